@@ -1,0 +1,96 @@
+"""How long a mistake takes to be told: from the call until the message is there."""
+
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from benchmarks.report import Table, budget
+from benchmarks.subjects import trio
+from benchmarks.timing import Effort, compare
+
+LIMIT = 1.0
+
+
+class Mistake(NamedTuple):
+    """A call that cannot be right."""
+
+    name: str
+    kind: str
+    sizes: tuple[int, ...]
+    arguments: tuple[object, ...]
+
+
+def mistakes() -> list[Mistake]:
+    """One of each sort, from the plainest to the one that takes the most thought."""
+    ones = torch.ones
+    pair: tuple[Tensor, Tensor] = (ones(2, 5, 4), ones(2, 5, 4))
+    return [
+        Mistake("input of another width", "LSTM", (3, 4, 2), (ones(7, 5, 2),)),
+        Mistake("state of another width", "GRU", (3, 4, 2), (ones(7, 5, 3), ones(2, 5, 6))),
+        Mistake("state of another batch", "RNN", (3, 4, 2), (ones(7, 5, 3), ones(2, 6, 4))),
+        Mistake("batch-first input", "GRU", (3, 4, 2), (ones(2, 5, 3), ones(2, 2, 4))),
+        Mistake("a pair for a GRU", "GRU", (3, 4, 2), (ones(7, 5, 3), pair)),
+        Mistake("one tensor for an LSTM", "LSTM", (3, 4, 2), (ones(7, 5, 3), ones(2, 5, 4))),
+        Mistake("cell state of another batch", "GRUCell", (3, 4), (ones(5, 3), ones(2, 4))),
+    ]
+
+
+def tables(effort: Effort) -> list[Table]:
+    """Each mistake, made with the three makes of the module."""
+    rows = []
+    for mistake in mistakes():
+        modules = trio(mistake.kind, *mistake.sizes)
+        tellers = {
+            "rnnkit": _teller(modules.rnnkit, mistake.arguments),
+            "torch": _teller(modules.torch, mistake.arguments),
+            "naive": _teller(modules.naive, mistake.arguments),
+        }
+        first = {name: _told(tell) for name, tell in tellers.items()}
+        timings = compare(
+            {name: tellers[name] for name, seconds in first.items() if seconds is not None}, effort
+        )
+        shown = {
+            name: f"{1e3 * timings[name].seconds:.3f}" if name in timings else "silent"
+            for name in tellers
+        }
+        limit = budget(1e3 * timings["rnnkit"].seconds, LIMIT, "ms") if "rnnkit" in timings else ""
+        rows.append(
+            (
+                mistake.name,
+                mistake.kind,
+                shown["torch"],
+                shown["rnnkit"],
+                limit,
+                "silent" if first["rnnkit"] is None else f"{1e3 * first['rnnkit']:.3f}",
+                shown["naive"],
+            )
+        )
+    return [
+        Table(
+            "Failing calls",
+            "Milliseconds from the call until the text of the error is there, and for rnnkit also\n"
+            "what the first such call took.",
+            ("mistake", "module", "torch", "rnnkit", "budget", "rnnkit, first", "naive"),
+            rows,
+        )
+    ]
+
+
+def _teller(module: nn.Module, arguments: tuple[object, ...]) -> Callable[[], str | None]:
+    def tell() -> str | None:
+        try:
+            module(*arguments)
+        except (RuntimeError, TypeError, ValueError, IndexError, AttributeError) as error:
+            return str(error)
+        return None
+
+    return tell
+
+
+def _told(tell: Callable[[], str | None]) -> float | None:
+    start = time.perf_counter()
+    message = tell()
+    return None if message is None else time.perf_counter() - start

@@ -1,0 +1,70 @@
+"""Tables in GitHub's Markdown, and the heading that says where they were made."""
+
+import os
+import platform
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+
+
+class Table(NamedTuple):
+    """One table, with what a reader needs to know to read it."""
+
+    title: str
+    note: str
+    columns: tuple[str, ...]
+    rows: Sequence[tuple[str, ...]]
+
+    def __str__(self) -> str:
+        """The table as Markdown, its columns aligned for those who read it in a terminal."""
+        lines = [self.columns, *self.rows]
+        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+        text = [
+            f"| {' | '.join(cell.ljust(n) for cell, n in zip(line, widths, strict=True))} |"
+            for line in lines
+        ]
+        text.insert(1, f"|{'|'.join('-' * (n + 2) for n in widths)}|")
+        return "\n".join([f"## {self.title}", "", self.note, "", *text, ""])
+
+
+def budget(value: float, limit: float, unit: str = "") -> str:
+    """What was allowed, and whether the value, to two decimals, is within it."""
+    allowed = f"{limit:g} {unit}" if unit else f"{limit:.2f}"
+    return allowed if round(value, 2) <= limit else f"{allowed} **exceeded**"
+
+
+def heading() -> str:
+    """The machine and the versions behind the numbers."""
+    versions = [f"{name} {_version(name)}" for name in ("torch", "rnnkit", "jaxtyping", "beartype")]
+    facts = [
+        f"{_processor()}, {_cores()} cores, one thread",
+        ", ".join([f"Python {platform.python_version()}", *versions]),
+        f"{datetime.now(UTC):%Y-%m-%d}",
+    ]
+    return "\n".join(["# rnnkit benchmarks", "", *(f"- {fact}" for fact in facts), ""])
+
+
+def _version(name: str) -> str:
+    try:
+        return torch.__version__ if name == "torch" else metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return "(not installed)"
+
+
+def _cores() -> int:
+    # What this process may use, which in a container is less than the machine has.
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _processor() -> str:
+    # Python's own platform.processor() is empty, or the mere architecture, on Linux.
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()

@@ -1,0 +1,89 @@
+"""What rnnkit raises; imports nothing, so that everything may import it.
+
+::
+
+    RnnkitError
+    ├── ArgumentError   ValueError, TypeError
+    ├── ShapeError      ValueError, RuntimeError
+    │   ├── LayoutError
+    │   └── StateError  TypeError
+    ├── DtypeError      ValueError, RuntimeError
+    └── DeviceError     ValueError, RuntimeError
+
+The second bases are what torch raises at the same places, so that code written for torch
+catches these too.
+"""
+
+
+class RnnkitError(Exception):
+    """Base of everything that rnnkit raises.
+
+    Attributes:
+        argument: the parameter that was wrong, as the caller writes it.
+    """
+
+    __module__ = "rnnkit"
+
+    argument: str
+
+    def __init__(self, message: str, argument: str = "") -> None:
+        """Keep which argument it was beside the text."""
+        super().__init__(message)
+        self.argument = argument
+
+
+class ArgumentError(RnnkitError, ValueError, TypeError):
+    """An argument is not of the kind that its place takes."""
+
+    __module__ = "rnnkit"
+
+
+class ShapeError(RnnkitError, ValueError, RuntimeError):
+    """A tensor does not have the shape that its place takes.
+
+    Attributes:
+        argument: the parameter that was wrong, as the caller writes it.
+        expected: the sizes wanted; ``None`` where any size would do.
+        actual: the sizes that came; empty where no tensor came.
+    """
+
+    __module__ = "rnnkit"
+
+    expected: tuple[int | None, ...]
+    actual: tuple[int, ...]
+
+    def __init__(
+        self,
+        message: str,
+        argument: str = "",
+        expected: tuple[int | None, ...] = (),
+        actual: tuple[int, ...] = (),
+    ) -> None:
+        """Keep the sizes beside the text, so that code need not parse it."""
+        super().__init__(message, argument)
+        self.expected = expected
+        self.actual = actual
+
+
+class LayoutError(ShapeError):
+    """A tensor's axes are in another order than the module reads them."""
+
+    __module__ = "rnnkit"
+
+
+class StateError(ShapeError, TypeError):
+    """A hidden state is not what this module carries."""
+
+    __module__ = "rnnkit"
+
+
+class DtypeError(RnnkitError, ValueError, RuntimeError):
+    """A tensor's numbers are of another kind than the module's weights."""
+
+    __module__ = "rnnkit"
+
+
+class DeviceError(RnnkitError, ValueError, RuntimeError):
+    """A tensor lies on another device than the module's weights."""
+
+    __module__ = "rnnkit"

@@ -1,0 +1,179 @@
+"""How a module reads the tensors of one call, in words and in numbers.
+
+A layer and a cell differ here by data: which axes they read, and what they carry.
+"""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, Protocol
+
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import PackedSequence
+
+#: Ranks of a layer's input.
+BATCHED = 3
+UNBATCHED = 2
+
+
+class Cell(Protocol):
+    """What the guards need to know of a cell."""
+
+    STATE_NAMES: ClassVar[tuple[str, ...]]
+    input_size: int
+    hidden_size: int
+    _parameters: dict[str, torch.nn.Parameter | None]
+
+    def extra_repr(self) -> str:
+        """Return the constructor's arguments, as torch prints them."""
+        ...
+
+
+class Layer(Cell, Protocol):
+    """What the guards need to know of a layer."""
+
+    num_layers: int
+    batch_first: bool
+    bidirectional: bool
+    proj_size: int
+    state_batch_first: bool
+    _flat_weights: list[Tensor]
+
+
+def described(module: Cell) -> str:
+    """Write a module as torch prints it."""
+    return f"{type(module).__name__}({module.extra_repr()})"
+
+
+def packed_batch(input: PackedSequence) -> int:
+    """Return how many sequences are packed."""
+    # The order of the batch has its length without a look into a tensor's values.
+    order = input.sorted_indices
+    return int(input.batch_sizes[0]) if order is None else len(order)
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One axis that a module wants: what it is called, and its size where only one will do."""
+
+    name: str
+    size: int | None = None
+
+    def __str__(self) -> str:
+        """Write ``batch=5`` or, of a product, ``num_layers * directions = 4``."""
+        if self.size is None:
+            return self.name
+        return f"{self.name} = {self.size}" if " " in self.name else f"{self.name}={self.size}"
+
+
+def spell(axes: tuple[Axis, ...]) -> str:
+    """Write a shape with its axes named."""
+    return f"({', '.join(map(str, axes))})"
+
+
+def sizes(axes: tuple[Axis, ...]) -> tuple[int | None, ...]:
+    """Return the numbers of a shape."""
+    return tuple(axis.size for axis in axes)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One call as the module reads it: the axes of its input, and of each tensor it carries."""
+
+    name: str
+    described: str
+    state_names: tuple[str, ...]
+    input_size: int
+    hidden_size: int
+    proj_size: int
+    kind: Literal["layer", "packed", "cell"]
+    batch_first: bool
+    state_batch_first: bool
+    actual: tuple[int, ...]  # shape of the input; of a packed one, of its data
+    input_axes: tuple[Axis, ...]
+    state_axes: tuple[tuple[Axis, ...], ...]
+    batch: int | None = None  # None: unbatched, or of a rank that tells no batch
+    seq: int | None = None
+
+    def with_option(self, option: str) -> str:
+        """Write the constructor call that has one option changed."""
+        return f"{self.name}(..., {option})"
+
+
+def read_layer(layer: Layer, input: Tensor | PackedSequence) -> Reading:
+    """Read a layer's call; an input of any rank."""
+    shape = tuple(input.shape if isinstance(input, Tensor) else input.data.shape)
+    feature = Axis("input_size", layer.input_size)
+    kind: Literal["layer", "packed"] = "layer"
+    batch = seq = None
+    if not isinstance(input, Tensor):
+        kind, axes = "packed", (Axis("steps"), feature)
+        batch, seq = packed_batch(input), len(input.batch_sizes)
+    elif len(shape) == UNBATCHED:
+        axes = (Axis("seq"), feature)
+        seq = shape[0]
+    else:
+        names = ("batch", "seq") if layer.batch_first else ("seq", "batch")
+        axes = (Axis(names[0]), Axis(names[1]), feature)
+        if len(shape) == BATCHED:
+            batch, seq = shape[names.index("batch")], shape[names.index("seq")]
+    rows = Axis("num_layers", layer.num_layers)
+    if layer.bidirectional:
+        rows = Axis("num_layers * directions", layer.num_layers * 2)
+    front = (rows,) if batch is None else (rows, Axis("batch", batch))
+    return Reading(
+        **_common(layer),
+        kind=kind,
+        proj_size=layer.proj_size,
+        batch_first=layer.batch_first,
+        state_batch_first=layer.state_batch_first,
+        actual=shape,
+        input_axes=axes,
+        state_axes=_state_axes(layer, front[::-1] if layer.state_batch_first else front),
+        batch=batch,
+        seq=seq,
+    )
+
+
+def read_cell(cell: Cell, input: Tensor) -> Reading:
+    """Read a cell's call; an input of any rank."""
+    shape = tuple(input.shape)
+    feature = Axis("input_size", cell.input_size)
+    batch = shape[0] if len(shape) == UNBATCHED else None
+    return Reading(
+        **_common(cell),
+        kind="cell",
+        proj_size=0,
+        batch_first=False,
+        state_batch_first=False,
+        actual=shape,
+        input_axes=(feature,) if len(shape) == 1 else (Axis("batch"), feature),
+        state_axes=_state_axes(cell, () if batch is None else (Axis("batch", batch),)),
+        batch=batch,
+    )
+
+
+def _common(module: Cell) -> dict[str, Any]:
+    return {
+        "name": type(module).__name__,
+        "described": described(module),
+        "state_names": module.STATE_NAMES,
+        "input_size": module.input_size,
+        "hidden_size": module.hidden_size,
+    }
+
+
+def _state_axes(module: Cell, front: tuple[Axis, ...]) -> tuple[tuple[Axis, ...], ...]:
+    hidden = Axis("hidden_size", module.hidden_size)
+    proj_size = getattr(module, "proj_size", 0)
+    visible = Axis("proj_size", proj_size) if proj_size else hidden
+    return tuple((*front, width) for width in (visible, hidden))[: len(module.STATE_NAMES)]
+
+
+def agree(one: torch.dtype, other: torch.dtype) -> bool:
+    """Say whether a kernel takes both dtypes together; autocast brings all but float64 to one."""
+    return one == other or (
+        torch._C._is_any_autocast_enabled()  # noqa: SLF001
+        and one.is_floating_point
+        and other.is_floating_point
+        and (one == torch.float64) == (other == torch.float64)
+    )

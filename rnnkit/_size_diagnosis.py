@@ -1,0 +1,178 @@
+"""Why a hidden state of the right rank has the wrong sizes: the probable cause and its mend.
+
+Each cause rests on sizes that are in the message. They are tried from the most to the least
+telling; the first that fits speaks.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from rnnkit._errors import LayoutError, ShapeError, StateError
+from rnnkit._reading import Reading, sizes
+
+
+@dataclass(frozen=True)
+class Cause:
+    """What probably happened: the error to raise, a headline, and rows below it."""
+
+    error: type[ShapeError]
+    headline: str
+    rows: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class _Sizes:
+    """A state's sizes by meaning, wanted or got."""
+
+    rows: int
+    batch: int | None
+    width: int
+
+
+def torch_sentence(reading: Reading, hx: Sequence[Tensor], place: int) -> str:
+    """Return what torch says of this size."""
+    got, want = tuple(hx[place].shape), sizes(reading.state_axes[place])
+    if reading.kind != "cell":
+        member = "hidden" if len(hx) == 1 else f"hidden[{place}]"
+        return f"Expected {member} size {want}, got {list(got)}"
+    if len(got) != len(want):
+        member = "hidden" if len(hx) == 1 else f"hx[{place}]"
+        return f"{reading.name}: Expected {member} to be {len(want)}D, got {len(got)}D instead"
+    if got[0] != want[0] and len(got) > 1:
+        return f"Input batch size {want[0]} doesn't match hidden{place} batch size {got[0]}"
+    return f"hidden{place} has inconsistent hidden_size: got {got[-1]}, expected {want[-1]}"
+
+
+def find_cause(reading: Reading, hx: Sequence[Tensor], place: int) -> Cause:
+    """Say which mistake the sizes of one tensor of a state speak for."""
+    name = reading.state_names[place]
+    want_shape = tuple(size for size in sizes(reading.state_axes[place]) if size is not None)
+    got_shape = tuple(hx[place].shape)
+    want, got = _by_meaning(reading, want_shape), _by_meaning(reading, got_shape)
+    transposed = (want_shape[1], want_shape[0], *want_shape[2:]) if len(want_shape) > 1 else ()
+    if reading.kind != "cell" and got.batch is not None and got_shape == transposed:
+        return _transposed(reading, name)
+    if got == _Sizes(want.rows, reading.seq, want.width) and reading.kind != "cell":
+        return _other_layout(reading, name, got, want)
+    if got.rows != want.rows:
+        return _other_rows(reading, name, got, want)
+    if got.batch != want.batch:
+        return _other_batch(reading, name, got, want)
+    return _other_width(reading, name, got, want)
+
+
+def _by_meaning(reading: Reading, shape: tuple[int, ...]) -> _Sizes:
+    if reading.kind == "cell":
+        return _Sizes(1, shape[0] if len(shape) > 1 else None, shape[-1])
+    if reading.batch is None:
+        return _Sizes(shape[0], None, shape[1])
+    if reading.state_batch_first:
+        return _Sizes(shape[1], shape[0], shape[2])
+    return _Sizes(*shape)
+
+
+def _transposed(reading: Reading, name: str) -> Cause:
+    given, wanted = "batch-first", "layers first"
+    option = "state_batch_first=True"
+    if reading.state_batch_first:
+        given, wanted, option = wanted, given, "state_batch_first=False"
+    if reading.batch is None:
+        return Cause(StateError, f"{name} has its axes swapped", (("fix", f"{name}.t()"),))
+    return Cause(
+        StateError,
+        f"{name} looks {given}, but a state has {wanted}"
+        + (", whatever batch_first says of the input" if given == "batch-first" else ""),
+        (
+            ("evidence", f"{name} with axes 0 and 1 exchanged fits"),
+            ("fix", f"{name}.transpose(0, 1).contiguous(), or {reading.with_option(option)}"),
+        ),
+    )
+
+
+def _other_layout(reading: Reading, name: str, got: _Sizes, want: _Sizes) -> Cause:
+    if reading.kind == "packed":
+        rows = [
+            ("evidence", f"{name} has batch {got.batch}, which is the number of steps packed"),
+            ("fix", "pack_padded_sequence(..., batch_first=True) for a (batch, seq, feature) input"),
+        ]
+        headline = "the sequences look packed in the other layout"
+    else:
+        axis = 1 if reading.batch_first else 0
+        now, seen = ("True", "seq-first") if reading.batch_first else ("False", "batch-first")
+        option = f"batch_first={not reading.batch_first}"
+        rows = [
+            ("evidence", f"{name} has batch {got.batch}, which is axis {axis} of the input"),
+            ("fix", f"{reading.with_option(option)}, or input.transpose(0, 1)"),
+        ]
+        headline = f"the input looks {seen}, but batch_first={now}"
+    if got.batch is not None and want.batch is not None and got.batch > want.batch:
+        left = f"if {name} is left from a batch of {got.batch} instead: hx=None, or its rows of now"
+        rows.append(("", left))
+    return Cause(LayoutError, headline, tuple(rows))
+
+
+def _other_rows(reading: Reading, name: str, got: _Sizes, want: _Sizes) -> Cause:
+    axis = str(reading.state_axes[0][1 if reading.state_batch_first else 0])
+    zeros = ("fix", f"{_zeros(reading)}, or hx=None")
+    if "directions" in axis and got.rows * 2 == want.rows:
+        headline = f"{name} has a row for each layer, but none for the backward direction"
+        return Cause(StateError, headline, (("evidence", axis), zeros))
+    if "directions" not in axis and got.rows == 2 * want.rows:
+        axis_of_rows = 1 if reading.state_batch_first else 0
+        fold = f"{name}.unflatten({axis_of_rows}, (-1, 2)).sum({axis_of_rows + 1})"
+        return Cause(
+            StateError,
+            f"{name} has two rows for each layer: a bidirectional layer's state",
+            (("evidence", f"{got.rows} is twice {axis}"), ("fix", f"{fold} adds the directions")),
+        )
+    headline = f"{name} has {got.rows} rows, this layer carries {want.rows}"
+    return Cause(StateError, headline, (("evidence", axis), zeros))
+
+
+def _other_batch(reading: Reading, name: str, got: _Sizes, want: _Sizes) -> Cause:
+    axis = 0 if reading.kind == "cell" or reading.state_batch_first else 1
+    at = "" if axis == 0 else ":, "
+    if got.batch == 1:
+        times = ", ".join(
+            str(want.batch) if place == axis else "1"
+            for place in range(len(reading.state_axes[0]))
+        )
+        headline = f"{name} is for one sample, the input has {want.batch}"
+        fix = f"{name}.repeat({times}), if all samples start alike"
+        return Cause(StateError, headline, (("fix", fix),))
+    if got.batch is not None and want.batch is not None and got.batch > want.batch:
+        headline = f"{name} is for a batch of {got.batch}, the input has {want.batch}"
+        cause = "probably left from a larger batch, as when the last of an epoch is smaller"
+        return Cause(
+            StateError,
+            headline,
+            (
+                ("evidence", f"{got.batch} > {want.batch}: {cause}"),
+                ("fix", f"hx=None for zeros, or {name}[{at}:{want.batch}] of the same samples"),
+            ),
+        )
+    headline = f"{name} is for a batch of {got.batch}, the input has {want.batch}"
+    return Cause(StateError, headline, (("fix", f"{_zeros(reading)}, or hx=None"),))
+
+
+def _other_width(reading: Reading, name: str, got: _Sizes, want: _Sizes) -> Cause:
+    axis = reading.state_axes[reading.state_names.index(name)][-1]
+    headline = f"{name} is {got.width} wide, {axis} is wanted"
+    proj_size, hidden_size = reading.proj_size, reading.hidden_size
+    if proj_size and got.width in (proj_size, hidden_size):
+        evidence = f"h is proj_size={proj_size} wide, c hidden_size={hidden_size}"
+        return Cause(StateError, headline, (("evidence", evidence), ("fix", "(h, c) in this order")))
+    if got.width == 2 * want.width:
+        evidence = f"{got.width} is twice {want.width}: both directions side by side"
+        fix = reading.with_option(f"hidden_size={got.width}") + ", or a Linear between"
+        return Cause(StateError, headline, (("evidence", evidence), ("fix", fix)))
+    fix = f"{_zeros(reading)}, or hx=None, or a Linear({got.width}, {want.width}) between"
+    return Cause(StateError, headline, (("fix", fix),))
+
+
+def _zeros(reading: Reading) -> str:
+    batch = "None" if reading.batch is None else str(reading.batch)
+    return f"initial_state({batch}) of this {'cell' if reading.kind == 'cell' else 'layer'}"
+

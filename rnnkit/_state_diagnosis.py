@@ -1,0 +1,207 @@
+"""What is wrong with a hidden state, on what evidence, and what to type."""
+
+from collections.abc import Sequence
+from typing import NoReturn
+
+from torch import Tensor
+from torch.nn.utils.rnn import PackedSequence
+
+from rnnkit._errors import DeviceError, DtypeError, LayoutError, ShapeError, StateError
+from rnnkit._message import brief, compose, wanted
+from rnnkit._reading import Reading, agree, sizes, spell
+from rnnkit._size_diagnosis import find_cause, torch_sentence
+
+Rows = list[tuple[str, str]]
+LSTM_TENSORS = 2
+
+
+def refuse_structure(reading: Reading, hx: object) -> NoReturn:
+    """Refuse a state that is not made of the tensors that the module carries.
+
+    Raises:
+        StateError: always.
+    """
+    one = len(reading.state_axes) == 1
+    carries = "one tensor" if one else "the pair (h, c)"
+    wants = spell(reading.state_axes[0])
+    raise StateError(
+        compose(
+            f"hx must be {carries if one else 'a pair (h, c) of tensors'}, got {_outline(hx)}",
+            f"{reading.described} carries {carries}",
+            [
+                ("hx", wanted(wants if one else f"(h, c), each {wants}", _outline(hx))),
+                ("fix", _mend_structure(reading, hx, one=one)),
+            ],
+        ),
+        "hx",
+        sizes(reading.state_axes[0]),
+        tuple(hx.shape) if isinstance(hx, Tensor) else (),
+    )
+
+
+def _outline(hx: object) -> str:
+    if isinstance(hx, tuple | list) and hx:
+        inside = ", ".join(
+            str(tuple(part.shape)) if isinstance(part, Tensor) else type(part).__name__
+            for part in hx[:4]
+        )
+        more = ", ..." if len(hx) > 4 else ""
+        return f"a {type(hx).__name__} of {len(hx)}: {inside}{more}"
+    return brief(hx)
+
+
+def _mend_structure(reading: Reading, hx: object, *, one: bool) -> str:
+    if isinstance(hx, Tensor):
+        shape = tuple(hx.shape)
+        if shape[:1] == (LSTM_TENSORS,) and len(shape) == len(reading.state_axes[0]) + 1:
+            return "tuple(hx), if h and c are stacked on axis 0"
+        return "(hx, None) starts c from zeros; an RNN or GRU carries one tensor, an LSTM two"
+    if not isinstance(hx, tuple | list):
+        return "hx=None for zeros" if one else "hx=None for zeros, or (h, c)"
+    if len(hx) == 2 and isinstance(hx[0], Tensor | PackedSequence) and _nested(hx[1]):
+        return "hx[1]: this is a layer's result (output, state)"
+    if hx and all(map(_nested, hx)):
+        return "tuple(torch.cat(part) for part in zip(*hx)), if these are the states layer by layer"
+    if one and len(hx) == LSTM_TENSORS:
+        return "hx[0], if this is an LSTM's (h, c) and h is meant"
+    if one and len(hx) == 1:
+        return "hx[0]"
+    if len(hx) > LSTM_TENSORS and all(isinstance(part, Tensor) for part in hx):
+        return "torch.cat(hx), if these are the layers' states" if one else "(h, c) of these"
+    return "hx=None for zeros"
+
+
+def _nested(part: object) -> bool:
+    return isinstance(part, tuple | list)
+
+
+def diagnose_state(reading: Reading, hx: Sequence[Tensor], input: Tensor) -> None:
+    """Find what is wrong with the tensors of a state.
+
+    Raises:
+        StateError: if a tensor's rank or size is not what the module carries.
+        LayoutError: if the state's batch is another axis of the input.
+        DtypeError: if its numbers are of another dtype than the input's.
+        DeviceError: if it lies on another device.
+    """
+    for place, tensor in enumerate(hx):
+        if tensor.dim() != len(reading.state_axes[place]):
+            _refuse_rank(reading, hx, place)
+    for place, tensor in enumerate(hx):
+        if tuple(tensor.shape) != sizes(reading.state_axes[place]):
+            cause = find_cause(reading, hx, place)
+            sentence = torch_sentence(reading, hx, place)
+            rows = list(cause.rows)
+            _refuse(cause.error, reading, hx, place, sentence, cause.headline, rows)
+    for place, tensor in enumerate(hx):
+        argument = _argument(reading, place)
+        if not agree(tensor.dtype, input.dtype):
+            raise DtypeError(
+                compose(
+                    f"hx dtype ({tensor.dtype}) does not match input dtype ({input.dtype})",
+                    f"{reading.described}: state and input differ in dtype",
+                    [
+                        (argument, wanted(f"{input.dtype}", f"{tensor.dtype}")),
+                        ("fix", f"{argument}.to({input.dtype})"),
+                    ],
+                ),
+                "hx",
+            )
+        if tensor.device != input.device:
+            raise DeviceError(
+                compose(
+                    f"Input and hidden tensors are not at the same device, found input tensor at "
+                    f"{input.device} and hidden tensor at {tensor.device}",
+                    f"{reading.described}: state and input lie on different devices",
+                    [
+                        (argument, wanted(f"on {input.device}", f"{tensor.device}")),
+                        ("fix", f"{argument}.to(input.device), or zeros made with "
+                                f"device=input.device"),
+                    ],
+                ),
+                "hx",
+            )  # fmt: skip
+
+
+def _argument(reading: Reading, place: int) -> str:
+    return reading.state_names[place]
+
+
+def _rows(reading: Reading, hx: Sequence[Tensor]) -> Rows:
+    rows = [("input", wanted(spell(reading.input_axes), f"{reading.actual}"))]
+    rows += [
+        (_argument(reading, place), wanted(spell(axes), f"{tuple(tensor.shape)}"))
+        for place, (axes, tensor) in enumerate(zip(reading.state_axes, hx, strict=True))
+    ]
+    return rows
+
+
+def _refuse(  # noqa: PLR0913
+    error: type[ShapeError],
+    reading: Reading,
+    hx: Sequence[Tensor],
+    place: int,
+    sentence: str,
+    headline: str,
+    rows: Rows,
+) -> NoReturn:
+    raise error(
+        compose(sentence, f"{reading.described}: {headline}", [*_rows(reading, hx), *rows]),
+        "hx",
+        sizes(reading.state_axes[place]),
+        tuple(hx[place].shape),
+    )
+
+
+def _refuse_rank(reading: Reading, hx: Sequence[Tensor], place: int) -> NoReturn:
+    ranks = [tensor.dim() for tensor in hx]
+    rank, name = ranks[place], _argument(reading, place)
+    if reading.kind == "cell" and rank not in (1, 2):
+        member = "hidden" if len(hx) == 1 else f"hx[{place}]"
+        sentence = f"{reading.name}: Expected {member} to be 1D or 2D, got {rank}D instead"
+    elif reading.kind == "cell":
+        sentence = torch_sentence(reading, hx, place)
+    else:
+        batched = reading.batch is not None
+        tensor_rank = 3 if batched else 2
+        head = f"For {'batched 3-D' if batched else 'unbatched 2-D'} input, "
+        sentence = head + (
+            f"hx should also be {tensor_rank}-D but got {rank}-D tensor"
+            if len(hx) == 1
+            else f"hx and cx should also be {tensor_rank}-D but got "
+            f"({ranks[0]}-D, {ranks[1]}-D) tensors"
+        )
+    if _lacks_seq(reading, hx[place]):
+        rows = [
+            ("evidence", f"{name} has batch {reading.actual[0]}, which is axis 0 of the input"),
+            ("fix", f"input.unsqueeze({1 if reading.batch_first else 0})"),
+        ]
+        headline = "the input is read as one unbatched sequence, but it looks like a batch"
+        _refuse(LayoutError, reading, hx, place, sentence, headline, rows)
+    headline = f"{name} has {rank} axes, {len(reading.state_axes[place])} are wanted"
+    rows = [("fix", _mend_rank(reading, hx[place], name, place))]
+    _refuse(StateError, reading, hx, place, sentence, headline, rows)
+
+
+def _lacks_seq(reading: Reading, tensor: Tensor) -> bool:
+    """Say whether an unbatched input comes with the state of a batch as long as its axis 0."""
+    if reading.kind != "layer" or reading.batch is not None or tensor.dim() != 3:
+        return False
+    batch_axis = 0 if reading.state_batch_first else 1
+    return tensor.shape[batch_axis] == reading.actual[0] != 1
+
+
+def _mend_rank(reading: Reading, tensor: Tensor, name: str, place: int) -> str:
+    axes, shape = reading.state_axes[place], tuple(tensor.shape)
+    wants = sizes(axes)
+    if len(shape) == len(axes) + 1 and 1 in shape:
+        return f"{name}.squeeze({shape.index(1)})"
+    if shape == wants[1:]:
+        if wants[0] == 1 or reading.kind == "cell":
+            return f"{name}.unsqueeze(0)" + (
+                f".repeat({wants[0]}, 1)" if reading.kind == "cell" and wants[0] != 1 else ""
+            )
+        return f"{name}.unsqueeze(0).repeat({wants[0]}, 1, 1), the same for all {axes[0].name}"
+    if len(shape) == 2 and len(wants) == 3 and shape == (wants[0], wants[2]):
+        return f"{name}.unsqueeze(1).repeat(1, {wants[1]}, 1), if all samples start alike"
+    return f"hx=None for zeros, or {name} as {spell(axes)}"

@@ -1,0 +1,43 @@
+"""Hidden states: what a recurrent module carries from one step to the next."""
+
+from typing import Any, NamedTuple, TypeAlias
+
+import torch
+from torch import Tensor
+from torch.utils import _pytree as pytree
+
+__all__ = ["LSTMState"]
+
+
+class LSTMState(NamedTuple):
+    """What an LSTM carries: still the tuple ``(h, c)`` that torch takes and gives.
+
+    Of a layer, both are ``(layers * directions, batch, hidden)``, without the batch axis for
+    unbatched input; of a cell, ``(batch, hidden)``. With ``proj_size`` the last axis of ``h``
+    is ``proj_size`` wide.
+
+    >>> out, state = rnnkit.LSTM(3, 4)(torch.ones(7, 5, 3))
+    >>> state.h.shape, state.c.shape
+    (torch.Size([1, 5, 4]), torch.Size([1, 5, 4]))
+    """
+
+    #: The hidden state, which is also the output of the last step.
+    h: Tensor
+    #: The cell state, which the LSTM keeps to itself.
+    c: Tensor
+
+
+LSTMState.__module__ = "rnnkit"
+
+# A bare tuple needs neither: torch.export.save asks a named tuple for a name to write down,
+# torch.load(weights_only=True) builds no class that it was not told of.
+pytree._register_namedtuple(LSTMState, serialized_type_name="rnnkit.LSTMState")  # noqa: SLF001
+torch.serialization.add_safe_globals([LSTMState])
+
+#: A state as modules return it: RNN and GRU carry one tensor, an LSTM two.
+State: TypeAlias = Tensor | LSTMState
+
+
+def members(state: Any) -> tuple[Tensor, ...]:  # noqa: ANN401
+    """The tensors of a state, in torch's order."""
+    return (state,) if isinstance(state, Tensor) else tuple(state)

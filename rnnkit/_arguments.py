@@ -12,11 +12,9 @@ import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from numbers import Integral, Real
-from typing import Annotated, Any, Concatenate, ParamSpec, TypeAlias, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeAlias, TypeVar
 
 import torch
-from beartype.door import is_bearable
-from beartype.vale import IsInstance
 
 from rnnkit._errors import ArgumentError
 from rnnkit._message import brief, call, compose, wanted
@@ -26,8 +24,6 @@ Module = TypeVar("Module")
 
 #: What a constructor takes as ``device``.
 Device: TypeAlias = torch.device | str | int | None
-
-NOT_BOOL = ~IsInstance[bool]
 
 
 @dataclass(frozen=True)
@@ -45,6 +41,13 @@ class Rule:
     wrong_value: str
     expected: str
 
+    def is_kind(self, value: object) -> bool:
+        """Say whether a value is of the type; a bool counts as a number nowhere."""
+        # Half of the time that this package takes to import would be beartype's.
+        from beartype.door import is_bearable  # noqa: PLC0415
+
+        return is_bearable(value, self.kind) and isinstance(value, bool) == (self.kind is bool)
+
 
 def _is_device(value: object) -> bool:
     try:
@@ -60,7 +63,7 @@ def _anything(_: object) -> bool:
 
 def _count(least: int, expected: str, wrong_value: str) -> Rule:
     return Rule(
-        kind=Annotated[Integral, NOT_BOOL],
+        kind=Integral,
         fits=lambda value: operator.index(value) >= least,
         wrong_kind="{name} should be of type int, got: {kind}",
         wrong_value=wrong_value,
@@ -94,7 +97,7 @@ RULES = {
     "bidirectional": FLAG,
     "state_batch_first": FLAG,
     "dropout": Rule(
-        Annotated[Real, NOT_BOOL], lambda p: 0 <= p <= 1, DROPOUT, DROPOUT, "a float from 0 to 1"
+        Real, lambda p: 0 <= p <= 1, DROPOUT, DROPOUT, "a float from 0 to 1"
     ),
     "nonlinearity": Rule(
         str, lambda name: name in {"tanh", "relu"}, NONLINEARITY, NONLINEARITY, "'tanh' or 'relu'"
@@ -145,7 +148,7 @@ def checked(
             rule = rules.get(argument)
             if rule is None or _is_nonlinearity_as_bias(rules, argument, value):
                 continue
-            if not is_bearable(value, rule.kind) or not rule.fits(value):
+            if not rule.is_kind(value) or not rule.fits(value):
                 raise _refusal(name, rule, argument, value, args, kwargs)
             if isinstance(value, Integral) and rule.kind is SIZE.kind:
                 # A NumPy count would make torch's own type check fail.
@@ -186,7 +189,7 @@ def _refusal(
     args: tuple[object, ...],
     kwargs: Mapping[str, object],
 ) -> ArgumentError:
-    sentence = rule.wrong_value if is_bearable(value, rule.kind) else rule.wrong_kind
+    sentence = rule.wrong_value if rule.is_kind(value) else rule.wrong_kind
     shown = value if isinstance(value, str | int | float) else brief(value)
     rows = [
         (argument, wanted(rule.expected, brief(value))),

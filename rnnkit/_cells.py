@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor
+from torch.compiler import is_compiling
 from torch.fx import Proxy
 
 from rnnkit._arguments import Device, checked
@@ -12,11 +13,17 @@ from rnnkit._interop import leaf_node, torch_twin
 from rnnkit.states import LSTMState
 
 
+#: torch's names of a cell's weights, in the order of its kernels' arguments.
+WEIGHTS = dict.fromkeys(("weight_ih", "weight_hh", "bias_ih", "bias_hh")).keys()
+
+
 class Cell(torch.nn.RNNCellBase):
     """What the three cells share: the checked call, and their first state."""
 
     #: The tensors of the state, in torch's order.
     STATE_NAMES: ClassVar[tuple[str, ...]]
+    #: torch's function for one step, on a batch, with a state.
+    kernel: Any
     #: torch's class, bound at import: somebody may put ours in its place in ``torch.nn``.
     TORCH_CLASS: ClassVar[Any]
 
@@ -24,8 +31,21 @@ class Cell(torch.nn.RNNCellBase):
         """Run one step; arguments and results are told where the class is."""
         if isinstance(input, Proxy):
             return leaf_node(self, input, hx)
-        state = self.TORCH_CLASS.forward(self, input, check_cell(self, input, hx))
-        return state if len(self.STATE_NAMES) == 1 else LSTMState(*state)
+        hx = check_cell(self, input, hx)
+        weights = self._parameters
+        one = len(self.STATE_NAMES) == 1
+        if input.dim() == 1 or not weights.keys() >= WEIGHTS or is_compiling():
+            state = self.TORCH_CLASS.forward(self, input, hx)
+        else:
+            # What torch's forward comes to once the checks are ours: a loop over steps is paid by
+            # the microsecond, and nn.Module seeks each weight in three places.
+            if hx is None:
+                zeros = torch.zeros(
+                    len(input), self.hidden_size, dtype=input.dtype, device=input.device
+                )
+                hx = zeros if one else (zeros, zeros)
+            state = self.kernel(input, hx, *map(weights.get, WEIGHTS))
+        return state if one else LSTMState(*state)
 
     def initial_state(self, batch_size: int | None) -> Any:
         """Return zeros as this cell's state, on the device and in the dtype of its weights.
@@ -75,6 +95,11 @@ class RNNCell(Cell, torch.nn.RNNCell):
 
     STATE_NAMES = ("hx",)
     TORCH_CLASS = torch.nn.RNNCell
+
+    @property
+    def kernel(self) -> Any:
+        """torch's function for one step."""
+        return torch.rnn_relu_cell if self.nonlinearity == "relu" else torch.rnn_tanh_cell
 
     @checked
     def __init__(  # noqa: PLR0913
@@ -126,6 +151,7 @@ class LSTMCell(Cell, torch.nn.LSTMCell):
 
     STATE_NAMES = ("h", "c")
     TORCH_CLASS = torch.nn.LSTMCell
+    kernel = torch.lstm_cell
 
     @checked
     def __init__(  # noqa: PLR0913
@@ -169,6 +195,7 @@ class GRUCell(Cell, torch.nn.GRUCell):
 
     STATE_NAMES = ("hx",)
     TORCH_CLASS = torch.nn.GRUCell
+    kernel = torch.gru_cell
 
     @checked
     def __init__(  # noqa: PLR0913

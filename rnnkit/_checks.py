@@ -21,8 +21,8 @@ from rnnkit._reading import (
     read_cell,
     read_layer,
 )
-from rnnkit._state_diagnosis import diagnose_state, refuse_structure
-from rnnkit.states import LSTMState
+from rnnkit._state_diagnosis import diagnose_state
+from rnnkit.states import layers_first
 
 PAIR = 2
 
@@ -40,54 +40,53 @@ def check_layer(layer: Layer, input: Any, hx: Any) -> Any:
     Raises:
         RnnkitError: the child that fits, with what to type.
     """
-    packed = isinstance(input, PackedSequence)
-    if not packed and not isinstance(input, Tensor):
+    if isinstance(input, Tensor):
+        data, batched = input, BATCHED
+    elif isinstance(input, PackedSequence):
+        data, batched = input.data, 0
+    else:
         refuse_type(layer, input)
-    data = input.data if packed else input
     shape = data.shape
     rank = len(shape)
+    dtype = data.dtype
+    device = data.device
     # functional_call and pruning swap the weight itself; a parametrized one is not computed here.
     weight = layer._parameters.get("weight_ih_l0")  # noqa: SLF001
     if weight is None:
         weight = layer._flat_weights[0]  # noqa: SLF001
     if not (
-        (rank == UNBATCHED or (rank == BATCHED and not packed))
+        (rank == batched or rank == UNBATCHED)
         and shape[-1] == layer.input_size
         and shape[1 if rank == BATCHED and layer.batch_first else 0] != 0
-        and (data.dtype == weight.dtype or agree(data.dtype, weight.dtype))
-        and data.device == weight.device
+        and (weight.dtype is dtype or agree(dtype, weight.dtype))
+        and weight.device == device
     ):
         diagnose_input(read_layer(layer, input), data, weight)
-    return None if hx is None else _check_layer_state(layer, input, data, hx)
-
-
-def _check_layer_state(layer: Layer, input: Any, data: Tensor, hx: Any) -> Any:
+    if hx is None:
+        return None
     rows = layer.num_layers * 2 if layer.bidirectional else layer.num_layers
-    if data is not input:
+    if not batched:
         front: tuple[int, ...] = (rows, packed_batch(input))
-    elif data.dim() == BATCHED:
-        front = (rows, data.shape[0 if layer.batch_first else 1])
+    elif rank == BATCHED:
+        front = (rows, shape[0 if layer.batch_first else 1])
     else:
         front = (rows,)
-    batch_first = layer.state_batch_first and len(front) == PAIR
-    if batch_first:
+    if layer.state_batch_first:
         front = front[::-1]
     hidden = (*front, layer.hidden_size)
     if len(layer.STATE_NAMES) == 1:
-        if not isinstance(hx, Tensor):
-            refuse_structure(read_layer(layer, input), hx)
-        if not _fits(hx, hidden, data):
-            diagnose_state(read_layer(layer, input), (hx,), data)
-        return hx.transpose(0, 1).contiguous() if batch_first else hx
-    visible = (*front, layer.proj_size) if layer.proj_size else hidden
-    pair = _complete(hx, visible, hidden, data)
-    if pair is None:
-        refuse_structure(read_layer(layer, input), hx)
-    if not (_fits(pair.h, visible, data) and _fits(pair.c, hidden, data)):
-        diagnose_state(read_layer(layer, input), pair, data)
-    if batch_first:
-        return LSTMState(*(member.transpose(0, 1).contiguous() for member in pair))
-    return pair
+        if not _is_state(hx, hidden, dtype, device):
+            diagnose_state(read_layer(layer, input), hx, data)
+        state: Any = hx
+    else:
+        visible = (*front, layer.proj_size) if layer.proj_size else hidden
+        state = _pair(hx, visible, hidden, data)
+        if state is None or not (
+            _is_state(state[0], visible, dtype, device)
+            and _is_state(state[1], hidden, dtype, device)
+        ):
+            diagnose_state(read_layer(layer, input), hx if state is None else state, data)
+    return layers_first(state) if layer.state_batch_first else state
 
 
 def check_cell(cell: Cell, input: Any, hx: Any) -> Any:
@@ -106,44 +105,48 @@ def check_cell(cell: Cell, input: Any, hx: Any) -> Any:
         refuse_type(cell, input)
     shape = input.shape
     rank = len(shape)
+    dtype = input.dtype
+    device = input.device
     weight = cell._parameters.get("weight_ih")  # noqa: SLF001
     if weight is None:
         weight = input
     if not (
         (rank == UNBATCHED or rank == 1)
         and shape[-1] == cell.input_size
-        and (input.dtype == weight.dtype or agree(input.dtype, weight.dtype))
-        and input.device == weight.device
+        and (weight.dtype is dtype or agree(dtype, weight.dtype))
+        and weight.device == device
     ):
         diagnose_input(read_cell(cell, input), input, weight)
     if hx is None:
         return None
-    hidden = (*shape[:-1], cell.hidden_size)
+    hidden = (shape[0], cell.hidden_size) if rank == UNBATCHED else (cell.hidden_size,)
     if len(cell.STATE_NAMES) == 1:
-        if not isinstance(hx, Tensor):
-            refuse_structure(read_cell(cell, input), hx)
-        if not _fits(hx, hidden, input):
-            diagnose_state(read_cell(cell, input), (hx,), input)
+        if not _is_state(hx, hidden, dtype, device):
+            diagnose_state(read_cell(cell, input), hx, input)
         return hx
-    pair = _complete(hx, hidden, hidden, input)
-    if pair is None:
-        refuse_structure(read_cell(cell, input), hx)
-    if not (_fits(pair.h, hidden, input) and _fits(pair.c, hidden, input)):
-        diagnose_state(read_cell(cell, input), pair, input)
-    return pair
+    state = _pair(hx, hidden, hidden, input)
+    if state is None or not (
+        _is_state(state[0], hidden, dtype, device) and _is_state(state[1], hidden, dtype, device)
+    ):
+        diagnose_state(read_cell(cell, input), hx if state is None else state, input)
+    return state
 
 
-def _fits(tensor: Tensor, shape: tuple[int, ...], input: Tensor) -> bool:
+def _is_state(
+    tensor: Any, shape: tuple[int, ...], dtype: torch.dtype, device: torch.device
+) -> bool:
     return (
-        tensor.shape == shape
-        and (tensor.dtype == input.dtype or agree(tensor.dtype, input.dtype))
-        and tensor.device == input.device
+        isinstance(tensor, Tensor)
+        and tensor.shape == shape
+        and (tensor.dtype is dtype or agree(tensor.dtype, dtype))
+        and tensor.device == device
     )
 
 
-def _complete(
+def _pair(
     hx: Any, visible: tuple[int, ...], hidden: tuple[int, ...], input: Tensor
-) -> LSTMState | None:
+) -> tuple[Any, Any] | None:
+    """Return (h, c) with zeros for a None; None if there is no pair."""
     if not isinstance(hx, tuple | list) or len(hx) != PAIR:
         return None
     h, c = hx
@@ -151,6 +154,4 @@ def _complete(
         h = torch.zeros(visible, dtype=input.dtype, device=input.device)
     if c is None:
         c = torch.zeros(hidden, dtype=input.dtype, device=input.device)
-    if not isinstance(h, Tensor) or not isinstance(c, Tensor):
-        return None
-    return LSTMState(h, c)
+    return h, c

@@ -14,7 +14,7 @@ from rnnkit._arguments import Device, checked
 from rnnkit._checks import check_layer
 from rnnkit._errors import RnnkitError
 from rnnkit._interop import leaf_node, torch_twin
-from rnnkit.states import LSTMState, State
+from rnnkit.states import LSTMState, layers_first
 
 
 
@@ -34,18 +34,11 @@ class Layer(torch.nn.RNNBase):
         if isinstance(input, Proxy):
             return leaf_node(self, input, hx)
         output, state = self.TORCH_CLASS.forward(self, input, check_layer(self, input, hx))
-        return output, self._returned(state)
-
-    def _returned(self, state: Any) -> State:
-        if len(self.STATE_NAMES) == 1:
-            return self._to_batch_first(state)
-        h, c = state
-        return LSTMState(self._to_batch_first(h), self._to_batch_first(c))
-
-    def _to_batch_first(self, tensor: Tensor) -> Tensor:
-        if self.state_batch_first and tensor.dim() > 2:  # noqa: PLR2004
-            return tensor.transpose(0, 1).contiguous()
-        return tensor
+        if len(self.STATE_NAMES) > 1:
+            state = LSTMState(*state)
+        if self.state_batch_first:
+            state = layers_first(state)
+        return output, state
 
     def check_forward_args(self, input: Any, hidden: Any, batch_sizes: Any) -> None:
         """Do nothing: ``forward`` has checked the same things, and more of them."""

@@ -1,7 +1,7 @@
 """What is wrong with a hidden state, on what evidence, and what to type."""
 
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
@@ -75,62 +75,64 @@ def _nested(part: object) -> bool:
     return isinstance(part, tuple | list)
 
 
-def diagnose_state(reading: Reading, hx: Sequence[Tensor], input: Tensor) -> None:
-    """Find what is wrong with the tensors of a state.
+def diagnose_state(reading: Reading, hx: Any, input: Tensor) -> None:
+    """Find what is wrong with a state.
 
     Raises:
-        StateError: if a tensor's rank or size is not what the module carries.
+        StateError: if it is not the tensors that the module carries, or one has another rank or
+            size.
         LayoutError: if the state's batch is another axis of the input.
         DtypeError: if its numbers are of another dtype than the input's.
         DeviceError: if it lies on another device.
     """
-    for place, tensor in enumerate(hx):
+    state: Any = (hx,) if len(reading.state_axes) == 1 else hx
+    if not (
+        isinstance(state, tuple)
+        and len(state) == len(reading.state_axes)
+        and all(isinstance(tensor, Tensor) for tensor in state)
+    ):
+        refuse_structure(reading, hx)
+    for place, tensor in enumerate(state):
         if tensor.dim() != len(reading.state_axes[place]):
-            _refuse_rank(reading, hx, place)
-    for place, tensor in enumerate(hx):
+            _refuse_rank(reading, state, place)
+    for place, tensor in enumerate(state):
         if tuple(tensor.shape) != sizes(reading.state_axes[place]):
-            cause = find_cause(reading, hx, place)
-            sentence = torch_sentence(reading, hx, place)
+            cause = find_cause(reading, state, place)
+            sentence = torch_sentence(reading, state, place)
             rows = list(cause.rows)
-            _refuse(cause.error, reading, hx, place, sentence, cause.headline, rows)
-    for place, tensor in enumerate(hx):
-        argument = _argument(reading, place)
+            _refuse(cause.error, reading, state, place, sentence, cause.headline, rows)
+    for name, tensor in zip(reading.state_names, state, strict=True):
         if not agree(tensor.dtype, input.dtype):
             raise DtypeError(
                 compose(
                     f"hx dtype ({tensor.dtype}) does not match input dtype ({input.dtype})",
                     f"{reading.described}: state and input differ in dtype",
                     [
-                        (argument, wanted(f"{input.dtype}", f"{tensor.dtype}")),
-                        ("fix", f"{argument}.to({input.dtype})"),
+                        (name, wanted(f"{input.dtype}", f"{tensor.dtype}")),
+                        ("fix", f"{name}.to({input.dtype})"),
                     ],
                 ),
                 "hx",
             )
         if tensor.device != input.device:
+            where = f"input tensor at {input.device} and hidden tensor at {tensor.device}"
             raise DeviceError(
                 compose(
-                    f"Input and hidden tensors are not at the same device, found input tensor at "
-                    f"{input.device} and hidden tensor at {tensor.device}",
+                    f"Input and hidden tensors are not at the same device, found {where}",
                     f"{reading.described}: state and input lie on different devices",
                     [
-                        (argument, wanted(f"on {input.device}", f"{tensor.device}")),
-                        ("fix", f"{argument}.to(input.device), or zeros made with "
-                                f"device=input.device"),
+                        (name, wanted(f"on {input.device}", f"{tensor.device}")),
+                        ("fix", f"{name}.to(input.device), or zeros with device=input.device"),
                     ],
                 ),
                 "hx",
-            )  # fmt: skip
-
-
-def _argument(reading: Reading, place: int) -> str:
-    return reading.state_names[place]
+            )
 
 
 def _rows(reading: Reading, hx: Sequence[Tensor]) -> Rows:
     rows = [("input", wanted(spell(reading.input_axes), f"{reading.actual}"))]
     rows += [
-        (_argument(reading, place), wanted(spell(axes), f"{tuple(tensor.shape)}"))
+        (reading.state_names[place], wanted(spell(axes), f"{tuple(tensor.shape)}"))
         for place, (axes, tensor) in enumerate(zip(reading.state_axes, hx, strict=True))
     ]
     return rows
@@ -155,7 +157,7 @@ def _refuse(  # noqa: PLR0913
 
 def _refuse_rank(reading: Reading, hx: Sequence[Tensor], place: int) -> NoReturn:
     ranks = [tensor.dim() for tensor in hx]
-    rank, name = ranks[place], _argument(reading, place)
+    rank, name = ranks[place], reading.state_names[place]
     if reading.kind == "cell" and rank not in (1, 2):
         member = "hidden" if len(hx) == 1 else f"hx[{place}]"
         sentence = f"{reading.name}: Expected {member} to be 1D or 2D, got {rank}D instead"

@@ -1,6 +1,6 @@
 """Hidden states: what a recurrent module carries from one step to the next."""
 
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -34,10 +34,15 @@ LSTMState.__module__ = "rnnkit"
 pytree._register_namedtuple(LSTMState, serialized_type_name="rnnkit.LSTMState")  # noqa: SLF001
 torch.serialization.add_safe_globals([LSTMState])
 
-#: A state as modules return it: RNN and GRU carry one tensor, an LSTM two.
-State: TypeAlias = Tensor | LSTMState
+
+BATCHED = 3
 
 
-def members(state: Any) -> tuple[Tensor, ...]:  # noqa: ANN401
-    """The tensors of a state, in torch's order."""
-    return (state,) if isinstance(state, Tensor) else tuple(state)
+def layers_first(state: Any) -> Any:
+    """Exchange axes 0 and 1 of a layer's state: from batch-first to torch's order, and back.
+
+    A state without a batch axis stays as it is.
+    """
+    if not isinstance(state, Tensor):
+        return LSTMState(*map(layers_first, state))
+    return state.transpose(0, 1).contiguous() if state.dim() == BATCHED else state

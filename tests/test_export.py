@@ -1,0 +1,142 @@
+"""
+torch.export takes models with our modules, writes them to a file and reads them, as with torch's.
+"""
+
+import io
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.utils import _pytree as pytree
+
+import rnnkit
+
+LAYERS = ("RNN", "LSTM", "GRU")
+CELLS = ("RNNCell", "LSTMCell", "GRUCell")
+BATCH, SEQ, INPUT, HIDDEN = 2, 5, 3, 7
+
+six = pytest.mark.parametrize("name", LAYERS + CELLS)
+modes = pytest.mark.parametrize("strict", [False, True])
+
+# Torch's own layers make export warn of the list in which they hold their weights.
+pytestmark = pytest.mark.filterwarnings("ignore:The tensor attributes? .*_flat_weights:UserWarning")
+
+
+class Parent(nn.Module):
+    """A model with a recurrent module behind a linear one."""
+
+    def __init__(self, core: nn.Module) -> None:
+        super().__init__()
+        self.before = nn.Linear(INPUT, INPUT)
+        self.core = core
+
+    def forward(self, x: Tensor, hx: Any = None) -> Any:  # noqa: ANN401 - any state
+        """Run the recurrent module on the transformed input."""
+        return self.core(self.before(x), hx)
+
+
+def pair(name: str, **options: object) -> tuple[Parent, Parent]:
+    """Two models with the same weights, one around torch's module and one around ours."""
+    theirs, ours = (
+        Parent(getattr(module, name)(INPUT, HIDDEN, **options)).eval() for module in (nn, rnnkit)
+    )
+    ours.load_state_dict(theirs.state_dict())
+    return theirs, ours
+
+
+def sample(name: str, batch: int = BATCH) -> Tensor:
+    """An input of a layer (seq, batch, feature) or of a cell (batch, feature)."""
+    return torch.randn((batch, INPUT) if name in CELLS else (SEQ, batch, INPUT))
+
+
+def carried(name: str) -> Tensor | rnnkit.LSTMState:
+    """A state for one layer or one cell."""
+    size = (BATCH, HIDDEN) if name in CELLS else (1, BATCH, HIDDEN)
+    if "LSTM" in name:
+        return rnnkit.LSTMState(torch.randn(size), torch.randn(size))
+    return torch.randn(size)
+
+
+def through_file(program: torch.export.ExportedProgram) -> torch.export.ExportedProgram:
+    """A program that was written and read."""
+    file = io.BytesIO()
+    torch.export.save(program, file)
+    file.seek(0)
+    return torch.export.load(file)
+
+
+def assert_same(expected: object, actual: object) -> None:
+    """Two results hold the same tensors in the same order: value, dtype and device."""
+    torch.testing.assert_close(
+        pytree.tree_leaves(actual), pytree.tree_leaves(expected), rtol=0, atol=0
+    )
+
+
+@six
+@modes
+def test_exported(name: str, strict: bool) -> None:  # noqa: FBT001 - a test case
+    """An exported model computes what torch's model computes, in as many nodes."""
+    torch.manual_seed(0)
+    theirs, ours = pair(name)
+    x = sample(name)
+
+    programs = [torch.export.export(model, (x,), strict=strict) for model in (theirs, ours)]
+
+    assert_same(theirs(x), programs[1].module()(x))
+    nodes = [[str(node.target) for node in program.graph.nodes] for program in programs]
+    assert len(nodes[0]) == len(nodes[1])
+
+
+@six
+@modes
+def test_exported_and_read_from_a_file(name: str, strict: bool) -> None:  # noqa: FBT001 - a test case
+    """States go in and come out of a program that was read from a file, LSTMState as itself."""
+    torch.manual_seed(0)
+    theirs, ours = pair(name)
+    x, state = sample(name), carried(name)
+
+    read = through_file(torch.export.export(ours, (x, state), strict=strict)).module()
+    result = read(x, state)
+
+    assert_same(theirs(x, state), result)
+    assert type(result) is type(ours(x, state))
+    if name in LAYERS:
+        assert type(result[1]) is type(state)
+
+
+@six
+@modes
+def test_exported_state_dict(name: str, strict: bool) -> None:  # noqa: FBT001 - a test case
+    """An exported model keeps torch's parameter names."""
+    theirs, ours = pair(name)
+
+    program = torch.export.export(ours, (sample(name),), strict=strict)
+
+    assert sorted(program.state_dict) == sorted(theirs.state_dict())
+
+
+@six
+@modes
+def test_free_batch(name: str, strict: bool) -> None:  # noqa: FBT001 - a test case
+    """A batch axis that is exported as free stays free, behind all checks of ours."""
+    torch.manual_seed(0)
+    theirs, ours = pair(name)
+    free = {"x": {0 if name in CELLS else 1: torch.export.Dim("batch", min=2, max=64)}}
+
+    program = torch.export.export(ours, (sample(name),), dynamic_shapes=free, strict=strict)
+
+    for batch in (2, 5, 9):
+        x = sample(name, batch)
+        assert_same(theirs(x), program.module()(x))
+
+
+@pytest.mark.parametrize("name", LAYERS)
+@modes
+def test_deep_layer(name: str, strict: bool) -> None:  # noqa: FBT001 - a test case
+    """Stacked bidirectional layers, batch first, are exported too."""
+    torch.manual_seed(0)
+    theirs, ours = pair(name, num_layers=2, bidirectional=True, batch_first=True)
+    x = sample(name).transpose(0, 1)
+
+    assert_same(theirs(x), torch.export.export(ours, (x,), strict=strict).module()(x))

@@ -59,7 +59,7 @@ class Recordings(NamedTuple):
 
     def batches(self, order: Int64[Tensor, " batch"]) -> "list[Recordings]":
         """Cut the recordings, in this order, into batches of which the last may be smaller."""
-        return [self.take(rows) for rows in order.split(BATCH)]
+        return [self.take(rows) for rows in torch.split(order, BATCH)]
 
 
 class Data(NamedTuple):
@@ -138,7 +138,7 @@ def fit(
             scores = model(batch.input, batch.lengths)
             loss = torch.nn.functional.cross_entropy(scores, batch.speaker)
             optimizer.zero_grad()
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             schedule.step()
             losses.append(loss.item())

@@ -49,9 +49,9 @@ class Rule:
         return is_bearable(value, self.kind) and isinstance(value, bool) == (self.kind is bool)
 
 
-def _is_device(value: object) -> bool:
+def _is_device(value: Any) -> bool:
     try:
-        torch.device(value)  # type: ignore[call-overload]
+        torch.device(value)
     except RuntimeError:
         return False
     return True
@@ -96,9 +96,7 @@ RULES = {
     "batch_first": FLAG,
     "bidirectional": FLAG,
     "state_batch_first": FLAG,
-    "dropout": Rule(
-        Real, lambda p: 0 <= p <= 1, DROPOUT, DROPOUT, "a float from 0 to 1"
-    ),
+    "dropout": Rule(Real, lambda p: 0 <= p <= 1, DROPOUT, DROPOUT, "a float from 0 to 1"),
     "nonlinearity": Rule(
         str, lambda name: name in {"tanh", "relu"}, NONLINEARITY, NONLINEARITY, "'tanh' or 'relu'"
     ),
@@ -157,7 +155,7 @@ def checked(
         _warn_of_misplaced(name, list(signature.parameters)[1:], args)
         init(*bound.args, **bound.kwargs)
 
-    return checked_init
+    return checked_init  # type: ignore[return-value]  # mypy: wraps() keeps self's name
 
 
 def _unbound(

@@ -1,6 +1,6 @@
 """RNNCell, LSTMCell and GRUCell: torch's cells, their calls checked."""
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 import torch
 from torch import Tensor
@@ -11,7 +11,6 @@ from rnnkit._arguments import Device, checked
 from rnnkit._checks import check_cell
 from rnnkit._interop import leaf_node, torch_twin
 from rnnkit.states import LSTMState
-
 
 #: torch's names of a cell's weights, in the order of its kernels' arguments.
 WEIGHTS = dict.fromkeys(("weight_ih", "weight_hh", "bias_ih", "bias_hh")).keys()
@@ -93,16 +92,16 @@ class RNNCell(Cell, torch.nn.RNNCell):
     torch.Size([2, 4])
     """
 
-    STATE_NAMES = ("hx",)
-    TORCH_CLASS = torch.nn.RNNCell
+    STATE_NAMES: ClassVar[tuple[str, ...]] = ("hx",)
+    TORCH_CLASS: ClassVar[Any] = torch.nn.RNNCell
 
     @property
     def kernel(self) -> Any:
-        """torch's function for one step."""
+        """Torch's function for one step."""
         return torch.rnn_relu_cell if self.nonlinearity == "relu" else torch.rnn_tanh_cell
 
     @checked
-    def __init__(  # noqa: PLR0913
+    def __init__(
         self,
         input_size: int,
         hidden_size: int,
@@ -149,12 +148,12 @@ class LSTMCell(Cell, torch.nn.LSTMCell):
     (torch.Size([2, 4]), torch.Size([2, 4]))
     """
 
-    STATE_NAMES = ("h", "c")
-    TORCH_CLASS = torch.nn.LSTMCell
-    kernel = torch.lstm_cell
+    STATE_NAMES: ClassVar[tuple[str, ...]] = ("h", "c")
+    TORCH_CLASS: ClassVar[Any] = torch.nn.LSTMCell
+    kernel: Any = torch.lstm_cell
 
     @checked
-    def __init__(  # noqa: PLR0913
+    def __init__(
         self,
         input_size: int,
         hidden_size: int,
@@ -166,7 +165,7 @@ class LSTMCell(Cell, torch.nn.LSTMCell):
         super().__init__(input_size, hidden_size, bias, device=device, dtype=dtype)
 
     if TYPE_CHECKING:
-        _Pair = tuple[Tensor | None, Tensor | None] | list[Tensor] | None
+        _Pair: TypeAlias = tuple[Tensor | None, Tensor | None] | list[Tensor] | None
 
         def __call__(self, input: Tensor, hx: _Pair = None) -> LSTMState: ...
         def initial_state(self, batch_size: int | None) -> LSTMState: ...
@@ -193,12 +192,12 @@ class GRUCell(Cell, torch.nn.GRUCell):
     torch.Size([2, 4])
     """
 
-    STATE_NAMES = ("hx",)
-    TORCH_CLASS = torch.nn.GRUCell
-    kernel = torch.gru_cell
+    STATE_NAMES: ClassVar[tuple[str, ...]] = ("hx",)
+    TORCH_CLASS: ClassVar[Any] = torch.nn.GRUCell
+    kernel: Any = torch.gru_cell
 
     @checked
-    def __init__(  # noqa: PLR0913
+    def __init__(
         self,
         input_size: int,
         hidden_size: int,

@@ -27,7 +27,7 @@ from rnnkit.states import layers_first
 PAIR = 2
 
 
-def check_layer(layer: Layer, input: Any, hx: Any) -> Any:
+def check_layer(layer: Layer, input: Any, hx: Any) -> Any:  # noqa: C901, PLR0912
     """Hold a layer's call to what the layer reads; return the state as torch's layer takes it.
 
     Args:
@@ -40,6 +40,7 @@ def check_layer(layer: Layer, input: Any, hx: Any) -> Any:
     Raises:
         RnnkitError: the child that fits, with what to type.
     """
+    # In one piece, since a call in Python costs as much as all these comparisons.
     if isinstance(input, Tensor):
         data, batched = input, BATCHED
     elif isinstance(input, PackedSequence):
@@ -51,11 +52,11 @@ def check_layer(layer: Layer, input: Any, hx: Any) -> Any:
     dtype = data.dtype
     device = data.device
     # functional_call and pruning swap the weight itself; a parametrized one is not computed here.
-    weight = layer._parameters.get("weight_ih_l0")  # noqa: SLF001
+    weight: Any = layer._parameters.get("weight_ih_l0")  # noqa: SLF001
     if weight is None:
         weight = layer._flat_weights[0]  # noqa: SLF001
     if not (
-        (rank == batched or rank == UNBATCHED)
+        rank in (batched, UNBATCHED)
         and shape[-1] == layer.input_size
         and shape[1 if rank == BATCHED and layer.batch_first else 0] != 0
         and (weight.dtype is dtype or agree(dtype, weight.dtype))
@@ -65,8 +66,9 @@ def check_layer(layer: Layer, input: Any, hx: Any) -> Any:
     if hx is None:
         return None
     rows = layer.num_layers * 2 if layer.bidirectional else layer.num_layers
-    if not batched:
-        front: tuple[int, ...] = (rows, packed_batch(input))
+    front: tuple[int, ...]
+    if isinstance(input, PackedSequence):
+        front = (rows, packed_batch(input))
     elif rank == BATCHED:
         front = (rows, shape[0 if layer.batch_first else 1])
     else:
@@ -107,11 +109,11 @@ def check_cell(cell: Cell, input: Any, hx: Any) -> Any:
     rank = len(shape)
     dtype = input.dtype
     device = input.device
-    weight = cell._parameters.get("weight_ih")  # noqa: SLF001
+    weight: Any = cell._parameters.get("weight_ih")  # noqa: SLF001
     if weight is None:
         weight = input
     if not (
-        (rank == UNBATCHED or rank == 1)
+        rank in (UNBATCHED, 1)
         and shape[-1] == cell.input_size
         and (weight.dtype is dtype or agree(dtype, weight.dtype))
         and weight.device == device

@@ -14,7 +14,7 @@ from torch.nn.utils.rnn import PackedSequence
 
 from rnnkit._errors import ArgumentError, DeviceError, DtypeError, LayoutError, ShapeError
 from rnnkit._message import brief, compose, wanted
-from rnnkit._reading import BATCHED, Cell, Reading, agree, described, sizes, spell
+from rnnkit._reading import Cell, Reading, agree, described, sizes, spell
 
 Rows = list[tuple[str, str]]
 
@@ -195,7 +195,9 @@ def _refuse_width(reading: Reading) -> NoReturn:
         _refuse(ShapeError, reading, sentence, "the input has no feature axis of size 1", rows)
     rows = [("fix", f"{reading.name}({shape[-1]}, ...), or an input with {width} features")]
     if shape[-1] == 2 * width:
-        rows.insert(0, ("evidence", f"{shape[-1]} is twice {width}: a bidirectional layer's output"))
+        rows.insert(
+            0, ("evidence", f"{shape[-1]} is twice {width}: a bidirectional layer's output")
+        )
     headline = f"the input is {shape[-1]} wide, the weights are for {width}"
     _refuse(ShapeError, reading, sentence, headline, rows)
 

@@ -12,9 +12,10 @@ def leaf_node(module: torch.nn.Module, input: Proxy, hx: Any) -> Proxy:
     torch's own classes are leaves to every tracer by the name of their package; this module is
     one by what it does when it meets a proxy.
     """
-    tracer = input.tracer
+    tracer: Any = input.tracer
     args = (input,) if hx is None else (input, hx)
-    return tracer.create_proxy("call_module", tracer.path_of_module(module), args, {})
+    node: Proxy = tracer.create_proxy("call_module", tracer.path_of_module(module), args, {})
+    return node
 
 
 def torch_twin(module: torch.nn.Module, torch_class: type[torch.nn.Module]) -> torch.nn.Module:

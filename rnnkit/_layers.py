@@ -3,19 +3,18 @@
 The three differ by data, in ``Layer``'s class variables, and by their constructors.
 """
 
-from typing import TYPE_CHECKING, Any, ClassVar, overload
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, overload
 
 import torch
 from torch import Tensor
 from torch.fx import Proxy
-from torch.nn.utils.rnn import PackedSequence
+from torch.nn.utils.rnn import PackedSequence  # noqa: TC002 - the import hook reads it
 
 from rnnkit._arguments import Device, checked
 from rnnkit._checks import check_layer
 from rnnkit._errors import RnnkitError
 from rnnkit._interop import leaf_node, torch_twin
 from rnnkit.states import LSTMState, layers_first
-
 
 
 class Layer(torch.nn.RNNBase):
@@ -53,7 +52,7 @@ class Layer(torch.nn.RNNBase):
         front = (rows,) if batch_size is None else (rows, batch_size)
         if self.state_batch_first:
             front = front[::-1]
-        weight = self._flat_weights[0]
+        weight: Any = self._flat_weights[0]
         hidden = weight.new_zeros(*front, self.hidden_size)
         if len(self.STATE_NAMES) == 1:
             return hidden
@@ -117,11 +116,11 @@ class RNN(Layer, torch.nn.RNN):
     (torch.Size([2, 5, 4]), torch.Size([1, 2, 4]))
     """
 
-    STATE_NAMES = ("hx",)
-    TORCH_CLASS = torch.nn.RNN
+    STATE_NAMES: ClassVar[tuple[str, ...]] = ("hx",)
+    TORCH_CLASS: ClassVar[Any] = torch.nn.RNN
 
     @checked
-    def __init__(  # noqa: PLR0913
+    def __init__(
         self,
         input_size: int,
         hidden_size: int,
@@ -201,11 +200,11 @@ class LSTM(Layer, torch.nn.LSTM):
     (torch.Size([10, 3, 100]), torch.Size([2, 3, 100]))
     """
 
-    STATE_NAMES = ("h", "c")
-    TORCH_CLASS = torch.nn.LSTM
+    STATE_NAMES: ClassVar[tuple[str, ...]] = ("h", "c")
+    TORCH_CLASS: ClassVar[Any] = torch.nn.LSTM
 
     @checked
-    def __init__(  # noqa: PLR0913
+    def __init__(
         self,
         input_size: int,
         hidden_size: int,
@@ -237,7 +236,7 @@ class LSTM(Layer, torch.nn.LSTM):
             self.state_batch_first = True
 
     if TYPE_CHECKING:
-        _Pair = tuple[Tensor | None, Tensor | None] | list[Tensor] | None
+        _Pair: TypeAlias = tuple[Tensor | None, Tensor | None] | list[Tensor] | None
 
         @overload
         def __call__(self, input: Tensor, hx: _Pair = None) -> tuple[Tensor, LSTMState]: ...
@@ -271,11 +270,11 @@ class GRU(Layer, torch.nn.GRU):
     (torch.Size([3, 32, 20]), torch.Size([1, 32, 20]))
     """
 
-    STATE_NAMES = ("hx",)
-    TORCH_CLASS = torch.nn.GRU
+    STATE_NAMES: ClassVar[tuple[str, ...]] = ("hx",)
+    TORCH_CLASS: ClassVar[Any] = torch.nn.GRU
 
     @checked
-    def __init__(  # noqa: PLR0913
+    def __init__(
         self,
         input_size: int,
         hidden_size: int,

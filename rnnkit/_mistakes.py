@@ -5,6 +5,7 @@ not ``right``. It returns a test accuracy where the mistake costs accuracy, and 
 is judged by whether the call goes through.
 """
 
+import functools
 import signal
 import subprocess
 import sys
@@ -13,16 +14,19 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import ModuleType
+from typing import Protocol
 
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
-from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence
+from torch.nn.utils.rnn import pack_padded_sequence
 
 from rnnkit.typing import BatchFirst
 
 WIDTH = 100
 CHUNK = 5
+
+pack = functools.partial(pack_padded_sequence, batch_first=True, enforce_sorted=False)
 
 
 @dataclass(frozen=True)
@@ -41,17 +45,14 @@ class Scene:
     study: Callable[[torch.nn.Module], float]
     seed: int
 
-    @property
-    def packed(self) -> PackedSequence:
-        """The batch, packed in the order in which it comes."""
-        return pack_padded_sequence(
-            self.input, self.lengths, batch_first=True, enforce_sorted=False
-        )
-
     def play(self, mistake: "Mistake", nn: ModuleType, *, right: bool = False) -> float | None:
         """Make a mistake, or do it right, by the layers of ``nn``."""
         torch.manual_seed(self.seed)
-        return mistake.act(nn, self, right)
+        return mistake.act(nn, self, right=right)
+
+
+class Act(Protocol):
+    def __call__(self, nn: ModuleType, scene: Scene, *, right: bool) -> float | None: ...
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ class Mistake:
         fatal: whether torch may end the process.
     """
 
-    act: Callable[[ModuleType, Scene, bool], float | None]
+    act: Act
     title: str
     wrong: str
     right: str
@@ -91,7 +92,7 @@ class _LastStep(torch.nn.Module):
         return scores
 
 
-def positional(nn: ModuleType, scene: Scene, right: bool) -> float | None:
+def positional(nn: ModuleType, scene: Scene, *, right: bool) -> float | None:
     """Ask for batch-first input in the place of ``bias``."""
     if right:
         return scene.study(_LastStep(nn.LSTM(12, 32, 2, batch_first=True)))
@@ -117,12 +118,8 @@ class _Served(torch.nn.Module):
         chunk = input.size(1) if self.training else CHUNK
         for start in range(0, input.size(1), chunk):
             live = torch.nonzero(lengths > start).flatten()
-            packed = pack_padded_sequence(
-                input[live, start : start + chunk],
-                (lengths[live] - start).clamp(max=chunk),
-                batch_first=True,
-                enforce_sorted=False,
-            )
+            steps = (lengths[live] - start).clamp(max=chunk)
+            packed = pack(input[live, start : start + chunk], steps)
             if self.narrow:
                 _, state = self.lstm(packed, (h[:, live], c[:, live]))
             else:
@@ -132,23 +129,22 @@ class _Served(torch.nn.Module):
         return scores
 
 
-def larger_batch(nn: ModuleType, scene: Scene, right: bool) -> float | None:
+def larger_batch(nn: ModuleType, scene: Scene, *, right: bool) -> float | None:
     """Keep the state of recordings that have left the batch."""
     return scene.study(_Served(nn.LSTM(12, 32, batch_first=True), narrow=right))
 
 
-def one_direction(nn: ModuleType, scene: Scene, right: bool) -> None:
+def one_direction(nn: ModuleType, scene: Scene, *, right: bool) -> None:
     """Forget the second direction in one of the two states."""
-    lstm = nn.LSTM(12, 32, bidirectional=True)
+    lstm, packed = nn.LSTM(12, 32, bidirectional=True), pack(scene.input, scene.lengths)
     h = torch.randn(2, 32, 32)
     if right:
-        c = torch.zeros(2, 32, 32)
+        lstm(packed, (h, torch.zeros(2, 32, 32)))
     else:
-        c = torch.zeros(1, 32, 32)
-    lstm(scene.packed, (h, c))
+        lstm(packed, (h, torch.zeros(1, 32, 32)))
 
 
-def seq_first(nn: ModuleType, scene: Scene, right: bool) -> None:
+def seq_first(nn: ModuleType, scene: Scene, *, right: bool) -> None:
     """Size the state by the batch, and leave the layer in the other layout."""
     x = scene.input
     h = c = torch.zeros(1, x.size(0), 32)
@@ -158,31 +154,30 @@ def seq_first(nn: ModuleType, scene: Scene, right: bool) -> None:
         nn.LSTM(12, 32)(x, (h, c))
 
 
-def pair_for_gru(nn: ModuleType, scene: Scene, right: bool) -> None:
+def pair_for_gru(nn: ModuleType, scene: Scene, *, right: bool) -> None:
     """Replace an LSTM by a GRU, and go on passing two states."""
     h = c = torch.zeros(1, 32, 32)
-    gru = nn.GRU(12, 32)
+    gru, packed = nn.GRU(12, 32), pack(scene.input, scene.lengths)
     if right:
-        gru(scene.packed, h)
+        gru(packed, h)
     else:
-        gru(scene.packed, (h, c))
+        gru(packed, (h, c))
 
 
-def double(nn: ModuleType, scene: Scene, right: bool) -> None:
+def double(nn: ModuleType, scene: Scene, *, right: bool) -> None:
     """Pass what NumPy reads as it comes."""
-    lstm, lengths = nn.LSTM(12, 32), scene.lengths
+    lstm = nn.LSTM(12, 32)
     x = scene.input.double()
     if right:
-        packed = pack_padded_sequence(x.float(), lengths, batch_first=True, enforce_sorted=False)
+        lstm(pack(x.float(), scene.lengths))
     else:
-        packed = pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False)
-    lstm(packed)
+        lstm(pack(x, scene.lengths))
 
 
 MISTAKES = (
     Mistake(
         positional,
-        title="batch_first, given by position",
+        title="batch_first given by position",
         wrong="nn.LSTM(12, 32, 2, True)",
         right="nn.LSTM(12, 32, 2, batch_first=True)",
         because="The fourth argument is bias. The LSTM runs over the 32 recordings of a batch "
@@ -199,15 +194,15 @@ MISTAKES = (
     Mistake(
         one_direction,
         title="a state without the second direction",
-        wrong="c = torch.zeros(1, 32, 32)",
-        right="c = torch.zeros(2, 32, 32)",
+        wrong="lstm(packed, (h, torch.zeros(1, 32, 32)))",
+        right="lstm(packed, (h, torch.zeros(2, 32, 32)))",
         because="The LSTM is bidirectional and h has both directions. For packed input torch does "
         "not look at the size of c, and reads memory that is not there.",
         fatal=True,
     ),
     Mistake(
         seq_first,
-        title="batch_first forgotten, the state sized by the batch",
+        title="batch_first forgotten, state given",
         wrong="nn.LSTM(12, 32)(x, (h, c))",
         right="nn.LSTM(12, 32, batch_first=True)(x, (h, c))",
         because="torch blames the state, which is right; who believes it and sizes the state by "
@@ -216,15 +211,89 @@ MISTAKES = (
     Mistake(
         pair_for_gru,
         title="an LSTM's two states for a GRU",
-        wrong="gru(scene.packed, (h, c))",
-        right="gru(scene.packed, h)",
+        wrong="gru(packed, (h, c))",
+        right="gru(packed, h)",
         because="A GRU carries one tensor; torch calls a tensor's method on whatever it got.",
     ),
     Mistake(
         double,
-        title="double precision, as NumPy reads it",
-        wrong="packed = pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False)",
-        right="packed = pack_padded_sequence(x.float(), lengths, ...)",
+        title="float64, as NumPy reads it",
+        wrong="lstm(pack(x, scene.lengths))",
+        right="lstm(pack(x.float(), scene.lengths))",
         because="The numbers are float64 and the weights float32. torch names neither.",
     ),
 )
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a mistake: the error or warning, if any, and the test accuracy, if any."""
+
+    said: str
+    share: float | None = None
+
+
+def witness(scene: Scene, mistake: Mistake, nn: ModuleType) -> Outcome:
+    """Make a mistake by the layers of ``nn`` and note what is said."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            share = scene.play(mistake, nn)
+        except Exception as error:  # noqa: BLE001  whatever is raised is what is to be shown
+            return Outcome(f"{type(error).__name__}: {error}")
+    said = [f"{warning.category.__name__}: {warning.message}" for warning in caught]
+    return Outcome("\n".join(said), share)
+
+
+def witness_apart(number: int, seed: int) -> Outcome:
+    """Make a mistake by torch's layers in a process of its own, which it may end."""
+    command = [sys.executable, "-m", "rnnkit", "--namespace", "torch.nn"]
+    command += ["--mistake", str(number), "--seed", str(seed)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
+    if done.returncode < 0:
+        return Outcome(f"{signal.Signals(-done.returncode).name}: no message; the process is dead")
+    lines = done.stderr.strip().splitlines()
+    return Outcome(lines[-1] if done.returncode and lines else "")
+
+
+def _paragraph(label: str, text: str) -> None:
+    """Print a text beside its label; its further lines keep their own columns."""
+    first, *others = text.splitlines()
+    print(textwrap.fill(first, WIDTH, initial_indent=f"   {label:<10}", subsequent_indent=" " * 13))
+    for line in others:
+        print(textwrap.fill(line, WIDTH, initial_indent="   ", subsequent_indent=" " * 15))
+
+
+def _tell(mistake: Mistake, number: int, torchs: str, ours: str) -> None:
+    print(f"\n\n{number}  {mistake.title.capitalize()}\n")
+    print(textwrap.indent(textwrap.fill(mistake.because, WIDTH - 3), "   ") + "\n")
+    _paragraph("written", mistake.wrong)
+    _paragraph("meant", mistake.right)
+    _paragraph("torch.nn", torchs)
+    _paragraph("rnnkit", ours)
+
+
+def show(scene: Scene, nn: ModuleType) -> None:
+    """Make every mistake by torch's layers and by those of ``nn``; print both, and a table."""
+    print(f"\n\nNow {len(MISTAKES)} mistakes on the same recordings, by torch.nn and by rnnkit.")
+    table = [("", "the mistake", "torch.nn", "rnnkit")]
+    for number, mistake in enumerate(MISTAKES, start=1):
+        apart = mistake.fatal
+        torchs = witness_apart(number, scene.seed) if apart else witness(scene, mistake, torch.nn)
+        ours = witness(scene, mistake, nn)
+        told, told_ours, brief = torchs.said or "silence", ours.said or "silence", torchs.said
+        if torchs.share is not None:
+            meant = scene.play(mistake, torch.nn, right=True)
+            told += f". Test accuracy {torchs.share:.1%} instead of {meant:.1%}."
+            brief = f"silence; {meant:.1%} became {torchs.share:.1%}"
+        if ours.share is not None:
+            told_ours += (
+                f"\n  It goes on after that, as torch does: test accuracy {ours.share:.1%}."
+            )
+        _tell(mistake, number, told, told_ours)
+        brief = textwrap.shorten(brief or "silence", 44, placeholder=" ...")
+        table.append((str(number), mistake.title, brief, ours.said.split(":")[0] or "silence"))
+    print("\n")
+    for row in table:
+        print("{:<2} {:<37} {:<44}  {}".format(*row))
+    print("\nTo see one end as it will: python -m rnnkit --namespace torch.nn --mistake 3")

@@ -36,7 +36,7 @@ class Layer(Cell, Protocol):
     bidirectional: bool
     proj_size: int
     state_batch_first: bool
-    _flat_weights: list[Tensor]
+    _flat_weights: list[Any]
 
 
 def described(module: Cell) -> str:
@@ -104,6 +104,7 @@ def read_layer(layer: Layer, input: Tensor | PackedSequence) -> Reading:
     shape = tuple(input.shape if isinstance(input, Tensor) else input.data.shape)
     feature = Axis("input_size", layer.input_size)
     kind: Literal["layer", "packed"] = "layer"
+    axes: tuple[Axis, ...]
     batch = seq = None
     if not isinstance(input, Tensor):
         kind, axes = "packed", (Axis("steps"), feature)

@@ -33,10 +33,10 @@ class _Sizes:
 
 def torch_sentence(reading: Reading, hx: Sequence[Tensor], place: int) -> str:
     """Return what torch says of this size."""
-    got, want = tuple(hx[place].shape), sizes(reading.state_axes[place])
+    got, want = list(hx[place].shape), list(sizes(reading.state_axes[place]))
     if reading.kind != "cell":
         member = "hidden" if len(hx) == 1 else f"hidden[{place}]"
-        return f"Expected {member} size {want}, got {list(got)}"
+        return f"Expected {member} size {tuple(want)}, got {got}"
     if len(got) != len(want):
         member = "hidden" if len(hx) == 1 else f"hx[{place}]"
         return f"{reading.name}: Expected {member} to be {len(want)}D, got {len(got)}D instead"
@@ -63,7 +63,7 @@ def find_cause(reading: Reading, hx: Sequence[Tensor], place: int) -> Cause:
     return _other_width(reading, name, got, want)
 
 
-def _by_meaning(reading: Reading, shape: tuple[int, ...]) -> _Sizes:
+def _by_meaning(reading: Reading, shape: Sequence[int]) -> _Sizes:
     if reading.kind == "cell":
         return _Sizes(1, shape[0] if len(shape) > 1 else None, shape[-1])
     if reading.batch is None:
@@ -95,7 +95,10 @@ def _other_layout(reading: Reading, name: str, got: _Sizes, want: _Sizes) -> Cau
     if reading.kind == "packed":
         rows = [
             ("evidence", f"{name} has batch {got.batch}, which is the number of steps packed"),
-            ("fix", "pack_padded_sequence(..., batch_first=True) for a (batch, seq, feature) input"),
+            (
+                "fix",
+                "pack_padded_sequence(..., batch_first=True) for a (batch, seq, feature) input",
+            ),
         ]
         headline = "the sequences look packed in the other layout"
     else:
@@ -136,8 +139,7 @@ def _other_batch(reading: Reading, name: str, got: _Sizes, want: _Sizes) -> Caus
     at = "" if axis == 0 else ":, "
     if got.batch == 1:
         times = ", ".join(
-            str(want.batch) if place == axis else "1"
-            for place in range(len(reading.state_axes[0]))
+            str(want.batch) if place == axis else "1" for place in range(len(reading.state_axes[0]))
         )
         headline = f"{name} is for one sample, the input has {want.batch}"
         fix = f"{name}.repeat({times}), if all samples start alike"
@@ -163,7 +165,9 @@ def _other_width(reading: Reading, name: str, got: _Sizes, want: _Sizes) -> Caus
     proj_size, hidden_size = reading.proj_size, reading.hidden_size
     if proj_size and got.width in (proj_size, hidden_size):
         evidence = f"h is proj_size={proj_size} wide, c hidden_size={hidden_size}"
-        return Cause(StateError, headline, (("evidence", evidence), ("fix", "(h, c) in this order")))
+        return Cause(
+            StateError, headline, (("evidence", evidence), ("fix", "(h, c) in this order"))
+        )
     if got.width == 2 * want.width:
         evidence = f"{got.width} is twice {want.width}: both directions side by side"
         fix = reading.with_option(f"hidden_size={got.width}") + ", or a Linear between"
@@ -175,4 +179,3 @@ def _other_width(reading: Reading, name: str, got: _Sizes, want: _Sizes) -> Caus
 def _zeros(reading: Reading) -> str:
     batch = "None" if reading.batch is None else str(reading.batch)
     return f"initial_state({batch}) of this {'cell' if reading.kind == 'cell' else 'layer'}"
-

@@ -138,7 +138,7 @@ def _rows(reading: Reading, hx: Sequence[Tensor]) -> Rows:
     return rows
 
 
-def _refuse(  # noqa: PLR0913
+def _refuse(
     error: type[ShapeError],
     reading: Reading,
     hx: Sequence[Tensor],

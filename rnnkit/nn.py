@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 import torch.nn
-from torch.nn import *  # noqa: F403
+from torch.nn import *  # pyright: ignore[reportWildcardImportFromLibrary]
 from torch.nn import functional as functional
 from torch.nn import init as init
 from torch.nn import modules as modules

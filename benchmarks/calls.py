@@ -50,7 +50,7 @@ def tables(effort: Effort) -> list[Table]:
                     "yes" if grad else "no",
                     *(f"{1e6 * timings[name].seconds:.1f}" for name in ("torch", "rnnkit")),
                     f"{ours.ratio:.3f} ±{ours.spread:.3f}",
-                    budget(ours.ratio, work.budget),
+                    budget(ours.ratio, work.budget, spread=ours.spread),
                     f"{timings['naive'].ratio:.2f}",
                     f"{timings['torch again'].ratio:.3f}",
                 )
@@ -62,7 +62,9 @@ def tables(effort: Effort) -> list[Table]:
             "Checked calls",
             "Microseconds a call, and times relative to torch.nn's. 'naive' is a subclass whose\n"
             "forward is annotated and jaxtyped. 'torch/torch' is a second module of torch's own\n"
-            "class: its distance from 1 is what this table cannot tell.",
+            "class: its distance from 1 is what this table cannot tell. ± is half the width of\n"
+            "the 95 % confidence interval; 'unclear' is what noise alone may have put over its\n"
+            "budget.",
             (
                 *("module", "size", "state", "grad", "torch", "rnnkit", "rnnkit/torch", "budget"),
                 *("naive/torch", "torch/torch"),

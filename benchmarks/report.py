@@ -31,10 +31,17 @@ class Table(NamedTuple):
         return "\n".join([f"## {self.title}", "", self.note, "", *text, ""])
 
 
-def budget(value: float, limit: float, unit: str = "") -> str:
-    """What was allowed, and whether the value, to two decimals, is within it."""
+def budget(value: float, limit: float, unit: str = "", spread: float = 0.0) -> str:
+    """What was allowed, and whether the value, to two decimals, is within it.
+
+    A value that may be over it by noise alone is called unclear.
+    """
     allowed = f"{limit:g} {unit}" if unit else f"{limit:.2f}"
-    return allowed if round(value, 2) <= limit else f"{allowed} **exceeded**"
+    if round(value, 2) <= limit:
+        return allowed
+    return (
+        f"{allowed} (unclear)" if round(value - spread, 2) <= limit else f"{allowed} **exceeded**"
+    )
 
 
 def heading() -> str:

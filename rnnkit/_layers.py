@@ -42,6 +42,15 @@ class Layer(torch.nn.RNNBase):
     def check_forward_args(self, input: Any, hidden: Any, batch_sizes: Any) -> None:
         """Do nothing: ``forward`` has checked the same things, and more of them."""
 
+    def _update_flat_weights(self) -> None:
+        # torch seeks each weight twice in three places, a tenth of a small call; most of the time
+        # the parameters themselves say that nothing has changed.
+        parameters = self._parameters
+        for weight, name in zip(self._flat_weight_refs, self._flat_weights_names, strict=True):
+            if weight is None or weight() is not parameters.get(name, self):
+                super()._update_flat_weights()
+                return
+
     def initial_state(self, batch_size: int | None) -> Any:
         """Return zeros as this layer's state, on the device and in the dtype of its weights.
 

@@ -206,7 +206,7 @@ MISTAKES = (
         wrong="nn.LSTM(12, 32)(x, (h, c))",
         right="nn.LSTM(12, 32, batch_first=True)(x, (h, c))",
         because="torch blames the state, which is right; who believes it and sizes the state by "
-        "x.size(1) trains over the batch, as in the first mistake.",
+        "x.size(1) trains over the batch as in mistake 1, and then no shape shows it.",
     ),
     Mistake(
         pair_for_gru,
@@ -265,7 +265,7 @@ def _paragraph(label: str, text: str) -> None:
 
 
 def _tell(mistake: Mistake, number: int, torchs: str, ours: str) -> None:
-    print(f"\n\n{number}  {mistake.title.capitalize()}\n")
+    print(f"\n\nMistake {number}: {mistake.title}\n")
     print(textwrap.indent(textwrap.fill(mistake.because, WIDTH - 3), "   ") + "\n")
     _paragraph("written", mistake.wrong)
     _paragraph("meant", mistake.right)

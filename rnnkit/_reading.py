@@ -4,7 +4,7 @@ A layer and a cell differ here by data: which axes they read, and what they carr
 """
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -15,6 +15,7 @@ BATCHED = 3
 UNBATCHED = 2
 
 
+@runtime_checkable
 class Cell(Protocol):
     """What the guards need to know of a cell."""
 
@@ -28,6 +29,7 @@ class Cell(Protocol):
         ...
 
 
+@runtime_checkable
 class Layer(Cell, Protocol):
     """What the guards need to know of a layer."""
 

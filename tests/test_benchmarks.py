@@ -1,5 +1,4 @@
-"""
-The benchmarks: they take turns, they divide the right numbers, and each table can be made.
+"""The benchmarks: they take turns, they divide the right numbers, and each table can be made.
 
 No test here looks at a time: clocks are made up, and tables are made with next to no effort.
 """
@@ -65,9 +64,7 @@ def take_turns(names: str, rounds: int) -> list[list[str]]:
 
 
 def test_ratio_to_the_first() -> None:
-    """
-    A candidate's ratio is its time by that of the first candidate.
-    """
+    """A candidate's ratio is its time by that of the first candidate."""
     machine = Machine()
     candidates = {"base": machine.work("base", 2.0), "other": machine.work("other", 3.0)}
 
@@ -78,9 +75,7 @@ def test_ratio_to_the_first() -> None:
 
 
 def test_ratio_to_a_named_baseline() -> None:
-    """
-    The baseline need not come first.
-    """
+    """The baseline need not come first."""
     machine = Machine()
     candidates = {"other": machine.work("other", 3.0), "base": machine.work("base", 2.0)}
 
@@ -91,9 +86,7 @@ def test_ratio_to_a_named_baseline() -> None:
 
 
 def test_drift_cancels() -> None:
-    """
-    A machine that slows down by half during the run leaves the ratio where it was.
-    """
+    """A machine that slows down by half during the run leaves the ratio where it was."""
     machine = Machine(load=lambda n: 1.0 + n / 800)
     candidates = {"base": machine.work("base", 2.0), "other": machine.work("other", 3.0)}
 
@@ -104,9 +97,7 @@ def test_drift_cancels() -> None:
 
 
 def test_interruptions_are_left_out() -> None:
-    """
-    A block that another program interrupted now and then moves neither the time nor the ratio.
-    """
+    """A block that another program interrupted now and then moves neither time nor ratio."""
     machine = Machine(load=lambda n: 100.0 if n % 11 == 7 else 1.0)
     candidates = {"base": machine.work("base", 2.0), "other": machine.work("other", 3.0)}
 
@@ -116,9 +107,7 @@ def test_interruptions_are_left_out() -> None:
 
 
 def test_spread_shows_noise() -> None:
-    """
-    Where every third call takes twice as long, the ratio is reported as uncertain.
-    """
+    """Where every third call takes twice as long, the ratio is reported as uncertain."""
     machine = Machine(load=lambda n: 2.0 if n % 3 == 0 else 1.0)
     candidates = {"base": machine.work("base", 2.0), "other": machine.work("other", 3.0)}
 
@@ -128,9 +117,7 @@ def test_spread_shows_noise() -> None:
 
 
 def test_blocks_last_as_asked() -> None:
-    """
-    All candidates make as many calls in a row as the baseline makes in the time of a block.
-    """
+    """All candidates make as many calls in a row as the baseline makes in the time of a block."""
     machine = Machine()
     candidates = {"base": machine.work("base", 2.0), "other": machine.work("other", 3.0)}
 
@@ -143,18 +130,14 @@ def test_blocks_last_as_asked() -> None:
 
 
 def test_everyone_has_a_turn_each_round() -> None:
-    """
-    Between the turns of one round no candidate comes twice.
-    """
+    """Between the turns of one round no candidate comes twice."""
     worked = take_turns("abcd", rounds=6)
 
     assert [sorted(turn) for turn in worked] == [list("abcd")] * 6
 
 
 def test_nobody_is_always_first() -> None:
-    """
-    Of any two candidates each comes first in half of the rounds.
-    """
+    """Of any two candidates each comes first in half of the rounds."""
     worked = take_turns("abcd", rounds=6)
 
     for one, other in itertools.combinations("abcd", 2):
@@ -162,9 +145,7 @@ def test_nobody_is_always_first() -> None:
 
 
 def test_neighbours_change() -> None:
-    """
-    No candidate always runs in the wake of the same other one, whose caches it would inherit.
-    """
+    """No candidate always runs in the wake of the same other one, whose caches it would inherit."""
     worked = take_turns("abcd", rounds=40)
 
     followed = {pair for turn in worked for pair in itertools.pairwise(turn)}
@@ -172,9 +153,7 @@ def test_neighbours_change() -> None:
 
 
 def test_results_in_the_order_of_rounds() -> None:
-    """
-    The nth result of each measure is that of the nth round, so that they may be paired.
-    """
+    """The nth result of each measure is that of the nth round, so that they may be paired."""
     clock = itertools.count()
 
     results = interleave({"a": lambda: next(clock), "b": lambda: next(clock)}, rounds=5)
@@ -185,9 +164,7 @@ def test_results_in_the_order_of_rounds() -> None:
 
 
 def test_timed_code_runs_undisturbed() -> None:
-    """
-    While candidates run there is one thread and no garbage collection; then all is as before.
-    """
+    """While candidates run there is one thread and no garbage collection; then all is as before."""
     seen: list[tuple[int, bool]] = []
     before = (torch.get_num_threads(), gc.isenabled())
 
@@ -198,9 +175,7 @@ def test_timed_code_runs_undisturbed() -> None:
 
 
 def test_settings_return_after_an_error() -> None:
-    """
-    A candidate that raises does not leave the garbage collector off.
-    """
+    """A candidate that raises does not leave the garbage collector off."""
     with pytest.raises(ZeroDivisionError):
         compare({"only": lambda: 1 / 0}, QUICK)
 
@@ -209,9 +184,7 @@ def test_settings_return_after_an_error() -> None:
 
 @pytest.mark.parametrize("topic", TOPICS)
 def test_each_table_can_be_made(topic: str) -> None:
-    """
-    Every topic makes tables that have rows, and in each row a cell for every column.
-    """
+    """Every topic makes tables that have rows, and in each row a cell for every column."""
     tables = TOPICS[topic](QUICK)
 
     assert tables
@@ -223,17 +196,13 @@ def test_each_table_can_be_made(topic: str) -> None:
 
 @pytest.mark.parametrize("mistake", failures.mistakes(), ids=lambda mistake: mistake.name)
 def test_rnnkit_tells_each_mistake(mistake: failures.Mistake) -> None:
-    """
-    The calls that are timed as failing do fail.
-    """
+    """The calls that are timed as failing do fail."""
     with pytest.raises(rnnkit.RnnkitError):
         trio(mistake.kind, *mistake.sizes).rnnkit(*mistake.arguments)
 
 
 def test_one_topic_on_request(capsys: pytest.CaptureFixture[str]) -> None:
-    """
-    With a topic's name, the heading and that topic's tables are printed, and no others.
-    """
+    """With a topic's name, the heading and that topic's tables are printed, and no others."""
     main(["failures", "--quick"])
 
     printed = capsys.readouterr().out
@@ -244,9 +213,7 @@ def test_one_topic_on_request(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_unknown_topic(capsys: pytest.CaptureFixture[str]) -> None:
-    """
-    A misspelt topic ends with its name, and with what there is to ask for.
-    """
+    """A misspelt topic ends with its name, and with what there is to ask for."""
     with pytest.raises(SystemExit):
         main(["cals"])
 
@@ -268,16 +235,18 @@ def test_unknown_topic(capsys: pytest.CaptureFixture[str]) -> None:
 def test_budget_is_judged_to_two_decimals(
     value: float, limit: float, unit: str, expected: str
 ) -> None:
-    """
-    A value over its budget is marked, unless it is equal as printed.
-    """
+    """A value over its budget is marked, unless it is equal as printed."""
     assert expected == budget(value, limit, unit)
 
 
+def test_noise_is_no_verdict() -> None:
+    """A value that is over its budget by less than its spread is neither passed nor condemned."""
+    assert budget(1.05, 1.02, spread=0.03) == "1.02 (unclear)"
+    assert budget(1.05, 1.02, spread=0.01) == "1.02 **exceeded**"
+
+
 def test_columns_are_aligned() -> None:
-    """
-    A table reads well without being rendered.
-    """
+    """A table reads well without being rendered."""
     table = Table("Title", "Note.", ("name", "x"), [("a", "1.25"), ("longer", "3")])
 
     assert str(table).splitlines() == [

@@ -175,10 +175,17 @@ def train(
     return losses, accuracy(model, data.test)
 
 
+def _version(name: str) -> str:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:  # run from a checkout
+        return "(not installed)"
+
+
 def versions() -> str:
     """Name the versions that a report of a bug should name."""
     names = ("rnnkit", "torch", "jaxtyping", "beartype")
-    found = [f"{name} {importlib.metadata.version(name)}" for name in names]
+    found = [f"{name} {_version(name)}" for name in names]
     return ", ".join([*found, f"python {platform.python_version()}"])
 
 

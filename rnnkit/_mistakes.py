@@ -14,7 +14,6 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import ModuleType
-from typing import Protocol
 
 import torch
 from jaxtyping import Float, Int64
@@ -48,11 +47,7 @@ class Scene:
     def play(self, mistake: "Mistake", nn: ModuleType, *, right: bool = False) -> float | None:
         """Make a mistake, or do it right, by the layers of ``nn``."""
         torch.manual_seed(self.seed)
-        return mistake.act(nn, self, right=right)
-
-
-class Act(Protocol):
-    def __call__(self, nn: ModuleType, scene: Scene, *, right: bool) -> float | None: ...
+        return mistake.act(nn, self, right)
 
 
 @dataclass(frozen=True)
@@ -68,7 +63,7 @@ class Mistake:
         fatal: whether torch may end the process.
     """
 
-    act: Act
+    act: Callable[[ModuleType, Scene, bool], float | None]
     title: str
     wrong: str
     right: str
@@ -92,7 +87,7 @@ class _LastStep(torch.nn.Module):
         return scores
 
 
-def positional(nn: ModuleType, scene: Scene, *, right: bool) -> float | None:
+def positional(nn: ModuleType, scene: Scene, right: bool) -> float | None:
     """Ask for batch-first input in the place of ``bias``."""
     if right:
         return scene.study(_LastStep(nn.LSTM(12, 32, 2, batch_first=True)))
@@ -129,12 +124,12 @@ class _Served(torch.nn.Module):
         return scores
 
 
-def larger_batch(nn: ModuleType, scene: Scene, *, right: bool) -> float | None:
+def larger_batch(nn: ModuleType, scene: Scene, right: bool) -> float | None:
     """Keep the state of recordings that have left the batch."""
     return scene.study(_Served(nn.LSTM(12, 32, batch_first=True), narrow=right))
 
 
-def one_direction(nn: ModuleType, scene: Scene, *, right: bool) -> None:
+def one_direction(nn: ModuleType, scene: Scene, right: bool) -> None:
     """Forget the second direction in one of the two states."""
     lstm, packed = nn.LSTM(12, 32, bidirectional=True), pack(scene.input, scene.lengths)
     h = torch.randn(2, 32, 32)
@@ -144,7 +139,7 @@ def one_direction(nn: ModuleType, scene: Scene, *, right: bool) -> None:
         lstm(packed, (h, torch.zeros(1, 32, 32)))
 
 
-def seq_first(nn: ModuleType, scene: Scene, *, right: bool) -> None:
+def seq_first(nn: ModuleType, scene: Scene, right: bool) -> None:
     """Size the state by the batch, and leave the layer in the other layout."""
     x = scene.input
     h = c = torch.zeros(1, x.size(0), 32)
@@ -154,7 +149,7 @@ def seq_first(nn: ModuleType, scene: Scene, *, right: bool) -> None:
         nn.LSTM(12, 32)(x, (h, c))
 
 
-def pair_for_gru(nn: ModuleType, scene: Scene, *, right: bool) -> None:
+def pair_for_gru(nn: ModuleType, scene: Scene, right: bool) -> None:
     """Replace an LSTM by a GRU, and go on passing two states."""
     h = c = torch.zeros(1, 32, 32)
     gru, packed = nn.GRU(12, 32), pack(scene.input, scene.lengths)
@@ -164,7 +159,7 @@ def pair_for_gru(nn: ModuleType, scene: Scene, *, right: bool) -> None:
         gru(packed, (h, c))
 
 
-def double(nn: ModuleType, scene: Scene, *, right: bool) -> None:
+def double(nn: ModuleType, scene: Scene, right: bool) -> None:
     """Pass what NumPy reads as it comes."""
     lstm = nn.LSTM(12, 32)
     x = scene.input.double()

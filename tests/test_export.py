@@ -1,6 +1,4 @@
-"""
-torch.export takes models with our modules, writes them to a file and reads them, as with torch's.
-"""
+"""A model with our modules is exported, written and read, as one with torch's."""
 
 import io
 from typing import Any
@@ -8,15 +6,10 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.utils import _pytree as pytree
 
 import rnnkit
+from tests.side_by_side import CELLS, INPUT, LAYERS, assert_same, carried, layers, pair, sample, six
 
-LAYERS = ("RNN", "LSTM", "GRU")
-CELLS = ("RNNCell", "LSTMCell", "GRUCell")
-BATCH, SEQ, INPUT, HIDDEN = 2, 5, 3, 7
-
-six = pytest.mark.parametrize("name", LAYERS + CELLS)
 modes = pytest.mark.parametrize("strict", [False, True])
 
 # Torch's own layers make export warn of the list in which they hold their weights.
@@ -27,35 +20,15 @@ class Parent(nn.Module):
     """A model with a recurrent module behind a linear one."""
 
     def __init__(self, core: nn.Module) -> None:
+        """Hold the parts."""
         super().__init__()
         self.before = nn.Linear(INPUT, INPUT)
         self.core = core
+        self.eval()
 
-    def forward(self, x: Tensor, hx: Any = None) -> Any:  # noqa: ANN401 - any state
+    def forward(self, x: Tensor, hx: Any = None) -> Any:
         """Run the recurrent module on the transformed input."""
         return self.core(self.before(x), hx)
-
-
-def pair(name: str, **options: object) -> tuple[Parent, Parent]:
-    """Two models with the same weights, one around torch's module and one around ours."""
-    theirs, ours = (
-        Parent(getattr(module, name)(INPUT, HIDDEN, **options)).eval() for module in (nn, rnnkit)
-    )
-    ours.load_state_dict(theirs.state_dict())
-    return theirs, ours
-
-
-def sample(name: str, batch: int = BATCH) -> Tensor:
-    """An input of a layer (seq, batch, feature) or of a cell (batch, feature)."""
-    return torch.randn((batch, INPUT) if name in CELLS else (SEQ, batch, INPUT))
-
-
-def carried(name: str) -> Tensor | rnnkit.LSTMState:
-    """A state for one layer or one cell."""
-    size = (BATCH, HIDDEN) if name in CELLS else (1, BATCH, HIDDEN)
-    if "LSTM" in name:
-        return rnnkit.LSTMState(torch.randn(size), torch.randn(size))
-    return torch.randn(size)
 
 
 def through_file(program: torch.export.ExportedProgram) -> torch.export.ExportedProgram:
@@ -66,19 +39,12 @@ def through_file(program: torch.export.ExportedProgram) -> torch.export.Exported
     return torch.export.load(file)
 
 
-def assert_same(expected: object, actual: object) -> None:
-    """Two results hold the same tensors in the same order: value, dtype and device."""
-    torch.testing.assert_close(
-        pytree.tree_leaves(actual), pytree.tree_leaves(expected), rtol=0, atol=0
-    )
-
-
 @six
 @modes
-def test_exported(name: str, strict: bool) -> None:  # noqa: FBT001 - a test case
+def test_exported(name: str, strict: bool) -> None:
     """An exported model computes what torch's model computes, in as many nodes."""
     torch.manual_seed(0)
-    theirs, ours = pair(name)
+    theirs, ours = pair(name, Parent)
     x = sample(name)
 
     programs = [torch.export.export(model, (x,), strict=strict) for model in (theirs, ours)]
@@ -90,11 +56,11 @@ def test_exported(name: str, strict: bool) -> None:  # noqa: FBT001 - a test cas
 
 @six
 @modes
-def test_exported_and_read_from_a_file(name: str, strict: bool) -> None:  # noqa: FBT001 - a test case
+def test_exported_and_read_from_a_file(name: str, strict: bool) -> None:
     """States go in and come out of a program that was read from a file, LSTMState as itself."""
     torch.manual_seed(0)
-    theirs, ours = pair(name)
-    x, state = sample(name), carried(name)
+    theirs, ours = pair(name, Parent)
+    x, state = sample(name), carried(name, kind=rnnkit.LSTMState._make)
 
     read = through_file(torch.export.export(ours, (x, state), strict=strict)).module()
     result = read(x, state)
@@ -107,9 +73,9 @@ def test_exported_and_read_from_a_file(name: str, strict: bool) -> None:  # noqa
 
 @six
 @modes
-def test_exported_state_dict(name: str, strict: bool) -> None:  # noqa: FBT001 - a test case
+def test_exported_state_dict(name: str, strict: bool) -> None:
     """An exported model keeps torch's parameter names."""
-    theirs, ours = pair(name)
+    theirs, ours = pair(name, Parent)
 
     program = torch.export.export(ours, (sample(name),), strict=strict)
 
@@ -118,25 +84,25 @@ def test_exported_state_dict(name: str, strict: bool) -> None:  # noqa: FBT001 -
 
 @six
 @modes
-def test_free_batch(name: str, strict: bool) -> None:  # noqa: FBT001 - a test case
+def test_free_batch(name: str, strict: bool) -> None:
     """A batch axis that is exported as free stays free, behind all checks of ours."""
     torch.manual_seed(0)
-    theirs, ours = pair(name)
+    theirs, ours = pair(name, Parent)
     free = {"x": {0 if name in CELLS else 1: torch.export.Dim("batch", min=2, max=64)}}
 
     program = torch.export.export(ours, (sample(name),), dynamic_shapes=free, strict=strict)
 
     for batch in (2, 5, 9):
-        x = sample(name, batch)
+        x = sample(name, batch=batch)
         assert_same(theirs(x), program.module()(x))
 
 
-@pytest.mark.parametrize("name", LAYERS)
+@layers
 @modes
-def test_deep_layer(name: str, strict: bool) -> None:  # noqa: FBT001 - a test case
+def test_deep_layer(name: str, strict: bool) -> None:
     """Stacked bidirectional layers, batch first, are exported too."""
     torch.manual_seed(0)
-    theirs, ours = pair(name, num_layers=2, bidirectional=True, batch_first=True)
+    theirs, ours = pair(name, Parent, num_layers=2, bidirectional=True, batch_first=True)
     x = sample(name).transpose(0, 1)
 
     assert_same(theirs(x), torch.export.export(ours, (x,), strict=strict).module()(x))

@@ -1,5 +1,4 @@
-"""
-The classes in the hands of torch's own tools: copies, files, devices, autocast, parametrizations.
+"""The classes in the hands of torch's tools: copies, files, autocast, parametrizations.
 
 Every test lets one of torch's tools loose on a module of torch and on ours with the same weights,
 and what comes out must be the same bit for bit. Where torch's tool fails on torch's class the test
@@ -18,33 +17,19 @@ from torch.nn.utils import parametrizations, prune
 from torch.utils import _pytree as pytree
 
 import rnnkit
-
-LAYERS = ("RNN", "LSTM", "GRU")
-CELLS = ("RNNCell", "LSTMCell", "GRUCell")
-BATCH, SEQ, INPUT, HIDDEN = 2, 5, 3, 7
-
-six = pytest.mark.parametrize("name", LAYERS + CELLS)
-layers = pytest.mark.parametrize("name", LAYERS)
-cells = pytest.mark.parametrize("name", CELLS)
-
-
-def pair(name: str, **options: object) -> tuple[nn.Module, nn.Module]:
-    """Torch's module and ours, with the same weights."""
-    theirs = getattr(nn, name)(INPUT, HIDDEN, **options)
-    ours = getattr(rnnkit, name)(INPUT, HIDDEN, **options)
-    ours.load_state_dict(theirs.state_dict())
-    return theirs, ours
-
-
-def sample(name: str) -> Tensor:
-    """An input of a layer (seq, batch, feature) or of a cell (batch, feature)."""
-    return torch.randn((BATCH, INPUT) if name in CELLS else (SEQ, BATCH, INPUT))
-
-
-def carried(name: str) -> Tensor | tuple[Tensor, Tensor]:
-    """A state for one layer or one cell, as torch writes it."""
-    size = (BATCH, HIDDEN) if name in CELLS else (1, BATCH, HIDDEN)
-    return (torch.randn(size), torch.randn(size)) if "LSTM" in name else torch.randn(size)
+from tests.side_by_side import (
+    BATCH,
+    CELLS,
+    HIDDEN,
+    INPUT,
+    assert_same,
+    carried,
+    cells,
+    layers,
+    pair,
+    sample,
+    six,
+)
 
 
 def carried_ones(name: str) -> Tensor | tuple[Tensor, Tensor]:
@@ -55,13 +40,6 @@ def carried_ones(name: str) -> Tensor | tuple[Tensor, Tensor]:
 def weights(name: str) -> tuple[str, str]:
     """The names of the parameters that multiply the input and the state."""
     return ("weight_ih", "weight_hh") if name in CELLS else ("weight_ih_l0", "weight_hh_l0")
-
-
-def assert_same(expected: object, actual: object) -> None:
-    """Two results hold the same tensors in the same order: value, dtype and device."""
-    torch.testing.assert_close(
-        pytree.tree_leaves(actual), pytree.tree_leaves(expected), rtol=0, atol=0
-    )
 
 
 def assert_same_outcome(theirs: Callable[[], object], ours: Callable[[], object]) -> None:
@@ -136,7 +114,7 @@ def by_file(module: nn.Module) -> nn.Module:
 
 def by_pickle(module: nn.Module) -> nn.Module:
     """A module that went through pickle."""
-    return pickle.loads(pickle.dumps(module))  # noqa: S301 - our own bytes
+    return pickle.loads(pickle.dumps(module))
 
 
 copiers = pytest.mark.parametrize("copier", [copy.deepcopy, by_pickle, by_file])
@@ -225,8 +203,7 @@ def test_autocast(name: str, given: torch.dtype, kept: torch.dtype | None) -> No
     ],
 )
 def test_parametrization(name: str, method: Callable[..., nn.Module]) -> None:
-    """
-    Parametrized weights give torch's outputs and gradients, also after a step.
+    """Parametrized weights give torch's outputs and gradients, also after a step.
 
     Each look at a weight under spectral norm advances its power iteration, so the numbers also show
     that a call looks at no weight more often than torch's does.
@@ -245,6 +222,36 @@ def test_parametrization(name: str, method: Callable[..., nn.Module]) -> None:
 
     assert_same(*outputs)
     assert_same(*grads)
+
+
+@six
+def test_parametrization_made_permanent(name: str) -> None:
+    """After a parametrization is removed its weight is the last of the parameters, and is used."""
+    torch.manual_seed(0)
+    modules = pair(name)
+    x, state = sample(name), carried(name)
+    for module in modules:
+        parametrizations.weight_norm(module, weights(name)[0])
+        nn.utils.parametrize.remove_parametrizations(module, weights(name)[0])
+
+    assert [key for key, _ in modules[1].named_parameters()][-1] == weights(name)[0]
+    assert_same(modules[0](x, state), modules[1](x, state))
+
+
+@six
+@pytest.mark.parametrize("weight", [0, 1])
+def test_parametrized_module_in_another_dtype(name: str, weight: int) -> None:
+    """A parametrized float32 module is called with float64 parameters, then moved to float64."""
+    torch.manual_seed(0)
+    x, state = pytree.tree_map(lambda tensor: tensor.double(), (sample(name), carried(name)))
+    results = []
+    for module in pair(name):
+        parametrizations.weight_norm(module, weights(name)[weight])
+        double = {key: value.double() for key, value in module.named_parameters()}
+        called = torch.func.functional_call(module, double, (x, state))
+        results.append((called, module.double()(x, state)))
+
+    assert_same(*results)
 
 
 @cells

@@ -1,11 +1,9 @@
-"""
-Calls that torch's tools make: functional calls, hooks, devices and dtypes, containers, patches.
+"""Calls that torch's tools make and change: functional calls, hooks, devices and dtypes.
 
 As in test_interop.py, torch's module and ours carry the same weights, go through the same hands,
 and must give the same numbers bit for bit.
 """
 
-from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import pytest
@@ -15,43 +13,13 @@ from torch.utils import _pytree as pytree
 from torch.utils.checkpoint import checkpoint
 
 import rnnkit
-
-LAYERS = ("RNN", "LSTM", "GRU")
-CELLS = ("RNNCell", "LSTMCell", "GRUCell")
-BATCH, SEQ, INPUT, HIDDEN = 2, 5, 3, 7
-
-six = pytest.mark.parametrize("name", LAYERS + CELLS)
-
-
-def pair(name: str) -> tuple[nn.Module, nn.Module]:
-    """Torch's module and ours, with the same weights."""
-    theirs, ours = getattr(nn, name)(INPUT, HIDDEN), getattr(rnnkit, name)(INPUT, HIDDEN)
-    ours.load_state_dict(theirs.state_dict())
-    return theirs, ours
-
-
-def sample(name: str) -> Tensor:
-    """An input of a layer (seq, batch, feature) or of a cell (batch, feature)."""
-    return torch.randn((BATCH, INPUT) if name in CELLS else (SEQ, BATCH, INPUT))
-
-
-def carried(name: str) -> Tensor | tuple[Tensor, Tensor]:
-    """A state for one layer or one cell, as torch writes it."""
-    size = (BATCH, HIDDEN) if name in CELLS else (1, BATCH, HIDDEN)
-    return (torch.randn(size), torch.randn(size)) if "LSTM" in name else torch.randn(size)
+from tests.side_by_side import HIDDEN, INPUT, assert_same, carried, pair, sample, six
 
 
 def total(result: object) -> Tensor:
     """One number from all tensors of a result, each with another weight."""
     leaves = pytree.tree_leaves(result)
     return torch.stack([n * leaf.square().sum() for n, leaf in enumerate(leaves, start=1)]).sum()
-
-
-def assert_same(expected: object, actual: object) -> None:
-    """Two results hold the same tensors in the same order: value, dtype and device."""
-    torch.testing.assert_close(
-        pytree.tree_leaves(actual), pytree.tree_leaves(expected), rtol=0, atol=0
-    )
 
 
 @six
@@ -104,7 +72,7 @@ def test_vmap_is_no_worse(name: str) -> None:
 
 @six
 @pytest.mark.parametrize("use_reentrant", [False, True])
-def test_activation_checkpoint(name: str, use_reentrant: bool) -> None:  # noqa: FBT001 - a test case
+def test_activation_checkpoint(name: str, use_reentrant: bool) -> None:
     """Recomputing a call in the backward pass gives the same gradients."""
     torch.manual_seed(0)
     x, state = sample(name), carried(name)
@@ -306,7 +274,7 @@ def test_frozen(name: str) -> None:
 
 @six
 def test_load_by_assignment(name: str) -> None:
-    """load_state_dict(assign=True) takes the tensors over without a copy, and the call uses them."""
+    """load_state_dict(assign=True) takes tensors over without a copy, and the call uses them."""
     torch.manual_seed(0)
     theirs, _ = pair(name)
     x, state = sample(name), theirs.state_dict()

@@ -1,6 +1,4 @@
-"""
-Where a module lives: in torch's containers, below a user's class, in place of torch's own class.
-"""
+"""Where a module lives: in torch's containers, below a user's class, in place of torch's."""
 
 import copy
 import pickle
@@ -8,29 +6,12 @@ import pickle
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.utils import _pytree as pytree
 
 import rnnkit
+from tests.side_by_side import CELLS, HIDDEN, INPUT, LAYERS, assert_same, sample, six
 
-LAYERS = ("RNN", "LSTM", "GRU")
-CELLS = ("RNNCell", "LSTMCell", "GRUCell")
-BATCH, SEQ, INPUT, HIDDEN = 2, 5, 3, 7
 # Bound before any test puts ours in the place of torch's.
 THEIRS = {name: getattr(nn, name) for name in LAYERS + CELLS}
-
-six = pytest.mark.parametrize("name", LAYERS + CELLS)
-
-
-def sample(name: str) -> Tensor:
-    """An input of a layer (seq, batch, feature) or of a cell (batch, feature)."""
-    return torch.randn((BATCH, INPUT) if name in CELLS else (SEQ, BATCH, INPUT))
-
-
-def assert_same(expected: object, actual: object) -> None:
-    """Two results hold the same tensors in the same order: value, dtype and device."""
-    torch.testing.assert_close(
-        pytree.tree_leaves(actual), pytree.tree_leaves(expected), rtol=0, atol=0
-    )
 
 
 @six
@@ -98,17 +79,45 @@ def test_subclass_of_a_user(name: str) -> None:
     for base in (THEIRS[name], getattr(rnnkit, name)):
 
         class Scaled(base):
+            """A class with a constructor of its own."""
+
             def __init__(self, width: int, scale: float) -> None:
+                """Fix the sizes."""
                 super().__init__(INPUT, hidden_size=width)
                 self.scale = scale
 
-            def forward(self, input: Tensor, hx: Tensor | None = None) -> object:  # noqa: A002 - torch's name
+            def forward(self, input: Tensor, hx: Tensor | None = None) -> object:
+                """Scale the input."""
                 return super().forward(self.scale * input, hx)
 
         module = Scaled(HIDDEN, 0.5)
         weights = weights or module.state_dict()
         module.load_state_dict(weights)
         results.append(copy.deepcopy(module)(x))
+
+    assert_same(*results)
+
+
+@six
+@pytest.mark.parametrize("bias", [False, True])
+def test_subclass_with_parameters_of_its_own(name: str, bias: bool) -> None:
+    """Parameters that a user's class adds do not get into the call."""
+    torch.manual_seed(0)
+    results, weights, x = [], None, sample(name)
+    for base in (THEIRS[name], getattr(rnnkit, name)):
+
+        class Extended(base):
+            """A class with more parameters."""
+
+            def __init__(self) -> None:
+                """Fix the sizes."""
+                super().__init__(INPUT, HIDDEN, bias=bias)
+                self.first, self.second = (nn.Parameter(torch.randn(2)) for _ in range(2))
+
+        module = Extended()
+        weights = weights or module.state_dict()
+        module.load_state_dict(weights)
+        results.append(module(x, module(x)[1] if name in LAYERS else module(x)))
 
     assert_same(*results)
 
@@ -130,7 +139,7 @@ def test_in_place_of_the_class_of_torch(name: str) -> None:
     patched.load_state_dict(theirs.state_dict())
 
     assert type(patched) is getattr(rnnkit, name)
-    for copied in (patched, copy.deepcopy(patched), pickle.loads(pickle.dumps(patched))):  # noqa: S301 - our own bytes
+    for copied in (patched, copy.deepcopy(patched), pickle.loads(pickle.dumps(patched))):
         expected = theirs(x)
         assert_same(expected, copied(x))
         state = expected[1] if name in LAYERS else expected
@@ -148,7 +157,7 @@ def test_refusal_in_place_of_the_class_of_torch(name: str) -> None:
 @six
 @pytest.mark.usefixtures("_patched")
 # torch.jit announces in many places that it is deprecated.
-@pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:.torch.jit")
 def test_script_in_place_of_the_class_of_torch(name: str) -> None:
     """A patched program can still be scripted."""
     torch.manual_seed(0)

@@ -1,6 +1,4 @@
-"""
-LSTMState is a tuple wherever torch expects one, and stays an LSTMState wherever torch can keep it.
-"""
+"""LSTMState is a tuple where torch expects one, and stays an LSTMState where torch can keep it."""
 
 import copy
 import io
@@ -45,7 +43,7 @@ def test_is_the_tuple_of_torch() -> None:
 
 def by_pickle(state: rnnkit.LSTMState) -> object:
     """A state that went through pickle."""
-    return pickle.loads(pickle.dumps(state))  # noqa: S301 - our own bytes
+    return pickle.loads(pickle.dumps(state))
 
 
 def by_weights_only_file(state: rnnkit.LSTMState) -> object:

@@ -1,0 +1,21 @@
+"""What every test stands on: one thread, one seed, and the same examples in every run."""
+
+import hypothesis
+import pytest
+import torch
+
+hypothesis.settings.register_profile(
+    "ci",
+    deadline=None,  # the first call of a kernel is slow, and machines are shared
+    derandomize=True,
+    max_examples=60,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
+hypothesis.settings.load_profile("ci")
+
+
+@pytest.fixture(autouse=True)
+def _one_seed_one_thread() -> None:
+    """Seed torch, and keep its kernels to one thread: sums then have one order."""
+    torch.set_num_threads(1)
+    torch.manual_seed(2026)

@@ -1,0 +1,180 @@
+"""Draws one use of a recurrent module: the class, its options, and the sizes of one call.
+
+A :class:`Case` is made of numbers alone, so that it prints well when a law fails; it makes its
+module, its input and its state on demand, the same ones each time.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from hypothesis import strategies as st
+from torch import Tensor
+from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence
+
+LAYERS = ("RNN", "LSTM", "GRU")
+CELLS = ("RNNCell", "LSTMCell", "GRUCell")
+CLASSES = LAYERS + CELLS
+
+LAYOUTS = ("padded", "unbatched", "packed", "packed unsorted")
+DTYPES = (torch.float32, torch.float64, torch.bfloat16)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """One use of a module; for a cell ``seq`` and ``lengths`` say nothing."""
+
+    name: str
+    input_size: int
+    hidden_size: int
+    batch: int
+    seq: int
+    layout: str = "padded"
+    lengths: tuple[int, ...] = ()
+    dtype: torch.dtype = torch.float32
+    options: dict[str, Any] = field(default_factory=dict)
+    seed: int = 0
+
+    @property
+    def is_layer(self) -> bool:
+        """Whether the class runs over a sequence."""
+        return self.name in LAYERS
+
+    @property
+    def is_lstm(self) -> bool:
+        """Whether the class carries a pair."""
+        return self.name in ("LSTM", "LSTMCell")
+
+    @property
+    def is_batched(self) -> bool:
+        """Whether input and state have a batch axis."""
+        return self.layout != "unbatched"
+
+    @property
+    def rows(self) -> int:
+        """The size of axis 0 of a layer's state."""
+        return self.options.get("num_layers", 1) * (1 + self.options.get("bidirectional", False))
+
+    @property
+    def state_shapes(self) -> tuple[tuple[int, ...], ...]:
+        """The shape of each tensor of the state, in torch's order."""
+        front = ((self.rows,) if self.is_layer else ()) + ((self.batch,) if self.is_batched else ())
+        visible = self.options.get("proj_size", 0) or self.hidden_size
+        return ((*front, visible), (*front, self.hidden_size))[: 2 if self.is_lstm else 1]
+
+    def module(self, namespace: Any, **more: object) -> Any:
+        """Make the module, of the class that the namespace has under its name."""
+        torch.manual_seed(self.seed)
+        make = getattr(namespace, self.name)
+        return make(self.input_size, self.hidden_size, dtype=self.dtype, **self.options, **more)
+
+    def numbers(self) -> Tensor:
+        """The numbers of the input, padded if the input is packed; a leaf that wants gradients."""
+        front = (self.batch,) if self.is_batched else ()
+        if self.is_layer:
+            front = (self.seq, *front)
+            if self.options.get("batch_first"):
+                front = front[::-1]
+        return _normal((*front, self.input_size), self.dtype, self.seed + 1)
+
+    def packed(self, numbers: Tensor) -> Tensor | PackedSequence:
+        """What the module takes: the numbers, packed if the layout says so."""
+        if not self.layout.startswith("packed"):
+            return numbers
+        return pack_padded_sequence(
+            numbers,
+            list(self.lengths),
+            batch_first=self.options.get("batch_first", False),
+            enforce_sorted=self.layout == "packed",
+        )
+
+    def input(self) -> Any:
+        """What the module takes."""
+        return self.packed(self.numbers())
+
+    def tensors(self) -> tuple[Tensor, ...]:
+        """The tensors of a right state; leaves that want gradients."""
+        return tuple(
+            _normal(shape, self.dtype, self.seed + 2 + place)
+            for place, shape in enumerate(self.state_shapes)
+        )
+
+    def state(self) -> Any:
+        """A right state as torch takes it: a tensor, or a tuple of two."""
+        tensors = self.tensors()
+        return tensors if self.is_lstm else tensors[0]
+
+
+def tensors_of(result: Any) -> list[Tensor]:
+    """The tensors of a module's result or state, in order; those of a PackedSequence too."""
+    if isinstance(result, Tensor):
+        return [result]
+    return [tensor for part in result if part is not None for tensor in tensors_of(part)]
+
+
+def assert_same(expected: Any, actual: Any) -> None:
+    """Two results, states or inputs hold the same tensors, bit for bit."""
+    torch.testing.assert_close(
+        tensors_of(actual), tensors_of(expected), rtol=0, atol=0, equal_nan=True
+    )
+
+
+def _normal(shape: Sequence[int], dtype: torch.dtype, seed: int) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(shape, generator=generator).to(dtype).requires_grad_()
+
+
+@st.composite
+def cases(
+    draw: st.DrawFn,
+    names: Sequence[str] = CLASSES,
+    layouts: Sequence[str] = LAYOUTS,
+    dtypes: Sequence[torch.dtype] = DTYPES,
+) -> Case:
+    """Draw a case whose sizes all differ, so that a swapped axis cannot pass."""
+    name = draw(st.sampled_from(names))
+    is_layer = name in LAYERS
+    options = draw(_layer_options(name) if is_layer else _cell_options(name))
+    rows = options.get("num_layers", 1) * (1 + options.get("bidirectional", False))
+    free = [size for size in range(1, 12) if not is_layer or size != rows]
+    batch, seq, input_size, hidden_size, proj_size = draw(
+        st.lists(st.sampled_from(free), min_size=5, max_size=5, unique=True)
+    )
+    if name == "LSTM" and draw(st.booleans()):
+        options["proj_size"], hidden_size = sorted((proj_size, hidden_size))
+    layout = draw(st.sampled_from([one for one in layouts if is_layer or "packed" not in one]))
+    lengths = draw(st.lists(st.integers(1, seq), min_size=batch, max_size=batch))
+    # Steps that no sequence has are no part of a PackedSequence.
+    lengths[draw(st.integers(0, batch - 1))] = seq
+    if layout == "packed":
+        lengths.sort(reverse=True)
+    return Case(
+        name=name,
+        input_size=input_size,
+        hidden_size=hidden_size,
+        batch=batch,
+        seq=seq,
+        layout=layout,
+        lengths=tuple(lengths),
+        dtype=draw(st.sampled_from(dtypes)),
+        options=options,
+        seed=draw(st.integers(0, 10**6)),
+    )
+
+
+def _layer_options(name: str) -> st.SearchStrategy[dict[str, Any]]:
+    flags = {option: st.booleans() for option in ("bias", "batch_first", "bidirectional")}
+    if name == "RNN":
+        flags["nonlinearity"] = st.sampled_from(["tanh", "relu"])
+    # torch warns of dropout in a single layer, where it has no place to act.
+    single = st.fixed_dictionaries({}, optional=flags)
+    stacked = {"num_layers": st.integers(2, 3), "dropout": st.sampled_from([0.0, 0.4, 1.0])}
+    return single | st.fixed_dictionaries(stacked, optional=flags)
+
+
+def _cell_options(name: str) -> st.SearchStrategy[dict[str, Any]]:
+    options: dict[str, st.SearchStrategy[Any]] = {"bias": st.booleans()}
+    if name == "RNNCell":
+        options["nonlinearity"] = st.sampled_from(["tanh", "relu"])
+    return st.fixed_dictionaries({}, optional=options)

@@ -1,0 +1,215 @@
+"""The law of the package: with the same weights, what torch.nn computes, bit for bit."""
+
+import pickle
+from collections import OrderedDict
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+import rnnkit
+from tests.strategies import CELLS, CLASSES, DTYPES, LAYERS, Case, assert_same, cases, tensors_of
+
+# torch says so once a process, for its own class and for ours.
+pytestmark = pytest.mark.filterwarnings("ignore:LSTM with projections is not supported:UserWarning")
+
+#: What a caller may give as state; for torch, the zeros that ``None`` stands for are written out.
+GIVEN = ("nothing", "right", "list", "LSTMState", "h alone", "c alone")
+
+
+def as_given(case: Case, given_as: str, tensors: tuple[Tensor, ...]) -> tuple[Any, Any]:
+    """The state as torch takes it, and the same state as the caller of rnnkit gives it."""
+    if given_as == "nothing":
+        return None, None
+    if not case.is_lstm:
+        return tensors[0], tensors[0]
+    h, c = tensors
+    if given_as == "h alone":
+        return (h, torch.zeros_like(c)), (h, None)
+    if given_as == "c alone":
+        return (torch.zeros_like(h), c), (None, c)
+    make = {"list": list, "LSTMState": lambda pair: rnnkit.LSTMState(*pair)}
+    return (h, c), make.get(given_as, tuple)((h, c))
+
+
+def run(case: Case, module: Any, numbers: Tensor, hx: Any) -> Any:
+    """Run a module in training mode, the random numbers of its dropout drawn from the seed."""
+    torch.manual_seed(case.seed)
+    return module(case.packed(numbers), hx)
+
+
+def gradients(case: Case, result: Any, leaves: list[Tensor]) -> list[Tensor | None]:
+    """The gradients of a sum in which every number of the result has a weight of its own."""
+    generator = torch.Generator().manual_seed(case.seed)
+    # The index tensors of a PackedSequence carry no gradient.
+    results = [tensor for tensor in tensors_of(result) if tensor.requires_grad]
+    weights = [torch.randn(one.shape, generator=generator).to(one.dtype) for one in results]
+    return list(torch.autograd.grad(results, leaves, weights, allow_unused=True))
+
+
+def check_same_call(case: Case, given_as: str) -> None:
+    """One call gives torch's results, gradients and random numbers."""
+    numbers, tensors = case.numbers(), case.tensors()
+    for_torch, for_ours = as_given(case, given_as, tensors)
+    theirs, ours = case.module(torch.nn), case.module(rnnkit)
+
+    expected = run(case, theirs, numbers, for_torch)
+    drawn_by_torch = torch.get_rng_state()
+    actual = run(case, ours, numbers, for_ours)
+
+    assert torch.equal(drawn_by_torch, torch.get_rng_state())
+    assert_same(expected, actual)
+    assert isinstance(actual, type(expected))
+    assert [type(part) for part in actual][:1] == [type(part) for part in expected][:1]
+    assert_same(
+        gradients(case, expected, [numbers, *tensors, *theirs.parameters()]),
+        gradients(case, actual, [numbers, *tensors, *ours.parameters()]),
+    )
+
+
+@pytest.mark.parametrize("name", LAYERS)
+@given(data=st.data(), given_as=st.sampled_from(GIVEN))
+def test_layer_computes_what_torch_computes(name: str, data: st.DataObject, given_as: str) -> None:
+    """A layer's outputs, states, gradients and dropout are torch's, bit for bit."""
+    check_same_call(data.draw(cases([name])), given_as)
+
+
+@pytest.mark.parametrize("name", CELLS)
+@given(data=st.data(), given_as=st.sampled_from(GIVEN))
+def test_cell_computes_what_torch_computes(name: str, data: st.DataObject, given_as: str) -> None:
+    """A cell's states and gradients are torch's, bit for bit."""
+    check_same_call(data.draw(cases([name])), given_as)
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("layout", ["padded", "unbatched", "packed", "packed unsorted"])
+@pytest.mark.parametrize("name", LAYERS)
+def test_deepest_layer_in_each_layout_and_dtype(name: str, layout: str, dtype: torch.dtype) -> None:
+    """Three layers in two directions, with dropout, are torch's for each layout and dtype."""
+    options = {"num_layers": 3, "bidirectional": True, "dropout": 0.4}
+    if name == "LSTM":
+        options["proj_size"] = 8
+    case = Case(
+        name=name,
+        input_size=7,
+        hidden_size=9,
+        batch=4,
+        seq=5,
+        layout=layout,
+        lengths=(5, 3, 3, 1) if layout == "packed" else (1, 5, 3, 2),
+        dtype=dtype,
+        options=options,
+    )
+
+    check_same_call(case, "right")
+
+
+@given(case=cases())
+def test_evaluation_mode_computes_what_torch_computes(case: Case) -> None:
+    """In eval mode and without gradients outputs are torch's, and no random number is drawn."""
+    theirs, ours = case.module(torch.nn).eval(), case.module(rnnkit).eval()
+    numbers = case.numbers()
+
+    with torch.no_grad():
+        expected = run(case, theirs, numbers, case.state())
+        untouched = torch.get_rng_state()
+        actual = run(case, ours, numbers, case.state())
+
+    assert torch.equal(untouched, torch.get_rng_state())
+    assert_same(expected, actual)
+
+
+@given(case=cases(layouts=["padded"]))
+def test_non_contiguous_tensors_compute_what_torch_computes(case: Case) -> None:
+    """An input and a state with exchanged strides are computed, and to torch's last bit."""
+    strided = [tensor.mT.contiguous().mT for tensor in (case.numbers(), *case.tensors())]
+    hx = tuple(strided[1:]) if case.is_lstm else strided[1]
+
+    expected = run(case, case.module(torch.nn), strided[0], hx)
+    actual = run(case, case.module(rnnkit), strided[0], hx)
+
+    assert_same(expected, actual)
+
+
+@given(case=cases())
+def test_constructor_draws_what_torch_draws(case: Case) -> None:
+    """After the same seed the weights are torch's, in torch's order and under torch's names."""
+    theirs = case.module(torch.nn)
+    drawn_by_torch = torch.get_rng_state()
+    ours = case.module(rnnkit)
+
+    assert torch.equal(drawn_by_torch, torch.get_rng_state())
+    assert isinstance(ours, getattr(torch.nn, case.name))
+    assert list(theirs.state_dict()) == list(ours.state_dict())
+    assert [name for name, _ in theirs.named_parameters()] == [
+        name for name, _ in ours.named_parameters()
+    ]
+    assert_same(theirs.state_dict().values(), ours.state_dict().values())
+
+
+@given(case=cases())
+def test_reset_parameters_draws_what_torch_draws(case: Case) -> None:
+    """Weights that are drawn anew are torch's too."""
+    theirs, ours = case.module(torch.nn), case.module(rnnkit)
+
+    torch.manual_seed(case.seed + 1)
+    theirs.reset_parameters()
+    torch.manual_seed(case.seed + 1)
+    ours.reset_parameters()
+
+    assert_same(theirs.parameters(), ours.parameters())
+
+
+@given(case=cases())
+def test_checkpoints_load_both_ways(case: Case) -> None:
+    """A state_dict of either is one of the other, its metadata included."""
+    theirs, ours = case.module(torch.nn), case.module(rnnkit)
+    checkpoint = OrderedDict((key, value * 2) for key, value in theirs.state_dict().items())
+
+    ours.load_state_dict(checkpoint)
+    theirs.load_state_dict(ours.state_dict())
+
+    assert_same(checkpoint.values(), ours.state_dict().values())
+    assert_same(checkpoint.values(), theirs.state_dict().values())
+    assert theirs.state_dict()._metadata == ours.state_dict()._metadata
+
+
+@given(case=cases())
+def test_module_holds_what_torch_holds(case: Case) -> None:
+    """A module stores nothing of its own, so what torch pickled is taken up and the reverse."""
+    theirs, ours = case.module(torch.nn), case.module(rnnkit)
+    numbers, hx = case.numbers(), case.state()
+
+    assert list(theirs.__getstate__()) == list(ours.__getstate__())
+    assert options_of(theirs) == options_of(ours)
+
+    expected = run(case, theirs, numbers, hx)
+    heir = getattr(rnnkit, case.name).__new__(getattr(rnnkit, case.name))
+    heir.__setstate__(pickle.loads(pickle.dumps(theirs.__getstate__())))
+    assert_same(expected, run(case, heir, numbers, hx))
+
+    copy = pickle.loads(pickle.dumps(ours))
+    assert type(copy) is type(ours)
+    assert_same(expected, run(case, copy, numbers, hx))
+
+
+def options_of(module: Any) -> dict[str, Any]:
+    """What a module stores under names of its own, but for its weights."""
+    ours = vars(torch.nn.Module())
+    return {
+        key: value
+        for key, value in vars(module).items()
+        if key not in ours and not key.startswith("_flat_weight")
+    }
+
+
+@pytest.mark.parametrize("name", CLASSES)
+@given(data=st.data())
+def test_prints_as_torch_prints(name: str, data: st.DataObject) -> None:
+    """The repr of a module is torch's."""
+    case = data.draw(cases([name]))
+
+    assert repr(case.module(torch.nn)) == repr(case.module(rnnkit))

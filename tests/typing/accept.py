@@ -1,0 +1,191 @@
+"""What the type checkers know of a correct program: every type here is exact.
+
+Run by ``mypy --strict`` and ``basedpyright``, never by Python.
+"""
+
+from typing import assert_type
+
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import PackedSequence
+
+import rnnkit
+import rnnkit.nn as nn_by_path
+from rnnkit import LSTMState, nn
+
+
+def layers_on_a_tensor(x: Tensor, h: Tensor, c: Tensor) -> None:
+    """A layer gives a tensor for a tensor, and its state."""
+    assert_type(rnnkit.RNN(3, 4)(x), tuple[Tensor, Tensor])
+    assert_type(rnnkit.RNN(3, 4)(x, h), tuple[Tensor, Tensor])
+    assert_type(rnnkit.GRU(3, 4)(x), tuple[Tensor, Tensor])
+    assert_type(rnnkit.GRU(3, 4)(x, hx=h), tuple[Tensor, Tensor])
+    assert_type(rnnkit.GRU(3, 4)(input=x, hx=None), tuple[Tensor, Tensor])
+
+    lstm = rnnkit.LSTM(3, 4)
+    assert_type(lstm(x), tuple[Tensor, LSTMState])
+    assert_type(lstm(x, None), tuple[Tensor, LSTMState])
+    assert_type(lstm(x, (h, c)), tuple[Tensor, LSTMState])
+    assert_type(lstm(x, hx=[h, c]), tuple[Tensor, LSTMState])
+    assert_type(lstm(x, (h, None)), tuple[Tensor, LSTMState])
+    assert_type(lstm(x, (None, c)), tuple[Tensor, LSTMState])
+    assert_type(lstm(x, [h, None]), tuple[Tensor, LSTMState])
+    assert_type(lstm(x, (None, None)), tuple[Tensor, LSTMState])
+    assert_type(lstm(x, LSTMState(h, c)), tuple[Tensor, LSTMState])
+
+
+def layers_on_a_packed_sequence(packed: PackedSequence, h: Tensor, c: Tensor) -> None:
+    """A layer gives a PackedSequence for a PackedSequence, and its state."""
+    assert_type(rnnkit.RNN(3, 4)(packed), tuple[PackedSequence, Tensor])
+    assert_type(rnnkit.GRU(3, 4)(packed, h), tuple[PackedSequence, Tensor])
+    assert_type(rnnkit.LSTM(3, 4)(packed), tuple[PackedSequence, LSTMState])
+    assert_type(rnnkit.LSTM(3, 4)(packed, (h, c)), tuple[PackedSequence, LSTMState])
+
+
+def either_input(layer: rnnkit.GRU, x: Tensor | PackedSequence) -> Tensor:
+    """What is common to both kinds of input can be said once."""
+    _, state = layer(x)
+    return assert_type(state, Tensor)
+
+
+def results_unpack(x: Tensor) -> Tensor:
+    """The results unpack as torch's do, and the LSTM's state has names besides."""
+    output, (h, c) = rnnkit.LSTM(3, 4)(x)
+    assert_type(output, Tensor)
+    assert_type(h, Tensor)
+    assert_type(c, Tensor)
+
+    _, state = rnnkit.LSTM(3, 4)(x)
+    assert_type(state.h, Tensor)
+    assert_type(state.c, Tensor)
+    pair: tuple[Tensor, Tensor] = state
+    _, again = rnnkit.LSTM(3, 4)(x, state)
+    assert_type(again, LSTMState)
+    return pair[0]
+
+
+def state_over_a_loop(steps: list[Tensor]) -> LSTMState | None:
+    """A state that is None at first is taken, and given back as a state."""
+    lstm, state = rnnkit.LSTM(3, 4), None
+    for x in steps:
+        _, state = lstm(x, state)
+    return state
+
+
+def cells(x: Tensor, h: Tensor, c: Tensor) -> None:
+    """A cell gives its state."""
+    assert_type(rnnkit.RNNCell(3, 4)(x), Tensor)
+    assert_type(rnnkit.RNNCell(3, 4)(x, h), Tensor)
+    assert_type(rnnkit.GRUCell(3, 4)(x, hx=h), Tensor)
+    assert_type(rnnkit.GRUCell(3, 4)(x, None), Tensor)
+    assert_type(rnnkit.LSTMCell(3, 4)(x), LSTMState)
+    assert_type(rnnkit.LSTMCell(3, 4)(x, (h, c)), LSTMState)
+    assert_type(rnnkit.LSTMCell(3, 4)(x, (h, None)), LSTMState)
+    assert_type(rnnkit.LSTMCell(3, 4)(x, [h, c]), LSTMState)
+    assert_type(rnnkit.LSTMCell(3, 4)(x, LSTMState(h, c)), LSTMState)
+
+
+def cell_over_a_loop(steps: list[Tensor], h: Tensor, c: Tensor) -> None:
+    """The pair that a cell gives is unpacked into the names that it came from."""
+    cell = rnnkit.LSTMCell(3, 4)
+    for x in steps:
+        h, c = cell(x, (h, c))
+    assert_type(h, Tensor)
+    assert_type(c, Tensor)
+
+
+def initial_states() -> None:
+    """The initial state has the type of the state."""
+    assert_type(rnnkit.RNN(3, 4).initial_state(2), Tensor)
+    assert_type(rnnkit.GRU(3, 4).initial_state(None), Tensor)
+    assert_type(rnnkit.LSTM(3, 4).initial_state(batch_size=2), LSTMState)
+    assert_type(rnnkit.RNNCell(3, 4).initial_state(2), Tensor)
+    assert_type(rnnkit.GRUCell(3, 4).initial_state(2), Tensor)
+    assert_type(rnnkit.LSTMCell(3, 4).initial_state(None), LSTMState)
+
+
+def constructors() -> None:
+    """Every argument has its type, by position where torch has it there."""
+    dtype, device = torch.float64, torch.device("cpu")
+    rnnkit.RNN(3, 4, 2, "relu", False, True, 0.5, True, device, dtype, state_batch_first=True)
+    rnnkit.LSTM(3, 4, 2, False, True, 0.5, True, 2, "cpu", None, state_batch_first=True)
+    rnnkit.GRU(3, 4, 2, False, True, 0.5, True, 0, dtype, state_batch_first=True)
+    rnnkit.RNNCell(3, 4, False, "relu", device, dtype)
+    rnnkit.LSTMCell(3, 4, False, None, dtype)
+    rnnkit.GRUCell(input_size=3, hidden_size=4, bias=False, device="cpu", dtype=dtype)
+    rnnkit.GRU(3, 4, dropout=0)
+
+
+def attributes(lstm: rnnkit.LSTM, cell: rnnkit.GRUCell) -> None:
+    """The sizes and options are known."""
+    assert_type(lstm.input_size, int)
+    assert_type(lstm.hidden_size, int)
+    assert_type(lstm.num_layers, int)
+    assert_type(lstm.batch_first, bool)
+    assert_type(lstm.bidirectional, bool)
+    assert_type(lstm.proj_size, int)
+    assert_type(lstm.state_batch_first, bool)
+    assert_type(cell.hidden_size, int)
+    assert_type(cell.bias, bool)
+
+
+def drop_in_classes() -> tuple[type[rnnkit.LSTM], type[rnnkit.GRUCell], type[torch.nn.Linear]]:
+    """rnnkit.nn has rnnkit's six classes, and torch's for the rest."""
+    return nn.LSTM, nn_by_path.GRUCell, nn.Linear
+
+
+def drop_in(x: Tensor) -> None:
+    """What rnnkit.nn makes has the types of what it stands for."""
+    assert_type(nn.LSTM(3, 4), rnnkit.LSTM)
+    assert_type(nn.LSTM(3, 4)(x), tuple[Tensor, LSTMState])
+    assert_type(nn_by_path.GRUCell(3, 4)(x), Tensor)
+    assert_type(nn.Linear(3, 4), torch.nn.Linear)
+    assert_type(nn.functional.relu(x), Tensor)
+    assert_type(nn.utils.rnn.pack_padded_sequence(x, [2, 1]), PackedSequence)
+    assert_type(nn.Parameter(x), torch.nn.Parameter)
+    assert_type(nn.init.calculate_gain("tanh"), float)
+
+
+class Tagger(nn.Module):
+    """A model that is written with the drop-in import keeps its types."""
+
+    def __init__(self) -> None:
+        """Make the layers."""
+        super().__init__()
+        self.lstm = nn.LSTM(3, 4, batch_first=True)
+        self.head = nn.Linear(4, 2)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, LSTMState]:
+        """Score every step."""
+        output, state = self.lstm(x)
+        assert_type(output, Tensor)
+        return output, assert_type(state, LSTMState)
+
+
+def where_torch_is_wanted() -> tuple[torch.nn.LSTM, torch.nn.RNNBase, torch.nn.RNNCellBase]:
+    """A module goes wherever torch's class is asked for."""
+    return rnnkit.LSTM(3, 4), rnnkit.GRU(3, 4), rnnkit.RNNCell(3, 4)
+
+
+def found_in_a_model(model: torch.nn.Module) -> tuple[Tensor, LSTMState] | None:
+    """What isinstance finds, and the methods of nn.Module, keep the class."""
+    if isinstance(model, rnnkit.LSTM):
+        assert_type(model, rnnkit.LSTM)
+        assert_type(model.to("cpu").eval(), rnnkit.LSTM)
+        return model(torch.ones(5, 2, 3))
+    return None
+
+
+def errors_are_caught(layer: rnnkit.GRU, x: Tensor) -> str:
+    """What is raised is caught by its own name and by torch's, and has typed fields."""
+    try:
+        layer(x)
+    except rnnkit.ShapeError as error:
+        assert_type(error.argument, str)
+        assert_type(error.expected, tuple[int | None, ...])
+        assert_type(error.actual, tuple[int, ...])
+        as_torch: RuntimeError = error
+        return str(as_torch)
+    except rnnkit.RnnkitError as error:
+        return error.argument
+    return ""

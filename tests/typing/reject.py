@@ -1,0 +1,85 @@
+"""What the type checkers refuse: each line is a mistake that a program makes.
+
+Run by ``mypy --strict`` and ``basedpyright``, never by Python. An ignore that is not needed is
+an error there, so that a mistake which gets through is noticed.
+"""
+
+from torch import Tensor
+from torch.nn.utils.rnn import PackedSequence
+
+import rnnkit
+from rnnkit import LSTMState, nn
+
+
+def states_of_another_kind(x: Tensor, h: Tensor, c: Tensor, packed: PackedSequence) -> None:
+    """RNN and GRU carry one tensor, LSTM two."""
+    rnnkit.GRU(3, 4)(x, (h, c))  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
+    rnnkit.RNN(3, 4)(x, LSTMState(h, c))  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
+    rnnkit.GRU(3, 4)(packed, [h])  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
+    rnnkit.LSTM(3, 4)(x, h)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
+    rnnkit.LSTM(3, 4)(x, (h,))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType, reportCallIssue]
+    rnnkit.LSTM(3, 4)(x, (h, c, c))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType, reportCallIssue]
+    rnnkit.LSTM(3, 4)(packed, h)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
+    rnnkit.GRUCell(3, 4)(x, (h, c))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    rnnkit.RNNCell(3, 4)(x, rnnkit.LSTMCell(3, 4)(x))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    rnnkit.LSTMCell(3, 4)(x, h)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+def results_of_a_layer(x: Tensor) -> None:
+    """A result is a pair, and its first part is the output."""
+    rnnkit.GRU(3, 4)(rnnkit.GRU(3, 4)(x))  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
+    rnnkit.LSTM(3, 4)(x).sum()  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]
+    rnnkit.GRU(3, 4)(x)[1].h.sum()  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]
+    rnnkit.LSTM(3, 4)(x)[1].cell.sum()  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]
+    rnnkit.LSTM(3, 4)(x)[1].size(0)  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def unpacked(x: Tensor) -> None:
+    """The pair of an LSTM is one part of its result."""
+    _output, _h, _c = rnnkit.LSTM(3, 4)(x)  # type: ignore[misc]  # pyright: ignore[reportAssignmentType]
+
+
+def one_state_of_an_lstm_cell(x: Tensor) -> Tensor:
+    """An LSTMCell gives two tensors."""
+    return rnnkit.LSTMCell(3, 4)(x)  # type: ignore[return-value]  # pyright: ignore[reportReturnType]
+
+
+def inputs_of_another_kind(x: Tensor, packed: PackedSequence) -> None:
+    """A layer takes a tensor or a PackedSequence, a cell a tensor."""
+    rnnkit.GRU(3, 4)([x, x])  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
+    rnnkit.LSTM(3, 4)(None)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
+    rnnkit.LSTM(3, 4)()  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
+    rnnkit.LSTM(3, 4)(x, states=None)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
+    rnnkit.RNNCell(3, 4)(packed)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    rnnkit.LSTMCell(3, 4)([1.0, 2.0])  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+def arguments_of_constructors() -> None:
+    """Arguments have types, names and places."""
+    rnnkit.LSTM(3, "4")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    rnnkit.LSTM(3.0, 4)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    rnnkit.LSTM(3)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    rnnkit.LSTM(3, 4, hidden=5)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    rnnkit.LSTM(3, 4, bidirectional="no")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    rnnkit.LSTM(3, 4, dropout="0.5")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    rnnkit.LSTM(3, 4, nonlinearity="relu")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    rnnkit.LSTM(3, 4, dtype="float32")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    rnnkit.LSTM(3, 4, 1, True, False, 0.0, False, 0, None, None, True)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    rnnkit.GRU(3, 4, proj_size=2)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    rnnkit.RNN(3, 4, 2, False)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    rnnkit.RNNCell(3, 4, "relu")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    rnnkit.GRUCell(3, 4, nonlinearity="relu")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    rnnkit.LSTMCell(3, 4, batch_first=True)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+
+
+def batch_sizes() -> None:
+    """initial_state takes a number or None, and says which."""
+    rnnkit.GRU(3, 4).initial_state("2")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    rnnkit.LSTM(3, 4).initial_state()  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    rnnkit.LSTMCell(3, 4).initial_state(2.0)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+def names() -> None:
+    """A name that does not exist is not found."""
+    rnnkit.LTSM(3, 4)  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]
+    nn.LTSM(3, 4)  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]

@@ -65,11 +65,11 @@ class Cell(torch.nn.RNNCellBase, Generic[StateT, GivenT]):
         """
         front = () if batch_size is None else (batch_size,)
         hidden = self.weight_hh.new_zeros(*front, self.hidden_size)
-        if len(self.STATE_NAMES) == 1:
-            return hidden
-        return LSTMState(
-            hidden.new_zeros(*front, self.proj_size or self.hidden_size), hidden
-        )
+        state: Any = hidden
+        if len(self.STATE_NAMES) > 1:
+            visible = hidden.new_zeros(*front, self.proj_size or self.hidden_size)
+            state = LSTMState(visible, hidden)
+        return state  # type: ignore[no-any-return]
 
     def weights(self) -> list[Tensor]:
         """Return the weights in the order of torch's kernels over a sequence."""

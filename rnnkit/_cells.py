@@ -10,6 +10,7 @@ from rnnkit._arguments import Device, checked
 from rnnkit._cell import Cell
 from rnnkit._checks import check_cell
 from rnnkit._state import LSTMState
+
 #: An LSTM's state as callers give it: of (h, c) one or both may be None.
 Pair: TypeAlias = tuple[Tensor | None, Tensor | None] | list[Tensor]
 
@@ -53,7 +54,7 @@ class RNNCell(Cell[Tensor, Tensor], torch.nn.RNNCell):
         return torch.rnn_relu_cell if self.nonlinearity == "relu" else torch.rnn_tanh_cell
 
     @property
-    def mode(self) -> str:
+    def mode(self) -> str:  # type: ignore[override]  # pyright: ignore[reportIncompatibleVariableOverride]
         """Torch's name of the recurrence."""
         return f"RNN_{self.nonlinearity.upper()}"
 
@@ -69,7 +70,6 @@ class RNNCell(Cell[Tensor, Tensor], torch.nn.RNNCell):
     ) -> None:
         """Make the weights, drawn as torch draws them."""
         super().__init__(input_size, hidden_size, bias, nonlinearity, device=device, dtype=dtype)
-
 
 
 class LSTMCell(Cell[LSTMState, Pair], torch.nn.LSTMCell):
@@ -119,7 +119,6 @@ class LSTMCell(Cell[LSTMState, Pair], torch.nn.LSTMCell):
         super().__init__(input_size, hidden_size, bias, device=device, dtype=dtype)
 
 
-
 class ProjectedLSTMCell(LSTMCell):
     """One step of an LSTM with ``proj_size``, which torch has in layers only.
 
@@ -138,9 +137,8 @@ class ProjectedLSTMCell(LSTMCell):
         """Make the weights, drawn as torch draws them."""
         super().__init__(input_size, hidden_size, bias, device, dtype)
         self.proj_size = proj_size
-        factory = {"device": device, "dtype": dtype}
-        self.weight_hh = Parameter(torch.empty(4 * hidden_size, proj_size, **factory))
-        self.weight_hr = Parameter(torch.empty(proj_size, hidden_size, **factory))
+        self.weight_hh = Parameter(self.weight_hh.new_empty(4 * hidden_size, proj_size))
+        self.weight_hr = Parameter(self.weight_hh.new_empty(proj_size, hidden_size))
         self.reset_parameters()
 
     def forward(self, input: Any, hx: Any = None) -> Any:
@@ -201,7 +199,6 @@ class GRUCell(Cell[Tensor, Tensor], torch.nn.GRUCell):
     ) -> None:
         """Make the weights, drawn as torch draws them."""
         super().__init__(input_size, hidden_size, bias, device=device, dtype=dtype)
-
 
 
 for _cell in (RNNCell, LSTMCell, GRUCell):

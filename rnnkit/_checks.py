@@ -23,8 +23,8 @@ from rnnkit._reading import (
     read_layer,
     read_unrolled,
 )
-from rnnkit._state_diagnosis import diagnose_batch, diagnose_state
 from rnnkit._state import layers_first
+from rnnkit._state_diagnosis import diagnose_batch, diagnose_state
 
 PAIR = 2
 
@@ -140,7 +140,9 @@ def _check_cell_state(cell: Cell, input: Tensor, hx: Any, shape: tuple[int, ...]
     return state
 
 
-def check_unrolled(cell: Any, input: Any, hx: Any, caller: str, *, batch_first: bool) -> tuple[Reading, Any]:
+def check_unrolled(
+    cell: Any, input: Any, hx: Any, caller: str, *, batch_first: bool
+) -> tuple[Reading, Any]:
     """Hold the call of something that runs a cell over a sequence to what the cell reads.
 
     Args:

@@ -1,5 +1,6 @@
 """rnnkit's own cells over a sequence by torch's fused kernels."""
 
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -13,6 +14,8 @@ from rnnkit._lengths import Lengths, pack
 from rnnkit._padded import KERNELS, Direction, padding_pays, rows_of, run_padded, take
 from rnnkit._state import LSTMState, map_state
 
+functorch: Any = torch._C._functorch  # noqa: SLF001  # pyright: ignore[reportAttributeAccessIssue]
+
 OWN_FORWARDS = (Cell.forward, ProjectedLSTMCell.forward)
 
 
@@ -25,12 +28,12 @@ def can_fuse(cell: Any) -> bool:
         and not (cell._backward_hooks or cell._backward_pre_hooks)  # noqa: SLF001
         and not is_compiling()
         # Under vmap and its like there are no rules for the kernels, but for all of a cell's parts.
-        and torch._C._functorch.peek_interpreter_stack() is None  # noqa: SLF001
+        and functorch.peek_interpreter_stack() is None
     )
 
 
 def run_fused(
-    cell: Cell[Any, Any],
+    cell: Any,
     input: Tensor,
     hx: Any,
     lengths: Lengths | None,
@@ -73,7 +76,7 @@ def _segments(reset: Tensor | None, steps: int) -> list[tuple[int, int]]:
     """Cut the steps before each one at which a sample starts anew."""
     cuts = [] if reset is None else reset.any(dim=1).nonzero().flatten().tolist()
     bounds = sorted({0, *cuts, steps})
-    return list(zip(bounds, bounds[1:], strict=False))
+    return list(pairwise(bounds))
 
 
 def _renew(mask: Tensor, initial: Any, hx: Any) -> Any:
@@ -99,11 +102,14 @@ def _run_segment(
 def _run_packed(
     direction: Direction, input: Tensor, state: tuple[Tensor, ...], lengths: Lengths
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
-    data, sizes, order, back = pack(input, lengths, batch_first=False)
+    packed = pack(input, lengths, batch_first=False)
+    sizes: Any = packed.batch_sizes
+    order: Any = packed.sorted_indices
+    back: Any = packed.unsorted_indices
     ordered = [tensor.index_select(1, order) for tensor in state]
     hx: Any = tuple(ordered) if len(ordered) > 1 else ordered[0]
     data, *ends = KERNELS[direction.mode](
-        data, sizes, hx, direction.weights, direction.bias, 1, 0.0, direction.training, False
+        packed.data, sizes, hx, direction.weights, direction.bias, 1, 0.0, direction.training, False
     )
     packed = PackedSequence(data, sizes, order, back)
     output, _ = pad_packed_sequence(packed, total_length=len(input))

@@ -97,11 +97,12 @@ class Layer(torch.nn.RNNBase, Generic[StateT, GivenT, CellT]):
 
     def _forward_padded(self, input: Tensor, hx: Any, lengths: Lengths) -> tuple[Tensor, Any]:
         self._update_flat_weights()
+        weights: Any = self._flat_weights
         directions = 2 if self.bidirectional else 1
-        each = len(self._flat_weights) // (self.num_layers * directions)
+        each = len(weights) // (self.num_layers * directions)
         kernels = [
-            Direction(self.mode, self._flat_weights[at : at + each], self.bias, self.training)  # type: ignore[arg-type]
-            for at in range(0, len(self._flat_weights), each)
+            Direction(self.mode, weights[at : at + each], self.bias, self.training)
+            for at in range(0, len(weights), each)
         ]
         stack = [kernels[at : at + directions] for at in range(0, len(kernels), directions)]
         steps = max(lengths.longest, 1)
@@ -111,7 +112,7 @@ class Layer(torch.nn.RNNBase, Generic[StateT, GivenT, CellT]):
         output = functional.pad(output, (0, 0, 0, 0, 0, lengths.seq - steps))
         if self.batch_first:
             output = output.transpose(0, 1)
-        return output, ends if len(ends) > 1 else ends[0]
+        return output, ends if len(ends) > 1 else next(iter(ends))
 
     def _zeros(self, like: Tensor, *batch: int) -> Any:
         rows = self.num_layers * (2 if self.bidirectional else 1)
@@ -127,8 +128,10 @@ class Layer(torch.nn.RNNBase, Generic[StateT, GivenT, CellT]):
             batch_size: number of samples; None for the state of an unbatched call.
         """
         weight: Any = self._flat_weights[0]
-        state = self._zeros(weight, *(() if batch_size is None else (batch_size,)))
-        return layers_first(state) if self.state_batch_first else state
+        zeros: StateT = self._zeros(weight, *(() if batch_size is None else (batch_size,)))
+        if self.state_batch_first:
+            zeros = layers_first(zeros)
+        return zeros
 
     def step(self, x_t: Tensor, state: GivenT | None = None) -> tuple[Tensor, StateT]:
         """Run one time step, through all layers.
@@ -147,11 +150,13 @@ class Layer(torch.nn.RNNBase, Generic[StateT, GivenT, CellT]):
         """
         check_step(self, x_t)
         seq_axis = 1 if self.batch_first and x_t.dim() > 1 else 0
-        output, state = self(x_t.unsqueeze(seq_axis), state)
-        return output.squeeze(seq_axis), state
+        output, state_after = self(x_t.unsqueeze(seq_axis), state)
+        return output.squeeze(seq_axis), state_after
 
     def last_hidden(self, state: StateT) -> Tensor:
-        """Return the last layer's h, both directions side by side: ``(batch, directions * hidden)``.
+        """Return the last layer's h with its directions side by side.
+
+        The shape is ``(batch, directions * hidden)``.
 
         It is what ``h_n.view(batch, -1)`` is meant to be. With ``lengths`` or packed input it is
         right for each sample, since the state is the one after its own last step.
@@ -162,7 +167,7 @@ class Layer(torch.nn.RNNBase, Generic[StateT, GivenT, CellT]):
         Raises:
             StateError: if it is no state of this layer.
         """
-        split = self.split_state(state)
+        split: Any = self.split_state(state)
         h: Tensor = split if isinstance(split, Tensor) else split.h
         return h[-1].movedim(0, -2).flatten(-2)
 
@@ -182,7 +187,8 @@ class Layer(torch.nn.RNNBase, Generic[StateT, GivenT, CellT]):
         if self.state_batch_first:
             state = layers_first(state)
         rows = (self.num_layers, 2 if self.bidirectional else 1)
-        return map_state(lambda tensor: tensor.unflatten(0, rows), state)
+        split: StateT = map_state(lambda tensor: tensor.unflatten(0, rows), state)
+        return split
 
     def cells(self) -> list[CellT]:
         """Return the cells that the layer is made of, layer by layer, the forward direction first.
@@ -195,7 +201,7 @@ class Layer(torch.nn.RNNBase, Generic[StateT, GivenT, CellT]):
             weights = {name.partition("_l")[0]: getattr(self, name) for name in names}
             cell = self._cell(weights["weight_ih"].shape[1])
             for name, weight in weights.items():
-                del cell._parameters[name]
+                del cell._parameters[name]  # noqa: SLF001
                 setattr(cell, name, weight)
             cells.append(cell.train(self.training))
         return cells

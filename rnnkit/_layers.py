@@ -171,7 +171,8 @@ class LSTM(Layer[LSTMState, Pair, LSTMCell], torch.nn.LSTM):
 
     def _cell(self, input_size: int) -> LSTMCell:
         if not self.proj_size:
-            return super()._cell(input_size)
+            plain: LSTMCell = super()._cell(input_size)
+            return plain
         sizes = (input_size, self.hidden_size, self.proj_size)
         return ProjectedLSTMCell(*sizes, self.bias, device="meta")
 
@@ -231,7 +232,6 @@ class GRU(Layer[Tensor, Tensor, GRUCell], torch.nn.GRU):
         )
         if state_batch_first:
             self.state_batch_first = True
-
 
 
 for _layer in (RNN, LSTM, GRU):

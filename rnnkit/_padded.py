@@ -162,9 +162,7 @@ def run_stack(
         outputs = []
         for reverse, direction in enumerate(layer):
             start = tuple(tensor[len(ends) : len(ends) + 1] for tensor in state)
-            output, end = run_padded(
-                direction, input, start, lengths, rows, reverse=bool(reverse)
-            )
+            output, end = run_padded(direction, input, start, lengths, rows, reverse=bool(reverse))
             outputs.append(output)
             ends.append(end)
         input = outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=2)

@@ -104,10 +104,12 @@ class Recurrent(torch.nn.Module):
             return unroll(cell, input, hx, **options)
         except CellError as error:
             which = f"layer {place}, {'backward' if reverse else 'forward'} direction"
-            raise CellError(f"{which}: {error}", step=error.step) from error.__cause__
+            message = f"{which}: {error}"
+            raise CellError(message, step=error.step) from error.__cause__
 
     def _layers(self) -> Iterable[tuple[Any, ...]]:
-        return zip(*(part for part in (self.cells, self.reverse_cells) if part is not None))
+        both = [part for part in (self.cells, self.reverse_cells) if part is not None]
+        return zip(*both, strict=True)
 
     def _in_order(self) -> list[Any]:
         return [cell for directions in self._layers() for cell in directions]
@@ -158,9 +160,10 @@ def _module_list(cells: Any, argument: str) -> torch.nn.ModuleList:
         raise ArgumentError(message, argument)
     layers = [cell for cell in listed if isinstance(cell, torch.nn.RNNBase)]
     if layers:
+        name = type(layers[0]).__name__
         message = (
-            f"Recurrent: {argument} holds {type(layers[0]).__name__}, a layer over whole sequences\n"
-            f"  fix       {type(layers[0]).__name__}(...).cells(), or {type(layers[0]).__name__}Cell"
+            f"Recurrent: {argument} holds {name}, a layer over whole sequences\n"
+            f"  fix       {name}(...).cells(), or {name}Cell(...)"
         )
         raise ArgumentError(message, argument)
     return torch.nn.ModuleList(listed)

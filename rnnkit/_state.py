@@ -35,7 +35,7 @@ LSTMState.__module__ = "rnnkit"
 
 # A bare tuple needs neither: torch.export.save asks a named tuple for a name to write down,
 # torch.load(weights_only=True) builds no class that it was not told of.
-pytree._register_namedtuple(LSTMState, serialized_type_name="rnnkit.LSTMState")  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+pytree._register_namedtuple(LSTMState, serialized_type_name="rnnkit.LSTMState")  # noqa: SLF001
 torch.serialization.add_safe_globals([LSTMState])
 
 

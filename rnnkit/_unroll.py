@@ -1,25 +1,23 @@
 """``unroll``: any cell, run over a sequence."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable  # noqa: TC003 - the import hook reads it
 from typing import Any, NoReturn
 
 import torch
 from torch import Tensor
 from torch.compiler import is_compiling
 
-from rnnkit._cell import Cell as OwnCell
 from rnnkit._checks import check_unrolled
 from rnnkit._errors import CellError, RnnkitError
 from rnnkit._fused import can_fuse, run_fused
 from rnnkit._lengths import Lengths, check_lengths
 from rnnkit._message import brief
-from rnnkit._reading import Reading
 from rnnkit._state import map_state
 from rnnkit.states import as_mask
 from rnnkit.typing import Cell
 
 
-def unroll(  # noqa: PLR0913
+def unroll(
     cell: Cell,
     input: Tensor,
     hx: Any = None,
@@ -185,7 +183,7 @@ def _step(cell: Any, x_t: Tensor, hx: Any, step: int) -> Any:
 
 def _refuse_result(cell: Any, new: Any, hx: Any, step: int) -> NoReturn:
     message = (
-        f"{type(cell).__name__} took {brief(hx)} as state at step {step} and returned {brief(new)}\n"
+        f"{type(cell).__name__} took {brief(hx)} as state at step {step}, returned {brief(new)}\n"
         f"  fix       return the next state, of the same kind as hx; its first tensor is the output"
     )
     raise CellError(message, step=step)

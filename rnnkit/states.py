@@ -174,7 +174,7 @@ def as_mask(mask: Any, shape: tuple[int, ...], device: torch.device, name: str =
         message = compose(
             f"{name} must have shape {shape}, got {tuple(flags.shape)}",
             "one flag for each sample; positions are no mask",
-            [("fix", f"{name} = torch.zeros({shape[-1]}, dtype=torch.bool); {name}[positions] = True")],
+            [("fix", f"a boolean tensor {shape}, true where a sample starts anew")],
         )
         raise ArgumentError(message, name)
     if flags.dtype is torch.bool:
@@ -262,10 +262,11 @@ def bridge(
             message = f"bridge takes the state of a bidirectional layer, {wants}"
             text = compose(message, f"got {tuple(tensor.shape)}", [("fix", "pass it as it is")])
             raise StateError(text, "state", (None, None, None), tuple(tensor.shape))
-        pairs = tensor.unflatten(rows, (-1, 2))
-        if how == "sum":
-            return pairs.sum(rows + 1)
-        return torch.cat(pairs.unbind(rows + 1), dim=-1)
+        forward, backward = (
+            tensor.index_select(rows, torch.arange(start, tensor.shape[rows], 2).to(tensor.device))
+            for start in (0, 1)
+        )
+        return forward + backward if how == "sum" else torch.cat([forward, backward], dim=-1)
 
     result: State = map_state(join, state)
     return result

@@ -158,6 +158,18 @@ def checked(
     return checked_init  # type: ignore[return-value]  # mypy: wraps() keeps self's name
 
 
+def check_dropout(name: str, value: Any) -> float:
+    """Hold a module's dropout to a probability.
+
+    Raises:
+        ArgumentError: if it is none.
+    """
+    rule = RULES["dropout"]
+    if not rule.is_kind(value) or not rule.fits(value):
+        raise _refusal(name, rule, "dropout", value, (), {"dropout": value})
+    return float(value)
+
+
 def _unbound(
     name: str,
     signature: inspect.Signature,

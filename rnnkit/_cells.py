@@ -1,68 +1,21 @@
 """RNNCell, LSTMCell and GRUCell: torch's cells, their calls checked."""
 
-from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 import torch
 from torch import Tensor
-from torch.compiler import is_compiling
-from torch.fx import Proxy
+from torch.nn import Parameter
 
 from rnnkit._arguments import Device, checked
+from rnnkit._cell import Cell
 from rnnkit._checks import check_cell
-from rnnkit._interop import leaf_node, torch_twin
-from rnnkit.states import LSTMState
+from rnnkit._state import LSTMState
 
-#: torch's names of a cell's weights, in the order of its kernels' arguments.
-WEIGHTS = dict.fromkeys(("weight_ih", "weight_hh", "bias_ih", "bias_hh")).keys()
-
-
-class Cell(torch.nn.RNNCellBase):
-    """What the three cells share: the checked call, and their first state."""
-
-    #: The tensors of the state, in torch's order.
-    STATE_NAMES: ClassVar[tuple[str, ...]]
-    #: torch's function for one step, on a batch, with a state.
-    kernel: Any
-    #: torch's class, bound at import: somebody may put ours in its place in ``torch.nn``.
-    TORCH_CLASS: ClassVar[Any]
-
-    def forward(self, input: Any, hx: Any = None) -> Any:
-        """Run one step; arguments and results are told where the class is."""
-        if isinstance(input, Proxy):
-            return leaf_node(self, input, hx)
-        hx = check_cell(self, input, hx)
-        weights = self._parameters
-        one = len(self.STATE_NAMES) == 1
-        if input.dim() == 1 or not weights.keys() >= WEIGHTS or is_compiling():
-            state = self.TORCH_CLASS.forward(self, input, hx)
-        else:
-            # What torch's forward comes to once the checks are ours: a loop over steps is paid by
-            # the microsecond, and nn.Module seeks each weight in three places.
-            if hx is None:
-                zeros = torch.zeros(
-                    len(input), self.hidden_size, dtype=input.dtype, device=input.device
-                )
-                hx = zeros if one else (zeros, zeros)
-            state = self.kernel(input, hx, *map(weights.get, WEIGHTS))
-        return state if one else LSTMState(*state)
-
-    def initial_state(self, batch_size: int | None) -> Any:
-        """Return zeros as this cell's state, on the device and in the dtype of its weights.
-
-        Args:
-            batch_size: number of samples; None for the state of an unbatched call.
-        """
-        front = () if batch_size is None else (batch_size,)
-        tensors = [self.weight_hh.new_zeros(*front, self.hidden_size) for _ in self.STATE_NAMES]
-        return tensors[0] if len(tensors) == 1 else LSTMState(*tensors)
-
-    def __prepare_scriptable__(self) -> torch.nn.Module:
-        """Hand TorchScript a module of torch's class with the same parameters."""
-        own = type(self).forward is Cell.forward
-        return torch_twin(self, self.TORCH_CLASS) if own else self
+#: An LSTM's state as callers give it: of (h, c) one or both may be None.
+Pair: TypeAlias = tuple[Tensor | None, Tensor | None] | list[Tensor]
 
 
-class RNNCell(Cell, torch.nn.RNNCell):
+class RNNCell(Cell[Tensor, Tensor], torch.nn.RNNCell):
     """One step of an Elman RNN: torch's cell, with every call checked.
 
     ::
@@ -100,6 +53,11 @@ class RNNCell(Cell, torch.nn.RNNCell):
         """Torch's function for one step."""
         return torch.rnn_relu_cell if self.nonlinearity == "relu" else torch.rnn_tanh_cell
 
+    @property
+    def mode(self) -> str:  # type: ignore[override]  # pyright: ignore[reportIncompatibleVariableOverride]
+        """Torch's name of the recurrence."""
+        return f"RNN_{self.nonlinearity.upper()}"
+
     @checked
     def __init__(
         self,
@@ -113,13 +71,8 @@ class RNNCell(Cell, torch.nn.RNNCell):
         """Make the weights, drawn as torch draws them."""
         super().__init__(input_size, hidden_size, bias, nonlinearity, device=device, dtype=dtype)
 
-    if TYPE_CHECKING:
 
-        def __call__(self, input: Tensor, hx: Tensor | None = None) -> Tensor: ...
-        def initial_state(self, batch_size: int | None) -> Tensor: ...
-
-
-class LSTMCell(Cell, torch.nn.LSTMCell):
+class LSTMCell(Cell[LSTMState, Pair], torch.nn.LSTMCell):
     """One step of an LSTM: torch's cell, with every call checked.
 
     ::
@@ -151,6 +104,7 @@ class LSTMCell(Cell, torch.nn.LSTMCell):
     STATE_NAMES: ClassVar[tuple[str, ...]] = ("h", "c")
     TORCH_CLASS: ClassVar[Any] = torch.nn.LSTMCell
     kernel: Any = torch.lstm_cell
+    mode: str = "LSTM"
 
     @checked
     def __init__(
@@ -164,14 +118,51 @@ class LSTMCell(Cell, torch.nn.LSTMCell):
         """Make the weights, drawn as torch draws them."""
         super().__init__(input_size, hidden_size, bias, device=device, dtype=dtype)
 
-    if TYPE_CHECKING:
-        _Pair: TypeAlias = tuple[Tensor | None, Tensor | None] | list[Tensor] | None
 
-        def __call__(self, input: Tensor, hx: _Pair = None) -> LSTMState: ...
-        def initial_state(self, batch_size: int | None) -> LSTMState: ...
+class ProjectedLSTMCell(LSTMCell):
+    """One step of an LSTM with ``proj_size``, which torch has in layers only.
+
+    As :class:`LSTMCell`, but ``h' = W_hr (sigmoid(o) * tanh(c'))`` is ``proj_size`` wide.
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        proj_size: int,
+        bias: bool = True,
+        device: Device = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        """Make the weights, drawn as torch draws them."""
+        super().__init__(input_size, hidden_size, bias, device, dtype)
+        self.proj_size = proj_size
+        self.weight_hh = Parameter(self.weight_hh.new_empty(4 * hidden_size, proj_size))
+        self.weight_hr = Parameter(self.weight_hh.new_empty(proj_size, hidden_size))
+        self.reset_parameters()
+
+    def forward(self, input: Any, hx: Any = None) -> Any:
+        """Run one step; arguments and results are told where the class is."""
+        state = check_cell(self, input, hx)
+        if state is None:
+            state = self.initial_state(None if input.dim() == 1 else len(input))
+        _, h, c = torch.lstm(
+            input.unsqueeze(0),
+            tuple(tensor.unsqueeze(0) for tensor in state),
+            self.weights(), self.bias, 1, 0.0, self.training, False, False,
+        )  # fmt: skip
+        return LSTMState(h.squeeze(0), c.squeeze(0))
+
+    def weights(self) -> list[Tensor]:
+        """Return the weights in the order of torch's kernels over a sequence."""
+        return [*super().weights(), self.weight_hr]
+
+    def extra_repr(self) -> str:
+        """Return the constructor's arguments."""
+        return f"{super().extra_repr()}, proj_size={self.proj_size}"
 
 
-class GRUCell(Cell, torch.nn.GRUCell):
+class GRUCell(Cell[Tensor, Tensor], torch.nn.GRUCell):
     """One step of a GRU: torch's cell, with every call checked.
 
     ::
@@ -195,6 +186,7 @@ class GRUCell(Cell, torch.nn.GRUCell):
     STATE_NAMES: ClassVar[tuple[str, ...]] = ("hx",)
     TORCH_CLASS: ClassVar[Any] = torch.nn.GRUCell
     kernel: Any = torch.gru_cell
+    mode: str = "GRU"
 
     @checked
     def __init__(
@@ -207,11 +199,6 @@ class GRUCell(Cell, torch.nn.GRUCell):
     ) -> None:
         """Make the weights, drawn as torch draws them."""
         super().__init__(input_size, hidden_size, bias, device=device, dtype=dtype)
-
-    if TYPE_CHECKING:
-
-        def __call__(self, input: Tensor, hx: Tensor | None = None) -> Tensor: ...
-        def initial_state(self, batch_size: int | None) -> Tensor: ...
 
 
 for _cell in (RNNCell, LSTMCell, GRUCell):

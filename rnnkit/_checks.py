@@ -10,19 +10,21 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
-from rnnkit._diagnosis import diagnose_input, refuse_type
+from rnnkit._diagnosis import diagnose_input, diagnose_kind, diagnose_shape, refuse_type
 from rnnkit._reading import (
     BATCHED,
     UNBATCHED,
     Cell,
     Layer,
+    Reading,
     agree,
     packed_batch,
     read_cell,
     read_layer,
+    read_unrolled,
 )
-from rnnkit._state_diagnosis import diagnose_state
-from rnnkit.states import layers_first
+from rnnkit._state import layers_first
+from rnnkit._state_diagnosis import diagnose_batch, diagnose_state
 
 PAIR = 2
 
@@ -112,26 +114,68 @@ def check_cell(cell: Cell, input: Any, hx: Any) -> Any:
     weight: Any = cell._parameters.get("weight_ih")  # noqa: SLF001
     if weight is None:
         weight = input
-    if not (
-        rank in (UNBATCHED, 1)
-        and shape[-1] == cell.input_size
-        and (weight.dtype is dtype or agree(dtype, weight.dtype))
-        and weight.device == device
-    ):
-        diagnose_input(read_cell(cell, input), input, weight)
-    if hx is None:
-        return None
-    hidden = (shape[0], cell.hidden_size) if rank == UNBATCHED else (cell.hidden_size,)
+    alike = (weight.dtype is dtype or agree(dtype, weight.dtype)) and weight.device == device
+    if not (rank in (UNBATCHED, 1) and shape[-1] == cell.input_size and alike):
+        diagnose_shape(read_cell(cell, input), input, weight)
+    state = None if hx is None else _check_cell_state(cell, input, hx, shape)
+    if not alike:
+        # After the state: where both are wrong torch speaks of the state's size.
+        diagnose_kind(read_cell(cell, input), input, weight)
+    return state
+
+
+def _check_cell_state(cell: Cell, input: Tensor, hx: Any, shape: tuple[int, ...]) -> Any:
+    dtype, device = input.dtype, input.device
+    hidden = (*shape[:-1], cell.hidden_size)
     if len(cell.STATE_NAMES) == 1:
         if not _is_state(hx, hidden, dtype, device):
             diagnose_state(read_cell(cell, input), hx, input)
         return hx
-    state = _pair(hx, hidden, hidden, input)
+    visible = (*hidden[:-1], cell.proj_size) if cell.proj_size else hidden
+    state = _pair(hx, visible, hidden, input)
     if state is None or not (
-        _is_state(state[0], hidden, dtype, device) and _is_state(state[1], hidden, dtype, device)
+        _is_state(state[0], visible, dtype, device) and _is_state(state[1], hidden, dtype, device)
     ):
         diagnose_state(read_cell(cell, input), hx if state is None else state, input)
     return state
+
+
+def check_unrolled(
+    cell: Any, input: Any, hx: Any, caller: str, *, batch_first: bool
+) -> tuple[Reading, Any]:
+    """Hold the call of something that runs a cell over a sequence to what the cell reads.
+
+    Args:
+        cell: an rnnkit cell, or any that follows the protocol.
+        input: what the caller gave as input: of the right kind it is a Tensor ``(seq, batch,
+            input_size)``, in the other order with ``batch_first``, or without batch.
+        hx: what the caller gave as state, or None.
+        caller: how the caller is called in messages.
+        batch_first: whether the batch lies on axis 0.
+
+    Returns:
+        How the call reads, and the state with its tensors complete.
+
+    Raises:
+        RnnkitError: the child that fits, with what to type.
+    """
+    if not isinstance(input, Tensor):
+        refuse_type(cell, input)
+    reading = read_unrolled(cell, input, caller, batch_first=batch_first)
+    own = bool(reading.state_axes)
+    weight = cell._parameters.get("weight_ih") if own else None  # noqa: SLF001
+    # A foreign cell may take integers; of our own we know what they take.
+    diagnose_input(reading, input, input if weight is None else weight)
+    if hx is None:
+        return reading, None
+    if own:
+        axes = [tuple(axis.size or 0 for axis in axes) for axes in reading.state_axes]
+        if len(axes) == PAIR:
+            hx = _pair(hx, axes[0], axes[1], input) or hx
+        diagnose_state(reading, hx, input)
+    elif reading.batch is not None:
+        diagnose_batch(reading, hx)
+    return reading, hx
 
 
 def _is_state(

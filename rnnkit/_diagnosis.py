@@ -49,10 +49,22 @@ def diagnose_input(reading: Reading, input: Tensor, weight: Tensor) -> None:
     """Find what is wrong with an input.
 
     Raises:
-        DtypeError: if its numbers are not of the weights' dtype.
         ShapeError: if its rank or width is not what the module reads, or there is no step.
-        LayoutError: if its width fits another axis, or its rank tells which axis is missing.
+        LayoutError: if its width fits another axis.
+        DtypeError: if its numbers are not of the weights' dtype.
         DeviceError: if it lies on another device.
+    """
+    diagnose_shape(reading, input, weight)
+    diagnose_kind(reading, input, weight)
+
+
+def diagnose_shape(reading: Reading, input: Tensor, weight: Tensor) -> None:
+    """Find what is wrong with an input's axes, or that it holds no floating-point numbers.
+
+    Raises:
+        ShapeError: if its rank or width is not what the module reads, or there is no step.
+        LayoutError: if its width fits another axis.
+        DtypeError: if it holds integers or booleans.
     """
     if not input.is_floating_point() and not agree(input.dtype, weight.dtype):
         _refuse_numbers(reading, input, weight)
@@ -62,6 +74,15 @@ def diagnose_input(reading: Reading, input: Tensor, weight: Tensor) -> None:
         _refuse_width(reading)
     if reading.seq == 0:
         _refuse_empty(reading)
+
+
+def diagnose_kind(reading: Reading, input: Tensor, weight: Tensor) -> None:
+    """Find what is wrong with an input's dtype or device.
+
+    Raises:
+        DtypeError: if its numbers are not of the weights' dtype.
+        DeviceError: if it lies on another device.
+    """
     if not agree(input.dtype, weight.dtype):
         _refuse_dtype(reading, input, weight)
     if input.device != weight.device:
@@ -80,7 +101,7 @@ def diagnose_input(reading: Reading, input: Tensor, weight: Tensor) -> None:
 
 
 def _ranks(reading: Reading) -> tuple[int, ...]:
-    return {"layer": (2, 3), "packed": (2,), "cell": (1, 2)}[reading.kind]
+    return {"packed": (2,), "cell": (1, 2)}.get(reading.kind, (2, 3))
 
 
 def _input_row(reading: Reading) -> tuple[str, str]:

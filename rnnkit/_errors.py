@@ -6,7 +6,9 @@
     ├── ArgumentError   ValueError, TypeError
     ├── ShapeError      ValueError, RuntimeError
     │   ├── LayoutError
+    │   ├── LengthsError
     │   └── StateError  TypeError
+    ├── CellError       RuntimeError
     ├── DtypeError      ValueError, RuntimeError
     └── DeviceError     ValueError, RuntimeError
 
@@ -71,10 +73,33 @@ class LayoutError(ShapeError):
     __module__ = "rnnkit"
 
 
+class LengthsError(ShapeError):
+    """``lengths`` are not one count of steps for each sample."""
+
+    __module__ = "rnnkit"
+
+
 class StateError(ShapeError, TypeError):
     """A hidden state is not what this module carries."""
 
     __module__ = "rnnkit"
+
+
+class CellError(RnnkitError, RuntimeError):
+    """A cell failed, or gave what is no state, at one step of a sequence; says which.
+
+    Attributes:
+        step: the step, counted from 0 in the order of the input.
+    """
+
+    __module__ = "rnnkit"
+
+    step: int
+
+    def __init__(self, message: str, argument: str = "cell", step: int = 0) -> None:
+        """Keep the step beside the text."""
+        super().__init__(message, argument)
+        self.step = step
 
 
 class DtypeError(RnnkitError, ValueError, RuntimeError):

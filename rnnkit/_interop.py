@@ -6,7 +6,7 @@ import torch
 from torch.fx import Proxy
 
 
-def leaf_node(module: torch.nn.Module, input: Proxy, hx: Any) -> Proxy:
+def leaf_node(module: torch.nn.Module, input: Proxy, hx: Any, **options: Any) -> Proxy:
     """Record a call as one ``call_module`` node.
 
     torch's own classes are leaves to every tracer by the name of their package; this module is
@@ -14,7 +14,8 @@ def leaf_node(module: torch.nn.Module, input: Proxy, hx: Any) -> Proxy:
     """
     tracer: Any = input.tracer
     args = (input,) if hx is None else (input, hx)
-    node: Proxy = tracer.create_proxy("call_module", tracer.path_of_module(module), args, {})
+    kwargs = {name: value for name, value in options.items() if value is not None}
+    node: Proxy = tracer.create_proxy("call_module", tracer.path_of_module(module), args, kwargs)
     return node
 
 

@@ -3,93 +3,18 @@
 The three differ by data, in ``Layer``'s class variables, and by their constructors.
 """
 
-from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, overload
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
-from torch.fx import Proxy
-from torch.nn.utils.rnn import PackedSequence  # noqa: TC002 - the import hook reads it
 
 from rnnkit._arguments import Device, checked
-from rnnkit._checks import check_layer
-from rnnkit._errors import RnnkitError
-from rnnkit._interop import leaf_node, torch_twin
-from rnnkit.states import LSTMState, layers_first
+from rnnkit._cells import GRUCell, LSTMCell, Pair, ProjectedLSTMCell, RNNCell
+from rnnkit._layer import Layer
+from rnnkit._state import LSTMState
 
 
-class Layer(torch.nn.RNNBase):
-    """What the three layers share: the checked call, and their first state."""
-
-    #: The tensors of the state, in torch's order.
-    STATE_NAMES: ClassVar[tuple[str, ...]]
-    #: torch's class, bound at import: somebody may put ours in its place in ``torch.nn``.
-    TORCH_CLASS: ClassVar[Any]
-
-    # On the class, so that a module with the default holds nothing that torch's does not hold.
-    state_batch_first: bool = False
-
-    def forward(self, input: Any, hx: Any = None) -> Any:
-        """Run over a sequence; arguments and results are told where the class is."""
-        if isinstance(input, Proxy):
-            return leaf_node(self, input, hx)
-        output, state = self.TORCH_CLASS.forward(self, input, check_layer(self, input, hx))
-        if len(self.STATE_NAMES) > 1:
-            state = LSTMState(*state)
-        if self.state_batch_first:
-            state = layers_first(state)
-        return output, state
-
-    def check_forward_args(self, input: Any, hidden: Any, batch_sizes: Any) -> None:
-        """Do nothing: ``forward`` has checked the same things, and more of them."""
-
-    def _update_flat_weights(self) -> None:
-        # torch seeks each weight twice in three places, a tenth of a small call; most of the time
-        # the parameters themselves say that nothing has changed.
-        parameters = self._parameters
-        for weight, name in zip(self._flat_weight_refs, self._flat_weights_names, strict=True):
-            if weight is None or weight() is not parameters.get(name, self):
-                super()._update_flat_weights()
-                return
-
-    def initial_state(self, batch_size: int | None) -> Any:
-        """Return zeros as this layer's state, on the device and in the dtype of its weights.
-
-        Args:
-            batch_size: number of samples; None for the state of an unbatched call.
-        """
-        rows = self.num_layers * (2 if self.bidirectional else 1)
-        front = (rows,) if batch_size is None else (rows, batch_size)
-        if self.state_batch_first:
-            front = front[::-1]
-        weight: Any = self._flat_weights[0]
-        hidden = weight.new_zeros(*front, self.hidden_size)
-        if len(self.STATE_NAMES) == 1:
-            return hidden
-        visible = weight.new_zeros(*front, self.proj_size or self.hidden_size)
-        return LSTMState(visible, hidden)
-
-    def extra_repr(self) -> str:
-        """Return the constructor's arguments as torch prints them, then ours."""
-        return super().extra_repr() + (", state_batch_first=True" if self.state_batch_first else "")
-
-    def __prepare_scriptable__(self) -> torch.nn.Module:
-        """Hand TorchScript a module of torch's class with the same parameters.
-
-        Raises:
-            RnnkitError: with ``state_batch_first``, which torch's class does not know.
-        """
-        if type(self).forward is not Layer.forward:
-            return self
-        if self.state_batch_first:
-            message = (
-                f"{type(self).__name__}(..., state_batch_first=True) has no TorchScript form\n"
-                f"  fix       state_batch_first=False, and state.transpose(0, 1) in the caller"
-            )
-            raise RnnkitError(message, "state_batch_first")
-        return torch_twin(self, self.TORCH_CLASS)
-
-
-class RNN(Layer, torch.nn.RNN):
+class RNN(Layer[Tensor, Tensor, RNNCell], torch.nn.RNN):
     """A multi-layer Elman RNN: torch's, with every call checked.
 
     ::
@@ -102,6 +27,10 @@ class RNN(Layer, torch.nn.RNN):
     hidden_size`` wide. ``hx`` and ``state`` are ``(layers * directions, batch, hidden_size)``,
     layer by layer, the forward direction first, without the batch axis for unbatched input; no
     ``hx`` means zeros.
+
+    ``lengths=``, a list of ints or an integer tensor ``(batch,)``, says how many steps of each
+    sample of a padded batch are valid, 0 to seq. Each sample then gives what it gives alone: its
+    state is the one after its own last step, in both directions, and its output is zero beyond.
 
     Args:
         input_size: features of a step of the input.
@@ -126,6 +55,7 @@ class RNN(Layer, torch.nn.RNN):
     """
 
     STATE_NAMES: ClassVar[tuple[str, ...]] = ("hx",)
+    CELL_CLASS: ClassVar[Any] = RNNCell
     TORCH_CLASS: ClassVar[Any] = torch.nn.RNN
 
     @checked
@@ -160,19 +90,13 @@ class RNN(Layer, torch.nn.RNN):
         if state_batch_first:
             self.state_batch_first = True
 
-    if TYPE_CHECKING:
-
-        @overload
-        def __call__(self, input: Tensor, hx: Tensor | None = None) -> tuple[Tensor, Tensor]: ...
-        @overload
-        def __call__(
-            self, input: PackedSequence, hx: Tensor | None = None
-        ) -> tuple[PackedSequence, Tensor]: ...
-        def __call__(self, input: Any, hx: Any = None) -> Any: ...
-        def initial_state(self, batch_size: int | None) -> Tensor: ...
+    def _cell(self, input_size: int) -> RNNCell:
+        cell: RNNCell = super()._cell(input_size)
+        cell.nonlinearity = self.nonlinearity
+        return cell
 
 
-class LSTM(Layer, torch.nn.LSTM):
+class LSTM(Layer[LSTMState, Pair, LSTMCell], torch.nn.LSTM):
     """A multi-layer LSTM: torch's, with every call checked.
 
     ::
@@ -210,6 +134,7 @@ class LSTM(Layer, torch.nn.LSTM):
     """
 
     STATE_NAMES: ClassVar[tuple[str, ...]] = ("h", "c")
+    CELL_CLASS: ClassVar[Any] = LSTMCell
     TORCH_CLASS: ClassVar[Any] = torch.nn.LSTM
 
     @checked
@@ -244,20 +169,15 @@ class LSTM(Layer, torch.nn.LSTM):
         if state_batch_first:
             self.state_batch_first = True
 
-    if TYPE_CHECKING:
-        _Pair: TypeAlias = tuple[Tensor | None, Tensor | None] | list[Tensor] | None
-
-        @overload
-        def __call__(self, input: Tensor, hx: _Pair = None) -> tuple[Tensor, LSTMState]: ...
-        @overload
-        def __call__(
-            self, input: PackedSequence, hx: _Pair = None
-        ) -> tuple[PackedSequence, LSTMState]: ...
-        def __call__(self, input: Any, hx: Any = None) -> Any: ...
-        def initial_state(self, batch_size: int | None) -> LSTMState: ...
+    def _cell(self, input_size: int) -> LSTMCell:
+        if not self.proj_size:
+            plain: LSTMCell = super()._cell(input_size)
+            return plain
+        sizes = (input_size, self.hidden_size, self.proj_size)
+        return ProjectedLSTMCell(*sizes, self.bias, device="meta")
 
 
-class GRU(Layer, torch.nn.GRU):
+class GRU(Layer[Tensor, Tensor, GRUCell], torch.nn.GRU):
     """A multi-layer GRU: torch's, with every call checked.
 
     ::
@@ -280,6 +200,7 @@ class GRU(Layer, torch.nn.GRU):
     """
 
     STATE_NAMES: ClassVar[tuple[str, ...]] = ("hx",)
+    CELL_CLASS: ClassVar[Any] = GRUCell
     TORCH_CLASS: ClassVar[Any] = torch.nn.GRU
 
     @checked
@@ -311,17 +232,6 @@ class GRU(Layer, torch.nn.GRU):
         )
         if state_batch_first:
             self.state_batch_first = True
-
-    if TYPE_CHECKING:
-
-        @overload
-        def __call__(self, input: Tensor, hx: Tensor | None = None) -> tuple[Tensor, Tensor]: ...
-        @overload
-        def __call__(
-            self, input: PackedSequence, hx: Tensor | None = None
-        ) -> tuple[PackedSequence, Tensor]: ...
-        def __call__(self, input: Any, hx: Any = None) -> Any: ...
-        def initial_state(self, batch_size: int | None) -> Tensor: ...
 
 
 for _layer in (RNN, LSTM, GRU):

@@ -22,6 +22,8 @@ class Cell(Protocol):
     STATE_NAMES: ClassVar[tuple[str, ...]]
     input_size: int
     hidden_size: int
+    proj_size: int
+    mode: str
     _parameters: dict[str, torch.nn.Parameter | None]
 
     def extra_repr(self) -> str:
@@ -36,7 +38,6 @@ class Layer(Cell, Protocol):
     num_layers: int
     batch_first: bool
     bidirectional: bool
-    proj_size: int
     state_batch_first: bool
     _flat_weights: list[Any]
 
@@ -87,7 +88,7 @@ class Reading:
     input_size: int
     hidden_size: int
     proj_size: int
-    kind: Literal["layer", "packed", "cell"]
+    kind: Literal["layer", "packed", "cell", "unrolled"]
     batch_first: bool
     state_batch_first: bool
     actual: tuple[int, ...]  # shape of the input; of a packed one, of its data
@@ -95,6 +96,11 @@ class Reading:
     state_axes: tuple[tuple[Axis, ...], ...]
     batch: int | None = None  # None: unbatched, or of a rank that tells no batch
     seq: int | None = None
+
+    @property
+    def has_rows(self) -> bool:
+        """Whether the state stacks layers and directions on an axis, as a layer's does."""
+        return self.kind in ("layer", "packed")
 
     def with_option(self, option: str) -> str:
         """Write the constructor call that has one option changed."""
@@ -126,7 +132,6 @@ def read_layer(layer: Layer, input: Tensor | PackedSequence) -> Reading:
     return Reading(
         **_common(layer),
         kind=kind,
-        proj_size=layer.proj_size,
         batch_first=layer.batch_first,
         state_batch_first=layer.state_batch_first,
         actual=shape,
@@ -145,13 +150,50 @@ def read_cell(cell: Cell, input: Tensor) -> Reading:
     return Reading(
         **_common(cell),
         kind="cell",
-        proj_size=0,
         batch_first=False,
         state_batch_first=False,
         actual=shape,
         input_axes=(feature,) if len(shape) == 1 else (Axis("batch"), feature),
         state_axes=_state_axes(cell, () if batch is None else (Axis("batch", batch),)),
         batch=batch,
+    )
+
+
+def read_unrolled(cell: Any, input: Tensor, caller: str, *, batch_first: bool) -> Reading:
+    """Read the call of something that runs a cell over a sequence.
+
+    Of a foreign cell the state is unknown (no ``state_axes``), and the width too, if it has no
+    ``input_size``.
+    """
+    shape = tuple(input.shape)
+    names = ("batch", "seq") if batch_first else ("seq", "batch")
+    batch = shape[names.index("batch")] if len(shape) == BATCHED else None
+    seq = shape[names.index("seq")] if len(shape) == BATCHED else next(iter(shape), None)
+    own = hasattr(cell, "STATE_NAMES")
+    width = getattr(cell, "input_size", None)
+    known = isinstance(width, int)
+    facts = _common(cell) if own else {"state_names": (), "hidden_size": 0, "proj_size": 0}
+    name = described(cell) if own else type(cell).__name__
+    return Reading(
+        **facts
+        | {
+            "name": caller,
+            "described": f"{caller} of {name}",
+            "input_size": width if known else next(iter(shape[::-1]), 0),
+        },
+        kind="unrolled",
+        batch_first=batch_first,
+        state_batch_first=False,
+        actual=shape,
+        input_axes=(
+            *(map(Axis, names) if len(shape) != UNBATCHED else [Axis("seq")]),
+            Axis("input_size", width) if known else Axis("feature"),
+        ),
+        state_axes=()
+        if not own
+        else _state_axes(cell, () if batch is None else (Axis("batch", batch),)),
+        batch=batch,
+        seq=seq,
     )
 
 
@@ -162,13 +204,13 @@ def _common(module: Cell) -> dict[str, Any]:
         "state_names": module.STATE_NAMES,
         "input_size": module.input_size,
         "hidden_size": module.hidden_size,
+        "proj_size": module.proj_size,
     }
 
 
 def _state_axes(module: Cell, front: tuple[Axis, ...]) -> tuple[tuple[Axis, ...], ...]:
     hidden = Axis("hidden_size", module.hidden_size)
-    proj_size = getattr(module, "proj_size", 0)
-    visible = Axis("proj_size", proj_size) if proj_size else hidden
+    visible = Axis("proj_size", module.proj_size) if module.proj_size else hidden
     return tuple((*front, width) for width in (visible, hidden))[: len(module.STATE_NAMES)]
 
 

@@ -34,7 +34,7 @@ class _Sizes:
 def torch_sentence(reading: Reading, hx: Sequence[Tensor], place: int) -> str:
     """Return what torch says of this size."""
     got, want = list(hx[place].shape), list(sizes(reading.state_axes[place]))
-    if reading.kind != "cell":
+    if reading.has_rows:
         member = "hidden" if len(hx) == 1 else f"hidden[{place}]"
         return f"Expected {member} size {tuple(want)}, got {got}"
     if len(got) != len(want):
@@ -52,9 +52,9 @@ def find_cause(reading: Reading, hx: Sequence[Tensor], place: int) -> Cause:
     got_shape = tuple(hx[place].shape)
     want, got = _by_meaning(reading, want_shape), _by_meaning(reading, got_shape)
     transposed = (want_shape[1], want_shape[0], *want_shape[2:]) if len(want_shape) > 1 else ()
-    if reading.kind != "cell" and got.batch is not None and got_shape == transposed:
+    if reading.has_rows and got.batch is not None and got_shape == transposed:
         return _transposed(reading, name)
-    if got == _Sizes(want.rows, reading.seq, want.width) and reading.kind != "cell":
+    if reading.seq is not None and got == _Sizes(want.rows, reading.seq, want.width):
         return _other_layout(reading, name, got, want)
     if got.rows != want.rows:
         return _other_rows(reading, name, got, want)
@@ -64,7 +64,7 @@ def find_cause(reading: Reading, hx: Sequence[Tensor], place: int) -> Cause:
 
 
 def _by_meaning(reading: Reading, shape: Sequence[int]) -> _Sizes:
-    if reading.kind == "cell":
+    if not reading.has_rows:
         return _Sizes(1, shape[0] if len(shape) > 1 else None, shape[-1])
     if reading.batch is None:
         return _Sizes(shape[0], None, shape[1])
@@ -135,7 +135,7 @@ def _other_rows(reading: Reading, name: str, got: _Sizes, want: _Sizes) -> Cause
 
 
 def _other_batch(reading: Reading, name: str, got: _Sizes, want: _Sizes) -> Cause:
-    axis = 0 if reading.kind == "cell" or reading.state_batch_first else 1
+    axis = 0 if not reading.has_rows or reading.state_batch_first else 1
     at = "" if axis == 0 else ":, "
     if got.batch == 1:
         times = ", ".join(
@@ -178,4 +178,4 @@ def _other_width(reading: Reading, name: str, got: _Sizes, want: _Sizes) -> Caus
 
 def _zeros(reading: Reading) -> str:
     batch = "None" if reading.batch is None else str(reading.batch)
-    return f"initial_state({batch}) of this {'cell' if reading.kind == 'cell' else 'layer'}"
+    return f"initial_state({batch}) of this {'layer' if reading.has_rows else 'cell'}"

@@ -10,6 +10,7 @@ from rnnkit._errors import DeviceError, DtypeError, LayoutError, ShapeError, Sta
 from rnnkit._message import brief, compose, wanted
 from rnnkit._reading import Reading, agree, sizes, spell
 from rnnkit._size_diagnosis import find_cause, torch_sentence
+from rnnkit._state import map_state
 
 Rows = list[tuple[str, str]]
 LSTM_TENSORS = 2
@@ -129,6 +130,42 @@ def diagnose_state(reading: Reading, hx: Any, input: Tensor) -> None:
             )
 
 
+def diagnose_batch(reading: Reading, hx: Any) -> None:
+    """Find a tensor in a foreign cell's state that has another batch than the input.
+
+    Raises:
+        StateError: if there is one.
+        LayoutError: if its batch is the input's seq axis.
+    """
+
+    def compare(tensor: Tensor) -> Tensor:
+        shape = tuple(tensor.shape)
+        if shape[:1] == (reading.batch,):
+            return tensor
+        rows: Rows = [
+            ("input", wanted(spell(reading.input_axes), f"{reading.actual}")),
+            ("hx", wanted(f"(batch={reading.batch}, ...)", f"{shape}")),
+        ]
+        error: type[ShapeError] = StateError
+        headline = "a cell's state has the batch on axis 0"
+        if shape[:1] == (reading.seq,):
+            error = LayoutError
+            axis, looks = (1, "seq-first") if reading.batch_first else (0, "batch-first")
+            headline = f"the input looks {looks}, but batch_first={reading.batch_first}"
+            option = reading.with_option(f"batch_first={not reading.batch_first}")
+            rows += [
+                ("evidence", f"hx has batch {shape[0]}, which is axis {axis} of the input"),
+                ("fix", f"{option}, or input.transpose(0, 1)"),
+            ]
+        else:
+            rows.append(("fix", f"initial_state({reading.batch}) of this cell, or hx=None"))
+        sentence = f"Expected hidden batch size {reading.batch}, got {list(shape[:1])}"
+        text = compose(sentence, f"{reading.described}: {headline}", rows)
+        raise error(text, "hx", (reading.batch,), shape)
+
+    map_state(compare, hx)
+
+
 def _rows(reading: Reading, hx: Sequence[Tensor]) -> Rows:
     rows = [("input", wanted(spell(reading.input_axes), f"{reading.actual}"))]
     rows += [
@@ -158,10 +195,10 @@ def _refuse(
 def _refuse_rank(reading: Reading, hx: Sequence[Tensor], place: int) -> NoReturn:
     ranks = [tensor.dim() for tensor in hx]
     rank, name = ranks[place], reading.state_names[place]
-    if reading.kind == "cell" and rank not in (1, 2):
+    if not reading.has_rows and rank not in (1, 2):
         member = "hidden" if len(hx) == 1 else f"hx[{place}]"
         sentence = f"{reading.name}: Expected {member} to be 1D or 2D, got {rank}D instead"
-    elif reading.kind == "cell":
+    elif not reading.has_rows:
         sentence = torch_sentence(reading, hx, place)
     else:
         batched = reading.batch is not None
@@ -199,9 +236,9 @@ def _mend_rank(reading: Reading, tensor: Tensor, name: str, place: int) -> str:
     if len(shape) == len(axes) + 1 and 1 in shape:
         return f"{name}.squeeze({shape.index(1)})"
     if shape == wants[1:]:
-        if wants[0] == 1 or reading.kind == "cell":
+        if wants[0] == 1 or not reading.has_rows:
             return f"{name}.unsqueeze(0)" + (
-                f".repeat({wants[0]}, 1)" if reading.kind == "cell" and wants[0] != 1 else ""
+                f".repeat({wants[0]}, 1)" if not reading.has_rows and wants[0] != 1 else ""
             )
         return f"{name}.unsqueeze(0).repeat({wants[0]}, 1, 1), the same for all {axes[0].name}"
     if len(shape) == 2 and len(wants) == 3 and shape == (wants[0], wants[2]):

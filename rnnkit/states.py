@@ -1,48 +1,272 @@
-"""Hidden states: what a recurrent module carries from one step to the next."""
+"""Hidden states: what a recurrent module carries from one step to the next.
 
-from typing import Any, NamedTuple
+Every function here takes a state as modules return it: a tensor (RNN, GRU), an
+:class:`LSTMState` or plain ``(h, c)`` pair, or the tuple of states that
+:class:`rnnkit.Recurrent` carries; and returns a new one of the same kind. The batch axis follows
+from the rank. A layer's state, ``(layers * directions, batch, hidden)``, has it at axis 1, or at
+axis 0 with ``batch_first=True``; a cell's state, ``(batch, hidden)``, at axis 0.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Literal, TypeVar
 
 import torch
 from torch import Tensor
-from torch.utils import _pytree as pytree
 
-__all__ = ["LSTMState"]
+from rnnkit._errors import ArgumentError, StateError
+from rnnkit._message import compose, wanted
+from rnnkit._state import BATCHED, LSTMState, layers_first, map_state
+
+__all__ = [
+    "LSTMState",
+    "batch_first",
+    "bridge",
+    "detach",
+    "from_batch_first",
+    "from_layers",
+    "repeat",
+    "reset",
+    "select",
+    "to",
+]
+
+State = TypeVar("State", bound=Tensor | tuple[Any, ...])
 
 
-class LSTMState(NamedTuple):
-    """What an LSTM carries: still the tuple ``(h, c)`` that torch takes and gives.
+def batch_axis(tensor: Tensor, *, batch_first: bool) -> int:
+    """Return the batch axis of one tensor of a state.
 
-    Of a layer, both are ``(layers * directions, batch, hidden)``, without the batch axis for
-    unbatched input; of a cell, ``(batch, hidden)``. With ``proj_size`` the last axis of ``h``
-    is ``proj_size`` wide.
+    Raises:
+        StateError: if its rank is that of no state.
+    """
+    if tensor.dim() not in (2, BATCHED):
+        message = compose(
+            f"a state has 2 or 3 axes, got {tensor.dim()}",
+            "rnnkit.states tells the batch axis by the rank",
+            [("state", wanted("(layers * directions, batch, hidden)", f"{tuple(tensor.shape)}"))],
+        )
+        raise StateError(message, "state", (None, None, None), tuple(tensor.shape))
+    return 1 if tensor.dim() == BATCHED and not batch_first else 0
 
-    >>> out, state = rnnkit.LSTM(3, 4)(torch.ones(7, 5, 3))
-    >>> state.h.shape, state.c.shape
-    (torch.Size([1, 5, 4]), torch.Size([1, 5, 4]))
+
+def detach(state: State) -> State:
+    """Cut a state from the graph that made it, as between two windows of a long sequence.
+
+    >>> _, state = rnnkit.GRU(3, 4)(torch.ones(7, 2, 3))
+    >>> rnnkit.states.detach(state).requires_grad
+    False
+    """
+    result: State = map_state(Tensor.detach, state)
+    return result
+
+
+def to(state: State, *args: Any, **kwargs: Any) -> State:
+    """Move a state to a device or dtype; the arguments are those of ``Tensor.to``."""
+    result: State = map_state(lambda tensor: tensor.to(*args, **kwargs), state)
+    return result
+
+
+def select(
+    state: State, index: Tensor | Sequence[int] | slice, *, batch_first: bool = False
+) -> State:
+    """Pick samples of a state, or put them in another order: beams, environments.
+
+    Args:
+        state: of any batch size.
+        index: positions on the batch axis, each as often as it is wanted: a list, an integer
+            tensor ``(new_batch,)``, or a slice; or a boolean tensor ``(batch,)``.
+        batch_first: whether the tensors of a layer's state have the batch on axis 0.
+
+    Raises:
+        ArgumentError: if ``index`` is none of these, or out of range.
+
+    >>> _, state = rnnkit.GRU(3, 4)(torch.ones(7, 5, 3))
+    >>> rnnkit.states.select(state, [4, 0, 0]).shape
+    torch.Size([1, 3, 4])
     """
 
-    #: The hidden state, which is also the output of the last step.
-    h: Tensor
-    #: The cell state, which the LSTM keeps to itself.
-    c: Tensor
+    def pick(tensor: Tensor) -> Tensor:
+        axis = batch_axis(tensor, batch_first=batch_first)
+        batch = tensor.shape[axis]
+        if isinstance(index, slice):
+            return tensor[(slice(None),) * axis + (index,)]
+        return tensor.index_select(axis, _positions(index, batch, tensor.device))
+
+    result: State = map_state(pick, state)
+    return result
 
 
-LSTMState.__module__ = "rnnkit"
+def _positions(index: Tensor | Sequence[int], batch: int, device: torch.device) -> Tensor:
+    try:
+        positions = torch.as_tensor(index, device=device)
+    except (TypeError, ValueError, RuntimeError):
+        positions = torch.empty(0, 0)
+    if positions.numel() == 0 and positions.dim() == 1:
+        positions = positions.long()
+    if positions.dtype is torch.bool and positions.shape == (batch,):
+        return positions.nonzero().squeeze(1)
+    whole = not positions.is_floating_point() and positions.dtype is not torch.bool
+    if not whole or positions.dim() != 1:
+        came = f"{positions.dtype} {tuple(positions.shape)}"
+        message = f"index must be integers (new_batch,) or booleans (batch={batch},), got {came}"
+        raise ArgumentError(message, "index")
+    if len(positions) and not (-batch <= int(positions.min()) <= int(positions.max()) < batch):
+        message = f"index must lie on the batch axis of the state, which has {batch} samples"
+        raise ArgumentError(message, "index")
+    return positions % max(batch, 1)
 
-# A bare tuple needs neither: torch.export.save asks a named tuple for a name to write down,
-# torch.load(weights_only=True) builds no class that it was not told of.
-pytree._register_namedtuple(LSTMState, serialized_type_name="rnnkit.LSTMState")  # noqa: SLF001
-torch.serialization.add_safe_globals([LSTMState])
 
+def repeat(state: State, times: int, *, batch_first: bool = False) -> State:
+    """Repeat each sample ``times`` times in a row: s0 s0 s1 s1 ..., the order of beams.
 
-BATCHED = 3
-
-
-def layers_first(state: Any) -> Any:
-    """Exchange axes 0 and 1 of a layer's state: from batch-first to torch's order, and back.
-
-    A state without a batch axis stays as it is.
+    >>> h = torch.tensor([[1.0], [2.0]])
+    >>> rnnkit.states.repeat(h, 2).flatten().tolist()
+    [1.0, 1.0, 2.0, 2.0]
     """
-    if not isinstance(state, Tensor):
-        return LSTMState(*map(layers_first, state))
-    return state.transpose(0, 1).contiguous() if state.dim() == BATCHED else state
+
+    def interleave(tensor: Tensor) -> Tensor:
+        axis = batch_axis(tensor, batch_first=batch_first)
+        return tensor.repeat_interleave(times, dim=axis)
+
+    result: State = map_state(interleave, state)
+    return result
+
+
+def reset(
+    state: State, mask: Tensor | Sequence[bool], initial: Any = None, *, batch_first: bool = False
+) -> State:
+    """Start some samples anew, as at the end of an episode.
+
+    Args:
+        state: of any batch size.
+        mask: ``(batch,)``: true, or 1, for a sample that starts anew.
+        initial: the state that it starts from, in the shape of ``state``; None for zeros.
+        batch_first: whether the tensors of a layer's state have the batch on axis 0.
+
+    Raises:
+        ArgumentError: if ``mask`` is not as long as the batch, or holds anything but 0 and 1:
+            positions, say, which would reset other samples than those meant.
+
+    >>> h = torch.ones(3, 1)
+    >>> rnnkit.states.reset(h, torch.tensor([0, 1, 0])).flatten().tolist()
+    [1.0, 0.0, 1.0]
+    """
+
+    def renew(tensor: Tensor, fresh: Tensor | None = None) -> Tensor:
+        axis = batch_axis(tensor, batch_first=batch_first)
+        shape = [1] * tensor.dim()
+        shape[axis] = tensor.shape[axis]
+        flags = as_mask(mask, (tensor.shape[axis],), tensor.device).view(shape)
+        return tensor.masked_fill(flags, 0) if fresh is None else torch.where(flags, fresh, tensor)
+
+    result: State = map_state(renew, state, *(() if initial is None else (initial,)))
+    return result
+
+
+def as_mask(mask: Any, shape: tuple[int, ...], device: torch.device, name: str = "mask") -> Tensor:
+    """Return a boolean mask of a shape, of booleans or of 0 and 1.
+
+    Raises:
+        ArgumentError: if it has another shape, or other values.
+    """
+    flags = torch.as_tensor(mask, device=device)
+    if tuple(flags.shape) != shape:
+        message = compose(
+            f"{name} must have shape {shape}, got {tuple(flags.shape)}",
+            "one flag for each sample; positions are no mask",
+            [("fix", f"a boolean tensor {shape}, true where a sample starts anew")],
+        )
+        raise ArgumentError(message, name)
+    if flags.dtype is torch.bool:
+        return flags
+    if not torch.compiler.is_compiling() and not bool(((flags == 0) | (flags == 1)).all()):
+        message = f"{name} must be booleans, or 0 and 1; got other values: positions are no mask"
+        raise ArgumentError(message, name)
+    return flags != 0
+
+
+def batch_first(state: State) -> State:
+    """Bring a layer's state to ``(batch, layers * directions, hidden)``.
+
+    >>> _, state = rnnkit.GRU(3, 4, num_layers=2)(torch.ones(7, 5, 3))
+    >>> rnnkit.states.batch_first(state).shape
+    torch.Size([5, 2, 4])
+    """
+    result: State = map_state(layers_first, state)
+    return result
+
+
+def from_batch_first(state: State) -> State:
+    """Bring a state ``(batch, layers * directions, hidden)`` to the order that layers take."""
+    return batch_first(state)
+
+
+def from_layers(states: Sequence[State]) -> State:
+    """Join a list of states, layer by layer, into the state of one layer of all of them.
+
+    Args:
+        states: of each layer, and of each direction of it, the forward one first: a cell's state
+            ``(batch, hidden)``, or a layer's ``(rows, batch, hidden)``.
+
+    Returns:
+        Tensors ``(layers * directions, batch, hidden)``.
+
+    Raises:
+        ArgumentError: if the list is empty.
+
+    >>> cells = rnnkit.GRU(3, 4, num_layers=2).cells()
+    >>> rnnkit.states.from_layers([cell.initial_state(5) for cell in cells]).shape
+    torch.Size([2, 5, 4])
+    """
+    if len(states) == 0:
+        message = "from_layers needs the state of at least one layer"
+        raise ArgumentError(message, "states")
+
+    def join(*tensors: Tensor) -> Tensor:
+        return torch.cat([t if t.dim() == BATCHED else t.unsqueeze(0) for t in tensors])
+
+    result: State = map_state(join, *states)
+    return result
+
+
+def bridge(
+    state: State, how: Literal["concat", "sum"] = "concat", *, batch_first: bool = False
+) -> State:
+    """Bring a bidirectional encoder's state to a decoder that runs in one direction.
+
+    Args:
+        state: tensors ``(layers * 2, batch, hidden)``.
+        how: ``"concat"`` puts the two directions of a layer side by side, for a decoder twice as
+            wide; ``"sum"`` adds them, for one as wide.
+        batch_first: whether the tensors have the batch on axis 0.
+
+    Returns:
+        Tensors ``(layers, batch, 2 * hidden)``, or ``(layers, batch, hidden)``.
+
+    Raises:
+        StateError: if a tensor has an odd number of rows, or no such axis.
+        ArgumentError: if ``how`` is neither.
+
+    >>> _, state = rnnkit.GRU(3, 4, bidirectional=True)(torch.ones(7, 5, 3))
+    >>> rnnkit.states.bridge(state).shape
+    torch.Size([1, 5, 8])
+    """
+    if how not in ("concat", "sum"):
+        message = f"how must be 'concat' or 'sum', got {how!r}"
+        raise ArgumentError(message, "how")
+
+    def join(tensor: Tensor) -> Tensor:
+        rows = 1 if batch_first else 0
+        if tensor.dim() != BATCHED or tensor.shape[rows] % 2:
+            wants = "(batch, layers * 2, hidden)" if batch_first else "(layers * 2, batch, hidden)"
+            message = f"bridge takes the state of a bidirectional layer, {wants}"
+            text = compose(message, f"got {tuple(tensor.shape)}", [("fix", "pass it as it is")])
+            raise StateError(text, "state", (None, None, None), tuple(tensor.shape))
+        forward, backward = (
+            tensor.index_select(rows, torch.arange(start, tensor.shape[rows], 2).to(tensor.device))
+            for start in (0, 1)
+        )
+        return forward + backward if how == "sum" else torch.cat([forward, backward], dim=-1)
+
+    result: State = map_state(join, state)
+    return result

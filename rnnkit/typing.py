@@ -6,6 +6,8 @@ jaxtyping's: they document a signature, and they are checked in a package that
 ``jaxtyping.install_import_hook`` watches.
 """
 
+from typing import Any, Protocol
+
 from jaxtyping import Float
 from torch import Tensor
 
@@ -23,3 +25,19 @@ Step = Float[Tensor, "batch feature"]
 
 HiddenStack = Float[Tensor, "layers_directions batch hidden"]
 """A layer's state, ``(layers * directions, batch, hidden)``: rows layer by layer, forward first."""
+
+
+class Cell(Protocol):
+    """What :func:`rnnkit.unroll` and :class:`rnnkit.Recurrent` run over a sequence.
+
+    Any module will do that has these two. A state is a tensor ``(batch, hidden)`` or a tuple of
+    such; its first, or only, tensor is the output of the step.
+    """
+
+    def __call__(self, input: Any, hx: Any) -> Any:
+        """Run one step: from ``input`` ``(batch, feature)`` and a state to the next state."""
+        ...
+
+    def initial_state(self, batch_size: int) -> Any:
+        """Return the state before the first step, for ``batch_size`` samples."""
+        ...

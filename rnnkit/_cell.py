@@ -1,0 +1,82 @@
+"""What RNNCell, LSTMCell and GRUCell share: the checked call, and their first state."""
+
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+
+import torch
+from torch import Tensor
+from torch.compiler import is_compiling
+from torch.fx import Proxy
+
+from rnnkit._checks import check_cell
+from rnnkit._interop import leaf_node, torch_twin
+from rnnkit._state import LSTMState
+
+#: What a module carries, and what it takes as such.
+StateT = TypeVar("StateT")
+GivenT = TypeVar("GivenT")
+
+#: torch's names of a cell's weights, in the order of its kernels' arguments.
+WEIGHTS = dict.fromkeys(("weight_ih", "weight_hh", "bias_ih", "bias_hh")).keys()
+
+
+class Cell(torch.nn.RNNCellBase, Generic[StateT, GivenT]):
+    """What the three cells share: the checked call, and their first state."""
+
+    #: The tensors of the state, in torch's order.
+    STATE_NAMES: ClassVar[tuple[str, ...]]
+    #: torch's function for one step, on a batch, with a state.
+    kernel: Any
+    #: torch's name of the recurrence, which its kernels over a sequence go by.
+    mode: str
+    #: Width of h where it is projected; 0: as wide as the cell.
+    proj_size: int = 0
+    #: torch's class, bound at import: somebody may put ours in its place in ``torch.nn``.
+    TORCH_CLASS: ClassVar[Any]
+
+    def forward(self, input: Any, hx: Any = None) -> Any:
+        """Run one step; arguments and results are told where the class is."""
+        if isinstance(input, Proxy):
+            return leaf_node(self, input, hx)
+        hx = check_cell(self, input, hx)
+        weights = self._parameters
+        one = len(self.STATE_NAMES) == 1
+        if input.dim() == 1 or not weights.keys() >= WEIGHTS or is_compiling():
+            state = self.TORCH_CLASS.forward(self, input, hx)
+        else:
+            # What torch's forward comes to once the checks are ours: a loop over steps is paid by
+            # the microsecond, and nn.Module seeks each weight in three places.
+            if hx is None:
+                zeros = torch.zeros(
+                    len(input), self.hidden_size, dtype=input.dtype, device=input.device
+                )
+                hx = zeros if one else (zeros, zeros)
+            state = self.kernel(input, hx, *map(weights.get, WEIGHTS))
+        return state if one else LSTMState(*state)
+
+    if TYPE_CHECKING:
+
+        def __call__(self, input: Tensor, hx: GivenT | None = None) -> StateT: ...
+
+    def initial_state(self, batch_size: int | None) -> StateT:
+        """Return zeros as this cell's state, on the device and in the dtype of its weights.
+
+        Args:
+            batch_size: number of samples; None for the state of an unbatched call.
+        """
+        front = () if batch_size is None else (batch_size,)
+        hidden = self.weight_hh.new_zeros(*front, self.hidden_size)
+        state: Any = hidden
+        if len(self.STATE_NAMES) > 1:
+            visible = hidden.new_zeros(*front, self.proj_size or self.hidden_size)
+            state = LSTMState(visible, hidden)
+        return state  # type: ignore[no-any-return]
+
+    def weights(self) -> list[Tensor]:
+        """Return the weights in the order of torch's kernels over a sequence."""
+        names = ("weight_ih", "weight_hh", *(("bias_ih", "bias_hh") if self.bias else ()))
+        return [getattr(self, name) for name in names]
+
+    def __prepare_scriptable__(self) -> torch.nn.Module:
+        """Hand TorchScript a module of torch's class with the same parameters."""
+        own = type(self).forward is Cell.forward
+        return torch_twin(self, self.TORCH_CLASS) if own else self

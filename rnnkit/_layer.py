@@ -1,0 +1,230 @@
+"""What RNN, LSTM and GRU share: the checked call, lengths, steps, and their states."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeAlias, TypeVar, overload
+
+import torch
+from torch import Tensor
+from torch.fx import Proxy
+from torch.nn import functional
+from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
+
+from rnnkit._cell import GivenT, StateT
+from rnnkit._checks import check_layer
+from rnnkit._errors import RnnkitError
+from rnnkit._interop import leaf_node, torch_twin
+from rnnkit._lengths import Lengths, check_lengths, pack
+from rnnkit._own_state import check_own_state, check_step
+from rnnkit._padded import Direction, padding_pays, run_stack
+from rnnkit._reading import read_layer
+from rnnkit._state import LSTMState, layers_first, map_state
+
+CellT = TypeVar("CellT", bound=torch.nn.Module)
+
+#: Valid steps of each sample, as callers give them.
+Counts: TypeAlias = Sequence[int] | Tensor
+
+
+class Layer(torch.nn.RNNBase, Generic[StateT, GivenT, CellT]):
+    """What the three layers share; they differ by the class variables."""
+
+    #: The tensors of the state, in torch's order.
+    STATE_NAMES: ClassVar[tuple[str, ...]]
+    #: The class of one step in one direction.
+    CELL_CLASS: ClassVar[Any]
+    #: torch's class, bound at import: somebody may put ours in its place in ``torch.nn``.
+    TORCH_CLASS: ClassVar[Any]
+
+    # On the class, so that a module with the default holds nothing that torch's does not hold.
+    state_batch_first: bool = False
+
+    def forward(self, input: Any, hx: Any = None, *, lengths: Any = None) -> Any:
+        """Run over a sequence; arguments and results are told where the class is."""
+        if isinstance(input, Proxy):
+            return leaf_node(self, input, hx, lengths=lengths)
+        hx = check_layer(self, input, hx)
+        if lengths is None:
+            output, state = self.TORCH_CLASS.forward(self, input, hx)
+        else:
+            output, state = self._forward_lengths(input, hx, lengths)
+        if len(self.STATE_NAMES) > 1:
+            state = LSTMState(*state)
+        if self.state_batch_first:
+            state = layers_first(state)
+        return output, state
+
+    if TYPE_CHECKING:
+
+        @overload
+        def __call__(
+            self, input: Tensor, hx: GivenT | None = None, *, lengths: Counts | None = None
+        ) -> tuple[Tensor, StateT]: ...
+        @overload
+        def __call__(
+            self, input: PackedSequence, hx: GivenT | None = None
+        ) -> tuple[PackedSequence, StateT]: ...
+        def __call__(self, input: Any, hx: Any = None, *, lengths: Any = None) -> Any: ...
+
+    def check_forward_args(self, input: Any, hidden: Any, batch_sizes: Any) -> None:
+        """Do nothing: ``forward`` has checked the same things, and more of them."""
+
+    def _update_flat_weights(self) -> None:
+        # torch seeks each weight twice in three places, a tenth of a small call; most of the time
+        # the parameters themselves say that nothing has changed.
+        parameters = self._parameters
+        for weight, name in zip(self._flat_weight_refs, self._flat_weights_names, strict=True):
+            if weight is None or weight() is not parameters.get(name, self):
+                super()._update_flat_weights()
+                return
+
+    def _forward_lengths(self, input: Any, hx: Any, lengths: Any) -> tuple[Tensor, Any]:
+        checked = check_lengths(read_layer(self, input), lengths, input)
+        if checked.is_full:
+            return self.TORCH_CLASS.forward(self, input, hx)  # type: ignore[no-any-return]
+        if hx is None:
+            hx = self._zeros(input, len(checked.each))
+        if padding_pays(self, input, checked):
+            return self._forward_padded(input, hx, checked)
+        packed = pack(input, checked, batch_first=self.batch_first)
+        output, state = self.TORCH_CLASS.forward(self, packed, hx)
+        output, _ = pad_packed_sequence(output, self.batch_first, total_length=checked.seq)
+        empty = checked.empty
+        if empty is None:
+            return output, state
+        output = output.masked_fill(empty.view((-1, 1, 1) if self.batch_first else (1, -1, 1)), 0)
+        empty = empty.view(1, -1, 1)
+        return output, map_state(lambda end, start: torch.where(empty, start, end), state, hx)
+
+    def _forward_padded(self, input: Tensor, hx: Any, lengths: Lengths) -> tuple[Tensor, Any]:
+        self._update_flat_weights()
+        weights: Any = self._flat_weights
+        directions = 2 if self.bidirectional else 1
+        each = len(weights) // (self.num_layers * directions)
+        kernels = [
+            Direction(self.mode, weights[at : at + each], self.bias, self.training)
+            for at in range(0, len(weights), each)
+        ]
+        stack = [kernels[at : at + directions] for at in range(0, len(kernels), directions)]
+        steps = max(lengths.longest, 1)
+        padded = (input.transpose(0, 1) if self.batch_first else input)[:steps]
+        state = hx if isinstance(hx, tuple) else (hx,)
+        output, ends = run_stack(stack, padded, state, lengths, self.dropout)
+        output = functional.pad(output, (0, 0, 0, 0, 0, lengths.seq - steps))
+        if self.batch_first:
+            output = output.transpose(0, 1)
+        return output, ends if len(ends) > 1 else next(iter(ends))
+
+    def _zeros(self, like: Tensor, *batch: int) -> Any:
+        rows = self.num_layers * (2 if self.bidirectional else 1)
+        hidden = like.new_zeros(rows, *batch, self.hidden_size)
+        if len(self.STATE_NAMES) == 1:
+            return hidden
+        return LSTMState(like.new_zeros(rows, *batch, self.proj_size or self.hidden_size), hidden)
+
+    def initial_state(self, batch_size: int | None) -> StateT:
+        """Return zeros as this layer's state, on the device and in the dtype of its weights.
+
+        Args:
+            batch_size: number of samples; None for the state of an unbatched call.
+        """
+        weight: Any = self._flat_weights[0]
+        zeros: StateT = self._zeros(weight, *(() if batch_size is None else (batch_size,)))
+        if self.state_batch_first:
+            zeros = layers_first(zeros)
+        return zeros
+
+    def step(self, x_t: Tensor, state: GivenT | None = None) -> tuple[Tensor, StateT]:
+        """Run one time step, through all layers.
+
+        Args:
+            x_t: ``(batch, input_size)``, or ``(input_size,)`` unbatched.
+            state: the state before the step, as a call takes it; None for zeros.
+
+        Returns:
+            The output ``(batch, hidden)`` and the state after the step.
+
+        Raises:
+            ArgumentError: if the layer is bidirectional: its backward direction would have to
+                begin at the end.
+            ShapeError: if ``x_t`` has a seq axis.
+        """
+        check_step(self, x_t)
+        seq_axis = 1 if self.batch_first and x_t.dim() > 1 else 0
+        output, state_after = self(x_t.unsqueeze(seq_axis), state)
+        return output.squeeze(seq_axis), state_after
+
+    def last_hidden(self, state: StateT) -> Tensor:
+        """Return the last layer's h with its directions side by side.
+
+        The shape is ``(batch, directions * hidden)``.
+
+        It is what ``h_n.view(batch, -1)`` is meant to be. With ``lengths`` or packed input it is
+        right for each sample, since the state is the one after its own last step.
+
+        Args:
+            state: the state that this layer returned.
+
+        Raises:
+            StateError: if it is no state of this layer.
+        """
+        split: Any = self.split_state(state)
+        h: Tensor = split if isinstance(split, Tensor) else split.h
+        return h[-1].movedim(0, -2).flatten(-2)
+
+    def split_state(self, state: StateT) -> StateT:
+        """Take layers and directions of a state apart: ``(layers, directions, batch, hidden)``.
+
+        Args:
+            state: the state that this layer returned.
+
+        Returns:
+            A view, of an LSTM's state an LSTMState of two.
+
+        Raises:
+            StateError: if it is no state of this layer.
+        """
+        check_own_state(self, state)
+        if self.state_batch_first:
+            state = layers_first(state)
+        rows = (self.num_layers, 2 if self.bidirectional else 1)
+        split: StateT = map_state(lambda tensor: tensor.unflatten(0, rows), state)
+        return split
+
+    def cells(self) -> list[CellT]:
+        """Return the cells that the layer is made of, layer by layer, the forward direction first.
+
+        They hold the layer's own parameters: to train one is to train the other. A weight that is
+        computed (parametrized, pruned) is shared as it is now.
+        """
+        cells: list[CellT] = []
+        for names in self._all_weights:
+            weights = {name.partition("_l")[0]: getattr(self, name) for name in names}
+            cell = self._cell(weights["weight_ih"].shape[1])
+            for name, weight in weights.items():
+                del cell._parameters[name]  # noqa: SLF001
+                setattr(cell, name, weight)
+            cells.append(cell.train(self.training))
+        return cells
+
+    def _cell(self, input_size: int) -> Any:
+        return self.CELL_CLASS(input_size, self.hidden_size, self.bias, device="meta")
+
+    def extra_repr(self) -> str:
+        """Return the constructor's arguments as torch prints them, then ours."""
+        return super().extra_repr() + (", state_batch_first=True" if self.state_batch_first else "")
+
+    def __prepare_scriptable__(self) -> torch.nn.Module:
+        """Hand TorchScript a module of torch's class with the same parameters.
+
+        Raises:
+            RnnkitError: with ``state_batch_first``, which torch's class does not know.
+        """
+        if type(self).forward is not Layer.forward:
+            return self
+        if self.state_batch_first:
+            message = (
+                f"{type(self).__name__}(..., state_batch_first=True) has no TorchScript form\n"
+                f"  fix       state_batch_first=False, and state.transpose(0, 1) in the caller"
+            )
+            raise RnnkitError(message, "state_batch_first")
+        return torch_twin(self, self.TORCH_CLASS)

@@ -1,0 +1,60 @@
+"""The state of an LSTM, and the way into any state's tensors."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.utils import _pytree as pytree
+
+from rnnkit._errors import StateError
+from rnnkit._message import brief
+
+BATCHED = 3
+
+
+class LSTMState(NamedTuple):
+    """What an LSTM carries: still the tuple ``(h, c)`` that torch takes and gives.
+
+    Of a layer, both are ``(layers * directions, batch, hidden)``, without the batch axis for
+    unbatched input; of a cell, ``(batch, hidden)``. With ``proj_size`` the last axis of ``h``
+    is ``proj_size`` wide.
+
+    >>> out, state = rnnkit.LSTM(3, 4)(torch.ones(7, 5, 3))
+    >>> state.h.shape, state.c.shape
+    (torch.Size([1, 5, 4]), torch.Size([1, 5, 4]))
+    """
+
+    #: The hidden state, which is also the output of the last step.
+    h: Tensor
+    #: The cell state, which the LSTM keeps to itself.
+    c: Tensor
+
+
+LSTMState.__module__ = "rnnkit"
+
+# A bare tuple needs neither: torch.export.save asks a named tuple for a name to write down,
+# torch.load(weights_only=True) builds no class that it was not told of.
+pytree._register_namedtuple(LSTMState, serialized_type_name="rnnkit.LSTMState")  # noqa: SLF001
+torch.serialization.add_safe_globals([LSTMState])
+
+
+def map_state(function: Callable[..., Tensor], state: Any, *others: Any) -> Any:
+    """Apply a function to each tensor of a state, together with those of others beside it."""
+    if isinstance(state, Tensor):
+        return function(state, *others)
+    if not isinstance(state, tuple | list):
+        message = f"a state is a tensor or a tuple of tensors, got {brief(state)}"
+        raise StateError(message, "state")
+    parts = [map_state(function, *members) for members in zip(state, *others, strict=True)]
+    return type(state)(*parts) if hasattr(state, "_fields") else type(state)(parts)
+
+
+def layers_first(state: Any) -> Any:
+    """Exchange axes 0 and 1 of a layer's state: from batch-first to torch's order, and back.
+
+    A state without a batch axis stays as it is.
+    """
+    if not isinstance(state, Tensor):
+        return LSTMState(*map(layers_first, state))
+    return state.transpose(0, 1).contiguous() if state.dim() == BATCHED else state

@@ -5,10 +5,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 import torch
 from torch import Tensor
 from torch.compiler import is_compiling
-from torch.fx import Proxy
 
 from rnnkit._checks import check_cell
-from rnnkit._interop import leaf_node, torch_twin
+from rnnkit._interop import is_traced, leaf_node, torch_twin
 from rnnkit._state import LSTMState
 
 #: What a module carries, and what it takes as such.
@@ -35,7 +34,7 @@ class Cell(torch.nn.RNNCellBase, Generic[StateT, GivenT]):
 
     def forward(self, input: Any, hx: Any = None) -> Any:
         """Run one step; arguments and results are told where the class is."""
-        if isinstance(input, Proxy):
+        if is_traced(input, hx):
             return leaf_node(self, input, hx)
         hx = check_cell(self, input, hx)
         weights = self._parameters
@@ -47,7 +46,7 @@ class Cell(torch.nn.RNNCellBase, Generic[StateT, GivenT]):
             # the microsecond, and nn.Module seeks each weight in three places.
             if hx is None:
                 zeros = torch.zeros(
-                    len(input), self.hidden_size, dtype=input.dtype, device=input.device
+                    input.size(0), self.hidden_size, dtype=input.dtype, device=input.device
                 )
                 hx = zeros if one else (zeros, zeros)
             state = self.kernel(input, hx, *map(weights.get, WEIGHTS))
@@ -78,5 +77,4 @@ class Cell(torch.nn.RNNCellBase, Generic[StateT, GivenT]):
 
     def __prepare_scriptable__(self) -> torch.nn.Module:
         """Hand TorchScript a module of torch's class with the same parameters."""
-        own = type(self).forward is Cell.forward
-        return torch_twin(self, self.TORCH_CLASS) if own else self
+        return torch_twin(self, self.TORCH_CLASS)

@@ -42,6 +42,9 @@ def check_layer(layer: Layer, input: Any, hx: Any) -> Any:  # noqa: C901, PLR091
     Raises:
         RnnkitError: the child that fits, with what to type.
     """
+    if torch._C._get_tracing_state() is not None:  # noqa: SLF001
+        # jit.trace makes tensors of sizes: what is compared is written down, with a warning.
+        return layers_first(hx) if hx is not None and layer.state_batch_first else hx
     # In one piece, since a call in Python costs as much as all these comparisons.
     if isinstance(input, Tensor):
         data, batched = input, BATCHED
@@ -105,6 +108,8 @@ def check_cell(cell: Cell, input: Any, hx: Any) -> Any:
     Raises:
         RnnkitError: the child that fits, with what to type.
     """
+    if torch._C._get_tracing_state() is not None:  # noqa: SLF001
+        return hx
     if not isinstance(input, Tensor):
         refuse_type(cell, input)
     shape = input.shape

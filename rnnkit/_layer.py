@@ -5,14 +5,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeAlias, TypeVar, ov
 
 import torch
 from torch import Tensor
-from torch.fx import Proxy
 from torch.nn import functional
 from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 
 from rnnkit._cell import GivenT, StateT
 from rnnkit._checks import check_layer
 from rnnkit._errors import RnnkitError
-from rnnkit._interop import leaf_node, torch_twin
+from rnnkit._interop import is_traced, leaf_node, torch_twin
 from rnnkit._lengths import Lengths, check_lengths, pack
 from rnnkit._own_state import check_own_state, check_step
 from rnnkit._padded import Direction, padding_pays, run_stack
@@ -40,7 +39,7 @@ class Layer(torch.nn.RNNBase, Generic[StateT, GivenT, CellT]):
 
     def forward(self, input: Any, hx: Any = None, *, lengths: Any = None) -> Any:
         """Run over a sequence; arguments and results are told where the class is."""
-        if isinstance(input, Proxy):
+        if is_traced(input, hx):
             return leaf_node(self, input, hx, lengths=lengths)
         hx = check_layer(self, input, hx)
         if lengths is None:
@@ -219,8 +218,6 @@ class Layer(torch.nn.RNNBase, Generic[StateT, GivenT, CellT]):
         Raises:
             RnnkitError: with ``state_batch_first``, which torch's class does not know.
         """
-        if type(self).forward is not Layer.forward:
-            return self
         if self.state_batch_first:
             message = (
                 f"{type(self).__name__}(..., state_batch_first=True) has no TorchScript form\n"

@@ -24,6 +24,9 @@ from rnnkit._reading import Cell
 #: Far enough that a sigmoid is 0 or 1 exactly, and a number in float16.
 CLOSED = 1e4
 
+#: Multiplications of a step, by gate, below which the kernel's own cost decides.
+SMALL = 500_000
+
 KERNELS: dict[str, Callable[..., tuple[Tensor, ...]]] = {
     "LSTM": torch.lstm,
     "GRU": torch.gru,
@@ -50,13 +53,32 @@ class Direction(NamedTuple):
 
 
 def padding_pays(module: Cell, input: Tensor, lengths: Lengths) -> bool:
-    """Say whether the padded road is the faster one; on a GPU cuDNN takes packed input well."""
+    """Say whether the padded road is the faster one.
+
+    The bounds are measured on CPU, one thread: what a packed input saves is its padding, what it
+    costs is the fast kernel (of a float32 LSTM) and, with gradients, a record of every step. On a
+    GPU cuDNN takes packed input well.
+    """
     if module.mode == "RNN_RELU" or input.device.type != "cpu":
         # Over padding a tanh stays where it is; a relu may run away to infinity.
         return False
     if lengths.values is None:
         return True
-    return True
+    batch = len(lengths.values)
+    fill = sum(lengths.values) / max(1, lengths.longest * batch)
+    work = batch * module.hidden_size * (module.hidden_size + module.input_size)
+    is_fast = (
+        module.mode == "LSTM"
+        and not module.proj_size
+        and input.dtype is torch.float32
+        and torch.backends.mkldnn.enabled
+        and torch.backends.mkldnn.is_available()
+    )
+    if is_fast:
+        return work < SMALL or fill >= 0.25 + batch / 512
+    if not torch.is_grad_enabled():
+        return False
+    return fill >= (0.4 if work < SMALL / 2 else 0.55 if work < 2 * SMALL else 0.85)
 
 
 class Rows(NamedTuple):

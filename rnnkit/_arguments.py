@@ -1,123 +1,27 @@
-"""The guard of the constructors: what each argument may be, and the sentence if it is not.
-
-torch checks half of these, each in its own way, and some at the first call only. Its sentences
-stand first where it has one.
-"""
+"""The guard of the constructors: refuses an argument before torch sees it, and says why."""
 
 import difflib
 import functools
 import inspect
+import math
 import operator
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from numbers import Integral, Real
-from typing import Any, Concatenate, ParamSpec, TypeAlias, TypeVar
+from numbers import Integral
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import torch
 
 from rnnkit._errors import ArgumentError
 from rnnkit._message import brief, call, compose, wanted
+from rnnkit._rules import CELL_RULES, FLAG, RULES, SIZE, Rule
 
 Arguments = ParamSpec("Arguments")
 Module = TypeVar("Module")
 
-#: What a constructor takes as ``device``.
-Device: TypeAlias = torch.device | str | int | None
-
-
-@dataclass(frozen=True)
-class Rule:
-    """What one argument may be.
-
-    ``kind`` is the type it must have and ``fits`` the values of that type which will do;
-    ``wrong_kind`` and ``wrong_value`` are torch's sentences, with ``{name}``, ``{kind}`` and
-    ``{value}`` filled in.
-    """
-
-    kind: Any
-    fits: Callable[[Any], bool]
-    wrong_kind: str
-    wrong_value: str
-    expected: str
-
-    def is_kind(self, value: object) -> bool:
-        """Say whether a value is of the type; a bool counts as a number nowhere."""
-        # Half of the time that this package takes to import would be beartype's.
-        from beartype.door import is_bearable  # noqa: PLC0415
-
-        return is_bearable(value, self.kind) and isinstance(value, bool) == (self.kind is bool)
-
-
-def _is_device(value: Any) -> bool:
-    try:
-        torch.device(value)
-    except RuntimeError:
-        return False
-    return True
-
-
-def _anything(_: object) -> bool:
-    return True
-
-
-def _count(least: int, expected: str, wrong_value: str) -> Rule:
-    return Rule(
-        kind=Integral,
-        fits=lambda value: operator.index(value) >= least,
-        wrong_kind="{name} should be of type int, got: {kind}",
-        wrong_value=wrong_value,
-        expected=expected,
-    )
-
-
-SIZE = _count(1, "an int, 1 or more", "{name} must be greater than zero")
-FLAG = Rule(
-    bool, _anything, "{name} should be of type bool, got: {kind}", "", expected="True or False"
-)
-DROPOUT = (
-    "dropout should be a number in range [0, 1] representing the probability of an element "
-    "being zeroed"
-)
-NONLINEARITY = "Unknown nonlinearity '{value}'. Select from 'tanh' or 'relu'."
-DTYPE = "{name} should be a floating-point torch.dtype, got: {value}"
-DEVICE = "{name} should be a torch.device or its name, got: {value}"
-
-RULES = {
-    "input_size": SIZE,
-    "hidden_size": SIZE,
-    "num_layers": SIZE,
-    "proj_size": _count(
-        0,
-        "an int from 0 (no projection) to hidden_size - 1",
-        "proj_size should be a positive integer or zero to disable projections",
-    ),
-    "bias": FLAG,
-    "batch_first": FLAG,
-    "bidirectional": FLAG,
-    "state_batch_first": FLAG,
-    "dropout": Rule(Real, lambda p: 0 <= p <= 1, DROPOUT, DROPOUT, "a float from 0 to 1"),
-    "nonlinearity": Rule(
-        str, lambda name: name in {"tanh", "relu"}, NONLINEARITY, NONLINEARITY, "'tanh' or 'relu'"
-    ),
-    "dtype": Rule(
-        torch.dtype | None,
-        lambda dtype: dtype is None or dtype.is_floating_point or dtype.is_complex,
-        DTYPE,
-        DTYPE,
-        "torch.float32, torch.float64, torch.bfloat16 or torch.float16",
-    ),
-    "device": Rule(
-        Device,
-        lambda device: device is None or _is_device(device),
-        DEVICE,
-        DEVICE,
-        "for example 'cpu', 'cuda' or 'cuda:1'",
-    ),
-}
-
-# A cell computes with input_size=0 (the hidden state alone); torch's layers refuse it.
-CELL_RULES = RULES | {"input_size": _count(0, "an int, 0 or more", "{name} must not be negative")}
+#: From where a dropout above 1 reads as a percentage.
+LEAST_PERCENTAGE = 5
+PERCENT = 100
 
 
 def checked(
@@ -179,11 +83,14 @@ def _unbound(
 ) -> ArgumentError:
     known = list(signature.parameters)[1:]
     unknown = next((key for key in kwargs if key not in known), "")
-    sentence = f"{name}.__init__() {error}"
-    fix = f"{name}({', '.join(known)})"
+    text = str(error)
+    sentence = f"{name}.__init__() {'got ' if text.startswith('multiple') else ''}{text}"
+    fix = f"{name}({', '.join(known[:3])}, ...)"
     if unknown == "proj_size":
         sentence = "proj_size argument is only supported for LSTM, not RNN or GRU"
         fix = f"leave proj_size out, or follow {name} by torch.nn.Linear"
+    elif unknown in {"batch_first", "bidirectional", "num_layers"}:
+        fix = f"leave {unknown} out: a cell is one layer, in one direction, for one step"
     elif unknown == "nonlinearity":
         fix = f"leave nonlinearity out: {name} has fixed ones, RNN and RNNCell take it"
     elif similar := difflib.get_close_matches(unknown, known, n=1):
@@ -201,13 +108,14 @@ def _refusal(
 ) -> ArgumentError:
     sentence = rule.wrong_value if rule.is_kind(value) else rule.wrong_kind
     shown = value if isinstance(value, str | int | float) else brief(value)
+    kind = type(value).__name__
     rows = [
         (argument, wanted(rule.expected, brief(value))),
         ("fix", _mend(name, rule, argument, value)),
     ]
     return ArgumentError(
         compose(
-            sentence.format(name=argument, kind=type(value).__name__, value=shown),
+            sentence.format(name=argument, kind=kind, value=shown),
             call(name, args, kwargs),
             rows,
         ),
@@ -215,20 +123,48 @@ def _refusal(
     )
 
 
-def _mend(name: str, rule: Rule, argument: str, value: object) -> str:
-    if isinstance(value, bool):
-        return f"pass options by name: {name}(..., batch_first={value}) or bias={value}"
-    if rule is FLAG and isinstance(value, str):
-        return f"a string counts as true whatever it says: {argument}=True or {argument}=False"
+def _mend(name: str, rule: Rule, argument: str, value: Any) -> str:
+    if isinstance(value, torch.dtype):
+        return f"by name: dtype={value}"
+    if isinstance(value, torch.device):
+        return f"by name: device={value.type!r}"
     if rule is FLAG:
-        return f"{argument}={bool(value)}"
-    if isinstance(value, float) and argument != "dropout":
+        return _mend_flag(argument, value)
+    if argument == "dtype":
+        known = isinstance(value, str) and isinstance(getattr(torch, value, None), torch.dtype)
+        return f"dtype=torch.{value}" if known else f"dtype={rule.expected}"
+    if isinstance(value, bool) and argument in {"num_layers", "hidden_size", "input_size"}:
+        return f"pass options by name: {name}(..., batch_first={value}) or bias={value}"
+    number = _number(value)
+    if argument == "dropout" and number is not None and 0 <= number <= 1:
+        return f"dropout={number:g}"
+    if argument == "dropout" and number is not None and LEAST_PERCENTAGE <= number <= PERCENT:
+        return f"dropout={number / PERCENT:g}"
+    if number is not None and number == int(number) and rule.is_kind(int(number)):
+        fits = rule.fits(int(number))
+        return f"{argument}={int(number)}" if fits else f"{argument}: {rule.expected}"
+    if number is not None and rule.kind is Integral:
         return f"{argument}=int(...), or // in place of / where it is computed"
-    if isinstance(value, float | int) and argument == "dropout" and 1 < value <= 100:
-        return f"dropout={value / 100:g}"
-    if isinstance(value, str) and value.strip().isdecimal():
-        return f"{argument}={value.strip()}"
-    return f"{argument}=... with {rule.expected}"
+    return f"{argument}: {rule.expected}"
+
+
+def _mend_flag(argument: str, value: Any) -> str:
+    if isinstance(value, str):
+        return f"a string counts as true whatever it says: {argument}=True or {argument}=False"
+    if argument == "bias" and isinstance(value, float) and 0 < value < 1:
+        return f"by name: dropout={value}"
+    return f"{argument}={bool(value)}" if isinstance(value, int) else f"{argument}=True or False"
+
+
+def _number(value: Any) -> float | None:
+    """Read a number, or a string that is one; a bool is none."""
+    if isinstance(value, str | int | float) and not isinstance(value, bool):
+        try:
+            number = float(value)
+        except (ValueError, OverflowError):
+            return None
+        return number if math.isfinite(number) else None
+    return None
 
 
 def _check_projection(

@@ -6,13 +6,14 @@ import torch
 from torch import Tensor
 from torch.nn import Parameter
 
-from rnnkit._arguments import Device, checked
+from rnnkit._arguments import checked
 from rnnkit._cell import Cell
 from rnnkit._checks import check_cell
+from rnnkit._rules import Device
 from rnnkit._state import LSTMState
 
 #: An LSTM's state as callers give it: of (h, c) one or both may be None.
-Pair: TypeAlias = tuple[Tensor | None, Tensor | None] | list[Tensor]
+Pair: TypeAlias = tuple[Tensor | None, Tensor | None] | list[Tensor] | list[Tensor | None]
 
 
 class RNNCell(Cell[Tensor, Tensor], torch.nn.RNNCell):

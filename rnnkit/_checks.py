@@ -66,6 +66,7 @@ def check_layer(layer: Layer, input: Any, hx: Any) -> Any:  # noqa: C901, PLR091
         and shape[1 if rank == BATCHED and layer.batch_first else 0] != 0
         and (weight.dtype is dtype or agree(dtype, weight.dtype))
         and weight.device == device
+        and data.layout is torch.strided
     ):
         diagnose_input(read_layer(layer, input), data, weight)
     if hx is None:
@@ -119,7 +120,11 @@ def check_cell(cell: Cell, input: Any, hx: Any) -> Any:
     weight: Any = cell._parameters.get("weight_ih")  # noqa: SLF001
     if weight is None:
         weight = input
-    alike = (weight.dtype is dtype or agree(dtype, weight.dtype)) and weight.device == device
+    alike = (
+        (weight.dtype is dtype or agree(dtype, weight.dtype))
+        and weight.device == device
+        and input.layout is torch.strided
+    )
     if not (rank in (UNBATCHED, 1) and shape[-1] == cell.input_size and alike):
         diagnose_shape(read_cell(cell, input), input, weight)
     state = None if hx is None else _check_cell_state(cell, input, hx, shape)

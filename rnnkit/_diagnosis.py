@@ -13,8 +13,18 @@ from torch.nn import RNNBase
 from torch.nn.utils.rnn import PackedSequence
 
 from rnnkit._errors import ArgumentError, DeviceError, DtypeError, LayoutError, ShapeError
-from rnnkit._message import brief, compose, wanted
-from rnnkit._reading import Cell, Reading, agree, described, sizes, spell
+from rnnkit._mends import reshaped
+from rnnkit._message import brief, compose, count, wanted
+from rnnkit._reading import (
+    BATCHED,
+    UNBATCHED,
+    Cell,
+    Reading,
+    agree,
+    described,
+    sizes,
+    spell,
+)
 
 Rows = list[tuple[str, str]]
 
@@ -26,15 +36,7 @@ def refuse_type(module: Cell, input: object) -> NoReturn:
         ArgumentError: always.
     """
     takes = "a Tensor or a PackedSequence" if isinstance(module, RNNBase) else "a Tensor"
-    fix = "torch.as_tensor(input, dtype=torch.float32)"
-    if isinstance(input, PackedSequence):
-        fix = "a cell takes one step: loop over a padded sequence, or use a layer"
-    elif isinstance(input, tuple) and input and isinstance(input[0], Tensor | PackedSequence):
-        fix = "input[0]: a recurrent layer returns (output, state), nn.Sequential passes on both"
-    elif isinstance(input, list) and input and isinstance(input[0], Tensor):
-        fix = "torch.nn.utils.rnn.pad_sequence(input), or torch.stack(input) for equal lengths"
-    elif input is None:
-        fix = "check what the line before returns"
+    fix = _mend_type(input)
     raise ArgumentError(
         compose(
             f"input must be a Tensor, got {brief(input)}",
@@ -43,6 +45,22 @@ def refuse_type(module: Cell, input: object) -> NoReturn:
         ),
         "input",
     )
+
+
+def _mend_type(input: object) -> str:
+    if isinstance(input, PackedSequence):
+        return "a cell takes one step: loop over a padded sequence, or use a layer"
+    if input is None:
+        return "see what the line before returns"
+    if isinstance(input, tuple | list) and input and isinstance(input[0], Tensor | PackedSequence):
+        if isinstance(input, tuple) and len(input) == 2 and not isinstance(input[1], int | float):
+            return "input[0]: a recurrent layer returns (output, state), nn.Sequential passes both"
+        return "torch.nn.utils.rnn.pad_sequence(input), or torch.stack(input) for equal lengths"
+    try:
+        torch.as_tensor(input)
+    except (TypeError, ValueError, RuntimeError):
+        return "a floating-point tensor"
+    return "torch.as_tensor(input, dtype=torch.float32)"
 
 
 def diagnose_input(reading: Reading, input: Tensor, weight: Tensor) -> None:
@@ -85,6 +103,13 @@ def diagnose_kind(reading: Reading, input: Tensor, weight: Tensor) -> None:
     """
     if not agree(input.dtype, weight.dtype):
         _refuse_dtype(reading, input, weight)
+    if input.layout is not torch.strided:
+        text = compose(
+            f"input must be a dense tensor, got {input.layout}",
+            f"{reading.described}: torch has no recurrent kernels for other layouts",
+            [("fix", "input.to_dense()")],
+        )
+        raise ArgumentError(text, "input")
     if input.device != weight.device:
         raise DeviceError(
             compose(
@@ -121,26 +146,44 @@ def _dtype_sentence(input: Tensor, weight: Tensor) -> str:
 
 def _refuse_numbers(reading: Reading, input: Tensor, weight: Tensor) -> NoReturn:
     # torch's sentence goes on to advise model.to(torch.int64), which no model survives.
-    number = "input.float()" if weight.dtype == torch.float32 else f"input.to({weight.dtype})"
-    width = reading.input_size
     raise DtypeError(
         compose(
             _dtype_sentence(input, weight),
-            f"{reading.described}: the input holds no floating-point numbers",
+            f"{reading.described}: the input holds no real floating-point numbers",
             [
                 ("input", wanted(f"{weight.dtype}", f"{input.dtype}")),
-                ("fix", f"numbers: {number}"),
-                ("", f"token ids: torch.nn.Embedding(vocabulary, {width})(input)"),
+                ("fix", _mend_numbers(input, weight)),
+                *_embedding(reading, input),
             ],
         ),
         "input",
     )
 
 
+def _mend_numbers(input: Tensor, weight: Tensor) -> str:
+    if input.is_complex():
+        return "torch.view_as_real(input).flatten(-2), twice as many features"
+    number = "input.float()" if weight.dtype == torch.float32 else f"input.to({weight.dtype})"
+    return f"numbers: {number}"
+
+
+def _embedding(reading: Reading, input: Tensor) -> Rows:
+    """Advise an embedding where its output would have the rank that is read."""
+    embed = f"torch.nn.Embedding(vocabulary, {reading.input_size})"
+    rank = input.dim()
+    if input.is_complex() or rank == 0:
+        return []
+    if reading.kind == "packed":
+        return [("", f"token ids: input._replace(data={embed}(input.data))")] if rank == 1 else []
+    if rank + 1 in _ranks(reading):
+        return [("", f"token ids: {embed}(input)")]
+    return [("", f"token ids: {embed}(input.squeeze(-1))")] if input.shape[-1] == 1 else []
+
+
 def _refuse_dtype(reading: Reading, input: Tensor, weight: Tensor) -> NoReturn:
     rows = [("input", wanted(f"{weight.dtype}", f"{input.dtype}"))]
     if input.dtype == torch.float64:
-        rows.append(("evidence", "float64 is what NumPy and Python numbers bring along"))
+        rows.append(("evidence", "float64 is what NumPy makes of Python's numbers"))
     elif input.dtype in (torch.float16, torch.bfloat16):
         rows.append(("evidence", f"{input.dtype} is what autocast leaves; it is off here"))
     rows.append(("fix", f"input.to({weight.dtype}), or model.to({input.dtype})"))
@@ -156,7 +199,7 @@ def _refuse_dtype(reading: Reading, input: Tensor, weight: Tensor) -> NoReturn:
 
 
 def _refuse_rank(reading: Reading) -> NoReturn:
-    rank, width = len(reading.actual), reading.input_size
+    rank = len(reading.actual)
     if reading.kind == "packed":
         sentence = f"input must have 2 dimensions, got {rank}"
     elif reading.kind == "cell":
@@ -164,12 +207,12 @@ def _refuse_rank(reading: Reading) -> NoReturn:
     else:
         tensor = " tensor" if reading.name == "RNN" else ""
         sentence = f"{reading.name}: Expected input to be 2D or 3D, got {rank}D{tensor} instead"
-    rows = [("fix", _mend_rank(reading, rank, width))]
-    _refuse(ShapeError, reading, sentence, f"the input has {rank} axes", rows)
+    headline = f"the input has {count(rank, 'axis', 'axes')}"
+    _refuse(ShapeError, reading, sentence, headline, [("fix", _mend_rank(reading, rank))])
 
 
-def _mend_rank(reading: Reading, rank: int, width: int) -> str:
-    shape = reading.actual
+def _mend_rank(reading: Reading, rank: int) -> str:
+    shape, width = reading.actual, reading.input_size
     wants = spell(reading.input_axes)
     if rank == 0:
         return f"a tensor {wants}"
@@ -179,18 +222,16 @@ def _mend_rank(reading: Reading, rank: int, width: int) -> str:
         layer = reading.name.removesuffix("Cell")
         return f"a cell takes one step: for x_t in input: ..., or a layer: {layer}({width}, ...)"
     if rank == 1:
-        if width == 1:
-            return "input.unsqueeze(-1) for one sequence of single numbers: (seq, 1)"
-        return "input.unsqueeze(0) for one step of one sequence: (1, input_size)"
-    batch_axes = "0, 2" if reading.batch_first else "2, 0"
-    if rank == 4 and shape[1] * shape[3] == width:
+        fix = reshaped("input", shape, (None, width))
+        return f"{fix}, one unbatched sequence" if fix else f"a tensor {wants}"
+    if fix := reshaped("input", shape, (None, None, width)):
+        return fix
+    if rank == BATCHED + 1 and shape[1] * shape[3] == width:
         order = "0, 2, 1, 3" if reading.batch_first else "2, 0, 1, 3"
         return f"input.permute({order}).flatten(2), if it is (batch, channel, seq, height)"
-    if rank == 4 and 1 in shape:
-        return f"input.squeeze({shape.index(1)})"
     if math.prod(shape[2:]) == width:
         return "input.flatten(2)"
-    return f"bring the axes to {wants}: input.permute({batch_axes}, ...).flatten(2)"
+    return f"bring the axes to {wants}, the others flattened into the last"
 
 
 def _refuse_width(reading: Reading) -> NoReturn:
@@ -201,6 +242,7 @@ def _refuse_width(reading: Reading) -> NoReturn:
         else f"input.size(-1) must be equal to input_size. Expected {width}, got {shape[-1]}"
     )
     fitting = [axis for axis, size in enumerate(shape[:-1]) if size == width]
+    # An axis of one fits anywhere: no evidence, though moving it may still be the mend.
     if fitting and width > 1 and reading.kind != "packed":
         axis = fitting[-1]
         rows = [
@@ -208,17 +250,16 @@ def _refuse_width(reading: Reading) -> NoReturn:
             ("fix", _move_feature(reading, axis)),
         ]
         _refuse(LayoutError, reading, sentence, f"the features lie on axis {axis}", rows)
-    if width == 1:
-        fix = "input.unsqueeze(-1), if each step is one number"
-        if fitting and len(shape) == 3:
-            fix = _move_feature(reading, fitting[-1])
-        rows = [("fix", fix)]
-        _refuse(ShapeError, reading, sentence, "the input has no feature axis of size 1", rows)
     rows = [("fix", f"{reading.name}({shape[-1]}, ...), or an input with {width} features")]
     if shape[-1] == 2 * width:
-        rows.insert(
-            0, ("evidence", f"{shape[-1]} is twice {width}: a bidirectional layer's output")
-        )
+        evidence = f"{shape[-1]} is twice {width}: a bidirectional layer's output"
+        rows.insert(0, ("evidence", evidence))
+    elif width == 1 and len(shape) == (1 if reading.kind == "cell" else UNBATCHED):
+        rows.insert(0, ("fix", "input.unsqueeze(-1), if each step is one number"))
+        rows[1] = ("", rows[1][1])
+    elif fitting and len(shape) == BATCHED:
+        rows.insert(0, ("fix", _move_feature(reading, fitting[-1])))
+        rows[1] = ("", rows[1][1])
     headline = f"the input is {shape[-1]} wide, the weights are for {width}"
     _refuse(ShapeError, reading, sentence, headline, rows)
 

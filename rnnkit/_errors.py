@@ -3,7 +3,7 @@
 ::
 
     RnnkitError
-    ├── ArgumentError   ValueError, TypeError
+    ├── ArgumentError   ValueError, TypeError, RuntimeError
     ├── ShapeError      ValueError, RuntimeError
     │   ├── LayoutError
     │   ├── LengthsError
@@ -34,7 +34,7 @@ class RnnkitError(Exception):
         self.argument = argument
 
 
-class ArgumentError(RnnkitError, ValueError, TypeError):
+class ArgumentError(RnnkitError, ValueError, TypeError, RuntimeError):
     """An argument is not of the kind that its place takes."""
 
     __module__ = "rnnkit"

@@ -42,8 +42,8 @@ def torch_twin(module: torch.nn.Module, torch_class: type[torch.nn.Module]) -> t
     added: dict[str, Any] = {}
     for kind in reversed(own[: own.index(torch_class)]):
         added |= {name: value for name, value in vars(kind).items() if name not in SLOTS}
-    twin_class = type(type(module).__name__, (torch_class,), added) if added else torch_class
-    twin = twin_class.__new__(twin_class)
+    twin_class: Any = type(type(module).__name__, (torch_class,), added) if added else torch_class
+    twin: torch.nn.Module = twin_class.__new__(twin_class)
     twin.__dict__ = module.__dict__.copy()
     return twin
 

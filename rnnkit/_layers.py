@@ -8,9 +8,10 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from rnnkit._arguments import Device, checked
+from rnnkit._arguments import checked
 from rnnkit._cells import GRUCell, LSTMCell, Pair, ProjectedLSTMCell, RNNCell
 from rnnkit._layer import Layer
+from rnnkit._rules import Device
 from rnnkit._state import LSTMState
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 
+import torch
 from torch import Tensor
 
 LABEL_WIDTH = 10
@@ -34,8 +35,19 @@ def brief(value: object) -> str:
     if isinstance(value, str | int | float | None):
         text = repr(value)
         return text if len(text) <= BRIEF_LENGTH else text[:BRIEF_LENGTH] + "..."
+    if isinstance(value, torch.dtype | torch.device):
+        return str(value)
+    if isinstance(value, type):
+        return f"the type {value.__name__}"
+    if isinstance(value, tuple | list | dict) and not value:
+        return f"an empty {type(value).__name__}"
     name = type(value).__name__
-    return f"{'an' if name[0] in 'aeiouAEIOU' else 'a'} {name}"
+    return f"{'an' if name[0] in 'aeiouAEIOU' or name == 'ndarray' else 'a'} {name}"
+
+
+def count(number: int, one: str, many: str) -> str:
+    """Write a number with its noun."""
+    return f"{number} {one if number == 1 else many}"
 
 
 def call(name: str, args: Iterable[object], kwargs: Mapping[str, object]) -> str:

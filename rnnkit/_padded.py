@@ -72,7 +72,7 @@ def padding_pays(module: Cell, input: Tensor, lengths: Lengths) -> bool:
         and not module.proj_size
         and input.dtype is torch.float32
         and torch.backends.mkldnn.enabled
-        and torch.backends.mkldnn.is_available()
+        and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
     )
     if is_fast:
         return work < SMALL or fill >= 0.25 + batch / 512

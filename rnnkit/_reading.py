@@ -65,12 +65,12 @@ class Axis:
         """Write ``batch=5`` or, of a product, ``num_layers * directions = 4``."""
         if self.size is None:
             return self.name
-        return f"{self.name} = {self.size}" if " " in self.name else f"{self.name}={self.size}"
+        return f"{self.name} = {self.size}" if "*" in self.name else f"{self.name}={self.size}"
 
 
 def spell(axes: tuple[Axis, ...]) -> str:
     """Write a shape with its axes named."""
-    return f"({', '.join(map(str, axes))})"
+    return f"({', '.join(map(str, axes))}{',' if len(axes) == 1 else ''})"
 
 
 def sizes(axes: tuple[Axis, ...]) -> tuple[int | None, ...]:
@@ -115,7 +115,7 @@ def read_layer(layer: Layer, input: Tensor | PackedSequence) -> Reading:
     axes: tuple[Axis, ...]
     batch = seq = None
     if not isinstance(input, Tensor):
-        kind, axes = "packed", (Axis("steps"), feature)
+        kind, axes = "packed", (Axis("sum of lengths"), feature)
         batch, seq = packed_batch(input), len(input.batch_sizes)
     elif len(shape) == UNBATCHED:
         axes = (Axis("seq"), feature)

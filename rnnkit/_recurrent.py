@@ -145,6 +145,9 @@ class Recurrent(torch.nn.Module):
         return ", ".join(options)
 
 
+Recurrent.__module__ = "rnnkit"
+
+
 def _module_list(cells: Any, argument: str) -> torch.nn.ModuleList:
     listed = [cells] if isinstance(cells, torch.nn.Module) else cells
     if isinstance(cells, torch.nn.ModuleList):

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from rnnkit._errors import LayoutError, ShapeError, StateError
+from rnnkit._mends import reshaped
+from rnnkit._message import count
 from rnnkit._reading import Reading, sizes
 
 
@@ -50,9 +52,12 @@ def find_cause(reading: Reading, hx: Sequence[Tensor], place: int) -> Cause:
     name = reading.state_names[place]
     want_shape = tuple(size for size in sizes(reading.state_axes[place]) if size is not None)
     got_shape = tuple(hx[place].shape)
+    if _is_swapped(reading, hx):
+        rows = (("evidence", "each has the shape of the other"), ("fix", "hx=(h, c)"))
+        return Cause(StateError, "h and c are in the other order", rows)
     want, got = _by_meaning(reading, want_shape), _by_meaning(reading, got_shape)
     transposed = (want_shape[1], want_shape[0], *want_shape[2:]) if len(want_shape) > 1 else ()
-    if reading.has_rows and got.batch is not None and got_shape == transposed:
+    if got_shape == transposed and reading.kind != "unrolled":
         return _transposed(reading, name)
     if reading.seq is not None and got == _Sizes(want.rows, reading.seq, want.width):
         return _other_layout(reading, name, got, want)
@@ -61,6 +66,11 @@ def find_cause(reading: Reading, hx: Sequence[Tensor], place: int) -> Cause:
     if got.batch != want.batch:
         return _other_batch(reading, name, got, want)
     return _other_width(reading, name, got, want)
+
+
+def _is_swapped(reading: Reading, hx: Sequence[Tensor]) -> bool:
+    wants = [sizes(axes) for axes in reading.state_axes]
+    return wants[0] != wants[-1] and [tuple(tensor.shape) for tensor in hx] == wants[::-1]
 
 
 def _by_meaning(reading: Reading, shape: Sequence[int]) -> _Sizes:
@@ -74,16 +84,16 @@ def _by_meaning(reading: Reading, shape: Sequence[int]) -> _Sizes:
 
 
 def _transposed(reading: Reading, name: str) -> Cause:
-    given, wanted = "batch-first", "layers first"
-    option = "state_batch_first=True"
+    given, option = "batch-first", "state_batch_first=True"
     if reading.state_batch_first:
-        given, wanted, option = wanted, given, "state_batch_first=False"
-    if reading.batch is None:
+        given, option = "layers first", "state_batch_first=False"
+    if reading.batch is None or not reading.has_rows:
         return Cause(StateError, f"{name} has its axes swapped", (("fix", f"{name}.t()"),))
+    axes = ("batch on axis 0", "layers on axis 0")
+    came, wants = axes if given == "batch-first" else axes[::-1]
     return Cause(
         StateError,
-        f"{name} looks {given}, but a state has {wanted}"
-        + (", whatever batch_first says of the input" if given == "batch-first" else ""),
+        f"{name} has the {came}, a state has the {wants}",
         (
             ("evidence", f"{name} with axes 0 and 1 exchanged fits"),
             ("fix", f"{name}.transpose(0, 1).contiguous(), or {reading.with_option(option)}"),
@@ -120,7 +130,7 @@ def _other_rows(reading: Reading, name: str, got: _Sizes, want: _Sizes) -> Cause
     axis = str(reading.state_axes[0][1 if reading.state_batch_first else 0])
     zeros = ("fix", f"{_zeros(reading)}, or hx=None")
     if "directions" in axis and got.rows * 2 == want.rows:
-        headline = f"{name} has a row for each layer, but none for the backward direction"
+        headline = f"{name} has no rows for the backward direction"
         return Cause(StateError, headline, (("evidence", axis), zeros))
     if "directions" not in axis and got.rows == 2 * want.rows:
         axis_of_rows = 1 if reading.state_batch_first else 0
@@ -130,32 +140,32 @@ def _other_rows(reading: Reading, name: str, got: _Sizes, want: _Sizes) -> Cause
             f"{name} has two rows for each layer: a bidirectional layer's state",
             (("evidence", f"{got.rows} is twice {axis}"), ("fix", f"{fold} adds the directions")),
         )
-    headline = f"{name} has {got.rows} rows, this layer carries {want.rows}"
-    return Cause(StateError, headline, (("evidence", axis), zeros))
+    if got.batch != want.batch and got.width != want.width:
+        return Cause(StateError, f"{name} fits on no axis", (zeros,))
+    headline = f"{name} has {count(got.rows, 'row', 'rows')}, this layer carries {want.rows}"
+    return Cause(StateError, headline, (zeros,))
 
 
 def _other_batch(reading: Reading, name: str, got: _Sizes, want: _Sizes) -> Cause:
+    headline = f"{name} is for a batch of {got.batch}, the input has {want.batch}"
     axis = 0 if not reading.has_rows or reading.state_batch_first else 1
     at = "" if axis == 0 else ":, "
     if got.batch == 1:
-        times = ", ".join(
-            str(want.batch) if place == axis else "1" for place in range(len(reading.state_axes[0]))
-        )
+        place = reading.state_names.index(name)
+        want_shape = sizes(reading.state_axes[place])
+        got_shape = [1 if at == axis else size or 0 for at, size in enumerate(want_shape)]
         headline = f"{name} is for one sample, the input has {want.batch}"
-        fix = f"{name}.repeat({times}), if all samples start alike"
-        return Cause(StateError, headline, (("fix", fix),))
+        fix = reshaped(name, got_shape, want_shape) if got.width == want.width else None
+        return Cause(StateError, headline, (("fix", fix or f"{_zeros(reading)}, or hx=None"),))
     if got.batch is not None and want.batch is not None and got.batch > want.batch:
-        headline = f"{name} is for a batch of {got.batch}, the input has {want.batch}"
         cause = "probably left from a larger batch, as when the last of an epoch is smaller"
-        return Cause(
-            StateError,
-            headline,
-            (
-                ("evidence", f"{got.batch} > {want.batch}: {cause}"),
-                ("fix", f"hx=None for zeros, or {name}[{at}:{want.batch}] of the same samples"),
-            ),
+        first = f"{name}[{at}:{want.batch}]"
+        rows = (
+            ("evidence", f"{got.batch} > {want.batch}: {cause}"),
+            ("fix", f"hx=None for zeros; if the first {want.batch} samples went on, {first}"),
+            ("", "if others did, rnnkit.states.select(hx, positions)"),
         )
-    headline = f"{name} is for a batch of {got.batch}, the input has {want.batch}"
+        return Cause(StateError, headline, rows)
     return Cause(StateError, headline, (("fix", f"{_zeros(reading)}, or hx=None"),))
 
 
@@ -163,11 +173,10 @@ def _other_width(reading: Reading, name: str, got: _Sizes, want: _Sizes) -> Caus
     axis = reading.state_axes[reading.state_names.index(name)][-1]
     headline = f"{name} is {got.width} wide, {axis} is wanted"
     proj_size, hidden_size = reading.proj_size, reading.hidden_size
-    if proj_size and got.width in (proj_size, hidden_size):
-        evidence = f"h is proj_size={proj_size} wide, c hidden_size={hidden_size}"
-        return Cause(
-            StateError, headline, (("evidence", evidence), ("fix", "(h, c) in this order"))
-        )
+    if proj_size and name == "h" and got.width == hidden_size:
+        evidence = f"proj_size={proj_size} is the width of h, hidden_size={hidden_size} that of c"
+        rows = (("evidence", evidence), ("fix", f"{_zeros(reading)}, or hx=None"))
+        return Cause(StateError, headline, rows)
     if got.width == 2 * want.width:
         evidence = f"{got.width} is twice {want.width}: both directions side by side"
         fix = reading.with_option(f"hidden_size={got.width}") + ", or a Linear between"
@@ -178,4 +187,4 @@ def _other_width(reading: Reading, name: str, got: _Sizes, want: _Sizes) -> Caus
 
 def _zeros(reading: Reading) -> str:
     batch = "None" if reading.batch is None else str(reading.batch)
-    return f"initial_state({batch}) of this {'layer' if reading.has_rows else 'cell'}"
+    return f"{'layer' if reading.has_rows else 'cell'}.initial_state({batch})"

@@ -7,12 +7,14 @@ from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
 from rnnkit._errors import DeviceError, DtypeError, LayoutError, ShapeError, StateError
-from rnnkit._message import brief, compose, wanted
+from rnnkit._mends import reshaped
+from rnnkit._message import brief, compose, count, wanted
 from rnnkit._reading import Reading, agree, sizes, spell
 from rnnkit._size_diagnosis import find_cause, torch_sentence
 from rnnkit._state import map_state
 
 Rows = list[tuple[str, str]]
+Shapes = list[tuple[int, ...] | None]
 LSTM_TENSORS = 2
 
 
@@ -23,14 +25,15 @@ def refuse_structure(reading: Reading, hx: object) -> NoReturn:
         StateError: always.
     """
     one = len(reading.state_axes) == 1
-    carries = "one tensor" if one else "the pair (h, c)"
     wants = spell(reading.state_axes[0])
+    came = _outline(hx)
+    sentence = "hx must be one tensor" if one else "lstm expects two hidden states: hx is (h, c)"
     raise StateError(
         compose(
-            f"hx must be {carries if one else 'a pair (h, c) of tensors'}, got {_outline(hx)}",
-            f"{reading.described} carries {carries}",
+            f"{sentence}, got {came}",
+            f"{reading.described} carries {'one tensor' if one else 'the pair (h, c)'}",
             [
-                ("hx", wanted(wants if one else f"(h, c), each {wants}", _outline(hx))),
+                ("hx", f"expected {wants if one else '(h, c), each ' + wants}"),
                 ("fix", _mend_structure(reading, hx, one=one)),
             ],
         ),
@@ -52,28 +55,50 @@ def _outline(hx: object) -> str:
 
 
 def _mend_structure(reading: Reading, hx: object, *, one: bool) -> str:
+    zeros = "hx=None for zeros" if one else "hx=None for zeros, or (h, c)"
+    wants = sizes(reading.state_axes[0])
     if isinstance(hx, Tensor):
-        shape = tuple(hx.shape)
-        if shape[:1] == (LSTM_TENSORS,) and len(shape) == len(reading.state_axes[0]) + 1:
+        if tuple(hx.shape) == (LSTM_TENSORS, *wants):
             return "tuple(hx), if h and c are stacked on axis 0"
-        return "(hx, None) starts c from zeros; an RNN or GRU carries one tensor, an LSTM two"
+        fix = "hx" if tuple(hx.shape) == wants else reshaped("hx", hx.shape, wants)
+        return f"({fix}, None), which starts c from zeros" if fix else zeros
     if not isinstance(hx, tuple | list):
-        return "hx=None for zeros" if one else "hx=None for zeros, or (h, c)"
-    if len(hx) == 2 and isinstance(hx[0], Tensor | PackedSequence) and _nested(hx[1]):
-        return "hx[1]: this is a layer's result (output, state)"
-    if hx and all(map(_nested, hx)):
-        return "tuple(torch.cat(part) for part in zip(*hx)), if these are the states layer by layer"
-    if one and len(hx) == LSTM_TENSORS:
-        return "hx[0], if this is an LSTM's (h, c) and h is meant"
-    if one and len(hx) == 1:
-        return "hx[0]"
-    if len(hx) > LSTM_TENSORS and all(isinstance(part, Tensor) for part in hx):
-        return "torch.cat(hx), if these are the layers' states" if one else "(h, c) of these"
-    return "hx=None for zeros"
+        return "torch.as_tensor(hx)" if hasattr(hx, "__array__") and one else zeros
+    parts = list(hx)
+    if len(parts) == 2 and isinstance(parts[0], Tensor | PackedSequence) and _nested(parts[1]):
+        return "hx[1], if this is a layer's result (output, state)"
+    if parts and all(map(_nested, parts)):
+        return "rnnkit.states.from_layers(hx), if these are the states layer by layer"
+    shapes = [tuple(part.shape) if isinstance(part, Tensor) else None for part in parts]
+    return (_mend_one if one else _mend_pair)(shapes, wants) or zeros
 
 
 def _nested(part: object) -> bool:
     return isinstance(part, tuple | list)
+
+
+def _mend_one(shapes: Shapes, wants: tuple[int | None, ...]) -> str | None:
+    fitting = [place for place, shape in enumerate(shapes) if shape == wants]
+    if len(fitting) == 1 and len(shapes) == LSTM_TENSORS and fitting[0] == 1:
+        return "hx[1], if this is a layer's result (output, state)"
+    if fitting:
+        return "hx[0]" + (", if this is an LSTM's (h, c)" if len(shapes) == LSTM_TENSORS else "")
+    if None in shapes or len(set(shapes)) != 1 or shapes[0] is None:
+        return None
+    first, rows = shapes[0], len(shapes)
+    if (rows * first[0], *first[1:]) == wants:
+        return "torch.cat(hx), if these are the states layer by layer"
+    return "torch.stack(hx), if these are the states layer by layer" * ((rows, *first) == wants)
+
+
+def _mend_pair(shapes: Shapes, wants: tuple[int | None, ...]) -> str | None:
+    if len(shapes) == 1 and shapes[0] == wants:
+        return "(hx[0], None), which starts c from zeros"
+    if len(shapes) == LSTM_TENSORS and shapes[0] == wants:
+        return "(hx[0], None), which starts c from zeros"
+    if len(shapes) > LSTM_TENSORS and shapes[:2] == [wants, wants]:
+        return "hx[:2], if the first two are h and c"
+    return None
 
 
 def diagnose_state(reading: Reading, hx: Any, input: Tensor) -> None:
@@ -101,6 +126,8 @@ def diagnose_state(reading: Reading, hx: Any, input: Tensor) -> None:
             cause = find_cause(reading, state, place)
             sentence = torch_sentence(reading, state, place)
             rows = list(cause.rows)
+            if all(tuple(other.shape) == tuple(tensor.shape) for other in state[place + 1 :]):
+                rows += [("", f"and {other} alike") for other in reading.state_names[place + 1 :]]
             _refuse(cause.error, reading, state, place, sentence, cause.headline, rows)
     for name, tensor in zip(reading.state_names, state, strict=True):
         if not agree(tensor.dtype, input.dtype):
@@ -217,7 +244,8 @@ def _refuse_rank(reading: Reading, hx: Sequence[Tensor], place: int) -> NoReturn
         ]
         headline = "the input is read as one unbatched sequence, but it looks like a batch"
         _refuse(LayoutError, reading, hx, place, sentence, headline, rows)
-    headline = f"{name} has {rank} axes, {len(reading.state_axes[place])} are wanted"
+    wants = len(reading.state_axes[place])
+    headline = f"{name} has {count(rank, 'axis', 'axes')} in place of {wants}"
     rows = [("fix", _mend_rank(reading, hx[place], name, place))]
     _refuse(StateError, reading, hx, place, sentence, headline, rows)
 
@@ -231,16 +259,6 @@ def _lacks_seq(reading: Reading, tensor: Tensor) -> bool:
 
 
 def _mend_rank(reading: Reading, tensor: Tensor, name: str, place: int) -> str:
-    axes, shape = reading.state_axes[place], tuple(tensor.shape)
-    wants = sizes(axes)
-    if len(shape) == len(axes) + 1 and 1 in shape:
-        return f"{name}.squeeze({shape.index(1)})"
-    if shape == wants[1:]:
-        if wants[0] == 1 or not reading.has_rows:
-            return f"{name}.unsqueeze(0)" + (
-                f".repeat({wants[0]}, 1)" if not reading.has_rows and wants[0] != 1 else ""
-            )
-        return f"{name}.unsqueeze(0).repeat({wants[0]}, 1, 1), the same for all {axes[0].name}"
-    if len(shape) == 2 and len(wants) == 3 and shape == (wants[0], wants[2]):
-        return f"{name}.unsqueeze(1).repeat(1, {wants[1]}, 1), if all samples start alike"
-    return f"hx=None for zeros, or {name} as {spell(axes)}"
+    axes = reading.state_axes[place]
+    fix = reshaped(name, tensor.shape, sizes(axes))
+    return fix or f"hx=None for zeros, or {name} as {spell(axes)}"

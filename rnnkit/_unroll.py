@@ -102,6 +102,9 @@ def unroll(
     return output.transpose(0, 1) if batch_first else output, state
 
 
+unroll.__module__ = "rnnkit"
+
+
 def _add_batch(tensor: Tensor) -> Tensor:
     return tensor.unsqueeze(0)
 

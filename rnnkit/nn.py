@@ -1,9 +1,19 @@
 """``torch.nn`` with the six recurrent classes replaced: a drop-in for ``from torch import nn``."""
 
-from typing import TYPE_CHECKING, Any
+import typing as _typing
 
-import torch.nn
-from torch.nn import *  # pyright: ignore[reportWildcardImportFromLibrary]
+import torch.nn as _torch_nn
+
+if _typing.TYPE_CHECKING:
+    # For mypy the first import of a name holds, for Python and pyright the last.
+    from rnnkit._cells import GRUCell as GRUCell
+    from rnnkit._cells import LSTMCell as LSTMCell
+    from rnnkit._cells import RNNCell as RNNCell
+    from rnnkit._layers import GRU as GRU
+    from rnnkit._layers import LSTM as LSTM
+    from rnnkit._layers import RNN as RNN
+
+from torch.nn import *  # type: ignore[assignment]  # pyright: ignore[reportWildcardImportFromLibrary]
 from torch.nn import functional as functional
 from torch.nn import init as init
 from torch.nn import modules as modules
@@ -18,12 +28,12 @@ from rnnkit._layers import GRU as GRU
 from rnnkit._layers import LSTM as LSTM
 from rnnkit._layers import RNN as RNN
 
-if not TYPE_CHECKING:
+if not _typing.TYPE_CHECKING:
 
-    def __getattr__(name: str) -> Any:
+    def __getattr__(name: str) -> _typing.Any:
         """Look up what torch.nn gains after this import, and its private names."""
-        return getattr(torch.nn, name)
+        return getattr(_torch_nn, name)
 
     def __dir__() -> list[str]:
         """List what torch.nn has."""
-        return sorted({*globals(), *dir(torch.nn)})
+        return sorted({*globals(), *dir(_torch_nn)})

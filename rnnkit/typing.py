@@ -6,7 +6,7 @@ jaxtyping's: they document a signature, and they are checked in a package that
 ``jaxtyping.install_import_hook`` watches.
 """
 
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from jaxtyping import Float
 from torch import Tensor
@@ -27,6 +27,7 @@ HiddenStack = Float[Tensor, "layers_directions batch hidden"]
 """A layer's state, ``(layers * directions, batch, hidden)``: rows layer by layer, forward first."""
 
 
+@runtime_checkable
 class Cell(Protocol):
     """What :func:`rnnkit.unroll` and :class:`rnnkit.Recurrent` run over a sequence.
 

@@ -77,8 +77,12 @@ def mended(error: rnnkit.RnnkitError, fix: str, dots: str = "", **names: object)
     """Type what a message says to type, with ``dots`` for its three dots; return what comes."""
     advice = re.split(r"^  fix +", str(error), flags=re.MULTILINE)[1]
     assert fix in advice
-    known = {name: getattr(rnnkit, name) for name in rnnkit.__all__} | {
-        "torch": torch,
-        "pack_padded_sequence": pack_padded_sequence,
-    }
+    known = (
+        {"rnnkit": rnnkit}
+        | {name: getattr(rnnkit, name) for name in rnnkit.__all__}
+        | {
+            "torch": torch,
+            "pack_padded_sequence": pack_padded_sequence,
+        }
+    )
     return eval(fix.replace("...", dots), known | names)  # noqa: S307 - the text is our own

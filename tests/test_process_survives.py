@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -9,6 +10,8 @@ from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence
 
 import rnnkit
+
+Packing = Callable[..., PackedSequence]
 
 LAYERS, BATCH, SEQ, INPUT, HIDDEN = 2, 3, 6, 4, 5
 
@@ -31,10 +34,14 @@ except RuntimeError as error:
     "call",
     [
         "lstm(packed, (torch.randn(2, 3, 5), torch.randn(1, 3, 5)))",
-        "lstm(packed, (torch.randn(2, 3, 5, 1), torch.randn(2, 3, 5, 1)))",
+        "lstm(packed, (torch.randn(2, 1, 3, 5), torch.randn(2, 1, 3, 5)))",
         "cell(torch.randn(4), (torch.randn(5, 5), torch.randn(5, 5)))",
     ],
-    ids=["fewer layers in c than in h", "a state of four axes", "a square state for one vector"],
+    ids=[
+        "fewer layers in c than in h",
+        "a state split by direction",
+        "a square state for one vector",
+    ],
 )
 def test_a_call_that_ends_the_process_in_torch_is_refused(call: str) -> None:
     """What is a segmentation fault in torch is an exception, which a program can catch."""
@@ -71,7 +78,7 @@ both_packings = pytest.mark.parametrize("pack", [sorted_packed, packed])
 
 
 @both_packings
-def test_surplus_layers_of_c_are_not_dropped(pack: type) -> None:
+def test_surplus_layers_of_c_are_not_dropped(pack: Packing) -> None:
     """A c of more layers than the LSTM has is refused: torch drops the surplus."""
     with pytest.raises(rnnkit.StateError):
         rnnkit.LSTM(INPUT, HIDDEN, LAYERS)(pack(6, 4, 1), (state(), state(layers=4)))
@@ -79,7 +86,7 @@ def test_surplus_layers_of_c_are_not_dropped(pack: type) -> None:
 
 @both_packings
 @pytest.mark.parametrize("place", [0, 1])
-def test_one_sample_of_state_is_not_spread_over_the_batch(pack: type, place: int) -> None:
+def test_one_sample_of_state_is_not_spread_over_the_batch(pack: Packing, place: int) -> None:
     """A state of batch 1 is refused: torch takes such a c for all samples."""
     pair = [state(), state()]
     pair[place] = state(batch=1)

@@ -65,6 +65,11 @@ def test_nn_has_the_classes_of_rnnkit(name: str) -> None:
     assert issubclass(getattr(nn, name), getattr(torch.nn, name))
 
 
+def test_nn_brings_no_name_of_its_own() -> None:
+    """A star import from rnnkit.nn brings the names that one from torch.nn brings."""
+    assert public(nn) <= set(dir(torch.nn))
+
+
 def test_nn_lists_what_torch_nn_lists() -> None:
     """Completion in an editor offers every name."""
     assert {name for name in dir(torch.nn) if not name.startswith("_")} <= set(dir(nn))

@@ -15,7 +15,7 @@ def test_state_of_a_layer() -> None:
     assert sizes(error) == ("hx", (5, 4), (1, 5, 4))
     assert str(error) == snapshot("""\
 GRUCell: Expected hidden to be 1D or 2D, got 3D instead
-  GRUCell(3, 4): hx has 3 axes, 2 are wanted
+  GRUCell(3, 4): hx has 3 axes in place of 2
   input     expected (batch, input_size=3)    got (5, 3)
   hx        expected (batch=5, hidden_size=4)    got (1, 5, 4)
   fix       hx.squeeze(0)\
@@ -31,11 +31,11 @@ def test_state_of_a_deep_layer() -> None:
     assert sizes(error) == ("hx", (5, 4), (2, 5, 4))
     assert str(error) == snapshot("""\
 LSTMCell: Expected hx[0] to be 1D or 2D, got 3D instead
-  LSTMCell(3, 4): h has 3 axes, 2 are wanted
+  LSTMCell(3, 4): h has 3 axes in place of 2
   input     expected (batch, input_size=3)    got (5, 3)
   h         expected (batch=5, hidden_size=4)    got (2, 5, 4)
   c         expected (batch=5, hidden_size=4)    got (2, 5, 4)
-  fix       hx=None for zeros, or h as (batch=5, hidden_size=4)\
+  fix       h[-1]\
 """)
 
 
@@ -47,12 +47,12 @@ def test_state_of_one_sample() -> None:
     assert sizes(error) == ("hx", (5, 4), (4,))
     assert str(error) == snapshot("""\
 RNNCell: Expected hidden to be 2D, got 1D instead
-  RNNCell(3, 4): hx has 1 axes, 2 are wanted
+  RNNCell(3, 4): hx has 1 axis in place of 2
   input     expected (batch, input_size=3)    got (5, 3)
   hx        expected (batch=5, hidden_size=4)    got (4,)
-  fix       hx.unsqueeze(0).repeat(5, 1)\
+  fix       hx.repeat(5, 1), if they start alike\
 """)
-    rnnkit.RNNCell(3, 4)(x, mended(error, "hx.unsqueeze(0).repeat(5, 1)", hx=hx))
+    rnnkit.RNNCell(3, 4)(x, mended(error, "hx.repeat(5, 1)", hx=hx))
 
 
 def test_batch_of_one_for_one_sample() -> None:
@@ -63,9 +63,9 @@ def test_batch_of_one_for_one_sample() -> None:
     assert sizes(error) == ("hx", (4,), (1, 4))
     assert str(error) == snapshot("""\
 GRUCell: Expected hidden to be 1D, got 2D instead
-  GRUCell(3, 4): hx has 2 axes, 1 are wanted
-  input     expected (input_size=3)    got (3,)
-  hx        expected (hidden_size=4)    got (1, 4)
+  GRUCell(3, 4): hx has 2 axes in place of 1
+  input     expected (input_size=3,)    got (3,)
+  hx        expected (hidden_size=4,)    got (1, 4)
   fix       hx.squeeze(0)\
 """)
     rnnkit.GRUCell(3, 4)(x, mended(error, "hx.squeeze(0)", hx=hx))
@@ -79,11 +79,11 @@ def test_square_state_for_one_sample() -> None:
     assert sizes(error) == ("hx", (4,), (4, 4))
     assert str(error) == snapshot("""\
 LSTMCell: Expected hx[0] to be 1D, got 2D instead
-  LSTMCell(3, 4): h has 2 axes, 1 are wanted
-  input     expected (input_size=3)    got (3,)
-  h         expected (hidden_size=4)    got (4, 4)
-  c         expected (hidden_size=4)    got (4, 4)
-  fix       hx=None for zeros, or h as (hidden_size=4)\
+  LSTMCell(3, 4): h has 2 axes in place of 1
+  input     expected (input_size=3,)    got (3,)
+  h         expected (hidden_size=4,)    got (4, 4)
+  c         expected (hidden_size=4,)    got (4, 4)
+  fix       h[-1]\
 """)
 
 
@@ -95,10 +95,10 @@ def test_square_state_of_an_rnn_cell() -> None:
     assert sizes(error) == ("hx", (4,), (4, 4))
     assert str(error) == snapshot("""\
 RNNCell: Expected hidden to be 1D, got 2D instead
-  RNNCell(3, 4): hx has 2 axes, 1 are wanted
-  input     expected (input_size=3)    got (3,)
-  hx        expected (hidden_size=4)    got (4, 4)
-  fix       hx=None for zeros, or hx as (hidden_size=4)\
+  RNNCell(3, 4): hx has 2 axes in place of 1
+  input     expected (input_size=3,)    got (3,)
+  hx        expected (hidden_size=4,)    got (4, 4)
+  fix       hx[-1]\
 """)
 
 
@@ -110,13 +110,13 @@ def test_one_axis_of_c() -> None:
     assert sizes(error) == ("hx", (5, 4), (4,))
     assert str(error) == snapshot("""\
 LSTMCell: Expected hx[1] to be 2D, got 1D instead
-  LSTMCell(3, 4): c has 1 axes, 2 are wanted
+  LSTMCell(3, 4): c has 1 axis in place of 2
   input     expected (batch, input_size=3)    got (5, 3)
   h         expected (batch=5, hidden_size=4)    got (5, 4)
   c         expected (batch=5, hidden_size=4)    got (4,)
-  fix       c.unsqueeze(0).repeat(5, 1)\
+  fix       c.repeat(5, 1), if they start alike\
 """)
-    rnnkit.LSTMCell(3, 4)(x, (h, mended(error, "c.unsqueeze(0).repeat(5, 1)", c=c)))
+    rnnkit.LSTMCell(3, 4)(x, (h, mended(error, "c.repeat(5, 1)", c=c)))
 
 
 def test_larger_batch() -> None:
@@ -132,7 +132,9 @@ Input batch size 5 doesn't match hidden0 batch size 8
   h         expected (batch=5, hidden_size=4)    got (8, 4)
   c         expected (batch=5, hidden_size=4)    got (8, 4)
   evidence  8 > 5: probably left from a larger batch, as when the last of an epoch is smaller
-  fix       hx=None for zeros, or h[:5] of the same samples\
+  fix       hx=None for zeros; if the first 5 samples went on, h[:5]
+            if others did, rnnkit.states.select(hx, positions)
+            and c alike\
 """)
     h = mended(error, "h[:5]", h=h)
     rnnkit.LSTMCell(3, 4)(x, (h, h))
@@ -149,7 +151,7 @@ Input batch size 5 doesn't match hidden0 batch size 2
   GRUCell(3, 4): hx is for a batch of 2, the input has 5
   input     expected (batch, input_size=3)    got (5, 3)
   hx        expected (batch=5, hidden_size=4)    got (2, 4)
-  fix       initial_state(5) of this cell, or hx=None\
+  fix       cell.initial_state(5), or hx=None\
 """)
 
 
@@ -164,7 +166,7 @@ Input batch size 5 doesn't match hidden0 batch size 1
   RNNCell(3, 4): hx is for one sample, the input has 5
   input     expected (batch, input_size=3)    got (5, 3)
   hx        expected (batch=5, hidden_size=4)    got (1, 4)
-  fix       hx.repeat(5, 1), if all samples start alike\
+  fix       hx.repeat(5, 1), if they start alike\
 """)
     rnnkit.RNNCell(3, 4)(x, mended(error, "hx.repeat(5, 1)", hx=hx))
 
@@ -181,7 +183,7 @@ Input batch size 5 doesn't match hidden1 batch size 1
   input     expected (batch, input_size=3)    got (5, 3)
   h         expected (batch=5, hidden_size=4)    got (5, 4)
   c         expected (batch=5, hidden_size=4)    got (1, 4)
-  fix       c.repeat(5, 1), if all samples start alike\
+  fix       c.repeat(5, 1), if they start alike\
 """)
     rnnkit.LSTMCell(3, 4)(x, (h, mended(error, "c.repeat(5, 1)", c=c)))
 
@@ -194,10 +196,10 @@ def test_swapped_axes() -> None:
     assert sizes(error) == ("hx", (5, 4), (4, 5))
     assert str(error) == snapshot("""\
 Input batch size 5 doesn't match hidden0 batch size 4
-  GRUCell(3, 4): hx is for a batch of 4, the input has 5
+  GRUCell(3, 4): hx has its axes swapped
   input     expected (batch, input_size=3)    got (5, 3)
   hx        expected (batch=5, hidden_size=4)    got (4, 5)
-  fix       initial_state(5) of this cell, or hx=None\
+  fix       hx.t()\
 """)
 
 
@@ -212,7 +214,7 @@ hidden0 has inconsistent hidden_size: got 6, expected 4
   RNNCell(3, 4): hx is 6 wide, hidden_size=4 is wanted
   input     expected (batch, input_size=3)    got (5, 3)
   hx        expected (batch=5, hidden_size=4)    got (5, 6)
-  fix       initial_state(5) of this cell, or hx=None, or a Linear(6, 4) between\
+  fix       cell.initial_state(5), or hx=None, or a Linear(6, 4) between\
 """)
 
 
@@ -244,7 +246,7 @@ hidden1 has inconsistent hidden_size: got 6, expected 4
   input     expected (batch, input_size=3)    got (5, 3)
   h         expected (batch=5, hidden_size=4)    got (5, 4)
   c         expected (batch=5, hidden_size=4)    got (5, 6)
-  fix       initial_state(5) of this cell, or hx=None, or a Linear(6, 4) between\
+  fix       cell.initial_state(5), or hx=None, or a Linear(6, 4) between\
 """)
 
 

@@ -15,7 +15,7 @@ def test_nothing() -> None:
 input must be a Tensor, got None
   LSTMCell(3, 4)
   input     expected a Tensor    got None
-  fix       check what the line before returns\
+  fix       see what the line before returns\
 """)
 
 
@@ -85,7 +85,7 @@ def test_another_width_unbatched() -> None:
     assert str(error) == snapshot("""\
 input has inconsistent input_size: got 9 expected 3
   GRUCell(3, 4): the input is 9 wide, the weights are for 3
-  input     expected (input_size=3)    got (9,)
+  input     expected (input_size=3,)    got (9,)
   fix       GRUCell(9, ...), or an input with 3 features\
 """)
     mended(error, "GRUCell(9, ...)", "4")(x)
@@ -115,9 +115,10 @@ def test_no_feature_axis() -> None:
     assert sizes(error) == ("input", (1,), (5,))
     assert str(error) == snapshot("""\
 input has inconsistent input_size: got 5 expected 1
-  GRUCell(1, 4): the input has no feature axis of size 1
-  input     expected (input_size=1)    got (5,)
-  fix       input.unsqueeze(-1), if each step is one number\
+  GRUCell(1, 4): the input is 5 wide, the weights are for 1
+  input     expected (input_size=1,)    got (5,)
+  fix       input.unsqueeze(-1), if each step is one number
+            GRUCell(5, ...), or an input with 1 features\
 """)
     rnnkit.GRUCell(1, 4)(mended(error, "input.unsqueeze(-1)", input=x))
 
@@ -132,7 +133,7 @@ def test_doubles() -> None:
 RNN input dtype (torch.float64) does not match weight dtype (torch.float32). Convert input: input.to(torch.float32), or convert model: model.to(torch.float64)
   LSTMCell(3, 4): input and weights differ in dtype
   input     expected torch.float32    got torch.float64
-  evidence  float64 is what NumPy and Python numbers bring along
+  evidence  float64 is what NumPy makes of Python's numbers
   fix       input.to(torch.float32), or model.to(torch.float64)\
 """)
     rnnkit.LSTMCell(3, 4)(mended(error, "input.to(torch.float32)", input=x))
@@ -146,10 +147,9 @@ def test_whole_numbers() -> None:
     assert error.argument == "input"
     assert str(error) == snapshot("""\
 RNN input dtype (torch.int64) does not match weight dtype (torch.float32).
-  GRUCell(3, 4): the input holds no floating-point numbers
+  GRUCell(3, 4): the input holds no real floating-point numbers
   input     expected torch.float32    got torch.int64
-  fix       numbers: input.float()
-            token ids: torch.nn.Embedding(vocabulary, 3)(input)\
+  fix       numbers: input.float()\
 """)
     rnnkit.GRUCell(3, 4)(mended(error, "input.float()", input=x))
 
@@ -177,8 +177,8 @@ def test_pair_for_a_gru_cell() -> None:
     assert str(error) == snapshot("""\
 hx must be one tensor, got a tuple of 2: (5, 4), (5, 4)
   GRUCell(3, 4) carries one tensor
-  hx        expected (batch=5, hidden_size=4)    got a tuple of 2: (5, 4), (5, 4)
-  fix       hx[0], if this is an LSTM's (h, c) and h is meant\
+  hx        expected (batch=5, hidden_size=4)
+  fix       hx[0], if this is an LSTM's (h, c)\
 """)
     rnnkit.GRUCell(3, 4)(x, mended(error, "hx[0]", hx=hx))
 
@@ -190,10 +190,10 @@ def test_tensor_for_an_lstm_cell() -> None:
     error = refusal(rnnkit.StateError, "mumbles", lambda nn: nn.LSTMCell(3, 4)(x, hx))
     assert sizes(error) == ("hx", (5, 4), (5, 4))
     assert str(error) == snapshot("""\
-hx must be a pair (h, c) of tensors, got a Tensor of shape (5, 4)
+lstm expects two hidden states: hx is (h, c), got a Tensor of shape (5, 4)
   LSTMCell(3, 4) carries the pair (h, c)
-  hx        expected (h, c), each (batch=5, hidden_size=4)    got a Tensor of shape (5, 4)
-  fix       (hx, None) starts c from zeros; an RNN or GRU carries one tensor, an LSTM two\
+  hx        expected (h, c), each (batch=5, hidden_size=4)
+  fix       (hx, None), which starts c from zeros\
 """)
     rnnkit.LSTMCell(3, 4)(x, mended(error, "(hx, None)", hx=hx))
 
@@ -205,9 +205,9 @@ def test_stacked_pair() -> None:
     error = refusal(rnnkit.StateError, "mumbles", lambda nn: nn.LSTMCell(3, 4)(x, hx))
     assert sizes(error) == ("hx", (5, 4), (2, 5, 4))
     assert str(error) == snapshot("""\
-hx must be a pair (h, c) of tensors, got a Tensor of shape (2, 5, 4)
+lstm expects two hidden states: hx is (h, c), got a Tensor of shape (2, 5, 4)
   LSTMCell(3, 4) carries the pair (h, c)
-  hx        expected (h, c), each (batch=5, hidden_size=4)    got a Tensor of shape (2, 5, 4)
+  hx        expected (h, c), each (batch=5, hidden_size=4)
   fix       tuple(hx), if h and c are stacked on axis 0\
 """)
     rnnkit.LSTMCell(3, 4)(x, mended(error, "tuple(hx)", hx=hx))
@@ -220,10 +220,10 @@ def test_three_for_an_lstm_cell() -> None:
     error = refusal(rnnkit.StateError, "mumbles", lambda nn: nn.LSTMCell(3, 4)(x, hx))
     assert sizes(error) == ("hx", (5, 4), ())
     assert str(error) == snapshot("""\
-hx must be a pair (h, c) of tensors, got a tuple of 3: (5, 4), (5, 4), (5, 4)
+lstm expects two hidden states: hx is (h, c), got a tuple of 3: (5, 4), (5, 4), (5, 4)
   LSTMCell(3, 4) carries the pair (h, c)
-  hx        expected (h, c), each (batch=5, hidden_size=4)    got a tuple of 3: (5, 4), (5, 4), (5, 4)
-  fix       (h, c) of these\
+  hx        expected (h, c), each (batch=5, hidden_size=4)
+  fix       hx[:2], if the first two are h and c\
 """)
 
 
@@ -236,7 +236,7 @@ def test_list_for_an_rnn_cell() -> None:
     assert str(error) == snapshot("""\
 hx must be one tensor, got a list of 1: (5, 4)
   RNNCell(3, 4) carries one tensor
-  hx        expected (batch=5, hidden_size=4)    got a list of 1: (5, 4)
+  hx        expected (batch=5, hidden_size=4)
   fix       hx[0]\
 """)
     rnnkit.RNNCell(3, 4)(x, mended(error, "hx[0]", hx=hx))
@@ -250,8 +250,8 @@ def test_result_for_a_state() -> None:
     error = refusal(rnnkit.StateError, "mumbles", lambda nn: nn.LSTMCell(3, 4)(x, hx))
     assert sizes(error) == ("hx", (5, 4), ())
     assert str(error) == snapshot("""\
-hx must be a pair (h, c) of tensors, got a tuple of 2: (7, 5, 4), LSTMState
+lstm expects two hidden states: hx is (h, c), got a tuple of 2: (7, 5, 4), LSTMState
   LSTMCell(3, 4) carries the pair (h, c)
-  hx        expected (h, c), each (batch=5, hidden_size=4)    got a tuple of 2: (7, 5, 4), LSTMState
-  fix       hx[1]: this is a layer's result (output, state)\
+  hx        expected (h, c), each (batch=5, hidden_size=4)
+  fix       hx[1], if this is a layer's result (output, state)\
 """)

@@ -14,7 +14,7 @@ def test_missing_arguments() -> None:
     assert str(error) == snapshot("""\
 LSTM.__init__() missing a required argument: 'input_size'
   LSTM()
-  fix       LSTM(input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, proj_size, device, dtype, state_batch_first)\
+  fix       LSTM(input_size, hidden_size, num_layers, ...)\
 """)
 
     error = refusal(rnnkit.ArgumentError, "mumbles", lambda nn: nn.GRUCell(3))
@@ -22,7 +22,7 @@ LSTM.__init__() missing a required argument: 'input_size'
     assert str(error) == snapshot("""\
 GRUCell.__init__() missing a required argument: 'hidden_size'
   GRUCell(3)
-  fix       GRUCell(input_size, hidden_size, bias, device, dtype)\
+  fix       GRUCell(input_size, hidden_size, bias, ...)\
 """)
 
 
@@ -49,7 +49,7 @@ GRU.__init__() got an unexpected keyword argument 'hidden'
     assert str(error) == snapshot("""\
 LSTMCell.__init__() got an unexpected keyword argument 'batch_first'
   LSTMCell(3, 4, batch_first=True)
-  fix       LSTMCell(input_size, hidden_size, bias, device, dtype)\
+  fix       leave batch_first out: a cell is one layer, in one direction, for one step\
 """)
 
 
@@ -58,9 +58,9 @@ def test_argument_given_twice() -> None:
     error = refusal(rnnkit.ArgumentError, "mumbles", lambda nn: nn.GRU(3, 4, hidden_size=4))
     assert error.argument == ""
     assert str(error) == snapshot("""\
-GRU.__init__() multiple values for argument 'hidden_size'
+GRU.__init__() got multiple values for argument 'hidden_size'
   GRU(3, 4, hidden_size=4)
-  fix       GRU(input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, device, dtype, state_batch_first)\
+  fix       GRU(input_size, hidden_size, num_layers, ...)\
 """)
 
 
@@ -73,7 +73,7 @@ def test_too_many_arguments() -> None:
     assert str(error) == snapshot("""\
 LSTMCell.__init__() too many positional arguments
   LSTMCell(3, 4, True, None, None, 1)
-  fix       LSTMCell(input_size, hidden_size, bias, device, dtype)\
+  fix       LSTMCell(input_size, hidden_size, bias, ...)\
 """)
 
 
@@ -131,7 +131,7 @@ def test_dtypes() -> None:
 dtype should be a floating-point torch.dtype, got: float32
   LSTM(3, 4, dtype='float32')
   dtype     expected torch.float32, torch.float64, torch.bfloat16 or torch.float16    got 'float32'
-  fix       dtype=... with torch.float32, torch.float64, torch.bfloat16 or torch.float16\
+  fix       dtype=torch.float32\
 """)
 
     error = refusal(rnnkit.ArgumentError, "mumbles", lambda nn: nn.LSTM(3, 4, dtype=torch))
@@ -140,7 +140,7 @@ dtype should be a floating-point torch.dtype, got: float32
 dtype should be a floating-point torch.dtype, got: a module
   LSTM(3, 4, dtype=a module)
   dtype     expected torch.float32, torch.float64, torch.bfloat16 or torch.float16    got a module
-  fix       dtype=... with torch.float32, torch.float64, torch.bfloat16 or torch.float16\
+  fix       dtype=torch.float32, torch.float64, torch.bfloat16 or torch.float16\
 """)
 
 
@@ -149,10 +149,10 @@ def test_devices() -> None:
     error = refusal(rnnkit.ArgumentError, "mumbles", lambda nn: nn.LSTM(3, 4, device=torch.float64))
     assert error.argument == "device"
     assert str(error) == snapshot("""\
-device should be a torch.device or its name, got: a dtype
-  LSTM(3, 4, device=a dtype)
-  device    expected for example 'cpu', 'cuda' or 'cuda:1'    got a dtype
-  fix       device=... with for example 'cpu', 'cuda' or 'cuda:1'\
+device should be a torch.device or its name, got: torch.float64
+  LSTM(3, 4, device=torch.float64)
+  device    expected for example 'cpu', 'cuda' or 'cuda:1'    got torch.float64
+  fix       by name: dtype=torch.float64\
 """)
 
     error = refusal(
@@ -160,10 +160,10 @@ device should be a torch.device or its name, got: a dtype
     )
     assert error.argument == "device"
     assert str(error) == snapshot("""\
-device should be a torch.device or its name, got: a dtype
-  RNNCell(3, 4, True, 'tanh', a dtype)
-  device    expected for example 'cpu', 'cuda' or 'cuda:1'    got a dtype
-  fix       device=... with for example 'cpu', 'cuda' or 'cuda:1'\
+device should be a torch.device or its name, got: torch.float64
+  RNNCell(3, 4, True, 'tanh', torch.float64)
+  device    expected for example 'cpu', 'cuda' or 'cuda:1'    got torch.float64
+  fix       by name: dtype=torch.float64\
 """)
 
 
@@ -172,10 +172,10 @@ def test_dtype_of_whole_numbers() -> None:
     error = refusal(rnnkit.ArgumentError, "mumbles", lambda nn: nn.GRU(3, 4, dtype=torch.int64))
     assert error.argument == "dtype"
     assert str(error) == snapshot("""\
-dtype should be a floating-point torch.dtype, got: a dtype
-  GRU(3, 4, dtype=a dtype)
-  dtype     expected torch.float32, torch.float64, torch.bfloat16 or torch.float16    got a dtype
-  fix       dtype=... with torch.float32, torch.float64, torch.bfloat16 or torch.float16\
+dtype should be a floating-point torch.dtype, got: torch.int64
+  GRU(3, 4, dtype=torch.int64)
+  dtype     expected torch.float32, torch.float64, torch.bfloat16 or torch.float16    got torch.int64
+  fix       by name: dtype=torch.int64\
 """)
 
 
@@ -187,5 +187,5 @@ def test_device_of_another_name() -> None:
 device should be a torch.device or its name, got: gpu
   GRU(3, 4, device='gpu')
   device    expected for example 'cpu', 'cuda' or 'cuda:1'    got 'gpu'
-  fix       device=... with for example 'cpu', 'cuda' or 'cuda:1'\
+  fix       device: for example 'cpu', 'cuda' or 'cuda:1'\
 """)

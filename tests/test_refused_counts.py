@@ -13,8 +13,8 @@ def test_sizes_that_are_no_counts() -> None:
     assert str(error) == snapshot("""\
 input_size should be of type int, got: float
   LSTM(3.0, 4)
-  input_size  expected an int, 1 or more    got 3.0
-  fix         input_size=int(...), or // in place of / where it is computed\
+  input_size  expected an int from 1    got 3.0
+  fix         input_size=3\
 """)
 
     error = refusal(rnnkit.ArgumentError, "says", lambda nn: nn.GRU(3, 4 / 2))
@@ -22,8 +22,8 @@ input_size should be of type int, got: float
     assert str(error) == snapshot("""\
 hidden_size should be of type int, got: float
   GRU(3, 2.0)
-  hidden_size  expected an int, 1 or more    got 2.0
-  fix          hidden_size=int(...), or // in place of / where it is computed\
+  hidden_size  expected an int from 1    got 2.0
+  fix          hidden_size=2\
 """)
 
     error = refusal(rnnkit.ArgumentError, "says", lambda nn: nn.RNN(3, None))
@@ -31,8 +31,8 @@ hidden_size should be of type int, got: float
     assert str(error) == snapshot("""\
 hidden_size should be of type int, got: NoneType
   RNN(3, None)
-  hidden_size  expected an int, 1 or more    got None
-  fix          hidden_size=... with an int, 1 or more\
+  hidden_size  expected an int from 1    got None
+  fix          hidden_size: an int from 1\
 """)
 
     error = refusal(rnnkit.ArgumentError, "mumbles", lambda nn: nn.RNNCell("3", 4))
@@ -40,7 +40,7 @@ hidden_size should be of type int, got: NoneType
     assert str(error) == snapshot("""\
 input_size should be of type int, got: str
   RNNCell('3', 4)
-  input_size  expected an int, 0 or more    got '3'
+  input_size  expected an int from 0    got '3'
   fix         input_size=3\
 """)
 
@@ -49,8 +49,8 @@ input_size should be of type int, got: str
     assert str(error) == snapshot("""\
 input_size should be of type int, got: tuple
   LSTM(a tuple, 4)
-  input_size  expected an int, 1 or more    got a tuple
-  fix         input_size=... with an int, 1 or more\
+  input_size  expected an int from 1    got a tuple
+  fix         input_size: an int from 1\
 """)
 
 
@@ -61,8 +61,8 @@ def test_sizes_out_of_range() -> None:
     assert str(error) == snapshot("""\
 input_size must be greater than zero
   LSTM(0, 4)
-  input_size  expected an int, 1 or more    got 0
-  fix         input_size=... with an int, 1 or more\
+  input_size  expected an int from 1    got 0
+  fix         input_size: an int from 1\
 """)
 
     error = refusal(rnnkit.ArgumentError, "says", lambda nn: nn.GRU(3, -4))
@@ -70,8 +70,8 @@ input_size must be greater than zero
     assert str(error) == snapshot("""\
 hidden_size must be greater than zero
   GRU(3, -4)
-  hidden_size  expected an int, 1 or more    got -4
-  fix          hidden_size=... with an int, 1 or more\
+  hidden_size  expected an int from 1    got -4
+  fix          hidden_size: an int from 1\
 """)
 
     error = refusal(rnnkit.ArgumentError, "accepts", lambda nn: nn.LSTMCell(3, 0))
@@ -79,8 +79,8 @@ hidden_size must be greater than zero
     assert str(error) == snapshot("""\
 hidden_size must be greater than zero
   LSTMCell(3, 0)
-  hidden_size  expected an int, 1 or more    got 0
-  fix          hidden_size=... with an int, 1 or more\
+  hidden_size  expected an int from 1    got 0
+  fix          hidden_size: an int from 1\
 """)
 
 
@@ -91,8 +91,8 @@ def test_numbers_of_layers() -> None:
     assert str(error) == snapshot("""\
 num_layers must be greater than zero
   LSTM(3, 4, 0)
-  num_layers  expected an int, 1 or more    got 0
-  fix         num_layers=... with an int, 1 or more\
+  num_layers  expected an int from 1    got 0
+  fix         num_layers: an int from 1\
 """)
 
     error = refusal(rnnkit.ArgumentError, "accepts", lambda nn: nn.LSTM(3, 4, True))
@@ -100,7 +100,7 @@ num_layers must be greater than zero
     assert str(error) == snapshot("""\
 num_layers should be of type int, got: bool
   LSTM(3, 4, True)
-  num_layers  expected an int, 1 or more    got True
+  num_layers  expected an int from 1    got True
   fix         pass options by name: LSTM(..., batch_first=True) or bias=True\
 """)
 
@@ -109,8 +109,8 @@ num_layers should be of type int, got: bool
     assert str(error) == snapshot("""\
 num_layers should be of type int, got: float
   GRU(3, 4, num_layers=2.0)
-  num_layers  expected an int, 1 or more    got 2.0
-  fix         num_layers=int(...), or // in place of / where it is computed\
+  num_layers  expected an int from 1    got 2.0
+  fix         num_layers=2\
 """)
 
     error = refusal(rnnkit.ArgumentError, "mumbles", lambda nn: nn.GRU(3, 4, False))
@@ -118,7 +118,7 @@ num_layers should be of type int, got: float
     assert str(error) == snapshot("""\
 num_layers should be of type int, got: bool
   GRU(3, 4, False)
-  num_layers  expected an int, 1 or more    got False
+  num_layers  expected an int from 1    got False
   fix         pass options by name: GRU(..., batch_first=False) or bias=False\
 """)
 
@@ -130,8 +130,8 @@ def test_tensor_for_a_size() -> None:
     assert str(error) == snapshot("""\
 input_size should be of type int, got: Tensor
   RNN(a Tensor of shape (3,), 4)
-  input_size  expected an int, 1 or more    got a Tensor of shape (3,)
-  fix         input_size=... with an int, 1 or more\
+  input_size  expected an int from 1    got a Tensor of shape (3,)
+  fix         input_size: an int from 1\
 """)
 
 
@@ -152,7 +152,7 @@ proj_size has to be smaller than hidden_size
 proj_size should be a positive integer or zero to disable projections
   LSTM(3, 4, proj_size=-1)
   proj_size  expected an int from 0 (no projection) to hidden_size - 1    got -1
-  fix        proj_size=... with an int from 0 (no projection) to hidden_size - 1\
+  fix        proj_size: an int from 0 (no projection) to hidden_size - 1\
 """)
 
     error = refusal(rnnkit.ArgumentError, "mumbles", lambda nn: nn.LSTM(3, 4, proj_size=True))
@@ -161,7 +161,7 @@ proj_size should be a positive integer or zero to disable projections
 proj_size should be of type int, got: bool
   LSTM(3, 4, proj_size=True)
   proj_size  expected an int from 0 (no projection) to hidden_size - 1    got True
-  fix        pass options by name: LSTM(..., batch_first=True) or bias=True\
+  fix        proj_size: an int from 0 (no projection) to hidden_size - 1\
 """)
 
     error = refusal(rnnkit.ArgumentError, "mumbles", lambda nn: nn.LSTM(3, 4, proj_size=2.0))
@@ -170,7 +170,7 @@ proj_size should be of type int, got: bool
 proj_size should be of type int, got: float
   LSTM(3, 4, proj_size=2.0)
   proj_size  expected an int from 0 (no projection) to hidden_size - 1    got 2.0
-  fix        proj_size=int(...), or // in place of / where it is computed\
+  fix        proj_size=2\
 """)
 
 
@@ -181,6 +181,6 @@ def test_sizes_below_zero_of_a_cell() -> None:
     assert str(error) == snapshot("""\
 input_size must not be negative
   RNNCell(-3, 4)
-  input_size  expected an int, 0 or more    got -3
-  fix         input_size=... with an int, 0 or more\
+  input_size  expected an int from 0    got -3
+  fix         input_size: an int from 0\
 """)

@@ -14,7 +14,7 @@ def test_nothing() -> None:
 input must be a Tensor, got None
   GRU(3, 4)
   input     expected a Tensor or a PackedSequence    got None
-  fix       check what the line before returns\
+  fix       see what the line before returns\
 """)
 
 
@@ -45,7 +45,7 @@ def test_result_of_a_layer() -> None:
 input must be a Tensor, got a tuple
   GRU(4, 6)
   input     expected a Tensor or a PackedSequence    got a tuple
-  fix       input[0]: a recurrent layer returns (output, state), nn.Sequential passes on both\
+  fix       input[0]: a recurrent layer returns (output, state), nn.Sequential passes both\
 """)
     rnnkit.GRU(4, 6)(mended(error, "input[0]", input=rnnkit.LSTM(3, 4)(x)))
 
@@ -57,9 +57,9 @@ def test_array() -> None:
     error = refusal(rnnkit.ArgumentError, "mumbles", lambda nn: nn.RNN(3, 4)(x))
     assert error.argument == "input"
     assert str(error) == snapshot("""\
-input must be a Tensor, got a ndarray
+input must be a Tensor, got an ndarray
   RNN(3, 4)
-  input     expected a Tensor or a PackedSequence    got a ndarray
+  input     expected a Tensor or a PackedSequence    got an ndarray
   fix       torch.as_tensor(input, dtype=torch.float32)\
 """)
     rnnkit.RNN(3, 4)(mended(error, "torch.as_tensor(input, dtype=torch.float32)", input=x))
@@ -73,9 +73,9 @@ def test_one_axis() -> None:
     assert sizes(error) == ("input", (None, None, 3), (3,))
     assert str(error) == snapshot("""\
 LSTM: Expected input to be 2D or 3D, got 1D instead
-  LSTM(3, 4): the input has 1 axes
+  LSTM(3, 4): the input has 1 axis
   input     expected (seq, batch, input_size=3)    got (3,)
-  fix       input.unsqueeze(0) for one step of one sequence: (1, input_size)\
+  fix       input.unsqueeze(0), one unbatched sequence\
 """)
     rnnkit.LSTM(3, 4)(mended(error, "input.unsqueeze(0)", input=x))
 
@@ -88,9 +88,9 @@ def test_one_axis_of_single_numbers() -> None:
     assert sizes(error) == ("input", (None, None, 1), (7,))
     assert str(error) == snapshot("""\
 RNN: Expected input to be 2D or 3D, got 1D tensor instead
-  RNN(1, 4): the input has 1 axes
+  RNN(1, 4): the input has 1 axis
   input     expected (seq, batch, input_size=1)    got (7,)
-  fix       input.unsqueeze(-1) for one sequence of single numbers: (seq, 1)\
+  fix       input.unsqueeze(-1), one unbatched sequence\
 """)
     rnnkit.RNN(1, 4)(mended(error, "input.unsqueeze(-1)", input=x))
 
@@ -162,7 +162,7 @@ def test_four_axes_that_fit_nothing() -> None:
 LSTM: Expected input to be 2D or 3D, got 4D instead
   LSTM(10, 4, batch_first=True): the input has 4 axes
   input     expected (batch, seq, input_size=10)    got (5, 2, 7, 3)
-  fix       bring the axes to (batch, seq, input_size=10): input.permute(0, 2, ...).flatten(2)\
+  fix       bring the axes to (batch, seq, input_size=10), the others flattened into the last\
 """)
 
 
@@ -176,5 +176,5 @@ def test_five_axes() -> None:
 GRU: Expected input to be 2D or 3D, got 5D instead
   GRU(10, 4): the input has 5 axes
   input     expected (seq, batch, input_size=10)    got (5, 7, 2, 3, 11)
-  fix       bring the axes to (seq, batch, input_size=10): input.permute(2, 0, ...).flatten(2)\
+  fix       bring the axes to (seq, batch, input_size=10), the others flattened into the last\
 """)

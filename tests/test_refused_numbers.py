@@ -15,10 +15,9 @@ def test_tokens() -> None:
     assert error.argument == "input"
     assert str(error) == snapshot("""\
 RNN input dtype (torch.int64) does not match weight dtype (torch.float32).
-  LSTM(3, 4): the input holds no floating-point numbers
+  LSTM(3, 4): the input holds no real floating-point numbers
   input     expected torch.float32    got torch.int64
-  fix       numbers: input.float()
-            token ids: torch.nn.Embedding(vocabulary, 3)(input)\
+  fix       numbers: input.float()\
 """)
     rnnkit.LSTM(3, 4)(mended(error, "input.float()", input=x))
 
@@ -31,7 +30,7 @@ def test_token_ids() -> None:
     assert error.argument == "input"
     assert str(error) == snapshot("""\
 RNN input dtype (torch.int64) does not match weight dtype (torch.float32).
-  LSTM(3, 4): the input holds no floating-point numbers
+  LSTM(3, 4): the input holds no real floating-point numbers
   input     expected torch.float32    got torch.int64
   fix       numbers: input.float()
             token ids: torch.nn.Embedding(vocabulary, 3)(input)\
@@ -48,10 +47,9 @@ def test_booleans_for_doubles() -> None:
     assert error.argument == "input"
     assert str(error) == snapshot("""\
 RNN input dtype (torch.bool) does not match weight dtype (torch.float64).
-  GRU(3, 4): the input holds no floating-point numbers
+  GRU(3, 4): the input holds no real floating-point numbers
   input     expected torch.float64    got torch.bool
-  fix       numbers: input.to(torch.float64)
-            token ids: torch.nn.Embedding(vocabulary, 3)(input)\
+  fix       numbers: input.to(torch.float64)\
 """)
     rnnkit.GRU(3, 4, dtype=torch.float64)(mended(error, "input.to(torch.float64)", input=x))
 
@@ -66,7 +64,7 @@ def test_doubles() -> None:
 RNN input dtype (torch.float64) does not match weight dtype (torch.float32). Convert input: input.to(torch.float32), or convert model: model.to(torch.float64)
   GRU(3, 4): input and weights differ in dtype
   input     expected torch.float32    got torch.float64
-  evidence  float64 is what NumPy and Python numbers bring along
+  evidence  float64 is what NumPy makes of Python's numbers
   fix       input.to(torch.float32), or model.to(torch.float64)\
 """)
     rnnkit.GRU(3, 4)(mended(error, "input.to(torch.float32)", input=x))
@@ -112,10 +110,9 @@ def test_complex_numbers() -> None:
     assert error.argument == "input"
     assert str(error) == snapshot("""\
 RNN input dtype (torch.complex64) does not match weight dtype (torch.float32).
-  RNN(3, 4): the input holds no floating-point numbers
+  RNN(3, 4): the input holds no real floating-point numbers
   input     expected torch.float32    got torch.complex64
-  fix       numbers: input.float()
-            token ids: torch.nn.Embedding(vocabulary, 3)(input)\
+  fix       torch.view_as_real(input).flatten(-2), twice as many features\
 """)
 
 

@@ -54,7 +54,7 @@ batch_first should be of type bool, got: int
 bias should be of type bool, got: float
   GRU(3, 4, 2, 0.5)
   bias      expected True or False    got 0.5
-  fix       bias=True\
+  fix       by name: dropout=0.5\
 """)
 
     error = refusal(rnnkit.ArgumentError, "accepts", lambda nn: nn.LSTMCell(3, 4, 2))
@@ -75,7 +75,7 @@ def test_none_for_a_flag() -> None:
 bias should be of type bool, got: NoneType
   LSTM(3, 4, bias=None)
   bias      expected True or False    got None
-  fix       bias=False\
+  fix       bias=True or False\
 """)
 
 
@@ -87,7 +87,7 @@ def test_dropouts() -> None:
 dropout should be a number in range [0, 1] representing the probability of an element being zeroed
   LSTM(3, 4, 2, dropout=1.5)
   dropout   expected a float from 0 to 1    got 1.5
-  fix       dropout=0.015\
+  fix       dropout: a float from 0 to 1\
 """)
 
     error = refusal(rnnkit.ArgumentError, "says", lambda nn: nn.GRU(3, 4, 2, dropout=20))
@@ -105,7 +105,7 @@ dropout should be a number in range [0, 1] representing the probability of an el
 dropout should be a number in range [0, 1] representing the probability of an element being zeroed
   RNN(3, 4, 2, dropout='0.5')
   dropout   expected a float from 0 to 1    got '0.5'
-  fix       dropout=... with a float from 0 to 1\
+  fix       dropout=0.5\
 """)
 
     error = refusal(rnnkit.ArgumentError, "says", lambda nn: nn.LSTM(3, 4, 2, dropout=True))
@@ -114,7 +114,7 @@ dropout should be a number in range [0, 1] representing the probability of an el
 dropout should be a number in range [0, 1] representing the probability of an element being zeroed
   LSTM(3, 4, 2, dropout=True)
   dropout   expected a float from 0 to 1    got True
-  fix       pass options by name: LSTM(..., batch_first=True) or bias=True\
+  fix       dropout: a float from 0 to 1\
 """)
 
     error = refusal(rnnkit.ArgumentError, "says", lambda nn: nn.LSTM(3, 4, 2, dropout=-0.1))
@@ -123,7 +123,7 @@ dropout should be a number in range [0, 1] representing the probability of an el
 dropout should be a number in range [0, 1] representing the probability of an element being zeroed
   LSTM(3, 4, 2, dropout=-0.1)
   dropout   expected a float from 0 to 1    got -0.1
-  fix       dropout=... with a float from 0 to 1\
+  fix       dropout: a float from 0 to 1\
 """)
 
 
@@ -135,7 +135,7 @@ def test_nonlinearities() -> None:
 Unknown nonlinearity 'gelu'. Select from 'tanh' or 'relu'.
   RNN(3, 4, nonlinearity='gelu')
   nonlinearity  expected 'tanh' or 'relu'    got 'gelu'
-  fix           nonlinearity=... with 'tanh' or 'relu'\
+  fix           nonlinearity: 'tanh' or 'relu'\
 """)
 
     error = refusal(
@@ -146,7 +146,7 @@ Unknown nonlinearity 'gelu'. Select from 'tanh' or 'relu'.
 Unknown nonlinearity 'a builtin_function_or_method'. Select from 'tanh' or 'relu'.
   RNN(3, 4, nonlinearity=a builtin_function_or_method)
   nonlinearity  expected 'tanh' or 'relu'    got a builtin_function_or_method
-  fix           nonlinearity=... with 'tanh' or 'relu'\
+  fix           nonlinearity: 'tanh' or 'relu'\
 """)
 
     error = refusal(
@@ -157,7 +157,7 @@ Unknown nonlinearity 'a builtin_function_or_method'. Select from 'tanh' or 'relu
 Unknown nonlinearity 'Tanh'. Select from 'tanh' or 'relu'.
   RNNCell(3, 4, nonlinearity='Tanh')
   nonlinearity  expected 'tanh' or 'relu'    got 'Tanh'
-  fix           nonlinearity=... with 'tanh' or 'relu'\
+  fix           nonlinearity: 'tanh' or 'relu'\
 """)
 
     error = refusal(rnnkit.ArgumentError, "says", lambda nn: nn.RNN(3, 4, 1, True))
@@ -166,7 +166,7 @@ Unknown nonlinearity 'Tanh'. Select from 'tanh' or 'relu'.
 Unknown nonlinearity 'True'. Select from 'tanh' or 'relu'.
   RNN(3, 4, 1, True)
   nonlinearity  expected 'tanh' or 'relu'    got True
-  fix           pass options by name: RNN(..., batch_first=True) or bias=True\
+  fix           nonlinearity: 'tanh' or 'relu'\
 """)
 
 
@@ -176,7 +176,7 @@ def test_dtype_in_the_place_of_a_flag() -> None:
     assert error.argument == "bias"
     assert str(error) == snapshot("""\
 bias should be of type bool, got: dtype
-  LSTM(3, 4, 1, a dtype)
-  bias      expected True or False    got a dtype
-  fix       bias=True\
+  LSTM(3, 4, 1, torch.float64)
+  bias      expected True or False    got torch.float64
+  fix       by name: dtype=torch.float64\
 """)

@@ -17,12 +17,11 @@ def test_layers_of_c() -> None:
     assert sizes(error) == ("hx", (2, 5, 4), (1, 5, 4))
     assert str(error) == snapshot("""\
 Expected hidden[1] size (2, 5, 4), got [1, 5, 4]
-  LSTM(3, 4, num_layers=2): c has 1 rows, this layer carries 2
-  input     expected (steps, input_size=3)    got (22, 3)
+  LSTM(3, 4, num_layers=2): c has 1 row, this layer carries 2
+  input     expected (sum of lengths, input_size=3)    got (22, 3)
   h         expected (num_layers=2, batch=5, hidden_size=4)    got (2, 5, 4)
   c         expected (num_layers=2, batch=5, hidden_size=4)    got (1, 5, 4)
-  evidence  num_layers=2
-  fix       initial_state(5) of this layer, or hx=None\
+  fix       layer.initial_state(5), or hx=None\
 """)
 
 
@@ -36,11 +35,10 @@ def test_surplus_layers_of_c() -> None:
     assert str(error) == snapshot("""\
 Expected hidden[1] size (1, 5, 4), got [3, 5, 4]
   LSTM(3, 4): c has 3 rows, this layer carries 1
-  input     expected (steps, input_size=3)    got (22, 3)
+  input     expected (sum of lengths, input_size=3)    got (22, 3)
   h         expected (num_layers=1, batch=5, hidden_size=4)    got (1, 5, 4)
   c         expected (num_layers=1, batch=5, hidden_size=4)    got (3, 5, 4)
-  evidence  num_layers=1
-  fix       initial_state(5) of this layer, or hx=None\
+  fix       layer.initial_state(5), or hx=None\
 """)
 
 
@@ -55,12 +53,12 @@ def test_directions_of_c() -> None:
     assert sizes(error) == ("hx", (2, 5, 4), (1, 5, 4))
     assert str(error) == snapshot("""\
 Expected hidden[1] size (2, 5, 4), got [1, 5, 4]
-  LSTM(3, 4, bidirectional=True): c has a row for each layer, but none for the backward direction
-  input     expected (steps, input_size=3)    got (22, 3)
+  LSTM(3, 4, bidirectional=True): c has no rows for the backward direction
+  input     expected (sum of lengths, input_size=3)    got (22, 3)
   h         expected (num_layers * directions = 2, batch=5, hidden_size=4)    got (2, 5, 4)
   c         expected (num_layers * directions = 2, batch=5, hidden_size=4)    got (1, 5, 4)
   evidence  num_layers * directions = 2
-  fix       initial_state(5) of this layer, or hx=None\
+  fix       layer.initial_state(5), or hx=None\
 """)
 
 
@@ -74,10 +72,10 @@ def test_one_sample_of_c() -> None:
     assert str(error) == snapshot("""\
 Expected hidden[1] size (1, 5, 4), got [1, 1, 4]
   LSTM(3, 4): c is for one sample, the input has 5
-  input     expected (steps, input_size=3)    got (22, 3)
+  input     expected (sum of lengths, input_size=3)    got (22, 3)
   h         expected (num_layers=1, batch=5, hidden_size=4)    got (1, 5, 4)
   c         expected (num_layers=1, batch=5, hidden_size=4)    got (1, 1, 4)
-  fix       c.repeat(1, 5, 1), if all samples start alike\
+  fix       c.repeat(1, 5, 1), if they start alike\
 """)
     rnnkit.LSTM(3, 4)(x, (h, mended(error, "c.repeat(1, 5, 1)", c=c)))
 
@@ -92,10 +90,11 @@ def test_larger_batch() -> None:
     assert str(error) == snapshot("""\
 Expected hidden size (1, 5, 4), got [1, 8, 4]
   GRU(3, 4): hx is for a batch of 8, the input has 5
-  input     expected (steps, input_size=3)    got (22, 3)
+  input     expected (sum of lengths, input_size=3)    got (22, 3)
   hx        expected (num_layers=1, batch=5, hidden_size=4)    got (1, 8, 4)
   evidence  8 > 5: probably left from a larger batch, as when the last of an epoch is smaller
-  fix       hx=None for zeros, or hx[:, :5] of the same samples\
+  fix       hx=None for zeros; if the first 5 samples went on, hx[:, :5]
+            if others did, rnnkit.states.select(hx, positions)\
 """)
     rnnkit.GRU(3, 4)(x, mended(error, "hx[:, :5]", hx=hx))
 
@@ -110,11 +109,13 @@ def test_larger_batch_of_sorted_sequences() -> None:
     assert str(error) == snapshot("""\
 Expected hidden[0] size (1, 5, 4), got [1, 8, 4]
   LSTM(3, 4): h is for a batch of 8, the input has 5
-  input     expected (steps, input_size=3)    got (22, 3)
+  input     expected (sum of lengths, input_size=3)    got (22, 3)
   h         expected (num_layers=1, batch=5, hidden_size=4)    got (1, 8, 4)
   c         expected (num_layers=1, batch=5, hidden_size=4)    got (1, 8, 4)
   evidence  8 > 5: probably left from a larger batch, as when the last of an epoch is smaller
-  fix       hx=None for zeros, or h[:, :5] of the same samples\
+  fix       hx=None for zeros; if the first 5 samples went on, h[:, :5]
+            if others did, rnnkit.states.select(hx, positions)
+            and c alike\
 """)
     h = mended(error, "h[:, :5]", h=h)
     rnnkit.LSTM(3, 4)(x, (h, h))
@@ -130,9 +131,9 @@ def test_smaller_batch() -> None:
     assert str(error) == snapshot("""\
 Expected hidden size (1, 5, 4), got [1, 2, 4]
   RNN(3, 4): hx is for a batch of 2, the input has 5
-  input     expected (steps, input_size=3)    got (22, 3)
+  input     expected (sum of lengths, input_size=3)    got (22, 3)
   hx        expected (num_layers=1, batch=5, hidden_size=4)    got (1, 2, 4)
-  fix       initial_state(5) of this layer, or hx=None\
+  fix       layer.initial_state(5), or hx=None\
 """)
 
 
@@ -146,7 +147,7 @@ def test_state_for_the_longest_step() -> None:
     assert str(error) == snapshot("""\
 Expected hidden size (1, 5, 4), got [1, 7, 4]
   GRU(3, 4): the sequences look packed in the other layout
-  input     expected (steps, input_size=3)    got (22, 3)
+  input     expected (sum of lengths, input_size=3)    got (22, 3)
   hx        expected (num_layers=1, batch=5, hidden_size=4)    got (1, 7, 4)
   evidence  hx has batch 7, which is the number of steps packed
   fix       pack_padded_sequence(..., batch_first=True) for a (batch, seq, feature) input
@@ -168,12 +169,13 @@ def test_batch_first_state() -> None:
     assert sizes(error) == ("hx", (2, 5, 4), (5, 2, 4))
     assert str(error) == snapshot("""\
 Expected hidden[0] size (2, 5, 4), got [5, 2, 4]
-  LSTM(3, 4, num_layers=2, batch_first=True): h looks batch-first, but a state has layers first, whatever batch_first says of the input
-  input     expected (steps, input_size=3)    got (22, 3)
+  LSTM(3, 4, num_layers=2, batch_first=True): h has the batch on axis 0, a state has the layers on axis 0
+  input     expected (sum of lengths, input_size=3)    got (22, 3)
   h         expected (num_layers=2, batch=5, hidden_size=4)    got (5, 2, 4)
   c         expected (num_layers=2, batch=5, hidden_size=4)    got (5, 2, 4)
   evidence  h with axes 0 and 1 exchanged fits
-  fix       h.transpose(0, 1).contiguous(), or LSTM(..., state_batch_first=True)\
+  fix       h.transpose(0, 1).contiguous(), or LSTM(..., state_batch_first=True)
+            and c alike\
 """)
     h = mended(error, "h.transpose(0, 1).contiguous()", h=h)
     rnnkit.LSTM(3, 4, 2, batch_first=True)(x, (h, h))
@@ -188,8 +190,8 @@ def test_no_layer_axis() -> None:
     assert sizes(error) == ("hx", (1, 5, 4), (5, 4))
     assert str(error) == snapshot("""\
 For batched 3-D input, hx should also be 3-D but got 2-D tensor
-  GRU(3, 4): hx has 2 axes, 3 are wanted
-  input     expected (steps, input_size=3)    got (22, 3)
+  GRU(3, 4): hx has 2 axes in place of 3
+  input     expected (sum of lengths, input_size=3)    got (22, 3)
   hx        expected (num_layers=1, batch=5, hidden_size=4)    got (5, 4)
   fix       hx.unsqueeze(0)\
 """)
@@ -205,8 +207,8 @@ def test_four_axes() -> None:
     assert sizes(error) == ("hx", (1, 5, 4), (1, 1, 5, 4))
     assert str(error) == snapshot("""\
 For batched 3-D input, hx and cx should also be 3-D but got (4-D, 4-D) tensors
-  LSTM(3, 4): h has 4 axes, 3 are wanted
-  input     expected (steps, input_size=3)    got (22, 3)
+  LSTM(3, 4): h has 4 axes in place of 3
+  input     expected (sum of lengths, input_size=3)    got (22, 3)
   h         expected (num_layers=1, batch=5, hidden_size=4)    got (1, 1, 5, 4)
   c         expected (num_layers=1, batch=5, hidden_size=4)    got (1, 1, 5, 4)
   fix       h.squeeze(0)\
@@ -225,9 +227,9 @@ def test_another_width() -> None:
     assert str(error) == snapshot("""\
 Expected hidden size (1, 5, 4), got [1, 5, 6]
   RNN(3, 4): hx is 6 wide, hidden_size=4 is wanted
-  input     expected (steps, input_size=3)    got (22, 3)
+  input     expected (sum of lengths, input_size=3)    got (22, 3)
   hx        expected (num_layers=1, batch=5, hidden_size=4)    got (1, 5, 6)
-  fix       initial_state(5) of this layer, or hx=None, or a Linear(6, 4) between\
+  fix       layer.initial_state(5), or hx=None, or a Linear(6, 4) between\
 """)
 
 
@@ -241,8 +243,8 @@ def test_pair_for_a_gru() -> None:
     assert str(error) == snapshot("""\
 hx must be one tensor, got a tuple of 2: (1, 5, 4), (1, 5, 4)
   GRU(3, 4) carries one tensor
-  hx        expected (num_layers=1, batch=5, hidden_size=4)    got a tuple of 2: (1, 5, 4), (1, 5, 4)
-  fix       hx[0], if this is an LSTM's (h, c) and h is meant\
+  hx        expected (num_layers=1, batch=5, hidden_size=4)
+  fix       hx[0], if this is an LSTM's (h, c)\
 """)
     rnnkit.GRU(3, 4)(x, mended(error, "hx[0]", hx=hx))
 
@@ -255,10 +257,10 @@ def test_tensor_for_an_lstm() -> None:
     error = refusal(rnnkit.StateError, "unsafe", lambda nn: nn.LSTM(3, 4)(x, hx))
     assert sizes(error) == ("hx", (1, 5, 4), (1, 5, 4))
     assert str(error) == snapshot("""\
-hx must be a pair (h, c) of tensors, got a Tensor of shape (1, 5, 4)
+lstm expects two hidden states: hx is (h, c), got a Tensor of shape (1, 5, 4)
   LSTM(3, 4) carries the pair (h, c)
-  hx        expected (h, c), each (num_layers=1, batch=5, hidden_size=4)    got a Tensor of shape (1, 5, 4)
-  fix       (hx, None) starts c from zeros; an RNN or GRU carries one tensor, an LSTM two\
+  hx        expected (h, c), each (num_layers=1, batch=5, hidden_size=4)
+  fix       (hx, None), which starts c from zeros\
 """)
     rnnkit.LSTM(3, 4)(x, mended(error, "(hx, None)", hx=hx))
 

@@ -18,7 +18,7 @@ def test_doubles() -> None:
 RNN input dtype (torch.float64) does not match weight dtype (torch.float32). Convert input: input.to(torch.float32), or convert model: model.to(torch.float64)
   LSTM(3, 4): input and weights differ in dtype
   input     expected torch.float32    got torch.float64
-  evidence  float64 is what NumPy and Python numbers bring along
+  evidence  float64 is what NumPy makes of Python's numbers
   fix       input.to(torch.float32), or model.to(torch.float64)\
 """)
     rnnkit.LSTM(3, 4)(mended(error, "input.to(torch.float32)", input=x))
@@ -32,10 +32,9 @@ def test_whole_numbers() -> None:
     assert error.argument == "input"
     assert str(error) == snapshot("""\
 RNN input dtype (torch.int64) does not match weight dtype (torch.float32).
-  GRU(3, 4): the input holds no floating-point numbers
+  GRU(3, 4): the input holds no real floating-point numbers
   input     expected torch.float32    got torch.int64
-  fix       numbers: input.float()
-            token ids: torch.nn.Embedding(vocabulary, 3)(input)\
+  fix       numbers: input.float()\
 """)
     rnnkit.GRU(3, 4)(mended(error, "input.float()", input=x))
 
@@ -49,7 +48,7 @@ def test_another_input_width() -> None:
     assert str(error) == snapshot("""\
 input.size(-1) must be equal to input_size. Expected 3, got 9
   LSTM(3, 4): the input is 9 wide, the weights are for 3
-  input     expected (steps, input_size=3)    got (22, 9)
+  input     expected (sum of lengths, input_size=3)    got (22, 9)
   fix       LSTM(9, ...), or an input with 3 features\
 """)
     mended(error, "LSTM(9, ...)", "4")(x)
@@ -64,7 +63,7 @@ def test_another_input_width_of_equal_lengths() -> None:
     assert str(error) == snapshot("""\
 input.size(-1) must be equal to input_size. Expected 3, got 6
   LSTM(3, 4): the input is 6 wide, the weights are for 3
-  input     expected (steps, input_size=3)    got (21, 6)
+  input     expected (sum of lengths, input_size=3)    got (21, 6)
   evidence  6 is twice 3: a bidirectional layer's output
   fix       LSTM(6, ...), or an input with 3 features\
 """)
@@ -80,7 +79,7 @@ def test_features_on_the_axis_of_steps() -> None:
     assert str(error) == snapshot("""\
 input.size(-1) must be equal to input_size. Expected 3, got 5
   GRU(3, 4): the input is 5 wide, the weights are for 3
-  input     expected (steps, input_size=3)    got (3, 5)
+  input     expected (sum of lengths, input_size=3)    got (3, 5)
   fix       GRU(5, ...), or an input with 3 features\
 """)
 
@@ -93,8 +92,8 @@ def test_no_feature_axis() -> None:
     assert sizes(error) == ("input", (None, 1), (13,))
     assert str(error) == snapshot("""\
 input must have 2 dimensions, got 1
-  GRU(1, 4): the input has 1 axes
-  input     expected (steps, input_size=1)    got (13,)
+  GRU(1, 4): the input has 1 axis
+  input     expected (sum of lengths, input_size=1)    got (13,)
   fix       pack a padded tensor (batch, seq, 1), a feature axis at its end\
 """)
 
@@ -107,10 +106,10 @@ def test_packed_tokens() -> None:
     assert error.argument == "input"
     assert str(error) == snapshot("""\
 RNN input dtype (torch.int64) does not match weight dtype (torch.float32).
-  GRU(3, 4): the input holds no floating-point numbers
+  GRU(3, 4): the input holds no real floating-point numbers
   input     expected torch.float32    got torch.int64
   fix       numbers: input.float()
-            token ids: torch.nn.Embedding(vocabulary, 3)(input)\
+            token ids: input._replace(data=torch.nn.Embedding(vocabulary, 3)(input.data))\
 """)
 
 
@@ -123,7 +122,7 @@ def test_two_feature_axes() -> None:
     assert str(error) == snapshot("""\
 input must have 2 dimensions, got 3
   LSTM(6, 4): the input has 3 axes
-  input     expected (steps, input_size=6)    got (13, 3, 2)
+  input     expected (sum of lengths, input_size=6)    got (13, 3, 2)
   fix       pack a padded tensor (batch, seq, 6), a feature axis at its end\
 """)
 

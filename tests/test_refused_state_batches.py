@@ -39,7 +39,8 @@ Expected hidden[0] size (1, 7, 4), got [1, 5, 4]
   h         expected (num_layers=1, batch=7, hidden_size=4)    got (1, 5, 4)
   c         expected (num_layers=1, batch=7, hidden_size=4)    got (1, 5, 4)
   evidence  h has batch 5, which is axis 1 of the input
-  fix       LSTM(..., batch_first=False), or input.transpose(0, 1)\
+  fix       LSTM(..., batch_first=False), or input.transpose(0, 1)
+            and c alike\
 """)
     rnnkit.LSTM(3, 4, batch_first=True)(mended(error, "input.transpose(0, 1)", input=x), (h, h))
     mended(error, "LSTM(..., batch_first=False)", "3, 4")(x, (h, h))
@@ -71,7 +72,7 @@ def test_batch_first_state() -> None:
     assert sizes(error) == ("hx", (2, 5, 4), (5, 2, 4))
     assert str(error) == snapshot("""\
 Expected hidden size (2, 5, 4), got [5, 2, 4]
-  GRU(3, 4, num_layers=2): hx looks batch-first, but a state has layers first, whatever batch_first says of the input
+  GRU(3, 4, num_layers=2): hx has the batch on axis 0, a state has the layers on axis 0
   input     expected (seq, batch, input_size=3)    got (7, 5, 3)
   hx        expected (num_layers=2, batch=5, hidden_size=4)    got (5, 2, 4)
   evidence  hx with axes 0 and 1 exchanged fits
@@ -91,12 +92,13 @@ def test_batch_first_state_of_a_batch_first_layer() -> None:
     assert sizes(error) == ("hx", (1, 5, 4), (5, 1, 4))
     assert str(error) == snapshot("""\
 Expected hidden[0] size (1, 5, 4), got [5, 1, 4]
-  LSTM(3, 4, batch_first=True): h looks batch-first, but a state has layers first, whatever batch_first says of the input
+  LSTM(3, 4, batch_first=True): h has the batch on axis 0, a state has the layers on axis 0
   input     expected (batch, seq, input_size=3)    got (5, 7, 3)
   h         expected (num_layers=1, batch=5, hidden_size=4)    got (5, 1, 4)
   c         expected (num_layers=1, batch=5, hidden_size=4)    got (5, 1, 4)
   evidence  h with axes 0 and 1 exchanged fits
-  fix       h.transpose(0, 1).contiguous(), or LSTM(..., state_batch_first=True)\
+  fix       h.transpose(0, 1).contiguous(), or LSTM(..., state_batch_first=True)
+            and c alike\
 """)
     h = mended(error, "h.transpose(0, 1).contiguous()", h=h)
     rnnkit.LSTM(3, 4, batch_first=True)(x, (h, h))
@@ -113,7 +115,7 @@ def test_layers_first_state() -> None:
     assert sizes(error) == ("hx", (5, 2, 4), (2, 5, 4))
     assert str(error) == snapshot("""\
 Expected hidden size (5, 2, 4), got [2, 5, 4]
-  GRU(3, 4, num_layers=2, state_batch_first=True): hx looks layers first, but a state has batch-first
+  GRU(3, 4, num_layers=2, state_batch_first=True): hx has the layers on axis 0, a state has the batch on axis 0
   input     expected (seq, batch, input_size=3)    got (7, 5, 3)
   hx        expected (batch=5, num_layers=2, hidden_size=4)    got (2, 5, 4)
   evidence  hx with axes 0 and 1 exchanged fits
@@ -131,11 +133,10 @@ def test_swapped_axes_unbatched() -> None:
     assert sizes(error) == ("hx", (2, 4), (4, 2))
     assert str(error) == snapshot("""\
 Expected hidden size (2, 4), got [4, 2]
-  GRU(3, 4, num_layers=2): hx has two rows for each layer: a bidirectional layer's state
+  GRU(3, 4, num_layers=2): hx has its axes swapped
   input     expected (seq, input_size=3)    got (7, 3)
   hx        expected (num_layers=2, hidden_size=4)    got (4, 2)
-  evidence  4 is twice num_layers=2
-  fix       hx.unflatten(0, (-1, 2)).sum(1) adds the directions\
+  fix       hx.t()\
 """)
     rnnkit.GRU(3, 4, 2)(x, mended(error, "hx.t()", hx=hx))
 
@@ -152,7 +153,8 @@ Expected hidden size (1, 5, 4), got [1, 8, 4]
   input     expected (seq, batch, input_size=3)    got (7, 5, 3)
   hx        expected (num_layers=1, batch=5, hidden_size=4)    got (1, 8, 4)
   evidence  8 > 5: probably left from a larger batch, as when the last of an epoch is smaller
-  fix       hx=None for zeros, or hx[:, :5] of the same samples\
+  fix       hx=None for zeros; if the first 5 samples went on, hx[:, :5]
+            if others did, rnnkit.states.select(hx, positions)\
 """)
     rnnkit.GRU(3, 4)(x, mended(error, "hx[:, :5]", hx=hx))
 
@@ -172,7 +174,8 @@ Expected hidden size (5, 1, 4), got [8, 1, 4]
   input     expected (seq, batch, input_size=3)    got (7, 5, 3)
   hx        expected (batch=5, num_layers=1, hidden_size=4)    got (8, 1, 4)
   evidence  8 > 5: probably left from a larger batch, as when the last of an epoch is smaller
-  fix       hx=None for zeros, or hx[:5] of the same samples\
+  fix       hx=None for zeros; if the first 5 samples went on, hx[:5]
+            if others did, rnnkit.states.select(hx, positions)\
 """)
     gru(x, mended(error, "hx[:5]", hx=hx))
 
@@ -189,7 +192,8 @@ Expected hidden[0] size (1, 5, 4), got [1, 2, 4]
   input     expected (seq, batch, input_size=3)    got (7, 5, 3)
   h         expected (num_layers=1, batch=5, hidden_size=4)    got (1, 2, 4)
   c         expected (num_layers=1, batch=5, hidden_size=4)    got (1, 2, 4)
-  fix       initial_state(5) of this layer, or hx=None\
+  fix       layer.initial_state(5), or hx=None
+            and c alike\
 """)
 
 
@@ -204,7 +208,7 @@ Expected hidden size (2, 5, 4), got [2, 1, 4]
   RNN(3, 4, num_layers=2): hx is for one sample, the input has 5
   input     expected (seq, batch, input_size=3)    got (7, 5, 3)
   hx        expected (num_layers=2, batch=5, hidden_size=4)    got (2, 1, 4)
-  fix       hx.repeat(1, 5, 1), if all samples start alike\
+  fix       hx.repeat(1, 5, 1), if they start alike\
 """)
     rnnkit.RNN(3, 4, 2)(x, mended(error, "hx.repeat(1, 5, 1)", hx=hx))
 
@@ -222,6 +226,7 @@ Expected hidden[1] size (1, 5, 4), got [1, 6, 4]
   h         expected (num_layers=1, batch=5, hidden_size=4)    got (1, 5, 4)
   c         expected (num_layers=1, batch=5, hidden_size=4)    got (1, 6, 4)
   evidence  6 > 5: probably left from a larger batch, as when the last of an epoch is smaller
-  fix       hx=None for zeros, or c[:, :5] of the same samples\
+  fix       hx=None for zeros; if the first 5 samples went on, c[:, :5]
+            if others did, rnnkit.states.select(hx, positions)\
 """)
     rnnkit.LSTM(3, 4)(x, (h, mended(error, "c[:, :5]", c=c)))

@@ -14,7 +14,7 @@ def test_no_layer_axis() -> None:
     assert sizes(error) == ("hx", (1, 5, 4), (5, 4))
     assert str(error) == snapshot("""\
 For batched 3-D input, hx should also be 3-D but got 2-D tensor
-  GRU(3, 4): hx has 2 axes, 3 are wanted
+  GRU(3, 4): hx has 2 axes in place of 3
   input     expected (seq, batch, input_size=3)    got (7, 5, 3)
   hx        expected (num_layers=1, batch=5, hidden_size=4)    got (5, 4)
   fix       hx.unsqueeze(0)\
@@ -30,12 +30,12 @@ def test_no_layer_axis_of_two_layers() -> None:
     assert sizes(error) == ("hx", (2, 5, 4), (5, 4))
     assert str(error) == snapshot("""\
 For batched 3-D input, hx should also be 3-D but got 2-D tensor
-  RNN(3, 4, num_layers=2): hx has 2 axes, 3 are wanted
+  RNN(3, 4, num_layers=2): hx has 2 axes in place of 3
   input     expected (seq, batch, input_size=3)    got (7, 5, 3)
   hx        expected (num_layers=2, batch=5, hidden_size=4)    got (5, 4)
-  fix       hx.unsqueeze(0).repeat(2, 1, 1), the same for all num_layers\
+  fix       hx.repeat(2, 1, 1), if they start alike\
 """)
-    rnnkit.RNN(3, 4, 2)(x, mended(error, "hx.unsqueeze(0).repeat(2, 1, 1)", hx=hx))
+    rnnkit.RNN(3, 4, 2)(x, mended(error, "hx.repeat(2, 1, 1)", hx=hx))
 
 
 def test_no_layer_axis_of_a_pair() -> None:
@@ -46,7 +46,7 @@ def test_no_layer_axis_of_a_pair() -> None:
     assert sizes(error) == ("hx", (1, 5, 4), (5, 4))
     assert str(error) == snapshot("""\
 For batched 3-D input, hx and cx should also be 3-D but got (2-D, 2-D) tensors
-  LSTM(3, 4): h has 2 axes, 3 are wanted
+  LSTM(3, 4): h has 2 axes in place of 3
   input     expected (seq, batch, input_size=3)    got (7, 5, 3)
   h         expected (num_layers=1, batch=5, hidden_size=4)    got (5, 4)
   c         expected (num_layers=1, batch=5, hidden_size=4)    got (5, 4)
@@ -64,7 +64,7 @@ def test_no_layer_axis_of_c() -> None:
     assert sizes(error) == ("hx", (1, 5, 4), (5, 4))
     assert str(error) == snapshot("""\
 For batched 3-D input, hx and cx should also be 3-D but got (3-D, 2-D) tensors
-  LSTM(3, 4): c has 2 axes, 3 are wanted
+  LSTM(3, 4): c has 2 axes in place of 3
   input     expected (seq, batch, input_size=3)    got (7, 5, 3)
   h         expected (num_layers=1, batch=5, hidden_size=4)    got (1, 5, 4)
   c         expected (num_layers=1, batch=5, hidden_size=4)    got (5, 4)
@@ -81,10 +81,10 @@ def test_no_batch_axis() -> None:
     assert sizes(error) == ("hx", (2, 5, 4), (2, 4))
     assert str(error) == snapshot("""\
 For batched 3-D input, hx should also be 3-D but got 2-D tensor
-  GRU(3, 4, num_layers=2): hx has 2 axes, 3 are wanted
+  GRU(3, 4, num_layers=2): hx has 2 axes in place of 3
   input     expected (seq, batch, input_size=3)    got (7, 5, 3)
   hx        expected (num_layers=2, batch=5, hidden_size=4)    got (2, 4)
-  fix       hx.unsqueeze(1).repeat(1, 5, 1), if all samples start alike\
+  fix       hx.unsqueeze(1).repeat(1, 5, 1), if they start alike\
 """)
     rnnkit.GRU(3, 4, 2)(x, mended(error, "hx.unsqueeze(1).repeat(1, 5, 1)", hx=hx))
 
@@ -97,10 +97,10 @@ def test_one_axis() -> None:
     assert sizes(error) == ("hx", (1, 5, 4), (4,))
     assert str(error) == snapshot("""\
 For batched 3-D input, hx should also be 3-D but got 1-D tensor
-  GRU(3, 4): hx has 1 axes, 3 are wanted
+  GRU(3, 4): hx has 1 axis in place of 3
   input     expected (seq, batch, input_size=3)    got (7, 5, 3)
   hx        expected (num_layers=1, batch=5, hidden_size=4)    got (4,)
-  fix       hx=None for zeros, or hx as (num_layers=1, batch=5, hidden_size=4)\
+  fix       hx.repeat(1, 5, 1), if they start alike\
 """)
 
 
@@ -114,10 +114,10 @@ def test_layers_and_directions_apart() -> None:
     assert sizes(error) == ("hx", (4, 5, 4), (2, 2, 5, 4))
     assert str(error) == snapshot("""\
 For batched 3-D input, hx should also be 3-D but got 4-D tensor
-  GRU(3, 4, num_layers=2, bidirectional=True): hx has 4 axes, 3 are wanted
+  GRU(3, 4, num_layers=2, bidirectional=True): hx has 4 axes in place of 3
   input     expected (seq, batch, input_size=3)    got (7, 5, 3)
   hx        expected (num_layers * directions = 4, batch=5, hidden_size=4)    got (2, 2, 5, 4)
-  fix       hx=None for zeros, or hx as (num_layers * directions = 4, batch=5, hidden_size=4)\
+  fix       hx.flatten(0, 1)\
 """)
     rnnkit.GRU(3, 4, 2, bidirectional=True)(x, mended(error, "hx.flatten(0, 1)", hx=hx))
 
@@ -130,7 +130,7 @@ def test_axis_of_size_one_too_many() -> None:
     assert sizes(error) == ("hx", (2, 5, 4), (2, 5, 1, 4))
     assert str(error) == snapshot("""\
 For batched 3-D input, hx should also be 3-D but got 4-D tensor
-  GRU(3, 4, num_layers=2): hx has 4 axes, 3 are wanted
+  GRU(3, 4, num_layers=2): hx has 4 axes in place of 3
   input     expected (seq, batch, input_size=3)    got (7, 5, 3)
   hx        expected (num_layers=2, batch=5, hidden_size=4)    got (2, 5, 1, 4)
   fix       hx.squeeze(2)\
@@ -146,7 +146,7 @@ def test_batch_axis_for_unbatched_input() -> None:
     assert sizes(error) == ("hx", (2, 4), (2, 1, 4))
     assert str(error) == snapshot("""\
 For unbatched 2-D input, hx should also be 2-D but got 3-D tensor
-  GRU(3, 4, num_layers=2): hx has 3 axes, 2 are wanted
+  GRU(3, 4, num_layers=2): hx has 3 axes in place of 2
   input     expected (seq, input_size=3)    got (7, 3)
   hx        expected (num_layers=2, hidden_size=4)    got (2, 1, 4)
   fix       hx.squeeze(1)\
@@ -162,7 +162,7 @@ def test_one_layer_and_batch_of_one_for_unbatched_input() -> None:
     assert sizes(error) == ("hx", (1, 4), (1, 1, 4))
     assert str(error) == snapshot("""\
 For unbatched 2-D input, hx and cx should also be 2-D but got (3-D, 3-D) tensors
-  LSTM(3, 4): h has 3 axes, 2 are wanted
+  LSTM(3, 4): h has 3 axes in place of 2
   input     expected (seq, input_size=3)    got (7, 3)
   h         expected (num_layers=1, hidden_size=4)    got (1, 1, 4)
   c         expected (num_layers=1, hidden_size=4)    got (1, 1, 4)
@@ -217,10 +217,10 @@ def test_state_of_another_batch_for_unbatched_input() -> None:
     assert sizes(error) == ("hx", (1, 4), (1, 5, 4))
     assert str(error) == snapshot("""\
 For unbatched 2-D input, hx should also be 2-D but got 3-D tensor
-  RNN(3, 4): hx has 3 axes, 2 are wanted
+  RNN(3, 4): hx has 3 axes in place of 2
   input     expected (seq, input_size=3)    got (7, 3)
   hx        expected (num_layers=1, hidden_size=4)    got (1, 5, 4)
-  fix       hx.squeeze(0)\
+  fix       hx=None for zeros, or hx as (num_layers=1, hidden_size=4)\
 """)
 
 
@@ -232,7 +232,7 @@ def test_one_axis_for_unbatched_input() -> None:
     assert sizes(error) == ("hx", (1, 4), (4,))
     assert str(error) == snapshot("""\
 For unbatched 2-D input, hx should also be 2-D but got 1-D tensor
-  RNN(3, 4): hx has 1 axes, 2 are wanted
+  RNN(3, 4): hx has 1 axis in place of 2
   input     expected (seq, input_size=3)    got (7, 3)
   hx        expected (num_layers=1, hidden_size=4)    got (4,)
   fix       hx.unsqueeze(0)\
@@ -248,9 +248,9 @@ def test_one_axis_for_unbatched_input_of_two_layers() -> None:
     assert sizes(error) == ("hx", (2, 4), (4,))
     assert str(error) == snapshot("""\
 For unbatched 2-D input, hx should also be 2-D but got 1-D tensor
-  RNN(3, 4, num_layers=2): hx has 1 axes, 2 are wanted
+  RNN(3, 4, num_layers=2): hx has 1 axis in place of 2
   input     expected (seq, input_size=3)    got (7, 3)
   hx        expected (num_layers=2, hidden_size=4)    got (4,)
-  fix       hx.unsqueeze(0).repeat(2, 1, 1), the same for all num_layers\
+  fix       hx.repeat(2, 1), if they start alike\
 """)
-    rnnkit.RNN(3, 4, 2)(x, mended(error, "hx.unsqueeze(0).repeat(2, 1)", hx=hx))
+    rnnkit.RNN(3, 4, 2)(x, mended(error, "hx.repeat(2, 1)", hx=hx))

@@ -17,11 +17,11 @@ def test_directions_forgotten() -> None:
     assert sizes(error) == ("hx", (4, 5, 4), (2, 5, 4))
     assert str(error) == snapshot("""\
 Expected hidden size (4, 5, 4), got [2, 5, 4]
-  GRU(3, 4, num_layers=2, bidirectional=True): hx has a row for each layer, but none for the backward direction
+  GRU(3, 4, num_layers=2, bidirectional=True): hx has no rows for the backward direction
   input     expected (seq, batch, input_size=3)    got (7, 5, 3)
   hx        expected (num_layers * directions = 4, batch=5, hidden_size=4)    got (2, 5, 4)
   evidence  num_layers * directions = 4
-  fix       initial_state(5) of this layer, or hx=None\
+  fix       layer.initial_state(5), or hx=None\
 """)
 
 
@@ -38,7 +38,8 @@ Expected hidden[0] size (2, 5, 4), got [4, 5, 4]
   h         expected (num_layers=2, batch=5, hidden_size=4)    got (4, 5, 4)
   c         expected (num_layers=2, batch=5, hidden_size=4)    got (4, 5, 4)
   evidence  4 is twice num_layers=2
-  fix       h.unflatten(0, (-1, 2)).sum(1) adds the directions\
+  fix       h.unflatten(0, (-1, 2)).sum(1) adds the directions
+            and c alike\
 """)
     h = mended(error, "h.unflatten(0, (-1, 2)).sum(1)", h=h)
     rnnkit.LSTM(3, 4, 2)(x, (h, h))
@@ -75,8 +76,7 @@ Expected hidden size (2, 5, 4), got [3, 5, 4]
   GRU(3, 4, num_layers=2): hx has 3 rows, this layer carries 2
   input     expected (seq, batch, input_size=3)    got (7, 5, 3)
   hx        expected (num_layers=2, batch=5, hidden_size=4)    got (3, 5, 4)
-  evidence  num_layers=2
-  fix       initial_state(5) of this layer, or hx=None\
+  fix       layer.initial_state(5), or hx=None\
 """)
 
 
@@ -88,12 +88,11 @@ def test_layers_of_c() -> None:
     assert sizes(error) == ("hx", (2, 5, 4), (1, 5, 4))
     assert str(error) == snapshot("""\
 Expected hidden[1] size (2, 5, 4), got [1, 5, 4]
-  LSTM(3, 4, num_layers=2): c has 1 rows, this layer carries 2
+  LSTM(3, 4, num_layers=2): c has 1 row, this layer carries 2
   input     expected (seq, batch, input_size=3)    got (7, 5, 3)
   h         expected (num_layers=2, batch=5, hidden_size=4)    got (2, 5, 4)
   c         expected (num_layers=2, batch=5, hidden_size=4)    got (1, 5, 4)
-  evidence  num_layers=2
-  fix       initial_state(5) of this layer, or hx=None\
+  fix       layer.initial_state(5), or hx=None\
 """)
 
 
@@ -108,7 +107,7 @@ Expected hidden size (1, 5, 4), got [1, 5, 6]
   GRU(3, 4): hx is 6 wide, hidden_size=4 is wanted
   input     expected (seq, batch, input_size=3)    got (7, 5, 3)
   hx        expected (num_layers=1, batch=5, hidden_size=4)    got (1, 5, 6)
-  fix       initial_state(5) of this layer, or hx=None, or a Linear(6, 4) between\
+  fix       layer.initial_state(5), or hx=None, or a Linear(6, 4) between\
 """)
 
 
@@ -143,12 +142,12 @@ def test_pair_in_the_other_order() -> None:
     assert sizes(error) == ("hx", (1, 5, 2), (1, 5, 4))
     assert str(error) == snapshot("""\
 Expected hidden[0] size (1, 5, 2), got [1, 5, 4]
-  LSTM(3, 4, proj_size=2): h is 4 wide, proj_size=2 is wanted
+  LSTM(3, 4, proj_size=2): h and c are in the other order
   input     expected (seq, batch, input_size=3)    got (7, 5, 3)
   h         expected (num_layers=1, batch=5, proj_size=2)    got (1, 5, 4)
   c         expected (num_layers=1, batch=5, hidden_size=4)    got (1, 5, 2)
-  evidence  h is proj_size=2 wide, c hidden_size=4
-  fix       (h, c) in this order\
+  evidence  each has the shape of the other
+  fix       hx=(h, c)\
 """)
     hx = mended(error, "(h, c)", h=h, c=c)
     rnnkit.LSTM(3, 4, proj_size=2, dtype=torch.float64)(x, hx)
@@ -166,8 +165,9 @@ Expected hidden[0] size (1, 5, 2), got [1, 5, 4]
   input     expected (seq, batch, input_size=3)    got (7, 5, 3)
   h         expected (num_layers=1, batch=5, proj_size=2)    got (1, 5, 4)
   c         expected (num_layers=1, batch=5, hidden_size=4)    got (1, 5, 4)
-  evidence  h is proj_size=2 wide, c hidden_size=4
-  fix       (h, c) in this order\
+  evidence  proj_size=2 is the width of h, hidden_size=4 that of c
+  fix       layer.initial_state(5), or hx=None
+            and c alike\
 """)
 
 
@@ -179,9 +179,8 @@ def test_everything_wrong() -> None:
     assert sizes(error) == ("hx", (2, 5, 4), (3, 8, 6))
     assert str(error) == snapshot("""\
 Expected hidden size (2, 5, 4), got [3, 8, 6]
-  GRU(3, 4, num_layers=2): hx has 3 rows, this layer carries 2
+  GRU(3, 4, num_layers=2): hx fits on no axis
   input     expected (seq, batch, input_size=3)    got (7, 5, 3)
   hx        expected (num_layers=2, batch=5, hidden_size=4)    got (3, 8, 6)
-  evidence  num_layers=2
-  fix       initial_state(5) of this layer, or hx=None\
+  fix       layer.initial_state(5), or hx=None\
 """)

@@ -15,8 +15,8 @@ def test_pair_for_a_gru() -> None:
     assert str(error) == snapshot("""\
 hx must be one tensor, got a tuple of 2: (1, 5, 4), (1, 5, 4)
   GRU(3, 4) carries one tensor
-  hx        expected (num_layers=1, batch=5, hidden_size=4)    got a tuple of 2: (1, 5, 4), (1, 5, 4)
-  fix       hx[0], if this is an LSTM's (h, c) and h is meant\
+  hx        expected (num_layers=1, batch=5, hidden_size=4)
+  fix       hx[0], if this is an LSTM's (h, c)\
 """)
     rnnkit.GRU(3, 4)(x, mended(error, "hx[0]", hx=hx))
 
@@ -28,10 +28,10 @@ def test_tensor_for_an_lstm() -> None:
     error = refusal(rnnkit.StateError, "mumbles", lambda nn: nn.LSTM(3, 4)(x, hx))
     assert sizes(error) == ("hx", (1, 5, 4), (1, 5, 4))
     assert str(error) == snapshot("""\
-hx must be a pair (h, c) of tensors, got a Tensor of shape (1, 5, 4)
+lstm expects two hidden states: hx is (h, c), got a Tensor of shape (1, 5, 4)
   LSTM(3, 4) carries the pair (h, c)
-  hx        expected (h, c), each (num_layers=1, batch=5, hidden_size=4)    got a Tensor of shape (1, 5, 4)
-  fix       (hx, None) starts c from zeros; an RNN or GRU carries one tensor, an LSTM two\
+  hx        expected (h, c), each (num_layers=1, batch=5, hidden_size=4)
+  fix       (hx, None), which starts c from zeros\
 """)
     rnnkit.LSTM(3, 4)(x, mended(error, "(hx, None)", hx=hx))
 
@@ -43,9 +43,9 @@ def test_stacked_pair() -> None:
     error = refusal(rnnkit.StateError, "mumbles", lambda nn: nn.LSTM(3, 4)(x, hx))
     assert sizes(error) == ("hx", (1, 5, 4), (2, 1, 5, 4))
     assert str(error) == snapshot("""\
-hx must be a pair (h, c) of tensors, got a Tensor of shape (2, 1, 5, 4)
+lstm expects two hidden states: hx is (h, c), got a Tensor of shape (2, 1, 5, 4)
   LSTM(3, 4) carries the pair (h, c)
-  hx        expected (h, c), each (num_layers=1, batch=5, hidden_size=4)    got a Tensor of shape (2, 1, 5, 4)
+  hx        expected (h, c), each (num_layers=1, batch=5, hidden_size=4)
   fix       tuple(hx), if h and c are stacked on axis 0\
 """)
     rnnkit.LSTM(3, 4)(x, mended(error, "tuple(hx)", hx=hx))
@@ -58,9 +58,9 @@ def test_stacked_pair_unbatched() -> None:
     error = refusal(rnnkit.StateError, "accepts", lambda nn: nn.LSTM(3, 4)(x, hx))
     assert sizes(error) == ("hx", (1, 4), (2, 1, 4))
     assert str(error) == snapshot("""\
-hx must be a pair (h, c) of tensors, got a Tensor of shape (2, 1, 4)
+lstm expects two hidden states: hx is (h, c), got a Tensor of shape (2, 1, 4)
   LSTM(3, 4) carries the pair (h, c)
-  hx        expected (h, c), each (num_layers=1, hidden_size=4)    got a Tensor of shape (2, 1, 4)
+  hx        expected (h, c), each (num_layers=1, hidden_size=4)
   fix       tuple(hx), if h and c are stacked on axis 0\
 """)
     rnnkit.LSTM(3, 4)(x, mended(error, "tuple(hx)", hx=hx))
@@ -73,10 +73,10 @@ def test_three_for_an_lstm_unbatched() -> None:
     error = refusal(rnnkit.StateError, "accepts", lambda nn: nn.LSTM(3, 4)(x, hx))
     assert sizes(error) == ("hx", (1, 4), ())
     assert str(error) == snapshot("""\
-hx must be a pair (h, c) of tensors, got a tuple of 3: (1, 4), (1, 4), (1, 4)
+lstm expects two hidden states: hx is (h, c), got a tuple of 3: (1, 4), (1, 4), (1, 4)
   LSTM(3, 4) carries the pair (h, c)
-  hx        expected (h, c), each (num_layers=1, hidden_size=4)    got a tuple of 3: (1, 4), (1, 4), (1, 4)
-  fix       (h, c) of these\
+  hx        expected (h, c), each (num_layers=1, hidden_size=4)
+  fix       hx[:2], if the first two are h and c\
 """)
 
 
@@ -84,13 +84,13 @@ def test_three_for_an_lstm() -> None:
     """Three tensors given to an LSTM are refused."""
     x, hx = filled(7, 5, 3), (filled(1, 5, 4),) * 3
 
-    error = refusal(rnnkit.StateError, "mumbles", lambda nn: nn.LSTM(3, 4)(x, hx))
+    error = refusal(rnnkit.StateError, "says", lambda nn: nn.LSTM(3, 4)(x, hx))
     assert sizes(error) == ("hx", (1, 5, 4), ())
     assert str(error) == snapshot("""\
-hx must be a pair (h, c) of tensors, got a tuple of 3: (1, 5, 4), (1, 5, 4), (1, 5, 4)
+lstm expects two hidden states: hx is (h, c), got a tuple of 3: (1, 5, 4), (1, 5, 4), (1, 5, 4)
   LSTM(3, 4) carries the pair (h, c)
-  hx        expected (h, c), each (num_layers=1, batch=5, hidden_size=4)    got a tuple of 3: (1, 5, 4), (1, 5, 4), (1, 5, 4)
-  fix       (h, c) of these\
+  hx        expected (h, c), each (num_layers=1, batch=5, hidden_size=4)
+  fix       hx[:2], if the first two are h and c\
 """)
 
 
@@ -101,10 +101,10 @@ def test_one_of_the_pair() -> None:
     error = refusal(rnnkit.StateError, "mumbles", lambda nn: nn.LSTM(3, 4)(x, hx))
     assert sizes(error) == ("hx", (1, 5, 4), ())
     assert str(error) == snapshot("""\
-hx must be a pair (h, c) of tensors, got a tuple of 1: (1, 5, 4)
+lstm expects two hidden states: hx is (h, c), got a tuple of 1: (1, 5, 4)
   LSTM(3, 4) carries the pair (h, c)
-  hx        expected (h, c), each (num_layers=1, batch=5, hidden_size=4)    got a tuple of 1: (1, 5, 4)
-  fix       hx=None for zeros\
+  hx        expected (h, c), each (num_layers=1, batch=5, hidden_size=4)
+  fix       (hx[0], None), which starts c from zeros\
 """)
 
 
@@ -117,7 +117,7 @@ def test_tuple_of_one_for_an_rnn() -> None:
     assert str(error) == snapshot("""\
 hx must be one tensor, got a tuple of 1: (1, 5, 4)
   RNN(3, 4) carries one tensor
-  hx        expected (num_layers=1, batch=5, hidden_size=4)    got a tuple of 1: (1, 5, 4)
+  hx        expected (num_layers=1, batch=5, hidden_size=4)
   fix       hx[0]\
 """)
     rnnkit.RNN(3, 4)(x, mended(error, "hx[0]", hx=hx))
@@ -131,10 +131,10 @@ def test_result_for_a_state() -> None:
     error = refusal(rnnkit.StateError, "mumbles", lambda nn: nn.LSTM(3, 4)(x, hx))
     assert sizes(error) == ("hx", (1, 5, 4), ())
     assert str(error) == snapshot("""\
-hx must be a pair (h, c) of tensors, got a tuple of 2: (7, 5, 4), LSTMState
+lstm expects two hidden states: hx is (h, c), got a tuple of 2: (7, 5, 4), LSTMState
   LSTM(3, 4) carries the pair (h, c)
-  hx        expected (h, c), each (num_layers=1, batch=5, hidden_size=4)    got a tuple of 2: (7, 5, 4), LSTMState
-  fix       hx[1]: this is a layer's result (output, state)\
+  hx        expected (h, c), each (num_layers=1, batch=5, hidden_size=4)
+  fix       hx[1], if this is a layer's result (output, state)\
 """)
     rnnkit.LSTM(3, 4)(x, mended(error, "hx[1]", hx=hx))
 
@@ -149,8 +149,8 @@ def test_result_of_a_gru_for_a_state() -> None:
     assert str(error) == snapshot("""\
 hx must be one tensor, got a tuple of 2: (7, 5, 4), (1, 5, 4)
   GRU(3, 4) carries one tensor
-  hx        expected (num_layers=1, batch=5, hidden_size=4)    got a tuple of 2: (7, 5, 4), (1, 5, 4)
-  fix       hx[0], if this is an LSTM's (h, c) and h is meant\
+  hx        expected (num_layers=1, batch=5, hidden_size=4)
+  fix       hx[1], if this is a layer's result (output, state)\
 """)
     rnnkit.GRU(3, 4)(x, mended(error, "hx[1]", hx=hx))
 
@@ -164,8 +164,8 @@ def test_list_of_layers() -> None:
     assert str(error) == snapshot("""\
 hx must be one tensor, got a list of 3: (1, 5, 4), (1, 5, 4), (1, 5, 4)
   GRU(3, 4, num_layers=3) carries one tensor
-  hx        expected (num_layers=3, batch=5, hidden_size=4)    got a list of 3: (1, 5, 4), (1, 5, 4), (1, 5, 4)
-  fix       torch.cat(hx), if these are the layers' states\
+  hx        expected (num_layers=3, batch=5, hidden_size=4)
+  fix       torch.cat(hx), if these are the states layer by layer\
 """)
     rnnkit.GRU(3, 4, 3)(x, mended(error, "torch.cat(hx)", hx=hx))
 
@@ -179,8 +179,8 @@ def test_list_of_two_layers() -> None:
     assert str(error) == snapshot("""\
 hx must be one tensor, got a list of 2: (1, 5, 4), (1, 5, 4)
   GRU(3, 4, num_layers=2) carries one tensor
-  hx        expected (num_layers=2, batch=5, hidden_size=4)    got a list of 2: (1, 5, 4), (1, 5, 4)
-  fix       hx[0], if this is an LSTM's (h, c) and h is meant\
+  hx        expected (num_layers=2, batch=5, hidden_size=4)
+  fix       torch.cat(hx), if these are the states layer by layer\
 """)
     rnnkit.GRU(3, 4, 2)(x, mended(error, "torch.cat(hx)", hx=hx))
 
@@ -192,12 +192,12 @@ def test_list_of_pairs() -> None:
     error = refusal(rnnkit.StateError, "mumbles", lambda nn: nn.LSTM(3, 4, 2)(x, hx))
     assert sizes(error) == ("hx", (2, 5, 4), ())
     assert str(error) == snapshot("""\
-hx must be a pair (h, c) of tensors, got a tuple of 2: tuple, tuple
+lstm expects two hidden states: hx is (h, c), got a tuple of 2: tuple, tuple
   LSTM(3, 4, num_layers=2) carries the pair (h, c)
-  hx        expected (h, c), each (num_layers=2, batch=5, hidden_size=4)    got a tuple of 2: tuple, tuple
-  fix       tuple(torch.cat(part) for part in zip(*hx)), if these are the states layer by layer\
+  hx        expected (h, c), each (num_layers=2, batch=5, hidden_size=4)
+  fix       rnnkit.states.from_layers(hx), if these are the states layer by layer\
 """)
-    hx = mended(error, "tuple(torch.cat(part) for part in zip(*hx))", hx=hx)
+    hx = mended(error, "rnnkit.states.from_layers(hx)", hx=hx)
     rnnkit.LSTM(3, 4, 2)(x, hx)
 
 
@@ -208,16 +208,16 @@ def test_number_for_a_state() -> None:
     assert str(error) == snapshot("""\
 hx must be one tensor, got 0
   GRU(3, 4) carries one tensor
-  hx        expected (num_layers=1, batch=5, hidden_size=4)    got 0
+  hx        expected (num_layers=1, batch=5, hidden_size=4)
   fix       hx=None for zeros\
 """)
 
     error = refusal(rnnkit.StateError, "mumbles", lambda nn: nn.LSTM(3, 4)(filled(7, 5, 3), 0))
     assert sizes(error) == ("hx", (1, 5, 4), ())
     assert str(error) == snapshot("""\
-hx must be a pair (h, c) of tensors, got 0
+lstm expects two hidden states: hx is (h, c), got 0
   LSTM(3, 4) carries the pair (h, c)
-  hx        expected (h, c), each (num_layers=1, batch=5, hidden_size=4)    got 0
+  hx        expected (h, c), each (num_layers=1, batch=5, hidden_size=4)
   fix       hx=None for zeros, or (h, c)\
 """)
 
@@ -227,19 +227,19 @@ def test_empty_tuple() -> None:
     error = refusal(rnnkit.StateError, "mumbles", lambda nn: nn.GRU(3, 4)(filled(7, 5, 3), ()))
     assert sizes(error) == ("hx", (1, 5, 4), ())
     assert str(error) == snapshot("""\
-hx must be one tensor, got a tuple
+hx must be one tensor, got an empty tuple
   GRU(3, 4) carries one tensor
-  hx        expected (num_layers=1, batch=5, hidden_size=4)    got a tuple
+  hx        expected (num_layers=1, batch=5, hidden_size=4)
   fix       hx=None for zeros\
 """)
 
     error = refusal(rnnkit.StateError, "mumbles", lambda nn: nn.LSTM(3, 4)(filled(7, 5, 3), ()))
     assert sizes(error) == ("hx", (1, 5, 4), ())
     assert str(error) == snapshot("""\
-hx must be a pair (h, c) of tensors, got a tuple
+lstm expects two hidden states: hx is (h, c), got an empty tuple
   LSTM(3, 4) carries the pair (h, c)
-  hx        expected (h, c), each (num_layers=1, batch=5, hidden_size=4)    got a tuple
-  fix       hx=None for zeros\
+  hx        expected (h, c), each (num_layers=1, batch=5, hidden_size=4)
+  fix       hx=None for zeros, or (h, c)\
 """)
 
 
@@ -250,10 +250,10 @@ def test_number_for_c() -> None:
     error = refusal(rnnkit.StateError, "mumbles", lambda nn: nn.LSTM(3, 4)(filled(7, 5, 3), hx))
     assert sizes(error) == ("hx", (1, 5, 4), ())
     assert str(error) == snapshot("""\
-hx must be a pair (h, c) of tensors, got a tuple of 2: (1, 5, 4), float
+lstm expects two hidden states: hx is (h, c), got a tuple of 2: (1, 5, 4), float
   LSTM(3, 4) carries the pair (h, c)
-  hx        expected (h, c), each (num_layers=1, batch=5, hidden_size=4)    got a tuple of 2: (1, 5, 4), float
-  fix       hx=None for zeros\
+  hx        expected (h, c), each (num_layers=1, batch=5, hidden_size=4)
+  fix       (hx[0], None), which starts c from zeros\
 """)
 
 
@@ -264,8 +264,8 @@ def test_dictionary() -> None:
     error = refusal(rnnkit.StateError, "mumbles", lambda nn: nn.LSTM(3, 4)(filled(7, 5, 3), hx))
     assert sizes(error) == ("hx", (1, 5, 4), ())
     assert str(error) == snapshot("""\
-hx must be a pair (h, c) of tensors, got a dict
+lstm expects two hidden states: hx is (h, c), got a dict
   LSTM(3, 4) carries the pair (h, c)
-  hx        expected (h, c), each (num_layers=1, batch=5, hidden_size=4)    got a dict
+  hx        expected (h, c), each (num_layers=1, batch=5, hidden_size=4)
   fix       hx=None for zeros, or (h, c)\
 """)

@@ -240,7 +240,7 @@ def traced(model: nn.Module, args: tuple[object, ...]) -> tuple[Callable[..., An
 @six
 @pytest.mark.parametrize("with_state", [False, True])
 def test_traced(name: str, with_state: bool) -> None:
-    """A traced model takes other batches and weights, and warns of nothing that torch's does not."""
+    """A traced model takes other batches and weights; it warns of nothing that torch's does not."""
     torch.manual_seed(0)
     model = Parent if not with_state else TwoTensors if "LSTM" in name else OneTensor
     theirs, ours = pair(name, model)

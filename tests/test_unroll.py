@@ -1,0 +1,302 @@
+"""``unroll`` equals the loop that it stands for, on whichever road it runs."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+import rnnkit
+from tests.strategies import tensors_of
+
+CELLS = ("tanh", "relu", "LSTM", "GRU", "projected")
+Mask = tuple[tuple[bool, ...], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Use:
+    """One call of unroll: numbers alone, so that it prints well."""
+
+    name: str
+    batch: int
+    seq: int
+    width: int
+    hidden: int
+    bias: bool
+    lengths: tuple[int, ...] | None
+    resets: Mask | None
+    given: str
+    options: dict[str, bool]
+    seed: int
+
+    @property
+    def batch_first(self) -> bool:
+        """Whether the batch is on axis 0."""
+        return self.options["batch_first"]
+
+    def layer(self, **options: Any) -> Any:
+        """Make the layer that the cell is a step of."""
+        torch.manual_seed(self.seed)
+        options |= {"bias": self.bias, "batch_first": self.batch_first, "dtype": torch.float64}
+        if self.name in ("tanh", "relu"):
+            return rnnkit.RNN(self.width, self.hidden, nonlinearity=self.name, **options)
+        if self.name == "projected":
+            return rnnkit.LSTM(self.width, self.hidden + 2, proj_size=self.hidden, **options)
+        make: Any = getattr(rnnkit, self.name)
+        return make(self.width, self.hidden, **options)
+
+    def input(self) -> Tensor:
+        """Make the input, in its layout; a leaf."""
+        front = (self.batch, self.seq) if self.batch_first else (self.seq, self.batch)
+        return self._normal(*front, self.width, place=1)
+
+    def state(self, cell: Any) -> Any:
+        """Make the state that is given; leaves."""
+        if self.given == "none":
+            return None
+        zeros = tensors_of(cell.initial_state(self.batch))
+        h, *c = [self._normal(*zero.shape, place=2 + n) for n, zero in enumerate(zeros)]
+        if not c:
+            return h
+        return (h, None) if self.given == "half" else (h, *c)
+
+    def reset(self) -> Any:
+        """Make the mask, in the layout of the input: booleans, or integers by the seed."""
+        if self.resets is None:
+            return None
+        mask = torch.tensor(self.resets)
+        mask = mask.T if self.batch_first else mask
+        return mask.int() if self.seed % 2 else mask
+
+    def _normal(self, *shape: int, place: int) -> Tensor:
+        generator = torch.Generator().manual_seed(self.seed + place)
+        return torch.randn(shape, generator=generator, dtype=torch.float64).requires_grad_()
+
+
+@st.composite
+def uses(draw: st.DrawFn, names: Sequence[str] = CELLS) -> Use:
+    """Draw a call whose sizes all differ."""
+    batch, seq, width, hidden = draw(
+        st.lists(st.integers(1, 7), min_size=4, max_size=4, unique=True)
+    )
+    counts = st.lists(st.integers(0, seq), min_size=batch, max_size=batch).map(tuple)
+    row = st.lists(st.booleans(), min_size=batch, max_size=batch).map(tuple)
+    mask = st.lists(row, min_size=seq, max_size=seq).map(tuple)
+    return Use(
+        name=draw(st.sampled_from(names)),
+        batch=batch,
+        seq=seq,
+        width=width,
+        hidden=hidden,
+        bias=draw(st.booleans()),
+        lengths=draw(st.none() | counts),
+        resets=draw(st.none() | mask),
+        given=draw(st.sampled_from(["none", "half", "all"])),
+        options={name: draw(st.booleans()) for name in ("batch_first", "reverse", "return_states")},
+        seed=draw(st.integers(0, 10**6)),
+    )
+
+
+def by_hand(use: Use, cell: Any, x: Tensor, hx: Any) -> tuple[Tensor, Any]:
+    """Run each sample alone, step by step, as the documentation says."""
+    reset = use.reset()
+    if use.batch_first:
+        x, reset = x.transpose(0, 1), None if reset is None else reset.T
+    samples = []
+    for i in range(use.batch):
+        zeros = tensors_of(cell.initial_state(1))
+        parts = [None] * len(zeros) if hx is None else hx if isinstance(hx, tuple) else [hx]
+        state = [z if p is None else p[i : i + 1] for z, p in zip(zeros, parts, strict=True)]
+        count = use.seq if use.lengths is None else use.lengths[i]
+        outputs = list(zeros[0].new_zeros(use.seq, *zeros[0].shape[1:]))
+        states = [state] * use.seq
+        order = range(use.seq)
+        for t in reversed(order) if use.options["reverse"] else order:
+            if t < count:
+                if reset is not None and reset[t, i]:
+                    state = zeros
+                state = tensors_of(cell(x[t, i : i + 1], state if len(state) > 1 else state[0]))
+                outputs[t] = state[0][0]
+            states[t] = state
+        end = [torch.stack(each) for each in zip(*states, strict=True)]
+        samples.append((torch.stack(outputs), end if use.options["return_states"] else state))
+    output = torch.stack([output for output, _ in samples], dim=0 if use.batch_first else 1)
+    axis = 1 if use.options["return_states"] else 0
+    return output, [torch.cat(p, axis) for p in zip(*(end for _, end in samples), strict=True)]
+
+
+def gradients(result: Any, cell: Any, *leaves: Any) -> list[Tensor | None]:
+    """Differentiate a sum in which each number has a weight of its own."""
+    generator = torch.Generator().manual_seed(3)
+    tensors = tensors_of(result)
+    weights = [torch.randn(t.shape, generator=generator, dtype=t.dtype) for t in tensors]
+    total = sum(((t * w).sum() for t, w in zip(tensors, weights, strict=True)), torch.zeros(()))
+    wanted = [*cell.parameters(), *tensors_of(leaf for leaf in leaves if leaf is not None)]
+    found = torch.autograd.grad(total, wanted, allow_unused=True, materialize_grads=True)
+    return list(found)
+
+
+def assert_close(actual: Any, expected: Any) -> None:
+    """Two results hold the same tensors, but for the order of sums."""
+    torch.testing.assert_close(tensors_of(actual), tensors_of(expected), rtol=1e-10, atol=1e-10)
+
+
+@given(use=uses())
+def test_both_roads_equal_the_loop(use: Use) -> None:
+    """Fused or not, outputs, states and gradients are those of each sample run alone."""
+    cell = use.layer().cells()[0]
+    x = use.input()
+    hx = use.state(cell)
+    expected = by_hand(use, cell, x, hx)
+    wanted = gradients(expected, cell, x, hx)
+
+    for fused in (True, False):
+        actual = rnnkit.unroll(
+            cell, x, hx, lengths=use.lengths, reset=use.reset(), fused=fused, **use.options
+        )
+        assert_close(actual, expected)
+        assert_close(gradients(actual, cell, x, hx), wanted)
+
+
+@given(use=uses())
+def test_cells_equal_their_layer(use: Use) -> None:
+    """Unrolled from both ends, the cells of a layer give what the layer gives."""
+    layer = use.layer(bidirectional=True)
+    cells = layer.cells()
+    x = use.input()
+    options: dict[str, Any] = {"lengths": use.lengths, "batch_first": use.batch_first}
+
+    forward, end = rnnkit.unroll(cells[0], x, **options)
+    backward, start = rnnkit.unroll(cells[1], x, reverse=True, **options)
+    expected = layer(x, lengths=use.lengths)
+
+    actual = torch.cat([forward, backward], dim=-1), rnnkit.states.from_layers([end, start])
+    assert_close(actual, expected)
+    assert_close(gradients(actual, layer, x), gradients(expected, layer, x))
+
+
+@given(use=uses(), fused=st.booleans())
+def test_one_sequence_without_batch(use: Use, fused: bool) -> None:
+    """A sequence without a batch axis gives what it gives in a batch of one."""
+    one = replace(
+        use, batch=1, lengths=None, resets=use.resets and tuple(r[:1] for r in use.resets)
+    )
+    cell = one.layer().cells()[0]
+    x, hx, reset = one.input(), one.state(cell), one.reset()
+    axis = 0 if one.batch_first else 1
+    alone = (
+        hx.squeeze(0)
+        if isinstance(hx, Tensor)
+        else hx and tuple(t if t is None else t[0] for t in hx)
+    )
+
+    output, state = rnnkit.unroll(cell, x, hx, reset=reset, fused=fused, **one.options)
+    actual, end = rnnkit.unroll(
+        cell, x.squeeze(axis), alone, reset=None if reset is None else reset.squeeze(axis),
+        fused=fused, **one.options,
+    )  # fmt: skip
+
+    assert_close(actual, output.squeeze(axis))
+    axis = 1 if one.options["return_states"] else 0
+    assert_close(end, [tensor.squeeze(axis) for tensor in tensors_of(state)])
+
+
+@given(use=uses(), fused=st.booleans())
+def test_padding_may_hold_anything(use: Use, fused: bool) -> None:
+    """NaN beyond the lengths reaches neither a result nor a gradient, of which it has none."""
+    lengths = use.lengths or tuple(range(use.batch))
+    lengths = tuple(min(length, use.seq) for length in lengths)
+    cell = use.layer().cells()[0]
+    clean = use.input()
+    beyond = torch.arange(use.seq).unsqueeze(1) >= torch.tensor(lengths)
+    beyond = (beyond.T if use.batch_first else beyond).unsqueeze(-1)
+    dirty = clean.detach().masked_fill(beyond, math.nan).requires_grad_()
+    results = [
+        rnnkit.unroll(cell, x, lengths=lengths, fused=fused, **use.options) for x in (clean, dirty)
+    ]
+
+    assert_close(results[1], results[0])
+    found = [gradients(r, cell, x) for r, x in zip(results, (clean, dirty), strict=True)]
+    assert_close(found[1], found[0])
+    assert not found[1][-1].masked_select(beyond).any()
+
+
+class Counter(nn.Module):
+    """A cell without a network: it counts its steps, and says which inputs it has seen."""
+
+    def forward(self, input: Tensor, hx: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        """Return the input beside the count so far, and the count."""
+        _, count = hx
+        return torch.cat([input, count + 1], dim=1), count + 1
+
+    def initial_state(self, batch_size: int) -> tuple[Tensor, Tensor]:
+        """Start to count at zero."""
+        return torch.zeros(batch_size, 2), torch.zeros(batch_size, 1)
+
+
+def counted(**options: Any) -> tuple[list[list[float]], list[float]]:
+    """Count over the inputs 1 to 4 and 5 to 8; return both counts, sample by sample."""
+    x = torch.arange(1.0, 9).view(2, 4, 1)
+    output, state = rnnkit.unroll(Counter(), x, batch_first=True, **options)
+    assert torch.equal(output[..., 0].masked_fill(output[..., 1] == 0, 0)[0, :2], x[0, :2, 0])
+    return output[..., 1].tolist(), state[1].squeeze(1).tolist()
+
+
+def test_count_every_step() -> None:
+    """A cell is called once a step, with the state of the step before."""
+    assert counted() == ([[1, 2, 3, 4], [1, 2, 3, 4]], [4, 4])
+
+
+def test_count_from_a_state() -> None:
+    """A state that is given is where the count goes on."""
+    hx = (torch.ones(2, 2), torch.tensor([[10.0], [20.0]]))
+
+    assert counted(hx=hx) == ([[11, 12, 13, 14], [21, 22, 23, 24]], [14, 24])
+
+
+def test_count_valid_steps() -> None:
+    """Beyond a length the output is zero and the state stays what it was."""
+    assert counted(lengths=[3, 0]) == ([[1, 2, 3, 0], [0, 0, 0, 0]], [3, 0])
+
+
+def test_count_from_the_last_valid_step() -> None:
+    """Reversed, the count begins at each sample's own last step."""
+    assert counted(lengths=[3, 4], reverse=True) == ([[3, 2, 1, 0], [4, 3, 2, 1]], [3, 4])
+
+
+def test_count_anew() -> None:
+    """A reset comes before its step, and beyond a length there is none."""
+    reset = torch.tensor([[0, 1, 0, 1], [0, 0, 1, 0]])
+
+    assert counted(reset=reset, lengths=[3, 4]) == ([[1, 1, 2, 0], [1, 2, 1, 2]], [2, 2])
+    assert counted(reset=reset, reverse=True) == ([[1, 3, 2, 1], [2, 1, 2, 1]], [1, 2])
+
+
+def test_count_seen_after_every_step() -> None:
+    """All states have a seq axis in front, in the order of the input."""
+    x = torch.ones(3, 2, 1)
+    _, states = rnnkit.unroll(Counter(), x, lengths=[3, 2], return_states=True)
+    _, reverse = rnnkit.unroll(Counter(), x, lengths=[3, 2], return_states=True, reverse=True)
+
+    assert states[1].squeeze(2).tolist() == [[1, 1], [2, 2], [3, 2]]
+    assert reverse[1].squeeze(2).tolist() == [[3, 2], [2, 1], [1, 0]]
+
+
+@pytest.mark.parametrize(
+    "register",
+    ["register_forward_hook", "register_forward_pre_hook", "register_full_backward_hook"],
+)
+def test_hooks_are_called_at_each_step(register: str) -> None:
+    """A cell that somebody listens to is called step by step, whatever road is faster."""
+    cell, calls = rnnkit.GRUCell(3, 4), []
+    getattr(cell, register)(lambda *_: calls.append(1))
+
+    output, _ = rnnkit.unroll(cell, torch.randn(7, 2, 3, requires_grad=True))
+    output.sum().backward()
+
+    assert len(calls) == 7

@@ -68,6 +68,10 @@ def check_layer(layer: Layer, input: Any, hx: Any) -> Any:  # noqa: C901, PLR091
         and weight.device == device
         and data.layout is torch.strided
     ):
+        if "weight_ih_l0" not in layer._parameters:  # noqa: SLF001
+            # A computed weight may have changed since the last call; torch would look now.
+            layer._update_flat_weights()  # noqa: SLF001
+            weight = layer._flat_weights[0]  # noqa: SLF001
         diagnose_input(read_layer(layer, input), data, weight)
     if hx is None:
         return None

@@ -89,17 +89,17 @@ def check_lengths(reading: Reading, lengths: Any, input: Any) -> Lengths:
 def _as_integers(reading: Reading, lengths: Any) -> Tensor:
     if isinstance(lengths, Tensor):
         each = lengths
-    elif isinstance(lengths, Sequence) and not isinstance(lengths, str):
+    elif isinstance(lengths, str) or not (
+        isinstance(lengths, Sequence) or hasattr(lengths, "__array__")
+    ):
+        _refuse(reading, lengths, "lengths are neither list nor tensor", "a list of ints")
+    else:
         if any(isinstance(length, str) for length in lengths):
             _refuse(reading, lengths, "lengths hold strings", "[int(n) for n in lengths]")
         try:
             each = torch.as_tensor(lengths, dtype=None if len(lengths) else torch.int64)
         except (TypeError, ValueError, RuntimeError):
             _refuse(reading, lengths, "lengths are no plain list of ints", "a list of ints")
-    elif hasattr(lengths, "__array__"):
-        each = torch.as_tensor(lengths)
-    else:
-        _refuse(reading, lengths, "lengths are neither list nor tensor", "a list of ints")
     if each.dtype is torch.bool:
         fix = "of a mask its sum over the seq axis: mask.sum(...)"
         _refuse(reading, lengths, "lengths are booleans, as a mask is", fix)

@@ -1,27 +1,35 @@
 """Which short expression brings a tensor to the shape that is wanted.
 
-A mend is tried on the shape before it is offered.
+A mend is tried on the shape before it is offered; on numbers alone, since a compiler may be
+tracing.
 """
 
+import math
 from collections.abc import Callable, Sequence
 
-import torch
-from torch import Tensor
+Shape = tuple[int, ...]
 
-Mend = tuple[str, Callable[[Tensor], Tensor]]
+#: What is typed after the name, and what it makes of a shape; None where it makes nothing.
+Mend = tuple[str, Callable[[Shape], Shape | None]]
+
+
+def _squeeze(axis: int) -> Callable[[Shape], Shape | None]:
+    return lambda s: (*s[:axis], *s[axis + 1 :]) if len(s) > axis and s[axis] == 1 else None
+
+
+def _unsqueeze(axis: int) -> Callable[[Shape], Shape | None]:
+    return lambda s: (*s[:axis], 1, *s[axis:]) if len(s) >= axis else None
+
 
 PLAIN: tuple[Mend, ...] = (
-    (".squeeze(0)", lambda t: t.squeeze(0)),
-    (".squeeze(1)", lambda t: t.squeeze(1)),
-    (".squeeze(2)", lambda t: t.squeeze(2)),
-    (".squeeze(-1)", lambda t: t.squeeze(-1)),
-    (".unsqueeze(0)", lambda t: t.unsqueeze(0)),
-    (".unsqueeze(-1)", lambda t: t.unsqueeze(-1)),
-    (".unsqueeze(1)", lambda t: t.unsqueeze(1)),
-    (".t()", lambda t: t.t()),
-    (".transpose(0, 1).contiguous()", lambda t: t.transpose(0, 1)),
-    (".flatten(0, 1)", lambda t: t.flatten(0, 1)),
-    ("[-1]", lambda t: t[-1]),
+    *((f".squeeze({axis})", _squeeze(axis)) for axis in range(4)),
+    (".unsqueeze(0)", _unsqueeze(0)),
+    (".unsqueeze(-1)", lambda s: (*s, 1)),
+    (".unsqueeze(1)", _unsqueeze(1)),
+    (".t()", lambda s: s[::-1] if len(s) == 2 else None),
+    (".transpose(0, 1).contiguous()", lambda s: (s[1], s[0], *s[2:]) if len(s) > 1 else None),
+    (".flatten(0, 1)", lambda s: (math.prod(s[:2]), *s[2:]) if len(s) > 1 else None),
+    ("[-1]", lambda s: s[1:] if s else None),
 )
 
 
@@ -33,34 +41,38 @@ def reshaped(name: str, shape: Sequence[int], wanted: Sequence[int | None]) -> s
     >>> reshaped("hx", (2, 1, 4), (2, 5, 4))
     'hx.repeat(1, 5, 1), if they start alike'
     """
-    tensor = torch.empty(tuple(shape), device="meta")
     for text, mend in (*PLAIN, *_repeating(wanted)):
-        try:
-            result = mend(tensor).shape
-        except (RuntimeError, IndexError):
-            continue
-        if len(result) == len(wanted) and all(
-            want in (size, None) for size, want in zip(result, wanted, strict=True)
-        ):
+        result = mend(tuple(shape))
+        if result is not None and len(result) == len(wanted) and _fits(result, wanted):
             return name + text
     return None
+
+
+def _fits(shape: Shape, wanted: Sequence[int | None]) -> bool:
+    return all(want in (size, None) for size, want in zip(shape, wanted, strict=True))
 
 
 def _repeating(wanted: Sequence[int | None]) -> list[Mend]:
     """Return the mends that give every layer, or every sample, the same state."""
     mends: list[Mend] = []
     for axis, size in enumerate(wanted[:-1]):
-        if size is None or size < 2:
-            continue
-        times = [size if place == axis else 1 for place in range(len(wanted))]
-        alike = ", if they start alike"
-        repeat = f".repeat({', '.join(map(str, times))})"
-
-        def plain(t: Tensor, times: list[int] = times) -> Tensor:
-            return t.repeat(times)
-
-        def added(t: Tensor, times: list[int] = times, axis: int = axis) -> Tensor:
-            return t.unsqueeze(axis).repeat(times)
-
-        mends += [(repeat + alike, plain), (f".unsqueeze({axis}){repeat}{alike}", added)]
+        if size is not None and size > 1:
+            times = [size if place == axis else 1 for place in range(len(wanted))]
+            repeat = f".repeat({', '.join(map(str, times))})"
+            alike = ", if they start alike"
+            mends.append((repeat + alike, _repeat(times, None)))
+            mends.append((f".unsqueeze({axis}){repeat}{alike}", _repeat(times, axis)))
     return mends
+
+
+def _repeat(times: list[int], new_axis: int | None) -> Callable[[Shape], Shape | None]:
+    def result(shape: Shape) -> Shape | None:
+        if new_axis is not None:
+            shape = (*shape[:new_axis], 1, *shape[new_axis:])
+        if len(shape) > len(times):
+            return None
+        # torch repeats over axes that it adds in front.
+        full = (*[1] * (len(times) - len(shape)), *shape)
+        return tuple(size * by for size, by in zip(full, times, strict=True))
+
+    return result

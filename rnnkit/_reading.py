@@ -41,6 +41,8 @@ class Layer(Cell, Protocol):
     state_batch_first: bool
     _flat_weights: list[Any]
 
+    def _update_flat_weights(self) -> None: ...
+
 
 def described(module: Cell) -> str:
     """Write a module as torch prints it."""

@@ -46,7 +46,7 @@ def case_of(kind: str, dtype: torch.dtype = torch.float64, **options: object) ->
     """A batch of five samples with the lengths above."""
     return Case(
         name=kind.split(maxsplit=1)[0],
-        input_size=2,
+        input_size=6,
         hidden_size=3,
         batch=len(LENGTHS),
         seq=SEQ,

@@ -76,8 +76,8 @@ def tables(effort: Effort) -> list[Table]:
         Table(
             "Mixed lengths",
             "Milliseconds, and times relative to pack_padded_sequence, the layer, and\n"
-            "pad_packed_sequence. Lengths are uniform from 1 to seq. 'padded' is torch's layer over\n"
-            "the padding, which is wrong, and shows what the kernel alone takes.",
+            "pad_packed_sequence. Lengths are uniform from 1 to seq. 'padded' is torch's layer\n"
+            "over the padding, which is wrong, and shows what the kernel alone takes.",
             (
                 *("passes", "batch, seq, input, hidden", "layer", "directions", "pack", "lengths"),
                 *("lengths/pack", "budget", "padded/pack"),

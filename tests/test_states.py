@@ -27,7 +27,6 @@ STATES: dict[str, Callable[[Tensor, Tensor], Any]] = {
     "tensor": lambda h, _: h,
     "LSTMState": LSTMState,
     "pair": lambda h, c: (h, c),
-    "list": lambda h, c: [h, c],
     "Recurrent's": lambda h, c: (h, LSTMState(h + 1, c), (c, h), c - 1),
 }
 kinds = pytest.mark.parametrize("kind", STATES)

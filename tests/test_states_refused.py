@@ -12,6 +12,10 @@ from rnnkit import LSTMState, states
 from tests.refusals import filled
 
 
+#: Under jaxtyping's import hook the annotations refuse first what is of another type.
+typed = pytest.mark.skipif(hasattr(rnnkit, "jaxtyping"), reason="the annotation refuses it first")
+
+
 def refused(expected: type[rnnkit.RnnkitError], act: Callable[[], object]) -> Any:
     """The error of a wrong call, of exactly the expected class."""
     with pytest.raises(rnnkit.RnnkitError) as caught:
@@ -57,6 +61,7 @@ def test_select_by_a_mask_of_another_size() -> None:
     )
 
 
+@typed
 @pytest.mark.parametrize(
     "index", [1, torch.tensor(1), [0.0, 1.0], [[0], [1]], "01", None, {"a": 0}, ["0"]], ids=repr
 )
@@ -175,6 +180,7 @@ FUNCTIONS: dict[str, Callable[[Any], Any]] = {
 }
 
 
+@typed
 @pytest.mark.parametrize("wrong", [None, 3, "h"], ids=repr)
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_what_is_no_state(name: str, wrong: Any) -> None:
@@ -232,6 +238,7 @@ bridge takes the state of a bidirectional layer, (layers * 2, batch, hidden)
 """)
 
 
+@typed
 def test_bridge_in_another_way() -> None:
     """A way to join that is not known is refused."""
     how: Any = "mean"

@@ -83,6 +83,7 @@ class Flow:
 
     def reached(self, tensors: Iterable[Tensor]) -> Edges:
         """Return the outputs of operations that some tensors were computed from."""
+        tensors = list(tensors)
         waiting: list[tuple[Any, int]] = [
             (t.grad_fn, t.output_nr) for t in tensors if t.grad_fn is not None
         ]

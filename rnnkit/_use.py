@@ -199,7 +199,8 @@ def _last_rows(subject: Subject, module: RNNBase, output: Any) -> Tensor:
     steps = output.shape[seq]
     step = torch.arange(steps, device=output.device)
     if output.dim() == 2:
-        return step == steps - 1
+        only: Tensor = step == steps - 1
+        return only
     batch = output.shape[1 - seq]
     counts = subject.counts if subject.counts and len(subject.counts) == batch else None
     ends = torch.tensor(counts or [steps] * batch, device=output.device) - 1

@@ -1,13 +1,16 @@
 """PyTorch's recurrent modules with their shapes checked."""
 
-from rnnkit import nn, states, typing
+from rnnkit import nn, states, testing, typing
 from rnnkit._cells import GRUCell, LSTMCell, RNNCell
+from rnnkit._convert import convert, revert
+from rnnkit._dependency import DependencyMap, dependency_map
 from rnnkit._errors import (
     ArgumentError,
     CellError,
     DeviceError,
     DtypeError,
     LayoutError,
+    LeakError,
     LengthsError,
     RnnkitError,
     ShapeError,
@@ -15,7 +18,10 @@ from rnnkit._errors import (
 )
 from rnnkit._layers import GRU, LSTM, RNN
 from rnnkit._recurrent import Recurrent
+from rnnkit._report import Report
+from rnnkit._trace import Trace, trace
 from rnnkit._unroll import unroll
+from rnnkit._verify import verify
 from rnnkit.states import LSTMState
 
 __all__ = [
@@ -24,20 +30,30 @@ __all__ = [
     "RNN",
     "ArgumentError",
     "CellError",
+    "DependencyMap",
     "DeviceError",
     "DtypeError",
     "GRUCell",
     "LSTMCell",
     "LSTMState",
     "LayoutError",
+    "LeakError",
     "LengthsError",
     "RNNCell",
     "Recurrent",
+    "Report",
     "RnnkitError",
     "ShapeError",
     "StateError",
+    "Trace",
+    "convert",
+    "dependency_map",
     "nn",
+    "revert",
     "states",
+    "testing",
+    "trace",
     "typing",
     "unroll",
+    "verify",
 ]

@@ -8,6 +8,8 @@ from torch.compiler import is_compiling
 
 from rnnkit._checks import check_cell
 from rnnkit._interop import is_traced, leaf_node, torch_twin
+from rnnkit._reading import described
+from rnnkit._scope import CELL_AXES, check_axes, check_scope
 from rnnkit._state import LSTMState
 
 #: What a module carries, and what it takes as such.
@@ -29,6 +31,7 @@ class Cell(torch.nn.RNNCellBase, Generic[StateT, GivenT]):
     mode: str
     #: Width of h where it is projected; 0: as wide as the cell.
     proj_size: int = 0
+    axes: dict[str, str] | None = None
     #: torch's class, bound at import: somebody may put ours in its place in ``torch.nn``.
     TORCH_CLASS: ClassVar[Any]
 
@@ -37,6 +40,8 @@ class Cell(torch.nn.RNNCellBase, Generic[StateT, GivenT]):
         if is_traced(input, hx):
             return leaf_node(self, input, hx)
         hx = check_cell(self, input, hx)
+        if self.axes is not None and input.dim() > 1:
+            check_scope(described(self), self.axes, {"batch": input.size(0)}, "input")
         weights = self._parameters
         one = len(self.STATE_NAMES) == 1
         if input.dim() == 1 or not weights.keys() >= WEIGHTS or is_compiling():
@@ -51,6 +56,15 @@ class Cell(torch.nn.RNNCellBase, Generic[StateT, GivenT]):
                 hx = zeros if one else (zeros, zeros)
             state = self.kernel(input, hx, *map(weights.get, WEIGHTS))
         return state if one else LSTMState(*state)
+
+    def _set_options(self, axes: Any) -> None:
+        if axes is not None:
+            self.axes = check_axes(type(self).__name__, axes, CELL_AXES)
+
+    def extra_repr(self) -> str:
+        """Return the constructor's arguments as torch prints them, then ours."""
+        text = torch.nn.RNNCellBase.extra_repr(self)
+        return text if self.axes is None else f"{text}, axes={self.axes}"
 
     if TYPE_CHECKING:
 

@@ -10,6 +10,7 @@ from rnnkit._arguments import checked
 from rnnkit._cell import Cell
 from rnnkit._checks import check_cell
 from rnnkit._rules import Device
+from rnnkit._scope import Axes
 from rnnkit._state import LSTMState
 
 #: An LSTM's state as callers give it: of (h, c) one or both may be None.
@@ -33,6 +34,7 @@ class RNNCell(Cell[Tensor, Tensor], torch.nn.RNNCell):
         nonlinearity: ``"tanh"`` or ``"relu"``.
         device: where the weights lie.
         dtype: the weights' dtype.
+        axes: the name that the caller's jaxtyping scope has for batch; None: no check.
 
     Raises:
         ArgumentError: if an argument is of another type or out of range.
@@ -68,9 +70,12 @@ class RNNCell(Cell[Tensor, Tensor], torch.nn.RNNCell):
         nonlinearity: str = "tanh",
         device: Device = None,
         dtype: torch.dtype | None = None,
+        *,
+        axes: Axes | None = None,
     ) -> None:
         """Make the weights, drawn as torch draws them."""
         super().__init__(input_size, hidden_size, bias, nonlinearity, device=device, dtype=dtype)
+        self._set_options(axes)
 
 
 class LSTMCell(Cell[LSTMState, Pair], torch.nn.LSTMCell):
@@ -92,6 +97,7 @@ class LSTMCell(Cell[LSTMState, Pair], torch.nn.LSTMCell):
         bias: whether to add ``b_ih`` and ``b_hh``.
         device: where the weights lie.
         dtype: the weights' dtype.
+        axes: the name that the caller's jaxtyping scope has for batch; None: no check.
 
     Raises:
         ArgumentError: if an argument is of another type or out of range.
@@ -115,9 +121,12 @@ class LSTMCell(Cell[LSTMState, Pair], torch.nn.LSTMCell):
         bias: bool = True,
         device: Device = None,
         dtype: torch.dtype | None = None,
+        *,
+        axes: Axes | None = None,
     ) -> None:
         """Make the weights, drawn as torch draws them."""
         super().__init__(input_size, hidden_size, bias, device=device, dtype=dtype)
+        self._set_options(axes)
 
 
 class ProjectedLSTMCell(LSTMCell):
@@ -160,7 +169,7 @@ class ProjectedLSTMCell(LSTMCell):
 
     def extra_repr(self) -> str:
         """Return the constructor's arguments."""
-        return f"{super().extra_repr()}, proj_size={self.proj_size}"
+        return f"{Cell.extra_repr(self)}, proj_size={self.proj_size}"
 
 
 class GRUCell(Cell[Tensor, Tensor], torch.nn.GRUCell):
@@ -197,9 +206,12 @@ class GRUCell(Cell[Tensor, Tensor], torch.nn.GRUCell):
         bias: bool = True,
         device: Device = None,
         dtype: torch.dtype | None = None,
+        *,
+        axes: Axes | None = None,
     ) -> None:
         """Make the weights, drawn as torch draws them."""
         super().__init__(input_size, hidden_size, bias, device=device, dtype=dtype)
+        self._set_options(axes)
 
 
 for _cell in (RNNCell, LSTMCell, GRUCell):

@@ -10,7 +10,8 @@
     │   └── StateError  TypeError
     ├── CellError       RuntimeError
     ├── DtypeError      ValueError, RuntimeError
-    └── DeviceError     ValueError, RuntimeError
+    ├── DeviceError     ValueError, RuntimeError
+    └── LeakError       AssertionError
 
 The second bases are what torch raises at the same places, so that code written for torch
 catches these too.
@@ -112,3 +113,23 @@ class DeviceError(RnnkitError, ValueError, RuntimeError):
     """A tensor lies on another device than the module's weights."""
 
     __module__ = "rnnkit"
+
+
+class LeakError(RnnkitError, AssertionError):
+    """An output depends on what it must not depend on, or not on what it should.
+
+    Attributes:
+        probe: the probe of :func:`rnnkit.verify` that found it.
+        module: qualified name of the first module where it shows; empty if it was not looked for.
+    """
+
+    __module__ = "rnnkit"
+
+    probe: str
+    module: str
+
+    def __init__(self, message: str, probe: str = "", module: str = "") -> None:
+        """Keep what was found beside the text."""
+        super().__init__(message, "model")
+        self.probe = probe
+        self.module = module

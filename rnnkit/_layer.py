@@ -15,7 +15,8 @@ from rnnkit._interop import is_traced, leaf_node, torch_twin
 from rnnkit._lengths import Lengths, check_lengths, pack
 from rnnkit._own_state import check_own_state, check_step
 from rnnkit._padded import Direction, padding_pays, run_stack
-from rnnkit._reading import read_layer
+from rnnkit._reading import described, read_layer, sizes_of_layer
+from rnnkit._scope import LAYER_AXES, check_axes, check_scope
 from rnnkit._state import LSTMState, layers_first, map_state
 
 CellT = TypeVar("CellT", bound=torch.nn.Module)
@@ -36,12 +37,15 @@ class Layer(torch.nn.RNNBase, Generic[StateT, GivenT, CellT]):
 
     # On the class, so that a module with the default holds nothing that torch's does not hold.
     state_batch_first: bool = False
+    axes: dict[str, str] | None = None
 
     def forward(self, input: Any, hx: Any = None, *, lengths: Any = None) -> Any:
         """Run over a sequence; arguments and results are told where the class is."""
         if is_traced(input, hx):
             return leaf_node(self, input, hx, lengths=lengths)
         hx = check_layer(self, input, hx)
+        if self.axes is not None:
+            check_scope(described(self), self.axes, sizes_of_layer(self, input), "input")
         if lengths is None:
             output, state = self.TORCH_CLASS.forward(self, input, hx)
         else:
@@ -63,6 +67,12 @@ class Layer(torch.nn.RNNBase, Generic[StateT, GivenT, CellT]):
             self, input: PackedSequence, hx: GivenT | None = None
         ) -> tuple[PackedSequence, StateT]: ...
         def __call__(self, input: Any, hx: Any = None, *, lengths: Any = None) -> Any: ...
+
+    def _set_options(self, *, state_batch_first: bool, axes: Any) -> None:
+        if state_batch_first:
+            self.state_batch_first = True
+        if axes is not None:
+            self.axes = check_axes(type(self).__name__, axes, LAYER_AXES)
 
     def check_forward_args(self, input: Any, hidden: Any, batch_sizes: Any) -> None:
         """Do nothing: ``forward`` has checked the same things, and more of them."""
@@ -210,7 +220,11 @@ class Layer(torch.nn.RNNBase, Generic[StateT, GivenT, CellT]):
 
     def extra_repr(self) -> str:
         """Return the constructor's arguments as torch prints them, then ours."""
-        return super().extra_repr() + (", state_batch_first=True" if self.state_batch_first else "")
+        # Without super(), which Dynamo cannot trace where it meets a message.
+        text = torch.nn.RNNBase.extra_repr(self)
+        if self.state_batch_first:
+            text += ", state_batch_first=True"
+        return text if self.axes is None else f"{text}, axes={self.axes}"
 
     def __prepare_scriptable__(self) -> torch.nn.Module:
         """Hand TorchScript a module of torch's class with the same parameters.

@@ -12,6 +12,7 @@ from rnnkit._arguments import checked
 from rnnkit._cells import GRUCell, LSTMCell, Pair, ProjectedLSTMCell, RNNCell
 from rnnkit._layer import Layer
 from rnnkit._rules import Device
+from rnnkit._scope import Axes
 from rnnkit._state import LSTMState
 
 
@@ -45,6 +46,8 @@ class RNN(Layer[Tensor, Tensor, RNNCell], torch.nn.RNN):
         device: where the weights lie.
         dtype: the weights' dtype.
         state_batch_first: whether states are ``(batch, layers * directions, hidden_size)``.
+        axes: the names that the caller's jaxtyping scope has for seq, batch, feature and hidden;
+            a call is held to what they are bound to there. None: no check.
 
     Raises:
         ArgumentError: if an argument is of another type or out of range.
@@ -74,6 +77,7 @@ class RNN(Layer[Tensor, Tensor, RNNCell], torch.nn.RNN):
         dtype: torch.dtype | None = None,
         *,
         state_batch_first: bool = False,
+        axes: Axes | None = None,
     ) -> None:
         """Make the weights, drawn as torch draws them."""
         super().__init__(
@@ -88,8 +92,7 @@ class RNN(Layer[Tensor, Tensor, RNNCell], torch.nn.RNN):
             device=device,
             dtype=dtype,
         )
-        if state_batch_first:
-            self.state_batch_first = True
+        self._set_options(state_batch_first=state_batch_first, axes=axes)
 
     def _cell(self, input_size: int) -> RNNCell:
         cell: RNNCell = super()._cell(input_size)
@@ -124,6 +127,8 @@ class LSTM(Layer[LSTMState, Pair, LSTMCell], torch.nn.LSTM):
         device: where the weights lie.
         dtype: the weights' dtype.
         state_batch_first: whether states are ``(batch, layers * directions, hidden_size)``.
+        axes: the names that the caller's jaxtyping scope has for seq, batch, feature and hidden;
+            a call is held to what they are bound to there. None: no check.
 
     Raises:
         ArgumentError: if an argument is of another type or out of range.
@@ -153,6 +158,7 @@ class LSTM(Layer[LSTMState, Pair, LSTMCell], torch.nn.LSTM):
         dtype: torch.dtype | None = None,
         *,
         state_batch_first: bool = False,
+        axes: Axes | None = None,
     ) -> None:
         """Make the weights, drawn as torch draws them."""
         super().__init__(
@@ -167,8 +173,7 @@ class LSTM(Layer[LSTMState, Pair, LSTMCell], torch.nn.LSTM):
             device=device,
             dtype=dtype,
         )
-        if state_batch_first:
-            self.state_batch_first = True
+        self._set_options(state_batch_first=state_batch_first, axes=axes)
 
     def _cell(self, input_size: int) -> LSTMCell:
         if not self.proj_size:
@@ -218,6 +223,7 @@ class GRU(Layer[Tensor, Tensor, GRUCell], torch.nn.GRU):
         dtype: torch.dtype | None = None,
         *,
         state_batch_first: bool = False,
+        axes: Axes | None = None,
     ) -> None:
         """Make the weights, drawn as torch draws them."""
         super().__init__(
@@ -231,8 +237,7 @@ class GRU(Layer[Tensor, Tensor, GRUCell], torch.nn.GRU):
             device=device,
             dtype=dtype,
         )
-        if state_batch_first:
-            self.state_batch_first = True
+        self._set_options(state_batch_first=state_batch_first, axes=axes)
 
 
 for _layer in (RNN, LSTM, GRU):

@@ -49,6 +49,18 @@ def described(module: Cell) -> str:
     return f"{type(module).__name__}({module.extra_repr()})"
 
 
+def sizes_of_layer(layer: "Layer", input: Tensor | PackedSequence) -> dict[str, int]:
+    """Return the sizes that a layer reads, by the names of their axes."""
+    sizes = {"feature": layer.input_size, "hidden": layer.hidden_size}
+    if not isinstance(input, Tensor):
+        return {"batch": packed_batch(input), **sizes}
+    shape = tuple(input.shape)
+    if len(shape) == UNBATCHED:
+        return {"seq": shape[0], **sizes}
+    seq = 1 if layer.batch_first else 0
+    return {"seq": shape[seq], "batch": shape[1 - seq], **sizes}
+
+
 def packed_batch(input: PackedSequence) -> int:
     """Return how many sequences are packed."""
     # The order of the batch has its length without a look into a tensor's values.

@@ -10,6 +10,7 @@ from torch.nn import functional
 from rnnkit._arguments import check_dropout
 from rnnkit._errors import ArgumentError, CellError, StateError
 from rnnkit._message import brief, compose, wanted
+from rnnkit._scope import LAYER_AXES, Axes, check_axes, check_scope
 from rnnkit._unroll import initial_state, unroll
 from rnnkit.typing import Cell
 
@@ -28,6 +29,7 @@ class Recurrent(torch.nn.Module):
             direction.
         batch_first: whether input and output have the batch on axis 0.
         dropout: probability of dropping a feature between two layers, in training.
+        axes: the names that the caller's jaxtyping scope has for seq and batch; None: no check.
 
     Raises:
         ArgumentError: if there is no cell, or not one in each direction for every layer.
@@ -42,6 +44,7 @@ class Recurrent(torch.nn.Module):
 
     batch_first: bool
     dropout: float
+    axes: dict[str, str] | None
     cells: torch.nn.ModuleList
     reverse_cells: torch.nn.ModuleList | None
 
@@ -52,11 +55,13 @@ class Recurrent(torch.nn.Module):
         *,
         batch_first: bool = False,
         dropout: float = 0.0,
+        axes: Axes | None = None,
     ) -> None:
         """Take the cells as they are."""
         super().__init__()
         self.batch_first = batch_first
         self.dropout = check_dropout("Recurrent", dropout)
+        self.axes = None if axes is None else check_axes("Recurrent", axes, LAYER_AXES[:2])
         self.cells = _module_list(cells, "cells")
         self.reverse_cells = None
         if reverse_cells is not None:
@@ -81,6 +86,10 @@ class Recurrent(torch.nn.Module):
 
     def forward(self, input: Any, hx: Any = None, *, lengths: Any = None) -> Any:
         """Run over a sequence; arguments and results are told where the class is."""
+        if self.axes is not None and isinstance(input, Tensor) and input.dim() == 3:
+            seq = 1 if self.batch_first else 0
+            sizes = {"seq": input.shape[seq], "batch": input.shape[1 - seq]}
+            check_scope("Recurrent", self.axes, sizes, "input")
         state = self._split(hx)
         ends: list[Any] = []
         for place, directions in enumerate(self._layers()):
@@ -142,6 +151,8 @@ class Recurrent(torch.nn.Module):
             options.append("batch_first=True")
         if self.dropout:
             options.append(f"dropout={self.dropout}")
+        if self.axes is not None:
+            options.append(f"axes={self.axes}")
         return ", ".join(options)
 
 

@@ -5,7 +5,6 @@ torch is large, so all sessions share one environment, made at the first of them
 
 import os
 import pathlib
-import shlex
 
 import nox
 
@@ -33,21 +32,28 @@ def prepare(session: nox.Session) -> None:
 def run(session: nox.Session, module: str, *args: str) -> None:
     """Run one of the environment's tools."""
     prepare(session)
-    session.run(PYTHON, "-m", module, *args)
+    # basedpyright --verifytypes looks for the Python that is first on the path.
+    path = f"{ENVIRONMENT / 'bin'}{os.pathsep}{os.environ['PATH']}"
+    session.run(PYTHON, "-m", module, *args, env={"PATH": path})
 
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Run the tests, with branch coverage; arguments after ``--`` go to pytest."""
-    run(session, "coverage", "run", "-m", "pytest", *session.posargs)
-    if not session.posargs:
-        run(session, "coverage", "report")
+    """Run the tests, a process for each core; arguments after ``--`` go to pytest."""
+    run(session, "pytest", *(session.posargs or ["-n", "auto"]))
 
 
 @nox.session
 def hooked(session: nox.Session) -> None:
     """Run the tests with every annotation of rnnkit checked at each call."""
-    run(session, "pytest", HOOK, *session.posargs)
+    run(session, "pytest", HOOK, *(session.posargs or ["-n", "auto"]))
+
+
+@nox.session
+def coverage(session: nox.Session) -> None:
+    """Run the tests in one process and show which lines and branches they miss."""
+    run(session, "coverage", "run", "-m", "pytest", *session.posargs)
+    run(session, "coverage", "report")
 
 
 @nox.session
@@ -55,7 +61,6 @@ def lint(session: nox.Session) -> None:
     """Check style, format and the direction of imports."""
     run(session, "ruff", "check")
     run(session, "ruff", "format", "--check")
-    prepare(session)
     session.run(str(ENVIRONMENT / "bin" / "lint-imports"))
 
 
@@ -63,9 +68,8 @@ def lint(session: nox.Session) -> None:
 def types(session: nox.Session) -> None:
     """Check the types of the package, and what its users see of them."""
     run(session, "mypy")
-    run(session, "basedpyright", "--pythonpath", PYTHON)
-    verify = "basedpyright --verifytypes rnnkit --ignoreexternal"
-    run(session, *shlex.split(verify), "--pythonpath", PYTHON)
+    run(session, "basedpyright")
+    run(session, "basedpyright", "--verifytypes", "rnnkit", "--ignoreexternal")
 
 
 @nox.session

@@ -8,6 +8,7 @@ from torch.compiler import is_compiling
 
 from rnnkit._checks import check_cell
 from rnnkit._interop import is_traced, leaf_node, torch_twin
+from rnnkit._own_state import check_batch_size
 from rnnkit._reading import described
 from rnnkit._scope import CELL_AXES, check_axes, check_scope
 from rnnkit._state import LSTMState
@@ -76,6 +77,7 @@ class Cell(torch.nn.RNNCellBase, Generic[StateT, GivenT]):
         Args:
             batch_size: number of samples; None for the state of an unbatched call.
         """
+        check_batch_size(type(self).__name__, batch_size)
         front = () if batch_size is None else (batch_size,)
         hidden = self.weight_hh.new_zeros(*front, self.hidden_size)
         state: Any = hidden

@@ -156,12 +156,15 @@ class ProjectedLSTMCell(LSTMCell):
         state = check_cell(self, input, hx)
         if state is None:
             state = self.initial_state(None if input.dim() == 1 else len(input))
+        batched = input.dim() > 1
+        # The kernel reads (seq, batch, feature), from a state (layers, batch, hidden).
+        added = (0,) if batched else (0, 1)
         _, h, c = torch.lstm(
-            input.unsqueeze(0),
-            tuple(tensor.unsqueeze(0) for tensor in state),
+            input[(None,) * len(added)],
+            tuple(tensor[(None,) * len(added)] for tensor in state),
             self.weights(), self.bias, 1, 0.0, self.training, False, False,
         )  # fmt: skip
-        return LSTMState(h.squeeze(0), c.squeeze(0))
+        return LSTMState(h.squeeze(added), c.squeeze(added))
 
     def weights(self) -> list[Tensor]:
         """Return the weights in the order of torch's kernels over a sequence."""

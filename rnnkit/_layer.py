@@ -13,7 +13,7 @@ from rnnkit._checks import check_layer
 from rnnkit._errors import RnnkitError
 from rnnkit._interop import is_traced, leaf_node, torch_twin
 from rnnkit._lengths import Lengths, check_lengths, pack
-from rnnkit._own_state import check_own_state, check_step
+from rnnkit._own_state import check_batch_size, check_own_state, check_step
 from rnnkit._padded import Direction, padding_pays, run_stack
 from rnnkit._reading import described, read_layer, sizes_of_layer
 from rnnkit._scope import LAYER_AXES, check_axes, check_scope
@@ -102,7 +102,9 @@ class Layer(torch.nn.RNNBase, Generic[StateT, GivenT, CellT]):
             return output, state
         output = output.masked_fill(empty.view((-1, 1, 1) if self.batch_first else (1, -1, 1)), 0)
         empty = empty.view(1, -1, 1)
-        return output, map_state(lambda end, start: torch.where(empty, start, end), state, hx)
+        return output, map_state(
+            lambda end, start: torch.where(empty, start.to(end.dtype), end), state, hx
+        )
 
     def _forward_padded(self, input: Tensor, hx: Any, lengths: Lengths) -> tuple[Tensor, Any]:
         self._update_flat_weights()
@@ -136,6 +138,7 @@ class Layer(torch.nn.RNNBase, Generic[StateT, GivenT, CellT]):
         Args:
             batch_size: number of samples; None for the state of an unbatched call.
         """
+        check_batch_size(type(self).__name__, batch_size)
         weight: Any = self._flat_weights[0]
         zeros: StateT = self._zeros(weight, *(() if batch_size is None else (batch_size,)))
         if self.state_batch_first:
@@ -177,7 +180,7 @@ class Layer(torch.nn.RNNBase, Generic[StateT, GivenT, CellT]):
             StateError: if it is no state of this layer.
         """
         split: Any = self.split_state(state)
-        h: Tensor = split if isinstance(split, Tensor) else split.h
+        h: Tensor = split if isinstance(split, Tensor) else split[0]
         return h[-1].movedim(0, -2).flatten(-2)
 
     def split_state(self, state: StateT) -> StateT:

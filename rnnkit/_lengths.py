@@ -66,13 +66,19 @@ def check_lengths(reading: Reading, lengths: Any, input: Any) -> Lengths:
         LengthsError: if they are anything else, or the input has no batch or is packed already.
     """
     if reading.kind == "packed":
-        _refuse(reading, lengths, "the input is packed and brings its lengths along", "leave out")
+        _refuse(
+            reading,
+            lengths,
+            "the input is packed and brings its lengths along",
+            "leave lengths out",
+        )
     if reading.batch is None or reading.seq is None:
         fix = f"input.unsqueeze({0 if reading.batch_first else 1}), a batch of one"
         _refuse(reading, lengths, "the input has no batch axis", fix)
     each = _as_integers(reading, lengths)
     if each.dim() != 1:
-        fix = "lengths (batch,): of a mask its sum over the seq axis"
+        axis = 1 if reading.batch_first else 0
+        fix = f"[{each.item()}] * {reading.batch}" if each.dim() == 0 else f"mask.sum({axis})"
         _refuse(reading, lengths, f"lengths have {each.dim()} axes, one is wanted", fix)
     if len(each) != reading.batch:
         _refuse_count(reading, lengths, each)
@@ -88,12 +94,18 @@ def check_lengths(reading: Reading, lengths: Any, input: Any) -> Lengths:
 
 def _as_integers(reading: Reading, lengths: Any) -> Tensor:
     if isinstance(lengths, Tensor):
+        if lengths.is_meta or lengths.layout is not torch.strided:
+            _refuse(reading, lengths, "lengths hold no values to look at", "a list of ints")
         each = lengths
     elif isinstance(lengths, str) or not (
         isinstance(lengths, Sequence) or hasattr(lengths, "__array__")
     ):
-        _refuse(reading, lengths, "lengths are neither list nor tensor", "a list of ints")
+        fix = f"[{lengths}] * {reading.batch}" if isinstance(lengths, int) else "a list of ints"
+        _refuse(reading, lengths, "lengths are neither list nor tensor", fix)
     else:
+        odd = next((k for k, n in enumerate(lengths) if n is None or isinstance(n, bool)), None)
+        if odd is not None:
+            _refuse(reading, lengths, f"lengths[{odd}] is {lengths[odd]}", "a list of ints")
         if any(isinstance(length, str) for length in lengths):
             _refuse(reading, lengths, "lengths hold strings", "[int(n) for n in lengths]")
         try:
@@ -101,10 +113,12 @@ def _as_integers(reading: Reading, lengths: Any) -> Tensor:
         except (TypeError, ValueError, RuntimeError):
             _refuse(reading, lengths, "lengths are no plain list of ints", "a list of ints")
     if each.dtype is torch.bool:
-        fix = "of a mask its sum over the seq axis: mask.sum(...)"
+        fix = f"of a mask: mask.sum({1 if reading.batch_first else 0})"
         _refuse(reading, lengths, "lengths are booleans, as a mask is", fix)
     if each.dtype not in INTEGERS:
-        fix = "lengths.long(); of fractions of the input (lengths * seq).round().long()"
+        fix = "[int(n) for n in lengths]"
+        if isinstance(lengths, Tensor):
+            fix = "lengths.long(); of fractions of the input (lengths * seq).round().long()"
         _refuse(reading, lengths, f"lengths are {each.dtype}, no counts", fix)
     return each.to(torch.int64)
 
@@ -139,7 +153,7 @@ def _raise(
 ) -> NoReturn:
     shape = tuple(lengths.shape) if isinstance(lengths, Tensor) else ()
     came = f"{lengths.dtype} {shape}" if isinstance(lengths, Tensor) else brief(lengths)
-    if isinstance(lengths, list | tuple):
+    if isinstance(lengths, list | tuple) and lengths:
         came += f" of {len(lengths)}"
     expected = "(batch,)" if reading.batch is None else f"(batch={reading.batch},)"
     raise LengthsError(

@@ -1,5 +1,7 @@
 """Guards of what one does with a layer besides calling it: a step, and reading its state."""
 
+import operator
+from numbers import Integral
 from typing import Any
 
 from torch import Tensor
@@ -41,6 +43,21 @@ def check_step(layer: Layer, x_t: Any) -> None:
         raise ShapeError(text, "x_t", (None, layer.input_size), tuple(x_t.shape))
 
 
+def check_batch_size(name: str, batch_size: Any) -> None:
+    """Hold the argument of ``initial_state`` to a count, or None for no batch axis.
+
+    Raises:
+        ArgumentError: if it is anything else.
+    """
+    is_count = isinstance(batch_size, Integral) and not isinstance(batch_size, bool)
+    if batch_size is not None and not (is_count and operator.index(batch_size) >= 0):
+        message = (
+            f"{name}.initial_state: batch_size must be an int from 0, or None for a state without "
+            f"batch axis, got {brief(batch_size)}"
+        )
+        raise ArgumentError(message, "batch_size")
+
+
 def check_own_state(layer: Layer, state: Any) -> None:
     """Hold a state to what this layer returns, of any batch.
 
@@ -48,14 +65,12 @@ def check_own_state(layer: Layer, state: Any) -> None:
         StateError: if it is anything else.
     """
     tensors = (state,) if isinstance(state, Tensor) else state
+    widths = [layer.proj_size or layer.hidden_size, layer.hidden_size][-len(layer.STATE_NAMES) :]
     rows = layer.num_layers * (2 if layer.bidirectional else 1)
     axis = 1 if layer.state_batch_first else 0
-    wants = ["num_layers * directions = " + str(rows), "batch"]
-    wants = [*(wants[::-1] if axis else wants), f"hidden_size={layer.hidden_size}"]
-    count = len(layer.STATE_NAMES)
-    fits = isinstance(tensors, tuple | list) and len(tensors) == count
-    for name, tensor in zip(layer.STATE_NAMES, tensors if fits else (), strict=False):
-        width = layer.proj_size if name == "h" and layer.proj_size else layer.hidden_size
+    fits = isinstance(tensors, tuple | list) and len(tensors) == len(widths)
+    batches = set()
+    for tensor, width in zip(tensors if fits else (), widths, strict=False):
         fits = (
             fits
             and isinstance(tensor, Tensor)
@@ -63,17 +78,28 @@ def check_own_state(layer: Layer, state: Any) -> None:
             and tensor.shape[axis if tensor.dim() > 2 else 0] == rows
             and tensor.shape[-1] == width
         )
-    if not fits:
-        kind = "(h, c), each" if count > 1 else "a tensor"
+        if fits:
+            batches.add(tensor.shape[1 - axis] if tensor.dim() > 2 else None)
+    if not fits or len(batches) != 1:
         text = compose(
             f"state is not what this {type(layer).__name__} returned",
-            f"{described(layer)}",
+            described(layer),
             [
-                ("state", wanted(f"{kind} ({', '.join(wants)})", _shapes(state))),
+                ("state", wanted(_wants(layer, rows, widths), _shapes(state))),
                 ("fix", "output, state = layer(input): state is the second of the two"),
             ],
         )
         raise StateError(text, "state", (rows, None, layer.hidden_size))
+
+
+def _wants(layer: Layer, rows: int, widths: list[int]) -> str:
+    stack = f"num_layers={rows}"
+    if layer.bidirectional:
+        stack = f"num_layers * directions = {rows}"
+    front = f"batch, {stack}" if layer.state_batch_first else f"{stack}, batch"
+    names = ["proj_size" if width != layer.hidden_size else "hidden_size" for width in widths]
+    shapes = [f"({front}, {name}={width})" for name, width in zip(names, widths, strict=True)]
+    return shapes[0] if len(shapes) == 1 else f"h {shapes[0]}, c {shapes[1]}"
 
 
 def _shapes(state: Any) -> str:

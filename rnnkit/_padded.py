@@ -7,8 +7,8 @@ so without a trace:
 - the backward direction reads each sample flipped within its own length;
 - the h of each sample is the output of its last step;
 - the c of an LSTM is in no output, so it is held: a further feature, 1 on padding, reaches the
-  input gate with weight -1e4 and the forget gate with +1e4. There i = 0 and f = 1 exactly, c
-  stays what it was, and no gradient passes the gates.
+  input gate with a weight far below zero and the forget gate with one far above. There i = 0 and
+  f = 1 exactly, c stays what it was, and no gradient passes the gates.
 """
 
 from collections.abc import Callable
@@ -21,8 +21,10 @@ from torch.nn import functional
 from rnnkit._lengths import Lengths
 from rnnkit._reading import Cell
 
-#: Far enough that a sigmoid is 0 or 1 exactly, and a number in float16.
-CLOSED = 1e4
+#: Far enough that a sigmoid is 0 or 1 exactly, whatever else reaches the gate.
+CLOSED = 1e30
+#: The same in float16, where the other would be infinite, and no number times the feature's 0.
+CLOSED_HALF = 6e4
 
 #: Multiplications of a step, by gate, below which the kernel's own cost decides.
 SMALL = 500_000
@@ -62,7 +64,8 @@ def padding_pays(module: Cell, input: Tensor, lengths: Lengths) -> bool:
     if module.mode == "RNN_RELU" or input.device.type != "cpu":
         # Over padding a tanh stays where it is; a relu may run away to infinity.
         return False
-    if lengths.values is None:
+    if lengths.values is None or torch.is_autocast_enabled("cpu"):
+        # Under autocast a packed layer returns another dtype than a padded one.
         return True
     batch = len(lengths.values)
     fill = sum(lengths.values) / max(1, lengths.longest * batch)
@@ -143,8 +146,10 @@ def _held(direction: Direction, input: Tensor, rows: Rows) -> tuple[Direction, T
     weight, *others = direction.weights
     gate = weight.shape[0] // 4
     column = weight.new_zeros(weight.shape[0], 1)
-    column[:gate] = -CLOSED
-    column[gate : 2 * gate] = CLOSED
+    lowered = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else weight.dtype
+    closed = CLOSED_HALF if torch.float16 in (lowered, weight.dtype) else CLOSED
+    column[:gate] = -closed
+    column[gate : 2 * gate] = closed
     weights = [torch.cat([weight, column], dim=1), *others]
     input = torch.cat([input, rows.beyond.to(input.dtype)], dim=2)
     return direction._replace(weights=weights), input

@@ -11,9 +11,9 @@ from rnnkit._checks import check_unrolled
 from rnnkit._errors import CellError, RnnkitError
 from rnnkit._fused import can_fuse, run_fused
 from rnnkit._lengths import Lengths, check_lengths
+from rnnkit._masks import as_mask
 from rnnkit._message import brief
 from rnnkit._state import map_state
-from rnnkit.states import as_mask
 from rnnkit.typing import Cell
 
 

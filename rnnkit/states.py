@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from rnnkit._errors import ArgumentError, StateError
-from rnnkit._message import compose, wanted
+from rnnkit._masks import as_mask, positions_of
+from rnnkit._message import brief, compose, wanted
 from rnnkit._state import BATCHED, LSTMState, layers_first, map_state
 
 __all__ = [
@@ -90,30 +91,10 @@ def select(
         batch = tensor.shape[axis]
         if isinstance(index, slice):
             return tensor[(slice(None),) * axis + (index,)]
-        return tensor.index_select(axis, _positions(index, batch, tensor.device))
+        return tensor.index_select(axis, positions_of(index, batch, tensor.device))
 
     result: State = map_state(pick, state)
     return result
-
-
-def _positions(index: Tensor | Sequence[int], batch: int, device: torch.device) -> Tensor:
-    try:
-        positions = torch.as_tensor(index, device=device)
-    except (TypeError, ValueError, RuntimeError):
-        positions = torch.empty(0, 0)
-    if positions.numel() == 0 and positions.dim() == 1:
-        positions = positions.long()
-    if positions.dtype is torch.bool and positions.shape == (batch,):
-        return positions.nonzero().squeeze(1)
-    whole = not positions.is_floating_point() and positions.dtype is not torch.bool
-    if not whole or positions.dim() != 1:
-        came = f"{positions.dtype} {tuple(positions.shape)}"
-        message = f"index must be integers (new_batch,) or booleans (batch={batch},), got {came}"
-        raise ArgumentError(message, "index")
-    if len(positions) and not (-batch <= int(positions.min()) <= int(positions.max()) < batch):
-        message = f"index must lie on the batch axis of the state, which has {batch} samples"
-        raise ArgumentError(message, "index")
-    return positions % max(batch, 1)
 
 
 def repeat(state: State, times: int, *, batch_first: bool = False) -> State:
@@ -123,6 +104,9 @@ def repeat(state: State, times: int, *, batch_first: bool = False) -> State:
     >>> rnnkit.states.repeat(h, 2).flatten().tolist()
     [1.0, 1.0, 2.0, 2.0]
     """
+    if not isinstance(times, int) or isinstance(times, bool) or times < 0:
+        message = f"times must be an int from 0, got {brief(times)}"
+        raise ArgumentError(message, "times")
 
     def interleave(tensor: Tensor) -> Tensor:
         axis = batch_axis(tensor, batch_first=batch_first)
@@ -133,7 +117,11 @@ def repeat(state: State, times: int, *, batch_first: bool = False) -> State:
 
 
 def reset(
-    state: State, mask: Tensor | Sequence[bool], initial: Any = None, *, batch_first: bool = False
+    state: State,
+    mask: Tensor | Sequence[bool] | Sequence[int],
+    initial: Any = None,
+    *,
+    batch_first: bool = False,
 ) -> State:
     """Start some samples anew, as at the end of an episode.
 
@@ -152,37 +140,26 @@ def reset(
     [1.0, 0.0, 1.0]
     """
 
-    def renew(tensor: Tensor, fresh: Tensor | None = None) -> Tensor:
+    def renew(tensor: Tensor, fresh: Any = None) -> Tensor:
+        if fresh is not None and not _alike(tensor, fresh):
+            came = brief(fresh)
+            message = f"initial must be a state of the same kind and shape as state, got {came}"
+            raise ArgumentError(message, "initial")
         axis = batch_axis(tensor, batch_first=batch_first)
         shape = [1] * tensor.dim()
         shape[axis] = tensor.shape[axis]
         flags = as_mask(mask, (tensor.shape[axis],), tensor.device).view(shape)
         return tensor.masked_fill(flags, 0) if fresh is None else torch.where(flags, fresh, tensor)
 
+    if initial is not None and isinstance(initial, Tensor) != isinstance(state, Tensor):
+        message = f"initial must be a state of the same kind as state, got {brief(initial)}"
+        raise ArgumentError(message, "initial")
     result: State = map_state(renew, state, *(() if initial is None else (initial,)))
     return result
 
 
-def as_mask(mask: Any, shape: tuple[int, ...], device: torch.device, name: str = "mask") -> Tensor:
-    """Return a boolean mask of a shape, of booleans or of 0 and 1.
-
-    Raises:
-        ArgumentError: if it has another shape, or other values.
-    """
-    flags = torch.as_tensor(mask, device=device)
-    if tuple(flags.shape) != shape:
-        message = compose(
-            f"{name} must have shape {shape}, got {tuple(flags.shape)}",
-            "one flag for each sample; positions are no mask",
-            [("fix", f"a boolean tensor {shape}, true where a sample starts anew")],
-        )
-        raise ArgumentError(message, name)
-    if flags.dtype is torch.bool:
-        return flags
-    if not torch.compiler.is_compiling() and not bool(((flags == 0) | (flags == 1)).all()):
-        message = f"{name} must be booleans, or 0 and 1; got other values: positions are no mask"
-        raise ArgumentError(message, name)
-    return flags != 0
+def _alike(one: Tensor, other: Any) -> bool:
+    return isinstance(other, Tensor) and one.shape == other.shape and one.dtype == other.dtype
 
 
 def batch_first(state: State) -> State:
@@ -192,7 +169,13 @@ def batch_first(state: State) -> State:
     >>> rnnkit.states.batch_first(state).shape
     torch.Size([5, 2, 4])
     """
-    result: State = map_state(layers_first, state)
+
+    def exchange(tensor: Tensor) -> Tensor:
+        batch_axis(tensor, batch_first=False)
+        exchanged: Tensor = layers_first(tensor)
+        return exchanged
+
+    result: State = map_state(exchange, state)
     return result
 
 
@@ -218,14 +201,22 @@ def from_layers(states: Sequence[State]) -> State:
     >>> rnnkit.states.from_layers([cell.initial_state(5) for cell in cells]).shape
     torch.Size([2, 5, 4])
     """
-    if len(states) == 0:
-        message = "from_layers needs the state of at least one layer"
+    listed = list(states)
+    kinds = {isinstance(state, Tensor) for state in listed}
+    if len(kinds) != 1:
+        what = "of at least one layer" if not listed else "of one kind: all tensors, or all pairs"
+        message = f"from_layers takes a list of states {what}"
         raise ArgumentError(message, "states")
 
     def join(*tensors: Tensor) -> Tensor:
-        return torch.cat([t if t.dim() == BATCHED else t.unsqueeze(0) for t in tensors])
+        rows = [t if t.dim() == BATCHED else t.unsqueeze(0) for t in tensors]
+        if len({row.shape[1:] for row in rows}) != 1:
+            shapes = ", ".join(str(tuple(t.shape)) for t in tensors)
+            message = f"from_layers takes states of one batch and width, got {shapes}"
+            raise StateError(message, "states")
+        return torch.cat(rows)
 
-    result: State = map_state(join, *states)
+    result: State = map_state(join, *listed)
     return result
 
 

@@ -118,7 +118,7 @@ def test_output_for_a_state() -> None:
     assert str(error) == snapshot("""\
 state is not what this GRU returned
   GRU(3, 4, num_layers=2, bidirectional=True)
-  state     expected a tensor (num_layers * directions = 4, batch, hidden_size=4)    got (7, 5, 8)
+  state     expected (num_layers * directions = 4, batch, hidden_size=4)    got (7, 5, 8)
   fix       output, state = layer(input): state is the second of the two\
 """)
 
@@ -132,7 +132,7 @@ def test_h_alone_for_an_lstm() -> None:
     assert str(error) == snapshot("""\
 state is not what this LSTM returned
   LSTM(3, 6, proj_size=4, num_layers=2)
-  state     expected (h, c), each (num_layers * directions = 2, batch, hidden_size=6)    got (2, 5, 4)
+  state     expected h (num_layers=2, batch, proj_size=4), c (num_layers=2, batch, hidden_size=6)    got (2, 5, 4)
   fix       output, state = layer(input): state is the second of the two\
 """)
 
@@ -145,7 +145,7 @@ def test_state_of_another_layout() -> None:
     assert str(error) == snapshot("""\
 state is not what this GRU returned
   GRU(3, 4, num_layers=2, state_batch_first=True)
-  state     expected a tensor (batch, num_layers * directions = 2, hidden_size=4)    got (2, 5, 4)
+  state     expected (batch, num_layers=2, hidden_size=4)    got (2, 5, 4)
   fix       output, state = layer(input): state is the second of the two\
 """)
 

@@ -97,7 +97,7 @@ def test_none_at_all() -> None:
 Expected `len(lengths)` to be equal to batch_size, but got 0 (batch_size=5)
   GRU(3, 4): there are 0 lengths for 5 samples
   input     expected (seq, batch, input_size=3)    got (7, 5, 3)
-  lengths   expected (batch=5,), integers    got an empty list of 0
+  lengths   expected (batch=5,), integers    got an empty list
   fix       one length for each of the 5 samples\
 """)
 
@@ -150,7 +150,7 @@ lengths must be integers from 0 to 7, one for each sample
   GRU(3, 4): the input is packed and brings its lengths along
   input     expected (sum of lengths, input_size=3)    got (22, 3)
   lengths   expected (batch=5,), integers    got a list of 5
-  fix       leave out\
+  fix       leave lengths out\
 """)
 
 

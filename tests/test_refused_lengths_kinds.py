@@ -60,7 +60,7 @@ lengths must be integers from 0 to 7, one for each sample
   GRU(3, 4): lengths are torch.float32, no counts
   input     expected (seq, batch, input_size=3)    got (7, 5, 3)
   lengths   expected (batch=5,), integers    got a list of 5
-  fix       lengths.long(); of fractions of the input (lengths * seq).round().long()\
+  fix       [int(n) for n in lengths]\
 """)
 
 
@@ -72,7 +72,7 @@ lengths must be integers from 0 to 7, one for each sample
   GRU(3, 4): lengths are torch.float64, no counts
   input     expected (seq, batch, input_size=3)    got (7, 5, 3)
   lengths   expected (batch=5,), integers    got an ndarray
-  fix       lengths.long(); of fractions of the input (lengths * seq).round().long()\
+  fix       [int(n) for n in lengths]\
 """)
 
 
@@ -85,7 +85,7 @@ lengths must be integers from 0 to 7, one for each sample
   GRU(3, 4): lengths have 2 axes, one is wanted
   input     expected (seq, batch, input_size=3)    got (7, 5, 3)
   lengths   expected (batch=5,), integers    got torch.int64 (5, 1)
-  fix       lengths (batch,): of a mask its sum over the seq axis\
+  fix       mask.sum(0)\
 """)
 
 
@@ -97,7 +97,7 @@ lengths must be integers from 0 to 7, one for each sample
   GRU(3, 4): lengths are neither list nor tensor
   input     expected (seq, batch, input_size=3)    got (7, 5, 3)
   lengths   expected (batch=5,), integers    got 7
-  fix       a list of ints\
+  fix       [7] * 5\
 """)
 
 
@@ -110,7 +110,7 @@ lengths must be integers from 0 to 7, one for each sample
   GRU(3, 4): lengths have 0 axes, one is wanted
   input     expected (seq, batch, input_size=3)    got (7, 5, 3)
   lengths   expected (batch=5,), integers    got torch.int64 ()
-  fix       lengths (batch,): of a mask its sum over the seq axis\
+  fix       [7] * 5\
 """)
 
 
@@ -123,7 +123,7 @@ lengths must be integers from 0 to 7, one for each sample
   GRU(3, 4): lengths are booleans, as a mask is
   input     expected (seq, batch, input_size=3)    got (7, 5, 3)
   lengths   expected (batch=5,), integers    got torch.bool (7, 5)
-  fix       of a mask its sum over the seq axis: mask.sum(...)\
+  fix       of a mask: mask.sum(0)\
 """)
 
 
@@ -132,10 +132,10 @@ def test_booleans() -> None:
     error = refused([True, False, True, True, False])
     assert str(error) == snapshot("""\
 lengths must be integers from 0 to 7, one for each sample
-  GRU(3, 4): lengths are booleans, as a mask is
+  GRU(3, 4): lengths[0] is True
   input     expected (seq, batch, input_size=3)    got (7, 5, 3)
   lengths   expected (batch=5,), integers    got a list of 5
-  fix       of a mask its sum over the seq axis: mask.sum(...)\
+  fix       a list of ints\
 """)
 
 
@@ -195,7 +195,7 @@ def test_a_missing_length() -> None:
     error = refused([7, None, 4, 1, 2])
     assert str(error) == snapshot("""\
 lengths must be integers from 0 to 7, one for each sample
-  GRU(3, 4): lengths are no plain list of ints
+  GRU(3, 4): lengths[1] is None
   input     expected (seq, batch, input_size=3)    got (7, 5, 3)
   lengths   expected (batch=5,), integers    got a list of 5
   fix       a list of ints\

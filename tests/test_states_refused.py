@@ -200,7 +200,7 @@ def test_no_layers() -> None:
     """An empty list of states is refused."""
     error = refused(rnnkit.ArgumentError, lambda: states.from_layers([]))
     assert error.argument == "states"
-    assert str(error) == snapshot("from_layers needs the state of at least one layer")
+    assert str(error) == snapshot('from_layers takes a list of states of at least one layer')
 
 
 def test_bridge_of_odd_rows() -> None:

@@ -19,17 +19,19 @@ functorch: Any = torch._C._functorch  # noqa: SLF001  # pyright: ignore[reportAt
 OWN_FORWARDS = (Cell.forward, ProjectedLSTMCell.forward)
 
 
-def can_fuse(cell: Any) -> bool:
-    """Say whether a kernel does what calling the cell step by step would do."""
+def is_plain(cell: Any) -> bool:
+    """Say whether a call of the cell does what is known of its class, and nothing else."""
     return (
         isinstance(cell, Cell)
         and type(cell).forward in OWN_FORWARDS
         and not (cell._forward_hooks or cell._forward_pre_hooks)  # noqa: SLF001
         and not (cell._backward_hooks or cell._backward_pre_hooks)  # noqa: SLF001
-        and not is_compiling()
-        # Under vmap and its like there are no rules for the kernels, but for all of a cell's parts.
-        and functorch.peek_interpreter_stack() is None
     )
+
+
+def is_transformed() -> bool:
+    """Say whether a compiler traces, or torch.func transforms: torch's kernels have no rules."""
+    return is_compiling() or functorch.peek_interpreter_stack() is not None
 
 
 def run_fused(

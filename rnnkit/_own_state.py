@@ -1,9 +1,9 @@
 """Guards of what one does with a layer besides calling it: a step, and reading its state."""
 
-import operator
 from numbers import Integral
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from rnnkit._errors import ArgumentError, ShapeError, StateError
@@ -49,8 +49,10 @@ def check_batch_size(name: str, batch_size: Any) -> None:
     Raises:
         ArgumentError: if it is anything else.
     """
-    is_count = isinstance(batch_size, Integral) and not isinstance(batch_size, bool)
-    if batch_size is not None and not (is_count and operator.index(batch_size) >= 0):
+    # A symbolic size must not be made a number: a compiler would hold to it.
+    counts: tuple[Any, ...] = (Integral, torch.SymInt)
+    is_count = isinstance(batch_size, counts) and not isinstance(batch_size, bool)
+    if batch_size is not None and not (is_count and batch_size >= 0):
         message = (
             f"{name}.initial_state: batch_size must be an int from 0, or None for a state without "
             f"batch axis, got {brief(batch_size)}"

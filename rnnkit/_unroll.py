@@ -9,7 +9,8 @@ from torch.compiler import is_compiling
 
 from rnnkit._checks import check_unrolled
 from rnnkit._errors import CellError, RnnkitError
-from rnnkit._fused import can_fuse, run_fused
+from rnnkit._formulas import ByParts
+from rnnkit._fused import is_plain, is_transformed, run_fused
 from rnnkit._lengths import Lengths, check_lengths
 from rnnkit._masks import as_mask
 from rnnkit._message import brief
@@ -92,7 +93,7 @@ def unroll(
         mask = mask.transpose(0, 1) if batch_first else mask
     initial = initial_state(cell, reading.batch) if hx is None or mask is not None else None
     start = initial if hx is None else hx
-    if fused and not return_states and can_fuse(cell):
+    if fused and not return_states and is_plain(cell) and not is_transformed():
         output, state = run_fused(cell, input, start, counts, mask, initial, reverse=reverse)
     else:
         output, state = _loop(
@@ -144,13 +145,17 @@ def _loop(
         input = input.masked_fill(~valid.unsqueeze(-1), 0)
     if reset is not None and valid is not None:
         reset = reset & valid
+    run: Any = cell
+    if is_plain(cell):
+        run = ByParts(cell)
+        input = run.project(input)
     outputs: list[Any] = [None] * steps
     states: list[Any] = [None] * steps
     order: Iterable[int] = reversed(range(steps)) if reverse else range(steps)
     for step in order:
         if reset is not None:
             hx = _where(reset[step], initial, hx)
-        new = _step(cell, input[step], hx, step)
+        new = _step(run, input[step], hx, step)
         hx = new if valid is None else _where(valid[step], new, hx)
         outputs[step] = new if isinstance(new, Tensor) else new[0]
         states[step] = hx

@@ -25,7 +25,7 @@ ARGUMENTS = {
     "LSTMCell": (*SIZES, "bias", *FACTORY),
     "GRUCell": (*SIZES, "bias", *FACTORY),
 }
-OWN_OPTIONS = {name: {"state_batch_first", "axes"} if name in LAYERS else set() for name in OURS}
+OWN_OPTIONS = {name: {"state_batch_first", "axes"} if name in LAYERS else {"axes"} for name in OURS}
 
 each_class = pytest.mark.parametrize("name", OURS)
 

@@ -47,8 +47,7 @@ class Use:
             return rnnkit.RNN(self.width, self.hidden, nonlinearity=self.name, **options)
         if self.name == "projected":
             return rnnkit.LSTM(self.width, self.hidden + 2, proj_size=self.hidden, **options)
-        make: Any = getattr(rnnkit, self.name)
-        return make(self.width, self.hidden, **options)
+        return getattr(rnnkit, self.name)(self.width, self.hidden, **options)
 
     def input(self) -> Tensor:
         """Make the input, in its layout; a leaf."""
@@ -241,8 +240,7 @@ class Counter(nn.Module):
 
 def counted(**options: Any) -> tuple[list[list[float]], list[float]]:
     """Count over two samples of four steps; return the counts of each, and the last ones."""
-    x = torch.randn(2, 4, 3)
-    output, state = rnnkit.unroll(Counter(), x, batch_first=True, **options)
+    output, state = rnnkit.unroll(Counter(), torch.randn(2, 4, 3), batch_first=True, **options)
     return output.squeeze(2).tolist(), state.squeeze(1).tolist()
 
 

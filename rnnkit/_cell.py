@@ -45,7 +45,7 @@ class Cell(torch.nn.RNNCellBase, Generic[StateT, GivenT]):
             check_scope(described(self), self.axes, {"batch": input.size(0)}, "input")
         weights = self._parameters
         one = len(self.STATE_NAMES) == 1
-        if input.dim() == 1 or not weights.keys() >= WEIGHTS or is_compiling():
+        if is_compiling() or input.dim() == 1 or not weights.keys() >= WEIGHTS:
             state = self.TORCH_CLASS.forward(self, input, hx)
         else:
             # What torch's forward comes to once the checks are ours: a loop over steps is paid by

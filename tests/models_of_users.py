@@ -185,9 +185,7 @@ def tiled_beams(nn: ModuleType, right: bool) -> nn.Module:
         last = x[:, -1:].repeat_interleave(3, 0)
         return m.head(m.decoder(last, start)[0]).view(len(x), 3, 2)
 
-    layers = {
-        name: nn.GRU(FEATURE, HIDDEN, batch_first=True) for name in ("encoder", "decoder")
-    }
+    layers = {name: nn.GRU(FEATURE, HIDDEN, batch_first=True) for name in ("encoder", "decoder")}
     return Model(compute, **layers, head=nn.Linear(HIDDEN, 2))
 
 

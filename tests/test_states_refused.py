@@ -11,7 +11,6 @@ import rnnkit
 from rnnkit import LSTMState, states
 from tests.refusals import filled
 
-
 #: Under jaxtyping's import hook the annotations refuse first what is of another type.
 typed = pytest.mark.skipif(hasattr(rnnkit, "jaxtyping"), reason="the annotation refuses it first")
 
@@ -200,7 +199,7 @@ def test_no_layers() -> None:
     """An empty list of states is refused."""
     error = refused(rnnkit.ArgumentError, lambda: states.from_layers([]))
     assert error.argument == "states"
-    assert str(error) == snapshot('from_layers takes a list of states of at least one layer')
+    assert str(error) == snapshot("from_layers takes a list of states of at least one layer")
 
 
 def test_bridge_of_odd_rows() -> None:

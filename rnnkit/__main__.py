@@ -72,6 +72,9 @@ class Data(NamedTuple):
 class Classifier(torch.nn.Module):
     """A bidirectional LSTM; where its two directions end, a linear layer tells the speaker."""
 
+    lstm: torch.nn.LSTM
+    head: torch.nn.Linear
+
     def __init__(self, nn: ModuleType) -> None:
         """Take the recurrent layer from ``nn``: ``torch.nn`` or ``rnnkit.nn``."""
         super().__init__()

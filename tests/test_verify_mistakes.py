@@ -172,9 +172,9 @@ the same input gives another output the second time
 def test_text_of_a_random_state() -> None:
     """A random first state is named as what it is, and not as something shared by the batch."""
     assert str(caught("random state")) == snapshot("""\
-sample 0 alone gives another output than in the batch: off by 1.4e+00 of the largest
-  cause     likely what the batch shares
-  meant     if so: rnnkit.verify(..., skip=['alone'])\
+the same input gives another output the second time
+  cause     likely a random initial state, or a state that the model keeps from call to call
+  meant     if so: rnnkit.verify(..., skip=['repeatable'])\
 """)
 
 

@@ -1,0 +1,72 @@
+"""Write the outputs of the examples anew: ``python docs/refresh.py [PAGE ...]``.
+
+For whoever changes a message: run it, then read the diff. An output that still matches, by doctest's
+ellipsis too, stays as it is written; blocks without a prompt are run as they stand.
+"""
+
+import contextlib
+import doctest
+import io
+import pathlib
+import random
+import sys
+import traceback
+from typing import Any
+
+import torch
+from sybil import Sybil
+from sybil.evaluators.doctest import OutputChecker
+from sybil.parsers.myst import PythonCodeBlockParser
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+HEAD = "Traceback (most recent call last):\n"
+
+
+def output_of(example: doctest.Example, namespace: dict[str, Any]) -> str:
+    """Run an example and return what doctest would have to find."""
+    printed = io.StringIO()
+    try:
+        with contextlib.redirect_stdout(printed):
+            exec(compile(example.source, "<page>", "single"), namespace)  # noqa: S102
+    except Exception as error:  # noqa: BLE001 - whatever comes is what is shown
+        return HEAD + traceback.format_exception_only(error)[-1]
+    return printed.getvalue()
+
+
+def rewritten(text: str, got: str) -> str:
+    """Return an example with another output."""
+    lines = text.splitlines(keepends=True)
+    prompts = [line for line in lines if line.startswith((">>>", "..."))]
+    body = "".join(line if line.strip() else "<BLANKLINE>\n" for line in got.splitlines(True))
+    return "".join(prompts) + body
+
+
+def refresh(page: pathlib.Path) -> int:
+    """Rewrite a page where its outputs have changed; return how many have."""
+    random.seed(0)
+    torch.manual_seed(0)
+    torch.set_num_threads(1)
+    document = Sybil(parsers=[PythonCodeBlockParser()], path=str(ROOT)).parse(page)
+    document.namespace["__name__"] = "__test__"
+    changes = []
+    for example in document.examples():
+        if not isinstance(example.parsed, doctest.Example):
+            example.evaluate()
+            continue
+        got = output_of(example.parsed, document.namespace)
+        want = HEAD * bool(example.parsed.exc_msg) + (example.parsed.exc_msg or example.parsed.want)
+        if not OutputChecker().check_output(want, got, doctest.ELLIPSIS):
+            old = document.text[example.start : example.end]
+            changes.append((example.start, example.end, rewritten(old, got)))
+    text = document.text
+    for start, end, new in reversed(changes):
+        text = text[:start] + new + text[end:]
+    if changes:
+        page.write_text(text)
+    return len(changes)
+
+
+if __name__ == "__main__":
+    chosen = [pathlib.Path(name).resolve() for name in sys.argv[1:]]
+    for page in chosen or [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]:
+        sys.stdout.write(f"{refresh(page)} outputs changed in {page.relative_to(ROOT)}\n")

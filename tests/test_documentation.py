@@ -1,0 +1,75 @@
+"""Every block of code in README, docs and docstrings does what the page says."""
+
+import doctest
+import importlib
+import pathlib
+import pkgutil
+import random
+import re
+import warnings
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+import torch
+from sybil import Document, Sybil
+from sybil.document import PythonDocStringDocument
+from sybil.parsers.myst import PythonCodeBlockParser
+from sybil.parsers.rest import DocTestParser
+
+import rnnkit
+
+ROOT = pathlib.Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+MODULES = sorted(module.name for module in pkgutil.iter_modules(rnnkit.__path__))
+FENCE = re.compile(r"^ *(?:`{3,}|:{3,})\{?python", re.MULTILINE)
+
+pages = Sybil(
+    parsers=[PythonCodeBlockParser(doctest_optionflags=doctest.ELLIPSIS)], path=str(ROOT)
+)
+docstrings = Sybil(
+    parsers=[DocTestParser(optionflags=doctest.ELLIPSIS)],
+    path=str(ROOT),
+    document_types={".py": PythonDocStringDocument},
+)
+
+
+@pytest.fixture(autouse=True)
+def _as_the_reader_runs_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path
+) -> Iterator[None]:
+    """Seed everything, write files nowhere that matters, and leave what a page sets as it was."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(ROOT))
+    random.seed(0)
+    np.random.seed(0)  # noqa: NPY002 - libraries draw from it
+    torch.manual_seed(0)
+    with warnings.catch_warnings():
+        yield
+
+
+def run(document: Document) -> int:
+    """Run the examples of a document, and count them."""
+    examples = list(document.examples())
+    for example in examples:
+        example.evaluate()
+    return len(examples)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_page(page: pathlib.Path) -> None:
+    """A page's blocks run from top to bottom, in one namespace, with the output that is shown."""
+    count = run(pages.parse(page))
+
+    assert count >= len(FENCE.findall(page.read_text()))
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_docstrings(name: str) -> None:
+    """The examples of a module's docstrings give what they show."""
+    module = importlib.import_module(f"rnnkit.{name}")
+    document = docstrings.parse(pathlib.Path(str(module.__file__)))
+    document.namespace.update(vars(module), rnnkit=rnnkit, torch=torch)
+    document.namespace["__name__"] = "__main__"
+
+    run(document)

@@ -9,6 +9,7 @@ import doctest
 import io
 import pathlib
 import random
+import re
 import sys
 import traceback
 from typing import Any
@@ -19,6 +20,8 @@ from sybil.evaluators.doctest import OutputChecker
 from sybil.parsers.myst import PythonCodeBlockParser
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
+#: An example ends before a blank line, the next prompt, or the end of the block.
+END = re.compile(r"\n(?=\n|>>> |```)")
 HEAD = "Traceback (most recent call last):\n"
 
 
@@ -31,6 +34,12 @@ def output_of(example: doctest.Example, namespace: dict[str, Any]) -> str:
     except Exception as error:  # noqa: BLE001 - whatever comes is what is shown
         return HEAD + traceback.format_exception_only(error)[-1]
     return printed.getvalue()
+
+
+def own_text(rest: str) -> str:
+    """Return the example that a text begins with: sybil's own end is short by the fence."""
+    end = END.search(rest)
+    return rest if end is None else rest[: end.end()]
 
 
 def rewritten(text: str, got: str) -> str:
@@ -56,8 +65,9 @@ def refresh(page: pathlib.Path) -> int:
         got = output_of(example.parsed, document.namespace)
         want = HEAD * bool(example.parsed.exc_msg) + (example.parsed.exc_msg or example.parsed.want)
         if not OutputChecker().check_output(want, got, doctest.ELLIPSIS):
-            old = document.text[example.start : example.end]
-            changes.append((example.start, example.end, rewritten(old, got)))
+            old = own_text(document.text[example.start :])
+            end = example.start + len(old)
+            changes.append((example.start, end, rewritten(old, got)))
     text = document.text
     for start, end, new in reversed(changes):
         text = text[:start] + new + text[end:]

@@ -39,6 +39,12 @@ class Batch:
         """Return the inputs as the model takes them."""
         return pytree.tree_unflatten(list(self.leaves if leaves is None else leaves), self.spec)
 
+    def with_leaves(self, inputs: Any) -> "Batch":
+        """Return the same with other values, given as the model takes them."""
+        other = self.samples(range(self.size))
+        other.leaves = pytree.tree_leaves(inputs)
+        return other
+
     def samples(self, places: Sequence[int]) -> "Batch":
         """Return the same inputs with some of the samples only."""
         chosen = Batch.__new__(Batch)

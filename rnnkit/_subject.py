@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from rnnkit._batches import Batch, followed_axis
@@ -90,6 +91,39 @@ class Subject:
             if axis is not None and is_output(leaf):
                 yield place, axis
 
+    def follows_steps(self) -> bool:
+        """Say whether the first output has an axis that follows the steps of the input."""
+        steps, first = self.batch.steps, self.first
+        if first is None or steps is None or steps < 2 or self.normal[first].dim() < 2:
+            return False
+        try:
+            shorter = self.session.run(self.batch.cut(steps - 1, front=True).tree())
+        except Exception:  # noqa: BLE001 - the model may take no other number of steps
+            return False
+        return len(shorter) == len(self.normal) and (
+            followed_axis(self.normal[first], shorter[first]) is not None
+        )
+
+    def rounding(self) -> list[float]:
+        """Measure what the model makes of rounding: by how much each output moves.
+
+        Numbers of the input, and what each module returns, are changed in their last digit.
+        """
+
+        def watch(model: torch.nn.Module) -> list[Any]:
+            return [module.register_forward_hook(_round) for module in model.modules()]
+
+        leaves = [
+            _last_digit(leaf) if isinstance(leaf, Tensor) else leaf for leaf in self.batch.leaves
+        ]
+        output = self.session.run(self.batch.tree(leaves), watch=watch)
+        return [
+            (before.double() - after.double()).abs().max().item()
+            if is_output(before) and before.shape == after.shape
+            else 0.0
+            for before, after in zip(self.normal, output, strict=True)
+        ]
+
     def valid(self, leaf: Tensor, place: int, sample: int) -> Tensor:
         """Return one sample of a leaf, cut to the sample's valid steps."""
         axis = self.axes[place] or 0
@@ -99,6 +133,17 @@ class Subject:
         seq = self.out_seq_dim - (axis < self.out_seq_dim)
         start = 0 if self.post else taken.shape[seq] - self.counts[sample]
         return taken.narrow(seq, start, self.counts[sample])
+
+
+def _round(module: torch.nn.Module, args: Any, output: Any) -> Any:  # noqa: ARG001
+    return _last_digit(output) if isinstance(output, Tensor) else output
+
+
+def _last_digit(tensor: Tensor) -> Tensor:
+    if not tensor.is_floating_point():
+        return tensor
+    sign = torch.arange(tensor.numel(), device=tensor.device).view(tensor.shape) % 2 * 2 - 1
+    return tensor * (1 + sign * torch.finfo(tensor.dtype).eps).to(tensor.dtype)
 
 
 def is_output(leaf: Any) -> bool:

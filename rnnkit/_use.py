@@ -79,7 +79,7 @@ class _Call:
         """Try what is known to go wrong."""
         if self.directions == 2 and self._matters(_backward_half(self.subject, last=True)):
             rest = _backward_half(self.subject, last=False)
-            if not self._matters(rest):
+            if not self._matters(rest) and self._has_more_steps():
                 return self._found(
                     f"of the output of {self.name}, the backward half is used at the last step "
                     "only, where it has read one step",
@@ -95,6 +95,17 @@ class _Call:
         if self.directions == 2 and self.module.num_layers > 1 and self._matters(_state("h")):
             return self._mixed_rows()
         return None
+
+    def _has_more_steps(self) -> bool:
+        """Say whether the output has steps before the last valid ones."""
+        found = []
+
+        def look(module: RNNBase, result: Any) -> Any:
+            found.append(bool((~_last_rows(self.subject, module, result[0])).any()))
+            return result
+
+        self._matters(look)
+        return any(found)
 
     def _mixed_rows(self) -> Misuse | None:
         count = self.module.num_layers * 2

@@ -46,7 +46,8 @@ def verify(
         causal: whether a step of the output may depend on no later step of the input.
         lengths: the samples' valid steps, where the inputs are padded.
         pad: whether the padding lies after a sample (``"post"``) or before it.
-        skip: probes to leave out, by name: batch, alone, padding, causal, memory, repeatable, use.
+        skip: probes to leave out, by name: repeatable, batch (and with it alone), alone, padding,
+            causal, memory, use.
 
     Returns:
         What was checked, what was skipped and why, and the cost. Print it.
@@ -59,7 +60,7 @@ def verify(
     >>> model = torch.nn.GRU(3, 4, batch_first=True)
     >>> report = rnnkit.verify(model, torch.randn(5, 7, 3), causal=True)
     >>> report.checked
-    ['batch', 'alone', 'causal', 'memory', 'repeatable', 'use']
+    ['repeatable', 'batch', 'alone', 'causal', 'memory', 'use']
     """
     unknown = set(skip) - set(PROBES)
     if unknown or pad not in ("post", "pre"):
@@ -82,6 +83,8 @@ def verify(
         for name, probe in PROBES.items():
             if name in skip:
                 report.skipped(name, "left out by the caller")
+            elif name == "alone" and "batch" in skip:
+                report.skipped(name, "samples that may mix give something else alone")
             elif name != "causal" or causal:
                 probe(subject)
         report.passes = opened.passes

@@ -1,8 +1,10 @@
 """Each mistake that no shape shows is found, and its right twin is not accused."""
 
+import random
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from inline_snapshot import snapshot
@@ -235,6 +237,25 @@ output of sample 1 depends on input of sample 0
     report = rnnkit.verify(model, x, skip=["batch"])
 
     assert "repeatable" in report.checked
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda x: x + random.random(),  # noqa: S311 - no secret
+        lambda x: x + np.random.rand(),  # noqa: NPY002 - as people write it
+        lambda x: x + torch.rand(1).item(),
+        lambda x: nn.functional.dropout(x, 0.5, training=True),
+    ],
+    ids=["random", "numpy", "torch", "dropout"],
+)
+def test_chance_is_named_as_chance(draw: Any) -> None:
+    """Random numbers in eval mode are no leak between samples, from wherever they come."""
+    model = Model(lambda m, x: m.head(draw(x)), head=nn.Linear(FEATURE, 2))
+    with pytest.raises(rnnkit.LeakError) as error:
+        rnnkit.verify(model, numbers(BATCH, SEQ, FEATURE))
+
+    assert error.value.probe == "repeatable"
 
 
 def test_an_axis_of_the_output_that_is_told() -> None:

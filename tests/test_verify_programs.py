@@ -1,10 +1,8 @@
 """Right programs of many kinds: ``verify`` accuses none of them."""
 
-import random
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -103,11 +101,6 @@ def compiled() -> Any:
     return torch.compile(TWINS["batch_first forgotten"].make(nn, True), backend="eager")
 
 
-def scheduled(m: Any, x: Tensor) -> Tensor:
-    """Draw a random number, as scheduled sampling does, and do the same with either."""
-    return m.gru(x)[0] if random.random() + np.random.rand() < 1 else m.gru(x.clone())[0]  # noqa: NPY002, S311
-
-
 Programs = dict[str, tuple[Callable[[], Any], tuple[Any, ...], dict[str, Any]]]
 
 PROGRAMS: Programs = {
@@ -187,9 +180,7 @@ PROGRAMS: Programs = {
         {"causal": True},
     ),
     "encoder and a shorter decoder": (
-        lambda: Model(
-            seq2seq, embed=nn.Embedding(11, FEATURE), encoder=gru(), decoder=gru()
-        ),
+        lambda: Model(seq2seq, embed=nn.Embedding(11, FEATURE), encoder=gru(), decoder=gru()),
         (tokens(BATCH, SEQ), tokens(BATCH, 5)),
         {},
     ),
@@ -224,7 +215,6 @@ PROGRAMS: Programs = {
         {},
     ),
     "compiled": (compiled, (BATCHED,), {}),
-    "random numbers of Python and numpy": (lambda: Model(scheduled, gru=gru()), (BATCHED,), {}),
     "one sample": (gru, (numbers(1, SEQ, FEATURE),), {"causal": True}),
     "one step": (gru, (numbers(BATCH, 1, FEATURE),), {"causal": True}),
     "one step of one sample": (gru, (numbers(1, 1, FEATURE),), {"causal": True}),

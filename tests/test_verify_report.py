@@ -82,7 +82,9 @@ def test_fixed_batch_size() -> None:
 
     report = rnnkit.verify(Model(compute, gru=gru()), numbers(BATCH, SEQ, FEATURE))
 
-    assert reason(report, "alone") == snapshot('the model does not run on one sample: RuntimeError: Expected hidden size (1, 1, 6), got [1, 4, 6]')
+    assert reason(report, "alone") == snapshot(
+        "the model does not run on one sample: RuntimeError: Expected hidden size (1, 1, 6), got [1, 4, 6]"
+    )
     assert {"batch", "memory", "repeatable"} <= set(report.checked)
 
 
@@ -103,7 +105,7 @@ def test_scalar_output() -> None:
         Model(lambda m, x: m.gru(x)[0].mean(), gru=gru()), numbers(BATCH, SEQ, FEATURE)
     )
 
-    assert reason(report, "batch") == snapshot('no output follows the batch')
+    assert reason(report, "batch") == snapshot("no output follows the batch")
     assert report.checked == ["repeatable", "use"]
 
 
@@ -111,7 +113,9 @@ def test_lost_batch_axis() -> None:
     """A squeeze that takes the batch axis with it is noted."""
     model = Model(lambda m, x: m.gru(x)[1].squeeze(), gru=gru())
 
-    assert rnnkit.verify(model, numbers(BATCH, SEQ, FEATURE)).notes == snapshot(['a batch of one has lost its batch axis: output (6,)'])
+    assert rnnkit.verify(model, numbers(BATCH, SEQ, FEATURE)).notes == snapshot(
+        ["a batch of one has lost its batch axis: output (6,)"]
+    )
 
 
 def test_padding_unknown() -> None:
@@ -123,7 +127,9 @@ def test_padding_unknown() -> None:
 
     report = rnnkit.verify(Model(compute, gru=gru()), padded()[0], lengths=LENGTHS)
 
-    assert reason(report, "padding") == snapshot('the model is told no lengths: it may know padding by its value')
+    assert reason(report, "padding") == snapshot(
+        "the model is told no lengths: it may know padding by its value"
+    )
     assert "alone" in report.checked
 
 
@@ -193,23 +199,31 @@ def refused(**options: Any) -> str:
 
 def test_refused_skip() -> None:
     """A probe that there is none of is refused with those that there are."""
-    assert refused(skip=["padings"]) == snapshot("skip takes names of batch, alone, padding, causal, memory, repeatable, use; pad is 'post' or 'pre'")
+    assert refused(skip=["padings"]) == snapshot(
+        "skip takes names of batch, alone, padding, causal, memory, repeatable, use; pad is 'post' or 'pre'"
+    )
 
 
 def test_refused_pad() -> None:
     """Padding lies after or before."""
-    assert refused(pad="left") == snapshot("skip takes names of batch, alone, padding, causal, memory, repeatable, use; pad is 'post' or 'pre'")
+    assert refused(pad="left") == snapshot(
+        "skip takes names of batch, alone, padding, causal, memory, repeatable, use; pad is 'post' or 'pre'"
+    )
 
 
 @pytest.mark.parametrize("lengths", [(1, 2), (1, 2, 3, 8), (0, 1, 2, 3)])
 def test_refused_lengths(lengths: tuple[int, ...]) -> None:
     """Lengths that do not fit the batch are refused with what fits."""
-    assert refused(lengths=lengths) == snapshot('lengths must be 4 counts from 1 to 7, one for each sample')
+    assert refused(lengths=lengths) == snapshot(
+        "lengths must be 4 counts from 1 to 7, one for each sample"
+    )
 
 
 def test_refused_axis() -> None:
     """An axis that no input has is refused with the shapes that there are."""
-    assert refused(batch_dim=3) == snapshot('no input has an axis 3 for the batch: their shapes are [(4, 7, 3)]')
+    assert refused(batch_dim=3) == snapshot(
+        "no input has an axis 3 for the batch: their shapes are [(4, 7, 3)]"
+    )
 
 
 def test_refused_packed_input() -> None:
@@ -218,7 +232,9 @@ def test_refused_packed_input() -> None:
     with pytest.raises(rnnkit.ArgumentError) as error:
         rnnkit.verify(gru(), packed)
 
-    assert str(error.value) == snapshot('a packed input has no batch axis to try: pass the padded batch and lengths')
+    assert str(error.value) == snapshot(
+        "a packed input has no batch axis to try: pass the padded batch and lengths"
+    )
 
 
 def test_tokens_are_replaced_by_tokens() -> None:

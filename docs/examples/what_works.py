@@ -1,0 +1,181 @@
+"""What works on an LSTM of torch's, on rnnkit's, and on rnnkit's cell over the steps: tried here.
+
+Each attempt returns its result and what it should be; an exception or another result is a no.
+"""
+
+import contextlib
+import copy
+import logging
+import os
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.export import Dim
+from torch.func import functional_call, grad, jvp, stack_module_state, vmap
+
+import rnnkit
+
+
+class Layer(nn.Module):
+    """A model that runs a layer of either namespace."""
+
+    def __init__(self, lstm: Any) -> None:
+        """Hold the layer."""
+        super().__init__()
+        self.lstm = lstm
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Run over ``(seq, batch, feature)``."""
+        output: Tensor = self.lstm(x)[0]
+        return output
+
+
+class Unrolled(nn.Module):
+    """A model that runs a cell over the steps."""
+
+    def __init__(self, cell: rnnkit.LSTMCell) -> None:
+        """Hold the cell."""
+        super().__init__()
+        self.cell = cell
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Run over ``(seq, batch, feature)``."""
+        return rnnkit.unroll(self.cell, x)[0]
+
+
+Pair = tuple[Any, Any]
+
+
+def gradients(model: nn.Module, output: Tensor) -> list[Tensor]:
+    """The gradients of the weights, by an output."""
+    return list(torch.autograd.grad(output.square().sum(), list(model.parameters())))
+
+
+def compiled(model: nn.Module, *, fullgraph: bool, train: bool, allow: bool = False) -> Pair:
+    """A compiled model, and its training step if asked for."""
+    torch._dynamo.reset()  # noqa: SLF001 - it has no public name
+    x = sequences()
+    with torch._dynamo.config.patch(allow_rnn=allow), torch.set_grad_enabled(train):  # noqa: SLF001
+        output = torch.compile(model, backend="aot_eager", fullgraph=fullgraph)(x)
+        if not train:
+            return output, model(x)
+        return gradients(model, output), gradients(model, model(x))
+
+
+def per_sample(model: nn.Module) -> Pair:
+    """Each sample's gradients, all at once."""
+    x = sequences()
+    weights = {name: weight.detach() for name, weight in model.named_parameters()}
+
+    def loss(weights: dict[str, Tensor], sample: Tensor) -> Tensor:
+        output: Tensor = functional_call(model, weights, (sample.unsqueeze(1),))
+        return output.square().sum()
+
+    found = vmap(grad(loss), (None, 1))(weights, x)
+    one = gradients(model, model(x[:, 2:3]))
+    return [each[2] for each in found.values()], one
+
+
+def ensemble(model: nn.Module) -> Pair:
+    """Three models at once."""
+    x, models = sequences(), [copy.deepcopy(model) for _ in range(3)]
+    state = stack_module_state(models)
+    outputs = vmap(lambda *one: functional_call(model, one, (x,)))(*state)
+    return outputs[0], model(x)
+
+
+def second(model: nn.Module) -> Pair:
+    """The gradient of a penalty on the gradient."""
+    x = sequences().requires_grad_()
+    (slope,) = torch.autograd.grad(model(x).sum(), x, create_graph=True)
+    found = gradients(model, slope)
+    return found, found
+
+
+def forward_mode(model: nn.Module) -> Pair:
+    """The directional derivative by forward-mode differentiation."""
+    x = sequences()
+    output, _ = jvp(model, (x,), (torch.ones_like(x),))
+    return output, model(x)
+
+
+def exported(model: nn.Module, axes: dict[int, Any]) -> Pair:
+    """An exported program, run on another number of steps if they were left open."""
+    steps = 9 if axes else 7
+    program = torch.export.export(model.eval(), (sequences(),), dynamic_shapes=(axes or None,))
+    x = sequences(steps)
+    return program.module()(x), model(x)
+
+
+def scripted(model: nn.Module) -> Pair:
+    """A model compiled by TorchScript."""
+    x = sequences()
+    return torch.jit.script(model)(x), model(x)
+
+
+def sequences(steps: int = 7) -> Tensor:
+    """Return five sequences, the same ones at every call."""
+    return torch.linspace(-1, 1, steps * 15).view(steps, 5, 3)
+
+
+ATTEMPTS: dict[str, Callable[[nn.Module], Pair]] = {
+    "torch.compile, a training step": lambda m: compiled(m, fullgraph=False, train=True),
+    "fullgraph=True": lambda m: compiled(m, fullgraph=True, train=False),
+    "fullgraph=True, a training step": lambda m: compiled(m, fullgraph=True, train=True),
+    "... with allow_rnn, no gradients": lambda m: compiled(
+        m, fullgraph=True, train=False, allow=True
+    ),
+    "... with allow_rnn, a training step": lambda m: compiled(
+        m, fullgraph=True, train=True, allow=True
+    ),
+    "torch.export": lambda m: exported(m, {}),
+    "torch.export, any number of steps": lambda m: exported(m, {0: Dim("steps", min=2, max=64)}),
+    "torch.jit.script": scripted,
+    "per-sample gradients (vmap of grad)": per_sample,
+    "an ensemble (vmap over weights)": ensemble,
+    "double backward": second,
+    "forward-mode derivative": forward_mode,
+}
+
+
+def works(attempt: Callable[[nn.Module], Pair], model: nn.Module) -> bool:
+    """Say whether an attempt gives what it should."""
+    try:
+        found, expected = attempt(model)
+        torch.testing.assert_close(found, expected)
+    except Exception:  # noqa: BLE001 - any exception is a no
+        return False
+    return True
+
+
+@contextlib.contextmanager
+def quiet() -> Any:
+    """Keep what compilers say of their failures away: it is in the table."""
+    logging.disable(logging.CRITICAL)
+    with (
+        open(os.devnull, "w") as nowhere,  # noqa: PTH123
+        contextlib.redirect_stderr(nowhere),
+        warnings.catch_warnings(),
+    ):
+        warnings.simplefilter("ignore")
+        try:
+            yield
+        finally:
+            logging.disable(logging.NOTSET)
+            torch._dynamo.reset()  # noqa: SLF001
+
+
+def table() -> str:
+    """Try everything and write the table."""
+    lines = [f"{'':<36}{'torch.nn.LSTM':<16}{'rnnkit.LSTM':<14}unroll(LSTMCell)"]
+    with quiet():
+        for name, attempt in ATTEMPTS.items():
+            torch.manual_seed(0)
+            ours = rnnkit.LSTM(3, 4)
+            models = (Layer(nn.LSTM(3, 4)), Layer(ours), Unrolled(ours.cells()[0]))
+            first, middle, last = ("yes" if works(attempt, model) else "no" for model in models)
+            lines.append(f"{name:<36}{first:<16}{middle:<14}{last}")
+    return "\n".join(lines)

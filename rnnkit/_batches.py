@@ -1,6 +1,7 @@
 """The batch and seq axes of a model's inputs and outputs, and inputs with a part replaced."""
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -9,6 +10,9 @@ from torch.nn.utils.rnn import PackedSequence
 from torch.utils import _pytree as pytree
 
 from rnnkit._errors import ArgumentError
+
+#: How many ways to lay the batch into the inputs are tried.
+TRIES = 8
 
 
 class Batch:
@@ -20,7 +24,7 @@ class Batch:
         Raises:
             ArgumentError: if no input is a tensor with such an axis, or one is packed.
         """
-        self.leaves, self.spec = pytree.tree_flatten(inputs)
+        self.leaves, self.spec = pytree.tree_flatten(inputs, is_leaf=_is_counts)
         if any(isinstance(part, PackedSequence) for part in inputs):
             message = "a packed input has no batch axis to try: pass the padded batch and lengths"
             raise ArgumentError(message, "inputs")
@@ -30,6 +34,7 @@ class Batch:
             shapes = [tuple(tensor.shape) for tensor in tensors]
             message = f"no input has an axis {batch_dim} for the batch: their shapes are {shapes}"
             raise ArgumentError(message, "batch_dim")
+        self.first = wide[0]
         self.size = wide[0].shape[batch_dim]
         self.axes = [_batch_axis(leaf, batch_dim, self.size) for leaf in self.leaves]
         self.seq_dim = (1 - batch_dim if batch_dim in (0, 1) else 1) if seq_dim is None else seq_dim
@@ -51,10 +56,7 @@ class Batch:
         chosen.__dict__ = self.__dict__.copy()
         chosen.size = len(places)
         chosen.leaves = [
-            leaf
-            if axis is None
-            else leaf.index_select(axis, torch.tensor(places, device=leaf.device))
-            for leaf, axis in zip(self.leaves, self.axes, strict=True)
+            _pick(leaf, axis, places) for leaf, axis in zip(self.leaves, self.axes, strict=True)
         ]
         return chosen
 
@@ -87,24 +89,66 @@ class Batch:
         """
         leaves = []
         for place, leaf in enumerate(self.leaves):
-            mask = where(self, place) if self._is_content(place) else None
+            mask = where(self, place) if self.is_content(place) else None
             leaves.append(leaf if mask is None else _other_values(leaf, mask, seed))
         return self.tree(leaves)
 
-    def _is_content(self, place: int) -> bool:
+    def is_content(self, place: int) -> bool:
+        """Say whether a leaf holds what is read, and not lengths, labels or a mask."""
         leaf = self.leaves[place]
         if not isinstance(leaf, Tensor) or self.axes[place] is None or leaf.dtype is torch.bool:
             return False
         alone = sum(isinstance(other, Tensor) for other in self.leaves) == 1
+        if not alone and leaf.dim() == 2 and bool(((leaf == 0) | (leaf == 1)).all()):
+            # A mask, whatever it is made of.
+            return False
         return leaf.is_floating_point() or leaf.dim() > 1 or alone
 
     def knows_lengths(self, lengths: Sequence[int]) -> bool:
         """Say whether the model is told the lengths, or a mask, besides the values."""
+        told = list(lengths)
         return any(
-            isinstance(leaf, Tensor)
-            and (leaf.dtype is torch.bool or leaf.flatten().tolist() == list(lengths))
-            for leaf in self.leaves
+            leaf == told
+            if isinstance(leaf, list)
+            else isinstance(leaf, Tensor)
+            and (not self.is_content(place) or leaf.flatten().tolist() == told)
+            for place, leaf in enumerate(self.leaves)
         )
+
+    def settle(self, runs: Callable[["Batch"], bool]) -> None:
+        """Settle which axis the batch is where several are as long, as of a state with layers.
+
+        Args:
+            runs: says whether the model takes a batch with fewer samples.
+        """
+        if self.size == 1:
+            return
+        choices = [
+            [axis, *(k for k, n in enumerate(leaf.shape) if n == self.size and k != axis)]
+            # Of the first input the caller has said where the batch lies.
+            if isinstance(leaf, Tensor) and axis is not None and leaf is not self.first
+            else [axis]
+            for leaf, axis in zip(self.leaves, self.axes, strict=True)
+        ]
+        given = self.axes
+        for axes in itertools.islice(itertools.product(*choices), TRIES):
+            self.axes = list(axes)
+            if runs(self.samples(range(min(self.size - 1, 2)))):
+                return
+        self.axes = given
+
+
+def _is_counts(node: Any) -> bool:
+    """Say whether a list holds a number for each sample, as lengths do."""
+    return isinstance(node, list) and bool(node) and all(isinstance(n, int) for n in node)
+
+
+def _pick(leaf: Any, axis: int | None, places: Sequence[int]) -> Any:
+    if axis is None:
+        return leaf
+    if isinstance(leaf, list):
+        return [leaf[place] for place in places]
+    return leaf.index_select(axis, torch.tensor(places, device=leaf.device))
 
 
 #: Which values of a leaf are replaced: a mask that broadcasts to it; None for none.
@@ -162,6 +206,8 @@ def _other_values(leaf: Tensor, mask: Tensor, seed: int) -> Tensor:
 
 
 def _batch_axis(leaf: Any, batch_dim: int, size: int) -> int | None:
+    if isinstance(leaf, list):
+        return 0 if len(leaf) == size else None
     if not isinstance(leaf, Tensor) or leaf.dim() == 0:
         return None
     if leaf.dim() > batch_dim and leaf.shape[batch_dim] == size:

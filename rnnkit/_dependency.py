@@ -95,7 +95,7 @@ class DependencyMap:
         if rule is not None:
             kinds = kinds + self.forbidden(rule).long()
         colours = ListedColormap(["#f2f2ee", "#33658a", "#d1495b"])
-        axes.imshow(kinds, cmap=colours, vmin=0, vmax=2)
+        axes.imshow(kinds.tolist(), cmap=colours, vmin=0, vmax=2)
         for set_ticks, indices in ((axes.set_xticks, self.inputs), (axes.set_yticks, self.outputs)):
             every = max(1, len(indices) // 8)
             set_ticks(range(0, len(indices), every), [str(k) for k in indices[::every]])

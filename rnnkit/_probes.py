@@ -145,7 +145,8 @@ def probe_padding(subject: Subject) -> None:
     step = torch.arange(batch.steps)
     limit = torch.tensor(counts).unsqueeze(1)
     beyond = step >= limit if subject.post else step < batch.steps - limit
-    if any(batch.has_steps(k) and _is_token(leaf) for k, leaf in enumerate(batch.leaves)):
+    content = [k for k in range(len(batch.leaves)) if batch.has_steps(k) and batch.is_content(k)]
+    if any(not batch.leaves[k].is_floating_point() for k in content):
         report.skipped("padding", "tokens: padding is known by its value")
         return
     inputs = batch.replaced(steps_at(beyond))
@@ -155,10 +156,6 @@ def probe_padding(subject: Subject) -> None:
             what = f"output of sample {sample} depends on what lies beyond its length"
             fail("padding", f"{what} of {counts[sample]} steps")
     report.passed("padding", "what lies beyond a length does not matter")
-
-
-def _is_token(leaf: object) -> bool:
-    return isinstance(leaf, Tensor) and not leaf.is_floating_point()
 
 
 def probe_causal(subject: Subject) -> None:

@@ -6,15 +6,20 @@ without gradients; afterwards all of it is put back, even after an exception.
 
 import random
 import sys
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 from torch.utils import _pytree as pytree
 
 SEED = 20201
+
+#: Whose objects hold nothing of a model's: they reach far, and locks among them cannot be copied.
+LIBRARIES = {"torch", "builtins", "weakref", "logging", "threading", "_thread", "functools", "re"}
 
 Leaves = list[Any]
 
@@ -23,37 +28,62 @@ Watch = Callable[[torch.nn.Module], list[Any]]
 
 
 class _Memory:
-    """What one module holds: its attributes, and the contents of its tensors and containers."""
+    """What modules hold: attributes, what containers and objects among them hold, and tensors."""
 
-    def __init__(self, module: torch.nn.Module) -> None:
-        self.module = module
-        self.attributes = dict(module.__dict__)
-        self.containers = {
-            name: value.copy()
-            for name, value in self.attributes.items()
-            if isinstance(value, dict | list | set)
-        }
-        # A parameter is not written to without gradients; what else is a tensor may be.
-        self.tensors = [
-            (tensor, tensor._version, tensor.detach().clone())  # noqa: SLF001
-            for name, value in self.attributes.items()
-            if name != "_parameters"
-            for tensor in pytree.tree_leaves(value)
-            if isinstance(tensor, Tensor) and not isinstance(tensor, torch.nn.Parameter)
-        ]
+    def __init__(self, modules: Iterable[torch.nn.Module]) -> None:
+        self._seen: dict[int, Any] = {}
+        self._containers: list[tuple[Any, Any]] = []
+        self._tensors: list[tuple[Tensor, Tensor]] = []
+        self._arrays: list[tuple[Any, Any]] = []
+        for module in modules:
+            self._walk(module.__dict__)
+
+    def _walk(self, value: Any) -> None:
+        if id(value) in self._seen or isinstance(value, torch.nn.Module):
+            return
+        # Kept, so that no other object gets its id.
+        self._seen[id(value)] = value
+        if isinstance(value, Tensor):
+            self._tensors.append((value, value.detach().clone()))
+        elif isinstance(value, dict):
+            self._keep(value, value.values())
+        elif isinstance(value, list | set | deque):
+            self._keep(value, value)
+        elif isinstance(value, tuple):
+            for part in value:
+                self._walk(part)
+        elif type(value).__module__ == "numpy" and hasattr(value, "dtype"):
+            self._arrays.append((value, value.copy()))
+        elif _is_users(value):
+            self._walk(value.__dict__)
+
+    def _keep(self, container: Any, members: Iterable[Any]) -> None:
+        self._containers.append((container, container.copy()))
+        for member in list(members):
+            self._walk(member)
 
     def restore(self) -> None:
-        state = self.module.__dict__
-        state.clear()
-        state.update(self.attributes)
-        for name, content in self.containers.items():
-            container: Any = self.attributes[name]
+        """Put everything back into the same objects."""
+        for container, content in self._containers:
             container.clear()
-            (container.extend if isinstance(container, list) else container.update)(content)
-        with torch.no_grad():
-            for tensor, version, values in self.tensors:
-                if tensor._version != version:  # noqa: SLF001
-                    tensor.copy_(values)
+            if isinstance(container, dict | set):
+                container.update(content)
+            else:
+                container.extend(content)
+        for tensor, values in self._tensors:
+            # Compared by value: what is written through .data counts no versions.
+            if not same(tensor, values):
+                with torch.inference_mode(tensor.is_inference()), torch.no_grad():
+                    tensor.data.copy_(values)
+        for array, values in self._arrays:
+            if array.ndim:
+                array[...] = values
+
+
+def _is_users(value: Any) -> bool:
+    """Say whether an object is one that a model's author made to hold something."""
+    plain = hasattr(value, "__dict__") and not isinstance(value, type) and not callable(value)
+    return plain and type(value).__module__.partition(".")[0] not in LIBRARIES
 
 
 class Session:
@@ -64,12 +94,19 @@ class Session:
         # A compiled model is judged by what was compiled: a compiler is of no use to a few runs.
         self.model: torch.nn.Module = getattr(model, "_orig_mod", model)
         self.passes = 0
-        self._memories = [_Memory(module) for module in self.model.modules()]
+        self._memory = _Memory(self.model.modules())
 
     def restore(self) -> None:
         """Put the model back as it was found."""
-        for memory in self._memories:
-            memory.restore()
+        self._memory.restore()
+
+    def takes(self, batch: Any) -> bool:
+        """Say whether the model runs on a batch."""
+        try:
+            self.run(batch.tree())
+        except Exception:  # noqa: BLE001 - a model may refuse as it likes
+            return False
+        return True
 
     def run(self, inputs: Any, *, anew: bool = True, watch: Watch | None = None) -> Leaves:
         """Run the model; return the leaves of what it returns, tensors cloned.
@@ -100,14 +137,9 @@ class Session:
 
 
 def leaves(tree: Any) -> Leaves:
-    """Return the leaves of a model's output; a packed sequence is one by its data."""
-    found = []
-    for leaf in pytree.tree_leaves(
-        tree, is_leaf=lambda node: isinstance(node, torch.nn.utils.rnn.PackedSequence)
-    ):
-        packed = isinstance(leaf, torch.nn.utils.rnn.PackedSequence)
-        found.append(leaf.data if packed else leaf)
-    return found
+    """Return the leaves of a model's output; a packed sequence is one, padded."""
+    found = pytree.tree_leaves(tree, is_leaf=lambda node: isinstance(node, PackedSequence))
+    return [pad_packed_sequence(k)[0] if isinstance(k, PackedSequence) else k for k in found]
 
 
 @contextmanager

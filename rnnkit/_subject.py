@@ -60,7 +60,7 @@ class Subject:
     def _settle_first(self, first: int, out_batch_dim: int | None) -> None:
         leaf, size = self.normal[first], self.batch.size
         axis = out_batch_dim
-        if axis is None and self.axes[first] is None:
+        if axis is None and self.axes[first] is None and leaf.dim() > 1:
             # No axis followed: one as long as the batch may still have been meant for it.
             axis = next((k for k, length in enumerate(leaf.shape) if length == size), None)
         if axis is not None and leaf.dim() > axis and leaf.shape[axis] == size:

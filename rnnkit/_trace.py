@@ -119,6 +119,7 @@ def trace(model: torch.nn.Module | Callable[..., Any], *inputs: Any) -> Trace:
     >>> len(rnnkit.trace(loop, torch.ones(3, 2, 3), torch.zeros(2, 4)).marked)
     2
     """
+    model = getattr(model, "_orig_mod", model)
     recorder = _Recorder(model, inputs)
     if isinstance(model, torch.nn.Module):
         with session(model) as opened:

@@ -68,9 +68,13 @@ def verify(
         raise ArgumentError(message, "skip" if unknown else "pad")
     start = time.perf_counter()
     whole = Batch(inputs, batch_dim, seq_dim)
-    batch = whole.samples(range(min(whole.size, SAMPLES)))
-    counts = None if lengths is None else _counts(whole, lengths)[: batch.size]
+    counts = None if lengths is None else _counts(whole, lengths)[:SAMPLES]
     with session(model) as opened:
+        whole.settle(opened.takes)
+        batch = whole.samples(range(min(whole.size, SAMPLES)))
+        if batch.size < whole.size and not opened.takes(batch):
+            # A model for one batch size is judged on a batch of that.
+            batch, counts = whole, None if lengths is None else _counts(whole, lengths)
         subject = Subject(
             opened,
             batch,

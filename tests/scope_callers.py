@@ -11,6 +11,7 @@ class BatchFirstModel(nn.Module):
     """A forward whose annotation says that the batch comes first."""
 
     def __init__(self, inner: nn.Module) -> None:
+        """Take the layer or cell that it runs."""
         super().__init__()
         self.inner = inner
 

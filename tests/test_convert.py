@@ -49,6 +49,7 @@ class Nested(nn.Module):
     """All six classes, in the places where models keep them."""
 
     def __init__(self) -> None:
+        """Make them all."""
         super().__init__()
         self.linear = nn.Linear(WIDTH, WIDTH)
         self.listed = nn.ModuleList(torchs(name) for name in LAYERS)
@@ -216,7 +217,10 @@ def test_an_optimizer_goes_on() -> None:
     x = torch.randn(SEQ, BATCH, WIDTH)
     one = torchs("LSTM")
     other = copy.deepcopy(one)
-    ways = [(one, torch.optim.Adam(one.parameters())), (other, torch.optim.Adam(other.parameters()))]
+    ways = [
+        (one, torch.optim.Adam(one.parameters())),
+        (other, torch.optim.Adam(other.parameters())),
+    ]
 
     for turn in range(4):
         if turn == 2:

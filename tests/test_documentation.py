@@ -56,6 +56,8 @@ def run(document: Document) -> int:
     return len(examples)
 
 
+# matplotlib asks a tensor for an array in a way that NumPy 2 is leaving behind.
+@pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept:DeprecationWarning")
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_page(page: pathlib.Path) -> None:
     """A page's blocks run from top to bottom, in one namespace, with the output that is shown."""

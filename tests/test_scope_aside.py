@@ -18,7 +18,12 @@ from tests.strategies import CELLS, LAYERS
 
 BATCH, SEQ, WIDTH, HIDDEN = 2, 5, 3, 4
 
-PACKAGE = '''
+#: With the hook on, each function of rnnkit's has a scope of its own, and the caller's is hidden.
+unhooked = pytest.mark.skipif(
+    hasattr(rnnkit, "jaxtyping"), reason="under the hook rnnkit's own functions are the scope"
+)
+
+PACKAGE = """
 import rnnkit
 import torch
 from jaxtyping import Float
@@ -39,7 +44,7 @@ class Model(torch.nn.Module):
 
 def same_batch(one: BatchFirst, other: BatchFirst) -> BatchFirst:
     return one
-'''
+"""
 
 
 @pytest.fixture
@@ -53,6 +58,7 @@ def watched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleT
     del sys.modules["watched_by_hook"]
 
 
+@unhooked
 def test_a_watched_package(watched: ModuleType) -> None:
     """In a package under the import hook a layer is held to the names of forward."""
     x = torch.randn(BATCH, SEQ, WIDTH)
@@ -118,6 +124,7 @@ def test_axes_that_are_no_names(name: str, axes: Any) -> None:
     assert "axes maps" in refused(getattr(rnnkit, name), axes)
 
 
+@unhooked
 @pytest.mark.parametrize("name", CELLS)
 def test_a_compiled_cell_is_not_held(name: str) -> None:
     """Under fullgraph compilation a cell steps aside, and gives what it gives uncompiled."""
@@ -132,6 +139,7 @@ def test_a_compiled_cell_is_not_held(name: str) -> None:
         torch.testing.assert_close(ours, expected)
 
 
+@unhooked
 @pytest.mark.parametrize("name", [*LAYERS, "Recurrent"])
 def test_a_compiled_layer_raises_no_false_alarm(name: str) -> None:
     """A compiled layer with axes runs on right input of any size."""

@@ -49,6 +49,7 @@ def layers(draw: st.DrawFn) -> Any:
     library = draw(st.sampled_from([nn, rnnkit.nn]))
     kind = draw(st.sampled_from(["RNN", "LSTM", "GRU"]))
     features, hidden = draw(SIZES), draw(SIZES)
+    torch.manual_seed(draw(st.integers(0, 10**6)))
     options: dict[str, Any] = {
         "num_layers": draw(st.integers(1, 3)),
         "bidirectional": draw(st.booleans()),

@@ -10,7 +10,7 @@ from torch import Tensor
 from rnnkit._batches import sample_at, steps_at
 from rnnkit._errors import LeakError
 from rnnkit._locate import Place, locate_sample, locate_step
-from rnnkit._session import same
+from rnnkit._session import Leaves, same
 from rnnkit._subject import Subject
 from rnnkit._use import find_misuse, has_recurrence
 
@@ -57,7 +57,7 @@ def probe_batch(subject: Subject) -> None:
     report.passed("batch", f"{batch.size} samples, each on its own")
 
 
-def _differs(subject: Subject, output: list[Tensor], sample: int) -> bool:
+def _differs(subject: Subject, output: Leaves, sample: int) -> bool:
     for place, _ in subject.judged():
         before, after = subject.normal[place], output[place]
         if before.shape == after.shape and not same(
@@ -89,12 +89,12 @@ def probe_alone(subject: Subject) -> None:
             return
         for place, axis in subject.judged():
             _compare_alone(subject, output, place, axis, sample, noise[place])
-    cut = ", cut to its length" if subject.counts else ""
+    cut = ", cut to its length," if subject.counts else ""
     report.passed("alone", f"a sample alone{cut} gives what it gives in the batch")
 
 
 def _compare_alone(
-    subject: Subject, output: list[Tensor], place: int, axis: int, sample: int, noise: float
+    subject: Subject, output: Leaves, place: int, axis: int, sample: int, noise: float
 ) -> None:
     inside = subject.valid(subject.normal[place], place, sample)
     alone = output[place]
@@ -222,7 +222,7 @@ def _remembers(subject: Subject, seed: int) -> bool:
     return _changes(subject, before, batch.replaced(steps_at(earlier), seed))
 
 
-def _changes(subject: Subject, before: list[Tensor], inputs: object) -> bool:
+def _changes(subject: Subject, before: Leaves, inputs: object) -> bool:
     after = subject.session.run(inputs)
     for place, _ in subject.judged():
         if before[place].shape != after[place].shape:

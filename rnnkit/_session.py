@@ -13,8 +13,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.parameter import is_lazy
 from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 from torch.utils import _pytree as pytree
+
+from rnnkit._errors import ArgumentError
 
 SEED = 20201
 
@@ -144,7 +147,14 @@ def leaves(tree: Any) -> Leaves:
 
 @contextmanager
 def session(model: torch.nn.Module) -> Iterator[Session]:
-    """Open a session on a model, and leave model and random numbers as they were."""
+    """Open a session on a model, and leave model and random numbers as they were.
+
+    Raises:
+        ArgumentError: if a module is lazy and has not been called.
+    """
+    if any(is_lazy(parameter) for parameter in model.parameters()):
+        message = "the model has lazy modules whose sizes are open: call it once, then try again"
+        raise ArgumentError(message, "model")
     modes = [(module, module.training) for module in model.modules()]
     numpy = sys.modules.get("numpy")
     python_state = random.getstate()

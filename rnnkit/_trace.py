@@ -66,7 +66,7 @@ class Trace:
         table += [
             (
                 str(row.number),
-                f"{row.module} ({row.kind})",
+                f"{row.module} ({row.kind})".strip(),
                 row.reading,
                 row.state,
                 {True: "used", False: "not used", None: "?"}[row.used],

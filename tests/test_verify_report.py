@@ -46,12 +46,12 @@ def test_report() -> None:
     report = rnnkit.verify(twin.make(nn, True), *twin.inputs(), **twin.options)
 
     assert text(report) == snapshot("""\
-rnnkit.verify: no leak found (16 forward passes, ... s)
+rnnkit.verify: no leak found (18 forward passes, ... s)
+  ok  repeatable  twice the same input, twice the same output
   ok  batch       4 samples, each on its own
-  ok  alone       a sample alone, cut to its length gives what it gives in the batch
+  ok  alone       a sample alone, cut to its length, gives what it gives in the batch
   ok  padding     what lies beyond a length does not matter
   ok  memory      the last output depends on earlier steps
-  ok  repeatable  twice the same input, twice the same output
   ok  use         outputs and states of 1 layer calls\
 """)
     assert repr(report) == str(report)
@@ -63,13 +63,13 @@ def test_report_of_what_was_skipped() -> None:
     report = rnnkit.verify(nn.Linear(3, 2), numbers(1, 3), causal=True, skip=["repeatable"])
 
     assert text(report) == snapshot("""\
-rnnkit.verify: no leak found (2 forward passes, ... s)
+rnnkit.verify: no leak found (3 forward passes, ... s)
+  --  repeatable  left out by the caller
   --  batch       the batch has one sample; give two or more
   ok  alone       a sample alone gives what it gives in the batch
   --  padding     no lengths were given
   --  causal      no output has the steps of the input; give out_seq_dim
   --  memory      the model has no recurrent module
-  --  repeatable  left out by the caller
   --  use         the model has no recurrent module\
 """)
 
@@ -200,7 +200,7 @@ def refused(**options: Any) -> str:
 def test_refused_skip() -> None:
     """A probe that there is none of is refused with those that there are."""
     assert refused(skip=["padings"]) == snapshot(
-        "skip takes names of batch, alone, padding, causal, memory, repeatable, use; pad is 'post' or 'pre'"
+        "skip takes names of repeatable, batch, alone, padding, causal, memory, use; pad is 'post' or 'pre'"
     )
 
 
@@ -208,7 +208,7 @@ def test_refused_skip() -> None:
 def test_refused_pad() -> None:
     """Padding lies after or before."""
     assert refused(pad="left") == snapshot(
-        "skip takes names of batch, alone, padding, causal, memory, repeatable, use; pad is 'post' or 'pre'"
+        "skip takes names of repeatable, batch, alone, padding, causal, memory, use; pad is 'post' or 'pre'"
     )
 
 

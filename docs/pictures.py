@@ -113,8 +113,8 @@ def tensor(
     drawing.text(x, bottom + 28, f"axis 1: {axes[1]}")
     if depth:
         drawing.arrow(right + 8, bottom + 2, right + depth + 8, bottom - depth + 2)
-        drawing.text(right + depth + 12, bottom - depth + 18, "axis 2", font_weight="bold")
-        drawing.text(right + depth + 12, bottom - depth + 36, str(axes[2]))
+        drawing.text(right + depth + 14, bottom - depth - 4, "axis 2", font_weight="bold")
+        drawing.text(right + depth + 14, bottom - depth + 14, str(axes[2]))
     return right + depth, bottom
 
 
@@ -160,11 +160,11 @@ def states() -> None:
     rows, batch, hidden = Axis("layers * directions", 4), Axis("batch", 3), Axis("hidden", 2)
     drawing = Drawing(430, 480, "State: torch's order, and batch first")
     drawing.heading(24, "h_n, c_n: (layers * directions, batch, hidden)")
-    tensor(drawing, 150, 84, [rows, batch, hidden], lambda _, c: (SAMPLES[c], ""), "")
-    drawing.arrow(140, 84, 140, 202)
-    drawing.text(10, 72, "axis 0: layers * directions = 4", font_weight="bold")
+    tensor(drawing, 150, 92, [rows, batch, hidden], lambda _, c: (SAMPLES[c], ""), "")
+    drawing.arrow(140, 92, 140, 210)
+    drawing.text(10, 52, "axis 0: layers * directions = 4", font_weight="bold")
     for row, name in enumerate(ROWS):
-        drawing.text(132, 104 + CELL * row, name, "end")
+        drawing.text(132, 112 + CELL * row, name, "end")
     drawing.heading(280, "state_batch_first=True: (batch, layers * directions, hidden)")
     tensor(drawing, 150, 330, [batch, rows, hidden], lambda r, _: (SAMPLES[r], ""))
     drawing.save("states.svg")
@@ -172,8 +172,8 @@ def states() -> None:
 
 def projection() -> None:
     """Draw how wide the tensors of an LSTM with a projection are."""
-    drawing = Drawing(400, 396, "The widths of an LSTM with proj_size")
-    drawing.heading(24, "LSTM(input_size=5, hidden_size=4, proj_size=2), one sample")
+    drawing = Drawing(400, 440, "The widths of an LSTM with proj_size")
+    drawing.heading(24, "one sample of LSTM(5, 4, proj_size=2)")
     top = 48
     widths = [("input", "input_size", 5), ("output", "proj_size", 2), ("h", "proj_size", 2)]
     for name, axis, size in [*widths, ("c", "hidden_size", 4)]:
@@ -215,7 +215,7 @@ def packed() -> None:
 def directions() -> None:
     """Draw where each direction begins and ends on padded samples."""
     lengths = (2, 4, 3)
-    drawing = Drawing(430, 280, "Where each direction begins and ends")
+    drawing = Drawing(430, 252, "Where each direction begins and ends")
     drawing.heading(24, "two directions over lengths = [2, 4, 3]")
     for sample, length in enumerate(lengths):
         y = 50 + 74 * sample
@@ -228,8 +228,8 @@ def directions() -> None:
         drawing.arrow(112, y - 7, end, y - 7)
         drawing.arrow(end - 2, y + CELL + 8, 112, y + CELL + 8)
         drawing.text(100, y + 20, f"sample {sample}", "end")
-        drawing.text(300, y + 2, "forward h_n here" if False else "→ forward")
-        drawing.text(300, y + CELL + 8, "← backward")
+    drawing.text(300, 48, "→ forward")
+    drawing.text(300, 92, "← backward")
     drawing.save("directions.svg")
 
 
@@ -278,7 +278,7 @@ def maps() -> None:
         "right": ("causal", "Right: a step knows itself\nand what came before"),
         "swapped": ("independent", "Swapped: samples\nread earlier samples"),
         "bidirectional": ("causal", "Bidirectional language model:\nsteps read the future"),
-        "padding": (None, "Padding read: steps 3 to 5 of the input\nlie beyond the length"),
+        "padding": (None, "Padding read: steps 3 to 5\nlie beyond the length"),
     }
     for name, found in drawn.items():
         rule, title = heads[name]

@@ -6,11 +6,14 @@ import torch
 
 from rnnkit._cells import GRUCell, LSTMCell, RNNCell
 from rnnkit._layers import GRU, LSTM, RNN
+from rnnkit._message import count
 
 OURS: dict[type[torch.nn.Module], type[torch.nn.Module]] = {
     kind.TORCH_CLASS: kind for kind in (RNN, LSTM, GRU, RNNCell, LSTMCell, GRUCell)
 }
 TORCHS = {ours: theirs for theirs, ours in OURS.items()}
+
+ROOT = "(the model itself)"
 
 #: Options that torch's classes do not have.
 OPTIONS = ("state_batch_first", "axes")
@@ -32,9 +35,10 @@ class Converted:
 
     def __str__(self) -> str:
         """Write a line for each module."""
-        lines = [f"  changed  {name or '(the model itself)'}" for name in self.changed]
-        lines += [f"  left     {name}: {why}" for name, why in self.left.items()]
-        return "\n".join([f"{len(self.changed)} modules changed, {len(self.left)} left", *lines])
+        lines = [f"  changed  {name or ROOT}" for name in self.changed]
+        lines += [f"  left     {name or ROOT}: {why}" for name, why in self.left.items()]
+        changed = count(len(self.changed), "module", "modules")
+        return "\n".join([f"{changed} changed, {len(self.left)} left", *lines])
 
     __repr__ = __str__
 
@@ -47,7 +51,7 @@ def convert(model: torch.nn.Module) -> Converted:
 
     >>> model = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.LSTM(4, 5))
     >>> rnnkit.convert(model)
-    1 modules changed, 0 left
+    1 module changed, 0 left
       changed  1
     >>> isinstance(model[1], rnnkit.LSTM)
     True
@@ -83,8 +87,8 @@ def _change(
             target = table[kind]
             module.__class__ = _rewrapped(type(module), target) if wrapped else target
             result.changed.append(name)
-        elif isinstance(module, tuple(table)) and not isinstance(module, tuple(table.values())):
-            result.left[name] = f"{type(module).__name__} is a subclass of somebody's"
+        elif isinstance(module, tuple(table)) and kind not in OURS.values():
+            result.left[name] = f"{kind.__name__} is a subclass of somebody's"
     return result
 
 

@@ -91,7 +91,8 @@ def _refuse(described: str, axes: Axes, read: Mapping[str, int], argument: str) 
         error = LayoutError
         rows.append(("fix", "the other batch_first, or input.transpose(0, 1)"))
     else:
-        rows.append(("fix", f"an {argument} with {axes[first]}={wants}, or another name in axes"))
+        what = f"{first}_size" if first == "hidden" else f"an {argument}"
+        rows.append(("fix", f"{what} with {axes[first]}={wants}, or another name in axes"))
     text = compose(
         f"{axes[first]} is {wants} in the caller's scope, but {read[first]} in {argument}",
         described,

@@ -8,23 +8,47 @@ jaxtyping's: they document a signature, and they are checked in a package that
 
 from typing import Any, Protocol, runtime_checkable
 
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 SequenceFirst = Float[Tensor, "seq batch feature"]
-"""Input or output of a layer with ``batch_first=False``: ``(seq, batch, feature)``."""
+"""Input of a layer with ``batch_first=False``: ``(seq, batch, feature)``."""
 
 BatchFirst = Float[Tensor, "batch seq feature"]
-"""Input or output of a layer with ``batch_first=True``: ``(batch, seq, feature)``."""
+"""Input of a layer with ``batch_first=True``: ``(batch, seq, feature)``."""
 
 Unbatched = Float[Tensor, "seq feature"]
-"""Input or output for one sequence without a batch axis: ``(seq, feature)``."""
+"""Input for one sequence without a batch axis: ``(seq, feature)``."""
+
+SequenceFirstOutput = Float[Tensor, "seq batch directions_hidden"]
+"""Output of a layer with ``batch_first=False``: ``(seq, batch, directions * hidden)``."""
+
+BatchFirstOutput = Float[Tensor, "batch seq directions_hidden"]
+"""Output of a layer with ``batch_first=True``: ``(batch, seq, directions * hidden)``."""
+
+UnbatchedOutput = Float[Tensor, "seq directions_hidden"]
+"""Output for one sequence without a batch axis: ``(seq, directions * hidden)``."""
 
 Step = Float[Tensor, "batch feature"]
 """One time step, what a cell takes: ``(batch, feature)``."""
 
 HiddenStack = Float[Tensor, "layers_directions batch hidden"]
-"""A layer's state, ``(layers * directions, batch, hidden)``: rows layer by layer, forward first."""
+"""A layer's state: ``(layers * directions, batch, hidden)``, layer by layer, forward first."""
+
+HiddenStackBatchFirst = Float[Tensor, "batch layers_directions hidden"]
+"""A layer's state with ``state_batch_first=True``: ``(batch, layers * directions, hidden)``."""
+
+CellState = Float[Tensor, "batch hidden"]
+"""A cell's state: ``(batch, hidden)``."""
+
+Lengths = Int[Tensor, " batch"]
+"""Valid steps of each sample: ``(batch,)``."""
+
+SequenceFirstMask = Bool[Tensor, "seq batch"]
+"""A mask over the steps, true where something holds: ``(seq, batch)``."""
+
+BatchFirstMask = Bool[Tensor, "batch seq"]
+"""The same with the batch first: ``(batch, seq)``."""
 
 
 @runtime_checkable

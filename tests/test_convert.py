@@ -104,7 +104,7 @@ def test_the_model_itself_may_be_the_module() -> None:
     layer = torchs("LSTM")
 
     assert str(rnnkit.convert(layer)) == snapshot("""\
-1 modules changed, 0 left
+1 module changed, 0 left
   changed  (the model itself)\
 """)
     assert type(layer) is rnnkit.LSTM

@@ -47,7 +47,6 @@ def test_subclasses_of_rnnkits_classes_are_left_by_convert() -> None:
     assert not done.left
 
 
-@pytest.mark.xfail(strict=True, reason="revert says nothing about a subclass of ours")
 def test_subclasses_of_rnnkits_classes_are_named_by_revert() -> None:
     """What cannot become torch's class is named: a tool that compares classes will pass it by."""
     model = nn.ModuleList([OverOurs(WIDTH, HIDDEN)])
@@ -83,7 +82,7 @@ def test_what_revert_left_is_printed() -> None:
     )
 
     assert str(rnnkit.revert(model)) == snapshot("""\
-1 modules changed, 2 left
+1 module changed, 2 left
   changed  decoder
   left     encoder: torch's class has no state_batch_first
   left     cell: torch's class has no axes\

@@ -94,7 +94,7 @@ feat is 3 in the caller's scope, but 4 in input
   GRU(3, 4, batch_first=True, axes={'hidden': 'feat'})
   read      feat=4 as hidden
   bound     b=2, time=5, feat=3 in BatchFirstModel.forward
-  fix       an input with feat=3, or another name in axes\
+  fix       hidden_size with feat=3, or another name in axes\
 """)
 
 
@@ -107,7 +107,7 @@ def test_the_message_of_recurrent() -> None:
 
     assert str(caught.value) == snapshot("""\
 time is 5 in the caller's scope, but 2 in input
-  Recurrent
+  Recurrent(axes={'seq': 'time', 'batch': 'b'})
   read      time=2 as seq, b=5 as batch
   bound     b=2, time=5, feat=3 in BatchFirstModel.forward
   fix       the other batch_first, or input.transpose(0, 1)\

@@ -1,7 +1,7 @@
 """Draw the pictures of these pages: ``python docs/pictures.py``.
 
-The layouts are written as SVG by hand, in one convention: axis 0 of a tensor goes down, axis 1 to the
-right, axis 2 into the page, and a colour is a sample. The dependency maps are those of real models.
+The layouts are written as SVG by hand, in one convention: axis 0 of a tensor goes down, axis 1 to
+the right, axis 2 into the page, and a colour is a sample. The dependency maps are of real models.
 """
 
 import pathlib
@@ -84,7 +84,7 @@ def tensor(
 ) -> tuple[float, float]:
     """Draw a tensor of two or three axes with their names; return its lower right corner."""
     rows, columns = axes[0].size, axes[1].size
-    depth = axes[2].size * DEEP if len(axes) > 2 else 0  # noqa: PLR2004
+    depth = axes[2].size * DEEP if len(axes) > 2 else 0
     right, bottom = x + columns * CELL, y + rows * CELL
     for deep in range(depth // DEEP):
         near, far = deep * DEEP, (deep + 1) * DEEP
@@ -140,8 +140,8 @@ def output() -> None:
     axes = [Axis("seq", 4), Axis("directions * hidden", 6)]
 
     def paint(row: int, column: int) -> tuple[str, str]:
-        ended = (row == 3 and column < 3) or (row == 0 and column >= 3)  # noqa: PLR2004
-        return ("#b9b4de" if column < 3 else "#dcb4c9", "✓" if ended else "")  # noqa: PLR2004
+        ended = (row == 3 and column < 3) or (row == 0 and column >= 3)
+        return ("#b9b4de" if column < 3 else "#dcb4c9", "✓" if ended else "")
 
     tensor(drawing, 120, 62, axes, paint, "axis 1")
     drawing.parts = [part.replace("axis 1: dir", "axis 2: dir") for part in drawing.parts]

@@ -1,7 +1,7 @@
 """Write the outputs of the examples anew: ``python docs/refresh.py [PAGE ...]``.
 
-For whoever changes a message: run it, then read the diff. An output that still matches, by doctest's
-ellipsis too, stays as it is written; blocks without a prompt are run as they stand.
+For whoever changes a message: run it, then read the diff. An output that still matches, by
+doctest's ellipsis too, stays as it is written; blocks without a prompt are run as they stand.
 """
 
 import contextlib
@@ -22,6 +22,8 @@ from sybil.parsers.myst import PythonCodeBlockParser
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 #: An example ends before a blank line, the next prompt, or the end of the block.
 END = re.compile(r"\n(?=\n|>>> |```)")
+#: What differs from run to run, and stands as an ellipsis.
+LOOSE = re.compile(r"(?<=passes, )[\d.]+(?= s)|(?<=off by )[\d.e+-]+(?= of)")
 HEAD = "Traceback (most recent call last):\n"
 
 
@@ -46,6 +48,7 @@ def rewritten(text: str, got: str) -> str:
     """Return an example with another output."""
     lines = text.splitlines(keepends=True)
     prompts = [line for line in lines if line.startswith((">>>", "..."))]
+    got = LOOSE.sub("...", got)
     body = "".join(line if line.strip() else "<BLANKLINE>\n" for line in got.splitlines(True))
     return "".join(prompts) + body
 

@@ -87,7 +87,9 @@ def _change(
             target = table[kind]
             module.__class__ = _rewrapped(type(module), target) if wrapped else target
             result.changed.append(name)
-        elif isinstance(module, tuple(table)) and kind not in OURS.values():
+        elif isinstance(module, tuple(table)) and not (
+            table is OURS and isinstance(module, tuple(TORCHS))
+        ):
             result.left[name] = f"{kind.__name__} is a subclass of somebody's"
     return result
 

@@ -2,6 +2,7 @@
 
 import doctest
 import importlib
+import importlib.util
 import pathlib
 import pkgutil
 import random
@@ -73,3 +74,41 @@ def test_docstrings(name: str) -> None:
     document.namespace["__name__"] = "__main__"
 
     run(document)
+
+
+@pytest.mark.filterwarnings("ignore")  # lightning and what it imports warn of each other
+def test_lightning_callback() -> None:
+    """The callback of the page on leaks verifies the first batch of a training, and no other."""
+    lightning = pytest.importorskip("lightning")
+    spec = importlib.util.spec_from_file_location(
+        "verify_once", ROOT / "docs" / "examples" / "verify_once.py"
+    )
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+
+    class Model(lightning.LightningModule):  # type: ignore[name-defined, misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.gru = torch.nn.GRU(3, 4, batch_first=True)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            output: torch.Tensor = self.gru(x)[0]
+            return output
+
+        def training_step(self, batch: list[torch.Tensor]) -> torch.Tensor:
+            return self(batch[0]).square().mean()
+
+        def configure_optimizers(self) -> torch.optim.Optimizer:
+            return torch.optim.SGD(self.parameters(), lr=0.1)
+
+    once = module.VerifyOnce(lambda batch: (batch[0],), causal=True)
+    data = torch.utils.data.TensorDataset(torch.randn(12, 7, 3))
+    trainer = lightning.Trainer(
+        max_epochs=1, callbacks=[once], logger=False, enable_checkpointing=False,
+        enable_progress_bar=False, enable_model_summary=False, accelerator="cpu",
+    )  # fmt: skip
+    trainer.fit(Model(), torch.utils.data.DataLoader(data, batch_size=4))
+
+    assert "causal" in once.report.checked

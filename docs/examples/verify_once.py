@@ -19,10 +19,10 @@ class VerifyOnce(lightning.Callback):
 
     def on_train_batch_start(
         self,
-        trainer: lightning.Trainer,  # noqa: ARG002
+        trainer: lightning.Trainer,
         pl_module: lightning.LightningModule,
         batch: Any,
-        batch_idx: int,  # noqa: ARG002
+        batch_idx: int,
     ) -> None:
         """Verify the module on the batch, once."""
         if self.report is None:

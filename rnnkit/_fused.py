@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 from torch.compiler import is_compiling
 from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 
@@ -30,8 +31,12 @@ def is_plain(cell: Any) -> bool:
 
 
 def is_transformed() -> bool:
-    """Say whether a compiler traces, or torch.func transforms: torch's kernels have no rules."""
-    return is_compiling() or functorch.peek_interpreter_stack() is not None
+    """Say whether something traces or transforms that torch's kernels have no rules for."""
+    return (
+        is_compiling()
+        or functorch.peek_interpreter_stack() is not None
+        or forward_ad._current_level >= 0  # noqa: SLF001
+    )
 
 
 def run_fused(

@@ -80,7 +80,7 @@ def check_lengths(reading: Reading, lengths: Any, input: Any) -> Lengths:
         axis = 1 if reading.batch_first else 0
         fix = f"[{each.item()}] * {reading.batch}" if each.dim() == 0 else f"mask.sum({axis})"
         _refuse(reading, lengths, f"lengths have {each.dim()} axes, one is wanted", fix)
-    if len(each) != reading.batch:
+    if each.shape[0] != reading.batch:
         _refuse_count(reading, lengths, each)
     values: list[int] | None = None if is_compiling() else each.tolist()
     for place, value in enumerate(values or ()):
@@ -130,7 +130,7 @@ def _refuse_count(reading: Reading, lengths: Any, each: Tensor) -> NoReturn:
     )
     rows: list[tuple[str, str]] = [("fix", f"one length for each of the {reading.batch} samples")]
     headline = f"there are {len(each)} lengths for {reading.batch} samples"
-    if len(each) == reading.seq:
+    if each.shape[0] == reading.seq:
         axis = 1 if reading.batch_first else 0
         looks = "seq-first" if reading.batch_first else "batch-first"
         headline = f"the input looks {looks}, but batch_first={reading.batch_first}"

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from rnnkit._arguments import check_dropout
-from rnnkit._errors import ArgumentError, CellError, StateError
+from rnnkit._errors import ArgumentError, CellError, RnnkitError, StateError
 from rnnkit._message import brief, compose, wanted
 from rnnkit._scope import LAYER_AXES, Axes, check_axes, check_scope
 from rnnkit._unroll import initial_state, unroll
@@ -111,8 +111,11 @@ class Recurrent(torch.nn.Module):
             return unroll(cell, input, hx, **options)
         try:
             return unroll(cell, input, hx, **options)
-        except CellError as error:
+        except RnnkitError as error:
             which = f"layer {place}, {'backward' if reverse else 'forward'} direction"
+            if not isinstance(error, CellError):
+                error.add_note(f"in {which} of Recurrent")
+                raise
             message = f"{which}: {error}"
             raise CellError(message, step=error.step) from error.__cause__
 

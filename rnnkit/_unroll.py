@@ -14,6 +14,7 @@ from rnnkit._fused import is_plain, is_transformed, run_fused
 from rnnkit._lengths import Lengths, check_lengths
 from rnnkit._masks import as_mask
 from rnnkit._message import brief
+from rnnkit._scan import choose, needs_scan, run_scan
 from rnnkit._state import map_state
 from rnnkit.typing import Cell
 
@@ -88,7 +89,7 @@ def unroll(
         input = input.transpose(0, 1)
     mask = None
     if reset is not None:
-        shape = (reading.batch, len(input)) if batch_first else (len(input), reading.batch)
+        shape = (reading.batch, input.shape[0]) if batch_first else (input.shape[0], reading.batch)
         mask = as_mask(reset, shape, input.device, "reset")
         mask = mask.transpose(0, 1) if batch_first else mask
     initial = initial_state(cell, reading.batch) if hx is None or mask is not None else None
@@ -138,7 +139,7 @@ def _loop(
     reverse: bool,
     return_states: bool,
 ) -> tuple[Tensor, Any]:
-    steps = len(input)
+    steps = input.shape[0]  # len() would fix the number for a compiler
     valid = None if lengths is None else lengths.valid(steps)
     if valid is not None:
         # What lies on padding may be NaN, and a masked NaN still has a NaN for its gradient.
@@ -149,14 +150,20 @@ def _loop(
     if is_plain(cell):
         run = ByParts(cell)
         input = run.project(input)
+    if is_compiling() and needs_scan(steps, plain=is_plain(cell)):
+        return run_scan(
+            run, input, hx, valid, reset, initial, reverse=reverse, return_states=return_states
+        )
+    # One backward step for all; an index would fill a tensor of all steps at each of them.
+    inputs = input.unbind(0)
     outputs: list[Any] = [None] * steps
     states: list[Any] = [None] * steps
     order: Iterable[int] = reversed(range(steps)) if reverse else range(steps)
     for step in order:
         if reset is not None:
-            hx = _where(reset[step], initial, hx)
-        new = _step(run, input[step], hx, step)
-        hx = new if valid is None else _where(valid[step], new, hx)
+            hx = choose(reset[step], initial, hx)
+        new = _step(run, inputs[step], hx, step)
+        hx = new if valid is None else choose(valid[step], new, hx)
         outputs[step] = new if isinstance(new, Tensor) else new[0]
         states[step] = hx
     output = torch.stack(outputs)
@@ -165,13 +172,6 @@ def _loop(
     if return_states:
         return output, map_state(lambda *tensors: torch.stack(tensors), *states)
     return output, hx
-
-
-def _where(mask: Tensor, new: Any, old: Any) -> Any:
-    def choose(one: Tensor, other: Tensor) -> Tensor:
-        return torch.where(mask.view(-1, *[1] * (one.dim() - 1)), one, other)
-
-    return map_state(choose, new, old)
 
 
 def _step(cell: Any, x_t: Tensor, hx: Any, step: int) -> Any:

@@ -12,7 +12,7 @@ ENVIRONMENT = pathlib.Path(os.environ.get("RNNKIT_VENV", ".nox/rnnkit")).resolve
 PYTHON = str(ENVIRONMENT / "bin" / "python")
 HOOK = "--jaxtyping-packages=rnnkit,beartype.beartype"
 
-nox.options.sessions = ["tests", "lint", "types", "hooked"]
+nox.options.sessions = ["tests", "lint", "types", "docs", "hooked"]
 nox.options.default_venv_backend = "none"
 nox.options.error_on_external_run = False
 
@@ -70,6 +70,12 @@ def types(session: nox.Session) -> None:
     run(session, "mypy")
     run(session, "basedpyright")
     run(session, "basedpyright", "--verifytypes", "rnnkit", "--ignoreexternal")
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Build the pages; a dead reference is an error."""
+    run(session, "sphinx", "-n", "-W", "--keep-going", "-q", "docs", "docs/_build")
 
 
 @nox.session

@@ -35,6 +35,3 @@ python_maximum_signature_line_length = 80
 nitpicky = True
 # Nothing is fetched while the pages are built, so other projects' names have nowhere to lead.
 nitpick_ignore_regex = [("py:.*", r"(torch|jaxtyping|collections|typing|matplotlib)(\..*)?")]
-# Prose with a colon, which napoleon takes for a type, and a name that is not at home there.
-nitpick_ignore_regex += [("py:class", "A row for each call|a recurrent module.*|and no proof")]
-nitpick_ignore_regex += [("py:class", "LSTMState")]

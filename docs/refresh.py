@@ -7,6 +7,7 @@ doctest's ellipsis too, stays as it is written; blocks without a prompt are run 
 import contextlib
 import doctest
 import io
+import itertools
 import pathlib
 import random
 import re
@@ -46,8 +47,8 @@ def own_text(rest: str) -> str:
 
 def rewritten(text: str, got: str) -> str:
     """Return an example with another output."""
-    lines = text.splitlines(keepends=True)
-    prompts = [line for line in lines if line.startswith((">>>", "..."))]
+    first, *others = text.splitlines(keepends=True)
+    prompts = [first, *itertools.takewhile(lambda line: line.startswith("..."), others)]
     got = LOOSE.sub("...", got)
     body = "".join(line if line.strip() else "<BLANKLINE>\n" for line in got.splitlines(True))
     return "".join(prompts) + body

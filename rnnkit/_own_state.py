@@ -4,6 +4,7 @@ import operator
 from numbers import Integral
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.compiler import is_compiling
 
@@ -50,8 +51,8 @@ def check_batch_size(name: str, batch_size: Any) -> None:
     Raises:
         ArgumentError: if it is anything else.
     """
-    if is_compiling():
-        # An open size is no int there, and a comparison would fix it.
+    if is_compiling() or torch._C._get_tracing_state() is not None:  # noqa: SLF001
+        # A size is no int there, and a comparison would fix it.
         return
     is_count = isinstance(batch_size, Integral) and not isinstance(batch_size, bool)
     if batch_size is not None and not (is_count and operator.index(batch_size) >= 0):

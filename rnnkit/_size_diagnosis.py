@@ -133,12 +133,14 @@ def _other_rows(reading: Reading, name: str, got: _Sizes, want: _Sizes) -> Cause
         headline = f"{name} has no rows for the backward direction"
         return Cause(StateError, headline, (("evidence", axis), zeros))
     if "directions" not in axis and got.rows == 2 * want.rows:
-        axis_of_rows = 1 if reading.state_batch_first else 0
-        fold = f"{name}.unflatten({axis_of_rows}, (-1, 2)).sum({axis_of_rows + 1})"
+        option = ", batch_first=True" if reading.state_batch_first else ""
         return Cause(
             StateError,
             f"{name} has two rows for each layer: a bidirectional layer's state",
-            (("evidence", f"{got.rows} is twice {axis}"), ("fix", f"{fold} adds the directions")),
+            (
+                ("evidence", f"{got.rows} is twice {axis}"),
+                ("fix", f'rnnkit.states.bridge({name}, "sum"{option}) adds the directions'),
+            ),
         )
     if got.batch != want.batch and got.width != want.width:
         return Cause(StateError, f"{name} fits on no axis", (zeros,))

@@ -109,9 +109,10 @@ def trace(model: torch.nn.Module | Callable[..., Any], *inputs: Any) -> Trace:
         *inputs: what it is called with.
 
     Returns:
-        A row for each call of a recurrent module. Its marks are worth a look, and no proof: the
-        same state given to calls in a row, a returned state that nothing uses while the next call
-        starts from zeros, a state from an earlier graph, h for c, a state of another layer.
+        A row for each call of a recurrent module. Its marks are worth a look, and no proof. They
+        mark the same state given to calls in a row, a returned state that nothing uses while the
+        next call starts from zeros, a state from an earlier graph, h for c, and a state of another
+        layer.
 
     >>> cell = torch.nn.GRUCell(3, 4)
     >>> def loop(x, h):

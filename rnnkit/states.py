@@ -1,7 +1,7 @@
 """Hidden states: what a recurrent module carries from one step to the next.
 
 Every function here takes a state as modules return it: a tensor (RNN, GRU), an
-:class:`LSTMState` or plain ``(h, c)`` pair, or the tuple of states that
+:class:`rnnkit.LSTMState` or plain ``(h, c)`` pair, or the tuple of states that
 :class:`rnnkit.Recurrent` carries; and returns a new one of the same kind. The batch axis follows
 from the rank. A layer's state, ``(layers * directions, batch, hidden)``, has it at axis 1, or at
 axis 0 with ``batch_first=True``; a cell's state, ``(batch, hidden)``, at axis 0.

@@ -58,6 +58,7 @@ def test_no_cells() -> None:
     )
 
 
+@pytest.mark.unhooked("beartype refuses first, by the annotation")
 def test_no_module() -> None:
     """What is no module is refused, alone or in a list."""
     anything: Any = rnnkit.GRUCell
@@ -79,6 +80,7 @@ def test_other_number_of_reverse_cells() -> None:
     )
 
 
+@pytest.mark.unhooked("beartype refuses first, by the annotation")
 def test_layer_instead_of_cells() -> None:
     """A whole layer is refused with the call that gives its cells."""
     lstm: Any = rnnkit.LSTM(3, 4)
@@ -96,6 +98,7 @@ Recurrent: reverse_cells holds GRU, a layer over whole sequences
 """)
 
 
+@pytest.mark.unhooked("beartype refuses first, by the annotation")
 @pytest.mark.parametrize("dropout", [-0.1, 1.5, True, "half"])
 def test_impossible_dropout(dropout: Any) -> None:
     """Dropout is a probability."""
@@ -212,6 +215,7 @@ def test_cell_that_returns_no_state() -> None:
         assert " as state at step 2, returned " in text
 
 
+@pytest.mark.unhooked("beartype refuses first, by the annotation")
 def test_cell_that_has_no_first_state() -> None:
     """A cell of torch's own has no first state: rnnkit's is named."""
     cell: Any = torch.nn.GRUCell(3, 4)

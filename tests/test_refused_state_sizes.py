@@ -38,10 +38,10 @@ Expected hidden[0] size (2, 5, 4), got [4, 5, 4]
   h         expected (num_layers=2, batch=5, hidden_size=4)    got (4, 5, 4)
   c         expected (num_layers=2, batch=5, hidden_size=4)    got (4, 5, 4)
   evidence  4 is twice num_layers=2
-  fix       h.unflatten(0, (-1, 2)).sum(1) adds the directions
+  fix       rnnkit.states.bridge(h, "sum") adds the directions
             and c alike\
 """)
-    h = mended(error, "h.unflatten(0, (-1, 2)).sum(1)", h=h)
+    h = mended(error, 'rnnkit.states.bridge(h, "sum")', h=h)
     rnnkit.LSTM(3, 4, 2)(x, (h, h))
 
 
@@ -60,9 +60,9 @@ Expected hidden size (5, 1, 4), got [5, 2, 4]
   input     expected (seq, batch, input_size=3)    got (7, 5, 3)
   hx        expected (batch=5, num_layers=1, hidden_size=4)    got (5, 2, 4)
   evidence  2 is twice num_layers=1
-  fix       hx.unflatten(1, (-1, 2)).sum(2) adds the directions\
+  fix       rnnkit.states.bridge(hx, "sum", batch_first=True) adds the directions\
 """)
-    gru(x, mended(error, "hx.unflatten(1, (-1, 2)).sum(2)", hx=hx))
+    gru(x, mended(error, 'rnnkit.states.bridge(hx, "sum", batch_first=True)', hx=hx))
 
 
 def test_another_number_of_layers() -> None:

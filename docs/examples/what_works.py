@@ -125,10 +125,8 @@ ATTEMPTS: dict[str, Callable[[nn.Module], Pair]] = {
     "torch.compile, a training step": lambda m: compiled(m, fullgraph=False, train=True),
     "fullgraph=True": lambda m: compiled(m, fullgraph=True, train=False),
     "fullgraph=True, a training step": lambda m: compiled(m, fullgraph=True, train=True),
-    "... with allow_rnn, no gradients": lambda m: compiled(
-        m, fullgraph=True, train=False, allow=True
-    ),
-    "... with allow_rnn, a training step": lambda m: compiled(
+    "  with allow_rnn": lambda m: compiled(m, fullgraph=True, train=False, allow=True),
+    "  with allow_rnn, a training step": lambda m: compiled(
         m, fullgraph=True, train=True, allow=True
     ),
     "torch.export": lambda m: exported(m, {}),

@@ -121,8 +121,8 @@ def _other_layout(reading: Reading, name: str, got: _Sizes, want: _Sizes) -> Cau
         ]
         headline = f"the input looks {seen}, but batch_first={now}"
     if got.batch is not None and want.batch is not None and got.batch > want.batch:
-        left = f"if {name} is left from a batch of {got.batch} instead: hx=None, or the rows that went on"
-        rows.append(("", left))
+        left = f"if {name} is left from a batch of {got.batch} instead"
+        rows.append(("", f"{left}: hx=None, or the rows that went on"))
     return Cause(LayoutError, headline, tuple(rows))
 
 

@@ -9,7 +9,6 @@ from torch.compiler import is_compiling
 from rnnkit._checks import check_cell
 from rnnkit._interop import is_traced, leaf_node, torch_twin
 from rnnkit._own_state import check_batch_size
-from rnnkit._reading import described
 from rnnkit._scope import CELL_AXES, check_axes, check_scope
 from rnnkit._state import LSTMState
 
@@ -42,7 +41,7 @@ class Cell(torch.nn.RNNCellBase, Generic[StateT, GivenT]):
             return leaf_node(self, input, hx)
         hx = check_cell(self, input, hx)
         if self.axes is not None and input.dim() > 1:
-            check_scope(described(self), self.axes, {"batch": input.size(0)}, "input")
+            check_scope(self, self.axes, {"batch": input.size(0)}, "input")
         weights = self._parameters
         one = len(self.STATE_NAMES) == 1
         if is_compiling() or input.dim() == 1 or not weights.keys() >= WEIGHTS:

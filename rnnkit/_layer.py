@@ -15,7 +15,7 @@ from rnnkit._interop import is_traced, leaf_node, torch_twin
 from rnnkit._lengths import Lengths, check_lengths, pack
 from rnnkit._own_state import check_batch_size, check_own_state, check_step
 from rnnkit._padded import Direction, padding_pays, run_stack
-from rnnkit._reading import described, read_layer, sizes_of_layer
+from rnnkit._reading import read_layer, sizes_of_layer
 from rnnkit._scope import LAYER_AXES, check_axes, check_scope
 from rnnkit._state import LSTMState, layers_first, map_state
 
@@ -45,7 +45,7 @@ class Layer(torch.nn.RNNBase, Generic[StateT, GivenT, CellT]):
             return leaf_node(self, input, hx, lengths=lengths)
         hx = check_layer(self, input, hx)
         if self.axes is not None:
-            check_scope(described(self), self.axes, sizes_of_layer(self, input), "input")
+            check_scope(self, self.axes, sizes_of_layer(self, input), "input")
         if lengths is None:
             output, state = self.TORCH_CLASS.forward(self, input, hx)
         else:

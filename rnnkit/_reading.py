@@ -97,7 +97,7 @@ class Reading:
     """One call as the module reads it: the axes of its input, and of each tensor it carries."""
 
     name: str
-    described: str
+    module: Any
     state_names: tuple[str, ...]
     input_size: int
     hidden_size: int
@@ -110,6 +110,14 @@ class Reading:
     state_axes: tuple[tuple[Axis, ...], ...]
     batch: int | None = None  # None: unbatched, or of a rank that tells no batch
     seq: int | None = None
+
+    @property
+    def described(self) -> str:
+        """The module as torch prints it; written when a message needs it, not at each call."""
+        if self.kind != "unrolled":
+            return described(self.module)
+        own = hasattr(self.module, "STATE_NAMES")
+        return f"{self.name} of {described(self.module) if own else type(self.module).__name__}"
 
     @property
     def has_rows(self) -> bool:
@@ -187,12 +195,11 @@ def read_unrolled(cell: Any, input: Tensor, caller: str, *, batch_first: bool) -
     width = getattr(cell, "input_size", None)
     known = isinstance(width, int)
     facts = _common(cell) if own else {"state_names": (), "hidden_size": 0, "proj_size": 0}
-    name = described(cell) if own else type(cell).__name__
     return Reading(
         **facts
         | {
             "name": caller,
-            "described": f"{caller} of {name}",
+            "module": cell,
             "input_size": width if known else next(iter(shape[::-1]), 0),
         },
         kind="unrolled",
@@ -214,7 +221,7 @@ def read_unrolled(cell: Any, input: Tensor, caller: str, *, batch_first: bool) -
 def _common(module: Cell) -> dict[str, Any]:
     return {
         "name": type(module).__name__,
-        "described": described(module),
+        "module": module,
         "state_names": module.STATE_NAMES,
         "input_size": module.input_size,
         "hidden_size": module.hidden_size,

@@ -89,7 +89,7 @@ class Recurrent(torch.nn.Module):
         if self.axes is not None and isinstance(input, Tensor) and input.dim() == 3:
             seq = 1 if self.batch_first else 0
             sizes = {"seq": input.shape[seq], "batch": input.shape[1 - seq]}
-            check_scope(f"Recurrent({self.extra_repr()})", self.axes, sizes, "input")
+            check_scope(self, self.axes, sizes, "input")
         state = self._split(hx)
         ends: list[Any] = []
         for place, directions in enumerate(self._layers()):

@@ -49,11 +49,13 @@ def check_axes(name: str, axes: Any, known: tuple[str, ...]) -> dict[str, str]:
     return dict(axes)
 
 
-def check_scope(described: str, axes: Axes, sizes: Mapping[str, int], argument: str) -> None:
+def check_scope(
+    module: torch.nn.Module, axes: Axes, sizes: Mapping[str, int], argument: str
+) -> None:
     """Hold the sizes that a module reads to what the caller's names are bound to.
 
     Args:
-        described: the module, as torch prints it.
+        module: who reads.
         axes: the caller's names of the module's axes.
         sizes: what the module reads, by its own names.
         argument: the argument that it reads.
@@ -69,6 +71,7 @@ def check_scope(described: str, axes: Axes, sizes: Mapping[str, int], argument: 
     # One axis alone starts with a space, which tells jaxtyping's names from forward references.
     shape: Any = Shaped[Tensor, " " + " ".join(axes[axis] for axis in named)]
     if not isinstance(probe, shape):
+        described = f"{type(module).__name__}({module.extra_repr()})"
         _refuse(described, axes, named, argument)
 
 

@@ -9,6 +9,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
 project = "rnnkit"
 author = "the authors of rnnkit"
+project_copyright = "2026, the authors of rnnkit"
 release = metadata.version("rnnkit")
 version = release
 

@@ -1,7 +1,7 @@
-"""Draw the pictures of these pages: ``python docs/pictures.py``.
+"""Draw the layouts of the tensors: ``python docs/layouts.py``.
 
-The layouts are written as SVG by hand, in one convention: axis 0 of a tensor goes down, axis 1 to
-the right, axis 2 into the page, and a colour is a sample. The dependency maps are of real models.
+They are written as SVG by hand, in one convention: axis 0 of a tensor goes down, axis 1 to the
+right, axis 2 into the page, and a colour is a sample.
 """
 
 import pathlib
@@ -233,67 +233,8 @@ def directions() -> None:
     drawing.save("directions.svg")
 
 
-def maps() -> None:
-    """Draw the dependency maps of four models."""
-    import matplotlib as mpl  # noqa: PLC0415 - only these need it
-    import torch  # noqa: PLC0415
-    from torch import nn  # noqa: PLC0415
-
-    import rnnkit  # noqa: PLC0415
-
-    mpl.use("svg")
-    mpl.rcParams["svg.hashsalt"] = "rnnkit"
-    torch.manual_seed(0)
-
-    class Tagger(nn.Module):
-        def __init__(self, **options: bool) -> None:
-            super().__init__()
-            self.words = nn.Embedding(50, 8)
-            self.lstm = nn.LSTM(8, 6, **options)
-
-        def forward(self, tokens: torch.Tensor) -> torch.Tensor:
-            result: torch.Tensor = self.lstm(self.words(tokens))[0]
-            return result
-
-    class Pooled(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.gru = nn.GRU(3, 8, batch_first=True)
-
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
-            # Every step of the output is the mean, so that the map has one row for each.
-            result: torch.Tensor = self.gru(x)[0].mean(dim=1, keepdim=True)
-            return result
-
-    tokens = torch.randint(1, 50, (5, 7))
-    drawn = {
-        "right": rnnkit.dependency_map(Tagger(batch_first=True), tokens, dim=1),
-        "swapped": rnnkit.dependency_map(Tagger(), tokens, dim=0),
-        "bidirectional": rnnkit.dependency_map(
-            Tagger(batch_first=True, bidirectional=True), tokens, dim=1
-        ),
-        "padding": rnnkit.dependency_map(Pooled(), torch.randn(1, 6, 3), dim=1),
-    }
-    heads = {
-        "right": ("causal", "Right: a step knows itself\nand what came before"),
-        "swapped": ("independent", "Swapped: samples\nread earlier samples"),
-        "bidirectional": ("causal", "Bidirectional language model:\nsteps read the future"),
-        "padding": (None, "Padding read: steps 3 to 5\nlie beyond the length"),
-    }
-    for name, found in drawn.items():
-        rule, title = heads[name]
-        axes = found.plot(rule=rule, title=title)  # type: ignore[arg-type]
-        axes.set_xlabel("input sample" if name == "swapped" else "input step")
-        axes.set_ylabel("output sample" if name == "swapped" else "output step")
-        if name == "padding":
-            axes.set_ylabel("output")
-            axes.axvspan(2.5, 5.5, color="#d1495b", alpha=0.55)
-        axes.figure.set_size_inches(3.4, 3.4)
-        axes.figure.savefig(FOLDER / f"map-{name}.svg", metadata={"Date": None})
-
-
 if __name__ == "__main__":
     FOLDER.mkdir(exist_ok=True)
-    for draw in (sequences, output, states, projection, packed, directions, maps):
+    for draw in (sequences, output, states, projection, packed, directions):
         draw()
     sys.stdout.write(f"drawn into {FOLDER}\n")

@@ -1,0 +1,104 @@
+"""Draw the dependency maps of real models: ``python docs/maps.py``."""
+
+import pathlib
+import sys
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import torch
+from torch import Tensor, nn
+
+import rnnkit
+from rnnkit import DependencyMap
+
+FOLDER = pathlib.Path(__file__).resolve().parent / "pictures"
+
+
+class Tagger(nn.Module):
+    """The model of the README."""
+
+    def __init__(self, **options: bool) -> None:
+        """Make its layer; the options are torch's."""
+        super().__init__()
+        self.lstm = nn.LSTM(3, 8, **options)
+        width = 16 if options.get("bidirectional") else 8
+        self.head = nn.Linear(width, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Tag each step of x, (batch, seq, 3)."""
+        tags: Tensor = self.head(self.lstm(x)[0])
+        return tags
+
+
+class Pooled(nn.Module):
+    """A model that takes the mean over all steps, padding too."""
+
+    def __init__(self) -> None:
+        """Make its layer."""
+        super().__init__()
+        self.gru = nn.GRU(3, 8, batch_first=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return one mean for a sample, as an axis of one step."""
+        means: Tensor = self.gru(x)[0].mean(dim=1, keepdim=True)
+        return means
+
+
+class Panel(NamedTuple):
+    """A map, what it is to be held to, and what stands around it."""
+
+    found: DependencyMap
+    rule: Any
+    title: str
+    axis: str
+
+    def draw(self, ax: Any) -> None:
+        """Draw it on matplotlib's axes."""
+        self.found.plot(rule=self.rule, title=self.title, ax=ax)
+        ax.set_xlabel(f"input {self.axis}")
+        ax.set_ylabel(f"output {self.axis}")
+
+
+def save(name: str, panels: Sequence[Panel], side: float = 3.4, **style: Any) -> None:
+    """Draw panels beside each other into a file."""
+    size = (side * len(panels), side)
+    figure, axes = plt.subplots(1, len(panels), figsize=size, layout="constrained", squeeze=False)
+    for panel, ax in zip(panels, axes[0], strict=True):
+        panel.draw(ax)
+        if style:
+            ax.axvspan(**style)
+    figure.savefig(FOLDER / name, metadata={"Date": None})
+
+
+def main() -> None:
+    """Draw all of them."""
+    mpl.use("svg")
+    mpl.rcParams["svg.hashsalt"] = "rnnkit"  # the same file from the same map
+    torch.manual_seed(0)
+    x = torch.randn(5, 7, 3)
+    swapped = rnnkit.dependency_map(Tagger(), x)
+    right = rnnkit.dependency_map(Tagger(batch_first=True), x)
+    causal = rnnkit.dependency_map(Tagger(batch_first=True), x, dim=1)
+    both_ways = rnnkit.dependency_map(Tagger(batch_first=True, bidirectional=True), x, dim=1)
+    pooled = rnnkit.dependency_map(Pooled(), torch.randn(1, 6, 3), dim=1)
+
+    wrong = Panel(swapped, "independent", "LSTM(3, 8)\nsamples read other samples", "sample")
+    mended = Panel(right, "independent", "LSTM(3, 8, batch_first=True)\neach on its own", "sample")
+    save("map-readme.svg", [wrong, mended], side=3.0)
+    title = "Swapped: samples\nread earlier samples"
+    save("map-swapped.svg", [Panel(swapped, "independent", title, "sample")])
+    title = "Right: a step knows itself\nand what came before"
+    save("map-right.svg", [Panel(causal, "causal", title, "step")])
+    title = "Bidirectional language model:\nsteps read the future"
+    save("map-bidirectional.svg", [Panel(both_ways, "causal", title, "step")])
+    title = "Padding read: steps 3 to 5\nlie beyond the length"
+    beyond = {"xmin": 2.5, "xmax": 5.5, "color": "#d1495b", "alpha": 0.55}
+    save("map-padding.svg", [Panel(pooled, None, title, "step")], **beyond)
+
+
+if __name__ == "__main__":
+    FOLDER.mkdir(exist_ok=True)
+    main()
+    sys.stdout.write(f"drawn into {FOLDER}\n")

@@ -133,7 +133,8 @@ def reset(
 
     Raises:
         ArgumentError: if ``mask`` is not as long as the batch, or holds anything but 0 and 1:
-            positions, say, which would reset other samples than those meant.
+            positions, say, which would reset other samples than those meant; or if ``initial``
+            is no state like ``state``.
 
     >>> h = torch.ones(3, 1)
     >>> rnnkit.states.reset(h, torch.tensor([0, 1, 0])).flatten().tolist()
@@ -142,8 +143,8 @@ def reset(
 
     def renew(tensor: Tensor, fresh: Any = None) -> Tensor:
         if fresh is not None and not _alike(tensor, fresh):
-            came = brief(fresh)
-            message = f"initial must be a state of the same kind and shape as state, got {came}"
+            wanted, came = _size_and_dtype(tensor), _size_and_dtype(fresh)
+            message = f"initial must have the shape and dtype of state, {wanted}; got {came}"
             raise ArgumentError(message, "initial")
         axis = batch_axis(tensor, batch_first=batch_first)
         shape = [1] * tensor.dim()
@@ -160,6 +161,10 @@ def reset(
 
 def _alike(one: Tensor, other: Any) -> bool:
     return isinstance(other, Tensor) and one.shape == other.shape and one.dtype == other.dtype
+
+
+def _size_and_dtype(value: Any) -> str:
+    return f"{tuple(value.shape)} of {value.dtype}" if isinstance(value, Tensor) else brief(value)
 
 
 def batch_first(state: State) -> State:
@@ -195,7 +200,8 @@ def from_layers(states: Sequence[State]) -> State:
         Tensors ``(layers * directions, batch, hidden)``.
 
     Raises:
-        ArgumentError: if the list is empty.
+        ArgumentError: if the list is empty, or has tensors and pairs.
+        StateError: if the states differ in batch or width.
 
     >>> cells = rnnkit.GRU(3, 4, num_layers=2).cells()
     >>> rnnkit.states.from_layers([cell.initial_state(5) for cell in cells]).shape

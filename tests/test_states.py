@@ -172,6 +172,16 @@ def test_reset_to_a_state(kind: str, axis: int) -> None:
     assert structure(actual) == structure(state)
 
 
+def test_reset_to_h_alone() -> None:
+    """None for c means zeros, as it does in a call."""
+    state = rnnkit.LSTMState(torch.ones(2, 3), torch.ones(2, 3))
+
+    actual = states.reset(state, [0, 1], initial=(torch.full((2, 3), 2.0), None))
+
+    assert actual.h.tolist() == [[1.0] * 3, [2.0] * 3]
+    assert actual.c.tolist() == [[1.0] * 3, [0.0] * 3]
+
+
 def test_reset_ends_a_state_that_is_no_number() -> None:
     """A NaN is gone after the reset, and has no gradient."""
     h = torch.randn(BATCH, HIDDEN)

@@ -80,62 +80,6 @@ def test_message_of_what_is_no_index() -> None:
     )
 
 
-def test_reset_by_a_mask_of_another_size() -> None:
-    """A mask of another length than the batch is refused."""
-    mask = torch.tensor([True, False, True, False])
-
-    error = refused(rnnkit.ArgumentError, lambda: states.reset(filled(4, 3, 6), mask))
-    assert error.argument == "mask"
-    assert str(error) == snapshot("""\
-mask must have shape (3,), got (4,)
-  one flag for each sample; positions are no mask
-  fix       a boolean tensor (3,), true where a sample starts anew\
-""")
-
-
-def test_reset_by_fewer_positions() -> None:
-    """Positions of samples are refused, though 0 and 1 among them look like a mask."""
-    error = refused(rnnkit.ArgumentError, lambda: states.reset(filled(4, 3, 6), [0, 1]))
-    assert error.argument == "mask"
-
-
-def test_reset_by_as_many_positions() -> None:
-    """As many positions as there are samples are refused for the number that is no flag."""
-    error = refused(rnnkit.ArgumentError, lambda: states.reset(filled(4, 3, 6), [2, 0, 1]))
-    assert error.argument == "mask"
-    assert str(error) == snapshot(
-        "mask must be booleans, or 0 and 1; got other values: positions are no mask"
-    )
-
-
-def test_reset_by_fractions() -> None:
-    """A half is no flag."""
-    mask = torch.tensor([0.5, 0.0, 1.0])
-
-    error = refused(rnnkit.ArgumentError, lambda: states.reset(filled(3, 6), mask))
-    assert error.argument == "mask"
-
-
-def test_reset_by_a_mask_of_steps() -> None:
-    """A mask (seq, batch) is refused, whatever the batch axis of the state."""
-    mask = torch.ones(7, 3, dtype=torch.bool)
-
-    error = refused(rnnkit.ArgumentError, lambda: states.reset(filled(4, 3, 6), mask))
-    assert str(error) == snapshot("""\
-mask must have shape (3,), got (7, 3)
-  one flag for each sample; positions are no mask
-  fix       a boolean tensor (3,), true where a sample starts anew\
-""")
-
-
-def test_reset_reads_the_batch_where_it_is_told() -> None:
-    """With batch_first the mask is for axis 0, without for axis 1."""
-    state = filled(3, 4, 6)
-
-    assert states.reset(state, [1, 0, 1], batch_first=True).shape == state.shape
-    refused(rnnkit.ArgumentError, lambda: states.reset(state, [1, 0, 1]))
-
-
 def test_select_reads_the_batch_where_it_is_told() -> None:
     """With batch_first a position is one of axis 0, without one of axis 1."""
     state = filled(3, 4, 6)

@@ -14,7 +14,7 @@ import torch
 
 from rnnkit._errors import ArgumentError
 from rnnkit._message import brief, call, compose, wanted
-from rnnkit._rules import CELL_RULES, FLAG, RULES, SIZE, Rule
+from rnnkit._rules import CELL_RULES, FLAG, RULES, Rule
 
 Arguments = ParamSpec("Arguments")
 Module = TypeVar("Module")
@@ -52,7 +52,7 @@ def checked(
                 continue
             if not rule.is_kind(value) or not rule.fits(value):
                 raise _refusal(name, rule, argument, value, args, kwargs)
-            if isinstance(value, Integral) and rule.kind is SIZE.kind:
+            if isinstance(value, Integral) and rule.kind is Integral:
                 # A NumPy count would make torch's own type check fail.
                 bound.arguments[argument] = operator.index(value)
         _check_projection(name, bound.arguments, args, kwargs)
@@ -62,16 +62,16 @@ def checked(
     return checked_init  # type: ignore[return-value]  # mypy: wraps() keeps self's name
 
 
-def check_dropout(name: str, value: Any) -> float:
-    """Hold a module's dropout to a probability.
+def check_option(name: str, argument: str, value: Any) -> Any:
+    """Hold one option of a module to what layers take under this name.
 
     Raises:
-        ArgumentError: if it is none.
+        ArgumentError: if it is of another type, or out of range.
     """
-    rule = RULES["dropout"]
+    rule = RULES[argument]
     if not rule.is_kind(value) or not rule.fits(value):
-        raise _refusal(name, rule, "dropout", value, (), {"dropout": value})
-    return float(value)
+        raise _refusal(name, rule, argument, value, (), {argument: value})
+    return value
 
 
 def _unbound(
@@ -109,6 +109,8 @@ def _refusal(
     sentence = rule.wrong_value if rule.is_kind(value) else rule.wrong_kind
     shown = value if isinstance(value, str | int | float) else brief(value)
     kind = type(value).__name__
+    if kind == "bool" and not isinstance(value, bool):
+        kind = "numpy.bool"
     rows = [
         (argument, wanted(rule.expected, brief(value))),
         ("fix", _mend(name, rule, argument, value)),
@@ -186,7 +188,11 @@ def _check_projection(
 def _is_nonlinearity_as_bias(rules: Mapping[str, Rule], argument: str, value: object) -> bool:
     # torch takes RNNCell(10, 20, 'relu') for a cell with bias, and its own tests construct such
     # cells: a warning, no refusal.
-    return rules is CELL_RULES and argument == "bias" and value in ("tanh", "relu")
+    return (
+        rules is CELL_RULES
+        and argument == "bias"
+        and (isinstance(value, str) and value in ("tanh", "relu"))
+    )
 
 
 def _warn_of_misplaced(name: str, parameters: list[str], args: tuple[object, ...]) -> None:

@@ -7,16 +7,17 @@ from torch import Tensor
 from torch.compiler import is_compiling
 
 from rnnkit._checks import check_cell
-from rnnkit._interop import is_traced, leaf_node, torch_twin
-from rnnkit._own_state import check_batch_size
+from rnnkit._interop import torch_twin
+from rnnkit._method_checks import check_batch_size
 from rnnkit._scope import CELL_AXES, check_axes, check_scope
 from rnnkit._state import LSTMState
+from rnnkit._tracing import is_fx_call, leaf_node
 
 #: What a module carries, and what it takes as such.
 StateT = TypeVar("StateT")
 GivenT = TypeVar("GivenT")
 
-#: torch's names of a cell's weights, in the order of its kernels' arguments.
+#: torch's names of a cell's weights, in the order of its kernels' arguments; a set, for ``>=``.
 WEIGHTS = dict.fromkeys(("weight_ih", "weight_hh", "bias_ih", "bias_hh")).keys()
 
 
@@ -25,19 +26,20 @@ class Cell(torch.nn.RNNCellBase, Generic[StateT, GivenT]):
 
     #: The tensors of the state, in torch's order.
     STATE_NAMES: ClassVar[tuple[str, ...]]
+    # Underscored, since users' subclasses have attributes of their own.
     #: torch's function for one step, on a batch, with a state.
-    kernel: Any
+    _kernel: Any
     #: torch's name of the recurrence, which its kernels over a sequence go by.
-    mode: str
+    _mode: str
     #: Width of h where it is projected; 0: as wide as the cell.
-    proj_size: int = 0
+    _proj_size: int = 0
     axes: dict[str, str] | None = None
     #: torch's class, bound at import: somebody may put ours in its place in ``torch.nn``.
     TORCH_CLASS: ClassVar[Any]
 
     def forward(self, input: Any, hx: Any = None) -> Any:
         """Run one step; arguments and results are told where the class is."""
-        if is_traced(input, hx):
+        if is_fx_call(input, hx):
             return leaf_node(self, input, hx)
         hx = check_cell(self, input, hx)
         if self.axes is not None and input.dim() > 1:
@@ -54,7 +56,7 @@ class Cell(torch.nn.RNNCellBase, Generic[StateT, GivenT]):
                     input.size(0), self.hidden_size, dtype=input.dtype, device=input.device
                 )
                 hx = zeros if one else (zeros, zeros)
-            state = self.kernel(input, hx, *map(weights.get, WEIGHTS))
+            state = self._kernel(input, hx, *map(weights.get, WEIGHTS))
         return state if one else LSTMState(*state)
 
     def _set_options(self, axes: Any) -> None:
@@ -81,11 +83,11 @@ class Cell(torch.nn.RNNCellBase, Generic[StateT, GivenT]):
         hidden = self.weight_hh.new_zeros(*front, self.hidden_size)
         state: Any = hidden
         if len(self.STATE_NAMES) > 1:
-            visible = hidden.new_zeros(*front, self.proj_size or self.hidden_size)
-            state = LSTMState(visible, hidden)
+            h = hidden.new_zeros(*front, self._proj_size or self.hidden_size)
+            state = LSTMState(h, hidden)
         return state  # type: ignore[no-any-return]
 
-    def weights(self) -> list[Tensor]:
+    def _weights(self) -> list[Tensor]:
         """Return the weights in the order of torch's kernels over a sequence."""
         names = ("weight_ih", "weight_hh", *(("bias_ih", "bias_hh") if self.bias else ()))
         return [getattr(self, name) for name in names]

@@ -52,12 +52,12 @@ class RNNCell(Cell[Tensor, Tensor], torch.nn.RNNCell):
     TORCH_CLASS: ClassVar[Any] = torch.nn.RNNCell
 
     @property
-    def kernel(self) -> Any:
+    def _kernel(self) -> Any:
         """Torch's function for one step."""
         return torch.rnn_relu_cell if self.nonlinearity == "relu" else torch.rnn_tanh_cell
 
     @property
-    def mode(self) -> str:  # type: ignore[override]  # pyright: ignore[reportIncompatibleVariableOverride]
+    def _mode(self) -> str:  # type: ignore[override]  # pyright: ignore[reportIncompatibleVariableOverride]
         """Torch's name of the recurrence."""
         return f"RNN_{self.nonlinearity.upper()}"
 
@@ -110,8 +110,8 @@ class LSTMCell(Cell[LSTMState, Pair], torch.nn.LSTMCell):
 
     STATE_NAMES: ClassVar[tuple[str, ...]] = ("h", "c")
     TORCH_CLASS: ClassVar[Any] = torch.nn.LSTMCell
-    kernel: Any = torch.lstm_cell
-    mode: str = "LSTM"
+    _kernel: Any = torch.lstm_cell
+    _mode: str = "LSTM"
 
     @checked
     def __init__(
@@ -146,7 +146,7 @@ class ProjectedLSTMCell(LSTMCell):
     ) -> None:
         """Make the weights, drawn as torch draws them."""
         super().__init__(input_size, hidden_size, bias, device, dtype)
-        self.proj_size = proj_size
+        self._proj_size = proj_size
         self.weight_hh = Parameter(self.weight_hh.new_empty(4 * hidden_size, proj_size))
         self.weight_hr = Parameter(self.weight_hh.new_empty(proj_size, hidden_size))
         self.reset_parameters()
@@ -162,17 +162,17 @@ class ProjectedLSTMCell(LSTMCell):
         _, h, c = torch.lstm(
             input[(None,) * len(added)],
             tuple(tensor[(None,) * len(added)] for tensor in state),
-            self.weights(), self.bias, 1, 0.0, self.training, False, False,
+            self._weights(), self.bias, 1, 0.0, self.training, False, False,
         )  # fmt: skip
         return LSTMState(h.squeeze(added), c.squeeze(added))
 
-    def weights(self) -> list[Tensor]:
+    def _weights(self) -> list[Tensor]:
         """Return the weights in the order of torch's kernels over a sequence."""
-        return [*super().weights(), self.weight_hr]
+        return [*super()._weights(), self.weight_hr]
 
     def extra_repr(self) -> str:
         """Return the constructor's arguments."""
-        return f"{Cell.extra_repr(self)}, proj_size={self.proj_size}"
+        return f"{Cell.extra_repr(self)}, proj_size={self._proj_size}"
 
 
 class GRUCell(Cell[Tensor, Tensor], torch.nn.GRUCell):
@@ -198,8 +198,8 @@ class GRUCell(Cell[Tensor, Tensor], torch.nn.GRUCell):
 
     STATE_NAMES: ClassVar[tuple[str, ...]] = ("hx",)
     TORCH_CLASS: ClassVar[Any] = torch.nn.GRUCell
-    kernel: Any = torch.gru_cell
-    mode: str = "GRU"
+    _kernel: Any = torch.gru_cell
+    _mode: str = "GRU"
 
     @checked
     def __init__(

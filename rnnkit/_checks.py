@@ -1,7 +1,7 @@
 """The guards: a few comparisons on every call, and a diagnosis when one fails.
 
 They are plain Python on sizes, so that they cost next to nothing and ``torch.compile`` traces
-them. A guard that has spoken makes torch's own check of the same things redundant.
+them. What has passed a guard needs torch's own check of the same things no more.
 """
 
 from typing import Any
@@ -10,12 +10,17 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
-from rnnkit._diagnosis import diagnose_input, diagnose_kind, diagnose_shape, refuse_type
+from rnnkit._diagnosis import (
+    diagnose_dtype_and_device,
+    diagnose_input,
+    diagnose_shape,
+    refuse_type,
+)
 from rnnkit._reading import (
-    BATCHED,
-    UNBATCHED,
-    Cell,
-    Layer,
+    SEQUENCE,
+    SEQUENCES,
+    ReadableCell,
+    ReadableLayer,
     Reading,
     agree,
     packed_batch,
@@ -25,11 +30,12 @@ from rnnkit._reading import (
 )
 from rnnkit._state import layers_first
 from rnnkit._state_diagnosis import diagnose_batch, diagnose_state
+from rnnkit._tracing import is_jit_traced
 
 PAIR = 2
 
 
-def check_layer(layer: Layer, input: Any, hx: Any) -> Any:  # noqa: C901, PLR0912
+def check_layer(layer: ReadableLayer, input: Any, hx: Any) -> Any:  # noqa: C901, PLR0912
     """Hold a layer's call to what the layer reads; return the state as torch's layer takes it.
 
     Args:
@@ -42,12 +48,13 @@ def check_layer(layer: Layer, input: Any, hx: Any) -> Any:  # noqa: C901, PLR091
     Raises:
         RnnkitError: the child that fits, with what to type.
     """
-    if torch._C._get_tracing_state() is not None:  # noqa: SLF001
-        # jit.trace makes tensors of sizes: what is compared is written down, with a warning.
+    if is_jit_traced():
+        # Sizes are tensors there: what is compared is written down, with a warning.
+        hx = _completed(layer, hx)
         return layers_first(hx) if hx is not None and layer.state_batch_first else hx
     # In one piece, since a call in Python costs as much as all these comparisons.
     if isinstance(input, Tensor):
-        data, batched = input, BATCHED
+        data, batched = input, SEQUENCES
     elif isinstance(input, PackedSequence):
         data, batched = input.data, 0
     else:
@@ -61,9 +68,9 @@ def check_layer(layer: Layer, input: Any, hx: Any) -> Any:  # noqa: C901, PLR091
     if weight is None:
         weight = layer._flat_weights[0]  # noqa: SLF001
     if not (
-        rank in (batched, UNBATCHED)
+        rank in (batched, SEQUENCE)
         and shape[-1] == layer.input_size
-        and shape[1 if rank == BATCHED and layer.batch_first else 0] != 0
+        and shape[1 if rank == SEQUENCES and layer.batch_first else 0] != 0
         and (weight.dtype is dtype or agree(dtype, weight.dtype))
         and weight.device == device
         and data.layout is torch.strided
@@ -79,29 +86,30 @@ def check_layer(layer: Layer, input: Any, hx: Any) -> Any:  # noqa: C901, PLR091
     front: tuple[int, ...]
     if isinstance(input, PackedSequence):
         front = (rows, packed_batch(input))
-    elif rank == BATCHED:
+    elif rank == SEQUENCES:
         front = (rows, shape[0 if layer.batch_first else 1])
     else:
         front = (rows,)
     if layer.state_batch_first:
         front = front[::-1]
-    hidden = (*front, layer.hidden_size)
+    c_shape = (*front, layer.hidden_size)
     if len(layer.STATE_NAMES) == 1:
-        if not _is_state(hx, hidden, dtype, device):
+        if not _is_state(hx, c_shape, dtype, device):
             diagnose_state(read_layer(layer, input), hx, data)
         state: Any = hx
     else:
-        visible = (*front, layer.proj_size) if layer.proj_size else hidden
-        state = _pair(hx, visible, hidden, data)
+        proj_size = layer._proj_size  # noqa: SLF001
+        h_shape = (*front, proj_size) if proj_size else c_shape
+        state = _pair(hx, h_shape, c_shape, data)
         if state is None or not (
-            _is_state(state[0], visible, dtype, device)
-            and _is_state(state[1], hidden, dtype, device)
+            _is_state(state[0], h_shape, dtype, device)
+            and _is_state(state[1], c_shape, dtype, device)
         ):
             diagnose_state(read_layer(layer, input), hx if state is None else state, data)
     return layers_first(state) if layer.state_batch_first else state
 
 
-def check_cell(cell: Cell, input: Any, hx: Any) -> Any:
+def check_cell(cell: ReadableCell, input: Any, hx: Any) -> Any:
     """Hold a cell's call to what the cell reads; return the state as torch's cell takes it.
 
     Args:
@@ -113,8 +121,8 @@ def check_cell(cell: Cell, input: Any, hx: Any) -> Any:
     Raises:
         RnnkitError: the child that fits, with what to type.
     """
-    if torch._C._get_tracing_state() is not None:  # noqa: SLF001
-        return hx
+    if is_jit_traced():
+        return _completed(cell, hx)
     if not isinstance(input, Tensor):
         refuse_type(cell, input)
     shape = input.shape
@@ -124,38 +132,35 @@ def check_cell(cell: Cell, input: Any, hx: Any) -> Any:
     weight: Any = cell._parameters.get("weight_ih")  # noqa: SLF001
     if weight is None:
         weight = input
-    alike = (
-        (weight.dtype is dtype or agree(dtype, weight.dtype))
-        and weight.device == device
-        and input.layout is torch.strided
-    )
-    if not (rank in (UNBATCHED, 1) and shape[-1] == cell.input_size and alike):
+    alike = (weight.dtype is dtype or agree(dtype, weight.dtype)) and weight.device == device
+    if not (rank in (2, 1) and shape[-1] == cell.input_size and alike):
         diagnose_shape(read_cell(cell, input), input, weight)
     state = None if hx is None else _check_cell_state(cell, input, hx, shape)
     if not alike:
         # After the state: where both are wrong torch speaks of the state's size.
-        diagnose_kind(read_cell(cell, input), input, weight)
+        diagnose_dtype_and_device(read_cell(cell, input), input, weight)
     return state
 
 
-def _check_cell_state(cell: Cell, input: Tensor, hx: Any, shape: tuple[int, ...]) -> Any:
+def _check_cell_state(cell: ReadableCell, input: Tensor, hx: Any, shape: tuple[int, ...]) -> Any:
     dtype, device = input.dtype, input.device
-    hidden = (*shape[:-1], cell.hidden_size)
+    c_shape = (*shape[:-1], cell.hidden_size)
     if len(cell.STATE_NAMES) == 1:
-        if not _is_state(hx, hidden, dtype, device):
+        if not _is_state(hx, c_shape, dtype, device):
             diagnose_state(read_cell(cell, input), hx, input)
         return hx
-    visible = (*hidden[:-1], cell.proj_size) if cell.proj_size else hidden
-    state = _pair(hx, visible, hidden, input)
+    proj_size = cell._proj_size  # noqa: SLF001
+    h_shape = (*shape[:-1], proj_size) if proj_size else c_shape
+    state = _pair(hx, h_shape, c_shape, input)
     if state is None or not (
-        _is_state(state[0], visible, dtype, device) and _is_state(state[1], hidden, dtype, device)
+        _is_state(state[0], h_shape, dtype, device) and _is_state(state[1], c_shape, dtype, device)
     ):
         diagnose_state(read_cell(cell, input), hx if state is None else state, input)
     return state
 
 
 def check_unrolled(
-    cell: Any, input: Any, hx: Any, caller: str, *, batch_first: bool
+    cell: Any, input: Any, hx: Any, caller: str, *, known: bool, batch_first: bool
 ) -> tuple[Reading, Any]:
     """Hold the call of something that runs a cell over a sequence to what the cell reads.
 
@@ -165,6 +170,7 @@ def check_unrolled(
             input_size)``, in the other order with ``batch_first``, or without batch.
         hx: what the caller gave as state, or None.
         caller: how the caller is called in messages.
+        known: whether the cell does what rnnkit's do, so that its widths and state are known.
         batch_first: whether the batch lies on axis 0.
 
     Returns:
@@ -174,15 +180,14 @@ def check_unrolled(
         RnnkitError: the child that fits, with what to type.
     """
     if not isinstance(input, Tensor):
-        refuse_type(cell, input)
-    reading = read_unrolled(cell, input, caller, batch_first=batch_first)
-    own = bool(reading.state_axes)
-    weight = cell._parameters.get("weight_ih") if own else None  # noqa: SLF001
+        refuse_type(cell, input, unrolled=True)
+    reading = read_unrolled(cell, input, caller, known=known, batch_first=batch_first)
+    weight = cell._parameters.get("weight_ih") if known else None  # noqa: SLF001
     # A foreign cell may take integers; of our own we know what they take.
     diagnose_input(reading, input, input if weight is None else weight)
     if hx is None:
         return reading, None
-    if own:
+    if known:
         axes = [tuple(axis.size or 0 for axis in axes) for axes in reading.state_axes]
         if len(axes) == PAIR:
             hx = _pair(hx, axes[0], axes[1], input) or hx
@@ -204,14 +209,28 @@ def _is_state(
 
 
 def _pair(
-    hx: Any, visible: tuple[int, ...], hidden: tuple[int, ...], input: Tensor
+    hx: Any, h_shape: tuple[int, ...], c_shape: tuple[int, ...], input: Tensor
 ) -> tuple[Any, Any] | None:
     """Return (h, c) with zeros for a None; None if there is no pair."""
     if not isinstance(hx, tuple | list) or len(hx) != PAIR:
         return None
     h, c = hx
     if h is None:
-        h = torch.zeros(visible, dtype=input.dtype, device=input.device)
+        h = torch.zeros(h_shape, dtype=input.dtype, device=input.device)
     if c is None:
-        c = torch.zeros(hidden, dtype=input.dtype, device=input.device)
+        c = torch.zeros(c_shape, dtype=input.dtype, device=input.device)
+    return h, c
+
+
+def _completed(module: ReadableCell, hx: Any) -> Any:
+    """Complete a pair by zeros as a tracer must see them: their sizes come from the other one."""
+    if len(module.STATE_NAMES) == 1 or not isinstance(hx, tuple | list) or len(hx) != PAIR:
+        return hx
+    h, c = hx
+    if h is None and c is None:
+        return None
+    if h is None:
+        h = c.new_zeros(*c.shape[:-1], module._proj_size or module.hidden_size)  # noqa: SLF001
+    if c is None:
+        c = h.new_zeros(*h.shape[:-1], module.hidden_size)
     return h, c

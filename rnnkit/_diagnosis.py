@@ -1,7 +1,7 @@
 """What is wrong with an input, on what evidence, and what to type.
 
-Runs only when a guard has seen something wrong. Each function raises the error that fits, or
-returns: then torch may go on, for the guards look at sizes and this looks twice.
+Runs when a guard has seen something wrong; ``unroll``, called once a sequence, asks here at once.
+Each function raises the error that fits, or returns where there is nothing to say.
 """
 
 import math
@@ -16,9 +16,9 @@ from rnnkit._errors import ArgumentError, DeviceError, DtypeError, LayoutError, 
 from rnnkit._mends import reshaped
 from rnnkit._message import brief, compose, count, wanted
 from rnnkit._reading import (
-    BATCHED,
-    UNBATCHED,
-    Cell,
+    SEQUENCE,
+    SEQUENCES,
+    ReadableCell,
     Reading,
     agree,
     described,
@@ -29,14 +29,16 @@ from rnnkit._reading import (
 Rows = list[tuple[str, str]]
 
 
-def refuse_type(module: Cell, input: object) -> NoReturn:
-    """Refuse an input that is no tensor.
+def refuse_type(module: ReadableCell, input: object, *, unrolled: bool = False) -> NoReturn:
+    """Refuse an input that is no tensor; of one step, or unrolled over many.
 
     Raises:
         ArgumentError: always.
     """
     takes = "a Tensor or a PackedSequence" if isinstance(module, RNNBase) else "a Tensor"
     fix = _mend_type(input)
+    if unrolled and isinstance(input, PackedSequence):
+        fix = "input, lengths = torch.nn.utils.rnn.pad_packed_sequence(input), and lengths=lengths"
     raise ArgumentError(
         compose(
             f"input must be a Tensor, got {brief(input)}",
@@ -73,7 +75,7 @@ def diagnose_input(reading: Reading, input: Tensor, weight: Tensor) -> None:
         DeviceError: if it lies on another device.
     """
     diagnose_shape(reading, input, weight)
-    diagnose_kind(reading, input, weight)
+    diagnose_dtype_and_device(reading, input, weight)
 
 
 def diagnose_shape(reading: Reading, input: Tensor, weight: Tensor) -> None:
@@ -94,7 +96,7 @@ def diagnose_shape(reading: Reading, input: Tensor, weight: Tensor) -> None:
         _refuse_empty(reading)
 
 
-def diagnose_kind(reading: Reading, input: Tensor, weight: Tensor) -> None:
+def diagnose_dtype_and_device(reading: Reading, input: Tensor, weight: Tensor) -> None:
     """Find what is wrong with an input's dtype or device.
 
     Raises:
@@ -103,7 +105,7 @@ def diagnose_kind(reading: Reading, input: Tensor, weight: Tensor) -> None:
     """
     if not agree(input.dtype, weight.dtype):
         _refuse_dtype(reading, input, weight)
-    if input.layout is not torch.strided:
+    if input.layout is not torch.strided and reading.kind != "cell":
         text = compose(
             f"input must be a dense tensor, got {input.layout}",
             f"{reading.described}: torch has no recurrent kernels for other layouts",
@@ -226,7 +228,7 @@ def _mend_rank(reading: Reading, rank: int) -> str:
         return f"{fix}, one unbatched sequence" if fix else f"a tensor {wants}"
     if fix := reshaped("input", shape, (None, None, width)):
         return fix
-    if rank == BATCHED + 1 and shape[1] * shape[3] == width:
+    if rank == SEQUENCES + 1 and shape[1] * shape[3] == width:
         order = "0, 2, 1, 3" if reading.batch_first else "2, 0, 1, 3"
         return f"input.permute({order}).flatten(2), if it is (batch, channel, seq, height)"
     if math.prod(shape[2:]) == width:
@@ -250,14 +252,14 @@ def _refuse_width(reading: Reading) -> NoReturn:
             ("fix", _move_feature(reading, axis)),
         ]
         _refuse(LayoutError, reading, sentence, f"the features lie on axis {axis}", rows)
-    rows = [("fix", f"{reading.name}({shape[-1]}, ...), or an input with {width} features")]
+    rows = [("fix", f"{reading.constructor}({shape[-1]}, ...), or an input with {width} features")]
     if shape[-1] == 2 * width:
         evidence = f"{shape[-1]} is twice {width}: a bidirectional layer's output"
         rows.insert(0, ("evidence", evidence))
-    elif width == 1 and len(shape) == (1 if reading.kind == "cell" else UNBATCHED):
+    elif width == 1 and len(shape) == (1 if reading.kind == "cell" else SEQUENCE):
         rows.insert(0, ("fix", "input.unsqueeze(-1), if each step is one number"))
         rows[1] = ("", rows[1][1])
-    elif fitting and len(shape) == BATCHED:
+    elif fitting and len(shape) == SEQUENCES:
         rows.insert(0, ("fix", _move_feature(reading, fitting[-1])))
         rows[1] = ("", rows[1][1])
     headline = f"the input is {shape[-1]} wide, the weights are for {width}"

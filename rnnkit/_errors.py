@@ -87,7 +87,7 @@ class StateError(ShapeError, TypeError):
 
 
 class CellError(RnnkitError, RuntimeError):
-    """A cell failed, or gave what is no state, at one step of a sequence; says which.
+    """A cell has no first state, or gave what is no state at one step of a sequence.
 
     Attributes:
         step: the step, counted from 0 in the order of the input.

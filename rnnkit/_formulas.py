@@ -43,11 +43,11 @@ class ByParts:
 
     def __init__(self, cell: Cell[Any, Any]) -> None:
         """Look the weights up once."""
-        self.mode = cell.mode
-        weight_ih, weight_hh, *others = cell.weights()
+        self.mode = cell._mode  # noqa: SLF001
+        weight_ih, weight_hh, *others = cell._weights()  # noqa: SLF001
         self.input_weights = (weight_ih, others[0] if cell.bias else None)
         self.hidden_weights = (weight_hh, others[1] if cell.bias else None)
-        self.projection = others[-1] if cell.proj_size else None
+        self.projection = others[-1] if cell._proj_size else None  # noqa: SLF001
 
     def project(self, input: Tensor) -> Tensor:
         """Compute the input's part for all steps: ``(seq, batch, gates * hidden)``."""

@@ -5,8 +5,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd import forward_ad
-from torch.compiler import is_compiling
+from torch.nn.modules import module as nn_module
 from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 
 from rnnkit._cell import Cell
@@ -15,27 +14,18 @@ from rnnkit._lengths import Lengths, pack
 from rnnkit._padded import KERNELS, Direction, padding_pays, rows_of, run_padded, take
 from rnnkit._state import LSTMState, map_state
 
-functorch: Any = torch._C._functorch  # noqa: SLF001  # pyright: ignore[reportAttributeAccessIssue]
-
 OWN_FORWARDS = (Cell.forward, ProjectedLSTMCell.forward)
 
 
 def is_plain(cell: Any) -> bool:
-    """Say whether a call of the cell does what is known of its class, and nothing else."""
+    """Say whether a call of the cell does what rnnkit's cells do, and nothing else."""
     return (
         isinstance(cell, Cell)
         and type(cell).forward in OWN_FORWARDS
+        and "forward" not in vars(cell)
+        and not nn_module._has_any_global_hook()  # type: ignore[no-untyped-call]  # noqa: SLF001
         and not (cell._forward_hooks or cell._forward_pre_hooks)  # noqa: SLF001
         and not (cell._backward_hooks or cell._backward_pre_hooks)  # noqa: SLF001
-    )
-
-
-def is_transformed() -> bool:
-    """Say whether something traces or transforms that torch's kernels have no rules for."""
-    return (
-        is_compiling()
-        or functorch.peek_interpreter_stack() is not None
-        or forward_ad._current_level >= 0  # noqa: SLF001
     )
 
 
@@ -50,7 +40,8 @@ def run_fused(
     reverse: bool,
 ) -> tuple[Tensor, Any]:
     """Run a cell over ``(seq, batch, feature)``; the state is a cell's ``(batch, hidden)``."""
-    direction = Direction(cell.mode, cell.weights(), cell.bias, cell.training)
+    mode, weights = cell._mode, cell._weights()  # noqa: SLF001
+    direction = Direction(mode, weights, cell.bias, cell.training)
     steps = len(input)
     flip = None
     if reverse:

@@ -11,13 +11,14 @@ from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 from rnnkit._cell import GivenT, StateT
 from rnnkit._checks import check_layer
 from rnnkit._errors import RnnkitError
-from rnnkit._interop import is_traced, leaf_node, torch_twin
+from rnnkit._interop import torch_twin
 from rnnkit._lengths import Lengths, check_lengths, pack
-from rnnkit._own_state import check_batch_size, check_own_state, check_step
+from rnnkit._method_checks import check_batch_size, check_own_state, check_step
 from rnnkit._padded import Direction, padding_pays, run_stack
 from rnnkit._reading import read_layer, sizes_of_layer
 from rnnkit._scope import LAYER_AXES, check_axes, check_scope
 from rnnkit._state import LSTMState, layers_first, map_state
+from rnnkit._tracing import is_fx_call, leaf_node
 
 CellT = TypeVar("CellT", bound=torch.nn.Module)
 
@@ -35,13 +36,21 @@ class Layer(torch.nn.RNNBase, Generic[StateT, GivenT, CellT]):
     #: torch's class, bound at import: somebody may put ours in its place in ``torch.nn``.
     TORCH_CLASS: ClassVar[Any]
 
+    @property
+    def _mode(self) -> str:
+        return self.mode
+
+    @property
+    def _proj_size(self) -> int:
+        return self.proj_size
+
     # On the class, so that a module with the default holds nothing that torch's does not hold.
     state_batch_first: bool = False
     axes: dict[str, str] | None = None
 
     def forward(self, input: Any, hx: Any = None, *, lengths: Any = None) -> Any:
         """Run over a sequence; arguments and results are told where the class is."""
-        if is_traced(input, hx):
+        if is_fx_call(input, hx):
             return leaf_node(self, input, hx, lengths=lengths)
         hx = check_layer(self, input, hx)
         if self.axes is not None:
@@ -110,12 +119,12 @@ class Layer(torch.nn.RNNBase, Generic[StateT, GivenT, CellT]):
         self._update_flat_weights()
         weights: Any = self._flat_weights
         directions = 2 if self.bidirectional else 1
-        each = len(weights) // (self.num_layers * directions)
+        per_direction = len(weights) // len(self._all_weights)
         kernels = [
-            Direction(self.mode, weights[at : at + each], self.bias, self.training)
-            for at in range(0, len(weights), each)
+            Direction(self.mode, weights[start : start + per_direction], self.bias, self.training)
+            for start in range(0, len(weights), per_direction)
         ]
-        stack = [kernels[at : at + directions] for at in range(0, len(kernels), directions)]
+        stack = [kernels[k : k + directions] for k in range(0, len(kernels), directions)]
         steps = max(lengths.longest, 1)
         padded = (input.transpose(0, 1) if self.batch_first else input)[:steps]
         state = hx if isinstance(hx, tuple) else (hx,)
@@ -126,7 +135,7 @@ class Layer(torch.nn.RNNBase, Generic[StateT, GivenT, CellT]):
         return output, ends if len(ends) > 1 else next(iter(ends))
 
     def _zeros(self, like: Tensor, *batch: int) -> Any:
-        rows = self.num_layers * (2 if self.bidirectional else 1)
+        rows = len(self._all_weights)
         hidden = like.new_zeros(rows, *batch, self.hidden_size)
         if len(self.STATE_NAMES) == 1:
             return hidden
@@ -139,7 +148,9 @@ class Layer(torch.nn.RNNBase, Generic[StateT, GivenT, CellT]):
             batch_size: number of samples; None for the state of an unbatched call.
         """
         check_batch_size(type(self).__name__, batch_size)
-        weight: Any = self._flat_weights[0]
+        weight: Any = self._parameters.get("weight_ih_l0")
+        if weight is None:  # parametrized: computed anew, once, where torch keeps it
+            weight = self._flat_weights[0]
         zeros: StateT = self._zeros(weight, *(() if batch_size is None else (batch_size,)))
         if self.state_batch_first:
             zeros = layers_first(zeros)
@@ -180,7 +191,7 @@ class Layer(torch.nn.RNNBase, Generic[StateT, GivenT, CellT]):
             StateError: if it is no state of this layer.
         """
         split: Any = self.split_state(state)
-        h: Tensor = split if isinstance(split, Tensor) else split[0]
+        h: Tensor = split if len(self.STATE_NAMES) == 1 else split[0]
         return h[-1].movedim(0, -2).flatten(-2)
 
     def split_state(self, state: StateT) -> StateT:
@@ -196,10 +207,13 @@ class Layer(torch.nn.RNNBase, Generic[StateT, GivenT, CellT]):
             StateError: if it is no state of this layer.
         """
         check_own_state(self, state)
+        whole: Any = state
+        if len(self.STATE_NAMES) > 1:
+            whole = LSTMState(whole[0], whole[1])
         if self.state_batch_first:
-            state = layers_first(state)
+            whole = layers_first(whole)
         rows = (self.num_layers, 2 if self.bidirectional else 1)
-        split: StateT = map_state(lambda tensor: tensor.unflatten(0, rows), state)
+        split: StateT = map_state(lambda tensor: tensor.unflatten(0, rows), whole)
         return split
 
     def cells(self) -> list[CellT]:

@@ -12,8 +12,6 @@ from rnnkit._errors import LengthsError
 from rnnkit._message import brief, compose, wanted
 from rnnkit._reading import Reading, spell
 
-INTEGERS = {torch.int8, torch.int16, torch.int32, torch.int64, torch.uint8}
-
 
 class Lengths(NamedTuple):
     """Valid steps of each sample, checked."""
@@ -42,8 +40,11 @@ class Lengths(NamedTuple):
 
     def between(self, start: int, stop: int) -> "Lengths":
         """Return what is left of each sample in the steps from ``start`` up to ``stop``."""
-        each = (self.each - start).clamp(0, stop - start)
-        return Lengths(each, None if self.values is None else each.tolist(), stop - start)
+        steps = stop - start
+        values = (
+            None if self.values is None else [min(max(n - start, 0), steps) for n in self.values]
+        )
+        return Lengths((self.each - start).clamp(0, steps), values, steps)
 
     def valid(self, steps: int) -> Tensor:
         """Return the mask ``(seq, batch)`` that is true up to each sample's length."""
@@ -77,8 +78,7 @@ def check_lengths(reading: Reading, lengths: Any, input: Any) -> Lengths:
         _refuse(reading, lengths, "the input has no batch axis", fix)
     each = _as_integers(reading, lengths)
     if each.dim() != 1:
-        axis = 1 if reading.batch_first else 0
-        fix = f"[{each.item()}] * {reading.batch}" if each.dim() == 0 else f"mask.sum({axis})"
+        fix = _mend_axes(reading, each)
         _refuse(reading, lengths, f"lengths have {each.dim()} axes, one is wanted", fix)
     if each.shape[0] != reading.batch:
         _refuse_count(reading, lengths, each)
@@ -90,6 +90,14 @@ def check_lengths(reading: Reading, lengths: Any, input: Any) -> Lengths:
             fix = f"look how they were counted; to cut them: clamp({bound})"
             _refuse(reading, lengths, f"lengths[{place}] is {value}: {side}", fix)
     return Lengths(each.to(input.device), values, reading.seq)
+
+
+def _mend_axes(reading: Reading, each: Tensor) -> str:
+    if each.dim() == 0:
+        return f"[{each.item()}] * {reading.batch}"
+    if each.numel() == reading.batch:
+        return "torch.as_tensor(lengths).flatten()"
+    return f"of a mask: mask.sum({1 if reading.batch_first else 0})"
 
 
 def _as_integers(reading: Reading, lengths: Any) -> Tensor:
@@ -115,7 +123,7 @@ def _as_integers(reading: Reading, lengths: Any) -> Tensor:
     if each.dtype is torch.bool:
         fix = f"of a mask: mask.sum({1 if reading.batch_first else 0})"
         _refuse(reading, lengths, "lengths are booleans, as a mask is", fix)
-    if each.dtype not in INTEGERS:
+    if each.is_floating_point() or each.is_complex():
         fix = "[int(n) for n in lengths]"
         if isinstance(lengths, Tensor):
             fix = "lengths.long(); of fractions of the input (lengths * seq).round().long()"

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from rnnkit._errors import ArgumentError
 from rnnkit._message import brief, compose
+from rnnkit._tracing import hides_values
 
 
 def positions_of(index: Tensor | Sequence[int], batch: int, device: torch.device) -> Tensor:
@@ -31,7 +32,7 @@ def positions_of(index: Tensor | Sequence[int], batch: int, device: torch.device
         came = f"{positions.dtype} {tuple(positions.shape)}"
         message = f"index must be integers (new_batch,) or booleans (batch={batch},), got {came}"
         raise ArgumentError(message, "index")
-    if len(positions) and not (-batch <= int(positions.min()) <= int(positions.max()) < batch):
+    if not hides_values() and bool(((positions < -batch) | (positions >= batch)).any()):
         message = f"index must lie on the batch axis of the state, which has {batch} samples"
         raise ArgumentError(message, "index")
     return positions.long() % max(batch, 1)
@@ -57,7 +58,7 @@ def as_mask(mask: Any, shape: tuple[int, ...], device: torch.device, name: str =
         raise ArgumentError(message, name)
     if flags.dtype is torch.bool:
         return flags
-    if not torch.compiler.is_compiling() and not bool(((flags == 0) | (flags == 1)).all()):
+    if not hides_values() and not bool(((flags == 0) | (flags == 1)).all()):
         message = f"{name} must be booleans, or 0 and 1; got other values: positions are no mask"
         raise ArgumentError(message, name)
     return flags != 0

@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from rnnkit._lengths import Lengths
-from rnnkit._reading import Cell
+from rnnkit._reading import ReadableCell
 
 #: Far enough that a sigmoid is 0 or 1 exactly, whatever else reaches the gate.
 CLOSED = 1e30
@@ -54,14 +54,15 @@ class Direction(NamedTuple):
         return output, tuple(state_out)
 
 
-def padding_pays(module: Cell, input: Tensor, lengths: Lengths) -> bool:
+def padding_pays(module: ReadableCell, input: Tensor, lengths: Lengths) -> bool:
     """Say whether the padded road is the faster one.
 
     The bounds are measured on CPU, one thread: what a packed input saves is its padding, what it
     costs is the fast kernel (of a float32 LSTM) and, with gradients, a record of every step. On a
     GPU cuDNN takes packed input well.
     """
-    if module.mode == "RNN_RELU" or input.device.type != "cpu":
+    mode, proj_size = module._mode, module._proj_size  # noqa: SLF001
+    if mode == "RNN_RELU" or input.device.type != "cpu":
         # Over padding a tanh stays where it is; a relu may run away to infinity.
         return False
     if lengths.values is None or torch.is_autocast_enabled("cpu"):
@@ -71,8 +72,8 @@ def padding_pays(module: Cell, input: Tensor, lengths: Lengths) -> bool:
     fill = sum(lengths.values) / max(1, lengths.longest * batch)
     work = batch * module.hidden_size * (module.hidden_size + module.input_size)
     is_fast = (
-        module.mode == "LSTM"
-        and not module.proj_size
+        mode == "LSTM"
+        and not proj_size
         and input.dtype is torch.float32
         and torch.backends.mkldnn.enabled
         and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]

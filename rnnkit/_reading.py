@@ -10,21 +10,25 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
-#: Ranks of a layer's input.
-BATCHED = 3
-UNBATCHED = 2
+#: Ranks of an input over many steps: of a batch, and of one sequence.
+SEQUENCES = 3
+SEQUENCE = 2
 
 
-@runtime_checkable
-class Cell(Protocol):
-    """What the guards need to know of a cell."""
+@runtime_checkable  # jaxtyping's hook asks isinstance of every annotation
+class ReadableCell(Protocol):
+    """What the guards need to know of a cell, and of a layer too."""
 
     STATE_NAMES: ClassVar[tuple[str, ...]]
     input_size: int
     hidden_size: int
-    proj_size: int
-    mode: str
     _parameters: dict[str, torch.nn.Parameter | None]
+
+    @property
+    def _mode(self) -> str: ...
+
+    @property
+    def _proj_size(self) -> int: ...
 
     def extra_repr(self) -> str:
         """Return the constructor's arguments, as torch prints them."""
@@ -32,7 +36,7 @@ class Cell(Protocol):
 
 
 @runtime_checkable
-class Layer(Cell, Protocol):
+class ReadableLayer(ReadableCell, Protocol):
     """What the guards need to know of a layer."""
 
     num_layers: int
@@ -44,21 +48,26 @@ class Layer(Cell, Protocol):
     def _update_flat_weights(self) -> None: ...
 
 
-def described(module: Cell) -> str:
-    """Write a module as torch prints it."""
-    return f"{type(module).__name__}({module.extra_repr()})"
+def described(module: ReadableCell) -> str:
+    """Write a module as torch prints it; of a cell that is none, the class."""
+    options = f"({module.extra_repr()})" if isinstance(module, torch.nn.Module) else ""
+    return f"{type(module).__name__}{options}"
 
 
-def sizes_of_layer(layer: "Layer", input: Tensor | PackedSequence) -> dict[str, int]:
+def sizes_of_layer(layer: ReadableLayer, input: Tensor | PackedSequence) -> dict[str, int]:
     """Return the sizes that a layer reads, by the names of their axes."""
     sizes = {"feature": layer.input_size, "hidden": layer.hidden_size}
     if not isinstance(input, Tensor):
         return {"batch": packed_batch(input), **sizes}
+    return sizes_of_sequence(input, batch_first=layer.batch_first) | sizes
+
+
+def sizes_of_sequence(input: Tensor, *, batch_first: bool) -> dict[str, int]:
+    """Return how many steps an input has, and how many samples if it is a batch."""
     shape = tuple(input.shape)
-    if len(shape) == UNBATCHED:
-        return {"seq": shape[0], **sizes}
-    seq = 1 if layer.batch_first else 0
-    return {"seq": shape[seq], "batch": shape[1 - seq], **sizes}
+    if len(shape) != SEQUENCES:
+        return {"seq": shape[0]} if shape else {}
+    return {"seq": shape[1 if batch_first else 0], "batch": shape[0 if batch_first else 1]}
 
 
 def packed_batch(input: PackedSequence) -> int:
@@ -116,20 +125,25 @@ class Reading:
         """The module as torch prints it; written when a message needs it, not at each call."""
         if self.kind != "unrolled":
             return described(self.module)
-        own = hasattr(self.module, "STATE_NAMES")
-        return f"{self.name} of {described(self.module) if own else type(self.module).__name__}"
+        cell = described(self.module) if self.state_axes else type(self.module).__name__
+        return f"{self.name} of {cell}"
 
     @property
     def has_rows(self) -> bool:
         """Whether the state stacks layers and directions on an axis, as a layer's does."""
         return self.kind in ("layer", "packed")
 
+    @property
+    def constructor(self) -> str:
+        """The class that has the widths, whoever calls it."""
+        return type(self.module).__name__
+
     def with_option(self, option: str) -> str:
-        """Write the constructor call that has one option changed."""
+        """Write the call that has one option of the layout changed."""
         return f"{self.name}(..., {option})"
 
 
-def read_layer(layer: Layer, input: Tensor | PackedSequence) -> Reading:
+def read_layer(layer: ReadableLayer, input: Tensor | PackedSequence) -> Reading:
     """Read a layer's call; an input of any rank."""
     shape = tuple(input.shape if isinstance(input, Tensor) else input.data.shape)
     feature = Axis("input_size", layer.input_size)
@@ -139,18 +153,15 @@ def read_layer(layer: Layer, input: Tensor | PackedSequence) -> Reading:
     if not isinstance(input, Tensor):
         kind, axes = "packed", (Axis("sum of lengths"), feature)
         batch, seq = packed_batch(input), len(input.batch_sizes)
-    elif len(shape) == UNBATCHED:
+    elif len(shape) == SEQUENCE:
         axes = (Axis("seq"), feature)
         seq = shape[0]
     else:
         names = ("batch", "seq") if layer.batch_first else ("seq", "batch")
         axes = (Axis(names[0]), Axis(names[1]), feature)
-        if len(shape) == BATCHED:
+        if len(shape) == SEQUENCES:
             batch, seq = shape[names.index("batch")], shape[names.index("seq")]
-    rows = Axis("num_layers", layer.num_layers)
-    if layer.bidirectional:
-        rows = Axis("num_layers * directions", layer.num_layers * 2)
-    front = (rows,) if batch is None else (rows, Axis("batch", batch))
+    front = (stack_axis(layer),) if batch is None else (stack_axis(layer), Axis("batch", batch))
     return Reading(
         **_common(layer),
         kind=kind,
@@ -164,11 +175,24 @@ def read_layer(layer: Layer, input: Tensor | PackedSequence) -> Reading:
     )
 
 
-def read_cell(cell: Cell, input: Tensor) -> Reading:
+def stack_axis(layer: ReadableLayer) -> Axis:
+    """Return the axis of a state on which layers and directions lie, the layers first."""
+    if layer.bidirectional:
+        return Axis("num_layers * directions", layer.num_layers * 2)
+    return Axis("num_layers", layer.num_layers)
+
+
+def own_state_axes(layer: ReadableLayer) -> tuple[tuple[Axis, ...], ...]:
+    """Return the axes of what a layer carries, for any batch."""
+    front = (stack_axis(layer), Axis("batch"))
+    return _state_axes(layer, front[::-1] if layer.state_batch_first else front)
+
+
+def read_cell(cell: ReadableCell, input: Tensor) -> Reading:
     """Read a cell's call; an input of any rank."""
     shape = tuple(input.shape)
     feature = Axis("input_size", cell.input_size)
-    batch = shape[0] if len(shape) == UNBATCHED else None
+    batch = shape[0] if len(shape) == 2 else None
     return Reading(
         **_common(cell),
         kind="cell",
@@ -181,58 +205,52 @@ def read_cell(cell: Cell, input: Tensor) -> Reading:
     )
 
 
-def read_unrolled(cell: Any, input: Tensor, caller: str, *, batch_first: bool) -> Reading:
+def read_unrolled(
+    cell: Any, input: Tensor, caller: str, *, known: bool, batch_first: bool
+) -> Reading:
     """Read the call of something that runs a cell over a sequence.
 
-    Of a foreign cell the state is unknown (no ``state_axes``), and the width too, if it has no
-    ``input_size``.
+    Of a cell that is not ``known`` to do what rnnkit's do, width and state are open.
     """
     shape = tuple(input.shape)
     names = ("batch", "seq") if batch_first else ("seq", "batch")
-    batch = shape[names.index("batch")] if len(shape) == BATCHED else None
-    seq = shape[names.index("seq")] if len(shape) == BATCHED else next(iter(shape), None)
-    own = hasattr(cell, "STATE_NAMES")
-    width = getattr(cell, "input_size", None)
-    known = isinstance(width, int)
-    facts = _common(cell) if own else {"state_names": (), "hidden_size": 0, "proj_size": 0}
+    batch = shape[names.index("batch")] if len(shape) == SEQUENCES else None
+    seq = shape[names.index("seq")] if len(shape) == SEQUENCES else next(iter(shape), None)
+    facts: dict[str, Any] = {"module": cell, "state_names": (), "hidden_size": 0, "proj_size": 0}
+    facts |= _common(cell) if known else {"input_size": next(iter(shape[::-1]), 0)}
+    front = () if batch is None else (Axis("batch", batch),)
     return Reading(
-        **facts
-        | {
-            "name": caller,
-            "module": cell,
-            "input_size": width if known else next(iter(shape[::-1]), 0),
-        },
+        **facts | {"name": caller},
         kind="unrolled",
         batch_first=batch_first,
         state_batch_first=False,
         actual=shape,
         input_axes=(
-            *(map(Axis, names) if len(shape) != UNBATCHED else [Axis("seq")]),
-            Axis("input_size", width) if known else Axis("feature"),
+            *(map(Axis, names) if len(shape) != SEQUENCE else [Axis("seq")]),
+            Axis("input_size", cell.input_size) if known else Axis("feature"),
         ),
-        state_axes=()
-        if not own
-        else _state_axes(cell, () if batch is None else (Axis("batch", batch),)),
+        state_axes=_state_axes(cell, front) if known else (),
         batch=batch,
         seq=seq,
     )
 
 
-def _common(module: Cell) -> dict[str, Any]:
+def _common(module: ReadableCell) -> dict[str, Any]:
     return {
         "name": type(module).__name__,
         "module": module,
         "state_names": module.STATE_NAMES,
         "input_size": module.input_size,
         "hidden_size": module.hidden_size,
-        "proj_size": module.proj_size,
+        "proj_size": module._proj_size,  # noqa: SLF001
     }
 
 
-def _state_axes(module: Cell, front: tuple[Axis, ...]) -> tuple[tuple[Axis, ...], ...]:
+def _state_axes(module: ReadableCell, front: tuple[Axis, ...]) -> tuple[tuple[Axis, ...], ...]:
     hidden = Axis("hidden_size", module.hidden_size)
-    visible = Axis("proj_size", module.proj_size) if module.proj_size else hidden
-    return tuple((*front, width) for width in (visible, hidden))[: len(module.STATE_NAMES)]
+    proj_size = module._proj_size  # noqa: SLF001
+    of_h = Axis("proj_size", proj_size) if proj_size else hidden
+    return tuple((*front, width) for width in (of_h, hidden))[: len(module.STATE_NAMES)]
 
 
 def agree(one: torch.dtype, other: torch.dtype) -> bool:

@@ -5,13 +5,16 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
+from torch.compiler import is_compiling
 from torch.nn import functional
 
-from rnnkit._arguments import check_dropout
-from rnnkit._errors import ArgumentError, CellError, RnnkitError, StateError
+from rnnkit._arguments import check_option
+from rnnkit._errors import ArgumentError, StateError
 from rnnkit._message import brief, compose, wanted
+from rnnkit._reading import sizes_of_sequence
 from rnnkit._scope import LAYER_AXES, Axes, check_axes, check_scope
-from rnnkit._unroll import initial_state, unroll
+from rnnkit._tracing import is_fx_call, leaf_node
+from rnnkit._unroll import initial_state, run
 from rnnkit.typing import Cell
 
 
@@ -34,7 +37,8 @@ class Recurrent(torch.nn.Module):
     Raises:
         ArgumentError: if there is no cell, or not one in each direction for every layer.
         RnnkitError: when called, the child that fits, if input, state or lengths are wrong.
-        CellError: when called, if a cell fails; it says at which step of which layer.
+        CellError: when called, if a cell returns no state; what a cell raises itself goes on as
+            it is, with a note that names step, layer and direction.
 
     >>> layer = rnnkit.Recurrent([rnnkit.GRUCell(3, 4), rnnkit.LSTMCell(4, 5)], batch_first=True)
     >>> output, (gru_state, lstm_state) = layer(torch.ones(2, 7, 3), lengths=[7, 5])
@@ -59,8 +63,8 @@ class Recurrent(torch.nn.Module):
     ) -> None:
         """Take the cells as they are."""
         super().__init__()
-        self.batch_first = batch_first
-        self.dropout = check_dropout("Recurrent", dropout)
+        self.batch_first = check_option("Recurrent", "batch_first", batch_first)
+        self.dropout = float(check_option("Recurrent", "dropout", dropout))
         self.axes = None if axes is None else check_axes("Recurrent", axes, LAYER_AXES[:2])
         self.cells = _module_list(cells, "cells")
         self.reverse_cells = None
@@ -86,9 +90,10 @@ class Recurrent(torch.nn.Module):
 
     def forward(self, input: Any, hx: Any = None, *, lengths: Any = None) -> Any:
         """Run over a sequence; arguments and results are told where the class is."""
-        if self.axes is not None and isinstance(input, Tensor) and input.dim() == 3:
-            seq = 1 if self.batch_first else 0
-            sizes = {"seq": input.shape[seq], "batch": input.shape[1 - seq]}
+        if is_fx_call(input, hx):
+            return leaf_node(self, input, hx, lengths=lengths)
+        if self.axes is not None and isinstance(input, Tensor):
+            sizes = sizes_of_sequence(input, batch_first=self.batch_first)
             check_scope(self, self.axes, sizes, "input")
         state = self._split(hx)
         ends: list[Any] = []
@@ -107,17 +112,14 @@ class Recurrent(torch.nn.Module):
         self, cell: Any, input: Any, hx: Any, lengths: Any, place: int, reverse: int
     ) -> tuple[Tensor, Any]:
         options = {"batch_first": self.batch_first, "lengths": lengths, "reverse": bool(reverse)}
-        if torch.compiler.is_compiling():
-            return unroll(cell, input, hx, **options)
+        if is_compiling():
+            return run(cell, input, hx, "Recurrent", **options)
         try:
-            return unroll(cell, input, hx, **options)
-        except RnnkitError as error:
-            which = f"layer {place}, {'backward' if reverse else 'forward'} direction"
-            if not isinstance(error, CellError):
-                error.add_note(f"in {which} of Recurrent")
-                raise
-            message = f"{which}: {error}"
-            raise CellError(message, step=error.step) from error.__cause__
+            return run(cell, input, hx, "Recurrent", **options)
+        except Exception as error:
+            direction = "backward" if reverse else "forward"
+            error.add_note(f"in layer {place}, {direction} direction, of Recurrent")
+            raise
 
     def _layers(self) -> Iterable[tuple[Any, ...]]:
         both = [part for part in (self.cells, self.reverse_cells) if part is not None]

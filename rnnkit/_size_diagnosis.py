@@ -122,7 +122,7 @@ def _other_layout(reading: Reading, name: str, got: _Sizes, want: _Sizes) -> Cau
         headline = f"the input looks {seen}, but batch_first={now}"
     if got.batch is not None and want.batch is not None and got.batch > want.batch:
         left = f"if {name} is left from a batch of {got.batch} instead"
-        rows.append(("", f"{left}: hx=None, or the rows that went on"))
+        rows.append(("", f"{left}: hx=None, or the samples that went on"))
     return Cause(LayoutError, headline, tuple(rows))
 
 
@@ -151,17 +151,17 @@ def _other_rows(reading: Reading, name: str, got: _Sizes, want: _Sizes) -> Cause
 def _other_batch(reading: Reading, name: str, got: _Sizes, want: _Sizes) -> Cause:
     headline = f"{name} is for a batch of {got.batch}, the input has {want.batch}"
     axis = 0 if not reading.has_rows or reading.state_batch_first else 1
-    at = "" if axis == 0 else ":, "
+    before = "" if axis == 0 else ":, "
     if got.batch == 1:
         place = reading.state_names.index(name)
         want_shape = sizes(reading.state_axes[place])
-        got_shape = [1 if at == axis else size or 0 for at, size in enumerate(want_shape)]
+        got_shape = [1 if k == axis else size or 0 for k, size in enumerate(want_shape)]
         headline = f"{name} is for one sample, the input has {want.batch}"
         fix = reshaped(name, got_shape, want_shape) if got.width == want.width else None
         return Cause(StateError, headline, (("fix", fix or f"{_zeros(reading)}, or hx=None"),))
     if got.batch is not None and want.batch is not None and got.batch > want.batch:
         cause = "probably left from a larger batch, as when the last of an epoch is smaller"
-        first = f"{name}[{at}:{want.batch}]"
+        first = f"{name}[{before}:{want.batch}]"
         rows = (
             ("evidence", f"{got.batch} > {want.batch}: {cause}"),
             ("fix", f"hx=None for zeros; if the first {want.batch} samples went on, {first}"),
@@ -181,7 +181,8 @@ def _other_width(reading: Reading, name: str, got: _Sizes, want: _Sizes) -> Caus
         return Cause(StateError, headline, rows)
     if got.width == 2 * want.width:
         evidence = f"{got.width} is twice {want.width}: both directions side by side"
-        fix = reading.with_option(f"hidden_size={got.width}") + ", or a Linear between"
+        option = f"{'proj_size' if proj_size and name == 'h' else 'hidden_size'}={got.width}"
+        fix = f"{reading.constructor}(..., {option}), or a Linear between"
         return Cause(StateError, headline, (("evidence", evidence), ("fix", fix)))
     fix = f"{_zeros(reading)}, or hx=None, or a Linear({got.width}, {want.width}) between"
     return Cause(StateError, headline, (("fix", fix),))

@@ -9,7 +9,9 @@ from torch.utils import _pytree as pytree
 
 from rnnkit._errors import StateError
 from rnnkit._message import brief
+from rnnkit._tracing import is_proxy
 
+#: Axes of a layer's state: of a batch.
 BATCHED = 3
 
 
@@ -41,13 +43,21 @@ torch.serialization.add_safe_globals([LSTMState])
 
 def map_state(function: Callable[..., Tensor], state: Any, *others: Any) -> Any:
     """Apply a function to each tensor of a state, together with those of others beside it."""
-    if isinstance(state, Tensor):
+    if isinstance(state, Tensor) or is_proxy(state):
         return function(state, *others)
     if not isinstance(state, tuple | list):
         message = f"a state is a tensor or a tuple of tensors, got {brief(state)}"
         raise StateError(message, "state")
+    for other in others:
+        if not isinstance(other, tuple | list) or len(other) != len(state):
+            message = f"states are not of one kind: {_kind(state)} and {_kind(other)}"
+            raise StateError(message, "state")
     parts = [map_state(function, *members) for members in zip(state, *others, strict=True)]
     return type(state)(*parts) if hasattr(state, "_fields") else type(state)(parts)
+
+
+def _kind(state: Any) -> str:
+    return f"a tuple of {len(state)}" if isinstance(state, tuple | list) else brief(state)
 
 
 def layers_first(state: Any) -> Any:

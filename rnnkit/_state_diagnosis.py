@@ -130,7 +130,7 @@ def diagnose_state(reading: Reading, hx: Any, input: Tensor) -> None:
                 rows += [("", f"and {other} alike") for other in reading.state_names[place + 1 :]]
             _refuse(cause.error, reading, state, place, sentence, cause.headline, rows)
     for name, tensor in zip(reading.state_names, state, strict=True):
-        if not agree(tensor.dtype, input.dtype):
+        if not agree(tensor.dtype, input.dtype) and not _is_wider_c(reading, name, tensor):
             raise DtypeError(
                 compose(
                     f"hx dtype ({tensor.dtype}) does not match input dtype ({input.dtype})",
@@ -155,6 +155,16 @@ def diagnose_state(reading: Reading, hx: Any, input: Tensor) -> None:
                 ),
                 "hx",
             )
+
+
+def _is_wider_c(reading: Reading, name: str, tensor: Tensor) -> bool:
+    """Say whether a cell's c is kept in a dtype of its own, which torch's CPU kernel takes."""
+    return (
+        reading.kind == "cell"
+        and name == "c"
+        and tensor.is_floating_point()
+        and tensor.device.type == "cpu"
+    )
 
 
 def diagnose_batch(reading: Reading, hx: Any) -> None:

@@ -8,14 +8,15 @@ from torch import Tensor
 from torch.compiler import is_compiling
 
 from rnnkit._checks import check_unrolled
-from rnnkit._errors import CellError, RnnkitError
+from rnnkit._errors import CellError
 from rnnkit._formulas import ByParts
-from rnnkit._fused import is_plain, is_transformed, run_fused
+from rnnkit._fused import is_plain, run_fused
 from rnnkit._lengths import Lengths, check_lengths
 from rnnkit._masks import as_mask
 from rnnkit._message import brief
 from rnnkit._scan import choose, needs_scan, run_scan
 from rnnkit._state import map_state
+from rnnkit._tracing import is_transformed
 from rnnkit.typing import Cell
 
 
@@ -66,21 +67,52 @@ def unroll(
 
     Raises:
         RnnkitError: the child that fits, if input, state, lengths or mask are not as above.
-        CellError: if the cell fails at a step; the cell's own exception is its cause.
+        CellError: if the cell returns no state, or has none to begin with. Its own exceptions
+            go on as they are, with a note that names the step.
 
     >>> cell = rnnkit.GRUCell(3, 4)
     >>> output, state = rnnkit.unroll(cell, torch.ones(7, 2, 3), lengths=[7, 5])
     >>> output.shape, state.shape
     (torch.Size([7, 2, 4]), torch.Size([2, 4]))
     """
-    reading, hx = check_unrolled(cell, input, hx, "unroll", batch_first=batch_first)
+    return run(
+        cell, input, hx, "unroll",
+        batch_first=batch_first, lengths=lengths, reverse=reverse, reset=reset,
+        return_states=return_states, fused=fused,
+    )  # fmt: skip
+
+
+unroll.__module__ = "rnnkit"
+
+
+def run(
+    cell: Any,
+    input: Any,
+    hx: Any,
+    caller: str,
+    *,
+    batch_first: bool,
+    lengths: Any,
+    reverse: bool,
+    reset: Any = None,
+    return_states: bool = False,
+    fused: bool = True,
+) -> tuple[Tensor, Any]:
+    """Do what :func:`unroll` does, under the name of its caller.
+
+    Raises:
+        RnnkitError: the child that fits.
+    """
+    plain = is_plain(cell)
+    reading, hx = check_unrolled(cell, input, hx, caller, known=plain, batch_first=batch_first)
     counts = None if lengths is None else check_lengths(reading, lengths, input)
     if counts is not None and counts.is_full:
         counts = None
     if reading.batch is None:
-        output, state = unroll(
-            cell, input.unsqueeze(1), None if hx is None else map_state(_add_batch, hx),
-            reverse=reverse, reset=None if reset is None else torch.as_tensor(reset).unsqueeze(1),
+        output, state = run(
+            cell, input.unsqueeze(1), None if hx is None else map_state(_add_batch, hx), caller,
+            batch_first=False, lengths=None, reverse=reverse,
+            reset=None if reset is None else torch.as_tensor(reset).unsqueeze(1),
             return_states=return_states, fused=fused,
         )  # fmt: skip
         batch_axis = 1 if return_states else 0
@@ -94,7 +126,7 @@ def unroll(
         mask = mask.transpose(0, 1) if batch_first else mask
     initial = initial_state(cell, reading.batch) if hx is None or mask is not None else None
     start = initial if hx is None else hx
-    if fused and not return_states and is_plain(cell) and not is_transformed():
+    if fused and not return_states and plain and not is_transformed():
         output, state = run_fused(cell, input, start, counts, mask, initial, reverse=reverse)
     else:
         output, state = _loop(
@@ -102,9 +134,6 @@ def unroll(
             reverse=reverse, return_states=return_states,
         )  # fmt: skip
     return output.transpose(0, 1) if batch_first else output, state
-
-
-unroll.__module__ = "rnnkit"
 
 
 def _add_batch(tensor: Tensor) -> Tensor:
@@ -179,11 +208,10 @@ def _step(cell: Any, x_t: Tensor, hx: Any, step: int) -> Any:
         return cell(x_t, hx)
     try:
         new = cell(x_t, hx)
-    except RnnkitError:
-        raise
     except Exception as error:
-        message = f"{type(cell).__name__} failed at step {step}: {type(error).__name__}: {error}"
-        raise CellError(message, step=step) from error
+        # The cell's own exception goes on: its caller, or torch's checkpointing, waits for it.
+        error.add_note(f"at step {step}, in {type(cell).__name__}")
+        raise
     if isinstance(new, Tensor) != isinstance(hx, Tensor) or not isinstance(new, Tensor | tuple):
         _refuse_result(cell, new, hx, step)
     return new

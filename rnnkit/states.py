@@ -8,6 +8,7 @@ axis 0 with ``batch_first=True``; a cell's state, ``(batch, hidden)``, at axis 0
 """
 
 from collections.abc import Sequence
+from numbers import Integral
 from typing import Any, Literal, TypeVar
 
 import torch
@@ -104,13 +105,13 @@ def repeat(state: State, times: int, *, batch_first: bool = False) -> State:
     >>> rnnkit.states.repeat(h, 2).flatten().tolist()
     [1.0, 1.0, 2.0, 2.0]
     """
-    if not isinstance(times, int) or isinstance(times, bool) or times < 0:
+    if not isinstance(times, Integral) or isinstance(times, bool) or times < 0:
         message = f"times must be an int from 0, got {brief(times)}"
         raise ArgumentError(message, "times")
 
     def interleave(tensor: Tensor) -> Tensor:
         axis = batch_axis(tensor, batch_first=batch_first)
-        return tensor.repeat_interleave(times, dim=axis)
+        return tensor.repeat_interleave(int(times), dim=axis)
 
     result: State = map_state(interleave, state)
     return result

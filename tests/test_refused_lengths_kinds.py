@@ -85,7 +85,7 @@ lengths must be integers from 0 to 7, one for each sample
   GRU(3, 4): lengths have 2 axes, one is wanted
   input     expected (seq, batch, input_size=3)    got (7, 5, 3)
   lengths   expected (batch=5,), integers    got torch.int64 (5, 1)
-  fix       mask.sum(0)\
+  fix       torch.as_tensor(lengths).flatten()\
 """)
 
 

@@ -151,7 +151,7 @@ Expected hidden size (1, 5, 4), got [1, 7, 4]
   hx        expected (num_layers=1, batch=5, hidden_size=4)    got (1, 7, 4)
   evidence  hx has batch 7, which is the number of steps packed
   fix       pack_padded_sequence(..., batch_first=True) for a (batch, seq, feature) input
-            if hx is left from a batch of 7 instead: hx=None, or the rows that went on\
+            if hx is left from a batch of 7 instead: hx=None, or the samples that went on\
 """)
     dots = "filled(7, 5, 3), [5, 5, 4, 3, 2, 1, 1]"
     fix = "pack_padded_sequence(..., batch_first=True)"

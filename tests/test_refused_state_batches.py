@@ -59,7 +59,7 @@ Expected hidden size (1, 5, 4), got [1, 7, 4]
   hx        expected (num_layers=1, batch=5, hidden_size=4)    got (1, 7, 4)
   evidence  hx has batch 7, which is axis 0 of the input
   fix       RNN(..., batch_first=True), or input.transpose(0, 1)
-            if hx is left from a batch of 7 instead: hx=None, or the rows that went on\
+            if hx is left from a batch of 7 instead: hx=None, or the samples that went on\
 """)
     mended(error, "RNN(..., batch_first=True)", "3, 4")(x, hx)
 

@@ -1,4 +1,4 @@
-"""Guards of what one does with a layer besides calling it: a step, and reading its state."""
+"""Guards of what one does with a module besides calling it."""
 
 import operator
 from numbers import Integral
@@ -6,14 +6,14 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.compiler import is_compiling
 
 from rnnkit._errors import ArgumentError, ShapeError, StateError
 from rnnkit._message import brief, compose, wanted
-from rnnkit._reading import Layer, described
+from rnnkit._reading import Axis, ReadableLayer, described, own_state_axes, sizes, spell
+from rnnkit._tracing import hides_values, is_jit_traced, is_proxy
 
 
-def check_step(layer: Layer, x_t: Any) -> None:
+def check_step(layer: ReadableLayer, x_t: Any) -> None:
     """Hold a step to one time step, of a layer that runs in one direction.
 
     Raises:
@@ -28,6 +28,8 @@ def check_step(layer: Layer, x_t: Any) -> None:
             [("fix", f"{name}(..., bidirectional=False), or call the layer on the whole sequence")],
         )
         raise ArgumentError(text, "x_t")
+    if is_proxy(x_t):
+        return
     if not isinstance(x_t, Tensor):
         message = f"{name}.step: x_t must be a Tensor (batch, input_size), got {brief(x_t)}"
         raise ArgumentError(message, "x_t")
@@ -51,7 +53,7 @@ def check_batch_size(name: str, batch_size: Any) -> None:
     Raises:
         ArgumentError: if it is anything else.
     """
-    if is_compiling() or torch._C._get_tracing_state() is not None:  # noqa: SLF001
+    if hides_values() or isinstance(batch_size, torch.SymInt) or is_proxy(batch_size):
         # A size is no int there, and a comparison would fix it.
         return
     is_count = isinstance(batch_size, Integral) and not isinstance(batch_size, bool)
@@ -63,48 +65,52 @@ def check_batch_size(name: str, batch_size: Any) -> None:
         raise ArgumentError(message, "batch_size")
 
 
-def check_own_state(layer: Layer, state: Any) -> None:
+def check_own_state(layer: ReadableLayer, state: Any) -> None:
     """Hold a state to what this layer returns, of any batch.
 
     Raises:
         StateError: if it is anything else.
     """
     tensors = (state,) if isinstance(state, Tensor) else state
-    widths = [layer.proj_size or layer.hidden_size, layer.hidden_size][-len(layer.STATE_NAMES) :]
-    rows = layer.num_layers * (2 if layer.bidirectional else 1)
-    axis = 1 if layer.state_batch_first else 0
-    fits = isinstance(tensors, tuple | list) and len(tensors) == len(widths)
-    batches = set()
-    for tensor, width in zip(tensors if fits else (), widths, strict=False):
-        fits = (
-            fits
-            and isinstance(tensor, Tensor)
-            and tensor.dim() in (2, 3)
-            and tensor.shape[axis if tensor.dim() > 2 else 0] == rows
-            and tensor.shape[-1] == width
-        )
-        if fits:
-            batches.add(tensor.shape[1 - axis] if tensor.dim() > 2 else None)
-    if not fits or len(batches) != 1:
-        text = compose(
-            f"state is not what this {type(layer).__name__} returned",
-            described(layer),
-            [
-                ("state", wanted(_wants(layer, rows, widths), _shapes(state))),
-                ("fix", "output, state = layer(input): state is the second of the two"),
-            ],
-        )
-        raise StateError(text, "state", (rows, None, layer.hidden_size))
+    if is_jit_traced() or is_proxy(state):
+        return
+    wants = own_state_axes(layer)
+    if not isinstance(tensors, tuple | list) or len(tensors) != len(wants):
+        _refuse(layer, state, 0)
+    if any(map(is_proxy, tensors)):
+        return
+    for place, (tensor, axes) in enumerate(zip(tensors, wants, strict=True)):
+        if not _fits(tensor, axes) or tensor.shape[:-1] != tensors[0].shape[:-1]:
+            _refuse(layer, state, place)
 
 
-def _wants(layer: Layer, rows: int, widths: list[int]) -> str:
-    stack = f"num_layers={rows}"
-    if layer.bidirectional:
-        stack = f"num_layers * directions = {rows}"
-    front = f"batch, {stack}" if layer.state_batch_first else f"{stack}, batch"
-    names = ["proj_size" if width != layer.hidden_size else "hidden_size" for width in widths]
-    shapes = [f"({front}, {name}={width})" for name, width in zip(names, widths, strict=True)]
-    return shapes[0] if len(shapes) == 1 else f"h {shapes[0]}, c {shapes[1]}"
+def _fits(tensor: Any, axes: tuple[Axis, ...]) -> bool:
+    if not isinstance(tensor, Tensor):
+        return False
+    if tensor.dim() == len(axes) - 1:
+        axes = tuple(axis for axis in axes if axis.name != "batch")
+    return tensor.dim() == len(axes) and all(
+        axis.size is None or axis.size == size
+        for axis, size in zip(axes, tensor.shape, strict=True)
+    )
+
+
+def _refuse(layer: ReadableLayer, state: Any, place: int) -> None:
+    wants = own_state_axes(layer)
+    both = f"h {spell(wants[0])}, c {spell(wants[-1])}"
+    text = compose(
+        f"state is not what this {type(layer).__name__} returned",
+        described(layer),
+        [
+            ("state", wanted(spell(wants[0]) if len(wants) == 1 else both, _shapes(state))),
+            ("fix", "output, state = layer(input): state is the second of the two"),
+        ],
+    )
+    wrong = state
+    if not isinstance(state, Tensor):
+        wrong = state[place] if isinstance(state, tuple | list) and len(state) > place else None
+    actual = tuple(wrong.shape) if isinstance(wrong, Tensor) else ()
+    raise StateError(text, "state", sizes(wants[place]), actual)
 
 
 def _shapes(state: Any) -> str:

@@ -1,0 +1,161 @@
+"""Subclasses and patches of users: what they change is what runs, and their names are their own."""
+
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.module import register_module_forward_hook
+
+import rnnkit
+from tests.strategies import assert_same
+
+X = torch.linspace(-1, 1, 42).view(7, 2, 3)
+
+both = pytest.mark.parametrize("namespace", [nn, rnnkit.nn], ids=lambda module: module.__name__)
+
+
+class Counts(rnnkit.GRUCell):
+    """A cell whose state has a second tensor."""
+
+    def forward(self, input: Tensor, hx: tuple[Tensor, Tensor]) -> Any:
+        """Count the steps."""
+        return super().forward(input, hx[0]), hx[1] + 1
+
+    def initial_state(self, batch_size: int | None) -> Any:
+        """Count from zero."""
+        return torch.zeros(batch_size or 1, 4), torch.zeros(batch_size or 1, 1)
+
+
+def loop(cell: Any, x: Tensor, hx: Any) -> Tensor:
+    """Call a cell step by step."""
+    outputs = []
+    for x_t in x:
+        hx = cell(x_t, hx)
+        outputs.append(hx if isinstance(hx, Tensor) else hx[0])
+    return torch.stack(outputs)
+
+
+@both
+def test_cell_that_reads_more_than_it_is_given(namespace: ModuleType) -> None:
+    """The width of the weights is no width of the input where forward is the user's."""
+
+    class Attends(namespace.GRUCell):  # type: ignore[misc, name-defined]
+        def __init__(self) -> None:
+            super().__init__(5, 4)
+            self.context = nn.Linear(4, 2)
+
+        def forward(self, input: Tensor, hx: Tensor) -> Any:
+            return super().forward(torch.cat([input, self.context(hx)], -1), hx)
+
+    cell, hx = Attends(), torch.ones(2, 4)
+
+    output, _ = rnnkit.unroll(cell, X, hx)
+
+    assert_same(loop(cell, X, hx), output)
+
+
+def test_cell_with_another_state() -> None:
+    """A state that a user's cell returned is what it takes again."""
+    cell = Counts(3, 4)
+
+    head, state = rnnkit.unroll(cell, X[:3])
+    tail, (_, count) = rnnkit.unroll(cell, X[3:], state)
+
+    assert_same(loop(cell, X, cell.initial_state(2)), torch.cat([head, tail]))
+    assert count.tolist() == [[7.0], [7.0]]
+
+
+def test_forward_set_on_the_instance() -> None:
+    """A forward that a tool puts on a cell is what unroll runs."""
+    cell = rnnkit.GRUCell(3, 4)
+    original = cell.forward
+    patched: Any = cell
+    patched.forward = lambda input, hx=None: original(input, hx) * 0.5
+
+    output, _ = rnnkit.unroll(cell, X)
+
+    assert_same(loop(cell, X, None), output)
+
+
+def test_global_hooks_are_called_at_each_step() -> None:
+    """A hook on all modules sees each step of a cell, as it does in a loop."""
+    seen: list[nn.Module] = []
+    cell = rnnkit.GRUCell(3, 4)
+    handle = register_module_forward_hook(lambda module, *_: seen.append(module))
+    try:
+        rnnkit.unroll(cell, X)
+    finally:
+        handle.remove()
+
+    assert seen == [cell] * 7
+
+
+@both
+@pytest.mark.parametrize("kind", ["RNNCell", "LSTMCell", "GRUCell"])
+@pytest.mark.parametrize("attribute", ["kernel", "mode", "weights", "proj_size"])
+def test_names_of_a_subclass_are_its_own(namespace: ModuleType, kind: str, attribute: str) -> None:
+    """A subclass may call its submodules what torch's classes let it call them."""
+
+    class Own(getattr(namespace, kind)):  # type: ignore[misc]
+        def forward(self, input: Tensor, hx: Any = None) -> Any:
+            state = super().forward(input, hx)
+            return getattr(self, attribute)(state if isinstance(state, Tensor) else state[0])
+
+    cell = Own(3, 4)
+    setattr(cell, attribute, nn.Linear(4, 6))
+
+    assert cell(X[0]).shape == (2, 6)
+
+
+@both
+def test_projection_of_a_users_own(namespace: ModuleType) -> None:
+    """A number called proj_size beside a user's projection says nothing of the state."""
+
+    class Projects(namespace.LSTMCell):  # type: ignore[misc, name-defined]
+        proj_size = 2
+
+    state = (torch.ones(2, 4), torch.ones(2, 4))
+
+    assert Projects(3, 4)(X[0], state)[0].shape == (2, 4)
+
+
+def raises(_: Tensor) -> Tensor:
+    """Fail as a program of its own does."""
+    raise KeyError(3)
+
+
+@pytest.mark.parametrize(
+    "run",
+    [
+        lambda cell: rnnkit.unroll(cell, X),
+        lambda cell: rnnkit.Recurrent(cell)(X),
+    ],
+    ids=["unroll", "Recurrent"],
+)
+def test_exception_of_a_cell(run: Callable[[Any], object]) -> None:
+    """A cell's own exception can be caught as in a loop written by hand."""
+    cell: Any = rnnkit.GRUCell(3, 4)
+    cell.forward = lambda input, _: raises(input)
+
+    with pytest.raises(KeyError) as caught:
+        run(cell)
+    assert caught.value.__notes__[0] == "at step 0, in GRUCell"
+
+
+@pytest.mark.parametrize("fused", [True, False])
+def test_activation_checkpoint(fused: bool) -> None:
+    """Checkpointing, which stops the second run by an exception, has the gradients of the first."""
+    cell = rnnkit.GRUCell(3, 4)
+    x, again = (X.clone().requires_grad_() for _ in range(2))
+
+    def run(given: Tensor) -> Tensor:
+        return rnnkit.unroll(cell, given, fused=fused)[0]
+
+    run(x).square().sum().backward()
+    kept: Any = torch.utils.checkpoint.checkpoint(run, again, use_reentrant=False)
+    kept.square().sum().backward()
+
+    assert_same(x.grad, again.grad)

@@ -1,58 +1,92 @@
 """What is compared: torch's six classes, rnnkit's, and what a careful user writes by hand.
 
-The hand-written ones are the obvious way to check shapes with jaxtyping: a subclass whose
-``forward`` is annotated and decorated.
+The hand-written ones are the obvious way to check shapes with jaxtyping: a subclass whose calls
+are annotated and decorated. They take batches, in both layouts, and let packed sequences through,
+which have no axes to annotate.
 """
 
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import beartype
 import torch
 from jaxtyping import Float, jaxtyped
 from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
 
 import rnnkit
 
 checked = jaxtyped(typechecker=beartype.beartype)
 
-Inputs: TypeAlias = Float[Tensor, "seq batch {self.input_size}"]
-Outputs: TypeAlias = Float[Tensor, "seq batch {self.hidden_size}"]
-Hidden: TypeAlias = Float[Tensor, "{self.num_layers} batch {self.hidden_size}"]
+SeqFirst: TypeAlias = Float[Tensor, "seq batch {self.input_size}"]
+SeqFirstOut: TypeAlias = Float[Tensor, "seq batch {self.width}"]
+BatchFirst: TypeAlias = Float[Tensor, "batch seq {self.input_size}"]
+BatchFirstOut: TypeAlias = Float[Tensor, "batch seq {self.width}"]
+Hidden: TypeAlias = Float[Tensor, "{self.rows} batch {self.size}"]
+Memory: TypeAlias = Float[Tensor, "{self.rows} batch {self.hidden_size}"]
 Step: TypeAlias = Float[Tensor, "batch {self.input_size}"]
 StepHidden: TypeAlias = Float[Tensor, "batch {self.hidden_size}"]
 
 
-class RNN(nn.RNN):
-    """An RNN whose ``forward`` says what it takes and gives."""
+class Layer(nn.RNNBase):
+    """Has the sizes that annotations speak of, and the ways to and from annotated calls."""
 
-    @checked
-    def forward(  # type: ignore[override]
-        self, input: Inputs, hx: Hidden | None = None
-    ) -> tuple[Outputs, Hidden]:
-        """Check, then do what torch does."""
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        """Make torch's layer, and work out the sizes once."""
+        super().__init__(*args, **kwargs)
+        directions = 2 if self.bidirectional else 1
+        self.rows = self.num_layers * directions
+        self.size = self.proj_size or self.hidden_size
+        self.width = self.size * directions
+
+    def forward(self, input: Any, hx: Any = None) -> Any:
+        """Check what is no packed sequence, by the layout that the layer has."""
+        if isinstance(input, PackedSequence):
+            return super().forward(input, hx)
+        return self.batch_major(input, hx) if self.batch_first else self.seq_major(input, hx)
+
+    def compute(self, input: Any, hx: Any) -> Any:
+        """Do what torch does."""
         return super().forward(input, hx)
 
 
-class GRU(nn.GRU):
-    """A GRU whose ``forward`` says what it takes and gives."""
+class OneState(Layer):
+    """A layer that carries one tensor."""
 
     @checked
-    def forward(  # type: ignore[override]
-        self, input: Inputs, hx: Hidden | None = None
-    ) -> tuple[Outputs, Hidden]:
-        """Check, then do what torch does."""
-        return super().forward(input, hx)
-
-
-class LSTM(nn.LSTM):
-    """An LSTM whose ``forward`` says what it takes and gives."""
+    def seq_major(self, input: SeqFirst, hx: Hidden | None) -> tuple[SeqFirstOut, Hidden]:
+        """Take and give time on the first axis."""
+        return self.compute(input, hx)
 
     @checked
-    def forward(  # type: ignore[override]
-        self, input: Inputs, hx: tuple[Hidden, Hidden] | None = None
-    ) -> tuple[Outputs, tuple[Hidden, Hidden]]:
-        """Check, then do what torch does."""
-        return super().forward(input, hx)
+    def batch_major(self, input: BatchFirst, hx: Hidden | None) -> tuple[BatchFirstOut, Hidden]:
+        """Take and give the batch on the first axis."""
+        return self.compute(input, hx)
+
+
+class RNN(OneState, nn.RNN):
+    """An RNN that says what it takes and gives."""
+
+
+class GRU(OneState, nn.GRU):
+    """A GRU that says what it takes and gives."""
+
+
+class LSTM(Layer, nn.LSTM):
+    """An LSTM that says what it takes and gives."""
+
+    @checked
+    def seq_major(
+        self, input: SeqFirst, hx: tuple[Hidden, Memory] | None
+    ) -> tuple[SeqFirstOut, tuple[Hidden, Memory]]:
+        """Take and give time on the first axis."""
+        return self.compute(input, hx)
+
+    @checked
+    def batch_major(
+        self, input: BatchFirst, hx: tuple[Hidden, Memory] | None
+    ) -> tuple[BatchFirstOut, tuple[Hidden, Memory]]:
+        """Take and give the batch on the first axis."""
+        return self.compute(input, hx)
 
 
 class RNNCell(nn.RNNCell):

@@ -1,4 +1,4 @@
-"""Write the outputs of the examples anew: ``python docs/refresh.py [PAGE ...]``.
+"""Write the outputs of the examples anew: ``python -m docs.refresh [PAGE ...]``.
 
 For whoever changes a message: run it, then read the diff. An output that still matches, by
 doctest's ellipsis too, stays as it is written; blocks without a prompt are run as they stand.
@@ -9,18 +9,15 @@ import doctest
 import io
 import itertools
 import pathlib
-import random
 import re
 import sys
 import traceback
 from typing import Any
 
-import torch
-from sybil import Sybil
 from sybil.evaluators.doctest import OutputChecker
-from sybil.parsers.myst import PythonCodeBlockParser
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
+from docs.pages import ROOT, parse, seed
+
 #: An example ends before a blank line, the next prompt, or the end of the block.
 END = re.compile(r"\n(?=\n|>>> |```)")
 #: What differs from run to run, and stands as an ellipsis.
@@ -56,10 +53,8 @@ def rewritten(text: str, got: str) -> str:
 
 def refresh(page: pathlib.Path) -> int:
     """Rewrite a page where its outputs have changed; return how many have."""
-    random.seed(0)
-    torch.manual_seed(0)
-    torch.set_num_threads(1)
-    document = Sybil(parsers=[PythonCodeBlockParser()], path=str(ROOT)).parse(page)
+    seed()
+    document = parse(page)
     document.namespace["__name__"] = "__test__"
     changes = []
     for example in document.examples():

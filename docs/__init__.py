@@ -1,0 +1,1 @@
+"""Programs that keep the pages; the pages are beside them."""

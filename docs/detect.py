@@ -1,0 +1,196 @@
+"""Make every mistake of the gallery, and write who notices: ``python -m docs.detect``.
+
+It writes the tables of ``gallery/index.md``, and ends with an error if a mended one is objected to.
+"""
+
+import functools
+import re
+import sys
+import types
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+import rnnkit
+import rnnkit.nn
+from benchmarks.report import Table
+from benchmarks.subjects import NAIVE
+from docs.mistakes import INDEX, Mistake, mistakes
+
+MARK = "<!-- What follows is written by `python -m docs.detect`. -->\n"
+MAKES = {
+    "torch.nn": torch.nn,
+    "naive wrapper": types.SimpleNamespace(**{**vars(torch.nn), **NAIVE}),
+    "one import": rnnkit.nn,
+}
+OTHERS = ("lengths=", "verify", "trace")
+#: A cell for what was tried, and found nothing.
+NOTHING = "\N{EN DASH}"
+
+
+@dataclass(frozen=True)
+class Said:
+    """The kind of the first error or warning of a run, and its text; empty if there was none."""
+
+    kind: str = ""
+    text: str = ""
+
+
+def listen(run: Callable[[], Any]) -> Said:
+    """Note what a run says."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            run()
+        except (NameError, SyntaxError):  # of the page's author
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever comes is what is judged
+            # Below the line, jaxtyping lists all there is, right or wrong.
+            return Said(type(error).__name__, str(error).partition("\n-----")[0])
+    return Said(caught[0].category.__name__, str(caught[0].message)) if caught else Said()
+
+
+def verdict(said: Said, mistake: Mistake) -> str:
+    """Judge what was said: a clear message names what has to be changed."""
+    if not said.kind:
+        return "silent"
+    clear = re.search(mistake.how["fault"], said.text)
+    return f"{'clear' if clear else 'obscure'}: {said.kind}"
+
+
+def by_lengths(mistake: Mistake) -> str:
+    """Run a layer with ``lengths=``, and see that each sample gets what it gets alone."""
+    layer, padded, counts = mistake.ready(mistake.how["lengths"], rnnkit.nn)()
+    try:
+        output, state = layer(padded, lengths=counts)
+    except rnnkit.RnnkitError as error:
+        return type(error).__name__
+    for place, count in enumerate(counts):
+        last = layer.last_hidden(state)[place : place + 1]
+        wanted = torch.zeros_like(last)  # without a step, what it started from
+        if count:
+            alone, end = layer(padded[place : place + 1, :count])
+            torch.testing.assert_close(output[place : place + 1, :count], alone)
+            wanted = layer.last_hidden(end)
+        torch.testing.assert_close(last, wanted)
+    return "right"
+
+
+def by_verify(mistake: Mistake) -> str:
+    """Name the probe that finds a mistake, if one does."""
+    try:
+        mistake.ready(mistake.verified, torch.nn)()
+    except rnnkit.LeakError as error:
+        return error.probe
+    return NOTHING
+
+
+def by_trace(mistake: Mistake) -> str:
+    """Quote the first mark in a trace, if there is one."""
+    marked = mistake.ready(mistake.traced, torch.nn)().marked
+    return str(marked[0].marks[0]) if marked else NOTHING
+
+
+@dataclass(frozen=True)
+class Row:
+    """A mistake, and a cell for each way to notice it; empty where that cannot be tried."""
+
+    mistake: Mistake
+    cells: dict[str, str]
+
+    def kind(self, make: str) -> str:
+        """Say whether a make is silent, obscure or clear."""
+        return self.cells[make].partition(":")[0]
+
+    @property
+    def others(self) -> list[str]:
+        """What finds it beside the modules' own messages."""
+        return [name for name in OTHERS if self.cells[name] not in ("", NOTHING)]
+
+    @property
+    def is_left(self) -> bool:
+        """Whether nothing of rnnkit's finds it."""
+        return self.kind("one import") != "clear" and not self.others
+
+
+def examine(mistake: Mistake) -> Row:
+    """Make a mistake, and try every way to notice it."""
+    cells = {
+        make: verdict(listen(mistake.ready(mistake.call, nn)), mistake)
+        for make, nn in MAKES.items()
+    }
+    runs = cells["torch.nn"] == "silent"
+    cells["lengths="] = by_lengths(mistake) if "lengths" in mistake.how else ""
+    cells["verify"] = by_verify(mistake) if runs else ""
+    cells["trace"] = by_trace(mistake) if runs or "trace" in mistake.how else ""
+    return Row(mistake, cells)
+
+
+def objections(row: Row) -> Iterator[str]:
+    """List what is said of a mistake that is mended, wherever something is looked for."""
+    right = row.mistake.mended()
+    runs = {make: right.ready(right.call, nn) for make, nn in MAKES.items()}
+    if row.cells["verify"]:
+        runs["verify"] = right.ready(right.verified, torch.nn)
+    said = {name: listen(run) for name, run in runs.items()}
+    if row.cells["trace"] and by_trace(right) != NOTHING:
+        said["trace"] = Said("a mark", by_trace(right))
+    for name, what in said.items():
+        if what.kind:
+            place = f"{right.page}.md, {right.title}, mended"
+            yield f"{place}: {name} says {what.kind}: {what.text}"
+
+
+@functools.cache
+def rows() -> dict[str, list[Row]]:
+    """Make every mistake, by the title of its page."""
+    return {title: [examine(each) for each in there] for title, there in mistakes().items()}
+
+
+def summary(made: list[Row]) -> str:
+    """Count who notices, and name what is left."""
+    counts = []
+    for make in MAKES:
+        kinds = Counter(row.kind(make) for row in made)
+        counts.append((make, *(str(kinds[kind]) for kind in ("silent", "obscure", "clear"))))
+    rest = [row for row in made if row.kind("one import") != "clear"]
+    found = Counter(name for row in rest for name in row.others)
+    left = [row for row in rest if row.is_left]
+    lines = [
+        f"Of the {len(rest)} of which rnnkit's modules say nothing clear,",
+        f"{found['lengths=']} cannot be made with `lengths=`,",
+        f"{found['verify']} are found by `verify`, and",
+        f"{found['trace']} are marked by `trace`; some are in two of these numbers.",
+        f"{len(left)} are left:\n",
+        *(f"- {row.mistake.link} ({row.kind('one import')})" for row in left),
+        "",
+    ]
+    note = "How many of them each make says nothing of, something obscure, or something clear."
+    table = Table(f"{len(made)} mistakes", note, ("", "silent", "obscure", "clear"), counts)
+    return "\n".join([str(table), *lines])
+
+
+def tables() -> str:
+    """Write the summary, and a table for each page."""
+    parts = [summary([row for there in rows().values() for row in there])]
+    for title, there in rows().items():
+        note = f"{len(there)} mistakes, {sum(row.is_left for row in there)} left."
+        tried = [name for name in there[0].cells if any(row.cells[name] for row in there)]
+        lines = [(row.mistake.link, *(row.cells[name] for name in tried)) for row in there]
+        parts.append(str(Table(title, note, ("the mistake", *tried), lines)))
+    return "\n".join(parts)
+
+
+def written(page: str) -> str:
+    """Return the index with the tables that come out now."""
+    return f"{page.partition(MARK)[0]}{MARK}\n{tables()}"
+
+
+if __name__ == "__main__":
+    INDEX.write_text(written(INDEX.read_text()))
+    objected = [said for there in rows().values() for row in there for said in objections(row)]
+    sys.exit("\n".join(objected) or None)

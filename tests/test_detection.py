@@ -1,0 +1,79 @@
+"""The gallery's tables of who notices a mistake: they are what comes out now, and fair."""
+
+import functools
+
+import pytest
+import torch
+
+pytest.importorskip("benchmarks", reason="the naive wrapper is in the repository, not in the wheel")
+
+from docs import detect
+from docs.mistakes import INDEX, Mistake, mistakes
+
+ALL = [mistake for there in mistakes().values() for mistake in there]
+unhooked = pytest.mark.unhooked("the hook's own errors come before what is judged here")
+
+
+@functools.cache
+def row(mistake: int) -> detect.Row:
+    """Find the row of a mistake by its number."""
+    return [each for there in detect.rows().values() for each in there][mistake]
+
+
+@unhooked
+def test_tables_are_what_comes_out() -> None:
+    """The tables of the gallery are what ``python -m docs.detect`` would write now."""
+    assert INDEX.read_text() == detect.written(INDEX.read_text())
+
+
+def test_each_page_is_read() -> None:
+    """Every page beside the index is listed there, and each of its headings is a mistake."""
+    pages = {page.stem: page.read_text() for page in INDEX.parent.glob("*.md") if page != INDEX}
+
+    headings = {
+        (name, line[3:])
+        for name, text in pages.items()
+        for line in text.splitlines()
+        if line.startswith("## ")
+    }
+    assert {(mistake.page, mistake.title) for mistake in ALL} == headings
+
+
+@unhooked
+@pytest.mark.parametrize("number", range(len(ALL)), ids=lambda number: ALL[number].title)
+def test_mended(number: int) -> None:
+    """Nobody says anything once the mend is in place: no make, no probe, no trace."""
+    assert list(detect.objections(row(number))) == []
+
+
+def test_unknown_mend() -> None:
+    """A mend of what is not there is refused, so that none goes untried."""
+    mistake = Mistake("page", "title", "x = 1", {"model": "f", "inputs": "x", "mend": {"y": "z"}})
+
+    with pytest.raises(ValueError, match="nothing there reads 'y'"):
+        mistake.mended()
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("hx has 2 rows", "clear: ValueError"), ("no such rows", "obscure: ValueError")],
+)
+def test_verdict_of_an_error(text: str, expected: str) -> None:
+    """An error is clear if its text has what the section says is at fault."""
+    mistake = Mistake("page", "title", "", {"model": "f", "inputs": "", "fault": "hx"})
+
+    def run() -> None:
+        raise ValueError(text)
+
+    assert detect.verdict(detect.listen(run), mistake) == expected
+
+
+def test_parameters_that_are_merely_listed() -> None:
+    """What jaxtyping lists below its message names nothing: the listing has all parameters."""
+    lstm = detect.MAKES["naive wrapper"].LSTM(3, 4)
+
+    said = detect.listen(lambda: lstm(torch.zeros(5, 2, 3), (torch.zeros(1, 2, 4),)))
+
+    assert said.kind == "TypeCheckError"
+    assert "'hx'" in said.text
+    assert "'input'" not in said.text

@@ -4,6 +4,7 @@ import argparse
 import importlib
 import pkgutil
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import benchmarks
 from benchmarks.report import Table, heading
@@ -19,23 +20,28 @@ def topics() -> dict[str, Callable[[Effort], list[Table]]]:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Print the tables that were asked for as soon as each is made."""
+    """Print the tables that were asked for as soon as each is made; write them when all are."""
     found = topics()
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=benchmarks.__doc__)
     parser.add_argument("topics", nargs="*", help=f"any of: {', '.join(found)} (default: all)")
     parser.add_argument("--seconds", type=float, default=Effort().seconds, help="per comparison")
-    parser.add_argument(
-        "--quick", action="store_true", help="make the tables, time next to nothing"
-    )
+    parser.add_argument("--quick", action="store_true", help="a few rows, timed next to nothing")
+    parser.add_argument("--write", type=Path, metavar="PAGE", help="write all tables to a page too")
     options = parser.parse_args(arguments)
     if unknown := set(options.topics) - set(found):
         parser.error(f"no topic {', '.join(sorted(unknown))}; there are {', '.join(found)}")
+    if options.write and options.topics:
+        parser.error("a page has all topics: give --write without any")
 
     effort = QUICK if options.quick else Effort(seconds=options.seconds)
-    print(heading(), flush=True)
+    texts = [heading(effort)]
+    print(texts[0], flush=True)
     for name in options.topics or found:
         for table in found[name](effort):
+            texts.append(str(table))
             print(table, flush=True)
+    if options.write:
+        options.write.write_text("\n".join(texts), encoding="utf-8")
 
 
 if __name__ == "__main__":

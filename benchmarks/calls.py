@@ -1,13 +1,14 @@
 """What a checked call costs beside torch's own."""
 
 import itertools
-import math
+import statistics
 from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
 from torch import nn
 
+from benchmarks.growth import Growth, Sizes
 from benchmarks.report import Table, budget
 from benchmarks.subjects import state, trio
 from benchmarks.timing import Effort, Timing, compare
@@ -26,14 +27,17 @@ class Workload(NamedTuple):
 
 
 WORKLOADS = (
-    Workload(LAYERS, "T=1 B=1 H=8", (1, 1, 8), 1.02),
-    Workload(LAYERS, "T=50 B=32 H=128", (50, 32, 128), 1.00),
-    Workload(CELLS, "B=4 H=16", (4, 16), 1.06),
+    Workload(LAYERS, "seq 1, batch 1, hidden 8", (1, 1, 8), 1.02),
+    Workload(LAYERS, "seq 50, batch 32, hidden 128", (50, 32, 128), 1.00),
+    Workload(CELLS, "batch 4, hidden 16", (4, 16), 1.06),
 )
+
+BASE = Sizes(batch=4, seq=5, hidden=32)
+VARIED = {"batch": (1, 4, 16, 64, 256), "seq": (1, 5, 20, 100), "hidden": (8, 32, 128, 512)}
 
 
 def tables(effort: Effort) -> list[Table]:
-    """Each kind of module at each size, with and without a state, with and without gradients."""
+    """Each kind of module at each size, with and without state and gradients; and growth."""
     rows: list[tuple[str, ...]] = []
     short: list[tuple[str, ...]] = []
     for work in WORKLOADS:
@@ -44,27 +48,22 @@ def tables(effort: Effort) -> list[Table]:
             ratios.append(ours.ratio)
             rows.append(
                 (
-                    kind,
-                    work.name,
-                    "given" if given else "zeros",
-                    "yes" if grad else "no",
+                    *(kind, work.name, "given" if given else "zeros", "yes" if grad else "no"),
                     *(f"{1e6 * timings[name].seconds:.1f}" for name in ("torch", "rnnkit")),
-                    f"{ours.ratio:.3f} ±{ours.spread:.3f}",
-                    budget(ours.ratio, work.budget, spread=ours.spread),
-                    f"{timings['naive'].ratio:.2f}",
-                    f"{timings['torch again'].ratio:.3f}",
+                    *(str(ours), budget(ours.ratio, work.budget, spread=ours.spread)),
+                    *(str(timings[name]) for name in ("naive", "torch again")),
                 )
             )
-        mean = math.exp(math.fsum(map(math.log, ratios)) / len(ratios))
-        short.append((work.name, f"{mean:.3f}", f"{max(ratios):.3f}", budget(mean, work.budget)))
+        mean = statistics.geometric_mean(ratios)
+        short.append((work.name, f"{mean:.2f}", f"{max(ratios):.2f}", budget(mean, work.budget)))
     return [
         Table(
             "Checked calls",
             "Microseconds a call, and times relative to torch.nn's. 'naive' is a subclass whose\n"
-            "forward is annotated and jaxtyped. 'torch/torch' is a second module of torch's own\n"
-            "class: its distance from 1 is what this table cannot tell. ± is half the width of\n"
-            "the 95 % confidence interval; 'unclear' is what noise alone may have put over its\n"
-            "budget.",
+            "calls are annotated and jaxtyped. 'torch/torch' is a second module of torch's own\n"
+            "class: its distance from 1 is what this table cannot tell. torchtyping with\n"
+            "typeguard has no column: torchtyping 0.1.5, its last release, reads `Tensor.names`\n"
+            "at each check, and torch 2.13 has no such attribute.",
             (
                 *("module", "size", "state", "grad", "torch", "rnnkit", "rnnkit/torch", "budget"),
                 *("naive/torch", "torch/torch"),
@@ -77,6 +76,24 @@ def tables(effort: Effort) -> list[Table]:
             ("size", "geometric mean", "worst", "budget"),
             short,
         ),
+        *_growth(effort.brief()),
+    ]
+
+
+def _growth(effort: Effort) -> list[Table]:
+    def timed(kind: str, sizes: Sizes) -> dict[str, Timing]:
+        if kind in LAYERS:
+            shape = (sizes.seq, sizes.batch, sizes.hidden)
+            return measure(kind, shape, effort, given=True, grad=True)
+        if sizes.seq != BASE.seq:
+            return {}
+        return measure(kind, (sizes.batch, sizes.hidden), effort, given=True, grad=True)
+
+    grown = Growth(effort, BASE, VARIED, (*LAYERS, *CELLS), timed)
+    given = "with a state and with gradients."
+    return [
+        grown.table("Checked calls as sizes grow", f"rnnkit/torch, {given}", "rnnkit"),
+        grown.table("Naively checked calls as sizes grow", f"naive/torch, {given}", "naive"),
     ]
 
 

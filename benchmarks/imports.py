@@ -3,9 +3,10 @@
 import statistics
 import subprocess
 import sys
+from collections.abc import Sequence
 
 from benchmarks.report import Table, budget
-from benchmarks.timing import Effort
+from benchmarks.timing import Effort, spread
 
 LIMIT = 100.0
 
@@ -34,18 +35,17 @@ print(between - start, perf_counter() - between, collecting)
 def tables(effort: Effort) -> list[Table]:
     """Import torch, then rnnkit, in fresh interpreters."""
     runs = [_import() for _ in range(effort.processes)]
-    torch, beyond, collecting = (
-        1e3 * statistics.median(times) for times in zip(*runs, strict=True)
-    )
+    torch, beyond, collecting = zip(*runs, strict=True)
+    limit = budget(1e3 * statistics.median(beyond), LIMIT, "ms", 1e3 * spread(beyond))
     return [
         Table(
             "Import",
-            f"Milliseconds, median of {effort.processes} fresh interpreters.",
+            f"Milliseconds by `perf_counter`, median of {effort.processes} fresh interpreters.",
             ("what", "milliseconds", "budget"),
             [
-                ("torch", f"{torch:.1f}", ""),
-                ("rnnkit beyond torch", f"{beyond:.1f}", budget(beyond, LIMIT, "ms")),
-                ("of it the garbage collector", f"{collecting:.1f}", ""),
+                ("torch", _shown(torch), ""),
+                ("rnnkit beyond torch", _shown(beyond), limit),
+                ("of it the garbage collector", _shown(collecting), ""),
             ],
         )
     ]
@@ -56,3 +56,7 @@ def _import() -> list[float]:
         [sys.executable, "-c", PROGRAM], capture_output=True, check=True, text=True
     )
     return [float(number) for number in done.stdout.split()]
+
+
+def _shown(times: Sequence[float]) -> str:
+    return f"{1e3 * statistics.median(times):.1f} ±{1e3 * spread(times):.1f}"

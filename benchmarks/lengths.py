@@ -1,83 +1,66 @@
 """``lengths=`` beside the pack and pad that a careful user writes, and beside a padded layer."""
 
 import itertools
-import math
+import statistics
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 import rnnkit
+from benchmarks.growth import Growth, Sizes
+from benchmarks.passes import PASSES, SHAPES, Road, Shape, calls, cases
 from benchmarks.report import Table, budget
-from benchmarks.timing import Effort, compare
+from benchmarks.timing import Effort, Timing, compare
 
-#: ``(batch, seq, input_size, hidden_size)``.
-SHAPES = ((32, 50, 64, 128), (16, 100, 32, 64), (8, 200, 32, 64), (64, 30, 128, 256))
 KINDS = ("LSTM", "GRU")
 EVERYWHERE = 1.0
 ON_AVERAGE = 0.6
 
-
-class Subject(NamedTuple):
-    """One batch, and the same layer in torch's make and in rnnkit's."""
-
-    torch: nn.Module
-    rnnkit: nn.Module
-    input: Tensor
-    lengths: Tensor
+BASE = Sizes(batch=16, seq=50, hidden=64, fill=0.5)
+VARIED = {
+    "batch": (1, 4, 16, 64, 256),
+    "seq": (10, 50, 250),
+    "hidden": (16, 64, 256),
+    "fill": (0.1, 0.25, 0.5, 0.75, 1.0),
+}
 
 
 def tables(effort: Effort) -> list[Table]:
-    """Mixed lengths over the grid, their mean, and lengths that are all the same."""
+    """Mixed lengths over the grid, their mean, lengths that are all the same, and growth."""
+    return [*_mixed(effort), _full(effort), _growth(effort.brief())]
+
+
+def _mixed(effort: Effort) -> list[Table]:
     rows: list[tuple[str, ...]] = []
     short: list[tuple[str, ...]] = []
-    full: list[tuple[str, ...]] = []
-    for backward in (False, True):
-        passes = "forward + backward" if backward else "forward"
+    for passes, backward in PASSES.items():
         ratios, limits = [], []
-        for shape, kind, directions in itertools.product(SHAPES, KINDS, (1, 2)):
-            made = subject(kind, shape, bidirectional=directions == 2, mixed=True)
-            timings = compare(calls(made, backward=backward), effort)
+        for shape, kind, directions in itertools.product(SHAPES[: effort.sizes], KINDS, (1, 2)):
+            roads = made(kind, shape, fill=0.5, directions=directions, backward=backward)
+            timings = compare(roads, effort)
             ours, padded = timings["lengths"], timings["padded"]
             ratios.append(ours.ratio)
             limits.append(padded.ratio)
             rows.append(
                 (
-                    passes,
-                    str(shape),
-                    kind,
-                    str(directions),
+                    *(passes, str(shape), kind, str(directions)),
                     *(f"{1e3 * timings[name].seconds:.2f}" for name in ("pack", "lengths")),
-                    f"{ours.ratio:.2f} ±{ours.spread:.2f}",
-                    budget(ours.ratio, EVERYWHERE, spread=ours.spread),
-                    f"{padded.ratio:.2f}",
+                    *(str(ours), budget(ours.ratio, EVERYWHERE, spread=ours.spread), str(padded)),
                 )
             )
-            made = subject(kind, shape, bidirectional=directions == 2, mixed=False)
-            timings = compare(calls(made, backward=backward), effort, baseline="padded")
-            ours = timings["lengths"]
-            full.append(
-                (
-                    passes,
-                    str(shape),
-                    kind,
-                    str(directions),
-                    f"{ours.ratio:.3f} ±{ours.spread:.3f}",
-                    budget(ours.ratio, EVERYWHERE, spread=ours.spread),
-                    f"{timings['pack'].ratio:.2f}",
-                )
-            )
-        mean = _mean(ratios)
+        mean = statistics.geometric_mean(ratios)
         limit = budget(mean, ON_AVERAGE) if backward else ""
-        short.append((passes, f"{mean:.2f}", limit, f"{max(ratios):.2f}", f"{_mean(limits):.2f}"))
+        padded_mean = statistics.geometric_mean(limits)
+        short.append((passes, f"{mean:.2f}", limit, f"{max(ratios):.2f}", f"{padded_mean:.2f}"))
     return [
         Table(
             "Mixed lengths",
-            "Milliseconds, and times relative to pack_padded_sequence, the layer, and\n"
-            "pad_packed_sequence. Lengths are uniform from 1 to seq. 'padded' is torch's layer\n"
-            "over the padding, which is wrong, and shows what the kernel alone takes.",
+            "Milliseconds, and times relative to `pack_padded_sequence`, the layer, and\n"
+            "`pad_packed_sequence`. Lengths are spread evenly from 1 to seq. 'padded' is torch's\n"
+            "layer over the padding, which is wrong, and shows what the kernel alone takes.",
             (
                 *("passes", "batch, seq, input, hidden", "layer", "directions", "pack", "lengths"),
                 *("lengths/pack", "budget", "padded/pack"),
@@ -90,69 +73,81 @@ def tables(effort: Effort) -> list[Table]:
             ("passes", "lengths/pack", "budget", "worst", "padded/pack"),
             short,
         ),
-        Table(
-            "Lengths that are all seq",
-            "Times relative to torch's layer without lengths.",
-            (
-                *("passes", "batch, seq, input, hidden", "layer", "directions"),
-                *("lengths/padded", "budget", "pack/padded"),
-            ),
-            full,
-        ),
     ]
 
 
-def subject(
-    kind: str, shape: tuple[int, int, int, int], *, bidirectional: bool, mixed: bool
-) -> Subject:
-    """Make the two layers, over the same weights, and a batch for them."""
+def _full(effort: Effort) -> Table:
+    rows: list[tuple[str, ...]] = []
+    for (passes, backward), shape, kind, directions in itertools.product(
+        PASSES.items(), SHAPES[: effort.sizes], KINDS, (1, 2)
+    ):
+        roads = made(kind, shape, fill=1.0, directions=directions, backward=backward)
+        timings = compare(roads, effort, baseline="padded")
+        ours = timings["lengths"]
+        limit = budget(ours.ratio, EVERYWHERE, spread=ours.spread)
+        rows.append(
+            (passes, str(shape), kind, str(directions), str(ours), limit, str(timings["pack"]))
+        )
+    return Table(
+        "Lengths that are all seq",
+        "Times relative to torch's layer without lengths.",
+        (
+            *("passes", "batch, seq, input, hidden", "layer", "directions"),
+            *("lengths/padded", "budget", "pack/padded"),
+        ),
+        rows,
+    )
+
+
+def _growth(effort: Effort) -> Table:
+    columns = cases(KINDS)
+
+    def timed(column: str, sizes: Sizes) -> dict[str, Timing]:
+        kind, backward = columns[column]
+        shape = (sizes.batch, sizes.seq, sizes.hidden, sizes.hidden)
+        roads = made(kind, shape, fill=sizes.fill, directions=1, backward=backward)
+        return compare({name: roads[name] for name in ("pack", "lengths")}, effort)
+
+    return Growth(effort, BASE, VARIED, list(columns), timed).table(
+        "Mixed lengths as sizes grow",
+        "Times of `lengths=` relative to packing, in one direction. 'fill' is the mean length by\n"
+        "that of the longest sample.",
+        "lengths",
+    )
+
+
+def made(
+    kind: str, shape: Shape, *, fill: float, directions: int, backward: bool
+) -> dict[str, Callable[[], object]]:
+    """Return the three roads over the same weights: packed by hand, lengths, over the padding."""
     torch.manual_seed(0)
     batch, seq, input_size, hidden_size = shape
-    theirs: nn.Module = getattr(nn, kind)(input_size, hidden_size, bidirectional=bidirectional)
-    ours: nn.Module = getattr(rnnkit, kind)(input_size, hidden_size, bidirectional=bidirectional)
+    options = {"bidirectional": directions == 2}
+    theirs: nn.Module = getattr(nn, kind)(input_size, hidden_size, **options)
+    ours: nn.Module = getattr(rnnkit, kind)(input_size, hidden_size, **options)
     ours.load_state_dict(theirs.state_dict(), assign=True)
-    lengths = torch.randint(1, seq + 1, (batch,)) if mixed else torch.full((batch,), seq)
-    return Subject(theirs, ours, torch.randn(seq, batch, input_size), lengths)
-
-
-def calls(made: Subject, *, backward: bool) -> dict[str, Callable[[], object]]:
-    """Return the three roads: packed by hand, with lengths, over the padding."""
-    _, _, x, lengths = made
+    lengths = lengths_of(batch, seq, fill)
+    x = torch.randn(seq, batch, input_size)
 
     def pack() -> tuple[Tensor, Any]:
         packed = pack_padded_sequence(x, lengths, enforce_sorted=False)
-        output, state = made.torch(packed)
-        output, _ = pad_packed_sequence(output, total_length=len(x))
+        output, state = theirs(packed)
+        output, _ = pad_packed_sequence(output, total_length=seq)
         return output, state
 
-    roads: dict[str, tuple[nn.Module, Callable[[], tuple[Tensor, Any]]]] = {
-        "pack": (made.torch, pack),
-        "lengths": (made.rnnkit, lambda: made.rnnkit(x, lengths=lengths)),
-        "padded": (made.torch, lambda: made.torch(x)),
+    roads = {
+        "pack": Road(theirs, pack),
+        "lengths": Road(ours, lambda: ours(x, lengths=lengths)),
+        "padded": Road(theirs, lambda: theirs(x)),
     }
-    return {
-        name: passes(run, module, x, backward=backward) for name, (module, run) in roads.items()
-    }
+    return calls(roads, x, backward=backward)
 
 
-def passes(
-    run: Callable[[], tuple[Tensor, Any]], module: nn.Module, x: Tensor, *, backward: bool
-) -> Callable[[], object]:
-    """Return a call of the forward pass alone, without a graph, or of both passes."""
-    x.requires_grad_(backward)
-    leaves = [x, *module.parameters()]
+def lengths_of(batch: int, seq: int, fill: float) -> Tensor:
+    """Return lengths from 1 to ``seq``, in no order, the longest of them ``seq``.
 
-    def forward() -> object:
-        with torch.no_grad():
-            return run()
-
-    def both() -> object:
-        output, state = run()
-        h = state if isinstance(state, Tensor) else state[0]
-        return torch.autograd.grad(output.sum() + h.sum(), leaves)
-
-    return both if backward else forward
-
-
-def _mean(ratios: list[float]) -> float:
-    return math.exp(math.fsum(map(math.log, ratios)) / len(ratios))
+    They are spread evenly for a fill of a half, mostly short below it, mostly long above it;
+    their mean comes near to ``fill * seq`` in a large batch.
+    """
+    even = (torch.randperm(batch) + 1) / batch
+    return (seq * even ** (1 / fill - 1)).round().long().clamp(min=1)

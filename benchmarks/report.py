@@ -10,6 +10,8 @@ from typing import NamedTuple
 
 import torch
 
+from benchmarks.timing import CLOCK, Effort
+
 
 class Table(NamedTuple):
     """One table, with what a reader needs to know to read it."""
@@ -44,15 +46,27 @@ def budget(value: float, limit: float, unit: str = "", spread: float = 0.0) -> s
     )
 
 
-def heading() -> str:
-    """The machine and the versions behind the numbers."""
+def heading(effort: Effort) -> str:
+    """How the numbers were made, and on which machine with which versions."""
     versions = [f"{name} {_version(name)}" for name in ("torch", "rnnkit", "jaxtyping", "beartype")]
     facts = [
         f"{_processor()}, {_cores()} cores, one thread",
         ", ".join([f"Python {platform.python_version()}", *versions]),
         f"{datetime.now(UTC):%Y-%m-%d}",
     ]
-    return "\n".join(["# rnnkit benchmarks", "", *(f"- {fact}" for fact in facts), ""])
+    listed = "\n".join(f"- {fact}" for fact in facts)
+    return f"""# Benchmarks
+
+What checking costs and what the additions save. `nox -s bench` measures it and writes this page.
+
+{listed}
+
+What is compared takes turns, in one process on one thread, for {effort.seconds:g} s a comparison
+({effort.brief().seconds:g} s where sizes grow), by Python's clock `{CLOCK.__name__}`. A time is the
+median over the turns, a ratio the median of the ratios within a turn, and ± half the width of the
+median's 95 % confidence interval. A budget is the most that a number may be: it is **exceeded**, or
+that is unclear, since noise alone may have put the number there.
+"""
 
 
 def _version(name: str) -> str:

@@ -19,6 +19,15 @@ from typing import NamedTuple
 
 import torch
 
+#: Of one thread's work it tells what a wall clock tells, less what other programs take. On a busy
+#: machine they interrupt a slow candidate in most of its turns and a fast one in few, which would
+#: not cancel. Where it ticks too seldom it is of no use.
+CLOCK = (
+    time.process_time
+    if time.get_clock_info("process_time").resolution <= 1e-6
+    else time.perf_counter
+)
+
 
 class Effort(NamedTuple):
     """How much time a benchmark may take; more of it narrows the spread."""
@@ -29,10 +38,16 @@ class Effort(NamedTuple):
     block: float = 1e-3
     #: How many fresh interpreters a candidate gets, where it needs them.
     processes: int = 15
+    #: How many of the sizes in a grid are tried; None for all.
+    sizes: int | None = None
+
+    def brief(self) -> "Effort":
+        """Half the time a comparison: for the many that no budget judges."""
+        return self._replace(seconds=self.seconds / 2)
 
 
 #: Enough to see that a table can be made, too little to trust its numbers.
-QUICK = Effort(seconds=0.0, block=0.0, processes=1)
+QUICK = Effort(seconds=0.0, block=0.0, processes=1, sizes=1)
 
 
 class Timing(NamedTuple):
@@ -44,6 +59,11 @@ class Timing(NamedTuple):
     ratio: float
     #: Half the width of the ratio's 95 % confidence interval.
     spread: float
+
+    def __str__(self) -> str:
+        """The ratio and its spread, to three digits of the ratio."""
+        digits = max(0, 3 - len(str(int(self.ratio))))
+        return f"{self.ratio:.{digits}f} ±{self.spread:.{digits}f}"
 
 
 @contextmanager
@@ -84,7 +104,7 @@ def compare(
     effort: Effort,
     *,
     baseline: str | None = None,
-    clock: Callable[[], float] = time.perf_counter,
+    clock: Callable[[], float] = CLOCK,
 ) -> dict[str, Timing]:
     """Time the candidates in turns, each against the baseline (the first one unless named)."""
 
@@ -109,12 +129,16 @@ def compare(
 
 
 def _summary(times: Sequence[float], reference: Sequence[float]) -> Timing:
-    ratios = sorted(mine / other for mine, other in zip(times, reference, strict=True))
+    ratios = [mine / other for mine, other in zip(times, reference, strict=True)]
+    return Timing(statistics.median(times), statistics.median(ratios), spread(ratios))
+
+
+def spread(values: Sequence[float]) -> float:
+    """Half the width of the 95 % confidence interval of the values' median."""
     # The ranks between which the true median lies in 95 of 100 experiments; ratios of blocks are
     # far from normal, and these ranks do not ask how they are distributed.
-    reach = 0.98 * math.sqrt(len(ratios))
-    low = max(0, math.floor(len(ratios) / 2 - reach))
-    high = min(len(ratios) - 1, math.ceil(len(ratios) / 2 + reach))
-    return Timing(
-        statistics.median(times), statistics.median(ratios), (ratios[high] - ratios[low]) / 2
-    )
+    ordered = sorted(values)
+    reach = 0.98 * math.sqrt(len(ordered))
+    low = max(0, math.floor(len(ordered) / 2 - reach))
+    high = min(len(ordered) - 1, math.ceil(len(ordered) / 2 + reach))
+    return (ordered[high] - ordered[low]) / 2

@@ -8,49 +8,70 @@ import torch
 from torch import Tensor, nn
 
 import rnnkit
-from benchmarks.lengths import SHAPES, passes
+from benchmarks.growth import Growth, Sizes
+from benchmarks.passes import PASSES, SHAPES, Road, Shape, calls, cases
 from benchmarks.report import Table, budget
-from benchmarks.timing import Effort, compare
+from benchmarks.timing import Effort, Timing, compare
 
 KINDS = ("RNN", "LSTM", "GRU")
 LIMIT = 1.05
 
+BASE = Sizes(batch=16, seq=50, hidden=64)
+VARIED = {"batch": (1, 4, 16, 64, 256), "seq": (1, 10, 50, 250), "hidden": (16, 64, 256)}
+
 
 def tables(effort: Effort) -> list[Table]:
-    """Each kind of cell at each size, in one pass and in both."""
+    """Each kind of cell at each size, in one pass and in both; and growth."""
     rows: list[tuple[str, ...]] = []
-    for backward, shape, kind in itertools.product((False, True), SHAPES, KINDS):
-        timings = compare(calls(kind, shape, backward=backward), effort)
+    for (passes, backward), shape, kind in itertools.product(
+        PASSES.items(), SHAPES[: effort.sizes], KINDS
+    ):
+        timings = compare(made(kind, shape, backward=backward), effort)
         ours = timings["unroll"]
         rows.append(
             (
-                "forward + backward" if backward else "forward",
-                str(shape),
-                kind,
+                *(passes, str(shape), kind),
                 *(f"{1e3 * timings[name].seconds:.2f}" for name in ("layer", "unroll")),
-                f"{ours.ratio:.3f} ±{ours.spread:.3f}",
-                budget(ours.ratio, LIMIT, spread=ours.spread),
-                f"{timings['loop'].ratio:.1f}",
-                f"{timings['unfused'].ratio:.1f}",
+                *(str(ours), budget(ours.ratio, LIMIT, spread=ours.spread)),
+                *(str(timings[name]) for name in ("loop", "unfused")),
             )
         )
+    table = Table(
+        "Unrolled cells",
+        "Milliseconds, and times relative to torch's layer of one direction. 'loop' calls\n"
+        "torch's cell step by step; unfused, `unroll` does the same with rnnkit's.",
+        (
+            *("passes", "batch, seq, input, hidden", "cell", "layer", "unroll"),
+            *("unroll/layer", "budget", "loop/layer", "unfused/layer"),
+        ),
+        rows,
+    )
+    return [table, *_growth(effort.brief())]
+
+
+def _growth(effort: Effort) -> list[Table]:
+    columns = cases(KINDS)
+
+    def timed(column: str, sizes: Sizes) -> dict[str, Timing]:
+        kind, backward = columns[column]
+        shape = (sizes.batch, sizes.seq, sizes.hidden, sizes.hidden)
+        roads = made(kind, shape, backward=backward)
+        return compare({name: roads[name] for name in ("layer", "unroll", "loop")}, effort)
+
+    grown = Growth(effort, BASE, VARIED, list(columns), timed)
     return [
-        Table(
-            "Unrolled cells",
-            "Milliseconds, and times relative to torch's layer of one direction. 'loop' calls\n"
-            "torch's cell step by step; unfused, unroll does the same with rnnkit's.",
-            (
-                *("passes", "batch, seq, input, hidden", "cell", "layer", "unroll"),
-                *("unroll/layer", "budget", "loop/layer", "unfused/layer"),
-            ),
-            rows,
-        )
+        grown.table(
+            "Unrolled cells as sizes grow", "Times of `unroll` relative to torch's layer.", "unroll"
+        ),
+        grown.table(
+            "Loops over torch's cells as sizes grow",
+            "Times of the loop relative to torch's layer.",
+            "loop",
+        ),
     ]
 
 
-def calls(
-    kind: str, shape: tuple[int, int, int, int], *, backward: bool
-) -> dict[str, Callable[[], object]]:
+def made(kind: str, shape: Shape, *, backward: bool) -> dict[str, Callable[[], object]]:
     """Return the roads over the same weights: the layer, unroll, and two loops over cells."""
     torch.manual_seed(0)
     batch, seq, input_size, hidden_size = shape
@@ -70,12 +91,10 @@ def calls(
             outputs.append(hx if isinstance(hx, Tensor) else hx[0])
         return torch.stack(outputs), hx
 
-    roads: dict[str, tuple[nn.Module, Callable[[], tuple[Tensor, Any]]]] = {
-        "layer": (layer, lambda: layer(x)),
-        "unroll": (ours, lambda: rnnkit.unroll(ours, x)),
-        "loop": (theirs, loop),
-        "unfused": (ours, lambda: rnnkit.unroll(ours, x, fused=False)),
+    roads = {
+        "layer": Road(layer, lambda: layer(x)),
+        "unroll": Road(ours, lambda: rnnkit.unroll(ours, x)),
+        "loop": Road(theirs, loop),
+        "unfused": Road(ours, lambda: rnnkit.unroll(ours, x, fused=False)),
     }
-    return {
-        name: passes(run, module, x, backward=backward) for name, (module, run) in roads.items()
-    }
+    return calls(roads, x, backward=backward)

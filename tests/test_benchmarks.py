@@ -1,6 +1,6 @@
-"""The benchmarks: they take turns, they divide the right numbers, and each table can be made.
+"""The benchmarks' clock: candidates take turns, and the right numbers are divided.
 
-No test here looks at a time: clocks are made up, and tables are made with next to no effort.
+No test here looks at a time: clocks are made up.
 """
 
 import gc
@@ -10,17 +10,9 @@ from collections.abc import Callable
 import pytest
 import torch
 
-import rnnkit
-
 pytest.importorskip("benchmarks", reason="the benchmarks are in the repository, not in the wheel")
 
-from benchmarks import failures
-from benchmarks.__main__ import main, topics
-from benchmarks.report import Table, budget
-from benchmarks.subjects import trio
-from benchmarks.timing import QUICK, Effort, compare, interleave
-
-TOPICS = topics()
+from benchmarks.timing import QUICK, Effort, Timing, compare, interleave
 
 
 class Machine:
@@ -182,80 +174,17 @@ def test_settings_return_after_an_error() -> None:
     assert gc.isenabled()
 
 
-@pytest.mark.parametrize("topic", TOPICS)
-def test_each_table_can_be_made(topic: str) -> None:
-    """Every topic makes tables that have rows, and in each row a cell for every column."""
-    tables = TOPICS[topic](QUICK)
+def test_brief_comparisons() -> None:
+    """A brief effort gives a comparison half the time, and is otherwise the same."""
+    effort = Effort(seconds=3.0, block=0.5, processes=7)
 
-    assert tables
-    for table in tables:
-        lines = [line for line in str(table).splitlines() if line.startswith("|")]
-        assert len(lines) == len(table.rows) + 2 > 2
-        assert {line.count("|") for line in lines} == {len(table.columns) + 1}
-
-
-@pytest.mark.parametrize("mistake", failures.mistakes(), ids=lambda mistake: mistake.name)
-def test_rnnkit_tells_each_mistake(mistake: failures.Mistake) -> None:
-    """The calls that are timed as failing do fail."""
-    with pytest.raises(rnnkit.RnnkitError):
-        trio(mistake.kind, *mistake.sizes).rnnkit(*mistake.arguments)
-
-
-def test_one_topic_on_request(capsys: pytest.CaptureFixture[str]) -> None:
-    """With a topic's name, the heading and that topic's tables are printed, and no others."""
-    main(["failures", "--quick"])
-
-    printed = capsys.readouterr().out
-    titles = [line for line in printed.splitlines() if line.startswith("#")]
-    assert titles == ["# rnnkit benchmarks", "## Failing calls"]
-    assert f"torch {torch.__version__}" in printed
-    assert "one thread" in printed
-
-
-def test_unknown_topic(capsys: pytest.CaptureFixture[str]) -> None:
-    """A misspelt topic ends with its name, and with what there is to ask for."""
-    with pytest.raises(SystemExit):
-        main(["cals"])
-
-    said = " ".join(capsys.readouterr().err.split())
-    assert "no topic cals; there are calls, failures" in said
+    assert effort.brief() == Effort(seconds=1.5, block=0.5, processes=7)
 
 
 @pytest.mark.parametrize(
-    ("value", "limit", "unit", "expected"),
-    [
-        (1.019, 1.02, "", "1.02"),
-        (1.024, 1.02, "", "1.02"),
-        (1.026, 1.02, "", "1.02 **exceeded**"),
-        (1.004, 1.0, "", "1.00"),
-        (99.9, 100.0, "ms", "100 ms"),
-        (1.4, 1.0, "ms", "1 ms **exceeded**"),
-    ],
+    ("ratio", "spread", "expected"),
+    [(0.7871, 0.1304, "0.79 ±0.13"), (12.34, 0.56, "12.3 ±0.6"), (123.4, 5.6, "123 ±6")],
 )
-def test_budget_is_judged_to_two_decimals(
-    value: float, limit: float, unit: str, expected: str
-) -> None:
-    """A value over its budget is marked, unless it is equal as printed."""
-    assert expected == budget(value, limit, unit)
-
-
-def test_noise_is_no_verdict() -> None:
-    """A value that is over its budget by less than its spread is neither passed nor condemned."""
-    assert budget(1.05, 1.02, spread=0.03) == "1.02 (unclear)"
-    assert budget(1.05, 1.02, spread=0.01) == "1.02 **exceeded**"
-
-
-def test_columns_are_aligned() -> None:
-    """A table reads well without being rendered."""
-    table = Table("Title", "Note.", ("name", "x"), [("a", "1.25"), ("longer", "3")])
-
-    assert str(table).splitlines() == [
-        "## Title",
-        "",
-        "Note.",
-        "",
-        "| name   | x    |",
-        "|--------|------|",
-        "| a      | 1.25 |",
-        "| longer | 3    |",
-    ]
+def test_ratio_is_shown_with_its_spread(ratio: float, spread: float, expected: str) -> None:
+    """A ratio is printed to three digits, and its spread to the same decimals."""
+    assert str(Timing(1.0, ratio, spread)) == expected

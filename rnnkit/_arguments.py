@@ -24,7 +24,7 @@ LEAST_PERCENTAGE = 5
 PERCENT = 100
 
 
-def checked(
+def checked_arguments(
     init: Callable[Concatenate[Module, Arguments], None],
 ) -> Callable[Concatenate[Module, Arguments], None]:
     """Check a constructor's arguments before torch sees them.

@@ -77,6 +77,15 @@ class Cell(torch.nn.RNNCellBase, Generic[StateT, GivenT]):
 
         Args:
             batch_size: number of samples; None for the state of an unbatched call.
+
+        Returns:
+            A tensor ``(batch, hidden)``, of an LSTMCell a pair of such.
+
+        Raises:
+            ArgumentError: if ``batch_size`` is no count.
+
+        >>> rnnkit.GRUCell(3, 4).initial_state(5).shape
+        torch.Size([5, 4])
         """
         check_batch_size(type(self).__name__, batch_size)
         front = () if batch_size is None else (batch_size,)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import Parameter
 
-from rnnkit._arguments import checked
+from rnnkit._arguments import checked_arguments
 from rnnkit._cell import Cell
 from rnnkit._checks import check_cell
 from rnnkit._rules import Device
@@ -61,7 +61,7 @@ class RNNCell(Cell[Tensor, Tensor], torch.nn.RNNCell):
         """Torch's name of the recurrence."""
         return f"RNN_{self.nonlinearity.upper()}"
 
-    @checked
+    @checked_arguments
     def __init__(
         self,
         input_size: int,
@@ -113,7 +113,7 @@ class LSTMCell(Cell[LSTMState, Pair], torch.nn.LSTMCell):
     _kernel: Any = torch.lstm_cell
     _mode: str = "LSTM"
 
-    @checked
+    @checked_arguments
     def __init__(
         self,
         input_size: int,
@@ -201,7 +201,7 @@ class GRUCell(Cell[Tensor, Tensor], torch.nn.GRUCell):
     _kernel: Any = torch.gru_cell
     _mode: str = "GRU"
 
-    @checked
+    @checked_arguments
     def __init__(
         self,
         input_size: int,

@@ -10,12 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
-from rnnkit._diagnosis import (
-    diagnose_dtype_and_device,
-    diagnose_input,
-    diagnose_shape,
-    refuse_type,
-)
+from rnnkit._diagnosis import diagnose_input, diagnose_shape, refuse_packed
+from rnnkit._kind_diagnosis import diagnose_dtype_and_device, refuse_type
 from rnnkit._reading import (
     SEQUENCE,
     SEQUENCES,
@@ -28,11 +24,9 @@ from rnnkit._reading import (
     read_layer,
     read_unrolled,
 )
-from rnnkit._state import layers_first
+from rnnkit._state import PAIR, layers_first
 from rnnkit._state_diagnosis import diagnose_batch, diagnose_state
-from rnnkit._tracing import is_jit_traced
-
-PAIR = 2
+from rnnkit._tracing import hides_values, is_jit_traced
 
 
 def check_layer(layer: ReadableLayer, input: Any, hx: Any) -> Any:  # noqa: C901, PLR0912
@@ -80,6 +74,10 @@ def check_layer(layer: ReadableLayer, input: Any, hx: Any) -> Any:  # noqa: C901
             layer._update_flat_weights()  # noqa: SLF001
             weight = layer._flat_weights[0]  # noqa: SLF001
         diagnose_input(read_layer(layer, input), data, weight)
+    if isinstance(input, PackedSequence) and not (
+        hides_values() or int(input.batch_sizes.sum()) <= shape[0]
+    ):
+        refuse_packed(read_layer(layer, input), input)
     if hx is None:
         return None
     rows = layer.num_layers * 2 if layer.bidirectional else layer.num_layers

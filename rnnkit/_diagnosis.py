@@ -7,62 +7,27 @@ Each function raises the error that fits, or returns where there is nothing to s
 import math
 from typing import NoReturn
 
-import torch
 from torch import Tensor
-from torch.nn import RNNBase
 from torch.nn.utils.rnn import PackedSequence
 
-from rnnkit._errors import ArgumentError, DeviceError, DtypeError, LayoutError, ShapeError
+from rnnkit._errors import (
+    LayoutError,
+    LengthsError,
+    ShapeError,
+)
+from rnnkit._kind_diagnosis import diagnose_dtype_and_device, refuse_numbers
 from rnnkit._mends import reshaped
-from rnnkit._message import brief, compose, count, wanted
+from rnnkit._message import compose, count, wanted
 from rnnkit._reading import (
     SEQUENCE,
     SEQUENCES,
-    ReadableCell,
     Reading,
     agree,
-    described,
     sizes,
     spell,
 )
 
 Rows = list[tuple[str, str]]
-
-
-def refuse_type(module: ReadableCell, input: object, *, unrolled: bool = False) -> NoReturn:
-    """Refuse an input that is no tensor; of one step, or unrolled over many.
-
-    Raises:
-        ArgumentError: always.
-    """
-    takes = "a Tensor or a PackedSequence" if isinstance(module, RNNBase) else "a Tensor"
-    fix = _mend_type(input)
-    if unrolled and isinstance(input, PackedSequence):
-        fix = "input, lengths = torch.nn.utils.rnn.pad_packed_sequence(input), and lengths=lengths"
-    raise ArgumentError(
-        compose(
-            f"input must be a Tensor, got {brief(input)}",
-            described(module),
-            [("input", wanted(takes, brief(input))), ("fix", fix)],
-        ),
-        "input",
-    )
-
-
-def _mend_type(input: object) -> str:
-    if isinstance(input, PackedSequence):
-        return "a cell takes one step: loop over a padded sequence, or use a layer"
-    if input is None:
-        return "see what the line before returns"
-    if isinstance(input, tuple | list) and input and isinstance(input[0], Tensor | PackedSequence):
-        if isinstance(input, tuple) and len(input) == 2 and not isinstance(input[1], int | float):
-            return "input[0]: a recurrent layer returns (output, state), nn.Sequential passes both"
-        return "torch.nn.utils.rnn.pad_sequence(input), or torch.stack(input) for equal lengths"
-    try:
-        torch.as_tensor(input)
-    except (TypeError, ValueError, RuntimeError):
-        return "a floating-point tensor"
-    return "torch.as_tensor(input, dtype=torch.float32)"
 
 
 def diagnose_input(reading: Reading, input: Tensor, weight: Tensor) -> None:
@@ -87,48 +52,13 @@ def diagnose_shape(reading: Reading, input: Tensor, weight: Tensor) -> None:
         DtypeError: if it holds integers or booleans.
     """
     if not input.is_floating_point() and not agree(input.dtype, weight.dtype):
-        _refuse_numbers(reading, input, weight)
-    if len(reading.actual) not in _ranks(reading):
+        refuse_numbers(reading, input, weight)
+    if len(reading.actual) not in reading.ranks:
         _refuse_rank(reading)
     if reading.actual[-1] != reading.input_size:
         _refuse_width(reading)
     if reading.seq == 0:
         _refuse_empty(reading)
-
-
-def diagnose_dtype_and_device(reading: Reading, input: Tensor, weight: Tensor) -> None:
-    """Find what is wrong with an input's dtype or device.
-
-    Raises:
-        DtypeError: if its numbers are not of the weights' dtype.
-        DeviceError: if it lies on another device.
-    """
-    if not agree(input.dtype, weight.dtype):
-        _refuse_dtype(reading, input, weight)
-    if input.layout is not torch.strided and reading.kind != "cell":
-        text = compose(
-            f"input must be a dense tensor, got {input.layout}",
-            f"{reading.described}: torch has no recurrent kernels for other layouts",
-            [("fix", "input.to_dense()")],
-        )
-        raise ArgumentError(text, "input")
-    if input.device != weight.device:
-        raise DeviceError(
-            compose(
-                f"Input and parameter tensors are not at the same device, found input tensor at "
-                f"{input.device} and parameter tensor at {weight.device}",
-                f"{reading.described}: the input lies on another device",
-                [
-                    ("input", wanted(f"on {weight.device}", f"{input.device}")),
-                    ("fix", f"input.to({str(weight.device)!r}), or move the model to the input"),
-                ],
-            ),
-            "input",
-        )
-
-
-def _ranks(reading: Reading) -> tuple[int, ...]:
-    return {"packed": (2,), "cell": (1, 2)}.get(reading.kind, (2, 3))
 
 
 def _input_row(reading: Reading) -> tuple[str, str]:
@@ -142,62 +72,31 @@ def _refuse(
     raise error(text, "input", sizes(reading.input_axes), reading.actual)
 
 
-def _dtype_sentence(input: Tensor, weight: Tensor) -> str:
-    return f"RNN input dtype ({input.dtype}) does not match weight dtype ({weight.dtype})."
+def refuse_packed(reading: Reading, input: PackedSequence) -> NoReturn:
+    """Refuse a packed input whose lengths promise more steps than its data have.
 
+    ``pack_padded_sequence`` takes lengths beyond the steps of what it packs.
 
-def _refuse_numbers(reading: Reading, input: Tensor, weight: Tensor) -> NoReturn:
-    # torch's sentence goes on to advise model.to(torch.int64), which no model survives.
-    raise DtypeError(
-        compose(
-            _dtype_sentence(input, weight),
-            f"{reading.described}: the input holds no real floating-point numbers",
-            [
-                ("input", wanted(f"{weight.dtype}", f"{input.dtype}")),
-                ("fix", _mend_numbers(input, weight)),
-                *_embedding(reading, input),
-            ],
-        ),
-        "input",
+    Raises:
+        LengthsError: always.
+    """
+    came, start = len(input.data), 0
+    sizes_of_steps = input.batch_sizes.tolist()
+    for size in sizes_of_steps:
+        if start + size > came:
+            break
+        start += size
+    promised = sum(sizes_of_steps)
+    text = compose(
+        f"start ({start}) + length ({size}) exceeds dimension size ({came}).",
+        f"{reading.described}: a length was larger than the number of steps that were packed",
+        [
+            _input_row(reading),
+            ("evidence", f"batch_sizes add up to {promised} steps, the data have {came}"),
+            ("fix", "look how the lengths were counted; to cut them: lengths.clamp(max=steps)"),
+        ],
     )
-
-
-def _mend_numbers(input: Tensor, weight: Tensor) -> str:
-    if input.is_complex():
-        return "torch.view_as_real(input).flatten(-2), twice as many features"
-    number = "input.float()" if weight.dtype == torch.float32 else f"input.to({weight.dtype})"
-    return f"numbers: {number}"
-
-
-def _embedding(reading: Reading, input: Tensor) -> Rows:
-    """Advise an embedding where its output would have the rank that is read."""
-    embed = f"torch.nn.Embedding(vocabulary, {reading.input_size})"
-    rank = input.dim()
-    if input.is_complex() or rank == 0:
-        return []
-    if reading.kind == "packed":
-        return [("", f"token ids: input._replace(data={embed}(input.data))")] if rank == 1 else []
-    if rank + 1 in _ranks(reading):
-        return [("", f"token ids: {embed}(input)")]
-    return [("", f"token ids: {embed}(input.squeeze(-1))")] if input.shape[-1] == 1 else []
-
-
-def _refuse_dtype(reading: Reading, input: Tensor, weight: Tensor) -> NoReturn:
-    rows = [("input", wanted(f"{weight.dtype}", f"{input.dtype}"))]
-    if input.dtype == torch.float64:
-        rows.append(("evidence", "float64 is what NumPy makes of Python's numbers"))
-    elif input.dtype in (torch.float16, torch.bfloat16):
-        rows.append(("evidence", f"{input.dtype} is what autocast leaves; it is off here"))
-    rows.append(("fix", f"input.to({weight.dtype}), or model.to({input.dtype})"))
-    advice = f"Convert input: input.to({weight.dtype}), or convert model: model.to({input.dtype})"
-    raise DtypeError(
-        compose(
-            f"{_dtype_sentence(input, weight)} {advice}",
-            f"{reading.described}: input and weights differ in dtype",
-            rows,
-        ),
-        "input",
-    )
+    raise LengthsError(text, "input", (promised, reading.input_size), reading.actual)
 
 
 def _refuse_rank(reading: Reading) -> NoReturn:

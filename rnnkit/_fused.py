@@ -11,7 +11,7 @@ from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 from rnnkit._cell import Cell
 from rnnkit._cells import ProjectedLSTMCell
 from rnnkit._lengths import Lengths, pack
-from rnnkit._padded import KERNELS, Direction, padding_pays, rows_of, run_padded, take
+from rnnkit._padded import KERNELS, Direction, padding_pays, places_of, run_padded, take
 from rnnkit._state import LSTMState, map_state
 
 OWN_FORWARDS = (Cell.forward, ProjectedLSTMCell.forward)
@@ -45,7 +45,7 @@ def run_fused(
     steps = len(input)
     flip = None
     if reverse:
-        flip = _flipped_rows(input, lengths)
+        flip = _flipped_places(input, lengths)
         input = take(input, flip)
         reset = None if reset is None else take(reset, flip)
     if lengths is not None:
@@ -62,12 +62,12 @@ def run_fused(
     return output if flip is None else take(output, flip), hx
 
 
-def _flipped_rows(input: Tensor, lengths: Lengths | None) -> Tensor:
+def _flipped_places(input: Tensor, lengths: Lengths | None) -> Tensor:
     steps, batch = input.shape[:2]
     if lengths is not None:
-        return rows_of(lengths, steps).flipped
-    rows = torch.arange(steps * batch, device=input.device).view(steps, batch)
-    return rows.flip(0).reshape(-1)
+        return places_of(lengths, steps).flipped
+    places = torch.arange(steps * batch, device=input.device).view(steps, batch)
+    return places.flip(0).reshape(-1)
 
 
 def _segments(reset: Tensor | None, steps: int) -> list[tuple[int, int]]:
@@ -88,9 +88,9 @@ def _run_segment(
     if lengths is None:
         output, state = direction.run(input, state)
     elif padding_pays(cell, input, lengths):
-        rows = rows_of(lengths, len(input))
-        output, state = run_padded(direction, input, state, lengths, rows, reverse=False)
-        output = output.masked_fill(rows.beyond, 0)
+        places = places_of(lengths, len(input))
+        output, state = run_padded(direction, input, state, lengths, places, reverse=False)
+        output = output.masked_fill(places.beyond, 0)
     else:
         output, state = _run_packed(direction, input, state, lengths)
     tensors = [tensor.squeeze(0) for tensor in state]

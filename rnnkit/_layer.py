@@ -23,7 +23,7 @@ from rnnkit._tracing import is_fx_call, leaf_node
 CellT = TypeVar("CellT", bound=torch.nn.Module)
 
 #: Valid steps of each sample, as callers give them.
-Counts: TypeAlias = Sequence[int] | Tensor
+LengthsLike: TypeAlias = Sequence[int] | Tensor
 
 
 class Layer(torch.nn.RNNBase, Generic[StateT, GivenT, CellT]):
@@ -69,7 +69,7 @@ class Layer(torch.nn.RNNBase, Generic[StateT, GivenT, CellT]):
 
         @overload
         def __call__(
-            self, input: Tensor, hx: GivenT | None = None, *, lengths: Counts | None = None
+            self, input: Tensor, hx: GivenT | None = None, *, lengths: LengthsLike | None = None
         ) -> tuple[Tensor, StateT]: ...
         @overload
         def __call__(
@@ -96,17 +96,17 @@ class Layer(torch.nn.RNNBase, Generic[StateT, GivenT, CellT]):
                 return
 
     def _forward_lengths(self, input: Any, hx: Any, lengths: Any) -> tuple[Tensor, Any]:
-        checked = check_lengths(read_layer(self, input), lengths, input)
-        if checked.is_full:
+        counts = check_lengths(read_layer(self, input), lengths, input)
+        if counts.is_full:
             return self.TORCH_CLASS.forward(self, input, hx)  # type: ignore[no-any-return]
         if hx is None:
-            hx = self._zeros(input, len(checked.each))
-        if padding_pays(self, input, checked):
-            return self._forward_padded(input, hx, checked)
-        packed = pack(input, checked, batch_first=self.batch_first)
+            hx = self._zeros(input, len(counts.each))
+        if padding_pays(self, input, counts):
+            return self._forward_padded(input, hx, counts)
+        packed = pack(input, counts, batch_first=self.batch_first)
         output, state = self.TORCH_CLASS.forward(self, packed, hx)
-        output, _ = pad_packed_sequence(output, self.batch_first, total_length=checked.seq)
-        empty = checked.empty
+        output, _ = pad_packed_sequence(output, self.batch_first, total_length=counts.seq)
+        empty = counts.empty
         if empty is None:
             return output, state
         output = output.masked_fill(empty.view((-1, 1, 1) if self.batch_first else (1, -1, 1)), 0)
@@ -146,6 +146,16 @@ class Layer(torch.nn.RNNBase, Generic[StateT, GivenT, CellT]):
 
         Args:
             batch_size: number of samples; None for the state of an unbatched call.
+
+        Returns:
+            A tensor ``(layers * directions, batch, hidden)``, of an LSTM a pair of such; with
+            ``state_batch_first`` ``(batch, layers * directions, hidden)``.
+
+        Raises:
+            ArgumentError: if ``batch_size`` is no count.
+
+        >>> rnnkit.GRU(3, 4, num_layers=2).initial_state(5).shape
+        torch.Size([2, 5, 4])
         """
         check_batch_size(type(self).__name__, batch_size)
         weight: Any = self._parameters.get("weight_ih_l0")
@@ -170,6 +180,12 @@ class Layer(torch.nn.RNNBase, Generic[StateT, GivenT, CellT]):
             ArgumentError: if the layer is bidirectional: its backward direction would have to
                 begin at the end.
             ShapeError: if ``x_t`` has a seq axis.
+
+        >>> lstm, state = rnnkit.LSTM(3, 4), None
+        >>> for x_t in torch.ones(7, 5, 3):
+        ...     y_t, state = lstm.step(x_t, state)
+        >>> y_t.shape, state.c.shape
+        (torch.Size([5, 4]), torch.Size([1, 5, 4]))
         """
         check_step(self, x_t)
         seq_axis = 1 if self.batch_first and x_t.dim() > 1 else 0
@@ -189,6 +205,11 @@ class Layer(torch.nn.RNNBase, Generic[StateT, GivenT, CellT]):
 
         Raises:
             StateError: if it is no state of this layer.
+
+        >>> lstm = rnnkit.LSTM(3, 4, bidirectional=True)
+        >>> _, state = lstm(torch.ones(7, 5, 3), lengths=[7, 2, 5, 1, 4])
+        >>> lstm.last_hidden(state).shape
+        torch.Size([5, 8])
         """
         split: Any = self.split_state(state)
         h: Tensor = split if len(self.STATE_NAMES) == 1 else split[0]
@@ -205,6 +226,11 @@ class Layer(torch.nn.RNNBase, Generic[StateT, GivenT, CellT]):
 
         Raises:
             StateError: if it is no state of this layer.
+
+        >>> gru = rnnkit.GRU(3, 4, num_layers=2, bidirectional=True)
+        >>> forward, backward = gru.split_state(gru(torch.ones(7, 5, 3))[1])[-1]
+        >>> forward.shape
+        torch.Size([5, 4])
         """
         check_own_state(self, state)
         whole: Any = state
@@ -221,6 +247,11 @@ class Layer(torch.nn.RNNBase, Generic[StateT, GivenT, CellT]):
 
         They hold the layer's own parameters: to train one is to train the other. A weight that is
         computed (parametrized, pruned) is shared as it is now.
+
+        >>> gru = rnnkit.GRU(3, 4, num_layers=2)
+        >>> first, second = gru.cells()
+        >>> second.weight_ih is gru.weight_ih_l1
+        True
         """
         cells: list[CellT] = []
         for names in self._all_weights:

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from rnnkit._arguments import checked
+from rnnkit._arguments import checked_arguments
 from rnnkit._cells import GRUCell, LSTMCell, Pair, ProjectedLSTMCell, RNNCell
 from rnnkit._layer import Layer
 from rnnkit._rules import Device
@@ -62,7 +62,7 @@ class RNN(Layer[Tensor, Tensor, RNNCell], torch.nn.RNN):
     CELL_CLASS: ClassVar[Any] = RNNCell
     TORCH_CLASS: ClassVar[Any] = torch.nn.RNN
 
-    @checked
+    @checked_arguments
     def __init__(
         self,
         input_size: int,
@@ -143,7 +143,7 @@ class LSTM(Layer[LSTMState, Pair, LSTMCell], torch.nn.LSTM):
     CELL_CLASS: ClassVar[Any] = LSTMCell
     TORCH_CLASS: ClassVar[Any] = torch.nn.LSTM
 
-    @checked
+    @checked_arguments
     def __init__(
         self,
         input_size: int,
@@ -209,7 +209,7 @@ class GRU(Layer[Tensor, Tensor, GRUCell], torch.nn.GRU):
     CELL_CLASS: ClassVar[Any] = GRUCell
     TORCH_CLASS: ClassVar[Any] = torch.nn.GRU
 
-    @checked
+    @checked_arguments
     def __init__(
         self,
         input_size: int,

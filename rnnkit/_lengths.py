@@ -139,14 +139,8 @@ def _refuse_count(reading: Reading, lengths: Any, each: Tensor) -> NoReturn:
     rows: list[tuple[str, str]] = [("fix", f"one length for each of the {reading.batch} samples")]
     headline = f"there are {len(each)} lengths for {reading.batch} samples"
     if each.shape[0] == reading.seq:
-        axis = 1 if reading.batch_first else 0
-        looks = "seq-first" if reading.batch_first else "batch-first"
-        headline = f"the input looks {looks}, but batch_first={reading.batch_first}"
-        option = reading.with_option(f"batch_first={not reading.batch_first}")
-        rows = [
-            ("evidence", f"there are {len(each)} lengths, and axis {axis} of the input is as long"),
-            ("fix", f"{option}, or input.transpose(0, 1)"),
-        ]
+        evidence = f"there are {len(each)} lengths, and axis {{axis}} of the input is as long"
+        headline, rows = reading.other_layout(evidence)
     _raise(reading, lengths, sentence, headline, rows)
 
 

@@ -33,31 +33,31 @@ PLAIN: tuple[Mend, ...] = (
 )
 
 
-def reshaped(name: str, shape: Sequence[int], wanted: Sequence[int | None]) -> str | None:
-    """Return the expression that makes ``shape`` the ``wanted`` one; None if no short one does.
+def reshaped(name: str, shape: Sequence[int], want: Sequence[int | None]) -> str | None:
+    """Return the expression that makes ``shape`` the wanted one; None if no short one does.
 
     >>> reshaped("hx", (5, 4), (1, 5, 4))
     'hx.unsqueeze(0)'
     >>> reshaped("hx", (2, 1, 4), (2, 5, 4))
     'hx.repeat(1, 5, 1), if they start alike'
     """
-    for text, mend in (*PLAIN, *_repeating(wanted)):
+    for text, mend in (*PLAIN, *_repeating(want)):
         result = mend(tuple(shape))
-        if result is not None and len(result) == len(wanted) and _fits(result, wanted):
+        if result is not None and len(result) == len(want) and _fits(result, want):
             return name + text
     return None
 
 
-def _fits(shape: Shape, wanted: Sequence[int | None]) -> bool:
-    return all(want in (size, None) for size, want in zip(shape, wanted, strict=True))
+def _fits(shape: Shape, want: Sequence[int | None]) -> bool:
+    return all(one in (size, None) for size, one in zip(shape, want, strict=True))
 
 
-def _repeating(wanted: Sequence[int | None]) -> list[Mend]:
+def _repeating(want: Sequence[int | None]) -> list[Mend]:
     """Return the mends that give every layer, or every sample, the same state."""
     mends: list[Mend] = []
-    for axis, size in enumerate(wanted[:-1]):
+    for axis, size in enumerate(want[:-1]):
         if size is not None and size > 1:
-            times = [size if place == axis else 1 for place in range(len(wanted))]
+            times = [size if place == axis else 1 for place in range(len(want))]
             repeat = f".repeat({', '.join(map(str, times))})"
             alike = ", if they start alike"
             mends.append((repeat + alike, _repeat(times, None)))

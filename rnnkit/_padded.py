@@ -85,8 +85,8 @@ def padding_pays(module: ReadableCell, input: Tensor, lengths: Lengths) -> bool:
     return fill >= (0.4 if work < SMALL / 2 else 0.55 if work < 2 * SMALL else 0.85)
 
 
-class Rows(NamedTuple):
-    """Where the steps of a padded batch lie, as rows of its first two axes flattened."""
+class Places(NamedTuple):
+    """Where the steps of a padded batch lie, as places on its first two axes flattened."""
 
     #: ``(seq, batch, 1)``: true on padding.
     beyond: Tensor
@@ -96,15 +96,15 @@ class Rows(NamedTuple):
     last: Tensor
 
 
-def rows_of(lengths: Lengths, steps: int) -> Rows:
-    """Find the rows for ``steps`` steps."""
+def places_of(lengths: Lengths, steps: int) -> Places:
+    """Find the places of ``steps`` steps."""
     valid = lengths.valid(steps)
     step = torch.arange(steps, device=valid.device).unsqueeze(1)
     batch = valid.shape[1]
     sample = torch.arange(batch, device=valid.device)
     flipped = torch.where(valid, lengths.each - 1 - step, step) * batch + sample
     last = (lengths.each - 1).clamp(min=0) * batch + sample
-    return Rows(~valid.unsqueeze(-1), flipped.reshape(-1), last)
+    return Places(~valid.unsqueeze(-1), flipped.reshape(-1), last)
 
 
 def run_padded(
@@ -112,7 +112,7 @@ def run_padded(
     input: Tensor,
     state: tuple[Tensor, ...],
     lengths: Lengths,
-    rows: Rows,
+    places: Places,
     *,
     reverse: bool,
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
@@ -123,7 +123,7 @@ def run_padded(
         input: ``(seq, batch, feature)``, zero on padding.
         state: the tensors of the first state, each ``(1, batch, hidden)``.
         lengths: the samples' valid steps.
-        rows: where they lie.
+        places: where they lie.
         reverse: whether to run from each sample's last step to its first.
 
     Returns:
@@ -131,19 +131,19 @@ def run_padded(
         state after each sample's last step, as ``state``.
     """
     if direction.mode == "LSTM":
-        direction, input = _held(direction, input, rows)
+        direction, input = _held(direction, input, places)
     if reverse:
-        input = take(input, rows.flipped)
+        input = take(input, places.flipped)
     output, state_out = direction.run(input, state)
-    h = output.flatten(0, 1).index_select(0, rows.last).unsqueeze(0)
+    h = output.flatten(0, 1).index_select(0, places.last).unsqueeze(0)
     if lengths.empty is not None:
         h = torch.where(lengths.empty.view(1, -1, 1), state[0].to(h.dtype), h)
     if reverse:
-        output = take(output, rows.flipped)
+        output = take(output, places.flipped)
     return output, (h, *state_out[1:])
 
 
-def _held(direction: Direction, input: Tensor, rows: Rows) -> tuple[Direction, Tensor]:
+def _held(direction: Direction, input: Tensor, places: Places) -> tuple[Direction, Tensor]:
     weight, *others = direction.weights
     gate = weight.shape[0] // 4
     column = weight.new_zeros(weight.shape[0], 1)
@@ -152,13 +152,13 @@ def _held(direction: Direction, input: Tensor, rows: Rows) -> tuple[Direction, T
     column[:gate] = -closed
     column[gate : 2 * gate] = closed
     weights = [torch.cat([weight, column], dim=1), *others]
-    input = torch.cat([input, rows.beyond.to(input.dtype)], dim=2)
+    input = torch.cat([input, places.beyond.to(input.dtype)], dim=2)
     return direction._replace(weights=weights), input
 
 
-def take(tensor: Tensor, rows: Tensor) -> Tensor:
-    """Put the steps of a padded batch in the order of their rows."""
-    return tensor.flatten(0, 1).index_select(0, rows).view(tensor.shape)
+def take(tensor: Tensor, places: Tensor) -> Tensor:
+    """Put the steps of a padded batch in the order of these places."""
+    return tensor.flatten(0, 1).index_select(0, places).view(tensor.shape)
 
 
 def run_stack(
@@ -181,18 +181,20 @@ def run_stack(
         The output ``(seq, batch, directions * hidden)``, zero on padding, and the state after
         each sample's own last step.
     """
-    rows = rows_of(lengths, len(input))
+    places = places_of(lengths, len(input))
     ends: list[tuple[Tensor, ...]] = []
     for place, layer in enumerate(directions):
         if place and dropout:
             input = functional.dropout(input, dropout, training=layer[0].training)
-        input = input.masked_fill(rows.beyond, 0)
+        input = input.masked_fill(places.beyond, 0)
         outputs = []
         for reverse, direction in enumerate(layer):
             start = tuple(tensor[len(ends) : len(ends) + 1] for tensor in state)
-            output, end = run_padded(direction, input, start, lengths, rows, reverse=bool(reverse))
+            output, end = run_padded(
+                direction, input, start, lengths, places, reverse=bool(reverse)
+            )
             outputs.append(output)
             ends.append(end)
         input = outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=2)
-    output = input.masked_fill(rows.beyond, 0)
+    output = input.masked_fill(places.beyond, 0)
     return output, tuple(torch.cat(tensors) for tensors in zip(*ends, strict=True))

@@ -129,6 +129,11 @@ class Reading:
         return f"{self.name} of {cell}"
 
     @property
+    def ranks(self) -> tuple[int, ...]:
+        """How many axes an input may have."""
+        return {"packed": (2,), "cell": (1, 2)}.get(self.kind, (SEQUENCE, SEQUENCES))
+
+    @property
     def has_rows(self) -> bool:
         """Whether the state stacks layers and directions on an axis, as a layer's does."""
         return self.kind in ("layer", "packed")
@@ -137,6 +142,19 @@ class Reading:
     def constructor(self) -> str:
         """The class that has the widths, whoever calls it."""
         return type(self.module).__name__
+
+    def other_layout(self, evidence: str) -> tuple[str, list[tuple[str, str]]]:
+        """Say that the input looks laid out the other way, on what evidence, and what to type.
+
+        Args:
+            evidence: has ``{axis}`` for the axis of the input that is read as seq.
+        """
+        axis, looks = (1, "seq-first") if self.batch_first else (0, "batch-first")
+        option = self.with_option(f"batch_first={not self.batch_first}")
+        return f"the input looks {looks}, but batch_first={self.batch_first}", [
+            ("evidence", evidence.format(axis=axis)),
+            ("fix", f"{option}, or input.transpose(0, 1)"),
+        ]
 
     def with_option(self, option: str) -> str:
         """Write the call that has one option of the layout changed."""

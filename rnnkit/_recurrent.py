@@ -146,7 +146,13 @@ class Recurrent(torch.nn.Module):
         return hx
 
     def initial_state(self, batch_size: int) -> tuple[Any, ...]:
-        """Return the cells' first states, layer by layer, the forward direction first."""
+        """Return the cells' first states, layer by layer, the forward direction first.
+
+        >>> cells = [rnnkit.GRUCell(3, 4), rnnkit.LSTMCell(4, 5)]
+        >>> h, (h_2, c_2) = rnnkit.Recurrent(cells).initial_state(2)
+        >>> h.shape, c_2.shape
+        (torch.Size([2, 4]), torch.Size([2, 5]))
+        """
         return tuple(initial_state(cell, batch_size) for cell in self._in_order())
 
     def extra_repr(self) -> str:

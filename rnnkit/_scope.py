@@ -36,7 +36,7 @@ def check_axes(name: str, axes: Any, known: tuple[str, ...]) -> dict[str, str]:
     if (
         not isinstance(axes, Mapping)
         or not set(axes) <= set(known)
-        or not all(isinstance(own, str) and own.isidentifier() for own in axes.values())
+        or not all(isinstance(name, str) and name.isidentifier() for name in axes.values())
     ):
         example = ", ".join(f"{key!r}: {key!r}" for key in known[:2])
         came = dict(axes) if isinstance(axes, Mapping) else brief(axes)

@@ -112,14 +112,8 @@ def _other_layout(reading: Reading, name: str, got: _Sizes, want: _Sizes) -> Cau
         ]
         headline = "the sequences look packed in the other layout"
     else:
-        axis = 1 if reading.batch_first else 0
-        now, seen = ("True", "seq-first") if reading.batch_first else ("False", "batch-first")
-        option = f"batch_first={not reading.batch_first}"
-        rows = [
-            ("evidence", f"{name} has batch {got.batch}, which is axis {axis} of the input"),
-            ("fix", f"{reading.with_option(option)}, or input.transpose(0, 1)"),
-        ]
-        headline = f"the input looks {seen}, but batch_first={now}"
+        evidence = f"{name} has batch {got.batch}, which is axis {{axis}} of the input"
+        headline, rows = reading.other_layout(evidence)
     if got.batch is not None and want.batch is not None and got.batch > want.batch:
         left = f"if {name} is left from a batch of {got.batch} instead"
         rows.append(("", f"{left}: hx=None, or the samples that went on"))

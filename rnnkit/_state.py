@@ -11,8 +11,10 @@ from rnnkit._errors import StateError
 from rnnkit._message import brief
 from rnnkit._tracing import is_proxy
 
-#: Axes of a layer's state: of a batch.
+#: How many axes a layer's state has, of a batch.
 BATCHED = 3
+#: How many tensors an LSTM carries.
+PAIR = 2
 
 
 class LSTMState(NamedTuple):

@@ -11,11 +11,10 @@ from rnnkit._mends import reshaped
 from rnnkit._message import brief, compose, count, wanted
 from rnnkit._reading import Reading, agree, sizes, spell
 from rnnkit._size_diagnosis import find_cause, torch_sentence
-from rnnkit._state import map_state
+from rnnkit._state import PAIR, map_state
 
 Rows = list[tuple[str, str]]
 Shapes = list[tuple[int, ...] | None]
-LSTM_TENSORS = 2
 
 
 def refuse_structure(reading: Reading, hx: object) -> NoReturn:
@@ -58,7 +57,7 @@ def _mend_structure(reading: Reading, hx: object, *, one: bool) -> str:
     zeros = "hx=None for zeros" if one else "hx=None for zeros, or (h, c)"
     wants = sizes(reading.state_axes[0])
     if isinstance(hx, Tensor):
-        if tuple(hx.shape) == (LSTM_TENSORS, *wants):
+        if tuple(hx.shape) == (PAIR, *wants):
             return "tuple(hx), if h and c are stacked on axis 0"
         fix = "hx" if tuple(hx.shape) == wants else reshaped("hx", hx.shape, wants)
         return f"({fix}, None), which starts c from zeros" if fix else zeros
@@ -79,10 +78,10 @@ def _nested(part: object) -> bool:
 
 def _mend_one(shapes: Shapes, wants: tuple[int | None, ...]) -> str | None:
     fitting = [place for place, shape in enumerate(shapes) if shape == wants]
-    if len(fitting) == 1 and len(shapes) == LSTM_TENSORS and fitting[0] == 1:
+    if len(fitting) == 1 and len(shapes) == PAIR and fitting[0] == 1:
         return "hx[1], if this is a layer's result (output, state)"
     if fitting:
-        return "hx[0]" + (", if this is an LSTM's (h, c)" if len(shapes) == LSTM_TENSORS else "")
+        return "hx[0]" + (", if this is an LSTM's (h, c)" if len(shapes) == PAIR else "")
     if None in shapes or len(set(shapes)) != 1 or shapes[0] is None:
         return None
     first, rows = shapes[0], len(shapes)
@@ -94,9 +93,9 @@ def _mend_one(shapes: Shapes, wants: tuple[int | None, ...]) -> str | None:
 def _mend_pair(shapes: Shapes, wants: tuple[int | None, ...]) -> str | None:
     if len(shapes) == 1 and shapes[0] == wants:
         return "(hx[0], None), which starts c from zeros"
-    if len(shapes) == LSTM_TENSORS and shapes[0] == wants:
+    if len(shapes) == PAIR and shapes[0] == wants:
         return "(hx[0], None), which starts c from zeros"
-    if len(shapes) > LSTM_TENSORS and shapes[:2] == [wants, wants]:
+    if len(shapes) > PAIR and shapes[:2] == [wants, wants]:
         return "hx[:2], if the first two are h and c"
     return None
 
@@ -187,13 +186,9 @@ def diagnose_batch(reading: Reading, hx: Any) -> None:
         headline = "a cell's state has the batch on axis 0"
         if shape[:1] == (reading.seq,):
             error = LayoutError
-            axis, looks = (1, "seq-first") if reading.batch_first else (0, "batch-first")
-            headline = f"the input looks {looks}, but batch_first={reading.batch_first}"
-            option = reading.with_option(f"batch_first={not reading.batch_first}")
-            rows += [
-                ("evidence", f"hx has batch {shape[0]}, which is axis {axis} of the input"),
-                ("fix", f"{option}, or input.transpose(0, 1)"),
-            ]
+            evidence = f"hx has batch {shape[0]}, which is axis {{axis}} of the input"
+            headline, mend = reading.other_layout(evidence)
+            rows += mend
         else:
             rows.append(("fix", f"initial_state({reading.batch}) of this cell, or hx=None"))
         sentence = f"Expected hidden batch size {reading.batch}, got {list(shape[:1])}"

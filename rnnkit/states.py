@@ -35,7 +35,7 @@ __all__ = [
 State = TypeVar("State", bound=Tensor | tuple[Any, ...])
 
 
-def batch_axis(tensor: Tensor, *, batch_first: bool) -> int:
+def _batch_axis(tensor: Tensor, *, batch_first: bool) -> int:
     """Return the batch axis of one tensor of a state.
 
     Raises:
@@ -63,7 +63,15 @@ def detach(state: State) -> State:
 
 
 def to(state: State, *args: Any, **kwargs: Any) -> State:
-    """Move a state to a device or dtype; the arguments are those of ``Tensor.to``."""
+    """Move a state to a device or dtype; the arguments are those of ``Tensor.to``.
+
+    Raises:
+        StateError: if it is no state.
+
+    >>> state = rnnkit.states.to(rnnkit.LSTM(3, 4).initial_state(2), torch.float64)
+    >>> state.h.dtype
+    torch.float64
+    """
     result: State = map_state(lambda tensor: tensor.to(*args, **kwargs), state)
     return result
 
@@ -81,6 +89,7 @@ def select(
 
     Raises:
         ArgumentError: if ``index`` is none of these, or out of range.
+        StateError: if a tensor of the state has another rank than a state has.
 
     >>> _, state = rnnkit.GRU(3, 4)(torch.ones(7, 5, 3))
     >>> rnnkit.states.select(state, [4, 0, 0]).shape
@@ -88,7 +97,7 @@ def select(
     """
 
     def pick(tensor: Tensor) -> Tensor:
-        axis = batch_axis(tensor, batch_first=batch_first)
+        axis = _batch_axis(tensor, batch_first=batch_first)
         batch = tensor.shape[axis]
         if isinstance(index, slice):
             return tensor[(slice(None),) * axis + (index,)]
@@ -101,6 +110,18 @@ def select(
 def repeat(state: State, times: int, *, batch_first: bool = False) -> State:
     """Repeat each sample ``times`` times in a row: s0 s0 s1 s1 ..., the order of beams.
 
+    Args:
+        state: of any batch size.
+        times: how often each sample comes.
+        batch_first: whether the tensors of a layer's state have the batch on axis 0.
+
+    Returns:
+        A state of ``times * batch`` samples.
+
+    Raises:
+        ArgumentError: if ``times`` is no count.
+        StateError: if a tensor of the state has another rank than a state has.
+
     >>> h = torch.tensor([[1.0], [2.0]])
     >>> rnnkit.states.repeat(h, 2).flatten().tolist()
     [1.0, 1.0, 2.0, 2.0]
@@ -110,7 +131,7 @@ def repeat(state: State, times: int, *, batch_first: bool = False) -> State:
         raise ArgumentError(message, "times")
 
     def interleave(tensor: Tensor) -> Tensor:
-        axis = batch_axis(tensor, batch_first=batch_first)
+        axis = _batch_axis(tensor, batch_first=batch_first)
         return tensor.repeat_interleave(int(times), dim=axis)
 
     result: State = map_state(interleave, state)
@@ -147,7 +168,7 @@ def reset(
             wanted, came = _size_and_dtype(tensor), _size_and_dtype(fresh)
             message = f"initial must have the shape and dtype of state, {wanted}; got {came}"
             raise ArgumentError(message, "initial")
-        axis = batch_axis(tensor, batch_first=batch_first)
+        axis = _batch_axis(tensor, batch_first=batch_first)
         shape = [1] * tensor.dim()
         shape[axis] = tensor.shape[axis]
         flags = as_mask(mask, (tensor.shape[axis],), tensor.device).view(shape)
@@ -177,7 +198,7 @@ def batch_first(state: State) -> State:
     """
 
     def exchange(tensor: Tensor) -> Tensor:
-        batch_axis(tensor, batch_first=False)
+        _batch_axis(tensor, batch_first=False)
         exchanged: Tensor = layers_first(tensor)
         return exchanged
 
@@ -186,7 +207,14 @@ def batch_first(state: State) -> State:
 
 
 def from_batch_first(state: State) -> State:
-    """Bring a state ``(batch, layers * directions, hidden)`` to the order that layers take."""
+    """Bring a state ``(batch, layers * directions, hidden)`` to the order that layers take.
+
+    Raises:
+        StateError: if a tensor of it has another rank.
+
+    >>> rnnkit.states.from_batch_first(torch.ones(5, 2, 4)).shape
+    torch.Size([2, 5, 4])
+    """
     return batch_first(state)
 
 
@@ -260,10 +288,7 @@ def bridge(
             message = f"bridge takes the state of a bidirectional layer, {wants}"
             text = compose(message, f"got {tuple(tensor.shape)}", [("fix", "pass it as it is")])
             raise StateError(text, "state", (None, None, None), tuple(tensor.shape))
-        forward, backward = (
-            tensor.index_select(rows, torch.arange(start, tensor.shape[rows], 2).to(tensor.device))
-            for start in (0, 1)
-        )
+        forward, backward = tensor.unflatten(rows, (-1, 2)).unbind(rows + 1)
         return forward + backward if how == "sum" else torch.cat([forward, backward], dim=-1)
 
     result: State = map_state(join, state)

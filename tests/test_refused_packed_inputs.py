@@ -1,8 +1,9 @@
 """Packed input that a layer refuses."""
 
+import pytest
 import torch
 from inline_snapshot import snapshot
-from torch.nn.utils.rnn import pack_sequence
+from torch.nn.utils.rnn import pack_padded_sequence, pack_sequence
 
 import rnnkit
 from tests.refusals import filled, mended, packed, refusal, sizes
@@ -152,4 +153,40 @@ input must be a Tensor, got a PackedSequence
   GRUCell(3, 4)
   input     expected a Tensor    got a PackedSequence
   fix       a cell takes one step: loop over a padded sequence, or use a layer\
+""")
+
+
+def test_packed_for_an_unrolled_cell() -> None:
+    """Nor does unroll take one: it takes the padded batch and its lengths."""
+    x = packed(7, 6, 6, 2, 1)
+
+    error = refusal(
+        rnnkit.ArgumentError, "lacks", lambda _: rnnkit.Recurrent(rnnkit.GRUCell(3, 4))(x)
+    )
+    fix = "torch.nn.utils.rnn.pad_packed_sequence(input)"
+    padded, lengths = mended(error, fix, input=x)
+    rnnkit.Recurrent(rnnkit.GRUCell(3, 4))(padded, lengths=lengths)
+
+
+@pytest.mark.parametrize("name", ["RNN", "LSTM", "GRU"])
+@pytest.mark.parametrize("lengths", [[2, 7, 3, 5], [9, 1, 6, 6], [8, 2, 7, 2]])
+def test_lengths_beyond_the_batch(name: str, lengths: list[int]) -> None:
+    """Torch packs more steps than there are, and its layers say so in words of their storage."""
+    x = pack_padded_sequence(filled(6, 4, 3), lengths, enforce_sorted=False)
+
+    error = refusal(rnnkit.LengthsError, "says", lambda nn: getattr(nn, name)(3, 4)(x))
+    assert sizes(error) == ("input", (sum(lengths), 3), tuple(x.data.shape))
+
+
+def test_message_of_lengths_beyond_the_batch() -> None:
+    """The message tells how many steps are promised, and how many are there."""
+    x = pack_padded_sequence(filled(6, 4, 3), [2, 7, 3, 5], enforce_sorted=False)
+
+    error = refusal(rnnkit.LengthsError, "says", lambda nn: nn.GRU(3, 4)(x))
+    assert str(error) == snapshot("""\
+start (16) + length (1) exceeds dimension size (16).
+  GRU(3, 4): a length was larger than the number of steps that were packed
+  input     expected (sum of lengths, input_size=3)    got (16, 3)
+  evidence  batch_sizes add up to 17 steps, the data have 16
+  fix       look how the lengths were counted; to cut them: lengths.clamp(max=steps)\
 """)

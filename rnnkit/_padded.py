@@ -78,11 +78,12 @@ def padding_pays(module: ReadableCell, input: Tensor, lengths: Lengths) -> bool:
         and torch.backends.mkldnn.enabled
         and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
     )
-    if is_fast:
+    with_gradients = torch.is_grad_enabled()
+    if is_fast and with_gradients:
         return work < SMALL or fill >= 0.25 + batch / 512
-    if not torch.is_grad_enabled():
-        return False
-    return fill >= (0.4 if work < SMALL / 2 else 0.55 if work < 2 * SMALL else 0.85)
+    if is_fast:
+        return work < SMALL / 2 or fill >= 0.7
+    return with_gradients and fill >= (0.4 if work < SMALL else 0.65)
 
 
 class Places(NamedTuple):

@@ -98,8 +98,10 @@ class Cell(torch.nn.RNNCellBase, Generic[StateT, GivenT]):
 
     def _weights(self) -> list[Tensor]:
         """Return the weights in the order of torch's kernels over a sequence."""
-        names = ("weight_ih", "weight_hh", *(("bias_ih", "bias_hh") if self.bias else ()))
-        return [getattr(self, name) for name in names]
+        names = WEIGHTS if self.bias else ("weight_ih", "weight_hh")
+        held: Any = self._parameters
+        # A weight that is computed, or given by layer.cells(), is no parameter of this module.
+        return [held[name] if name in held else getattr(self, name) for name in names]
 
     def __prepare_scriptable__(self) -> torch.nn.Module:
         """Hand TorchScript a module of torch's class with the same parameters."""

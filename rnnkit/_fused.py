@@ -51,14 +51,16 @@ def run_fused(
     if lengths is not None:
         input = input.masked_fill(lengths.beyond(steps), 0)
         reset = None if reset is None else reset & lengths.valid(steps)
+    if reset is None:
+        output, hx = _run_segment(direction, cell, input, hx, lengths)
+        return output if flip is None else take(output, flip), hx
     outputs = []
     for start, stop in _segments(reset, steps):
-        if reset is not None:
-            hx = _renew(reset[start], initial, hx)
+        hx = _renew(reset[start], initial, hx)
         part = None if lengths is None else lengths.between(start, stop)
         output, hx = _run_segment(direction, cell, input[start:stop], hx, part)
         outputs.append(output)
-    output = outputs[0] if len(outputs) == 1 else torch.cat(outputs)
+    output = torch.cat(outputs)
     return output if flip is None else take(output, flip), hx
 
 
@@ -70,9 +72,9 @@ def _flipped_places(input: Tensor, lengths: Lengths | None) -> Tensor:
     return places.flip(0).reshape(-1)
 
 
-def _segments(reset: Tensor | None, steps: int) -> list[tuple[int, int]]:
+def _segments(reset: Tensor, steps: int) -> list[tuple[int, int]]:
     """Cut the steps before each one at which a sample starts anew."""
-    cuts = [] if reset is None else reset.any(dim=1).nonzero().flatten().tolist()
+    cuts = reset.any(dim=1).nonzero().flatten().tolist()
     bounds = sorted({0, *cuts, steps})
     return list(pairwise(bounds))
 

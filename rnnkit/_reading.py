@@ -3,8 +3,7 @@
 A layer and a cell differ here by data: which axes they read, and what they carry.
 """
 
-from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
+from typing import Any, ClassVar, Literal, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -77,8 +76,7 @@ def packed_batch(input: PackedSequence) -> int:
     return int(input.batch_sizes[0]) if order is None else len(order)
 
 
-@dataclass(frozen=True)
-class Axis:
+class Axis(NamedTuple):
     """One axis that a module wants: what it is called, and its size where only one will do."""
 
     name: str
@@ -101,8 +99,7 @@ def sizes(axes: tuple[Axis, ...]) -> tuple[int | None, ...]:
     return tuple(axis.size for axis in axes)
 
 
-@dataclass(frozen=True)
-class Reading:
+class Reading(NamedTuple):
     """One call as the module reads it: the axes of its input, and of each tensor it carries."""
 
     name: str

@@ -288,7 +288,8 @@ def bridge(
             message = f"bridge takes the state of a bidirectional layer, {wants}"
             text = compose(message, f"got {tuple(tensor.shape)}", [("fix", "pass it as it is")])
             raise StateError(text, "state", (None, None, None), tuple(tensor.shape))
-        forward, backward = tensor.unflatten(rows, (-1, 2)).unbind(rows + 1)
+        pairs: Tensor = tensor.unflatten(rows, (-1, 2))  # type: ignore[no-untyped-call]
+        forward, backward = pairs.unbind(rows + 1)
         return forward + backward if how == "sum" else torch.cat([forward, backward], dim=-1)
 
     result: State = map_state(join, state)

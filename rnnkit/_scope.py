@@ -114,9 +114,10 @@ def _bindings() -> dict[str, int]:
 
 def _caller() -> str:
     frame = sys._getframe(1)  # noqa: SLF001 - only the failing call looks for its caller
-    while frame.f_back is not None:
-        package = str(frame.f_globals.get("__name__", "")).partition(".")[0]
-        if package not in FOREIGN:
-            break
+    while frame.f_back is not None and _package(frame.f_globals) in FOREIGN:
         frame = frame.f_back
     return frame.f_code.co_qualname
+
+
+def _package(names: Mapping[str, Any]) -> str:
+    return str(names.get("__name__", "")).partition(".")[0]

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 import rnnkit
+from tests.cells_of_users import LayerNormLSTMCell
 from tests.side_by_side import CELLS, INPUT, LAYERS, assert_same, carried, layers, pair, sample, six
 
 modes = pytest.mark.parametrize("strict", [False, True])
@@ -109,5 +110,36 @@ def test_deep_layer(name: str, strict: bool) -> None:
     torch.manual_seed(0)
     theirs, ours = pair(name, Parent, num_layers=2, bidirectional=True, batch_first=True)
     x = sample(name).transpose(0, 1)
+
+    assert_same(theirs(x), torch.export.export(ours, (x,), strict=strict).module()(x))
+
+
+CELLS_OF_LAYERS = {
+    "unfused": lambda: rnnkit.Recurrent(LayerNormLSTMCell(INPUT, 4)),
+    "two ways": lambda: rnnkit.Recurrent(rnnkit.GRUCell(INPUT, 4), rnnkit.GRUCell(INPUT, 4)),
+}
+
+
+@pytest.mark.unhooked("Dynamo cannot trace the checks that the hook adds")
+@pytest.mark.parametrize("kind", CELLS_OF_LAYERS)
+@modes
+def test_layer_of_cells(kind: str, strict: bool) -> None:
+    """A layer over cells, a user's or rnnkit's, is exported step by step."""
+    model = Parent(CELLS_OF_LAYERS[kind]())
+    x = sample("LSTM")
+
+    program = torch.export.export(model, (x,), strict=strict)
+
+    torch.testing.assert_close(program.module()(x), model(x))
+
+
+@pytest.mark.unhooked("Dynamo cannot trace the checks that the hook adds")
+@layers
+@modes
+def test_names_of_axes(name: str, strict: bool) -> None:
+    """A layer that is held to its caller's names steps aside while it is exported."""
+    theirs, ours = pair(name, Parent)
+    ours.core.axes = {"seq": "time"}
+    x = sample(name)
 
     assert_same(theirs(x), torch.export.export(ours, (x,), strict=strict).module()(x))

@@ -2,7 +2,7 @@
 
 from rnnkit import nn, states, testing, typing
 from rnnkit._cells import GRUCell, LSTMCell, RNNCell
-from rnnkit._convert import convert, revert
+from rnnkit._convert import Converted, convert, revert
 from rnnkit._dependency import DependencyMap, dependency_map
 from rnnkit._errors import (
     ArgumentError,
@@ -18,8 +18,8 @@ from rnnkit._errors import (
 )
 from rnnkit._layers import GRU, LSTM, RNN
 from rnnkit._recurrent import Recurrent
-from rnnkit._report import Report
-from rnnkit._trace import Trace, trace
+from rnnkit._report import Check, Report
+from rnnkit._trace import Row, Trace, trace
 from rnnkit._unroll import unroll
 from rnnkit._verify import verify
 from rnnkit.states import LSTMState
@@ -30,6 +30,8 @@ __all__ = [
     "RNN",
     "ArgumentError",
     "CellError",
+    "Check",
+    "Converted",
     "DependencyMap",
     "DeviceError",
     "DtypeError",
@@ -43,6 +45,7 @@ __all__ = [
     "Recurrent",
     "Report",
     "RnnkitError",
+    "Row",
     "ShapeError",
     "StateError",
     "Trace",

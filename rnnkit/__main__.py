@@ -25,14 +25,14 @@ from torch import Tensor
 from torch.nn.utils.rnn import pack_padded_sequence, pad_sequence
 
 from rnnkit import _mistakes
+from rnnkit._mistakes import BATCH, FEATURES, HIDDEN, SPEAKERS
 from rnnkit.typing import BatchFirst
 
-FEATURES, SPEAKERS, HIDDEN = 12, 9, 32
-BATCH = 32
 EPOCHS = 20
 INSTALL = 'pip install "rnnkit[demo]"'
 
 Lengths = Int64[Tensor, " batch"]
+Features = Float[Tensor, " feature"]
 
 
 class Recordings(NamedTuple):
@@ -47,7 +47,7 @@ class Recordings(NamedTuple):
         """True at the steps of a recording, false at its padding."""
         return torch.arange(self.input.size(1)) < self.lengths[:, None]
 
-    def scaled(self, mean: Float[Tensor, " 12"], deviation: Float[Tensor, " 12"]) -> "Recordings":
+    def scaled(self, mean: Features, deviation: Features) -> "Recordings":
         """Give each feature mean 0 and deviation 1, leaving the padding zero."""
         scaled = (self.input - mean) / deviation
         return self._replace(input=scaled.where(self.valid[:, :, None], 0.0))

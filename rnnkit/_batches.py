@@ -1,6 +1,5 @@
 """The batch and seq axes of a model's inputs and outputs, and inputs with a part replaced."""
 
-import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -10,156 +9,201 @@ from torch.nn.utils.rnn import PackedSequence
 from torch.utils import _pytree as pytree
 
 from rnnkit._errors import ArgumentError
-
-#: How many ways to lay the batch into the inputs are tried.
-TRIES = 8
+from rnnkit._message import brief
+from rnnkit._values import other_values, padding
 
 
 class Batch:
-    """The inputs of a model as leaves, and where batch and seq lie in each of them."""
+    """The inputs of a model as leaves, and where batch and seq lie in each of them.
 
-    def __init__(self, inputs: tuple[Any, ...], batch_dim: int, seq_dim: int | None) -> None:
+    Attributes:
+        leaves: the inputs, one by one.
+        axes: the batch axis of each leaf; None of one that has none.
+        size: how many samples there are.
+        first: index of the leaf that says where the batch lies.
+        paced: index of the leaf that says how many steps there are.
+        seq_dim: the seq axis, of all leaves that have it.
+        steps: how many steps there are; None if no leaf has a seq axis.
+    """
+
+    def __init__(
+        self, inputs: tuple[Any, ...], batch_dim: int, seq_dim: int | None, longest: int = 0
+    ) -> None:
         """Find the axes.
 
+        Args:
+            inputs: what the model is called with.
+            batch_dim: the batch axis of the first tensor that has one so far back.
+            seq_dim: the seq axis; None for the other one of axes 0 and 1.
+            longest: valid steps of the longest sample, to tell the sequences from other inputs.
+
         Raises:
-            ArgumentError: if no input is a tensor with such an axis, or one is packed.
+            ArgumentError: if no input is a tensor with such axes, or one is packed.
         """
-        self.leaves, self.spec = pytree.tree_flatten(inputs, is_leaf=_is_counts)
-        if any(isinstance(part, PackedSequence) for part in inputs):
+        self.leaves, self.spec = pytree.tree_flatten(inputs, is_leaf=_is_whole)
+        if any(isinstance(leaf, PackedSequence) for leaf in self.leaves):
             message = "a packed input has no batch axis to try: pass the padded batch and lengths"
             raise ArgumentError(message, "inputs")
-        tensors = [leaf for leaf in self.leaves if isinstance(leaf, Tensor)]
-        wide = [leaf for leaf in tensors if leaf.dim() > batch_dim]
-        if not wide:
-            shapes = [tuple(tensor.shape) for tensor in tensors]
-            message = f"no input has an axis {batch_dim} for the batch: their shapes are {shapes}"
-            raise ArgumentError(message, "batch_dim")
-        self.first = wide[0]
-        self.size = wide[0].shape[batch_dim]
+        self.first = self._index_of(batch_dim, "the batch", "batch_dim")
+        batch_dim %= self.leaves[self.first].dim()
+        self.size = self.leaves[self.first].shape[batch_dim]
+        if self.size == 0:
+            message = f"the batch is empty: the first input has shape {self._shapes()[0]}"
+            raise ArgumentError(message, "inputs")
         self.axes = [_batch_axis(leaf, batch_dim, self.size) for leaf in self.leaves]
-        self.seq_dim = (1 - batch_dim if batch_dim in (0, 1) else 1) if seq_dim is None else seq_dim
-        self.steps = wide[0].shape[self.seq_dim] if wide[0].dim() > self.seq_dim else None
+        if seq_dim is None:
+            self.seq_dim = 1 - batch_dim if batch_dim in (0, 1) else 1
+        else:
+            paced = self._index_of(seq_dim, "seq", "seq_dim")
+            self.seq_dim = seq_dim % self.leaves[paced].dim()
+            if self.seq_dim == batch_dim:
+                message = f"seq_dim and batch_dim are both axis {batch_dim} of the input"
+                raise ArgumentError(message, "seq_dim")
+        self.paced = self._find_paced(batch_dim, longest)
+        shape = self.leaves[self.paced].shape
+        self.steps: int | None = shape[self.seq_dim] if len(shape) > self.seq_dim else None
+
+    def _index_of(self, dim: int, name: str, argument: str) -> int:
+        """Return the index of the first leaf that has an axis."""
+        for index, leaf in enumerate(self.leaves):
+            if isinstance(leaf, Tensor) and -leaf.dim() <= dim < leaf.dim():
+                return index
+        if not self._shapes():
+            given = ", ".join(brief(leaf) for leaf in self.leaves) or "nothing"
+            message = f"inputs must be tensors, got {given}"
+            raise ArgumentError(message, "inputs")
+        message = f"no input has an axis {dim} for {name}: their shapes are {self._shapes()}"
+        raise ArgumentError(message, argument)
+
+    def _shapes(self) -> list[tuple[int, ...]]:
+        return [tuple(leaf.shape) for leaf in self.leaves if isinstance(leaf, Tensor)]
+
+    def _find_paced(self, batch_dim: int, longest: int) -> int:
+        """Return the index of the first leaf that is as long as the longest sample, or longer."""
+        steps = {
+            index: leaf.shape[self.seq_dim]
+            for index, leaf in enumerate(self.leaves)
+            if self.axes[index] == batch_dim and _has_axis(leaf, self.seq_dim)
+        }
+        fitting = [index for index, count in steps.items() if count == longest]
+        fitting += [index for index, count in steps.items() if count > longest]
+        return fitting[0] if fitting else self.first
 
     def tree(self, leaves: Sequence[Any] | None = None) -> Any:
         """Return the inputs as the model takes them."""
         return pytree.tree_unflatten(list(self.leaves if leaves is None else leaves), self.spec)
 
-    def with_leaves(self, inputs: Any) -> "Batch":
-        """Return the same with other values, given as the model takes them."""
-        other = self.samples(range(self.size))
-        other.leaves = pytree.tree_leaves(inputs)
+    def with_leaves(self, leaves: list[Any]) -> "Batch":
+        """Return the same with other leaves."""
+        other = Batch.__new__(Batch)
+        other.__dict__ = self.__dict__ | {"leaves": leaves}
         return other
 
-    def samples(self, places: Sequence[int]) -> "Batch":
+    def samples(self, kept: Sequence[int]) -> "Batch":
         """Return the same inputs with some of the samples only."""
-        chosen = Batch.__new__(Batch)
-        chosen.__dict__ = self.__dict__.copy()
-        chosen.size = len(places)
-        chosen.leaves = [
-            _pick(leaf, axis, places) for leaf, axis in zip(self.leaves, self.axes, strict=True)
-        ]
-        return chosen
+        pairs = zip(self.leaves, self.axes, strict=True)
+        fewer = self.with_leaves([_pick(leaf, axis, kept) for leaf, axis in pairs])
+        fewer.size = len(kept)
+        return fewer
 
-    def has_steps(self, place: int) -> bool:
+    def has_steps(self, index: int) -> bool:
         """Say whether a leaf has the seq axis, beside a batch axis."""
-        leaf, axis = self.leaves[place], self.axes[place]
-        return (
-            isinstance(leaf, Tensor)
-            and axis is not None
-            and axis != self.seq_dim
-            and leaf.dim() > self.seq_dim
-            and leaf.shape[self.seq_dim] == self.steps
-        )
+        leaf, axis = self.leaves[index], self.axes[index]
+        apart = axis is not None and axis != self.seq_dim
+        return apart and _has_axis(leaf, self.seq_dim) and leaf.shape[self.seq_dim] == self.steps
 
     def cut(self, steps: int, *, front: bool) -> "Batch":
         """Return the same inputs with some steps only: the first ones, or the last."""
-        shorter = self.samples(range(self.size))
         start = 0 if front else (self.steps or steps) - steps
-        shorter.leaves = [
-            leaf.narrow(self.seq_dim, start, steps) if self.has_steps(place) else leaf
-            for place, leaf in enumerate(shorter.leaves)
-        ]
+        shorter = self.with_leaves(
+            [
+                leaf.narrow(self.seq_dim, start, steps) if self.has_steps(index) else leaf
+                for index, leaf in enumerate(self.leaves)
+            ]
+        )
         shorter.steps = steps
         return shorter
 
-    def replaced(self, where: "Where", seed: int = 0) -> Any:
+    def padding(self, index: int) -> Tensor | None:
+        """Return which steps of a leaf are padding, ``(batch, seq)``; None if none are."""
+        axis = self.axes[index]
+        if axis is None or not self.has_steps(index):
+            return None
+        return padding(self.leaves[index], axis, self.seq_dim)
+
+    def replaced(
+        self, where: "Where", seed: int = 0, *, pad: bool = True, only: int | None = None
+    ) -> Any:
         """Return the inputs with other values at some places, drawn from the values that occur.
 
         Lengths, labels and masks (one axis of integers, booleans) stay: they say what the rest is.
-        """
-        leaves = []
-        for place, leaf in enumerate(self.leaves):
-            mask = where(self, place) if self.is_content(place) else None
-            leaves.append(leaf if mask is None else _other_values(leaf, mask, seed))
-        return self.tree(leaves)
-
-    def is_content(self, place: int) -> bool:
-        """Say whether a leaf holds what is read, and not lengths, labels or a mask."""
-        leaf = self.leaves[place]
-        if not isinstance(leaf, Tensor) or self.axes[place] is None or leaf.dtype is torch.bool:
-            return False
-        alone = sum(isinstance(other, Tensor) for other in self.leaves) == 1
-        if not alone and leaf.dim() == 2 and bool(((leaf == 0) | (leaf == 1)).all()):
-            # A mask, whatever it is made of.
-            return False
-        return leaf.is_floating_point() or leaf.dim() > 1 or alone
-
-    def knows_lengths(self, lengths: Sequence[int]) -> bool:
-        """Say whether the model is told the lengths, or a mask, besides the values."""
-        told = list(lengths)
-        return any(
-            leaf == told
-            if isinstance(leaf, list)
-            else isinstance(leaf, Tensor)
-            and (not self.is_content(place) or leaf.flatten().tolist() == told)
-            for place, leaf in enumerate(self.leaves)
-        )
-
-    def settle(self, runs: Callable[["Batch"], bool]) -> None:
-        """Settle which axis the batch is where several are as long, as of a state with layers.
 
         Args:
-            runs: says whether the model takes a batch with fewer samples.
+            where: says which values of a leaf.
+            seed: draws others.
+            pad: whether padding is replaced, too.
+            only: index of the one leaf that is replaced; None for all.
         """
-        if self.size == 1:
-            return
-        choices = [
-            [axis, *(k for k, n in enumerate(leaf.shape) if n == self.size and k != axis)]
-            # Of the first input the caller has said where the batch lies.
-            if isinstance(leaf, Tensor) and axis is not None and leaf is not self.first
-            else [axis]
-            for leaf, axis in zip(self.leaves, self.axes, strict=True)
-        ]
-        given = self.axes
-        for axes in itertools.islice(itertools.product(*choices), TRIES):
-            self.axes = list(axes)
-            if runs(self.samples(range(min(self.size - 1, 2)))):
-                return
-        self.axes = given
+        return self.tree(self.other_leaves(where, seed, pad=pad, only=only))
+
+    def other_leaves(
+        self, where: "Where", seed: int = 0, *, pad: bool = True, only: int | None = None
+    ) -> list[Any]:
+        """Return the leaves of :meth:`replaced`; those that stay are the same objects."""
+        leaves = list(self.leaves)
+        for index, (leaf, axis) in enumerate(zip(self.leaves, self.axes, strict=True)):
+            mask = where(self, index) if self.is_content(index) and only in (None, index) else None
+            if mask is None or axis is None:
+                continue
+            axes = (axis, self.seq_dim) if self.has_steps(index) else (axis,)
+            kept = None if pad else self.padding(index)
+            other = other_values(leaf, mask, axes, kept, seed)
+            leaves[index] = leaf if torch.equal(leaf, other) else other
+        return leaves
+
+    def is_content(self, index: int) -> bool:
+        """Say whether a leaf holds what is read, and not lengths, labels or a mask."""
+        leaf = self.leaves[index]
+        if not isinstance(leaf, Tensor) or self.axes[index] is None or leaf.numel() == 0:
+            return False
+        if index in (self.first, self.paced):
+            return True
+        flags = (leaf == 0) | (leaf == 1)
+        if leaf.dtype is torch.bool or (leaf.dim() == 2 and bool(flags.all())):
+            # A mask, whatever it is made of.
+            return False
+        return leaf.is_floating_point() or leaf.is_complex() or leaf.dim() > 1
+
+    def knows_lengths(self, lengths: Sequence[int]) -> bool:
+        """Say whether the model is told these lengths, or a mask of them."""
+        return any(self._tells(index, list(lengths)) for index in range(len(self.leaves)))
+
+    def _tells(self, index: int, told: list[int]) -> bool:
+        leaf, axis = self.leaves[index], self.axes[index]
+        if isinstance(leaf, list):
+            return leaf == told
+        if not isinstance(leaf, Tensor) or axis is None or self.steps is None:
+            return False
+        if leaf.dim() == 1:
+            return bool(leaf.tolist() == told)
+        if index in (self.first, self.paced) or len(leaf.unique()) != 2:  # type: ignore[no-untyped-call]
+            return False
+        # A mask is zero at the valid steps, or at all others; it may be laid out for attention.
+        zeros = (leaf == 0).movedim(axis, 0).flatten(1).sum(1).tolist()
+        times, rest = divmod(leaf.numel(), self.size * self.steps)
+        padding = [(self.steps - n) * times for n in told]
+        return rest == 0 and zeros in ([n * times for n in told], padding)
 
 
-def _is_counts(node: Any) -> bool:
-    """Say whether a list holds a number for each sample, as lengths do."""
-    return isinstance(node, list) and bool(node) and all(isinstance(n, int) for n in node)
-
-
-def _pick(leaf: Any, axis: int | None, places: Sequence[int]) -> Any:
-    if axis is None:
-        return leaf
-    if isinstance(leaf, list):
-        return [leaf[place] for place in places]
-    return leaf.index_select(axis, torch.tensor(places, device=leaf.device))
-
-
-#: Which values of a leaf are replaced: a mask that broadcasts to it; None for none.
-Where = Any
+#: Says which values of a leaf are replaced: a mask that broadcasts to it; None for none.
+Where = Callable[[Batch, int], Tensor | None]
 
 
 def sample_at(sample: int) -> Where:
     """Replace one sample."""
 
-    def where(batch: Batch, place: int) -> Tensor | None:
-        leaf, axis = batch.leaves[place], batch.axes[place] or 0
+    def where(batch: Batch, index: int) -> Tensor | None:
+        leaf, axis = batch.leaves[index], batch.axes[index] or 0
         return along(leaf, axis, torch.arange(leaf.shape[axis], device=leaf.device) == sample)
 
     return where
@@ -168,15 +212,15 @@ def sample_at(sample: int) -> Where:
 def steps_at(mask: Tensor) -> Where:
     """Replace steps: of all samples by a mask ``(seq,)``, of each by one ``(batch, seq)``."""
 
-    def where(batch: Batch, place: int) -> Tensor | None:
-        if not batch.has_steps(place):
+    def where(batch: Batch, index: int) -> Tensor | None:
+        if not batch.has_steps(index):
             return None
-        leaf, axis = batch.leaves[place], batch.axes[place]
+        leaf, axis = batch.leaves[index], batch.axes[index] or 0
         if mask.dim() == 1:
             return along(leaf, batch.seq_dim, mask.to(leaf.device))
         shape = [1] * leaf.dim()
-        shape[axis or 0], shape[batch.seq_dim] = mask.shape
-        ordered = mask if (axis or 0) < batch.seq_dim else mask.t()
+        shape[axis], shape[batch.seq_dim] = mask.shape
+        ordered = mask if axis < batch.seq_dim else mask.t()
         return ordered.to(leaf.device).reshape(shape)
 
     return where
@@ -189,33 +233,6 @@ def along(tensor: Tensor, axis: int, mask: Tensor) -> Tensor:
     return mask.view(shape)
 
 
-def _other_values(leaf: Tensor, mask: Tensor, seed: int) -> Tensor:
-    generator = torch.Generator().manual_seed(seed)
-    order = torch.randperm(leaf.numel(), generator=generator).to(leaf.device)
-    drawn = leaf.flatten()[order].view(leaf.shape)
-    if leaf.is_floating_point():
-        # Two equal samples would hide a leak.
-        noise = torch.randn(leaf.shape, generator=generator).to(leaf.device, leaf.dtype)
-        drawn = drawn + noise * (leaf.float().std(correction=0).to(leaf.dtype) + 0.1)
-    else:
-        values = torch.unique(leaf)
-        shift = torch.searchsorted(values, leaf) + 1
-        # A token must be another one, and one that occurs.
-        drawn = torch.where(drawn == leaf, values[shift % len(values)], drawn)
-    return torch.where(mask, drawn, leaf)
-
-
-def _batch_axis(leaf: Any, batch_dim: int, size: int) -> int | None:
-    if isinstance(leaf, list):
-        return 0 if len(leaf) == size else None
-    if not isinstance(leaf, Tensor) or leaf.dim() == 0:
-        return None
-    if leaf.dim() > batch_dim and leaf.shape[batch_dim] == size:
-        return batch_dim
-    fitting = [axis for axis, length in enumerate(leaf.shape) if length == size]
-    return fitting[0] if len(fitting) == 1 else None
-
-
 def followed_axis(full: Any, fewer: Any) -> int | None:
     """Return the axis of a tensor that followed the batch when a sample was left out."""
     if not isinstance(full, Tensor) or not isinstance(fewer, Tensor) or full.dim() != fewer.dim():
@@ -223,3 +240,33 @@ def followed_axis(full: Any, fewer: Any) -> int | None:
     changed = [axis for axis in range(full.dim()) if full.shape[axis] == fewer.shape[axis] + 1]
     others = sum(one != other for one, other in zip(full.shape, fewer.shape, strict=True))
     return changed[0] if len(changed) == 1 and others == 1 else None
+
+
+def _is_whole(node: Any) -> bool:
+    """Say whether a node is a leaf: packed, or a list with a number for each sample."""
+    if isinstance(node, list):
+        return bool(node) and all(isinstance(n, int) for n in node)
+    return isinstance(node, PackedSequence)
+
+
+def _has_axis(leaf: Any, axis: int) -> bool:
+    return isinstance(leaf, Tensor) and leaf.dim() > axis
+
+
+def _pick(leaf: Any, axis: int | None, samples: Sequence[int]) -> Any:
+    if axis is None:
+        return leaf
+    if isinstance(leaf, list):
+        return [leaf[sample] for sample in samples]
+    return leaf.index_select(axis, torch.tensor(samples, device=leaf.device))
+
+
+def _batch_axis(leaf: Any, batch_dim: int, size: int) -> int | None:
+    if isinstance(leaf, list):
+        return 0 if len(leaf) == size else None
+    if not isinstance(leaf, Tensor):
+        return None
+    if leaf.dim() > batch_dim and leaf.shape[batch_dim] == size:
+        return batch_dim
+    fitting = [axis for axis, length in enumerate(leaf.shape) if length == size]
+    return fitting[0] if len(fitting) == 1 else None

@@ -210,7 +210,7 @@ def _pair(
     hx: Any, h_shape: tuple[int, ...], c_shape: tuple[int, ...], input: Tensor
 ) -> tuple[Any, Any] | None:
     """Return (h, c) with zeros for a None; None if there is no pair."""
-    if not isinstance(hx, tuple | list) or len(hx) != PAIR:
+    if not isinstance(hx, (tuple, list)) or len(hx) != PAIR:
         return None
     h, c = hx
     if h is None:
@@ -222,7 +222,7 @@ def _pair(
 
 def _completed(module: ReadableCell, hx: Any) -> Any:
     """Complete a pair by zeros as a tracer must see them: their sizes come from the other one."""
-    if len(module.STATE_NAMES) == 1 or not isinstance(hx, tuple | list) or len(hx) != PAIR:
+    if len(module.STATE_NAMES) == 1 or not isinstance(hx, (tuple, list)) or len(hx) != PAIR:
         return hx
     h, c = hx
     if h is None and c is None:

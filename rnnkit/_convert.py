@@ -47,7 +47,7 @@ def convert(model: torch.nn.Module) -> Converted:
     """Make every recurrent module and cell of torch's in a model one of rnnkit's, in place.
 
     Nothing but the class of the modules changes: parameters, hooks, parametrizations, names, modes
-    and sharing stay. Subclasses of others' are left alone, and named in the result.
+    and sharing stay. Subclasses that others made of them are left alone, and named in the result.
 
     >>> model = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.LSTM(4, 5))
     >>> rnnkit.convert(model)
@@ -77,6 +77,7 @@ def _change(
     model: torch.nn.Module, table: dict[type[torch.nn.Module], type[torch.nn.Module]]
 ) -> Converted:
     result = Converted()
+    home = "torch.nn" if table is OURS else "rnnkit"
     for name, module in model.named_modules():
         kind, wrapped = _exact(module)
         if kind in table:
@@ -90,7 +91,9 @@ def _change(
         elif isinstance(module, tuple(table)) and not (
             table is OURS and isinstance(module, tuple(TORCHS))
         ):
-            result.left[name] = f"{kind.__name__} is a subclass of somebody's"
+            base = next(base.__name__ for base in table if isinstance(module, base))
+            why = f"{kind.__name__} is a subclass of {home}.{base}, whose forward may differ"
+            result.left[name] = why
     return result
 
 

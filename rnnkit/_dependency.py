@@ -1,14 +1,15 @@
 """``dependency_map``: which output depends on which input, along one axis, as a picture."""
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
 
 from rnnkit._batches import Batch, sample_at
 from rnnkit._errors import ArgumentError
-from rnnkit._session import same, session
+from rnnkit._session import Session, same, session
+from rnnkit._settle import settle
 from rnnkit._subject import is_output
 
 #: The widest map that a terminal of 80 columns shows.
@@ -43,7 +44,13 @@ class DependencyMap:
         Args:
             rule: ``"independent"``: each output depends on its own input alone, as samples do;
                 ``"causal"``: on no later one, as steps of a language model do.
+
+        Raises:
+            ArgumentError: if there is no such rule.
         """
+        if rule not in get_args(Rule):
+            message = f"rule must be one of {', '.join(get_args(Rule))}, got {rule!r}"
+            raise ArgumentError(message, "rule")
         output = torch.tensor(self.outputs).unsqueeze(1)
         input = torch.tensor(self.inputs)
         return self.matrix & (input != output if rule == "independent" else input > output)
@@ -85,15 +92,16 @@ class DependencyMap:
             The axes.
 
         Raises:
+            ArgumentError: if there is no such rule.
             ModuleNotFoundError: if matplotlib is not installed (``pip install "rnnkit[plot]"``).
         """
         import matplotlib.pyplot as plt  # noqa: PLC0415 - an optional extra
         from matplotlib.colors import ListedColormap  # noqa: PLC0415
 
-        axes = plt.subplots(figsize=(4, 4), layout="constrained")[1] if ax is None else ax
         kinds = self.matrix.long()
         if rule is not None:
             kinds = kinds + self.forbidden(rule).long()
+        axes = plt.subplots(figsize=(4, 4), layout="constrained")[1] if ax is None else ax
         colours = ListedColormap(["#f2f2ee", "#33658a", "#d1495b"])
         axes.imshow(kinds.tolist(), cmap=colours, vmin=0, vmax=2)
         for set_ticks, indices in ((axes.set_xticks, self.inputs), (axes.set_yticks, self.outputs)):
@@ -112,12 +120,14 @@ def dependency_map(
     """Find which output depends on which input along one axis.
 
     The model runs once for each index of the axis (at most 32, evenly spaced), on inputs that are
-    replaced there; it is left as it was.
+    replaced there; it is left as it was. Another input that has the axis is replaced with the
+    first one. Whether it has shows if the model runs on fewer indices of both; a model that does
+    not is mapped by the first input, and by integers whose first axes are as long.
 
     Args:
         model: any module.
         *inputs: what it is called with.
-        dim: the axis of the inputs.
+        dim: the axis of the inputs; it may be negative, counted from the end of the first one.
         out_dim: the axis of the first output; None for the same.
 
     Raises:
@@ -130,29 +140,77 @@ def dependency_map(
     2 ■ ■ ■ ·
     3 ■ ■ ■ ■
     """
-    batch = Batch(inputs, dim, None)
+    batch, dim = _batch(inputs, dim)
     out_dim = dim if out_dim is None else out_dim
     with session(model) as opened:
+        _settle(batch, dim, opened)
         normal = opened.run(batch.tree())
         first = next((k for k, leaf in enumerate(normal) if is_output(leaf)), None)
-        if first is None or normal[first].dim() <= out_dim:
-            shape = () if first is None else tuple(normal[first].shape)
+        shape = () if first is None else tuple(normal[first].shape)
+        if first is None or not -len(shape) <= out_dim < len(shape):
             message = f"the first output has no axis {out_dim}: its shape is {shape}"
             raise ArgumentError(message, "out_dim")
-        before = normal[first]
+        before, out_dim = normal[first], out_dim % len(shape)
         columns = _spaced(batch.size)
         rows = _spaced(before.shape[out_dim])
         matrix = torch.zeros(len(rows), len(columns), dtype=torch.bool)
         for column, index in enumerate(columns):
             after = opened.run(batch.replaced(sample_at(index)))[first]
             for row, output in enumerate(rows):
-                if output < after.shape[out_dim]:
-                    one, other = (leaf.select(out_dim, output) for leaf in (before, after))
-                    matrix[row, column] = not same(one, other)
+                one, other = (_at(leaf, out_dim, output) for leaf in (before, after))
+                matrix[row, column] = not same(one, other)
     return DependencyMap(matrix, rows, columns, dim, out_dim)
 
 
 dependency_map.__module__ = "rnnkit"
+
+
+def _batch(inputs: tuple[Any, ...], dim: int) -> tuple[Batch, int]:
+    """Return the inputs, laid out along an axis as along a batch, and that axis from the front."""
+    try:
+        batch = Batch(inputs, dim, None)
+    except ArgumentError as error:
+        text = str(error).replace(" for the batch", "").replace("the batch", f"axis {dim}")
+        argument = "dim" if error.argument == "batch_dim" else error.argument
+        raise ArgumentError(text, argument) from None
+    return batch, batch.axes[batch.first] or 0
+
+
+def _settle(batch: Batch, dim: int, opened: Session) -> None:
+    """Settle which inputs have the axis: one that is as long by chance must not be replaced.
+
+    A mask ``(batch, seq)`` has the steps of the input, a state ``(layers, batch, hidden)`` has not,
+    though hidden may be as many. Which it is shows where the model runs on fewer.
+    """
+    ran = False
+
+    def runs(smaller: Batch) -> bool:
+        nonlocal ran
+        ran = opened.takes(smaller)
+        return ran
+
+    settle(batch, runs)
+    if not ran:
+        shape = batch.leaves[batch.first].shape
+        for place, leaf in enumerate(batch.leaves):
+            if place != batch.first and not _shares(leaf, shape, dim):
+                batch.axes[place] = None
+
+
+def _shares(leaf: Any, shape: tuple[int, ...], dim: int) -> bool:
+    """Say whether a tensor surely shares an axis: integers or flags, as long on the first axes.
+
+    Numbers with fractions may be a state.
+    """
+    if not isinstance(leaf, Tensor) or leaf.is_floating_point() or leaf.dim() <= dim:
+        return False
+    near = min(leaf.dim(), max(dim + 1, 2))
+    return leaf.shape[:near] == shape[:near]
+
+
+def _at(leaf: Tensor, axis: int, index: int) -> Tensor:
+    """Return what lies at an index; nothing, which is not the same as something, beyond the end."""
+    return leaf.narrow(axis, index, 1) if index < leaf.shape[axis] else leaf.narrow(axis, 0, 0)
 
 
 def _spaced(size: int) -> tuple[int, ...]:

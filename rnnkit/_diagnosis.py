@@ -5,6 +5,7 @@ Each function raises the error that fits, or returns where there is nothing to s
 """
 
 import math
+from itertools import accumulate
 from typing import NoReturn
 
 from torch import Tensor
@@ -80,13 +81,10 @@ def refuse_packed(reading: Reading, input: PackedSequence) -> NoReturn:
     Raises:
         LengthsError: always.
     """
-    came, start = len(input.data), 0
-    sizes_of_steps = input.batch_sizes.tolist()
-    for size in sizes_of_steps:
-        if start + size > came:
-            break
-        start += size
-    promised = sum(sizes_of_steps)
+    came, counts = len(input.data), input.batch_sizes.tolist()
+    ends = list(accumulate(counts))
+    step = next(step for step, end in enumerate(ends) if end > came)
+    start, size, promised = ends[step] - counts[step], counts[step], ends[-1]
     text = compose(
         f"start ({start}) + length ({size}) exceeds dimension size ({came}).",
         f"{reading.described}: a length was larger than the number of steps that were packed",

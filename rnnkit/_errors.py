@@ -120,7 +120,8 @@ class LeakError(RnnkitError, AssertionError):
 
     Attributes:
         probe: the probe of :func:`rnnkit.verify` that found it.
-        module: qualified name of the first module where it shows; empty if it was not looked for.
+        module: qualified name of the first module where it shows; empty if it shows in none, in
+            the model itself, or if the probe looks for none (alone, padding, memory, repeatable).
     """
 
     __module__ = "rnnkit"

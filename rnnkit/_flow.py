@@ -17,13 +17,13 @@ class Origin:
         row: the call that returned it; None if no call did.
         member: which of h and c.
         how: ``""``, ``"a slice of"`` or ``"computed from"``.
-        first: of a slice, the first index on axis 0.
+        start: of a slice, its first index among the layers and directions.
     """
 
     row: int | None = None
     member: str = ""
     how: str = ""
-    first: int | None = None
+    start: int | None = None
 
     @property
     def is_whole(self) -> bool:
@@ -43,24 +43,22 @@ class Flow:
     def __init__(self, old: Iterable[Any]) -> None:
         """Remember what there was before the run."""
         self._old = [tensor for tensor in old if isinstance(tensor, Tensor)]
-        self._known: list[tuple[Tensor, Origin]] = []
+        self._known: list[tuple[Tensor, Origin, int | None]] = []
 
-    def note(self, tensor: Tensor, origin: Origin) -> None:
-        """Remember what a call returned."""
-        self._known.append((tensor, origin))
+    def note(self, tensor: Tensor, origin: Origin, axis: int | None = None) -> None:
+        """Remember what a call returned; along the axis, if there is one, lie its layers."""
+        self._known.append((tensor, origin, axis))
 
     def origin(self, tensor: Tensor) -> Origin:
         """Say where a tensor came from: what it is, shares memory with, or was computed from."""
-        for known, origin in reversed(self._known):
-            if _memory(known) == _memory(tensor):
+        for known, origin, axis in reversed(self._known):
+            if _storage(known) == _storage(tensor):
                 if self.same_place(known, tensor):
                     return origin
-                stride = known.stride(0) if known.dim() else 0
-                offset = tensor.storage_offset() - known.storage_offset()
-                first = offset // stride if stride else None
-                return Origin(origin.row, origin.member, "a slice of", first)
+                start = None if axis is None else _start(known, tensor, axis)
+                return Origin(origin.row, origin.member, "a slice of", start)
         edges = self.reached([tensor])
-        for known, origin in reversed(self._known):
+        for known, origin, _ in reversed(self._known):
             if self.is_reached(known, edges):
                 return Origin(origin.row, origin.member, "computed from")
         return Origin()
@@ -68,14 +66,14 @@ class Flow:
     def same_place(self, one: Tensor, other: Tensor) -> bool:
         """Say whether two tensors are the same numbers in the same memory."""
         return (
-            _memory(one) == _memory(other)
+            _storage(one) == _storage(other)
             and one.storage_offset() == other.storage_offset()
             and one.shape == other.shape
         )
 
     def shares(self, tensor: Tensor, others: Iterable[Tensor]) -> bool:
         """Say whether a tensor shares memory with one of others."""
-        return any(_memory(tensor) == _memory(other) for other in others)
+        return any(_storage(tensor) == _storage(other) for other in others)
 
     def is_old(self, tensor: Tensor) -> bool:
         """Say whether a tensor was there before the run."""
@@ -87,7 +85,7 @@ class Flow:
         waiting: list[tuple[Any, int]] = [
             (t.grad_fn, t.output_nr) for t in tensors if t.grad_fn is not None
         ]
-        waiting += [(_memory(t), -1) for t in tensors]
+        waiting += [(_storage(t), -1) for t in tensors]
         edges: Edges = set()
         while waiting:
             edge = waiting.pop()
@@ -99,8 +97,13 @@ class Flow:
     def is_reached(self, tensor: Tensor, edges: Edges) -> bool:
         """Say whether a tensor is among those that others were computed from, or shares memory."""
         made = tensor.grad_fn is not None and (tensor.grad_fn, tensor.output_nr) in edges
-        return made or (_memory(tensor), -1) in edges
+        return made or (_storage(tensor), -1) in edges
 
 
-def _memory(tensor: Tensor) -> int:
+def _start(whole: Tensor, part: Tensor, axis: int) -> int:
+    offset = int(part.storage_offset()) - int(whole.storage_offset())
+    return offset // (whole.stride(axis) or 1) % whole.shape[axis]
+
+
+def _storage(tensor: Tensor) -> int:
     return tensor.untyped_storage().data_ptr() or id(tensor)

@@ -14,6 +14,13 @@ from rnnkit._lengths import Lengths, pack
 from rnnkit._padded import KERNELS, Direction, padding_pays, places_of, run_padded, take
 from rnnkit._state import LSTMState, map_state
 
+#: torch's hooks on all modules, those of each kind in a dictionary that stays the same object.
+GLOBAL_HOOKS = (
+    nn_module._global_forward_hooks,  # noqa: SLF001
+    nn_module._global_forward_pre_hooks,  # noqa: SLF001
+    nn_module._global_backward_hooks,  # noqa: SLF001
+    nn_module._global_backward_pre_hooks,  # noqa: SLF001
+)
 OWN_FORWARDS = (Cell.forward, ProjectedLSTMCell.forward)
 
 
@@ -22,8 +29,8 @@ def is_plain(cell: Any) -> bool:
     return (
         isinstance(cell, Cell)
         and type(cell).forward in OWN_FORWARDS
-        and "forward" not in vars(cell)
-        and not nn_module._has_any_global_hook()  # type: ignore[no-untyped-call]  # noqa: SLF001
+        and "forward" not in cell.__dict__
+        and not any(GLOBAL_HOOKS)
         and not (cell._forward_hooks or cell._forward_pre_hooks)  # noqa: SLF001
         and not (cell._backward_hooks or cell._backward_pre_hooks)  # noqa: SLF001
     )

@@ -7,18 +7,21 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 from torch.nn import RNNBase
+from torch.nn.utils.rnn import PackedSequence
+from torch.utils import _pytree as pytree
 
 from rnnkit._batches import Batch, followed_axis
-from rnnkit._session import Session, leaves, same
-from rnnkit._subject import Subject
+from rnnkit._report import Row
+from rnnkit._session import Session, leaves
+from rnnkit._trial import Trial
 
 
 @dataclass(frozen=True)
 class Place:
-    """A module, by its qualified name, and the lines of a message about it."""
+    """A module, by its qualified name, and the rows of a message about it."""
 
     module: str
-    lines: tuple[str, ...]
+    rows: tuple[Row, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,20 +32,33 @@ class Event:
     name: str
     module: torch.nn.Module
     tensors: list[Any]
+    is_packed: bool
+
+    @property
+    def label(self) -> str:
+        """What a message calls the module: the model itself has no name."""
+        return self.name or "the model"
 
 
-#: Says at which index of an axis a tensor shows the leak, comparing it before and after.
+#: Says whether a tensor shows the leak along an axis, before and after the change.
 Shows = Callable[[Tensor, Tensor, int], bool]
+
+#: Says why, from what came out of a module and what went in, and where in that the batch lay.
+Cause = Callable[[Event, Event, int | None], list[Row]]
 
 
 def record(session: Session, inputs: Any) -> list[Event]:
-    """Run the model and write down every call of its modules, in the order of time."""
+    """Run the model and write down every call of its modules, in the order of time.
+
+    The model itself is one of them if it is a layer.
+    """
     events: list[Event] = []
 
     def watch(model: torch.nn.Module) -> list[Any]:
         hooks: list[Any] = []
         for name, module in model.named_modules():
-            if name:
+            watched = not isinstance(module, torch.jit.ScriptModule)
+            if watched and (name or isinstance(module, RNNBase)):
                 hooks += [
                     module.register_forward_pre_hook(_before(events, name), with_kwargs=True),
                     module.register_forward_hook(_after(events, name)),
@@ -55,79 +71,94 @@ def record(session: Session, inputs: Any) -> list[Event]:
 
 def _before(events: list[Event], name: str) -> Callable[..., None]:
     def hook(module: torch.nn.Module, args: Any, kwargs: Any) -> None:
-        events.append(Event("input", name, module, _copies((args, kwargs))))
+        events.append(_event("input", name, module, (args, kwargs)))
 
     return hook
 
 
 def _after(events: list[Event], name: str) -> Callable[..., None]:
     def hook(module: torch.nn.Module, args: Any, output: Any) -> None:  # noqa: ARG001
-        events.append(Event("output", name, module, _copies(output)))
+        events.append(_event("output", name, module, output))
 
     return hook
 
 
-def _copies(tree: Any) -> list[Any]:
-    return [leaf.clone() if isinstance(leaf, Tensor) else None for leaf in leaves(tree)]
+def _event(
+    kind: Literal["input", "output"], name: str, module: torch.nn.Module, tree: Any
+) -> Event:
+    tensors = [leaf.clone() if isinstance(leaf, Tensor) else None for leaf in leaves(tree)]
+    parts = pytree.tree_leaves(tree, is_leaf=lambda node: isinstance(node, PackedSequence))
+    is_packed = any(isinstance(part, PackedSequence) for part in parts)
+    return Event(kind, name, module, tensors, is_packed)
 
 
-def locate_sample(subject: Subject, inputs: Any, changed: int) -> Place:
+def reads_several_steps(event: Event) -> bool:
+    """Say whether a recurrent layer was called with a sequence of two steps or more."""
+    if event.kind == "output" or not isinstance(event.module, RNNBase):
+        return False
+    input = event.tensors[0]
+    # What was packed is written down padded, steps first.
+    first = not event.is_packed and event.module.batch_first and input.dim() == 3
+    return bool(input.shape[1 if first else 0] > 1)
+
+
+def locate_sample(trial: Trial, changed: int) -> Place:
     """Find where one sample first depends on another."""
-    batch = subject.batch
+    batch = trial.subject.batch
 
     def shows(before: Tensor, after: Tensor, axis: int) -> bool:
         return any(
-            not same(before.select(axis, k), after.select(axis, k))
+            trial.differ(before.select(axis, k), after.select(axis, k))
             for k in range(batch.size)
             if k != changed
         )
 
     fewer = batch.samples(range(batch.size - 1))
-    return _locate(subject, inputs, fewer, batch.size, shows, _cause_of_mixing)
+    return _locate(trial, fewer, batch.size, shows, _cause_of_mixing)
 
 
-def locate_step(subject: Subject, inputs: Any, cut: int) -> Place:
+def locate_step(trial: Trial, cut: int) -> Place:
     """Find where a step first depends on a later one."""
-    batch = subject.batch
+    batch = trial.subject.batch
     steps = batch.steps or 1
 
     def shows(before: Tensor, after: Tensor, axis: int) -> bool:
-        return not same(before.narrow(axis, 0, cut), after.narrow(axis, 0, cut))
+        return trial.differ(before.narrow(axis, 0, cut), after.narrow(axis, 0, cut))
 
     shorter = batch.cut(steps - 1, front=True)
-    return _locate(subject, inputs, shorter, steps, shows, _cause_of_looking_ahead)
+    return _locate(trial, shorter, steps, shows, _cause_of_looking_ahead)
 
 
-def _locate(
-    subject: Subject,
-    inputs: Any,
-    smaller: Batch,
-    size: int,
-    shows: Shows,
-    cause: Callable[[Event, Event | None, int | None], list[str]],
-) -> Place:
-    normal = record(subject.session, subject.batch.tree())
-    changed = record(subject.session, inputs)
+def _locate(trial: Trial, smaller: Batch, size: int, shows: Shows, cause: Cause) -> Place:
+    session = trial.subject.session
+    normal = record(session, trial.subject.batch.tree())
+    changed = record(session, trial.inputs)
+    if isinstance(session.model, torch.jit.ScriptModule):
+        return Place("", (("first", "not found: no hooks can be put on a ScriptModule"),))
+    if _calls(normal) != _calls(changed):
+        row = ("first", "not found: the model calls other modules on other values")
+        return Place("", (row,))
     try:
-        fewer = record(subject.session, smaller.tree())
+        fewer = record(session, smaller.tree())
     except Exception:  # noqa: BLE001 - the axes are then told by their sizes
         fewer = []
-    aligned = [(e.kind, e.name) for e in normal] == [(e.kind, e.name) for e in changed]
-    if not aligned:
-        return Place("", ("first     not found: the model calls other modules on other values",))
-    if [(e.kind, e.name) for e in fewer] != [(e.kind, e.name) for e in normal]:
-        fewer = []
-    last: Event | None = None
+    pairs = [*fewer] if _calls(fewer) == _calls(normal) else [None] * len(normal)
+    axes = [_axes(event, pair, size) for event, pair in zip(normal, pairs, strict=True)]
     for number, (before, after) in enumerate(zip(normal, changed, strict=True)):
-        axes = _axes(before, fewer[number] if fewer else None, size)
-        for one, other, axis in zip(before.tensors, after.tensors, axes, strict=False):
+        for one, other, axis in zip(before.tensors, after.tensors, axes[number], strict=False):
             if axis is not None and one.shape == other.shape and shows(one, other, axis):
-                return _place(before, last, normal, cause, fewer, size)
-        if before.kind == "output":
-            last = before
-    after_what = f"after {last.name}" if last else "outside of all modules"
-    line = f"first     {after_what}, in what the model does with tensors itself"
-    return Place("", (line, "cause     likely a view, reshape, index or sum over the wrong axis"))
+                return _place(normal, axes, number, cause)
+    last = next((event for event in reversed(normal) if event.kind == "output"), None)
+    where = f"after {last.label}" if last else "outside of all modules"
+    rows = (
+        ("first", f"{where}, in what the model does with tensors itself"),
+        ("cause", "likely a view, reshape, index or sum over the wrong axis"),
+    )
+    return Place("", rows)
+
+
+def _calls(events: list[Event]) -> list[tuple[str, str]]:
+    return [(event.kind, event.name) for event in events]
 
 
 def _axes(event: Event, fewer: Event | None, size: int) -> list[int | None]:
@@ -142,55 +173,64 @@ def _only_axis(tensor: Any, size: int) -> int | None:
     return shape.index(size) if shape.count(size) == 1 else None
 
 
-def _place(
-    event: Event,
-    last: Event | None,
-    events: list[Event],
-    cause: Callable[[Event, Event | None, int | None], list[str]],
-    fewer: list[Event],
-    size: int,
-) -> Place:
+def _place(events: list[Event], axes: list[list[int | None]], number: int, cause: Cause) -> Place:
+    event, earlier = events[number], events[:number]
+    call = sum((e.name, e.kind) == (event.name, event.kind) for e in earlier)
     kind = type(event.module).__name__
-    number = events.index(event)
-    call = sum(e.name == event.name and e.kind == event.kind for e in events[:number])
-    lines = [f"first     {event.name} ({kind}), {event.kind} of call {call}"]
+    rows: list[Row] = [("first", f"{event.label} ({kind}), {event.kind} of call {call}")]
     if event.kind == "input":
-        source = f"the output of {last.name}" if last else "the model's input"
-        lines.append(f"cause     between {source} and the input of {event.name},")
-        lines.append("          a view, reshape or index takes one axis for another")
-        return Place(event.name, tuple(lines))
-    given = next(e for e in reversed(events[:number]) if e.name == event.name and e.kind == "input")
-    axis = _axes(given, fewer[events.index(given)] if fewer else None, size)[:1]
-    return Place(event.name, tuple(lines + cause(event, given, axis[0] if axis else None)))
+        last = next((e for e in reversed(earlier) if e.kind == "output"), None)
+        source = f"the output of {last.label}" if last else "the model's input"
+        rows += [
+            ("cause", f"between {source} and the input of {event.label},"),
+            ("", "a view, reshape or index takes one axis for another"),
+        ]
+        return Place(event.name, tuple(rows))
+    at, given = next(
+        (k, e)
+        for k, e in reversed(list(enumerate(earlier)))
+        if e.name == event.name and e.kind == "input"
+    )
+    return Place(event.name, (*rows, *cause(event, given, next(iter(axes[at]), None))))
 
 
-def _cause_of_mixing(event: Event, given: Event | None, axis: int | None) -> list[str]:
-    module, name = event.module, event.name
-    if given is None or not isinstance(module, RNNBase) or axis is None:
+def _cause_of_mixing(event: Event, given: Event, axis: int | None) -> list[Row]:
+    module = event.module
+    # What was packed has no axes of its own to be taken for each other.
+    if not isinstance(module, RNNBase) or axis is None or given.is_packed:
         return []
-    rank = given.tensors[0].dim()
-    if rank == 2:
+    if given.tensors[0].dim() == 2:
         where = 1 if module.batch_first else 0
         return [
-            f"cause     {name} reads axis 0 of its 2-D input as seq, but the batch lies there",
-            f"fix       input.unsqueeze({where}) for one step, input.unsqueeze(-1) for a series",
+            (
+                "cause",
+                f"{event.label} reads axis 0 of its 2-D input as seq, but the batch lies there",
+            ),
+            (
+                "fix",
+                f"input.unsqueeze({where}) for one step, input.unsqueeze(-1) for a series",
+            ),
         ]
     if axis == (1 if module.batch_first else 0):
         option = f"batch_first={not module.batch_first}"
         return [
-            f"cause     {name} reads axis {axis} of its input as seq, but the batch lies there",
-            f"fix       {type(module).__name__}(..., {option}), or input.transpose(0, 1)",
+            (
+                "cause",
+                f"{event.label} reads axis {axis} of its input as seq, but the batch lies there",
+            ),
+            ("fix", f"{type(module).__name__}(..., {option}), or input.transpose(0, 1)"),
         ]
     return []
 
 
-def _cause_of_looking_ahead(event: Event, given: Event | None, _: int | None) -> list[str]:
-    module, name = event.module, event.name
+def _cause_of_looking_ahead(event: Event, given: Event, _: int | None) -> list[Row]:
+    module = event.module
     if getattr(module, "bidirectional", False):
+        read = "is bidirectional: its backward direction has read the later steps"
         return [
-            f"cause     {name} is bidirectional: its backward direction has read the later steps",
-            f"fix       {type(module).__name__}(..., bidirectional=False)",
+            ("cause", f"{event.label} {read}"),
+            ("fix", f"{type(module).__name__}(..., bidirectional=False)"),
         ]
-    if isinstance(module, RNNBase) and given is not None and len(given.tensors) > 1:
-        return [f"cause     likely the state given to {name} has read the later steps"]
+    if isinstance(module, RNNBase) and len(given.tensors) > 1:
+        return [("cause", f"likely the state given to {event.label} has read the later steps")]
     return []

@@ -17,10 +17,14 @@ def compose(sentence: str, headline: str, rows: Iterable[tuple[str, str]]) -> st
       LSTM(3, 4): what is wrong
       fix       what to type
     """
+    return "\n".join([sentence, f"  {headline}", *aligned(rows)])
+
+
+def aligned(rows: Iterable[tuple[str, str]]) -> list[str]:
+    """Lay out rows of a label and a text, one a line, the texts below each other."""
     rows = list(rows)
     width = max(LABEL_WIDTH, *(len(label) + 2 for label, _ in rows))
-    lines = [f"  {label.ljust(width)}{text}" for label, text in rows]
-    return "\n".join([sentence, f"  {headline}", *lines])
+    return [f"  {label.ljust(width)}{text}" for label, text in rows]
 
 
 def wanted(expected: str, actual: str) -> str:

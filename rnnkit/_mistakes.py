@@ -22,8 +22,10 @@ from torch.nn.utils.rnn import pack_padded_sequence
 
 from rnnkit.typing import BatchFirst
 
-WIDTH = 100
+FEATURES, SPEAKERS, HIDDEN = 12, 9, 40
+BATCH = 32
 CHUNK = 5
+COLUMNS = 100
 
 pack = functools.partial(pack_padded_sequence, batch_first=True, enforce_sorted=False)
 
@@ -77,7 +79,7 @@ class _LastStep(torch.nn.Module):
     def __init__(self, lstm: torch.nn.Module) -> None:
         super().__init__()
         self.lstm = lstm
-        self.head = torch.nn.Linear(32, 9)
+        self.head = torch.nn.Linear(HIDDEN, SPEAKERS)
 
     def forward(
         self, input: BatchFirst, lengths: Int64[Tensor, " batch"]
@@ -90,8 +92,8 @@ class _LastStep(torch.nn.Module):
 def positional(nn: ModuleType, scene: Scene, right: bool) -> float | None:
     """Ask for batch-first input in the place of ``bias``."""
     if right:
-        return scene.study(_LastStep(nn.LSTM(12, 32, 2, batch_first=True)))
-    return scene.study(_LastStep(nn.LSTM(12, 32, 2, True)))
+        return scene.study(_LastStep(nn.LSTM(FEATURES, HIDDEN, 2, batch_first=True)))
+    return scene.study(_LastStep(nn.LSTM(FEATURES, HIDDEN, 2, True)))
 
 
 class _Served(torch.nn.Module):
@@ -104,12 +106,12 @@ class _Served(torch.nn.Module):
         super().__init__()
         self.lstm = lstm
         self.narrow = narrow
-        self.head = torch.nn.Linear(32, 9)
+        self.head = torch.nn.Linear(HIDDEN, SPEAKERS)
 
     def forward(
         self, input: BatchFirst, lengths: Int64[Tensor, " batch"]
     ) -> Float[Tensor, "batch speaker"]:
-        h = c = torch.zeros(1, len(lengths), 32)
+        h = c = torch.zeros(1, len(lengths), HIDDEN)
         chunk = input.size(1) if self.training else CHUNK
         for start in range(0, input.size(1), chunk):
             live = torch.nonzero(lengths > start).flatten()
@@ -126,33 +128,33 @@ class _Served(torch.nn.Module):
 
 def larger_batch(nn: ModuleType, scene: Scene, right: bool) -> float | None:
     """Keep the state of recordings that have left the batch."""
-    return scene.study(_Served(nn.LSTM(12, 32, batch_first=True), narrow=right))
+    return scene.study(_Served(nn.LSTM(FEATURES, HIDDEN, batch_first=True), narrow=right))
 
 
 def one_direction(nn: ModuleType, scene: Scene, right: bool) -> None:
     """Forget the second direction in one of the two states."""
-    lstm, packed = nn.LSTM(12, 32, bidirectional=True), pack(scene.input, scene.lengths)
-    h = torch.randn(2, 32, 32)
+    lstm, packed = nn.LSTM(FEATURES, HIDDEN, bidirectional=True), pack(scene.input, scene.lengths)
+    h = torch.randn(2, BATCH, HIDDEN)
     if right:
-        lstm(packed, (h, torch.zeros(2, 32, 32)))
+        lstm(packed, (h, torch.zeros(2, BATCH, HIDDEN)))
     else:
-        lstm(packed, (h, torch.zeros(1, 32, 32)))
+        lstm(packed, (h, torch.zeros(1, BATCH, HIDDEN)))
 
 
 def seq_first(nn: ModuleType, scene: Scene, right: bool) -> None:
     """Size the state by the batch, and leave the layer in the other layout."""
     x = scene.input
-    h = c = torch.zeros(1, x.size(0), 32)
+    h = c = torch.zeros(1, x.size(0), HIDDEN)
     if right:
-        nn.LSTM(12, 32, batch_first=True)(x, (h, c))
+        nn.LSTM(FEATURES, HIDDEN, batch_first=True)(x, (h, c))
     else:
-        nn.LSTM(12, 32)(x, (h, c))
+        nn.LSTM(FEATURES, HIDDEN)(x, (h, c))
 
 
 def pair_for_gru(nn: ModuleType, scene: Scene, right: bool) -> None:
     """Replace an LSTM by a GRU, and go on passing two states."""
-    h = c = torch.zeros(1, 32, 32)
-    gru, packed = nn.GRU(12, 32), pack(scene.input, scene.lengths)
+    h = c = torch.zeros(1, BATCH, HIDDEN)
+    gru, packed = nn.GRU(FEATURES, HIDDEN), pack(scene.input, scene.lengths)
     if right:
         gru(packed, h)
     else:
@@ -161,7 +163,7 @@ def pair_for_gru(nn: ModuleType, scene: Scene, right: bool) -> None:
 
 def double(nn: ModuleType, scene: Scene, right: bool) -> None:
     """Pass what NumPy reads as it comes."""
-    lstm = nn.LSTM(12, 32)
+    lstm = nn.LSTM(FEATURES, HIDDEN)
     x = scene.input.double()
     if right:
         lstm(pack(x.float(), scene.lengths))
@@ -173,9 +175,9 @@ MISTAKES = (
     Mistake(
         positional,
         title="batch_first given by position",
-        wrong="nn.LSTM(12, 32, 2, True)",
-        right="nn.LSTM(12, 32, 2, batch_first=True)",
-        because="The fourth argument is bias. The LSTM runs over the 32 recordings of a batch "
+        wrong="nn.LSTM(FEATURES, HIDDEN, 2, True)",
+        right="nn.LSTM(FEATURES, HIDDEN, 2, batch_first=True)",
+        because="The fourth argument is bias. The LSTM runs over the recordings of a batch "
         "instead of over their time, so that each answer depends on its neighbours.",
     ),
     Mistake(
@@ -189,8 +191,8 @@ MISTAKES = (
     Mistake(
         one_direction,
         title="a state without the second direction",
-        wrong="lstm(packed, (h, torch.zeros(1, 32, 32)))",
-        right="lstm(packed, (h, torch.zeros(2, 32, 32)))",
+        wrong="lstm(packed, (h, torch.zeros(1, BATCH, HIDDEN)))",
+        right="lstm(packed, (h, torch.zeros(2, BATCH, HIDDEN)))",
         because="The LSTM is bidirectional and h has both directions. For packed input torch does "
         "not look at the size of c, and reads memory that is not there.",
         fatal=True,
@@ -198,10 +200,10 @@ MISTAKES = (
     Mistake(
         seq_first,
         title="batch_first forgotten, state given",
-        wrong="nn.LSTM(12, 32)(x, (h, c))",
-        right="nn.LSTM(12, 32, batch_first=True)(x, (h, c))",
+        wrong="nn.LSTM(FEATURES, HIDDEN)(x, (h, c))",
+        right="nn.LSTM(FEATURES, HIDDEN, batch_first=True)(x, (h, c))",
         because="torch blames the state, which is right; who believes it and sizes the state by "
-        "x.size(1) trains over the batch as in mistake 1, and then no shape shows it.",
+        "x.size(1) trains over the batch as in mistake 1. No shape shows that; rnnkit.verify does.",
     ),
     Mistake(
         pair_for_gru,
@@ -254,14 +256,15 @@ def witness_apart(number: int, seed: int) -> Outcome:
 def _paragraph(label: str, text: str) -> None:
     """Print a text beside its label; its further lines keep their own columns."""
     first, *others = text.splitlines()
-    print(textwrap.fill(first, WIDTH, initial_indent=f"   {label:<10}", subsequent_indent=" " * 13))
+    label = f"   {label:<10}"
+    print(textwrap.fill(first, COLUMNS, initial_indent=label, subsequent_indent=" " * 13))
     for line in others:
-        print(textwrap.fill(line, WIDTH, initial_indent="   ", subsequent_indent=" " * 15))
+        print(textwrap.fill(line, COLUMNS, initial_indent="   ", subsequent_indent=" " * 15))
 
 
 def _tell(mistake: Mistake, number: int, torchs: str, ours: str) -> None:
     print(f"\n\nMistake {number}: {mistake.title}\n")
-    print(textwrap.indent(textwrap.fill(mistake.because, WIDTH - 3), "   ") + "\n")
+    print(textwrap.indent(textwrap.fill(mistake.because, COLUMNS - 3), "   ") + "\n")
     _paragraph("written", mistake.wrong)
     _paragraph("meant", mistake.right)
     _paragraph("torch.nn", torchs)

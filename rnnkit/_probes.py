@@ -1,37 +1,24 @@
 """The probes of ``verify``: what is changed, and what must not (or must) change with it."""
 
-import math
 from collections.abc import Callable
-from typing import NoReturn
 
 import torch
 from torch import Tensor
 
-from rnnkit._batches import sample_at, steps_at
-from rnnkit._errors import LeakError
-from rnnkit._locate import Place, locate_sample, locate_step
+from rnnkit._alone import OTHER_STEPS, probe_alone
+from rnnkit._batches import Where, sample_at, steps_at
+from rnnkit._compare import is_number
+from rnnkit._cost import CUTS, MEMORIES, SAMPLES
+from rnnkit._locate import locate_sample, locate_step, reads_several_steps, record
+from rnnkit._repeatable import probe_repeatable
+from rnnkit._report import Row, fail
 from rnnkit._session import Leaves, same
 from rnnkit._subject import Subject
+from rnnkit._trial import Trial, attempt, changed
 from rnnkit._use import find_misuse, has_recurrence
 
-#: How many samples are run alone, and how many cuts the causal probe makes: they bound the cost.
-ALONE = 3
-CUTS = 3
-MEMORIES = 4
-
-#: How many times the measured effect of rounding two kernels may differ.
-AMPLIFIED = 50
-
-
-def fail(probe: str, what: str, place: Place | None = None) -> NoReturn:
-    """Raise what a probe found.
-
-    Raises:
-        LeakError: always.
-    """
-    lines = [what, *(f"  {line}" for line in (place.lines if place else ()))]
-    lines.append(f"  meant     if so: rnnkit.verify(..., skip=[{probe!r}])")
-    raise LeakError("\n".join(lines), probe, place.module if place else "")
+UNCHANGED = "the inputs have the same values everywhere: give inputs that differ"
+OTHER_SHAPES = "other values give outputs of other shapes: nothing can be compared"
 
 
 def probe_batch(subject: Subject) -> None:
@@ -40,94 +27,33 @@ def probe_batch(subject: Subject) -> None:
     if batch.size == 1:
         report.skipped("batch", "the batch has one sample; give two or more")
         return
-    if not any(subject.judged()):
+    indices = [index for index, _ in subject.judged()]
+    if not indices:
         if subject.follows_steps():
             shape = tuple(subject.normal[subject.first or 0].shape)
             what = f"output {shape} has a row for each of {batch.steps} steps, none for a sample"
-            fail("batch", f"{what}\n  cause     likely batch and seq have changed places")
+            fail("batch", what, [("cause", "likely batch and seq have changed places")])
         report.skipped("batch", "no output follows the batch")
         return
-    for changed in range(batch.size):
-        inputs = batch.replaced(sample_at(changed))
-        output = subject.session.run(inputs)
+    trials = 0
+    compared = False
+    tried = min(batch.size, SAMPLES)
+    for source in range(tried):
+        trial = attempt(subject, sample_at(source), "batch")
+        if trial is None:
+            continue
+        trials += 1
         for sample in range(batch.size):
-            if sample != changed and _differs(subject, output, sample):
-                what = f"output of sample {sample} depends on input of sample {changed}"
-                fail("batch", what, locate_sample(subject, inputs, changed))
-    report.passed("batch", f"{batch.size} samples, each on its own")
-
-
-def _differs(subject: Subject, output: Leaves, sample: int) -> bool:
-    for place, _ in subject.judged():
-        before, after = subject.normal[place], output[place]
-        if before.shape == after.shape and not same(
-            subject.valid(before, place, sample), subject.valid(after, place, sample)
-        ):
-            return True
-    return False
-
-
-def probe_alone(subject: Subject) -> None:
-    """A sample run alone, cut to its length, gives what it gave in the batch."""
-    batch, report = subject.batch, subject.report
-    if not any(subject.judged()):
-        report.skipped("alone", "no output follows the batch")
-        return
-    noise = subject.rounding()
-    # The shortest samples first: they have the most padding.
-    order = sorted(range(batch.size), key=lambda k: subject.counts[k] if subject.counts else k)
-    for sample in order[:ALONE]:
-        single = batch.samples([sample])
-        if subject.counts is not None:
-            single = single.cut(subject.counts[sample], front=subject.post)
-        try:
-            output = subject.session.run(single.tree())
-        except Exception as error:  # noqa: BLE001 - a model may refuse a batch of one as it likes
-            reason = str(error).strip().splitlines() or [""]
-            text = f"the model does not run on one sample: {type(error).__name__}: {reason[0][:80]}"
-            report.skipped("alone", text)
-            return
-        for place, axis in subject.judged():
-            _compare_alone(subject, output, place, axis, sample, noise[place])
-    cut = ", cut to its length," if subject.counts else ""
-    report.passed("alone", f"a sample alone{cut} gives what it gives in the batch")
-
-
-def _compare_alone(
-    subject: Subject, output: Leaves, place: int, axis: int, sample: int, noise: float
-) -> None:
-    inside = subject.valid(subject.normal[place], place, sample)
-    alone = output[place]
-    if alone.shape == inside.shape:
-        note = f"a batch of one has lost its batch axis: output {tuple(alone.shape)}"
-        if note not in subject.report.notes:
-            subject.report.notes.append(note)
-    elif alone.dim() == inside.dim() + 1 and alone.shape[axis] == 1:
-        alone = alone.squeeze(axis)
-    if alone.shape != inside.shape or not alone.is_floating_point():
-        return
-    off = (alone.double() - inside.double()).abs().max().item()
-    scale = max(inside.double().abs().max().item(), 1e-30)
-    if off > tolerance(alone, subject.batch.steps or 1) * scale + AMPLIFIED * noise:
-        cut = f", cut to its {subject.counts[sample]} steps," if subject.counts else ""
-        what = (
-            f"sample {sample} alone{cut} gives another output than in the batch: "
-            f"off by {off / scale:.1e} of the largest"
-        )
-        hint = "padding that is pooled or read as the last step" if cut else "what the batch shares"
-        fail("alone", f"{what}\n  cause     likely {hint}")
-
-
-def tolerance(tensor: Tensor, steps: int) -> float:
-    """Return by how much rounding may part two kernels, relative to the largest output.
-
-    Each step rounds a sum over some hundred features anew, by ``eps`` a term in random directions:
-    ``eps * sqrt(features * steps)``, with a factor of 8 for what the layers above make of it. Of
-    half precision no more than a quarter of the largest output is believed. What the model itself
-    makes of rounding is measured and comes on top.
-    """
-    eps: float = torch.finfo(tensor.dtype).eps
-    return min(0.25, eps * 8 * math.sqrt(256 * steps))
+            shows = trial.shows(sample, indices) if sample != source else None
+            compared |= shows is not None
+            if shows:
+                what = f"output of sample {sample} depends on input of sample {source}"
+                found = locate_sample(trial, source)
+                fail("batch", what, found.rows, found.module)
+    if compared:
+        report.passed("batch", f"{tried} samples, each on its own")
+    else:
+        report.skipped("batch", OTHER_SHAPES if trials else UNCHANGED)
 
 
 def probe_padding(subject: Subject) -> None:
@@ -142,73 +68,140 @@ def probe_padding(subject: Subject) -> None:
     if not batch.knows_lengths(counts):
         report.skipped("padding", "the model is told no lengths: it may know padding by its value")
         return
+    content = [k for k in range(len(batch.leaves)) if batch.has_steps(k) and batch.is_content(k)]
+    if any(not is_number(batch.leaves[k]) for k in content):
+        report.skipped("padding", "tokens: padding is known by its value")
+        return
+    judged = [index for index, _ in subject.judged()]
+    indices = [index for index in judged if not subject.has_other_steps(index)]
+    if not any(is_number(subject.normal[index]) for index in indices):
+        report.skipped("padding", OTHER_STEPS if judged else "no output follows the batch")
+        return
     step = torch.arange(batch.steps)
     limit = torch.tensor(counts).unsqueeze(1)
     beyond = step >= limit if subject.post else step < batch.steps - limit
-    content = [k for k in range(len(batch.leaves)) if batch.has_steps(k) and batch.is_content(k)]
-    if any(not batch.leaves[k].is_floating_point() for k in content):
-        report.skipped("padding", "tokens: padding is known by its value")
-        return
-    inputs = batch.replaced(steps_at(beyond))
-    output = subject.session.run(inputs)
-    for sample in range(batch.size):
-        if _differs(subject, output, sample):
-            what = f"output of sample {sample} depends on what lies beyond its length"
-            fail("padding", f"{what} of {counts[sample]} steps")
-    report.passed("padding", "what lies beyond a length does not matter")
+    trial = attempt(subject, steps_at(beyond), "padding", pad=True)
+    shown = [trial.shows(sample, indices) if trial else None for sample in range(batch.size)]
+    if True in shown:
+        sample = shown.index(True)
+        what = f"output of sample {sample} depends on what lies beyond its length"
+        fail("padding", f"{what} of {counts[sample]} steps")
+    if False in shown:
+        report.passed("padding", "what lies beyond a length does not matter")
+    else:
+        report.skipped("padding", OTHER_SHAPES if trial else UNCHANGED)
 
 
 def probe_causal(subject: Subject) -> None:
     """Step t of the output does not depend on later steps of the input."""
-    batch, report, first = subject.batch, subject.report, subject.first
+    batch, report, first, seq = subject.batch, subject.report, subject.first, subject.out_seq_dim
     if batch.steps is None or batch.steps == 1:
         report.skipped("causal", "the input has no two steps")
         return
-    seq = subject.out_seq_dim
-    if first is None or seq is None or not subject.has_steps(first):
+    if first is None or seq is None or not (subject.is_seq_told or subject.has_all_steps(first)):
         report.skipped("causal", "no output has the steps of the input; give out_seq_dim")
+        return
+    if not subject.has_steps(first):
+        size = subject.normal[first].shape[seq]
+        text = f"axis {seq} of the output is {size} long, the input has {batch.steps} steps"
+        report.skipped("causal", f"{text}: of a decoder, give the target alone")
         return
     shortest = min(subject.counts or [batch.steps])
     cuts = sorted({batch.steps - 1, max(1, shortest - 1), max(1, shortest // 2)})[-CUTS:]
+    trials = 0
+    compared = False
     for cut in cuts:
-        later = torch.arange(batch.steps) >= cut
-        inputs = batch.replaced(steps_at(later))
-        output = subject.session.run(inputs)[first]
-        before, after = (leaf.narrow(seq, 0, cut) for leaf in (subject.normal[first], output))
-        if before.shape == after.shape and not same(before, after):
-            step = next(
-                t for t in range(cut) if not same(before.select(seq, t), after.select(seq, t))
-            )
+        later = steps_at(torch.arange(batch.steps) >= cut)
+        trial = attempt(subject, later, "causal")
+        if trial is None:
+            continue
+        trials += 1
+        step = _early_step(trial, first, seq, cut)
+        compared |= step is not None
+        if step is not None and step < cut:
             what = f"output of step {step} depends on input of step {cut} or later"
-            fail("causal", what, locate_step(subject, inputs, cut))
-    report.passed("causal", f"no step of {batch.steps} depends on a later one")
+            found = locate_step(trial, cut)
+            fail("causal", what, [*found.rows, *_source(subject, later, cut)], found.module)
+    if compared:
+        report.passed("causal", f"no step of {batch.steps} depends on a later one")
+    else:
+        report.skipped("causal", OTHER_SHAPES if trials else UNCHANGED)
+
+
+def _early_step(trial: Trial, first: int, seq: int, cut: int) -> int | None:
+    """Return the first step before a cut where a change after it shows, or the cut.
+
+    None if the output has another shape.
+    """
+    before = trial.subject.normal[first]
+    after = trial.output[first] if first < len(trial.output) else None
+    if not isinstance(after, Tensor) or before.shape != after.shape:
+        return None
+    for step in range(min(cut, before.shape[seq])):
+        if trial.differ(before.select(seq, step), after.select(seq, step), first):
+            return step
+    return cut
+
+
+def _source(subject: Subject, later: Where, cut: int) -> list[Row]:
+    """Name the input through which alone it happens: it may be what a decoder may see whole."""
+    batch, first, seq = subject.batch, subject.first or 0, subject.out_seq_dim or 0
+    content = [k for k in range(len(batch.leaves)) if batch.has_steps(k) and batch.is_content(k)]
+    if len(content) < 2:
+        return []
+    found = []
+    for index in content:
+        trial = attempt(subject, later, "causal", only=index)
+        step = _early_step(trial, first, seq, cut) if trial else None
+        if step is not None and step < cut:
+            found.append(index)
+    if len(found) != 1:
+        return []
+    text = f"of {len(content)} inputs with steps, it is input {found[0]} alone:"
+    fix = "if a decoder may read all of it, fix it in a wrapper and give the target alone"
+    return [("through", text), ("", fix)]
 
 
 def probe_memory(subject: Subject) -> None:
     """The last step, or the pooled output, depends on earlier steps at all."""
     batch, report = subject.batch, subject.report
     if not has_recurrence(subject.session.model):
-        report.skipped("memory", "the model has no recurrent module")
+        report.skipped("memory", "the model has no recurrent module; a loop of its own is not seen")
         return
     tried = batch.steps is not None and any(map(batch.has_steps, range(len(batch.leaves))))
     if not tried or not batch.steps or min(subject.counts or [batch.steps]) == 1:
         report.skipped("memory", "the input has no two steps")
         return
-    if not any(subject.judged()):
-        report.skipped("memory", "no output follows the batch")
+    indices = [index for index, _ in subject.judged() if is_number(subject.normal[index])]
+    if not indices:
+        judged = any(subject.judged())
+        text = "the outputs are integers, which may stay the same by chance"
+        report.skipped("memory", text if judged else "no output follows the batch")
         return
-    if any(_remembers(subject, seed) for seed in range(MEMORIES)):
+    everywhere = steps_at(torch.ones(batch.steps, dtype=torch.bool))
+    inputs = changed(batch, everywhere)
+    if inputs is None:
+        report.skipped("memory", UNCHANGED)
+        return
+    if any(_remembers(subject, indices, everywhere, seed) for seed in range(MEMORIES)):
         report.passed("memory", "the last output depends on earlier steps")
         return
-    everywhere = torch.ones(batch.steps, dtype=torch.bool)
-    if not _changes(subject, subject.normal, batch.replaced(steps_at(everywhere))):
+    if not _changes(subject, indices, subject.normal, inputs):
         report.skipped("memory", "the last output depends on no step at all, as dead units do")
         return
+    if any(map(reads_several_steps, record(subject.session, batch.tree()))):
+        text = f"layers read several steps, but not along axis {batch.seq_dim}; give seq_dim"
+        report.skipped("memory", text)
+        return
     what = "the last output depends on no earlier step of the input: nothing is remembered"
-    fail("memory", f"{what}\n  cause     likely a loop that passes on the first state")
+    rows = [
+        ("cause", "likely a loop that passes on the first state"),
+        ("or", f"axis {batch.seq_dim} of the input is not seq: rnnkit.verify(..., seq_dim=...)"),
+    ]
+    fail("memory", what, rows)
 
 
-def _remembers(subject: Subject, seed: int) -> bool:
+def _remembers(subject: Subject, indices: list[int], everywhere: Where, seed: int) -> bool:
     """Change the earlier steps alone, of the batch as it is or with other steps at the end."""
     batch, steps = subject.batch, subject.batch.steps or 0
     last = torch.tensor(subject.counts or [steps] * batch.size).unsqueeze(1) - 1
@@ -217,42 +210,32 @@ def _remembers(subject: Subject, seed: int) -> bool:
     before = subject.normal
     if seed:
         # What is remembered may be cut off by a unit that is dead for this last step.
-        batch = batch.with_leaves(batch.replaced(steps_at(torch.ones_like(step) == 1), seed))
+        batch = batch.with_leaves(batch.other_leaves(everywhere, seed, pad=False))
         before = subject.session.run(batch.tree())
-    return _changes(subject, before, batch.replaced(steps_at(earlier), seed))
+    inputs = changed(batch, steps_at(earlier), seed)
+    return inputs is not None and _changes(subject, indices, before, inputs)
 
 
-def _changes(subject: Subject, before: Leaves, inputs: object) -> bool:
-    after = subject.session.run(inputs)
-    for place, _ in subject.judged():
-        if before[place].shape != after[place].shape:
+def _changes(subject: Subject, indices: list[int], before: Leaves, inputs: object) -> bool:
+    after = Trial(subject, inputs, "memory").output
+    if len(before) != len(after):
+        return True
+    for index in indices:
+        one, other = before[index], after[index]
+        if not isinstance(other, Tensor) or one.shape != other.shape:
             return True
         for sample in range(subject.batch.size):
-            one, other = (_last(subject, leaf[place], place, sample) for leaf in (before, after))
-            if not same(one, other):
+            if not same(*(_last(subject, leaf, index, sample) for leaf in (one, other))):
                 return True
     return False
 
 
-def _last(subject: Subject, leaf: Tensor, place: int, sample: int) -> Tensor:
-    taken = subject.valid(leaf, place, sample)
-    if not subject.has_steps(place) or subject.out_seq_dim is None:
+def _last(subject: Subject, leaf: Tensor, index: int, sample: int) -> Tensor:
+    taken = subject.valid(leaf, index, sample)
+    if not subject.has_steps(index) or subject.out_seq_dim is None:
         return taken
-    axis = subject.axes[place] or 0
+    axis = subject.axes[index] or 0
     return taken.select(subject.out_seq_dim - (axis < subject.out_seq_dim), -1)
-
-
-def probe_repeatable(subject: Subject) -> None:
-    """The same input twice gives the same output."""
-    inputs = subject.batch.tree()
-    subject.session.run(inputs)
-    again = subject.session.run(inputs, anew=False)
-    for before, after in zip(subject.normal, again, strict=True):
-        if isinstance(before, Tensor) and not same(before, after):
-            what = "the same input gives another output the second time"
-            cause = "a random initial state, or a state that the model keeps from call to call"
-            fail("repeatable", f"{what}\n  cause     likely {cause}")
-    subject.report.passed("repeatable", "twice the same input, twice the same output")
 
 
 def probe_use(subject: Subject) -> None:
@@ -260,10 +243,16 @@ def probe_use(subject: Subject) -> None:
     if not has_recurrence(subject.session.model):
         subject.report.skipped("use", "the model has no recurrent module")
         return
-    misuse, layers = find_misuse(subject)
+    misuse, calls = find_misuse(subject)
     if misuse is not None:
-        fail("use", misuse.what, misuse.place)
-    subject.report.passed("use", f"outputs and states of {layers} layer calls")
+        fail("use", misuse.what, misuse.place.rows, misuse.place.module)
+    if not calls.total:
+        subject.report.skipped(
+            "use", "no layer call returned output and state: cells are not looked at"
+        )
+        return
+    noun = "layer call" if calls.total == 1 else "layer calls"
+    subject.report.passed("use", f"outputs and states of {calls} {noun}")
 
 
 #: In the order in which they run: what is not repeatable would look like something else.

@@ -232,10 +232,12 @@ def read_unrolled(
     batch = shape[names.index("batch")] if len(shape) == SEQUENCES else None
     seq = shape[names.index("seq")] if len(shape) == SEQUENCES else next(iter(shape), None)
     facts: dict[str, Any] = {"module": cell, "state_names": (), "hidden_size": 0, "proj_size": 0}
-    facts |= _common(cell) if known else {"input_size": next(iter(shape[::-1]), 0)}
+    facts.update(
+        _common(cell) if known else {"input_size": next(iter(shape[::-1]), 0)}, name=caller
+    )
     front = () if batch is None else (Axis("batch", batch),)
     return Reading(
-        **facts | {"name": caller},
+        **facts,
         kind="unrolled",
         batch_first=batch_first,
         state_batch_first=False,

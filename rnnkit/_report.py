@@ -1,14 +1,29 @@
-"""What ``verify`` found."""
+"""What ``verify`` found: a report, or what it raises."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NoReturn
+
+from rnnkit._errors import LeakError
+from rnnkit._message import aligned, count
 
 Outcome = Literal["passed", "skipped"]
+
+#: Why a probe that ``skip`` names was skipped.
+LEFT_OUT = "left out by the caller"
+
+#: A line of a message: its label, empty where it continues the one before, and its text.
+Row = tuple[str, str]
+
+#: The probes that change the inputs, or the batch, and so judge what depends on what.
+JUDGING = ("batch", "alone", "padding", "causal", "memory")
 
 
 @dataclass(frozen=True)
 class Check:
     """One probe and how it went."""
+
+    __module__ = "rnnkit"
 
     probe: str
     outcome: Outcome
@@ -41,17 +56,51 @@ class Report:
         """Note that a probe could not be tried."""
         self.checks.append(Check(probe, "skipped", detail))
 
+    def noted(self, note: str) -> None:
+        """Note what is no failure, once."""
+        if note not in self.notes:
+            self.notes.append(note)
+
     @property
     def checked(self) -> list[str]:
         """The probes that were tried and found nothing."""
         return [check.probe for check in self.checks if check.outcome == "passed"]
+
+    @property
+    def judged(self) -> bool:
+        """Whether any dependency was judged: a probe but repeatable and use was tried."""
+        return any(probe in JUDGING for probe in self.checked)
 
     def __str__(self) -> str:
         """Write a line for each probe, then notes and cost."""
         marks = {"passed": "ok", "skipped": "--"}
         lines = [f"  {marks[c.outcome]}  {c.probe:<10}  {c.detail}" for c in self.checks]
         lines += [f"  note  {note}" for note in self.notes]
-        cost = f"{self.passes} forward passes, {self.seconds:.2f} s"
-        return "\n".join([f"rnnkit.verify: no leak found ({cost})", *lines])
+        passes = count(self.passes, "forward pass", "forward passes")
+        return "\n".join(
+            [f"rnnkit.verify: {self._finding()} ({passes}, {self.seconds:.2f} s)", *lines]
+        )
+
+    def _finding(self) -> str:
+        if self.judged:
+            return "no leak found"
+        reasons = [check.detail for check in self.checks if check.probe in JUDGING]
+        return ": ".join(["nothing was judged", *reasons[:1]])
 
     __repr__ = __str__
+
+
+def fail(probe: str, what: str, rows: Iterable[Row] = (), module: str = "") -> NoReturn:
+    """Raise what a probe found.
+
+    Args:
+        probe: its name.
+        what: the sentence that says what depends on what.
+        rows: where, why, and how to mend it.
+        module: qualified name of the first module where it shows.
+
+    Raises:
+        LeakError: always.
+    """
+    meant = ("meant", f"if so: rnnkit.verify(..., skip=[{probe!r}])")
+    raise LeakError("\n".join([what, *aligned([*rows, meant])]), probe, module)

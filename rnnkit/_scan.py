@@ -14,9 +14,11 @@ def needs_scan(steps: Any, *, plain: bool) -> bool:
 
     A user's cell may do what scan forbids: only an exporter has no other way.
     """
-    from torch.fx.experimental.symbolic_shapes import has_static_value  # noqa: PLC0415 - as below
+    from torch.fx.experimental import symbolic_shapes  # noqa: PLC0415 - as below
 
-    return not has_static_value(steps) and (plain or torch.compiler.is_exporting())
+    # torch 2.6 has none, and fixes every number of steps.
+    is_static: Any = getattr(symbolic_shapes, "has_static_value", bool)
+    return not is_static(steps) and (plain or torch.compiler.is_exporting())
 
 
 def choose(mask: Tensor, new: Any, old: Any) -> Any:

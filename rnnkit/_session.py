@@ -6,9 +6,9 @@ without gradients; afterwards all of it is put back, even after an exception.
 
 import random
 import sys
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import fields, is_dataclass
 from typing import Any
 
 import torch
@@ -18,11 +18,9 @@ from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 from torch.utils import _pytree as pytree
 
 from rnnkit._errors import ArgumentError
+from rnnkit._snapshot import Snapshot
 
 SEED = 20201
-
-#: Whose objects hold nothing of a model's: they reach far, and locks among them cannot be copied.
-LIBRARIES = {"torch", "builtins", "weakref", "logging", "threading", "_thread", "functools", "re"}
 
 Leaves = list[Any]
 
@@ -30,78 +28,20 @@ Leaves = list[Any]
 Watch = Callable[[torch.nn.Module], list[Any]]
 
 
-class _Memory:
-    """What modules hold: attributes, what containers and objects among them hold, and tensors."""
-
-    def __init__(self, modules: Iterable[torch.nn.Module]) -> None:
-        self._seen: dict[int, Any] = {}
-        self._containers: list[tuple[Any, Any]] = []
-        self._tensors: list[tuple[Tensor, Tensor]] = []
-        self._arrays: list[tuple[Any, Any]] = []
-        for module in modules:
-            self._walk(module.__dict__)
-
-    def _walk(self, value: Any) -> None:
-        if id(value) in self._seen or isinstance(value, torch.nn.Module):
-            return
-        # Kept, so that no other object gets its id.
-        self._seen[id(value)] = value
-        if isinstance(value, Tensor):
-            self._tensors.append((value, value.detach().clone()))
-        elif isinstance(value, dict):
-            self._keep(value, value.values())
-        elif isinstance(value, list | set | deque):
-            self._keep(value, value)
-        elif isinstance(value, tuple):
-            for part in value:
-                self._walk(part)
-        elif type(value).__module__ == "numpy" and hasattr(value, "dtype"):
-            self._arrays.append((value, value.copy()))
-        elif _is_users(value):
-            self._walk(value.__dict__)
-
-    def _keep(self, container: Any, members: Iterable[Any]) -> None:
-        self._containers.append((container, container.copy()))
-        for member in list(members):
-            self._walk(member)
-
-    def restore(self) -> None:
-        """Put everything back into the same objects."""
-        for container, content in self._containers:
-            container.clear()
-            if isinstance(container, dict | set):
-                container.update(content)
-            else:
-                container.extend(content)
-        for tensor, values in self._tensors:
-            # Compared by value: what is written through .data counts no versions.
-            if not same(tensor, values):
-                with torch.inference_mode(tensor.is_inference()), torch.no_grad():
-                    tensor.data.copy_(values)
-        for array, values in self._arrays:
-            if array.ndim:
-                array[...] = values
-
-
-def _is_users(value: Any) -> bool:
-    """Say whether an object is one that a model's author made to hold something."""
-    plain = hasattr(value, "__dict__") and not isinstance(value, type) and not callable(value)
-    return plain and type(value).__module__.partition(".")[0] not in LIBRARIES
-
-
 class Session:
     """A model that can be run any number of times; counts the runs."""
 
     def __init__(self, model: torch.nn.Module) -> None:
         """Remember what the model holds now."""
-        # A compiled model is judged by what was compiled: a compiler is of no use to a few runs.
+        # A compiled model is judged by what was compiled.
         self.model: torch.nn.Module = getattr(model, "_orig_mod", model)
         self.passes = 0
-        self._memory = _Memory(self.model.modules())
+        self._completed = 0
+        self._found = Snapshot(self.model)
 
-    def restore(self) -> None:
-        """Put the model back as it was found."""
-        self._memory.restore()
+    def restore(self, *, thorough: bool = True) -> None:
+        """Put the model back as it was found, see :meth:`Snapshot.restore`."""
+        self._found.restore(thorough=thorough)
 
     def takes(self, batch: Any) -> bool:
         """Say whether the model runs on a batch."""
@@ -121,8 +61,9 @@ class Session:
             watch: puts hooks on the model for this run.
         """
         if anew:
-            self.restore()
-            torch.manual_seed(SEED)
+            # After one run it shows which numbers the model writes unseen.
+            self.restore(thorough=self._completed == 1)
+            _seed()
         self.passes += 1
         self.model.eval()
         # A model may write into what it is given.
@@ -134,15 +75,46 @@ class Session:
         finally:
             for hook in hooks:
                 hook.remove()
+        self._completed += 1
         return [
             leaf.detach().clone() if isinstance(leaf, Tensor) else leaf for leaf in leaves(output)
         ]
 
 
+def _seed() -> None:
+    torch.manual_seed(SEED)
+    random.seed(SEED)
+    if (numpy := sys.modules.get("numpy")) is not None:
+        numpy.random.seed(SEED)
+
+
 def leaves(tree: Any) -> Leaves:
-    """Return the leaves of a model's output; a packed sequence is one, padded."""
+    """Return the leaves of a model's output.
+
+    What is packed or nested is one, padded; a complex tensor is one of pairs; of a mapping or a
+    dataclass that torch does not take apart, those of its values.
+    """
     found = pytree.tree_leaves(tree, is_leaf=lambda node: isinstance(node, PackedSequence))
-    return [pad_packed_sequence(k)[0] if isinstance(k, PackedSequence) else k for k in found]
+    return [part for leaf in found for part in _parts(leaf)]
+
+
+def _parts(leaf: Any) -> Leaves:
+    if isinstance(leaf, PackedSequence):
+        return [pad_packed_sequence(leaf)[0]]
+    if isinstance(leaf, Tensor):
+        plain = leaf.to_padded_tensor(0.0) if leaf.is_nested else leaf
+        return [torch.view_as_real(plain) if plain.is_complex() else plain]
+    if isinstance(leaf, Mapping):
+        return leaves(list(leaf.values()))
+    if is_dataclass(leaf) and not isinstance(leaf, type):
+        return leaves([getattr(leaf, field.name) for field in fields(leaf)])
+    return [leaf]
+
+
+def eagerly() -> AbstractContextManager[object]:
+    """Let what was compiled run as it was written: a compiler is of no use to a few runs."""
+    compiled = "torch._dynamo" in sys.modules
+    return torch.compiler.set_stance("force_eager") if compiled else nullcontext()
 
 
 @contextmanager
@@ -160,7 +132,7 @@ def session(model: torch.nn.Module) -> Iterator[Session]:
     python_state = random.getstate()
     numpy_state = numpy.random.get_state() if numpy is not None else None
     opened = Session(model)
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(), eagerly():
         try:
             yield opened
         finally:
@@ -174,6 +146,9 @@ def session(model: torch.nn.Module) -> Iterator[Session]:
 
 def same(one: Tensor, other: Tensor) -> bool:
     """Compare bit for bit, a NaN being equal to a NaN."""
-    return one.shape == other.shape and bool(
+    if one.shape != other.shape or one.dtype != other.dtype:
+        return False
+    # The slow way round only where something differs, or may be a NaN.
+    return torch.equal(one, other) or bool(
         torch.isclose(one, other, rtol=0, atol=0, equal_nan=True).all()
     )

@@ -6,17 +6,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import RNNBase, RNNCellBase
-from torch.nn.modules.module import (
-    register_module_forward_hook,
-    register_module_forward_pre_hook,
-)
-from torch.nn.utils.rnn import PackedSequence
+from torch.nn import RNNBase
 
 from rnnkit._flow import Flow, Origin
+from rnnkit._recorder import Call, Recorder
 from rnnkit._session import leaves, session
-
-KINDS = (RNNBase, RNNCellBase)
 
 
 @dataclass
@@ -33,6 +27,8 @@ class Row:
             where that cannot be told, without gradients.
         marks: what looks like a mistake.
     """
+
+    __module__ = "rnnkit"
 
     number: int
     module: str
@@ -82,24 +78,6 @@ class Trace:
     __repr__ = __str__
 
 
-@dataclass
-class _Call:
-    """A call while it is recorded: the module, what it was given, and what it gave."""
-
-    module: torch.nn.Module
-    row: Row
-    input: Any
-    given: tuple[Tensor, ...]
-    origins: list[Origin]
-    output: Any = None
-    returned: tuple[Tensor, ...] = ()
-
-    @property
-    def is_step(self) -> bool:
-        """Whether the call is one step of a loop."""
-        return isinstance(self.module, RNNCellBase) or " seq=1 " in f" {self.row.reading} "
-
-
 def trace(model: torch.nn.Module | Callable[..., Any], *inputs: Any) -> Trace:
     """Record which state went where while a model runs once.
 
@@ -121,148 +99,93 @@ def trace(model: torch.nn.Module | Callable[..., Any], *inputs: Any) -> Trace:
     2
     """
     model = getattr(model, "_orig_mod", model)
-    recorder = _Recorder(model, inputs)
+    recorder = Recorder(model, inputs)
     if isinstance(model, torch.nn.Module):
         with session(model) as opened:
             opened.model.eval()
             output = recorder.run(opened.model, inputs)
     else:
         output = recorder.run(model, inputs)
-    return recorder.finish(output)
+    return _judged(recorder, output)
 
 
 trace.__module__ = "rnnkit"
 
 
-class _Recorder:
-    def __init__(self, model: Any, inputs: tuple[Any, ...]) -> None:
-        self.calls: list[_Call] = []
-        self.open: list[_Call] = []
-        modules = dict(model.named_modules()) if isinstance(model, torch.nn.Module) else {}
-        self.names = {id(module): name for name, module in modules.items()}
-        kept = [value for module in modules.values() for value in module.__dict__.values()]
-        self.flow = Flow(leaves((inputs, kept)))
+def _judged(recorder: Recorder, output: Any) -> Trace:
+    """Make the rows, once it is known what became of each state."""
+    calls, flow = recorder.calls, recorder.flow
+    reached = flow.reached(leaf for leaf in leaves(output) if isinstance(leaf, Tensor))
+    given = [tensor for call in calls for tensor in call.given]
+    rows = []
+    for call in calls:
+        used = any(
+            flow.is_reached(tensor, reached) or flow.shares(tensor, given)
+            for tensor in call.returned
+        )
+        told = used or any(tensor.grad_fn is not None for tensor in call.returned)
+        kind, state = type(call.module).__name__, _describe(call.origins)
+        rows.append(Row(call.number, call.name, kind, call.reading, state, used if told else None))
+    judge = _Judge(calls, flow, [row.used for row in rows])
+    for call, row in zip(calls, rows, strict=True):
+        row.marks += judge.marks(call)
+    return Trace(rows)
 
-    def run(self, model: Callable[..., Any], inputs: tuple[Any, ...]) -> Any:
-        hooks: list[Any] = []
-        if isinstance(model, torch.nn.Module):
-            for module in model.modules():
-                if isinstance(module, KINDS):
-                    hooks.append(module.register_forward_pre_hook(self._before, with_kwargs=True))
-                    hooks.append(module.register_forward_hook(self._after))
-        else:
-            hooks.append(register_module_forward_pre_hook(self._before))
-            hooks.append(register_module_forward_hook(self._after))
-        try:
-            with torch.enable_grad():
-                return model(*inputs)
-        finally:
-            for hook in hooks:
-                hook.remove()
 
-    def _before(self, module: torch.nn.Module, args: Any, kwargs: Any = None) -> None:
-        if not isinstance(module, KINDS):
-            return
-        named = {**dict(zip(("input", "hx"), args, strict=False)), **(kwargs or {})}
-        input = named.get("input")
-        given = _tensors(named.get("hx"))
-        origins = [self.flow.origin(tensor) for tensor in given]
-        kind = type(module).__name__
-        name = self.names.setdefault(id(module), f"{kind}-{len(self.names)}")
-        number = len(self.calls)
-        row = Row(number, name, kind, _reading(module, input), _describe(origins))
-        call = _Call(module, row, input, given, origins)
-        self.calls.append(call)
-        self.open.append(call)
+class _Judge:
+    def __init__(self, calls: list[Call], flow: Flow, used: list[bool | None]) -> None:
+        self.calls, self.flow, self.used = calls, flow, used
 
-    def _after(self, module: torch.nn.Module, args: Any, output: Any) -> None:  # noqa: ARG002
-        if not self.open or self.open[-1].module is not module:
-            return
-        call = self.open.pop()
-        state = output[1] if isinstance(module, RNNBase) else output
-        call.output = output[0]
-        call.returned = _tensors(state)
-        names = ("h", "c") if len(call.returned) > 1 else ("h",)
-        for member, tensor in zip(names, call.returned, strict=False):
-            self.flow.note(tensor, Origin(call.row.number, member))
-
-    def finish(self, output: Any) -> Trace:
-        reached = self.flow.reached(leaf for leaf in leaves(output) if isinstance(leaf, Tensor))
-        given = [tensor for call in self.calls for tensor in call.given]
-        for call in self.calls:
-            used = any(
-                self.flow.is_reached(tensor, reached) or self.flow.shares(tensor, given)
-                for tensor in call.returned
-            )
-            told = used or any(tensor.grad_fn is not None for tensor in call.returned)
-            call.row.used = used if told else None
-        for call in self.calls:
-            call.row.marks += self._marks(call)
-        return Trace([call.row for call in self.calls])
-
-    def _marks(self, call: _Call) -> list[str]:
-        marks = []
-        earlier = [c for c in self.calls[: call.row.number] if c.module is call.module]
-        if earlier:
-            last = earlier[-1]
-            pairs = zip(call.given, last.given, strict=False)
-            same = [self.flow.same_place(one, other) for one, other in pairs]
-            if same and all(same) and call.is_step:
-                marks.append(f"the same state as in row {last.row.number}: it is never advanced")
-            if not call.given and last.row.used is False and call.is_step:
-                marks.append(f"starts from zeros, and the state of row {last.row.number} is unused")
+    def marks(self, call: Call) -> list[str]:
+        marks = self._in_the_loop(call) if call.is_step else []
         names = ("h", "c") if len(call.given) > 1 else ("h",)
         for member, origin, tensor in zip(names, call.origins, call.given, strict=False):
-            taken = origin.row is not None and origin.how != "computed from"
-            if taken and len(names) > 1 and origin.member != member:
-                marks.append(f"its {member} is {origin.member} of row {origin.row}")
             if origin.row is None and self.flow.is_old(tensor) and tensor.grad_fn is not None:
                 marks.append(f"its {member} belongs to the graph of an earlier run: detach it")
-            if taken:
-                marks += self._other_rows(call, origin, member)
-            if taken and not call.is_step and self._continues(call, origin):
+            if origin.row is None or origin.how == "computed from":
+                continue
+            source = self.calls[origin.row]
+            if len(names) > 1 and origin.member != member:
+                marks.append(f"its {member} is {origin.member} of row {origin.row}")
+            marks += self._other_rows(call, source, origin, member)
+            if not call.is_step and self._continues(call, source):
                 row = f"row {origin.row}"
                 marks.append(
                     f"reads the output of {row} from its end state: step 0 has seen it all"
                 )
         return list(dict.fromkeys(marks))
 
-    def _continues(self, call: _Call, origin: Origin) -> bool:
-        output = self.calls[origin.row or 0].output
-        both = isinstance(output, Tensor) and isinstance(call.input, Tensor)
-        return both and self.flow.same_place(output, call.input)
+    def _in_the_loop(self, call: Call) -> list[str]:
+        earlier = [c for c in self.calls[: call.number] if c.module is call.module]
+        if not earlier:
+            return []
+        last = earlier[-1]
+        pairs = zip(call.given, last.given, strict=False)
+        same = [self.flow.same_place(one, other) for one, other in pairs]
+        if same and all(same):
+            return [f"the same state as in row {last.number}: it is never advanced"]
+        if not call.given and self.used[last.number] is False:
+            return [f"starts from zeros, and the state of row {last.number} is unused"]
+        return []
 
-    def _other_rows(self, call: _Call, origin: Origin, member: str) -> list[str]:
-        source = self.calls[origin.row or 0]
+    def _continues(self, call: Call, source: Call) -> bool:
+        both = isinstance(source.output, Tensor) and isinstance(call.input, Tensor)
+        return both and self.flow.same_place(source.output, call.input)
+
+    def _other_rows(self, call: Call, source: Call, origin: Origin, member: str) -> list[str]:
         if not isinstance(source.module, RNNBase) or not isinstance(call.module, RNNBase):
             return []
-        directions = 2 if source.module.bidirectional else 1
-        if directions == 1 or call.module.bidirectional or origin.first is None:
+        if origin.start is None or not source.module.bidirectional or call.module.bidirectional:
             return []
-        layer, direction = divmod(origin.first, directions)
+        if call.module.num_layers > 1:
+            # Several layers may be right to begin with the first: state[::2].
+            return []
+        layer, direction = divmod(origin.start, 2)
         if source.module.num_layers - 1 == layer and direction == 0:
             return []
         way = "backward" if direction else "forward"
         where = f"the {way} direction of layer {layer}"
         return [f"its {member} begins with {where} of row {origin.row}"]
-
-
-def _tensors(state: Any) -> tuple[Tensor, ...]:
-    return tuple(leaf for leaf in leaves(state) if isinstance(leaf, Tensor))
-
-
-def _reading(module: torch.nn.Module, input: Any) -> str:
-    if isinstance(input, PackedSequence):
-        sizes = input.batch_sizes
-        return f"packed seq={len(sizes)} batch={int(sizes[0])} feature={input.data.shape[-1]}"
-    shape = tuple(input.shape)
-    if isinstance(module, RNNCellBase):
-        names: tuple[str, ...] = ("batch", "feature")
-    else:
-        names = ("batch", "seq", "feature") if module.batch_first else ("seq", "batch", "feature")
-    if len(shape) == len(names) - 1:
-        names = tuple(name for name in names if name != "batch")
-    return " ".join(f"{name}={size}" for name, size in zip(names, shape, strict=False))
 
 
 def _describe(origins: list[Origin]) -> str:

@@ -49,7 +49,7 @@ def leaf_node(module: torch.nn.Module, input: Any, hx: Any, **options: Any) -> P
     is one by what it does when it meets a proxy.
     """
     args = (input,) if hx is None else (input, hx)
-    parts = (input, *(hx if isinstance(hx, tuple) else (hx,)))
+    parts: tuple[Any, ...] = (input, *(hx if isinstance(hx, tuple) else (hx,)))
     tracer: Any = next(part.tracer for part in parts if is_proxy(part))
     kwargs = {name: value for name, value in options.items() if value is not None}
     node: Proxy = tracer.create_proxy("call_module", tracer.path_of_module(module), args, kwargs)

@@ -1,21 +1,20 @@
 """How a model uses what its recurrent layers return: found by disturbing that, not the input."""
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import RNNBase, RNNCellBase
 from torch.nn.utils.rnn import PackedSequence
 
+from rnnkit._compare import alike
+from rnnkit._cost import CALLS, RUNS
 from rnnkit._locate import Place
-from rnnkit._session import same
+from rnnkit._recorder import rows_axis, split_result
 from rnnkit._subject import Subject
-
-#: How many calls of layers are looked at, and how many runs that may take.
-CALLS = 4
-RUNS = 16
 
 Disturb = Callable[[RNNBase, Any], Any]
 
@@ -34,26 +33,66 @@ def has_recurrence(model: torch.nn.Module) -> bool:
     return any(isinstance(m, kinds) or hasattr(m, "initial_state") for m in model.modules())
 
 
-def find_misuse(subject: Subject) -> tuple[Misuse | None, int]:
-    """Look at the model's layers, call by call; return what is wrong, and how many were seen."""
+class Seen(NamedTuple):
+    """How many calls of layers were looked at, to the end, of how many there were."""
+
+    seen: int
+    total: int
+
+    def __str__(self) -> str:
+        """Write one number if it says all."""
+        return str(self.seen) if self.seen == self.total else f"{self.seen} of {self.total}"
+
+
+class Use(NamedTuple):
+    """What is used wrongly, if anything, and how much was looked at."""
+
+    misuse: Misuse | None
+    calls: Seen
+
+
+def find_misuse(subject: Subject) -> Use:
+    """Look at the model's layers, call by call, until something is wrong or enough was run."""
     calls = _calls(subject)
-    start = subject.session.passes
-    for seen, (name, number) in enumerate(calls[:CALLS]):
-        if subject.session.passes - start >= RUNS:
-            return None, seen
-        misuse = _Call(subject, name, number).misuse()
+    budget = subject.session.passes + RUNS
+    seen = 0
+    for call in calls[:CALLS]:
+        try:
+            misuse = _Judge(subject, call, budget).misuse()
+        except _SpentError:
+            break
+        seen += 1
         if misuse is not None:
-            return misuse, seen + 1
-    return None, min(len(calls), CALLS)
+            return Use(misuse, Seen(seen, len(calls)))
+    return Use(None, Seen(seen, len(calls)))
 
 
-def _calls(subject: Subject) -> list[tuple[str, int]]:
-    found: list[tuple[str, int]] = []
+class _SpentError(Exception):
+    """As many runs were made as may be."""
+
+
+@dataclass(frozen=True)
+class _Call:
+    """A call of a layer: the layer's name, which of its calls, and whether it has further steps."""
+
+    name: str
+    number: int
+    has_more_steps: bool
+
+
+def _calls(subject: Subject) -> list[_Call]:
+    """Run the model; return the calls of layers that return output and state, as torch's do."""
+    found: list[_Call] = []
+    counts: Counter[str] = Counter()
 
     def watch(model: torch.nn.Module) -> list[Any]:
         def note(name: str) -> Callable[..., None]:
-            def hook(*_: Any) -> None:
-                found.append((name, sum(seen == name for seen, _ in found)))
+            def hook(module: RNNBase, _: Any, result: Any) -> None:
+                output, state = split_result(module, result)
+                if state and _is_output(output):
+                    more = bool((~_last_rows(subject, module, output)).any())
+                    found.append(_Call(name, counts[name], more))
+                counts[name] += 1
 
             return hook
 
@@ -67,45 +106,41 @@ def _calls(subject: Subject) -> list[tuple[str, int]]:
     return found
 
 
-class _Call:
-    """One call of one layer, whose result can be disturbed."""
+def _is_output(output: Any) -> bool:
+    padded = isinstance(output, Tensor) and output.dim() in {2, 3}
+    return padded or isinstance(output, PackedSequence)
 
-    def __init__(self, subject: Subject, name: str, number: int) -> None:
-        self.subject, self.name, self.number = subject, name, number
-        self.module: Any = subject.session.model.get_submodule(name)
+
+class _Judge:
+    """Disturbs the result of one call of one layer."""
+
+    def __init__(self, subject: Subject, call: _Call, budget: int) -> None:
+        self.subject, self.call, self.budget = subject, call, budget
+        self.name = call.name
+        self.module: Any = subject.session.model.get_submodule(call.name)
         self.directions = 2 if self.module.bidirectional else 1
 
     def misuse(self) -> Misuse | None:
         """Try what is known to go wrong."""
         if self.directions == 2 and self._matters(_backward_half(self.subject, last=True)):
             rest = _backward_half(self.subject, last=False)
-            if not self._matters(rest) and self._has_more_steps():
+            if self.call.has_more_steps and not self._matters(rest):
                 return self._found(
                     f"of the output of {self.name}, the backward half is used at the last step "
                     "only, where it has read one step",
                     "last_hidden(state), or torch.cat([h_n[-2], h_n[-1]], dim=1)",
                 )
-        if not self._matters(_state("h")) and not self._matters(_output):
+        h_matters = self._matters(_state("h"))
+        if not h_matters and not self._matters(_output):
             if self.module.mode == "LSTM" and self._matters(_state("c")):
                 return self._found(
                     f"of what {self.name} returns, only the cell state c is used",
                     "output, (h_n, c_n) = layer(input): h_n is the hidden state",
                 )
             return None
-        if self.directions == 2 and self.module.num_layers > 1 and self._matters(_state("h")):
+        if h_matters and self.directions == 2 and self.module.num_layers > 1:
             return self._mixed_rows()
         return None
-
-    def _has_more_steps(self) -> bool:
-        """Say whether the output has steps before the last valid ones."""
-        found = []
-
-        def look(module: RNNBase, result: Any) -> Any:
-            found.append(bool((~_last_rows(self.subject, module, result[0])).any()))
-            return result
-
-        self._matters(look)
-        return any(found)
 
     def _mixed_rows(self) -> Misuse | None:
         count = self.module.num_layers * 2
@@ -120,25 +155,24 @@ class _Call:
         return None
 
     def _found(self, what: str, fix: str) -> Misuse:
-        lines = (f"first     {self.name} ({type(self.module).__name__})", f"fix       {fix}")
-        return Misuse(what, Place(self.name, lines))
+        rows = (("first", f"{self.name} ({type(self.module).__name__})"), ("fix", fix))
+        return Misuse(what, Place(self.name, rows))
 
     def _matters(self, disturb: Disturb) -> bool:
+        if self.subject.session.passes >= self.budget:
+            raise _SpentError
         count = 0
 
         def hook(module: Any, args: Any, output: Any) -> Any:  # noqa: ARG001
             nonlocal count
             count += 1
-            return disturb(module, output) if count - 1 == self.number else output
+            return disturb(module, output) if count - 1 == self.call.number else output
 
         def watch(model: torch.nn.Module) -> list[Any]:
             return [model.get_submodule(self.name).register_forward_hook(hook)]
 
         output = self.subject.session.run(self.subject.batch.tree(), watch=watch)
-        return any(
-            isinstance(before, Tensor) and not same(before, after)
-            for before, after in zip(self.subject.normal, output, strict=True)
-        )
+        return not alike(self.subject.normal, output)
 
 
 def _noise(tensor: Tensor) -> Tensor:
@@ -159,8 +193,9 @@ def _state(member: str) -> Disturb:
         if isinstance(state, Tensor):
             return output, state + _noise(state) if member == "h" else state
         h, c = state
-        changed = (h + _noise(h), c) if member == "h" else (h, c + _noise(c))
-        return output, type(state)(*changed) if hasattr(state, "_fields") else changed
+        return output, _like(state, h + _noise(h), c) if member == "h" else _like(
+            state, h, c + _noise(c)
+        )
 
     return disturb
 
@@ -169,17 +204,19 @@ def _row(row: int) -> Disturb:
     def disturb(module: RNNBase, result: Any) -> Any:
         output, state = result
         h = state if isinstance(state, Tensor) else state[0]
-        axis = 1 if getattr(module, "state_batch_first", False) and h.dim() == 3 else 0
+        axis = rows_axis(module, h)
         at = torch.arange(h.shape[axis], device=h.device) == row
         shape = [1] * h.dim()
         shape[axis] = -1
         changed = torch.where(at.view(shape), h + _noise(h), h)
-        if isinstance(state, Tensor):
-            return output, changed
-        pair = (changed, state[1])
-        return output, type(state)(*pair) if hasattr(state, "_fields") else pair
+        return output, changed if isinstance(state, Tensor) else _like(state, changed, state[1])
 
     return disturb
+
+
+def _like(state: Any, h: Tensor, c: Tensor) -> Any:
+    """Return h and c as the state was: an LSTMState, or a bare pair."""
+    return type(state)(h, c) if hasattr(state, "_fields") else (h, c)
 
 
 def _backward_half(subject: Subject, *, last: bool) -> Disturb:

@@ -11,7 +11,7 @@ __all__ = ["assert_no_leak"]
 
 
 def assert_no_leak(model: torch.nn.Module, *inputs: Any, **options: Any) -> Report:
-    """Fail the test, with what was found, if :func:`rnnkit.verify` finds something.
+    """Fail the test if :func:`rnnkit.verify` finds something, or if it can judge nothing.
 
     Args:
         model: any module.
@@ -19,11 +19,17 @@ def assert_no_leak(model: torch.nn.Module, *inputs: Any, **options: Any) -> Repo
         **options: those of :func:`rnnkit.verify`.
 
     Raises:
-        LeakError: an AssertionError, so that a test runner shows a failure and no error.
+        LeakError: what was found; an AssertionError, so that a test runner shows a failure and no
+            error.
+        AssertionError: if no dependency was judged, as of a loss, and the probe of the batch was
+            not left out.
 
     >>> model = torch.nn.GRU(3, 4, batch_first=True)
     >>> report = rnnkit.testing.assert_no_leak(model, torch.randn(5, 7, 3))
     """
     # pytest leaves a frame with this local out of its traceback.
     __tracebackhide__ = True
-    return verify(model, *inputs, **options)
+    report = verify(model, *inputs, **options)
+    if not report.judged and "batch" not in options.get("skip", ()):
+        raise AssertionError(str(report))
+    return report

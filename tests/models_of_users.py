@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
+import rnnkit
+
 BATCH, SEQ, FEATURE, HIDDEN, VOCABULARY = 4, 7, 3, 6, 11
 LENGTHS = (3, 7, 5, 2)
 
@@ -61,6 +63,13 @@ def padded() -> tuple[Tensor, Tensor]:
 def mask(lengths: Tensor, steps: int = SEQ) -> Tensor:
     """Return what is no padding."""
     return torch.arange(steps) < lengths.unsqueeze(1)
+
+
+def reason(report: rnnkit.Report, probe: str) -> str:
+    """Return why a probe was skipped."""
+    (check,) = [check for check in report.checks if check.probe == probe]
+    assert check.outcome == "skipped"
+    return check.detail
 
 
 def batch_first_forgotten(nn: ModuleType, right: bool) -> nn.Module:

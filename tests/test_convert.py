@@ -95,7 +95,7 @@ def test_what_was_done_is_printed() -> None:
   changed  named.LSTMCell
   changed  named.GRUCell
   changed  deep.0.0
-  left     listed.3: Theirs is a subclass of somebody's\
+  left     listed.3: Theirs is a subclass of torch.nn.LSTM, whose forward may differ\
 """)
 
 

@@ -1,5 +1,6 @@
 """What ``convert`` and ``revert`` leave alone, and what they serve: wrappers and quantization."""
 
+import pickle
 import warnings
 from typing import Any
 
@@ -33,7 +34,7 @@ def test_subclasses_of_torchs_classes_are_left_and_named() -> None:
 
     assert type(model[0]) is OverTorch
     assert done.changed == ["1"]
-    assert done.left == {"0": "OverTorch is a subclass of somebody's"}
+    assert done.left == {"0": "OverTorch is a subclass of torch.nn.LSTM, whose forward may differ"}
 
 
 def test_subclasses_of_rnnkits_classes_are_left_by_convert() -> None:
@@ -54,7 +55,7 @@ def test_subclasses_of_rnnkits_classes_are_named_by_revert() -> None:
     undone = rnnkit.revert(model)
 
     assert type(model[0]) is OverOurs
-    assert list(undone.left) == ["0"]
+    assert undone.left == {"0": "OverOurs is a subclass of rnnkit.LSTM, whose forward may differ"}
 
 
 @pytest.mark.parametrize("name", CLASSES)
@@ -133,3 +134,11 @@ def test_quantization_finds_what_revert_has_reverted(name: str) -> None:
     while isinstance(exact, tuple):
         exact, rounded = exact[0], rounded[0]
     torch.testing.assert_close(rounded, exact, rtol=0, atol=0.05)
+
+
+def test_what_convert_did_can_be_kept() -> None:
+    """The result of a conversion can be pickled, as by a tool that logs it."""
+    done = rnnkit.convert(nn.ModuleList([OverTorch(WIDTH, HIDDEN), nn.GRU(WIDTH, HIDDEN)]))
+
+    assert isinstance(done, rnnkit.Converted)
+    assert pickle.loads(pickle.dumps(done)) == done

@@ -15,7 +15,7 @@ import torch
 import rnnkit
 from rnnkit import __main__ as demonstration
 from rnnkit import _mistakes
-from rnnkit._mistakes import MISTAKES, Mistake, Scene
+from rnnkit._mistakes import BATCH, FEATURES, HIDDEN, MISTAKES, Mistake, Scene
 
 WITHOUT_SKTIME = """
 import runpy, sys
@@ -46,9 +46,9 @@ def try_out(model: torch.nn.Module) -> float:
 def make_scene() -> Scene:
     """Make a batch that looks like the recordings and has their sizes."""
     generator = torch.Generator().manual_seed(0)
-    lengths = torch.randint(7, 24, (32,), generator=generator)
+    lengths = torch.randint(7, 24, (BATCH,), generator=generator)
     lengths[3] = 23
-    return Scene(torch.randn(32, 23, 12, generator=generator), lengths, try_out, seed=0)
+    return Scene(torch.randn(BATCH, 23, FEATURES, generator=generator), lengths, try_out, seed=0)
 
 
 @pytest.fixture(scope="module")
@@ -199,6 +199,24 @@ def test_rnnkit_speaks(mistake: Mistake, answer: str) -> None:
     assert _mistakes.witness(make_scene(), mistake, rnnkit.nn).said.startswith(f"{answer}: ")
 
 
+def test_silent_end_of_a_mistake() -> None:
+    """Who follows torch's advice in the fourth mistake makes a silent one, which verify finds."""
+
+    class Advised(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.lstm = torch.nn.LSTM(FEATURES, HIDDEN)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            h = c = torch.zeros(1, x.size(1), HIDDEN)
+            output: torch.Tensor = self.lstm(x, (h, c))[0]
+            return output
+
+    assert "rnnkit.verify" in MISTAKES[3].because
+    with pytest.raises(rnnkit.LeakError, match="batch_first=True"):
+        rnnkit.verify(Advised(), make_scene().input)
+
+
 @needs_recordings
 def test_process_apart() -> None:
     """Made in a process of its own, a mistake is reported as if made in this one."""
@@ -226,7 +244,7 @@ def test_silence_costs_accuracy(mistake: Mistake, data: demonstration.Data) -> N
         demonstration.fit(model, data.train, demonstration.EPOCHS)
         return demonstration.accuracy(model, data.test)
 
-    scene = Scene(*data.train.take(torch.arange(32))[:2], study, seed=0)
+    scene = Scene(*data.train.take(torch.arange(BATCH))[:2], study, seed=0)
 
     outcome = _mistakes.witness(scene, mistake, torch.nn)
 

@@ -195,7 +195,7 @@ def refused(*args: Any, **options: Any) -> str:
 def test_refused_input_axis() -> None:
     """An axis that no input has is refused."""
     assert refused(gru(), numbers(SEQ, BATCH, FEATURE), dim=3) == snapshot(
-        "no input has an axis 3 for the batch: their shapes are [(5, 3, 2)]"
+        "no input has an axis 3: their shapes are [(5, 3, 2)]"
     )
 
 

@@ -118,6 +118,7 @@ def test_text_of_pooled_padding() -> None:
     """Padding that is pooled is found by the shortest sample, which has the most."""
     assert str(caught("pooled padding")) == snapshot("""\
 sample 3 alone, cut to its 2 steps, gives another output than in the batch: off by 1.8e-01 of the largest
+  first     not looked for: alone, a sample runs through other sizes
   cause     likely padding that is pooled or read as the last step
   meant     if so: rnnkit.verify(..., skip=['alone'])\
 """)
@@ -127,6 +128,7 @@ def test_text_of_the_last_step_of_a_padded_batch() -> None:
     """Padding that is read as the last step is found by the shortest sample."""
     assert str(caught("last of padded")) == snapshot("""\
 sample 3 alone, cut to its 2 steps, gives another output than in the batch: off by 9.1e-02 of the largest
+  first     not looked for: alone, a sample runs through other sizes
   cause     likely padding that is pooled or read as the last step
   meant     if so: rnnkit.verify(..., skip=['alone'])\
 """)
@@ -158,6 +160,7 @@ def test_text_of_a_state_never_advanced() -> None:
     assert str(caught("never advanced")) == snapshot("""\
 the last output depends on no earlier step of the input: nothing is remembered
   cause     likely a loop that passes on the first state
+  or        axis 1 of the input is not seq: rnnkit.verify(..., seq_dim=...)
   meant     if so: rnnkit.verify(..., skip=['memory'])\
 """)
 
@@ -166,7 +169,7 @@ def test_text_of_a_kept_state() -> None:
     """A state that outlives the call is named with its likely causes."""
     assert str(caught("kept state")) == snapshot("""\
 the same input gives another output the second time
-  cause     likely a random initial state, or a state that the model keeps from call to call
+  cause     model.state is kept from call to call
   meant     if so: rnnkit.verify(..., skip=['repeatable'])\
 """)
 
@@ -175,7 +178,7 @@ def test_text_of_a_random_state() -> None:
     """A random first state is named as what it is, and not as something shared by the batch."""
     assert str(caught("random state")) == snapshot("""\
 the same input gives another output the second time
-  cause     likely a random initial state, or a state that the model keeps from call to call
+  cause     forward draws random numbers (torch)
   meant     if so: rnnkit.verify(..., skip=['repeatable'])\
 """)
 

@@ -1,18 +1,32 @@
 """Everything that is checked: ``nox`` runs the gate, ``nox -s NAME`` one part of it.
 
-torch is large, so all sessions share one environment, made at the first of them.
+torch is large, so all sessions but ``minimums`` share one environment, made at the first of them.
 """
 
 import os
 import pathlib
+import shutil
+import tarfile
+import tempfile
 
 import nox
+from packaging.requirements import Requirement
 
 ENVIRONMENT = pathlib.Path(os.environ.get("RNNKIT_VENV", ".nox/rnnkit")).resolve()
 PYTHON = str(ENVIRONMENT / "bin" / "python")
 HOOK = "--jaxtyping-packages=rnnkit,beartype.beartype"
+#: What the environment of ``package`` says of the rnnkit that it finds.
+PROOF = """
+import importlib.metadata, pathlib, sys
+from packaging.metadata import Metadata
+import rnnkit
+home = pathlib.Path(rnnkit.__file__).parent
+assert home.is_relative_to(sys.prefix), home
+assert (home / "py.typed").is_file()
+Metadata.from_email(importlib.metadata.distribution("rnnkit").read_text("METADATA"))
+"""
 
-nox.options.sessions = ["tests", "lint", "types", "docs", "hooked"]
+nox.options.sessions = ["coverage", "lint", "types", "docs", "hooked", "package"]
 nox.options.default_venv_backend = "none"
 nox.options.error_on_external_run = False
 
@@ -51,16 +65,83 @@ def hooked(session: nox.Session) -> None:
 
 @nox.session
 def coverage(session: nox.Session) -> None:
-    """Run the tests in one process and show which lines and branches they miss."""
-    run(session, "coverage", "run", "-m", "pytest", *session.posargs)
-    run(session, "coverage", "report")
+    """Run the tests, and fail if they miss a line or a branch; show which."""
+    run(session, "coverage", "erase")
+    run(session, "coverage", "run", "-m", "pytest", *(session.posargs or ["-n", "auto"]))
+    run(session, "coverage", "combine", "--quiet")
+    run(session, "coverage", "report", "--skip-covered")
+
+
+@nox.session(venv_backend="venv")
+def minimums(session: nox.Session) -> None:
+    """Run the tests with the oldest torch, jaxtyping and beartype that are claimed.
+
+    Its environment takes gigabytes, since an old torch for the CPU alone is hard to come by.
+    """
+    project = nox.project.load_toml("pyproject.toml")["project"]
+    oldest = [
+        f"{requirement.name}=={specifier.version}"
+        for requirement in map(Requirement, project["dependencies"])
+        for specifier in requirement.specifier
+        if specifier.operator == ">="
+    ]
+    session.install("--upgrade", "pip>=25.1")
+    session.install("-e", ".", "--group", "tests", *oldest)
+    session.run("python", "-m", "pytest", *(session.posargs or ["-n", "auto"]))
+
+
+@nox.session
+def package(session: nox.Session) -> None:
+    """Run the tests of the sdist with the wheel, and with nothing else of this folder."""
+    prepare(session)
+    with tempfile.TemporaryDirectory() as name:
+        place = pathlib.Path(name)
+        run(session, "build", "--outdir", name)
+        (sdist,), (wheel,) = place.glob("*.tar.gz"), place.glob("*.whl")
+        with tarfile.open(sdist) as archive:
+            archive.extractall(place, filter="data")
+        unpacked = place / sdist.name.removesuffix(".tar.gz")
+        compare(session, unpacked)
+        shutil.rmtree(unpacked / "rnnkit")
+        python = beside(session, place / "environment", wheel)
+        with session.chdir(unpacked):
+            session.run(python, "-c", PROOF)
+            session.run(python, "-m", "pytest", *(session.posargs or ["-n", "auto"]))
+
+
+def beside(session: nox.Session, place: pathlib.Path, wheel: pathlib.Path) -> str:
+    """Make an environment of a wheel and what the shared one has, less the checkout itself."""
+    session.run(PYTHON, "-m", "venv", "--without-pip", str(place))
+    (site,) = place.glob("lib/python*/site-packages")
+    (shared,) = ENVIRONMENT.glob("lib/python*/site-packages")
+    # Python follows no .pth file, as that of an editable install, in a folder named by another.
+    (site / "shared.pth").write_text(str(shared))
+    session.run(
+        PYTHON, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(site), str(wheel)
+    )
+    return str(place / "bin" / "python")
+
+
+def compare(session: nox.Session, unpacked: pathlib.Path) -> None:
+    """Hold the sdist to git: it has every file that is tracked, and none that git ignores."""
+    packed = {str(path.relative_to(unpacked)) for path in unpacked.rglob("*") if path.is_file()}
+    listed = [
+        set(session.run("git", "ls-files", *args, silent=True, log=False).splitlines())
+        for args in [(), ("--others", "--exclude-standard")]
+    ]
+    tracked = {path for path in listed[0] if pathlib.Path(path).exists()}
+    if missing := tracked - packed:
+        session.error(f"not in the sdist: {sorted(missing)}")
+    if extra := packed - tracked - listed[1] - {"PKG-INFO"}:
+        session.error(f"in the sdist, and not in git: {sorted(extra)}")
 
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Check style, format and the direction of imports."""
+    """Check style, format, spelling and the direction of imports."""
     run(session, "ruff", "check")
     run(session, "ruff", "format", "--check")
+    run(session, "codespell_lib")
     session.run(str(ENVIRONMENT / "bin" / "lint-imports"))
 
 
@@ -80,5 +161,20 @@ def docs(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Print the benchmark's tables; ``-- calls`` for one of them."""
-    run(session, "benchmarks", *session.posargs)
+    """Measure everything and write the page of figures; ``-- calls`` prints one table."""
+    run(session, "benchmarks", *(session.posargs or ["--write", "docs/benchmarks.md"]))
+
+
+@nox.session
+def detection(session: nox.Session) -> None:
+    """Make each mistake of the gallery, and write into its tables who notices."""
+    run(session, "docs.detect", *session.posargs)
+
+
+@nox.session
+def mutants(session: nox.Session) -> None:
+    """Change the guards and the diagnosis, one small thing at a time; list what no test noticed."""
+    prepare(session)
+    mutmut = str(ENVIRONMENT / "bin" / "mutmut")
+    session.run(mutmut, "run", *session.posargs)
+    session.run(mutmut, "results")

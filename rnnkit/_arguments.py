@@ -109,8 +109,6 @@ def _refusal(
     sentence = rule.wrong_value if rule.is_kind(value) else rule.wrong_kind
     shown = value if isinstance(value, str | int | float) else brief(value)
     kind = type(value).__name__
-    if kind == "bool" and not isinstance(value, bool):
-        kind = "numpy.bool"
     rows = [
         (argument, wanted(rule.expected, brief(value))),
         ("fix", _mend(name, rule, argument, value)),
@@ -153,6 +151,8 @@ def _mend(name: str, rule: Rule, argument: str, value: Any) -> str:
 def _mend_flag(argument: str, value: Any) -> str:
     if isinstance(value, str):
         return f"a string counts as true whatever it says: {argument}=True or {argument}=False"
+    if type(value).__name__ == "bool":
+        return f"{argument}=bool(...): NumPy has a bool of its own"
     if argument == "bias" and isinstance(value, float) and 0 < value < 1:
         return f"by name: dropout={value}"
     return f"{argument}={bool(value)}" if isinstance(value, int) else f"{argument}=True or False"

@@ -24,8 +24,12 @@ def _one_seed_one_thread() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Leave out, where jaxtyping's import hook is on, what cannot hold there; the mark says why."""
-    if hasattr(rnnkit, "jaxtyping"):
-        for item in items:
+    """Leave out what cannot hold under jaxtyping's import hook or an old torch; marks say why."""
+    for item in items:
+        if hasattr(rnnkit, "jaxtyping"):
             for mark in item.iter_markers("unhooked"):
                 item.add_marker(pytest.mark.skip(reason=mark.args[0]))
+        for mark in item.iter_markers("needs_torch"):
+            version, reason = mark.args
+            if torch.__version__ < version:
+                item.add_marker(pytest.mark.skip(reason=f"torch {version}: {reason}"))

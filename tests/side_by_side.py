@@ -15,6 +15,16 @@ CELLS = ("RNNCell", "LSTMCell", "GRUCell")
 #: No two axes are of one size, so that no two can be taken for each other.
 BATCH, SEQ, INPUT, HIDDEN = 2, 5, 3, 7
 
+#: torch's two ways to export. The strict one of old torch follows no method of a subclass.
+modes = pytest.mark.parametrize(
+    "strict",
+    [
+        False,
+        pytest.param(
+            True, marks=pytest.mark.needs_torch("2.13", "strict export follows no subclass")
+        ),
+    ],
+)
 six = pytest.mark.parametrize("name", LAYERS + CELLS)
 layers = pytest.mark.parametrize("name", LAYERS)
 cells = pytest.mark.parametrize("name", CELLS)

@@ -1,9 +1,7 @@
 """Dynamo captures our modules as it captures torch's: no graph more, no false alarm.
 
-Dynamo treats torch's layers apart: by default it captures no graph of a function that reaches one,
-and only with `torch._dynamo.config.allow_rnn` does it look inside. Both settings are tried. Graphs
-and recompilations are counted, since a guard that reads a size may cost a graph without a wrong
-number to show for it.
+By default Dynamo captures no graph of a function that reaches one of torch's layers; it looks inside
+with `torch._dynamo.config.allow_rnn`. Both are tried, and graphs and recompilations counted.
 """
 
 from collections.abc import Sequence
@@ -152,6 +150,7 @@ def test_no_compilation_after_the_first_calls(name: str, with_state: bool) -> No
     assert frames[1] == frames[-1]
 
 
+@pytest.mark.needs_torch("2.13", "other words")
 @layers
 def test_fullgraph_is_refused_as_for_torch(name: str) -> None:
     """Without allow_rnn Dynamo refuses a full graph of a layer, be it torch's or ours."""

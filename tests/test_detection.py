@@ -20,6 +20,7 @@ def row(mistake: int) -> detect.Row:
     return [each for there in detect.rows().values() for each in there][mistake]
 
 
+@pytest.mark.needs_torch("2.13", "torch says some of it in other words")
 @unhooked
 def test_tables_are_what_comes_out() -> None:
     """The tables of the gallery are what ``python -m docs.detect`` would write now."""

@@ -9,9 +9,18 @@ from torch import Tensor, nn
 
 import rnnkit
 from tests.cells_of_users import LayerNormLSTMCell
-from tests.side_by_side import CELLS, INPUT, LAYERS, assert_same, carried, layers, pair, sample, six
-
-modes = pytest.mark.parametrize("strict", [False, True])
+from tests.side_by_side import (
+    CELLS,
+    INPUT,
+    LAYERS,
+    assert_same,
+    carried,
+    layers,
+    modes,
+    pair,
+    sample,
+    six,
+)
 
 # Torch's own layers make export warn of the list in which they hold their weights.
 pytestmark = pytest.mark.filterwarnings("ignore:The tensor attributes? .*_flat_weights:UserWarning")

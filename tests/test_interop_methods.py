@@ -47,6 +47,11 @@ def c_alone(layer: Any, x: Tensor) -> Any:
     return layer(x, (None, c) if isinstance(layer, nn.LSTM) else c)[0]
 
 
+def neither(layer: Any, x: Tensor) -> Any:
+    """Begin with zeros for both."""
+    return layer(x, (None, None) if isinstance(layer, nn.LSTM) else None)[0]
+
+
 class Uses(nn.Module):
     """A model that uses a layer in one way."""
 
@@ -60,7 +65,10 @@ class Uses(nn.Module):
         return self.use(self.layer, x)
 
 
-uses = pytest.mark.parametrize("use", [last_hidden, split, first_state, step, h_alone, c_alone])
+USES: list[Use] = [last_hidden, split, step, h_alone, c_alone, neither]
+IN_A_GRAPH = pytest.param(
+    first_state, marks=pytest.mark.needs_torch("2.13", "a Proxy is no size of a tensor")
+)
 
 
 def made(name: str, use: Use, **options: Any) -> tuple[Uses, Tensor, Tensor]:
@@ -70,7 +78,7 @@ def made(name: str, use: Use, **options: Any) -> tuple[Uses, Tensor, Tensor]:
 
 
 @layers
-@uses
+@pytest.mark.parametrize("use", [*USES, first_state])
 @pytest.mark.filterwarnings("ignore:.torch.jit")
 @pytest.mark.unhooked("the hook's checks look at sizes, which are tensors there")
 def test_jit_trace(name: str, use: Use) -> None:
@@ -84,7 +92,7 @@ def test_jit_trace(name: str, use: Use) -> None:
 
 
 @layers
-@uses
+@pytest.mark.parametrize("use", [*USES, IN_A_GRAPH])
 @pytest.mark.unhooked("the hook's checks refuse a Proxy")
 def test_fx(name: str, use: Use) -> None:
     """A graph of torch.fx does what the model does, for a batch of another size too."""
@@ -178,3 +186,28 @@ def test_c_in_another_precision() -> None:
     c = torch.randn(BATCH, HIDDEN)
 
     assert_same(theirs(x, (h, c)), ours(x, (h, c)))
+
+
+@pytest.mark.unhooked("the hook's checks refuse a Proxy")
+def test_fx_of_a_pair_put_together() -> None:
+    """A pair of values of the graph is a state of the layer."""
+
+    def swapped_back(layer: Any, x: Tensor) -> Any:
+        state = layer(x)[1]
+        return layer.last_hidden((state[0], state[1]))
+
+    model, x, _ = made("LSTM", swapped_back)
+
+    assert_same(model(x), torch.fx.symbolic_trace(model)(x))
+
+
+def test_first_state_of_a_parametrized_layer() -> None:
+    """A layer whose first weight is computed has a first state in that weight's dtype."""
+    layer = rnnkit.LSTM(INPUT, HIDDEN, dtype=torch.float64)
+    nn.utils.parametrizations.weight_norm(layer, "weight_ih_l0")
+
+    state = layer.initial_state(BATCH)
+
+    assert state.h.shape == (1, BATCH, HIDDEN)
+    assert state.c.dtype is torch.float64
+    layer(torch.randn(SEQ, BATCH, INPUT, dtype=torch.float64), state)

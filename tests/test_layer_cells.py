@@ -215,3 +215,13 @@ def test_a_cells_step_is_the_layers(name: str, data: st.DataObject) -> None:
     torch.testing.assert_close(
         tensors_of(actual), [tensor[0] for tensor in tensors_of(expected)], rtol=1e-12, atol=1e-12
     )
+
+
+def test_module_list_of_cells() -> None:
+    """A ModuleList of cells is a list of cells, not one."""
+    cells = torch.nn.ModuleList([rnnkit.GRUCell(3, 4), rnnkit.GRUCell(4, 5)])
+    listed: Any = cells
+
+    layer = rnnkit.Recurrent(listed)
+
+    assert list(layer.cells) == list(cells)

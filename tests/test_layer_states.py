@@ -245,3 +245,13 @@ def test_step_with_the_state_of_another_batch() -> None:
     layer = rnnkit.GRU(3, 4, 2)
 
     refusal(rnnkit.StateError, "lacks", lambda _: layer.step(filled(5, 3), layer.initial_state(6)))
+
+
+@pytest.mark.parametrize("wrong", [(filled(2, 5, 4), None), (filled(2, 5, 4), filled(2, 6, 4))])
+def test_pairs_that_no_layer_returned(wrong: Any) -> None:
+    """A pair that lacks c, or is for two batches, is refused; the error knows the shape."""
+    layer = rnnkit.LSTM(3, 4, 2)
+
+    error = refusal(rnnkit.StateError, "lacks", lambda _: layer.last_hidden(wrong))
+    c = wrong[1]
+    assert (error.expected, error.actual) == ((2, None, 4), () if c is None else tuple(c.shape))

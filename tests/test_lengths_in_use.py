@@ -247,3 +247,17 @@ def test_layout_of_the_input_in_memory(name: str, road: str) -> None:
         assert_same(layer(x.contiguous(), lengths=LENGTHS), layer(x, lengths=LENGTHS))
 
     assert torch.equal(kept, wide)
+
+
+@kinds
+def test_road_under_autocast(kind: str) -> None:
+    """Under autocast a batch runs padded, since packed it would come back in another dtype."""
+    case = case_of(kind, torch.float32, num_layers=2)
+    layer, x = case.module(rnnkit), case.numbers()
+
+    with torch.autocast("cpu", torch.bfloat16):
+        chosen = layer(x, lengths=LENGTHS)
+        with on("padded"):
+            expected = layer(x, lengths=LENGTHS)
+
+    assert_same(expected, chosen)

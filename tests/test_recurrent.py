@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import rnnkit
+from tests.side_by_side import modes
 from tests.strategies import assert_same, tensors_of
 
 # Dynamo reads .grad of every tensor that enters a frame and sets off torch's own warning.
@@ -240,6 +241,7 @@ Recurrent(
 """)
 
 
+@pytest.mark.needs_torch("2.13", "Dynamo breaks the graph of a loop over cells")
 # torch's scan, which runs where the number of steps is open, imports what torch has scripted.
 @pytest.mark.unhooked("Dynamo cannot trace the checks that the hook adds")
 @pytest.mark.filterwarnings("ignore:`torch.jit.script:DeprecationWarning")
@@ -256,6 +258,7 @@ def test_no_false_alarm_while_compiled() -> None:
         torch.testing.assert_close(compiled(x, lengths=lengths), layer(x, lengths=lengths))
 
 
+@pytest.mark.needs_torch("2.13", "Dynamo breaks the graph of a loop over cells")
 @pytest.mark.unhooked("Dynamo cannot trace the checks that the hook adds")
 @compiles
 @pytest.mark.parametrize("lengths", [None, [3, 1]])
@@ -276,7 +279,7 @@ def test_compiled_with_gradients(lengths: list[int] | None) -> None:
 
 
 @pytest.mark.unhooked("Dynamo cannot trace the checks that the hook adds")
-@pytest.mark.parametrize("strict", [False, True])
+@modes
 def test_exported(strict: bool) -> None:
     """An exported layer, saved and loaded, computes the same."""
     layer, x = mixed(batch_first=True).eval(), torch.randn(BATCH, SEQ, WIDTH)

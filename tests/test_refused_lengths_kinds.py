@@ -224,3 +224,12 @@ lengths must be integers from 0 to 7, one for each sample
   lengths   expected (batch=5,), integers    got a list of 5
   fix       a list of ints\
 """)
+
+
+def test_a_mask_of_ones_and_zeros() -> None:
+    """A mask that holds integers is refused with the sum that makes lengths of it."""
+    mask = (torch.arange(7).unsqueeze(1) < torch.tensor([7, 2, 5, 1, 4])).long()
+
+    error = refused(mask)
+    lengths = mended(error, "mask.sum(0)", mask=mask)
+    assert lengths.tolist() == [7, 2, 5, 1, 4]

@@ -1,5 +1,6 @@
 """Flags and other options that a constructor refuses."""
 
+import numpy as np
 import torch
 from inline_snapshot import snapshot
 
@@ -179,4 +180,16 @@ bias should be of type bool, got: dtype
   LSTM(3, 4, 1, torch.float64)
   bias      expected True or False    got torch.float64
   fix       by name: dtype=torch.float64\
+""")
+
+
+def test_flag_of_numpy() -> None:
+    """NumPy has a bool of its own: the message says whose it is."""
+    error = refusal(rnnkit.ArgumentError, "says", lambda nn: nn.GRU(3, 4, bias=np.True_))
+    assert error.argument == "bias"
+    assert str(error) == snapshot("""\
+bias should be of type bool, got: bool
+  GRU(3, 4, bias=a bool)
+  bias      expected True or False    got a bool
+  fix       bias=bool(...): NumPy has a bool of its own\
 """)

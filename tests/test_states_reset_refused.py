@@ -155,3 +155,16 @@ def test_layers_of_two_widths() -> None:
     assert str(error) == snapshot(
         "from_layers takes states of one batch and width, got (3, 6), (3, 4)"
     )
+
+
+@typed
+def test_reset_to_a_shorter_pair() -> None:
+    """A fresh state of another number of tensors is refused, and so are layers of two kinds."""
+    pair = LSTMState(filled(3, 6), filled(3, 6))
+
+    error = refused(
+        rnnkit.StateError, lambda: states.reset(pair, [1, 0, 0], initial=(filled(3, 6),))
+    )
+    assert str(error) == snapshot("states are not of one kind: a tuple of 2 and a tuple of 1")
+    error = refused(rnnkit.StateError, lambda: states.from_layers([(pair,), (pair, pair)]))
+    assert str(error) == snapshot("states are not of one kind: a tuple of 1 and a tuple of 2")

@@ -58,20 +58,21 @@ def _mixed(effort: Effort) -> list[Table]:
     return [
         Table(
             "Mixed lengths",
-            "Milliseconds, and times relative to `pack_padded_sequence`, the layer, and\n"
-            "`pad_packed_sequence`. Lengths are spread evenly from 1 to seq. 'padded' is torch's\n"
-            "layer over the padding, which is wrong, and shows what the kernel alone takes.",
+            "Times relative to `pack_padded_sequence`, the layer, and `pad_packed_sequence`:\n"
+            "geometric mean and worst over shapes, layers and directions, listed below. Lengths\n"
+            "are spread evenly from 1 to seq. 'padded' is torch's layer over the padding, which\n"
+            "is wrong, and shows what the kernel alone takes.",
+            ("passes", "lengths/pack", "budget", "worst", "padded/pack"),
+            short,
+        ),
+        Table(
+            "Mixed lengths, one by one",
+            "Milliseconds, and times as above.",
             (
                 *("passes", "batch, seq, input, hidden", "layer", "directions", "pack", "lengths"),
                 *("lengths/pack", "budget", "padded/pack"),
             ),
             rows,
-        ),
-        Table(
-            "Mixed lengths, in short",
-            "The geometric mean and the worst of the ratios above.",
-            ("passes", "lengths/pack", "budget", "worst", "padded/pack"),
-            short,
         ),
     ]
 

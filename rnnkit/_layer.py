@@ -99,14 +99,14 @@ class Layer(torch.nn.RNNBase, Generic[StateT, GivenT, CellT]):
         counts = check_lengths(read_layer(self, input), lengths, input)
         if counts.is_full:
             return self.TORCH_CLASS.forward(self, input, hx)  # type: ignore[no-any-return]
-        if hx is None:
+        pays, empty = padding_pays(self, input, counts), counts.empty
+        if hx is None and (pays or empty is not None):
             hx = self._zeros(input, len(counts.each))
-        if padding_pays(self, input, counts):
+        if pays:
             return self._forward_padded(input, hx, counts)
         packed = pack(input, counts, batch_first=self.batch_first)
         output, state = self.TORCH_CLASS.forward(self, packed, hx)
         output, _ = pad_packed_sequence(output, self.batch_first, total_length=counts.seq)
-        empty = counts.empty
         if empty is None:
             return output, state
         output = output.masked_fill(empty.view((-1, 1, 1) if self.batch_first else (1, -1, 1)), 0)

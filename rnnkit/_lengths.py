@@ -176,8 +176,8 @@ def _raise(
 
 def pack(input: Tensor, lengths: Lengths, *, batch_first: bool) -> PackedSequence:
     """Pack a padded input; a sample without steps is packed with one step of zeros."""
-    if lengths.empty is not None:
-        empty = lengths.empty
+    counts, empty = lengths.each, lengths.empty
+    if empty is not None:
         input = input.masked_fill(empty.view((-1, 1, 1) if batch_first else (1, -1, 1)), 0)
-    counts = lengths.each.clamp(min=1).cpu()
-    return pack_padded_sequence(input, counts, batch_first, enforce_sorted=False)
+        counts = counts.clamp(min=1)
+    return pack_padded_sequence(input, counts.cpu(), batch_first, enforce_sorted=False)

@@ -50,6 +50,9 @@ def test_cell_that_reads_more_than_it_is_given(namespace: ModuleType) -> None:
         def forward(self, input: Tensor, hx: Tensor) -> Any:
             return super().forward(torch.cat([input, self.context(hx)], -1), hx)
 
+        def initial_state(self, batch_size: int | None) -> Tensor:
+            return torch.zeros(batch_size or 1, 4)
+
     cell, hx = Attends(), torch.ones(2, 4)
 
     output, _ = rnnkit.unroll(cell, X, hx)

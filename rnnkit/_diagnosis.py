@@ -149,7 +149,8 @@ def _refuse_width(reading: Reading) -> NoReturn:
             ("fix", _move_feature(reading, axis)),
         ]
         _refuse(LayoutError, reading, sentence, f"the features lie on axis {axis}", rows)
-    rows = [("fix", f"{reading.constructor}({shape[-1]}, ...), or an input with {width} features")]
+    features = count(width, "feature", "features")
+    rows = [("fix", f"{reading.constructor}({shape[-1]}, ...), or an input with {features}")]
     if shape[-1] == 2 * width:
         evidence = f"{shape[-1]} is twice {width}: a bidirectional layer's output"
         rows.insert(0, ("evidence", evidence))

@@ -110,15 +110,18 @@ def _mend_numbers(input: Tensor, weight: Tensor) -> str:
 
 def _embedding(reading: Reading, input: Tensor) -> Rows:
     """Advise an embedding where its output would have the rank that is read."""
-    embed = f"torch.nn.Embedding(vocabulary, {reading.input_size})"
     rank = input.dim()
-    if input.is_complex() or rank == 0:
+    ids = "input.data" if reading.kind == "packed" else "input"
+    if rank + 1 not in reading.ranks:
+        ids += ".squeeze(-1)"
+        if rank not in reading.ranks or input.shape[-1] != 1:
+            return []
+    if input.is_complex():
         return []
+    embedded = f"torch.nn.Embedding(vocabulary, {reading.input_size})({ids})"
     if reading.kind == "packed":
-        return [("", f"token ids: input._replace(data={embed}(input.data))")] if rank == 1 else []
-    if rank + 1 in reading.ranks:
-        return [("", f"token ids: {embed}(input)")]
-    return [("", f"token ids: {embed}(input.squeeze(-1))")] if input.shape[-1] == 1 else []
+        embedded = f"input._replace(data={embedded})"
+    return [("", f"token ids: {embedded}")]
 
 
 def _refuse_dtype(reading: Reading, input: Tensor, weight: Tensor) -> NoReturn:

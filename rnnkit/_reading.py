@@ -104,16 +104,17 @@ class Reading(NamedTuple):
 
     name: str
     module: Any
-    state_names: tuple[str, ...]
     input_size: int
-    hidden_size: int
-    proj_size: int
     kind: Literal["layer", "packed", "cell", "unrolled"]
-    batch_first: bool
-    state_batch_first: bool
     actual: tuple[int, ...]  # shape of the input; of a packed one, of its data
     input_axes: tuple[Axis, ...]
-    state_axes: tuple[tuple[Axis, ...], ...]
+    # Of a cell whose state is open: none.
+    state_names: tuple[str, ...] = ()
+    state_axes: tuple[tuple[Axis, ...], ...] = ()
+    hidden_size: int = 0
+    proj_size: int = 0
+    batch_first: bool = False
+    state_batch_first: bool = False
     batch: int | None = None  # None: unbatched, or of a rank that tells no batch
     seq: int | None = None
 
@@ -160,7 +161,7 @@ class Reading(NamedTuple):
 
 def read_layer(layer: ReadableLayer, input: Tensor | PackedSequence) -> Reading:
     """Read a layer's call; an input of any rank."""
-    shape = tuple(input.shape if isinstance(input, Tensor) else input.data.shape)
+    shape = tuple(input.data.shape)
     feature = Axis("input_size", layer.input_size)
     kind: Literal["layer", "packed"] = "layer"
     axes: tuple[Axis, ...]
@@ -211,8 +212,6 @@ def read_cell(cell: ReadableCell, input: Tensor) -> Reading:
     return Reading(
         **_common(cell),
         kind="cell",
-        batch_first=False,
-        state_batch_first=False,
         actual=shape,
         input_axes=(feature,) if len(shape) == 1 else (Axis("batch"), feature),
         state_axes=_state_axes(cell, () if batch is None else (Axis("batch", batch),)),
@@ -229,26 +228,20 @@ def read_unrolled(
     """
     shape = tuple(input.shape)
     names = ("batch", "seq") if batch_first else ("seq", "batch")
-    batch = shape[names.index("batch")] if len(shape) == SEQUENCES else None
-    seq = shape[names.index("seq")] if len(shape) == SEQUENCES else next(iter(shape), None)
-    facts: dict[str, Any] = {"module": cell, "state_names": (), "hidden_size": 0, "proj_size": 0}
-    facts.update(
-        _common(cell) if known else {"input_size": next(iter(shape[::-1]), 0)}, name=caller
-    )
-    front = () if batch is None else (Axis("batch", batch),)
+    read = sizes_of_sequence(input, batch_first=batch_first)
+    front = (Axis("batch", read["batch"]),) if "batch" in read else ()
+    open_facts = {"module": cell, "input_size": shape[-1] if shape else 0}
+    facts: dict[str, Any] = read | (_common(cell) if known else open_facts) | {"name": caller}
     return Reading(
         **facts,
         kind="unrolled",
         batch_first=batch_first,
-        state_batch_first=False,
         actual=shape,
         input_axes=(
             *(map(Axis, names) if len(shape) != SEQUENCE else [Axis("seq")]),
             Axis("input_size", cell.input_size) if known else Axis("feature"),
         ),
         state_axes=_state_axes(cell, front) if known else (),
-        batch=batch,
-        seq=seq,
     )
 
 

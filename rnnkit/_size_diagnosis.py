@@ -5,7 +5,7 @@ telling; the first that fits speaks.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor
 
@@ -26,11 +26,11 @@ class Cause:
 
 @dataclass(frozen=True)
 class _Sizes:
-    """A state's sizes by meaning, wanted or got."""
+    """A state's sizes by meaning, wanted or got; a cell's has one row."""
 
-    rows: int
-    batch: int | None
     width: int
+    batch: int | None = None
+    rows: int = 1
 
 
 def torch_sentence(reading: Reading, hx: Sequence[Tensor], place: int) -> str:
@@ -57,14 +57,15 @@ def find_cause(reading: Reading, hx: Sequence[Tensor], place: int) -> Cause:
         return Cause(StateError, "h and c are in the other order", rows)
     want, got = _by_meaning(reading, want_shape), _by_meaning(reading, got_shape)
     transposed = (want_shape[1], want_shape[0], *want_shape[2:]) if len(want_shape) > 1 else ()
-    if got_shape == transposed and reading.kind != "unrolled":
+    if got_shape == transposed:
         return _transposed(reading, name)
-    if reading.seq is not None and got == _Sizes(want.rows, reading.seq, want.width):
+    if reading.seq is not None and got == replace(want, batch=reading.seq):
         return _other_layout(reading, name, got, want)
     if got.rows != want.rows:
         return _other_rows(reading, name, got, want)
     if got.batch != want.batch:
-        return _other_batch(reading, name, got, want)
+        fix = reshaped(name, got_shape, want_shape)
+        return _other_batch(reading, name, got, want, fix)
     return _other_width(reading, name, got, want)
 
 
@@ -75,25 +76,26 @@ def _is_swapped(reading: Reading, hx: Sequence[Tensor]) -> bool:
 
 def _by_meaning(reading: Reading, shape: Sequence[int]) -> _Sizes:
     if not reading.has_rows:
-        return _Sizes(1, shape[0] if len(shape) > 1 else None, shape[-1])
+        return _Sizes(shape[-1], *shape[:-1])
     if reading.batch is None:
-        return _Sizes(shape[0], None, shape[1])
+        return _Sizes(shape[1], rows=shape[0])
+    first, second, width = shape
     if reading.state_batch_first:
-        return _Sizes(shape[1], shape[0], shape[2])
-    return _Sizes(*shape)
+        return _Sizes(width, batch=first, rows=second)
+    return _Sizes(width, batch=second, rows=first)
 
 
 def _transposed(reading: Reading, name: str) -> Cause:
-    given, option = "batch-first", "state_batch_first=True"
-    if reading.state_batch_first:
-        given, option = "layers first", "state_batch_first=False"
     if reading.batch is None or not reading.has_rows:
-        return Cause(StateError, f"{name} has its axes swapped", (("fix", f"{name}.t()"),))
-    axes = ("batch on axis 0", "layers on axis 0")
-    came, wants = axes if given == "batch-first" else axes[::-1]
+        # cuDNN takes a layer's state in one piece only.
+        fix = f"{name}.t().contiguous()" if reading.has_rows else f"{name}.t()"
+        return Cause(StateError, f"{name} has its axes swapped", (("fix", fix),))
+    came, wants, option = "batch", "layers", "state_batch_first=True"
+    if reading.state_batch_first:
+        came, wants, option = "layers", "batch", "state_batch_first=False"
     return Cause(
         StateError,
-        f"{name} has the {came}, a state has the {wants}",
+        f"{name} has the {came} on axis 0, a state has the {wants} on axis 0",
         (
             ("evidence", f"{name} with axes 0 and 1 exchanged fits"),
             ("fix", f"{name}.transpose(0, 1).contiguous(), or {reading.with_option(option)}"),
@@ -142,19 +144,14 @@ def _other_rows(reading: Reading, name: str, got: _Sizes, want: _Sizes) -> Cause
     return Cause(StateError, headline, (zeros,))
 
 
-def _other_batch(reading: Reading, name: str, got: _Sizes, want: _Sizes) -> Cause:
+def _other_batch(reading: Reading, name: str, got: _Sizes, want: _Sizes, fix: str | None) -> Cause:
     headline = f"{name} is for a batch of {got.batch}, the input has {want.batch}"
-    axis = 0 if not reading.has_rows or reading.state_batch_first else 1
-    before = "" if axis == 0 else ":, "
     if got.batch == 1:
-        place = reading.state_names.index(name)
-        want_shape = sizes(reading.state_axes[place])
-        got_shape = [1 if k == axis else size or 0 for k, size in enumerate(want_shape)]
         headline = f"{name} is for one sample, the input has {want.batch}"
-        fix = reshaped(name, got_shape, want_shape) if got.width == want.width else None
         return Cause(StateError, headline, (("fix", fix or f"{_zeros(reading)}, or hx=None"),))
     if got.batch is not None and want.batch is not None and got.batch > want.batch:
         cause = "probably left from a larger batch, as when the last of an epoch is smaller"
+        before = ":, " if reading.has_rows and not reading.state_batch_first else ""
         first = f"{name}[{before}:{want.batch}]"
         rows = (
             ("evidence", f"{got.batch} > {want.batch}: {cause}"),
@@ -175,13 +172,14 @@ def _other_width(reading: Reading, name: str, got: _Sizes, want: _Sizes) -> Caus
         return Cause(StateError, headline, rows)
     if got.width == 2 * want.width:
         evidence = f"{got.width} is twice {want.width}: both directions side by side"
-        option = f"{'proj_size' if proj_size and name == 'h' else 'hidden_size'}={got.width}"
-        fix = f"{reading.constructor}(..., {option}), or a Linear between"
+        fix = f"a Linear({got.width}, {want.width}) between"
+        # A projection is narrower than what it projects.
+        if axis.name == "hidden_size" or got.width < hidden_size:
+            fix = f"{reading.constructor}(..., {axis.name}={got.width}), or {fix}"
         return Cause(StateError, headline, (("evidence", evidence), ("fix", fix)))
     fix = f"{_zeros(reading)}, or hx=None, or a Linear({got.width}, {want.width}) between"
     return Cause(StateError, headline, (("fix", fix),))
 
 
 def _zeros(reading: Reading) -> str:
-    batch = "None" if reading.batch is None else str(reading.batch)
-    return f"{'layer' if reading.has_rows else 'cell'}.initial_state({batch})"
+    return f"{'layer' if reading.has_rows else 'cell'}.initial_state({reading.batch})"

@@ -14,6 +14,7 @@ from rnnkit._size_diagnosis import find_cause, torch_sentence
 from rnnkit._state import PAIR, map_state
 
 Rows = list[tuple[str, str]]
+Shape = tuple[int | None, ...]
 Shapes = list[tuple[int, ...] | None]
 
 
@@ -24,7 +25,8 @@ def refuse_structure(reading: Reading, hx: object) -> NoReturn:
         StateError: always.
     """
     one = len(reading.state_axes) == 1
-    wants = spell(reading.state_axes[0])
+    h, c = spell(reading.state_axes[0]), spell(reading.state_axes[-1])
+    pair = f"(h, c), each {h}" if h == c else f"(h, c), h {h} and c {c}"
     came = _outline(hx)
     sentence = "hx must be one tensor" if one else "lstm expects two hidden states: hx is (h, c)"
     raise StateError(
@@ -32,7 +34,7 @@ def refuse_structure(reading: Reading, hx: object) -> NoReturn:
             f"{sentence}, got {came}",
             f"{reading.described} carries {'one tensor' if one else 'the pair (h, c)'}",
             [
-                ("hx", f"expected {wants if one else '(h, c), each ' + wants}"),
+                ("hx", f"expected {h if one else pair}"),
                 ("fix", _mend_structure(reading, hx, one=one)),
             ],
         ),
@@ -55,12 +57,15 @@ def _outline(hx: object) -> str:
 
 def _mend_structure(reading: Reading, hx: object, *, one: bool) -> str:
     zeros = "hx=None for zeros" if one else "hx=None for zeros, or (h, c)"
-    wants = sizes(reading.state_axes[0])
+    wants = [sizes(axes) for axes in reading.state_axes]
     if isinstance(hx, Tensor):
-        if tuple(hx.shape) == (PAIR, *wants):
+        if all(tuple(hx.shape) == (PAIR, *want) for want in wants):
             return "tuple(hx), if h and c are stacked on axis 0"
-        fix = "hx" if tuple(hx.shape) == wants else reshaped("hx", hx.shape, wants)
-        return f"({fix}, None), which starts c from zeros" if fix else zeros
+        fix = "hx" if tuple(hx.shape) == wants[0] else reshaped("hx", hx.shape, wants[0])
+        if fix is None:
+            return zeros
+        expression, comma, condition = fix.partition(", if")
+        return f"({expression}, None), which starts c from zeros{comma}{condition}"
     if not isinstance(hx, tuple | list):
         return "torch.as_tensor(hx)" if hasattr(hx, "__array__") and one else zeros
     parts = list(hx)
@@ -69,34 +74,36 @@ def _mend_structure(reading: Reading, hx: object, *, one: bool) -> str:
     if parts and all(map(_nested, parts)):
         return "rnnkit.states.from_layers(hx), if these are the states layer by layer"
     shapes = [tuple(part.shape) if isinstance(part, Tensor) else None for part in parts]
-    return (_mend_one if one else _mend_pair)(shapes, wants) or zeros
+    parted = "layer by layer" if reading.has_rows else "sample by sample"
+    fix = _mend_one(shapes, wants[0], parted) if one else _mend_pair(shapes, wants)
+    return fix or zeros
 
 
 def _nested(part: object) -> bool:
     return isinstance(part, tuple | list)
 
 
-def _mend_one(shapes: Shapes, wants: tuple[int | None, ...]) -> str | None:
+def _mend_one(shapes: Shapes, wants: Shape, parted: str) -> str | None:
     fitting = [place for place, shape in enumerate(shapes) if shape == wants]
     if len(fitting) == 1 and len(shapes) == PAIR and fitting[0] == 1:
         return "hx[1], if this is a layer's result (output, state)"
     if fitting:
         return "hx[0]" + (", if this is an LSTM's (h, c)" if len(shapes) == PAIR else "")
-    if None in shapes or len(set(shapes)) != 1 or shapes[0] is None:
+    if len(set(shapes)) != 1 or shapes[0] is None:
         return None
     first, rows = shapes[0], len(shapes)
-    if (rows * first[0], *first[1:]) == wants:
-        return "torch.cat(hx), if these are the states layer by layer"
-    return "torch.stack(hx), if these are the states layer by layer" * ((rows, *first) == wants)
+    if (rows, *first) == wants:
+        return f"torch.stack(hx), if these are the states {parted}"
+    if first and (rows * first[0], *first[1:]) == wants:
+        return f"torch.cat(hx), if these are the states {parted}"
+    return None
 
 
-def _mend_pair(shapes: Shapes, wants: tuple[int | None, ...]) -> str | None:
-    if len(shapes) == 1 and shapes[0] == wants:
-        return "(hx[0], None), which starts c from zeros"
-    if len(shapes) == PAIR and shapes[0] == wants:
-        return "(hx[0], None), which starts c from zeros"
-    if len(shapes) > PAIR and shapes[:2] == [wants, wants]:
+def _mend_pair(shapes: Shapes, wants: Sequence[Shape]) -> str | None:
+    if shapes[:PAIR] == wants:  # the right pair alone is refused nowhere
         return "hx[:2], if the first two are h and c"
+    if shapes[:1] == wants[:1] and len(shapes) <= PAIR:
+        return "(hx[0], None), which starts c from zeros"
     return None
 
 
@@ -122,13 +129,9 @@ def diagnose_state(reading: Reading, hx: Any, input: Tensor) -> None:
             _refuse_rank(reading, state, place)
     for place, tensor in enumerate(state):
         if tuple(tensor.shape) != sizes(reading.state_axes[place]):
-            cause = find_cause(reading, state, place)
-            sentence = torch_sentence(reading, state, place)
-            rows = list(cause.rows)
-            if all(tuple(other.shape) == tuple(tensor.shape) for other in state[place + 1 :]):
-                rows += [("", f"and {other} alike") for other in reading.state_names[place + 1 :]]
-            _refuse(cause.error, reading, state, place, sentence, cause.headline, rows)
-    for name, tensor in zip(reading.state_names, state, strict=True):
+            _refuse_size(reading, state, place)
+    for place, tensor in enumerate(state):
+        name = reading.state_names[place]
         if not agree(tensor.dtype, input.dtype) and not _is_wider_c(reading, name, tensor):
             raise DtypeError(
                 compose(
@@ -201,8 +204,8 @@ def diagnose_batch(reading: Reading, hx: Any) -> None:
 def _rows(reading: Reading, hx: Sequence[Tensor]) -> Rows:
     rows = [("input", wanted(spell(reading.input_axes), f"{reading.actual}"))]
     rows += [
-        (reading.state_names[place], wanted(spell(axes), f"{tuple(tensor.shape)}"))
-        for place, (axes, tensor) in enumerate(zip(reading.state_axes, hx, strict=True))
+        (reading.state_names[place], wanted(spell(axes), f"{tuple(hx[place].shape)}"))
+        for place, axes in enumerate(reading.state_axes)
     ]
     return rows
 
@@ -222,6 +225,17 @@ def _refuse(
         sizes(reading.state_axes[place]),
         tuple(hx[place].shape),
     )
+
+
+def _refuse_size(reading: Reading, hx: Sequence[Tensor], place: int) -> NoReturn:
+    cause = find_cause(reading, hx, place)
+    rows = list(cause.rows)
+    for after in range(place + 1, len(hx)):
+        wrong = tuple(hx[after].shape) != sizes(reading.state_axes[after])
+        if wrong and hx[after].shape == hx[place].shape:
+            rows.append(("", f"and {reading.state_names[after]} alike"))
+    sentence = torch_sentence(reading, hx, place)
+    _refuse(cause.error, reading, hx, place, sentence, cause.headline, rows)
 
 
 def _refuse_rank(reading: Reading, hx: Sequence[Tensor], place: int) -> NoReturn:
@@ -257,7 +271,8 @@ def _refuse_rank(reading: Reading, hx: Sequence[Tensor], place: int) -> NoReturn
 
 def _lacks_seq(reading: Reading, tensor: Tensor) -> bool:
     """Say whether an unbatched input comes with the state of a batch as long as its axis 0."""
-    if reading.kind != "layer" or reading.batch is not None or tensor.dim() != 3:
+    # A layer that reads a batch refuses no rank of 3.
+    if reading.kind != "layer" or tensor.dim() != 3:
         return False
     batch_axis = 0 if reading.state_batch_first else 1
     return tensor.shape[batch_axis] == reading.actual[0] != 1

@@ -102,6 +102,16 @@ def test_mixed_dtypes_under_autocast() -> None:
                 module(low.input(), hx)
 
 
+def test_cells_of_projected_layers() -> None:
+    """The cell of an LSTM with a projection takes its pair in all forms, batched or not."""
+    cell = rnnkit.LSTM(3, 4, proj_size=2).cells()[0]
+    for batch in (None, 1, 5):
+        x = torch.zeros(3 if batch is None else (batch, 3))
+        h, c = cell.initial_state(batch)
+        for hx in (None, (h, c), [h, c], (h, None), (None, c), (None, None)):
+            cell(x, hx)
+
+
 def test_no_samples() -> None:
     """A batch of no samples is right where torch takes it."""
     for name in (*LAYERS, *CELLS):

@@ -230,7 +230,7 @@ hidden0 has inconsistent hidden_size: got 8, expected 4
   input     expected (batch, input_size=3)    got (5, 3)
   hx        expected (batch=5, hidden_size=4)    got (5, 8)
   evidence  8 is twice 4: both directions side by side
-  fix       GRUCell(..., hidden_size=8), or a Linear between\
+  fix       GRUCell(..., hidden_size=8), or a Linear(8, 4) between\
 """)
 
 

@@ -118,7 +118,7 @@ input has inconsistent input_size: got 5 expected 1
   GRUCell(1, 4): the input is 5 wide, the weights are for 1
   input     expected (input_size=1,)    got (5,)
   fix       input.unsqueeze(-1), if each step is one number
-            GRUCell(5, ...), or an input with 1 features\
+            GRUCell(5, ...), or an input with 1 feature\
 """)
     rnnkit.GRUCell(1, 4)(mended(error, "input.unsqueeze(-1)", input=x))
 

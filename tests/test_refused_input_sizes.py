@@ -112,7 +112,7 @@ input.size(-1) must be equal to input_size. Expected 1, got 7
   RNN(1, 4, batch_first=True): the input is 7 wide, the weights are for 1
   input     expected (seq, input_size=1)    got (5, 7)
   fix       input.unsqueeze(-1), if each step is one number
-            RNN(7, ...), or an input with 1 features\
+            RNN(7, ...), or an input with 1 feature\
 """)
     rnnkit.RNN(1, 4, batch_first=True)(mended(error, "input.unsqueeze(-1)", input=x))
 
@@ -128,7 +128,7 @@ input.size(-1) must be equal to input_size. Expected 1, got 7
   LSTM(1, 4, batch_first=True): the input is 7 wide, the weights are for 1
   input     expected (batch, seq, input_size=1)    got (5, 1, 7)
   fix       input.transpose(1, 2), if it is (batch, feature, seq)
-            LSTM(7, ...), or an input with 1 features\
+            LSTM(7, ...), or an input with 1 feature\
 """)
     rnnkit.LSTM(1, 4, batch_first=True)(mended(error, "input.transpose(1, 2)", input=x))
 

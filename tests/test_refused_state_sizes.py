@@ -123,7 +123,7 @@ Expected hidden size (1, 5, 4), got [1, 5, 8]
   input     expected (seq, batch, input_size=3)    got (7, 5, 3)
   hx        expected (num_layers=1, batch=5, hidden_size=4)    got (1, 5, 8)
   evidence  8 is twice 4: both directions side by side
-  fix       RNN(..., hidden_size=8), or a Linear between\
+  fix       RNN(..., hidden_size=8), or a Linear(8, 4) between\
 """)
     mended(error, "RNN(..., hidden_size=8)", "3")(x, hx)
 
@@ -166,8 +166,7 @@ Expected hidden[0] size (1, 5, 2), got [1, 5, 4]
   h         expected (num_layers=1, batch=5, proj_size=2)    got (1, 5, 4)
   c         expected (num_layers=1, batch=5, hidden_size=4)    got (1, 5, 4)
   evidence  proj_size=2 is the width of h, hidden_size=4 that of c
-  fix       layer.initial_state(5), or hx=None
-            and c alike\
+  fix       layer.initial_state(5), or hx=None\
 """)
 
 

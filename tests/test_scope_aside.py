@@ -13,7 +13,7 @@ import torch
 from inline_snapshot import snapshot
 
 import rnnkit
-from tests.scope_callers import step
+from tests.scope_callers import BatchFirstModel, step
 from tests.strategies import CELLS, LAYERS
 
 BATCH, SEQ, WIDTH, HIDDEN = 2, 5, 3, 4
@@ -45,6 +45,18 @@ class Model(torch.nn.Module):
 def same_batch(one: BatchFirst, other: BatchFirst) -> BatchFirst:
     return one
 """
+
+
+@unhooked
+def test_a_layer_is_held_to_the_features() -> None:
+    """The features that a layer reads may have the caller's name too."""
+    fitting = BatchFirstModel(rnnkit.GRU(3, 4, batch_first=True, axes={"feature": "feat"}))
+    fitting(torch.zeros(BATCH, SEQ, WIDTH))
+
+    other = BatchFirstModel(rnnkit.GRU(3, 4, batch_first=True, axes={"feature": "time"}))
+    with pytest.raises(rnnkit.ShapeError) as caught:
+        other(torch.zeros(BATCH, SEQ, WIDTH))
+    assert (caught.value.expected, caught.value.actual) == ((SEQ,), (WIDTH,))
 
 
 @pytest.fixture

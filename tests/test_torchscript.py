@@ -263,6 +263,21 @@ def test_traced(name: str, with_state: bool) -> None:
 
 
 @layers
+@pytest.mark.parametrize("with_state", [False, True])
+def test_traced_with_batch_first_states(name: str, with_state: bool) -> None:
+    """A traced layer takes its states with the batch on axis 0 as the layer does."""
+    torch.manual_seed(0)
+    layer = getattr(rnnkit, name)(3, 4, num_layers=2, state_batch_first=True)
+    args = (torch.randn(7, 5, 3),)
+    if with_state:
+        args += (pytree.tree_map(torch.randn_like, layer.initial_state(5)),)
+
+    trace, _ = traced(layer, args)
+
+    assert_same(layer(*args), trace(*args))
+
+
+@layers
 def test_traced_with_packing(name: str) -> None:
     """A model that packs inside can be traced where torch's can."""
     torch.manual_seed(0)

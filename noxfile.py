@@ -155,7 +155,8 @@ def types(session: nox.Session) -> None:
 
 @nox.session
 def docs(session: nox.Session) -> None:
-    """Build the pages; a dead reference is an error."""
+    """Run what the pages show, then build them; a dead reference is an error."""
+    run(session, "pytest", "tests/test_documentation.py")
     run(session, "sphinx", "-n", "-W", "--keep-going", "-q", "docs", "docs/_build")
 
 

@@ -27,7 +27,12 @@ class Batch:
     """
 
     def __init__(
-        self, inputs: tuple[Any, ...], batch_dim: int, seq_dim: int | None, longest: int = 0
+        self,
+        inputs: tuple[Any, ...],
+        batch_dim: int,
+        seq_dim: int | None,
+        longest: int = 0,
+        argument: str = "batch_dim",
     ) -> None:
         """Find the axes.
 
@@ -36,6 +41,7 @@ class Batch:
             batch_dim: the batch axis of the first tensor that has one so far back.
             seq_dim: the seq axis; None for the other one of axes 0 and 1.
             longest: valid steps of the longest sample, to tell the sequences from other inputs.
+            argument: what the caller calls ``batch_dim``, which may be any axis.
 
         Raises:
             ArgumentError: if no input is a tensor with such axes, or one is packed.
@@ -44,17 +50,19 @@ class Batch:
         if any(isinstance(leaf, PackedSequence) for leaf in self.leaves):
             message = "a packed input has no batch axis to try: pass the padded batch and lengths"
             raise ArgumentError(message, "inputs")
-        self.first = self._index_of(batch_dim, "the batch", "batch_dim")
+        is_batch = argument == "batch_dim"
+        self.first = self._index_of(batch_dim, " for the batch" if is_batch else "", argument)
         batch_dim %= self.leaves[self.first].dim()
         self.size = self.leaves[self.first].shape[batch_dim]
         if self.size == 0:
-            message = f"the batch is empty: the first input has shape {self._shapes()[0]}"
+            name = "the batch" if is_batch else f"axis {batch_dim}"
+            message = f"{name} is empty: the first input has shape {self._shapes()[0]}"
             raise ArgumentError(message, "inputs")
         self.axes = [_batch_axis(leaf, batch_dim, self.size) for leaf in self.leaves]
         if seq_dim is None:
             self.seq_dim = 1 - batch_dim if batch_dim in (0, 1) else 1
         else:
-            paced = self._index_of(seq_dim, "seq", "seq_dim")
+            paced = self._index_of(seq_dim, " for seq", "seq_dim")
             self.seq_dim = seq_dim % self.leaves[paced].dim()
             if self.seq_dim == batch_dim:
                 message = f"seq_dim and batch_dim are both axis {batch_dim} of the input"
@@ -63,7 +71,7 @@ class Batch:
         shape = self.leaves[self.paced].shape
         self.steps: int | None = shape[self.seq_dim] if len(shape) > self.seq_dim else None
 
-    def _index_of(self, dim: int, name: str, argument: str) -> int:
+    def _index_of(self, dim: int, purpose: str, argument: str) -> int:
         """Return the index of the first leaf that has an axis."""
         for index, leaf in enumerate(self.leaves):
             if isinstance(leaf, Tensor) and -leaf.dim() <= dim < leaf.dim():
@@ -72,7 +80,7 @@ class Batch:
             given = ", ".join(brief(leaf) for leaf in self.leaves) or "nothing"
             message = f"inputs must be tensors, got {given}"
             raise ArgumentError(message, "inputs")
-        message = f"no input has an axis {dim} for {name}: their shapes are {self._shapes()}"
+        message = f"no input has an axis {dim}{purpose}: their shapes are {self._shapes()}"
         raise ArgumentError(message, argument)
 
     def _shapes(self) -> list[tuple[int, ...]]:

@@ -140,7 +140,8 @@ def dependency_map(
     2 ■ ■ ■ ·
     3 ■ ■ ■ ■
     """
-    batch, dim = _batch(inputs, dim)
+    batch = Batch(inputs, dim, None, argument="dim")
+    dim %= batch.leaves[batch.first].dim()
     out_dim = dim if out_dim is None else out_dim
     with session(model) as opened:
         _settle(batch, dim, opened)
@@ -163,17 +164,6 @@ def dependency_map(
 
 
 dependency_map.__module__ = "rnnkit"
-
-
-def _batch(inputs: tuple[Any, ...], dim: int) -> tuple[Batch, int]:
-    """Return the inputs, laid out along an axis as along a batch, and that axis from the front."""
-    try:
-        batch = Batch(inputs, dim, None)
-    except ArgumentError as error:
-        text = str(error).replace(" for the batch", "").replace("the batch", f"axis {dim}")
-        argument = "dim" if error.argument == "batch_dim" else error.argument
-        raise ArgumentError(text, argument) from None
-    return batch, batch.axes[batch.first] or 0
 
 
 def _settle(batch: Batch, dim: int, opened: Session) -> None:

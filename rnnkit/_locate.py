@@ -11,7 +11,7 @@ from torch.nn.utils.rnn import PackedSequence
 from torch.utils import _pytree as pytree
 
 from rnnkit._batches import Batch, followed_axis
-from rnnkit._report import Row
+from rnnkit._report import Line
 from rnnkit._session import Session, leaves
 from rnnkit._trial import Trial
 
@@ -21,7 +21,7 @@ class Place:
     """A module, by its qualified name, and the rows of a message about it."""
 
     module: str
-    rows: tuple[Row, ...]
+    rows: tuple[Line, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +44,7 @@ class Event:
 Shows = Callable[[Tensor, Tensor, int], bool]
 
 #: Says why, from what came out of a module and what went in, and where in that the batch lay.
-Cause = Callable[[Event, Event, int | None], list[Row]]
+Cause = Callable[[Event, Event, int | None], list[Line]]
 
 
 def record(session: Session, inputs: Any) -> list[Event]:
@@ -177,7 +177,7 @@ def _place(events: list[Event], axes: list[list[int | None]], number: int, cause
     event, earlier = events[number], events[:number]
     call = sum((e.name, e.kind) == (event.name, event.kind) for e in earlier)
     kind = type(event.module).__name__
-    rows: list[Row] = [("first", f"{event.label} ({kind}), {event.kind} of call {call}")]
+    rows: list[Line] = [("first", f"{event.label} ({kind}), {event.kind} of call {call}")]
     if event.kind == "input":
         last = next((e for e in reversed(earlier) if e.kind == "output"), None)
         source = f"the output of {last.label}" if last else "the model's input"
@@ -194,7 +194,7 @@ def _place(events: list[Event], axes: list[list[int | None]], number: int, cause
     return Place(event.name, (*rows, *cause(event, given, next(iter(axes[at]), None))))
 
 
-def _cause_of_mixing(event: Event, given: Event, axis: int | None) -> list[Row]:
+def _cause_of_mixing(event: Event, given: Event, axis: int | None) -> list[Line]:
     module = event.module
     # What was packed has no axes of its own to be taken for each other.
     if not isinstance(module, RNNBase) or axis is None or given.is_packed:
@@ -223,7 +223,7 @@ def _cause_of_mixing(event: Event, given: Event, axis: int | None) -> list[Row]:
     return []
 
 
-def _cause_of_looking_ahead(event: Event, given: Event, _: int | None) -> list[Row]:
+def _cause_of_looking_ahead(event: Event, given: Event, _: int | None) -> list[Line]:
     module = event.module
     if getattr(module, "bidirectional", False):
         read = "is bidirectional: its backward direction has read the later steps"

@@ -11,7 +11,7 @@ from rnnkit._compare import is_number
 from rnnkit._cost import CUTS, MEMORIES, SAMPLES
 from rnnkit._locate import locate_sample, locate_step, reads_several_steps, record
 from rnnkit._repeatable import probe_repeatable
-from rnnkit._report import Row, fail
+from rnnkit._report import Line, fail
 from rnnkit._session import Leaves, same
 from rnnkit._subject import Subject
 from rnnkit._trial import Trial, attempt, changed
@@ -143,7 +143,7 @@ def _early_step(trial: Trial, first: int, seq: int, cut: int) -> int | None:
     return cut
 
 
-def _source(subject: Subject, later: Where, cut: int) -> list[Row]:
+def _source(subject: Subject, later: Where, cut: int) -> list[Line]:
     """Name the input through which alone it happens: it may be what a decoder may see whole."""
     batch, first, seq = subject.batch, subject.first or 0, subject.out_seq_dim or 0
     content = [k for k in range(len(batch.leaves)) if batch.has_steps(k) and batch.is_content(k)]

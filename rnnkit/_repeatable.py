@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from rnnkit._compare import alike
-from rnnkit._report import Row, fail
+from rnnkit._report import Line, fail
 from rnnkit._session import Leaves, same
 from rnnkit._subject import Subject
 
@@ -46,7 +46,7 @@ def _rounded(subject: Subject, before: Any, after: Any) -> bool:
     return fits and subject.is_rounding(before, after)
 
 
-def _causes(subject: Subject) -> list[Row]:
+def _causes(subject: Subject) -> list[Line]:
     drawn = drawn_from(subject)
     for names in (*([name] for name in drawn), drawn):
         if names and alike(*_twice(subject, names)):

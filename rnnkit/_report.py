@@ -13,7 +13,7 @@ Outcome = Literal["passed", "skipped"]
 LEFT_OUT = "left out by the caller"
 
 #: A line of a message: its label, empty where it continues the one before, and its text.
-Row = tuple[str, str]
+Line = tuple[str, str]
 
 #: The probes that change the inputs, or the batch, and so judge what depends on what.
 JUDGING = ("batch", "alone", "padding", "causal", "memory")
@@ -90,7 +90,7 @@ class Report:
     __repr__ = __str__
 
 
-def fail(probe: str, what: str, rows: Iterable[Row] = (), module: str = "") -> NoReturn:
+def fail(probe: str, what: str, rows: Iterable[Line] = (), module: str = "") -> NoReturn:
     """Raise what a probe found.
 
     Args:

@@ -156,7 +156,7 @@ def types(session: nox.Session) -> None:
 @nox.session
 def docs(session: nox.Session) -> None:
     """Run what the pages show, then build them; a dead reference is an error."""
-    run(session, "pytest", "tests/test_documentation.py")
+    run(session, "pytest", "tests/project/test_documentation.py")
     run(session, "sphinx", "-n", "-W", "--keep-going", "-q", "docs", "docs/_build")
 
 

@@ -1,10 +1,7 @@
 """PyTorch's recurrent modules with their shapes checked."""
 
 from rnnkit import nn, states, testing, typing
-from rnnkit._cells import GRUCell, LSTMCell, RNNCell
-from rnnkit._convert import Converted, convert, revert
-from rnnkit._dependency import DependencyMap, dependency_map
-from rnnkit._errors import (
+from rnnkit._base.errors import (
     ArgumentError,
     CellError,
     DeviceError,
@@ -16,12 +13,15 @@ from rnnkit._errors import (
     ShapeError,
     StateError,
 )
-from rnnkit._layers import GRU, LSTM, RNN
-from rnnkit._recurrent import Recurrent
-from rnnkit._report import Check, Report
-from rnnkit._trace import Row, Trace, trace
-from rnnkit._unroll import unroll
-from rnnkit._verify import verify
+from rnnkit._diagnostics.dependency_map import DependencyMap, dependency_map
+from rnnkit._diagnostics.report import Check, Report
+from rnnkit._diagnostics.trace import Row, Trace, trace
+from rnnkit._diagnostics.verify import verify
+from rnnkit._modules.cells import GRUCell, LSTMCell, ProjectedLSTMCell, RNNCell
+from rnnkit._modules.convert import Converted, convert, revert
+from rnnkit._modules.layers import GRU, LSTM, RNN
+from rnnkit._modules.recurrent import Recurrent
+from rnnkit._modules.unroll import unroll
 from rnnkit.states import LSTMState
 
 __all__ = [
@@ -41,6 +41,7 @@ __all__ = [
     "LayoutError",
     "LeakError",
     "LengthsError",
+    "ProjectedLSTMCell",
     "RNNCell",
     "Recurrent",
     "Report",

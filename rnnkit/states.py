@@ -14,10 +14,10 @@ from typing import Any, Literal, TypeVar
 import torch
 from torch import Tensor
 
-from rnnkit._errors import ArgumentError, StateError
-from rnnkit._masks import as_mask, positions_of
-from rnnkit._message import brief, compose, wanted
-from rnnkit._state import BATCHED, LSTMState, layers_first, map_state
+from rnnkit._base.errors import ArgumentError, StateError
+from rnnkit._base.message import brief, compose, wanted
+from rnnkit._base.state import BATCHED, LSTMState, layers_first, map_state
+from rnnkit._checks.arguments import as_mask, positions_of
 
 __all__ = [
     "LSTMState",

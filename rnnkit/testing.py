@@ -4,8 +4,8 @@ from typing import Any
 
 import torch
 
-from rnnkit._report import Report
-from rnnkit._verify import verify
+from rnnkit._diagnostics.report import Report
+from rnnkit._diagnostics.verify import verify
 
 __all__ = ["assert_no_leak"]
 

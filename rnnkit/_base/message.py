@@ -1,0 +1,139 @@
+"""How a message is laid out: torch's sentence, what was called, aligned rows, the mend.
+
+Which short expression brings a tensor to the shape that is wanted.
+
+A mend is tried on the shape before it is offered; on numbers alone, since a compiler may be
+tracing.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+LABEL_WIDTH = 10
+BRIEF_LENGTH = 40
+
+
+def compose(sentence: str, headline: str, rows: Iterable[tuple[str, str]]) -> str:
+    """Join the parts of a message, one row a line.
+
+    >>> print(compose("torch's sentence", "LSTM(3, 4): what is wrong", [("fix", "what to type")]))
+    torch's sentence
+      LSTM(3, 4): what is wrong
+      fix       what to type
+    """
+    return "\n".join([sentence, f"  {headline}", *aligned(rows)])
+
+
+def aligned(rows: Iterable[tuple[str, str]]) -> list[str]:
+    """Lay out rows of a label and a text, one a line, the texts below each other."""
+    rows = list(rows)
+    width = max(LABEL_WIDTH, *(len(label) + 2 for label, _ in rows))
+    return [f"  {label.ljust(width)}{text}" for label, text in rows]
+
+
+def wanted(expected: str, actual: str) -> str:
+    """Say what was expected beside what came."""
+    return f"expected {expected}    got {actual}"
+
+
+def brief(value: object) -> str:
+    """Name a value without printing what a tensor holds."""
+    if isinstance(value, Tensor):
+        return f"a Tensor of shape {tuple(value.shape)}"
+    if isinstance(value, str | int | float | None):
+        text = repr(value)
+        return text if len(text) <= BRIEF_LENGTH else text[:BRIEF_LENGTH] + "..."
+    if isinstance(value, torch.dtype | torch.device):
+        return str(value)
+    if isinstance(value, type):
+        return f"the type {value.__name__}"
+    if isinstance(value, tuple | list | dict) and not value:
+        return f"an empty {type(value).__name__}"
+    name = type(value).__name__
+    return f"{'an' if name[0] in 'aeiouAEIOU' or name == 'ndarray' else 'a'} {name}"
+
+
+def count(number: int, one: str, many: str) -> str:
+    """Write a number with its noun."""
+    return f"{number} {one if number == 1 else many}"
+
+
+def call(name: str, args: Iterable[object], kwargs: Mapping[str, object]) -> str:
+    """Write a call as the caller wrote it."""
+    parts = [brief(value) for value in args]
+    parts += [f"{key}={brief(value)}" for key, value in kwargs.items()]
+    return f"{name}({', '.join(parts)})"
+
+
+Shape = tuple[int, ...]
+
+#: What is typed after the name, and what it makes of a shape; None where it makes nothing.
+Mend = tuple[str, Callable[[Shape], Shape | None]]
+
+
+def _squeeze(axis: int) -> Callable[[Shape], Shape | None]:
+    return lambda s: (*s[:axis], *s[axis + 1 :]) if len(s) > axis and s[axis] == 1 else None
+
+
+def _unsqueeze(axis: int) -> Callable[[Shape], Shape | None]:
+    return lambda s: (*s[:axis], 1, *s[axis:]) if len(s) >= axis else None
+
+
+PLAIN: tuple[Mend, ...] = (
+    *((f".squeeze({axis})", _squeeze(axis)) for axis in range(4)),
+    (".unsqueeze(0)", _unsqueeze(0)),
+    (".unsqueeze(-1)", lambda s: (*s, 1)),
+    (".unsqueeze(1)", _unsqueeze(1)),
+    (".t()", lambda s: s[::-1] if len(s) == 2 else None),
+    (".transpose(0, 1).contiguous()", lambda s: (s[1], s[0], *s[2:]) if len(s) > 1 else None),
+    (".flatten(0, 1)", lambda s: (math.prod(s[:2]), *s[2:]) if len(s) > 1 else None),
+    ("[-1]", lambda s: s[1:] if s else None),
+)
+
+
+def reshaped(name: str, shape: Sequence[int], want: Sequence[int | None]) -> str | None:
+    """Return the expression that makes ``shape`` the wanted one; None if no short one does.
+
+    >>> reshaped("hx", (5, 4), (1, 5, 4))
+    'hx.unsqueeze(0)'
+    >>> reshaped("hx", (2, 1, 4), (2, 5, 4))
+    'hx.repeat(1, 5, 1), if they start alike'
+    """
+    for text, mend in (*PLAIN, *_repeating(want)):
+        result = mend(tuple(shape))
+        if result is not None and len(result) == len(want) and _fits(result, want):
+            return name + text
+    return None
+
+
+def _fits(shape: Shape, want: Sequence[int | None]) -> bool:
+    return all(one in (size, None) for size, one in zip(shape, want, strict=True))
+
+
+def _repeating(want: Sequence[int | None]) -> list[Mend]:
+    """Return the mends that give every layer, or every sample, the same state."""
+    mends: list[Mend] = []
+    for axis, size in enumerate(want[:-1]):
+        if size is not None and size > 1:
+            times = [size if place == axis else 1 for place in range(len(want))]
+            repeat = f".repeat({', '.join(map(str, times))})"
+            alike = ", if they start alike"
+            mends.append((repeat + alike, _repeat(times, None)))
+            mends.append((f".unsqueeze({axis}){repeat}{alike}", _repeat(times, axis)))
+    return mends
+
+
+def _repeat(times: list[int], new_axis: int | None) -> Callable[[Shape], Shape | None]:
+    def result(shape: Shape) -> Shape | None:
+        if new_axis is not None:
+            shape = (*shape[:new_axis], 1, *shape[new_axis:])
+        if len(shape) > len(times):
+            return None
+        # torch repeats over axes that it adds in front.
+        full = (*[1] * (len(times) - len(shape)), *shape)
+        return tuple(size * by for size, by in zip(full, times, strict=True))
+
+    return result

@@ -1,0 +1,79 @@
+"""What watches a call beside its caller: a tracer, a compiler, a transform.
+
+What TorchScript looks for in a module and a subclass must put right.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd import forward_ad
+from torch.compiler import is_compiling
+from torch.fx import Proxy
+
+functorch: Any = torch._C._functorch  # noqa: SLF001  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def is_jit_traced() -> bool:
+    """Say whether ``torch.jit.trace`` is writing down the call: sizes are tensors there."""
+    return torch._C._get_tracing_state() is not None  # noqa: SLF001
+
+
+def is_transformed() -> bool:
+    """Say whether something traces or transforms that torch's kernels have no rules for."""
+    return (
+        is_compiling()
+        or functorch.peek_interpreter_stack() is not None
+        or forward_ad._current_level >= 0  # noqa: SLF001
+    )
+
+
+def hides_values() -> bool:
+    """Say whether a look at what a tensor holds would fail, or be written down."""
+    return is_compiling() or is_jit_traced() or functorch.peek_interpreter_stack() is not None
+
+
+def is_proxy(value: Any) -> bool:
+    """Say whether ``torch.fx`` stands in for a value."""
+    return isinstance(value, Proxy)
+
+
+def is_fx_call(input: Any, hx: Any) -> bool:
+    """Say whether ``torch.fx`` is recording this call."""
+    if is_proxy(input) or hx is None or isinstance(hx, Tensor):
+        return is_proxy(input)
+    return is_proxy(hx) or (isinstance(hx, tuple) and any(map(is_proxy, hx)))
+
+
+def leaf_node(module: torch.nn.Module, input: Any, hx: Any, **options: Any) -> Proxy:
+    """Record a call as one ``call_module`` node.
+
+    torch's own classes are leaves to every tracer by the name of their package; a module of rnnkit
+    is one by what it does when it meets a proxy.
+    """
+    args = (input,) if hx is None else (input, hx)
+    parts: tuple[Any, ...] = (input, *(hx if isinstance(hx, tuple) else (hx,)))
+    tracer: Any = next(part.tracer for part in parts if is_proxy(part))
+    kwargs = {name: value for name, value in options.items() if value is not None}
+    node: Proxy = tracer.create_proxy("call_module", tracer.path_of_module(module), args, kwargs)
+    return node
+
+
+#: What every class has of its own, and none takes over from another.
+OF_EACH_CLASS = {"__dict__", "__weakref__"}
+
+
+def torch_twin(module: torch.nn.Module, torch_class: type[torch.nn.Module]) -> torch.nn.Module:
+    """Return a module of torch's class that holds the same parameters, hooks and options.
+
+    TorchScript compiles torch's classes, whose ``forward`` it knows, and no guard. What a subclass
+    of a user's adds to ours, it adds to torch's there.
+    """
+    own = [kind for kind in type(module).__mro__ if kind.__module__.partition(".")[0] != "rnnkit"]
+    added: dict[str, Any] = {}
+    for kind in reversed(own[: own.index(torch_class)]):
+        added |= {name: value for name, value in vars(kind).items() if name not in OF_EACH_CLASS}
+    twin_class: Any = type(type(module).__name__, (torch_class,), added) if added else torch_class
+    twin: torch.nn.Module = twin_class.__new__(twin_class)
+    twin.__dict__ = module.__dict__.copy()
+    return twin

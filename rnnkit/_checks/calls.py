@@ -1,0 +1,239 @@
+"""The guards: a few comparisons on every call, and a diagnosis when one fails.
+
+They are plain Python on sizes, so that they cost next to nothing and ``torch.compile`` traces
+them. What has passed a guard needs torch's own check of the same things no more.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import PackedSequence
+
+from rnnkit._base.state import PAIR, layers_first
+from rnnkit._base.torch_tools import hides_values, is_jit_traced
+from rnnkit._checks.call_spec import (
+    SEQUENCE,
+    SEQUENCES,
+    ReadableCell,
+    ReadableLayer,
+    Reading,
+    agree,
+    packed_batch,
+    read_cell,
+    read_layer,
+    read_unrolled,
+)
+from rnnkit._checks.input_errors import (
+    diagnose_dtype_and_device,
+    diagnose_input,
+    diagnose_shape,
+    refuse_packed,
+    refuse_type,
+)
+from rnnkit._checks.state_errors import diagnose_batch, diagnose_state
+
+
+def check_layer(layer: ReadableLayer, input: Any, hx: Any) -> Any:  # noqa: C901, PLR0912
+    """Hold a layer's call to what the layer reads; return the state as torch's layer takes it.
+
+    Args:
+        layer: an RNN, LSTM or GRU.
+        input: what the caller gave as input: of the right kind it is a Tensor ``(seq, batch,
+            input_size)``, in the other order with ``batch_first``, without batch if unbatched,
+            or a PackedSequence.
+        hx: what the caller gave as state, or None.
+
+    Raises:
+        RnnkitError: the child that fits, with what to type.
+    """
+    if is_jit_traced():
+        # Sizes are tensors there: what is compared is written down, with a warning.
+        hx = _completed(layer, hx)
+        return layers_first(hx) if hx is not None and layer.state_batch_first else hx
+    # In one piece, since a call in Python costs as much as all these comparisons.
+    if isinstance(input, Tensor):
+        data, batched = input, SEQUENCES
+    elif isinstance(input, PackedSequence):
+        data, batched = input.data, 0
+    else:
+        refuse_type(layer, input)
+    shape = data.shape
+    rank = len(shape)
+    dtype = data.dtype
+    device = data.device
+    # functional_call and pruning swap the weight itself; a parametrized one is not computed here.
+    weight: Any = layer._parameters.get("weight_ih_l0")  # noqa: SLF001
+    if weight is None:
+        weight = layer._flat_weights[0]  # noqa: SLF001
+    if not (
+        rank in (batched, SEQUENCE)
+        and shape[-1] == layer.input_size
+        and shape[1 if rank == SEQUENCES and layer.batch_first else 0] != 0
+        and (weight.dtype is dtype or agree(dtype, weight.dtype))
+        and weight.device == device
+        and data.layout is torch.strided
+    ):
+        if "weight_ih_l0" not in layer._parameters:  # noqa: SLF001
+            # A computed weight may have changed since the last call; torch would look now.
+            layer._update_flat_weights()  # noqa: SLF001
+            weight = layer._flat_weights[0]  # noqa: SLF001
+        diagnose_input(read_layer(layer, input), data, weight)
+    if isinstance(input, PackedSequence) and not (
+        hides_values() or int(input.batch_sizes.sum()) <= shape[0]
+    ):
+        refuse_packed(read_layer(layer, input), input)
+    if hx is None:
+        return None
+    rows = layer.num_layers * 2 if layer.bidirectional else layer.num_layers
+    front: tuple[int, ...]
+    if isinstance(input, PackedSequence):
+        front = (rows, packed_batch(input))
+    elif rank == SEQUENCES:
+        front = (rows, shape[0 if layer.batch_first else 1])
+    else:
+        front = (rows,)
+    if layer.state_batch_first:
+        front = front[::-1]
+    c_shape = (*front, layer.hidden_size)
+    if len(layer.STATE_NAMES) == 1:
+        if not _is_state(hx, c_shape, dtype, device):
+            diagnose_state(read_layer(layer, input), hx, data)
+        state: Any = hx
+    else:
+        proj_size = layer._proj_size  # noqa: SLF001
+        h_shape = (*front, proj_size) if proj_size else c_shape
+        state = _pair(hx, h_shape, c_shape, data)
+        if state is None or not (
+            _is_state(state[0], h_shape, dtype, device)
+            and _is_state(state[1], c_shape, dtype, device)
+        ):
+            diagnose_state(read_layer(layer, input), hx if state is None else state, data)
+    return layers_first(state) if layer.state_batch_first else state
+
+
+def check_cell(cell: ReadableCell, input: Any, hx: Any) -> Any:
+    """Hold a cell's call to what the cell reads; return the state as torch's cell takes it.
+
+    Args:
+        cell: an RNNCell, LSTMCell or GRUCell.
+        input: what the caller gave as input: of the right kind it is a Tensor
+            ``(batch, input_size)``, or ``(input_size,)`` if unbatched.
+        hx: what the caller gave as state, or None.
+
+    Raises:
+        RnnkitError: the child that fits, with what to type.
+    """
+    if is_jit_traced():
+        return _completed(cell, hx)
+    if not isinstance(input, Tensor):
+        refuse_type(cell, input)
+    shape = input.shape
+    rank = len(shape)
+    dtype = input.dtype
+    device = input.device
+    weight: Any = cell._parameters.get("weight_ih")  # noqa: SLF001
+    if weight is None:
+        weight = input
+    alike = (weight.dtype is dtype or agree(dtype, weight.dtype)) and weight.device == device
+    if not (rank in (2, 1) and shape[-1] == cell.input_size and alike):
+        diagnose_shape(read_cell(cell, input), input, weight)
+    state = None if hx is None else _check_cell_state(cell, input, hx, shape)
+    if not alike:
+        # After the state: where both are wrong torch speaks of the state's size.
+        diagnose_dtype_and_device(read_cell(cell, input), input, weight)
+    return state
+
+
+def _check_cell_state(cell: ReadableCell, input: Tensor, hx: Any, shape: tuple[int, ...]) -> Any:
+    dtype, device = input.dtype, input.device
+    c_shape = (*shape[:-1], cell.hidden_size)
+    if len(cell.STATE_NAMES) == 1:
+        if not _is_state(hx, c_shape, dtype, device):
+            diagnose_state(read_cell(cell, input), hx, input)
+        return hx
+    proj_size = cell._proj_size  # noqa: SLF001
+    h_shape = (*shape[:-1], proj_size) if proj_size else c_shape
+    state = _pair(hx, h_shape, c_shape, input)
+    if state is None or not (
+        _is_state(state[0], h_shape, dtype, device) and _is_state(state[1], c_shape, dtype, device)
+    ):
+        diagnose_state(read_cell(cell, input), hx if state is None else state, input)
+    return state
+
+
+def check_unrolled(
+    cell: Any, input: Any, hx: Any, caller: str, *, known: bool, batch_first: bool
+) -> tuple[Reading, Any]:
+    """Hold the call of something that runs a cell over a sequence to what the cell reads.
+
+    Args:
+        cell: an rnnkit cell, or any that follows the protocol.
+        input: what the caller gave as input: of the right kind it is a Tensor ``(seq, batch,
+            input_size)``, in the other order with ``batch_first``, or without batch.
+        hx: what the caller gave as state, or None.
+        caller: how the caller is called in messages.
+        known: whether the cell does what rnnkit's do, so that its widths and state are known.
+        batch_first: whether the batch lies on axis 0.
+
+    Returns:
+        How the call reads, and the state with its tensors complete.
+
+    Raises:
+        RnnkitError: the child that fits, with what to type.
+    """
+    if not isinstance(input, Tensor):
+        refuse_type(cell, input, unrolled=True)
+    reading = read_unrolled(cell, input, caller, known=known, batch_first=batch_first)
+    weight = cell._parameters.get("weight_ih") if known else None  # noqa: SLF001
+    # A foreign cell may take integers; of our own we know what they take.
+    diagnose_input(reading, input, input if weight is None else weight)
+    if hx is None:
+        return reading, None
+    if known:
+        axes = [tuple(axis.size or 0 for axis in axes) for axes in reading.state_axes]
+        if len(axes) == PAIR:
+            hx = _pair(hx, axes[0], axes[1], input) or hx
+        diagnose_state(reading, hx, input)
+    elif reading.batch is not None:
+        diagnose_batch(reading, hx)
+    return reading, hx
+
+
+def _is_state(
+    tensor: Any, shape: tuple[int, ...], dtype: torch.dtype, device: torch.device
+) -> bool:
+    return (
+        isinstance(tensor, Tensor)
+        and tensor.shape == shape
+        and (tensor.dtype is dtype or agree(tensor.dtype, dtype))
+        and tensor.device == device
+    )
+
+
+def _pair(
+    hx: Any, h_shape: tuple[int, ...], c_shape: tuple[int, ...], input: Tensor
+) -> tuple[Any, Any] | None:
+    """Return (h, c) with zeros for a None; None if there is no pair."""
+    if not isinstance(hx, (tuple, list)) or len(hx) != PAIR:
+        return None
+    h, c = hx
+    if h is None:
+        h = torch.zeros(h_shape, dtype=input.dtype, device=input.device)
+    if c is None:
+        c = torch.zeros(c_shape, dtype=input.dtype, device=input.device)
+    return h, c
+
+
+def _completed(module: ReadableCell, hx: Any) -> Any:
+    """Complete a pair by zeros as a tracer must see them: their sizes come from the other one."""
+    if len(module.STATE_NAMES) == 1 or not isinstance(hx, (tuple, list)) or len(hx) != PAIR:
+        return hx
+    h, c = hx
+    if h is None and c is None:
+        return None
+    if h is None:
+        h = c.new_zeros(*c.shape[:-1], module._proj_size or module.hidden_size)  # noqa: SLF001
+    if c is None:
+        c = h.new_zeros(*h.shape[:-1], module.hidden_size)
+    return h, c

@@ -1,0 +1,329 @@
+"""The guard of the constructors: refuses an argument before torch sees it, and says why.
+
+What each argument of a constructor may be, and the sentence if it is not.
+
+torch checks half of these, each in its own way, and some at the first call only. Its sentences
+stand where it has one.
+"""
+
+import difflib
+import functools
+import inspect
+import math
+import operator
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from numbers import Integral, Real
+from typing import Any, Concatenate, ParamSpec, TypeAlias, TypeVar
+
+import torch
+
+from rnnkit._base.errors import ArgumentError
+from rnnkit._base.message import brief, call, compose, wanted
+
+#: What a constructor takes as ``device``.
+Device: TypeAlias = torch.device | str | int | None
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What one argument may be.
+
+    ``kind`` is the type it must have and ``fits`` the values of that type which will do;
+    ``wrong_kind`` and ``wrong_value`` are torch's sentences, with ``{name}``, ``{kind}`` and
+    ``{value}`` filled in.
+    """
+
+    kind: Any
+    fits: Callable[[Any], bool]
+    wrong_kind: str
+    wrong_value: str
+    expected: str
+
+    def is_kind(self, value: object) -> bool:
+        """Say whether a value is of the type; a bool counts as a number nowhere."""
+        # Half of the time that this package takes to import would be beartype's.
+        from beartype.door import is_bearable  # noqa: PLC0415
+
+        return is_bearable(value, self.kind) and isinstance(value, bool) == (self.kind is bool)
+
+
+def _is_device(value: Any) -> bool:
+    try:
+        torch.device(value)
+    except RuntimeError:
+        return False
+    return True
+
+
+def _anything(_: object) -> bool:
+    return True
+
+
+def _count(least: int, expected: str, wrong_value: str) -> Rule:
+    return Rule(
+        kind=Integral,
+        fits=lambda value: least <= operator.index(value) < LARGEST,
+        wrong_kind="{name} should be of type int, got: {kind}",
+        wrong_value=wrong_value,
+        expected=expected,
+    )
+
+
+#: torch counts in 64 bits.
+LARGEST = 2**63
+SIZE = _count(1, "an int from 1", "{name} must be greater than zero")
+
+FLAG = Rule(
+    bool, _anything, "{name} should be of type bool, got: {kind}", "", expected="True or False"
+)
+
+DROPOUT = (
+    "dropout should be a number in range [0, 1] representing the probability of an element "
+    "being zeroed"
+)
+
+NONLINEARITY = "Unknown nonlinearity '{value}'. Select from 'tanh' or 'relu'."
+DTYPE = "{name} should be a floating-point torch.dtype, got: {value}"
+DEVICE = "{name} should be a torch.device or its name, got: {value}"
+
+RULES = {
+    "input_size": SIZE,
+    "hidden_size": SIZE,
+    "num_layers": SIZE,
+    "proj_size": _count(
+        0,
+        "an int from 0 (no projection) to hidden_size - 1",
+        "proj_size should be a positive integer or zero to disable projections",
+    ),
+    "bias": FLAG,
+    "batch_first": FLAG,
+    "bidirectional": FLAG,
+    "state_batch_first": FLAG,
+    "dropout": Rule(Real, lambda p: 0 <= p <= 1, DROPOUT, DROPOUT, "a float from 0 to 1"),
+    "nonlinearity": Rule(
+        str, lambda name: name in {"tanh", "relu"}, NONLINEARITY, NONLINEARITY, "'tanh' or 'relu'"
+    ),
+    "dtype": Rule(
+        torch.dtype | type | None,
+        # torch takes Python's own float for float64.
+        lambda dtype: (
+            dtype in (None, float)
+            or (isinstance(dtype, torch.dtype) and (dtype.is_floating_point or dtype.is_complex))
+        ),
+        DTYPE,
+        DTYPE,
+        "torch.float32, torch.float64, torch.bfloat16 or torch.float16",
+    ),
+    "device": Rule(
+        Device,
+        lambda device: device is None or _is_device(device),
+        DEVICE,
+        DEVICE,
+        "for example 'cpu', 'cuda' or 'cuda:1'",
+    ),
+}
+
+# A cell computes with input_size=0 (the hidden state alone); torch's layers refuse it.
+CELL_RULES = RULES | {"input_size": _count(0, "an int from 0", "{name} must not be negative")}
+Arguments = ParamSpec("Arguments")
+Module = TypeVar("Module")
+
+#: From where a dropout above 1 reads as a percentage.
+LEAST_PERCENTAGE = 5
+PERCENT = 100
+
+
+def checked_arguments(
+    init: Callable[Concatenate[Module, Arguments], None],
+) -> Callable[Concatenate[Module, Arguments], None]:
+    """Check a constructor's arguments before torch sees them.
+
+    The signature stays the constructor's own: ``torch.nn.utils.skip_init`` looks for ``device``
+    in it.
+
+    Raises:
+        ArgumentError: when called, if an argument is missing, unknown, of another type or out
+            of range.
+    """
+    signature = inspect.signature(init)
+
+    @functools.wraps(init)
+    def checked_init(self: Module, *args: Arguments.args, **kwargs: Arguments.kwargs) -> None:
+        name = type(self).__name__
+        try:
+            bound = signature.bind(self, *args, **kwargs)
+        except TypeError as error:
+            raise _unbound(name, signature, args, kwargs, error) from None
+        rules = RULES if "batch_first" in signature.parameters else CELL_RULES
+        for argument, value in bound.arguments.items():
+            rule = rules.get(argument)
+            if rule is None or _is_nonlinearity_as_bias(rules, argument, value):
+                continue
+            if not rule.is_kind(value) or not rule.fits(value):
+                raise _refusal(name, rule, argument, value, args, kwargs)
+            if isinstance(value, Integral) and rule.kind is Integral:
+                # A NumPy count would make torch's own type check fail.
+                bound.arguments[argument] = operator.index(value)
+        _check_projection(name, bound.arguments, args, kwargs)
+        _warn_of_misplaced(name, list(signature.parameters)[1:], args)
+        init(*bound.args, **bound.kwargs)
+
+    return checked_init  # type: ignore[return-value]  # mypy: wraps() keeps self's name
+
+
+def check_option(name: str, argument: str, value: Any) -> Any:
+    """Hold one option of a module to what layers take under this name.
+
+    Raises:
+        ArgumentError: if it is of another type, or out of range.
+    """
+    rule = RULES[argument]
+    if not rule.is_kind(value) or not rule.fits(value):
+        raise _refusal(name, rule, argument, value, (), {argument: value})
+    return value
+
+
+def _unbound(
+    name: str,
+    signature: inspect.Signature,
+    args: tuple[object, ...],
+    kwargs: Mapping[str, object],
+    error: TypeError,
+) -> ArgumentError:
+    known = list(signature.parameters)[1:]
+    unknown = next((key for key in kwargs if key not in known), "")
+    text = str(error)
+    sentence = f"{name}.__init__() {'got ' if text.startswith('multiple') else ''}{text}"
+    fix = f"{name}({', '.join(known[:3])}, ...)"
+    if unknown == "proj_size":
+        sentence = "proj_size argument is only supported for LSTM, not RNN or GRU"
+        fix = f"leave proj_size out, or follow {name} by torch.nn.Linear"
+    elif unknown in {"batch_first", "bidirectional", "num_layers"}:
+        fix = f"leave {unknown} out: a cell is one layer, in one direction, for one step"
+    elif unknown == "nonlinearity":
+        fix = f"leave nonlinearity out: {name} has fixed ones, RNN and RNNCell take it"
+    elif similar := difflib.get_close_matches(unknown, known, n=1):
+        fix = f"{similar[0]}={brief(kwargs[unknown])}"
+    return ArgumentError(compose(sentence, call(name, args, kwargs), [("fix", fix)]), unknown)
+
+
+def _refusal(
+    name: str,
+    rule: Rule,
+    argument: str,
+    value: object,
+    args: tuple[object, ...],
+    kwargs: Mapping[str, object],
+) -> ArgumentError:
+    sentence = rule.wrong_value if rule.is_kind(value) else rule.wrong_kind
+    shown = value if isinstance(value, str | int | float) else brief(value)
+    kind = type(value).__name__
+    rows = [
+        (argument, wanted(rule.expected, brief(value))),
+        ("fix", _mend(name, rule, argument, value)),
+    ]
+    return ArgumentError(
+        compose(
+            sentence.format(name=argument, kind=kind, value=shown),
+            call(name, args, kwargs),
+            rows,
+        ),
+        argument,
+    )
+
+
+def _mend(name: str, rule: Rule, argument: str, value: Any) -> str:
+    if isinstance(value, torch.dtype):
+        return f"by name: dtype={value}"
+    if isinstance(value, torch.device):
+        return f"by name: device={value.type!r}"
+    if rule is FLAG:
+        return _mend_flag(argument, value)
+    if argument == "dtype":
+        known = isinstance(value, str) and isinstance(getattr(torch, value, None), torch.dtype)
+        return f"dtype=torch.{value}" if known else f"dtype={rule.expected}"
+    if isinstance(value, bool) and argument in {"num_layers", "hidden_size", "input_size"}:
+        return f"pass options by name: {name}(..., batch_first={value}) or bias={value}"
+    number = _number(value)
+    if argument == "dropout" and number is not None and 0 <= number <= 1:
+        return f"dropout={number:g}"
+    if argument == "dropout" and number is not None and LEAST_PERCENTAGE <= number <= PERCENT:
+        return f"dropout={number / PERCENT:g}"
+    if number is not None and number == int(number) and rule.is_kind(int(number)):
+        fits = rule.fits(int(number))
+        return f"{argument}={int(number)}" if fits else f"{argument}: {rule.expected}"
+    if number is not None and rule.kind is Integral:
+        return f"{argument}=int(...), or // in place of / where it is computed"
+    return f"{argument}: {rule.expected}"
+
+
+def _mend_flag(argument: str, value: Any) -> str:
+    if isinstance(value, str):
+        return f"a string counts as true whatever it says: {argument}=True or {argument}=False"
+    if type(value).__name__ == "bool":
+        return f"{argument}=bool(...): NumPy has a bool of its own"
+    if argument == "bias" and isinstance(value, float) and 0 < value < 1:
+        return f"by name: dropout={value}"
+    return f"{argument}={bool(value)}" if isinstance(value, int) else f"{argument}=True or False"
+
+
+def _number(value: Any) -> float | None:
+    """Read a number, or a string that is one; a bool is none."""
+    if isinstance(value, str | int | float) and not isinstance(value, bool):
+        try:
+            number = float(value)
+        except (ValueError, OverflowError):
+            return None
+        return number if math.isfinite(number) else None
+    return None
+
+
+def _check_projection(
+    name: str,
+    arguments: Mapping[str, Any],
+    args: tuple[object, ...],
+    kwargs: Mapping[str, object],
+) -> None:
+    hidden_size, proj_size = arguments["hidden_size"], arguments.get("proj_size", 0)
+    if proj_size >= hidden_size:
+        rows = [
+            ("proj_size", wanted(f"less than hidden_size={hidden_size}", f"{proj_size}")),
+            ("fix", f"proj_size={hidden_size - 1} or less, or 0 for no projection"),
+        ]
+        sentence = "proj_size has to be smaller than hidden_size"
+        raise ArgumentError(compose(sentence, call(name, args, kwargs), rows), "proj_size")
+
+
+def _is_nonlinearity_as_bias(rules: Mapping[str, Rule], argument: str, value: object) -> bool:
+    # torch takes RNNCell(10, 20, 'relu') for a cell with bias, and its own tests construct such
+    # cells: a warning, no refusal.
+    return (
+        rules is CELL_RULES
+        and argument == "bias"
+        and (isinstance(value, str) and value in ("tanh", "relu"))
+    )
+
+
+def _warn_of_misplaced(name: str, parameters: list[str], args: tuple[object, ...]) -> None:
+    place = parameters.index("bias")
+    if len(args) <= place:
+        return
+    written = call(name, args, {})
+    last = len(args) == place + 1
+    if args[place] is True and last and "batch_first" in parameters:
+        warnings.warn(
+            f"{written}: the last argument is bias, which is True anyway, not batch_first. "
+            f"Write batch_first=True if the input is (batch, seq, feature), or drop it.",
+            UserWarning,
+            stacklevel=3,
+        )
+    elif args[place] in ("tanh", "relu"):
+        has = "nonlinearity" in parameters
+        advice = f"Write nonlinearity={args[place]!r}" if has else "Drop it"
+        warnings.warn(
+            f"{written}: the argument {args[place]!r} is bias, and counts as True. {advice}.",
+            UserWarning,
+            stacklevel=3,
+        )

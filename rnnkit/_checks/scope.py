@@ -1,0 +1,122 @@
+"""The caller's jaxtyping scope: a module held to the axis names that its caller has bound.
+
+An ``isinstance`` against a jaxtyping annotation, made below a ``@jaxtyped`` function or a
+``with jaxtyped("context")``, looks names up in the scope of that function, and binds those that
+it has not. That is all that is used here; jaxtyping keeps a scope for each thread.
+"""
+
+import contextlib
+import io
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from jaxtyping import Shaped, print_bindings
+from torch import Tensor
+from torch.compiler import is_compiling
+
+from rnnkit._base.errors import ArgumentError, LayoutError, ShapeError
+from rnnkit._base.message import brief, compose
+
+#: Names of axes: of ours, keys; of the caller's, values.
+Axes = Mapping[str, str]
+LAYER_AXES = ("seq", "batch", "feature", "hidden")
+CELL_AXES = ("batch",)
+FOREIGN = ("torch", "jaxtyping", "beartype", "rnnkit")
+
+
+def check_axes(name: str, axes: Any, known: tuple[str, ...]) -> dict[str, str]:
+    """Hold the ``axes`` of a constructor to a dictionary from our names to the caller's.
+
+    Raises:
+        ArgumentError: if they are anything else.
+    """
+    if (
+        not isinstance(axes, Mapping)
+        or not set(axes) <= set(known)
+        or not all(isinstance(name, str) and name.isidentifier() for name in axes.values())
+    ):
+        example = ", ".join(f"{key!r}: {key!r}" for key in known[:2])
+        came = dict(axes) if isinstance(axes, Mapping) else brief(axes)
+        text = compose(
+            f"axes maps {', '.join(known)} to the caller's names, got {came}",
+            name,
+            [("fix", f"axes={{{example}}}, the values as in the caller's annotations")],
+        )
+        raise ArgumentError(text, "axes")
+    return dict(axes)
+
+
+def check_scope(
+    module: torch.nn.Module, axes: Axes, sizes: Mapping[str, int], argument: str
+) -> None:
+    """Hold the sizes that a module reads to what the caller's names are bound to.
+
+    Args:
+        module: who reads.
+        axes: the caller's names of the module's axes.
+        sizes: what the module reads, by its own names.
+        argument: the argument that it reads.
+
+    Raises:
+        LayoutError: if seq and batch are bound the other way round.
+        ShapeError: if another name is bound to another size.
+    """
+    if is_compiling():
+        return
+    named = {axis: size for axis, size in sizes.items() if axis in axes}
+    probe = torch.empty(tuple(named.values()), device="meta")
+    # One axis alone starts with a space, which tells jaxtyping's names from forward references.
+    shape: Any = Shaped[Tensor, " " + " ".join(axes[axis] for axis in named)]
+    if not isinstance(probe, shape):
+        described = f"{type(module).__name__}({module.extra_repr()})"
+        _refuse(described, axes, named, argument)
+
+
+def _refuse(described: str, axes: Axes, read: Mapping[str, int], argument: str) -> None:
+    bound = _bindings()
+    wrong = [a for a in read if bound.get(axes[a], read[a]) != read[a]] or list(read)
+    first = wrong[0]
+    wants = bound.get(axes[first])
+    rows = [
+        ("read", ", ".join(f"{axes[axis]}={size} as {axis}" for axis, size in read.items())),
+        ("bound", f"{', '.join(f'{k}={v}' for k, v in bound.items())} in {_caller()}"),
+    ]
+    swapped = (
+        {"seq", "batch"} <= set(read)
+        and bound.get(axes["seq"]) == read["batch"]
+        and bound.get(axes["batch"]) == read["seq"]
+    )
+    error: type[ShapeError] = ShapeError
+    if swapped:
+        error = LayoutError
+        rows.append(("fix", "the other batch_first, or input.transpose(0, 1)"))
+    else:
+        what = f"{first}_size" if first == "hidden" else f"an {argument}"
+        rows.append(("fix", f"{what} with {axes[first]}={wants}, or another name in axes"))
+    text = compose(
+        f"{axes[first]} is {wants} in the caller's scope, but {read[first]} in {argument}",
+        described,
+        rows,
+    )
+    raise error(text, argument, (wants,), (read[first],))
+
+
+def _bindings() -> dict[str, int]:
+    written = io.StringIO()
+    with contextlib.redirect_stdout(written):
+        print_bindings()  # type: ignore[no-untyped-call]
+    pairs = (line.partition("=") for line in written.getvalue().splitlines())
+    return {name: int(size) for name, _, size in pairs if size.isdecimal()}
+
+
+def _caller() -> str:
+    frame = sys._getframe(1)  # noqa: SLF001 - only the failing call looks for its caller
+    while frame.f_back is not None and _package(frame.f_globals) in FOREIGN:
+        frame = frame.f_back
+    return frame.f_code.co_qualname
+
+
+def _package(names: Mapping[str, Any]) -> str:
+    return str(names.get("__name__", "")).partition(".")[0]

@@ -1,0 +1,132 @@
+"""Other values for a part of an input, drawn from those that occur, so that a model takes them."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from rnnkit._diagnostics.batch import Batch
+
+#: Says which values of a leaf are replaced: a mask that broadcasts to it; None for none.
+Where = Callable[[Batch, int], Tensor | None]
+
+
+def sample_at(sample: int) -> Where:
+    """Replace one sample."""
+
+    def where(batch: Batch, index: int) -> Tensor | None:
+        leaf, axis = batch.leaves[index], batch.axes[index] or 0
+        return along(leaf, axis, torch.arange(leaf.shape[axis], device=leaf.device) == sample)
+
+    return where
+
+
+def steps_at(mask: Tensor) -> Where:
+    """Replace steps: of all samples by a mask ``(seq,)``, of each by one ``(batch, seq)``."""
+
+    def where(batch: Batch, index: int) -> Tensor | None:
+        if not batch.has_steps(index):
+            return None
+        leaf, axis = batch.leaves[index], batch.axes[index] or 0
+        if mask.dim() == 1:
+            return along(leaf, batch.seq_dim, mask.to(leaf.device))
+        shape = [1] * leaf.dim()
+        shape[axis], shape[batch.seq_dim] = mask.shape
+        ordered = mask if axis < batch.seq_dim else mask.t()
+        return ordered.to(leaf.device).reshape(shape)
+
+    return where
+
+
+def along(tensor: Tensor, axis: int, mask: Tensor) -> Tensor:
+    """Lay a mask of one axis along an axis of a tensor."""
+    shape = [1] * tensor.dim()
+    shape[axis] = -1
+    return mask.view(shape)
+
+
+def other_values(
+    leaf: Tensor, where: Tensor, axes: Sequence[int], kept: Tensor | None = None, seed: int = 0
+) -> Tensor:
+    """Return a tensor with other values where a mask says so.
+
+    What lies on the other axes, as the features of a step, is drawn as a whole from another place
+    of the same tensor: a column of few categories gets no value of another column, and what holds
+    between columns goes on to hold. Numbers with fractions are moved besides, since two equal
+    samples would hide a leak.
+
+    Args:
+        leaf: an input of a model.
+        where: what is replaced; broadcasts to the tensor.
+        axes: the axes along which values change places: batch, and seq if there is one.
+        kept: places along these axes that stay, and whose values are not drawn: padding.
+        seed: draws others.
+    """
+    if leaf.is_complex():
+        pairs = other_values(torch.view_as_real(leaf), where.unsqueeze(-1), axes, kept, seed)
+        return torch.view_as_complex(pairs)
+    front = tuple(range(len(axes)))
+    moved = leaf.movedim(tuple(axes), front)
+    rows = moved.reshape(moved.shape[: len(axes)].numel(), -1)
+    drawn = rows.clone()
+    free = torch.ones(len(rows), dtype=torch.bool, device=leaf.device)
+    if kept is not None:
+        free = ~kept.reshape(-1)
+    drawn[free] = _other_rows(rows[free], torch.Generator().manual_seed(seed))
+    other = torch.where(where, drawn.view(moved.shape).movedim(front, tuple(axes)), leaf)
+    # In the same order of memory, since a model may view it.
+    return leaf.clone().copy_(other)
+
+
+def _other_rows(rows: Tensor, generator: torch.Generator) -> Tensor:
+    """Give each row the values of one that differs from it; move numbers with fractions."""
+    numbers = rows.is_floating_point()
+    whole = (rows == rows.round()).all(0) if numbers else torch.ones_like(rows[0]).bool()
+    if bool(whole.all()):
+        exact = rows.double() if numbers else rows
+        kinds, kind = torch.unique(exact, dim=0, return_inverse=True)
+        if len(kinds) > 1:
+            shift = torch.randint(1, len(kinds), kind.shape, generator=generator)
+            others: Tensor = kinds[(kind + shift.to(rows.device)) % len(kinds)]
+            return others.to(rows.dtype)
+        if not numbers:
+            return rows
+        whole = ~whole
+    drawn = rows[torch.randperm(len(rows), generator=generator).to(rows.device)]
+    noise = torch.randn(rows.shape, generator=generator).to(rows.device, rows.dtype)
+    spread = rows.float().std(0, correction=0).to(rows.dtype) + 0.1
+    return torch.where(whole, drawn, drawn + noise * spread)
+
+
+def replaced(
+    batch: Batch, where: Where, seed: int = 0, *, pad: bool = True, only: int | None = None
+) -> Any:
+    """Return the inputs with other values at some places, drawn from the values that occur.
+
+    Lengths, labels and masks (one axis of integers, booleans) stay: they say what the rest is.
+
+    Args:
+        batch: the inputs.
+        where: says which values of a leaf.
+        seed: draws others.
+        pad: whether padding is replaced, too.
+        only: index of the one leaf that is replaced; None for all.
+    """
+    return batch.tree(other_leaves(batch, where, seed, pad=pad, only=only))
+
+
+def other_leaves(
+    batch: Batch, where: Where, seed: int = 0, *, pad: bool = True, only: int | None = None
+) -> list[Any]:
+    """Return the leaves of :func:`replaced`; those that stay are the same objects."""
+    leaves = list(batch.leaves)
+    for index, (leaf, axis) in enumerate(zip(batch.leaves, batch.axes, strict=True)):
+        mask = where(batch, index) if batch.is_content(index) and only in (None, index) else None
+        if mask is None or axis is None:
+            continue
+        axes = (axis, batch.seq_dim) if batch.has_steps(index) else (axis,)
+        kept = None if pad else batch.padding(index)
+        other = other_values(leaf, mask, axes, kept, seed)
+        leaves[index] = leaf if torch.equal(leaf, other) else other
+    return leaves

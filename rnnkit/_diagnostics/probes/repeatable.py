@@ -1,0 +1,161 @@
+"""The probe *repeatable*: the same input twice gives the same output; and if not, why."""
+
+import random
+import sys
+from collections.abc import Callable, Collection, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils import _pytree as pytree
+
+from rnnkit._diagnostics.compare import alike
+from rnnkit._diagnostics.experiment import Subject
+from rnnkit._diagnostics.isolation import Leaves, same
+from rnnkit._diagnostics.report import Line, fail
+
+#: How to read and write where a source of random numbers stands.
+Source = tuple[Callable[[], Any], Callable[[Any], Any]]
+
+#: Attributes of a module that are torch's own.
+TORCHS = frozenset(vars(torch.nn.Module()))
+
+#: How many of the names that a model keeps a message lists.
+NAMES = 3
+
+
+def probe_repeatable(subject: Subject) -> None:
+    """The same input twice gives the same output."""
+    if alike(subject.normal, _twice(subject)[1]):
+        subject.report.passed("repeatable", "twice the same input, twice the same output")
+        return
+    rows = _causes(subject)
+    if not rows and all(_rounded(subject, *pair) for pair in zip(*_twice(subject), strict=False)):
+        # As kernels on a GPU that add in the order in which threads come.
+        subject.exact = False
+        subject.report.passed("repeatable", "twice the same input, twice the same up to rounding")
+        return
+    rows = rows or [("cause", "likely a state that is kept outside of the model's attributes")]
+    fail("repeatable", "the same input gives another output the second time", rows)
+
+
+def _rounded(subject: Subject, before: Any, after: Any) -> bool:
+    if not isinstance(before, Tensor):
+        return True
+    fits = isinstance(after, Tensor) and before.shape == after.shape
+    return fits and subject.is_rounding(before, after)
+
+
+def _causes(subject: Subject) -> list[Line]:
+    drawn = drawn_from(subject)
+    for names in (*([name] for name in drawn), drawn):
+        if names and alike(*_twice(subject, names)):
+            return [("cause", f"forward draws random numbers ({', '.join(names)})")]
+    kept = _kept(subject)
+    if not kept:
+        return []
+    shown = [f"model.{name}" for name in kept[:NAMES]]
+    more = f" and {len(kept) - NAMES} more" if len(kept) > NAMES else ""
+    verb = "is" if len(kept) == 1 else "are"
+    return [("cause", f"{', '.join(shown)}{more} {verb} kept from call to call")]
+
+
+def drawn_from(subject: Subject) -> list[str]:
+    """Return from which sources of random numbers the model draws."""
+    before: dict[str, Any] = {}
+    sources = _sources(subject.session.model)
+
+    def watch(model: torch.nn.Module) -> list[Any]:  # noqa: ARG001
+        before.update({name: read() for name, (read, _) in sources.items()})
+        return []
+
+    subject.session.run(subject.batch.tree(), watch=watch)
+    return [name for name, (read, _) in sources.items() if not _equal(before[name], read())]
+
+
+def _twice(subject: Subject, anew: Collection[str] = ()) -> tuple[Leaves, Leaves]:
+    """Run the model twice in a row, without putting back what it holds.
+
+    Args:
+        subject: the model and its batch.
+        anew: sources of random numbers that start as in the first run; the others go on.
+    """
+    sources = _sources(subject.session.model)
+    start: dict[str, Any] = {}
+    end: dict[str, Any] = {}
+
+    def remember(model: torch.nn.Module) -> list[Any]:  # noqa: ARG001
+        start.update({name: read() for name, (read, _) in sources.items()})
+        return []
+
+    def go_on(model: torch.nn.Module) -> list[Any]:  # noqa: ARG001
+        for name, (_, write) in sources.items():
+            write(start[name] if name in anew else end[name])
+        return []
+
+    inputs = subject.batch.tree()
+    once = subject.session.run(inputs, watch=remember)
+    end.update({name: read() for name, (read, _) in sources.items()})
+    return once, subject.session.run(inputs, anew=False, watch=go_on)
+
+
+def _sources(model: torch.nn.Module) -> dict[str, Source]:
+    found: dict[str, Source] = {"torch": (torch.get_rng_state, torch.set_rng_state)}
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        found["torch.cuda"] = (torch.cuda.get_rng_state_all, torch.cuda.set_rng_state_all)
+    numpy = sys.modules.get("numpy")
+    if numpy is not None:
+        found["numpy.random"] = (numpy.random.get_state, numpy.random.set_state)
+    for name, value in _attributes(model):
+        if isinstance(value, torch.Generator):
+            found[f"model.{name}"] = (value.get_state, value.set_state)
+    # Last: what checks annotations at random may draw from it, too.
+    found["random"] = (random.getstate, random.setstate)
+    return found
+
+
+def _kept(subject: Subject) -> list[str]:
+    """Return the names of attributes and buffers that a run leaves changed."""
+    before: dict[str, Any] = {}
+
+    def watch(model: torch.nn.Module) -> list[Any]:
+        before.update(_held(model))
+        return []
+
+    subject.session.run(subject.batch.tree(), watch=watch)
+    after = _held(subject.session.model)
+    new = object()
+    return [name for name, value in after.items() if not _equal(before.get(name, new), value)]
+
+
+def _held(model: torch.nn.Module) -> dict[str, Any]:
+    return {
+        name: pytree.tree_map_only(Tensor, torch.clone, value) for name, value in _attributes(model)
+    }
+
+
+def _attributes(model: torch.nn.Module) -> Iterator[tuple[str, Any]]:
+    """Yield attributes and buffers of all modules, by qualified name."""
+    for prefix, module in model.named_modules():
+        for name, value in {**vars(module), **module._buffers}.items():  # noqa: SLF001
+            if name not in TORCHS:
+                yield f"{prefix}.{name}" if prefix else name, value
+
+
+def _equal(one: Any, other: Any) -> bool:
+    """Compare what may hold tensors and arrays."""
+    ones, spec = pytree.tree_flatten(one)
+    others, other_spec = pytree.tree_flatten(other)
+    return spec == other_spec and all(map(_equal_leaves, ones, others))
+
+
+def _equal_leaves(one: Any, other: Any) -> bool:
+    if one is other:
+        return True
+    if type(one) is not type(other):
+        return False
+    if isinstance(one, Tensor):
+        return one.dtype == other.dtype and same(one, other)
+    if type(one).__module__ == "numpy":
+        return one.shape == other.shape and bool((one == other).all())
+    return isinstance(one, int | float | str) and one == other

@@ -1,0 +1,20 @@
+"""The probes of ``verify``: what is changed, and what must not (or must) change with it."""
+
+from collections.abc import Callable
+
+from rnnkit._diagnostics.experiment import Subject
+from rnnkit._diagnostics.probes.repeatable import probe_repeatable
+from rnnkit._diagnostics.probes.samples import probe_alone, probe_batch
+from rnnkit._diagnostics.probes.steps import probe_causal, probe_memory, probe_padding
+from rnnkit._diagnostics.probes.use import probe_use
+
+#: In the order in which they run: what is not repeatable would look like something else.
+PROBES: dict[str, Callable[[Subject], None]] = {
+    "repeatable": probe_repeatable,
+    "batch": probe_batch,
+    "alone": probe_alone,
+    "padding": probe_padding,
+    "causal": probe_causal,
+    "memory": probe_memory,
+    "use": probe_use,
+}

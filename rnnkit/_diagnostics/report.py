@@ -1,0 +1,133 @@
+"""What ``verify`` found: a report, or what it raises.
+
+What ``verify`` may cost at most: a few dozen forward passes, whatever the batch.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Literal, NoReturn
+
+from rnnkit._base.errors import LeakError
+from rnnkit._base.message import aligned, count
+
+OTHER_STEPS = "the output has other steps than the input: which are valid is not known"
+UNCHANGED = "the inputs have the same values everywhere: give inputs that differ"
+OTHER_SHAPES = "other values give outputs of other shapes: nothing can be compared"
+Outcome = Literal["passed", "skipped"]
+
+#: Why a probe that ``skip`` names was skipped.
+LEFT_OUT = "left out by the caller"
+
+#: A line of a message: its label, empty where it continues the one before, and its text.
+Line = tuple[str, str]
+
+#: The probes that change the inputs, or the batch, and so judge what depends on what.
+JUDGING = ("batch", "alone", "padding", "causal", "memory")
+
+
+@dataclass(frozen=True)
+class Check:
+    """One probe and how it went."""
+
+    __module__ = "rnnkit"
+
+    probe: str
+    outcome: Outcome
+    detail: str
+
+
+@dataclass
+class Report:
+    """What was checked, what was skipped and why, and what it cost.
+
+    Attributes:
+        checks: one for each probe, in order.
+        notes: what is no failure, but worth a look.
+        passes: how many times the model was run.
+        seconds: how long it took.
+    """
+
+    __module__ = "rnnkit"
+
+    checks: list[Check] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    passes: int = 0
+    seconds: float = 0.0
+
+    def passed(self, probe: str, detail: str) -> None:
+        """Note that a probe found nothing."""
+        self.checks.append(Check(probe, "passed", detail))
+
+    def skipped(self, probe: str, detail: str) -> None:
+        """Note that a probe could not be tried."""
+        self.checks.append(Check(probe, "skipped", detail))
+
+    def noted(self, note: str) -> None:
+        """Note what is no failure, once."""
+        if note not in self.notes:
+            self.notes.append(note)
+
+    @property
+    def checked(self) -> list[str]:
+        """The probes that were tried and found nothing."""
+        return [check.probe for check in self.checks if check.outcome == "passed"]
+
+    @property
+    def judged(self) -> bool:
+        """Whether any dependency was judged: a probe but repeatable and use was tried."""
+        return any(probe in JUDGING for probe in self.checked)
+
+    def __str__(self) -> str:
+        """Write a line for each probe, then notes and cost."""
+        marks = {"passed": "ok", "skipped": "--"}
+        lines = [f"  {marks[c.outcome]}  {c.probe:<10}  {c.detail}" for c in self.checks]
+        lines += [f"  note  {note}" for note in self.notes]
+        passes = count(self.passes, "forward pass", "forward passes")
+        return "\n".join(
+            [f"rnnkit.verify: {self._finding()} ({passes}, {self.seconds:.2f} s)", *lines]
+        )
+
+    def _finding(self) -> str:
+        if self.judged:
+            return "no leak found"
+        reasons = [check.detail for check in self.checks if check.probe in JUDGING]
+        return ": ".join(["nothing was judged", *reasons[:1]])
+
+    __repr__ = __str__
+
+
+def fail(probe: str, what: str, rows: Iterable[Line] = (), module: str = "") -> NoReturn:
+    """Raise what a probe found.
+
+    Args:
+        probe: its name.
+        what: the sentence that says what depends on what.
+        rows: where, why, and how to mend it.
+        module: qualified name of the first module where it shows.
+
+    Raises:
+        LeakError: always.
+    """
+    meant = ("meant", f"if so: rnnkit.verify(..., skip=[{probe!r}])")
+    raise LeakError("\n".join([what, *aligned([*rows, meant])]), probe, module)
+
+
+#: Samples of a batch that are tried. Each is changed once, which is a run; two would show every
+#: leak between neighbours, four also show one that skips a sample.
+SAMPLES = 4
+
+#: Ways to lay the batch into the inputs that are tried; only where several axes are as long as it.
+TRIES = 12
+
+#: Samples that are run alone, the shortest first: they have the most padding.
+ALONE = 3
+
+#: Places at which the probe *causal* cuts: before the last step, and twice further in front.
+CUTS = 3
+
+#: Other last steps with which the probe *memory* tries again: units may be dead for one of them.
+MEMORIES = 4
+
+#: Calls of layers that the probe *use* looks at, and runs that it begins none after.
+CALLS = 4
+RUNS = 16

@@ -1,0 +1,66 @@
+"""One step of rnnkit's own cells by their formulas, the input's part computed beforehand.
+
+torch's kernels for a step have no rules for ``torch.func`` nor for forward-mode derivatives;
+their parts have. And the products with the input, of all steps at once, are one product.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from rnnkit._base.state import LSTMState
+
+#: From the input's part ``(batch, gates * hidden)``, the hidden part and h, the next h.
+Formula = Callable[[Tensor, Tensor, Tensor], Tensor]
+
+
+def _tanh(given: Tensor, hidden: Tensor, _: Tensor) -> Tensor:
+    return torch.tanh(given + hidden)
+
+
+def _relu(given: Tensor, hidden: Tensor, _: Tensor) -> Tensor:
+    return torch.relu(given + hidden)
+
+
+def _gru(given: Tensor, hidden: Tensor, h: Tensor) -> Tensor:
+    given_r, given_z, given_n = given.chunk(3, -1)
+    hidden_r, hidden_z, hidden_n = hidden.chunk(3, -1)
+    r = torch.sigmoid(given_r + hidden_r)
+    z = torch.sigmoid(given_z + hidden_z)
+    n = torch.tanh(given_n + r * hidden_n)
+    return n + z * (h - n)
+
+
+FORMULAS: dict[str, Formula] = {"RNN_TANH": _tanh, "RNN_RELU": _relu, "GRU": _gru}
+
+
+class ByParts:
+    """A cell whose step takes the input's part in place of the input."""
+
+    def __init__(self, mode: str, weights: Sequence[Tensor], *, bias: bool, proj: bool) -> None:
+        """Take the weights in the order of torch's kernels over a sequence."""
+        self.mode = mode
+        weight_ih, weight_hh, *others = weights
+        self.input_weights = (weight_ih, others[0] if bias else None)
+        self.hidden_weights = (weight_hh, others[1] if bias else None)
+        self.projection = others[-1] if proj else None
+
+    def project(self, input: Tensor) -> Tensor:
+        """Compute the input's part for all steps: ``(seq, batch, gates * hidden)``."""
+        return functional.linear(input, *self.input_weights)
+
+    def __call__(self, given: Tensor, hx: Any) -> Any:
+        """Run one step from the input's part ``(batch, gates * hidden)`` and a state."""
+        h = hx if isinstance(hx, Tensor) else hx[0]
+        hidden = functional.linear(h, *self.hidden_weights)
+        if self.mode != "LSTM":
+            return FORMULAS[self.mode](given, hidden, h)
+        i, f, g, o = (given + hidden).chunk(4, -1)
+        c = torch.sigmoid(f) * hx[1] + torch.sigmoid(i) * torch.tanh(g)
+        h = torch.sigmoid(o) * torch.tanh(c)
+        if self.projection is not None:
+            h = functional.linear(h, self.projection)
+        return LSTMState(h, c)

@@ -1,0 +1,324 @@
+"""RNNCell, LSTMCell and GRUCell: torch's cells, their calls checked.
+
+What RNNCell, LSTMCell and GRUCell share: the checked call, and their first state.
+"""
+
+import sys
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeAlias, TypeVar
+
+import torch
+from torch import Tensor
+from torch.compiler import is_compiling
+from torch.nn import Parameter
+
+from rnnkit._base.state import LSTMState
+from rnnkit._base.torch_tools import is_fx_call, leaf_node, torch_twin
+from rnnkit._checks.arguments import check_batch_size
+from rnnkit._checks.calls import check_cell
+from rnnkit._checks.constructors import Device, checked_arguments
+from rnnkit._checks.scope import CELL_AXES, Axes, check_axes, check_scope
+
+#: What a module carries, and what it takes as such.
+StateT = TypeVar("StateT")
+GivenT = TypeVar("GivenT")
+
+#: torch's names of a cell's weights, in the order of its kernels' arguments; a set, for ``>=``.
+WEIGHTS = dict.fromkeys(("weight_ih", "weight_hh", "bias_ih", "bias_hh")).keys()
+
+
+class Cell(torch.nn.RNNCellBase, Generic[StateT, GivenT]):
+    """What the three cells share: the checked call, and their first state."""
+
+    #: The tensors of the state, in torch's order.
+    STATE_NAMES: ClassVar[tuple[str, ...]]
+    # Underscored, since users' subclasses have attributes of their own.
+    #: torch's function for one step, on a batch, with a state.
+    _kernel: Any
+    #: torch's name of the recurrence, which its kernels over a sequence go by.
+    _mode: str
+    #: Width of h where it is projected; 0: as wide as the cell.
+    _proj_size: int = 0
+    axes: dict[str, str] | None = None
+    #: torch's class, bound at import: somebody may put ours in its place in ``torch.nn``.
+    TORCH_CLASS: ClassVar[Any]
+
+    def forward(self, input: Any, hx: Any = None) -> Any:
+        """Run one step; arguments and results are told where the class is."""
+        if is_fx_call(input, hx):
+            return leaf_node(self, input, hx)
+        hx = check_cell(self, input, hx)
+        if self.axes is not None and input.dim() > 1:
+            check_scope(self, self.axes, {"batch": input.size(0)}, "input")
+        weights = self._parameters
+        one = len(self.STATE_NAMES) == 1
+        if is_compiling() or input.dim() == 1 or not weights.keys() >= WEIGHTS:
+            state = self.TORCH_CLASS.forward(self, input, hx)
+        else:
+            # What torch's forward comes to once the checks are ours: a loop over steps is paid by
+            # the microsecond, and nn.Module seeks each weight in three places.
+            if hx is None:
+                zeros = torch.zeros(
+                    input.size(0), self.hidden_size, dtype=input.dtype, device=input.device
+                )
+                hx = zeros if one else (zeros, zeros)
+            state = self._kernel(input, hx, *map(weights.get, WEIGHTS))
+        return state if one else LSTMState(*state)
+
+    def _set_options(self, axes: Any) -> None:
+        if axes is not None:
+            self.axes = check_axes(type(self).__name__, axes, CELL_AXES)
+
+    def extra_repr(self) -> str:
+        """Return the constructor's arguments as torch prints them, then ours."""
+        text = torch.nn.RNNCellBase.extra_repr(self)
+        return text if self.axes is None else f"{text}, axes={self.axes}"
+
+    if TYPE_CHECKING:
+
+        def __call__(self, input: Tensor, hx: GivenT | None = None) -> StateT: ...
+
+    def initial_state(self, batch_size: int | None) -> StateT:
+        """Return zeros as this cell's state, on the device and in the dtype of its weights.
+
+        Args:
+            batch_size: number of samples; None for the state of an unbatched call.
+
+        Returns:
+            A tensor ``(batch, hidden)``, of an LSTMCell a pair of such.
+
+        Raises:
+            ArgumentError: if ``batch_size`` is no count.
+
+        >>> rnnkit.GRUCell(3, 4).initial_state(5).shape
+        torch.Size([5, 4])
+        """
+        check_batch_size(type(self).__name__, batch_size)
+        front = () if batch_size is None else (batch_size,)
+        hidden = self.weight_hh.new_zeros(*front, self.hidden_size)
+        state: Any = hidden
+        if len(self.STATE_NAMES) > 1:
+            h = hidden.new_zeros(*front, self._proj_size or self.hidden_size)
+            state = LSTMState(h, hidden)
+        return state  # type: ignore[no-any-return]
+
+    def _weights(self) -> list[Tensor]:
+        """Return the weights in the order of torch's kernels over a sequence."""
+        names = WEIGHTS if self.bias else ("weight_ih", "weight_hh")
+        held: Any = self._parameters
+        # A weight that is computed, or given by layer.cells(), is no parameter of this module.
+        return [held[name] if name in held else getattr(self, name) for name in names]
+
+    def __prepare_scriptable__(self) -> torch.nn.Module:
+        """Hand TorchScript a module of torch's class with the same parameters."""
+        return torch_twin(self, self.TORCH_CLASS)
+
+
+#: An LSTM's state as callers give it: of (h, c) one or both may be None.
+Pair: TypeAlias = tuple[Tensor | None, Tensor | None] | list[Tensor] | list[Tensor | None]
+
+
+class RNNCell(Cell[Tensor, Tensor], torch.nn.RNNCell):
+    """One step of an Elman RNN: torch's cell, with every call checked.
+
+    ::
+
+        h' = tanh(W_ih x + b_ih + W_hh h + b_hh)
+
+    ``cell(input, hx=None)`` returns ``h'``. ``input`` is ``(batch, input_size)`` and ``hx`` and
+    ``h'`` are ``(batch, hidden_size)``, or all without the batch axis; no ``hx`` means zeros.
+
+    Args:
+        input_size: features of the input.
+        hidden_size: features of the hidden state.
+        bias: whether to add ``b_ih`` and ``b_hh``.
+        nonlinearity: ``"tanh"`` or ``"relu"``.
+        device: where the weights lie.
+        dtype: the weights' dtype.
+        axes: the name that the caller's jaxtyping scope has for batch; None: no check.
+
+    Raises:
+        ArgumentError: if an argument is of another type or out of range.
+        RnnkitError: when called, the child that fits, if input or state are not as above.
+
+    >>> h = None
+    >>> cell = rnnkit.RNNCell(3, 4)
+    >>> for x_t in torch.ones(5, 2, 3):
+    ...     h = cell(x_t, h)
+    >>> h.shape
+    torch.Size([2, 4])
+    """
+
+    STATE_NAMES: ClassVar[tuple[str, ...]] = ("hx",)
+    TORCH_CLASS: ClassVar[Any] = torch.nn.RNNCell
+
+    @property
+    def _kernel(self) -> Any:
+        """Torch's function for one step."""
+        return torch.rnn_relu_cell if self.nonlinearity == "relu" else torch.rnn_tanh_cell
+
+    @property
+    def _mode(self) -> str:  # type: ignore[override]  # pyright: ignore[reportIncompatibleVariableOverride]
+        """Torch's name of the recurrence."""
+        return f"RNN_{self.nonlinearity.upper()}"
+
+    @checked_arguments
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        bias: bool = True,
+        nonlinearity: str = "tanh",
+        device: Device = None,
+        dtype: torch.dtype | None = None,
+        *,
+        axes: Axes | None = None,
+    ) -> None:
+        """Make the weights, drawn as torch draws them."""
+        super().__init__(input_size, hidden_size, bias, nonlinearity, device=device, dtype=dtype)
+        self._set_options(axes)
+
+
+class LSTMCell(Cell[LSTMState, Pair], torch.nn.LSTMCell):
+    """One step of an LSTM: torch's cell, with every call checked.
+
+    ::
+
+        i, f, g, o = split(W_ih x + b_ih + W_hh h + b_hh)
+        c' = sigmoid(f) * c + sigmoid(i) * tanh(g)
+        h' = sigmoid(o) * tanh(c')
+
+    ``cell(input, hx=None)`` returns ``LSTMState(h', c')``. ``input`` is ``(batch, input_size)``
+    and ``hx`` the pair ``(h, c)``, each ``(batch, hidden_size)``, or all without the batch axis;
+    None for one of the pair, or for both, means zeros.
+
+    Args:
+        input_size: features of the input.
+        hidden_size: features of the hidden and of the cell state.
+        bias: whether to add ``b_ih`` and ``b_hh``.
+        device: where the weights lie.
+        dtype: the weights' dtype.
+        axes: the name that the caller's jaxtyping scope has for batch; None: no check.
+
+    Raises:
+        ArgumentError: if an argument is of another type or out of range.
+        RnnkitError: when called, the child that fits, if input or state are not as above.
+
+    >>> h, c = rnnkit.LSTMCell(3, 4)(torch.ones(2, 3))
+    >>> h.shape, c.shape
+    (torch.Size([2, 4]), torch.Size([2, 4]))
+    """
+
+    STATE_NAMES: ClassVar[tuple[str, ...]] = ("h", "c")
+    TORCH_CLASS: ClassVar[Any] = torch.nn.LSTMCell
+    _kernel: Any = torch.lstm_cell
+    _mode: str = "LSTM"
+
+    @checked_arguments
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        bias: bool = True,
+        device: Device = None,
+        dtype: torch.dtype | None = None,
+        *,
+        axes: Axes | None = None,
+    ) -> None:
+        """Make the weights, drawn as torch draws them."""
+        super().__init__(input_size, hidden_size, bias, device=device, dtype=dtype)
+        self._set_options(axes)
+
+
+class ProjectedLSTMCell(LSTMCell):
+    """One step of an LSTM with ``proj_size``, which torch has in layers only.
+
+    As :class:`LSTMCell`, but ``h' = W_hr (sigmoid(o) * tanh(c'))`` is ``proj_size`` wide.
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        proj_size: int,
+        bias: bool = True,
+        device: Device = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        """Make the weights, drawn as torch draws them."""
+        super().__init__(input_size, hidden_size, bias, device, dtype)
+        self._proj_size = proj_size
+        self.weight_hh = Parameter(self.weight_hh.new_empty(4 * hidden_size, proj_size))
+        self.weight_hr = Parameter(self.weight_hh.new_empty(proj_size, hidden_size))
+        self.reset_parameters()
+
+    def forward(self, input: Any, hx: Any = None) -> Any:
+        """Run one step; arguments and results are told where the class is."""
+        state = check_cell(self, input, hx)
+        if state is None:
+            state = self.initial_state(None if input.dim() == 1 else len(input))
+        batched = input.dim() > 1
+        # The kernel reads (seq, batch, feature), from a state (layers, batch, hidden).
+        added = (0,) if batched else (0, 1)
+        _, h, c = torch.lstm(
+            input[(None,) * len(added)],
+            tuple(tensor[(None,) * len(added)] for tensor in state),
+            self._weights(), self.bias, 1, 0.0, self.training, False, False,
+        )  # fmt: skip
+        return LSTMState(h.squeeze(added), c.squeeze(added))
+
+    def _weights(self) -> list[Tensor]:
+        """Return the weights in the order of torch's kernels over a sequence."""
+        return [*super()._weights(), self.weight_hr]
+
+    def extra_repr(self) -> str:
+        """Return the constructor's arguments."""
+        return f"{Cell.extra_repr(self)}, proj_size={self._proj_size}"
+
+
+class GRUCell(Cell[Tensor, Tensor], torch.nn.GRUCell):
+    """One step of a GRU: torch's cell, with every call checked.
+
+    ::
+
+        r = sigmoid(W_ir x + b_ir + W_hr h + b_hr)
+        z = sigmoid(W_iz x + b_iz + W_hz h + b_hz)
+        n = tanh(W_in x + b_in + r * (W_hn h + b_hn))
+        h' = (1 - z) * n + z * h
+
+    ``cell(input, hx=None)`` returns ``h'``; shapes and arguments are those of
+    :class:`RNNCell`, but for ``nonlinearity``.
+
+    Raises:
+        ArgumentError: if an argument is of another type or out of range.
+        RnnkitError: when called, the child that fits, if input or state are of another shape.
+
+    >>> rnnkit.GRUCell(3, 4)(torch.ones(2, 3)).shape
+    torch.Size([2, 4])
+    """
+
+    STATE_NAMES: ClassVar[tuple[str, ...]] = ("hx",)
+    TORCH_CLASS: ClassVar[Any] = torch.nn.GRUCell
+    _kernel: Any = torch.gru_cell
+    _mode: str = "GRU"
+
+    @checked_arguments
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        bias: bool = True,
+        device: Device = None,
+        dtype: torch.dtype | None = None,
+        *,
+        axes: Axes | None = None,
+    ) -> None:
+        """Make the weights, drawn as torch draws them."""
+        super().__init__(input_size, hidden_size, bias, device=device, dtype=dtype)
+        self._set_options(axes)
+
+
+for _cell in (RNNCell, LSTMCell, ProjectedLSTMCell, GRUCell):
+    _cell.__module__ = "rnnkit"
+
+# Pickles of version 0.1.0 name the file in which ProjectedLSTMCell stood then.
+sys.modules.setdefault("rnnkit._cells", sys.modules[__name__])

@@ -1,0 +1,243 @@
+"""RNN, LSTM and GRU: torch's layers, their calls checked.
+
+The three differ by data, in ``Layer``'s class variables, and by their constructors.
+"""
+
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from rnnkit._base.state import LSTMState
+from rnnkit._checks.constructors import Device, checked_arguments
+from rnnkit._checks.scope import Axes
+from rnnkit._modules.cells import GRUCell, LSTMCell, Pair, ProjectedLSTMCell, RNNCell
+from rnnkit._modules.layer_base import Layer
+
+
+class RNN(Layer[Tensor, Tensor, RNNCell], torch.nn.RNN):
+    """A multi-layer Elman RNN: torch's, with every call checked.
+
+    ::
+
+        h_t = tanh(W_ih x_t + b_ih + W_hh h_(t-1) + b_hh)
+
+    ``rnn(input, hx=None)`` returns ``(output, state)``. ``input`` is ``(seq, batch,
+    input_size)``, with ``batch_first`` ``(batch, seq, input_size)``; ``(seq, input_size)`` for
+    one sequence without batch; or a PackedSequence. ``output`` is alike, ``directions *
+    hidden_size`` wide. ``hx`` and ``state`` are ``(layers * directions, batch, hidden_size)``,
+    layer by layer, the forward direction first, without the batch axis for unbatched input; no
+    ``hx`` means zeros.
+
+    ``lengths=``, a list of ints or an integer tensor ``(batch,)``, says how many steps of each
+    sample of a padded batch are valid, 0 to seq. Each sample then gives what it gives alone: its
+    state is the one after its own last step, in both directions, and its output is zero beyond.
+
+    Args:
+        input_size: features of a step of the input.
+        hidden_size: features of the hidden state.
+        num_layers: how many RNNs are stacked.
+        nonlinearity: ``"tanh"`` or ``"relu"``.
+        bias: whether to add ``b_ih`` and ``b_hh``.
+        batch_first: whether input and output have the batch on axis 0. The state does not.
+        dropout: probability of dropping a feature between two layers, in training.
+        bidirectional: whether to run over the steps from both ends.
+        device: where the weights lie.
+        dtype: the weights' dtype.
+        state_batch_first: whether states are ``(batch, layers * directions, hidden_size)``.
+        axes: the names that the caller's jaxtyping scope has for seq, batch, feature and hidden;
+            a call is held to what they are bound to there. None: no check.
+
+    Raises:
+        ArgumentError: if an argument is of another type or out of range.
+        RnnkitError: when called, the child that fits, if input or state are not as above.
+
+    >>> out, h_n = rnnkit.RNN(3, 4, batch_first=True)(torch.ones(2, 5, 3))
+    >>> out.shape, h_n.shape
+    (torch.Size([2, 5, 4]), torch.Size([1, 2, 4]))
+    """
+
+    STATE_NAMES: ClassVar[tuple[str, ...]] = ("hx",)
+    CELL_CLASS: ClassVar[Any] = RNNCell
+    TORCH_CLASS: ClassVar[Any] = torch.nn.RNN
+
+    @checked_arguments
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        nonlinearity: str = "tanh",
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        device: Device = None,
+        dtype: torch.dtype | None = None,
+        *,
+        state_batch_first: bool = False,
+        axes: Axes | None = None,
+    ) -> None:
+        """Make the weights, drawn as torch draws them."""
+        super().__init__(
+            input_size,
+            hidden_size,
+            num_layers,
+            nonlinearity=nonlinearity,
+            bias=bias,
+            batch_first=batch_first,
+            dropout=dropout,
+            bidirectional=bidirectional,
+            device=device,
+            dtype=dtype,
+        )
+        self._set_options(state_batch_first=state_batch_first, axes=axes)
+
+    def _cell(self, input_size: int) -> RNNCell:
+        cell: RNNCell = super()._cell(input_size)
+        cell.nonlinearity = self.nonlinearity
+        return cell
+
+
+class LSTM(Layer[LSTMState, Pair, LSTMCell], torch.nn.LSTM):
+    """A multi-layer LSTM: torch's, with every call checked.
+
+    ::
+
+        i, f, g, o = split(W_ih x_t + b_ih + W_hh h_(t-1) + b_hh)
+        c_t = sigmoid(f) * c_(t-1) + sigmoid(i) * tanh(g)
+        h_t = sigmoid(o) * tanh(c_t)
+
+    ``lstm(input, hx=None)`` returns ``(output, LSTMState(h, c))``. ``input`` and ``output`` are
+    as in :class:`RNN`, the output ``directions * (proj_size or hidden_size)`` wide. ``hx`` is
+    the pair ``(h, c)``; ``h`` is ``(layers * directions, batch, proj_size or hidden_size)``,
+    ``c`` is ``(layers * directions, batch, hidden_size)``, both without the batch axis for
+    unbatched input; None for one of them, or for both, means zeros.
+
+    Args:
+        input_size: features of a step of the input.
+        hidden_size: features of the cell state.
+        num_layers: how many LSTMs are stacked.
+        bias: whether to add ``b_ih`` and ``b_hh``.
+        batch_first: whether input and output have the batch on axis 0. The state does not.
+        dropout: probability of dropping a feature between two layers, in training.
+        bidirectional: whether to run over the steps from both ends.
+        proj_size: if not 0, ``h`` is projected to this width.
+        device: where the weights lie.
+        dtype: the weights' dtype.
+        state_batch_first: whether states are ``(batch, layers * directions, hidden_size)``.
+        axes: the names that the caller's jaxtyping scope has for seq, batch, feature and hidden;
+            a call is held to what they are bound to there. None: no check.
+
+    Raises:
+        ArgumentError: if an argument is of another type or out of range.
+        RnnkitError: when called, the child that fits, if input or state are not as above.
+
+    >>> out, (h_n, c_n) = rnnkit.LSTM(50, 100, num_layers=2)(torch.ones(10, 3, 50))
+    >>> out.shape, h_n.shape
+    (torch.Size([10, 3, 100]), torch.Size([2, 3, 100]))
+    """
+
+    STATE_NAMES: ClassVar[tuple[str, ...]] = ("h", "c")
+    CELL_CLASS: ClassVar[Any] = LSTMCell
+    TORCH_CLASS: ClassVar[Any] = torch.nn.LSTM
+
+    @checked_arguments
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        proj_size: int = 0,
+        device: Device = None,
+        dtype: torch.dtype | None = None,
+        *,
+        state_batch_first: bool = False,
+        axes: Axes | None = None,
+    ) -> None:
+        """Make the weights, drawn as torch draws them."""
+        super().__init__(
+            input_size,
+            hidden_size,
+            num_layers,
+            bias=bias,
+            batch_first=batch_first,
+            dropout=dropout,
+            bidirectional=bidirectional,
+            proj_size=proj_size,
+            device=device,
+            dtype=dtype,
+        )
+        self._set_options(state_batch_first=state_batch_first, axes=axes)
+
+    def _cell(self, input_size: int) -> LSTMCell:
+        if not self.proj_size:
+            plain: LSTMCell = super()._cell(input_size)
+            return plain
+        sizes = (input_size, self.hidden_size, self.proj_size)
+        return ProjectedLSTMCell(*sizes, self.bias, device="meta")
+
+
+class GRU(Layer[Tensor, Tensor, GRUCell], torch.nn.GRU):
+    """A multi-layer GRU: torch's, with every call checked.
+
+    ::
+
+        r = sigmoid(W_ir x_t + b_ir + W_hr h_(t-1) + b_hr)
+        z = sigmoid(W_iz x_t + b_iz + W_hz h_(t-1) + b_hz)
+        n = tanh(W_in x_t + b_in + r * (W_hn h_(t-1) + b_hn))
+        h_t = (1 - z) * n + z * h_(t-1)
+
+    ``gru(input, hx=None)`` returns ``(output, state)``; shapes and arguments are those of
+    :class:`RNN`, but for ``nonlinearity``.
+
+    Raises:
+        ArgumentError: if an argument is of another type or out of range.
+        RnnkitError: when called, the child that fits, if input or state are of another shape.
+
+    >>> out, h_n = rnnkit.GRU(10, 20)(torch.ones(3, 32, 10))
+    >>> out.shape, h_n.shape
+    (torch.Size([3, 32, 20]), torch.Size([1, 32, 20]))
+    """
+
+    STATE_NAMES: ClassVar[tuple[str, ...]] = ("hx",)
+    CELL_CLASS: ClassVar[Any] = GRUCell
+    TORCH_CLASS: ClassVar[Any] = torch.nn.GRU
+
+    @checked_arguments
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        device: Device = None,
+        dtype: torch.dtype | None = None,
+        *,
+        state_batch_first: bool = False,
+        axes: Axes | None = None,
+    ) -> None:
+        """Make the weights, drawn as torch draws them."""
+        super().__init__(
+            input_size,
+            hidden_size,
+            num_layers,
+            bias=bias,
+            batch_first=batch_first,
+            dropout=dropout,
+            bidirectional=bidirectional,
+            device=device,
+            dtype=dtype,
+        )
+        self._set_options(state_batch_first=state_batch_first, axes=axes)
+
+
+for _layer in (RNN, LSTM, GRU):
+    _layer.__module__ = "rnnkit"

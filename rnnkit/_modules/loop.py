@@ -1,0 +1,175 @@
+"""Any cell over a number of steps that a compiler or an exporter leaves open."""
+
+from collections.abc import Iterable  # noqa: TC003 - the import hook reads it
+from typing import Any, NoReturn
+
+import torch
+from torch import Tensor
+from torch.compiler import is_compiling
+from torch.nn.modules import module as nn_module
+from torch.utils import _pytree as pytree
+
+from rnnkit._base.errors import CellError
+from rnnkit._base.message import brief
+from rnnkit._base.state import map_state
+from rnnkit._kernels.formulas import ByParts
+from rnnkit._kernels.lengths import Lengths
+from rnnkit._modules.cells import Cell, ProjectedLSTMCell
+
+
+def needs_scan(steps: Any, *, plain: bool) -> bool:
+    """Say whether a number of steps is open, and a cell may be run by scan.
+
+    A user's cell may do what scan forbids: only an exporter has no other way.
+    """
+    from torch.fx.experimental import symbolic_shapes  # noqa: PLC0415 - as below
+
+    # torch 2.6 has none, and fixes every number of steps.
+    is_static: Any = getattr(symbolic_shapes, "has_static_value", bool)
+    return not is_static(steps) and (plain or torch.compiler.is_exporting())
+
+
+def choose(mask: Tensor, new: Any, old: Any) -> Any:
+    """Take the new state where the mask ``(batch,)`` is true, else the old one."""
+
+    def pick(one: Tensor, other: Tensor) -> Tensor:
+        return torch.where(mask.view(-1, *[1] * (one.dim() - 1)), one, other)
+
+    return map_state(pick, new, old)
+
+
+def run_scan(
+    cell: Any,
+    input: Tensor,
+    hx: Any,
+    valid: Tensor | None,
+    reset: Tensor | None,
+    initial: Any,
+    *,
+    reverse: bool,
+    return_states: bool,
+) -> tuple[Tensor, Any]:
+    """Do what the loop over steps does, by torch's scan: one step is traced for all."""
+    # Imported here, since it is no public module of torch, and few programs come here.
+    from torch._higher_order_ops.scan import scan  # noqa: PLC0415
+
+    leaves, spec = pytree.tree_flatten(hx)
+
+    # A compiler reads it, and runs what it made of it.
+    def step(  # pragma: no cover
+        carry: list[Tensor], now: list[Tensor]
+    ) -> tuple[list[Tensor], list[Tensor]]:
+        x_t, *masks = now
+        old = pytree.tree_unflatten(carry, spec)
+        if reset is not None:
+            old = choose(masks[-1], initial, old)
+        new = cell(x_t, old)
+        output = new if isinstance(new, Tensor) else new[0]
+        end = pytree.tree_leaves(new if valid is None else choose(masks[0], new, old))
+        # scan refuses results that share their memory.
+        results = [output, *(end if return_states else ())]
+        return [t.clone() for t in end], [t.clone() for t in results]
+
+    over = [tensor for tensor in (input, valid, reset) if tensor is not None]
+    ends, (output, *states) = scan(
+        step, [t.clone() for t in leaves], [t.clone() for t in over], dim=0, reverse=reverse
+    )
+    if valid is not None:
+        output = output.masked_fill(~valid.view(*valid.shape, *[1] * (output.dim() - 2)), 0)
+    return output, pytree.tree_unflatten(states if return_states else ends, spec)
+
+
+def run_loop(
+    cell: Any,
+    input: Tensor,
+    hx: Any,
+    lengths: Lengths | None,
+    reset: Tensor | None,
+    initial: Any,
+    *,
+    reverse: bool,
+    return_states: bool,
+) -> tuple[Tensor, Any]:
+    steps = input.shape[0]  # len() would fix the number for a compiler
+    valid = None if lengths is None else lengths.valid(steps)
+    if valid is not None:
+        # What lies on padding may be NaN, and a masked NaN still has a NaN for its gradient.
+        input = input.masked_fill(~valid.unsqueeze(-1), 0)
+    if reset is not None and valid is not None:
+        reset = reset & valid
+    run: Any = cell
+    if is_plain(cell):
+        run = ByParts(
+            cell._mode,  # noqa: SLF001
+            cell._weights(),  # noqa: SLF001
+            bias=cell.bias,
+            proj=bool(cell._proj_size),  # noqa: SLF001
+        )
+        input = run.project(input)
+    if is_compiling() and needs_scan(steps, plain=is_plain(cell)):
+        return run_scan(
+            run, input, hx, valid, reset, initial, reverse=reverse, return_states=return_states
+        )
+    # One backward step for all; an index would fill a tensor of all steps at each of them.
+    inputs = input.unbind(0)
+    outputs: list[Any] = [None] * steps
+    states: list[Any] = [None] * steps
+    order: Iterable[int] = reversed(range(steps)) if reverse else range(steps)
+    for step in order:
+        if reset is not None:
+            hx = choose(reset[step], initial, hx)
+        new = _step(run, inputs[step], hx, step)
+        hx = new if valid is None else choose(valid[step], new, hx)
+        outputs[step] = new if isinstance(new, Tensor) else new[0]
+        states[step] = hx
+    output = torch.stack(outputs)
+    if valid is not None:
+        output = output.masked_fill(~valid.view(*valid.shape, *[1] * (output.dim() - 2)), 0)
+    if return_states:
+        return output, map_state(lambda *tensors: torch.stack(tensors), *states)
+    return output, hx
+
+
+def _step(cell: Any, x_t: Tensor, hx: Any, step: int) -> Any:
+    if is_compiling():
+        return cell(x_t, hx)
+    try:
+        new = cell(x_t, hx)
+    except Exception as error:
+        # The cell's own exception goes on: its caller, or torch's checkpointing, waits for it.
+        error.add_note(f"at step {step}, in {type(cell).__name__}")
+        raise
+    if isinstance(new, Tensor) != isinstance(hx, Tensor) or not isinstance(new, Tensor | tuple):
+        _refuse_result(cell, new, hx, step)
+    return new
+
+
+def _refuse_result(cell: Any, new: Any, hx: Any, step: int) -> NoReturn:
+    message = (
+        f"{type(cell).__name__} took {brief(hx)} as state at step {step}, returned {brief(new)}\n"
+        f"  fix       return the next state, of the same kind as hx; its first tensor is the output"
+    )
+    raise CellError(message, step=step)
+
+
+#: torch's hooks on all modules, those of each kind in a dictionary that stays the same object.
+GLOBAL_HOOKS = (
+    nn_module._global_forward_hooks,  # noqa: SLF001
+    nn_module._global_forward_pre_hooks,  # noqa: SLF001
+    nn_module._global_backward_hooks,  # noqa: SLF001
+    nn_module._global_backward_pre_hooks,  # noqa: SLF001
+)
+
+OWN_FORWARDS = (Cell.forward, ProjectedLSTMCell.forward)
+
+
+def is_plain(cell: Any) -> bool:
+    """Say whether a call of the cell does what rnnkit's cells do, and nothing else."""
+    return (
+        isinstance(cell, Cell)
+        and type(cell).forward in OWN_FORWARDS
+        and "forward" not in cell.__dict__
+        and not any(GLOBAL_HOOKS)
+        and not (cell._forward_hooks or cell._forward_pre_hooks)  # noqa: SLF001
+        and not (cell._backward_hooks or cell._backward_pre_hooks)  # noqa: SLF001
+    )

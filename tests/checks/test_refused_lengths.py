@@ -1,0 +1,222 @@
+"""Lengths that are refused for their number or size, or for the input they come with."""
+
+from typing import Any
+
+import pytest
+import torch
+from inline_snapshot import snapshot
+
+import rnnkit
+from tests.checks.refusals import filled, mended, packed, refusal, sizes
+
+three = pytest.mark.parametrize("name", ["RNN", "LSTM", "GRU"])
+
+
+def refused(lengths: Any, layout: str = "seq first") -> rnnkit.LengthsError:
+    """Give lengths to a GRU for a batch of 5, 7 steps long."""
+    batch_first = layout == "batch first"
+    x = filled(*((5, 7) if batch_first else (7, 5)), 3)
+    error: rnnkit.LengthsError = refusal(
+        rnnkit.LengthsError,
+        "lacks",
+        lambda nn: nn.GRU(3, 4, batch_first=batch_first)(x, lengths=lengths),
+    )
+    return error
+
+
+def test_longer_than_the_input() -> None:
+    """A length beyond the steps of the input is refused, with its place."""
+    error = refused([7, 3, 8, 1, 2])
+    assert sizes(error) == ("lengths", (5,), ())
+    assert str(error) == snapshot("""\
+lengths must be integers from 0 to 7, one for each sample
+  GRU(3, 4): lengths[2] is 8: more steps than the input has
+  input     expected (seq, batch, input_size=3)    got (7, 5, 3)
+  lengths   expected (batch=5,), integers    got a list of 5
+  fix       look how they were counted; to cut them: clamp(max=7)\
+""")
+
+
+def test_longer_than_a_batch_first_input() -> None:
+    """With batch_first the steps are counted on axis 1."""
+    error = refused(torch.tensor([6, 3, 8, 1, 2]), "batch first")
+    assert sizes(error) == ("lengths", (5,), (5,))
+    assert str(error) == snapshot("""\
+lengths must be integers from 0 to 7, one for each sample
+  GRU(3, 4, batch_first=True): lengths[2] is 8: more steps than the input has
+  input     expected (batch, seq, input_size=3)    got (5, 7, 3)
+  lengths   expected (batch=5,), integers    got torch.int64 (5,)
+  fix       look how they were counted; to cut them: clamp(max=7)\
+""")
+
+
+def test_negative() -> None:
+    """A negative length is refused, with its place."""
+    error = refused([7, -1, 3, 1, 2])
+    assert sizes(error) == ("lengths", (5,), ())
+    assert str(error) == snapshot("""\
+lengths must be integers from 0 to 7, one for each sample
+  GRU(3, 4): lengths[1] is -1: negative
+  input     expected (seq, batch, input_size=3)    got (7, 5, 3)
+  lengths   expected (batch=5,), integers    got a list of 5
+  fix       look how they were counted; to cut them: clamp(min=0)\
+""")
+
+
+def test_too_few() -> None:
+    """Fewer lengths than samples are refused."""
+    error = refused([7, 3, 4, 1])
+    assert sizes(error) == ("lengths", (5,), ())
+    assert str(error) == snapshot("""\
+Expected `len(lengths)` to be equal to batch_size, but got 4 (batch_size=5)
+  GRU(3, 4): there are 4 lengths for 5 samples
+  input     expected (seq, batch, input_size=3)    got (7, 5, 3)
+  lengths   expected (batch=5,), integers    got a list of 4
+  fix       one length for each of the 5 samples\
+""")
+
+
+def test_too_many() -> None:
+    """More lengths than samples are refused."""
+    error = refused(torch.tensor([7, 3, 4, 1, 2, 6]))
+    assert sizes(error) == ("lengths", (5,), (6,))
+    assert str(error) == snapshot("""\
+Expected `len(lengths)` to be equal to batch_size, but got 6 (batch_size=5)
+  GRU(3, 4): there are 6 lengths for 5 samples
+  input     expected (seq, batch, input_size=3)    got (7, 5, 3)
+  lengths   expected (batch=5,), integers    got torch.int64 (6,)
+  fix       one length for each of the 5 samples\
+""")
+
+
+def test_none_at_all() -> None:
+    """An empty list is refused for a batch that has samples."""
+    error = refused([])
+    assert sizes(error) == ("lengths", (5,), ())
+    assert str(error) == snapshot("""\
+Expected `len(lengths)` to be equal to batch_size, but got 0 (batch_size=5)
+  GRU(3, 4): there are 0 lengths for 5 samples
+  input     expected (seq, batch, input_size=3)    got (7, 5, 3)
+  lengths   expected (batch=5,), integers    got an empty list
+  fix       one length for each of the 5 samples\
+""")
+
+
+def test_as_many_as_steps() -> None:
+    """As many lengths as the input has steps are evidence that the layout is the other one."""
+    error = refused([5, 3, 4, 1, 2, 5, 5])
+    assert sizes(error) == ("lengths", (5,), ())
+    assert str(error) == snapshot("""\
+Expected `len(lengths)` to be equal to batch_size, but got 7 (batch_size=5)
+  GRU(3, 4): the input looks batch-first, but batch_first=False
+  input     expected (seq, batch, input_size=3)    got (7, 5, 3)
+  lengths   expected (batch=5,), integers    got a list of 7
+  evidence  there are 7 lengths, and axis 0 of the input is as long
+  fix       GRU(..., batch_first=True), or input.transpose(0, 1)\
+""")
+    mended(error, "GRU(..., batch_first=True)", "3, 4")(
+        filled(7, 5, 3), lengths=[5, 3, 4, 1, 2, 5, 5]
+    )
+    x = mended(error, "input.transpose(0, 1)", input=filled(7, 5, 3))
+    rnnkit.GRU(3, 4)(x, lengths=[5, 3, 4, 1, 2, 5, 5])
+
+
+def test_as_many_as_steps_of_a_batch_first_input() -> None:
+    """The same with batch_first, the layouts exchanged."""
+    error = refused(torch.tensor([5, 3, 4, 1, 2, 5, 5]), "batch first")
+    assert sizes(error) == ("lengths", (5,), (7,))
+    assert str(error) == snapshot("""\
+Expected `len(lengths)` to be equal to batch_size, but got 7 (batch_size=5)
+  GRU(3, 4, batch_first=True): the input looks seq-first, but batch_first=True
+  input     expected (batch, seq, input_size=3)    got (5, 7, 3)
+  lengths   expected (batch=5,), integers    got torch.int64 (7,)
+  evidence  there are 7 lengths, and axis 1 of the input is as long
+  fix       GRU(..., batch_first=False), or input.transpose(0, 1)\
+""")
+    x = mended(error, "input.transpose(0, 1)", input=filled(5, 7, 3))
+    rnnkit.GRU(3, 4, batch_first=True)(x, lengths=[5, 3, 4, 1, 2, 5, 5])
+
+
+def test_packed_input() -> None:
+    """Lengths beside packed input are refused, even if they are its own."""
+    x = packed(7, 6, 6, 2, 1)
+
+    error = refusal(
+        rnnkit.LengthsError, "lacks", lambda nn: nn.GRU(3, 4)(x, lengths=[7, 6, 6, 2, 1])
+    )
+    assert sizes(error) == ("lengths", (5,), ())
+    assert str(error) == snapshot("""\
+lengths must be integers from 0 to 7, one for each sample
+  GRU(3, 4): the input is packed and brings its lengths along
+  input     expected (sum of lengths, input_size=3)    got (22, 3)
+  lengths   expected (batch=5,), integers    got a list of 5
+  fix       leave lengths out\
+""")
+
+
+@pytest.mark.parametrize("lengths", [[7], 7, torch.tensor(7)], ids=["list", "int", "tensor"])
+def test_unbatched_input(lengths: Any) -> None:
+    """Lengths of one sequence without a batch axis are refused: cut it, or add the axis."""
+    x = filled(7, 3)
+
+    error = refusal(rnnkit.LengthsError, "lacks", lambda nn: nn.GRU(3, 4)(x, lengths=lengths))
+    assert error.argument == "lengths"
+    rnnkit.GRU(3, 4)(mended(error, "input.unsqueeze(1)", input=x), lengths=[7])
+
+
+def test_message_of_unbatched_input() -> None:
+    """With batch_first the batch axis to add is the first."""
+    x = filled(7, 3)
+
+    error = refusal(
+        rnnkit.LengthsError, "lacks", lambda nn: nn.LSTM(3, 4, batch_first=True)(x, lengths=[7])
+    )
+    assert sizes(error) == ("lengths", (None,), ())
+    assert str(error) == snapshot("""\
+lengths must be integers from 0 to 7, one for each sample
+  LSTM(3, 4, batch_first=True): the input has no batch axis
+  input     expected (seq, input_size=3)    got (7, 3)
+  lengths   expected (batch,), integers    got a list of 1
+  fix       input.unsqueeze(0), a batch of one\
+""")
+    y = mended(error, "input.unsqueeze(0)", input=x)
+    rnnkit.LSTM(3, 4, batch_first=True)(y, lengths=[7])
+
+
+WRONG: dict[str, Any] = {
+    "too long": [8, 3, 4, 1, 2],
+    "too few": [7, 3],
+    "the other axis": [5] * 7,
+    "negative": torch.tensor([7, 3, -4, 1, 2]),
+    "floats": torch.tensor([7.0, 3.0, 4.0, 1.0, 2.0]),
+    "mask": torch.ones(7, 5, dtype=torch.bool),
+    "strings": list("73412"),
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+@three
+def test_every_layer_refuses(name: str, wrong: str) -> None:
+    """RNN, LSTM and GRU refuse alike, and draw no random number for dropout."""
+    layer = getattr(rnnkit, name)(3, 4, 2, dropout=0.5)
+    before = torch.get_rng_state()
+
+    with pytest.raises(rnnkit.LengthsError) as caught:
+        layer(filled(7, 5, 3), lengths=WRONG[wrong])
+
+    assert str(caught.value).splitlines()[1].startswith(f"  {name}(3, 4, num_layers=2")
+    assert torch.equal(before, torch.get_rng_state())
+
+
+@three
+def test_input_and_state_are_looked_at_first(name: str) -> None:
+    """An input or a state that is wrong by itself is refused for what it is."""
+    layer = getattr(rnnkit, name)(3, 4)
+
+    with pytest.raises(rnnkit.ShapeError) as caught:
+        layer(filled(7, 5, 9), lengths=[7, 3])
+    assert caught.value.argument == "input"
+
+    with pytest.raises(rnnkit.StateError) as of_state:
+        layer(filled(7, 5, 3), layer.initial_state(4), lengths=[7, 3])
+    assert type(of_state.value) is rnnkit.StateError

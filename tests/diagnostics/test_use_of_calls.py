@@ -1,0 +1,128 @@
+"""``verify`` looks at what layers return as far as it is torch's, and says how many calls it saw."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import rnnkit
+from tests.diagnostics.models_of_users import BATCH, FEATURE, HIDDEN, SEQ, Model, numbers
+
+X = numbers(BATCH, SEQ, FEATURE)
+
+RESULTS: dict[str, Callable[[Tensor, Any], Any]] = {
+    "the output alone": lambda output, _: output,
+    "a pooled output": lambda output, state: (output.mean((1, 2)), state),
+    "a loss": lambda output, _: (output, output.mean()),
+    "a dictionary": lambda output, state: (output, {"h": state[0], "c": state[1]}),
+    "a tuple of one": lambda output, state: (output, (state[0],)),
+    "three things": lambda output, state: (output, *state),
+    "a list": lambda output, state: (output, list(state)),
+}
+
+
+def layer(result: Callable[[Tensor, Any], Any], kind: type = nn.LSTM) -> nn.RNNBase:
+    """Make a layer of a subclass that returns something else."""
+
+    def forward(self: Any, x: Tensor) -> Any:
+        return result(*kind.forward(self, x))
+
+    subclass = type("Own", (kind,), {"forward": forward})
+    return subclass(FEATURE, HIDDEN, batch_first=True, bidirectional=True)
+
+
+def first(result: Any) -> Tensor:
+    """Return the first of several things."""
+    output: Tensor = result[0] if isinstance(result, tuple) else result
+    return output
+
+
+@pytest.mark.parametrize("name", RESULTS)
+def test_subclass_that_returns_something_else(name: str) -> None:
+    """A layer that returns something else than torch's is no obstacle."""
+    model = Model(lambda m, x: first(m.layer(x)), layer=layer(RESULTS[name]))
+
+    assert "use" in {check.probe for check in rnnkit.verify(model, X).checks}
+
+
+def test_calls_that_were_seen() -> None:
+    """Of a subclass that returns its output alone, no call is looked at, which is said."""
+    model = Model(lambda m, x: m.layer(x), layer=layer(RESULTS["the output alone"]))
+
+    report = rnnkit.verify(model, X)
+
+    assert "use" not in report.checked
+    assert "no layer call returned output and state" in str(report)
+
+
+def test_number_of_a_call() -> None:
+    """A misuse is found in a layer's second call, where its first one returns something else."""
+
+    class Twice(nn.LSTM):
+        first = True
+
+        def forward(self, x: Tensor) -> Any:
+            self.first = not self.first
+            output, state = super().forward(x)
+            return (output, state) if self.first else output
+
+    def compute(m: Any, x: Tensor) -> Tensor:
+        m.layer.first = True
+        return m.layer(x).sum(1) + m.layer(x)[1][1][-1]
+
+    model = Model(compute, layer=Twice(FEATURE, HIDDEN, batch_first=True))
+    with pytest.raises(rnnkit.LeakError, match="only the cell state c is used"):
+        rnnkit.verify(model, X)
+
+
+def calls(count: int, **options: Any) -> str:
+    """Verify a model that calls a layer several times; return what the report says of it."""
+
+    def compute(m: Any, x: Tensor) -> Tensor:
+        return torch.stack([m.layer(x + k)[1][0][-1] for k in range(count)])
+
+    model = Model(compute, layer=nn.LSTM(FEATURE, HIDDEN, batch_first=True, **options))
+    report = rnnkit.verify(model, X)
+    return next(check.detail for check in report.checks if check.probe == "use")
+
+
+def test_all_calls_seen() -> None:
+    """If every call was looked at, one number says it."""
+    assert calls(3) == "outputs and states of 3 layer calls"
+
+
+def test_calls_left() -> None:
+    """Of many calls some are looked at, and the report says how many of how many."""
+    assert calls(6) == "outputs and states of 4 of 6 layer calls"
+
+
+def test_runs_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A call that would take too many runs is left, and does not count as seen."""
+    options = {"num_layers": 3, "bidirectional": True}
+    free = calls(2, **options)
+    monkeypatch.setattr("rnnkit._diagnostics.probes.use.RUNS", 10)
+
+    assert free == "outputs and states of 2 layer calls"
+    assert calls(2, **options) == "outputs and states of 1 of 2 layer calls"
+
+
+def test_one_step() -> None:
+    """The last step of one is all that a bidirectional layer has read, which is no mistake."""
+    model = Model(
+        lambda m, x: m.layer(x)[0][:, -1],
+        layer=nn.GRU(FEATURE, HIDDEN, batch_first=True, bidirectional=True),
+    )
+
+    assert "use" in rnnkit.verify(model, X[:, :1]).checked
+
+
+def test_samples_one_by_one() -> None:
+    """A bidirectional layer's last step is found out where the samples come without a batch."""
+    model = Model(
+        lambda m, x: torch.stack([m.layer(sample)[0][-1] for sample in x]),
+        layer=nn.GRU(FEATURE, HIDDEN, batch_first=True, bidirectional=True),
+    )
+    with pytest.raises(rnnkit.LeakError, match="the backward half is used at the last step"):
+        rnnkit.verify(model, X)

@@ -1,0 +1,291 @@
+"""Where batch and seq lie in inputs and outputs: found by evidence, and not guessed."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from inline_snapshot import snapshot
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+import rnnkit
+from tests.diagnostics.models_of_users import BATCH, FEATURE, SEQ, Model, numbers, reason
+
+
+def gru(width: int = FEATURE, **options: Any) -> nn.GRU:
+    """Make a batch-first layer."""
+    return nn.GRU(width, 6, **{"batch_first": True, **options})
+
+
+def packing(m: Any, x: Tensor, lengths: Tensor) -> Any:
+    """Run a layer over packed samples."""
+    given = pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False)
+    return m.gru(given)[0]
+
+
+def with_state(m: Any, x: Tensor) -> Tensor:
+    """Start from a state of one batch size."""
+    output: Tensor = m.gru(x, m.state)[0]
+    return output
+
+
+def fixed(size: int) -> nn.Module:
+    """Make a model, steps first, of one batch size."""
+    model = Model(with_state, gru=gru(batch_first=False))
+    model.register_buffer("state", torch.zeros(1, size, 6))
+    return model
+
+
+def attending(m: Any, x: Tensor, mask: Tensor) -> Tensor:
+    """Attend over the steps with a mask (seq, seq)."""
+    y: Tensor = m.wide(x)
+    return y + m.attend(y, y, y, attn_mask=mask, need_weights=False)[0]
+
+
+def attention() -> nn.Module:
+    """Make a model that attends."""
+    attend = nn.MultiheadAttention(8, 2, batch_first=True)
+    return Model(attending, wide=nn.Linear(FEATURE, 8), attend=attend)
+
+
+def later(steps: int) -> Tensor:
+    """Return an additive mask of what comes later."""
+    return torch.full((steps, steps), -torch.inf).triu(1)
+
+
+LONGEST_LAST = torch.tensor([2, 3, 1, 4])
+SQUARE = numbers(4, 4, FEATURE)
+
+RIGHT: dict[str, tuple[Callable[[], nn.Module], tuple[Any, ...], dict[str, Any], str]] = {
+    "flattened logits of as many classes as samples": (
+        lambda: Model(
+            lambda m, x: m.head(m.gru(x)[0]).reshape(-1, 4), gru=gru(), head=nn.Linear(6, 4)
+        ),
+        (numbers(8, SEQ, FEATURE),),
+        {},
+        "",
+    ),
+    "padded again, steps first, the longest last": (
+        lambda: Model(lambda m, x, n: pad_packed_sequence(packing(m, x, n))[0], gru=gru()),
+        (SQUARE, LONGEST_LAST),
+        {"lengths": LONGEST_LAST},
+        "batch alone padding",
+    ),
+    "packed, the longest last": (
+        lambda: Model(packing, gru=gru()),
+        (SQUARE, LONGEST_LAST),
+        {"lengths": LONGEST_LAST},
+        "batch alone padding",
+    ),
+    "packed by value, the longest last": (
+        lambda: Model(lambda m, x: packing(m, x, (x != 0).any(2).sum(1)), gru=gru()),
+        (SQUARE * (torch.arange(4) < LONGEST_LAST.unsqueeze(1)).unsqueeze(2),),
+        {},
+        "batch",
+    ),
+    "one batch size, steps first, a square": (
+        lambda: fixed(5),
+        (numbers(5, 5, FEATURE),),
+        {"batch_dim": 1},
+        "",
+    ),
+    "one batch size, steps first": (
+        lambda: fixed(5),
+        (numbers(SEQ, 5, FEATURE),),
+        {"batch_dim": 1},
+        "batch",
+    ),
+    "a mask over steps, as many as samples": (
+        attention,
+        (SQUARE, later(4)),
+        {"causal": True},
+        "batch alone causal",
+    ),
+    "a mask over steps": (
+        attention,
+        (numbers(4, SEQ, FEATURE), later(SEQ)),
+        {"causal": True},
+        "batch alone causal",
+    ),
+    "a mask over steps for one batch size": (
+        lambda: Model(
+            lambda m, x, mask: attending(m, x.view(4, 4, FEATURE), mask),
+            wide=nn.Linear(FEATURE, 8),
+            attend=nn.MultiheadAttention(8, 2, batch_first=True),
+        ),
+        (SQUARE, later(4)),
+        {"out_batch_dim": 0},
+        "batch",
+    ),
+    "masks beside states, all of one length": (
+        lambda: Model(
+            lambda m, x, keep, h, c: m.lstm(keep.inverse() @ x, (h, c))[0],
+            lstm=nn.LSTM(FEATURE, 6, num_layers=4, batch_first=True),
+        ),
+        (SQUARE, torch.eye(4), numbers(4, 4, 6), numbers(4, 4, 6) + 1),
+        {},
+        "batch alone",
+    ),
+    "what does not change from step to step comes first": (
+        lambda: Model(
+            lambda m, s, x, n: m.head(torch.cat([s, m.gru(x)[0][torch.arange(len(x)), n - 1]], 1)),
+            gru=gru(),
+            head=nn.Linear(9, 2),
+        ),
+        (numbers(4, 3), numbers(4, 10, FEATURE), torch.tensor([10, 4, 3, 7])),
+        {"lengths": [10, 4, 3, 7]},
+        "batch alone padding memory",
+    ),
+    "axes counted from the end": (
+        gru,
+        (numbers(5, SEQ, FEATURE),),
+        {"batch_dim": -3, "seq_dim": -2, "out_batch_dim": -3, "out_seq_dim": -2, "causal": True},
+        "batch alone causal memory",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", RIGHT)
+def test_right_model_passes(name: str) -> None:
+    """A right model is accused of nothing where sizes could be taken for each other."""
+    make, inputs, options, probes = RIGHT[name]
+    for seed in range(5):
+        torch.manual_seed(seed)
+        report = rnnkit.verify(make(), *inputs, **options)
+
+        assert set(probes.split()) <= set(report.checked)
+
+
+def test_flattened_logits_are_not_judged() -> None:
+    """Where no axis is the batch, the head line says that nothing was judged, and why."""
+    make, inputs, options, _ = RIGHT["flattened logits of as many classes as samples"]
+    report = rnnkit.verify(make(), *inputs, **options)
+
+    assert not report.judged
+    assert (
+        str(report)
+        .splitlines()[0]
+        .startswith("rnnkit.verify: nothing was judged: no output follows the batch (")
+    )
+
+
+def test_rows_for_steps() -> None:
+    """An output with a row for each step and none for a sample is told so."""
+    model = Model(lambda m, x: m.gru(x)[0][:, -1], gru=gru(batch_first=False))
+    with pytest.raises(rnnkit.LeakError) as error:
+        rnnkit.verify(model, numbers(BATCH, SEQ, FEATURE).transpose(0, 1), batch_dim=1)
+
+    assert str(error.value) == snapshot("""\
+output (7, 6) has a row for each of 7 steps, none for a sample
+  cause     likely batch and seq have changed places
+  meant     if so: rnnkit.verify(..., skip=['batch'])\
+""")
+
+
+@pytest.mark.parametrize(
+    ("compute", "why"),
+    [
+        (lambda m, x: m.gru(x)[0].mean((0, 2)), "one axis, which follows the steps"),
+        (lambda m, x: m.gru(x)[0].flatten(0, 1).mean(1), "one axis, which follows neither"),
+        (lambda m, x: m.gru(x.view(-1, SEQ, FEATURE))[0].mean(0), "it takes no other steps"),
+    ],
+)
+def test_rows_for_nothing(compute: Any, why: str) -> None:
+    """An output that follows neither batch nor steps is not judged, and accused of nothing."""
+    report = rnnkit.verify(Model(compute, gru=gru()), numbers(BATCH, SEQ, FEATURE))
+
+    assert reason(report, "batch") == "no output follows the batch", why
+
+
+def test_square_input_to_a_packed_layer() -> None:
+    """Of packed input, no axis is said to be taken for another."""
+
+    def compute(m: Any, x: Tensor, lengths: Tensor) -> Tensor:
+        mixed = x + 0.1 * x.sum(0)
+        return pad_packed_sequence(packing(m, mixed, lengths), batch_first=True)[0]
+
+    with pytest.raises(rnnkit.LeakError) as error:
+        rnnkit.verify(Model(compute, gru=gru()), SQUARE, LONGEST_LAST)
+
+    assert str(error.value) == snapshot("""\
+output of sample 1 depends on input of sample 0
+  first     gru (GRU), output of call 0
+  meant     if so: rnnkit.verify(..., skip=['batch'])\
+""")
+
+
+def test_bare_layer() -> None:
+    """Of a layer that is the model itself, the cause is named as of any other."""
+    with pytest.raises(rnnkit.LeakError) as error:
+        rnnkit.verify(nn.LSTM(3, 8), numbers(BATCH, SEQ, 3))
+
+    assert str(error.value) == snapshot("""\
+output of sample 1 depends on input of sample 0
+  first     the model (LSTM), output of call 0
+  cause     the model reads axis 0 of its input as seq, but the batch lies there
+  fix       LSTM(..., batch_first=True), or input.transpose(0, 1)
+  meant     if so: rnnkit.verify(..., skip=['batch'])\
+""")
+    assert error.value.module == ""
+
+
+def refused(*inputs: Any, **options: Any) -> tuple[str, str]:
+    """Verify with wrong arguments; return what is said, and of which argument."""
+    with pytest.raises(rnnkit.ArgumentError) as error:
+        rnnkit.verify(gru(), *(inputs or (numbers(BATCH, SEQ, FEATURE),)), **options)
+    return str(error.value), error.value.argument
+
+
+def test_refused_axes() -> None:
+    """An axis that is none is refused with the shapes, and with the argument that names it."""
+    x = numbers(5, SEQ, FEATURE)
+
+    assert refused(x, batch_dim=3) == snapshot(
+        ("no input has an axis 3 for the batch: their shapes are [(5, 7, 3)]", "batch_dim")
+    )
+    assert refused(x, seq_dim=9) == snapshot(
+        ("no input has an axis 9 for seq: their shapes are [(5, 7, 3)]", "seq_dim")
+    )
+    assert refused(x, seq_dim=0) == snapshot(
+        ("seq_dim and batch_dim are both axis 0 of the input", "seq_dim")
+    )
+    assert refused(x, seq_dim=-3) == snapshot(
+        ("seq_dim and batch_dim are both axis 0 of the input", "seq_dim")
+    )
+    assert refused(x, out_batch_dim=9) == snapshot(
+        ("the first output has no axis 9: its shape is (4, 7, 6)", "out_batch_dim")
+    )
+    assert refused(x, out_batch_dim=1) == snapshot(
+        ("axis 1 of the first output is no batch of 4: its shape is (4, 7, 6)", "out_batch_dim")
+    )
+    assert refused(x, out_seq_dim=-4) == snapshot(
+        ("the first output has no axis -4: its shape is (4, 7, 6)", "out_seq_dim")
+    )
+
+
+def test_refused_axis_of_no_output() -> None:
+    """An axis of an output that is no tensor is refused."""
+    model = Model(lambda m, x: m.gru(x)[0].mean(), gru=gru())
+    with pytest.raises(rnnkit.ArgumentError) as error:
+        rnnkit.verify(model, numbers(BATCH, SEQ, FEATURE), out_seq_dim=1)
+
+    assert str(error.value) == snapshot("the first output has no axis 1: its shape is ()")
+
+
+def test_refused_inputs() -> None:
+    """What is no tensor, or holds no sample, is refused by what it is."""
+    assert refused(numbers(4, 7, 3).numpy()) == snapshot(
+        ("inputs must be tensors, got an ndarray", "inputs")
+    )
+    assert refused([[1.0, 2.0]]) == snapshot(("inputs must be tensors, got 1.0, 2.0", "inputs"))
+    assert refused({}) == snapshot(("inputs must be tensors, got nothing", "inputs"))
+    assert refused(torch.tensor(1.0)) == snapshot(
+        ("no input has an axis 0 for the batch: their shapes are [()]", "batch_dim")
+    )
+    assert refused(torch.zeros(0, 7, 3)) == snapshot(
+        ("the batch is empty: the first input has shape (0, 7, 3)", "inputs")
+    )
+    assert refused({"x": nn.utils.rnn.pack_sequence([numbers(3, 3)])}) == snapshot(
+        ("a packed input has no batch axis to try: pass the padded batch and lengths", "inputs")
+    )

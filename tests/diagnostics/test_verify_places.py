@@ -1,0 +1,187 @@
+"""Where a leak first shows, and outputs that cannot be compared, probe by probe."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from inline_snapshot import snapshot
+from torch import Tensor, nn
+
+import rnnkit
+from tests.diagnostics.models_of_users import (
+    BATCH,
+    FEATURE,
+    LENGTHS,
+    SEQ,
+    Model,
+    mask,
+    numbers,
+    padded,
+    reason,
+    tokens,
+)
+
+X = numbers(BATCH, SEQ, FEATURE)
+PADDED, COUNTS = padded()
+
+
+def gru(width: int = FEATURE, **options: Any) -> nn.GRU:
+    """Make a batch-first layer."""
+    return nn.GRU(width, 6, **{"batch_first": True, **options})
+
+
+def found(model: nn.Module, *inputs: Any, **options: Any) -> str:
+    """Verify a wrong model; return what is said."""
+    with pytest.raises(rnnkit.LeakError) as error:
+        rnnkit.verify(model, *(inputs or (X,)), **options)
+    return str(error.value)
+
+
+def test_model_of_one_batch_size() -> None:
+    """Where no sample can be left out, the axis is the one that is as long as the batch."""
+
+    def compute(m: Any, x: Tensor) -> Tensor:
+        return m.gru(x.view(BATCH, SEQ, FEATURE))[0]
+
+    assert found(Model(compute, gru=gru(batch_first=False))) == snapshot("""\
+output of sample 1 depends on input of sample 0
+  first     gru (GRU), output of call 0
+  cause     gru reads axis 0 of its input as seq, but the batch lies there
+  fix       GRU(..., batch_first=True), or input.transpose(0, 1)
+  meant     if so: rnnkit.verify(..., skip=['batch'])\
+""")
+
+
+def test_other_modules_on_other_values() -> None:
+    """Where values decide which modules are called, no module is named."""
+
+    def compute(m: Any, x: Tensor) -> Tensor:
+        y = m.gru(x)[0]
+        for _ in range(wavering(1, x)):
+            y = y + m.one(x)
+        return y
+
+    assert found(Model(compute, gru=gru(), one=nn.Linear(FEATURE, 6))) == snapshot("""\
+output of sample 1 depends on input of sample 0
+  first     not found: the model calls other modules on other values
+  meant     if so: rnnkit.verify(..., skip=['batch'])\
+""")
+
+
+def test_step_that_a_convolution_reads() -> None:
+    """A module that is no recurrent layer is named, with no cause made up."""
+
+    def compute(m: Any, x: Tensor) -> Tensor:
+        return m.conv(x.transpose(1, 2)).transpose(1, 2)
+
+    model = Model(compute, conv=nn.Conv1d(FEATURE, 4, 3, padding=1))
+    assert found(model, causal=True) == snapshot("""\
+output of step 2 depends on input of step 3 or later
+  first     conv (Conv1d), output of call 0
+  meant     if so: rnnkit.verify(..., skip=['causal'])\
+""")
+
+
+class Mixed(nn.GRU):
+    """A layer that mixes samples itself."""
+
+    def forward(self, x: Tensor) -> Any:
+        """Run, and add what is common."""
+        output, state = super().forward(x)
+        return output + output.mean(0), state
+
+
+def test_layer_that_mixes_otherwise() -> None:
+    """A layer in the right layout is named, with no cause made up."""
+    model = Model(lambda m, x: m.gru(x)[0], gru=Mixed(FEATURE, 6, batch_first=True))
+    assert found(model) == snapshot("""\
+output of sample 1 depends on input of sample 0
+  first     gru (Mixed), output of call 0
+  meant     if so: rnnkit.verify(..., skip=['batch'])\
+""")
+
+
+def test_padding_that_is_not_there() -> None:
+    """Where all samples are as long as the batch, or tokens tell by value, nothing is tried."""
+    model = Model(lambda m, x, n: m.gru(x)[0], gru=gru())  # noqa: ARG005
+    full = torch.full((BATCH,), SEQ)
+    report = rnnkit.verify(model, X, full, lengths=full)
+    assert reason(report, "padding") == snapshot("every sample is as long as the batch")
+
+    def compute(m: Any, x: Tensor, n: Tensor) -> Tensor:
+        return m.gru(m.embed(x))[0] * mask(n, x.shape[1]).unsqueeze(2)
+
+    model = Model(compute, embed=nn.Embedding(11, FEATURE), gru=gru())
+    report = rnnkit.verify(model, tokens(BATCH, SEQ), COUNTS, lengths=LENGTHS)
+    assert reason(report, "padding") == snapshot("tokens: padding is known by its value")
+
+
+def wavering(steps: int, x: Tensor) -> int:
+    """Return a number that hangs on all values."""
+    return int(1e6 * x.abs().sum()) % 977 + steps
+
+
+WAVERING: dict[str, Callable[..., Any]] = {
+    "shape": lambda m, x, *_: m.gru(x)[0].sum(1) + torch.zeros(wavering(1, x), 1, 1),
+    "number": lambda m, x, *_: [m.gru(x)[0]] * wavering(1, x),
+}
+
+
+@pytest.mark.parametrize("name", WAVERING)
+def test_outputs_that_waver(name: str) -> None:
+    """Samples of outputs whose shapes or number hang on the values are not compared."""
+    where = {"out_batch_dim": 1, "out_seq_dim": 0} if name == "shape" else {"out_batch_dim": 0}
+    report = rnnkit.verify(
+        Model(WAVERING[name], gru=gru()), PADDED, COUNTS, lengths=LENGTHS, causal=True, **where
+    )
+
+    assert "nothing can be compared" in reason(report, "batch")
+    assert "padding" not in report.checked
+    assert "memory" in report.checked
+
+
+def test_outputs_that_hang_on_a_layer() -> None:
+    """Outputs whose number hangs on what a layer returns are no obstacle to any probe."""
+
+    def compute(m: Any, x: Tensor) -> Any:
+        y = m.gru(x)[0]
+        return [y] * wavering(1, y) + [None if wavering(0, y) % 2 else y]
+
+    report = rnnkit.verify(Model(compute, gru=gru()), X, out_batch_dim=0)
+
+    assert "use" in report.checked
+
+
+def test_steps_that_waver() -> None:
+    """An output that has another shape for other values is not judged step by step."""
+
+    def compute(m: Any, x: Tensor) -> Tensor:
+        return m.gru(x)[0].mean(2, keepdim=True) * torch.ones(wavering(1, x))
+
+    report = rnnkit.verify(Model(compute, gru=gru()), X, causal=True, out_batch_dim=0)
+
+    assert "nothing can be compared" in reason(report, "causal")
+
+
+def test_sample_that_loses_its_batch_axis() -> None:
+    """A pooled output that loses its axis for one sample has no steps of its own."""
+
+    def compute(m: Any, x: Tensor, n: Tensor) -> Tensor:
+        return (m.gru(x)[0] * mask(n, x.shape[1]).unsqueeze(2)).sum(1).squeeze()
+
+    report = rnnkit.verify(Model(compute, gru=gru()), PADDED, COUNTS, lengths=LENGTHS)
+
+    assert {"alone", "padding"} <= set(report.checked)
+
+
+def test_sample_that_loses_its_steps() -> None:
+    """A sample of one step that loses its axis alone is not compared, and the others are."""
+    lengths = torch.tensor([1, 3, 5, 7])
+
+    def compute(m: Any, x: Tensor, n: Tensor) -> Tensor:
+        return (m.gru(x)[0] * mask(n, x.shape[1]).unsqueeze(2)).squeeze()
+
+    report = rnnkit.verify(Model(compute, gru=gru()), X, lengths, lengths=lengths)
+
+    assert "alone" in report.checked

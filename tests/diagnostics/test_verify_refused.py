@@ -1,0 +1,93 @@
+"""What ``verify`` refuses at the door."""
+
+from typing import Any
+
+import pytest
+import torch
+from inline_snapshot import snapshot
+from torch import nn
+
+import rnnkit
+from tests.diagnostics.models_of_users import BATCH, FEATURE, SEQ, numbers
+
+X = numbers(BATCH, SEQ, FEATURE)
+HOOKED = pytest.mark.skipif(hasattr(rnnkit, "jaxtyping"), reason="the annotation refuses it first")
+
+
+def refused(argument: str, model: Any = None, **options: Any) -> str:
+    """Verify with a wrong argument; return what is said of it."""
+    with pytest.raises(rnnkit.ArgumentError) as error:
+        rnnkit.verify(model or nn.GRU(FEATURE, 6, batch_first=True), X, **options)
+    assert error.value.argument == argument
+    return str(error.value)
+
+
+@HOOKED
+def test_refused_model() -> None:
+    """What is no module is refused by what it is."""
+    assert refused("model", lambda x: x) == snapshot(
+        "model must be a torch.nn.Module, got a function"
+    )
+
+
+def test_refused_skip() -> None:
+    """A probe that there is none of is refused with those that there are."""
+    assert refused("skip", skip=["padings"]) == snapshot(
+        "skip takes a list of repeatable, batch, alone, padding, causal, memory, use, got ['padings']"
+    )
+
+
+def test_refused_skip_as_text() -> None:
+    """A name in the place of a list of names is refused, and not read letter by letter."""
+    assert refused("skip", skip="batch") == snapshot(
+        "skip takes a list of repeatable, batch, alone, padding, causal, memory, use, got 'batch'"
+    )
+
+
+@HOOKED
+def test_refused_pad() -> None:
+    """Padding lies after or before."""
+    assert refused("pad", pad="left") == snapshot("pad is 'post' or 'pre', got 'left'")
+
+
+@pytest.mark.parametrize("lengths", [(1, 2), (1, 2, 3, 8), (0, 1, 2, 3)])
+def test_refused_lengths(lengths: tuple[int, ...]) -> None:
+    """Lengths that do not fit the batch are refused with what fits."""
+    assert refused("lengths", lengths=lengths) == snapshot(
+        "lengths must be 4 counts from 1 to 7, one for each sample: axis 1 of the input is 7 long"
+    )
+
+
+def test_refused_mask() -> None:
+    """A mask in the place of lengths is refused with what makes lengths of it."""
+    assert refused("lengths", lengths=torch.ones(BATCH, SEQ, dtype=torch.bool)) == snapshot(
+        "lengths must be integers, one for each sample, got a Tensor of shape (4, 7); of a mask, mask.sum(1)"
+    )
+
+
+@HOOKED
+def test_refused_fractions() -> None:
+    """A count with a fraction, or a flag, is refused, and not rounded."""
+    assert refused("lengths", lengths=[2.7, 7, 7, 7]) == snapshot(
+        "lengths must be integers, one for each sample, got a list"
+    )
+    assert refused("lengths", lengths=torch.ones(4)) == snapshot(
+        "lengths must be integers, one for each sample, got a Tensor of shape (4,)"
+    )
+    assert refused("lengths", lengths=[True, 7, 7, 7]) == snapshot(
+        "lengths must be integers, one for each sample, got a list"
+    )
+    assert refused("lengths", lengths=7) == snapshot(
+        "lengths must be integers, one for each sample, got 7"
+    )
+    assert refused("lengths", lengths=[]) == snapshot(
+        "lengths must be integers, one for each sample, got an empty list"
+    )
+
+
+def test_lengths_without_steps() -> None:
+    """Lengths of inputs that have no steps are refused with the reason."""
+    with pytest.raises(rnnkit.ArgumentError) as error:
+        rnnkit.verify(nn.Flatten(0), numbers(4), lengths=[1, 1, 1, 1])
+
+    assert str(error.value) == snapshot("lengths were given, but no input has an axis 1 for seq")

@@ -1,0 +1,55 @@
+"""Padded batches for ``lengths``, and the choice of the road on which a layer runs them."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+import torch
+
+from tests.strategies import LAYERS, Case
+
+#: How a batch is run: over its padding, or packed. Which one is faster is chosen by size.
+ROADS = ("padded", "packed")
+KINDS: dict[str, dict[str, Any]] = {
+    "RNN": {},
+    "RNN relu": {"nonlinearity": "relu"},
+    "LSTM": {},
+    "LSTM proj": {"proj_size": 2},
+    "GRU": {},
+}
+#: None, the whole of the input, and between.
+LENGTHS = (4, 0, 7, 1, 6)
+SEQ = 7
+
+roads = pytest.mark.parametrize("road", ROADS)
+layers = pytest.mark.parametrize("name", LAYERS)
+kinds = pytest.mark.parametrize("kind", KINDS)
+
+
+def not_taken(*_: object, **__: object) -> None:
+    """Stand in for the entrance to the other road."""
+    pytest.fail("the layer took the other road")
+
+
+@contextmanager
+def on(road: str) -> Iterator[None]:
+    """Send every batch along one road."""
+    entrance = {"padded": "pack", "packed": "run_stack"}[road]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("rnnkit._modules.layer_base.padding_pays", lambda *_: road == "padded")
+        patch.setattr(f"rnnkit._modules.layer_base.{entrance}", not_taken)
+        yield
+
+
+def case_of(kind: str, dtype: torch.dtype = torch.float64, **options: object) -> Case:
+    """A batch of five samples with the lengths above."""
+    return Case(
+        name=kind.split(maxsplit=1)[0],
+        input_size=6,
+        hidden_size=3,
+        batch=len(LENGTHS),
+        seq=SEQ,
+        dtype=dtype,
+        options=KINDS[kind] | options,
+    )

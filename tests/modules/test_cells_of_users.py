@@ -1,0 +1,185 @@
+"""The cells of the examples: right by their formulas, and layers like any other."""
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+import rnnkit
+from tests.modules.cells_of_users import LayerNormLSTMCell, ZoneoutGRUCell
+from tests.strategies import assert_same, tensors_of
+
+BATCH, SEQ, WIDTH, HIDDEN = 5, 7, 3, 4
+LENGTHS = [7, 0, 4, 1, 6]
+
+Make = Callable[..., Any]
+each = pytest.mark.parametrize("make", [LayerNormLSTMCell, ZoneoutGRUCell])
+# Dynamo reads .grad of every tensor that enters a frame and sets off torch's own warning.
+compiles = pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor:UserWarning")
+
+
+def sequences(*, seq: int = SEQ) -> Tensor:
+    """Make an input of the layer."""
+    return torch.randn(seq, BATCH, WIDTH)
+
+
+def normalised(x: Tensor, norm: nn.LayerNorm) -> Tensor:
+    """Bring a sample's features to mean 0 and variance 1, then scale and shift them."""
+    centred = x - x.mean(dim=1, keepdim=True)
+    variance = centred.square().mean(dim=1, keepdim=True)
+    return norm.weight * centred / (variance + norm.eps).sqrt() + norm.bias
+
+
+def test_layer_norm_lstm_by_its_formula() -> None:
+    """A step is the formula of the documentation, gate by gate."""
+    cell, x = LayerNormLSTMCell(WIDTH, HIDDEN), torch.randn(BATCH, WIDTH)
+    for parameter in cell.parameters():
+        nn.init.normal_(parameter)
+    h, c = torch.randn(2, BATCH, HIDDEN)
+    (w_ih, norm_ih), (w_hh, norm_hh) = cell.read, cell.keep
+
+    gates = normalised(x @ w_ih.weight.T, norm_ih) + normalised(h @ w_hh.weight.T, norm_hh)
+    i, f, g, o = gates.split(HIDDEN, dim=1)
+    c_new = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
+    h_new = torch.sigmoid(o) * torch.tanh(normalised(c_new, cell.norm))
+
+    torch.testing.assert_close(cell(x, (h, c)), rnnkit.LSTMState(h_new, c_new))
+
+
+def test_layer_norm_lstm_does_not_mind_the_scale() -> None:
+    """What it reads may be a thousand times as large: the gates are the same."""
+    cell, x = LayerNormLSTMCell(WIDTH, HIDDEN), torch.randn(BATCH, WIDTH)
+    hx = cell.initial_state(BATCH)
+
+    torch.testing.assert_close(cell(1000 * x, hx), cell(x, hx), rtol=1e-3, atol=1e-3)
+
+
+def test_zoneout_keeps_whole_units() -> None:
+    """In training a unit is the old or the new one, the old one as often as asked."""
+    cell = ZoneoutGRUCell(WIDTH, 200, zoneout=0.3)
+    x, h = torch.randn(BATCH, WIDTH), torch.randn(BATCH, 200)
+    new = rnnkit.GRUCell.forward(cell, x, h)
+    actual = cell(x, h)
+
+    kept = actual == h
+    assert torch.equal(actual, torch.where(kept, h, new))
+    assert 0.25 < kept.float().mean() < 0.35
+
+
+def test_zoneout_on_average() -> None:
+    """In evaluation a step is the mean of what it is in training."""
+    cell = ZoneoutGRUCell(WIDTH, HIDDEN, zoneout=0.3)
+    x, h = torch.randn(1, WIDTH), torch.randn(1, HIDDEN)
+    mean = cell(x.expand(20_000, -1), h.expand(20_000, -1)).mean(dim=0)
+
+    torch.testing.assert_close(cell.eval()(x, h)[0], mean, rtol=0.05, atol=0.02)
+
+
+def test_no_zoneout_is_a_gru() -> None:
+    """With probability 0 it is a GRUCell, in training too."""
+    cell, plain = ZoneoutGRUCell(WIDTH, HIDDEN, zoneout=0.0), rnnkit.GRUCell(WIDTH, HIDDEN)
+    plain.load_state_dict(cell.state_dict())
+    x = sequences()
+
+    assert_same(rnnkit.unroll(plain, x, fused=False), rnnkit.unroll(cell, x))
+
+
+def test_zoneout_checks_its_shapes() -> None:
+    """A subclass of a checked cell is checked."""
+    with pytest.raises(rnnkit.ShapeError, match="ZoneoutGRUCell"):
+        ZoneoutGRUCell(WIDTH, HIDDEN)(torch.randn(BATCH, WIDTH + 1))
+
+
+@each
+def test_unroll_is_the_loop(make: Make) -> None:
+    """Unrolled, a cell runs once a step, each time with its state and its random numbers."""
+    cell, x = make(WIDTH, HIDDEN), sequences()
+    torch.manual_seed(1)
+    state, outputs = cell.initial_state(BATCH), []
+    for x_t in x:
+        state = cell(x_t, state)
+        outputs.append(tensors_of(state)[0])
+    torch.manual_seed(1)
+
+    assert_same((torch.stack(outputs), state), rnnkit.unroll(cell, x))
+
+
+@each
+@pytest.mark.parametrize("reverse", [False, True])
+def test_lengths_are_samples_alone(make: Make, reverse: bool) -> None:
+    """A sample in the batch is what it is alone, cut to its length."""
+    cell, x = make(WIDTH, HIDDEN).eval(), sequences()
+    output, state = rnnkit.unroll(cell, x, lengths=LENGTHS, reverse=reverse)
+    for i, length in enumerate(LENGTHS):
+        one = tensors_of(cell.initial_state(1))
+        if length:
+            alone, end = rnnkit.unroll(cell, x[:length, i : i + 1], reverse=reverse)
+            torch.testing.assert_close(output[:length, i], alone[:, 0])
+            one = tensors_of(end)
+        assert not output[length:, i].any()
+        torch.testing.assert_close([t[i : i + 1] for t in tensors_of(state)], one)
+
+
+def both_ways(make: Make) -> rnnkit.Recurrent:
+    """Make two layers in two directions."""
+    widths = (WIDTH, 2 * HIDDEN)
+    cells, reverse_cells = ([make(width, HIDDEN) for width in widths] for _ in range(2))
+    return rnnkit.Recurrent(cells, reverse_cells, batch_first=True, dropout=0.2)
+
+
+@each
+def test_layer_of_cells(make: Make) -> None:
+    """A layer of them runs each layer over the output of the one below, from both ends."""
+    layer, x = both_ways(make).eval(), sequences().transpose(0, 1)
+    below, states = x, []
+    for cell, reverse_cell in zip(layer.cells, layer.reverse_cells or [], strict=True):
+        options = {"batch_first": True, "lengths": LENGTHS}
+        forward, end = rnnkit.unroll(cell, below, **options)
+        backward, start = rnnkit.unroll(reverse_cell, below, reverse=True, **options)
+        below = torch.cat([forward, backward], dim=2)
+        states += [end, start]
+
+    assert_same((below, tuple(states)), layer(x, lengths=LENGTHS))
+
+
+@each
+def test_training_lowers_the_loss(make: Make) -> None:
+    """A few steps of training on the sum of the valid inputs lower the loss by half."""
+    layer, head = both_ways(make), nn.Linear(2 * HIDDEN, 1)
+    x = sequences().transpose(0, 1)
+    valid = torch.arange(SEQ) < torch.tensor(LENGTHS).unsqueeze(1)
+    target = (x.sum(dim=2) * valid).sum(dim=1, keepdim=True)
+    optimizer = torch.optim.Adam([*layer.parameters(), *head.parameters()], lr=0.05)
+    losses = []
+    for _ in range(25):
+        output, _ = layer(x, lengths=LENGTHS)
+        loss = functional.mse_loss(head(output.sum(dim=1)), target)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+
+    assert min(losses[-5:]) < losses[0] / 2
+
+
+@pytest.mark.needs_torch("2.13", "Dynamo breaks the graph of a loop over cells")
+@pytest.mark.unhooked("Dynamo cannot trace the checks that the hook adds")
+@each
+@compiles
+def test_compiled_with_gradients(make: Make) -> None:
+    """In one graph, with gradients, a layer of them computes what it computes without."""
+    layer, x = both_ways(make).eval(), sequences(seq=3).transpose(0, 1)
+    twin = copy.deepcopy(layer)
+    torch._dynamo.reset()
+    compiled: Any = torch.compile(layer, backend="aot_eager", fullgraph=True)
+    results = [run(x, lengths=torch.tensor([3, 0, 2, 1, 3])) for run in (twin, compiled)]
+    for output, _ in results:
+        output.square().sum().backward()
+
+    torch.testing.assert_close(*map(tensors_of, results))
+    pairs = [[p.grad for p in one.parameters()] for one in (twin, layer)]
+    torch.testing.assert_close(*pairs)

@@ -1,0 +1,262 @@
+"""The benchmarks' tables: each can be made, and the page in docs has them all.
+
+No test here looks at a time: tables are made with next to no effort.
+"""
+
+import functools
+import pathlib
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+import rnnkit
+
+pytest.importorskip("benchmarks", reason="the benchmarks are in the repository, not in the wheel")
+
+from benchmarks import failures, lengths, unrolling, verifying
+from benchmarks.__main__ import main, topics
+from benchmarks.growth import Growth, Sizes
+from benchmarks.passes import cases
+from benchmarks.report import Table, budget
+from benchmarks.subjects import trio
+from benchmarks.timing import QUICK, Effort
+
+TOPICS = topics()
+PAGE = pathlib.Path(__file__).parents[2] / "docs" / "benchmarks.md"
+SHAPE = (4, 6, 3, 5)
+
+
+@functools.cache
+def made(topic: str) -> list[Table]:
+    """Make the tables of a topic once, for all tests that look at them."""
+    return TOPICS[topic](QUICK)
+
+
+def rows_of(text: str) -> list[list[str]]:
+    """Read the cells of a table in Markdown, without the line below its head."""
+    lines = [line for line in text.splitlines() if line.startswith("| ")]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+
+
+@pytest.mark.parametrize("topic", TOPICS)
+def test_each_table_can_be_made(topic: str) -> None:
+    """Every topic makes tables that have rows, and in each row a cell for every column."""
+    assert made(topic)
+    for table in made(topic):
+        rows = rows_of(str(table))
+        assert len(rows) == len(table.rows) + 1 > 1
+        assert {len(row) for row in rows} == {len(table.columns)}
+
+
+@pytest.mark.parametrize("topic", TOPICS)
+def test_page_has_each_table(topic: str) -> None:
+    """The page has all tables that a topic makes, with the same columns."""
+    page = {
+        part.partition("\n")[0]: rows_of(part)[0]
+        for part in PAGE.read_text(encoding="utf-8").split("\n## ")[1:]
+    }
+
+    for table in made(topic):
+        assert table.title in page, "write the page again: nox -s bench"
+        assert page[table.title] == list(table.columns)
+
+
+def test_page_has_no_other_tables() -> None:
+    """What no topic makes any more is not on the page."""
+    page = PAGE.read_text(encoding="utf-8")
+    titles = [line for line in page.splitlines() if line.startswith("## ")]
+
+    assert titles == [f"## {table.title}" for topic in TOPICS for table in made(topic)]
+
+
+def test_what_is_printed_is_written(
+    tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With --write, the page is what was printed: the machine, and the tables of all topics."""
+    one, two = (Table(title, "Note.", ("x",), [("1",)]) for title in ("One", "Two"))
+    found = {"first": lambda _: [one], "second": lambda _: [two]}
+    monkeypatch.setattr("benchmarks.__main__.topics", lambda: found)
+    page = tmp_path / "page.md"
+
+    main(["--quick", "--write", str(page)])
+
+    written = page.read_text(encoding="utf-8")
+    assert written.strip() == capsys.readouterr().out.strip()
+    assert f"torch {torch.__version__}" in written
+    assert f"{one}\n{two}" in written
+
+
+def test_a_page_has_all_topics(tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A page with some topics only is refused before anything is measured or written."""
+    page = tmp_path / "page.md"
+
+    with pytest.raises(SystemExit):
+        main(["failures", "--quick", "--write", str(page)])
+
+    assert "a page has all topics" in capsys.readouterr().err
+    assert not page.exists()
+
+
+def test_one_topic_on_request(capsys: pytest.CaptureFixture[str]) -> None:
+    """With a topic's name, the heading and that topic's tables are printed, and no others."""
+    main(["failures", "--quick"])
+
+    printed = capsys.readouterr().out
+    titles = [line for line in printed.splitlines() if line.startswith("#")]
+    assert titles == ["# Benchmarks", "## Failing calls"]
+    assert f"torch {torch.__version__}" in printed
+    assert "one thread" in printed
+
+
+def test_unknown_topic(capsys: pytest.CaptureFixture[str]) -> None:
+    """A misspelt topic ends with its name, and with what there is to ask for."""
+    with pytest.raises(SystemExit):
+        main(["cals"])
+
+    said = " ".join(capsys.readouterr().err.split())
+    assert "no topic cals; there are calls, failures" in said
+
+
+def test_one_size_is_varied_at_a_time() -> None:
+    """Each row of a growth table has the base's sizes but one, and each case is measured once."""
+    measured: list[tuple[str, Sizes]] = []
+
+    def measure(column: str, sizes: Sizes) -> dict[str, object]:
+        measured.append((column, sizes))
+        if column == "b" and sizes.seq != 2:
+            return {}
+        return {"sizes": f"{column} {sizes.batch} {sizes.seq}", "other": "no"}
+
+    grown = Growth(Effort(), Sizes(1, 2, 3), {"batch": (1, 4), "seq": (2, 5)}, ("a", "b"), measure)
+    table = grown.table("Title", "Note.", "sizes")
+    grown.table("Other", "Note.", "other")
+
+    assert table.columns == ("varied", "a", "b")
+    assert table.rows == [
+        ("batch 1", "a 1 2", "b 1 2"),
+        ("batch 4", "a 4 2", "b 4 2"),
+        ("seq 2", "a 1 2", "b 1 2"),
+        ("seq 5", "a 1 5", ""),
+    ]
+    assert "the others are batch 1, seq 2" in table.note
+    assert len(measured) == len(set(measured)) == 6
+
+
+def test_quick_growth_has_the_first_sizes() -> None:
+    """With the least effort, only the first value of each size is measured."""
+    varied = {"batch": (1, 4), "seq": (2, 5)}
+
+    table = Growth(QUICK, Sizes(1, 2, 3), varied, ("a",), lambda *_: {"x": 1}).table("T", "N", "x")
+
+    assert table.rows == [("batch 1", "1"), ("seq 2", "1")]
+
+
+@pytest.mark.parametrize("fill", [0.1, 0.25, 0.5, 0.75, 1.0])
+def test_lengths_fill_the_batch(fill: float) -> None:
+    """Lengths lie between 1 and seq, the longest is seq, and their mean is what was asked for."""
+    made_up = lengths.lengths_of(1000, 50, fill)
+
+    assert made_up.min() >= 1
+    assert made_up.max() == 50
+    assert made_up.double().mean() == pytest.approx(50 * fill, abs=1.0)
+
+
+def test_lengths_of_a_full_batch() -> None:
+    """A full batch has no padding at all."""
+    assert lengths.lengths_of(4, 6, 1.0).tolist() == [6, 6, 6, 6]
+
+
+def same(one: Any, other: Any) -> None:
+    """Check that two roads gave the same output and state, or the same gradients."""
+    for mine, theirs in zip(one, other, strict=True):
+        if isinstance(mine, Tensor):
+            torch.testing.assert_close(mine, theirs)
+        else:
+            same(mine, theirs)
+
+
+@pytest.mark.parametrize("case", cases(lengths.KINDS))
+@pytest.mark.parametrize("directions", [1, 2])
+def test_packing_and_lengths_do_the_same_work(case: str, directions: int) -> None:
+    """What is timed as packing by hand and as lengths gives the same results."""
+    kind, backward = cases(lengths.KINDS)[case]
+    roads = lengths.made(kind, SHAPE, fill=0.5, directions=directions, backward=backward)
+
+    same(roads["lengths"](), roads["pack"]())
+
+
+@pytest.mark.parametrize("case", cases(unrolling.KINDS))
+def test_layer_unroll_and_loops_do_the_same_work(case: str) -> None:
+    """What is timed as a layer, as unroll and as loops over cells gives the same results."""
+    kind, backward = cases(unrolling.KINDS)[case]
+    roads = unrolling.made(kind, SHAPE, backward=backward)
+    layer: Any = roads["layer"]()
+    if not backward:
+        output, state = layer
+        layer = (output, state[0] if isinstance(state, Tensor) else [h[0] for h in state])
+
+    for name in ("unroll", "loop", "unfused"):
+        same(roads[name](), layer)
+
+
+@pytest.mark.parametrize("name", verifying.CASES)
+def test_verify_finds_what_is_there(name: str) -> None:
+    """Of the models that are verified the last one has a leak, and the others have none."""
+    torch.manual_seed(0)
+    case = verifying.CASES[name](verifying.BASE)
+    found = case.verify()
+
+    if name == "bidirectional LSTM, causal":
+        assert isinstance(found, rnnkit.LeakError)
+    else:
+        assert isinstance(found, rnnkit.Report)
+        assert verifying.passes(case) == found.passes
+
+
+@pytest.mark.parametrize("mistake", failures.mistakes(), ids=lambda mistake: mistake.name)
+def test_rnnkit_tells_each_mistake(mistake: failures.Mistake) -> None:
+    """The calls that are timed as failing do fail."""
+    with pytest.raises(rnnkit.RnnkitError):
+        trio(mistake.kind, *mistake.sizes).rnnkit(*mistake.arguments)
+
+
+@pytest.mark.parametrize(
+    ("value", "limit", "unit", "expected"),
+    [
+        (1.019, 1.02, "", "1.02"),
+        (1.024, 1.02, "", "1.02"),
+        (1.026, 1.02, "", "1.02 **exceeded**"),
+        (1.004, 1.0, "", "1.00"),
+        (99.9, 100.0, "ms", "100 ms"),
+        (1.4, 1.0, "ms", "1 ms **exceeded**"),
+    ],
+)
+def test_budget_is_judged_to_two_decimals(
+    value: float, limit: float, unit: str, expected: str
+) -> None:
+    """A value over its budget is marked, unless it is equal as printed."""
+    assert expected == budget(value, limit, unit)
+
+
+def test_noise_is_no_verdict() -> None:
+    """A value that is over its budget by less than its spread is neither passed nor condemned."""
+    assert budget(1.05, 1.02, spread=0.03) == "1.02 (unclear)"
+    assert budget(1.05, 1.02, spread=0.01) == "1.02 **exceeded**"
+
+
+def test_columns_are_aligned() -> None:
+    """A table reads well without being rendered."""
+    table = Table("Title", "Note.", ("name", "x"), [("a", "1.25"), ("longer", "3")])
+
+    assert str(table).splitlines() == [
+        "## Title",
+        "",
+        "Note.",
+        "",
+        "| name   | x    |",
+        "|--------|------|",
+        "| a      | 1.25 |",
+        "| longer | 3    |",
+    ]

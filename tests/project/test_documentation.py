@@ -1,0 +1,122 @@
+"""Every block of code in README, docs and docstrings does what the page says."""
+
+import doctest
+import importlib
+import importlib.util
+import pathlib
+import pkgutil
+import random
+import re
+import warnings
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+import torch
+from sybil import Document, Sybil
+from sybil.document import PythonDocStringDocument
+from sybil.parsers.myst import PythonCodeBlockParser
+from sybil.parsers.rest import DocTestParser
+
+import rnnkit
+
+ROOT = pathlib.Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+MODULES = sorted(module.name for module in pkgutil.walk_packages(rnnkit.__path__, "rnnkit."))
+#: The hook's checks do not compile, and each has a scope of its own between layer and caller.
+NOT_HOOKED = ("compile-export.md", "types.md")
+#: What torch itself says or takes there is that of the torch that CI runs.
+OF_THIS_TORCH = ("compile-export.md", "numbers.md")
+FENCE = re.compile(r"^ *(?:`{3,}|:{3,})\{?python", re.MULTILINE)
+
+pages = Sybil(parsers=[PythonCodeBlockParser(doctest_optionflags=doctest.ELLIPSIS)], path=str(ROOT))
+docstrings = Sybil(
+    parsers=[DocTestParser(optionflags=doctest.ELLIPSIS)],
+    path=str(ROOT),
+    document_types={".py": PythonDocStringDocument},
+)
+
+
+@pytest.fixture(autouse=True)
+def _as_the_reader_runs_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path
+) -> Iterator[None]:
+    """Seed everything, write files nowhere that matters, and leave what a page sets as it was."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(ROOT))
+    random.seed(0)
+    np.random.seed(0)  # noqa: NPY002 - libraries draw from it
+    torch.manual_seed(0)
+    with warnings.catch_warnings():
+        yield
+
+
+def run(document: Document) -> int:
+    """Run the examples of a document, and count them."""
+    examples = list(document.examples())
+    for example in examples:
+        example.evaluate()
+    return len(examples)
+
+
+# matplotlib asks a tensor for an array in a way that NumPy 2 is leaving behind.
+@pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept:DeprecationWarning")
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_page(page: pathlib.Path, request: pytest.FixtureRequest) -> None:
+    """A page's blocks run from top to bottom, in one namespace, with the output that is shown."""
+    if page.name in NOT_HOOKED and request.config.getoption("--jaxtyping-packages"):
+        pytest.skip("the page is about calls without jaxtyping's hook")
+    if page.name in OF_THIS_TORCH and torch.__version__ < "2.13":
+        pytest.skip("the page shows what torch 2.13 does")
+    count = run(pages.parse(page))
+
+    assert count >= len(FENCE.findall(page.read_text()))
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_docstrings(name: str) -> None:
+    """The examples of a module's docstrings give what they show."""
+    module = importlib.import_module(name)
+    document = docstrings.parse(pathlib.Path(str(module.__file__)))
+    document.namespace.update(vars(module), rnnkit=rnnkit, torch=torch)
+    document.namespace["__name__"] = "__main__"
+
+    run(document)
+
+
+@pytest.mark.filterwarnings("ignore")  # lightning and what it imports warn of each other
+def test_lightning_callback() -> None:
+    """The callback of the page on leaks verifies the first batch of a training, and no other."""
+    lightning = pytest.importorskip("lightning")
+    spec = importlib.util.spec_from_file_location(
+        "verify_once", ROOT / "docs" / "examples" / "verify_once.py"
+    )
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+
+    class Model(lightning.LightningModule):  # type: ignore[name-defined, misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.gru = torch.nn.GRU(3, 4, batch_first=True)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            output: torch.Tensor = self.gru(x)[0]
+            return output
+
+        def training_step(self, batch: list[torch.Tensor]) -> torch.Tensor:
+            return self(batch[0]).square().mean()
+
+        def configure_optimizers(self) -> torch.optim.Optimizer:
+            return torch.optim.SGD(self.parameters(), lr=0.1)
+
+    once = module.VerifyOnce(lambda batch: (batch[0],), causal=True)
+    data = torch.utils.data.TensorDataset(torch.randn(12, 7, 3))
+    trainer = lightning.Trainer(
+        max_epochs=1, callbacks=[once], logger=False, enable_checkpointing=False,
+        enable_progress_bar=False, enable_model_summary=False, accelerator="cpu",
+    )  # fmt: skip
+    trainer.fit(Model(), torch.utils.data.DataLoader(data, batch_size=4))
+
+    assert "causal" in once.report.checked

@@ -1,0 +1,160 @@
+"""What is said in several places is the same in each: version, requirements, sessions, files."""
+
+import ast
+import importlib.metadata
+import pathlib
+import re
+import tomllib
+from collections.abc import Iterator
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.version import Version
+
+import rnnkit
+
+ROOT = pathlib.Path(__file__).parents[2]
+#: Beside the other files, unless the tests run against an installed package.
+PACKAGE = pathlib.Path(str(rnnkit.__file__)).parents[1]
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+PROJECT = PYPROJECT["project"]
+README = (ROOT / "README.md").read_text()
+CHANGELOG = (ROOT / "CHANGELOG.md").read_text()
+PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), ROOT / ".ci" / "run"]
+#: ``## 0.1.0 - 2026-11-24``
+RELEASE = re.compile(r"^## (\S+) - (\d{4}-\d\d-\d\d)$", re.MULTILINE)
+
+
+def oldest(specifiers: str) -> Version:
+    """The version that a requirement begins with."""
+    (first,) = re.findall(r">=([\d.]+)", specifiers)
+    return Version(first)
+
+
+def claims(subject: str) -> list[Version]:
+    """The versions from which on something will do, as the README says."""
+    return [Version(text) for text in re.findall(subject + r" (\d+\.\d+) or newer", README)]
+
+
+def sessions() -> set[str]:
+    """The names of the functions in noxfile.py that nox runs."""
+    tree = ast.parse((ROOT / "noxfile.py").read_text())
+    return {
+        node.name
+        for node in tree.body
+        if isinstance(node, ast.FunctionDef)
+        and any("nox.session" in ast.unparse(one) for one in node.decorator_list)
+    }
+
+
+def matches(pattern: str) -> list[pathlib.Path]:
+    """The files that a path with or without stars names, in the checkout or the package."""
+    home = PACKAGE if pattern.startswith("rnnkit/") else ROOT
+    return list(home.glob(pattern.rstrip("/")))
+
+
+def paths_in_backticks(text: str) -> Iterator[str]:
+    """The paths from the root on that a page names, but for what nox makes."""
+    for code in re.findall(r"`([^`\n]+)`", text):
+        if re.fullmatch(r"[\w.*/-]+", code) and "/" in code and not code.startswith(".nox"):
+            yield code
+
+
+def test_changelog_begins_with_the_version() -> None:
+    """The newest entry of the changelog is about the version that is installed."""
+    (version, _), *_ = RELEASE.findall(CHANGELOG)
+
+    assert version == importlib.metadata.version("rnnkit") == PROJECT["version"]
+
+
+def test_changelog_goes_back_in_time() -> None:
+    """Each entry of the changelog has a date, and is of a later version than the next one."""
+    entries = [(Version(version), date) for version, date in RELEASE.findall(CHANGELOG)]
+
+    assert len(entries) == len(re.findall(r"^## ", CHANGELOG, re.MULTILINE))
+    assert entries == sorted(entries, reverse=True)
+    assert len({version for version, _ in entries}) == len(entries)
+
+
+def test_readme_says_which_python() -> None:
+    """Every Python that the README asks for is the one that the package asks for."""
+    said = claims("Python(?: of)?")
+
+    assert said
+    assert set(said) == {oldest(PROJECT["requires-python"])}
+
+
+def test_readme_says_which_torch() -> None:
+    """Every torch that the README asks for is the one that the package asks for."""
+    torch = next(one for one in PROJECT["dependencies"] if Requirement(one).name == "torch")
+    said = claims("torch")
+
+    assert said
+    assert set(said) == {oldest(torch)}
+
+
+def test_each_dependency_has_an_oldest_version() -> None:
+    """The session that tests the oldest versions finds one for each dependency."""
+    assert all(oldest(one) for one in PROJECT["dependencies"])
+
+
+def test_ruff_knows_the_oldest_python() -> None:
+    """Code is held to the oldest Python that is claimed."""
+    major, minor = oldest(PROJECT["requires-python"]).release
+
+    assert PYPROJECT["tool"]["ruff"]["target-version"] == f"py{major}{minor}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_sessions_exist(page: pathlib.Path) -> None:
+    """Each session of nox that a page or CI runs is in noxfile.py."""
+    named = re.findall(r"nox -s ((?:[a-z]+ ?)+)", page.read_text())
+
+    assert {name for names in named for name in names.split()} <= sessions()
+
+
+def test_ci_runs_every_gate() -> None:
+    """What a bare ``nox`` runs, CI runs."""
+    line = re.search(r"nox\.options\.sessions = (\[.*\])", (ROOT / "noxfile.py").read_text())
+    assert line is not None
+    run = re.findall(r"nox -s (.*)", (ROOT / ".ci" / "run").read_text())
+
+    assert set(ast.literal_eval(line[1])) <= {name for names in run for name in names.split()}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_extras_exist(page: pathlib.Path) -> None:
+    """Each extra that a page installs is one of the package's."""
+    named = re.findall(r"(?:\.|rnnkit)\[([a-z,]+)\]", page.read_text())
+
+    assert {extra for extras in named for extra in extras.split(",")} <= set(
+        PROJECT["optional-dependencies"]
+    )
+
+
+def test_paths_of_the_guide_exist() -> None:
+    """Each path that CONTRIBUTING.md names is there."""
+    named = set(paths_in_backticks((ROOT / "CONTRIBUTING.md").read_text()))
+
+    assert len(named) > 5
+    assert [path for path in named if not matches(path)] == []
+
+
+def test_paths_of_the_settings_exist() -> None:
+    """What pyproject.toml packs, mutates and copies is there."""
+    sdist = PYPROJECT["tool"]["hatch"]["build"]["targets"]["sdist"]["include"]
+    mutmut = PYPROJECT["tool"]["mutmut"]
+    named = [path.lstrip("/") for path in sdist if path != "/rnnkit"]
+
+    assert [
+        path for path in [*named, *mutmut["only_mutate"], *mutmut["also_copy"]] if not matches(path)
+    ] == []
+
+
+def test_tests_of_the_mutants_exist() -> None:
+    """Each folder of tests that mutants are tried on is there."""
+    selection = PYPROJECT["tool"]["mutmut"]["pytest_add_cli_args_test_selection"]
+    folders = [one for one in selection if not one.startswith("-")]
+
+    assert folders
+    assert all((ROOT / folder).is_dir() for folder in folders)

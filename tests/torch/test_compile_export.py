@@ -1,0 +1,299 @@
+"""Dynamo captures our modules as it captures torch's: no graph more, no false alarm.
+
+By default Dynamo captures no graph of a function that reaches one of torch's layers; it looks inside
+with `torch._dynamo.config.allow_rnn`. Both are tried, and graphs and recompilations counted.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch._dynamo.utils import counters
+from torch.nn.utils.rnn import pack_padded_sequence
+from torch.utils import _pytree as pytree
+
+import rnnkit
+from tests.torch.side_by_side import (
+    BATCH,
+    CELLS,
+    HIDDEN,
+    INPUT,
+    LAYERS,
+    assert_same,
+    carried,
+    layers,
+    pair,
+    sample,
+    six,
+)
+
+settings = pytest.mark.parametrize("allow_rnn", [False, True])
+
+# Dynamo reads .grad of every tensor that enters a frame and sets off torch's own warning.
+pytestmark = pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor:UserWarning")
+
+Call = tuple[Any, ...]
+
+
+class Parent(nn.Module):
+    """A model that has something before and something after its recurrent module."""
+
+    def __init__(self, core: nn.Module) -> None:
+        """Hold the parts."""
+        super().__init__()
+        self.before = nn.Linear(INPUT, INPUT)
+        self.core = core
+        self.after = nn.Linear(HIDDEN, HIDDEN)
+
+    def forward(self, x: Tensor, hx: Any = None) -> Any:
+        """Run the recurrent module between two linear ones."""
+        result = self.core(self.before(x), hx)
+        if isinstance(self.core, nn.RNNBase):
+            return self.after(result[0]), result[1]
+        return result
+
+
+class Compiled:
+    """A module compiled afresh, with a count of the graphs that were made for it."""
+
+    def __init__(self, module: nn.Module, **options: Any) -> None:
+        """Hold the parts."""
+        torch._dynamo.reset()
+        counters.clear()
+        self.graphs = 0
+        self.call = torch.compile(module, backend=self._count, **options)
+
+    def _count(self, graph: torch.fx.GraphModule, inputs: Sequence[Tensor]) -> Any:  # noqa: ARG002
+        self.graphs += 1
+        return graph.forward
+
+    @property
+    def breaks(self) -> int:
+        """How often a graph had to end early."""
+        return sum(counters["graph_break"].values())
+
+
+SIZES = [(5, 2), (6, 4), (3, 3), (1, 1), (7, 5)]
+
+
+@six
+@settings
+@pytest.mark.parametrize("bare", [False, True])
+def test_as_many_graphs(name: str, allow_rnn: bool, bare: bool) -> None:
+    """Over many sizes, square ones too, ours costs the graphs and recompilations of torch's."""
+    torch.manual_seed(0)
+    theirs, ours = pair(name, None if bare else Parent)
+    inputs = [sample(name, *sizes) for sizes in SIZES]
+    counts, results = [], []
+    with torch._dynamo.config.patch(allow_rnn=allow_rnn):
+        for module in (theirs, ours):
+            compiled = Compiled(module)
+            results.append([compiled.call(x) for x in inputs])
+            # With torch's default a layer makes no graph; how often Dynamo then looks is no cost.
+            looked = allow_rnn or name in CELLS
+            counts.append((compiled.graphs, compiled.breaks if looked else 0))
+
+    assert counts[0] == counts[1]
+    assert_same(*results)
+
+
+@pytest.mark.unhooked("Dynamo cannot trace the checks that the hook adds")
+@six
+@settings
+def test_as_many_graphs_with_a_state(name: str, allow_rnn: bool) -> None:
+    """A state that is handed from call to call costs no graph more than with torch's module."""
+    torch.manual_seed(0)
+    inputs, graphs, results = [sample(name, seq) for seq in (5, 5, 6, 7)], [], []
+    with torch._dynamo.config.patch(allow_rnn=allow_rnn):
+        for module in pair(name, Parent):
+            compiled, state = Compiled(module), None
+            for x in inputs:
+                result = compiled.call(x, state)
+                state = result if name in CELLS else result[1]
+                results.append(result)
+            graphs.append(compiled.graphs)
+
+    assert graphs[0] == graphs[1]
+    assert_same(results[: len(inputs)], results[len(inputs) :])
+
+
+@layers
+@settings
+@pytest.mark.parametrize("bare", [False, True])
+def test_explained_as_torch(name: str, allow_rnn: bool, bare: bool) -> None:
+    """torch._dynamo.explain reports the same numbers of graphs and graph breaks."""
+    reports = []
+    with torch._dynamo.config.patch(allow_rnn=allow_rnn):
+        for module in pair(name, None if bare else Parent):
+            torch._dynamo.reset()
+            report = torch._dynamo.explain(module)(sample(name))
+            reports.append((report.graph_count, report.graph_break_count))
+
+    assert reports[0] == reports[1]
+
+
+@pytest.mark.unhooked("Dynamo cannot trace the checks that the hook adds")
+@layers
+@pytest.mark.parametrize("with_state", [False, True])
+def test_no_compilation_after_the_first_calls(name: str, with_state: bool) -> None:
+    """With torch's default, once Dynamo has given a layer up, no new size makes it look again."""
+    torch.manual_seed(0)
+    compiled, frames = Compiled(pair(name, Parent)[1]), []
+    for batch in range(1, 12):
+        state = carried(name, batch, rnnkit.LSTMState._make) if with_state else None
+        compiled.call(sample(name, batch=batch), state)
+        frames.append(counters["frames"]["total"])
+
+    # Torch's own layer settles by the second call: the first that shows an axis to vary.
+    assert frames[1] == frames[-1]
+
+
+@pytest.mark.needs_torch("2.13", "other words")
+@layers
+def test_fullgraph_is_refused_as_for_torch(name: str) -> None:
+    """Without allow_rnn Dynamo refuses a full graph of a layer, be it torch's or ours."""
+    for module in pair(name, Parent):
+        with pytest.raises(torch._dynamo.exc.Unsupported, match="RNN, GRU, or LSTM"):
+            Compiled(module, fullgraph=True).call(sample(name))
+
+
+@pytest.mark.unhooked("Dynamo cannot trace the checks that the hook adds")
+@six
+@pytest.mark.parametrize("with_state", [False, True])
+def test_fullgraph(name: str, with_state: bool) -> None:
+    """A cell, and with allow_rnn a layer, is one graph for all batch sizes when asked for that."""
+    torch.manual_seed(0)
+    theirs, ours = pair(name, Parent)
+    with torch._dynamo.config.patch(allow_rnn=name in LAYERS):
+        compiled = Compiled(ours, fullgraph=True, dynamic=True)
+        for batch in (2, 4, 6):
+            x = sample(name, batch=batch)
+            args = (x, carried(name, batch, rnnkit.LSTMState._make)) if with_state else (x,)
+            assert_same(theirs(*args), compiled.call(*args))
+
+    assert compiled.graphs == 1
+
+
+@six
+def test_marked_axis_stays_free(name: str) -> None:
+    """A batch axis that the user marks as dynamic is not pinned down by a guard of ours."""
+    torch.manual_seed(0)
+    theirs, ours = pair(name, Parent)
+    x = sample(name)
+    torch._dynamo.mark_dynamic(x, 0 if name in CELLS else 1)
+
+    with torch._dynamo.config.patch(allow_rnn=True):
+        compiled = Compiled(ours, fullgraph=True)
+        assert_same(theirs(x), compiled.call(x))
+
+
+@pytest.mark.unhooked("Dynamo cannot trace the checks that the hook adds")
+@six
+@settings
+@pytest.mark.parametrize("backend", ["eager", "aot_eager"])
+def test_gradients(name: str, allow_rnn: bool, backend: str) -> None:
+    """A compiled training step gives torch's gradients."""
+    torch.manual_seed(0)
+    x, state = sample(name), carried(name, kind=rnnkit.LSTMState._make)
+    gradients = []
+    with torch._dynamo.config.patch(allow_rnn=allow_rnn):
+        for module in pair(name, Parent):
+            torch._dynamo.reset()
+            result = torch.compile(module, backend=backend)(x, state)
+            pytree.tree_leaves(result)[0].square().sum().backward()
+            gradients.append([parameter.grad for parameter in module.parameters()])
+
+    assert_same(*gradients)
+
+
+def valid_calls(name: str) -> list[Call]:
+    """Calls that torch computes correctly, each of another kind."""
+    x, state = sample(name), carried(name, kind=rnnkit.LSTMState._make)
+    alone = pytree.tree_map(lambda tensor: tensor.select(-2, 0), state)
+    calls: list[Call] = [
+        (x.select(-2, 0),),
+        (x.select(-2, 0), alone),
+        (sample(name, 1, 1),),
+        (x.mT.contiguous().mT, state),
+    ]
+    return [*calls, (x, tuple(state)), (x, list(state))] if "LSTM" in name else calls
+
+
+@pytest.mark.unhooked("Dynamo cannot trace the checks that the hook adds")
+@six
+@settings
+def test_no_false_alarm(name: str, allow_rnn: bool) -> None:
+    """Unbatched, single and non-contiguous input and each kind of state pass when compiled."""
+    torch.manual_seed(0)
+    theirs, ours = pair(name, Parent)
+    with torch._dynamo.config.patch(allow_rnn=allow_rnn):
+        compiled = Compiled(ours)
+        for call in valid_calls(name):
+            assert_same(theirs(*call), compiled.call(*call))
+
+
+class Packing(nn.Module):
+    """A model that packs its input and unpacks nothing."""
+
+    def __init__(self, core: nn.Module) -> None:
+        """Hold the parts."""
+        super().__init__()
+        self.core = core
+
+    def forward(self, x: Tensor, lengths: Tensor) -> Any:
+        """Run the layer on packed input."""
+        output, state = self.core(pack_padded_sequence(x, lengths, enforce_sorted=False))
+        return output.data, state
+
+
+@layers
+@settings
+def test_packed(name: str, allow_rnn: bool) -> None:
+    """A compiled model may pack inside; it gives what the eager one gives."""
+    torch.manual_seed(0)
+    theirs, ours = pair(name, Packing, num_layers=2, bidirectional=True)
+    with torch._dynamo.config.patch(allow_rnn=allow_rnn):
+        compiled = Compiled(ours)
+        for lengths in ([5, 2], [3, 4, 6]):
+            args = (sample(name, max(lengths), len(lengths)), torch.tensor(lengths))
+            assert_same(theirs(*args), compiled.call(*args))
+
+
+def bad_calls(name: str) -> list[Call]:
+    """Calls that are refused: another width, another rank, a state of a larger batch."""
+    x = sample(name)
+    return [(x[..., :-1],), (x[None, None],), (x, carried(name, BATCH + 2))]
+
+
+@pytest.mark.unhooked("Dynamo cannot trace the checks that the hook adds")
+@six
+@settings
+def test_refusal_is_that_of_eager_mode(name: str, allow_rnn: bool) -> None:
+    """Bad input of a compiled module raises our exception with the message of an eager call."""
+    _, ours = pair(name)
+    with torch._dynamo.config.patch(allow_rnn=allow_rnn):
+        compiled = Compiled(ours)
+        for call in bad_calls(name):
+            with pytest.raises(rnnkit.RnnkitError) as eager:
+                ours(*call)
+
+            with pytest.raises(rnnkit.RnnkitError) as caught:
+                compiled.call(*call)
+
+            assert (caught.type, str(caught.value)) == (eager.type, str(eager.value))
+            compiled.call(sample(name))
+
+
+@pytest.mark.unhooked("Dynamo cannot trace the checks that the hook adds")
+@layers
+def test_state_batch_first(name: str) -> None:
+    """A layer with its state batch first is one graph too."""
+    torch.manual_seed(0)
+    layer = getattr(rnnkit, name)(INPUT, HIDDEN, num_layers=4, state_batch_first=True)
+    x = sample(name)
+    state = layer(x)[1]
+
+    with torch._dynamo.config.patch(allow_rnn=True):
+        assert_same(layer(x, state), Compiled(layer, fullgraph=True).call(x, state))

@@ -1,0 +1,154 @@
+"""A model with our modules is exported, written and read, as one with torch's."""
+
+import io
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import rnnkit
+from tests.modules.cells_of_users import LayerNormLSTMCell
+from tests.torch.side_by_side import (
+    CELLS,
+    INPUT,
+    LAYERS,
+    assert_same,
+    carried,
+    layers,
+    modes,
+    pair,
+    sample,
+    six,
+)
+
+# Torch's own layers make export warn of the list in which they hold their weights.
+pytestmark = pytest.mark.filterwarnings("ignore:The tensor attributes? .*_flat_weights:UserWarning")
+
+
+class Parent(nn.Module):
+    """A model with a recurrent module behind a linear one."""
+
+    def __init__(self, core: nn.Module) -> None:
+        """Hold the parts."""
+        super().__init__()
+        self.before = nn.Linear(INPUT, INPUT)
+        self.core = core
+        self.eval()
+
+    def forward(self, x: Tensor, hx: Any = None) -> Any:
+        """Run the recurrent module on the transformed input."""
+        return self.core(self.before(x), hx)
+
+
+def through_file(program: torch.export.ExportedProgram) -> torch.export.ExportedProgram:
+    """A program that was written and read."""
+    file = io.BytesIO()
+    torch.export.save(program, file)
+    file.seek(0)
+    return torch.export.load(file)
+
+
+@pytest.mark.unhooked("Dynamo cannot trace the checks that the hook adds")
+@six
+@modes
+def test_exported(name: str, strict: bool) -> None:
+    """An exported model computes what torch's model computes, in as many nodes."""
+    torch.manual_seed(0)
+    theirs, ours = pair(name, Parent)
+    x = sample(name)
+
+    programs = [torch.export.export(model, (x,), strict=strict) for model in (theirs, ours)]
+
+    assert_same(theirs(x), programs[1].module()(x))
+    nodes = [[str(node.target) for node in program.graph.nodes] for program in programs]
+    assert len(nodes[0]) == len(nodes[1])
+
+
+@pytest.mark.unhooked("Dynamo cannot trace the checks that the hook adds")
+@six
+@modes
+def test_exported_and_read_from_a_file(name: str, strict: bool) -> None:
+    """States go in and come out of a program that was read from a file, LSTMState as itself."""
+    torch.manual_seed(0)
+    theirs, ours = pair(name, Parent)
+    x, state = sample(name), carried(name, kind=rnnkit.LSTMState._make)
+
+    read = through_file(torch.export.export(ours, (x, state), strict=strict)).module()
+    result = read(x, state)
+
+    assert_same(theirs(x, state), result)
+    assert type(result) is type(ours(x, state))
+    if name in LAYERS:
+        assert type(result[1]) is type(state)
+
+
+@pytest.mark.unhooked("Dynamo cannot trace the checks that the hook adds")
+@six
+@modes
+def test_exported_state_dict(name: str, strict: bool) -> None:
+    """An exported model keeps torch's parameter names."""
+    theirs, ours = pair(name, Parent)
+
+    program = torch.export.export(ours, (sample(name),), strict=strict)
+
+    assert sorted(program.state_dict) == sorted(theirs.state_dict())
+
+
+@pytest.mark.unhooked("Dynamo cannot trace the checks that the hook adds")
+@six
+@modes
+def test_free_batch(name: str, strict: bool) -> None:
+    """A batch axis that is exported as free stays free, behind all checks of ours."""
+    torch.manual_seed(0)
+    theirs, ours = pair(name, Parent)
+    free = {"x": {0 if name in CELLS else 1: torch.export.Dim("batch", min=2, max=64)}}
+
+    program = torch.export.export(ours, (sample(name),), dynamic_shapes=free, strict=strict)
+
+    for batch in (2, 5, 9):
+        x = sample(name, batch=batch)
+        assert_same(theirs(x), program.module()(x))
+
+
+@pytest.mark.unhooked("Dynamo cannot trace the checks that the hook adds")
+@layers
+@modes
+def test_deep_layer(name: str, strict: bool) -> None:
+    """Stacked bidirectional layers, batch first, are exported too."""
+    torch.manual_seed(0)
+    theirs, ours = pair(name, Parent, num_layers=2, bidirectional=True, batch_first=True)
+    x = sample(name).transpose(0, 1)
+
+    assert_same(theirs(x), torch.export.export(ours, (x,), strict=strict).module()(x))
+
+
+CELLS_OF_LAYERS = {
+    "unfused": lambda: rnnkit.Recurrent(LayerNormLSTMCell(INPUT, 4)),
+    "two ways": lambda: rnnkit.Recurrent(rnnkit.GRUCell(INPUT, 4), rnnkit.GRUCell(INPUT, 4)),
+}
+
+
+@pytest.mark.unhooked("Dynamo cannot trace the checks that the hook adds")
+@pytest.mark.parametrize("kind", CELLS_OF_LAYERS)
+@modes
+def test_layer_of_cells(kind: str, strict: bool) -> None:
+    """A layer over cells, a user's or rnnkit's, is exported step by step."""
+    model = Parent(CELLS_OF_LAYERS[kind]())
+    x = sample("LSTM")
+
+    program = torch.export.export(model, (x,), strict=strict)
+
+    torch.testing.assert_close(program.module()(x), model(x))
+
+
+@pytest.mark.unhooked("Dynamo cannot trace the checks that the hook adds")
+@layers
+@modes
+def test_names_of_axes(name: str, strict: bool) -> None:
+    """A layer that is held to its caller's names steps aside while it is exported."""
+    theirs, ours = pair(name, Parent)
+    ours.core.axes = {"seq": "time"}
+    x = sample(name)
+
+    assert_same(theirs(x), torch.export.export(ours, (x,), strict=strict).module()(x))

@@ -1,0 +1,290 @@
+"""TorchScript compiles models that hold our modules, and traces them, as with torch's."""
+
+import io
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrizations
+from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
+from torch.utils import _pytree as pytree
+
+import rnnkit
+from tests.torch.side_by_side import (
+    CELLS,
+    HIDDEN,
+    INPUT,
+    assert_same,
+    carried,
+    cells,
+    layers,
+    pair,
+    sample,
+    six,
+)
+
+LENGTHS = [3, 5]
+
+
+# torch.jit announces in many places that it is deprecated.
+pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit")
+
+
+class Parent(nn.Module):
+    """A model with a recurrent module behind a linear one."""
+
+    def __init__(self, core: nn.Module) -> None:
+        """Hold the parts."""
+        super().__init__()
+        self.before = nn.Linear(INPUT, INPUT)
+        self.core = core
+
+    def forward(self, x: Tensor) -> Any:
+        """Run the recurrent module on the transformed input."""
+        return self.core(self.before(x))
+
+
+class OneTensor(Parent):
+    """A model that carries the state of an RNN or a GRU."""
+
+    def forward(self, x: Tensor, hx: Tensor):  # noqa: ANN201 - TorchScript infers it
+        """Run the recurrent module from a state."""
+        return self.core(self.before(x), hx)
+
+
+class TwoTensors(Parent):
+    """A model that carries the state of an LSTM."""
+
+    def forward(self, x: Tensor, hx: tuple[Tensor, Tensor]):  # noqa: ANN201 - TorchScript infers it
+        """Run the recurrent module from a state."""
+        return self.core(self.before(x), hx)
+
+
+class Packs(Parent):
+    """A model that packs its input and pads its output."""
+
+    def forward(self, x: Tensor, lengths: Tensor):  # noqa: ANN201 - TorchScript infers it
+        """Run the layer on packed input."""
+        packed = pack_padded_sequence(self.before(x), lengths, enforce_sorted=False)
+        output, state = self.core(packed)
+        return pad_packed_sequence(output)[0], state
+
+
+class TakesPacked(Parent):
+    """A model that is given packed input."""
+
+    def forward(self, packed: PackedSequence):  # noqa: ANN201 - TorchScript infers it
+        """Run the layer on packed input."""
+        output, state = self.core(packed)
+        return output.data, state
+
+
+class WithMethod(Parent):
+    """A model that calls a method which a user added to the cell."""
+
+    def forward(self, x: Tensor):  # noqa: ANN201 - TorchScript infers it
+        """Call the added method."""
+        return self.core.doubled(self.before(x))
+
+
+@six
+def test_scripted(name: str) -> None:
+    """A scripted model computes what torch's eager model computes."""
+    torch.manual_seed(0)
+    theirs, ours = pair(name, Parent)
+    x = sample(name)
+
+    assert_same(theirs(x), torch.jit.script(ours)(x))
+
+
+@cells
+def test_scripted_by_itself(name: str) -> None:
+    """A bare cell can be scripted and stays what it was."""
+    torch.manual_seed(0)
+    ours = getattr(rnnkit, name)(INPUT, HIDDEN)
+    x = sample(name)
+
+    scripted = torch.jit.script(ours)
+
+    assert_same(scripted(x), ours(x))
+    assert type(ours) is getattr(rnnkit, name)
+
+
+@layers
+def test_bare_layer_of_torch_is_scripted_without_forward(name: str) -> None:
+    """Torch compiles a layer's forward only for a model that calls it: a bare one has none."""
+    scripted = torch.jit.script(getattr(nn, name)(INPUT, HIDDEN))
+
+    with pytest.raises(AttributeError, match="forward"):
+        scripted(sample(name))
+
+
+@six
+def test_scripted_with_a_state(name: str) -> None:
+    """A scripted model takes a state and gives one back that it takes again."""
+    torch.manual_seed(0)
+    theirs, ours = pair(name, TwoTensors if "LSTM" in name else OneTensor)
+    x, state = sample(name), carried(name)
+    scripted = torch.jit.script(ours)
+
+    once = scripted(x, state)
+    again = scripted(x, once if name in CELLS else once[1])
+
+    expected = theirs(x, state)
+    assert_same(expected, once)
+    assert_same(theirs(x, expected if name in CELLS else expected[1]), again)
+
+
+@layers
+@pytest.mark.parametrize("model", [Packs, TakesPacked])
+def test_scripted_with_packing(name: str, model: type[nn.Module]) -> None:
+    """A scripted model packs inside, or is given packed input."""
+    torch.manual_seed(0)
+    theirs, ours = pair(name, model, num_layers=2, bidirectional=True)
+    lengths = torch.tensor(LENGTHS)
+    args: tuple[object, ...] = (sample(name), lengths)
+    if model is TakesPacked:
+        args = (pack_padded_sequence(sample(name), lengths, enforce_sorted=False),)
+
+    assert_same(theirs(*args), torch.jit.script(ours)(*args))
+
+
+@six
+def test_frozen(name: str) -> None:
+    """A frozen model, its weights turned into constants, computes the same."""
+    torch.manual_seed(0)
+    theirs, ours = pair(name, Parent)
+    x = sample(name)
+
+    frozen = torch.jit.freeze(torch.jit.script(ours.eval()))
+
+    assert_same(theirs(x), frozen(x))
+    assert list(frozen.parameters()) == []
+
+
+@six
+def test_scripted_and_read_from_a_file(name: str) -> None:
+    """A scripted model is written and read, with torch's parameter names."""
+    torch.manual_seed(0)
+    theirs, ours = pair(name, Parent)
+    x, file = sample(name), io.BytesIO()
+
+    torch.jit.save(torch.jit.script(ours), file)
+    file.seek(0)
+    read = torch.jit.load(file)
+
+    assert_same(theirs(x), read(x))
+    assert sorted(read.state_dict()) == sorted(theirs.state_dict())
+
+
+@six
+def test_scripted_model_shares_the_weights(name: str) -> None:
+    """The eager model still works and trains the weights of the scripted one."""
+    torch.manual_seed(0)
+    theirs, ours = pair(name, Parent)
+    x = sample(name)
+    scripted = torch.jit.script(ours)
+    for model in (theirs, ours):
+        pytree.tree_leaves(model(x))[0].square().sum().backward()
+        torch.optim.SGD(model.parameters(), lr=0.1).step()
+
+    expected = theirs(x)
+
+    assert_same(expected, ours(x))
+    assert_same(expected, scripted(x))
+
+
+@layers
+def test_parametrized_layer_is_refused_as_for_torch(name: str) -> None:
+    """TorchScript cannot hold a parametrized layer of torch; ours must not lose it in silence."""
+    for model in pair(name, Parent):
+        parametrizations.weight_norm(model.core, "weight_hh_l0")
+
+        with pytest.raises((RuntimeError, rnnkit.RnnkitError)):
+            torch.jit.script(model)
+
+        assert "weight_hh_l0" in model.core.parametrizations
+
+
+def doubled(self: nn.Module, x: Tensor) -> Tensor:
+    """What a user's class adds."""
+    return 2 * self.forward(x)
+
+
+@pytest.mark.parametrize("name", ["RNNCell", "GRUCell"])
+def test_method_of_a_user(name: str) -> None:
+    """A method that a user's class adds to a cell is compiled along."""
+    torch.manual_seed(0)
+    results, x, weights = [], sample(name), None
+    for module in (nn, rnnkit):
+        cell = type("Users" + name, (getattr(module, name),), {"doubled": doubled})
+        model = WithMethod(cell(INPUT, HIDDEN))
+        weights = weights or model.state_dict()
+        model.load_state_dict(weights)
+        results.append(torch.jit.script(model)(x))
+
+    assert_same(*results)
+
+
+def traced(model: nn.Module, args: tuple[object, ...]) -> tuple[Callable[..., Any], set[str]]:
+    """A traced model, and the kinds of the warnings that came with it."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        trace = torch.jit.trace(model, args)
+    return trace, {f"{each.category.__name__}: {str(each.message)[:50]}" for each in caught}
+
+
+@six
+@pytest.mark.parametrize("with_state", [False, True])
+def test_traced(name: str, with_state: bool) -> None:
+    """A traced model takes other batches and weights; it warns of nothing that torch's does not."""
+    torch.manual_seed(0)
+    model = Parent if not with_state else TwoTensors if "LSTM" in name else OneTensor
+    theirs, ours = pair(name, model)
+    args = (sample(name), carried(name)) if with_state else (sample(name),)
+
+    (their_trace, their_warnings), (our_trace, our_warnings) = (
+        traced(model, args) for model in (theirs, ours)
+    )
+
+    assert our_warnings <= their_warnings
+    other = pytree.tree_map(lambda tensor: torch.cat([tensor, 2 * tensor], dim=-2), args)
+    for model in (theirs, ours):
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.mul_(0.5)
+    for call in (args, other):
+        expected = theirs(*call)
+        assert_same(expected, their_trace(*call))
+        assert_same(expected, our_trace(*call))
+
+
+@layers
+@pytest.mark.parametrize("with_state", [False, True])
+def test_traced_with_batch_first_states(name: str, with_state: bool) -> None:
+    """A traced layer takes its states with the batch on axis 0 as the layer does."""
+    torch.manual_seed(0)
+    layer = getattr(rnnkit, name)(3, 4, num_layers=2, state_batch_first=True)
+    args = (torch.randn(7, 5, 3),)
+    if with_state:
+        args += (pytree.tree_map(torch.randn_like, layer.initial_state(5)),)
+
+    trace, _ = traced(layer, args)
+
+    assert_same(layer(*args), trace(*args))
+
+
+@layers
+def test_traced_with_packing(name: str) -> None:
+    """A model that packs inside can be traced where torch's can."""
+    torch.manual_seed(0)
+    theirs, ours = pair(name, Packs)
+    args = (sample(name), torch.tensor(LENGTHS))
+
+    (_, their_warnings), (trace, our_warnings) = (traced(model, args) for model in (theirs, ours))
+
+    assert our_warnings <= their_warnings
+    assert_same(theirs(*args), trace(*args))

@@ -11,7 +11,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 import rnnkit
 from benchmarks.growth import Growth, Sizes
-from benchmarks.passes import PASSES, SHAPES, Road, Shape, calls, cases
+from benchmarks.passes import PASSES, SHAPES, KernelPath, Shape, calls, cases
 from benchmarks.report import Table, budget
 from benchmarks.timing import Effort, Timing, compare
 
@@ -39,8 +39,8 @@ def _mixed(effort: Effort) -> list[Table]:
     for passes, backward in PASSES.items():
         ratios, limits = [], []
         for shape, kind, directions in itertools.product(SHAPES[: effort.sizes], KINDS, (1, 2)):
-            roads = made(kind, shape, fill=0.5, directions=directions, backward=backward)
-            timings = compare(roads, effort)
+            paths = made(kind, shape, fill=0.5, directions=directions, backward=backward)
+            timings = compare(paths, effort)
             ours, padded = timings["lengths"], timings["padded"]
             ratios.append(ours.ratio)
             limits.append(padded.ratio)
@@ -82,8 +82,8 @@ def _full(effort: Effort) -> Table:
     for (passes, backward), shape, kind, directions in itertools.product(
         PASSES.items(), SHAPES[: effort.sizes], KINDS, (1, 2)
     ):
-        roads = made(kind, shape, fill=1.0, directions=directions, backward=backward)
-        timings = compare(roads, effort, baseline="padded")
+        paths = made(kind, shape, fill=1.0, directions=directions, backward=backward)
+        timings = compare(paths, effort, baseline="padded")
         ratios = (str(timings[name]) for name in ("lengths", "pack"))
         rows.append((passes, str(shape), kind, str(directions), *ratios))
     return Table(
@@ -103,8 +103,8 @@ def _growth(effort: Effort) -> Table:
     def timed(column: str, sizes: Sizes) -> dict[str, Timing]:
         kind, backward = columns[column]
         shape = (sizes.batch, sizes.seq, sizes.hidden, sizes.hidden)
-        roads = made(kind, shape, fill=sizes.fill, directions=1, backward=backward)
-        return compare({name: roads[name] for name in ("pack", "lengths")}, effort)
+        paths = made(kind, shape, fill=sizes.fill, directions=1, backward=backward)
+        return compare({name: paths[name] for name in ("pack", "lengths")}, effort)
 
     return Growth(effort, BASE, VARIED, list(columns), timed).table(
         "Mixed lengths as sizes grow",
@@ -117,7 +117,7 @@ def _growth(effort: Effort) -> Table:
 def made(
     kind: str, shape: Shape, *, fill: float, directions: int, backward: bool
 ) -> dict[str, Callable[[], object]]:
-    """Return the three roads over the same weights: packed by hand, lengths, over the padding."""
+    """Return the three paths over the same weights: packed by hand, lengths, over the padding."""
     torch.manual_seed(0)
     batch, seq, input_size, hidden_size = shape
     options = {"bidirectional": directions == 2}
@@ -133,12 +133,12 @@ def made(
         output, _ = pad_packed_sequence(output, total_length=seq)
         return output, state
 
-    roads = {
-        "pack": Road(theirs, pack),
-        "lengths": Road(ours, lambda: ours(x, lengths=lengths)),
-        "padded": Road(theirs, lambda: theirs(x)),
+    paths = {
+        "pack": KernelPath(theirs, pack),
+        "lengths": KernelPath(ours, lambda: ours(x, lengths=lengths)),
+        "padded": KernelPath(theirs, lambda: theirs(x)),
     }
-    return calls(roads, x, backward=backward)
+    return calls(paths, x, backward=backward)
 
 
 def lengths_of(batch: int, seq: int, fill: float) -> Tensor:

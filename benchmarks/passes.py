@@ -1,4 +1,4 @@
-"""Roads over a sequence, timed in the forward pass alone and in both passes."""
+"""Paths over a sequence, timed in the forward pass alone and in both passes."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
@@ -20,7 +20,7 @@ SHAPES: tuple[Shape, ...] = (
 PASSES = {"forward": False, "forward + backward": True}
 
 
-class Road(NamedTuple):
+class KernelPath(NamedTuple):
     """A way from an input to output and state, and the module whose weights it uses."""
 
     module: nn.Module
@@ -35,26 +35,26 @@ def cases(kinds: Sequence[str]) -> dict[str, tuple[str, bool]]:
 
 
 def calls(
-    roads: Mapping[str, Road], x: Tensor, *, backward: bool
+    paths: Mapping[str, KernelPath], x: Tensor, *, backward: bool
 ) -> dict[str, Callable[[], object]]:
-    """Return a call of each road: the forward pass alone, without a graph, or both passes."""
+    """Return a call of each path: the forward pass alone, without a graph, or both passes."""
     x.requires_grad_(backward)
-    return {name: (_both(road, x) if backward else _forward(road)) for name, road in roads.items()}
+    return {name: (_both(path, x) if backward else _forward(path)) for name, path in paths.items()}
 
 
-def _forward(road: Road) -> Callable[[], object]:
+def _forward(path: KernelPath) -> Callable[[], object]:
     def forward() -> object:
         with torch.no_grad():
-            return road.run()
+            return path.run()
 
     return forward
 
 
-def _both(road: Road, x: Tensor) -> Callable[[], object]:
-    leaves = [x, *road.module.parameters()]
+def _both(path: KernelPath, x: Tensor) -> Callable[[], object]:
+    leaves = [x, *path.module.parameters()]
 
     def both() -> object:
-        output, state = road.run()
+        output, state = path.run()
         h = state if isinstance(state, Tensor) else state[0]
         return torch.autograd.grad(output.sum() + h.sum(), leaves)
 

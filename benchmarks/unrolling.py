@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 import rnnkit
 from benchmarks.growth import Growth, Sizes
-from benchmarks.passes import PASSES, SHAPES, Road, Shape, calls, cases
+from benchmarks.passes import PASSES, SHAPES, KernelPath, Shape, calls, cases
 from benchmarks.report import Table, budget
 from benchmarks.timing import Effort, Timing, compare
 
@@ -55,8 +55,8 @@ def _growth(effort: Effort) -> list[Table]:
     def timed(column: str, sizes: Sizes) -> dict[str, Timing]:
         kind, backward = columns[column]
         shape = (sizes.batch, sizes.seq, sizes.hidden, sizes.hidden)
-        roads = made(kind, shape, backward=backward)
-        return compare({name: roads[name] for name in ("layer", "unroll", "loop")}, effort)
+        paths = made(kind, shape, backward=backward)
+        return compare({name: paths[name] for name in ("layer", "unroll", "loop")}, effort)
 
     grown = Growth(effort, BASE, VARIED, list(columns), timed)
     return [
@@ -72,7 +72,7 @@ def _growth(effort: Effort) -> list[Table]:
 
 
 def made(kind: str, shape: Shape, *, backward: bool) -> dict[str, Callable[[], object]]:
-    """Return the roads over the same weights: the layer, unroll, and two loops over cells."""
+    """Return the paths over the same weights: the layer, unroll, and two loops over cells."""
     torch.manual_seed(0)
     batch, seq, input_size, hidden_size = shape
     layer: nn.Module = getattr(nn, kind)(input_size, hidden_size)
@@ -91,10 +91,10 @@ def made(kind: str, shape: Shape, *, backward: bool) -> dict[str, Callable[[], o
             outputs.append(hx if isinstance(hx, Tensor) else hx[0])
         return torch.stack(outputs), hx
 
-    roads = {
-        "layer": Road(layer, lambda: layer(x)),
-        "unroll": Road(ours, lambda: rnnkit.unroll(ours, x)),
-        "loop": Road(theirs, loop),
-        "unfused": Road(ours, lambda: rnnkit.unroll(ours, x, fused=False)),
+    paths = {
+        "layer": KernelPath(layer, lambda: layer(x)),
+        "unroll": KernelPath(ours, lambda: rnnkit.unroll(ours, x)),
+        "loop": KernelPath(theirs, loop),
+        "unfused": KernelPath(ours, lambda: rnnkit.unroll(ours, x, fused=False)),
     }
-    return calls(roads, x, backward=backward)
+    return calls(paths, x, backward=backward)

@@ -1,6 +1,6 @@
 """Make every mistake of the gallery, and write who notices: ``python -m docs.detect``.
 
-It writes the tables of ``gallery/index.md``, and ends with an error if a mended one is objected to.
+It writes the tables of ``gallery/index.md``, and ends with an error if a fixed one is objected to.
 """
 
 import functools
@@ -131,8 +131,8 @@ def examine(mistake: Mistake) -> Row:
 
 
 def objections(row: Row) -> Iterator[str]:
-    """List what is said of a mistake that is mended, wherever something is looked for."""
-    right = row.mistake.mended()
+    """List what is said of a mistake that is fixed, wherever something is looked for."""
+    right = row.mistake.fixed()
     runs = {make: right.ready(right.call, nn) for make, nn in MAKES.items()}
     if row.cells["verify"]:
         runs["verify"] = right.ready(right.verified, torch.nn)
@@ -141,7 +141,7 @@ def objections(row: Row) -> Iterator[str]:
         said["trace"] = Said("a mark", by_trace(right))
     for name, what in said.items():
         if what.kind:
-            place = f"{right.page}.md, {right.title}, mended"
+            place = f"{right.page}.md, {right.title}, fixed"
             yield f"{place}: {name} says {what.kind}: {what.text}"
 
 

@@ -85,8 +85,8 @@ def main() -> None:
     pooled = rnnkit.dependency_map(Pooled(), torch.randn(1, 6, 3), dim=1)
 
     wrong = Panel(swapped, "independent", "LSTM(3, 8)\nsamples read other samples", "sample")
-    mended = Panel(right, "independent", "LSTM(3, 8, batch_first=True)\neach on its own", "sample")
-    save("map-readme.svg", [wrong, mended], side=3.0)
+    fixed = Panel(right, "independent", "LSTM(3, 8, batch_first=True)\neach on its own", "sample")
+    save("map-readme.svg", [wrong, fixed], side=3.0)
     title = "Swapped: samples\nread earlier samples"
     save("map-swapped.svg", [Panel(swapped, "independent", title, "sample")])
     title = "Right: a step knows itself\nand what came before"

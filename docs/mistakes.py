@@ -1,10 +1,10 @@
-"""The mistakes of the gallery, as its pages say how to make and mend them.
+"""The mistakes of the gallery, as its pages say how to make and fix them.
 
 Below its heading, each section has a comment in TOML:
 
 - ``model`` and ``inputs``: what is called, and with what, as Python of the section's namespace;
 - ``fault``: a regex of what has to be changed, which a clear message names;
-- ``mend``: texts of the section, and what has to stand in their place;
+- ``fix``: texts of the section, and what has to stand in their place;
 - ``verify``: options of ``rnnkit.verify``;
 - ``trace``: what ``rnnkit.trace`` is called with, if not with model and inputs;
 - ``lengths``: a batch-first layer, padded input and lengths, which do away with the mistake.
@@ -29,7 +29,7 @@ PAGES = re.compile(r"^```\{toctree\}\n:hidden:\n\n(.*?)\n```$", re.MULTILINE | r
 
 @dataclass(frozen=True)
 class Mistake:
-    """A section of the gallery: its code, and how the mistake is made and mended."""
+    """A section of the gallery: its code, and how the mistake is made and fixed."""
 
     page: str
     title: str
@@ -60,14 +60,14 @@ class Mistake:
         given = self.how.get("trace", f"{self.how['model']}, {self.how['inputs']}")
         return f"rnnkit.trace({given})"
 
-    def mended(self) -> "Mistake":
-        """The same with the mend in place.
+    def fixed(self) -> "Mistake":
+        """The same with the fix in place.
 
         Raises:
-            ValueError: if what should be mended is nowhere.
+            ValueError: if what should be fixed is nowhere.
         """
-        code, how = self.code, {key: text for key, text in self.how.items() if key != "mend"}
-        for wrong, right in self.how["mend"].items():
+        code, how = self.code, {key: text for key, text in self.how.items() if key != "fix"}
+        for wrong, right in self.how["fix"].items():
             if not any(wrong in text for text in (code, *how.values())):
                 message = f"{self.page}.md, {self.title}: nothing there reads {wrong!r}"
                 raise ValueError(message)

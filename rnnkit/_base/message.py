@@ -1,8 +1,8 @@
-"""How a message is laid out: torch's sentence, what was called, aligned rows, the mend.
+"""How a message is laid out: torch's sentence, what was called, aligned rows, the fix.
 
 Which short expression brings a tensor to the shape that is wanted.
 
-A mend is tried on the shape before it is offered; on numbers alone, since a compiler may be
+A fix is tried on the shape before it is offered; on numbers alone, since a compiler may be
 tracing.
 """
 
@@ -11,6 +11,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import torch
 from torch import Tensor
+
+#: The rows of a message: a label and a text each.
+Rows = list[tuple[str, str]]
 
 LABEL_WIDTH = 10
 BRIEF_LENGTH = 40
@@ -71,7 +74,7 @@ def call(name: str, args: Iterable[object], kwargs: Mapping[str, object]) -> str
 Shape = tuple[int, ...]
 
 #: What is typed after the name, and what it makes of a shape; None where it makes nothing.
-Mend = tuple[str, Callable[[Shape], Shape | None]]
+Fix = tuple[str, Callable[[Shape], Shape | None]]
 
 
 def _squeeze(axis: int) -> Callable[[Shape], Shape | None]:
@@ -82,7 +85,7 @@ def _unsqueeze(axis: int) -> Callable[[Shape], Shape | None]:
     return lambda s: (*s[:axis], 1, *s[axis:]) if len(s) >= axis else None
 
 
-PLAIN: tuple[Mend, ...] = (
+PLAIN: tuple[Fix, ...] = (
     *((f".squeeze({axis})", _squeeze(axis)) for axis in range(4)),
     (".unsqueeze(0)", _unsqueeze(0)),
     (".unsqueeze(-1)", lambda s: (*s, 1)),
@@ -102,8 +105,8 @@ def reshaped(name: str, shape: Sequence[int], want: Sequence[int | None]) -> str
     >>> reshaped("hx", (2, 1, 4), (2, 5, 4))
     'hx.repeat(1, 5, 1), if they start alike'
     """
-    for text, mend in (*PLAIN, *_repeating(want)):
-        result = mend(tuple(shape))
+    for text, fix in (*PLAIN, *_repeating(want)):
+        result = fix(tuple(shape))
         if result is not None and len(result) == len(want) and _fits(result, want):
             return name + text
     return None
@@ -113,17 +116,17 @@ def _fits(shape: Shape, want: Sequence[int | None]) -> bool:
     return all(one in (size, None) for size, one in zip(shape, want, strict=True))
 
 
-def _repeating(want: Sequence[int | None]) -> list[Mend]:
-    """Return the mends that give every layer, or every sample, the same state."""
-    mends: list[Mend] = []
+def _repeating(want: Sequence[int | None]) -> list[Fix]:
+    """Return the fixes that give every layer, or every sample, the same state."""
+    fixes: list[Fix] = []
     for axis, size in enumerate(want[:-1]):
         if size is not None and size > 1:
             times = [size if place == axis else 1 for place in range(len(want))]
             repeat = f".repeat({', '.join(map(str, times))})"
             alike = ", if they start alike"
-            mends.append((repeat + alike, _repeat(times, None)))
-            mends.append((f".unsqueeze({axis}){repeat}{alike}", _repeat(times, axis)))
-    return mends
+            fixes.append((repeat + alike, _repeat(times, None)))
+            fixes.append((f".unsqueeze({axis}){repeat}{alike}", _repeat(times, axis)))
+    return fixes
 
 
 def _repeat(times: list[int], new_axis: int | None) -> Callable[[Shape], Shape | None]:

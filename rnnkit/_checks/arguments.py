@@ -1,152 +1,27 @@
-"""Guards of what one does with a module besides calling it.
-
-What picks samples of a batch: positions, and masks, which are not to be confused.
-"""
+"""Guards of the other arguments: of step, initial_state and last_hidden, of positions and masks."""
 
 import operator
 from collections.abc import Sequence
 from numbers import Integral
-from typing import Any, NoReturn
+from typing import Any
 
 import torch
 from torch import Tensor
-from torch.compiler import is_compiling
 
-from rnnkit._base.errors import ArgumentError, LengthsError, ShapeError, StateError
+from rnnkit._base.errors import ArgumentError, ShapeError, StateError
 from rnnkit._base.message import brief, compose, wanted
 from rnnkit._base.torch_tools import hides_values, is_jit_traced, is_proxy
 from rnnkit._checks.call_spec import (
     Axis,
-    ReadableLayer,
-    Reading,
+    CheckedLayer,
     described,
     own_state_axes,
     sizes,
     spell,
 )
-from rnnkit._kernels.lengths import Lengths
 
 
-def check_lengths(reading: Reading, lengths: Any, input: Any) -> Lengths:
-    """Hold lengths to one count from 0 to seq for each sample.
-
-    Args:
-        reading: the call they belong to.
-        lengths: what the caller gave: a list of ints, or an integer tensor ``(batch,)``.
-        input: what the lengths belong to.
-
-    Raises:
-        LengthsError: if they are anything else, or the input has no batch or is packed already.
-    """
-    if reading.kind == "packed":
-        _refuse_lengths(
-            reading,
-            lengths,
-            "the input is packed and brings its lengths along",
-            "leave lengths out",
-        )
-    if reading.batch is None or reading.seq is None:
-        fix = f"input.unsqueeze({0 if reading.batch_first else 1}), a batch of one"
-        _refuse_lengths(reading, lengths, "the input has no batch axis", fix)
-    each = _as_integers(reading, lengths)
-    if each.dim() != 1:
-        fix = _mend_axes(reading, each)
-        _refuse_lengths(reading, lengths, f"lengths have {each.dim()} axes, one is wanted", fix)
-    if each.shape[0] != reading.batch:
-        _refuse_count(reading, lengths, each)
-    values: list[int] | None = None if is_compiling() else each.tolist()
-    for place, value in enumerate(values or ()):
-        if not 0 <= value <= reading.seq:
-            side = "negative" if value < 0 else "more steps than the input has"
-            bound = "min=0" if value < 0 else f"max={reading.seq}"
-            fix = f"look how they were counted; to cut them: clamp({bound})"
-            _refuse_lengths(reading, lengths, f"lengths[{place}] is {value}: {side}", fix)
-    return Lengths(each.to(input.device), values, reading.seq)
-
-
-def _mend_axes(reading: Reading, each: Tensor) -> str:
-    if each.dim() == 0:
-        return f"[{each.item()}] * {reading.batch}"
-    if each.numel() == reading.batch:
-        return "torch.as_tensor(lengths).flatten()"
-    return f"of a mask: mask.sum({1 if reading.batch_first else 0})"
-
-
-def _as_integers(reading: Reading, lengths: Any) -> Tensor:
-    if isinstance(lengths, Tensor):
-        if lengths.is_meta or lengths.layout is not torch.strided:
-            _refuse_lengths(reading, lengths, "lengths hold no values to look at", "a list of ints")
-        each = lengths
-    elif isinstance(lengths, str) or not (
-        isinstance(lengths, Sequence) or hasattr(lengths, "__array__")
-    ):
-        fix = f"[{lengths}] * {reading.batch}" if isinstance(lengths, int) else "a list of ints"
-        _refuse_lengths(reading, lengths, "lengths are neither list nor tensor", fix)
-    else:
-        odd = next((k for k, n in enumerate(lengths) if n is None or isinstance(n, bool)), None)
-        if odd is not None:
-            _refuse_lengths(reading, lengths, f"lengths[{odd}] is {lengths[odd]}", "a list of ints")
-        if any(isinstance(length, str) for length in lengths):
-            _refuse_lengths(reading, lengths, "lengths hold strings", "[int(n) for n in lengths]")
-        try:
-            each = torch.as_tensor(lengths, dtype=None if len(lengths) else torch.int64)
-        except (TypeError, ValueError, RuntimeError):
-            _refuse_lengths(reading, lengths, "lengths are no plain list of ints", "a list of ints")
-    if each.dtype is torch.bool:
-        fix = f"of a mask: mask.sum({1 if reading.batch_first else 0})"
-        _refuse_lengths(reading, lengths, "lengths are booleans, as a mask is", fix)
-    if each.is_floating_point() or each.is_complex():
-        fix = "[int(n) for n in lengths]"
-        if isinstance(lengths, Tensor):
-            fix = "lengths.long(); of fractions of the input (lengths * seq).round().long()"
-        _refuse_lengths(reading, lengths, f"lengths are {each.dtype}, no counts", fix)
-    return each.to(torch.int64)
-
-
-def _refuse_count(reading: Reading, lengths: Any, each: Tensor) -> NoReturn:
-    sentence = (
-        f"Expected `len(lengths)` to be equal to batch_size, but got {len(each)} "
-        f"(batch_size={reading.batch})"
-    )
-    rows: list[tuple[str, str]] = [("fix", f"one length for each of the {reading.batch} samples")]
-    headline = f"there are {len(each)} lengths for {reading.batch} samples"
-    if each.shape[0] == reading.seq:
-        evidence = f"there are {len(each)} lengths, and axis {{axis}} of the input is as long"
-        headline, rows = reading.other_layout(evidence)
-    _raise_lengths(reading, lengths, sentence, headline, rows)
-
-
-def _refuse_lengths(reading: Reading, lengths: Any, headline: str, fix: str) -> NoReturn:
-    seq = "seq" if reading.seq is None else reading.seq
-    sentence = f"lengths must be integers from 0 to {seq}, one for each sample"
-    _raise_lengths(reading, lengths, sentence, headline, [("fix", fix)])
-
-
-def _raise_lengths(
-    reading: Reading, lengths: Any, sentence: str, headline: str, rows: list[tuple[str, str]]
-) -> NoReturn:
-    shape = tuple(lengths.shape) if isinstance(lengths, Tensor) else ()
-    came = f"{lengths.dtype} {shape}" if isinstance(lengths, Tensor) else brief(lengths)
-    if isinstance(lengths, list | tuple) and lengths:
-        came += f" of {len(lengths)}"
-    expected = "(batch,)" if reading.batch is None else f"(batch={reading.batch},)"
-    raise LengthsError(
-        compose(
-            sentence,
-            f"{reading.described}: {headline}",
-            [
-                ("input", wanted(spell(reading.input_axes), f"{reading.actual}")),
-                ("lengths", wanted(f"{expected}, integers", came)),
-                *rows,
-            ],
-        ),
-        "lengths",
-        (reading.batch,),
-        shape,
-    )
-
-
-def check_step(layer: ReadableLayer, x_t: Any) -> None:
+def check_step(layer: CheckedLayer, x_t: Any) -> None:
     """Hold a step to one time step, of a layer that runs in one direction.
 
     Raises:
@@ -198,7 +73,7 @@ def check_batch_size(name: str, batch_size: Any) -> None:
         raise ArgumentError(message, "batch_size")
 
 
-def check_own_state(layer: ReadableLayer, state: Any) -> None:
+def check_own_state(layer: CheckedLayer, state: Any) -> None:
     """Hold a state to what this layer returns, of any batch.
 
     Raises:
@@ -228,7 +103,7 @@ def _fits(tensor: Any, axes: tuple[Axis, ...]) -> bool:
     )
 
 
-def _refuse_state(layer: ReadableLayer, state: Any, place: int) -> None:
+def _refuse_state(layer: CheckedLayer, state: Any, place: int) -> None:
     wants = own_state_axes(layer)
     both = f"h {spell(wants[0])}, c {spell(wants[-1])}"
     text = compose(

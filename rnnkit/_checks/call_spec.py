@@ -15,7 +15,7 @@ SEQUENCE = 2
 
 
 @runtime_checkable  # jaxtyping's hook asks isinstance of every annotation
-class ReadableCell(Protocol):
+class CheckedCell(Protocol):
     """What the guards need to know of a cell, and of a layer too."""
 
     STATE_NAMES: ClassVar[tuple[str, ...]]
@@ -35,7 +35,7 @@ class ReadableCell(Protocol):
 
 
 @runtime_checkable
-class ReadableLayer(ReadableCell, Protocol):
+class CheckedLayer(CheckedCell, Protocol):
     """What the guards need to know of a layer."""
 
     num_layers: int
@@ -47,13 +47,13 @@ class ReadableLayer(ReadableCell, Protocol):
     def _update_flat_weights(self) -> None: ...
 
 
-def described(module: ReadableCell) -> str:
+def described(module: CheckedCell) -> str:
     """Write a module as torch prints it; of a cell that is none, the class."""
     options = f"({module.extra_repr()})" if isinstance(module, torch.nn.Module) else ""
     return f"{type(module).__name__}{options}"
 
 
-def sizes_of_layer(layer: ReadableLayer, input: Tensor | PackedSequence) -> dict[str, int]:
+def sizes_of_layer(layer: CheckedLayer, input: Tensor | PackedSequence) -> dict[str, int]:
     """Return the sizes that a layer reads, by the names of their axes."""
     sizes = {"feature": layer.input_size, "hidden": layer.hidden_size}
     if not isinstance(input, Tensor):
@@ -99,7 +99,7 @@ def sizes(axes: tuple[Axis, ...]) -> tuple[int | None, ...]:
     return tuple(axis.size for axis in axes)
 
 
-class Reading(NamedTuple):
+class CallSpec(NamedTuple):
     """One call as the module reads it: the axes of its input, and of each tensor it carries."""
 
     name: str
@@ -159,7 +159,7 @@ class Reading(NamedTuple):
         return f"{self.name}(..., {option})"
 
 
-def read_layer(layer: ReadableLayer, input: Tensor | PackedSequence) -> Reading:
+def spec_of_layer(layer: CheckedLayer, input: Tensor | PackedSequence) -> CallSpec:
     """Read a layer's call; an input of any rank."""
     shape = tuple(input.data.shape)
     feature = Axis("input_size", layer.input_size)
@@ -178,7 +178,7 @@ def read_layer(layer: ReadableLayer, input: Tensor | PackedSequence) -> Reading:
         if len(shape) == SEQUENCES:
             batch, seq = shape[names.index("batch")], shape[names.index("seq")]
     front = (stack_axis(layer),) if batch is None else (stack_axis(layer), Axis("batch", batch))
-    return Reading(
+    return CallSpec(
         **_common(layer),
         kind=kind,
         batch_first=layer.batch_first,
@@ -191,25 +191,25 @@ def read_layer(layer: ReadableLayer, input: Tensor | PackedSequence) -> Reading:
     )
 
 
-def stack_axis(layer: ReadableLayer) -> Axis:
+def stack_axis(layer: CheckedLayer) -> Axis:
     """Return the axis of a state on which layers and directions lie, the layers first."""
     if layer.bidirectional:
         return Axis("num_layers * directions", layer.num_layers * 2)
     return Axis("num_layers", layer.num_layers)
 
 
-def own_state_axes(layer: ReadableLayer) -> tuple[tuple[Axis, ...], ...]:
+def own_state_axes(layer: CheckedLayer) -> tuple[tuple[Axis, ...], ...]:
     """Return the axes of what a layer carries, for any batch."""
     front = (stack_axis(layer), Axis("batch"))
     return _state_axes(layer, front[::-1] if layer.state_batch_first else front)
 
 
-def read_cell(cell: ReadableCell, input: Tensor) -> Reading:
+def spec_of_cell(cell: CheckedCell, input: Tensor) -> CallSpec:
     """Read a cell's call; an input of any rank."""
     shape = tuple(input.shape)
     feature = Axis("input_size", cell.input_size)
     batch = shape[0] if len(shape) == 2 else None
-    return Reading(
+    return CallSpec(
         **_common(cell),
         kind="cell",
         actual=shape,
@@ -219,9 +219,9 @@ def read_cell(cell: ReadableCell, input: Tensor) -> Reading:
     )
 
 
-def read_unrolled(
+def spec_of_unrolled(
     cell: Any, input: Tensor, caller: str, *, known: bool, batch_first: bool
-) -> Reading:
+) -> CallSpec:
     """Read the call of something that runs a cell over a sequence.
 
     Of a cell that is not ``known`` to do what rnnkit's do, width and state are open.
@@ -232,7 +232,7 @@ def read_unrolled(
     front = (Axis("batch", read["batch"]),) if "batch" in read else ()
     open_facts = {"module": cell, "input_size": shape[-1] if shape else 0}
     facts: dict[str, Any] = read | (_common(cell) if known else open_facts) | {"name": caller}
-    return Reading(
+    return CallSpec(
         **facts,
         kind="unrolled",
         batch_first=batch_first,
@@ -245,7 +245,7 @@ def read_unrolled(
     )
 
 
-def _common(module: ReadableCell) -> dict[str, Any]:
+def _common(module: CheckedCell) -> dict[str, Any]:
     return {
         "name": type(module).__name__,
         "module": module,
@@ -256,7 +256,7 @@ def _common(module: ReadableCell) -> dict[str, Any]:
     }
 
 
-def _state_axes(module: ReadableCell, front: tuple[Axis, ...]) -> tuple[tuple[Axis, ...], ...]:
+def _state_axes(module: CheckedCell, front: tuple[Axis, ...]) -> tuple[tuple[Axis, ...], ...]:
     hidden = Axis("hidden_size", module.hidden_size)
     proj_size = module._proj_size  # noqa: SLF001
     of_h = Axis("proj_size", proj_size) if proj_size else hidden

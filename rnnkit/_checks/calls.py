@@ -15,26 +15,21 @@ from rnnkit._base.torch_tools import hides_values, is_jit_traced
 from rnnkit._checks.call_spec import (
     SEQUENCE,
     SEQUENCES,
-    ReadableCell,
-    ReadableLayer,
-    Reading,
+    CallSpec,
+    CheckedCell,
+    CheckedLayer,
     agree,
     packed_batch,
-    read_cell,
-    read_layer,
-    read_unrolled,
+    spec_of_cell,
+    spec_of_layer,
+    spec_of_unrolled,
 )
-from rnnkit._checks.input_errors import (
-    diagnose_dtype_and_device,
-    diagnose_input,
-    diagnose_shape,
-    refuse_packed,
-    refuse_type,
-)
+from rnnkit._checks.dtype_errors import diagnose_dtype_and_device, refuse_type
+from rnnkit._checks.input_errors import diagnose_input, diagnose_shape, refuse_packed
 from rnnkit._checks.state_errors import diagnose_batch, diagnose_state
 
 
-def check_layer(layer: ReadableLayer, input: Any, hx: Any) -> Any:  # noqa: C901, PLR0912
+def check_layer(layer: CheckedLayer, input: Any, hx: Any) -> Any:  # noqa: C901, PLR0912
     """Hold a layer's call to what the layer reads; return the state as torch's layer takes it.
 
     Args:
@@ -78,11 +73,11 @@ def check_layer(layer: ReadableLayer, input: Any, hx: Any) -> Any:  # noqa: C901
             # A computed weight may have changed since the last call; torch would look now.
             layer._update_flat_weights()  # noqa: SLF001
             weight = layer._flat_weights[0]  # noqa: SLF001
-        diagnose_input(read_layer(layer, input), data, weight)
+        diagnose_input(spec_of_layer(layer, input), data, weight)
     if isinstance(input, PackedSequence) and not (
         hides_values() or int(input.batch_sizes.sum()) <= shape[0]
     ):
-        refuse_packed(read_layer(layer, input), input)
+        refuse_packed(spec_of_layer(layer, input), input)
     if hx is None:
         return None
     rows = layer.num_layers * 2 if layer.bidirectional else layer.num_layers
@@ -98,7 +93,7 @@ def check_layer(layer: ReadableLayer, input: Any, hx: Any) -> Any:  # noqa: C901
     c_shape = (*front, layer.hidden_size)
     if len(layer.STATE_NAMES) == 1:
         if not _is_state(hx, c_shape, dtype, device):
-            diagnose_state(read_layer(layer, input), hx, data)
+            diagnose_state(spec_of_layer(layer, input), hx, data)
         state: Any = hx
     else:
         proj_size = layer._proj_size  # noqa: SLF001
@@ -108,11 +103,11 @@ def check_layer(layer: ReadableLayer, input: Any, hx: Any) -> Any:  # noqa: C901
             _is_state(state[0], h_shape, dtype, device)
             and _is_state(state[1], c_shape, dtype, device)
         ):
-            diagnose_state(read_layer(layer, input), hx if state is None else state, data)
+            diagnose_state(spec_of_layer(layer, input), hx if state is None else state, data)
     return layers_first(state) if layer.state_batch_first else state
 
 
-def check_cell(cell: ReadableCell, input: Any, hx: Any) -> Any:
+def check_cell(cell: CheckedCell, input: Any, hx: Any) -> Any:
     """Hold a cell's call to what the cell reads; return the state as torch's cell takes it.
 
     Args:
@@ -137,20 +132,20 @@ def check_cell(cell: ReadableCell, input: Any, hx: Any) -> Any:
         weight = input
     alike = (weight.dtype is dtype or agree(dtype, weight.dtype)) and weight.device == device
     if not (rank in (2, 1) and shape[-1] == cell.input_size and alike):
-        diagnose_shape(read_cell(cell, input), input, weight)
+        diagnose_shape(spec_of_cell(cell, input), input, weight)
     state = None if hx is None else _check_cell_state(cell, input, hx, shape)
     if not alike:
         # After the state: where both are wrong torch speaks of the state's size.
-        diagnose_dtype_and_device(read_cell(cell, input), input, weight)
+        diagnose_dtype_and_device(spec_of_cell(cell, input), input, weight)
     return state
 
 
-def _check_cell_state(cell: ReadableCell, input: Tensor, hx: Any, shape: tuple[int, ...]) -> Any:
+def _check_cell_state(cell: CheckedCell, input: Tensor, hx: Any, shape: tuple[int, ...]) -> Any:
     dtype, device = input.dtype, input.device
     c_shape = (*shape[:-1], cell.hidden_size)
     if len(cell.STATE_NAMES) == 1:
         if not _is_state(hx, c_shape, dtype, device):
-            diagnose_state(read_cell(cell, input), hx, input)
+            diagnose_state(spec_of_cell(cell, input), hx, input)
         return hx
     proj_size = cell._proj_size  # noqa: SLF001
     h_shape = (*shape[:-1], proj_size) if proj_size else c_shape
@@ -158,13 +153,13 @@ def _check_cell_state(cell: ReadableCell, input: Tensor, hx: Any, shape: tuple[i
     if state is None or not (
         _is_state(state[0], h_shape, dtype, device) and _is_state(state[1], c_shape, dtype, device)
     ):
-        diagnose_state(read_cell(cell, input), hx if state is None else state, input)
+        diagnose_state(spec_of_cell(cell, input), hx if state is None else state, input)
     return state
 
 
 def check_unrolled(
     cell: Any, input: Any, hx: Any, caller: str, *, known: bool, batch_first: bool
-) -> tuple[Reading, Any]:
+) -> tuple[CallSpec, Any]:
     """Hold the call of something that runs a cell over a sequence to what the cell reads.
 
     Args:
@@ -184,20 +179,20 @@ def check_unrolled(
     """
     if not isinstance(input, Tensor):
         refuse_type(cell, input, unrolled=True)
-    reading = read_unrolled(cell, input, caller, known=known, batch_first=batch_first)
+    spec = spec_of_unrolled(cell, input, caller, known=known, batch_first=batch_first)
     weight = cell._parameters.get("weight_ih") if known else None  # noqa: SLF001
-    # A foreign cell may take integers; of our own we know what they take.
-    diagnose_input(reading, input, input if weight is None else weight)
+    # A third-party cell may take integers; of our own we know what they take.
+    diagnose_input(spec, input, input if weight is None else weight)
     if hx is None:
-        return reading, None
+        return spec, None
     if known:
-        axes = [tuple(axis.size or 0 for axis in axes) for axes in reading.state_axes]
+        axes = [tuple(axis.size or 0 for axis in axes) for axes in spec.state_axes]
         if len(axes) == PAIR:
             hx = _pair(hx, axes[0], axes[1], input) or hx
-        diagnose_state(reading, hx, input)
-    elif reading.batch is not None:
-        diagnose_batch(reading, hx)
-    return reading, hx
+        diagnose_state(spec, hx, input)
+    elif spec.batch is not None:
+        diagnose_batch(spec, hx)
+    return spec, hx
 
 
 def _is_state(
@@ -225,7 +220,7 @@ def _pair(
     return h, c
 
 
-def _completed(module: ReadableCell, hx: Any) -> Any:
+def _completed(module: CheckedCell, hx: Any) -> Any:
     """Complete a pair by zeros as a tracer must see them: their sizes come from the other one."""
     if len(module.STATE_NAMES) == 1 or not isinstance(hx, (tuple, list)) or len(hx) != PAIR:
         return hx

@@ -23,7 +23,7 @@ from rnnkit._base.message import brief, compose
 Axes = Mapping[str, str]
 LAYER_AXES = ("seq", "batch", "feature", "hidden")
 CELL_AXES = ("batch",)
-FOREIGN = ("torch", "jaxtyping", "beartype", "rnnkit")
+THIRD_PARTY = ("torch", "jaxtyping", "beartype", "rnnkit")
 
 
 def check_axes(name: str, axes: Any, known: tuple[str, ...]) -> dict[str, str]:
@@ -71,10 +71,10 @@ def check_scope(
     shape: Any = Shaped[Tensor, " " + " ".join(axes[axis] for axis in named)]
     if not isinstance(probe, shape):
         described = f"{type(module).__name__}({module.extra_repr()})"
-        _refuse(described, axes, named, argument)
+        _refuse_binding(described, axes, named, argument)
 
 
-def _refuse(described: str, axes: Axes, read: Mapping[str, int], argument: str) -> None:
+def _refuse_binding(described: str, axes: Axes, read: Mapping[str, int], argument: str) -> None:
     bound = _bindings()
     wrong = [a for a in read if bound.get(axes[a], read[a]) != read[a]] or list(read)
     first = wrong[0]
@@ -113,7 +113,7 @@ def _bindings() -> dict[str, int]:
 
 def _caller() -> str:
     frame = sys._getframe(1)  # noqa: SLF001 - only the failing call looks for its caller
-    while frame.f_back is not None and _package(frame.f_globals) in FOREIGN:
+    while frame.f_back is not None and _package(frame.f_globals) in THIRD_PARTY:
         frame = frame.f_back
     return frame.f_code.co_qualname
 

@@ -1,4 +1,4 @@
-"""Why a hidden state of the right rank has the wrong sizes: the probable cause and its mend.
+"""Why a hidden state of the right rank has the wrong sizes: the probable cause and its fix.
 
 Each cause rests on sizes that are in the message. They are tried from the most to the least
 telling; the first that fits speaks.
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from rnnkit._base.errors import LayoutError, ShapeError, StateError
 from rnnkit._base.message import count, reshaped
-from rnnkit._checks.call_spec import Reading, sizes
+from rnnkit._checks.call_spec import CallSpec, sizes
 
 
 @dataclass(frozen=True)
@@ -32,78 +32,78 @@ class _Sizes:
     rows: int = 1
 
 
-def torch_sentence(reading: Reading, hx: Sequence[Tensor], place: int) -> str:
+def torch_sentence(spec: CallSpec, hx: Sequence[Tensor], place: int) -> str:
     """Return what torch says of this size."""
-    got, want = list(hx[place].shape), list(sizes(reading.state_axes[place]))
-    if reading.has_rows:
+    got, want = list(hx[place].shape), list(sizes(spec.state_axes[place]))
+    if spec.has_rows:
         member = "hidden" if len(hx) == 1 else f"hidden[{place}]"
         return f"Expected {member} size {tuple(want)}, got {got}"
     if len(got) != len(want):
         member = "hidden" if len(hx) == 1 else f"hx[{place}]"
-        return f"{reading.name}: Expected {member} to be {len(want)}D, got {len(got)}D instead"
+        return f"{spec.name}: Expected {member} to be {len(want)}D, got {len(got)}D instead"
     if got[0] != want[0] and len(got) > 1:
         return f"Input batch size {want[0]} doesn't match hidden{place} batch size {got[0]}"
     return f"hidden{place} has inconsistent hidden_size: got {got[-1]}, expected {want[-1]}"
 
 
-def find_cause(reading: Reading, hx: Sequence[Tensor], place: int) -> Cause:
+def find_cause(spec: CallSpec, hx: Sequence[Tensor], place: int) -> Cause:
     """Say which mistake the sizes of one tensor of a state speak for."""
-    name = reading.state_names[place]
-    want_shape = tuple(size for size in sizes(reading.state_axes[place]) if size is not None)
+    name = spec.state_names[place]
+    want_shape = tuple(size for size in sizes(spec.state_axes[place]) if size is not None)
     got_shape = tuple(hx[place].shape)
-    if _is_swapped(reading, hx):
+    if _is_swapped(spec, hx):
         rows = (("evidence", "each has the shape of the other"), ("fix", "hx=(h, c)"))
         return Cause(StateError, "h and c are in the other order", rows)
-    want, got = _by_meaning(reading, want_shape), _by_meaning(reading, got_shape)
+    want, got = _by_meaning(spec, want_shape), _by_meaning(spec, got_shape)
     transposed = (want_shape[1], want_shape[0], *want_shape[2:]) if len(want_shape) > 1 else ()
     if got_shape == transposed:
-        return _transposed(reading, name)
-    if reading.seq is not None and got == replace(want, batch=reading.seq):
-        return _other_layout(reading, name, got, want)
+        return _transposed(spec, name)
+    if spec.seq is not None and got == replace(want, batch=spec.seq):
+        return _batch_first_state(spec, name, got, want)
     if got.rows != want.rows:
-        return _other_rows(reading, name, got, want)
+        return _other_layer_directions(spec, name, got, want)
     if got.batch != want.batch:
         fix = reshaped(name, got_shape, want_shape)
-        return _other_batch(reading, name, got, want, fix)
-    return _other_width(reading, name, got, want)
+        return _state_of_another_batch(spec, name, got, want, fix)
+    return _state_of_another_width(spec, name, got, want)
 
 
-def _is_swapped(reading: Reading, hx: Sequence[Tensor]) -> bool:
-    wants = [sizes(axes) for axes in reading.state_axes]
+def _is_swapped(spec: CallSpec, hx: Sequence[Tensor]) -> bool:
+    wants = [sizes(axes) for axes in spec.state_axes]
     return wants[0] != wants[-1] and [tuple(tensor.shape) for tensor in hx] == wants[::-1]
 
 
-def _by_meaning(reading: Reading, shape: Sequence[int]) -> _Sizes:
-    if not reading.has_rows:
+def _by_meaning(spec: CallSpec, shape: Sequence[int]) -> _Sizes:
+    if not spec.has_rows:
         return _Sizes(shape[-1], *shape[:-1])
-    if reading.batch is None:
+    if spec.batch is None:
         return _Sizes(shape[1], rows=shape[0])
     first, second, width = shape
-    if reading.state_batch_first:
+    if spec.state_batch_first:
         return _Sizes(width, batch=first, rows=second)
     return _Sizes(width, batch=second, rows=first)
 
 
-def _transposed(reading: Reading, name: str) -> Cause:
-    if reading.batch is None or not reading.has_rows:
+def _transposed(spec: CallSpec, name: str) -> Cause:
+    if spec.batch is None or not spec.has_rows:
         # cuDNN takes a layer's state in one piece only.
-        fix = f"{name}.t().contiguous()" if reading.has_rows else f"{name}.t()"
+        fix = f"{name}.t().contiguous()" if spec.has_rows else f"{name}.t()"
         return Cause(StateError, f"{name} has its axes swapped", (("fix", fix),))
     came, wants, option = "batch", "layers", "state_batch_first=True"
-    if reading.state_batch_first:
+    if spec.state_batch_first:
         came, wants, option = "layers", "batch", "state_batch_first=False"
     return Cause(
         StateError,
         f"{name} has the {came} on axis 0, a state has the {wants} on axis 0",
         (
             ("evidence", f"{name} with axes 0 and 1 exchanged fits"),
-            ("fix", f"{name}.transpose(0, 1).contiguous(), or {reading.with_option(option)}"),
+            ("fix", f"{name}.transpose(0, 1).contiguous(), or {spec.with_option(option)}"),
         ),
     )
 
 
-def _other_layout(reading: Reading, name: str, got: _Sizes, want: _Sizes) -> Cause:
-    if reading.kind == "packed":
+def _batch_first_state(spec: CallSpec, name: str, got: _Sizes, want: _Sizes) -> Cause:
+    if spec.kind == "packed":
         rows = [
             ("evidence", f"{name} has batch {got.batch}, which is the number of steps packed"),
             (
@@ -114,21 +114,21 @@ def _other_layout(reading: Reading, name: str, got: _Sizes, want: _Sizes) -> Cau
         headline = "the sequences look packed in the other layout"
     else:
         evidence = f"{name} has batch {got.batch}, which is axis {{axis}} of the input"
-        headline, rows = reading.other_layout(evidence)
+        headline, rows = spec.other_layout(evidence)
     if got.batch is not None and want.batch is not None and got.batch > want.batch:
         left = f"if {name} is left from a batch of {got.batch} instead"
         rows.append(("", f"{left}: hx=None, or the samples that went on"))
     return Cause(LayoutError, headline, tuple(rows))
 
 
-def _other_rows(reading: Reading, name: str, got: _Sizes, want: _Sizes) -> Cause:
-    axis = str(reading.state_axes[0][1 if reading.state_batch_first else 0])
-    zeros = ("fix", f"{_zeros(reading)}, or hx=None")
+def _other_layer_directions(spec: CallSpec, name: str, got: _Sizes, want: _Sizes) -> Cause:
+    axis = str(spec.state_axes[0][1 if spec.state_batch_first else 0])
+    zeros = ("fix", f"{_zeros(spec)}, or hx=None")
     if "directions" in axis and got.rows * 2 == want.rows:
         headline = f"{name} has no rows for the backward direction"
         return Cause(StateError, headline, (("evidence", axis), zeros))
     if "directions" not in axis and got.rows == 2 * want.rows:
-        option = ", batch_first=True" if reading.state_batch_first else ""
+        option = ", batch_first=True" if spec.state_batch_first else ""
         return Cause(
             StateError,
             f"{name} has two rows for each layer: a bidirectional layer's state",
@@ -143,14 +143,16 @@ def _other_rows(reading: Reading, name: str, got: _Sizes, want: _Sizes) -> Cause
     return Cause(StateError, headline, (zeros,))
 
 
-def _other_batch(reading: Reading, name: str, got: _Sizes, want: _Sizes, fix: str | None) -> Cause:
+def _state_of_another_batch(
+    spec: CallSpec, name: str, got: _Sizes, want: _Sizes, fix: str | None
+) -> Cause:
     headline = f"{name} is for a batch of {got.batch}, the input has {want.batch}"
     if got.batch == 1:
         headline = f"{name} is for one sample, the input has {want.batch}"
-        return Cause(StateError, headline, (("fix", fix or f"{_zeros(reading)}, or hx=None"),))
+        return Cause(StateError, headline, (("fix", fix or f"{_zeros(spec)}, or hx=None"),))
     if got.batch is not None and want.batch is not None and got.batch > want.batch:
         cause = "probably left from a larger batch, as when the last of an epoch is smaller"
-        before = ":, " if reading.has_rows and not reading.state_batch_first else ""
+        before = ":, " if spec.has_rows and not spec.state_batch_first else ""
         first = f"{name}[{before}:{want.batch}]"
         rows = (
             ("evidence", f"{got.batch} > {want.batch}: {cause}"),
@@ -158,27 +160,27 @@ def _other_batch(reading: Reading, name: str, got: _Sizes, want: _Sizes, fix: st
             ("", "if others did, rnnkit.states.select(hx, positions)"),
         )
         return Cause(StateError, headline, rows)
-    return Cause(StateError, headline, (("fix", f"{_zeros(reading)}, or hx=None"),))
+    return Cause(StateError, headline, (("fix", f"{_zeros(spec)}, or hx=None"),))
 
 
-def _other_width(reading: Reading, name: str, got: _Sizes, want: _Sizes) -> Cause:
-    axis = reading.state_axes[reading.state_names.index(name)][-1]
+def _state_of_another_width(spec: CallSpec, name: str, got: _Sizes, want: _Sizes) -> Cause:
+    axis = spec.state_axes[spec.state_names.index(name)][-1]
     headline = f"{name} is {got.width} wide, {axis} is wanted"
-    proj_size, hidden_size = reading.proj_size, reading.hidden_size
+    proj_size, hidden_size = spec.proj_size, spec.hidden_size
     if proj_size and name == "h" and got.width == hidden_size:
         evidence = f"proj_size={proj_size} is the width of h, hidden_size={hidden_size} that of c"
-        rows = (("evidence", evidence), ("fix", f"{_zeros(reading)}, or hx=None"))
+        rows = (("evidence", evidence), ("fix", f"{_zeros(spec)}, or hx=None"))
         return Cause(StateError, headline, rows)
     if got.width == 2 * want.width:
         evidence = f"{got.width} is twice {want.width}: both directions side by side"
         fix = f"a Linear({got.width}, {want.width}) between"
         # A projection is narrower than what it projects.
         if axis.name == "hidden_size" or got.width < hidden_size:
-            fix = f"{reading.constructor}(..., {axis.name}={got.width}), or {fix}"
+            fix = f"{spec.constructor}(..., {axis.name}={got.width}), or {fix}"
         return Cause(StateError, headline, (("evidence", evidence), ("fix", fix)))
-    fix = f"{_zeros(reading)}, or hx=None, or a Linear({got.width}, {want.width}) between"
+    fix = f"{_zeros(spec)}, or hx=None, or a Linear({got.width}, {want.width}) between"
     return Cause(StateError, headline, (("fix", fix),))
 
 
-def _zeros(reading: Reading) -> str:
-    return f"{'layer' if reading.has_rows else 'cell'}.initial_state({reading.batch})"
+def _zeros(spec: CallSpec) -> str:
+    return f"{'layer' if spec.has_rows else 'cell'}.initial_state({spec.batch})"

@@ -1,4 +1,4 @@
-"""Six classic mistakes, each made and mended on the recordings of the demonstration.
+"""Six classic mistakes, each made and fixed on the recordings of the demonstration.
 
 Each is a function of the namespace whose layers it uses, with the mistake in the branch that is
 not ``right``. It returns a test accuracy where the mistake costs accuracy, and ``None`` where it

@@ -232,7 +232,7 @@ def padding(leaf: Tensor, batch_axis: int, seq_axis: int) -> Tensor | None:
 Shape = tuple[int, ...]
 
 
-def settle(batch: Batch, runs: Callable[[Batch], bool]) -> None:
+def infer_batch_axes(batch: Batch, runs: Callable[[Batch], bool]) -> None:
     """Try axes for the inputs after the first until the model takes a batch of fewer samples.
 
     Inputs of one shape, as the two states of an LSTM, have the batch at the same axis; the last

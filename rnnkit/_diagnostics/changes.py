@@ -73,13 +73,13 @@ def other_values(
     free = torch.ones(len(rows), dtype=torch.bool, device=leaf.device)
     if kept is not None:
         free = ~kept.reshape(-1)
-    drawn[free] = _other_rows(rows[free], torch.Generator().manual_seed(seed))
+    drawn[free] = _drawn_values(rows[free], torch.Generator().manual_seed(seed))
     other = torch.where(where, drawn.view(moved.shape).movedim(front, tuple(axes)), leaf)
     # In the same order of memory, since a model may view it.
     return leaf.clone().copy_(other)
 
 
-def _other_rows(rows: Tensor, generator: torch.Generator) -> Tensor:
+def _drawn_values(rows: Tensor, generator: torch.Generator) -> Tensor:
     """Give each row the values of one that differs from it; move numbers with fractions."""
     numbers = rows.is_floating_point()
     whole = (rows == rows.round()).all(0) if numbers else torch.ones_like(rows[0]).bool()

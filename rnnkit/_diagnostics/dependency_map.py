@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from rnnkit._base.errors import ArgumentError
-from rnnkit._diagnostics.batch import Batch, settle
+from rnnkit._diagnostics.batch import Batch, infer_batch_axes
 from rnnkit._diagnostics.changes import replaced, sample_at
 from rnnkit._diagnostics.experiment import is_output
 from rnnkit._diagnostics.isolation import Session, same, session
@@ -143,7 +143,7 @@ def dependency_map(
     dim %= batch.leaves[batch.first].dim()
     out_dim = dim if out_dim is None else out_dim
     with session(model) as opened:
-        _settle(batch, dim, opened)
+        _infer_axes(batch, dim, opened)
         normal = opened.run(batch.tree())
         first = next((k for k, leaf in enumerate(normal) if is_output(leaf)), None)
         shape = () if first is None else tuple(normal[first].shape)
@@ -165,7 +165,7 @@ def dependency_map(
 dependency_map.__module__ = "rnnkit"
 
 
-def _settle(batch: Batch, dim: int, opened: Session) -> None:
+def _infer_axes(batch: Batch, dim: int, opened: Session) -> None:
     """Settle which inputs have the axis: one that is as long by chance must not be replaced.
 
     A mask ``(batch, seq)`` has the steps of the input, a state ``(layers, batch, hidden)`` has not,
@@ -178,7 +178,7 @@ def _settle(batch: Batch, dim: int, opened: Session) -> None:
         ran = opened.takes(smaller)
         return ran
 
-    settle(batch, runs)
+    infer_batch_axes(batch, runs)
     if not ran:
         shape = batch.leaves[batch.first].shape
         for place, leaf in enumerate(batch.leaves):

@@ -25,7 +25,7 @@ from rnnkit._diagnostics.isolation import Leaves, Session, same
 from rnnkit._diagnostics.report import Report
 
 
-class Subject:
+class Baseline:
     """A session, a batch, and the leaves of the output that can be judged sample by sample.
 
     Attributes:
@@ -66,7 +66,7 @@ class Subject:
         self._runs_on_fewer = False
         self.axes: list[int | None] = [None] * len(self.normal)
         self._find_axes()
-        self._settle_first(self._axis("out_batch_dim", out_batch_dim))
+        self._infer_first(self._axis("out_batch_dim", out_batch_dim))
         self.out_seq_dim = self._axis("out_seq_dim", out_seq_dim)
         self.is_seq_told = out_seq_dim is not None
         if self.out_seq_dim is None:
@@ -109,7 +109,7 @@ class Subject:
             raise ArgumentError(message, argument)
         return dim % len(shape)
 
-    def _settle_first(self, axis: int | None) -> None:
+    def _infer_first(self, axis: int | None) -> None:
         if self.first is None:
             return
         shape, size = tuple(self.normal[self.first].shape), self.batch.size
@@ -282,20 +282,22 @@ def changed(batch: Batch, where: Where, seed: int = 0, **options: Any) -> Any:
     return None if stay else batch.tree(leaves)
 
 
-def attempt(subject: Subject, where: Where, probe: str, **options: Any) -> "Trial | None":
+def run_perturbed(
+    baseline: Baseline, where: Where, probe: str, **options: Any
+) -> "PerturbedRun | None":
     """Run the model on changed inputs; None if all of them stay as they were.
 
     Args:
-        subject: the model and its batch.
+        baseline: the model and its batch.
         where: what is changed.
         probe: for what; stands in a note on what the model raises.
         **options: those of :func:`changed`.
     """
-    inputs = changed(subject.batch, where, **options)
-    return None if inputs is None else Trial(subject, inputs, probe)
+    inputs = changed(baseline.batch, where, **options)
+    return None if inputs is None else PerturbedRun(baseline, inputs, probe)
 
 
-class Trial:
+class PerturbedRun:
     """The model on changed inputs, beside the model on the inputs as they are.
 
     Attributes:
@@ -303,11 +305,11 @@ class Trial:
         output: the leaves of what the model returned for them.
     """
 
-    def __init__(self, subject: Subject, inputs: Any, probe: str) -> None:
+    def __init__(self, baseline: Baseline, inputs: Any, probe: str) -> None:
         """Run; add to what the model raises that it did not with the inputs as they are."""
-        self.subject, self.inputs = subject, inputs
+        self.baseline, self.inputs = baseline, inputs
         try:
-            self.output = subject.session.run(inputs)
+            self.output = baseline.session.run(inputs)
         except Exception as error:
             error.add_note(
                 f"rnnkit.verify: the model refuses changed values of its inputs, drawn from those "
@@ -318,25 +320,25 @@ class Trial:
     @cached_property
     def is_same_computation(self) -> bool:
         """Whether the same operations ran on the same sizes, so that all rounded alike."""
-        normal = self.subject.operations if self.subject.exact else None
-        return normal is not None and operations(self.subject.session, self.inputs) == normal
+        normal = self.baseline.operations if self.baseline.exact else None
+        return normal is not None and operations(self.baseline.session, self.inputs) == normal
 
     def differ(self, before: Tensor, after: Tensor, index: int | None = None) -> bool:
         """Say whether a change of the inputs shows, and not only in how sums were rounded."""
         if same(before, after):
             return False
-        return self.is_same_computation or not self.subject.is_rounding(before, after, index)
+        return self.is_same_computation or not self.baseline.is_rounding(before, after, index)
 
     def shows(self, sample: int, indices: Sequence[int]) -> bool | None:
         """Say whether the change shows in a sample; None if no output could be compared."""
-        subject, compared = self.subject, False
-        if len(self.output) != len(subject.normal):
+        baseline, compared = self.baseline, False
+        if len(self.output) != len(baseline.normal):
             return None
         for index in indices:
-            before, after = subject.normal[index], self.output[index]
+            before, after = baseline.normal[index], self.output[index]
             if isinstance(after, Tensor) and before.shape == after.shape:
                 compared = True
-                one, other = (subject.valid(leaf, index, sample) for leaf in (before, after))
+                one, other = (baseline.valid(leaf, index, sample) for leaf in (before, after))
                 if self.differ(one, other, index):
                     return True
         return False if compared else None

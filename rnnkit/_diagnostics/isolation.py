@@ -170,7 +170,7 @@ _MISSING = object()
 
 
 @runtime_checkable
-class Kept(Protocol):
+class Saved(Protocol):
     """What can be put back."""
 
     def restore(self, *, thorough: bool) -> None:
@@ -178,18 +178,18 @@ class Kept(Protocol):
         ...
 
 
-def kept(value: Any) -> Kept | None:
+def kept(value: Any) -> Saved | None:
     """Keep what a value holds itself; None of what cannot be changed in place."""
     if isinstance(value, Tensor):
-        return KeptTensor(value)
+        return SavedTensor(value)
     if isinstance(value, KINDS):
-        return KeptContainer(value)
+        return SavedContainer(value)
     if is_array(value):
         # Nobody writes to what is read-only, and it may be a file that is larger than memory.
-        return KeptArray(value) if value.flags.writeable else None
+        return SavedArray(value) if value.flags.writeable else None
     if (numbers := _numbers(value)) is not None:
         return numbers
-    return KeptSlots(value) if slots(value) else None
+    return SavedSlots(value) if slots(value) else None
 
 
 def content(container: Any) -> list[Any]:
@@ -208,7 +208,7 @@ def _same_objects(some: list[Any], others: list[Any]) -> bool:
     return len(some) == len(others) and all(map(operator.is_, some, others))
 
 
-class KeptContainer:
+class SavedContainer:
     """A container and its members."""
 
     def __init__(self, container: Any) -> None:
@@ -232,7 +232,7 @@ class KeptContainer:
             kind.extend(container, members)
 
 
-class KeptTensor:
+class SavedTensor:
     """A tensor, the memory that it lies in, and the numbers there."""
 
     def __init__(self, tensor: Tensor) -> None:
@@ -298,7 +298,7 @@ def _place(tensor: Tensor) -> Any:
         return None
 
 
-class KeptArray:
+class SavedArray:
     """An array of numpy's, which counts no versions."""
 
     def __init__(self, array: Any) -> None:
@@ -325,7 +325,7 @@ def is_array(value: Any) -> bool:
     return numpy is not None and isinstance(value, numpy.ndarray)
 
 
-class KeptSlots:
+class SavedSlots:
     """The attributes that lie in slots of an object."""
 
     def __init__(self, owner: Any) -> None:
@@ -363,7 +363,7 @@ def _in_slot(owner: Any, slot: MemberDescriptorType) -> Any:
         return _MISSING
 
 
-class KeptNumbers:
+class SavedNumbers:
     """Where a generator of random numbers stands."""
 
     def __init__(self, owner: Any, read: str, write: str) -> None:
@@ -381,16 +381,16 @@ class KeptNumbers:
             setattr(self.owner, self.write, self.state)
 
 
-def _numbers(value: Any) -> KeptNumbers | None:
+def _numbers(value: Any) -> SavedNumbers | None:
     if isinstance(value, random.Random):
         # That of the system has no state.
         own = not isinstance(value, random.SystemRandom)
-        return KeptNumbers(value, "getstate", "setstate") if own else None
+        return SavedNumbers(value, "getstate", "setstate") if own else None
     numpys = type(value).__module__.startswith("numpy.random")
     if isinstance(value, torch.Generator) or (numpys and hasattr(value, "get_state")):
-        return KeptNumbers(value, "get_state", "set_state")
+        return SavedNumbers(value, "get_state", "set_state")
     if numpys and hasattr(value, "bit_generator"):
-        return KeptNumbers(value.bit_generator, "state", "state")
+        return SavedNumbers(value.bit_generator, "state", "state")
     return None
 
 
@@ -398,7 +398,7 @@ def _numbers(value: Any) -> KeptNumbers | None:
 LIBRARIES = {"torch", "builtins", "weakref", "logging", "threading", "_thread", "functools", "re"}
 
 #: Objects that hold much, and nothing that a forward pass writes.
-FOREIGN = (type, ModuleType, Dataset, DataLoader, Optimizer)
+THIRD_PARTY = (type, ModuleType, Dataset, DataLoader, Optimizer)
 
 #: What holds nothing. A proxy answers for another object, which may be gone.
 ATOMS = {int, float, bool, str, bytes, complex, type(None)}
@@ -428,7 +428,7 @@ class Snapshot:
         self._model = model
         own = sum(tensor.numel() for tensor in [*model.parameters(), *model.buffers()])
         self._large = max(LARGE, own)
-        self._kept: list[Kept] = []
+        self._kept: list[Saved] = []
         # The values are kept, so that no other object gets the id of one.
         self._seen: dict[int, Any] = {}
         self._apart: dict[int, Any] = {}
@@ -495,7 +495,7 @@ def _is_users(value: Any) -> bool:
 def _may_hold(value: Any) -> bool:
     """Say whether what an object has as attributes is looked at."""
     library = type(value).__module__.partition(".")[0] in LIBRARIES
-    return not library and not isinstance(value, FOREIGN)
+    return not library and not isinstance(value, THIRD_PARTY)
 
 
 def _members(value: Any) -> list[Any]:

@@ -11,13 +11,13 @@ from torch.nn.utils.rnn import PackedSequence
 from torch.utils import _pytree as pytree
 
 from rnnkit._diagnostics.batch import Batch, followed_axis
-from rnnkit._diagnostics.experiment import Trial
+from rnnkit._diagnostics.experiment import PerturbedRun
 from rnnkit._diagnostics.isolation import Session, leaves
 from rnnkit._diagnostics.report import Line
 
 
 @dataclass(frozen=True)
-class Place:
+class Location:
     """A module, by its qualified name, and the rows of a message about it."""
 
     module: str
@@ -102,42 +102,44 @@ def reads_several_steps(event: Event) -> bool:
     return bool(input.shape[1 if first else 0] > 1)
 
 
-def locate_sample(trial: Trial, changed: int) -> Place:
+def locate_sample(perturbed: PerturbedRun, changed: int) -> Location:
     """Find where one sample first depends on another."""
-    batch = trial.subject.batch
+    batch = perturbed.baseline.batch
 
     def shows(before: Tensor, after: Tensor, axis: int) -> bool:
         return any(
-            trial.differ(before.select(axis, k), after.select(axis, k))
+            perturbed.differ(before.select(axis, k), after.select(axis, k))
             for k in range(batch.size)
             if k != changed
         )
 
     fewer = batch.samples(range(batch.size - 1))
-    return _locate(trial, fewer, batch.size, shows, _cause_of_mixing)
+    return _locate(perturbed, fewer, batch.size, shows, _cause_of_mixing)
 
 
-def locate_step(trial: Trial, cut: int) -> Place:
+def locate_step(perturbed: PerturbedRun, cut: int) -> Location:
     """Find where a step first depends on a later one."""
-    batch = trial.subject.batch
+    batch = perturbed.baseline.batch
     steps = batch.steps or 1
 
     def shows(before: Tensor, after: Tensor, axis: int) -> bool:
-        return trial.differ(before.narrow(axis, 0, cut), after.narrow(axis, 0, cut))
+        return perturbed.differ(before.narrow(axis, 0, cut), after.narrow(axis, 0, cut))
 
     shorter = batch.cut(steps - 1, front=True)
-    return _locate(trial, shorter, steps, shows, _cause_of_looking_ahead)
+    return _locate(perturbed, shorter, steps, shows, _cause_of_looking_ahead)
 
 
-def _locate(trial: Trial, smaller: Batch, size: int, shows: Shows, cause: Cause) -> Place:
-    session = trial.subject.session
-    normal = record(session, trial.subject.batch.tree())
-    changed = record(session, trial.inputs)
+def _locate(
+    perturbed: PerturbedRun, smaller: Batch, size: int, shows: Shows, cause: Cause
+) -> Location:
+    session = perturbed.baseline.session
+    normal = record(session, perturbed.baseline.batch.tree())
+    changed = record(session, perturbed.inputs)
     if isinstance(session.model, torch.jit.ScriptModule):
-        return Place("", (("first", "not found: no hooks can be put on a ScriptModule"),))
+        return Location("", (("first", "not found: no hooks can be put on a ScriptModule"),))
     if _calls(normal) != _calls(changed):
         row = ("first", "not found: the model calls other modules on other values")
-        return Place("", (row,))
+        return Location("", (row,))
     try:
         fewer = record(session, smaller.tree())
     except Exception:  # noqa: BLE001 - the axes are then told by their sizes
@@ -147,14 +149,14 @@ def _locate(trial: Trial, smaller: Batch, size: int, shows: Shows, cause: Cause)
     for number, (before, after) in enumerate(zip(normal, changed, strict=True)):
         for one, other, axis in zip(before.tensors, after.tensors, axes[number], strict=False):
             if axis is not None and one.shape == other.shape and shows(one, other, axis):
-                return _place(normal, axes, number, cause)
+                return _location(normal, axes, number, cause)
     last = next((event for event in reversed(normal) if event.kind == "output"), None)
     where = f"after {last.label}" if last else "outside of all modules"
     rows = (
         ("first", f"{where}, in what the model does with tensors itself"),
         ("cause", "likely a view, reshape, index or sum over the wrong axis"),
     )
-    return Place("", rows)
+    return Location("", rows)
 
 
 def _calls(events: list[Event]) -> list[tuple[str, str]]:
@@ -173,7 +175,9 @@ def _only_axis(tensor: Any, size: int) -> int | None:
     return shape.index(size) if shape.count(size) == 1 else None
 
 
-def _place(events: list[Event], axes: list[list[int | None]], number: int, cause: Cause) -> Place:
+def _location(
+    events: list[Event], axes: list[list[int | None]], number: int, cause: Cause
+) -> Location:
     event, earlier = events[number], events[:number]
     call = sum((e.name, e.kind) == (event.name, event.kind) for e in earlier)
     kind = type(event.module).__name__
@@ -185,13 +189,13 @@ def _place(events: list[Event], axes: list[list[int | None]], number: int, cause
             ("cause", f"between {source} and the input of {event.label},"),
             ("", "a view, reshape or index takes one axis for another"),
         ]
-        return Place(event.name, tuple(rows))
+        return Location(event.name, tuple(rows))
     at, given = next(
         (k, e)
         for k, e in reversed(list(enumerate(earlier)))
         if e.name == event.name and e.kind == "input"
     )
-    return Place(event.name, (*rows, *cause(event, given, next(iter(axes[at]), None))))
+    return Location(event.name, (*rows, *cause(event, given, next(iter(axes[at]), None))))
 
 
 def _cause_of_mixing(event: Event, given: Event, axis: int | None) -> list[Line]:

@@ -153,7 +153,7 @@ class Call:
     returned: tuple[Tensor, ...] = ()
 
     @property
-    def reading(self) -> str:
+    def spec(self) -> str:
         """The input as it was read, for the table."""
         sizes = " ".join(f"{axis}={size}" for axis, size in self.sizes.items()) or "?"
         return f"packed {sizes}" if isinstance(self.input, PackedSequence) else sizes

@@ -102,7 +102,7 @@ def fail(probe: str, what: str, rows: Iterable[Line] = (), module: str = "") -> 
     Args:
         probe: its name.
         what: the sentence that says what depends on what.
-        rows: where, why, and how to mend it.
+        rows: where, why, and how to fix it.
         module: qualified name of the first module where it shows.
 
     Raises:

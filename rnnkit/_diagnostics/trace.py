@@ -20,7 +20,7 @@ class Row:
         number: counted from 0.
         module: the module's qualified name.
         kind: its class.
-        reading: the sizes of its input, as the module reads the axes.
+        spec: the sizes of its input, as the module reads the axes.
         state: where the state that it was given came from.
         used: whether a later call or the result depends on the state that the call returned; None
             where that cannot be told, without gradients.
@@ -32,7 +32,7 @@ class Row:
     number: int
     module: str
     kind: str
-    reading: str
+    spec: str
     state: str
     used: bool | None = True
     marks: list[str] = field(default_factory=list)
@@ -62,7 +62,7 @@ class Trace:
             (
                 str(row.number),
                 f"{row.module} ({row.kind})".strip(),
-                row.reading,
+                row.spec,
                 row.state,
                 {True: "used", False: "not used", None: "?"}[row.used],
             )
@@ -124,7 +124,7 @@ def _judged(recorder: Recorder, output: Any) -> Trace:
         )
         told = used or any(tensor.grad_fn is not None for tensor in call.returned)
         kind, state = type(call.module).__name__, _describe(call.origins)
-        rows.append(Row(call.number, call.name, kind, call.reading, state, used if told else None))
+        rows.append(Row(call.number, call.name, kind, call.spec, state, used if told else None))
     judge = _Judge(calls, flow, [row.used for row in rows])
     for call, row in zip(calls, rows, strict=True):
         row.marks += judge.marks(call)
@@ -146,7 +146,7 @@ class _Judge:
             source = self.calls[origin.row]
             if len(names) > 1 and origin.member != member:
                 marks.append(f"its {member} is {origin.member} of row {origin.row}")
-            marks += self._other_rows(call, source, origin, member)
+            marks += self._other_samples(call, source, origin, member)
             if not call.is_step and self._continues(call, source):
                 row = f"row {origin.row}"
                 marks.append(
@@ -171,7 +171,7 @@ class _Judge:
         both = isinstance(source.output, Tensor) and isinstance(call.input, Tensor)
         return both and self.flow.same_place(source.output, call.input)
 
-    def _other_rows(self, call: Call, source: Call, origin: Origin, member: str) -> list[str]:
+    def _other_samples(self, call: Call, source: Call, origin: Origin, member: str) -> list[str]:
         if not isinstance(source.module, RNNBase) or not isinstance(call.module, RNNBase):
             return []
         if origin.start is None or not source.module.bidirectional or call.module.bidirectional:

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from rnnkit._base.errors import ArgumentError
 from rnnkit._base.message import brief
-from rnnkit._diagnostics.batch import Batch, settle
-from rnnkit._diagnostics.experiment import Subject
+from rnnkit._diagnostics.batch import Batch, infer_batch_axes
+from rnnkit._diagnostics.experiment import Baseline
 from rnnkit._diagnostics.isolation import session
 from rnnkit._diagnostics.probes.table import PROBES
 from rnnkit._diagnostics.report import LEFT_OUT, SAMPLES, Report
@@ -79,13 +79,13 @@ def verify(
     whole = Batch(inputs, batch_dim, seq_dim, max(told or [0]))
     counts = None if told is None else _fitting(whole, told)
     with session(model) as opened:
-        settle(whole, opened.takes)
+        infer_batch_axes(whole, opened.takes)
         batch = whole.samples(range(min(whole.size, SAMPLES)))
         if batch.size < whole.size and not opened.takes(batch):
             # A model for one batch size is judged on a batch of that.
             batch = whole
         try:
-            subject = Subject(
+            baseline = Baseline(
                 opened,
                 batch,
                 counts[: batch.size] if counts else None,
@@ -100,14 +100,14 @@ def verify(
                     "inside of forward belongs under torch.enable_grad()"
                 )
             raise
-        report = subject.report
+        report = baseline.report
         for name, probe in PROBES.items():
             if name in skip:
                 report.skipped(name, LEFT_OUT)
             elif name == "alone" and "batch" in skip:
                 report.skipped(name, "samples that may mix give something else alone")
             elif name != "causal" or causal:
-                probe(subject)
+                probe(baseline)
         report.passes = opened.passes
     report.seconds = time.perf_counter() - start
     return report

@@ -57,7 +57,7 @@ class Direction(NamedTuple):
 def padding_pays(
     mode: str, hidden_size: int, proj_size: int, input: Tensor, lengths: Lengths
 ) -> bool:
-    """Say whether the padded road is the faster one.
+    """Say whether the padded path is the faster one.
 
     The bounds are measured on CPU, one thread: what a packed input saves is its padding, what it
     costs is the fast kernel (of a float32 LSTM) and, with gradients, a record of every step. On a

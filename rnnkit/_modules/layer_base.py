@@ -11,13 +11,14 @@ from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 from rnnkit._base.errors import RnnkitError
 from rnnkit._base.state import LSTMState, layers_first, map_state
 from rnnkit._base.torch_tools import is_fx_call, leaf_node, torch_twin
-from rnnkit._checks.arguments import check_batch_size, check_lengths, check_own_state, check_step
-from rnnkit._checks.call_spec import read_layer, sizes_of_layer
+from rnnkit._checks.arguments import check_batch_size, check_own_state, check_step
+from rnnkit._checks.call_spec import sizes_of_layer, spec_of_layer
 from rnnkit._checks.calls import check_layer
+from rnnkit._checks.lengths import check_lengths
 from rnnkit._checks.scope import LAYER_AXES, check_axes, check_scope
 from rnnkit._kernels.lengths import Lengths, pack
 from rnnkit._kernels.padded import Direction, padding_pays, run_stack
-from rnnkit._modules.cells import GivenT, StateT
+from rnnkit._modules.cell_base import GivenT, StateT
 
 CellT = TypeVar("CellT", bound=torch.nn.Module)
 
@@ -95,7 +96,7 @@ class Layer(torch.nn.RNNBase, Generic[StateT, GivenT, CellT]):
                 return
 
     def _forward_lengths(self, input: Any, hx: Any, lengths: Any) -> tuple[Tensor, Any]:
-        counts = check_lengths(read_layer(self, input), lengths, input)
+        counts = check_lengths(spec_of_layer(self, input), lengths, input)
         if counts.is_full:
             return self.TORCH_CLASS.forward(self, input, hx)  # type: ignore[no-any-return]
         pays = padding_pays(self.mode, self.hidden_size, self.proj_size, input, counts)

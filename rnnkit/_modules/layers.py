@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from rnnkit._base.state import LSTMState
-from rnnkit._checks.constructors import Device, checked_arguments
+from rnnkit._checks.constructors import checked_arguments
+from rnnkit._checks.rules import Device
 from rnnkit._checks.scope import Axes
 from rnnkit._modules.cells import GRUCell, LSTMCell, Pair, ProjectedLSTMCell, RNNCell
 from rnnkit._modules.layer_base import Layer

@@ -14,7 +14,8 @@ from rnnkit._base.message import brief
 from rnnkit._base.state import map_state
 from rnnkit._kernels.formulas import ByParts
 from rnnkit._kernels.lengths import Lengths
-from rnnkit._modules.cells import Cell, ProjectedLSTMCell
+from rnnkit._modules.cell_base import Cell
+from rnnkit._modules.cells import ProjectedLSTMCell
 
 
 def needs_scan(steps: Any, *, plain: bool) -> bool:

@@ -13,8 +13,9 @@ from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 from rnnkit._base.errors import CellError
 from rnnkit._base.state import LSTMState, map_state
 from rnnkit._base.torch_tools import is_transformed
-from rnnkit._checks.arguments import as_mask, check_lengths
+from rnnkit._checks.arguments import as_mask
 from rnnkit._checks.calls import check_unrolled
+from rnnkit._checks.lengths import check_lengths
 from rnnkit._kernels.lengths import Lengths, pack
 from rnnkit._kernels.padded import KERNELS, Direction, padding_pays, places_of, run_padded, take
 from rnnkit._modules.loop import is_plain, run_loop
@@ -105,11 +106,11 @@ def run(
         RnnkitError: the child that fits.
     """
     plain = is_plain(cell)
-    reading, hx = check_unrolled(cell, input, hx, caller, known=plain, batch_first=batch_first)
-    counts = None if lengths is None else check_lengths(reading, lengths, input)
+    spec, hx = check_unrolled(cell, input, hx, caller, known=plain, batch_first=batch_first)
+    counts = None if lengths is None else check_lengths(spec, lengths, input)
     if counts is not None and counts.is_full:
         counts = None
-    if reading.batch is None:
+    if spec.batch is None:
         output, state = run(
             cell, input.unsqueeze(1), None if hx is None else map_state(_add_batch, hx), caller,
             batch_first=False, lengths=None, reverse=reverse,
@@ -122,10 +123,10 @@ def run(
         input = input.transpose(0, 1)
     mask = None
     if reset is not None:
-        shape = (reading.batch, input.shape[0]) if batch_first else (input.shape[0], reading.batch)
+        shape = (spec.batch, input.shape[0]) if batch_first else (input.shape[0], spec.batch)
         mask = as_mask(reset, shape, input.device, "reset")
         mask = mask.transpose(0, 1) if batch_first else mask
-    initial = initial_state(cell, reading.batch) if hx is None or mask is not None else None
+    initial = initial_state(cell, spec.batch) if hx is None or mask is not None else None
     start = initial if hx is None else hx
     if fused and not return_states and plain and not is_transformed():
         output, state = run_fused(cell, input, start, counts, mask, initial, reverse=reverse)

@@ -74,7 +74,7 @@ def sizes(error: rnnkit.ShapeError) -> tuple[str, tuple[int | None, ...], tuple[
     return error.argument, error.expected, error.actual
 
 
-def mended(error: rnnkit.RnnkitError, fix: str, dots: str = "", **names: object) -> Any:
+def fixed(error: rnnkit.RnnkitError, fix: str, dots: str = "", **names: object) -> Any:
     """Type what a message says to type, with ``dots`` for its three dots; return what comes."""
     advice = re.split(r"^  fix +", str(error), flags=re.MULTILINE)[1]
     assert fix in advice

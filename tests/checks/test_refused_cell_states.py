@@ -4,7 +4,7 @@ import torch
 from inline_snapshot import snapshot
 
 import rnnkit
-from tests.checks.refusals import filled, mended, refusal, sizes
+from tests.checks.refusals import filled, fixed, refusal, sizes
 
 
 def test_state_of_a_layer() -> None:
@@ -20,7 +20,7 @@ GRUCell: Expected hidden to be 1D or 2D, got 3D instead
   hx        expected (batch=5, hidden_size=4)    got (1, 5, 4)
   fix       hx.squeeze(0)\
 """)
-    rnnkit.GRUCell(3, 4)(x, mended(error, "hx.squeeze(0)", hx=hx))
+    rnnkit.GRUCell(3, 4)(x, fixed(error, "hx.squeeze(0)", hx=hx))
 
 
 def test_state_of_a_deep_layer() -> None:
@@ -52,7 +52,7 @@ RNNCell: Expected hidden to be 2D, got 1D instead
   hx        expected (batch=5, hidden_size=4)    got (4,)
   fix       hx.repeat(5, 1), if they start alike\
 """)
-    rnnkit.RNNCell(3, 4)(x, mended(error, "hx.repeat(5, 1)", hx=hx))
+    rnnkit.RNNCell(3, 4)(x, fixed(error, "hx.repeat(5, 1)", hx=hx))
 
 
 def test_batch_of_one_for_one_sample() -> None:
@@ -68,7 +68,7 @@ GRUCell: Expected hidden to be 1D, got 2D instead
   hx        expected (hidden_size=4,)    got (1, 4)
   fix       hx.squeeze(0)\
 """)
-    rnnkit.GRUCell(3, 4)(x, mended(error, "hx.squeeze(0)", hx=hx))
+    rnnkit.GRUCell(3, 4)(x, fixed(error, "hx.squeeze(0)", hx=hx))
 
 
 def test_square_state_for_one_sample() -> None:
@@ -116,7 +116,7 @@ LSTMCell: Expected hx[1] to be 2D, got 1D instead
   c         expected (batch=5, hidden_size=4)    got (4,)
   fix       c.repeat(5, 1), if they start alike\
 """)
-    rnnkit.LSTMCell(3, 4)(x, (h, mended(error, "c.repeat(5, 1)", c=c)))
+    rnnkit.LSTMCell(3, 4)(x, (h, fixed(error, "c.repeat(5, 1)", c=c)))
 
 
 def test_larger_batch() -> None:
@@ -136,7 +136,7 @@ Input batch size 5 doesn't match hidden0 batch size 8
             if others did, rnnkit.states.select(hx, positions)
             and c alike\
 """)
-    h = mended(error, "h[:5]", h=h)
+    h = fixed(error, "h[:5]", h=h)
     rnnkit.LSTMCell(3, 4)(x, (h, h))
 
 
@@ -168,7 +168,7 @@ Input batch size 5 doesn't match hidden0 batch size 1
   hx        expected (batch=5, hidden_size=4)    got (1, 4)
   fix       hx.repeat(5, 1), if they start alike\
 """)
-    rnnkit.RNNCell(3, 4)(x, mended(error, "hx.repeat(5, 1)", hx=hx))
+    rnnkit.RNNCell(3, 4)(x, fixed(error, "hx.repeat(5, 1)", hx=hx))
 
 
 def test_batch_of_c() -> None:
@@ -185,7 +185,7 @@ Input batch size 5 doesn't match hidden1 batch size 1
   c         expected (batch=5, hidden_size=4)    got (1, 4)
   fix       c.repeat(5, 1), if they start alike\
 """)
-    rnnkit.LSTMCell(3, 4)(x, (h, mended(error, "c.repeat(5, 1)", c=c)))
+    rnnkit.LSTMCell(3, 4)(x, (h, fixed(error, "c.repeat(5, 1)", c=c)))
 
 
 def test_swapped_axes() -> None:
@@ -262,7 +262,7 @@ hx dtype (torch.float64) does not match input dtype (torch.float32)
   hx        expected torch.float32    got torch.float64
   fix       hx.to(torch.float32)\
 """)
-    rnnkit.GRUCell(3, 4)(x, mended(error, "hx.to(torch.float32)", hx=hx))
+    rnnkit.GRUCell(3, 4)(x, fixed(error, "hx.to(torch.float32)", hx=hx))
 
 
 def test_another_device_of_c() -> None:

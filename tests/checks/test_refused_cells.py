@@ -4,7 +4,7 @@ import torch
 from inline_snapshot import snapshot
 
 import rnnkit
-from tests.checks.refusals import filled, mended, refusal, sizes
+from tests.checks.refusals import filled, fixed, refusal, sizes
 
 
 def test_nothing() -> None:
@@ -31,7 +31,7 @@ input must be a Tensor, got a list
   input     expected a Tensor    got a list
   fix       torch.nn.utils.rnn.pad_sequence(input), or torch.stack(input) for equal lengths\
 """)
-    rnnkit.RNNCell(3, 4)(mended(error, "torch.stack(input)", input=x))
+    rnnkit.RNNCell(3, 4)(fixed(error, "torch.stack(input)", input=x))
 
 
 def test_sequence() -> None:
@@ -46,7 +46,7 @@ GRUCell: Expected input to be 1D or 2D, got 3D instead
   input     expected (batch, input_size=3)    got (7, 5, 3)
   fix       a cell takes one step: for x_t in input: ..., or a layer: GRU(3, ...)\
 """)
-    mended(error, "GRU(3, ...)", "4")(x)
+    fixed(error, "GRU(3, ...)", "4")(x)
 
 
 def test_no_axis() -> None:
@@ -73,7 +73,7 @@ input has inconsistent input_size: got 9 expected 3
   input     expected (batch, input_size=3)    got (5, 9)
   fix       LSTMCell(9, ...), or an input with 3 features\
 """)
-    mended(error, "LSTMCell(9, ...)", "4")(x)
+    fixed(error, "LSTMCell(9, ...)", "4")(x)
 
 
 def test_another_width_unbatched() -> None:
@@ -88,7 +88,7 @@ input has inconsistent input_size: got 9 expected 3
   input     expected (input_size=3,)    got (9,)
   fix       GRUCell(9, ...), or an input with 3 features\
 """)
-    mended(error, "GRUCell(9, ...)", "4")(x)
+    fixed(error, "GRUCell(9, ...)", "4")(x)
 
 
 def test_features_in_front() -> None:
@@ -104,7 +104,7 @@ input has inconsistent input_size: got 5 expected 3
   evidence  input_size=3 is axis 0 of the input
   fix       input.t()\
 """)
-    rnnkit.RNNCell(3, 4)(mended(error, "input.t()", input=x))
+    rnnkit.RNNCell(3, 4)(fixed(error, "input.t()", input=x))
 
 
 def test_no_feature_axis() -> None:
@@ -120,7 +120,7 @@ input has inconsistent input_size: got 5 expected 1
   fix       input.unsqueeze(-1), if each step is one number
             GRUCell(5, ...), or an input with 1 feature\
 """)
-    rnnkit.GRUCell(1, 4)(mended(error, "input.unsqueeze(-1)", input=x))
+    rnnkit.GRUCell(1, 4)(fixed(error, "input.unsqueeze(-1)", input=x))
 
 
 def test_doubles() -> None:
@@ -136,7 +136,7 @@ RNN input dtype (torch.float64) does not match weight dtype (torch.float32). Con
   evidence  float64 is what NumPy makes of Python's numbers
   fix       input.to(torch.float32), or model.to(torch.float64)\
 """)
-    rnnkit.LSTMCell(3, 4)(mended(error, "input.to(torch.float32)", input=x))
+    rnnkit.LSTMCell(3, 4)(fixed(error, "input.to(torch.float32)", input=x))
 
 
 def test_whole_numbers() -> None:
@@ -151,7 +151,7 @@ RNN input dtype (torch.int64) does not match weight dtype (torch.float32).
   input     expected torch.float32    got torch.int64
   fix       numbers: input.float()\
 """)
-    rnnkit.GRUCell(3, 4)(mended(error, "input.float()", input=x))
+    rnnkit.GRUCell(3, 4)(fixed(error, "input.float()", input=x))
 
 
 def test_another_device() -> None:
@@ -180,7 +180,7 @@ hx must be one tensor, got a tuple of 2: (5, 4), (5, 4)
   hx        expected (batch=5, hidden_size=4)
   fix       hx[0], if this is an LSTM's (h, c)\
 """)
-    rnnkit.GRUCell(3, 4)(x, mended(error, "hx[0]", hx=hx))
+    rnnkit.GRUCell(3, 4)(x, fixed(error, "hx[0]", hx=hx))
 
 
 def test_tensor_for_an_lstm_cell() -> None:
@@ -195,7 +195,7 @@ lstm expects two hidden states: hx is (h, c), got a Tensor of shape (5, 4)
   hx        expected (h, c), each (batch=5, hidden_size=4)
   fix       (hx, None), which starts c from zeros\
 """)
-    rnnkit.LSTMCell(3, 4)(x, mended(error, "(hx, None)", hx=hx))
+    rnnkit.LSTMCell(3, 4)(x, fixed(error, "(hx, None)", hx=hx))
 
 
 def test_stacked_pair() -> None:
@@ -210,7 +210,7 @@ lstm expects two hidden states: hx is (h, c), got a Tensor of shape (2, 5, 4)
   hx        expected (h, c), each (batch=5, hidden_size=4)
   fix       tuple(hx), if h and c are stacked on axis 0\
 """)
-    rnnkit.LSTMCell(3, 4)(x, mended(error, "tuple(hx)", hx=hx))
+    rnnkit.LSTMCell(3, 4)(x, fixed(error, "tuple(hx)", hx=hx))
 
 
 def test_three_for_an_lstm_cell() -> None:
@@ -239,7 +239,7 @@ hx must be one tensor, got a list of 1: (5, 4)
   hx        expected (batch=5, hidden_size=4)
   fix       hx[0]\
 """)
-    rnnkit.RNNCell(3, 4)(x, mended(error, "hx[0]", hx=hx))
+    rnnkit.RNNCell(3, 4)(x, fixed(error, "hx[0]", hx=hx))
 
 
 def test_result_for_a_state() -> None:

@@ -6,7 +6,7 @@ from inline_snapshot import snapshot
 from torch.nn.utils.rnn import PackedSequence
 
 import rnnkit
-from tests.checks.refusals import filled, mended, refusal
+from tests.checks.refusals import filled, fixed, refusal
 
 
 def test_two_features_in_the_middle() -> None:
@@ -15,7 +15,7 @@ def test_two_features_in_the_middle() -> None:
 
     error = refusal(rnnkit.LayoutError, "says", lambda nn: nn.GRU(2, 4, batch_first=True)(x))
     assert "evidence  input_size=2 is axis 1 of the input" in str(error)
-    rnnkit.GRU(2, 4, batch_first=True)(mended(error, "input.transpose(1, 2)", input=x))
+    rnnkit.GRU(2, 4, batch_first=True)(fixed(error, "input.transpose(1, 2)", input=x))
 
 
 def test_single_feature_in_front() -> None:
@@ -30,7 +30,7 @@ input.size(-1) must be equal to input_size. Expected 1, got 5
   fix       input.movedim(0, -1), then see that seq and batch are in order
             GRU(5, ...), or an input with 1 feature\
 """)
-    rnnkit.GRU(1, 4)(mended(error, "input.movedim(0, -1)", input=x))
+    rnnkit.GRU(1, 4)(fixed(error, "input.movedim(0, -1)", input=x))
 
 
 def test_vector_of_another_width() -> None:
@@ -53,7 +53,7 @@ def test_spectrograms_batch_first() -> None:
     error = refusal(rnnkit.ShapeError, "says", lambda nn: nn.GRU(6, 4, batch_first=True)(x))
     fix = "input.permute(0, 2, 1, 3).flatten(2)"
     assert f"{fix}, if it is (batch, channel, seq, height)" in str(error)
-    turned = mended(error, fix, input=x)
+    turned = fixed(error, fix, input=x)
     assert turned.shape == (5, 7, 6)
     rnnkit.GRU(6, 4, batch_first=True)(turned)
 
@@ -78,7 +78,7 @@ def test_token_ids_with_an_axis_of_one(name: str) -> None:
 
     error = refusal(rnnkit.DtypeError, "mumbles", lambda nn: getattr(nn, name)(3, 4)(x))
     fix = "torch.nn.Embedding(vocabulary, 3)(input.squeeze(-1))"
-    getattr(rnnkit, name)(3, 4)(mended(error, fix, input=x, vocabulary=10))
+    getattr(rnnkit, name)(3, 4)(fixed(error, fix, input=x, vocabulary=10))
 
 
 def test_packed_token_ids_with_an_axis_of_one() -> None:
@@ -87,7 +87,7 @@ def test_packed_token_ids_with_an_axis_of_one() -> None:
 
     error = refusal(rnnkit.DtypeError, "mumbles", lambda nn: nn.GRU(3, 4)(x))
     fix = "input._replace(data=torch.nn.Embedding(vocabulary, 3)(input.data.squeeze(-1)))"
-    rnnkit.GRU(3, 4)(mended(error, fix, input=x, vocabulary=10))
+    rnnkit.GRU(3, 4)(fixed(error, fix, input=x, vocabulary=10))
 
 
 def test_one_token_id_for_a_cell() -> None:
@@ -96,7 +96,7 @@ def test_one_token_id_for_a_cell() -> None:
 
     error = refusal(rnnkit.DtypeError, "mumbles", lambda nn: nn.GRUCell(3, 4)(x))
     fix = "torch.nn.Embedding(vocabulary, 3)(input)"
-    rnnkit.GRUCell(3, 4)(mended(error, fix, input=x, vocabulary=10))
+    rnnkit.GRUCell(3, 4)(fixed(error, fix, input=x, vocabulary=10))
 
 
 @pytest.mark.parametrize(

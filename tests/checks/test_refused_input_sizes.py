@@ -3,7 +3,7 @@
 from inline_snapshot import snapshot
 
 import rnnkit
-from tests.checks.refusals import filled, mended, refusal, sizes
+from tests.checks.refusals import filled, fixed, refusal, sizes
 
 
 def test_another_width() -> None:
@@ -18,7 +18,7 @@ input.size(-1) must be equal to input_size. Expected 3, got 10
   input     expected (seq, batch, input_size=3)    got (7, 5, 10)
   fix       LSTM(10, ...), or an input with 3 features\
 """)
-    mended(error, "LSTM(10, ...)", "4", input=x)(x)
+    fixed(error, "LSTM(10, ...)", "4", input=x)(x)
 
 
 def test_twice_the_width() -> None:
@@ -34,7 +34,7 @@ input.size(-1) must be equal to input_size. Expected 3, got 6
   evidence  6 is twice 3: a bidirectional layer's output
   fix       GRU(6, ...), or an input with 3 features\
 """)
-    mended(error, "GRU(6, ...)", "4", input=x)(x)
+    fixed(error, "GRU(6, ...)", "4", input=x)(x)
 
 
 def test_features_in_the_middle() -> None:
@@ -50,7 +50,7 @@ input.size(-1) must be equal to input_size. Expected 3, got 7
   evidence  input_size=3 is axis 1 of the input
   fix       input.transpose(1, 2), if it is (batch, feature, seq)\
 """)
-    rnnkit.GRU(3, 4, batch_first=True)(mended(error, "input.transpose(1, 2)", input=x))
+    rnnkit.GRU(3, 4, batch_first=True)(fixed(error, "input.transpose(1, 2)", input=x))
 
 
 def test_features_in_the_middle_of_seq_first() -> None:
@@ -66,7 +66,7 @@ input.size(-1) must be equal to input_size. Expected 3, got 7
   evidence  input_size=3 is axis 1 of the input
   fix       input.permute(2, 0, 1), if it is (batch, feature, seq)\
 """)
-    rnnkit.LSTM(3, 4)(mended(error, "input.permute(2, 0, 1)", input=x))
+    rnnkit.LSTM(3, 4)(fixed(error, "input.permute(2, 0, 1)", input=x))
 
 
 def test_features_in_front() -> None:
@@ -82,7 +82,7 @@ input.size(-1) must be equal to input_size. Expected 3, got 5
   evidence  input_size=3 is axis 0 of the input
   fix       input.movedim(0, -1), then see that seq and batch are in order\
 """)
-    rnnkit.RNN(3, 4)(mended(error, "input.movedim(0, -1)", input=x))
+    rnnkit.RNN(3, 4)(fixed(error, "input.movedim(0, -1)", input=x))
 
 
 def test_unbatched_features_in_front() -> None:
@@ -98,7 +98,7 @@ input.size(-1) must be equal to input_size. Expected 3, got 7
   evidence  input_size=3 is axis 0 of the input
   fix       input.t()\
 """)
-    rnnkit.RNN(3, 4)(mended(error, "input.t()", input=x))
+    rnnkit.RNN(3, 4)(fixed(error, "input.t()", input=x))
 
 
 def test_no_feature_axis() -> None:
@@ -114,7 +114,7 @@ input.size(-1) must be equal to input_size. Expected 1, got 7
   fix       input.unsqueeze(-1), if each step is one number
             RNN(7, ...), or an input with 1 feature\
 """)
-    rnnkit.RNN(1, 4, batch_first=True)(mended(error, "input.unsqueeze(-1)", input=x))
+    rnnkit.RNN(1, 4, batch_first=True)(fixed(error, "input.unsqueeze(-1)", input=x))
 
 
 def test_single_feature_in_the_middle() -> None:
@@ -130,7 +130,7 @@ input.size(-1) must be equal to input_size. Expected 1, got 7
   fix       input.transpose(1, 2), if it is (batch, feature, seq)
             LSTM(7, ...), or an input with 1 feature\
 """)
-    rnnkit.LSTM(1, 4, batch_first=True)(mended(error, "input.transpose(1, 2)", input=x))
+    rnnkit.LSTM(1, 4, batch_first=True)(fixed(error, "input.transpose(1, 2)", input=x))
 
 
 def test_no_steps() -> None:

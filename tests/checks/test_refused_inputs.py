@@ -3,7 +3,7 @@
 from inline_snapshot import snapshot
 
 import rnnkit
-from tests.checks.refusals import filled, mended, refusal, sizes
+from tests.checks.refusals import filled, fixed, refusal, sizes
 
 
 def test_nothing() -> None:
@@ -30,7 +30,7 @@ input must be a Tensor, got a list
   input     expected a Tensor or a PackedSequence    got a list
   fix       torch.nn.utils.rnn.pad_sequence(input), or torch.stack(input) for equal lengths\
 """)
-    rnnkit.LSTM(3, 4)(mended(error, "torch.nn.utils.rnn.pad_sequence(input)", input=x))
+    rnnkit.LSTM(3, 4)(fixed(error, "torch.nn.utils.rnn.pad_sequence(input)", input=x))
 
 
 def test_result_of_a_layer() -> None:
@@ -47,7 +47,7 @@ input must be a Tensor, got a tuple
   input     expected a Tensor or a PackedSequence    got a tuple
   fix       input[0]: a recurrent layer returns (output, state), nn.Sequential passes both\
 """)
-    rnnkit.GRU(4, 6)(mended(error, "input[0]", input=rnnkit.LSTM(3, 4)(x)))
+    rnnkit.GRU(4, 6)(fixed(error, "input[0]", input=rnnkit.LSTM(3, 4)(x)))
 
 
 def test_array() -> None:
@@ -62,7 +62,7 @@ input must be a Tensor, got an ndarray
   input     expected a Tensor or a PackedSequence    got an ndarray
   fix       torch.as_tensor(input, dtype=torch.float32)\
 """)
-    rnnkit.RNN(3, 4)(mended(error, "torch.as_tensor(input, dtype=torch.float32)", input=x))
+    rnnkit.RNN(3, 4)(fixed(error, "torch.as_tensor(input, dtype=torch.float32)", input=x))
 
 
 def test_one_axis() -> None:
@@ -77,7 +77,7 @@ LSTM: Expected input to be 2D or 3D, got 1D instead
   input     expected (seq, batch, input_size=3)    got (3,)
   fix       input.unsqueeze(0), one unbatched sequence\
 """)
-    rnnkit.LSTM(3, 4)(mended(error, "input.unsqueeze(0)", input=x))
+    rnnkit.LSTM(3, 4)(fixed(error, "input.unsqueeze(0)", input=x))
 
 
 def test_one_axis_of_single_numbers() -> None:
@@ -92,7 +92,7 @@ RNN: Expected input to be 2D or 3D, got 1D tensor instead
   input     expected (seq, batch, input_size=1)    got (7,)
   fix       input.unsqueeze(-1), one unbatched sequence\
 """)
-    rnnkit.RNN(1, 4)(mended(error, "input.unsqueeze(-1)", input=x))
+    rnnkit.RNN(1, 4)(fixed(error, "input.unsqueeze(-1)", input=x))
 
 
 def test_no_axis() -> None:
@@ -119,7 +119,7 @@ GRU: Expected input to be 2D or 3D, got 4D instead
   input     expected (batch, seq, input_size=3)    got (5, 7, 1, 3)
   fix       input.squeeze(2)\
 """)
-    rnnkit.GRU(3, 4, batch_first=True)(mended(error, "input.squeeze(2)", input=x))
+    rnnkit.GRU(3, 4, batch_first=True)(fixed(error, "input.squeeze(2)", input=x))
 
 
 def test_convolution_output() -> None:
@@ -134,7 +134,7 @@ GRU: Expected input to be 2D or 3D, got 4D instead
   input     expected (seq, batch, input_size=6)    got (5, 2, 7, 3)
   fix       input.permute(2, 0, 1, 3).flatten(2), if it is (batch, channel, seq, height)\
 """)
-    rnnkit.GRU(6, 4)(mended(error, "input.permute(2, 0, 1, 3).flatten(2)", input=x))
+    rnnkit.GRU(6, 4)(fixed(error, "input.permute(2, 0, 1, 3).flatten(2)", input=x))
 
 
 def test_features_over_two_axes() -> None:
@@ -149,7 +149,7 @@ LSTM: Expected input to be 2D or 3D, got 4D instead
   input     expected (batch, seq, input_size=33)    got (5, 7, 3, 11)
   fix       input.flatten(2)\
 """)
-    rnnkit.LSTM(33, 4, batch_first=True)(mended(error, "input.flatten(2)", input=x))
+    rnnkit.LSTM(33, 4, batch_first=True)(fixed(error, "input.flatten(2)", input=x))
 
 
 def test_four_axes_that_fit_nothing() -> None:

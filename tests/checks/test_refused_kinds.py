@@ -5,7 +5,7 @@ import torch
 from inline_snapshot import snapshot
 
 import rnnkit
-from tests.checks.refusals import filled, mended, refusal
+from tests.checks.refusals import filled, fixed, refusal
 
 
 def test_sparse() -> None:
@@ -19,7 +19,7 @@ input must be a dense tensor, got torch.sparse_coo
   GRU(3, 4): torch has no recurrent kernels for other layouts
   fix       input.to_dense()\
 """)
-    rnnkit.GRU(3, 4)(mended(error, "input.to_dense()", input=x))
+    rnnkit.GRU(3, 4)(fixed(error, "input.to_dense()", input=x))
 
 
 def test_words() -> None:
@@ -40,7 +40,7 @@ def test_numbers_in_lists() -> None:
 
     error = refusal(rnnkit.ArgumentError, "mumbles", lambda nn: nn.GRU(3, 4)(x))
     fix = "torch.as_tensor(input, dtype=torch.float32)"
-    rnnkit.GRU(3, 4)(mended(error, fix, input=x))
+    rnnkit.GRU(3, 4)(fixed(error, fix, input=x))
 
 
 def test_lengths_without_values() -> None:

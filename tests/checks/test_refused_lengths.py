@@ -7,7 +7,7 @@ import torch
 from inline_snapshot import snapshot
 
 import rnnkit
-from tests.checks.refusals import filled, mended, packed, refusal, sizes
+from tests.checks.refusals import filled, fixed, packed, refusal, sizes
 
 three = pytest.mark.parametrize("name", ["RNN", "LSTM", "GRU"])
 
@@ -114,10 +114,10 @@ Expected `len(lengths)` to be equal to batch_size, but got 7 (batch_size=5)
   evidence  there are 7 lengths, and axis 0 of the input is as long
   fix       GRU(..., batch_first=True), or input.transpose(0, 1)\
 """)
-    mended(error, "GRU(..., batch_first=True)", "3, 4")(
+    fixed(error, "GRU(..., batch_first=True)", "3, 4")(
         filled(7, 5, 3), lengths=[5, 3, 4, 1, 2, 5, 5]
     )
-    x = mended(error, "input.transpose(0, 1)", input=filled(7, 5, 3))
+    x = fixed(error, "input.transpose(0, 1)", input=filled(7, 5, 3))
     rnnkit.GRU(3, 4)(x, lengths=[5, 3, 4, 1, 2, 5, 5])
 
 
@@ -133,7 +133,7 @@ Expected `len(lengths)` to be equal to batch_size, but got 7 (batch_size=5)
   evidence  there are 7 lengths, and axis 1 of the input is as long
   fix       GRU(..., batch_first=False), or input.transpose(0, 1)\
 """)
-    x = mended(error, "input.transpose(0, 1)", input=filled(5, 7, 3))
+    x = fixed(error, "input.transpose(0, 1)", input=filled(5, 7, 3))
     rnnkit.GRU(3, 4, batch_first=True)(x, lengths=[5, 3, 4, 1, 2, 5, 5])
 
 
@@ -161,7 +161,7 @@ def test_unbatched_input(lengths: Any) -> None:
 
     error = refusal(rnnkit.LengthsError, "lacks", lambda nn: nn.GRU(3, 4)(x, lengths=lengths))
     assert error.argument == "lengths"
-    rnnkit.GRU(3, 4)(mended(error, "input.unsqueeze(1)", input=x), lengths=[7])
+    rnnkit.GRU(3, 4)(fixed(error, "input.unsqueeze(1)", input=x), lengths=[7])
 
 
 def test_message_of_unbatched_input() -> None:
@@ -179,7 +179,7 @@ lengths must be integers from 0 to 7, one for each sample
   lengths   expected (batch,), integers    got a list of 1
   fix       input.unsqueeze(0), a batch of one\
 """)
-    y = mended(error, "input.unsqueeze(0)", input=x)
+    y = fixed(error, "input.unsqueeze(0)", input=x)
     rnnkit.LSTM(3, 4, batch_first=True)(y, lengths=[7])
 
 

@@ -7,7 +7,7 @@ import torch
 from inline_snapshot import snapshot
 
 import rnnkit
-from tests.checks.refusals import filled, mended, refusal, sizes
+from tests.checks.refusals import filled, fixed, refusal, sizes
 
 
 def refused(lengths: Any) -> rnnkit.LengthsError:
@@ -32,7 +32,7 @@ lengths must be integers from 0 to 7, one for each sample
   lengths   expected (batch=5,), integers    got torch.float32 (5,)
   fix       lengths.long(); of fractions of the input (lengths * seq).round().long()\
 """)
-    assert mended(error, "(lengths * seq).round().long()", lengths=lengths, seq=7).tolist() == [
+    assert fixed(error, "(lengths * seq).round().long()", lengths=lengths, seq=7).tolist() == [
         7, 4, 2, 5, 1,
     ]  # fmt: skip
 
@@ -49,7 +49,7 @@ lengths must be integers from 0 to 7, one for each sample
   lengths   expected (batch=5,), integers    got torch.float32 (5,)
   fix       lengths.long(); of fractions of the input (lengths * seq).round().long()\
 """)
-    rnnkit.GRU(3, 4)(filled(7, 5, 3), lengths=mended(error, "lengths.long()", lengths=lengths))
+    rnnkit.GRU(3, 4)(filled(7, 5, 3), lengths=fixed(error, "lengths.long()", lengths=lengths))
 
 
 def test_a_list_of_floats() -> None:
@@ -151,7 +151,7 @@ lengths must be integers from 0 to 7, one for each sample
   lengths   expected (batch=5,), integers    got a list of 5
   fix       [int(n) for n in lengths]\
 """)
-    assert mended(error, "[int(n) for n in lengths]", lengths=lengths) == [7, 3, 4, 1, 2]
+    assert fixed(error, "[int(n) for n in lengths]", lengths=lengths) == [7, 3, 4, 1, 2]
 
 
 def test_an_array_of_strings() -> None:
@@ -231,5 +231,5 @@ def test_a_mask_of_ones_and_zeros() -> None:
     mask = (torch.arange(7).unsqueeze(1) < torch.tensor([7, 2, 5, 1, 4])).long()
 
     error = refused(mask)
-    lengths = mended(error, "mask.sum(0)", mask=mask)
+    lengths = fixed(error, "mask.sum(0)", mask=mask)
     assert lengths.tolist() == [7, 2, 5, 1, 4]

@@ -4,7 +4,7 @@ import torch
 from inline_snapshot import snapshot
 
 import rnnkit
-from tests.checks.refusals import filled, mended, refusal
+from tests.checks.refusals import filled, fixed, refusal
 
 
 def test_tokens() -> None:
@@ -19,7 +19,7 @@ RNN input dtype (torch.int64) does not match weight dtype (torch.float32).
   input     expected torch.float32    got torch.int64
   fix       numbers: input.float()\
 """)
-    rnnkit.LSTM(3, 4)(mended(error, "input.float()", input=x))
+    rnnkit.LSTM(3, 4)(fixed(error, "input.float()", input=x))
 
 
 def test_token_ids() -> None:
@@ -36,7 +36,7 @@ RNN input dtype (torch.int64) does not match weight dtype (torch.float32).
             token ids: torch.nn.Embedding(vocabulary, 3)(input)\
 """)
     fix = "torch.nn.Embedding(vocabulary, 3)(input)"
-    rnnkit.LSTM(3, 4)(mended(error, fix, input=x, vocabulary=10))
+    rnnkit.LSTM(3, 4)(fixed(error, fix, input=x, vocabulary=10))
 
 
 def test_booleans_for_doubles() -> None:
@@ -51,7 +51,7 @@ RNN input dtype (torch.bool) does not match weight dtype (torch.float64).
   input     expected torch.float64    got torch.bool
   fix       numbers: input.to(torch.float64)\
 """)
-    rnnkit.GRU(3, 4, dtype=torch.float64)(mended(error, "input.to(torch.float64)", input=x))
+    rnnkit.GRU(3, 4, dtype=torch.float64)(fixed(error, "input.to(torch.float64)", input=x))
 
 
 def test_doubles() -> None:
@@ -67,8 +67,8 @@ RNN input dtype (torch.float64) does not match weight dtype (torch.float32). Con
   evidence  float64 is what NumPy makes of Python's numbers
   fix       input.to(torch.float32), or model.to(torch.float64)\
 """)
-    rnnkit.GRU(3, 4)(mended(error, "input.to(torch.float32)", input=x))
-    mended(error, "model.to(torch.float64)", model=rnnkit.GRU(3, 4))(x)
+    rnnkit.GRU(3, 4)(fixed(error, "input.to(torch.float32)", input=x))
+    fixed(error, "model.to(torch.float64)", model=rnnkit.GRU(3, 4))(x)
 
 
 def test_half_precision() -> None:
@@ -84,7 +84,7 @@ RNN input dtype (torch.bfloat16) does not match weight dtype (torch.float32). Co
   evidence  torch.bfloat16 is what autocast leaves; it is off here
   fix       input.to(torch.float32), or model.to(torch.bfloat16)\
 """)
-    rnnkit.LSTM(3, 4)(mended(error, "input.to(torch.float32)", input=x))
+    rnnkit.LSTM(3, 4)(fixed(error, "input.to(torch.float32)", input=x))
 
 
 def test_floats_for_doubles() -> None:
@@ -99,7 +99,7 @@ RNN input dtype (torch.float32) does not match weight dtype (torch.float64). Con
   input     expected torch.float64    got torch.float32
   fix       input.to(torch.float64), or model.to(torch.float32)\
 """)
-    rnnkit.RNN(3, 4, dtype=torch.float64)(mended(error, "input.to(torch.float64)", input=x))
+    rnnkit.RNN(3, 4, dtype=torch.float64)(fixed(error, "input.to(torch.float64)", input=x))
 
 
 def test_complex_numbers() -> None:
@@ -142,7 +142,7 @@ Input and parameter tensors are not at the same device, found input tensor at cp
   input     expected on meta    got cpu
   fix       input.to('meta'), or move the model to the input\
 """)
-    rnnkit.LSTM(3, 4, device="meta")(mended(error, "input.to('meta')", input=x))
+    rnnkit.LSTM(3, 4, device="meta")(fixed(error, "input.to('meta')", input=x))
 
 
 def test_another_dtype_of_the_state() -> None:
@@ -157,7 +157,7 @@ hx dtype (torch.float64) does not match input dtype (torch.float32)
   hx        expected torch.float32    got torch.float64
   fix       hx.to(torch.float32)\
 """)
-    rnnkit.GRU(3, 4)(x, mended(error, "hx.to(torch.float32)", hx=hx))
+    rnnkit.GRU(3, 4)(x, fixed(error, "hx.to(torch.float32)", hx=hx))
 
 
 def test_another_dtype_of_c() -> None:
@@ -172,7 +172,7 @@ hx dtype (torch.bfloat16) does not match input dtype (torch.float32)
   c         expected torch.float32    got torch.bfloat16
   fix       c.to(torch.float32)\
 """)
-    rnnkit.LSTM(3, 4)(x, (h, mended(error, "c.to(torch.float32)", c=c)))
+    rnnkit.LSTM(3, 4)(x, (h, fixed(error, "c.to(torch.float32)", c=c)))
 
 
 def test_whole_numbers_in_the_state() -> None:
@@ -187,7 +187,7 @@ hx dtype (torch.int64) does not match input dtype (torch.float32)
   hx        expected torch.float32    got torch.int64
   fix       hx.to(torch.float32)\
 """)
-    rnnkit.RNN(3, 4)(x, mended(error, "hx.to(torch.float32)", hx=hx))
+    rnnkit.RNN(3, 4)(x, fixed(error, "hx.to(torch.float32)", hx=hx))
 
 
 def test_another_device_of_the_state() -> None:

@@ -5,7 +5,7 @@ from inline_snapshot import snapshot
 from torch.nn.utils.rnn import pack_sequence
 
 import rnnkit
-from tests.checks.refusals import filled, mended, packed, refusal, sizes
+from tests.checks.refusals import filled, fixed, packed, refusal, sizes
 
 
 def test_layers_of_c() -> None:
@@ -77,7 +77,7 @@ Expected hidden[1] size (1, 5, 4), got [1, 1, 4]
   c         expected (num_layers=1, batch=5, hidden_size=4)    got (1, 1, 4)
   fix       c.repeat(1, 5, 1), if they start alike\
 """)
-    rnnkit.LSTM(3, 4)(x, (h, mended(error, "c.repeat(1, 5, 1)", c=c)))
+    rnnkit.LSTM(3, 4)(x, (h, fixed(error, "c.repeat(1, 5, 1)", c=c)))
 
 
 def test_larger_batch() -> None:
@@ -96,7 +96,7 @@ Expected hidden size (1, 5, 4), got [1, 8, 4]
   fix       hx=None for zeros; if the first 5 samples went on, hx[:, :5]
             if others did, rnnkit.states.select(hx, positions)\
 """)
-    rnnkit.GRU(3, 4)(x, mended(error, "hx[:, :5]", hx=hx))
+    rnnkit.GRU(3, 4)(x, fixed(error, "hx[:, :5]", hx=hx))
 
 
 def test_larger_batch_of_sorted_sequences() -> None:
@@ -117,7 +117,7 @@ Expected hidden[0] size (1, 5, 4), got [1, 8, 4]
             if others did, rnnkit.states.select(hx, positions)
             and c alike\
 """)
-    h = mended(error, "h[:, :5]", h=h)
+    h = fixed(error, "h[:, :5]", h=h)
     rnnkit.LSTM(3, 4)(x, (h, h))
 
 
@@ -155,7 +155,7 @@ Expected hidden size (1, 5, 4), got [1, 7, 4]
 """)
     dots = "filled(7, 5, 3), [5, 5, 4, 3, 2, 1, 1]"
     fix = "pack_padded_sequence(..., batch_first=True)"
-    rnnkit.GRU(3, 4)(mended(error, fix, dots, filled=filled), hx)
+    rnnkit.GRU(3, 4)(fixed(error, fix, dots, filled=filled), hx)
 
 
 def test_batch_first_state() -> None:
@@ -177,7 +177,7 @@ Expected hidden[0] size (2, 5, 4), got [5, 2, 4]
   fix       h.transpose(0, 1).contiguous(), or LSTM(..., state_batch_first=True)
             and c alike\
 """)
-    h = mended(error, "h.transpose(0, 1).contiguous()", h=h)
+    h = fixed(error, "h.transpose(0, 1).contiguous()", h=h)
     rnnkit.LSTM(3, 4, 2, batch_first=True)(x, (h, h))
 
 
@@ -195,7 +195,7 @@ For batched 3-D input, hx should also be 3-D but got 2-D tensor
   hx        expected (num_layers=1, batch=5, hidden_size=4)    got (5, 4)
   fix       hx.unsqueeze(0)\
 """)
-    rnnkit.GRU(3, 4)(x, mended(error, "hx.unsqueeze(0)", hx=hx))
+    rnnkit.GRU(3, 4)(x, fixed(error, "hx.unsqueeze(0)", hx=hx))
 
 
 def test_four_axes() -> None:
@@ -213,7 +213,7 @@ For batched 3-D input, hx and cx should also be 3-D but got (4-D, 4-D) tensors
   c         expected (num_layers=1, batch=5, hidden_size=4)    got (1, 1, 5, 4)
   fix       h.squeeze(0)\
 """)
-    h = mended(error, "h.squeeze(0)", h=h)
+    h = fixed(error, "h.squeeze(0)", h=h)
     rnnkit.LSTM(3, 4)(x, (h, h))
 
 
@@ -246,7 +246,7 @@ hx must be one tensor, got a tuple of 2: (1, 5, 4), (1, 5, 4)
   hx        expected (num_layers=1, batch=5, hidden_size=4)
   fix       hx[0], if this is an LSTM's (h, c)\
 """)
-    rnnkit.GRU(3, 4)(x, mended(error, "hx[0]", hx=hx))
+    rnnkit.GRU(3, 4)(x, fixed(error, "hx[0]", hx=hx))
 
 
 def test_tensor_for_an_lstm() -> None:
@@ -262,7 +262,7 @@ lstm expects two hidden states: hx is (h, c), got a Tensor of shape (1, 5, 4)
   hx        expected (h, c), each (num_layers=1, batch=5, hidden_size=4)
   fix       (hx, None), which starts c from zeros\
 """)
-    rnnkit.LSTM(3, 4)(x, mended(error, "(hx, None)", hx=hx))
+    rnnkit.LSTM(3, 4)(x, fixed(error, "(hx, None)", hx=hx))
 
 
 def test_another_dtype_of_the_state() -> None:
@@ -278,7 +278,7 @@ hx dtype (torch.float64) does not match input dtype (torch.float32)
   c         expected torch.float32    got torch.float64
   fix       c.to(torch.float32)\
 """)
-    rnnkit.LSTM(3, 4)(x, (h, mended(error, "c.to(torch.float32)", c=c)))
+    rnnkit.LSTM(3, 4)(x, (h, fixed(error, "c.to(torch.float32)", c=c)))
 
 
 def test_another_device_of_the_state() -> None:

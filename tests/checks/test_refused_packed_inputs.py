@@ -6,7 +6,7 @@ from inline_snapshot import snapshot
 from torch.nn.utils.rnn import pack_padded_sequence, pack_sequence
 
 import rnnkit
-from tests.checks.refusals import filled, mended, packed, refusal, sizes
+from tests.checks.refusals import filled, fixed, packed, refusal, sizes
 
 
 def test_doubles() -> None:
@@ -22,7 +22,7 @@ RNN input dtype (torch.float64) does not match weight dtype (torch.float32). Con
   evidence  float64 is what NumPy makes of Python's numbers
   fix       input.to(torch.float32), or model.to(torch.float64)\
 """)
-    rnnkit.LSTM(3, 4)(mended(error, "input.to(torch.float32)", input=x))
+    rnnkit.LSTM(3, 4)(fixed(error, "input.to(torch.float32)", input=x))
 
 
 def test_whole_numbers() -> None:
@@ -37,7 +37,7 @@ RNN input dtype (torch.int64) does not match weight dtype (torch.float32).
   input     expected torch.float32    got torch.int64
   fix       numbers: input.float()\
 """)
-    rnnkit.GRU(3, 4)(mended(error, "input.float()", input=x))
+    rnnkit.GRU(3, 4)(fixed(error, "input.float()", input=x))
 
 
 def test_another_input_width() -> None:
@@ -52,7 +52,7 @@ input.size(-1) must be equal to input_size. Expected 3, got 9
   input     expected (sum of lengths, input_size=3)    got (22, 9)
   fix       LSTM(9, ...), or an input with 3 features\
 """)
-    mended(error, "LSTM(9, ...)", "4")(x)
+    fixed(error, "LSTM(9, ...)", "4")(x)
 
 
 def test_another_input_width_of_equal_lengths() -> None:
@@ -68,7 +68,7 @@ input.size(-1) must be equal to input_size. Expected 3, got 6
   evidence  6 is twice 3: a bidirectional layer's output
   fix       LSTM(6, ...), or an input with 3 features\
 """)
-    mended(error, "LSTM(6, ...)", "4")(x)
+    fixed(error, "LSTM(6, ...)", "4")(x)
 
 
 def test_features_on_the_axis_of_steps() -> None:
@@ -164,7 +164,7 @@ def test_packed_for_an_unrolled_cell() -> None:
         rnnkit.ArgumentError, "lacks", lambda _: rnnkit.Recurrent(rnnkit.GRUCell(3, 4))(x)
     )
     fix = "torch.nn.utils.rnn.pad_packed_sequence(input)"
-    padded, lengths = mended(error, fix, input=x)
+    padded, lengths = fixed(error, fix, input=x)
     rnnkit.Recurrent(rnnkit.GRUCell(3, 4))(padded, lengths=lengths)
 
 

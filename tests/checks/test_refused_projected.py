@@ -3,7 +3,7 @@
 from inline_snapshot import snapshot
 
 import rnnkit
-from tests.checks.refusals import filled, mended, refusal
+from tests.checks.refusals import filled, fixed, refusal
 
 
 def test_tensor_alone() -> None:
@@ -17,7 +17,7 @@ lstm expects two hidden states: hx is (h, c), got a Tensor of shape (1, 5, 2)
   hx        expected (h, c), h (num_layers=1, batch=5, proj_size=2) and c (num_layers=1, batch=5, hidden_size=4)
   fix       (hx, None), which starts c from zeros\
 """)
-    rnnkit.LSTM(3, 4, proj_size=2)(x, mended(error, "(hx, None)", hx=hx))
+    rnnkit.LSTM(3, 4, proj_size=2)(x, fixed(error, "(hx, None)", hx=hx))
 
 
 def test_tensor_without_layers() -> None:
@@ -25,7 +25,7 @@ def test_tensor_without_layers() -> None:
     x, hx = filled(7, 5, 3), filled(5, 2)
 
     error = refusal(rnnkit.StateError, "mumbles", lambda nn: nn.LSTM(3, 4, proj_size=2)(x, hx))
-    rnnkit.LSTM(3, 4, proj_size=2)(x, mended(error, "(hx.unsqueeze(0), None)", hx=hx))
+    rnnkit.LSTM(3, 4, proj_size=2)(x, fixed(error, "(hx.unsqueeze(0), None)", hx=hx))
 
 
 def test_stacked_pair() -> None:
@@ -41,7 +41,7 @@ def test_more_than_the_pair() -> None:
     x, hx = filled(7, 5, 3), (filled(1, 5, 2), filled(1, 5, 4), filled(1, 5, 4))
 
     error = refusal(rnnkit.StateError, "says", lambda nn: nn.LSTM(3, 4, proj_size=2)(x, hx))
-    rnnkit.LSTM(3, 4, proj_size=2)(x, mended(error, "hx[:2]", hx=hx))
+    rnnkit.LSTM(3, 4, proj_size=2)(x, fixed(error, "hx[:2]", hx=hx))
 
 
 def test_two_h_and_more() -> None:
@@ -96,7 +96,7 @@ Expected hidden[0] size (1, 5, 2), got [1, 5, 4]
   evidence  4 is twice 2: both directions side by side
   fix       LSTM(..., proj_size=4), or a Linear(4, 2) between\
 """)
-    mended(error, "LSTM(..., proj_size=4)", "3, 6")(x, hx)
+    fixed(error, "LSTM(..., proj_size=4)", "3, 6")(x, hx)
 
 
 def test_both_directions_of_h_as_wide_as_no_projection() -> None:
@@ -138,7 +138,7 @@ Expected hidden[0] size (1, 5, 4), got [1, 5, 8]
   fix       LSTM(..., hidden_size=8), or a Linear(8, 4) between
             and c alike\
 """)
-    mended(error, "LSTM(..., hidden_size=8)", "3")(x, hx)
+    fixed(error, "LSTM(..., hidden_size=8)", "3")(x, hx)
 
 
 def test_c_is_right() -> None:

@@ -3,7 +3,7 @@
 from inline_snapshot import snapshot
 
 import rnnkit
-from tests.checks.refusals import filled, mended, refusal, sizes
+from tests.checks.refusals import filled, fixed, refusal, sizes
 
 
 def test_batch_first_forgotten() -> None:
@@ -20,8 +20,8 @@ Expected hidden size (2, 5, 4), got [2, 2, 4]
   evidence  hx has batch 2, which is axis 0 of the input
   fix       GRU(..., batch_first=True), or input.transpose(0, 1)\
 """)
-    rnnkit.GRU(3, 4, 2)(mended(error, "input.transpose(0, 1)", input=x), hx)
-    mended(error, "GRU(..., batch_first=True)", "3, 4, 2")(x, hx)
+    rnnkit.GRU(3, 4, 2)(fixed(error, "input.transpose(0, 1)", input=x), hx)
+    fixed(error, "GRU(..., batch_first=True)", "3, 4, 2")(x, hx)
 
 
 def test_batch_first_too_much() -> None:
@@ -42,8 +42,8 @@ Expected hidden[0] size (1, 7, 4), got [1, 5, 4]
   fix       LSTM(..., batch_first=False), or input.transpose(0, 1)
             and c alike\
 """)
-    rnnkit.LSTM(3, 4, batch_first=True)(mended(error, "input.transpose(0, 1)", input=x), (h, h))
-    mended(error, "LSTM(..., batch_first=False)", "3, 4")(x, (h, h))
+    rnnkit.LSTM(3, 4, batch_first=True)(fixed(error, "input.transpose(0, 1)", input=x), (h, h))
+    fixed(error, "LSTM(..., batch_first=False)", "3, 4")(x, (h, h))
 
 
 def test_batch_first_or_larger_batch() -> None:
@@ -61,7 +61,7 @@ Expected hidden size (1, 5, 4), got [1, 7, 4]
   fix       RNN(..., batch_first=True), or input.transpose(0, 1)
             if hx is left from a batch of 7 instead: hx=None, or the samples that went on\
 """)
-    mended(error, "RNN(..., batch_first=True)", "3, 4")(x, hx)
+    fixed(error, "RNN(..., batch_first=True)", "3, 4")(x, hx)
 
 
 def test_batch_first_state() -> None:
@@ -78,8 +78,8 @@ Expected hidden size (2, 5, 4), got [5, 2, 4]
   evidence  hx with axes 0 and 1 exchanged fits
   fix       hx.transpose(0, 1).contiguous(), or GRU(..., state_batch_first=True)\
 """)
-    rnnkit.GRU(3, 4, 2)(x, mended(error, "hx.transpose(0, 1).contiguous()", hx=hx))
-    mended(error, "GRU(..., state_batch_first=True)", "3, 4, 2")(x, hx)
+    rnnkit.GRU(3, 4, 2)(x, fixed(error, "hx.transpose(0, 1).contiguous()", hx=hx))
+    fixed(error, "GRU(..., state_batch_first=True)", "3, 4, 2")(x, hx)
 
 
 def test_batch_first_state_of_a_batch_first_layer() -> None:
@@ -100,7 +100,7 @@ Expected hidden[0] size (1, 5, 4), got [5, 1, 4]
   fix       h.transpose(0, 1).contiguous(), or LSTM(..., state_batch_first=True)
             and c alike\
 """)
-    h = mended(error, "h.transpose(0, 1).contiguous()", h=h)
+    h = fixed(error, "h.transpose(0, 1).contiguous()", h=h)
     rnnkit.LSTM(3, 4, batch_first=True)(x, (h, h))
 
 
@@ -121,8 +121,8 @@ Expected hidden size (5, 2, 4), got [2, 5, 4]
   evidence  hx with axes 0 and 1 exchanged fits
   fix       hx.transpose(0, 1).contiguous(), or GRU(..., state_batch_first=False)\
 """)
-    gru(x, mended(error, "hx.transpose(0, 1).contiguous()", hx=hx))
-    mended(error, "GRU(..., state_batch_first=False)", "3, 4, 2")(x, hx)
+    gru(x, fixed(error, "hx.transpose(0, 1).contiguous()", hx=hx))
+    fixed(error, "GRU(..., state_batch_first=False)", "3, 4, 2")(x, hx)
 
 
 def test_swapped_axes_unbatched() -> None:
@@ -138,7 +138,7 @@ Expected hidden size (2, 4), got [4, 2]
   hx        expected (num_layers=2, hidden_size=4)    got (4, 2)
   fix       hx.t().contiguous()\
 """)
-    rnnkit.GRU(3, 4, 2)(x, mended(error, "hx.t().contiguous()", hx=hx))
+    rnnkit.GRU(3, 4, 2)(x, fixed(error, "hx.t().contiguous()", hx=hx))
 
 
 def test_larger_batch() -> None:
@@ -156,7 +156,7 @@ Expected hidden size (1, 5, 4), got [1, 8, 4]
   fix       hx=None for zeros; if the first 5 samples went on, hx[:, :5]
             if others did, rnnkit.states.select(hx, positions)\
 """)
-    rnnkit.GRU(3, 4)(x, mended(error, "hx[:, :5]", hx=hx))
+    rnnkit.GRU(3, 4)(x, fixed(error, "hx[:, :5]", hx=hx))
 
 
 def test_larger_batch_of_batch_first_states() -> None:
@@ -177,7 +177,7 @@ Expected hidden size (5, 1, 4), got [8, 1, 4]
   fix       hx=None for zeros; if the first 5 samples went on, hx[:5]
             if others did, rnnkit.states.select(hx, positions)\
 """)
-    gru(x, mended(error, "hx[:5]", hx=hx))
+    gru(x, fixed(error, "hx[:5]", hx=hx))
 
 
 def test_smaller_batch() -> None:
@@ -210,7 +210,7 @@ Expected hidden size (2, 5, 4), got [2, 1, 4]
   hx        expected (num_layers=2, batch=5, hidden_size=4)    got (2, 1, 4)
   fix       hx.repeat(1, 5, 1), if they start alike\
 """)
-    rnnkit.RNN(3, 4, 2)(x, mended(error, "hx.repeat(1, 5, 1)", hx=hx))
+    rnnkit.RNN(3, 4, 2)(x, fixed(error, "hx.repeat(1, 5, 1)", hx=hx))
 
 
 def test_batch_of_c() -> None:
@@ -229,4 +229,4 @@ Expected hidden[1] size (1, 5, 4), got [1, 6, 4]
   fix       hx=None for zeros; if the first 5 samples went on, c[:, :5]
             if others did, rnnkit.states.select(hx, positions)\
 """)
-    rnnkit.LSTM(3, 4)(x, (h, mended(error, "c[:, :5]", c=c)))
+    rnnkit.LSTM(3, 4)(x, (h, fixed(error, "c[:, :5]", c=c)))

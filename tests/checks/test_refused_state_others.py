@@ -3,7 +3,7 @@
 from inline_snapshot import snapshot
 
 import rnnkit
-from tests.checks.refusals import filled, mended, refusal
+from tests.checks.refusals import filled, fixed, refusal
 
 
 def test_four_rows_for_two_directions() -> None:
@@ -69,7 +69,7 @@ Input batch size 5 doesn't match hidden0 batch size 1
   fix       cell.initial_state(5), or hx=None\
 """)
     cell = rnnkit.GRUCell(3, 4)
-    cell(x, mended(error, "cell.initial_state(5)", cell=cell))
+    cell(x, fixed(error, "cell.initial_state(5)", cell=cell))
 
 
 def test_width_of_batch_first_states() -> None:

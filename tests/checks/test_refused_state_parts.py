@@ -8,7 +8,7 @@ import torch
 from inline_snapshot import snapshot
 
 import rnnkit
-from tests.checks.refusals import filled, mended, refusal
+from tests.checks.refusals import filled, fixed, refusal
 
 
 @pytest.mark.parametrize(
@@ -38,7 +38,7 @@ hx must be one tensor, got a list of 1: (5, 4)
   hx        expected (num_layers=1, batch=5, hidden_size=4)
   fix       torch.stack(hx), if these are the states layer by layer\
 """)
-    rnnkit.GRU(3, 4)(x, mended(error, "torch.stack(hx)", hx=hx))
+    rnnkit.GRU(3, 4)(x, fixed(error, "torch.stack(hx)", hx=hx))
 
 
 def test_list_of_bidirectional_layers() -> None:
@@ -54,7 +54,7 @@ hx must be one tensor, got a list of 2: (2, 5, 4), (2, 5, 4)
   hx        expected (num_layers * directions = 4, batch=5, hidden_size=4)
   fix       torch.cat(hx), if these are the states layer by layer\
 """)
-    rnnkit.GRU(3, 4, 2, bidirectional=True)(x, mended(error, "torch.cat(hx)", hx=hx))
+    rnnkit.GRU(3, 4, 2, bidirectional=True)(x, fixed(error, "torch.cat(hx)", hx=hx))
 
 
 def test_list_of_samples_for_a_cell() -> None:
@@ -68,7 +68,7 @@ hx must be one tensor, got a list of 2: (4,), (4,)
   hx        expected (batch=2, hidden_size=4)
   fix       torch.stack(hx), if these are the states sample by sample\
 """)
-    rnnkit.GRUCell(3, 4)(x, mended(error, "torch.stack(hx)", hx=hx))
+    rnnkit.GRUCell(3, 4)(x, fixed(error, "torch.stack(hx)", hx=hx))
 
 
 @pytest.mark.parametrize(
@@ -102,7 +102,7 @@ hx must be one tensor, got an ndarray
   hx        expected (num_layers=1, batch=5, hidden_size=4)
   fix       torch.as_tensor(hx)\
 """)
-    rnnkit.GRU(3, 4)(x, mended(error, "torch.as_tensor(hx)", hx=hx))
+    rnnkit.GRU(3, 4)(x, fixed(error, "torch.as_tensor(hx)", hx=hx))
 
 
 def test_array_for_an_lstm() -> None:
@@ -124,7 +124,7 @@ lstm expects two hidden states: hx is (h, c), got a Tensor of shape (5, 4)
   hx        expected (h, c), each (num_layers=1, batch=5, hidden_size=4)
   fix       (hx.unsqueeze(0), None), which starts c from zeros\
 """)
-    rnnkit.LSTM(3, 4)(x, mended(error, "(hx.unsqueeze(0), None)", hx=hx))
+    rnnkit.LSTM(3, 4)(x, fixed(error, "(hx.unsqueeze(0), None)", hx=hx))
 
 
 def test_tensor_of_one_sample_for_an_lstm() -> None:
@@ -138,7 +138,7 @@ lstm expects two hidden states: hx is (h, c), got a Tensor of shape (1, 1, 4)
   hx        expected (h, c), each (num_layers=1, batch=5, hidden_size=4)
   fix       (hx.repeat(1, 5, 1), None), which starts c from zeros, if they start alike\
 """)
-    rnnkit.LSTM(3, 4)(x, mended(error, "(hx.repeat(1, 5, 1), None)", hx=hx))
+    rnnkit.LSTM(3, 4)(x, fixed(error, "(hx.repeat(1, 5, 1), None)", hx=hx))
 
 
 def test_tensor_that_is_no_h() -> None:

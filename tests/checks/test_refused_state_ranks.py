@@ -3,7 +3,7 @@
 from inline_snapshot import snapshot
 
 import rnnkit
-from tests.checks.refusals import filled, mended, refusal, sizes
+from tests.checks.refusals import filled, fixed, refusal, sizes
 
 
 def test_no_layer_axis() -> None:
@@ -19,7 +19,7 @@ For batched 3-D input, hx should also be 3-D but got 2-D tensor
   hx        expected (num_layers=1, batch=5, hidden_size=4)    got (5, 4)
   fix       hx.unsqueeze(0)\
 """)
-    rnnkit.GRU(3, 4)(x, mended(error, "hx.unsqueeze(0)", hx=hx))
+    rnnkit.GRU(3, 4)(x, fixed(error, "hx.unsqueeze(0)", hx=hx))
 
 
 def test_no_layer_axis_of_two_layers() -> None:
@@ -35,7 +35,7 @@ For batched 3-D input, hx should also be 3-D but got 2-D tensor
   hx        expected (num_layers=2, batch=5, hidden_size=4)    got (5, 4)
   fix       hx.repeat(2, 1, 1), if they start alike\
 """)
-    rnnkit.RNN(3, 4, 2)(x, mended(error, "hx.repeat(2, 1, 1)", hx=hx))
+    rnnkit.RNN(3, 4, 2)(x, fixed(error, "hx.repeat(2, 1, 1)", hx=hx))
 
 
 def test_no_layer_axis_of_a_pair() -> None:
@@ -52,7 +52,7 @@ For batched 3-D input, hx and cx should also be 3-D but got (2-D, 2-D) tensors
   c         expected (num_layers=1, batch=5, hidden_size=4)    got (5, 4)
   fix       h.unsqueeze(0)\
 """)
-    h = mended(error, "h.unsqueeze(0)", h=h)
+    h = fixed(error, "h.unsqueeze(0)", h=h)
     rnnkit.LSTM(3, 4)(x, (h, h))
 
 
@@ -70,7 +70,7 @@ For batched 3-D input, hx and cx should also be 3-D but got (3-D, 2-D) tensors
   c         expected (num_layers=1, batch=5, hidden_size=4)    got (5, 4)
   fix       c.unsqueeze(0)\
 """)
-    rnnkit.LSTM(3, 4)(x, (h, mended(error, "c.unsqueeze(0)", c=c)))
+    rnnkit.LSTM(3, 4)(x, (h, fixed(error, "c.unsqueeze(0)", c=c)))
 
 
 def test_no_batch_axis() -> None:
@@ -86,7 +86,7 @@ For batched 3-D input, hx should also be 3-D but got 2-D tensor
   hx        expected (num_layers=2, batch=5, hidden_size=4)    got (2, 4)
   fix       hx.unsqueeze(1).repeat(1, 5, 1), if they start alike\
 """)
-    rnnkit.GRU(3, 4, 2)(x, mended(error, "hx.unsqueeze(1).repeat(1, 5, 1)", hx=hx))
+    rnnkit.GRU(3, 4, 2)(x, fixed(error, "hx.unsqueeze(1).repeat(1, 5, 1)", hx=hx))
 
 
 def test_one_axis() -> None:
@@ -119,7 +119,7 @@ For batched 3-D input, hx should also be 3-D but got 4-D tensor
   hx        expected (num_layers * directions = 4, batch=5, hidden_size=4)    got (2, 2, 5, 4)
   fix       hx.flatten(0, 1)\
 """)
-    rnnkit.GRU(3, 4, 2, bidirectional=True)(x, mended(error, "hx.flatten(0, 1)", hx=hx))
+    rnnkit.GRU(3, 4, 2, bidirectional=True)(x, fixed(error, "hx.flatten(0, 1)", hx=hx))
 
 
 def test_axis_of_size_one_too_many() -> None:
@@ -135,7 +135,7 @@ For batched 3-D input, hx should also be 3-D but got 4-D tensor
   hx        expected (num_layers=2, batch=5, hidden_size=4)    got (2, 5, 1, 4)
   fix       hx.squeeze(2)\
 """)
-    rnnkit.GRU(3, 4, 2)(x, mended(error, "hx.squeeze(2)", hx=hx))
+    rnnkit.GRU(3, 4, 2)(x, fixed(error, "hx.squeeze(2)", hx=hx))
 
 
 def test_batch_axis_for_unbatched_input() -> None:
@@ -151,7 +151,7 @@ For unbatched 2-D input, hx should also be 2-D but got 3-D tensor
   hx        expected (num_layers=2, hidden_size=4)    got (2, 1, 4)
   fix       hx.squeeze(1)\
 """)
-    rnnkit.GRU(3, 4, 2)(x, mended(error, "hx.squeeze(1)", hx=hx))
+    rnnkit.GRU(3, 4, 2)(x, fixed(error, "hx.squeeze(1)", hx=hx))
 
 
 def test_one_layer_and_batch_of_one_for_unbatched_input() -> None:
@@ -168,7 +168,7 @@ For unbatched 2-D input, hx and cx should also be 2-D but got (3-D, 3-D) tensors
   c         expected (num_layers=1, hidden_size=4)    got (1, 1, 4)
   fix       h.squeeze(0)\
 """)
-    h = mended(error, "h.squeeze(0)", h=h)
+    h = fixed(error, "h.squeeze(0)", h=h)
     rnnkit.LSTM(3, 4)(x, (h, h))
 
 
@@ -186,7 +186,7 @@ For unbatched 2-D input, hx should also be 2-D but got 3-D tensor
   evidence  hx has batch 5, which is axis 0 of the input
   fix       input.unsqueeze(0)\
 """)
-    rnnkit.GRU(3, 4)(mended(error, "input.unsqueeze(0)", input=x), hx)
+    rnnkit.GRU(3, 4)(fixed(error, "input.unsqueeze(0)", input=x), hx)
 
 
 def test_state_of_a_batch_for_unbatched_input_batch_first() -> None:
@@ -206,7 +206,7 @@ For unbatched 2-D input, hx and cx should also be 2-D but got (3-D, 3-D) tensors
   evidence  h has batch 5, which is axis 0 of the input
   fix       input.unsqueeze(1)\
 """)
-    rnnkit.LSTM(3, 4, batch_first=True)(mended(error, "input.unsqueeze(1)", input=x), (h, h))
+    rnnkit.LSTM(3, 4, batch_first=True)(fixed(error, "input.unsqueeze(1)", input=x), (h, h))
 
 
 def test_state_of_another_batch_for_unbatched_input() -> None:
@@ -237,7 +237,7 @@ For unbatched 2-D input, hx should also be 2-D but got 1-D tensor
   hx        expected (num_layers=1, hidden_size=4)    got (4,)
   fix       hx.unsqueeze(0)\
 """)
-    rnnkit.RNN(3, 4)(x, mended(error, "hx.unsqueeze(0)", hx=hx))
+    rnnkit.RNN(3, 4)(x, fixed(error, "hx.unsqueeze(0)", hx=hx))
 
 
 def test_one_axis_for_unbatched_input_of_two_layers() -> None:
@@ -253,4 +253,4 @@ For unbatched 2-D input, hx should also be 2-D but got 1-D tensor
   hx        expected (num_layers=2, hidden_size=4)    got (4,)
   fix       hx.repeat(2, 1), if they start alike\
 """)
-    rnnkit.RNN(3, 4, 2)(x, mended(error, "hx.repeat(2, 1)", hx=hx))
+    rnnkit.RNN(3, 4, 2)(x, fixed(error, "hx.repeat(2, 1)", hx=hx))

@@ -4,7 +4,7 @@ import torch
 from inline_snapshot import snapshot
 
 import rnnkit
-from tests.checks.refusals import filled, mended, refusal, sizes
+from tests.checks.refusals import filled, fixed, refusal, sizes
 
 
 def test_directions_forgotten() -> None:
@@ -41,7 +41,7 @@ Expected hidden[0] size (2, 5, 4), got [4, 5, 4]
   fix       rnnkit.states.bridge(h, "sum") adds the directions
             and c alike\
 """)
-    h = mended(error, 'rnnkit.states.bridge(h, "sum")', h=h)
+    h = fixed(error, 'rnnkit.states.bridge(h, "sum")', h=h)
     rnnkit.LSTM(3, 4, 2)(x, (h, h))
 
 
@@ -62,7 +62,7 @@ Expected hidden size (5, 1, 4), got [5, 2, 4]
   evidence  2 is twice num_layers=1
   fix       rnnkit.states.bridge(hx, "sum", batch_first=True) adds the directions\
 """)
-    gru(x, mended(error, 'rnnkit.states.bridge(hx, "sum", batch_first=True)', hx=hx))
+    gru(x, fixed(error, 'rnnkit.states.bridge(hx, "sum", batch_first=True)', hx=hx))
 
 
 def test_another_number_of_layers() -> None:
@@ -125,7 +125,7 @@ Expected hidden size (1, 5, 4), got [1, 5, 8]
   evidence  8 is twice 4: both directions side by side
   fix       RNN(..., hidden_size=8), or a Linear(8, 4) between\
 """)
-    mended(error, "RNN(..., hidden_size=8)", "3")(x, hx)
+    fixed(error, "RNN(..., hidden_size=8)", "3")(x, hx)
 
 
 def test_pair_in_the_other_order() -> None:
@@ -149,7 +149,7 @@ Expected hidden[0] size (1, 5, 2), got [1, 5, 4]
   evidence  each has the shape of the other
   fix       hx=(h, c)\
 """)
-    hx = mended(error, "(h, c)", h=h, c=c)
+    hx = fixed(error, "(h, c)", h=h, c=c)
     rnnkit.LSTM(3, 4, proj_size=2, dtype=torch.float64)(x, hx)
 
 

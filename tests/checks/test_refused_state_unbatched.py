@@ -4,7 +4,7 @@ import pytest
 from inline_snapshot import snapshot
 
 import rnnkit
-from tests.checks.refusals import filled, mended, refusal, sizes
+from tests.checks.refusals import filled, fixed, refusal, sizes
 
 
 def test_rows_of_a_layer() -> None:
@@ -21,7 +21,7 @@ Expected hidden size (2, 4), got [3, 4]
   fix       layer.initial_state(None), or hx=None\
 """)
     layer = rnnkit.GRU(3, 4, 2)
-    layer(x, mended(error, "layer.initial_state(None)", layer=layer))
+    layer(x, fixed(error, "layer.initial_state(None)", layer=layer))
 
 
 def test_width_of_a_layer() -> None:
@@ -53,7 +53,7 @@ hidden0 has inconsistent hidden_size: got 6, expected 4
   fix       cell.initial_state(None), or hx=None, or a Linear(6, 4) between\
 """)
     cell = rnnkit.GRUCell(3, 4)
-    cell(x, mended(error, "cell.initial_state(None)", cell=cell))
+    cell(x, fixed(error, "cell.initial_state(None)", cell=cell))
 
 
 def test_layers_state_for_a_cell() -> None:
@@ -81,7 +81,7 @@ def test_batch_first_state_of_a_batch(steps: int) -> None:
         rnnkit.LayoutError, "lacks", lambda nn: nn.GRU(3, 4, state_batch_first=True)(x, hx)
     )
     assert f"hx has batch {steps}, which is axis 0 of the input" in str(error)
-    layer(mended(error, "input.unsqueeze(0)", input=x), hx)
+    layer(fixed(error, "input.unsqueeze(0)", input=x), hx)
 
 
 def test_batch_first_state_of_another_batch() -> None:
@@ -106,4 +106,4 @@ def test_state_of_two_samples() -> None:
 
     error = refusal(rnnkit.LayoutError, "says", lambda nn: nn.GRU(3, 4)(x, hx))
     assert "hx has batch 2, which is axis 0 of the input" in str(error)
-    rnnkit.GRU(3, 4)(mended(error, "input.unsqueeze(0)", input=x), hx)
+    rnnkit.GRU(3, 4)(fixed(error, "input.unsqueeze(0)", input=x), hx)

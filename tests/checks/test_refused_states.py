@@ -3,7 +3,7 @@
 from inline_snapshot import snapshot
 
 import rnnkit
-from tests.checks.refusals import filled, mended, refusal, sizes
+from tests.checks.refusals import filled, fixed, refusal, sizes
 
 
 def test_pair_for_a_gru() -> None:
@@ -18,7 +18,7 @@ hx must be one tensor, got a tuple of 2: (1, 5, 4), (1, 5, 4)
   hx        expected (num_layers=1, batch=5, hidden_size=4)
   fix       hx[0], if this is an LSTM's (h, c)\
 """)
-    rnnkit.GRU(3, 4)(x, mended(error, "hx[0]", hx=hx))
+    rnnkit.GRU(3, 4)(x, fixed(error, "hx[0]", hx=hx))
 
 
 def test_tensor_for_an_lstm() -> None:
@@ -33,7 +33,7 @@ lstm expects two hidden states: hx is (h, c), got a Tensor of shape (1, 5, 4)
   hx        expected (h, c), each (num_layers=1, batch=5, hidden_size=4)
   fix       (hx, None), which starts c from zeros\
 """)
-    rnnkit.LSTM(3, 4)(x, mended(error, "(hx, None)", hx=hx))
+    rnnkit.LSTM(3, 4)(x, fixed(error, "(hx, None)", hx=hx))
 
 
 def test_stacked_pair() -> None:
@@ -48,7 +48,7 @@ lstm expects two hidden states: hx is (h, c), got a Tensor of shape (2, 1, 5, 4)
   hx        expected (h, c), each (num_layers=1, batch=5, hidden_size=4)
   fix       tuple(hx), if h and c are stacked on axis 0\
 """)
-    rnnkit.LSTM(3, 4)(x, mended(error, "tuple(hx)", hx=hx))
+    rnnkit.LSTM(3, 4)(x, fixed(error, "tuple(hx)", hx=hx))
 
 
 def test_stacked_pair_unbatched() -> None:
@@ -63,7 +63,7 @@ lstm expects two hidden states: hx is (h, c), got a Tensor of shape (2, 1, 4)
   hx        expected (h, c), each (num_layers=1, hidden_size=4)
   fix       tuple(hx), if h and c are stacked on axis 0\
 """)
-    rnnkit.LSTM(3, 4)(x, mended(error, "tuple(hx)", hx=hx))
+    rnnkit.LSTM(3, 4)(x, fixed(error, "tuple(hx)", hx=hx))
 
 
 def test_three_for_an_lstm_unbatched() -> None:
@@ -120,7 +120,7 @@ hx must be one tensor, got a tuple of 1: (1, 5, 4)
   hx        expected (num_layers=1, batch=5, hidden_size=4)
   fix       hx[0]\
 """)
-    rnnkit.RNN(3, 4)(x, mended(error, "hx[0]", hx=hx))
+    rnnkit.RNN(3, 4)(x, fixed(error, "hx[0]", hx=hx))
 
 
 def test_result_for_a_state() -> None:
@@ -136,7 +136,7 @@ lstm expects two hidden states: hx is (h, c), got a tuple of 2: (7, 5, 4), LSTMS
   hx        expected (h, c), each (num_layers=1, batch=5, hidden_size=4)
   fix       hx[1], if this is a layer's result (output, state)\
 """)
-    rnnkit.LSTM(3, 4)(x, mended(error, "hx[1]", hx=hx))
+    rnnkit.LSTM(3, 4)(x, fixed(error, "hx[1]", hx=hx))
 
 
 def test_result_of_a_gru_for_a_state() -> None:
@@ -152,7 +152,7 @@ hx must be one tensor, got a tuple of 2: (7, 5, 4), (1, 5, 4)
   hx        expected (num_layers=1, batch=5, hidden_size=4)
   fix       hx[1], if this is a layer's result (output, state)\
 """)
-    rnnkit.GRU(3, 4)(x, mended(error, "hx[1]", hx=hx))
+    rnnkit.GRU(3, 4)(x, fixed(error, "hx[1]", hx=hx))
 
 
 def test_list_of_layers() -> None:
@@ -167,7 +167,7 @@ hx must be one tensor, got a list of 3: (1, 5, 4), (1, 5, 4), (1, 5, 4)
   hx        expected (num_layers=3, batch=5, hidden_size=4)
   fix       torch.cat(hx), if these are the states layer by layer\
 """)
-    rnnkit.GRU(3, 4, 3)(x, mended(error, "torch.cat(hx)", hx=hx))
+    rnnkit.GRU(3, 4, 3)(x, fixed(error, "torch.cat(hx)", hx=hx))
 
 
 def test_list_of_two_layers() -> None:
@@ -182,7 +182,7 @@ hx must be one tensor, got a list of 2: (1, 5, 4), (1, 5, 4)
   hx        expected (num_layers=2, batch=5, hidden_size=4)
   fix       torch.cat(hx), if these are the states layer by layer\
 """)
-    rnnkit.GRU(3, 4, 2)(x, mended(error, "torch.cat(hx)", hx=hx))
+    rnnkit.GRU(3, 4, 2)(x, fixed(error, "torch.cat(hx)", hx=hx))
 
 
 def test_list_of_pairs() -> None:
@@ -197,7 +197,7 @@ lstm expects two hidden states: hx is (h, c), got a tuple of 2: tuple, tuple
   hx        expected (h, c), each (num_layers=2, batch=5, hidden_size=4)
   fix       rnnkit.states.from_layers(hx), if these are the states layer by layer\
 """)
-    hx = mended(error, "rnnkit.states.from_layers(hx)", hx=hx)
+    hx = fixed(error, "rnnkit.states.from_layers(hx)", hx=hx)
     rnnkit.LSTM(3, 4, 2)(x, hx)
 
 

@@ -8,7 +8,7 @@ from inline_snapshot import snapshot
 from torch import Tensor, nn
 
 import rnnkit
-from tests.checks.refusals import filled, mended
+from tests.checks.refusals import filled, fixed
 
 
 class Embedded(nn.Module):
@@ -100,7 +100,7 @@ input must be a Tensor, got a PackedSequence
   fix       input, lengths = torch.nn.utils.rnn.pad_packed_sequence(input), and lengths=lengths\
 """)
     advised = "input, lengths = torch.nn.utils.rnn.pad_packed_sequence(input)"
-    input, lengths = mended(error, advised.partition(" = ")[2], input=x)
+    input, lengths = fixed(error, advised.partition(" = ")[2], input=x)
     rnnkit.unroll(rnnkit.GRUCell(3, 4), input, lengths=lengths)
 
 
@@ -118,7 +118,7 @@ def test_no_axes(cell: nn.Module, batch_first: bool) -> None:
 def test_one_axis(cell: nn.Module, batch_first: bool) -> None:
     """One vector is refused as one step too few axes, with the axis that it lacks."""
     error = refused(rnnkit.ShapeError, cell, filled(3), batch_first=batch_first)
-    mended(error, "input.unsqueeze(0)", input=filled(3))
+    fixed(error, "input.unsqueeze(0)", input=filled(3))
 
 
 @pytest.mark.parametrize("batch_first", [False, True])
@@ -157,7 +157,7 @@ Input batch size 5 doesn't match hidden0 batch size 7
             if hx is left from a batch of 7 instead: hx=None, or the samples that went on\
 """)
     rnnkit.unroll(
-        rnnkit.GRUCell(3, 4), mended(error, "input.transpose(0, 1)", input=x), hx, batch_first=True
+        rnnkit.GRUCell(3, 4), fixed(error, "input.transpose(0, 1)", input=x), hx, batch_first=True
     )
 
 
@@ -173,7 +173,7 @@ Input batch size 5 doesn't match hidden0 batch size 4
   hx        expected (batch=5, hidden_size=4)    got (4, 5)
   fix       hx.t()\
 """)
-    rnnkit.unroll(rnnkit.GRUCell(3, 4), x, mended(error, "hx.t()", hx=hx))
+    rnnkit.unroll(rnnkit.GRUCell(3, 4), x, fixed(error, "hx.t()", hx=hx))
 
 
 @pytest.mark.parametrize("given", [(None, None), (filled(4), filled(4)), [filled(4), None]])

@@ -8,7 +8,7 @@ from inline_snapshot import snapshot
 from torch import Tensor, nn
 
 import rnnkit
-from tests.checks.refusals import filled, mended
+from tests.checks.refusals import filled, fixed
 
 
 class Sums(nn.Module):
@@ -76,7 +76,7 @@ def test_state_that_tells_of_another_layout(batch_first: bool) -> None:
 
     error = refused(rnnkit.LayoutError, Sums(), x, hx, batch_first=batch_first)
     assert error.argument == "hx"
-    transposed = mended(error, "input.transpose(0, 1)", input=x)
+    transposed = fixed(error, "input.transpose(0, 1)", input=x)
     rnnkit.unroll(Sums(), transposed, hx, batch_first=batch_first)
 
 

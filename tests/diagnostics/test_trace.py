@@ -61,7 +61,7 @@ def test_data() -> None:
     first, second = rnnkit.trace(pair(lambda state: state), X).rows
 
     assert (first.number, first.module, first.kind) == (0, "encoder", "LSTM")
-    assert (first.reading, first.state, first.used) == (
+    assert (first.spec, first.state, first.used) == (
         f"batch={BATCH} seq={SEQ} feature={FEATURE}",
         "zeros",
         True,
@@ -219,10 +219,10 @@ def packed(m: Any, x: Tensor) -> Tensor:
 def test_packed_and_unbatched_input() -> None:
     """The input is told as it is read: packed, or without a batch."""
     (row,) = rnnkit.trace(Model(packed, lstm=lstm()), X).rows
-    assert row.reading == f"packed seq={SEQ} batch={BATCH} feature={FEATURE}"
+    assert row.spec == f"packed seq={SEQ} batch={BATCH} feature={FEATURE}"
 
     (row,) = rnnkit.trace(Model(lambda m, x: m.lstm(x), lstm=lstm()), X[0]).rows
-    assert row.reading == f"seq={SEQ} feature={FEATURE}"
+    assert row.spec == f"seq={SEQ} feature={FEATURE}"
 
 
 def test_functions() -> None:

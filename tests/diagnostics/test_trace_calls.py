@@ -42,7 +42,7 @@ def test_call_by_keyword(name: str, kind: Any) -> None:
     )
     in_model = rnnkit.trace(model, STEPS, START)
     assert [row.marks for row in in_model.rows] == [row.marks for row in in_function.rows]
-    assert {(row.reading, row.state) for row in in_function.rows} == {
+    assert {(row.spec, row.state) for row in in_function.rows} == {
         (f"batch={BATCH} feature={FEATURE}", "from elsewhere")
     }
 
@@ -52,7 +52,7 @@ def test_layer_by_keyword() -> None:
     layer = nn.GRU(FEATURE, HIDDEN, batch_first=True)
     (row,) = rnnkit.trace(lambda x: layer(hx=None, input=x)[0], X).rows
 
-    assert (row.reading, row.state) == (f"batch={BATCH} seq={SEQ} feature={FEATURE}", "zeros")
+    assert (row.spec, row.state) == (f"batch={BATCH} seq={SEQ} feature={FEATURE}", "zeros")
 
 
 def patched() -> list[Any]:
@@ -98,8 +98,8 @@ def test_trace_within_a_trace() -> None:
 
     outer = rnnkit.trace(function, X)
 
-    assert [row.reading for row in inner[0].rows] == ["batch=4 seq=2 feature=3"]
-    assert [row.reading for row in outer.rows] == [
+    assert [row.spec for row in inner[0].rows] == ["batch=4 seq=2 feature=3"]
+    assert [row.spec for row in outer.rows] == [
         "batch=4 seq=2 feature=3",
         "batch=4 seq=7 feature=3",
     ]
@@ -116,7 +116,7 @@ def test_other_threads() -> None:
         other.join()
         return layer(x)[0]
 
-    assert [row.reading for row in rnnkit.trace(function, X).rows] == ["batch=4 seq=7 feature=3"]
+    assert [row.spec for row in rnnkit.trace(function, X).rows] == ["batch=4 seq=7 feature=3"]
 
 
 def test_module_that_is_not_registered() -> None:
@@ -132,7 +132,7 @@ def test_compiled_part() -> None:
     layer = nn.GRU(FEATURE, HIDDEN, batch_first=True)
     model = Model(lambda m, x: m.layer(x)[0], layer=torch.compile(layer, backend="eager"))
 
-    assert [row.reading for row in rnnkit.trace(model, X).rows] == ["batch=4 seq=7 feature=3"]
+    assert [row.spec for row in rnnkit.trace(model, X).rows] == ["batch=4 seq=7 feature=3"]
 
 
 def joined(take: Callable[[Tensor], Tensor], size: int, **options: Any) -> list[str]:

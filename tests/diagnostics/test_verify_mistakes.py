@@ -71,7 +71,7 @@ def test_same_text_for_both_libraries(name: str) -> None:
 
 
 def test_text_of_batch_first_forgotten() -> None:
-    """Swapped axes are named with the option that mends them."""
+    """Swapped axes are named with the option that fixes them."""
     assert str(caught("batch_first forgotten")) == snapshot("""\
 output of sample 1 depends on input of sample 0
   first     lstm (LSTM), output of call 0
@@ -214,7 +214,7 @@ of the state of gru, h_n[0] and h_n[3] are used: directions of different layers
 
 
 def test_text_of_windows_as_one_sequence() -> None:
-    """A matrix read as one sequence is named with the two ways to mend it."""
+    """A matrix read as one sequence is named with the two ways to fix it."""
     assert str(caught("windows as one sequence")) == snapshot("""\
 output of sample 1 depends on input of sample 0
   first     lstm (LSTM), output of call 0

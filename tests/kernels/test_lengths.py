@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 import rnnkit
-from tests.kernels.roads import KINDS, LENGTHS, SEQ, case_of, kinds, layers, on, roads
+from tests.kernels.paths import KINDS, LENGTHS, SEQ, case_of, kinds, layers, on, paths
 from tests.strategies import Case, assert_same, cases, tensors_of
 
 pytestmark = pytest.mark.filterwarnings("ignore:LSTM with projections is not supported:UserWarning")
@@ -68,7 +68,7 @@ def gradients(results: list[Tensor], leaves: list[Tensor]) -> list[Tensor]:
 
 
 def check_alone(
-    case: Case, lengths: tuple[int, ...], state: str, road: str, tolerance: float = 1e-10
+    case: Case, lengths: tuple[int, ...], state: str, path: str, tolerance: float = 1e-10
 ) -> None:
     """Output, state and gradients of a padded batch are those of each sample alone."""
     tensors = () if state == "none" else case.tensors()
@@ -79,7 +79,7 @@ def check_alone(
     hx = None if not tensors else hx if case.is_lstm else hx[0]
 
     expected, ends = alone(case, theirs, lengths, numbers, tensors or None)
-    with on(road):
+    with on(path):
         actual, carried = ours(padded, hx, lengths=list(lengths))
     carried = tensors_of(carried)
     if state == "batch first":
@@ -103,15 +103,15 @@ def check_alone(
     ids=lambda flags: "-".join(map(str, flags)),
 )
 @pytest.mark.parametrize("state", ["none", "given", "batch first"])
-@roads
+@paths
 @kinds
 def test_each_sample_as_alone_for_every_option(
-    kind: str, road: str, state: str, options: tuple[int, bool, bool, bool]
+    kind: str, path: str, state: str, options: tuple[int, bool, bool, bool]
 ) -> None:
-    """With every option on either road a batch gives what its samples give alone."""
+    """With every option on either path a batch gives what its samples give alone."""
     names = ("num_layers", "bidirectional", "batch_first", "bias")
 
-    check_alone(case_of(kind, **dict(zip(names, options, strict=True))), LENGTHS, state, road)
+    check_alone(case_of(kind, **dict(zip(names, options, strict=True))), LENGTHS, state, path)
 
 
 def draw_lengths(data: st.DataObject, case: Case) -> tuple[int, ...]:
@@ -121,40 +121,40 @@ def draw_lengths(data: st.DataObject, case: Case) -> tuple[int, ...]:
     return tuple(data.draw(fits))
 
 
-@roads
+@paths
 @layers
 @settings(max_examples=30)
 @given(data=st.data(), state=st.sampled_from(["none", "given", "batch first"]))
 def test_each_sample_as_alone_for_any_sizes(
-    name: str, road: str, data: st.DataObject, state: str
+    name: str, path: str, data: st.DataObject, state: str
 ) -> None:
     """Whatever sizes and lengths, a batch gives what its samples give alone, to rounding."""
     case = data.draw(
         cases([name], ["padded"], [torch.float64]).filter(lambda case: case.batch * case.seq > 1)
     )
 
-    check_alone(case, draw_lengths(data, case), state, road)
+    check_alone(case, draw_lengths(data, case), state, path)
 
 
-@roads
+@paths
 @layers
 @settings(max_examples=20)
 @given(data=st.data(), state=st.sampled_from(["none", "given"]))
 def test_each_sample_as_alone_in_single_precision(
-    name: str, road: str, data: st.DataObject, state: str
+    name: str, path: str, data: st.DataObject, state: str
 ) -> None:
     """In float32, where LSTM has a fast kernel, the law holds to float32's rounding."""
     case = data.draw(
         cases([name], ["padded"], [torch.float32]).filter(lambda case: case.batch * case.seq > 1)
     )
 
-    check_alone(case, draw_lengths(data, case), state, road, tolerance=1e-5)
+    check_alone(case, draw_lengths(data, case), state, path, tolerance=1e-5)
 
 
-@roads
+@paths
 @kinds
 @pytest.mark.parametrize("lengths", [(3,), (1,), (0,)])
-def test_a_batch_of_one(kind: str, road: str, lengths: tuple[int, ...]) -> None:
+def test_a_batch_of_one(kind: str, path: str, lengths: tuple[int, ...]) -> None:
     """A single padded sample gives what it gives when it is cut."""
     case = Case(
         name=kind.split(maxsplit=1)[0],
@@ -166,14 +166,14 @@ def test_a_batch_of_one(kind: str, road: str, lengths: tuple[int, ...]) -> None:
         options=KINDS[kind] | {"bidirectional": True},
     )
 
-    check_alone(case, lengths, "given", road)
+    check_alone(case, lengths, "given", path)
 
 
-@roads
+@paths
 @kinds
-def test_no_sample_with_a_step(kind: str, road: str) -> None:
+def test_no_sample_with_a_step(kind: str, path: str) -> None:
     """If all lengths are 0, the state passes through, and no weight has a gradient."""
-    check_alone(case_of(kind, num_layers=2, bidirectional=True), (0,) * 5, "given", road)
+    check_alone(case_of(kind, num_layers=2, bidirectional=True), (0,) * 5, "given", path)
 
 
 @layers
@@ -194,7 +194,7 @@ def test_full_lengths_change_nothing(name: str, data: st.DataObject) -> None:
     assert_same(results[0], results[1])
 
 
-@roads
+@paths
 @pytest.mark.parametrize(
     "given_as",
     [
@@ -208,24 +208,24 @@ def test_full_lengths_change_nothing(name: str, data: st.DataObject) -> None:
     ],
     ids=["tuple", "int64", "int32", "uint8", "numpy", "tensors", "numpy numbers"],
 )
-def test_lengths_may_come_as_any_integers(given_as: Any, road: str) -> None:
+def test_lengths_may_come_as_any_integers(given_as: Any, path: str) -> None:
     """Lengths in a tensor, an array or a tuple are those in a list."""
     case = case_of("LSTM")
     layer, x = case.module(rnnkit), case.numbers()
 
-    with on(road):
+    with on(path):
         assert_same(layer(x, lengths=list(LENGTHS)), layer(x, lengths=given_as(LENGTHS)))
 
 
-@roads
+@paths
 @layers
 @given(order=st.permutations(range(len(LENGTHS))))
-def test_samples_in_any_order(name: str, road: str, order: list[int]) -> None:
+def test_samples_in_any_order(name: str, path: str, order: list[int]) -> None:
     """Samples in another order give their outputs and states in that order."""
     case = case_of(name, bidirectional=True)
     layer, x = case.module(rnnkit), case.numbers()
 
-    with on(road):
+    with on(path):
         expected = layer(x, lengths=LENGTHS)
         actual = layer(x[:, order], lengths=[LENGTHS[sample] for sample in order])
 

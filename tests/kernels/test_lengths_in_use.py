@@ -10,7 +10,7 @@ from torch.func import functional_call
 from torch.nn.utils import parametrizations, prune
 
 import rnnkit
-from tests.kernels.roads import KINDS, LENGTHS, SEQ, case_of, kinds, layers, on, roads
+from tests.kernels.paths import KINDS, LENGTHS, SEQ, case_of, kinds, layers, on, paths
 from tests.strategies import assert_same, tensors_of
 
 pytestmark = pytest.mark.filterwarnings("ignore:LSTM with projections is not supported:UserWarning")
@@ -32,20 +32,20 @@ def valid(output: Tensor) -> list[Tensor]:
     return [output[:length, sample] for sample, length in enumerate(LENGTHS) if length]
 
 
-@roads
+@paths
 @layers
-def test_dropout_has_no_effect_in_evaluation(name: str, road: str) -> None:
+def test_dropout_has_no_effect_in_evaluation(name: str, path: str) -> None:
     """In evaluation a layer with dropout gives what the same layer gives without."""
     dropping = case_of(name, num_layers=2, dropout=0.5).module(rnnkit).eval()
     plain = case_of(name, num_layers=2).module(rnnkit)
     x = case_of(name).numbers()
 
-    with on(road):
+    with on(path):
         assert_same(plain(x, lengths=LENGTHS), dropping(x, lengths=LENGTHS))
 
 
-@roads
-def test_dropout_between_layers_in_training(road: str) -> None:
+@paths
+def test_dropout_between_layers_in_training(path: str) -> None:
     """Between layers each feature of each step is dropped with the probability, or scaled up."""
     lengths = [30, 0, 50, 17]
     layer = rnnkit.RNN(40, 40, 2, nonlinearity="relu", bias=False, dropout=0.4)
@@ -53,7 +53,7 @@ def test_dropout_between_layers_in_training(road: str) -> None:
         # What the upper layer reads is then what it gives.
         torch.nn.init.eye_(weight) if "ih" in name else torch.nn.init.zeros_(weight)
 
-    with on(road):
+    with on(path):
         output, state = layer(torch.ones(50, 4, 40), lengths=lengths)
     kept = torch.cat([output[:length, sample] for sample, length in enumerate(lengths)])
 
@@ -64,27 +64,27 @@ def test_dropout_between_layers_in_training(road: str) -> None:
     assert state[0, [0, 2, 3]].eq(1).all()
 
 
-@roads
+@paths
 @layers
-def test_all_dropped(name: str, road: str) -> None:
+def test_all_dropped(name: str, path: str) -> None:
     """With a dropout of 1 nothing of the input reaches the upper layer."""
     layer = case_of(name, num_layers=2, bidirectional=True, dropout=1.0).module(rnnkit)
     x = case_of(name).numbers()
 
-    with on(road):
+    with on(path):
         assert_same(layer(x, lengths=LENGTHS)[0], layer(-x, lengths=LENGTHS)[0])
 
 
-@roads
+@paths
 @kinds
 @pytest.mark.parametrize("given", [False, True])
-def test_autocast(kind: str, road: str, *, given: bool) -> None:
+def test_autocast(kind: str, path: str, *, given: bool) -> None:
     """Under autocast a padded batch is near to its samples without."""
     case = case_of(kind, torch.float32, num_layers=2, bidirectional=True)
     layer, x = case.module(rnnkit), case.numbers()
     hx: Any = None if not given else case.state()
 
-    with on(road), torch.autocast("cpu", torch.bfloat16):
+    with on(path), torch.autocast("cpu", torch.bfloat16):
         output, state = layer(x, hx, lengths=LENGTHS)
     sum(tensor.float().sum() for tensor in (output, *tensors_of(state))).backward()
 
@@ -96,29 +96,29 @@ def test_autocast(kind: str, road: str, *, given: bool) -> None:
     assert x.grad.isfinite().all()
 
 
-@roads
+@paths
 @kinds
-def test_autocast_of_samples_without_steps(kind: str, road: str) -> None:
+def test_autocast_of_samples_without_steps(kind: str, path: str) -> None:
     """Under autocast a sample without steps changes no dtype, not even of a float32 state."""
     case = case_of(kind, torch.float32, num_layers=2, bidirectional=True)
     layer, x, hx = case.module(rnnkit), case.numbers(), case.state()
     some = [max(1, length) for length in LENGTHS]
 
-    with on(road), torch.autocast("cpu", torch.bfloat16):
+    with on(path), torch.autocast("cpu", torch.bfloat16):
         expected = tensors_of(layer(x, hx, lengths=some))
         actual = tensors_of(layer(x, hx, lengths=LENGTHS))
 
     assert [tensor.dtype for tensor in actual] == [tensor.dtype for tensor in expected]
 
 
-@roads
+@paths
 @kinds
-def test_half_precision(kind: str, road: str) -> None:
+def test_half_precision(kind: str, path: str) -> None:
     """In bfloat16 a padded batch keeps its dtype and is near to its samples alone."""
     case = case_of(kind, torch.bfloat16, bidirectional=True)
     layer, x = case.module(rnnkit), case.numbers()
 
-    with on(road):
+    with on(path):
         output, state = layer(x, lengths=LENGTHS)
 
     torch.testing.assert_close(valid(output), cut(layer, x), rtol=0.05, atol=0.05)
@@ -126,14 +126,14 @@ def test_half_precision(kind: str, road: str) -> None:
 
 
 @pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
-@roads
+@paths
 @kinds
-def test_without_gradients(kind: str, road: str, mode: Any) -> None:
+def test_without_gradients(kind: str, path: str, mode: Any) -> None:
     """Without gradients the numbers are the same, and nothing asks for a gradient."""
     case = case_of(kind, num_layers=2, bidirectional=True)
     layer, x = case.module(rnnkit), case.numbers()
 
-    with on(road):
+    with on(path):
         expected = layer(x, lengths=LENGTHS)
         with mode():
             actual = layer(x, lengths=LENGTHS)
@@ -179,9 +179,9 @@ def test_a_relu_that_grows_without_bound() -> None:
     assert all(leaf.grad.isfinite().all() for leaf in (x, *layer.parameters()))
 
 
-@roads
+@paths
 @kinds
-def test_weights_given_for_one_call(kind: str, road: str) -> None:
+def test_weights_given_for_one_call(kind: str, path: str) -> None:
     """functional_call runs a padded batch with the weights it is given."""
     case = case_of(kind, num_layers=2, bidirectional=True)
     layer, x = case.module(rnnkit), case.numbers()
@@ -189,15 +189,15 @@ def test_weights_given_for_one_call(kind: str, road: str) -> None:
     doubled = copy.deepcopy(layer)
     doubled.load_state_dict(weights)
 
-    with on(road):
+    with on(path):
         actual = functional_call(layer, weights, (x,), {"lengths": LENGTHS})
         assert_same(doubled(x, lengths=LENGTHS), actual)
 
 
-@roads
+@paths
 @layers
 @pytest.mark.parametrize("how", ["weight_norm", "prune"])
-def test_weights_that_are_computed(name: str, road: str, how: str) -> None:
+def test_weights_that_are_computed(name: str, path: str, how: str) -> None:
     """A parametrized or pruned weight is, in a padded batch too, what it has been trained to."""
     case = case_of(name)
     layer, x = case.module(rnnkit), case.numbers()
@@ -207,7 +207,7 @@ def test_weights_that_are_computed(name: str, road: str, how: str) -> None:
         parametrizations.weight_norm(layer, "weight_hh_l0")
     optimizer = torch.optim.SGD(layer.parameters(), lr=0.5)
 
-    with on(road):
+    with on(path):
         layer(x, lengths=LENGTHS)[0].sum().backward()
         before = layer(x, lengths=LENGTHS)[0]
         optimizer.step()
@@ -217,15 +217,15 @@ def test_weights_that_are_computed(name: str, road: str, how: str) -> None:
     torch.testing.assert_close(valid(after), cut(layer, x), rtol=1e-10, atol=1e-10)
 
 
-@roads
+@paths
 @kinds
-def test_two_windows_are_one_sequence(kind: str, road: str) -> None:
+def test_two_windows_are_one_sequence(kind: str, path: str) -> None:
     """The state after a first window, whatever its lengths, carries into the next one."""
     case = case_of(kind, num_layers=2)
     layer, x = case.module(rnnkit), case.numbers()
     counts = torch.tensor(LENGTHS)
 
-    with on(road):
+    with on(path):
         _, expected = layer(x, lengths=counts)
         _, state = layer(x[:3], lengths=counts.clamp(max=3))
         _, state = layer(x[3:], state, lengths=(counts - 3).clamp(min=0))
@@ -233,9 +233,9 @@ def test_two_windows_are_one_sequence(kind: str, road: str) -> None:
     torch.testing.assert_close(tensors_of(state), tensors_of(expected), rtol=1e-10, atol=1e-10)
 
 
-@roads
+@paths
 @layers
-def test_layout_of_the_input_in_memory(name: str, road: str) -> None:
+def test_layout_of_the_input_in_memory(name: str, path: str) -> None:
     """A transposed or sliced input gives what its copy gives, and is left as it was."""
     case = case_of(name, batch_first=True)
     layer = case.module(rnnkit)
@@ -243,7 +243,7 @@ def test_layout_of_the_input_in_memory(name: str, road: str) -> None:
     x = wide.transpose(0, 1)[:, :, ::2]
     kept = wide.clone()
 
-    with on(road):
+    with on(path):
         assert_same(layer(x.contiguous(), lengths=LENGTHS), layer(x, lengths=LENGTHS))
 
     assert torch.equal(kept, wide)

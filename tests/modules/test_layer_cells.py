@@ -11,7 +11,7 @@ from torch.nn.utils import parametrizations, prune
 
 import rnnkit
 from rnnkit import states
-from tests.kernels.roads import KINDS, case_of, kinds, layers
+from tests.kernels.paths import KINDS, case_of, kinds, layers
 from tests.strategies import LAYERS, Case, assert_same, cases, tensors_of
 
 pytestmark = pytest.mark.filterwarnings("ignore:LSTM with projections is not supported:UserWarning")

@@ -11,7 +11,7 @@ from torch import Tensor
 
 import rnnkit
 from rnnkit import LSTMState, states
-from tests.checks.refusals import filled, mended, refusal, sizes
+from tests.checks.refusals import filled, fixed, refusal, sizes
 from tests.strategies import LAYERS, Case, assert_same, cases, tensors_of
 
 pytestmark = pytest.mark.filterwarnings("ignore:LSTM with projections is not supported:UserWarning")
@@ -215,7 +215,7 @@ def test_step_of_a_sequence(*, batch_first: bool) -> None:
 
     error = refusal(rnnkit.ShapeError, "lacks", lambda _: layer.step(x))
     assert sizes(error) == ("x_t", (None, 3), tuple(x.shape))
-    steps = mended(error, f"input.unbind({int(batch_first)})", input=x)
+    steps = fixed(error, f"input.unbind({int(batch_first)})", input=x)
     assert {layer.step(x_t)[0].shape for x_t in steps} == {(5, 4)}
 
 

@@ -1,4 +1,4 @@
-"""``unroll`` equals the loop that it stands for, on whichever road it runs."""
+"""``unroll`` equals the loop that it stands for, on whichever path it runs."""
 
 import math
 from collections.abc import Sequence
@@ -289,7 +289,7 @@ def test_count_seen_after_every_step() -> None:
     ["register_forward_hook", "register_forward_pre_hook", "register_full_backward_hook"],
 )
 def test_hooks_are_called_at_each_step(register: str) -> None:
-    """A cell that somebody listens to is called step by step, whatever road is faster."""
+    """A cell that somebody listens to is called step by step, whatever path is faster."""
     cell, calls = rnnkit.GRUCell(3, 4), []
     getattr(cell, register)(lambda *_: calls.append(1))
 

@@ -169,7 +169,7 @@ def test_lengths_of_a_full_batch() -> None:
 
 
 def same(one: Any, other: Any) -> None:
-    """Check that two roads gave the same output and state, or the same gradients."""
+    """Check that two paths gave the same output and state, or the same gradients."""
     for mine, theirs in zip(one, other, strict=True):
         if isinstance(mine, Tensor):
             torch.testing.assert_close(mine, theirs)
@@ -182,23 +182,23 @@ def same(one: Any, other: Any) -> None:
 def test_packing_and_lengths_do_the_same_work(case: str, directions: int) -> None:
     """What is timed as packing by hand and as lengths gives the same results."""
     kind, backward = cases(lengths.KINDS)[case]
-    roads = lengths.made(kind, SHAPE, fill=0.5, directions=directions, backward=backward)
+    paths = lengths.made(kind, SHAPE, fill=0.5, directions=directions, backward=backward)
 
-    same(roads["lengths"](), roads["pack"]())
+    same(paths["lengths"](), paths["pack"]())
 
 
 @pytest.mark.parametrize("case", cases(unrolling.KINDS))
 def test_layer_unroll_and_loops_do_the_same_work(case: str) -> None:
     """What is timed as a layer, as unroll and as loops over cells gives the same results."""
     kind, backward = cases(unrolling.KINDS)[case]
-    roads = unrolling.made(kind, SHAPE, backward=backward)
-    layer: Any = roads["layer"]()
+    paths = unrolling.made(kind, SHAPE, backward=backward)
+    layer: Any = paths["layer"]()
     if not backward:
         output, state = layer
         layer = (output, state[0] if isinstance(state, Tensor) else [h[0] for h in state])
 
     for name in ("unroll", "loop", "unfused"):
-        same(roads[name](), layer)
+        same(paths[name](), layer)
 
 
 @pytest.mark.parametrize("name", verifying.CASES)

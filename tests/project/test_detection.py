@@ -43,16 +43,16 @@ def test_each_page_is_read() -> None:
 @unhooked
 @pytest.mark.parametrize("number", range(len(ALL)), ids=lambda number: ALL[number].title)
 def test_mended(number: int) -> None:
-    """Nobody says anything once the mend is in place: no make, no probe, no trace."""
+    """Nobody says anything once the fix is in place: no make, no probe, no trace."""
     assert list(detect.objections(row(number))) == []
 
 
 def test_unknown_mend() -> None:
-    """A mend of what is not there is refused, so that none goes untried."""
-    mistake = Mistake("page", "title", "x = 1", {"model": "f", "inputs": "x", "mend": {"y": "z"}})
+    """A fix of what is not there is refused, so that none goes untried."""
+    mistake = Mistake("page", "title", "x = 1", {"model": "f", "inputs": "x", "fix": {"y": "z"}})
 
     with pytest.raises(ValueError, match="nothing there reads 'y'"):
-        mistake.mended()
+        mistake.fixed()
 
 
 @pytest.mark.parametrize(

@@ -31,9 +31,9 @@ def oldest(specifiers: str) -> Version:
     return Version(first)
 
 
-def claims(subject: str) -> list[Version]:
+def claims(baseline: str) -> list[Version]:
     """The versions from which on something will do, as the README says."""
-    return [Version(text) for text in re.findall(subject + r" (\d+\.\d+) or newer", README)]
+    return [Version(text) for text in re.findall(baseline + r" (\d+\.\d+) or newer", README)]
 
 
 def sessions() -> set[str]:

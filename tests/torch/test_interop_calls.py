@@ -93,10 +93,10 @@ def test_pre_hook_may_mend_the_input(name: str) -> None:
     theirs, ours = pair(name)
     x = sample(name)
 
-    def mend(module: nn.Module, args: tuple[Tensor]) -> tuple[Tensor]:  # noqa: ARG001 - torch's form
+    def fix(module: nn.Module, args: tuple[Tensor]) -> tuple[Tensor]:  # noqa: ARG001 - torch's form
         return (args[0].movedim(0, -1),)
 
-    ours.register_forward_pre_hook(mend)
+    ours.register_forward_pre_hook(fix)
 
     assert_same(theirs(x), ours(x.movedim(-1, 0)))
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from rnnkit._diagnostics.compare import alike
-from rnnkit._diagnostics.experiment import Subject
+from rnnkit._diagnostics.experiment import Baseline
 from rnnkit._diagnostics.isolation import Leaves, same
 from rnnkit._diagnostics.report import Line, fail
 
@@ -24,34 +24,34 @@ TORCHS = frozenset(vars(torch.nn.Module()))
 NAMES = 3
 
 
-def probe_repeatable(subject: Subject) -> None:
+def probe_repeatable(baseline: Baseline) -> None:
     """The same input twice gives the same output."""
-    if alike(subject.normal, _twice(subject)[1]):
-        subject.report.passed("repeatable", "twice the same input, twice the same output")
+    if alike(baseline.normal, _twice(baseline)[1]):
+        baseline.report.passed("repeatable", "twice the same input, twice the same output")
         return
-    rows = _causes(subject)
-    if not rows and all(_rounded(subject, *pair) for pair in zip(*_twice(subject), strict=False)):
+    rows = _causes(baseline)
+    if not rows and all(_rounded(baseline, *pair) for pair in zip(*_twice(baseline), strict=False)):
         # As kernels on a GPU that add in the order in which threads come.
-        subject.exact = False
-        subject.report.passed("repeatable", "twice the same input, twice the same up to rounding")
+        baseline.exact = False
+        baseline.report.passed("repeatable", "twice the same input, twice the same up to rounding")
         return
     rows = rows or [("cause", "likely a state that is kept outside of the model's attributes")]
     fail("repeatable", "the same input gives another output the second time", rows)
 
 
-def _rounded(subject: Subject, before: Any, after: Any) -> bool:
+def _rounded(baseline: Baseline, before: Any, after: Any) -> bool:
     if not isinstance(before, Tensor):
         return True
     fits = isinstance(after, Tensor) and before.shape == after.shape
-    return fits and subject.is_rounding(before, after)
+    return fits and baseline.is_rounding(before, after)
 
 
-def _causes(subject: Subject) -> list[Line]:
-    drawn = drawn_from(subject)
+def _causes(baseline: Baseline) -> list[Line]:
+    drawn = drawn_from(baseline)
     for names in (*([name] for name in drawn), drawn):
-        if names and alike(*_twice(subject, names)):
+        if names and alike(*_twice(baseline, names)):
             return [("cause", f"forward draws random numbers ({', '.join(names)})")]
-    kept = _kept(subject)
+    kept = _kept(baseline)
     if not kept:
         return []
     shown = [f"model.{name}" for name in kept[:NAMES]]
@@ -60,27 +60,27 @@ def _causes(subject: Subject) -> list[Line]:
     return [("cause", f"{', '.join(shown)}{more} {verb} kept from call to call")]
 
 
-def drawn_from(subject: Subject) -> list[str]:
+def drawn_from(baseline: Baseline) -> list[str]:
     """Return from which sources of random numbers the model draws."""
     before: dict[str, Any] = {}
-    sources = _sources(subject.session.model)
+    sources = _sources(baseline.session.model)
 
     def watch(model: torch.nn.Module) -> list[Any]:  # noqa: ARG001
         before.update({name: read() for name, (read, _) in sources.items()})
         return []
 
-    subject.session.run(subject.batch.tree(), watch=watch)
+    baseline.session.run(baseline.batch.tree(), watch=watch)
     return [name for name, (read, _) in sources.items() if not _equal(before[name], read())]
 
 
-def _twice(subject: Subject, anew: Collection[str] = ()) -> tuple[Leaves, Leaves]:
+def _twice(baseline: Baseline, anew: Collection[str] = ()) -> tuple[Leaves, Leaves]:
     """Run the model twice in a row, without putting back what it holds.
 
     Args:
-        subject: the model and its batch.
+        baseline: the model and its batch.
         anew: sources of random numbers that start as in the first run; the others go on.
     """
-    sources = _sources(subject.session.model)
+    sources = _sources(baseline.session.model)
     start: dict[str, Any] = {}
     end: dict[str, Any] = {}
 
@@ -93,10 +93,10 @@ def _twice(subject: Subject, anew: Collection[str] = ()) -> tuple[Leaves, Leaves
             write(start[name] if name in anew else end[name])
         return []
 
-    inputs = subject.batch.tree()
-    once = subject.session.run(inputs, watch=remember)
+    inputs = baseline.batch.tree()
+    once = baseline.session.run(inputs, watch=remember)
     end.update({name: read() for name, (read, _) in sources.items()})
-    return once, subject.session.run(inputs, anew=False, watch=go_on)
+    return once, baseline.session.run(inputs, anew=False, watch=go_on)
 
 
 def _sources(model: torch.nn.Module) -> dict[str, Source]:
@@ -114,7 +114,7 @@ def _sources(model: torch.nn.Module) -> dict[str, Source]:
     return found
 
 
-def _kept(subject: Subject) -> list[str]:
+def _kept(baseline: Baseline) -> list[str]:
     """Return the names of attributes and buffers that a run leaves changed."""
     before: dict[str, Any] = {}
 
@@ -122,8 +122,8 @@ def _kept(subject: Subject) -> list[str]:
         before.update(_held(model))
         return []
 
-    subject.session.run(subject.batch.tree(), watch=watch)
-    after = _held(subject.session.model)
+    baseline.session.run(baseline.batch.tree(), watch=watch)
+    after = _held(baseline.session.model)
     new = object()
     return [name for name, value in after.items() if not _equal(before.get(name, new), value)]
 

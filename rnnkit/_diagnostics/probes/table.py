@@ -2,14 +2,14 @@
 
 from collections.abc import Callable
 
-from rnnkit._diagnostics.experiment import Subject
+from rnnkit._diagnostics.experiment import Baseline
 from rnnkit._diagnostics.probes.repeatable import probe_repeatable
 from rnnkit._diagnostics.probes.samples import probe_alone, probe_batch
 from rnnkit._diagnostics.probes.steps import probe_causal, probe_memory, probe_padding
 from rnnkit._diagnostics.probes.use import probe_use
 
 #: In the order in which they run: what is not repeatable would look like something else.
-PROBES: dict[str, Callable[[Subject], None]] = {
+PROBES: dict[str, Callable[[Baseline], None]] = {
     "repeatable": probe_repeatable,
     "batch": probe_batch,
     "alone": probe_alone,

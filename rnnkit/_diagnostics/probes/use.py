@@ -11,27 +11,27 @@ from torch.nn import RNNBase, RNNCellBase
 from torch.nn.utils.rnn import PackedSequence
 
 from rnnkit._diagnostics.compare import alike
-from rnnkit._diagnostics.experiment import Subject
-from rnnkit._diagnostics.locate import Place
+from rnnkit._diagnostics.experiment import Baseline
+from rnnkit._diagnostics.locate import Location
 from rnnkit._diagnostics.recorder import rows_axis, split_result
 from rnnkit._diagnostics.report import CALLS, RUNS, fail
 
 
-def probe_use(subject: Subject) -> None:
+def probe_use(baseline: Baseline) -> None:
     """What recurrent layers return is used where it means something."""
-    if not has_recurrence(subject.session.model):
-        subject.report.skipped("use", "the model has no recurrent module")
+    if not has_recurrence(baseline.session.model):
+        baseline.report.skipped("use", "the model has no recurrent module")
         return
-    misuse, calls = find_misuse(subject)
+    misuse, calls = find_misuse(baseline)
     if misuse is not None:
         fail("use", misuse.what, misuse.place.rows, misuse.place.module)
     if not calls.total:
-        subject.report.skipped(
+        baseline.report.skipped(
             "use", "no layer call returned output and state: cells are not looked at"
         )
         return
     noun = "layer call" if calls.total == 1 else "layer calls"
-    subject.report.passed("use", f"outputs and states of {calls} {noun}")
+    baseline.report.passed("use", f"outputs and states of {calls} {noun}")
 
 
 Disturb = Callable[[RNNBase, Any], Any]
@@ -42,7 +42,7 @@ class Misuse:
     """What is used wrongly, and where."""
 
     what: str
-    place: Place
+    place: Location
 
 
 def has_recurrence(model: torch.nn.Module) -> bool:
@@ -69,14 +69,14 @@ class Use(NamedTuple):
     calls: Seen
 
 
-def find_misuse(subject: Subject) -> Use:
+def find_misuse(baseline: Baseline) -> Use:
     """Look at the model's layers, call by call, until something is wrong or enough was run."""
-    calls = _calls(subject)
-    budget = subject.session.passes + RUNS
+    calls = _calls(baseline)
+    budget = baseline.session.passes + RUNS
     seen = 0
     for call in calls[:CALLS]:
         try:
-            misuse = _Judge(subject, call, budget).misuse()
+            misuse = _Judge(baseline, call, budget).misuse()
         except _SpentError:
             break
         seen += 1
@@ -98,7 +98,7 @@ class _Call:
     has_more_steps: bool
 
 
-def _calls(subject: Subject) -> list[_Call]:
+def _calls(baseline: Baseline) -> list[_Call]:
     """Run the model; return the calls of layers that return output and state, as torch's do."""
     found: list[_Call] = []
     counts: Counter[str] = Counter()
@@ -108,7 +108,7 @@ def _calls(subject: Subject) -> list[_Call]:
             def hook(module: RNNBase, _: Any, result: Any) -> None:
                 output, state = split_result(module, result)
                 if state and _is_output(output):
-                    more = bool((~_last_rows(subject, module, output)).any())
+                    more = bool((~_last_rows(baseline, module, output)).any())
                     found.append(_Call(name, counts[name], more))
                 counts[name] += 1
 
@@ -120,7 +120,7 @@ def _calls(subject: Subject) -> list[_Call]:
             if isinstance(module, RNNBase)
         ]
 
-    subject.session.run(subject.batch.tree(), watch=watch)
+    baseline.session.run(baseline.batch.tree(), watch=watch)
     return found
 
 
@@ -132,16 +132,16 @@ def _is_output(output: Any) -> bool:
 class _Judge:
     """Disturbs the result of one call of one layer."""
 
-    def __init__(self, subject: Subject, call: _Call, budget: int) -> None:
-        self.subject, self.call, self.budget = subject, call, budget
+    def __init__(self, baseline: Baseline, call: _Call, budget: int) -> None:
+        self.baseline, self.call, self.budget = baseline, call, budget
         self.name = call.name
-        self.module: Any = subject.session.model.get_submodule(call.name)
+        self.module: Any = baseline.session.model.get_submodule(call.name)
         self.directions = 2 if self.module.bidirectional else 1
 
     def misuse(self) -> Misuse | None:
         """Try what is known to go wrong."""
-        if self.directions == 2 and self._matters(_backward_half(self.subject, last=True)):
-            rest = _backward_half(self.subject, last=False)
+        if self.directions == 2 and self._matters(_backward_half(self.baseline, last=True)):
+            rest = _backward_half(self.baseline, last=False)
             if self.call.has_more_steps and not self._matters(rest):
                 return self._found(
                     f"of the output of {self.name}, the backward half is used at the last step "
@@ -174,10 +174,10 @@ class _Judge:
 
     def _found(self, what: str, fix: str) -> Misuse:
         rows = (("first", f"{self.name} ({type(self.module).__name__})"), ("fix", fix))
-        return Misuse(what, Place(self.name, rows))
+        return Misuse(what, Location(self.name, rows))
 
     def _matters(self, disturb: Disturb) -> bool:
-        if self.subject.session.passes >= self.budget:
+        if self.baseline.session.passes >= self.budget:
             raise _SpentError
         count = 0
 
@@ -189,8 +189,8 @@ class _Judge:
         def watch(model: torch.nn.Module) -> list[Any]:
             return [model.get_submodule(self.name).register_forward_hook(hook)]
 
-        output = self.subject.session.run(self.subject.batch.tree(), watch=watch)
-        return not alike(self.subject.normal, output)
+        output = self.baseline.session.run(self.baseline.batch.tree(), watch=watch)
+        return not alike(self.baseline.normal, output)
 
 
 def _noise(tensor: Tensor) -> Tensor:
@@ -237,13 +237,13 @@ def _like(state: Any, h: Tensor, c: Tensor) -> Any:
     return type(state)(h, c) if hasattr(state, "_fields") else (h, c)
 
 
-def _backward_half(subject: Subject, *, last: bool) -> Disturb:
+def _backward_half(baseline: Baseline, *, last: bool) -> Disturb:
     """Disturb the backward half of the output at the last valid steps, or at all others."""
 
     def disturb(module: RNNBase, result: Any) -> Any:
         output, state = result
         data = output.data if isinstance(output, PackedSequence) else output
-        at_last = _last_rows(subject, module, output)
+        at_last = _last_rows(baseline, module, output)
         half = torch.arange(data.shape[-1], device=data.device) >= data.shape[-1] // 2
         where = half & (at_last if last else ~at_last).unsqueeze(-1)
         changed = torch.where(where, data + _noise(data), data)
@@ -254,7 +254,7 @@ def _backward_half(subject: Subject, *, last: bool) -> Disturb:
     return disturb
 
 
-def _last_rows(subject: Subject, module: RNNBase, output: Any) -> Tensor:
+def _last_rows(baseline: Baseline, module: RNNBase, output: Any) -> Tensor:
     """Return a mask over the rows of an output that is true at each sample's last valid step."""
     if isinstance(output, PackedSequence):
         sizes = output.batch_sizes
@@ -268,8 +268,8 @@ def _last_rows(subject: Subject, module: RNNBase, output: Any) -> Tensor:
         only: Tensor = step == steps - 1
         return only
     batch = output.shape[1 - seq]
-    counts = subject.counts if subject.counts and len(subject.counts) == batch else None
+    counts = baseline.counts if baseline.counts and len(baseline.counts) == batch else None
     ends = torch.tensor(counts or [steps] * batch, device=output.device) - 1
-    mask = step.unsqueeze(1) == ends if subject.post else (step == steps - 1).unsqueeze(1)
+    mask = step.unsqueeze(1) == ends if baseline.post else (step == steps - 1).unsqueeze(1)
     both: Tensor = mask.expand(steps, batch)
     return both.t() if seq == 1 else both

@@ -1,4 +1,4 @@
-"""Padded batches for ``lengths``, and the choice of the road on which a layer runs them."""
+"""Padded batches for ``lengths``, and the choice of the path on which a layer runs them."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +10,7 @@ import torch
 from tests.strategies import LAYERS, Case
 
 #: How a batch is run: over its padding, or packed. Which one is faster is chosen by size.
-ROADS = ("padded", "packed")
+PATHS = ("padded", "packed")
 KINDS: dict[str, dict[str, Any]] = {
     "RNN": {},
     "RNN relu": {"nonlinearity": "relu"},
@@ -22,22 +22,22 @@ KINDS: dict[str, dict[str, Any]] = {
 LENGTHS = (4, 0, 7, 1, 6)
 SEQ = 7
 
-roads = pytest.mark.parametrize("road", ROADS)
+paths = pytest.mark.parametrize("path", PATHS)
 layers = pytest.mark.parametrize("name", LAYERS)
 kinds = pytest.mark.parametrize("kind", KINDS)
 
 
 def not_taken(*_: object, **__: object) -> None:
-    """Stand in for the entrance to the other road."""
-    pytest.fail("the layer took the other road")
+    """Stand in for the entrance to the other path."""
+    pytest.fail("the layer took the other path")
 
 
 @contextmanager
-def on(road: str) -> Iterator[None]:
-    """Send every batch along one road."""
-    entrance = {"padded": "pack", "packed": "run_stack"}[road]
+def on(path: str) -> Iterator[None]:
+    """Send every batch along one path."""
+    entrance = {"padded": "pack", "packed": "run_stack"}[path]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("rnnkit._modules.layer_base.padding_pays", lambda *_: road == "padded")
+        patch.setattr("rnnkit._modules.layer_base.padding_pays", lambda *_: path == "padded")
         patch.setattr(f"rnnkit._modules.layer_base.{entrance}", not_taken)
         yield
 

@@ -1,0 +1,149 @@
+"""Why an input is of the wrong kind: no tensor, no numbers, another dtype, another device."""
+
+from typing import NoReturn
+
+import torch
+from torch import Tensor
+from torch.nn import RNNBase
+from torch.nn.utils.rnn import PackedSequence
+
+from rnnkit._base.errors import (
+    ArgumentError,
+    DeviceError,
+    DtypeError,
+)
+from rnnkit._base.message import Rows, brief, compose, wanted
+from rnnkit._checks.call_spec import (
+    CallSpec,
+    CheckedCell,
+    agree,
+    described,
+)
+
+
+def refuse_type(module: CheckedCell, input: object, *, unrolled: bool = False) -> NoReturn:
+    """Refuse an input that is no tensor; of one step, or unrolled over many.
+
+    Raises:
+        ArgumentError: always.
+    """
+    takes = "a Tensor or a PackedSequence" if isinstance(module, RNNBase) else "a Tensor"
+    fix = _fix_type(input)
+    if unrolled and isinstance(input, PackedSequence):
+        fix = "input, lengths = torch.nn.utils.rnn.pad_packed_sequence(input), and lengths=lengths"
+    raise ArgumentError(
+        compose(
+            f"input must be a Tensor, got {brief(input)}",
+            described(module),
+            [("input", wanted(takes, brief(input))), ("fix", fix)],
+        ),
+        "input",
+    )
+
+
+def _fix_type(input: object) -> str:
+    if isinstance(input, PackedSequence):
+        return "a cell takes one step: loop over a padded sequence, or use a layer"
+    if input is None:
+        return "see what the line before returns"
+    if isinstance(input, tuple | list) and input and isinstance(input[0], Tensor | PackedSequence):
+        if isinstance(input, tuple) and len(input) == 2 and not isinstance(input[1], int | float):
+            return "input[0]: a recurrent layer returns (output, state), nn.Sequential passes both"
+        return "torch.nn.utils.rnn.pad_sequence(input), or torch.stack(input) for equal lengths"
+    try:
+        torch.as_tensor(input)
+    except (TypeError, ValueError, RuntimeError):
+        return "a floating-point tensor"
+    return "torch.as_tensor(input, dtype=torch.float32)"
+
+
+def diagnose_dtype_and_device(spec: CallSpec, input: Tensor, weight: Tensor) -> None:
+    """Find what is wrong with an input's dtype or device.
+
+    Raises:
+        DtypeError: if its numbers are not of the weights' dtype.
+        DeviceError: if it lies on another device.
+    """
+    if not agree(input.dtype, weight.dtype):
+        _refuse_dtype(spec, input, weight)
+    if input.layout is not torch.strided and spec.kind != "cell":
+        text = compose(
+            f"input must be a dense tensor, got {input.layout}",
+            f"{spec.described}: torch has no recurrent kernels for other layouts",
+            [("fix", "input.to_dense()")],
+        )
+        raise ArgumentError(text, "input")
+    if input.device != weight.device:
+        raise DeviceError(
+            compose(
+                f"Input and parameter tensors are not at the same device, found input tensor at "
+                f"{input.device} and parameter tensor at {weight.device}",
+                f"{spec.described}: the input lies on another device",
+                [
+                    ("input", wanted(f"on {weight.device}", f"{input.device}")),
+                    ("fix", f"input.to({str(weight.device)!r}), or move the model to the input"),
+                ],
+            ),
+            "input",
+        )
+
+
+def _dtype_sentence(input: Tensor, weight: Tensor) -> str:
+    return f"RNN input dtype ({input.dtype}) does not match weight dtype ({weight.dtype})."
+
+
+def refuse_numbers(spec: CallSpec, input: Tensor, weight: Tensor) -> NoReturn:
+    # torch's sentence goes on to advise model.to(torch.int64), which no model survives.
+    raise DtypeError(
+        compose(
+            _dtype_sentence(input, weight),
+            f"{spec.described}: the input holds no real floating-point numbers",
+            [
+                ("input", wanted(f"{weight.dtype}", f"{input.dtype}")),
+                ("fix", _fix_numbers(input, weight)),
+                *_embedding(spec, input),
+            ],
+        ),
+        "input",
+    )
+
+
+def _fix_numbers(input: Tensor, weight: Tensor) -> str:
+    if input.is_complex():
+        return "torch.view_as_real(input).flatten(-2), twice as many features"
+    number = "input.float()" if weight.dtype == torch.float32 else f"input.to({weight.dtype})"
+    return f"numbers: {number}"
+
+
+def _embedding(spec: CallSpec, input: Tensor) -> Rows:
+    """Advise an embedding where its output would have the rank that is read."""
+    rank = input.dim()
+    ids = "input.data" if spec.kind == "packed" else "input"
+    if rank + 1 not in spec.ranks:
+        ids += ".squeeze(-1)"
+        if rank not in spec.ranks or input.shape[-1] != 1:
+            return []
+    if input.is_complex():
+        return []
+    embedded = f"torch.nn.Embedding(vocabulary, {spec.input_size})({ids})"
+    if spec.kind == "packed":
+        embedded = f"input._replace(data={embedded})"
+    return [("", f"token ids: {embedded}")]
+
+
+def _refuse_dtype(spec: CallSpec, input: Tensor, weight: Tensor) -> NoReturn:
+    rows = [("input", wanted(f"{weight.dtype}", f"{input.dtype}"))]
+    if input.dtype == torch.float64:
+        rows.append(("evidence", "float64 is what NumPy makes of Python's numbers"))
+    elif input.dtype in (torch.float16, torch.bfloat16):
+        rows.append(("evidence", f"{input.dtype} is what autocast leaves; it is off here"))
+    rows.append(("fix", f"input.to({weight.dtype}), or model.to({input.dtype})"))
+    advice = f"Convert input: input.to({weight.dtype}), or convert model: model.to({input.dtype})"
+    raise DtypeError(
+        compose(
+            f"{_dtype_sentence(input, weight)} {advice}",
+            f"{spec.described}: input and weights differ in dtype",
+            rows,
+        ),
+        "input",
+    )

@@ -1,0 +1,135 @@
+"""``lengths``: one count of valid steps for each sample, or a refusal."""
+
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+import torch
+from torch import Tensor
+from torch.compiler import is_compiling
+
+from rnnkit._base.errors import LengthsError
+from rnnkit._base.message import brief, compose, wanted
+from rnnkit._checks.call_spec import (
+    CallSpec,
+    spell,
+)
+from rnnkit._kernels.lengths import Lengths
+
+
+def check_lengths(spec: CallSpec, lengths: Any, input: Any) -> Lengths:
+    """Hold lengths to one count from 0 to seq for each sample.
+
+    Args:
+        spec: the call they belong to.
+        lengths: what the caller gave: a list of ints, or an integer tensor ``(batch,)``.
+        input: what the lengths belong to.
+
+    Raises:
+        LengthsError: if they are anything else, or the input has no batch or is packed already.
+    """
+    if spec.kind == "packed":
+        _refuse_lengths(
+            spec,
+            lengths,
+            "the input is packed and brings its lengths along",
+            "leave lengths out",
+        )
+    if spec.batch is None or spec.seq is None:
+        fix = f"input.unsqueeze({0 if spec.batch_first else 1}), a batch of one"
+        _refuse_lengths(spec, lengths, "the input has no batch axis", fix)
+    each = _as_integers(spec, lengths)
+    if each.dim() != 1:
+        fix = _fix_axes(spec, each)
+        _refuse_lengths(spec, lengths, f"lengths have {each.dim()} axes, one is wanted", fix)
+    if each.shape[0] != spec.batch:
+        _refuse_count(spec, lengths, each)
+    values: list[int] | None = None if is_compiling() else each.tolist()
+    for place, value in enumerate(values or ()):
+        if not 0 <= value <= spec.seq:
+            side = "negative" if value < 0 else "more steps than the input has"
+            bound = "min=0" if value < 0 else f"max={spec.seq}"
+            fix = f"look how they were counted; to cut them: clamp({bound})"
+            _refuse_lengths(spec, lengths, f"lengths[{place}] is {value}: {side}", fix)
+    return Lengths(each.to(input.device), values, spec.seq)
+
+
+def _fix_axes(spec: CallSpec, each: Tensor) -> str:
+    if each.dim() == 0:
+        return f"[{each.item()}] * {spec.batch}"
+    if each.numel() == spec.batch:
+        return "torch.as_tensor(lengths).flatten()"
+    return f"of a mask: mask.sum({1 if spec.batch_first else 0})"
+
+
+def _as_integers(spec: CallSpec, lengths: Any) -> Tensor:
+    if isinstance(lengths, Tensor):
+        if lengths.is_meta or lengths.layout is not torch.strided:
+            _refuse_lengths(spec, lengths, "lengths hold no values to look at", "a list of ints")
+        each = lengths
+    elif isinstance(lengths, str) or not (
+        isinstance(lengths, Sequence) or hasattr(lengths, "__array__")
+    ):
+        fix = f"[{lengths}] * {spec.batch}" if isinstance(lengths, int) else "a list of ints"
+        _refuse_lengths(spec, lengths, "lengths are neither list nor tensor", fix)
+    else:
+        odd = next((k for k, n in enumerate(lengths) if n is None or isinstance(n, bool)), None)
+        if odd is not None:
+            _refuse_lengths(spec, lengths, f"lengths[{odd}] is {lengths[odd]}", "a list of ints")
+        if any(isinstance(length, str) for length in lengths):
+            _refuse_lengths(spec, lengths, "lengths hold strings", "[int(n) for n in lengths]")
+        try:
+            each = torch.as_tensor(lengths, dtype=None if len(lengths) else torch.int64)
+        except (TypeError, ValueError, RuntimeError):
+            _refuse_lengths(spec, lengths, "lengths are no plain list of ints", "a list of ints")
+    if each.dtype is torch.bool:
+        fix = f"of a mask: mask.sum({1 if spec.batch_first else 0})"
+        _refuse_lengths(spec, lengths, "lengths are booleans, as a mask is", fix)
+    if each.is_floating_point() or each.is_complex():
+        fix = "[int(n) for n in lengths]"
+        if isinstance(lengths, Tensor):
+            fix = "lengths.long(); of fractions of the input (lengths * seq).round().long()"
+        _refuse_lengths(spec, lengths, f"lengths are {each.dtype}, no counts", fix)
+    return each.to(torch.int64)
+
+
+def _refuse_count(spec: CallSpec, lengths: Any, each: Tensor) -> NoReturn:
+    sentence = (
+        f"Expected `len(lengths)` to be equal to batch_size, but got {len(each)} "
+        f"(batch_size={spec.batch})"
+    )
+    rows: list[tuple[str, str]] = [("fix", f"one length for each of the {spec.batch} samples")]
+    headline = f"there are {len(each)} lengths for {spec.batch} samples"
+    if each.shape[0] == spec.seq:
+        evidence = f"there are {len(each)} lengths, and axis {{axis}} of the input is as long"
+        headline, rows = spec.other_layout(evidence)
+    _raise_lengths(spec, lengths, sentence, headline, rows)
+
+
+def _refuse_lengths(spec: CallSpec, lengths: Any, headline: str, fix: str) -> NoReturn:
+    seq = "seq" if spec.seq is None else spec.seq
+    sentence = f"lengths must be integers from 0 to {seq}, one for each sample"
+    _raise_lengths(spec, lengths, sentence, headline, [("fix", fix)])
+
+
+def _raise_lengths(
+    spec: CallSpec, lengths: Any, sentence: str, headline: str, rows: list[tuple[str, str]]
+) -> NoReturn:
+    shape = tuple(lengths.shape) if isinstance(lengths, Tensor) else ()
+    came = f"{lengths.dtype} {shape}" if isinstance(lengths, Tensor) else brief(lengths)
+    if isinstance(lengths, list | tuple) and lengths:
+        came += f" of {len(lengths)}"
+    expected = "(batch,)" if spec.batch is None else f"(batch={spec.batch},)"
+    raise LengthsError(
+        compose(
+            sentence,
+            f"{spec.described}: {headline}",
+            [
+                ("input", wanted(spell(spec.input_axes), f"{spec.actual}")),
+                ("lengths", wanted(f"{expected}, integers", came)),
+                *rows,
+            ],
+        ),
+        "lengths",
+        (spec.batch,),
+        shape,
+    )

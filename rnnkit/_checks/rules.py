@@ -1,0 +1,119 @@
+"""What each argument of a constructor may be, and the sentence if it is not.
+
+torch checks half of these, each in its own way, and some at the first call only. Its sentences
+stand where it has one.
+"""
+
+import operator
+from collections.abc import Callable
+from dataclasses import dataclass
+from numbers import Integral, Real
+from typing import Any, TypeAlias
+
+import torch
+
+#: What a constructor takes as ``device``.
+Device: TypeAlias = torch.device | str | int | None
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What one argument may be.
+
+    ``kind`` is the type it must have and ``fits`` the values of that type which will do;
+    ``wrong_kind`` and ``wrong_value`` are torch's sentences, with ``{name}``, ``{kind}`` and
+    ``{value}`` filled in.
+    """
+
+    kind: Any
+    fits: Callable[[Any], bool]
+    wrong_kind: str
+    wrong_value: str
+    expected: str
+
+    def is_kind(self, value: object) -> bool:
+        """Say whether a value is of the type; a bool counts as a number nowhere."""
+        # Half of the time that this package takes to import would be beartype's.
+        from beartype.door import is_bearable  # noqa: PLC0415
+
+        return is_bearable(value, self.kind) and isinstance(value, bool) == (self.kind is bool)
+
+
+def _is_device(value: Any) -> bool:
+    try:
+        torch.device(value)
+    except RuntimeError:
+        return False
+    return True
+
+
+def _anything(_: object) -> bool:
+    return True
+
+
+def _count(least: int, expected: str, wrong_value: str) -> Rule:
+    return Rule(
+        kind=Integral,
+        fits=lambda value: least <= operator.index(value) < LARGEST,
+        wrong_kind="{name} should be of type int, got: {kind}",
+        wrong_value=wrong_value,
+        expected=expected,
+    )
+
+
+#: torch counts in 64 bits.
+LARGEST = 2**63
+SIZE = _count(1, "an int from 1", "{name} must be greater than zero")
+
+FLAG = Rule(
+    bool, _anything, "{name} should be of type bool, got: {kind}", "", expected="True or False"
+)
+
+DROPOUT = (
+    "dropout should be a number in range [0, 1] representing the probability of an element "
+    "being zeroed"
+)
+
+NONLINEARITY = "Unknown nonlinearity '{value}'. Select from 'tanh' or 'relu'."
+DTYPE = "{name} should be a floating-point torch.dtype, got: {value}"
+DEVICE = "{name} should be a torch.device or its name, got: {value}"
+
+RULES = {
+    "input_size": SIZE,
+    "hidden_size": SIZE,
+    "num_layers": SIZE,
+    "proj_size": _count(
+        0,
+        "an int from 0 (no projection) to hidden_size - 1",
+        "proj_size should be a positive integer or zero to disable projections",
+    ),
+    "bias": FLAG,
+    "batch_first": FLAG,
+    "bidirectional": FLAG,
+    "state_batch_first": FLAG,
+    "dropout": Rule(Real, lambda p: 0 <= p <= 1, DROPOUT, DROPOUT, "a float from 0 to 1"),
+    "nonlinearity": Rule(
+        str, lambda name: name in {"tanh", "relu"}, NONLINEARITY, NONLINEARITY, "'tanh' or 'relu'"
+    ),
+    "dtype": Rule(
+        torch.dtype | type | None,
+        # torch takes Python's own float for float64.
+        lambda dtype: (
+            dtype in (None, float)
+            or (isinstance(dtype, torch.dtype) and (dtype.is_floating_point or dtype.is_complex))
+        ),
+        DTYPE,
+        DTYPE,
+        "torch.float32, torch.float64, torch.bfloat16 or torch.float16",
+    ),
+    "device": Rule(
+        Device,
+        lambda device: device is None or _is_device(device),
+        DEVICE,
+        DEVICE,
+        "for example 'cpu', 'cuda' or 'cuda:1'",
+    ),
+}
+
+# A cell computes with input_size=0 (the hidden state alone); torch's layers refuse it.
+CELL_RULES = RULES | {"input_size": _count(0, "an int from 0", "{name} must not be negative")}

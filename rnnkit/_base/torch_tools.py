@@ -33,6 +33,27 @@ def hides_values() -> bool:
     return is_compiling() or is_jit_traced() or functorch.peek_interpreter_stack() is not None
 
 
+def lacks_kernel(mode: str, proj_size: int, input: Tensor) -> bool:
+    """Say whether autocast asks for a fused LSTM that oneDNN does not have on this CPU.
+
+    Autocast sends a float32 LSTM to oneDNN in half precision without asking what oneDNN has: a
+    bfloat16 LSTM on CPUs with AVX-512 alone, a float16 one on fewer, and none that trains. Packed
+    input, a step and a loop over cells do not go there.
+    """
+    if mode != "LSTM" or proj_size or not torch.is_autocast_enabled("cpu"):
+        return False
+    if input.device.type != "cpu" or not torch.backends.mkldnn.enabled:
+        return False
+    lowered = torch.get_autocast_dtype("cpu")
+    if input.dtype in (lowered, torch.float64):
+        return False
+    if lowered is torch.float16 and torch.is_grad_enabled():
+        return True
+    name = "_is_mkldnn_bf16_supported" if lowered is torch.bfloat16 else "_is_mkldnn_fp16_supported"
+    supported: bool = getattr(torch.ops.mkldnn, name)()
+    return not supported
+
+
 def is_proxy(value: Any) -> bool:
     """Say whether ``torch.fx`` stands in for a value."""
     return isinstance(value, Proxy)

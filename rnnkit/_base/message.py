@@ -40,7 +40,7 @@ def refusal(
     Raises:
         RnnkitError: the class that is given.
     """
-    raise error(compose(sentence, headline, rows), argument, *facts)
+    raise error(compose(sentence, headline, rows), argument, *facts) from None
 
 
 class Cause(NamedTuple):
@@ -80,7 +80,7 @@ def compose(sentence: str, headline: str, rows: Iterable[Row]) -> str:
 def aligned(rows: Iterable[Row]) -> list[str]:
     """Lay out rows of a label and a text, one a line, the texts below each other."""
     rows = list(rows)
-    width = max(LABEL_WIDTH, *(len(label) + 2 for label, _ in rows))
+    width = max([LABEL_WIDTH, *(len(label) + 2 for label, _ in rows)])
     return [f"  {label.ljust(width)}{text}" for label, text in rows]
 
 

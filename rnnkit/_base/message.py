@@ -26,6 +26,7 @@ def refusal(
     headline: str = "",
     *rows: Row,
     facts: tuple[Any, ...] = (),
+    source: Exception | None = None,
 ) -> NoReturn:
     """Raise an error whose message is composed of these parts.
 
@@ -36,11 +37,12 @@ def refusal(
         headline: what was called, and what is wrong with it.
         *rows: expected and got, evidence, fix.
         facts: what the class keeps beside text and argument: of a ShapeError the sizes.
+        source: torch's own error, which a traceback then shows too.
 
     Raises:
         RnnkitError: the class that is given.
     """
-    raise error(compose(sentence, headline, rows), argument, *facts) from None
+    raise error(compose(sentence, headline, rows), argument, *facts) from source
 
 
 class Cause(NamedTuple):

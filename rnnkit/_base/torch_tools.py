@@ -1,15 +1,104 @@
-"""What watches a call beside its caller: a tracer, a compiler, a transform.
+"""What is used of torch's insides: who watches a call, which kernels there are, TorchScript's twin.
 
-What TorchScript looks for in a module and a subclass must put right.
+Each private name of torch stands in one table, with the reason and the fallback.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 from torch.compiler import is_compiling
 from torch.fx import Proxy
+
+
+class PrivateName(NamedTuple):
+    """Why a private name of torch is used, and what happens in a torch that does not have it."""
+
+    reason: str
+    fallback: str
+
+
+#: No fallback is needed.
+IN_THE_OLDEST = "none: torch 2.6, the oldest that is claimed, has it"
+
+#: Every private name of torch that rnnkit uses; ``Module.`` stands for an attribute of a module.
+PRIVATE_NAMES = {
+    "Module._all_weights": PrivateName(
+        "the names of a layer's weights, by layer and direction",
+        IN_THE_OLDEST,
+    ),
+    "Module._backward_hooks": PrivateName("whether a cell has hooks", IN_THE_OLDEST),
+    "Module._backward_pre_hooks": PrivateName("whether a cell has hooks", IN_THE_OLDEST),
+    "Module._buffers": PrivateName(
+        "the buffers of one module by name, those that are None too",
+        IN_THE_OLDEST,
+    ),
+    "Module._flat_weight_refs": PrivateName(
+        "whether a layer's list of weights is up to date, without a search",
+        IN_THE_OLDEST,
+    ),
+    "Module._flat_weights": PrivateName(
+        "a layer's weights as torch's kernels take them",
+        IN_THE_OLDEST,
+    ),
+    "Module._flat_weights_names": PrivateName(
+        "the names of those weights, in the same order",
+        IN_THE_OLDEST,
+    ),
+    "Module._forward_hooks": PrivateName("whether a cell has hooks", IN_THE_OLDEST),
+    "Module._forward_pre_hooks": PrivateName("whether a cell has hooks", IN_THE_OLDEST),
+    "Module._parameters": PrivateName(
+        "a weight itself: an attribute costs a search in three places, and computes what is "
+        "parametrized",
+        IN_THE_OLDEST,
+    ),
+    "torch._C._functorch": PrivateName(
+        "whether torch.func transforms the call, whose values then cannot be looked at",
+        IN_THE_OLDEST,
+    ),
+    "torch._C._get_tracing_state": PrivateName(
+        "whether torch.jit.trace runs, asked at each call",
+        IN_THE_OLDEST,
+    ),
+    "torch._C._is_any_autocast_enabled": PrivateName(
+        "whether autocast is on for any device; the public function asks for one",
+        IN_THE_OLDEST,
+    ),
+    "torch._higher_order_ops.scan.scan": PrivateName(
+        "a loop over an open number of steps in one graph",
+        "torch 2.6 fixes every number of steps, so that the loop is unrolled",
+    ),
+    "torch.autograd.forward_ad._current_level": PrivateName(
+        "whether derivatives run forward, for which the fused kernels have no rules",
+        IN_THE_OLDEST,
+    ),
+    "torch.nn.modules.module._global_backward_hooks": PrivateName(
+        "whether someone listens to every module", IN_THE_OLDEST
+    ),
+    "torch.nn.modules.module._global_backward_pre_hooks": PrivateName(
+        "whether someone listens to every module", IN_THE_OLDEST
+    ),
+    "torch.nn.modules.module._global_forward_hooks": PrivateName(
+        "whether someone listens to every module", IN_THE_OLDEST
+    ),
+    "torch.nn.modules.module._global_forward_pre_hooks": PrivateName(
+        "whether someone listens to every module", IN_THE_OLDEST
+    ),
+    "torch.ops.mkldnn._is_mkldnn_bf16_supported": PrivateName(
+        "whether oneDNN has a bfloat16 LSTM on this CPU", IN_THE_OLDEST
+    ),
+    "torch.ops.mkldnn._is_mkldnn_fp16_supported": PrivateName(
+        "whether oneDNN has a float16 LSTM on this CPU", IN_THE_OLDEST
+    ),
+    "torch.utils._python_dispatch.TorchDispatchMode": PrivateName(
+        "the operations that a run consists of", IN_THE_OLDEST
+    ),
+    "torch.utils._pytree": PrivateName(
+        "the tensors in nested inputs and outputs, as torch itself finds them",
+        IN_THE_OLDEST,
+    ),
+}
 
 functorch: Any = torch._C._functorch  # noqa: SLF001  # pyright: ignore[reportAttributeAccessIssue]
 
@@ -31,6 +120,27 @@ def is_transformed() -> bool:
 def hides_values() -> bool:
     """Say whether a look at what a tensor holds would fail, or be written down."""
     return is_compiling() or is_jit_traced() or functorch.peek_interpreter_stack() is not None
+
+
+def lacks_kernel(mode: str, proj_size: int, input: Tensor) -> bool:
+    """Say whether autocast asks for a fused LSTM that oneDNN does not have on this CPU.
+
+    Autocast sends a float32 LSTM to oneDNN in half precision without asking what oneDNN has: a
+    bfloat16 LSTM on CPUs with AVX-512 alone, a float16 one on fewer, and none that trains. Packed
+    input, a step and a loop over cells do not go there.
+    """
+    if mode != "LSTM" or proj_size or not torch.is_autocast_enabled("cpu"):
+        return False
+    if input.device.type != "cpu" or not torch.backends.mkldnn.enabled:
+        return False
+    lowered = torch.get_autocast_dtype("cpu")
+    if input.dtype in (lowered, torch.float64):
+        return False
+    if lowered is torch.float16 and torch.is_grad_enabled():
+        return True
+    name = "_is_mkldnn_bf16_supported" if lowered is torch.bfloat16 else "_is_mkldnn_fp16_supported"
+    supported: bool = getattr(torch.ops.mkldnn, name)()
+    return not supported
 
 
 def is_proxy(value: Any) -> bool:

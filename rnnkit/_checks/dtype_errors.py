@@ -9,7 +9,7 @@ from torch.nn.utils.rnn import PackedSequence
 
 from rnnkit._base.errors import ArgumentError, DeviceError, DtypeError
 from rnnkit._base.message import Cause, Row, Rows, brief, refusal, wanted
-from rnnkit._checks.call_spec import CallSpec, CheckedCell, agree, described
+from rnnkit._checks.call_spec import CallSpec, CheckedCell, CheckedLayer, agree, described
 
 
 def refuse_type(module: CheckedCell, input: object, *, unrolled: bool = False) -> NoReturn:
@@ -76,6 +76,41 @@ def diagnose_dtype_and_device(spec: CallSpec, input: Tensor, weight: Tensor) -> 
             ),
         )
     return None
+
+
+def explain_missing_kernel(layer: CheckedLayer, error: RuntimeError) -> None:
+    """Say in our words that this CPU has no kernel for what autocast makes of a layer.
+
+    Returns for every other error of torch's.
+
+    Args:
+        layer: the layer that was called.
+        error: what torch raised.
+
+    Raises:
+        DtypeError: if it is that error.
+    """
+    text = str(error)
+    if not text.startswith("could not create a primitive"):
+        return
+    lowered = torch.get_autocast_dtype("cpu")
+    name = str(lowered).removeprefix("torch.")
+    level = torch.backends.cpu.get_cpu_capability()
+    evidence = f"oneDNN has a bfloat16 LSTM on CPUs with AVX-512 alone; torch sees {level} here"
+    if lowered is torch.float16:
+        evidence = "oneDNN trains no LSTM in float16, and runs one on few CPUs"
+    refusal(
+        DtypeError,
+        "input",
+        text.partition(". ")[0],
+        f"{described(layer)}: autocast asks for a {name} LSTM, which this CPU does not have",
+        ("evidence", evidence),
+        ("fix", "with torch.autocast('cpu', enabled=False): output, state = layer(input)"),
+        ("", f"or both in {name}: layer.to({lowered}) and input.to({lowered})"),
+        ("", "or lengths=[...], each sample's valid steps, which takes another kernel"),
+        ("", "where layer is this module, and input what it is called with"),
+        source=error,
+    )
 
 
 def _dtype_sentence(input: Tensor, weight: Tensor) -> str:

@@ -10,10 +10,11 @@ from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 
 from rnnkit._base.errors import RnnkitError
 from rnnkit._base.state import LSTMState, layers_first, map_state
-from rnnkit._base.torch_tools import is_fx_call, leaf_node, torch_twin
+from rnnkit._base.torch_tools import is_fx_call, lacks_kernel, leaf_node, torch_twin
 from rnnkit._checks.arguments import check_batch_size, check_own_state, check_step
 from rnnkit._checks.call_spec import sizes_of_layer, spec_of_layer
 from rnnkit._checks.calls import check_layer
+from rnnkit._checks.dtype_errors import explain_missing_kernel
 from rnnkit._checks.lengths import check_lengths
 from rnnkit._checks.scope import LAYER_AXES, check_axes, check_scope
 from rnnkit._kernels.lengths import Lengths, pack
@@ -56,7 +57,11 @@ class Layer(torch.nn.RNNBase, Generic[StateT, GivenT, CellT]):
         if self.axes is not None:
             check_scope(self, self.axes, sizes_of_layer(self, input), "input")
         if lengths is None:
-            output, state = self.TORCH_CLASS.forward(self, input, hx)
+            try:
+                output, state = self.TORCH_CLASS.forward(self, input, hx)
+            except RuntimeError as error:
+                explain_missing_kernel(self, error)
+                raise
         else:
             output, state = self._forward_lengths(input, hx, lengths)
         if len(self.STATE_NAMES) > 1:
@@ -97,14 +102,22 @@ class Layer(torch.nn.RNNBase, Generic[StateT, GivenT, CellT]):
 
     def _forward_lengths(self, input: Any, hx: Any, lengths: Any) -> tuple[Tensor, Any]:
         counts = check_lengths(spec_of_layer(self, input), lengths, input)
+        if lacks_kernel(self.mode, self.proj_size, input):
+            # Autocast leaves packed input alone, but for lengths that are all equal.
+            weight: Any = self._flat_weights[0]
+            hx = None if hx is None else map_state(lambda tensor: tensor.to(weight.dtype), hx)
+            with torch.autocast("cpu", enabled=False):
+                return self._forward_packed(input.to(weight.dtype), hx, counts)
         if counts.is_full:
             return self.TORCH_CLASS.forward(self, input, hx)  # type: ignore[no-any-return]
-        pays = padding_pays(self.mode, self.hidden_size, self.proj_size, input, counts)
-        empty = counts.empty
-        if hx is None and (pays or empty is not None):
-            hx = self._zeros(input, len(counts.each))
-        if pays:
+        if padding_pays(self.mode, self.hidden_size, self.proj_size, input, counts):
             return self._forward_padded(input, hx, counts)
+        return self._forward_packed(input, hx, counts)
+
+    def _forward_packed(self, input: Tensor, hx: Any, counts: Lengths) -> tuple[Tensor, Any]:
+        empty = counts.empty
+        if hx is None and empty is not None:
+            hx = self._zeros(input, len(counts.each))
         packed = pack(input, counts, batch_first=self.batch_first)
         output, state = self.TORCH_CLASS.forward(self, packed, hx)
         output, _ = pad_packed_sequence(output, self.batch_first, total_length=counts.seq)
@@ -117,6 +130,8 @@ class Layer(torch.nn.RNNBase, Generic[StateT, GivenT, CellT]):
         )
 
     def _forward_padded(self, input: Tensor, hx: Any, lengths: Lengths) -> tuple[Tensor, Any]:
+        if hx is None:
+            hx = self._zeros(input, len(lengths.each))
         self._update_flat_weights()
         weights: Any = self._flat_weights
         directions = 2 if self.bidirectional else 1

@@ -12,7 +12,7 @@ from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 
 from rnnkit._base.errors import CellError
 from rnnkit._base.state import LSTMState, map_state
-from rnnkit._base.torch_tools import is_transformed
+from rnnkit._base.torch_tools import is_transformed, lacks_kernel
 from rnnkit._checks.arguments import as_mask
 from rnnkit._checks.calls import check_unrolled
 from rnnkit._checks.lengths import check_lengths
@@ -128,7 +128,13 @@ def run(
         mask = mask.transpose(0, 1) if batch_first else mask
     initial = initial_state(cell, spec.batch) if hx is None or mask is not None else None
     start = initial if hx is None else hx
-    if fused and not return_states and plain and not is_transformed():
+    if (
+        fused
+        and not return_states
+        and plain
+        and not is_transformed()
+        and not lacks_kernel(cell._mode, cell._proj_size, input)  # noqa: SLF001
+    ):
         output, state = run_fused(cell, input, start, counts, mask, initial, reverse=reverse)
     else:
         output, state = run_loop(

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 
+from rnnkit._base.torch_tools import lacks_kernel
 from tests.strategies import LAYERS, Case
 
 #: How a batch is run: over its padding, or packed. Which one is faster is chosen by size.
@@ -30,6 +31,14 @@ kinds = pytest.mark.parametrize("kind", KINDS)
 def not_taken(*_: object, **__: object) -> None:
     """Stand in for the entrance to the other path."""
     pytest.fail("the layer took the other path")
+
+
+def skip_without_kernel(kind: str) -> None:
+    """Skip what runs a layer in bfloat16 under autocast where oneDNN has no such kernel."""
+    mode, _, option = kind.partition(" ")
+    with torch.autocast("cpu", torch.bfloat16):
+        if lacks_kernel(mode, 2 if option == "proj" else 0, torch.ones(1)):
+            pytest.skip("oneDNN has no bfloat16 LSTM on this CPU")
 
 
 @contextmanager

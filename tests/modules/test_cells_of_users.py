@@ -85,7 +85,8 @@ def test_no_zoneout_is_a_gru() -> None:
     plain.load_state_dict(cell.state_dict())
     x = sequences()
 
-    assert_same(rnnkit.unroll(plain, x, fused=False), rnnkit.unroll(cell, x))
+    # One product over all steps may round otherwise than a product for each step.
+    torch.testing.assert_close(rnnkit.unroll(plain, x, fused=False), rnnkit.unroll(cell, x))
 
 
 def test_zoneout_checks_its_shapes() -> None:

@@ -297,3 +297,13 @@ def test_hooks_are_called_at_each_step(register: str) -> None:
     output.sum().backward()
 
     assert len(calls) == 7
+
+
+def test_autocast_without_a_kernel() -> None:
+    """Where autocast asks for a kernel that oneDNN does not have, unroll runs the loop."""
+    cell, x = rnnkit.LSTMCell(3, 4), torch.randn(7, 5, 3)
+
+    with torch.autocast("cpu", torch.float16):
+        output, _ = rnnkit.unroll(cell, x)
+
+    torch.testing.assert_close(output.float(), rnnkit.unroll(cell, x)[0], rtol=0.01, atol=0.01)

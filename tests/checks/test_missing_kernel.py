@@ -1,0 +1,81 @@
+"""What autocast asks for and oneDNN does not have on this CPU is said in our words."""
+
+import pytest
+import torch
+from inline_snapshot import snapshot
+
+import rnnkit
+from rnnkit._base.torch_tools import lacks_kernel
+
+
+def test_float16_has_no_training() -> None:
+    """An LSTM under float16 autocast cannot train on a CPU; torch speaks of a descriptor."""
+    layer, input = rnnkit.LSTM(3, 4), torch.randn(7, 5, 3)
+
+    with torch.autocast("cpu", torch.float16), pytest.raises(rnnkit.DtypeError) as caught:
+        layer(input)
+    assert str(caught.value) == snapshot("""\
+could not create a primitive descriptor for the LSTM forward propagation primitive
+  LSTM(3, 4): autocast asks for a float16 LSTM, which this CPU does not have
+  evidence  oneDNN trains no LSTM in float16, and runs one on few CPUs
+  fix       with torch.autocast('cpu', enabled=False): output, state = layer(input)
+            or both in float16: layer.to(torch.float16) and input.to(torch.float16)
+            or lengths=[...], each sample's valid steps, which takes another kernel
+            where layer is this module, and input what it is called with\
+""")
+    assert isinstance(caught.value, RuntimeError)
+    assert isinstance(caught.value.__cause__, RuntimeError)
+
+
+def test_the_fixes_work() -> None:
+    """Each of the three lines runs where the layer does not."""
+    layer, input = rnnkit.LSTM(3, 4), torch.randn(7, 5, 3)
+    expected = layer(input)[0]
+
+    with torch.autocast("cpu", torch.float16):
+        with torch.autocast("cpu", enabled=False):
+            torch.testing.assert_close(layer(input)[0], expected)
+        torch.testing.assert_close(layer(input, lengths=[7] * 5)[0], expected)
+        half = layer.to(torch.float16)(input.to(torch.float16))[0]
+    torch.testing.assert_close(half.float(), expected, rtol=0.01, atol=0.01)
+
+
+@pytest.mark.parametrize("grad", [False, True])
+def test_bfloat16_runs_or_says_why(*, grad: bool) -> None:
+    """On any CPU a bfloat16 LSTM under autocast gives torch's numbers, or the error."""
+    theirs, input = torch.nn.LSTM(3, 4), torch.randn(7, 5, 3)
+    layer = rnnkit.LSTM(3, 4)
+    layer.load_state_dict(theirs.state_dict())
+
+    with torch.set_grad_enabled(grad), torch.autocast("cpu", torch.bfloat16):
+        if lacks_kernel("LSTM", 0, input):
+            with pytest.raises(rnnkit.DtypeError, match="bfloat16 LSTM on CPUs with AVX-512 alone"):
+                layer(input)
+        else:
+            assert torch.equal(layer(input)[0], theirs(input)[0])
+
+
+@pytest.mark.filterwarnings("ignore:TF32 acceleration:UserWarning")
+def test_only_these_layers_lack_a_kernel() -> None:
+    """Autocast off, other layers, a projection, the lowered dtype itself and double never lack it."""
+    input = torch.randn(7, 5, 3)
+
+    assert not lacks_kernel("LSTM", 0, input)
+    with torch.autocast("cpu", torch.float16):
+        assert lacks_kernel("LSTM", 0, input)
+        assert not lacks_kernel("GRU", 0, input)
+        assert not lacks_kernel("LSTM", 2, input)
+        assert not lacks_kernel("LSTM", 0, input.half())
+        assert not lacks_kernel("LSTM", 0, input.double())
+        with torch.backends.mkldnn.flags(enabled=False):
+            assert not lacks_kernel("LSTM", 0, input)
+
+
+def test_other_errors_of_torch_go_on() -> None:
+    """What else torch raises in a layer's call is torch's error, unchanged."""
+    layer, input = rnnkit.GRU(3, 4), torch.randn(7, 5, 3)
+    layer.weight_hh_l0.data = torch.randn(12, 3)
+
+    with pytest.raises(RuntimeError) as caught:
+        layer(input)
+    assert not isinstance(caught.value, rnnkit.RnnkitError)

@@ -97,7 +97,9 @@ def visit(folder: pathlib.Path, names: Sequence[str], shots: pathlib.Path | None
                     for wrong in look(page, axe):
                         yield f"{name} at {width} px, {scheme}: {wrong}"
                     if shots:
-                        shot = f"{name.replace('/', '-').removesuffix('.html')}-{width}-{scheme}.png"
+                        shot = (
+                            f"{name.replace('/', '-').removesuffix('.html')}-{width}-{scheme}.png"
+                        )
                         page.screenshot(path=shots / shot, full_page=True)
                 page.close()
         page = browser.new_page()

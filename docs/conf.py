@@ -1,8 +1,11 @@
 """How Sphinx builds these pages: ``sphinx-build -n -W docs docs/_build``."""
 
+import importlib
+import inspect
 import pathlib
 import sys
 from importlib import metadata
+from typing import Any
 
 # The figures and the examples are read from the checkout, and so is the package.
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
@@ -13,7 +16,14 @@ project_copyright = "2026, the authors of rnnkit"
 release = metadata.version("rnnkit")
 version = release
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "sphinx.ext.napoleon",
+    "sphinx.ext.viewcode",
+    "sphinx_copybutton",
+]
 exclude_patterns = ["_build"]
 templates_path: list[str] = []
 
@@ -21,7 +31,13 @@ html_theme = "furo"
 html_title = "rnnkit"
 html_static_path = ["static"]
 html_css_files = ["wide.css"]
+html_js_files = ["pages.js"]
 html_copy_source = False
+# What is copied is what can be run: no prompts, no outputs.
+copybutton_prompt_text = r">>> |\.\.\. |\$ "
+copybutton_prompt_is_regexp = True
+copybutton_only_copy_prompt_lines = True
+copybutton_copy_empty_lines = False
 
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
@@ -36,3 +52,21 @@ python_maximum_signature_line_length = 80
 nitpicky = True
 # Nothing is fetched while the pages are built, so other projects' names have nowhere to lead.
 nitpick_ignore_regex = [("py:.*", r"(torch|jaxtyping|collections|typing|matplotlib)(\..*)?")]
+
+
+def where_it_is_written(_: Any, module: str, attribute: str) -> str | None:
+    """Return the module in which a public name is written: it says of itself that it is rnnkit's."""
+    found: Any = importlib.import_module(module)
+    try:
+        for name in attribute.split("."):
+            found = getattr(found, name)
+        file = inspect.getsourcefile(inspect.unwrap(found))
+    except (AttributeError, TypeError):
+        return None
+    names = {getattr(each, "__file__", None): name for name, each in sys.modules.items()}
+    return names.get(file)
+
+
+def setup(app: Any) -> None:
+    """Have the links to the source lead to where it is."""
+    app.connect("viewcode-follow-imported", where_it_is_written)

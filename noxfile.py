@@ -25,12 +25,12 @@ CPUS: dict[str, dict[str, str]] = {
 }
 #: Files for tools of others, by the schema that such a tool has; the schemas come with the checker.
 SCHEMAS = {
-    "github-workflows": (".github/workflows/ci.yml",),
+    "github-workflows": [".github/workflows/ci.yml"],
     "github-issue-forms": (
         ".github/ISSUE_TEMPLATE/message.yml",
         ".github/ISSUE_TEMPLATE/other.yml",
     ),
-    "citation-file-format": ("CITATION.cff",),
+    "citation-file-format": ["CITATION.cff"],
 }
 #: What the environment of ``package`` says of the rnnkit that it finds.
 PROOF = """

@@ -55,7 +55,7 @@ nitpick_ignore_regex = [("py:.*", r"(torch|jaxtyping|collections|typing|matplotl
 
 
 def where_it_is_written(_: Any, module: str, attribute: str) -> str | None:
-    """Return the module in which a public name is written: it says of itself that it is rnnkit's."""
+    """Return the module in which a public name is written; its own ``__module__`` is rnnkit."""
     found: Any = importlib.import_module(module)
     try:
         for name in attribute.split("."):

@@ -3,6 +3,7 @@
 import importlib
 import inspect
 import pathlib
+import re
 import sys
 from importlib import metadata
 from typing import Any
@@ -43,7 +44,7 @@ myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
 
 autodoc_member_order = "bysource"
-autodoc_typehints = "none"
+autodoc_typehints = "signature"
 # A forward without a docstring would show nn.Module's, which refers to pages that are not here.
 autodoc_inherit_docstrings = False
 napoleon_use_ivar = True
@@ -51,20 +52,22 @@ python_maximum_signature_line_length = 80
 
 nitpicky = True
 # Nothing is fetched while the pages are built, so other projects' names have nowhere to lead.
-nitpick_ignore_regex = [("py:.*", r"(torch|jaxtyping|collections|typing|matplotlib)(\..*)?")]
+nitpick_ignore_regex = [
+    ("py:.*", r"(torch|jaxtyping|collections|typing|matplotlib)(\..*)?|Tensor"),
+    # Variables of types: a state's, a cell's.
+    ("py:class", r"rnnkit\..*\b(State|StateT|GivenT|CellT)"),
+]
 
 
 def where_it_is_written(_: Any, module: str, attribute: str) -> str | None:
     """Return the module in which a public name is written; its own ``__module__`` is rnnkit."""
-    found: Any = importlib.import_module(module)
-    try:
-        for name in attribute.split("."):
-            found = getattr(found, name)
-        file = inspect.getsourcefile(inspect.unwrap(found))
-    except (AttributeError, TypeError):
-        return None
-    names = {getattr(each, "__file__", None): name for name, each in sys.modules.items()}
-    return names.get(file)
+    importlib.import_module(module)
+    name = attribute.partition(".")[0]
+    for place in sorted(place for place in sys.modules if place.startswith("rnnkit.")):
+        source = inspect.getsource(sys.modules[place])
+        if re.search(rf"^(class|def) {name}\b", source, re.MULTILINE):
+            return place
+    return None
 
 
 def setup(app: Any) -> None:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from rnnkit._base.errors import ArgumentError, StateError
-from rnnkit._base.message import brief, compose, wanted
+from rnnkit._base.message import brief, refusal, wanted
 from rnnkit._base.state import BATCHED, LSTMState, layers_first, map_state
 from rnnkit._checks.arguments import as_mask, positions_of
 
@@ -42,12 +42,14 @@ def _batch_axis(tensor: Tensor, *, batch_first: bool) -> int:
         StateError: if its rank is that of no state.
     """
     if tensor.dim() not in (2, BATCHED):
-        message = compose(
+        refusal(
+            StateError,
+            "state",
             f"a state has 2 or 3 axes, got {tensor.dim()}",
             "rnnkit.states tells the batch axis by the rank",
-            [("state", wanted("(layers * directions, batch, hidden)", f"{tuple(tensor.shape)}"))],
+            ("state", wanted("(layers * directions, batch, hidden)", f"{tuple(tensor.shape)}")),
+            facts=((None, None, None), tuple(tensor.shape)),
         )
-        raise StateError(message, "state", (None, None, None), tuple(tensor.shape))
     return 1 if tensor.dim() == BATCHED and not batch_first else 0
 
 
@@ -127,8 +129,8 @@ def repeat(state: State, times: int, *, batch_first: bool = False) -> State:
     [1.0, 1.0, 2.0, 2.0]
     """
     if not isinstance(times, Integral) or isinstance(times, bool) or times < 0:
-        message = f"times must be an int from 0, got {brief(times)}"
-        raise ArgumentError(message, "times")
+        sentence = f"times must be an int from 0, got {brief(times)}"
+        refusal(ArgumentError, "times", sentence)
 
     def interleave(tensor: Tensor) -> Tensor:
         axis = _batch_axis(tensor, batch_first=batch_first)
@@ -166,8 +168,8 @@ def reset(
     def renew(tensor: Tensor, fresh: Any = None) -> Tensor:
         if fresh is not None and not _alike(tensor, fresh):
             wanted, came = _size_and_dtype(tensor), _size_and_dtype(fresh)
-            message = f"initial must have the shape and dtype of state, {wanted}; got {came}"
-            raise ArgumentError(message, "initial")
+            sentence = f"initial must have the shape and dtype of state, {wanted}; got {came}"
+            refusal(ArgumentError, "initial", sentence)
         axis = _batch_axis(tensor, batch_first=batch_first)
         shape = [1] * tensor.dim()
         shape[axis] = tensor.shape[axis]
@@ -175,8 +177,8 @@ def reset(
         return tensor.masked_fill(flags, 0) if fresh is None else torch.where(flags, fresh, tensor)
 
     if initial is not None and isinstance(initial, Tensor) != isinstance(state, Tensor):
-        message = f"initial must be a state of the same kind as state, got {brief(initial)}"
-        raise ArgumentError(message, "initial")
+        sentence = f"initial must be a state of the same kind as state, got {brief(initial)}"
+        refusal(ArgumentError, "initial", sentence)
     result: State = map_state(renew, state, *(() if initial is None else (initial,)))
     return result
 
@@ -240,15 +242,15 @@ def from_layers(states: Sequence[State]) -> State:
     kinds = {isinstance(state, Tensor) for state in listed}
     if len(kinds) != 1:
         what = "of at least one layer" if not listed else "of one kind: all tensors, or all pairs"
-        message = f"from_layers takes a list of states {what}"
-        raise ArgumentError(message, "states")
+        sentence = f"from_layers takes a list of states {what}"
+        refusal(ArgumentError, "states", sentence)
 
     def join(*tensors: Tensor) -> Tensor:
         rows = [t if t.dim() == BATCHED else t.unsqueeze(0) for t in tensors]
         if len({row.shape[1:] for row in rows}) != 1:
             shapes = ", ".join(str(tuple(t.shape)) for t in tensors)
-            message = f"from_layers takes states of one batch and width, got {shapes}"
-            raise StateError(message, "states")
+            sentence = f"from_layers takes states of one batch and width, got {shapes}"
+            refusal(StateError, "states", sentence)
         return torch.cat(rows)
 
     result: State = map_state(join, *listed)
@@ -278,16 +280,22 @@ def bridge(
     torch.Size([1, 5, 8])
     """
     if how not in ("concat", "sum"):
-        message = f"how must be 'concat' or 'sum', got {how!r}"
-        raise ArgumentError(message, "how")
+        sentence = f"how must be 'concat' or 'sum', got {how!r}"
+        refusal(ArgumentError, "how", sentence)
 
     def join(tensor: Tensor) -> Tensor:
         rows = 1 if batch_first else 0
         if tensor.dim() != BATCHED or tensor.shape[rows] % 2:
             wants = "(batch, layers * 2, hidden)" if batch_first else "(layers * 2, batch, hidden)"
-            message = f"bridge takes the state of a bidirectional layer, {wants}"
-            text = compose(message, f"got {tuple(tensor.shape)}", [("fix", "pass it as it is")])
-            raise StateError(text, "state", (None, None, None), tuple(tensor.shape))
+            sentence = f"bridge takes the state of a bidirectional layer, {wants}"
+            refusal(
+                StateError,
+                "state",
+                sentence,
+                f"got {tuple(tensor.shape)}",
+                ("fix", "pass it as it is"),
+                facts=((None, None, None), tuple(tensor.shape)),
+            )
         pairs: Tensor = tensor.unflatten(rows, (-1, 2))  # type: ignore[no-untyped-call]
         forward, backward = pairs.unbind(rows + 1)
         return forward + backward if how == "sum" else torch.cat([forward, backward], dim=-1)

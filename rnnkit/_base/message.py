@@ -1,39 +1,86 @@
-"""How a message is laid out: torch's sentence, what was called, aligned rows, the fix.
+"""What a refusal says: torch's sentence, what was called, aligned rows, the fix.
 
-Which short expression brings a tensor to the shape that is wanted.
-
-A fix is tried on the shape before it is offered; on numbers alone, since a compiler may be
-tracing.
+A fix that reshapes is tried on the shape before it is offered; on numbers alone, since a compiler
+may be tracing.
 """
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple, NoReturn
 
 import torch
 from torch import Tensor
 
-#: The rows of a message: a label and a text each.
-Rows = list[tuple[str, str]]
+#: A row of a message: a label and a text.
+Row = tuple[str, str]
+Rows = list[Row]
 
 LABEL_WIDTH = 10
 BRIEF_LENGTH = 40
 
 
-def compose(sentence: str, headline: str, rows: Iterable[tuple[str, str]]) -> str:
-    """Join the parts of a message, one row a line.
+def refusal(
+    error: Callable[..., Exception],
+    argument: str,
+    sentence: str,
+    headline: str = "",
+    *rows: Row,
+    facts: tuple[Any, ...] = (),
+) -> NoReturn:
+    """Raise an error whose message is composed of these parts.
+
+    Args:
+        error: the class to raise.
+        argument: the parameter that was wrong, as the caller writes it.
+        sentence: torch's, where it has one.
+        headline: what was called, and what is wrong with it.
+        *rows: expected and got, evidence, fix.
+        facts: what the class keeps beside text and argument: of a ShapeError the sizes.
+
+    Raises:
+        RnnkitError: the class that is given.
+    """
+    raise error(compose(sentence, headline, rows), argument, *facts) from None
+
+
+class Cause(NamedTuple):
+    """What a diagnosis has found: the arguments of :func:`refusal`, not yet raised."""
+
+    error: Callable[..., Exception]
+    argument: str
+    sentence: str
+    headline: str
+    rows: tuple[Row, ...]
+    facts: tuple[Any, ...] = ()
+
+
+def raise_for(cause: Cause | None) -> None:
+    """Raise what a diagnosis has found; return if it has found nothing, and the call goes on.
+
+    Raises:
+        RnnkitError: the child that the cause names.
+    """
+    if cause is not None:
+        error, argument, sentence, headline, rows, facts = cause
+        refusal(error, argument, sentence, headline, *rows, facts=facts)
+
+
+def compose(sentence: str, headline: str, rows: Iterable[Row]) -> str:
+    """Join the parts of a message, one row a line; a part that is empty is left out.
 
     >>> print(compose("torch's sentence", "LSTM(3, 4): what is wrong", [("fix", "what to type")]))
     torch's sentence
       LSTM(3, 4): what is wrong
       fix       what to type
     """
-    return "\n".join([sentence, f"  {headline}", *aligned(rows)])
+    head = [sentence, f"  {headline}"] if headline else [sentence]
+    return "\n".join([*head, *aligned(rows)])
 
 
-def aligned(rows: Iterable[tuple[str, str]]) -> list[str]:
+def aligned(rows: Iterable[Row]) -> list[str]:
     """Lay out rows of a label and a text, one a line, the texts below each other."""
     rows = list(rows)
-    width = max(LABEL_WIDTH, *(len(label) + 2 for label, _ in rows))
+    width = max([LABEL_WIDTH, *(len(label) + 2 for label, _ in rows)])
     return [f"  {label.ljust(width)}{text}" for label, text in rows]
 
 

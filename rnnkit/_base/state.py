@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from rnnkit._base.errors import StateError
-from rnnkit._base.message import brief
+from rnnkit._base.message import brief, refusal
 from rnnkit._base.torch_tools import is_proxy
 
 #: How many axes a layer's state has, of a batch.
@@ -52,12 +52,12 @@ def map_state(function: Callable[..., Tensor], state: Any, *others: Any) -> Any:
     if isinstance(state, Tensor) or is_proxy(state):
         return function(state, *others)
     if not isinstance(state, tuple | list):
-        message = f"a state is a tensor or a tuple of tensors, got {brief(state)}"
-        raise StateError(message, "state")
+        sentence = f"a state is a tensor or a tuple of tensors, got {brief(state)}"
+        refusal(StateError, "state", sentence)
     for other in others:
         if not isinstance(other, tuple | list) or len(other) != len(state):
-            message = f"states are not of one kind: {_kind(state)} and {_kind(other)}"
-            raise StateError(message, "state")
+            sentence = f"states are not of one kind: {_kind(state)} and {_kind(other)}"
+            refusal(StateError, "state", sentence)
     parts = [map_state(function, *members) for members in zip(state, *others, strict=True)]
     return type(state)(*parts) if hasattr(state, "_fields") else type(state)(parts)
 

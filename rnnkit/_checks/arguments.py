@@ -3,13 +3,13 @@
 import operator
 from collections.abc import Sequence
 from numbers import Integral
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor
 
 from rnnkit._base.errors import ArgumentError, ShapeError, StateError
-from rnnkit._base.message import brief, compose, wanted
+from rnnkit._base.message import brief, refusal, wanted
 from rnnkit._base.torch_tools import hides_values, is_jit_traced, is_proxy
 from rnnkit._checks.call_spec import (
     Axis,
@@ -30,29 +30,30 @@ def check_step(layer: CheckedLayer, x_t: Any) -> None:
     """
     name = type(layer).__name__
     if layer.bidirectional:
-        text = compose(
+        refusal(
+            ArgumentError,
+            "x_t",
             "a bidirectional layer has no single step",
             f"{described(layer)}: its backward direction begins at the last step of a sequence",
-            [("fix", f"{name}(..., bidirectional=False), or call the layer on the whole sequence")],
+            ("fix", f"{name}(..., bidirectional=False), or call the layer on the whole sequence"),
         )
-        raise ArgumentError(text, "x_t")
     if is_proxy(x_t):
         return
     if not isinstance(x_t, Tensor):
-        message = f"{name}.step: x_t must be a Tensor (batch, input_size), got {brief(x_t)}"
-        raise ArgumentError(message, "x_t")
+        sentence = f"{name}.step: x_t must be a Tensor (batch, input_size), got {brief(x_t)}"
+        refusal(ArgumentError, "x_t", sentence)
     if x_t.dim() not in (1, 2):
         seq_axis = 1 if layer.batch_first else 0
         wants = f"(batch, input_size={layer.input_size})"
-        text = compose(
+        refusal(
+            ShapeError,
+            "x_t",
             f"{name}.step: Expected x_t to be 1D or 2D, got {x_t.dim()}D instead",
             f"{described(layer)}: one time step has no seq axis",
-            [
-                ("x_t", wanted(wants, f"{tuple(x_t.shape)}")),
-                ("fix", f"for x_t in input.unbind({seq_axis}): ..., or call the layer"),
-            ],
+            ("x_t", wanted(wants, f"{tuple(x_t.shape)}")),
+            ("fix", f"for x_t in input.unbind({seq_axis}): ..., or call the layer"),
+            facts=((None, layer.input_size), tuple(x_t.shape)),
         )
-        raise ShapeError(text, "x_t", (None, layer.input_size), tuple(x_t.shape))
 
 
 def check_batch_size(name: str, batch_size: Any) -> None:
@@ -66,11 +67,12 @@ def check_batch_size(name: str, batch_size: Any) -> None:
         return
     is_count = isinstance(batch_size, Integral) and not isinstance(batch_size, bool)
     if batch_size is not None and not (is_count and operator.index(batch_size) >= 0):
-        message = (
+        refusal(
+            ArgumentError,
+            "batch_size",
             f"{name}.initial_state: batch_size must be an int from 0, or None for a state without "
-            f"batch axis, got {brief(batch_size)}"
+            f"batch axis, got {brief(batch_size)}",
         )
-        raise ArgumentError(message, "batch_size")
 
 
 def check_own_state(layer: CheckedLayer, state: Any) -> None:
@@ -103,22 +105,22 @@ def _fits(tensor: Any, axes: tuple[Axis, ...]) -> bool:
     )
 
 
-def _refuse_state(layer: CheckedLayer, state: Any, place: int) -> None:
+def _refuse_state(layer: CheckedLayer, state: Any, place: int) -> NoReturn:
     wants = own_state_axes(layer)
     both = f"h {spell(wants[0])}, c {spell(wants[-1])}"
-    text = compose(
-        f"state is not what this {type(layer).__name__} returned",
-        described(layer),
-        [
-            ("state", wanted(spell(wants[0]) if len(wants) == 1 else both, _shapes(state))),
-            ("fix", "output, state = layer(input): state is the second of the two"),
-        ],
-    )
     wrong = state
     if not isinstance(state, Tensor):
         wrong = state[place] if isinstance(state, tuple | list) and len(state) > place else None
     actual = tuple(wrong.shape) if isinstance(wrong, Tensor) else ()
-    raise StateError(text, "state", sizes(wants[place]), actual)
+    refusal(
+        StateError,
+        "state",
+        f"state is not what this {type(layer).__name__} returned",
+        described(layer),
+        ("state", wanted(spell(wants[0]) if len(wants) == 1 else both, _shapes(state))),
+        ("fix", "output, state = layer(input): state is the second of the two"),
+        facts=(sizes(wants[place]), actual),
+    )
 
 
 def _shapes(state: Any) -> str:
@@ -133,12 +135,10 @@ def positions_of(index: Tensor | Sequence[int], batch: int, device: torch.device
     Raises:
         ArgumentError: if they are neither, or out of range.
     """
-    try:
-        positions = torch.as_tensor(index, device=device)
-    except (TypeError, ValueError, RuntimeError):
-        message = f"index must be integers (new_batch,) or booleans (batch={batch},)"
-        text = f"{message}, got {brief(index)}"
-        raise ArgumentError(text, "index") from None
+    sentence = f"index must be integers (new_batch,) or booleans (batch={batch},)"
+    positions = _as_tensor(index, device)
+    if positions is None:
+        refusal(ArgumentError, "index", f"{sentence}, got {brief(index)}")
     if positions.numel() == 0 and positions.dim() == 1:
         positions = positions.long()
     if positions.dtype is torch.bool and positions.shape == (batch,):
@@ -146,11 +146,10 @@ def positions_of(index: Tensor | Sequence[int], batch: int, device: torch.device
     whole = not positions.is_floating_point() and positions.dtype is not torch.bool
     if not whole or positions.dim() != 1:
         came = f"{positions.dtype} {tuple(positions.shape)}"
-        message = f"index must be integers (new_batch,) or booleans (batch={batch},), got {came}"
-        raise ArgumentError(message, "index")
+        refusal(ArgumentError, "index", f"{sentence}, got {came}")
     if not hides_values() and bool(((positions < -batch) | (positions >= batch)).any()):
-        message = f"index must lie on the batch axis of the state, which has {batch} samples"
-        raise ArgumentError(message, "index")
+        sentence = f"index must lie on the batch axis of the state, which has {batch} samples"
+        refusal(ArgumentError, "index", sentence)
     return positions.long() % max(batch, 1)
 
 
@@ -160,21 +159,28 @@ def as_mask(mask: Any, shape: tuple[int, ...], device: torch.device, name: str =
     Raises:
         ArgumentError: if it has another shape, or other values.
     """
-    try:
-        flags = torch.as_tensor(mask, device=device)
-    except (TypeError, ValueError, RuntimeError):
-        message = f"{name} must be booleans, or 0 and 1, of shape {shape}; got {brief(mask)}"
-        raise ArgumentError(message, name) from None
+    flags = _as_tensor(mask, device)
+    if flags is None:
+        sentence = f"{name} must be booleans, or 0 and 1, of shape {shape}; got {brief(mask)}"
+        refusal(ArgumentError, name, sentence)
     if tuple(flags.shape) != shape:
-        message = compose(
+        refusal(
+            ArgumentError,
+            name,
             f"{name} must have shape {shape}, got {tuple(flags.shape)}",
             "one flag for each sample; positions are no mask",
-            [("fix", f"a boolean tensor {shape}, true where a sample starts anew")],
+            ("fix", f"a boolean tensor {shape}, true where a sample starts anew"),
         )
-        raise ArgumentError(message, name)
     if flags.dtype is torch.bool:
         return flags
     if not hides_values() and not bool(((flags == 0) | (flags == 1)).all()):
-        message = f"{name} must be booleans, or 0 and 1; got other values: positions are no mask"
-        raise ArgumentError(message, name)
+        sentence = f"{name} must be booleans, or 0 and 1; got other values: positions are no mask"
+        refusal(ArgumentError, name, sentence)
     return flags != 0
+
+
+def _as_tensor(value: Any, device: torch.device) -> Tensor | None:
+    try:
+        return torch.as_tensor(value, device=device)
+    except (TypeError, ValueError, RuntimeError):
+        return None

@@ -1,15 +1,25 @@
 """The guards: a few comparisons on every call, and a diagnosis when one fails.
 
 They are plain Python on sizes, so that they cost next to nothing and ``torch.compile`` traces
-them. What has passed a guard needs torch's own check of the same things no more.
+them. The contract of a guard:
+
+- No false negative. What torch would refuse, or read outside of its memory, passes no guard:
+  torch's own check of the same things is switched off.
+- A false positive is harmless. The diagnosis looks again, returns None where nothing is wrong,
+  and the call goes on.
+- A compiler traces the guard and, where it fails, the diagnosis, so that the same error is raised;
+  at a right call it must see no diagnosis, which costs it time and may break the graph. There the
+  guard is exact: sizes, dtypes and devices are all that decides.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
+from rnnkit._base.message import raise_for
 from rnnkit._base.state import PAIR, layers_first
 from rnnkit._base.torch_tools import hides_values, is_jit_traced
 from rnnkit._checks.call_spec import (
@@ -24,12 +34,12 @@ from rnnkit._checks.call_spec import (
     spec_of_layer,
     spec_of_unrolled,
 )
-from rnnkit._checks.dtype_errors import diagnose_dtype_and_device, refuse_type
-from rnnkit._checks.input_errors import diagnose_input, diagnose_shape, refuse_packed
+from rnnkit._checks.dtype_errors import diagnose_dtype_and_device, is_wider_c, refuse_type
+from rnnkit._checks.input_errors import diagnose_input, diagnose_packed, diagnose_shape
 from rnnkit._checks.state_errors import diagnose_batch, diagnose_state
 
 
-def check_layer(layer: CheckedLayer, input: Any, hx: Any) -> Any:  # noqa: C901, PLR0912
+def check_layer(layer: CheckedLayer, input: Any, hx: Any) -> Any:
     """Hold a layer's call to what the layer reads; return the state as torch's layer takes it.
 
     Args:
@@ -69,41 +79,37 @@ def check_layer(layer: CheckedLayer, input: Any, hx: Any) -> Any:  # noqa: C901,
         and weight.device == device
         and data.layout is torch.strided
     ):
-        if "weight_ih_l0" not in layer._parameters:  # noqa: SLF001
-            # A computed weight may have changed since the last call; torch would look now.
-            layer._update_flat_weights()  # noqa: SLF001
-            weight = layer._flat_weights[0]  # noqa: SLF001
-        diagnose_input(spec_of_layer(layer, input), data, weight)
+        _diagnose_layer_input(layer, input, data)
     if isinstance(input, PackedSequence) and not (
         hides_values() or int(input.batch_sizes.sum()) <= shape[0]
     ):
-        refuse_packed(spec_of_layer(layer, input), input)
-    if hx is None:
-        return None
+        raise_for(diagnose_packed(spec_of_layer(layer, input), input))
+    return None if hx is None else _check_layer_state(layer, input, hx, data, shape)
+
+
+def _diagnose_layer_input(layer: CheckedLayer, input: Any, data: Tensor) -> None:
+    weight: Any = layer._parameters.get("weight_ih_l0")  # noqa: SLF001
+    if weight is None:
+        # A computed weight may have changed since the last call; torch would look now.
+        layer._update_flat_weights()  # noqa: SLF001
+        weight = layer._flat_weights[0]  # noqa: SLF001
+    raise_for(diagnose_input(spec_of_layer(layer, input), data, weight))
+
+
+def _check_layer_state(
+    layer: CheckedLayer, input: Any, hx: Any, data: Tensor, shape: tuple[int, ...]
+) -> Any:
     rows = layer.num_layers * 2 if layer.bidirectional else layer.num_layers
     front: tuple[int, ...]
-    if isinstance(input, PackedSequence):
-        front = (rows, packed_batch(input))
-    elif rank == SEQUENCES:
+    if len(shape) == SEQUENCES:
         front = (rows, shape[0 if layer.batch_first else 1])
     else:
-        front = (rows,)
+        front = (rows,) if isinstance(input, Tensor) else (rows, packed_batch(input))
     if layer.state_batch_first:
         front = front[::-1]
-    c_shape = (*front, layer.hidden_size)
-    if len(layer.STATE_NAMES) == 1:
-        if not _is_state(hx, c_shape, dtype, device):
-            diagnose_state(spec_of_layer(layer, input), hx, data)
-        state: Any = hx
-    else:
-        proj_size = layer._proj_size  # noqa: SLF001
-        h_shape = (*front, proj_size) if proj_size else c_shape
-        state = _pair(hx, h_shape, c_shape, data)
-        if state is None or not (
-            _is_state(state[0], h_shape, dtype, device)
-            and _is_state(state[1], c_shape, dtype, device)
-        ):
-            diagnose_state(spec_of_layer(layer, input), hx if state is None else state, data)
+    state = _fitting_state(layer, hx, front, data)
+    if state is None:
+        state = _diagnose_state(spec_of_layer(layer, input), hx, data)
     return layers_first(state) if layer.state_batch_first else state
 
 
@@ -132,28 +138,13 @@ def check_cell(cell: CheckedCell, input: Any, hx: Any) -> Any:
         weight = input
     alike = (weight.dtype is dtype or agree(dtype, weight.dtype)) and weight.device == device
     if not (rank in (2, 1) and shape[-1] == cell.input_size and alike):
-        diagnose_shape(spec_of_cell(cell, input), input, weight)
-    state = None if hx is None else _check_cell_state(cell, input, hx, shape)
+        raise_for(diagnose_shape(spec_of_cell(cell, input), input, weight))
+    state = None if hx is None else _fitting_state(cell, hx, shape[:-1], input, any_c=True)
+    if state is None and hx is not None:
+        state = _diagnose_state(spec_of_cell(cell, input), hx, input)
     if not alike:
         # After the state: where both are wrong torch speaks of the state's size.
-        diagnose_dtype_and_device(spec_of_cell(cell, input), input, weight)
-    return state
-
-
-def _check_cell_state(cell: CheckedCell, input: Tensor, hx: Any, shape: tuple[int, ...]) -> Any:
-    dtype, device = input.dtype, input.device
-    c_shape = (*shape[:-1], cell.hidden_size)
-    if len(cell.STATE_NAMES) == 1:
-        if not _is_state(hx, c_shape, dtype, device):
-            diagnose_state(spec_of_cell(cell, input), hx, input)
-        return hx
-    proj_size = cell._proj_size  # noqa: SLF001
-    h_shape = (*shape[:-1], proj_size) if proj_size else c_shape
-    state = _pair(hx, h_shape, c_shape, input)
-    if state is None or not (
-        _is_state(state[0], h_shape, dtype, device) and _is_state(state[1], c_shape, dtype, device)
-    ):
-        diagnose_state(spec_of_cell(cell, input), hx if state is None else state, input)
+        raise_for(diagnose_dtype_and_device(spec_of_cell(cell, input), input, weight))
     return state
 
 
@@ -182,17 +173,52 @@ def check_unrolled(
     spec = spec_of_unrolled(cell, input, caller, known=known, batch_first=batch_first)
     weight = cell._parameters.get("weight_ih") if known else None  # noqa: SLF001
     # A third-party cell may take integers; of our own we know what they take.
-    diagnose_input(spec, input, input if weight is None else weight)
+    raise_for(diagnose_input(spec, input, input if weight is None else weight))
     if hx is None:
         return spec, None
     if known:
-        axes = [tuple(axis.size or 0 for axis in axes) for axes in spec.state_axes]
-        if len(axes) == PAIR:
-            hx = _pair(hx, axes[0], axes[1], input) or hx
-        diagnose_state(spec, hx, input)
+        hx = _diagnose_state(spec, hx, input)
     elif spec.batch is not None:
         diagnose_batch(spec, hx)
     return spec, hx
+
+
+def _fitting_state(
+    module: CheckedCell, hx: Any, front: tuple[int, ...], like: Tensor, *, any_c: bool = False
+) -> Any:
+    """Return a state whose tensors have the sizes, dtype and device that the module takes.
+
+    Args:
+        module: a layer or a cell.
+        hx: what the caller gave.
+        front: the sizes of a state but for its width.
+        like: the input, whose dtype and device a state has.
+        any_c: whether c may be of another floating-point dtype, as torch's cells take it.
+
+    Returns:
+        A tensor, or a tuple of an LSTM's two; None if it does not fit, or wants a diagnosis.
+    """
+    dtype, device = like.dtype, like.device
+    c_shape = (*front, module.hidden_size)
+    if len(module.STATE_NAMES) == 1:
+        return hx if _is_state(hx, c_shape, dtype, device) else None
+    if not isinstance(hx, (tuple, list)) or len(hx) != PAIR:
+        return None
+    proj_size = module._proj_size  # noqa: SLF001
+    h_shape = (*front, proj_size) if proj_size else c_shape
+    h, c = hx
+    if h is None or c is None:
+        h, c = _complete_pair(hx, (h_shape, c_shape), like)
+    fits = _is_state(h, h_shape, dtype, device) and (
+        _is_state(c, c_shape, dtype, device)
+        or (
+            any_c
+            and isinstance(c, Tensor)
+            and is_wider_c(c)
+            and _is_state(c, c_shape, c.dtype, device)
+        )
+    )
+    return (h, c) if fits else None
 
 
 def _is_state(
@@ -206,18 +232,28 @@ def _is_state(
     )
 
 
-def _pair(
-    hx: Any, h_shape: tuple[int, ...], c_shape: tuple[int, ...], input: Tensor
-) -> tuple[Any, Any] | None:
-    """Return (h, c) with zeros for a None; None if there is no pair."""
-    if not isinstance(hx, (tuple, list)) or len(hx) != PAIR:
-        return None
+def _complete_pair(hx: Any, shapes: Sequence[tuple[int, ...]], like: Tensor) -> Any:
+    """Put zeros in place of a None in a pair; a state that is no pair stays as it is."""
+    if not isinstance(hx, (tuple, list)) or len(hx) != len(shapes) or len(hx) != PAIR:
+        return hx
     h, c = hx
     if h is None:
-        h = torch.zeros(h_shape, dtype=input.dtype, device=input.device)
+        h = torch.zeros(shapes[0], dtype=like.dtype, device=like.device)
     if c is None:
-        c = torch.zeros(c_shape, dtype=input.dtype, device=input.device)
+        c = torch.zeros(shapes[1], dtype=like.dtype, device=like.device)
     return h, c
+
+
+def _diagnose_state(spec: CallSpec, hx: Any, like: Tensor) -> Any:
+    """Return a state that a guard has not passed, its pair complete, if nothing is wrong with it.
+
+    Raises:
+        RnnkitError: the child that fits.
+    """
+    shapes = [tuple(axis.size or 0 for axis in axes) for axes in spec.state_axes]
+    state = _complete_pair(hx, shapes, like)
+    raise_for(diagnose_state(spec, state, like))
+    return state
 
 
 def _completed(module: CheckedCell, hx: Any) -> Any:

@@ -8,12 +8,12 @@ import operator
 import warnings
 from collections.abc import Callable, Mapping
 from numbers import Integral
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any, Concatenate, NoReturn, ParamSpec, TypeVar
 
 import torch
 
 from rnnkit._base.errors import ArgumentError
-from rnnkit._base.message import brief, call, compose, wanted
+from rnnkit._base.message import brief, call, refusal, wanted
 from rnnkit._checks.rules import CELL_RULES, FLAG, RULES, Rule
 
 Arguments = ParamSpec("Arguments")
@@ -44,14 +44,15 @@ def checked_arguments(
         try:
             bound = signature.bind(self, *args, **kwargs)
         except TypeError as error:
-            raise _unbound(name, signature, args, kwargs, error) from None
+            known = list(signature.parameters)[1:]
+            _refuse_unbound(name, known, args, kwargs, str(error))
         rules = RULES if "batch_first" in signature.parameters else CELL_RULES
         for argument, value in bound.arguments.items():
             rule = rules.get(argument)
             if rule is None or _is_nonlinearity_as_bias(rules, argument, value):
                 continue
             if not rule.is_kind(value) or not rule.fits(value):
-                raise _refusal(name, rule, argument, value, args, kwargs)
+                _refuse(name, rule, argument, value, args, kwargs)
             if isinstance(value, Integral) and rule.kind is Integral:
                 # A NumPy count would make torch's own type check fail.
                 bound.arguments[argument] = operator.index(value)
@@ -70,21 +71,19 @@ def check_option(name: str, argument: str, value: Any) -> Any:
     """
     rule = RULES[argument]
     if not rule.is_kind(value) or not rule.fits(value):
-        raise _refusal(name, rule, argument, value, (), {argument: value})
+        _refuse(name, rule, argument, value, (), {argument: value})
     return value
 
 
-def _unbound(
+def _refuse_unbound(
     name: str,
-    signature: inspect.Signature,
+    known: list[str],
     args: tuple[object, ...],
     kwargs: Mapping[str, object],
-    error: TypeError,
-) -> ArgumentError:
-    known = list(signature.parameters)[1:]
+    reason: str,
+) -> NoReturn:
     unknown = next((key for key in kwargs if key not in known), "")
-    text = str(error)
-    sentence = f"{name}.__init__() {'got ' if text.startswith('multiple') else ''}{text}"
+    sentence = f"{name}.__init__() {'got ' if reason.startswith('multiple') else ''}{reason}"
     fix = f"{name}({', '.join(known[:3])}, ...)"
     if unknown == "proj_size":
         sentence = "proj_size argument is only supported for LSTM, not RNN or GRU"
@@ -95,31 +94,26 @@ def _unbound(
         fix = f"leave nonlinearity out: {name} has fixed ones, RNN and RNNCell take it"
     elif similar := difflib.get_close_matches(unknown, known, n=1):
         fix = f"{similar[0]}={brief(kwargs[unknown])}"
-    return ArgumentError(compose(sentence, call(name, args, kwargs), [("fix", fix)]), unknown)
+    refusal(ArgumentError, unknown, sentence, call(name, args, kwargs), ("fix", fix))
 
 
-def _refusal(
+def _refuse(
     name: str,
     rule: Rule,
     argument: str,
     value: object,
     args: tuple[object, ...],
     kwargs: Mapping[str, object],
-) -> ArgumentError:
+) -> NoReturn:
     sentence = rule.wrong_value if rule.is_kind(value) else rule.wrong_kind
     shown = value if isinstance(value, str | int | float) else brief(value)
-    kind = type(value).__name__
-    rows = [
+    refusal(
+        ArgumentError,
+        argument,
+        sentence.format(name=argument, kind=type(value).__name__, value=shown),
+        call(name, args, kwargs),
         (argument, wanted(rule.expected, brief(value))),
         ("fix", _fix(name, rule, argument, value)),
-    ]
-    return ArgumentError(
-        compose(
-            sentence.format(name=argument, kind=kind, value=shown),
-            call(name, args, kwargs),
-            rows,
-        ),
-        argument,
     )
 
 
@@ -177,12 +171,14 @@ def _check_projection(
 ) -> None:
     hidden_size, proj_size = arguments["hidden_size"], arguments.get("proj_size", 0)
     if proj_size >= hidden_size:
-        rows = [
+        refusal(
+            ArgumentError,
+            "proj_size",
+            "proj_size has to be smaller than hidden_size",
+            call(name, args, kwargs),
             ("proj_size", wanted(f"less than hidden_size={hidden_size}", f"{proj_size}")),
             ("fix", f"proj_size={hidden_size - 1} or less, or 0 for no projection"),
-        ]
-        sentence = "proj_size has to be smaller than hidden_size"
-        raise ArgumentError(compose(sentence, call(name, args, kwargs), rows), "proj_size")
+        )
 
 
 def _is_nonlinearity_as_bias(rules: Mapping[str, Rule], argument: str, value: object) -> bool:

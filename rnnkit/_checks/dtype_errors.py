@@ -1,4 +1,4 @@
-"""Why an input is of the wrong kind: no tensor, no numbers, another dtype, another device."""
+"""Why a tensor is of the wrong kind: no tensor, no numbers, another dtype, another device."""
 
 from typing import NoReturn
 
@@ -7,19 +7,9 @@ from torch import Tensor
 from torch.nn import RNNBase
 from torch.nn.utils.rnn import PackedSequence
 
-from rnnkit._base.errors import (
-    ArgumentError,
-    DeviceError,
-    DtypeError,
-)
-from rnnkit._base.message import Rows, brief, compose, wanted
-from rnnkit._checks.call_spec import (
-    CallSpec,
-    CheckedCell,
-    CheckedLayer,
-    agree,
-    described,
-)
+from rnnkit._base.errors import ArgumentError, DeviceError, DtypeError
+from rnnkit._base.message import Cause, Row, Rows, brief, compose, refusal, wanted
+from rnnkit._checks.call_spec import CallSpec, CheckedCell, CheckedLayer, agree, described
 
 
 def refuse_type(module: CheckedCell, input: object, *, unrolled: bool = False) -> NoReturn:
@@ -32,13 +22,13 @@ def refuse_type(module: CheckedCell, input: object, *, unrolled: bool = False) -
     fix = _fix_type(input)
     if unrolled and isinstance(input, PackedSequence):
         fix = "input, lengths = torch.nn.utils.rnn.pad_packed_sequence(input), and lengths=lengths"
-    raise ArgumentError(
-        compose(
-            f"input must be a Tensor, got {brief(input)}",
-            described(module),
-            [("input", wanted(takes, brief(input))), ("fix", fix)],
-        ),
+    refusal(
+        ArgumentError,
         "input",
+        f"input must be a Tensor, got {brief(input)}",
+        described(module),
+        ("input", wanted(takes, brief(input))),
+        ("fix", fix),
     )
 
 
@@ -58,35 +48,34 @@ def _fix_type(input: object) -> str:
     return "torch.as_tensor(input, dtype=torch.float32)"
 
 
-def diagnose_dtype_and_device(spec: CallSpec, input: Tensor, weight: Tensor) -> None:
-    """Find what is wrong with an input's dtype or device.
+def diagnose_dtype_and_device(spec: CallSpec, input: Tensor, weight: Tensor) -> Cause | None:
+    """Find what is wrong with an input's dtype or device: a DtypeError or a DeviceError.
 
-    Raises:
-        DtypeError: if its numbers are not of the weights' dtype.
-        DeviceError: if it lies on another device.
+    An input that is not strided is an ArgumentError.
     """
     if not agree(input.dtype, weight.dtype):
-        _refuse_dtype(spec, input, weight)
+        return _other_dtype(spec, input, weight)
     if input.layout is not torch.strided and spec.kind != "cell":
-        text = compose(
+        return Cause(
+            ArgumentError,
+            "input",
             f"input must be a dense tensor, got {input.layout}",
             f"{spec.described}: torch has no recurrent kernels for other layouts",
-            [("fix", "input.to_dense()")],
+            (("fix", "input.to_dense()"),),
         )
-        raise ArgumentError(text, "input")
     if input.device != weight.device:
-        raise DeviceError(
-            compose(
-                f"Input and parameter tensors are not at the same device, found input tensor at "
-                f"{input.device} and parameter tensor at {weight.device}",
-                f"{spec.described}: the input lies on another device",
-                [
-                    ("input", wanted(f"on {weight.device}", f"{input.device}")),
-                    ("fix", f"input.to({str(weight.device)!r}), or move the model to the input"),
-                ],
-            ),
+        return Cause(
+            DeviceError,
             "input",
+            f"Input and parameter tensors are not at the same device, found input tensor at "
+            f"{input.device} and parameter tensor at {weight.device}",
+            f"{spec.described}: the input lies on another device",
+            (
+                ("input", wanted(f"on {weight.device}", f"{input.device}")),
+                ("fix", f"input.to({str(weight.device)!r}), or move the model to the input"),
+            ),
         )
+    return None
 
 
 def explain_missing_kernel(layer: CheckedLayer, error: RuntimeError) -> None:
@@ -128,19 +117,19 @@ def _dtype_sentence(input: Tensor, weight: Tensor) -> str:
     return f"RNN input dtype ({input.dtype}) does not match weight dtype ({weight.dtype})."
 
 
-def refuse_numbers(spec: CallSpec, input: Tensor, weight: Tensor) -> NoReturn:
+def no_numbers(spec: CallSpec, input: Tensor, weight: Tensor) -> Cause:
+    """Say that an input holds integers, booleans or complex numbers."""
     # torch's sentence goes on to advise model.to(torch.int64), which no model survives.
-    raise DtypeError(
-        compose(
-            _dtype_sentence(input, weight),
-            f"{spec.described}: the input holds no real floating-point numbers",
-            [
-                ("input", wanted(f"{weight.dtype}", f"{input.dtype}")),
-                ("fix", _fix_numbers(input, weight)),
-                *_embedding(spec, input),
-            ],
-        ),
+    return Cause(
+        DtypeError,
         "input",
+        _dtype_sentence(input, weight),
+        f"{spec.described}: the input holds no real floating-point numbers",
+        (
+            ("input", wanted(f"{weight.dtype}", f"{input.dtype}")),
+            ("fix", _fix_numbers(input, weight)),
+            *_embedding(spec, input),
+        ),
     )
 
 
@@ -167,19 +156,55 @@ def _embedding(spec: CallSpec, input: Tensor) -> Rows:
     return [("", f"token ids: {embedded}")]
 
 
-def _refuse_dtype(spec: CallSpec, input: Tensor, weight: Tensor) -> NoReturn:
-    rows = [("input", wanted(f"{weight.dtype}", f"{input.dtype}"))]
+def _other_dtype(spec: CallSpec, input: Tensor, weight: Tensor) -> Cause:
+    evidence: tuple[Row, ...] = ()
     if input.dtype == torch.float64:
-        rows.append(("evidence", "float64 is what NumPy makes of Python's numbers"))
+        evidence = (("evidence", "float64 is what NumPy makes of Python's numbers"),)
     elif input.dtype in (torch.float16, torch.bfloat16):
-        rows.append(("evidence", f"{input.dtype} is what autocast leaves; it is off here"))
-    rows.append(("fix", f"input.to({weight.dtype}), or model.to({input.dtype})"))
+        evidence = (("evidence", f"{input.dtype} is what autocast leaves; it is off here"),)
     advice = f"Convert input: input.to({weight.dtype}), or convert model: model.to({input.dtype})"
-    raise DtypeError(
-        compose(
-            f"{_dtype_sentence(input, weight)} {advice}",
-            f"{spec.described}: input and weights differ in dtype",
-            rows,
-        ),
+    return Cause(
+        DtypeError,
         "input",
+        f"{_dtype_sentence(input, weight)} {advice}",
+        f"{spec.described}: input and weights differ in dtype",
+        (
+            ("input", wanted(f"{weight.dtype}", f"{input.dtype}")),
+            *evidence,
+            ("fix", f"input.to({weight.dtype}), or model.to({input.dtype})"),
+        ),
     )
+
+
+def state_dtype_or_device(spec: CallSpec, name: str, tensor: Tensor, input: Tensor) -> Cause | None:
+    """Find what is wrong with one tensor of a state beside its shape: its dtype or its device."""
+    own_dtype = spec.kind == "cell" and name == "c" and is_wider_c(tensor)
+    if not (own_dtype or agree(tensor.dtype, input.dtype)):
+        return Cause(
+            DtypeError,
+            "hx",
+            f"hx dtype ({tensor.dtype}) does not match input dtype ({input.dtype})",
+            f"{spec.described}: state and input differ in dtype",
+            (
+                (name, wanted(f"{input.dtype}", f"{tensor.dtype}")),
+                ("fix", f"{name}.to({input.dtype})"),
+            ),
+        )
+    if tensor.device != input.device:
+        where = f"input tensor at {input.device} and hidden tensor at {tensor.device}"
+        return Cause(
+            DeviceError,
+            "hx",
+            f"Input and hidden tensors are not at the same device, found {where}",
+            f"{spec.described}: state and input lie on different devices",
+            (
+                (name, wanted(f"on {input.device}", f"{tensor.device}")),
+                ("fix", f"{name}.to(input.device), or zeros with device=input.device"),
+            ),
+        )
+    return None
+
+
+def is_wider_c(tensor: Tensor) -> bool:
+    """Say whether torch's kernel for one step takes this c, whose dtype is its own."""
+    return tensor.is_floating_point() and tensor.device.type == "cpu"

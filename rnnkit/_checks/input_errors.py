@@ -1,100 +1,80 @@
 """What is wrong with an input, on what evidence, and what to type.
 
 Runs when a guard has seen something wrong; ``unroll``, called once a sequence, asks here at once.
-Each function raises the error that fits, or returns where there is nothing to say.
+A diagnosis returns the cause, or None where there is nothing to say.
 """
 
 import math
 from itertools import accumulate
-from typing import NoReturn
 
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
-from rnnkit._base.errors import (
-    LayoutError,
-    LengthsError,
-    ShapeError,
-)
-from rnnkit._base.message import Rows, compose, count, reshaped, wanted
-from rnnkit._checks.call_spec import (
-    SEQUENCE,
-    SEQUENCES,
-    CallSpec,
-    agree,
-    sizes,
-    spell,
-)
-from rnnkit._checks.dtype_errors import diagnose_dtype_and_device, refuse_numbers
+from rnnkit._base.errors import LayoutError, LengthsError, ShapeError
+from rnnkit._base.message import Cause, Row, count, reshaped, wanted
+from rnnkit._checks.call_spec import SEQUENCE, SEQUENCES, CallSpec, agree, sizes, spell
+from rnnkit._checks.dtype_errors import diagnose_dtype_and_device, no_numbers
 
 
-def diagnose_input(spec: CallSpec, input: Tensor, weight: Tensor) -> None:
-    """Find what is wrong with an input.
-
-    Raises:
-        ShapeError: if its rank or width is not what the module reads, or there is no step.
-        LayoutError: if its width fits another axis.
-        DtypeError: if its numbers are not of the weights' dtype.
-        DeviceError: if it lies on another device.
-    """
-    diagnose_shape(spec, input, weight)
-    diagnose_dtype_and_device(spec, input, weight)
+def diagnose_input(spec: CallSpec, input: Tensor, weight: Tensor) -> Cause | None:
+    """Find what is wrong with an input: its shape, else its dtype or device."""
+    return diagnose_shape(spec, input, weight) or diagnose_dtype_and_device(spec, input, weight)
 
 
-def diagnose_shape(spec: CallSpec, input: Tensor, weight: Tensor) -> None:
+def diagnose_shape(spec: CallSpec, input: Tensor, weight: Tensor) -> Cause | None:
     """Find what is wrong with an input's axes, or that it holds no floating-point numbers.
 
-    Raises:
-        ShapeError: if its rank or width is not what the module reads, or there is no step.
-        LayoutError: if its width fits another axis.
-        DtypeError: if it holds integers or booleans.
+    Returns:
+        A ShapeError if its rank or width is not what the module reads, or there is no step; a
+        LayoutError if its width fits another axis; a DtypeError of integers or booleans.
     """
     if not input.is_floating_point() and not agree(input.dtype, weight.dtype):
-        refuse_numbers(spec, input, weight)
+        return no_numbers(spec, input, weight)
     if len(spec.actual) not in spec.ranks:
-        _refuse_rank(spec)
+        return _other_rank(spec)
     if spec.actual[-1] != spec.input_size:
-        _refuse_width(spec)
+        return _other_width(spec)
     if spec.seq == 0:
-        _refuse_empty(spec)
+        sentence = "Expected sequence length to be larger than 0 in RNN"
+        fix = ("fix", "leave empty sequences out, or pad to one step")
+        return _cause(ShapeError, spec, sentence, "the input has no steps", fix)
+    return None
 
 
-def _input_row(spec: CallSpec) -> tuple[str, str]:
+def input_row(spec: CallSpec) -> Row:
+    """Write the shape that is read beside the one that came."""
     return "input", wanted(spell(spec.input_axes), f"{spec.actual}")
 
 
-def _refuse_shape(
-    error: type[ShapeError], spec: CallSpec, sentence: str, headline: str, rows: Rows
-) -> NoReturn:
-    text = compose(sentence, f"{spec.described}: {headline}", [_input_row(spec), *rows])
-    raise error(text, "input", sizes(spec.input_axes), spec.actual)
+def _cause(
+    error: type[ShapeError], spec: CallSpec, sentence: str, headline: str, *rows: Row
+) -> Cause:
+    headline = f"{spec.described}: {headline}"
+    facts = (sizes(spec.input_axes), spec.actual)
+    return Cause(error, "input", sentence, headline, (input_row(spec), *rows), facts)
 
 
-def refuse_packed(spec: CallSpec, input: PackedSequence) -> NoReturn:
-    """Refuse a packed input whose lengths promise more steps than its data have.
+def diagnose_packed(spec: CallSpec, input: PackedSequence) -> Cause:
+    """Say that the lengths of a packed input promise more steps than its data have.
 
     ``pack_padded_sequence`` takes lengths beyond the steps of what it packs.
-
-    Raises:
-        LengthsError: always.
     """
     came, counts = len(input.data), input.batch_sizes.tolist()
     ends = list(accumulate(counts))
     step = next(step for step, end in enumerate(ends) if end > came)
     start, size, promised = ends[step] - counts[step], counts[step], ends[-1]
-    text = compose(
+    cause = _cause(
+        LengthsError,
+        spec,
         f"start ({start}) + length ({size}) exceeds dimension size ({came}).",
-        f"{spec.described}: a length was larger than the number of steps that were packed",
-        [
-            _input_row(spec),
-            ("evidence", f"batch_sizes add up to {promised} steps, the data have {came}"),
-            ("fix", "look how the lengths were counted; to cut them: lengths.clamp(max=steps)"),
-        ],
+        "a length was larger than the number of steps that were packed",
+        ("evidence", f"batch_sizes add up to {promised} steps, the data have {came}"),
+        ("fix", "look how the lengths were counted; to cut them: lengths.clamp(max=steps)"),
     )
-    raise LengthsError(text, "input", (promised, spec.input_size), spec.actual)
+    return cause._replace(facts=((promised, spec.input_size), spec.actual))
 
 
-def _refuse_rank(spec: CallSpec) -> NoReturn:
+def _other_rank(spec: CallSpec) -> Cause:
     rank = len(spec.actual)
     if spec.kind == "packed":
         sentence = f"input must have 2 dimensions, got {rank}"
@@ -104,7 +84,7 @@ def _refuse_rank(spec: CallSpec) -> NoReturn:
         tensor = " tensor" if spec.name == "RNN" else ""
         sentence = f"{spec.name}: Expected input to be 2D or 3D, got {rank}D{tensor} instead"
     headline = f"the input has {count(rank, 'axis', 'axes')}"
-    _refuse_shape(ShapeError, spec, sentence, headline, [("fix", _fix_rank(spec, rank))])
+    return _cause(ShapeError, spec, sentence, headline, ("fix", _fix_rank(spec, rank)))
 
 
 def _fix_rank(spec: CallSpec, rank: int) -> str:
@@ -130,7 +110,7 @@ def _fix_rank(spec: CallSpec, rank: int) -> str:
     return f"bring the axes to {wants}, the others flattened into the last"
 
 
-def _refuse_width(spec: CallSpec) -> NoReturn:
+def _other_width(spec: CallSpec) -> Cause:
     shape, width = spec.actual, spec.input_size
     sentence = (
         f"input has inconsistent input_size: got {shape[-1]} expected {width}"
@@ -145,20 +125,19 @@ def _refuse_width(spec: CallSpec) -> NoReturn:
             ("evidence", f"input_size={width} is axis {axis} of the input"),
             ("fix", _move_feature(spec, axis)),
         ]
-        _refuse_shape(LayoutError, spec, sentence, f"the features lie on axis {axis}", rows)
+        return _cause(LayoutError, spec, sentence, f"the features lie on axis {axis}", *rows)
+    headline = f"the input is {shape[-1]} wide, the weights are for {width}"
     features = count(width, "feature", "features")
-    rows = [("fix", f"{spec.constructor}({shape[-1]}, ...), or an input with {features}")]
+    fix = f"{spec.constructor}({shape[-1]}, ...), or an input with {features}"
+    rows = [("fix", fix)]
     if shape[-1] == 2 * width:
         evidence = f"{shape[-1]} is twice {width}: a bidirectional layer's output"
-        rows.insert(0, ("evidence", evidence))
+        rows = [("evidence", evidence), ("fix", fix)]
     elif width == 1 and len(shape) == (1 if spec.kind == "cell" else SEQUENCE):
-        rows.insert(0, ("fix", "input.unsqueeze(-1), if each step is one number"))
-        rows[1] = ("", rows[1][1])
+        rows = [("fix", "input.unsqueeze(-1), if each step is one number"), ("", fix)]
     elif fitting and len(shape) == SEQUENCES:
-        rows.insert(0, ("fix", _move_feature(spec, fitting[-1])))
-        rows[1] = ("", rows[1][1])
-    headline = f"the input is {shape[-1]} wide, the weights are for {width}"
-    _refuse_shape(ShapeError, spec, sentence, headline, rows)
+        rows = [("fix", _move_feature(spec, fitting[-1])), ("", fix)]
+    return _cause(ShapeError, spec, sentence, headline, *rows)
 
 
 def _move_feature(spec: CallSpec, axis: int) -> str:
@@ -169,9 +148,3 @@ def _move_feature(spec: CallSpec, axis: int) -> str:
     if spec.batch_first:
         return "input.transpose(1, 2), if it is (batch, feature, seq)"
     return "input.permute(2, 0, 1), if it is (batch, feature, seq)"
-
-
-def _refuse_empty(spec: CallSpec) -> NoReturn:
-    rows: Rows = [("fix", "leave empty sequences out, or pad to one step")]
-    sentence = "Expected sequence length to be larger than 0 in RNN"
-    _refuse_shape(ShapeError, spec, sentence, "the input has no steps", rows)

@@ -8,11 +8,9 @@ from torch import Tensor
 from torch.compiler import is_compiling
 
 from rnnkit._base.errors import LengthsError
-from rnnkit._base.message import brief, compose, wanted
-from rnnkit._checks.call_spec import (
-    CallSpec,
-    spell,
-)
+from rnnkit._base.message import Row, brief, refusal, wanted
+from rnnkit._checks.call_spec import CallSpec
+from rnnkit._checks.input_errors import input_row
 from rnnkit._kernels.lengths import Lengths
 
 
@@ -97,39 +95,35 @@ def _refuse_count(spec: CallSpec, lengths: Any, each: Tensor) -> NoReturn:
         f"Expected `len(lengths)` to be equal to batch_size, but got {len(each)} "
         f"(batch_size={spec.batch})"
     )
-    rows: list[tuple[str, str]] = [("fix", f"one length for each of the {spec.batch} samples")]
+    rows = [("fix", f"one length for each of the {spec.batch} samples")]
     headline = f"there are {len(each)} lengths for {spec.batch} samples"
     if each.shape[0] == spec.seq:
         evidence = f"there are {len(each)} lengths, and axis {{axis}} of the input is as long"
         headline, rows = spec.other_layout(evidence)
-    _raise_lengths(spec, lengths, sentence, headline, rows)
+    _raise_lengths(spec, lengths, sentence, headline, *rows)
 
 
 def _refuse_lengths(spec: CallSpec, lengths: Any, headline: str, fix: str) -> NoReturn:
     seq = "seq" if spec.seq is None else spec.seq
     sentence = f"lengths must be integers from 0 to {seq}, one for each sample"
-    _raise_lengths(spec, lengths, sentence, headline, [("fix", fix)])
+    _raise_lengths(spec, lengths, sentence, headline, ("fix", fix))
 
 
 def _raise_lengths(
-    spec: CallSpec, lengths: Any, sentence: str, headline: str, rows: list[tuple[str, str]]
+    spec: CallSpec, lengths: Any, sentence: str, headline: str, *rows: Row
 ) -> NoReturn:
     shape = tuple(lengths.shape) if isinstance(lengths, Tensor) else ()
     came = f"{lengths.dtype} {shape}" if isinstance(lengths, Tensor) else brief(lengths)
     if isinstance(lengths, list | tuple) and lengths:
         came += f" of {len(lengths)}"
     expected = "(batch,)" if spec.batch is None else f"(batch={spec.batch},)"
-    raise LengthsError(
-        compose(
-            sentence,
-            f"{spec.described}: {headline}",
-            [
-                ("input", wanted(spell(spec.input_axes), f"{spec.actual}")),
-                ("lengths", wanted(f"{expected}, integers", came)),
-                *rows,
-            ],
-        ),
+    refusal(
+        LengthsError,
         "lengths",
-        (spec.batch,),
-        shape,
+        sentence,
+        f"{spec.described}: {headline}",
+        input_row(spec),
+        ("lengths", wanted(f"{expected}, integers", came)),
+        *rows,
+        facts=((spec.batch,), shape),
     )

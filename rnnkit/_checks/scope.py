@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.compiler import is_compiling
 
 from rnnkit._base.errors import ArgumentError, LayoutError, ShapeError
-from rnnkit._base.message import brief, compose
+from rnnkit._base.message import brief, refusal
 
 #: Names of axes: of ours, keys; of the caller's, values.
 Axes = Mapping[str, str]
@@ -39,12 +39,13 @@ def check_axes(name: str, axes: Any, known: tuple[str, ...]) -> dict[str, str]:
     ):
         example = ", ".join(f"{key!r}: {key!r}" for key in known[:2])
         came = dict(axes) if isinstance(axes, Mapping) else brief(axes)
-        text = compose(
+        refusal(
+            ArgumentError,
+            "axes",
             f"axes maps {', '.join(known)} to the caller's names, got {came}",
             name,
-            [("fix", f"axes={{{example}}}, the values as in the caller's annotations")],
+            ("fix", f"axes={{{example}}}, the values as in the caller's annotations"),
         )
-        raise ArgumentError(text, "axes")
     return dict(axes)
 
 
@@ -95,12 +96,14 @@ def _refuse_binding(described: str, axes: Axes, read: Mapping[str, int], argumen
     else:
         what = f"{first}_size" if first == "hidden" else f"an {argument}"
         rows.append(("fix", f"{what} with {axes[first]}={wants}, or another name in axes"))
-    text = compose(
+    refusal(
+        error,
+        argument,
         f"{axes[first]} is {wants} in the caller's scope, but {read[first]} in {argument}",
         described,
-        rows,
+        *rows,
+        facts=((wants,), (read[first],)),
     )
-    raise error(text, argument, (wants,), (read[first],))
 
 
 def _bindings() -> dict[str, int]:

@@ -1,44 +1,64 @@
 """What is wrong with a hidden state, on what evidence, and what to type."""
 
 from collections.abc import Sequence
-from typing import Any, NoReturn
+from typing import Any
 
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
-from rnnkit._base.errors import DeviceError, DtypeError, LayoutError, ShapeError, StateError
-from rnnkit._base.message import Rows, brief, compose, count, reshaped, wanted
+from rnnkit._base.errors import LayoutError, ShapeError, StateError
+from rnnkit._base.message import Cause, Row, brief, count, raise_for, reshaped, wanted
 from rnnkit._base.state import PAIR, map_state
-from rnnkit._checks.call_spec import CallSpec, agree, sizes, spell
-from rnnkit._checks.state_size_errors import find_cause, torch_sentence
+from rnnkit._checks.call_spec import CallSpec, sizes, spell
+from rnnkit._checks.dtype_errors import state_dtype_or_device
+from rnnkit._checks.input_errors import input_row
+from rnnkit._checks.state_size_errors import explain_size, torch_sentence
 
 Shape = tuple[int | None, ...]
 Shapes = list[tuple[int, ...] | None]
 
 
-def refuse_structure(spec: CallSpec, hx: object) -> NoReturn:
-    """Refuse a state that is not made of the tensors that the module carries.
+def diagnose_state(spec: CallSpec, hx: Any, input: Tensor) -> Cause | None:
+    """Find what is wrong with a state.
 
-    Raises:
-        StateError: always.
+    Returns:
+        A StateError if it is not the tensors that the module carries, or one has another rank or
+        size; a LayoutError if its batch is another axis of the input; a DtypeError or DeviceError
+        if its numbers are of another dtype than the input's, or on another device.
     """
+    state: Any = (hx,) if len(spec.state_axes) == 1 else hx
+    if not (
+        isinstance(state, tuple)
+        and len(state) == len(spec.state_axes)
+        and all(isinstance(tensor, Tensor) for tensor in state)
+    ):
+        return _other_structure(spec, hx)
+    for place, tensor in enumerate(state):
+        if tensor.dim() != len(spec.state_axes[place]):
+            return _other_rank(spec, state, place)
+    for place, tensor in enumerate(state):
+        if tuple(tensor.shape) != sizes(spec.state_axes[place]):
+            return _other_size(spec, state, place)
+    found = (
+        state_dtype_or_device(spec, *one, input)
+        for one in zip(spec.state_names, state, strict=True)
+    )
+    return next((cause for cause in found if cause is not None), None)
+
+
+def _other_structure(spec: CallSpec, hx: object) -> Cause:
+    """Say that a state is not made of the tensors that the module carries."""
     one = len(spec.state_axes) == 1
     h, c = spell(spec.state_axes[0]), spell(spec.state_axes[-1])
     pair = f"(h, c), each {h}" if h == c else f"(h, c), h {h} and c {c}"
-    came = _outline(hx)
     sentence = "hx must be one tensor" if one else "lstm expects two hidden states: hx is (h, c)"
-    raise StateError(
-        compose(
-            f"{sentence}, got {came}",
-            f"{spec.described} carries {'one tensor' if one else 'the pair (h, c)'}",
-            [
-                ("hx", f"expected {h if one else pair}"),
-                ("fix", _fix_structure(spec, hx, one=one)),
-            ],
-        ),
+    return Cause(
+        StateError,
         "hx",
-        sizes(spec.state_axes[0]),
-        tuple(hx.shape) if isinstance(hx, Tensor) else (),
+        f"{sentence}, got {_outline(hx)}",
+        f"{spec.described} carries {'one tensor' if one else 'the pair (h, c)'}",
+        (("hx", f"expected {h if one else pair}"), ("fix", _fix_structure(spec, hx, one=one))),
+        (sizes(spec.state_axes[0]), tuple(hx.shape) if isinstance(hx, Tensor) else ()),
     )
 
 
@@ -105,68 +125,6 @@ def _fix_pair(shapes: Shapes, wants: Sequence[Shape]) -> str | None:
     return None
 
 
-def diagnose_state(spec: CallSpec, hx: Any, input: Tensor) -> None:
-    """Find what is wrong with a state.
-
-    Raises:
-        StateError: if it is not the tensors that the module carries, or one has another rank or
-            size.
-        LayoutError: if the state's batch is another axis of the input.
-        DtypeError: if its numbers are of another dtype than the input's.
-        DeviceError: if it lies on another device.
-    """
-    state: Any = (hx,) if len(spec.state_axes) == 1 else hx
-    if not (
-        isinstance(state, tuple)
-        and len(state) == len(spec.state_axes)
-        and all(isinstance(tensor, Tensor) for tensor in state)
-    ):
-        refuse_structure(spec, hx)
-    for place, tensor in enumerate(state):
-        if tensor.dim() != len(spec.state_axes[place]):
-            _refuse_rank(spec, state, place)
-    for place, tensor in enumerate(state):
-        if tuple(tensor.shape) != sizes(spec.state_axes[place]):
-            _refuse_size(spec, state, place)
-    for place, tensor in enumerate(state):
-        name = spec.state_names[place]
-        if not agree(tensor.dtype, input.dtype) and not _is_wider_c(spec, name, tensor):
-            raise DtypeError(
-                compose(
-                    f"hx dtype ({tensor.dtype}) does not match input dtype ({input.dtype})",
-                    f"{spec.described}: state and input differ in dtype",
-                    [
-                        (name, wanted(f"{input.dtype}", f"{tensor.dtype}")),
-                        ("fix", f"{name}.to({input.dtype})"),
-                    ],
-                ),
-                "hx",
-            )
-        if tensor.device != input.device:
-            where = f"input tensor at {input.device} and hidden tensor at {tensor.device}"
-            raise DeviceError(
-                compose(
-                    f"Input and hidden tensors are not at the same device, found {where}",
-                    f"{spec.described}: state and input lie on different devices",
-                    [
-                        (name, wanted(f"on {input.device}", f"{tensor.device}")),
-                        ("fix", f"{name}.to(input.device), or zeros with device=input.device"),
-                    ],
-                ),
-                "hx",
-            )
-
-
-def _is_wider_c(spec: CallSpec, name: str, tensor: Tensor) -> bool:
-    """Say whether a cell's c is kept in a dtype of its own, which torch's CPU kernel takes."""
-    return (
-        spec.kind == "cell"
-        and name == "c"
-        and tensor.is_floating_point()
-        and tensor.device.type == "cpu"
-    )
-
-
 def diagnose_batch(spec: CallSpec, hx: Any) -> None:
     """Find a tensor in a third-party cell's state that has another batch than the input.
 
@@ -176,95 +134,88 @@ def diagnose_batch(spec: CallSpec, hx: Any) -> None:
     """
 
     def compare(tensor: Tensor) -> Tensor:
-        shape = tuple(tensor.shape)
-        if shape[:1] == (spec.batch,):
-            return tensor
-        rows: Rows = [
-            ("input", wanted(spell(spec.input_axes), f"{spec.actual}")),
-            ("hx", wanted(f"(batch={spec.batch}, ...)", f"{shape}")),
-        ]
-        error: type[ShapeError] = StateError
-        headline = "a cell's state has the batch on axis 0"
-        if shape[:1] == (spec.seq,):
-            error = LayoutError
-            evidence = f"hx has batch {shape[0]}, which is axis {{axis}} of the input"
-            headline, fix = spec.other_layout(evidence)
-            rows += fix
-        else:
-            rows.append(("fix", f"initial_state({spec.batch}) of this cell, or hx=None"))
-        sentence = f"Expected hidden batch size {spec.batch}, got {list(shape[:1])}"
-        text = compose(sentence, f"{spec.described}: {headline}", rows)
-        raise error(text, "hx", (spec.batch,), shape)
+        if tuple(tensor.shape)[:1] != (spec.batch,):
+            raise_for(_other_batch(spec, tuple(tensor.shape)))
+        return tensor
 
     map_state(compare, hx)
 
 
-def _rows(spec: CallSpec, hx: Sequence[Tensor]) -> Rows:
-    rows = [("input", wanted(spell(spec.input_axes), f"{spec.actual}"))]
-    rows += [
-        (spec.state_names[place], wanted(spell(axes), f"{tuple(hx[place].shape)}"))
-        for place, axes in enumerate(spec.state_axes)
-    ]
-    return rows
+def _other_batch(spec: CallSpec, shape: tuple[int, ...]) -> Cause:
+    error: type[ShapeError] = StateError
+    headline = "a cell's state has the batch on axis 0"
+    rows = [("fix", f"initial_state({spec.batch}) of this cell, or hx=None")]
+    if shape[:1] == (spec.seq,):
+        error = LayoutError
+        evidence = f"hx has batch {shape[0]}, which is axis {{axis}} of the input"
+        headline, rows = spec.other_layout(evidence)
+    return Cause(
+        error,
+        "hx",
+        f"Expected hidden batch size {spec.batch}, got {list(shape[:1])}",
+        f"{spec.described}: {headline}",
+        (input_row(spec), ("hx", wanted(f"(batch={spec.batch}, ...)", f"{shape}")), *rows),
+        ((spec.batch,), shape),
+    )
 
 
-def _refuse_state(
+def _cause(
     error: type[ShapeError],
     spec: CallSpec,
     hx: Sequence[Tensor],
     place: int,
     sentence: str,
     headline: str,
-    rows: Rows,
-) -> NoReturn:
-    raise error(
-        compose(sentence, f"{spec.described}: {headline}", [*_rows(spec, hx), *rows]),
-        "hx",
-        sizes(spec.state_axes[place]),
-        tuple(hx[place].shape),
-    )
+    *rows: Row,
+) -> Cause:
+    members = [
+        (spec.state_names[place], wanted(spell(axes), f"{tuple(hx[place].shape)}"))
+        for place, axes in enumerate(spec.state_axes)
+    ]
+    headline = f"{spec.described}: {headline}"
+    facts = (sizes(spec.state_axes[place]), tuple(hx[place].shape))
+    return Cause(error, "hx", sentence, headline, (input_row(spec), *members, *rows), facts)
 
 
-def _refuse_size(spec: CallSpec, hx: Sequence[Tensor], place: int) -> NoReturn:
-    cause = find_cause(spec, hx, place)
-    rows = list(cause.rows)
+def _other_size(spec: CallSpec, hx: Sequence[Tensor], place: int) -> Cause:
+    error, headline, rows = explain_size(spec, hx, place)
     for after in range(place + 1, len(hx)):
         wrong = tuple(hx[after].shape) != sizes(spec.state_axes[after])
         if wrong and hx[after].shape == hx[place].shape:
-            rows.append(("", f"and {spec.state_names[after]} alike"))
-    sentence = torch_sentence(spec, hx, place)
-    _refuse_state(cause.error, spec, hx, place, sentence, cause.headline, rows)
+            rows = [*rows, ("", f"and {spec.state_names[after]} alike")]
+    return _cause(error, spec, hx, place, torch_sentence(spec, hx, place), headline, *rows)
 
 
-def _refuse_rank(spec: CallSpec, hx: Sequence[Tensor], place: int) -> NoReturn:
+def _rank_sentence(spec: CallSpec, hx: Sequence[Tensor], place: int) -> str:
+    """Return what torch says of this rank."""
     ranks = [tensor.dim() for tensor in hx]
-    rank, name = ranks[place], spec.state_names[place]
-    if not spec.has_rows and rank not in (1, 2):
+    if not spec.has_rows and ranks[place] in (1, 2):
+        return torch_sentence(spec, hx, place)
+    if not spec.has_rows:
         member = "hidden" if len(hx) == 1 else f"hx[{place}]"
-        sentence = f"{spec.name}: Expected {member} to be 1D or 2D, got {rank}D instead"
-    elif not spec.has_rows:
-        sentence = torch_sentence(spec, hx, place)
-    else:
-        batched = spec.batch is not None
-        tensor_rank = 3 if batched else 2
-        head = f"For {'batched 3-D' if batched else 'unbatched 2-D'} input, "
-        sentence = head + (
-            f"hx should also be {tensor_rank}-D but got {rank}-D tensor"
-            if len(hx) == 1
-            else f"hx and cx should also be {tensor_rank}-D but got "
-            f"({ranks[0]}-D, {ranks[1]}-D) tensors"
-        )
-    if _lacks_seq(spec, hx[place]):
+        return f"{spec.name}: Expected {member} to be 1D or 2D, got {ranks[place]}D instead"
+    wants, batched = (2, "unbatched 2-D") if spec.batch is None else (3, "batched 3-D")
+    came = f"{ranks[0]}-D tensor" if len(hx) == 1 else f"({ranks[0]}-D, {ranks[1]}-D) tensors"
+    both = "hx" if len(hx) == 1 else "hx and cx"
+    return f"For {batched} input, {both} should also be {wants}-D but got {came}"
+
+
+def _other_rank(spec: CallSpec, hx: Sequence[Tensor], place: int) -> Cause:
+    name, tensor = spec.state_names[place], hx[place]
+    sentence = _rank_sentence(spec, hx, place)
+    if _lacks_seq(spec, tensor):
+        evidence = f"{name} has batch {spec.actual[0]}, which is axis 0 of the input"
         rows = [
-            ("evidence", f"{name} has batch {spec.actual[0]}, which is axis 0 of the input"),
+            ("evidence", evidence),
             ("fix", f"input.unsqueeze({1 if spec.batch_first else 0})"),
         ]
         headline = "the input is read as one unbatched sequence, but it looks like a batch"
-        _refuse_state(LayoutError, spec, hx, place, sentence, headline, rows)
-    wants = len(spec.state_axes[place])
-    headline = f"{name} has {count(rank, 'axis', 'axes')} in place of {wants}"
-    rows = [("fix", _fix_rank(spec, hx[place], name, place))]
-    _refuse_state(StateError, spec, hx, place, sentence, headline, rows)
+        return _cause(LayoutError, spec, hx, place, sentence, headline, *rows)
+    axes = spec.state_axes[place]
+    headline = f"{name} has {count(tensor.dim(), 'axis', 'axes')} in place of {len(axes)}"
+    fix = reshaped(name, tensor.shape, sizes(axes))
+    fix = fix or f"hx=None for zeros, or {name} as {spell(axes)}"
+    return _cause(StateError, spec, hx, place, sentence, headline, ("fix", fix))
 
 
 def _lacks_seq(spec: CallSpec, tensor: Tensor) -> bool:
@@ -274,9 +225,3 @@ def _lacks_seq(spec: CallSpec, tensor: Tensor) -> bool:
         return False
     batch_axis = 0 if spec.state_batch_first else 1
     return tensor.shape[batch_axis] == spec.actual[0] != 1
-
-
-def _fix_rank(spec: CallSpec, tensor: Tensor, name: str, place: int) -> str:
-    axes = spec.state_axes[place]
-    fix = reshaped(name, tensor.shape, sizes(axes))
-    return fix or f"hx=None for zeros, or {name} as {spell(axes)}"

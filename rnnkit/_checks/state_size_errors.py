@@ -10,17 +10,11 @@ from dataclasses import dataclass, replace
 from torch import Tensor
 
 from rnnkit._base.errors import LayoutError, ShapeError, StateError
-from rnnkit._base.message import count, reshaped
+from rnnkit._base.message import Rows, count, reshaped
 from rnnkit._checks.call_spec import CallSpec, sizes
 
-
-@dataclass(frozen=True)
-class Cause:
-    """What probably happened: the error to raise, a headline, and rows below it."""
-
-    error: type[ShapeError]
-    headline: str
-    rows: tuple[tuple[str, str], ...]
+#: What probably happened: the error to raise, a headline, and rows below it.
+Finding = tuple[type[ShapeError], str, Rows]
 
 
 @dataclass(frozen=True)
@@ -46,14 +40,14 @@ def torch_sentence(spec: CallSpec, hx: Sequence[Tensor], place: int) -> str:
     return f"hidden{place} has inconsistent hidden_size: got {got[-1]}, expected {want[-1]}"
 
 
-def find_cause(spec: CallSpec, hx: Sequence[Tensor], place: int) -> Cause:
+def explain_size(spec: CallSpec, hx: Sequence[Tensor], place: int) -> Finding:
     """Say which mistake the sizes of one tensor of a state speak for."""
     name = spec.state_names[place]
     want_shape = tuple(size for size in sizes(spec.state_axes[place]) if size is not None)
     got_shape = tuple(hx[place].shape)
     if _is_swapped(spec, hx):
-        rows = (("evidence", "each has the shape of the other"), ("fix", "hx=(h, c)"))
-        return Cause(StateError, "h and c are in the other order", rows)
+        rows = [("evidence", "each has the shape of the other"), ("fix", "hx=(h, c)")]
+        return StateError, "h and c are in the other order", rows
     want, got = _by_meaning(spec, want_shape), _by_meaning(spec, got_shape)
     transposed = (want_shape[1], want_shape[0], *want_shape[2:]) if len(want_shape) > 1 else ()
     if got_shape == transposed:
@@ -84,33 +78,26 @@ def _by_meaning(spec: CallSpec, shape: Sequence[int]) -> _Sizes:
     return _Sizes(width, batch=second, rows=first)
 
 
-def _transposed(spec: CallSpec, name: str) -> Cause:
+def _transposed(spec: CallSpec, name: str) -> Finding:
     if spec.batch is None or not spec.has_rows:
         # cuDNN takes a layer's state in one piece only.
         fix = f"{name}.t().contiguous()" if spec.has_rows else f"{name}.t()"
-        return Cause(StateError, f"{name} has its axes swapped", (("fix", fix),))
+        return StateError, f"{name} has its axes swapped", [("fix", fix)]
     came, wants, option = "batch", "layers", "state_batch_first=True"
     if spec.state_batch_first:
         came, wants, option = "layers", "batch", "state_batch_first=False"
-    return Cause(
-        StateError,
-        f"{name} has the {came} on axis 0, a state has the {wants} on axis 0",
-        (
-            ("evidence", f"{name} with axes 0 and 1 exchanged fits"),
-            ("fix", f"{name}.transpose(0, 1).contiguous(), or {spec.with_option(option)}"),
-        ),
-    )
+    rows = [
+        ("evidence", f"{name} with axes 0 and 1 exchanged fits"),
+        ("fix", f"{name}.transpose(0, 1).contiguous(), or {spec.with_option(option)}"),
+    ]
+    return StateError, f"{name} has the {came} on axis 0, a state has the {wants} on axis 0", rows
 
 
-def _batch_first_state(spec: CallSpec, name: str, got: _Sizes, want: _Sizes) -> Cause:
+def _batch_first_state(spec: CallSpec, name: str, got: _Sizes, want: _Sizes) -> Finding:
     if spec.kind == "packed":
-        rows = [
-            ("evidence", f"{name} has batch {got.batch}, which is the number of steps packed"),
-            (
-                "fix",
-                "pack_padded_sequence(..., batch_first=True) for a (batch, seq, feature) input",
-            ),
-        ]
+        fix = "pack_padded_sequence(..., batch_first=True) for a (batch, seq, feature) input"
+        evidence = f"{name} has batch {got.batch}, which is the number of steps packed"
+        rows = [("evidence", evidence), ("fix", fix)]
         headline = "the sequences look packed in the other layout"
     else:
         evidence = f"{name} has batch {got.batch}, which is axis {{axis}} of the input"
@@ -118,68 +105,67 @@ def _batch_first_state(spec: CallSpec, name: str, got: _Sizes, want: _Sizes) -> 
     if got.batch is not None and want.batch is not None and got.batch > want.batch:
         left = f"if {name} is left from a batch of {got.batch} instead"
         rows.append(("", f"{left}: hx=None, or the samples that went on"))
-    return Cause(LayoutError, headline, tuple(rows))
+    return LayoutError, headline, rows
 
 
-def _other_layer_directions(spec: CallSpec, name: str, got: _Sizes, want: _Sizes) -> Cause:
+def _other_layer_directions(spec: CallSpec, name: str, got: _Sizes, want: _Sizes) -> Finding:
     axis = str(spec.state_axes[0][1 if spec.state_batch_first else 0])
     zeros = ("fix", f"{_zeros(spec)}, or hx=None")
     if "directions" in axis and got.rows * 2 == want.rows:
         headline = f"{name} has no rows for the backward direction"
-        return Cause(StateError, headline, (("evidence", axis), zeros))
+        return StateError, headline, [("evidence", axis), zeros]
     if "directions" not in axis and got.rows == 2 * want.rows:
         option = ", batch_first=True" if spec.state_batch_first else ""
-        return Cause(
-            StateError,
-            f"{name} has two rows for each layer: a bidirectional layer's state",
-            (
-                ("evidence", f"{got.rows} is twice {axis}"),
-                ("fix", f'rnnkit.states.bridge({name}, "sum"{option}) adds the directions'),
-            ),
-        )
+        headline = f"{name} has two rows for each layer: a bidirectional layer's state"
+        fix = f'rnnkit.states.bridge({name}, "sum"{option}) adds the directions'
+        return StateError, headline, [("evidence", f"{got.rows} is twice {axis}"), ("fix", fix)]
     if got.batch != want.batch and got.width != want.width:
-        return Cause(StateError, f"{name} fits on no axis", (zeros,))
+        return StateError, f"{name} fits on no axis", [zeros]
     headline = f"{name} has {count(got.rows, 'row', 'rows')}, this layer carries {want.rows}"
-    return Cause(StateError, headline, (zeros,))
+    return StateError, headline, [zeros]
 
 
 def _state_of_another_batch(
     spec: CallSpec, name: str, got: _Sizes, want: _Sizes, fix: str | None
-) -> Cause:
+) -> Finding:
+    zeros = ("fix", f"{_zeros(spec)}, or hx=None")
     headline = f"{name} is for a batch of {got.batch}, the input has {want.batch}"
     if got.batch == 1:
         headline = f"{name} is for one sample, the input has {want.batch}"
-        return Cause(StateError, headline, (("fix", fix or f"{_zeros(spec)}, or hx=None"),))
+        return StateError, headline, [("fix", fix) if fix else zeros]
     if got.batch is not None and want.batch is not None and got.batch > want.batch:
         cause = "probably left from a larger batch, as when the last of an epoch is smaller"
         before = ":, " if spec.has_rows and not spec.state_batch_first else ""
         first = f"{name}[{before}:{want.batch}]"
-        rows = (
+        rows = [
             ("evidence", f"{got.batch} > {want.batch}: {cause}"),
             ("fix", f"hx=None for zeros; if the first {want.batch} samples went on, {first}"),
             ("", "if others did, rnnkit.states.select(hx, positions)"),
-        )
-        return Cause(StateError, headline, rows)
-    return Cause(StateError, headline, (("fix", f"{_zeros(spec)}, or hx=None"),))
+        ]
+        return StateError, headline, rows
+    return StateError, headline, [zeros]
 
 
-def _state_of_another_width(spec: CallSpec, name: str, got: _Sizes, want: _Sizes) -> Cause:
+def _state_of_another_width(spec: CallSpec, name: str, got: _Sizes, want: _Sizes) -> Finding:
     axis = spec.state_axes[spec.state_names.index(name)][-1]
     headline = f"{name} is {got.width} wide, {axis} is wanted"
     proj_size, hidden_size = spec.proj_size, spec.hidden_size
     if proj_size and name == "h" and got.width == hidden_size:
         evidence = f"proj_size={proj_size} is the width of h, hidden_size={hidden_size} that of c"
-        rows = (("evidence", evidence), ("fix", f"{_zeros(spec)}, or hx=None"))
-        return Cause(StateError, headline, rows)
+        return (
+            StateError,
+            headline,
+            [("evidence", evidence), ("fix", f"{_zeros(spec)}, or hx=None")],
+        )
     if got.width == 2 * want.width:
         evidence = f"{got.width} is twice {want.width}: both directions side by side"
         fix = f"a Linear({got.width}, {want.width}) between"
         # A projection is narrower than what it projects.
         if axis.name == "hidden_size" or got.width < hidden_size:
             fix = f"{spec.constructor}(..., {axis.name}={got.width}), or {fix}"
-        return Cause(StateError, headline, (("evidence", evidence), ("fix", fix)))
+        return StateError, headline, [("evidence", evidence), ("fix", fix)]
     fix = f"{_zeros(spec)}, or hx=None, or a Linear({got.width}, {want.width}) between"
-    return Cause(StateError, headline, (("fix", fix),))
+    return StateError, headline, [("fix", fix)]
 
 
 def _zeros(spec: CallSpec) -> str:

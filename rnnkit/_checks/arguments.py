@@ -1,7 +1,9 @@
 """Guards of the other arguments: of step, initial_state and last_hidden, of positions and masks."""
 
+import difflib
+import inspect
 import operator
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from numbers import Integral
 from typing import Any, NoReturn
 
@@ -19,6 +21,14 @@ from rnnkit._checks.call_spec import (
     sizes,
     spell,
 )
+
+#: Names by which people pass a state, an input and lengths to modules like these.
+STATE_NAMES = {
+    *("state", "states", "hidden", "hiddens", "initial_state", "init_state", "h", "h0", "h_0"),
+    *("c", "c0", "c_0", "cx", "h_c", "hc", "carry", "hidden_state", "initial_hidden"),
+}
+INPUT_NAMES = {"x", "inputs", "input_", "inp", "data", "seq", "sequence", "x_t"}
+LENGTHS_NAMES = {"lens", "length", "seq_lens", "seq_lengths", "sequence_length", "lengths"}
 
 
 def check_step(layer: CheckedLayer, x_t: Any) -> None:
@@ -54,6 +64,71 @@ def check_step(layer: CheckedLayer, x_t: Any) -> None:
             ("fix", f"for x_t in input.unbind({seq_axis}): ..., or call the layer"),
             facts=((None, layer.input_size), tuple(x_t.shape)),
         )
+
+
+def check_surplus(module: Any, surplus: tuple[Any, ...], unknown: Mapping[str, Any]) -> None:
+    """Hold a call to the arguments that it has; surplus ones pass if all are None.
+
+    torch's older exporter to ONNX passes every parameter of a ``forward`` by its position.
+
+    Raises:
+        ArgumentError: if there is an argument too many, or of another name.
+    """
+    if not unknown and all(value is None for value in surplus):
+        return
+    name = type(module).__name__
+    known = list(inspect.signature(module.forward).parameters)
+    if unknown:
+        argument = next(iter(unknown))
+        value = unknown[argument]
+        sentence = f"{name}.forward() got an unexpected keyword argument {argument!r}"
+    else:
+        argument = "hx"
+        value = next(value for value in surplus if value is not None)
+        sentence = (
+            f"{name}.forward() takes from 2 to 3 positional arguments but "
+            f"{3 + len(surplus)} were given"
+        )
+    fix = _fix_argument(module, argument if unknown else "", value, known)
+    headline = f"{described(module)} takes {', '.join(known)}"
+    refusal(ArgumentError, argument, sentence, headline, ("fix", fix))
+
+
+def _fix_argument(module: Any, argument: str, value: Any, known: list[str]) -> str:
+    is_lstm = len(module.__rnnkit__.state_names) > 1 if hasattr(module, "__rnnkit__") else False
+    a_state = "hx=(h, c)" if is_lstm else "hx=..., the state"
+    if argument in STATE_NAMES:
+        return a_state
+    if argument in INPUT_NAMES:
+        return "input=..., or the input in the first place"
+    counts = _are_counts(value)
+    if argument in LENGTHS_NAMES or (not argument and counts):
+        return "lengths=..., by name" if "lengths" in known else "a cell takes one step: see unroll"
+    if "mask" in argument and "lengths" in known:
+        steps = 1 if getattr(module, "batch_first", False) else 0
+        return f"lengths=mask.sum({steps}), if the mask is true on valid steps"
+    similar = difflib.get_close_matches(argument, known, n=1)
+    if similar:
+        return f"{similar[0]}=..."
+    if not argument and is_lstm:
+        return f"{a_state}: the pair is one argument"
+    return f"leave it out: what a call takes is {', '.join(known)}"
+
+
+def _are_counts(value: Any) -> bool:
+    if isinstance(value, Tensor):
+        return not value.is_floating_point() and not value.is_complex()
+    return isinstance(value, (list, tuple)) and all(isinstance(one, int) for one in value)
+
+
+def refuse_reset(module: Any) -> NoReturn:
+    """Refuse ``reset=``, which layers do not take yet.
+
+    Raises:
+        ArgumentError: always.
+    """
+    fix = "rnnkit.unroll(cell, input, reset=reset) of each of layer.cells()"
+    refusal(ArgumentError, "reset", "a layer takes no reset=", described(module), ("fix", fix))
 
 
 def check_batch_size(name: str, batch_size: Any) -> None:

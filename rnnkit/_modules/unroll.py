@@ -13,9 +13,9 @@ from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 from rnnkit._base.errors import CellError
 from rnnkit._base.state import LSTMState, map_state
 from rnnkit._base.torch_tools import is_transformed, lacks_kernel
-from rnnkit._checks.arguments import as_mask
 from rnnkit._checks.calls import check_unrolled
 from rnnkit._checks.lengths import check_lengths
+from rnnkit._checks.masks import as_mask
 from rnnkit._kernels.lengths import Lengths, pack
 from rnnkit._kernels.padded import KERNELS, Direction, padding_pays, places_of, run_padded, take
 from rnnkit._modules.loop import is_plain, run_loop

@@ -9,6 +9,7 @@ from torch.nn import functional
 from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 
 from rnnkit._base.errors import RnnkitError
+from rnnkit._base.message import refusal
 from rnnkit._base.state import LSTMState, layers_first, map_state
 from rnnkit._base.torch_tools import is_fx_call, lacks_kernel, leaf_node, torch_twin
 from rnnkit._checks.arguments import check_batch_size, check_own_state, check_step
@@ -297,9 +298,7 @@ class Layer(torch.nn.RNNBase, Generic[StateT, GivenT, CellT]):
             RnnkitError: with ``state_batch_first``, which torch's class does not know.
         """
         if self.state_batch_first:
-            message = (
-                f"{type(self).__name__}(..., state_batch_first=True) has no TorchScript form\n"
-                f"  fix       state_batch_first=False, and state.transpose(0, 1) in the caller"
-            )
-            raise RnnkitError(message, "state_batch_first")
+            sentence = f"{type(self).__name__}(..., state_batch_first=True) has no TorchScript form"
+            fix = ("fix", "state_batch_first=False, and state.transpose(0, 1) in the caller")
+            refusal(RnnkitError, "state_batch_first", sentence, "", fix, code="script-state")
         return torch_twin(self, self.TORCH_CLASS)

@@ -15,6 +15,14 @@ from packaging.requirements import Requirement
 ENVIRONMENT = pathlib.Path(os.environ.get("RNNKIT_VENV", ".nox/rnnkit")).resolve()
 PYTHON = str(ENVIRONMENT / "bin" / "python")
 HOOK = "--jaxtyping-packages=rnnkit,beartype.beartype"
+#: A process for each core; ``-- -n 0`` after a session is one process.
+PARALLEL = ("-n", "auto")
+#: A large CPU made small; no small one can be made large.
+CPUS: dict[str, dict[str, str]] = {
+    "native": {},
+    "avx2": {"ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2"},
+    "sse41": {"ONEDNN_MAX_CPU_ISA": "SSE41", "ATEN_CPU_CAPABILITY": "default"},
+}
 #: What the environment of ``package`` says of the rnnkit that it finds.
 PROOF = """
 import importlib.metadata, pathlib, sys
@@ -54,30 +62,35 @@ def run(session: nox.Session, module: str, *args: str) -> None:
 @nox.session
 def tests(session: nox.Session) -> None:
     """Run the tests, a process for each core; arguments after ``--`` go to pytest."""
-    run(session, "pytest", *(session.posargs or ["-n", "auto"]))
+    run(session, "pytest", *PARALLEL, *session.posargs)
 
 
 @nox.session
 def hooked(session: nox.Session) -> None:
     """Run the tests with every annotation of rnnkit checked at each call."""
-    run(session, "pytest", HOOK, *(session.posargs or ["-n", "auto"]))
+    run(session, "pytest", HOOK, *PARALLEL, *session.posargs)
 
 
 @nox.session
 def coverage(session: nox.Session) -> None:
     """Run the tests, and fail if they miss a line or a branch; show which."""
     run(session, "coverage", "erase")
-    run(session, "coverage", "run", "-m", "pytest", *(session.posargs or ["-n", "auto"]))
+    run(session, "coverage", "run", "-m", "pytest", *PARALLEL, *session.posargs)
     run(session, "coverage", "combine", "--quiet")
     run(session, "coverage", "report", "--skip-covered")
 
 
+@nox.session
+@nox.parametrize("cpu", CPUS, ids=CPUS)
+def cpus(session: nox.Session, cpu: str) -> None:
+    """Run the tests on this CPU, and as on a smaller one: oneDNN and torch are told what to use."""
+    prepare(session)
+    session.run(PYTHON, "-m", "pytest", *PARALLEL, *session.posargs, env=CPUS[cpu])
+
+
 @nox.session(venv_backend="venv")
 def minimums(session: nox.Session) -> None:
-    """Run the tests with the oldest torch, jaxtyping and beartype that are claimed.
-
-    Its environment takes gigabytes, since an old torch for the CPU alone is hard to come by.
-    """
+    """Run the tests with the oldest torch, jaxtyping and beartype that are claimed."""
     project = nox.project.load_toml("pyproject.toml")["project"]
     oldest = [
         f"{requirement.name}=={specifier.version}"
@@ -85,9 +98,25 @@ def minimums(session: nox.Session) -> None:
         for specifier in requirement.specifier
         if specifier.operator == ">="
     ]
-    session.install("--upgrade", "pip>=25.1")
-    session.install("-e", ".", "--group", "tests", *oldest)
-    session.run("python", "-m", "pytest", *(session.posargs or ["-n", "auto"]))
+    run_apart(session, *oldest)
+
+
+@nox.session(venv_backend="venv")
+def newest(session: nox.Session) -> None:
+    """Run the tests with the newest torch that there is."""
+    run_apart(session, "--upgrade", "torch")
+
+
+def run_apart(session: nox.Session, *packages: str) -> None:
+    """Run the tests in an environment of their own.
+
+    It takes gigabytes: a torch for the CPU alone is hard to come by in any other version.
+    """
+    # A configured constraint would hold pip to one version.
+    env = {"PIP_CONFIG_FILE": os.devnull}
+    session.install("--upgrade", "pip>=25.1", env=env)
+    session.install("-e", ".", "--group", "tests", *packages, env=env)
+    session.run("python", "-m", "pytest", *PARALLEL, *session.posargs)
 
 
 @nox.session
@@ -106,7 +135,7 @@ def package(session: nox.Session) -> None:
         python = beside(session, place / "environment", wheel)
         with session.chdir(unpacked):
             session.run(python, "-c", PROOF)
-            session.run(python, "-m", "pytest", *(session.posargs or ["-n", "auto"]))
+            session.run(python, "-m", "pytest", *PARALLEL, *session.posargs)
 
 
 def beside(session: nox.Session, place: pathlib.Path, wheel: pathlib.Path) -> str:

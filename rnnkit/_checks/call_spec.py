@@ -7,9 +7,11 @@ from typing import Any, ClassVar, Literal, NamedTuple, Protocol, runtime_checkab
 
 import torch
 from torch import Tensor
+from torch.compiler import is_compiling
 from torch.nn.utils.rnn import PackedSequence
 
 from rnnkit._base.class_facts import ClassFacts, proj_size_of
+from rnnkit._base.message import BRIEF_LENGTH, CALL_LENGTH, bounded
 
 #: Ranks of an input over many steps: of a batch, and of one sequence.
 SEQUENCES = 3
@@ -40,10 +42,18 @@ class CheckedLayer(CheckedCell, Protocol):
     state_batch_first: bool
 
 
-def described(module: CheckedCell) -> str:
-    """Write a module as torch prints it; of a cell that is none, the class."""
-    options = f"({module.extra_repr()})" if isinstance(module, torch.nn.Module) else ""
-    return f"{type(module).__name__}{options}"
+def described(module: Any) -> str:
+    """Write a module as torch prints it; of a cell that is no module, the class."""
+    name = bounded(type(module).__name__, BRIEF_LENGTH)
+    if not isinstance(module, torch.nn.Module):
+        return name
+    if is_compiling():
+        return f"{name}({module.extra_repr()})"
+    try:
+        options = module.extra_repr()
+    except Exception:  # noqa: BLE001 - whatever a user's method does, our error is the news
+        options = "..."
+    return bounded(f"{name}({options})", CALL_LENGTH)
 
 
 def sizes_of_layer(layer: CheckedLayer, input: Tensor | PackedSequence) -> dict[str, int]:
@@ -140,6 +150,11 @@ class CallSpec(NamedTuple):
     def constructor(self) -> str:
         """The class that has the widths, whoever calls it."""
         return type(self.module).__name__
+
+    @property
+    def layout_code(self) -> str:
+        """The code of an input that is laid out the other way."""
+        return "layout-seq-first" if self.batch_first else "layout-batch-first"
 
     def other_layout(self, evidence: str) -> tuple[str, list[tuple[str, str]]]:
         """Say that the input looks laid out the other way, on what evidence, and what to type.

@@ -9,9 +9,10 @@ from torch.compiler import is_compiling
 from rnnkit._base.class_facts import ClassFacts, note_subclass, proj_size_of, signature_of
 from rnnkit._base.state import LSTMState
 from rnnkit._base.torch_tools import FOREIGN, foreign_call, is_jit_traced, torch_twin
-from rnnkit._checks.arguments import check_batch_size, check_surplus
+from rnnkit._checks.arguments import check_batch_size
 from rnnkit._checks.calls import check_cell
 from rnnkit._checks.scope import CELL_AXES, check_axes, check_scope
+from rnnkit._checks.surplus import check_surplus
 from rnnkit._modules.starts import lacks_state, started
 
 #: What a module carries, and what it takes as such.

@@ -10,19 +10,15 @@ from torch.nn.utils.rnn import PackedSequence  # noqa: TC002 - the import hook r
 
 from rnnkit._base.class_facts import ClassFacts, note_subclass, signature_of
 from rnnkit._base.errors import RnnkitError
+from rnnkit._base.message import refusal
 from rnnkit._base.state import LSTMState, layers_first, map_state
 from rnnkit._base.torch_tools import FOREIGN, foreign_call, is_foreign_call, torch_twin
-from rnnkit._checks.arguments import (
-    check_batch_size,
-    check_own_state,
-    check_step,
-    check_surplus,
-    refuse_reset,
-)
+from rnnkit._checks.arguments import check_batch_size, check_own_state, check_step
 from rnnkit._checks.call_spec import batch_of, sizes_of_layer
 from rnnkit._checks.calls import check_layer
 from rnnkit._checks.dtype_errors import explain_missing_kernel
 from rnnkit._checks.scope import LAYER_AXES, check_axes, check_scope
+from rnnkit._checks.surplus import check_surplus, refuse_reset
 from rnnkit._modules.cell_base import GivenT, StateT
 from rnnkit._modules.cells import ProjectedLSTMCell
 from rnnkit._modules.lengths import run_lengths
@@ -244,11 +240,9 @@ class Layer(torch.nn.RNNBase, Generic[StateT, GivenT, CellT]):
             RnnkitError: with ``state_batch_first``, which torch's class does not know.
         """
         if self.state_batch_first:
-            message = (
-                f"{type(self).__name__}(..., state_batch_first=True) has no TorchScript form\n"
-                f"  fix       state_batch_first=False, and state.transpose(0, 1) in the caller"
-            )
-            raise RnnkitError(message, "state_batch_first")
+            sentence = f"{type(self).__name__}(..., state_batch_first=True) has no TorchScript form"
+            fix = ("fix", "state_batch_first=False, and state.transpose(0, 1) in the caller")
+            refusal(RnnkitError, "state_batch_first", sentence, "", fix, code="script-state")
         return torch_twin(self, self.__rnnkit__.torch_class)
 
 

@@ -9,13 +9,12 @@ from torch.compiler import is_compiling
 from torch.nn import functional
 
 from rnnkit._base.class_facts import signature_of
-from rnnkit._base.errors import ArgumentError, StateError
-from rnnkit._base.message import brief, refusal, wanted
 from rnnkit._base.torch_tools import is_fx_call, leaf_node
-from rnnkit._checks.arguments import check_surplus, refuse_reset
 from rnnkit._checks.call_spec import sizes_of_sequence
 from rnnkit._checks.constructors import check_option
+from rnnkit._checks.objects import cells_of, check_directions, states_of_cells
 from rnnkit._checks.scope import LAYER_AXES, Axes, check_axes, check_scope
+from rnnkit._checks.surplus import check_surplus, refuse_reset
 from rnnkit._modules.unroll import initial_state, run
 from rnnkit.typing import Cell
 
@@ -68,16 +67,11 @@ class Recurrent(torch.nn.Module):
         self.batch_first = check_option("Recurrent", "batch_first", batch_first)
         self.dropout = float(check_option("Recurrent", "dropout", dropout))
         self.axes = None if axes is None else check_axes("Recurrent", axes, LAYER_AXES[:2])
-        self.cells = _module_list(cells, "cells")
+        self.cells = torch.nn.ModuleList(cells_of(cells, "cells"))
         self.reverse_cells = None
         if reverse_cells is not None:
-            self.reverse_cells = _module_list(reverse_cells, "reverse_cells")
-            if len(self.reverse_cells) != len(self.cells):
-                message = (
-                    f"Recurrent: {len(self.cells)} cells, but {len(self.reverse_cells)} "
-                    f"reverse_cells: one of each for every layer"
-                )
-                raise ArgumentError(message, "reverse_cells")
+            self.reverse_cells = torch.nn.ModuleList(cells_of(reverse_cells, "reverse_cells"))
+            check_directions(self.cells, self.reverse_cells)
 
     @property
     def bidirectional(self) -> bool:
@@ -109,7 +103,7 @@ class Recurrent(torch.nn.Module):
         if self.axes is not None and isinstance(input, Tensor):
             sizes = sizes_of_sequence(input, batch_first=self.batch_first)
             check_scope(self, self.axes, sizes, "input")
-        state = _state_of_each(self, hx)
+        state = states_of_cells(_in_order(self), hx)
         options = {"batch_first": self.batch_first, "lengths": lengths}
         ends: list[Any] = []
         for place, directions in enumerate(_layers(self)):
@@ -171,44 +165,3 @@ def _run_cell(
         direction = "backward" if options["reverse"] else "forward"
         error.add_note(f"in layer {place}, {direction} direction, of Recurrent")
         raise
-
-
-def _state_of_each(layer: Recurrent, hx: Any) -> Any:
-    cells = _in_order(layer)
-    if hx is None:
-        return [None] * len(cells)
-    if not isinstance(hx, tuple | list) or len(hx) != len(cells):
-        came = f"{len(hx)} of them" if isinstance(hx, tuple | list) else brief(hx)
-        refusal(
-            StateError,
-            "hx",
-            f"hx must be a tuple of {len(cells)} states, got {came}",
-            "Recurrent carries one state for each cell",
-            ("hx", wanted("layer by layer, the forward direction first", came)),
-            ("fix", "hx=None, or the state that this layer returned"),
-        )
-    return hx
-
-
-def _module_list(cells: Any, argument: str) -> torch.nn.ModuleList:
-    listed = [cells] if isinstance(cells, torch.nn.Module) else cells
-    if isinstance(cells, torch.nn.ModuleList):
-        listed = list(cells)
-    if not isinstance(listed, Iterable):
-        message = f"Recurrent: {argument} must be a cell or a list of cells, got {brief(cells)}"
-        raise ArgumentError(message, argument)
-    listed = list(listed)
-    wrong = [cell for cell in listed if not isinstance(cell, torch.nn.Module)]
-    if wrong or not listed:
-        came = brief(wrong[0]) if wrong else "an empty list"
-        message = f"Recurrent: {argument} must be a cell or a list of cells, got {came}"
-        raise ArgumentError(message, argument)
-    layers = [cell for cell in listed if isinstance(cell, torch.nn.RNNBase)]
-    if layers:
-        name = type(layers[0]).__name__
-        message = (
-            f"Recurrent: {argument} holds {name}, a layer over whole sequences\n"
-            f"  fix       {name}(...).cells(), or {name}Cell(...)"
-        )
-        raise ArgumentError(message, argument)
-    return torch.nn.ModuleList(listed)

@@ -11,12 +11,12 @@ from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 
 from rnnkit._base.class_facts import mode_of, proj_size_of
-from rnnkit._base.errors import CellError
 from rnnkit._base.state import LSTMState, map_state
 from rnnkit._base.torch_tools import is_transformed, lacks_kernel
-from rnnkit._checks.arguments import as_mask
 from rnnkit._checks.calls import check_unrolled
 from rnnkit._checks.lengths import check_lengths
+from rnnkit._checks.masks import as_mask
+from rnnkit._checks.objects import check_cell_object, refuse_stateless
 from rnnkit._kernels.lengths import Lengths, pack
 from rnnkit._kernels.padded import KERNELS, Direction, padding_pays, places_of, run_padded, take
 from rnnkit._modules.cell_base import sequence_weights, weights_of
@@ -108,6 +108,8 @@ def run(
         RnnkitError: the child that fits.
     """
     plain = is_plain(cell)
+    if not plain:
+        check_cell_object(cell, input)
     weight = weights_of(cell)[0] if plain else None
     spec, hx = check_unrolled(cell, input, hx, caller, weight, batch_first=batch_first)
     counts = None if lengths is None else check_lengths(spec, lengths, input)
@@ -158,13 +160,7 @@ def initial_state(cell: Any, batch: int) -> Any:
         CellError: if it has none to give.
     """
     if not hasattr(cell, "initial_state"):
-        name = type(cell).__name__
-        fix = f"rnnkit.{name}" if name in ("RNNCell", "LSTMCell", "GRUCell") else "hx=..."
-        message = (
-            f"{name} has no initial_state(batch_size), and no hx was given\n"
-            f"  fix       {fix}, or a method initial_state(self, batch_size)"
-        )
-        raise CellError(message)
+        refuse_stateless(cell)
     return cell.initial_state(batch)
 
 

@@ -1,10 +1,11 @@
-"""A wrong call, made with rnnkit and with torch: what one and the other say to it."""
+"""Tables of wrong calls: what rnnkit and torch say to each, and what the message says to type."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import ModuleType
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -32,6 +33,104 @@ def packed(*lengths: int, width: int = 3) -> PackedSequence:
     """Return sequences of these lengths, packed in the order in which they come."""
     padded = filled(max(lengths), len(lengths), width)
     return pack_padded_sequence(padded, torch.tensor(lengths), enforce_sorted=False)
+
+
+#: What a call or a fix may name beside its own arguments.
+KNOWN: dict[str, object] = {name: getattr(rnnkit, name) for name in rnnkit.__all__} | {
+    "rnnkit": rnnkit,
+    "torch": torch,
+    "np": np,
+    "pack_padded_sequence": pack_padded_sequence,
+    "filled": filled,
+}
+
+
+class Call(NamedTuple):
+    """A wrong call as it is typed, and what its names stand for."""
+
+    text: str
+    names: dict[str, object]
+
+    def __call__(self, nn: ModuleType, **instead: object) -> object:
+        """Make the call with the layers of ``nn``, and other values for some names."""
+        return eval(self.text, KNOWN | self.names | instead | {"nn": nn})  # noqa: S307 - our own
+
+    def __str__(self) -> str:
+        """Show it as it is typed."""
+        return self.text
+
+
+def call(text: str, **names: object) -> Call:
+    """Describe a call; a tuple of numbers is the shape of a tensor that is never zeros."""
+    return Call(text, {name: _tensor_if_shape(value) for name, value in names.items()})
+
+
+def _tensor_if_shape(value: object) -> object:
+    if isinstance(value, tuple) and value and all(type(size) is int for size in value):
+        return filled(*value)
+    return value
+
+
+class Refused(NamedTuple):
+    """How rnnkit refuses a call: the class, what torch does, and what the error knows beside it."""
+
+    error: type[rnnkit.RnnkitError]
+    torchs: Torch
+    argument: str | None = None
+    expected: tuple[int | None, ...] | None = None
+    actual: tuple[int, ...] | None = None
+
+
+class Fix(NamedTuple):
+    """What a message says to type, and where it goes in the call."""
+
+    text: str
+    dots: str  # what stands for the three dots
+    into: str | None  # the name whose value it is, None for the one that it mentions
+    gives: object  # its value as a list, if the call is not made again with it
+    names: dict[str, object]  # of the fix; where the call has them, other values
+
+
+def fix(
+    text: str, dots: str = "", into: str | None = None, gives: object = None, **names: object
+) -> Fix:
+    """Describe a fix that needs more than its text."""
+    return Fix(text, dots, into, gives, names)
+
+
+class Case(NamedTuple):
+    """A row of a table."""
+
+    call: Call | str
+    refused: Refused
+    message: str | None = None  # the whole of it
+    fix: Fix | str | tuple[Fix | str, ...] = ()
+    has: str = ""  # a part of the message
+    ends: str = ""  # its end
+    lacks: str | None = None  # what it does not say
+    marks: tuple[pytest.MarkDecorator, ...] = ()
+
+    def check(self) -> None:
+        """Make the call with rnnkit and torch, read what both say, and type the fixes."""
+        act = call(self.call) if isinstance(self.call, str) else self.call
+        error = refusal(self.refused.error, self.refused.torchs, act)
+        for name in ("argument", "expected", "actual"):
+            known = getattr(self.refused, name)
+            assert known is None or getattr(error, name) == known
+        if self.message is not None:
+            assert str(error) == self.message
+        assert self.has in str(error)
+        assert str(error).endswith(self.ends)
+        assert self.lacks is None or self.lacks not in str(error)
+        several = self.fix if type(self.fix) is tuple else (self.fix,)
+        for one in several:
+            _type(error, act, fix(one) if isinstance(one, str) else one)
+
+
+def table(cases: Mapping[str, Case]) -> pytest.MarkDecorator:
+    """Run a test for each case, under the sentence that says what is refused."""
+    rows = [pytest.param(case, id=sentence, marks=case.marks) for sentence, case in cases.items()]
+    return pytest.mark.parametrize("case", rows)
 
 
 def refusal(
@@ -78,12 +177,19 @@ def fixed(error: rnnkit.RnnkitError, fix: str, dots: str = "", **names: object) 
     """Type what a message says to type, with ``dots`` for its three dots; return what comes."""
     advice = re.split(r"^  fix +", str(error), flags=re.MULTILINE)[1]
     assert fix in advice
-    known = (
-        {"rnnkit": rnnkit}
-        | {name: getattr(rnnkit, name) for name in rnnkit.__all__}
-        | {
-            "torch": torch,
-            "pack_padded_sequence": pack_padded_sequence,
-        }
-    )
-    return eval(fix.replace("...", dots), known | names)  # noqa: S307 - the text is our own
+    return eval(fix.replace("...", dots), KNOWN | names)  # noqa: S307 - the text is our own
+
+
+def _type(error: rnnkit.RnnkitError, act: Call, advised: Fix) -> None:
+    """Type a fix, and make the call again with what comes of it: the program then runs."""
+    value = fixed(error, advised.text, advised.dots, **act.names | advised.names)
+    if advised.gives is not None:
+        assert torch.as_tensor(value).tolist() == advised.gives
+        return
+    mentioned = (name for name in act.names if re.search(rf"\b{name}\b", advised.text))
+    into = advised.into or next(mentioned, None)
+    if into is not None:
+        act(rnnkit.nn, **advised.names | {into: value})
+        return
+    layer, arguments = "layer", act.text.index(")(") + 1
+    Call(layer + act.text[arguments:], act.names | {layer: value})(rnnkit.nn)

@@ -120,6 +120,7 @@ def test_no_samples() -> None:
             case.module(rnnkit)(case.input(), hx)
 
 
+@pytest.mark.slow
 def test_on_another_device() -> None:
     """Where all lie on one device, it may be any."""
     for case in right_cases():

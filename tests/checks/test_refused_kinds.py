@@ -1,108 +1,254 @@
-"""Inputs and lengths that a layer refuses for the kind of thing they are."""
+"""Inputs and states that a layer refuses for their kind, dtype or device."""
 
-import pytest
 import torch
 from inline_snapshot import snapshot
 
 import rnnkit
-from tests.checks.refusals import filled, fixed, refusal
+from rnnkit import ArgumentError, DeviceError, DtypeError
+from tests.checks.refusals import Case, Refused, call, filled, fix, fixed, refusal, table
 
-
-def test_sparse() -> None:
-    """A sparse input, for which torch has no kernel, is refused with the call that fills it."""
-    x = filled(7, 5, 3).to_sparse()
-
-    error = refusal(rnnkit.ArgumentError, "mumbles", lambda nn: nn.GRU(3, 4)(x))
-    assert error.argument == "input"
-    assert str(error) == snapshot("""\
+CASES = {
+    "None for the input is refused with the hint that a line before returned it.": Case(
+        "nn.GRU(3, 4)(None)",
+        Refused(ArgumentError, "mumbles", "input"),
+        message=snapshot("""\
+input must be a Tensor, got None
+  GRU(3, 4)
+  input     expected a Tensor or a PackedSequence    got None
+  fix       see what the line before returns\
+"""),
+    ),
+    "A list of sequences is refused with the call that pads it.": Case(
+        call("nn.LSTM(3, 4)(input)", input=[filled(7, 3), filled(6, 3)]),
+        Refused(ArgumentError, "mumbles", "input"),
+        fix="torch.nn.utils.rnn.pad_sequence(input)",
+        message=snapshot("""\
+input must be a Tensor, got a list
+  LSTM(3, 4)
+  input     expected a Tensor or a PackedSequence    got a list
+  fix       torch.nn.utils.rnn.pad_sequence(input), or torch.stack(input) for equal lengths\
+"""),
+    ),
+    "A NumPy array is refused with the call that makes a tensor of it.": Case(
+        call("nn.RNN(3, 4)(input)", input=filled(7, 5, 3).double().numpy()),
+        Refused(ArgumentError, "mumbles", "input"),
+        fix="torch.as_tensor(input, dtype=torch.float32)",
+        message=snapshot("""\
+input must be a Tensor, got an ndarray
+  RNN(3, 4)
+  input     expected a Tensor or a PackedSequence    got an ndarray
+  fix       torch.as_tensor(input, dtype=torch.float32)\
+"""),
+    ),
+    "A sparse input, for which torch has no kernel, is refused with the call that fills it.": Case(
+        call("nn.GRU(3, 4)(input)", input=filled(7, 5, 3).to_sparse()),
+        Refused(ArgumentError, "mumbles", "input"),
+        fix="input.to_dense()",
+        message=snapshot("""\
 input must be a dense tensor, got torch.sparse_coo
   GRU(3, 4): torch has no recurrent kernels for other layouts
   fix       input.to_dense()\
-""")
-    rnnkit.GRU(3, 4)(fixed(error, "input.to_dense()", input=x))
-
-
-def test_words() -> None:
-    """A sentence is no tensor, and nothing makes one of it."""
-    error = refusal(rnnkit.ArgumentError, "mumbles", lambda nn: nn.GRU(3, 4)("seven words"))
-    assert error.argument == "input"
-    assert str(error) == snapshot("""\
+"""),
+    ),
+    "A sentence is no tensor, and nothing makes one of it.": Case(
+        "nn.GRU(3, 4)('seven words')",
+        Refused(ArgumentError, "mumbles", "input"),
+        message=snapshot("""\
 input must be a Tensor, got 'seven words'
   GRU(3, 4)
   input     expected a Tensor or a PackedSequence    got 'seven words'
   fix       a floating-point tensor\
-""")
+"""),
+    ),
+    "Nested lists of numbers are refused with the call that makes a tensor of them.": Case(
+        call("nn.GRU(3, 4)(input)", input=[[[1.0, 2.0, 3.0]] * 5] * 7),
+        Refused(ArgumentError, "mumbles"),
+        fix="torch.as_tensor(input, dtype=torch.float32)",
+    ),
+    "Whole numbers are refused with the two things they may be.": Case(
+        call("nn.LSTM(3, 4)(input)", input=filled(7, 5, 3, dtype=torch.int64)),
+        Refused(DtypeError, "mumbles", "input"),
+        fix="input.float()",
+        message=snapshot("""\
+RNN input dtype (torch.int64) does not match weight dtype (torch.float32).
+  LSTM(3, 4): the input holds no real floating-point numbers
+  input     expected torch.float32    got torch.int64
+  fix       numbers: input.float()\
+"""),
+    ),
+    "Token ids without a feature axis are refused with an embedding.": Case(
+        call("nn.LSTM(3, 4)(input)", input=filled(7, 5, dtype=torch.int64)),
+        Refused(DtypeError, "mumbles", "input"),
+        fix=fix("torch.nn.Embedding(vocabulary, 3)(input)", vocabulary=10),
+        message=snapshot("""\
+RNN input dtype (torch.int64) does not match weight dtype (torch.float32).
+  LSTM(3, 4): the input holds no real floating-point numbers
+  input     expected torch.float32    got torch.int64
+  fix       numbers: input.float()
+            token ids: torch.nn.Embedding(vocabulary, 3)(input)\
+"""),
+    ),
+    "Booleans are refused with the weights' dtype.": Case(
+        call("nn.GRU(3, 4, dtype=torch.float64)(input)", input=filled(7, 5, 3, dtype=torch.bool)),
+        Refused(DtypeError, "mumbles", "input"),
+        fix="input.to(torch.float64)",
+        message=snapshot("""\
+RNN input dtype (torch.bool) does not match weight dtype (torch.float64).
+  GRU(3, 4): the input holds no real floating-point numbers
+  input     expected torch.float64    got torch.bool
+  fix       numbers: input.to(torch.float64)\
+"""),
+    ),
+    "Double precision is refused with its usual source.": Case(
+        call("nn.GRU(3, 4)(input)", input=filled(7, 5, 3, dtype=torch.float64)),
+        Refused(DtypeError, "says", "input"),
+        fix=("input.to(torch.float32)", fix("model.to(torch.float64)", model=rnnkit.GRU(3, 4))),
+        message=snapshot("""\
+RNN input dtype (torch.float64) does not match weight dtype (torch.float32). Convert input: input.to(torch.float32), or convert model: model.to(torch.float64)
+  GRU(3, 4): input and weights differ in dtype
+  input     expected torch.float32    got torch.float64
+  evidence  float64 is what NumPy makes of Python's numbers
+  fix       input.to(torch.float32), or model.to(torch.float64)\
+"""),
+    ),
+    "Half precision is refused with its usual source.": Case(
+        call("nn.LSTM(3, 4)(input)", input=filled(7, 5, 3, dtype=torch.bfloat16)),
+        Refused(DtypeError, "says", "input"),
+        fix="input.to(torch.float32)",
+        message=snapshot("""\
+RNN input dtype (torch.bfloat16) does not match weight dtype (torch.float32). Convert input: input.to(torch.float32), or convert model: model.to(torch.bfloat16)
+  LSTM(3, 4): input and weights differ in dtype
+  input     expected torch.float32    got torch.bfloat16
+  evidence  torch.bfloat16 is what autocast leaves; it is off here
+  fix       input.to(torch.float32), or model.to(torch.bfloat16)\
+"""),
+    ),
+    "Single precision for a double model is refused with both dtypes.": Case(
+        call("nn.RNN(3, 4, dtype=torch.float64)(input)", input=(7, 5, 3)),
+        Refused(DtypeError, "says", "input"),
+        fix="input.to(torch.float64)",
+        message=snapshot("""\
+RNN input dtype (torch.float32) does not match weight dtype (torch.float64). Convert input: input.to(torch.float64), or convert model: model.to(torch.float32)
+  RNN(3, 4): input and weights differ in dtype
+  input     expected torch.float64    got torch.float32
+  fix       input.to(torch.float64), or model.to(torch.float32)\
+"""),
+    ),
+    "Complex numbers are refused.": Case(
+        call("nn.RNN(3, 4)(input)", input=filled(7, 5, 3, dtype=torch.complex64)),
+        Refused(DtypeError, "mumbles", "input"),
+        message=snapshot("""\
+RNN input dtype (torch.complex64) does not match weight dtype (torch.float32).
+  RNN(3, 4): the input holds no real floating-point numbers
+  input     expected torch.float32    got torch.complex64
+  fix       torch.view_as_real(input).flatten(-2), twice as many features\
+"""),
+    ),
+    "An input on another device is refused with both devices.": Case(
+        call("nn.GRU(3, 4)(input)", input=filled(7, 5, 3).to("meta")),
+        Refused(DeviceError, "says", "input"),
+        message=snapshot("""\
+Input and parameter tensors are not at the same device, found input tensor at meta and parameter tensor at cpu
+  GRU(3, 4): the input lies on another device
+  input     expected on cpu    got meta
+  fix       input.to('cpu'), or move the model to the input\
+"""),
+    ),
+    "Weights on another device are told by the same words.": Case(
+        call("nn.LSTM(3, 4, device='meta')(input)", input=(7, 5, 3)),
+        Refused(DeviceError, "says", "input"),
+        fix="input.to('meta')",
+        message=snapshot("""\
+Input and parameter tensors are not at the same device, found input tensor at cpu and parameter tensor at meta
+  LSTM(3, 4): the input lies on another device
+  input     expected on meta    got cpu
+  fix       input.to('meta'), or move the model to the input\
+"""),
+    ),
+    "A state of another dtype is refused with the conversion.": Case(
+        call("nn.GRU(3, 4)(input, hx)", input=(7, 5, 3), hx=filled(1, 5, 4, dtype=torch.float64)),
+        Refused(DtypeError, "mumbles", "hx"),
+        fix="hx.to(torch.float32)",
+        message=snapshot("""\
+hx dtype (torch.float64) does not match input dtype (torch.float32)
+  GRU(3, 4): state and input differ in dtype
+  hx        expected torch.float32    got torch.float64
+  fix       hx.to(torch.float32)\
+"""),
+    ),
+    "Of an LSTM's pair the one of another dtype is named.": Case(
+        call(
+            "nn.LSTM(3, 4)(input, (h, c))",
+            input=(7, 5, 3),
+            h=(1, 5, 4),
+            c=filled(1, 5, 4, dtype=torch.bfloat16),
+        ),
+        Refused(DtypeError, "mumbles", "hx"),
+        fix="c.to(torch.float32)",
+        message=snapshot("""\
+hx dtype (torch.bfloat16) does not match input dtype (torch.float32)
+  LSTM(3, 4): state and input differ in dtype
+  c         expected torch.float32    got torch.bfloat16
+  fix       c.to(torch.float32)\
+"""),
+    ),
+    "A state of whole numbers is refused.": Case(
+        call("nn.RNN(3, 4)(input, hx)", input=(7, 5, 3), hx=filled(1, 5, 4, dtype=torch.int64)),
+        Refused(DtypeError, "mumbles", "hx"),
+        fix="hx.to(torch.float32)",
+        message=snapshot("""\
+hx dtype (torch.int64) does not match input dtype (torch.float32)
+  RNN(3, 4): state and input differ in dtype
+  hx        expected torch.float32    got torch.int64
+  fix       hx.to(torch.float32)\
+"""),
+    ),
+    "A state on another device is refused with both devices.": Case(
+        call("nn.GRU(3, 4)(input, hx)", input=(7, 5, 3), hx=filled(1, 5, 4).to("meta")),
+        Refused(DeviceError, "says", "hx"),
+        message=snapshot("""\
+Input and hidden tensors are not at the same device, found input tensor at cpu and hidden tensor at meta
+  GRU(3, 4): state and input lie on different devices
+  hx        expected on cpu    got meta
+  fix       hx.to(input.device), or zeros with device=input.device\
+"""),
+    ),
+    "Of an LSTM's pair the one on another device is named.": Case(
+        call(
+            "nn.LSTM(3, 4)(input, (h, c))",
+            input=(7, 5, 3),
+            h=filled(1, 5, 4).to("meta"),
+            c=(1, 5, 4),
+        ),
+        Refused(DeviceError, "says", "hx"),
+        message=snapshot("""\
+Input and hidden tensors are not at the same device, found input tensor at cpu and hidden tensor at meta
+  LSTM(3, 4): state and input lie on different devices
+  h         expected on cpu    got meta
+  fix       h.to(input.device), or zeros with device=input.device\
+"""),
+    ),
+}
 
 
-def test_numbers_in_lists() -> None:
-    """Nested lists of numbers are refused with the call that makes a tensor of them."""
-    x = [[[1.0, 2.0, 3.0]] * 5] * 7
-
-    error = refusal(rnnkit.ArgumentError, "mumbles", lambda nn: nn.GRU(3, 4)(x))
-    fix = "torch.as_tensor(input, dtype=torch.float32)"
-    rnnkit.GRU(3, 4)(fixed(error, fix, input=x))
+@table(CASES)
+def test_refused(case: Case) -> None:
+    """Each is refused as its row says, and what the message says to type runs."""
+    case.check()
 
 
-def test_lengths_without_values() -> None:
-    """Lengths on the device meta hold nothing to hold the batch to."""
-    lengths = torch.empty(5, dtype=torch.int64, device="meta")
+def test_result_of_a_layer() -> None:
+    """The pair that nn.Sequential passes on is refused with the part that is meant."""
+    x = filled(7, 5, 3)
 
     error = refusal(
-        rnnkit.LengthsError, "lacks", lambda nn: nn.GRU(3, 4)(filled(7, 5, 3), lengths=lengths)
+        rnnkit.ArgumentError, "mumbles", lambda nn: nn.Sequential(nn.LSTM(3, 4), nn.GRU(4, 6))(x)
     )
-    assert error.argument == "lengths"
+    assert error.argument == "input"
     assert str(error) == snapshot("""\
-lengths must be integers from 0 to 7, one for each sample
-  GRU(3, 4): lengths hold no values to look at
-  input     expected (seq, batch, input_size=3)    got (7, 5, 3)
-  lengths   expected (batch=5,), integers    got torch.int64 (5,)
-  fix       a list of ints\
+input must be a Tensor, got a tuple
+  GRU(4, 6)
+  input     expected a Tensor or a PackedSequence    got a tuple
+  fix       input[0]: a recurrent layer returns (output, state), nn.Sequential passes both\
 """)
-
-
-def test_fractions_for_a_count() -> None:
-    """Half a feature is refused with the two ways to a whole number."""
-    error = refusal(rnnkit.ArgumentError, "says", lambda nn: nn.LSTM(7 / 2, 4))
-    assert error.argument == "input_size"
-    assert str(error) == snapshot("""\
-input_size should be of type int, got: float
-  LSTM(3.5, 4)
-  input_size  expected an int from 1    got 3.5
-  fix         input_size=int(...), or // in place of / where it is computed\
-""")
-
-
-def test_device_in_the_place_of_a_flag() -> None:
-    """A device given by position is refused with its name."""
-    cpu = torch.device("cpu")
-
-    error = refusal(rnnkit.ArgumentError, "accepts", lambda nn: nn.LSTMCell(3, 4, cpu))
-    assert error.argument == "bias"
-    assert str(error) == snapshot("""\
-bias should be of type bool, got: device
-  LSTMCell(3, 4, cpu)
-  bias      expected True or False    got cpu
-  fix       by name: device='cpu'\
-""")
-
-
-@pytest.mark.filterwarnings("ignore:.torch.jit")
-@pytest.mark.parametrize("name", ["RNN", "LSTM", "GRU"])
-def test_batch_first_states_have_no_torchscript(name: str) -> None:
-    """A layer with batch-first states is no layer of torch's: scripting says what to write."""
-    layer = getattr(rnnkit, name)(3, 4, state_batch_first=True)
-
-    with pytest.raises(rnnkit.RnnkitError) as caught:
-        torch.jit.script(layer)
-    assert caught.value.argument == "state_batch_first"
-
-
-@pytest.mark.filterwarnings("ignore:.torch.jit")
-def test_message_of_batch_first_states_in_torchscript() -> None:
-    """The message says what to write in place of it."""
-    with pytest.raises(rnnkit.RnnkitError) as caught:
-        torch.jit.script(rnnkit.GRU(3, 4, state_batch_first=True))
-    assert str(caught.value) == snapshot("""\
-GRU(..., state_batch_first=True) has no TorchScript form
-  fix       state_batch_first=False, and state.transpose(0, 1) in the caller\
-""")
+    rnnkit.GRU(4, 6)(fixed(error, "input[0]", input=rnnkit.LSTM(3, 4)(x)))

@@ -7,180 +7,160 @@ import torch
 from inline_snapshot import snapshot
 
 import rnnkit
-from tests.checks.refusals import filled, fixed, packed, refusal, sizes
+from rnnkit import LengthsError
+from tests.checks.refusals import Case, Refused, call, filled, fix, packed, table
 
-three = pytest.mark.parametrize("name", ["RNN", "LSTM", "GRU"])
-
-
-def refused(lengths: Any, layout: str = "seq first") -> rnnkit.LengthsError:
-    """Give lengths to a GRU for a batch of 5, 7 steps long."""
-    batch_first = layout == "batch first"
-    x = filled(*((5, 7) if batch_first else (7, 5)), 3)
-    error: rnnkit.LengthsError = refusal(
-        rnnkit.LengthsError,
-        "lacks",
-        lambda nn: nn.GRU(3, 4, batch_first=batch_first)(x, lengths=lengths),
-    )
-    return error
-
-
-def test_longer_than_the_input() -> None:
-    """A length beyond the steps of the input is refused, with its place."""
-    error = refused([7, 3, 8, 1, 2])
-    assert sizes(error) == ("lengths", (5,), ())
-    assert str(error) == snapshot("""\
+CASES = {
+    "A length beyond the steps of the input is refused, with its place.": Case(
+        call("nn.GRU(3, 4)(input, lengths=lengths)", input=(7, 5, 3), lengths=[7, 3, 8, 1, 2]),
+        Refused(LengthsError, "lacks", "lengths", (5,), ()),
+        message=snapshot("""\
 lengths must be integers from 0 to 7, one for each sample
   GRU(3, 4): lengths[2] is 8: more steps than the input has
   input     expected (seq, batch, input_size=3)    got (7, 5, 3)
   lengths   expected (batch=5,), integers    got a list of 5
   fix       look how they were counted; to cut them: clamp(max=7)\
-""")
-
-
-def test_longer_than_a_batch_first_input() -> None:
-    """With batch_first the steps are counted on axis 1."""
-    error = refused(torch.tensor([6, 3, 8, 1, 2]), "batch first")
-    assert sizes(error) == ("lengths", (5,), (5,))
-    assert str(error) == snapshot("""\
+"""),
+    ),
+    "With batch_first the steps are counted on axis 1.": Case(
+        call(
+            "nn.GRU(3, 4, batch_first=True)(input, lengths=lengths)",
+            input=(5, 7, 3),
+            lengths=torch.tensor([6, 3, 8, 1, 2]),
+        ),
+        Refused(LengthsError, "lacks", "lengths", (5,), (5,)),
+        message=snapshot("""\
 lengths must be integers from 0 to 7, one for each sample
   GRU(3, 4, batch_first=True): lengths[2] is 8: more steps than the input has
   input     expected (batch, seq, input_size=3)    got (5, 7, 3)
   lengths   expected (batch=5,), integers    got torch.int64 (5,)
   fix       look how they were counted; to cut them: clamp(max=7)\
-""")
-
-
-def test_negative() -> None:
-    """A negative length is refused, with its place."""
-    error = refused([7, -1, 3, 1, 2])
-    assert sizes(error) == ("lengths", (5,), ())
-    assert str(error) == snapshot("""\
+"""),
+    ),
+    "A negative length is refused, with its place.": Case(
+        call("nn.GRU(3, 4)(input, lengths=lengths)", input=(7, 5, 3), lengths=[7, -1, 3, 1, 2]),
+        Refused(LengthsError, "lacks", "lengths", (5,), ()),
+        message=snapshot("""\
 lengths must be integers from 0 to 7, one for each sample
   GRU(3, 4): lengths[1] is -1: negative
   input     expected (seq, batch, input_size=3)    got (7, 5, 3)
   lengths   expected (batch=5,), integers    got a list of 5
   fix       look how they were counted; to cut them: clamp(min=0)\
-""")
-
-
-def test_too_few() -> None:
-    """Fewer lengths than samples are refused."""
-    error = refused([7, 3, 4, 1])
-    assert sizes(error) == ("lengths", (5,), ())
-    assert str(error) == snapshot("""\
+"""),
+    ),
+    "Fewer lengths than samples are refused.": Case(
+        call("nn.GRU(3, 4)(input, lengths=lengths)", input=(7, 5, 3), lengths=[7, 3, 4, 1]),
+        Refused(LengthsError, "lacks", "lengths", (5,), ()),
+        message=snapshot("""\
 Expected `len(lengths)` to be equal to batch_size, but got 4 (batch_size=5)
   GRU(3, 4): there are 4 lengths for 5 samples
   input     expected (seq, batch, input_size=3)    got (7, 5, 3)
   lengths   expected (batch=5,), integers    got a list of 4
   fix       one length for each of the 5 samples\
-""")
-
-
-def test_too_many() -> None:
-    """More lengths than samples are refused."""
-    error = refused(torch.tensor([7, 3, 4, 1, 2, 6]))
-    assert sizes(error) == ("lengths", (5,), (6,))
-    assert str(error) == snapshot("""\
+"""),
+    ),
+    "More lengths than samples are refused.": Case(
+        call(
+            "nn.GRU(3, 4)(input, lengths=lengths)",
+            input=(7, 5, 3),
+            lengths=torch.tensor([7, 3, 4, 1, 2, 6]),
+        ),
+        Refused(LengthsError, "lacks", "lengths", (5,), (6,)),
+        message=snapshot("""\
 Expected `len(lengths)` to be equal to batch_size, but got 6 (batch_size=5)
   GRU(3, 4): there are 6 lengths for 5 samples
   input     expected (seq, batch, input_size=3)    got (7, 5, 3)
   lengths   expected (batch=5,), integers    got torch.int64 (6,)
   fix       one length for each of the 5 samples\
-""")
-
-
-def test_none_at_all() -> None:
-    """An empty list is refused for a batch that has samples."""
-    error = refused([])
-    assert sizes(error) == ("lengths", (5,), ())
-    assert str(error) == snapshot("""\
+"""),
+    ),
+    "An empty list is refused for a batch that has samples.": Case(
+        call("nn.GRU(3, 4)(input, lengths=lengths)", input=(7, 5, 3), lengths=[]),
+        Refused(LengthsError, "lacks", "lengths", (5,), ()),
+        message=snapshot("""\
 Expected `len(lengths)` to be equal to batch_size, but got 0 (batch_size=5)
   GRU(3, 4): there are 0 lengths for 5 samples
   input     expected (seq, batch, input_size=3)    got (7, 5, 3)
   lengths   expected (batch=5,), integers    got an empty list
   fix       one length for each of the 5 samples\
-""")
-
-
-def test_as_many_as_steps() -> None:
-    """As many lengths as the input has steps are evidence that the layout is the other one."""
-    error = refused([5, 3, 4, 1, 2, 5, 5])
-    assert sizes(error) == ("lengths", (5,), ())
-    assert str(error) == snapshot("""\
+"""),
+    ),
+    "As many lengths as the input has steps are evidence that the layout is the other one.": Case(
+        call(
+            "nn.GRU(3, 4)(input, lengths=lengths)", input=(7, 5, 3), lengths=[5, 3, 4, 1, 2, 5, 5]
+        ),
+        Refused(LengthsError, "lacks", "lengths", (5,), ()),
+        fix=(
+            fix("GRU(..., batch_first=True)", "3, 4"),
+            fix("input.transpose(0, 1)", input=filled(7, 5, 3)),
+        ),
+        message=snapshot("""\
 Expected `len(lengths)` to be equal to batch_size, but got 7 (batch_size=5)
   GRU(3, 4): the input looks batch-first, but batch_first=False
   input     expected (seq, batch, input_size=3)    got (7, 5, 3)
   lengths   expected (batch=5,), integers    got a list of 7
   evidence  there are 7 lengths, and axis 0 of the input is as long
   fix       GRU(..., batch_first=True), or input.transpose(0, 1)\
-""")
-    fixed(error, "GRU(..., batch_first=True)", "3, 4")(
-        filled(7, 5, 3), lengths=[5, 3, 4, 1, 2, 5, 5]
-    )
-    x = fixed(error, "input.transpose(0, 1)", input=filled(7, 5, 3))
-    rnnkit.GRU(3, 4)(x, lengths=[5, 3, 4, 1, 2, 5, 5])
-
-
-def test_as_many_as_steps_of_a_batch_first_input() -> None:
-    """The same with batch_first, the layouts exchanged."""
-    error = refused(torch.tensor([5, 3, 4, 1, 2, 5, 5]), "batch first")
-    assert sizes(error) == ("lengths", (5,), (7,))
-    assert str(error) == snapshot("""\
+"""),
+    ),
+    "The same with batch_first, the layouts exchanged.": Case(
+        call(
+            "nn.GRU(3, 4, batch_first=True)(input, lengths=lengths)",
+            input=(5, 7, 3),
+            lengths=torch.tensor([5, 3, 4, 1, 2, 5, 5]),
+        ),
+        Refused(LengthsError, "lacks", "lengths", (5,), (7,)),
+        fix="input.transpose(0, 1)",
+        message=snapshot("""\
 Expected `len(lengths)` to be equal to batch_size, but got 7 (batch_size=5)
   GRU(3, 4, batch_first=True): the input looks seq-first, but batch_first=True
   input     expected (batch, seq, input_size=3)    got (5, 7, 3)
   lengths   expected (batch=5,), integers    got torch.int64 (7,)
   evidence  there are 7 lengths, and axis 1 of the input is as long
   fix       GRU(..., batch_first=False), or input.transpose(0, 1)\
-""")
-    x = fixed(error, "input.transpose(0, 1)", input=filled(5, 7, 3))
-    rnnkit.GRU(3, 4, batch_first=True)(x, lengths=[5, 3, 4, 1, 2, 5, 5])
-
-
-def test_packed_input() -> None:
-    """Lengths beside packed input are refused, even if they are its own."""
-    x = packed(7, 6, 6, 2, 1)
-
-    error = refusal(
-        rnnkit.LengthsError, "lacks", lambda nn: nn.GRU(3, 4)(x, lengths=[7, 6, 6, 2, 1])
-    )
-    assert sizes(error) == ("lengths", (5,), ())
-    assert str(error) == snapshot("""\
+"""),
+    ),
+    "Lengths beside packed input are refused, even if they are its own.": Case(
+        call("nn.GRU(3, 4)(input, lengths=[7, 6, 6, 2, 1])", input=packed(7, 6, 6, 2, 1)),
+        Refused(LengthsError, "lacks", "lengths", (5,), ()),
+        message=snapshot("""\
 lengths must be integers from 0 to 7, one for each sample
   GRU(3, 4): the input is packed and brings its lengths along
   input     expected (sum of lengths, input_size=3)    got (22, 3)
   lengths   expected (batch=5,), integers    got a list of 5
   fix       leave lengths out\
-""")
-
-
-@pytest.mark.parametrize("lengths", [[7], 7, torch.tensor(7)], ids=["list", "int", "tensor"])
-def test_unbatched_input(lengths: Any) -> None:
-    """Lengths of one sequence without a batch axis are refused: cut it, or add the axis."""
-    x = filled(7, 3)
-
-    error = refusal(rnnkit.LengthsError, "lacks", lambda nn: nn.GRU(3, 4)(x, lengths=lengths))
-    assert error.argument == "lengths"
-    rnnkit.GRU(3, 4)(fixed(error, "input.unsqueeze(1)", input=x), lengths=[7])
-
-
-def test_message_of_unbatched_input() -> None:
-    """With batch_first the batch axis to add is the first."""
-    x = filled(7, 3)
-
-    error = refusal(
-        rnnkit.LengthsError, "lacks", lambda nn: nn.LSTM(3, 4, batch_first=True)(x, lengths=[7])
-    )
-    assert sizes(error) == ("lengths", (None,), ())
-    assert str(error) == snapshot("""\
+"""),
+    ),
+    **{
+        f"Lengths of one sequence without a batch axis are refused, even {lengths!r}.": Case(
+            call("nn.GRU(3, 4)(input, lengths=lengths)", input=(7, 3), lengths=lengths),
+            Refused(LengthsError, "lacks", "lengths"),
+            fix=fix("input.unsqueeze(1)", lengths=[7]),
+        )
+        for lengths in ([7], 7, torch.tensor(7))
+    },
+    "With batch_first the batch axis to add is the first.": Case(
+        call("nn.LSTM(3, 4, batch_first=True)(input, lengths=[7])", input=(7, 3)),
+        Refused(LengthsError, "lacks", "lengths", (None,), ()),
+        fix="input.unsqueeze(0)",
+        message=snapshot("""\
 lengths must be integers from 0 to 7, one for each sample
   LSTM(3, 4, batch_first=True): the input has no batch axis
   input     expected (seq, input_size=3)    got (7, 3)
   lengths   expected (batch,), integers    got a list of 1
   fix       input.unsqueeze(0), a batch of one\
-""")
-    y = fixed(error, "input.unsqueeze(0)", input=x)
-    rnnkit.LSTM(3, 4, batch_first=True)(y, lengths=[7])
+"""),
+    ),
+}
+
+
+@table(CASES)
+def test_refused(case: Case) -> None:
+    """Each is refused as its row says, and what the message says to type runs."""
+    case.check()
+
+
+three = pytest.mark.parametrize("name", ["RNN", "LSTM", "GRU"])
 
 
 WRONG: dict[str, Any] = {

@@ -6,154 +6,152 @@ from inline_snapshot import snapshot
 from torch.nn.utils.rnn import pack_padded_sequence, pack_sequence
 
 import rnnkit
-from tests.checks.refusals import filled, fixed, packed, refusal, sizes
+from rnnkit import ArgumentError, DeviceError, DtypeError, LengthsError, ShapeError
+from tests.checks.refusals import (
+    Case,
+    Refused,
+    call,
+    filled,
+    fix,
+    fixed,
+    packed,
+    refusal,
+    sizes,
+    table,
+)
 
-
-def test_doubles() -> None:
-    """Packed double precision is refused."""
-    x = packed(7, 6, 6, 2, 1).double()
-
-    error = refusal(rnnkit.DtypeError, "mumbles", lambda nn: nn.LSTM(3, 4)(x))
-    assert error.argument == "input"
-    assert str(error) == snapshot("""\
+CASES = {
+    "Packed double precision is refused.": Case(
+        call("nn.LSTM(3, 4)(input)", input=packed(7, 6, 6, 2, 1).double()),
+        Refused(DtypeError, "mumbles", "input"),
+        fix="input.to(torch.float32)",
+        message=snapshot("""\
 RNN input dtype (torch.float64) does not match weight dtype (torch.float32). Convert input: input.to(torch.float32), or convert model: model.to(torch.float64)
   LSTM(3, 4): input and weights differ in dtype
   input     expected torch.float32    got torch.float64
   evidence  float64 is what NumPy makes of Python's numbers
   fix       input.to(torch.float32), or model.to(torch.float64)\
-""")
-    rnnkit.LSTM(3, 4)(fixed(error, "input.to(torch.float32)", input=x))
-
-
-def test_whole_numbers() -> None:
-    """Packed whole numbers are refused."""
-    x = packed(7, 6, 6, 2, 1).long()
-
-    error = refusal(rnnkit.DtypeError, "mumbles", lambda nn: nn.GRU(3, 4)(x))
-    assert error.argument == "input"
-    assert str(error) == snapshot("""\
+"""),
+    ),
+    "Packed whole numbers are refused.": Case(
+        call("nn.GRU(3, 4)(input)", input=packed(7, 6, 6, 2, 1).long()),
+        Refused(DtypeError, "mumbles", "input"),
+        fix="input.float()",
+        message=snapshot("""\
 RNN input dtype (torch.int64) does not match weight dtype (torch.float32).
   GRU(3, 4): the input holds no real floating-point numbers
   input     expected torch.float32    got torch.int64
   fix       numbers: input.float()\
-""")
-    rnnkit.GRU(3, 4)(fixed(error, "input.float()", input=x))
-
-
-def test_another_input_width() -> None:
-    """Packed sequences of another width are refused."""
-    x = packed(7, 6, 6, 2, 1, width=9)
-
-    error = refusal(rnnkit.ShapeError, "mumbles", lambda nn: nn.LSTM(3, 4)(x))
-    assert sizes(error) == ("input", (None, 3), (22, 9))
-    assert str(error) == snapshot("""\
+"""),
+    ),
+    "Packed sequences of another width are refused.": Case(
+        call("nn.LSTM(3, 4)(input)", input=packed(7, 6, 6, 2, 1, width=9)),
+        Refused(ShapeError, "mumbles", "input", (None, 3), (22, 9)),
+        fix=fix("LSTM(9, ...)", "4"),
+        message=snapshot("""\
 input.size(-1) must be equal to input_size. Expected 3, got 9
   LSTM(3, 4): the input is 9 wide, the weights are for 3
   input     expected (sum of lengths, input_size=3)    got (22, 9)
   fix       LSTM(9, ...), or an input with 3 features\
-""")
-    fixed(error, "LSTM(9, ...)", "4")(x)
-
-
-def test_another_input_width_of_equal_lengths() -> None:
-    """If all are as long, torch reads across the features in silence."""
-    x = packed(7, 7, 7, width=6)
-
-    error = refusal(rnnkit.ShapeError, "unsafe", lambda nn: nn.LSTM(3, 4)(x))
-    assert sizes(error) == ("input", (None, 3), (21, 6))
-    assert str(error) == snapshot("""\
+"""),
+    ),
+    "If all are as long, torch reads across the features in silence.": Case(
+        call("nn.LSTM(3, 4)(input)", input=packed(7, 7, 7, width=6)),
+        Refused(ShapeError, "unsafe", "input", (None, 3), (21, 6)),
+        fix=fix("LSTM(6, ...)", "4"),
+        message=snapshot("""\
 input.size(-1) must be equal to input_size. Expected 3, got 6
   LSTM(3, 4): the input is 6 wide, the weights are for 3
   input     expected (sum of lengths, input_size=3)    got (21, 6)
   evidence  6 is twice 3: a bidirectional layer's output
   fix       LSTM(6, ...), or an input with 3 features\
-""")
-    fixed(error, "LSTM(6, ...)", "4")(x)
-
-
-def test_features_on_the_axis_of_steps() -> None:
-    """As many packed steps as features are no sign of another layout."""
-    x = packed(2, 1, width=5)
-
-    error = refusal(rnnkit.ShapeError, "says", lambda nn: nn.GRU(3, 4)(x))
-    assert sizes(error) == ("input", (None, 3), (3, 5))
-    assert str(error) == snapshot("""\
+"""),
+    ),
+    "As many packed steps as features are no sign of another layout.": Case(
+        call("nn.GRU(3, 4)(input)", input=packed(2, 1, width=5)),
+        Refused(ShapeError, "says", "input", (None, 3), (3, 5)),
+        message=snapshot("""\
 input.size(-1) must be equal to input_size. Expected 3, got 5
   GRU(3, 4): the input is 5 wide, the weights are for 3
   input     expected (sum of lengths, input_size=3)    got (3, 5)
   fix       GRU(5, ...), or an input with 3 features\
-""")
-
-
-def test_no_feature_axis() -> None:
-    """Packed sequences of single numbers are refused with the feature axis they lack."""
-    x = pack_sequence([filled(7), filled(6)])
-
-    error = refusal(rnnkit.ShapeError, "says", lambda nn: nn.GRU(1, 4)(x))
-    assert sizes(error) == ("input", (None, 1), (13,))
-    assert str(error) == snapshot("""\
+"""),
+    ),
+    "Packed sequences of single numbers are refused with the feature axis they lack.": Case(
+        call("nn.GRU(1, 4)(input)", input=pack_sequence([filled(7), filled(6)])),
+        Refused(ShapeError, "says", "input", (None, 1), (13,)),
+        message=snapshot("""\
 input must have 2 dimensions, got 1
   GRU(1, 4): the input has 1 axis
   input     expected (sum of lengths, input_size=1)    got (13,)
   fix       pack a padded tensor (batch, seq, 1), a feature axis at its end\
-""")
-
-
-def test_packed_tokens() -> None:
-    """Packed token ids are refused."""
-    x = pack_sequence([filled(7, dtype=torch.int64), filled(6, dtype=torch.int64)])
-
-    error = refusal(rnnkit.DtypeError, "mumbles", lambda nn: nn.GRU(3, 4)(x))
-    assert error.argument == "input"
-    assert str(error) == snapshot("""\
+"""),
+    ),
+    "Packed token ids are refused.": Case(
+        call(
+            "nn.GRU(3, 4)(input)",
+            input=pack_sequence([filled(7, dtype=torch.int64), filled(6, dtype=torch.int64)]),
+        ),
+        Refused(DtypeError, "mumbles", "input"),
+        message=snapshot("""\
 RNN input dtype (torch.int64) does not match weight dtype (torch.float32).
   GRU(3, 4): the input holds no real floating-point numbers
   input     expected torch.float32    got torch.int64
   fix       numbers: input.float()
             token ids: input._replace(data=torch.nn.Embedding(vocabulary, 3)(input.data))\
-""")
-
-
-def test_two_feature_axes() -> None:
-    """Packed sequences with two feature axes are refused."""
-    x = pack_sequence([filled(7, 3, 2), filled(6, 3, 2)])
-
-    error = refusal(rnnkit.ShapeError, "mumbles", lambda nn: nn.LSTM(6, 4)(x))
-    assert sizes(error) == ("input", (None, 6), (13, 3, 2))
-    assert str(error) == snapshot("""\
+"""),
+    ),
+    "Packed sequences with two feature axes are refused.": Case(
+        call("nn.LSTM(6, 4)(input)", input=pack_sequence([filled(7, 3, 2), filled(6, 3, 2)])),
+        Refused(ShapeError, "mumbles", "input", (None, 6), (13, 3, 2)),
+        message=snapshot("""\
 input must have 2 dimensions, got 3
   LSTM(6, 4): the input has 3 axes
   input     expected (sum of lengths, input_size=6)    got (13, 3, 2)
   fix       pack a padded tensor (batch, seq, 6), a feature axis at its end\
-""")
-
-
-def test_another_device() -> None:
-    """Packed sequences on another device are refused."""
-    x = packed(7, 6, 6, 2, 1).to("meta")
-
-    error = refusal(rnnkit.DeviceError, "mumbles", lambda nn: nn.RNN(3, 4)(x))
-    assert error.argument == "input"
-    assert str(error) == snapshot("""\
+"""),
+    ),
+    "Packed sequences on another device are refused.": Case(
+        call("nn.RNN(3, 4)(input)", input=packed(7, 6, 6, 2, 1).to("meta")),
+        Refused(DeviceError, "mumbles", "input"),
+        message=snapshot("""\
 Input and parameter tensors are not at the same device, found input tensor at meta and parameter tensor at cpu
   RNN(3, 4): the input lies on another device
   input     expected on cpu    got meta
   fix       input.to('cpu'), or move the model to the input\
-""")
-
-
-def test_packed_for_a_cell() -> None:
-    """A packed sequence is refused by a cell."""
-    x = packed(7, 6, 6, 2, 1)
-
-    error = refusal(rnnkit.ArgumentError, "mumbles", lambda nn: nn.GRUCell(3, 4)(x))
-    assert error.argument == "input"
-    assert str(error) == snapshot("""\
+"""),
+    ),
+    "A packed sequence is refused by a cell.": Case(
+        call("nn.GRUCell(3, 4)(input)", input=packed(7, 6, 6, 2, 1)),
+        Refused(ArgumentError, "mumbles", "input"),
+        message=snapshot("""\
 input must be a Tensor, got a PackedSequence
   GRUCell(3, 4)
   input     expected a Tensor    got a PackedSequence
   fix       a cell takes one step: loop over a padded sequence, or use a layer\
-""")
+"""),
+    ),
+    "The message tells how many steps are promised, and how many are there.": Case(
+        call(
+            "nn.GRU(3, 4)(input)",
+            input=pack_padded_sequence(filled(6, 4, 3), [2, 7, 3, 5], enforce_sorted=False),
+        ),
+        Refused(LengthsError, "says"),
+        message=snapshot("""\
+start (16) + length (1) exceeds dimension size (16).
+  GRU(3, 4): a length was larger than the number of steps that were packed
+  input     expected (sum of lengths, input_size=3)    got (16, 3)
+  evidence  batch_sizes add up to 17 steps, the data have 16
+  fix       look how the lengths were counted; to cut them: lengths.clamp(max=steps)\
+"""),
+    ),
+}
+
+
+@table(CASES)
+def test_refused(case: Case) -> None:
+    """Each is refused as its row says, and what the message says to type runs."""
+    case.check()
 
 
 def test_packed_for_an_unrolled_cell() -> None:
@@ -176,17 +174,3 @@ def test_lengths_beyond_the_batch(name: str, lengths: list[int]) -> None:
 
     error = refusal(rnnkit.LengthsError, "says", lambda nn: getattr(nn, name)(3, 4)(x))
     assert sizes(error) == ("input", (sum(lengths), 3), tuple(x.data.shape))
-
-
-def test_message_of_lengths_beyond_the_batch() -> None:
-    """The message tells how many steps are promised, and how many are there."""
-    x = pack_padded_sequence(filled(6, 4, 3), [2, 7, 3, 5], enforce_sorted=False)
-
-    error = refusal(rnnkit.LengthsError, "says", lambda nn: nn.GRU(3, 4)(x))
-    assert str(error) == snapshot("""\
-start (16) + length (1) exceeds dimension size (16).
-  GRU(3, 4): a length was larger than the number of steps that were packed
-  input     expected (sum of lengths, input_size=3)    got (16, 3)
-  evidence  batch_sizes add up to 17 steps, the data have 16
-  fix       look how the lengths were counted; to cut them: lengths.clamp(max=steps)\
-""")

@@ -1,271 +1,288 @@
-"""States that a layer refuses because they are not the tensors that it carries."""
+"""What ``rnnkit.states`` refuses."""
 
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
 from inline_snapshot import snapshot
 
 import rnnkit
-from tests.checks.refusals import filled, fixed, refusal, sizes
+from rnnkit import ArgumentError, LSTMState, StateError, states
+from tests.checks.refusals import Case, Refused, call, filled, refusal, table
+
+typed = pytest.mark.skipif(hasattr(rnnkit, "jaxtyping"), reason="the annotation refuses it first")
 
 
-def test_pair_for_a_gru() -> None:
-    """An LSTM's pair given to a GRU is refused with the half that fits."""
-    x, hx = filled(7, 5, 3), (filled(1, 5, 4), filled(1, 5, 4))
-
-    error = refusal(rnnkit.StateError, "mumbles", lambda nn: nn.GRU(3, 4)(x, hx))
-    assert sizes(error) == ("hx", (1, 5, 4), ())
-    assert str(error) == snapshot("""\
-hx must be one tensor, got a tuple of 2: (1, 5, 4), (1, 5, 4)
-  GRU(3, 4) carries one tensor
-  hx        expected (num_layers=1, batch=5, hidden_size=4)
-  fix       hx[0], if this is an LSTM's (h, c)\
-""")
-    rnnkit.GRU(3, 4)(x, fixed(error, "hx[0]", hx=hx))
-
-
-def test_tensor_for_an_lstm() -> None:
-    """One tensor given to an LSTM is refused with the pair that starts c from zeros."""
-    x, hx = filled(7, 5, 3), filled(1, 5, 4)
-
-    error = refusal(rnnkit.StateError, "mumbles", lambda nn: nn.LSTM(3, 4)(x, hx))
-    assert sizes(error) == ("hx", (1, 5, 4), (1, 5, 4))
-    assert str(error) == snapshot("""\
-lstm expects two hidden states: hx is (h, c), got a Tensor of shape (1, 5, 4)
-  LSTM(3, 4) carries the pair (h, c)
-  hx        expected (h, c), each (num_layers=1, batch=5, hidden_size=4)
-  fix       (hx, None), which starts c from zeros\
-""")
-    rnnkit.LSTM(3, 4)(x, fixed(error, "(hx, None)", hx=hx))
-
-
-def test_stacked_pair() -> None:
-    """The pair stacked in one tensor are refused with the call that parts them."""
-    x, hx = filled(7, 5, 3), filled(2, 1, 5, 4)
-
-    error = refusal(rnnkit.StateError, "mumbles", lambda nn: nn.LSTM(3, 4)(x, hx))
-    assert sizes(error) == ("hx", (1, 5, 4), (2, 1, 5, 4))
-    assert str(error) == snapshot("""\
-lstm expects two hidden states: hx is (h, c), got a Tensor of shape (2, 1, 5, 4)
-  LSTM(3, 4) carries the pair (h, c)
-  hx        expected (h, c), each (num_layers=1, batch=5, hidden_size=4)
-  fix       tuple(hx), if h and c are stacked on axis 0\
-""")
-    rnnkit.LSTM(3, 4)(x, fixed(error, "tuple(hx)", hx=hx))
-
-
-def test_stacked_pair_unbatched() -> None:
-    """Unbatched they are refused too, where torch unpacks them in silence."""
-    x, hx = filled(7, 3), filled(2, 1, 4)
-
-    error = refusal(rnnkit.StateError, "accepts", lambda nn: nn.LSTM(3, 4)(x, hx))
-    assert sizes(error) == ("hx", (1, 4), (2, 1, 4))
-    assert str(error) == snapshot("""\
-lstm expects two hidden states: hx is (h, c), got a Tensor of shape (2, 1, 4)
-  LSTM(3, 4) carries the pair (h, c)
-  hx        expected (h, c), each (num_layers=1, hidden_size=4)
-  fix       tuple(hx), if h and c are stacked on axis 0\
-""")
-    rnnkit.LSTM(3, 4)(x, fixed(error, "tuple(hx)", hx=hx))
-
-
-def test_three_for_an_lstm_unbatched() -> None:
-    """Unbatched they are refused too, where torch drops the third in silence."""
-    x, hx = filled(7, 3), (filled(1, 4),) * 3
-
-    error = refusal(rnnkit.StateError, "accepts", lambda nn: nn.LSTM(3, 4)(x, hx))
-    assert sizes(error) == ("hx", (1, 4), ())
-    assert str(error) == snapshot("""\
-lstm expects two hidden states: hx is (h, c), got a tuple of 3: (1, 4), (1, 4), (1, 4)
-  LSTM(3, 4) carries the pair (h, c)
-  hx        expected (h, c), each (num_layers=1, hidden_size=4)
-  fix       hx[:2], if the first two are h and c\
-""")
-
-
-def test_three_for_an_lstm() -> None:
-    """Three tensors given to an LSTM are refused."""
-    x, hx = filled(7, 5, 3), (filled(1, 5, 4),) * 3
-
-    error = refusal(rnnkit.StateError, "says", lambda nn: nn.LSTM(3, 4)(x, hx))
-    assert sizes(error) == ("hx", (1, 5, 4), ())
-    assert str(error) == snapshot("""\
-lstm expects two hidden states: hx is (h, c), got a tuple of 3: (1, 5, 4), (1, 5, 4), (1, 5, 4)
-  LSTM(3, 4) carries the pair (h, c)
-  hx        expected (h, c), each (num_layers=1, batch=5, hidden_size=4)
-  fix       hx[:2], if the first two are h and c\
-""")
-
-
-def test_one_of_the_pair() -> None:
-    """A tuple of h alone is refused."""
-    x, hx = filled(7, 5, 3), (filled(1, 5, 4),)
-
-    error = refusal(rnnkit.StateError, "mumbles", lambda nn: nn.LSTM(3, 4)(x, hx))
-    assert sizes(error) == ("hx", (1, 5, 4), ())
-    assert str(error) == snapshot("""\
-lstm expects two hidden states: hx is (h, c), got a tuple of 1: (1, 5, 4)
-  LSTM(3, 4) carries the pair (h, c)
-  hx        expected (h, c), each (num_layers=1, batch=5, hidden_size=4)
-  fix       (hx[0], None), which starts c from zeros\
-""")
-
-
-def test_tuple_of_one_for_an_rnn() -> None:
-    """A tuple of one tensor given to an RNN is refused with its member."""
-    x, hx = filled(7, 5, 3), (filled(1, 5, 4),)
-
-    error = refusal(rnnkit.StateError, "mumbles", lambda nn: nn.RNN(3, 4)(x, hx))
-    assert sizes(error) == ("hx", (1, 5, 4), ())
-    assert str(error) == snapshot("""\
-hx must be one tensor, got a tuple of 1: (1, 5, 4)
-  RNN(3, 4) carries one tensor
-  hx        expected (num_layers=1, batch=5, hidden_size=4)
-  fix       hx[0]\
-""")
-    rnnkit.RNN(3, 4)(x, fixed(error, "hx[0]", hx=hx))
-
-
-def test_result_for_a_state() -> None:
-    """A layer's whole result in the place of the state is refused with its second part."""
-    x = filled(7, 5, 3)
-    hx = rnnkit.LSTM(3, 4)(x)
-
-    error = refusal(rnnkit.StateError, "mumbles", lambda nn: nn.LSTM(3, 4)(x, hx))
-    assert sizes(error) == ("hx", (1, 5, 4), ())
-    assert str(error) == snapshot("""\
-lstm expects two hidden states: hx is (h, c), got a tuple of 2: (7, 5, 4), LSTMState
-  LSTM(3, 4) carries the pair (h, c)
-  hx        expected (h, c), each (num_layers=1, batch=5, hidden_size=4)
-  fix       hx[1], if this is a layer's result (output, state)\
-""")
-    rnnkit.LSTM(3, 4)(x, fixed(error, "hx[1]", hx=hx))
-
-
-def test_result_of_a_gru_for_a_state() -> None:
-    """The same is refused of a layer that carries one tensor."""
-    x = filled(7, 5, 3)
-    hx = rnnkit.GRU(3, 4)(x)
-
-    error = refusal(rnnkit.StateError, "mumbles", lambda nn: nn.GRU(3, 4)(x, hx))
-    assert sizes(error) == ("hx", (1, 5, 4), ())
-    assert str(error) == snapshot("""\
-hx must be one tensor, got a tuple of 2: (7, 5, 4), (1, 5, 4)
-  GRU(3, 4) carries one tensor
-  hx        expected (num_layers=1, batch=5, hidden_size=4)
-  fix       hx[1], if this is a layer's result (output, state)\
-""")
-    rnnkit.GRU(3, 4)(x, fixed(error, "hx[1]", hx=hx))
-
-
-def test_list_of_layers() -> None:
-    """A list of one state for each layer is refused with the call that joins them."""
-    x, hx = filled(7, 5, 3), [filled(1, 5, 4)] * 3
-
-    error = refusal(rnnkit.StateError, "mumbles", lambda nn: nn.GRU(3, 4, 3)(x, hx))
-    assert sizes(error) == ("hx", (3, 5, 4), ())
-    assert str(error) == snapshot("""\
-hx must be one tensor, got a list of 3: (1, 5, 4), (1, 5, 4), (1, 5, 4)
-  GRU(3, 4, num_layers=3) carries one tensor
-  hx        expected (num_layers=3, batch=5, hidden_size=4)
-  fix       torch.cat(hx), if these are the states layer by layer\
-""")
-    rnnkit.GRU(3, 4, 3)(x, fixed(error, "torch.cat(hx)", hx=hx))
-
-
-def test_list_of_two_layers() -> None:
-    """Two layers make no difference to that."""
-    x, hx = filled(7, 5, 3), [filled(1, 5, 4)] * 2
-
-    error = refusal(rnnkit.StateError, "mumbles", lambda nn: nn.GRU(3, 4, 2)(x, hx))
-    assert sizes(error) == ("hx", (2, 5, 4), ())
-    assert str(error) == snapshot("""\
-hx must be one tensor, got a list of 2: (1, 5, 4), (1, 5, 4)
-  GRU(3, 4, num_layers=2) carries one tensor
-  hx        expected (num_layers=2, batch=5, hidden_size=4)
-  fix       torch.cat(hx), if these are the states layer by layer\
-""")
-    rnnkit.GRU(3, 4, 2)(x, fixed(error, "torch.cat(hx)", hx=hx))
-
-
-def test_list_of_pairs() -> None:
-    """A list of one pair for each layer is refused with the call that joins them."""
-    x, hx = filled(7, 5, 3), [(filled(1, 5, 4), filled(1, 5, 4))] * 2
-
-    error = refusal(rnnkit.StateError, "mumbles", lambda nn: nn.LSTM(3, 4, 2)(x, hx))
-    assert sizes(error) == ("hx", (2, 5, 4), ())
-    assert str(error) == snapshot("""\
-lstm expects two hidden states: hx is (h, c), got a tuple of 2: tuple, tuple
-  LSTM(3, 4, num_layers=2) carries the pair (h, c)
-  hx        expected (h, c), each (num_layers=2, batch=5, hidden_size=4)
-  fix       rnnkit.states.from_layers(hx), if these are the states layer by layer\
-""")
-    hx = fixed(error, "rnnkit.states.from_layers(hx)", hx=hx)
-    rnnkit.LSTM(3, 4, 2)(x, hx)
-
-
-def test_number_for_a_state() -> None:
-    """A number in the place of a state is refused."""
-    error = refusal(rnnkit.StateError, "mumbles", lambda nn: nn.GRU(3, 4)(filled(7, 5, 3), 0))
-    assert sizes(error) == ("hx", (1, 5, 4), ())
-    assert str(error) == snapshot("""\
-hx must be one tensor, got 0
-  GRU(3, 4) carries one tensor
-  hx        expected (num_layers=1, batch=5, hidden_size=4)
-  fix       hx=None for zeros\
-""")
-
-    error = refusal(rnnkit.StateError, "mumbles", lambda nn: nn.LSTM(3, 4)(filled(7, 5, 3), 0))
-    assert sizes(error) == ("hx", (1, 5, 4), ())
-    assert str(error) == snapshot("""\
-lstm expects two hidden states: hx is (h, c), got 0
-  LSTM(3, 4) carries the pair (h, c)
-  hx        expected (h, c), each (num_layers=1, batch=5, hidden_size=4)
-  fix       hx=None for zeros, or (h, c)\
-""")
-
-
-def test_empty_tuple() -> None:
-    """An empty tuple is refused."""
-    error = refusal(rnnkit.StateError, "mumbles", lambda nn: nn.GRU(3, 4)(filled(7, 5, 3), ()))
-    assert sizes(error) == ("hx", (1, 5, 4), ())
-    assert str(error) == snapshot("""\
-hx must be one tensor, got an empty tuple
-  GRU(3, 4) carries one tensor
-  hx        expected (num_layers=1, batch=5, hidden_size=4)
-  fix       hx=None for zeros\
-""")
-
-    error = refusal(rnnkit.StateError, "mumbles", lambda nn: nn.LSTM(3, 4)(filled(7, 5, 3), ()))
-    assert sizes(error) == ("hx", (1, 5, 4), ())
-    assert str(error) == snapshot("""\
-lstm expects two hidden states: hx is (h, c), got an empty tuple
-  LSTM(3, 4) carries the pair (h, c)
-  hx        expected (h, c), each (num_layers=1, batch=5, hidden_size=4)
-  fix       hx=None for zeros, or (h, c)\
-""")
+CASES = {
+    "A position that no sample has is refused.": Case(
+        "rnnkit.states.select(filled(4, 3, 6), [0, 3])",
+        Refused(ArgumentError, "lacks", "index"),
+        message=snapshot("index must lie on the batch axis of the state, which has 3 samples"),
+    ),
+    "A negative position is counted from the end, and not beyond the first sample.": Case(
+        "rnnkit.states.select(filled(3, 6), [-1, -4])",
+        Refused(ArgumentError, "lacks", "index"),
+        message=snapshot("index must lie on the batch axis of the state, which has 3 samples"),
+    ),
+    "A batch of no samples has no position.": Case(
+        "rnnkit.states.select(filled(0, 6), [0])",
+        Refused(ArgumentError, "lacks"),
+        message=snapshot("index must lie on the batch axis of the state, which has 0 samples"),
+    ),
+    "A boolean mask that is not as long as the batch is refused.": Case(
+        call("rnnkit.states.select(filled(4, 3, 6), mask)", mask=torch.tensor([True, False])),
+        Refused(ArgumentError, "lacks", "index"),
+        message=snapshot(
+            "index must be integers (new_batch,) or booleans (batch=3,), got torch.bool (2,)"
+        ),
+    ),
+    **{
+        f"A bare number, floats, a table, a text: none is an index, and so is {index!r}.": Case(
+            call("rnnkit.states.select(filled(4, 3, 6), index)", index=index),
+            Refused(ArgumentError, "lacks", "index"),
+            marks=(typed,),
+        )
+        for index in (1, torch.tensor(1), [0.0, 1.0], [[0], [1]], "01", None, {"a": 0}, ["0"])
+    },
+    "A float index is refused with what it was, and what is wanted.": Case(
+        call("rnnkit.states.select(filled(4, 3, 6), index)", index=torch.tensor([0.0, 1.0])),
+        Refused(ArgumentError, "lacks"),
+        message=snapshot(
+            "index must be integers (new_batch,) or booleans (batch=3,), got torch.float32 (2,)"
+        ),
+    ),
+    **{
+        f"A tensor of a rank that no batched state has is refused: {rank}, by {act}.": Case(
+            call(
+                f"rnnkit.states.{act}(LSTMState(filled(3, 6), c), argument)",
+                c=(3,) * rank,
+                argument=argument,
+            ),
+            Refused(StateError, "lacks", "state", actual=(3,) * rank),
+        )
+        for act, argument in {"select": [1, 0], "repeat": 2, "reset": [1, 0, 0]}.items()
+        for rank in (1, 4)
+    },
+    "The state of unbatched input has no batch to select from, and 1 axis in a cell.": Case(
+        "rnnkit.states.repeat(filled(6), 2)",
+        Refused(StateError, "lacks"),
+        message=snapshot("""\
+a state has 2 or 3 axes, got 1
+  rnnkit.states tells the batch axis by the rank
+  state     expected (layers * directions, batch, hidden)    got (6,)\
+"""),
+    ),
+    "A pair whose c is None is refused: zeros are made where a layer is called.": Case(
+        "rnnkit.states.detach((filled(4, 3, 6), None))",
+        Refused(StateError, "lacks"),
+        message=snapshot("a state is a tensor or a tuple of tensors, got None"),
+    ),
+    "An empty list of states is refused.": Case(
+        "rnnkit.states.from_layers([])",
+        Refused(ArgumentError, "lacks", "states"),
+        message=snapshot("from_layers takes a list of states of at least one layer"),
+    ),
+    "A state with an odd number of rows comes from no bidirectional layer.": Case(
+        "rnnkit.states.bridge(LSTMState(filled(3, 5, 6), filled(3, 5, 6)))",
+        Refused(StateError, "lacks", "state", actual=(3, 5, 6)),
+        message=snapshot("""\
+bridge takes the state of a bidirectional layer, (layers * 2, batch, hidden)
+  got (3, 5, 6)
+  fix       pass it as it is\
+"""),
+    ),
+    "With batch_first the rows are on axis 1.": Case(
+        "rnnkit.states.bridge(filled(4, 3, 6), batch_first=True)",
+        Refused(StateError, "lacks", actual=(4, 3, 6)),
+        message=snapshot("""\
+bridge takes the state of a bidirectional layer, (batch, layers * 2, hidden)
+  got (4, 3, 6)
+  fix       pass it as it is\
+"""),
+    ),
+    "A cell's state has no rows to join.": Case(
+        "rnnkit.states.bridge(filled(4, 6))",
+        Refused(StateError, "lacks"),
+        message=snapshot("""\
+bridge takes the state of a bidirectional layer, (layers * 2, batch, hidden)
+  got (4, 6)
+  fix       pass it as it is\
+"""),
+    ),
+    "A way to join that is not known is refused.": Case(
+        call("rnnkit.states.bridge(filled(4, 3, 6), how)", how="mean"),
+        Refused(ArgumentError, "lacks", "how"),
+        message=snapshot("how must be 'concat' or 'sum', got 'mean'"),
+        marks=(typed,),
+    ),
+    "A mask of another length than the batch is refused.": Case(
+        call(
+            "rnnkit.states.reset(filled(4, 3, 6), mask)",
+            mask=torch.tensor([True, False, True, False]),
+        ),
+        Refused(ArgumentError, "lacks", "mask"),
+        message=snapshot("""\
+mask must have shape (3,), got (4,)
+  one flag for each sample; positions are no mask
+  fix       a boolean tensor (3,), true where a sample starts anew\
+"""),
+    ),
+    "Positions of samples are refused, though 0 and 1 among them look like a mask.": Case(
+        "rnnkit.states.reset(filled(4, 3, 6), [0, 1])",
+        Refused(ArgumentError, "lacks", "mask"),
+    ),
+    "As many positions as there are samples are refused for the number that is no flag.": Case(
+        "rnnkit.states.reset(filled(4, 3, 6), [2, 0, 1])",
+        Refused(ArgumentError, "lacks", "mask"),
+        message=snapshot(
+            "mask must be booleans, or 0 and 1; got other values: positions are no mask"
+        ),
+    ),
+    "A half is no flag.": Case(
+        call("rnnkit.states.reset(filled(3, 6), mask)", mask=torch.tensor([0.5, 0.0, 1.0])),
+        Refused(ArgumentError, "lacks", "mask"),
+    ),
+    "A mask (seq, batch) is refused, whatever the batch axis of the state.": Case(
+        call("rnnkit.states.reset(filled(4, 3, 6), mask)", mask=torch.ones(7, 3, dtype=torch.bool)),
+        Refused(ArgumentError, "lacks"),
+        message=snapshot("""\
+mask must have shape (3,), got (7, 3)
+  one flag for each sample; positions are no mask
+  fix       a boolean tensor (3,), true where a sample starts anew\
+"""),
+    ),
+    "What no tensor can be made of is refused.": Case(
+        "rnnkit.states.reset(filled(3, 6), ['yes', 'no', 'no'])",
+        Refused(ArgumentError, "lacks", "mask"),
+        message=snapshot("mask must be booleans, or 0 and 1, of shape (3,); got a list"),
+        marks=(typed,),
+    ),
+    "A fresh state for fewer samples would be broadcast: it is refused.": Case(
+        "rnnkit.states.reset(filled(3, 6), [1, 0, 0], initial=filled(1, 6))",
+        Refused(ArgumentError, "lacks", "initial"),
+        message=snapshot(
+            "initial must have the shape and dtype of state, (3, 6) of torch.float32; got (1, 6) of torch.float32"
+        ),
+    ),
+    "A fresh state of another dtype would change the dtype of all: it is refused.": Case(
+        call(
+            "rnnkit.states.reset(filled(3, 6), [1, 0, 0], initial=fresh)",
+            fresh=filled(3, 6, dtype=torch.float64),
+        ),
+        Refused(ArgumentError, "lacks", "initial"),
+        message=snapshot(
+            "initial must have the shape and dtype of state, (3, 6) of torch.float32; got (3, 6) of torch.float64"
+        ),
+    ),
+    "A number is no member of a fresh pair.": Case(
+        call(
+            "rnnkit.states.reset(state, [1, 0, 0], initial=(filled(3, 6), 0))",
+            state=LSTMState(filled(3, 6), filled(3, 6)),
+        ),
+        Refused(ArgumentError, "lacks", "initial"),
+        marks=(typed,),
+    ),
+    "A tensor is no fresh state for a pair.": Case(
+        call(
+            "rnnkit.states.reset(state, [1, 0, 0], initial=filled(3, 6))",
+            state=LSTMState(filled(3, 6), filled(3, 6)),
+        ),
+        Refused(ArgumentError, "lacks", "initial"),
+        message=snapshot(
+            "initial must be a state of the same kind as state, got a Tensor of shape (3, 6)"
+        ),
+        marks=(typed,),
+    ),
+    **{
+        f"A negative number, a flag or a fraction is no count of beams: {times}.": Case(
+            call("rnnkit.states.repeat(filled(3, 6), times)", times=times),
+            Refused(ArgumentError, "lacks", "times"),
+            marks=(typed,),
+        )
+        for times in (-1, True, 1.5)
+    },
+    "A negative count is refused with what it was.": Case(
+        "rnnkit.states.repeat(filled(3, 6), -1)",
+        Refused(ArgumentError, "lacks"),
+        message=snapshot("times must be an int from 0, got -1"),
+    ),
+    "A GRU's state and an LSTM's make no layer together.": Case(
+        call(
+            "rnnkit.states.from_layers([filled(3, 6), pair])",
+            pair=LSTMState(filled(3, 6), filled(3, 6)),
+        ),
+        Refused(ArgumentError, "lacks", "states"),
+        message=snapshot(
+            "from_layers takes a list of states of one kind: all tensors, or all pairs"
+        ),
+    ),
+    "States of two widths make no layer together.": Case(
+        "rnnkit.states.from_layers([filled(3, 6), filled(3, 4)])",
+        Refused(StateError, "lacks", "states"),
+        message=snapshot("from_layers takes states of one batch and width, got (3, 6), (3, 4)"),
+    ),
+    "A fresh state of another number of tensors is refused.": Case(
+        call(
+            "rnnkit.states.reset(pair, [1, 0, 0], initial=(filled(3, 6),))",
+            pair=LSTMState(filled(3, 6), filled(3, 6)),
+        ),
+        Refused(StateError, "lacks"),
+        message=snapshot("states are not of one kind: a tuple of 2 and a tuple of 1"),
+        marks=(typed,),
+    ),
+    "Layers of two kinds of state are refused.": Case(
+        call(
+            "rnnkit.states.from_layers([(pair,), (pair, pair)])",
+            pair=LSTMState(filled(3, 6), filled(3, 6)),
+        ),
+        Refused(StateError, "lacks"),
+        message=snapshot("states are not of one kind: a tuple of 1 and a tuple of 2"),
+        marks=(typed,),
+    ),
+}
 
 
-def test_number_for_c() -> None:
-    """A number in the place of c is refused."""
-    hx = (filled(1, 5, 4), 0.0)
-
-    error = refusal(rnnkit.StateError, "mumbles", lambda nn: nn.LSTM(3, 4)(filled(7, 5, 3), hx))
-    assert sizes(error) == ("hx", (1, 5, 4), ())
-    assert str(error) == snapshot("""\
-lstm expects two hidden states: hx is (h, c), got a tuple of 2: (1, 5, 4), float
-  LSTM(3, 4) carries the pair (h, c)
-  hx        expected (h, c), each (num_layers=1, batch=5, hidden_size=4)
-  fix       (hx[0], None), which starts c from zeros\
-""")
+@table(CASES)
+def test_refused(case: Case) -> None:
+    """Each is refused as its row says, and what the message says to type runs."""
+    case.check()
 
 
-def test_dictionary() -> None:
-    """A dictionary in the place of a state is refused."""
-    hx = {"h": filled(1, 5, 4)}
+def test_select_reads_the_batch_where_it_is_told() -> None:
+    """With batch_first a position is one of axis 0, without one of axis 1."""
+    state = filled(3, 4, 6)
 
-    error = refusal(rnnkit.StateError, "mumbles", lambda nn: nn.LSTM(3, 4)(filled(7, 5, 3), hx))
-    assert sizes(error) == ("hx", (1, 5, 4), ())
-    assert str(error) == snapshot("""\
-lstm expects two hidden states: hx is (h, c), got a dict
-  LSTM(3, 4) carries the pair (h, c)
-  hx        expected (h, c), each (num_layers=1, batch=5, hidden_size=4)
-  fix       hx=None for zeros, or (h, c)\
-""")
+    assert states.select(state, [3]).shape == (3, 1, 6)
+    refusal(ArgumentError, "lacks", lambda _: states.select(state, [3], batch_first=True))
+
+
+FUNCTIONS: dict[str, Callable[[Any], Any]] = {
+    "detach": states.detach,
+    "to": lambda state: states.to(state, torch.float64),
+    "select": lambda state: states.select(state, [0]),
+    "repeat": lambda state: states.repeat(state, 2),
+    "reset": lambda state: states.reset(state, [1]),
+    "batch_first": states.batch_first,
+    "from_batch_first": states.from_batch_first,
+    "from_layers": lambda state: states.from_layers([state]),
+    "bridge": states.bridge,
+}
+
+
+@typed
+@pytest.mark.parametrize("wrong", [None, 3, "h"], ids=repr)
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_what_is_no_state(name: str, wrong: Any) -> None:
+    """What is no tensor and holds none is refused, alone and as one of a pair."""
+    for state in (wrong, (filled(1, 1, 6), wrong)):
+        error = refusal(StateError, "lacks", lambda _, state=state: FUNCTIONS[name](state))
+        assert error.argument == "state"
+
+
+def test_reset_reads_the_batch_where_it_is_told() -> None:
+    """With batch_first the mask is for axis 0, without for axis 1."""
+    state = filled(3, 4, 6)
+
+    assert states.reset(state, [1, 0, 1], batch_first=True).shape == state.shape
+    refusal(ArgumentError, "lacks", lambda _: states.reset(state, [1, 0, 1]))

@@ -136,6 +136,7 @@ def test_axes_that_are_no_names(name: str, axes: Any) -> None:
     assert "axes maps" in refused(getattr(rnnkit, name), axes)
 
 
+@pytest.mark.slow
 @unhooked
 @pytest.mark.parametrize("name", CELLS)
 def test_a_compiled_cell_is_not_held(name: str) -> None:
@@ -151,6 +152,7 @@ def test_a_compiled_cell_is_not_held(name: str) -> None:
         torch.testing.assert_close(ours, expected)
 
 
+@pytest.mark.slow
 @unhooked
 @pytest.mark.parametrize("name", [*LAYERS, "Recurrent"])
 def test_a_compiled_layer_raises_no_false_alarm(name: str) -> None:

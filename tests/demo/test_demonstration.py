@@ -163,6 +163,7 @@ def test_seed_decides(data: demonstration.Data) -> None:
     assert first != other
 
 
+@pytest.mark.slow
 @needs_recordings
 def test_tells_the_speakers_apart(data: demonstration.Data) -> None:
     """Trained as the demonstration trains, the classifier names 95 of 100 speakers."""
@@ -217,6 +218,7 @@ def test_silent_end_of_a_mistake() -> None:
         rnnkit.verify(Advised(), make_scene().input)
 
 
+@pytest.mark.slow
 @needs_recordings
 def test_process_apart() -> None:
     """Made in a process of its own, a mistake is reported as if made in this one."""
@@ -235,6 +237,7 @@ def test_process_that_dies(monkeypatch: pytest.MonkeyPatch) -> None:
     assert said == "SIGSEGV: no message; the process is dead"
 
 
+@pytest.mark.slow
 @needs_recordings
 @pytest.mark.parametrize("mistake", MISTAKES[:2], ids=lambda mistake: mistake.title)
 def test_silence_costs_accuracy(mistake: Mistake, data: demonstration.Data) -> None:

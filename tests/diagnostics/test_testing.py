@@ -45,6 +45,7 @@ def test_traceback_ends_in_the_test() -> None:
     assert helper.ishidden(error)
 
 
+@pytest.mark.slow
 def test_it_needs_no_test_runner() -> None:
     """Neither pytest nor an optional extra is imported with it."""
     code = (

@@ -167,6 +167,7 @@ def test_training_lowers_the_loss(make: Make) -> None:
     assert min(losses[-5:]) < losses[0] / 2
 
 
+@pytest.mark.slow
 @pytest.mark.needs_torch("2.13", "Dynamo breaks the graph of a loop over cells")
 @pytest.mark.unhooked("Dynamo cannot trace the checks that the hook adds")
 @each

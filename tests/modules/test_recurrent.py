@@ -243,6 +243,7 @@ Recurrent(
 
 @pytest.mark.needs_torch("2.13", "Dynamo breaks the graph of a loop over cells")
 # torch's scan, which runs where the number of steps is open, imports what torch has scripted.
+@pytest.mark.slow
 @pytest.mark.unhooked("Dynamo cannot trace the checks that the hook adds")
 @pytest.mark.filterwarnings("ignore:`torch.jit.script:DeprecationWarning")
 @compiles
@@ -258,6 +259,7 @@ def test_no_false_alarm_while_compiled() -> None:
         torch.testing.assert_close(compiled(x, lengths=lengths), layer(x, lengths=lengths))
 
 
+@pytest.mark.slow
 @pytest.mark.needs_torch("2.13", "Dynamo breaks the graph of a loop over cells")
 @pytest.mark.unhooked("Dynamo cannot trace the checks that the hook adds")
 @compiles
@@ -278,6 +280,7 @@ def test_compiled_with_gradients(lengths: list[int] | None) -> None:
     torch.testing.assert_close(found[1], found[0])
 
 
+@pytest.mark.slow
 @pytest.mark.unhooked("Dynamo cannot trace the checks that the hook adds")
 @modes
 def test_exported(strict: bool) -> None:

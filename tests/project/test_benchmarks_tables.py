@@ -23,6 +23,8 @@ from benchmarks.report import Table, budget
 from benchmarks.subjects import trio
 from benchmarks.timing import QUICK, Effort
 
+pytestmark = pytest.mark.slow
+
 TOPICS = topics()
 PAGE = pathlib.Path(__file__).parents[2] / "docs" / "benchmarks.md"
 SHAPE = (4, 6, 3, 5)

@@ -27,6 +27,7 @@ MODULES = sorted(module.name for module in pkgutil.walk_packages(rnnkit.__path__
 NOT_HOOKED = ("compile-export.md", "types.md")
 #: What torch itself says or takes there is that of the torch that CI runs.
 OF_THIS_TORCH = ("compile-export.md", "numbers.md")
+PICTURE = re.compile(r"!\[[^\]]*\]\(([^):]+)\)")  # of our own, not a badge's address
 FENCE = re.compile(r"^ *(?:`{3,}|:{3,})\{?python", re.MULTILINE)
 
 pages = Sybil(parsers=[PythonCodeBlockParser(doctest_optionflags=doctest.ELLIPSIS)], path=str(ROOT))
@@ -71,6 +72,17 @@ def test_page(page: pathlib.Path, request: pytest.FixtureRequest) -> None:
     count = run(pages.parse(page))
 
     assert count >= len(FENCE.findall(page.read_text()))
+
+
+def test_pictures() -> None:
+    """Every picture that a page names is there, and every picture is named by a page."""
+    named = {
+        (page.parent / picture).resolve()
+        for page in PAGES
+        for picture in PICTURE.findall(page.read_text())
+    }
+
+    assert named == set((ROOT / "docs" / "pictures").iterdir())
 
 
 @pytest.mark.parametrize("name", MODULES)

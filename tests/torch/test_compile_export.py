@@ -32,7 +32,10 @@ from tests.torch.side_by_side import (
 settings = pytest.mark.parametrize("allow_rnn", [False, True])
 
 # Dynamo reads .grad of every tensor that enters a frame and sets off torch's own warning.
-pytestmark = pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor:UserWarning")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor:UserWarning"),
+]
 
 Call = tuple[Any, ...]
 

@@ -18,6 +18,8 @@ from torch.utils import _pytree as pytree
 
 import rnnkit
 
+pytestmark = pytest.mark.slow
+
 PROCESSES, BATCH, SEQ, INPUT, HIDDEN = 2, 6, 5, 3, 7
 NAMES = ("RNN", "LSTM", "GRU", "RNNCell", "LSTMCell", "GRUCell")
 

@@ -23,7 +23,10 @@ from tests.torch.side_by_side import (
 )
 
 # Torch's own layers make export warn of the list in which they hold their weights.
-pytestmark = pytest.mark.filterwarnings("ignore:The tensor attributes? .*_flat_weights:UserWarning")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore:The tensor attributes? .*_flat_weights:UserWarning"),
+]
 
 
 class Parent(nn.Module):

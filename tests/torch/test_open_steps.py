@@ -7,9 +7,10 @@ import pytest
 import torch
 from torch.export import Dim
 
-from tests.torch.test_transforms import Stacked, Torch, Unrolled, pytestmark, sequences
+from tests.torch.test_transforms import Stacked, Torch, Unrolled, sequences
+from tests.torch.test_transforms import pytestmark as transforms
 
-__all__ = ["pytestmark"]
+pytestmark = [pytest.mark.slow, *transforms]
 
 STEPS, SAMPLES = Dim("steps", min=2, max=64), Dim("samples", min=2, max=64)
 strictness = pytest.mark.parametrize("strict", [False, True])

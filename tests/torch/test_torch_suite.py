@@ -137,6 +137,7 @@ def test_non_contiguous(case: Case, dtype: torch.dtype) -> None:
     torch.testing.assert_close(call(module, strided(inputs)), call(module, inputs))
 
 
+@pytest.mark.slow
 @each_case
 @pytest.mark.parametrize(
     "check", [torch.autograd.gradcheck, torch.autograd.gradgradcheck], ids=["grad", "gradgrad"]

@@ -30,7 +30,7 @@ LENGTHS = [3, 5]
 
 
 # torch.jit announces in many places that it is deprecated.
-pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit")
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:.torch.jit")]
 
 
 class Parent(nn.Module):

@@ -192,6 +192,7 @@ def test_second_derivatives_in_single_precision(kind: str) -> None:
     torch.testing.assert_close(*found, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.needs_torch("2.13", "Dynamo breaks the graph of a loop over cells")
 @pytest.mark.unhooked("Dynamo cannot trace the checks that the hook adds")
 @pytest.mark.parametrize(

@@ -1,0 +1,299 @@
+"""What ``unroll`` refuses, of rnnkit's cells and of a user's, and that it takes what is right."""
+
+from typing import Any
+
+import pytest
+import torch
+from inline_snapshot import snapshot
+from torch import Tensor, nn
+
+import rnnkit
+from rnnkit import ArgumentError, DtypeError, LayoutError, ShapeError, StateError
+from tests.checks.refusals import CONTENT, Case, Refused, call, filled, fix, fixed, refusal, table
+
+
+class Embedded(nn.Module):
+    """A user's cell that reads whole numbers, and has a weight named as ours."""
+
+    def __init__(self) -> None:
+        """Make a table of ten rows."""
+        super().__init__()
+        self.weight_ih = nn.Parameter(torch.ones(10, 4))
+
+    def forward(self, input: Tensor, hx: Tensor) -> Tensor:
+        """Add the rows that are named."""
+        return hx + self.weight_ih[input].sum(-2)
+
+    def initial_state(self, batch_size: int) -> Tensor:
+        """Begin with nothing."""
+        return torch.zeros(batch_size, 4)
+
+
+class Sums(nn.Module):
+    """A user's cell that adds up what it reads, three features wide."""
+
+    def forward(self, input: Tensor, hx: Tensor) -> Tensor:
+        """Add a step."""
+        return hx + input
+
+    def initial_state(self, batch_size: int) -> Tensor:
+        """Begin with nothing."""
+        return torch.zeros(batch_size, 3)
+
+
+class Plain:
+    """A user's cell that is no Module."""
+
+    def __call__(self, input: Tensor, hx: Tensor) -> Tensor:
+        """Add a step."""
+        return hx + input
+
+
+CASES = {
+    "Token ids are refused before the first step.": Case(
+        "unroll(GRUCell(3, 4), filled(7, 5, dtype=torch.int64))",
+        Refused(DtypeError, "lacks"),
+        message=snapshot("""\
+RNN input dtype (torch.int64) does not match weight dtype (torch.float32).
+  unroll of GRUCell(3, 4): the input holds no real floating-point numbers
+  input     expected torch.float32    got torch.int64
+  fix       numbers: input.float()
+            token ids: torch.nn.Embedding(vocabulary, 3)(input)\
+"""),
+    ),
+    "So are doubles for a cell of floats.": Case(
+        "unroll(GRUCell(3, 4), filled(7, 5, 3, dtype=torch.float64))",
+        Refused(DtypeError, "lacks"),
+        message=snapshot("""\
+RNN input dtype (torch.float64) does not match weight dtype (torch.float32). Convert input: input.to(torch.float32), or convert model: model.to(torch.float64)
+  unroll of GRUCell(3, 4): input and weights differ in dtype
+  input     expected torch.float32    got torch.float64
+  evidence  float64 is what NumPy makes of Python's numbers
+  fix       input.to(torch.float32), or model.to(torch.float64)\
+"""),
+    ),
+    "A cell that is no Module is called by its class alone.": Case(
+        call("unroll(cell, 'text')", cell=Plain()),
+        Refused(ArgumentError, "lacks"),
+        message=snapshot("""\
+input must be a Tensor, got 'text'
+  Plain
+  input     expected a Tensor    got 'text'
+  fix       a floating-point tensor\
+"""),
+        marks=(pytest.mark.unhooked("the annotation refuses it first"),),
+    ),
+    **{
+        f"A number alone has no steps, for {cell} with batch_first={flag}.": Case(
+            call(
+                f"unroll({cell}, input, batch_first={flag})",
+                input=torch.tensor(1.0),
+                Embedded=Embedded,
+            ),
+            Refused(ShapeError, "lacks", actual=()),
+            has="unroll: Expected input to be 2D or 3D, got 0D instead",
+        )
+        for cell in ("GRUCell(3, 4)", "Embedded()")
+        for flag in (False, True)
+    },
+    **{
+        f"One vector is refused with the axis that it lacks, for {cell} with batch_first={flag}.": Case(
+            call(
+                f"unroll({cell}, input, batch_first={flag})",
+                input=(3,),
+                Embedded=Embedded,
+            ),
+            Refused(ShapeError, "lacks"),
+            fix=fix("input.unsqueeze(0)", gives=[[CONTENT] * 3]),
+        )
+        for cell in ("GRUCell(3, 4)", "Embedded()")
+        for flag in (False, True)
+    },
+    **{
+        f"One sequence of no steps is refused, whatever the option for batches is: {flag}.": Case(
+            call(f"unroll(GRUCell(3, 4), input, batch_first={flag})", input=(0, 3)),
+            Refused(ShapeError, "lacks"),
+            has="the input has no steps",
+        )
+        for flag in (False, True)
+    },
+    "The state of one sequence has no batch axis.": Case(
+        call("unroll(GRUCell(3, 4), input, hx)", input=(7, 3), hx=(6,)),
+        Refused(StateError, "lacks"),
+        message=snapshot("""\
+hidden0 has inconsistent hidden_size: got 6, expected 4
+  unroll of GRUCell(3, 4): hx is 6 wide, hidden_size=4 is wanted
+  input     expected (seq, input_size=3)    got (7, 3)
+  hx        expected (hidden_size=4,)    got (6,)
+  fix       cell.initial_state(None), or hx=None, or a Linear(6, 4) between\
+"""),
+    ),
+    "Of a batch-first call, a state as long as the input's axis 1 tells of the other layout.": Case(
+        call("unroll(GRUCell(3, 4), input, hx, batch_first=True)", input=(5, 7, 3), hx=(7, 4)),
+        Refused(LayoutError, "lacks"),
+        fix="input.transpose(0, 1)",
+        message=snapshot("""\
+Input batch size 5 doesn't match hidden0 batch size 7
+  unroll of GRUCell(3, 4): the input looks seq-first, but batch_first=True
+  input     expected (batch, seq, input_size=3)    got (5, 7, 3)
+  hx        expected (batch=5, hidden_size=4)    got (7, 4)
+  evidence  hx has batch 7, which is axis 1 of the input
+  fix       unroll(..., batch_first=False), or input.transpose(0, 1)
+            if hx is left from a batch of 7 instead: hx=None, or the samples that went on\
+"""),
+    ),
+    "A state with its axes swapped is refused, as the cell itself does.": Case(
+        call("unroll(GRUCell(3, 4), input, hx)", input=(7, 5, 3), hx=(4, 5)),
+        Refused(StateError, "lacks"),
+        fix="hx.t()",
+        message=snapshot("""\
+Input batch size 5 doesn't match hidden0 batch size 4
+  unroll of GRUCell(3, 4): hx has its axes swapped
+  input     expected (seq, batch, input_size=3)    got (7, 5, 3)
+  hx        expected (batch=5, hidden_size=4)    got (4, 5)
+  fix       hx.t()\
+"""),
+    ),
+    "A list of steps is refused with the call that stacks them.": Case(
+        call("unroll(GRUCell(3, 4), steps)", steps=[filled(5, 3), filled(5, 3)]),
+        Refused(ArgumentError, "lacks", "input"),
+        message=snapshot("""\
+input must be a Tensor, got a list
+  GRUCell(3, 4)
+  input     expected a Tensor    got a list
+  fix       torch.nn.utils.rnn.pad_sequence(input), or torch.stack(input) for equal lengths\
+"""),
+        marks=(pytest.mark.unhooked("the annotation refuses it first"),),
+    ),
+    "A user's cell has a state for as many samples as the input.": Case(
+        call("unroll(cell, input, hx)", cell=Sums(), input=(7, 5, 3), hx=(4, 3)),
+        Refused(StateError, "lacks", "hx", (5,), (4, 3)),
+        message=snapshot("""\
+Expected hidden batch size 5, got [4]
+  unroll of Sums: a cell's state has the batch on axis 0
+  input     expected (seq, batch, feature)    got (7, 5, 3)
+  hx        expected (batch=5, ...)    got (4, 3)
+  fix       initial_state(5) of this cell, or hx=None\
+"""),
+    ),
+    "Each tensor of a user's state is looked at.": Case(
+        call("unroll(cell, input, (h, c))", cell=Sums(), input=(7, 5, 3), h=(5, 3), c=(4, 3)),
+        Refused(StateError, "lacks", "hx", (5,), (4, 3)),
+    ),
+    **{
+        f"A state for as many samples as there are steps tells the layout, batch_first={flag}.": Case(
+            call(
+                f"unroll(cell, input, hx, batch_first={flag})",
+                cell=Sums(),
+                input=(7, 5, 3),
+                hx=(batch, 3),
+            ),
+            Refused(LayoutError, "lacks", "hx"),
+            fix="input.transpose(0, 1)",
+        )
+        for flag, batch in ((False, 7), (True, 5))
+    },
+    "The message says on which axis the state's batch was found.": Case(
+        call("unroll(cell, input, hx)", cell=Sums(), input=(7, 5, 3), hx=(7, 3)),
+        Refused(LayoutError, "lacks"),
+        message=snapshot("""\
+Expected hidden batch size 5, got [7]
+  unroll of Sums: the input looks batch-first, but batch_first=False
+  input     expected (seq, batch, feature)    got (7, 5, 3)
+  hx        expected (batch=5, ...)    got (7, 3)
+  evidence  hx has batch 7, which is axis 0 of the input
+  fix       unroll(..., batch_first=True), or input.transpose(0, 1)\
+"""),
+    ),
+    **{
+        f"{module} makes no state for a batch size that is none: {size!r}.": Case(
+            f"rnnkit.{module}.initial_state({size!r})",
+            Refused(ArgumentError, "lacks", "batch_size"),
+            marks=(pytest.mark.unhooked("the annotation refuses it first"),),
+        )
+        for module in ("LSTM(3, 4)", "GRUCell(3, 4)")
+        for size in (-1, True, 2.0, "5")
+    },
+    "A negative batch size is refused with what would do.": Case(
+        "rnnkit.LSTM(3, 4).initial_state(-1)",
+        Refused(ArgumentError, "lacks"),
+        message=snapshot(
+            "LSTM.initial_state: batch_size must be an int from 0, or None for a state without batch axis, got -1"
+        ),
+    ),
+}
+
+
+@table(CASES)
+def test_refused(case: Case) -> None:
+    """Each is refused as its row says, and what the message says to type runs."""
+    case.check()
+
+
+def test_whole_numbers_for_a_users_cell() -> None:
+    """What a user's cell reads is its own affair, whatever its weights are called."""
+    output, state = rnnkit.unroll(Embedded(), torch.ones(7, 5, 3, dtype=torch.int64))
+    assert torch.equal(state, torch.full((5, 4), 21.0))
+    assert torch.equal(output[0], torch.full((5, 4), 3.0))
+
+
+@pytest.mark.unhooked("the annotation refuses it first")
+def test_packed_sequence() -> None:
+    """A PackedSequence is refused with the two that it is made of."""
+    x = nn.utils.rnn.pack_sequence([filled(7, 3), filled(2, 3)])
+
+    error = refusal(ArgumentError, "lacks", lambda _: rnnkit.unroll(rnnkit.GRUCell(3, 4), x))
+    assert str(error) == snapshot("""\
+input must be a Tensor, got a PackedSequence
+  GRUCell(3, 4)
+  input     expected a Tensor    got a PackedSequence
+  fix       input, lengths = torch.nn.utils.rnn.pad_packed_sequence(input), and lengths=lengths\
+""")
+    advised = "input, lengths = torch.nn.utils.rnn.pad_packed_sequence(input)"
+    input, lengths = fixed(error, advised.partition(" = ")[2], input=x)
+    rnnkit.unroll(rnnkit.GRUCell(3, 4), input, lengths=lengths)
+
+
+@pytest.mark.parametrize("given", [(None, None), (filled(4), filled(4)), [filled(4), None]])
+def test_pair_of_one_sequence(given: Any) -> None:
+    """Each form of the pair that a cell takes for one step is taken for one sequence."""
+    output, state = rnnkit.unroll(rnnkit.LSTMCell(3, 4), filled(7, 3), given)
+    assert output.shape == (7, 4)
+    assert state.h.shape == state.c.shape == (4,)
+
+
+@pytest.mark.parametrize("batch", [0, 1, 5])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("missing", ["h", "c", "both"])
+def test_zeros_for_what_is_missing(batch: int, dtype: torch.dtype, missing: str) -> None:
+    """None in a pair stands for zeros, of a projected cell too."""
+    for cell in (
+        rnnkit.LSTMCell(3, 4, dtype=dtype),
+        rnnkit.LSTM(3, 4, proj_size=2, dtype=dtype).cells()[0],
+    ):
+        x = torch.ones(7, batch, 3, dtype=dtype)
+        zeros = cell.initial_state(batch)
+        whole = rnnkit.LSTMState(zeros.h + 1, zeros.c + 1)
+        names = ("h", "c") if missing == "both" else (missing,)
+        given = [None if name in names else getattr(whole, name) for name in ("h", "c")]
+        filled_up = [zeros[k] if part is None else part for k, part in enumerate(given)]
+        for one, other in zip(
+            rnnkit.unroll(cell, x, given)[1], rnnkit.unroll(cell, x, filled_up)[1], strict=True
+        ):
+            assert torch.equal(one, other)
+
+
+def test_zeros_lie_where_the_input_lies() -> None:
+    """They are made on the input's device."""
+    cell = rnnkit.LSTMCell(3, 4, device="meta")
+    h = torch.zeros(5, 4, device="meta")
+    _, state = rnnkit.unroll(cell, torch.ones(7, 5, 3, device="meta"), (h, None))
+    assert state.c.device.type == "meta"
+
+
+def test_a_vector_is_the_state_of_one_sequence() -> None:
+    """Without a batch, a user's state is handed to the cell with a batch of one."""
+    output, end = rnnkit.unroll(Sums(), torch.ones(7, 3), torch.tensor([1.0, 2.0, 3.0]))
+
+    assert output.shape == (7, 3)
+    assert end.tolist() == [8.0, 9.0, 10.0]

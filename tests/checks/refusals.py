@@ -109,6 +109,7 @@ class Case(NamedTuple):
     refused: Refused
     message: str | None = None  # the whole of it
     fix: Fix | str | tuple[Fix | str, ...] = ()
+    code: str | None = None  # of the error
     has: str = ""  # a part of the message
     ends: str = ""  # its end
     lacks: str | None = None  # what it does not say
@@ -123,6 +124,7 @@ class Case(NamedTuple):
             assert known is None or getattr(error, name) == known
         if self.message is not None:
             assert str(error) == self.message
+        assert self.code in (None, error.code)
         assert self.has in str(error)
         assert str(error).endswith(self.ends)
         assert self.lacks is None or self.lacks not in str(error)
@@ -184,7 +186,11 @@ def fixed(error: rnnkit.RnnkitError, fix: str, dots: str = "", **names: object) 
     """Type what a message says to type, with ``dots`` for its three dots; return what comes."""
     advice = re.split(r"^  fix +", str(error), flags=re.MULTILINE)[1]
     assert fix in advice
-    return eval(fix.replace("...", dots), KNOWN | names)  # noqa: S307 - the text is our own
+    typed, known = fix.replace("...", dots), KNOWN | names
+    if " = " in typed:
+        exec(typed, known)  # noqa: S102 - the text is our own
+        return known[re.findall(r"(\w+) = ", typed)[0]]
+    return eval(typed, known)  # noqa: S307 - the text is our own
 
 
 def _type(error: rnnkit.RnnkitError, act: Call, advised: Fix) -> None:
@@ -200,7 +206,7 @@ def _type(error: rnnkit.RnnkitError, act: Call, advised: Fix) -> None:
         act(rnnkit.nn, **advised.names | {into: value})
         return
     layer, arguments = "layer", act.text.index(")(") + 1
-    Call(layer + act.text[arguments:], act.names | {layer: value})(rnnkit.nn)
+    Call(layer + act.text[arguments:], act.names | advised.names | {layer: value})(rnnkit.nn)
 
 
 def _with_whole_state(act: Call) -> Call:

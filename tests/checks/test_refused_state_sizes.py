@@ -65,7 +65,7 @@ Expected hidden[0] size (2, 5, 4), got [4, 5, 4]
   c         expected (num_layers=2, batch=5, hidden_size=4)    got (4, 5, 4)
   evidence  4 is twice num_layers=2
   fix       rnnkit.states.bridge(hx, "sum") adds the directions
-            LSTM(..., hidden_size=8, ...) and rnnkit.states.bridge(hx, "concat")
+            LSTM(..., hidden_size=8) and rnnkit.states.bridge(hx, "concat")
             tuple(t[-2:] for t in hx), if hx is from one direction of twice as many layers
             where hx is your state
   more      state-bidirectional, in the docs under "Errors"\
@@ -82,7 +82,7 @@ Expected hidden size (5, 1, 4), got [5, 2, 4]
   hx        expected (batch=5, num_layers=1, hidden_size=4)    got (5, 2, 4)
   evidence  2 is twice num_layers=1
   fix       rnnkit.states.bridge(hx, "sum", batch_first=True) adds the directions
-            GRU(..., hidden_size=8, ...) and rnnkit.states.bridge(hx, "concat", batch_first=True)
+            GRU(..., hidden_size=8) and rnnkit.states.bridge(hx, "concat", batch_first=True)
             hx[:, -1:], if hx is from one direction of twice as many layers
             where hx is your state
   more      state-bidirectional, in the docs under "Errors"\

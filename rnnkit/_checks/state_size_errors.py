@@ -49,7 +49,7 @@ def on_state(spec: CallSpec, hx: Sequence[Tensor], place: int, suffix: str) -> s
         place: the first tensor of it that is wrong.
         suffix: what is typed after that tensor; words may follow it.
     """
-    expression, comma, words = suffix.partition(", ")
+    expression, comma, words = suffix.partition(", if")
     if len(hx) == 1:
         return f"hx{suffix}"
     shapes = [tuple(tensor.shape) for tensor in hx]
@@ -173,13 +173,13 @@ def _other_layer_directions(
         return "state-sizes", StateError, f"{name} fits on no axis", [zeros]
     headline = f"{name} has {count(got.rows, 'row', 'rows')}, this layer carries {want.rows}"
     rows: Rows = [zeros]
-    if spec.batch is not None and not spec.state_batch_first:
-        rows.append(("", f"if {name} is an output: {OUTPUT_FIX}"))
+    if len(hx) == 1 and spec.kind == "layer" and got.batch == want.batch:
+        rows.append(("", f"if hx is an output: {OUTPUT_FIX}"))
     return "state-layers", StateError, headline, rows
 
 
 #: What to type where an output was given as the state.
-OUTPUT_FIX = "output, hx = layer(...): the state is the second of the two"
+OUTPUT_FIX = "output, hx = ...: of what a layer returns, the state is the second"
 
 
 def is_output(spec: CallSpec, tensor: Tensor) -> bool:

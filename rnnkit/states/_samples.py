@@ -279,8 +279,8 @@ def listed_states(name: str, states: Any) -> list[Any]:
     listed = list(states)
     kinds = {"tensor" if isinstance(state, Tensor) else (state is None) for state in listed}
     if len(kinds) != 1:
-        what = "at least one state" if not listed else "of one kind: all tensors, or all pairs"
-        sentence = f"{name} takes a list of states {what}"
+        what = "at least one" if not listed else "all of one kind: tensors, pairs, or None"
+        sentence = f"{name} takes a list of states, {what}"
         refusal(ArgumentError, "states", sentence, code="states-of-one-kind")
     return listed
 

@@ -12,6 +12,10 @@ from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence
 
 import rnnkit
+from rnnkit._base.codes import CODES
+
+#: No message has more characters, whatever was given.
+LONGEST = 2000
 
 #: A number that no message has a reason to print.
 CONTENT = 7.8125
@@ -146,6 +150,9 @@ def refusal(
     ours = caught.value
     assert type(ours) is expected
     assert not any(inside in str(ours) for inside in TORCHS_INSIDES)
+    assert len(str(ours)) < LONGEST
+    assert ours.code in CODES
+    assert re.search(rf'\n  more +{ours.code}, in the docs under "Errors"$', str(ours))
     if torchs not in ("unsafe", "lacks"):
         _compare(ours, torchs, act)
     return ours
@@ -182,6 +189,7 @@ def fixed(error: rnnkit.RnnkitError, fix: str, dots: str = "", **names: object) 
 
 def _type(error: rnnkit.RnnkitError, act: Call, advised: Fix) -> None:
     """Type a fix, and make the call again with what comes of it: the program then runs."""
+    act = _with_whole_state(act)
     value = fixed(error, advised.text, advised.dots, **act.names | advised.names)
     if advised.gives is not None:
         assert torch.as_tensor(value).tolist() == advised.gives
@@ -193,3 +201,12 @@ def _type(error: rnnkit.RnnkitError, act: Call, advised: Fix) -> None:
         return
     layer, arguments = "layer", act.text.index(")(") + 1
     Call(layer + act.text[arguments:], act.names | {layer: value})(rnnkit.nn)
+
+
+def _with_whole_state(act: Call) -> Call:
+    """Name the pair of a call ``hx``, as messages do."""
+    pair = re.search(r"\(h, [hc]\)", act.text)
+    if pair is None or "hx" in act.names:
+        return act
+    hx = Call(pair.group(), act.names)(rnnkit.nn)
+    return Call(act.text.replace(pair.group(), "hx"), act.names | {"hx": hx})

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.compiler import is_compiling
 from torch.nn.utils.rnn import PackedSequence
 
+from rnnkit._base.class_facts import ClassFacts, proj_size_of
 from rnnkit._base.message import BRIEF_LENGTH, CALL_LENGTH, bounded
 
 #: Ranks of an input over many steps: of a batch, and of one sequence.
@@ -21,16 +22,10 @@ SEQUENCE = 2
 class CheckedCell(Protocol):
     """What the guards need to know of a cell, and of a layer too."""
 
-    STATE_NAMES: ClassVar[tuple[str, ...]]
+    __rnnkit__: ClassVar[ClassFacts]
     input_size: int
     hidden_size: int
     _parameters: dict[str, torch.nn.Parameter | None]
-
-    @property
-    def _mode(self) -> str: ...
-
-    @property
-    def _proj_size(self) -> int: ...
 
     def extra_repr(self) -> str:
         """Return the constructor's arguments, as torch prints them."""
@@ -45,9 +40,6 @@ class CheckedLayer(CheckedCell, Protocol):
     batch_first: bool
     bidirectional: bool
     state_batch_first: bool
-    _flat_weights: list[Any]
-
-    def _update_flat_weights(self) -> None: ...
 
 
 def described(module: Any) -> str:
@@ -78,6 +70,13 @@ def sizes_of_sequence(input: Tensor, *, batch_first: bool) -> dict[str, int]:
     if len(shape) != SEQUENCES:
         return {"seq": shape[0]} if shape else {}
     return {"seq": shape[1 if batch_first else 0], "batch": shape[0 if batch_first else 1]}
+
+
+def batch_of(layer: CheckedLayer, input: Tensor | PackedSequence) -> tuple[int, ...]:
+    """Return how many samples a checked input of a layer has; nothing if it is unbatched."""
+    if not isinstance(input, Tensor):
+        return (packed_batch(input),)
+    return () if input.dim() == SEQUENCE else (input.shape[0 if layer.batch_first else 1],)
 
 
 def packed_batch(input: PackedSequence) -> int:
@@ -265,18 +264,18 @@ def _common(module: CheckedCell) -> dict[str, Any]:
     return {
         "name": type(module).__name__,
         "module": module,
-        "state_names": module.STATE_NAMES,
+        "state_names": module.__rnnkit__.state_names,
         "input_size": module.input_size,
         "hidden_size": module.hidden_size,
-        "proj_size": module._proj_size,  # noqa: SLF001
+        "proj_size": proj_size_of(module),
     }
 
 
 def _state_axes(module: CheckedCell, front: tuple[Axis, ...]) -> tuple[tuple[Axis, ...], ...]:
     hidden = Axis("hidden_size", module.hidden_size)
-    proj_size = module._proj_size  # noqa: SLF001
+    proj_size = proj_size_of(module)
     of_h = Axis("proj_size", proj_size) if proj_size else hidden
-    return tuple((*front, width) for width in (of_h, hidden))[: len(module.STATE_NAMES)]
+    return tuple((*front, width) for width in (of_h, hidden))[: len(module.__rnnkit__.state_names)]
 
 
 def agree(one: torch.dtype, other: torch.dtype) -> bool:

@@ -11,7 +11,7 @@ from rnnkit._modules.cells import GRUCell, LSTMCell, RNNCell
 from rnnkit._modules.layers import GRU, LSTM, RNN
 
 OURS: dict[type[torch.nn.Module], type[torch.nn.Module]] = {
-    kind.TORCH_CLASS: kind for kind in (RNN, LSTM, GRU, RNNCell, LSTMCell, GRUCell)
+    kind.__rnnkit__.torch_class: kind for kind in (RNN, LSTM, GRU, RNNCell, LSTMCell, GRUCell)
 }
 
 TORCHS = {ours: theirs for theirs, ours in OURS.items()}

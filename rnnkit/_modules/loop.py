@@ -9,11 +9,12 @@ from torch.compiler import is_compiling
 from torch.nn.modules import module as nn_module
 from torch.utils import _pytree as pytree
 
+from rnnkit._base.class_facts import mode_of, proj_size_of
 from rnnkit._base.state import map_state
 from rnnkit._checks.objects import is_result, refuse_result
 from rnnkit._kernels.formulas import ByParts
 from rnnkit._kernels.lengths import Lengths
-from rnnkit._modules.cell_base import Cell
+from rnnkit._modules.cell_base import Cell, sequence_weights
 from rnnkit._modules.cells import ProjectedLSTMCell
 
 
@@ -100,10 +101,10 @@ def run_loop(
     run: Any = cell
     if is_plain(cell):
         run = ByParts(
-            cell._mode,  # noqa: SLF001
-            cell._weights(),  # noqa: SLF001
-            bias=cell.bias,
-            proj=bool(cell._proj_size),  # noqa: SLF001
+            mode_of(cell),
+            sequence_weights(cell),
+            bias=bool(cell.bias),
+            proj=bool(proj_size_of(cell)),
         )
         input = run.project(input)
     if is_compiling() and needs_scan(steps, plain=is_plain(cell)):

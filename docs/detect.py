@@ -7,11 +7,9 @@ import functools
 import re
 import sys
 import types
-import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 
@@ -20,6 +18,7 @@ import rnnkit.nn
 from benchmarks.report import Table
 from benchmarks.subjects import NAIVE
 from docs.mistakes import INDEX, Mistake, mistakes
+from rnnkit._demo.mistakes import Outcome, listen
 
 MARK = "<!-- What follows is written by `python -m docs.detect`. -->\n"
 MAKES = {
@@ -32,29 +31,7 @@ OTHERS = ("lengths=", "verify", "trace")
 NOTHING = "\N{EN DASH}"
 
 
-@dataclass(frozen=True)
-class Said:
-    """The kind of the first error or warning of a run, and its text; empty if there was none."""
-
-    kind: str = ""
-    text: str = ""
-
-
-def listen(run: Callable[[], Any]) -> Said:
-    """Note what a run says."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        try:
-            run()
-        except (NameError, SyntaxError):  # of the page's author
-            raise
-        except Exception as error:  # noqa: BLE001 - whatever comes is what is judged
-            # Below the line, jaxtyping lists all there is, right or wrong.
-            return Said(type(error).__name__, str(error).partition("\n-----")[0])
-    return Said(caught[0].category.__name__, str(caught[0].message)) if caught else Said()
-
-
-def verdict(said: Said, mistake: Mistake) -> str:
+def verdict(said: Outcome, mistake: Mistake) -> str:
     """Judge what was said: a clear message names what has to be changed."""
     if not said.kind:
         return "silent"
@@ -138,11 +115,11 @@ def objections(row: Row) -> Iterator[str]:
         runs["verify"] = right.ready(right.verified, torch.nn)
     said = {name: listen(run) for name, run in runs.items()}
     if row.cells["trace"] and by_trace(right) != NOTHING:
-        said["trace"] = Said("a mark", by_trace(right))
+        said["trace"] = Outcome("a mark", by_trace(right))
     for name, what in said.items():
         if what.kind:
             place = f"{right.page}.md, {right.title}, fixed"
-            yield f"{place}: {name} says {what.kind}: {what.text}"
+            yield f"{place}: {name} says {what}"
 
 
 @functools.cache

@@ -31,7 +31,7 @@ CALL_LENGTH = 160
 #: Names that a fix uses and the caller may not have, with what they stand for.
 GLOSSARY = {
     r"\bhx\b(?!=)": "hx is your state",
-    r"\(h[.,\[].*\bc\b": "(h, c) is your state",
+    r"^\(h[.,\[].*\bc\b": "(h, c) is your state",
     r"\blayer\b(?=[.(])": "layer is this module",
     r"\bcell\b(?=[.(])": "cell is this module",
 }
@@ -71,7 +71,7 @@ def _glossary(rows: Sequence[Row]) -> Rows:
     """Say what the names in a fix stand for, which are ours and not the caller's."""
     places = [place for place, (label, _) in enumerate(rows) if label == "fix"]
     fixes = "\n".join(text for _, text in rows[places[0] :]) if places else ""
-    names = [meaning for name, meaning in GLOSSARY.items() if re.search(name, fixes)]
+    names = [meaning for name, meaning in GLOSSARY.items() if re.search(name, fixes, re.MULTILINE)]
     return [("", f"where {' and '.join(names)}")] if names else []
 
 

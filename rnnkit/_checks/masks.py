@@ -78,7 +78,7 @@ def _fix_positions(shape: tuple[int, ...]) -> Row:
     """Say how a mask is made of positions."""
     flags = f"torch.zeros({shape}, dtype=torch.bool)"
     if len(shape) == 1:
-        return "fix", f"{flags}.index_fill(0, positions, True), where positions start again"
+        return "fix", f"of positions: {flags}.index_fill(0, positions, True)"
     return "fix", f"mask = {flags}; mask[step, sample] = True where a sample starts again"
 
 

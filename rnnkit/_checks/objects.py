@@ -146,7 +146,7 @@ def _refuse_states(count: int, hx: Any, *, is_layers: bool) -> NoReturn:
     came = f"{len(hx)} of them" if isinstance(hx, tuple | list) else brief(hx)
     headline, fix = "Recurrent carries one state for each cell", "hx=None for zeros"
     if is_layers:
-        headline = f"{headline}; this is a layer's state, of all in one"
+        headline = f"{headline}; this is a layer's state, all in one"
         fix = "rnnkit.states.to_layers(hx)"
     refusal(
         StateError,

@@ -49,7 +49,7 @@ def on_state(spec: CallSpec, hx: Sequence[Tensor], place: int, suffix: str) -> s
         place: the first tensor of it that is wrong.
         suffix: what is typed after that tensor; words may follow it.
     """
-    expression, comma, words = suffix.partition(", ")
+    expression, comma, words = suffix.partition(", if")
     if len(hx) == 1:
         return f"hx{suffix}"
     shapes = [tuple(tensor.shape) for tensor in hx]
@@ -144,7 +144,9 @@ def _other_layer_directions(
     if "directions" in axis and got.rows * 2 == want.rows:
         headline = f"{name} has no rows for the backward direction"
         return "state-directions", StateError, headline, [("evidence", axis), zeros]
-    if is_output(spec, hx[0]):
+    is_twice = "directions" not in axis and got.rows == 2 * want.rows
+    output = ("", f"if hx is an output: {OUTPUT_FIX}")
+    if is_output(spec, hx[0]) and not is_twice:
         return (
             "state-is-output",
             StateError,
@@ -154,10 +156,10 @@ def _other_layer_directions(
                 ("fix", OUTPUT_FIX),
             ],
         )
-    if "directions" not in axis and got.rows == 2 * want.rows:
+    if is_twice:
         option = _batch_first(spec)
         top = on_state(spec, hx, 0, f"[{':, ' * spec.state_batch_first}-{want.rows}:]")
-        wide = f"{spec.constructor}(..., hidden_size={2 * spec.hidden_size}, ...)"
+        wide = f"{spec.constructor}(..., hidden_size={2 * spec.hidden_size})"
         return (
             "state-bidirectional",
             StateError,
@@ -167,19 +169,20 @@ def _other_layer_directions(
                 ("fix", f'rnnkit.states.bridge(hx, "sum"{option}) adds the directions'),
                 ("", f'{wide} and rnnkit.states.bridge(hx, "concat"{option})'),
                 ("", f"{top}, if hx is from one direction of twice as many layers"),
+                *([output] if is_output(spec, hx[0]) else []),
             ],
         )
     if got.batch != want.batch and got.width != want.width:
         return "state-sizes", StateError, f"{name} fits on no axis", [zeros]
     headline = f"{name} has {count(got.rows, 'row', 'rows')}, this layer carries {want.rows}"
     rows: Rows = [zeros]
-    if spec.batch is not None and not spec.state_batch_first:
-        rows.append(("", f"if {name} is an output: {OUTPUT_FIX}"))
+    if len(hx) == 1 and spec.kind == "layer" and got.batch == want.batch:
+        rows.append(output)
     return "state-layers", StateError, headline, rows
 
 
 #: What to type where an output was given as the state.
-OUTPUT_FIX = "output, hx = layer(...): the state is the second of the two"
+OUTPUT_FIX = "output, hx = ...: of what a layer returns, the state is the second"
 
 
 def is_output(spec: CallSpec, tensor: Tensor) -> bool:

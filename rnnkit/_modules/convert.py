@@ -35,7 +35,7 @@ class Converted:
 
     changed: list[str] = field(default_factory=list)
     left: dict[str, str] = field(default_factory=dict)
-    model: Any = None
+    model: Any = field(default=None, compare=False)
 
     def __call__(self, *_: Any, **__: Any) -> NoReturn:
         """Refuse: the model that was given is the one to call.

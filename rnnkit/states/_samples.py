@@ -67,9 +67,9 @@ def to(state: State, *args: Any, **kwargs: Any) -> State:
             # Anything else, a lack of memory say, is no fault of the arguments.
             if isinstance(error, RuntimeError) and all(map(is_device, names)):
                 raise
-            sentence = str(error).partition("\n")[0]
+            sentence = "to takes the arguments of Tensor.to: a dtype, a device or a tensor"
             came = call("to", ["state", *args], kwargs)
-            fix = ("fix", "a dtype or a device: to(state, torch.float64), to(state, 'cuda')")
+            fix = ("fix", "rnnkit.states.to(state, torch.float64), or to(state, 'cuda')")
             refusal(ArgumentError, "args", sentence, came, fix, code="to-arguments", source=error)
 
     result: State = map_state(move, state)
@@ -164,7 +164,9 @@ def expand(state: State, batch_size: int, *, batch_first: bool = False) -> State
         if batch not in (1, batch_size):
             sentence = f"expand takes the state of one sample, got {tuple(tensor.shape)}"
             headline = f"axis {axis} is the batch, and has {batch}"
-            fix = ("fix", f"state.unsqueeze({axis}), if it has no batch axis")
+            fix = ("fix", "rnnkit.states.select(state, [0]), for that of the first sample")
+            if tensor.dim() < BATCHED:
+                fix = ("fix", "state.unsqueeze(1), if it is (layers * directions, hidden)")
             facts = ((None,) * tensor.dim(), tuple(tensor.shape))
             refusal(StateError, "state", sentence, headline, fix, code="expand-batch", facts=facts)
         sizes = [-1] * tensor.dim()
@@ -279,8 +281,8 @@ def listed_states(name: str, states: Any) -> list[Any]:
     listed = list(states)
     kinds = {"tensor" if isinstance(state, Tensor) else (state is None) for state in listed}
     if len(kinds) != 1:
-        what = "at least one state" if not listed else "of one kind: all tensors, or all pairs"
-        sentence = f"{name} takes a list of states {what}"
+        what = "at least one" if not listed else "all of one kind: tensors, pairs, or None"
+        sentence = f"{name} takes a list of states, {what}"
         refusal(ArgumentError, "states", sentence, code="states-of-one-kind")
     return listed
 

@@ -11,26 +11,32 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
-from torch.utils._python_dispatch import TorchDispatchMode
 
-from rnnkit._diagnostics.isolation import Leaves, Session, same
+from rnnkit._diagnostics.isolation import Session
+from rnnkit._diagnostics.outputs import Leaves, same
 
 #: How many times the measured effect of rounding two kernels may differ.
 AMPLIFIED = 50
 
 
-class _Operations(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Writes down what runs; as a hook's handle it stops when it is removed."""
+class _Operations(TorchFunctionMode):
+    """Writes down what runs; as a hook's handle it stops when it is removed.
+
+    A mode of functions, since one of operators imports torch's compiler, which takes seconds.
+    """
 
     def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self.seen: list[Any] = []
 
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        picks = any(word in str(func) for word in ("index", "gather", "scatter"))
-        given = pytree.tree_leaves((args, kwargs))
-        self.seen.append((func, [_trait(value, picks=picks) for value in given]))
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = getattr(func, "__name__", "")
+        if name != "__get__":
+            picks = any(word in name for word in ("index", "gather", "scatter", "item"))
+            given = pytree.tree_leaves((args, kwargs))
+            self.seen.append((func, [_trait(value, picks=picks) for value in given]))
         return func(*args, **(kwargs or {}))
 
     def remove(self) -> None:
@@ -50,8 +56,10 @@ def _trait(value: Any, *, picks: bool) -> Any:
 def operations(session: Session, inputs: Any) -> list[Any] | None:
     """Run the model; return the operations that ran, with the sizes that they ran on.
 
-    None if the model does not run under watch.
+    None if the model does not run under watch, or a part of it cannot be watched.
     """
+    if any(isinstance(module, torch.jit.ScriptModule) for module in session.model.modules()):
+        return None
     seen = _Operations()
 
     def watch(model: torch.nn.Module) -> list[Any]:  # noqa: ARG001

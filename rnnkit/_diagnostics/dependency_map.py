@@ -10,7 +10,8 @@ from rnnkit._base.errors import ArgumentError
 from rnnkit._diagnostics.batch import Batch, infer_batch_axes
 from rnnkit._diagnostics.changes import replaced, sample_at
 from rnnkit._diagnostics.experiment import is_output
-from rnnkit._diagnostics.isolation import Session, same, session
+from rnnkit._diagnostics.isolation import Session, session
+from rnnkit._diagnostics.outputs import same
 
 #: The widest map that a terminal of 80 columns shows.
 WIDEST = 32

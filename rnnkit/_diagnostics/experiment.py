@@ -21,7 +21,8 @@ from rnnkit._diagnostics.compare import (
     operations,
     tolerance,
 )
-from rnnkit._diagnostics.isolation import Leaves, Session, same
+from rnnkit._diagnostics.isolation import Session
+from rnnkit._diagnostics.outputs import Leaves, same
 from rnnkit._diagnostics.report import Report
 
 

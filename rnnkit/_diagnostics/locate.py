@@ -12,7 +12,8 @@ from torch.utils import _pytree as pytree
 
 from rnnkit._diagnostics.batch import Batch, followed_axis
 from rnnkit._diagnostics.experiment import PerturbedRun
-from rnnkit._diagnostics.isolation import Session, leaves
+from rnnkit._diagnostics.isolation import Session
+from rnnkit._diagnostics.outputs import leaves
 from rnnkit._diagnostics.report import Line
 
 

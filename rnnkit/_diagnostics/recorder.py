@@ -15,7 +15,8 @@ from torch.nn import RNNBase, RNNCellBase
 from torch.nn.utils.rnn import PackedSequence
 from torch.utils._pytree import tree_leaves
 
-from rnnkit._diagnostics.isolation import eagerly, leaves
+from rnnkit._diagnostics.isolation import eagerly
+from rnnkit._diagnostics.outputs import leaves
 
 Edges = set[tuple[Any, int]]
 
@@ -51,9 +52,10 @@ class Origin:
 class Flow:
     """Tensors that calls returned, kept alive so that their memory is not given to others."""
 
-    def __init__(self, old: Iterable[Any]) -> None:
-        """Remember what there was before the run."""
+    def __init__(self, old: Iterable[Any], attached: Iterable[Tensor]) -> None:
+        """Remember what there was before the run, and what of that hung on a graph."""
         self._old = [tensor for tensor in old if isinstance(tensor, Tensor)]
+        self._attached = list(attached)
         self._known: list[tuple[Tensor, Origin, int | None]] = []
 
     def note(self, tensor: Tensor, origin: Origin, axis: int | None = None) -> None:
@@ -86,9 +88,10 @@ class Flow:
         """Say whether a tensor shares memory with one of others."""
         return any(_storage(tensor) == _storage(other) for other in others)
 
-    def is_old(self, tensor: Tensor) -> bool:
-        """Say whether a tensor was there before the run."""
-        return self.shares(tensor, self._old)
+    def is_attached(self, tensor: Tensor) -> bool:
+        """Say whether a tensor was there before the run, on the graph of an earlier one."""
+        kept = self.shares(tensor, self._old) and tensor.grad_fn is not None
+        return kept or self.shares(tensor, self._attached)
 
     def reached(self, tensors: Iterable[Tensor]) -> Edges:
         """Return the outputs of operations that some tensors were computed from."""
@@ -172,13 +175,19 @@ class Recorder:
         flow: which tensor came from which call.
     """
 
-    def __init__(self, model: Any, inputs: tuple[Any, ...]) -> None:
-        """Remember names of modules, and what there was before."""
+    def __init__(self, model: Any, inputs: Any, attached: Iterable[Tensor] = ()) -> None:
+        """Remember names of modules, and what there was before.
+
+        Args:
+            model: what is run.
+            inputs: what it is given.
+            attached: of what there is, that which hung on a graph in the place of which it stands.
+        """
         self.calls: list[Call] = []
         modules = dict(model.named_modules()) if isinstance(model, torch.nn.Module) else {}
         self._names = {id(module): name for name, module in modules.items()}
         held = [value for module in modules.values() for value in module.__dict__.values()]
-        self.flow = Flow(tree_leaves((inputs, held)))
+        self.flow = Flow(tree_leaves((inputs, held)), attached)
 
     def run(self, model: Callable[..., Any], inputs: tuple[Any, ...]) -> Any:
         """Run a model or a function, with gradients; return what it returns."""

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import RNNBase
 
-from rnnkit._diagnostics.isolation import leaves, session
+from rnnkit._diagnostics.isolation import private, session
+from rnnkit._diagnostics.outputs import leaves
 from rnnkit._diagnostics.recorder import Call, Flow, Origin, Recorder
 
 
@@ -81,7 +82,7 @@ def trace(model: torch.nn.Module | Callable[..., Any], *inputs: Any) -> Trace:
     """Record which state went where while a model runs once.
 
     Args:
-        model: any module, run in eval mode and left as it was; or any function that calls modules,
+        model: any module, of which a copy is run in eval mode; or any function that calls modules,
             a loop over cells, say.
         *inputs: what it is called with.
 
@@ -97,15 +98,16 @@ def trace(model: torch.nn.Module | Callable[..., Any], *inputs: Any) -> Trace:
     >>> len(rnnkit.trace(loop, torch.ones(3, 2, 3), torch.zeros(2, 4)).marked)
     2
     """
-    model = getattr(model, "_orig_mod", model)
-    recorder = Recorder(model, inputs)
-    if isinstance(model, torch.nn.Module):
-        with session(model) as opened:
-            opened.model.eval()
-            output = recorder.run(opened.model, inputs)
-    else:
-        output = recorder.run(model, inputs)
-    return _judged(recorder, output)
+    if not isinstance(model, torch.nn.Module):
+        given, attached = private(inputs)
+        recorder = Recorder(model, given, attached)
+        return _judged(recorder, recorder.run(model, given))
+    with session(model) as opened:
+        copy, held = opened.pristine.copy()
+        given, attached = private(inputs)
+        recorder = Recorder(copy, given, [*held, *attached])
+        with opened.watched():
+            return _judged(recorder, recorder.run(copy, given))
 
 
 trace.__module__ = "rnnkit"
@@ -139,7 +141,7 @@ class _Judge:
         marks = self._in_the_loop(call) if call.is_step else []
         names = ("h", "c") if len(call.given) > 1 else ("h",)
         for member, origin, tensor in zip(names, call.origins, call.given, strict=False):
-            if origin.row is None and self.flow.is_old(tensor) and tensor.grad_fn is not None:
+            if origin.row is None and self.flow.is_attached(tensor):
                 marks.append(f"its {member} belongs to the graph of an earlier run: detach it")
             if origin.row is None or origin.how == "computed from":
                 continue

@@ -12,7 +12,7 @@ from rnnkit._base.errors import ArgumentError
 from rnnkit._base.message import brief
 from rnnkit._diagnostics.batch import Batch, infer_batch_axes
 from rnnkit._diagnostics.experiment import Baseline
-from rnnkit._diagnostics.isolation import session
+from rnnkit._diagnostics.isolation import EscapedError, session
 from rnnkit._diagnostics.probes.table import PROBES
 from rnnkit._diagnostics.report import LEFT_OUT, SAMPLES, Report
 
@@ -31,8 +31,8 @@ def verify(
 ) -> Report:
     """Find the mistakes that no shape can show: run the model on changed inputs and compare.
 
-    The model runs in eval mode, without gradients, on at most four samples of the batch, a few
-    dozen times; modes, buffers, attributes, random numbers and gradients are left as they were.
+    Copies of the model run in eval mode, without gradients, on at most four samples of the batch,
+    a few dozen times; the model itself is never run.
 
     Args:
         model: any module, with torch's recurrent modules or rnnkit's. What it takes by keyword, or
@@ -78,21 +78,30 @@ def verify(
     told = None if lengths is None else _lengths(lengths)
     whole = Batch(inputs, batch_dim, seq_dim, max(told or [0]))
     counts = None if told is None else _fitting(whole, told)
+    probes = [name for name in PROBES if name != "causal" or causal]
     with session(model) as opened:
-        infer_batch_axes(whole, opened.takes)
-        batch = whole.samples(range(min(whole.size, SAMPLES)))
-        if batch.size < whole.size and not opened.takes(batch):
-            # A model for one batch size is judged on a batch of that.
-            batch = whole
         try:
-            baseline = Baseline(
-                opened,
-                batch,
-                counts[: batch.size] if counts else None,
-                post=pad == "post",
-                out_batch_dim=out_batch_dim,
-                out_seq_dim=out_seq_dim,
+            infer_batch_axes(whole, opened.takes)
+            batch = whole.samples(range(min(whole.size, SAMPLES)))
+            if batch.size < whole.size and not opened.takes(batch):
+                # A model for one batch size is judged on a batch of that.
+                batch = whole
+            report = _probed(
+                Baseline(
+                    opened,
+                    batch,
+                    counts[: batch.size] if counts else None,
+                    post=pad == "post",
+                    out_batch_dim=out_batch_dim,
+                    out_seq_dim=out_seq_dim,
+                ),
+                probes,
+                skip,
             )
+        except EscapedError as error:
+            report = Report()
+            for name in probes:
+                report.skipped(name, str(error))
         except RuntimeError as error:
             if "does not require grad" in str(error):
                 error.add_note(
@@ -100,20 +109,27 @@ def verify(
                     "inside of forward belongs under torch.enable_grad()"
                 )
             raise
-        report = baseline.report
-        for name, probe in PROBES.items():
-            if name in skip:
-                report.skipped(name, LEFT_OUT)
-            elif name == "alone" and "batch" in skip:
-                report.skipped(name, "samples that may mix give something else alone")
-            elif name != "causal" or causal:
-                probe(baseline)
+        if shared := opened.pristine.shared:
+            report.noted(f"not copied, but shared with the model: {', '.join(shared)}")
         report.passes = opened.passes
     report.seconds = time.perf_counter() - start
     return report
 
 
 verify.__module__ = "rnnkit"
+
+
+def _probed(baseline: Baseline, probes: Sequence[str], skip: Sequence[str]) -> Report:
+    """Run the probes that are not left out."""
+    report = baseline.report
+    for name in probes:
+        if name in skip:
+            report.skipped(name, LEFT_OUT)
+        elif name == "alone" and "batch" in skip:
+            report.skipped(name, "samples that may mix give something else alone")
+        else:
+            PROBES[name](baseline)
+    return report
 
 
 def _check_arguments(model: Any, pad: Any, skip: Any) -> None:

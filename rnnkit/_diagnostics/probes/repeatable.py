@@ -1,21 +1,17 @@
 """The probe *repeatable*: the same input twice gives the same output; and if not, why."""
 
-import random
-import sys
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
+from rnnkit._diagnostics.chance import Source, sources
 from rnnkit._diagnostics.compare import alike
 from rnnkit._diagnostics.experiment import Baseline
-from rnnkit._diagnostics.isolation import Leaves, same
+from rnnkit._diagnostics.outputs import Leaves, same
 from rnnkit._diagnostics.report import Line, fail
-
-#: How to read and write where a source of random numbers stands.
-Source = tuple[Callable[[], Any], Callable[[Any], Any]]
 
 #: Attributes of a module that are torch's own.
 TORCHS = frozenset(vars(torch.nn.Module()))
@@ -63,55 +59,49 @@ def _causes(baseline: Baseline) -> list[Line]:
 def drawn_from(baseline: Baseline) -> list[str]:
     """Return from which sources of random numbers the model draws."""
     before: dict[str, Any] = {}
-    sources = _sources(baseline.session.model)
+    found: dict[str, Source] = {}
 
-    def watch(model: torch.nn.Module) -> list[Any]:  # noqa: ARG001
-        before.update({name: read() for name, (read, _) in sources.items()})
+    def watch(model: torch.nn.Module) -> list[Any]:
+        found.update(_sources(model))
+        before.update({name: source.read() for name, source in found.items()})
         return []
 
     baseline.session.run(baseline.batch.tree(), watch=watch)
-    return [name for name, (read, _) in sources.items() if not _equal(before[name], read())]
+    return [name for name, source in found.items() if not _equal(before[name], source.read())]
 
 
 def _twice(baseline: Baseline, anew: Collection[str] = ()) -> tuple[Leaves, Leaves]:
-    """Run the model twice in a row, without putting back what it holds.
+    """Run one copy of the model twice in a row.
 
     Args:
         baseline: the model and its batch.
         anew: sources of random numbers that start as in the first run; the others go on.
     """
-    sources = _sources(baseline.session.model)
     start: dict[str, Any] = {}
-    end: dict[str, Any] = {}
 
-    def remember(model: torch.nn.Module) -> list[Any]:  # noqa: ARG001
-        start.update({name: read() for name, (read, _) in sources.items()})
+    def remember(model: torch.nn.Module) -> list[Any]:
+        start.update({name: source.read() for name, source in _sources(model).items()})
         return []
 
-    def go_on(model: torch.nn.Module) -> list[Any]:  # noqa: ARG001
-        for name, (_, write) in sources.items():
-            write(start[name] if name in anew else end[name])
+    def rewind(model: torch.nn.Module) -> list[Any]:
+        for name, source in _sources(model).items():
+            if name in anew:
+                source.write(start[name])
         return []
 
-    inputs = baseline.batch.tree()
-    once = baseline.session.run(inputs, watch=remember)
-    end.update({name: read() for name, (read, _) in sources.items()})
-    return once, baseline.session.run(inputs, anew=False, watch=go_on)
+    session, inputs = baseline.session, baseline.batch.tree()
+    once = session.run(inputs, watch=remember)
+    return once, session.run(inputs, on=session.last, watch=rewind)
 
 
 def _sources(model: torch.nn.Module) -> dict[str, Source]:
-    found: dict[str, Source] = {"torch": (torch.get_rng_state, torch.set_rng_state)}
-    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
-        found["torch.cuda"] = (torch.cuda.get_rng_state_all, torch.cuda.set_rng_state_all)
-    numpy = sys.modules.get("numpy")
-    if numpy is not None:
-        found["numpy.random"] = (numpy.random.get_state, numpy.random.set_state)
-    for name, value in _attributes(model):
-        if isinstance(value, torch.Generator):
-            found[f"model.{name}"] = (value.get_state, value.set_state)
-    # Last: what checks annotations at random may draw from it, too.
-    found["random"] = (random.getstate, random.setstate)
-    return found
+    """Return the sources of the process, and those that the model holds."""
+    held = {
+        f"model.{name}": Source(value.get_state, value.set_state, value.manual_seed)
+        for name, value in _attributes(model)
+        if isinstance(value, torch.Generator)
+    }
+    return {**held, **sources()}
 
 
 def _kept(baseline: Baseline) -> list[str]:
@@ -123,7 +113,7 @@ def _kept(baseline: Baseline) -> list[str]:
         return []
 
     baseline.session.run(baseline.batch.tree(), watch=watch)
-    after = _held(baseline.session.model)
+    after = _held(baseline.session.last)
     new = object()
     return [name for name, value in after.items() if not _equal(before.get(name, new), value)]
 

@@ -7,8 +7,8 @@ from torch import Tensor
 from rnnkit._diagnostics.changes import sample_at
 from rnnkit._diagnostics.compare import distance, is_number
 from rnnkit._diagnostics.experiment import Baseline, run_perturbed
-from rnnkit._diagnostics.isolation import Leaves
 from rnnkit._diagnostics.locate import locate_sample
+from rnnkit._diagnostics.outputs import Leaves
 from rnnkit._diagnostics.probes.repeatable import drawn_from
 from rnnkit._diagnostics.report import ALONE, OTHER_SHAPES, OTHER_STEPS, SAMPLES, UNCHANGED, fail
 

@@ -6,8 +6,8 @@ from torch import Tensor
 from rnnkit._diagnostics.changes import Where, other_leaves, steps_at
 from rnnkit._diagnostics.compare import is_number
 from rnnkit._diagnostics.experiment import Baseline, PerturbedRun, changed, run_perturbed
-from rnnkit._diagnostics.isolation import Leaves, same
 from rnnkit._diagnostics.locate import locate_step, reads_several_steps, record
+from rnnkit._diagnostics.outputs import Leaves, same
 from rnnkit._diagnostics.probes.use import has_recurrence
 from rnnkit._diagnostics.report import (
     CUTS,

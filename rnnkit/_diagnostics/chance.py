@@ -1,0 +1,75 @@
+"""Random numbers: where their sources stand, and how each run starts from the same."""
+
+import random
+import sys
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+SEED = 20201
+
+
+class Source(NamedTuple):
+    """How to read and write where a source of random numbers stands, and how to seed it."""
+
+    read: Callable[[], Any]
+    write: Callable[[Any], Any]
+    seed: Callable[[int], Any]
+
+
+def sources() -> dict[str, Source]:
+    """Return the sources that the process has, by name."""
+    generator = torch.default_generator
+    found = {"torch": Source(generator.get_state, generator.set_state, generator.manual_seed)}
+    cuda = torch.cuda
+    if cuda.is_initialized():  # type: ignore[no-untyped-call]
+        found["torch.cuda"] = Source(
+            cuda.get_rng_state_all, cuda.set_rng_state_all, cuda.manual_seed_all
+        )
+    numpy = sys.modules.get("numpy")
+    if numpy is not None:
+        numbers = numpy.random
+        found["numpy.random"] = Source(numbers.get_state, numbers.set_state, numbers.seed)
+    # Last: what checks annotations at random may draw from it, too.
+    found["random"] = Source(random.getstate, random.setstate, random.seed)
+    return found
+
+
+class Chance:
+    """The sources of random numbers that a model draws from.
+
+    Other threads draw from them, too: what the model does not draw from is left alone.
+    """
+
+    def __init__(self) -> None:
+        """Remember where the sources stand."""
+        self._sources = sources()
+        self._start = {name: source.read() for name, source in self._sources.items()}
+        self.drawn: set[str] = set()
+
+    def notice(self) -> None:
+        """Find out which sources moved since the beginning."""
+        for name, source in self._sources.items():
+            if not equal(self._start[name], source.read()):
+                self.drawn.add(name)
+
+    def seed(self) -> None:
+        """Let what is drawn be the same again."""
+        for name in self.drawn:
+            self._sources[name].seed(SEED)
+
+    def put_back(self) -> None:
+        """Let the sources that moved go on from where they stood."""
+        for name in self.drawn:
+            self._sources[name].write(self._start[name])
+
+
+def equal(one: Any, other: Any) -> bool:
+    """Say whether a source stands where it stood."""
+    if isinstance(one, tuple | list):
+        return len(one) == len(other) and all(map(equal, one, other))
+    if isinstance(one, Tensor):
+        return torch.equal(one, other)
+    return bool((one == other).all()) if hasattr(one, "all") else bool(one == other)

@@ -1,0 +1,202 @@
+"""The model is never run: whatever happens meanwhile, to it and around it, is no matter."""
+
+import random
+import subprocess
+import sys
+import threading
+from typing import Any
+
+import pytest
+import torch
+from inline_snapshot import snapshot
+from torch import Tensor, nn
+
+import rnnkit
+from tests.diagnostics.models_of_users import BATCH, FEATURE, HIDDEN, SEQ, Model, numbers
+
+X = numbers(BATCH, SEQ, FEATURE)
+
+
+def trainee() -> Model:
+    """Make a model with all that changes while it is trained."""
+
+    def compute(m: Any, x: Tensor) -> Tensor:
+        m.calls += 1
+        return m.head(m.drop(m.norm(m.gru(x)[0].transpose(1, 2)).transpose(1, 2)))
+
+    model = Model(
+        compute,
+        gru=nn.GRU(FEATURE, HIDDEN, batch_first=True),
+        norm=nn.BatchNorm1d(HIDDEN),
+        drop=nn.Dropout(0.5),
+        head=nn.Linear(HIDDEN, 2),
+    )
+    model.calls = 0
+    return model
+
+
+def train(model: nn.Module, steps: int) -> None:
+    """Train for some steps."""
+    optimizer = torch.optim.Adam(model.parameters())
+    for _ in range(steps):
+        optimizer.zero_grad()
+        model(X).square().mean().backward()
+        optimizer.step()
+
+
+def test_training_in_another_thread() -> None:
+    """A model that trains in another thread learns as alone, and is accused of nothing."""
+    model = trainee()
+    steps = 0
+    verified = threading.Event()
+
+    def go() -> None:
+        nonlocal steps
+        optimizer = torch.optim.SGD(model.parameters(), 0.01)
+        while not verified.is_set():
+            assert model.training
+            optimizer.zero_grad()
+            model(X).square().mean().backward()
+            optimizer.step()
+            steps += 1
+
+    thread = threading.Thread(target=go)
+    thread.start()
+    try:
+        for _ in range(100):
+            assert "batch" in rnnkit.verify(model, X, skip=["alone", "use", "memory"]).checked
+    finally:
+        verified.set()
+        thread.join()
+
+    assert all(module.training for module in model.modules())
+    assert model.calls == steps == model.norm.num_batches_tracked
+
+
+class Interrupt:
+    """Raises KeyboardInterrupt after so many lines of Python."""
+
+    def __init__(self, lines: int) -> None:
+        """Count down from there."""
+        self.left = lines
+
+    def __call__(self, *_: Any) -> Any:
+        """Count a line."""
+        self.left -= 1
+        if self.left == 0:
+            raise KeyboardInterrupt
+        return self
+
+
+def lines(model: nn.Module) -> int:
+    """Count the lines of Python that verify runs."""
+    count = Interrupt(-1)
+    sys.settrace(count)
+    try:
+        rnnkit.verify(model, X[:2], skip=["alone", "use", "memory"])
+    finally:
+        sys.settrace(None)
+    return -count.left
+
+
+@pytest.mark.unhooked("a trace function is for the lines of the package, not of its checks")
+def test_interrupted_anywhere() -> None:
+    """Wherever it is interrupted, the model is as it was, to the last bit."""
+    model = trainee()
+    train(model, 2)
+    hooks = torch.nn.modules.module._global_forward_pre_hooks
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    grads = {name: weight.grad.clone() for name, weight in model.named_parameters()}
+    held = {name: dict(vars(module)) for name, module in model.named_modules()}
+    trace, most = sys.gettrace(), lines(model)
+    generator = random.Random(1)  # noqa: S311
+    interrupted = 0
+    for _ in range(200):
+        sys.settrace(Interrupt(generator.randint(1, most)))
+        try:
+            rnnkit.verify(model, X[:2], skip=["alone", "use", "memory"])
+        except KeyboardInterrupt:
+            interrupted += 1
+        finally:
+            sys.settrace(trace)
+
+        hooks.clear()  # of an interrupt in the last line
+    assert interrupted > 150
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert all(torch.equal(weight.grad, grads[name]) for name, weight in model.named_parameters())
+    for name, module in model.named_modules():
+        assert vars(module).keys() == held[name].keys()
+        assert all(vars(module)[key] is value for key, value in held[name].items())
+
+
+def test_way_past_the_copy_is_said() -> None:
+    """A model that calls itself by way of a global is not judged, which the head line says."""
+    model = Model(lambda m, x: GLOBAL.norm(x), norm=nn.LayerNorm(FEATURE))  # noqa: ARG005
+    global GLOBAL  # noqa: PLW0603
+    GLOBAL = model
+    report = rnnkit.verify(model, X)
+
+    assert not report.judged
+    assert str(report).splitlines()[0].rpartition(" (")[0] == snapshot(
+        "rnnkit.verify: nothing was judged: forward calls model.norm, and not its copy, by way of a closure, a global or a weak reference: only a copy is run"
+    )
+    with pytest.raises(rnnkit.ArgumentError, match="a closure, a global or a weak reference"):
+        rnnkit.trace(model, X)
+    with pytest.raises(rnnkit.ArgumentError, match="a closure, a global or a weak reference"):
+        rnnkit.dependency_map(model, X)
+
+
+GLOBAL: Any = None
+
+
+def test_trace_does_not_write_the_input() -> None:
+    """A model that writes into what it is given does not write into the caller's, in a trace."""
+    x = X.clone()
+    rnnkit.trace(Model(lambda m, x: m.gru(x.mul_(2))[0], gru=nn.GRU(FEATURE, HIDDEN)), x)
+
+    assert torch.equal(x, X)
+
+
+def test_first_alarm_imports_no_compiler() -> None:
+    """The first alarm of a process needs no compiler, which takes seconds to import."""
+    script = """
+import sys, torch, rnnkit
+x = torch.randn(5, 7, 3)
+try:
+    rnnkit.verify(torch.nn.GRU(3, 4), x)
+except rnnkit.LeakError:
+    rnnkit.verify(torch.nn.GRU(3, 4, batch_first=True), x, causal=True)
+print([name for name in ("torch._dynamo", "sympy", "torch._inductor") if name in sys.modules])
+"""
+    done = subprocess.run(  # noqa: S603
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+
+    assert done.stdout == "[]\n"
+
+
+def test_memory_of_a_large_model() -> None:
+    """Beside the model, its weights are held once more, however often it runs."""
+    script = """
+import resource, torch, rnnkit
+from torch import nn
+peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+class Model(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.gru = nn.GRU(3, 4, batch_first=True)
+        self.wide = nn.Parameter(torch.ones(20_000_000))
+        self.data = torch.ones(5_000_000)
+    def forward(self, x):
+        return self.gru(x)[0] * self.wide[0] + self.data[0]
+model, x = Model(), torch.randn(4, 7, 3)
+rnnkit.verify(nn.GRU(3, 4, batch_first=True), x)
+before = peak()
+rnnkit.verify(model, x)
+print((peak() - before) / 100e6)
+"""
+    done = subprocess.run(  # noqa: S603
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+
+    assert float(done.stdout) < 1.1

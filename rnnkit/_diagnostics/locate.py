@@ -10,7 +10,8 @@ from torch.nn import RNNBase
 from torch.nn.utils.rnn import PackedSequence
 from torch.utils import _pytree as pytree
 
-from rnnkit._diagnostics.batch import Batch, followed_axis
+from rnnkit._diagnostics.axes import followed_axis
+from rnnkit._diagnostics.batch import Batch
 from rnnkit._diagnostics.experiment import PerturbedRun
 from rnnkit._diagnostics.isolation import Session
 from rnnkit._diagnostics.outputs import leaves
@@ -109,7 +110,7 @@ def locate_sample(perturbed: PerturbedRun, changed: int) -> Location:
 
     def shows(before: Tensor, after: Tensor, axis: int) -> bool:
         return any(
-            perturbed.differ(before.select(axis, k), after.select(axis, k))
+            perturbed.differ_inside(before.select(axis, k), after.select(axis, k))
             for k in range(batch.size)
             if k != changed
         )
@@ -124,7 +125,7 @@ def locate_step(perturbed: PerturbedRun, cut: int) -> Location:
     steps = batch.steps or 1
 
     def shows(before: Tensor, after: Tensor, axis: int) -> bool:
-        return perturbed.differ(before.narrow(axis, 0, cut), after.narrow(axis, 0, cut))
+        return perturbed.differ_inside(before.narrow(axis, 0, cut), after.narrow(axis, 0, cut))
 
     shorter = batch.cut(steps - 1, front=True)
     return _locate(perturbed, shorter, steps, shows, _cause_of_looking_ahead)

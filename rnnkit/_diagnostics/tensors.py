@@ -1,7 +1,5 @@
 """How a tensor is copied, of whatever kind it is; and which tensors copies may have in common."""
 
-from typing import Any
-
 import torch
 from torch import Tensor
 from torch.nn import Parameter

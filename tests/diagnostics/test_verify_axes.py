@@ -221,7 +221,7 @@ def test_bare_layer() -> None:
         rnnkit.verify(nn.LSTM(3, 8), numbers(BATCH, SEQ, 3))
 
     assert str(error.value) == snapshot("""\
-output of sample 1 depends on input of sample 0
+output[0] of sample 1 depends on input of sample 0
   first     the model (LSTM), output of call 0
   cause     the model reads axis 0 of its input as seq, but the batch lies there
   fix       LSTM(..., batch_first=True), or input.transpose(0, 1)

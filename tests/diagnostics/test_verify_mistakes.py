@@ -119,7 +119,7 @@ def test_text_of_pooled_padding() -> None:
     assert str(caught("pooled padding")) == snapshot("""\
 sample 3 alone, cut to its 2 steps, gives another output than in the batch: off by 1.8e-01 of the largest
   first     not looked for: alone, a sample runs through other sizes
-  cause     likely padding that is pooled or read as the last step
+  cause     padding is pooled, or read as the last step
   meant     if so: rnnkit.verify(..., skip=['alone'])\
 """)
 
@@ -129,7 +129,7 @@ def test_text_of_the_last_step_of_a_padded_batch() -> None:
     assert str(caught("last of padded")) == snapshot("""\
 sample 3 alone, cut to its 2 steps, gives another output than in the batch: off by 9.1e-02 of the largest
   first     not looked for: alone, a sample runs through other sizes
-  cause     likely padding that is pooled or read as the last step
+  cause     padding is pooled, or read as the last step
   meant     if so: rnnkit.verify(..., skip=['alone'])\
 """)
 

@@ -7,13 +7,14 @@ from typing import Any
 from torch import Tensor
 
 from rnnkit._diagnostics.batch import Batch
+from rnnkit._diagnostics.isolation import Given
 from rnnkit._diagnostics.outputs import Leaves
 from rnnkit._diagnostics.report import TRIES
 
 Shape = tuple[int, ...]
 
 #: Runs a model on a batch; None if it refuses.
-Attempt = Callable[[Batch], Leaves | None]
+Attempt = Callable[[Given], Leaves | None]
 
 
 def infer_batch_axes(batch: Batch, attempt: Attempt) -> bool:
@@ -40,13 +41,13 @@ def infer_batch_axes(batch: Batch, attempt: Attempt) -> bool:
         kept = range(min(batch.size - 1, 2))
         for chosen in itertools.islice(itertools.product(*choices.values()), TRIES):
             _lay(batch, dict(zip(choices, chosen, strict=True)))
-            fewer = attempt(batch.samples(kept))
+            fewer = attempt(batch.samples(kept).tree())
             if fewer is not None:
                 for index, _ in _open(batch):
                     # To one sample, what has many may be joined by broadcasting.
                     content = batch.is_content(index) and batch.leaves[index].dim() > 1
-                    if content and len(kept) > 1:
-                        whole = attempt(batch.samples(kept, but=index))
+                    if content and len(kept) > 1 and not batch.may_have_steps(index):
+                        whole = attempt(batch.samples(kept, but=index).tree())
                         if whole is not None and _have_both(fewer, whole, len(kept)):
                             batch.axes[index] = None
                 return True
@@ -80,7 +81,7 @@ def infer_steps(batch: Batch, attempt: Attempt) -> Leaves | None:
     )
     for following in itertools.islice(subsets, TRIES):
         batch.on_their_own = frozenset(others) - following
-        output = attempt(batch.cut(steps - 1, front=True))
+        output = attempt(batch.cut(steps - 1, front=True).tree())
         if output is not None:
             return output
     # The model takes no other number of steps: what is as long has the same ones, it may be.

@@ -82,7 +82,7 @@ class Baseline:
         left_out = min(range(size), key=lambda sample: (self._valid_steps[sample], -sample))
         for sample in dict.fromkeys((left_out, 0, size - 1)) if size > 1 else ():
             rest = [k for k in range(size) if k != sample]
-            fewer = self.session.attempt(self.batch.samples(rest))
+            fewer = self.session.attempt(self.batch.samples(rest).tree())
             if fewer is None:
                 return
             self.runs_on_fewer = True
@@ -144,7 +144,8 @@ class Baseline:
                 self.step_axes[index] = self._axis_of_steps(leaf)
 
     def _shorter(self, by: int) -> Leaves | None:
-        return self.session.attempt(self.batch.cut((self.batch.longest or 0) - by, front=True))
+        shorter = self.batch.cut((self.batch.longest or 0) - by, front=True)
+        return self.session.attempt(shorter.tree())
 
     def _alike(self, output: Leaves | None) -> Leaves | None:
         """Return an output if it has as many leaves."""

@@ -80,10 +80,10 @@ class Session:
         self.chance = Chance()
         self._tried = False
 
-    def attempt(self, batch: Any) -> Leaves | None:
-        """Run a copy of the model on a batch; None if it refuses."""
+    def attempt(self, inputs: Given, watch: Watch | None = None) -> Leaves | None:
+        """Run a copy of the model, see :meth:`run`; None if it refuses."""
         try:
-            return self.run(batch.tree())
+            return self.run(inputs, watch=watch)
         except EscapedError:
             raise
         except Exception:  # noqa: BLE001 - a model may refuse as it likes

@@ -93,7 +93,7 @@ def verify(
         try:
             infer_batch_axes(whole, opened.attempt)
             batch = whole.samples(range(min(whole.size, SAMPLES)))
-            if batch.size < whole.size and opened.attempt(batch) is None:
+            if batch.size < whole.size and opened.attempt(batch.tree()) is None:
                 # A model for one batch size is judged on a batch of that.
                 batch = whole
             baseline = Baseline(

@@ -178,7 +178,7 @@ def test_ways_past_the_copy() -> None:
     with session(model) as opened, pytest.raises(EscapedError, match=r"calls model\.gru, and not"):
         opened.run(Given((X,), {}))
     with session(model) as opened, pytest.raises(EscapedError):
-        opened.attempt(SimpleNamespace(tree=lambda: Given((X,), {})))
+        opened.attempt(Given((X,), {}))
 
     def swallow(_: Any) -> None:
         try:

@@ -19,6 +19,7 @@ from tests.diagnostics.models_of_users import (
     numbers,
     padded,
     reason,
+    text,
     tokens,
 )
 
@@ -35,7 +36,7 @@ def found(model: nn.Module, *inputs: Any, **options: Any) -> str:
     """Verify a wrong model; return what is said."""
     with pytest.raises(rnnkit.LeakError) as error:
         rnnkit.verify(model, *(inputs or (X,)), **options)
-    return str(error.value)
+    return text(error.value)
 
 
 def test_model_of_one_batch_size() -> None:
@@ -79,6 +80,8 @@ def test_step_that_a_convolution_reads() -> None:
     assert found(model, causal=True) == snapshot("""\
 output of step 2 depends on input of step 3 or later
   first     conv (Conv1d), output of call 0
+  by        conv1d(1, 1, 1, 1)
+  at        test_verify_places.py:...
   meant     if so: rnnkit.verify(..., skip=['causal'])\
 """)
 
@@ -98,6 +101,8 @@ def test_layer_that_mixes_otherwise() -> None:
     assert found(model) == snapshot("""\
 output of sample 1 depends on input of sample 0
   first     gru (Mixed), output of call 0
+  by        add
+  at        test_verify_places.py:...
   meant     if so: rnnkit.verify(..., skip=['batch'])\
 """)
 

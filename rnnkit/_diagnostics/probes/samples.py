@@ -138,12 +138,9 @@ def _fail(baseline: Baseline, index: int, inside: Tensor, alone: Tensor, sample:
 
 def _cause(baseline: Baseline, index: int, inside: Tensor, sample: int) -> list[Line]:
     """Run the sample alone with its padding: then that is the cause, or what the batch shares."""
-    try:
-        whole = baseline.session.run(baseline.batch.samples([sample]).tree())
-    except Exception:  # noqa: BLE001 - it may refuse a batch of one as it likes
-        return []
+    whole = baseline.session.attempt(baseline.batch.samples([sample]).tree())
     axis = baseline.axes[index] or 0
-    padded = whole[index] if len(whole) == len(baseline.normal) else None
+    padded = whole[index] if whole and len(whole) == len(baseline.normal) else None
     if not isinstance(padded, Tensor):
         return []
     if padded.dim() == baseline.normal[index].dim() - 1:

@@ -3,12 +3,14 @@
 import torch
 from torch import Tensor
 
+from rnnkit._diagnostics.axes import followed_axis
 from rnnkit._diagnostics.baseline import Baseline
 from rnnkit._diagnostics.changes import Where, other_leaves, steps_at
 from rnnkit._diagnostics.compare import is_number
+from rnnkit._diagnostics.events import reads_several_steps, record
 from rnnkit._diagnostics.experiment import PerturbedRun, changed, run_perturbed
 from rnnkit._diagnostics.isolation import Given
-from rnnkit._diagnostics.locate import locate_step, reads_several_steps, record
+from rnnkit._diagnostics.locate import locate_step
 from rnnkit._diagnostics.outputs import Leaves, same
 from rnnkit._diagnostics.probes.use import has_recurrence
 from rnnkit._diagnostics.report import (
@@ -69,6 +71,7 @@ def probe_causal(baseline: Baseline) -> None:
         return
     paced = _in_step(baseline)
     if paced is None:
+        _check_features(baseline)
         report.skipped("causal", "no output has the steps of the input; give out_seq_dim")
         return
     batch, first, seq = paced.batch, paced.first or 0, paced.out_seq_dim or 0
@@ -97,6 +100,23 @@ def probe_causal(baseline: Baseline) -> None:
         report.passed("causal", f"no step of {steps} depends on a later one")
     else:
         report.skipped("causal", OTHER_SHAPES if tried else UNCHANGED)
+
+
+def _check_features(baseline: Baseline) -> None:
+    """Find an output that has as many rows as there are steps, and which are the features."""
+    batch, first = baseline.batch, baseline.first
+    leaf = batch.leaves[batch.paced]
+    if first is None or leaf.dim() != 3 or leaf.shape[2] != batch.steps:
+        return
+    fewer = batch.with_leaves(list(batch.leaves))
+    fewer.leaves[batch.paced] = leaf.narrow(2, 0, leaf.shape[2] - 1)
+    output = baseline.session.attempt(fewer.tree())
+    if output is None or len(output) != len(baseline.normal):
+        return
+    axis = followed_axis(baseline.normal[first], output[first])
+    if axis is not None:
+        what = f"axis {axis} of the {baseline.name(first)} follows axis 2 of the input, and none"
+        fail("causal", f"{what} follows its steps, on axis {batch.seq_dim}")
 
 
 def _in_step(baseline: Baseline) -> Baseline | None:

@@ -1,8 +1,9 @@
 """The model on one batch: what it returned, and where batch and seq lie in that."""
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor
 
 from rnnkit._base.errors import ArgumentError
@@ -16,6 +17,18 @@ from rnnkit._diagnostics.rounding import Rounding
 
 #: Takes a part of an output, and of what is as large as it.
 Take = Callable[[Tensor], Tensor]
+
+
+class Order(NamedTuple):
+    """An output that says in which order the samples of the others are.
+
+    Attributes:
+        output: which one; None if they are in the order of the input.
+        is_inverse: whether it says where each sample is, and not which sample is where.
+    """
+
+    output: int | None
+    is_inverse: bool = False
 
 
 class Baseline:
@@ -33,6 +46,7 @@ class Baseline:
         step_axes: the seq axis of each leaf; None of one that has not the input's steps.
         runs_on_less: whether the model takes fewer steps.
         first: index of the first leaf with numbers; the arguments of ``verify`` are about it.
+        order: the order in which the samples of outputs are.
         rounding: how far rounding may move each leaf.
         exact: whether the same run gives the same output to the last bit.
     """
@@ -66,6 +80,7 @@ class Baseline:
         self.step_axes: list[int | None] = [None] * len(self.normal)
         self._find_step_axes()
         self.rounding = Rounding(opened, batch, self.normal, self._own_axes())
+        self.order = Order(None)
 
     @property
     def counts(self) -> list[int] | None:
@@ -229,6 +244,29 @@ class Baseline:
             except Exception as error:  # noqa: BLE001 - it may refuse a batch of one as it likes
                 self._alone[sample] = error
         return self._alone[sample]
+
+    def orders(self) -> list[Order]:
+        """Return the orders in which the samples of outputs may be: other ones last."""
+        found = [Order(None)]
+        for index, (leaf, axis) in enumerate(zip(self.normal, self.axes, strict=True)):
+            if axis == 0 and leaf.dim() == 1 and leaf.dtype is torch.int64:
+                places = torch.arange(len(leaf), device=leaf.device)
+                if torch.equal(leaf.sort().values, places) and not torch.equal(leaf, places):
+                    found += [Order(index), Order(index, is_inverse=True)]
+        return found
+
+    def arranged(self, output: Leaves) -> Leaves:
+        """Return an output with its samples in the order of the input."""
+        if self.order.output is None or len(output) != len(self.normal):
+            return output
+        place = output[self.order.output]
+        place = place if self.order.is_inverse else place.argsort()
+        return [
+            leaf
+            if axis is None or leaf.shape[axis] != len(place)
+            else leaf.index_select(axis, place)
+            for leaf, axis in zip(output, self.axes, strict=True)
+        ]
 
     def judged(self) -> Iterator[tuple[int, int]]:
         """Yield index and batch axis of each leaf that can be judged sample by sample."""

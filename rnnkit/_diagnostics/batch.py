@@ -180,10 +180,14 @@ class Batch:
             ends |= dict.fromkeys(followers, ends[self.paced])
         for index in single.lengths:
             # A mask of an input that has lengths of its own.
-            alike = [k for k in self.on_their_own if not self.is_content(k) and k not in ends]
             size = _length(self.leaves[index], self.seq_dim)
-            same = [k for k in alike if _length(self.leaves[k], self.seq_dim) == size]
-            ends |= dict.fromkeys(same, ends[index])
+            alike = [
+                k
+                for k, leaf in enumerate(self.leaves)
+                if isinstance(leaf, Tensor) and _length(leaf, self.seq_dim) == size
+            ]
+            same = [k for k in alike if not self.is_content(k) and not self.has_steps(k)]
+            ends |= dict.fromkeys((k for k in same if k not in ends), ends[index])
         return single.cut_each(ends, ends.get(self.paced, self.steps or 0), front=front)
 
     def cut_each(self, ends: Mapping[int, int], steps: int, *, front: bool) -> "Batch":

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn import RNNBase
+from torch.utils import _pytree as pytree
 
 from rnnkit._diagnostics.events import Event
 from rnnkit._diagnostics.experiment import PerturbedRun
@@ -114,9 +115,18 @@ def other_layout(event: Event, given: Event, axis: int | None) -> Suspicion | No
     ]
     return Suspicion(
         rows,
-        lambda _, args: (args[0].transpose(0, 1), *args[1:]),
+        _turned,
         lambda _, __, result: _with_output(result, lambda output: output.transpose(0, 1)),
     )
+
+
+def _turned(module: Any, args: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Exchange the first axes of an input; a state that does not fit it any more is left out."""
+    input, *others = args
+    turned = input.transpose(0, 1)
+    batch = {part.shape[-2] for part in pytree.tree_leaves(others) if isinstance(part, Tensor)}
+    fits = batch <= {turned.shape[0 if module.batch_first else 1]}
+    return (turned, *others) if fits else (turned,)
 
 
 def later_steps(event: Event, given: Event) -> Suspicion | None:

@@ -54,7 +54,7 @@ class _Operations(TorchFunctionMode):
             picks = any(word in name for word in ("index", "gather", "scatter", "item"))
             given = pytree.tree_leaves((args, kwargs))
             self.seen.append((func, [_trait(value, picks=picks) for value in given]))
-            self.eps = max([self.eps, *map(eps_of, pytree.tree_leaves(result))])
+            self.eps = max([self.eps, *map(_computed, pytree.tree_leaves(result))])
         return result
 
     def remove(self) -> None:
@@ -69,6 +69,14 @@ def _trait(value: Any, *, picks: bool) -> Any:
         return None
     rows = value.tolist() if picks and value.dtype in (torch.int64, torch.bool) else None
     return tuple(value.shape), value.stride(), rows
+
+
+def _computed(value: Any) -> float:
+    """Return the relative step of the numbers that a result was computed in, as far as is seen."""
+    if not is_number(value) or not torch.is_autocast_enabled(value.device.type):
+        return eps_of(value)
+    # A fused layer gives float32, and has computed in less.
+    return max(eps_of(value), torch.finfo(torch.get_autocast_dtype(value.device.type)).eps)
 
 
 def eps_of(value: Any) -> float:

@@ -93,7 +93,8 @@ class PerturbedRun:
             index: the output.
             take: takes the part.
         """
-        before, after = take(self.baseline.normal[index]), take(self.output[index])
+        normal, output = map(self.baseline.arranged, (self.baseline.normal, self.output))
+        before, after = take(normal[index]), take(output[index])
         if same(before, after):
             return False
         return self.compare_operations() or not self.baseline.hides(index, before, after, take)

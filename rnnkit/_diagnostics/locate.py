@@ -129,7 +129,9 @@ class _Search:
         )
         suspicion = suspect(event, given, next(iter(self.axes[at]), None))
         cause = confirm(self.perturbed, suspicion, self._layers(event, suspect), clean)
-        return Location(event.name, (*rows, *(cause or self._function(number))))
+        if not cause and not isinstance(event.module, RNNBase):
+            cause = self._function(number)
+        return Location(event.name, (*rows, *cause))
 
     def _layers(self, event: Event, suspect: Suspect) -> list[list[str]]:
         """Return the layer alone, and all layers of which the same is suspected."""

@@ -105,8 +105,8 @@ class Report:
         if self.findings:
             return f"{count(len(self.findings), 'finding', 'findings')}"
         if self.judged:
-            found = ["no leak found", *(f"{c.probe} was not judged" for c in self.unjudged)]
-            return ", but ".join(found[:2]) + "".join(f", nor {c.probe}" for c in self.unjudged[1:])
+            missing = [f"{c.probe} was not judged: {c.detail}" for c in self.unjudged]
+            return ", but ".join(["no leak found", *["; ".join(missing)] * bool(missing)])
         reasons = [check.detail for check in self.checks if check.probe in JUDGING]
         return ": ".join(["nothing was judged", *reasons[:1]])
 

@@ -211,8 +211,6 @@ def test_square_input_to_a_packed_layer() -> None:
     assert text(error.value) == snapshot("""\
 output of sample 1 depends on input of sample 0
   first     gru (GRU), output of call 0
-  by        gru(1)
-  at        test_verify_axes.py:...
   meant     if so: rnnkit.verify(..., skip=['batch'])\
 """)
 

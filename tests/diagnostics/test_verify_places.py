@@ -101,8 +101,6 @@ def test_layer_that_mixes_otherwise() -> None:
     assert found(model) == snapshot("""\
 output of sample 1 depends on input of sample 0
   first     gru (Mixed), output of call 0
-  by        add
-  at        test_verify_places.py:...
   meant     if so: rnnkit.verify(..., skip=['batch'])\
 """)
 

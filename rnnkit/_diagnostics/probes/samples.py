@@ -1,14 +1,17 @@
 """The probes *batch* and *alone*: samples have nothing to do with each other."""
 
+from collections.abc import Mapping
 from typing import NoReturn
 
 import torch
 from torch import Tensor
+from torch.nn import RNNBase
 
-from rnnkit._diagnostics.baseline import Baseline
+from rnnkit._diagnostics.baseline import Baseline, Order
 from rnnkit._diagnostics.changes import sample_at
 from rnnkit._diagnostics.compare import apart, is_number, largest
-from rnnkit._diagnostics.experiment import run_perturbed
+from rnnkit._diagnostics.events import record
+from rnnkit._diagnostics.experiment import PerturbedRun, run_perturbed
 from rnnkit._diagnostics.locate import locate_sample
 from rnnkit._diagnostics.outputs import Leaves
 from rnnkit._diagnostics.probes.repeatable import drawn_from
@@ -39,25 +42,50 @@ def probe_batch(baseline: Baseline) -> None:
             fail("batch", what, [("cause", "likely batch and seq have changed places")])
         report.skipped("batch", "no output follows the batch")
         return
-    tried, compared = 0, set()
-    for source in range(min(batch.size, SAMPLES)):
-        perturbed = run_perturbed(baseline, sample_at(source))
-        if perturbed is None:
-            continue
-        tried += 1
-        alike = [index for index in indices if perturbed.has(index)]
-        compared |= set(alike)
-        for sample in range(batch.size):
-            shown = perturbed.shows(sample, alike) if sample != source else None
+    runs = {
+        source: perturbed
+        for source in range(min(batch.size, SAMPLES))
+        if (perturbed := run_perturbed(baseline, sample_at(source))) is not None
+    }
+    if not any(run.has(index) for run in runs.values() for index in indices):
+        report.skipped("batch", OTHER_SHAPES if runs else UNCHANGED)
+        return
+    for order in baseline.orders():
+        baseline.order = order
+        leak = _leak(runs, indices)
+        if leak is None:
+            report.passed("batch", f"{len(runs)} samples, each on its own")
+            return
+    baseline.order = Order(None)
+    if (rows := _flat(baseline)) is not None:
+        report.skipped("batch", f"axis {batch.axes[batch.first]} of the input is {rows} in one")
+        return
+    source, sample, shown = _leak(runs, indices) or (0, 0, 0)
+    what = f"{baseline.name(shown)} of sample {sample} depends on input of sample {source}"
+    found = locate_sample(runs[source], source)
+    fail("batch", what, found.rows, found.module)
+
+
+def _leak(runs: Mapping[int, PerturbedRun], indices: list[int]) -> tuple[int, int, int] | None:
+    """Return which sample shows in which other one, and in which output; None if none does."""
+    for source, run in runs.items():
+        alike = [index for index in indices if run.has(index)]
+        for sample in range(run.baseline.batch.size):
+            shown = run.shows(sample, alike) if sample != source else None
             if shown is not None:
-                name = baseline.name(shown)
-                what = f"{name} of sample {sample} depends on input of sample {source}"
-                found = locate_sample(perturbed, source)
-                fail("batch", what, found.rows, found.module)
-    if compared:
-        report.passed("batch", f"{tried} samples, each on its own")
-    else:
-        report.skipped("batch", OTHER_SHAPES if tried else UNCHANGED)
+                return source, sample, shown
+    return None
+
+
+def _flat(baseline: Baseline) -> str | None:
+    """Return the sizes that a layer makes of the axis of samples, if it holds batch and seq."""
+    for event in record(baseline.session, baseline.batch.tree()):
+        given = event.tensors[0] if event.kind == "input" and event.tensors else None
+        if isinstance(event.module, RNNBase) and isinstance(given, Tensor) and given.dim() == 3:
+            one, two = given.shape[:2]
+            if one * two == baseline.batch.size and min(one, two) > 1:
+                return f"{one} * {two}, batch and seq"
+    return None
 
 
 def probe_alone(baseline: Baseline) -> None:
@@ -113,7 +141,7 @@ def _pair(
     baseline: Baseline, output: Leaves, index: int, axis: int, sample: int
 ) -> tuple[Tensor, Tensor] | None:
     """Return one output of one sample, in the batch and alone; None if they have two shapes."""
-    inside = baseline.valid(baseline.normal[index], index, sample)
+    inside = baseline.valid(baseline.arranged(baseline.normal)[index], index, sample)
     alone = output[index]
     if not is_number(inside) or not isinstance(alone, Tensor):
         return None

@@ -14,7 +14,8 @@
     └── LeakError       AssertionError
 
 The second bases are what torch raises at the same places, so that code written for torch
-catches these too.
+catches these too. Each refusal has a code, which says what was refused: it is the last line of the
+message, and an anchor of the page "Errors".
 """
 
 
@@ -23,16 +24,19 @@ class RnnkitError(Exception):
 
     Attributes:
         argument: the parameter that was wrong, as the caller writes it.
+        code: which refusal it is, such as ``"state-batch"``; empty if it was raised without one.
     """
 
     __module__ = "rnnkit"
 
     argument: str
+    code: str
 
-    def __init__(self, message: str, argument: str = "") -> None:
-        """Keep which argument it was beside the text."""
+    def __init__(self, message: str, argument: str = "", *, code: str = "") -> None:
+        """Keep beside the text which argument it was, and the code."""
         super().__init__(message)
         self.argument = argument
+        self.code = code
 
 
 class ArgumentError(RnnkitError, ValueError, TypeError, RuntimeError):
@@ -61,9 +65,11 @@ class ShapeError(RnnkitError, ValueError, RuntimeError):
         argument: str = "",
         expected: tuple[int | None, ...] = (),
         actual: tuple[int, ...] = (),
+        *,
+        code: str = "",
     ) -> None:
         """Keep the sizes beside the text, so that code need not parse it."""
-        super().__init__(message, argument)
+        super().__init__(message, argument, code=code)
         self.expected = expected
         self.actual = actual
 
@@ -87,7 +93,7 @@ class StateError(ShapeError, TypeError):
 
 
 class CellError(RnnkitError, RuntimeError):
-    """A cell has no first state, or gave what is no state at one step of a sequence.
+    """A cell has no initial state, or did not return a state at one step of a sequence.
 
     Attributes:
         step: the step, counted from 0 in the order of the input.
@@ -97,9 +103,11 @@ class CellError(RnnkitError, RuntimeError):
 
     step: int
 
-    def __init__(self, message: str, argument: str = "cell", step: int = 0) -> None:
+    def __init__(
+        self, message: str, argument: str = "cell", step: int = 0, *, code: str = ""
+    ) -> None:
         """Keep the step beside the text."""
-        super().__init__(message, argument)
+        super().__init__(message, argument, code=code)
         self.step = step
 
 
@@ -110,7 +118,7 @@ class DtypeError(RnnkitError, ValueError, RuntimeError):
 
 
 class DeviceError(RnnkitError, ValueError, RuntimeError):
-    """A tensor lies on another device than the module's weights."""
+    """A tensor is on another device than the module's weights."""
 
     __module__ = "rnnkit"
 
@@ -119,7 +127,7 @@ class LeakError(RnnkitError, AssertionError):
     """An output depends on what it must not depend on, or not on what it should.
 
     Attributes:
-        probe: the probe of :func:`rnnkit.verify` that found it.
+        probe: the probe of :func:`rnnkit.verify` that found it; it is the code, too.
         module: qualified name of the first module where it shows; empty if it shows in none, in
             the model itself, or if the probe looks for none (alone, padding, memory, repeatable).
     """
@@ -131,6 +139,6 @@ class LeakError(RnnkitError, AssertionError):
 
     def __init__(self, message: str, probe: str = "", module: str = "") -> None:
         """Keep what was found beside the text."""
-        super().__init__(message, "model")
+        super().__init__(message, "model", code=probe)
         self.probe = probe
         self.module = module

@@ -5,6 +5,7 @@ may be tracing.
 """
 
 import math
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, NoReturn
 
@@ -18,6 +19,23 @@ Rows = list[Row]
 LABEL_WIDTH = 10
 BRIEF_LENGTH = 40
 
+#: From where an int is not printed.
+LARGEST = 10**BRIEF_LENGTH
+
+#: How long a line of a message may become; what is longer was made so by a caller's value.
+LINE_LENGTH = 240
+
+#: How long a module or a call may become as it is written in a message.
+CALL_LENGTH = 160
+
+#: Names that a fix uses and the caller may not have, with what they stand for.
+GLOSSARY = {
+    r"\bhx\b(?!=)": "hx is your state",
+    r"^\(h[.,\[].*\bc\b": "(h, c) is your state",
+    r"\blayer\b(?=[.(])": "layer is this module",
+    r"\bcell\b(?=[.(])": "cell is this module",
+}
+
 
 def refusal(
     error: Callable[..., Exception],
@@ -25,6 +43,7 @@ def refusal(
     sentence: str,
     headline: str = "",
     *rows: Row,
+    code: str,
     facts: tuple[Any, ...] = (),
     source: Exception | None = None,
 ) -> NoReturn:
@@ -36,18 +55,30 @@ def refusal(
         sentence: torch's, where it has one.
         headline: what was called, and what is wrong with it.
         *rows: expected and got, evidence, fix.
+        code: which refusal this is, one of :data:`rnnkit._base.codes.CODES`.
         facts: what the class keeps beside text and argument: of a ShapeError the sizes.
         source: torch's own error, which a traceback then shows too.
 
     Raises:
         RnnkitError: the class that is given.
     """
-    raise error(compose(sentence, headline, rows), argument, *facts) from source
+    more = ("more", f'{code}, in the docs under "Errors"')
+    text = compose(sentence, headline, [*rows, *_glossary(rows), more])
+    raise error(text, argument, *facts, code=code) from source
+
+
+def _glossary(rows: Sequence[Row]) -> Rows:
+    """Say what the names in a fix stand for, which are ours and not the caller's."""
+    places = [place for place, (label, _) in enumerate(rows) if label == "fix"]
+    fixes = "\n".join(text for _, text in rows[places[0] :]) if places else ""
+    names = [meaning for name, meaning in GLOSSARY.items() if re.search(name, fixes, re.MULTILINE)]
+    return [("", f"where {' and '.join(names)}")] if names else []
 
 
 class Cause(NamedTuple):
     """What a diagnosis has found: the arguments of :func:`refusal`, not yet raised."""
 
+    code: str
     error: Callable[..., Exception]
     argument: str
     sentence: str
@@ -63,8 +94,8 @@ def raise_for(cause: Cause | None) -> None:
         RnnkitError: the child that the cause names.
     """
     if cause is not None:
-        error, argument, sentence, headline, rows, facts = cause
-        refusal(error, argument, sentence, headline, *rows, facts=facts)
+        code, error, argument, sentence, headline, rows, facts = cause
+        refusal(error, argument, sentence, headline, *rows, code=code, facts=facts)
 
 
 def compose(sentence: str, headline: str, rows: Iterable[Row]) -> str:
@@ -76,7 +107,12 @@ def compose(sentence: str, headline: str, rows: Iterable[Row]) -> str:
       fix       what to type
     """
     head = [sentence, f"  {headline}"] if headline else [sentence]
-    return "\n".join([*head, *aligned(rows)])
+    return "\n".join(bounded(line, LINE_LENGTH) for line in [*head, *aligned(rows)])
+
+
+def bounded(text: str, length: int) -> str:
+    """Cut what is longer, and show that it was cut."""
+    return text if len(text) <= length else f"{text[: length - 3]}..."
 
 
 def aligned(rows: Iterable[Row]) -> list[str]:
@@ -92,19 +128,20 @@ def wanted(expected: str, actual: str) -> str:
 
 
 def brief(value: object) -> str:
-    """Name a value without printing what a tensor holds."""
+    """Name a value without printing what a tensor holds, in a few words however large it is."""
     if isinstance(value, Tensor):
         return f"a Tensor of shape {tuple(value.shape)}"
-    if isinstance(value, str | int | float | None):
-        text = repr(value)
-        return text if len(text) <= BRIEF_LENGTH else text[:BRIEF_LENGTH] + "..."
     if isinstance(value, torch.dtype | torch.device):
         return str(value)
     if isinstance(value, type):
-        return f"the type {value.__name__}"
+        return f"the type {bounded(value.__name__, BRIEF_LENGTH)}"
+    if isinstance(value, str | int | float | None):
+        # Python prints no int of more than 4,300 digits.
+        large = isinstance(value, int) and abs(value) >= LARGEST
+        return "a huge int" if large else bounded(repr(value), BRIEF_LENGTH)
     if isinstance(value, tuple | list | dict) and not value:
         return f"an empty {type(value).__name__}"
-    name = type(value).__name__
+    name = bounded(type(value).__name__, BRIEF_LENGTH)
     return f"{'an' if name[0] in 'aeiouAEIOU' or name == 'ndarray' else 'a'} {name}"
 
 
@@ -117,7 +154,7 @@ def call(name: str, args: Iterable[object], kwargs: Mapping[str, object]) -> str
     """Write a call as the caller wrote it."""
     parts = [brief(value) for value in args]
     parts += [f"{key}={brief(value)}" for key, value in kwargs.items()]
-    return f"{name}({', '.join(parts)})"
+    return bounded(f"{name}({', '.join(parts)})", CALL_LENGTH)
 
 
 Shape = tuple[int, ...]
@@ -152,7 +189,7 @@ def reshaped(name: str, shape: Sequence[int], want: Sequence[int | None]) -> str
     >>> reshaped("hx", (5, 4), (1, 5, 4))
     'hx.unsqueeze(0)'
     >>> reshaped("hx", (2, 1, 4), (2, 5, 4))
-    'hx.repeat(1, 5, 1), if they start alike'
+    'hx.repeat(1, 5, 1), if all start from the same values'
     """
     for text, fix in (*PLAIN, *_repeating(want)):
         result = fix(tuple(shape))
@@ -172,9 +209,9 @@ def _repeating(want: Sequence[int | None]) -> list[Fix]:
         if size is not None and size > 1:
             times = [size if place == axis else 1 for place in range(len(want))]
             repeat = f".repeat({', '.join(map(str, times))})"
-            alike = ", if they start alike"
-            fixes.append((repeat + alike, _repeat(times, None)))
-            fixes.append((f".unsqueeze({axis}){repeat}{alike}", _repeat(times, axis)))
+            same = ", if all start from the same values"
+            fixes.append((repeat + same, _repeat(times, None)))
+            fixes.append((f".unsqueeze({axis}){repeat}{same}", _repeat(times, axis)))
     return fixes
 
 

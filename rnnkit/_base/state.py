@@ -1,7 +1,7 @@
 """The state of an LSTM, and the way into any state's tensors."""
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, NamedTuple, Self, overload
 
 import torch
 from torch import Tensor
@@ -18,12 +18,12 @@ BATCHED = 3
 PAIR = 2
 
 
-class LSTMState(NamedTuple):
-    """What an LSTM carries: still the tuple ``(h, c)`` that torch takes and gives.
+class _Pair(NamedTuple):
+    """What an LSTM carries: still the tuple ``(h, c)`` that torch takes and returns.
 
-    Of a layer, both are ``(layers * directions, batch, hidden)``, without the batch axis for
-    unbatched input; of a cell, ``(batch, hidden)``. With ``proj_size`` the last axis of ``h``
-    is ``proj_size`` wide.
+    ``LSTMState(h, c)``, or ``LSTMState(pair)`` as ``tuple(pair)``. Of a layer, both are
+    ``(layers * directions, batch, hidden)``, without the batch axis for unbatched input; of a
+    cell, ``(batch, hidden)``. With ``proj_size`` the last axis of ``h`` is ``proj_size`` wide.
 
     Attributes:
         h: the hidden state, which is also the output of the last step.
@@ -37,6 +37,50 @@ class LSTMState(NamedTuple):
     h: Tensor
     c: Tensor
 
+    def detach(self) -> Self:
+        """Return the state cut from the graph that made it, as ``Tensor.detach`` does.
+
+        >>> _, state = rnnkit.LSTM(3, 4)(torch.ones(7, 5, 3))
+        >>> state.detach().h.requires_grad
+        False
+        """
+        return type(self)(self.h.detach(), self.c.detach())
+
+    def to(self, *args: Any, **kwargs: Any) -> Self:
+        """Return the state on another device or in another dtype, as ``Tensor.to`` does.
+
+        >>> rnnkit.LSTM(3, 4).initial_state(5).to(torch.float64).c.dtype
+        torch.float64
+        """
+        return type(self)(self.h.to(*args, **kwargs), self.c.to(*args, **kwargs))
+
+
+if TYPE_CHECKING:
+
+    class LSTMState(_Pair):
+        @overload
+        def __new__(cls, h: Tensor, c: Tensor) -> Self: ...
+        @overload
+        def __new__(cls, h: Iterable[Tensor]) -> Self: ...
+        def __new__(cls, h: Any, c: Any = None) -> Self: ...
+
+else:
+    # No subclass: torch 2.6 takes for a named tuple what derives from tuple itself.
+    LSTMState = _Pair
+    LSTMState.__name__ = LSTMState.__qualname__ = "LSTMState"
+    _new_pair = LSTMState.__new__
+
+    def __new__(cls: Any, h: Any, *c: Any, **named: Any) -> Any:  # noqa: N807  # pragma: no cover
+        """Take h and c, or an iterable of the two, as ``tuple`` does."""
+        if c or named or isinstance(h, Tensor) or not isinstance(h, Iterable):
+            return _new_pair(cls, h, *c, **named)
+        return cls._make(h)
+
+    # By these two names a compiler knows the constructor of a named tuple, and compiles it for no
+    # shape that it meets outside of a graph. Coverage finds no line of it in this file.
+    __new__.__code__ = __new__.__code__.replace(co_filename="<string>")
+    LSTMState.__new__ = __new__
+    del __new__
 
 LSTMState.__module__ = "rnnkit"
 
@@ -50,16 +94,21 @@ torch.serialization.add_safe_globals([LSTMState])
 
 
 def map_state(function: Callable[..., Tensor], state: Any, *others: Any) -> Any:
-    """Apply a function to each tensor of a state, together with those of others beside it."""
+    """Apply a function to each tensor of a state, together with those of others beside it.
+
+    A None, which stands for zeros, stays None.
+    """
+    if state is None:
+        return None
     if isinstance(state, Tensor) or is_proxy(state):
         return function(state, *others)
     if not isinstance(state, tuple | list):
         sentence = f"a state is a tensor or a tuple of tensors, got {brief(state)}"
-        refusal(StateError, "state", sentence)
+        refusal(StateError, "state", sentence, code="state-kind")
     for other in others:
         if not isinstance(other, tuple | list) or len(other) != len(state):
             sentence = f"states are not of one kind: {_kind(state)} and {_kind(other)}"
-            refusal(StateError, "state", sentence)
+            refusal(StateError, "state", sentence, code="states-differ")
     parts = [map_state(function, *members) for members in zip(state, *others, strict=True)]
     return type(state)(*parts) if hasattr(state, "_fields") else type(state)(parts)
 

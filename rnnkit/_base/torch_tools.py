@@ -34,6 +34,10 @@ PRIVATE_NAMES = {
         "the buffers of one module by name, those that are None too",
         IN_THE_OLDEST,
     ),
+    "Module._cdata": PrivateName(
+        "which piece of memory a tensor lies in, as torch's own deepcopy tells it in its memo",
+        IN_THE_OLDEST,
+    ),
     "Module._flat_weight_refs": PrivateName(
         "whether a layer's list of weights is up to date, without a search",
         IN_THE_OLDEST,
@@ -91,9 +95,6 @@ PRIVATE_NAMES = {
     "torch.ops.mkldnn._is_mkldnn_fp16_supported": PrivateName(
         "whether oneDNN has a float16 LSTM on this CPU", IN_THE_OLDEST
     ),
-    "torch.utils._python_dispatch.TorchDispatchMode": PrivateName(
-        "the operations that a run consists of", IN_THE_OLDEST
-    ),
     "torch.utils._pytree": PrivateName(
         "the tensors in nested inputs and outputs, as torch itself finds them",
         IN_THE_OLDEST,
@@ -148,11 +149,36 @@ def is_proxy(value: Any) -> bool:
     return isinstance(value, Proxy)
 
 
+def is_foreign(value: Any) -> bool:
+    """Say whether a value stands in for a tensor: torch's functions ask it what to do."""
+    return not isinstance(value, Tensor) and hasattr(type(value), "__torch_function__")
+
+
+def is_foreign_call(input: Any, hx: Any) -> bool:
+    """Say whether input or state, or a part of it, stands in for tensors."""
+    if is_compiling():
+        return False
+    parts = hx if isinstance(hx, (tuple, list)) else (hx,)
+    return is_foreign(input) or any(map(is_foreign, parts))
+
+
 def is_fx_call(input: Any, hx: Any) -> bool:
     """Say whether ``torch.fx`` is recording this call."""
-    if is_proxy(input) or hx is None or isinstance(hx, Tensor):
-        return is_proxy(input)
-    return is_proxy(hx) or (isinstance(hx, tuple) and any(map(is_proxy, hx)))
+    parts = hx if isinstance(hx, (tuple, list)) else (hx,)
+    return is_proxy(input) or any(map(is_proxy, parts))
+
+
+#: What a guard returns, in place of a state, of a call that torch's class must have as it is.
+FOREIGN: Any = object()
+
+
+def foreign_call(
+    module: torch.nn.Module, torch_class: Any, input: Any, hx: Any, **options: Any
+) -> Any:
+    """Hand torch's class what stands in for tensors, as it is; what ``torch.fx`` records, to it."""
+    if is_fx_call(input, hx):
+        return leaf_node(module, input, hx, **options)
+    return torch_class.forward(module, input, hx)
 
 
 def leaf_node(module: torch.nn.Module, input: Any, hx: Any, **options: Any) -> Proxy:
@@ -162,15 +188,15 @@ def leaf_node(module: torch.nn.Module, input: Any, hx: Any, **options: Any) -> P
     is one by what it does when it meets a proxy.
     """
     args = (input,) if hx is None else (input, hx)
-    parts: tuple[Any, ...] = (input, *(hx if isinstance(hx, tuple) else (hx,)))
+    parts: tuple[Any, ...] = (input, *(hx if isinstance(hx, (tuple, list)) else (hx,)))
     tracer: Any = next(part.tracer for part in parts if is_proxy(part))
     kwargs = {name: value for name, value in options.items() if value is not None}
     node: Proxy = tracer.create_proxy("call_module", tracer.path_of_module(module), args, kwargs)
     return node
 
 
-#: What every class has of its own, and none takes over from another.
-OF_EACH_CLASS = {"__dict__", "__weakref__"}
+#: What every class has of its own, and none takes over from another; and what is ours alone.
+OF_EACH_CLASS = {"__dict__", "__weakref__", "__rnnkit__"}
 
 
 def torch_twin(module: torch.nn.Module, torch_class: type[torch.nn.Module]) -> torch.nn.Module:

@@ -1,7 +1,6 @@
-"""Guards of the other arguments: of step, initial_state and last_hidden, of positions and masks."""
+"""Guards of the other arguments: of step, initial_state and last_hidden."""
 
 import operator
-from collections.abc import Sequence
 from numbers import Integral
 from typing import Any, NoReturn
 
@@ -36,12 +35,13 @@ def check_step(layer: CheckedLayer, x_t: Any) -> None:
             "a bidirectional layer has no single step",
             f"{described(layer)}: its backward direction begins at the last step of a sequence",
             ("fix", f"{name}(..., bidirectional=False), or call the layer on the whole sequence"),
+            code="step-bidirectional",
         )
     if is_proxy(x_t):
         return
     if not isinstance(x_t, Tensor):
         sentence = f"{name}.step: x_t must be a Tensor (batch, input_size), got {brief(x_t)}"
-        refusal(ArgumentError, "x_t", sentence)
+        refusal(ArgumentError, "x_t", sentence, code="step-type")
     if x_t.dim() not in (1, 2):
         seq_axis = 1 if layer.batch_first else 0
         wants = f"(batch, input_size={layer.input_size})"
@@ -52,6 +52,7 @@ def check_step(layer: CheckedLayer, x_t: Any) -> None:
             f"{described(layer)}: one time step has no seq axis",
             ("x_t", wanted(wants, f"{tuple(x_t.shape)}")),
             ("fix", f"for x_t in input.unbind({seq_axis}): ..., or call the layer"),
+            code="step-rank",
             facts=((None, layer.input_size), tuple(x_t.shape)),
         )
 
@@ -72,6 +73,7 @@ def check_batch_size(name: str, batch_size: Any) -> None:
             "batch_size",
             f"{name}.initial_state: batch_size must be an int from 0, or None for a state without "
             f"batch axis, got {brief(batch_size)}",
+            code="batch-size",
         )
 
 
@@ -118,69 +120,17 @@ def _refuse_state(layer: CheckedLayer, state: Any, place: int) -> NoReturn:
         f"state is not what this {type(layer).__name__} returned",
         described(layer),
         ("state", wanted(spell(wants[0]) if len(wants) == 1 else both, _shapes(state))),
-        ("fix", "output, state = layer(input): state is the second of the two"),
+        ("fix", "output, state = layer(...): the state is the second of the two"),
+        code="state-not-own",
         facts=(sizes(wants[place]), actual),
     )
 
 
 def _shapes(state: Any) -> str:
-    if isinstance(state, tuple | list):
-        return "(" + ", ".join(map(_shapes, state)) + ")"
-    return f"{tuple(state.shape)}" if isinstance(state, Tensor) else brief(state)
+    if isinstance(state, tuple | list) and 0 < len(state) <= len(("h", "c")):
+        return "(" + ", ".join(map(_shape, state)) + ")"
+    return _shape(state)
 
 
-def positions_of(index: Tensor | Sequence[int], batch: int, device: torch.device) -> Tensor:
-    """Return positions on a batch axis, of integers or of a boolean mask.
-
-    Raises:
-        ArgumentError: if they are neither, or out of range.
-    """
-    sentence = f"index must be integers (new_batch,) or booleans (batch={batch},)"
-    positions = _as_tensor(index, device)
-    if positions is None:
-        refusal(ArgumentError, "index", f"{sentence}, got {brief(index)}")
-    if positions.numel() == 0 and positions.dim() == 1:
-        positions = positions.long()
-    if positions.dtype is torch.bool and positions.shape == (batch,):
-        return positions.nonzero().squeeze(1)
-    whole = not positions.is_floating_point() and positions.dtype is not torch.bool
-    if not whole or positions.dim() != 1:
-        came = f"{positions.dtype} {tuple(positions.shape)}"
-        refusal(ArgumentError, "index", f"{sentence}, got {came}")
-    if not hides_values() and bool(((positions < -batch) | (positions >= batch)).any()):
-        sentence = f"index must lie on the batch axis of the state, which has {batch} samples"
-        refusal(ArgumentError, "index", sentence)
-    return positions.long() % max(batch, 1)
-
-
-def as_mask(mask: Any, shape: tuple[int, ...], device: torch.device, name: str = "mask") -> Tensor:
-    """Return a boolean mask of a shape, of booleans or of 0 and 1.
-
-    Raises:
-        ArgumentError: if it has another shape, or other values.
-    """
-    flags = _as_tensor(mask, device)
-    if flags is None:
-        sentence = f"{name} must be booleans, or 0 and 1, of shape {shape}; got {brief(mask)}"
-        refusal(ArgumentError, name, sentence)
-    if tuple(flags.shape) != shape:
-        refusal(
-            ArgumentError,
-            name,
-            f"{name} must have shape {shape}, got {tuple(flags.shape)}",
-            "one flag for each sample; positions are no mask",
-            ("fix", f"a boolean tensor {shape}, true where a sample starts anew"),
-        )
-    if flags.dtype is torch.bool:
-        return flags
-    if not hides_values() and not bool(((flags == 0) | (flags == 1)).all()):
-        sentence = f"{name} must be booleans, or 0 and 1; got other values: positions are no mask"
-        refusal(ArgumentError, name, sentence)
-    return flags != 0
-
-
-def _as_tensor(value: Any, device: torch.device) -> Tensor | None:
-    try:
-        return torch.as_tensor(value, device=device)
-    except (TypeError, ValueError, RuntimeError):
-        return None
+def _shape(tensor: Any) -> str:
+    return f"{tuple(tensor.shape)}" if isinstance(tensor, Tensor) else brief(tensor)

@@ -7,7 +7,11 @@ from typing import Any, ClassVar, Literal, NamedTuple, Protocol, runtime_checkab
 
 import torch
 from torch import Tensor
+from torch.compiler import is_compiling
 from torch.nn.utils.rnn import PackedSequence
+
+from rnnkit._base.class_facts import ClassFacts, proj_size_of
+from rnnkit._base.message import BRIEF_LENGTH, CALL_LENGTH, bounded
 
 #: Ranks of an input over many steps: of a batch, and of one sequence.
 SEQUENCES = 3
@@ -18,16 +22,10 @@ SEQUENCE = 2
 class CheckedCell(Protocol):
     """What the guards need to know of a cell, and of a layer too."""
 
-    STATE_NAMES: ClassVar[tuple[str, ...]]
+    __rnnkit__: ClassVar[ClassFacts]
     input_size: int
     hidden_size: int
     _parameters: dict[str, torch.nn.Parameter | None]
-
-    @property
-    def _mode(self) -> str: ...
-
-    @property
-    def _proj_size(self) -> int: ...
 
     def extra_repr(self) -> str:
         """Return the constructor's arguments, as torch prints them."""
@@ -42,15 +40,20 @@ class CheckedLayer(CheckedCell, Protocol):
     batch_first: bool
     bidirectional: bool
     state_batch_first: bool
-    _flat_weights: list[Any]
-
-    def _update_flat_weights(self) -> None: ...
 
 
-def described(module: CheckedCell) -> str:
-    """Write a module as torch prints it; of a cell that is none, the class."""
-    options = f"({module.extra_repr()})" if isinstance(module, torch.nn.Module) else ""
-    return f"{type(module).__name__}{options}"
+def described(module: Any) -> str:
+    """Write a module as torch prints it; of a cell that is no module, the class."""
+    name = bounded(type(module).__name__, BRIEF_LENGTH)
+    if not isinstance(module, torch.nn.Module):
+        return name
+    if is_compiling():
+        return f"{name}({module.extra_repr()})"
+    try:
+        options = module.extra_repr()
+    except Exception:  # noqa: BLE001 - whatever a user's method does, our error is the news
+        options = "..."
+    return bounded(f"{name}({options})", CALL_LENGTH)
 
 
 def sizes_of_layer(layer: CheckedLayer, input: Tensor | PackedSequence) -> dict[str, int]:
@@ -67,6 +70,13 @@ def sizes_of_sequence(input: Tensor, *, batch_first: bool) -> dict[str, int]:
     if len(shape) != SEQUENCES:
         return {"seq": shape[0]} if shape else {}
     return {"seq": shape[1 if batch_first else 0], "batch": shape[0 if batch_first else 1]}
+
+
+def batch_of(layer: CheckedLayer, input: Tensor | PackedSequence) -> tuple[int, ...]:
+    """Return how many samples a checked input of a layer has; nothing if it is unbatched."""
+    if not isinstance(input, Tensor):
+        return (packed_batch(input),)
+    return () if input.dim() == SEQUENCE else (input.shape[0 if layer.batch_first else 1],)
 
 
 def packed_batch(input: PackedSequence) -> int:
@@ -140,6 +150,11 @@ class CallSpec(NamedTuple):
     def constructor(self) -> str:
         """The class that has the widths, whoever calls it."""
         return type(self.module).__name__
+
+    @property
+    def layout_code(self) -> str:
+        """The code of an input that is laid out the other way."""
+        return "layout-seq-first" if self.batch_first else "layout-batch-first"
 
     def other_layout(self, evidence: str) -> tuple[str, list[tuple[str, str]]]:
         """Say that the input looks laid out the other way, on what evidence, and what to type.
@@ -249,18 +264,18 @@ def _common(module: CheckedCell) -> dict[str, Any]:
     return {
         "name": type(module).__name__,
         "module": module,
-        "state_names": module.STATE_NAMES,
+        "state_names": module.__rnnkit__.state_names,
         "input_size": module.input_size,
         "hidden_size": module.hidden_size,
-        "proj_size": module._proj_size,  # noqa: SLF001
+        "proj_size": proj_size_of(module),
     }
 
 
 def _state_axes(module: CheckedCell, front: tuple[Axis, ...]) -> tuple[tuple[Axis, ...], ...]:
     hidden = Axis("hidden_size", module.hidden_size)
-    proj_size = module._proj_size  # noqa: SLF001
+    proj_size = proj_size_of(module)
     of_h = Axis("proj_size", proj_size) if proj_size else hidden
-    return tuple((*front, width) for width in (of_h, hidden))[: len(module.STATE_NAMES)]
+    return tuple((*front, width) for width in (of_h, hidden))[: len(module.__rnnkit__.state_names)]
 
 
 def agree(one: torch.dtype, other: torch.dtype) -> bool:

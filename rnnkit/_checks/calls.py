@@ -19,9 +19,10 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
+from rnnkit._base.class_facts import has_own_checks, proj_size_of
 from rnnkit._base.message import raise_for
 from rnnkit._base.state import PAIR, layers_first
-from rnnkit._base.torch_tools import hides_values, is_jit_traced
+from rnnkit._base.torch_tools import FOREIGN, hides_values, is_foreign_call, is_jit_traced
 from rnnkit._checks.call_spec import (
     SEQUENCE,
     SEQUENCES,
@@ -39,7 +40,7 @@ from rnnkit._checks.input_errors import diagnose_input, diagnose_packed, diagnos
 from rnnkit._checks.state_errors import diagnose_batch, diagnose_state
 
 
-def check_layer(layer: CheckedLayer, input: Any, hx: Any) -> Any:
+def check_layer(layer: CheckedLayer, input: Any, hx: Any, weight: Tensor) -> Any:
     """Hold a layer's call to what the layer reads; return the state as torch's layer takes it.
 
     Args:
@@ -48,12 +49,16 @@ def check_layer(layer: CheckedLayer, input: Any, hx: Any) -> Any:
             input_size)``, in the other order with ``batch_first``, without batch if unbatched,
             or a PackedSequence.
         hx: what the caller gave as state, or None.
+        weight: the layer's first weight, as the call will read it.
+
+    Returns:
+        The state; FOREIGN of a call that torch's class must have as it is.
 
     Raises:
         RnnkitError: the child that fits, with what to type.
     """
-    if is_jit_traced():
-        # Sizes are tensors there: what is compared is written down, with a warning.
+    if is_jit_traced() or (isinstance(input, Tensor) and has_own_checks(layer)):
+        # Under a tracer sizes are tensors: what is compared is written down, with a warning.
         hx = _completed(layer, hx)
         return layers_first(hx) if hx is not None and layer.state_batch_first else hx
     # In one piece, since a call in Python costs as much as all these comparisons.
@@ -61,16 +66,14 @@ def check_layer(layer: CheckedLayer, input: Any, hx: Any) -> Any:
         data, batched = input, SEQUENCES
     elif isinstance(input, PackedSequence):
         data, batched = input.data, 0
+    elif is_foreign_call(input, hx):
+        return FOREIGN
     else:
         refuse_type(layer, input)
     shape = data.shape
     rank = len(shape)
     dtype = data.dtype
     device = data.device
-    # functional_call and pruning swap the weight itself; a parametrized one is not computed here.
-    weight: Any = layer._parameters.get("weight_ih_l0")  # noqa: SLF001
-    if weight is None:
-        weight = layer._flat_weights[0]  # noqa: SLF001
     if not (
         rank in (batched, SEQUENCE)
         and shape[-1] == layer.input_size
@@ -79,21 +82,12 @@ def check_layer(layer: CheckedLayer, input: Any, hx: Any) -> Any:
         and weight.device == device
         and data.layout is torch.strided
     ):
-        _diagnose_layer_input(layer, input, data)
+        raise_for(diagnose_input(spec_of_layer(layer, input), data, weight))
     if isinstance(input, PackedSequence) and not (
         hides_values() or int(input.batch_sizes.sum()) <= shape[0]
     ):
         raise_for(diagnose_packed(spec_of_layer(layer, input), input))
     return None if hx is None else _check_layer_state(layer, input, hx, data, shape)
-
-
-def _diagnose_layer_input(layer: CheckedLayer, input: Any, data: Tensor) -> None:
-    weight: Any = layer._parameters.get("weight_ih_l0")  # noqa: SLF001
-    if weight is None:
-        # A computed weight may have changed since the last call; torch would look now.
-        layer._update_flat_weights()  # noqa: SLF001
-        weight = layer._flat_weights[0]  # noqa: SLF001
-    raise_for(diagnose_input(spec_of_layer(layer, input), data, weight))
 
 
 def _check_layer_state(
@@ -109,11 +103,13 @@ def _check_layer_state(
         front = front[::-1]
     state = _fitting_state(layer, hx, front, data)
     if state is None:
+        if is_foreign_call(input, hx):
+            return FOREIGN
         state = _diagnose_state(spec_of_layer(layer, input), hx, data)
     return layers_first(state) if layer.state_batch_first else state
 
 
-def check_cell(cell: CheckedCell, input: Any, hx: Any) -> Any:
+def check_cell(cell: CheckedCell, input: Any, hx: Any, weight: Tensor | None) -> Any:
     """Hold a cell's call to what the cell reads; return the state as torch's cell takes it.
 
     Args:
@@ -121,6 +117,10 @@ def check_cell(cell: CheckedCell, input: Any, hx: Any) -> Any:
         input: what the caller gave as input: of the right kind it is a Tensor
             ``(batch, input_size)``, or ``(input_size,)`` if unbatched.
         hx: what the caller gave as state, or None.
+        weight: the cell's first weight, as the call will read it; None if that is not known.
+
+    Returns:
+        The state; FOREIGN of a call that torch's class must have as it is.
 
     Raises:
         RnnkitError: the child that fits, with what to type.
@@ -128,12 +128,13 @@ def check_cell(cell: CheckedCell, input: Any, hx: Any) -> Any:
     if is_jit_traced():
         return _completed(cell, hx)
     if not isinstance(input, Tensor):
+        if is_foreign_call(input, hx):
+            return FOREIGN
         refuse_type(cell, input)
     shape = input.shape
     rank = len(shape)
     dtype = input.dtype
     device = input.device
-    weight: Any = cell._parameters.get("weight_ih")  # noqa: SLF001
     if weight is None:
         weight = input
     alike = (weight.dtype is dtype or agree(dtype, weight.dtype)) and weight.device == device
@@ -141,6 +142,8 @@ def check_cell(cell: CheckedCell, input: Any, hx: Any) -> Any:
         raise_for(diagnose_shape(spec_of_cell(cell, input), input, weight))
     state = None if hx is None else _fitting_state(cell, hx, shape[:-1], input, any_c=True)
     if state is None and hx is not None:
+        if is_foreign_call(input, hx):
+            return FOREIGN
         state = _diagnose_state(spec_of_cell(cell, input), hx, input)
     if not alike:
         # After the state: where both are wrong torch speaks of the state's size.
@@ -149,7 +152,13 @@ def check_cell(cell: CheckedCell, input: Any, hx: Any) -> Any:
 
 
 def check_unrolled(
-    cell: Any, input: Any, hx: Any, caller: str, *, known: bool, batch_first: bool
+    cell: Any,
+    input: Any,
+    hx: Any,
+    caller: str,
+    weight: Tensor | None,
+    *,
+    batch_first: bool,
 ) -> tuple[CallSpec, Any]:
     """Hold the call of something that runs a cell over a sequence to what the cell reads.
 
@@ -159,7 +168,8 @@ def check_unrolled(
             input_size)``, in the other order with ``batch_first``, or without batch.
         hx: what the caller gave as state, or None.
         caller: how the caller is called in messages.
-        known: whether the cell does what rnnkit's do, so that its widths and state are known.
+        weight: the first weight of a cell that does what rnnkit's do, so that its widths and
+            state are known; None of any other.
         batch_first: whether the batch lies on axis 0.
 
     Returns:
@@ -170,8 +180,8 @@ def check_unrolled(
     """
     if not isinstance(input, Tensor):
         refuse_type(cell, input, unrolled=True)
+    known = weight is not None
     spec = spec_of_unrolled(cell, input, caller, known=known, batch_first=batch_first)
-    weight = cell._parameters.get("weight_ih") if known else None  # noqa: SLF001
     # A third-party cell may take integers; of our own we know what they take.
     raise_for(diagnose_input(spec, input, input if weight is None else weight))
     if hx is None:
@@ -200,11 +210,11 @@ def _fitting_state(
     """
     dtype, device = like.dtype, like.device
     c_shape = (*front, module.hidden_size)
-    if len(module.STATE_NAMES) == 1:
+    if len(module.__rnnkit__.state_names) == 1:
         return hx if _is_state(hx, c_shape, dtype, device) else None
     if not isinstance(hx, (tuple, list)) or len(hx) != PAIR:
         return None
-    proj_size = module._proj_size  # noqa: SLF001
+    proj_size = proj_size_of(module)
     h_shape = (*front, proj_size) if proj_size else c_shape
     h, c = hx
     if h is None or c is None:
@@ -258,13 +268,17 @@ def _diagnose_state(spec: CallSpec, hx: Any, like: Tensor) -> Any:
 
 def _completed(module: CheckedCell, hx: Any) -> Any:
     """Complete a pair by zeros as a tracer must see them: their sizes come from the other one."""
-    if len(module.STATE_NAMES) == 1 or not isinstance(hx, (tuple, list)) or len(hx) != PAIR:
+    if (
+        len(module.__rnnkit__.state_names) == 1
+        or not isinstance(hx, (tuple, list))
+        or len(hx) != PAIR
+    ):
         return hx
     h, c = hx
     if h is None and c is None:
         return None
     if h is None:
-        h = c.new_zeros(*c.shape[:-1], module._proj_size or module.hidden_size)  # noqa: SLF001
+        h = c.new_zeros(*c.shape[:-1], proj_size_of(module) or module.hidden_size)
     if c is None:
         c = h.new_zeros(*h.shape[:-1], module.hidden_size)
     return h, c

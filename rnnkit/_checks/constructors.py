@@ -16,6 +16,28 @@ from rnnkit._base.errors import ArgumentError
 from rnnkit._base.message import brief, call, refusal, wanted
 from rnnkit._checks.rules import CELL_RULES, FLAG, RULES, Rule
 
+#: What other libraries call an option, and what is typed here: ``{value}`` is what was given.
+OTHER_LIBRARIES = {
+    "units": "hidden_size={value}",
+    "num_units": "hidden_size={value}",
+    "n_hidden": "hidden_size={value}",
+    "hidden_dim": "hidden_size={value}",
+    "input_dim": "input_size={value}",
+    "n_layers": "num_layers={value}",
+    "layers": "num_layers={value}",
+    "use_bias": "bias={value}",
+    "dropout_p": "dropout={value}",
+    "dropout_rate": "dropout={value}",
+    "bidir": "bidirectional={value}",
+    "activation": "nonlinearity={value}",
+    "return_sequences": "leave it out: output, state = layer(input) returns every step",
+    "return_state": "leave it out: output, state = layer(input) returns the state too",
+    "time_major": "batch_first={inverse}",
+    "go_backwards": "rnnkit.unroll(cell, input, reverse=True)",
+    "stateful": "leave it out: output, hx = layer(input, hx) passes the state on",
+    "recurrent_dropout": "leave it out: torch's kernels have none between steps",
+}
+
 Arguments = ParamSpec("Arguments")
 Module = TypeVar("Module")
 
@@ -92,9 +114,19 @@ def _refuse_unbound(
         fix = f"leave {unknown} out: a cell is one layer, in one direction, for one step"
     elif unknown == "nonlinearity":
         fix = f"leave nonlinearity out: {name} has fixed ones, RNN and RNNCell take it"
+    elif unknown in OTHER_LIBRARIES and _applies(OTHER_LIBRARIES[unknown], known):
+        value = kwargs[unknown]
+        fix = OTHER_LIBRARIES[unknown].format(value=brief(value), inverse=not value)
     elif similar := difflib.get_close_matches(unknown, known, n=1):
         fix = f"{similar[0]}={brief(kwargs[unknown])}"
-    refusal(ArgumentError, unknown, sentence, call(name, args, kwargs), ("fix", fix))
+    headline = call(name, args, kwargs)
+    refusal(ArgumentError, unknown, sentence, headline, ("fix", fix), code="option-unknown")
+
+
+def _applies(fix: str, known: list[str]) -> bool:
+    """Say whether a fix names an option that this constructor has, or none."""
+    option, equals, _ = fix.partition("={")
+    return not equals or option in known
 
 
 def _refuse(
@@ -114,6 +146,7 @@ def _refuse(
         call(name, args, kwargs),
         (argument, wanted(rule.expected, brief(value))),
         ("fix", _fix(name, rule, argument, value)),
+        code="option-value",
     )
 
 
@@ -178,6 +211,7 @@ def _check_projection(
             call(name, args, kwargs),
             ("proj_size", wanted(f"less than hidden_size={hidden_size}", f"{proj_size}")),
             ("fix", f"proj_size={hidden_size - 1} or less, or 0 for no projection"),
+            code="option-projection",
         )
 
 

@@ -29,6 +29,7 @@ def refuse_type(module: CheckedCell, input: object, *, unrolled: bool = False) -
         described(module),
         ("input", wanted(takes, brief(input))),
         ("fix", fix),
+        code="input-type",
     )
 
 
@@ -56,20 +57,25 @@ def diagnose_dtype_and_device(spec: CallSpec, input: Tensor, weight: Tensor) -> 
     if not agree(input.dtype, weight.dtype):
         return _other_dtype(spec, input, weight)
     if input.layout is not torch.strided and spec.kind != "cell":
+        fix = "input.to_dense()"
+        if input.is_nested:
+            fix = "input.to_padded_tensor(0.0), and lengths= of its samples"
         return Cause(
+            "input-layout",
             ArgumentError,
             "input",
             f"input must be a dense tensor, got {input.layout}",
             f"{spec.described}: torch has no recurrent kernels for other layouts",
-            (("fix", "input.to_dense()"),),
+            (("fix", fix),),
         )
     if input.device != weight.device:
         return Cause(
+            "input-device",
             DeviceError,
             "input",
             f"Input and parameter tensors are not at the same device, found input tensor at "
             f"{input.device} and parameter tensor at {weight.device}",
-            f"{spec.described}: the input lies on another device",
+            f"{spec.described}: input and weights are on different devices",
             (
                 ("input", wanted(f"on {weight.device}", f"{input.device}")),
                 ("fix", f"input.to({str(weight.device)!r}), or move the model to the input"),
@@ -108,7 +114,7 @@ def explain_missing_kernel(layer: CheckedLayer, error: RuntimeError) -> None:
         ("fix", "with torch.autocast('cpu', enabled=False): output, state = layer(input)"),
         ("", f"or both in {name}: layer.to({lowered}) and input.to({lowered})"),
         ("", "or lengths=[...], each sample's valid steps, which takes another kernel"),
-        ("", "where layer is this module, and input what it is called with"),
+        code="kernel-missing",
         source=error,
     )
 
@@ -121,6 +127,7 @@ def no_numbers(spec: CallSpec, input: Tensor, weight: Tensor) -> Cause:
     """Say that an input holds integers, booleans or complex numbers."""
     # torch's sentence goes on to advise model.to(torch.int64), which no model survives.
     return Cause(
+        "input-numbers",
         DtypeError,
         "input",
         _dtype_sentence(input, weight),
@@ -164,6 +171,7 @@ def _other_dtype(spec: CallSpec, input: Tensor, weight: Tensor) -> Cause:
         evidence = (("evidence", f"{input.dtype} is what autocast leaves; it is off here"),)
     advice = f"Convert input: input.to({weight.dtype}), or convert model: model.to({input.dtype})"
     return Cause(
+        "input-dtype",
         DtypeError,
         "input",
         f"{_dtype_sentence(input, weight)} {advice}",
@@ -181,25 +189,27 @@ def state_dtype_or_device(spec: CallSpec, name: str, tensor: Tensor, input: Tens
     own_dtype = spec.kind == "cell" and name == "c" and is_wider_c(tensor)
     if not (own_dtype or agree(tensor.dtype, input.dtype)):
         return Cause(
+            "state-dtype",
             DtypeError,
             "hx",
             f"hx dtype ({tensor.dtype}) does not match input dtype ({input.dtype})",
             f"{spec.described}: state and input differ in dtype",
             (
                 (name, wanted(f"{input.dtype}", f"{tensor.dtype}")),
-                ("fix", f"{name}.to({input.dtype})"),
+                ("fix", f"rnnkit.states.to(hx, {input.dtype})"),
             ),
         )
     if tensor.device != input.device:
         where = f"input tensor at {input.device} and hidden tensor at {tensor.device}"
         return Cause(
+            "state-device",
             DeviceError,
             "hx",
             f"Input and hidden tensors are not at the same device, found {where}",
-            f"{spec.described}: state and input lie on different devices",
+            f"{spec.described}: state and input are on different devices",
             (
                 (name, wanted(f"on {input.device}", f"{tensor.device}")),
-                ("fix", f"{name}.to(input.device), or zeros with device=input.device"),
+                ("fix", "rnnkit.states.to(hx, input.device)"),
             ),
         )
     return None

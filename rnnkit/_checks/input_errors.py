@@ -37,7 +37,7 @@ def diagnose_shape(spec: CallSpec, input: Tensor, weight: Tensor) -> Cause | Non
     if spec.seq == 0:
         sentence = "Expected sequence length to be larger than 0 in RNN"
         fix = ("fix", "leave empty sequences out, or pad to one step")
-        return _cause(ShapeError, spec, sentence, "the input has no steps", fix)
+        return _cause("input-empty", ShapeError, spec, sentence, "the input has no steps", fix)
     return None
 
 
@@ -47,11 +47,16 @@ def input_row(spec: CallSpec) -> Row:
 
 
 def _cause(
-    error: type[ShapeError], spec: CallSpec, sentence: str, headline: str, *rows: Row
+    code: str,
+    error: type[ShapeError],
+    spec: CallSpec,
+    sentence: str,
+    headline: str,
+    *rows: Row,
 ) -> Cause:
     headline = f"{spec.described}: {headline}"
     facts = (sizes(spec.input_axes), spec.actual)
-    return Cause(error, "input", sentence, headline, (input_row(spec), *rows), facts)
+    return Cause(code, error, "input", sentence, headline, (input_row(spec), *rows), facts)
 
 
 def diagnose_packed(spec: CallSpec, input: PackedSequence) -> Cause:
@@ -64,12 +69,13 @@ def diagnose_packed(spec: CallSpec, input: PackedSequence) -> Cause:
     step = next(step for step, end in enumerate(ends) if end > came)
     start, size, promised = ends[step] - counts[step], counts[step], ends[-1]
     cause = _cause(
+        "lengths-packed-range",
         LengthsError,
         spec,
         f"start ({start}) + length ({size}) exceeds dimension size ({came}).",
         "a length was larger than the number of steps that were packed",
         ("evidence", f"batch_sizes add up to {promised} steps, the data have {came}"),
-        ("fix", "look how the lengths were counted; to cut them: lengths.clamp(max=steps)"),
+        ("fix", "check how the lengths were counted; to cut them: lengths.clamp(max=steps)"),
     )
     return cause._replace(facts=((promised, spec.input_size), spec.actual))
 
@@ -84,30 +90,54 @@ def _other_rank(spec: CallSpec) -> Cause:
         tensor = " tensor" if spec.name == "RNN" else ""
         sentence = f"{spec.name}: Expected input to be 2D or 3D, got {rank}D{tensor} instead"
     headline = f"the input has {count(rank, 'axis', 'axes')}"
-    return _cause(ShapeError, spec, sentence, headline, ("fix", _fix_rank(spec, rank)))
+    return _cause("input-rank", ShapeError, spec, sentence, headline, *_fix_rank(spec, rank))
 
 
-def _fix_rank(spec: CallSpec, rank: int) -> str:
+def _fix_rank(spec: CallSpec, rank: int) -> list[Row]:
     shape, width = spec.actual, spec.input_size
     wants = spell(spec.input_axes)
     if rank == 0:
-        return f"a tensor {wants}"
+        return [("fix", f"a tensor {wants}")]
     if spec.kind == "packed":
-        return f"pack a padded tensor (batch, seq, {width}), a feature axis at its end"
+        return [("fix", f"pack a padded tensor (batch, seq, {width}), a feature axis at its end")]
     if spec.kind == "cell":
         layer = spec.name.removesuffix("Cell")
-        return f"a cell takes one step: for x_t in input: ..., or a layer: {layer}({width}, ...)"
+        loop = (
+            "for x_t in input: hx = cell(x_t, hx)" if rank == SEQUENCES else "input.flatten(0, -2)"
+        )
+        return [("fix", f"a cell takes one step: {loop}, or a layer: {layer}({width}, ...)")]
     if rank == 1:
         fix = reshaped("input", shape, (None, width))
-        return f"{fix}, one unbatched sequence" if fix else f"a tensor {wants}"
-    if fix := reshaped("input", shape, (None, None, width)):
-        return fix
-    if rank == SEQUENCES + 1 and shape[1] * shape[3] == width:
-        order = "0, 2, 1, 3" if spec.batch_first else "2, 0, 1, 3"
-        return f"input.permute({order}).flatten(2), if it is (batch, channel, seq, height)"
+        return [("fix", f"{fix}, one unbatched sequence" if fix else f"a tensor {wants}")]
+    if rank == SEQUENCES + 1:
+        return _fix_four(spec)
     if math.prod(shape[2:]) == width:
-        return "input.flatten(2)"
-    return f"bring the axes to {wants}, the others flattened into the last"
+        return [("fix", "input.flatten(2), if the axes from 2 on are features")]
+    return [("fix", f"bring the axes to {wants}, the others flattened into the last")]
+
+
+def _fix_four(spec: CallSpec) -> list[Row]:
+    """Ask which of four axes are features, and which are samples."""
+    shape, width = spec.actual, spec.input_size
+    if (fix := reshaped("input", shape, (None, None, width))) and ".squeeze" in fix:
+        return [("fix", fix)]
+    if shape[1] * shape[3] == width != shape[2] * shape[3]:
+        order = "0, 2, 1, 3" if spec.batch_first else "2, 0, 1, 3"
+        permuted = f"input.permute({order}).flatten(2)"
+        return [("fix", f"{permuted}, if it is (batch, channel, seq, height)")]
+    features = shape[2] * shape[3]
+    flat = "input.flatten(2), if axes 2 and 3 are features"
+    if features == width:
+        return [("fix", flat)]
+    wide = f"{spec.constructor}({features}, ...) and {flat}"
+    if shape[3] != width:
+        return [("fix", wide)]
+    merged = "input.flatten(0, 1), if axes 0 and 1 are both samples: (batch, batch, seq, feature)"
+    if not spec.batch_first:
+        merged = (
+            "input.flatten(1, 2), if axes 1 and 2 are both samples: (seq, batch, batch, feature)"
+        )
+    return [("fix", merged), ("", wide)]
 
 
 def _other_width(spec: CallSpec) -> Cause:
@@ -125,7 +155,8 @@ def _other_width(spec: CallSpec) -> Cause:
             ("evidence", f"input_size={width} is axis {axis} of the input"),
             ("fix", _move_feature(spec, axis)),
         ]
-        return _cause(LayoutError, spec, sentence, f"the features lie on axis {axis}", *rows)
+        headline = f"the features are on axis {axis}"
+        return _cause("layout-features", LayoutError, spec, sentence, headline, *rows)
     headline = f"the input is {shape[-1]} wide, the weights are for {width}"
     features = count(width, "feature", "features")
     fix = f"{spec.constructor}({shape[-1]}, ...), or an input with {features}"
@@ -137,14 +168,14 @@ def _other_width(spec: CallSpec) -> Cause:
         rows = [("fix", "input.unsqueeze(-1), if each step is one number"), ("", fix)]
     elif fitting and len(shape) == SEQUENCES:
         rows = [("fix", _move_feature(spec, fitting[-1])), ("", fix)]
-    return _cause(ShapeError, spec, sentence, headline, *rows)
+    return _cause("input-width", ShapeError, spec, sentence, headline, *rows)
 
 
 def _move_feature(spec: CallSpec, axis: int) -> str:
     if len(spec.actual) == 2:
         return "input.t()"
     if axis == 0:
-        return "input.movedim(0, -1), then see that seq and batch are in order"
+        return "input.movedim(0, -1), then check the order of seq and batch"
     if spec.batch_first:
         return "input.transpose(1, 2), if it is (batch, feature, seq)"
     return "input.permute(2, 0, 1), if it is (batch, feature, seq)"

@@ -31,14 +31,17 @@ def check_lengths(spec: CallSpec, lengths: Any, input: Any) -> Lengths:
             lengths,
             "the input is packed and brings its lengths along",
             "leave lengths out",
+            "lengths-packed",
         )
     if spec.batch is None or spec.seq is None:
         fix = f"input.unsqueeze({0 if spec.batch_first else 1}), a batch of one"
-        _refuse_lengths(spec, lengths, "the input has no batch axis", fix)
+        _refuse_lengths(spec, lengths, "the input has no batch axis", fix, "lengths-unbatched")
     each = _as_integers(spec, lengths)
     if each.dim() != 1:
         fix = _fix_axes(spec, each)
-        _refuse_lengths(spec, lengths, f"lengths have {each.dim()} axes, one is wanted", fix)
+        _refuse_lengths(
+            spec, lengths, f"lengths have {each.dim()} axes, one is wanted", fix, "lengths-axes"
+        )
     if each.shape[0] != spec.batch:
         _refuse_count(spec, lengths, each)
     values: list[int] | None = None if is_compiling() else each.tolist()
@@ -46,8 +49,10 @@ def check_lengths(spec: CallSpec, lengths: Any, input: Any) -> Lengths:
         if not 0 <= value <= spec.seq:
             side = "negative" if value < 0 else "more steps than the input has"
             bound = "min=0" if value < 0 else f"max={spec.seq}"
-            fix = f"look how they were counted; to cut them: clamp({bound})"
-            _refuse_lengths(spec, lengths, f"lengths[{place}] is {value}: {side}", fix)
+            cut = f"torch.as_tensor(lengths).clamp({bound})"
+            fix = f"check how the lengths were counted; to cut them: {cut}"
+            headline = f"lengths[{place}] is {value}: {side}"
+            _refuse_lengths(spec, lengths, headline, fix, "lengths-range")
     return Lengths(each.to(input.device), values, spec.seq)
 
 
@@ -95,22 +100,26 @@ def _refuse_count(spec: CallSpec, lengths: Any, each: Tensor) -> NoReturn:
         f"Expected `len(lengths)` to be equal to batch_size, but got {len(each)} "
         f"(batch_size={spec.batch})"
     )
+    code = "lengths-count"
     rows = [("fix", f"one length for each of the {spec.batch} samples")]
     headline = f"there are {len(each)} lengths for {spec.batch} samples"
     if each.shape[0] == spec.seq:
         evidence = f"there are {len(each)} lengths, and axis {{axis}} of the input is as long"
+        code = spec.layout_code
         headline, rows = spec.other_layout(evidence)
-    _raise_lengths(spec, lengths, sentence, headline, *rows)
+    _raise_lengths(code, spec, lengths, sentence, headline, *rows)
 
 
-def _refuse_lengths(spec: CallSpec, lengths: Any, headline: str, fix: str) -> NoReturn:
+def _refuse_lengths(
+    spec: CallSpec, lengths: Any, headline: str, fix: str, code: str = "lengths-kind"
+) -> NoReturn:
     seq = "seq" if spec.seq is None else spec.seq
     sentence = f"lengths must be integers from 0 to {seq}, one for each sample"
-    _raise_lengths(spec, lengths, sentence, headline, ("fix", fix))
+    _raise_lengths(code, spec, lengths, sentence, headline, ("fix", fix))
 
 
 def _raise_lengths(
-    spec: CallSpec, lengths: Any, sentence: str, headline: str, *rows: Row
+    code: str, spec: CallSpec, lengths: Any, sentence: str, headline: str, *rows: Row
 ) -> NoReturn:
     shape = tuple(lengths.shape) if isinstance(lengths, Tensor) else ()
     came = f"{lengths.dtype} {shape}" if isinstance(lengths, Tensor) else brief(lengths)
@@ -125,5 +134,6 @@ def _raise_lengths(
         input_row(spec),
         ("lengths", wanted(f"{expected}, integers", came)),
         *rows,
+        code=code,
         facts=((spec.batch,), shape),
     )

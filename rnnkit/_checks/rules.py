@@ -39,7 +39,8 @@ class Rule:
         return is_bearable(value, self.kind) and isinstance(value, bool) == (self.kind is bool)
 
 
-def _is_device(value: Any) -> bool:
+def is_device(value: Any) -> bool:
+    """Say whether torch knows a device of this name or number."""
     try:
         torch.device(value)
     except RuntimeError:
@@ -108,7 +109,7 @@ RULES = {
     ),
     "device": Rule(
         Device,
-        lambda device: device is None or _is_device(device),
+        lambda device: device is None or is_device(device),
         DEVICE,
         DEVICE,
         "for example 'cpu', 'cuda' or 'cuda:1'",

@@ -17,7 +17,8 @@ from torch import Tensor
 from torch.compiler import is_compiling
 
 from rnnkit._base.errors import ArgumentError, LayoutError, ShapeError
-from rnnkit._base.message import brief, refusal
+from rnnkit._base.message import bounded, brief, refusal
+from rnnkit._checks.call_spec import described
 
 #: Names of axes: of ours, keys; of the caller's, values.
 Axes = Mapping[str, str]
@@ -38,13 +39,14 @@ def check_axes(name: str, axes: Any, known: tuple[str, ...]) -> dict[str, str]:
         or not all(isinstance(name, str) and name.isidentifier() for name in axes.values())
     ):
         example = ", ".join(f"{key!r}: {key!r}" for key in known[:2])
-        came = dict(axes) if isinstance(axes, Mapping) else brief(axes)
+        came = bounded(str(dict(axes)), 80) if isinstance(axes, Mapping) else brief(axes)
         refusal(
             ArgumentError,
             "axes",
             f"axes maps {', '.join(known)} to the caller's names, got {came}",
             name,
             ("fix", f"axes={{{example}}}, the values as in the caller's annotations"),
+            code="axes-names",
         )
     return dict(axes)
 
@@ -71,11 +73,10 @@ def check_scope(
     # One axis alone starts with a space, which tells jaxtyping's names from forward references.
     shape: Any = Shaped[Tensor, " " + " ".join(axes[axis] for axis in named)]
     if not isinstance(probe, shape):
-        described = f"{type(module).__name__}({module.extra_repr()})"
-        _refuse_binding(described, axes, named, argument)
+        _refuse_binding(described(module), axes, named, argument)
 
 
-def _refuse_binding(described: str, axes: Axes, read: Mapping[str, int], argument: str) -> None:
+def _refuse_binding(module: str, axes: Axes, read: Mapping[str, int], argument: str) -> None:
     bound = _bindings()
     wrong = [a for a in read if bound.get(axes[a], read[a]) != read[a]] or list(read)
     first = wrong[0]
@@ -100,8 +101,9 @@ def _refuse_binding(described: str, axes: Axes, read: Mapping[str, int], argumen
         error,
         argument,
         f"{axes[first]} is {wants} in the caller's scope, but {read[first]} in {argument}",
-        described,
+        module,
         *rows,
+        code="scope-layout" if swapped else "scope-size",
         facts=((wants,), (read[first],)),
     )
 

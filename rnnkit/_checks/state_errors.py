@@ -3,16 +3,23 @@
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
 from rnnkit._base.errors import LayoutError, ShapeError, StateError
-from rnnkit._base.message import Cause, Row, brief, count, raise_for, reshaped, wanted
+from rnnkit._base.message import Cause, Row, bounded, brief, count, raise_for, reshaped, wanted
 from rnnkit._base.state import PAIR, map_state
 from rnnkit._checks.call_spec import CallSpec, sizes, spell
 from rnnkit._checks.dtype_errors import state_dtype_or_device
 from rnnkit._checks.input_errors import input_row
-from rnnkit._checks.state_size_errors import explain_size, torch_sentence
+from rnnkit._checks.state_size_errors import (
+    OUTPUT_FIX,
+    explain_size,
+    is_output,
+    on_state,
+    torch_sentence,
+)
 
 Shape = tuple[int | None, ...]
 Shapes = list[tuple[int, ...] | None]
@@ -26,6 +33,8 @@ def diagnose_state(spec: CallSpec, hx: Any, input: Tensor) -> Cause | None:
         size; a LayoutError if its batch is another axis of the input; a DtypeError or DeviceError
         if its numbers are of another dtype than the input's, or on another device.
     """
+    if spec.kind != "cell" and _are_counts(hx):
+        return _lengths_as_state(spec, hx)
     state: Any = (hx,) if len(spec.state_axes) == 1 else hx
     if not (
         isinstance(state, tuple)
@@ -46,6 +55,28 @@ def diagnose_state(spec: CallSpec, hx: Any, input: Tensor) -> Cause | None:
     return next((cause for cause in found if cause is not None), None)
 
 
+def _are_counts(hx: Any) -> bool:
+    """Say whether a state is integers, of which none is made."""
+    if isinstance(hx, Tensor):
+        return hx.dim() == 1 and not (hx.is_floating_point() or hx.is_complex())
+    return isinstance(hx, tuple | list) and bool(hx) and all(type(part) is int for part in hx)
+
+
+def _lengths_as_state(spec: CallSpec, hx: Any) -> Cause:
+    of_mask = isinstance(hx, Tensor) and hx.dtype is torch.bool
+    what = "booleans" if of_mask else "integers, as lengths are"
+    run = f"{spec.name}(cell, input" if spec.kind == "unrolled" else "layer(input"
+    return Cause(
+        "lengths-as-state",
+        StateError,
+        "hx",
+        f"hx must be a state, got {_outline(hx)}",
+        f"{spec.described}: the second argument is the state, and it holds {what}",
+        (input_row(spec), ("fix", f"{run}, lengths=hx): lengths are given by name")),
+        (sizes(spec.state_axes[0]), tuple(hx.shape) if isinstance(hx, Tensor) else ()),
+    )
+
+
 def _other_structure(spec: CallSpec, hx: object) -> Cause:
     """Say that a state is not made of the tensors that the module carries."""
     one = len(spec.state_axes) == 1
@@ -53,6 +84,7 @@ def _other_structure(spec: CallSpec, hx: object) -> Cause:
     pair = f"(h, c), each {h}" if h == c else f"(h, c), h {h} and c {c}"
     sentence = "hx must be one tensor" if one else "lstm expects two hidden states: hx is (h, c)"
     return Cause(
+        "state-structure",
         StateError,
         "hx",
         f"{sentence}, got {_outline(hx)}",
@@ -65,7 +97,7 @@ def _other_structure(spec: CallSpec, hx: object) -> Cause:
 def _outline(hx: object) -> str:
     if isinstance(hx, tuple | list) and hx:
         inside = ", ".join(
-            str(tuple(part.shape)) if isinstance(part, Tensor) else type(part).__name__
+            str(tuple(part.shape)) if isinstance(part, Tensor) else bounded(type(part).__name__, 20)
             for part in hx[:4]
         )
         more = ", ..." if len(hx) > 4 else ""
@@ -79,6 +111,8 @@ def _fix_structure(spec: CallSpec, hx: object, *, one: bool) -> str:
     if isinstance(hx, Tensor):
         if all(tuple(hx.shape) == (PAIR, *want) for want in wants):
             return "tuple(hx), if h and c are stacked on axis 0"
+        if is_output(spec, hx):
+            return OUTPUT_FIX
         fix = "hx" if tuple(hx.shape) == wants[0] else reshaped("hx", hx.shape, wants[0])
         if fix is None:
             return zeros
@@ -142,14 +176,19 @@ def diagnose_batch(spec: CallSpec, hx: Any) -> None:
 
 
 def _other_batch(spec: CallSpec, shape: tuple[int, ...]) -> Cause:
+    code = "state-cell-batch"
     error: type[ShapeError] = StateError
     headline = "a cell's state has the batch on axis 0"
-    rows = [("fix", f"initial_state({spec.batch}) of this cell, or hx=None")]
+    rows = [("fix", f"hx=None or cell.initial_state({spec.batch}), if the sequences are new")]
+    if shape[:1] == (1,):
+        expand = f"rnnkit.states.expand(hx, {spec.batch}), if all samples start from it"
+        rows = [("fix", expand), ("", rows[0][1])]
     if shape[:1] == (spec.seq,):
-        error = LayoutError
+        code, error = spec.layout_code, LayoutError
         evidence = f"hx has batch {shape[0]}, which is axis {{axis}} of the input"
         headline, rows = spec.other_layout(evidence)
     return Cause(
+        code,
         error,
         "hx",
         f"Expected hidden batch size {spec.batch}, got {list(shape[:1])}",
@@ -160,6 +199,7 @@ def _other_batch(spec: CallSpec, shape: tuple[int, ...]) -> Cause:
 
 
 def _cause(
+    code: str,
     error: type[ShapeError],
     spec: CallSpec,
     hx: Sequence[Tensor],
@@ -174,16 +214,12 @@ def _cause(
     ]
     headline = f"{spec.described}: {headline}"
     facts = (sizes(spec.state_axes[place]), tuple(hx[place].shape))
-    return Cause(error, "hx", sentence, headline, (input_row(spec), *members, *rows), facts)
+    return Cause(code, error, "hx", sentence, headline, (input_row(spec), *members, *rows), facts)
 
 
 def _other_size(spec: CallSpec, hx: Sequence[Tensor], place: int) -> Cause:
-    error, headline, rows = explain_size(spec, hx, place)
-    for after in range(place + 1, len(hx)):
-        wrong = tuple(hx[after].shape) != sizes(spec.state_axes[after])
-        if wrong and hx[after].shape == hx[place].shape:
-            rows = [*rows, ("", f"and {spec.state_names[after]} alike")]
-    return _cause(error, spec, hx, place, torch_sentence(spec, hx, place), headline, *rows)
+    code, error, headline, rows = explain_size(spec, hx, place)
+    return _cause(code, error, spec, hx, place, torch_sentence(spec, hx, place), headline, *rows)
 
 
 def _rank_sentence(spec: CallSpec, hx: Sequence[Tensor], place: int) -> str:
@@ -210,12 +246,14 @@ def _other_rank(spec: CallSpec, hx: Sequence[Tensor], place: int) -> Cause:
             ("fix", f"input.unsqueeze({1 if spec.batch_first else 0})"),
         ]
         headline = "the input is read as one unbatched sequence, but it looks like a batch"
-        return _cause(LayoutError, spec, hx, place, sentence, headline, *rows)
+        return _cause("layout-unbatched", LayoutError, spec, hx, place, sentence, headline, *rows)
     axes = spec.state_axes[place]
     headline = f"{name} has {count(tensor.dim(), 'axis', 'axes')} in place of {len(axes)}"
-    fix = reshaped(name, tensor.shape, sizes(axes))
-    fix = fix or f"hx=None for zeros, or {name} as {spell(axes)}"
-    return _cause(StateError, spec, hx, place, sentence, headline, ("fix", fix))
+    suffix = reshaped("", tensor.shape, sizes(axes))
+    fix = f"hx=None for zeros, or {name} as {spell(axes)}"
+    if suffix is not None:
+        fix = on_state(spec, hx, place, suffix)
+    return _cause("state-rank", StateError, spec, hx, place, sentence, headline, ("fix", fix))
 
 
 def _lacks_seq(spec: CallSpec, tensor: Tensor) -> bool:

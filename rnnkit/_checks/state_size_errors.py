@@ -10,11 +10,11 @@ from dataclasses import dataclass, replace
 from torch import Tensor
 
 from rnnkit._base.errors import LayoutError, ShapeError, StateError
-from rnnkit._base.message import Rows, count, reshaped
+from rnnkit._base.message import Row, Rows, count
 from rnnkit._checks.call_spec import CallSpec, sizes
 
-#: What probably happened: the error to raise, a headline, and rows below it.
-Finding = tuple[type[ShapeError], str, Rows]
+#: What probably happened: a code, the error to raise, a headline, and rows below it.
+Finding = tuple[str, type[ShapeError], str, Rows]
 
 
 @dataclass(frozen=True)
@@ -40,26 +40,44 @@ def torch_sentence(spec: CallSpec, hx: Sequence[Tensor], place: int) -> str:
     return f"hidden{place} has inconsistent hidden_size: got {got[-1]}, expected {want[-1]}"
 
 
+def on_state(spec: CallSpec, hx: Sequence[Tensor], place: int, suffix: str) -> str:
+    """Write what is typed to treat the wrong tensors of a state, and give the whole state.
+
+    Args:
+        spec: the call.
+        hx: the state that came.
+        place: the first tensor of it that is wrong.
+        suffix: what is typed after that tensor; words may follow it.
+    """
+    expression, comma, words = suffix.partition(", if")
+    if len(hx) == 1:
+        return f"hx{suffix}"
+    shapes = [tuple(tensor.shape) for tensor in hx]
+    if shapes[0] == shapes[1] and shapes[1] != sizes(spec.state_axes[1]):
+        return f"tuple(t{expression} for t in hx){comma}{words}"
+    pair = [name + expression * (place == k) for k, name in enumerate(spec.state_names)]
+    return f"({', '.join(pair)}){comma}{words}"
+
+
 def explain_size(spec: CallSpec, hx: Sequence[Tensor], place: int) -> Finding:
     """Say which mistake the sizes of one tensor of a state speak for."""
     name = spec.state_names[place]
     want_shape = tuple(size for size in sizes(spec.state_axes[place]) if size is not None)
     got_shape = tuple(hx[place].shape)
     if _is_swapped(spec, hx):
-        rows = [("evidence", "each has the shape of the other"), ("fix", "hx=(h, c)")]
-        return StateError, "h and c are in the other order", rows
+        rows = [("evidence", "each has the shape of the other"), ("fix", "hx[::-1], h first")]
+        return "state-swapped", StateError, "h and c are in the other order", rows
     want, got = _by_meaning(spec, want_shape), _by_meaning(spec, got_shape)
     transposed = (want_shape[1], want_shape[0], *want_shape[2:]) if len(want_shape) > 1 else ()
     if got_shape == transposed:
-        return _transposed(spec, name)
+        return _transposed(spec, hx, place)
     if spec.seq is not None and got == replace(want, batch=spec.seq):
-        return _batch_first_state(spec, name, got, want)
+        return _batch_first_input(spec, name, got, want)
     if got.rows != want.rows:
-        return _other_layer_directions(spec, name, got, want)
+        return _other_layer_directions(spec, hx, name, got, want)
     if got.batch != want.batch:
-        fix = reshaped(name, got_shape, want_shape)
-        return _state_of_another_batch(spec, name, got, want, fix)
-    return _state_of_another_width(spec, name, got, want)
+        return _other_batch(spec, hx, name, got.batch or 0, want.batch or 0)
+    return _other_width(spec, name, got, want)
 
 
 def _is_swapped(spec: CallSpec, hx: Sequence[Tensor]) -> bool:
@@ -78,23 +96,33 @@ def _by_meaning(spec: CallSpec, shape: Sequence[int]) -> _Sizes:
     return _Sizes(width, batch=second, rows=first)
 
 
-def _transposed(spec: CallSpec, name: str) -> Finding:
+def _transposed(spec: CallSpec, hx: Sequence[Tensor], place: int) -> Finding:
+    name = spec.state_names[place]
+    code = "state-transposed"
     if spec.batch is None or not spec.has_rows:
         # cuDNN takes a layer's state in one piece only.
-        fix = f"{name}.t().contiguous()" if spec.has_rows else f"{name}.t()"
-        return StateError, f"{name} has its axes swapped", [("fix", fix)]
+        fix = on_state(spec, hx, place, ".t().contiguous()" if spec.has_rows else ".t()")
+        return code, StateError, f"{name} has its axes swapped", [("fix", fix)]
     came, wants, option = "batch", "layers", "state_batch_first=True"
+    exchange = "rnnkit.states.from_batch_first(hx)"
     if spec.state_batch_first:
         came, wants, option = "layers", "batch", "state_batch_first=False"
+        exchange = "rnnkit.states.batch_first(hx)"
+    whole = on_state(spec, hx, place, ".transpose(0, 1).contiguous()")
+    if whole.startswith("("):  # the other one of the pair is right
+        exchange = whole
     rows = [
         ("evidence", f"{name} with axes 0 and 1 exchanged fits"),
-        ("fix", f"{name}.transpose(0, 1).contiguous(), or {spec.with_option(option)}"),
+        ("fix", f"{exchange}, or {spec.with_option(option)}"),
     ]
-    return StateError, f"{name} has the {came} on axis 0, a state has the {wants} on axis 0", rows
+    headline = f"{name} has the {came} on axis 0, a state has the {wants} on axis 0"
+    return code, StateError, headline, rows
 
 
-def _batch_first_state(spec: CallSpec, name: str, got: _Sizes, want: _Sizes) -> Finding:
+def _batch_first_input(spec: CallSpec, name: str, got: _Sizes, want: _Sizes) -> Finding:
+    code = spec.layout_code
     if spec.kind == "packed":
+        code = "layout-packed"
         fix = "pack_padded_sequence(..., batch_first=True) for a (batch, seq, feature) input"
         evidence = f"{name} has batch {got.batch}, which is the number of steps packed"
         rows = [("evidence", evidence), ("fix", fix)]
@@ -102,71 +130,124 @@ def _batch_first_state(spec: CallSpec, name: str, got: _Sizes, want: _Sizes) -> 
     else:
         evidence = f"{name} has batch {got.batch}, which is axis {{axis}} of the input"
         headline, rows = spec.other_layout(evidence)
-    if got.batch is not None and want.batch is not None and got.batch > want.batch:
-        left = f"if {name} is left from a batch of {got.batch} instead"
-        rows.append(("", f"{left}: hx=None, or the samples that went on"))
-    return LayoutError, headline, rows
+    if (got.batch or 0) > (want.batch or 0):
+        kept = f"rnnkit.states.select(hx, positions{_batch_first(spec)}), or hx=None for zeros"
+        rows.append(("", f"if {name} is from a larger batch: {kept}"))
+    return code, LayoutError, headline, rows
 
 
-def _other_layer_directions(spec: CallSpec, name: str, got: _Sizes, want: _Sizes) -> Finding:
+def _other_layer_directions(
+    spec: CallSpec, hx: Sequence[Tensor], name: str, got: _Sizes, want: _Sizes
+) -> Finding:
     axis = str(spec.state_axes[0][1 if spec.state_batch_first else 0])
-    zeros = ("fix", f"{_zeros(spec)}, or hx=None")
+    zeros = ("fix", _zeros(spec))
     if "directions" in axis and got.rows * 2 == want.rows:
         headline = f"{name} has no rows for the backward direction"
-        return StateError, headline, [("evidence", axis), zeros]
-    if "directions" not in axis and got.rows == 2 * want.rows:
-        option = ", batch_first=True" if spec.state_batch_first else ""
-        headline = f"{name} has two rows for each layer: a bidirectional layer's state"
-        fix = f'rnnkit.states.bridge({name}, "sum"{option}) adds the directions'
-        return StateError, headline, [("evidence", f"{got.rows} is twice {axis}"), ("fix", fix)]
+        return "state-directions", StateError, headline, [("evidence", axis), zeros]
+    is_twice = "directions" not in axis and got.rows == 2 * want.rows
+    output = ("", f"if hx is an output: {OUTPUT_FIX}")
+    if is_output(spec, hx[0]) and not is_twice:
+        return (
+            "state-is-output",
+            StateError,
+            f"{name} looks like an output, not like a state",
+            [
+                ("evidence", f"{name} has seq {spec.seq} and batch {spec.batch}, as the input"),
+                ("fix", OUTPUT_FIX),
+            ],
+        )
+    if is_twice:
+        option = _batch_first(spec)
+        top = on_state(spec, hx, 0, f"[{':, ' * spec.state_batch_first}-{want.rows}:]")
+        wide = f"{spec.constructor}(..., hidden_size={2 * spec.hidden_size})"
+        return (
+            "state-bidirectional",
+            StateError,
+            f"{name} has two rows for each layer, as the state of a bidirectional layer",
+            [
+                ("evidence", f"{got.rows} is twice {axis}"),
+                ("fix", f'rnnkit.states.bridge(hx, "sum"{option}) adds the directions'),
+                ("", f'{wide} and rnnkit.states.bridge(hx, "concat"{option})'),
+                ("", f"{top}, if hx is from one direction of twice as many layers"),
+                *([output] if is_output(spec, hx[0]) else []),
+            ],
+        )
     if got.batch != want.batch and got.width != want.width:
-        return StateError, f"{name} fits on no axis", [zeros]
+        return "state-sizes", StateError, f"{name} fits on no axis", [zeros]
     headline = f"{name} has {count(got.rows, 'row', 'rows')}, this layer carries {want.rows}"
-    return StateError, headline, [zeros]
+    rows: Rows = [zeros]
+    if len(hx) == 1 and spec.kind == "layer" and got.batch == want.batch:
+        rows.append(output)
+    return "state-layers", StateError, headline, rows
 
 
-def _state_of_another_batch(
-    spec: CallSpec, name: str, got: _Sizes, want: _Sizes, fix: str | None
-) -> Finding:
-    zeros = ("fix", f"{_zeros(spec)}, or hx=None")
-    headline = f"{name} is for a batch of {got.batch}, the input has {want.batch}"
-    if got.batch == 1:
-        headline = f"{name} is for one sample, the input has {want.batch}"
-        return StateError, headline, [("fix", fix) if fix else zeros]
-    if got.batch is not None and want.batch is not None and got.batch > want.batch:
-        cause = "probably left from a larger batch, as when the last of an epoch is smaller"
-        before = ":, " if spec.has_rows and not spec.state_batch_first else ""
-        first = f"{name}[{before}:{want.batch}]"
+#: What to type where an output was given as the state.
+OUTPUT_FIX = "output, hx = ...: of what a layer returns, the state is the second"
+
+
+def is_output(spec: CallSpec, tensor: Tensor) -> bool:
+    """Say whether a tensor has the shape of this layer's output, and the layout of the input."""
+    if spec.kind != "layer" or spec.batch is None:
+        return False
+    width = (spec.proj_size or spec.hidden_size) * (2 if spec.module.bidirectional else 1)
+    return tuple(tensor.shape) == (*spec.actual[:-1], width)
+
+
+def _other_batch(spec: CallSpec, hx: Sequence[Tensor], name: str, got: int, want: int) -> Finding:
+    option = _batch_first(spec)
+    zeros = ("", f"{_zeros(spec)}, if the sequences are new")
+    if got == 1:
+        expand = f"rnnkit.states.expand(hx, {want}{option}), if all samples start from it"
+        headline = f"{name} is for one sample, the input has {want}"
+        return "state-one-sample", StateError, headline, [("fix", expand), zeros]
+    headline = f"{name} is for a batch of {got}, the input has {want}"
+    axis = 0 if spec.state_batch_first or not spec.has_rows else 1
+    all_got = all(tensor.shape[axis] == got for tensor in hx)
+    if got and want % got == 0 and want and all_got:
+        times = want // got
         rows = [
-            ("evidence", f"{got.batch} > {want.batch}: {cause}"),
-            ("fix", f"hx=None for zeros; if the first {want.batch} samples went on, {first}"),
-            ("", "if others did, rnnkit.states.select(hx, positions)"),
+            ("evidence", f"{want} = {times} * {got}: {times} beams for each of {got} samples?"),
+            ("fix", f"rnnkit.states.repeat(hx, {times}{option}), if so"),
+            zeros,
         ]
-        return StateError, headline, rows
-    return StateError, headline, [zeros]
+        return "beams-forgotten", StateError, headline, rows
+    if got > want:
+        cause = "probably left from a larger batch, as when the last of an epoch is smaller"
+        first = f"rnnkit.states.select(hx, slice({want}){option})"
+        rows = [
+            ("evidence", f"{got} > {want}: {cause}"),
+            ("fix", "hx=None for zeros, if the sequences are new"),
+            ("", f"{first}, if the first {want} samples went on"),
+            ("", f"rnnkit.states.select(hx, positions{option}), if others did"),
+        ]
+        return "state-batch", StateError, headline, rows
+    return "state-batch", StateError, headline, [("fix", _zeros(spec))]
 
 
-def _state_of_another_width(spec: CallSpec, name: str, got: _Sizes, want: _Sizes) -> Finding:
+def _other_width(spec: CallSpec, name: str, got: _Sizes, want: _Sizes) -> Finding:
     axis = spec.state_axes[spec.state_names.index(name)][-1]
     headline = f"{name} is {got.width} wide, {axis} is wanted"
     proj_size, hidden_size = spec.proj_size, spec.hidden_size
     if proj_size and name == "h" and got.width == hidden_size:
         evidence = f"proj_size={proj_size} is the width of h, hidden_size={hidden_size} that of c"
-        return (
-            StateError,
-            headline,
-            [("evidence", evidence), ("fix", f"{_zeros(spec)}, or hx=None")],
-        )
+        rows: list[Row] = [("evidence", evidence), ("fix", _zeros(spec))]
+        return "state-projection", StateError, headline, rows
+    linear = f"torch.nn.Linear({got.width}, {want.width}) between the two"
     if got.width == 2 * want.width:
         evidence = f"{got.width} is twice {want.width}: both directions side by side"
-        fix = f"a Linear({got.width}, {want.width}) between"
+        fix = f"a {linear}"
         # A projection is narrower than what it projects.
         if axis.name == "hidden_size" or got.width < hidden_size:
             fix = f"{spec.constructor}(..., {axis.name}={got.width}), or {fix}"
-        return StateError, headline, [("evidence", evidence), ("fix", fix)]
-    fix = f"{_zeros(spec)}, or hx=None, or a Linear({got.width}, {want.width}) between"
-    return StateError, headline, [("fix", fix)]
+        rows = [("evidence", evidence), ("fix", fix)]
+        return "state-twice-as-wide", StateError, headline, rows
+    return "state-width", StateError, headline, [("fix", _zeros(spec)), ("", f"or a {linear}")]
 
 
 def _zeros(spec: CallSpec) -> str:
-    return f"{'layer' if spec.has_rows else 'cell'}.initial_state({spec.batch})"
+    return f"hx=None or {'layer' if spec.has_rows else 'cell'}.initial_state({spec.batch}): zeros"
+
+
+def _batch_first(spec: CallSpec) -> str:
+    """Write the option of ``rnnkit.states`` that this layer's states need."""
+    return ", batch_first=True" if spec.state_batch_first else ""

@@ -6,61 +6,56 @@ import torch
 from torch import Tensor
 from torch.compiler import is_compiling
 
+from rnnkit._base.class_facts import ClassFacts, note_subclass, proj_size_of, signature_of
 from rnnkit._base.state import LSTMState
-from rnnkit._base.torch_tools import is_fx_call, leaf_node, torch_twin
+from rnnkit._base.torch_tools import FOREIGN, foreign_call, is_jit_traced, torch_twin
 from rnnkit._checks.arguments import check_batch_size
 from rnnkit._checks.calls import check_cell
 from rnnkit._checks.scope import CELL_AXES, check_axes, check_scope
+from rnnkit._checks.surplus import check_surplus
+from rnnkit._modules.starts import lacks_state, started
 
 #: What a module carries, and what it takes as such.
 StateT = TypeVar("StateT")
 GivenT = TypeVar("GivenT")
 
-#: torch's names of a cell's weights, in the order of its kernels' arguments; a set, for ``>=``.
-WEIGHTS = dict.fromkeys(("weight_ih", "weight_hh", "bias_ih", "bias_hh")).keys()
+#: torch's names of a cell's weights, in the order of its kernels' arguments.
+WEIGHTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 
 
 class Cell(torch.nn.RNNCellBase, Generic[StateT, GivenT]):
     """What the three cells share: the checked call, and their first state."""
 
-    #: The tensors of the state, in torch's order.
-    STATE_NAMES: ClassVar[tuple[str, ...]]
-    # Underscored, since users' subclasses have attributes of their own.
-    #: torch's function for one step, on a batch, with a state.
-    _kernel: Any
-    #: torch's name of the recurrence, which its kernels over a sequence go by.
-    _mode: str
-    #: Width of h where it is projected; 0: as wide as the cell.
-    _proj_size: int = 0
+    #: All that is ours and no public name: every other name is a user's subclass's own.
+    __rnnkit__: ClassVar[ClassFacts]
     axes: dict[str, str] | None = None
-    #: torch's class, bound at import: somebody may put ours in its place in ``torch.nn``.
-    TORCH_CLASS: ClassVar[Any]
 
-    def forward(self, input: Any, hx: Any = None) -> Any:
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Note what a subclass has of its own."""
+        super().__init_subclass__(**options)
+        note_subclass(cls)
+
+    def forward(self, input: Any = None, hx: Any = None, *surplus: Any, **unknown: Any) -> Any:
         """Run one step; arguments and results are told where the class is."""
-        if is_fx_call(input, hx):
-            return leaf_node(self, input, hx)
-        hx = check_cell(self, input, hx)
+        if surplus or unknown:
+            check_surplus(self, surplus, unknown)
+        facts = self.__rnnkit__
+        # Where something traces, torch's own forward runs, and reads the weights itself.
+        weights = None if is_compiling() or is_jit_traced() else weights_of(self)
+        weight = self._parameters.get("weight_ih") if weights is None else weights[0]
+        state = check_cell(self, input, hx, weight)
+        if weights is not None and state is FOREIGN:
+            return foreign_call(self, facts.torch_class, input, hx)
+        if lacks_state(self, hx):
+            state = check_cell(self, input, started(self, hx, *input.shape[:-1]), weight)
         if self.axes is not None and input.dim() > 1:
             check_scope(self, self.axes, {"batch": input.size(0)}, "input")
-        weights = self._parameters
-        one = len(self.STATE_NAMES) == 1
-        if is_compiling() or input.dim() == 1 or not weights.keys() >= WEIGHTS:
-            state = self.TORCH_CLASS.forward(self, input, hx)
+        kernel = None if weights is None else kernel_of(self)
+        if kernel is None:
+            result = facts.torch_class.forward(self, input, state)
         else:
-            # What torch's forward comes to once the checks are ours: a loop over steps is paid by
-            # the microsecond, and nn.Module seeks each weight in three places.
-            if hx is None:
-                zeros = torch.zeros(
-                    input.size(0), self.hidden_size, dtype=input.dtype, device=input.device
-                )
-                hx = zeros if one else (zeros, zeros)
-            state = self._kernel(input, hx, *map(weights.get, WEIGHTS))
-        return state if one else LSTMState(*state)
-
-    def _set_options(self, axes: Any) -> None:
-        if axes is not None:
-            self.axes = check_axes(type(self).__name__, axes, CELL_AXES)
+            result = _run_kernel(self, kernel, input, state, weights)
+        return result if len(facts.state_names) == 1 else LSTMState(*result)
 
     def extra_repr(self) -> str:
         """Return the constructor's arguments as torch prints them, then ours."""
@@ -73,6 +68,9 @@ class Cell(torch.nn.RNNCellBase, Generic[StateT, GivenT]):
 
     def initial_state(self, batch_size: int | None) -> StateT:
         """Return zeros as this cell's state, on the device and in the dtype of its weights.
+
+        A subclass may return another one, as a state that is learned: a call without a state asks
+        for it.
 
         Args:
             batch_size: number of samples; None for the state of an unbatched call.
@@ -90,18 +88,76 @@ class Cell(torch.nn.RNNCellBase, Generic[StateT, GivenT]):
         front = () if batch_size is None else (batch_size,)
         hidden = self.weight_hh.new_zeros(*front, self.hidden_size)
         state: Any = hidden
-        if len(self.STATE_NAMES) > 1:
-            h = hidden.new_zeros(*front, self._proj_size or self.hidden_size)
+        if len(self.__rnnkit__.state_names) > 1:
+            h = hidden.new_zeros(*front, proj_size_of(self) or self.hidden_size)
             state = LSTMState(h, hidden)
         return state  # type: ignore[no-any-return]
 
-    def _weights(self) -> list[Tensor]:
-        """Return the weights in the order of torch's kernels over a sequence."""
-        names = WEIGHTS if self.bias else ("weight_ih", "weight_hh")
-        held: Any = self._parameters
-        # A weight that is computed, or given by layer.cells(), is no parameter of this module.
-        return [held[name] if name in held else getattr(self, name) for name in names]
-
     def __prepare_scriptable__(self) -> torch.nn.Module:
         """Hand TorchScript a module of torch's class with the same parameters."""
-        return torch_twin(self, self.TORCH_CLASS)
+        return torch_twin(self, self.__rnnkit__.torch_class)
+
+
+Cell.forward.__signature__ = signature_of(Cell.forward)  # type: ignore[attr-defined]
+
+
+def set_cell_options(cell: Cell[Any, Any], axes: Any) -> None:
+    """Keep the options that torch's class does not have."""
+    if axes is not None:
+        cell.axes = check_axes(type(cell).__name__, axes, CELL_AXES)
+
+
+def weights_of(cell: Any) -> tuple[Tensor, ...]:
+    """Return a cell's weights in the order of torch's kernels for one step, each read once.
+
+    The parameters themselves, unless something stands before them or in their place, as a
+    parametrization, pruning, ``layer.cells()``, or a property of a subclass does.
+    """
+    held: Any = cell._parameters  # noqa: SLF001
+    if not (
+        is_compiling()
+        or cell.__rnnkit__.own_weights
+        or not cell.__dict__.keys().isdisjoint(WEIGHTS)
+    ):
+        try:
+            return held["weight_ih"], held["weight_hh"], held["bias_ih"], held["bias_hh"]
+        except KeyError:
+            pass
+    return tuple([getattr(cell, name) for name in WEIGHTS])
+
+
+def sequence_weights(cell: Any) -> list[Tensor]:
+    """Return the weights in the order of torch's kernels over a sequence."""
+    weights = list(weights_of(cell))[: 4 if cell.bias else 2]
+    return [*weights, cell.weight_hr] if proj_size_of(cell) else weights
+
+
+def kernel_of(cell: Any) -> Any:
+    """Return torch's function for one step; None where torch has none, and says so."""
+    kernel = cell.__rnnkit__.kernel
+    if kernel is not None:
+        return kernel
+    nonlinearity = cell.nonlinearity
+    if nonlinearity == "tanh":
+        return torch.rnn_tanh_cell
+    return torch.rnn_relu_cell if nonlinearity == "relu" else None
+
+
+def _run_kernel(cell: Any, kernel: Any, input: Tensor, hx: Any, weights: Any) -> Any:
+    """Do what torch's forward comes to once the checks are made.
+
+    A loop over steps is paid by the microsecond, and nn.Module seeks each weight in three places.
+    """
+    one = len(cell.__rnnkit__.state_names) == 1
+    batched = input.dim() > 1
+    if not batched:
+        input = input.unsqueeze(0)
+    if hx is None:
+        hx = torch.zeros(input.size(0), cell.hidden_size, dtype=input.dtype, device=input.device)
+        hx = hx if one else (hx, hx)
+    elif not batched:
+        hx = hx.unsqueeze(0) if one else (hx[0].unsqueeze(0), hx[1].unsqueeze(0))
+    result = kernel(input, hx, *weights)
+    if batched:
+        return result
+    return result.squeeze(0) if one else (result[0].squeeze(0), result[1].squeeze(0))

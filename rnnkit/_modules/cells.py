@@ -1,5 +1,6 @@
 """RNNCell, LSTMCell and GRUCell: torch's cells, their calls checked."""
 
+import inspect
 import sys
 from typing import Any, ClassVar, TypeAlias
 
@@ -7,12 +8,16 @@ import torch
 from torch import Tensor
 from torch.nn import Parameter
 
+from rnnkit._base.class_facts import ClassFacts
 from rnnkit._base.state import LSTMState
+from rnnkit._base.torch_tools import FOREIGN, foreign_call
 from rnnkit._checks.calls import check_cell
 from rnnkit._checks.constructors import checked_arguments
 from rnnkit._checks.rules import Device
 from rnnkit._checks.scope import Axes
-from rnnkit._modules.cell_base import Cell
+from rnnkit._checks.surplus import check_surplus
+from rnnkit._modules.cell_base import Cell, sequence_weights, set_cell_options
+from rnnkit._modules.starts import lacks_state, started
 
 #: An LSTM's state as callers give it: of (h, c) one or both may be None.
 Pair: TypeAlias = tuple[Tensor | None, Tensor | None] | list[Tensor] | list[Tensor | None]
@@ -49,18 +54,7 @@ class RNNCell(Cell[Tensor, Tensor], torch.nn.RNNCell):
     torch.Size([2, 4])
     """
 
-    STATE_NAMES: ClassVar[tuple[str, ...]] = ("hx",)
-    TORCH_CLASS: ClassVar[Any] = torch.nn.RNNCell
-
-    @property
-    def _kernel(self) -> Any:
-        """Torch's function for one step."""
-        return torch.rnn_relu_cell if self.nonlinearity == "relu" else torch.rnn_tanh_cell
-
-    @property
-    def _mode(self) -> str:  # type: ignore[override]  # pyright: ignore[reportIncompatibleVariableOverride]
-        """Torch's name of the recurrence."""
-        return f"RNN_{self.nonlinearity.upper()}"
+    __rnnkit__: ClassVar[ClassFacts] = ClassFacts(torch.nn.RNNCell, ("hx",), "RNN_TANH")
 
     @checked_arguments
     def __init__(
@@ -76,7 +70,7 @@ class RNNCell(Cell[Tensor, Tensor], torch.nn.RNNCell):
     ) -> None:
         """Make the weights, drawn as torch draws them."""
         super().__init__(input_size, hidden_size, bias, nonlinearity, device=device, dtype=dtype)
-        self._set_options(axes)
+        set_cell_options(self, axes)
 
 
 class LSTMCell(Cell[LSTMState, Pair], torch.nn.LSTMCell):
@@ -109,10 +103,9 @@ class LSTMCell(Cell[LSTMState, Pair], torch.nn.LSTMCell):
     (torch.Size([2, 4]), torch.Size([2, 4]))
     """
 
-    STATE_NAMES: ClassVar[tuple[str, ...]] = ("h", "c")
-    TORCH_CLASS: ClassVar[Any] = torch.nn.LSTMCell
-    _kernel: Any = torch.lstm_cell
-    _mode: str = "LSTM"
+    __rnnkit__: ClassVar[ClassFacts] = ClassFacts(
+        torch.nn.LSTMCell, ("h", "c"), "LSTM", kernel=torch.lstm_cell
+    )
 
     @checked_arguments
     def __init__(
@@ -127,7 +120,7 @@ class LSTMCell(Cell[LSTMState, Pair], torch.nn.LSTMCell):
     ) -> None:
         """Make the weights, drawn as torch draws them."""
         super().__init__(input_size, hidden_size, bias, device=device, dtype=dtype)
-        self._set_options(axes)
+        set_cell_options(self, axes)
 
 
 class ProjectedLSTMCell(LSTMCell):
@@ -135,6 +128,9 @@ class ProjectedLSTMCell(LSTMCell):
 
     As :class:`LSTMCell`, but ``h' = W_hr (sigmoid(o) * tanh(c'))`` is ``proj_size`` wide.
     """
+
+    __rnnkit__: ClassVar[ClassFacts] = LSTMCell.__rnnkit__._replace(is_projected=True)
+    proj_size: int
 
     def __init__(
         self,
@@ -147,33 +143,46 @@ class ProjectedLSTMCell(LSTMCell):
     ) -> None:
         """Make the weights, drawn as torch draws them."""
         super().__init__(input_size, hidden_size, bias, device, dtype)
-        self._proj_size = proj_size
+        self.proj_size = proj_size
         self.weight_hh = Parameter(self.weight_hh.new_empty(4 * hidden_size, proj_size))
         self.weight_hr = Parameter(self.weight_hh.new_empty(proj_size, hidden_size))
         self.reset_parameters()
 
-    def forward(self, input: Any, hx: Any = None) -> Any:
+    def forward(self, input: Any = None, hx: Any = None, *surplus: Any, **unknown: Any) -> Any:
         """Run one step; arguments and results are told where the class is."""
-        state = check_cell(self, input, hx)
-        if state is None:
-            state = self.initial_state(None if input.dim() == 1 else len(input))
+        if surplus or unknown:
+            check_surplus(self, surplus, unknown)
+        weights = sequence_weights(self)
+        state = check_cell(self, input, hx, weights[0])
+        if state is FOREIGN:
+            return foreign_call(self, self.__rnnkit__.torch_class, input, hx)
+        if state is None or lacks_state(self, hx):
+            state = check_cell(self, input, started(self, hx, *input.shape[:-1]), weights[0])
         batched = input.dim() > 1
         # The kernel reads (seq, batch, feature), from a state (layers, batch, hidden).
         added = (0,) if batched else (0, 1)
         _, h, c = torch.lstm(
             input[(None,) * len(added)],
             tuple(tensor[(None,) * len(added)] for tensor in state),
-            self._weights(), self.bias, 1, 0.0, self.training, False, False,
+            weights, bool(self.bias), 1, 0.0, self.training, False, False,
         )  # fmt: skip
         return LSTMState(h.squeeze(added), c.squeeze(added))
 
-    def _weights(self) -> list[Tensor]:
-        """Return the weights in the order of torch's kernels over a sequence."""
-        return [*super()._weights(), self.weight_hr]
-
     def extra_repr(self) -> str:
         """Return the constructor's arguments."""
-        return f"{Cell.extra_repr(self)}, proj_size={self._proj_size}"
+        return f"{Cell.extra_repr(self)}, proj_size={self.proj_size}"
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take pickles of version 0.1.0 too, which had another name for the width."""
+        if "_proj_size" in state:
+            state = {**state, "proj_size": state["_proj_size"]}
+            del state["_proj_size"]
+        super().__setstate__(state)  # type: ignore[no-untyped-call]
+
+
+ProjectedLSTMCell.forward.__signature__ = inspect.signature(  # type: ignore[attr-defined]
+    Cell.forward
+)
 
 
 class GRUCell(Cell[Tensor, Tensor], torch.nn.GRUCell):
@@ -197,10 +206,9 @@ class GRUCell(Cell[Tensor, Tensor], torch.nn.GRUCell):
     torch.Size([2, 4])
     """
 
-    STATE_NAMES: ClassVar[tuple[str, ...]] = ("hx",)
-    TORCH_CLASS: ClassVar[Any] = torch.nn.GRUCell
-    _kernel: Any = torch.gru_cell
-    _mode: str = "GRU"
+    __rnnkit__: ClassVar[ClassFacts] = ClassFacts(
+        torch.nn.GRUCell, ("hx",), "GRU", kernel=torch.gru_cell
+    )
 
     @checked_arguments
     def __init__(
@@ -215,7 +223,7 @@ class GRUCell(Cell[Tensor, Tensor], torch.nn.GRUCell):
     ) -> None:
         """Make the weights, drawn as torch draws them."""
         super().__init__(input_size, hidden_size, bias, device=device, dtype=dtype)
-        self._set_options(axes)
+        set_cell_options(self, axes)
 
 
 for _cell in (RNNCell, LSTMCell, ProjectedLSTMCell, GRUCell):

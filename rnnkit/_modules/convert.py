@@ -1,15 +1,17 @@
 """``convert`` and ``revert``: torch's recurrent modules in a model become rnnkit's, and back."""
 
 from dataclasses import dataclass, field
+from typing import Any, NoReturn
 
 import torch
 
 from rnnkit._base.message import count
+from rnnkit._checks.objects import check_model, refuse_call_of_result
 from rnnkit._modules.cells import GRUCell, LSTMCell, RNNCell
 from rnnkit._modules.layers import GRU, LSTM, RNN
 
 OURS: dict[type[torch.nn.Module], type[torch.nn.Module]] = {
-    kind.TORCH_CLASS: kind for kind in (RNN, LSTM, GRU, RNNCell, LSTMCell, GRUCell)
+    kind.__rnnkit__.torch_class: kind for kind in (RNN, LSTM, GRU, RNNCell, LSTMCell, GRUCell)
 }
 
 TORCHS = {ours: theirs for theirs, ours in OURS.items()}
@@ -26,12 +28,22 @@ class Converted:
     Attributes:
         changed: modules that are of another class now.
         left: recurrent modules left alone, with the reason.
+        model: the model, which is changed in place.
     """
 
     __module__ = "rnnkit"
 
     changed: list[str] = field(default_factory=list)
     left: dict[str, str] = field(default_factory=dict)
+    model: Any = field(default=None, compare=False)
+
+    def __call__(self, *_: Any, **__: Any) -> NoReturn:
+        """Refuse: the model that was given is the one to call.
+
+        Raises:
+            ArgumentError: always.
+        """
+        refuse_call_of_result("convert")
 
     def __str__(self) -> str:
         """Write a line for each module."""
@@ -48,6 +60,9 @@ def convert(model: torch.nn.Module) -> Converted:
 
     Nothing but the class of the modules changes: parameters, hooks, parametrizations, names, modes
     and sharing stay. Subclasses that others made of them are left alone, and named in the result.
+
+    Raises:
+        ArgumentError: if ``model`` is no module.
 
     >>> model = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.LSTM(4, 5))
     >>> rnnkit.convert(model)
@@ -76,7 +91,8 @@ revert.__module__ = "rnnkit"
 def _change(
     model: torch.nn.Module, table: dict[type[torch.nn.Module], type[torch.nn.Module]]
 ) -> Converted:
-    result = Converted()
+    check_model("convert" if table is OURS else "revert", model)
+    result = Converted(model=model)
     home = "torch.nn" if table is OURS else "rnnkit"
     for name, module in model.named_modules():
         kind, wrapped = _exact(module)

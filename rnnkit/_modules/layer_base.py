@@ -5,21 +5,25 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeAlias, TypeVar, ov
 
 import torch
 from torch import Tensor
-from torch.nn import functional
-from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
+from torch.compiler import is_compiling
+from torch.nn.utils.rnn import PackedSequence  # noqa: TC002 - the import hook reads it
 
+from rnnkit._base.class_facts import ClassFacts, note_subclass, signature_of
 from rnnkit._base.errors import RnnkitError
+from rnnkit._base.message import refusal
 from rnnkit._base.state import LSTMState, layers_first, map_state
-from rnnkit._base.torch_tools import is_fx_call, lacks_kernel, leaf_node, torch_twin
+from rnnkit._base.torch_tools import FOREIGN, foreign_call, is_foreign_call, torch_twin
 from rnnkit._checks.arguments import check_batch_size, check_own_state, check_step
-from rnnkit._checks.call_spec import sizes_of_layer, spec_of_layer
+from rnnkit._checks.call_spec import batch_of, sizes_of_layer
 from rnnkit._checks.calls import check_layer
 from rnnkit._checks.dtype_errors import explain_missing_kernel
-from rnnkit._checks.lengths import check_lengths
 from rnnkit._checks.scope import LAYER_AXES, check_axes, check_scope
-from rnnkit._kernels.lengths import Lengths, pack
-from rnnkit._kernels.padded import Direction, padding_pays, run_stack
+from rnnkit._checks.surplus import check_surplus, refuse_reset
 from rnnkit._modules.cell_base import GivenT, StateT
+from rnnkit._modules.cells import ProjectedLSTMCell
+from rnnkit._modules.lengths import run_lengths
+from rnnkit._modules.starts import lacks_state, started
+from rnnkit._modules.whole import run_whole, zeros
 
 CellT = TypeVar("CellT", bound=torch.nn.Module)
 
@@ -28,43 +32,48 @@ LengthsLike: TypeAlias = Sequence[int] | Tensor
 
 
 class Layer(torch.nn.RNNBase, Generic[StateT, GivenT, CellT]):
-    """What the three layers share; they differ by the class variables."""
+    """What the three layers share; they differ by what ``__rnnkit__`` says of each."""
 
-    #: The tensors of the state, in torch's order.
-    STATE_NAMES: ClassVar[tuple[str, ...]]
-    #: The class of one step in one direction.
-    CELL_CLASS: ClassVar[Any]
-    #: torch's class, bound at import: somebody may put ours in its place in ``torch.nn``.
-    TORCH_CLASS: ClassVar[Any]
-
-    @property
-    def _mode(self) -> str:
-        return self.mode
-
-    @property
-    def _proj_size(self) -> int:
-        return self.proj_size
-
+    #: All that is ours and no public name: every other name is a user's subclass's own.
+    __rnnkit__: ClassVar[ClassFacts]
     # On the class, so that a module with the default holds nothing that torch's does not hold.
     state_batch_first: bool = False
     axes: dict[str, str] | None = None
 
-    def forward(self, input: Any, hx: Any = None, *, lengths: Any = None) -> Any:
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Note what a subclass has of its own."""
+        super().__init_subclass__(**options)
+        note_subclass(cls)
+
+    def forward(
+        self,
+        input: Any = None,
+        hx: Any = None,
+        *surplus: Any,
+        lengths: Any = None,
+        reset: Any = None,
+        **unknown: Any,
+    ) -> Any:
         """Run over a sequence; arguments and results are told where the class is."""
-        if is_fx_call(input, hx):
-            return leaf_node(self, input, hx, lengths=lengths)
-        hx = check_layer(self, input, hx)
+        if surplus or unknown:
+            check_surplus(self, surplus, unknown)
+        if reset is not None:
+            refuse_reset(self)
+        state = _checked_state(self, input, hx)
+        if not is_compiling() and state is FOREIGN:
+            torch_class = self.__rnnkit__.torch_class
+            return foreign_call(self, torch_class, input, hx, lengths=lengths, reset=reset)
         if self.axes is not None:
             check_scope(self, self.axes, sizes_of_layer(self, input), "input")
         if lengths is None:
             try:
-                output, state = self.TORCH_CLASS.forward(self, input, hx)
+                output, state = run_whole(self, input, state)
             except RuntimeError as error:
                 explain_missing_kernel(self, error)
                 raise
         else:
-            output, state = self._forward_lengths(input, hx, lengths)
-        if len(self.STATE_NAMES) > 1:
+            output, state = run_lengths(self, input, state, lengths)
+        if len(self.__rnnkit__.state_names) > 1:
             state = LSTMState(*state)
         if self.state_batch_first:
             state = layers_first(state)
@@ -82,80 +91,17 @@ class Layer(torch.nn.RNNBase, Generic[StateT, GivenT, CellT]):
         ) -> tuple[PackedSequence, StateT]: ...
         def __call__(self, input: Any, hx: Any = None, *, lengths: Any = None) -> Any: ...
 
-    def _set_options(self, *, state_batch_first: bool, axes: Any) -> None:
-        if state_batch_first:
-            self.state_batch_first = True
-        if axes is not None:
-            self.axes = check_axes(type(self).__name__, axes, LAYER_AXES)
-
-    def check_forward_args(self, input: Any, hidden: Any, batch_sizes: Any) -> None:
-        """Do nothing: ``forward`` has checked the same things, and more of them."""
-
     def _update_flat_weights(self) -> None:
         # torch seeks each weight twice in three places, a tenth of a small call; most of the time
         # the parameters themselves say that nothing has changed.
-        parameters = self._parameters
-        for weight, name in zip(self._flat_weight_refs, self._flat_weights_names, strict=True):
-            if weight is None or weight() is not parameters.get(name, self):
-                super()._update_flat_weights()
+        parameters, own = self._parameters, self.__dict__
+        if not self.__rnnkit__.own_weights:
+            for weight, name in zip(self._flat_weight_refs, self._flat_weights_names, strict=True):
+                if weight is None or name in own or weight() is not parameters.get(name, self):
+                    break
+            else:
                 return
-
-    def _forward_lengths(self, input: Any, hx: Any, lengths: Any) -> tuple[Tensor, Any]:
-        counts = check_lengths(spec_of_layer(self, input), lengths, input)
-        if lacks_kernel(self.mode, self.proj_size, input):
-            # Autocast leaves packed input alone, but for lengths that are all equal.
-            weight: Any = self._flat_weights[0]
-            hx = None if hx is None else map_state(lambda tensor: tensor.to(weight.dtype), hx)
-            with torch.autocast("cpu", enabled=False):
-                return self._forward_packed(input.to(weight.dtype), hx, counts)
-        if counts.is_full:
-            return self.TORCH_CLASS.forward(self, input, hx)  # type: ignore[no-any-return]
-        if padding_pays(self.mode, self.hidden_size, self.proj_size, input, counts):
-            return self._forward_padded(input, hx, counts)
-        return self._forward_packed(input, hx, counts)
-
-    def _forward_packed(self, input: Tensor, hx: Any, counts: Lengths) -> tuple[Tensor, Any]:
-        empty = counts.empty
-        if hx is None and empty is not None:
-            hx = self._zeros(input, len(counts.each))
-        packed = pack(input, counts, batch_first=self.batch_first)
-        output, state = self.TORCH_CLASS.forward(self, packed, hx)
-        output, _ = pad_packed_sequence(output, self.batch_first, total_length=counts.seq)
-        if empty is None:
-            return output, state
-        output = output.masked_fill(empty.view((-1, 1, 1) if self.batch_first else (1, -1, 1)), 0)
-        empty = empty.view(1, -1, 1)
-        return output, map_state(
-            lambda end, start: torch.where(empty, start.to(end.dtype), end), state, hx
-        )
-
-    def _forward_padded(self, input: Tensor, hx: Any, lengths: Lengths) -> tuple[Tensor, Any]:
-        if hx is None:
-            hx = self._zeros(input, len(lengths.each))
-        self._update_flat_weights()
-        weights: Any = self._flat_weights
-        directions = 2 if self.bidirectional else 1
-        per_direction = len(weights) // len(self._all_weights)
-        kernels = [
-            Direction(self.mode, weights[start : start + per_direction], self.bias, self.training)
-            for start in range(0, len(weights), per_direction)
-        ]
-        stack = [kernels[k : k + directions] for k in range(0, len(kernels), directions)]
-        steps = max(lengths.longest, 1)
-        padded = (input.transpose(0, 1) if self.batch_first else input)[:steps]
-        state = hx if isinstance(hx, tuple) else (hx,)
-        output, ends = run_stack(stack, padded, state, lengths, self.dropout)
-        output = functional.pad(output, (0, 0, 0, 0, 0, lengths.seq - steps))
-        if self.batch_first:
-            output = output.transpose(0, 1)
-        return output, ends if len(ends) > 1 else next(iter(ends))
-
-    def _zeros(self, like: Tensor, *batch: int) -> Any:
-        rows = len(self._all_weights)
-        hidden = like.new_zeros(rows, *batch, self.hidden_size)
-        if len(self.STATE_NAMES) == 1:
-            return hidden
-        return LSTMState(like.new_zeros(rows, *batch, self.proj_size or self.hidden_size), hidden)
+        super()._update_flat_weights()
 
     def initial_state(self, batch_size: int | None) -> StateT:
         """Return zeros as this layer's state, on the device and in the dtype of its weights.
@@ -177,10 +123,10 @@ class Layer(torch.nn.RNNBase, Generic[StateT, GivenT, CellT]):
         weight: Any = self._parameters.get("weight_ih_l0")
         if weight is None:  # parametrized: computed anew, once, where torch keeps it
             weight = self._flat_weights[0]
-        zeros: StateT = self._zeros(weight, *(() if batch_size is None else (batch_size,)))
+        first: StateT = zeros(self, weight, *(() if batch_size is None else (batch_size,)))
         if self.state_batch_first:
-            zeros = layers_first(zeros)
-        return zeros
+            first = layers_first(first)
+        return first
 
     def step(self, x_t: Tensor, state: GivenT | None = None) -> tuple[Tensor, StateT]:
         """Run one time step, through all layers.
@@ -228,7 +174,7 @@ class Layer(torch.nn.RNNBase, Generic[StateT, GivenT, CellT]):
         torch.Size([5, 8])
         """
         split: Any = self.split_state(state)
-        h: Tensor = split if len(self.STATE_NAMES) == 1 else split[0]
+        h: Tensor = split if len(self.__rnnkit__.state_names) == 1 else split[0]
         return h[-1].movedim(0, -2).flatten(-2)
 
     def split_state(self, state: StateT) -> StateT:
@@ -250,7 +196,7 @@ class Layer(torch.nn.RNNBase, Generic[StateT, GivenT, CellT]):
         """
         check_own_state(self, state)
         whole: Any = state
-        if len(self.STATE_NAMES) > 1:
+        if len(self.__rnnkit__.state_names) > 1:
             whole = LSTMState(whole[0], whole[1])
         if self.state_batch_first:
             whole = layers_first(whole)
@@ -272,15 +218,12 @@ class Layer(torch.nn.RNNBase, Generic[StateT, GivenT, CellT]):
         cells: list[CellT] = []
         for names in self._all_weights:
             weights = {name.partition("_l")[0]: getattr(self, name) for name in names}
-            cell = self._cell(weights["weight_ih"].shape[1])
+            cell: Any = _empty_cell(self, weights["weight_ih"].shape[1])
             for name, weight in weights.items():
-                del cell._parameters[name]  # noqa: SLF001
+                delattr(cell, name)
                 setattr(cell, name, weight)
             cells.append(cell.train(self.training))
         return cells
-
-    def _cell(self, input_size: int) -> Any:
-        return self.CELL_CLASS(input_size, self.hidden_size, self.bias, device="meta")
 
     def extra_repr(self) -> str:
         """Return the constructor's arguments as torch prints them, then ours."""
@@ -297,9 +240,48 @@ class Layer(torch.nn.RNNBase, Generic[StateT, GivenT, CellT]):
             RnnkitError: with ``state_batch_first``, which torch's class does not know.
         """
         if self.state_batch_first:
-            message = (
-                f"{type(self).__name__}(..., state_batch_first=True) has no TorchScript form\n"
-                f"  fix       state_batch_first=False, and state.transpose(0, 1) in the caller"
-            )
-            raise RnnkitError(message, "state_batch_first")
-        return torch_twin(self, self.TORCH_CLASS)
+            sentence = f"{type(self).__name__}(..., state_batch_first=True) has no TorchScript form"
+            fix = ("fix", "state_batch_first=False, and state.transpose(0, 1) in the caller")
+            refusal(RnnkitError, "state_batch_first", sentence, "", fix, code="script-state")
+        return torch_twin(self, self.__rnnkit__.torch_class)
+
+
+# What Python's inspect, and exporters that ask it, see: the arguments that a call may have.
+Layer.forward.__signature__ = signature_of(Layer.forward)  # type: ignore[attr-defined]
+
+
+def _checked_state(layer: Any, input: Any, hx: Any) -> Any:
+    """Hold a call to what the layer reads; return the state as torch's layer takes it."""
+    weight: Any = None
+    if is_compiling():
+        # What torch's forward does first is not written down twice.
+        weight = layer._parameters.get("weight_ih_l0")  # noqa: SLF001
+    else:
+        layer._update_flat_weights()  # noqa: SLF001
+    if weight is None:
+        weight = layer._flat_weights[0]  # noqa: SLF001
+    state = check_layer(layer, input, hx, weight)
+    if lacks_state(layer, hx) and not is_foreign_call(input, hx):
+        first = started(layer, hx, *batch_of(layer, input))
+        state = check_layer(layer, input, first, weight)
+    return state
+
+
+def set_layer_options(layer: Layer[Any, Any, Any], *, state_batch_first: bool, axes: Any) -> None:
+    """Keep the options that torch's class does not have."""
+    if state_batch_first:
+        layer.state_batch_first = True
+    if axes is not None:
+        layer.axes = check_axes(type(layer).__name__, axes, LAYER_AXES)
+
+
+def _empty_cell(layer: Any, input_size: int) -> torch.nn.Module:
+    if layer.proj_size:
+        sizes = (input_size, layer.hidden_size, layer.proj_size)
+        projected: torch.nn.Module = ProjectedLSTMCell(*sizes, layer.bias, device="meta")
+        return projected
+    cell = layer.__rnnkit__.cell_class(input_size, layer.hidden_size, layer.bias, device="meta")
+    if isinstance(layer, torch.nn.RNN):
+        # torch's layer goes by its mode, whatever is set later.
+        cell.nonlinearity = layer.mode.removeprefix("RNN_").lower()
+    return cell  # type: ignore[no-any-return]

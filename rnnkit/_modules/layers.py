@@ -3,17 +3,18 @@
 The three differ by data, in ``Layer``'s class variables, and by their constructors.
 """
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
+from rnnkit._base.class_facts import ClassFacts
 from rnnkit._base.state import LSTMState
 from rnnkit._checks.constructors import checked_arguments
 from rnnkit._checks.rules import Device
 from rnnkit._checks.scope import Axes
-from rnnkit._modules.cells import GRUCell, LSTMCell, Pair, ProjectedLSTMCell, RNNCell
-from rnnkit._modules.layer_base import Layer
+from rnnkit._modules.cells import GRUCell, LSTMCell, Pair, RNNCell
+from rnnkit._modules.layer_base import Layer, set_layer_options
 
 
 class RNN(Layer[Tensor, Tensor, RNNCell], torch.nn.RNN):
@@ -58,9 +59,9 @@ class RNN(Layer[Tensor, Tensor, RNNCell], torch.nn.RNN):
     (torch.Size([2, 5, 4]), torch.Size([1, 2, 4]))
     """
 
-    STATE_NAMES: ClassVar[tuple[str, ...]] = ("hx",)
-    CELL_CLASS: ClassVar[Any] = RNNCell
-    TORCH_CLASS: ClassVar[Any] = torch.nn.RNN
+    __rnnkit__: ClassVar[ClassFacts] = ClassFacts(
+        torch.nn.RNN, ("hx",), "RNN_TANH", cell_class=RNNCell
+    )
 
     @checked_arguments
     def __init__(
@@ -92,12 +93,7 @@ class RNN(Layer[Tensor, Tensor, RNNCell], torch.nn.RNN):
             device=device,
             dtype=dtype,
         )
-        self._set_options(state_batch_first=state_batch_first, axes=axes)
-
-    def _cell(self, input_size: int) -> RNNCell:
-        cell: RNNCell = super()._cell(input_size)
-        cell.nonlinearity = self.nonlinearity
-        return cell
+        set_layer_options(self, state_batch_first=state_batch_first, axes=axes)
 
 
 class LSTM(Layer[LSTMState, Pair, LSTMCell], torch.nn.LSTM):
@@ -139,9 +135,9 @@ class LSTM(Layer[LSTMState, Pair, LSTMCell], torch.nn.LSTM):
     (torch.Size([10, 3, 100]), torch.Size([2, 3, 100]))
     """
 
-    STATE_NAMES: ClassVar[tuple[str, ...]] = ("h", "c")
-    CELL_CLASS: ClassVar[Any] = LSTMCell
-    TORCH_CLASS: ClassVar[Any] = torch.nn.LSTM
+    __rnnkit__: ClassVar[ClassFacts] = ClassFacts(
+        torch.nn.LSTM, ("h", "c"), "LSTM", cell_class=LSTMCell, is_projected=True
+    )
 
     @checked_arguments
     def __init__(
@@ -173,14 +169,7 @@ class LSTM(Layer[LSTMState, Pair, LSTMCell], torch.nn.LSTM):
             device=device,
             dtype=dtype,
         )
-        self._set_options(state_batch_first=state_batch_first, axes=axes)
-
-    def _cell(self, input_size: int) -> LSTMCell:
-        if not self.proj_size:
-            plain: LSTMCell = super()._cell(input_size)
-            return plain
-        sizes = (input_size, self.hidden_size, self.proj_size)
-        return ProjectedLSTMCell(*sizes, self.bias, device="meta")
+        set_layer_options(self, state_batch_first=state_batch_first, axes=axes)
 
 
 class GRU(Layer[Tensor, Tensor, GRUCell], torch.nn.GRU):
@@ -205,9 +194,7 @@ class GRU(Layer[Tensor, Tensor, GRUCell], torch.nn.GRU):
     (torch.Size([3, 32, 20]), torch.Size([1, 32, 20]))
     """
 
-    STATE_NAMES: ClassVar[tuple[str, ...]] = ("hx",)
-    CELL_CLASS: ClassVar[Any] = GRUCell
-    TORCH_CLASS: ClassVar[Any] = torch.nn.GRU
+    __rnnkit__: ClassVar[ClassFacts] = ClassFacts(torch.nn.GRU, ("hx",), "GRU", cell_class=GRUCell)
 
     @checked_arguments
     def __init__(
@@ -237,7 +224,7 @@ class GRU(Layer[Tensor, Tensor, GRUCell], torch.nn.GRU):
             device=device,
             dtype=dtype,
         )
-        self._set_options(state_batch_first=state_batch_first, axes=axes)
+        set_layer_options(self, state_batch_first=state_batch_first, axes=axes)
 
 
 for _layer in (RNN, LSTM, GRU):

@@ -1,7 +1,7 @@
 """Any cell over a number of steps that a compiler or an exporter leaves open."""
 
 from collections.abc import Iterable  # noqa: TC003 - the import hook reads it
-from typing import Any, NoReturn
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -9,12 +9,12 @@ from torch.compiler import is_compiling
 from torch.nn.modules import module as nn_module
 from torch.utils import _pytree as pytree
 
-from rnnkit._base.errors import CellError
-from rnnkit._base.message import brief
+from rnnkit._base.class_facts import mode_of, proj_size_of
 from rnnkit._base.state import map_state
+from rnnkit._checks.objects import is_result, refuse_result
 from rnnkit._kernels.formulas import ByParts
 from rnnkit._kernels.lengths import Lengths
-from rnnkit._modules.cell_base import Cell
+from rnnkit._modules.cell_base import Cell, sequence_weights
 from rnnkit._modules.cells import ProjectedLSTMCell
 
 
@@ -101,10 +101,10 @@ def run_loop(
     run: Any = cell
     if is_plain(cell):
         run = ByParts(
-            cell._mode,  # noqa: SLF001
-            cell._weights(),  # noqa: SLF001
-            bias=cell.bias,
-            proj=bool(cell._proj_size),  # noqa: SLF001
+            mode_of(cell),
+            sequence_weights(cell),
+            bias=bool(cell.bias),
+            proj=bool(proj_size_of(cell)),
         )
         input = run.project(input)
     if is_compiling() and needs_scan(steps, plain=is_plain(cell)):
@@ -140,17 +140,9 @@ def _step(cell: Any, x_t: Tensor, hx: Any, step: int) -> Any:
         # The cell's own exception goes on: its caller, or torch's checkpointing, waits for it.
         error.add_note(f"at step {step}, in {type(cell).__name__}")
         raise
-    if isinstance(new, Tensor) != isinstance(hx, Tensor) or not isinstance(new, Tensor | tuple):
-        _refuse_result(cell, new, hx, step)
+    if not is_result(new, hx):
+        refuse_result(cell, new, hx, step)
     return new
-
-
-def _refuse_result(cell: Any, new: Any, hx: Any, step: int) -> NoReturn:
-    message = (
-        f"{type(cell).__name__} took {brief(hx)} as state at step {step}, returned {brief(new)}\n"
-        f"  fix       return the next state, of the same kind as hx; its first tensor is the output"
-    )
-    raise CellError(message, step=step)
 
 
 #: torch's hooks on all modules, those of each kind in a dictionary that stays the same object.

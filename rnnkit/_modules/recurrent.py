@@ -8,12 +8,13 @@ from torch import Tensor
 from torch.compiler import is_compiling
 from torch.nn import functional
 
-from rnnkit._base.errors import ArgumentError, StateError
-from rnnkit._base.message import brief, compose, wanted
+from rnnkit._base.class_facts import signature_of
 from rnnkit._base.torch_tools import is_fx_call, leaf_node
 from rnnkit._checks.call_spec import sizes_of_sequence
 from rnnkit._checks.constructors import check_option
+from rnnkit._checks.objects import cells_of, check_directions, states_of_cells
 from rnnkit._checks.scope import LAYER_AXES, Axes, check_axes, check_scope
+from rnnkit._checks.surplus import check_surplus, refuse_reset
 from rnnkit._modules.unroll import initial_state, run
 from rnnkit.typing import Cell
 
@@ -66,16 +67,11 @@ class Recurrent(torch.nn.Module):
         self.batch_first = check_option("Recurrent", "batch_first", batch_first)
         self.dropout = float(check_option("Recurrent", "dropout", dropout))
         self.axes = None if axes is None else check_axes("Recurrent", axes, LAYER_AXES[:2])
-        self.cells = _module_list(cells, "cells")
+        self.cells = torch.nn.ModuleList(cells_of(cells, "cells"))
         self.reverse_cells = None
         if reverse_cells is not None:
-            self.reverse_cells = _module_list(reverse_cells, "reverse_cells")
-            if len(self.reverse_cells) != len(self.cells):
-                message = (
-                    f"Recurrent: {len(self.cells)} cells, but {len(self.reverse_cells)} "
-                    f"reverse_cells: one of each for every layer"
-                )
-                raise ArgumentError(message, "reverse_cells")
+            self.reverse_cells = torch.nn.ModuleList(cells_of(reverse_cells, "reverse_cells"))
+            check_directions(self.cells, self.reverse_cells)
 
     @property
     def bidirectional(self) -> bool:
@@ -88,62 +84,39 @@ class Recurrent(torch.nn.Module):
             self, input: Tensor, hx: tuple[Any, ...] | None = None, *, lengths: Any = None
         ) -> tuple[Tensor, tuple[Any, ...]]: ...
 
-    def forward(self, input: Any, hx: Any = None, *, lengths: Any = None) -> Any:
+    def forward(
+        self,
+        input: Any = None,
+        hx: Any = None,
+        *surplus: Any,
+        lengths: Any = None,
+        reset: Any = None,
+        **unknown: Any,
+    ) -> Any:
         """Run over a sequence; arguments and results are told where the class is."""
+        if surplus or unknown:
+            check_surplus(self, surplus, unknown)
+        if reset is not None:
+            refuse_reset(self)
         if is_fx_call(input, hx):
-            return leaf_node(self, input, hx, lengths=lengths)
+            return leaf_node(self, input, hx, lengths=lengths, reset=reset)
         if self.axes is not None and isinstance(input, Tensor):
             sizes = sizes_of_sequence(input, batch_first=self.batch_first)
             check_scope(self, self.axes, sizes, "input")
-        state = self._split(hx)
+        state = states_of_cells(_in_order(self), hx)
+        options = {"batch_first": self.batch_first, "lengths": lengths}
         ends: list[Any] = []
-        for place, directions in enumerate(self._layers()):
+        for place, directions in enumerate(_layers(self)):
             if place and self.dropout:
                 input = functional.dropout(input, self.dropout, self.training)
             outputs = []
             for reverse, cell in enumerate(directions):
-                output, end = self._run(cell, input, state[len(ends)], lengths, place, reverse)
+                options["reverse"] = bool(reverse)
+                output, end = _run_cell(cell, input, state[len(ends)], place, options)
                 outputs.append(output)
                 ends.append(end)
             input = outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=-1)
         return input, tuple(ends)
-
-    def _run(
-        self, cell: Any, input: Any, hx: Any, lengths: Any, place: int, reverse: int
-    ) -> tuple[Tensor, Any]:
-        options = {"batch_first": self.batch_first, "lengths": lengths, "reverse": bool(reverse)}
-        if is_compiling():
-            return run(cell, input, hx, "Recurrent", **options)
-        try:
-            return run(cell, input, hx, "Recurrent", **options)
-        except Exception as error:
-            direction = "backward" if reverse else "forward"
-            error.add_note(f"in layer {place}, {direction} direction, of Recurrent")
-            raise
-
-    def _layers(self) -> Iterable[tuple[Any, ...]]:
-        both = [part for part in (self.cells, self.reverse_cells) if part is not None]
-        return zip(*both, strict=True)
-
-    def _in_order(self) -> list[Any]:
-        return [cell for directions in self._layers() for cell in directions]
-
-    def _split(self, hx: Any) -> Any:
-        cells = self._in_order()
-        if hx is None:
-            return [None] * len(cells)
-        if not isinstance(hx, tuple | list) or len(hx) != len(cells):
-            came = f"{len(hx)} of them" if isinstance(hx, tuple | list) else brief(hx)
-            text = compose(
-                f"hx must be a tuple of {len(cells)} states, got {came}",
-                "Recurrent carries one state for each cell",
-                [
-                    ("hx", wanted("layer by layer, the forward direction first", came)),
-                    ("fix", "hx=None, or the state that this layer returned"),
-                ],
-            )
-            raise StateError(text, "hx")
-        return hx
 
     def initial_state(self, batch_size: int) -> tuple[Any, ...]:
         """Return the cells' first states, layer by layer, the forward direction first.
@@ -153,7 +126,7 @@ class Recurrent(torch.nn.Module):
         >>> h.shape, c_2.shape
         (torch.Size([2, 4]), torch.Size([2, 5]))
         """
-        return tuple(initial_state(cell, batch_size) for cell in self._in_order())
+        return tuple(initial_state(cell, batch_size) for cell in _in_order(self))
 
     def extra_repr(self) -> str:
         """Return the options that are not the default."""
@@ -168,27 +141,27 @@ class Recurrent(torch.nn.Module):
 
 
 Recurrent.__module__ = "rnnkit"
+Recurrent.forward.__signature__ = signature_of(Recurrent.forward)  # type: ignore[attr-defined]
 
 
-def _module_list(cells: Any, argument: str) -> torch.nn.ModuleList:
-    listed = [cells] if isinstance(cells, torch.nn.Module) else cells
-    if isinstance(cells, torch.nn.ModuleList):
-        listed = list(cells)
-    if not isinstance(listed, Iterable):
-        message = f"Recurrent: {argument} must be a cell or a list of cells, got {brief(cells)}"
-        raise ArgumentError(message, argument)
-    listed = list(listed)
-    wrong = [cell for cell in listed if not isinstance(cell, torch.nn.Module)]
-    if wrong or not listed:
-        came = brief(wrong[0]) if wrong else "an empty list"
-        message = f"Recurrent: {argument} must be a cell or a list of cells, got {came}"
-        raise ArgumentError(message, argument)
-    layers = [cell for cell in listed if isinstance(cell, torch.nn.RNNBase)]
-    if layers:
-        name = type(layers[0]).__name__
-        message = (
-            f"Recurrent: {argument} holds {name}, a layer over whole sequences\n"
-            f"  fix       {name}(...).cells(), or {name}Cell(...)"
-        )
-        raise ArgumentError(message, argument)
-    return torch.nn.ModuleList(listed)
+# Functions, not methods: the names of a user's subclass are its own.
+def _layers(layer: Recurrent) -> Iterable[tuple[Any, ...]]:
+    both = [part for part in (layer.cells, layer.reverse_cells) if part is not None]
+    return zip(*both, strict=True)
+
+
+def _in_order(layer: Recurrent) -> list[Any]:
+    return [cell for directions in _layers(layer) for cell in directions]
+
+
+def _run_cell(
+    cell: Any, input: Any, hx: Any, place: int, options: dict[str, Any]
+) -> tuple[Tensor, Any]:
+    if is_compiling():
+        return run(cell, input, hx, "Recurrent", **options)
+    try:
+        return run(cell, input, hx, "Recurrent", **options)
+    except Exception as error:
+        direction = "backward" if options["reverse"] else "forward"
+        error.add_note(f"in layer {place}, {direction} direction, of Recurrent")
+        raise

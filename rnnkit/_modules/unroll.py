@@ -10,14 +10,16 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 
-from rnnkit._base.errors import CellError
+from rnnkit._base.class_facts import mode_of, proj_size_of
 from rnnkit._base.state import LSTMState, map_state
 from rnnkit._base.torch_tools import is_transformed, lacks_kernel
-from rnnkit._checks.arguments import as_mask
 from rnnkit._checks.calls import check_unrolled
 from rnnkit._checks.lengths import check_lengths
+from rnnkit._checks.masks import as_mask
+from rnnkit._checks.objects import check_cell_object, refuse_stateless
 from rnnkit._kernels.lengths import Lengths, pack
 from rnnkit._kernels.padded import KERNELS, Direction, padding_pays, places_of, run_padded, take
+from rnnkit._modules.cell_base import sequence_weights, weights_of
 from rnnkit._modules.loop import is_plain, run_loop
 from rnnkit.typing import Cell
 
@@ -106,7 +108,10 @@ def run(
         RnnkitError: the child that fits.
     """
     plain = is_plain(cell)
-    spec, hx = check_unrolled(cell, input, hx, caller, known=plain, batch_first=batch_first)
+    if not plain:
+        check_cell_object(cell, input)
+    weight = weights_of(cell)[0] if plain else None
+    spec, hx = check_unrolled(cell, input, hx, caller, weight, batch_first=batch_first)
     counts = None if lengths is None else check_lengths(spec, lengths, input)
     if counts is not None and counts.is_full:
         counts = None
@@ -133,7 +138,7 @@ def run(
         and not return_states
         and plain
         and not is_transformed()
-        and not lacks_kernel(cell._mode, cell._proj_size, input)  # noqa: SLF001
+        and not lacks_kernel(mode_of(cell), proj_size_of(cell), input)
     ):
         output, state = run_fused(cell, input, start, counts, mask, initial, reverse=reverse)
     else:
@@ -155,13 +160,7 @@ def initial_state(cell: Any, batch: int) -> Any:
         CellError: if it has none to give.
     """
     if not hasattr(cell, "initial_state"):
-        name = type(cell).__name__
-        fix = f"rnnkit.{name}" if name in ("RNNCell", "LSTMCell", "GRUCell") else "hx=..."
-        message = (
-            f"{name} has no initial_state(batch_size), and no hx was given\n"
-            f"  fix       {fix}, or a method initial_state(self, batch_size)"
-        )
-        raise CellError(message)
+        refuse_stateless(cell)
     return cell.initial_state(batch)
 
 
@@ -176,8 +175,8 @@ def run_fused(
     reverse: bool,
 ) -> tuple[Tensor, Any]:
     """Run a cell over ``(seq, batch, feature)``; the state is a cell's ``(batch, hidden)``."""
-    mode, weights = cell._mode, cell._weights()  # noqa: SLF001
-    direction = Direction(mode, weights, cell.bias, cell.training)
+    mode, weights = mode_of(cell), sequence_weights(cell)
+    direction = Direction(mode, weights, bool(cell.bias), cell.training)
     steps = len(input)
     flip = None
     if reverse:
@@ -225,7 +224,7 @@ def _run_segment(
     state = tuple(tensor.unsqueeze(0) for tensor in ((hx,) if isinstance(hx, Tensor) else hx))
     if lengths is None:
         output, state = direction.run(input, state)
-    elif padding_pays(direction.mode, cell.hidden_size, cell._proj_size, input, lengths):  # noqa: SLF001
+    elif padding_pays(direction.mode, cell.hidden_size, proj_size_of(cell), input, lengths):
         places = places_of(lengths, len(input))
         output, state = run_padded(direction, input, state, lengths, places, reverse=False)
         output = output.masked_fill(places.beyond, 0)

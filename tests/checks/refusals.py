@@ -12,6 +12,10 @@ from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence
 
 import rnnkit
+from rnnkit._base.codes import CODES
+
+#: No message has more characters, whatever was given.
+LONGEST = 2000
 
 #: A number that no message has a reason to print.
 CONTENT = 7.8125
@@ -105,6 +109,7 @@ class Case(NamedTuple):
     refused: Refused
     message: str | None = None  # the whole of it
     fix: Fix | str | tuple[Fix | str, ...] = ()
+    code: str | None = None  # of the error
     has: str = ""  # a part of the message
     ends: str = ""  # its end
     lacks: str | None = None  # what it does not say
@@ -119,6 +124,7 @@ class Case(NamedTuple):
             assert known is None or getattr(error, name) == known
         if self.message is not None:
             assert str(error) == self.message
+        assert self.code in (None, error.code)
         assert self.has in str(error)
         assert str(error).endswith(self.ends)
         assert self.lacks is None or self.lacks not in str(error)
@@ -146,6 +152,9 @@ def refusal(
     ours = caught.value
     assert type(ours) is expected
     assert not any(inside in str(ours) for inside in TORCHS_INSIDES)
+    assert len(str(ours)) < LONGEST
+    assert ours.code in CODES
+    assert re.search(rf'\n  more +{ours.code}, in the docs under "Errors"$', str(ours))
     if torchs not in ("unsafe", "lacks"):
         _compare(ours, torchs, act)
     return ours
@@ -177,11 +186,16 @@ def fixed(error: rnnkit.RnnkitError, fix: str, dots: str = "", **names: object) 
     """Type what a message says to type, with ``dots`` for its three dots; return what comes."""
     advice = re.split(r"^  fix +", str(error), flags=re.MULTILINE)[1]
     assert fix in advice
-    return eval(fix.replace("...", dots), KNOWN | names)  # noqa: S307 - the text is our own
+    typed, known = fix.replace("...", dots), KNOWN | names
+    if " = " in typed:
+        exec(typed, known)  # noqa: S102 - the text is our own
+        return known[re.findall(r"(\w+) = ", typed)[0]]
+    return eval(typed, known)  # noqa: S307 - the text is our own
 
 
 def _type(error: rnnkit.RnnkitError, act: Call, advised: Fix) -> None:
     """Type a fix, and make the call again with what comes of it: the program then runs."""
+    act = _with_whole_state(act)
     value = fixed(error, advised.text, advised.dots, **act.names | advised.names)
     if advised.gives is not None:
         assert torch.as_tensor(value).tolist() == advised.gives
@@ -192,4 +206,13 @@ def _type(error: rnnkit.RnnkitError, act: Call, advised: Fix) -> None:
         act(rnnkit.nn, **advised.names | {into: value})
         return
     layer, arguments = "layer", act.text.index(")(") + 1
-    Call(layer + act.text[arguments:], act.names | {layer: value})(rnnkit.nn)
+    Call(layer + act.text[arguments:], act.names | advised.names | {layer: value})(rnnkit.nn)
+
+
+def _with_whole_state(act: Call) -> Call:
+    """Name the pair of a call ``hx``, as messages do."""
+    pair = re.search(r"\(h, [hc]\)", act.text)
+    if pair is None or "hx" in act.names:
+        return act
+    hx = Call(pair.group(), act.names)(rnnkit.nn)
+    return Call(act.text.replace(pair.group(), "hx"), act.names | {"hx": hx})

@@ -21,7 +21,8 @@ could not create a primitive descriptor for the LSTM forward propagation primiti
   fix       with torch.autocast('cpu', enabled=False): output, state = layer(input)
             or both in float16: layer.to(torch.float16) and input.to(torch.float16)
             or lengths=[...], each sample's valid steps, which takes another kernel
-            where layer is this module, and input what it is called with\
+            where layer is this module
+  more      kernel-missing, in the docs under "Errors"\
 """)
     assert isinstance(caught.value, RuntimeError)
     assert isinstance(caught.value.__cause__, RuntimeError)

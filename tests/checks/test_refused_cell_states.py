@@ -17,7 +17,9 @@ GRUCell: Expected hidden to be 1D or 2D, got 3D instead
   GRUCell(3, 4): hx has 3 axes in place of 2
   input     expected (batch, input_size=3)    got (5, 3)
   hx        expected (batch=5, hidden_size=4)    got (1, 5, 4)
-  fix       hx.squeeze(0)\
+  fix       hx.squeeze(0)
+            where hx is your state
+  more      state-rank, in the docs under "Errors"\
 """),
     ),
     "The state of a layer of several is refused.": Case(
@@ -29,7 +31,9 @@ LSTMCell: Expected hx[0] to be 1D or 2D, got 3D instead
   input     expected (batch, input_size=3)    got (5, 3)
   h         expected (batch=5, hidden_size=4)    got (2, 5, 4)
   c         expected (batch=5, hidden_size=4)    got (2, 5, 4)
-  fix       h[-1]\
+  fix       tuple(t[-1] for t in hx)
+            where hx is your state
+  more      state-rank, in the docs under "Errors"\
 """),
     ),
     "A state without the batch axis is refused with the repetition.": Case(
@@ -41,7 +45,9 @@ RNNCell: Expected hidden to be 2D, got 1D instead
   RNNCell(3, 4): hx has 1 axis in place of 2
   input     expected (batch, input_size=3)    got (5, 3)
   hx        expected (batch=5, hidden_size=4)    got (4,)
-  fix       hx.repeat(5, 1), if they start alike\
+  fix       hx.repeat(5, 1), if all start from the same values
+            where hx is your state
+  more      state-rank, in the docs under "Errors"\
 """),
     ),
     "A batch of one in the state of one sample is refused.": Case(
@@ -53,7 +59,9 @@ GRUCell: Expected hidden to be 1D, got 2D instead
   GRUCell(3, 4): hx has 2 axes in place of 1
   input     expected (input_size=3,)    got (3,)
   hx        expected (hidden_size=4,)    got (1, 4)
-  fix       hx.squeeze(0)\
+  fix       hx.squeeze(0)
+            where hx is your state
+  more      state-rank, in the docs under "Errors"\
 """),
     ),
     "A square state of one sample is refused, where torch ends the process.": Case(
@@ -65,7 +73,9 @@ LSTMCell: Expected hx[0] to be 1D, got 2D instead
   input     expected (input_size=3,)    got (3,)
   h         expected (hidden_size=4,)    got (4, 4)
   c         expected (hidden_size=4,)    got (4, 4)
-  fix       h[-1]\
+  fix       tuple(t[-1] for t in hx)
+            where hx is your state
+  more      state-rank, in the docs under "Errors"\
 """),
     ),
     "An RNNCell refuses it too, where torch computes as many samples as units.": Case(
@@ -76,26 +86,30 @@ RNNCell: Expected hidden to be 1D, got 2D instead
   RNNCell(3, 4): hx has 2 axes in place of 1
   input     expected (input_size=3,)    got (3,)
   hx        expected (hidden_size=4,)    got (4, 4)
-  fix       hx[-1]\
+  fix       hx[-1]
+            where hx is your state
+  more      state-rank, in the docs under "Errors"\
 """),
     ),
     "If c alone lacks the batch axis, c is named.": Case(
         call("nn.LSTMCell(3, 4)(input, (h, c))", input=(5, 3), h=(5, 4), c=(4,)),
         Refused(StateError, "mumbles", "hx", (5, 4), (4,)),
-        fix="c.repeat(5, 1)",
+        fix=fix("(h, c.repeat(5, 1))", into="hx"),
         message=snapshot("""\
 LSTMCell: Expected hx[1] to be 2D, got 1D instead
   LSTMCell(3, 4): c has 1 axis in place of 2
   input     expected (batch, input_size=3)    got (5, 3)
   h         expected (batch=5, hidden_size=4)    got (5, 4)
   c         expected (batch=5, hidden_size=4)    got (4,)
-  fix       c.repeat(5, 1), if they start alike\
+  fix       (h, c.repeat(5, 1)), if all start from the same values
+            where (h, c) is your state
+  more      state-rank, in the docs under "Errors"\
 """),
     ),
     "A state that is left from a larger batch is refused with its rows of now.": Case(
         call("nn.LSTMCell(3, 4)(input, (h, h))", input=(5, 3), h=(8, 4)),
         Refused(StateError, "says", "hx", (5, 4), (8, 4)),
-        fix="h[:5]",
+        fix="rnnkit.states.select(hx, slice(5))",
         message=snapshot("""\
 Input batch size 5 doesn't match hidden0 batch size 8
   LSTMCell(3, 4): h is for a batch of 8, the input has 5
@@ -103,9 +117,11 @@ Input batch size 5 doesn't match hidden0 batch size 8
   h         expected (batch=5, hidden_size=4)    got (8, 4)
   c         expected (batch=5, hidden_size=4)    got (8, 4)
   evidence  8 > 5: probably left from a larger batch, as when the last of an epoch is smaller
-  fix       hx=None for zeros; if the first 5 samples went on, h[:5]
-            if others did, rnnkit.states.select(hx, positions)
-            and c alike\
+  fix       hx=None for zeros, if the sequences are new
+            rnnkit.states.select(hx, slice(5)), if the first 5 samples went on
+            rnnkit.states.select(hx, positions), if others did
+            where hx is your state
+  more      state-batch, in the docs under "Errors"\
 """),
     ),
     "A state of a smaller batch is refused.": Case(
@@ -116,32 +132,40 @@ Input batch size 5 doesn't match hidden0 batch size 2
   GRUCell(3, 4): hx is for a batch of 2, the input has 5
   input     expected (batch, input_size=3)    got (5, 3)
   hx        expected (batch=5, hidden_size=4)    got (2, 4)
-  fix       cell.initial_state(5), or hx=None\
+  fix       hx=None or cell.initial_state(5): zeros
+            where cell is this module
+  more      state-batch, in the docs under "Errors"\
 """),
     ),
     "The state of a batch of one is refused with the repetition.": Case(
         call("nn.RNNCell(3, 4)(input, hx)", input=(5, 3), hx=(1, 4)),
         Refused(StateError, "says", "hx", (5, 4), (1, 4)),
-        fix="hx.repeat(5, 1)",
+        fix="rnnkit.states.expand(hx, 5)",
         message=snapshot("""\
 Input batch size 5 doesn't match hidden0 batch size 1
   RNNCell(3, 4): hx is for one sample, the input has 5
   input     expected (batch, input_size=3)    got (5, 3)
   hx        expected (batch=5, hidden_size=4)    got (1, 4)
-  fix       hx.repeat(5, 1), if they start alike\
+  fix       rnnkit.states.expand(hx, 5), if all samples start from it
+            hx=None or cell.initial_state(5): zeros, if the sequences are new
+            where hx is your state and cell is this module
+  more      state-one-sample, in the docs under "Errors"\
 """),
     ),
     "If h fits and c is of another batch, c is named.": Case(
         call("nn.LSTMCell(3, 4)(input, (h, c))", input=(5, 3), h=(5, 4), c=(1, 4)),
         Refused(StateError, "says", "hx", (5, 4), (1, 4)),
-        fix="c.repeat(5, 1)",
+        fix="rnnkit.states.expand(hx, 5)",
         message=snapshot("""\
 Input batch size 5 doesn't match hidden1 batch size 1
   LSTMCell(3, 4): c is for one sample, the input has 5
   input     expected (batch, input_size=3)    got (5, 3)
   h         expected (batch=5, hidden_size=4)    got (5, 4)
   c         expected (batch=5, hidden_size=4)    got (1, 4)
-  fix       c.repeat(5, 1), if they start alike\
+  fix       rnnkit.states.expand(hx, 5), if all samples start from it
+            hx=None or cell.initial_state(5): zeros, if the sequences are new
+            where hx is your state and cell is this module
+  more      state-one-sample, in the docs under "Errors"\
 """),
     ),
     "A state with its axes swapped is refused.": Case(
@@ -152,7 +176,9 @@ Input batch size 5 doesn't match hidden0 batch size 4
   GRUCell(3, 4): hx has its axes swapped
   input     expected (batch, input_size=3)    got (5, 3)
   hx        expected (batch=5, hidden_size=4)    got (4, 5)
-  fix       hx.t()\
+  fix       hx.t()
+            where hx is your state
+  more      state-transposed, in the docs under "Errors"\
 """),
     ),
     "A state of another width is refused.": Case(
@@ -163,7 +189,10 @@ hidden0 has inconsistent hidden_size: got 6, expected 4
   RNNCell(3, 4): hx is 6 wide, hidden_size=4 is wanted
   input     expected (batch, input_size=3)    got (5, 3)
   hx        expected (batch=5, hidden_size=4)    got (5, 6)
-  fix       cell.initial_state(5), or hx=None, or a Linear(6, 4) between\
+  fix       hx=None or cell.initial_state(5): zeros
+            or a torch.nn.Linear(6, 4) between the two
+            where cell is this module
+  more      state-width, in the docs under "Errors"\
 """),
     ),
     "A state twice as wide is refused as both directions side by side.": Case(
@@ -175,7 +204,8 @@ hidden0 has inconsistent hidden_size: got 8, expected 4
   input     expected (batch, input_size=3)    got (5, 3)
   hx        expected (batch=5, hidden_size=4)    got (5, 8)
   evidence  8 is twice 4: both directions side by side
-  fix       GRUCell(..., hidden_size=8), or a Linear(8, 4) between\
+  fix       GRUCell(..., hidden_size=8), or a torch.nn.Linear(8, 4) between the two
+  more      state-twice-as-wide, in the docs under "Errors"\
 """),
     ),
     "If h fits and c is of another width, c is named.": Case(
@@ -187,18 +217,23 @@ hidden1 has inconsistent hidden_size: got 6, expected 4
   input     expected (batch, input_size=3)    got (5, 3)
   h         expected (batch=5, hidden_size=4)    got (5, 4)
   c         expected (batch=5, hidden_size=4)    got (5, 6)
-  fix       cell.initial_state(5), or hx=None, or a Linear(6, 4) between\
+  fix       hx=None or cell.initial_state(5): zeros
+            or a torch.nn.Linear(6, 4) between the two
+            where cell is this module
+  more      state-width, in the docs under "Errors"\
 """),
     ),
     "A state of another dtype is refused.": Case(
         call("nn.GRUCell(3, 4)(input, hx)", input=(5, 3), hx=filled(5, 4, dtype=torch.float64)),
         Refused(DtypeError, "mumbles", "hx"),
-        fix="hx.to(torch.float32)",
+        fix="rnnkit.states.to(hx, torch.float32)",
         message=snapshot("""\
 hx dtype (torch.float64) does not match input dtype (torch.float32)
   GRUCell(3, 4): state and input differ in dtype
   hx        expected torch.float32    got torch.float64
-  fix       hx.to(torch.float32)\
+  fix       rnnkit.states.to(hx, torch.float32)
+            where hx is your state
+  more      state-dtype, in the docs under "Errors"\
 """),
     ),
     "Of an LSTMCell's pair the one on another device is named.": Case(
@@ -206,9 +241,11 @@ hx dtype (torch.float64) does not match input dtype (torch.float32)
         Refused(DeviceError, "mumbles", "hx"),
         message=snapshot("""\
 Input and hidden tensors are not at the same device, found input tensor at cpu and hidden tensor at meta
-  LSTMCell(3, 4): state and input lie on different devices
+  LSTMCell(3, 4): state and input are on different devices
   c         expected on cpu    got meta
-  fix       c.to(input.device), or zeros with device=input.device\
+  fix       rnnkit.states.to(hx, input.device)
+            where hx is your state
+  more      state-device, in the docs under "Errors"\
 """),
     ),
     "The cell of such a layer tells h from c too.": Case(
@@ -226,7 +263,9 @@ hidden0 has inconsistent hidden_size: got 4, expected 2
   h         expected (batch=5, proj_size=2)    got (5, 4)
   c         expected (batch=5, hidden_size=4)    got (5, 6)
   evidence  proj_size=2 is the width of h, hidden_size=4 that of c
-  fix       cell.initial_state(5), or hx=None\
+  fix       hx=None or cell.initial_state(5): zeros
+            where cell is this module
+  more      state-projection, in the docs under "Errors"\
 """),
     ),
     "Nor is a cell's.": Case(
@@ -238,7 +277,10 @@ Input batch size 5 doesn't match hidden0 batch size 1
   GRUCell(3, 4): hx is for one sample, the input has 5
   input     expected (batch, input_size=3)    got (5, 3)
   hx        expected (batch=5, hidden_size=4)    got (1, 6)
-  fix       cell.initial_state(5), or hx=None\
+  fix       rnnkit.states.expand(hx, 5), if all samples start from it
+            hx=None or cell.initial_state(5): zeros, if the sequences are new
+            where hx is your state and cell is this module
+  more      state-one-sample, in the docs under "Errors"\
 """),
     ),
     "If c fits and h is of another width, h is named.": Case(
@@ -250,7 +292,10 @@ hidden0 has inconsistent hidden_size: got 6, expected 4
   input     expected (batch, input_size=3)    got (5, 3)
   h         expected (batch=5, hidden_size=4)    got (5, 6)
   c         expected (batch=5, hidden_size=4)    got (5, 4)
-  fix       cell.initial_state(5), or hx=None, or a Linear(6, 4) between\
+  fix       hx=None or cell.initial_state(5): zeros
+            or a torch.nn.Linear(6, 4) between the two
+            where cell is this module
+  more      state-width, in the docs under "Errors"\
 """),
     ),
 }

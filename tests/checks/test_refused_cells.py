@@ -15,7 +15,8 @@ CASES = {
 input must be a Tensor, got None
   LSTMCell(3, 4)
   input     expected a Tensor    got None
-  fix       see what the line before returns\
+  fix       see what the line before returns
+  more      input-type, in the docs under "Errors"\
 """),
     ),
     "A list of samples is refused with the call that stacks it.": Case(
@@ -26,7 +27,8 @@ input must be a Tensor, got None
 input must be a Tensor, got a list
   RNNCell(3, 4)
   input     expected a Tensor    got a list
-  fix       torch.nn.utils.rnn.pad_sequence(input), or torch.stack(input) for equal lengths\
+  fix       torch.nn.utils.rnn.pad_sequence(input), or torch.stack(input) for equal lengths
+  more      input-type, in the docs under "Errors"\
 """),
     ),
     "A whole sequence is refused with the loop or the layer that takes it.": Case(
@@ -37,7 +39,9 @@ input must be a Tensor, got a list
 GRUCell: Expected input to be 1D or 2D, got 3D instead
   GRUCell(3, 4): the input has 3 axes
   input     expected (batch, input_size=3)    got (7, 5, 3)
-  fix       a cell takes one step: for x_t in input: ..., or a layer: GRU(3, ...)\
+  fix       a cell takes one step: for x_t in input: hx = cell(x_t, hx), or a layer: GRU(3, ...)
+            where hx is your state and cell is this module
+  more      input-rank, in the docs under "Errors"\
 """),
     ),
     "A lone number is refused.": Case(
@@ -47,7 +51,8 @@ GRUCell: Expected input to be 1D or 2D, got 3D instead
 LSTMCell: Expected input to be 1D or 2D, got 0D instead
   LSTMCell(3, 4): the input has 0 axes
   input     expected (batch, input_size=3)    got ()
-  fix       a tensor (batch, input_size=3)\
+  fix       a tensor (batch, input_size=3)
+  more      input-rank, in the docs under "Errors"\
 """),
     ),
     "An input of another width is refused with both numbers.": Case(
@@ -58,7 +63,8 @@ LSTMCell: Expected input to be 1D or 2D, got 0D instead
 input has inconsistent input_size: got 9 expected 3
   LSTMCell(3, 4): the input is 9 wide, the weights are for 3
   input     expected (batch, input_size=3)    got (5, 9)
-  fix       LSTMCell(9, ...), or an input with 3 features\
+  fix       LSTMCell(9, ...), or an input with 3 features
+  more      input-width, in the docs under "Errors"\
 """),
     ),
     "One sample of another width is refused.": Case(
@@ -69,7 +75,8 @@ input has inconsistent input_size: got 9 expected 3
 input has inconsistent input_size: got 9 expected 3
   GRUCell(3, 4): the input is 9 wide, the weights are for 3
   input     expected (input_size=3,)    got (9,)
-  fix       GRUCell(9, ...), or an input with 3 features\
+  fix       GRUCell(9, ...), or an input with 3 features
+  more      input-width, in the docs under "Errors"\
 """),
     ),
     "A batch with its axes exchanged is refused as another layout.": Case(
@@ -78,10 +85,11 @@ input has inconsistent input_size: got 9 expected 3
         fix="input.t()",
         message=snapshot("""\
 input has inconsistent input_size: got 5 expected 3
-  RNNCell(3, 4): the features lie on axis 0
+  RNNCell(3, 4): the features are on axis 0
   input     expected (batch, input_size=3)    got (3, 5)
   evidence  input_size=3 is axis 0 of the input
-  fix       input.t()\
+  fix       input.t()
+  more      layout-features, in the docs under "Errors"\
 """),
     ),
     "A batch of single numbers is refused with the feature axis it lacks.": Case(
@@ -93,7 +101,8 @@ input has inconsistent input_size: got 5 expected 1
   GRUCell(1, 4): the input is 5 wide, the weights are for 1
   input     expected (input_size=1,)    got (5,)
   fix       input.unsqueeze(-1), if each step is one number
-            GRUCell(5, ...), or an input with 1 feature\
+            GRUCell(5, ...), or an input with 1 feature
+  more      input-width, in the docs under "Errors"\
 """),
     ),
     "Double precision is refused.": Case(
@@ -105,7 +114,8 @@ RNN input dtype (torch.float64) does not match weight dtype (torch.float32). Con
   LSTMCell(3, 4): input and weights differ in dtype
   input     expected torch.float32    got torch.float64
   evidence  float64 is what NumPy makes of Python's numbers
-  fix       input.to(torch.float32), or model.to(torch.float64)\
+  fix       input.to(torch.float32), or model.to(torch.float64)
+  more      input-dtype, in the docs under "Errors"\
 """),
     ),
     "Whole numbers are refused.": Case(
@@ -116,7 +126,8 @@ RNN input dtype (torch.float64) does not match weight dtype (torch.float32). Con
 RNN input dtype (torch.int64) does not match weight dtype (torch.float32).
   GRUCell(3, 4): the input holds no real floating-point numbers
   input     expected torch.float32    got torch.int64
-  fix       numbers: input.float()\
+  fix       numbers: input.float()
+  more      input-numbers, in the docs under "Errors"\
 """),
     ),
     "An input on another device is refused.": Case(
@@ -124,9 +135,10 @@ RNN input dtype (torch.int64) does not match weight dtype (torch.float32).
         Refused(DeviceError, "mumbles", "input"),
         message=snapshot("""\
 Input and parameter tensors are not at the same device, found input tensor at meta and parameter tensor at cpu
-  RNNCell(3, 4): the input lies on another device
+  RNNCell(3, 4): input and weights are on different devices
   input     expected on cpu    got meta
-  fix       input.to('cpu'), or move the model to the input\
+  fix       input.to('cpu'), or move the model to the input
+  more      input-device, in the docs under "Errors"\
 """),
     ),
     "An LSTM's pair is refused by a GRUCell.": Case(
@@ -137,7 +149,9 @@ Input and parameter tensors are not at the same device, found input tensor at me
 hx must be one tensor, got a tuple of 2: (5, 4), (5, 4)
   GRUCell(3, 4) carries one tensor
   hx        expected (batch=5, hidden_size=4)
-  fix       hx[0], if this is an LSTM's (h, c)\
+  fix       hx[0], if this is an LSTM's (h, c)
+            where hx is your state
+  more      state-structure, in the docs under "Errors"\
 """),
     ),
     "One tensor is refused by an LSTMCell.": Case(
@@ -148,7 +162,9 @@ hx must be one tensor, got a tuple of 2: (5, 4), (5, 4)
 lstm expects two hidden states: hx is (h, c), got a Tensor of shape (5, 4)
   LSTMCell(3, 4) carries the pair (h, c)
   hx        expected (h, c), each (batch=5, hidden_size=4)
-  fix       (hx, None), which starts c from zeros\
+  fix       (hx, None), which starts c from zeros
+            where hx is your state
+  more      state-structure, in the docs under "Errors"\
 """),
     ),
     "The two stacked in one tensor are refused with the call that parts them.": Case(
@@ -159,7 +175,9 @@ lstm expects two hidden states: hx is (h, c), got a Tensor of shape (5, 4)
 lstm expects two hidden states: hx is (h, c), got a Tensor of shape (2, 5, 4)
   LSTMCell(3, 4) carries the pair (h, c)
   hx        expected (h, c), each (batch=5, hidden_size=4)
-  fix       tuple(hx), if h and c are stacked on axis 0\
+  fix       tuple(hx), if h and c are stacked on axis 0
+            where hx is your state
+  more      state-structure, in the docs under "Errors"\
 """),
     ),
     "Three tensors are refused by an LSTMCell.": Case(
@@ -169,7 +187,9 @@ lstm expects two hidden states: hx is (h, c), got a Tensor of shape (2, 5, 4)
 lstm expects two hidden states: hx is (h, c), got a tuple of 3: (5, 4), (5, 4), (5, 4)
   LSTMCell(3, 4) carries the pair (h, c)
   hx        expected (h, c), each (batch=5, hidden_size=4)
-  fix       hx[:2], if the first two are h and c\
+  fix       hx[:2], if the first two are h and c
+            where hx is your state
+  more      state-structure, in the docs under "Errors"\
 """),
     ),
     "A list of one tensor is refused with its member.": Case(
@@ -180,7 +200,9 @@ lstm expects two hidden states: hx is (h, c), got a tuple of 3: (5, 4), (5, 4), 
 hx must be one tensor, got a list of 1: (5, 4)
   RNNCell(3, 4) carries one tensor
   hx        expected (batch=5, hidden_size=4)
-  fix       hx[0]\
+  fix       hx[0]
+            where hx is your state
+  more      state-structure, in the docs under "Errors"\
 """),
     ),
     "A layer's whole result in the place of the state is refused.": Case(
@@ -190,7 +212,9 @@ hx must be one tensor, got a list of 1: (5, 4)
 lstm expects two hidden states: hx is (h, c), got a tuple of 2: (7, 5, 4), LSTMState
   LSTMCell(3, 4) carries the pair (h, c)
   hx        expected (h, c), each (batch=5, hidden_size=4)
-  fix       hx[1], if this is a layer's result (output, state)\
+  fix       hx[1], if this is a layer's result (output, state)
+            where hx is your state
+  more      state-structure, in the docs under "Errors"\
 """),
     ),
 }

@@ -23,8 +23,9 @@ CASES = {
 input.size(-1) must be equal to input_size. Expected 1, got 5
   GRU(1, 4): the input is 5 wide, the weights are for 1
   input     expected (seq, batch, input_size=1)    got (1, 7, 5)
-  fix       input.movedim(0, -1), then see that seq and batch are in order
-            GRU(5, ...), or an input with 1 feature\
+  fix       input.movedim(0, -1), then check the order of seq and batch
+            GRU(5, ...), or an input with 1 feature
+  more      input-width, in the docs under "Errors"\
 """),
     ),
     "A vector that is no step either is refused with the shape that is wanted.": Case(
@@ -34,7 +35,8 @@ input.size(-1) must be equal to input_size. Expected 1, got 5
 GRU: Expected input to be 2D or 3D, got 1D instead
   GRU(3, 4): the input has 1 axis
   input     expected (seq, batch, input_size=3)    got (5,)
-  fix       a tensor (seq, batch, input_size=3)\
+  fix       a tensor (seq, batch, input_size=3)
+  more      input-rank, in the docs under "Errors"\
 """),
     ),
     "(batch, channel, seq, height) is refused with the order of a batch-first layer.": Case(
@@ -53,7 +55,8 @@ GRU: Expected input to be 2D or 3D, got 1D instead
 input must have 2 dimensions, got 1
   GRU(3, 4): the input has 1 axis
   input     expected (sum of lengths, input_size=3)    got (3,)
-  fix       pack a padded tensor (batch, seq, 3), a feature axis at its end\
+  fix       pack a padded tensor (batch, seq, 3), a feature axis at its end
+  more      input-rank, in the docs under "Errors"\
 """),
     ),
     "Token ids with a last axis of one are refused with an embedding that leaves it out.": Case(
@@ -109,7 +112,8 @@ input must have 2 dimensions, got 1
 LSTM: Expected input to be 2D or 3D, got 1D instead
   LSTM(3, 4): the input has 1 axis
   input     expected (seq, batch, input_size=3)    got (3,)
-  fix       input.unsqueeze(0), one unbatched sequence\
+  fix       input.unsqueeze(0), one unbatched sequence
+  more      input-rank, in the docs under "Errors"\
 """),
     ),
     "A series of single numbers is refused with the feature axis it lacks.": Case(
@@ -120,7 +124,8 @@ LSTM: Expected input to be 2D or 3D, got 1D instead
 RNN: Expected input to be 2D or 3D, got 1D tensor instead
   RNN(1, 4): the input has 1 axis
   input     expected (seq, batch, input_size=1)    got (7,)
-  fix       input.unsqueeze(-1), one unbatched sequence\
+  fix       input.unsqueeze(-1), one unbatched sequence
+  more      input-rank, in the docs under "Errors"\
 """),
     ),
     "A lone number is refused.": Case(
@@ -130,7 +135,8 @@ RNN: Expected input to be 2D or 3D, got 1D tensor instead
 GRU: Expected input to be 2D or 3D, got 0D instead
   GRU(3, 4): the input has 0 axes
   input     expected (seq, batch, input_size=3)    got ()
-  fix       a tensor (seq, batch, input_size=3)\
+  fix       a tensor (seq, batch, input_size=3)
+  more      input-rank, in the docs under "Errors"\
 """),
     ),
     "A surplus axis of size 1 is refused with the call that drops it.": Case(
@@ -141,7 +147,8 @@ GRU: Expected input to be 2D or 3D, got 0D instead
 GRU: Expected input to be 2D or 3D, got 4D instead
   GRU(3, 4, batch_first=True): the input has 4 axes
   input     expected (batch, seq, input_size=3)    got (5, 7, 1, 3)
-  fix       input.squeeze(2)\
+  fix       input.squeeze(2)
+  more      input-rank, in the docs under "Errors"\
 """),
     ),
     "The image of a convolution is refused with the permutation to a sequence.": Case(
@@ -152,7 +159,8 @@ GRU: Expected input to be 2D or 3D, got 4D instead
 GRU: Expected input to be 2D or 3D, got 4D instead
   GRU(6, 4): the input has 4 axes
   input     expected (seq, batch, input_size=6)    got (5, 2, 7, 3)
-  fix       input.permute(2, 0, 1, 3).flatten(2), if it is (batch, channel, seq, height)\
+  fix       input.permute(2, 0, 1, 3).flatten(2), if it is (batch, channel, seq, height)
+  more      input-rank, in the docs under "Errors"\
 """),
     ),
     "Features that lie on two axes are refused with the call that joins them.": Case(
@@ -163,7 +171,8 @@ GRU: Expected input to be 2D or 3D, got 4D instead
 LSTM: Expected input to be 2D or 3D, got 4D instead
   LSTM(33, 4, batch_first=True): the input has 4 axes
   input     expected (batch, seq, input_size=33)    got (5, 7, 3, 11)
-  fix       input.flatten(2)\
+  fix       input.flatten(2), if axes 2 and 3 are features
+  more      input-rank, in the docs under "Errors"\
 """),
     ),
     "Four axes of which none fits are refused with the order that is wanted.": Case(
@@ -173,7 +182,8 @@ LSTM: Expected input to be 2D or 3D, got 4D instead
 LSTM: Expected input to be 2D or 3D, got 4D instead
   LSTM(10, 4, batch_first=True): the input has 4 axes
   input     expected (batch, seq, input_size=10)    got (5, 2, 7, 3)
-  fix       bring the axes to (batch, seq, input_size=10), the others flattened into the last\
+  fix       LSTM(21, ...) and input.flatten(2), if axes 2 and 3 are features
+  more      input-rank, in the docs under "Errors"\
 """),
     ),
     "A video is refused with the order that is wanted.": Case(
@@ -183,7 +193,8 @@ LSTM: Expected input to be 2D or 3D, got 4D instead
 GRU: Expected input to be 2D or 3D, got 5D instead
   GRU(10, 4): the input has 5 axes
   input     expected (seq, batch, input_size=10)    got (5, 7, 2, 3, 11)
-  fix       bring the axes to (seq, batch, input_size=10), the others flattened into the last\
+  fix       bring the axes to (seq, batch, input_size=10), the others flattened into the last
+  more      input-rank, in the docs under "Errors"\
 """),
     ),
 }

@@ -14,7 +14,8 @@ CASES = {
 input.size(-1) must be equal to input_size. Expected 3, got 10
   LSTM(3, 4): the input is 10 wide, the weights are for 3
   input     expected (seq, batch, input_size=3)    got (7, 5, 10)
-  fix       LSTM(10, ...), or an input with 3 features\
+  fix       LSTM(10, ...), or an input with 3 features
+  more      input-width, in the docs under "Errors"\
 """),
     ),
     "An input twice as wide is refused as a bidirectional layer's output.": Case(
@@ -26,7 +27,8 @@ input.size(-1) must be equal to input_size. Expected 3, got 6
   GRU(3, 4): the input is 6 wide, the weights are for 3
   input     expected (seq, batch, input_size=3)    got (7, 5, 6)
   evidence  6 is twice 3: a bidirectional layer's output
-  fix       GRU(6, ...), or an input with 3 features\
+  fix       GRU(6, ...), or an input with 3 features
+  more      input-width, in the docs under "Errors"\
 """),
     ),
     "A convolution's (batch, feature, seq) is refused as another layout.": Case(
@@ -35,10 +37,11 @@ input.size(-1) must be equal to input_size. Expected 3, got 6
         fix="input.transpose(1, 2)",
         message=snapshot("""\
 input.size(-1) must be equal to input_size. Expected 3, got 7
-  GRU(3, 4, batch_first=True): the features lie on axis 1
+  GRU(3, 4, batch_first=True): the features are on axis 1
   input     expected (batch, seq, input_size=3)    got (5, 3, 7)
   evidence  input_size=3 is axis 1 of the input
-  fix       input.transpose(1, 2), if it is (batch, feature, seq)\
+  fix       input.transpose(1, 2), if it is (batch, feature, seq)
+  more      layout-features, in the docs under "Errors"\
 """),
     ),
     "The same is told to a layer that reads seq first.": Case(
@@ -47,10 +50,11 @@ input.size(-1) must be equal to input_size. Expected 3, got 7
         fix="input.permute(2, 0, 1)",
         message=snapshot("""\
 input.size(-1) must be equal to input_size. Expected 3, got 7
-  LSTM(3, 4): the features lie on axis 1
+  LSTM(3, 4): the features are on axis 1
   input     expected (seq, batch, input_size=3)    got (5, 3, 7)
   evidence  input_size=3 is axis 1 of the input
-  fix       input.permute(2, 0, 1), if it is (batch, feature, seq)\
+  fix       input.permute(2, 0, 1), if it is (batch, feature, seq)
+  more      layout-features, in the docs under "Errors"\
 """),
     ),
     "Features on axis 0 are refused as another layout.": Case(
@@ -59,10 +63,11 @@ input.size(-1) must be equal to input_size. Expected 3, got 7
         fix="input.movedim(0, -1)",
         message=snapshot("""\
 input.size(-1) must be equal to input_size. Expected 3, got 5
-  RNN(3, 4): the features lie on axis 0
+  RNN(3, 4): the features are on axis 0
   input     expected (seq, batch, input_size=3)    got (3, 7, 5)
   evidence  input_size=3 is axis 0 of the input
-  fix       input.movedim(0, -1), then see that seq and batch are in order\
+  fix       input.movedim(0, -1), then check the order of seq and batch
+  more      layout-features, in the docs under "Errors"\
 """),
     ),
     "One sequence with its axes exchanged is refused as another layout.": Case(
@@ -71,10 +76,11 @@ input.size(-1) must be equal to input_size. Expected 3, got 5
         fix="input.t()",
         message=snapshot("""\
 input.size(-1) must be equal to input_size. Expected 3, got 7
-  RNN(3, 4): the features lie on axis 0
+  RNN(3, 4): the features are on axis 0
   input     expected (seq, input_size=3)    got (3, 7)
   evidence  input_size=3 is axis 0 of the input
-  fix       input.t()\
+  fix       input.t()
+  more      layout-features, in the docs under "Errors"\
 """),
     ),
     "A batch of series of single numbers is refused with the axis it lacks.": Case(
@@ -86,7 +92,8 @@ input.size(-1) must be equal to input_size. Expected 1, got 7
   RNN(1, 4, batch_first=True): the input is 7 wide, the weights are for 1
   input     expected (seq, input_size=1)    got (5, 7)
   fix       input.unsqueeze(-1), if each step is one number
-            RNN(7, ...), or an input with 1 feature\
+            RNN(7, ...), or an input with 1 feature
+  more      input-width, in the docs under "Errors"\
 """),
     ),
     "A single feature on axis 1 is refused with the exchange.": Case(
@@ -98,7 +105,8 @@ input.size(-1) must be equal to input_size. Expected 1, got 7
   LSTM(1, 4, batch_first=True): the input is 7 wide, the weights are for 1
   input     expected (batch, seq, input_size=1)    got (5, 1, 7)
   fix       input.transpose(1, 2), if it is (batch, feature, seq)
-            LSTM(7, ...), or an input with 1 feature\
+            LSTM(7, ...), or an input with 1 feature
+  more      input-width, in the docs under "Errors"\
 """),
     ),
     "A batch of empty sequences is refused.": Case(
@@ -108,7 +116,8 @@ input.size(-1) must be equal to input_size. Expected 1, got 7
 Expected sequence length to be larger than 0 in RNN
   GRU(3, 4): the input has no steps
   input     expected (seq, batch, input_size=3)    got (0, 5, 3)
-  fix       leave empty sequences out, or pad to one step\
+  fix       leave empty sequences out, or pad to one step
+  more      input-empty, in the docs under "Errors"\
 """),
     ),
     "A batch of empty sequences is refused by a batch-first layer.": Case(
@@ -118,7 +127,8 @@ Expected sequence length to be larger than 0 in RNN
 Expected sequence length to be larger than 0 in RNN
   LSTM(3, 4, batch_first=True): the input has no steps
   input     expected (batch, seq, input_size=3)    got (5, 0, 3)
-  fix       leave empty sequences out, or pad to one step\
+  fix       leave empty sequences out, or pad to one step
+  more      input-empty, in the docs under "Errors"\
 """),
     ),
     "An empty sequence without a batch is refused.": Case(
@@ -128,7 +138,8 @@ Expected sequence length to be larger than 0 in RNN
 Expected sequence length to be larger than 0 in RNN
   RNN(3, 4): the input has no steps
   input     expected (seq, input_size=3)    got (0, 3)
-  fix       leave empty sequences out, or pad to one step\
+  fix       leave empty sequences out, or pad to one step
+  more      input-empty, in the docs under "Errors"\
 """),
     ),
 }

@@ -15,7 +15,8 @@ CASES = {
 input must be a Tensor, got None
   GRU(3, 4)
   input     expected a Tensor or a PackedSequence    got None
-  fix       see what the line before returns\
+  fix       see what the line before returns
+  more      input-type, in the docs under "Errors"\
 """),
     ),
     "A list of sequences is refused with the call that pads it.": Case(
@@ -26,7 +27,8 @@ input must be a Tensor, got None
 input must be a Tensor, got a list
   LSTM(3, 4)
   input     expected a Tensor or a PackedSequence    got a list
-  fix       torch.nn.utils.rnn.pad_sequence(input), or torch.stack(input) for equal lengths\
+  fix       torch.nn.utils.rnn.pad_sequence(input), or torch.stack(input) for equal lengths
+  more      input-type, in the docs under "Errors"\
 """),
     ),
     "A NumPy array is refused with the call that makes a tensor of it.": Case(
@@ -37,7 +39,8 @@ input must be a Tensor, got a list
 input must be a Tensor, got an ndarray
   RNN(3, 4)
   input     expected a Tensor or a PackedSequence    got an ndarray
-  fix       torch.as_tensor(input, dtype=torch.float32)\
+  fix       torch.as_tensor(input, dtype=torch.float32)
+  more      input-type, in the docs under "Errors"\
 """),
     ),
     "A sparse input, for which torch has no kernel, is refused with the call that fills it.": Case(
@@ -47,7 +50,8 @@ input must be a Tensor, got an ndarray
         message=snapshot("""\
 input must be a dense tensor, got torch.sparse_coo
   GRU(3, 4): torch has no recurrent kernels for other layouts
-  fix       input.to_dense()\
+  fix       input.to_dense()
+  more      input-layout, in the docs under "Errors"\
 """),
     ),
     "A sentence is no tensor, and nothing makes one of it.": Case(
@@ -57,7 +61,8 @@ input must be a dense tensor, got torch.sparse_coo
 input must be a Tensor, got 'seven words'
   GRU(3, 4)
   input     expected a Tensor or a PackedSequence    got 'seven words'
-  fix       a floating-point tensor\
+  fix       a floating-point tensor
+  more      input-type, in the docs under "Errors"\
 """),
     ),
     "Nested lists of numbers are refused with the call that makes a tensor of them.": Case(
@@ -73,7 +78,8 @@ input must be a Tensor, got 'seven words'
 RNN input dtype (torch.int64) does not match weight dtype (torch.float32).
   LSTM(3, 4): the input holds no real floating-point numbers
   input     expected torch.float32    got torch.int64
-  fix       numbers: input.float()\
+  fix       numbers: input.float()
+  more      input-numbers, in the docs under "Errors"\
 """),
     ),
     "Token ids without a feature axis are refused with an embedding.": Case(
@@ -85,7 +91,8 @@ RNN input dtype (torch.int64) does not match weight dtype (torch.float32).
   LSTM(3, 4): the input holds no real floating-point numbers
   input     expected torch.float32    got torch.int64
   fix       numbers: input.float()
-            token ids: torch.nn.Embedding(vocabulary, 3)(input)\
+            token ids: torch.nn.Embedding(vocabulary, 3)(input)
+  more      input-numbers, in the docs under "Errors"\
 """),
     ),
     "Booleans are refused with the weights' dtype.": Case(
@@ -96,7 +103,8 @@ RNN input dtype (torch.int64) does not match weight dtype (torch.float32).
 RNN input dtype (torch.bool) does not match weight dtype (torch.float64).
   GRU(3, 4): the input holds no real floating-point numbers
   input     expected torch.float64    got torch.bool
-  fix       numbers: input.to(torch.float64)\
+  fix       numbers: input.to(torch.float64)
+  more      input-numbers, in the docs under "Errors"\
 """),
     ),
     "Double precision is refused with its usual source.": Case(
@@ -108,7 +116,8 @@ RNN input dtype (torch.float64) does not match weight dtype (torch.float32). Con
   GRU(3, 4): input and weights differ in dtype
   input     expected torch.float32    got torch.float64
   evidence  float64 is what NumPy makes of Python's numbers
-  fix       input.to(torch.float32), or model.to(torch.float64)\
+  fix       input.to(torch.float32), or model.to(torch.float64)
+  more      input-dtype, in the docs under "Errors"\
 """),
     ),
     "Half precision is refused with its usual source.": Case(
@@ -120,7 +129,8 @@ RNN input dtype (torch.bfloat16) does not match weight dtype (torch.float32). Co
   LSTM(3, 4): input and weights differ in dtype
   input     expected torch.float32    got torch.bfloat16
   evidence  torch.bfloat16 is what autocast leaves; it is off here
-  fix       input.to(torch.float32), or model.to(torch.bfloat16)\
+  fix       input.to(torch.float32), or model.to(torch.bfloat16)
+  more      input-dtype, in the docs under "Errors"\
 """),
     ),
     "Single precision for a double model is refused with both dtypes.": Case(
@@ -131,7 +141,8 @@ RNN input dtype (torch.bfloat16) does not match weight dtype (torch.float32). Co
 RNN input dtype (torch.float32) does not match weight dtype (torch.float64). Convert input: input.to(torch.float64), or convert model: model.to(torch.float32)
   RNN(3, 4): input and weights differ in dtype
   input     expected torch.float64    got torch.float32
-  fix       input.to(torch.float64), or model.to(torch.float32)\
+  fix       input.to(torch.float64), or model.to(torch.float32)
+  more      input-dtype, in the docs under "Errors"\
 """),
     ),
     "Complex numbers are refused.": Case(
@@ -141,7 +152,8 @@ RNN input dtype (torch.float32) does not match weight dtype (torch.float64). Con
 RNN input dtype (torch.complex64) does not match weight dtype (torch.float32).
   RNN(3, 4): the input holds no real floating-point numbers
   input     expected torch.float32    got torch.complex64
-  fix       torch.view_as_real(input).flatten(-2), twice as many features\
+  fix       torch.view_as_real(input).flatten(-2), twice as many features
+  more      input-numbers, in the docs under "Errors"\
 """),
     ),
     "An input on another device is refused with both devices.": Case(
@@ -149,9 +161,10 @@ RNN input dtype (torch.complex64) does not match weight dtype (torch.float32).
         Refused(DeviceError, "says", "input"),
         message=snapshot("""\
 Input and parameter tensors are not at the same device, found input tensor at meta and parameter tensor at cpu
-  GRU(3, 4): the input lies on another device
+  GRU(3, 4): input and weights are on different devices
   input     expected on cpu    got meta
-  fix       input.to('cpu'), or move the model to the input\
+  fix       input.to('cpu'), or move the model to the input
+  more      input-device, in the docs under "Errors"\
 """),
     ),
     "Weights on another device are told by the same words.": Case(
@@ -160,20 +173,23 @@ Input and parameter tensors are not at the same device, found input tensor at me
         fix="input.to('meta')",
         message=snapshot("""\
 Input and parameter tensors are not at the same device, found input tensor at cpu and parameter tensor at meta
-  LSTM(3, 4): the input lies on another device
+  LSTM(3, 4): input and weights are on different devices
   input     expected on meta    got cpu
-  fix       input.to('meta'), or move the model to the input\
+  fix       input.to('meta'), or move the model to the input
+  more      input-device, in the docs under "Errors"\
 """),
     ),
     "A state of another dtype is refused with the conversion.": Case(
         call("nn.GRU(3, 4)(input, hx)", input=(7, 5, 3), hx=filled(1, 5, 4, dtype=torch.float64)),
         Refused(DtypeError, "mumbles", "hx"),
-        fix="hx.to(torch.float32)",
+        fix="rnnkit.states.to(hx, torch.float32)",
         message=snapshot("""\
 hx dtype (torch.float64) does not match input dtype (torch.float32)
   GRU(3, 4): state and input differ in dtype
   hx        expected torch.float32    got torch.float64
-  fix       hx.to(torch.float32)\
+  fix       rnnkit.states.to(hx, torch.float32)
+            where hx is your state
+  more      state-dtype, in the docs under "Errors"\
 """),
     ),
     "Of an LSTM's pair the one of another dtype is named.": Case(
@@ -184,23 +200,27 @@ hx dtype (torch.float64) does not match input dtype (torch.float32)
             c=filled(1, 5, 4, dtype=torch.bfloat16),
         ),
         Refused(DtypeError, "mumbles", "hx"),
-        fix="c.to(torch.float32)",
+        fix="rnnkit.states.to(hx, torch.float32)",
         message=snapshot("""\
 hx dtype (torch.bfloat16) does not match input dtype (torch.float32)
   LSTM(3, 4): state and input differ in dtype
   c         expected torch.float32    got torch.bfloat16
-  fix       c.to(torch.float32)\
+  fix       rnnkit.states.to(hx, torch.float32)
+            where hx is your state
+  more      state-dtype, in the docs under "Errors"\
 """),
     ),
     "A state of whole numbers is refused.": Case(
         call("nn.RNN(3, 4)(input, hx)", input=(7, 5, 3), hx=filled(1, 5, 4, dtype=torch.int64)),
         Refused(DtypeError, "mumbles", "hx"),
-        fix="hx.to(torch.float32)",
+        fix="rnnkit.states.to(hx, torch.float32)",
         message=snapshot("""\
 hx dtype (torch.int64) does not match input dtype (torch.float32)
   RNN(3, 4): state and input differ in dtype
   hx        expected torch.float32    got torch.int64
-  fix       hx.to(torch.float32)\
+  fix       rnnkit.states.to(hx, torch.float32)
+            where hx is your state
+  more      state-dtype, in the docs under "Errors"\
 """),
     ),
     "A state on another device is refused with both devices.": Case(
@@ -208,9 +228,11 @@ hx dtype (torch.int64) does not match input dtype (torch.float32)
         Refused(DeviceError, "says", "hx"),
         message=snapshot("""\
 Input and hidden tensors are not at the same device, found input tensor at cpu and hidden tensor at meta
-  GRU(3, 4): state and input lie on different devices
+  GRU(3, 4): state and input are on different devices
   hx        expected on cpu    got meta
-  fix       hx.to(input.device), or zeros with device=input.device\
+  fix       rnnkit.states.to(hx, input.device)
+            where hx is your state
+  more      state-device, in the docs under "Errors"\
 """),
     ),
     "Of an LSTM's pair the one on another device is named.": Case(
@@ -223,9 +245,11 @@ Input and hidden tensors are not at the same device, found input tensor at cpu a
         Refused(DeviceError, "says", "hx"),
         message=snapshot("""\
 Input and hidden tensors are not at the same device, found input tensor at cpu and hidden tensor at meta
-  LSTM(3, 4): state and input lie on different devices
+  LSTM(3, 4): state and input are on different devices
   h         expected on cpu    got meta
-  fix       h.to(input.device), or zeros with device=input.device\
+  fix       rnnkit.states.to(hx, input.device)
+            where hx is your state
+  more      state-device, in the docs under "Errors"\
 """),
     ),
 }
@@ -249,6 +273,7 @@ def test_result_of_a_layer() -> None:
 input must be a Tensor, got a tuple
   GRU(4, 6)
   input     expected a Tensor or a PackedSequence    got a tuple
-  fix       input[0]: a recurrent layer returns (output, state), nn.Sequential passes both\
+  fix       input[0]: a recurrent layer returns (output, state), nn.Sequential passes both
+  more      input-type, in the docs under "Errors"\
 """)
     rnnkit.GRU(4, 6)(fixed(error, "input[0]", input=rnnkit.LSTM(3, 4)(x)))

@@ -19,7 +19,8 @@ lengths must be integers from 0 to 7, one for each sample
   GRU(3, 4): lengths[2] is 8: more steps than the input has
   input     expected (seq, batch, input_size=3)    got (7, 5, 3)
   lengths   expected (batch=5,), integers    got a list of 5
-  fix       look how they were counted; to cut them: clamp(max=7)\
+  fix       check how the lengths were counted; to cut them: torch.as_tensor(lengths).clamp(max=7)
+  more      lengths-range, in the docs under "Errors"\
 """),
     ),
     "With batch_first the steps are counted on axis 1.": Case(
@@ -34,7 +35,8 @@ lengths must be integers from 0 to 7, one for each sample
   GRU(3, 4, batch_first=True): lengths[2] is 8: more steps than the input has
   input     expected (batch, seq, input_size=3)    got (5, 7, 3)
   lengths   expected (batch=5,), integers    got torch.int64 (5,)
-  fix       look how they were counted; to cut them: clamp(max=7)\
+  fix       check how the lengths were counted; to cut them: torch.as_tensor(lengths).clamp(max=7)
+  more      lengths-range, in the docs under "Errors"\
 """),
     ),
     "A negative length is refused, with its place.": Case(
@@ -45,7 +47,8 @@ lengths must be integers from 0 to 7, one for each sample
   GRU(3, 4): lengths[1] is -1: negative
   input     expected (seq, batch, input_size=3)    got (7, 5, 3)
   lengths   expected (batch=5,), integers    got a list of 5
-  fix       look how they were counted; to cut them: clamp(min=0)\
+  fix       check how the lengths were counted; to cut them: torch.as_tensor(lengths).clamp(min=0)
+  more      lengths-range, in the docs under "Errors"\
 """),
     ),
     "Fewer lengths than samples are refused.": Case(
@@ -56,7 +59,8 @@ Expected `len(lengths)` to be equal to batch_size, but got 4 (batch_size=5)
   GRU(3, 4): there are 4 lengths for 5 samples
   input     expected (seq, batch, input_size=3)    got (7, 5, 3)
   lengths   expected (batch=5,), integers    got a list of 4
-  fix       one length for each of the 5 samples\
+  fix       one length for each of the 5 samples
+  more      lengths-count, in the docs under "Errors"\
 """),
     ),
     "More lengths than samples are refused.": Case(
@@ -71,7 +75,8 @@ Expected `len(lengths)` to be equal to batch_size, but got 6 (batch_size=5)
   GRU(3, 4): there are 6 lengths for 5 samples
   input     expected (seq, batch, input_size=3)    got (7, 5, 3)
   lengths   expected (batch=5,), integers    got torch.int64 (6,)
-  fix       one length for each of the 5 samples\
+  fix       one length for each of the 5 samples
+  more      lengths-count, in the docs under "Errors"\
 """),
     ),
     "An empty list is refused for a batch that has samples.": Case(
@@ -82,7 +87,8 @@ Expected `len(lengths)` to be equal to batch_size, but got 0 (batch_size=5)
   GRU(3, 4): there are 0 lengths for 5 samples
   input     expected (seq, batch, input_size=3)    got (7, 5, 3)
   lengths   expected (batch=5,), integers    got an empty list
-  fix       one length for each of the 5 samples\
+  fix       one length for each of the 5 samples
+  more      lengths-count, in the docs under "Errors"\
 """),
     ),
     "As many lengths as the input has steps are evidence that the layout is the other one.": Case(
@@ -100,7 +106,8 @@ Expected `len(lengths)` to be equal to batch_size, but got 7 (batch_size=5)
   input     expected (seq, batch, input_size=3)    got (7, 5, 3)
   lengths   expected (batch=5,), integers    got a list of 7
   evidence  there are 7 lengths, and axis 0 of the input is as long
-  fix       GRU(..., batch_first=True), or input.transpose(0, 1)\
+  fix       GRU(..., batch_first=True), or input.transpose(0, 1)
+  more      layout-batch-first, in the docs under "Errors"\
 """),
     ),
     "The same with batch_first, the layouts exchanged.": Case(
@@ -117,7 +124,8 @@ Expected `len(lengths)` to be equal to batch_size, but got 7 (batch_size=5)
   input     expected (batch, seq, input_size=3)    got (5, 7, 3)
   lengths   expected (batch=5,), integers    got torch.int64 (7,)
   evidence  there are 7 lengths, and axis 1 of the input is as long
-  fix       GRU(..., batch_first=False), or input.transpose(0, 1)\
+  fix       GRU(..., batch_first=False), or input.transpose(0, 1)
+  more      layout-seq-first, in the docs under "Errors"\
 """),
     ),
     "Lengths beside packed input are refused, even if they are its own.": Case(
@@ -128,7 +136,8 @@ lengths must be integers from 0 to 7, one for each sample
   GRU(3, 4): the input is packed and brings its lengths along
   input     expected (sum of lengths, input_size=3)    got (22, 3)
   lengths   expected (batch=5,), integers    got a list of 5
-  fix       leave lengths out\
+  fix       leave lengths out
+  more      lengths-packed, in the docs under "Errors"\
 """),
     ),
     **{
@@ -148,7 +157,8 @@ lengths must be integers from 0 to 7, one for each sample
   LSTM(3, 4, batch_first=True): the input has no batch axis
   input     expected (seq, input_size=3)    got (7, 3)
   lengths   expected (batch,), integers    got a list of 1
-  fix       input.unsqueeze(0), a batch of one\
+  fix       input.unsqueeze(0), a batch of one
+  more      lengths-unbatched, in the docs under "Errors"\
 """),
     ),
 }

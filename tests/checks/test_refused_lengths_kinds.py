@@ -19,7 +19,8 @@ lengths must be integers from 0 to 7, one for each sample
   GRU(3, 4): lengths hold no values to look at
   input     expected (seq, batch, input_size=3)    got (7, 5, 3)
   lengths   expected (batch=5,), integers    got torch.int64 (5,)
-  fix       a list of ints\
+  fix       a list of ints
+  more      lengths-kind, in the docs under "Errors"\
 """),
     ),
     "Fractions of the longest sample, a habit of speech recipes, are refused.": Case(
@@ -35,7 +36,8 @@ lengths must be integers from 0 to 7, one for each sample
   GRU(3, 4): lengths are torch.float32, no counts
   input     expected (seq, batch, input_size=3)    got (7, 5, 3)
   lengths   expected (batch=5,), integers    got torch.float32 (5,)
-  fix       lengths.long(); of fractions of the input (lengths * seq).round().long()\
+  fix       lengths.long(); of fractions of the input (lengths * seq).round().long()
+  more      lengths-kind, in the docs under "Errors"\
 """),
     ),
     "A floating-point tensor is refused, even of whole numbers.": Case(
@@ -51,7 +53,8 @@ lengths must be integers from 0 to 7, one for each sample
   GRU(3, 4): lengths are torch.float32, no counts
   input     expected (seq, batch, input_size=3)    got (7, 5, 3)
   lengths   expected (batch=5,), integers    got torch.float32 (5,)
-  fix       lengths.long(); of fractions of the input (lengths * seq).round().long()\
+  fix       lengths.long(); of fractions of the input (lengths * seq).round().long()
+  more      lengths-kind, in the docs under "Errors"\
 """),
     ),
     "Floats in a list are refused.": Case(
@@ -66,7 +69,8 @@ lengths must be integers from 0 to 7, one for each sample
   GRU(3, 4): lengths are torch.float32, no counts
   input     expected (seq, batch, input_size=3)    got (7, 5, 3)
   lengths   expected (batch=5,), integers    got a list of 5
-  fix       [int(n) for n in lengths]\
+  fix       [int(n) for n in lengths]
+  more      lengths-kind, in the docs under "Errors"\
 """),
     ),
     "Floats in an array are refused.": Case(
@@ -81,7 +85,8 @@ lengths must be integers from 0 to 7, one for each sample
   GRU(3, 4): lengths are torch.float64, no counts
   input     expected (seq, batch, input_size=3)    got (7, 5, 3)
   lengths   expected (batch=5,), integers    got an ndarray
-  fix       [int(n) for n in lengths]\
+  fix       [int(n) for n in lengths]
+  more      lengths-kind, in the docs under "Errors"\
 """),
     ),
     "A column of lengths is refused.": Case(
@@ -96,7 +101,8 @@ lengths must be integers from 0 to 7, one for each sample
   GRU(3, 4): lengths have 2 axes, one is wanted
   input     expected (seq, batch, input_size=3)    got (7, 5, 3)
   lengths   expected (batch=5,), integers    got torch.int64 (5, 1)
-  fix       torch.as_tensor(lengths).flatten()\
+  fix       torch.as_tensor(lengths).flatten()
+  more      lengths-axes, in the docs under "Errors"\
 """),
     ),
     "A single number is refused: it says of no sample that it is meant.": Case(
@@ -107,7 +113,8 @@ lengths must be integers from 0 to 7, one for each sample
   GRU(3, 4): lengths are neither list nor tensor
   input     expected (seq, batch, input_size=3)    got (7, 5, 3)
   lengths   expected (batch=5,), integers    got 7
-  fix       [7] * 5\
+  fix       [7] * 5
+  more      lengths-kind, in the docs under "Errors"\
 """),
     ),
     "A tensor of one number is refused.": Case(
@@ -118,7 +125,8 @@ lengths must be integers from 0 to 7, one for each sample
   GRU(3, 4): lengths have 0 axes, one is wanted
   input     expected (seq, batch, input_size=3)    got (7, 5, 3)
   lengths   expected (batch=5,), integers    got torch.int64 ()
-  fix       [7] * 5\
+  fix       [7] * 5
+  more      lengths-axes, in the docs under "Errors"\
 """),
     ),
     "A mask (seq, batch) is refused.": Case(
@@ -133,7 +141,8 @@ lengths must be integers from 0 to 7, one for each sample
   GRU(3, 4): lengths are booleans, as a mask is
   input     expected (seq, batch, input_size=3)    got (7, 5, 3)
   lengths   expected (batch=5,), integers    got torch.bool (7, 5)
-  fix       of a mask: mask.sum(0)\
+  fix       of a mask: mask.sum(0)
+  more      lengths-kind, in the docs under "Errors"\
 """),
     ),
     "Booleans are refused, though Python counts them as integers.": Case(
@@ -148,7 +157,8 @@ lengths must be integers from 0 to 7, one for each sample
   GRU(3, 4): lengths[0] is True
   input     expected (seq, batch, input_size=3)    got (7, 5, 3)
   lengths   expected (batch=5,), integers    got a list of 5
-  fix       a list of ints\
+  fix       a list of ints
+  more      lengths-kind, in the docs under "Errors"\
 """),
     ),
     "Strings in a list are refused, as a file of text gives them.": Case(
@@ -160,7 +170,8 @@ lengths must be integers from 0 to 7, one for each sample
   GRU(3, 4): lengths hold strings
   input     expected (seq, batch, input_size=3)    got (7, 5, 3)
   lengths   expected (batch=5,), integers    got a list of 5
-  fix       [int(n) for n in lengths]\
+  fix       [int(n) for n in lengths]
+  more      lengths-kind, in the docs under "Errors"\
 """),
     ),
     "Strings in an array are refused.": Case(
@@ -187,7 +198,8 @@ lengths must be integers from 0 to 7, one for each sample
   GRU(3, 4): lengths are neither list nor tensor
   input     expected (seq, batch, input_size=3)    got (7, 5, 3)
   lengths   expected (batch=5,), integers    got '73412'
-  fix       a list of ints\
+  fix       a list of ints
+  more      lengths-kind, in the docs under "Errors"\
 """),
     ),
     "A dict of lengths by name is refused.": Case(
@@ -202,7 +214,8 @@ lengths must be integers from 0 to 7, one for each sample
   GRU(3, 4): lengths are neither list nor tensor
   input     expected (seq, batch, input_size=3)    got (7, 5, 3)
   lengths   expected (batch=5,), integers    got a dict
-  fix       a list of ints\
+  fix       a list of ints
+  more      lengths-kind, in the docs under "Errors"\
 """),
     ),
     "A None among the lengths is refused.": Case(
@@ -213,7 +226,8 @@ lengths must be integers from 0 to 7, one for each sample
   GRU(3, 4): lengths[1] is None
   input     expected (seq, batch, input_size=3)    got (7, 5, 3)
   lengths   expected (batch=5,), integers    got a list of 5
-  fix       a list of ints\
+  fix       a list of ints
+  more      lengths-kind, in the docs under "Errors"\
 """),
     ),
     "Lists of unequal size are refused.": Case(
@@ -228,7 +242,8 @@ lengths must be integers from 0 to 7, one for each sample
   GRU(3, 4): lengths are no plain list of ints
   input     expected (seq, batch, input_size=3)    got (7, 5, 3)
   lengths   expected (batch=5,), integers    got a list of 5
-  fix       a list of ints\
+  fix       a list of ints
+  more      lengths-kind, in the docs under "Errors"\
 """),
     ),
     "A number that no tensor can hold is refused.": Case(
@@ -239,7 +254,8 @@ lengths must be integers from 0 to 7, one for each sample
   GRU(3, 4): lengths are no plain list of ints
   input     expected (seq, batch, input_size=3)    got (7, 5, 3)
   lengths   expected (batch=5,), integers    got a list of 5
-  fix       a list of ints\
+  fix       a list of ints
+  more      lengths-kind, in the docs under "Errors"\
 """),
     ),
     "A mask that holds integers is refused with the sum that makes lengths of it.": Case(

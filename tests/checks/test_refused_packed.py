@@ -19,7 +19,9 @@ Expected hidden[1] size (2, 5, 4), got [1, 5, 4]
   input     expected (sum of lengths, input_size=3)    got (22, 3)
   h         expected (num_layers=2, batch=5, hidden_size=4)    got (2, 5, 4)
   c         expected (num_layers=2, batch=5, hidden_size=4)    got (1, 5, 4)
-  fix       layer.initial_state(5), or hx=None\
+  fix       hx=None or layer.initial_state(5): zeros
+            where layer is this module
+  more      state-layers, in the docs under "Errors"\
 """),
     ),
     "A c with more layers than h is refused, where torch drops them in silence.": Case(
@@ -31,7 +33,9 @@ Expected hidden[1] size (1, 5, 4), got [3, 5, 4]
   input     expected (sum of lengths, input_size=3)    got (22, 3)
   h         expected (num_layers=1, batch=5, hidden_size=4)    got (1, 5, 4)
   c         expected (num_layers=1, batch=5, hidden_size=4)    got (3, 5, 4)
-  fix       layer.initial_state(5), or hx=None\
+  fix       hx=None or layer.initial_state(5): zeros
+            where layer is this module
+  more      state-layers, in the docs under "Errors"\
 """),
     ),
     "A c without the backward direction is refused.": Case(
@@ -49,34 +53,42 @@ Expected hidden[1] size (2, 5, 4), got [1, 5, 4]
   h         expected (num_layers * directions = 2, batch=5, hidden_size=4)    got (2, 5, 4)
   c         expected (num_layers * directions = 2, batch=5, hidden_size=4)    got (1, 5, 4)
   evidence  num_layers * directions = 2
-  fix       layer.initial_state(5), or hx=None\
+  fix       hx=None or layer.initial_state(5): zeros
+            where layer is this module
+  more      state-directions, in the docs under "Errors"\
 """),
     ),
     "A c of one sample is refused, where torch gives it to all in silence.": Case(
         call("nn.LSTM(3, 4)(input, (h, c))", input=packed(7, 6, 6, 2, 1), h=(1, 5, 4), c=(1, 1, 4)),
         Refused(StateError, "unsafe", "hx", (1, 5, 4), (1, 1, 4)),
-        fix="c.repeat(1, 5, 1)",
+        fix="rnnkit.states.expand(hx, 5)",
         message=snapshot("""\
 Expected hidden[1] size (1, 5, 4), got [1, 1, 4]
   LSTM(3, 4): c is for one sample, the input has 5
   input     expected (sum of lengths, input_size=3)    got (22, 3)
   h         expected (num_layers=1, batch=5, hidden_size=4)    got (1, 5, 4)
   c         expected (num_layers=1, batch=5, hidden_size=4)    got (1, 1, 4)
-  fix       c.repeat(1, 5, 1), if they start alike\
+  fix       rnnkit.states.expand(hx, 5), if all samples start from it
+            hx=None or layer.initial_state(5): zeros, if the sequences are new
+            where hx is your state and layer is this module
+  more      state-one-sample, in the docs under "Errors"\
 """),
     ),
     "A state of a larger batch is refused, of which torch takes the rows that it needs.": Case(
         call("nn.GRU(3, 4)(input, hx)", input=packed(7, 6, 6, 2, 1), hx=(1, 8, 4)),
         Refused(StateError, "unsafe", "hx", (1, 5, 4), (1, 8, 4)),
-        fix="hx[:, :5]",
+        fix="rnnkit.states.select(hx, slice(5))",
         message=snapshot("""\
 Expected hidden size (1, 5, 4), got [1, 8, 4]
   GRU(3, 4): hx is for a batch of 8, the input has 5
   input     expected (sum of lengths, input_size=3)    got (22, 3)
   hx        expected (num_layers=1, batch=5, hidden_size=4)    got (1, 8, 4)
   evidence  8 > 5: probably left from a larger batch, as when the last of an epoch is smaller
-  fix       hx=None for zeros; if the first 5 samples went on, hx[:, :5]
-            if others did, rnnkit.states.select(hx, positions)\
+  fix       hx=None for zeros, if the sequences are new
+            rnnkit.states.select(hx, slice(5)), if the first 5 samples went on
+            rnnkit.states.select(hx, positions), if others did
+            where hx is your state
+  more      state-batch, in the docs under "Errors"\
 """),
     ),
     "Sequences packed by their length make no difference.": Case(
@@ -86,7 +98,7 @@ Expected hidden size (1, 5, 4), got [1, 8, 4]
             h=(1, 8, 4),
         ),
         Refused(StateError, "unsafe", "hx", (1, 5, 4), (1, 8, 4)),
-        fix="h[:, :5]",
+        fix="rnnkit.states.select(hx, slice(5))",
         message=snapshot("""\
 Expected hidden[0] size (1, 5, 4), got [1, 8, 4]
   LSTM(3, 4): h is for a batch of 8, the input has 5
@@ -94,9 +106,11 @@ Expected hidden[0] size (1, 5, 4), got [1, 8, 4]
   h         expected (num_layers=1, batch=5, hidden_size=4)    got (1, 8, 4)
   c         expected (num_layers=1, batch=5, hidden_size=4)    got (1, 8, 4)
   evidence  8 > 5: probably left from a larger batch, as when the last of an epoch is smaller
-  fix       hx=None for zeros; if the first 5 samples went on, h[:, :5]
-            if others did, rnnkit.states.select(hx, positions)
-            and c alike\
+  fix       hx=None for zeros, if the sequences are new
+            rnnkit.states.select(hx, slice(5)), if the first 5 samples went on
+            rnnkit.states.select(hx, positions), if others did
+            where hx is your state
+  more      state-batch, in the docs under "Errors"\
 """),
     ),
     "A state of a smaller batch is refused, where torch says an index is out of range.": Case(
@@ -107,7 +121,9 @@ Expected hidden size (1, 5, 4), got [1, 2, 4]
   RNN(3, 4): hx is for a batch of 2, the input has 5
   input     expected (sum of lengths, input_size=3)    got (22, 3)
   hx        expected (num_layers=1, batch=5, hidden_size=4)    got (1, 2, 4)
-  fix       layer.initial_state(5), or hx=None\
+  fix       hx=None or layer.initial_state(5): zeros
+            where layer is this module
+  more      state-batch, in the docs under "Errors"\
 """),
     ),
     "The batch of a state is the number of sequences, not that of steps.": Case(
@@ -126,7 +142,9 @@ Expected hidden size (1, 5, 4), got [1, 7, 4]
   hx        expected (num_layers=1, batch=5, hidden_size=4)    got (1, 7, 4)
   evidence  hx has batch 7, which is the number of steps packed
   fix       pack_padded_sequence(..., batch_first=True) for a (batch, seq, feature) input
-            if hx is left from a batch of 7 instead: hx=None, or the samples that went on\
+            if hx is from a larger batch: rnnkit.states.select(hx, positions), or hx=None for zeros
+            where hx is your state
+  more      layout-packed, in the docs under "Errors"\
 """),
     ),
     "A batch-first state is refused, also of a batch-first layer.": Case(
@@ -136,7 +154,7 @@ Expected hidden size (1, 5, 4), got [1, 7, 4]
             h=(5, 2, 4),
         ),
         Refused(StateError, "unsafe", "hx", (2, 5, 4), (5, 2, 4)),
-        fix="h.transpose(0, 1).contiguous()",
+        fix="rnnkit.states.from_batch_first(hx)",
         message=snapshot("""\
 Expected hidden[0] size (2, 5, 4), got [5, 2, 4]
   LSTM(3, 4, num_layers=2, batch_first=True): h has the batch on axis 0, a state has the layers on axis 0
@@ -144,8 +162,9 @@ Expected hidden[0] size (2, 5, 4), got [5, 2, 4]
   h         expected (num_layers=2, batch=5, hidden_size=4)    got (5, 2, 4)
   c         expected (num_layers=2, batch=5, hidden_size=4)    got (5, 2, 4)
   evidence  h with axes 0 and 1 exchanged fits
-  fix       h.transpose(0, 1).contiguous(), or LSTM(..., state_batch_first=True)
-            and c alike\
+  fix       rnnkit.states.from_batch_first(hx), or LSTM(..., state_batch_first=True)
+            where hx is your state
+  more      state-transposed, in the docs under "Errors"\
 """),
     ),
     "A state without the axis of layers is refused with the axis.": Case(
@@ -157,20 +176,24 @@ For batched 3-D input, hx should also be 3-D but got 2-D tensor
   GRU(3, 4): hx has 2 axes in place of 3
   input     expected (sum of lengths, input_size=3)    got (22, 3)
   hx        expected (num_layers=1, batch=5, hidden_size=4)    got (5, 4)
-  fix       hx.unsqueeze(0)\
+  fix       hx.unsqueeze(0)
+            where hx is your state
+  more      state-rank, in the docs under "Errors"\
 """),
     ),
     "A state of four axes is refused, where torch ends the process.": Case(
         call("nn.LSTM(3, 4)(input, (h, h))", input=packed(7, 6, 6, 2, 1), h=(1, 1, 5, 4)),
         Refused(StateError, "unsafe", "hx", (1, 5, 4), (1, 1, 5, 4)),
-        fix="h.squeeze(0)",
+        fix="tuple(t.squeeze(0) for t in hx)",
         message=snapshot("""\
 For batched 3-D input, hx and cx should also be 3-D but got (4-D, 4-D) tensors
   LSTM(3, 4): h has 4 axes in place of 3
   input     expected (sum of lengths, input_size=3)    got (22, 3)
   h         expected (num_layers=1, batch=5, hidden_size=4)    got (1, 1, 5, 4)
   c         expected (num_layers=1, batch=5, hidden_size=4)    got (1, 1, 5, 4)
-  fix       h.squeeze(0)\
+  fix       tuple(t.squeeze(0) for t in hx)
+            where hx is your state
+  more      state-rank, in the docs under "Errors"\
 """),
     ),
     "A state of another width is refused with both numbers.": Case(
@@ -181,7 +204,10 @@ Expected hidden size (1, 5, 4), got [1, 5, 6]
   RNN(3, 4): hx is 6 wide, hidden_size=4 is wanted
   input     expected (sum of lengths, input_size=3)    got (22, 3)
   hx        expected (num_layers=1, batch=5, hidden_size=4)    got (1, 5, 6)
-  fix       layer.initial_state(5), or hx=None, or a Linear(6, 4) between\
+  fix       hx=None or layer.initial_state(5): zeros
+            or a torch.nn.Linear(6, 4) between the two
+            where layer is this module
+  more      state-width, in the docs under "Errors"\
 """),
     ),
     "An LSTM's pair is refused by a GRU.": Case(
@@ -196,7 +222,9 @@ Expected hidden size (1, 5, 4), got [1, 5, 6]
 hx must be one tensor, got a tuple of 2: (1, 5, 4), (1, 5, 4)
   GRU(3, 4) carries one tensor
   hx        expected (num_layers=1, batch=5, hidden_size=4)
-  fix       hx[0], if this is an LSTM's (h, c)\
+  fix       hx[0], if this is an LSTM's (h, c)
+            where hx is your state
+  more      state-structure, in the docs under "Errors"\
 """),
     ),
     "One tensor is refused by an LSTM.": Case(
@@ -207,7 +235,9 @@ hx must be one tensor, got a tuple of 2: (1, 5, 4), (1, 5, 4)
 lstm expects two hidden states: hx is (h, c), got a Tensor of shape (1, 5, 4)
   LSTM(3, 4) carries the pair (h, c)
   hx        expected (h, c), each (num_layers=1, batch=5, hidden_size=4)
-  fix       (hx, None), which starts c from zeros\
+  fix       (hx, None), which starts c from zeros
+            where hx is your state
+  more      state-structure, in the docs under "Errors"\
 """),
     ),
     "A state of another dtype is refused.": Case(
@@ -218,12 +248,14 @@ lstm expects two hidden states: hx is (h, c), got a Tensor of shape (1, 5, 4)
             c=filled(1, 5, 4, dtype=torch.float64),
         ),
         Refused(DtypeError, "unsafe", "hx"),
-        fix="c.to(torch.float32)",
+        fix="rnnkit.states.to(hx, torch.float32)",
         message=snapshot("""\
 hx dtype (torch.float64) does not match input dtype (torch.float32)
   LSTM(3, 4): state and input differ in dtype
   c         expected torch.float32    got torch.float64
-  fix       c.to(torch.float32)\
+  fix       rnnkit.states.to(hx, torch.float32)
+            where hx is your state
+  more      state-dtype, in the docs under "Errors"\
 """),
     ),
     "A state on another device is refused.": Case(
@@ -231,9 +263,11 @@ hx dtype (torch.float64) does not match input dtype (torch.float32)
         Refused(DeviceError, "unsafe", "hx"),
         message=snapshot("""\
 Input and hidden tensors are not at the same device, found input tensor at cpu and hidden tensor at meta
-  GRU(3, 4): state and input lie on different devices
+  GRU(3, 4): state and input are on different devices
   hx        expected on cpu    got meta
-  fix       hx.to(input.device), or zeros with device=input.device\
+  fix       rnnkit.states.to(hx, input.device)
+            where hx is your state
+  more      state-device, in the docs under "Errors"\
 """),
     ),
 }

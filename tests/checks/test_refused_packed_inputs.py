@@ -30,7 +30,8 @@ RNN input dtype (torch.float64) does not match weight dtype (torch.float32). Con
   LSTM(3, 4): input and weights differ in dtype
   input     expected torch.float32    got torch.float64
   evidence  float64 is what NumPy makes of Python's numbers
-  fix       input.to(torch.float32), or model.to(torch.float64)\
+  fix       input.to(torch.float32), or model.to(torch.float64)
+  more      input-dtype, in the docs under "Errors"\
 """),
     ),
     "Packed whole numbers are refused.": Case(
@@ -41,7 +42,8 @@ RNN input dtype (torch.float64) does not match weight dtype (torch.float32). Con
 RNN input dtype (torch.int64) does not match weight dtype (torch.float32).
   GRU(3, 4): the input holds no real floating-point numbers
   input     expected torch.float32    got torch.int64
-  fix       numbers: input.float()\
+  fix       numbers: input.float()
+  more      input-numbers, in the docs under "Errors"\
 """),
     ),
     "Packed sequences of another width are refused.": Case(
@@ -52,7 +54,8 @@ RNN input dtype (torch.int64) does not match weight dtype (torch.float32).
 input.size(-1) must be equal to input_size. Expected 3, got 9
   LSTM(3, 4): the input is 9 wide, the weights are for 3
   input     expected (sum of lengths, input_size=3)    got (22, 9)
-  fix       LSTM(9, ...), or an input with 3 features\
+  fix       LSTM(9, ...), or an input with 3 features
+  more      input-width, in the docs under "Errors"\
 """),
     ),
     "If all are as long, torch reads across the features in silence.": Case(
@@ -64,7 +67,8 @@ input.size(-1) must be equal to input_size. Expected 3, got 6
   LSTM(3, 4): the input is 6 wide, the weights are for 3
   input     expected (sum of lengths, input_size=3)    got (21, 6)
   evidence  6 is twice 3: a bidirectional layer's output
-  fix       LSTM(6, ...), or an input with 3 features\
+  fix       LSTM(6, ...), or an input with 3 features
+  more      input-width, in the docs under "Errors"\
 """),
     ),
     "As many packed steps as features are no sign of another layout.": Case(
@@ -74,7 +78,8 @@ input.size(-1) must be equal to input_size. Expected 3, got 6
 input.size(-1) must be equal to input_size. Expected 3, got 5
   GRU(3, 4): the input is 5 wide, the weights are for 3
   input     expected (sum of lengths, input_size=3)    got (3, 5)
-  fix       GRU(5, ...), or an input with 3 features\
+  fix       GRU(5, ...), or an input with 3 features
+  more      input-width, in the docs under "Errors"\
 """),
     ),
     "Packed sequences of single numbers are refused with the feature axis they lack.": Case(
@@ -84,7 +89,8 @@ input.size(-1) must be equal to input_size. Expected 3, got 5
 input must have 2 dimensions, got 1
   GRU(1, 4): the input has 1 axis
   input     expected (sum of lengths, input_size=1)    got (13,)
-  fix       pack a padded tensor (batch, seq, 1), a feature axis at its end\
+  fix       pack a padded tensor (batch, seq, 1), a feature axis at its end
+  more      input-rank, in the docs under "Errors"\
 """),
     ),
     "Packed token ids are refused.": Case(
@@ -98,7 +104,8 @@ RNN input dtype (torch.int64) does not match weight dtype (torch.float32).
   GRU(3, 4): the input holds no real floating-point numbers
   input     expected torch.float32    got torch.int64
   fix       numbers: input.float()
-            token ids: input._replace(data=torch.nn.Embedding(vocabulary, 3)(input.data))\
+            token ids: input._replace(data=torch.nn.Embedding(vocabulary, 3)(input.data))
+  more      input-numbers, in the docs under "Errors"\
 """),
     ),
     "Packed sequences with two feature axes are refused.": Case(
@@ -108,7 +115,8 @@ RNN input dtype (torch.int64) does not match weight dtype (torch.float32).
 input must have 2 dimensions, got 3
   LSTM(6, 4): the input has 3 axes
   input     expected (sum of lengths, input_size=6)    got (13, 3, 2)
-  fix       pack a padded tensor (batch, seq, 6), a feature axis at its end\
+  fix       pack a padded tensor (batch, seq, 6), a feature axis at its end
+  more      input-rank, in the docs under "Errors"\
 """),
     ),
     "Packed sequences on another device are refused.": Case(
@@ -116,9 +124,10 @@ input must have 2 dimensions, got 3
         Refused(DeviceError, "mumbles", "input"),
         message=snapshot("""\
 Input and parameter tensors are not at the same device, found input tensor at meta and parameter tensor at cpu
-  RNN(3, 4): the input lies on another device
+  RNN(3, 4): input and weights are on different devices
   input     expected on cpu    got meta
-  fix       input.to('cpu'), or move the model to the input\
+  fix       input.to('cpu'), or move the model to the input
+  more      input-device, in the docs under "Errors"\
 """),
     ),
     "A packed sequence is refused by a cell.": Case(
@@ -128,7 +137,8 @@ Input and parameter tensors are not at the same device, found input tensor at me
 input must be a Tensor, got a PackedSequence
   GRUCell(3, 4)
   input     expected a Tensor    got a PackedSequence
-  fix       a cell takes one step: loop over a padded sequence, or use a layer\
+  fix       a cell takes one step: loop over a padded sequence, or use a layer
+  more      input-type, in the docs under "Errors"\
 """),
     ),
     "The message tells how many steps are promised, and how many are there.": Case(
@@ -142,7 +152,8 @@ start (16) + length (1) exceeds dimension size (16).
   GRU(3, 4): a length was larger than the number of steps that were packed
   input     expected (sum of lengths, input_size=3)    got (16, 3)
   evidence  batch_sizes add up to 17 steps, the data have 16
-  fix       look how the lengths were counted; to cut them: lengths.clamp(max=steps)\
+  fix       check how the lengths were counted; to cut them: lengths.clamp(max=steps)
+  more      lengths-packed-range, in the docs under "Errors"\
 """),
     ),
 }

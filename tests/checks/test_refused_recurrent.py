@@ -60,33 +60,47 @@ CASES = {
     "A layer of nothing is refused.": Case(
         "Recurrent([])",
         Refused(ArgumentError, "lacks"),
-        message=snapshot("Recurrent: cells must be a cell or a list of cells, got an empty list"),
+        message=snapshot("""\
+Recurrent: cells must be a cell or a list of cells, got an empty list
+  more      recurrent-cells, in the docs under "Errors"\
+"""),
     ),
     "What is no module is refused.": Case(
         call("Recurrent(anything)", anything=rnnkit.GRUCell),
         Refused(ArgumentError, "lacks"),
         message=snapshot(
-            "Recurrent: cells must be a cell or a list of cells, got the type GRUCell"
+            """\
+Recurrent: cells must be a cell or a list of cells, got the type GRUCell
+  more      recurrent-cells, in the docs under "Errors"\
+"""
         ),
         marks=(pytest.mark.unhooked("beartype refuses first, by the annotation"),),
     ),
     "What is no module is refused, in a list too.": Case(
         call("Recurrent([None, anything])", anything=rnnkit.GRUCell),
         Refused(ArgumentError, "lacks"),
-        message=snapshot("Recurrent: cells must be a cell or a list of cells, got None"),
+        message=snapshot("""\
+Recurrent: cells must be a cell or a list of cells, got None
+  more      recurrent-cells, in the docs under "Errors"\
+"""),
         marks=(pytest.mark.unhooked("beartype refuses first, by the annotation"),),
     ),
     "One cell for two layers' backward directions is refused.": Case(
         call("Recurrent(two, reverse_cells=reverse)", reverse=rnnkit.GRUCell(3, 4), two=TWO),
         Refused(ArgumentError, "lacks"),
-        message=snapshot("Recurrent: 2 cells, but 1 reverse_cells: one of each for every layer"),
+        message=snapshot("""\
+Recurrent: 2 cells, but 1 reverse_cells
+  fix       one reverse cell for each layer
+  more      recurrent-directions, in the docs under "Errors"\
+"""),
     ),
     "A whole layer is refused with the call that gives its cells.": Case(
         call("Recurrent(lstm)", lstm=rnnkit.LSTM(3, 4)),
         Refused(ArgumentError, "lacks"),
         message=snapshot("""\
 Recurrent: cells holds LSTM, a layer over whole sequences
-  fix       LSTM(...).cells(), or LSTMCell(...)\
+  fix       LSTM(...).cells(), or LSTMCell(...)
+  more      recurrent-layer, in the docs under "Errors"\
 """),
         marks=(pytest.mark.unhooked("beartype refuses first, by the annotation"),),
     ),
@@ -95,7 +109,8 @@ Recurrent: cells holds LSTM, a layer over whole sequences
         Refused(ArgumentError, "lacks"),
         message=snapshot("""\
 Recurrent: reverse_cells holds GRU, a layer over whole sequences
-  fix       GRU(...).cells(), or GRUCell(...)\
+  fix       GRU(...).cells(), or GRUCell(...)
+  more      recurrent-layer, in the docs under "Errors"\
 """),
         marks=(pytest.mark.unhooked("beartype refuses first, by the annotation"),),
     ),
@@ -114,7 +129,8 @@ Recurrent: reverse_cells holds GRU, a layer over whole sequences
 hx must be a tuple of 2 states, got a Tensor of shape (5, 4)
   Recurrent carries one state for each cell
   hx        expected layer by layer, the forward direction first    got a Tensor of shape (5, 4)
-  fix       hx=None, or the state that this layer returned\
+  fix       hx=None for zeros
+  more      recurrent-state, in the docs under "Errors"\
 """),
     ),
     "A tuple of another number of states is refused.": Case(
@@ -124,7 +140,8 @@ hx must be a tuple of 2 states, got a Tensor of shape (5, 4)
 hx must be a tuple of 2 states, got 1 of them
   Recurrent carries one state for each cell
   hx        expected layer by layer, the forward direction first    got 1 of them
-  fix       hx=None, or the state that this layer returned\
+  fix       hx=None for zeros
+  more      recurrent-state, in the docs under "Errors"\
 """),
     ),
     "A state that belongs to the other cell is refused by the first cell that sees it.": Case(
@@ -140,7 +157,8 @@ hx must be a tuple of 2 states, got 1 of them
 hx must be one tensor, got a tuple of 2: (5, 6), (5, 6)
   Recurrent of GRUCell(3, 4) carries one tensor
   hx        expected (batch=5, hidden_size=4)
-  fix       hx=None for zeros\
+  fix       hx=None for zeros
+  more      state-structure, in the docs under "Errors"\
 """),
     ),
     "The input's width is that of the first cell.": Case(
@@ -150,7 +168,8 @@ hx must be one tensor, got a tuple of 2: (5, 6), (5, 6)
 input.size(-1) must be equal to input_size. Expected 3, got 2
   Recurrent of GRUCell(3, 4): the input is 2 wide, the weights are for 3
   input     expected (seq, batch, input_size=3)    got (7, 5, 2)
-  fix       GRUCell(2, ...), or an input with 3 features\
+  fix       GRUCell(2, ...), or an input with 3 features
+  more      input-width, in the docs under "Errors"\
 """),
     ),
     "A cell that reads another width than the one below gives is refused.": Case(
@@ -160,7 +179,8 @@ input.size(-1) must be equal to input_size. Expected 3, got 2
 input.size(-1) must be equal to input_size. Expected 6, got 4
   Recurrent of GRUCell(6, 4): the input is 4 wide, the weights are for 6
   input     expected (seq, batch, input_size=6)    got (7, 5, 4)
-  fix       GRUCell(4, ...), or an input with 6 features\
+  fix       GRUCell(4, ...), or an input with 6 features
+  more      input-width, in the docs under "Errors"\
 """),
     ),
     "A state whose batch lies on the other axis of the input tells the layout.": Case(
@@ -178,7 +198,8 @@ Input batch size 7 doesn't match hidden0 batch size 5
   input     expected (seq, batch, input_size=3)    got (5, 7, 3)
   hx        expected (batch=7, hidden_size=4)    got (5, 4)
   evidence  hx has batch 5, which is axis 0 of the input
-  fix       Recurrent(..., batch_first=True), or input.transpose(0, 1)\
+  fix       Recurrent(..., batch_first=True), or input.transpose(0, 1)
+  more      layout-batch-first, in the docs under "Errors"\
 """),
     ),
     "So do lengths that are as many as the other axis is long.": Case(
@@ -196,7 +217,8 @@ Expected `len(lengths)` to be equal to batch_size, but got 5 (batch_size=7)
   input     expected (seq, batch, input_size=3)    got (5, 7, 3)
   lengths   expected (batch=7,), integers    got a list of 5
   evidence  there are 5 lengths, and axis 0 of the input is as long
-  fix       Recurrent(..., batch_first=True), or input.transpose(0, 1)\
+  fix       Recurrent(..., batch_first=True), or input.transpose(0, 1)
+  more      layout-batch-first, in the docs under "Errors"\
 """),
     ),
     "A cell of torch's own has no first state: rnnkit's is named.": Case(
@@ -204,7 +226,8 @@ Expected `len(lengths)` to be equal to batch_size, but got 5 (batch_size=7)
         Refused(CellError, "lacks"),
         message=snapshot("""\
 GRUCell has no initial_state(batch_size), and no hx was given
-  fix       rnnkit.GRUCell, or a method initial_state(self, batch_size)\
+  fix       rnnkit.GRUCell, or a method initial_state(self, batch_size)
+  more      cell-initial-state, in the docs under "Errors"\
 """),
         marks=(pytest.mark.unhooked("beartype refuses first, by the annotation"),),
     ),

@@ -16,7 +16,9 @@ CASES = {
 lstm expects two hidden states: hx is (h, c), got a Tensor of shape (1, 5, 2)
   LSTM(3, 4, proj_size=2) carries the pair (h, c)
   hx        expected (h, c), h (num_layers=1, batch=5, proj_size=2) and c (num_layers=1, batch=5, hidden_size=4)
-  fix       (hx, None), which starts c from zeros\
+  fix       (hx, None), which starts c from zeros
+            where hx is your state
+  more      state-structure, in the docs under "Errors"\
 """),
     ),
     "One tensor of another rank is brought to h's shape, not to c's.": Case(
@@ -56,7 +58,10 @@ Expected hidden[0] size (1, 5, 2), got [1, 5, 3]
   input     expected (seq, batch, input_size=3)    got (7, 5, 3)
   h         expected (num_layers=1, batch=5, proj_size=2)    got (1, 5, 3)
   c         expected (num_layers=1, batch=5, hidden_size=4)    got (1, 5, 4)
-  fix       layer.initial_state(5), or hx=None, or a Linear(3, 2) between\
+  fix       hx=None or layer.initial_state(5): zeros
+            or a torch.nn.Linear(3, 2) between the two
+            where layer is this module
+  more      state-width, in the docs under "Errors"\
 """),
     ),
     "A c as narrow as h is refused by its own width.": Case(
@@ -72,7 +77,10 @@ Expected hidden[1] size (1, 5, 4), got [1, 5, 2]
   input     expected (seq, batch, input_size=3)    got (7, 5, 3)
   h         expected (num_layers=1, batch=5, proj_size=2)    got (1, 5, 2)
   c         expected (num_layers=1, batch=5, hidden_size=4)    got (1, 5, 2)
-  fix       layer.initial_state(5), or hx=None, or a Linear(2, 4) between\
+  fix       hx=None or layer.initial_state(5): zeros
+            or a torch.nn.Linear(2, 4) between the two
+            where layer is this module
+  more      state-width, in the docs under "Errors"\
 """),
     ),
     "An h twice as wide is refused with the proj_size that it fits.": Case(
@@ -90,7 +98,8 @@ Expected hidden[0] size (1, 5, 2), got [1, 5, 4]
   h         expected (num_layers=1, batch=5, proj_size=2)    got (1, 5, 4)
   c         expected (num_layers=1, batch=5, hidden_size=6)    got (1, 5, 6)
   evidence  4 is twice 2: both directions side by side
-  fix       LSTM(..., proj_size=4), or a Linear(4, 2) between\
+  fix       LSTM(..., proj_size=4), or a torch.nn.Linear(4, 2) between the two
+  more      state-twice-as-wide, in the docs under "Errors"\
 """),
     ),
     "Where twice the width is no projection any more, no such option is advised.": Case(
@@ -107,7 +116,8 @@ Expected hidden[0] size (1, 5, 3), got [1, 5, 6]
   h         expected (num_layers=1, batch=5, proj_size=3)    got (1, 5, 6)
   c         expected (num_layers=1, batch=5, hidden_size=5)    got (1, 5, 5)
   evidence  6 is twice 3: both directions side by side
-  fix       a Linear(6, 3) between\
+  fix       a torch.nn.Linear(6, 3) between the two
+  more      state-twice-as-wide, in the docs under "Errors"\
 """),
     ),
     "A c twice as wide is refused with the hidden_size that it fits.": Case(
@@ -130,8 +140,8 @@ Expected hidden[0] size (1, 5, 4), got [1, 5, 8]
   h         expected (num_layers=1, batch=5, hidden_size=4)    got (1, 5, 8)
   c         expected (num_layers=1, batch=5, hidden_size=4)    got (1, 5, 8)
   evidence  8 is twice 4: both directions side by side
-  fix       LSTM(..., hidden_size=8), or a Linear(8, 4) between
-            and c alike\
+  fix       LSTM(..., hidden_size=8), or a torch.nn.Linear(8, 4) between the two
+  more      state-twice-as-wide, in the docs under "Errors"\
 """),
     ),
     "A c that has the shape of a wrong h, and is right, is not called wrong alike.": Case(
@@ -146,7 +156,7 @@ Expected hidden[0] size (1, 5, 4), got [1, 5, 8]
     "One array is no pair: it is not offered to an LSTM.": Case(
         call("nn.LSTM(3, 4)(input, hx)", input=(7, 5, 3), hx=np.zeros((1, 5, 4), dtype=np.float32)),
         Refused(StateError, "mumbles"),
-        ends="\n  fix       hx=None for zeros, or (h, c)",
+        has="\n  fix       hx=None for zeros, or (h, c)\n",
     ),
     "One tensor of another rank is refused with what brings it to h's.": Case(
         call("nn.LSTM(3, 4)(input, hx)", input=(7, 5, 3), hx=(5, 4)),
@@ -156,7 +166,9 @@ Expected hidden[0] size (1, 5, 4), got [1, 5, 8]
 lstm expects two hidden states: hx is (h, c), got a Tensor of shape (5, 4)
   LSTM(3, 4) carries the pair (h, c)
   hx        expected (h, c), each (num_layers=1, batch=5, hidden_size=4)
-  fix       (hx.unsqueeze(0), None), which starts c from zeros\
+  fix       (hx.unsqueeze(0), None), which starts c from zeros
+            where hx is your state
+  more      state-structure, in the docs under "Errors"\
 """),
     ),
     "One tensor for one sample is refused with the repetition, and its condition after the pair.": Case(
@@ -167,13 +179,15 @@ lstm expects two hidden states: hx is (h, c), got a Tensor of shape (5, 4)
 lstm expects two hidden states: hx is (h, c), got a Tensor of shape (1, 1, 4)
   LSTM(3, 4) carries the pair (h, c)
   hx        expected (h, c), each (num_layers=1, batch=5, hidden_size=4)
-  fix       (hx.repeat(1, 5, 1), None), which starts c from zeros, if they start alike\
+  fix       (hx.repeat(1, 5, 1), None), which starts c from zeros, if all start from the same values
+            where hx is your state
+  more      state-structure, in the docs under "Errors"\
 """),
     ),
     "One tensor that no short expression brings to h's shape is refused with zeros instead.": Case(
         call("nn.LSTM(3, 4)(input, hx)", input=(7, 5, 3), hx=(1, 5, 9)),
         Refused(StateError, "mumbles"),
-        ends="\n  fix       hx=None for zeros, or (h, c)",
+        has="\n  fix       hx=None for zeros, or (h, c)\n",
     ),
     "Three parts of which only the first fits are refused with zeros instead.": Case(
         call(
@@ -182,7 +196,7 @@ lstm expects two hidden states: hx is (h, c), got a Tensor of shape (1, 1, 4)
             hx=(filled(1, 5, 4), filled(7, 5, 4), filled(1, 5, 4)),
         ),
         Refused(StateError, "mumbles"),
-        ends="\n  fix       hx=None for zeros, or (h, c)",
+        has="\n  fix       hx=None for zeros, or (h, c)\n",
     ),
     "One tensor given to an LSTM is refused with the pair that starts c from zeros.": Case(
         call("nn.LSTM(3, 4)(input, hx)", input=(7, 5, 3), hx=(1, 5, 4)),
@@ -192,7 +206,9 @@ lstm expects two hidden states: hx is (h, c), got a Tensor of shape (1, 1, 4)
 lstm expects two hidden states: hx is (h, c), got a Tensor of shape (1, 5, 4)
   LSTM(3, 4) carries the pair (h, c)
   hx        expected (h, c), each (num_layers=1, batch=5, hidden_size=4)
-  fix       (hx, None), which starts c from zeros\
+  fix       (hx, None), which starts c from zeros
+            where hx is your state
+  more      state-structure, in the docs under "Errors"\
 """),
     ),
     "The pair stacked in one tensor are refused with the call that parts them.": Case(
@@ -203,7 +219,9 @@ lstm expects two hidden states: hx is (h, c), got a Tensor of shape (1, 5, 4)
 lstm expects two hidden states: hx is (h, c), got a Tensor of shape (2, 1, 5, 4)
   LSTM(3, 4) carries the pair (h, c)
   hx        expected (h, c), each (num_layers=1, batch=5, hidden_size=4)
-  fix       tuple(hx), if h and c are stacked on axis 0\
+  fix       tuple(hx), if h and c are stacked on axis 0
+            where hx is your state
+  more      state-structure, in the docs under "Errors"\
 """),
     ),
     "Unbatched they are refused too, where torch unpacks them in silence.": Case(
@@ -214,7 +232,9 @@ lstm expects two hidden states: hx is (h, c), got a Tensor of shape (2, 1, 5, 4)
 lstm expects two hidden states: hx is (h, c), got a Tensor of shape (2, 1, 4)
   LSTM(3, 4) carries the pair (h, c)
   hx        expected (h, c), each (num_layers=1, hidden_size=4)
-  fix       tuple(hx), if h and c are stacked on axis 0\
+  fix       tuple(hx), if h and c are stacked on axis 0
+            where hx is your state
+  more      state-structure, in the docs under "Errors"\
 """),
     ),
     "Unbatched they are refused too, where torch drops the third in silence.": Case(
@@ -224,7 +244,9 @@ lstm expects two hidden states: hx is (h, c), got a Tensor of shape (2, 1, 4)
 lstm expects two hidden states: hx is (h, c), got a tuple of 3: (1, 4), (1, 4), (1, 4)
   LSTM(3, 4) carries the pair (h, c)
   hx        expected (h, c), each (num_layers=1, hidden_size=4)
-  fix       hx[:2], if the first two are h and c\
+  fix       hx[:2], if the first two are h and c
+            where hx is your state
+  more      state-structure, in the docs under "Errors"\
 """),
     ),
     "Three tensors given to an LSTM are refused.": Case(
@@ -234,7 +256,9 @@ lstm expects two hidden states: hx is (h, c), got a tuple of 3: (1, 4), (1, 4), 
 lstm expects two hidden states: hx is (h, c), got a tuple of 3: (1, 5, 4), (1, 5, 4), (1, 5, 4)
   LSTM(3, 4) carries the pair (h, c)
   hx        expected (h, c), each (num_layers=1, batch=5, hidden_size=4)
-  fix       hx[:2], if the first two are h and c\
+  fix       hx[:2], if the first two are h and c
+            where hx is your state
+  more      state-structure, in the docs under "Errors"\
 """),
     ),
     "A tuple of h alone is refused.": Case(
@@ -244,7 +268,9 @@ lstm expects two hidden states: hx is (h, c), got a tuple of 3: (1, 5, 4), (1, 5
 lstm expects two hidden states: hx is (h, c), got a tuple of 1: (1, 5, 4)
   LSTM(3, 4) carries the pair (h, c)
   hx        expected (h, c), each (num_layers=1, batch=5, hidden_size=4)
-  fix       (hx[0], None), which starts c from zeros\
+  fix       (hx[0], None), which starts c from zeros
+            where hx is your state
+  more      state-structure, in the docs under "Errors"\
 """),
     ),
     "A list of one pair for each layer is refused with the call that joins them.": Case(
@@ -259,7 +285,9 @@ lstm expects two hidden states: hx is (h, c), got a tuple of 1: (1, 5, 4)
 lstm expects two hidden states: hx is (h, c), got a tuple of 2: tuple, tuple
   LSTM(3, 4, num_layers=2) carries the pair (h, c)
   hx        expected (h, c), each (num_layers=2, batch=5, hidden_size=4)
-  fix       rnnkit.states.from_layers(hx), if these are the states layer by layer\
+  fix       rnnkit.states.from_layers(hx), if these are the states layer by layer
+            where hx is your state
+  more      state-structure, in the docs under "Errors"\
 """),
     ),
     "A number in the place of c is refused.": Case(
@@ -269,7 +297,9 @@ lstm expects two hidden states: hx is (h, c), got a tuple of 2: tuple, tuple
 lstm expects two hidden states: hx is (h, c), got a tuple of 2: (1, 5, 4), float
   LSTM(3, 4) carries the pair (h, c)
   hx        expected (h, c), each (num_layers=1, batch=5, hidden_size=4)
-  fix       (hx[0], None), which starts c from zeros\
+  fix       (hx[0], None), which starts c from zeros
+            where hx is your state
+  more      state-structure, in the docs under "Errors"\
 """),
     ),
 }

@@ -16,7 +16,9 @@ For batched 3-D input, hx should also be 3-D but got 2-D tensor
   GRU(3, 4): hx has 2 axes in place of 3
   input     expected (seq, batch, input_size=3)    got (7, 5, 3)
   hx        expected (num_layers=1, batch=5, hidden_size=4)    got (5, 4)
-  fix       hx.unsqueeze(0)\
+  fix       hx.unsqueeze(0)
+            where hx is your state
+  more      state-rank, in the docs under "Errors"\
 """),
     ),
     "With several layers the axis is repeated for them.": Case(
@@ -28,33 +30,39 @@ For batched 3-D input, hx should also be 3-D but got 2-D tensor
   RNN(3, 4, num_layers=2): hx has 2 axes in place of 3
   input     expected (seq, batch, input_size=3)    got (7, 5, 3)
   hx        expected (num_layers=2, batch=5, hidden_size=4)    got (5, 4)
-  fix       hx.repeat(2, 1, 1), if they start alike\
+  fix       hx.repeat(2, 1, 1), if all start from the same values
+            where hx is your state
+  more      state-rank, in the docs under "Errors"\
 """),
     ),
     "Of an LSTM's pair without that axis both ranks are told.": Case(
         call("nn.LSTM(3, 4)(input, (h, h))", input=(7, 5, 3), h=(5, 4)),
         Refused(StateError, "says", "hx", (1, 5, 4), (5, 4)),
-        fix="h.unsqueeze(0)",
+        fix="tuple(t.unsqueeze(0) for t in hx)",
         message=snapshot("""\
 For batched 3-D input, hx and cx should also be 3-D but got (2-D, 2-D) tensors
   LSTM(3, 4): h has 2 axes in place of 3
   input     expected (seq, batch, input_size=3)    got (7, 5, 3)
   h         expected (num_layers=1, batch=5, hidden_size=4)    got (5, 4)
   c         expected (num_layers=1, batch=5, hidden_size=4)    got (5, 4)
-  fix       h.unsqueeze(0)\
+  fix       tuple(t.unsqueeze(0) for t in hx)
+            where hx is your state
+  more      state-rank, in the docs under "Errors"\
 """),
     ),
     "If c alone has another rank, c is named.": Case(
         call("nn.LSTM(3, 4)(input, (h, c))", input=(7, 5, 3), h=(1, 5, 4), c=(5, 4)),
         Refused(StateError, "says", "hx", (1, 5, 4), (5, 4)),
-        fix="c.unsqueeze(0)",
+        fix=fix("(h, c.unsqueeze(0))", into="hx"),
         message=snapshot("""\
 For batched 3-D input, hx and cx should also be 3-D but got (3-D, 2-D) tensors
   LSTM(3, 4): c has 2 axes in place of 3
   input     expected (seq, batch, input_size=3)    got (7, 5, 3)
   h         expected (num_layers=1, batch=5, hidden_size=4)    got (1, 5, 4)
   c         expected (num_layers=1, batch=5, hidden_size=4)    got (5, 4)
-  fix       c.unsqueeze(0)\
+  fix       (h, c.unsqueeze(0))
+            where (h, c) is your state
+  more      state-rank, in the docs under "Errors"\
 """),
     ),
     "The state of one sample for a batch is refused with the axis it lacks.": Case(
@@ -66,7 +74,9 @@ For batched 3-D input, hx should also be 3-D but got 2-D tensor
   GRU(3, 4, num_layers=2): hx has 2 axes in place of 3
   input     expected (seq, batch, input_size=3)    got (7, 5, 3)
   hx        expected (num_layers=2, batch=5, hidden_size=4)    got (2, 4)
-  fix       hx.unsqueeze(1).repeat(1, 5, 1), if they start alike\
+  fix       hx.unsqueeze(1).repeat(1, 5, 1), if all start from the same values
+            where hx is your state
+  more      state-rank, in the docs under "Errors"\
 """),
     ),
     "A state of one axis is refused.": Case(
@@ -77,7 +87,9 @@ For batched 3-D input, hx should also be 3-D but got 1-D tensor
   GRU(3, 4): hx has 1 axis in place of 3
   input     expected (seq, batch, input_size=3)    got (7, 5, 3)
   hx        expected (num_layers=1, batch=5, hidden_size=4)    got (4,)
-  fix       hx.repeat(1, 5, 1), if they start alike\
+  fix       hx.repeat(1, 5, 1), if all start from the same values
+            where hx is your state
+  more      state-rank, in the docs under "Errors"\
 """),
     ),
     "A state with layers and directions on two axes is refused.": Case(
@@ -89,7 +101,9 @@ For batched 3-D input, hx should also be 3-D but got 4-D tensor
   GRU(3, 4, num_layers=2, bidirectional=True): hx has 4 axes in place of 3
   input     expected (seq, batch, input_size=3)    got (7, 5, 3)
   hx        expected (num_layers * directions = 4, batch=5, hidden_size=4)    got (2, 2, 5, 4)
-  fix       hx.flatten(0, 1)\
+  fix       hx.flatten(0, 1)
+            where hx is your state
+  more      state-rank, in the docs under "Errors"\
 """),
     ),
     "A surplus axis of size 1 is refused with the call that drops it.": Case(
@@ -101,7 +115,9 @@ For batched 3-D input, hx should also be 3-D but got 4-D tensor
   GRU(3, 4, num_layers=2): hx has 4 axes in place of 3
   input     expected (seq, batch, input_size=3)    got (7, 5, 3)
   hx        expected (num_layers=2, batch=5, hidden_size=4)    got (2, 5, 1, 4)
-  fix       hx.squeeze(2)\
+  fix       hx.squeeze(2)
+            where hx is your state
+  more      state-rank, in the docs under "Errors"\
 """),
     ),
     "A batch of one in the state of an unbatched call is refused with the squeeze.": Case(
@@ -113,20 +129,24 @@ For unbatched 2-D input, hx should also be 2-D but got 3-D tensor
   GRU(3, 4, num_layers=2): hx has 3 axes in place of 2
   input     expected (seq, input_size=3)    got (7, 3)
   hx        expected (num_layers=2, hidden_size=4)    got (2, 1, 4)
-  fix       hx.squeeze(1)\
+  fix       hx.squeeze(1)
+            where hx is your state
+  more      state-rank, in the docs under "Errors"\
 """),
     ),
     "With one layer the squeeze leaves the layer.": Case(
         call("nn.LSTM(3, 4)(input, (h, h))", input=(7, 3), h=(1, 1, 4)),
         Refused(StateError, "says", "hx", (1, 4), (1, 1, 4)),
-        fix="h.squeeze(0)",
+        fix="tuple(t.squeeze(0) for t in hx)",
         message=snapshot("""\
 For unbatched 2-D input, hx and cx should also be 2-D but got (3-D, 3-D) tensors
   LSTM(3, 4): h has 3 axes in place of 2
   input     expected (seq, input_size=3)    got (7, 3)
   h         expected (num_layers=1, hidden_size=4)    got (1, 1, 4)
   c         expected (num_layers=1, hidden_size=4)    got (1, 1, 4)
-  fix       h.squeeze(0)\
+  fix       tuple(t.squeeze(0) for t in hx)
+            where hx is your state
+  more      state-rank, in the docs under "Errors"\
 """),
     ),
     "A batch of single steps is refused by the batch of its state.": Case(
@@ -139,7 +159,8 @@ For unbatched 2-D input, hx should also be 2-D but got 3-D tensor
   input     expected (seq, input_size=3)    got (5, 3)
   hx        expected (num_layers=1, hidden_size=4)    got (1, 5, 4)
   evidence  hx has batch 5, which is axis 0 of the input
-  fix       input.unsqueeze(0)\
+  fix       input.unsqueeze(0)
+  more      layout-unbatched, in the docs under "Errors"\
 """),
     ),
     "With batch_first the missing step is axis 1.": Case(
@@ -153,7 +174,8 @@ For unbatched 2-D input, hx and cx should also be 2-D but got (3-D, 3-D) tensors
   h         expected (num_layers=1, hidden_size=4)    got (1, 5, 4)
   c         expected (num_layers=1, hidden_size=4)    got (1, 5, 4)
   evidence  h has batch 5, which is axis 0 of the input
-  fix       input.unsqueeze(1)\
+  fix       input.unsqueeze(1)
+  more      layout-unbatched, in the docs under "Errors"\
 """),
     ),
     "A batch that is nowhere in an unbatched input is refused.": Case(
@@ -164,7 +186,9 @@ For unbatched 2-D input, hx should also be 2-D but got 3-D tensor
   RNN(3, 4): hx has 3 axes in place of 2
   input     expected (seq, input_size=3)    got (7, 3)
   hx        expected (num_layers=1, hidden_size=4)    got (1, 5, 4)
-  fix       hx=None for zeros, or hx as (num_layers=1, hidden_size=4)\
+  fix       hx=None for zeros, or hx as (num_layers=1, hidden_size=4)
+            where hx is your state
+  more      state-rank, in the docs under "Errors"\
 """),
     ),
     "A state without layers for an unbatched input is refused with the axis.": Case(
@@ -176,7 +200,9 @@ For unbatched 2-D input, hx should also be 2-D but got 1-D tensor
   RNN(3, 4): hx has 1 axis in place of 2
   input     expected (seq, input_size=3)    got (7, 3)
   hx        expected (num_layers=1, hidden_size=4)    got (4,)
-  fix       hx.unsqueeze(0)\
+  fix       hx.unsqueeze(0)
+            where hx is your state
+  more      state-rank, in the docs under "Errors"\
 """),
     ),
     "With several layers the axis is repeated for them, without a batch too.": Case(
@@ -188,7 +214,9 @@ For unbatched 2-D input, hx should also be 2-D but got 1-D tensor
   RNN(3, 4, num_layers=2): hx has 1 axis in place of 2
   input     expected (seq, input_size=3)    got (7, 3)
   hx        expected (num_layers=2, hidden_size=4)    got (4,)
-  fix       hx.repeat(2, 1), if they start alike\
+  fix       hx.repeat(2, 1), if all start from the same values
+            where hx is your state
+  more      state-rank, in the docs under "Errors"\
 """),
     ),
     "A state with more rows than the layer has layers is refused with both numbers.": Case(
@@ -200,7 +228,10 @@ Expected hidden size (2, 4), got [3, 4]
   GRU(3, 4, num_layers=2): hx has 3 rows, this layer carries 2
   input     expected (seq, input_size=3)    got (7, 3)
   hx        expected (num_layers=2, hidden_size=4)    got (3, 4)
-  fix       layer.initial_state(None), or hx=None\
+  fix       hx=None or layer.initial_state(None): zeros
+            if hx is an output: output, hx = ...: of what a layer returns, the state is the second
+            where hx is your state and layer is this module
+  more      state-layers, in the docs under "Errors"\
 """),
     ),
     "A state of another width is refused with both widths.": Case(
@@ -211,7 +242,10 @@ Expected hidden size (2, 4), got [2, 6]
   GRU(3, 4, num_layers=2): hx is 6 wide, hidden_size=4 is wanted
   input     expected (seq, input_size=3)    got (7, 3)
   hx        expected (num_layers=2, hidden_size=4)    got (2, 6)
-  fix       layer.initial_state(None), or hx=None, or a Linear(6, 4) between\
+  fix       hx=None or layer.initial_state(None): zeros
+            or a torch.nn.Linear(6, 4) between the two
+            where layer is this module
+  more      state-width, in the docs under "Errors"\
 """),
     ),
     "A cell's one state of another width is refused with both widths.": Case(
@@ -223,7 +257,10 @@ hidden0 has inconsistent hidden_size: got 6, expected 4
   GRUCell(3, 4): hx is 6 wide, hidden_size=4 is wanted
   input     expected (input_size=3,)    got (3,)
   hx        expected (hidden_size=4,)    got (6,)
-  fix       cell.initial_state(None), or hx=None, or a Linear(6, 4) between\
+  fix       hx=None or cell.initial_state(None): zeros
+            or a torch.nn.Linear(6, 4) between the two
+            where cell is this module
+  more      state-width, in the docs under "Errors"\
 """),
     ),
     "A layer's state is too deep for a cell, whatever sizes it shares with the input.": Case(
@@ -234,7 +271,9 @@ GRUCell: Expected hidden to be 1D or 2D, got 3D instead
   GRUCell(3, 4): hx has 3 axes in place of 1
   input     expected (input_size=3,)    got (3,)
   hx        expected (hidden_size=4,)    got (1, 3, 4)
-  fix       hx=None for zeros, or hx as (hidden_size=4,)\
+  fix       hx=None for zeros, or hx as (hidden_size=4,)
+            where hx is your state
+  more      state-rank, in the docs under "Errors"\
 """),
     ),
     **{
@@ -258,7 +297,9 @@ For unbatched 2-D input, hx should also be 2-D but got 3-D tensor
   GRU(3, 4, num_layers=2, state_batch_first=True): hx has 3 axes in place of 2
   input     expected (seq, input_size=3)    got (2, 3)
   hx        expected (num_layers=2, hidden_size=4)    got (6, 2, 4)
-  fix       hx[-1]\
+  fix       hx[-1]
+            where hx is your state
+  more      state-rank, in the docs under "Errors"\
 """),
     ),
     "Two steps with a state for two samples are told as a batch without seq axis.": Case(

@@ -15,7 +15,10 @@ Expected hidden size (2, 5, 4), got [4, 5, 4]
   GRU(3, 4, bidirectional=True): hx has 4 rows, this layer carries 2
   input     expected (seq, batch, input_size=3)    got (7, 5, 3)
   hx        expected (num_layers * directions = 2, batch=5, hidden_size=4)    got (4, 5, 4)
-  fix       layer.initial_state(5), or hx=None\
+  fix       hx=None or layer.initial_state(5): zeros
+            if hx is an output: output, hx = ...: of what a layer returns, the state is the second
+            where hx is your state and layer is this module
+  more      state-layers, in the docs under "Errors"\
 """),
     ),
     "Of wrong rows and a wrong batch the rows are told; the shapes tell the batch.": Case(
@@ -26,7 +29,9 @@ Expected hidden size (2, 5, 4), got [3, 8, 4]
   GRU(3, 4, num_layers=2): hx has 3 rows, this layer carries 2
   input     expected (seq, batch, input_size=3)    got (7, 5, 3)
   hx        expected (num_layers=2, batch=5, hidden_size=4)    got (3, 8, 4)
-  fix       layer.initial_state(5), or hx=None\
+  fix       hx=None or layer.initial_state(5): zeros
+            where layer is this module
+  more      state-layers, in the docs under "Errors"\
 """),
     ),
     "Of wrong rows and a wrong width the rows are told; the shapes tell the width.": Case(
@@ -43,22 +48,27 @@ Expected hidden size (4, 5, 4), got [2, 5, 4]
   input     expected (seq, batch, input_size=3)    got (7, 5, 3)
   hx        expected (num_layers * directions = 4, batch=5, hidden_size=4)    got (2, 5, 4)
   evidence  num_layers * directions = 4
-  fix       layer.initial_state(5), or hx=None\
+  fix       hx=None or layer.initial_state(5): zeros
+            where layer is this module
+  more      state-directions, in the docs under "Errors"\
 """),
     ),
     "A bidirectional encoder's state is refused with the sum of directions.": Case(
         call("nn.LSTM(3, 4, 2)(input, (h, h))", input=(7, 5, 3), h=(4, 5, 4)),
         Refused(StateError, "says", "hx", (2, 5, 4), (4, 5, 4)),
-        fix='rnnkit.states.bridge(h, "sum")',
+        fix='rnnkit.states.bridge(hx, "sum")',
         message=snapshot("""\
 Expected hidden[0] size (2, 5, 4), got [4, 5, 4]
-  LSTM(3, 4, num_layers=2): h has two rows for each layer: a bidirectional layer's state
+  LSTM(3, 4, num_layers=2): h has two rows for each layer, as the state of a bidirectional layer
   input     expected (seq, batch, input_size=3)    got (7, 5, 3)
   h         expected (num_layers=2, batch=5, hidden_size=4)    got (4, 5, 4)
   c         expected (num_layers=2, batch=5, hidden_size=4)    got (4, 5, 4)
   evidence  4 is twice num_layers=2
-  fix       rnnkit.states.bridge(h, "sum") adds the directions
-            and c alike\
+  fix       rnnkit.states.bridge(hx, "sum") adds the directions
+            LSTM(..., hidden_size=8) and rnnkit.states.bridge(hx, "concat")
+            tuple(t[-2:] for t in hx), if hx is from one direction of twice as many layers
+            where hx is your state
+  more      state-bidirectional, in the docs under "Errors"\
 """),
     ),
     "With batch-first states the directions are on axis 1.": Case(
@@ -67,11 +77,15 @@ Expected hidden[0] size (2, 5, 4), got [4, 5, 4]
         fix='rnnkit.states.bridge(hx, "sum", batch_first=True)',
         message=snapshot("""\
 Expected hidden size (5, 1, 4), got [5, 2, 4]
-  GRU(3, 4, state_batch_first=True): hx has two rows for each layer: a bidirectional layer's state
+  GRU(3, 4, state_batch_first=True): hx has two rows for each layer, as the state of a bidirectional layer
   input     expected (seq, batch, input_size=3)    got (7, 5, 3)
   hx        expected (batch=5, num_layers=1, hidden_size=4)    got (5, 2, 4)
   evidence  2 is twice num_layers=1
-  fix       rnnkit.states.bridge(hx, "sum", batch_first=True) adds the directions\
+  fix       rnnkit.states.bridge(hx, "sum", batch_first=True) adds the directions
+            GRU(..., hidden_size=8) and rnnkit.states.bridge(hx, "concat", batch_first=True)
+            hx[:, -1:], if hx is from one direction of twice as many layers
+            where hx is your state
+  more      state-bidirectional, in the docs under "Errors"\
 """),
     ),
     "A state of another number of layers is refused with both numbers.": Case(
@@ -82,7 +96,10 @@ Expected hidden size (2, 5, 4), got [3, 5, 4]
   GRU(3, 4, num_layers=2): hx has 3 rows, this layer carries 2
   input     expected (seq, batch, input_size=3)    got (7, 5, 3)
   hx        expected (num_layers=2, batch=5, hidden_size=4)    got (3, 5, 4)
-  fix       layer.initial_state(5), or hx=None\
+  fix       hx=None or layer.initial_state(5): zeros
+            if hx is an output: output, hx = ...: of what a layer returns, the state is the second
+            where hx is your state and layer is this module
+  more      state-layers, in the docs under "Errors"\
 """),
     ),
     "If h fits and c has other layers, c is named.": Case(
@@ -94,7 +111,9 @@ Expected hidden[1] size (2, 5, 4), got [1, 5, 4]
   input     expected (seq, batch, input_size=3)    got (7, 5, 3)
   h         expected (num_layers=2, batch=5, hidden_size=4)    got (2, 5, 4)
   c         expected (num_layers=2, batch=5, hidden_size=4)    got (1, 5, 4)
-  fix       layer.initial_state(5), or hx=None\
+  fix       hx=None or layer.initial_state(5): zeros
+            where layer is this module
+  more      state-layers, in the docs under "Errors"\
 """),
     ),
     "A state of another width is refused with both numbers.": Case(
@@ -105,7 +124,10 @@ Expected hidden size (1, 5, 4), got [1, 5, 6]
   GRU(3, 4): hx is 6 wide, hidden_size=4 is wanted
   input     expected (seq, batch, input_size=3)    got (7, 5, 3)
   hx        expected (num_layers=1, batch=5, hidden_size=4)    got (1, 5, 6)
-  fix       layer.initial_state(5), or hx=None, or a Linear(6, 4) between\
+  fix       hx=None or layer.initial_state(5): zeros
+            or a torch.nn.Linear(6, 4) between the two
+            where layer is this module
+  more      state-width, in the docs under "Errors"\
 """),
     ),
     "A state twice as wide is refused as both directions side by side.": Case(
@@ -118,7 +140,8 @@ Expected hidden size (1, 5, 4), got [1, 5, 8]
   input     expected (seq, batch, input_size=3)    got (7, 5, 3)
   hx        expected (num_layers=1, batch=5, hidden_size=4)    got (1, 5, 8)
   evidence  8 is twice 4: both directions side by side
-  fix       RNN(..., hidden_size=8), or a Linear(8, 4) between\
+  fix       RNN(..., hidden_size=8), or a torch.nn.Linear(8, 4) between the two
+  more      state-twice-as-wide, in the docs under "Errors"\
 """),
     ),
     "With a projection, (c, h) is told by the widths.": Case(
@@ -128,12 +151,7 @@ Expected hidden size (1, 5, 4), got [1, 5, 8]
             hx=(filled(1, 5, 4, dtype=torch.float64), filled(1, 5, 2, dtype=torch.float64)),
         ),
         Refused(StateError, "says", "hx", (1, 5, 2), (1, 5, 4)),
-        fix=fix(
-            "(h, c)",
-            into="hx",
-            h=filled(1, 5, 2, dtype=torch.float64),
-            c=filled(1, 5, 4, dtype=torch.float64),
-        ),
+        fix="hx[::-1]",
         message=snapshot("""\
 Expected hidden[0] size (1, 5, 2), got [1, 5, 4]
   LSTM(3, 4, proj_size=2): h and c are in the other order
@@ -141,7 +159,9 @@ Expected hidden[0] size (1, 5, 2), got [1, 5, 4]
   h         expected (num_layers=1, batch=5, proj_size=2)    got (1, 5, 4)
   c         expected (num_layers=1, batch=5, hidden_size=4)    got (1, 5, 2)
   evidence  each has the shape of the other
-  fix       hx=(h, c)\
+  fix       hx[::-1], h first
+            where hx is your state
+  more      state-swapped, in the docs under "Errors"\
 """),
     ),
     "With a projection, an h as wide as c is refused.": Case(
@@ -154,7 +174,9 @@ Expected hidden[0] size (1, 5, 2), got [1, 5, 4]
   h         expected (num_layers=1, batch=5, proj_size=2)    got (1, 5, 4)
   c         expected (num_layers=1, batch=5, hidden_size=4)    got (1, 5, 4)
   evidence  proj_size=2 is the width of h, hidden_size=4 that of c
-  fix       layer.initial_state(5), or hx=None\
+  fix       hx=None or layer.initial_state(5): zeros
+            where layer is this module
+  more      state-projection, in the docs under "Errors"\
 """),
     ),
     "A state of which no size fits is refused.": Case(
@@ -165,7 +187,9 @@ Expected hidden size (2, 5, 4), got [3, 8, 6]
   GRU(3, 4, num_layers=2): hx fits on no axis
   input     expected (seq, batch, input_size=3)    got (7, 5, 3)
   hx        expected (num_layers=2, batch=5, hidden_size=4)    got (3, 8, 6)
-  fix       layer.initial_state(5), or hx=None\
+  fix       hx=None or layer.initial_state(5): zeros
+            where layer is this module
+  more      state-sizes, in the docs under "Errors"\
 """),
     ),
 }

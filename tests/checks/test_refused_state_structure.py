@@ -25,7 +25,9 @@ CASES = {
 hx must be one tensor, got a list of 1: (5, 4)
   GRU(3, 4) carries one tensor
   hx        expected (num_layers=1, batch=5, hidden_size=4)
-  fix       torch.stack(hx), if these are the states layer by layer\
+  fix       torch.stack(hx), if these are the states layer by layer
+            where hx is your state
+  more      state-structure, in the docs under "Errors"\
 """),
     ),
     "A list of each layer's two directions is refused with the call that joins them.": Case(
@@ -40,7 +42,9 @@ hx must be one tensor, got a list of 1: (5, 4)
 hx must be one tensor, got a list of 2: (2, 5, 4), (2, 5, 4)
   GRU(3, 4, num_layers=2, bidirectional=True) carries one tensor
   hx        expected (num_layers * directions = 4, batch=5, hidden_size=4)
-  fix       torch.cat(hx), if these are the states layer by layer\
+  fix       torch.cat(hx), if these are the states layer by layer
+            where hx is your state
+  more      state-structure, in the docs under "Errors"\
 """),
     ),
     "A cell has no layers: a list for it holds its samples.": Case(
@@ -51,14 +55,16 @@ hx must be one tensor, got a list of 2: (2, 5, 4), (2, 5, 4)
 hx must be one tensor, got a list of 2: (4,), (4,)
   GRUCell(3, 4) carries one tensor
   hx        expected (batch=2, hidden_size=4)
-  fix       torch.stack(hx), if these are the states sample by sample\
+  fix       torch.stack(hx), if these are the states sample by sample
+            where hx is your state
+  more      state-structure, in the docs under "Errors"\
 """),
     ),
     **{
         f"A list from which no state can be made is refused with zeros instead: {what}.": Case(
             call("nn.GRU(3, 4, 2)(input, hx)", input=(7, 5, 3), hx=parts),
             Refused(StateError, "mumbles"),
-            ends="\n  fix       hx=None for zeros",
+            has="\n  fix       hx=None for zeros",
         )
         for what, parts in {
             "numbers": [torch.tensor(0.0), torch.tensor(0.0)],
@@ -77,7 +83,9 @@ hx must be one tensor, got a list of 2: (4,), (4,)
 hx must be one tensor, got an ndarray
   GRU(3, 4) carries one tensor
   hx        expected (num_layers=1, batch=5, hidden_size=4)
-  fix       torch.as_tensor(hx)\
+  fix       torch.as_tensor(hx)
+            where hx is your state
+  more      state-structure, in the docs under "Errors"\
 """),
     ),
     "An LSTM's pair given to a GRU is refused with the half that fits.": Case(
@@ -88,7 +96,9 @@ hx must be one tensor, got an ndarray
 hx must be one tensor, got a tuple of 2: (1, 5, 4), (1, 5, 4)
   GRU(3, 4) carries one tensor
   hx        expected (num_layers=1, batch=5, hidden_size=4)
-  fix       hx[0], if this is an LSTM's (h, c)\
+  fix       hx[0], if this is an LSTM's (h, c)
+            where hx is your state
+  more      state-structure, in the docs under "Errors"\
 """),
     ),
     "A tuple of one tensor given to an RNN is refused with its member.": Case(
@@ -99,7 +109,9 @@ hx must be one tensor, got a tuple of 2: (1, 5, 4), (1, 5, 4)
 hx must be one tensor, got a tuple of 1: (1, 5, 4)
   RNN(3, 4) carries one tensor
   hx        expected (num_layers=1, batch=5, hidden_size=4)
-  fix       hx[0]\
+  fix       hx[0]
+            where hx is your state
+  more      state-structure, in the docs under "Errors"\
 """),
     ),
     "A layer's whole result in the place of the state is refused with its second part.": Case(
@@ -110,7 +122,9 @@ hx must be one tensor, got a tuple of 1: (1, 5, 4)
 lstm expects two hidden states: hx is (h, c), got a tuple of 2: (7, 5, 4), LSTMState
   LSTM(3, 4) carries the pair (h, c)
   hx        expected (h, c), each (num_layers=1, batch=5, hidden_size=4)
-  fix       hx[1], if this is a layer's result (output, state)\
+  fix       hx[1], if this is a layer's result (output, state)
+            where hx is your state
+  more      state-structure, in the docs under "Errors"\
 """),
     ),
     "The same is refused of a layer that carries one tensor.": Case(
@@ -121,7 +135,9 @@ lstm expects two hidden states: hx is (h, c), got a tuple of 2: (7, 5, 4), LSTMS
 hx must be one tensor, got a tuple of 2: (7, 5, 4), (1, 5, 4)
   GRU(3, 4) carries one tensor
   hx        expected (num_layers=1, batch=5, hidden_size=4)
-  fix       hx[1], if this is a layer's result (output, state)\
+  fix       hx[1], if this is a layer's result (output, state)
+            where hx is your state
+  more      state-structure, in the docs under "Errors"\
 """),
     ),
     "A list of one state for each layer is refused with the call that joins them.": Case(
@@ -132,7 +148,9 @@ hx must be one tensor, got a tuple of 2: (7, 5, 4), (1, 5, 4)
 hx must be one tensor, got a list of 3: (1, 5, 4), (1, 5, 4), (1, 5, 4)
   GRU(3, 4, num_layers=3) carries one tensor
   hx        expected (num_layers=3, batch=5, hidden_size=4)
-  fix       torch.cat(hx), if these are the states layer by layer\
+  fix       torch.cat(hx), if these are the states layer by layer
+            where hx is your state
+  more      state-structure, in the docs under "Errors"\
 """),
     ),
     "Two layers make no difference to that.": Case(
@@ -143,7 +161,9 @@ hx must be one tensor, got a list of 3: (1, 5, 4), (1, 5, 4), (1, 5, 4)
 hx must be one tensor, got a list of 2: (1, 5, 4), (1, 5, 4)
   GRU(3, 4, num_layers=2) carries one tensor
   hx        expected (num_layers=2, batch=5, hidden_size=4)
-  fix       torch.cat(hx), if these are the states layer by layer\
+  fix       torch.cat(hx), if these are the states layer by layer
+            where hx is your state
+  more      state-structure, in the docs under "Errors"\
 """),
     ),
     "A number in the place of a state is refused.": Case(
@@ -153,7 +173,8 @@ hx must be one tensor, got a list of 2: (1, 5, 4), (1, 5, 4)
 hx must be one tensor, got 0
   GRU(3, 4) carries one tensor
   hx        expected (num_layers=1, batch=5, hidden_size=4)
-  fix       hx=None for zeros\
+  fix       hx=None for zeros
+  more      state-structure, in the docs under "Errors"\
 """),
     ),
     "A number in the place of a pair is refused.": Case(
@@ -163,7 +184,8 @@ hx must be one tensor, got 0
 lstm expects two hidden states: hx is (h, c), got 0
   LSTM(3, 4) carries the pair (h, c)
   hx        expected (h, c), each (num_layers=1, batch=5, hidden_size=4)
-  fix       hx=None for zeros, or (h, c)\
+  fix       hx=None for zeros, or (h, c)
+  more      state-structure, in the docs under "Errors"\
 """),
     ),
     "An empty tuple is refused.": Case(
@@ -173,7 +195,8 @@ lstm expects two hidden states: hx is (h, c), got 0
 hx must be one tensor, got an empty tuple
   GRU(3, 4) carries one tensor
   hx        expected (num_layers=1, batch=5, hidden_size=4)
-  fix       hx=None for zeros\
+  fix       hx=None for zeros
+  more      state-structure, in the docs under "Errors"\
 """),
     ),
     "An empty tuple is refused for a pair.": Case(
@@ -183,7 +206,8 @@ hx must be one tensor, got an empty tuple
 lstm expects two hidden states: hx is (h, c), got an empty tuple
   LSTM(3, 4) carries the pair (h, c)
   hx        expected (h, c), each (num_layers=1, batch=5, hidden_size=4)
-  fix       hx=None for zeros, or (h, c)\
+  fix       hx=None for zeros, or (h, c)
+  more      state-structure, in the docs under "Errors"\
 """),
     ),
     "A dictionary in the place of a state is refused.": Case(
@@ -193,7 +217,8 @@ lstm expects two hidden states: hx is (h, c), got an empty tuple
 lstm expects two hidden states: hx is (h, c), got a dict
   LSTM(3, 4) carries the pair (h, c)
   hx        expected (h, c), each (num_layers=1, batch=5, hidden_size=4)
-  fix       hx=None for zeros, or (h, c)\
+  fix       hx=None for zeros, or (h, c)
+  more      state-structure, in the docs under "Errors"\
 """),
     ),
 }

@@ -58,7 +58,8 @@ RNN input dtype (torch.int64) does not match weight dtype (torch.float32).
   unroll of GRUCell(3, 4): the input holds no real floating-point numbers
   input     expected torch.float32    got torch.int64
   fix       numbers: input.float()
-            token ids: torch.nn.Embedding(vocabulary, 3)(input)\
+            token ids: torch.nn.Embedding(vocabulary, 3)(input)
+  more      input-numbers, in the docs under "Errors"\
 """),
     ),
     "So are doubles for a cell of floats.": Case(
@@ -69,7 +70,8 @@ RNN input dtype (torch.float64) does not match weight dtype (torch.float32). Con
   unroll of GRUCell(3, 4): input and weights differ in dtype
   input     expected torch.float32    got torch.float64
   evidence  float64 is what NumPy makes of Python's numbers
-  fix       input.to(torch.float32), or model.to(torch.float64)\
+  fix       input.to(torch.float32), or model.to(torch.float64)
+  more      input-dtype, in the docs under "Errors"\
 """),
     ),
     "A cell that is no Module is called by its class alone.": Case(
@@ -79,7 +81,8 @@ RNN input dtype (torch.float64) does not match weight dtype (torch.float32). Con
 input must be a Tensor, got 'text'
   Plain
   input     expected a Tensor    got 'text'
-  fix       a floating-point tensor\
+  fix       a floating-point tensor
+  more      input-type, in the docs under "Errors"\
 """),
         marks=(pytest.mark.unhooked("the annotation refuses it first"),),
     ),
@@ -125,7 +128,10 @@ hidden0 has inconsistent hidden_size: got 6, expected 4
   unroll of GRUCell(3, 4): hx is 6 wide, hidden_size=4 is wanted
   input     expected (seq, input_size=3)    got (7, 3)
   hx        expected (hidden_size=4,)    got (6,)
-  fix       cell.initial_state(None), or hx=None, or a Linear(6, 4) between\
+  fix       hx=None or cell.initial_state(None): zeros
+            or a torch.nn.Linear(6, 4) between the two
+            where cell is this module
+  more      state-width, in the docs under "Errors"\
 """),
     ),
     "Of a batch-first call, a state as long as the input's axis 1 tells of the other layout.": Case(
@@ -139,7 +145,9 @@ Input batch size 5 doesn't match hidden0 batch size 7
   hx        expected (batch=5, hidden_size=4)    got (7, 4)
   evidence  hx has batch 7, which is axis 1 of the input
   fix       unroll(..., batch_first=False), or input.transpose(0, 1)
-            if hx is left from a batch of 7 instead: hx=None, or the samples that went on\
+            if hx is from a larger batch: rnnkit.states.select(hx, positions), or hx=None for zeros
+            where hx is your state
+  more      layout-seq-first, in the docs under "Errors"\
 """),
     ),
     "A state with its axes swapped is refused, as the cell itself does.": Case(
@@ -151,7 +159,9 @@ Input batch size 5 doesn't match hidden0 batch size 4
   unroll of GRUCell(3, 4): hx has its axes swapped
   input     expected (seq, batch, input_size=3)    got (7, 5, 3)
   hx        expected (batch=5, hidden_size=4)    got (4, 5)
-  fix       hx.t()\
+  fix       hx.t()
+            where hx is your state
+  more      state-transposed, in the docs under "Errors"\
 """),
     ),
     "A list of steps is refused with the call that stacks them.": Case(
@@ -161,7 +171,8 @@ Input batch size 5 doesn't match hidden0 batch size 4
 input must be a Tensor, got a list
   GRUCell(3, 4)
   input     expected a Tensor    got a list
-  fix       torch.nn.utils.rnn.pad_sequence(input), or torch.stack(input) for equal lengths\
+  fix       torch.nn.utils.rnn.pad_sequence(input), or torch.stack(input) for equal lengths
+  more      input-type, in the docs under "Errors"\
 """),
         marks=(pytest.mark.unhooked("the annotation refuses it first"),),
     ),
@@ -173,7 +184,9 @@ Expected hidden batch size 5, got [4]
   unroll of Sums: a cell's state has the batch on axis 0
   input     expected (seq, batch, feature)    got (7, 5, 3)
   hx        expected (batch=5, ...)    got (4, 3)
-  fix       initial_state(5) of this cell, or hx=None\
+  fix       hx=None or cell.initial_state(5), if the sequences are new
+            where cell is this module
+  more      state-cell-batch, in the docs under "Errors"\
 """),
     ),
     "Each tensor of a user's state is looked at.": Case(
@@ -202,7 +215,8 @@ Expected hidden batch size 5, got [7]
   input     expected (seq, batch, feature)    got (7, 5, 3)
   hx        expected (batch=5, ...)    got (7, 3)
   evidence  hx has batch 7, which is axis 0 of the input
-  fix       unroll(..., batch_first=True), or input.transpose(0, 1)\
+  fix       unroll(..., batch_first=True), or input.transpose(0, 1)
+  more      layout-batch-first, in the docs under "Errors"\
 """),
     ),
     **{
@@ -218,7 +232,10 @@ Expected hidden batch size 5, got [7]
         "rnnkit.LSTM(3, 4).initial_state(-1)",
         Refused(ArgumentError, "lacks"),
         message=snapshot(
-            "LSTM.initial_state: batch_size must be an int from 0, or None for a state without batch axis, got -1"
+            """\
+LSTM.initial_state: batch_size must be an int from 0, or None for a state without batch axis, got -1
+  more      batch-size, in the docs under "Errors"\
+"""
         ),
     ),
 }
@@ -247,7 +264,8 @@ def test_packed_sequence() -> None:
 input must be a Tensor, got a PackedSequence
   GRUCell(3, 4)
   input     expected a Tensor    got a PackedSequence
-  fix       input, lengths = torch.nn.utils.rnn.pad_packed_sequence(input), and lengths=lengths\
+  fix       input, lengths = torch.nn.utils.rnn.pad_packed_sequence(input), and lengths=lengths
+  more      input-type, in the docs under "Errors"\
 """)
     advised = "input, lengths = torch.nn.utils.rnn.pad_packed_sequence(input)"
     input, lengths = fixed(error, advised.partition(" = ")[2], input=x)

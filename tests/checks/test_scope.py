@@ -77,7 +77,8 @@ time is 5 in the caller's scope, but 2 in input
   GRU(3, 4, axes={'seq': 'time', 'batch': 'b'})
   read      time=2 as seq, b=5 as batch
   bound     b=2, time=5, feat=3 in BatchFirstModel.forward
-  fix       the other batch_first, or input.transpose(0, 1)\
+  fix       the other batch_first, or input.transpose(0, 1)
+  more      scope-layout, in the docs under "Errors"\
 """)
 
 
@@ -94,7 +95,8 @@ feat is 3 in the caller's scope, but 4 in input
   GRU(3, 4, batch_first=True, axes={'hidden': 'feat'})
   read      feat=4 as hidden
   bound     b=2, time=5, feat=3 in BatchFirstModel.forward
-  fix       hidden_size with feat=3, or another name in axes\
+  fix       hidden_size with feat=3, or another name in axes
+  more      scope-size, in the docs under "Errors"\
 """)
 
 
@@ -110,7 +112,8 @@ time is 5 in the caller's scope, but 2 in input
   Recurrent(axes={'seq': 'time', 'batch': 'b'})
   read      time=2 as seq, b=5 as batch
   bound     b=2, time=5, feat=3 in BatchFirstModel.forward
-  fix       the other batch_first, or input.transpose(0, 1)\
+  fix       the other batch_first, or input.transpose(0, 1)
+  more      scope-layout, in the docs under "Errors"\
 """)
 
 
@@ -144,7 +147,8 @@ b is 2 in the caller's scope, but 5 in input
   LSTMCell(3, 4, axes={'batch': 'b'})
   read      b=5 as batch
   bound     b=2, seq=5, feat=3 in test_the_message_of_a_cell.<locals>.forward
-  fix       an input with b=2, or another name in axes\
+  fix       an input with b=2, or another name in axes
+  more      scope-size, in the docs under "Errors"\
 """)
 
 

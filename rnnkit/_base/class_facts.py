@@ -1,0 +1,104 @@
+"""What a class of ours is, as data: one attribute, ``__rnnkit__``, and functions that read it.
+
+Every other name of a class that people derive from ours is theirs, as of torch's classes.
+"""
+
+import inspect
+import re
+from typing import Any, NamedTuple
+
+import torch
+from torch.compiler import is_compiling
+
+#: The names that torch gives to the weights of a cell and, with an ending, of a layer.
+WEIGHT_NAME = re.compile(r"(weight|bias)_(ih|hh|hr)(_l\d+(_reverse)?)?")
+
+#: What decides, beside the parameters, which weights a module is found to have.
+LOOKUPS = {"__getattr__", "__getattribute__"}
+
+#: The methods of torch's layers that look at a call, each of which a subclass may have replaced.
+CHECKS = (
+    "check_input",
+    "check_hidden_size",
+    "check_forward_args",
+    "get_expected_hidden_size",
+    "get_expected_cell_size",
+    "permute_hidden",
+)
+
+
+class ClassFacts(NamedTuple):
+    """What a class of ours is, and what a user's subclass has of its own in its place."""
+
+    #: torch's class, bound at import: somebody may put ours in its place in ``torch.nn``.
+    torch_class: Any
+    #: The tensors of the state, in torch's order.
+    state_names: tuple[str, ...]
+    #: torch's name of the recurrence, which its kernels over a sequence go by; of an RNN it is an
+    #: option, and stands here with the default.
+    mode: str
+    #: Of a layer: the class of one step in one direction. Of a cell: None.
+    cell_class: Any = None
+    #: Of a cell: torch's function for one step; None where the nonlinearity decides.
+    kernel: Any = None
+    #: Whether the module has a ``proj_size``, which may be 0.
+    is_projected: bool = False
+    #: Whether a subclass computes or replaces weights, so that each must be asked for by name.
+    own_weights: bool = False
+    #: Whether a subclass replaces one of torch's checks, so that torch's forward must run them.
+    own_checks: bool = False
+    #: Whether a subclass has another first state, which a call without a state must ask for.
+    own_start: bool = False
+
+    def of_subclass(self, kind: type, base: type) -> "ClassFacts":
+        """Note once what a subclass has of its own.
+
+        Args:
+            kind: the subclass; what stands beside ours among its bases counts too.
+            base: the class of ours that it is made of.
+        """
+        added = [part for part in kind.__mro__ if part not in base.__mro__]
+        names = {name for part in added for name in vars(part)}
+        return self._replace(
+            own_weights=any(map(WEIGHT_NAME.fullmatch, names)) or not names.isdisjoint(LOOKUPS),
+            own_checks=not names.isdisjoint(CHECKS),
+            own_start="initial_state" in names,
+        )
+
+
+def note_subclass(kind: Any) -> None:
+    """Note what a new class has of its own; a class of ours brings its facts along."""
+    if "__rnnkit__" not in vars(kind):
+        base = next(part for part in kind.__mro__ if part.__module__ == "rnnkit")
+        kind.__rnnkit__ = kind.__rnnkit__.of_subclass(kind, base)
+
+
+def mode_of(module: Any) -> str:
+    """Return torch's name of the recurrence that a module computes."""
+    mode: str = module.__rnnkit__.mode
+    if mode != "RNN_TANH":
+        return mode
+    if isinstance(module, torch.nn.RNNBase):
+        return module.mode
+    return f"RNN_{module.nonlinearity.upper()}"
+
+
+def proj_size_of(module: Any) -> int:
+    """Return the width of h where it is projected; 0: as wide as the module."""
+    return module.proj_size if module.__rnnkit__.is_projected else 0
+
+
+def has_own_checks(layer: Any) -> bool:
+    """Say whether somebody has put a check of their own in the place of one of torch's."""
+    if layer.__rnnkit__.own_checks or is_compiling():
+        return layer.__rnnkit__.own_checks  # type: ignore[no-any-return]
+    return not layer.__dict__.keys().isdisjoint(CHECKS)
+
+
+def signature_of(forward: Any) -> inspect.Signature:
+    """Return the signature of a ``forward`` without what it takes in order to refuse it."""
+    signature = inspect.signature(forward)
+    gathers = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    kept = [part for part in signature.parameters.values() if part.kind not in gathers]
+    kept[1] = kept[1].replace(default=inspect.Parameter.empty)
+    return signature.replace(parameters=kept)

@@ -1,0 +1,32 @@
+"""Hidden states: what a recurrent module carries from one step to the next.
+
+Every function here takes a state as modules return it: a tensor (RNN, GRU), an
+:class:`rnnkit.LSTMState` or plain ``(h, c)`` pair, or the tuple of states that
+:class:`rnnkit.Recurrent` carries; and returns a new one of the same kind. None, which stands for
+zeros everywhere, stays None. The batch axis follows from the rank. A layer's state,
+``(layers * directions, batch, hidden)``, has it at axis 1, or at axis 0 with ``batch_first=True``;
+a cell's state, ``(batch, hidden)``, at axis 0.
+"""
+
+from rnnkit._base.state import LSTMState
+from rnnkit.states._layers import batch_first, bridge, from_batch_first, from_layers, to_layers
+from rnnkit.states._samples import cat, detach, expand, repeat, reset, select, to
+
+__all__ = [
+    "LSTMState",
+    "batch_first",
+    "bridge",
+    "cat",
+    "detach",
+    "expand",
+    "from_batch_first",
+    "from_layers",
+    "repeat",
+    "reset",
+    "select",
+    "to",
+    "to_layers",
+]
+
+for _name in __all__[1:]:
+    globals()[_name].__module__ = "rnnkit.states"

@@ -1,0 +1,166 @@
+"""A state's layers and directions: their axis moved, taken apart, joined."""
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from rnnkit._base.errors import ArgumentError, StateError
+from rnnkit._base.message import brief, refusal
+from rnnkit._base.state import BATCHED, layers_first, map_state
+from rnnkit.states._samples import State, batch_axis, listed_states
+
+
+def batch_first(state: State) -> State:
+    """Bring a layer's state to ``(batch, layers * directions, hidden)``.
+
+    >>> _, state = rnnkit.GRU(3, 4, num_layers=2)(torch.ones(7, 5, 3))
+    >>> rnnkit.states.batch_first(state).shape
+    torch.Size([5, 2, 4])
+    """
+
+    def exchange(tensor: Tensor) -> Tensor:
+        batch_axis(tensor, batch_first=False)
+        exchanged: Tensor = layers_first(tensor)
+        return exchanged
+
+    result: State = map_state(exchange, state)
+    return result
+
+
+def from_batch_first(state: State) -> State:
+    """Bring a state ``(batch, layers * directions, hidden)`` to the order that layers take.
+
+    Raises:
+        StateError: if a tensor of it has another rank.
+
+    >>> rnnkit.states.from_batch_first(torch.ones(5, 2, 4)).shape
+    torch.Size([2, 5, 4])
+    """
+    return batch_first(state)
+
+
+def from_layers(states: Sequence[State]) -> State:
+    """Join a list of states, layer by layer, into the state of one layer of all of them.
+
+    Args:
+        states: of each layer, and of each direction of it, the forward one first: a cell's state
+            ``(batch, hidden)``, or a layer's ``(rows, batch, hidden)``.
+
+    Returns:
+        Tensors ``(layers * directions, batch, hidden)``.
+
+    Raises:
+        ArgumentError: if the list is empty, or has tensors and pairs.
+        StateError: if the states differ in batch or width.
+
+    >>> cells = rnnkit.GRU(3, 4, num_layers=2).cells()
+    >>> rnnkit.states.from_layers([cell.initial_state(5) for cell in cells]).shape
+    torch.Size([2, 5, 4])
+    """
+    listed = listed_states("from_layers", states)
+
+    def join(*tensors: Tensor) -> Tensor:
+        rows = [t if t.dim() == BATCHED else t.unsqueeze(0) for t in tensors]
+        if len({row.shape[1:] for row in rows}) != 1:
+            shapes = ", ".join(str(tuple(t.shape)) for t in tensors)
+            sentence = f"from_layers takes states of one batch and width, got {shapes}"
+            refusal(StateError, "states", sentence, code="from-layers-sizes")
+        return torch.cat(rows)
+
+    result: State = map_state(join, *listed)
+    return result
+
+
+def to_layers(state: State, *, batch_first: bool = False) -> Any:
+    """Take a layer's state apart: the states of its cells, what ``Recurrent(layer.cells())`` takes.
+
+    The inverse of :func:`from_layers`.
+
+    Args:
+        state: tensors ``(layers * directions, batch, hidden)``.
+        batch_first: whether the tensors have the batch on axis 0.
+
+    Returns:
+        A tuple of cells' states, layer by layer, the forward direction first: tensors
+        ``(batch, hidden)``, of an LSTM's state pairs of such; of None, None.
+
+    Raises:
+        StateError: if a tensor of the state has another rank.
+
+    >>> lstm = rnnkit.LSTM(3, 4, num_layers=2)
+    >>> (h, c), _ = rnnkit.states.to_layers(lstm.initial_state(5))
+    >>> h.shape
+    torch.Size([5, 4])
+    """
+    axis = 1 if batch_first else 0
+    counts: list[int] = []
+
+    def look(tensor: Tensor) -> Tensor:
+        if tensor.dim() != BATCHED:
+            sentence = "to_layers takes the state of a layer, (layers * directions, batch, hidden)"
+            facts = ((None, None, None), tuple(tensor.shape))
+            came = f"got {tuple(tensor.shape)}"
+            refusal(StateError, "state", sentence, came, code="to-layers-axes", facts=facts)
+        counts.append(tensor.shape[axis])
+        return tensor
+
+    map_state(look, state)
+    if not counts:
+        return state
+    return tuple(
+        map_state(lambda tensor: tensor.select(axis, row), state)  # noqa: B023 - called at once
+        for row in range(counts[0])
+    )
+
+
+def bridge(
+    state: State, how: Literal["concat", "sum"] = "concat", *, batch_first: bool = False
+) -> State:
+    """Bring a bidirectional encoder's state to a decoder that runs in one direction.
+
+    No size tells the state of two directions from that of one direction of two layers, which
+    needs no bridge: give this function a bidirectional layer's state only.
+
+    Args:
+        state: tensors ``(layers * 2, batch, hidden)``.
+        how: ``"concat"`` puts the two directions of a layer side by side, for a decoder twice as
+            wide; ``"sum"`` adds them, for one as wide.
+        batch_first: whether the tensors have the batch on axis 0.
+
+    Returns:
+        Tensors ``(layers, batch, 2 * hidden)``, or ``(layers, batch, hidden)``.
+
+    Raises:
+        StateError: if a tensor has an odd number of rows, or no such axis.
+        ArgumentError: if ``how`` is neither.
+
+    >>> _, state = rnnkit.GRU(3, 4, bidirectional=True)(torch.ones(7, 5, 3))
+    >>> rnnkit.states.bridge(state).shape
+    torch.Size([1, 5, 8])
+    """
+    if not isinstance(how, str) or how not in ("concat", "sum"):
+        sentence = f"how must be 'concat' or 'sum', got {brief(how)}"
+        refusal(ArgumentError, "how", sentence, code="bridge-how")
+
+    def join(tensor: Tensor) -> Tensor:
+        rows = 1 if batch_first else 0
+        if tensor.dim() != BATCHED or tensor.shape[rows] % 2:
+            wants = "(batch, layers * 2, hidden)" if batch_first else "(layers * 2, batch, hidden)"
+            sentence = f"bridge takes the state of a bidirectional layer, {wants}"
+            refusal(
+                StateError,
+                "state",
+                sentence,
+                f"got {tuple(tensor.shape)}",
+                ("fix", "pass it as it is"),
+                code="bridge-rows",
+                facts=((None, None, None), tuple(tensor.shape)),
+            )
+        pairs: Tensor = tensor.unflatten(rows, (-1, 2))  # type: ignore[no-untyped-call]
+        forward, backward = pairs.unbind(rows + 1)
+        return forward + backward if how == "sum" else torch.cat([forward, backward], dim=-1)
+
+    result: State = map_state(join, state)
+    return result

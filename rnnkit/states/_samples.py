@@ -1,0 +1,293 @@
+"""A state's samples: picked, repeated, joined, started again; or the whole of it moved."""
+
+import operator
+from collections.abc import Sequence
+from numbers import Integral
+from typing import Any, NoReturn, TypeVar
+
+import torch
+from torch import Tensor
+
+from rnnkit._base.errors import ArgumentError, StateError
+from rnnkit._base.message import brief, call, refusal, wanted
+from rnnkit._base.state import BATCHED, map_state
+from rnnkit._checks.masks import as_mask, positions_of
+from rnnkit._checks.rules import is_device
+
+State = TypeVar("State", bound=Tensor | tuple[Any, ...] | None)
+
+
+def batch_axis(tensor: Tensor, *, batch_first: bool) -> int:
+    """Return the batch axis of one tensor of a state.
+
+    Raises:
+        StateError: if its rank is that of no state.
+    """
+    if tensor.dim() not in (2, BATCHED):
+        refusal(
+            StateError,
+            "state",
+            f"a state has 2 or 3 axes, got {tensor.dim()}",
+            "rnnkit.states tells the batch axis by the rank",
+            ("state", wanted("(layers * directions, batch, hidden)", f"{tuple(tensor.shape)}")),
+            code="state-axes",
+            facts=((None, None, None), tuple(tensor.shape)),
+        )
+    return 1 if tensor.dim() == BATCHED and not batch_first else 0
+
+
+def detach(state: State) -> State:
+    """Cut a state from the graph that made it, as between two windows of a long sequence.
+
+    >>> _, state = rnnkit.GRU(3, 4)(torch.ones(7, 2, 3))
+    >>> rnnkit.states.detach(state).requires_grad
+    False
+    """
+    result: State = map_state(Tensor.detach, state)
+    return result
+
+
+def to(state: State, *args: Any, **kwargs: Any) -> State:
+    """Move a state to a device or dtype; the arguments are those of ``Tensor.to``.
+
+    Raises:
+        ArgumentError: if they are no arguments of ``Tensor.to``.
+        StateError: if ``state`` is no state.
+
+    >>> state = rnnkit.states.to(rnnkit.LSTM(3, 4).initial_state(2), torch.float64)
+    >>> state.h.dtype
+    torch.float64
+    """
+
+    def move(tensor: Tensor) -> Tensor:
+        try:
+            return tensor.to(*args, **kwargs)
+        except (TypeError, RuntimeError) as error:
+            names = [value for value in (*args, *kwargs.values()) if isinstance(value, str)]
+            # Anything else, a lack of memory say, is no fault of the arguments.
+            if isinstance(error, RuntimeError) and all(map(is_device, names)):
+                raise
+            sentence = "to takes the arguments of Tensor.to: a dtype, a device or a tensor"
+            came = call("to", ["state", *args], kwargs)
+            fix = ("fix", "rnnkit.states.to(state, torch.float64), or to(state, 'cuda')")
+            refusal(ArgumentError, "args", sentence, came, fix, code="to-arguments", source=error)
+
+    result: State = map_state(move, state)
+    return result
+
+
+def select(
+    state: State, index: Tensor | Sequence[int] | slice, *, batch_first: bool = False
+) -> State:
+    """Pick samples of a state, or put them in another order: beams, environments.
+
+    Args:
+        state: of any batch size.
+        index: positions on the batch axis, each as often as it is wanted: a list, an integer
+            tensor ``(new_batch,)``, or a slice; or a boolean tensor ``(batch,)``.
+        batch_first: whether the tensors of a layer's state have the batch on axis 0.
+
+    Raises:
+        ArgumentError: if ``index`` is none of these, or out of range.
+        StateError: if a tensor of the state has another rank than a state has.
+
+    >>> _, state = rnnkit.GRU(3, 4)(torch.ones(7, 5, 3))
+    >>> rnnkit.states.select(state, [4, 0, 0]).shape
+    torch.Size([1, 3, 4])
+    """
+
+    def pick(tensor: Tensor) -> Tensor:
+        axis = batch_axis(tensor, batch_first=batch_first)
+        batch = tensor.shape[axis]
+        if isinstance(index, slice):
+            return tensor[(slice(None),) * axis + (index,)]
+        return tensor.index_select(axis, positions_of(index, batch, tensor.device))
+
+    result: State = map_state(pick, state)
+    return result
+
+
+def repeat(state: State, times: int, *, batch_first: bool = False) -> State:
+    """Repeat each sample ``times`` times in a row: s0 s0 s1 s1 ..., the order of beams.
+
+    Args:
+        state: of any batch size.
+        times: how often each sample comes.
+        batch_first: whether the tensors of a layer's state have the batch on axis 0.
+
+    Returns:
+        A state of ``times * batch`` samples.
+
+    Raises:
+        ArgumentError: if ``times`` is no count.
+        StateError: if a tensor of the state has another rank than a state has.
+
+    >>> h = torch.tensor([[1.0], [2.0]])
+    >>> rnnkit.states.repeat(h, 2).flatten().tolist()
+    [1.0, 1.0, 2.0, 2.0]
+    """
+    _check_count("times", times, "repeat-times")
+
+    def interleave(tensor: Tensor) -> Tensor:
+        axis = batch_axis(tensor, batch_first=batch_first)
+        return tensor.repeat_interleave(int(times), dim=axis)
+
+    result: State = map_state(interleave, state)
+    return result
+
+
+def expand(state: State, batch_size: int, *, batch_first: bool = False) -> State:
+    """Give every sample of a batch the same state: that of one sample, learnable say.
+
+    Args:
+        state: of a batch of one: a layer's ``(layers * directions, 1, hidden)``, a cell's
+            ``(1, hidden)``. A tensor that is of ``batch_size`` samples already stays as it is.
+        batch_size: number of samples.
+        batch_first: whether the tensors of a layer's state have the batch on axis 0.
+
+    Returns:
+        A state of ``batch_size`` samples, in memory of its own; gradients are summed over them.
+
+    Raises:
+        ArgumentError: if ``batch_size`` is no count.
+        StateError: if a tensor of the state is for neither one sample nor ``batch_size``.
+
+    >>> h0 = torch.nn.Parameter(torch.zeros(2, 1, 4))
+    >>> rnnkit.states.expand(h0, 5).shape
+    torch.Size([2, 5, 4])
+    """
+    _check_count("batch_size", batch_size, "expand-size")
+
+    def widen(tensor: Tensor) -> Tensor:
+        axis = batch_axis(tensor, batch_first=batch_first)
+        batch = tensor.shape[axis]
+        if batch not in (1, batch_size):
+            sentence = f"expand takes the state of one sample, got {tuple(tensor.shape)}"
+            headline = f"axis {axis} is the batch, and has {batch}"
+            fix = ("fix", "rnnkit.states.select(state, [0]), for that of the first sample")
+            if tensor.dim() < BATCHED:
+                fix = ("fix", "state.unsqueeze(1), if it is (layers * directions, hidden)")
+            facts = ((None,) * tensor.dim(), tuple(tensor.shape))
+            refusal(StateError, "state", sentence, headline, fix, code="expand-batch", facts=facts)
+        sizes = [-1] * tensor.dim()
+        sizes[axis] = int(batch_size)
+        # cuDNN takes a state in one piece only.
+        return tensor.expand(sizes).contiguous()
+
+    result: State = map_state(widen, state)
+    return result
+
+
+def cat(states: Sequence[State], *, batch_first: bool = False) -> State:
+    """Join the states of several batches into that of one, as ``torch.cat`` joins tensors.
+
+    Args:
+        states: of one kind, with the same layers and widths; all may be None.
+        batch_first: whether the tensors of a layer's state have the batch on axis 0.
+
+    Raises:
+        ArgumentError: if there is none, or only some are None.
+        StateError: if they are of different kinds, or differ in more than their batch.
+
+    >>> gru = rnnkit.GRU(3, 4)
+    >>> rnnkit.states.cat([gru.initial_state(5), gru.initial_state(2)]).shape
+    torch.Size([1, 7, 4])
+    """
+    listed = listed_states("cat", states)
+
+    def join(*tensors: Any) -> Tensor:
+        axis = batch_axis(tensors[0], batch_first=batch_first)
+        shapes = [tuple(tensor.shape) for tensor in tensors]
+        if len({(*shape[:axis], *shape[axis + 1 :]) for shape in shapes}) != 1:
+            sentence = "cat takes states that differ in their batch alone"
+            came = f"got {', '.join(map(str, shapes))}, whose batch is axis {axis}"
+            refusal(StateError, "states", sentence, came, code="cat-sizes")
+        return torch.cat(tensors, dim=axis)
+
+    result: State = map_state(join, *listed)
+    return result
+
+
+def reset(
+    state: State,
+    mask: Tensor | Sequence[bool] | Sequence[int],
+    initial: Any = None,
+    *,
+    batch_first: bool = False,
+) -> State:
+    """Start some samples again, as at the end of an episode.
+
+    Args:
+        state: of any batch size.
+        mask: ``(batch,)``: true, or 1, for a sample that starts again.
+        initial: the state that it starts from, in the shape of ``state``; None for zeros.
+        batch_first: whether the tensors of a layer's state have the batch on axis 0.
+
+    Raises:
+        ArgumentError: if ``mask`` is not as long as the batch, or holds anything but 0 and 1:
+            positions, say, which would reset other samples than those meant; or if ``initial``
+            is no state like ``state``.
+
+    >>> h = torch.ones(3, 1)
+    >>> rnnkit.states.reset(h, torch.tensor([0, 1, 0])).flatten().tolist()
+    [1.0, 0.0, 1.0]
+    """
+
+    def renew(tensor: Tensor, fresh: Any = None) -> Tensor:
+        if fresh is not None and not _alike(tensor, fresh):
+            _refuse_initial(tensor, fresh, batch_axis(tensor, batch_first=batch_first))
+        axis = batch_axis(tensor, batch_first=batch_first)
+        shape = [1] * tensor.dim()
+        shape[axis] = tensor.shape[axis]
+        flags = as_mask(mask, (tensor.shape[axis],), tensor.device).view(shape)
+        return tensor.masked_fill(flags, 0) if fresh is None else torch.where(flags, fresh, tensor)
+
+    if initial is not None and isinstance(initial, Tensor) != isinstance(state, Tensor):
+        sentence = f"initial must be a state of the same kind as state, got {brief(initial)}"
+        refusal(ArgumentError, "initial", sentence, code="initial-kind")
+    result: State = map_state(renew, state, *(() if initial is None else (initial,)))
+    return result
+
+
+def _alike(one: Tensor, other: Any) -> bool:
+    return isinstance(other, Tensor) and one.shape == other.shape and one.dtype == other.dtype
+
+
+def _refuse_initial(tensor: Tensor, initial: Any, axis: int) -> NoReturn:
+    wants, came = _size_and_dtype(tensor), _size_and_dtype(initial)
+    sentence = f"initial must have the shape and dtype of state, {wants}; got {came}"
+    rows = []
+    if isinstance(initial, Tensor):
+        shape = list(tensor.shape)
+        shape[axis] = 1
+        if list(initial.shape) == shape:
+            expand = f"rnnkit.states.expand(initial, {tensor.shape[axis]})"
+            rows = [("fix", f"{expand}, if all start from it")]
+        elif initial.shape == tensor.shape:
+            rows = [("fix", f"rnnkit.states.to(initial, {tensor.dtype})")]
+    refusal(ArgumentError, "initial", sentence, "", *rows, code="initial-shape")
+
+
+def _size_and_dtype(value: Any) -> str:
+    return f"{tuple(value.shape)} of {value.dtype}" if isinstance(value, Tensor) else brief(value)
+
+
+def listed_states(name: str, states: Any) -> list[Any]:
+    """Return states as a list of one kind.
+
+    Raises:
+        ArgumentError: if it is empty, or has tensors and pairs, or states and None.
+    """
+    listed = list(states)
+    kinds = {"tensor" if isinstance(state, Tensor) else (state is None) for state in listed}
+    if len(kinds) != 1:
+        what = "at least one" if not listed else "all of one kind: tensors, pairs, or None"
+        sentence = f"{name} takes a list of states, {what}"
+        refusal(ArgumentError, "states", sentence, code="states-of-one-kind")
+    return listed
+
+
+def _check_count(name: str, value: Any, code: str) -> None:
+    if not isinstance(value, Integral) or isinstance(value, bool) or operator.index(value) < 0:
+        sentence = f"{name} must be an int from 0, got {brief(value)}"
+        refusal(ArgumentError, name, sentence, code=code)

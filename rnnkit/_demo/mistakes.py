@@ -37,7 +37,7 @@ class Mistake:
 
     Attributes:
         title: what was done.
-        code: Python with ``nn``, a ``scene`` and the names of this file; ``{}`` is the gap.
+        program: Python with ``nn``, a ``scene`` and the names of this file; ``{}`` is the gap.
         wrong: what does it, in the gap.
         right: what should stand there.
         because: what the wrong line does.
@@ -45,7 +45,7 @@ class Mistake:
     """
 
     title: str
-    code: str
+    program: str
     wrong: str
     right: str
     because: str
@@ -70,7 +70,7 @@ class Scene:
 
     def play(self, mistake: Mistake, nn: ModuleType, *, right: bool = False) -> float | None:
         """Make a mistake, or do it right, by the layers of ``nn``."""
-        code = inspect.cleandoc(mistake.code).format(mistake.right if right else mistake.wrong)
+        code = inspect.cleandoc(mistake.program).format(mistake.right if right else mistake.wrong)
         name = f"<{mistake.title}>"
         # So that a traceback quotes the line.
         linecache.cache[name] = len(code), None, code.splitlines(), name
@@ -127,7 +127,7 @@ class Served(torch.nn.Module):
 MISTAKES = (
     Mistake(
         title="batch_first given by position",
-        code="model = LastStep({})",
+        program="model = LastStep({})",
         wrong="nn.LSTM(FEATURES, HIDDEN, 2, True)",
         right="nn.LSTM(FEATURES, HIDDEN, 2, batch_first=True)",
         because="The fourth argument is bias. The LSTM runs over the recordings of a batch "
@@ -135,7 +135,7 @@ MISTAKES = (
     ),
     Mistake(
         title="the state of a larger batch",
-        code="""
+        program="""
             class Server(Served):
                 def step(self, packed, h, c, live):
                     return {}
@@ -149,7 +149,7 @@ MISTAKES = (
     ),
     Mistake(
         title="a state without the second direction",
-        code="""
+        program="""
             lstm = nn.LSTM(FEATURES, HIDDEN, bidirectional=True)
             packed = pack(scene.input, scene.lengths)
             h = torch.randn(2, BATCH, HIDDEN)
@@ -163,7 +163,7 @@ MISTAKES = (
     ),
     Mistake(
         title="batch_first forgotten, state given",
-        code="""
+        program="""
             x = scene.input
             h = c = torch.zeros(1, x.size(0), HIDDEN)
             {}
@@ -175,7 +175,7 @@ MISTAKES = (
     ),
     Mistake(
         title="an LSTM's two states for a GRU",
-        code="""
+        program="""
             h = c = torch.zeros(1, BATCH, HIDDEN)
             gru, packed = nn.GRU(FEATURES, HIDDEN), pack(scene.input, scene.lengths)
             {}
@@ -186,7 +186,7 @@ MISTAKES = (
     ),
     Mistake(
         title="float64, as NumPy reads it",
-        code="""
+        program="""
             lstm = nn.LSTM(FEATURES, HIDDEN)
             x = scene.input.double()
             {}

@@ -34,10 +34,6 @@ PRIVATE_NAMES = {
         "the buffers of one module by name, those that are None too",
         IN_THE_OLDEST,
     ),
-    "Module._cdata": PrivateName(
-        "which piece of memory a tensor lies in, as torch's own deepcopy tells it in its memo",
-        IN_THE_OLDEST,
-    ),
     "Module._flat_weight_refs": PrivateName(
         "whether a layer's list of weights is up to date, without a search",
         IN_THE_OLDEST,

@@ -22,7 +22,7 @@ def assert_no_leak(model: torch.nn.Module, *inputs: Any, **options: Any) -> Repo
         LeakError: what was found; an AssertionError, so that a test runner shows a failure and no
             error.
         AssertionError: if no dependency was judged, as of a loss, and the probe of the batch was
-            not left out.
+            not left out; or if one that was asked for could not be, by ``causal`` or ``lengths``.
 
     >>> model = torch.nn.GRU(3, 4, batch_first=True)
     >>> report = rnnkit.testing.assert_no_leak(model, torch.randn(5, 7, 3))
@@ -30,6 +30,7 @@ def assert_no_leak(model: torch.nn.Module, *inputs: Any, **options: Any) -> Repo
     # pytest leaves a frame with this local out of its traceback.
     __tracebackhide__ = True
     report = verify(model, *inputs, **options)
-    if not report.judged and "batch" not in options.get("skip", ()):
+    judged = report.judged or "batch" in options.get("skip", ())
+    if report.unjudged or not judged:
         raise AssertionError(str(report))
     return report

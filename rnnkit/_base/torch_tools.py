@@ -34,6 +34,10 @@ PRIVATE_NAMES = {
         "the buffers of one module by name, those that are None too",
         IN_THE_OLDEST,
     ),
+    "Module._cdata": PrivateName(
+        "which piece of memory a tensor lies in, as torch's own deepcopy tells it in its memo",
+        IN_THE_OLDEST,
+    ),
     "Module._flat_weight_refs": PrivateName(
         "whether a layer's list of weights is up to date, without a search",
         IN_THE_OLDEST,
@@ -90,9 +94,6 @@ PRIVATE_NAMES = {
     ),
     "torch.ops.mkldnn._is_mkldnn_fp16_supported": PrivateName(
         "whether oneDNN has a float16 LSTM on this CPU", IN_THE_OLDEST
-    ),
-    "torch.utils._python_dispatch.TorchDispatchMode": PrivateName(
-        "the operations that a run consists of", IN_THE_OLDEST
     ),
     "torch.utils._pytree": PrivateName(
         "the tensors in nested inputs and outputs, as torch itself finds them",

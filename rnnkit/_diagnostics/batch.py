@@ -1,10 +1,6 @@
-"""The batch and seq axes of a model's inputs and outputs, and inputs with a part replaced.
+"""The batch and seq axes of a model's inputs, and the inputs with some samples or steps only."""
 
-Which axis of an input the batch is, where several axes are as long or none may be it.
-"""
-
-import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -14,7 +10,10 @@ from torch.utils import _pytree as pytree
 
 from rnnkit._base.errors import ArgumentError
 from rnnkit._base.message import brief
-from rnnkit._diagnostics.report import TRIES
+from rnnkit._diagnostics.isolation import Given
+
+#: Valid steps of each sample, by the index of the leaf that has them.
+Lengths = Mapping[int, list[int]]
 
 
 class Batch:
@@ -28,11 +27,13 @@ class Batch:
         paced: index of the leaf that says how many steps there are.
         seq_dim: the seq axis, of all leaves that have it.
         steps: how many steps there are; None if no leaf has a seq axis.
+        on_their_own: leaves that are as long, but whose steps are no steps of the paced one.
+        lengths: valid steps of each sample, of the leaves that were given any.
     """
 
     def __init__(
         self,
-        inputs: tuple[Any, ...],
+        inputs: Given,
         batch_dim: int,
         seq_dim: int | None,
         longest: int = 0,
@@ -71,9 +72,25 @@ class Batch:
             if self.seq_dim == batch_dim:
                 message = f"seq_dim and batch_dim are both axis {batch_dim} of the input"
                 raise ArgumentError(message, "seq_dim")
-        self.paced = self._find_paced(batch_dim, longest)
-        shape = self.leaves[self.paced].shape
+        self.on_their_own: frozenset[int] = frozenset()
+        self.lengths: Lengths = {}
+        self.pace(self._find_paced(batch_dim, longest))
+
+    def pace(self, index: int) -> None:
+        """Take the steps of a leaf for the steps that are judged."""
+        self.paced = index
+        shape = self.leaves[index].shape
         self.steps: int | None = shape[self.seq_dim] if len(shape) > self.seq_dim else None
+
+    @property
+    def counts(self) -> list[int] | None:
+        """Valid steps of each sample; None if they were not given."""
+        return self.lengths.get(self.paced)
+
+    @property
+    def longest(self) -> int | None:
+        """Valid steps of the longest sample."""
+        return max(self.counts) if self.counts else self.steps
 
     def _index_of(self, dim: int, purpose: str, argument: str) -> int:
         """Return the index of the first leaf that has an axis."""
@@ -101,9 +118,12 @@ class Batch:
         fitting += [index for index, count in steps.items() if count > longest]
         return fitting[0] if fitting else self.first
 
-    def tree(self, leaves: Sequence[Any] | None = None) -> Any:
+    def tree(self, leaves: Sequence[Any] | None = None) -> Given:
         """Return the inputs as the model takes them."""
-        return pytree.tree_unflatten(list(self.leaves if leaves is None else leaves), self.spec)
+        given: Given = pytree.tree_unflatten(
+            list(self.leaves if leaves is None else leaves), self.spec
+        )
+        return given
 
     def with_leaves(self, leaves: list[Any]) -> "Batch":
         """Return the same with other leaves."""
@@ -111,35 +131,94 @@ class Batch:
         other.__dict__ = self.__dict__ | {"leaves": leaves}
         return other
 
-    def samples(self, kept: Sequence[int]) -> "Batch":
-        """Return the same inputs with some of the samples only."""
-        pairs = zip(self.leaves, self.axes, strict=True)
-        fewer = self.with_leaves([_pick(leaf, axis, kept) for leaf, axis in pairs])
+    def samples(self, kept: Sequence[int], but: int | None = None) -> "Batch":
+        """Return the same inputs with some of the samples only.
+
+        Args:
+            kept: the samples.
+            but: index of a leaf that keeps all of them.
+        """
+        fewer = self.with_leaves(
+            [
+                leaf if index == but else _pick(leaf, self.axes[index], kept)
+                for index, leaf in enumerate(self.leaves)
+            ]
+        )
         fewer.size = len(kept)
+        fewer.lengths = {
+            index: [counts[sample] for sample in kept] for index, counts in self.lengths.items()
+        }
         return fewer
 
     def has_steps(self, index: int) -> bool:
         """Say whether a leaf has the seq axis, beside a batch axis."""
+        return index not in self.on_their_own and self.may_have_steps(index)
+
+    def may_have_steps(self, index: int) -> bool:
+        """Say whether a leaf is as long as the paced one, beside a batch axis."""
         leaf, axis = self.leaves[index], self.axes[index]
         apart = axis is not None and axis != self.seq_dim
         return apart and _has_axis(leaf, self.seq_dim) and leaf.shape[self.seq_dim] == self.steps
 
     def cut(self, steps: int, *, front: bool) -> "Batch":
-        """Return the same inputs with some steps only: the first ones, or the last."""
-        start = 0 if front else (self.steps or steps) - steps
-        shorter = self.with_leaves(
-            [
-                leaf.narrow(self.seq_dim, start, steps) if self.has_steps(index) else leaf
-                for index, leaf in enumerate(self.leaves)
-            ]
+        """Return the same inputs with some steps only: the first ones, or the last.
+
+        Lengths among the inputs that would be longer are shortened.
+        """
+        return self.cut_each(
+            {index: steps for index in range(len(self.leaves)) if self.has_steps(index)},
+            steps,
+            front=front,
         )
-        shorter.steps = steps
+
+    def alone(self, sample: int, *, front: bool) -> "Batch":
+        """Return one sample, each input cut to its length if that was given."""
+        single = self.samples([sample])
+        ends = {index: counts[0] for index, counts in single.lengths.items()}
+        if self.paced in ends:
+            followers = filter(single.has_steps, range(len(self.leaves)))
+            ends |= dict.fromkeys(followers, ends[self.paced])
+        for index in single.lengths:
+            # A mask of an input that has lengths of its own.
+            size = _length(self.leaves[index], self.seq_dim)
+            alike = [
+                k
+                for k, leaf in enumerate(self.leaves)
+                if isinstance(leaf, Tensor) and _length(leaf, self.seq_dim) == size
+            ]
+            same = [k for k in alike if not self.is_content(k) and not self.has_steps(k)]
+            ends |= dict.fromkeys((k for k in same if k not in ends), ends[index])
+        return single.cut_each(ends, ends.get(self.paced, self.steps or 0), front=front)
+
+    def cut_each(self, ends: Mapping[int, int], steps: int, *, front: bool) -> "Batch":
+        """Return the same inputs, some of them cut.
+
+        Args:
+            ends: how many steps are left, by leaf.
+            steps: how many are left of the paced one: lengths are no longer than that.
+            front: whether the first steps are left, or the last.
+        """
+        leaves = []
+        for index, leaf in enumerate(self.leaves):
+            if index in ends:
+                start = 0 if front else leaf.shape[self.seq_dim] - ends[index]
+                leaves.append(leaf.narrow(self.seq_dim, start, ends[index]))
+            elif self.counts and self.tells(index, self.counts):
+                leaves.append(_shortened(leaf, self.counts, steps))
+            else:
+                leaves.append(leaf)
+        shorter = self.with_leaves(leaves)
+        shorter.steps = steps if self.paced in ends else self.steps
+        shorter.lengths = {
+            index: [min(n, ends.get(index, n)) for n in counts]
+            for index, counts in self.lengths.items()
+        }
         return shorter
 
     def padding(self, index: int) -> Tensor | None:
         """Return which steps of a leaf are padding, ``(batch, seq)``; None if none are."""
         axis = self.axes[index]
-        if axis is None or not self.has_steps(index):
+        if axis is None or not self.may_have_steps(index):
             return None
         return padding(self.leaves[index], axis, self.seq_dim)
 
@@ -150,24 +229,29 @@ class Batch:
             return False
         if index in (self.first, self.paced):
             return True
-        flags = (leaf == 0) | (leaf == 1)
-        if leaf.dtype is torch.bool or (leaf.dim() == 2 and bool(flags.all())):
-            # A mask, whatever it is made of.
+        if leaf.is_complex():
+            return True
+        if leaf.dtype is torch.bool or _is_mask(leaf):
             return False
-        return leaf.is_floating_point() or leaf.is_complex() or leaf.dim() > 1
+        if leaf.is_floating_point() and leaf.dim() <= 2 and _length(leaf, 1) in (None, 1):
+            # Lengths, as parts of the longest.
+            return not (bool(((leaf > 0) & (leaf <= 1)).all()) and bool((leaf == 1).any()))
+        return leaf.is_floating_point() or leaf.dim() > 1
 
-    def knows_lengths(self, lengths: Sequence[int]) -> bool:
-        """Say whether the model is told these lengths, or a mask of them."""
-        return any(self._tells(index, list(lengths)) for index in range(len(self.leaves)))
+    def knows_lengths(self) -> bool:
+        """Say whether the model is told the lengths, or a mask of them."""
+        told = self.counts or []
+        return any(self.tells(index, told) for index in range(len(self.leaves)))
 
-    def _tells(self, index: int, told: list[int]) -> bool:
+    def tells(self, index: int, told: list[int]) -> bool:
+        """Say whether a leaf holds lengths, or a mask of them."""
         leaf, axis = self.leaves[index], self.axes[index]
         if isinstance(leaf, list):
             return leaf == told
         if not isinstance(leaf, Tensor) or axis is None or self.steps is None:
             return False
-        if leaf.dim() == 1:
-            return bool(leaf.tolist() == told)
+        if leaf.dim() == 1 or (leaf.dim() == 2 and leaf.shape[1] == 1):
+            return leaf.flatten().tolist() == told or _is_relative(leaf, told, self.steps)
         if index in (self.first, self.paced) or len(leaf.unique()) != 2:  # type: ignore[no-untyped-call]
             return False
         # A mask is zero at the valid steps, or at all others; it may be laid out for attention.
@@ -177,13 +261,41 @@ class Batch:
         return rest == 0 and zeros in ([n * times for n in told], padding)
 
 
-def followed_axis(full: Any, fewer: Any) -> int | None:
-    """Return the axis of a tensor that followed the batch when a sample was left out."""
-    if not isinstance(full, Tensor) or not isinstance(fewer, Tensor) or full.dim() != fewer.dim():
-        return None
-    changed = [axis for axis in range(full.dim()) if full.shape[axis] == fewer.shape[axis] + 1]
-    others = sum(one != other for one, other in zip(full.shape, fewer.shape, strict=True))
-    return changed[0] if len(changed) == 1 and others == 1 else None
+def _is_relative(leaf: Tensor, told: list[int], steps: int) -> bool:
+    """Say whether numbers are lengths as parts of all steps, or of the longest."""
+    if not leaf.is_floating_point():
+        return False
+    counts = torch.tensor(told, dtype=torch.float64, device=leaf.device)
+    return any(
+        bool(((leaf.flatten().double() * whole - counts).abs() <= 0.5).all())
+        for whole in {steps, max(told)}
+    )
+
+
+def _shortened(leaf: Any, told: list[int], steps: int) -> Any:
+    """Return lengths of which none is longer than some steps; a mask stays."""
+    if isinstance(leaf, list):
+        return [min(n, steps) for n in leaf]
+    if leaf.numel() != len(told):
+        return leaf
+    if leaf.is_floating_point() and leaf.flatten().tolist() != told:
+        counts = torch.tensor([min(n, steps) for n in told], dtype=leaf.dtype)
+        return (counts / counts.max()).view(leaf.shape).to(leaf.device)
+    return leaf.clamp(max=steps)
+
+
+def _is_mask(leaf: Tensor) -> bool:
+    """Say whether a tensor is a mask.
+
+    Of padding, it is zeros and ones, and changes once at most; of attention, what is left out has a
+    large negative number.
+    """
+    if bool(((leaf == 0) | (leaf < -1000)).all()) and bool((leaf != 0).any()):
+        return True
+    if leaf.dim() != 2 or not bool(((leaf == 0) | (leaf == 1)).all()):
+        return False
+    changes = leaf.int().diff(dim=1)
+    return bool((changes <= 0).all() or (changes >= 0).all())
 
 
 def _is_whole(node: Any) -> bool:
@@ -195,6 +307,10 @@ def _is_whole(node: Any) -> bool:
 
 def _has_axis(leaf: Any, axis: int) -> bool:
     return isinstance(leaf, Tensor) and leaf.dim() > axis
+
+
+def _length(leaf: Tensor, axis: int) -> int | None:
+    return leaf.shape[axis] if leaf.dim() > axis else None
 
 
 def _pick(leaf: Any, axis: int | None, samples: Sequence[int]) -> Any:
@@ -227,45 +343,3 @@ def padding(leaf: Tensor, batch_axis: int, seq_axis: int) -> Tensor | None:
     rising = zero.int().diff(dim=1)
     at_one_end = bool((rising >= 0).all() or (rising <= 0).all())
     return zero if at_one_end and bool(zero.any()) and not bool(zero.all(1).any()) else None
-
-
-Shape = tuple[int, ...]
-
-
-def infer_batch_axes(batch: Batch, runs: Callable[[Batch], bool]) -> None:
-    """Try axes for the inputs after the first until the model takes a batch of fewer samples.
-
-    Inputs of one shape, as the two states of an LSTM, have the batch at the same axis; the last
-    choice is that they have none, as a mask over steps. Of the first input the caller has said it.
-
-    Args:
-        batch: the inputs; its axes are settled.
-        runs: says whether the model takes a batch.
-    """
-    choices: dict[Shape, list[int | None]] = {}
-    for index, axis in _open(batch):
-        shape = tuple(batch.leaves[index].shape)
-        others = [k for k, length in enumerate(shape) if length == batch.size and k != axis]
-        choices[shape] = [axis, *others, None]
-    given = list(batch.axes)
-    if batch.size > 1:
-        for chosen in itertools.islice(itertools.product(*choices.values()), TRIES):
-            _lay(batch, dict(zip(choices, chosen, strict=True)))
-            if runs(batch.samples(range(min(batch.size - 1, 2)))):
-                return
-            batch.axes = list(given)
-    # The model takes no other batch: what may lie one way or another is left as it is.
-    _lay(batch, {shape: None for shape, axes in choices.items() if len(axes) > 2})
-
-
-def _open(batch: Batch) -> list[tuple[int, int]]:
-    return [
-        (index, axis)
-        for index, axis in enumerate(batch.axes)
-        if axis is not None and isinstance(batch.leaves[index], Tensor) and index != batch.first
-    ]
-
-
-def _lay(batch: Batch, axes: dict[Shape, int | None]) -> None:
-    for index, axis in _open(batch):
-        batch.axes[index] = axes.get(tuple(batch.leaves[index].shape), axis)

@@ -126,7 +126,7 @@ def other_leaves(
         if mask is None or axis is None:
             continue
         axes = (axis, batch.seq_dim) if batch.has_steps(index) else (axis,)
-        kept = None if pad else batch.padding(index)
+        kept = None if pad or len(axes) == 1 else batch.padding(index)
         other = other_values(leaf, mask, axes, kept, seed)
         leaves[index] = leaf if torch.equal(leaf, other) else other
     return leaves

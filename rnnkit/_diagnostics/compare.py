@@ -7,7 +7,7 @@ if the same operations ran on the same sizes and rows.
 """
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -20,6 +20,21 @@ from rnnkit._diagnostics.outputs import Leaves, same
 #: How many times the measured effect of rounding two kernels may differ.
 AMPLIFIED = 50
 
+#: How many times the usual size of a feature a number has that is a mask, and no feature.
+MASKING = 1000
+
+
+class Computation(NamedTuple):
+    """What a run computed.
+
+    Attributes:
+        operations: what ran, on which sizes and rows; None if that could not be watched.
+        eps: the relative step between numbers of the coarsest kind that anything was computed in.
+    """
+
+    operations: list[Any] | None
+    eps: float
+
 
 class _Operations(TorchFunctionMode):
     """Writes down what runs; as a hook's handle it stops when it is removed.
@@ -30,14 +45,17 @@ class _Operations(TorchFunctionMode):
     def __init__(self) -> None:
         super().__init__()
         self.seen: list[Any] = []
+        self.eps = 0.0
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         name = getattr(func, "__name__", "")
+        result = func(*args, **(kwargs or {}))
         if name != "__get__":
             picks = any(word in name for word in ("index", "gather", "scatter", "item"))
             given = pytree.tree_leaves((args, kwargs))
             self.seen.append((func, [_trait(value, picks=picks) for value in given]))
-        return func(*args, **(kwargs or {}))
+            self.eps = max([self.eps, *map(_computed, pytree.tree_leaves(result))])
+        return result
 
     def remove(self) -> None:
         self.__exit__(None, None, None)  # type: ignore[no-untyped-call]
@@ -53,14 +71,32 @@ def _trait(value: Any, *, picks: bool) -> Any:
     return tuple(value.shape), value.stride(), rows
 
 
-def operations(session: Session, inputs: Any) -> list[Any] | None:
-    """Run the model; return the operations that ran, with the sizes that they ran on.
+def _computed(value: Any) -> float:
+    """Return the relative step of the numbers that a result was computed in, as far as is seen."""
+    if not is_number(value) or not torch.is_autocast_enabled(value.device.type):
+        return eps_of(value)
+    # A fused layer gives float32, and has computed in less.
+    return max(eps_of(value), torch.finfo(torch.get_autocast_dtype(value.device.type)).eps)
 
-    None if the model does not run under watch, or a part of it cannot be watched.
+
+def eps_of(value: Any) -> float:
+    """Return the relative step between the numbers of a tensor; 0 of what has no fractions."""
+    return torch.finfo(value.dtype).eps if is_number(value) else 0.0
+
+
+def compute(session: Session, inputs: Any) -> Computation:
+    """Run the model; return what it computed.
+
+    If a part of it cannot be watched, or it does not run under watch, only how coarse the numbers
+    are is known: from its weights, and from autocast.
     """
-    if any(isinstance(module, torch.jit.ScriptModule) for module in session.model.modules()):
-        return None
-    seen = _Operations()
+    model, seen = session.model, _Operations()
+    eps = max([0.0, *map(eps_of, [*model.parameters(), *model.buffers()])])
+    for device in {leaf.device.type for leaf in pytree.tree_leaves(inputs) if is_number(leaf)}:
+        if torch.is_autocast_enabled(device):
+            eps = max(eps, torch.finfo(torch.get_autocast_dtype(device)).eps)
+    if any(isinstance(module, torch.jit.ScriptModule) for module in model.modules()):
+        return Computation(None, eps)
 
     def watch(model: torch.nn.Module) -> list[Any]:  # noqa: ARG001
         seen.__enter__()  # type: ignore[no-untyped-call]
@@ -69,11 +105,11 @@ def operations(session: Session, inputs: Any) -> list[Any] | None:
     try:
         session.run(inputs, watch=watch)
     except Exception:  # noqa: BLE001 - what is compiled, for one, may not run under watch
-        return None
-    return seen.seen
+        return Computation(None, max(eps, seen.eps))
+    return Computation(seen.seen, seen.eps)
 
 
-def tolerance(dtype: torch.dtype, steps: int) -> float:
+def tolerance(eps: float, steps: int) -> float:
     """Return by how much rounding may part two kernels, relative to the largest output.
 
     Each step rounds a sum over some hundred features anew, by ``eps`` a term in random directions:
@@ -81,21 +117,41 @@ def tolerance(dtype: torch.dtype, steps: int) -> float:
     half precision no more than a quarter of the largest output is believed. What the model itself
     makes of rounding is measured and comes on top.
     """
-    eps: float = torch.finfo(dtype).eps
     return min(0.25, eps * 8 * math.sqrt(256 * steps))
 
 
-def distance(one: Tensor, other: Tensor) -> tuple[float, float]:
-    """Return the largest difference of two tensors, and the largest finite number in the first."""
+def scale(tensor: Tensor, axes: tuple[int, ...]) -> Tensor:
+    """Return how large the numbers of each feature are, in the shape of the tensor.
+
+    What is a thousand times larger than the others, as the score of what is masked, counts for
+    itself alone.
+
+    Args:
+        tensor: an output.
+        axes: the axes that are no feature's: batch and seq.
+    """
+    size = tensor.double().abs().nan_to_num(0.0, 0.0, 0.0)
+    if not axes or size.numel() == 0:
+        return size.amax().expand_as(size) if size.numel() else size
+    usual = size.movedim(axes, tuple(range(len(axes)))).flatten(0, len(axes) - 1)
+    usual = torch.where(usual > 0, usual, torch.nan).nanmedian(0).values.nan_to_num(0.0)
+    for axis in sorted(axes):
+        usual = usual.unsqueeze(axis)
+    largest = torch.where(size <= MASKING * usual, size, 0.0).amax(axes, keepdim=True)
+    return torch.maximum(largest.expand_as(size), size)
+
+
+def apart(one: Tensor, other: Tensor) -> Tensor:
+    """Return by how much two tensors differ, number by number."""
     one, other = one.double(), other.double()
     equal = (one == other) | (one.isnan() & other.isnan())
-    apart = torch.where(equal, 0.0, (one - other).abs()).nan_to_num(torch.inf)
-    finite = one[one.isfinite()].abs()
-    return _largest(apart), max(_largest(finite), 1e-30)
+    return torch.where(equal, 0.0, (one - other).abs()).nan_to_num(torch.inf)
 
 
-def _largest(tensor: Tensor) -> float:
-    return tensor.max().item() if tensor.numel() else 0.0
+def largest(tensor: Tensor) -> float:
+    """Return the largest finite number of a tensor, without its sign."""
+    finite = tensor[tensor.isfinite()].double().abs()
+    return max(finite.max().item(), 1e-30) if finite.numel() else 1e-30
 
 
 def alike(one: Leaves, other: Leaves) -> bool:
@@ -112,9 +168,14 @@ def is_number(leaf: Any) -> bool:
     return isinstance(leaf, Tensor) and leaf.is_floating_point()
 
 
-def last_digit(tensor: Tensor) -> Tensor:
-    """Change the last digit of numbers, up and down in turn."""
-    if not tensor.is_floating_point() or tensor.is_nested:
-        return tensor
-    sign = torch.arange(tensor.numel(), device=tensor.device).view(tensor.shape) % 2 * 2 - 1
-    return tensor * (1 + sign * torch.finfo(tensor.dtype).eps).to(tensor.dtype)
+def change_last_digit(tree: Any, phase: int) -> Any:
+    """Change the last digit of all numbers in a tree, up and down in turn."""
+
+    def changed(tensor: Tensor) -> Tensor:
+        if not tensor.is_floating_point() or tensor.is_nested or not tensor.numel():
+            return tensor
+        place = torch.arange(tensor.numel(), device=tensor.device).view(tensor.shape)
+        sign = (place // (1 + phase)) % 2 * 2 - 1
+        return tensor * (1 + sign * torch.finfo(tensor.dtype).eps).to(tensor.dtype)
+
+    return pytree.tree_map_only(Tensor, changed, tree)

@@ -150,15 +150,16 @@ class Copier:
 
     def _refusal(self, given: dict[int, Any], error: Exception) -> ArgumentError:
         """Name the innermost module that refuses to be copied."""
+        module, where = self.model, "the model"
         for part in reversed(self.contents.modules.values()):
             try:
                 copy.deepcopy(part.value, self._memo(given, {}))
             except Exception as reason:  # noqa: BLE001 - as above
-                error = reason
+                module, error = part.value, reason
+                where = f"model.{part.path}" if part.path else where
                 break
-        where = f"model.{part.path}" if part.path else "the model"
         return ArgumentError(
-            f"{where} ({type(part.value).__name__}) cannot be copied, and the model itself is "
+            f"{where} ({type(module).__name__}) cannot be copied, and the model itself is "
             f"never run: {error}; give the model as it was before it was wrapped or sharded",
             "model",
         )

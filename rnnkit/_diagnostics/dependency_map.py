@@ -7,10 +7,11 @@ import torch
 from torch import Tensor
 
 from rnnkit._base.errors import ArgumentError
-from rnnkit._diagnostics.batch import Batch, infer_batch_axes
+from rnnkit._diagnostics.axes import infer_batch_axes
+from rnnkit._diagnostics.baseline import is_output
+from rnnkit._diagnostics.batch import Batch
 from rnnkit._diagnostics.changes import replaced, sample_at
-from rnnkit._diagnostics.experiment import is_output
-from rnnkit._diagnostics.isolation import Session, session
+from rnnkit._diagnostics.isolation import Given, Session, session
 from rnnkit._diagnostics.outputs import same
 
 #: The widest map that a terminal of 80 columns shows.
@@ -140,7 +141,7 @@ def dependency_map(
     2 ■ ■ ■ ·
     3 ■ ■ ■ ■
     """
-    batch = Batch(inputs, dim, None, argument="dim")
+    batch = Batch(Given(inputs, {}), dim, None, argument="dim")
     dim %= batch.leaves[batch.first].dim()
     out_dim = dim if out_dim is None else out_dim
     with session(model) as opened:
@@ -172,15 +173,7 @@ def _infer_axes(batch: Batch, dim: int, opened: Session) -> None:
     A mask ``(batch, seq)`` has the steps of the input, a state ``(layers, batch, hidden)`` has not,
     though hidden may be as many. Which it is shows where the model runs on fewer.
     """
-    ran = False
-
-    def runs(smaller: Batch) -> bool:
-        nonlocal ran
-        ran = opened.takes(smaller)
-        return ran
-
-    infer_batch_axes(batch, runs)
-    if not ran:
+    if not infer_batch_axes(batch, opened.attempt):
         shape = batch.leaves[batch.first].shape
         for place, leaf in enumerate(batch.leaves):
             if place != batch.first and not _shares(leaf, shape, dim):

@@ -9,7 +9,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -20,11 +20,22 @@ from torch.utils import _pytree as pytree
 from rnnkit._base.errors import ArgumentError
 from rnnkit._diagnostics.chance import Chance
 from rnnkit._diagnostics.contents import unwrapped
-from rnnkit._diagnostics.outputs import Leaves, leaves
+from rnnkit._diagnostics.outputs import Leaves, named_leaves
 from rnnkit._diagnostics.pristine import Pristine
 
 #: Puts hooks on a model and returns their handles.
 Watch = Callable[[torch.nn.Module], list[Any]]
+
+
+class Given(NamedTuple):
+    """What a model is called with."""
+
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+
+
+#: Calls a model in another way than by its ``forward``.
+Call = Callable[..., Any]
 
 
 class EscapedError(ArgumentError):
@@ -41,10 +52,15 @@ class Session:
         pristine: makes the copies.
         last: the copy that ran last.
         passes: how many runs there were.
+        names: where the leaves of the last output were in it.
     """
 
-    def __init__(self, model: torch.nn.Module) -> None:
+    def __init__(self, model: torch.nn.Module, call: Call | None = None) -> None:
         """Copy the model.
+
+        Args:
+            model: what is copied.
+            call: calls a copy with what is given; None to call it itself.
 
         Raises:
             ArgumentError: if a module is lazy and has not been called, or cannot be copied.
@@ -59,22 +75,23 @@ class Session:
         self.model = self.pristine.model
         self.last = self.model
         self.passes = 0
+        self.names: list[str] = []
+        self._call = call or (lambda model, *args, **kwargs: model(*args, **kwargs))
         self.chance = Chance()
         self._tried = False
 
-    def takes(self, batch: Any) -> bool:
-        """Say whether the model runs on a batch."""
+    def attempt(self, inputs: Given, watch: Watch | None = None) -> Leaves | None:
+        """Run a copy of the model, see :meth:`run`; None if it refuses."""
         try:
-            self.run(batch.tree())
+            return self.run(inputs, watch=watch)
         except EscapedError:
             raise
         except Exception:  # noqa: BLE001 - a model may refuse as it likes
-            return False
-        return True
+            return None
 
     def run(
         self,
-        inputs: Any,
+        inputs: Given,
         *,
         on: torch.nn.Module | None = None,
         watch: Watch | None = None,
@@ -82,7 +99,7 @@ class Session:
         """Run a copy of the model; return the leaves of what it returns, tensors cloned.
 
         Args:
-            inputs: the positional arguments.
+            inputs: what it is called with.
             on: a copy that ran before, in the state in which that left it, as are the random
                 numbers; None for a new copy.
             watch: puts hooks on the copy for this run.
@@ -97,7 +114,7 @@ class Session:
             if not self.pristine.written(thorough=False) or on is not None:
                 return output
 
-    def _try(self, inputs: Any) -> None:
+    def _try(self, inputs: Given) -> None:
         """Run once to see what the model writes, draws and reaches."""
         copy = self.pristine.copy()[0]
         with self.watched():
@@ -125,20 +142,20 @@ class Session:
                     )
                     raise EscapedError(message, "model")
 
-    def _run(self, copy: torch.nn.Module, inputs: Any, watch: Watch | None) -> Leaves:
+    def _run(self, copy: torch.nn.Module, inputs: Given, watch: Watch | None) -> Leaves:
         self.passes += 1
         self.last = copy
         given, _ = private(inputs)
         hooks = watch(copy) if watch else []
         try:
             with torch.no_grad():
-                output = copy(*given)
+                output = self._call(copy, *given.args, **given.kwargs)
         finally:
             for hook in hooks:
                 hook.remove()
-        return [
-            leaf.detach().clone() if isinstance(leaf, Tensor) else leaf for leaf in leaves(output)
-        ]
+        named = named_leaves(output, stack=True)
+        self.names = [name for name, _ in named]
+        return [leaf.detach().clone() if isinstance(leaf, Tensor) else leaf for _, leaf in named]
 
 
 @contextmanager
@@ -184,14 +201,14 @@ def eagerly() -> AbstractContextManager[object]:
 
 
 @contextmanager
-def session(model: torch.nn.Module) -> Iterator[Session]:
+def session(model: torch.nn.Module, call: Call | None = None) -> Iterator[Session]:
     """Open a session on a model; leave random numbers as they were, if it draws any.
 
     Raises:
         ArgumentError: if the model is lazy and has not been called, or cannot be copied.
     """
     with torch.inference_mode(mode=False), eagerly():
-        opened = Session(model)
+        opened = Session(model, call)
         try:
             yield opened
         finally:

@@ -1,38 +1,112 @@
-"""What a model returns, as leaves that can be compared."""
+"""What a model returns, of whatever kind, as leaves that can be compared."""
 
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.distributions import Distribution
 from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 from torch.utils import _pytree as pytree
 
 Leaves = list[Any]
 
+#: A leaf, and where in the output it is, as Python writes that.
+Named = tuple[str, Any]
 
-def leaves(tree: Any) -> Leaves:
-    """Return the leaves of a model's output.
+#: So many tensors of one shape may be the members of a state; more are steps.
+MEMBERS = 3
 
-    What is packed or nested is one, padded; a complex tensor is one of pairs; of a mapping or a
-    dataclass that torch does not take apart, those of its values.
+#: Ends the place of a list of tensors that is one leaf.
+STACK = "[:]"
+
+
+def leaves(tree: Any, *, stack: bool = False) -> Leaves:
+    """Return the leaves of a tree, see :func:`named_leaves`."""
+    return [leaf for _, leaf in named_leaves(tree, stack=stack)]
+
+
+def named_leaves(tree: Any, *, stack: bool = False, name: str = "") -> list[Named]:
+    """Return the leaves of a tree, each with its place.
+
+    What is packed or nested is one, padded; a complex tensor is one of pairs; of a distribution,
+    a mapping or a dataclass, those of its parts. Numbers in an array, or in lists of one length,
+    are a tensor.
+
+    Args:
+        tree: what a model returns.
+        stack: whether a list of tensors of one shape, as of steps, is one leaf.
+        name: where the tree is.
     """
-    found = pytree.tree_leaves(tree, is_leaf=lambda node: isinstance(node, PackedSequence))
-    return [part for leaf in found for part in _parts(leaf)]
+    if isinstance(tree, Tensor | PackedSequence):
+        return [(name, _plain(tree))]
+    if (numbers := _numbers(tree)) is not None:
+        return [(name, numbers)]
+    if stack and _is_stack(tree):
+        return [(name + STACK, torch.stack([_plain(part) for part in tree]))]
+    parts = list(_parts(tree))
+    if not parts:
+        return [(name, tree)] if not isinstance(tree, list | tuple | Mapping) else []
+    return [
+        leaf for key, part in parts for leaf in named_leaves(part, stack=stack, name=name + key)
+    ]
 
 
-def _parts(leaf: Any) -> Leaves:
+def _plain(leaf: Any) -> Tensor:
     if isinstance(leaf, PackedSequence):
-        return [pad_packed_sequence(leaf)[0]]
-    if isinstance(leaf, Tensor):
-        plain = leaf.to_padded_tensor(0.0) if leaf.is_nested else leaf
-        return [torch.view_as_real(plain) if plain.is_complex() else plain]
-    if isinstance(leaf, Mapping):
-        return leaves(list(leaf.values()))
-    if is_dataclass(leaf) and not isinstance(leaf, type):
-        return leaves([getattr(leaf, field.name) for field in fields(leaf)])
-    return [leaf]
+        return pad_packed_sequence(leaf)[0]
+    plain = leaf.to_padded_tensor(0.0) if leaf.is_nested else leaf
+    return torch.view_as_real(plain) if plain.is_complex() else plain
+
+
+def _numbers(tree: Any) -> Any:
+    """Return numbers of Python's or NumPy's as a tensor; of lists of unequal lengths, the tree."""
+    numpy = sys.modules.get("numpy")
+    if numpy is not None and isinstance(tree, numpy.ndarray):
+        return torch.from_numpy(tree.copy()) if tree.dtype.kind in "biuf" else tree
+    if not isinstance(tree, list) or not tree or not _is_numbers(tree):
+        return None
+    try:
+        return torch.tensor(tree)
+    except ValueError:
+        return tree
+
+
+def _is_numbers(tree: Any) -> bool:
+    if isinstance(tree, list):
+        return all(map(_is_numbers, tree))
+    return isinstance(tree, int | float)
+
+
+def _is_stack(tree: Any) -> bool:
+    if type(tree) not in (list, tuple) or len(tree) < 2:
+        return False
+    if type(tree) is tuple and len(tree) <= MEMBERS:
+        return False
+    kinds = {
+        (part.shape, part.dtype, part.device) if isinstance(part, Tensor) else None for part in tree
+    }
+    return len(kinds) == 1 and None not in kinds and not tree[0].is_nested
+
+
+def _parts(tree: Any) -> Iterator[Named]:
+    """Yield the members of a tree, each with the key that leads to it."""
+    if isinstance(tree, Mapping):
+        yield from ((f"[{key!r}]", tree[key]) for key in tree)
+    elif isinstance(tree, tuple) and hasattr(tree, "_fields"):
+        yield from ((f".{field}", getattr(tree, field)) for field in tree._fields)
+    elif isinstance(tree, list | tuple):
+        yield from ((f"[{index}]", part) for index, part in enumerate(tree))
+    elif is_dataclass(tree) and not isinstance(tree, type):
+        yield from ((f".{field.name}", getattr(tree, field.name)) for field in fields(tree))
+    elif isinstance(tree, Distribution):
+        kinds = (Tensor, Distribution)
+        held = vars(tree).items()
+        yield from ((f".{key}", part) for key, part in held if isinstance(part, kinds))
+    elif (found := pytree.tree_leaves(tree)) and found[0] is not tree:
+        yield from ((f"[{index}]", part) for index, part in enumerate(found))
 
 
 def same(one: Tensor, other: Tensor) -> bool:

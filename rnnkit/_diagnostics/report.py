@@ -13,7 +13,7 @@ from rnnkit._base.message import aligned, count
 OTHER_STEPS = "the output has other steps than the input: which are valid is not known"
 UNCHANGED = "the inputs have the same values everywhere: give inputs that differ"
 OTHER_SHAPES = "other values give outputs of other shapes: nothing can be compared"
-Outcome = Literal["passed", "skipped"]
+Outcome = Literal["passed", "skipped", "failed"]
 
 #: Why a probe that ``skip`` names was skipped.
 LEFT_OUT = "left out by the caller"
@@ -42,6 +42,8 @@ class Report:
 
     Attributes:
         checks: one for each probe, in order.
+        findings: what was found, if it is not raised.
+        asked: probes that the caller asked for.
         notes: what is no failure, but worth a look.
         passes: how many times the model was run.
         seconds: how long it took.
@@ -50,6 +52,8 @@ class Report:
     __module__ = "rnnkit"
 
     checks: list[Check] = field(default_factory=list)
+    findings: list[LeakError] = field(default_factory=list)
+    asked: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     passes: int = 0
     seconds: float = 0.0
@@ -62,6 +66,11 @@ class Report:
         """Note that a probe could not be tried."""
         self.checks.append(Check(probe, "skipped", detail))
 
+    def failed(self, error: LeakError) -> None:
+        """Note what a probe found."""
+        self.findings.append(error)
+        self.checks.append(Check(error.probe, "failed", str(error).splitlines()[0]))
+
     def noted(self, note: str) -> None:
         """Note what is no failure, once."""
         if note not in self.notes:
@@ -73,13 +82,18 @@ class Report:
         return [check.probe for check in self.checks if check.outcome == "passed"]
 
     @property
+    def unjudged(self) -> list[Check]:
+        """The probes that the caller asked for, and that could not be tried."""
+        return [c for c in self.checks if c.probe in self.asked and c.outcome == "skipped"]
+
+    @property
     def judged(self) -> bool:
         """Whether any dependency was judged: a probe but repeatable and use was tried."""
         return any(probe in JUDGING for probe in self.checked)
 
     def __str__(self) -> str:
         """Write a line for each probe, then notes and cost."""
-        marks = {"passed": "ok", "skipped": "--"}
+        marks = {"passed": "ok", "skipped": "--", "failed": "!!"}
         lines = [f"  {marks[c.outcome]}  {c.probe:<10}  {c.detail}" for c in self.checks]
         lines += [f"  note  {note}" for note in self.notes]
         passes = count(self.passes, "forward pass", "forward passes")
@@ -88,12 +102,25 @@ class Report:
         )
 
     def _finding(self) -> str:
+        if self.findings:
+            return f"{count(len(self.findings), 'finding', 'findings')}"
         if self.judged:
-            return "no leak found"
+            missing = [f"{c.probe} was not judged: {c.detail}" for c in self.unjudged]
+            return ", but ".join(["no leak found", *["; ".join(missing)] * bool(missing)])
         reasons = [check.detail for check in self.checks if check.probe in JUDGING]
         return ": ".join(["nothing was judged", *reasons[:1]])
 
     __repr__ = __str__
+
+
+def joined(findings: list[LeakError]) -> LeakError:
+    """Return the first finding, which lists the others below."""
+    first, *others = findings
+    if not others:
+        return first
+    lines = [("also", f"{error.probe}: {str(error).splitlines()[0]}") for error in others]
+    text = "\n".join([str(first), *aligned(lines)])
+    return LeakError(text, first.probe, first.module)
 
 
 def fail(probe: str, what: str, rows: Iterable[Line] = (), module: str = "") -> NoReturn:

@@ -1,7 +1,5 @@
 """How a tensor is copied, of whatever kind it is; and which tensors copies may have in common."""
 
-from typing import Any
-
 import torch
 from torch import Tensor
 from torch.nn import Parameter
@@ -31,10 +29,9 @@ def alias(tensor: Tensor) -> Tensor:
 def dressed(twin: Tensor, tensor: Tensor) -> Tensor:
     """Give a tensor the class, the attributes and the wish for a gradient of another one."""
     if isinstance(tensor, Parameter):
-        kind: Any = type(tensor)
-        plain = kind is Parameter or type(twin) is not Tensor
-        make: Any = Parameter if plain else torch.Tensor._make_subclass  # noqa: SLF001
-        twin = make(twin, tensor.requires_grad) if plain else make(kind, twin, tensor.requires_grad)
+        usual = type(tensor) is Parameter or type(twin) is not Tensor
+        made = Parameter(twin, requires_grad=False) if usual else twin.as_subclass(type(tensor))
+        twin = made.requires_grad_(tensor.requires_grad)
     elif tensor.requires_grad and tensor.is_leaf:
         twin.requires_grad_()
     if held := getattr(tensor, "__dict__", None):

@@ -1,33 +1,38 @@
 """``verify``: the mistakes that no shape can show, found by which output depends on which input."""
 
-import operator
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 import torch
-from torch import Tensor
 
-from rnnkit._base.errors import ArgumentError
+from rnnkit._base.errors import ArgumentError, LeakError
 from rnnkit._base.message import brief
-from rnnkit._diagnostics.batch import Batch, infer_batch_axes
-from rnnkit._diagnostics.experiment import Baseline
-from rnnkit._diagnostics.isolation import EscapedError, session
-from rnnkit._diagnostics.probes.table import PROBES
-from rnnkit._diagnostics.report import LEFT_OUT, SAMPLES, Report
+from rnnkit._diagnostics.axes import infer_batch_axes
+from rnnkit._diagnostics.baseline import Baseline
+from rnnkit._diagnostics.batch import Batch
+from rnnkit._diagnostics.experiment import RefusedError
+from rnnkit._diagnostics.isolation import EscapedError, Given, session
+from rnnkit._diagnostics.lengths import lay_lengths, read_lengths
+from rnnkit._diagnostics.probes.table import ASKED, PROBES
+from rnnkit._diagnostics.report import LEFT_OUT, SAMPLES, Report, joined
 
 
 def verify(
     model: torch.nn.Module,
     *inputs: Any,
+    kwargs: Mapping[str, Any] | None = None,
+    call: Callable[..., Any] | None = None,
     batch_dim: int = 0,
     seq_dim: int | None = None,
     out_batch_dim: int | None = None,
     out_seq_dim: int | None = None,
     causal: bool = False,
-    lengths: Sequence[int] | Tensor | None = None,
+    lengths: Any = None,
     pad: Literal["post", "pre"] = "post",
+    ask: Sequence[str] = (),
     skip: Sequence[str] = (),
+    raises: bool = True,
 ) -> Report:
     """Find the mistakes that no shape can show: run the model on changed inputs and compare.
 
@@ -35,23 +40,27 @@ def verify(
     a few dozen times; the model itself is never run.
 
     Args:
-        model: any module, with torch's recurrent modules or rnnkit's. What it takes by keyword, or
-            returns as a loss, goes through a wrapper: see the page on leaks.
+        model: any module, with torch's recurrent modules or rnnkit's.
         *inputs: what it is called with, by position: tensors, or lists, tuples and dictionaries of
             them. The first tensor, ``(batch, seq, ...)`` unless told otherwise, says where the
             batch lies, and how many samples and steps there are. Further ones may be
             ``(batch, seq, ...)``, ``(batch,)``, a state ``(layers, batch, hidden)``, or have no
             batch at all. With ``lengths``, the first one that is long enough says the steps.
+        kwargs: what it is called with by keyword.
+        call: calls the model, ``call(model, *inputs, **kwargs)``, if that is not done by itself.
         batch_dim: the batch axis of the inputs.
         seq_dim: the seq axis of the inputs; None for the other one of axes 0 and 1.
         out_batch_dim: the batch axis of the first output; None to find it by leaving a sample out.
         out_seq_dim: the seq axis of the first output; None if it has none, or the axis that is as
             long as the input's.
         causal: whether a step of the output may depend on no later step of the input.
-        lengths: the samples' valid steps, ``(batch,)`` integers, where the inputs are padded.
+        lengths: the samples' valid steps, ``(batch,)`` integers, where the inputs are padded; or a
+            dictionary of them by input, its position or its keyword.
         pad: whether the padding lies after a sample (``"post"``) or before it.
+        ask: probes to run besides, by name, that cost more.
         skip: probes to leave out, by name: repeatable, batch (and with it alone), alone, padding,
             causal, memory, use.
+        raises: whether to raise what is found; if not, it stands in the report.
 
     Returns:
         What was checked, what was skipped and why, and the cost. Print it.
@@ -67,37 +76,35 @@ def verify(
     ['repeatable', 'batch', 'alone', 'causal', 'memory', 'use']
     >>> rnnkit.verify(torch.nn.GRU(3, 4), x)
     Traceback (most recent call last):
-    rnnkit.LeakError: output of sample 1 depends on input of sample 0
+    rnnkit.LeakError: output[0] of sample 1 depends on input of sample 0
       first     the model (GRU), output of call 0
       cause     the model reads axis 0 of its input as seq, but the batch lies there
       fix       GRU(..., batch_first=True), or input.transpose(0, 1)
       meant     if so: rnnkit.verify(..., skip=['batch'])
     """
-    _check_arguments(model, pad, skip)
+    _check_arguments(model, pad, skip, ask)
     start = time.perf_counter()
-    told = None if lengths is None else _lengths(lengths)
-    whole = Batch(inputs, batch_dim, seq_dim, max(told or [0]))
-    counts = None if told is None else _fitting(whole, told)
+    given = Given(inputs, dict(kwargs or {}))
+    told = read_lengths(lengths, given)
+    whole = Batch(given, batch_dim, seq_dim, max(told.get(None, [0])))
+    lay_lengths(whole, told)
     probes = [name for name in PROBES if name != "causal" or causal]
-    with session(model) as opened:
+    with session(model, call) as opened:
         try:
-            infer_batch_axes(whole, opened.takes)
+            infer_batch_axes(whole, opened.attempt)
             batch = whole.samples(range(min(whole.size, SAMPLES)))
-            if batch.size < whole.size and not opened.takes(batch):
+            if batch.size < whole.size and opened.attempt(batch.tree()) is None:
                 # A model for one batch size is judged on a batch of that.
                 batch = whole
-            report = _probed(
-                Baseline(
-                    opened,
-                    batch,
-                    counts[: batch.size] if counts else None,
-                    post=pad == "post",
-                    out_batch_dim=out_batch_dim,
-                    out_seq_dim=out_seq_dim,
-                ),
-                probes,
-                skip,
+            baseline = Baseline(
+                opened,
+                batch,
+                post=pad == "post",
+                out_batch_dim=out_batch_dim,
+                out_seq_dim=out_seq_dim,
             )
+            report = baseline.report
+            _probe(baseline, probes, skip)
         except EscapedError as error:
             report = Report()
             for name in probes:
@@ -112,58 +119,45 @@ def verify(
         if shared := opened.pristine.shared:
             report.noted(f"not copied, but shared with the model: {', '.join(shared)}")
         report.passes = opened.passes
+    asked = {"causal": causal, "alone": lengths is not None}
+    report.asked = [name for name, wanted in asked.items() if wanted and name not in skip]
     report.seconds = time.perf_counter() - start
+    if report.findings and raises:
+        raise joined(report.findings)
     return report
 
 
 verify.__module__ = "rnnkit"
 
 
-def _probed(baseline: Baseline, probes: Sequence[str], skip: Sequence[str]) -> Report:
+def _probe(baseline: Baseline, probes: Sequence[str], skip: Sequence[str]) -> None:
     """Run the probes that are not left out."""
     report = baseline.report
     for name in probes:
+        found = {error.probe for error in report.findings}
         if name in skip:
             report.skipped(name, LEFT_OUT)
-        elif name == "alone" and "batch" in skip:
+        elif name == "alone" and ("batch" in skip or "batch" in found):
             report.skipped(name, "samples that may mix give something else alone")
+        elif name == "padding" and found & {"batch", "alone"}:
+            report.skipped(name, "what is found already would show here, too")
         else:
-            PROBES[name](baseline)
-    return report
+            try:
+                PROBES[name](baseline)
+            except LeakError as error:
+                report.failed(error)
+            except RefusedError as error:
+                report.skipped(name, str(error))
 
 
-def _check_arguments(model: Any, pad: Any, skip: Any) -> None:
+def _check_arguments(model: Any, pad: Any, skip: Any, ask: Any) -> None:
     if not isinstance(model, torch.nn.Module):
         message = f"model must be a torch.nn.Module, got {brief(model)}"
         raise ArgumentError(message, "model")
-    if isinstance(skip, str) or not set(skip) <= set(PROBES):
-        message = f"skip takes a list of {', '.join(PROBES)}, got {skip!r}"
-        raise ArgumentError(message, "skip")
+    for argument, names, known in (("skip", skip, PROBES), ("ask", ask, ASKED)):
+        if isinstance(names, str) or not set(names) <= set(known):
+            message = f"{argument} takes a list of {', '.join(known)}, got {names!r}"
+            raise ArgumentError(message, argument)
     if pad not in ("post", "pre"):
         message = f"pad is 'post' or 'pre', got {brief(pad)}"
         raise ArgumentError(message, "pad")
-
-
-def _lengths(lengths: Any) -> list[int]:
-    each = lengths.tolist() if isinstance(lengths, Tensor) else lengths
-    integers = isinstance(each, list | tuple) and all(hasattr(n, "__index__") for n in each)
-    if integers and each and not any(isinstance(n, bool) for n in each):
-        return [operator.index(n) for n in each]
-    mask = isinstance(lengths, Tensor) and lengths.dim() == 2 and lengths.shape[1] > 1
-    fix = "; of a mask, mask.sum(1)" if mask else ""
-    message = f"lengths must be integers, one for each sample, got {brief(lengths)}{fix}"
-    raise ArgumentError(message, "lengths")
-
-
-def _fitting(batch: Batch, counts: list[int]) -> list[int]:
-    steps = batch.steps
-    if steps is None:
-        message = f"lengths were given, but no input has an axis {batch.seq_dim} for seq"
-        raise ArgumentError(message, "lengths")
-    if len(counts) != batch.size or not all(0 < n <= steps for n in counts):
-        message = (
-            f"lengths must be {batch.size} counts from 1 to {steps}, one for each sample: "
-            f"axis {batch.seq_dim} of the input is {steps} long"
-        )
-        raise ArgumentError(message, "lengths")
-    return counts

@@ -3,6 +3,7 @@
 A twin is made with ``torch.nn`` or ``rnnkit.nn``; the two differ in one expression.
 """
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import ModuleType
@@ -70,6 +71,11 @@ def reason(report: rnnkit.Report, probe: str) -> str:
     (check,) = [check for check in report.checks if check.probe == probe]
     assert check.outcome == "skipped"
     return check.detail
+
+
+def text(error: BaseException) -> str:
+    """Return a message without the numbers of lines, which change."""
+    return re.sub(r"\.py:\d+", ".py:...", str(error))
 
 
 def batch_first_forgotten(nn: ModuleType, right: bool) -> nn.Module:

@@ -21,7 +21,7 @@ from torch.utils.data import DataLoader
 
 import rnnkit
 from rnnkit._diagnostics import isolation, pristine, tensors
-from rnnkit._diagnostics.isolation import EscapedError, session
+from rnnkit._diagnostics.isolation import EscapedError, Given, session
 
 X = torch.randn(4, 7, 3, generator=torch.Generator().manual_seed(1))
 
@@ -47,7 +47,7 @@ class Holder(nn.Module):
 def twice(model: nn.Module, *inputs: Any) -> isolation.Session:
     """Run a model twice, which gives the same."""
     with session(model) as opened:
-        first, again = (opened.run(inputs or (X,)) for _ in range(2))
+        first, again = (opened.run(Given(inputs or (X,), {})) for _ in range(2))
     assert all(map(torch.equal, first, again))
     return opened
 
@@ -176,9 +176,9 @@ def test_ways_past_the_copy() -> None:
     """A model that calls itself by way of a global is not run, and that is said."""
     model = GLOBAL["model"] = Holder(lambda m: GLOBAL["model"].gru(X)[0])  # noqa: ARG005
     with session(model) as opened, pytest.raises(EscapedError, match=r"calls model\.gru, and not"):
-        opened.run((X,))
+        opened.run(Given((X,), {}))
     with session(model) as opened, pytest.raises(EscapedError):
-        opened.takes(SimpleNamespace(tree=lambda: (X,)))
+        opened.attempt(Given((X,), {}))
 
     def swallow(_: Any) -> None:
         try:
@@ -188,7 +188,7 @@ def test_ways_past_the_copy() -> None:
 
     model.act = swallow
     with session(model) as opened, pytest.raises(EscapedError, match="calls the model itself"):
-        opened.run((X,))
+        opened.run(Given((X,), {}))
 
 
 GLOBAL: dict[str, Any] = {}
@@ -345,7 +345,7 @@ def test_tensors_of_all_kinds(name: str, as_parameter: bool) -> None:
         model = Holder(held=held)
         with session(model) as opened:
             copy: Any = opened.pristine.copy()[0]
-            opened.run((X,))
+            opened.run(Given((X,), {}))
 
     assert copy.held is not held
     assert held.is_nested or copy.held.shape == held.shape
@@ -471,7 +471,7 @@ def test_numbers_that_are_none() -> None:
     model = Holder()
     model.gru.bias_hh_l0.data[0] = torch.nan
     with session(model) as opened:
-        opened.run((X,))
+        opened.run(Given((X,), {}))
         assert opened.passes == 2
     assert tensors.same_bits(torch.tensor([torch.nan, 1]), torch.tensor([torch.nan, 1]))
     assert not tensors.same_bits(torch.tensor([torch.nan, 1]), torch.tensor([torch.nan, 2]))

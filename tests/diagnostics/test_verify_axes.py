@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 import rnnkit
-from tests.diagnostics.models_of_users import BATCH, FEATURE, SEQ, Model, numbers, reason
+from tests.diagnostics.models_of_users import BATCH, FEATURE, SEQ, Model, numbers, reason, text
 
 
 def gru(width: int = FEATURE, **options: Any) -> nn.GRU:
@@ -176,7 +176,7 @@ def test_rows_for_steps() -> None:
     with pytest.raises(rnnkit.LeakError) as error:
         rnnkit.verify(model, numbers(BATCH, SEQ, FEATURE).transpose(0, 1), batch_dim=1)
 
-    assert str(error.value) == snapshot("""\
+    assert text(error.value) == snapshot("""\
 output (7, 6) has a row for each of 7 steps, none for a sample
   cause     likely batch and seq have changed places
   meant     if so: rnnkit.verify(..., skip=['batch'])\
@@ -208,7 +208,7 @@ def test_square_input_to_a_packed_layer() -> None:
     with pytest.raises(rnnkit.LeakError) as error:
         rnnkit.verify(Model(compute, gru=gru()), SQUARE, LONGEST_LAST)
 
-    assert str(error.value) == snapshot("""\
+    assert text(error.value) == snapshot("""\
 output of sample 1 depends on input of sample 0
   first     gru (GRU), output of call 0
   meant     if so: rnnkit.verify(..., skip=['batch'])\
@@ -220,8 +220,8 @@ def test_bare_layer() -> None:
     with pytest.raises(rnnkit.LeakError) as error:
         rnnkit.verify(nn.LSTM(3, 8), numbers(BATCH, SEQ, 3))
 
-    assert str(error.value) == snapshot("""\
-output of sample 1 depends on input of sample 0
+    assert text(error.value) == snapshot("""\
+output[0] of sample 1 depends on input of sample 0
   first     the model (LSTM), output of call 0
   cause     the model reads axis 0 of its input as seq, but the batch lies there
   fix       LSTM(..., batch_first=True), or input.transpose(0, 1)

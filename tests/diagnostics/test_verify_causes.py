@@ -227,7 +227,6 @@ def test_shared_by_the_batch() -> None:
     assert str(error.value) == snapshot("""\
 sample 0 alone gives another output than in the batch: off by 7.5e-01 of the largest
   first     not looked for: alone, a sample runs through other sizes
-  cause     likely what the batch shares
   meant     if so: rnnkit.verify(..., skip=['alone'])\
 """)
 

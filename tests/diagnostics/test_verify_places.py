@@ -19,6 +19,7 @@ from tests.diagnostics.models_of_users import (
     numbers,
     padded,
     reason,
+    text,
     tokens,
 )
 
@@ -35,7 +36,7 @@ def found(model: nn.Module, *inputs: Any, **options: Any) -> str:
     """Verify a wrong model; return what is said."""
     with pytest.raises(rnnkit.LeakError) as error:
         rnnkit.verify(model, *(inputs or (X,)), **options)
-    return str(error.value)
+    return text(error.value)
 
 
 def test_model_of_one_batch_size() -> None:
@@ -79,6 +80,8 @@ def test_step_that_a_convolution_reads() -> None:
     assert found(model, causal=True) == snapshot("""\
 output of step 2 depends on input of step 3 or later
   first     conv (Conv1d), output of call 0
+  by        conv1d(1, 1, 1, 1)
+  at        test_verify_places.py:...
   meant     if so: rnnkit.verify(..., skip=['causal'])\
 """)
 
@@ -159,7 +162,9 @@ def test_steps_that_waver() -> None:
     def compute(m: Any, x: Tensor) -> Tensor:
         return m.gru(x)[0].mean(2, keepdim=True) * torch.ones(wavering(1, x))
 
-    report = rnnkit.verify(Model(compute, gru=gru()), X, causal=True, out_batch_dim=0)
+    report = rnnkit.verify(
+        Model(compute, gru=gru()), X, causal=True, out_batch_dim=0, out_seq_dim=1
+    )
 
     assert "nothing can be compared" in reason(report, "causal")
 

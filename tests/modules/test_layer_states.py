@@ -115,14 +115,14 @@ def test_output_for_a_state() -> None:
     for act in ("last_hidden", "split_state"):
         error = refusal(rnnkit.StateError, "lacks", lambda _, act=act: getattr(layer, act)(output))
         assert error.argument == "state"
-    assert str(error) == snapshot('''\
+    assert str(error) == snapshot("""\
 state is not what this GRU returned
   GRU(3, 4, num_layers=2, bidirectional=True)
   state     expected (num_layers * directions = 4, batch, hidden_size=4)    got (7, 5, 8)
   fix       output, state = layer(...): the state is the second of the two
             where layer is this module
   more      state-not-own, in the docs under "Errors"\
-''')
+""")
 
 
 def test_h_alone_for_an_lstm() -> None:
@@ -131,14 +131,14 @@ def test_h_alone_for_an_lstm() -> None:
     _, (h, _) = layer(filled(7, 5, 3))
 
     error = refusal(rnnkit.StateError, "lacks", lambda _: layer.last_hidden(h))
-    assert str(error) == snapshot('''\
+    assert str(error) == snapshot("""\
 state is not what this LSTM returned
   LSTM(3, 6, proj_size=4, num_layers=2)
   state     expected h (num_layers=2, batch, proj_size=4), c (num_layers=2, batch, hidden_size=6)    got (2, 5, 4)
   fix       output, state = layer(...): the state is the second of the two
             where layer is this module
   more      state-not-own, in the docs under "Errors"\
-''')
+""")
 
 
 def test_state_of_another_layout() -> None:
@@ -146,14 +146,14 @@ def test_state_of_another_layout() -> None:
     layer = rnnkit.GRU(3, 4, 2, state_batch_first=True)
 
     error = refusal(rnnkit.StateError, "lacks", lambda _: layer.split_state(filled(2, 5, 4)))
-    assert str(error) == snapshot('''\
+    assert str(error) == snapshot("""\
 state is not what this GRU returned
   GRU(3, 4, num_layers=2, state_batch_first=True)
   state     expected (batch, num_layers=2, hidden_size=4)    got (2, 5, 4)
   fix       output, state = layer(...): the state is the second of the two
             where layer is this module
   more      state-not-own, in the docs under "Errors"\
-''')
+""")
 
 
 @pytest.mark.parametrize(
@@ -206,12 +206,12 @@ def test_step_of_a_bidirectional_layer() -> None:
 
     error = refusal(rnnkit.ArgumentError, "lacks", lambda _: layer.step(filled(5, 3)))
     assert error.argument == "x_t"
-    assert str(error) == snapshot('''\
+    assert str(error) == snapshot("""\
 a bidirectional layer has no single step
   GRU(3, 4, bidirectional=True): its backward direction begins at the last step of a sequence
   fix       GRU(..., bidirectional=False), or call the layer on the whole sequence
   more      step-bidirectional, in the docs under "Errors"\
-''')
+""")
 
 
 @pytest.mark.parametrize("batch_first", [False, True])
@@ -229,13 +229,13 @@ def test_step_of_a_sequence(*, batch_first: bool) -> None:
 def test_message_of_a_sequence() -> None:
     """The message names the axis that one time step lacks."""
     error = refusal(rnnkit.ShapeError, "lacks", lambda _: rnnkit.LSTM(3, 4).step(filled(7, 5, 3)))
-    assert str(error) == snapshot('''\
+    assert str(error) == snapshot("""\
 LSTM.step: Expected x_t to be 1D or 2D, got 3D instead
   LSTM(3, 4): one time step has no seq axis
   x_t       expected (batch, input_size=3)    got (7, 5, 3)
   fix       for x_t in input.unbind(0): ..., or call the layer
   more      step-rank, in the docs under "Errors"\
-''')
+""")
 
 
 @pytest.mark.skipif(hasattr(rnnkit, "jaxtyping"), reason="the annotation refuses it first")
@@ -245,10 +245,10 @@ def test_step_of_what_is_no_tensor() -> None:
 
     error = refusal(rnnkit.ArgumentError, "lacks", lambda _: rnnkit.LSTM(3, 4).step(wrong))
     assert error.argument == "x_t"
-    assert str(error) == snapshot('''\
+    assert str(error) == snapshot("""\
 LSTM.step: x_t must be a Tensor (batch, input_size), got a list
   more      step-type, in the docs under "Errors"\
-''')
+""")
 
 
 def test_step_with_the_state_of_another_batch() -> None:

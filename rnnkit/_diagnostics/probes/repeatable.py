@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
+from rnnkit._diagnostics.baseline import Baseline
 from rnnkit._diagnostics.chance import Source, sources
 from rnnkit._diagnostics.compare import alike
-from rnnkit._diagnostics.experiment import Baseline
 from rnnkit._diagnostics.outputs import Leaves, same
 from rnnkit._diagnostics.report import Line, fail
 
@@ -39,7 +39,7 @@ def _rounded(baseline: Baseline, before: Any, after: Any) -> bool:
     if not isinstance(before, Tensor):
         return True
     fits = isinstance(after, Tensor) and before.shape == after.shape
-    return fits and baseline.is_rounding(before, after)
+    return fits and baseline.rounding.hides(before, after)
 
 
 def _causes(baseline: Baseline) -> list[Line]:

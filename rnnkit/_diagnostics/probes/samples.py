@@ -1,32 +1,107 @@
-"""The probe *alone*: a sample run by itself gives what it gave in the batch."""
+"""The probes *batch* and *alone*: samples have nothing to do with each other."""
 
+from collections.abc import Mapping
 from typing import NoReturn
 
+import torch
 from torch import Tensor
+from torch.nn import RNNBase
 
+from rnnkit._diagnostics.baseline import Baseline, Order
 from rnnkit._diagnostics.changes import sample_at
-from rnnkit._diagnostics.compare import distance, is_number
-from rnnkit._diagnostics.experiment import Baseline, run_perturbed
+from rnnkit._diagnostics.compare import apart, is_number, largest
+from rnnkit._diagnostics.events import record
+from rnnkit._diagnostics.experiment import PerturbedRun, run_perturbed
 from rnnkit._diagnostics.locate import locate_sample
 from rnnkit._diagnostics.outputs import Leaves
 from rnnkit._diagnostics.probes.repeatable import drawn_from
-from rnnkit._diagnostics.report import ALONE, OTHER_SHAPES, OTHER_STEPS, SAMPLES, UNCHANGED, fail
+from rnnkit._diagnostics.report import (
+    ALONE,
+    OTHER_SHAPES,
+    OTHER_STEPS,
+    SAMPLES,
+    UNCHANGED,
+    Line,
+    fail,
+)
+
+
+def probe_batch(baseline: Baseline) -> None:
+    """Sample i's output does not depend on sample j's input."""
+    batch, report = baseline.batch, baseline.report
+    if batch.size == 1:
+        report.skipped("batch", "the batch has one sample; give two or more")
+        return
+    indices = [index for index, _ in baseline.judged()]
+    if not indices:
+        followed = baseline.runs_on_fewer and baseline.runs_on_less
+        first = baseline.normal[baseline.first] if baseline.first is not None else None
+        if first is not None and first.dim() > 1 and followed and baseline.out_seq_dim is not None:
+            shape = tuple(first.shape)
+            what = f"output {shape} has a row for each of {batch.steps} steps, none for a sample"
+            fail("batch", what, [("cause", "likely batch and seq have changed places")])
+        report.skipped("batch", "no output follows the batch")
+        return
+    runs = {
+        source: perturbed
+        for source in range(min(batch.size, SAMPLES))
+        if (perturbed := run_perturbed(baseline, sample_at(source))) is not None
+    }
+    if not any(run.has(index) for run in runs.values() for index in indices):
+        report.skipped("batch", OTHER_SHAPES if runs else UNCHANGED)
+        return
+    for order in baseline.orders():
+        baseline.order = order
+        leak = _leak(runs, indices)
+        if leak is None:
+            report.passed("batch", f"{len(runs)} samples, each on its own")
+            return
+    baseline.order = Order(None)
+    if (rows := _flat(baseline)) is not None:
+        report.skipped("batch", f"axis {batch.axes[batch.first]} of the input is {rows} in one")
+        return
+    source, sample, shown = _leak(runs, indices) or (0, 0, 0)
+    what = f"{baseline.name(shown)} of sample {sample} depends on input of sample {source}"
+    found = locate_sample(runs[source], source)
+    fail("batch", what, found.rows, found.module)
+
+
+def _leak(runs: Mapping[int, PerturbedRun], indices: list[int]) -> tuple[int, int, int] | None:
+    """Return which sample shows in which other one, and in which output; None if none does."""
+    for source, run in runs.items():
+        alike = [index for index in indices if run.has(index)]
+        for sample in range(run.baseline.batch.size):
+            shown = run.shows(sample, alike) if sample != source else None
+            if shown is not None:
+                return source, sample, shown
+    return None
+
+
+def _flat(baseline: Baseline) -> str | None:
+    """Return the sizes that a layer makes of the axis of samples, if it holds batch and seq."""
+    for event in record(baseline.session, baseline.batch.tree()):
+        given = event.tensors[0] if event.kind == "input" and event.tensors else None
+        if isinstance(event.module, RNNBase) and isinstance(given, Tensor) and given.dim() == 3:
+            one, two = given.shape[:2]
+            if one * two == baseline.batch.size and min(one, two) > 1:
+                return f"{one} * {two}, batch and seq"
+    return None
 
 
 def probe_alone(baseline: Baseline) -> None:
     """A sample run alone, cut to its length, gives what it gave in the batch."""
-    batch, report = baseline.batch, baseline.report
+    batch, report, counts = baseline.batch, baseline.report, baseline.counts
     if not any(baseline.judged()):
         report.skipped("alone", "no output follows the batch")
         return
-    if batch.size == 1 and (baseline.counts is None or baseline.counts[0] == batch.steps):
+    if batch.size == 1 and (counts is None or counts[0] == batch.steps):
         report.skipped("alone", "the batch has one sample; give two or more")
         return
     # The shortest samples first: they have the most padding.
-    order = sorted(range(batch.size), key=lambda k: baseline.counts[k] if baseline.counts else k)
-    compared = False
+    order = sorted(range(batch.size), key=lambda k: counts[k] if counts else k)
+    compared: list[int] = []
     for sample in order[:ALONE]:
-        output = baseline.alone(sample)
+        output = baseline.run_alone(sample)
         if isinstance(output, Exception):
             reason = str(output).strip().splitlines() or [""]
             error = f"{type(output).__name__}: {reason[0][:80]}"
@@ -36,27 +111,37 @@ def probe_alone(baseline: Baseline) -> None:
             continue
         for index, axis in baseline.judged():
             pair = _pair(baseline, output, index, axis, sample)
-            compared |= pair is not None
-            if pair is None or baseline.is_rounding(*pair, index):
+            if pair is None:
+                continue
+            compared.append(sample)
+            if baseline.hides(index, *pair, baseline.taking(index, sample)):
                 continue
             if "repeatable" not in report.checked and drawn_from(baseline):
                 text = "the model draws random numbers: for one sample it draws others"
                 report.skipped("alone", text)
                 return
-            _fail(baseline, *pair, sample)
+            _fail(baseline, index, *pair, sample)
+    _conclude(baseline, compared)
+
+
+def _conclude(baseline: Baseline, compared: list[int]) -> None:
+    report, counts, steps = baseline.report, baseline.counts, baseline.batch.steps
+    short = counts is not None and steps is not None and min(counts) < steps
     if not compared:
         other = any(baseline.has_other_steps(index) for index, _ in baseline.judged())
         report.skipped("alone", OTHER_STEPS if other else "alone, the outputs have other shapes")
-        return
-    cut = ", cut to its length," if baseline.counts else ""
-    report.passed("alone", f"a sample alone{cut} gives what it gives in the batch")
+    elif short and counts and all(counts[sample] == steps for sample in compared):
+        report.skipped("alone", "no sample that is shorter than the batch could be compared")
+    else:
+        cut = ", cut to its length," if counts else ""
+        report.passed("alone", f"a sample alone{cut} gives what it gives in the batch")
 
 
 def _pair(
     baseline: Baseline, output: Leaves, index: int, axis: int, sample: int
 ) -> tuple[Tensor, Tensor] | None:
     """Return one output of one sample, in the batch and alone; None if they have two shapes."""
-    inside = baseline.valid(baseline.normal[index], index, sample)
+    inside = baseline.valid(baseline.arranged(baseline.normal)[index], index, sample)
     alone = output[index]
     if not is_number(inside) or not isinstance(alone, Tensor):
         return None
@@ -68,48 +153,31 @@ def _pair(
     return (inside, alone) if inside.shape == alone.shape else None
 
 
-def _fail(baseline: Baseline, inside: Tensor, alone: Tensor, sample: int) -> NoReturn:
-    off, scale = distance(inside, alone)
-    cut = f", cut to its {baseline.counts[sample]} steps," if baseline.counts else ""
-    what = f"sample {sample} alone{cut} gives another output than in the batch"
-    hint = "padding that is pooled or read as the last step" if cut else "what the batch shares"
-    rows = [
-        ("first", "not looked for: alone, a sample runs through other sizes"),
-        ("cause", f"likely {hint}"),
-    ]
-    fail("alone", f"{what}: off by {off / scale:.1e} of the largest", rows)
+def _fail(baseline: Baseline, index: int, inside: Tensor, alone: Tensor, sample: int) -> NoReturn:
+    off = apart(inside, alone).max().item() / largest(inside)
+    counts = baseline.counts
+    cut = f", cut to its {counts[sample]} steps," if counts else ""
+    what = f"sample {sample} alone{cut} gives another {baseline.name(index)} than in the batch"
+    rows: list[Line] = [("first", "not looked for: alone, a sample runs through other sizes")]
+    if counts and counts[sample] < (baseline.batch.steps or 0):
+        rows += _cause(baseline, index, inside, sample)
+    fail("alone", f"{what}: off by {off:.1e} of the largest", rows)
 
 
-def probe_batch(baseline: Baseline) -> None:
-    """Sample i's output does not depend on sample j's input."""
-    batch, report = baseline.batch, baseline.report
-    if batch.size == 1:
-        report.skipped("batch", "the batch has one sample; give two or more")
-        return
-    indices = [index for index, _ in baseline.judged()]
-    if not indices:
-        if baseline.follows_steps():
-            shape = tuple(baseline.normal[baseline.first or 0].shape)
-            what = f"output {shape} has a row for each of {batch.steps} steps, none for a sample"
-            fail("batch", what, [("cause", "likely batch and seq have changed places")])
-        report.skipped("batch", "no output follows the batch")
-        return
-    trials = 0
-    compared = False
-    tried = min(batch.size, SAMPLES)
-    for source in range(tried):
-        perturbed = run_perturbed(baseline, sample_at(source), "batch")
-        if perturbed is None:
-            continue
-        trials += 1
-        for sample in range(batch.size):
-            shows = perturbed.shows(sample, indices) if sample != source else None
-            compared |= shows is not None
-            if shows:
-                what = f"output of sample {sample} depends on input of sample {source}"
-                found = locate_sample(perturbed, source)
-                fail("batch", what, found.rows, found.module)
-    if compared:
-        report.passed("batch", f"{tried} samples, each on its own")
-    else:
-        report.skipped("batch", OTHER_SHAPES if trials else UNCHANGED)
+def _cause(baseline: Baseline, index: int, inside: Tensor, sample: int) -> list[Line]:
+    """Run the sample alone with its padding: then that is the cause, or what the batch shares."""
+    whole = baseline.session.attempt(baseline.batch.samples([sample]).tree())
+    axis = baseline.axes[index] or 0
+    padded = whole[index] if whole and len(whole) == len(baseline.normal) else None
+    if not isinstance(padded, Tensor):
+        return []
+    if padded.dim() == baseline.normal[index].dim() - 1:
+        padded = padded.unsqueeze(axis)
+    expected = baseline.normal[index].narrow(axis, sample, 1)
+    if padded.shape != expected.shape:
+        return []
+    # As if it were the batch, so that it is cut like that.
+    spread = torch.zeros_like(baseline.normal[index]) + padded
+    taken = baseline.valid(spread, index, sample)
+    same = baseline.hides(index, inside, taken, baseline.taking(index, sample))
+    return [("cause", "padding is pooled, or read as the last step")] if same else []

@@ -3,10 +3,14 @@
 import torch
 from torch import Tensor
 
+from rnnkit._diagnostics.axes import followed_axis
+from rnnkit._diagnostics.baseline import Baseline
 from rnnkit._diagnostics.changes import Where, other_leaves, steps_at
 from rnnkit._diagnostics.compare import is_number
-from rnnkit._diagnostics.experiment import Baseline, PerturbedRun, changed, run_perturbed
-from rnnkit._diagnostics.locate import locate_step, reads_several_steps, record
+from rnnkit._diagnostics.events import reads_several_steps, record
+from rnnkit._diagnostics.experiment import PerturbedRun, changed, run_perturbed
+from rnnkit._diagnostics.isolation import Given
+from rnnkit._diagnostics.locate import locate_step
 from rnnkit._diagnostics.outputs import Leaves, same
 from rnnkit._diagnostics.probes.use import has_recurrence
 from rnnkit._diagnostics.report import (
@@ -29,7 +33,7 @@ def probe_padding(baseline: Baseline) -> None:
     if min(counts) == batch.steps:
         report.skipped("padding", "every sample is as long as the batch")
         return
-    if not batch.knows_lengths(counts):
+    if not batch.knows_lengths():
         report.skipped("padding", "the model is told no lengths: it may know padding by its value")
         return
     content = [k for k in range(len(batch.leaves)) if batch.has_steps(k) and batch.is_content(k)]
@@ -44,74 +48,109 @@ def probe_padding(baseline: Baseline) -> None:
     step = torch.arange(batch.steps)
     limit = torch.tensor(counts).unsqueeze(1)
     beyond = step >= limit if baseline.post else step < batch.steps - limit
-    perturbed = run_perturbed(baseline, steps_at(beyond), "padding", pad=True)
-    shown = [
-        perturbed.shows(sample, indices) if perturbed else None for sample in range(batch.size)
-    ]
-    if True in shown:
-        sample = shown.index(True)
-        what = f"output of sample {sample} depends on what lies beyond its length"
-        fail("padding", f"{what} of {counts[sample]} steps")
-    if False in shown:
-        report.passed("padding", "what lies beyond a length does not matter")
-    else:
+    perturbed = run_perturbed(baseline, steps_at(beyond), pad=True)
+    alike = [index for index in indices if perturbed and perturbed.has(index)]
+    if perturbed is None or not alike:
         report.skipped("padding", OTHER_SHAPES if perturbed else UNCHANGED)
+        return
+    for sample in range(batch.size):
+        shown = perturbed.shows(sample, alike)
+        if shown is not None:
+            what = (
+                f"{baseline.name(shown)} of sample {sample} depends on what lies beyond its length"
+            )
+            fail("padding", f"{what} of {counts[sample]} steps")
+    report.passed("padding", "what lies beyond a length does not matter")
 
 
 def probe_causal(baseline: Baseline) -> None:
     """Step t of the output does not depend on later steps of the input."""
-    batch, report, first, seq = (
-        baseline.batch,
-        baseline.report,
-        baseline.first,
-        baseline.out_seq_dim,
-    )
+    batch, report = baseline.batch, baseline.report
     if batch.steps is None or batch.steps == 1:
         report.skipped("causal", "the input has no two steps")
         return
-    if first is None or seq is None or not (baseline.is_seq_told or baseline.has_all_steps(first)):
+    paced = _in_step(baseline)
+    if paced is None:
+        _check_features(baseline)
         report.skipped("causal", "no output has the steps of the input; give out_seq_dim")
         return
-    if not baseline.has_steps(first):
-        size = baseline.normal[first].shape[seq]
-        text = f"axis {seq} of the output is {size} long, the input has {batch.steps} steps"
+    batch, first, seq = paced.batch, paced.first or 0, paced.out_seq_dim or 0
+    steps = batch.steps or 0
+    if not paced.has_steps(first):
+        size = paced.normal[first].shape[seq]
+        text = f"axis {seq} of the output is {size} long, the input has {steps} steps"
         report.skipped("causal", f"{text}: of a decoder, give the target alone")
         return
-    shortest = min(baseline.counts or [batch.steps])
-    cuts = sorted({batch.steps - 1, max(1, shortest - 1), max(1, shortest // 2)})[-CUTS:]
-    trials = 0
-    compared = False
+    shortest = min(paced.counts or [steps])
+    cuts = sorted({steps - 1, max(1, shortest - 1), max(1, shortest // 2)})[-CUTS:]
+    tried, compared = 0, False
     for cut in cuts:
-        later = steps_at(torch.arange(batch.steps) >= cut)
-        perturbed = run_perturbed(baseline, later, "causal")
+        later = steps_at(torch.arange(steps) >= cut)
+        perturbed = run_perturbed(paced, later)
         if perturbed is None:
             continue
-        trials += 1
+        tried += 1
+        compared |= perturbed.has(first)
         step = _early_step(perturbed, first, seq, cut)
-        compared |= step is not None
-        if step is not None and step < cut:
-            what = f"output of step {step} depends on input of step {cut} or later"
+        if step is not None:
+            what = f"{paced.name(first)} of step {step} depends on input of step {cut} or later"
             found = locate_step(perturbed, cut)
-            fail("causal", what, [*found.rows, *_source(baseline, later, cut)], found.module)
+            fail("causal", what, [*found.rows, *_source(paced, later, cut)], found.module)
     if compared:
-        report.passed("causal", f"no step of {batch.steps} depends on a later one")
+        report.passed("causal", f"no step of {steps} depends on a later one")
     else:
-        report.skipped("causal", OTHER_SHAPES if trials else UNCHANGED)
+        report.skipped("causal", OTHER_SHAPES if tried else UNCHANGED)
+
+
+def _check_features(baseline: Baseline) -> None:
+    """Find an output that has as many rows as there are steps, and which are the features."""
+    batch, first = baseline.batch, baseline.first
+    leaf = batch.leaves[batch.paced]
+    if first is None or leaf.dim() != 3 or leaf.shape[2] != batch.steps:
+        return
+    fewer = batch.with_leaves(list(batch.leaves))
+    fewer.leaves[batch.paced] = leaf.narrow(2, 0, leaf.shape[2] - 1)
+    output = baseline.session.attempt(fewer.tree())
+    if output is None or len(output) != len(baseline.normal):
+        return
+    axis = followed_axis(baseline.normal[first], output[first])
+    if axis is not None:
+        what = f"axis {axis} of the {baseline.name(first)} follows axis 2 of the input, and none"
+        fail("causal", f"{what} follows its steps, on axis {batch.seq_dim}")
+
+
+def _in_step(baseline: Baseline) -> Baseline | None:
+    """Return the model with the steps of that input which the first output has, too.
+
+    Of an encoder and a decoder it is the target, also if that is as long as the source.
+    """
+    batch = baseline.batch
+    if baseline.first is None:
+        return None
+    if baseline.out_seq_dim is not None and baseline.has_steps(baseline.first):
+        return baseline
+    for index in range(len(batch.leaves)):
+        leaf, axis = batch.leaves[index], batch.axes[index]
+        apart = index != batch.paced and not batch.has_steps(index)
+        if apart and axis not in (None, batch.seq_dim) and batch.is_content(index):
+            if leaf.dim() <= batch.seq_dim or leaf.shape[batch.seq_dim] < 2:
+                continue
+            paced = baseline.paced_by(index)
+            if paced.runs_on_less and paced.has_steps(baseline.first):
+                return paced
+    return baseline if baseline.out_seq_dim is not None else None
 
 
 def _early_step(perturbed: PerturbedRun, first: int, seq: int, cut: int) -> int | None:
-    """Return the first step before a cut where a change after it shows, or the cut.
-
-    None if the output has another shape.
-    """
-    before = perturbed.baseline.normal[first]
-    after = perturbed.output[first] if first < len(perturbed.output) else None
-    if not isinstance(after, Tensor) or before.shape != after.shape:
+    """Return the first step before a cut where a change after it shows."""
+    if not perturbed.has(first):
         return None
-    for step in range(min(cut, before.shape[seq])):
-        if perturbed.differ(before.select(seq, step), after.select(seq, step), first):
+    # What is shorter than the input may begin with a later step.
+    before = cut - max(perturbed.baseline.missing(first), 0)
+    for step in range(min(before, perturbed.baseline.normal[first].shape[seq])):
+        if perturbed.differs(first, lambda leaf, step=step: leaf.select(seq, step)):  # type: ignore[misc]
             return step
-    return cut
+    return None
 
 
 def _source(baseline: Baseline, later: Where, cut: int) -> list[Line]:
@@ -122,9 +161,9 @@ def _source(baseline: Baseline, later: Where, cut: int) -> list[Line]:
         return []
     found = []
     for index in content:
-        perturbed = run_perturbed(baseline, later, "causal", only=index)
+        perturbed = run_perturbed(baseline, later, only=index)
         step = _early_step(perturbed, first, seq, cut) if perturbed else None
-        if step is not None and step < cut:
+        if step is not None:
             found.append(index)
     if len(found) != 1:
         return []
@@ -140,7 +179,7 @@ def probe_memory(baseline: Baseline) -> None:
         report.skipped("memory", "the model has no recurrent module; a loop of its own is not seen")
         return
     tried = batch.steps is not None and any(map(batch.has_steps, range(len(batch.leaves))))
-    if not tried or not batch.steps or min(baseline.counts or [batch.steps]) == 1:
+    if not tried or not batch.steps or max(baseline.counts or [batch.steps]) == 1:
         report.skipped("memory", "the input has no two steps")
         return
     indices = [index for index, _ in baseline.judged() if is_number(baseline.normal[index])]
@@ -187,8 +226,9 @@ def _remembers(baseline: Baseline, indices: list[int], everywhere: Where, seed: 
     return inputs is not None and _changes(baseline, indices, before, inputs)
 
 
-def _changes(baseline: Baseline, indices: list[int], before: Leaves, inputs: object) -> bool:
-    after = PerturbedRun(baseline, inputs, "memory").output
+def _changes(baseline: Baseline, indices: list[int], before: Leaves, inputs: Given) -> bool:
+    after = PerturbedRun(baseline, inputs).output
+    counts = baseline.counts or [baseline.batch.steps or 0] * baseline.batch.size
     if len(before) != len(after):
         return True
     for index in indices:
@@ -196,14 +236,17 @@ def _changes(baseline: Baseline, indices: list[int], before: Leaves, inputs: obj
         if not isinstance(other, Tensor) or one.shape != other.shape:
             return True
         for sample in range(baseline.batch.size):
-            if not same(*(_last(baseline, leaf, index, sample) for leaf in (one, other))):
+            # A sample of one step has none to remember.
+            if counts[sample] != 1 and not same(
+                *(_last(baseline, leaf, index, sample) for leaf in (one, other))
+            ):
                 return True
     return False
 
 
 def _last(baseline: Baseline, leaf: Tensor, index: int, sample: int) -> Tensor:
     taken = baseline.valid(leaf, index, sample)
-    if not baseline.has_steps(index) or baseline.out_seq_dim is None:
+    axis, seq = baseline.axes[index] or 0, baseline.step_axes[index]
+    if seq is None or not baseline.has_steps(index):
         return taken
-    axis = baseline.axes[index] or 0
-    return taken.select(baseline.out_seq_dim - (axis < baseline.out_seq_dim), -1)
+    return taken.select(seq - (axis < seq), -1)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from rnnkit._diagnostics.experiment import Baseline
+from rnnkit._diagnostics.baseline import Baseline
 from rnnkit._diagnostics.probes.repeatable import probe_repeatable
 from rnnkit._diagnostics.probes.samples import probe_alone, probe_batch
 from rnnkit._diagnostics.probes.steps import probe_causal, probe_memory, probe_padding
@@ -18,3 +18,6 @@ PROBES: dict[str, Callable[[Baseline], None]] = {
     "memory": probe_memory,
     "use": probe_use,
 }
+
+#: Probes that cost more, and run if they are asked for.
+ASKED: dict[str, Callable[[Baseline], None]] = {}

@@ -10,8 +10,8 @@ from torch import Tensor
 from torch.nn import RNNBase, RNNCellBase
 from torch.nn.utils.rnn import PackedSequence
 
+from rnnkit._diagnostics.baseline import Baseline
 from rnnkit._diagnostics.compare import alike
-from rnnkit._diagnostics.experiment import Baseline
 from rnnkit._diagnostics.locate import Location
 from rnnkit._diagnostics.recorder import rows_axis, split_result
 from rnnkit._diagnostics.report import CALLS, RUNS, fail

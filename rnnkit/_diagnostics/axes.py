@@ -1,0 +1,126 @@
+"""Which axes are batch and seq, where sizes do not tell: those that follow what is left out."""
+
+import itertools
+from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor
+
+from rnnkit._diagnostics.batch import Batch
+from rnnkit._diagnostics.isolation import Given
+from rnnkit._diagnostics.outputs import Leaves
+from rnnkit._diagnostics.report import TRIES
+
+Shape = tuple[int, ...]
+
+#: Runs a model on a batch; None if it refuses.
+Attempt = Callable[[Given], Leaves | None]
+
+
+def infer_batch_axes(batch: Batch, attempt: Attempt) -> bool:
+    """Try axes for the inputs after the first until the model takes a batch of fewer samples.
+
+    Inputs of one shape, as the two states of an LSTM, have the batch at the same axis; the last
+    choice is that they have none, as a mask over steps. Of the first input the caller has said it.
+    One that may stay as it is while the others have fewer samples has none, as prototypes.
+
+    Args:
+        batch: the inputs; its axes are inferred.
+        attempt: runs the model.
+
+    Returns:
+        Whether the model takes fewer samples.
+    """
+    choices: dict[Shape, list[int | None]] = {}
+    for index, axis in _open(batch):
+        shape = tuple(batch.leaves[index].shape)
+        others = [k for k, length in enumerate(shape) if length == batch.size and k != axis]
+        choices[shape] = [axis, *others, None]
+    given = list(batch.axes)
+    if batch.size > 1:
+        kept = range(min(batch.size - 1, 2))
+        for chosen in itertools.islice(itertools.product(*choices.values()), TRIES):
+            _lay(batch, dict(zip(choices, chosen, strict=True)))
+            fewer = attempt(batch.samples(kept).tree())
+            if fewer is not None:
+                for index, _ in _open(batch):
+                    # To one sample, what has many may be joined by broadcasting.
+                    content = batch.is_content(index) and batch.leaves[index].dim() > 1
+                    if content and len(kept) > 1 and not batch.may_have_steps(index):
+                        whole = attempt(batch.samples(kept, but=index).tree())
+                        if whole is not None and _have_both(fewer, whole, len(kept)):
+                            batch.axes[index] = None
+                return True
+            batch.axes = list(given)
+    # The model takes no other batch: what may lie one way or another is left as it is.
+    _lay(batch, {shape: None for shape, axes in choices.items() if len(axes) > 2})
+    return False
+
+
+def infer_steps(batch: Batch, attempt: Attempt) -> Leaves | None:
+    """Find which inputs have the steps of the paced one: those that must be cut with it.
+
+    What is as long by chance need not, or must not: a second sequence padded to the same width, or
+    features that do not change from step to step.
+
+    Args:
+        batch: the inputs; what goes on its own is inferred.
+        attempt: runs the model.
+
+    Returns:
+        What the model returns for fewer steps; None if it refuses.
+    """
+    steps = batch.longest
+    if batch.steps is None or steps is None or steps < 2 or not batch.may_have_steps(batch.paced):
+        return None
+    others = [k for k in range(len(batch.leaves)) if k != batch.paced and batch.may_have_steps(k)]
+    subsets = (
+        set(chosen)
+        for count in range(len(others) + 1)
+        for chosen in itertools.combinations(others, count)
+    )
+    for following in itertools.islice(subsets, TRIES):
+        batch.on_their_own = frozenset(others) - following
+        output = attempt(batch.cut(steps - 1, front=True).tree())
+        if output is not None:
+            return output
+    # The model takes no other number of steps: what is as long has the same ones, it may be.
+    batch.on_their_own = frozenset()
+    return None
+
+
+def _open(batch: Batch) -> list[tuple[int, int]]:
+    return [
+        (index, axis)
+        for index, axis in enumerate(batch.axes)
+        if axis is not None and isinstance(batch.leaves[index], Tensor) and index != batch.first
+    ]
+
+
+def _lay(batch: Batch, axes: dict[Shape, int | None]) -> None:
+    for index, axis in _open(batch):
+        batch.axes[index] = axes.get(tuple(batch.leaves[index].shape), axis)
+
+
+def _have_both(fewer: Leaves, whole: Leaves, kept: int) -> bool:
+    """Say whether some axis of the outputs has as many samples as are left, both times."""
+    pairs = zip(fewer, whole, strict=False)
+    return any(
+        isinstance(one, Tensor)
+        and isinstance(other, Tensor)
+        and one.dim() == other.dim()
+        and (kept, kept) in zip(one.shape, other.shape, strict=True)
+        for one, other in pairs
+    )
+
+
+def followed_axis(full: Any, fewer: Any, by: int = 1) -> int | None:
+    """Return the axis of a tensor that is shorter, by so many, when something was left out."""
+    if not isinstance(full, Tensor) or not isinstance(fewer, Tensor) or full.dim() != fewer.dim():
+        return None
+    pairs = list(zip(full.shape, fewer.shape, strict=True))
+    changed = [axis for axis, (one, other) in enumerate(pairs) if one != other]
+    if len(changed) != 1:
+        return None
+    one, other = pairs[changed[0]]
+    return changed[0] if one == other + by else None

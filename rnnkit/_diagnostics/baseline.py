@@ -1,0 +1,301 @@
+"""The model on one batch: what it returned, and where batch and seq lie in that."""
+
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from rnnkit._base.errors import ArgumentError
+from rnnkit._diagnostics.axes import followed_axis, infer_steps
+from rnnkit._diagnostics.batch import Batch
+from rnnkit._diagnostics.compare import apart
+from rnnkit._diagnostics.isolation import Session
+from rnnkit._diagnostics.outputs import STACK, Leaves, same
+from rnnkit._diagnostics.report import Report
+from rnnkit._diagnostics.rounding import Rounding
+
+#: Takes a part of an output, and of what is as large as it.
+Take = Callable[[Tensor], Tensor]
+
+
+class Order(NamedTuple):
+    """An output that says in which order the samples of the others are.
+
+    Attributes:
+        output: which one; None if they are in the order of the input.
+        is_inverse: whether it says where each sample is, and not which sample is where.
+    """
+
+    output: int | None
+    is_inverse: bool = False
+
+
+class Baseline:
+    """A session, a batch, and the leaves of the output that can be judged sample by sample.
+
+    Attributes:
+        session: runs the model.
+        batch: the inputs, few samples of them.
+        counts: valid steps of each sample; None if not given.
+        post: whether the padding lies after a sample.
+        report: what was found so far.
+        normal: the leaves of the output for the batch as it is.
+        names: where in the output they are.
+        axes: the batch axis of each leaf; None of one that does not follow the batch.
+        step_axes: the seq axis of each leaf; None of one that has not the input's steps.
+        runs_on_less: whether the model takes fewer steps.
+        first: index of the first leaf with numbers; the arguments of ``verify`` are about it.
+        order: the order in which the samples of outputs are.
+        rounding: how far rounding may move each leaf.
+        exact: whether the same run gives the same output to the last bit.
+    """
+
+    def __init__(
+        self,
+        opened: Session,
+        batch: Batch,
+        *,
+        post: bool,
+        out_batch_dim: int | None,
+        out_seq_dim: int | None,
+    ) -> None:
+        """Run the model on the batch, and on less of it to see which axes follow.
+
+        Raises:
+            ArgumentError: if the first output has no such axis.
+        """
+        self.session, self.batch, self.post = opened, batch, post
+        self.report = Report()
+        self.exact = True
+        self.normal: Leaves = opened.run(batch.tree())
+        self.names = opened.names
+        self._alone: dict[int, Leaves | Exception] = {}
+        self.first = next((k for k, leaf in enumerate(self.normal) if is_output(leaf)), None)
+        self.runs_on_fewer = False
+        self.axes: list[int | None] = [None] * len(self.normal)
+        self._find_batch_axes()
+        self._infer_first(self._axis("out_batch_dim", out_batch_dim))
+        self._told = self._axis("out_seq_dim", out_seq_dim)
+        self.step_axes: list[int | None] = [None] * len(self.normal)
+        self._find_step_axes()
+        self.rounding = Rounding(opened, batch, self.normal, self._own_axes())
+        self.order = Order(None)
+
+    @property
+    def counts(self) -> list[int] | None:
+        """Valid steps of each sample."""
+        return self.batch.counts
+
+    def _find_batch_axes(self) -> None:
+        """Find which axis of each output follows when a sample is left out.
+
+        One that is not the longest: without that, the output may have fewer steps, too. If it is
+        not known which that is, it is not another one as well.
+        """
+        size = self.batch.size
+        left_out = min(range(size), key=lambda sample: (self._valid_steps[sample], -sample))
+        for sample in dict.fromkeys((left_out, 0, size - 1)) if size > 1 else ():
+            rest = [k for k in range(size) if k != sample]
+            fewer = self.session.attempt(self.batch.samples(rest).tree())
+            if fewer is None:
+                return
+            self.runs_on_fewer = True
+            if len(fewer) == len(self.normal):
+                self.axes = list(map(followed_axis, self.normal, fewer))
+            if self.first is None or self.axes[self.first] is not None:
+                return
+
+    @property
+    def _valid_steps(self) -> list[int]:
+        if self.counts is not None:
+            return self.counts
+        padding = self.batch.padding(self.batch.paced)
+        return [0] * self.batch.size if padding is None else (~padding).sum(1).tolist()
+
+    def _axis(self, argument: str, dim: int | None) -> int | None:
+        """Return an axis of the first output, counted from the front."""
+        if dim is None:
+            return None
+        shape = () if self.first is None else tuple(self.normal[self.first].shape)
+        # Of a list of tensors, it is said of one of them.
+        listed = self.first is not None and self.names[self.first].endswith(STACK)
+        shape = shape[listed:]
+        if not -len(shape) <= dim < len(shape):
+            message = f"the first output has no axis {dim}: its shape is {shape}"
+            raise ArgumentError(message, argument)
+        return dim % len(shape) + listed
+
+    def _infer_first(self, axis: int | None) -> None:
+        if self.first is None:
+            return
+        shape, size = tuple(self.normal[self.first].shape), self.batch.size
+        if axis is not None and shape[axis] != size:
+            message = f"axis {axis} of the first output is no batch of {size}: its shape is {shape}"
+            raise ArgumentError(message, "out_batch_dim")
+        if axis is None and self.axes[self.first] is None and not self.runs_on_fewer:
+            # Nothing could be left out: the batch may lie where it lay in the input.
+            batch_dim = self.batch.axes[self.batch.first]
+            fitting = [k for k, length in enumerate(shape[:-1]) if length == size]
+            axis = batch_dim if fitting == [batch_dim] else None
+        if axis is not None:
+            self.axes[self.first] = axis
+
+    def _find_step_axes(self) -> None:
+        """Find which axis of each output follows when steps are left out, and which is as long."""
+        one = self._alike(infer_steps(self.batch, self.session.attempt))
+        self.runs_on_less = one is not None
+        several = self.batch.longest is not None and self.batch.longest > 2
+        two = self._alike(self._shorter(2) if one and several else None)
+        for index, leaf in enumerate(self.normal):
+            if self._told is not None and index == self.first:
+                self.step_axes[index] = self._told
+            elif one is not None and is_output(leaf):
+                # Of half as many steps, one may follow by chance, and not two.
+                axis = self._followed(index, one, 1)
+                again = axis if two is None else self._followed(index, two, 2)
+                self.step_axes[index] = axis if axis == again else None
+            elif index == self.first:
+                self.step_axes[index] = self._axis_of_steps(leaf)
+
+    def _shorter(self, by: int) -> Leaves | None:
+        shorter = self.batch.cut((self.batch.longest or 0) - by, front=True)
+        return self.session.attempt(shorter.tree())
+
+    def _alike(self, output: Leaves | None) -> Leaves | None:
+        """Return an output if it has as many leaves."""
+        return output if output is not None and len(output) == len(self.normal) else None
+
+    def _followed(self, index: int, shorter: Leaves, by: int) -> int | None:
+        full, rest = self.normal[index], (self.batch.steps or 0) - (self.batch.longest or 0)
+        axes = [followed_axis(full, shorter[index], more) for more in {by, by + rest}]
+        return next((axis for axis in axes if axis not in (None, self.axes[index])), None)
+
+    def _axis_of_steps(self, leaf: Tensor) -> int | None:
+        """Return the axis of the first output that is as long as the input, or as its longest."""
+        shape, batch_axis = leaf.shape, self.axes[self.first or 0]
+        for steps in (self.batch.steps, self.batch.longest):
+            axes = [k for k, length in enumerate(shape[:-1]) if length == steps]
+            fitting = [axis for axis in axes if axis != batch_axis]
+            if len(fitting) == 1:
+                return fitting[0]
+        return None
+
+    def _own_axes(self) -> list[tuple[int, ...]]:
+        pairs = zip(self.axes, self.step_axes, strict=True)
+        return [tuple({axis for axis in pair if axis is not None}) for pair in pairs]
+
+    def paced_by(self, index: int) -> "Baseline":
+        """Return the same with the steps of another input."""
+        other: Baseline = Baseline.__new__(Baseline)
+        other.__dict__ = dict(self.__dict__)
+        other.batch = self.batch.with_leaves(self.batch.leaves)
+        other.batch.pace(index)
+        other.step_axes = [None] * len(self.normal)
+        other._find_step_axes()
+        return other
+
+    @property
+    def out_seq_dim(self) -> int | None:
+        """The seq axis of the first output."""
+        return None if self.first is None else self.step_axes[self.first]
+
+    def name(self, index: int) -> str:
+        """Return what a message calls an output: by its place, if there are several."""
+        several = sum(map(is_output, self.normal)) > 1
+        return f"output{self.names[index]}" if several else "output"
+
+    def missing(self, index: int) -> int:
+        """Return how many steps an output has less than the input, or than its longest sample."""
+        axis, batch = self.step_axes[index], self.batch
+        if axis is None:
+            return 0
+        size = self.normal[index].shape[axis]
+        return 0 if size in (batch.steps, batch.longest) else (batch.steps or 0) - size
+
+    def has_steps(self, index: int) -> bool:
+        """Say whether a leaf of the output has the input's steps, beside its batch."""
+        axis = self.step_axes[index]
+        return axis is not None and axis != self.axes[index] and abs(self.missing(index)) <= 1
+
+    def has_other_steps(self, index: int) -> bool:
+        """Say whether a leaf of the output has steps, but other ones than the input.
+
+        A short sample that is run alone tells.
+        """
+        if self.counts is None or self.has_steps(index):
+            return False
+        sample = min(range(self.batch.size), key=self.counts.__getitem__)
+        taken, axis = self.valid(self.normal[index], index, sample), self.axes[index] or 0
+        alone = self.run_alone(sample)
+        if isinstance(alone, Exception) or len(alone) != len(self.normal):
+            return taken.dim() > 1
+        other = alone[index]
+        if other.dim() == taken.dim() + 1:
+            other = other.squeeze(axis)
+        return bool(other.shape != taken.shape)
+
+    def run_alone(self, sample: int) -> Leaves | Exception:
+        """Run one sample alone, cut to its length; return what comes, or what the model raises."""
+        if sample not in self._alone:
+            try:
+                single = self.batch.alone(sample, front=self.post)
+                self._alone[sample] = self.session.run(single.tree())
+            except Exception as error:  # noqa: BLE001 - it may refuse a batch of one as it likes
+                self._alone[sample] = error
+        return self._alone[sample]
+
+    def orders(self) -> list[Order]:
+        """Return the orders in which the samples of outputs may be: other ones last."""
+        found = [Order(None)]
+        for index, (leaf, axis) in enumerate(zip(self.normal, self.axes, strict=True)):
+            if axis == 0 and leaf.dim() == 1 and leaf.dtype is torch.int64:
+                places = torch.arange(len(leaf), device=leaf.device)
+                if torch.equal(leaf.sort().values, places) and not torch.equal(leaf, places):
+                    found += [Order(index), Order(index, is_inverse=True)]
+        return found
+
+    def arranged(self, output: Leaves) -> Leaves:
+        """Return an output with its samples in the order of the input."""
+        if self.order.output is None or len(output) != len(self.normal):
+            return output
+        place = output[self.order.output]
+        place = place if self.order.is_inverse else place.argsort()
+        return [
+            leaf
+            if axis is None or leaf.shape[axis] != len(place)
+            else leaf.index_select(axis, place)
+            for leaf, axis in zip(output, self.axes, strict=True)
+        ]
+
+    def judged(self) -> Iterator[tuple[int, int]]:
+        """Yield index and batch axis of each leaf that can be judged sample by sample."""
+        for index, (leaf, axis) in enumerate(zip(self.normal, self.axes, strict=True)):
+            if axis is not None and is_output(leaf):
+                yield index, axis
+
+    def valid(self, leaf: Tensor, index: int, sample: int) -> Tensor:
+        """Return one sample of a leaf, cut to the sample's valid steps."""
+        axis, seq = self.axes[index] or 0, self.step_axes[index]
+        taken = leaf.select(axis, sample)
+        if self.counts is None or seq is None or not self.has_steps(index):
+            return taken
+        seq -= axis < seq
+        valid = min(max(self.counts[sample] - self.missing(index), 0), taken.shape[seq])
+        return taken.narrow(seq, 0 if self.post else taken.shape[seq] - valid, valid)
+
+    def taking(self, index: int, sample: int) -> Take:
+        """Return what takes one sample of an output, cut to its valid steps."""
+        return lambda leaf: self.valid(leaf, index, sample)
+
+    def hides(self, index: int, before: Tensor, after: Tensor, take: Take) -> bool:
+        """Say whether a part of an output differs by no more than rounding explains."""
+        if not before.is_floating_point():
+            return same(before, after)
+        off = apart(before, after)
+        return any(bool((off <= take(limit)).all()) for limit in self.rounding.limits(index))
+
+
+def is_output(leaf: Any) -> bool:
+    """Say whether a leaf holds numbers that can be compared."""
+    return isinstance(leaf, Tensor) and leaf.dim() > 0 and leaf.numel() > 0

@@ -1,0 +1,130 @@
+"""Never a false alarm for how numbers are rounded, and no leak that hides behind that."""
+
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import rnnkit
+from tests.diagnostics.models_of_users import BATCH, FEATURE, HIDDEN, SEQ, Model, numbers
+
+X = numbers(BATCH, SEQ, FEATURE)
+LIBRARIES = [torch.nn, rnnkit.nn]
+
+
+def inside(dtype: torch.dtype, head: bool, leak: float, library: ModuleType) -> Model:
+    """Make a model that computes in another precision inside."""
+
+    def compute(m: Any, x: Tensor) -> Tensor:
+        y = m.gru(x.to(dtype))[0]
+        y = m.head(y).float() if head else y.float()
+        return y + leak * y.sum(0)
+
+    layer = library.GRU(FEATURE, HIDDEN, num_layers=2, batch_first=True, bidirectional=True)
+    return Model(compute, gru=layer, head=nn.Linear(2 * HIDDEN, 5)).to(dtype)
+
+
+def around(dtype: torch.dtype, head: bool, leak: float, library: ModuleType) -> Model:
+    """Make a model that computes under autocast."""
+
+    def compute(m: Any, x: Tensor) -> Tensor:
+        with torch.autocast("cpu", dtype):
+            y = m.gru(x)[0]
+            y = m.head(y) if head else y
+        return y + leak * y.sum(0)
+
+    layer = library.GRU(FEATURE, HIDDEN, batch_first=True, bidirectional=True)
+    return Model(compute, gru=layer, head=nn.Linear(2 * HIDDEN, 5))
+
+
+def leaked(y: Tensor, leak: float) -> Tensor:
+    """Add a little of the other samples."""
+    return y + leak * y.sum(0)
+
+
+PRECISIONS: dict[str, tuple[Callable[..., Model], torch.dtype]] = {
+    "bfloat16 inside": (inside, torch.bfloat16),
+    "float16 inside": (inside, torch.float16),
+    "float64 inside": (inside, torch.float64),
+    "autocast": (around, torch.bfloat16),
+}
+
+
+@pytest.mark.parametrize("library", LIBRARIES, ids=["torch", "rnnkit"])
+@pytest.mark.parametrize("head", [True, False], ids=["head", "no head"])
+@pytest.mark.parametrize("name", PRECISIONS)
+def test_precision_inside(name: str, head: bool, library: ModuleType) -> None:
+    """What is computed in another precision, and returned in float32, is no leak; a leak is."""
+    make, dtype = PRECISIONS[name]
+    for seed in range(3):
+        torch.manual_seed(seed)
+        report = rnnkit.verify(make(dtype, head, 0.0, library), X)
+
+        assert {"batch", "alone", "memory"} <= {*report.checked}
+    with pytest.raises(rnnkit.LeakError, match="depends on input of sample"):
+        rnnkit.verify(make(dtype, head, 1e-3, library), X)
+
+
+@pytest.mark.parametrize("library", LIBRARIES, ids=["torch", "rnnkit"])
+def test_precision_around(library: ModuleType) -> None:
+    """So it is where the caller has autocast on, and where all is in bfloat16 or float64."""
+    for leak in (0.0, 1e-3):
+        layer = library.GRU(FEATURE, HIDDEN, 2, batch_first=True, bidirectional=True)
+        plain = Model(lambda m, x, leak=leak: leaked(m.gru(x)[0], leak), gru=layer)
+        runs: list[Callable[[], Any]] = [
+            lambda: rnnkit.verify(plain.float(), X),  # noqa: B023
+            lambda: rnnkit.verify(plain.bfloat16(), X.bfloat16()),  # noqa: B023
+            lambda: rnnkit.verify(plain.double(), X.double()),  # noqa: B023
+        ]
+        for run in runs:
+            if leak:
+                with pytest.raises(rnnkit.LeakError, match="depends on input of sample"):
+                    run()
+            else:
+                assert {"batch", "alone"} <= {*run().checked}
+    with torch.autocast("cpu", torch.bfloat16):
+        assert {"batch", "alone"} <= {
+            *rnnkit.verify(around(torch.bfloat16, True, 0.0, library), X).checked
+        }
+
+
+@pytest.mark.parametrize("masked", [-1e9, -1e4, -torch.inf])
+@pytest.mark.parametrize("whole", [True, False], ids=["a class", "some steps"])
+def test_masked_numbers_hide_nothing(masked: float, whole: bool) -> None:
+    """A class, or steps, masked by a large number hide no leak in the others."""
+    lengths = torch.tensor([3, 7, 5, 2])
+    beyond = torch.arange(SEQ) >= lengths.unsqueeze(1)
+
+    def compute(m: Any, x: Tensor, n: Tensor, leak: float) -> Tensor:
+        # A mean over all steps, padding too, is what a sample alone does not give.
+        y = m.head(m.gru(x)[0]) + leak * x.mean((1, 2), keepdim=True)
+        where = torch.arange(5) == 2 if whole else (beyond.unsqueeze(2) & (n > 0).view(-1, 1, 1))
+        return y.masked_fill(where if whole else where[:, : x.shape[1]], masked)
+
+    for leak in (0.0, 1e-2):
+        model = Model(
+            lambda m, x, n, leak=leak: compute(m, x, n, leak),
+            gru=nn.GRU(FEATURE, HIDDEN, batch_first=True),
+            head=nn.Linear(HIDDEN, 5),
+        )
+        if not leak and whole:
+            assert "alone" in rnnkit.verify(model, X, lengths, lengths=lengths).checked
+        elif whole:
+            with pytest.raises(rnnkit.LeakError):
+                rnnkit.verify(model, X, lengths, lengths=lengths)
+
+
+def test_amplified_rounding() -> None:
+    """A model that makes much of the last digit is accused of nothing."""
+
+    def compute(m: Any, x: Tensor) -> Tensor:
+        h, (_, c) = m.lstm(x)
+        return 1e4 * (h - h.mean(1, keepdim=True)).tanh() + c[0].unsqueeze(1) * 1e-3
+
+    for seed in range(5):
+        torch.manual_seed(seed)
+        model = Model(compute, lstm=nn.LSTM(FEATURE, HIDDEN, batch_first=True))
+        assert {"batch", "alone"} <= {*rnnkit.verify(model, X).checked}

@@ -38,6 +38,12 @@ OTHER_LIBRARIES = {
     "recurrent_dropout": "leave it out: torch's kernels have none between steps",
 }
 
+#: Options of layers, and what is typed in place of them for a ``Recurrent``.
+OF_RECURRENT = {
+    "bidirectional": "reverse_cells=[...], the cell of each layer's backward direction",
+    "num_layers": "cells=[...], the cell of each layer",
+}
+
 Arguments = ParamSpec("Arguments")
 Module = TypeVar("Module")
 
@@ -63,11 +69,7 @@ def checked_arguments(
     @functools.wraps(init)
     def checked_init(self: Module, *args: Arguments.args, **kwargs: Arguments.kwargs) -> None:
         name = type(self).__name__
-        try:
-            bound = signature.bind(self, *args, **kwargs)
-        except TypeError as error:
-            known = list(signature.parameters)[1:]
-            _refuse_unbound(name, known, args, kwargs, str(error))
+        bound = _bind(signature, self, args, kwargs)
         rules = RULES if "batch_first" in signature.parameters else CELL_RULES
         for argument, value in bound.arguments.items():
             rule = rules.get(argument)
@@ -83,6 +85,38 @@ def checked_arguments(
         init(*bound.args, **bound.kwargs)
 
     return checked_init  # type: ignore[return-value]  # mypy: wraps() keeps self's name
+
+
+def known_arguments(
+    init: Callable[Concatenate[Module, Arguments], None],
+) -> Callable[Concatenate[Module, Arguments], None]:
+    """Tell of arguments that a constructor does not have, and leave all else to it.
+
+    Raises:
+        ArgumentError: when called, if an argument is missing or unknown.
+    """
+    signature = inspect.signature(init)
+
+    @functools.wraps(init)
+    def checked_init(self: Module, *args: Arguments.args, **kwargs: Arguments.kwargs) -> None:
+        _bind(signature, self, args, kwargs)
+        init(self, *args, **kwargs)
+
+    return checked_init  # type: ignore[return-value]  # mypy: wraps() keeps self's name
+
+
+def _bind(
+    signature: inspect.Signature,
+    module: object,
+    args: tuple[object, ...],
+    kwargs: Mapping[str, object],
+) -> inspect.BoundArguments:
+    try:
+        return signature.bind(module, *args, **kwargs)
+    except TypeError as error:
+        reason = str(error)
+    known = list(signature.parameters)[1:]
+    return _refuse_unbound(type(module).__name__, known, args, kwargs, reason)
 
 
 def check_option(name: str, argument: str, value: Any) -> Any:
@@ -107,7 +141,9 @@ def _refuse_unbound(
     unknown = next((key for key in kwargs if key not in known), "")
     sentence = f"{name}.__init__() {'got ' if reason.startswith('multiple') else ''}{reason}"
     fix = f"{name}({', '.join(known[:3])}, ...)"
-    if unknown == "proj_size":
+    if unknown in OF_RECURRENT and "reverse_cells" in known:
+        fix = OF_RECURRENT[unknown]
+    elif unknown == "proj_size":
         sentence = "proj_size argument is only supported for LSTM, not RNN or GRU"
         fix = f"leave proj_size out, or follow {name} by torch.nn.Linear"
     elif unknown in {"batch_first", "bidirectional", "num_layers"}:

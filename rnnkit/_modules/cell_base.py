@@ -9,7 +9,7 @@ from torch.compiler import is_compiling
 from rnnkit._base.class_facts import ClassFacts, note_subclass, proj_size_of, signature_of
 from rnnkit._base.state import LSTMState
 from rnnkit._base.torch_tools import FOREIGN, foreign_call, is_jit_traced, torch_twin
-from rnnkit._checks.arguments import check_batch_size
+from rnnkit._checks.arguments import MISSING, check_batch_size
 from rnnkit._checks.calls import check_cell
 from rnnkit._checks.scope import CELL_AXES, check_axes, check_scope
 from rnnkit._checks.surplus import check_surplus
@@ -98,6 +98,8 @@ class Cell(torch.nn.RNNCellBase, Generic[StateT, GivenT]):
         return torch_twin(self, self.__rnnkit__.torch_class)
 
 
+# Type checkers ask for the argument; Python would name a class that nobody can import.
+Cell.initial_state.__defaults__ = (MISSING,)
 Cell.forward.__signature__ = signature_of(Cell.forward)  # type: ignore[attr-defined]
 
 

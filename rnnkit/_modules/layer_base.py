@@ -13,7 +13,7 @@ from rnnkit._base.errors import RnnkitError
 from rnnkit._base.message import refusal
 from rnnkit._base.state import LSTMState, layers_first, map_state
 from rnnkit._base.torch_tools import FOREIGN, foreign_call, is_foreign_call, torch_twin
-from rnnkit._checks.arguments import check_batch_size, check_own_state, check_step
+from rnnkit._checks.arguments import MISSING, check_batch_size, check_own_state, check_step
 from rnnkit._checks.call_spec import batch_of, sizes_of_layer
 from rnnkit._checks.calls import check_layer
 from rnnkit._checks.dtype_errors import explain_missing_kernel
@@ -246,6 +246,8 @@ class Layer(torch.nn.RNNBase, Generic[StateT, GivenT, CellT]):
         return torch_twin(self, self.__rnnkit__.torch_class)
 
 
+# Type checkers ask for the argument; Python would name a class that nobody can import.
+Layer.initial_state.__defaults__ = (MISSING,)
 # What Python's inspect, and exporters that ask it, see: the arguments that a call may have.
 Layer.forward.__signature__ = signature_of(Layer.forward)  # type: ignore[attr-defined]
 

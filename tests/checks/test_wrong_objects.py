@@ -261,12 +261,12 @@ reset must have shape (7, 5), got (2,)
         'rnnkit.states.to(filled(2, 4), "nonsense")',
         Refused(ArgumentError, "lacks", "args"),
         code="to-arguments",
-        message=snapshot('''\
+        message=snapshot("""\
 to takes the arguments of Tensor.to: a dtype, a device or a tensor
   to('state', 'nonsense')
   fix       rnnkit.states.to(state, torch.float64), or to(state, 'cuda')
   more      to-arguments, in the docs under "Errors"\
-'''),
+"""),
     ),
     "No arguments of Tensor.to.": Case(
         "rnnkit.states.to(filled(2, 4), [1])",
@@ -277,12 +277,12 @@ to takes the arguments of Tensor.to: a dtype, a device or a tensor
         "rnnkit.states.expand(filled(2, 3, 4), 5)",
         Refused(StateError, "lacks", "state", (None, None, None), (2, 3, 4)),
         code="expand-batch",
-        message=snapshot('''\
+        message=snapshot("""\
 expand takes the state of one sample, got (2, 3, 4)
   axis 1 is the batch, and has 3
   fix       rnnkit.states.select(state, [0]), for that of the first sample
   more      expand-batch, in the docs under "Errors"\
-'''),
+"""),
     ),
     "A batch that is no count.": Case(
         "rnnkit.states.expand(filled(2, 1, 4), -1)",

@@ -145,6 +145,11 @@ def is_proxy(value: Any) -> bool:
     return isinstance(value, Proxy)
 
 
+def is_fake(value: Any) -> bool:
+    """Say whether a tensor has sizes and no numbers, as under torch's FakeTensorMode."""
+    return type(value).__module__ == "torch._subclasses.fake_tensor"
+
+
 def is_foreign(value: Any) -> bool:
     """Say whether a value stands in for a tensor: torch's functions ask it what to do."""
     return not isinstance(value, Tensor) and hasattr(type(value), "__torch_function__")

@@ -57,12 +57,20 @@ def check_step(layer: CheckedLayer, x_t: Any) -> None:
         )
 
 
+#: The default of ``batch_size``: Python's own complaint names a class that nobody can import.
+MISSING: Any = object()
+
+
 def check_batch_size(name: str, batch_size: Any) -> None:
     """Hold the argument of ``initial_state`` to a count, or None for no batch axis.
 
     Raises:
         ArgumentError: if it is anything else.
     """
+    if batch_size is MISSING:
+        sentence = f"{name}.initial_state() missing 1 required argument: 'batch_size'"
+        fix = ("fix", "initial_state(5) of five samples, initial_state(None) without a batch axis")
+        refusal(ArgumentError, "batch_size", sentence, "", fix, code="batch-size")
     if hides_values() or isinstance(batch_size, torch.SymInt) or is_proxy(batch_size):
         # A size is no int there, and a comparison would fix it.
         return

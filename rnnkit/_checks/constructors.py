@@ -8,13 +8,13 @@ import operator
 import warnings
 from collections.abc import Callable, Mapping
 from numbers import Integral
-from typing import Any, Concatenate, NoReturn, ParamSpec, TypeVar
+from typing import Any, Concatenate, NoReturn, ParamSpec, SupportsIndex, TypeVar
 
 import torch
 
 from rnnkit._base.errors import ArgumentError
 from rnnkit._base.message import brief, call, refusal, wanted
-from rnnkit._checks.rules import CELL_RULES, FLAG, RULES, Rule
+from rnnkit._checks.rules import CELL_RULES, FLAG, RULES, Rule, is_truth
 
 #: What other libraries call an option, and what is typed here: ``{value}`` is what was given.
 OTHER_LIBRARIES = {
@@ -38,12 +38,21 @@ OTHER_LIBRARIES = {
     "recurrent_dropout": "leave it out: torch's kernels have none between steps",
 }
 
+#: Options of layers, and what is typed in place of them for a ``Recurrent``.
+OF_RECURRENT = {
+    "bidirectional": "reverse_cells=[...], the cell of each layer's backward direction",
+    "num_layers": "cells=[...], the cell of each layer",
+}
+
 Arguments = ParamSpec("Arguments")
 Module = TypeVar("Module")
 
 #: From where a dropout above 1 reads as a percentage.
 LEAST_PERCENTAGE = 5
 PERCENT = 100
+
+#: Of the rules: what counts are read as.
+COUNTS = (Integral, SupportsIndex)
 
 
 def checked_arguments(
@@ -63,19 +72,18 @@ def checked_arguments(
     @functools.wraps(init)
     def checked_init(self: Module, *args: Arguments.args, **kwargs: Arguments.kwargs) -> None:
         name = type(self).__name__
-        try:
-            bound = signature.bind(self, *args, **kwargs)
-        except TypeError as error:
-            known = list(signature.parameters)[1:]
-            _refuse_unbound(name, known, args, kwargs, str(error))
+        bound = _bind(signature, self, args, kwargs)
         rules = RULES if "batch_first" in signature.parameters else CELL_RULES
         for argument, value in bound.arguments.items():
             rule = rules.get(argument)
+            if rules is CELL_RULES and argument == "bias" and is_truth(value):
+                bound.arguments[argument] = bool(value)
+                continue
             if rule is None or _is_nonlinearity_as_bias(rules, argument, value):
                 continue
             if not rule.is_kind(value) or not rule.fits(value):
                 _refuse(name, rule, argument, value, args, kwargs)
-            if isinstance(value, Integral) and rule.kind is Integral:
+            if rule.kind in COUNTS:
                 # A NumPy count would make torch's own type check fail.
                 bound.arguments[argument] = operator.index(value)
         _check_projection(name, bound.arguments, args, kwargs)
@@ -83,6 +91,38 @@ def checked_arguments(
         init(*bound.args, **bound.kwargs)
 
     return checked_init  # type: ignore[return-value]  # mypy: wraps() keeps self's name
+
+
+def known_arguments(
+    init: Callable[Concatenate[Module, Arguments], None],
+) -> Callable[Concatenate[Module, Arguments], None]:
+    """Tell of arguments that a constructor does not have, and leave all else to it.
+
+    Raises:
+        ArgumentError: when called, if an argument is missing or unknown.
+    """
+    signature = inspect.signature(init)
+
+    @functools.wraps(init)
+    def checked_init(self: Module, *args: Arguments.args, **kwargs: Arguments.kwargs) -> None:
+        _bind(signature, self, args, kwargs)
+        init(self, *args, **kwargs)
+
+    return checked_init  # type: ignore[return-value]  # mypy: wraps() keeps self's name
+
+
+def _bind(
+    signature: inspect.Signature,
+    module: object,
+    args: tuple[object, ...],
+    kwargs: Mapping[str, object],
+) -> inspect.BoundArguments:
+    try:
+        return signature.bind(module, *args, **kwargs)
+    except TypeError as error:
+        reason = str(error)
+    known = list(signature.parameters)[1:]
+    return _refuse_unbound(type(module).__name__, known, args, kwargs, reason)
 
 
 def check_option(name: str, argument: str, value: Any) -> Any:
@@ -107,7 +147,9 @@ def _refuse_unbound(
     unknown = next((key for key in kwargs if key not in known), "")
     sentence = f"{name}.__init__() {'got ' if reason.startswith('multiple') else ''}{reason}"
     fix = f"{name}({', '.join(known[:3])}, ...)"
-    if unknown == "proj_size":
+    if unknown in OF_RECURRENT and "reverse_cells" in known:
+        fix = OF_RECURRENT[unknown]
+    elif unknown == "proj_size":
         sentence = "proj_size argument is only supported for LSTM, not RNN or GRU"
         fix = f"leave proj_size out, or follow {name} by torch.nn.Linear"
     elif unknown in {"batch_first", "bidirectional", "num_layers"}:
@@ -170,7 +212,7 @@ def _fix(name: str, rule: Rule, argument: str, value: Any) -> str:
     if number is not None and number == int(number) and rule.is_kind(int(number)):
         fits = rule.fits(int(number))
         return f"{argument}={int(number)}" if fits else f"{argument}: {rule.expected}"
-    if number is not None and rule.kind is Integral:
+    if number is not None and rule.kind in COUNTS:
         return f"{argument}=int(...), or // in place of / where it is computed"
     return f"{argument}: {rule.expected}"
 
@@ -203,7 +245,7 @@ def _check_projection(
     kwargs: Mapping[str, object],
 ) -> None:
     hidden_size, proj_size = arguments["hidden_size"], arguments.get("proj_size", 0)
-    if proj_size >= hidden_size:
+    if proj_size and proj_size >= hidden_size:
         refusal(
             ArgumentError,
             "proj_size",

@@ -10,8 +10,9 @@ from torch.nn import functional
 
 from rnnkit._base.class_facts import signature_of
 from rnnkit._base.torch_tools import is_fx_call, leaf_node
+from rnnkit._checks.arguments import MISSING, check_batch_size
 from rnnkit._checks.call_spec import sizes_of_sequence
-from rnnkit._checks.constructors import check_option
+from rnnkit._checks.constructors import check_option, known_arguments
 from rnnkit._checks.objects import cells_of, check_directions, states_of_cells
 from rnnkit._checks.scope import LAYER_AXES, Axes, check_axes, check_scope
 from rnnkit._checks.surplus import check_surplus, refuse_reset
@@ -53,6 +54,7 @@ class Recurrent(torch.nn.Module):
     cells: torch.nn.ModuleList
     reverse_cells: torch.nn.ModuleList | None
 
+    @known_arguments
     def __init__(
         self,
         cells: Cell | Iterable[Cell],
@@ -126,6 +128,7 @@ class Recurrent(torch.nn.Module):
         >>> h.shape, c_2.shape
         (torch.Size([2, 4]), torch.Size([2, 5]))
         """
+        check_batch_size("Recurrent", batch_size)
         return tuple(initial_state(cell, batch_size) for cell in _in_order(self))
 
     def extra_repr(self) -> str:
@@ -141,6 +144,8 @@ class Recurrent(torch.nn.Module):
 
 
 Recurrent.__module__ = "rnnkit"
+# Type checkers ask for the argument; Python would name a class that nobody can import.
+Recurrent.initial_state.__defaults__ = (MISSING,)
 Recurrent.forward.__signature__ = signature_of(Recurrent.forward)  # type: ignore[attr-defined]
 
 

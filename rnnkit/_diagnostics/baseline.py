@@ -39,6 +39,7 @@ class Baseline:
         batch: the inputs, few samples of them.
         counts: valid steps of each sample; None if not given.
         post: whether the padding lies after a sample.
+        strict: whether a step of the output may not read its own step of the first input either.
         report: what was found so far.
         normal: the leaves of the output for the batch as it is.
         names: where in the output they are.
@@ -59,13 +60,14 @@ class Baseline:
         post: bool,
         out_batch_dim: int | None,
         out_seq_dim: int | None,
+        strict: bool = False,
     ) -> None:
         """Run the model on the batch, and on less of it to see which axes follow.
 
         Raises:
             ArgumentError: if the first output has no such axis.
         """
-        self.session, self.batch, self.post = opened, batch, post
+        self.session, self.batch, self.post, self.strict = opened, batch, post, strict
         self.report = Report()
         self.exact = True
         self.normal: Leaves = opened.run(batch.tree())

@@ -52,6 +52,7 @@ class Session:
         pristine: makes the copies.
         last: the copy that ran last.
         passes: how many runs there were.
+        call: calls a copy.
         names: where the leaves of the last output were in it.
     """
 
@@ -76,7 +77,7 @@ class Session:
         self.last = self.model
         self.passes = 0
         self.names: list[str] = []
-        self._call = call or (lambda model, *args, **kwargs: model(*args, **kwargs))
+        self.call = call or (lambda model, *args, **kwargs: model(*args, **kwargs))
         self.chance = Chance()
         self._tried = False
 
@@ -149,7 +150,7 @@ class Session:
         hooks = watch(copy) if watch else []
         try:
             with torch.no_grad():
-                output = self._call(copy, *given.args, **given.kwargs)
+                output = self.call(copy, *given.args, **given.kwargs)
         finally:
             for hook in hooks:
                 hook.remove()

@@ -27,7 +27,7 @@ def verify(
     seq_dim: int | None = None,
     out_batch_dim: int | None = None,
     out_seq_dim: int | None = None,
-    causal: bool = False,
+    causal: bool | Literal["strict"] = False,
     lengths: Any = None,
     pad: Literal["post", "pre"] = "post",
     ask: Sequence[str] = (),
@@ -53,13 +53,14 @@ def verify(
         out_batch_dim: the batch axis of the first output; None to find it by leaving a sample out.
         out_seq_dim: the seq axis of the first output; None if it has none, or the axis that is as
             long as the input's.
-        causal: whether a step of the output may depend on no later step of the input.
+        causal: whether a step of the output may depend on no later step of the input; or
+            ``"strict"``, if not on its own step of the first input either.
         lengths: the samples' valid steps, ``(batch,)`` integers, where the inputs are padded; or a
             dictionary of them by input, its position or its keyword.
         pad: whether the padding lies after a sample (``"post"``) or before it.
         ask: probes to run besides, by name, that cost more.
         skip: probes to leave out, by name: repeatable, batch (and with it alone), alone, padding,
-            causal, memory, use.
+            causal, memory, coverage, use, gradient.
         raises: whether to raise what is found; if not, it stands in the report.
 
     Returns:
@@ -82,7 +83,7 @@ def verify(
       fix       GRU(..., batch_first=True), or input.transpose(0, 1)
       meant     if so: rnnkit.verify(..., skip=['batch'])
     """
-    _check_arguments(model, pad, skip, ask)
+    _check_arguments(model, pad, skip, ask, causal)
     start = time.perf_counter()
     given = Given(inputs, dict(kwargs or {}))
     told = read_lengths(lengths, given)
@@ -102,6 +103,7 @@ def verify(
                 post=pad == "post",
                 out_batch_dim=out_batch_dim,
                 out_seq_dim=out_seq_dim,
+                strict=causal == "strict",
             )
             report = baseline.report
             _probe(baseline, probes, skip)
@@ -119,7 +121,7 @@ def verify(
         if shared := opened.pristine.shared:
             report.noted(f"not copied, but shared with the model: {', '.join(shared)}")
         report.passes = opened.passes
-    asked = {"causal": causal, "alone": lengths is not None}
+    asked = {"causal": bool(causal), "alone": lengths is not None}
     report.asked = [name for name, wanted in asked.items() if wanted and name not in skip]
     report.seconds = time.perf_counter() - start
     if report.findings and raises:
@@ -150,14 +152,18 @@ def _probe(baseline: Baseline, probes: Sequence[str], skip: Sequence[str]) -> No
                 report.skipped(name, str(error))
 
 
-def _check_arguments(model: Any, pad: Any, skip: Any, ask: Any) -> None:
+def _check_arguments(model: Any, pad: Any, skip: Any, ask: Any, causal: Any) -> None:
     if not isinstance(model, torch.nn.Module):
         message = f"model must be a torch.nn.Module, got {brief(model)}"
         raise ArgumentError(message, "model")
     for argument, names, known in (("skip", skip, PROBES), ("ask", ask, ASKED)):
         if isinstance(names, str) or not set(names) <= set(known):
-            message = f"{argument} takes a list of {', '.join(known)}, got {names!r}"
+            listed = ", ".join(known) or "no probe: all that there are run by default"
+            message = f"{argument} takes a list of {listed}, got {names!r}"
             raise ArgumentError(message, argument)
+    if not isinstance(causal, bool) and causal != "strict":
+        message = f"causal is True, False or 'strict', got {brief(causal)}"
+        raise ArgumentError(message, "causal")
     if pad not in ("post", "pre"):
         message = f"pad is 'post' or 'pre', got {brief(pad)}"
         raise ArgumentError(message, "pad")

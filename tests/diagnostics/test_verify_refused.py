@@ -33,14 +33,14 @@ def test_refused_model() -> None:
 def test_refused_skip() -> None:
     """A probe that there is none of is refused with those that there are."""
     assert refused("skip", skip=["padings"]) == snapshot(
-        "skip takes a list of repeatable, batch, alone, padding, causal, memory, use, got ['padings']"
+        "skip takes a list of repeatable, batch, alone, padding, causal, memory, coverage, use, gradient, got ['padings']"
     )
 
 
 def test_refused_skip_as_text() -> None:
     """A name in the place of a list of names is refused, and not read letter by letter."""
     assert refused("skip", skip="batch") == snapshot(
-        "skip takes a list of repeatable, batch, alone, padding, causal, memory, use, got 'batch'"
+        "skip takes a list of repeatable, batch, alone, padding, causal, memory, coverage, use, gradient, got 'batch'"
     )
 
 

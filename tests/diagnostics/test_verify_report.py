@@ -40,13 +40,15 @@ def test_report() -> None:
     report = rnnkit.verify(twin.make(nn, True), *twin.inputs(), **twin.options)
 
     assert text(report) == snapshot("""\
-rnnkit.verify: no leak found (20 forward passes, ... s)
+rnnkit.verify: no leak found (25 forward passes, ... s)
   ok  repeatable  twice the same input, twice the same output
   ok  batch       4 samples, each on its own
   ok  alone       a sample alone, cut to its length, gives what it gives in the batch
   ok  padding     what lies beyond a length does not matter
   ok  memory      the last output depends on earlier steps
-  ok  use         outputs and states of 1 layer call\
+  ok  coverage    6 of 7 steps, each reaches an output
+  ok  use         outputs and states of 1 layer call
+  ok  gradient    each recurrent module gets a gradient\
 """)
     assert repr(report) == str(report)
     assert report.seconds > 0
@@ -57,14 +59,16 @@ def test_report_of_what_was_skipped() -> None:
     report = rnnkit.verify(nn.Linear(3, 2), numbers(1, 3), causal=True, skip=["repeatable"])
 
     assert text(report) == snapshot("""\
-rnnkit.verify: nothing was judged: the batch has one sample; give two or more (3 forward passes, ... s)
+rnnkit.verify: nothing was judged: the batch has one sample; give two or more (6 forward passes, ... s)
   --  repeatable  left out by the caller
   --  batch       the batch has one sample; give two or more
   --  alone       the batch has one sample; give two or more
   --  padding     no lengths were given
   --  causal      no output has the steps of the input; give out_seq_dim
   --  memory      the model has no recurrent module; a loop of its own is not seen
-  --  use         the model has no recurrent module\
+  ok  coverage    2 of 3 steps, each reaches an output
+  --  use         the model has no recurrent module
+  --  gradient    no recurrent module ran\
 """)
 
 
@@ -101,7 +105,7 @@ def test_scalar_output() -> None:
     )
 
     assert reason(report, "batch") == snapshot("no output follows the batch")
-    assert report.checked == ["repeatable", "use"]
+    assert report.checked == ["repeatable", "use", "gradient"]
 
 
 def test_lost_batch_axis() -> None:

@@ -96,10 +96,26 @@ def probe_causal(baseline: Baseline) -> None:
             what = f"{paced.name(first)} of step {step} depends on input of step {cut} or later"
             found = locate_step(perturbed, cut)
             fail("causal", what, [*found.rows, *_source(paced, later, cut)], found.module)
+        if paced.strict:
+            _check_own_step(paced, first, seq, cut)
     if compared:
-        report.passed("causal", f"no step of {steps} depends on a later one")
+        own = "itself or " if paced.strict else ""
+        report.passed("causal", f"no step of {steps} depends on {own}a later one")
     else:
         report.skipped("causal", OTHER_SHAPES if tried else UNCHANGED)
+
+
+def _check_own_step(baseline: Baseline, first: int, seq: int, cut: int) -> None:
+    """Find an output that reads its own step of the first input: a target that was not shifted."""
+    batch = baseline.batch
+    own = steps_at(torch.arange(batch.steps or 0) == cut)
+    perturbed = run_perturbed(baseline, own, only=batch.first)
+    at = cut - max(baseline.missing(first), 0)
+    if perturbed is None or not perturbed.has(first):
+        return
+    if perturbed.differs(first, lambda leaf: leaf.select(seq, at)):
+        what = f"{baseline.name(first)} of step {at} depends on step {cut} of the first input"
+        fail("causal", what, [("fix", "shift the input: step t reads target t - 1")])
 
 
 def _check_features(baseline: Baseline) -> None:

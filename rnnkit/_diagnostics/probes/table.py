@@ -3,6 +3,8 @@
 from collections.abc import Callable
 
 from rnnkit._diagnostics.baseline import Baseline
+from rnnkit._diagnostics.probes.coverage import probe_coverage
+from rnnkit._diagnostics.probes.gradient import probe_gradient
 from rnnkit._diagnostics.probes.repeatable import probe_repeatable
 from rnnkit._diagnostics.probes.samples import probe_alone, probe_batch
 from rnnkit._diagnostics.probes.steps import probe_causal, probe_memory, probe_padding
@@ -16,7 +18,9 @@ PROBES: dict[str, Callable[[Baseline], None]] = {
     "padding": probe_padding,
     "causal": probe_causal,
     "memory": probe_memory,
+    "coverage": probe_coverage,
     "use": probe_use,
+    "gradient": probe_gradient,
 }
 
 #: Probes that cost more, and run if they are asked for.

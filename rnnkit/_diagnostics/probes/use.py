@@ -13,6 +13,7 @@ from torch.nn.utils.rnn import PackedSequence
 from rnnkit._diagnostics.baseline import Baseline
 from rnnkit._diagnostics.compare import alike
 from rnnkit._diagnostics.locate import Location
+from rnnkit._diagnostics.probes.patterns import find_patterns
 from rnnkit._diagnostics.recorder import rows_axis, split_result
 from rnnkit._diagnostics.report import CALLS, RUNS, fail
 
@@ -22,6 +23,7 @@ def probe_use(baseline: Baseline) -> None:
     if not has_recurrence(baseline.session.model):
         baseline.report.skipped("use", "the model has no recurrent module")
         return
+    find_patterns(baseline)
     misuse, calls = find_misuse(baseline)
     if misuse is not None:
         fail("use", misuse.what, misuse.place.rows, misuse.place.module)
@@ -156,14 +158,22 @@ class _Judge:
                     "output, (h_n, c_n) = layer(input): h_n is the hidden state",
                 )
             return None
-        if h_matters and self.directions == 2 and self.module.num_layers > 1:
+        if h_matters and self.module.num_layers > 1:
             return self._mixed_rows()
         return None
 
     def _mixed_rows(self) -> Misuse | None:
-        count = self.module.num_layers * 2
+        count = self.module.num_layers * self.directions
         used = [row for row in range(count) if self._matters(_row(row))]
-        layers = {row // 2 for row in used}
+        layers = {row // self.directions for row in used}
+        if max(layers, default=count) < self.module.num_layers - 1 and not self._matters(_output):
+            rows = " and ".join(f"h_n[{row}]" for row in used)
+            return self._found(
+                f"of what {self.name} returns, only {rows} of {count} is used, not the last layer",
+                "h_n[-1], the last layer's state; or the output",
+            )
+        if self.directions == 1:
+            return None
         if len(used) == 2 and len(layers) == 2 and used[0] % 2 != used[1] % 2:
             rows = " and ".join(f"h_n[{row}]" for row in used)
             return self._found(

@@ -1,0 +1,102 @@
+"""The probe *gradient*: in training, what a recurrent module has learned from."""
+
+import threading
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import RNNBase, RNNCellBase
+from torch.nn.modules.module import register_module_forward_pre_hook
+
+from rnnkit._diagnostics.baseline import Baseline
+from rnnkit._diagnostics.isolation import private
+from rnnkit._diagnostics.outputs import leaves
+from rnnkit._diagnostics.report import fail
+
+KINDS = (RNNBase, RNNCellBase)
+
+
+class _Training:
+    """One forward and backward pass of a copy in train mode.
+
+    Attributes:
+        ran: the recurrent modules that ran, and whether gradients were on for them.
+        names: of those that are registered.
+        reached: the ids of the weights that got a gradient; None if no output has one.
+    """
+
+    def __init__(self, baseline: Baseline) -> None:
+        """Run; the copy is thrown away afterwards."""
+        session = baseline.session
+        copy, _ = session.pristine.copy()
+        self.names = {id(module): name for name, module in copy.named_modules()}
+        self.ran: dict[int, tuple[Any, bool]] = {}
+        thread = threading.get_ident()
+
+        def note(module: Any, _: Any) -> None:
+            if threading.get_ident() == thread and isinstance(module, KINDS):
+                with_gradient = torch.is_grad_enabled()
+                self.ran.setdefault(id(module), (module, with_gradient))
+
+        given, _ = private(baseline.batch.tree())
+        with session.watched():
+            handle = register_module_forward_pre_hook(note)
+            try:
+                with torch.enable_grad():
+                    session.passes += 1
+                    output = session.call(copy.train(), *given.args, **given.kwargs)
+            finally:
+                handle.remove()
+            self.reached = self._backward(output)
+
+    def _backward(self, output: Any) -> set[int] | None:
+        told = [leaf for leaf in leaves(output) if isinstance(leaf, Tensor) and leaf.requires_grad]
+        weights = [weight for module, _ in self.ran.values() for weight in trained(module)]
+        if not told or not weights:
+            return None
+        total = torch.stack([leaf.double().sum() for leaf in told]).sum()
+        gradients = torch.autograd.grad(total, weights, allow_unused=True)
+        pairs = zip(weights, gradients, strict=True)
+        return {id(weight) for weight, gradient in pairs if gradient is not None}
+
+
+def trained(module: torch.nn.Module) -> list[Tensor]:
+    """Return the weights of a module that want a gradient."""
+    return [weight for weight in module.parameters() if weight.requires_grad]
+
+
+def probe_gradient(baseline: Baseline) -> None:
+    """Each recurrent module that ran in training gets a gradient from some output."""
+    report = baseline.report
+    try:
+        training = _Training(baseline)
+    except Exception as error:  # noqa: BLE001 - it may run in eval mode alone
+        reason = (str(error).strip().splitlines() or [""])[0][:80]
+        text = f"the model does not train on this batch: {type(error).__name__}: {reason}"
+        report.skipped("gradient", text)
+        return
+    if not training.ran:
+        report.skipped("gradient", "no recurrent module ran")
+        return
+    if training.reached is None:
+        report.skipped("gradient", "no output of the model, or no weight, has a gradient")
+        return
+    for key, (module, with_gradient) in training.ran.items():
+        name, kind = training.names.get(key), type(module).__name__
+        weights = trained(module)
+        learns = any(id(weight) in training.reached for weight in weights)
+        if not weights:
+            continue
+        if name is None and learns:
+            what = f"a {kind} that runs is no module of the model: no optimizer gets its weights"
+            fail("gradient", what, [("fix", "torch.nn.ModuleList([...]), or ModuleDict({...})")])
+        elif not learns and not with_gradient:
+            label = name or f"a {kind}"
+            report.noted(f"{label} runs without gradients, though its weights want some")
+        elif not learns and name is not None:
+            what = f"no gradient reaches {name or 'the model'} ({kind}) from any output"
+            rows = [
+                ("means", "what it returns is unused, or cut off: detach, .data, argmax, .item()")
+            ]
+            fail("gradient", what, rows, name)
+    report.passed("gradient", "each recurrent module gets a gradient")

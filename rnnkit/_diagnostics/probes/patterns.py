@@ -1,0 +1,115 @@
+"""Mistakes of one shape each: backward outputs in reverse, steps for channels, a state as input."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import BatchNorm1d, GRUCell, RNNBase, RNNCell, RNNCellBase
+
+from rnnkit._diagnostics.baseline import Baseline
+from rnnkit._diagnostics.changes import steps_at
+from rnnkit._diagnostics.events import record
+from rnnkit._diagnostics.experiment import run_perturbed
+from rnnkit._diagnostics.report import fail
+
+
+def find_patterns(baseline: Baseline) -> None:
+    """Look for each of them.
+
+    Raises:
+        LeakError: if there is one.
+    """
+    find_steps_as_channels(baseline)
+    find_state_as_input(baseline)
+    find_reversed_outputs(baseline)
+
+
+def find_reversed_outputs(baseline: Baseline) -> None:
+    """Find outputs of a backward layer that were not flipped back.
+
+    Then the first output reads the first and the last step, and none between; the second one the
+    two at each end.
+    """
+    first, seq, steps = baseline.first, baseline.out_seq_dim, baseline.batch.steps or 0
+    if first is None or seq is None or steps < 6 or not baseline.has_steps(first):
+        return
+    if baseline.normal[first].shape[seq] != steps or baseline.counts is not None:
+        return
+    place = torch.arange(steps)
+    for edge in (1, 2):
+        # Between the edges nothing is read; at each of them something.
+        wanted = {
+            (edge, steps - edge): False,
+            (edge - 1, edge): True,
+            (steps - edge, steps - edge + 1): True,
+        }
+        for (start, end), expected in wanted.items():
+            perturbed = run_perturbed(baseline, steps_at((place >= start) & (place < end)))
+            if perturbed is None or not perturbed.has(first):
+                return
+            read = perturbed.differs(first, lambda leaf, at=edge - 1: leaf.select(seq, at))  # type: ignore[misc]
+            if read != expected:
+                return
+    what = f"{baseline.name(first)} of step 0 depends on the first and the last step alone"
+    rows = [("cause", "outputs of a layer that ran backwards were not flipped back")]
+    fail("use", what, [*rows, ("fix", "output.flip(seq_dim), before the two are joined")])
+
+
+def find_steps_as_channels(baseline: Baseline) -> None:
+    """Find a batch norm that takes the steps of the input, or of a layer, for channels."""
+    batch = baseline.batch
+    sequences: list[Tensor] = []
+    if batch.seq_dim == 1 and batch.may_have_steps(batch.paced):
+        sequences.append(batch.leaves[batch.paced])
+    for event in record(baseline.session, batch.tree()):
+        given = event.tensors[0] if event.tensors else None
+        if not isinstance(given, Tensor) or given.dim() != 3:
+            continue
+        if event.kind == "output" and isinstance(event.module, RNNBase) and not event.is_packed:
+            sequences += [given] if event.module.batch_first else []
+        elif (
+            event.kind == "input"
+            and isinstance(event.module, BatchNorm1d)
+            and any(one.shape == given.shape and torch.equal(one, given) for one in sequences)
+        ):
+            kind = type(event.module).__name__
+            what = f"{event.label} ({kind}) takes axis 1 of its input for channels, which is seq"
+            fail("use", what, [("fix", "x.transpose(1, 2) before, and after")], event.name)
+
+
+def find_state_as_input(baseline: Baseline) -> None:
+    """Find a cell whose state is the output of another one, which is also its input."""
+    made: dict[int, tuple[Any, str]] = {}
+    found: list[tuple[str, str]] = []
+
+    def watch(model: torch.nn.Module) -> list[Any]:
+        hooks: list[Any] = []
+        for name, module in model.named_modules():
+            if isinstance(module, RNNCellBase):
+                hooks.append(module.register_forward_pre_hook(_before(name, made, found)))
+            if isinstance(module, GRUCell | RNNCell):
+                hooks.append(module.register_forward_hook(_after(name, made)))
+        return hooks
+
+    baseline.session.run(baseline.batch.tree(), watch=watch)
+    for name, source in found:
+        what = f"{name} takes the output of {source} as its input, and as its state, too"
+        fail("use", what, [("fix", "a state for each cell: h[0], h[1]")], name)
+
+
+def _before(name: str, made: dict[int, tuple[Any, str]], found: list[tuple[str, str]]) -> Any:
+    def hook(module: Any, args: Any) -> None:  # noqa: ARG001
+        if len(args) > 1 and args[0] is args[1]:
+            source = made.get(id(args[0]), (None, name))[1]
+            if source != name:
+                found.append((name, source))
+
+    return hook
+
+
+def _after(name: str, made: dict[int, tuple[Any, str]]) -> Any:
+    def hook(module: Any, args: Any, output: Any) -> None:  # noqa: ARG001
+        # The tensor is kept, so that no other one gets its id.
+        made[id(output)] = (output, name)
+
+    return hook

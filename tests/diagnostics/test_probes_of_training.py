@@ -1,0 +1,314 @@
+"""What reaches the weights in training, and which steps reach an output."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from inline_snapshot import snapshot
+from torch import Tensor, nn
+
+import rnnkit
+from tests.diagnostics.models_of_users import (
+    BATCH,
+    FEATURE,
+    HIDDEN,
+    SEQ,
+    Model,
+    mask,
+    numbers,
+    padded,
+    reason,
+    text,
+    tokens,
+)
+
+X = numbers(BATCH, SEQ, FEATURE)
+QUIET = ["repeatable", "batch", "alone", "memory"]
+
+
+def gru(width: int = FEATURE, **options: Any) -> nn.GRU:
+    """Make a batch-first layer."""
+    return nn.GRU(width, HIDDEN, **{"batch_first": True, **options})
+
+
+def said(model: nn.Module, *inputs: Any, **options: Any) -> str:
+    """Verify a wrong model; return what is said."""
+    with pytest.raises(rnnkit.LeakError) as error:
+        rnnkit.verify(model, *(inputs or (X,)), **{"skip": QUIET, **options})
+    return text(error.value)
+
+
+def test_no_gradient() -> None:
+    """A layer whose output is cut off from the graph learns nothing, which is said."""
+    parts = {"one": gru(), "two": gru(), "head": nn.Linear(HIDDEN, 2)}
+    model = Model(lambda m, x: m.head(m.one(x)[0].detach() + m.two(x)[0]), **parts)
+    assert said(model) == snapshot("""\
+no gradient reaches one (GRU) from any output
+  means     what it returns is unused, or cut off: detach, .data, argmax, .item()
+  meant     if so: rnnkit.verify(..., skip=['gradient'])\
+""")
+
+    def quiet(m: Any, x: Tensor) -> Tensor:
+        with torch.no_grad():
+            y = m.one(x)[0]
+        return m.head(y + m.two(x)[0])
+
+    report = rnnkit.verify(Model(quiet, **parts), X)
+    assert "gradient" in report.checked
+    assert report.notes == snapshot(["one runs without gradients, though its weights want some"])
+    parts["one"].requires_grad_(requires_grad=False)
+    assert rnnkit.verify(model, X).notes == []
+
+
+def test_layer_that_is_not_registered() -> None:
+    """A layer that runs and is in a list is none of the model's, which is said."""
+    model = Model(lambda m, x: m.head(m.layers[0](x)[0]), head=nn.Linear(HIDDEN, 2))
+    model.layers = [gru()]
+    assert said(model) == snapshot("""\
+a GRU that runs is no module of the model: no optimizer gets its weights
+  fix       torch.nn.ModuleList([...]), or ModuleDict({...})
+  meant     if so: rnnkit.verify(..., skip=['gradient'])\
+""")
+    model.layers[0].requires_grad_(requires_grad=False)
+    assert reason(rnnkit.verify(model, X), "gradient") == snapshot(
+        "no output of the model, or no weight, has a gradient"
+    )
+
+    def quiet(m: Any, x: Tensor) -> Tensor:
+        with torch.no_grad():
+            y = m.layers[0](x)[0]
+        return m.head(y + m.own(x)[0])
+
+    other = Model(quiet, head=model.head, own=gru())
+    other.layers = [gru()]
+    assert rnnkit.verify(other, X).notes == snapshot(
+        ["a GRU runs without gradients, though its weights want some"]
+    )
+
+
+def broken(m: Any, x: Tensor) -> Tensor:
+    """Refuse to train."""
+    assert not m.training, "not in training"
+    y: Tensor = m.gru(x)[0]
+    return y
+
+
+UNTRAINED: dict[str, Callable[..., Any]] = {
+    "refuses": broken,
+    "no layer": lambda m, x: x * 2,  # noqa: ARG005
+    "integers": lambda m, x: m.gru(x)[0].argmax(2),
+}
+
+
+@pytest.mark.parametrize("name", UNTRAINED)
+def test_training_that_tells_nothing(name: str) -> None:
+    """Where no gradient can be looked at, that is said, and nothing else."""
+    parts = {} if name == "no layer" else {"gru": gru()}
+    report = rnnkit.verify(Model(UNTRAINED[name], **parts), X)
+
+    assert (
+        reason(report, "gradient")
+        == {
+            "refuses": snapshot(
+                "the model does not train on this batch: AssertionError: not in training"
+            ),
+            "no layer": snapshot("no recurrent module ran"),
+            "integers": snapshot("no output of the model, or no weight, has a gradient"),
+        }[name]
+    )
+
+
+def late(m: Any, x: Tensor) -> Tensor:
+    """Begin with the second step."""
+    h = x.new_zeros(len(x), HIDDEN)
+    y = x.new_zeros(*x.shape[:2], HIDDEN)
+    for t in range(1, x.shape[1]):
+        h = m.cell(x[:, t], h)
+        y[:, t] = h
+    return y
+
+
+def test_step_that_is_never_read() -> None:
+    """A step that no output hangs on is found, of numbers and of tokens."""
+    assert said(Model(late, cell=nn.GRUCell(FEATURE, HIDDEN))) == snapshot("""\
+step 0 reaches no output of the model, and later steps do
+  evidence  what is no number there comes out nowhere
+  meant     if so: rnnkit.verify(..., skip=['coverage'])\
+""")
+    words = nn.Embedding(11, FEATURE)
+    model = Model(lambda m, x: late(m, m.words(x)), cell=nn.GRUCell(FEATURE, HIDDEN), words=words)
+    assert "step 0 reaches no output" in said(model, tokens(BATCH, SEQ))
+
+
+READING: dict[str, tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]] = {
+    "fifty steps": (lambda m, x: m.gru(x)[1][0], (numbers(BATCH, 50, FEATURE),), {}),
+    "a forecast of the last": (lambda m, x: m.gru(x[:, :-1])[1][0], (X,), {}),
+    "padded": (
+        lambda m, x, n: (m.gru(x)[0] * mask(n, x.shape[1]).unsqueeze(2)).sum(1),
+        padded(),
+        {"lengths": padded()[1]},
+    ),
+    "padded in front": (
+        lambda m, x: m.gru(x.flip(1))[1][0],
+        (padded()[0].flip(1),),
+        {"lengths": padded()[1], "pad": "pre", "skip": ["alone"]},
+    ),
+    "a code for each step": (
+        lambda m, x: (
+            m.codes[(m.gru(x)[0] @ m.codes.weight.t()).argmax(2)]
+            if isinstance(m.codes, Tensor)
+            else m.codes((m.gru(x)[0] @ m.codes.weight.t()).argmax(2))
+        ),
+        (X,),
+        {"skip": ["memory", "gradient"]},
+    ),
+    "embedded by another way": (
+        lambda m, x: m.gru(nn.functional.one_hot(x, 11).float() @ m.codes.weight[:, :FEATURE][:11])[
+            0
+        ],
+        (tokens(BATCH, SEQ),),
+        {},
+    ),
+    "a loss": (lambda m, x: m.gru(x)[0].mean(), (X,), {}),
+    "two steps": (lambda m, x: m.gru(x)[0], (X[:, :2],), {}),
+}
+
+
+@pytest.mark.parametrize("name", READING)
+def test_steps_that_are_read(name: str) -> None:
+    """What is read by any way is not accused: forgotten below the last bit, or only compared."""
+    compute, inputs, options = READING[name]
+    model = Model(compute, gru=gru(), codes=nn.Embedding(12, HIDDEN))
+    checks = {check.probe: check for check in rnnkit.verify(model, *inputs, **options).checks}
+
+    assert checks["coverage"].outcome == (
+        "skipped" if name in ("two steps", "a loss") else "passed"
+    )
+
+
+@pytest.mark.parametrize("strict", [True, "strict"])
+def test_target_that_is_not_shifted(strict: Any) -> None:
+    """With ``causal="strict"``, a step may not read its own target either."""
+
+    def compute(m: Any, x: Tensor) -> Tensor:
+        given = torch.cat([torch.zeros_like(x[:, :1]), x[:, :-1]], 1) if m.right else x
+        y: Tensor = m.gru(given)[0]
+        return y
+
+    model = Model(compute, gru=gru())
+    model.right = True
+    assert "causal" in rnnkit.verify(model, X, causal=strict).checked
+    model.right = False
+    if strict is True:
+        assert "causal" in rnnkit.verify(model, X, causal=strict).checked
+    else:
+        assert said(model, causal=strict) == snapshot("""\
+output of step 3 depends on step 3 of the first input
+  fix       shift the input: step t reads target t - 1
+  meant     if so: rnnkit.verify(..., skip=['causal'])\
+""")
+    with pytest.raises(rnnkit.ArgumentError, match="causal is True, False or 'strict'"):
+        rnnkit.verify(model, X, causal="loose")  # type: ignore[arg-type]
+
+
+def both_ways(m: Any, x: Tensor) -> Tensor:
+    """Run forwards and backwards."""
+    back = m.two(x.flip(1))[0]
+    return torch.cat([m.one(x)[0], back.flip(1) if m.right else back], 2)
+
+
+def stacked(m: Any, x: Tensor) -> Tensor:
+    """Run a cell over the outputs of another."""
+    states, outputs = [x.new_zeros(len(x), HIDDEN) for _ in range(2)], []
+    for y in x.unbind(1):
+        for k, cell in enumerate((m.one, m.two)):
+            j = k if m.right else 0
+            states[j] = y = cell(y, states[j])  # noqa: PLW2901
+        outputs.append(y)
+    return torch.stack(outputs, 1)
+
+
+def normed(m: Any, x: Tensor) -> Tensor:
+    """Normalise what a layer gives."""
+    y = m.one(x)[0]
+    y = m.norm(y.transpose(1, 2)).transpose(1, 2) if m.right else m.norm(y)
+    return y[:, -1]
+
+
+def normed_first(m: Any, x: Tensor) -> Tensor:
+    """Normalise the input."""
+    y = m.norm(x.transpose(1, 2)).transpose(1, 2) if m.right else m.norm(x)
+    return m.one(y)[0][:, -1]
+
+
+def upper(m: Any, x: Tensor) -> Tensor:
+    """Classify by the state of the last layer."""
+    h: Tensor = m.one(x)[1]
+    return h[-1 if m.right else 0]
+
+
+SQUARE = numbers(BATCH, 6, 6)
+PATTERNS: dict[str, tuple[Callable[..., Any], dict[str, Callable[[], nn.Module]], Tensor]] = {
+    "not flipped back": (both_ways, {"one": gru, "two": gru}, X),
+    "one state for two cells": (
+        stacked,
+        {"one": lambda: nn.GRUCell(HIDDEN, HIDDEN), "two": lambda: nn.GRUCell(HIDDEN, HIDDEN)},
+        numbers(BATCH, SEQ, HIDDEN),
+    ),
+    "steps for channels": (
+        normed,
+        {"one": lambda: gru(6), "norm": lambda: nn.BatchNorm1d(6)},
+        SQUARE,
+    ),
+    "steps of the input for channels": (
+        normed_first,
+        {"one": lambda: gru(6), "norm": lambda: nn.BatchNorm1d(6)},
+        SQUARE,
+    ),
+    "state of the first layer": (upper, {"one": lambda: gru(num_layers=2)}, X),
+}
+
+
+@pytest.mark.parametrize("name", PATTERNS)
+def test_patterns(name: str) -> None:
+    """Each of these mistakes is found, and its right twin is not accused."""
+    compute, parts, x = PATTERNS[name]
+    model = Model(compute, **{key: make() for key, make in parts.items()})
+    model.right = True
+    assert "use" in [check.probe for check in rnnkit.verify(model, x).checks]
+    model.right = False
+    lines = said(model, x, skip=[*QUIET, "gradient"])
+
+    assert (
+        lines
+        == {
+            "not flipped back": snapshot("""\
+output of step 0 depends on the first and the last step alone
+  cause     outputs of a layer that ran backwards were not flipped back
+  fix       output.flip(seq_dim), before the two are joined
+  meant     if so: rnnkit.verify(..., skip=['use'])\
+"""),
+            "one state for two cells": snapshot("""\
+two takes the output of one as its input, and as its state, too
+  fix       a state for each cell: h[0], h[1]
+  meant     if so: rnnkit.verify(..., skip=['use'])\
+"""),
+            "steps for channels": snapshot("""\
+norm (BatchNorm1d) takes axis 1 of its input for channels, which is seq
+  fix       x.transpose(1, 2) before, and after
+  meant     if so: rnnkit.verify(..., skip=['use'])\
+"""),
+            "steps of the input for channels": snapshot("""\
+norm (BatchNorm1d) takes axis 1 of its input for channels, which is seq
+  fix       x.transpose(1, 2) before, and after
+  meant     if so: rnnkit.verify(..., skip=['use'])\
+"""),
+            "state of the first layer": snapshot("""\
+of what one returns, only h_n[0] of 2 is used, not the last layer
+  first     one (GRU)
+  fix       h_n[-1], the last layer's state; or the output
+  meant     if so: rnnkit.verify(..., skip=['use'])\
+"""),
+        }[name]
+    )

@@ -158,7 +158,8 @@ def _check_arguments(model: Any, pad: Any, skip: Any, ask: Any, causal: Any) -> 
         raise ArgumentError(message, "model")
     for argument, names, known in (("skip", skip, PROBES), ("ask", ask, ASKED)):
         if isinstance(names, str) or not set(names) <= set(known):
-            message = f"{argument} takes a list of {', '.join(known)}, got {names!r}"
+            listed = ", ".join(known) or "no probe: all that there are run by default"
+            message = f"{argument} takes a list of {listed}, got {names!r}"
             raise ArgumentError(message, argument)
     if not isinstance(causal, bool) and causal != "strict":
         message = f"causal is True, False or 'strict', got {brief(causal)}"

@@ -272,7 +272,7 @@ def _diagnose_state(spec: CallSpec, hx: Any, like: Tensor) -> Any:
     Raises:
         RnnkitError: the child that fits.
     """
-    refuse_odd_state(spec.module, hx)
+    refuse_odd_state(spec.module, hx, like)
     shapes = [tuple(axis.size or 0 for axis in axes) for axes in spec.state_axes]
     state = _complete_pair(hx, shapes, like)
     raise_for(diagnose_state(spec, state, like))

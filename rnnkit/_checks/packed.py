@@ -22,7 +22,9 @@ def fields_fit(input: PackedSequence) -> bool:
     data, sizes, order, back = input
     if type(sizes) is not Tensor or sizes.dtype is not torch.int64 or hides_values():
         return False
-    if not (isinstance(data, Tensor) and sizes.is_cpu and len(sizes.shape) == 1 and data.dim()):
+    if not isinstance(data, Tensor) or not data.dim() or sizes.layout is not torch.strided:
+        return False
+    if not (sizes.is_cpu and len(sizes.shape) == 1):
         return False
     counts = sizes.tolist()
     if sum(counts) != data.size(0) or not counts or counts[-1] < 1:

@@ -14,6 +14,7 @@ from rnnkit._diagnostics.contents import (
     ATOMS,
     TORCHS,
     Contents,
+    Part,
     cell_content,
     is_empty,
     is_usual,
@@ -92,17 +93,17 @@ class Copier:
         """
         pairs = [(part.value, twins(part.value)) for part in self.contents.tensors]
         given = {id(tensor): twin for tensor, twin in pairs if twin is not None}
-        for attempt in range(TRIES):
+        left = TRIES
+        while True:
             try:
                 memo = self._memo(given, storages)
                 made = self._copied(memo)
                 return made, [memo.get(id(tensor)) for tensor, _ in pairs]
             except Exception as error:
+                left -= 1
                 changed = "changed size during iteration" in str(error)
-                if attempt < TRIES - 1 and (changed or self._share_more(given)):
-                    continue
-                raise self._refusal(given, error) from error
-        raise AssertionError
+                if not left or not (changed or self._share_more(given)):
+                    raise self._refusal(given, error) from error
 
     def _memo(self, given: dict[int, Any], storages: dict[int, Any]) -> dict[Any, Any]:
         contents = self.contents
@@ -136,30 +137,32 @@ class Copier:
             if cell is not other:
                 other.cell_contents = copy.deepcopy(cell.cell_contents, memo)
 
+    def _refused(self, value: Any, given: dict[int, Any]) -> Exception | None:
+        """Return what a value raises when it is copied alone; None if nothing."""
+        try:
+            copy.deepcopy(value, self._memo(given, {}))
+        except Exception as reason:  # noqa: BLE001 - it may refuse as it likes
+            return reason
+        return None
+
     def _share_more(self, given: dict[int, Any]) -> bool:
         """Share what refuses to be copied, the innermost first; say whether anything did."""
         shared = self.contents.shared
         before = len(shared)
         for part in reversed(self.contents.others):
-            if not isinstance(part.value, torch.nn.Module):
-                try:
-                    copy.deepcopy(part.value, self._memo(given, {}))
-                except Exception:  # noqa: BLE001 - it may refuse as it likes
-                    shared.append(part)
+            if self._refused(part.value, given) is not None:
+                shared.append(part)
         return len(shared) > before
 
     def _refusal(self, given: dict[int, Any], error: Exception) -> ArgumentError:
         """Name the innermost module that refuses to be copied."""
-        module, where = self.model, "the model"
-        for part in reversed(self.contents.modules.values()):
-            try:
-                copy.deepcopy(part.value, self._memo(given, {}))
-            except Exception as reason:  # noqa: BLE001 - as above
-                module, error = part.value, reason
-                where = f"model.{part.path}" if part.path else where
-                break
+        inner_first = reversed(self.contents.modules.values())
+        refusals = ((part, self._refused(part.value, given)) for part in inner_first)
+        found = ((part, reason) for part, reason in refusals if reason is not None)
+        part, error = next(found, (Part("", self.model), error))
+        where = f"model.{part.path}" if part.path else "the model"
         return ArgumentError(
-            f"{where} ({type(module).__name__}) cannot be copied, and the model itself is "
+            f"{where} ({type(part.value).__name__}) cannot be copied, and the model itself is "
             f"never run: {error}; give the model as it was before it was wrapped or sharded",
             "model",
         )

@@ -9,7 +9,9 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 import rnnkit
+from rnnkit._diagnostics.batch import Batch
 from rnnkit._diagnostics.isolation import Given, session
+from rnnkit._diagnostics.masks import shortened
 from tests.diagnostics.models_of_users import BATCH, FEATURE, HIDDEN, SEQ, Model, numbers, text
 
 X = numbers(BATCH, SEQ, FEATURE)
@@ -192,10 +194,8 @@ def test_nested_arguments_under_watch() -> None:
 
 def test_lengths_beside_inputs_without_an_axis() -> None:
     """A list of numbers beside the inputs, or an input of one sample, is no mask of lengths."""
-    from rnnkit._diagnostics.batch import Batch, _shortened  # noqa: PLC0415
-
     batch = Batch(Given((X, [1, 2]), {}), 0, None)
     batch.lengths = {0: [7, 5, 2, 3]}
     assert not batch.knows_lengths()
     mask = torch.ones(BATCH, SEQ)
-    assert _shortened(mask, [7, 5, 2, 3], 6) is mask
+    assert shortened(mask, [7, 5, 2, 3], 6) is mask

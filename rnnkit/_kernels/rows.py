@@ -1,0 +1,183 @@
+"""One layer in one direction over packed rows, forward and backward by hand.
+
+torch's own kernel over packed input records every operation of every step for its backward pass.
+Here the backward pass of a step is three to six operations on what all steps have prepared at
+once, and each weight's gradient is one product over all rows. A second derivative goes back to
+torch's kernel, which can be differentiated again.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from rnnkit._kernels.gates import BACKWARD, FORWARD, States
+from rnnkit._kernels.pieces import Rows
+
+#: torch's kernels over a sequence, by torch's name of the recurrence.
+KERNELS: dict[str, Callable[..., tuple[Tensor, ...]]] = {
+    "LSTM": torch.lstm,
+    "GRU": torch.gru,
+    "RNN_TANH": torch.rnn_tanh,
+    "RNN_RELU": torch.rnn_relu,
+}
+
+
+def run_rows(
+    mode: str,
+    weights: Sequence[Tensor],
+    data: Tensor,
+    state: States,
+    rows: Rows,
+    *,
+    reverse: bool = False,
+) -> tuple[Tensor, States]:
+    """Run one layer in one direction over packed rows, each piece from its own state.
+
+    Args:
+        mode: torch's name of the recurrence.
+        weights: torch's ``weight_ih``, ``weight_hh``, and the two biases if there are any.
+        data: ``(rows, feature)``, float32 or float64.
+        state: each piece's first state, one tensor ``(pieces, hidden)`` or an LSTM's two.
+        rows: where the rows lie.
+        reverse: whether to run each piece from its last step to its first.
+
+    Returns:
+        The output ``(rows, hidden)`` and each piece's last state.
+    """
+    biases = weights[2:] or (None, None)
+    cell = state[1] if len(state) > 1 else None
+    output, *ends = _Recurrence.apply(
+        mode, rows, reverse, data, state[0], cell, *weights[:2], *biases
+    )  # type: ignore[no-untyped-call]
+    return output, tuple(ends)
+
+
+def run_rows_by_torch(
+    mode: str,
+    weights: Sequence[Tensor],
+    data: Tensor,
+    state: States,
+    rows: Rows,
+    *,
+    reverse: bool = False,
+    training: bool = True,
+) -> tuple[Tensor, States]:
+    """Do what :func:`run_rows` does by torch's own kernel, of any dtype, projected or not."""
+    if reverse:
+        data = data.index_select(0, rows.mirror)
+    started: Any = [tensor.unsqueeze(0) for tensor in state]
+    if mode != "LSTM":
+        (started,) = started
+    has_biases = len(weights) > 3
+    output, *ends = KERNELS[mode](
+        data, rows.batch_sizes, started, list(weights), has_biases, 1, 0.0, training, False
+    )
+    if reverse:
+        output = output.index_select(0, rows.mirror)
+    return output, tuple(tensor.squeeze(0) for tensor in ends)
+
+
+class _Recurrence(torch.autograd.Function):
+    """The recurrence as one node of the graph."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        mode: str,
+        rows: Rows,
+        reverse: bool,
+        data: Tensor,
+        h: Tensor,
+        c: Tensor | None,
+        weight_ih: Tensor,
+        weight_hh: Tensor,
+        bias_ih: Tensor | None,
+        bias_hh: Tensor | None,
+    ) -> tuple[Tensor, ...]:
+        run = FORWARD[mode]
+        start = (h,) if c is None else (h, c)
+        weights = (weight_ih, weight_hh, bias_ih, bias_hh)
+        steps = _order(rows, reverse)
+        output, cells, kept = run(data, start, weights, rows.sizes, steps)
+        ends = [_ends(tensor, rows, reverse) for tensor in (output, *cells)]
+        ctx.mode, ctx.rows, ctx.reverse = mode, rows, reverse
+        ctx.save_for_backward(data, h, c, *weights, output, *kept)
+        ctx.set_materialize_grads(False)
+        return output, *ends
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
+        inputs, (output, *kept) = ctx.saved_tensors[:7], ctx.saved_tensors[7:]
+        needed = ctx.needs_input_grad[3:]
+        if torch.is_grad_enabled():
+            return None, None, None, *_again(ctx, inputs, needed, gradients)
+        data, h, c, weight_ih, weight_hh, bias_ih, bias_hh = inputs
+        start = (h,) if c is None else (h, c)
+        before = ctx.rows.before(ctx.reverse)
+        hidden = _earlier(h, output, before)
+        if c is not None:
+            kept[0] = _earlier(c, kept[0], before)
+        on_output, *on_ends = gradients
+        on_output = torch.zeros_like(output) if on_output is None else on_output
+        # One buffer for all steps: what is left in it at the end is the first states' gradient.
+        now = [
+            torch.zeros_like(tensor) if gradient is None else gradient.clone()
+            for tensor, gradient in zip(start, on_ends, strict=True)
+        ]
+        steps = reversed(_order(ctx.rows, ctx.reverse))
+        given, recurrent = BACKWARD[ctx.mode](
+            on_output, now, (output, hidden, *kept), weight_hh, ctx.rows.sizes, steps
+        )
+        results = (
+            lambda: given @ weight_ih,
+            lambda: now[0],
+            lambda: now[1],
+            lambda: given.t() @ data,
+            lambda: recurrent.t() @ hidden,
+            lambda: given.sum(0),
+            lambda: recurrent.sum(0),
+        )
+        return (
+            *(None, None, None),
+            *(get() if need else None for get, need in zip(results, needed, strict=True)),
+        )
+
+
+def _order(rows: Rows, reverse: bool) -> range:
+    steps = range(len(rows.sizes))
+    return steps[::-1] if reverse else steps
+
+
+def _ends(tensor: Tensor, rows: Rows, reverse: bool) -> Tensor:
+    # The pieces' first rows come first; they are copied, since no output may be part of another.
+    return tensor[: rows.sizes[0]].clone() if reverse else tensor.index_select(0, rows.last)
+
+
+def _earlier(start: Tensor, after: Tensor, before: Tensor) -> Tensor:
+    return torch.cat([start, after]).index_select(0, before)
+
+
+def _again(
+    ctx: Any,
+    inputs: Sequence[Tensor | None],
+    needed: Sequence[bool],
+    gradients: Sequence[Tensor | None],
+) -> list[Tensor | None]:
+    """Compute the same gradients with a graph of their own, by torch's kernel."""
+    # Views, since the same tensor may come twice, as a tied bias does.
+    views = [None if tensor is None else tensor.view_as(tensor) for tensor in inputs]
+    data, h, c, *weights = views
+    state: Any = (h,) if c is None else (h, c)
+    given: Any = [weight for weight in weights if weight is not None]
+    output, ends = run_rows_by_torch(
+        ctx.mode, given, data, state, ctx.rows, reverse=ctx.reverse  # type: ignore[arg-type]
+    )
+    pairs = zip((output, *ends), gradients, strict=True)
+    results, given_gradients = zip(*(pair for pair in pairs if pair[1] is not None), strict=True)
+    wanted = [view for view, need in zip(views, needed, strict=True) if need]
+    found = iter(
+        torch.autograd.grad(results, wanted, given_gradients, create_graph=True, allow_unused=True)  # type: ignore[arg-type]
+    )
+    return [next(found) if need else None for need in needed]

@@ -15,7 +15,8 @@ from collections.abc import Callable, Iterable, Sequence
 import torch
 from torch import Tensor
 
-States = tuple[Tensor, ...]
+from rnnkit._kernels.stack import States
+
 #: ``weight_ih``, ``weight_hh``, and the biases or None.
 Weights = tuple[Tensor, Tensor, Tensor | None, Tensor | None]
 #: The output, the states that are not the output, and what the backward function needs besides.

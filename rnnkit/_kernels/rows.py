@@ -6,75 +6,48 @@ once, and each weight's gradient is one product over all rows. A second derivati
 torch's kernel, which can be differentiated again.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from rnnkit._kernels.gates import BACKWARD, FORWARD, States
+from rnnkit._kernels.gates import BACKWARD, FORWARD
 from rnnkit._kernels.pieces import Rows
-
-#: torch's kernels over a sequence, by torch's name of the recurrence.
-KERNELS: dict[str, Callable[..., tuple[Tensor, ...]]] = {
-    "LSTM": torch.lstm,
-    "GRU": torch.gru,
-    "RNN_TANH": torch.rnn_tanh,
-    "RNN_RELU": torch.rnn_relu,
-}
+from rnnkit._kernels.stack import Direction, States
 
 
 def run_rows(
-    mode: str,
-    weights: Sequence[Tensor],
-    data: Tensor,
-    state: States,
-    rows: Rows,
-    *,
-    reverse: bool = False,
+    direction: Direction, data: Tensor, state: States, rows: Rows
 ) -> tuple[Tensor, States]:
     """Run one layer in one direction over packed rows, each piece from its own state.
 
     Args:
-        mode: torch's name of the recurrence.
-        weights: torch's ``weight_ih``, ``weight_hh``, and the two biases if there are any.
-        data: ``(rows, feature)``, float32 or float64.
+        direction: the weights, of float32 or float64, without a projection.
+        data: ``(rows, feature)``.
         state: each piece's first state, one tensor ``(pieces, hidden)`` or an LSTM's two.
         rows: where the rows lie.
-        reverse: whether to run each piece from its last step to its first.
 
     Returns:
         The output ``(rows, hidden)`` and each piece's last state.
     """
-    biases = weights[2:] or (None, None)
     cell = state[1] if len(state) > 1 else None
-    output, *ends = _Recurrence.apply(
-        mode, rows, reverse, data, state[0], cell, *weights[:2], *biases
-    )  # type: ignore[no-untyped-call]
+    biases = direction.weights[2:] or (None, None)
+    output, *ends = _Recurrence.apply(  # type: ignore[no-untyped-call]
+        direction, rows, data, state[0], cell, *direction.weights[:2], *biases
+    )
     return output, tuple(ends)
 
 
 def run_rows_by_torch(
-    mode: str,
-    weights: Sequence[Tensor],
-    data: Tensor,
-    state: States,
-    rows: Rows,
-    *,
-    reverse: bool = False,
-    training: bool = True,
+    direction: Direction, data: Tensor, state: States, rows: Rows
 ) -> tuple[Tensor, States]:
-    """Do what :func:`run_rows` does by torch's own kernel, of any dtype, projected or not."""
-    if reverse:
+    """Do what :func:`run_rows` does by torch's own kernel over packed input, of any dtype."""
+    if direction.reverse:
         data = data.index_select(0, rows.mirror)
-    started: Any = [tensor.unsqueeze(0) for tensor in state]
-    if mode != "LSTM":
-        (started,) = started
-    has_biases = len(weights) > 3
-    output, *ends = KERNELS[mode](
-        data, rows.batch_sizes, started, list(weights), has_biases, 1, 0.0, training, False
-    )
-    if reverse:
+    started = tuple(tensor.unsqueeze(0) for tensor in state)
+    output, ends = direction.run_packed(data, rows.batch_sizes, started)
+    if direction.reverse:
         output = output.index_select(0, rows.mirror)
     return output, tuple(tensor.squeeze(0) for tensor in ends)
 
@@ -85,9 +58,8 @@ class _Recurrence(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any,
-        mode: str,
+        direction: Direction,
         rows: Rows,
-        reverse: bool,
         data: Tensor,
         h: Tensor,
         c: Tensor | None,
@@ -96,13 +68,13 @@ class _Recurrence(torch.autograd.Function):
         bias_ih: Tensor | None,
         bias_hh: Tensor | None,
     ) -> tuple[Tensor, ...]:
-        run = FORWARD[mode]
         start = (h,) if c is None else (h, c)
         weights = (weight_ih, weight_hh, bias_ih, bias_hh)
-        steps = _order(rows, reverse)
-        output, cells, kept = run(data, start, weights, rows.sizes, steps)
-        ends = [_ends(tensor, rows, reverse) for tensor in (output, *cells)]
-        ctx.mode, ctx.rows, ctx.reverse = mode, rows, reverse
+        steps = _order(rows, direction.reverse)
+        output, cells, kept = FORWARD[direction.mode](data, start, weights, rows.sizes, steps)
+        ends = [_ends(tensor, rows, direction.reverse) for tensor in (output, *cells)]
+        # Without its weights, which a saved tensor guards against a change in between.
+        ctx.direction, ctx.rows = direction._replace(weights=[]), rows
         ctx.save_for_backward(data, h, c, *weights, output, *kept)
         ctx.set_materialize_grads(False)
         return output, *ends
@@ -110,12 +82,12 @@ class _Recurrence(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
         inputs, (output, *kept) = ctx.saved_tensors[:7], ctx.saved_tensors[7:]
-        needed = ctx.needs_input_grad[3:]
+        needed = ctx.needs_input_grad[2:]
         if torch.is_grad_enabled():
-            return None, None, None, *_again(ctx, inputs, needed, gradients)
+            return None, None, *_again(ctx, inputs, needed, gradients)
         data, h, c, weight_ih, weight_hh, bias_ih, bias_hh = inputs
         start = (h,) if c is None else (h, c)
-        before = ctx.rows.before(ctx.reverse)
+        before = ctx.rows.before(ctx.direction.reverse)
         hidden = _earlier(h, output, before)
         if c is not None:
             kept[0] = _earlier(c, kept[0], before)
@@ -126,8 +98,8 @@ class _Recurrence(torch.autograd.Function):
             torch.zeros_like(tensor) if gradient is None else gradient.clone()
             for tensor, gradient in zip(start, on_ends, strict=True)
         ]
-        steps = reversed(_order(ctx.rows, ctx.reverse))
-        given, recurrent = BACKWARD[ctx.mode](
+        steps = reversed(_order(ctx.rows, ctx.direction.reverse))
+        given, recurrent = BACKWARD[ctx.direction.mode](
             on_output, now, (output, hidden, *kept), weight_hh, ctx.rows.sizes, steps
         )
         results = (
@@ -140,7 +112,7 @@ class _Recurrence(torch.autograd.Function):
             lambda: recurrent.sum(0),
         )
         return (
-            *(None, None, None),
+            *(None, None),
             *(get() if need else None for get, need in zip(results, needed, strict=True)),
         )
 
@@ -171,9 +143,8 @@ def _again(
     data, h, c, *weights = views
     state: Any = (h,) if c is None else (h, c)
     given: Any = [weight for weight in weights if weight is not None]
-    output, ends = run_rows_by_torch(
-        ctx.mode, given, data, state, ctx.rows, reverse=ctx.reverse  # type: ignore[arg-type]
-    )
+    direction = ctx.direction._replace(weights=given)
+    output, ends = run_rows_by_torch(direction, data, state, ctx.rows)  # type: ignore[arg-type]
     pairs = zip((output, *ends), gradients, strict=True)
     results, given_gradients = zip(*(pair for pair in pairs if pair[1] is not None), strict=True)
     wanted = [view for view, need in zip(views, needed, strict=True) if need]

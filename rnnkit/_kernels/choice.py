@@ -1,0 +1,196 @@
+"""Which path is expected to be fastest: a formula for what each costs, and its measured numbers.
+
+A call on a path costs something by itself, something for each step, whose kernel starts anew and
+reads the weights of the hidden side again, and something for each row (a step of a sample), for its
+numbers and for its products with the weights. Which steps and rows a path computes is known
+beforehand; what they cost is measured, in nanoseconds of one thread, by
+
+    python -m benchmarks.fit_choice
+
+which writes ``costs.py``.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import Parameter
+
+from rnnkit._base.torch_tools import is_jit_traced, is_transformed
+from rnnkit._kernels.costs import COSTS
+from rnnkit._kernels.stack import Stack, States
+
+#: Over the padding, exactly, in groups of samples of like length.
+PADDED = "padded"
+#: Packed rows by hand.
+ROWS = "rows"
+#: Packed rows by torch's kernel.
+PACKED = "packed"
+#: Over the padding, with a blank step before each step at which a sample starts anew.
+BLANK = "blank"
+
+#: What another path must be expected to save for packing, which is what people do by hand, to be
+#: given up: a share of its cost.
+DOUBT = 0.05
+
+#: What is said of a CPU that was not measured.
+NEAREST = {"AVX512": "AVX512", "AVX2": "AVX2"}
+
+
+class Facts(NamedTuple):
+    """What is known of a call before its lengths are."""
+
+    #: The recurrence; an LSTM without its fast kernel is another one.
+    kind: str
+    #: Whether a backward pass is recorded.
+    gradients: bool
+    #: The paths that give what they must.
+    paths: tuple[str, ...]
+    #: ``(input_size, hidden_size)`` of each layer in each direction.
+    sizes: tuple[tuple[int, int], ...]
+
+
+class Choice(NamedTuple):
+    """A path; the samples of each group, where it is padded."""
+
+    path: str
+    groups: list[list[int]]
+
+
+def facts_of(stack: Stack, input: Tensor, state: States) -> Facts:
+    """Look at a call: what runs, where, and who watches."""
+    first, directions = stack.directions[0], stack.directions
+    mode, weights = first.mode, [weight for each in directions for weight in each.weights]
+    sizes = tuple((each.weights[0].shape[1], each.hidden_size) for each in directions)
+    tensors = [input, *state, *weights]
+    gradients = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
+    fast = (
+        mode == "LSTM"
+        and not first.is_projected
+        and input.dtype is torch.float32
+        and torch.backends.mkldnn.enabled
+        and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    )
+    kind = "LSTM" if fast else "LSTM by steps" if mode == "LSTM" else mode.partition("_")[0]
+    paths = _paths(tensors, mode, projected=first.is_projected)
+    return Facts(kind, gradients, paths, sizes)
+
+
+def _paths(tensors: Sequence[Tensor], mode: str, *, projected: bool) -> tuple[str, ...]:
+    if tensors[0].device.type != "cpu":
+        # cuDNN takes packed input well, and all layers at once.
+        return (PACKED,)
+    lstm = mode == "LSTM"
+    # Over padding a tanh stays where it is; a relu may run away to infinity.
+    padded = () if mode == "RNN_RELU" else (PADDED, BLANK) if lstm else (PADDED,)
+    if is_transformed() or is_jit_traced() or torch.is_autocast_enabled("cpu"):
+        # Under autocast a packed LSTM returns another dtype than a padded one.
+        return padded if lstm else (*padded, PACKED)[:1]
+    dtype = tensors[0].dtype
+    plain = all(
+        tensor.dtype is dtype and type(tensor) in {Tensor, Parameter} for tensor in tensors
+    )
+    if plain and not projected and dtype in {torch.float32, torch.float64}:
+        return (*padded, ROWS, PACKED)
+    return (*padded, PACKED)
+
+
+def cost(facts: Facts, path: str, steps: int, rows: int) -> float:
+    """Return the nanoseconds that a path is expected to take for so many steps and rows."""
+    call, by_step, by_row = _terms(facts, path)
+    return call + steps * by_step + rows * by_row
+
+
+def _terms(facts: Facts, path: str) -> tuple[float, float, float]:
+    table = COSTS[_capability()]
+    call, step, step_weights, row, row_weights = table[facts.kind, facts.gradients, path]
+    by_step = by_row = 0.0
+    for input_size, hidden in facts.sizes:
+        by_step += step + step_weights * hidden * hidden
+        by_row += row * hidden + row_weights * hidden * (input_size + hidden)
+    return call * len(facts.sizes), by_step, by_row
+
+
+def _capability() -> str:
+    return NEAREST.get(torch.backends.cpu.get_cpu_capability(), "DEFAULT")
+
+
+def for_lengths(facts: Facts, lengths: Sequence[int] | None) -> Choice:
+    """Choose a path for a padded batch.
+
+    Args:
+        facts: what is known of the call.
+        lengths: the valid steps of each sample; None where they are not known as numbers.
+    """
+    if lengths is None:
+        return Choice(facts.paths[0], [])
+    order = sorted(range(len(lengths)), key=lengths.__getitem__, reverse=True)
+    values = [lengths[sample] for sample in order]
+    if facts.paths[0] not in facts.paths[1:] and len(facts.paths) == 1:
+        return Choice(facts.paths[0], [order])
+    groups, best = [order], {}
+    for path in facts.paths:
+        if path == PADDED:
+            cuts = grouped(values, *_terms(facts, path))
+            groups = [order[start:stop] for start, stop in cuts]
+            best[path] = sum(
+                cost(facts, path, values[start], values[start] * (stop - start))
+                for start, stop in cuts
+            )
+        elif path != BLANK:
+            best[path] = cost(facts, path, values[0], sum(values))
+    return Choice(_cheapest(best), groups)
+
+
+def for_resets(facts: Facts, steps: int, rows: int, padded: tuple[int, int] | None) -> str:
+    """Choose a path for samples that start anew on the way.
+
+    Args:
+        facts: what is known of the call.
+        steps: of the longest piece.
+        rows: valid steps of all samples together.
+        padded: steps of the longest sample with its blank steps, and the number of samples; None
+            where blank steps cannot be.
+    """
+    best = {}
+    for path in facts.paths:
+        if path == BLANK and padded is not None:
+            best[path] = cost(facts, path, padded[0], padded[0] * padded[1])
+        elif path in {ROWS, PACKED}:
+            best[path] = cost(facts, path, steps, rows)
+    return _cheapest(best) if best else PACKED
+
+
+def _cheapest(costs: dict[str, float]) -> str:
+    if PACKED in costs:
+        costs[PACKED] *= 1 - DOUBT
+    return min(costs, key=costs.__getitem__)
+
+
+def grouped(
+    values: Sequence[int], call: float, by_step: float, by_row: float
+) -> list[tuple[int, int]]:
+    """Cut samples, sorted from the longest to the shortest, into groups that cost least.
+
+    A group takes the steps of its longest sample for each of its own. It is cut in two where that
+    saves most, and so are its parts, as long as it saves anything.
+    """
+    done: list[tuple[int, int]] = []
+    todo = [(0, len(values))]
+    while todo:
+        start, stop = todo.pop()
+        whole = values[start] * (by_step + by_row * (stop - start))
+        # What a cut before this sample would cost.
+        cuts = [
+            values[start] * (by_step + by_row * (cut - start))
+            + values[cut] * (by_step + by_row * (stop - cut))
+            for cut in range(start + 1, stop)
+        ]
+        least = min(cuts, default=whole)
+        if call + least < whole:
+            cut = start + 1 + cuts.index(least)
+            todo += [(cut, stop), (start, cut)]
+        else:
+            done.append((start, stop))
+    return done

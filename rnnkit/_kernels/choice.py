@@ -73,20 +73,20 @@ def facts_of(stack: Stack, input: Tensor, state: States) -> Facts:
         and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
     )
     kind = "LSTM" if fast else "LSTM by steps" if mode == "LSTM" else mode.partition("_")[0]
-    paths = _paths(tensors, mode, projected=first.is_projected)
+    paths = paths_of(tensors, mode, projected=first.is_projected)
     return Facts(kind, gradients, paths, sizes)
 
 
-def _paths(tensors: Sequence[Tensor], mode: str, *, projected: bool) -> tuple[str, ...]:
+def paths_of(tensors: Sequence[Tensor], mode: str, *, projected: bool) -> tuple[str, ...]:
+    """Return the paths that give what they must, for the input, the states and the weights."""
     if tensors[0].device.type != "cpu":
         # cuDNN takes packed input well, and all layers at once.
         return (PACKED,)
-    lstm = mode == "LSTM"
     # Over padding a tanh stays where it is; a relu may run away to infinity.
-    padded = () if mode == "RNN_RELU" else (PADDED, BLANK) if lstm else (PADDED,)
+    padded = {"LSTM": (PADDED, BLANK), "RNN_RELU": ()}.get(mode, (PADDED,))
     if is_transformed() or is_jit_traced() or torch.is_autocast_enabled("cpu"):
         # Under autocast a packed LSTM returns another dtype than a padded one.
-        return padded if lstm else (*padded, PACKED)[:1]
+        return padded or (PACKED,)
     dtype = tensors[0].dtype
     plain = all(
         tensor.dtype is dtype and type(tensor) in {Tensor, Parameter} for tensor in tensors
@@ -116,21 +116,20 @@ def _capability() -> str:
     return NEAREST.get(torch.backends.cpu.get_cpu_capability(), "DEFAULT")
 
 
-def for_lengths(facts: Facts, lengths: Sequence[int] | None) -> Choice:
+def for_lengths(facts: Facts, lengths: Sequence[int]) -> Choice:
     """Choose a path for a padded batch.
 
     Args:
         facts: what is known of the call.
-        lengths: the valid steps of each sample; None where they are not known as numbers.
+        lengths: the valid steps of each sample.
     """
-    if lengths is None:
-        return Choice(facts.paths[0], [])
     order = sorted(range(len(lengths)), key=lengths.__getitem__, reverse=True)
     values = [lengths[sample] for sample in order]
-    if facts.paths[0] not in facts.paths[1:] and len(facts.paths) == 1:
-        return Choice(facts.paths[0], [order])
+    paths = [path for path in facts.paths if path != BLANK]
+    if len(paths) == 1:
+        return Choice(paths[0], [order])
     groups, best = [order], {}
-    for path in facts.paths:
+    for path in paths:
         if path == PADDED:
             cuts = grouped(values, *_terms(facts, path))
             groups = [order[start:stop] for start, stop in cuts]
@@ -138,28 +137,28 @@ def for_lengths(facts: Facts, lengths: Sequence[int] | None) -> Choice:
                 cost(facts, path, values[start], values[start] * (stop - start))
                 for start, stop in cuts
             )
-        elif path != BLANK:
+        else:
             best[path] = cost(facts, path, values[0], sum(values))
     return Choice(_cheapest(best), groups)
 
 
-def for_resets(facts: Facts, steps: int, rows: int, padded: tuple[int, int] | None) -> str:
+def for_resets(facts: Facts, pieces: Tensor, padded: tuple[int, int] | None) -> str:
     """Choose a path for samples that start anew on the way.
 
     Args:
         facts: what is known of the call.
-        steps: of the longest piece.
-        rows: valid steps of all samples together.
+        pieces: the steps of each piece, from the longest to the shortest.
         padded: steps of the longest sample with its blank steps, and the number of samples; None
             where blank steps cannot be.
     """
-    best = {}
-    for path in facts.paths:
-        if path == BLANK and padded is not None:
-            best[path] = cost(facts, path, padded[0], padded[0] * padded[1])
-        elif path in {ROWS, PACKED}:
-            best[path] = cost(facts, path, steps, rows)
-    return _cheapest(best) if best else PACKED
+    paths = [path for path in facts.paths if path != PADDED and (path != BLANK or padded)]
+    if len(paths) < 2:
+        return paths[0] if paths else PACKED
+    steps, rows = int(pieces[0]), int(pieces.sum())
+    best = {path: cost(facts, path, steps, rows) for path in paths if path != BLANK}
+    if padded and BLANK in paths:
+        best[BLANK] = cost(facts, BLANK, padded[0], padded[0] * padded[1])
+    return _cheapest(best)
 
 
 def _cheapest(costs: dict[str, float]) -> str:

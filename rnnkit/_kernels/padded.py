@@ -153,22 +153,18 @@ def run_groups(
         lengths: the samples' valid steps, known as numbers.
         groups: the samples of each group.
     """
+    if len(groups) == 1:
+        return _run_cut(stack, input, state, lengths)
     values: Any = lengths.values
     outputs, ends = [], []
     for group in groups:
-        part: Any = [values[sample] for sample in group]
-        steps = max(1, *part)
-        own, cut = input[:steps], state
-        if len(groups) > 1:
-            order = torch.tensor(group, device=input.device)
-            own = own.index_select(1, order)
-            cut = tuple(tensor.index_select(1, order) for tensor in state)
-        each = lengths.each.new_tensor(part)
-        output, end = run_stack(stack, own, cut, Lengths(each, part, steps))
-        outputs.append(functional.pad(output, (0, 0, 0, 0, 0, lengths.seq - steps)))
+        order = torch.tensor(group, device=input.device)
+        cut = tuple(tensor.index_select(1, order) for tensor in state)
+        counts = lengths.each.index_select(0, order)
+        own = Lengths(counts, [values[sample] for sample in group], lengths.seq)
+        output, end = _run_cut(stack, input, cut, own, order)
+        outputs.append(output)
         ends.append(end)
-    if len(groups) == 1:
-        return outputs[0], ends[0]
     order = torch.tensor([sample for group in groups for sample in group], device=input.device)
     back = order.argsort()
     joined = (torch.cat(tensors, dim=1) for tensors in zip(*ends, strict=True))
@@ -176,3 +172,15 @@ def run_groups(
         torch.cat(outputs, dim=1).index_select(1, back),
         tuple(tensor.index_select(1, back) for tensor in joined),
     )
+
+
+def _run_cut(
+    stack: Stack, input: Tensor, state: States, lengths: Lengths, order: Tensor | None = None
+) -> tuple[Tensor, States]:
+    """Run these samples of the input, or all, cut to the longest of them."""
+    steps = max(1, lengths.longest)
+    input = input[:steps]
+    if order is not None:
+        input = input.index_select(1, order)
+    output, ends = run_stack(stack, input, state, lengths)
+    return functional.pad(output, (0, 0, 0, 0, 0, lengths.seq - steps)), ends

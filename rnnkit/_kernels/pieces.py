@@ -58,7 +58,8 @@ class Pieces(NamedTuple):
         """
         leave = self.leave[reverse]
         sample = self.sample.index_select(0, leave)
-        return hx.index_copy(0, sample, ends.index_select(0, leave))
+        # Autocast may have lowered what came out, and not what went in.
+        return hx.to(ends.dtype).index_copy(0, sample, ends.index_select(0, leave))
 
 
 def pieces_of(lengths: Tensor, starts: Tensor | None = None) -> Pieces:
@@ -77,19 +78,19 @@ def pieces_of(lengths: Tensor, starts: Tensor | None = None) -> Pieces:
         return Pieces(order, zeros, steps[: len(order)], (every, every), (every, every))
     seq = len(starts)
     cut = starts & (torch.arange(seq).unsqueeze(1) < lengths)
-    fresh = cut[:1].squeeze(0)
-    cut[:1] = lengths > 0
+    fresh = cut[0].clone()
+    cut[0] = lengths > 0
     # One sample after the other, so that a piece ends where the next one starts, or its sample.
     place = cut.t().reshape(-1).nonzero().squeeze(1)
-    sample = place.div(max(seq, 1), rounding_mode="floor")
+    sample = place.div(seq, rounding_mode="floor")
     ends = sample * seq + lengths.index_select(0, sample)
     last = torch.diff(sample, append=sample.new_full((1,), -1)) != 0
     steps = torch.where(last, ends, place.roll(-1)) - place
     steps, order = steps.sort(descending=True, stable=True)
     sample, start, last = sample[order], (place - sample * seq)[order], last[order]
     first = start == 0
-    enters = first & ~fresh[sample] if len(fresh) else first
-    first, last, enters = (mask.nonzero().squeeze(1) for mask in (first, last, enters))
+    masks = (first, last, first & ~fresh[sample])
+    first, last, enters = (mask.nonzero().squeeze(1) for mask in masks)
     return Pieces(sample, start, steps, (enters, last), (last, first))
 
 

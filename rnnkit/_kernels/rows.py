@@ -81,40 +81,43 @@ class _Recurrence(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
-        inputs, (output, *kept) = ctx.saved_tensors[:7], ctx.saved_tensors[7:]
-        needed = ctx.needs_input_grad[2:]
-        if torch.is_grad_enabled():
-            return None, None, *_again(ctx, inputs, needed, gradients)
-        data, h, c, weight_ih, weight_hh, bias_ih, bias_hh = inputs
-        start = (h,) if c is None else (h, c)
-        before = ctx.rows.before(ctx.direction.reverse)
-        hidden = _earlier(h, output, before)
-        if c is not None:
-            kept[0] = _earlier(c, kept[0], before)
-        on_output, *on_ends = gradients
-        on_output = torch.zeros_like(output) if on_output is None else on_output
-        # One buffer for all steps: what is left in it at the end is the first states' gradient.
-        now = [
-            torch.zeros_like(tensor) if gradient is None else gradient.clone()
-            for tensor, gradient in zip(start, on_ends, strict=True)
-        ]
-        steps = reversed(_order(ctx.rows, ctx.direction.reverse))
-        given, recurrent = BACKWARD[ctx.direction.mode](
-            on_output, now, (output, hidden, *kept), weight_hh, ctx.rows.sizes, steps
-        )
-        results = (
-            lambda: given @ weight_ih,
-            lambda: now[0],
-            lambda: now[1],
-            lambda: given.t() @ data,
-            lambda: recurrent.t() @ hidden,
-            lambda: given.sum(0),
-            lambda: recurrent.sum(0),
-        )
-        return (
-            *(None, None),
-            *(get() if need else None for get, need in zip(results, needed, strict=True)),
-        )
+        # What ran in full precision is derived so, even if that is done under autocast.
+        with torch.autocast("cpu", enabled=False):
+            return None, None, *_derived(ctx, gradients)
+
+
+def _derived(ctx: Any, gradients: Sequence[Tensor | None]) -> list[Tensor | None]:
+    inputs, (output, *kept) = ctx.saved_tensors[:7], ctx.saved_tensors[7:]
+    needed = ctx.needs_input_grad[2:]
+    if torch.is_grad_enabled():
+        return _derived_again(ctx, inputs, needed, gradients)
+    data, h, c, weight_ih, weight_hh, _, _ = inputs
+    start = (h,) if c is None else (h, c)
+    before = ctx.rows.before(ctx.direction.reverse)
+    hidden = _earlier(h, output, before)
+    if c is not None:
+        kept[0] = _earlier(c, kept[0], before)
+    on_output, *on_ends = gradients
+    on_output = torch.zeros_like(output) if on_output is None else on_output
+    # One buffer for all steps: what is left in it at the end is the first states' gradient.
+    now = [
+        torch.zeros_like(tensor) if gradient is None else gradient.clone()
+        for tensor, gradient in zip(start, on_ends, strict=True)
+    ]
+    steps = reversed(_order(ctx.rows, ctx.direction.reverse))
+    given, recurrent = BACKWARD[ctx.direction.mode](
+        on_output, now, (output, hidden, *kept), weight_hh, ctx.rows.sizes, steps
+    )
+    results = (
+        lambda: given @ weight_ih,
+        lambda: now[0],
+        lambda: now[1],
+        lambda: given.t() @ data,
+        lambda: recurrent.t() @ hidden,
+        lambda: given.sum(0),
+        lambda: recurrent.sum(0),
+    )
+    return [get() if need else None for get, need in zip(results, needed, strict=True)]
 
 
 def _order(rows: Rows, reverse: bool) -> range:
@@ -131,7 +134,7 @@ def _earlier(start: Tensor, after: Tensor, before: Tensor) -> Tensor:
     return torch.cat([start, after]).index_select(0, before)
 
 
-def _again(
+def _derived_again(
     ctx: Any,
     inputs: Sequence[Tensor | None],
     needed: Sequence[bool],

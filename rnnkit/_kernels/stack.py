@@ -68,3 +68,16 @@ class Stack(NamedTuple):
     def directions(self) -> list[Direction]:
         """All layers' directions, in the order of a state's axis 0."""
         return [direction for layer in self.layers for direction in layer]
+
+    @property
+    def mode(self) -> str:
+        """torch's name of the recurrence."""
+        return self.layers[0][0].mode
+
+    @property
+    def arguments(self) -> tuple[Any, ...]:
+        """What torch's kernels take after the state, but for ``batch_first``."""
+        first, directions = self.layers[0][0], self.directions
+        weights = [weight for direction in directions for weight in direction.weights]
+        both = len(self.layers[0]) > 1
+        return weights, first.bias, len(self.layers), self.dropout, first.training, both

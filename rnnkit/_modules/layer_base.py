@@ -5,26 +5,37 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeAlias, TypeVar, ov
 
 import torch
 from torch import Tensor
-from torch.nn import functional
-from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
+from torch.nn.utils.rnn import PackedSequence
 
 from rnnkit._base.errors import RnnkitError
 from rnnkit._base.state import LSTMState, layers_first, map_state
-from rnnkit._base.torch_tools import is_fx_call, lacks_kernel, leaf_node, torch_twin
+from rnnkit._base.torch_tools import (
+    is_fx_call,
+    is_jit_traced,
+    is_transformed,
+    lacks_kernel,
+    leaf_node,
+    torch_twin,
+)
 from rnnkit._checks.arguments import check_batch_size, check_own_state, check_step
 from rnnkit._checks.call_spec import sizes_of_layer, spec_of_layer
 from rnnkit._checks.calls import check_layer
 from rnnkit._checks.dtype_errors import explain_missing_kernel
 from rnnkit._checks.lengths import check_lengths
 from rnnkit._checks.scope import LAYER_AXES, check_axes, check_scope
-from rnnkit._kernels.lengths import Lengths, pack
-from rnnkit._kernels.padded import Direction, padding_pays, run_stack
+from rnnkit._checks.resets import check_reset
+from rnnkit._kernels.paths import run
+from rnnkit._kernels.stack import Direction, Stack
 from rnnkit._modules.cell_base import GivenT, StateT
+from rnnkit._modules.loop import loop_stack
 
 CellT = TypeVar("CellT", bound=torch.nn.Module)
 
 #: Valid steps of each sample, as callers give them.
 LengthsLike: TypeAlias = Sequence[int] | Tensor
+
+#: Before which steps each sample starts anew, as callers give it.
+ResetLike: TypeAlias = Tensor | Sequence[Sequence[bool]] | Sequence[bool]
 
 
 class Layer(torch.nn.RNNBase, Generic[StateT, GivenT, CellT]):
@@ -49,21 +60,23 @@ class Layer(torch.nn.RNNBase, Generic[StateT, GivenT, CellT]):
     state_batch_first: bool = False
     axes: dict[str, str] | None = None
 
-    def forward(self, input: Any, hx: Any = None, *, lengths: Any = None) -> Any:
+    def forward(
+        self, input: Any, hx: Any = None, *, lengths: Any = None, reset: Any = None
+    ) -> Any:
         """Run over a sequence; arguments and results are told where the class is."""
         if is_fx_call(input, hx):
-            return leaf_node(self, input, hx, lengths=lengths)
+            return leaf_node(self, input, hx, lengths=lengths, reset=reset)
         hx = check_layer(self, input, hx)
         if self.axes is not None:
             check_scope(self, self.axes, sizes_of_layer(self, input), "input")
-        if lengths is None:
+        if lengths is None and reset is None:
             try:
                 output, state = self.TORCH_CLASS.forward(self, input, hx)
             except RuntimeError as error:
                 explain_missing_kernel(self, error)
                 raise
         else:
-            output, state = self._forward_lengths(input, hx, lengths)
+            output, state = self._with_kernel(input, hx, lengths, reset)
         if len(self.STATE_NAMES) > 1:
             state = LSTMState(*state)
         if self.state_batch_first:
@@ -74,13 +87,20 @@ class Layer(torch.nn.RNNBase, Generic[StateT, GivenT, CellT]):
 
         @overload
         def __call__(
-            self, input: Tensor, hx: GivenT | None = None, *, lengths: LengthsLike | None = None
+            self,
+            input: Tensor,
+            hx: GivenT | None = None,
+            *,
+            lengths: LengthsLike | None = None,
+            reset: ResetLike | None = None,
         ) -> tuple[Tensor, StateT]: ...
         @overload
         def __call__(
             self, input: PackedSequence, hx: GivenT | None = None
         ) -> tuple[PackedSequence, StateT]: ...
-        def __call__(self, input: Any, hx: Any = None, *, lengths: Any = None) -> Any: ...
+        def __call__(
+            self, input: Any, hx: Any = None, *, lengths: Any = None, reset: Any = None
+        ) -> Any: ...
 
     def _set_options(self, *, state_batch_first: bool, axes: Any) -> None:
         if state_batch_first:
@@ -100,55 +120,62 @@ class Layer(torch.nn.RNNBase, Generic[StateT, GivenT, CellT]):
                 super()._update_flat_weights()
                 return
 
-    def _forward_lengths(self, input: Any, hx: Any, lengths: Any) -> tuple[Tensor, Any]:
-        counts = check_lengths(spec_of_layer(self, input), lengths, input)
-        if lacks_kernel(self.mode, self.proj_size, input):
-            # Autocast leaves packed input alone, but for lengths that are all equal.
-            weight: Any = self._flat_weights[0]
-            hx = None if hx is None else map_state(lambda tensor: tensor.to(weight.dtype), hx)
-            with torch.autocast("cpu", enabled=False):
-                return self._forward_packed(input.to(weight.dtype), hx, counts)
-        if counts.is_full:
+    def _with_kernel(self, input: Any, hx: Any, lengths: Any, reset: Any) -> tuple[Tensor, Any]:
+        if not lacks_kernel(self.mode, self.proj_size, input):
+            return self._forward_pieces(input, hx, lengths, reset)
+        weight: Any = self._flat_weights[0]
+        hx = None if hx is None else map_state(lambda tensor: tensor.to(weight.dtype), hx)
+        with torch.autocast("cpu", enabled=False):
+            return self._forward_pieces(input.to(weight.dtype), hx, lengths, reset)
+
+    def _forward_pieces(
+        self, input: Any, hx: Any, lengths: Any, reset: Any
+    ) -> tuple[Tensor, Any]:
+        spec = spec_of_layer(self, input)
+        counts = None if lengths is None else check_lengths(spec, lengths, input)
+        mask = None if reset is None else check_reset(spec, reset)
+        if counts is not None and counts.is_full:
+            counts = None
+        if counts is None and mask is None:
             return self.TORCH_CLASS.forward(self, input, hx)  # type: ignore[no-any-return]
-        if padding_pays(self.mode, self.hidden_size, self.proj_size, input, counts):
-            return self._forward_padded(input, hx, counts)
-        return self._forward_packed(input, hx, counts)
-
-    def _forward_packed(self, input: Tensor, hx: Any, counts: Lengths) -> tuple[Tensor, Any]:
-        empty = counts.empty
-        if hx is None and empty is not None:
-            hx = self._zeros(input, len(counts.each))
-        packed = pack(input, counts, batch_first=self.batch_first)
-        output, state = self.TORCH_CLASS.forward(self, packed, hx)
-        output, _ = pad_packed_sequence(output, self.batch_first, total_length=counts.seq)
-        if empty is None:
-            return output, state
-        output = output.masked_fill(empty.view((-1, 1, 1) if self.batch_first else (1, -1, 1)), 0)
-        empty = empty.view(1, -1, 1)
-        return output, map_state(
-            lambda end, start: torch.where(empty, start.to(end.dtype), end), state, hx
-        )
-
-    def _forward_padded(self, input: Tensor, hx: Any, lengths: Lengths) -> tuple[Tensor, Any]:
         if hx is None:
-            hx = self._zeros(input, len(lengths.each))
+            hx = self._zeros(input, *(() if spec.batch is None else (spec.batch,)))
+        state = hx if isinstance(hx, tuple) else (hx,)
+        if spec.batch is None:
+            input, state = input.unsqueeze(1), tuple(tensor.unsqueeze(1) for tensor in state)
+            mask = None if mask is None else mask.unsqueeze(1)
+        elif self.batch_first:
+            input = input.transpose(0, 1)
+        stack = self._stack()
+        by_steps = mask is not None or self.mode == "RNN_RELU"
+        if by_steps and (is_transformed() or is_jit_traced()):
+            # Pieces are found by what a mask holds, and a relu may not run over padding.
+            output, ends = loop_stack(stack, input, state, counts, mask)
+        else:
+            output, ends = run(stack, input, state, counts, mask)
+        if spec.batch is None:
+            output, ends = output.squeeze(1), tuple(tensor.squeeze(1) for tensor in ends)
+        elif self.batch_first:
+            output = output.transpose(0, 1)
+        return output, ends if len(ends) > 1 else next(iter(ends))
+
+    def _stack(self) -> Stack:
         self._update_flat_weights()
         weights: Any = self._flat_weights
         directions = 2 if self.bidirectional else 1
         per_direction = len(weights) // len(self._all_weights)
-        kernels = [
-            Direction(self.mode, weights[start : start + per_direction], self.bias, self.training)
-            for start in range(0, len(weights), per_direction)
+        each = [
+            Direction(
+                self.mode,
+                weights[place * per_direction : (place + 1) * per_direction],
+                self.bias,
+                self.training,
+                bool(place % directions),
+            )
+            for place in range(len(self._all_weights))
         ]
-        stack = [kernels[k : k + directions] for k in range(0, len(kernels), directions)]
-        steps = max(lengths.longest, 1)
-        padded = (input.transpose(0, 1) if self.batch_first else input)[:steps]
-        state = hx if isinstance(hx, tuple) else (hx,)
-        output, ends = run_stack(stack, padded, state, lengths, self.dropout)
-        output = functional.pad(output, (0, 0, 0, 0, 0, lengths.seq - steps))
-        if self.batch_first:
-            output = output.transpose(0, 1)
-        return output, ends if len(ends) > 1 else next(iter(ends))
+        layers = [each[place : place + directions] for place in range(0, len(each), directions)]
+        return Stack(layers, self.dropout)
 
     def _zeros(self, like: Tensor, *batch: int) -> Any:
         rows = len(self._all_weights)

@@ -21,8 +21,8 @@ from rnnkit.typing import Cell
 class Recurrent(torch.nn.Module):
     """A layer made of cells: stacked, in one direction or two.
 
-    ``layer(input, hx=None, *, lengths=None)`` returns ``(output, state)``, as :class:`rnnkit.LSTM`
-    does, but for the state: it is the tuple of the cells' states, layer by layer, the forward
+    ``layer(input, hx=None, *, lengths=None, reset=None)`` returns ``(output, state)``, as
+    :class:`rnnkit.LSTM` does, but for the state: it is the tuple of the cells' states, layer by layer, the forward
     direction first. A layer reads the output of the one below it, both directions side by side.
 
     Args:
@@ -85,13 +85,20 @@ class Recurrent(torch.nn.Module):
     if TYPE_CHECKING:
 
         def __call__(
-            self, input: Tensor, hx: tuple[Any, ...] | None = None, *, lengths: Any = None
+            self,
+            input: Tensor,
+            hx: tuple[Any, ...] | None = None,
+            *,
+            lengths: Any = None,
+            reset: Any = None,
         ) -> tuple[Tensor, tuple[Any, ...]]: ...
 
-    def forward(self, input: Any, hx: Any = None, *, lengths: Any = None) -> Any:
+    def forward(
+        self, input: Any, hx: Any = None, *, lengths: Any = None, reset: Any = None
+    ) -> Any:
         """Run over a sequence; arguments and results are told where the class is."""
         if is_fx_call(input, hx):
-            return leaf_node(self, input, hx, lengths=lengths)
+            return leaf_node(self, input, hx, lengths=lengths, reset=reset)
         if self.axes is not None and isinstance(input, Tensor):
             sizes = sizes_of_sequence(input, batch_first=self.batch_first)
             check_scope(self, self.axes, sizes, "input")
@@ -102,22 +109,23 @@ class Recurrent(torch.nn.Module):
                 input = functional.dropout(input, self.dropout, self.training)
             outputs = []
             for reverse, cell in enumerate(directions):
-                output, end = self._run(cell, input, state[len(ends)], lengths, place, reverse)
+                options = {"lengths": lengths, "reset": reset, "reverse": bool(reverse)}
+                output, end = self._run(cell, input, state[len(ends)], place, options)
                 outputs.append(output)
                 ends.append(end)
             input = outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=-1)
         return input, tuple(ends)
 
     def _run(
-        self, cell: Any, input: Any, hx: Any, lengths: Any, place: int, reverse: int
+        self, cell: Any, input: Any, hx: Any, place: int, options: dict[str, Any]
     ) -> tuple[Tensor, Any]:
-        options = {"batch_first": self.batch_first, "lengths": lengths, "reverse": bool(reverse)}
+        options["batch_first"] = self.batch_first
         if is_compiling():
             return run(cell, input, hx, "Recurrent", **options)
         try:
             return run(cell, input, hx, "Recurrent", **options)
         except Exception as error:
-            direction = "backward" if reverse else "forward"
+            direction = "backward" if options["reverse"] else "forward"
             error.add_note(f"in layer {place}, {direction} direction, of Recurrent")
             raise
 

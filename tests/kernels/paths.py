@@ -8,10 +8,13 @@ import pytest
 import torch
 
 from rnnkit._base.torch_tools import lacks_kernel
+from rnnkit._kernels import choice
 from tests.strategies import LAYERS, Case
 
-#: How a batch is run: over its padding, or packed. Which one is faster is chosen by size.
-PATHS = ("padded", "packed")
+#: How a batch is run: over its padding, as packed rows by hand, packed by torch's kernel, or with
+#: blank steps before resets. Which one is fastest is chosen by size.
+PATHS = ("padded", "rows", "packed")
+RESET_PATHS = ("blank", "rows", "packed")
 KINDS: dict[str, dict[str, Any]] = {
     "RNN": {},
     "RNN relu": {"nonlinearity": "relu"},
@@ -28,11 +31,6 @@ layers = pytest.mark.parametrize("name", LAYERS)
 kinds = pytest.mark.parametrize("kind", KINDS)
 
 
-def not_taken(*_: object, **__: object) -> None:
-    """Stand in for the entrance to the other path."""
-    pytest.fail("the layer took the other path")
-
-
 def skip_without_kernel(kind: str) -> None:
     """Skip what runs a layer in bfloat16 under autocast where oneDNN has no such kernel."""
     mode, _, option = kind.partition(" ")
@@ -43,11 +41,18 @@ def skip_without_kernel(kind: str) -> None:
 
 @contextmanager
 def on(path: str) -> Iterator[None]:
-    """Send every batch along one path."""
-    entrance = {"padded": "pack", "packed": "run_stack"}[path]
+    """Send every batch along one path; those that cannot take it, packed."""
+
+    def only(_: Any, mode: str, *, projected: bool) -> tuple[str, ...]:
+        if path == choice.BLANK and mode == "LSTM":
+            return (choice.PADDED, choice.BLANK)
+        no_rows = projected or torch.is_autocast_enabled("cpu")
+        if path == choice.BLANK or (path == choice.ROWS and no_rows):
+            return (choice.PACKED,)
+        return (path,)
+
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("rnnkit._modules.layer_base.padding_pays", lambda *_: path == "padded")
-        patch.setattr(f"rnnkit._modules.layer_base.{entrance}", not_taken)
+        patch.setattr(choice, "paths_of", only)
         yield
 
 

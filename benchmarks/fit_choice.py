@@ -149,7 +149,8 @@ def run(call: Call, path: str | None, *, resets: bool) -> Callable[[], object]:
 def measured(kind: str, size: Size, effort: Effort, *, gradients: bool) -> dict[str, list[float]]:
     """Return for each path its terms in the formula, and the seconds it took."""
     call = made(kind, size, gradients=gradients)
-    ways = [(path, False) for path in (choice.PADDED, choice.ROWS, choice.PACKED)]
+    paths = [choice.PADDED, choice.ROWS, choice.PACKED] if gradients else [choice.PADDED, choice.PACKED]
+    ways = [(path, False) for path in paths]
     if kind.startswith("LSTM"):
         ways.append((choice.BLANK, True))
     timings = compare({path: run(call, path, resets=resets) for path, resets in ways}, effort)
@@ -238,7 +239,7 @@ def main() -> None:
     effort = Effort(seconds=options.seconds, block=2e-3)
     if options.here:
         name = torch.backends.cpu.get_cpu_capability()
-        print(json.dumps({choice.NEAREST.get(name, "DEFAULT"): fit(effort, options.sizes)}))
+        print(json.dumps({name: fit(effort, options.sizes)}))
         return
     tables: dict[str, dict[str, list[float]]] = {}
     for environment in CPUS.values():

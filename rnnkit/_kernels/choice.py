@@ -11,6 +11,7 @@ which writes ``costs.py``.
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 import torch
@@ -31,11 +32,17 @@ PACKED = "packed"
 BLANK = "blank"
 
 #: What another path must be expected to save for packing, which is what people do by hand, to be
-#: given up: a share of its cost.
-DOUBT = 0.05
+#: given up: a share of its cost, with gradients and without. Without, a call is short and the
+#: formula errs more.
+DOUBT = {True: 0.05, False: 0.15}
 
-#: What is said of a CPU that was not measured.
-NEAREST = {"AVX512": "AVX512", "AVX2": "AVX2"}
+#: Modes that do not run over padding as the others do: an LSTM can be set to zero on the way, and
+#: a relu may run away to infinity where a tanh stays.
+OVER_PADDING = {"LSTM": (PADDED, BLANK), "RNN_RELU": ()}
+
+#: What rows by hand take: numbers that bear sums in any order, and tensors that are no more.
+PRECISE = (torch.float32, torch.float64)
+PLAIN = (Tensor, Parameter)
 
 
 class Facts(NamedTuple):
@@ -60,40 +67,52 @@ class Choice(NamedTuple):
 
 def facts_of(stack: Stack, input: Tensor, state: States) -> Facts:
     """Look at a call: what runs, where, and who watches."""
-    first, directions = stack.directions[0], stack.directions
-    mode, weights = first.mode, [weight for each in directions for weight in each.weights]
+    first, directions = stack.layers[0][0], stack.directions
+    mode, dtype = first.mode, input.dtype
+    gradients = False
+    tensors = [input, *state]
+    if torch.is_grad_enabled():
+        tensors += [weight for each in directions for weight in each.weights]
+        gradients = any(tensor.requires_grad for tensor in tensors)
+    projected = first.is_projected
+    kind = mode if mode in {"LSTM", "GRU"} else "RNN"
+    if mode == "LSTM" and (projected or dtype is not torch.float32 or not _has_fast_lstm()):
+        kind = "LSTM by steps"
+    # Without gradients torch's kernel over packed input has nothing to record, and is faster.
+    by_hand = gradients and not projected and _are_plain(tensors)
+    paths = paths_of(input, mode, by_hand=by_hand)
     sizes = tuple((each.weights[0].shape[1], each.hidden_size) for each in directions)
-    tensors = [input, *state, *weights]
-    gradients = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
-    fast = (
-        mode == "LSTM"
-        and not first.is_projected
-        and input.dtype is torch.float32
-        and torch.backends.mkldnn.enabled
-        and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
-    )
-    kind = "LSTM" if fast else "LSTM by steps" if mode == "LSTM" else mode.partition("_")[0]
-    paths = paths_of(tensors, mode, projected=first.is_projected)
     return Facts(kind, gradients, paths, sizes)
 
 
-def paths_of(tensors: Sequence[Tensor], mode: str, *, projected: bool) -> tuple[str, ...]:
-    """Return the paths that give what they must, for the input, the states and the weights."""
-    if tensors[0].device.type != "cpu":
+def _has_fast_lstm() -> bool:
+    backend = torch.backends.mkldnn
+    return backend.enabled and backend.is_available()  # type: ignore[no-any-return, no-untyped-call]
+
+
+def _are_plain(tensors: Sequence[Tensor]) -> bool:
+    dtype = tensors[0].dtype
+    return dtype in PRECISE and all(
+        tensor.dtype is dtype and type(tensor) in PLAIN for tensor in tensors
+    )
+
+
+def paths_of(input: Tensor, mode: str, *, by_hand: bool) -> tuple[str, ...]:
+    """Return the paths that give what they must, the one that is always there first.
+
+    Args:
+        input: what the layer reads.
+        mode: torch's name of the recurrence.
+        by_hand: whether rows by hand can do it, and may pay.
+    """
+    if input.device.type != "cpu":
         # cuDNN takes packed input well, and all layers at once.
         return (PACKED,)
-    # Over padding a tanh stays where it is; a relu may run away to infinity.
-    padded = {"LSTM": (PADDED, BLANK), "RNN_RELU": ()}.get(mode, (PADDED,))
+    padded = OVER_PADDING.get(mode, (PADDED,))
     if is_transformed() or is_jit_traced() or torch.is_autocast_enabled("cpu"):
         # Under autocast a packed LSTM returns another dtype than a padded one.
         return padded or (PACKED,)
-    dtype = tensors[0].dtype
-    plain = all(
-        tensor.dtype is dtype and type(tensor) in {Tensor, Parameter} for tensor in tensors
-    )
-    if plain and not projected and dtype in {torch.float32, torch.float64}:
-        return (*padded, ROWS, PACKED)
-    return (*padded, PACKED)
+    return (*padded, ROWS, PACKED) if by_hand else (*padded, PACKED)
 
 
 def cost(facts: Facts, path: str, steps: int, rows: int) -> float:
@@ -102,18 +121,16 @@ def cost(facts: Facts, path: str, steps: int, rows: int) -> float:
     return call + steps * by_step + rows * by_row
 
 
+@lru_cache
 def _terms(facts: Facts, path: str) -> tuple[float, float, float]:
-    table = COSTS[_capability()]
+    capability = torch.backends.cpu.get_cpu_capability()
+    table = COSTS[capability if capability in COSTS else "DEFAULT"]
     call, step, step_weights, row, row_weights = table[facts.kind, facts.gradients, path]
     by_step = by_row = 0.0
     for input_size, hidden in facts.sizes:
         by_step += step + step_weights * hidden * hidden
         by_row += row * hidden + row_weights * hidden * (input_size + hidden)
     return call * len(facts.sizes), by_step, by_row
-
-
-def _capability() -> str:
-    return NEAREST.get(torch.backends.cpu.get_cpu_capability(), "DEFAULT")
 
 
 def for_lengths(facts: Facts, lengths: Sequence[int]) -> Choice:
@@ -128,18 +145,16 @@ def for_lengths(facts: Facts, lengths: Sequence[int]) -> Choice:
     paths = [path for path in facts.paths if path != BLANK]
     if len(paths) == 1:
         return Choice(paths[0], [order])
-    groups, best = [order], {}
-    for path in paths:
-        if path == PADDED:
-            cuts = grouped(values, *_terms(facts, path))
-            groups = [order[start:stop] for start, stop in cuts]
-            best[path] = sum(
-                cost(facts, path, values[start], values[start] * (stop - start))
-                for start, stop in cuts
-            )
-        else:
-            best[path] = cost(facts, path, values[0], sum(values))
-    return Choice(_cheapest(best), groups)
+    steps, rows = values[0], sum(values)
+    best = {path: cost(facts, path, steps, rows) for path in paths if path != PADDED}
+    if PADDED not in paths or cost(facts, PADDED, steps, rows) > min(best.values()):
+        # Not even without any padding.
+        return Choice(_cheapest(facts, best), [order])
+    cuts = grouped(values, *_terms(facts, PADDED))
+    best[PADDED] = sum(
+        cost(facts, PADDED, values[start], values[start] * (stop - start)) for start, stop in cuts
+    )
+    return Choice(_cheapest(facts, best), [order[start:stop] for start, stop in cuts])
 
 
 def for_resets(facts: Facts, pieces: Tensor, padded: tuple[int, int] | None) -> str:
@@ -158,12 +173,12 @@ def for_resets(facts: Facts, pieces: Tensor, padded: tuple[int, int] | None) -> 
     best = {path: cost(facts, path, steps, rows) for path in paths if path != BLANK}
     if padded and BLANK in paths:
         best[BLANK] = cost(facts, BLANK, padded[0], padded[0] * padded[1])
-    return _cheapest(best)
+    return _cheapest(facts, best)
 
 
-def _cheapest(costs: dict[str, float]) -> str:
+def _cheapest(facts: Facts, costs: dict[str, float]) -> str:
     if PACKED in costs:
-        costs[PACKED] *= 1 - DOUBT
+        costs[PACKED] *= 1 - DOUBT[facts.gradients]
     return min(costs, key=costs.__getitem__)
 
 

@@ -172,4 +172,4 @@ class Rows:
     def put(self, rows: Tensor, seq: int, batch: int) -> Tensor:
         """Put rows ``(rows, feature)`` into a batch ``(seq, batch, feature)`` of zeros."""
         zeros = rows.new_zeros(seq * batch, rows.shape[1])
-        return zeros.index_copy(0, self.places, rows).view(seq, batch, -1)
+        return zeros.index_copy_(0, self.places, rows).view(seq, batch, -1)

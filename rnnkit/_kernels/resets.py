@@ -76,10 +76,9 @@ def run_blank(
     """
     seq, batch = input.shape[:2]
     rows = input.flatten(0, 1).index_select(0, blanks.places)
-    longer = input.new_zeros(blanks.steps * batch, input.shape[2]).index_copy(0, blanks.moved, rows)
-    output, ends = run_stack(
-        stack, longer.view(blanks.steps, batch, -1), state, blanks.lengths, blanks.blank
-    )
+    longer = input.new_zeros(blanks.steps * batch, input.shape[2])
+    longer = longer.index_copy_(0, blanks.moved, rows).view(blanks.steps, batch, -1)
+    output, ends = run_stack(stack, longer, state, blanks.lengths, blanks.blank)
     rows = output.flatten(0, 1).index_select(0, blanks.moved)
-    output = rows.new_zeros(seq * batch, rows.shape[1]).index_copy(0, blanks.places, rows)
+    output = rows.new_zeros(seq * batch, rows.shape[1]).index_copy_(0, blanks.places, rows)
     return output.view(seq, batch, -1), ends

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
 from rnnkit._base.torch_tools import lacks_kernel
 from rnnkit._kernels import choice
@@ -43,16 +44,18 @@ def skip_without_kernel(kind: str) -> None:
 def on(path: str) -> Iterator[None]:
     """Send every batch along one path; those that cannot take it, packed."""
 
-    def only(_: Any, mode: str, *, projected: bool) -> tuple[str, ...]:
-        if path == choice.BLANK and mode == "LSTM":
-            return (choice.PADDED, choice.BLANK)
-        no_rows = projected or torch.is_autocast_enabled("cpu")
-        if path == choice.BLANK or (path == choice.ROWS and no_rows):
-            return (choice.PACKED,)
-        return (path,)
+    def facts(stack: Any, input: Tensor, state: Any) -> Any:
+        mode, projected = stack.mode, stack.directions[0].is_projected
+        taken: tuple[str, ...] = (path,)
+        if path == choice.BLANK:
+            taken = (choice.PADDED, choice.BLANK) if mode == "LSTM" else (choice.PACKED,)
+        elif path == choice.ROWS and (projected or torch.is_autocast_enabled("cpu")):
+            taken = (choice.PACKED,)
+        return facts_of(stack, input, state)._replace(paths=taken)
 
+    facts_of = choice.facts_of
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(choice, "paths_of", only)
+        patch.setattr(choice, "facts_of", facts)
         yield
 
 

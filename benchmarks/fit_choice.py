@@ -27,6 +27,7 @@ from torch import Tensor
 from benchmarks.timing import Effort, compare
 from rnnkit._kernels import choice, costs, paths
 from rnnkit._kernels.lengths import Lengths
+from rnnkit._kernels.pieces import pieces_of
 from rnnkit._kernels.stack import Direction, Stack
 
 #: What a process is told, by the name of the CPU that it then takes this one for.
@@ -47,7 +48,7 @@ GATES = {"LSTM": 4, "GRU": 3, "RNN_TANH": 1}
 
 #: From which to which the sizes are drawn, evenly on a logarithmic scale. Of a batch of one nothing
 #: is padding, and torch's packed kernel takes another way.
-RANGES = {"batch": (2, 128), "seq": (8, 400), "input_size": (8, 256), "hidden_size": (16, 256)}
+RANGES = {"batch": (2, 128), "seq": (6, 400), "input_size": (8, 256), "hidden_size": (16, 256)}
 #: Multiplications of a pass that is still timed.
 LARGEST = 4e8
 
@@ -110,8 +111,14 @@ def made(kind: str, size: Size, *, gradients: bool) -> Call:
         input.requires_grad_(gradients),
         (state,) * (2 if mode == "LSTM" else 1),
         Lengths(counts, counts.tolist(), size.seq),
-        torch.rand(size.seq, size.batch) < size.rate,
+        _resets(size),
     )
+
+
+def _resets(size: Size) -> Tensor:
+    reset = torch.rand(size.seq, size.batch) < size.rate
+    reset[size.seq // 2, 0] = True  # one at least
+    return reset
 
 
 @contextmanager
@@ -149,22 +156,38 @@ def run(call: Call, path: str | None, *, resets: bool) -> Callable[[], object]:
 def measured(kind: str, size: Size, effort: Effort, *, gradients: bool) -> dict[str, list[float]]:
     """Return for each path its terms in the formula, and the seconds it took."""
     call = made(kind, size, gradients=gradients)
-    paths = [choice.PADDED, choice.ROWS, choice.PACKED] if gradients else [choice.PADDED, choice.PACKED]
-    ways = [(path, False) for path in paths]
+    ways = [(choice.PADDED, False), (choice.PACKED, False), (choice.PACKED, True)]
+    ways.append((choice.STEPS, True))
+    if gradients:
+        ways += [(choice.ROWS, False), (choice.ROWS, True)]
     if kind.startswith("LSTM"):
         ways.append((choice.BLANK, True))
-    timings = compare({path: run(call, path, resets=resets) for path, resets in ways}, effort)
-    values: Any = call.lengths.values
-    longest = size.seq + int(call.reset[1:].sum(0).max())
-    done = {
-        choice.PADDED: (max(values), max(values) * size.batch),
-        choice.ROWS: (max(values), sum(values)),
-        choice.PACKED: (max(values), sum(values)),
-        choice.BLANK: (longest, longest * size.batch),
-    }
+    calls = {way: run(call, way[0], resets=way[1]) for way in ways}
+    timings = compare(calls, effort)
     return {
-        path: [*terms(size, *done[path]), timings[path].seconds * 1e9] for path, _ in ways
+        path + choice.OF_PIECES * (resets and path in {choice.ROWS, choice.PACKED}): [
+            *terms(size, *done(call, path, resets=resets)),
+            timings[path, resets].seconds * 1e9,
+        ]
+        for path, resets in ways
     }
+
+
+def done(call: Call, path: str, *, resets: bool) -> tuple[int, int]:
+    """Return how many steps and rows a path computes."""
+    values: Any = call.lengths.values
+    seq, batch = call.reset.shape
+    if path == choice.PADDED:
+        return max(values), max(values) * batch
+    if path == choice.STEPS:
+        return seq, seq * batch
+    if path == choice.BLANK:
+        longest = seq + int(call.reset[1:].sum(0).max())
+        return longest, longest * batch
+    if resets:
+        pieces = pieces_of(torch.full((batch,), seq), call.reset)
+        return int(pieces.steps[0]), seq * batch
+    return max(values), sum(values)
 
 
 def terms(size: Size, steps: int, rows: int) -> list[float]:
@@ -204,7 +227,7 @@ def fit(effort: Effort, number: int) -> dict[str, list[float]]:
             for path, each in rows.items():
                 costs, error = fitted(each)
                 found[f"{kind}|{gradients}|{path}"] = costs
-                print(f"{kind:14}{gradients!s:6}{path:8}{costs} {error:.0%}", file=sys.stderr)
+                print(f"{kind:14}{gradients!s:6}{path:17}{costs} {error:.0%}", file=sys.stderr)
     return found
 
 

@@ -6,9 +6,10 @@ import torch
 from torch import Tensor
 
 from rnnkit._base.errors import ArgumentError, LayoutError, ShapeError
-from rnnkit._base.message import brief, compose, wanted
+from rnnkit._base.message import Row, brief, refusal, wanted
 from rnnkit._base.torch_tools import hides_values
-from rnnkit._checks.call_spec import SEQUENCES, CallSpec, spell
+from rnnkit._checks.call_spec import SEQUENCES, CallSpec
+from rnnkit._checks.input_errors import input_row
 
 
 def check_reset(spec: CallSpec, reset: Any) -> Tensor:
@@ -81,28 +82,30 @@ def _value_cause(spec: CallSpec, flags: Tensor) -> tuple[str, str]:
 
 def _refuse_shape(spec: CallSpec, headline: str, fix: str, reset: Any) -> NoReturn:
     actual = tuple(reset.shape) if isinstance(reset, Tensor) else ()
-    expected = () if spec.kind == "packed" else _shape(spec)
-    sentence = (
-        "reset is a mask over the steps of a padded input"
-        if spec.kind == "packed"
-        else f"reset must have shape {expected}, got {actual}"
-    )
+    expected: tuple[int, ...] = ()
+    sentence = "reset is a mask over the steps of a padded input"
+    if spec.kind != "packed":
+        expected = _shape(spec)
+        sentence = f"reset must have shape {expected}, got {actual}"
     error = LayoutError if fix.startswith("reset") and fix.endswith(".t()") else ShapeError
-    raise error(_text(spec, sentence, headline, fix, reset), "reset", expected, actual)
+    refusal(
+        error, "reset", sentence, f"{spec.described}: {headline}", *_rows(spec, fix, reset),
+        facts=(expected, actual),
+    )  # fmt: skip
 
 
 def _refuse_values(spec: CallSpec, headline: str, fix: str, reset: Any) -> NoReturn:
     sentence = "reset must be booleans, or 0 and 1"
-    raise ArgumentError(_text(spec, sentence, headline, fix, reset), "reset")
+    headline = f"{spec.described}: {headline}"
+    refusal(ArgumentError, "reset", sentence, headline, *_rows(spec, fix, reset))
 
 
-def _text(spec: CallSpec, sentence: str, headline: str, fix: str, reset: Any) -> str:
+def _rows(spec: CallSpec, fix: str, reset: Any) -> list[Row]:
     names = ("batch", "seq") if spec.batch_first else ("seq", "batch")
     axes = "(seq,)" if spec.batch is None else f"({', '.join(names)})"
     came = f"{reset.dtype} {tuple(reset.shape)}" if isinstance(reset, Tensor) else brief(reset)
-    rows = [
-        ("input", wanted(spell(spec.input_axes), f"{spec.actual}")),
+    return [
+        input_row(spec),
         ("reset", wanted(f"{axes}, booleans", came)),
         ("fix", fix),
     ]
-    return compose(sentence, f"{spec.described}: {headline}", rows)

@@ -10,6 +10,7 @@ beforehand; what they cost is measured, in nanoseconds of one thread, by
 which writes ``costs.py``.
 """
 
+import math
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
@@ -31,10 +32,19 @@ PACKED = "packed"
 #: Over the padding, with a blank step before each step at which a sample starts anew.
 BLANK = "blank"
 
+#: Step by step, where samples start anew on the way and all their steps are valid.
+STEPS = "steps"
+
 #: What another path must be expected to save for packing, which is what people do by hand, to be
 #: given up: a share of its cost, with gradients and without. Without, a call is short and the
 #: formula errs more.
 DOUBT = {True: 0.05, False: 0.15}
+
+#: What is added to the name of a path whose pieces have to be found in a mask, which costs more.
+OF_PIECES = " of pieces"
+
+#: The paths that are there for samples that start anew on the way.
+OF_RESETS = (BLANK, STEPS)
 
 #: Modes that do not run over padding as the others do: an LSTM can be set to zero on the way, and
 #: a relu may run away to infinity where a tanh stays.
@@ -80,7 +90,7 @@ def facts_of(stack: Stack, input: Tensor, state: States) -> Facts:
         kind = "LSTM by steps"
     # Without gradients torch's kernel over packed input has nothing to record, and is faster.
     by_hand = gradients and not projected and _are_plain(tensors)
-    paths = paths_of(input, mode, by_hand=by_hand)
+    paths = paths_of(input, mode, projected=projected, by_hand=by_hand)
     sizes = tuple((each.weights[0].shape[1], each.hidden_size) for each in directions)
     return Facts(kind, gradients, paths, sizes)
 
@@ -97,12 +107,13 @@ def _are_plain(tensors: Sequence[Tensor]) -> bool:
     )
 
 
-def paths_of(input: Tensor, mode: str, *, by_hand: bool) -> tuple[str, ...]:
+def paths_of(input: Tensor, mode: str, *, projected: bool, by_hand: bool) -> tuple[str, ...]:
     """Return the paths that give what they must, the one that is always there first.
 
     Args:
         input: what the layer reads.
         mode: torch's name of the recurrence.
+        projected: whether an LSTM's h is.
         by_hand: whether rows by hand can do it, and may pay.
     """
     if input.device.type != "cpu":
@@ -112,7 +123,8 @@ def paths_of(input: Tensor, mode: str, *, by_hand: bool) -> tuple[str, ...]:
     if is_transformed() or is_jit_traced() or torch.is_autocast_enabled("cpu"):
         # Under autocast a packed LSTM returns another dtype than a padded one.
         return padded or (PACKED,)
-    return (*padded, ROWS, PACKED) if by_hand else (*padded, PACKED)
+    steps = () if projected else (STEPS,)
+    return (*padded, ROWS, *steps, PACKED) if by_hand else (*padded, *steps, PACKED)
 
 
 def cost(facts: Facts, path: str, steps: int, rows: int) -> float:
@@ -142,7 +154,7 @@ def for_lengths(facts: Facts, lengths: Sequence[int]) -> Choice:
     """
     order = sorted(range(len(lengths)), key=lengths.__getitem__, reverse=True)
     values = [lengths[sample] for sample in order]
-    paths = [path for path in facts.paths if path != BLANK]
+    paths = [path for path in facts.paths if path not in OF_RESETS]
     if len(paths) == 1:
         return Choice(paths[0], [order])
     steps, rows = values[0], sum(values)
@@ -157,23 +169,31 @@ def for_lengths(facts: Facts, lengths: Sequence[int]) -> Choice:
     return Choice(_cheapest(facts, best), [order[start:stop] for start, stop in cuts])
 
 
-def for_resets(facts: Facts, pieces: Tensor, padded: tuple[int, int] | None) -> str:
+def for_resets(
+    facts: Facts, pieces: Tensor, blank: tuple[int, int] | None, whole: tuple[int, int] | None
+) -> str:
     """Choose a path for samples that start anew on the way.
 
     Args:
         facts: what is known of the call.
         pieces: the steps of each piece, from the longest to the shortest.
-        padded: steps of the longest sample with its blank steps, and the number of samples; None
+        blank: steps of the longest sample with its blank steps, and the number of samples; None
             where blank steps cannot be.
+        whole: the steps and the number of samples; None if not all steps are valid.
     """
-    paths = [path for path in facts.paths if path != PADDED and (path != BLANK or padded)]
+    sizes = {BLANK: blank, STEPS: whole}
+    paths = [path for path in facts.paths if path != PADDED and sizes.get(path, True)]
     if len(paths) < 2:
         return paths[0] if paths else PACKED
     steps, rows = int(pieces[0]), int(pieces.sum())
-    best = {path: cost(facts, path, steps, rows) for path in paths if path != BLANK}
-    if padded and BLANK in paths:
-        best[BLANK] = cost(facts, BLANK, padded[0], padded[0] * padded[1])
-    return _cheapest(facts, best)
+    best: dict[str, float] = {}
+    for path in paths:
+        size = sizes.get(path)
+        if size is None:
+            best[path] = cost(facts, path + OF_PIECES, steps, rows)
+        else:
+            best[path] = cost(facts, path, size[0], math.prod(size))
+    return min(best, key=best.__getitem__)
 
 
 def _cheapest(facts: Facts, costs: dict[str, float]) -> str:

@@ -16,6 +16,7 @@ from rnnkit._kernels.pieces import Pieces, Rows, pieces_of
 from rnnkit._kernels.resets import blanks_of, run_blank
 from rnnkit._kernels.rows import run_rows
 from rnnkit._kernels.stack import KERNELS, Stack, States
+from rnnkit._kernels.steps import run_steps
 
 
 def run(
@@ -81,11 +82,15 @@ def _run_resets(
         state = _renewed(stack, state, initial, starts, counts)
         return run(stack, input, state, lengths)
     facts = choice.facts_of(stack, input, state)
+    blank = whole = None
     if initial is None and choice.BLANK in facts.paths:
         longest = int((counts + torch.bincount(pieces.sample, minlength=batch)).max()) - 1
-        path = choice.for_resets(facts, pieces.steps, (longest, batch))
-    else:
-        path = choice.for_resets(facts, pieces.steps, None)
+        blank = longest, batch
+    if lengths is None:
+        whole = seq, batch
+    path = choice.for_resets(facts, pieces.steps, blank, whole)
+    if path == choice.STEPS:
+        return run_steps(stack, input, state, starts, initial)
     if path == choice.BLANK:
         begun = _renewed(stack, state, None, starts, counts)
         output, ends = run_blank(stack, input, begun, blanks_of(counts, starts, input.device))

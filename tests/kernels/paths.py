@@ -15,7 +15,7 @@ from tests.strategies import LAYERS, Case
 #: How a batch is run: over its padding, as packed rows by hand, packed by torch's kernel, or with
 #: blank steps before resets. Which one is fastest is chosen by size.
 PATHS = ("padded", "rows", "packed")
-RESET_PATHS = ("blank", "rows", "packed")
+RESET_PATHS = ("blank", "rows", "packed", "steps")
 KINDS: dict[str, dict[str, Any]] = {
     "RNN": {},
     "RNN relu": {"nonlinearity": "relu"},
@@ -51,6 +51,8 @@ def on(path: str) -> Iterator[None]:
             taken = (choice.PADDED, choice.BLANK) if mode == "LSTM" else (choice.PACKED,)
         elif path == choice.ROWS and (projected or torch.is_autocast_enabled("cpu")):
             taken = (choice.PACKED,)
+        elif path == choice.STEPS:
+            taken = (choice.PACKED,) if projected else (choice.STEPS,)
         return facts_of(stack, input, state)._replace(paths=taken)
 
     facts_of = choice.facts_of

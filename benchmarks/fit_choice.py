@@ -126,7 +126,7 @@ def forced(path: str) -> Iterator[None]:
     """Let every call take one path; over the padding in one group."""
     only = (choice.PADDED, path) if path == choice.BLANK else (path,)
     with (
-        mock.patch.object(choice, "paths_of", lambda *_, **__: only),
+        mock.patch.object(choice, "paths_of", return_value=only),
         mock.patch.object(choice, "grouped", lambda values, *_: [(0, len(values))]),
     ):
         yield
@@ -239,14 +239,14 @@ def written(tables: dict[str, dict[str, list[float]]]) -> str:
         "#: For a call, a step, a step's weights, a row's numbers and a row's weights.",
         "Costs = tuple[float, float, float, float, float]",
         "",
-        "#: By the CPU's capability as torch names it; by kind, whether gradients are recorded, path.",
+        "#: By the CPU's capability as torch names it; by kind, whether there are gradients, path.",
         "COSTS: dict[str, dict[tuple[str, bool, str], Costs]] = {",
     ]
     for name, table in sorted(tables.items()):
         lines.append(f'    "{name}": {{')
-        for key, costs in table.items():
+        for key, each in table.items():
             kind, gradients, path = key.split("|")
-            numbers = ", ".join(f"{cost:g}" for cost in costs)
+            numbers = ", ".join(f"{cost:g}" for cost in each)
             lines.append(f'        ("{kind}", {gradients}, "{path}"): ({numbers}),')
         lines.append("    },")
     return "\n".join([*lines, "}", ""])
@@ -267,8 +267,10 @@ def main() -> None:
     tables: dict[str, dict[str, list[float]]] = {}
     for environment in CPUS.values():
         result = subprocess.run(  # noqa: S603 - this file, again
-            [sys.executable, "-m", "benchmarks.fit_choice", "--here"]
-            + [f"--seconds={options.seconds}", f"--sizes={options.sizes}"],
+            [
+                *(sys.executable, "-m", "benchmarks.fit_choice", "--here"),
+                *(f"--seconds={options.seconds}", f"--sizes={options.sizes}"),
+            ],
             env=os.environ | environment,
             stdout=subprocess.PIPE,
             check=True,

@@ -59,7 +59,9 @@ def _mixed(effort: Effort) -> list[Table]:
         mean = statistics.geometric_mean(ratios)
         limit = budget(mean, ON_AVERAGE) if backward else ""
         padded_mean = statistics.geometric_mean(limits)
-        short.append((passes, spread, f"{mean:.2f}", limit, f"{max(ratios):.2f}", f"{padded_mean:.2f}"))
+        short.append(
+            (passes, spread, f"{mean:.2f}", limit, f"{max(ratios):.2f}", f"{padded_mean:.2f}")
+        )
     return [
         Table(
             "Mixed lengths",

@@ -97,7 +97,7 @@ def facts_of(stack: Stack, input: Tensor, state: States) -> Facts:
 
 def _has_fast_lstm() -> bool:
     backend = torch.backends.mkldnn
-    return backend.enabled and backend.is_available()  # type: ignore[no-any-return, no-untyped-call]
+    return bool(backend.enabled and backend.is_available())  # type: ignore[no-untyped-call]
 
 
 def _are_plain(tensors: Sequence[Tensor]) -> bool:

@@ -11,7 +11,6 @@ become fewer, and run backward more, each new one with its first state.
 
 from collections.abc import Callable, Iterable, Sequence
 
-
 import torch
 from torch import Tensor
 
@@ -36,13 +35,11 @@ def resized(state: Tensor, start: Tensor, size: int) -> Tensor:
 def rnn_forward(activate: Callable[[Tensor], Tensor]) -> Callable[..., Run]:
     """Return the forward function of an RNN with this activation, which works in place."""
 
-    def run(
-        data: Tensor, start: States, weights: Weights, sizes: list[int], steps: range
-    ) -> Run:
+    def run(data: Tensor, start: States, weights: Weights, sizes: list[int], steps: range) -> Run:
         weight_ih, weight_hh, bias_ih, bias_hh = weights
         bias = None if bias_ih is None or bias_hh is None else bias_ih + bias_hh
         output = torch.nn.functional.linear(data, weight_ih, bias)
-        outputs, weight = output.split(sizes), weight_hh.t()
+        outputs, weight = torch.split(output, sizes), weight_hh.t()
         (first,) = start
         h = first[: sizes[steps[0]]]
         for step in steps:
@@ -68,7 +65,7 @@ def rnn_backward(
     ) -> tuple[Tensor, Tensor]:
         output, _ = kept
         gates = derivative(output)
-        factors, on_outputs = gates.split(sizes), on_output.split(sizes)
+        factors, on_outputs = torch.split(gates, sizes), torch.split(on_output, sizes)
         (on_h,) = now
         for step in steps:
             on_h_t, factor = on_h[: sizes[step]], factors[step]
@@ -91,9 +88,9 @@ def gru_forward(
     (first,) = start
     h = first[: sizes[steps[0]]]
     parts = [
-        tensor.split(sizes)
+        torch.split(tensor, sizes)
         for tensor in (
-            *(gates[:, : 2 * hidden], *gates.split(hidden, 1)),
+            *(gates[:, : 2 * hidden], *gates.chunk(3, 1)),
             *(recurrent, recurrent[:, : 2 * hidden], recurrent[:, 2 * hidden :], output),
         )
     ]
@@ -122,7 +119,7 @@ def gru_backward(
     """Derive a GRU: gradients on the input's and on the hidden side of its gates."""
     _, before, gates, n_h = kept
     rows, hidden = on_output.shape
-    r, z, n = gates.split(hidden, 1)
+    r, z, n = gates.chunk(3, 1)
     on_n = (1 - z).mul_(1 - n * n)
     factors = gates.new_empty(rows, 3, hidden)
     torch.mul(on_n, n_h, out=factors[:, 0]).mul_(r).mul_(1 - r)
@@ -131,7 +128,7 @@ def gru_backward(
     recurrent = factors.view(rows, 3 * hidden)
     on_every = torch.empty_like(on_output)
     each = zip(*(
-        tensor.split(sizes) for tensor in (factors, recurrent, z, on_output, on_every)
+        torch.split(tensor, sizes) for tensor in (factors, recurrent, z, on_output, on_every)
     ), strict=True)  # fmt: skip
     each_step = list(each)
     (on_h,) = now
@@ -157,9 +154,9 @@ def lstm_forward(
     output, cells, bounded = gates.new_empty(3, len(gates), hidden).unbind(0)
     weight = _ordered(weight_hh).t()
     parts = [
-        tensor.split(sizes)
+        torch.split(tensor, sizes)
         for tensor in (
-            *(gates, gates[:, : 3 * hidden], *gates.split(hidden, 1)),
+            *(gates, gates[:, : 3 * hidden], *gates.chunk(4, 1)),
             *(cells, bounded, output),
         )
     ]
@@ -188,7 +185,7 @@ def lstm_backward(
     """Derive an LSTM: gradients of its gates, in torch's order i, f, g, o."""
     _, _, before, gates, bounded = kept
     rows, hidden = on_output.shape
-    i, f, o, g = gates.split(hidden, 1)
+    i, f, o, g = gates.chunk(4, 1)
     factors = gates.new_empty(rows, 4, hidden)
     torch.mul(g, i, out=factors[:, 0]).mul_(1 - i)
     torch.mul(before, f, out=factors[:, 1]).mul_(1 - f)
@@ -197,7 +194,7 @@ def lstm_backward(
     on_c_of_h = (1 - bounded * bounded).mul_(o)
     flat = factors.view(rows, 4 * hidden)
     each = zip(*(
-        tensor.split(sizes)
+        torch.split(tensor, sizes)
         for tensor in (factors[:, :3], factors[:, 3], flat, on_c_of_h, f, on_output)
     ), strict=True)  # fmt: skip
     each_step = list(each)

@@ -105,7 +105,7 @@ def _run_whole(stack: Stack, input: Tensor, state: States) -> tuple[Tensor, Stat
     backward = _is_backward(stack)
     if backward:
         input = input.flip(0)
-    hx: Any = state if len(state) > 1 else state[0]
+    hx: Any = state[0] if len(state) == 1 else state
     output, *ends = KERNELS[stack.mode](input, hx, *stack.arguments, False)
     return output.flip(0) if backward else output, tuple(ends)
 
@@ -174,7 +174,7 @@ def _run_by_torch(stack: Stack, data: Tensor, first: States, rows: Rows) -> tupl
     backward = _is_backward(stack)
     if backward:
         data = data.index_select(0, rows.mirror)
-    hx: Any = first if len(first) > 1 else first[0]
+    hx: Any = first[0] if len(first) == 1 else first
     output, *ends = KERNELS[stack.mode](data, rows.batch_sizes, hx, *stack.arguments)
     return output.index_select(0, rows.mirror) if backward else output, tuple(ends)
 

@@ -129,9 +129,13 @@ class Rows:
         self.places = places.to(device)
         self.pieces = pieces
         if device.type != "cpu":
+            sample, start, steps, enter, leave = pieces
             self.pieces = Pieces(
-                *(tensor.to(device) for tensor in pieces[:3]),
-                *(tuple(tensor.to(device) for tensor in pair) for pair in pieces[3:]),
+                sample.to(device),
+                start.to(device),
+                steps.to(device),
+                (enter[0].to(device), enter[1].to(device)),
+                (leave[0].to(device), leave[1].to(device)),
             )
 
     def before(self, reverse: bool) -> Tensor:

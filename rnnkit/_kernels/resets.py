@@ -60,9 +60,7 @@ def blanks_of(lengths: Tensor, starts: Tensor, device: torch.device) -> Blanks:
     )
 
 
-def run_blank(
-    stack: Stack, input: Tensor, state: States, blanks: Blanks
-) -> tuple[Tensor, States]:
+def run_blank(stack: Stack, input: Tensor, state: States, blanks: Blanks) -> tuple[Tensor, States]:
     """Run a stack of LSTMs over a padded batch with blank steps in it.
 
     Args:

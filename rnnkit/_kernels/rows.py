@@ -6,7 +6,7 @@ once, and each weight's gradient is one product over all rows. A second derivati
 torch's kernel, which can be differentiated again.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -31,10 +31,10 @@ def run_rows(
     Returns:
         The output ``(rows, hidden)`` and each piece's last state.
     """
-    cell = state[1] if len(state) > 1 else None
+    h, c = state if len(state) == 2 else (state[0], None)
     biases = direction.weights[2:] or (None, None)
     output, *ends = _Recurrence.apply(  # type: ignore[no-untyped-call]
-        direction, rows, data, state[0], cell, *direction.weights[:2], *biases
+        direction, rows, data, h, c, *direction.weights[:2], *biases
     )
     return output, tuple(ends)
 
@@ -108,7 +108,7 @@ def _derived(ctx: Any, gradients: Sequence[Tensor | None]) -> list[Tensor | None
     given, recurrent = BACKWARD[ctx.direction.mode](
         on_output, now, (output, hidden, *kept), weight_hh, ctx.rows.sizes, steps
     )
-    results = (
+    results: tuple[Callable[[], Tensor], ...] = (
         lambda: given @ weight_ih,
         lambda: now[0],
         lambda: now[1],
@@ -142,16 +142,21 @@ def _derived_again(
 ) -> list[Tensor | None]:
     """Compute the same gradients with a graph of their own, by torch's kernel."""
     # Views, since the same tensor may come twice, as a tied bias does.
-    views = [None if tensor is None else tensor.view_as(tensor) for tensor in inputs]
+    views: list[Any] = [None if tensor is None else tensor.view_as(tensor) for tensor in inputs]
     data, h, c, *weights = views
-    state: Any = (h,) if c is None else (h, c)
-    given: Any = [weight for weight in weights if weight is not None]
+    given = [weight for weight in weights if weight is not None]
     direction = ctx.direction._replace(weights=given)
-    output, ends = run_rows_by_torch(direction, data, state, ctx.rows)  # type: ignore[arg-type]
+    output, ends = run_rows_by_torch(direction, data, (h,) if c is None else (h, c), ctx.rows)
     pairs = zip((output, *ends), gradients, strict=True)
-    results, given_gradients = zip(*(pair for pair in pairs if pair[1] is not None), strict=True)
+    results = [(result, gradient) for result, gradient in pairs if gradient is not None]
     wanted = [view for view, need in zip(views, needed, strict=True) if need]
     found = iter(
-        torch.autograd.grad(results, wanted, given_gradients, create_graph=True, allow_unused=True)  # type: ignore[arg-type]
+        torch.autograd.grad(
+            [result for result, _ in results],
+            wanted,
+            [gradient for _, gradient in results],
+            create_graph=True,
+            allow_unused=True,
+        )
     )
     return [next(found) if need else None for need in needed]

@@ -71,7 +71,7 @@ class Stack(NamedTuple):
 
     @property
     def mode(self) -> str:
-        """torch's name of the recurrence."""
+        """The recurrence, by torch's name."""
         return self.layers[0][0].mode
 
     @property

@@ -63,7 +63,7 @@ def _run_direction(
         if met < steps and cut[met]:
             pairs = zip(anew, state, strict=True)
             state = tuple(torch.where(masks[met], new, old) for new, old in pairs)
-        after = cell(inputs[step], state if len(state) > 1 else state[0], *weights)
+        after = cell(inputs[step], state[0] if len(state) == 1 else state, *weights)
         state = after if isinstance(after, tuple) else (after,)
         outputs[step] = state[0]
     return torch.stack(outputs), state

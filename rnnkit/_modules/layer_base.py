@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeAlias, TypeVar, ov
 
 import torch
 from torch import Tensor
-from torch.nn.utils.rnn import PackedSequence
 
 from rnnkit._base.errors import RnnkitError
 from rnnkit._base.state import LSTMState, layers_first, map_state
@@ -22,12 +21,15 @@ from rnnkit._checks.call_spec import sizes_of_layer, spec_of_layer
 from rnnkit._checks.calls import check_layer
 from rnnkit._checks.dtype_errors import explain_missing_kernel
 from rnnkit._checks.lengths import check_lengths
-from rnnkit._checks.scope import LAYER_AXES, check_axes, check_scope
 from rnnkit._checks.resets import check_reset
+from rnnkit._checks.scope import LAYER_AXES, check_axes, check_scope
 from rnnkit._kernels.paths import run
 from rnnkit._kernels.stack import Direction, Stack
 from rnnkit._modules.cell_base import GivenT, StateT
 from rnnkit._modules.loop import loop_stack
+
+if TYPE_CHECKING:
+    from torch.nn.utils.rnn import PackedSequence
 
 CellT = TypeVar("CellT", bound=torch.nn.Module)
 
@@ -60,9 +62,7 @@ class Layer(torch.nn.RNNBase, Generic[StateT, GivenT, CellT]):
     state_batch_first: bool = False
     axes: dict[str, str] | None = None
 
-    def forward(
-        self, input: Any, hx: Any = None, *, lengths: Any = None, reset: Any = None
-    ) -> Any:
+    def forward(self, input: Any, hx: Any = None, *, lengths: Any = None, reset: Any = None) -> Any:
         """Run over a sequence; arguments and results are told where the class is."""
         if is_fx_call(input, hx):
             return leaf_node(self, input, hx, lengths=lengths, reset=reset)
@@ -128,9 +128,7 @@ class Layer(torch.nn.RNNBase, Generic[StateT, GivenT, CellT]):
         with torch.autocast("cpu", enabled=False):
             return self._forward_pieces(input.to(weight.dtype), hx, lengths, reset)
 
-    def _forward_pieces(
-        self, input: Any, hx: Any, lengths: Any, reset: Any
-    ) -> tuple[Tensor, Any]:
+    def _forward_pieces(self, input: Any, hx: Any, lengths: Any, reset: Any) -> tuple[Tensor, Any]:
         spec = spec_of_layer(self, input)
         counts = None if lengths is None else check_lengths(spec, lengths, input)
         mask = None if reset is None else check_reset(spec, reset)

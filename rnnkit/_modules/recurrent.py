@@ -22,8 +22,9 @@ class Recurrent(torch.nn.Module):
     """A layer made of cells: stacked, in one direction or two.
 
     ``layer(input, hx=None, *, lengths=None, reset=None)`` returns ``(output, state)``, as
-    :class:`rnnkit.LSTM` does, but for the state: it is the tuple of the cells' states, layer by layer, the forward
-    direction first. A layer reads the output of the one below it, both directions side by side.
+    :class:`rnnkit.LSTM` does, but for the state: it is the tuple of the cells' states, layer by
+    layer, the forward direction first. A layer reads the output of the one below it, both
+    directions side by side.
 
     Args:
         cells: the cell of each layer, from the input up; one cell for one layer. Any module as
@@ -93,9 +94,7 @@ class Recurrent(torch.nn.Module):
             reset: Any = None,
         ) -> tuple[Tensor, tuple[Any, ...]]: ...
 
-    def forward(
-        self, input: Any, hx: Any = None, *, lengths: Any = None, reset: Any = None
-    ) -> Any:
+    def forward(self, input: Any, hx: Any = None, *, lengths: Any = None, reset: Any = None) -> Any:
         """Run over a sequence; arguments and results are told where the class is."""
         if is_fx_call(input, hx):
             return leaf_node(self, input, hx, lengths=lengths, reset=reset)

@@ -50,7 +50,9 @@ reset must have shape (7, 5), got (5, 7)
 """)
 
 
-@pytest.mark.parametrize(("shape", "fix"), [((7, 5, 1), "reset.squeeze(-1)"), ((5, 7, 1), "reset.squeeze(-1).t()")])
+@pytest.mark.parametrize(
+    ("shape", "fix"), [((7, 5, 1), "reset.squeeze(-1)"), ((5, 7, 1), "reset.squeeze(-1).t()")]
+)
 def test_a_third_axis(shape: tuple[int, ...], fix: str) -> None:
     """A mask with an axis of one more, as environments give it, is refused with what takes it off."""
     mask = torch.ones(shape, dtype=torch.bool)

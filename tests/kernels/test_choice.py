@@ -152,10 +152,11 @@ def test_groups_give_what_the_whole_gives(lengths: list[int]) -> None:
     layer = rnnkit.LSTM(3, 4, 2, bidirectional=True, dtype=torch.float64)
     x = torch.randn(9, 5, 3, dtype=torch.float64)
 
-    with on("padded"), pytest.MonkeyPatch.context() as patch:
-        patch.setattr(choice, "grouped", lambda values, *_: [(0, len(values))])
+    with on("padded"):
         whole = layer(x, lengths=lengths)
-        patch.setattr(choice, "grouped", lambda *_: [(0, 1), (1, 3), (3, 5)])
+    with pytest.MonkeyPatch.context() as patch:
+        found = choice.Choice(choice.PADDED, [[2], [4, 0], [3, 1]])
+        patch.setattr(choice, "for_lengths", lambda *_: found)
         groups = layer(x, lengths=lengths)
 
     torch.testing.assert_close(tensors_of(groups), tensors_of(whole), rtol=1e-12, atol=1e-12)

@@ -106,12 +106,15 @@ def test_a_first_state_of_the_cells_own(reverse: bool, given: bool, at: str) -> 
     options: dict[str, Any] = {"reset": reset, "reverse": reverse}
 
     results = []
-    for fused in (True, False):
-        output, state = rnnkit.unroll(cell, x, hx if given else None, fused=fused, **options)
+    for path in ("rows", "packed", "steps", "loop"):
+        with on(path):
+            start = hx if given else None
+            output, state = rnnkit.unroll(cell, x, start, fused=path != "loop", **options)
         total = output.pow(2).sum() + state.pow(3).sum() + 0 * cell.first.sum()
         results.append([output, state, torch.autograd.grad(total, cell.first)[0]])
 
-    close(results[0], results[1])
+    for result in results[:-1]:
+        close(result, results[-1])
 
 
 @layers

@@ -59,6 +59,7 @@ GROUPS: dict[str, dict[str, str]] = {
         "lengths-axes": "Lengths have more or fewer axes than one.",
         "lengths-count": "There are more or fewer lengths than samples.",
         "lengths-range": "A length is negative, or more than the steps of the input.",
+        "mask-packed": "A mask of resets was given beside packed input.",
         "mask-kind": "A mask is not booleans, or 0 and 1.",
         "mask-shape": "A mask has another shape than the steps or samples that it is for.",
         "mask-values": "A mask has other values than 0 and 1: positions, say.",

@@ -18,6 +18,7 @@ from torch.nn.parameter import is_lazy
 from torch.utils import _pytree as pytree
 
 from rnnkit._base.errors import ArgumentError
+from rnnkit._base.message import refusal
 from rnnkit._diagnostics.chance import Chance
 from rnnkit._diagnostics.contents import unwrapped
 from rnnkit._diagnostics.outputs import Leaves, named_leaves
@@ -71,7 +72,7 @@ class Session:
             message = (
                 "the model has lazy modules whose sizes are open: call it once, then try again"
             )
-            raise ArgumentError(message, "model")
+            refusal(ArgumentError, "model", message, code="model-lazy")
         self.pristine = Pristine(model)
         self.model = self.pristine.model
         self.last = self.model
@@ -141,7 +142,7 @@ class Session:
                         f"forward calls {where}, and not its copy, by way of a closure, a global "
                         "or a weak reference: only a copy is run"
                     )
-                    raise EscapedError(message, "model")
+                    raise EscapedError(message, "model", code="model-escaped")
 
     def _run(self, copy: torch.nn.Module, inputs: Given, watch: Watch | None) -> Leaves:
         self.passes += 1
@@ -169,7 +170,7 @@ def _guarded(originals: dict[int, Any]) -> Iterator[list[str]]:
         if id(module) in originals and threading.get_ident() == thread:
             escaped.append(originals[id(module)].path)
             message = "a module of the model itself was called, and not of its copy"
-            raise EscapedError(message, "model")
+            raise EscapedError(message, "model", code="model-escaped")
 
     handle = register_module_forward_pre_hook(hook)
     try:

@@ -59,7 +59,7 @@ def unroll(
             them, the state the one after each sample's own last step.
         reverse: whether to run from the last valid step to the first; the output stays in the
             input's order.
-        reset: ``(seq, batch)``, booleans or 0 and 1, true where a sample starts anew from
+        reset: ``(seq, batch)``, booleans or 0 and 1, true where a sample starts again from
             ``initial_state`` before that step.
         return_states: whether to return the state after every step, each tensor with a seq axis
             in front, instead of the last one.
@@ -208,7 +208,7 @@ def _flipped_places(input: Tensor, lengths: Lengths | None) -> Tensor:
 
 
 def _segments(reset: Tensor, steps: int) -> list[tuple[int, int]]:
-    """Cut the steps before each one at which a sample starts anew."""
+    """Cut the steps before each one at which a sample starts again."""
     cuts = reset.any(dim=1).nonzero().flatten().tolist()
     bounds = sorted({0, *cuts, steps})
     return list(pairwise(bounds))

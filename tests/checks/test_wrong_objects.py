@@ -152,35 +152,34 @@ Counter took a Tensor of shape (5, 4) as state at step 0, returned a list
     "convert of a class.": Case(
         "rnnkit.convert(torch.nn.LSTM)",
         Refused(ArgumentError, "lacks", "model"),
-        code="convert-model",
-        message=snapshot("""\
+        code="model-type",
+        message=snapshot('''\
 convert takes a model, a torch.nn.Module, got the type LSTM
   a class is no module yet
-  fix       rnnkit.convert(LSTM(...))
-  more      convert-model, in the docs under "Errors"\
-"""),
+  fix       rnnkit.convert(LSTM(...), ...)
+  more      model-type, in the docs under "Errors"\
+'''),
     ),
     "convert of nothing.": Case(
         "rnnkit.convert(None)",
         Refused(ArgumentError, "lacks", "model"),
-        code="convert-model",
-        message=snapshot("""\
+        code="model-type",
+        message=snapshot('''\
 convert takes a model, a torch.nn.Module, got None
-  it changes the modules inside of a model
-  fix       rnnkit.convert(model)
-  more      convert-model, in the docs under "Errors"\
-"""),
+  fix       rnnkit.convert(model, ...)
+  more      model-type, in the docs under "Errors"\
+'''),
     ),
     "convert of weights.": Case(
         "rnnkit.convert(torch.nn.LSTM(3, 4).state_dict())",
         Refused(ArgumentError, "lacks", "model"),
-        code="convert-model",
-        message=snapshot("""\
+        code="model-type",
+        message=snapshot('''\
 convert takes a model, a torch.nn.Module, got an OrderedDict
-  weights are the same in both: a state_dict needs no conversion
-  fix       model.load_state_dict(...), then rnnkit.convert(model)
-  more      convert-model, in the docs under "Errors"\
-"""),
+  these look like weights, which are the same in torch's and rnnkit's modules
+  fix       model.load_state_dict(...), then rnnkit.convert(model, ...)
+  more      model-type, in the docs under "Errors"\
+'''),
     ),
     "A call of what convert returned.": Case(
         "rnnkit.convert(torch.nn.LSTM(3, 4))(filled(7, 5, 3))",
@@ -283,6 +282,28 @@ expand takes the state of one sample, got (2, 3, 4)
   fix       rnnkit.states.select(state, [0]), for that of the first sample
   more      expand-batch, in the docs under "Errors"\
 """),
+    ),
+    "A state without batch axis is told how to get one.": Case(
+        call("rnnkit.states.expand(state, 5)", state=(2, 4)),
+        Refused(StateError, "lacks", "state", (None, None), (2, 4)),
+        code="expand-batch",
+        fix="state.unsqueeze(1)",
+    ),
+    "An initial state that fits nowhere.": Case(
+        "rnnkit.states.reset(filled(5, 4), [0, 1, 0, 0, 0], filled(3, 4))",
+        Refused(ArgumentError, "lacks", "initial"),
+        code="initial-shape",
+        lacks="fix",
+    ),
+    "A third-party cell's state of one sample is expanded.": Case(
+        call(
+            "rnnkit.unroll(cell, filled(7, 5, 3), hx)",
+            cell=Counter(lambda hx: hx),
+            hx=(1, 4),
+        ),
+        Refused(StateError, "lacks", "hx", (5,), (1, 4)),
+        code="state-cell-batch",
+        fix="rnnkit.states.expand(hx, 5)",
     ),
     "A batch that is no count.": Case(
         "rnnkit.states.expand(filled(2, 1, 4), -1)",

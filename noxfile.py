@@ -23,6 +23,15 @@ CPUS: dict[str, dict[str, str]] = {
     "avx2": {"ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2"},
     "sse41": {"ONEDNN_MAX_CPU_ISA": "SSE41", "ATEN_CPU_CAPABILITY": "default"},
 }
+#: Files for tools of others, by the schema that such a tool has; the schemas come with the checker.
+SCHEMAS = {
+    "github-workflows": [".github/workflows/ci.yml"],
+    "github-issue-forms": (
+        ".github/ISSUE_TEMPLATE/message.yml",
+        ".github/ISSUE_TEMPLATE/other.yml",
+    ),
+    "citation-file-format": ["CITATION.cff"],
+}
 #: What the environment of ``package`` says of the rnnkit that it finds.
 PROOF = """
 import importlib.metadata, pathlib, sys
@@ -172,6 +181,8 @@ def lint(session: nox.Session) -> None:
     run(session, "ruff", "format", "--check")
     run(session, "codespell_lib")
     session.run(str(ENVIRONMENT / "bin" / "lint-imports"))
+    for schema, files in SCHEMAS.items():
+        run(session, "check_jsonschema", "--builtin-schema", f"vendor.{schema}", *files)
 
 
 @nox.session
@@ -186,7 +197,25 @@ def types(session: nox.Session) -> None:
 def docs(session: nox.Session) -> None:
     """Run what the pages show, then build them; a dead reference is an error."""
     run(session, "pytest", "tests/project/test_documentation.py")
+    build(session)
+
+
+def build(session: nox.Session) -> None:
+    """Build the pages from nothing, so that none stays of a page that is gone."""
+    shutil.rmtree("docs/_build", ignore_errors=True)
     run(session, "sphinx", "-n", "-W", "--keep-going", "-q", "docs", "docs/_build")
+
+
+@nox.session(venv_backend="venv")
+def pages(session: nox.Session) -> None:
+    """Look at the pages in Chromium, wide and narrow, light and dark; ``-- --shots FOLDER`` saves.
+
+    It needs a Chromium of the system's (Debian: ``apt-get install chromium``).
+    """
+    build(session)
+    session.install("--quiet", "--upgrade", "pip>=25.1")
+    session.install("--quiet", "--group", "pages")
+    session.run("python", "docs/browser.py", "docs/_build", *session.posargs)
 
 
 @nox.session

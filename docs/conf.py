@@ -1,8 +1,12 @@
 """How Sphinx builds these pages: ``sphinx-build -n -W docs docs/_build``."""
 
+import importlib
+import inspect
 import pathlib
+import re
 import sys
 from importlib import metadata
+from typing import Any
 
 # The figures and the examples are read from the checkout, and so is the package.
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
@@ -13,7 +17,14 @@ project_copyright = "2026, the authors of rnnkit"
 release = metadata.version("rnnkit")
 version = release
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "sphinx.ext.napoleon",
+    "sphinx.ext.viewcode",
+    "sphinx_copybutton",
+]
 exclude_patterns = ["_build"]
 templates_path: list[str] = []
 
@@ -21,13 +32,19 @@ html_theme = "furo"
 html_title = "rnnkit"
 html_static_path = ["static"]
 html_css_files = ["wide.css"]
+html_js_files = ["pages.js"]
 html_copy_source = False
+# What is copied is what can be run: no prompts, no outputs.
+copybutton_prompt_text = r">>> |\.\.\. |\$ "
+copybutton_prompt_is_regexp = True
+copybutton_only_copy_prompt_lines = True
+copybutton_copy_empty_lines = False
 
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
 
 autodoc_member_order = "bysource"
-autodoc_typehints = "none"
+autodoc_typehints = "signature"
 # A forward without a docstring would show nn.Module's, which refers to pages that are not here.
 autodoc_inherit_docstrings = False
 napoleon_use_ivar = True
@@ -35,4 +52,24 @@ python_maximum_signature_line_length = 80
 
 nitpicky = True
 # Nothing is fetched while the pages are built, so other projects' names have nowhere to lead.
-nitpick_ignore_regex = [("py:.*", r"(torch|jaxtyping|collections|typing|matplotlib)(\..*)?")]
+nitpick_ignore_regex = [
+    ("py:.*", r"(torch|jaxtyping|collections|typing|matplotlib)(\..*)?|Tensor"),
+    # Variables of types: a state's, a cell's.
+    ("py:class", r"rnnkit\..*\b(State|StateT|GivenT|CellT)"),
+]
+
+
+def where_it_is_written(_: Any, module: str, attribute: str) -> str | None:
+    """Return the module in which a public name is written; its own ``__module__`` is rnnkit."""
+    importlib.import_module(module)
+    name = attribute.partition(".")[0]
+    for place in sorted(place for place in sys.modules if place.startswith("rnnkit.")):
+        source = inspect.getsource(sys.modules[place])
+        if re.search(rf"^(class|def) {name}\b", source, re.MULTILINE):
+            return place
+    return None
+
+
+def setup(app: Any) -> None:
+    """Have the links to the source lead to where it is."""
+    app.connect("viewcode-follow-imported", where_it_is_written)

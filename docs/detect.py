@@ -89,6 +89,20 @@ class Row:
         return [name for name in OTHERS if self.cells[name] not in ("", NOTHING)]
 
     @property
+    def found(self) -> str:
+        """Who of rnnkit's finds it."""
+        said = self.cells["one import"].partition(": ")[2]
+        marks = [said] if self.kind("one import") == "clear" else []
+        marks += ["`lengths=`"] if self.cells["lengths="] == "right" else []
+        marks += [f"verify: {self.cells['verify']}"] if "verify" in self.others else []
+        marks += ["trace"] if "trace" in self.others else []
+        return f"✓ {', '.join(marks)}" if marks else self.mark("one import")
+
+    def mark(self, make: str) -> str:
+        """Mark whether a make names what has to be changed."""
+        return f"{'✓' if self.kind(make) == 'clear' else '✗'} {self.kind(make)}"
+
+    @property
     def is_left(self) -> bool:
         """Whether nothing of rnnkit's finds it."""
         return self.kind("one import") != "clear" and not self.others
@@ -138,17 +152,15 @@ def summary(made: list[Row]) -> str:
     found = Counter(name for row in rest for name in row.others)
     left = [row for row in rest if row.is_left]
     lines = [
-        f"Of the {len(rest)} of which rnnkit's modules say nothing clear,",
-        f"{found['lengths=']} cannot be made with `lengths=`,",
-        f"{found['verify']} are found by `verify`, and",
-        f"{found['trace']} are marked by `trace`; some are in two of these numbers.",
-        f"{len(left)} are left:\n",
+        f"{len(rest)} get no clear message from rnnkit's modules. Of these `lengths=` prevents",
+        f"{found['lengths=']}, `verify` finds {found['verify']}, and `trace` marks",
+        f"{found['trace']}; some are counted twice. {len(left)} are left:\n",
         *(f"- {row.mistake.link} ({row.kind('one import')})" for row in left),
         "",
     ]
-    note = "How many of them each make says nothing of, something obscure, or something clear."
-    table = Table(f"{len(made)} mistakes", note, ("", "silent", "obscure", "clear"), counts)
-    return "\n".join([str(table), *lines])
+    note = "How many mistakes get no message, an obscure one, or a clear one."
+    columns = ("modules", "silent", "obscure", "clear")
+    return "\n".join([str(Table(f"{len(made)} mistakes", note, columns, counts)), *lines])
 
 
 def tables() -> str:
@@ -156,9 +168,12 @@ def tables() -> str:
     parts = [summary([row for there in rows().values() for row in there])]
     for title, there in rows().items():
         note = f"{len(there)} mistakes, {sum(row.is_left for row in there)} left."
-        tried = [name for name in there[0].cells if any(row.cells[name] for row in there)]
-        lines = [(row.mistake.link, *(row.cells[name] for name in tried)) for row in there]
-        parts.append(str(Table(title, note, ("the mistake", *tried), lines)))
+        columns = ("mistake", "rnnkit", "torch.nn", "naive wrapper")
+        lines = [
+            (row.mistake.link, row.found, row.mark("torch.nn"), row.mark("naive wrapper"))
+            for row in there
+        ]
+        parts.append(str(Table(title, note, columns, lines)))
     return "\n".join(parts)
 
 

@@ -1,5 +1,6 @@
 """Draw the dependency maps of real models: ``python docs/maps.py``."""
 
+import io
 import pathlib
 import sys
 from collections.abc import Sequence
@@ -14,6 +15,9 @@ import rnnkit
 from rnnkit import DependencyMap
 
 FOLDER = pathlib.Path(__file__).resolve().parent / "pictures"
+#: The ink of text and lines, which a dark page turns light.
+INK = "#2b2b33"
+DARK = "<style>@media (prefers-color-scheme: dark) {svg {color: #e6e6ee}}</style>"
 
 
 class Tagger(nn.Module):
@@ -62,20 +66,29 @@ class Panel(NamedTuple):
 
 
 def save(name: str, panels: Sequence[Panel], side: float = 3.4, **style: Any) -> None:
-    """Draw panels beside each other into a file."""
-    size = (side * len(panels), side)
+    """Draw panels beside each other into a file, for light pages and dark ones."""
+    size = (side * len(panels), side * 1.12)
     figure, axes = plt.subplots(1, len(panels), figsize=size, layout="constrained", squeeze=False)
     for panel, ax in zip(panels, axes[0], strict=True):
         panel.draw(ax)
         if style:
             ax.axvspan(**style)
-    figure.savefig(FOLDER / name, metadata={"Date": None})
+    drawn = io.StringIO()
+    figure.savefig(drawn, format="svg", transparent=True, metadata={"Date": None})
+    text = drawn.getvalue().replace(INK, "currentColor")
+    start = text.index(">", text.index("<svg")) + 1
+    head = text[:start].replace("<svg", f'<svg color="{INK}"')
+    (FOLDER / name).write_text(head + DARK + text[start:])
 
 
 def main() -> None:
     """Draw all of them."""
     mpl.use("svg")
     mpl.rcParams["svg.hashsalt"] = "rnnkit"  # the same file from the same map
+    mpl.rcParams["svg.fonttype"] = "none"  # text that can be read and searched
+    mpl.rcParams["font.sans-serif"] = ["Helvetica", "Arial", "DejaVu Sans"]
+    for name in ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"):
+        mpl.rcParams[name] = INK
     torch.manual_seed(0)
     x = torch.randn(5, 7, 3)
     swapped = rnnkit.dependency_map(Tagger(), x)
@@ -94,7 +107,7 @@ def main() -> None:
     title = "Bidirectional language model:\nsteps read the future"
     save("map-bidirectional.svg", [Panel(both_ways, "causal", title, "step")])
     title = "Padding read: steps 3 to 5\nlie beyond the length"
-    beyond = {"xmin": 2.5, "xmax": 5.5, "color": "#d1495b", "alpha": 0.55}
+    beyond = {"xmin": 3, "xmax": 6, "color": "#d1495b", "alpha": 0.55}
     save("map-padding.svg", [Panel(pooled, None, title, "step")], **beyond)
 
 

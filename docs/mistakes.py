@@ -10,7 +10,8 @@ Below its heading, each section has a comment in TOML:
 - ``lengths``: a batch-first layer, padded input and lengths, which do away with the mistake.
 
 The namespace has ``nn``, of whichever make, and what comes of the page's head and of the section's
-own blocks and examples, but for examples that raise or mention rnnkit.
+own blocks and examples, but for examples that raise or mention rnnkit, and for what stands below
+**Right**, which is the fixed code for people.
 """
 
 import re
@@ -23,6 +24,7 @@ from docs.pages import ROOT, parse, seed
 
 GALLERY = ROOT / "docs" / "gallery"
 INDEX = GALLERY / "index.md"
+RIGHT = "\n**Right**"
 SECTION = re.compile(r"^## ([^\n]+)\n\n(?:<!-- detect\n(.*?)\n-->\n)?", re.MULTILINE | re.DOTALL)
 PAGES = re.compile(r"^```\{toctree\}\n:hidden:\n\n(.*?)\n```$", re.MULTILINE | re.DOTALL)
 
@@ -98,6 +100,8 @@ def _page(name: str) -> tuple[str, list[Mistake]]:
     code = [""] * (len(sections) + 1)
     for example in document.examples():
         block = example.parsed
+        if RIGHT in document.text[document.text.rfind("\n## ", 0, example.start) : example.start]:
+            continue
         if not hasattr(block, "exc_msg"):
             source = str(block)
         elif block.exc_msg is None and "rnnkit." not in block.source:

@@ -12,4 +12,7 @@ if __name__ == "__main__":
     torch.set_num_threads(1)
     # Before Python 3.13 the interpreter itself quotes files alone; a mistake stands in none.
     sys.excepthook = traceback.print_exception
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit("\nStopped.")

@@ -43,6 +43,7 @@ GROUPS: dict[str, dict[str, str]] = {
         "state-width": "The state is wider or narrower than the module.",
         "state-twice-as-wide": "The state has both directions side by side.",
         "state-projection": "With proj_size, h has the width of c.",
+        "state-layout": "The state is sparse, nested, fake or of another kind that is not dense.",
         "state-dtype": "State and input differ in dtype.",
         "state-device": "State and input are on different devices.",
         "state-not-own": "The state is not one that this layer returns.",
@@ -52,6 +53,7 @@ GROUPS: dict[str, dict[str, str]] = {
     "Lengths and masks": {
         "lengths-packed": "Lengths were given beside packed input, which has its own.",
         "lengths-packed-range": "Packed input promises more steps than its data have.",
+        "packed-fields": "The fields of packed input contradict each other.",
         "lengths-unbatched": "Lengths were given for an input without batch.",
         "lengths-kind": "Lengths are not a list of ints or a tensor of integers.",
         "lengths-axes": "Lengths have more or fewer axes than one.",

@@ -130,6 +130,8 @@ def wanted(expected: str, actual: str) -> str:
 def brief(value: object) -> str:
     """Name a value without printing what a tensor holds, in a few words however large it is."""
     if isinstance(value, Tensor):
+        if value.is_nested:
+            return "a nested Tensor"
         return f"a Tensor of shape {tuple(value.shape)}"
     if isinstance(value, torch.dtype | torch.device):
         return str(value)

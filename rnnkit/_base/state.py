@@ -25,14 +25,16 @@ class _Pair(NamedTuple):
     ``(layers * directions, batch, hidden)``, without the batch axis for unbatched input; of a
     cell, ``(batch, hidden)``. With ``proj_size`` the last axis of ``h`` is ``proj_size`` wide.
 
+    Attributes:
+        h: the hidden state, which is also the output of the last step.
+        c: the cell state, which the LSTM keeps to itself.
+
     >>> out, state = rnnkit.LSTM(3, 4)(torch.ones(7, 5, 3))
     >>> state.h.shape, state.c.shape
     (torch.Size([1, 5, 4]), torch.Size([1, 5, 4]))
     """
 
-    #: The hidden state, which is also the output of the last step.
     h: Tensor
-    #: The cell state, which the LSTM does not output.
     c: Tensor
 
     def detach(self) -> Self:

@@ -34,10 +34,6 @@ PRIVATE_NAMES = {
         "the buffers of one module by name, those that are None too",
         IN_THE_OLDEST,
     ),
-    "Module._cdata": PrivateName(
-        "which piece of memory a tensor lies in, as torch's own deepcopy tells it in its memo",
-        IN_THE_OLDEST,
-    ),
     "Module._flat_weight_refs": PrivateName(
         "whether a layer's list of weights is up to date, without a search",
         IN_THE_OLDEST,
@@ -147,6 +143,11 @@ def lacks_kernel(mode: str, proj_size: int, input: Tensor) -> bool:
 def is_proxy(value: Any) -> bool:
     """Say whether ``torch.fx`` stands in for a value."""
     return isinstance(value, Proxy)
+
+
+def is_fake(value: Any) -> bool:
+    """Say whether a tensor has sizes and no numbers, as under torch's FakeTensorMode."""
+    return type(value).__module__ == "torch._subclasses.fake_tensor"
 
 
 def is_foreign(value: Any) -> bool:

@@ -278,10 +278,15 @@ def _state_axes(module: CheckedCell, front: tuple[Axis, ...]) -> tuple[tuple[Axi
     return tuple((*front, width) for width in (of_h, hidden))[: len(module.__rnnkit__.state_names)]
 
 
+def is_autocast() -> bool:
+    """Say whether autocast is on, for any kind of device."""
+    return torch._C._is_any_autocast_enabled()  # noqa: SLF001
+
+
 def agree(one: torch.dtype, other: torch.dtype) -> bool:
     """Say whether a kernel takes both dtypes together; autocast brings all but float64 to one."""
     return one == other or (
-        torch._C._is_any_autocast_enabled()  # noqa: SLF001
+        is_autocast()
         and one.is_floating_point
         and other.is_floating_point
         and (one == torch.float64) == (other == torch.float64)

@@ -22,7 +22,7 @@ from torch.nn.utils.rnn import PackedSequence
 from rnnkit._base.class_facts import has_own_checks, proj_size_of
 from rnnkit._base.message import raise_for
 from rnnkit._base.state import PAIR, layers_first
-from rnnkit._base.torch_tools import FOREIGN, hides_values, is_foreign_call, is_jit_traced
+from rnnkit._base.torch_tools import FOREIGN, is_foreign_call, is_jit_traced
 from rnnkit._checks.call_spec import (
     SEQUENCE,
     SEQUENCES,
@@ -35,8 +35,10 @@ from rnnkit._checks.call_spec import (
     spec_of_layer,
     spec_of_unrolled,
 )
-from rnnkit._checks.dtype_errors import diagnose_dtype_and_device, is_wider_c, refuse_type
-from rnnkit._checks.input_errors import diagnose_input, diagnose_packed, diagnose_shape
+from rnnkit._checks.dtype_errors import diagnose_dtype_and_device, has_own_dtype, refuse_type
+from rnnkit._checks.input_errors import diagnose_input, diagnose_shape
+from rnnkit._checks.odd_tensors import has_odd_state, refuse_nested, refuse_odd_state
+from rnnkit._checks.packed import check_packed, fields_fit
 from rnnkit._checks.state_errors import diagnose_batch, diagnose_state
 
 
@@ -65,12 +67,18 @@ def check_layer(layer: CheckedLayer, input: Any, hx: Any, weight: Tensor) -> Any
     if isinstance(input, Tensor):
         data, batched = input, SEQUENCES
     elif isinstance(input, PackedSequence):
-        data, batched = input.data, 0
+        if not fields_fit(input):
+            check_packed(layer, input, given=hx is not None)
+        data, batched = input.data, SEQUENCE
     elif is_foreign_call(input, hx):
         return FOREIGN
     else:
         refuse_type(layer, input)
-    shape = data.shape
+    try:
+        shape = data.shape
+    except RuntimeError:  # a nested tensor has none
+        refuse_nested(layer, data)
+        raise
     rank = len(shape)
     dtype = data.dtype
     device = data.device
@@ -82,11 +90,8 @@ def check_layer(layer: CheckedLayer, input: Any, hx: Any, weight: Tensor) -> Any
         and weight.device == device
         and data.layout is torch.strided
     ):
+        refuse_nested(layer, data)
         raise_for(diagnose_input(spec_of_layer(layer, input), data, weight))
-    if isinstance(input, PackedSequence) and not (
-        hides_values() or int(input.batch_sizes.sum()) <= shape[0]
-    ):
-        raise_for(diagnose_packed(spec_of_layer(layer, input), input))
     return None if hx is None else _check_layer_state(layer, input, hx, data, shape)
 
 
@@ -103,7 +108,8 @@ def _check_layer_state(
         front = front[::-1]
     state = _fitting_state(layer, hx, front, data)
     if state is None:
-        if is_foreign_call(input, hx):
+        padded = isinstance(input, Tensor) and not layer.state_batch_first
+        if is_foreign_call(input, hx) or (padded and has_odd_state(hx)):
             return FOREIGN
         state = _diagnose_state(spec_of_layer(layer, input), hx, data)
     return layers_first(state) if layer.state_batch_first else state
@@ -131,7 +137,11 @@ def check_cell(cell: CheckedCell, input: Any, hx: Any, weight: Tensor | None) ->
         if is_foreign_call(input, hx):
             return FOREIGN
         refuse_type(cell, input)
-    shape = input.shape
+    try:
+        shape = input.shape
+    except RuntimeError:  # a nested tensor has none
+        refuse_nested(cell, input)
+        raise
     rank = len(shape)
     dtype = input.dtype
     device = input.device
@@ -142,7 +152,7 @@ def check_cell(cell: CheckedCell, input: Any, hx: Any, weight: Tensor | None) ->
         raise_for(diagnose_shape(spec_of_cell(cell, input), input, weight))
     state = None if hx is None else _fitting_state(cell, hx, shape[:-1], input, any_c=True)
     if state is None and hx is not None:
-        if is_foreign_call(input, hx):
+        if is_foreign_call(input, hx) or has_odd_state(hx):
             return FOREIGN
         state = _diagnose_state(spec_of_cell(cell, input), hx, input)
     if not alike:
@@ -180,6 +190,7 @@ def check_unrolled(
     """
     if not isinstance(input, Tensor):
         refuse_type(cell, input, unrolled=True)
+    refuse_nested(cell, input)
     known = weight is not None
     spec = spec_of_unrolled(cell, input, caller, known=known, batch_first=batch_first)
     # A third-party cell may take integers; of our own we know what they take.
@@ -222,9 +233,8 @@ def _fitting_state(
     fits = _is_state(h, h_shape, dtype, device) and (
         _is_state(c, c_shape, dtype, device)
         or (
-            any_c
-            and isinstance(c, Tensor)
-            and is_wider_c(c)
+            isinstance(c, Tensor)
+            and has_own_dtype(c, dtype, is_cell=any_c)
             and _is_state(c, c_shape, c.dtype, device)
         )
     )
@@ -236,6 +246,8 @@ def _is_state(
 ) -> bool:
     return (
         isinstance(tensor, Tensor)
+        and tensor.layout is torch.strided
+        and not tensor.is_nested
         and tensor.shape == shape
         and (tensor.dtype is dtype or agree(tensor.dtype, dtype))
         and tensor.device == device
@@ -260,6 +272,7 @@ def _diagnose_state(spec: CallSpec, hx: Any, like: Tensor) -> Any:
     Raises:
         RnnkitError: the child that fits.
     """
+    refuse_odd_state(spec.module, hx, like)
     shapes = [tuple(axis.size or 0 for axis in axes) for axes in spec.state_axes]
     state = _complete_pair(hx, shapes, like)
     raise_for(diagnose_state(spec, state, like))

@@ -8,13 +8,13 @@ import operator
 import warnings
 from collections.abc import Callable, Mapping
 from numbers import Integral
-from typing import Any, Concatenate, NoReturn, ParamSpec, TypeVar
+from typing import Any, Concatenate, NoReturn, ParamSpec, SupportsIndex, TypeVar
 
 import torch
 
 from rnnkit._base.errors import ArgumentError
 from rnnkit._base.message import brief, call, refusal, wanted
-from rnnkit._checks.rules import CELL_RULES, FLAG, RULES, Rule
+from rnnkit._checks.rules import CELL_RULES, FLAG, RULES, Rule, is_truth
 
 #: What other libraries call an option, and what is typed here: ``{value}`` is what was given.
 OTHER_LIBRARIES = {
@@ -51,6 +51,9 @@ Module = TypeVar("Module")
 LEAST_PERCENTAGE = 5
 PERCENT = 100
 
+#: Of the rules: what counts are read as.
+COUNTS = (Integral, SupportsIndex)
+
 
 def checked_arguments(
     init: Callable[Concatenate[Module, Arguments], None],
@@ -73,11 +76,14 @@ def checked_arguments(
         rules = RULES if "batch_first" in signature.parameters else CELL_RULES
         for argument, value in bound.arguments.items():
             rule = rules.get(argument)
+            if rules is CELL_RULES and argument == "bias" and is_truth(value):
+                bound.arguments[argument] = bool(value)
+                continue
             if rule is None or _is_nonlinearity_as_bias(rules, argument, value):
                 continue
             if not rule.is_kind(value) or not rule.fits(value):
                 _refuse(name, rule, argument, value, args, kwargs)
-            if isinstance(value, Integral) and rule.kind is Integral:
+            if rule.kind in COUNTS:
                 # A NumPy count would make torch's own type check fail.
                 bound.arguments[argument] = operator.index(value)
         _check_projection(name, bound.arguments, args, kwargs)
@@ -206,7 +212,7 @@ def _fix(name: str, rule: Rule, argument: str, value: Any) -> str:
     if number is not None and number == int(number) and rule.is_kind(int(number)):
         fits = rule.fits(int(number))
         return f"{argument}={int(number)}" if fits else f"{argument}: {rule.expected}"
-    if number is not None and rule.kind is Integral:
+    if number is not None and rule.kind in COUNTS:
         return f"{argument}=int(...), or // in place of / where it is computed"
     return f"{argument}: {rule.expected}"
 
@@ -239,7 +245,7 @@ def _check_projection(
     kwargs: Mapping[str, object],
 ) -> None:
     hidden_size, proj_size = arguments["hidden_size"], arguments.get("proj_size", 0)
-    if proj_size >= hidden_size:
+    if proj_size and proj_size >= hidden_size:
         refusal(
             ArgumentError,
             "proj_size",

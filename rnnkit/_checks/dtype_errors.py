@@ -9,7 +9,14 @@ from torch.nn.utils.rnn import PackedSequence
 
 from rnnkit._base.errors import ArgumentError, DeviceError, DtypeError
 from rnnkit._base.message import Cause, Row, Rows, brief, refusal, wanted
-from rnnkit._checks.call_spec import CallSpec, CheckedCell, CheckedLayer, agree, described
+from rnnkit._checks.call_spec import (
+    CallSpec,
+    CheckedCell,
+    CheckedLayer,
+    agree,
+    described,
+    is_autocast,
+)
 
 
 def refuse_type(module: CheckedCell, input: object, *, unrolled: bool = False) -> NoReturn:
@@ -84,7 +91,7 @@ def diagnose_dtype_and_device(spec: CallSpec, input: Tensor, weight: Tensor) -> 
     return None
 
 
-def explain_missing_kernel(layer: CheckedLayer, error: RuntimeError) -> None:
+def explain_missing_kernel(layer: CheckedLayer, error: Exception) -> None:
     """Say in our words that this CPU has no kernel for what autocast makes of a layer.
 
     Returns for every other error of torch's.
@@ -186,7 +193,8 @@ def _other_dtype(spec: CallSpec, input: Tensor, weight: Tensor) -> Cause:
 
 def state_dtype_or_device(spec: CallSpec, name: str, tensor: Tensor, input: Tensor) -> Cause | None:
     """Find what is wrong with one tensor of a state beside its shape: its dtype or its device."""
-    own_dtype = spec.kind == "cell" and name == "c" and is_wider_c(tensor)
+    is_cell = spec.kind == "cell"
+    own_dtype = name == "c" and has_own_dtype(tensor, input.dtype, is_cell=is_cell)
     if not (own_dtype or agree(tensor.dtype, input.dtype)):
         return Cause(
             "state-dtype",
@@ -215,6 +223,14 @@ def state_dtype_or_device(spec: CallSpec, name: str, tensor: Tensor, input: Tens
     return None
 
 
-def is_wider_c(tensor: Tensor) -> bool:
-    """Say whether torch's kernel for one step takes this c, whose dtype is its own."""
-    return tensor.is_floating_point() and tensor.device.type == "cpu"
+def has_own_dtype(c: Tensor, dtype: torch.dtype, *, is_cell: bool) -> bool:
+    """Say whether torch's kernel takes this c beside an input of another dtype.
+
+    Of a cell it does; of a layer it does under autocast, which leaves float64 alone and brings
+    other floats together, and c is only multiplied.
+    """
+    return (
+        c.is_floating_point()
+        and c.device.type == "cpu"
+        and (is_cell or (dtype is torch.float64 and is_autocast()))
+    )

@@ -9,6 +9,7 @@ from torch.compiler import is_compiling
 
 from rnnkit._base.errors import LengthsError
 from rnnkit._base.message import Row, brief, refusal, wanted
+from rnnkit._base.torch_tools import is_fake
 from rnnkit._checks.call_spec import CallSpec
 from rnnkit._checks.input_errors import input_row
 from rnnkit._kernels.lengths import Lengths
@@ -37,6 +38,8 @@ def check_lengths(spec: CallSpec, lengths: Any, input: Any) -> Lengths:
         fix = f"input.unsqueeze({0 if spec.batch_first else 1}), a batch of one"
         _refuse_lengths(spec, lengths, "the input has no batch axis", fix, "lengths-unbatched")
     each = _as_integers(spec, lengths)
+    if is_fake(each) and not is_fake(input):
+        _refuse_lengths(spec, lengths, "lengths hold no values to look at", "a list of ints")
     if each.dim() != 1:
         fix = _fix_axes(spec, each)
         _refuse_lengths(
@@ -44,7 +47,7 @@ def check_lengths(spec: CallSpec, lengths: Any, input: Any) -> Lengths:
         )
     if each.shape[0] != spec.batch:
         _refuse_count(spec, lengths, each)
-    values: list[int] | None = None if is_compiling() else each.tolist()
+    values: list[int] | None = None if is_compiling() or is_fake(each) else each.tolist()
     for place, value in enumerate(values or ()):
         if not 0 <= value <= spec.seq:
             side = "negative" if value < 0 else "more steps than the input has"
@@ -66,7 +69,7 @@ def _fix_axes(spec: CallSpec, each: Tensor) -> str:
 
 def _as_integers(spec: CallSpec, lengths: Any) -> Tensor:
     if isinstance(lengths, Tensor):
-        if lengths.is_meta or lengths.layout is not torch.strided:
+        if lengths.is_meta or lengths.layout is not torch.strided or lengths.is_nested:
             _refuse_lengths(spec, lengths, "lengths hold no values to look at", "a list of ints")
         each = lengths
     elif isinstance(lengths, str) or not (
@@ -74,16 +77,11 @@ def _as_integers(spec: CallSpec, lengths: Any) -> Tensor:
     ):
         fix = f"[{lengths}] * {spec.batch}" if isinstance(lengths, int) else "a list of ints"
         _refuse_lengths(spec, lengths, "lengths are neither list nor tensor", fix)
+    elif not isinstance(lengths, Sequence) and getattr(lengths, "ndim", 1) == 0:
+        fix = f"[{lengths}] * {spec.batch}"
+        _refuse_lengths(spec, lengths, "lengths are one number, not one for each sample", fix)
     else:
-        odd = next((k for k, n in enumerate(lengths) if n is None or isinstance(n, bool)), None)
-        if odd is not None:
-            _refuse_lengths(spec, lengths, f"lengths[{odd}] is {lengths[odd]}", "a list of ints")
-        if any(isinstance(length, str) for length in lengths):
-            _refuse_lengths(spec, lengths, "lengths hold strings", "[int(n) for n in lengths]")
-        try:
-            each = torch.as_tensor(lengths, dtype=None if len(lengths) else torch.int64)
-        except (TypeError, ValueError, RuntimeError):
-            _refuse_lengths(spec, lengths, "lengths are no plain list of ints", "a list of ints")
+        each = _of_list(spec, lengths)
     if each.dtype is torch.bool:
         fix = f"of a mask: mask.sum({1 if spec.batch_first else 0})"
         _refuse_lengths(spec, lengths, "lengths are booleans, as a mask is", fix)
@@ -93,6 +91,19 @@ def _as_integers(spec: CallSpec, lengths: Any) -> Tensor:
             fix = "lengths.long(); of fractions of the input (lengths * seq).round().long()"
         _refuse_lengths(spec, lengths, f"lengths are {each.dtype}, no counts", fix)
     return each.to(torch.int64)
+
+
+def _of_list(spec: CallSpec, lengths: Any) -> Tensor:
+    odd = next((k for k, n in enumerate(lengths) if n is None or isinstance(n, bool)), None)
+    if odd is not None:
+        _refuse_lengths(spec, lengths, f"lengths[{odd}] is {lengths[odd]}", "a list of ints")
+    if any(isinstance(length, str) for length in lengths):
+        _refuse_lengths(spec, lengths, "lengths hold strings", "[int(n) for n in lengths]")
+    try:
+        dtype = None if len(lengths) else torch.int64
+        return torch.as_tensor(lengths, dtype=dtype, device="cpu")
+    except (TypeError, ValueError, RuntimeError):
+        _refuse_lengths(spec, lengths, "lengths are no plain list of ints", "a list of ints")
 
 
 def _refuse_count(spec: CallSpec, lengths: Any, each: Tensor) -> NoReturn:
@@ -121,8 +132,9 @@ def _refuse_lengths(
 def _raise_lengths(
     code: str, spec: CallSpec, lengths: Any, sentence: str, headline: str, *rows: Row
 ) -> NoReturn:
-    shape = tuple(lengths.shape) if isinstance(lengths, Tensor) else ()
-    came = f"{lengths.dtype} {shape}" if isinstance(lengths, Tensor) else brief(lengths)
+    has_shape = isinstance(lengths, Tensor) and not lengths.is_nested
+    shape = tuple(lengths.shape) if has_shape else ()
+    came = f"{lengths.dtype} {shape}" if has_shape else brief(lengths)
     if isinstance(lengths, list | tuple) and lengths:
         came += f" of {len(lengths)}"
     expected = "(batch,)" if spec.batch is None else f"(batch={spec.batch},)"

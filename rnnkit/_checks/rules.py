@@ -8,7 +8,7 @@ import operator
 from collections.abc import Callable
 from dataclasses import dataclass
 from numbers import Integral, Real
-from typing import Any, TypeAlias
+from typing import Any, SupportsIndex, TypeAlias
 
 import torch
 
@@ -34,6 +34,8 @@ class Rule:
     def is_kind(self, value: object) -> bool:
         """Say whether a value is of the type; a bool counts as a number nowhere."""
         # Half of the time that this package takes to import would be beartype's.
+        if self.kind is SupportsIndex:
+            return is_index(value)
         from beartype.door import is_bearable  # noqa: PLC0415
 
         return is_bearable(value, self.kind) and isinstance(value, bool) == (self.kind is bool)
@@ -52,9 +54,27 @@ def _anything(_: object) -> bool:
     return True
 
 
-def _count(least: int, expected: str, wrong_value: str) -> Rule:
+def is_index(value: Any) -> bool:
+    """Say whether a value stands for an integer, as a 0-d tensor of integers does."""
+    if isinstance(value, bool) or getattr(value, "dtype", None) is torch.bool:
+        return False
+    try:
+        operator.index(value)
+    except (TypeError, ValueError, RuntimeError):
+        return False
+    return True
+
+
+def is_truth(value: Any) -> bool:
+    """Say whether a value is True or False, 1 or 0, or NumPy's own True or False."""
+    return type(value) is bool or (
+        (isinstance(value, Integral) or type(value).__module__ == "numpy") and value in (0, 1)
+    )
+
+
+def _count(least: int, expected: str, wrong_value: str, kind: Any = Integral) -> Rule:
     return Rule(
-        kind=Integral,
+        kind=kind,
         fits=lambda value: least <= operator.index(value) < LARGEST,
         wrong_kind="{name} should be of type int, got: {kind}",
         wrong_value=wrong_value,
@@ -65,6 +85,8 @@ def _count(least: int, expected: str, wrong_value: str) -> Rule:
 #: torch counts in 64 bits.
 LARGEST = 2**63
 SIZE = _count(1, "an int from 1", "{name} must be greater than zero")
+# torch asks isinstance(..., int) of the two sizes of a layer, and counts with all others.
+COUNT = _count(1, SIZE.expected, SIZE.wrong_value, SupportsIndex)
 
 FLAG = Rule(
     bool, _anything, "{name} should be of type bool, got: {kind}", "", expected="True or False"
@@ -82,11 +104,12 @@ DEVICE = "{name} should be a torch.device or its name, got: {value}"
 RULES = {
     "input_size": SIZE,
     "hidden_size": SIZE,
-    "num_layers": SIZE,
+    "num_layers": COUNT,
     "proj_size": _count(
         0,
         "an int from 0 (no projection) to hidden_size - 1",
         "proj_size should be a positive integer or zero to disable projections",
+        SupportsIndex,
     ),
     "bias": FLAG,
     "batch_first": FLAG,
@@ -116,5 +139,7 @@ RULES = {
     ),
 }
 
-# A cell computes with input_size=0 (the hidden state alone); torch's layers refuse it.
-CELL_RULES = RULES | {"input_size": _count(0, "an int from 0", "{name} must not be negative")}
+# A cell computes without features (the hidden state alone) and without a hidden state; torch's
+# layers refuse both.
+CELL_SIZE = _count(0, "an int from 0", "{name} must not be negative", SupportsIndex)
+CELL_RULES = RULES | {"input_size": CELL_SIZE, "hidden_size": CELL_SIZE}

@@ -5,14 +5,15 @@ An ``isinstance`` against a jaxtyping annotation, made below a ``@jaxtyped`` fun
 it has not. That is all that is used here; jaxtyping keeps a scope for each thread.
 """
 
-import contextlib
-import io
+import difflib
 import sys
+import warnings
+import weakref
 from collections.abc import Mapping
 from typing import Any
 
 import torch
-from jaxtyping import Shaped, print_bindings
+from jaxtyping import Shaped
 from torch import Tensor
 from torch.compiler import is_compiling
 
@@ -69,11 +70,14 @@ def check_scope(
     if is_compiling():
         return
     named = {axis: size for axis, size in sizes.items() if axis in axes}
+    bound = _bindings()
     probe = torch.empty(tuple(named.values()), device="meta")
     # One axis alone starts with a space, which tells jaxtyping's names from forward references.
     shape: Any = Shaped[Tensor, " " + " ".join(axes[axis] for axis in named)]
     if not isinstance(probe, shape):
         _refuse_binding(described(module), axes, named, argument)
+    if bound and module not in WARNED:
+        _warn_of_unbound(module, {axis: axes[axis] for axis in named}, bound)
 
 
 def _refuse_binding(module: str, axes: Axes, read: Mapping[str, int], argument: str) -> None:
@@ -108,12 +112,41 @@ def _refuse_binding(module: str, axes: Axes, read: Mapping[str, int], argument: 
     )
 
 
+def _warn_of_unbound(
+    module: torch.nn.Module, axes: Mapping[str, str], bound: Mapping[str, int]
+) -> None:
+    """Say once of a module that a name is bound nowhere in its caller's scope: a typo, often.
+
+    A caller's annotation of the input binds seq and batch. Features and hidden are the module's
+    own, as often as not: their names count only if they look like one that is bound.
+    """
+    unbound = [
+        name
+        for axis, name in axes.items()
+        if name not in bound
+        and (axis in ("seq", "batch") or difflib.get_close_matches(name, bound, n=1))
+    ]
+    if unbound:
+        WARNED.add(module)
+        warnings.warn(
+            f"{described(module)}: the caller's scope has no {' and no '.join(unbound)}, so that "
+            f"nothing is checked there; {_caller()} has bound {', '.join(bound)}",
+            UserWarning,
+            stacklevel=4,
+        )
+
+
+#: Modules that have had their warning.
+WARNED: weakref.WeakSet[torch.nn.Module] = weakref.WeakSet()
+
+
 def _bindings() -> dict[str, int]:
-    written = io.StringIO()
-    with contextlib.redirect_stdout(written):
-        print_bindings()  # type: ignore[no-untyped-call]
-    pairs = (line.partition("=") for line in written.getvalue().splitlines())
-    return {name: int(size) for name, _, size in pairs if size.isdecimal()}
+    """Return the sizes that this thread's innermost scope has bound, by name."""
+    # jaxtyping prints them, to the standard output of all threads, and has no other public way.
+    from jaxtyping._storage import get_shape_memo  # noqa: PLC0415
+
+    bound: Mapping[str, Any] = get_shape_memo()[0]  # type: ignore[no-untyped-call]
+    return {name: size for name, size in bound.items() if name.isidentifier()}
 
 
 def _caller() -> str:

@@ -5,6 +5,7 @@ Each is a text of code with a gap, which a wrong and a right line fill. Where th
 """
 
 import functools
+import importlib.util
 import inspect
 import linecache
 import signal
@@ -14,6 +15,7 @@ import textwrap
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -22,12 +24,16 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 from torch.nn.utils.rnn import pack_padded_sequence
 
+from rnnkit._demo.screen import COLUMNS, paragraph, say
+from rnnkit._diagnostics.dependency_map import dependency_map
+from rnnkit._diagnostics.verify import verify
 from rnnkit.typing import BatchFirst
 
 FEATURES, SPEAKERS, HIDDEN = 12, 9, 40
 BATCH = 32
 CHUNK = 5
-COLUMNS = 100
+#: How many recordings the picture at the end is of.
+MAPPED = 8
 pack = functools.partial(pack_padded_sequence, batch_first=True, enforce_sorted=False)
 
 
@@ -37,7 +43,7 @@ class Mistake:
 
     Attributes:
         title: what was done.
-        code: Python with ``nn``, a ``scene`` and the names of this file; ``{}`` is the gap.
+        program: Python with ``nn``, a ``scene`` and the names of this file; ``{}`` is the gap.
         wrong: what does it, in the gap.
         right: what should stand there.
         because: what the wrong line does.
@@ -45,7 +51,7 @@ class Mistake:
     """
 
     title: str
-    code: str
+    program: str
     wrong: str
     right: str
     because: str
@@ -70,7 +76,7 @@ class Scene:
 
     def play(self, mistake: Mistake, nn: ModuleType, *, right: bool = False) -> float | None:
         """Make a mistake, or do it right, by the layers of ``nn``."""
-        code = inspect.cleandoc(mistake.code).format(mistake.right if right else mistake.wrong)
+        code = inspect.cleandoc(mistake.program).format(mistake.right if right else mistake.wrong)
         name = f"<{mistake.title}>"
         # So that a traceback quotes the line.
         linecache.cache[name] = len(code), None, code.splitlines(), name
@@ -127,7 +133,7 @@ class Served(torch.nn.Module):
 MISTAKES = (
     Mistake(
         title="batch_first given by position",
-        code="model = LastStep({})",
+        program="model = LastStep({})",
         wrong="nn.LSTM(FEATURES, HIDDEN, 2, True)",
         right="nn.LSTM(FEATURES, HIDDEN, 2, batch_first=True)",
         because="The fourth argument is bias. The LSTM runs over the recordings of a batch "
@@ -135,7 +141,7 @@ MISTAKES = (
     ),
     Mistake(
         title="the state of a larger batch",
-        code="""
+        program="""
             class Server(Served):
                 def step(self, packed, h, c, live):
                     return {}
@@ -149,7 +155,7 @@ MISTAKES = (
     ),
     Mistake(
         title="a state without the second direction",
-        code="""
+        program="""
             lstm = nn.LSTM(FEATURES, HIDDEN, bidirectional=True)
             packed = pack(scene.input, scene.lengths)
             h = torch.randn(2, BATCH, HIDDEN)
@@ -163,19 +169,19 @@ MISTAKES = (
     ),
     Mistake(
         title="batch_first forgotten, state given",
-        code="""
+        program="""
             x = scene.input
             h = c = torch.zeros(1, x.size(0), HIDDEN)
             {}
         """,
         wrong="nn.LSTM(FEATURES, HIDDEN)(x, (h, c))",
         right="nn.LSTM(FEATURES, HIDDEN, batch_first=True)(x, (h, c))",
-        because="torch blames the state, which is right; who believes it and sizes the state by "
-        "x.size(1) trains over the batch as in mistake 1. No shape shows that; rnnkit.verify does.",
+        because="torch blames the state, which is right. Sizing it by x.size(1) ends the error, "
+        "and trains over the batch as in mistake 1. No shape shows that; rnnkit.verify does.",
     ),
     Mistake(
         title="an LSTM's two states for a GRU",
-        code="""
+        program="""
             h = c = torch.zeros(1, BATCH, HIDDEN)
             gru, packed = nn.GRU(FEATURES, HIDDEN), pack(scene.input, scene.lengths)
             {}
@@ -186,7 +192,7 @@ MISTAKES = (
     ),
     Mistake(
         title="float64, as NumPy reads it",
-        code="""
+        program="""
             lstm = nn.LSTM(FEATURES, HIDDEN)
             x = scene.input.double()
             {}
@@ -244,45 +250,55 @@ def listen_apart(number: int, seed: int) -> Outcome:
     return Outcome(*lines[-1].split(": ", 1)) if done.returncode and lines else Outcome()
 
 
-def _paragraph(label: str, text: str) -> None:
-    """Print a text beside its label; its further lines keep their own columns."""
-    first, *others = text.splitlines()
-    label = f"   {label:<10}"
-    print(textwrap.fill(first, COLUMNS, initial_indent=label, subsequent_indent=" " * 13))
-    for line in others:
-        print(textwrap.fill(line, COLUMNS, initial_indent="   ", subsequent_indent=" " * 15))
-
-
 def _tell(mistake: Mistake, number: int, torchs: str, ours: str) -> None:
-    print(f"\n\nMistake {number}: {mistake.title}\n")
-    print(textwrap.indent(textwrap.fill(mistake.because, COLUMNS - 3), "   ") + "\n")
-    _paragraph("written", mistake.wrong)
-    _paragraph("meant", mistake.right)
-    _paragraph("torch.nn", torchs)
-    _paragraph("rnnkit", ours)
+    say(f"\n\nMistake {number}: {mistake.title}\n", "bold")
+    say(textwrap.indent(textwrap.fill(mistake.because, COLUMNS - 3), "   ") + "\n")
+    paragraph("written", mistake.wrong)
+    paragraph("intended", mistake.right)
+    paragraph("torch.nn", torchs, "red")
+    paragraph("rnnkit", ours, "green")
 
 
 def show(scene: Scene, nn: ModuleType) -> None:
     """Make every mistake by torch's layers and by those of ``nn``; print both, and a table."""
-    print(f"\n\nNow {len(MISTAKES)} mistakes on the same recordings, by torch.nn and by rnnkit.")
-    table = [("", "the mistake", "torch.nn", "rnnkit")]
+    say(f"\n\nNow {len(MISTAKES)} mistakes on the same recordings, by torch.nn and by rnnkit.")
+    table = [("", "mistake", "torch.nn", "rnnkit")]
     for number, mistake in enumerate(MISTAKES, start=1):
         by_torch, by_us = (functools.partial(scene.play, mistake, each) for each in (torch.nn, nn))
         torchs = listen_apart(number, scene.seed) if mistake.fatal else listen(by_torch)
         ours = listen(by_us)
         told, told_ours, brief = str(torchs), str(ours), str(torchs)
         if torchs.value is not None:
-            meant = by_torch(right=True)
-            told += f". Test accuracy {torchs.value:.1%} instead of {meant:.1%}."
-            brief = f"silence; {meant:.1%} became {torchs.value:.1%}"
+            right = by_torch(right=True)
+            told += f". Test accuracy {torchs.value:.1%}; written as intended, {right:.1%}."
+            brief = f"silence; {right:.1%} -> {torchs.value:.1%}"
         if ours.value is not None:
-            told_ours += (
-                f"\n  It goes on after that, as torch does: test accuracy {ours.value:.1%}."
-            )
+            told_ours += f"\n  It continues, as torch does: test accuracy {ours.value:.1%}."
         _tell(mistake, number, told, told_ours)
-        brief = textwrap.shorten(brief, 44, placeholder=" ...")
+        brief = textwrap.shorten(brief, 25, placeholder=" ...")
         table.append((str(number), mistake.title, brief, ours.kind or "silence"))
-    print("\n")
-    for row in table:
-        print("{:<2} {:<37} {:<44}  {}".format(*row))
-    print("\nTo see one end as it will: python -m rnnkit --namespace torch.nn --mistake 3")
+    say("\n")
+    for place, row in enumerate(table):
+        say("{:<2} {:<37} {:<26} {}".format(*row), "" if place else "bold")
+    say("\nTo see one end as it will: python -m rnnkit --namespace torch.nn --mistake 3")
+
+
+def find(scene: Scene, folder: Path) -> None:
+    """Have ``verify`` find the first mistake, of which no shape tells, and save its picture."""
+    say("\n\nMistake 1 once more: torch is silent, and rnnkit.verify is not.\n", "bold")
+    model = LastStep(torch.nn.LSTM(FEATURES, HIDDEN, 2, True))
+    say(">>> rnnkit.verify(model, recordings, lengths)")
+    found = listen(lambda: verify(model, scene.input, scene.lengths))
+    paragraph("rnnkit", str(found), "green")
+    if importlib.util.find_spec("matplotlib") is None:
+        say('\nIts picture needs matplotlib: pip install "rnnkit[demo]"')
+        return
+    import matplotlib as mpl  # noqa: PLC0415 - an optional extra
+
+    mpl.use("Agg")
+    few = scene.lengths[:MAPPED]
+    found_map = dependency_map(model, scene.input[:MAPPED, : int(few.max())], few)
+    axes = found_map.plot("independent", "LSTM(12, 40, 2, True): samples read samples")
+    path = folder / "rnnkit-map.png"
+    axes.figure.savefig(path, dpi=150)
+    say(f"\nWhich sample depends on which, as a picture: {path.name}")

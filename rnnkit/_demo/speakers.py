@@ -12,6 +12,7 @@ import argparse
 import importlib.util
 import platform
 import sys
+import textwrap
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
@@ -24,6 +25,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_sequence
 
 from rnnkit._demo import mistakes
 from rnnkit._demo.mistakes import BATCH, FEATURES, HIDDEN, SPEAKERS
+from rnnkit._demo.screen import COLUMNS, progress, say
 from rnnkit.typing import BatchFirst
 
 EPOCHS = 20
@@ -214,28 +216,32 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the demonstration."""
     given = _arguments(argv)
-    print(versions())
+    say(textwrap.fill(versions(), COLUMNS))
     data = load()
     nn = importlib.import_module(given.namespace)
 
     def study(model: torch.nn.Module) -> float:
-        fit(model, data.train, given.epochs)
+        with progress(given.epochs) as report:
+            fit(model, data.train, given.epochs, lambda _: report(""))
         return accuracy(model, data.test)
 
     scene = mistakes.Scene(*data.train.take(torch.arange(BATCH))[:2], study, given.seed)
     if given.mistake is not None:
         share = scene.play(mistakes.MISTAKES[given.mistake - 1], nn)
-        print("no error" if share is None else f"no error; test accuracy {share:.1%}")
+        say("no error" if share is None else f"no error; test accuracy {share:.1%}")
         return
     lengths = torch.cat([data.train.lengths, data.test.lengths])
-    print(
+    say(
         f"\nJapanese Vowels (UCI): {len(data.train.lengths)} recordings to learn from, "
-        f"{len(data.test.lengths)} to test, by {SPEAKERS} speakers;\n"
-        f"{FEATURES} features, {int(lengths.min())} to {int(lengths.max())} steps.\n"
+        f"{len(data.test.lengths)} to test,\n"
+        f"by {SPEAKERS} speakers; {FEATURES} features, {int(lengths.min())} to "
+        f"{int(lengths.max())} steps.\n"
         f"\n{given.namespace}.LSTM({FEATURES}, {HIDDEN}, batch_first=True, bidirectional=True), "
         f"seed {given.seed}\n"
     )
-    _, share = train(nn, data, given.seed, given.epochs, print)
-    print(f"\n  test accuracy {share:.1%}")
+    with progress(given.epochs) as report:
+        _, share = train(nn, data, given.seed, given.epochs, report)
+    say(f"\n  test accuracy {share:.1%}", "bold")
     if nn is not torch.nn:
         mistakes.show(scene, nn)
+        mistakes.find(scene, Path.cwd())

@@ -15,6 +15,7 @@ from rnnkit._diagnostics.batch import Batch
 from rnnkit._diagnostics.changes import replaced, sample_at
 from rnnkit._diagnostics.isolation import Given, Session, session
 from rnnkit._diagnostics.outputs import same
+from rnnkit._diagnostics.picture import draw
 
 #: The widest map that a terminal of 80 columns shows.
 WIDEST = 32
@@ -23,7 +24,10 @@ Rule = Literal["independent", "causal"]
 
 @dataclass(frozen=True)
 class DependencyMap:
-    """Which output depends on which input along one axis.
+    """Which output depends on which input along one axis: print it, or :meth:`plot` it.
+
+    "Depends" means that some number of the output changed. A recurrent net forgets: over hundreds
+    of steps the effect of an early input can become smaller than rounding, and its cell is empty.
 
     Attributes:
         matrix: boolean, ``(outputs, inputs)``: output i depends on input j.
@@ -84,11 +88,11 @@ class DependencyMap:
     __repr__ = __str__
 
     def plot(self, rule: Rule | None = None, title: str | None = None, ax: Any = None) -> Any:
-        """Draw the map with matplotlib.
+        """Draw the map with matplotlib: a row for each output, a column for each input.
 
         Args:
-            rule: colours what it forbids, see :meth:`forbidden`.
-            title: what to write above; None for the finding.
+            rule: its forbidden dependencies are red, see :meth:`forbidden`.
+            title: what to write above, broken into lines that fit; None for the finding.
             ax: the matplotlib axes to draw on; None for new ones.
 
         Returns:
@@ -98,23 +102,10 @@ class DependencyMap:
             ArgumentError: if there is no such rule.
             ModuleNotFoundError: if matplotlib is not installed (``pip install "rnnkit[plot]"``).
         """
-        import matplotlib.pyplot as plt  # noqa: PLC0415 - an optional extra
-        from matplotlib.colors import ListedColormap  # noqa: PLC0415
-
-        kinds = self.matrix.long()
-        if rule is not None:
-            kinds = kinds + self.forbidden(rule).long()
-        axes = plt.subplots(figsize=(4, 4), layout="constrained")[1] if ax is None else ax
-        colours = ListedColormap(["#f2f2ee", "#33658a", "#d1495b"])
-        axes.imshow(kinds.tolist(), cmap=colours, vmin=0, vmax=2)
-        for set_ticks, indices in ((axes.set_xticks, self.inputs), (axes.set_yticks, self.outputs)):
-            every = max(1, len(indices) // 8)
-            set_ticks(range(0, len(indices), every), [str(k) for k in indices[::every]])
-        axes.set_xlabel(f"input, index on axis {self.dim}")
-        axes.set_ylabel(f"output, index on axis {self.out_dim}")
-        bad = int(self.forbidden(rule).sum()) if rule is not None else 0
-        axes.set_title(title or (f"{self.finding}\n{bad} forbidden" if bad else self.finding))
-        return axes
+        forbidden = None if rule is None else self.forbidden(rule)
+        bad = 0 if forbidden is None else int(forbidden.sum())
+        heading = f"{self.finding}\n{bad} forbidden" if bad else self.finding
+        return draw(self, forbidden, title or heading, ax)
 
 
 def dependency_map(

@@ -81,6 +81,28 @@ class Session:
         self.call = call or (lambda model, *args, **kwargs: model(*args, **kwargs))
         self.chance = Chance()
         self._tried = False
+        self._escaped: list[EscapedError] = []
+
+    @contextmanager
+    def guarded(self) -> Iterator[None]:
+        """Let no module of the model itself run in this thread."""
+        thread = threading.get_ident()
+
+        def refuse(module: torch.nn.Module, _: Any) -> None:
+            name = self.pristine.originals.get(id(module))
+            if name is not None and threading.get_ident() == thread:
+                message = (
+                    f"forward calls {name}, and not its copy, by way of a closure, a global or a "
+                    "weak reference: only a copy is run"
+                )
+                self._escaped.append(EscapedError(message, "model", code="model-escaped"))
+                raise self._escaped[0]
+
+        handle = register_module_forward_pre_hook(refuse)
+        try:
+            yield
+        finally:
+            handle.remove()
 
     def attempt(self, inputs: Given, watch: Watch | None = None) -> Leaves | None:
         """Run a copy of the model, see :meth:`run`; None if it refuses."""
@@ -106,43 +128,34 @@ class Session:
                 numbers; None for a new copy.
             watch: puts hooks on the copy for this run.
         """
-        if not self._tried:
-            self._try(inputs)
         while True:
+            is_first = not self._tried
             copy = on if on is not None else self.pristine.copy()[0]
             if on is None:
                 self.chance.seed()
-            output = self._run(copy, inputs, watch)
-            if not self.pristine.written(thorough=False) or on is not None:
+            try:
+                with self.watched():
+                    output = self._run(copy, inputs, None if is_first else watch)
+            finally:
+                written = self.pristine.written(thorough=is_first)
+            self._tried = True
+            if not is_first and (on is not None or not written):
                 return output
-
-    def _try(self, inputs: Given) -> None:
-        """Run once to see what the model writes, draws and reaches."""
-        copy = self.pristine.copy()[0]
-        with self.watched():
-            self._run(copy, inputs, None)
-        self.pristine.written(thorough=True)
-        self._tried = True
 
     @contextmanager
     def watched(self) -> Iterator[None]:
-        """Notice what a run draws, and whether it reaches the model itself.
+        """Notice what a first run draws, and whether a run reached the model itself.
 
         Raises:
-            EscapedError: if it does; no module of the model has then run.
+            EscapedError: if it did; no module of the model has then run.
         """
-        with _guarded(self.pristine.originals) as escaped:
-            try:
-                yield
-            finally:
+        try:
+            yield
+        finally:
+            if not self._tried:
                 self.chance.notice()
-                if escaped:
-                    where = f"model.{escaped[0]}" if escaped[0] else "the model itself"
-                    message = (
-                        f"forward calls {where}, and not its copy, by way of a closure, a global "
-                        "or a weak reference: only a copy is run"
-                    )
-                    raise EscapedError(message, "model", code="model-escaped")
+            if self._escaped:
+                raise self._escaped[0]
 
     def _run(self, copy: torch.nn.Module, inputs: Given, watch: Watch | None) -> Leaves:
         self.passes += 1
@@ -158,25 +171,6 @@ class Session:
         named = named_leaves(output, stack=True)
         self.names = [name for name, _ in named]
         return [leaf.detach().clone() if isinstance(leaf, Tensor) else leaf for _, leaf in named]
-
-
-@contextmanager
-def _guarded(originals: dict[int, Any]) -> Iterator[list[str]]:
-    """Let no module of the model itself run in this thread; list those that were called."""
-    thread = threading.get_ident()
-    escaped: list[str] = []
-
-    def hook(module: torch.nn.Module, _: Any) -> None:
-        if id(module) in originals and threading.get_ident() == thread:
-            escaped.append(originals[id(module)].path)
-            message = "a module of the model itself was called, and not of its copy"
-            raise EscapedError(message, "model", code="model-escaped")
-
-    handle = register_module_forward_pre_hook(hook)
-    try:
-        yield escaped
-    finally:
-        handle.remove()
 
 
 def private(inputs: Any) -> tuple[Any, list[Tensor]]:
@@ -212,6 +206,7 @@ def session(model: torch.nn.Module, call: Call | None = None) -> Iterator[Sessio
     with torch.inference_mode(mode=False), eagerly():
         opened = Session(model, call)
         try:
-            yield opened
+            with opened.guarded():
+                yield opened
         finally:
             opened.chance.put_back()

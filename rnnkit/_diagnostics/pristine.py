@@ -1,59 +1,36 @@
-"""A private copy of a model in the state that it had, of which copies are made to be run."""
+"""Copies of a model, all in the state that it had; weights are copied once."""
 
-from collections import Counter
-from dataclasses import dataclass
-from types import ModuleType
-from typing import Any
+import copy
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import Parameter
 
-from rnnkit._diagnostics.copies import Copier
-from rnnkit._diagnostics.tensors import (
-    DATA,
-    LARGE,
-    alias,
-    clone,
-    dressed,
-    is_freed,
-    is_plain,
-    same_bits,
-    version,
-)
+from rnnkit._base.errors import ArgumentError
+from rnnkit._diagnostics.contents import Contents
+
+#: Of more numbers than this, and than the model has, a tensor is data, and not copied at all.
+DATA = 2**26
+
+#: What has more bytes than this is copied once, and again only if a run writes it.
+LARGE = 2**20
+
+#: How often copying is tried again, if another thread changes the model or a part refuses.
+TRIES = 5
+
+#: Where memory begins, and how many bytes it has; None of a kind that is copied as it is.
+Place = tuple[int, int] | None
 
 
-@dataclass(eq=False)
-class Held:
-    """A tensor of a model, and the one that copies of it have in its place.
-
-    Attributes:
-        given: the model's own.
-        version: how often that was written when it was copied.
-        private: the copy of it, as it was; runs have it, or copies of it.
-        is_common: whether runs have it in common, since none of them writes it.
-        private_version: how often the copy was written.
-    """
+class Held(NamedTuple):
+    """A tensor of the model, a copy of it, where it lies, and how often both were written."""
 
     given: Tensor
-    version: int | None
     private: Tensor
-    is_common: bool
-    private_version: int | None = None
-
-    def was_written(self, *, thorough: bool) -> bool:
-        """Say whether a run wrote the copy, by its count of versions or by its bits."""
-        if version(self.private) != self.private_version:
-            return True
-        # What is written through .data counts no versions.
-        untouched = version(self.given) == self.version
-        return thorough and untouched and not same_bits(self.given, self.private)
-
-    def restore(self) -> None:
-        """Take the numbers from the model again; from now on each run has its own."""
-        with torch.no_grad():
-            self.private.copy_(self.given)
-        self.is_common = False
+    place: Place
+    version: int | None
+    private_version: int | None
 
 
 class Pristine:
@@ -62,126 +39,181 @@ class Pristine:
     Attributes:
         model: a copy that is never run.
         shared: what copies have in common with the model itself, by name.
-        attached: the ids of tensors of the model that hang on a graph.
+        originals: the modules of the model itself: what to call them, by id.
     """
 
     def __init__(self, model: torch.nn.Module) -> None:
-        """Copy the model, and see to its modes.
+        """Copy the model.
 
         Raises:
             ArgumentError: if a module cannot be copied.
         """
-        own = sum(tensor.numel() for tensor in [*model.parameters(), *model.buffers()])
-        data = max(DATA, own)
-        outer = Copier(model, data)
-        self.originals = outer.contents.modules
-        tensors = [part.value for part in outer.contents.tensors]
-        versions = [version(tensor) for tensor in tensors]
-        large = {id(tensor) for tensor in tensors if tensor.numel() > data}
-        storages = _memory(tensors)
+        self._limit = max(DATA, sum(t.numel() for t in [*model.parameters(), *model.buffers()]))
+        self._names = {id(one): f"model.{name}" for name, one in model.named_modules()}
+        self._names[id(model)] = "the model itself"
+        refused: list[Any] = []
+        tries = TRIES
+        while True:
+            self._contents = Contents(model, refused, self._limit)
+            try:
+                self._contents.write()
+                self._take()
+                self.model = self.copy()[0]
+                break
+            except ArgumentError:
+                raise
+            except Exception as error:
+                found = _refusing(self._contents, refused)
+                changed = "changed size during iteration" in str(error)
+                if not tries or not (found or changed):
+                    raise self._refusal(model, error) from error
+                refused, tries = [*refused, *found], tries - 1
+        self.shared = [*self._contents.shared.values()]
+        self.originals = {key: self._name(one) for key, one in self._contents.modules.items()}
 
-        def private(tensor: Tensor) -> Tensor | None:
-            if id(tensor) in large:
-                return alias(tensor)
-            if isinstance(tensor, Parameter):
-                return _in_memory(tensor, storages)
-            return None if is_plain(tensor) else clone(tensor)
+    def _name(self, module: torch.nn.Module) -> str:
+        return self._names.get(id(module), f"a {type(module).__name__} of the model")
 
-        self.model, twins = outer.copy(private, storages)
-        self.model.eval()
-        self.shared = [
-            *(p.path for p in outer.contents.shared if not isinstance(p.value, ModuleType)),
-            *(part.path for part in outer.contents.tensors if id(part.value) in large),
-        ]
-        self._copier = Copier(self.model, data)
-        found = {id(part.value) for part in self._copier.contents.tensors}
-        self._held = {
-            id(twin): Held(tensor, count, twin, _is_common(tensor))
-            for tensor, count, twin in zip(tensors, versions, twins, strict=True)
-            if id(twin) in found and id(tensor) not in large
-        }
-        self._data = {
-            id(twin) for tensor, twin in zip(tensors, twins, strict=True) if id(tensor) in large
-        }
-        self._attached = {
-            id(twin)
-            for tensor, twin in zip(tensors, twins, strict=True)
-            if tensor.grad_fn is not None
-        }
+    def _refusal(self, module: torch.nn.Module, error: Exception) -> ArgumentError:
+        where = self._name(module).removesuffix(" itself")
+        return ArgumentError(
+            f"{where} ({type(module).__name__}) cannot be copied, and the model itself is never "
+            f"run: {error}; give the model as it was before it was wrapped or sharded",
+            "model",
+        )
+
+    def _take(self) -> None:
+        """Copy what is not written down."""
+        shared = self._contents.shared
+        kept = {key: one for key, one in self._contents.kept.items() if key not in shared}
+        tensors = [one for one in kept.values() if isinstance(one, Tensor)]
+        storages: dict[Place, torch.UntypedStorage] = {}
+        common: set[Place] = set()
+        for tensor in tensors:
+            place = _place(tensor)
+            # A piece of much data is copied without the rest.
+            if place and 0 < place[1] <= 8 * self._limit:
+                storages[place] = tensor.untyped_storage()
+                if isinstance(tensor, Parameter) or place[1] > LARGE:
+                    common.add(place)
+        self._own = set(storages) - common
+        self._memory = {place: (one, copy.deepcopy(one)) for place, one in storages.items()}
+        self._held = {id(tensor): self._hold(tensor) for tensor in tensors}
+        memo: dict[int, Any] = {key: held.private for key, held in self._held.items()}
+        self._opaque: dict[int, Any] = {}
+        for key, one in kept.items():
+            if key not in self._held and hasattr(type(one), "__deepcopy__"):
+                try:
+                    self._opaque[key] = copy.deepcopy(one, memo)
+                except Exception as error:
+                    if isinstance(one, torch.nn.Module):
+                        raise self._refusal(one, error) from error
+                    shared[key] = type(one).__name__
+
+    def _hold(self, tensor: Tensor) -> Held:
+        place, count = _place(tensor), version(tensor)
+        if place in self._memory:
+            private = dressed(_placed(tensor, self._memory[place][1]), tensor)
+        else:
+            place, private = None, dressed(clone(tensor), tensor)
+        return Held(tensor, private, place, count, version(private))
 
     def copy(self) -> tuple[torch.nn.Module, list[Tensor]]:
         """Return a copy to run, and its tensors that hang on a graph in the model itself."""
-        common = [held for held in self._held.values() if held.is_common]
-        for held in common:
-            held.private_version = version(held.private)
-        known = (_storage(held.private) for held in common)
-        storages = {one._cdata: one for one in known if one is not None}  # noqa: SLF001
-
-        def twin(tensor: Tensor) -> Tensor | None:
-            held = self._held.get(id(tensor))
-            if id(tensor) in self._data or (held is not None and held.is_common):
-                return alias(tensor)
-            return None if is_plain(tensor) else clone(tensor)
-
-        made, twins = self._copier.copy(twin, storages)
-        parts = self._copier.contents.tensors
-        attached = [
-            other
-            for part, other in zip(parts, twins, strict=True)
-            if id(part.value) in self._attached
-        ]
-        return made, attached
+        own = {place: copy.deepcopy(self._memory[place][1]) for place in self._own}
+        twins: dict[int, Any] = {}
+        for key, (_, private, place, *_) in self._held.items():
+            if place in own:
+                plain = _placed(private, own[place])
+            else:
+                plain = clone(private) if place is None else private.detach()
+            twins[key] = dressed(plain, private)
+        memo = {id(held.private): twins[key] for key, held in self._held.items()}
+        opaque = {key: copy.deepcopy(one, memo) for key, one in self._opaque.items()}
+        model = self._contents.read({**self._contents.kept, **opaque, **twins}).eval()
+        attached = [key for key, held in self._held.items() if held.given.grad_fn is not None]
+        return model, [twins[key] for key in attached]
 
     def written(self, *, thorough: bool) -> bool:
-        """Say whether the last run wrote what runs have in common; if so, that is put right."""
-        written = [
-            held
-            for held in self._held.values()
-            if held.is_common and held.was_written(thorough=thorough)
-        ]
-        for held in written:
-            held.restore()
+        """Say whether the last run wrote what runs have in common; if so, that is put right.
+
+        Args:
+            thorough: whether bits are compared: what is written through ``.data`` is not counted.
+        """
+        held = [one for one in self._held.values() if one.place and one.place not in self._own]
+        written = {one.place for one in held if version(one.private) != one.private_version}
+        if thorough:
+            changed = {one.place for one in held if version(one.given) != one.version}
+            rest = {one.place for one in held} - written - changed
+            written |= {place for place in rest if _differ(*self._memory[place])}
+        for place in written:
+            given, private = self._memory[place]
+            private.copy_(given)
+        self._own |= written
         return bool(written)
 
 
-def _is_common(tensor: Tensor) -> bool:
-    return isinstance(tensor, Parameter) or tensor.numel() > LARGE
+def clone(tensor: Tensor) -> Tensor:
+    """Copy a tensor of any kind; the copy hangs on no graph."""
+    plain, place = tensor.detach(), _place(tensor)
+    if place is None or place[1] or not plain.numel():
+        return plain.clone()
+    # Its memory was given back: reading that would end the process.
+    twin = torch.empty_like(plain)
+    twin.untyped_storage().resize_(0)
+    return twin
 
 
-def _storage(tensor: Tensor) -> Any:
-    """Return the memory of a tensor; None if it is of a kind that has none of its own."""
-    usual = tensor.layout is torch.strided and type(tensor.data) is Tensor
-    if not usual or tensor.device.type == "meta" or tensor.is_quantized or tensor.is_nested:
+def dressed(twin: Tensor, tensor: Tensor) -> Tensor:
+    """Give a tensor the class, the attributes and the wish for a gradient of another one."""
+    if isinstance(tensor, Parameter):
+        usual = type(tensor) is Parameter or type(twin) is not Tensor
+        made = Parameter(twin, requires_grad=False) if usual else twin.as_subclass(type(tensor))
+        twin = made.requires_grad_(tensor.requires_grad)
+    elif tensor.requires_grad and tensor.is_leaf:
+        twin.requires_grad_()
+    if held := getattr(tensor, "__dict__", None):
+        vars(twin).update(held)
+    return twin
+
+
+def version(tensor: Tensor) -> int | None:
+    """Return how often a tensor was written; None if nobody counts."""
+    return None if tensor.is_inference() else tensor._version  # noqa: SLF001
+
+
+def _place(tensor: Tensor) -> Place:
+    """Return which memory a tensor lies in; None if it is of a kind that is copied as a whole."""
+    if tensor.layout is not torch.strided or type(tensor.data) is not Tensor or tensor.is_nested:
         return None
-    return (
-        None
-        if is_freed(tensor) or tensor.is_conj() or tensor.is_neg()
-        else (tensor.untyped_storage())
-    )
+    if tensor.is_meta or tensor.is_quantized or tensor.is_conj() or tensor.is_neg():
+        return None
+    storage = tensor.untyped_storage()
+    return storage.data_ptr(), storage.nbytes()
 
 
-def _memory(tensors: list[Tensor]) -> dict[int, Any]:
-    """Copy the memory of weights, as a whole where several lie in it."""
-    storages: dict[int, Any] = {}
-    used: Counter[int] = Counter()
-    for tensor in tensors:
-        storage = _storage(tensor) if isinstance(tensor, Parameter) else None
-        if storage is not None:
-            storages[storage._cdata] = storage  # noqa: SLF001
-            used[storage._cdata] += tensor.nbytes  # noqa: SLF001
-    return {
-        key: storage.clone()
-        for key, storage in storages.items()
-        # Of much memory with few weights in it, the weights are copied alone.
-        if storage.nbytes() <= 4 * used[key]
-    }
+def _placed(tensor: Tensor, storage: torch.UntypedStorage) -> Tensor:
+    """Return a tensor that lies in other memory as one lies in its own."""
+    empty = torch.empty(0, dtype=tensor.dtype, device=tensor.device)
+    return empty.set_(storage, tensor.storage_offset(), tensor.shape, tensor.stride())
 
 
-def _in_memory(tensor: Tensor, storages: dict[int, Any]) -> Tensor:
-    """Copy a weight into memory that is copied already; or alone, if that is not."""
-    storage = _storage(tensor)
-    place = None if storage is None else storages.get(storage._cdata)  # noqa: SLF001
-    if place is None:
-        return clone(tensor)
-    twin = tensor.detach().new_empty(0)
-    return dressed(twin.set_(place, tensor.storage_offset(), tensor.shape, tensor.stride()), tensor)
+def _differ(one: torch.UntypedStorage, other: torch.UntypedStorage) -> bool:
+    """Compare memory, bit for bit."""
+    wide = torch.uint8 if one.nbytes() % 8 else torch.int64
+    bits = [torch.empty(0, dtype=wide, device=one.device).set_(each) for each in (one, other)]
+    return not torch.equal(*bits)
+
+
+def _refusing(contents: Contents, refused: list[Any]) -> list[Any]:
+    """Return what cannot be read again, the innermost first."""
+    found: list[Any] = []
+    for one in reversed(contents.objects):
+        if not isinstance(one, torch.nn.Module):
+            try:
+                part = Contents(one, [*refused, *found])
+                part.write()
+                part.read(part.kept)
+            except Exception:  # noqa: BLE001 - it may refuse as it likes
+                found.append(one)
+    return found

@@ -27,7 +27,13 @@ JUDGING = ("batch", "alone", "padding", "causal", "memory")
 
 @dataclass(frozen=True)
 class Check:
-    """One probe and how it went."""
+    """One probe and how it went.
+
+    Attributes:
+        probe: its name.
+        outcome: ``"passed"`` or ``"skipped"``; a probe that finds something raises.
+        detail: what was found to hold, or why the probe was skipped.
+    """
 
     __module__ = "rnnkit"
 

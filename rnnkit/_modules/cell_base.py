@@ -11,6 +11,7 @@ from rnnkit._base.state import LSTMState
 from rnnkit._base.torch_tools import FOREIGN, foreign_call, is_jit_traced, torch_twin
 from rnnkit._checks.arguments import MISSING, check_batch_size
 from rnnkit._checks.calls import check_cell
+from rnnkit._checks.odd_tensors import explain_failure
 from rnnkit._checks.scope import CELL_AXES, check_axes, check_scope
 from rnnkit._checks.surplus import check_surplus
 from rnnkit._modules.starts import lacks_state, started
@@ -44,18 +45,24 @@ class Cell(torch.nn.RNNCellBase, Generic[StateT, GivenT]):
         weights = None if is_compiling() or is_jit_traced() else weights_of(self)
         weight = self._parameters.get("weight_ih") if weights is None else weights[0]
         state = check_cell(self, input, hx, weight)
-        if weights is not None and state is FOREIGN:
-            return foreign_call(self, facts.torch_class, input, hx)
-        if lacks_state(self, hx):
+        foreign = weights is not None and state is FOREIGN
+        if not foreign and lacks_state(self, hx):
             state = check_cell(self, input, started(self, hx, *input.shape[:-1]), weight)
-        if self.axes is not None and input.dim() > 1:
+        if self.axes is not None and not foreign and input.dim() > 1:
             check_scope(self, self.axes, {"batch": input.size(0)}, "input")
         kernel = None if weights is None else kernel_of(self)
-        if kernel is None:
-            result = facts.torch_class.forward(self, input, state)
-        else:
-            result = _run_kernel(self, kernel, input, state, weights)
-        return result if len(facts.state_names) == 1 else LSTMState(*result)
+        try:
+            if foreign:
+                result = foreign_call(self, facts.torch_class, input, hx)
+            elif kernel is None:
+                result = facts.torch_class.forward(self, input, state)
+            else:
+                result = _run_kernel(self, kernel, input, state, weights)
+        except (RuntimeError, TypeError, AssertionError) as error:
+            explain_failure(self, input, hx, error)
+            raise
+        one = len(facts.state_names) == 1 or not isinstance(result, tuple)
+        return result if one else LSTMState(*result)
 
     def extra_repr(self) -> str:
         """Return the constructor's arguments as torch prints them, then ours."""
@@ -117,9 +124,7 @@ def weights_of(cell: Any) -> tuple[Tensor, ...]:
     """
     held: Any = cell._parameters  # noqa: SLF001
     if not (
-        is_compiling()
-        or cell.__rnnkit__.own_weights
-        or not cell.__dict__.keys().isdisjoint(WEIGHTS)
+        is_compiling() or cell.__rnnkit__.is_users or not cell.__dict__.keys().isdisjoint(WEIGHTS)
     ):
         try:
             return held["weight_ih"], held["weight_hh"], held["bias_ih"], held["bias_hh"]

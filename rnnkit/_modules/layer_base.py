@@ -17,6 +17,7 @@ from rnnkit._checks.arguments import MISSING, check_batch_size, check_own_state,
 from rnnkit._checks.call_spec import batch_of, sizes_of_layer
 from rnnkit._checks.calls import check_layer
 from rnnkit._checks.dtype_errors import explain_missing_kernel
+from rnnkit._checks.odd_tensors import explain_failure
 from rnnkit._checks.scope import LAYER_AXES, check_axes, check_scope
 from rnnkit._checks.surplus import check_surplus, refuse_reset
 from rnnkit._modules.cell_base import GivenT, StateT
@@ -61,18 +62,17 @@ class Layer(torch.nn.RNNBase, Generic[StateT, GivenT, CellT]):
             refuse_reset(self)
         state = _checked_state(self, input, hx)
         if not is_compiling() and state is FOREIGN:
-            torch_class = self.__rnnkit__.torch_class
-            return foreign_call(self, torch_class, input, hx, lengths=lengths, reset=reset)
+            return _run_foreign(self, input, hx, lengths=lengths, reset=reset)
         if self.axes is not None:
             check_scope(self, self.axes, sizes_of_layer(self, input), "input")
-        if lengths is None:
-            try:
+        try:
+            if lengths is None:
                 output, state = run_whole(self, input, state)
-            except RuntimeError as error:
-                explain_missing_kernel(self, error)
-                raise
-        else:
-            output, state = run_lengths(self, input, state, lengths)
+            else:
+                output, state = run_lengths(self, input, state, lengths)
+        except FAILURES as error:
+            _explain(self, input, hx, error)
+            raise
         if len(self.__rnnkit__.state_names) > 1:
             state = LSTMState(*state)
         if self.state_batch_first:
@@ -95,7 +95,7 @@ class Layer(torch.nn.RNNBase, Generic[StateT, GivenT, CellT]):
         # torch seeks each weight twice in three places, a tenth of a small call; most of the time
         # the parameters themselves say that nothing has changed.
         parameters, own = self._parameters, self.__dict__
-        if not self.__rnnkit__.own_weights:
+        if not self.__rnnkit__.is_users:
             for weight, name in zip(self._flat_weight_refs, self._flat_weights_names, strict=True):
                 if weight is None or name in own or weight() is not parameters.get(name, self):
                     break
@@ -267,6 +267,29 @@ def _checked_state(layer: Any, input: Any, hx: Any) -> Any:
         first = started(layer, hx, *batch_of(layer, input))
         state = check_layer(layer, input, first, weight)
     return state
+
+
+#: What torch raises of a kernel that is missing, and of tensors that are no plain ones.
+FAILURES = (RuntimeError, TypeError, AssertionError)
+
+
+def _explain(layer: Any, input: Any, hx: Any, error: Exception) -> None:
+    """Say in our words what torch said in its own, where we can; a refusal of ours goes on."""
+    if not isinstance(error, RnnkitError):
+        explain_missing_kernel(layer, error)
+        explain_failure(layer, input, hx, error)
+
+
+def _run_foreign(layer: Any, input: Any, hx: Any, **options: Any) -> Any:
+    """Hand torch's class what stands in for tensors, or is none of the plain ones."""
+    try:
+        result = foreign_call(layer, layer.__rnnkit__.torch_class, input, hx, **options)
+    except FAILURES as error:
+        explain_failure(layer, input, hx, error)
+        raise
+    if len(layer.__rnnkit__.state_names) > 1 and isinstance(result, tuple):
+        return result[0], LSTMState(*result[1])
+    return result
 
 
 def set_layer_options(layer: Layer[Any, Any, Any], *, state_batch_first: bool, axes: Any) -> None:

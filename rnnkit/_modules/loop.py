@@ -14,7 +14,7 @@ from rnnkit._base.state import map_state
 from rnnkit._checks.objects import is_result, refuse_result
 from rnnkit._kernels.formulas import ByParts
 from rnnkit._kernels.lengths import Lengths
-from rnnkit._modules.cell_base import Cell, sequence_weights
+from rnnkit._modules.cell_base import WEIGHTS, Cell, kernel_of, sequence_weights
 from rnnkit._modules.cells import ProjectedLSTMCell
 
 
@@ -120,7 +120,7 @@ def run_loop(
         if reset is not None:
             hx = choose(reset[step], initial, hx)
         new = _step(run, inputs[step], hx, step)
-        hx = new if valid is None else choose(valid[step], new, hx)
+        hx = new if valid is None or hx is None else choose(valid[step], new, hx)
         outputs[step] = new if isinstance(new, Tensor) else new[0]
         states[step] = hx
     output = torch.stack(outputs)
@@ -139,8 +139,10 @@ def _step(cell: Any, x_t: Tensor, hx: Any, step: int) -> Any:
     except Exception as error:
         # The cell's own exception goes on: its caller, or torch's checkpointing, waits for it.
         error.add_note(f"at step {step}, in {type(cell).__name__}")
+        if hx is None:
+            error.add_note("it has no initial_state(batch_size), and no hx was given")
         raise
-    if not is_result(new, hx):
+    if not is_result(new, new if hx is None else hx):
         refuse_result(cell, new, hx, step)
     return new
 
@@ -157,7 +159,11 @@ OWN_FORWARDS = (Cell.forward, ProjectedLSTMCell.forward)
 
 
 def is_plain(cell: Any) -> bool:
-    """Say whether a call of the cell does what rnnkit's cells do, and nothing else."""
+    """Say whether a call of the cell does what rnnkit's cells do, and nothing else.
+
+    A weight that is computed at each step may differ from step to step, as with weight dropout or
+    spectral norm in training.
+    """
     return (
         isinstance(cell, Cell)
         and type(cell).forward in OWN_FORWARDS
@@ -165,4 +171,9 @@ def is_plain(cell: Any) -> bool:
         and not any(GLOBAL_HOOKS)
         and not (cell._forward_hooks or cell._forward_pre_hooks)  # noqa: SLF001
         and not (cell._backward_hooks or cell._backward_pre_hooks)  # noqa: SLF001
+        and not cell.__rnnkit__.own_weights
+        and not any(hasattr(type(cell), name) for name in WEIGHTS)
+        and "parametrizations" not in cell._modules  # noqa: SLF001
+        and cell.hidden_size > 0
+        and kernel_of(cell) is not None
     )

@@ -119,7 +119,7 @@ def run(
         output, state = run(
             cell, input.unsqueeze(1), None if hx is None else map_state(_add_batch, hx), caller,
             batch_first=False, lengths=None, reverse=reverse,
-            reset=None if reset is None else torch.as_tensor(reset).unsqueeze(1),
+            reset=None if reset is None else _one_sample(reset, input.device),
             return_states=return_states, fused=fused,
         )  # fmt: skip
         batch_axis = 1 if return_states else 0
@@ -131,6 +131,12 @@ def run(
         shape = (spec.batch, input.shape[0]) if batch_first else (input.shape[0], spec.batch)
         mask = as_mask(reset, shape, input.device, "reset")
         mask = mask.transpose(0, 1) if batch_first else mask
+    if hx is None and not hasattr(cell, "initial_state"):
+        if mask is not None or (counts is not None and counts.empty is not None):
+            refuse_stateless(cell)
+        options = {"reverse": reverse, "return_states": return_states}
+        output, state = run_stateless(cell, input, counts, **options)
+        return output.transpose(0, 1) if batch_first else output, state
     initial = initial_state(cell, spec.batch) if hx is None or mask is not None else None
     start = initial if hx is None else hx
     if (
@@ -149,11 +155,15 @@ def run(
     return output.transpose(0, 1) if batch_first else output, state
 
 
+def _one_sample(reset: Any, device: torch.device) -> Tensor:
+    return torch.as_tensor(reset, device=device).unsqueeze(1)
+
+
 def _add_batch(tensor: Tensor) -> Tensor:
     return tensor.unsqueeze(0)
 
 
-def initial_state(cell: Any, batch: int) -> Any:
+def initial_state(cell: Any, batch: int | None) -> Any:
     """Ask a cell for its first state.
 
     Raises:
@@ -162,6 +172,25 @@ def initial_state(cell: Any, batch: int) -> Any:
     if not hasattr(cell, "initial_state"):
         refuse_stateless(cell)
     return cell.initial_state(batch)
+
+
+def run_stateless(
+    cell: Any, input: Tensor, lengths: Lengths | None, *, reverse: bool, return_states: bool
+) -> tuple[Tensor, Any]:
+    """Run a cell that makes its first state itself, from None, at each sample's first step."""
+    if lengths is None or not reverse:
+        return run_loop(
+            cell, input, None, lengths, None, None, reverse=reverse, return_states=return_states
+        )
+    # Flipped within its length, each sample begins at step 0, where there is no state for any.
+    flip = places_of(lengths, input.shape[0]).flipped
+    output, state = run_loop(
+        cell, take(input, flip), None, lengths, None, None,
+        reverse=False, return_states=return_states,
+    )  # fmt: skip
+    if return_states:
+        state = map_state(lambda tensor: take(tensor, flip), state)
+    return take(output, flip), state
 
 
 def run_fused(

@@ -83,8 +83,8 @@ def to_layers(state: State, *, batch_first: bool = False) -> Any:
         batch_first: whether the tensors have the batch on axis 0.
 
     Returns:
-        A tuple of cells' states, layer by layer, the forward direction first: tensors
-        ``(batch, hidden)``, of an LSTM's state pairs of such; of None, None.
+        The cells' states in a tuple, layer by layer and the forward direction first, each a tensor
+        ``(batch, hidden)``, or a pair of such for an LSTM; None if the state is None.
 
     Raises:
         StateError: if a tensor of the state has another rank.

@@ -221,8 +221,8 @@ Expected `len(lengths)` to be equal to batch_size, but got 5 (batch_size=7)
   more      layout-batch-first, in the docs under "Errors"\
 """),
     ),
-    "A cell of torch's own has no first state: rnnkit's is named.": Case(
-        "Recurrent(torch.nn.GRUCell(3, 4))(filled(7, 5, 3))",
+    "A cell of torch's own has no first state for a sample without steps: rnnkit's is named.": Case(
+        "Recurrent(torch.nn.GRUCell(3, 4))(filled(7, 5, 3), lengths=[7, 3, 0, 1, 2])",
         Refused(CellError, "lacks"),
         message=snapshot("""\
 GRUCell has no initial_state(batch_size), and no hx was given

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 import rnnkit
-from rnnkit._demo import mistakes
+from rnnkit._demo import mistakes, screen
 from rnnkit._demo import speakers as demonstration
 from rnnkit._demo.mistakes import BATCH, FEATURES, HIDDEN, MISTAKES, Mistake, Scene, listen
 
@@ -255,16 +255,104 @@ def test_silence_costs_accuracy(mistake: Mistake, data: demonstration.Data) -> N
 
 
 @needs_recordings
-def test_report_fits_the_page(capsys: pytest.CaptureFixture[str]) -> None:
-    """Everything is told within 100 columns: each epoch, each mistake, both answers, a table."""
+def test_report_fits_a_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Everything is told within 80 columns: each epoch, each mistake, a table, and a picture."""
+    monkeypatch.chdir(tmp_path)
     demonstration.main(["--epochs", "2"])
 
     lines = capsys.readouterr().out.splitlines()
+    table = lines[lines.index("", 1 + [line[:6] for line in lines].index("   mis")) - 6 :][:6]
 
-    assert max(map(len, lines)) <= 100
+    assert max(map(len, lines)) <= 80
+    assert not any("\x1b" in line for line in lines)
     assert sum(line.startswith("  epoch ") for line in lines) == 2
     assert sum(line.startswith("   torch.nn  ") for line in lines) == len(MISTAKES)
-    assert tuple(line.split()[-1] for line in lines[-8:-2]) == ANSWERS
+    assert tuple(line.split()[-1] for line in table) == ANSWERS
+    assert any("LeakError: output of sample" in line for line in lines[-12:])
+    assert (tmp_path / "rnnkit-map.png").stat().st_size > 5000
+
+
+def test_no_picture_without_matplotlib(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Without matplotlib the mistake is found all the same, and a sentence says what is missing."""
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+    mistakes.find(make_scene(), tmp_path)
+
+    assert 'pip install "rnnkit[demo]"' in capsys.readouterr().out
+    assert list(tmp_path.iterdir()) == []
+
+
+on_a_terminal = pytest.mark.usefixtures("capsys", "_terminal")
+
+
+@pytest.fixture
+def _terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the output look like a terminal's."""
+    pytest.importorskip("rich", reason="colour is rich's")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+
+
+@on_a_terminal
+def test_colour_on_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    """On a terminal a style is an escape sequence around the text."""
+    screen.say("an error", "red")
+
+    assert capsys.readouterr().out == "\x1b[31man error\x1b[0m\n"
+
+
+@on_a_terminal
+def test_no_colour_where_it_is_not_wanted(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """NO_COLOR, set to anything, turns colours off."""
+    monkeypatch.setenv("NO_COLOR", "1")
+    screen.say("an error", "red")
+
+    assert capsys.readouterr().out == "an error\n"
+
+
+@on_a_terminal
+def test_bar_on_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    """On a terminal a bar shows how far a training is, above it the lines that are reported."""
+    with screen.progress(2) as report:
+        report("  epoch 1")
+        report("")
+
+    said = capsys.readouterr().out
+    assert "  epoch 1" in said
+    assert "training" in said
+    assert "100%" in said
+
+
+def test_no_bar_in_a_pipe(capsys: pytest.CaptureFixture[str]) -> None:
+    """In a pipe there are the reported lines, and no others."""
+    with screen.progress(2) as report:
+        report("  epoch 1")
+        report("")
+
+    assert capsys.readouterr().out == "  epoch 1\n"
+
+
+def test_interrupted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C ends the demonstration with one word and no traceback."""
+
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(demonstration, "main", interrupted)
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+    threads = torch.get_num_threads()
+    try:
+        with pytest.raises(SystemExit, match="Stopped"):
+            runpy.run_module("rnnkit", run_name="__main__")
+    finally:
+        torch.set_num_threads(threads)
 
 
 @needs_recordings

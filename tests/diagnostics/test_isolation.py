@@ -100,6 +100,7 @@ def lines(model: nn.Module) -> int:
 
 
 @pytest.mark.unhooked("a trace function is for the lines of the package, not of its checks")
+@pytest.mark.filterwarnings("ignore:Exception ignored in:pytest.PytestUnraisableExceptionWarning")
 def test_interrupted_anywhere() -> None:
     """Wherever it is interrupted, the model is as it was, to the last bit."""
     model = trainee()

@@ -46,8 +46,8 @@ def on(path: str) -> Iterator[None]:
     """Send every batch along one path."""
     entrance = {"padded": "pack", "packed": "run_stack"}[path]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("rnnkit._modules.layer_base.padding_pays", lambda *_: path == "padded")
-        patch.setattr(f"rnnkit._modules.layer_base.{entrance}", not_taken)
+        patch.setattr("rnnkit._modules.lengths.padding_pays", lambda *_: path == "padded")
+        patch.setattr(f"rnnkit._modules.lengths.{entrance}", not_taken)
         yield
 
 

@@ -1,6 +1,8 @@
 """The gallery's tables of who notices a mistake: they are what comes out now, and fair."""
 
 import functools
+import pathlib
+import re
 
 import pytest
 import torch
@@ -78,3 +80,14 @@ def test_parameters_that_are_merely_listed() -> None:
     assert said.kind == "TypeCheckError"
     assert "'hx'" in said.text
     assert "'input'" not in said.text
+
+
+@pytest.mark.parametrize("page", sorted(INDEX.parent.glob("*.md")), ids=lambda page: page.stem)
+def test_each_mistake_stands_in_the_frame(page: pathlib.Path) -> None:
+    """Below each mistake stand the symptom and, as code that runs, what is right."""
+    sections = re.split(r"^## ", page.read_text(), flags=re.MULTILINE)[1:] if page != INDEX else []
+
+    for section in sections:
+        _, right = section.split("\n**Right**")
+        assert "\n**Symptom.**" in section, section
+        assert "\n```python\n" in right, section

@@ -1,0 +1,135 @@
+"""Look at the built pages as readers do: ``python docs/browser.py docs/_build [--shots FOLDER]``.
+
+Every page is opened in Chromium at the widths of a screen and of a phone, in light and in dark. It
+ends with an error if a page is wider than its window, a link or an anchor is dead, or axe, which
+tests what screen readers and weak eyes need, finds a violation.
+"""
+
+import argparse
+import functools
+import http.server
+import pathlib
+import shutil
+import sys
+import threading
+import urllib.parse
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Page, sync_playwright
+
+WIDTHS = (1280, 390)
+SCHEMES = ("light", "dark")
+#: Pages that Sphinx makes by itself, and whose looks are the theme's.
+MADE = {"genindex.html", "py-modindex.html", "search.html"}
+#: What lies to the right of the window, and in no box that scrolls.
+OVERFLOW = """() => {
+  const wide = document.documentElement.clientWidth + 1;
+  const scrolls = (node) => {
+    for (let up = node; up && up !== document.body; up = up.parentElement) {
+      const style = getComputedStyle(up);
+      if (style.position === 'fixed' || /auto|scroll|hidden/.test(style.overflowX)) return true;
+    }
+    return false;
+  };
+  return [...document.querySelectorAll('body *')]
+    .filter((node) => node.getBoundingClientRect().right > wide && !scrolls(node))
+    .slice(0, 3)
+    .map((node) => node.outerHTML.slice(0, 120));
+}"""
+
+
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    """A server that does not log."""
+
+    def log_message(self, *_: Any) -> None:
+        """Log nothing."""
+
+
+def links(page: Page, name: str, ids: dict[str, set[str]]) -> Iterator[str]:
+    """List the links of a page that lead nowhere."""
+    for link in page.eval_on_selector_all("a[href]", "all => all.map(a => a.getAttribute('href'))"):
+        parts = urllib.parse.urlsplit(link)
+        if parts.scheme:
+            continue
+        target = urllib.parse.urljoin(name, urllib.parse.unquote(parts.path)) or name
+        anchor = urllib.parse.unquote(parts.fragment)
+        if target.endswith(".html") and target not in ids:
+            yield f"no page: {link}"
+        elif anchor and target in ids and anchor not in ids[target]:
+            yield f"no anchor: {link}"
+
+
+def look(page: Page, axe: Any) -> Iterator[str]:
+    """List what is wrong with a page as it is shown."""
+    wide = page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
+    if wide > 0:
+        yield f"{wide} px wider than the window: {page.evaluate(OVERFLOW)}"
+    for found in axe.run(page).response["violations"]:
+        places = [node["html"][:100] for node in found["nodes"]]
+        yield f"axe: {found['id']}: {found['help']}: {len(places)} places, as {places[0]}"
+
+
+def serve(folder: pathlib.Path) -> str:
+    """Serve a folder on a free port; return its address."""
+    handler = functools.partial(Quiet, directory=str(folder))
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    return f"http://127.0.0.1:{server.server_port}"
+
+
+def visit(folder: pathlib.Path, names: Sequence[str], shots: pathlib.Path | None) -> Iterator[str]:
+    """Open every page in every way, and list what is wrong."""
+    address, axe = serve(folder), Axe()
+    with sync_playwright() as playwright:
+        chromium = shutil.which("chromium") or shutil.which("chromium-browser")
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        ids: dict[str, set[str]] = {}
+        for width in WIDTHS:
+            for scheme in SCHEMES:
+                size = {"width": width, "height": 900}
+                page = browser.new_page(viewport=size, color_scheme=scheme)
+                for name in names:
+                    page.goto(f"{address}/{name}")
+                    found = page.eval_on_selector_all("[id]", "all => all.map(e => e.id)")
+                    ids[name] = set(found)
+                    for wrong in look(page, axe):
+                        yield f"{name} at {width} px, {scheme}: {wrong}"
+                    if shots:
+                        shot = (
+                            f"{name.replace('/', '-').removesuffix('.html')}-{width}-{scheme}.png"
+                        )
+                        page.screenshot(path=shots / shot, full_page=True)
+                page.close()
+        page = browser.new_page()
+        for name in names:
+            page.goto(f"{address}/{name}")
+            for wrong in links(page, name, ids):
+                yield f"{name}: {wrong}"
+        browser.close()
+
+
+def main() -> None:
+    """Look at a folder of pages, or at some of them."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=pathlib.Path)
+    parser.add_argument("--shots", type=pathlib.Path, help="save a picture of each page here")
+    parser.add_argument("--only", help="look at pages whose name has this part, alone")
+    options = parser.parse_args()
+    every = sorted(str(page.relative_to(options.folder)) for page in options.folder.rglob("*.html"))
+    names = [name for name in every if name not in MADE and "_static" not in name]
+    names = [name for name in names if not options.only or options.only in name]
+    if options.shots:
+        options.shots.mkdir(parents=True, exist_ok=True)
+    wrong = 0
+    for line in visit(options.folder, names, options.shots):
+        wrong += 1
+        sys.stdout.write(f"{line}\n")
+        sys.stdout.flush()
+    sys.stdout.write(f"{len(names)} pages, {wrong} objections\n")
+    sys.exit(bool(wrong))
+
+
+if __name__ == "__main__":
+    main()

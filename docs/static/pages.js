@@ -1,0 +1,23 @@
+// What the theme and Sphinx leave out for those who use a keyboard or a screen reader.
+document.addEventListener("DOMContentLoaded", () => {
+  // The captions of the sidebar are headings of a level that nobody gave.
+  for (const caption of document.querySelectorAll("p.caption[role=heading]")) {
+    caption.setAttribute("aria-level", "2");
+  }
+  document.querySelector("aside.sidebar-drawer")?.setAttribute("aria-label", "All pages");
+  document.querySelector("aside.toc-drawer")?.setAttribute("aria-label", "On this page");
+  // A signature over several lines is laid out as a list of definitions, and is none.
+  for (const part of document.querySelectorAll(".sig dl, .sig dl > dd")) {
+    part.setAttribute("role", "none");
+  }
+  // What scrolls to the side can be reached by Tab, and scrolled by the arrows.
+  const focus = () => {
+    for (const box of document.querySelectorAll(".highlight pre, .table-wrapper, .sig")) {
+      if (box.scrollWidth > box.clientWidth) box.setAttribute("tabindex", "0");
+      else box.removeAttribute("tabindex");
+    }
+  };
+  focus();
+  window.addEventListener("resize", focus);
+  document.fonts?.ready.then(focus);
+});

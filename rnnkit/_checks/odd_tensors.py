@@ -1,0 +1,92 @@
+"""Tensors that are no plain ones: sparse, nested, mkldnn, fake, masked.
+
+torch computes with some of them in some places. What it takes is taken; where it fails, the error
+is ours, and says which tensor it was.
+"""
+
+from typing import Any, NoReturn
+
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import PackedSequence
+
+from rnnkit._base.errors import ArgumentError, StateError
+from rnnkit._base.message import refusal
+from rnnkit._base.torch_tools import is_fake
+from rnnkit._checks.call_spec import CheckedCell, described
+
+
+def is_odd(value: Any) -> bool:
+    """Say whether a tensor's numbers do not lie in strides."""
+    return isinstance(value, Tensor) and (value.layout is not torch.strided or value.is_nested)
+
+
+def refuse_nested(module: CheckedCell, input: Tensor) -> None:
+    """Refuse a nested input; return if it is another.
+
+    Raises:
+        ArgumentError: if it is nested.
+    """
+    if input.is_nested:
+        is_layer = isinstance(module, torch.nn.RNNBase)
+        fix = "input.to_padded_tensor(0.0)"
+        refusal(
+            ArgumentError,
+            "input",
+            "input must be a dense tensor, got a nested one",
+            f"{described(module)}: torch has no recurrent kernels for nested tensors",
+            ("fix", f"{fix} and lengths=[len(one) for one in input.unbind()]" if is_layer else fix),
+            code="input-layout",
+        )
+
+
+def refuse_odd_state(module: Any, hx: Any, like: Tensor) -> None:
+    """Refuse a state of odd tensors; return if all are plain, or fake as the input is.
+
+    Raises:
+        StateError: if one is odd.
+    """
+    for tensor in hx if isinstance(hx, (tuple, list)) else (hx,):
+        if is_odd(tensor) or (isinstance(tensor, Tensor) and is_fake(tensor) != is_fake(like)):
+            _refuse(module, "hx", tensor)
+
+
+def has_odd_state(hx: Any) -> bool:
+    """Say whether one of a state's tensors is odd."""
+    return any(map(is_odd, hx if isinstance(hx, (tuple, list)) else (hx,)))
+
+
+def explain_failure(module: Any, input: Any, hx: Any, error: Exception) -> None:
+    """Say in our words which tensor torch could not compute with; return if all are plain.
+
+    Raises:
+        ArgumentError: if it is the input.
+        StateError: if it is in the state.
+    """
+    data = input.data if isinstance(input, PackedSequence) else input
+    parts = hx if isinstance(hx, (tuple, list)) else (hx,)
+    fake = is_fake(next(module.parameters(), None))
+    for place, tensor in enumerate((data, *parts)):
+        if isinstance(tensor, Tensor) and (
+            is_odd(tensor) or is_fake(tensor) != fake or hasattr(tensor, "get_mask")
+        ):
+            _refuse(module, "hx" if place else "input", tensor, error)
+
+
+def _refuse(module: Any, name: str, tensor: Tensor, source: Exception | None = None) -> NoReturn:
+    plain = tensor.layout is torch.strided
+    kind = type(tensor).__name__ if plain and not tensor.is_nested else f"{tensor.layout}"
+    fix = f"{name}.to_dense()"
+    if tensor.is_nested:
+        kind, fix = "a nested one", f"{name}.to_padded_tensor(0.0)"
+    elif plain:
+        fix = f"a plain tensor in place of the {kind}"
+    refusal(
+        StateError if name == "hx" else ArgumentError,
+        name,
+        f"{name} must be a dense tensor, got {kind}",
+        f"{described(module)}: torch computes no step with it here",
+        ("fix", fix),
+        code="state-layout" if name == "hx" else "input-layout",
+        source=source,
+    )

@@ -1,0 +1,63 @@
+"""A dependency map as a picture, drawn with matplotlib."""
+
+import textwrap
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from rnnkit._diagnostics.dependency_map import DependencyMap
+
+#: How many indices are written along an axis at most: more would collide.
+LABELS = 8
+DEPENDS, FORBIDDEN = "#33658a", "#d1495b"
+#: Seen on white paper and on a dark page.
+LINES = "#8c8c8c"
+
+
+def draw(found: "DependencyMap", forbidden: Tensor | None, title: str, ax: Any) -> Any:
+    """Draw a map, on axes of matplotlib's or on new ones; return the axes."""
+    import matplotlib.pyplot as plt  # noqa: PLC0415 - an optional extra
+    from matplotlib.colors import ListedColormap  # noqa: PLC0415
+    from matplotlib.patches import Patch  # noqa: PLC0415
+
+    axes = plt.subplots(figsize=(4.2, 4.6), layout="constrained")[1] if ax is None else ax
+    kinds = found.matrix.long()
+    if forbidden is not None:
+        kinds = kinds + forbidden.long()
+    # Where nothing depends, the paper is seen, whatever colour it has.
+    colours = ListedColormap(["none", DEPENDS, FORBIDDEN])
+    axes.pcolormesh(kinds.tolist(), cmap=colours, vmin=0, vmax=2, edgecolors=LINES, linewidth=0.4)
+    axes.set_aspect("equal")
+    axes.invert_yaxis()
+    for axis, indices in ((axes.xaxis, found.inputs), (axes.yaxis, found.outputs)):
+        _label(axis, indices)
+    axes.set_xlabel(f"input, index on axis {found.dim}{_thinned(found.inputs)}")
+    axes.set_ylabel(f"output, index on axis {found.out_dim}{_thinned(found.outputs)}")
+    patches = [Patch(color=DEPENDS, label="depends")]
+    if forbidden is not None:
+        patches.append(Patch(color=FORBIDDEN, label="depends, and must not"))
+    below: Any = {
+        "loc": "upper center",
+        "bbox_to_anchor": (0.5, -0.2),
+        "ncols": 2,
+        "frameon": False,
+    }
+    axes.legend(handles=patches, fontsize="small", **below)
+    lines = [textwrap.fill(line, 34) for line in title.splitlines()]
+    axes.set_title("\n".join(lines), fontsize="medium")
+    return axes
+
+
+def _label(axis: Any, indices: Sequence[int]) -> None:
+    """Write the indices below the middles of their cells, no more than there is room for."""
+    every = -(-len(indices) // LABELS)
+    middles = [place + 0.5 for place in range(0, len(indices), every)]
+    axis.set_ticks(middles, [str(index) for index in indices[::every]])
+
+
+def _thinned(indices: Sequence[int]) -> str:
+    """Say if some indices between the first and the last were left out."""
+    span = indices[-1] - indices[0] + 1
+    return f" ({len(indices)} of {span})" if span > len(indices) else ""

@@ -1,0 +1,91 @@
+"""The pages as they are read on a code host, and the reference held to what it refers to."""
+
+import inspect
+import pathlib
+import re
+
+import pytest
+
+import rnnkit
+
+ROOT = pathlib.Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+PAGES = [*ROOT.glob("*.md"), *DOCS.rglob("*.md")]
+REFERENCE = (DOCS / "reference.md").read_text()
+BLOCK = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
+#: Pages that Sphinx alone can show: lists of what the code says, or of other pages.
+MADE_BY_SPHINX = ("reference.md", "index.md", "changelog.md", "contributing.md", "concepts.md")
+
+
+def prose(page: pathlib.Path) -> str:
+    """A page without its blocks of code."""
+    return BLOCK.sub("", page.read_text())
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_to_files(page: pathlib.Path) -> None:
+    """Each link to a page or a picture leads to a file from where the page lies."""
+    if page.name in ("changelog.md", "contributing.md"):
+        pytest.skip("it is another file, from where that lies")
+    targets = re.findall(r"\]\(([^)#:\s]+)(?:#[^)]*)?\)", prose(page))
+
+    assert [target for target in targets if not (page.parent / target).exists()] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_read_well_on_a_code_host(page: pathlib.Path) -> None:
+    """No link is a role, which nothing but Sphinx reads, and each has a text."""
+    assert re.findall(r"\{[a-z:]+\}`[^`]+`|(?<!!)\[\]\(", prose(page)) == []
+
+
+def front_door() -> list[pathlib.Path]:
+    """The pages that the README links to."""
+    links = re.findall(r"\]\((docs/[^)#]+\.md)", (ROOT / "README.md").read_text())
+    return [ROOT / link for link in dict.fromkeys(links)]
+
+
+@pytest.mark.parametrize("page", front_door(), ids=lambda page: page.name)
+def test_pages_of_the_readme_have_no_directives(page: pathlib.Path) -> None:
+    """A page that the README links to is whole on a code host."""
+    if page.name not in MADE_BY_SPHINX:
+        assert re.findall(r"^```\{(?!note|tip).*", page.read_text(), re.MULTILINE) == []
+
+
+def test_reference_has_every_name() -> None:
+    """Each public name is in the reference."""
+    names = [*rnnkit.__all__, *(f"states.{name}" for name in rnnkit.states.__all__)]
+    names += [f"testing.{name}" for name in rnnkit.testing.__all__]
+    found = set(re.findall(r"rnnkit\.([\w.]*\w)", REFERENCE))
+    missing = [name for name in names if name not in found and name != "states.LSTMState"]
+
+    assert missing == []
+
+
+@pytest.mark.parametrize("name", ["RNN", "LSTM", "GRU"])
+def test_reference_has_every_argument(name: str) -> None:
+    """The signatures that the reference writes out have the arguments that there are, in order."""
+    layer = getattr(rnnkit, name)
+    (init,) = re.findall(rf"autoclass:: rnnkit\.{name}\((.*)\)$", REFERENCE, re.MULTILINE)
+    given = REFERENCE.partition(f"autoclass:: rnnkit.{name}(")[2].partition(":: __call__(")[2]
+
+    def names(signature: str) -> list[str]:
+        parts = (part.partition("=")[0].partition(":")[0] for part in signature.split(", "))
+        return [part.strip() for part in parts if re.fullmatch(r"\w+", part.strip())]
+
+    forward = list(inspect.signature(layer.forward).parameters)
+    assert names(init) == list(inspect.signature(layer.__init__).parameters)[1:]
+    assert names(given.partition(") ->")[0]) == [one for one in forward if one != "self"]
+
+
+@pytest.mark.parametrize(
+    ("page", "file"),
+    [("cells.md", "tests/modules/cells_of_users.py"), ("leaks.md", "docs/examples/verify_once.py")],
+)
+def test_classes_shown_are_the_tested_ones(page: str, file: str) -> None:
+    """A class that a page shows to be copied is the one that has tests, to the letter."""
+    shown = (DOCS / page).read_text()
+    source = (ROOT / file).read_text().strip()
+    classes = re.findall(r"^class .*?(?=\n\n\n|\Z)", source, re.MULTILINE | re.DOTALL)
+
+    assert classes
+    assert [one.partition("\n")[0] for one in classes if one not in shown] == []

@@ -79,10 +79,11 @@ def verify(
     >>> rnnkit.verify(torch.nn.GRU(3, 4), x)
     Traceback (most recent call last):
     rnnkit.LeakError: output[0] of sample 1 depends on input of sample 0
-      first     the model (GRU), output of call 0
-      cause     the model reads axis 0 of its input as seq, but the batch lies there
-      fix       GRU(..., batch_first=True), or input.transpose(0, 1)
-      meant     if so: rnnkit.verify(..., skip=['batch'])
+      first      the model (GRU), output of call 0
+      cause      the model reads axis 0 of its input as seq, but the batch lies there
+      fix        GRU(..., batch_first=True), or input.transpose(0, 1)
+      intended?  rnnkit.verify(..., skip=['batch'])
+      more       batch, in the docs under "Errors"
     """
     _check_arguments(model, pad, skip, ask, causal)
     _check_axes(batch_dim, seq_dim=seq_dim, out_batch_dim=out_batch_dim, out_seq_dim=out_seq_dim)

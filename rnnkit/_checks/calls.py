@@ -180,7 +180,7 @@ def check_unrolled(
         caller: how the caller is called in messages.
         weight: the first weight of a cell that does what rnnkit's do, so that its widths and
             state are known; None of any other.
-        batch_first: whether the batch lies on axis 0.
+        batch_first: whether the batch is axis 0.
 
     Returns:
         How the call reads, and the state with its tensors complete.

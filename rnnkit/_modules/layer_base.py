@@ -129,7 +129,7 @@ class Layer(torch.nn.RNNBase, Generic[StateT, GivenT, CellT]):
         """
         check_batch_size(type(self).__name__, batch_size)
         weight: Any = self._parameters.get("weight_ih_l0")
-        if weight is None:  # parametrized: computed anew, once, where torch keeps it
+        if weight is None:  # parametrized: computed once, where torch keeps it
             weight = self._flat_weights[0]
         first: StateT = zeros(self, weight, *(() if batch_size is None else (batch_size,)))
         if self.state_batch_first:

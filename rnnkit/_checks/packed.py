@@ -37,8 +37,11 @@ def fields_fit(input: PackedSequence) -> bool:
         return False
     if order.dtype is not torch.int64 or back.dtype is not torch.int64 or not data.is_cpu:
         return False
-    places, inverse = order.tolist(), back.tolist()
-    return is_inverse(places, inverse, counts[0])
+    if order.layout is not torch.strided or back.layout is not torch.strided:
+        return False
+    if len(order.shape) != 1 or len(back.shape) != 1:
+        return False
+    return is_inverse(order.tolist(), back.tolist(), counts[0])
 
 
 def is_inverse(places: Any, inverse: Any, batch: int) -> bool:

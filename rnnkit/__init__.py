@@ -24,6 +24,8 @@ from rnnkit._modules.recurrent import Recurrent
 from rnnkit._modules.unroll import unroll
 from rnnkit.states import LSTMState
 
+__version__ = "0.1.0"
+
 __all__ = [
     "GRU",
     "LSTM",

@@ -43,7 +43,10 @@ class ClassFacts(NamedTuple):
     kernel: Any = None
     #: Whether the module has a ``proj_size``, which may be 0.
     is_projected: bool = False
-    #: Whether a subclass computes or replaces weights, so that each must be asked for by name.
+    #: Whether this is a class of a user's, whose weights must be asked for by name: a property may
+    #: stand before each.
+    is_users: bool = False
+    #: Whether a subclass computes or replaces weights, or looks attributes up in its own way.
     own_weights: bool = False
     #: Whether a subclass replaces one of torch's checks, so that torch's forward must run them.
     own_checks: bool = False
@@ -60,6 +63,7 @@ class ClassFacts(NamedTuple):
         added = [part for part in kind.__mro__ if part not in base.__mro__]
         names = {name for part in added for name in vars(part)}
         return self._replace(
+            is_users=True,
             own_weights=any(map(WEIGHT_NAME.fullmatch, names)) or not names.isdisjoint(LOOKUPS),
             own_checks=not names.isdisjoint(CHECKS),
             own_start="initial_state" in names,

@@ -20,7 +20,7 @@ from rnnkit._checks.call_spec import (
 )
 
 
-def check_step(layer: CheckedLayer, x_t: Any) -> None:
+def check_step(layer: Any, x_t: Any) -> None:
     """Hold a step to one time step, of a layer that runs in one direction.
 
     Raises:
@@ -28,13 +28,16 @@ def check_step(layer: CheckedLayer, x_t: Any) -> None:
         ShapeError: if ``x_t`` has a seq axis.
     """
     name = type(layer).__name__
+    # Of a Recurrent the cells know the width.
+    width = getattr(layer, "input_size", None)
     if layer.bidirectional:
+        one_way = "bidirectional=False" if width is not None else "without reverse_cells"
         refusal(
             ArgumentError,
             "x_t",
             "a bidirectional layer has no single step",
             f"{described(layer)}: its backward direction begins at the last step of a sequence",
-            ("fix", f"{name}(..., bidirectional=False), or call the layer on the whole sequence"),
+            ("fix", f"{name}(..., {one_way}), or call the layer on the whole sequence"),
             code="step-bidirectional",
         )
     if is_proxy(x_t):
@@ -44,7 +47,7 @@ def check_step(layer: CheckedLayer, x_t: Any) -> None:
         refusal(ArgumentError, "x_t", sentence, code="step-type")
     if x_t.dim() not in (1, 2):
         seq_axis = 1 if layer.batch_first else 0
-        wants = f"(batch, input_size={layer.input_size})"
+        wants = "(batch, feature)" if width is None else f"(batch, input_size={width})"
         refusal(
             ShapeError,
             "x_t",
@@ -53,7 +56,7 @@ def check_step(layer: CheckedLayer, x_t: Any) -> None:
             ("x_t", wanted(wants, f"{tuple(x_t.shape)}")),
             ("fix", f"for x_t in input.unbind({seq_axis}): ..., or call the layer"),
             code="step-rank",
-            facts=((None, layer.input_size), tuple(x_t.shape)),
+            facts=((None, width), tuple(x_t.shape)),
         )
 
 

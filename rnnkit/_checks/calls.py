@@ -22,7 +22,7 @@ from torch.nn.utils.rnn import PackedSequence
 from rnnkit._base.class_facts import has_own_checks, proj_size_of
 from rnnkit._base.message import raise_for
 from rnnkit._base.state import PAIR, layers_first
-from rnnkit._base.torch_tools import FOREIGN, hides_values, is_foreign_call, is_jit_traced
+from rnnkit._base.torch_tools import FOREIGN, is_foreign_call, is_jit_traced
 from rnnkit._checks.call_spec import (
     SEQUENCE,
     SEQUENCES,
@@ -36,9 +36,9 @@ from rnnkit._checks.call_spec import (
     spec_of_unrolled,
 )
 from rnnkit._checks.dtype_errors import diagnose_dtype_and_device, has_own_dtype, refuse_type
-from rnnkit._checks.input_errors import diagnose_input, diagnose_packed, diagnose_shape
+from rnnkit._checks.input_errors import diagnose_input, diagnose_shape
 from rnnkit._checks.odd_tensors import has_odd_state, refuse_nested, refuse_odd_state
-from rnnkit._checks.packed import check_packed
+from rnnkit._checks.packed import check_packed, fields_fit
 from rnnkit._checks.state_errors import diagnose_batch, diagnose_state
 
 
@@ -67,7 +67,8 @@ def check_layer(layer: CheckedLayer, input: Any, hx: Any, weight: Tensor) -> Any
     if isinstance(input, Tensor):
         data, batched = input, SEQUENCES
     elif isinstance(input, PackedSequence):
-        check_packed(layer, input, given=hx is not None)
+        if not fields_fit(input):
+            check_packed(layer, input, given=hx is not None)
         data, batched = input.data, SEQUENCE
     elif is_foreign_call(input, hx):
         return FOREIGN
@@ -91,10 +92,6 @@ def check_layer(layer: CheckedLayer, input: Any, hx: Any, weight: Tensor) -> Any
     ):
         refuse_nested(layer, data)
         raise_for(diagnose_input(spec_of_layer(layer, input), data, weight))
-    if isinstance(input, PackedSequence) and not (
-        hides_values() or int(input.batch_sizes.sum()) <= shape[0]
-    ):
-        raise_for(diagnose_packed(spec_of_layer(layer, input), input))
     return None if hx is None else _check_layer_state(layer, input, hx, data, shape)
 
 
@@ -275,7 +272,7 @@ def _diagnose_state(spec: CallSpec, hx: Any, like: Tensor) -> Any:
     Raises:
         RnnkitError: the child that fits.
     """
-    refuse_odd_state(spec.module, hx)
+    refuse_odd_state(spec.module, hx, like)
     shapes = [tuple(axis.size or 0 for axis in axes) for axes in spec.state_axes]
     state = _complete_pair(hx, shapes, like)
     raise_for(diagnose_state(spec, state, like))

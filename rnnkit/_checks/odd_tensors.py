@@ -40,14 +40,14 @@ def refuse_nested(module: CheckedCell, input: Tensor) -> None:
         )
 
 
-def refuse_odd_state(module: Any, hx: Any) -> None:
-    """Refuse a state of odd tensors; return if all are plain.
+def refuse_odd_state(module: Any, hx: Any, like: Tensor) -> None:
+    """Refuse a state of odd tensors; return if all are plain, or fake as the input is.
 
     Raises:
         StateError: if one is odd.
     """
     for tensor in hx if isinstance(hx, (tuple, list)) else (hx,):
-        if is_odd(tensor):
+        if is_odd(tensor) or (isinstance(tensor, Tensor) and is_fake(tensor) != is_fake(like)):
             _refuse(module, "hx", tensor)
 
 

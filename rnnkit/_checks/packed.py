@@ -7,13 +7,46 @@ from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
 from rnnkit._base.errors import ArgumentError, LengthsError
-from rnnkit._base.message import Row, brief, refusal
+from rnnkit._base.message import Row, brief, raise_for, refusal
 from rnnkit._base.torch_tools import hides_values, is_fake
-from rnnkit._checks.call_spec import described
+from rnnkit._checks.call_spec import described, spec_of_layer
+from rnnkit._checks.input_errors import diagnose_packed
 from rnnkit._checks.odd_tensors import is_odd
 
 #: What torch's index_select takes.
 INDICES = (torch.int64, torch.int32)
+
+
+def fields_fit(input: PackedSequence) -> bool:
+    """Say whether the fields of packed input surely agree, in as few steps as that takes."""
+    data, sizes, order, back = input
+    if type(sizes) is not Tensor or sizes.dtype is not torch.int64 or hides_values():
+        return False
+    if not isinstance(data, Tensor) or not data.dim() or sizes.layout is not torch.strided:
+        return False
+    if not (sizes.is_cpu and len(sizes.shape) == 1):
+        return False
+    counts = sizes.tolist()
+    if sum(counts) != data.size(0) or not counts or counts[-1] < 1:
+        return False
+    if len(counts) > 1 and sorted(counts, reverse=True) != counts:
+        return False
+    if order is None:
+        return back is None
+    if type(order) is not Tensor or type(back) is not Tensor or not (order.is_cpu and back.is_cpu):
+        return False
+    if order.dtype is not torch.int64 or back.dtype is not torch.int64 or not data.is_cpu:
+        return False
+    places, inverse = order.tolist(), back.tolist()
+    return is_inverse(places, inverse, counts[0])
+
+
+def is_inverse(places: Any, inverse: Any, batch: int) -> bool:
+    """Say whether these are an order of a batch, and the one that undoes it."""
+    if len(places) != batch or len(inverse) != batch:
+        return False
+    ends = list(range(batch))
+    return sorted(places) == ends and [inverse[place] for place in places] == ends
 
 
 def check_packed(layer: Any, input: PackedSequence, *, given: bool) -> None:
@@ -38,6 +71,8 @@ def check_packed(layer: Any, input: PackedSequence, *, given: bool) -> None:
     counts = sizes.tolist()
     if not counts or counts[-1] < 1 or sorted(counts, reverse=True) != counts:
         _refuse(layer, "batch_sizes fall from the number of sequences, and are 1 or more")
+    if data.dim() and sum(counts) > data.shape[0]:
+        raise_for(diagnose_packed(spec_of_layer(layer, input), input))
     if data.dim() and sum(counts) < data.shape[0]:
         sums = f"batch_sizes add up to {sum(counts)} steps, the data have {data.shape[0]}"
         _refuse(layer, "batch_sizes count the steps of the data", ("evidence", sums))
@@ -81,9 +116,7 @@ def _check_order(layer: Any, order: Tensor | None, back: Tensor | None, batch: i
             _refuse(layer, f"{name} have one position for each sequence", ("evidence", sizes))
     if order.device.type != "cpu" or is_fake(order) or is_fake(back):
         return
-    places, inverse = order.tolist(), back.tolist()
-    ends = range(batch)
-    if min(places) < 0 or max(places) >= batch or [inverse[k] for k in places] != [*ends]:
+    if not is_inverse(order.tolist(), back.tolist(), batch):
         _refuse(layer, "unsorted_indices undo sorted_indices, each position once")
 
 

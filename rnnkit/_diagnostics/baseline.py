@@ -1,9 +1,8 @@
 """The model on one batch: what it returned, and where batch and seq lie in that."""
 
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
-import torch
 from torch import Tensor
 
 from rnnkit._base.errors import ArgumentError
@@ -11,24 +10,13 @@ from rnnkit._diagnostics.axes import followed_axis, infer_steps
 from rnnkit._diagnostics.batch import Batch
 from rnnkit._diagnostics.compare import apart
 from rnnkit._diagnostics.isolation import Session
+from rnnkit._diagnostics.orders import Order, orders
 from rnnkit._diagnostics.outputs import STACK, Leaves, same
 from rnnkit._diagnostics.report import Report
 from rnnkit._diagnostics.rounding import Rounding
 
 #: Takes a part of an output, and of what is as large as it.
 Take = Callable[[Tensor], Tensor]
-
-
-class Order(NamedTuple):
-    """An output that says in which order the samples of the others are.
-
-    Attributes:
-        output: which one; None if they are in the order of the input.
-        is_inverse: whether it says where each sample is, and not which sample is where.
-    """
-
-    output: int | None
-    is_inverse: bool = False
 
 
 class Baseline:
@@ -249,13 +237,7 @@ class Baseline:
 
     def orders(self) -> list[Order]:
         """Return the orders in which the samples of outputs may be: other ones last."""
-        found = [Order(None)]
-        for index, (leaf, axis) in enumerate(zip(self.normal, self.axes, strict=True)):
-            if axis == 0 and leaf.dim() == 1 and leaf.dtype is torch.int64:
-                places = torch.arange(len(leaf), device=leaf.device)
-                if torch.equal(leaf.sort().values, places) and not torch.equal(leaf, places):
-                    found += [Order(index), Order(index, is_inverse=True)]
-        return found
+        return orders(self.normal, self.axes)
 
     def arranged(self, output: Leaves) -> Leaves:
         """Return an output with its samples in the order of the input."""

@@ -11,6 +11,7 @@ from torch.utils import _pytree as pytree
 from rnnkit._base.errors import ArgumentError
 from rnnkit._base.message import brief
 from rnnkit._diagnostics.isolation import Given
+from rnnkit._diagnostics.masks import is_mask, is_relative, padding, shortened
 
 #: Valid steps of each sample, by the index of the leaf that has them.
 Lengths = Mapping[int, list[int]]
@@ -204,7 +205,7 @@ class Batch:
                 start = 0 if front else leaf.shape[self.seq_dim] - ends[index]
                 leaves.append(leaf.narrow(self.seq_dim, start, ends[index]))
             elif self.counts and self.tells(index, self.counts):
-                leaves.append(_shortened(leaf, self.counts, steps))
+                leaves.append(shortened(leaf, self.counts, steps))
             else:
                 leaves.append(leaf)
         shorter = self.with_leaves(leaves)
@@ -231,7 +232,7 @@ class Batch:
             return True
         if leaf.is_complex():
             return True
-        if leaf.dtype is torch.bool or _is_mask(leaf):
+        if leaf.dtype is torch.bool or is_mask(leaf):
             return False
         if leaf.is_floating_point() and leaf.dim() <= 2 and _length(leaf, 1) in (None, 1):
             # Lengths, as parts of the longest.
@@ -251,7 +252,7 @@ class Batch:
         if not isinstance(leaf, Tensor) or axis is None or self.steps is None:
             return False
         if leaf.dim() == 1 or (leaf.dim() == 2 and leaf.shape[1] == 1):
-            return leaf.flatten().tolist() == told or _is_relative(leaf, told, self.steps)
+            return leaf.flatten().tolist() == told or is_relative(leaf, told, self.steps)
         if index in (self.first, self.paced) or len(leaf.unique()) != 2:  # type: ignore[no-untyped-call]
             return False
         # A mask is zero at the valid steps, or at all others; it may be laid out for attention.
@@ -259,43 +260,6 @@ class Batch:
         times, rest = divmod(leaf.numel(), self.size * self.steps)
         padding = [(self.steps - n) * times for n in told]
         return rest == 0 and zeros in ([n * times for n in told], padding)
-
-
-def _is_relative(leaf: Tensor, told: list[int], steps: int) -> bool:
-    """Say whether numbers are lengths as parts of all steps, or of the longest."""
-    if not leaf.is_floating_point():
-        return False
-    counts = torch.tensor(told, dtype=torch.float64, device=leaf.device)
-    return any(
-        bool(((leaf.flatten().double() * whole - counts).abs() <= 0.5).all())
-        for whole in {steps, max(told)}
-    )
-
-
-def _shortened(leaf: Any, told: list[int], steps: int) -> Any:
-    """Return lengths of which none is longer than some steps; a mask stays."""
-    if isinstance(leaf, list):
-        return [min(n, steps) for n in leaf]
-    if leaf.numel() != len(told):
-        return leaf
-    if leaf.is_floating_point() and leaf.flatten().tolist() != told:
-        counts = torch.tensor([min(n, steps) for n in told], dtype=leaf.dtype)
-        return (counts / counts.max()).view(leaf.shape).to(leaf.device)
-    return leaf.clamp(max=steps)
-
-
-def _is_mask(leaf: Tensor) -> bool:
-    """Say whether a tensor is a mask.
-
-    Of padding, it is zeros and ones, and changes once at most; of attention, what is left out has a
-    large negative number.
-    """
-    if bool(((leaf == 0) | (leaf < -1000)).all()) and bool((leaf != 0).any()):
-        return True
-    if leaf.dim() != 2 or not bool(((leaf == 0) | (leaf == 1)).all()):
-        return False
-    changes = leaf.int().diff(dim=1)
-    return bool((changes <= 0).all() or (changes >= 0).all())
 
 
 def _is_whole(node: Any) -> bool:
@@ -330,16 +294,3 @@ def _batch_axis(leaf: Any, batch_dim: int, size: int) -> int | None:
         return batch_dim
     fitting = [axis for axis, length in enumerate(leaf.shape) if length == size]
     return fitting[0] if len(fitting) == 1 else None
-
-
-def padding(leaf: Tensor, batch_axis: int, seq_axis: int) -> Tensor | None:
-    """Return which steps are padding, ``(batch, seq)``: zeros at one end of the samples.
-
-    None if there are none, or if zeros also lie between other values, so that they may mean
-    something.
-    """
-    sequences = leaf.movedim((batch_axis, seq_axis), (0, 1))
-    zero = (sequences == 0).reshape(*sequences.shape[:2], -1).all(2)
-    rising = zero.int().diff(dim=1)
-    at_one_end = bool((rising >= 0).all() or (rising <= 0).all())
-    return zero if at_one_end and bool(zero.any()) and not bool(zero.all(1).any()) else None

@@ -131,8 +131,6 @@ def scale(tensor: Tensor, axes: tuple[int, ...]) -> Tensor:
         axes: the axes that are no feature's: batch and seq.
     """
     size = tensor.double().abs().nan_to_num(0.0, 0.0, 0.0)
-    if not axes or size.numel() == 0:
-        return size.amax().expand_as(size) if size.numel() else size
     usual = size.movedim(axes, tuple(range(len(axes)))).flatten(0, len(axes) - 1)
     usual = torch.where(usual > 0, usual, torch.nan).nanmedian(0).values.nan_to_num(0.0)
     for axis in sorted(axes):

@@ -74,7 +74,7 @@ def verify(
     >>> x = torch.randn(5, 7, 3)  # (batch, seq, feature)
     >>> report = rnnkit.verify(torch.nn.GRU(3, 4, batch_first=True), x, causal=True)
     >>> report.checked
-    ['repeatable', 'batch', 'alone', 'causal', 'memory', 'use']
+    ['repeatable', 'batch', 'alone', 'causal', 'memory', 'coverage', 'use', 'gradient']
     >>> rnnkit.verify(torch.nn.GRU(3, 4), x)
     Traceback (most recent call last):
     rnnkit.LeakError: output[0] of sample 1 depends on input of sample 0
@@ -158,7 +158,8 @@ def _check_arguments(model: Any, pad: Any, skip: Any, ask: Any, causal: Any) -> 
         raise ArgumentError(message, "model")
     for argument, names, known in (("skip", skip, PROBES), ("ask", ask, ASKED)):
         if isinstance(names, str) or not set(names) <= set(known):
-            message = f"{argument} takes a list of {', '.join(known)}, got {names!r}"
+            listed = ", ".join(known) or "no probe: all that there are run by default"
+            message = f"{argument} takes a list of {listed}, got {names!r}"
             raise ArgumentError(message, argument)
     if not isinstance(causal, bool) and causal != "strict":
         message = f"causal is True, False or 'strict', got {brief(causal)}"

@@ -124,9 +124,7 @@ def weights_of(cell: Any) -> tuple[Tensor, ...]:
     """
     held: Any = cell._parameters  # noqa: SLF001
     if not (
-        is_compiling()
-        or cell.__rnnkit__.own_weights
-        or not cell.__dict__.keys().isdisjoint(WEIGHTS)
+        is_compiling() or cell.__rnnkit__.is_users or not cell.__dict__.keys().isdisjoint(WEIGHTS)
     ):
         try:
             return held["weight_ih"], held["weight_hh"], held["bias_ih"], held["bias_hh"]

@@ -95,7 +95,7 @@ class Layer(torch.nn.RNNBase, Generic[StateT, GivenT, CellT]):
         # torch seeks each weight twice in three places, a tenth of a small call; most of the time
         # the parameters themselves say that nothing has changed.
         parameters, own = self._parameters, self.__dict__
-        if not self.__rnnkit__.own_weights:
+        if not self.__rnnkit__.is_users:
             for weight, name in zip(self._flat_weight_refs, self._flat_weights_names, strict=True):
                 if weight is None or name in own or weight() is not parameters.get(name, self):
                     break

@@ -14,7 +14,7 @@ from rnnkit._base.state import map_state
 from rnnkit._checks.objects import is_result, refuse_result
 from rnnkit._kernels.formulas import ByParts
 from rnnkit._kernels.lengths import Lengths
-from rnnkit._modules.cell_base import Cell, kernel_of, sequence_weights
+from rnnkit._modules.cell_base import WEIGHTS, Cell, kernel_of, sequence_weights
 from rnnkit._modules.cells import ProjectedLSTMCell
 
 
@@ -172,6 +172,7 @@ def is_plain(cell: Any) -> bool:
         and not (cell._forward_hooks or cell._forward_pre_hooks)  # noqa: SLF001
         and not (cell._backward_hooks or cell._backward_pre_hooks)  # noqa: SLF001
         and not cell.__rnnkit__.own_weights
+        and not any(hasattr(type(cell), name) for name in WEIGHTS)
         and "parametrizations" not in cell._modules  # noqa: SLF001
         and cell.hidden_size > 0
         and kernel_of(cell) is not None

@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from rnnkit._base.class_facts import signature_of
 from rnnkit._base.torch_tools import is_fx_call, leaf_node
-from rnnkit._checks.arguments import MISSING, check_batch_size
+from rnnkit._checks.arguments import MISSING, check_batch_size, check_step
 from rnnkit._checks.call_spec import sizes_of_sequence
 from rnnkit._checks.constructors import check_option, known_arguments
 from rnnkit._checks.objects import cells_of, check_directions, states_of_cells
@@ -105,6 +105,10 @@ class Recurrent(torch.nn.Module):
         if self.axes is not None and isinstance(input, Tensor):
             sizes = sizes_of_sequence(input, batch_first=self.batch_first)
             check_scope(self, self.axes, sizes, "input")
+        if hx is None and isinstance(input, Tensor) and _has_own_start(self):
+            hx = self.initial_state(
+                sizes_of_sequence(input, batch_first=self.batch_first).get("batch")
+            )
         state = states_of_cells(_in_order(self), hx)
         options = {"batch_first": self.batch_first, "lengths": lengths}
         ends: list[Any] = []
@@ -120,8 +124,16 @@ class Recurrent(torch.nn.Module):
             input = outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=-1)
         return input, tuple(ends)
 
-    def initial_state(self, batch_size: int) -> tuple[Any, ...]:
+    def initial_state(self, batch_size: int | None) -> tuple[Any, ...]:
         """Return the cells' first states, layer by layer, the forward direction first.
+
+        A subclass may return others: a call without a state asks for them.
+
+        Args:
+            batch_size: number of samples; None, of cells that know it, for an unbatched call.
+
+        Raises:
+            CellError: if a cell has no first state.
 
         >>> cells = [rnnkit.GRUCell(3, 4), rnnkit.LSTMCell(4, 5)]
         >>> h, (h_2, c_2) = rnnkit.Recurrent(cells).initial_state(2)
@@ -130,6 +142,51 @@ class Recurrent(torch.nn.Module):
         """
         check_batch_size("Recurrent", batch_size)
         return tuple(initial_state(cell, batch_size) for cell in _in_order(self))
+
+    def step(
+        self, x_t: Tensor, state: tuple[Any, ...] | None = None
+    ) -> tuple[Tensor, tuple[Any, ...]]:
+        """Run one time step, through all layers.
+
+        Args:
+            x_t: ``(batch, feature)``, or ``(feature,)`` unbatched.
+            state: the state before the step, as a call takes it; None for the first.
+
+        Returns:
+            The output of the last layer ``(batch, hidden)``, and the state after the step.
+
+        Raises:
+            ArgumentError: if the layer has reverse cells, which begin at the end.
+            ShapeError: if ``x_t`` has a seq axis.
+
+        >>> layer, state = rnnkit.Recurrent(rnnkit.GRUCell(3, 4)), None
+        >>> for x_t in torch.ones(7, 5, 3):
+        ...     y_t, state = layer.step(x_t, state)
+        >>> y_t.shape
+        torch.Size([5, 4])
+        """
+        check_step(self, x_t)
+        seq_axis = 1 if self.batch_first and x_t.dim() > 1 else 0
+        output, state_after = self(x_t.unsqueeze(seq_axis), state)
+        return output.squeeze(seq_axis), state_after
+
+    def last_hidden(self, state: tuple[Any, ...]) -> Tensor:
+        """Return the last layer's h, its directions side by side: ``(batch, hidden)``.
+
+        Args:
+            state: the state that this layer returned.
+
+        Raises:
+            StateError: if it is not one state for each cell.
+
+        >>> layer = rnnkit.Recurrent(rnnkit.GRUCell(3, 4), rnnkit.LSTMCell(3, 4))
+        >>> _, state = layer(torch.ones(7, 5, 3))
+        >>> layer.last_hidden(state).shape
+        torch.Size([5, 8])
+        """
+        each = states_of_cells(_in_order(self), () if state is None else state)
+        ends: list[Tensor] = [one if isinstance(one, Tensor) else one[0] for one in each]
+        return torch.cat(ends[-2:], dim=-1) if self.bidirectional else ends[-1]
 
     def extra_repr(self) -> str:
         """Return the options that are not the default."""
@@ -147,6 +204,11 @@ Recurrent.__module__ = "rnnkit"
 # Type checkers ask for the argument; Python would name a class that nobody can import.
 Recurrent.initial_state.__defaults__ = (MISSING,)
 Recurrent.forward.__signature__ = signature_of(Recurrent.forward)  # type: ignore[attr-defined]
+
+
+def _has_own_start(layer: Recurrent) -> bool:
+    own = "initial_state" in layer.__dict__
+    return own or type(layer).initial_state is not Recurrent.initial_state
 
 
 # Functions, not methods: the names of a user's subclass are its own.

@@ -163,7 +163,7 @@ def _add_batch(tensor: Tensor) -> Tensor:
     return tensor.unsqueeze(0)
 
 
-def initial_state(cell: Any, batch: int) -> Any:
+def initial_state(cell: Any, batch: int | None) -> Any:
     """Ask a cell for its first state.
 
     Raises:

@@ -72,4 +72,5 @@ def zeros(layer: Any, like: Tensor, *batch: Any) -> Any:
 def _permuted(state: Any, order: Tensor) -> Any:
     if isinstance(state, Tensor):
         return state.index_select(1, order)
-    return tuple(part.index_select(1, order) for part in state)
+    h, c = state
+    return h.index_select(1, order), c.index_select(1, order)

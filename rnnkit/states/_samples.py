@@ -136,13 +136,13 @@ def repeat(state: State, times: int, *, batch_first: bool = False) -> State:
     return result
 
 
-def expand(state: State, batch_size: int, *, batch_first: bool = False) -> State:
+def expand(state: State, batch_size: int | None, *, batch_first: bool = False) -> State:
     """Give every sample of a batch the same state: that of one sample, learnable say.
 
     Args:
         state: of a batch of one: a layer's ``(layers * directions, 1, hidden)``, a cell's
             ``(1, hidden)``. A tensor that is of ``batch_size`` samples already stays as it is.
-        batch_size: number of samples.
+        batch_size: number of samples; None for the state of an unbatched call.
         batch_first: whether the tensors of a layer's state have the batch on axis 0.
 
     Returns:
@@ -156,12 +156,15 @@ def expand(state: State, batch_size: int, *, batch_first: bool = False) -> State
     >>> rnnkit.states.expand(h0, 5).shape
     torch.Size([2, 5, 4])
     """
-    _check_count("batch_size", batch_size, "expand-size")
+    if batch_size is not None:
+        _check_count("batch_size", batch_size, "expand-size")
 
     def widen(tensor: Tensor) -> Tensor:
         axis = batch_axis(tensor, batch_first=batch_first)
         batch = tensor.shape[axis]
-        if batch not in (1, batch_size):
+        if batch_size is None and batch == 1:
+            return tensor.squeeze(axis)
+        if batch_size is None or batch not in (1, batch_size):
             sentence = f"expand takes the state of one sample, got {tuple(tensor.shape)}"
             headline = f"axis {axis} is the batch, and has {batch}"
             fix = ("fix", "rnnkit.states.select(state, [0]), for that of the first sample")

@@ -168,7 +168,7 @@ def test_model_that_does_not_run_under_watch() -> None:
     """What cannot be watched is compared with a tolerance: no false alarm, and no crash."""
 
     def compute(m: Any, x: Tensor) -> Tensor:
-        if torch.utils._python_dispatch._get_current_dispatch_mode() is not None:
+        if torch._C._len_torch_function_stack():
             message = "not under watch"
             raise RuntimeError(message)
         return packed(m, x, (x[..., 0] > 0).sum(1).clamp(min=1))

@@ -8,8 +8,8 @@ from inline_snapshot import snapshot
 from torch import Tensor, nn
 
 import rnnkit
-from rnnkit._diagnostics.batch import padding
 from rnnkit._diagnostics.changes import other_values
+from rnnkit._diagnostics.masks import padding
 from tests.diagnostics.models_of_users import BATCH, FEATURE, SEQ, Model, numbers, reason, tokens
 
 

@@ -7,12 +7,13 @@ import torch
 from torch import Tensor
 from torch.nn import RNNBase
 
-from rnnkit._diagnostics.baseline import Baseline, Order
+from rnnkit._diagnostics.baseline import Baseline
 from rnnkit._diagnostics.changes import sample_at
 from rnnkit._diagnostics.compare import apart, is_number, largest
 from rnnkit._diagnostics.events import record
 from rnnkit._diagnostics.experiment import PerturbedRun, run_perturbed
 from rnnkit._diagnostics.locate import locate_sample
+from rnnkit._diagnostics.orders import Order
 from rnnkit._diagnostics.outputs import Leaves
 from rnnkit._diagnostics.probes.repeatable import drawn_from
 from rnnkit._diagnostics.report import (

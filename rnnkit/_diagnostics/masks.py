@@ -1,0 +1,56 @@
+"""What an input tells of lengths: counts, parts of the longest, a mask, or zeros at one end."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+def is_relative(leaf: Tensor, told: list[int], steps: int) -> bool:
+    """Say whether numbers are lengths as parts of all steps, or of the longest."""
+    if not leaf.is_floating_point():
+        return False
+    counts = torch.tensor(told, dtype=torch.float64, device=leaf.device)
+    return any(
+        bool(((leaf.flatten().double() * whole - counts).abs() <= 0.5).all())
+        for whole in {steps, max(told)}
+    )
+
+
+def shortened(leaf: Any, told: list[int], steps: int) -> Any:
+    """Return lengths of which none is longer than some steps; a mask stays."""
+    if isinstance(leaf, list):
+        return [min(n, steps) for n in leaf]
+    if leaf.numel() != len(told):
+        return leaf
+    if leaf.is_floating_point() and leaf.flatten().tolist() != told:
+        counts = torch.tensor([min(n, steps) for n in told], dtype=leaf.dtype)
+        return (counts / counts.max()).view(leaf.shape).to(leaf.device)
+    return leaf.clamp(max=steps)
+
+
+def is_mask(leaf: Tensor) -> bool:
+    """Say whether a tensor is a mask.
+
+    Of padding, it is zeros and ones, and changes once at most; of attention, what is left out has a
+    large negative number.
+    """
+    if bool(((leaf == 0) | (leaf < -1000)).all()) and bool((leaf != 0).any()):
+        return True
+    if leaf.dim() != 2 or not bool(((leaf == 0) | (leaf == 1)).all()):
+        return False
+    changes = leaf.int().diff(dim=1)
+    return bool((changes <= 0).all() or (changes >= 0).all())
+
+
+def padding(leaf: Tensor, batch_axis: int, seq_axis: int) -> Tensor | None:
+    """Return which steps are padding, ``(batch, seq)``: zeros at one end of the samples.
+
+    None if there are none, or if zeros also lie between other values, so that they may mean
+    something.
+    """
+    sequences = leaf.movedim((batch_axis, seq_axis), (0, 1))
+    zero = (sequences == 0).reshape(*sequences.shape[:2], -1).all(2)
+    rising = zero.int().diff(dim=1)
+    at_one_end = bool((rising >= 0).all() or (rising <= 0).all())
+    return zero if at_one_end and bool(zero.any()) and not bool(zero.all(1).any()) else None

@@ -1,0 +1,201 @@
+"""What a strange model does to the ways in which it is looked at."""
+
+import functools
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.utils import _pytree as pytree
+
+import rnnkit
+from rnnkit._diagnostics.batch import Batch
+from rnnkit._diagnostics.isolation import Given, session
+from rnnkit._diagnostics.masks import shortened
+from tests.diagnostics.models_of_users import BATCH, FEATURE, HIDDEN, SEQ, Model, numbers, text
+
+X = numbers(BATCH, SEQ, FEATURE)
+
+
+def gru(**options: Any) -> nn.GRU:
+    """Make a batch-first layer."""
+    return nn.GRU(FEATURE, HIDDEN, **{"batch_first": True, **options})
+
+
+def said(model: nn.Module, *inputs: Any, **options: Any) -> str:
+    """Verify a wrong model; return what is said."""
+    with pytest.raises(rnnkit.LeakError) as error:
+        rnnkit.verify(model, *(inputs or (X,)), **options)
+    return text(error.value)
+
+
+def test_cause_that_cannot_be_undone() -> None:
+    """Where the model refuses what would undo it, no cause is named."""
+
+    def compute(m: Any, x: Tensor) -> Tensor:
+        y, h = m.gru(x)
+        assert h.shape[1] == x.shape[1]
+        return y
+
+    lines = said(Model(compute, gru=gru(batch_first=False)))
+    assert "first     gru (GRU), output of call 0" in lines
+    assert "cause" not in lines
+
+
+class OutputOnly(nn.GRU):
+    """A layer that keeps its state to itself."""
+
+    def forward(self, *inputs: Any) -> Any:  # type: ignore[override]
+        """Run."""
+        return super().forward(*inputs)[0]
+
+
+def test_layer_that_returns_its_output_alone() -> None:
+    """A layer that returns its output alone is turned as any other."""
+    layer = OutputOnly(FEATURE, HIDDEN)
+    assert "batch_first=True" in said(Model(lambda m, x: m.gru(x), gru=layer))
+
+
+def test_output_without_steps_beside() -> None:
+    """An output that has no steps is no obstacle to the cause in one that has."""
+
+    def compute(m: Any, x: Tensor) -> Any:
+        y = m.gru(x)[0]
+        return y, y.mean((1, 2))
+
+    lines = said(Model(compute, gru=gru(bidirectional=True)), causal=True)
+    assert "gru is bidirectional" in lines
+
+
+def test_state_that_has_seen_it_all() -> None:
+    """A bidirectional LSTM is undone with both members of its state; packed, too."""
+
+    def compute(m: Any, x: Tensor) -> Tensor:
+        packed = nn.utils.rnn.pack_padded_sequence(x, [x.shape[1]] * len(x), batch_first=True)
+        y, _ = nn.utils.rnn.pad_packed_sequence(m.lstm(packed)[0], batch_first=True)
+        return y
+
+    model = Model(compute, lstm=nn.LSTM(FEATURE, HIDDEN, batch_first=True, bidirectional=True))
+    assert "lstm is bidirectional" in said(model, causal=True)
+
+
+def test_leak_that_does_not_run_under_watch() -> None:
+    """Of what cannot be watched, no function is named."""
+
+    def compute(m: Any, x: Tensor) -> Tensor:
+        if torch._C._len_torch_function_stack():
+            message = "not under watch"
+            raise RuntimeError(message)
+        y: Tensor = m.gru(x)[0]
+        return y + y.mean(0)
+
+    lines = said(Model(compute, gru=gru()))
+    assert "after gru, in what the model does with tensors itself" in lines
+    assert "by  " not in lines
+
+
+def test_leak_by_other_functions() -> None:
+    """Where other values mean other functions, none is named."""
+
+    def compute(m: Any, x: Tensor) -> Tensor:
+        y: Tensor = m.gru(x)[0]
+        y = y * 1 if (x[0] == X[0]).all() else y + 0
+        return y + y.mean(0)
+
+    assert "by  " not in said(Model(compute, gru=gru()))
+
+
+def test_scripted_model_under_autocast() -> None:
+    """What a ScriptModule computes in under autocast is known from autocast."""
+
+    class Scripted(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.head = nn.Linear(FEATURE, 33)
+
+        def forward(self, x: Tensor) -> Tensor:
+            y: Tensor = self.head(x)
+            return y.float()
+
+    with pytest.warns(DeprecationWarning, match="torch.jit.script"):
+        scripted = torch.jit.script(Scripted())
+    with torch.autocast("cpu", torch.bfloat16):
+        assert "batch" in rnnkit.verify(scripted, X).checked
+
+
+class Named:
+    """An object that is known by its name."""
+
+    def __reduce__(self) -> str:
+        """Return it."""
+        return "NAMED"
+
+
+NAMED = Named()
+
+
+def test_ways_back_in_closures() -> None:
+    """A closure may lead to the model by a method, a partial function, a table, or itself."""
+
+    def made(way: str) -> Model:
+        model = Model(lambda m, x: m.act(x), gru=gru())
+        held: Any = {
+            "method": model.gru.forward,
+            "partial": functools.partial(lambda m, x: m.gru(x), model),
+            "table": {"layer": model.gru},
+        }[way]
+
+        def act(x: Tensor, again: bool = True) -> Any:
+            if again:
+                return act(x, again=False)
+            return (held["layer"] if way == "table" else held)(x)[0]
+
+        model.act = act
+        model.named = NAMED
+        return model
+
+    for way in ("method", "partial", "table"):
+        with session(made(way)) as opened:
+            first, again = (opened.run(Given((X,), {})) for _ in range(2))
+            assert torch.equal(first[0], again[0])
+            assert opened.last.named is NAMED
+
+
+class Box:
+    """A container that torch takes apart."""
+
+    def __init__(self, *parts: Any) -> None:
+        """Hold parts."""
+        self.parts = parts
+
+
+def test_container_that_is_registered() -> None:
+    """The tensors of a container that is registered with torch are judged."""
+    pytree.register_pytree_node(
+        Box, lambda box: (list(box.parts), None), lambda parts, _: Box(*parts)
+    )
+    try:
+        right = Model(lambda m, x: Box(m.gru(x)[0], 1), gru=gru())
+        assert "batch" in rnnkit.verify(right, X).checked
+    finally:
+        pytree._deregister_pytree_node(Box)
+
+
+def test_nested_arguments_under_watch() -> None:
+    """A nested tensor among the arguments of an operation is no obstacle to watching it."""
+
+    def compute(m: Any, x: Tensor) -> Tensor:
+        nested = torch.nested.nested_tensor(list(x.unbind(0)))
+        y: Tensor = m.gru(nested.to_padded_tensor(0.0))[0]
+        return y + 1e-6 * y.sum(0)
+
+    assert "depends on input of sample" in said(Model(compute, gru=gru()))
+
+
+def test_lengths_beside_inputs_without_an_axis() -> None:
+    """A list of numbers beside the inputs, or an input of one sample, is no mask of lengths."""
+    batch = Batch(Given((X, [1, 2]), {}), 0, None)
+    batch.lengths = {0: [7, 5, 2, 3]}
+    assert not batch.knows_lengths()
+    mask = torch.ones(BATCH, SEQ)
+    assert shortened(mask, [7, 5, 2, 3], 6) is mask

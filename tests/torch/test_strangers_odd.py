@@ -1,0 +1,219 @@
+"""What strangers' use found, A 5 to 7: scopes, first states and odd tensors are not silent."""
+
+import contextlib
+import io
+import itertools
+import sys
+import threading
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from beartype import beartype
+from jaxtyping import Float, jaxtyped
+from torch import Tensor, nn
+
+import rnnkit
+from tests.strategies import CELLS, LAYERS, assert_same
+from tests.torch.strangers import (
+    BATCH,
+    HIDDEN,
+    INPUT,
+    PACKED,
+    X,
+    cells,
+    layers,
+    state,
+    step_by_step,
+    twins,
+)
+
+unhooked = pytest.mark.skipif(hasattr(rnnkit, "jaxtyping"), reason="the hook is a scope of its own")
+
+
+@unhooked
+def test_a5_errors_in_threads_leave_the_output_alone() -> None:
+    """A scope's error is composed without touching ``sys.stdout``, which all threads share."""
+    gru = rnnkit.GRU(INPUT, HIDDEN, axes={"seq": "b", "batch": "time"})
+    seen: list[Any] = []
+
+    @jaxtyped(typechecker=beartype)
+    def forward(x: Float[Tensor, "time b feat"]) -> None:
+        for _ in range(30):
+            with contextlib.suppress(rnnkit.LayoutError):
+                gru(x)
+            seen.append(sys.stdout)
+
+    out = io.StringIO()
+    before = sys.stdout
+    with contextlib.redirect_stdout(out):
+        mine = sys.stdout
+        threads = [threading.Thread(target=forward, args=(X,)) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    assert {id(one) for one in seen} == {id(mine)}
+    assert sys.stdout is before
+    assert out.getvalue() == ""
+
+
+@unhooked
+@pytest.mark.parametrize(
+    "axes", [{"seq": "tiem", "batch": "b"}, {"seq": "time", "hidden": "fea"}], ids=["seq", "hidden"]
+)
+def test_a5_a_name_that_is_bound_nowhere(axes: dict[str, str]) -> None:
+    """A misspelled name is told once, with the names that are bound."""
+    gru = rnnkit.GRU(INPUT, HIDDEN, axes=axes)
+
+    @jaxtyped(typechecker=beartype)
+    def forward(x: Float[Tensor, "time b feat"]) -> Any:
+        return gru(x)
+
+    with pytest.warns(UserWarning, match=r"no (tiem|fea), .*has bound time, b, feat"):
+        forward(X)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        forward(X)
+
+
+@unhooked
+def test_a5_no_warning_of_the_modules_own_names() -> None:
+    """Widths have names of their own, and a caller without a scope has none."""
+    gru = rnnkit.GRU(INPUT, HIDDEN, axes={"seq": "time", "feature": "emb", "hidden": "width"})
+
+    @jaxtyped(typechecker=beartype)
+    def forward(x: Float[Tensor, "time b"]) -> Any:
+        return gru(x.unsqueeze(-1).expand(-1, -1, INPUT))
+
+    gru(X)
+    forward(X[..., 0])
+
+
+def own_start(base: Any) -> Any:
+    """A subclass of a layer or a cell that begins from ones."""
+
+    def initial_state(self: Any, batch_size: int | None) -> Any:
+        return _ones(self, batch_size)
+
+    return type("Starts", (base,), {"initial_state": initial_state})(INPUT, HIDDEN)
+
+
+def _ones(module: Any, batch_size: int | None) -> Any:
+    front = () if batch_size is None else (batch_size,)
+    h = torch.ones(*([1] if isinstance(module, nn.RNNBase) else []), *front, HIDDEN)
+    return (h, h) if isinstance(module, nn.LSTM | nn.LSTMCell) else h
+
+
+@cells
+def test_a6_a_cell_asks_for_its_own_first_state(name: str) -> None:
+    """A call, an unbatched one, and unroll begin from the state that a subclass gives."""
+    cell = own_start(getattr(rnnkit, name))
+
+    assert_same(cell(X[0]), cell(X[0], _ones(cell, BATCH)))
+    assert_same(cell(X[0, 0]), cell(X[0, 0], _ones(cell, None)))
+    output, _ = rnnkit.unroll(cell, X[:1])
+    torch.testing.assert_close(output[0], step_by_step(cell, X[:1])[0])
+
+
+@layers
+def test_a6_a_layer_asks_for_its_own_first_state(name: str) -> None:
+    """Padded, unbatched, packed, with lengths and by steps: each begins from the subclass's state."""
+    layer = own_start(getattr(rnnkit, name))
+    first = _ones(layer, BATCH)
+    lengths = [7, 2, 0, 1, 4]
+
+    assert_same(layer(X), layer(X, first))
+    assert_same(layer(X[:, 0]), layer(X[:, 0], _ones(layer, None)))
+    assert_same(layer(PACKED), layer(PACKED, first))
+    assert_same(layer(X, lengths=lengths), layer(X, first, lengths=lengths))
+    assert_same(layer.step(X[0]), layer.step(X[0], first))
+
+
+def test_a6_a_part_that_is_none_is_asked_for() -> None:
+    """Of a pair, None stands for the subclass's own; and one put on the instance counts too."""
+    layer = own_start(rnnkit.LSTM)
+    h = torch.randn(1, BATCH, HIDDEN)
+    assert_same(layer(X, (h, None)), layer(X, (h, torch.ones(1, BATCH, HIDDEN))))
+
+    cell: Any = rnnkit.GRUCell(INPUT, HIDDEN)
+    cell.initial_state = lambda batch_size: torch.ones(batch_size, HIDDEN)
+    assert_same(cell(X[0]), cell(X[0], torch.ones(BATCH, HIDDEN)))
+
+
+def test_a6_recurrent_asks_for_its_own_first_state() -> None:
+    """A subclass of Recurrent too."""
+
+    class Starts(rnnkit.Recurrent):
+        def initial_state(self, batch_size: int | None) -> tuple[Any, ...]:
+            return (torch.ones(batch_size or 1, HIDDEN),)
+
+    layer = Starts(rnnkit.GRUCell(INPUT, HIDDEN))
+
+    assert_same(layer(X), layer(X, (torch.ones(BATCH, HIDDEN),)))
+
+
+FAKE = torch._subclasses.FakeTensorMode()
+ODD: dict[str, Callable[[Tensor], Tensor]] = {
+    "sparse": Tensor.to_sparse,
+    "mkldnn": Tensor.to_mkldnn,
+    "nested": lambda tensor: torch.nested.nested_tensor(list(tensor)),
+    "jagged": lambda tensor: torch.nested.nested_tensor(list(tensor), layout=torch.jagged),
+    "fake": FAKE.from_tensor,
+}
+
+
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
+@pytest.mark.parametrize("name", [*LAYERS, *CELLS])
+@pytest.mark.parametrize("kind", ODD)
+def test_a7_odd_states(name: str, kind: str) -> None:
+    """A state that is no plain tensor is taken where torch computes with it, and told where not."""
+    theirs, ours = twins(name)
+    hx = state(name, kind=ODD[kind])
+    results: list[Any] = []
+    for module in (theirs, ours):
+        try:
+            results.append(module(X if name in LAYERS else X[0], hx))
+        except Exception as error:  # noqa: BLE001 - torch raises AssertionErrors too
+            results.append(error)
+
+    if isinstance(results[0], Exception):
+        assert isinstance(results[1], rnnkit.StateError)
+    else:
+        assert_same(*results)
+
+
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
+@pytest.mark.parametrize("kind", ODD)
+def test_a7_odd_states_of_unroll_and_packed_input(kind: str) -> None:
+    """Where torch's checks are not run, they are refused at once."""
+    hx = state("GRU", kind=ODD[kind])
+    with pytest.raises(rnnkit.StateError):
+        rnnkit.GRU(INPUT, HIDDEN)(PACKED, hx)
+    hx = state("GRUCell", kind=ODD[kind])
+    with pytest.raises(rnnkit.RnnkitError):
+        rnnkit.unroll(rnnkit.GRUCell(INPUT, HIDDEN), X, hx)
+
+
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
+@pytest.mark.parametrize(
+    "lengths",
+    [
+        *(np.int64(5), np.array(5), np.array([[5]]), torch.tensor(5)),
+        torch.nested.nested_tensor([torch.ones(2), torch.ones(3)], layout=torch.jagged),
+        FAKE.from_tensor(torch.tensor([7, 2, 3, 1, 4])),
+        torch.tensor([7, 2, 3, 1, 4], device="meta"),
+        torch.tensor([7, 2, 3, 1, 4]).to_sparse(),
+    ],
+    ids=map(str, itertools.count()),
+)
+def test_a7_odd_lengths(lengths: Any) -> None:
+    """Lengths that are one number, or hold none, end in our error."""
+    with pytest.raises(rnnkit.LengthsError):
+        rnnkit.GRU(INPUT, HIDDEN)(X, lengths=lengths)
+    with pytest.raises(rnnkit.LengthsError):
+        rnnkit.unroll(rnnkit.GRUCell(INPUT, HIDDEN), X, lengths=lengths)

@@ -222,6 +222,8 @@ def pages(session: nox.Session) -> None:
 def bench(session: nox.Session) -> None:
     """Measure everything and write the page of figures; ``-- calls`` prints one table."""
     run(session, "benchmarks", *(session.posargs or ["--write", "docs/benchmarks.md"]))
+    if not session.posargs:
+        run(session, "docs.charts")
 
 
 @nox.session

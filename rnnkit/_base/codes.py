@@ -66,7 +66,7 @@ GROUPS: dict[str, dict[str, str]] = {
     },
     "Other arguments of a call": {
         "arguments-of-a-call": "A call has an argument too many, or one of another name.",
-        "batch-size": "The batch_size of initial_state is no count.",
+        "batch-size": "The batch_size of initial_state is not a non-negative integer.",
         "step-type": "The x_t of step is no tensor.",
         "step-rank": "The x_t of step has a seq axis.",
         "step-bidirectional": "A bidirectional layer was asked for a single step.",
@@ -94,7 +94,7 @@ GROUPS: dict[str, dict[str, str]] = {
         "index-kind": "An index is not integers, booleans or a slice.",
         "index-range": "An index is beyond the batch.",
         "repeat-times": "The times of repeat are no count.",
-        "expand-size": "The batch_size of expand is no count.",
+        "expand-size": "The batch_size of expand is not a non-negative integer.",
         "expand-batch": "A state that is to be expanded is of several samples.",
         "cat-sizes": "States that are to be joined differ in more than their batch.",
         "initial-kind": "The initial state of reset is of another kind than the state.",

@@ -57,7 +57,7 @@ def check_layer(layer: CheckedLayer, input: Any, hx: Any, weight: Tensor) -> Any
         The state; FOREIGN of a call that torch's class must have as it is.
 
     Raises:
-        RnnkitError: the child that fits, with what to type.
+        RnnkitError: the matching subclass, with what to type.
     """
     if is_jit_traced() or (isinstance(input, Tensor) and has_own_checks(layer)):
         # Under a tracer sizes are tensors: what is compared is written down, with a warning.
@@ -131,7 +131,7 @@ def check_cell(cell: CheckedCell, input: Any, hx: Any, weight: Tensor | None) ->
         The state; FOREIGN of a call that torch's class must have as it is.
 
     Raises:
-        RnnkitError: the child that fits, with what to type.
+        RnnkitError: the matching subclass, with what to type.
     """
     if is_jit_traced():
         return _completed(cell, hx)
@@ -188,7 +188,7 @@ def check_unrolled(
         How the call reads, and the state with its tensors complete.
 
     Raises:
-        RnnkitError: the child that fits, with what to type.
+        RnnkitError: the matching subclass, with what to type.
     """
     if not isinstance(input, Tensor):
         refuse_type(cell, input, unrolled=True)
@@ -272,7 +272,7 @@ def _diagnose_state(spec: CallSpec, hx: Any, like: Tensor) -> Any:
     """Return a state that a guard has not passed, its pair complete, if nothing is wrong with it.
 
     Raises:
-        RnnkitError: the child that fits.
+        RnnkitError: the matching subclass.
     """
     refuse_odd_state(spec.module, hx, like)
     shapes = [tuple(axis.size or 0 for axis in axes) for axes in spec.state_axes]

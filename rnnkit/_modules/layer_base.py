@@ -122,7 +122,7 @@ class Layer(torch.nn.RNNBase, Generic[StateT, GivenT, CellT]):
             ``state_batch_first`` ``(batch, layers * directions, hidden)``.
 
         Raises:
-            ArgumentError: if ``batch_size`` is no count.
+            ArgumentError: if ``batch_size`` is not a non-negative integer.
 
         >>> rnnkit.GRU(3, 4, num_layers=2).initial_state(5).shape
         torch.Size([2, 5, 4])

@@ -39,7 +39,7 @@ class Recurrent(torch.nn.Module):
 
     Raises:
         ArgumentError: if there is no cell, or not one in each direction for every layer.
-        RnnkitError: when called, the child that fits, if input, state or lengths are wrong.
+        RnnkitError: when called, the matching subclass, if input, state or lengths are wrong.
         CellError: when called, if a cell returns no state; what a cell raises itself goes on as
             it is, with a note that names step, layer and direction.
 

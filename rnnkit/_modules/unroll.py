@@ -70,7 +70,7 @@ def unroll(
         The output, in the input's layout, and the last state (or all).
 
     Raises:
-        RnnkitError: the child that fits, if input, state, lengths or mask are not as above.
+        RnnkitError: the matching subclass, if input, state, lengths or mask are not as above.
         CellError: if the cell returns no state, or has none to begin with. Its own exceptions
             go on as they are, with a note that names the step.
 
@@ -105,7 +105,7 @@ def run(
     """Do what :func:`unroll` does, under the name of its caller.
 
     Raises:
-        RnnkitError: the child that fits.
+        RnnkitError: the matching subclass.
     """
     plain = is_plain(cell)
     if not plain:

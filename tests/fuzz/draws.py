@@ -46,7 +46,7 @@ TREATMENTS: dict[str, Callable[[Any, str], Any]] = {
     "weight_norm": parametrizations.weight_norm,
     "halved": lambda m, name: nn.utils.parametrize.register_parametrization(m, name, Halved()),
     "dropped": lambda m, name: nn.utils.parametrize.register_parametrization(m, name, Dropped()),
-    "dict": put,
+    "dict": lambda module, name: put(module, name),  # noqa: PLW0108 - it is defined below
     "replaced": lambda m, name: m.__setattr__(name, nn.Parameter(getattr(m, name) * 2)) or m,
     "in place": lambda module, name: getattr(module, name).data.mul_(2) is None or module,
     "moved": lambda module, _: module.to("cpu"),

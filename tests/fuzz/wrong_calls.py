@@ -1,7 +1,7 @@
 """Wrong calls: each ends in an error of ours, or in what torch computes."""
 
 import random
-from typing import Any, TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch

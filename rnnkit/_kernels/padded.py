@@ -8,7 +8,8 @@ so without a trace:
 - the h of each sample is the output of its last step;
 - the c of an LSTM is in no output, so it is held: a further feature, 1 on padding, reaches the
   input gate with a weight far below zero and the forget gate with one far above. There i = 0 and
-  f = 1 exactly, c stays what it was, and no gradient passes the gates.
+  f = 1 exactly, c stays what it was, and no gradient passes the gates;
+- a relu over padding may run away to infinity: the same feature holds it at 0.
 """
 
 from collections.abc import Callable
@@ -16,8 +17,10 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.compiler import is_compiling
 from torch.nn import functional
 
+from rnnkit._kernels.custom_op import run_operator
 from rnnkit._kernels.lengths import Lengths
 
 #: Far enough that a sigmoid is 0 or 1 exactly, whatever else reaches the gate.
@@ -45,13 +48,21 @@ class Direction(NamedTuple):
     bias: bool
     training: bool
 
-    def run(self, input: Tensor, state: tuple[Tensor, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
+    def run(
+        self, input: Tensor, state: tuple[Tensor, ...], *, reverse: bool = False
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
         """Run over ``(seq, batch, feature)`` from a state ``(1, batch, hidden)``."""
+        if is_compiling():
+            return run_operator(
+                self.mode, self.weights, input, state, bias=self.bias, reverse=reverse
+            )
         hx: Any = state if self.mode == "LSTM" else state[0]
+        if reverse:
+            input = input.flip(0)
         output, *state_out = KERNELS[self.mode](
             input, hx, self.weights, self.bias, 1, 0.0, self.training, False, False
         )
-        return output, tuple(state_out)
+        return output.flip(0) if reverse else output, tuple(state_out)
 
 
 def padding_pays(
@@ -132,7 +143,7 @@ def run_padded(
         The output ``(seq, batch, hidden)``, in the input's order, whatever on padding; and the
         state after each sample's last step, as ``state``.
     """
-    if direction.mode == "LSTM":
+    if direction.mode in ("LSTM", "RNN_RELU"):
         direction, input = _held(direction, input, places)
     if reverse:
         input = take(input, places.flipped)
@@ -147,12 +158,15 @@ def run_padded(
 
 def _held(direction: Direction, input: Tensor, places: Places) -> tuple[Direction, Tensor]:
     weight, *others = direction.weights
-    gate = weight.shape[0] // 4
     column = weight.new_zeros(weight.shape[0], 1)
     lowered = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else weight.dtype
     closed = CLOSED_HALF if torch.float16 in (lowered, weight.dtype) else CLOSED
-    column[:gate] = -closed
-    column[gate : 2 * gate] = closed
+    if direction.mode == "LSTM":
+        gate = weight.shape[0] // 4
+        column[:gate] = -closed
+        column[gate : 2 * gate] = closed
+    else:
+        column -= closed
     weights = [torch.cat([weight, column], dim=1), *others]
     input = torch.cat([input, places.beyond.to(input.dtype)], dim=2)
     return direction._replace(weights=weights), input
@@ -161,6 +175,27 @@ def _held(direction: Direction, input: Tensor, places: Places) -> tuple[Directio
 def take(tensor: Tensor, places: Tensor) -> Tensor:
     """Put the steps of a padded batch in the order of these places."""
     return tensor.flatten(0, 1).index_select(0, places).view(tensor.shape)
+
+
+def run_layers(
+    directions: list[list[Direction]], input: Tensor, state: tuple[Tensor, ...], dropout: float
+) -> tuple[Tensor, tuple[Tensor, ...]]:
+    """Run layers upon layers over a batch of which all steps are valid.
+
+    Arguments and results are those of :func:`run_stack`.
+    """
+    ends: list[tuple[Tensor, ...]] = []
+    for place, layer in enumerate(directions):
+        if place and dropout:
+            input = functional.dropout(input, dropout, training=layer[0].training)
+        outputs = []
+        for reverse, direction in enumerate(layer):
+            start = tuple(tensor[len(ends) : len(ends) + 1] for tensor in state)
+            output, end = direction.run(input, start, reverse=bool(reverse))
+            outputs.append(output)
+            ends.append(end)
+        input = outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=2)
+    return input, tuple(torch.cat(tensors) for tensors in zip(*ends, strict=True))
 
 
 def run_stack(

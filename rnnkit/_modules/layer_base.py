@@ -23,6 +23,7 @@ from rnnkit._modules.cell_base import GivenT, StateT
 from rnnkit._modules.cells import ProjectedLSTMCell
 from rnnkit._modules.lengths import run_lengths
 from rnnkit._modules.starts import lacks_state, started
+from rnnkit._modules.traced import run_traced, takes_operator
 from rnnkit._modules.whole import run_whole, zeros
 
 CellT = TypeVar("CellT", bound=torch.nn.Module)
@@ -65,7 +66,9 @@ class Layer(torch.nn.RNNBase, Generic[StateT, GivenT, CellT]):
             return foreign_call(self, torch_class, input, hx, lengths=lengths, reset=reset)
         if self.axes is not None:
             check_scope(self, self.axes, sizes_of_layer(self, input), "input")
-        if lengths is None:
+        if is_compiling() and takes_operator(self, input):
+            output, state = run_traced(self, input, state, lengths)
+        elif lengths is None:
             try:
                 output, state = run_whole(self, input, state)
             except RuntimeError as error:

@@ -57,6 +57,18 @@ def _run_packed(layer: Any, input: Tensor, hx: Any, counts: Lengths) -> tuple[Te
 def _run_padded(layer: Any, input: Tensor, hx: Any, lengths: Lengths) -> tuple[Tensor, Any]:
     if hx is None:
         hx = zeros(layer, input, len(lengths.each))
+    steps = max(lengths.longest, 1)
+    padded = (input.transpose(0, 1) if layer.batch_first else input)[:steps]
+    state = hx if isinstance(hx, tuple) else (hx,)
+    output, ends = run_stack(stack_of(layer), padded, state, lengths, layer.dropout)
+    output = functional.pad(output, (0, 0, 0, 0, 0, lengths.seq - steps))
+    if layer.batch_first:
+        output = output.transpose(0, 1)
+    return output, ends if len(ends) > 1 else next(iter(ends))
+
+
+def stack_of(layer: Any) -> list[list[Direction]]:
+    """Return what a layer is made of, layer by layer, the forward direction first."""
     layer._update_flat_weights()  # noqa: SLF001
     weights: Any = layer._flat_weights  # noqa: SLF001
     directions = 2 if layer.bidirectional else 1
@@ -66,12 +78,4 @@ def _run_padded(layer: Any, input: Tensor, hx: Any, lengths: Lengths) -> tuple[T
         Direction(mode, weights[start : start + per_direction], layer.bias, layer.training)
         for start in range(0, len(weights), per_direction)
     ]
-    stack = [kernels[k : k + directions] for k in range(0, len(kernels), directions)]
-    steps = max(lengths.longest, 1)
-    padded = (input.transpose(0, 1) if layer.batch_first else input)[:steps]
-    state = hx if isinstance(hx, tuple) else (hx,)
-    output, ends = run_stack(stack, padded, state, lengths, layer.dropout)
-    output = functional.pad(output, (0, 0, 0, 0, 0, lengths.seq - steps))
-    if layer.batch_first:
-        output = output.transpose(0, 1)
-    return output, ends if len(ends) > 1 else next(iter(ends))
+    return [kernels[k : k + directions] for k in range(0, len(kernels), directions)]

@@ -12,7 +12,7 @@ from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 
 from rnnkit._base.class_facts import mode_of, proj_size_of
 from rnnkit._base.state import LSTMState, map_state
-from rnnkit._base.torch_tools import is_transformed, lacks_kernel
+from rnnkit._base.torch_tools import is_one_graph, is_transformed, lacks_kernel
 from rnnkit._checks.calls import check_unrolled
 from rnnkit._checks.lengths import check_lengths
 from rnnkit._checks.masks import as_mask
@@ -133,7 +133,9 @@ def run(
         mask = mask.transpose(0, 1) if batch_first else mask
     initial = initial_state(cell, spec.batch) if hx is None or mask is not None else None
     start = initial if hx is None else hx
-    if (
+    if fused and not return_states and plain and mask is None and is_one_graph():
+        output, state = run_traced(cell, input, start, counts, reverse=reverse)
+    elif (
         fused
         and not return_states
         and plain
@@ -197,6 +199,23 @@ def run_fused(
         outputs.append(output)
     output = torch.cat(outputs)
     return output if flip is None else take(output, flip), hx
+
+
+def run_traced(
+    cell: Any, input: Tensor, hx: Any, lengths: Lengths | None, *, reverse: bool
+) -> tuple[Tensor, Any]:
+    """Run a cell as an operator that a compiler leaves whole."""
+    direction = Direction(mode_of(cell), sequence_weights(cell), bool(cell.bias), cell.training)
+    state = tuple(tensor.unsqueeze(0) for tensor in ((hx,) if isinstance(hx, Tensor) else hx))
+    if lengths is None:
+        output, state = direction.run(input, state, reverse=reverse)
+    else:
+        places = places_of(lengths, input.shape[0])
+        input = input.masked_fill(places.beyond, 0)
+        output, state = run_padded(direction, input, state, lengths, places, reverse=reverse)
+        output = output.masked_fill(places.beyond, 0)
+    tensors = [tensor.squeeze(0) for tensor in state]
+    return output, tensors[0] if len(tensors) == 1 else LSTMState(*tensors)
 
 
 def _flipped_places(input: Tensor, lengths: Lengths | None) -> Tensor:

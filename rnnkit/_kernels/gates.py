@@ -11,7 +11,6 @@ become fewer, and run backward more, each new one with its first state.
 
 from collections.abc import Callable, Iterable, Sequence
 
-
 import torch
 from torch import Tensor
 
@@ -35,9 +34,7 @@ def resized(state: Tensor, start: Tensor, size: int) -> Tensor:
 def rnn_forward(activate: Callable[[Tensor], Tensor]) -> Callable[..., Run]:
     """Return the forward function of an RNN with this activation, which works in place."""
 
-    def run(
-        data: Tensor, start: States, weights: Weights, sizes: list[int], steps: range
-    ) -> Run:
+    def run(data: Tensor, start: States, weights: Weights, sizes: list[int], steps: range) -> Run:
         weight_ih, weight_hh, bias_ih, bias_hh = weights
         bias = None if bias_ih is None or bias_hh is None else bias_ih + bias_hh
         output = torch.nn.functional.linear(data, weight_ih, bias)

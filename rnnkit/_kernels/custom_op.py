@@ -15,7 +15,6 @@ from rnnkit._kernels.single import (
     Options,
     derive_single,
     dtypes_of,
-    leaves_workspace,
     nothing,
     run_single,
 )
@@ -74,7 +73,7 @@ def run_operator(
 def _fake_layer(
     input: Tensor, h: Tensor, c: Tensor | None, weights: list[Tensor], *rest: Any
 ) -> tuple[Tensor, ...]:
-    options, train = Options(*rest[:-1]), rest[-1]
+    options = Options(*rest[:-1])
     state = [h] if c is None else [h, c]
     shapes = [(*input.shape[:2], h.shape[2]), *(tensor.shape for tensor in state)]
     found = [
@@ -82,9 +81,6 @@ def _fake_layer(
         for shape, dtype in zip(shapes, dtypes_of(options, input, state, weights), strict=True)
     ]
     found += [nothing(h) for _ in range(4 - len(found))]
-    if train and leaves_workspace(options, input, weights):
-        size = torch.library.get_ctx().new_dynamic_size()
-        found[3] = input.new_empty(size, dtype=torch.uint8)
     return tuple(found)
 
 

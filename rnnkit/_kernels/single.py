@@ -40,7 +40,7 @@ def run_single(
 ) -> tuple[Tensor, ...]:
     options, train = Options(*rest[:-1]), rest[-1]
     state = [h] if c is None else [h, c]
-    if leaves_workspace(options, input, weights):
+    if options.lowered is None and _has_onednn(options.mode, input, weights):
         return _run_onednn(options, input, state, weights, train=train)
     with torch.no_grad():
         results = _run_torch(options, input, state, weights)
@@ -86,11 +86,6 @@ def _run_torch(
     return [output.flip(0) if reverse else output, *ends]
 
 
-def leaves_workspace(options: Options, input: Tensor, weights: Sequence[Tensor]) -> bool:
-    """Say whether oneDNN runs both passes, and hands a workspace from one to the other."""
-    return options.lowered is None and _has_onednn(options.mode, input, weights)
-
-
 def _has_onednn(mode: str, input: Tensor, weights: Sequence[Tensor]) -> bool:
     if mode != "LSTM" or input.device.type != "cpu" or input.dtype is not torch.float32:
         return False
@@ -98,7 +93,7 @@ def _has_onednn(mode: str, input: Tensor, weights: Sequence[Tensor]) -> bool:
         return False
     is_projected = len(weights) % 2 == 1
     has = input.numel() > 0 and not is_projected
-    return has and torch.backends.mkldnn.is_available()  # type: ignore[no-any-return, no-untyped-call]
+    return has and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
 
 
 def _run_onednn(
@@ -109,14 +104,16 @@ def _run_onednn(
     *,
     train: bool,
 ) -> tuple[Tensor, ...]:
-    # The kernel leaves a workspace where gradients are on, and only there.
+    # The kernel leaves a workspace where gradients are on, and only there. How large it is no
+    # compiler could know: it goes on as the storage of a tensor of no elements. Whoever copies that
+    # tensor loses it, and the backward pass then runs torch's kernel once more.
     with torch.set_grad_enabled(train):
         output, h_n, c_n, workspace = ONEDNN.default(
             input.contiguous(), *_four(weights), *(tensor.contiguous() for tensor in state),
             options.reverse, [], ONEDNN_LSTM, state[0].shape[-1], 1, options.has_bias, False, False,
             train,
         )  # fmt: skip
-    return output, h_n, c_n, nothing(input) if workspace is None else workspace
+    return output, h_n, c_n, nothing(input) if workspace is None else workspace[:0]
 
 
 def _four(weights: Sequence[Tensor]) -> list[Tensor]:
@@ -132,7 +129,7 @@ def derive_single(*args: Any) -> tuple[Tensor, Tensor, Tensor, list[Tensor]]:
     gradients, (input, h, c, weights), results = args[:3], args[3:7], args[7:11]
     state = [h] if c is None else [h, c]
     run = _derive_torch
-    if results[-1].numel():
+    if results[-1].untyped_storage().nbytes():
         run = _derive_onednn
     elif _has_hand(options, input):
         run = _derive_hand
@@ -154,7 +151,8 @@ def _derive_onednn(
     weights: list[Tensor],
     results: Sequence[Tensor],
 ) -> Derived:
-    *outputs, workspace = results
+    *outputs, left = results
+    workspace = left.new_empty(0).set_(left.untyped_storage())
     whole = [
         torch.zeros_like(output) if gradient is None else gradient.contiguous()
         for gradient, output in zip(gradients, outputs, strict=True)

@@ -216,11 +216,11 @@ def test_no_gradient_is_asked_for(mode: str) -> None:
     one = call(mode)
     with torch.no_grad():
         expected, found = one.by_torch(), one.by_operator()
-        workspace = torch.ops.rnnkit.layer(*one.arguments(train=False))[3]
+        left = torch.ops.rnnkit.layer(*one.arguments(train=False))[3]
 
     torch.testing.assert_close(found, expected, rtol=0, atol=0)
     assert not any(result.requires_grad for result in found)
-    assert workspace.numel() == 0
+    assert left.untyped_storage().nbytes() == 0
 
 
 def test_no_steps_is_refused_as_torch_refuses_it() -> None:
@@ -230,6 +230,7 @@ def test_no_steps_is_refused_as_torch_refuses_it() -> None:
 
 
 CHECKED = [
+    {"mode": "LSTM"}, {"mode": "LSTM", "bias": False, "reverse": True},
     {"mode": "GRU"}, {"mode": "RNN_TANH", "bias": False}, {"mode": "RNN_RELU", "reverse": True},
     {"mode": "LSTM", "dtype": torch.float64}, {"mode": "LSTM", "projected": True},
     {"mode": "GRU", "batch": 0}, {"mode": "LSTM", "steps": 1, "batch": 1, "dtype": torch.float64},
@@ -243,25 +244,13 @@ def test_torchs_own_check_of_operators(kind: dict[str, Any]) -> None:
     opcheck(torch.ops.rnnkit.layer.default, call(**kind).arguments(train=True))
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("bias", [False, True])
-def test_torchs_own_check_of_onednns_lstm(bias: bool) -> None:
-    """So it is with oneDNN's LSTM, but for the traced run, which compares workspaces.
+def test_a_workspace_that_was_copied_is_lost() -> None:
+    """Hooks on saved tensors may copy them: the backward pass then runs torch's kernel again."""
+    one = call("LSTM")
+    with torch.autograd.graph.saved_tensors_hooks(torch.clone, lambda tensor: tensor):
+        found = one.by_operator()
 
-    oneDNN leaves bytes in its workspace unwritten: two runs on the same numbers differ there, and
-    nowhere else.
-    """
-    one = call("LSTM", bias=bias)
-    arguments = one.arguments(train=True)
-    utilities = ("test_schema", "test_autograd_registration", "test_faketensor")
-
-    opcheck(torch.ops.rnnkit.layer.default, arguments, test_utils=utilities)
-
-    first, second = (torch.ops.rnnkit.layer(*arguments) for _ in range(2))
-    torch.testing.assert_close(first[:3], second[:3], rtol=0, atol=0)
-    assert first[3].shape == second[3].shape
-    without = opcheck(torch.ops.rnnkit.layer.default, one.arguments(train=False))
-    assert set(without.values()) == {"SUCCESS"}
+    torch.testing.assert_close(gradients(found, one.leaves), gradients(one.by_torch(), one.leaves))
 
 
 @pytest.mark.parametrize("lowered", [None, torch.bfloat16])

@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterable, Sequence
 import torch
 from torch import Tensor
 
-from rnnkit._kernels.stack import States
-
+#: h, and an LSTM's c beside it. Not that of stack, which stands on this file.
+States = tuple[Tensor, ...]
 #: ``weight_ih``, ``weight_hh``, and the biases or None.
 Weights = tuple[Tensor, Tensor, Tensor | None, Tensor | None]
 #: The output, the states that are not the output, and what the backward function needs besides.
@@ -106,6 +106,25 @@ def gru_forward(
         n.addcmul_(r, n_h).tanh_()
         h = torch.lerp(n, h, z, out=out)
     return output, (), (gates, recurrent[:, 2 * hidden :])
+
+
+def gru_gates(data: Tensor, before: Tensor, weights: Sequence[Tensor]) -> States:
+    """Compute again what :func:`gru_forward` leaves for the backward function.
+
+    Args:
+        data: ``(rows, feature)``.
+        before: each row's state before its step, ``(rows, hidden)``.
+        weights: the weights, and the biases if there are any.
+    """
+    weight_ih, weight_hh, *biases = weights
+    bias_ih, bias_hh = biases or (None, None)
+    gates = torch.nn.functional.linear(data, weight_ih, bias_ih)
+    recurrent = torch.nn.functional.linear(before, weight_hh, bias_hh)
+    hidden = weight_hh.shape[1]
+    n_h = recurrent[:, 2 * hidden :]
+    gates[:, : 2 * hidden].add_(recurrent[:, : 2 * hidden]).sigmoid_()
+    gates[:, 2 * hidden :].addcmul_(gates[:, :hidden], n_h).tanh_()
+    return gates, n_h
 
 
 def gru_backward(

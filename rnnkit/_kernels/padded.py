@@ -10,7 +10,8 @@ so without a trace:
   input gate with a weight far below zero and the forget gate with one far above. There i = 0 and
   f = 1 exactly, c stays what it was, and no gradient passes the gates;
 - an LSTM starts anew from zeros inside a sample after a blank step, on which one more feature
-  closes the gates i, f and o: there c = 0 and h = 0 exactly.
+  closes the gates i, f and o: there c = 0 and h = 0 exactly;
+- a relu over padding may run away to infinity: the feature that holds c holds it at 0.
 """
 
 from typing import Any, NamedTuple
@@ -69,7 +70,7 @@ def run_padded(
         The output ``(seq, batch, hidden)``, in the input's order, whatever on padding; and the
         state after each sample's last step, as ``state``.
     """
-    if direction.mode == "LSTM":
+    if direction.mode in {"LSTM", "RNN_RELU"}:
         direction, input = _held(direction, input, places)
     if direction.reverse:
         input = take(input, places.flipped)
@@ -90,9 +91,10 @@ def _held(direction: Direction, input: Tensor, places: Places) -> tuple[Directio
     lowered = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else weight.dtype
     closed = CLOSED_HALF if torch.float16 in (lowered, weight.dtype) else CLOSED
     columns[:gate] = -closed
-    columns[gate : 2 * gate, 0] = closed
-    columns[gate : 2 * gate, 1:] = -closed
-    columns[3 * gate :, 1:] = -closed
+    if direction.mode == "LSTM":
+        columns[gate : 2 * gate, 0] = closed
+        columns[gate : 2 * gate, 1:] = -closed
+        columns[3 * gate :, 1:] = -closed
     weights = [torch.cat([weight, columns], dim=1), *others]
     input = torch.cat([input, *(mark.to(input.dtype) for mark in marks)], dim=2)
     return direction._replace(weights=weights), input
@@ -101,6 +103,25 @@ def _held(direction: Direction, input: Tensor, places: Places) -> tuple[Directio
 def take(tensor: Tensor, places: Tensor) -> Tensor:
     """Put the steps of a padded batch in the order of these places."""
     return tensor.flatten(0, 1).index_select(0, places).view(tensor.shape)
+
+
+def run_layers(stack: Stack, input: Tensor, state: States) -> tuple[Tensor, States]:
+    """Run layers upon layers over a batch of which all steps are valid.
+
+    Arguments and results are those of :func:`run_stack`.
+    """
+    ends: list[States] = []
+    for place, layer in enumerate(stack.layers):
+        if place and stack.dropout:
+            input = functional.dropout(input, stack.dropout, training=layer[0].training)
+        outputs = []
+        for direction in layer:
+            start = tuple(tensor[len(ends) : len(ends) + 1] for tensor in state)
+            output, end = direction.run(input, start, reverse=direction.reverse)
+            outputs.append(output)
+            ends.append(end)
+        input = outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=2)
+    return input, tuple(torch.cat(tensors) for tensors in zip(*ends, strict=True))
 
 
 def run_stack(

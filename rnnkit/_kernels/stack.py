@@ -5,6 +5,9 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.compiler import is_compiling
+
+from rnnkit._kernels.custom_op import run_operator
 
 #: torch's kernels over a sequence, by torch's name of the recurrence.
 KERNELS: dict[str, Callable[..., tuple[Tensor, ...]]] = {
@@ -39,8 +42,18 @@ class Direction(NamedTuple):
         """Whether an LSTM's h is projected: its weights are then one more."""
         return len(self.weights) == (5 if self.bias else 3)
 
-    def run(self, input: Tensor, state: States) -> tuple[Tensor, States]:
-        """Run forward over ``(seq, batch, feature)`` from a state ``(1, batch, hidden)``."""
+    def run(self, input: Tensor, state: States, *, reverse: bool = False) -> tuple[Tensor, States]:
+        """Run over ``(seq, batch, feature)`` from a state ``(1, batch, hidden)``.
+
+        Args:
+            input: what is run over, forward unless ``reverse`` says otherwise.
+            state: the tensors of the first state.
+            reverse: whether to run from the last step to the first; a compiler's trace alone.
+        """
+        if is_compiling():
+            return run_operator(
+                self.mode, self.weights, input, state, bias=self.bias, reverse=reverse
+            )
         hx: Any = state if self.mode == "LSTM" else state[0]
         output, *state_out = KERNELS[self.mode](
             input, hx, self.weights, self.bias, 1, 0.0, self.training, False, False

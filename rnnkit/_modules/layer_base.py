@@ -24,6 +24,7 @@ from rnnkit._modules.cell_base import GivenT, StateT
 from rnnkit._modules.cells import ProjectedLSTMCell
 from rnnkit._modules.lengths import run_pieces
 from rnnkit._modules.starts import lacks_state, started
+from rnnkit._modules.traced import run_traced, takes_operator
 from rnnkit._modules.whole import run_whole, zeros
 
 CellT = TypeVar("CellT", bound=torch.nn.Module)
@@ -67,7 +68,9 @@ class Layer(torch.nn.RNNBase, Generic[StateT, GivenT, CellT]):
         if self.axes is not None:
             check_scope(self, self.axes, sizes_of_layer(self, input), "input")
         try:
-            if lengths is None and reset is None:
+            if is_compiling() and reset is None and takes_operator(self, input):
+                output, state = run_traced(self, input, state, lengths)
+            elif lengths is None and reset is None:
                 output, state = run_whole(self, input, state)
             else:
                 output, state = run_pieces(self, input, state, lengths, reset)

@@ -78,6 +78,7 @@ def _first_state(layer: Any, batch: int | None) -> States:
 
 
 def stack_of(layer: Any) -> Stack:
+    """Return what a layer is made of, layer by layer, the forward direction first."""
     layer._update_flat_weights()  # noqa: SLF001
     weights: Any = layer._flat_weights  # noqa: SLF001
     directions = 2 if layer.bidirectional else 1

@@ -9,14 +9,14 @@ from torch import Tensor
 
 from rnnkit._base.class_facts import mode_of, proj_size_of
 from rnnkit._base.state import LSTMState, map_state
-from rnnkit._base.torch_tools import is_jit_traced, is_transformed, lacks_kernel
+from rnnkit._base.torch_tools import is_jit_traced, is_one_graph, is_transformed, lacks_kernel
 from rnnkit._checks.calls import check_unrolled
 from rnnkit._checks.lengths import check_lengths
 from rnnkit._checks.objects import check_cell_object, refuse_stateless
 from rnnkit._checks.resets import check_reset
 from rnnkit._kernels import paths
 from rnnkit._kernels.lengths import Lengths
-from rnnkit._kernels.padded import places_of, take
+from rnnkit._kernels.padded import places_of, run_layers, run_stack, take
 from rnnkit._kernels.stack import Direction, Stack
 from rnnkit._modules.cell_base import sequence_weights, weights_of
 from rnnkit._modules.loop import is_plain, run_loop
@@ -136,7 +136,9 @@ def run(
     initial = initial_state(cell, spec.batch) if hx is None or mask is not None else None
     start = initial if hx is None else hx
     watched = is_transformed() or (mask is not None and is_jit_traced())
-    if (
+    if fused and not return_states and plain and mask is None and is_one_graph():
+        output, state = run_traced(cell, input, start, counts, reverse=reverse)
+    elif (
         fused
         and not return_states
         and plain
@@ -197,18 +199,34 @@ def run_fused(
     reverse: bool,
 ) -> tuple[Tensor, Any]:
     """Run a cell over ``(seq, batch, feature)``; the state is a cell's ``(batch, hidden)``."""
-    weights = sequence_weights(cell)
-    direction = Direction(mode_of(cell), weights, bool(cell.bias), cell.training, reverse)
-    stack, state = Stack([[direction]]), _as_layer(hx)
     anew = None if initial is None or _starts_from_zeros(cell) else _as_layer(initial)
-    output, state = paths.run(stack, input, state, lengths, reset, anew)
-    tensors = [tensor.squeeze(0) for tensor in state]
-    return output, tensors[0] if len(tensors) == 1 else LSTMState(*tensors)
+    stack = _stack_of(cell, reverse=reverse)
+    return _as_cell(*paths.run(stack, input, _as_layer(hx), lengths, reset, anew))
+
+
+def run_traced(
+    cell: Any, input: Tensor, hx: Any, lengths: Lengths | None, *, reverse: bool
+) -> tuple[Tensor, Any]:
+    """Run a cell as an operator that a compiler leaves whole."""
+    stack, state = _stack_of(cell, reverse=reverse), _as_layer(hx)
+    if lengths is None:
+        return _as_cell(*run_layers(stack, input, state))
+    return _as_cell(*run_stack(stack, input, state, lengths))
+
+
+def _stack_of(cell: Any, *, reverse: bool) -> Stack:
+    weights = sequence_weights(cell)
+    return Stack([[Direction(mode_of(cell), weights, bool(cell.bias), cell.training, reverse)]])
 
 
 def _as_layer(state: Any) -> tuple[Tensor, ...]:
     tensors = (state,) if isinstance(state, Tensor) else state
     return tuple(tensor.unsqueeze(0) for tensor in tensors)
+
+
+def _as_cell(output: Tensor, state: tuple[Tensor, ...]) -> tuple[Tensor, Any]:
+    tensors = [tensor.squeeze(0) for tensor in state]
+    return output, tensors[0] if len(tensors) == 1 else LSTMState(*tensors)
 
 
 def _starts_from_zeros(cell: Any) -> bool:

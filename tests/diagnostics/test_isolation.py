@@ -99,6 +99,8 @@ def lines(model: nn.Module) -> int:
     return -count.left
 
 
+# An interrupt while a generator is closed is one that Python itself cannot raise.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.unhooked("a trace function is for the lines of the package, not of its checks")
 def test_interrupted_anywhere() -> None:
     """Wherever it is interrupted, the model is as it was, to the last bit."""

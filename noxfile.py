@@ -222,12 +222,20 @@ def pages(session: nox.Session) -> None:
 def bench(session: nox.Session) -> None:
     """Measure everything and write the page of figures; ``-- calls`` prints one table."""
     run(session, "benchmarks", *(session.posargs or ["--write", "docs/benchmarks.md"]))
+    if not session.posargs:
+        run(session, "docs.charts")
 
 
 @nox.session
 def detection(session: nox.Session) -> None:
     """Make each mistake of the gallery, and write into its tables who notices."""
     run(session, "docs.detect", *session.posargs)
+
+
+@nox.session
+def fuzz(session: nox.Session) -> None:
+    """Draw right calls and wrong ones, and hold them to torch; ``-- 5000`` says how many."""
+    run(session, "tests.fuzz", *(session.posargs or ["5000"]))
 
 
 @nox.session

@@ -73,6 +73,11 @@ def save(name: str, panels: Sequence[Panel], side: float = 3.4, **style: Any) ->
         panel.draw(ax)
         if style:
             ax.axvspan(**style)
+    write(figure, name)
+
+
+def write(figure: Any, name: str) -> None:
+    """Write a figure, its ink for light pages and for dark ones."""
     drawn = io.StringIO()
     figure.savefig(drawn, format="svg", transparent=True, metadata={"Date": None})
     text = drawn.getvalue().replace(INK, "currentColor")
@@ -81,14 +86,19 @@ def save(name: str, panels: Sequence[Panel], side: float = 3.4, **style: Any) ->
     (FOLDER / name).write_text(head + DARK + text[start:])
 
 
-def main() -> None:
-    """Draw all of them."""
-    mpl.use("svg")
+def style() -> None:
+    """Have matplotlib write the same file from the same figure, with text that can be read."""
     mpl.rcParams["svg.hashsalt"] = "rnnkit"  # the same file from the same map
     mpl.rcParams["svg.fonttype"] = "none"  # text that can be read and searched
     mpl.rcParams["font.sans-serif"] = ["Helvetica", "Arial", "DejaVu Sans"]
     for name in ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"):
         mpl.rcParams[name] = INK
+
+
+def main() -> None:
+    """Draw all of them."""
+    mpl.use("svg")
+    style()
     torch.manual_seed(0)
     x = torch.randn(5, 7, 3)
     swapped = rnnkit.dependency_map(Tagger(), x)

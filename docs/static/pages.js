@@ -7,8 +7,15 @@ document.addEventListener("DOMContentLoaded", () => {
   document.querySelector("aside.sidebar-drawer")?.setAttribute("aria-label", "All pages");
   document.querySelector("aside.toc-drawer")?.setAttribute("aria-label", "On this page");
   // A signature over several lines is laid out as a list of definitions, and is none.
-  for (const part of document.querySelectorAll(".sig dl, .sig dl > dd")) {
-    part.setAttribute("role", "none");
+  for (const list of document.querySelectorAll(".sig dl")) {
+    const lines = document.createElement("span");
+    lines.className = "sig-lines";
+    for (const item of list.children) {
+      const line = document.createElement("span");
+      line.append(...item.childNodes);
+      lines.append(line);
+    }
+    list.replaceWith(lines);
   }
   // What scrolls to the side can be reached by Tab, and scrolled by the arrows.
   const focus = () => {

@@ -57,7 +57,7 @@ def check_layer(layer: CheckedLayer, input: Any, hx: Any, weight: Tensor) -> Any
         The state; FOREIGN of a call that torch's class must have as it is.
 
     Raises:
-        RnnkitError: the child that fits, with what to type.
+        RnnkitError: the matching subclass, with what to type.
     """
     if is_jit_traced() or (isinstance(input, Tensor) and has_own_checks(layer)):
         # Under a tracer sizes are tensors: what is compared is written down, with a warning.
@@ -109,7 +109,9 @@ def _check_layer_state(
     state = _fitting_state(layer, hx, front, data)
     if state is None:
         padded = isinstance(input, Tensor) and not layer.state_batch_first
-        if is_foreign_call(input, hx) or (padded and has_odd_state(hx)):
+        if is_foreign_call(input, hx) or (
+            padded and has_odd_state(hx, len(layer.__rnnkit__.state_names))
+        ):
             return FOREIGN
         state = _diagnose_state(spec_of_layer(layer, input), hx, data)
     return layers_first(state) if layer.state_batch_first else state
@@ -129,7 +131,7 @@ def check_cell(cell: CheckedCell, input: Any, hx: Any, weight: Tensor | None) ->
         The state; FOREIGN of a call that torch's class must have as it is.
 
     Raises:
-        RnnkitError: the child that fits, with what to type.
+        RnnkitError: the matching subclass, with what to type.
     """
     if is_jit_traced():
         return _completed(cell, hx)
@@ -152,7 +154,7 @@ def check_cell(cell: CheckedCell, input: Any, hx: Any, weight: Tensor | None) ->
         raise_for(diagnose_shape(spec_of_cell(cell, input), input, weight))
     state = None if hx is None else _fitting_state(cell, hx, shape[:-1], input, any_c=True)
     if state is None and hx is not None:
-        if is_foreign_call(input, hx) or has_odd_state(hx):
+        if is_foreign_call(input, hx) or has_odd_state(hx, len(cell.__rnnkit__.state_names)):
             return FOREIGN
         state = _diagnose_state(spec_of_cell(cell, input), hx, input)
     if not alike:
@@ -186,7 +188,7 @@ def check_unrolled(
         How the call reads, and the state with its tensors complete.
 
     Raises:
-        RnnkitError: the child that fits, with what to type.
+        RnnkitError: the matching subclass, with what to type.
     """
     if not isinstance(input, Tensor):
         refuse_type(cell, input, unrolled=True)
@@ -270,7 +272,7 @@ def _diagnose_state(spec: CallSpec, hx: Any, like: Tensor) -> Any:
     """Return a state that a guard has not passed, its pair complete, if nothing is wrong with it.
 
     Raises:
-        RnnkitError: the child that fits.
+        RnnkitError: the matching subclass.
     """
     refuse_odd_state(spec.module, hx, like)
     shapes = [tuple(axis.size or 0 for axis in axes) for axes in spec.state_axes]

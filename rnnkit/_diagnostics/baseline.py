@@ -198,9 +198,7 @@ class Baseline:
 
     def missing(self, index: int) -> int:
         """Return how many steps an output has less than the input, or than its longest sample."""
-        axis, batch = self.step_axes[index], self.batch
-        if axis is None:
-            return 0
+        axis, batch = self.step_axes[index] or 0, self.batch
         size = self.normal[index].shape[axis]
         return 0 if size in (batch.steps, batch.longest) else (batch.steps or 0) - size
 

@@ -86,7 +86,7 @@ class Cell(torch.nn.RNNCellBase, Generic[StateT, GivenT]):
             A tensor ``(batch, hidden)``, of an LSTMCell a pair of such.
 
         Raises:
-            ArgumentError: if ``batch_size`` is no count.
+            ArgumentError: if ``batch_size`` is not a non-negative integer.
 
         >>> rnnkit.GRUCell(3, 4).initial_state(5).shape
         torch.Size([5, 4])

@@ -44,7 +44,7 @@ class RNNCell(Cell[Tensor, Tensor], torch.nn.RNNCell):
 
     Raises:
         ArgumentError: if an argument is of another type or out of range.
-        RnnkitError: when called, the child that fits, if input or state are not as above.
+        RnnkitError: when called, the matching subclass, if input or state are not as above.
 
     >>> h = None
     >>> cell = rnnkit.RNNCell(3, 4)
@@ -96,7 +96,7 @@ class LSTMCell(Cell[LSTMState, Pair], torch.nn.LSTMCell):
 
     Raises:
         ArgumentError: if an argument is of another type or out of range.
-        RnnkitError: when called, the child that fits, if input or state are not as above.
+        RnnkitError: when called, the matching subclass, if input or state are not as above.
 
     >>> h, c = rnnkit.LSTMCell(3, 4)(torch.ones(2, 3))
     >>> h.shape, c.shape
@@ -200,7 +200,7 @@ class GRUCell(Cell[Tensor, Tensor], torch.nn.GRUCell):
 
     Raises:
         ArgumentError: if an argument is of another type or out of range.
-        RnnkitError: when called, the child that fits, if input or state are of another shape.
+        RnnkitError: when called, the matching subclass, if input or state are of another shape.
 
     >>> rnnkit.GRUCell(3, 4)(torch.ones(2, 3)).shape
     torch.Size([2, 4])

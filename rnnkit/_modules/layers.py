@@ -52,7 +52,7 @@ class RNN(Layer[Tensor, Tensor, RNNCell], torch.nn.RNN):
 
     Raises:
         ArgumentError: if an argument is of another type or out of range.
-        RnnkitError: when called, the child that fits, if input or state are not as above.
+        RnnkitError: when called, the matching subclass, if input or state are not as above.
 
     >>> out, h_n = rnnkit.RNN(3, 4, batch_first=True)(torch.ones(2, 5, 3))
     >>> out.shape, h_n.shape
@@ -128,7 +128,7 @@ class LSTM(Layer[LSTMState, Pair, LSTMCell], torch.nn.LSTM):
 
     Raises:
         ArgumentError: if an argument is of another type or out of range.
-        RnnkitError: when called, the child that fits, if input or state are not as above.
+        RnnkitError: when called, the matching subclass, if input or state are not as above.
 
     >>> out, (h_n, c_n) = rnnkit.LSTM(50, 100, num_layers=2)(torch.ones(10, 3, 50))
     >>> out.shape, h_n.shape
@@ -187,7 +187,7 @@ class GRU(Layer[Tensor, Tensor, GRUCell], torch.nn.GRU):
 
     Raises:
         ArgumentError: if an argument is of another type or out of range.
-        RnnkitError: when called, the child that fits, if input or state are of another shape.
+        RnnkitError: when called, the matching subclass, if input or state are of another shape.
 
     >>> out, h_n = rnnkit.GRU(10, 20)(torch.ones(3, 32, 10))
     >>> out.shape, h_n.shape

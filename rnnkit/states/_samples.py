@@ -119,7 +119,7 @@ def repeat(state: State, times: int, *, batch_first: bool = False) -> State:
         A state of ``times * batch`` samples.
 
     Raises:
-        ArgumentError: if ``times`` is no count.
+        ArgumentError: if ``times`` is not a non-negative integer.
         StateError: if a tensor of the state has another rank than a state has.
 
     >>> h = torch.tensor([[1.0], [2.0]])
@@ -149,7 +149,7 @@ def expand(state: State, batch_size: int | None, *, batch_first: bool = False) -
         A state of ``batch_size`` samples, in memory of its own; gradients are summed over them.
 
     Raises:
-        ArgumentError: if ``batch_size`` is no count.
+        ArgumentError: if ``batch_size`` is not a non-negative integer.
         StateError: if a tensor of the state is for neither one sample nor ``batch_size``.
 
     >>> h0 = torch.nn.Parameter(torch.zeros(2, 1, 4))
@@ -242,7 +242,7 @@ def reset(
         axis = batch_axis(tensor, batch_first=batch_first)
         shape = [1] * tensor.dim()
         shape[axis] = tensor.shape[axis]
-        flags = as_mask(mask, (tensor.shape[axis],), tensor.device).view(shape)
+        flags = as_mask(mask, tensor.shape[axis], tensor.device).view(shape)
         return tensor.masked_fill(flags, 0) if fresh is None else torch.where(flags, fresh, tensor)
 
     if initial is not None and isinstance(initial, Tensor) != isinstance(state, Tensor):

@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import importlib.util
+import runpy
 import signal
 import subprocess
 import sys
@@ -286,11 +287,7 @@ def test_no_picture_without_matplotlib(
     assert list(tmp_path.iterdir()) == []
 
 
-on_a_terminal = pytest.mark.usefixtures("capsys", "_terminal")
-
-
-@pytest.fixture
-def _terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+def as_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the output look like a terminal's."""
     pytest.importorskip("rich", reason="colour is rich's")
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
@@ -298,28 +295,32 @@ def _terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("NO_COLOR", raising=False)
 
 
-@on_a_terminal
-def test_colour_on_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+def test_colour_on_a_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """On a terminal a style is an escape sequence around the text."""
+    as_on_a_terminal(monkeypatch)
     screen.say("an error", "red")
 
     assert capsys.readouterr().out == "\x1b[31man error\x1b[0m\n"
 
 
-@on_a_terminal
 def test_no_colour_where_it_is_not_wanted(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """NO_COLOR, set to anything, turns colours off."""
+    as_on_a_terminal(monkeypatch)
     monkeypatch.setenv("NO_COLOR", "1")
     screen.say("an error", "red")
 
     assert capsys.readouterr().out == "an error\n"
 
 
-@on_a_terminal
-def test_bar_on_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+def test_bar_on_a_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """On a terminal a bar shows how far a training is, above it the lines that are reported."""
+    as_on_a_terminal(monkeypatch)
     with screen.progress(2) as report:
         report("  epoch 1")
         report("")

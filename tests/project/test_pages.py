@@ -48,7 +48,7 @@ def front_door() -> list[pathlib.Path]:
 def test_pages_of_the_readme_have_no_directives(page: pathlib.Path) -> None:
     """A page that the README links to is whole on a code host."""
     if page.name not in MADE_BY_SPHINX:
-        assert re.findall(r"^```\{(?!note|tip).*", page.read_text(), re.MULTILINE) == []
+        assert re.findall(r"^```\{(?!note|tip|warning).*", page.read_text(), re.MULTILINE) == []
 
 
 def test_reference_has_every_name() -> None:

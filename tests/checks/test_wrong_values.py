@@ -6,7 +6,7 @@ import torch
 from inline_snapshot import snapshot
 from torch import Tensor
 
-from rnnkit import ArgumentError, ShapeError, StateError
+from rnnkit import ArgumentError, LayoutError, ShapeError, StateError
 from tests.checks.refusals import Case, Refused, call, filled, fix, table
 
 unroll = "unroll-cell"

@@ -1,8 +1,7 @@
 """Wrong calls: each ends in an error of ours, or in what torch computes."""
 
 import random
-from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -12,6 +11,9 @@ from torch.nn.utils.rnn import PackedSequence
 import rnnkit
 from tests.fuzz.draws import Draw, draw
 from tests.fuzz.right_calls import shown, tensors
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 #: What is left to torch's own errors, by their words. Nothing else may end in another than ours.
 LEFT_TO_TORCH = (
@@ -48,14 +50,14 @@ def reshaped(rng: random.Random, tensor: Tensor) -> Tensor:
         lambda: torch.cat([tensor, tensor], axis),
         lambda: tensor.narrow(axis, 0, tensor.shape[axis] // 2),
         lambda: tensor.transpose(0, -1),
-        lambda: tensor.flatten(),
+        tensor.flatten,
         lambda: tensor.double() if tensor.dtype is torch.float32 else tensor.float(),
-        lambda: tensor.half(),
-        lambda: tensor.long(),
-        lambda: tensor.bool(),
-        lambda: tensor.cfloat(),
+        tensor.half,
+        tensor.long,
+        tensor.bool,
+        tensor.cfloat,
         lambda: tensor.to("meta"),
-        lambda: tensor.to_sparse(),
+        tensor.to_sparse,
         lambda: tensor.detach().float().to_mkldnn(),
         lambda: torch.randn([rng.randint(0, 4) for _ in range(rng.randint(0, 4))]),
     ]

@@ -233,6 +233,12 @@ def detection(session: nox.Session) -> None:
 
 
 @nox.session
+def fuzz(session: nox.Session) -> None:
+    """Draw right calls and wrong ones, and hold them to torch; ``-- 5000`` says how many."""
+    run(session, "tests.fuzz", *(session.posargs or ["5000"]))
+
+
+@nox.session
 def mutants(session: nox.Session) -> None:
     """Change the guards and the diagnosis, one small thing at a time; list what no test noticed."""
     prepare(session)

@@ -59,6 +59,7 @@ GROUPS: dict[str, dict[str, str]] = {
         "lengths-axes": "Lengths have more or fewer axes than one.",
         "lengths-count": "There are more or fewer lengths than samples.",
         "lengths-range": "A length is negative, or more than the steps of the input.",
+        "mask-packed": "A mask of resets was given beside packed input.",
         "mask-kind": "A mask is not booleans, or 0 and 1.",
         "mask-shape": "A mask has another shape than the steps or samples that it is for.",
         "mask-values": "A mask has other values than 0 and 1: positions, say.",
@@ -104,9 +105,23 @@ GROUPS: dict[str, dict[str, str]] = {
         "bridge-rows": "A state that is to be bridged is not of two directions.",
     },
     "Models": {
-        "convert-model": "convert or revert was given something that is no model.",
+        "model-type": "Something that is no model was given in place of one.",
         "convert-result": "What convert returned was called in place of the model.",
+        "model-lazy": "A model has modules whose sizes are open, and cannot be copied.",
+        "model-escaped": "A model calls its own modules past the copy that is run.",
         "script-state": "TorchScript has no layer with batch-first states.",
+    },
+    "verify, dependency_map and trace": {
+        "verify-probes": "The names of skip or ask are no probes.",
+        "verify-pad": "The pad is neither 'post' nor 'pre'.",
+        "verify-causal": "The causal is neither a bool nor 'strict'.",
+        "verify-axis-kind": "An axis is not an int.",
+        "verify-axis": "No input, or not the output, has such an axis.",
+        "verify-batch": "The batch is empty, or the output's batch is of another size.",
+        "verify-inputs": "The inputs are no tensors.",
+        "verify-packed": "The input is packed, and has no batch axis to try.",
+        "verify-lengths": "The lengths of verify are not one count for each sample.",
+        "map-rule": "A map has no such rule.",
     },
 }
 

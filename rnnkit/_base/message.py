@@ -115,10 +115,10 @@ def bounded(text: str, length: int) -> str:
     return text if len(text) <= length else f"{text[: length - 3]}..."
 
 
-def aligned(rows: Iterable[Row]) -> list[str]:
+def aligned(rows: Iterable[Row], least: int = LABEL_WIDTH) -> list[str]:
     """Lay out rows of a label and a text, one a line, the texts below each other."""
     rows = list(rows)
-    width = max([LABEL_WIDTH, *(len(label) + 2 for label, _ in rows)])
+    width = max([least, *(len(label) + 2 for label, _ in rows)])
     return [f"  {label.ljust(width)}{text}" for label, text in rows]
 
 

@@ -115,6 +115,26 @@ def is_transformed() -> bool:
     )
 
 
+def is_one_graph() -> bool:
+    """Say whether ``torch.compile`` traces, and nothing transforms what it traces."""
+    # Of the two ways to ask whether torch.func transforms, a compiler knows the second.
+    return (
+        is_compiling()
+        and not torch.compiler.is_exporting()
+        and functorch.get_dynamic_layer_stack_depth() == 0
+        and forward_ad._current_level < 0  # noqa: SLF001
+    )
+
+
+def is_open(steps: Any) -> bool:
+    """Say whether a compiler or an exporter leaves a number of steps open."""
+    from torch.fx.experimental import symbolic_shapes  # noqa: PLC0415 - few programs come here
+
+    # torch 2.6 has none, and fixes every number of steps.
+    is_static: Any = getattr(symbolic_shapes, "has_static_value", bool)
+    return not is_static(steps)
+
+
 def hides_values() -> bool:
     """Say whether a look at what a tensor holds would fail, or be written down."""
     return is_compiling() or is_jit_traced() or functorch.peek_interpreter_stack() is not None

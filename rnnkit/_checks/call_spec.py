@@ -176,7 +176,8 @@ class CallSpec(NamedTuple):
 
 def spec_of_layer(layer: CheckedLayer, input: Tensor | PackedSequence) -> CallSpec:
     """Read a layer's call; an input of any rank."""
-    shape = tuple(input.data.shape)
+    # Of a tensor not its data, at which vmap lets nobody look.
+    shape = tuple((input if isinstance(input, Tensor) else input.data).shape)
     feature = Axis("input_size", layer.input_size)
     kind: Literal["layer", "packed"] = "layer"
     axes: tuple[Axis, ...]

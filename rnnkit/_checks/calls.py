@@ -109,7 +109,9 @@ def _check_layer_state(
     state = _fitting_state(layer, hx, front, data)
     if state is None:
         padded = isinstance(input, Tensor) and not layer.state_batch_first
-        if is_foreign_call(input, hx) or (padded and has_odd_state(hx)):
+        if is_foreign_call(input, hx) or (
+            padded and has_odd_state(hx, len(layer.__rnnkit__.state_names))
+        ):
             return FOREIGN
         state = _diagnose_state(spec_of_layer(layer, input), hx, data)
     return layers_first(state) if layer.state_batch_first else state
@@ -152,7 +154,7 @@ def check_cell(cell: CheckedCell, input: Any, hx: Any, weight: Tensor | None) ->
         raise_for(diagnose_shape(spec_of_cell(cell, input), input, weight))
     state = None if hx is None else _fitting_state(cell, hx, shape[:-1], input, any_c=True)
     if state is None and hx is not None:
-        if is_foreign_call(input, hx) or has_odd_state(hx):
+        if is_foreign_call(input, hx) or has_odd_state(hx, len(cell.__rnnkit__.state_names)):
             return FOREIGN
         state = _diagnose_state(spec_of_cell(cell, input), hx, input)
     if not alike:
@@ -180,7 +182,7 @@ def check_unrolled(
         caller: how the caller is called in messages.
         weight: the first weight of a cell that does what rnnkit's do, so that its widths and
             state are known; None of any other.
-        batch_first: whether the batch lies on axis 0.
+        batch_first: whether the batch is axis 0.
 
     Returns:
         How the call reads, and the state with its tensors complete.

@@ -72,7 +72,7 @@ def _as_integers(spec: CallSpec, lengths: Any) -> Tensor:
         if lengths.is_meta or lengths.layout is not torch.strided or lengths.is_nested:
             _refuse_lengths(spec, lengths, "lengths hold no values to look at", "a list of ints")
         each = lengths
-    elif isinstance(lengths, str) or not (
+    elif isinstance(lengths, str | type) or not (
         isinstance(lengths, Sequence) or hasattr(lengths, "__array__")
     ):
         fix = f"[{lengths}] * {spec.batch}" if isinstance(lengths, int) else "a list of ints"

@@ -1,9 +1,9 @@
 """Objects in the wrong place: a layer where a cell is wanted, a class where a module is.
 
-The guards of ``unroll``, ``Recurrent`` and ``convert``, and of what a cell returns.
+The guards of ``unroll`` and ``Recurrent``, of what a cell returns and of what ``convert`` did.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any, NoReturn
 
 import torch
@@ -208,25 +208,6 @@ def refuse_result(cell: Any, new: Any, hx: Any, step: int) -> NoReturn:
     elif isinstance(new, list):
         fix = "return tuple(state), where state is what the cell returns"
     refusal(CellError, "cell", sentence, "", ("fix", fix), code="cell-result", facts=(step,))
-
-
-def check_model(caller: str, model: Any) -> None:
-    """Hold a model that is to be converted to a module.
-
-    Raises:
-        ArgumentError: if it is a class, a dictionary of weights, or anything else.
-    """
-    if isinstance(model, torch.nn.Module):
-        return
-    headline, fix = "it changes the modules inside of a model", f"rnnkit.{caller}(model)"
-    if isinstance(model, type):
-        headline = "a class is no module yet"
-        fix = f"rnnkit.{caller}({model.__name__}(...))"
-    elif isinstance(model, Mapping):
-        headline = "weights are the same in both: a state_dict needs no conversion"
-        fix = f"model.load_state_dict(...), then rnnkit.{caller}(model)"
-    sentence = f"{caller} takes a model, a torch.nn.Module, got {brief(model)}"
-    refusal(ArgumentError, "model", sentence, headline, ("fix", fix), code="convert-model")
 
 
 def refuse_call_of_result(caller: str) -> NoReturn:

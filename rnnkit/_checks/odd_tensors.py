@@ -51,9 +51,11 @@ def refuse_odd_state(module: Any, hx: Any, like: Tensor) -> None:
             _refuse(module, "hx", tensor)
 
 
-def has_odd_state(hx: Any) -> bool:
-    """Say whether one of a state's tensors is odd."""
-    return any(map(is_odd, hx if isinstance(hx, (tuple, list)) else (hx,)))
+def has_odd_state(hx: Any, count: int) -> bool:
+    """Say whether a state is made of as many tensors as a module carries, and one is odd."""
+    parts = hx if count > 1 and isinstance(hx, (tuple, list)) else (hx,)
+    fits = len(parts) == count and all(isinstance(part, Tensor) for part in parts)
+    return fits and any(map(is_odd, parts))
 
 
 def explain_failure(module: Any, input: Any, hx: Any, error: Exception) -> None:

@@ -17,7 +17,7 @@ from rnnkit._checks.odd_tensors import is_odd
 INDICES = (torch.int64, torch.int32)
 
 
-def fields_fit(input: PackedSequence) -> bool:
+def fields_fit(input: PackedSequence) -> bool:  # noqa: C901
     """Say whether the fields of packed input surely agree, in as few steps as that takes."""
     data, sizes, order, back = input
     if type(sizes) is not Tensor or sizes.dtype is not torch.int64 or hides_values():
@@ -37,8 +37,11 @@ def fields_fit(input: PackedSequence) -> bool:
         return False
     if order.dtype is not torch.int64 or back.dtype is not torch.int64 or not data.is_cpu:
         return False
-    places, inverse = order.tolist(), back.tolist()
-    return is_inverse(places, inverse, counts[0])
+    if order.layout is not torch.strided or back.layout is not torch.strided:
+        return False
+    if len(order.shape) != 1 or len(back.shape) != 1:
+        return False
+    return is_inverse(order.tolist(), back.tolist(), counts[0])
 
 
 def is_inverse(places: Any, inverse: Any, batch: int) -> bool:

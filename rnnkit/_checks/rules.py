@@ -45,7 +45,7 @@ def is_device(value: Any) -> bool:
     """Say whether torch knows a device of this name or number."""
     try:
         torch.device(value)
-    except RuntimeError:
+    except (RuntimeError, ValueError, OverflowError):
         return False
     return True
 

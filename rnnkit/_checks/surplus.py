@@ -46,16 +46,6 @@ def check_surplus(module: Any, surplus: tuple[Any, ...], unknown: Mapping[str, A
         _refuse_place(module, given, 3 + len(surplus))
 
 
-def refuse_reset(module: Any) -> NoReturn:
-    """Refuse ``reset=``, which layers do not take yet.
-
-    Raises:
-        ArgumentError: always.
-    """
-    fix = "rnnkit.unroll(cell, input, reset=reset) for each of layer.cells()"
-    _refuse(module, "reset", "got reset, which unroll alone takes", fix, ["input", "hx", "lengths"])
-
-
 def _known(module: Any) -> list[str]:
     of_steps = [] if isinstance(module, RNNCellBase) else ["lengths", "reset"]
     taken = inspect.signature(module.forward).parameters

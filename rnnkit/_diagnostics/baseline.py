@@ -6,6 +6,7 @@ from typing import Any
 from torch import Tensor
 
 from rnnkit._base.errors import ArgumentError
+from rnnkit._base.message import refusal
 from rnnkit._diagnostics.axes import followed_axis, infer_steps
 from rnnkit._diagnostics.batch import Batch
 from rnnkit._diagnostics.compare import apart
@@ -113,7 +114,7 @@ class Baseline:
         shape = shape[listed:]
         if not -len(shape) <= dim < len(shape):
             message = f"the first output has no axis {dim}: its shape is {shape}"
-            raise ArgumentError(message, argument)
+            refusal(ArgumentError, argument, message, code="verify-axis")
         return dim % len(shape) + listed
 
     def _infer_first(self, axis: int | None) -> None:
@@ -122,7 +123,7 @@ class Baseline:
         shape, size = tuple(self.normal[self.first].shape), self.batch.size
         if axis is not None and shape[axis] != size:
             message = f"axis {axis} of the first output is no batch of {size}: its shape is {shape}"
-            raise ArgumentError(message, "out_batch_dim")
+            refusal(ArgumentError, "out_batch_dim", message, code="verify-batch")
         if axis is None and self.axes[self.first] is None and not self.runs_on_fewer:
             # Nothing could be left out: the batch may lie where it lay in the input.
             batch_dim = self.batch.axes[self.batch.first]
@@ -197,9 +198,7 @@ class Baseline:
 
     def missing(self, index: int) -> int:
         """Return how many steps an output has less than the input, or than its longest sample."""
-        axis, batch = self.step_axes[index], self.batch
-        if axis is None:
-            return 0
+        axis, batch = self.step_axes[index] or 0, self.batch
         size = self.normal[index].shape[axis]
         return 0 if size in (batch.steps, batch.longest) else (batch.steps or 0) - size
 

@@ -9,7 +9,7 @@ from torch.nn.utils.rnn import PackedSequence
 from torch.utils import _pytree as pytree
 
 from rnnkit._base.errors import ArgumentError
-from rnnkit._base.message import brief
+from rnnkit._base.message import brief, refusal
 from rnnkit._diagnostics.isolation import Given
 from rnnkit._diagnostics.masks import is_mask, is_relative, padding, shortened
 
@@ -55,7 +55,7 @@ class Batch:
         self.leaves, self.spec = pytree.tree_flatten(inputs, is_leaf=_is_whole)
         if any(isinstance(leaf, PackedSequence) for leaf in self.leaves):
             message = "a packed input has no batch axis to try: pass the padded batch and lengths"
-            raise ArgumentError(message, "inputs")
+            refusal(ArgumentError, "inputs", message, code="verify-packed")
         is_batch = argument == "batch_dim"
         self.first = self._index_of(batch_dim, " for the batch" if is_batch else "", argument)
         batch_dim %= self.leaves[self.first].dim()
@@ -63,7 +63,7 @@ class Batch:
         if self.size == 0:
             name = "the batch" if is_batch else f"axis {batch_dim}"
             message = f"{name} is empty: the first input has shape {self._shapes()[0]}"
-            raise ArgumentError(message, "inputs")
+            refusal(ArgumentError, "inputs", message, code="verify-batch")
         self.axes = [_batch_axis(leaf, batch_dim, self.size) for leaf in self.leaves]
         if seq_dim is None:
             self.seq_dim = 1 - batch_dim if batch_dim in (0, 1) else 1
@@ -72,7 +72,7 @@ class Batch:
             self.seq_dim = seq_dim % self.leaves[paced].dim()
             if self.seq_dim == batch_dim:
                 message = f"seq_dim and batch_dim are both axis {batch_dim} of the input"
-                raise ArgumentError(message, "seq_dim")
+                refusal(ArgumentError, "seq_dim", message, code="verify-axis")
         self.on_their_own: frozenset[int] = frozenset()
         self.lengths: Lengths = {}
         self.pace(self._find_paced(batch_dim, longest))
@@ -101,9 +101,9 @@ class Batch:
         if not self._shapes():
             given = ", ".join(brief(leaf) for leaf in self.leaves) or "nothing"
             message = f"inputs must be tensors, got {given}"
-            raise ArgumentError(message, "inputs")
+            refusal(ArgumentError, "inputs", message, code="verify-inputs")
         message = f"no input has an axis {dim}{purpose}: their shapes are {self._shapes()}"
-        raise ArgumentError(message, argument)
+        return refusal(ArgumentError, argument, message, code="verify-axis")
 
     def _shapes(self) -> list[tuple[int, ...]]:
         return [tuple(leaf.shape) for leaf in self.leaves if isinstance(leaf, Tensor)]

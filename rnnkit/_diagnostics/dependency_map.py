@@ -7,6 +7,8 @@ import torch
 from torch import Tensor
 
 from rnnkit._base.errors import ArgumentError
+from rnnkit._base.message import brief, refusal
+from rnnkit._base.model import check_model
 from rnnkit._diagnostics.axes import infer_batch_axes
 from rnnkit._diagnostics.baseline import is_output
 from rnnkit._diagnostics.batch import Batch
@@ -54,8 +56,8 @@ class DependencyMap:
             ArgumentError: if there is no such rule.
         """
         if rule not in get_args(Rule):
-            message = f"rule must be one of {', '.join(get_args(Rule))}, got {rule!r}"
-            raise ArgumentError(message, "rule")
+            message = f"rule must be one of {', '.join(get_args(Rule))}, got {brief(rule)}"
+            refusal(ArgumentError, "rule", message, code="map-rule")
         output = torch.tensor(self.outputs).unsqueeze(1)
         input = torch.tensor(self.inputs)
         return self.matrix & (input != output if rule == "independent" else input > output)
@@ -123,7 +125,7 @@ def dependency_map(
         out_dim: the axis of the first output; None for the same.
 
     Raises:
-        ArgumentError: if inputs or output have no such axis.
+        ArgumentError: if ``model`` is no module, or inputs or output have no such axis.
 
     >>> print(rnnkit.dependency_map(torch.nn.GRU(3, 4), torch.randn(4, 2, 3)))
     output on axis 0 (down), input on axis 0 (across): each depends on its own and earlier inputs
@@ -132,6 +134,7 @@ def dependency_map(
     2 ■ ■ ■ ·
     3 ■ ■ ■ ■
     """
+    check_model("dependency_map", model)
     batch = Batch(Given(inputs, {}), dim, None, argument="dim")
     dim %= batch.leaves[batch.first].dim()
     out_dim = dim if out_dim is None else out_dim
@@ -142,7 +145,7 @@ def dependency_map(
         shape = () if first is None else tuple(normal[first].shape)
         if first is None or not -len(shape) <= out_dim < len(shape):
             message = f"the first output has no axis {out_dim}: its shape is {shape}"
-            raise ArgumentError(message, "out_dim")
+            refusal(ArgumentError, "out_dim", message, code="verify-axis")
         before, out_dim = normal[first], out_dim % len(shape)
         columns = _spaced(batch.size)
         rows = _spaced(before.shape[out_dim])

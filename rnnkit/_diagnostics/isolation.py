@@ -18,6 +18,7 @@ from torch.nn.parameter import is_lazy
 from torch.utils import _pytree as pytree
 
 from rnnkit._base.errors import ArgumentError
+from rnnkit._base.message import refusal
 from rnnkit._diagnostics.chance import Chance
 from rnnkit._diagnostics.contents import unwrapped
 from rnnkit._diagnostics.outputs import Leaves, named_leaves
@@ -71,7 +72,7 @@ class Session:
             message = (
                 "the model has lazy modules whose sizes are open: call it once, then try again"
             )
-            raise ArgumentError(message, "model")
+            refusal(ArgumentError, "model", message, code="model-lazy")
         self.pristine = Pristine(model)
         self.model = self.pristine.model
         self.last = self.model
@@ -94,7 +95,7 @@ class Session:
                     f"forward calls {name}, and not its copy, by way of a closure, a global or a "
                     "weak reference: only a copy is run"
                 )
-                self._escaped.append(EscapedError(message, "model"))
+                self._escaped.append(EscapedError(message, "model", code="model-escaped"))
                 raise self._escaped[0]
 
         handle = register_module_forward_pre_hook(refuse)

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from rnnkit._base.errors import ArgumentError
-from rnnkit._base.message import brief
+from rnnkit._base.message import brief, refusal
 from rnnkit._diagnostics.batch import Batch
 from rnnkit._diagnostics.isolation import Given
 
@@ -33,7 +33,7 @@ def read_lengths(lengths: Any, given: Given) -> Told:
     names = [*range(len(given.args)), *given.kwargs]
     if not lengths or not set(lengths) <= set(names):
         message = f"lengths takes inputs from {names}, got {list(lengths)}"
-        raise ArgumentError(message, "lengths")
+        refusal(ArgumentError, "lengths", message, code="verify-lengths")
     return {name: _integers(lengths[name]) for name in names if name in lengths}
 
 
@@ -73,7 +73,7 @@ def _integers(lengths: Any) -> list[int]:
     mask = isinstance(lengths, Tensor) and lengths.dim() == 2 and lengths.shape[1] > 1
     fix = "; of a mask, mask.sum(1)" if mask else ""
     message = f"lengths must be integers, one for each sample, got {brief(lengths)}{fix}"
-    raise ArgumentError(message, "lengths")
+    return refusal(ArgumentError, "lengths", message, code="verify-lengths")
 
 
 def _check(batch: Batch, index: int, counts: list[int]) -> None:
@@ -81,10 +81,10 @@ def _check(batch: Batch, index: int, counts: list[int]) -> None:
     steps = leaf.shape[batch.seq_dim] if leaf.dim() > batch.seq_dim else None
     if steps is None:
         message = f"lengths were given, but no input has an axis {batch.seq_dim} for seq"
-        raise ArgumentError(message, "lengths")
+        refusal(ArgumentError, "lengths", message, code="verify-lengths")
     if len(counts) != batch.size or not all(0 < n <= steps for n in counts):
         message = (
             f"lengths must be {batch.size} counts from 1 to {steps}, one for each sample: "
             f"axis {batch.seq_dim} of the input is {steps} long"
         )
-        raise ArgumentError(message, "lengths")
+        refusal(ArgumentError, "lengths", message, code="verify-lengths")

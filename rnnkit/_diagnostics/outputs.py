@@ -96,7 +96,8 @@ def _parts(tree: Any) -> Iterator[Named]:
     if isinstance(tree, Mapping):
         yield from ((f"[{key!r}]", tree[key]) for key in tree)
     elif isinstance(tree, tuple) and hasattr(tree, "_fields"):
-        yield from ((f".{field}", getattr(tree, field)) for field in tree._fields)
+        names: tuple[str, ...] = getattr(tree, "_fields", ())
+        yield from ((f".{name}", getattr(tree, name)) for name in names)
     elif isinstance(tree, list | tuple):
         yield from ((f"[{index}]", part) for index, part in enumerate(tree))
     elif is_dataclass(tree) and not isinstance(tree, type):

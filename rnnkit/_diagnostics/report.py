@@ -125,8 +125,9 @@ def joined(findings: list[LeakError]) -> LeakError:
     if not others:
         return first
     lines = [("also", f"{error.probe}: {str(error).splitlines()[0]}") for error in others]
-    text = "\n".join([str(first), *aligned(lines)])
-    return LeakError(text, first.probe, first.module)
+    *head, more = str(first).splitlines()
+    width = len("intended?") + 2
+    return LeakError("\n".join([*head, *aligned(lines, width), more]), first.probe, first.module)
 
 
 def fail(probe: str, what: str, rows: Iterable[Line] = (), module: str = "") -> NoReturn:
@@ -141,8 +142,9 @@ def fail(probe: str, what: str, rows: Iterable[Line] = (), module: str = "") -> 
     Raises:
         LeakError: always.
     """
-    meant = ("meant", f"if so: rnnkit.verify(..., skip=[{probe!r}])")
-    raise LeakError("\n".join([what, *aligned([*rows, meant])]), probe, module)
+    intended = ("intended?", f"rnnkit.verify(..., skip=[{probe!r}])")
+    more = ("more", f'{probe}, in the docs under "Errors"')
+    raise LeakError("\n".join([what, *aligned([*rows, intended, more])]), probe, module)
 
 
 #: Samples of a batch that are tried. Each is changed once, which is a run; two would show every

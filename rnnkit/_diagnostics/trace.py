@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import RNNBase
 
+from rnnkit._base.model import check_model
 from rnnkit._diagnostics.isolation import private, session
 from rnnkit._diagnostics.outputs import leaves
 from rnnkit._diagnostics.recorder import Call, Flow, Origin, Recorder
@@ -86,6 +87,9 @@ def trace(model: torch.nn.Module | Callable[..., Any], *inputs: Any) -> Trace:
             a loop over cells, say.
         *inputs: what it is called with.
 
+    Raises:
+        ArgumentError: if ``model`` cannot be called, or is a class.
+
     Returns:
         A row for each call of a recurrent module. Its marks are worth a look, and no proof. They
         mark the same state given to calls in a row, a returned state that nothing uses while the
@@ -98,6 +102,8 @@ def trace(model: torch.nn.Module | Callable[..., Any], *inputs: Any) -> Trace:
     >>> len(rnnkit.trace(loop, torch.ones(3, 2, 3), torch.zeros(2, 4)).marked)
     2
     """
+    if isinstance(model, type) or not callable(model):
+        check_model("trace", model)
     if not isinstance(model, torch.nn.Module):
         given, attached = private(inputs)
         recorder = Recorder(model, given, attached)

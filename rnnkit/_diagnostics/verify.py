@@ -7,7 +7,8 @@ from typing import Any, Literal
 import torch
 
 from rnnkit._base.errors import ArgumentError, LeakError
-from rnnkit._base.message import brief
+from rnnkit._base.message import brief, refusal
+from rnnkit._base.model import check_model
 from rnnkit._diagnostics.axes import infer_batch_axes
 from rnnkit._diagnostics.baseline import Baseline
 from rnnkit._diagnostics.batch import Batch
@@ -78,12 +79,14 @@ def verify(
     >>> rnnkit.verify(torch.nn.GRU(3, 4), x)
     Traceback (most recent call last):
     rnnkit.LeakError: output[0] of sample 1 depends on input of sample 0
-      first     the model (GRU), output of call 0
-      cause     the model reads axis 0 of its input as seq, but the batch lies there
-      fix       GRU(..., batch_first=True), or input.transpose(0, 1)
-      meant     if so: rnnkit.verify(..., skip=['batch'])
+      first      the model (GRU), output of call 0
+      cause      the model reads axis 0 of its input as seq, but the batch lies there
+      fix        GRU(..., batch_first=True), or input.transpose(0, 1)
+      intended?  rnnkit.verify(..., skip=['batch'])
+      more       batch, in the docs under "Errors"
     """
     _check_arguments(model, pad, skip, ask, causal)
+    _check_axes(batch_dim, seq_dim=seq_dim, out_batch_dim=out_batch_dim, out_seq_dim=out_seq_dim)
     start = time.perf_counter()
     given = Given(inputs, dict(kwargs or {}))
     told = read_lengths(lengths, given)
@@ -153,17 +156,29 @@ def _probe(baseline: Baseline, probes: Sequence[str], skip: Sequence[str]) -> No
 
 
 def _check_arguments(model: Any, pad: Any, skip: Any, ask: Any, causal: Any) -> None:
-    if not isinstance(model, torch.nn.Module):
-        message = f"model must be a torch.nn.Module, got {brief(model)}"
-        raise ArgumentError(message, "model")
+    check_model("verify", model)
     for argument, names, known in (("skip", skip, PROBES), ("ask", ask, ASKED)):
-        if isinstance(names, str) or not set(names) <= set(known):
-            listed = ", ".join(known) or "no probe: all that there are run by default"
-            message = f"{argument} takes a list of {listed}, got {names!r}"
-            raise ArgumentError(message, argument)
+        given = names if isinstance(names, tuple | list | set | frozenset) else [names]
+        wrong = [name for name in given if not isinstance(name, str) or name not in known]
+        if given is not names and not wrong:  # one name in the place of a list of names
+            wrong = [names]
+        if wrong:
+            probes = ", ".join(known) or "no probe: all that there are run by default"
+            message = f"{argument} takes a list of {probes}, got {brief(wrong[0])}"
+            refusal(ArgumentError, argument, message, code="verify-probes")
     if not isinstance(causal, bool) and causal != "strict":
         message = f"causal is True, False or 'strict', got {brief(causal)}"
-        raise ArgumentError(message, "causal")
-    if pad not in ("post", "pre"):
+        refusal(ArgumentError, "causal", message, code="verify-causal")
+    if not isinstance(pad, str) or pad not in ("post", "pre"):
         message = f"pad is 'post' or 'pre', got {brief(pad)}"
-        raise ArgumentError(message, "pad")
+        refusal(ArgumentError, "pad", message, code="verify-pad")
+
+
+def _check_axes(batch_dim: Any, **others: Any) -> None:
+    if isinstance(batch_dim, bool) or not isinstance(batch_dim, int):
+        message = f"batch_dim is the axis of the batch, an int, got {brief(batch_dim)}"
+        refusal(ArgumentError, "batch_dim", message, code="verify-axis-kind")
+    for argument, dim in others.items():
+        if isinstance(dim, bool) or not isinstance(dim, int | None):
+            message = f"{argument} is an axis, an int or None, got {brief(dim)}"
+            refusal(ArgumentError, argument, message, code="verify-axis-kind")

@@ -8,10 +8,12 @@ so without a trace:
 - the h of each sample is the output of its last step;
 - the c of an LSTM is in no output, so it is held: a further feature, 1 on padding, reaches the
   input gate with a weight far below zero and the forget gate with one far above. There i = 0 and
-  f = 1 exactly, c stays what it was, and no gradient passes the gates.
+  f = 1 exactly, c stays what it was, and no gradient passes the gates;
+- an LSTM starts anew from zeros inside a sample after a blank step, on which one more feature
+  closes the gates i, f and o: there c = 0 and h = 0 exactly;
+- a relu over padding may run away to infinity: the feature that holds c holds it at 0.
 """
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
@@ -19,72 +21,13 @@ from torch import Tensor
 from torch.nn import functional
 
 from rnnkit._kernels.lengths import Lengths
+from rnnkit._kernels.stack import Direction, Stack, States
 
 #: Far enough that a sigmoid is 0 or 1 exactly, whatever else reaches the gate.
 CLOSED = 1e30
 
 #: The same in float16, where the other would be infinite, and no number times the feature's 0.
 CLOSED_HALF = 6e4
-
-#: Multiplications of a step, by gate, below which the kernel's own cost decides.
-SMALL = 500_000
-
-KERNELS: dict[str, Callable[..., tuple[Tensor, ...]]] = {
-    "LSTM": torch.lstm,
-    "GRU": torch.gru,
-    "RNN_TANH": torch.rnn_tanh,
-    "RNN_RELU": torch.rnn_relu,
-}
-
-
-class Direction(NamedTuple):
-    """One layer in one direction: what torch's kernel wants to know."""
-
-    mode: str
-    weights: list[Tensor]
-    bias: bool
-    training: bool
-
-    def run(self, input: Tensor, state: tuple[Tensor, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """Run over ``(seq, batch, feature)`` from a state ``(1, batch, hidden)``."""
-        hx: Any = state if self.mode == "LSTM" else state[0]
-        output, *state_out = KERNELS[self.mode](
-            input, hx, self.weights, self.bias, 1, 0.0, self.training, False, False
-        )
-        return output, tuple(state_out)
-
-
-def padding_pays(
-    mode: str, hidden_size: int, proj_size: int, input: Tensor, lengths: Lengths
-) -> bool:
-    """Say whether the padded path is the faster one.
-
-    The bounds are measured on CPU, one thread: what a packed input saves is its padding, what it
-    costs is the fast kernel (of a float32 LSTM) and, with gradients, a record of every step. On a
-    GPU cuDNN takes packed input well.
-    """
-    if mode == "RNN_RELU" or input.device.type != "cpu":
-        # Over padding a tanh stays where it is; a relu may run away to infinity.
-        return False
-    if lengths.values is None or torch.is_autocast_enabled("cpu"):
-        # Under autocast a packed layer returns another dtype than a padded one.
-        return True
-    batch = len(lengths.values)
-    fill = sum(lengths.values) / max(1, lengths.longest * batch)
-    work = batch * hidden_size * (hidden_size + input.shape[-1])
-    is_fast = (
-        mode == "LSTM"
-        and not proj_size
-        and input.dtype is torch.float32
-        and torch.backends.mkldnn.enabled
-        and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
-    )
-    with_gradients = torch.is_grad_enabled()
-    if is_fast and with_gradients:
-        return work < SMALL or fill >= 0.25 + batch / 512
-    if is_fast:
-        return work < SMALL / 2 or fill >= 0.7
-    return with_gradients and fill >= (0.4 if work < SMALL else 0.65)
 
 
 class Places(NamedTuple):
@@ -96,28 +39,24 @@ class Places(NamedTuple):
     flipped: Tensor
     #: ``(batch,)``: the last step of each sample; its first, if it has none.
     last: Tensor
+    #: ``(seq, batch, 1)``: true on blank steps; None if there are none.
+    blank: Tensor | None = None
 
 
-def places_of(lengths: Lengths, steps: int) -> Places:
-    """Find the places of ``steps`` steps."""
+def places_of(lengths: Lengths, steps: int, blank: Tensor | None = None) -> Places:
+    """Find the places of ``steps`` steps, of which those that are ``blank`` set an LSTM to zero."""
     valid = lengths.valid(steps)
     step = torch.arange(steps, device=valid.device).unsqueeze(1)
     batch = valid.shape[1]
     sample = torch.arange(batch, device=valid.device)
     flipped = torch.where(valid, lengths.each - 1 - step, step) * batch + sample
     last = (lengths.each - 1).clamp(min=0) * batch + sample
-    return Places(~valid.unsqueeze(-1), flipped.reshape(-1), last)
+    return Places(~valid.unsqueeze(-1), flipped.reshape(-1), last, blank)
 
 
 def run_padded(
-    direction: Direction,
-    input: Tensor,
-    state: tuple[Tensor, ...],
-    lengths: Lengths,
-    places: Places,
-    *,
-    reverse: bool,
-) -> tuple[Tensor, tuple[Tensor, ...]]:
+    direction: Direction, input: Tensor, state: States, lengths: Lengths, places: Places
+) -> tuple[Tensor, States]:
     """Run one layer in one direction over a padded batch, as if over each sample alone.
 
     Args:
@@ -126,35 +65,38 @@ def run_padded(
         state: the tensors of the first state, each ``(1, batch, hidden)``.
         lengths: the samples' valid steps.
         places: where they lie.
-        reverse: whether to run from each sample's last step to its first.
 
     Returns:
         The output ``(seq, batch, hidden)``, in the input's order, whatever on padding; and the
         state after each sample's last step, as ``state``.
     """
-    if direction.mode == "LSTM":
+    if direction.mode in {"LSTM", "RNN_RELU"}:
         direction, input = _held(direction, input, places)
-    if reverse:
+    if direction.reverse:
         input = take(input, places.flipped)
     output, state_out = direction.run(input, state)
     h = output.flatten(0, 1).index_select(0, places.last).unsqueeze(0)
     if lengths.empty is not None:
         h = torch.where(lengths.empty.view(1, -1, 1), state[0].to(h.dtype), h)
-    if reverse:
+    if direction.reverse:
         output = take(output, places.flipped)
     return output, (h, *state_out[1:])
 
 
 def _held(direction: Direction, input: Tensor, places: Places) -> tuple[Direction, Tensor]:
     weight, *others = direction.weights
-    gate = weight.shape[0] // 4
-    column = weight.new_zeros(weight.shape[0], 1)
+    gate = direction.hidden_size
+    marks = [places.beyond] if places.blank is None else [places.beyond, places.blank]
+    columns = weight.new_zeros(weight.shape[0], len(marks))
     lowered = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else weight.dtype
     closed = CLOSED_HALF if torch.float16 in (lowered, weight.dtype) else CLOSED
-    column[:gate] = -closed
-    column[gate : 2 * gate] = closed
-    weights = [torch.cat([weight, column], dim=1), *others]
-    input = torch.cat([input, places.beyond.to(input.dtype)], dim=2)
+    columns[:gate] = -closed
+    if direction.mode == "LSTM":
+        columns[gate : 2 * gate, 0] = closed
+        columns[gate : 2 * gate, 1:] = -closed
+        columns[3 * gate :, 1:] = -closed
+    weights = [torch.cat([weight, columns], dim=1), *others]
+    input = torch.cat([input, *(mark.to(input.dtype) for mark in marks)], dim=2)
     return direction._replace(weights=weights), input
 
 
@@ -163,40 +105,103 @@ def take(tensor: Tensor, places: Tensor) -> Tensor:
     return tensor.flatten(0, 1).index_select(0, places).view(tensor.shape)
 
 
+def run_layers(stack: Stack, input: Tensor, state: States) -> tuple[Tensor, States]:
+    """Run layers upon layers over a batch of which all steps are valid.
+
+    Arguments and results are those of :func:`run_stack`.
+    """
+    ends: list[States] = []
+    for place, layer in enumerate(stack.layers):
+        if place and stack.dropout:
+            input = functional.dropout(input, stack.dropout, training=layer[0].training)
+        outputs = []
+        for direction in layer:
+            start = tuple(tensor[len(ends) : len(ends) + 1] for tensor in state)
+            output, end = direction.run(input, start, reverse=direction.reverse)
+            outputs.append(output)
+            ends.append(end)
+        input = outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=2)
+    return input, tuple(torch.cat(tensors) for tensors in zip(*ends, strict=True))
+
+
 def run_stack(
-    directions: list[list[Direction]],
+    stack: Stack,
     input: Tensor,
-    state: tuple[Tensor, ...],
+    state: States,
     lengths: Lengths,
-    dropout: float,
-) -> tuple[Tensor, tuple[Tensor, ...]]:
-    """Run layers upon layers, in one direction or two.
+    blank: Tensor | None = None,
+) -> tuple[Tensor, States]:
+    """Run layers upon layers over a padded batch.
 
     Args:
-        directions: layer by layer, the forward direction first.
+        stack: the layers.
         input: ``(seq, batch, feature)``; what lies beyond a length is not read.
         state: the tensors of the first state, each ``(layers * directions, batch, hidden)``.
         lengths: the samples' valid steps.
-        dropout: probability of dropping a feature between two layers.
+        blank: ``(seq, batch, 1)``, true on steps that set an LSTM to zero, where the input is
+            zero; None if there are none.
 
     Returns:
         The output ``(seq, batch, directions * hidden)``, zero on padding, and the state after
         each sample's own last step.
     """
-    places = places_of(lengths, len(input))
-    ends: list[tuple[Tensor, ...]] = []
-    for place, layer in enumerate(directions):
-        if place and dropout:
-            input = functional.dropout(input, dropout, training=layer[0].training)
+    places = places_of(lengths, len(input), blank)
+    ends: list[States] = []
+    for place, layer in enumerate(stack.layers):
+        if place and stack.dropout:
+            input = functional.dropout(input, stack.dropout, training=layer[0].training)
         input = input.masked_fill(places.beyond, 0)
         outputs = []
-        for reverse, direction in enumerate(layer):
+        for direction in layer:
             start = tuple(tensor[len(ends) : len(ends) + 1] for tensor in state)
-            output, end = run_padded(
-                direction, input, start, lengths, places, reverse=bool(reverse)
-            )
+            output, end = run_padded(direction, input, start, lengths, places)
             outputs.append(output)
             ends.append(end)
         input = outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=2)
     output = input.masked_fill(places.beyond, 0)
     return output, tuple(torch.cat(tensors) for tensors in zip(*ends, strict=True))
+
+
+def run_groups(
+    stack: Stack, input: Tensor, state: States, lengths: Lengths, groups: list[list[int]]
+) -> tuple[Tensor, States]:
+    """Do what :func:`run_stack` does in groups of samples, each cut to its longest sample.
+
+    Args:
+        stack: the layers.
+        input: ``(seq, batch, feature)``; what lies beyond a length is not read.
+        state: the tensors of the first state, each ``(layers * directions, batch, hidden)``.
+        lengths: the samples' valid steps, known as numbers.
+        groups: the samples of each group.
+    """
+    if len(groups) == 1:
+        return _run_cut(stack, input, state, lengths)
+    values: Any = lengths.values
+    outputs, ends = [], []
+    for group in groups:
+        order = torch.tensor(group, device=input.device)
+        cut = tuple(tensor.index_select(1, order) for tensor in state)
+        counts = lengths.each.index_select(0, order)
+        own = Lengths(counts, [values[sample] for sample in group], lengths.seq)
+        output, end = _run_cut(stack, input, cut, own, order)
+        outputs.append(output)
+        ends.append(end)
+    order = torch.tensor([sample for group in groups for sample in group], device=input.device)
+    back = order.argsort()
+    joined = (torch.cat(tensors, dim=1) for tensors in zip(*ends, strict=True))
+    return (
+        torch.cat(outputs, dim=1).index_select(1, back),
+        tuple(tensor.index_select(1, back) for tensor in joined),
+    )
+
+
+def _run_cut(
+    stack: Stack, input: Tensor, state: States, lengths: Lengths, order: Tensor | None = None
+) -> tuple[Tensor, States]:
+    """Run these samples of the input, or all, cut to the longest of them."""
+    steps = max(1, lengths.longest)
+    input = input[:steps]
+    if order is not None:
+        input = input.index_select(1, order)
+    output, ends = run_stack(stack, input, state, lengths)
+    return functional.pad(output, (0, 0, 0, 0, 0, lengths.seq - steps)), ends

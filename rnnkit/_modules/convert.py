@@ -6,7 +6,8 @@ from typing import Any, NoReturn
 import torch
 
 from rnnkit._base.message import count
-from rnnkit._checks.objects import check_model, refuse_call_of_result
+from rnnkit._base.model import check_model
+from rnnkit._checks.objects import refuse_call_of_result
 from rnnkit._modules.cells import GRUCell, LSTMCell, RNNCell
 from rnnkit._modules.layers import GRU, LSTM, RNN
 

@@ -19,17 +19,21 @@ from rnnkit._checks.calls import check_layer
 from rnnkit._checks.dtype_errors import explain_missing_kernel
 from rnnkit._checks.odd_tensors import explain_failure
 from rnnkit._checks.scope import LAYER_AXES, check_axes, check_scope
-from rnnkit._checks.surplus import check_surplus, refuse_reset
+from rnnkit._checks.surplus import check_surplus
 from rnnkit._modules.cell_base import GivenT, StateT
 from rnnkit._modules.cells import ProjectedLSTMCell
-from rnnkit._modules.lengths import run_lengths
+from rnnkit._modules.lengths import run_pieces
 from rnnkit._modules.starts import lacks_state, started
+from rnnkit._modules.traced import run_traced, takes_operator
 from rnnkit._modules.whole import run_whole, zeros
 
 CellT = TypeVar("CellT", bound=torch.nn.Module)
 
 #: Valid steps of each sample, as callers give them.
 LengthsLike: TypeAlias = Sequence[int] | Tensor
+
+#: Before which steps each sample starts anew, as callers give it.
+ResetLike: TypeAlias = Tensor | Sequence[Sequence[bool]] | Sequence[bool]
 
 
 class Layer(torch.nn.RNNBase, Generic[StateT, GivenT, CellT]):
@@ -58,18 +62,18 @@ class Layer(torch.nn.RNNBase, Generic[StateT, GivenT, CellT]):
         """Run over a sequence; arguments and results are told where the class is."""
         if surplus or unknown:
             check_surplus(self, surplus, unknown)
-        if reset is not None:
-            refuse_reset(self)
         state = _checked_state(self, input, hx)
         if not is_compiling() and state is FOREIGN:
             return _run_foreign(self, input, hx, lengths=lengths, reset=reset)
         if self.axes is not None:
             check_scope(self, self.axes, sizes_of_layer(self, input), "input")
         try:
-            if lengths is None:
+            if is_compiling() and reset is None and takes_operator(self, input):
+                output, state = run_traced(self, input, state, lengths)
+            elif lengths is None and reset is None:
                 output, state = run_whole(self, input, state)
             else:
-                output, state = run_lengths(self, input, state, lengths)
+                output, state = run_pieces(self, input, state, lengths, reset)
         except FAILURES as error:
             _explain(self, input, hx, error)
             raise
@@ -83,13 +87,20 @@ class Layer(torch.nn.RNNBase, Generic[StateT, GivenT, CellT]):
 
         @overload
         def __call__(
-            self, input: Tensor, hx: GivenT | None = None, *, lengths: LengthsLike | None = None
+            self,
+            input: Tensor,
+            hx: GivenT | None = None,
+            *,
+            lengths: LengthsLike | None = None,
+            reset: ResetLike | None = None,
         ) -> tuple[Tensor, StateT]: ...
         @overload
         def __call__(
             self, input: PackedSequence, hx: GivenT | None = None
         ) -> tuple[PackedSequence, StateT]: ...
-        def __call__(self, input: Any, hx: Any = None, *, lengths: Any = None) -> Any: ...
+        def __call__(
+            self, input: Any, hx: Any = None, *, lengths: Any = None, reset: Any = None
+        ) -> Any: ...
 
     def _update_flat_weights(self) -> None:
         # torch seeks each weight twice in three places, a tenth of a small call; most of the time
@@ -121,7 +132,7 @@ class Layer(torch.nn.RNNBase, Generic[StateT, GivenT, CellT]):
         """
         check_batch_size(type(self).__name__, batch_size)
         weight: Any = self._parameters.get("weight_ih_l0")
-        if weight is None:  # parametrized: computed anew, once, where torch keeps it
+        if weight is None:  # parametrized: computed once, where torch keeps it
             weight = self._flat_weights[0]
         first: StateT = zeros(self, weight, *(() if batch_size is None else (batch_size,)))
         if self.state_batch_first:

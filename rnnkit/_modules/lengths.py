@@ -1,77 +1,99 @@
-"""A layer's call with ``lengths``: padded where that is faster, else packed and padded again."""
+"""A layer's call with ``lengths`` or ``reset``: each piece of each sample as if alone."""
 
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional
-from torch.nn.utils.rnn import pad_packed_sequence
 
 from rnnkit._base.class_facts import mode_of
-from rnnkit._base.state import map_state
-from rnnkit._base.torch_tools import lacks_kernel
+from rnnkit._base.state import layers_first, map_state
+from rnnkit._base.torch_tools import is_jit_traced, is_transformed, lacks_kernel
 from rnnkit._checks.call_spec import spec_of_layer
 from rnnkit._checks.lengths import check_lengths
-from rnnkit._kernels.lengths import Lengths, pack
-from rnnkit._kernels.padded import Direction, padding_pays, run_stack
+from rnnkit._checks.resets import check_reset
+from rnnkit._kernels.paths import run
+from rnnkit._kernels.stack import Direction, Stack, States
+from rnnkit._modules.loop import loop_stack
+from rnnkit._modules.starts import lacks_state, started
 from rnnkit._modules.whole import run_whole, zeros
 
 
-def run_lengths(layer: Any, input: Any, hx: Any, lengths: Any) -> tuple[Tensor, Any]:
-    """Run a layer on a checked input, and each sample up to its own length.
+def run_pieces(layer: Any, input: Any, hx: Any, lengths: Any, reset: Any) -> tuple[Tensor, Any]:
+    """Run a layer on a checked input, each sample up to its length and anew where it is reset.
 
     Raises:
         LengthsError: if the lengths are no counts of the input's steps.
+        ShapeError: if the mask of resets is not laid out as the input.
     """
-    counts = check_lengths(spec_of_layer(layer, input), lengths, input)
-    mode, proj_size = mode_of(layer), layer.proj_size
-    if lacks_kernel(mode, proj_size, input):
-        # Autocast leaves packed input alone, but for lengths that are all equal.
-        weight: Any = layer._flat_weights[0]  # noqa: SLF001
-        hx = None if hx is None else map_state(lambda tensor: tensor.to(weight.dtype), hx)
-        with torch.autocast("cpu", enabled=False):
-            return _run_packed(layer, input.to(weight.dtype), hx, counts)
-    if counts.is_full:
+    if not lacks_kernel(mode_of(layer), layer.proj_size, input):
+        return _run(layer, input, hx, lengths, reset)
+    # Autocast leaves packed input alone, but for lengths that are all equal.
+    weight: Any = layer._flat_weights[0]  # noqa: SLF001
+    hx = None if hx is None else map_state(lambda tensor: tensor.to(weight.dtype), hx)
+    with torch.autocast("cpu", enabled=False):
+        return _run(layer, input.to(weight.dtype), hx, lengths, reset)
+
+
+def _run(layer: Any, input: Any, hx: Any, lengths: Any, reset: Any) -> tuple[Tensor, Any]:
+    spec = spec_of_layer(layer, input)
+    counts = None if lengths is None else check_lengths(spec, lengths, input)
+    mask = None if reset is None else check_reset(spec, reset)
+    if counts is not None and counts.is_full:
+        counts = None
+    if counts is None and mask is None:
         return run_whole(layer, input, hx)
-    if padding_pays(mode, layer.hidden_size, proj_size, input, counts):
-        return _run_padded(layer, input, hx, counts)
-    return _run_packed(layer, input, hx, counts)
-
-
-def _run_packed(layer: Any, input: Tensor, hx: Any, counts: Lengths) -> tuple[Tensor, Any]:
-    empty = counts.empty
-    if hx is None and empty is not None:
-        hx = zeros(layer, input, len(counts.each))
-    packed = pack(input, counts, batch_first=layer.batch_first)
-    output, state = run_whole(layer, packed, hx)
-    output, _ = pad_packed_sequence(output, layer.batch_first, total_length=counts.seq)
-    if empty is None:
-        return output, state
-    output = output.masked_fill(empty.view((-1, 1, 1) if layer.batch_first else (1, -1, 1)), 0)
-    empty = empty.view(1, -1, 1)
-    return output, map_state(
-        lambda end, start: torch.where(empty, start.to(end.dtype), end), state, hx
-    )
-
-
-def _run_padded(layer: Any, input: Tensor, hx: Any, lengths: Lengths) -> tuple[Tensor, Any]:
     if hx is None:
-        hx = zeros(layer, input, len(lengths.each))
+        hx = zeros(layer, input, *(() if spec.batch is None else (spec.batch,)))
+    state, initial = _tensors(hx), None
+    if mask is not None and lacks_state(layer, None):
+        initial = _first_state(layer, spec.batch)
+    if spec.batch is None:
+        input, state = input.unsqueeze(1), tuple(tensor.unsqueeze(1) for tensor in state)
+        initial = None if initial is None else tuple(tensor.unsqueeze(1) for tensor in initial)
+        mask = None if mask is None else mask.unsqueeze(1)
+    elif layer.batch_first:
+        input = input.transpose(0, 1)
+    stack = stack_of(layer)
+    by_steps = mask is not None or stack.mode == "RNN_RELU"
+    if by_steps and (is_transformed() or is_jit_traced()):
+        # Pieces are found by what a mask holds, and a relu may not run over padding.
+        output, ends = loop_stack(stack, input, state, counts, mask, initial)
+    else:
+        output, ends = run(stack, input, state, counts, mask, initial)
+    if spec.batch is None:
+        output, ends = output.squeeze(1), tuple(tensor.squeeze(1) for tensor in ends)
+    elif layer.batch_first:
+        output = output.transpose(0, 1)
+    return output, ends if len(ends) > 1 else next(iter(ends))
+
+
+def _tensors(state: Any) -> States:
+    return (state,) if isinstance(state, Tensor) else tuple(state)
+
+
+def _first_state(layer: Any, batch: int | None) -> States:
+    """Ask a layer that has one of its own for the state from which a sample starts anew."""
+    first = started(layer, None, *(() if batch is None else (batch,)))
+    return _tensors(layers_first(first) if layer.state_batch_first else first)
+
+
+def stack_of(layer: Any) -> Stack:
+    """Return what a layer is made of, layer by layer, the forward direction first."""
     layer._update_flat_weights()  # noqa: SLF001
     weights: Any = layer._flat_weights  # noqa: SLF001
     directions = 2 if layer.bidirectional else 1
-    per_direction = len(weights) // (layer.num_layers * directions)
+    rows = layer.num_layers * directions
+    per_direction = len(weights) // rows
     mode = mode_of(layer)
-    kernels = [
-        Direction(mode, weights[start : start + per_direction], layer.bias, layer.training)
-        for start in range(0, len(weights), per_direction)
+    each = [
+        Direction(
+            mode,
+            weights[place * per_direction : (place + 1) * per_direction],
+            layer.bias,
+            layer.training,
+            bool(place % directions),
+        )
+        for place in range(rows)
     ]
-    stack = [kernels[k : k + directions] for k in range(0, len(kernels), directions)]
-    steps = max(lengths.longest, 1)
-    padded = (input.transpose(0, 1) if layer.batch_first else input)[:steps]
-    state = hx if isinstance(hx, tuple) else (hx,)
-    output, ends = run_stack(stack, padded, state, lengths, layer.dropout)
-    output = functional.pad(output, (0, 0, 0, 0, 0, lengths.seq - steps))
-    if layer.batch_first:
-        output = output.transpose(0, 1)
-    return output, ends if len(ends) > 1 else next(iter(ends))
+    layers = [each[place : place + directions] for place in range(0, rows, directions)]
+    return Stack(layers, layer.dropout)

@@ -6,14 +6,17 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.compiler import is_compiling
+from torch.nn import functional
 from torch.nn.modules import module as nn_module
 from torch.utils import _pytree as pytree
 
 from rnnkit._base.class_facts import mode_of, proj_size_of
-from rnnkit._base.state import map_state
+from rnnkit._base.state import LSTMState, map_state
+from rnnkit._base.torch_tools import is_open
 from rnnkit._checks.objects import is_result, refuse_result
 from rnnkit._kernels.formulas import ByParts
 from rnnkit._kernels.lengths import Lengths
+from rnnkit._kernels.stack import Stack, States
 from rnnkit._modules.cell_base import WEIGHTS, Cell, kernel_of, sequence_weights
 from rnnkit._modules.cells import ProjectedLSTMCell
 
@@ -23,11 +26,7 @@ def needs_scan(steps: Any, *, plain: bool) -> bool:
 
     A user's cell may do what scan forbids: only an exporter has no other way.
     """
-    from torch.fx.experimental import symbolic_shapes  # noqa: PLC0415 - as below
-
-    # torch 2.6 has none, and fixes every number of steps.
-    is_static: Any = getattr(symbolic_shapes, "has_static_value", bool)
-    return not is_static(steps) and (plain or torch.compiler.is_exporting())
+    return is_open(steps) and (plain or torch.compiler.is_exporting())
 
 
 def choose(mask: Tensor, new: Any, old: Any) -> Any:
@@ -96,8 +95,8 @@ def run_loop(
     if valid is not None:
         # What lies on padding may be NaN, and a masked NaN still has a NaN for its gradient.
         input = input.masked_fill(~valid.unsqueeze(-1), 0)
-    if reset is not None and valid is not None:
-        reset = reset & valid
+    if reset is not None:
+        reset = _before_each(reset.to(input.device), valid, reverse=reverse)
     run: Any = cell
     if is_plain(cell):
         run = ByParts(
@@ -106,8 +105,10 @@ def run_loop(
             bias=bool(cell.bias),
             proj=bool(proj_size_of(cell)),
         )
+    by_parts = isinstance(run, ByParts)
+    if by_parts:
         input = run.project(input)
-    if is_compiling() and needs_scan(steps, plain=is_plain(cell)):
+    if is_compiling() and needs_scan(steps, plain=by_parts):
         return run_scan(
             run, input, hx, valid, reset, initial, reverse=reverse, return_states=return_states
         )
@@ -129,6 +130,69 @@ def run_loop(
     if return_states:
         return output, map_state(lambda *tensors: torch.stack(tensors), *states)
     return output, hx
+
+
+def loop_stack(
+    stack: Stack,
+    input: Tensor,
+    state: States,
+    lengths: Lengths | None,
+    reset: Tensor | None,
+    initial: States | None,
+) -> tuple[Tensor, States]:
+    """Run a stack of layers step by step, for what torch's kernels have no rules for.
+
+    Args:
+        stack: the layers.
+        input: ``(seq, batch, feature)``.
+        state: the tensors of the first state, each ``(layers * directions, batch, hidden)``.
+        lengths: the samples' valid steps; None for all.
+        reset: ``(seq, batch)``, true where a sample starts anew before that step; None: nowhere.
+        initial: what it starts anew from, as ``state``; None for zeros.
+    """
+    ends: list[Any] = []
+    for place, layer in enumerate(stack.layers):
+        if place and stack.dropout:
+            input = functional.dropout(input, stack.dropout, training=layer[0].training)
+        outputs = []
+        for direction in layer:
+            run = ByParts(
+                direction.mode,
+                direction.weights,
+                bias=direction.bias,
+                proj=direction.is_projected,
+            )
+            hx = _state_of(state, len(ends))
+            fresh = map_state(torch.zeros_like, hx)
+            if initial is not None:
+                fresh = _state_of(initial, len(ends))
+            output, end = run_loop(
+                run, input, hx, lengths, reset, fresh,
+                reverse=direction.reverse, return_states=False,
+            )  # fmt: skip
+            outputs.append(output)
+            ends.append((end,) if isinstance(end, Tensor) else end)
+        input = outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=-1)
+    return input, tuple(torch.stack(tensors) for tensors in zip(*ends, strict=True))
+
+
+def _state_of(state: States, place: int) -> Any:
+    parts = tuple(tensor[place] for tensor in state)
+    return LSTMState(*parts) if len(parts) > 1 else parts[0]
+
+
+def _before_each(reset: Tensor, valid: Tensor | None, *, reverse: bool) -> Tensor:
+    """Return before which steps a sample starts anew, in the order in which they are run.
+
+    A reset at t cuts between t - 1 and t: run backward, that is before step t - 1.
+    """
+    if valid is not None:
+        reset = reset & valid
+    if not reverse:
+        return reset
+    # Not by a slice from step 1, which would forbid an exporter a sequence of two steps.
+    steps = reset.shape[0]
+    return reset.roll(-1, 0) & (torch.arange(steps, device=reset.device) < steps - 1).unsqueeze(1)
 
 
 def _step(cell: Any, x_t: Tensor, hx: Any, step: int) -> Any:

@@ -15,7 +15,7 @@ from rnnkit._checks.call_spec import sizes_of_sequence
 from rnnkit._checks.constructors import check_option, known_arguments
 from rnnkit._checks.objects import cells_of, check_directions, states_of_cells
 from rnnkit._checks.scope import LAYER_AXES, Axes, check_axes, check_scope
-from rnnkit._checks.surplus import check_surplus, refuse_reset
+from rnnkit._checks.surplus import check_surplus
 from rnnkit._modules.unroll import initial_state, run
 from rnnkit.typing import Cell
 
@@ -23,9 +23,10 @@ from rnnkit.typing import Cell
 class Recurrent(torch.nn.Module):
     """A layer made of cells: stacked, in one direction or two.
 
-    ``layer(input, hx=None, *, lengths=None)`` returns ``(output, state)``, as :class:`rnnkit.LSTM`
-    does, but for the state: it is the tuple of the cells' states, layer by layer, the forward
-    direction first. A layer reads the output of the one below it, both directions side by side.
+    ``layer(input, hx=None, *, lengths=None, reset=None)`` returns ``(output, state)``, as
+    :class:`rnnkit.LSTM` does, but for the state: it is the tuple of the cells' states, layer by
+    layer, the forward direction first. A layer reads the output of the one below it, both
+    directions side by side.
 
     Args:
         cells: the cell of each layer, from the input up; one cell for one layer. Any module as
@@ -83,7 +84,12 @@ class Recurrent(torch.nn.Module):
     if TYPE_CHECKING:
 
         def __call__(
-            self, input: Tensor, hx: tuple[Any, ...] | None = None, *, lengths: Any = None
+            self,
+            input: Tensor,
+            hx: tuple[Any, ...] | None = None,
+            *,
+            lengths: Any = None,
+            reset: Any = None,
         ) -> tuple[Tensor, tuple[Any, ...]]: ...
 
     def forward(
@@ -98,8 +104,6 @@ class Recurrent(torch.nn.Module):
         """Run over a sequence; arguments and results are told where the class is."""
         if surplus or unknown:
             check_surplus(self, surplus, unknown)
-        if reset is not None:
-            refuse_reset(self)
         if is_fx_call(input, hx):
             return leaf_node(self, input, hx, lengths=lengths, reset=reset)
         if self.axes is not None and isinstance(input, Tensor):
@@ -110,7 +114,7 @@ class Recurrent(torch.nn.Module):
                 sizes_of_sequence(input, batch_first=self.batch_first).get("batch")
             )
         state = states_of_cells(_in_order(self), hx)
-        options = {"batch_first": self.batch_first, "lengths": lengths}
+        options = {"batch_first": self.batch_first, "lengths": lengths, "reset": reset}
         ends: list[Any] = []
         for place, directions in enumerate(_layers(self)):
             if place and self.dropout:

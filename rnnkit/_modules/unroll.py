@@ -3,22 +3,21 @@
 rnnkit's own cells over a sequence by torch's fused kernels.
 """
 
-from itertools import pairwise
 from typing import Any
 
-import torch
 from torch import Tensor
-from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 
 from rnnkit._base.class_facts import mode_of, proj_size_of
 from rnnkit._base.state import LSTMState, map_state
-from rnnkit._base.torch_tools import is_transformed, lacks_kernel
+from rnnkit._base.torch_tools import is_jit_traced, is_one_graph, is_transformed, lacks_kernel
 from rnnkit._checks.calls import check_unrolled
 from rnnkit._checks.lengths import check_lengths
-from rnnkit._checks.masks import as_mask
 from rnnkit._checks.objects import check_cell_object, refuse_stateless
-from rnnkit._kernels.lengths import Lengths, pack
-from rnnkit._kernels.padded import KERNELS, Direction, padding_pays, places_of, run_padded, take
+from rnnkit._checks.resets import check_reset
+from rnnkit._kernels import paths
+from rnnkit._kernels.lengths import Lengths
+from rnnkit._kernels.padded import places_of, run_layers, run_stack, take
+from rnnkit._kernels.stack import Direction, Stack
 from rnnkit._modules.cell_base import sequence_weights, weights_of
 from rnnkit._modules.loop import is_plain, run_loop
 from rnnkit.typing import Cell
@@ -60,7 +59,8 @@ def unroll(
         reverse: whether to run from the last valid step to the first; the output stays in the
             input's order.
         reset: ``(seq, batch)``, booleans or 0 and 1, true where a sample starts anew from
-            ``initial_state`` before that step.
+            ``initial_state`` before that step: the sequence is cut between two steps, in whichever
+            direction it is run.
         return_states: whether to return the state after every step, each tensor with a seq axis
             in front, instead of the last one.
         fused: whether torch's fused kernel may run. False keeps to the loop, whose gradients can
@@ -115,22 +115,18 @@ def run(
     counts = None if lengths is None else check_lengths(spec, lengths, input)
     if counts is not None and counts.is_full:
         counts = None
+    mask = None if reset is None else check_reset(spec, reset)
     if spec.batch is None:
         output, state = run(
             cell, input.unsqueeze(1), None if hx is None else map_state(_add_batch, hx), caller,
             batch_first=False, lengths=None, reverse=reverse,
-            reset=None if reset is None else _one_sample(reset, input.device),
+            reset=None if mask is None else mask.unsqueeze(1),
             return_states=return_states, fused=fused,
         )  # fmt: skip
         batch_axis = 1 if return_states else 0
         return output.squeeze(1), map_state(lambda tensor: tensor.squeeze(batch_axis), state)
     if batch_first:
         input = input.transpose(0, 1)
-    mask = None
-    if reset is not None:
-        shape = (spec.batch, input.shape[0]) if batch_first else (input.shape[0], spec.batch)
-        mask = as_mask(reset, shape, input.device, "reset")
-        mask = mask.transpose(0, 1) if batch_first else mask
     if hx is None and not hasattr(cell, "initial_state"):
         if mask is not None or (counts is not None and counts.empty is not None):
             refuse_stateless(cell)
@@ -139,11 +135,14 @@ def run(
         return output.transpose(0, 1) if batch_first else output, state
     initial = initial_state(cell, spec.batch) if hx is None or mask is not None else None
     start = initial if hx is None else hx
-    if (
+    watched = is_transformed() or (mask is not None and is_jit_traced())
+    if fused and not return_states and plain and mask is None and is_one_graph():
+        output, state = run_traced(cell, input, start, counts, reverse=reverse)
+    elif (
         fused
         and not return_states
         and plain
-        and not is_transformed()
+        and not watched
         and not lacks_kernel(mode_of(cell), proj_size_of(cell), input)
     ):
         output, state = run_fused(cell, input, start, counts, mask, initial, reverse=reverse)
@@ -153,10 +152,6 @@ def run(
             reverse=reverse, return_states=return_states,
         )  # fmt: skip
     return output.transpose(0, 1) if batch_first else output, state
-
-
-def _one_sample(reset: Any, device: torch.device) -> Tensor:
-    return torch.as_tensor(reset, device=device).unsqueeze(1)
 
 
 def _add_batch(tensor: Tensor) -> Tensor:
@@ -204,82 +199,35 @@ def run_fused(
     reverse: bool,
 ) -> tuple[Tensor, Any]:
     """Run a cell over ``(seq, batch, feature)``; the state is a cell's ``(batch, hidden)``."""
-    mode, weights = mode_of(cell), sequence_weights(cell)
-    direction = Direction(mode, weights, bool(cell.bias), cell.training)
-    steps = len(input)
-    flip = None
-    if reverse:
-        flip = _flipped_places(input, lengths)
-        input = take(input, flip)
-        reset = None if reset is None else take(reset, flip)
-    if lengths is not None:
-        input = input.masked_fill(lengths.beyond(steps), 0)
-        reset = None if reset is None else reset & lengths.valid(steps)
-    if reset is None:
-        output, hx = _run_segment(direction, cell, input, hx, lengths)
-        return output if flip is None else take(output, flip), hx
-    outputs = []
-    for start, stop in _segments(reset, steps):
-        hx = _renew(reset[start], initial, hx)
-        part = None if lengths is None else lengths.between(start, stop)
-        output, hx = _run_segment(direction, cell, input[start:stop], hx, part)
-        outputs.append(output)
-    output = torch.cat(outputs)
-    return output if flip is None else take(output, flip), hx
+    anew = None if initial is None or _starts_from_zeros(cell) else _as_layer(initial)
+    stack = _stack_of(cell, reverse=reverse)
+    return _as_cell(*paths.run(stack, input, _as_layer(hx), lengths, reset, anew))
 
 
-def _flipped_places(input: Tensor, lengths: Lengths | None) -> Tensor:
-    steps, batch = input.shape[:2]
-    if lengths is not None:
-        return places_of(lengths, steps).flipped
-    places = torch.arange(steps * batch, device=input.device).view(steps, batch)
-    return places.flip(0).reshape(-1)
-
-
-def _segments(reset: Tensor, steps: int) -> list[tuple[int, int]]:
-    """Cut the steps before each one at which a sample starts anew."""
-    cuts = reset.any(dim=1).nonzero().flatten().tolist()
-    bounds = sorted({0, *cuts, steps})
-    return list(pairwise(bounds))
-
-
-def _renew(mask: Tensor, initial: Any, hx: Any) -> Any:
-    return map_state(lambda new, old: torch.where(mask.unsqueeze(1), new, old), initial, hx)
-
-
-def _run_segment(
-    direction: Direction, cell: Any, input: Tensor, hx: Any, lengths: Lengths | None
+def run_traced(
+    cell: Any, input: Tensor, hx: Any, lengths: Lengths | None, *, reverse: bool
 ) -> tuple[Tensor, Any]:
-    state = tuple(tensor.unsqueeze(0) for tensor in ((hx,) if isinstance(hx, Tensor) else hx))
+    """Run a cell as an operator that a compiler leaves whole."""
+    stack, state = _stack_of(cell, reverse=reverse), _as_layer(hx)
     if lengths is None:
-        output, state = direction.run(input, state)
-    elif padding_pays(direction.mode, cell.hidden_size, proj_size_of(cell), input, lengths):
-        places = places_of(lengths, len(input))
-        output, state = run_padded(direction, input, state, lengths, places, reverse=False)
-        output = output.masked_fill(places.beyond, 0)
-    else:
-        output, state = _run_packed(direction, input, state, lengths)
+        return _as_cell(*run_layers(stack, input, state))
+    return _as_cell(*run_stack(stack, input, state, lengths))
+
+
+def _stack_of(cell: Any, *, reverse: bool) -> Stack:
+    weights = sequence_weights(cell)
+    return Stack([[Direction(mode_of(cell), weights, bool(cell.bias), cell.training, reverse)]])
+
+
+def _as_layer(state: Any) -> tuple[Tensor, ...]:
+    tensors = (state,) if isinstance(state, Tensor) else state
+    return tuple(tensor.unsqueeze(0) for tensor in tensors)
+
+
+def _as_cell(output: Tensor, state: tuple[Tensor, ...]) -> tuple[Tensor, Any]:
     tensors = [tensor.squeeze(0) for tensor in state]
     return output, tensors[0] if len(tensors) == 1 else LSTMState(*tensors)
 
 
-def _run_packed(
-    direction: Direction, input: Tensor, state: tuple[Tensor, ...], lengths: Lengths
-) -> tuple[Tensor, tuple[Tensor, ...]]:
-    packed = pack(input, lengths, batch_first=False)
-    sizes: Any = packed.batch_sizes
-    order: Any = packed.sorted_indices
-    back: Any = packed.unsorted_indices
-    ordered = [tensor.index_select(1, order) for tensor in state]
-    hx: Any = tuple(ordered) if len(ordered) > 1 else ordered[0]
-    data, *ends = KERNELS[direction.mode](
-        packed.data, sizes, hx, direction.weights, direction.bias, 1, 0.0, direction.training, False
-    )
-    packed = PackedSequence(data, sizes, order, back)
-    output, _ = pad_packed_sequence(packed, total_length=len(input))
-    ends = [tensor.index_select(1, back) for tensor in ends]
-    if lengths.empty is not None:
-        output = output.masked_fill(lengths.empty.view(1, -1, 1), 0)
-        empty = lengths.empty.view(1, -1, 1)
-        ends = [torch.where(empty, old, new) for old, new in zip(state, ends, strict=True)]
-    return output, tuple(ends)
+def _starts_from_zeros(cell: Any) -> bool:
+    return not (cell.__rnnkit__.own_start or "initial_state" in cell.__dict__)

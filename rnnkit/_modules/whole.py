@@ -14,7 +14,7 @@ from torch.nn.utils.rnn import PackedSequence
 from rnnkit._base.class_facts import has_own_checks, mode_of
 from rnnkit._base.state import LSTMState
 from rnnkit._checks.call_spec import SEQUENCE
-from rnnkit._kernels.padded import KERNELS
+from rnnkit._kernels.stack import KERNELS
 
 
 def run_whole(layer: Any, input: Any, hx: Any) -> tuple[Any, Any]:

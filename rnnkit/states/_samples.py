@@ -237,7 +237,7 @@ def reset(
     """
 
     def renew(tensor: Tensor, fresh: Any = None) -> Tensor:
-        if fresh is not None and not _alike(tensor, fresh):
+        if fresh is not None and not _is_like(tensor, fresh):
             _refuse_initial(tensor, fresh, batch_axis(tensor, batch_first=batch_first))
         axis = batch_axis(tensor, batch_first=batch_first)
         shape = [1] * tensor.dim()
@@ -252,7 +252,7 @@ def reset(
     return result
 
 
-def _alike(one: Tensor, other: Any) -> bool:
+def _is_like(one: Tensor, other: Any) -> bool:
     return isinstance(other, Tensor) and one.shape == other.shape and one.dtype == other.dtype
 
 

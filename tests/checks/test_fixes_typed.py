@@ -4,7 +4,7 @@ import pytest
 import torch
 from inline_snapshot import snapshot
 
-from rnnkit import GRU, LSTM, DtypeError, LSTMState, ShapeError, StateError
+from rnnkit import GRU, LSTM, DtypeError, LSTMState, RnnkitError, ShapeError, StateError
 from tests.checks.refusals import Case, Refused, call, filled, fix, fixed, table
 
 CASES = {
@@ -200,6 +200,18 @@ LSTM: Expected input to be 2D or 3D, got 4D instead
         code="input-rank",
         fix="input.flatten(2)",
     ),
+    "Five axes, of which the last three are the features.": Case(
+        call("nn.GRU(12, 4)(input)", input=(7, 5, 2, 3, 2)),
+        Refused(ShapeError, "says"),
+        code="input-rank",
+        fix="input.flatten(2)",
+    ),
+    "Five axes that fit nowhere.": Case(
+        call("nn.GRU(11, 4)(input)", input=(7, 5, 2, 3, 2)),
+        Refused(ShapeError, "says"),
+        code="input-rank",
+        has="bring the axes to (seq, batch, input_size=11)",
+    ),
     "Four axes that fit nowhere.": Case(
         call("nn.GRU(5, 4)(input)", input=(7, 5, 2, 3)),
         Refused(ShapeError, "says"),
@@ -259,3 +271,16 @@ def test_lengths_by_name() -> None:
     )
 
     assert not output[5:, 1].any()
+
+
+def test_a_jagged_input_is_padded() -> None:
+    """Nested tensors have no recurrent kernels: they are padded, and their lengths given."""
+    jagged = torch.nested.nested_tensor([filled(7, 3), filled(5, 3)], layout=torch.jagged)
+    gru = GRU(3, 4, batch_first=True)
+    with pytest.raises(RnnkitError) as caught:
+        gru(jagged)
+
+    padded = fixed(caught.value, "input.to_padded_tensor(0.0)", input=jagged)
+
+    assert caught.value.code == "input-layout"
+    assert gru(padded, lengths=[7, 5])[0].shape == (2, 7, 4)

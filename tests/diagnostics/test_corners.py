@@ -199,3 +199,151 @@ def test_lengths_beside_inputs_without_an_axis() -> None:
     assert not batch.knows_lengths()
     mask = torch.ones(BATCH, SEQ)
     assert shortened(mask, [7, 5, 2, 3], 6) is mask
+
+
+def mean_of_samples(m: Any, x: Tensor) -> Any:
+    """Return an output for each sample, of a size of its own."""
+    y = m.gru(x)[0].mean(2)
+    return {f"{k}": part[: 1 + k] for k, part in enumerate(y)}
+
+
+STRANGE: dict[str, tuple[Any, tuple[Any, ...], dict[str, Any]]] = {
+    "an output for each sample": (mean_of_samples, (X,), {}),
+    "one axis": (lambda m, x: m.words(x), (torch.arange(BATCH),), {}),
+    "nothing": (lambda m, x: None, (X,), {"causal": True}),  # noqa: ARG005
+    "static numbers beside": (
+        lambda m, x, one, more: m.gru(x)[1][0] + one + more.sum(1, keepdim=True),
+        (X, numbers(BATCH, 1), numbers(BATCH, 5)),
+        {"causal": True},
+    ),
+    "complex numbers beside": (
+        lambda m, x, z: m.gru(x)[1][0] + z.abs(),
+        (X, torch.randn(BATCH, HIDDEN, dtype=torch.complex64)),
+        {},
+    ),
+    "one token everywhere": (
+        lambda m, x, y: m.gru(m.words(x)[..., :FEATURE] + y)[0],
+        (torch.zeros(BATCH, SEQ, dtype=torch.long), X),
+        {"causal": "strict"},
+    ),
+    "a cell that reads itself": (
+        lambda m, x: m.cell((h := m.cell(m.gru(x)[1][0], m.gru(x)[1][0])), h),
+        (X,),
+        {},
+    ),
+    "more outputs for no number": (
+        lambda m, x: (m.gru(x)[0],) * (1 + bool(x.isnan().any())),
+        (X,),
+        {},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", STRANGE)
+def test_strange_models(name: str) -> None:
+    """None of these is accused of anything."""
+    compute, inputs, options = STRANGE[name]
+    parts = {
+        "gru": gru(),
+        "words": nn.Embedding(11, HIDDEN),
+        "cell": nn.GRUCell(HIDDEN, HIDDEN),
+    }
+    assert rnnkit.verify(
+        Model(compute, **parts), *inputs, **options, skip=["use"] * ("cell" not in name)
+    ).passes
+
+
+def test_step_that_may_not_be_changed() -> None:
+    """A step that is not read, and may not be changed, is no finding."""
+    allowed = torch.cat([X.flatten(), torch.zeros(1)])
+
+    def compute(m: Any, x: Tensor) -> Tensor:
+        assert torch.isin(x.nan_to_num(0.0), allowed).all()
+        y: Tensor = m.gru(x[:, 1:])[0]
+        return nn.functional.pad(y, (0, 0, 1, 0))
+
+    assert "coverage" in rnnkit.verify(Model(compute, gru=gru()), X).checked
+
+
+def test_lengths_of_which_none_is_compared() -> None:
+    """If a short sample has another shape alone, the long ones do not stand for it."""
+
+    def compute(m: Any, x: Tensor, n: Tensor) -> Tensor:
+        y: Tensor = m.gru(x)[0]
+        y = (y * (torch.arange(x.shape[1]) < n.unsqueeze(1)).unsqueeze(2)).sum(1)
+        return y if x.shape[1] == SEQ else y[:, :2]
+
+    n = torch.tensor([SEQ, SEQ, 2])
+    report = rnnkit.verify(Model(compute, gru=gru()), X[:3], n, lengths=n)
+    assert "no sample that is shorter" in str(report).splitlines()[0]
+
+
+def test_pooled_padding_that_loses_its_axis() -> None:
+    """The cause is found where a sample alone has lost its axis, too."""
+    n = torch.tensor([3, 7, 5, 2])
+    model = Model(lambda m, x, n: m.gru(x)[0].mean(1).squeeze(), gru=gru())  # noqa: ARG005
+    assert "padding is pooled" in said(model, X, n, lengths=n)
+
+
+def test_padding_that_decides_shapes() -> None:
+    """Where padding decides the shape of an output, nothing is compared."""
+    n = torch.tensor([3, 7, 5, 2])
+    valid = torch.arange(SEQ) < n.unsqueeze(1)
+
+    def compute(m: Any, x: Tensor, n: Tensor) -> Tensor:
+        keep = torch.arange(x.shape[1]) < n.unsqueeze(1)
+        y: Tensor = (m.gru(x)[0] * keep.unsqueeze(2)).sum(1)
+        return y[:, :1] if bool(x[~keep].any()) else y
+
+    report = rnnkit.verify(Model(compute, gru=gru()), X * valid.unsqueeze(2), n, lengths=n)
+    assert "padding" not in report.checked
+
+
+def test_input_through_which_it_happens() -> None:
+    """Of several inputs with steps, the one that alone shows a later step is named."""
+    model = Model(
+        lambda m, a, b: m.one(a)[0] + m.two(b)[0],
+        one=gru(),
+        two=nn.GRU(3, 3, batch_first=True, bidirectional=True),
+    )
+    lines = said(model, X, X + 1, causal=True)
+    assert "of 2 inputs with steps, it is input 1 alone" in lines
+
+
+def test_parameters_of_the_user() -> None:
+    """A small part of much memory that wants a gradient does so in a copy."""
+    model = Model(lambda m, x: m.gru(x)[0], gru=gru())
+    model.part = torch.zeros(2**21)[:3].requires_grad_()
+    with session(model) as opened:
+        assert opened.pristine.copy()[0].part.requires_grad  # type: ignore[union-attr]
+
+
+def test_functions_that_call_each_other() -> None:
+    """Functions that lead to each other, and not to the model, are left as they are."""
+
+    def one(n: int) -> int:
+        return two(n - 1) if n else 0
+
+    def two(n: int) -> int:
+        return one(n)
+
+    model = Model(lambda m, x: m.gru(x)[0] + m.one(3), gru=gru())
+    model.one, model.pair = one, (one, two)
+    with session(model) as opened:
+        opened.run(Given((X,), {}))
+        assert opened.last.one is one
+
+
+class Frozen(dict[str, int]):
+    """A mapping that refuses to be written."""
+
+    def __setitem__(self, key: str, value: int) -> None:
+        """Refuse."""
+        raise TypeError(key, value)
+
+
+def test_object_beside_one_that_refuses() -> None:
+    """What can be copied is copied, beside what cannot."""
+    model = Model(lambda m, x: m.gru(x)[0], gru=gru())
+    model.frozen, model.array = Frozen({"a": 1}), torch.distributions.Normal(0.0, 1.0)
+    assert rnnkit.verify(model, X).notes == ["not copied, but shared with the model: frozen"]

@@ -128,15 +128,41 @@ def test_refused_axes() -> None:
     x = numbers(BATCH, SEQ, FEATURE)
 
     assert refused(gru(), x, dim=-4) == snapshot(
-        ("no input has an axis -4: their shapes are [(5, 4, 3)]", "dim")
+        (
+            """\
+no input has an axis -4: their shapes are [(5, 4, 3)]
+  more      verify-axis, in the docs under "Errors"\
+""",
+            "dim",
+        )
     )
     assert refused(gru(), x, out_dim=-4) == snapshot(
-        ("the first output has no axis -4: its shape is (5, 4, 4)", "out_dim")
+        (
+            """\
+the first output has no axis -4: its shape is (5, 4, 4)
+  more      verify-axis, in the docs under "Errors"\
+""",
+            "out_dim",
+        )
     )
     assert refused(gru(), x[:, :0], dim=1) == snapshot(
-        ("axis 1 is empty: the first input has shape (5, 0, 3)", "inputs")
+        (
+            """\
+axis 1 is empty: the first input has shape (5, 0, 3)
+  more      verify-batch, in the docs under "Errors"\
+""",
+            "inputs",
+        )
     )
-    assert refused(gru(), dim=1) == snapshot(("inputs must be tensors, got nothing", "inputs"))
+    assert refused(gru(), dim=1) == snapshot(
+        (
+            """\
+inputs must be tensors, got nothing
+  more      verify-inputs, in the docs under "Errors"\
+""",
+            "inputs",
+        )
+    )
 
 
 @pytest.mark.unhooked("beartype refuses it first")
@@ -148,6 +174,9 @@ def test_refused_rule(act: str) -> None:
         getattr(found, act)("independant")
 
     assert str(error.value) == snapshot(
-        "rule must be one of independent, causal, got 'independant'"
+        """\
+rule must be one of independent, causal, got 'independant'
+  more      map-rule, in the docs under "Errors"\
+"""
     )
     assert error.value.argument == "rule"

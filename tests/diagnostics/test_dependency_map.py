@@ -218,7 +218,10 @@ def refused(*args: Any, **options: Any) -> str:
 def test_refused_input_axis() -> None:
     """An axis that no input has is refused."""
     assert refused(gru(), numbers(SEQ, BATCH, FEATURE), dim=3) == snapshot(
-        "no input has an axis 3: their shapes are [(5, 3, 2)]"
+        """\
+no input has an axis 3: their shapes are [(5, 3, 2)]
+  more      verify-axis, in the docs under "Errors"\
+"""
     )
 
 
@@ -227,7 +230,10 @@ def test_refused_output_axis() -> None:
     model = Model(lambda m, x: m.gru(x)[0].mean((1, 2)), gru=gru())
 
     assert refused(model, numbers(SEQ, BATCH, FEATURE), dim=1) == snapshot(
-        "the first output has no axis 1: its shape is (5,)"
+        """\
+the first output has no axis 1: its shape is (5,)
+  more      verify-axis, in the docs under "Errors"\
+"""
     )
 
 
@@ -236,7 +242,10 @@ def test_refused_output() -> None:
     model = Model(lambda m, x: m.gru(x)[0].mean(), gru=gru())
 
     assert refused(model, numbers(SEQ, BATCH, FEATURE)) == snapshot(
-        "the first output has no axis 0: its shape is ()"
+        """\
+the first output has no axis 0: its shape is ()
+  more      verify-axis, in the docs under "Errors"\
+"""
     )
 
 
@@ -245,5 +254,8 @@ def test_refused_packed_input() -> None:
     packed = nn.utils.rnn.pack_sequence([numbers(5, FEATURE), numbers(3, FEATURE)])
 
     assert refused(gru(), packed) == snapshot(
-        "a packed input has no batch axis to try: pass the padded batch and lengths"
+        """\
+a packed input has no batch axis to try: pass the padded batch and lengths
+  more      verify-packed, in the docs under "Errors"\
+"""
     )

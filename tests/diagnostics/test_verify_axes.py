@@ -242,25 +242,67 @@ def test_refused_axes() -> None:
     x = numbers(5, SEQ, FEATURE)
 
     assert refused(x, batch_dim=3) == snapshot(
-        ("no input has an axis 3 for the batch: their shapes are [(5, 7, 3)]", "batch_dim")
+        (
+            """\
+no input has an axis 3 for the batch: their shapes are [(5, 7, 3)]
+  more      verify-axis, in the docs under "Errors"\
+""",
+            "batch_dim",
+        )
     )
     assert refused(x, seq_dim=9) == snapshot(
-        ("no input has an axis 9 for seq: their shapes are [(5, 7, 3)]", "seq_dim")
+        (
+            """\
+no input has an axis 9 for seq: their shapes are [(5, 7, 3)]
+  more      verify-axis, in the docs under "Errors"\
+""",
+            "seq_dim",
+        )
     )
     assert refused(x, seq_dim=0) == snapshot(
-        ("seq_dim and batch_dim are both axis 0 of the input", "seq_dim")
+        (
+            """\
+seq_dim and batch_dim are both axis 0 of the input
+  more      verify-axis, in the docs under "Errors"\
+""",
+            "seq_dim",
+        )
     )
     assert refused(x, seq_dim=-3) == snapshot(
-        ("seq_dim and batch_dim are both axis 0 of the input", "seq_dim")
+        (
+            """\
+seq_dim and batch_dim are both axis 0 of the input
+  more      verify-axis, in the docs under "Errors"\
+""",
+            "seq_dim",
+        )
     )
     assert refused(x, out_batch_dim=9) == snapshot(
-        ("the first output has no axis 9: its shape is (4, 7, 6)", "out_batch_dim")
+        (
+            """\
+the first output has no axis 9: its shape is (4, 7, 6)
+  more      verify-axis, in the docs under "Errors"\
+""",
+            "out_batch_dim",
+        )
     )
     assert refused(x, out_batch_dim=1) == snapshot(
-        ("axis 1 of the first output is no batch of 4: its shape is (4, 7, 6)", "out_batch_dim")
+        (
+            """\
+axis 1 of the first output is no batch of 4: its shape is (4, 7, 6)
+  more      verify-batch, in the docs under "Errors"\
+""",
+            "out_batch_dim",
+        )
     )
     assert refused(x, out_seq_dim=-4) == snapshot(
-        ("the first output has no axis -4: its shape is (4, 7, 6)", "out_seq_dim")
+        (
+            """\
+the first output has no axis -4: its shape is (4, 7, 6)
+  more      verify-axis, in the docs under "Errors"\
+""",
+            "out_seq_dim",
+        )
     )
 
 
@@ -270,22 +312,65 @@ def test_refused_axis_of_no_output() -> None:
     with pytest.raises(rnnkit.ArgumentError) as error:
         rnnkit.verify(model, numbers(BATCH, SEQ, FEATURE), out_seq_dim=1)
 
-    assert str(error.value) == snapshot("the first output has no axis 1: its shape is ()")
+    assert str(error.value) == snapshot("""\
+the first output has no axis 1: its shape is ()
+  more      verify-axis, in the docs under "Errors"\
+""")
 
 
 def test_refused_inputs() -> None:
     """What is no tensor, or holds no sample, is refused by what it is."""
     assert refused(numbers(4, 7, 3).numpy()) == snapshot(
-        ("inputs must be tensors, got an ndarray", "inputs")
+        (
+            """\
+inputs must be tensors, got an ndarray
+  more      verify-inputs, in the docs under "Errors"\
+""",
+            "inputs",
+        )
     )
-    assert refused([[1.0, 2.0]]) == snapshot(("inputs must be tensors, got 1.0, 2.0", "inputs"))
-    assert refused({}) == snapshot(("inputs must be tensors, got nothing", "inputs"))
+    assert refused([[1.0, 2.0]]) == snapshot(
+        (
+            """\
+inputs must be tensors, got 1.0, 2.0
+  more      verify-inputs, in the docs under "Errors"\
+""",
+            "inputs",
+        )
+    )
+    assert refused({}) == snapshot(
+        (
+            """\
+inputs must be tensors, got nothing
+  more      verify-inputs, in the docs under "Errors"\
+""",
+            "inputs",
+        )
+    )
     assert refused(torch.tensor(1.0)) == snapshot(
-        ("no input has an axis 0 for the batch: their shapes are [()]", "batch_dim")
+        (
+            """\
+no input has an axis 0 for the batch: their shapes are [()]
+  more      verify-axis, in the docs under "Errors"\
+""",
+            "batch_dim",
+        )
     )
     assert refused(torch.zeros(0, 7, 3)) == snapshot(
-        ("the batch is empty: the first input has shape (0, 7, 3)", "inputs")
+        (
+            """\
+the batch is empty: the first input has shape (0, 7, 3)
+  more      verify-batch, in the docs under "Errors"\
+""",
+            "inputs",
+        )
     )
     assert refused({"x": nn.utils.rnn.pack_sequence([numbers(3, 3)])}) == snapshot(
-        ("a packed input has no batch axis to try: pass the padded batch and lengths", "inputs")
+        (
+            """\
+a packed input has no batch axis to try: pass the padded batch and lengths
+  more      verify-packed, in the docs under "Errors"\
+""",
+            "inputs",
+        )
     )

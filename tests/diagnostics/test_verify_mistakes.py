@@ -163,8 +163,7 @@ def test_text_of_a_state_never_advanced() -> None:
 the last output depends on no earlier step of the input: nothing is remembered
   cause     likely a loop that passes on the first state
   or        axis 1 of the input is not seq: rnnkit.verify(..., seq_dim=...)
-  meant     if so: rnnkit.verify(..., skip=['memory'])
-  also      coverage: step 0 reaches no output of the model, and later steps do\
+  meant     if so: rnnkit.verify(..., skip=['memory'])\
 """)
 
 

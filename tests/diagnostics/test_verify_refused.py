@@ -26,42 +26,61 @@ def refused(argument: str, model: Any = None, **options: Any) -> str:
 def test_refused_model() -> None:
     """What is no module is refused by what it is."""
     assert refused("model", lambda x: x) == snapshot(
-        "model must be a torch.nn.Module, got a function"
+        """\
+verify takes a model, a torch.nn.Module, got a function
+  fix       rnnkit.verify(model, ..., call=lambda model, *inputs: ...), if it wraps a model
+  more      model-type, in the docs under "Errors"\
+"""
     )
 
 
 def test_refused_skip() -> None:
     """A probe that there is none of is refused with those that there are."""
     assert refused("skip", skip=["padings"]) == snapshot(
-        "skip takes a list of repeatable, batch, alone, padding, causal, memory, coverage, use, gradient, got ['padings']"
+        """\
+skip takes a list of repeatable, batch, alone, padding, causal, memory, coverage, use, gradient, got 'padings'
+  more      verify-probes, in the docs under "Errors"\
+"""
     )
 
 
 def test_refused_skip_as_text() -> None:
     """A name in the place of a list of names is refused, and not read letter by letter."""
     assert refused("skip", skip="batch") == snapshot(
-        "skip takes a list of repeatable, batch, alone, padding, causal, memory, coverage, use, gradient, got 'batch'"
+        """\
+skip takes a list of repeatable, batch, alone, padding, causal, memory, coverage, use, gradient, got 'batch'
+  more      verify-probes, in the docs under "Errors"\
+"""
     )
 
 
 @HOOKED
 def test_refused_pad() -> None:
     """Padding lies after or before."""
-    assert refused("pad", pad="left") == snapshot("pad is 'post' or 'pre', got 'left'")
+    assert refused("pad", pad="left") == snapshot("""\
+pad is 'post' or 'pre', got 'left'
+  more      verify-pad, in the docs under "Errors"\
+""")
 
 
 @pytest.mark.parametrize("lengths", [(1, 2), (1, 2, 3, 8), (0, 1, 2, 3)])
 def test_refused_lengths(lengths: tuple[int, ...]) -> None:
     """Lengths that do not fit the batch are refused with what fits."""
     assert refused("lengths", lengths=lengths) == snapshot(
-        "lengths must be 4 counts from 1 to 7, one for each sample: axis 1 of the input is 7 long"
+        """\
+lengths must be 4 counts from 1 to 7, one for each sample: axis 1 of the input is 7 long
+  more      verify-lengths, in the docs under "Errors"\
+"""
     )
 
 
 def test_refused_mask() -> None:
     """A mask in the place of lengths is refused with what makes lengths of it."""
     assert refused("lengths", lengths=torch.ones(BATCH, SEQ, dtype=torch.bool)) == snapshot(
-        "lengths must be integers, one for each sample, got a Tensor of shape (4, 7); of a mask, mask.sum(1)"
+        """\
+lengths must be integers, one for each sample, got a Tensor of shape (4, 7); of a mask, mask.sum(1)
+  more      verify-lengths, in the docs under "Errors"\
+"""
     )
 
 
@@ -69,19 +88,34 @@ def test_refused_mask() -> None:
 def test_refused_fractions() -> None:
     """A count with a fraction, or a flag, is refused, and not rounded."""
     assert refused("lengths", lengths=[2.7, 7, 7, 7]) == snapshot(
-        "lengths must be integers, one for each sample, got a list"
+        """\
+lengths must be integers, one for each sample, got a list
+  more      verify-lengths, in the docs under "Errors"\
+"""
     )
     assert refused("lengths", lengths=torch.ones(4)) == snapshot(
-        "lengths must be integers, one for each sample, got a Tensor of shape (4,)"
+        """\
+lengths must be integers, one for each sample, got a Tensor of shape (4,)
+  more      verify-lengths, in the docs under "Errors"\
+"""
     )
     assert refused("lengths", lengths=[True, 7, 7, 7]) == snapshot(
-        "lengths must be integers, one for each sample, got a list"
+        """\
+lengths must be integers, one for each sample, got a list
+  more      verify-lengths, in the docs under "Errors"\
+"""
     )
     assert refused("lengths", lengths=7) == snapshot(
-        "lengths must be integers, one for each sample, got 7"
+        """\
+lengths must be integers, one for each sample, got 7
+  more      verify-lengths, in the docs under "Errors"\
+"""
     )
     assert refused("lengths", lengths=[]) == snapshot(
-        "lengths must be integers, one for each sample, got an empty list"
+        """\
+lengths must be integers, one for each sample, got an empty list
+  more      verify-lengths, in the docs under "Errors"\
+"""
     )
 
 
@@ -90,4 +124,39 @@ def test_lengths_without_steps() -> None:
     with pytest.raises(rnnkit.ArgumentError) as error:
         rnnkit.verify(nn.Flatten(0), numbers(4), lengths=[1, 1, 1, 1])
 
-    assert str(error.value) == snapshot("lengths were given, but no input has an axis 1 for seq")
+    assert str(error.value) == snapshot("""\
+lengths were given, but no input has an axis 1 for seq
+  more      verify-lengths, in the docs under "Errors"\
+""")
+
+
+@HOOKED
+@pytest.mark.parametrize("skip", [None, 3, ["batch", 3], [None]], ids=repr)
+def test_refused_names_of_another_kind(skip: Any) -> None:
+    """What is no list of names is named, and not printed at length."""
+    assert "skip takes a list of repeatable, " in refused("skip", skip=skip)
+    assert len(refused("skip", skip=["x" * 10**5])) < 2000
+
+
+@HOOKED
+@pytest.mark.parametrize("dim", ["0", 1.5, True, None], ids=repr)
+def test_refused_axes_of_another_kind(dim: Any) -> None:
+    """An axis is an int."""
+    assert "batch_dim is the axis of the batch, an int, got" in refused("batch_dim", batch_dim=dim)
+    if dim is not None:
+        assert "seq_dim is an axis, an int or None, got" in refused("seq_dim", seq_dim=dim)
+
+
+@HOOKED
+def test_refused_where_no_model_is() -> None:
+    """A class, weights or nothing in the place of a model is told what it is."""
+    for act in (
+        lambda: rnnkit.verify(nn.LSTM, X),  # type: ignore[arg-type]
+        lambda: rnnkit.dependency_map(nn.LSTM, X),  # type: ignore[arg-type]
+        lambda: rnnkit.trace(nn.LSTM, X),
+        lambda: rnnkit.trace(None, X),  # type: ignore[arg-type]
+        lambda: rnnkit.dependency_map({}, X),  # type: ignore[arg-type]
+    ):
+        with pytest.raises(rnnkit.ArgumentError) as error:
+            act()
+        assert (error.value.argument, error.value.code) == ("model", "model-type")

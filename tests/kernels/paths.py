@@ -6,12 +6,16 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
 from rnnkit._base.torch_tools import lacks_kernel
+from rnnkit._kernels import choice
 from tests.strategies import LAYERS, Case
 
-#: How a batch is run: over its padding, or packed. Which one is faster is chosen by size.
-PATHS = ("padded", "packed")
+#: How a batch is run: over its padding, as packed rows by hand, packed by torch's kernel, or with
+#: blank steps before resets. Which one is fastest is chosen by size.
+PATHS = ("padded", "rows", "packed")
+RESET_PATHS = ("blank", "rows", "packed", "steps")
 KINDS: dict[str, dict[str, Any]] = {
     "RNN": {},
     "RNN relu": {"nonlinearity": "relu"},
@@ -28,11 +32,6 @@ layers = pytest.mark.parametrize("name", LAYERS)
 kinds = pytest.mark.parametrize("kind", KINDS)
 
 
-def not_taken(*_: object, **__: object) -> None:
-    """Stand in for the entrance to the other path."""
-    pytest.fail("the layer took the other path")
-
-
 def skip_without_kernel(kind: str) -> None:
     """Skip what runs a layer in bfloat16 under autocast where oneDNN has no such kernel."""
     mode, _, option = kind.partition(" ")
@@ -43,11 +42,24 @@ def skip_without_kernel(kind: str) -> None:
 
 @contextmanager
 def on(path: str) -> Iterator[None]:
-    """Send every batch along one path."""
-    entrance = {"padded": "pack", "packed": "run_stack"}[path]
+    """Send every batch along one path; those that cannot take it, packed."""
+
+    def facts(stack: Any, input: Tensor, state: Any) -> Any:
+        mode, projected = stack.mode, stack.directions[0].is_projected
+        taken: tuple[str, ...] = (path,)
+        if path == choice.BLANK:
+            taken = (choice.PADDED, choice.BLANK) if mode == "LSTM" else (choice.PACKED,)
+        elif path == choice.ROWS and (projected or torch.is_autocast_enabled("cpu")):
+            taken = (choice.PACKED,)
+        elif path == choice.STEPS:
+            # Where all steps are valid it is free; elsewhere there is nothing but packing.
+            taken = (choice.PACKED,) if projected else (choice.STEPS, choice.PACKED)
+        return facts_of(stack, input, state)._replace(paths=taken)
+
+    facts_of = choice.facts_of
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("rnnkit._modules.lengths.padding_pays", lambda *_: path == "padded")
-        patch.setattr(f"rnnkit._modules.lengths.{entrance}", not_taken)
+        patch.setattr(choice, "facts_of", facts)
+        patch.setattr(choice, "cost", lambda _, way, *__: float(way != choice.STEPS))
         yield
 
 

@@ -115,9 +115,12 @@ def by_hand(use: Use, cell: Any, x: Tensor, hx: Any) -> tuple[Tensor, Any]:
         outputs = list(zeros[0].new_zeros(use.seq, *zeros[0].shape[1:]))
         states = [state] * use.seq
         order = range(use.seq)
-        for t in reversed(order) if use.options["reverse"] else order:
+        back = use.options["reverse"]
+        for t in reversed(order) if back else order:
             if t < count:
-                if reset is not None and reset[t, i]:
+                # A reset at t cuts between t - 1 and t, from whichever side the cut is met.
+                cut = t + 1 if back else t
+                if reset is not None and cut < count and reset[cut, i]:
                     state = zeros
                 state = tensors_of(cell(x[t, i : i + 1], state if len(state) > 1 else state[0]))
                 outputs[t] = state[0][0]
@@ -267,11 +270,11 @@ def test_count_from_the_last_valid_step() -> None:
 
 
 def test_count_anew() -> None:
-    """A reset comes before its step, and beyond a length there is none."""
+    """A reset cuts between its step and the one before, and beyond a length there is none."""
     reset = torch.tensor([[0, 1, 0, 1], [0, 0, 1, 0]])
 
     assert counted(reset=reset, lengths=[3, 4]) == ([[1, 1, 2, 0], [1, 2, 1, 2]], [2, 2])
-    assert counted(reset=reset, reverse=True) == ([[2, 1, 2, 1], [3, 2, 1, 1]], [2, 3])
+    assert counted(reset=reset, reverse=True) == ([[1, 2, 1, 1], [2, 1, 2, 1]], [1, 2])
 
 
 def test_count_seen_after_every_step() -> None:

@@ -9,13 +9,15 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import Tensor
 
 import rnnkit
 
 pytest.importorskip("benchmarks", reason="the benchmarks are in the repository, not in the wheel")
 
-from benchmarks import failures, lengths, unrolling, verifying
+from benchmarks import failures, fit_choice, lengths, unrolling, verifying
 from benchmarks.__main__ import main, topics
 from benchmarks.growth import Growth, Sizes
 from benchmarks.passes import cases
@@ -262,3 +264,30 @@ def test_columns_are_aligned() -> None:
         "| a      | 1.25 |",
         "| longer | 3    |",
     ]
+
+
+@given(st.lists(st.floats(0.1, 1000), min_size=5, max_size=5))
+def test_costs_are_found_again(costs: list[float]) -> None:
+    """From times that follow the formula, the fit finds the costs that they follow."""
+    drawn = [
+        fit_choice.terms(size, size.seq, size.seq * size.batch) for size in fit_choice.sizes(30)
+    ]
+    scales = (1e5, 1e3, 0.1, 10.0, 0.1)
+    wanted = [cost * scale for cost, scale in zip(costs, scales, strict=True)]
+    rows = [
+        [*row, sum(term * cost for term, cost in zip(row, wanted, strict=True))] for row in drawn
+    ]
+
+    _, error = fit_choice.fitted(rows)
+
+    assert error < 0.03
+
+
+def test_the_table_of_costs_can_be_read() -> None:
+    """What is written is Python, formatted, and holds what was found."""
+    text = fit_choice.written({"AVX2": {"GRU|True|rows": [1.0, 2.5, 0.0, 3e5, 0.125]}})
+    found: dict[str, Any] = {}
+    exec(text, found)  # noqa: S102
+
+    assert found["COSTS"] == {"AVX2": {("GRU", True, "rows"): (1, 2.5, 0, 3e5, 0.125)}}
+    assert all(len(line) <= 100 for line in text.splitlines())

@@ -29,7 +29,7 @@ def keywords() -> set[str]:
     """Return every string that is given as a code by name."""
     found: set[str] = set()
     for path in pathlib.Path(rnnkit.__file__).parent.rglob("*.py"):
-        found |= set(re.findall(r'\bcode="([^"]*)"', path.read_text()))
+        found |= set(re.findall(r'\bcode="([a-z-]*)"', path.read_text()))
     return found
 
 

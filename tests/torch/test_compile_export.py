@@ -98,7 +98,9 @@ def test_as_many_graphs(name: str, allow_rnn: bool, bare: bool) -> None:
             looked = allow_rnn or name in CELLS
             counts.append((compiled.graphs, compiled.breaks if looked else 0))
 
-    assert counts[0] == counts[1]
+    # With the switch our layers are one operator a direction, for any number of steps.
+    assert counts[1][0] <= counts[0][0]
+    assert counts[1][1] <= counts[0][1]
     assert_same(*results)
 
 
@@ -118,7 +120,7 @@ def test_as_many_graphs_with_a_state(name: str, allow_rnn: bool) -> None:
                 results.append(result)
             graphs.append(compiled.graphs)
 
-    assert graphs[0] == graphs[1]
+    assert graphs[1] <= graphs[0]
     assert_same(results[: len(inputs)], results[len(inputs) :])
 
 
@@ -126,7 +128,7 @@ def test_as_many_graphs_with_a_state(name: str, allow_rnn: bool) -> None:
 @settings
 @pytest.mark.parametrize("bare", [False, True])
 def test_explained_as_torch(name: str, allow_rnn: bool, bare: bool) -> None:
-    """torch._dynamo.explain reports the same numbers of graphs and graph breaks."""
+    """torch._dynamo.explain reports no graph and no graph break more than for torch's layer."""
     reports = []
     with torch._dynamo.config.patch(allow_rnn=allow_rnn):
         for module in pair(name, None if bare else Parent):
@@ -134,7 +136,7 @@ def test_explained_as_torch(name: str, allow_rnn: bool, bare: bool) -> None:
             report = torch._dynamo.explain(module)(sample(name))
             reports.append((report.graph_count, report.graph_break_count))
 
-    assert reports[0] == reports[1]
+    assert all(ours <= theirs for theirs, ours in zip(*reports, strict=True))
 
 
 @pytest.mark.unhooked("Dynamo cannot trace the checks that the hook adds")
@@ -208,7 +210,9 @@ def test_gradients(name: str, allow_rnn: bool, backend: str) -> None:
             pytree.tree_leaves(result)[0].square().sum().backward()
             gradients.append([parameter.grad for parameter in module.parameters()])
 
-    assert_same(*gradients)
+    if name in CELLS or not allow_rnn:
+        assert_same(*gradients)
+    torch.testing.assert_close(*gradients)
 
 
 def valid_calls(name: str) -> list[Call]:

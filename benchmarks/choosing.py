@@ -1,0 +1,55 @@
+"""How far the chosen path is from the best one, at sizes that the choice was not fitted on."""
+
+import itertools
+
+from benchmarks.fit_choice import KINDS, made, run, sizes
+from benchmarks.passes import PASSES
+from benchmarks.report import Table, budget
+from benchmarks.timing import Effort, compare
+from rnnkit._kernels import choice
+
+#: Another one than the fit has.
+SEED = 2
+NUMBER = 40
+NEAR, SHARE, WORST = 1.10, 0.95, 1.25
+
+
+def tables(effort: Effort) -> list[Table]:
+    """Lengths and resets, in both passes, each kind of layer in turn."""
+    rows: list[tuple[str, ...]] = []
+    drawn = sizes(NUMBER, SEED)[: effort.sizes]
+    for (passes, backward), resets in itertools.product(PASSES.items(), (False, True)):
+        ratios = [
+            regret(kind, size, effort.brief(), gradients=backward, resets=resets)
+            for kind, size in zip(itertools.cycle(KINDS), drawn, strict=False)
+        ]
+        near = sum(ratio <= NEAR for ratio in ratios) / len(ratios)
+        rows.append(
+            (
+                *(passes, "reset" if resets else "lengths", f"{near:.0%}"),
+                f"{SHARE:.0%}" if near >= SHARE else f"{SHARE:.0%} **missed**",
+                *(f"{max(ratios):.2f}", budget(max(ratios), WORST)),
+            )
+        )
+    return [
+        Table(
+            "Choice of path",
+            f"Time of the call by that of the best path tried, over {NUMBER} random sizes: how\n"
+            f"many are within {NEAR:.2f}, and the worst. Batches of 2 to 128, 6 to 400 steps.",
+            ("passes", "given", f"within {NEAR:.2f}", "budget", "worst", "budget of the worst"),
+            rows,
+        )
+    ]
+
+
+def regret(kind: str, size: object, effort: Effort, *, gradients: bool, resets: bool) -> float:
+    """Return the time of what is chosen, by that of the best path."""
+    call = made(kind, size, gradients=gradients)  # type: ignore[arg-type]
+    paths = [choice.PACKED, *([choice.ROWS] if gradients else [])]
+    if resets:
+        paths += [choice.STEPS, *([choice.BLANK] if kind.startswith("LSTM") else [])]
+    else:
+        paths.append(choice.PADDED)
+    ways = {path: run(call, path, resets=resets) for path in paths}
+    timings = compare({"chosen": run(call, None, resets=resets), **ways}, effort)
+    return 1 / min(1.0, *(timings[path].ratio for path in paths))

@@ -1,0 +1,30 @@
+"""What is no model, where a model is wanted: the guard of ``convert`` and of the diagnostics."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from rnnkit._base.errors import ArgumentError
+from rnnkit._base.message import brief, refusal
+
+
+def check_model(caller: str, model: Any) -> None:
+    """Hold a model to a module.
+
+    Raises:
+        ArgumentError: if it is a class, a dictionary of weights, or anything else.
+    """
+    if isinstance(model, torch.nn.Module):
+        return
+    headline, fix = "", f"rnnkit.{caller}(model, ...)"
+    if isinstance(model, type):
+        headline = "a class is no module yet"
+        fix = f"rnnkit.{caller}({model.__name__}(...), ...)"
+    elif isinstance(model, Mapping):
+        headline = "these look like weights, which are the same in torch's and rnnkit's modules"
+        fix = f"model.load_state_dict(...), then rnnkit.{caller}(model, ...)"
+    elif callable(model) and caller == "verify":
+        fix = "rnnkit.verify(model, ..., call=lambda model, *inputs: ...), if it wraps a model"
+    sentence = f"{caller} takes a model, a torch.nn.Module, got {brief(model)}"
+    refusal(ArgumentError, "model", sentence, headline, ("fix", fix), code="model-type")

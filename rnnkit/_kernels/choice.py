@@ -1,0 +1,230 @@
+"""Which path is expected to be fastest: a formula for what each costs, and its measured numbers.
+
+A call on a path costs something by itself, something for each step, whose kernel starts anew and
+reads the weights of the hidden side again, and something for each row (a step of a sample), for its
+numbers and for its products with the weights. Which steps and rows a path computes is known
+beforehand; what they cost is measured, in nanoseconds of one thread, by
+
+    python -m benchmarks.fit_choice
+
+which writes ``costs.py``.
+"""
+
+import math
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import Parameter
+
+from rnnkit._base.torch_tools import is_jit_traced, is_transformed
+from rnnkit._kernels.costs import COSTS
+from rnnkit._kernels.stack import Stack, States
+
+#: Over the padding, exactly, in groups of samples of like length.
+PADDED = "padded"
+#: Packed rows by hand.
+ROWS = "rows"
+#: Packed rows by torch's kernel.
+PACKED = "packed"
+#: Over the padding, with a blank step before each step at which a sample starts anew.
+BLANK = "blank"
+
+#: Step by step, where samples start anew on the way and all their steps are valid.
+STEPS = "steps"
+
+#: What another path must be expected to save for packing, which is what people do by hand, to be
+#: given up: a share of its cost, with gradients and without. Without, a call is short and the
+#: formula errs more.
+DOUBT = {True: 0.05, False: 0.15}
+
+#: What is added to the name of a path whose pieces have to be found in a mask, which costs more.
+OF_PIECES = " of pieces"
+
+#: The paths that are there for samples that start anew on the way.
+OF_RESETS = (BLANK, STEPS)
+
+#: Modes that do not run over padding as the others do: an LSTM can be set to zero on the way, and
+#: a relu may run away to infinity where a tanh stays.
+OVER_PADDING = {"LSTM": (PADDED, BLANK), "RNN_RELU": ()}
+
+#: What rows by hand take: numbers that bear sums in any order, and tensors that are no more.
+PRECISE = (torch.float32, torch.float64)
+PLAIN = (Tensor, Parameter)
+
+
+class Facts(NamedTuple):
+    """What is known of a call before its lengths are."""
+
+    #: The recurrence; an LSTM without its fast kernel is another one.
+    kind: str
+    #: Whether a backward pass is recorded.
+    gradients: bool
+    #: The paths that give what they must.
+    paths: tuple[str, ...]
+    #: ``(input_size, hidden_size)`` of each layer in each direction.
+    sizes: tuple[tuple[int, int], ...]
+
+
+class Choice(NamedTuple):
+    """A path; the samples of each group, where it is padded."""
+
+    path: str
+    groups: list[list[int]]
+
+
+def facts_of(stack: Stack, input: Tensor, state: States) -> Facts:
+    """Look at a call: what runs, where, and who watches."""
+    first, directions = stack.layers[0][0], stack.directions
+    mode, dtype = first.mode, input.dtype
+    gradients = False
+    tensors = [input, *state]
+    if torch.is_grad_enabled():
+        tensors += [weight for each in directions for weight in each.weights]
+        gradients = any(tensor.requires_grad for tensor in tensors)
+    projected = first.is_projected
+    kind = mode if mode in {"LSTM", "GRU"} else "RNN"
+    if mode == "LSTM" and (projected or dtype is not torch.float32 or not _has_fast_lstm()):
+        kind = "LSTM by steps"
+    # Without gradients torch's kernel over packed input has nothing to record, and is faster.
+    by_hand = gradients and not projected and _are_plain(tensors)
+    paths = paths_of(input, mode, projected=projected, by_hand=by_hand)
+    sizes = tuple((each.weights[0].shape[1], each.hidden_size) for each in directions)
+    return Facts(kind, gradients, paths, sizes)
+
+
+def _has_fast_lstm() -> bool:
+    backend = torch.backends.mkldnn
+    return bool(backend.enabled and backend.is_available())  # type: ignore[no-untyped-call]
+
+
+def _are_plain(tensors: Sequence[Tensor]) -> bool:
+    dtype = tensors[0].dtype
+    return dtype in PRECISE and all(
+        tensor.dtype is dtype and type(tensor) in PLAIN for tensor in tensors
+    )
+
+
+def paths_of(input: Tensor, mode: str, *, projected: bool, by_hand: bool) -> tuple[str, ...]:
+    """Return the paths that give what they must, the one that is always there first.
+
+    Args:
+        input: what the layer reads.
+        mode: torch's name of the recurrence.
+        projected: whether an LSTM's h is.
+        by_hand: whether rows by hand can do it, and may pay.
+    """
+    if input.device.type != "cpu":
+        # cuDNN takes packed input well, and all layers at once.
+        return (PACKED,)
+    padded = OVER_PADDING.get(mode, (PADDED,))
+    if is_transformed() or is_jit_traced() or torch.is_autocast_enabled("cpu"):
+        # Under autocast a packed LSTM returns another dtype than a padded one.
+        return padded or (PACKED,)
+    steps = () if projected else (STEPS,)
+    return (*padded, ROWS, *steps, PACKED) if by_hand else (*padded, *steps, PACKED)
+
+
+def cost(facts: Facts, path: str, steps: int, rows: int) -> float:
+    """Return the nanoseconds that a path is expected to take for so many steps and rows."""
+    call, by_step, by_row = _terms(facts, path)
+    return call + steps * by_step + rows * by_row
+
+
+@lru_cache
+def _terms(facts: Facts, path: str) -> tuple[float, float, float]:
+    capability = torch.backends.cpu.get_cpu_capability()
+    table = COSTS[capability if capability in COSTS else "DEFAULT"]
+    call, step, step_weights, row, row_weights = table[facts.kind, facts.gradients, path]
+    by_step = by_row = 0.0
+    for input_size, hidden in facts.sizes:
+        by_step += step + step_weights * hidden * hidden
+        by_row += row * hidden + row_weights * hidden * (input_size + hidden)
+    return call * len(facts.sizes), by_step, by_row
+
+
+def for_lengths(facts: Facts, lengths: Sequence[int]) -> Choice:
+    """Choose a path for a padded batch.
+
+    Args:
+        facts: what is known of the call.
+        lengths: the valid steps of each sample.
+    """
+    order = sorted(range(len(lengths)), key=lengths.__getitem__, reverse=True)
+    values = [lengths[sample] for sample in order]
+    paths = [path for path in facts.paths if path not in OF_RESETS]
+    if len(paths) == 1:
+        return Choice(paths[0], [order])
+    steps, rows = values[0], sum(values)
+    best = {path: cost(facts, path, steps, rows) for path in paths if path != PADDED}
+    if PADDED not in paths or cost(facts, PADDED, steps, rows) > min(best.values()):
+        # Not even without any padding.
+        return Choice(_cheapest(facts, best), [order])
+    cuts = grouped(values, *_terms(facts, PADDED))
+    best[PADDED] = sum(
+        cost(facts, PADDED, values[start], values[start] * (stop - start)) for start, stop in cuts
+    )
+    return Choice(_cheapest(facts, best), [order[start:stop] for start, stop in cuts])
+
+
+def for_resets(
+    facts: Facts, pieces: Tensor, blank: tuple[int, int] | None, whole: tuple[int, int] | None
+) -> str:
+    """Choose a path for samples that start anew on the way.
+
+    Args:
+        facts: what is known of the call.
+        pieces: the steps of each piece, from the longest to the shortest.
+        blank: steps of the longest sample with its blank steps, and the number of samples; None
+            where blank steps cannot be.
+        whole: the steps and the number of samples; None if not all steps are valid.
+    """
+    sizes = {BLANK: blank, STEPS: whole}
+    paths = [path for path in facts.paths if path != PADDED and sizes.get(path, True)]
+    if len(paths) < 2:
+        return paths[0] if paths else PACKED
+    steps, rows = int(pieces[0]), int(pieces.sum())
+    best: dict[str, float] = {}
+    for path in paths:
+        size = sizes.get(path)
+        if size is None:
+            best[path] = cost(facts, path + OF_PIECES, steps, rows)
+        else:
+            best[path] = cost(facts, path, size[0], math.prod(size))
+    return min(best, key=best.__getitem__)
+
+
+def _cheapest(facts: Facts, costs: dict[str, float]) -> str:
+    if PACKED in costs:
+        costs[PACKED] *= 1 - DOUBT[facts.gradients]
+    return min(costs, key=costs.__getitem__)
+
+
+def grouped(
+    values: Sequence[int], call: float, by_step: float, by_row: float
+) -> list[tuple[int, int]]:
+    """Cut samples, sorted from the longest to the shortest, into groups that cost least.
+
+    A group takes the steps of its longest sample for each of its own. It is cut in two where that
+    saves most, and so are its parts, as long as it saves anything.
+    """
+    done: list[tuple[int, int]] = []
+    todo = [(0, len(values))]
+    while todo:
+        start, stop = todo.pop()
+        whole = values[start] * (by_step + by_row * (stop - start))
+        # What a cut before this sample would cost.
+        cuts = [
+            values[start] * (by_step + by_row * (cut - start))
+            + values[cut] * (by_step + by_row * (stop - cut))
+            for cut in range(start + 1, stop)
+        ]
+        least = min(cuts, default=whole)
+        if call + least < whole:
+            cut = start + 1 + cuts.index(least)
+            todo += [(cut, stop), (start, cut)]
+        else:
+            done.append((start, stop))
+    return done

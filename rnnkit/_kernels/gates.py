@@ -1,0 +1,249 @@
+"""The three recurrences over packed rows, and their derivatives, written out.
+
+A forward function computes the input's part of all steps in one product, then one step after the
+other in place. A backward function first computes, for all rows at once, what the gradient of a
+row's output is multiplied by for each of its gates; a step is then left with few operations.
+
+Rows come in steps, ``sizes[t]`` of them for step t; ``steps`` is the order in which they are run.
+Pieces are sorted by length, so a step concerns the first ``sizes[t]`` of them: run forward they
+become fewer, and run backward more, each new one with its first state.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+
+import torch
+from torch import Tensor
+
+#: h, and an LSTM's c beside it. Not that of stack, which stands on this file.
+States = tuple[Tensor, ...]
+#: ``weight_ih``, ``weight_hh``, and the biases or None.
+Weights = tuple[Tensor, Tensor, Tensor | None, Tensor | None]
+#: The output, the states that are not the output, and what the backward function needs besides.
+Run = tuple[Tensor, States, States]
+
+#: An LSTM's gates as they lie here, i, f, o, g of torch's i, f, g, o: three sigmoids side by side.
+ORDER = (0, 1, 3, 2)
+
+
+def resized(state: Tensor, start: Tensor, size: int) -> Tensor:
+    """Return the first ``size`` pieces' state; those that only now begin have their first one."""
+    if size > len(state):
+        return torch.cat([state, start[len(state) : size]])
+    return state[:size]
+
+
+def rnn_forward(activate: Callable[[Tensor], Tensor]) -> Callable[..., Run]:
+    """Return the forward function of an RNN with this activation, which works in place."""
+
+    def run(data: Tensor, start: States, weights: Weights, sizes: list[int], steps: range) -> Run:
+        weight_ih, weight_hh, bias_ih, bias_hh = weights
+        bias = None if bias_ih is None or bias_hh is None else bias_ih + bias_hh
+        output = torch.nn.functional.linear(data, weight_ih, bias)
+        outputs, weight = torch.split(output, sizes), weight_hh.t()
+        (first,) = start
+        h = first[: sizes[steps[0]]]
+        for step in steps:
+            out = outputs[step]
+            h = activate(out.addmm_(resized(h, first, len(out)), weight))
+        return output, (), ()
+
+    return run
+
+
+def rnn_backward(
+    derivative: Callable[[Tensor], Tensor],
+) -> Callable[..., tuple[Tensor, Tensor]]:
+    """Return the backward function of an RNN; its activation's derivative, given the output."""
+
+    def run(
+        on_output: Tensor,
+        now: Sequence[Tensor],
+        kept: Sequence[Tensor],
+        weight_hh: Tensor,
+        sizes: list[int],
+        steps: Iterable[int],
+    ) -> tuple[Tensor, Tensor]:
+        output, _ = kept
+        gates = derivative(output)
+        factors, on_outputs = torch.split(gates, sizes), torch.split(on_output, sizes)
+        (on_h,) = now
+        for step in steps:
+            on_h_t, factor = on_h[: sizes[step]], factors[step]
+            factor.mul_(on_h_t.add_(on_outputs[step]))
+            torch.mm(factor, weight_hh, out=on_h_t)
+        return gates, gates
+
+    return run
+
+
+def gru_forward(
+    data: Tensor, start: States, weights: Weights, sizes: list[int], steps: range
+) -> Run:
+    """Run a GRU: gates r, z, n."""
+    weight_ih, weight_hh, bias_ih, bias_hh = weights
+    gates = torch.nn.functional.linear(data, weight_ih, bias_ih)
+    hidden = weight_hh.shape[1]
+    recurrent, output = torch.empty_like(gates), gates.new_empty(len(gates), hidden)
+    weight = weight_hh.t()
+    (first,) = start
+    h = first[: sizes[steps[0]]]
+    parts = [
+        torch.split(tensor, sizes)
+        for tensor in (
+            *(gates[:, : 2 * hidden], *gates.chunk(3, 1)),
+            *(recurrent, recurrent[:, : 2 * hidden], recurrent[:, 2 * hidden :], output),
+        )
+    ]
+    rows = list(zip(*parts, strict=True))
+    for step in steps:
+        rz, r, z, n, all_h, rz_h, n_h, out = rows[step]
+        h = resized(h, first, len(out))
+        if bias_hh is None:
+            torch.mm(h, weight, out=all_h)
+        else:
+            torch.addmm(bias_hh, h, weight, out=all_h)
+        rz.add_(rz_h).sigmoid_()
+        n.addcmul_(r, n_h).tanh_()
+        h = torch.lerp(n, h, z, out=out)
+    return output, (), (gates, recurrent[:, 2 * hidden :])
+
+
+def gru_gates(data: Tensor, before: Tensor, weights: Sequence[Tensor]) -> States:
+    """Compute again what :func:`gru_forward` leaves for the backward function.
+
+    Args:
+        data: ``(rows, feature)``.
+        before: each row's state before its step, ``(rows, hidden)``.
+        weights: the weights, and the biases if there are any.
+    """
+    weight_ih, weight_hh, *biases = weights
+    bias_ih, bias_hh = biases or (None, None)
+    gates = torch.nn.functional.linear(data, weight_ih, bias_ih)
+    recurrent = torch.nn.functional.linear(before, weight_hh, bias_hh)
+    hidden = weight_hh.shape[1]
+    n_h = recurrent[:, 2 * hidden :]
+    gates[:, : 2 * hidden].add_(recurrent[:, : 2 * hidden]).sigmoid_()
+    gates[:, 2 * hidden :].addcmul_(gates[:, :hidden], n_h).tanh_()
+    return gates, n_h
+
+
+def gru_backward(
+    on_output: Tensor,
+    now: Sequence[Tensor],
+    kept: Sequence[Tensor],
+    weight_hh: Tensor,
+    sizes: list[int],
+    steps: Iterable[int],
+) -> tuple[Tensor, Tensor]:
+    """Derive a GRU: gradients on the input's and on the hidden side of its gates."""
+    _, before, gates, n_h = kept
+    rows, hidden = on_output.shape
+    r, z, n = gates.chunk(3, 1)
+    on_n = (1 - z).mul_(1 - n * n)
+    factors = gates.new_empty(rows, 3, hidden)
+    torch.mul(on_n, n_h, out=factors[:, 0]).mul_(r).mul_(1 - r)
+    torch.mul(before - n, z, out=factors[:, 1]).mul_(1 - z)
+    torch.mul(on_n, r, out=factors[:, 2])
+    recurrent = factors.view(rows, 3 * hidden)
+    on_every = torch.empty_like(on_output)
+    each = zip(*(
+        torch.split(tensor, sizes) for tensor in (factors, recurrent, z, on_output, on_every)
+    ), strict=True)  # fmt: skip
+    each_step = list(each)
+    (on_h,) = now
+    for step in steps:
+        factor, flat, z_t, on_output_t, on_h_all = each_step[step]
+        on_h_t = on_h[: sizes[step]]
+        torch.add(on_h_t, on_output_t, out=on_h_all)
+        factor.mul_(on_h_all.unsqueeze(1))
+        torch.mul(on_h_all, z_t, out=on_h_t).addmm_(flat, weight_hh)
+    given = recurrent.clone()
+    torch.mul(on_every, on_n, out=given[:, 2 * hidden :])
+    return given, recurrent
+
+
+def lstm_forward(
+    data: Tensor, start: States, weights: Weights, sizes: list[int], steps: range
+) -> Run:
+    """Run an LSTM: gates i, f, o, g."""
+    weight_ih, weight_hh, bias_ih, bias_hh = weights
+    bias = None if bias_ih is None or bias_hh is None else _ordered(bias_ih + bias_hh)
+    gates = torch.nn.functional.linear(data, _ordered(weight_ih), bias)
+    hidden = weight_hh.shape[1]
+    output, cells, bounded = gates.new_empty(3, len(gates), hidden).unbind(0)
+    weight = _ordered(weight_hh).t()
+    parts = [
+        torch.split(tensor, sizes)
+        for tensor in (
+            *(gates, gates[:, : 3 * hidden], *gates.chunk(4, 1)),
+            *(cells, bounded, output),
+        )
+    ]
+    rows = list(zip(*parts, strict=True))
+    first_h, first_c = start
+    h, c = (tensor[: sizes[steps[0]]] for tensor in start)
+    for step in steps:
+        all_gates, ifo, i, f, o, g, new_c, tanh_c, out = rows[step]
+        h, c = resized(h, first_h, len(out)), resized(c, first_c, len(out))
+        all_gates.addmm_(h, weight)
+        ifo.sigmoid_()
+        g.tanh_()
+        c = torch.mul(f, c, out=new_c).addcmul_(i, g)
+        h = torch.mul(o, torch.tanh(c, out=tanh_c), out=out)
+    return output, (cells,), (cells, gates, bounded)
+
+
+def lstm_backward(
+    on_output: Tensor,
+    now: Sequence[Tensor],
+    kept: Sequence[Tensor],
+    weight_hh: Tensor,
+    sizes: list[int],
+    steps: Iterable[int],
+) -> tuple[Tensor, Tensor]:
+    """Derive an LSTM: gradients of its gates, in torch's order i, f, g, o."""
+    _, _, before, gates, bounded = kept
+    rows, hidden = on_output.shape
+    i, f, o, g = gates.chunk(4, 1)
+    factors = gates.new_empty(rows, 4, hidden)
+    torch.mul(g, i, out=factors[:, 0]).mul_(1 - i)
+    torch.mul(before, f, out=factors[:, 1]).mul_(1 - f)
+    torch.mul(i, 1 - g * g, out=factors[:, 2])
+    torch.mul(bounded, o, out=factors[:, 3]).mul_(1 - o)
+    on_c_of_h = (1 - bounded * bounded).mul_(o)
+    flat = factors.view(rows, 4 * hidden)
+    each = zip(*(
+        torch.split(tensor, sizes)
+        for tensor in (factors[:, :3], factors[:, 3], flat, on_c_of_h, f, on_output)
+    ), strict=True)  # fmt: skip
+    each_step = list(each)
+    on_h, on_c = now
+    for step in steps:
+        ifg, o_t, flat_t, on_c_of_h_t, f_t, on_output_t = each_step[step]
+        on_h_t, on_c_t = on_h[: sizes[step]], on_c[: sizes[step]]
+        on_h_t.add_(on_output_t)
+        on_c_t.addcmul_(on_h_t, on_c_of_h_t)
+        ifg.mul_(on_c_t.unsqueeze(1))
+        o_t.mul_(on_h_t)
+        on_c_t.mul_(f_t)
+        torch.mm(flat_t, weight_hh, out=on_h_t)
+    return flat, flat
+
+
+def _ordered(weight: Tensor) -> Tensor:
+    gates = weight.chunk(4)
+    return torch.cat([gates[place] for place in ORDER])
+
+
+FORWARD: dict[str, Callable[..., Run]] = {
+    "LSTM": lstm_forward,
+    "GRU": gru_forward,
+    "RNN_TANH": rnn_forward(torch.Tensor.tanh_),
+    "RNN_RELU": rnn_forward(torch.Tensor.relu_),
+}
+BACKWARD: dict[str, Callable[..., tuple[Tensor, Tensor]]] = {
+    "LSTM": lstm_backward,
+    "GRU": gru_backward,
+    "RNN_TANH": rnn_backward(lambda output: 1 - output * output),
+    "RNN_RELU": rnn_backward(lambda output: (output > 0).to(output.dtype)),
+}

@@ -1,0 +1,205 @@
+"""A stack over a padded batch, by the path that is expected to be fastest.
+
+Whichever it is, each piece of each sample gives what it gives alone.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from rnnkit._kernels import choice
+from rnnkit._kernels.lengths import Lengths
+from rnnkit._kernels.padded import run_groups, run_stack
+from rnnkit._kernels.pieces import Pieces, Rows, pieces_of
+from rnnkit._kernels.resets import blanks_of, run_blank
+from rnnkit._kernels.rows import run_rows
+from rnnkit._kernels.stack import KERNELS, Stack, States
+from rnnkit._kernels.steps import run_steps
+
+
+def run(
+    stack: Stack,
+    input: Tensor,
+    state: States,
+    lengths: Lengths | None = None,
+    reset: Tensor | None = None,
+    initial: States | None = None,
+) -> tuple[Tensor, States]:
+    """Run a stack over a padded batch, as if over each piece of each sample alone.
+
+    Args:
+        stack: the layers.
+        input: ``(seq, batch, feature)``; what lies beyond a length is not read.
+        state: the tensors of the first state, each ``(layers * directions, batch, hidden)``.
+        lengths: the samples' valid steps; None for all.
+        reset: ``(seq, batch)``, booleans, true where a sample is cut: it starts anew before that
+            step. None for nowhere.
+        initial: what it starts anew from, as ``state``; None for zeros.
+
+    Returns:
+        The output ``(seq, batch, directions * hidden)``, zero on padding, and the state of the
+        piece of each sample that is run last: of its last one, run forward.
+    """
+    if reset is not None:
+        return _run_resets(stack, input, state, lengths, reset, initial)
+    if lengths is not None:
+        return _run_lengths(stack, input, state, lengths)
+    return _run_whole(stack, input, state)
+
+
+def _run_lengths(
+    stack: Stack, input: Tensor, state: States, lengths: Lengths
+) -> tuple[Tensor, States]:
+    if lengths.values is None:
+        return run_stack(stack, input, state, lengths)
+    if not lengths.longest:
+        # There is no row; over the padding the result still hangs on its leaves.
+        return run_groups(stack, input, state, lengths, [[]])
+    facts = choice.facts_of(stack, input, state)
+    path, groups = choice.for_lengths(facts, lengths.values)
+    if path == choice.PADDED:
+        return run_groups(stack, input, state, lengths, groups)
+    pieces = pieces_of(torch.tensor(lengths.values))
+    return _run_pieces(path, stack, input, state, None, pieces)
+
+
+def _run_resets(
+    stack: Stack,
+    input: Tensor,
+    state: States,
+    lengths: Lengths | None,
+    reset: Tensor,
+    initial: States | None,
+) -> tuple[Tensor, States]:
+    seq, batch = input.shape[:2]
+    counts = torch.tensor([seq] * batch if lengths is None else lengths.values)
+    starts = reset.cpu()
+    pieces = pieces_of(counts, starts)
+    if not pieces.start.any():
+        # No sample starts anew but at its first step: whatever runs it can do that.
+        state = _renewed(stack, state, initial, starts, counts)
+        return run(stack, input, state, lengths)
+    facts = choice.facts_of(stack, input, state)
+    blank = whole = None
+    if initial is None and choice.BLANK in facts.paths:
+        longest = int((counts + torch.bincount(pieces.sample, minlength=batch)).max()) - 1
+        blank = longest, batch
+    if lengths is None:
+        whole = seq, batch
+    path = choice.for_resets(facts, pieces.steps, blank, whole)
+    if path == choice.STEPS:
+        return run_steps(stack, input, state, starts, initial)
+    if path == choice.BLANK:
+        begun = _renewed(stack, state, None, starts, counts)
+        output, ends = run_blank(stack, input, begun, blanks_of(counts, starts, input.device))
+        # One look is enough: what is no number in any layer is none in the output.
+        if bool(output.detach().sum().isfinite()):
+            return output, ends
+    return _run_pieces(path, stack, input, state, initial, pieces)
+
+
+def _run_whole(stack: Stack, input: Tensor, state: States) -> tuple[Tensor, States]:
+    """Run a stack over a batch of which all steps are valid, as torch's layer does."""
+    backward = _is_backward(stack)
+    if backward:
+        input = input.flip(0)
+    hx: Any = state[0] if len(state) == 1 else state
+    output, *ends = KERNELS[stack.mode](input, hx, *stack.arguments, False)
+    return output.flip(0) if backward else output, tuple(ends)
+
+
+def _run_pieces(
+    path: str, stack: Stack, input: Tensor, state: States, initial: States | None, pieces: Pieces
+) -> tuple[Tensor, States]:
+    seq, batch = input.shape[:2]
+    rows = Rows(pieces, batch, input.device)
+    data = rows.take(input)
+    run = _run_by_hand if path == choice.ROWS else _run_by_torch
+    first = _begin(stack, state, initial, rows.pieces)
+    output, last = _as_padded(stack, *run(stack, data, first, rows))
+    ends = tuple(
+        torch.stack(
+            [
+                rows.pieces.finish(direction.reverse, *each)
+                for direction, *each in zip(stack.directions, given, end, strict=True)
+            ]
+        )
+        for given, end in zip(state, last, strict=True)
+    )
+    return rows.put(output, seq, batch), ends
+
+
+def _as_padded(stack: Stack, output: Tensor, ends: States) -> tuple[Tensor, States]:
+    """Lower what autocast would have lowered, had the LSTM not been packed."""
+    enabled = output.device.type == "cpu" and torch.is_autocast_enabled("cpu")
+    if not enabled or stack.mode != "LSTM" or output.dtype is not torch.float32:
+        return output, ends
+    dtype = torch.get_autocast_dtype("cpu")
+    return output.to(dtype), tuple(end.to(dtype) for end in ends)
+
+
+def _begin(stack: Stack, state: States, initial: States | None, pieces: Pieces) -> States:
+    """Return each piece's first states, ``(layers * directions, pieces, hidden)``."""
+    anew = [None] * len(state) if initial is None else initial
+    return tuple(
+        torch.stack(
+            [
+                pieces.begin(direction.reverse, given, None if new is None else new[place])
+                for place, (direction, given) in enumerate(zip(stack.directions, each, strict=True))
+            ]
+        )
+        for each, new in zip(state, anew, strict=True)
+    )
+
+
+def _run_by_hand(stack: Stack, data: Tensor, first: States, rows: Rows) -> tuple[Tensor, States]:
+    ends: list[States] = []
+    for place, layer in enumerate(stack.layers):
+        if place and stack.dropout:
+            data = functional.dropout(data, stack.dropout, training=layer[0].training)
+        outputs = []
+        for direction in layer:
+            start = tuple(tensor[len(ends)] for tensor in first)
+            output, end = run_rows(direction, data, start, rows)
+            outputs.append(output)
+            ends.append(end)
+        data = outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=1)
+    return data, tuple(torch.stack(tensors) for tensors in zip(*ends, strict=True))
+
+
+def _run_by_torch(stack: Stack, data: Tensor, first: States, rows: Rows) -> tuple[Tensor, States]:
+    """Run all layers in one call, which cuDNN takes as a whole."""
+    backward = _is_backward(stack)
+    if backward:
+        data = data.index_select(0, rows.mirror)
+    hx: Any = first[0] if len(first) == 1 else first
+    output, *ends = KERNELS[stack.mode](data, rows.batch_sizes, hx, *stack.arguments)
+    return output.index_select(0, rows.mirror) if backward else output, tuple(ends)
+
+
+def _is_backward(stack: Stack) -> bool:
+    """Say whether the stack is one layer that runs backward alone, which torch has not."""
+    return stack.directions[0].reverse
+
+
+def _renewed(
+    stack: Stack, state: States, initial: States | None, starts: Tensor, lengths: Tensor
+) -> States:
+    """Let samples that start anew at step 0 do so, where that is the first step to be run."""
+    fresh = (starts[0] & (lengths > 0)).unsqueeze(1)
+    if not fresh.any():
+        return state
+    fresh = fresh.to(state[0].device)
+    forward = [not direction.reverse for direction in stack.directions]
+    anew = [torch.zeros_like(each) for each in state] if initial is None else initial
+    return tuple(
+        torch.stack(
+            [
+                torch.where(fresh, new, given) if turn else given
+                for turn, new, given in zip(forward, news, each, strict=True)
+            ]
+        )
+        for news, each in zip(anew, state, strict=True)
+    )

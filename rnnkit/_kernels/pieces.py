@@ -1,0 +1,179 @@
+"""A batch as pieces, and pieces as packed rows: no step of padding is computed.
+
+A piece is a stretch of one sample that runs from a state of its own to its end. Without resets
+each sample is one piece, cut to its length. The rows of all pieces, sorted from the longest to the
+shortest, lie as a PackedSequence has them: the first step of every piece, then the second of those
+that have one, and so on.
+"""
+
+from functools import cached_property
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class Pieces(NamedTuple):
+    """Stretches of the samples of a batch, from the longest to the shortest; none is empty.
+
+    All tensors are int64 on the device of the input.
+    """
+
+    #: ``(pieces,)``: the sample that a piece is cut from.
+    sample: Tensor
+    #: ``(pieces,)``: the step of the sample at which it starts.
+    start: Tensor
+    #: How many steps it has.
+    steps: Tensor
+    #: Pieces that the state given by the caller enters, and those whose last state is returned,
+    #: when the steps are run forward, and the same when they are run backward.
+    enter: tuple[Tensor, Tensor]
+    leave: tuple[Tensor, Tensor]
+
+    def begin(self, reverse: bool, hx: Tensor, initial: Tensor | None) -> Tensor:
+        """Return each piece's first state, ``(pieces, hidden)``.
+
+        Args:
+            reverse: whether pieces run from their last step to their first.
+            hx: the state given for each sample, ``(batch, hidden)``.
+            initial: what a sample starts anew from, ``(batch, hidden)``; None for zeros.
+        """
+        enter = self.enter[reverse]
+        if len(enter) == len(self.sample):
+            return hx.index_select(0, self.sample)
+        if initial is None:
+            first = hx.new_zeros(len(self.sample), hx.shape[1])
+        else:
+            first = initial.index_select(0, self.sample)
+        given = hx.index_select(0, self.sample.index_select(0, enter))
+        return first.index_copy(0, enter, given)
+
+    def finish(self, reverse: bool, hx: Tensor, ends: Tensor) -> Tensor:
+        """Return each sample's last state, ``(batch, hidden)``: ``hx`` of one without a step.
+
+        Args:
+            reverse: whether pieces were run from their last step to their first.
+            hx: the state given for each sample, ``(batch, hidden)``.
+            ends: each piece's last state, ``(pieces, hidden)``.
+        """
+        leave = self.leave[reverse]
+        sample = self.sample.index_select(0, leave)
+        # Autocast may have lowered what came out, and not what went in.
+        return hx.to(ends.dtype).index_copy(0, sample, ends.index_select(0, leave))
+
+
+def pieces_of(lengths: Tensor, starts: Tensor | None = None) -> Pieces:
+    """Cut a batch into pieces.
+
+    Args:
+        lengths: ``(batch,)``, on the CPU: the valid steps of each sample.
+        starts: ``(seq, batch)``, booleans on the CPU, true where a sample starts anew before that
+            step; None for nowhere. What it holds beyond a sample's length is not read.
+    """
+    if starts is None:
+        steps, order = lengths.sort(descending=True, stable=True)
+        order = order[: int(steps.count_nonzero())]
+        every = torch.arange(len(order))
+        zeros = torch.zeros_like(order)
+        return Pieces(order, zeros, steps[: len(order)], (every, every), (every, every))
+    seq = len(starts)
+    cut = starts & (torch.arange(seq).unsqueeze(1) < lengths)
+    fresh = cut[0].clone()
+    cut[0] = lengths > 0
+    # One sample after the other, so that a piece ends where the next one starts, or its sample.
+    place = cut.t().reshape(-1).nonzero().squeeze(1)
+    sample = place.div(seq, rounding_mode="floor")
+    ends = sample * seq + lengths.index_select(0, sample)
+    last = torch.diff(sample, append=sample.new_full((1,), -1)) != 0
+    steps = torch.where(last, ends, place.roll(-1)) - place
+    steps, order = steps.sort(descending=True, stable=True)
+    sample, start, last = sample[order], (place - sample * seq)[order], last[order]
+    first = start == 0
+    masks = (first, last, first & ~fresh[sample])
+    first, last, enters = (mask.nonzero().squeeze(1) for mask in masks)
+    return Pieces(sample, start, steps, (enters, last), (last, first))
+
+
+class Rows:
+    """Where the rows of pieces lie, among themselves and in the padded batch.
+
+    Attributes:
+        pieces: the pieces, their tensors on the device of the input.
+        sizes: how many pieces have a first step, a second one, and so on.
+        places: ``(rows,)``: each row's place on the first two axes of the padded batch flattened.
+    """
+
+    def __init__(self, pieces: Pieces, batch: int, device: torch.device) -> None:
+        """Lay out the rows of these pieces, whose tensors are on the CPU.
+
+        Args:
+            pieces: what is laid out.
+            batch: samples of the padded batch.
+            device: where the input is.
+        """
+        count = len(pieces.sample)
+        ending = torch.bincount(pieces.steps)  # pieces that have so many steps
+        sizes = (count - ending.cumsum(0))[:-1]
+        self.sizes: list[int] = sizes.tolist()
+        self.size = int(sizes.sum())
+        # While it is laid out, all is on the CPU, where a small tensor costs least.
+        self.batch_sizes = sizes
+        self._step = torch.repeat_interleave(sizes)
+        self._first = sizes.cumsum(0) - sizes  # a step's first row
+        self._row = torch.arange(self.size)
+        self._piece = self._row - self._first.index_select(0, self._step)
+        self._steps = pieces.steps
+        self._device = device
+        at = pieces.start.index_select(0, self._piece) + self._step
+        places = at * batch + pieces.sample.index_select(0, self._piece)
+        self.places = places.to(device)
+        self.pieces = pieces
+        if device.type != "cpu":
+            sample, start, steps, enter, leave = pieces
+            self.pieces = Pieces(
+                sample.to(device),
+                start.to(device),
+                steps.to(device),
+                (enter[0].to(device), enter[1].to(device)),
+                (leave[0].to(device), leave[1].to(device)),
+            )
+
+    def before(self, reverse: bool) -> Tensor:
+        """Find the state that each row starts from, ``(rows,)``.
+
+        They are places in first states and outputs, one below the other: ``(pieces + rows,)``.
+        """
+        return self._before[reverse]
+
+    @cached_property
+    def _before(self) -> tuple[Tensor, Tensor]:
+        count = len(self.pieces.sample)
+        row, step, sizes = self._row, self._step, self.batch_sizes
+        back = torch.cat([sizes.new_full((1,), count), sizes])[:-1]
+        forward = count + row - back.index_select(0, step)
+        # Run backward, a piece whose next step is beyond its last starts there.
+        following = torch.cat([sizes[1:], sizes.new_zeros(1)]).index_select(0, step)
+        onward = count + row + sizes.index_select(0, step)
+        backward = torch.where(self._piece < following, onward, self._piece)
+        return forward.to(self._device), backward.to(self._device)
+
+    @cached_property
+    def last(self) -> Tensor:
+        """The row of each piece's last step, ``(pieces,)``; its first one is the piece's number."""
+        row = self._first.index_select(0, self._steps - 1) + torch.arange(len(self._steps))
+        return row.to(self._device)
+
+    @cached_property
+    def mirror(self) -> Tensor:
+        """The row at the same distance from its piece's other end, ``(rows,)``: its own inverse."""
+        step = self._steps.index_select(0, self._piece) - 1 - self._step
+        return (self._first.index_select(0, step) + self._piece).to(self._device)
+
+    def take(self, padded: Tensor) -> Tensor:
+        """Take the rows ``(rows, feature)`` out of a padded batch ``(seq, batch, feature)``."""
+        return padded.flatten(0, 1).index_select(0, self.places)
+
+    def put(self, rows: Tensor, seq: int, batch: int) -> Tensor:
+        """Put rows ``(rows, feature)`` into a batch ``(seq, batch, feature)`` of zeros."""
+        zeros = rows.new_zeros(seq * batch, rows.shape[1])
+        return zeros.index_copy_(0, self.places, rows).view(seq, batch, -1)

@@ -1,0 +1,82 @@
+"""Samples that start anew between two steps, in a padded LSTM: a blank step in between.
+
+On a blank step a further feature closes the gates i, f and o, so that c = 0 and h = 0 exactly and
+no gradient passes. The fast kernel then runs over all of a sample at once. Two things it cannot
+do: start from anything but zeros, and stop what is no number, since 0 times NaN is NaN.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from rnnkit._kernels.lengths import Lengths
+from rnnkit._kernels.padded import run_stack
+from rnnkit._kernels.stack import Stack, States
+
+
+class Blanks(NamedTuple):
+    """A padded batch with a blank step before each step at which a sample starts anew."""
+
+    #: Steps of the longest sample, the blank ones included.
+    steps: int
+    #: ``(steps, batch, 1)``: true on blank steps.
+    blank: Tensor
+    #: Valid steps of each sample, the blank ones included.
+    lengths: Lengths
+    #: ``(rows,)``: the places of all valid steps in the batch, flattened, and where they go.
+    places: Tensor
+    moved: Tensor
+
+
+def blanks_of(lengths: Tensor, starts: Tensor, device: torch.device) -> Blanks:
+    """Put a blank step before each step, but the first, at which a sample starts anew.
+
+    Args:
+        lengths: ``(batch,)``, on the CPU: the valid steps of each sample.
+        starts: ``(seq, batch)``, booleans on the CPU, true where a sample starts anew before that
+            step. What it holds beyond a sample's length is not read.
+        device: where the input is.
+    """
+    seq, batch = starts.shape
+    step = torch.arange(seq).unsqueeze(1)
+    valid = step < lengths
+    cut = starts & valid & (step > 0)
+    added = cut.cumsum(0)
+    places = valid.reshape(-1).nonzero().squeeze(1)
+    moved = places + added.reshape(-1).index_select(0, places) * batch
+    counts = lengths + added[-1]
+    values: list[int] = counts.tolist()
+    steps = max(values)
+    blank = torch.zeros(steps * batch, 1, dtype=torch.bool)
+    first = cut.reshape(-1).index_select(0, places)
+    blank[moved[first] - batch] = True
+    return Blanks(
+        steps,
+        blank.view(steps, batch, 1).to(device),
+        Lengths(counts.to(device), values, steps),
+        places.to(device),
+        moved.to(device),
+    )
+
+
+def run_blank(stack: Stack, input: Tensor, state: States, blanks: Blanks) -> tuple[Tensor, States]:
+    """Run a stack of LSTMs over a padded batch with blank steps in it.
+
+    Args:
+        stack: the layers.
+        input: ``(seq, batch, feature)``, without the blank steps.
+        state: the tensors of the first state, each ``(layers * directions, batch, hidden)``.
+        blanks: where the blank steps are.
+
+    Returns:
+        The output ``(seq, batch, directions * hidden)``, zero on padding, and the last state.
+    """
+    seq, batch = input.shape[:2]
+    rows = input.flatten(0, 1).index_select(0, blanks.places)
+    longer = input.new_zeros(blanks.steps * batch, input.shape[2])
+    longer = longer.index_copy_(0, blanks.moved, rows).view(blanks.steps, batch, -1)
+    output, ends = run_stack(stack, longer, state, blanks.lengths, blanks.blank)
+    rows = output.flatten(0, 1).index_select(0, blanks.moved)
+    output = rows.new_zeros(seq * batch, rows.shape[1]).index_copy_(0, blanks.places, rows)
+    return output.view(seq, batch, -1), ends

@@ -1,0 +1,162 @@
+"""One layer in one direction over packed rows, forward and backward by hand.
+
+torch's own kernel over packed input records every operation of every step for its backward pass.
+Here the backward pass of a step is three to six operations on what all steps have prepared at
+once, and each weight's gradient is one product over all rows. A second derivative goes back to
+torch's kernel, which can be differentiated again.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from rnnkit._kernels.gates import BACKWARD, FORWARD
+from rnnkit._kernels.pieces import Rows
+from rnnkit._kernels.stack import Direction, States
+
+
+def run_rows(
+    direction: Direction, data: Tensor, state: States, rows: Rows
+) -> tuple[Tensor, States]:
+    """Run one layer in one direction over packed rows, each piece from its own state.
+
+    Args:
+        direction: the weights, of float32 or float64, without a projection.
+        data: ``(rows, feature)``.
+        state: each piece's first state, one tensor ``(pieces, hidden)`` or an LSTM's two.
+        rows: where the rows lie.
+
+    Returns:
+        The output ``(rows, hidden)`` and each piece's last state.
+    """
+    h, c = state if len(state) == 2 else (state[0], None)
+    biases = direction.weights[2:] or (None, None)
+    output, *ends = _Recurrence.apply(  # type: ignore[no-untyped-call]
+        direction, rows, data, h, c, *direction.weights[:2], *biases
+    )
+    return output, tuple(ends)
+
+
+def run_rows_by_torch(
+    direction: Direction, data: Tensor, state: States, rows: Rows
+) -> tuple[Tensor, States]:
+    """Do what :func:`run_rows` does by torch's own kernel over packed input, of any dtype."""
+    if direction.reverse:
+        data = data.index_select(0, rows.mirror)
+    started = tuple(tensor.unsqueeze(0) for tensor in state)
+    output, ends = direction.run_packed(data, rows.batch_sizes, started)
+    if direction.reverse:
+        output = output.index_select(0, rows.mirror)
+    return output, tuple(tensor.squeeze(0) for tensor in ends)
+
+
+class _Recurrence(torch.autograd.Function):
+    """The recurrence as one node of the graph."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        direction: Direction,
+        rows: Rows,
+        data: Tensor,
+        h: Tensor,
+        c: Tensor | None,
+        weight_ih: Tensor,
+        weight_hh: Tensor,
+        bias_ih: Tensor | None,
+        bias_hh: Tensor | None,
+    ) -> tuple[Tensor, ...]:
+        start = (h,) if c is None else (h, c)
+        weights = (weight_ih, weight_hh, bias_ih, bias_hh)
+        steps = _order(rows, direction.reverse)
+        output, cells, kept = FORWARD[direction.mode](data, start, weights, rows.sizes, steps)
+        ends = [_ends(tensor, rows, direction.reverse) for tensor in (output, *cells)]
+        # Without its weights, which a saved tensor guards against a change in between.
+        ctx.direction, ctx.rows = direction._replace(weights=[]), rows
+        ctx.save_for_backward(data, h, c, *weights, output, *kept)
+        ctx.set_materialize_grads(False)
+        return output, *ends
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
+        # What ran in full precision is derived so, even if that is done under autocast.
+        with torch.autocast("cpu", enabled=False):
+            return None, None, *_derived(ctx, gradients)
+
+
+def _derived(ctx: Any, gradients: Sequence[Tensor | None]) -> list[Tensor | None]:
+    inputs, (output, *kept) = ctx.saved_tensors[:7], ctx.saved_tensors[7:]
+    needed = ctx.needs_input_grad[2:]
+    if torch.is_grad_enabled():
+        return _derived_again(ctx, inputs, needed, gradients)
+    data, h, c, weight_ih, weight_hh, _, _ = inputs
+    start = (h,) if c is None else (h, c)
+    before = ctx.rows.before(ctx.direction.reverse)
+    hidden = _earlier(h, output, before)
+    if c is not None:
+        kept[0] = _earlier(c, kept[0], before)
+    on_output, *on_ends = gradients
+    on_output = torch.zeros_like(output) if on_output is None else on_output
+    # One buffer for all steps: what is left in it at the end is the first states' gradient.
+    now = [
+        torch.zeros_like(tensor) if gradient is None else gradient.clone()
+        for tensor, gradient in zip(start, on_ends, strict=True)
+    ]
+    steps = reversed(_order(ctx.rows, ctx.direction.reverse))
+    given, recurrent = BACKWARD[ctx.direction.mode](
+        on_output, now, (output, hidden, *kept), weight_hh, ctx.rows.sizes, steps
+    )
+    results: tuple[Callable[[], Tensor], ...] = (
+        lambda: given @ weight_ih,
+        lambda: now[0],
+        lambda: now[1],
+        lambda: given.t() @ data,
+        lambda: recurrent.t() @ hidden,
+        lambda: given.sum(0),
+        lambda: recurrent.sum(0),
+    )
+    return [get() if need else None for get, need in zip(results, needed, strict=True)]
+
+
+def _order(rows: Rows, reverse: bool) -> range:
+    steps = range(len(rows.sizes))
+    return steps[::-1] if reverse else steps
+
+
+def _ends(tensor: Tensor, rows: Rows, reverse: bool) -> Tensor:
+    # The pieces' first rows come first; they are copied, since no output may be part of another.
+    return tensor[: rows.sizes[0]].clone() if reverse else tensor.index_select(0, rows.last)
+
+
+def _earlier(start: Tensor, after: Tensor, before: Tensor) -> Tensor:
+    return torch.cat([start, after]).index_select(0, before)
+
+
+def _derived_again(
+    ctx: Any,
+    inputs: Sequence[Tensor | None],
+    needed: Sequence[bool],
+    gradients: Sequence[Tensor | None],
+) -> list[Tensor | None]:
+    """Compute the same gradients with a graph of their own, by torch's kernel."""
+    # Views, since the same tensor may come twice, as a tied bias does.
+    views: list[Any] = [None if tensor is None else tensor.view_as(tensor) for tensor in inputs]
+    data, h, c, *weights = views
+    given = [weight for weight in weights if weight is not None]
+    direction = ctx.direction._replace(weights=given)
+    output, ends = run_rows_by_torch(direction, data, (h,) if c is None else (h, c), ctx.rows)
+    pairs = zip((output, *ends), gradients, strict=True)
+    results = [(result, gradient) for result, gradient in pairs if gradient is not None]
+    wanted = [view for view, need in zip(views, needed, strict=True) if need]
+    found = iter(
+        torch.autograd.grad(
+            [result for result, _ in results],
+            wanted,
+            [gradient for _, gradient in results],
+            create_graph=True,
+            allow_unused=True,
+        )
+    )
+    return [next(found) if need else None for need in needed]

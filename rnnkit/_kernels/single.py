@@ -1,0 +1,225 @@
+"""One layer in one direction: torch's kernel, and its derivatives by one call each.
+
+The forward pass is torch's own kernel, bit for bit. The backward pass is
+
+- oneDNN's own, of a float32 LSTM on a CPU, from the workspace that its forward pass has left;
+- by hand, of a GRU or an RNN on a CPU: the gates of all steps are computed again in two products;
+- of everything else torch's: its kernel runs once more, recorded, and is differentiated.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from rnnkit._kernels.gates import BACKWARD, gru_gates
+
+#: oneDNN's recurrence and its backward pass, private to torch: None in a torch without them.
+ONEDNN: Any = getattr(torch.ops.aten, "mkldnn_rnn_layer", None)
+ONEDNN_BACKWARD: Any = getattr(torch.ops.aten, "mkldnn_rnn_layer_backward", None)
+#: torch's number of the LSTM among oneDNN's recurrences.
+ONEDNN_LSTM = 2
+
+
+class Options(NamedTuple):
+    """What an operator is told beside tensors."""
+
+    #: torch's name of the recurrence.
+    mode: str
+    #: Whether there are biases among the weights.
+    has_bias: bool
+    #: Whether it runs from the last step to the first.
+    reverse: bool
+    #: The dtype of the caller's autocast; None without.
+    lowered: torch.dtype | None
+
+
+def run_single(
+    input: Tensor, h: Tensor, c: Tensor | None, weights: list[Tensor], *rest: Any
+) -> tuple[Tensor, ...]:
+    options, train = Options(*rest[:-1]), rest[-1]
+    state = [h] if c is None else [h, c]
+    if options.lowered is None and _has_onednn(options.mode, input, weights):
+        return _run_onednn(options, input, state, weights, train=train)
+    with torch.no_grad():
+        results = _run_torch(options, input, state, weights)
+    # An operator's outputs are no views, of each other or of an input.
+    found = [
+        result.to(dtype, copy=bool(place)).contiguous()
+        for place, (result, dtype) in enumerate(
+            zip(results, dtypes_of(options, input, state, weights), strict=True)
+        )
+    ]
+    return *found, *(nothing(h) for _ in range(4 - len(found)))
+
+
+def dtypes_of(
+    options: Options, input: Tensor, state: Sequence[Tensor], weights: Sequence[Tensor]
+) -> list[torch.dtype]:
+    """Return the dtypes of output and state, which autocast mixes."""
+    lowered = options.lowered
+    if lowered is None:
+        return [tensor.dtype for tensor in (input, *state)]
+    mixed = torch.promote_types(state[-1].dtype, lowered)
+    one_kernel = input.device.type != "cpu" or _has_onednn(options.mode, input, weights)
+    if one_kernel or options.mode.startswith("RNN"):
+        mixed = lowered
+    is_projected = len(weights) % 2 == 1
+    return [lowered if is_projected else mixed] * len(state) + [mixed]
+
+
+def _run_torch(
+    options: Options, input: Tensor, state: Sequence[Tensor], weights: list[Tensor]
+) -> list[Tensor]:
+    mode, has_bias, reverse, lowered = options
+    kernel = getattr(torch, mode.lower())
+    if reverse:
+        input = input.flip(0)
+    hx: Any = tuple(state) if len(state) > 1 else state[0]
+    # Without autocast's cache, which would hand a recorded run what was cast unrecorded.
+    with torch.autocast(
+        input.device.type, dtype=lowered, enabled=lowered is not None, cache_enabled=False
+    ):
+        train = torch.is_grad_enabled()
+        output, *ends = kernel(input, hx, weights, has_bias, 1, 0.0, train, False, False)
+    return [output.flip(0) if reverse else output, *ends]
+
+
+def _has_onednn(mode: str, input: Tensor, weights: Sequence[Tensor]) -> bool:
+    if mode != "LSTM" or input.device.type != "cpu" or input.dtype is not torch.float32:
+        return False
+    if None in (ONEDNN, ONEDNN_BACKWARD) or not torch.backends.mkldnn.enabled:
+        return False
+    is_projected = len(weights) % 2 == 1
+    has = input.numel() > 0 and not is_projected
+    return has and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+
+
+def _run_onednn(
+    options: Options,
+    input: Tensor,
+    state: Sequence[Tensor],
+    weights: Sequence[Tensor],
+    *,
+    train: bool,
+) -> tuple[Tensor, ...]:
+    # The kernel leaves a workspace where gradients are on, and only there. How large it is no
+    # compiler could know: it goes on as the storage of a tensor of no elements. Whoever copies that
+    # tensor loses it, and the backward pass then runs torch's kernel once more.
+    with torch.set_grad_enabled(train):
+        output, h_n, c_n, workspace = ONEDNN.default(
+            input.contiguous(), *_four(weights), *(tensor.contiguous() for tensor in state),
+            options.reverse, [], ONEDNN_LSTM, state[0].shape[-1], 1, options.has_bias, False, False,
+            train,
+        )  # fmt: skip
+    return output, h_n, c_n, nothing(input) if workspace is None else workspace[:0]
+
+
+def _four(weights: Sequence[Tensor]) -> list[Tensor]:
+    return [*weights, *[weights[0].new_zeros(weights[0].shape[0])] * (4 - len(weights))]
+
+
+def nothing(like: Tensor) -> Tensor:
+    return like.new_empty(0, dtype=torch.uint8)
+
+
+def derive_single(*args: Any) -> tuple[Tensor, Tensor, Tensor, list[Tensor]]:
+    options = Options(*args[-len(Options._fields) :])
+    gradients, (input, h, c, weights), results = args[:3], args[3:7], args[7:11]
+    state = [h] if c is None else [h, c]
+    run = _derive_torch
+    if results[-1].untyped_storage().nbytes():
+        run = _derive_onednn
+    elif _has_hand(options, input):
+        run = _derive_hand
+    on_input, on_state, on_weights = run(options, gradients, input, state, weights, results)
+    on_h, *others = (gradient.contiguous() for gradient in on_state)
+    on_weights = [gradient.contiguous() for gradient in on_weights]
+    return on_input.contiguous(), on_h, others[0] if others else nothing(h), on_weights
+
+
+#: Gradients of the input, of the first state and of the weights.
+Derived = tuple[Tensor, Sequence[Tensor], Sequence[Tensor]]
+
+
+def _derive_onednn(
+    options: Options,
+    gradients: Sequence[Tensor | None],
+    input: Tensor,
+    state: Sequence[Tensor],
+    weights: list[Tensor],
+    results: Sequence[Tensor],
+) -> Derived:
+    *outputs, left = results
+    workspace = left.new_empty(0).set_(left.untyped_storage())
+    whole = [
+        torch.zeros_like(output) if gradient is None else gradient.contiguous()
+        for gradient, output in zip(gradients, outputs, strict=True)
+    ]
+    on_input, *on_weights, on_h, on_c = ONEDNN_BACKWARD.default(
+        input.contiguous(), *_four(weights), *(tensor.contiguous() for tensor in state),
+        *outputs, *whole, options.reverse, ONEDNN_LSTM, state[0].shape[-1], 1, options.has_bias,
+        True, False, [], False, workspace,
+    )  # fmt: skip
+    # Both biases have the same gradient, and oneDNN gives it twice as one tensor.
+    on_weights[3] = on_weights[3].clone()
+    return on_input, (on_h, on_c), on_weights[: len(weights)]
+
+
+def _has_hand(options: Options, input: Tensor) -> bool:
+    return (
+        options.mode != "LSTM"
+        and options.lowered is None
+        and input.device.type == "cpu"
+        and input.dtype in {torch.float32, torch.float64}
+    )
+
+
+def _derive_hand(
+    options: Options,
+    gradients: Sequence[Tensor | None],
+    input: Tensor,
+    state: Sequence[Tensor],
+    weights: list[Tensor],
+    results: Sequence[Tensor],
+) -> Derived:
+    on_output, on_h, _ = gradients
+    output, data, (h,) = results[0], input.flatten(0, 1), state
+    steps, batch = output.shape[:2]
+    earlier = (output[1:], h) if options.reverse else (h, output[:-1])
+    before, after = torch.cat(earlier).flatten(0, 1), output.flatten(0, 1)
+    kept = gru_gates(data, before, weights) if options.mode == "GRU" else ()
+    on_output = torch.zeros_like(output) if on_output is None else on_output.contiguous()
+    now = torch.zeros_like(h) if on_h is None else on_h.clone()
+    order = range(steps) if options.reverse else range(steps - 1, -1, -1)
+    given, recurrent = BACKWARD[options.mode](
+        on_output.flatten(0, 1), [now[0]], (after, before, *kept), weights[1],
+        [batch] * steps, order,
+    )  # fmt: skip
+    on_weights = [given.t() @ data, recurrent.t() @ before]
+    if options.has_bias:
+        on_weights += [given.sum(0), recurrent.sum(0)]
+    return (given @ weights[0]).view(input.shape), (now,), on_weights
+
+
+def _derive_torch(
+    options: Options,
+    gradients: Sequence[Tensor | None],
+    input: Tensor,
+    state: Sequence[Tensor],
+    weights: list[Tensor],
+    results: Sequence[Tensor],  # noqa: ARG001 - as the others
+) -> Derived:
+    with torch.enable_grad():
+        leaves = [tensor.detach().requires_grad_() for tensor in (input, *state, *weights)]
+        count = 1 + len(state)
+        outputs = _run_torch(options, leaves[0], leaves[1:count], leaves[count:])
+        # The engine takes None for zeros, but not for all outputs: those are not differentiated.
+        given = list(zip(outputs, gradients, strict=False))
+        reached = [output for output, gradient in given if gradient is not None]
+        found = torch.autograd.grad(
+            reached, leaves, [gradient for _, gradient in given if gradient is not None],
+            allow_unused=True, materialize_grads=True,
+        )  # fmt: skip
+    return found[0], found[1:count], found[count:]

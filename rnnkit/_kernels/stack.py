@@ -1,0 +1,96 @@
+"""What is run: layers upon layers, in one direction or two."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.compiler import is_compiling
+
+from rnnkit._kernels.custom_op import run_operator
+
+#: torch's kernels over a sequence, by torch's name of the recurrence.
+KERNELS: dict[str, Callable[..., tuple[Tensor, ...]]] = {
+    "LSTM": torch.lstm,
+    "GRU": torch.gru,
+    "RNN_TANH": torch.rnn_tanh,
+    "RNN_RELU": torch.rnn_relu,
+}
+
+#: h, and an LSTM's c beside it.
+States = tuple[Tensor, ...]
+
+
+class Direction(NamedTuple):
+    """One layer in one direction: what torch's kernel wants to know."""
+
+    mode: str
+    weights: list[Tensor]
+    bias: bool
+    training: bool
+    #: Whether it runs from the last valid step to the first.
+    reverse: bool = False
+
+    @property
+    def hidden_size(self) -> int:
+        """Features of the state; of an LSTM with a projection, of its c."""
+        gates = {"LSTM": 4, "GRU": 3}.get(self.mode, 1)
+        return self.weights[0].shape[0] // gates
+
+    @property
+    def is_projected(self) -> bool:
+        """Whether an LSTM's h is projected: its weights are then one more."""
+        return len(self.weights) == (5 if self.bias else 3)
+
+    def run(self, input: Tensor, state: States, *, reverse: bool = False) -> tuple[Tensor, States]:
+        """Run over ``(seq, batch, feature)`` from a state ``(1, batch, hidden)``.
+
+        Args:
+            input: what is run over, forward unless ``reverse`` says otherwise.
+            state: the tensors of the first state.
+            reverse: whether to run from the last step to the first; a compiler's trace alone.
+        """
+        if is_compiling():
+            return run_operator(
+                self.mode, self.weights, input, state, bias=self.bias, reverse=reverse
+            )
+        hx: Any = state if self.mode == "LSTM" else state[0]
+        output, *state_out = KERNELS[self.mode](
+            input, hx, self.weights, self.bias, 1, 0.0, self.training, False, False
+        )
+        return output, tuple(state_out)
+
+    def run_packed(self, data: Tensor, sizes: Tensor, state: States) -> tuple[Tensor, States]:
+        """Run forward over packed rows ``(rows, feature)`` from a state ``(1, pieces, hidden)``."""
+        hx: Any = state if self.mode == "LSTM" else state[0]
+        output, *state_out = KERNELS[self.mode](
+            data, sizes, hx, self.weights, self.bias, 1, 0.0, self.training, False
+        )
+        return output, tuple(state_out)
+
+
+class Stack(NamedTuple):
+    """Layers upon layers; each reads the output of the one below, both directions side by side."""
+
+    #: Layer by layer, the forward direction first; or one layer that runs backward alone.
+    layers: list[list[Direction]]
+    #: Probability of dropping a feature between two layers, in training.
+    dropout: float = 0.0
+
+    @property
+    def directions(self) -> list[Direction]:
+        """All layers' directions, in the order of a state's axis 0."""
+        return [direction for layer in self.layers for direction in layer]
+
+    @property
+    def mode(self) -> str:
+        """The recurrence, by torch's name."""
+        return self.layers[0][0].mode
+
+    @property
+    def arguments(self) -> tuple[Any, ...]:
+        """What torch's kernels take after the state, but for ``batch_first``."""
+        first, directions = self.layers[0][0], self.directions
+        weights = [weight for direction in directions for weight in direction.weights]
+        both = len(self.layers[0]) > 1
+        return weights, first.bias, len(self.layers), self.dropout, first.training, both

@@ -1,0 +1,60 @@
+"""A layer's call while a compiler traces: operators that stay whole, each a layer's direction."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from rnnkit._base.class_facts import has_own_checks, mode_of
+from rnnkit._base.state import map_state
+from rnnkit._base.torch_tools import is_one_graph, is_open
+from rnnkit._checks.call_spec import SEQUENCE, spec_of_layer
+from rnnkit._checks.lengths import check_lengths
+from rnnkit._kernels.padded import run_layers, run_stack
+from rnnkit._kernels.stack import KERNELS
+from rnnkit._modules.lengths import stack_of
+from rnnkit._modules.whole import zeros
+
+
+def takes_operator(layer: Any, input: Any) -> bool:
+    """Say whether a compiled call takes rnnkit's operator in the place of torch's kernel.
+
+    An exported program is torch's where torch's is right, since the operator asks whoever loads it
+    for rnnkit: the number of steps must be open, which torch's kernels would fix, and the program
+    not meant for ONNX, which has an LSTM of its own.
+    """
+    if not isinstance(input, Tensor) or has_own_checks(layer) or mode_of(layer) not in KERNELS:
+        return False
+    if not torch.compiler.is_exporting():
+        return is_one_graph()
+    steps = input.shape[1 if layer.batch_first and input.dim() > SEQUENCE else 0]
+    return is_open(steps) and not torch.onnx.is_in_onnx_export()
+
+
+def run_traced(layer: Any, input: Tensor, hx: Any, lengths: Any) -> tuple[Tensor, Any]:
+    """Run a layer on a checked input by operators.
+
+    Raises:
+        LengthsError: if the lengths are no counts of the input's steps.
+    """
+    counts = None
+    if lengths is not None:
+        counts = check_lengths(spec_of_layer(layer, input), lengths, input)
+    unbatched = input.dim() == SEQUENCE
+    if unbatched:
+        input = input.unsqueeze(1)
+        hx = None if hx is None else map_state(lambda tensor: tensor.unsqueeze(1), hx)
+    elif layer.batch_first:
+        input = input.transpose(0, 1)
+    if hx is None:
+        hx = zeros(layer, input, input.shape[1])
+    state = tuple(hx) if isinstance(hx, tuple | list) else (hx,)
+    if counts is None:
+        output, ends = run_layers(stack_of(layer), input, state)
+    else:
+        output, ends = run_stack(stack_of(layer), input, state, counts)
+    if unbatched:
+        output, ends = output.squeeze(1), tuple(tensor.squeeze(1) for tensor in ends)
+    elif layer.batch_first:
+        output = output.transpose(0, 1)
+    return output, ends if len(ends) > 1 else ends[0]

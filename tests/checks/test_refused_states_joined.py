@@ -1,0 +1,148 @@
+"""What the functions of rnnkit.states refuse: more of them."""
+
+import pytest
+import torch
+from inline_snapshot import snapshot
+
+import rnnkit
+from rnnkit import ArgumentError, LSTMState, StateError
+from tests.checks.refusals import Case, Refused, call, filled, table
+
+typed = pytest.mark.skipif(hasattr(rnnkit, "jaxtyping"), reason="the annotation refuses it first")
+
+
+CASES = {
+    "A mask (seq, batch) is refused, whatever the batch axis of the state.": Case(
+        call("rnnkit.states.reset(filled(4, 3, 6), mask)", mask=torch.ones(7, 3, dtype=torch.bool)),
+        Refused(ArgumentError, "lacks"),
+        message=snapshot("""\
+mask must have shape (3,), got (7, 3)
+  one flag for each sample: positions are not a mask
+  fix       of positions: torch.zeros((3,), dtype=torch.bool).index_fill(0, positions, True)
+  more      mask-shape, in the docs under "Errors"\
+"""),
+    ),
+    "What no tensor can be made of is refused.": Case(
+        "rnnkit.states.reset(filled(3, 6), ['yes', 'no', 'no'])",
+        Refused(ArgumentError, "lacks", "mask"),
+        message=snapshot("""\
+mask must be booleans, or 0 and 1, of shape (3,); got a list
+  more      mask-kind, in the docs under "Errors"\
+"""),
+        marks=(typed,),
+    ),
+    "A fresh state for fewer samples would be broadcast: it is refused.": Case(
+        "rnnkit.states.reset(filled(3, 6), [1, 0, 0], initial=filled(1, 6))",
+        Refused(ArgumentError, "lacks", "initial"),
+        message=snapshot(
+            """\
+initial must have the shape and dtype of state, (3, 6) of torch.float32; got (1, 6) of torch.float32
+  fix       rnnkit.states.expand(initial, 3), if all start from it
+  more      initial-shape, in the docs under "Errors"\
+"""
+        ),
+    ),
+    "A fresh state of another dtype would change the dtype of all: it is refused.": Case(
+        call(
+            "rnnkit.states.reset(filled(3, 6), [1, 0, 0], initial=fresh)",
+            fresh=filled(3, 6, dtype=torch.float64),
+        ),
+        Refused(ArgumentError, "lacks", "initial"),
+        message=snapshot(
+            """\
+initial must have the shape and dtype of state, (3, 6) of torch.float32; got (3, 6) of torch.float64
+  fix       rnnkit.states.to(initial, torch.float32)
+  more      initial-shape, in the docs under "Errors"\
+"""
+        ),
+    ),
+    "A number is no member of a fresh pair.": Case(
+        call(
+            "rnnkit.states.reset(state, [1, 0, 0], initial=(filled(3, 6), 0))",
+            state=LSTMState(filled(3, 6), filled(3, 6)),
+        ),
+        Refused(ArgumentError, "lacks", "initial"),
+        marks=(typed,),
+    ),
+    "A tensor is no fresh state for a pair.": Case(
+        call(
+            "rnnkit.states.reset(state, [1, 0, 0], initial=filled(3, 6))",
+            state=LSTMState(filled(3, 6), filled(3, 6)),
+        ),
+        Refused(ArgumentError, "lacks", "initial"),
+        message=snapshot(
+            """\
+initial must be a state of the same kind as state, got a Tensor of shape (3, 6)
+  more      initial-kind, in the docs under "Errors"\
+"""
+        ),
+        marks=(typed,),
+    ),
+    **{
+        f"A negative number, a flag or a fraction is no count of beams: {times}.": Case(
+            call("rnnkit.states.repeat(filled(3, 6), times)", times=times),
+            Refused(ArgumentError, "lacks", "times"),
+            marks=(typed,),
+        )
+        for times in (-1, True, 1.5)
+    },
+    "A negative count is refused with what it was.": Case(
+        "rnnkit.states.repeat(filled(3, 6), -1)",
+        Refused(ArgumentError, "lacks"),
+        message=snapshot("""\
+times must be an int from 0, got -1
+  more      repeat-times, in the docs under "Errors"\
+"""),
+    ),
+    "A GRU's state and an LSTM's make no layer together.": Case(
+        call(
+            "rnnkit.states.from_layers([filled(3, 6), pair])",
+            pair=LSTMState(filled(3, 6), filled(3, 6)),
+        ),
+        Refused(ArgumentError, "lacks", "states"),
+        message=snapshot(
+            """\
+from_layers takes a list of states, all of one kind: tensors, pairs, or None
+  more      states-of-one-kind, in the docs under "Errors"\
+"""
+        ),
+    ),
+    "States of two widths make no layer together.": Case(
+        "rnnkit.states.from_layers([filled(3, 6), filled(3, 4)])",
+        Refused(StateError, "lacks", "states"),
+        message=snapshot("""\
+from_layers takes states of one batch and width, got (3, 6), (3, 4)
+  more      from-layers-sizes, in the docs under "Errors"\
+"""),
+    ),
+    "A fresh state of another number of tensors is refused.": Case(
+        call(
+            "rnnkit.states.reset(pair, [1, 0, 0], initial=(filled(3, 6),))",
+            pair=LSTMState(filled(3, 6), filled(3, 6)),
+        ),
+        Refused(StateError, "lacks"),
+        message=snapshot("""\
+states are not of one kind: a tuple of 2 and a tuple of 1
+  more      states-differ, in the docs under "Errors"\
+"""),
+        marks=(typed,),
+    ),
+    "Layers of two kinds of state are refused.": Case(
+        call(
+            "rnnkit.states.from_layers([(pair,), (pair, pair)])",
+            pair=LSTMState(filled(3, 6), filled(3, 6)),
+        ),
+        Refused(StateError, "lacks"),
+        message=snapshot("""\
+states are not of one kind: a tuple of 1 and a tuple of 2
+  more      states-differ, in the docs under "Errors"\
+"""),
+        marks=(typed,),
+    ),
+}
+
+
+@table(CASES)
+def test_refused(case: Case) -> None:
+    """Each is refused as its row says, and what the message says to type runs."""
+    case.check()

@@ -1,0 +1,190 @@
+"""What both fuzzers draw from a seed: a module of torch's and ours, and a right call of it."""
+
+import copy
+import pickle
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrizations, prune
+from torch.nn.utils.rnn import pack_padded_sequence
+
+import rnnkit
+
+LAYERS = ("RNN", "LSTM", "GRU")
+CELLS = ("RNNCell", "LSTMCell", "GRUCell")
+DTYPES = (torch.float32, torch.float32, torch.float64, torch.bfloat16)
+
+
+class Halved(nn.Module):
+    """A parametrization of a user's."""
+
+    def forward(self, weight: Tensor) -> Tensor:
+        """Halve the weight."""
+        return weight * 0.5
+
+
+class Dropped(nn.Module):
+    """A parametrization that draws random numbers."""
+
+    def forward(self, weight: Tensor) -> Tensor:
+        """Drop some of the weight."""
+        return nn.functional.dropout(weight, 0.3)
+
+
+#: What people do to a module between its making and its call.
+TREATMENTS: dict[str, Callable[[Any, str], Any]] = {
+    "none": lambda module, _: module,
+    "deepcopy": lambda module, _: copy.deepcopy(module),
+    "pickle": lambda module, _: pickle.loads(pickle.dumps(module)),
+    "eval": lambda module, _: module.eval(),
+    "frozen": lambda module, _: module.requires_grad_(requires_grad=False),
+    "pruned": lambda module, name: prune.l1_unstructured(module, name, 0.4),
+    "weight_norm": parametrizations.weight_norm,
+    "halved": lambda m, name: nn.utils.parametrize.register_parametrization(m, name, Halved()),
+    "dropped": lambda m, name: nn.utils.parametrize.register_parametrization(m, name, Dropped()),
+    "dict": lambda module, name: put(module, name),  # noqa: PLW0108 - it is defined below
+    "replaced": lambda m, name: m.__setattr__(name, nn.Parameter(getattr(m, name) * 2)) or m,
+    "in place": lambda module, name: getattr(module, name).data.mul_(2) is None or module,
+    "moved": lambda module, _: module.to("cpu"),
+    "hook": lambda module, _: module.register_forward_hook(lambda *_: None) and module,
+}
+
+
+def put(module: Any, name: str) -> Any:
+    """Put a weight before a parameter."""
+    module.__dict__[name] = getattr(module, name).detach() * 2
+    return module
+
+
+@dataclass
+class Draw:
+    """A right call, drawn from a seed."""
+
+    seed: int
+    name: str = ""
+    sizes: tuple[int, ...] = ()
+    options: dict[str, Any] = field(default_factory=dict)
+    dtype: torch.dtype = torch.float32
+    treatment: str = "none"
+    weight: str = ""
+    layout: str = "padded"
+    batch: int = 1
+    seq: int = 1
+    autocast: bool = False
+    grad: str = "grad"
+
+    @property
+    def is_layer(self) -> bool:
+        """Whether it runs over a sequence."""
+        return self.name in LAYERS
+
+    @property
+    def is_lstm(self) -> bool:
+        """Whether it carries a pair."""
+        return "LSTM" in self.name
+
+    def module(self, space: Any) -> Any:
+        """Make the module, of torch's class or of ours, and treat it."""
+        torch.manual_seed(self.seed)
+        made = getattr(space, self.name)(*self.sizes, **self.options).to(self.dtype)
+        torch.manual_seed(self.seed + 1)
+        return TREATMENTS[self.treatment](made, self.weight)
+
+    def input(self) -> Any:
+        """Make the input."""
+        torch.manual_seed(self.seed + 2)
+        rng = random.Random(self.seed + 2)
+        front = [self.batch] if self.layout != "unbatched" else []
+        if self.is_layer:
+            front = [self.seq, *front]
+            if self.options.get("batch_first") and len(front) > 1:
+                front.reverse()
+        x = torch.randn(*front, self.sizes[0]).to(self.dtype)
+        how = rng.choice(("plain", "strided", "transposed", "expanded"))
+        if how == "strided":
+            x = torch.stack([x, x], -1)[..., 0]
+        elif how == "transposed" and x.dim() > 1:
+            x = x.transpose(0, 1).contiguous().transpose(0, 1)
+        elif how == "expanded" and x.dim() > 1:
+            x = x[:1].expand(x.shape)
+        if self.layout.startswith("packed"):
+            lengths = [rng.randint(1, self.seq) for _ in range(self.batch)]
+            lengths[rng.randrange(self.batch)] = self.seq
+            if self.layout == "packed sorted":
+                lengths.sort(reverse=True)
+            first = bool(self.options.get("batch_first"))
+            return pack_padded_sequence(
+                x, lengths, first, enforce_sorted=self.layout == "packed sorted"
+            )
+        return x.detach().requires_grad_() if rng.random() < 0.5 else x
+
+    def state_shapes(self) -> list[tuple[int, ...]]:
+        """The shape of each tensor of a state."""
+        front: tuple[int, ...] = (self.batch,) if self.layout != "unbatched" else ()
+        if self.is_layer:
+            rows = self.options.get("num_layers", 1)
+            front = (rows * (2 if self.options.get("bidirectional") else 1), *front)
+        widths = [self.options.get("proj_size") or self.sizes[1], self.sizes[1]]
+        return [(*front, width) for width in widths[: 2 if self.is_lstm else 1]]
+
+    def state(self) -> Any:
+        """Make a right state, or none."""
+        rng = random.Random(self.seed + 3)
+        torch.manual_seed(self.seed + 3)
+        if rng.random() < 0.3:
+            return None
+        tensors = [torch.randn(shape).to(self.dtype) for shape in self.state_shapes()]
+        how = rng.choice(("plain", "parameter", "strided", "leaf", "zeros"))
+        if how == "parameter":
+            tensors = [nn.Parameter(tensor) for tensor in tensors]
+        elif how == "strided":
+            tensors = [torch.stack([tensor, tensor], -1)[..., 0] for tensor in tensors]
+        elif how == "leaf":
+            tensors = [tensor.requires_grad_() for tensor in tensors]
+        elif how == "zeros":
+            tensors = [tensor * 0 for tensor in tensors]
+        if self.is_lstm and not self.is_layer and rng.random() < 0.2:
+            tensors[1] = tensors[1].detach().to(rng.choice((torch.float32, torch.float64)))
+        if not self.is_lstm:
+            return tensors[0]
+        # torch itself takes no list for packed input.
+        kinds: tuple[Any, ...] = (tuple, rnnkit.LSTMState._make, tuple)
+        return rng.choice(kinds)(tensors)
+
+
+def draw(seed: int) -> Draw:
+    """Draw a right call."""
+    rng = random.Random(seed)
+    drawn = Draw(seed, rng.choice(LAYERS + CELLS))
+    least = 1 if drawn.is_layer else rng.choice((0, 1, 1, 1, 1))
+    drawn.sizes = (rng.randint(least, 9), rng.randint(least or rng.choice((0, 1)), 9))
+    options = drawn.options
+    if rng.random() < 0.3:
+        options["bias"] = rng.random() < 0.5
+    if "RNN" in drawn.name and rng.random() < 0.5:
+        options["nonlinearity"] = rng.choice(("tanh", "relu"))
+    drawn.batch, drawn.seq = rng.choice((1, 1, 2, 3, 5, 8)), rng.choice((1, 2, 3, 4, 7, 11))
+    if drawn.is_layer:
+        options["num_layers"] = rng.choice((1, 1, 2, 3))
+        options["bidirectional"] = rng.random() < 0.4
+        options["batch_first"] = rng.random() < 0.4
+        if options["num_layers"] > 1 and rng.random() < 0.5:
+            options["dropout"] = rng.choice((0.0, 0.3, 1.0))
+        if drawn.is_lstm and drawn.sizes[1] > 1 and rng.random() < 0.25:
+            options["proj_size"] = rng.randint(1, drawn.sizes[1] - 1)
+        drawn.layout = rng.choice(
+            ("padded", "padded", "unbatched", "packed sorted", "packed unsorted")
+        )
+    else:
+        drawn.layout = rng.choice(("padded", "padded", "unbatched"))
+    drawn.dtype = rng.choice(DTYPES)
+    drawn.treatment = rng.choice(list(TREATMENTS)) if min(drawn.sizes) else "none"
+    end = "_l0" if drawn.is_layer else ""
+    drawn.weight = rng.choice(("weight_ih", "weight_hh")) + end
+    drawn.autocast = rng.random() < 0.15
+    drawn.grad = rng.choice(("grad", "grad", "no_grad", "inference"))
+    return drawn

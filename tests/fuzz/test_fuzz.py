@@ -1,0 +1,20 @@
+"""A small part of both fuzzers; ``nox -s fuzz -- 5000`` runs as many as it is told."""
+
+import warnings
+
+import pytest
+
+from tests.fuzz import right_calls, wrong_calls
+
+DRAWS = 150
+
+
+@pytest.mark.unhooked("the annotations refuse wrong arguments first")
+@pytest.mark.parametrize("fuzzer", [right_calls, wrong_calls], ids=["right", "wrong"])
+def test_draws(fuzzer: object) -> None:
+    """No draw ends otherwise than as torch's, or in an error of ours."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        problems = [fuzzer.check(seed) for seed in range(DRAWS)]  # type: ignore[attr-defined]
+
+    assert not [problem for problem in problems if problem]

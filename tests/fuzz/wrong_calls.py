@@ -1,0 +1,184 @@
+"""Wrong calls: each ends in an error of ours, or in what torch computes."""
+
+import random
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
+
+import rnnkit
+from tests.fuzz.draws import Draw, draw
+from tests.fuzz.right_calls import shown, tensors
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+#: What is left to torch's own errors, by their words. Nothing else may end in another than ours.
+LEFT_TO_TORCH = (
+    # A float16 state beside autocast's bfloat16, where torch joins the two directions of packed
+    # input; elsewhere it computes with such a state.
+    "autocast::prioritize",
+)
+
+
+def odd(rng: random.Random) -> Any:
+    """Something that belongs nowhere."""
+    return rng.choice(
+        [
+            *(None, 0, 1.5, "x", [], (), {}, [1, 2], object(), torch.float32, np.ones((2, 3))),
+            *(
+                torch.tensor(1),
+                torch.ones(0),
+                torch.ones(2, 3).to_sparse(),
+                torch.ones(2, 3).bool(),
+            ),
+            *(torch.ones(2, 3, device="meta"), torch.ones(1, 1, 1, 1), nn.Linear(1, 1), Tensor),
+            *(np.float32(1), torch.ones(2, 3).int(), torch.ones(2, 3).cfloat(), True, b"x"),
+        ]
+    )
+
+
+def reshaped(rng: random.Random, tensor: Tensor) -> Tensor:
+    """A tensor of a wrong size, rank, order or kind, made of a right one."""
+    axis = rng.randrange(max(1, tensor.dim()))
+    changes: list[Callable[[], Tensor]] = [
+        lambda: tensor.unsqueeze(axis),
+        lambda: tensor.unsqueeze(0).unsqueeze(0),
+        lambda: tensor.select(axis, 0),
+        lambda: torch.cat([tensor, tensor], axis),
+        lambda: tensor.narrow(axis, 0, tensor.shape[axis] // 2),
+        lambda: tensor.transpose(0, -1),
+        tensor.flatten,
+        lambda: tensor.double() if tensor.dtype is torch.float32 else tensor.float(),
+        tensor.half,
+        tensor.long,
+        tensor.bool,
+        tensor.cfloat,
+        lambda: tensor.to("meta"),
+        tensor.to_sparse,
+        lambda: tensor.detach().float().to_mkldnn(),
+        lambda: torch.randn([rng.randint(0, 4) for _ in range(rng.randint(0, 4))]),
+    ]
+    try:
+        return rng.choice(changes)()
+    except (RuntimeError, IndexError):
+        return torch.ones(())
+
+
+def wrong_input(rng: random.Random, x: Any) -> Any:
+    """An input that is wrong in one place."""
+    if isinstance(x, PackedSequence):
+        name = rng.choice(x._fields)
+        value = getattr(x, name)
+        if not isinstance(value, Tensor) or rng.random() < 0.3:
+            return x._replace(**{name: odd(rng)})
+        if name != "data" and rng.random() < 0.6:
+            value = value.clone()
+            value[rng.randrange(len(value))] += rng.choice((-1, 1, 2, -3, 9))
+            return x._replace(**{name: value})
+        return x._replace(**{name: reshaped(rng, value)})
+    return odd(rng) if rng.random() < 0.2 else reshaped(rng, x.detach())
+
+
+def wrong_state(rng: random.Random, shapes: list[tuple[int, ...]], dtype: torch.dtype) -> Any:
+    """A state that is wrong in one place."""
+    parts: list[Any] = [torch.randn(shape).to(dtype) for shape in shapes]
+    place = rng.randrange(len(parts))
+    parts[place] = odd(rng) if rng.random() < 0.2 else reshaped(rng, parts[place])
+    kind = rng.random()
+    if kind < 0.08:
+        return odd(rng)
+    if kind < 0.16:
+        return [*parts, parts[0]]
+    if kind < 0.24:
+        return parts[0] if len(parts) > 1 else (parts[0], parts[0])
+    return tuple(parts) if len(parts) > 1 else parts[0]
+
+
+def check(seed: int) -> str:
+    """Draw a wrong call; say what is wrong with how it ended, or nothing."""
+    drawn = draw(seed)
+    rng = random.Random(seed + 9)
+    what = rng.choice(("input", "state", "state", "lengths", "arguments", "constructor"))
+    # A state that torch's class gets as it is has its weights computed twice.
+    drawn.treatment = "none" if drawn.treatment == "dropped" else drawn.treatment
+    if what == "constructor":
+        return check_constructor(drawn, rng)
+    x, hx, options = drawn.input(), drawn.state(), {}
+    if what == "input":
+        x = wrong_input(rng, x)
+    elif what == "state":
+        hx = wrong_state(rng, drawn.state_shapes(), drawn.dtype)
+    elif what == "lengths" and drawn.is_layer:
+        wrong = [rng.randint(-1, drawn.seq + 1) for _ in range(rng.choice((drawn.batch, 1, 4)))]
+        options = {"lengths": odd(rng) if rng.random() < 0.4 else wrong}
+    else:
+        options = {rng.choice(("h0", "state", "mask", "lens", "x", "c", "self_")): odd(rng)}
+    ours = attempt(drawn, rnnkit, x, hx, options)
+    if isinstance(ours, rnnkit.RnnkitError) or options:
+        is_fine = isinstance(ours, (rnnkit.RnnkitError, list))
+        return "" if is_fine else f"{drawn}: {options}: ours {shown(ours)}"
+    # It ran, so that torch's kernels are safe to call with it.
+    if isinstance(ours, Exception):
+        left = any(words in str(ours) for words in LEFT_TO_TORCH)
+        return "" if left else f"{drawn}, {what}: ours {shown(ours)}"
+    if isinstance(hx, (tuple, list)) and (
+        isinstance(hx, list) or None in [*map(type, hx), *no(hx)]
+    ):
+        return ""
+    expected = attempt(drawn, nn, x, hx, {})
+    if isinstance(expected, Exception):
+        return f"{drawn}, {what}: ours ran, torch {shown(expected)}"
+    try:
+        torch.testing.assert_close(ours, expected, rtol=0, atol=0, equal_nan=True)
+    except AssertionError as error:
+        return f"{drawn}, {what}: {error}"
+    return ""
+
+
+def no(parts: Any) -> list[Any]:
+    """The parts that are None, which stand for zeros."""
+    return [part for part in parts if part is None]
+
+
+def attempt(drawn: Draw, space: Any, x: Any, hx: Any, options: dict[str, Any]) -> Any:
+    """Run a call: the tensors that it returns, or what it raises."""
+    module = drawn.module(space)
+    torch.manual_seed(drawn.seed)
+    try:
+        with torch.autocast("cpu", enabled=drawn.autocast):
+            return tensors(module(x, hx, **options))
+    except Exception as error:
+        return error
+
+
+VALUES: tuple[Any, ...] = (
+    *(0, 1, -1, 2, 2.0, 0.5, True, False, "3", None, 2**63, np.int64(2), np.float32(2.0), [3]),
+    *(torch.tensor(2), torch.tensor([2, 3]), "tanh", "cpu", torch.float32, int, float("nan")),
+)
+
+
+def check_constructor(drawn: Draw, rng: random.Random) -> str:
+    """Put a drawn value in the place of one argument, and compare what the constructors say."""
+    names = ["input_size", "hidden_size", "bias"]
+    if drawn.is_layer:
+        names += ["num_layers", "batch_first", "dropout", "bidirectional", "proj_size"]
+    if "RNN" in drawn.name:
+        names += ["nonlinearity"]
+    names += ["device", "dtype", "no_such"]
+    name, value = rng.choice(names), rng.choice(VALUES)
+    given = {"input_size": 3, "hidden_size": 4, name: value}
+    try:
+        getattr(rnnkit, drawn.name)(**given)
+    except rnnkit.ArgumentError:
+        return ""
+    except Exception as error:
+        return f"{drawn.name}({given}): ours {shown(error)}"
+    try:
+        getattr(nn, drawn.name)(**given)
+    except Exception as error:
+        taken = isinstance(value, np.int64)
+        return "" if taken else f"{drawn.name}({given}): ours ran, torch {shown(error)}"
+    return ""

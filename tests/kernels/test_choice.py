@@ -1,0 +1,163 @@
+"""Which path is chosen: what the table says, and what each call allows."""
+
+import itertools
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+import rnnkit
+from rnnkit._kernels import choice
+from rnnkit._kernels.costs import COSTS
+from rnnkit._kernels.pieces import Rows, pieces_of
+from rnnkit._modules.lengths import stack_of
+from tests.kernels.paths import KINDS, case_of, kinds, layers, on
+from tests.strategies import tensors_of
+
+positive = st.floats(0.001, 1000)
+
+
+@given(
+    values=st.lists(st.integers(0, 50), min_size=1, max_size=12),
+    call=positive,
+    by_step=positive,
+    by_row=positive,
+)
+def test_groups_cost_no_more_than_one(
+    values: list[int], call: float, by_step: float, by_row: float
+) -> None:
+    """Groups hold each sample once, in order, and no more is expected of them than of one group."""
+    values.sort(reverse=True)
+
+    def cost(start: int, stop: int) -> float:
+        return call + values[start] * (by_step + by_row * (stop - start))
+
+    groups = choice.grouped(values, call, by_step, by_row)
+
+    assert [start for start, _ in groups] == [0, *(stop for _, stop in groups)][:-1]
+    assert groups[-1][1] == len(values)
+    total, whole = sum(cost(*group) for group in groups), cost(0, len(values))
+    assert total <= whole * (1 + 1e-9)
+
+
+def test_one_long_sample_among_short_ones_is_alone() -> None:
+    """Padding that costs much is not computed."""
+    assert choice.grouped([1000, 3, 3, 2], 10.0, 1.0, 1.0) == [(0, 1), (1, 4)]
+
+
+def test_each_path_has_its_costs() -> None:
+    """For every kind of CPU, layer and pass the table has the costs of all paths."""
+    asked = []
+    for kind, gradients in itertools.product(
+        ("LSTM", "LSTM by steps", "GRU", "RNN"), (False, True)
+    ):
+        names = ["padded", "packed", "packed of pieces", "steps"]
+        names += ["rows", "rows of pieces"] if gradients else []
+        names += ["blank"] if kind.startswith("LSTM") else []
+        asked += [(kind, gradients, name) for name in names]
+
+    assert set(COSTS) == {"AVX512", "AVX2", "DEFAULT"}
+    for table in COSTS.values():
+        assert set(table) == set(asked)
+        assert all(min(costs) >= 0 < max(costs) for costs in table.values())
+
+
+def facts(kind: str, dtype: torch.dtype = torch.float32, **options: Any) -> choice.Facts:
+    """What is known of a call."""
+    case = case_of(kind, dtype)
+    layer: Any = case.module(rnnkit)
+    if options.get("frozen"):
+        layer.requires_grad_(requires_grad=False)
+    return choice.facts_of(stack_of(layer), case.numbers().detach(), ())
+
+
+@kinds
+def test_rows_by_hand_where_they_can_be(kind: str) -> None:
+    """Rows by hand need gradients and a precise dtype, and know no projection."""
+    projected = "proj" in kind
+
+    assert (choice.ROWS in facts(kind).paths) != projected
+    assert (choice.ROWS in facts(kind, torch.float64).paths) != projected
+    assert choice.ROWS not in facts(kind, torch.bfloat16).paths
+    assert choice.ROWS not in facts(kind, frozen=True).paths
+    with torch.no_grad():
+        assert choice.ROWS not in facts(kind).paths
+    with torch.autocast("cpu", torch.bfloat16):
+        assert choice.ROWS not in facts(kind).paths
+
+
+def test_the_fast_lstm(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An LSTM of another dtype, projected, or without oneDNN is another kind."""
+    fast = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    assert facts("LSTM").kind == ("LSTM" if fast else "LSTM by steps")
+    assert facts("LSTM", torch.float64).kind == "LSTM by steps"
+    assert facts("LSTM proj").kind == "LSTM by steps"
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
+    assert facts("LSTM").kind == "LSTM by steps"
+
+
+@layers
+def test_on_another_device_all_is_packed(name: str) -> None:
+    """CuDNN takes packed input, and all layers at once."""
+    paths = choice.paths_of(torch.empty(1, device="meta"), name, projected=False, by_hand=True)
+
+    assert paths == (choice.PACKED,)
+
+
+def test_a_relu_stays_off_the_padding() -> None:
+    """Where nothing but the padding would be left, a relu is packed."""
+    with torch.autocast("cpu", torch.bfloat16):
+        assert facts("RNN relu").paths == (choice.PACKED,)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_only_one_path(kind: str) -> None:
+    """With one path left, no costs are asked for."""
+    one = facts(kind)._replace(kind="none", paths=(choice.PACKED,))
+
+    assert choice.for_lengths(one, [3, 5]).path == choice.PACKED
+    assert choice.for_resets(one, torch.tensor([3, 2]), None, (3, 5)) == choice.PACKED
+    none = one._replace(paths=(choice.PADDED, choice.BLANK))
+    assert choice.for_resets(none, torch.tensor([3, 2]), None, None) == choice.PACKED
+
+
+def test_a_cpu_that_was_not_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is taken for a small one."""
+    choice._terms.cache_clear()
+    small = [choice.cost(facts("GRU"), choice.PACKED, 7, 20)]
+    for name in ("DEFAULT", "NEON"):
+        choice._terms.cache_clear()
+        monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda name=name: name)
+        small.append(choice.cost(facts("GRU"), choice.PACKED, 7, 20))
+    choice._terms.cache_clear()
+
+    assert small[1] == small[2]
+
+
+def test_rows_lie_on_the_device_of_the_input() -> None:
+    """Where pieces are is worked out on the CPU, and moved once."""
+    pieces = pieces_of(torch.tensor([3, 0, 5]))
+
+    rows = Rows(pieces, 3, torch.device("meta"))
+
+    moved = [rows.places, rows.last, rows.mirror, rows.before(False), *tensors_of(rows.pieces)]
+    assert {tensor.device.type for tensor in moved} == {"meta"}
+    assert rows.batch_sizes.tolist() == rows.sizes == [2, 2, 2, 1, 1]
+
+
+@pytest.mark.parametrize("lengths", [[9, 1, 1, 2, 1], [9, 8, 9, 8, 8]])
+def test_groups_give_what_the_whole_gives(lengths: list[int]) -> None:
+    """Cut into groups or not, outputs, states and the order of the batch are the same."""
+    layer = rnnkit.LSTM(3, 4, 2, bidirectional=True, dtype=torch.float64)
+    x = torch.randn(9, 5, 3, dtype=torch.float64)
+
+    with on("padded"):
+        whole = layer(x, lengths=lengths)
+    with pytest.MonkeyPatch.context() as patch:
+        found = choice.Choice(choice.PADDED, [[2], [4, 0], [3, 1]])
+        patch.setattr(choice, "for_lengths", lambda *_: found)
+        groups = layer(x, lengths=lengths)
+
+    torch.testing.assert_close(tensors_of(groups), tensors_of(whole), rtol=1e-12, atol=1e-12)

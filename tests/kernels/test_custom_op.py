@@ -1,0 +1,290 @@
+"""The operator of one layer in one direction: torch's numbers, torch's gradients, no surprise for a compiler."""
+
+import itertools
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+from torch.library import opcheck
+
+from rnnkit._kernels import single
+from rnnkit._kernels.custom_op import run_operator
+
+# torch says so where oneDNN is switched off.
+pytestmark = pytest.mark.filterwarnings("ignore:TF32 acceleration on top of oneDNN:UserWarning")
+
+GATES = {"LSTM": 4, "GRU": 3, "RNN_TANH": 1, "RNN_RELU": 1}
+modes = pytest.mark.parametrize("mode", GATES)
+#: No two axes are of one size.
+STEPS, BATCH, INPUT, HIDDEN, PROJECTED = 5, 2, 3, 7, 4
+
+
+class Call(NamedTuple):
+    """One layer in one direction, its input and its first state."""
+
+    mode: str
+    weights: list[Tensor]
+    input: Tensor
+    state: tuple[Tensor, ...]
+    bias: bool
+    reverse: bool
+
+    @property
+    def leaves(self) -> list[Tensor]:
+        """What gradients are taken of."""
+        return [self.input, *self.state, *self.weights]
+
+    def by_operator(self) -> list[Tensor]:
+        """Run rnnkit's operator: output and state."""
+        output, state = run_operator(
+            self.mode, self.weights, self.input, self.state, bias=self.bias, reverse=self.reverse
+        )
+        return [output, *state]
+
+    def by_torch(self) -> list[Tensor]:
+        """Run torch's kernel."""
+        input = self.input.flip(0) if self.reverse else self.input
+        kernel: Any = getattr(torch, self.mode.lower())
+        hx = self.state if self.mode == "LSTM" else self.state[0]
+        output, *ends = kernel(input, hx, self.weights, self.bias, 1, 0.0, True, False, False)
+        return [output.flip(0) if self.reverse else output, *ends]
+
+    def arguments(self, train: bool) -> tuple[Any, ...]:
+        """What the operator itself takes."""
+        h, c = (*self.state, None)[:2]
+        return (
+            self.input, h, c, self.weights, self.mode, self.bias, self.reverse, None, train,
+        )  # fmt: skip
+
+
+def call(
+    mode: str,
+    steps: int = STEPS,
+    batch: int = BATCH,
+    *,
+    bias: bool = True,
+    reverse: bool = False,
+    dtype: torch.dtype = torch.float32,
+    projected: bool = False,
+) -> Call:
+    """A call with random numbers, each tensor a leaf that requires a gradient."""
+    rows, output = GATES[mode] * HIDDEN, PROJECTED if projected else HIDDEN
+    shapes = [(rows, INPUT), (rows, output), *([(rows,), (rows,)] if bias else [])]
+    if projected:
+        shapes.append((PROJECTED, HIDDEN))
+    states = [(1, batch, output), *([(1, batch, HIDDEN)] if mode == "LSTM" else [])]
+
+    def leaf(*shape: int) -> Tensor:
+        return torch.randn(*shape, dtype=dtype).requires_grad_()
+
+    weights = [leaf(*shape) for shape in shapes]
+    state = tuple(leaf(*shape) for shape in states)
+    return Call(mode, weights, leaf(steps, batch, INPUT), state, bias, reverse)
+
+
+def gradients(results: list[Tensor], leaves: list[Tensor], which: Any = (0, 1, 2)) -> list[Tensor]:
+    """The gradients by some of the results, each weighted differently everywhere."""
+    chosen = [result for place, result in enumerate(results) if place in which]
+    weights = [
+        torch.linspace(-1, 1, result.numel(), dtype=result.dtype).view(result.shape)
+        for result in chosen
+    ]
+    return list(
+        torch.autograd.grad(chosen, leaves, weights, allow_unused=True, materialize_grads=True)
+    )
+
+
+def check(one: Call, which: Any = (0, 1, 2)) -> None:
+    """Hold the operator to torch's kernel: results to the bit, gradients as close as it gets."""
+    expected, found = one.by_torch(), one.by_operator()
+
+    torch.testing.assert_close(found, expected, rtol=0, atol=0)
+    torch.testing.assert_close(
+        gradients(found, one.leaves, which), gradients(expected, one.leaves, which)
+    )
+
+
+def kinds() -> Iterator[dict[str, Any]]:
+    """Each kind of layer that has a path of its own."""
+    dtypes = (torch.float32, torch.float64)
+    for mode, bias, reverse, dtype in itertools.product(GATES, *[(True, False)] * 2, dtypes):
+        yield {"mode": mode, "bias": bias, "reverse": reverse, "dtype": dtype}
+    for bias in (True, False):
+        yield {"mode": "LSTM", "bias": bias, "projected": True}
+
+
+@pytest.mark.parametrize("kind", list(kinds()), ids=lambda kind: "-".join(map(str, kind.values())))
+def test_torchs_numbers(kind: dict[str, Any]) -> None:
+    """Output, state and gradients are those of torch's kernel."""
+    check(call(**kind))
+
+
+@pytest.mark.filterwarnings("ignore:LSTM with projections:UserWarning")
+@given(
+    st.sampled_from(sorted(GATES)), st.integers(1, 6), st.integers(0, 4), st.booleans(),
+    st.sampled_from([(0,), (1,), (2,), (0, 1), (0, 1, 2)]),
+)  # fmt: skip
+def test_any_size_and_any_part_of_the_results(
+    mode: str, steps: int, batch: int, reverse: bool, which: tuple[int, ...]
+) -> None:
+    """A batch of none or one, one step, and a loss of the state alone are right."""
+    torch.manual_seed(steps)
+    one = call(mode, steps, batch, reverse=reverse)
+    # The c of an LSTM is result 2; the others end with h.
+    check(one, [place for place in which if place <= len(one.state)] or [0])
+
+
+@modes
+def test_without_onednn(mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A torch without oneDNN's private kernels, or with oneDNN switched off, has other ways."""
+    one = call(mode)
+    with torch.backends.mkldnn.flags(enabled=False):
+        check(one)
+    monkeypatch.setattr(single, "ONEDNN_BACKWARD", None)
+    output, *state = one.by_operator()
+    torch.testing.assert_close([output, *state], one.by_torch())
+    torch.testing.assert_close(
+        gradients([output, *state], one.leaves), gradients(one.by_torch(), one.leaves)
+    )
+
+
+@modes
+def test_input_and_states_that_are_not_contiguous(mode: str) -> None:
+    """Input, states and gradients may be views of any kind."""
+    one = call(mode)
+    input = torch.randn(BATCH, STEPS, INPUT).transpose(0, 1).requires_grad_()
+    state = tuple(torch.randn(HIDDEN, BATCH).t().unsqueeze(0).requires_grad_() for _ in one.state)
+    one = one._replace(input=input, state=state)
+    check(one)
+
+    output = one.by_operator()[0]
+    torch.testing.assert_close(
+        torch.autograd.grad(output.transpose(0, 1).sum(), one.leaves, allow_unused=True),
+        torch.autograd.grad(one.by_torch()[0].sum(), one.leaves, allow_unused=True),
+    )
+
+
+@modes
+def test_frozen_and_tied_weights(mode: str) -> None:
+    """A frozen weight gets no gradient, and one that stands twice gets the sum of both."""
+    one = call(mode)
+    one.weights[0].requires_grad_(requires_grad=False)
+    one = one._replace(weights=[*one.weights[:3], one.weights[2]])
+    leaves = [one.input, *one.state, *one.weights[1:3]]
+
+    expected, found = one.by_torch(), one.by_operator()
+
+    torch.testing.assert_close(found, expected, rtol=0, atol=0)
+    torch.testing.assert_close(gradients(found, leaves), gradients(expected, leaves))
+    assert one.weights[0].grad is None
+
+
+@modes
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision(mode: str, dtype: torch.dtype) -> None:
+    """Half precision takes torch's own derivative, to the bit; without oneDNN's LSTM on any CPU."""
+    one = call(mode, dtype=dtype)
+    with torch.backends.mkldnn.flags(enabled=False):
+        expected, found = one.by_torch(), one.by_operator()
+        torch.testing.assert_close(found, expected, rtol=0, atol=0)
+        torch.testing.assert_close(
+            gradients(found, one.leaves), gradients(expected, one.leaves), rtol=0, atol=0
+        )
+
+
+@modes
+@pytest.mark.parametrize("lowered", [torch.bfloat16, torch.float16])
+def test_under_autocast(mode: str, lowered: torch.dtype) -> None:
+    """Each result has the dtype, the numbers and the gradients that autocast gives it."""
+    one = call(mode)
+    with torch.backends.mkldnn.flags(enabled=False):
+        with torch.autocast("cpu", dtype=lowered):
+            expected, found = one.by_torch(), one.by_operator()
+        torch.testing.assert_close(found, expected, rtol=0, atol=0)
+        torch.testing.assert_close(
+            gradients(found, one.leaves), gradients(expected, one.leaves), rtol=0.02, atol=0.02
+        )
+
+
+@modes
+def test_no_gradient_is_asked_for(mode: str) -> None:
+    """Without gradients nothing is saved, and the results are the same."""
+    one = call(mode)
+    with torch.no_grad():
+        expected, found = one.by_torch(), one.by_operator()
+        left = torch.ops.rnnkit.layer(*one.arguments(train=False))[3]
+
+    torch.testing.assert_close(found, expected, rtol=0, atol=0)
+    assert not any(result.requires_grad for result in found)
+    assert left.untyped_storage().nbytes() == 0
+
+
+def test_no_steps_is_refused_as_torch_refuses_it() -> None:
+    """Without a step there is nothing to run: torch's error comes through."""
+    with pytest.raises(RuntimeError, match="larger than 0"):
+        call("GRU", steps=0).by_operator()
+
+
+CHECKED = [
+    {"mode": "LSTM"}, {"mode": "LSTM", "bias": False, "reverse": True},
+    {"mode": "GRU"}, {"mode": "RNN_TANH", "bias": False}, {"mode": "RNN_RELU", "reverse": True},
+    {"mode": "LSTM", "dtype": torch.float64}, {"mode": "LSTM", "projected": True},
+    {"mode": "GRU", "batch": 0}, {"mode": "LSTM", "steps": 1, "batch": 1, "dtype": torch.float64},
+]  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", CHECKED, ids=lambda kind: "-".join(map(str, kind.values())))
+def test_torchs_own_check_of_operators(kind: dict[str, Any]) -> None:
+    """Schema, registration, shapes without numbers and tracing: ``opcheck`` finds nothing."""
+    opcheck(torch.ops.rnnkit.layer.default, call(**kind).arguments(train=True))
+
+
+def test_a_workspace_that_was_copied_is_lost() -> None:
+    """Hooks on saved tensors may copy them: the backward pass then runs torch's kernel again."""
+    one = call("LSTM")
+    with torch.autograd.graph.saved_tensors_hooks(torch.clone, lambda tensor: tensor):
+        found = one.by_operator()
+
+    torch.testing.assert_close(gradients(found, one.leaves), gradients(one.by_torch(), one.leaves))
+
+
+@pytest.mark.parametrize("lowered", [None, torch.bfloat16])
+@pytest.mark.parametrize("projected", [False, True])
+@pytest.mark.parametrize("halved", [False, True])
+@modes
+def test_shapes_without_numbers(
+    mode: str, lowered: torch.dtype | None, projected: bool, halved: bool
+) -> None:
+    """Where no number is computed each result has the shape and dtype that torch gives it."""
+    if (projected and mode != "LSTM") or (halved and lowered is None):
+        return
+    one = call(mode, projected=projected)
+    if halved:
+        one = one._replace(state=tuple(tensor.detach().to(lowered) for tensor in one.state))
+    with (
+        torch.backends.mkldnn.flags(enabled=False),
+        torch.autocast("cpu", dtype=lowered, enabled=lowered is not None),
+    ):
+        expected = one.by_torch()
+        with torch._subclasses.FakeTensorMode(allow_non_fake_inputs=True):
+            found = one.by_operator()
+
+    assert [(t.shape, t.dtype) for t in found] == [(t.shape, t.dtype) for t in expected]
+
+
+@pytest.mark.skipif(
+    not torch.ops.mkldnn._is_mkldnn_bf16_supported(), reason="oneDNN has no such LSTM on this CPU"
+)
+def test_onednns_lstm_under_autocast() -> None:
+    """The LSTM of oneDNN in bfloat16 gives torch's numbers, in its dtypes."""
+    one = call("LSTM")
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        expected, found = one.by_torch(), one.by_operator()
+
+    torch.testing.assert_close(found, expected, rtol=0, atol=0)
+    torch.testing.assert_close(gradients(found, one.leaves), gradients(expected, one.leaves))

@@ -1,0 +1,326 @@
+"""Layers, ``unroll`` and ``Recurrent`` of rnnkit's cells are one whole graph, training included."""
+
+import copy
+import io
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch._dynamo.testing import CompileCounterWithBackend
+from torch.func import functional_call, grad, vmap
+from torch.utils import _pytree as pytree
+
+import rnnkit
+from tests.torch.side_by_side import HIDDEN, INPUT, layers, modes
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.unhooked("Dynamo cannot trace the checks that the hook adds"),
+    pytest.mark.needs_torch("2.13", "older compilers refuse more"),
+    pytest.mark.filterwarnings("ignore:LSTM with projections is not supported:UserWarning"),
+    pytest.mark.filterwarnings("ignore:TF32 acceleration on top of oneDNN:UserWarning"),
+    # Dynamo reads .grad of every tensor that enters a frame and sets off torch's own warning.
+    pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor:UserWarning"),
+]
+
+
+@pytest.fixture(autouse=True)
+def _switched_on() -> Iterator[None]:
+    """Let Dynamo look into recurrent layers, from nothing that it knows."""
+    torch._dynamo.reset()
+    with torch._dynamo.config.patch(allow_rnn=True):
+        yield
+
+
+class Parent(nn.Module):
+    """A model with something before and after its recurrent part."""
+
+    def __init__(self, core: nn.Module, width: int) -> None:
+        """Hold the parts."""
+        super().__init__()
+        self.before = nn.Linear(INPUT, INPUT)
+        self.core = core
+        self.after = nn.Linear(width, 2)
+
+    def forward(self, x: Tensor, hx: Any = None, **options: Any) -> Any:
+        """Run the recurrent part between two linear ones."""
+        output, state = self.core(torch.tanh(self.before(x)), hx, **options)
+        return self.after(output), state
+
+
+class Unrolled(nn.Module):
+    """A cell over the steps, with the options of ``unroll``."""
+
+    def __init__(self, cell: nn.Module, **options: Any) -> None:
+        """Hold the cell."""
+        super().__init__()
+        self.cell = cell
+        self.options = options
+
+    def forward(self, x: Tensor, hx: Any = None, **options: Any) -> Any:
+        """Run over a sequence."""
+        return rnnkit.unroll(self.cell, x, hx, **self.options, **options)
+
+
+def trained(model: nn.Module, call: Any, *args: Any, **kwargs: Any) -> tuple[list[Any], list[Any]]:
+    """Results and gradients of a training step, dropout drawn alike each time."""
+    torch.manual_seed(1)
+    model.zero_grad()
+    leaves = [x.detach().requires_grad_() for x in pytree.tree_leaves(args) if x is not None]
+    given = iter(leaves)
+    args = pytree.tree_map(lambda x: None if x is None else next(given), args)
+    results = pytree.tree_leaves(call(*args, **kwargs))
+    weights = [torch.linspace(-1, 1, x.numel(), dtype=x.dtype).view(x.shape) for x in results]
+    sum((x * w).sum() for x, w in zip(results, weights, strict=True)).backward()
+    return results, [x.grad for x in (*model.parameters(), *leaves)]
+
+
+def check(
+    model: nn.Module, calls: list[tuple[Any, ...]], backend: str = "aot_eager", **options: Any
+) -> int:
+    """Hold a compiled model to the eager one, results and gradients; return how many graphs."""
+    counter = CompileCounterWithBackend(backend)
+    compiled = torch.compile(model, fullgraph=True, backend=counter)
+    for *args, kwargs in calls:
+        expected = trained(model, model, *args, **kwargs)
+        found = trained(model, compiled, *args, **kwargs)
+        torch.testing.assert_close(found, expected, **options)
+        if not getattr(model.core, "dropout", 0):
+            with torch.no_grad():
+                torch.testing.assert_close(
+                    compiled(*args, **kwargs), model(*args, **kwargs), **options
+                )
+    return counter.frame_count
+
+
+VARIANTS: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "dropout": {"num_layers": 2, "dropout": 0.5},
+    "both directions": {"num_layers": 2, "bidirectional": True},
+    "batch first": {"batch_first": True, "bidirectional": True},
+    "state": {"hx": True, "num_layers": 2, "bidirectional": True},
+    "state batch first": {"hx": True, "state_batch_first": True, "num_layers": 2},
+    "unbatched": {"unbatched": True},
+    "unbatched, a state": {"unbatched": True, "hx": True},
+    "no bias": {"bias": False},
+    "double": {"dtype": torch.float64},
+    "bfloat16": {"dtype": torch.bfloat16},
+    "projected": {"proj_size": 2, "hx": True, "bidirectional": True},
+    "lengths": {"lengths": True, "hx": True, "bidirectional": True, "batch_first": True},
+    "relu": {"nonlinearity": "relu", "bidirectional": True},
+    "relu, lengths": {"nonlinearity": "relu", "lengths": True, "bidirectional": True},
+}
+ONLY = {"projected": "LSTM", "relu": "RNN", "relu, lengths": "RNN"}
+
+
+def variants() -> list[tuple[str, str]]:
+    """Each variant of each layer that has it."""
+    return [
+        (name, variant)
+        for variant in VARIANTS
+        for name in ("LSTM", "GRU", "RNN")
+        if ONLY.get(variant, name) == name
+    ]
+
+
+@pytest.mark.parametrize(("name", "variant"), variants())
+def test_a_layer(name: str, variant: str) -> None:
+    """A layer of any kind compiles whole, over shapes that change, and trains as it does eagerly."""
+    options = dict(VARIANTS[variant])
+    has_state, unbatched = options.pop("hx", False), options.pop("unbatched", False)
+    has_lengths, dtype = options.pop("lengths", False), options.pop("dtype", torch.float32)
+    layer = getattr(rnnkit, name)(INPUT, HIDDEN, **options)
+    width = (layer.proj_size or HIDDEN) * (2 if layer.bidirectional else 1)
+    model = Parent(layer, width).to(dtype)
+    calls = []
+    for steps, batch in ((6, 4), (9, 5), (8, 2)):
+        shape = (batch, steps, INPUT) if layer.batch_first else (steps, batch, INPUT)
+        x = torch.randn((steps, INPUT) if unbatched else shape, dtype=dtype)
+        hx = pytree.tree_map(torch.randn_like, layer.initial_state(None if unbatched else batch))
+        lengths = torch.randint(0, steps + 1, (batch,))
+        calls.append((x, hx if has_state else None, {"lengths": lengths} if has_lengths else {}))
+
+    assert (
+        check(model, calls, **({"rtol": 0.1, "atol": 0.1} if dtype is torch.bfloat16 else {})) <= 6
+    )
+
+
+@layers
+@pytest.mark.parametrize("backend", ["aot_eager", "inductor"])
+def test_one_graph_for_all_sizes(name: str, backend: str) -> None:
+    """Two sizes make two graphs, however many follow; axes that are marked make one."""
+    layer = getattr(rnnkit, name)(INPUT, HIDDEN)
+    sizes = [(6, 4), (9, 5), (8, 2), (12, 3)]
+    for expected, marked in ((2, False), (1, True)):
+        torch._dynamo.reset()
+        counter = CompileCounterWithBackend(backend)
+        compiled = torch.compile(Parent(layer, HIDDEN), fullgraph=True, backend=counter)
+        for steps, batch in sizes:
+            x = torch.randn(steps, batch, INPUT)
+            if marked:
+                torch._dynamo.mark_dynamic(x, (0, 1))
+            compiled(x)[0].sum().backward()
+
+        assert counter.frame_count == expected
+
+
+CELLS: dict[str, Any] = {
+    "LSTM": rnnkit.LSTMCell, "GRU": rnnkit.GRUCell, "RNN": rnnkit.RNNCell,
+}  # fmt: skip
+
+
+@layers
+@pytest.mark.parametrize("reverse", [False, True])
+def test_unroll(name: str, reverse: bool) -> None:
+    """``unroll`` of rnnkit's cells is whole under default settings, with lengths too."""
+    cell = CELLS[name](INPUT, HIDDEN)
+    state = pytree.tree_map(torch.randn_like, cell.initial_state(4))
+    model = Parent(Unrolled(cell, reverse=reverse), HIDDEN)
+    with torch._dynamo.config.patch(allow_rnn=False):
+        check(model, [
+            (torch.randn(6, 4, INPUT), None, {}),
+            (torch.randn(9, 4, INPUT), state, {"lengths": torch.tensor([9, 0, 4, 1])}),
+            (torch.randn(7, INPUT), None, {}),
+        ])  # fmt: skip
+
+
+def test_recurrent_of_many_steps() -> None:
+    """A graph of 300 steps, two layers and two directions has as many nodes as one of three."""
+    cells = [rnnkit.LSTMCell(INPUT, HIDDEN), rnnkit.GRUCell(2 * HIDDEN, HIDDEN)]
+    core = rnnkit.Recurrent(cells, copy.deepcopy(cells), dropout=0.5)
+    model, nodes = Parent(core, 2 * HIDDEN), []
+
+    def count(graph: torch.fx.GraphModule, _: Any) -> Any:
+        nodes.append(len(graph.graph.nodes))
+        return graph.forward
+
+    with torch._dynamo.config.patch(allow_rnn=False):
+        for steps in (3, 300):
+            torch._dynamo.reset()
+            x = torch.randn(steps, 2, INPUT)
+            compiled = torch.compile(model, fullgraph=True, backend=count, dynamic=False)
+            torch.testing.assert_close(
+                trained(model, compiled, x), trained(model, model, x), rtol=1e-4, atol=1e-4
+            )
+
+    assert nodes[0] == nodes[1]
+
+
+@layers
+@pytest.mark.parametrize("lowered", [torch.bfloat16, torch.float16])
+def test_under_autocast(name: str, lowered: torch.dtype) -> None:
+    """A compiled layer has the results and dtypes that autocast gives it eagerly."""
+    model = Parent(getattr(rnnkit, name)(INPUT, HIDDEN), HIDDEN)
+    # oneDNN's half-precision LSTM is not on every CPU.
+    with torch.backends.mkldnn.flags(enabled=False), torch.autocast("cpu", dtype=lowered):
+        check(model, [(torch.randn(6, 4, INPUT), None, {})], rtol=0.05, atol=0.05)
+
+
+@layers
+def test_weights_frozen_and_computed(name: str) -> None:
+    """Frozen weights get no gradient, and computed ones pass theirs on."""
+    layer = getattr(rnnkit, name)(INPUT, HIDDEN, num_layers=2)
+    layer.weight_hh_l0.requires_grad_(requires_grad=False)
+    nn.utils.parametrizations.weight_norm(layer, "weight_hh_l1")
+    check(Parent(layer, HIDDEN), [(torch.randn(6, 4, INPUT), None, {})])
+
+    assert layer.weight_hh_l0.grad is None
+
+
+@layers
+def test_transforms_take_the_loop(name: str) -> None:
+    """Per-sample gradients compile too: the operator has no rule for them, the loop has."""
+    loop = rnnkit.Recurrent(getattr(rnnkit, name)(INPUT, HIDDEN).cells())
+    weights = {key: value.detach() for key, value in loop.named_parameters()}
+
+    def loss(weights: dict[str, Tensor], sample: Tensor) -> Tensor:
+        output, _ = functional_call(loop, weights, (sample.unsqueeze(1),))
+        return output.square().sum()
+
+    each = vmap(grad(loss), (None, 1))
+    x = torch.randn(5, 3, INPUT)
+
+    torch.testing.assert_close(
+        torch.compile(each, backend="aot_eager")(weights, x), each(weights, x)
+    )
+
+
+class Checked(rnnkit.GRU):
+    """A user's layer with a check of their own."""
+
+    def check_input(self, input: Tensor, batch_sizes: Tensor | None) -> None:
+        """Refuse what is too long."""
+        assert input.shape[0] < 8
+        super().check_input(input, batch_sizes)
+
+
+def test_a_subclass_with_a_check_keeps_it() -> None:
+    """Where a user has replaced one of torch's checks, torch's own forward is traced."""
+    layer = Checked(INPUT, HIDDEN)
+    x = torch.randn(6, 4, INPUT)
+    targets: list[str] = []
+
+    def note(graph: torch.fx.GraphModule, _: Any) -> Any:
+        targets.extend(str(node.target) for node in graph.graph.nodes)
+        return graph.forward
+
+    found = torch.compile(layer, fullgraph=True, backend=note)(x)
+
+    torch.testing.assert_close(found, layer(x))
+    assert not any("rnnkit" in target for target in targets)
+
+
+def program_of(model: nn.Module, x: Tensor, axes: dict[int, Any] | None, strict: bool) -> Any:
+    """Export a model, write the program, and read it again."""
+    program = torch.export.export(model, (x,), dynamic_shapes=axes and (axes,), strict=strict)
+    file = io.BytesIO()
+    torch.export.save(program, file)
+    file.seek(0)
+    return torch.export.load(file)
+
+
+class Plain(nn.Module):
+    """A model of one argument."""
+
+    def __init__(self, core: nn.Module) -> None:
+        """Hold the part."""
+        super().__init__()
+        self.core = core
+
+    def forward(self, x: Tensor) -> Any:
+        """Run the recurrent part."""
+        return self.core(x)
+
+
+@layers
+@modes
+@pytest.mark.filterwarnings("ignore:The tensor attributes? .*_flat_weights:UserWarning")
+def test_exported_for_any_number_of_steps(name: str, strict: bool) -> None:
+    """With seq and batch left open the program is right for all of them, and can be trained."""
+    options = {"num_layers": 2, "bidirectional": True, "batch_first": True}
+    model = Plain(getattr(rnnkit, name)(INPUT, HIDDEN, **options).eval())
+    axes = {0: torch.export.Dim("batch", min=2), 1: torch.export.Dim("seq", min=2)}
+
+    program = program_of(model, torch.randn(4, 6, INPUT), axes, strict)
+
+    for batch, steps in ((4, 6), (3, 11)):
+        x = torch.randn(batch, steps, INPUT)
+        torch.testing.assert_close(program.module()(x), model(x), rtol=0, atol=0)
+    again = program.module()
+    torch.testing.assert_close(trained(again, again, x)[0], trained(model, model, x)[0])
+    assert any("rnnkit.layer" in str(node.target) for node in program.graph.nodes)
+
+
+@layers
+@modes
+@pytest.mark.filterwarnings("ignore:The tensor attributes? .*_flat_weights:UserWarning")
+def test_exported_for_these_steps_is_torchs_program(name: str, strict: bool) -> None:
+    """A program for a number of steps needs no rnnkit where it is loaded."""
+    model = Plain(getattr(rnnkit, name)(INPUT, HIDDEN).eval())
+    axes = {1: torch.export.Dim("batch", min=2)}
+
+    program = program_of(model, torch.randn(6, 4, INPUT), axes, strict)
+
+    assert not any("rnnkit" in str(node.target) for node in program.graph.nodes)

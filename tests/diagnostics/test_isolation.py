@@ -99,6 +99,8 @@ def lines(model: nn.Module) -> int:
     return -count.left
 
 
+# An interrupt while a generator is closed is one that Python itself cannot raise.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.unhooked("a trace function is for the lines of the package, not of its checks")
 @pytest.mark.filterwarnings("ignore:Exception ignored in:pytest.PytestUnraisableExceptionWarning")
 def test_interrupted_anywhere() -> None:

@@ -48,7 +48,6 @@ PRIVATE_NAMES = {
     ),
     "Module._forward_hooks": PrivateName("whether a cell has hooks", IN_THE_OLDEST),
     "Module._forward_pre_hooks": PrivateName("whether a cell has hooks", IN_THE_OLDEST),
-    "Module._modules": PrivateName("whether a cell's weights are parametrized", IN_THE_OLDEST),
     "Module._parameters": PrivateName(
         "a weight itself: an attribute costs a search in three places, and computes what is "
         "parametrized",

@@ -32,7 +32,7 @@ def check_reset(spec: CallSpec, reset: Any) -> Tensor:
         fix = "pad_packed_sequence(input), then its two results as input and lengths="
         _refuse_shape(spec, "the input is packed, and a mask has no place in it", fix, reset)
     try:
-        flags = torch.as_tensor(reset)
+        flags = reset if isinstance(reset, Tensor) else torch.as_tensor(reset, device="cpu")
     except (TypeError, ValueError, RuntimeError):
         _refuse_values(spec, "reset is not a mask", "a boolean tensor of that shape", reset)
     shape = _shape(spec)

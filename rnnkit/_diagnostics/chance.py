@@ -46,13 +46,17 @@ class Chance:
     def __init__(self) -> None:
         """Remember where the sources stand."""
         self._sources = sources()
-        self._start = {name: source.read() for name, source in self._sources.items()}
+        self._start = self.read()
         self.drawn: set[str] = set()
 
-    def notice(self) -> None:
-        """Find out which sources moved since the beginning."""
-        for name, source in self._sources.items():
-            if not equal(self._start[name], source.read()):
+    def read(self) -> dict[str, Any]:
+        """Return where the sources stand."""
+        return {name: source.read() for name, source in self._sources.items()}
+
+    def notice(self, before: dict[str, Any]) -> None:
+        """Find out which sources moved since they were read."""
+        for name, state in before.items():
+            if not equal(state, self._sources[name].read()):
                 self.drawn.add(name)
 
     def seed(self) -> None:

@@ -134,7 +134,7 @@ class Session:
             if on is None:
                 self.chance.seed()
             try:
-                with self.watched():
+                with self.watched(notices=is_first):
                     output = self._run(copy, inputs, None if is_first else watch)
             finally:
                 written = self.pristine.written(thorough=is_first)
@@ -143,17 +143,20 @@ class Session:
                 return output
 
     @contextmanager
-    def watched(self) -> Iterator[None]:
-        """Notice what a first run draws, and whether a run reached the model itself.
+    def watched(self, *, notices: bool = True) -> Iterator[None]:
+        """Notice what a run draws, and whether it reached the model itself.
+
+        Args:
+            notices: whether what is drawn is noticed: of the first run in each mode.
 
         Raises:
             EscapedError: if it did; no module of the model has then run.
         """
+        before = self.chance.read() if notices else {}
         try:
             yield
         finally:
-            if not self._tried:
-                self.chance.notice()
+            self.chance.notice(before)
             if self._escaped:
                 raise self._escaped[0]
 

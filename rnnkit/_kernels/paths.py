@@ -61,7 +61,7 @@ def _run_lengths(
     path, groups = choice.for_lengths(facts, lengths.values)
     if path == choice.PADDED:
         return run_groups(stack, input, state, lengths, groups)
-    pieces = pieces_of(torch.tensor(lengths.values))
+    pieces = pieces_of(torch.tensor(lengths.values, device="cpu"))
     return _run_pieces(path, stack, input, state, None, pieces)
 
 
@@ -74,7 +74,8 @@ def _run_resets(
     initial: States | None,
 ) -> tuple[Tensor, States]:
     seq, batch = input.shape[:2]
-    counts = torch.tensor([seq] * batch if lengths is None else lengths.values)
+    given = [seq] * batch if lengths is None else lengths.values
+    counts = torch.tensor(given, device="cpu")
     starts = reset.cpu()
     pieces = pieces_of(counts, starts)
     if not pieces.start.any():

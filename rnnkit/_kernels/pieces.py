@@ -73,11 +73,11 @@ def pieces_of(lengths: Tensor, starts: Tensor | None = None) -> Pieces:
     if starts is None:
         steps, order = lengths.sort(descending=True, stable=True)
         order = order[: int(steps.count_nonzero())]
-        every = torch.arange(len(order))
+        every = torch.arange(len(order), device="cpu")
         zeros = torch.zeros_like(order)
         return Pieces(order, zeros, steps[: len(order)], (every, every), (every, every))
     seq = len(starts)
-    cut = starts & (torch.arange(seq).unsqueeze(1) < lengths)
+    cut = starts & (torch.arange(seq, device="cpu").unsqueeze(1) < lengths)
     fresh = cut[0].clone()
     cut[0] = lengths > 0
     # One sample after the other, so that a piece ends where the next one starts, or its sample.
@@ -120,7 +120,7 @@ class Rows:
         self.batch_sizes = sizes
         self._step = torch.repeat_interleave(sizes)
         self._first = sizes.cumsum(0) - sizes  # a step's first row
-        self._row = torch.arange(self.size)
+        self._row = torch.arange(self.size, device="cpu")
         self._piece = self._row - self._first.index_select(0, self._step)
         self._steps = pieces.steps
         self._device = device
@@ -160,7 +160,9 @@ class Rows:
     @cached_property
     def last(self) -> Tensor:
         """The row of each piece's last step, ``(pieces,)``; its first one is the piece's number."""
-        row = self._first.index_select(0, self._steps - 1) + torch.arange(len(self._steps))
+        row = self._first.index_select(0, self._steps - 1) + torch.arange(
+            len(self._steps), device="cpu"
+        )
         return row.to(self._device)
 
     @cached_property

@@ -39,7 +39,7 @@ def blanks_of(lengths: Tensor, starts: Tensor, device: torch.device) -> Blanks:
         device: where the input is.
     """
     seq, batch = starts.shape
-    step = torch.arange(seq).unsqueeze(1)
+    step = torch.arange(seq, device="cpu").unsqueeze(1)
     valid = step < lengths
     cut = starts & valid & (step > 0)
     added = cut.cumsum(0)
@@ -48,7 +48,7 @@ def blanks_of(lengths: Tensor, starts: Tensor, device: torch.device) -> Blanks:
     counts = lengths + added[-1]
     values: list[int] = counts.tolist()
     steps = max(values)
-    blank = torch.zeros(steps * batch, 1, dtype=torch.bool)
+    blank = torch.zeros(steps * batch, 1, dtype=torch.bool, device="cpu")
     first = cut.reshape(-1).index_select(0, places)
     blank[moved[first] - batch] = True
     return Blanks(

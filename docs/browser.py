@@ -49,7 +49,7 @@ class Quiet(http.server.SimpleHTTPRequestHandler):
         """Log nothing."""
 
 
-def links(page: Page, name: str, ids: dict[str, set[str]]) -> Iterator[str]:
+def links(page: Page, name: str, ids: dict[str, set[str]], folder: pathlib.Path) -> Iterator[str]:
     """List the links of a page that lead nowhere."""
     for link in page.eval_on_selector_all("a[href]", "all => all.map(a => a.getAttribute('href'))"):
         parts = urllib.parse.urlsplit(link)
@@ -57,7 +57,7 @@ def links(page: Page, name: str, ids: dict[str, set[str]]) -> Iterator[str]:
             continue
         target = urllib.parse.urljoin(name, urllib.parse.unquote(parts.path)) or name
         anchor = urllib.parse.unquote(parts.fragment)
-        if target.endswith(".html") and target not in ids:
+        if target.endswith(".html") and not (folder / target).is_file():
             yield f"no page: {link}"
         elif anchor and target in ids and anchor not in ids[target]:
             yield f"no anchor: {link}"
@@ -107,7 +107,7 @@ def visit(folder: pathlib.Path, names: Sequence[str], shots: pathlib.Path | None
         page = browser.new_page()
         for name in names:
             page.goto(f"{address}/{name}")
-            for wrong in links(page, name, ids):
+            for wrong in links(page, name, ids, folder):
                 yield f"{name}: {wrong}"
         browser.close()
 

@@ -16,7 +16,7 @@ from docs.pages import ROOT
 
 PAGE = ROOT / "docs" / "benchmarks.md"
 SECTION = re.compile(r"^## (.+?)\n(.*?)(?=^## |\Z)", re.MULTILINE | re.DOTALL)
-DOT, WORSE = "#33658a", "#d1495b"
+DOT, WORSE = "#4a88b8", "#d1495b"
 
 
 class Chart(NamedTuple):
@@ -65,7 +65,7 @@ def draw(chart: Chart, page: str) -> None:
     figure, axes = plt.subplots(figsize=(6.4, height), layout="constrained")
     for place, numbers in enumerate(rows.values()):
         dots = [WORSE if chart.limit and n > chart.limit + 0.05 else DOT for n in numbers]
-        axes.scatter(numbers, [place] * len(numbers), c=dots, alpha=0.7, linewidths=0)
+        axes.scatter(numbers, [place] * len(numbers), c=dots, alpha=0.8, linewidths=0)
         axes.plot([statistics.median(numbers)] * 2, [place - 0.3, place + 0.3], color=INK)
     if chart.limit:
         axes.axvline(chart.limit, color=INK, linewidth=0.8, linestyle=":")

@@ -115,15 +115,22 @@ def is_transformed() -> bool:
     )
 
 
-def is_one_graph() -> bool:
-    """Say whether ``torch.compile`` traces, and nothing transforms what it traces."""
-    # Of the two ways to ask whether torch.func transforms, a compiler knows the second.
-    return (
-        is_compiling()
-        and not torch.compiler.is_exporting()
-        and functorch.get_dynamic_layer_stack_depth() == 0
-        and forward_ad._current_level < 0  # noqa: SLF001
-    )
+def is_one_graph(steps: Any) -> bool:
+    """Say whether a compiler traces, so that rnnkit's operator stands for torch's kernel.
+
+    The operator has no rules for what ``torch.func`` does. An exported program is torch's where
+    torch's is right, since the operator asks whoever loads it for rnnkit: the number of steps must
+    be open, which torch's kernels would fix, and the program not meant for ONNX, which has an LSTM
+    of its own.
+    """
+    if not is_compiling():
+        return False
+    # Of the two ways to ask whether torch.func transforms, a compiler knows this one.
+    if functorch.get_dynamic_layer_stack_depth() > 0 or forward_ad._current_level >= 0:  # noqa: SLF001
+        return False
+    if not torch.compiler.is_exporting():
+        return True
+    return is_open(steps) and not torch.onnx.is_in_onnx_export()
 
 
 def is_open(steps: Any) -> bool:

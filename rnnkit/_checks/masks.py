@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from rnnkit._base.errors import ArgumentError
-from rnnkit._base.message import Row, brief, refusal
+from rnnkit._base.message import brief, refusal
 from rnnkit._base.torch_tools import hides_values
 
 
@@ -39,47 +39,30 @@ def positions_of(index: Tensor | Sequence[int], batch: int, device: torch.device
     return positions.long() % max(batch, 1)
 
 
-def as_mask(mask: Any, shape: tuple[int, ...], device: torch.device, name: str = "mask") -> Tensor:
-    """Return a boolean mask of a shape, of booleans or of 0 and 1.
+def as_mask(mask: Any, batch: int, device: torch.device) -> Tensor:
+    """Return a boolean mask over a batch, of booleans or of 0 and 1.
 
     Raises:
         ArgumentError: if it has another shape, or other values.
     """
     flags = _as_tensor(mask, device)
     if flags is None:
-        sentence = f"{name} must be booleans, or 0 and 1, of shape {shape}; got {brief(mask)}"
-        refusal(ArgumentError, name, sentence, code="mask-kind")
-    if tuple(flags.shape) != shape:
-        sentence = f"{name} must have shape {shape}, got {tuple(flags.shape)}"
-        headline, fix = _explain_shape(tuple(flags.shape), shape, name)
-        refusal(ArgumentError, name, sentence, headline, fix, code="mask-shape")
+        sentence = f"mask must be booleans, or 0 and 1, of shape {(batch,)}; got {brief(mask)}"
+        refusal(ArgumentError, "mask", sentence, code="mask-kind")
+    headline = "one flag for each sample: positions are not a mask"
+    positions = f"torch.zeros({batch}, dtype=torch.bool).index_fill(0, positions, True)"
+    fix = ("fix", f"of positions: {positions}")
+    if flags.shape != (batch,):
+        if flags.shape == (batch, 1):
+            headline, fix = "the mask has a feature axis", ("fix", "mask.squeeze(-1)")
+        sentence = f"mask must have shape {(batch,)}, got {tuple(flags.shape)}"
+        refusal(ArgumentError, "mask", sentence, headline, fix, code="mask-shape")
     if flags.dtype is torch.bool:
         return flags
     if not hides_values() and not bool(((flags == 0) | (flags == 1)).all()):
-        sentence = f"{name} must be booleans, or 0 and 1; got other values"
-        headline = "one flag for each sample: positions are not a mask"
-        refusal(ArgumentError, name, sentence, headline, _fix_positions(shape), code="mask-values")
+        sentence = "mask must be booleans, or 0 and 1; got other values"
+        refusal(ArgumentError, "mask", sentence, headline, fix, code="mask-values")
     return flags != 0
-
-
-def _explain_shape(came: tuple[int, ...], shape: tuple[int, ...], name: str) -> tuple[str, Row]:
-    """Say what is probably wrong with the shape of a mask, and what to type."""
-    if came == shape[::-1]:
-        return "the mask is laid out the other way", ("fix", f"{name}.t()")
-    if came == (*shape, 1):
-        return "the mask has a feature axis", ("fix", f"{name}.squeeze(-1)")
-    if came == (*shape[::-1], 1):
-        fix = ("fix", f"{name}.squeeze(-1).t()")
-        return "the mask has a feature axis, and is laid out the other way", fix
-    return "one flag for each sample: positions are not a mask", _fix_positions(shape)
-
-
-def _fix_positions(shape: tuple[int, ...]) -> Row:
-    """Say how a mask is made of positions."""
-    flags = f"torch.zeros({shape}, dtype=torch.bool)"
-    if len(shape) == 1:
-        return "fix", f"of positions: {flags}.index_fill(0, positions, True)"
-    return "fix", f"mask = {flags}; mask[step, sample] = True where a sample starts again"
 
 
 def _as_tensor(value: Any, device: torch.device) -> Tensor | None:

@@ -17,7 +17,7 @@ from rnnkit._checks.odd_tensors import is_odd
 INDICES = (torch.int64, torch.int32)
 
 
-def fields_fit(input: PackedSequence) -> bool:  # noqa: C901
+def fields_fit(input: PackedSequence) -> bool:  # noqa: C901 - each is paid at every call
     """Say whether the fields of packed input surely agree, in as few steps as that takes."""
     data, sizes, order, back = input
     if type(sizes) is not Tensor or sizes.dtype is not torch.int64 or hides_values():

@@ -145,7 +145,7 @@ def run_stack(
         The output ``(seq, batch, directions * hidden)``, zero on padding, and the state after
         each sample's own last step.
     """
-    places = places_of(lengths, len(input), blank)
+    places = places_of(lengths, input.shape[0], blank)
     ends: list[States] = []
     for place, layer in enumerate(stack.layers):
         if place and stack.dropout:

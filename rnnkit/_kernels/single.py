@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from rnnkit._base.torch_tools import lacks_kernel
 from rnnkit._kernels.gates import BACKWARD, gru_gates
 
 #: oneDNN's recurrence and its backward pass, private to torch: None in a torch without them.
@@ -38,7 +39,7 @@ class Options(NamedTuple):
 def run_single(
     input: Tensor, h: Tensor, c: Tensor | None, weights: list[Tensor], *rest: Any
 ) -> tuple[Tensor, ...]:
-    options, train = Options(*rest[:-1]), rest[-1]
+    options, train = _lowered(Options(*rest[:-1]), input, weights), rest[-1]
     state = [h] if c is None else [h, c]
     if options.lowered is None and _has_onednn(options.mode, input, weights):
         return _run_onednn(options, input, state, weights, train=train)
@@ -54,11 +55,20 @@ def run_single(
     return *found, *(nothing(h) for _ in range(4 - len(found)))
 
 
+def _lowered(options: Options, input: Tensor, weights: Sequence[Tensor]) -> Options:
+    """Leave autocast aside where it asks for a kernel that is not on this CPU."""
+    if options.lowered is None:
+        return options
+    with torch.autocast(input.device.type, dtype=options.lowered):
+        lacks = lacks_kernel(options.mode, len(weights) % 2, input)
+    return options._replace(lowered=None) if lacks else options
+
+
 def dtypes_of(
     options: Options, input: Tensor, state: Sequence[Tensor], weights: Sequence[Tensor]
 ) -> list[torch.dtype]:
     """Return the dtypes of output and state, which autocast mixes."""
-    lowered = options.lowered
+    lowered = _lowered(options, input, weights).lowered
     if lowered is None:
         return [tensor.dtype for tensor in (input, *state)]
     mixed = torch.promote_types(state[-1].dtype, lowered)
@@ -125,8 +135,8 @@ def nothing(like: Tensor) -> Tensor:
 
 
 def derive_single(*args: Any) -> tuple[Tensor, Tensor, Tensor, list[Tensor]]:
-    options = Options(*args[-len(Options._fields) :])
     gradients, (input, h, c, weights), results = args[:3], args[3:7], args[7:11]
+    options = _lowered(Options(*args[-len(Options._fields) :]), input, weights)
     state = [h] if c is None else [h, c]
     run = _derive_torch
     if results[-1].untyped_storage().nbytes():

@@ -5,8 +5,8 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.compiler import is_compiling
 
+from rnnkit._base.torch_tools import is_one_graph
 from rnnkit._kernels.custom_op import run_operator
 
 #: torch's kernels over a sequence, by torch's name of the recurrence.
@@ -50,7 +50,7 @@ class Direction(NamedTuple):
             state: the tensors of the first state.
             reverse: whether to run from the last step to the first; a compiler's trace alone.
         """
-        if is_compiling():
+        if is_one_graph(input.shape[0]):
             return run_operator(
                 self.mode, self.weights, input, state, bias=self.bias, reverse=reverse
             )

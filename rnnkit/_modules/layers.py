@@ -116,6 +116,9 @@ class LSTM(Layer[LSTMState, Pair, LSTMCell], torch.nn.LSTM):
     ``c`` is ``(layers * directions, batch, hidden_size)``, both without the batch axis for
     unbatched input; None for one of them, or for both, means zeros.
 
+    ``lengths=``, the valid steps of each sample, and ``reset=``, a mask of the steps before which a
+    sample starts from the first state, are those of :class:`RNN`.
+
     Args:
         input_size: features of a step of the input.
         hidden_size: features of the cell state.
@@ -189,6 +192,9 @@ class GRU(Layer[Tensor, Tensor, GRUCell], torch.nn.GRU):
 
     ``gru(input, hx=None)`` returns ``(output, state)``; shapes and arguments are those of
     :class:`RNN`, but for ``nonlinearity``.
+
+    ``lengths=``, the valid steps of each sample, and ``reset=``, a mask of the steps before which a
+    sample starts from the first state, are those of :class:`RNN`.
 
     Raises:
         ArgumentError: if an argument is of another type or out of range.

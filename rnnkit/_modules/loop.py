@@ -237,7 +237,6 @@ def is_plain(cell: Any) -> bool:
         and not (cell._backward_hooks or cell._backward_pre_hooks)  # noqa: SLF001
         and not cell.__rnnkit__.own_weights
         and not any(hasattr(type(cell), name) for name in WEIGHTS)
-        and "parametrizations" not in cell._modules  # noqa: SLF001
         and cell.hidden_size > 0
         and kernel_of(cell) is not None
     )

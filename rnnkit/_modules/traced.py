@@ -2,12 +2,11 @@
 
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from rnnkit._base.class_facts import has_own_checks, mode_of
 from rnnkit._base.state import map_state
-from rnnkit._base.torch_tools import is_one_graph, is_open
+from rnnkit._base.torch_tools import is_one_graph
 from rnnkit._checks.call_spec import SEQUENCE, spec_of_layer
 from rnnkit._checks.lengths import check_lengths
 from rnnkit._kernels.padded import run_layers, run_stack
@@ -17,18 +16,10 @@ from rnnkit._modules.whole import zeros
 
 
 def takes_operator(layer: Any, input: Any) -> bool:
-    """Say whether a compiled call takes rnnkit's operator in the place of torch's kernel.
-
-    An exported program is torch's where torch's is right, since the operator asks whoever loads it
-    for rnnkit: the number of steps must be open, which torch's kernels would fix, and the program
-    not meant for ONNX, which has an LSTM of its own.
-    """
+    """Say whether a compiled call takes rnnkit's operator in the place of torch's forward."""
     if not isinstance(input, Tensor) or has_own_checks(layer) or mode_of(layer) not in KERNELS:
         return False
-    if not torch.compiler.is_exporting():
-        return is_one_graph()
-    steps = input.shape[1 if layer.batch_first and input.dim() > SEQUENCE else 0]
-    return is_open(steps) and not torch.onnx.is_in_onnx_export()
+    return is_one_graph(input.shape[1 if layer.batch_first and input.dim() > SEQUENCE else 0])
 
 
 def run_traced(layer: Any, input: Tensor, hx: Any, lengths: Any) -> tuple[Tensor, Any]:

@@ -5,6 +5,7 @@ rnnkit's own cells over a sequence by torch's fused kernels.
 
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from rnnkit._base.class_facts import mode_of, proj_size_of
@@ -136,7 +137,9 @@ def run(
     initial = initial_state(cell, spec.batch) if hx is None or mask is not None else None
     start = initial if hx is None else hx
     watched = is_transformed() or (mask is not None and is_jit_traced())
-    if fused and not return_states and plain and mask is None and is_one_graph():
+    # An exported program is a loop or a scan, which asks nobody who loads it for rnnkit.
+    compiled = is_one_graph(input.shape[0]) and not torch.compiler.is_exporting()
+    if fused and not return_states and plain and mask is None and compiled:
         output, state = run_traced(cell, input, start, counts, reverse=reverse)
     elif (
         fused

@@ -242,7 +242,7 @@ def reset(
         axis = batch_axis(tensor, batch_first=batch_first)
         shape = [1] * tensor.dim()
         shape[axis] = tensor.shape[axis]
-        flags = as_mask(mask, (tensor.shape[axis],), tensor.device).view(shape)
+        flags = as_mask(mask, tensor.shape[axis], tensor.device).view(shape)
         return tensor.masked_fill(flags, 0) if fresh is None else torch.where(flags, fresh, tensor)
 
     if initial is not None and isinstance(initial, Tensor) != isinstance(state, Tensor):

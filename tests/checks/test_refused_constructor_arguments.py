@@ -28,7 +28,6 @@ CASES: dict[str, tuple[Torch, str]] = {
     # A size below one is refused.
     "nn.LSTM(0, 4)": ("says", "input_size"),
     "nn.GRU(3, -4)": ("says", "hidden_size"),
-    "nn.LSTMCell(3, 0)": ("accepts", "hidden_size"),
     # A number of layers that is none is refused.
     "nn.LSTM(3, 4, 0)": ("says", "num_layers"),
     "nn.LSTM(3, 4, True)": ("accepts", "num_layers"),
@@ -136,13 +135,6 @@ input_size must be greater than zero
 hidden_size must be greater than zero
   GRU(3, -4)
   hidden_size  expected an int from 1    got -4
-  fix          hidden_size: an int from 1
-  more         option-value, in the docs under "Errors"\
-"""),
-    "nn.LSTMCell(3, 0)": snapshot("""\
-hidden_size must be greater than zero
-  LSTMCell(3, 0)
-  hidden_size  expected an int from 1    got 0
   fix          hidden_size: an int from 1
   more         option-value, in the docs under "Errors"\
 """),

@@ -148,7 +148,7 @@ how must be 'concat' or 'sum', got 'mean'
         message=snapshot("""\
 mask must have shape (3,), got (4,)
   one flag for each sample: positions are not a mask
-  fix       of positions: torch.zeros((3,), dtype=torch.bool).index_fill(0, positions, True)
+  fix       of positions: torch.zeros(3, dtype=torch.bool).index_fill(0, positions, True)
   more      mask-shape, in the docs under "Errors"\
 """),
     ),
@@ -163,7 +163,7 @@ mask must have shape (3,), got (4,)
             """\
 mask must be booleans, or 0 and 1; got other values
   one flag for each sample: positions are not a mask
-  fix       of positions: torch.zeros((3,), dtype=torch.bool).index_fill(0, positions, True)
+  fix       of positions: torch.zeros(3, dtype=torch.bool).index_fill(0, positions, True)
   more      mask-values, in the docs under "Errors"\
 """
         ),

@@ -18,7 +18,7 @@ CASES = {
         message=snapshot("""\
 mask must have shape (3,), got (7, 3)
   one flag for each sample: positions are not a mask
-  fix       of positions: torch.zeros((3,), dtype=torch.bool).index_fill(0, positions, True)
+  fix       of positions: torch.zeros(3, dtype=torch.bool).index_fill(0, positions, True)
   more      mask-shape, in the docs under "Errors"\
 """),
     ),

@@ -8,7 +8,7 @@ from inline_snapshot import snapshot
 from torch import Tensor
 
 import rnnkit
-from rnnkit import ArgumentError, CellError
+from rnnkit import ArgumentError, CellError, LayoutError
 from tests.checks.refusals import Case, Refused, call, filled, table
 
 unroll = "unroll-cell"
@@ -192,12 +192,14 @@ convert returns a report of what it changed, which is no model
     ),
     "A mask laid out the other way.": Case(
         call("rnnkit.unroll(GRUCell(3, 4), filled(7, 5, 3), reset=reset)", reset=torch.ones(5, 7)),
-        Refused(ArgumentError, "lacks", "reset"),
+        Refused(LayoutError, "lacks", "reset"),
         code="mask-shape",
         fix="reset.t()",
         message=snapshot("""\
 reset must have shape (7, 5), got (5, 7)
-  the mask is laid out the other way
+  unroll of GRUCell(3, 4): the mask looks batch-first, but batch_first=False
+  input     expected (seq, batch, input_size=3)    got (7, 5, 3)
+  reset     expected (seq, batch), booleans    got torch.float32 (5, 7)
   fix       reset.t()
   more      mask-shape, in the docs under "Errors"\
 """),

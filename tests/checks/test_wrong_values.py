@@ -6,7 +6,7 @@ import torch
 from inline_snapshot import snapshot
 from torch import Tensor
 
-from rnnkit import ArgumentError, StateError
+from rnnkit import ArgumentError, LayoutError, ShapeError, StateError
 from tests.checks.refusals import Case, Refused, call, filled, fix, table
 
 unroll = "unroll-cell"
@@ -35,7 +35,7 @@ CASES = {
         call(
             "rnnkit.unroll(GRUCell(3, 4), filled(7, 5, 3), reset=reset)", reset=torch.ones(7, 5, 1)
         ),
-        Refused(ArgumentError, "lacks", "reset"),
+        Refused(ShapeError, "lacks", "reset"),
         code="mask-shape",
         fix="reset.squeeze(-1)",
     ),
@@ -43,18 +43,20 @@ CASES = {
         call(
             "rnnkit.unroll(GRUCell(3, 4), filled(7, 5, 3), reset=reset)", reset=torch.ones(5, 7, 1)
         ),
-        Refused(ArgumentError, "lacks", "reset"),
+        Refused(LayoutError, "lacks", "reset"),
         code="mask-shape",
         fix="reset.squeeze(-1).t()",
     ),
     "Positions in the place of a mask.": Case(
         call("rnnkit.unroll(GRUCell(3, 4), filled(7, 5, 3), reset=reset)", reset=[2, 4]),
-        Refused(ArgumentError, "lacks", "reset"),
+        Refused(ShapeError, "lacks", "reset"),
         code="mask-shape",
         message=snapshot("""\
 reset must have shape (7, 5), got (2,)
-  one flag for each sample: positions are not a mask
-  fix       mask = torch.zeros((7, 5), dtype=torch.bool); mask[step, sample] = True where a sample starts again
+  unroll of GRUCell(3, 4): there must be one flag for each step of each sample
+  input     expected (seq, batch, input_size=3)    got (7, 5, 3)
+  reset     expected (seq, batch), booleans    got torch.int64 (2,)
+  fix       a boolean tensor (7, 5)
   more      mask-shape, in the docs under "Errors"\
 """),
     ),
@@ -63,7 +65,7 @@ reset must have shape (7, 5), got (2,)
         Refused(ArgumentError, "lacks", "mask"),
         code="mask-shape",
         fix=fix(
-            "torch.zeros((5,), dtype=torch.bool).index_fill(0, positions, True)",
+            "torch.zeros(5, dtype=torch.bool).index_fill(0, positions, True)",
             into="mask",
             positions=torch.tensor([0, 3]),
         ),
@@ -115,6 +117,12 @@ expand takes the state of one sample, got (2, 3, 4)
         Refused(StateError, "lacks", "state", (None, None), (2, 4)),
         code="expand-batch",
         fix="state.unsqueeze(1)",
+    ),
+    "A mask with a feature axis.": Case(
+        call("rnnkit.states.reset(filled(5, 4), mask)", mask=torch.ones(5, 1)),
+        Refused(ArgumentError, "lacks", "mask"),
+        code="mask-shape",
+        fix="mask.squeeze(-1)",
     ),
     "An initial state that fits nowhere.": Case(
         "rnnkit.states.reset(filled(5, 4), [0, 1, 0, 0, 0], filled(3, 4))",

@@ -45,8 +45,9 @@ def test_no_gradient() -> None:
     model = Model(lambda m, x: m.head(m.one(x)[0].detach() + m.two(x)[0]), **parts)
     assert said(model) == snapshot("""\
 no gradient reaches one (GRU) from any output
-  means     what it returns is unused, or cut off: detach, .data, argmax, .item()
-  meant     if so: rnnkit.verify(..., skip=['gradient'])\
+  means      what it returns is unused, or cut off: detach, .data, argmax, .item()
+  intended?  rnnkit.verify(..., skip=['gradient'])
+  more       gradient, in the docs under "Errors"\
 """)
 
     def quiet(m: Any, x: Tensor) -> Tensor:
@@ -67,8 +68,9 @@ def test_layer_that_is_not_registered() -> None:
     model.layers = [gru()]
     assert said(model) == snapshot("""\
 a GRU that runs is no module of the model: no optimizer gets its weights
-  fix       torch.nn.ModuleList([...]), or ModuleDict({...})
-  meant     if so: rnnkit.verify(..., skip=['gradient'])\
+  fix        torch.nn.ModuleList([...]), or ModuleDict({...})
+  intended?  rnnkit.verify(..., skip=['gradient'])
+  more       gradient, in the docs under "Errors"\
 """)
     model.layers[0].requires_grad_(requires_grad=False)
     assert reason(rnnkit.verify(model, X), "gradient") == snapshot(
@@ -133,8 +135,9 @@ def test_step_that_is_never_read() -> None:
     """A step that no output hangs on is found, of numbers and of tokens."""
     assert said(Model(late, cell=nn.GRUCell(FEATURE, HIDDEN))) == snapshot("""\
 step 0 reaches no output of the model, and later steps do
-  evidence  what is no number there comes out nowhere
-  meant     if so: rnnkit.verify(..., skip=['coverage'])\
+  evidence   what is no number there comes out nowhere
+  intended?  rnnkit.verify(..., skip=['coverage'])
+  more       coverage, in the docs under "Errors"\
 """)
     words = nn.Embedding(11, FEATURE)
     model = Model(lambda m, x: late(m, m.words(x)), cell=nn.GRUCell(FEATURE, HIDDEN), words=words)
@@ -205,8 +208,9 @@ def test_target_that_is_not_shifted(strict: Any) -> None:
     else:
         assert said(model, causal=strict) == snapshot("""\
 output of step 3 depends on step 3 of the first input
-  fix       shift the input: step t reads target t - 1
-  meant     if so: rnnkit.verify(..., skip=['causal'])\
+  fix        shift the input: step t reads target t - 1
+  intended?  rnnkit.verify(..., skip=['causal'])
+  more       causal, in the docs under "Errors"\
 """)
     with pytest.raises(rnnkit.ArgumentError, match="causal is True, False or 'strict'"):
         rnnkit.verify(model, X, causal="loose")  # type: ignore[arg-type]
@@ -285,30 +289,35 @@ def test_patterns(name: str) -> None:
         == {
             "not flipped back": snapshot("""\
 output of step 0 depends on the first and the last step alone
-  cause     outputs of a layer that ran backwards were not flipped back
-  fix       output.flip(seq_dim), before the two are joined
-  meant     if so: rnnkit.verify(..., skip=['use'])\
+  cause      outputs of a layer that ran backwards were not flipped back
+  fix        output.flip(seq_dim), before the two are joined
+  intended?  rnnkit.verify(..., skip=['use'])
+  more       use, in the docs under "Errors"\
 """),
             "one state for two cells": snapshot("""\
 two takes the output of one as its input, and as its state, too
-  fix       a state for each cell: h[0], h[1]
-  meant     if so: rnnkit.verify(..., skip=['use'])\
+  fix        a state for each cell: h[0], h[1]
+  intended?  rnnkit.verify(..., skip=['use'])
+  more       use, in the docs under "Errors"\
 """),
             "steps for channels": snapshot("""\
 norm (BatchNorm1d) takes axis 1 of its input for channels, which is seq
-  fix       x.transpose(1, 2) before, and after
-  meant     if so: rnnkit.verify(..., skip=['use'])\
+  fix        x.transpose(1, 2) before, and after
+  intended?  rnnkit.verify(..., skip=['use'])
+  more       use, in the docs under "Errors"\
 """),
             "steps of the input for channels": snapshot("""\
 norm (BatchNorm1d) takes axis 1 of its input for channels, which is seq
-  fix       x.transpose(1, 2) before, and after
-  meant     if so: rnnkit.verify(..., skip=['use'])\
+  fix        x.transpose(1, 2) before, and after
+  intended?  rnnkit.verify(..., skip=['use'])
+  more       use, in the docs under "Errors"\
 """),
             "state of the first layer": snapshot("""\
 of what one returns, only h_n[0] of 2 is used, not the last layer
-  first     one (GRU)
-  fix       h_n[-1], the last layer's state; or the output
-  meant     if so: rnnkit.verify(..., skip=['use'])\
+  first      one (GRU)
+  fix        h_n[-1], the last layer's state; or the output
+  intended?  rnnkit.verify(..., skip=['use'])
+  more       use, in the docs under "Errors"\
 """),
         }[name]
     )

@@ -91,10 +91,11 @@ def test_output_that_is_meant() -> None:
 
     assert text(error.value) == snapshot("""\
 output['mixed'] of sample 1 depends on input of sample 0
-  first     after gru, in what the model does with tensors itself
-  by        sub
-  at        test_trust_kinds.py:...
-  meant     if so: rnnkit.verify(..., skip=['batch'])\
+  first      after gru, in what the model does with tensors itself
+  by         sub
+  at         test_trust_kinds.py:...
+  intended?  rnnkit.verify(..., skip=['batch'])
+  more       batch, in the docs under "Errors"\
 """)
 
 
@@ -110,7 +111,8 @@ def test_rows_that_are_features() -> None:
 
     assert str(error.value) == snapshot("""\
 axis 1 of the output follows axis 2 of the input, and none follows its steps, on axis 1
-  meant     if so: rnnkit.verify(..., skip=['causal'])\
+  intended?  rnnkit.verify(..., skip=['causal'])
+  more       causal, in the docs under "Errors"\
 """)
 
 

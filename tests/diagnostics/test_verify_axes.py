@@ -178,8 +178,9 @@ def test_rows_for_steps() -> None:
 
     assert text(error.value) == snapshot("""\
 output (7, 6) has a row for each of 7 steps, none for a sample
-  cause     likely batch and seq have changed places
-  meant     if so: rnnkit.verify(..., skip=['batch'])\
+  cause      likely batch and seq have changed places
+  intended?  rnnkit.verify(..., skip=['batch'])
+  more       batch, in the docs under "Errors"\
 """)
 
 
@@ -210,8 +211,9 @@ def test_square_input_to_a_packed_layer() -> None:
 
     assert text(error.value) == snapshot("""\
 output of sample 1 depends on input of sample 0
-  first     gru (GRU), output of call 0
-  meant     if so: rnnkit.verify(..., skip=['batch'])\
+  first      gru (GRU), output of call 0
+  intended?  rnnkit.verify(..., skip=['batch'])
+  more       batch, in the docs under "Errors"\
 """)
 
 
@@ -222,10 +224,11 @@ def test_bare_layer() -> None:
 
     assert text(error.value) == snapshot("""\
 output[0] of sample 1 depends on input of sample 0
-  first     the model (LSTM), output of call 0
-  cause     the model reads axis 0 of its input as seq, but the batch lies there
-  fix       LSTM(..., batch_first=True), or input.transpose(0, 1)
-  meant     if so: rnnkit.verify(..., skip=['batch'])\
+  first      the model (LSTM), output of call 0
+  cause      the model reads axis 0 of its input as seq, but the batch lies there
+  fix        LSTM(..., batch_first=True), or input.transpose(0, 1)
+  intended?  rnnkit.verify(..., skip=['batch'])
+  more       batch, in the docs under "Errors"\
 """)
     assert error.value.module == ""
 

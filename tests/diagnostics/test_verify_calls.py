@@ -78,12 +78,13 @@ def test_all_that_is_found() -> None:
 
     assert text(error.value) == snapshot("""\
 output of sample 1 depends on input of sample 0
-  first     two (GRU), input of call 0
-  cause     between the output of one and the input of two
-  by        add
-  at        test_verify_calls.py:...
-  meant     if so: rnnkit.verify(..., skip=['batch'])
-  also      causal: output of step 0 depends on input of step 3 or later\
+  first      two (GRU), input of call 0
+  cause      between the output of one and the input of two
+  by         add
+  at         test_verify_calls.py:...
+  intended?  rnnkit.verify(..., skip=['batch'])
+  also       causal: output of step 0 depends on input of step 3 or later
+  more       batch, in the docs under "Errors"\
 """)
 
 

@@ -226,8 +226,9 @@ def test_shared_by_the_batch() -> None:
 
     assert str(error.value) == snapshot("""\
 sample 0 alone gives another output than in the batch: off by 7.5e-01 of the largest
-  first     not looked for: alone, a sample runs through other sizes
-  meant     if so: rnnkit.verify(..., skip=['alone'])\
+  first      not looked for: alone, a sample runs through other sizes
+  intended?  rnnkit.verify(..., skip=['alone'])
+  more       alone, in the docs under "Errors"\
 """)
 
 

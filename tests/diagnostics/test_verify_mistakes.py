@@ -74,10 +74,11 @@ def test_text_of_batch_first_forgotten() -> None:
     """Swapped axes are named with the option that fixes them."""
     assert text(caught("batch_first forgotten")) == snapshot("""\
 output of sample 1 depends on input of sample 0
-  first     lstm (LSTM), output of call 0
-  cause     lstm reads axis 0 of its input as seq, but the batch lies there
-  fix       LSTM(..., batch_first=True), or input.transpose(0, 1)
-  meant     if so: rnnkit.verify(..., skip=['batch'])\
+  first      lstm (LSTM), output of call 0
+  cause      lstm reads axis 0 of its input as seq, but the batch lies there
+  fix        LSTM(..., batch_first=True), or input.transpose(0, 1)
+  intended?  rnnkit.verify(..., skip=['batch'])
+  more       batch, in the docs under "Errors"\
 """)
 
 
@@ -85,10 +86,11 @@ def test_text_of_a_square() -> None:
     """Swapped axes of one length are found, too."""
     assert text(caught("batch_first forgotten, square")) == snapshot("""\
 output of sample 1 depends on input of sample 0
-  first     lstm (LSTM), output of call 0
-  cause     lstm reads axis 0 of its input as seq, but the batch lies there
-  fix       LSTM(..., batch_first=True), or input.transpose(0, 1)
-  meant     if so: rnnkit.verify(..., skip=['batch'])\
+  first      lstm (LSTM), output of call 0
+  cause      lstm reads axis 0 of its input as seq, but the batch lies there
+  fix        LSTM(..., batch_first=True), or input.transpose(0, 1)
+  intended?  rnnkit.verify(..., skip=['batch'])
+  more       batch, in the docs under "Errors"\
 """)
 
 
@@ -96,11 +98,12 @@ def test_text_of_a_viewed_state() -> None:
     """A view between two modules is found between them."""
     assert text(caught("viewed state")) == snapshot("""\
 output of sample 2 depends on input of sample 0
-  first     head (Linear), input of call 0
-  cause     between the output of gru and the input of head
-  by        reshape(4, -1)
-  at        models_of_users.py:...
-  meant     if so: rnnkit.verify(..., skip=['batch'])\
+  first      head (Linear), input of call 0
+  cause      between the output of gru and the input of head
+  by         reshape(4, -1)
+  at         models_of_users.py:...
+  intended?  rnnkit.verify(..., skip=['batch'])
+  more       batch, in the docs under "Errors"\
 """)
 
 
@@ -108,11 +111,12 @@ def test_text_of_a_viewed_input() -> None:
     """A view before the first module is found there."""
     assert text(caught("viewed input")) == snapshot("""\
 output of sample 1 depends on input of sample 0
-  first     norm (LayerNorm), input of call 0
-  cause     between the model's input and the input of norm
-  by        view(7, 4, 3)
-  at        models_of_users.py:...
-  meant     if so: rnnkit.verify(..., skip=['batch'])\
+  first      norm (LayerNorm), input of call 0
+  cause      between the model's input and the input of norm
+  by         view(7, 4, 3)
+  at         models_of_users.py:...
+  intended?  rnnkit.verify(..., skip=['batch'])
+  more       batch, in the docs under "Errors"\
 """)
 
 
@@ -120,9 +124,10 @@ def test_text_of_pooled_padding() -> None:
     """Padding that is pooled is found by the shortest sample, which has the most."""
     assert text(caught("pooled padding")) == snapshot("""\
 sample 3 alone, cut to its 2 steps, gives another output than in the batch: off by 1.8e-01 of the largest
-  first     not looked for: alone, a sample runs through other sizes
-  cause     padding is pooled, or read as the last step
-  meant     if so: rnnkit.verify(..., skip=['alone'])\
+  first      not looked for: alone, a sample runs through other sizes
+  cause      padding is pooled, or read as the last step
+  intended?  rnnkit.verify(..., skip=['alone'])
+  more       alone, in the docs under "Errors"\
 """)
 
 
@@ -130,9 +135,10 @@ def test_text_of_the_last_step_of_a_padded_batch() -> None:
     """Padding that is read as the last step is found by the shortest sample."""
     assert text(caught("last of padded")) == snapshot("""\
 sample 3 alone, cut to its 2 steps, gives another output than in the batch: off by 9.1e-02 of the largest
-  first     not looked for: alone, a sample runs through other sizes
-  cause     padding is pooled, or read as the last step
-  meant     if so: rnnkit.verify(..., skip=['alone'])\
+  first      not looked for: alone, a sample runs through other sizes
+  cause      padding is pooled, or read as the last step
+  intended?  rnnkit.verify(..., skip=['alone'])
+  more       alone, in the docs under "Errors"\
 """)
 
 
@@ -140,9 +146,10 @@ def test_text_of_the_last_step_of_a_bidirectional_layer() -> None:
     """A backward half that has read one step is named with what was meant."""
     assert text(caught("last of bidirectional")) == snapshot("""\
 of the output of lstm, the backward half is used at the last step only, where it has read one step
-  first     lstm (LSTM)
-  fix       last_hidden(state), or torch.cat([h_n[-2], h_n[-1]], dim=1)
-  meant     if so: rnnkit.verify(..., skip=['use'])\
+  first      lstm (LSTM)
+  fix        last_hidden(state), or torch.cat([h_n[-2], h_n[-1]], dim=1)
+  intended?  rnnkit.verify(..., skip=['use'])
+  more       use, in the docs under "Errors"\
 """)
 
 
@@ -150,10 +157,11 @@ def test_text_of_a_bidirectional_language_model() -> None:
     """A layer that reads the future is named with the option."""
     assert text(caught("bidirectional language model")) == snapshot("""\
 output of step 0 depends on input of step 3 or later
-  first     encoder (GRU), output of call 0
-  cause     encoder is bidirectional: its backward direction has read the later steps
-  fix       GRU(..., bidirectional=False)
-  meant     if so: rnnkit.verify(..., skip=['causal'])\
+  first      encoder (GRU), output of call 0
+  cause      encoder is bidirectional: its backward direction has read the later steps
+  fix        GRU(..., bidirectional=False)
+  intended?  rnnkit.verify(..., skip=['causal'])
+  more       causal, in the docs under "Errors"\
 """)
 
 
@@ -161,9 +169,10 @@ def test_text_of_a_state_never_advanced() -> None:
     """A loop that remembers nothing is said to be one."""
     assert text(caught("never advanced")) == snapshot("""\
 the last output depends on no earlier step of the input: nothing is remembered
-  cause     likely a loop that passes on the first state
-  or        axis 1 of the input is not seq: rnnkit.verify(..., seq_dim=...)
-  meant     if so: rnnkit.verify(..., skip=['memory'])\
+  cause      likely a loop that passes on the first state
+  or         axis 1 of the input is not seq: rnnkit.verify(..., seq_dim=...)
+  intended?  rnnkit.verify(..., skip=['memory'])
+  more       memory, in the docs under "Errors"\
 """)
 
 
@@ -171,8 +180,9 @@ def test_text_of_a_kept_state() -> None:
     """A state that outlives the call is named with its likely causes."""
     assert text(caught("kept state")) == snapshot("""\
 the same input gives another output the second time
-  cause     model.state is kept from call to call
-  meant     if so: rnnkit.verify(..., skip=['repeatable'])\
+  cause      model.state is kept from call to call
+  intended?  rnnkit.verify(..., skip=['repeatable'])
+  more       repeatable, in the docs under "Errors"\
 """)
 
 
@@ -180,8 +190,9 @@ def test_text_of_a_random_state() -> None:
     """A random first state is named as what it is, and not as something shared by the batch."""
     assert text(caught("random state")) == snapshot("""\
 the same input gives another output the second time
-  cause     forward draws random numbers (torch)
-  meant     if so: rnnkit.verify(..., skip=['repeatable'])\
+  cause      forward draws random numbers (torch)
+  intended?  rnnkit.verify(..., skip=['repeatable'])
+  more       repeatable, in the docs under "Errors"\
 """)
 
 
@@ -189,10 +200,11 @@ def test_text_of_tiled_beams() -> None:
     """States repeated in the wrong order are found after the last module that is right."""
     assert text(caught("tiled beams")) == snapshot("""\
 output of sample 1 depends on input of sample 0
-  first     after head, in what the model does with tensors itself
-  by        view(4, 3, 2)
-  at        models_of_users.py:...
-  meant     if so: rnnkit.verify(..., skip=['batch'])\
+  first      after head, in what the model does with tensors itself
+  by         view(4, 3, 2)
+  at         models_of_users.py:...
+  intended?  rnnkit.verify(..., skip=['batch'])
+  more       batch, in the docs under "Errors"\
 """)
 
 
@@ -200,9 +212,10 @@ def test_text_of_a_cell_state() -> None:
     """An LSTM's c in the place of its h is named with the order of the two."""
     assert text(caught("cell state for hidden")) == snapshot("""\
 of what lstm returns, only the cell state c is used
-  first     lstm (LSTM)
-  fix       output, (h_n, c_n) = layer(input): h_n is the hidden state
-  meant     if so: rnnkit.verify(..., skip=['use'])\
+  first      lstm (LSTM)
+  fix        output, (h_n, c_n) = layer(input): h_n is the hidden state
+  intended?  rnnkit.verify(..., skip=['use'])
+  more       use, in the docs under "Errors"\
 """)
 
 
@@ -210,9 +223,10 @@ def test_text_of_directions_of_two_layers() -> None:
     """Rows of a state that do not belong together are named with those that do."""
     assert text(caught("directions of two layers")) == snapshot("""\
 of the state of gru, h_n[0] and h_n[3] are used: directions of different layers
-  first     gru (GRU)
-  fix       h_n[2] and h_n[3], the last layer's; or last_hidden(state)
-  meant     if so: rnnkit.verify(..., skip=['use'])\
+  first      gru (GRU)
+  fix        h_n[2] and h_n[3], the last layer's; or last_hidden(state)
+  intended?  rnnkit.verify(..., skip=['use'])
+  more       use, in the docs under "Errors"\
 """)
 
 
@@ -220,10 +234,11 @@ def test_text_of_windows_as_one_sequence() -> None:
     """A matrix read as one sequence is named with the two ways to fix it."""
     assert text(caught("windows as one sequence")) == snapshot("""\
 output of sample 1 depends on input of sample 0
-  first     lstm (LSTM), output of call 0
-  cause     lstm reads axis 0 of its 2-D input as seq, but the batch lies there
-  fix       input.unsqueeze(1) for one step, input.unsqueeze(-1) for a series
-  meant     if so: rnnkit.verify(..., skip=['batch'])\
+  first      lstm (LSTM), output of call 0
+  cause      lstm reads axis 0 of its 2-D input as seq, but the batch lies there
+  fix        input.unsqueeze(1) for one step, input.unsqueeze(-1) for a series
+  intended?  rnnkit.verify(..., skip=['batch'])
+  more       batch, in the docs under "Errors"\
 """)
 
 
@@ -236,10 +251,11 @@ def test_a_model_that_means_to_mix_samples() -> None:
         rnnkit.verify(model, x)
     assert text(error.value) == snapshot("""\
 output of sample 1 depends on input of sample 0
-  first     norm (BatchNorm1d), output of call 0
-  by        batch_norm
-  at        test_verify_mistakes.py:...
-  meant     if so: rnnkit.verify(..., skip=['batch'])\
+  first      norm (BatchNorm1d), output of call 0
+  by         batch_norm
+  at         test_verify_mistakes.py:...
+  intended?  rnnkit.verify(..., skip=['batch'])
+  more       batch, in the docs under "Errors"\
 """)
 
     report = rnnkit.verify(model, x, skip=["batch"])

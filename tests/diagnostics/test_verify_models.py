@@ -108,8 +108,9 @@ def test_scripted_model(right: bool) -> None:
         rnnkit.verify(model, X)
     assert str(error.value) == snapshot("""\
 output of sample 1 depends on input of sample 0
-  first     not found: no hooks can be put on a ScriptModule
-  meant     if so: rnnkit.verify(..., skip=['batch'])\
+  first      not found: no hooks can be put on a ScriptModule
+  intended?  rnnkit.verify(..., skip=['batch'])
+  more       batch, in the docs under "Errors"\
 """)
 
 

@@ -47,10 +47,11 @@ def test_model_of_one_batch_size() -> None:
 
     assert found(Model(compute, gru=gru(batch_first=False))) == snapshot("""\
 output of sample 1 depends on input of sample 0
-  first     gru (GRU), output of call 0
-  cause     gru reads axis 0 of its input as seq, but the batch lies there
-  fix       GRU(..., batch_first=True), or input.transpose(0, 1)
-  meant     if so: rnnkit.verify(..., skip=['batch'])\
+  first      gru (GRU), output of call 0
+  cause      gru reads axis 0 of its input as seq, but the batch lies there
+  fix        GRU(..., batch_first=True), or input.transpose(0, 1)
+  intended?  rnnkit.verify(..., skip=['batch'])
+  more       batch, in the docs under "Errors"\
 """)
 
 
@@ -65,8 +66,9 @@ def test_other_modules_on_other_values() -> None:
 
     assert found(Model(compute, gru=gru(), one=nn.Linear(FEATURE, 6))) == snapshot("""\
 output of sample 1 depends on input of sample 0
-  first     not found: the model calls other modules on other values
-  meant     if so: rnnkit.verify(..., skip=['batch'])\
+  first      not found: the model calls other modules on other values
+  intended?  rnnkit.verify(..., skip=['batch'])
+  more       batch, in the docs under "Errors"\
 """)
 
 
@@ -79,10 +81,11 @@ def test_step_that_a_convolution_reads() -> None:
     model = Model(compute, conv=nn.Conv1d(FEATURE, 4, 3, padding=1))
     assert found(model, causal=True) == snapshot("""\
 output of step 2 depends on input of step 3 or later
-  first     conv (Conv1d), output of call 0
-  by        conv1d(1, 1, 1, 1)
-  at        test_verify_places.py:...
-  meant     if so: rnnkit.verify(..., skip=['causal'])\
+  first      conv (Conv1d), output of call 0
+  by         conv1d(1, 1, 1, 1)
+  at         test_verify_places.py:...
+  intended?  rnnkit.verify(..., skip=['causal'])
+  more       causal, in the docs under "Errors"\
 """)
 
 
@@ -100,8 +103,9 @@ def test_layer_that_mixes_otherwise() -> None:
     model = Model(lambda m, x: m.gru(x)[0], gru=Mixed(FEATURE, 6, batch_first=True))
     assert found(model) == snapshot("""\
 output of sample 1 depends on input of sample 0
-  first     gru (Mixed), output of call 0
-  meant     if so: rnnkit.verify(..., skip=['batch'])\
+  first      gru (Mixed), output of call 0
+  intended?  rnnkit.verify(..., skip=['batch'])
+  more       batch, in the docs under "Errors"\
 """)
 
 

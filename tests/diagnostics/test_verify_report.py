@@ -152,7 +152,8 @@ def test_padding_read() -> None:
 
     assert str(error.value) == snapshot("""\
 output of sample 0 depends on what lies beyond its length of 3 steps
-  meant     if so: rnnkit.verify(..., skip=['padding'])\
+  intended?  rnnkit.verify(..., skip=['padding'])
+  more       padding, in the docs under "Errors"\
 """)
 
 

@@ -146,10 +146,11 @@ def test_leak_beside_rounding() -> None:
     assert error.value.probe == "batch"
     assert text(error.value) == snapshot("""\
 output of sample 1 depends on input of sample 0
-  first     after head, in what the model does with tensors itself
-  by        add
-  at        test_verify_steered.py:...
-  meant     if so: rnnkit.verify(..., skip=['batch'])\
+  first      after head, in what the model does with tensors itself
+  by         add
+  at         test_verify_steered.py:...
+  intended?  rnnkit.verify(..., skip=['batch'])
+  more       batch, in the docs under "Errors"\
 """)
 
 

@@ -35,6 +35,12 @@ class Dropped(nn.Module):
         return nn.functional.dropout(weight, 0.3)
 
 
+def put(module: Any, name: str) -> Any:
+    """Put a weight before a parameter."""
+    module.__dict__[name] = getattr(module, name).detach() * 2
+    return module
+
+
 #: What people do to a module between its making and its call.
 TREATMENTS: dict[str, Callable[[Any, str], Any]] = {
     "none": lambda module, _: module,
@@ -46,18 +52,12 @@ TREATMENTS: dict[str, Callable[[Any, str], Any]] = {
     "weight_norm": parametrizations.weight_norm,
     "halved": lambda m, name: nn.utils.parametrize.register_parametrization(m, name, Halved()),
     "dropped": lambda m, name: nn.utils.parametrize.register_parametrization(m, name, Dropped()),
-    "dict": lambda module, name: put(module, name),  # noqa: PLW0108 - it is defined below
+    "dict": put,
     "replaced": lambda m, name: m.__setattr__(name, nn.Parameter(getattr(m, name) * 2)) or m,
     "in place": lambda module, name: getattr(module, name).data.mul_(2) is None or module,
     "moved": lambda module, _: module.to("cpu"),
     "hook": lambda module, _: module.register_forward_hook(lambda *_: None) and module,
 }
-
-
-def put(module: Any, name: str) -> Any:
-    """Put a weight before a parameter."""
-    module.__dict__[name] = getattr(module, name).detach() * 2
-    return module
 
 
 @dataclass

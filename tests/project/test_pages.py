@@ -89,3 +89,13 @@ def test_classes_shown_are_the_tested_ones(page: str, file: str) -> None:
 
     assert classes
     assert [one.partition("\n")[0] for one in classes if one not in shown] == []
+
+
+@pytest.mark.slow
+@pytest.mark.needs_torch("2.13", "an older torch can do less")
+@pytest.mark.unhooked("the hook's checks do not compile")
+def test_table_of_what_works() -> None:
+    """The page on compilers says of each line what comes of it now."""
+    from docs.examples import what_works  # noqa: PLC0415 - it imports torch's compilers
+
+    assert what_works.table() in (DOCS / "compile-export.md").read_text()

@@ -21,6 +21,8 @@ pytestmark = [
     pytest.mark.needs_torch("2.13", "older compilers refuse more"),
     pytest.mark.filterwarnings("ignore:LSTM with projections is not supported:UserWarning"),
     pytest.mark.filterwarnings("ignore:TF32 acceleration on top of oneDNN:UserWarning"),
+    # Inductor imports what is deprecated.
+    pytest.mark.filterwarnings("ignore:`torch.jit.script_method`:DeprecationWarning"),
     # Dynamo reads .grad of every tensor that enters a frame and sets off torch's own warning.
     pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor:UserWarning"),
 ]
@@ -77,22 +79,16 @@ def trained(model: nn.Module, call: Any, *args: Any, **kwargs: Any) -> tuple[lis
     return results, [x.grad for x in (*model.parameters(), *leaves)]
 
 
-def check(
-    model: nn.Module, calls: list[tuple[Any, ...]], backend: str = "aot_eager", **options: Any
-) -> int:
-    """Hold a compiled model to the eager one, results and gradients; return how many graphs."""
-    counter = CompileCounterWithBackend(backend)
-    compiled = torch.compile(model, fullgraph=True, backend=counter)
+def check(model: nn.Module, calls: list[tuple[Any, ...]], **tolerance: Any) -> None:
+    """Hold a compiled model to the eager one: results and gradients, all calls by few graphs."""
+    counter = CompileCounterWithBackend("aot_eager")
+    compiled = torch.compile(model, fullgraph=True, backend=counter, dynamic=True)
     for *args, kwargs in calls:
         expected = trained(model, model, *args, **kwargs)
         found = trained(model, compiled, *args, **kwargs)
-        torch.testing.assert_close(found, expected, **options)
-        if not getattr(model.core, "dropout", 0):
-            with torch.no_grad():
-                torch.testing.assert_close(
-                    compiled(*args, **kwargs), model(*args, **kwargs), **options
-                )
-    return counter.frame_count
+        torch.testing.assert_close(found, expected, **tolerance)
+    # A state of one layer in one direction has an axis of 1, whose strides are a case of their own.
+    assert counter.frame_count <= 3
 
 
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -112,17 +108,16 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "relu": {"nonlinearity": "relu", "bidirectional": True},
     "relu, lengths": {"nonlinearity": "relu", "lengths": True, "bidirectional": True},
 }
-ONLY = {"projected": "LSTM", "relu": "RNN", "relu, lengths": "RNN"}
+#: What an LSTM does not have; the others go one way through the same code, so few are tried.
+OF_AN_RNN = ("relu", "relu, lengths")
+OF_EACH = ("state", "unbatched", "no bias", "lengths")
 
 
 def variants() -> list[tuple[str, str]]:
-    """Each variant of each layer that has it."""
-    return [
-        (name, variant)
-        for variant in VARIANTS
-        for name in ("LSTM", "GRU", "RNN")
-        if ONLY.get(variant, name) == name
-    ]
+    """Each variant of an LSTM, and of the others those that differ in the operator."""
+    of_lstm = [("LSTM", variant) for variant in VARIANTS if variant not in OF_AN_RNN]
+    of_others = [(name, variant) for name in ("GRU", "RNN") for variant in OF_EACH]
+    return of_lstm + of_others + [("RNN", variant) for variant in OF_AN_RNN]
 
 
 @pytest.mark.parametrize(("name", "variant"), variants())
@@ -135,20 +130,18 @@ def test_a_layer(name: str, variant: str) -> None:
     width = (layer.proj_size or HIDDEN) * (2 if layer.bidirectional else 1)
     model = Parent(layer, width).to(dtype)
     calls = []
-    for steps, batch in ((6, 4), (9, 5), (8, 2)):
+    for steps, batch in ((6, 4), (9, 5)):
         shape = (batch, steps, INPUT) if layer.batch_first else (steps, batch, INPUT)
         x = torch.randn((steps, INPUT) if unbatched else shape, dtype=dtype)
         hx = pytree.tree_map(torch.randn_like, layer.initial_state(None if unbatched else batch))
         lengths = torch.randint(0, steps + 1, (batch,))
         calls.append((x, hx if has_state else None, {"lengths": lengths} if has_lengths else {}))
 
-    assert (
-        check(model, calls, **({"rtol": 0.1, "atol": 0.1} if dtype is torch.bfloat16 else {})) <= 6
-    )
+    check(model, calls, **({"rtol": 0.1, "atol": 0.1} if dtype is torch.bfloat16 else {}))
 
 
 @layers
-@pytest.mark.parametrize("backend", ["aot_eager", "inductor"])
+@pytest.mark.parametrize("backend", ["eager", "aot_eager", "inductor"])
 def test_one_graph_for_all_sizes(name: str, backend: str) -> None:
     """Two sizes make two graphs, however many follow; axes that are marked make one."""
     layer = getattr(rnnkit, name)(INPUT, HIDDEN)
@@ -176,14 +169,22 @@ CELLS: dict[str, Any] = {
 def test_unroll(name: str, reverse: bool) -> None:
     """``unroll`` of rnnkit's cells is whole under default settings, with lengths too."""
     cell = CELLS[name](INPUT, HIDDEN)
-    state = pytree.tree_map(torch.randn_like, cell.initial_state(4))
     model = Parent(Unrolled(cell, reverse=reverse), HIDDEN)
+    calls: list[tuple[Any, ...]] = [
+        (
+            torch.randn(steps, batch, INPUT),
+            pytree.tree_map(torch.randn_like, cell.initial_state(batch)),
+        )
+        for steps, batch in ((6, 4), (9, 5))
+    ]
+    lengths = [torch.tensor([6, 0, 4, 1]), torch.tensor([8, 9, 0, 1, 2])]
     with torch._dynamo.config.patch(allow_rnn=False):
-        check(model, [
-            (torch.randn(6, 4, INPUT), None, {}),
-            (torch.randn(9, 4, INPUT), state, {"lengths": torch.tensor([9, 0, 4, 1])}),
-            (torch.randn(7, INPUT), None, {}),
-        ])  # fmt: skip
+        check(model, [(*call, {}) for call in calls])
+        torch._dynamo.reset()
+        check(
+            model,
+            [(*call, {"lengths": each}) for call, each in zip(calls, lengths, strict=True)],
+        )
 
 
 def test_recurrent_of_many_steps() -> None:

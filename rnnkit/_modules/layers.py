@@ -35,6 +35,11 @@ class RNN(Layer[Tensor, Tensor, RNNCell], torch.nn.RNN):
     sample of a padded batch are valid, 0 to seq. Each sample then gives what it gives alone: its
     state is the one after its own last step, in both directions, and its output is zero beyond.
 
+    ``reset=``, booleans or 0 and 1 in the layout of the input, ``(seq, batch)``, says before which
+    steps a sample starts anew from the first state, as at the ends of episodes. The sequence is cut
+    there, in both directions, and each piece gives what it gives alone; ``hx`` enters the piece
+    that is run first, and the state is the one of the piece that is run last.
+
     Args:
         input_size: features of a step of the input.
         hidden_size: features of the hidden state.

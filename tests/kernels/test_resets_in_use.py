@@ -289,3 +289,36 @@ def test_state_batch_first(name: str) -> None:
 
     assert_same(output, actual)
     assert_same([tensor.transpose(0, 1) for tensor in tensors_of(state)], tensors_of(end))
+
+
+class LearnedLayer(rnnkit.LSTM):
+    """A layer whose first state is not zeros."""
+
+    def initial_state(self, batch_size: int | None) -> Any:
+        """Begin all samples alike."""
+        zeros = super().initial_state(batch_size)
+        return rnnkit.LSTMState(zeros.h + 0.5, zeros.c - 0.25)
+
+
+@pytest.mark.parametrize("state_batch_first", [False, True])
+@pytest.mark.parametrize("batched", [False, True])
+def test_a_first_state_of_the_layers_own(*, state_batch_first: bool, batched: bool) -> None:
+    """A sample starts anew from what the layer itself begins from, in both directions."""
+    layer = LearnedLayer(
+        6, 3, bidirectional=True, dtype=torch.float64, state_batch_first=state_batch_first
+    )
+    x = torch.randn(SEQ, BATCH, 6, dtype=torch.float64)
+    reset = torch.zeros(SEQ, BATCH, dtype=torch.bool)
+    reset[0, 0] = reset[4] = True
+    if not batched:
+        x, reset = x[:, 0], reset[:, 0]
+
+    output, state = layer(x, reset=reset)
+
+    (first, before), (last, after) = layer(x[:4]), layer(x[4:])
+    close(output, torch.cat([first, last]))
+    # Forward the last piece ends it, backward the first one.
+    rows = 1 if batched and state_batch_first else 0
+    for end, *parts in zip(tensors_of(state), tensors_of(after), tensors_of(before), strict=True):
+        wanted = [part.select(rows, place) for place, part in enumerate(parts)]
+        close([end.select(rows, place) for place in (0, 1)], wanted)

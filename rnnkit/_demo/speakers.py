@@ -9,6 +9,7 @@ wheel of sktime carries; sktime itself is not imported.
 """
 
 import argparse
+import importlib.metadata
 import importlib.util
 import platform
 import sys

@@ -45,8 +45,8 @@ def run_whole(layer: Any, input: Any, hx: Any) -> tuple[Any, Any]:
         packed = PackedSequence(output, sizes, order, back)
         return packed, end if back is None else _permuted(end, back)
     unbatched = input.dim() == SEQUENCE
+    axis = 0 if layer.batch_first else 1
     if unbatched:
-        axis = 0 if layer.batch_first else 1
         input = input.unsqueeze(axis)
         if hx is not None:
             hx = hx.unsqueeze(1) if one else (hx[0].unsqueeze(1), hx[1].unsqueeze(1))

@@ -6,7 +6,8 @@ jaxtyping's: they document a signature, and they are checked in a package that
 ``jaxtyping.install_import_hook`` watches.
 """
 
-from typing import Any, Protocol, runtime_checkable
+from collections.abc import Sequence
+from typing import Any, Protocol, TypeAlias, TypeVar, runtime_checkable
 
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
@@ -51,18 +52,28 @@ BatchFirstMask = Bool[Tensor, "batch seq"]
 """The same with the batch first: ``(batch, seq)``."""
 
 
+LengthsLike: TypeAlias = Sequence[int] | Tensor
+"""Valid steps of each sample, as callers give them."""
+
+ResetLike: TypeAlias = Tensor | Sequence[Sequence[bool]] | Sequence[bool]
+"""Before which steps each sample starts anew, as callers give it: in the layout of the input."""
+
+StateT_co = TypeVar("StateT_co", covariant=True)
+
+
 @runtime_checkable
-class Cell(Protocol):
+class Cell(Protocol[StateT_co]):
     """What :func:`rnnkit.unroll` and :class:`rnnkit.Recurrent` run over a sequence.
 
     Any module will do that has these two. A state is a tensor ``(batch, hidden)`` or a tuple of
-    such; its first, or only, tensor is the output of the step.
+    such; its first, or only, tensor is the output of the step. The protocol is generic in it:
+    ``Cell[Tensor]``, ``Cell[LSTMState]``.
     """
 
-    def __call__(self, input: Any, hx: Any) -> Any:
+    def __call__(self, input: Any, hx: Any) -> StateT_co:
         """Run one step: from ``input`` ``(batch, feature)`` and a state to the next state."""
         ...
 
-    def initial_state(self, batch_size: int) -> Any:
+    def initial_state(self, batch_size: int) -> StateT_co:
         """Return the state before the first step, for ``batch_size`` samples."""
         ...

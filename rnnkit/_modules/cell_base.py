@@ -1,6 +1,6 @@
 """What RNNCell, LSTMCell and GRUCell share: the checked call, and their first state."""
 
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, overload
 
 import torch
 from torch import Tensor
@@ -36,6 +36,10 @@ class Cell(torch.nn.RNNCellBase, Generic[StateT, GivenT]):
         super().__init_subclass__(**options)
         note_subclass(cls)
 
+    @overload
+    def forward(self, input: Tensor, hx: None = None) -> StateT: ...
+    @overload
+    def forward(self, input: Tensor, hx: GivenT | None) -> StateT: ...
     def forward(self, input: Any = None, hx: Any = None, *surplus: Any, **unknown: Any) -> Any:
         """Run one step; arguments and results are told where the class is."""
         if surplus or unknown:

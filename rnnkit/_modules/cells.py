@@ -23,7 +23,7 @@ from rnnkit._modules.starts import lacks_state, started
 Pair: TypeAlias = tuple[Tensor | None, Tensor | None] | list[Tensor] | list[Tensor | None]
 
 
-class RNNCell(Cell[Tensor, Tensor], torch.nn.RNNCell):
+class RNNCell(Cell[Tensor, Tensor], torch.nn.RNNCell):  # type: ignore[misc]  # two overloads for one with a default
     """One step of an Elman RNN: torch's cell, with every call checked.
 
     ::
@@ -73,7 +73,7 @@ class RNNCell(Cell[Tensor, Tensor], torch.nn.RNNCell):
         set_cell_options(self, axes)
 
 
-class LSTMCell(Cell[LSTMState, Pair], torch.nn.LSTMCell):
+class LSTMCell(Cell[LSTMState, Pair], torch.nn.LSTMCell):  # type: ignore[misc]  # two overloads for one with a default
     """One step of an LSTM: torch's cell, with every call checked.
 
     ::
@@ -144,8 +144,8 @@ class ProjectedLSTMCell(LSTMCell):
         """Make the weights, drawn as torch draws them."""
         super().__init__(input_size, hidden_size, bias, device, dtype)
         self.proj_size = proj_size
-        self.weight_hh = Parameter(self.weight_hh.new_empty(4 * hidden_size, proj_size))
-        self.weight_hr = Parameter(self.weight_hh.new_empty(proj_size, hidden_size))
+        self.weight_hh: Tensor = Parameter(self.weight_hh.new_empty(4 * hidden_size, proj_size))
+        self.weight_hr: Tensor = Parameter(self.weight_hh.new_empty(proj_size, hidden_size))
         self.reset_parameters()
 
     def forward(self, input: Any = None, hx: Any = None, *surplus: Any, **unknown: Any) -> Any:
@@ -185,7 +185,7 @@ ProjectedLSTMCell.forward.__signature__ = inspect.signature(  # type: ignore[att
 )
 
 
-class GRUCell(Cell[Tensor, Tensor], torch.nn.GRUCell):
+class GRUCell(Cell[Tensor, Tensor], torch.nn.GRUCell):  # type: ignore[misc]  # two overloads for one with a default
     """One step of a GRU: torch's cell, with every call checked.
 
     ::

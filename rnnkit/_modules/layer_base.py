@@ -1,12 +1,11 @@
 """What RNN, LSTM and GRU share: the checked call, lengths, steps, and their states."""
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeAlias, TypeVar, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, overload
 
 import torch
 from torch import Tensor
 from torch.compiler import is_compiling
-from torch.nn.utils.rnn import PackedSequence  # noqa: TC002 - the import hook reads it
+from torch.nn.utils.rnn import PackedSequence
 
 from rnnkit._base.class_facts import ClassFacts, note_subclass, signature_of
 from rnnkit._base.errors import RnnkitError
@@ -26,14 +25,9 @@ from rnnkit._modules.lengths import run_pieces
 from rnnkit._modules.starts import lacks_state, started
 from rnnkit._modules.traced import run_traced, takes_operator
 from rnnkit._modules.whole import run_whole, zeros
+from rnnkit.typing import LengthsLike, ResetLike
 
 CellT = TypeVar("CellT", bound=torch.nn.Module)
-
-#: Valid steps of each sample, as callers give them.
-LengthsLike: TypeAlias = Sequence[int] | Tensor
-
-#: Before which steps each sample starts anew, as callers give it.
-ResetLike: TypeAlias = Tensor | Sequence[Sequence[bool]] | Sequence[bool]
 
 
 class Layer(torch.nn.RNNBase, Generic[StateT, GivenT, CellT]):
@@ -50,6 +44,19 @@ class Layer(torch.nn.RNNBase, Generic[StateT, GivenT, CellT]):
         super().__init_subclass__(**options)
         note_subclass(cls)
 
+    @overload
+    def forward(
+        self,
+        input: Tensor,
+        hx: GivenT | None = None,
+        *,
+        lengths: LengthsLike | None = None,
+        reset: ResetLike | None = None,
+    ) -> tuple[Tensor, StateT]: ...
+    @overload
+    def forward(
+        self, input: PackedSequence, hx: GivenT | None = None
+    ) -> tuple[PackedSequence, StateT]: ...
     def forward(
         self,
         input: Any = None,
@@ -83,7 +90,7 @@ class Layer(torch.nn.RNNBase, Generic[StateT, GivenT, CellT]):
             state = layers_first(state)
         return output, state
 
-    if TYPE_CHECKING:
+    if TYPE_CHECKING:  # torch's own is Any
 
         @overload
         def __call__(

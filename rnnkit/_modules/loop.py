@@ -177,7 +177,7 @@ def loop_stack(
 
 
 def _state_of(state: States, place: int) -> Any:
-    parts = tuple(tensor[place] for tensor in state)
+    parts = [tensor[place] for tensor in state]
     return LSTMState(*parts) if len(parts) > 1 else parts[0]
 
 

@@ -1,7 +1,7 @@
 """``Recurrent``: a layer over any cells."""
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
 import torch
 from torch import Tensor
@@ -17,10 +17,12 @@ from rnnkit._checks.objects import cells_of, check_directions, states_of_cells
 from rnnkit._checks.scope import LAYER_AXES, Axes, check_axes, check_scope
 from rnnkit._checks.surplus import check_surplus
 from rnnkit._modules.unroll import initial_state, run
-from rnnkit.typing import Cell
+from rnnkit.typing import Cell, LengthsLike, ResetLike
+
+StateT = TypeVar("StateT")
 
 
-class Recurrent(torch.nn.Module):
+class Recurrent(torch.nn.Module, Generic[StateT]):
     """A layer made of cells: stacked, in one direction or two.
 
     ``layer(input, hx=None, *, lengths=None, reset=None)`` returns ``(output, state)``, as
@@ -56,10 +58,30 @@ class Recurrent(torch.nn.Module):
     reverse_cells: torch.nn.ModuleList | None
 
     @known_arguments
+    @overload
     def __init__(
         self,
-        cells: Cell | Iterable[Cell],
-        reverse_cells: Cell | Iterable[Cell] | None = None,
+        cells: Cell[StateT] | Iterable[Cell[StateT]],
+        reverse_cells: Cell[StateT] | Iterable[Cell[StateT]] | None = None,
+        *,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        axes: Axes | None = None,
+    ) -> None: ...
+    @overload
+    def __init__(
+        self: "Recurrent[Any]",
+        cells: Cell[Any] | Iterable[Cell[Any]],
+        reverse_cells: Cell[Any] | Iterable[Cell[Any]] | None = None,
+        *,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        axes: Axes | None = None,
+    ) -> None: ...
+    def __init__(
+        self,
+        cells: Cell[Any] | Iterable[Cell[Any]],
+        reverse_cells: Cell[Any] | Iterable[Cell[Any]] | None = None,
         *,
         batch_first: bool = False,
         dropout: float = 0.0,
@@ -86,11 +108,11 @@ class Recurrent(torch.nn.Module):
         def __call__(
             self,
             input: Tensor,
-            hx: tuple[Any, ...] | None = None,
+            hx: tuple[Any, ...] | list[Any] | None = None,
             *,
-            lengths: Any = None,
-            reset: Any = None,
-        ) -> tuple[Tensor, tuple[Any, ...]]: ...
+            lengths: LengthsLike | None = None,
+            reset: ResetLike | None = None,
+        ) -> tuple[Tensor, tuple[StateT, ...]]: ...
 
     def forward(
         self,
@@ -128,7 +150,7 @@ class Recurrent(torch.nn.Module):
             input = outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=-1)
         return input, tuple(ends)
 
-    def initial_state(self, batch_size: int | None) -> tuple[Any, ...]:
+    def initial_state(self, batch_size: int | None) -> tuple[StateT, ...]:
         """Return the cells' first states, layer by layer, the forward direction first.
 
         A subclass may return others: a call without a state asks for them.
@@ -148,8 +170,8 @@ class Recurrent(torch.nn.Module):
         return tuple(initial_state(cell, batch_size) for cell in _in_order(self))
 
     def step(
-        self, x_t: Tensor, state: tuple[Any, ...] | None = None
-    ) -> tuple[Tensor, tuple[Any, ...]]:
+        self, x_t: Tensor, state: tuple[Any, ...] | list[Any] | None = None
+    ) -> tuple[Tensor, tuple[StateT, ...]]:
         """Run one time step, through all layers.
 
         Args:
@@ -174,7 +196,7 @@ class Recurrent(torch.nn.Module):
         output, state_after = self(x_t.unsqueeze(seq_axis), state)
         return output.squeeze(seq_axis), state_after
 
-    def last_hidden(self, state: tuple[Any, ...]) -> Tensor:
+    def last_hidden(self, state: tuple[Any, ...] | list[Any]) -> Tensor:
         """Return the last layer's h, its directions side by side: ``(batch, hidden)``.
 
         Args:
@@ -210,18 +232,18 @@ Recurrent.initial_state.__defaults__ = (MISSING,)
 Recurrent.forward.__signature__ = signature_of(Recurrent.forward)  # type: ignore[attr-defined]
 
 
-def _has_own_start(layer: Recurrent) -> bool:
+def _has_own_start(layer: Recurrent[Any]) -> bool:
     own = "initial_state" in layer.__dict__
     return own or type(layer).initial_state is not Recurrent.initial_state
 
 
 # Functions, not methods: the names of a user's subclass are its own.
-def _layers(layer: Recurrent) -> Iterable[tuple[Any, ...]]:
+def _layers(layer: Recurrent[Any]) -> Iterable[tuple[Any, ...]]:
     both = [part for part in (layer.cells, layer.reverse_cells) if part is not None]
     return zip(*both, strict=True)
 
 
-def _in_order(layer: Recurrent) -> list[Any]:
+def _in_order(layer: Recurrent[Any]) -> list[Any]:
     return [cell for directions in _layers(layer) for cell in directions]
 
 

@@ -48,4 +48,4 @@ def run_traced(layer: Any, input: Tensor, hx: Any, lengths: Any) -> tuple[Tensor
         output, ends = output.squeeze(1), tuple(tensor.squeeze(1) for tensor in ends)
     elif layer.batch_first:
         output = output.transpose(0, 1)
-    return output, ends if len(ends) > 1 else ends[0]
+    return output, ends if len(ends) > 1 else next(iter(ends))

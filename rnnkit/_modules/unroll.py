@@ -3,7 +3,7 @@
 rnnkit's own cells over a sequence by torch's fused kernels.
 """
 
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import torch
 from torch import Tensor
@@ -21,21 +21,32 @@ from rnnkit._kernels.padded import places_of, run_layers, run_stack, take
 from rnnkit._kernels.stack import Direction, Stack
 from rnnkit._modules.cell_base import sequence_weights, weights_of
 from rnnkit._modules.loop import is_plain, run_loop
-from rnnkit.typing import Cell
+from rnnkit.typing import LengthsLike, ResetLike
+
+StateT_co = TypeVar("StateT_co", covariant=True)
+GivenT_contra = TypeVar("GivenT_contra", contravariant=True)
+
+
+class _Steps(Protocol[StateT_co, GivenT_contra]):
+    """A cell as ``rnnkit.typing.Cell`` describes it, with what it takes as its state."""
+
+    def __call__(self, input: Any, hx: GivenT_contra) -> StateT_co: ...
+
+    def initial_state(self, batch_size: int) -> StateT_co: ...
 
 
 def unroll(
-    cell: Cell,
+    cell: _Steps[StateT_co, GivenT_contra],
     input: Tensor,
-    hx: Any = None,
+    hx: GivenT_contra | None = None,
     *,
     batch_first: bool = False,
-    lengths: Any = None,
+    lengths: LengthsLike | None = None,
     reverse: bool = False,
-    reset: Any = None,
+    reset: ResetLike | None = None,
     return_states: bool = False,
     fused: bool = True,
-) -> tuple[Tensor, Any]:
+) -> tuple[Tensor, StateT_co]:
     """Run a cell over a sequence.
 
     ::

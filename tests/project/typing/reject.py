@@ -72,6 +72,43 @@ def arguments_of_constructors() -> None:
     rnnkit.LSTMCell(3, 4, batch_first=True)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
 
 
+def lengths_and_resets(x: Tensor, packed: PackedSequence) -> None:
+    """Lengths are integers, not one and not floats; packed input brings its own."""
+    rnnkit.GRU(3, 4)(x, lengths=2)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
+    rnnkit.GRU(3, 4)(x, lengths=[2.5, 1.0])  # type: ignore[list-item]  # pyright: ignore[reportArgumentType]
+    rnnkit.GRU(3, 4)(x, reset=True)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
+    rnnkit.GRU(3, 4)(packed, lengths=[2, 1])  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
+    rnnkit.LSTM(3, 4).forward(x, x)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
+    rnnkit.GRUCell(3, 4).forward(x, (x, x))  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
+
+
+class Stateless(nn.Module):
+    """A module that is no cell: it has no first state."""
+
+    def __call__(self, input: Tensor) -> Tensor:
+        """Run over anything."""
+        return input
+
+
+def cells_over_a_sequence(x: Tensor, h: Tensor) -> None:
+    """A cell is given its own kind of state, and gives it back."""
+    rnnkit.unroll(rnnkit.GRUCell(3, 4), x, (h, h))  # type: ignore[misc]  # pyright: ignore[reportArgumentType]
+    rnnkit.unroll(rnnkit.LSTMCell(3, 4), x, h)  # type: ignore[misc]  # pyright: ignore[reportArgumentType]
+    rnnkit.unroll(rnnkit.GRUCell(3, 4), x)[1].h.sum()  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]
+    rnnkit.unroll(rnnkit.GRUCell(3, 4), x, lengths=3)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    rnnkit.unroll(Stateless(), x)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    rnnkit.Recurrent(Stateless())  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
+    rnnkit.Recurrent(rnnkit.GRUCell(3, 4))(x, h)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    rnnkit.Recurrent(rnnkit.LSTMCell(3, 4))(x)[1][0].size(0)  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]
+    rnnkit.Recurrent(rnnkit.GRUCell(3, 4))(x, lengths="2")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+def diagnoses(model: nn.Module, x: Tensor) -> None:
+    """Keyword arguments of the model are a mapping, and its call is a function."""
+    rnnkit.verify(model, x, kwargs=[x])  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    rnnkit.verify(model, x, call="forward")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
 def batch_sizes() -> None:
     """initial_state takes a number or None, and says which."""
     rnnkit.GRU(3, 4).initial_state("2")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]

@@ -73,7 +73,7 @@ def from_layers(states: Sequence[State]) -> State:
     return result
 
 
-def to_layers(state: State, *, batch_first: bool = False) -> Any:
+def to_layers(state: Tensor | tuple[Any, ...] | None, *, batch_first: bool = False) -> Any:
     """Take a layer's state apart: the states of its cells, what ``Recurrent(layer.cells())`` takes.
 
     The inverse of :func:`from_layers`.

@@ -56,7 +56,7 @@ LengthsLike: TypeAlias = Sequence[int] | Tensor
 """Valid steps of each sample, as callers give them."""
 
 ResetLike: TypeAlias = Tensor | Sequence[Sequence[bool]] | Sequence[bool]
-"""Before which steps each sample starts anew, as callers give it: in the layout of the input."""
+"""The steps before which each sample starts again. Its axes are those of the input."""
 
 StateT_co = TypeVar("StateT_co", covariant=True)
 

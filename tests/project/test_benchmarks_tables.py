@@ -120,7 +120,7 @@ def test_unknown_topic(capsys: pytest.CaptureFixture[str]) -> None:
         main(["cals"])
 
     said = " ".join(capsys.readouterr().err.split())
-    assert "no topic cals; there are calls, failures" in said
+    assert "no topic cals; there are calls, choosing, failures" in said
 
 
 def test_one_size_is_varied_at_a_time() -> None:

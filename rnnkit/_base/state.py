@@ -37,22 +37,22 @@ class _Pair(NamedTuple):
     h: Tensor
     c: Tensor
 
-    def detach(self) -> Self:
+    def detach(self) -> "LSTMState":
         """Return the state cut from the graph that made it, as ``Tensor.detach`` does.
 
         >>> _, state = rnnkit.LSTM(3, 4)(torch.ones(7, 5, 3))
         >>> state.detach().h.requires_grad
         False
         """
-        return type(self)(self.h.detach(), self.c.detach())
+        return LSTMState(self.h.detach(), self.c.detach())
 
-    def to(self, *args: Any, **kwargs: Any) -> Self:
+    def to(self, *args: Any, **kwargs: Any) -> "LSTMState":
         """Return the state on another device or in another dtype, as ``Tensor.to`` does.
 
         >>> rnnkit.LSTM(3, 4).initial_state(5).to(torch.float64).c.dtype
         torch.float64
         """
-        return type(self)(self.h.to(*args, **kwargs), self.c.to(*args, **kwargs))
+        return LSTMState(self.h.to(*args, **kwargs), self.c.to(*args, **kwargs))
 
 
 if TYPE_CHECKING:

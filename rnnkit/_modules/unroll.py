@@ -3,7 +3,7 @@
 rnnkit's own cells over a sequence by torch's fused kernels.
 """
 
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -27,6 +27,7 @@ StateT_co = TypeVar("StateT_co", covariant=True)
 GivenT_contra = TypeVar("GivenT_contra", contravariant=True)
 
 
+@runtime_checkable  # jaxtyping's hook asks isinstance of every annotation
 class _Steps(Protocol[StateT_co, GivenT_contra]):
     """A cell as ``rnnkit.typing.Cell`` describes it, with what it takes as its state."""
 

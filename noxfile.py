@@ -90,7 +90,7 @@ def coverage(session: nox.Session) -> None:
 
 
 @nox.session
-@nox.parametrize("cpu", CPUS, ids=CPUS)
+@nox.parametrize("cpu", list(CPUS), ids=list(CPUS))
 def cpus(session: nox.Session, cpu: str) -> None:
     """Run the tests on this CPU, and as on a smaller one: oneDNN and torch are told what to use."""
     prepare(session)

@@ -57,7 +57,6 @@ class Recurrent(torch.nn.Module, Generic[StateT]):
     cells: torch.nn.ModuleList
     reverse_cells: torch.nn.ModuleList | None
 
-    @known_arguments
     @overload
     def __init__(
         self,
@@ -78,6 +77,7 @@ class Recurrent(torch.nn.Module, Generic[StateT]):
         dropout: float = 0.0,
         axes: Axes | None = None,
     ) -> None: ...
+    @known_arguments
     def __init__(
         self,
         cells: Cell[Any] | Iterable[Cell[Any]],

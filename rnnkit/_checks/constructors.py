@@ -8,7 +8,7 @@ import operator
 import warnings
 from collections.abc import Callable, Mapping
 from numbers import Integral
-from typing import Any, Concatenate, NoReturn, ParamSpec, SupportsIndex, TypeVar
+from typing import Any, Concatenate, NoReturn, ParamSpec, SupportsIndex, TypeVar, cast
 
 import torch
 
@@ -46,6 +46,7 @@ OF_RECURRENT = {
 
 Arguments = ParamSpec("Arguments")
 Module = TypeVar("Module")
+InitT = TypeVar("InitT", bound=Callable[..., None])
 
 #: From where a dropout above 1 reads as a percentage.
 LEAST_PERCENTAGE = 5
@@ -93,9 +94,7 @@ def checked_arguments(
     return checked_init  # type: ignore[return-value]  # mypy: wraps() keeps self's name
 
 
-def known_arguments(
-    init: Callable[Concatenate[Module, Arguments], None],
-) -> Callable[Concatenate[Module, Arguments], None]:
+def known_arguments(init: InitT) -> InitT:
     """Tell of arguments that a constructor does not have, and leave all else to it.
 
     Raises:
@@ -104,11 +103,11 @@ def known_arguments(
     signature = inspect.signature(init)
 
     @functools.wraps(init)
-    def checked_init(self: Module, *args: Arguments.args, **kwargs: Arguments.kwargs) -> None:
+    def checked_init(self: object, *args: Any, **kwargs: Any) -> None:
         _bind(signature, self, args, kwargs)
         init(self, *args, **kwargs)
 
-    return checked_init  # type: ignore[return-value]  # mypy: wraps() keeps self's name
+    return cast("InitT", checked_init)
 
 
 def _bind(

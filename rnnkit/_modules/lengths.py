@@ -25,7 +25,9 @@ def run_pieces(layer: Any, input: Any, hx: Any, lengths: Any, reset: Any) -> tup
         LengthsError: if the lengths are no counts of the input's steps.
         ShapeError: if the mask of resets is not laid out as the input.
     """
-    if not lacks_kernel(mode_of(layer), layer.proj_size, input):
+    # Packed input brings its own lengths, and is refused where lengths are checked.
+    is_packed = not isinstance(input, Tensor)
+    if is_packed or not lacks_kernel(mode_of(layer), layer.proj_size, input):
         return _run(layer, input, hx, lengths, reset)
     # Autocast leaves packed input alone, but for lengths that are all equal.
     weight: Any = layer._flat_weights[0]  # noqa: SLF001

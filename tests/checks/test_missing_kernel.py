@@ -80,3 +80,15 @@ def test_other_errors_of_torch_go_on() -> None:
     with pytest.raises(RuntimeError) as caught:
         layer(input)
     assert not isinstance(caught.value, rnnkit.RnnkitError)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("argument", ["lengths", "reset"])
+def test_packed_input_is_refused_first(argument: str, dtype: torch.dtype) -> None:
+    """Under autocast too, packed input beside lengths or resets gets the error that it has without."""
+    packed = torch.nn.utils.rnn.pack_sequence([torch.randn(4, 3), torch.randn(2, 3)])
+    given = {"lengths": [4, 2], "reset": torch.zeros(4, 2, dtype=torch.bool)}[argument]
+
+    with torch.autocast("cpu", dtype), pytest.raises(rnnkit.ShapeError) as caught:
+        rnnkit.LSTM(3, 5)(packed, **{argument: given})
+    assert caught.value.argument == argument

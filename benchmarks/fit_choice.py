@@ -62,7 +62,7 @@ class Size(NamedTuple):
     hidden_size: int
     #: The share of steps that are valid, about.
     fill: float
-    #: The share of steps before which a sample starts anew.
+    #: The share of steps before which a sample starts again.
     rate: float
 
 

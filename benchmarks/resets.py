@@ -18,7 +18,7 @@ LIMITS = {"LSTM": 1.6, "GRU": 0.8, "RNN": 1.3}
 LOOP = 1.0
 INPUT, HIDDEN = 64, 128
 
-#: ``(seq, batch)``, and the share of steps before which a sample starts anew.
+#: ``(seq, batch)``, and the share of steps before which a sample starts again.
 LONG = ((128, 16), (512, 8))
 RATES = (0.005, 0.02, 0.1)
 #: ``(seq, batch, hidden)``: where a loop is short.
@@ -70,7 +70,7 @@ def _short(effort: Effort) -> Table:
     return Table(
         "Resets beside the loop",
         "Times relative to the loop over torch's cells, where it is short: one step of twenty\n"
-        "starts anew.",
+        "starts again.",
         ("passes", "layer", "seq, batch, hidden", "reset/loop", "budget"),
         rows,
     )
@@ -114,7 +114,7 @@ def made(
 
 
 def looped(cell: nn.Module, x: Tensor, reset: Tensor) -> Tensor:
-    """Do what people write: the state times 0 where a sample starts anew."""
+    """Do what people write: the state times 0 where a sample starts again."""
     keep = (~reset).to(x.dtype).unsqueeze(-1).unbind()
     zeros = x.new_zeros(x.shape[1], int(cell.hidden_size))
     hx: Any = (zeros, zeros) if isinstance(cell, nn.LSTMCell) else zeros

@@ -134,7 +134,7 @@ class Trio(NamedTuple):
 def trio(kind: str, *sizes: int) -> Trio:
     """Modules of one kind in the three makes, over the same weights in the same memory.
 
-    Weights of their own would lie differently in the processor's caches, which can weigh more
+    Weights of their own would be placed differently in the processor's caches, which can weigh more
     than what is measured.
     """
     modules = Trio(getattr(nn, kind)(*sizes), getattr(rnnkit, kind)(*sizes), NAIVE[kind](*sizes))

@@ -135,7 +135,7 @@ def _summary(times: Sequence[float], reference: Sequence[float]) -> Timing:
 
 def spread(values: Sequence[float]) -> float:
     """Half the width of the 95 % confidence interval of the values' median."""
-    # The ranks between which the true median lies in 95 of 100 experiments; ratios of blocks are
+    # The ranks between which the true median is in 95 of 100 experiments; ratios of blocks are
     # far from normal, and these ranks do not ask how they are distributed.
     ordered = sorted(values)
     reach = 0.98 * math.sqrt(len(ordered))

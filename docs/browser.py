@@ -25,7 +25,7 @@ SCHEMES = ("light", "dark")
 AXED = {(1280, "light"), (390, "dark")}
 #: Pages that Sphinx makes by itself, and whose looks are the theme's.
 MADE = {"genindex.html", "py-modindex.html", "search.html"}
-#: What lies to the right of the window, and in no box that scrolls.
+#: What is to the right of the window, and in no box that scrolls.
 OVERFLOW = """() => {
   const wide = document.documentElement.clientWidth + 1;
   const scrolls = (node) => {

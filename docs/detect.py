@@ -18,7 +18,7 @@ import rnnkit.nn
 from benchmarks.report import Table
 from benchmarks.subjects import NAIVE
 from docs.mistakes import INDEX, Mistake, mistakes
-from rnnkit._demo.mistakes import Outcome, listen
+from rnnkit._demo.listening import Outcome, listen
 
 MARK = "<!-- What follows is written by `python -m docs.detect`. -->\n"
 MAKES = {

@@ -16,7 +16,7 @@ def parse(page: pathlib.Path) -> Document:
 
 
 def seed() -> None:
-    """Start random numbers anew, and let sums have one order."""
+    """Start random numbers again, and let sums have one order."""
     random.seed(0)
     torch.manual_seed(0)
     torch.set_num_threads(1)

@@ -1,4 +1,4 @@
-"""Write the outputs of the examples anew: ``python -m docs.refresh [PAGE ...]``.
+"""Write the outputs of the examples again: ``python -m docs.refresh [PAGE ...]``.
 
 For whoever changes a message: run it, then read the diff. An output that still matches, by
 doctest's ellipsis too, stays as it is written; blocks without a prompt are run as they stand.

@@ -208,7 +208,7 @@ def spec_of_layer(layer: CheckedLayer, input: Tensor | PackedSequence) -> CallSp
 
 
 def stack_axis(layer: CheckedLayer) -> Axis:
-    """Return the axis of a state on which layers and directions lie, the layers first."""
+    """Return the axis of a state on which layers and directions are, the layers first."""
     if layer.bidirectional:
         return Axis("num_layers * directions", layer.num_layers * 2)
     return Axis("num_layers", layer.num_layers)

@@ -17,7 +17,7 @@ from rnnkit._checks.call_spec import CheckedCell, described
 
 
 def is_odd(value: Any) -> bool:
-    """Say whether a tensor's numbers do not lie in strides."""
+    """Say whether a tensor's numbers are not stored in strides."""
     return isinstance(value, Tensor) and (value.layout is not torch.strided or value.is_nested)
 
 

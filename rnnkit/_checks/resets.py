@@ -65,7 +65,7 @@ def _shape_cause(spec: CallSpec, flags: Tensor, shape: tuple[int, ...]) -> tuple
     if actual == (spec.batch,) and spec.batch is not None:
         return (
             "there is one flag for each sample, and none for its steps",
-            "to start them anew before the call: rnnkit.states.reset(hx, mask)",
+            "to start them again before the call: rnnkit.states.reset(hx, mask)",
         )
     return "there must be one flag for each step of each sample", f"a boolean tensor {shape}"
 

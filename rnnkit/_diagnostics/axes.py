@@ -52,7 +52,7 @@ def infer_batch_axes(batch: Batch, attempt: Attempt) -> bool:
                             batch.axes[index] = None
                 return True
             batch.axes = list(given)
-    # The model takes no other batch: what may lie one way or another is left as it is.
+    # The model takes no other batch: what may be laid out either way is left as it is.
     _lay(batch, {shape: None for shape, axes in choices.items() if len(axes) > 2})
     return False
 

@@ -1,4 +1,4 @@
-"""The model on one batch: what it returned, and where batch and seq lie in that."""
+"""The model on one batch: what it returned, and where batch and seq are in that."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -27,7 +27,7 @@ class Baseline:
         session: runs the model.
         batch: the inputs, few samples of them.
         counts: valid steps of each sample; None if not given.
-        post: whether the padding lies after a sample.
+        post: whether the padding is after a sample.
         strict: whether a step of the output may not read its own step of the first input either.
         report: what was found so far.
         normal: the leaves of the output for the batch as it is.
@@ -125,7 +125,7 @@ class Baseline:
             message = f"axis {axis} of the first output is no batch of {size}: its shape is {shape}"
             refusal(ArgumentError, "out_batch_dim", message, code="verify-batch")
         if axis is None and self.axes[self.first] is None and not self.runs_on_fewer:
-            # Nothing could be left out: the batch may lie where it lay in the input.
+            # Nothing could be left out: the batch may be where it was in the input.
             batch_dim = self.batch.axes[self.batch.first]
             fitting = [k for k, length in enumerate(shape[:-1]) if length == size]
             axis = batch_dim if fitting == [batch_dim] else None

@@ -18,13 +18,13 @@ Lengths = Mapping[int, list[int]]
 
 
 class Batch:
-    """The inputs of a model as leaves, and where batch and seq lie in each of them.
+    """The inputs of a model as leaves, and where batch and seq are in each of them.
 
     Attributes:
         leaves: the inputs, one by one.
         axes: the batch axis of each leaf; None of one that has none.
         size: how many samples there are.
-        first: index of the leaf that says where the batch lies.
+        first: index of the leaf that says where the batch is.
         paced: index of the leaf that says how many steps there are.
         seq_dim: the seq axis, of all leaves that have it.
         steps: how many steps there are; None if no leaf has a seq axis.

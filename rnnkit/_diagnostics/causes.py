@@ -97,7 +97,7 @@ def other_layout(event: Event, given: Event, axis: int | None) -> Suspicion | No
         rows = [
             (
                 "cause",
-                f"{event.label} reads axis 0 of its 2-D input as seq, but the batch lies there",
+                f"{event.label} reads axis 0 of its 2-D input as seq, but the batch is there",
             ),
             ("fix", f"input.unsqueeze({seq}) for one step, input.unsqueeze(-1) for a series"),
         ]
@@ -110,7 +110,7 @@ def other_layout(event: Event, given: Event, axis: int | None) -> Suspicion | No
         return None
     option = f"batch_first={not module.batch_first}"
     rows = [
-        ("cause", f"{event.label} reads axis {axis} of its input as seq, but the batch lies there"),
+        ("cause", f"{event.label} reads axis {axis} of its input as seq, but the batch is there"),
         ("fix", f"{type(module).__name__}(..., {option}), or input.transpose(0, 1)"),
     ]
     return Suspicion(

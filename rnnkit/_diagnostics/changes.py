@@ -51,7 +51,7 @@ def other_values(
 ) -> Tensor:
     """Return a tensor with other values where a mask says so.
 
-    What lies on the other axes, as the features of a step, is drawn as a whole from another place
+    What is on the other axes, as the features of a step, is drawn as a whole from another place
     of the same tensor: a column of few categories gets no value of another column, and what holds
     between columns goes on to hold. Numbers with fractions are moved besides, since two equal
     samples would hide a leak.

@@ -112,7 +112,7 @@ def compute(session: Session, inputs: Any) -> Computation:
 def tolerance(eps: float, steps: int) -> float:
     """Return by how much rounding may part two kernels, relative to the largest output.
 
-    Each step rounds a sum over some hundred features anew, by ``eps`` a term in random directions:
+    Each step rounds a sum over some hundred features again, by ``eps`` a term in random directions:
     ``eps * sqrt(features * steps)``, with a factor of 8 for what the layers above make of it. Of
     half precision no more than a quarter of the largest output is believed. What the model itself
     makes of rounding is measured and comes on top.

@@ -186,7 +186,7 @@ def _shares(leaf: Any, shape: tuple[int, ...], dim: int) -> bool:
 
 
 def _at(leaf: Tensor, axis: int, index: int) -> Tensor:
-    """Return what lies at an index; nothing, which is not the same as something, beyond the end."""
+    """Return what is at an index; nothing, which is not the same as something, beyond the end."""
     return leaf.narrow(axis, index, 1) if index < leaf.shape[axis] else leaf.narrow(axis, 0, 0)
 
 

@@ -46,7 +46,7 @@ def is_mask(leaf: Tensor) -> bool:
 def padding(leaf: Tensor, batch_axis: int, seq_axis: int) -> Tensor | None:
     """Return which steps are padding, ``(batch, seq)``: zeros at one end of the samples.
 
-    None if there are none, or if zeros also lie between other values, so that they may mean
+    None if there are none, or if zeros are also between other values, so that they may mean
     something.
     """
     sequences = leaf.movedim((batch_axis, seq_axis), (0, 1))

@@ -24,7 +24,7 @@ Place = tuple[int, int] | None
 
 
 class Held(NamedTuple):
-    """A tensor of the model, a copy of it, where it lies, and how often both were written."""
+    """A tensor of the model, a copy of it, where it is, and how often both were written."""
 
     given: Tensor
     private: Tensor
@@ -183,7 +183,7 @@ def version(tensor: Tensor) -> int | None:
 
 
 def _place(tensor: Tensor) -> Place:
-    """Return which memory a tensor lies in; None if it is of a kind that is copied as a whole."""
+    """Return which memory a tensor is in; None if it is of a kind that is copied as a whole."""
     if tensor.layout is not torch.strided or type(tensor.data) is not Tensor or tensor.is_nested:
         return None
     if tensor.is_meta or tensor.is_quantized or tensor.is_conj() or tensor.is_neg():
@@ -193,7 +193,7 @@ def _place(tensor: Tensor) -> Place:
 
 
 def _placed(tensor: Tensor, storage: torch.UntypedStorage) -> Tensor:
-    """Return a tensor that lies in other memory as one lies in its own."""
+    """Return a tensor that is in other memory as one is in its own."""
     empty = torch.empty(0, dtype=tensor.dtype, device=tensor.device)
     return empty.set_(storage, tensor.storage_offset(), tensor.shape, tensor.stride())
 

@@ -59,7 +59,7 @@ class Flow:
         self._known: list[tuple[Tensor, Origin, int | None]] = []
 
     def note(self, tensor: Tensor, origin: Origin, axis: int | None = None) -> None:
-        """Remember what a call returned; along the axis, if there is one, lie its layers."""
+        """Remember what a call returned; along the axis, if there is one, its layers stand."""
         self._known.append((tensor, origin, axis))
 
     def origin(self, tensor: Tensor) -> Origin:
@@ -263,7 +263,7 @@ def split_result(module: torch.nn.Module, result: Any) -> tuple[Any, tuple[Tenso
 
 
 def rows_axis(module: torch.nn.Module, state: Tensor) -> int:
-    """Return the axis of a layer's state on which its layers and directions lie."""
+    """Return the axis of a layer's state on which its layers and directions are."""
     return 1 if getattr(module, "state_batch_first", False) and state.dim() == 3 else 0
 
 

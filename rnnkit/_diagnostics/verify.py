@@ -44,7 +44,7 @@ def verify(
         model: any module, with torch's recurrent modules or rnnkit's.
         *inputs: what it is called with, by position: tensors, or lists, tuples and dictionaries of
             them. The first tensor, ``(batch, seq, ...)`` unless told otherwise, says where the
-            batch lies, and how many samples and steps there are. Further ones may be
+            batch is, and how many samples and steps there are. Further ones may be
             ``(batch, seq, ...)``, ``(batch,)``, a state ``(layers, batch, hidden)``, or have no
             batch at all. With ``lengths``, the first one that is long enough says the steps.
         kwargs: what it is called with by keyword.
@@ -58,7 +58,7 @@ def verify(
             ``"strict"``, if not on its own step of the first input either.
         lengths: the samples' valid steps, ``(batch,)`` integers, where the inputs are padded; or a
             dictionary of them by input, its position or its keyword.
-        pad: whether the padding lies after a sample (``"post"``) or before it.
+        pad: whether the padding is after a sample (``"post"``) or before it.
         ask: probes to run besides, by name, that cost more.
         skip: probes to leave out, by name: repeatable, batch (and with it alone), alone, padding,
             causal, memory, coverage, use, gradient.
@@ -80,7 +80,7 @@ def verify(
     Traceback (most recent call last):
     rnnkit.LeakError: output[0] of sample 1 depends on input of sample 0
       first      the model (GRU), output of call 0
-      cause      the model reads axis 0 of its input as seq, but the batch lies there
+      cause      the model reads axis 0 of its input as seq, but the batch is there
       fix        GRU(..., batch_first=True), or input.transpose(0, 1)
       intended?  rnnkit.verify(..., skip=['batch'])
       more       batch, in the docs under "Errors"

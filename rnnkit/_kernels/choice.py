@@ -1,6 +1,6 @@
 """Which path is expected to be fastest: a formula for what each costs, and its measured numbers.
 
-A call on a path costs something by itself, something for each step, whose kernel starts anew and
+A call on a path costs something by itself, something for each step, whose kernel starts again and
 reads the weights of the hidden side again, and something for each row (a step of a sample), for its
 numbers and for its products with the weights. Which steps and rows a path computes is known
 beforehand; what they cost is measured, in nanoseconds of one thread, by
@@ -29,10 +29,10 @@ PADDED = "padded"
 ROWS = "rows"
 #: Packed rows by torch's kernel.
 PACKED = "packed"
-#: Over the padding, with a blank step before each step at which a sample starts anew.
+#: Over the padding, with a blank step before each step at which a sample starts again.
 BLANK = "blank"
 
-#: Step by step, where samples start anew on the way and all their steps are valid.
+#: Step by step, where samples start again on the way and all their steps are valid.
 STEPS = "steps"
 
 #: What another path must be expected to save for packing, which is what people do by hand, to be
@@ -43,7 +43,7 @@ DOUBT = {True: 0.05, False: 0.15}
 #: What is added to the name of a path whose pieces have to be found in a mask, which costs more.
 OF_PIECES = " of pieces"
 
-#: The paths that are there for samples that start anew on the way.
+#: The paths that are there for samples that start again on the way.
 OF_RESETS = (BLANK, STEPS)
 
 #: Modes that do not run over padding as the others do: an LSTM can be set to zero on the way, and
@@ -172,7 +172,7 @@ def for_lengths(facts: Facts, lengths: Sequence[int]) -> Choice:
 def for_resets(
     facts: Facts, pieces: Tensor, blank: tuple[int, int] | None, whole: tuple[int, int] | None
 ) -> str:
-    """Choose a path for samples that start anew on the way.
+    """Choose a path for samples that start again on the way.
 
     Args:
         facts: what is known of the call.

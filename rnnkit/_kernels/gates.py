@@ -21,7 +21,7 @@ Weights = tuple[Tensor, Tensor, Tensor | None, Tensor | None]
 #: The output, the states that are not the output, and what the backward function needs besides.
 Run = tuple[Tensor, States, States]
 
-#: An LSTM's gates as they lie here, i, f, o, g of torch's i, f, g, o: three sigmoids side by side.
+#: An LSTM's gates in the order used here, i, f, o, g of torch's i, f, g, o: sigmoids side by side.
 ORDER = (0, 1, 3, 2)
 
 

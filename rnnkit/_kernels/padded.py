@@ -9,7 +9,7 @@ so without a trace:
 - the c of an LSTM is in no output, so it is held: a further feature, 1 on padding, reaches the
   input gate with a weight far below zero and the forget gate with one far above. There i = 0 and
   f = 1 exactly, c stays what it was, and no gradient passes the gates;
-- an LSTM starts anew from zeros inside a sample after a blank step, on which one more feature
+- an LSTM starts again from zeros inside a sample after a blank step, on which one more feature
   closes the gates i, f and o: there c = 0 and h = 0 exactly;
 - a relu over padding may run away to infinity: the feature that holds c holds it at 0.
 """
@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from rnnkit._kernels.lengths import Lengths
-from rnnkit._kernels.stack import Direction, Stack, States
+from rnnkit._kernels.stack import Direction, Run, Stack, States
 
 #: Far enough that a sigmoid is 0 or 1 exactly, whatever else reaches the gate.
 CLOSED = 1e30
@@ -31,7 +31,7 @@ CLOSED_HALF = 6e4
 
 
 class Places(NamedTuple):
-    """Where the steps of a padded batch lie, as places on its first two axes flattened."""
+    """Where the steps of a padded batch are, as places on its first two axes flattened."""
 
     #: ``(seq, batch, 1)``: true on padding.
     beyond: Tensor
@@ -64,7 +64,7 @@ def run_padded(
         input: ``(seq, batch, feature)``, zero on padding.
         state: the tensors of the first state, each ``(1, batch, hidden)``.
         lengths: the samples' valid steps.
-        places: where they lie.
+        places: where they are.
 
     Returns:
         The output ``(seq, batch, hidden)``, in the input's order, whatever on padding; and the
@@ -110,18 +110,13 @@ def run_layers(stack: Stack, input: Tensor, state: States) -> tuple[Tensor, Stat
 
     Arguments and results are those of :func:`run_stack`.
     """
-    ends: list[States] = []
-    for place, layer in enumerate(stack.layers):
-        if place and stack.dropout:
-            input = functional.dropout(input, stack.dropout, training=layer[0].training)
-        outputs = []
-        for direction in layer:
-            start = tuple(tensor[len(ends) : len(ends) + 1] for tensor in state)
-            output, end = direction.run(input, start, reverse=direction.reverse)
-            outputs.append(output)
-            ends.append(end)
-        input = outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=2)
-    return input, tuple(torch.cat(tensors) for tensors in zip(*ends, strict=True))
+
+    def run(direction: Direction, input: Tensor, start: States) -> Run:
+        first = tuple(tensor.unsqueeze(0) for tensor in start)
+        output, end = direction.run(input, first, reverse=direction.reverse)
+        return output, tuple(tensor.squeeze(0) for tensor in end)
+
+    return stack.run_each(input, run, state)
 
 
 def run_stack(
@@ -135,7 +130,7 @@ def run_stack(
 
     Args:
         stack: the layers.
-        input: ``(seq, batch, feature)``; what lies beyond a length is not read.
+        input: ``(seq, batch, feature)``; what is beyond a length is not read.
         state: the tensors of the first state, each ``(layers * directions, batch, hidden)``.
         lengths: the samples' valid steps.
         blank: ``(seq, batch, 1)``, true on steps that set an LSTM to zero, where the input is
@@ -146,20 +141,13 @@ def run_stack(
         each sample's own last step.
     """
     places = places_of(lengths, input.shape[0], blank)
-    ends: list[States] = []
-    for place, layer in enumerate(stack.layers):
-        if place and stack.dropout:
-            input = functional.dropout(input, stack.dropout, training=layer[0].training)
-        input = input.masked_fill(places.beyond, 0)
-        outputs = []
-        for direction in layer:
-            start = tuple(tensor[len(ends) : len(ends) + 1] for tensor in state)
-            output, end = run_padded(direction, input, start, lengths, places)
-            outputs.append(output)
-            ends.append(end)
-        input = outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=2)
-    output = input.masked_fill(places.beyond, 0)
-    return output, tuple(torch.cat(tensors) for tensors in zip(*ends, strict=True))
+
+    def run(direction: Direction, input: Tensor, start: States) -> Run:
+        first = tuple(tensor.unsqueeze(0) for tensor in start)
+        output, end = run_padded(direction, input, first, lengths, places)
+        return output.masked_fill(places.beyond, 0), tuple(tensor.squeeze(0) for tensor in end)
+
+    return stack.run_each(input.masked_fill(places.beyond, 0), run, state)
 
 
 def run_groups(
@@ -169,7 +157,7 @@ def run_groups(
 
     Args:
         stack: the layers.
-        input: ``(seq, batch, feature)``; what lies beyond a length is not read.
+        input: ``(seq, batch, feature)``; what is beyond a length is not read.
         state: the tensors of the first state, each ``(layers * directions, batch, hidden)``.
         lengths: the samples' valid steps, known as numbers.
         groups: the samples of each group.

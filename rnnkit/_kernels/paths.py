@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from rnnkit._kernels import choice
 from rnnkit._kernels.lengths import Lengths
@@ -15,7 +14,7 @@ from rnnkit._kernels.padded import run_groups, run_stack
 from rnnkit._kernels.pieces import Pieces, Rows, pieces_of
 from rnnkit._kernels.resets import blanks_of, run_blank
 from rnnkit._kernels.rows import run_rows
-from rnnkit._kernels.stack import KERNELS, Stack, States
+from rnnkit._kernels.stack import KERNELS, Direction, Run, Stack, States
 from rnnkit._kernels.steps import run_steps
 
 
@@ -31,12 +30,12 @@ def run(
 
     Args:
         stack: the layers.
-        input: ``(seq, batch, feature)``; what lies beyond a length is not read.
+        input: ``(seq, batch, feature)``; what is beyond a length is not read.
         state: the tensors of the first state, each ``(layers * directions, batch, hidden)``.
         lengths: the samples' valid steps; None for all.
-        reset: ``(seq, batch)``, booleans, true where a sample is cut: it starts anew before that
+        reset: ``(seq, batch)``, booleans, true where a sample is cut: it starts again before that
             step. None for nowhere.
-        initial: what it starts anew from, as ``state``; None for zeros.
+        initial: what it starts again from, as ``state``; None for zeros.
 
     Returns:
         The output ``(seq, batch, directions * hidden)``, zero on padding, and the state of the
@@ -79,7 +78,7 @@ def _run_resets(
     starts = reset.cpu()
     pieces = pieces_of(counts, starts)
     if not pieces.start.any():
-        # No sample starts anew but at its first step: whatever runs it can do that.
+        # No sample starts again but at its first step: whatever runs it can do that.
         state = _renewed(stack, state, initial, starts, counts)
         return run(stack, input, state, lengths)
     facts = choice.facts_of(stack, input, state)
@@ -143,7 +142,7 @@ def _as_padded(stack: Stack, output: Tensor, ends: States) -> tuple[Tensor, Stat
 
 def _begin(stack: Stack, state: States, initial: States | None, pieces: Pieces) -> States:
     """Return each piece's first states, ``(layers * directions, pieces, hidden)``."""
-    anew = [None] * len(state) if initial is None else initial
+    restart = [None] * len(state) if initial is None else initial
     return tuple(
         torch.stack(
             [
@@ -151,23 +150,16 @@ def _begin(stack: Stack, state: States, initial: States | None, pieces: Pieces) 
                 for place, (direction, given) in enumerate(zip(stack.directions, each, strict=True))
             ]
         )
-        for each, new in zip(state, anew, strict=True)
+        for each, new in zip(state, restart, strict=True)
     )
 
 
 def _run_by_hand(stack: Stack, data: Tensor, first: States, rows: Rows) -> tuple[Tensor, States]:
-    ends: list[States] = []
-    for place, layer in enumerate(stack.layers):
-        if place and stack.dropout:
-            data = functional.dropout(data, stack.dropout, training=layer[0].training)
-        outputs = []
-        for direction in layer:
-            start = tuple(tensor[len(ends)] for tensor in first)
-            output, end = run_rows(direction, data, start, rows)
-            outputs.append(output)
-            ends.append(end)
-        data = outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=1)
-    return data, tuple(torch.stack(tensors) for tensors in zip(*ends, strict=True))
+
+    def run(direction: Direction, data: Tensor, start: States) -> Run:
+        return run_rows(direction, data, start, rows)
+
+    return stack.run_each(data, run, first)
 
 
 def _run_by_torch(stack: Stack, data: Tensor, first: States, rows: Rows) -> tuple[Tensor, States]:
@@ -188,13 +180,13 @@ def _is_backward(stack: Stack) -> bool:
 def _renewed(
     stack: Stack, state: States, initial: States | None, starts: Tensor, lengths: Tensor
 ) -> States:
-    """Let samples that start anew at step 0 do so, where that is the first step to be run."""
+    """Let samples that start again at step 0 do so, where that is the first step to be run."""
     fresh = (starts[0] & (lengths > 0)).unsqueeze(1)
     if not fresh.any():
         return state
     fresh = fresh.to(state[0].device)
     forward = [not direction.reverse for direction in stack.directions]
-    anew = [torch.zeros_like(each) for each in state] if initial is None else initial
+    restart = [torch.zeros_like(each) for each in state] if initial is None else initial
     return tuple(
         torch.stack(
             [
@@ -202,5 +194,5 @@ def _renewed(
                 for turn, new, given in zip(forward, news, each, strict=True)
             ]
         )
-        for news, each in zip(anew, state, strict=True)
+        for news, each in zip(restart, state, strict=True)
     )

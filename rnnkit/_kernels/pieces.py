@@ -1,9 +1,9 @@
 """A batch as pieces, and pieces as packed rows: no step of padding is computed.
 
 A piece is a stretch of one sample that runs from a state of its own to its end. Without resets
-each sample is one piece, cut to its length. The rows of all pieces, sorted from the longest to the
-shortest, lie as a PackedSequence has them: the first step of every piece, then the second of those
-that have one, and so on.
+each sample is one piece, cut to its length. The pieces are sorted from the longest to the shortest,
+and their rows have the order of a PackedSequence: the first step of every piece, then the second of
+those that have one, and so on.
 """
 
 from functools import cached_property
@@ -36,7 +36,7 @@ class Pieces(NamedTuple):
         Args:
             reverse: whether pieces run from their last step to their first.
             hx: the state given for each sample, ``(batch, hidden)``.
-            initial: what a sample starts anew from, ``(batch, hidden)``; None for zeros.
+            initial: what a sample starts again from, ``(batch, hidden)``; None for zeros.
         """
         enter = self.enter[reverse]
         if len(enter) == len(self.sample):
@@ -67,7 +67,7 @@ def pieces_of(lengths: Tensor, starts: Tensor | None = None) -> Pieces:
 
     Args:
         lengths: ``(batch,)``, on the CPU: the valid steps of each sample.
-        starts: ``(seq, batch)``, booleans on the CPU, true where a sample starts anew before that
+        starts: ``(seq, batch)``, booleans on the CPU, true where a sample starts again before that
             step; None for nowhere. What it holds beyond a sample's length is not read.
     """
     if starts is None:
@@ -95,7 +95,7 @@ def pieces_of(lengths: Tensor, starts: Tensor | None = None) -> Pieces:
 
 
 class Rows:
-    """Where the rows of pieces lie, among themselves and in the padded batch.
+    """Where the rows of pieces are, among themselves and in the padded batch.
 
     Attributes:
         pieces: the pieces, their tensors on the device of the input.

@@ -1,4 +1,4 @@
-"""Samples that start anew between two steps, in a padded LSTM: a blank step in between.
+"""Samples that start again between two steps, in a padded LSTM: a blank step in between.
 
 On a blank step a further feature closes the gates i, f and o, so that c = 0 and h = 0 exactly and
 no gradient passes. The fast kernel then runs over all of a sample at once. Two things it cannot
@@ -16,7 +16,7 @@ from rnnkit._kernels.stack import Stack, States
 
 
 class Blanks(NamedTuple):
-    """A padded batch with a blank step before each step at which a sample starts anew."""
+    """A padded batch with a blank step before each step at which a sample starts again."""
 
     #: Steps of the longest sample, the blank ones included.
     steps: int
@@ -30,11 +30,11 @@ class Blanks(NamedTuple):
 
 
 def blanks_of(lengths: Tensor, starts: Tensor, device: torch.device) -> Blanks:
-    """Put a blank step before each step, but the first, at which a sample starts anew.
+    """Put a blank step before each step, but the first, at which a sample starts again.
 
     Args:
         lengths: ``(batch,)``, on the CPU: the valid steps of each sample.
-        starts: ``(seq, batch)``, booleans on the CPU, true where a sample starts anew before that
+        starts: ``(seq, batch)``, booleans on the CPU, true where a sample starts again before that
             step. What it holds beyond a sample's length is not read.
         device: where the input is.
     """

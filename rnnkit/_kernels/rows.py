@@ -26,7 +26,7 @@ def run_rows(
         direction: the weights, of float32 or float64, without a projection.
         data: ``(rows, feature)``.
         state: each piece's first state, one tensor ``(pieces, hidden)`` or an LSTM's two.
-        rows: where the rows lie.
+        rows: where the rows are.
 
     Returns:
         The output ``(rows, hidden)`` and each piece's last state.

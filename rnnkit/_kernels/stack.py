@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from rnnkit._base.torch_tools import is_one_graph
 from rnnkit._kernels.custom_op import run_operator
@@ -19,6 +20,9 @@ KERNELS: dict[str, Callable[..., tuple[Tensor, ...]]] = {
 
 #: h, and an LSTM's c beside it.
 States = tuple[Tensor, ...]
+
+#: An output and last states. Named, since a compiler cannot trace how an annotation is made.
+Run = tuple[Tensor, States]
 
 
 class Direction(NamedTuple):
@@ -94,3 +98,33 @@ class Stack(NamedTuple):
         weights = [weight for direction in directions for weight in direction.weights]
         both = len(self.layers[0]) > 1
         return weights, first.bias, len(self.layers), self.dropout, first.training, both
+
+    def run_each(
+        self, input: Tensor, run: Callable[..., Run], *states: States | None
+    ) -> tuple[Tensor, States]:
+        """Run each direction of each layer on the output of the layer below.
+
+        Args:
+            input: what the first layer reads, the features on the last axis.
+            run: takes a direction, its input, and its part of each of the states; returns its
+                output and its last state, without the axis of layers and directions.
+            *states: tensors ``(layers * directions, ...)``, or None, which is handed on.
+
+        Returns:
+            The last layer's output, both directions side by side, and all last states.
+        """
+        ends: list[States] = []
+        for place, layer in enumerate(self.layers):
+            if place and self.dropout:
+                input = functional.dropout(input, self.dropout, training=layer[0].training)
+            outputs = []
+            for direction in layer:
+                parts = [
+                    None if state is None else tuple(tensor[len(ends)] for tensor in state)
+                    for state in states
+                ]
+                output, end = run(direction, input, *parts)
+                outputs.append(output)
+                ends.append(end)
+            input = outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=-1)
+        return input, tuple(torch.stack(tensors) for tensors in zip(*ends, strict=True))

@@ -1,7 +1,7 @@
 """Short sequences step by step: what a loop over torch's cells does, where that is cheapest.
 
 A plan of pieces costs more than a few steps of a loop. A state is looked at only where some sample
-starts anew.
+starts again.
 """
 
 from collections.abc import Callable
@@ -9,9 +9,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
-from rnnkit._kernels.stack import Direction, Stack, States
+from rnnkit._kernels.stack import Direction, Run, Stack, States
 
 #: torch's function for one step, by torch's name of the recurrence.
 CELLS: dict[str, Callable[..., Any]] = {
@@ -32,25 +31,18 @@ def run_steps(
         input: ``(seq, batch, feature)``.
         state: the tensors of the first state, each ``(layers * directions, batch, hidden)``.
         starts: ``(seq, batch)``, true where a sample is cut before that step.
-        initial: what it starts anew from, as ``state``; None for zeros.
+        initial: what it starts again from, as ``state``; None for zeros.
     """
-    anew = tuple(map(torch.zeros_like, state)) if initial is None else initial
-    ends: list[States] = []
-    for place, layer in enumerate(stack.layers):
-        if place and stack.dropout:
-            input = functional.dropout(input, stack.dropout, training=layer[0].training)
-        outputs = []
-        for direction in layer:
-            own, new = (tuple(each[len(ends)] for each in tensors) for tensors in (state, anew))
-            output, end = _run_direction(direction, input, own, starts, new)
-            outputs.append(output)
-            ends.append(end)
-        input = outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=2)
-    return input, tuple(torch.stack(tensors) for tensors in zip(*ends, strict=True))
+    restart = tuple(map(torch.zeros_like, state)) if initial is None else initial
+
+    def run(direction: Direction, input: Tensor, own: States, new: States) -> Run:
+        return _run_direction(direction, input, own, starts, new)
+
+    return stack.run_each(input, run, state, restart)
 
 
 def _run_direction(
-    direction: Direction, input: Tensor, state: States, starts: Tensor, anew: States
+    direction: Direction, input: Tensor, state: States, starts: Tensor, restart: States
 ) -> tuple[Tensor, States]:
     cell, weights = CELLS[direction.mode], direction.weights
     steps = len(input)
@@ -61,7 +53,7 @@ def _run_direction(
         # Run backward, the cut before a step is met after it.
         met = step + direction.reverse
         if met < steps and cut[met]:
-            pairs = zip(anew, state, strict=True)
+            pairs = zip(restart, state, strict=True)
             state = tuple(torch.where(masks[met], new, old) for new, old in pairs)
         after = cell(inputs[step], state[0] if len(state) == 1 else state, *weights)
         state = after if isinstance(after, tuple) else (after,)

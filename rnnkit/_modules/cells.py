@@ -38,7 +38,7 @@ class RNNCell(Cell[Tensor, Tensor], torch.nn.RNNCell):  # type: ignore[misc]  # 
         hidden_size: features of the hidden state.
         bias: whether to add ``b_ih`` and ``b_hh``.
         nonlinearity: ``"tanh"`` or ``"relu"``.
-        device: where the weights lie.
+        device: where the weights are.
         dtype: the weights' dtype.
         axes: the name that the caller's jaxtyping scope has for batch; None: no check.
 
@@ -90,7 +90,7 @@ class LSTMCell(Cell[LSTMState, Pair], torch.nn.LSTMCell):  # type: ignore[misc] 
         input_size: features of the input.
         hidden_size: features of the hidden and of the cell state.
         bias: whether to add ``b_ih`` and ``b_hh``.
-        device: where the weights lie.
+        device: where the weights are.
         dtype: the weights' dtype.
         axes: the name that the caller's jaxtyping scope has for batch; None: no check.
 

@@ -11,18 +11,15 @@ from rnnkit._base.class_facts import ClassFacts, note_subclass, signature_of
 from rnnkit._base.errors import RnnkitError
 from rnnkit._base.message import refusal
 from rnnkit._base.state import LSTMState, layers_first, map_state
-from rnnkit._base.torch_tools import FOREIGN, foreign_call, is_foreign_call, torch_twin
+from rnnkit._base.torch_tools import FOREIGN, torch_twin
 from rnnkit._checks.arguments import MISSING, check_batch_size, check_own_state, check_step
-from rnnkit._checks.call_spec import batch_of, sizes_of_layer
-from rnnkit._checks.calls import check_layer
-from rnnkit._checks.dtype_errors import explain_missing_kernel
-from rnnkit._checks.odd_tensors import explain_failure
+from rnnkit._checks.call_spec import sizes_of_layer
 from rnnkit._checks.scope import LAYER_AXES, check_axes, check_scope
 from rnnkit._checks.surplus import check_surplus
 from rnnkit._modules.cell_base import GivenT, StateT
 from rnnkit._modules.cells import ProjectedLSTMCell
+from rnnkit._modules.layer_calls import FAILURES, checked_state, explain, run_foreign
 from rnnkit._modules.lengths import run_pieces
-from rnnkit._modules.starts import lacks_state, started
 from rnnkit._modules.traced import run_traced, takes_operator
 from rnnkit._modules.whole import run_whole, zeros
 from rnnkit.typing import LengthsLike, ResetLike
@@ -69,9 +66,9 @@ class Layer(torch.nn.RNNBase, Generic[StateT, GivenT, CellT]):
         """Run over a sequence; arguments and results are told where the class is."""
         if surplus or unknown:
             check_surplus(self, surplus, unknown)
-        state = _checked_state(self, input, hx)
+        state = checked_state(self, input, hx)
         if not is_compiling() and state is FOREIGN:
-            return _run_foreign(self, input, hx, lengths=lengths, reset=reset)
+            return run_foreign(self, input, hx, lengths=lengths, reset=reset)
         if self.axes is not None:
             check_scope(self, self.axes, sizes_of_layer(self, input), "input")
         try:
@@ -82,7 +79,7 @@ class Layer(torch.nn.RNNBase, Generic[StateT, GivenT, CellT]):
             else:
                 output, state = run_pieces(self, input, state, lengths, reset)
         except FAILURES as error:
-            _explain(self, input, hx, error)
+            explain(self, input, hx, error)
             raise
         if len(self.__rnnkit__.state_names) > 1:
             state = LSTMState(*state)
@@ -268,46 +265,6 @@ class Layer(torch.nn.RNNBase, Generic[StateT, GivenT, CellT]):
 Layer.initial_state.__defaults__ = (MISSING,)
 # What Python's inspect, and exporters that ask it, see: the arguments that a call may have.
 Layer.forward.__signature__ = signature_of(Layer.forward)  # type: ignore[attr-defined]
-
-
-def _checked_state(layer: Any, input: Any, hx: Any) -> Any:
-    """Hold a call to what the layer reads; return the state as torch's layer takes it."""
-    weight: Any = None
-    if is_compiling():
-        # What torch's forward does first is not written down twice.
-        weight = layer._parameters.get("weight_ih_l0")  # noqa: SLF001
-    else:
-        layer._update_flat_weights()  # noqa: SLF001
-    if weight is None:
-        weight = layer._flat_weights[0]  # noqa: SLF001
-    state = check_layer(layer, input, hx, weight)
-    if lacks_state(layer, hx) and not is_foreign_call(input, hx):
-        first = started(layer, hx, *batch_of(layer, input))
-        state = check_layer(layer, input, first, weight)
-    return state
-
-
-#: What torch raises of a kernel that is missing, and of tensors that are no plain ones.
-FAILURES = (RuntimeError, TypeError, AssertionError)
-
-
-def _explain(layer: Any, input: Any, hx: Any, error: Exception) -> None:
-    """Say in our words what torch said in its own, where we can; a refusal of ours goes on."""
-    if not isinstance(error, RnnkitError):
-        explain_missing_kernel(layer, error)
-        explain_failure(layer, input, hx, error)
-
-
-def _run_foreign(layer: Any, input: Any, hx: Any, **options: Any) -> Any:
-    """Hand torch's class what stands in for tensors, or is none of the plain ones."""
-    try:
-        result = foreign_call(layer, layer.__rnnkit__.torch_class, input, hx, **options)
-    except FAILURES as error:
-        explain_failure(layer, input, hx, error)
-        raise
-    if len(layer.__rnnkit__.state_names) > 1 and isinstance(result, tuple):
-        return result[0], LSTMState(*result[1])
-    return result
 
 
 def set_layer_options(layer: Layer[Any, Any, Any], *, state_batch_first: bool, axes: Any) -> None:

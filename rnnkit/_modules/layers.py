@@ -36,8 +36,8 @@ class RNN(Layer[Tensor, Tensor, RNNCell], torch.nn.RNN):
     state is the one after its own last step, in both directions, and its output is zero beyond.
 
     ``reset=``, booleans or 0 and 1 in the layout of the input, ``(seq, batch)``, says before which
-    steps a sample starts anew from the first state, as at the ends of episodes. The sequence is cut
-    there, in both directions, and each piece gives what it gives alone; ``hx`` enters the piece
+    steps a sample starts again from the first state, as at the ends of episodes. The sequence is
+    cut there, in both directions, and each piece gives what it gives alone; ``hx`` enters the piece
     that is run first, and the state is the one of the piece that is run last.
 
     Args:
@@ -49,7 +49,7 @@ class RNN(Layer[Tensor, Tensor, RNNCell], torch.nn.RNN):
         batch_first: whether input and output have the batch on axis 0. The state does not.
         dropout: probability of dropping a feature between two layers, in training.
         bidirectional: whether to run over the steps from both ends.
-        device: where the weights lie.
+        device: where the weights are.
         dtype: the weights' dtype.
         state_batch_first: whether states are ``(batch, layers * directions, hidden_size)``.
         axes: the names that the caller's jaxtyping scope has for seq, batch, feature and hidden;
@@ -128,7 +128,7 @@ class LSTM(Layer[LSTMState, Pair, LSTMCell], torch.nn.LSTM):
         dropout: probability of dropping a feature between two layers, in training.
         bidirectional: whether to run over the steps from both ends.
         proj_size: if not 0, ``h`` is projected to this width.
-        device: where the weights lie.
+        device: where the weights are.
         dtype: the weights' dtype.
         state_batch_first: whether states are ``(batch, layers * directions, hidden_size)``.
         axes: the names that the caller's jaxtyping scope has for seq, batch, feature and hidden;

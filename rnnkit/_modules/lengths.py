@@ -19,7 +19,7 @@ from rnnkit._modules.whole import run_whole, zeros
 
 
 def run_pieces(layer: Any, input: Any, hx: Any, lengths: Any, reset: Any) -> tuple[Tensor, Any]:
-    """Run a layer on a checked input, each sample up to its length and anew where it is reset.
+    """Run a layer on a checked input: each sample up to its length, cut where it is reset.
 
     Raises:
         LengthsError: if the lengths are no counts of the input's steps.
@@ -74,7 +74,7 @@ def _tensors(state: Any) -> States:
 
 
 def _first_state(layer: Any, batch: int | None) -> States:
-    """Ask a layer that has one of its own for the state from which a sample starts anew."""
+    """Ask a layer that has one of its own for the state from which a sample starts again."""
     first = started(layer, None, *(() if batch is None else (batch,)))
     return _tensors(layers_first(first) if layer.state_batch_first else first)
 

@@ -6,7 +6,6 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.compiler import is_compiling
-from torch.nn import functional
 from torch.nn.modules import module as nn_module
 from torch.utils import _pytree as pytree
 
@@ -16,7 +15,7 @@ from rnnkit._base.torch_tools import is_open
 from rnnkit._checks.objects import is_result, refuse_result
 from rnnkit._kernels.formulas import ByParts
 from rnnkit._kernels.lengths import Lengths
-from rnnkit._kernels.stack import Stack, States
+from rnnkit._kernels.stack import Direction, Run, Stack, States
 from rnnkit._modules.cell_base import WEIGHTS, Cell, kernel_of, sequence_weights
 from rnnkit._modules.cells import ProjectedLSTMCell
 
@@ -93,7 +92,7 @@ def run_loop(
     steps = input.shape[0]  # len() would fix the number for a compiler
     valid = None if lengths is None else lengths.valid(steps)
     if valid is not None:
-        # What lies on padding may be NaN, and a masked NaN still has a NaN for its gradient.
+        # What is on padding may be NaN, and a masked NaN still has a NaN for its gradient.
         input = input.masked_fill(~valid.unsqueeze(-1), 0)
     if reset is not None:
         reset = _before_each(reset.to(input.device), valid, reverse=reverse)
@@ -147,42 +146,31 @@ def loop_stack(
         input: ``(seq, batch, feature)``.
         state: the tensors of the first state, each ``(layers * directions, batch, hidden)``.
         lengths: the samples' valid steps; None for all.
-        reset: ``(seq, batch)``, true where a sample starts anew before that step; None: nowhere.
-        initial: what it starts anew from, as ``state``; None for zeros.
+        reset: ``(seq, batch)``, true where a sample starts again before that step; None: nowhere.
+        initial: what it starts again from, as ``state``; None for zeros.
     """
-    ends: list[Any] = []
-    for place, layer in enumerate(stack.layers):
-        if place and stack.dropout:
-            input = functional.dropout(input, stack.dropout, training=layer[0].training)
-        outputs = []
-        for direction in layer:
-            run = ByParts(
-                direction.mode,
-                direction.weights,
-                bias=direction.bias,
-                proj=direction.is_projected,
-            )
-            hx = _state_of(state, len(ends))
-            fresh = map_state(torch.zeros_like, hx)
-            if initial is not None:
-                fresh = _state_of(initial, len(ends))
-            output, end = run_loop(
-                run, input, hx, lengths, reset, fresh,
-                reverse=direction.reverse, return_states=False,
-            )  # fmt: skip
-            outputs.append(output)
-            ends.append((end,) if isinstance(end, Tensor) else end)
-        input = outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=-1)
-    return input, tuple(torch.stack(tensors) for tensors in zip(*ends, strict=True))
+
+    def run(direction: Direction, input: Tensor, start: States, restart: Any) -> Run:
+        weights, projected = direction.weights, direction.is_projected
+        cell = ByParts(direction.mode, weights, bias=direction.bias, proj=projected)
+        hx = _as_cell_state(start)
+        fresh = map_state(torch.zeros_like, hx) if restart is None else _as_cell_state(restart)
+        output, end = run_loop(
+            cell, input, hx, lengths, reset, fresh,
+            reverse=direction.reverse, return_states=False,
+        )  # fmt: skip
+        return output, (end,) if isinstance(end, Tensor) else end
+
+    return stack.run_each(input, run, state, initial)
 
 
-def _state_of(state: States, place: int) -> Any:
-    parts = [tensor[place] for tensor in state]
-    return LSTMState(*parts) if len(parts) > 1 else parts[0]
+def _as_cell_state(parts: States) -> Any:
+    first, *others = parts
+    return LSTMState(first, *others) if others else first
 
 
 def _before_each(reset: Tensor, valid: Tensor | None, *, reverse: bool) -> Tensor:
-    """Return before which steps a sample starts anew, in the order in which they are run.
+    """Return before which steps a sample starts again, in the order in which they are run.
 
     A reset at t cuts between t - 1 and t: run backward, that is before step t - 1.
     """

@@ -71,7 +71,7 @@ def unroll(
             them, the state the one after each sample's own last step.
         reverse: whether to run from the last valid step to the first; the output stays in the
             input's order.
-        reset: ``(seq, batch)``, booleans or 0 and 1, true where a sample starts anew from
+        reset: ``(seq, batch)``, booleans or 0 and 1, true where a sample starts again from
             ``initial_state`` before that step: the sequence is cut between two steps, in whichever
             direction it is run.
         return_states: whether to return the state after every step, each tensor with a seq axis
@@ -214,9 +214,9 @@ def run_fused(
     reverse: bool,
 ) -> tuple[Tensor, Any]:
     """Run a cell over ``(seq, batch, feature)``; the state is a cell's ``(batch, hidden)``."""
-    anew = None if initial is None or _starts_from_zeros(cell) else _as_layer(initial)
+    restart = None if initial is None or _starts_from_zeros(cell) else _as_layer(initial)
     stack = _stack_of(cell, reverse=reverse)
-    return _as_cell(*paths.run(stack, input, _as_layer(hx), lengths, reset, anew))
+    return _as_cell(*paths.run(stack, input, _as_layer(hx), lengths, reset, restart))
 
 
 def run_traced(

@@ -122,7 +122,7 @@ def test_no_samples() -> None:
 
 @pytest.mark.slow
 def test_on_another_device() -> None:
-    """Where all lie on one device, it may be any."""
+    """Where all are on one device, it may be any."""
     for case in right_cases():
         if case.layout.startswith("packed"):
             continue

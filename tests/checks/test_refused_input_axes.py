@@ -9,7 +9,7 @@ from rnnkit import DtypeError, LayoutError, ShapeError
 from tests.checks.refusals import CONTENT, Case, Refused, call, filled, fix, refusal, table
 
 CASES = {
-    "Two features are enough to tell where they lie.": Case(
+    "Two features are enough to tell where they are.": Case(
         call("nn.GRU(2, 4, batch_first=True)(input)", input=(5, 2, 7)),
         Refused(LayoutError, "says"),
         fix="input.transpose(1, 2)",
@@ -163,7 +163,7 @@ GRU: Expected input to be 2D or 3D, got 4D instead
   more      input-rank, in the docs under "Errors"\
 """),
     ),
-    "Features that lie on two axes are refused with the call that joins them.": Case(
+    "Features that are on two axes are refused with the call that joins them.": Case(
         call("nn.LSTM(33, 4, batch_first=True)(input)", input=(5, 7, 3, 11)),
         Refused(ShapeError, "says", "input", (None, None, 33), (5, 7, 3, 11)),
         fix="input.flatten(2)",

@@ -183,7 +183,7 @@ input.size(-1) must be equal to input_size. Expected 6, got 4
   more      input-width, in the docs under "Errors"\
 """),
     ),
-    "A state whose batch lies on the other axis of the input tells the layout.": Case(
+    "A state whose batch is on the other axis of the input tells the layout.": Case(
         call(
             "Recurrent(two)(input, hx)",
             two=TWO,

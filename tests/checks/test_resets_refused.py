@@ -83,7 +83,7 @@ reset must have shape (7, 5), got (5,)
   GRU(3, 4): there is one flag for each sample, and none for its steps
   input     expected (seq, batch, input_size=3)    got (7, 5, 3)
   reset     expected (seq, batch), booleans    got torch.int64 (5,)
-  fix       to start them anew before the call: rnnkit.states.reset(hx, mask)
+  fix       to start them again before the call: rnnkit.states.reset(hx, mask)
             where hx is your state
   more      mask-shape, in the docs under "Errors"\
 """)

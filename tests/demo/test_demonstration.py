@@ -16,7 +16,8 @@ import torch
 import rnnkit
 from rnnkit._demo import mistakes, screen
 from rnnkit._demo import speakers as demonstration
-from rnnkit._demo.mistakes import BATCH, FEATURES, HIDDEN, MISTAKES, Mistake, Scene, listen
+from rnnkit._demo.listening import listen, listen_apart
+from rnnkit._demo.mistakes import BATCH, FEATURES, HIDDEN, MISTAKES, Mistake, Scene
 
 WITHOUT_SKTIME = """
 import runpy, sys
@@ -216,7 +217,7 @@ def test_process_apart() -> None:
     """Made in a process of its own, a mistake is reported as if made in this one."""
     here = listen(partial(make_scene().play, MISTAKES[4], torch.nn))
 
-    assert mistakes.listen_apart(5, seed=0) == here
+    assert listen_apart(5, seed=0) == here
 
 
 def test_process_that_dies(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -224,7 +225,7 @@ def test_process_that_dies(monkeypatch: pytest.MonkeyPatch) -> None:
     dead = subprocess.CompletedProcess([], -signal.SIGSEGV, "", "")
     monkeypatch.setattr(subprocess, "run", lambda *_, **__: dead)
 
-    said = str(mistakes.listen_apart(3, seed=0))
+    said = str(listen_apart(3, seed=0))
 
     assert said == "SIGSEGV: no message; the process is dead"
 

@@ -168,7 +168,7 @@ def never_advanced(nn: ModuleType, right: bool) -> nn.Module:
 
 
 def kept_state(nn: ModuleType, right: bool) -> nn.Module:
-    """Start each batch anew, or not."""
+    """Start each batch again, or not."""
 
     def compute(m: Any, x: Tensor) -> Tensor:
         output, state = m.lstm(x, None if right else m.state)
@@ -192,7 +192,7 @@ def random_state(nn: ModuleType, right: bool) -> nn.Module:
 
 
 def tiled_beams(nn: ModuleType, right: bool) -> nn.Module:
-    """Decode three beams of each sample, which lie side by side in the batch."""
+    """Decode three beams of each sample, which are side by side in the batch."""
 
     def compute(m: Any, x: Tensor) -> Tensor:
         _, h_n = m.encoder(x)

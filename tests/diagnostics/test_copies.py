@@ -67,7 +67,7 @@ def test_weights_are_in_common() -> None:
 
 
 def test_memory_stays_one() -> None:
-    """Weights that lie in one piece of memory do so in a copy, with what else lies there."""
+    """Weights that share one piece of memory share one in a copy, with what else is there."""
     flat = torch.randn(12)
     model = Holder(held=flat)
     model.part = nn.Linear(3, 4, bias=False)
@@ -78,7 +78,7 @@ def test_memory_stays_one() -> None:
 
 
 def test_small_weight_of_much_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A small weight that lies in data is copied without the rest."""
+    """A small weight that is in data is copied without the rest."""
     monkeypatch.setattr(pristine, "DATA", 100)
     model = Holder()
     model.part = nn.Linear(3, 4, bias=False)

@@ -50,7 +50,7 @@ def test_right_layer(library: Any, kind: str) -> None:
 
 
 def test_swapped_axes() -> None:
-    """With batch_first forgotten, the triangle lies on the batch, and steps are on their own."""
+    """With batch_first forgotten, the triangle is on the batch, and steps are on their own."""
     x = numbers(BATCH, SEQ, FEATURE)
 
     assert_is(TRIANGLE[:BATCH, :BATCH], rnnkit.dependency_map(gru(), x))

@@ -131,7 +131,7 @@ class Holder:
 
 
 def test_nested_objects() -> None:
-    """A state that lies deep in objects of the model is put back."""
+    """A state that is deep in objects of the model is put back."""
     inner = Holder(count=0)
     model = made(
         lambda m: setattr(m.outer.inner, "count", m.outer.inner.count + 1),
@@ -198,7 +198,7 @@ def test_data_is_not_copied() -> None:
 
 
 def test_array_of_data_is_not_copied(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An array that is larger than the model, and lies in an object, is data as well."""
+    """An array that is larger than the model, and is in an object, is data as well."""
     monkeypatch.setattr("rnnkit._diagnostics.pristine.DATA", 3)
     model = made(lambda m: m.held.data.fill(1), held=Holder(data=np.zeros(1000)))
     rnnkit.verify(model, X)

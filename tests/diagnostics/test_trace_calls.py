@@ -1,4 +1,4 @@
-"""``trace`` sees calls however they are made, and states wherever their rows lie."""
+"""``trace`` sees calls however they are made, and states wherever their rows are."""
 
 import threading
 from collections.abc import Callable

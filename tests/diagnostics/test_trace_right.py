@@ -20,7 +20,7 @@ def lstm(width: int = FEATURE, **options: Any) -> nn.LSTM:
 
 
 def pair(bridge: Callable[[Any], Any], **options: Any) -> Model:
-    """Make an encoder and a decoder, and what lies between their states."""
+    """Make an encoder and a decoder, and what is between their states."""
 
     def compute(m: Any, x: Tensor) -> Tensor:
         return m.decoder(x, bridge(m.encoder(x)[1]))[0]

@@ -1,4 +1,4 @@
-"""Where batch and seq lie in inputs and outputs: found by evidence, and not guessed."""
+"""Where batch and seq are in inputs and outputs: found by evidence, and not guessed."""
 
 from collections.abc import Callable
 from typing import Any
@@ -225,7 +225,7 @@ def test_bare_layer() -> None:
     assert text(error.value) == snapshot("""\
 output[0] of sample 1 depends on input of sample 0
   first      the model (LSTM), output of call 0
-  cause      the model reads axis 0 of its input as seq, but the batch lies there
+  cause      the model reads axis 0 of its input as seq, but the batch is there
   fix        LSTM(..., batch_first=True), or input.transpose(0, 1)
   intended?  rnnkit.verify(..., skip=['batch'])
   more       batch, in the docs under "Errors"\

@@ -75,7 +75,7 @@ def test_text_of_batch_first_forgotten() -> None:
     assert text(caught("batch_first forgotten")) == snapshot("""\
 output of sample 1 depends on input of sample 0
   first      lstm (LSTM), output of call 0
-  cause      lstm reads axis 0 of its input as seq, but the batch lies there
+  cause      lstm reads axis 0 of its input as seq, but the batch is there
   fix        LSTM(..., batch_first=True), or input.transpose(0, 1)
   intended?  rnnkit.verify(..., skip=['batch'])
   more       batch, in the docs under "Errors"\
@@ -87,7 +87,7 @@ def test_text_of_a_square() -> None:
     assert text(caught("batch_first forgotten, square")) == snapshot("""\
 output of sample 1 depends on input of sample 0
   first      lstm (LSTM), output of call 0
-  cause      lstm reads axis 0 of its input as seq, but the batch lies there
+  cause      lstm reads axis 0 of its input as seq, but the batch is there
   fix        LSTM(..., batch_first=True), or input.transpose(0, 1)
   intended?  rnnkit.verify(..., skip=['batch'])
   more       batch, in the docs under "Errors"\
@@ -235,7 +235,7 @@ def test_text_of_windows_as_one_sequence() -> None:
     assert text(caught("windows as one sequence")) == snapshot("""\
 output of sample 1 depends on input of sample 0
   first      lstm (LSTM), output of call 0
-  cause      lstm reads axis 0 of its 2-D input as seq, but the batch lies there
+  cause      lstm reads axis 0 of its 2-D input as seq, but the batch is there
   fix        input.unsqueeze(1) for one step, input.unsqueeze(-1) for a series
   intended?  rnnkit.verify(..., skip=['batch'])
   more       batch, in the docs under "Errors"\

@@ -167,7 +167,7 @@ def test_trimmed_output() -> None:
 
 
 def test_trimmed_output_that_looks_ahead() -> None:
-    """Told where its steps lie, a trimmed output is judged as any other."""
+    """Told where its steps are, a trimmed output is judged as any other."""
     model = Model(trimmed, gru=gru(bidirectional=True))
     with pytest.raises(rnnkit.LeakError, match="output of step 0 depends on input of step"):
         rnnkit.verify(model, LONG, SHORT, lengths=SHORT, causal=True, out_seq_dim=1)

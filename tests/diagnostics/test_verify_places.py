@@ -48,7 +48,7 @@ def test_model_of_one_batch_size() -> None:
     assert found(Model(compute, gru=gru(batch_first=False))) == snapshot("""\
 output of sample 1 depends on input of sample 0
   first      gru (GRU), output of call 0
-  cause      gru reads axis 0 of its input as seq, but the batch lies there
+  cause      gru reads axis 0 of its input as seq, but the batch is there
   fix        GRU(..., batch_first=True), or input.transpose(0, 1)
   intended?  rnnkit.verify(..., skip=['batch'])
   more       batch, in the docs under "Errors"\

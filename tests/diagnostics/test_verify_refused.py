@@ -56,7 +56,7 @@ skip takes a list of repeatable, batch, alone, padding, causal, memory, coverage
 
 @HOOKED
 def test_refused_pad() -> None:
-    """Padding lies after or before."""
+    """Padding is after or before."""
     assert refused("pad", pad="left") == snapshot("""\
 pad is 'post' or 'pre', got 'left'
   more      verify-pad, in the docs under "Errors"\

@@ -44,7 +44,7 @@ rnnkit.verify: no leak found (25 forward passes, ... s)
   ok  repeatable  twice the same input, twice the same output
   ok  batch       4 samples, each on its own
   ok  alone       a sample alone, cut to its length, gives what it gives in the batch
-  ok  padding     what lies beyond a length does not matter
+  ok  padding     what is beyond a length does not matter
   ok  memory      the last output depends on earlier steps
   ok  coverage    6 of 7 steps, each reaches an output
   ok  use         outputs and states of 1 layer call
@@ -151,14 +151,14 @@ def test_padding_read() -> None:
         rnnkit.verify(twin.make(nn, False), *twin.inputs(), **twin.options, skip=["alone"])
 
     assert str(error.value) == snapshot("""\
-output of sample 0 depends on what lies beyond its length of 3 steps
+output of sample 0 depends on what is beyond its length of 3 steps
   intended?  rnnkit.verify(..., skip=['padding'])
   more       padding, in the docs under "Errors"\
 """)
 
 
 def test_padding_in_front() -> None:
-    """Padding may lie before a sample, and is then found there."""
+    """Padding may be before a sample, and is then found there."""
 
     def compute(m: Any, x: Tensor, valid: Tensor) -> Tensor:
         h = x.new_zeros(len(x), 6)

@@ -93,7 +93,7 @@ def test_rows_that_occur(leaf: Tensor) -> None:
 
 
 def test_layout_in_memory() -> None:
-    """A model may view what it is given: what is replaced lies in memory as before."""
+    """A model may view what it is given: what is replaced is in memory as before."""
     x = numbers(4, 6, 5, 3)
 
     def compute(m: Any, x: Tensor) -> Tensor:
@@ -105,7 +105,7 @@ def test_layout_in_memory() -> None:
 
 
 def test_padding() -> None:
-    """Zeros at one end of the samples are padding; zeros that also lie elsewhere are not."""
+    """Zeros at one end of the samples are padding; zeros that are also elsewhere are not."""
     valid = torch.tensor([[1, 1, 1, 0], [1, 0, 0, 0], [1, 1, 1, 1]]).bool()
     for turned in (valid, valid.flip(1)):
         assert torch.equal(padding(turned.float() * 3, 0, 1), ~turned)

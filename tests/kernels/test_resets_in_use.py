@@ -97,7 +97,7 @@ class Learned(rnnkit.GRUCell):
 @pytest.mark.parametrize("given", [False, True])
 @pytest.mark.parametrize("at", ["anywhere", "the first step"])
 def test_a_first_state_of_the_cells_own(reverse: bool, given: bool, at: str) -> None:
-    """A sample starts anew from the cell's first state, which gets its gradient."""
+    """A sample starts again from the cell's first state, which gets its gradient."""
     cell = Learned(6, 3)
     x, hx = torch.randn(SEQ, BATCH, 6).double(), torch.randn(BATCH, 3).double()
     reset = mask()
@@ -303,7 +303,7 @@ class LearnedLayer(rnnkit.LSTM):
 @pytest.mark.parametrize("state_batch_first", [False, True])
 @pytest.mark.parametrize("batched", [False, True])
 def test_a_first_state_of_the_layers_own(*, state_batch_first: bool, batched: bool) -> None:
-    """A sample starts anew from what the layer itself begins from, in both directions."""
+    """A sample starts again from what the layer itself begins from, in both directions."""
     layer = LearnedLayer(
         6, 3, bidirectional=True, dtype=torch.float64, state_batch_first=state_batch_first
     )

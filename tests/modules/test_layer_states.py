@@ -142,7 +142,7 @@ state is not what this LSTM returned
 
 
 def test_state_of_another_layout() -> None:
-    """A state whose batch lies where the layer has its rows is refused."""
+    """A state whose batch is where the layer has its rows is refused."""
     layer = rnnkit.GRU(3, 4, 2, state_batch_first=True)
 
     error = refusal(rnnkit.StateError, "lacks", lambda _: layer.split_state(filled(2, 5, 4)))

@@ -235,7 +235,7 @@ def test_batch_first_and_back(kind: str) -> None:
     check(state, turned, lambda tensor: tensor.transpose(0, 1))
     check(state, states.from_batch_first(turned), lambda tensor: tensor)
     for tensor in tensors_of(turned) + tensors_of(states.from_batch_first(turned)):
-        # torch's kernels take no state that lies otherwise.
+        # torch's kernels take no state that is otherwise.
         assert tensor.is_contiguous()
 
 

@@ -159,7 +159,7 @@ def test_quick_growth_has_the_first_sizes() -> None:
 
 @pytest.mark.parametrize("fill", [0.1, 0.25, 0.5, 0.75, 1.0])
 def test_lengths_fill_the_batch(fill: float) -> None:
-    """Lengths lie between 1 and seq, the longest is seq, and their mean is what was asked for."""
+    """Lengths are between 1 and seq, the longest is seq, and their mean is what was asked for."""
     made_up = lengths.lengths_of(1000, 50, fill)
 
     assert made_up.min() >= 1

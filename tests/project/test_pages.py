@@ -24,9 +24,9 @@ def prose(page: pathlib.Path) -> str:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_lead_to_files(page: pathlib.Path) -> None:
-    """Each link to a page or a picture leads to a file from where the page lies."""
+    """Each link to a page or a picture leads to a file from where the page is."""
     if page.name in ("changelog.md", "contributing.md"):
-        pytest.skip("it is another file, from where that lies")
+        pytest.skip("it is another file, from where that is")
     targets = re.findall(r"\]\(([^)#:\s]+)(?:#[^)]*)?\)", prose(page))
 
     assert [target for target in targets if not (page.parent / target).exists()] == []

@@ -39,7 +39,7 @@ def test_all_is_sorted() -> None:
 
 @pytest.mark.parametrize("name", rnnkit.__all__)
 def test_a_name_is_at_home_in_rnnkit(name: str) -> None:
-    """A traceback or a repr says ``rnnkit.LSTM``, whichever file the class lies in."""
+    """A traceback or a repr says ``rnnkit.LSTM``, whichever file the class is in."""
     value = getattr(rnnkit, name)
     if isinstance(value, types.ModuleType):
         assert value.__name__ == f"rnnkit.{name}"
@@ -76,7 +76,7 @@ def test_nn_lists_what_torch_nn_lists() -> None:
 
 
 def test_nn_has_the_modules_inside_torch_nn() -> None:
-    """What lies deeper in torch.nn is reached by the same path."""
+    """What is deeper in torch.nn is reached by the same path."""
     packed = nn.utils.rnn.pack_padded_sequence(torch.randn(5, 2, 3), [5, 4])
     _, (h, _) = nn.LSTM(3, 7)(packed)
 

@@ -152,7 +152,7 @@ def test_constructor_draws_what_torch_draws(case: Case) -> None:
 
 @given(case=cases())
 def test_reset_parameters_draws_what_torch_draws(case: Case) -> None:
-    """Weights that are drawn anew are torch's too."""
+    """Weights that are drawn again are torch's too."""
     theirs, ours = case.module(torch.nn), case.module(rnnkit)
 
     torch.manual_seed(case.seed + 1)

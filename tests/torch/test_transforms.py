@@ -1,7 +1,7 @@
 """Where the fused kernels cannot go, the loop can: transforms, compilers, exporters.
 
 torch.nn's outcome stands beside ours, so that the documentation can say which path to take; if
-torch learns one of these, its test here fails, and the path is told anew.
+torch learns one of these, its test here fails, and the path is told again.
 """
 
 import copy

@@ -56,7 +56,7 @@ def is_packed(sample: Sample) -> bool:
 
 @dataclass(frozen=True)
 class Case:
-    """One sample of one class: its data and weights are drawn anew, from one seed, in each test."""
+    """One sample of one class: its data and weights are drawn again, from one seed, in each test."""
 
     name: str
     index: int

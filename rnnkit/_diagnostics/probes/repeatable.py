@@ -70,12 +70,12 @@ def drawn_from(baseline: Baseline) -> list[str]:
     return [name for name, source in found.items() if not _equal(before[name], source.read())]
 
 
-def _twice(baseline: Baseline, anew: Collection[str] = ()) -> tuple[Leaves, Leaves]:
+def _twice(baseline: Baseline, restart: Collection[str] = ()) -> tuple[Leaves, Leaves]:
     """Run one copy of the model twice in a row.
 
     Args:
         baseline: the model and its batch.
-        anew: sources of random numbers that start as in the first run; the others go on.
+        restart: sources of random numbers that start as in the first run; the others go on.
     """
     start: dict[str, Any] = {}
 
@@ -85,7 +85,7 @@ def _twice(baseline: Baseline, anew: Collection[str] = ()) -> tuple[Leaves, Leav
 
     def rewind(model: torch.nn.Module) -> list[Any]:
         for name, source in _sources(model).items():
-            if name in anew:
+            if name in restart:
                 source.write(start[name])
         return []
 

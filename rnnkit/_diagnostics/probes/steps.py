@@ -25,7 +25,7 @@ from rnnkit._diagnostics.report import (
 
 
 def probe_padding(baseline: Baseline) -> None:
-    """What lies beyond a sample's length does not matter."""
+    """What is beyond a sample's length does not matter."""
     batch, report, counts = baseline.batch, baseline.report, baseline.counts
     if counts is None or batch.steps is None:
         report.skipped("padding", "no lengths were given")
@@ -56,11 +56,9 @@ def probe_padding(baseline: Baseline) -> None:
     for sample in range(batch.size):
         shown = perturbed.shows(sample, alike)
         if shown is not None:
-            what = (
-                f"{baseline.name(shown)} of sample {sample} depends on what lies beyond its length"
-            )
+            what = f"{baseline.name(shown)} of sample {sample} depends on what is beyond its length"
             fail("padding", f"{what} of {counts[sample]} steps")
-    report.passed("padding", "what lies beyond a length does not matter")
+    report.passed("padding", "what is beyond a length does not matter")
 
 
 def probe_causal(baseline: Baseline) -> None:

@@ -64,8 +64,11 @@ def sizes_of_layer(layer: CheckedLayer, input: Tensor | PackedSequence) -> dict[
     return sizes_of_sequence(input, batch_first=layer.batch_first) | sizes
 
 
-def sizes_of_sequence(input: Tensor, *, batch_first: bool) -> dict[str, int]:
-    """Return how many steps an input has, and how many samples if it is a batch."""
+def sizes_of_sequence(input: Tensor, *, batch_first: bool) -> dict[str, Any]:
+    """Return how many steps an input has, and how many samples if it is a batch.
+
+    The sizes are ints, and tensors where ``torch.jit.trace`` writes the call down.
+    """
     shape = tuple(input.shape)
     if len(shape) != SEQUENCES:
         return {"seq": shape[0]} if shape else {}

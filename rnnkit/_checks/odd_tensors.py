@@ -13,7 +13,7 @@ from torch.nn.utils.rnn import PackedSequence
 from rnnkit._base.errors import ArgumentError, StateError
 from rnnkit._base.message import refusal
 from rnnkit._base.torch_tools import is_fake
-from rnnkit._checks.call_spec import CheckedCell, described
+from rnnkit._checks.call_spec import described
 
 
 def is_odd(value: Any) -> bool:
@@ -21,7 +21,7 @@ def is_odd(value: Any) -> bool:
     return isinstance(value, Tensor) and (value.layout is not torch.strided or value.is_nested)
 
 
-def refuse_nested(module: CheckedCell, input: Tensor) -> None:
+def refuse_nested(module: Any, input: Tensor) -> None:
     """Refuse a nested input; return if it is another.
 
     Raises:

@@ -45,8 +45,8 @@ def check_reset(spec: CallSpec, reset: Any) -> Tensor:
     return flags.transpose(0, 1) if spec.batch_first and spec.batch is not None else flags
 
 
-def _shape(spec: CallSpec) -> tuple[int, ...]:
-    seq: Any = spec.seq
+def _shape(spec: CallSpec) -> tuple[Any, ...]:
+    seq = spec.seq
     if spec.batch is None:
         return (seq,)
     return (spec.batch, seq) if spec.batch_first else (seq, spec.batch)

@@ -6,7 +6,6 @@ it has not. That is all that is used here; jaxtyping keeps a scope for each thre
 """
 
 import difflib
-import sys
 import warnings
 import weakref
 from collections.abc import Mapping
@@ -17,6 +16,7 @@ from jaxtyping import Shaped
 from torch import Tensor
 from torch.compiler import is_compiling
 
+from rnnkit._base.callers import user_frame
 from rnnkit._base.errors import ArgumentError, LayoutError, ShapeError
 from rnnkit._base.message import bounded, brief, refusal
 from rnnkit._checks.call_spec import described
@@ -25,7 +25,6 @@ from rnnkit._checks.call_spec import described
 Axes = Mapping[str, str]
 LAYER_AXES = ("seq", "batch", "feature", "hidden")
 CELL_AXES = ("batch",)
-THIRD_PARTY = ("torch", "jaxtyping", "beartype", "rnnkit")
 
 
 def check_axes(name: str, axes: Any, known: tuple[str, ...]) -> dict[str, str]:
@@ -150,11 +149,4 @@ def _bindings() -> dict[str, int]:
 
 
 def _caller() -> str:
-    frame = sys._getframe(1)  # noqa: SLF001 - only the failing call looks for its caller
-    while frame.f_back is not None and _package(frame.f_globals) in THIRD_PARTY:
-        frame = frame.f_back
-    return frame.f_code.co_qualname
-
-
-def _package(names: Mapping[str, Any]) -> str:
-    return str(names.get("__name__", "")).partition(".")[0]
+    return user_frame().f_code.co_qualname

@@ -1,6 +1,5 @@
 """What goes into a model's modules and functions and comes out of them, in the order of time."""
 
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,11 +12,9 @@ from torch.nn.utils.rnn import PackedSequence
 from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
 
+from rnnkit._base.callers import user_frame
 from rnnkit._diagnostics.isolation import Given, Session
 from rnnkit._diagnostics.outputs import leaves
-
-#: Folders whose frames are none of the user's.
-OURS = (str(Path(torch.__file__).parent), str(Path(__file__).parents[1]))
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,11 +152,8 @@ def _text(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
 
 def _place() -> str:
     """Return the file and line from which the user called torch."""
-    frame = sys._getframe(2)  # noqa: SLF001
-    while frame.f_back is not None and frame.f_code.co_filename.startswith(OURS):
-        frame = frame.f_back
-    name = frame.f_code.co_filename
-    return "" if name.startswith(OURS) else f"{Path(name).name}:{frame.f_lineno}"
+    frame = user_frame()
+    return f"{Path(frame.f_code.co_filename).name}:{frame.f_lineno}"
 
 
 def reads_several_steps(event: Event) -> bool:

@@ -142,7 +142,7 @@ def _terms(facts: Facts, path: str) -> tuple[float, float, float]:
     for input_size, hidden in facts.sizes:
         by_step += step + step_weights * hidden * hidden
         by_row += row * hidden + row_weights * hidden * (input_size + hidden)
-    return call * len(facts.sizes), by_step, by_row
+    return float(call * len(facts.sizes)), by_step, by_row
 
 
 def for_lengths(facts: Facts, lengths: Sequence[int]) -> Choice:

@@ -120,8 +120,10 @@ def set_cell_options(cell: Cell[Any, Any], axes: Any) -> None:
         cell.axes = check_axes(type(cell).__name__, axes, CELL_AXES)
 
 
-def weights_of(cell: Any) -> tuple[Tensor, ...]:
+def weights_of(cell: Any) -> tuple[Tensor | None, ...]:
     """Return a cell's weights in the order of torch's kernels for one step, each read once.
+
+    A bias that it does not have is None.
 
     The parameters themselves, unless something stands before them or in their place, as a
     parametrization, pruning, ``layer.cells()``, or a property of a subclass does.
@@ -139,7 +141,7 @@ def weights_of(cell: Any) -> tuple[Tensor, ...]:
 
 def sequence_weights(cell: Any) -> list[Tensor]:
     """Return the weights in the order of torch's kernels over a sequence."""
-    weights = list(weights_of(cell))[: 4 if cell.bias else 2]
+    weights: Any = list(weights_of(cell))[: 4 if cell.bias else 2]
     return [*weights, cell.weight_hr] if proj_size_of(cell) else weights
 
 

@@ -1,11 +1,14 @@
 """Where a leak first shows, and outputs that cannot be compared, probe by probe."""
 
+import re
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
+from beartype import beartype
 from inline_snapshot import snapshot
+from jaxtyping import Float, jaxtyped
 from torch import Tensor, nn
 
 import rnnkit
@@ -194,3 +197,22 @@ def test_sample_that_loses_its_steps() -> None:
     report = rnnkit.verify(Model(compute, gru=gru()), X, lengths, lengths=lengths)
 
     assert "alone" in report.checked
+
+
+def test_place_in_a_decorated_forward() -> None:
+    """The line that is named is the user's own, also where jaxtyping and beartype stand between."""
+
+    class Averaged(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.gru = gru()
+
+        @jaxtyped(typechecker=beartype)
+        def forward(self, x: Float[Tensor, "batch seq feature"]) -> Float[Tensor, "..."]:
+            output: Tensor = self.gru(x)[0]
+            return output - output.mean(0)
+
+    with pytest.raises(rnnkit.LeakError) as error:
+        rnnkit.verify(Averaged(), X)
+
+    assert re.search(r"at +test_verify_places.py:\d+", str(error.value))

@@ -43,7 +43,7 @@ assert (home / "py.typed").is_file()
 Metadata.from_email(importlib.metadata.distribution("rnnkit").read_text("METADATA"))
 """
 
-nox.options.sessions = ["tests", "lint", "types", "docs", "package"]
+nox.options.sessions = ["tests", "lint", "types", "docs", "hooked", "package"]
 nox.options.default_venv_backend = "none"
 nox.options.error_on_external_run = False
 

@@ -173,8 +173,8 @@ def _add_batch(tensor: Tensor) -> Tensor:
     return tensor.unsqueeze(0)
 
 
-def initial_state(cell: Any, batch: int | None) -> Any:
-    """Ask a cell for its first state.
+def initial_state(cell: Any, batch: Any) -> Any:
+    """Ask a cell for its first state, of an int, of None, or of the tensor that a tracer has.
 
     Raises:
         CellError: if it has none to give.

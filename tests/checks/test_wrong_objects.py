@@ -44,6 +44,7 @@ unroll takes a cell, got the layer GRU
             where layer is this module
   more      unroll-cell, in the docs under "Errors"\
 """),
+        marks=(pytest.mark.unhooked("the annotation refuses it first"),),
     ),
     "So does a Recurrent.": Case(
         call(
@@ -64,6 +65,7 @@ unroll takes one cell, got a list
   fix       rnnkit.Recurrent(cells)(input), where cells is what you passed
   more      unroll-cell, in the docs under "Errors"\
 """),
+        marks=(pytest.mark.unhooked("the annotation refuses it first"),),
     ),
     "The cell comes first.": Case(
         call("rnnkit.unroll(input, cell)", cell=rnnkit.GRUCell(3, 4), input=(7, 5, 3)),
@@ -75,6 +77,7 @@ unroll takes a cell, got a Tensor of shape (7, 5, 3)
   fix       rnnkit.unroll(cell, input)
   more      unroll-cell, in the docs under "Errors"\
 """),
+        marks=(pytest.mark.unhooked("the annotation refuses it first"),),
     ),
     "A class is no cell yet.": Case(
         call("rnnkit.unroll(GRUCell, input)", input=(7, 5, 3)),
@@ -97,6 +100,7 @@ unroll takes a cell, got None
   fix       rnnkit.unroll(rnnkit.GRUCell(3, ...), input)
   more      unroll-cell, in the docs under "Errors"\
 """),
+        marks=(pytest.mark.unhooked("the annotation refuses it first"),),
     ),
     "Two cells, of which the second was meant as the next layer.": Case(
         "rnnkit.Recurrent(GRUCell(3, 4), GRUCell(4, 5))",
@@ -157,6 +161,7 @@ convert takes a model, a torch.nn.Module, got the type LSTM
   fix       rnnkit.convert(LSTM(...), ...)
   more      model-type, in the docs under "Errors"\
 """),
+        marks=(pytest.mark.unhooked("the annotation refuses it first"),),
     ),
     "convert of nothing.": Case(
         "rnnkit.convert(None)",
@@ -167,6 +172,7 @@ convert takes a model, a torch.nn.Module, got None
   fix       rnnkit.convert(model, ...)
   more      model-type, in the docs under "Errors"\
 """),
+        marks=(pytest.mark.unhooked("the annotation refuses it first"),),
     ),
     "convert of weights.": Case(
         "rnnkit.convert(torch.nn.LSTM(3, 4).state_dict())",
@@ -178,6 +184,7 @@ convert takes a model, a torch.nn.Module, got an OrderedDict
   fix       model.load_state_dict(...), then rnnkit.convert(model, ...)
   more      model-type, in the docs under "Errors"\
 """),
+        marks=(pytest.mark.unhooked("the annotation refuses it first"),),
     ),
     "A call of what convert returned.": Case(
         "rnnkit.convert(torch.nn.LSTM(3, 4))(filled(7, 5, 3))",

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import pytest
 import torch
 from inline_snapshot import snapshot
 from torch import Tensor
@@ -59,6 +60,7 @@ reset must have shape (7, 5), got (2,)
   fix       a boolean tensor (7, 5)
   more      mask-shape, in the docs under "Errors"\
 """),
+        marks=(pytest.mark.unhooked("the annotation refuses it first"),),
     ),
     "Positions of samples in the place of a mask.": Case(
         call("rnnkit.states.reset(filled(5, 4), mask)", mask=[0, 3]),
@@ -178,6 +180,7 @@ to_layers takes the state of a layer, (layers * directions, batch, hidden)
         "rnnkit.states.bridge(filled(2, 3, 4), filled(2))",
         Refused(ArgumentError, "lacks", "how"),
         code="bridge-how",
+        marks=(pytest.mark.unhooked("the annotation refuses it first"),),
     ),
 }
 

@@ -349,6 +349,8 @@ def test_interrupted(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(demonstration, "main", interrupted)
     monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+    # Another test may have imported it, of which runpy would warn.
+    monkeypatch.delitem(sys.modules, "rnnkit.__main__", raising=False)
     threads = torch.get_num_threads()
     try:
         with pytest.raises(SystemExit, match="Stopped"):

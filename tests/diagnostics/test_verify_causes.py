@@ -215,6 +215,7 @@ def test_kept_state_alone() -> None:
     assert {"batch", "alone"} <= set(report.checked)
 
 
+@pytest.mark.unhooked("beartype draws random numbers")
 def test_shared_by_the_batch() -> None:
     """What a sample has in the batch alone is still a finding where nothing is random."""
 

@@ -166,6 +166,7 @@ def test_leaf_by_itself(name: str) -> None:
     assert_same(theirs(x), fx.GraphModule(ours, graph)(x))
 
 
+@pytest.mark.unhooked("torch.fx cannot read a function that is wrapped so")
 @six
 def test_root_is_no_leaf(name: str) -> None:
     """Tracing a bare module fails for ours as for torch's, and records no call of itself."""

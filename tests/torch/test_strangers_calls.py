@@ -39,6 +39,7 @@ def test_arguments_that_a_call_does_not_have(name: str, call: Any) -> None:
     assert isinstance(caught.value, rnnkit.ArgumentError)
 
 
+@pytest.mark.unhooked("the annotation refuses it first")
 def test_c_recurrent_steps_and_last_hidden() -> None:
     """A Recurrent runs step by step as over the sequence, and knows its last layer's h."""
     cells = [rnnkit.GRUCell(INPUT, HIDDEN), rnnkit.LSTMCell(HIDDEN, 6)]

@@ -52,7 +52,7 @@ class Batch:
         Raises:
             ArgumentError: if no input is a tensor with such axes, or one is packed.
         """
-        self.leaves, self.spec = pytree.tree_flatten(inputs, is_leaf=_is_whole)
+        self.leaves, self.spec = pytree.tree_flatten(inputs, is_leaf=is_whole)
         if any(isinstance(leaf, PackedSequence) for leaf in self.leaves):
             message = "a packed input has no batch axis to try: pass the padded batch and lengths"
             refusal(ArgumentError, "inputs", message, code="verify-packed")
@@ -262,7 +262,7 @@ class Batch:
         return rest == 0 and zeros in ([n * times for n in told], padding)
 
 
-def _is_whole(node: Any) -> bool:
+def is_whole(node: Any) -> bool:
     """Say whether a node is a leaf: packed, or a list with a number for each sample."""
     if isinstance(node, list):
         return bool(node) and all(isinstance(n, int) for n in node)

@@ -15,11 +15,20 @@ UNCHANGED = "the inputs have the same values everywhere: give inputs that differ
 OTHER_SHAPES = "other values give outputs of other shapes: nothing can be compared"
 Outcome = Literal["passed", "skipped", "failed"]
 
+#: So many inputs and outputs are shown with their axes.
+SHOWN = 8
+
 #: Why a probe that ``skip`` names was skipped.
 LEFT_OUT = "left out by the caller"
 
 #: A line of a message: its label, empty where it continues the one before, and its text.
 Line = tuple[str, str]
+
+#: An axis by its name, or its size if it has none.
+Axis = str | int
+
+#: The axes of each tensor, by what a message calls it.
+Layout = dict[str, tuple[Axis, ...]]
 
 #: The probes that change the inputs, or the batch, and so judge what depends on what.
 JUDGING = ("batch", "alone", "padding", "causal", "memory")
@@ -51,6 +60,8 @@ class Report:
         findings: what was found, if it is not raised.
         asked: probes that the caller asked for.
         notes: what is no failure, but worth a look.
+        axes: the axes of each input and output as they were found: ``"batch"``, ``"seq"``, or the
+            size of an axis that is neither.
         passes: how many times the model was run.
         seconds: how long it took.
     """
@@ -61,6 +72,7 @@ class Report:
     findings: list[LeakError] = field(default_factory=list)
     asked: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    axes: Layout = field(default_factory=dict)
     passes: int = 0
     seconds: float = 0.0
 
@@ -98,14 +110,28 @@ class Report:
         return any(probe in JUDGING for probe in self.checked)
 
     def __str__(self) -> str:
-        """Write a line for each probe, then notes and cost."""
+        """Write what was found and the cost, then a line for each probe, notes and axes."""
         marks = {"passed": "ok", "skipped": "--", "failed": "!!"}
         lines = [f"  {marks[c.outcome]}  {c.probe:<10}  {c.detail}" for c in self.checks]
         lines += [f"  note  {note}" for note in self.notes]
+        axes = [f"{name} ({', '.join(map(str, parts))})" for name, parts in self.axes.items()]
+        more = [f"and {len(axes) - SHOWN} more"] * (len(axes) > SHOWN)
+        lines += [f"  axes  {', '.join([*axes[:SHOWN], *more])}"] * bool(axes)
         passes = count(self.passes, "forward pass", "forward passes")
-        return "\n".join(
-            [f"rnnkit.verify: {self._finding()} ({passes}, {self.seconds:.2f} s)", *lines]
-        )
+        cost = f"{self._counts()}; {passes}, {self.seconds:.2f} s"
+        return "\n".join([f"rnnkit.verify: {self._finding()} ({cost})", *lines])
+
+    def _counts(self) -> str:
+        """Say how many probes were judged, left out by the caller, and not possible."""
+        judged = sum(c.outcome != "skipped" for c in self.checks)
+        skipped = sum(c.detail == LEFT_OUT for c in self.checks)
+        missing = len(self.checks) - judged - skipped
+        parts = [
+            count(judged, "probe judged", "probes judged"),
+            *[f"{skipped} skipped"] * bool(skipped),
+            *[f"{missing} not possible"] * bool(missing),
+        ]
+        return ", ".join(parts)
 
     def _finding(self) -> str:
         if self.findings:

@@ -14,6 +14,7 @@ from rnnkit._diagnostics.baseline import Baseline
 from rnnkit._diagnostics.batch import Batch
 from rnnkit._diagnostics.experiment import RefusedError
 from rnnkit._diagnostics.isolation import EscapedError, Given, session
+from rnnkit._diagnostics.layout import layout
 from rnnkit._diagnostics.lengths import lay_lengths, read_lengths
 from rnnkit._diagnostics.probes.table import ASKED, PROBES
 from rnnkit._diagnostics.report import LEFT_OUT, SAMPLES, Report, joined
@@ -109,6 +110,7 @@ def verify(
                 strict=causal == "strict",
             )
             report = baseline.report
+            report.axes = layout(baseline)
             _probe(baseline, probes, skip)
         except EscapedError as error:
             report = Report()

@@ -250,5 +250,5 @@ def test_a_test_that_leaves_it_out() -> None:
 def test_empty_report() -> None:
     """A report of nothing is one, too."""
     assert str(rnnkit.Report()) == snapshot(
-        "rnnkit.verify: nothing was judged (0 forward passes, 0.00 s)"
+        "rnnkit.verify: nothing was judged (0 probes judged; 0 forward passes, 0.00 s)"
     )

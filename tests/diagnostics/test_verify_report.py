@@ -40,7 +40,7 @@ def test_report() -> None:
     report = rnnkit.verify(twin.make(nn, True), *twin.inputs(), **twin.options)
 
     assert text(report) == snapshot("""\
-rnnkit.verify: no leak found (25 forward passes, ... s)
+rnnkit.verify: no leak found (8 probes judged; 25 forward passes, ... s)
   ok  repeatable  twice the same input, twice the same output
   ok  batch       4 samples, each on its own
   ok  alone       a sample alone, cut to its length, gives what it gives in the batch
@@ -48,7 +48,8 @@ rnnkit.verify: no leak found (25 forward passes, ... s)
   ok  memory      the last output depends on earlier steps
   ok  coverage    6 of 7 steps, each reaches an output
   ok  use         outputs and states of 1 layer call
-  ok  gradient    each recurrent module gets a gradient\
+  ok  gradient    each recurrent module gets a gradient
+  axes  input[0] (batch, seq, 3), input[1] (batch), output (batch, 2)\
 """)
     assert repr(report) == str(report)
     assert report.seconds > 0
@@ -59,7 +60,7 @@ def test_report_of_what_was_skipped() -> None:
     report = rnnkit.verify(nn.Linear(3, 2), numbers(1, 3), causal=True, skip=["repeatable"])
 
     assert text(report) == snapshot("""\
-rnnkit.verify: nothing was judged: the batch has one sample; give two or more (6 forward passes, ... s)
+rnnkit.verify: nothing was judged: the batch has one sample; give two or more (1 probe judged, 1 skipped, 7 not possible; 6 forward passes, ... s)
   --  repeatable  left out by the caller
   --  batch       the batch has one sample; give two or more
   --  alone       the batch has one sample; give two or more
@@ -68,7 +69,8 @@ rnnkit.verify: nothing was judged: the batch has one sample; give two or more (6
   --  memory      the model has no recurrent module; a loop of its own is not seen
   ok  coverage    2 of 3 steps, each reaches an output
   --  use         the model has no recurrent module
-  --  gradient    no recurrent module ran\
+  --  gradient    no recurrent module ran
+  axes  input (batch, seq), output (batch, 2)\
 """)
 
 
@@ -204,3 +206,30 @@ def test_tokens_are_replaced_by_tokens() -> None:
     rnnkit.verify(Model(compute, embed=nn.Embedding(11, FEATURE), gru=gru()), x, causal=True)
 
     assert seen == set(x.flatten().tolist())
+
+
+class Named(nn.Module):
+    """Takes what it adds by keyword, and returns its output many times."""
+
+    def __init__(self) -> None:
+        """Make a layer."""
+        super().__init__()
+        self.gru = nn.GRU(3, 4, batch_first=True)
+
+    def forward(self, x: Tensor, pairs: list[Tensor], *, bias: Tensor) -> dict[str, Any]:
+        """Return the steps, and multiples of the state."""
+        output, h_n = self.gru(x, pairs[0][None])
+        return {"steps": output + bias, **{f"h{k}": h_n * k for k in range(1, 8)}}
+
+
+def test_axes_that_were_found() -> None:
+    """The report names each input and output with its axes, by name or size; of many, the first."""
+    report = rnnkit.verify(
+        Named(), numbers(5, 7, 3), [numbers(5, 4)], kwargs={"bias": numbers(2, 1, 7, 4)[0]}
+    )
+
+    assert report.axes["bias"] == (1, 7, 4)
+    assert report.axes["output['h7']"] == (1, "batch", 4)
+    assert str(report).splitlines()[-1] == snapshot(
+        "  axes  input[0] (batch, seq, 3), input[1][0] (batch, 4), bias (1, 7, 4), output['steps'] (batch, seq, 4), output['h1'] (1, batch, 4), output['h2'] (1, batch, 4), output['h3'] (1, batch, 4), output['h4'] (1, batch, 4), and 3 more"
+    )

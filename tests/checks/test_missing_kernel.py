@@ -14,8 +14,9 @@ def test_float16_has_no_training() -> None:
 
     with torch.autocast("cpu", torch.float16), pytest.raises(rnnkit.DtypeError) as caught:
         layer(input)
-    assert str(caught.value) == snapshot("""\
-could not create a primitive descriptor for the LSTM forward propagation primitive
+    sentence, _, ours = str(caught.value).partition("\n")
+    assert sentence.startswith("could not create a primitive descriptor")  # torch's, by version
+    assert ours == snapshot("""\
   LSTM(3, 4): autocast asks for a float16 LSTM, which this CPU does not have
   evidence  oneDNN trains no LSTM in float16, and runs one on few CPUs
   fix       with torch.autocast('cpu', enabled=False): output, state = layer(input)

@@ -105,6 +105,7 @@ def test_leak_by_other_functions() -> None:
     assert "by  " not in said(Model(compute, gru=gru()))
 
 
+@pytest.mark.filterwarnings("ignore:`torch.jit")  # by another category in each version
 def test_scripted_model_under_autocast() -> None:
     """What a ScriptModule computes in under autocast is known from autocast."""
 
@@ -117,8 +118,7 @@ def test_scripted_model_under_autocast() -> None:
             y: Tensor = self.head(x)
             return y.float()
 
-    with pytest.warns(DeprecationWarning, match="torch.jit.script"):
-        scripted = torch.jit.script(Scripted())
+    scripted = torch.jit.script(Scripted())
     with torch.autocast("cpu", torch.bfloat16):
         assert "batch" in rnnkit.verify(scripted, X).checked
 
@@ -156,6 +156,7 @@ class Box:
         self.parts = parts
 
 
+@pytest.mark.needs_torch("2.13", "a container stays registered for good")
 def test_container_that_is_registered() -> None:
     """The tensors of a container that is registered with torch are judged."""
     pytree.register_pytree_node(

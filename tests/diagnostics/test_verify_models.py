@@ -96,7 +96,7 @@ def test_nested_output() -> None:
     assert "batch" in rnnkit.verify(Model(compute, gru=gru()), X).checked
 
 
-@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:`torch.jit")
 @pytest.mark.parametrize("right", [True, False])
 def test_scripted_model(right: bool) -> None:
     """A ScriptModule, which takes no hooks, is judged; where a leak shows first is not known."""
@@ -128,7 +128,7 @@ class Reader(nn.Module):
         return y
 
 
-@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:`torch.jit")
 def test_scripted_part() -> None:
     """A part that takes no hooks is passed over on the way to the first module."""
     model = Model(

@@ -245,7 +245,7 @@ Recurrent(
 # torch's scan, which runs where the number of steps is open, imports what torch has scripted.
 @pytest.mark.slow
 @pytest.mark.unhooked("Dynamo cannot trace the checks that the hook adds")
-@pytest.mark.filterwarnings("ignore:`torch.jit.script:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:`torch.jit.script")
 @compiles
 def test_no_false_alarm_while_compiled() -> None:
     """Over many sizes, in one graph each, the checks see nothing wrong."""

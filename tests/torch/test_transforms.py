@@ -21,7 +21,7 @@ pytestmark = [
     # Dynamo reads .grad of every tensor that enters a frame and sets off torch's own warning.
     pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor:UserWarning"),
     # torch's rules for forward mode, which its exporter imports too, are themselves scripted.
-    pytest.mark.filterwarnings("ignore:`torch.jit.script:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:`torch.jit.script"),
     # scan compiles its step when it runs for itself, and says so when it does not.
     pytest.mark.filterwarnings("ignore:torch.compile is ignored when called inside:UserWarning"),
 ]

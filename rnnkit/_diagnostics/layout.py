@@ -28,9 +28,8 @@ def layout(baseline: Baseline) -> Layout:
 
 
 def _input_names(batch: Batch) -> list[str]:
-    paths: list[Any] = [
-        path for path, _ in pytree.tree_flatten_with_path(batch.tree(), is_leaf=is_whole)[0]
-    ]
+    flat = pytree.tree_flatten_with_path(batch.tree(), is_leaf=is_whole)[0]
+    paths: list[Any] = [path for path, _ in flat]
     if sum(isinstance(leaf, Tensor) for leaf in batch.leaves) == 1:
         return ["input" for _ in paths]
     return [

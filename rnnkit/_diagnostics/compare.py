@@ -166,14 +166,20 @@ def is_number(leaf: Any) -> bool:
     return isinstance(leaf, Tensor) and leaf.is_floating_point()
 
 
-def change_last_digit(tree: Any, phase: int) -> Any:
-    """Change the last digit of all numbers in a tree, up and down in turn."""
+def change_last_digit(tree: Any, phase: int, eps: float = 0.0) -> Any:
+    """Change the last digit of all numbers in a tree, up and down in turn.
+
+    Args:
+        tree: holds tensors.
+        phase: 0 or 1, in which turn.
+        eps: the relative change, where it is coarser than a number's own last digit.
+    """
 
     def changed(tensor: Tensor) -> Tensor:
         if not tensor.is_floating_point() or tensor.is_nested or not tensor.numel():
             return tensor
         place = torch.arange(tensor.numel(), device=tensor.device).view(tensor.shape)
         sign = (place // (1 + phase)) % 2 * 2 - 1
-        return tensor * (1 + sign * torch.finfo(tensor.dtype).eps).to(tensor.dtype)
+        return tensor * (1 + sign * max(eps, torch.finfo(tensor.dtype).eps)).to(tensor.dtype)
 
     return pytree.tree_map_only(Tensor, changed, tree)

@@ -20,8 +20,14 @@ from rnnkit._diagnostics.compare import (
     scale,
     tolerance,
 )
-from rnnkit._diagnostics.isolation import Session, Watch
+from rnnkit._diagnostics.isolation import Given, Session, Watch
 from rnnkit._diagnostics.outputs import Leaves, same
+
+#: A feature that rounding moves by this part of its size moves by chance.
+CHAOTIC = 0.1
+
+#: How many times its size the last digit has grown then: in half precision a tenth is little.
+GROWTH = 50
 
 
 class Rounding:
@@ -69,7 +75,30 @@ class Rounding:
         moved = self._moved[index]
         # At one place it may have moved little by chance.
         usual = moved.amax(axes, keepdim=True) if axes else moved
-        yield limit + AMPLIFIED * torch.maximum(moved, usual / 4)
+        yield limit + AMPLIFIED * torch.maximum(moved, usual / 4) + self._chaos(index) * size
+
+    def drowns(self, index: int) -> bool:
+        """Say whether rounding alone may move every number of an output by its whole size.
+
+        Then a comparison with other sizes of the batch says nothing. It costs no run of the model:
+        where nothing had to be measured, nothing drowned.
+        """
+        if "_moved" not in self.__dict__ or index not in self._scales:
+            return False
+        *_, most = self.limits(index)
+        return bool((most >= 2 * self._scales[index]).all())
+
+    def _chaos(self, index: int) -> float:
+        """Return by how many sizes rounding may move any feature of an output.
+
+        Where a last digit grows to a tenth of a feature, chance decides which features it reaches,
+        so that the features which did not move may move the next time. Elsewhere this is 0.
+        """
+        size = self._scales[index]
+        moved = torch.maximum(self._moved[index].double(), self._moved_coarsely[index].double())
+        grown = torch.where(size > 0, moved / size, 0.0).amax().item()
+        wild = grown >= CHAOTIC and grown >= GROWTH * self.computation.eps
+        return AMPLIFIED * grown if wild else 0.0
 
     def hides(self, before: Tensor, after: Tensor) -> bool:
         """Say whether two tensors inside the model differ by no more than rounding explains."""
@@ -84,14 +113,35 @@ class Rounding:
 
         So it is with the numbers of the inputs.
         """
-        moved = [torch.zeros(leaf.shape) if is_number(leaf) else leaf for leaf in self._normal]
+        moved = self._nothing()
         for phase in (0, 1):
-            inputs = change_last_digit(self._batch.tree(), phase)
-            output = self._session.run(inputs, watch=_changing(phase))
-            for index, (before, after) in enumerate(zip(self._normal, output, strict=False)):
-                if is_number(before) and is_number(after) and before.shape == after.shape:
-                    moved[index] = torch.maximum(moved[index].double(), apart(before, after))
+            self._move(moved, change_last_digit(self._batch.tree(), phase), _changing(phase))
         return moved
+
+    @cached_property
+    def _moved_coarsely(self) -> list[Tensor]:
+        """By how much each output moves, if the inputs change by the coarsest digit computed in.
+
+        A model that turns float32 to bfloat16 rounds a change of the inputs' own last digit away,
+        and what a layer makes of its own rounding would not be seen.
+        """
+        moved, eps = self._nothing(), self.computation.eps
+        if any(eps > eps_of(leaf) > 0 for leaf in self._batch.leaves):
+            self._move(moved, change_last_digit(self._batch.tree(), 0, eps))
+        return moved
+
+    def _nothing(self) -> list[Any]:
+        return [
+            torch.zeros(leaf.shape, device=leaf.device) if is_number(leaf) else leaf
+            for leaf in self._normal
+        ]
+
+    def _move(self, moved: list[Any], inputs: Given, watch: Watch | None = None) -> None:
+        """Run on changed inputs; raise what has moved to by how much it has now."""
+        output = self._session.run(inputs, watch=watch)
+        for index, (before, after) in enumerate(zip(self._normal, output, strict=False)):
+            if is_number(before) and is_number(after) and before.shape == after.shape:
+                moved[index] = torch.maximum(moved[index].double(), apart(before, after))
 
 
 def _changing(phase: int) -> Watch:

@@ -6,6 +6,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from inline_snapshot import snapshot
 from torch import Tensor, nn
 
 import rnnkit
@@ -142,26 +143,44 @@ def test_rounding_is_no_leak(kind: Any, seq: int) -> None:
     assert "alone" in rnnkit.verify(model, normal(4, seq, 256)).checked
 
 
-@pytest.mark.parametrize("kind", [nn.RNN, nn.GRU])
-def test_chaos_is_no_leak(kind: Any) -> None:
+@pytest.mark.parametrize("kind", [nn.RNN, nn.LSTM, nn.GRU])
+@pytest.mark.parametrize("scale", [4, 8, 16])
+@pytest.mark.parametrize("seed", range(4))
+def test_chaos_is_no_leak(kind: Any, scale: float, seed: int) -> None:
     """A layer that blows rounding up, as large weights do, is not accused of sharing."""
-    model = kind(16, 64, batch_first=True, num_layers=2)
-    with torch.no_grad():
-        for weight in model.parameters():
-            weight.mul_(16)
+    torch.manual_seed(seed)
+    model = grown(kind(16, 64, batch_first=True, num_layers=2), scale)
 
     assert "batch" in rnnkit.verify(model, normal(4, 100, 16)).checked
 
 
+def test_chaos_is_not_judged_alone() -> None:
+    """Where rounding moves all of an output, "alone" is not said to hold."""
+    model = grown(nn.RNN(16, 64, batch_first=True, num_layers=2), 16)
+
+    report = rnnkit.verify(model, normal(4, 100, 16))
+
+    (alone,) = [check for check in report.checks if check.probe == "alone"]
+    assert alone.outcome == "skipped"
+    assert alone.detail == snapshot(
+        "rounding alone moves the outputs by their whole size: nothing can be told"
+    )
+
+
+def grown(model: nn.Module, scale: float) -> Any:
+    """Return the model with its weights multiplied."""
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.mul_(scale)
+    return model
+
+
 def test_chaos_beside_other_outputs() -> None:
     """What rounding makes is measured of each output that holds numbers, wherever it stands."""
-    layer = nn.GRU(16, 64, batch_first=True, num_layers=2)
-    with torch.no_grad():
-        for weight in layer.parameters():
-            weight.mul_(16)
+    layer = grown(nn.GRU(16, 64, batch_first=True, num_layers=2), 16)
     model = Model(lambda m, x: (x.shape[1], m.layer(x)[0], x[:, 0].argmax(1)), layer=layer)
 
-    assert "alone" in rnnkit.verify(model, normal(4, 100, 16)).checked
+    assert "batch" in rnnkit.verify(model, normal(4, 100, 16)).checked
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -171,3 +190,27 @@ def test_dead_units_are_no_amnesia(seed: int) -> None:
     model = nn.RNN(1, 1, nonlinearity="relu", batch_first=True)
 
     rnnkit.verify(model, normal(1, 2, 1))
+
+
+@pytest.mark.parametrize(
+    ("kind", "around"),
+    # Not every CPU has an LSTM for autocast.
+    [(nn.RNN, True), (nn.GRU, True), (nn.RNN, False), (nn.GRU, False), (nn.LSTM, False)],
+)
+@pytest.mark.parametrize("scale", [4, 16])
+@pytest.mark.parametrize("seed", range(3))
+def test_chaos_in_half_precision_is_no_leak(
+    kind: Any, scale: float, seed: int, *, around: bool
+) -> None:
+    """So it is in bfloat16, inside or by autocast, which rounds the last digits of inputs away."""
+    torch.manual_seed(seed)
+    layer = grown(kind(16, 64, batch_first=True, num_layers=2), scale)
+    if not around:
+        layer.bfloat16()
+
+    def forward(m: Any, x: Tensor) -> Tensor:
+        with torch.autocast("cpu", torch.bfloat16, enabled=around):
+            output, _ = m.layer(x if around else x.bfloat16())
+        return output.float()
+
+    rnnkit.verify(Model(forward, layer=layer), normal(4, 60, 16))

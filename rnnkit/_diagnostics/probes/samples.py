@@ -100,7 +100,7 @@ def probe_alone(baseline: Baseline) -> None:
         return
     # The shortest samples first: they have the most padding.
     order = sorted(range(batch.size), key=lambda k: counts[k] if counts else k)
-    compared: list[int] = []
+    compared: list[tuple[int, int]] = []
     for sample in order[:ALONE]:
         output = baseline.run_alone(sample)
         if isinstance(output, Exception):
@@ -114,7 +114,7 @@ def probe_alone(baseline: Baseline) -> None:
             pair = _pair(baseline, output, index, axis, sample)
             if pair is None:
                 continue
-            compared.append(sample)
+            compared.append((sample, index))
             if baseline.hides(index, *pair, baseline.taking(index, sample)):
                 continue
             if "repeatable" not in report.checked and drawn_from(baseline):
@@ -125,14 +125,17 @@ def probe_alone(baseline: Baseline) -> None:
     _conclude(baseline, compared)
 
 
-def _conclude(baseline: Baseline, compared: list[int]) -> None:
+def _conclude(baseline: Baseline, compared: list[tuple[int, int]]) -> None:
     report, counts, steps = baseline.report, baseline.counts, baseline.batch.steps
     short = counts is not None and steps is not None and min(counts) < steps
     if not compared:
         other = any(baseline.has_other_steps(index) for index, _ in baseline.judged())
         report.skipped("alone", OTHER_STEPS if other else "alone, the outputs have other shapes")
-    elif short and counts and all(counts[sample] == steps for sample in compared):
+    elif short and counts and all(counts[sample] == steps for sample, _ in compared):
         report.skipped("alone", "no sample that is shorter than the batch could be compared")
+    elif all(baseline.rounding.drowns(index) for index in {index for _, index in compared}):
+        text = "rounding alone moves the outputs by their whole size: nothing can be told"
+        report.skipped("alone", text)
     else:
         cut = ", cut to its length," if counts else ""
         report.passed("alone", f"a sample alone{cut} gives what it gives in the batch")

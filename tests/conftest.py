@@ -6,14 +6,20 @@ import torch
 
 import rnnkit
 
-hypothesis.settings.register_profile(
-    "ci",
+WHOLE = hypothesis.settings(
     deadline=None,  # the first call of a kernel is slow, and machines are shared
     derandomize=True,
     max_examples=60,
     suppress_health_check=[hypothesis.HealthCheck.too_slow],
 )
-hypothesis.settings.load_profile("ci")
+hypothesis.settings.register_profile("whole", WHOLE)
+hypothesis.settings.register_profile("quick", WHOLE, max_examples=15)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Draw fewer examples where the slow tests are left out: that is the loop while working."""
+    quick = config.option.markexpr == "not slow"
+    hypothesis.settings.load_profile("quick" if quick else "whole")
 
 
 @pytest.fixture(autouse=True)

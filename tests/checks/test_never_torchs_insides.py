@@ -27,7 +27,7 @@ sizes = st.integers(1, 4)
 anything = st.lists(st.integers(0, 4), max_size=4).map(tuple)
 # torch says once in a process that a projection has no fast kernel: no news here.
 any_call = pytest.mark.filterwarnings("ignore:LSTM with projections")
-many = settings(max_examples=400, deadline=None)
+many = settings(max_examples=7 * settings().max_examples)
 
 
 @dataclass(frozen=True)

@@ -59,6 +59,7 @@ def data() -> demonstration.Data:
     return demonstration.load()
 
 
+@pytest.mark.slow
 def test_says_what_to_install() -> None:
     """Without the extra, one sentence names it and the exit status is 1."""
     command = [sys.executable, "-c", WITHOUT_SKTIME]
@@ -256,6 +257,7 @@ def test_silence_costs_accuracy(mistake: Mistake, data: demonstration.Data) -> N
     assert outcome.value < (scene.play(mistake, torch.nn, right=True) or 0) - 0.01
 
 
+@pytest.mark.slow
 @needs_recordings
 def test_report_fits_a_terminal(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path

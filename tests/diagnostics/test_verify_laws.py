@@ -144,8 +144,8 @@ def test_rounding_is_no_leak(kind: Any, seq: int) -> None:
 
 
 @pytest.mark.parametrize("kind", [nn.RNN, nn.LSTM, nn.GRU])
-@pytest.mark.parametrize("scale", [4, 8, 16])
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("scale", [8, 16])
+@pytest.mark.parametrize("seed", range(2))
 def test_chaos_is_no_leak(kind: Any, scale: float, seed: int) -> None:
     """A layer that blows rounding up, as large weights do, is not accused of sharing."""
     torch.manual_seed(seed)
@@ -197,8 +197,7 @@ def test_dead_units_are_no_amnesia(seed: int) -> None:
     # Not every CPU has an LSTM for autocast.
     [(nn.RNN, True), (nn.GRU, True), (nn.RNN, False), (nn.GRU, False), (nn.LSTM, False)],
 )
-@pytest.mark.parametrize("scale", [4, 16])
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(("scale", "seed"), [(4, 0), (16, 1)])
 def test_chaos_in_half_precision_is_no_leak(
     kind: Any, scale: float, seed: int, *, around: bool
 ) -> None:

@@ -123,7 +123,7 @@ def draw_lengths(data: st.DataObject, case: Case) -> tuple[int, ...]:
 
 @paths
 @layers
-@settings(max_examples=30)
+@settings(max_examples=settings().max_examples // 2)
 @given(data=st.data(), state=st.sampled_from(["none", "given", "batch first"]))
 def test_each_sample_as_alone_for_any_sizes(
     name: str, path: str, data: st.DataObject, state: str
@@ -138,7 +138,7 @@ def test_each_sample_as_alone_for_any_sizes(
 
 @paths
 @layers
-@settings(max_examples=20)
+@settings(max_examples=settings().max_examples // 3)
 @given(data=st.data(), state=st.sampled_from(["none", "given"]))
 def test_each_sample_as_alone_in_single_precision(
     name: str, path: str, data: st.DataObject, state: str

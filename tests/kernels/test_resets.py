@@ -111,7 +111,7 @@ def test_each_piece_as_alone_for_every_option(
 
 @reset_paths
 @layers
-@settings(max_examples=12)
+@settings(max_examples=settings().max_examples // 5)
 @given(data=st.data())
 def test_each_piece_as_alone_for_any_sizes(name: str, path: str, data: st.DataObject) -> None:
     """Whatever sizes, lengths and resets, a batch gives what its pieces give alone."""

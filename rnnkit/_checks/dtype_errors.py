@@ -50,7 +50,7 @@ def _fix_type(input: object) -> str:
             return "input[0]: a recurrent layer returns (output, state), nn.Sequential passes both"
         return "torch.nn.utils.rnn.pad_sequence(input), or torch.stack(input) for equal lengths"
     try:
-        torch.as_tensor(input)
+        torch.as_tensor(input, device="cpu")
     except (TypeError, ValueError, RuntimeError):
         return "a floating-point tensor"
     return "torch.as_tensor(input, dtype=torch.float32)"

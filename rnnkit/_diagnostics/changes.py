@@ -73,7 +73,7 @@ def other_values(
     free = torch.ones(len(rows), dtype=torch.bool, device=leaf.device)
     if kept is not None:
         free = ~kept.reshape(-1)
-    drawn[free] = _drawn_values(rows[free], torch.Generator().manual_seed(seed))
+    drawn[free] = _drawn_values(rows[free], torch.Generator("cpu").manual_seed(seed))
     other = torch.where(where, drawn.view(moved.shape).movedim(front, tuple(axes)), leaf)
     # In the same order of memory, since a model may view it.
     return leaf.clone().copy_(other)
@@ -87,14 +87,14 @@ def _drawn_values(rows: Tensor, generator: torch.Generator) -> Tensor:
         exact = rows.double() if numbers else rows
         kinds, kind = torch.unique(exact, dim=0, return_inverse=True)
         if len(kinds) > 1:
-            shift = torch.randint(1, len(kinds), kind.shape, generator=generator)
+            shift = torch.randint(1, len(kinds), kind.shape, generator=generator, device="cpu")
             others: Tensor = kinds[(kind + shift.to(rows.device)) % len(kinds)]
             return others.to(rows.dtype)
         if not numbers:
             return rows
         whole = ~whole
-    drawn = rows[torch.randperm(len(rows), generator=generator).to(rows.device)]
-    noise = torch.randn(rows.shape, generator=generator).to(rows.device, rows.dtype)
+    drawn = rows[torch.randperm(len(rows), generator=generator, device="cpu").to(rows.device)]
+    noise = torch.randn(rows.shape, generator=generator, device="cpu").to(rows.device, rows.dtype)
     spread = rows.float().std(0, correction=0).to(rows.dtype) + 0.1
     return torch.where(whole, drawn, drawn + noise * spread)
 

@@ -58,8 +58,8 @@ class DependencyMap:
         if rule not in get_args(Rule):
             message = f"rule must be one of {', '.join(get_args(Rule))}, got {brief(rule)}"
             refusal(ArgumentError, "rule", message, code="map-rule")
-        output = torch.tensor(self.outputs).unsqueeze(1)
-        input = torch.tensor(self.inputs)
+        output = torch.tensor(self.outputs, device="cpu").unsqueeze(1)
+        input = torch.tensor(self.inputs, device="cpu")
         return self.matrix & (input != output if rule == "independent" else input > output)
 
     @property
@@ -149,7 +149,7 @@ def dependency_map(
         before, out_dim = normal[first], out_dim % len(shape)
         columns = _spaced(batch.size)
         rows = _spaced(before.shape[out_dim])
-        matrix = torch.zeros(len(rows), len(columns), dtype=torch.bool)
+        matrix = torch.zeros(len(rows), len(columns), dtype=torch.bool, device="cpu")
         for column, index in enumerate(columns):
             after = opened.run(replaced(batch, sample_at(index)))[first]
             for row, output in enumerate(rows):
@@ -193,4 +193,4 @@ def _at(leaf: Tensor, axis: int, index: int) -> Tensor:
 def _spaced(size: int) -> tuple[int, ...]:
     if size <= WIDEST:
         return tuple(range(size))
-    return tuple(torch.linspace(0, size - 1, WIDEST).round().long().tolist())
+    return tuple(torch.linspace(0, size - 1, WIDEST, device="cpu").round().long().tolist())

@@ -24,8 +24,8 @@ def shortened(leaf: Any, told: list[int], steps: int) -> Any:
     if leaf.numel() != len(told):
         return leaf
     if leaf.is_floating_point() and leaf.flatten().tolist() != told:
-        counts = torch.tensor([min(n, steps) for n in told], dtype=leaf.dtype)
-        return (counts / counts.max()).view(leaf.shape).to(leaf.device)
+        counts = leaf.new_tensor([min(n, steps) for n in told])
+        return (counts / counts.max()).view(leaf.shape)
     return leaf.clamp(max=steps)
 
 

@@ -69,7 +69,7 @@ def _numbers(tree: Any) -> Any:
     if not isinstance(tree, list) or not tree or not _is_numbers(tree):
         return None
     try:
-        return torch.tensor(tree)
+        return torch.tensor(tree, device="cpu")
     except ValueError:
         return tree
 

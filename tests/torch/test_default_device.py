@@ -8,7 +8,8 @@ import torch
 from hypothesis import given
 
 import rnnkit
-from tests.strategies import CELLS, LAYERS, Case, assert_same, cases
+from tests.kernels.paths import KINDS, PATHS, RESET_PATHS, case_of, on
+from tests.strategies import CELLS, LAYERS, Case, assert_same, cases, tensors_of
 from tests.torch.strangers import BATCH, HIDDEN, INPUT, PACKED, X, state
 
 elsewhere = torch.device("meta")
@@ -81,3 +82,31 @@ def test_states(name: str) -> None:
     with elsewhere:
         for one, other in zip(expected, use(), strict=True):
             assert_same(one, other)
+
+
+@pytest.mark.parametrize("grad", [True, False])
+@pytest.mark.parametrize("bidirectional", [True, False])
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    ("what", "path"),
+    [("lengths", path) for path in PATHS] + [("reset", path) for path in RESET_PATHS],
+)
+def test_on_every_path(what: str, path: str, kind: str, *, bidirectional: bool, grad: bool) -> None:
+    """So do lengths and resets on every path, with their gradients."""
+    case = case_of(kind, bidirectional=bidirectional, num_layers=2)
+    module, (x, hx) = case.module(rnnkit), (case.input(), case.state())
+    options = {"lengths": [4, 0, 7, 1, 6]} | ({"reset": RESET} if what == "reset" else {})
+
+    def use() -> Any:
+        output, state = module(x, hx, **options)
+        total = sum(one.square().sum() for one in tensors_of((output, state)))
+        return (
+            output,
+            state,
+            *(torch.autograd.grad(total, [x, *module.parameters()]) if grad else ()),
+        )
+
+    with on(path), torch.set_grad_enabled(grad):
+        expected = use()
+        with elsewhere:
+            assert_same(expected, use())

@@ -32,21 +32,35 @@ def probe_coverage(baseline: Baseline) -> None:
         report.skipped("coverage", "no output of numbers follows the batch")
         return
     valid = _valid(baseline)
-    tried = sorted(set(torch.linspace(0, steps - 2, min(STEPS, steps - 1)).round().long().tolist()))
+    tried = sorted(
+        set(
+            torch.linspace(0, steps - 2, min(STEPS, steps - 1), device="cpu")
+            .round()
+            .long()
+            .tolist()
+        )
+    )
     unread: list[tuple[int, int]] = []
     for start in range(0, len(tried), batch.size):
         # Another one in each sample, so that few runs are enough.
         chosen = [tried[(start + sample) % len(tried)] for sample in range(batch.size)]
-        places = torch.tensor(chosen)
+        places = torch.tensor(chosen, device="cpu")
         unread += [(k, chosen[k]) for k in _unread(baseline, places) if valid[k, chosen[k]]]
     for sample, step in unread:
-        silent = [k for k in _unread(baseline, torch.full((batch.size,), step)) if valid[k, step]]
+        silent = [
+            k
+            for k in _unread(baseline, torch.full((batch.size,), step, device="cpu"))
+            if valid[k, step]
+        ]
         # Of an output without all the steps, those in front may be left out, too.
         whole = baseline.first is not None and baseline.has_steps(baseline.first)
         ends = (
             [steps - 1] if whole and not baseline.missing(baseline.first or 0) else [0, steps - 1]
         )
-        read = all(sample not in _unread(baseline, torch.full((batch.size,), k)) for k in ends)
+        read = all(
+            sample not in _unread(baseline, torch.full((batch.size,), k, device="cpu"))
+            for k in ends
+        )
         if len(silent) == int(valid[:, step].sum()) and read:
             what = f"step {step} reaches no output of the model, and later steps do"
             fail("coverage", what, [("evidence", "what is no number there comes out nowhere")])
@@ -56,11 +70,11 @@ def probe_coverage(baseline: Baseline) -> None:
 def _valid(baseline: Baseline) -> Tensor:
     """Return which steps of which samples are no padding, ``(batch, seq)``."""
     batch = baseline.batch
-    step, counts = torch.arange(batch.steps or 0), baseline.counts
+    step, counts = torch.arange(batch.steps or 0, device="cpu"), baseline.counts
     padding = batch.padding(batch.paced)
-    valid = torch.ones(batch.size, batch.steps or 0, dtype=torch.bool)
+    valid = torch.ones(batch.size, batch.steps or 0, dtype=torch.bool, device="cpu")
     if counts is not None:
-        limit = torch.tensor(counts).unsqueeze(1)
+        limit = torch.tensor(counts, device="cpu").unsqueeze(1)
         valid = step < limit if baseline.post else step >= (batch.steps or 0) - limit
     return valid if padding is None else valid & ~padding.cpu()
 
@@ -68,7 +82,7 @@ def _valid(baseline: Baseline) -> Tensor:
 def _unread(baseline: Baseline, places: Tensor) -> list[int]:
     """Return the samples of whose steps nothing reaches an output: no NaN, nor a change."""
     batch = baseline.batch
-    mask = torch.arange(batch.steps or 0) == places.unsqueeze(1)
+    mask = torch.arange(batch.steps or 0, device="cpu") == places.unsqueeze(1)
     poisoned = _poisoned(baseline, mask)
     if poisoned is None:
         return []

@@ -35,7 +35,7 @@ def find_reversed_outputs(baseline: Baseline) -> None:
         return
     if baseline.normal[first].shape[seq] != steps or baseline.counts is not None:
         return
-    place = torch.arange(steps)
+    place = torch.arange(steps, device="cpu")
     for edge in (1, 2):
         # Between the edges nothing is read; at each of them something.
         wanted = {

@@ -45,8 +45,8 @@ def probe_padding(baseline: Baseline) -> None:
     if not any(is_number(baseline.normal[index]) for index in indices):
         report.skipped("padding", OTHER_STEPS if judged else "no output follows the batch")
         return
-    step = torch.arange(batch.steps)
-    limit = torch.tensor(counts).unsqueeze(1)
+    step = torch.arange(batch.steps, device="cpu")
+    limit = torch.tensor(counts, device="cpu").unsqueeze(1)
     beyond = step >= limit if baseline.post else step < batch.steps - limit
     perturbed = run_perturbed(baseline, steps_at(beyond), pad=True)
     alike = [index for index in indices if perturbed and perturbed.has(index)]
@@ -83,7 +83,7 @@ def probe_causal(baseline: Baseline) -> None:
     cuts = sorted({steps - 1, max(1, shortest - 1), max(1, shortest // 2)})[-CUTS:]
     tried, compared = 0, False
     for cut in cuts:
-        later = steps_at(torch.arange(steps) >= cut)
+        later = steps_at(torch.arange(steps, device="cpu") >= cut)
         perturbed = run_perturbed(paced, later)
         if perturbed is None:
             continue
@@ -106,7 +106,7 @@ def probe_causal(baseline: Baseline) -> None:
 def _check_own_step(baseline: Baseline, first: int, seq: int, cut: int) -> None:
     """Find an output that reads its own step of the first input: a target that was not shifted."""
     batch = baseline.batch
-    own = steps_at(torch.arange(batch.steps or 0) == cut)
+    own = steps_at(torch.arange(batch.steps or 0, device="cpu") == cut)
     perturbed = run_perturbed(baseline, own, only=batch.first)
     at = cut - max(baseline.missing(first), 0)
     if perturbed is None or not perturbed.has(first):
@@ -202,7 +202,7 @@ def probe_memory(baseline: Baseline) -> None:
         text = "the outputs are integers, which may stay the same by chance"
         report.skipped("memory", text if judged else "no output follows the batch")
         return
-    everywhere = steps_at(torch.ones(batch.steps, dtype=torch.bool))
+    everywhere = steps_at(torch.ones(batch.steps, dtype=torch.bool, device="cpu"))
     inputs = changed(batch, everywhere)
     if inputs is None:
         report.skipped("memory", UNCHANGED)
@@ -228,8 +228,8 @@ def probe_memory(baseline: Baseline) -> None:
 def _remembers(baseline: Baseline, indices: list[int], everywhere: Where, seed: int) -> bool:
     """Change the earlier steps alone, of the batch as it is or with other steps at the end."""
     batch, steps = baseline.batch, baseline.batch.steps or 0
-    last = torch.tensor(baseline.counts or [steps] * batch.size).unsqueeze(1) - 1
-    step = torch.arange(steps)
+    last = torch.tensor(baseline.counts or [steps] * batch.size, device="cpu").unsqueeze(1) - 1
+    step = torch.arange(steps, device="cpu")
     earlier = (step < last if baseline.post else step < steps - 1).expand(batch.size, -1)
     before = baseline.normal
     if seed:

@@ -204,8 +204,10 @@ class _Judge:
 
 
 def _noise(tensor: Tensor) -> Tensor:
-    generator = torch.Generator().manual_seed(1)
-    return torch.randn(tensor.shape, generator=generator).to(tensor.device, tensor.dtype)
+    generator = torch.Generator("cpu").manual_seed(1)
+    return torch.randn(tensor.shape, generator=generator, device="cpu").to(
+        tensor.device, tensor.dtype
+    )
 
 
 def _output(_: RNNBase, result: Any) -> Any:
@@ -269,7 +271,10 @@ def _last_rows(baseline: Baseline, module: RNNBase, output: Any) -> Tensor:
     if isinstance(output, PackedSequence):
         sizes = output.batch_sizes
         ends = torch.cat([sizes[1:], sizes.new_zeros(1)])
-        rows = [torch.arange(int(size)) >= int(end) for size, end in zip(sizes, ends, strict=True)]
+        rows = [
+            torch.arange(int(size), device="cpu") >= int(end)
+            for size, end in zip(sizes, ends, strict=True)
+        ]
         return torch.cat(rows).to(output.data.device)
     seq = 1 if output.dim() == 3 and module.batch_first else 0
     steps = output.shape[seq]

@@ -4,6 +4,7 @@ Every other name of a class that people derive from ours is theirs, as of torch'
 """
 
 import inspect
+import operator
 import re
 from typing import Any, NamedTuple
 
@@ -27,6 +28,19 @@ CHECKS = (
 )
 
 
+def _checks_of(kind: type) -> tuple[Any, Any]:
+    """Return what reads those checks off a class, and what it reads off torch's at import."""
+    read = operator.attrgetter(*[name for name in CHECKS if hasattr(kind, name)])
+    return read, read(kind)
+
+
+#: Of each layer of torch's. A class is asked at each call, since somebody may set one later.
+TORCHS_CHECKS = {kind: _checks_of(kind) for kind in (torch.nn.RNN, torch.nn.LSTM, torch.nn.GRU)}
+
+#: Our own ``initial_state``, of layers and of cells: zeros, which a call makes itself.
+ZEROS: list[Any] = []
+
+
 class ClassFacts(NamedTuple):
     """What a class of ours is, and what a user's subclass has of its own in its place."""
 
@@ -48,9 +62,11 @@ class ClassFacts(NamedTuple):
     is_users: bool = False
     #: Whether a subclass computes or replaces weights, or looks attributes up in its own way.
     own_weights: bool = False
-    #: Whether a subclass replaces one of torch's checks, so that torch's forward must run them.
+    #: Whether a subclass replaces one of torch's checks, so that torch's forward must run them: for
+    #: a compiler; elsewhere the class itself is asked, which may be changed later.
     own_checks: bool = False
-    #: Whether a subclass has another first state, which a call without a state must ask for.
+    #: Whether a subclass has another first state, which a call without a state must ask for: for a
+    #: compiler, too.
     own_start: bool = False
 
     def of_subclass(self, kind: type, base: type) -> "ClassFacts":
@@ -94,9 +110,20 @@ def proj_size_of(module: Any) -> int:
 
 def has_own_checks(layer: Any) -> bool:
     """Say whether somebody has put a check of their own in the place of one of torch's."""
-    if layer.__rnnkit__.own_checks or is_compiling():
-        return layer.__rnnkit__.own_checks  # type: ignore[no-any-return]
+    facts = layer.__rnnkit__
+    if is_compiling():
+        return facts.own_checks  # type: ignore[no-any-return]
+    read, torchs = TORCHS_CHECKS[facts.torch_class]
+    if read(type(layer)) != torchs:
+        return True
     return not layer.__dict__.keys().isdisjoint(CHECKS)
+
+
+def has_own_start(module: Any) -> bool:
+    """Say whether somebody has put a first state of their own in the place of our zeros."""
+    if is_compiling():
+        return module.__rnnkit__.own_start or "initial_state" in module.__dict__
+    return type(module).initial_state not in ZEROS or "initial_state" in module.__dict__
 
 
 def signature_of(forward: Any) -> inspect.Signature:

@@ -69,11 +69,14 @@ else:
     LSTMState = _Pair
     LSTMState.__name__ = LSTMState.__qualname__ = "LSTMState"
     _new_pair = LSTMState.__new__
+    _NOTHING = object()
 
-    def __new__(cls: Any, h: Any, *c: Any, **named: Any) -> Any:  # noqa: N807  # pragma: no cover
+    def __new__(cls: Any, h: Any, c: Any = _NOTHING) -> Any:  # noqa: N807  # pragma: no cover
         """Take h and c, or an iterable of the two, as ``tuple`` does."""
-        if c or named or isinstance(h, Tensor) or not isinstance(h, Iterable):
-            return _new_pair(cls, h, *c, **named)
+        if c is not _NOTHING:
+            return _new_pair(cls, h, c)
+        if isinstance(h, Tensor) or not isinstance(h, Iterable):
+            return _new_pair(cls, h)
         return cls._make(h)
 
     # By these two names a compiler knows the constructor of a named tuple, and compiles it for no

@@ -38,7 +38,7 @@ from rnnkit._checks.call_spec import (
 from rnnkit._checks.dtype_errors import diagnose_dtype_and_device, has_own_dtype, refuse_type
 from rnnkit._checks.input_errors import diagnose_input, diagnose_shape
 from rnnkit._checks.odd_tensors import has_odd_state, refuse_nested, refuse_odd_state
-from rnnkit._checks.packed import check_packed, fields_fit
+from rnnkit._checks.packed import batch_of_fields, check_packed
 from rnnkit._checks.state_errors import diagnose_batch, diagnose_state
 
 
@@ -63,11 +63,13 @@ def check_layer(layer: CheckedLayer, input: Any, hx: Any, weight: Tensor) -> Any
         # Under a tracer sizes are tensors: what is compared is written down, with a warning.
         hx = _completed(layer, hx)
         return layers_first(hx) if hx is not None and layer.state_batch_first else hx
+    packed = 0
     # In one piece, since a call in Python costs as much as all these comparisons.
     if isinstance(input, Tensor):
         data, batched = input, SEQUENCES
     elif isinstance(input, PackedSequence):
-        if not fields_fit(input):
+        packed = batch_of_fields(input)
+        if not packed:
             check_packed(layer, input, given=hx is not None)
         data, batched = input.data, SEQUENCE
     elif is_foreign_call(input, hx):
@@ -77,7 +79,8 @@ def check_layer(layer: CheckedLayer, input: Any, hx: Any, weight: Tensor) -> Any
     try:
         shape = data.shape
     except RuntimeError:  # a nested tensor has none
-        refuse_nested(layer, data)
+        if data.is_nested:
+            refuse_nested(layer)
         raise
     rank = len(shape)
     dtype = data.dtype
@@ -90,20 +93,21 @@ def check_layer(layer: CheckedLayer, input: Any, hx: Any, weight: Tensor) -> Any
         and weight.device == device
         and data.layout is torch.strided
     ):
-        refuse_nested(layer, data)
+        if data.is_nested:
+            refuse_nested(layer)
         raise_for(diagnose_input(spec_of_layer(layer, input), data, weight))
-    return None if hx is None else _check_layer_state(layer, input, hx, data, shape)
+    return None if hx is None else _check_layer_state(layer, input, hx, data, shape, packed)
 
 
 def _check_layer_state(
-    layer: CheckedLayer, input: Any, hx: Any, data: Tensor, shape: tuple[int, ...]
+    layer: CheckedLayer, input: Any, hx: Any, data: Tensor, shape: tuple[int, ...], packed: int
 ) -> Any:
     rows = layer.num_layers * 2 if layer.bidirectional else layer.num_layers
     front: tuple[int, ...]
     if len(shape) == SEQUENCES:
         front = (rows, shape[0 if layer.batch_first else 1])
     else:
-        front = (rows,) if isinstance(input, Tensor) else (rows, packed_batch(input))
+        front = (rows,) if isinstance(input, Tensor) else (rows, packed or packed_batch(input))
     if layer.state_batch_first:
         front = front[::-1]
     state = _fitting_state(layer, hx, front, data)
@@ -117,7 +121,9 @@ def _check_layer_state(
     return layers_first(state) if layer.state_batch_first else state
 
 
-def check_cell(cell: CheckedCell, input: Any, hx: Any, weight: Tensor | None) -> Any:
+def check_cell(  # noqa: C901 - in one piece, as check_layer is
+    cell: CheckedCell, input: Any, hx: Any, weight: Tensor | None
+) -> Any:
     """Hold a cell's call to what the cell reads; return the state as torch's cell takes it.
 
     Args:
@@ -142,7 +148,8 @@ def check_cell(cell: CheckedCell, input: Any, hx: Any, weight: Tensor | None) ->
     try:
         shape = input.shape
     except RuntimeError:  # a nested tensor has none
-        refuse_nested(cell, input)
+        if input.is_nested:
+            refuse_nested(cell)
         raise
     rank = len(shape)
     dtype = input.dtype
@@ -192,7 +199,8 @@ def check_unrolled(
     """
     if not isinstance(input, Tensor):
         refuse_type(cell, input, unrolled=True)
-    refuse_nested(cell, input)
+    if input.is_nested:
+        refuse_nested(cell)
     known = weight is not None
     spec = spec_of_unrolled(cell, input, caller, known=known, batch_first=batch_first)
     # A third-party cell may take integers; of our own we know what they take.

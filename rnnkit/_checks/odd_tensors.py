@@ -21,23 +21,22 @@ def is_odd(value: Any) -> bool:
     return isinstance(value, Tensor) and (value.layout is not torch.strided or value.is_nested)
 
 
-def refuse_nested(module: Any, input: Tensor) -> None:
-    """Refuse a nested input; return if it is another.
+def refuse_nested(module: Any) -> NoReturn:
+    """Refuse a nested input.
 
     Raises:
-        ArgumentError: if it is nested.
+        ArgumentError: it is nested.
     """
-    if input.is_nested:
-        is_layer = isinstance(module, torch.nn.RNNBase)
-        fix = "input.to_padded_tensor(0.0)"
-        refusal(
-            ArgumentError,
-            "input",
-            "input must be a dense tensor, got a nested one",
-            f"{described(module)}: torch has no recurrent kernels for nested tensors",
-            ("fix", f"{fix} and lengths=[len(one) for one in input.unbind()]" if is_layer else fix),
-            code="input-layout",
-        )
+    is_layer = isinstance(module, torch.nn.RNNBase)
+    fix = "input.to_padded_tensor(0.0)"
+    refusal(
+        ArgumentError,
+        "input",
+        "input must be a dense tensor, got a nested one",
+        f"{described(module)}: torch has no recurrent kernels for nested tensors",
+        ("fix", f"{fix} and lengths=[len(one) for one in input.unbind()]" if is_layer else fix),
+        code="input-layout",
+    )
 
 
 def refuse_odd_state(module: Any, hx: Any, like: Tensor) -> None:

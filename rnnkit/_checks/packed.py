@@ -17,31 +17,31 @@ from rnnkit._checks.odd_tensors import is_odd
 INDICES = (torch.int64, torch.int32)
 
 
-def fields_fit(input: PackedSequence) -> bool:  # noqa: C901 - each is paid at every call
-    """Say whether the fields of packed input surely agree, in as few steps as that takes."""
+def batch_of_fields(input: PackedSequence) -> int:  # noqa: C901 - each is paid at every call
+    """Return how many sequences are packed, if the fields surely agree; 0: look again."""
     data, sizes, order, back = input
     if type(sizes) is not Tensor or sizes.dtype is not torch.int64 or hides_values():
-        return False
+        return 0
     if not isinstance(data, Tensor) or not data.dim() or sizes.layout is not torch.strided:
-        return False
-    if not (sizes.is_cpu and len(sizes.shape) == 1):
-        return False
+        return 0
+    if not (sizes.is_cpu and sizes.dim() == 1):
+        return 0
     counts = sizes.tolist()
     if sum(counts) != data.size(0) or not counts or counts[-1] < 1:
-        return False
+        return 0
     if len(counts) > 1 and sorted(counts, reverse=True) != counts:
-        return False
+        return 0
     if order is None:
-        return back is None
+        return 0 if back is not None else counts[0]
     if type(order) is not Tensor or type(back) is not Tensor or not (order.is_cpu and back.is_cpu):
-        return False
+        return 0
     if order.dtype is not torch.int64 or back.dtype is not torch.int64 or not data.is_cpu:
-        return False
+        return 0
     if order.layout is not torch.strided or back.layout is not torch.strided:
-        return False
-    if len(order.shape) != 1 or len(back.shape) != 1:
-        return False
-    return is_inverse(order.tolist(), back.tolist(), counts[0])
+        return 0
+    if order.dim() != 1 or back.dim() != 1:
+        return 0
+    return counts[0] if is_inverse(order.tolist(), back.tolist(), counts[0]) else 0
 
 
 def is_inverse(places: Any, inverse: Any, batch: int) -> bool:

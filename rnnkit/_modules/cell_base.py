@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.compiler import is_compiling
 
-from rnnkit._base.class_facts import ClassFacts, note_subclass, proj_size_of, signature_of
+from rnnkit._base.class_facts import ZEROS, ClassFacts, note_subclass, proj_size_of, signature_of
 from rnnkit._base.state import LSTMState
 from rnnkit._base.torch_tools import FOREIGN, foreign_call, is_jit_traced, torch_twin
 from rnnkit._checks.arguments import MISSING, check_batch_size
@@ -14,7 +14,7 @@ from rnnkit._checks.calls import check_cell
 from rnnkit._checks.odd_tensors import explain_failure
 from rnnkit._checks.scope import CELL_AXES, check_axes, check_scope
 from rnnkit._checks.surplus import check_surplus
-from rnnkit._modules.starts import lacks_state, started
+from rnnkit._modules.starts import lacks_state, started, warn_of_scripting
 
 #: What a module carries, and what it takes as such.
 StateT = TypeVar("StateT")
@@ -105,10 +105,15 @@ class Cell(torch.nn.RNNCellBase, Generic[StateT, GivenT]):
         return state  # type: ignore[no-any-return]
 
     def __prepare_scriptable__(self) -> torch.nn.Module:
-        """Hand TorchScript a module of torch's class with the same parameters."""
+        """Hand TorchScript a module of torch's class with the same parameters.
+
+        It warns of an ``initial_state`` of a subclass's own, which TorchScript does not ask for.
+        """
+        warn_of_scripting(self)
         return torch_twin(self, self.__rnnkit__.torch_class)
 
 
+ZEROS.append(Cell.initial_state)
 # Type checkers ask for the argument; Python would name a class that nobody can import.
 Cell.initial_state.__defaults__ = (MISSING,)
 Cell.forward.__signature__ = signature_of(Cell.forward)  # type: ignore[attr-defined]

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.compiler import is_compiling
 from torch.nn.utils.rnn import PackedSequence
 
-from rnnkit._base.class_facts import ClassFacts, note_subclass, signature_of
+from rnnkit._base.class_facts import ZEROS, ClassFacts, note_subclass, signature_of
 from rnnkit._base.errors import RnnkitError
 from rnnkit._base.message import refusal
 from rnnkit._base.state import LSTMState, layers_first, map_state
@@ -20,6 +20,7 @@ from rnnkit._modules.cell_base import GivenT, StateT
 from rnnkit._modules.cells import ProjectedLSTMCell
 from rnnkit._modules.layer_calls import FAILURES, checked_state, explain, run_foreign
 from rnnkit._modules.lengths import run_pieces
+from rnnkit._modules.starts import warn_of_scripting
 from rnnkit._modules.traced import run_traced, takes_operator
 from rnnkit._modules.whole import run_whole, zeros
 from rnnkit.typing import LengthsLike, ResetLike
@@ -251,6 +252,8 @@ class Layer(torch.nn.RNNBase, Generic[StateT, GivenT, CellT]):
     def __prepare_scriptable__(self) -> torch.nn.Module:
         """Hand TorchScript a module of torch's class with the same parameters.
 
+        It warns of an ``initial_state`` of a subclass's own, which TorchScript does not ask for.
+
         Raises:
             RnnkitError: with ``state_batch_first``, which torch's class does not know.
         """
@@ -258,9 +261,11 @@ class Layer(torch.nn.RNNBase, Generic[StateT, GivenT, CellT]):
             sentence = f"{type(self).__name__}(..., state_batch_first=True) has no TorchScript form"
             fix = ("fix", "state_batch_first=False, and state.transpose(0, 1) in the caller")
             refusal(RnnkitError, "state_batch_first", sentence, "", fix, code="script-state")
+        warn_of_scripting(self)
         return torch_twin(self, self.__rnnkit__.torch_class)
 
 
+ZEROS.append(Layer.initial_state)
 # Type checkers ask for the argument; Python would name a class that nobody can import.
 Layer.initial_state.__defaults__ = (MISSING,)
 # What Python's inspect, and exporters that ask it, see: the arguments that a call may have.

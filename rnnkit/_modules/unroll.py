@@ -8,7 +8,7 @@ from typing import Any, Protocol, TypeVar, runtime_checkable
 import torch
 from torch import Tensor
 
-from rnnkit._base.class_facts import mode_of, proj_size_of
+from rnnkit._base.class_facts import has_own_start, mode_of, proj_size_of
 from rnnkit._base.state import LSTMState, map_state
 from rnnkit._base.torch_tools import is_jit_traced, is_one_graph, is_transformed, lacks_kernel
 from rnnkit._checks.calls import check_unrolled
@@ -214,7 +214,7 @@ def run_fused(
     reverse: bool,
 ) -> tuple[Tensor, Any]:
     """Run a cell over ``(seq, batch, feature)``; the state is a cell's ``(batch, hidden)``."""
-    restart = None if initial is None or _starts_from_zeros(cell) else _as_layer(initial)
+    restart = None if initial is None or not has_own_start(cell) else _as_layer(initial)
     stack = _stack_of(cell, reverse=reverse)
     return _as_cell(*paths.run(stack, input, _as_layer(hx), lengths, reset, restart))
 
@@ -242,7 +242,3 @@ def _as_layer(state: Any) -> tuple[Tensor, ...]:
 def _as_cell(output: Tensor, state: tuple[Tensor, ...]) -> tuple[Tensor, Any]:
     tensors = [tensor.squeeze(0) for tensor in state]
     return output, tensors[0] if len(tensors) == 1 else LSTMState(*tensors)
-
-
-def _starts_from_zeros(cell: Any) -> bool:
-    return not (cell.__rnnkit__.own_start or "initial_state" in cell.__dict__)

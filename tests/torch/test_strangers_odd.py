@@ -94,13 +94,16 @@ def test_a5_no_warning_of_the_modules_own_names() -> None:
     forward(X[..., 0])
 
 
-def own_start(base: Any) -> Any:
-    """A subclass of a layer or a cell that begins from ones."""
+def own_start(base: Any, *, later: bool = False) -> Any:
+    """A subclass of a layer or a cell that begins from ones, maybe only after it was made."""
 
     def initial_state(self: Any, batch_size: int | None) -> Any:
         return _ones(self, batch_size)
 
-    return type("Starts", (base,), {"initial_state": initial_state})(INPUT, HIDDEN)
+    kind: Any = type("Starts", (base,), {} if later else {"initial_state": initial_state})
+    module = kind(INPUT, HIDDEN)
+    kind.initial_state = initial_state
+    return module
 
 
 def _ones(module: Any, batch_size: int | None) -> Any:
@@ -110,9 +113,10 @@ def _ones(module: Any, batch_size: int | None) -> Any:
 
 
 @cells
-def test_a6_a_cell_asks_for_its_own_first_state(name: str) -> None:
+@pytest.mark.parametrize("later", [False, True])
+def test_a6_a_cell_asks_for_its_own_first_state(name: str, *, later: bool) -> None:
     """A call, an unbatched one, and unroll begin from the state that a subclass gives."""
-    cell = own_start(getattr(rnnkit, name))
+    cell = own_start(getattr(rnnkit, name), later=later)
 
     assert_same(cell(X[0]), cell(X[0], _ones(cell, BATCH)))
     assert_same(cell(X[0, 0]), cell(X[0, 0], _ones(cell, None)))
@@ -121,9 +125,10 @@ def test_a6_a_cell_asks_for_its_own_first_state(name: str) -> None:
 
 
 @layers
-def test_a6_a_layer_asks_for_its_own_first_state(name: str) -> None:
+@pytest.mark.parametrize("later", [False, True])
+def test_a6_a_layer_asks_for_its_own_first_state(name: str, *, later: bool) -> None:
     """Padded, unbatched, packed, with lengths and by steps: each begins from the subclass's state."""
-    layer = own_start(getattr(rnnkit, name))
+    layer = own_start(getattr(rnnkit, name), later=later)
     first = _ones(layer, BATCH)
     lengths = [7, 2, 0, 1, 4]
 

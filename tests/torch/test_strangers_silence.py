@@ -40,8 +40,12 @@ def test_a1_torchs_body_in_a_subclass(name: str) -> None:
 
 @layers
 @pytest.mark.parametrize("method", ["check_input", "check_hidden_size", "check_forward_args"])
-@pytest.mark.parametrize("where", ["class", "mixin", "instance"])
-def test_a1_overridden_checks_run(name: str, method: str, where: str) -> None:
+@pytest.mark.parametrize(
+    "where", ["class", "mixin", "instance", "class, later", "base, later", "torch, later"]
+)
+def test_a1_overridden_checks_run(
+    name: str, method: str, where: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A check that a user puts in the place of torch's is called as torch calls it."""
     called = []
 
@@ -50,11 +54,14 @@ def test_a1_overridden_checks_run(name: str, method: str, where: str) -> None:
 
     def make(base: Any) -> Any:
         mixin = type("Mixin", (), {method: check})
-        bases = {"class": (base,), "mixin": (mixin, base), "instance": (base,)}[where]
+        bases = (mixin, base) if where == "mixin" else (base,)
         kind: Any = type("Own", bases, {method: check} if where == "class" else {})
         layer = kind(INPUT, HIDDEN)
         if where == "instance":
             setattr(layer, method, lambda *args: check(layer, *args))
+        patched = {"class, later": kind, "base, later": base, "torch, later": getattr(nn, name)}
+        if where in patched:
+            monkeypatch.setattr(patched[where], method, check)
         return layer
 
     calls = []

@@ -229,6 +229,41 @@ def test_method_of_a_user(name: str) -> None:
     assert_same(*results)
 
 
+class Starts(rnnkit.GRUCell):
+    """A cell with a first state of its own."""
+
+    def initial_state(self, batch_size: int) -> Tensor:  # type: ignore[override]
+        """Return ones."""
+        return torch.ones(batch_size, self.hidden_size)
+
+
+class GivesState(Parent):
+    """A model that asks its cell for the first state itself."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Run one step from it."""
+        return self.core(x, self.core.initial_state(x.size(0)))
+
+
+def test_own_first_state() -> None:
+    """TorchScript does not ask for it, which is told; who asks for it in the model gets it."""
+    x, model = sample("GRUCell"), GivesState(Starts(INPUT, HIDDEN))
+    expected = model(x)
+
+    with pytest.warns(UserWarning, match="TorchScript does not ask Starts.initial_state"):
+        scripted = torch.jit.script(model)
+
+    assert_same(scripted(x), expected)
+
+
+@cells
+def test_no_warning_of_zeros(name: str) -> None:
+    """Without a first state of its own a module is scripted in silence."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        torch.jit.script(Parent(getattr(rnnkit, name)(INPUT, HIDDEN)))
+
+
 def traced(model: nn.Module, args: tuple[object, ...]) -> tuple[Callable[..., Any], set[str]]:
     """A traced model, and the kinds of the warnings that came with it."""
     with warnings.catch_warnings(record=True) as caught:

@@ -84,6 +84,7 @@ GROUPS: dict[str, dict[str, str]] = {
         "unroll-cell": "unroll was given a layer, a class, a list or a tensor in place of a cell.",
         "cell-initial-state": "A cell has no initial state, and none was given.",
         "cell-result": "A cell returned something that is no state like the one it took.",
+        "cell-sizes": "A cell returned a state or an output of other sizes than before.",
     },
     "rnnkit.states": {
         "state-kind": "Something is no tensor and no tuple of tensors.",

@@ -17,13 +17,14 @@ def check_model(caller: str, model: Any) -> None:
     """
     if isinstance(model, torch.nn.Module):
         return
-    headline, fix = "", f"rnnkit.{caller}(model, ...)"
+    rest = "" if caller in ("convert", "revert") else ", ..."
+    headline, fix = "", f"rnnkit.{caller}(model{rest})"
     if isinstance(model, type):
         headline = "a class is no module yet"
-        fix = f"rnnkit.{caller}({model.__name__}(...), ...)"
+        fix = f"rnnkit.{caller}({model.__name__}(...){rest})"
     elif isinstance(model, Mapping):
         headline = "these look like weights, which are the same in torch's and rnnkit's modules"
-        fix = f"model.load_state_dict(...), then rnnkit.{caller}(model, ...)"
+        fix = f"model.load_state_dict(...), then rnnkit.{caller}(model{rest})"
     elif callable(model) and caller == "verify":
         fix = "rnnkit.verify(model, ..., call=lambda model, *inputs: ...), if it wraps a model"
     sentence = f"{caller} takes a model, a torch.nn.Module, got {brief(model)}"

@@ -1,6 +1,6 @@
 """Objects in the wrong place: a layer where a cell is wanted, a class where a module is.
 
-The guards of ``unroll`` and ``Recurrent``, of what a cell returns and of what ``convert`` did.
+The guards of ``unroll``, of what a cell returns and of what ``convert`` did.
 """
 
 from collections.abc import Iterable
@@ -9,9 +9,9 @@ from typing import Any, NoReturn
 import torch
 from torch import Tensor
 
-from rnnkit._base.errors import ArgumentError, CellError, StateError
-from rnnkit._base.message import Row, brief, refusal, wanted
-from rnnkit._base.state import BATCHED, PAIR
+from rnnkit._base.errors import ArgumentError, CellError
+from rnnkit._base.message import brief, refusal
+from rnnkit._base.state import PAIR
 
 #: torch's names of cells, of which rnnkit has each.
 CELLS = ("RNNCell", "LSTMCell", "GRUCell")
@@ -57,105 +57,6 @@ def _width(input: Any) -> Any:
 def _is_recurrent(cell: Any) -> bool:
     return any(
         (kind.__module__, kind.__name__) == ("rnnkit", "Recurrent") for kind in type(cell).__mro__
-    )
-
-
-def cells_of(cells: Any, argument: str) -> list[torch.nn.Module]:
-    """Return the cells of a ``Recurrent`` as a list.
-
-    Raises:
-        ArgumentError: if they are no cells, or layers.
-    """
-    listed: list[Any] = []
-    if isinstance(cells, torch.nn.Module) and not isinstance(cells, torch.nn.ModuleList):
-        listed = [cells]
-    elif isinstance(cells, Iterable) and not isinstance(cells, Tensor):
-        listed = list(cells)
-    wrong = [cell for cell in listed if not isinstance(cell, torch.nn.Module)]
-    if wrong or not listed:
-        came = brief(wrong[0]) if wrong else brief(cells)
-        sentence = f"Recurrent: {argument} must be a cell or a list of cells, got {came}"
-        rows: list[Row] = []
-        if wrong and isinstance(wrong[0], type):
-            rows = [("fix", f"{wrong[0].__name__}(...), a cell of this class")]
-        refusal(ArgumentError, argument, sentence, "", *rows, code="recurrent-cells")
-    layers = [cell for cell in listed if isinstance(cell, torch.nn.RNNBase)]
-    if layers:
-        name = type(layers[0]).__name__
-        sentence = f"Recurrent: {argument} holds {name}, a layer over whole sequences"
-        fix = ("fix", f"{name}(...).cells(), or {name}Cell(...)")
-        refusal(ArgumentError, argument, sentence, "", fix, code="recurrent-layer")
-    return listed
-
-
-def check_directions(cells: Any, reverse_cells: Any) -> None:
-    """Hold the cells of both directions to as many, reading the same.
-
-    Raises:
-        ArgumentError: if there are more of one, or two that read different widths.
-    """
-    if len(reverse_cells) != len(cells):
-        sentence = f"Recurrent: {len(cells)} cells, but {len(reverse_cells)} reverse_cells"
-        fix = ("fix", "one reverse cell for each layer")
-        refusal(ArgumentError, "reverse_cells", sentence, "", fix, code="recurrent-directions")
-    for cell, other in zip(cells, reverse_cells, strict=True):
-        both = (cell, other)
-        if not all(isinstance(one, torch.nn.RNNCellBase) for one in both):
-            continue
-        if cell.input_size != other.input_size:
-            sentence = (
-                f"Recurrent: reverse_cells read what cells read, but input_size is "
-                f"{cell.input_size} and {other.input_size}"
-            )
-            headline = "the second argument is the backward direction, not the next layer"
-            fix = ("fix", "rnnkit.Recurrent([cell, next_cell]) for two layers")
-            refusal(
-                ArgumentError, "reverse_cells", sentence, headline, fix, code="recurrent-directions"
-            )
-
-
-def states_of_cells(cells: list[Any], hx: Any) -> Any:
-    """Hold the state of a ``Recurrent`` to one for each of its cells; None is one for all.
-
-    Raises:
-        StateError: if it is anything else: a layer's state, say.
-    """
-    if hx is None:
-        return [None] * len(cells)
-    is_layers = _is_state_of_layer(hx, len(cells))
-    # Of a third-party cell the state may have three axes.
-    plain = all(isinstance(cell, torch.nn.RNNCellBase) for cell in cells)
-    is_each = isinstance(hx, tuple | list) and len(hx) == len(cells)
-    if not is_each or (is_layers and plain):
-        _refuse_states(len(cells), hx, is_layers=is_layers)
-    return hx
-
-
-def _is_state_of_layer(hx: Any, count: int) -> bool:
-    """Say whether this is a tensor, or a pair, that has the states of all cells on axis 0."""
-    tensors = [hx] if isinstance(hx, Tensor) else hx
-    return (
-        isinstance(tensors, tuple | list)
-        and len(tensors) in (1, PAIR)
-        and all(isinstance(one, Tensor) and one.dim() == BATCHED for one in tensors)
-        and all(len(one) == count for one in tensors)
-    )
-
-
-def _refuse_states(count: int, hx: Any, *, is_layers: bool) -> NoReturn:
-    came = f"{len(hx)} of them" if isinstance(hx, tuple | list) else brief(hx)
-    headline, fix = "Recurrent carries one state for each cell", "hx=None for zeros"
-    if is_layers:
-        headline = f"{headline}; this is a layer's state, all in one"
-        fix = "rnnkit.states.to_layers(hx)"
-    refusal(
-        StateError,
-        "hx",
-        f"hx must be a tuple of {count} states, got {came}",
-        headline,
-        ("hx", wanted("layer by layer, the forward direction first", came)),
-        ("fix", fix),
-        code="recurrent-state",
     )
 
 
@@ -206,8 +107,67 @@ def refuse_result(cell: Any, new: Any, hx: Any, step: int) -> NoReturn:
     if _is_with_output(new, hx):
         fix = "return state, in place of return output, state: its first tensor is the output"
     elif isinstance(new, list):
-        fix = "return tuple(state), where state is what the cell returns"
+        made = "state[0]" if isinstance(hx, Tensor) else "tuple(state)"
+        fix = f"return {made}, where state is the list that it returns"
     refusal(CellError, "cell", sentence, "", ("fix", fix), code="cell-result", facts=(step,))
+
+
+def refuse_sizes(cell: Any, old: Any, new: Any, step: int, *, again: bool) -> None:
+    """Refuse a state that cannot stand beside another one; return if the sizes are alike.
+
+    With lengths or resets a sample keeps the one or takes the other, so both must have one size.
+
+    Args:
+        cell: the cell.
+        old: the state before the step; at a reset, the one that a sample starts again from.
+        new: the state after it; at a reset, the one before it.
+        step: at which step.
+        again: whether it is a reset.
+
+    Raises:
+        CellError: if the sizes differ.
+    """
+    before, after = (_sizes(state) for state in (old, new))
+    if before == after:
+        return
+    first, then = (", ".join(map(str, sizes)) for sizes in (before, after))
+    name = type(cell).__name__
+    zeros = ", ".join(f"torch.zeros{size}" for size in after)
+    zeros = f"({zeros})" if len(after) > 1 else zeros
+    refusal(
+        CellError,
+        "cell",
+        f"the state of {name} changes its sizes at step {step}: {first}, then {then}",
+        "where a length ends a sample keeps the one, at a reset it takes the other",
+        ("fix", f"return a state of {first} at every step"),
+        ("or", f"let initial_state return {zeros}" if again else f"begin with hx={zeros}"),
+        code="cell-sizes",
+        facts=(step,),
+    )
+
+
+def refuse_outputs(cell: Any, outputs: Iterable[Tensor]) -> None:
+    """Refuse outputs that are not all of one size, in the order of the steps; return if they are.
+
+    Raises:
+        CellError: if one differs from the first.
+    """
+    first, *others = (tuple(output.shape) for output in outputs)
+    for step, size in enumerate(others, 1):
+        if size != first:
+            sentence = (
+                f"{type(cell).__name__} returned an output of {first} at step 0, and of {size} "
+                f"at step {step}"
+            )
+            fix = ("fix", "return a state whose first tensor has one size at all steps")
+            refusal(CellError, "cell", sentence, "", fix, code="cell-sizes", facts=(step,))
+
+
+def _sizes(state: Any) -> list[tuple[int, ...]]:
+    """Return the sizes of the tensors of a state."""
+    if isinstance(state, Tensor):
+        return [tuple(state.shape)]
+    return [size for part in state for size in _sizes(part)] if isinstance(state, tuple) else []
 
 
 def refuse_call_of_result(caller: str) -> NoReturn:

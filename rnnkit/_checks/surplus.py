@@ -60,7 +60,7 @@ def _refuse_name(module: Any, name: str, value: Any) -> NoReturn:
     if name in CELL_STATES:
         fix = f"hx=(h, {shown}), the pair as one argument"
     elif "mask" in name:
-        fix = _fix_mask(module, known, shown)
+        fix = _fix_mask(module, known, shown, value)
     elif meant in known:
         fix = f"{meant}={shown}"
     elif similar:
@@ -70,11 +70,12 @@ def _refuse_name(module: Any, name: str, value: Any) -> NoReturn:
     _refuse(module, name, f"got an unexpected keyword argument {shown!r}", fix, known)
 
 
-def _fix_mask(module: Any, known: list[str], name: str) -> str:
+def _fix_mask(module: Any, known: list[str], name: str, mask: Any) -> str:
     if "lengths" not in known:
         return "leave the mask out: a cell takes one step"
     axis = 1 if module.batch_first else 0
-    return f"lengths={name}.sum({axis}), if the mask is true on valid steps"
+    whole = ".long()" if isinstance(mask, Tensor) and mask.is_floating_point() else ""
+    return f"lengths={name}.sum({axis}){whole}, if the mask is true on valid steps"
 
 
 def _refuse_place(module: Any, given: list[Any], count: int) -> NoReturn:
@@ -84,8 +85,11 @@ def _refuse_place(module: Any, given: list[Any], count: int) -> NoReturn:
         fix = "layer(input, hx, lengths=lengths): lengths are given by name"
     else:
         name = "cell" if isinstance(module, RNNCellBase) else "layer"
-        is_lstm = isinstance(module, torch.nn.LSTM | torch.nn.LSTMCell)
-        state = "(h, c)), the pair as one argument" if is_lstm else "hx), and nothing after it"
+        state = "hx), and nothing after it"
+        if isinstance(module, torch.nn.LSTM | torch.nn.LSTMCell):
+            state = "(h, c)), the pair as one argument"
+        elif not isinstance(module, RNNCellBase | torch.nn.RNNBase):
+            state = "hx), a tuple of one state for each cell, and nothing after it"
         fix = f"{name}(input, {state}"
     sentence = f"takes from 2 to 3 positional arguments but {count} were given"
     _refuse(module, "hx", sentence, fix, known)

@@ -270,6 +270,9 @@ ZEROS.append(Layer.initial_state)
 Layer.initial_state.__defaults__ = (MISSING,)
 # What Python's inspect, and exporters that ask it, see: the arguments that a call may have.
 Layer.forward.__signature__ = signature_of(Layer.forward)  # type: ignore[attr-defined]
+# Python's own errors go by it: there is no Layer that people could look up.
+for _method in (Layer.initial_state, Layer.step, Layer.last_hidden, Layer.split_state, Layer.cells):
+    _method.__qualname__ = _method.__name__
 
 
 def set_layer_options(layer: Layer[Any, Any, Any], *, state_batch_first: bool, axes: Any) -> None:

@@ -12,7 +12,7 @@ from torch.utils import _pytree as pytree
 from rnnkit._base.class_facts import mode_of, proj_size_of
 from rnnkit._base.state import LSTMState, map_state
 from rnnkit._base.torch_tools import is_open
-from rnnkit._checks.objects import is_result, refuse_result
+from rnnkit._checks.objects import is_result, refuse_outputs, refuse_result, refuse_sizes
 from rnnkit._kernels.formulas import ByParts
 from rnnkit._kernels.lengths import Lengths
 from rnnkit._kernels.stack import Direction, Run, Stack, States
@@ -118,12 +118,16 @@ def run_loop(
     order: Iterable[int] = reversed(range(steps)) if reverse else range(steps)
     for step in order:
         if reset is not None:
-            hx = choose(reset[step], initial, hx)
+            hx = _chosen(cell, reset[step], initial, hx, step, again=True)
         new = _step(run, inputs[step], hx, step)
-        hx = new if valid is None or hx is None else choose(valid[step], new, hx)
+        hx = (
+            new
+            if valid is None or hx is None
+            else _chosen(cell, valid[step], new, hx, step, again=False)
+        )
         outputs[step] = new if isinstance(new, Tensor) else new[0]
         states[step] = hx
-    output = torch.stack(outputs)
+    output = _stacked(cell, outputs)
     if valid is not None:
         output = output.masked_fill(~valid.view(*valid.shape, *[1] * (output.dim() - 2)), 0)
     if return_states:
@@ -181,6 +185,26 @@ def _before_each(reset: Tensor, valid: Tensor | None, *, reverse: bool) -> Tenso
     # Not by a slice from step 1, which would forbid an exporter a sequence of two steps.
     steps = reset.shape[0]
     return reset.roll(-1, 0) & (torch.arange(steps, device=reset.device) < steps - 1).unsqueeze(1)
+
+
+def _chosen(cell: Any, mask: Tensor, new: Any, old: Any, step: int, *, again: bool) -> Any:
+    if is_compiling():
+        return choose(mask, new, old)
+    try:
+        return choose(mask, new, old)
+    except RuntimeError:
+        refuse_sizes(cell, *((new, old) if again else (old, new)), step, again=again)
+        raise
+
+
+def _stacked(cell: Any, outputs: list[Tensor]) -> Tensor:
+    if is_compiling():
+        return torch.stack(outputs)
+    try:
+        return torch.stack(outputs)
+    except RuntimeError:
+        refuse_outputs(cell, outputs)
+        raise
 
 
 def _step(cell: Any, x_t: Tensor, hx: Any, step: int) -> Any:

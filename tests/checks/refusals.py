@@ -39,6 +39,24 @@ def packed(*lengths: int, width: int = 3) -> PackedSequence:
     return pack_padded_sequence(padded, torch.tensor(lengths), enforce_sorted=False)
 
 
+class Counter(torch.nn.Module):
+    """A cell that returns what it is told to."""
+
+    def __init__(self, returns: Any) -> None:
+        """Take what makes a result of a state."""
+        super().__init__()
+        self.returns = returns
+
+    def initial_state(self, batch_size: int) -> Tensor:
+        """Return ones."""
+        return torch.ones(batch_size, 4)
+
+    def forward(self, input: Tensor, hx: Any) -> Any:
+        """Return what is made of the state."""
+        del input
+        return self.returns(hx)
+
+
 #: What a call or a fix may name beside its own arguments.
 KNOWN: dict[str, object] = {name: getattr(rnnkit, name) for name in rnnkit.__all__} | {
     "rnnkit": rnnkit,
@@ -93,13 +111,20 @@ class Fix(NamedTuple):
     into: str | None  # the name whose value it is, None for the one that it mentions
     gives: object  # its value as a list, if the call is not made again with it
     names: dict[str, object]  # of the fix; where the call has them, other values
+    where: str  # the call that it is typed into, at the @; that runs, and is not made again
 
 
 def fix(
-    text: str, dots: str = "", into: str | None = None, gives: object = None, **names: object
+    text: str,
+    dots: str = "",
+    into: str | None = None,
+    gives: object = None,
+    where: str = "",
+    **names: object,
 ) -> Fix:
-    """Describe a fix that needs more than its text."""
-    return Fix(text, dots, into, gives, names)
+    """Describe a fix that needs more than its text; a tuple of numbers is the shape of a tensor."""
+    shaped = {name: _tensor_if_shape(value) for name, value in names.items()}
+    return Fix(text, dots, into, gives, shaped, where)
 
 
 class Case(NamedTuple):
@@ -183,11 +208,13 @@ def sizes(error: rnnkit.ShapeError) -> tuple[str, tuple[int | None, ...], tuple[
     return error.argument, error.expected, error.actual
 
 
-def fixed(error: rnnkit.RnnkitError, fix: str, dots: str = "", **names: object) -> Any:
+def fixed(
+    error: rnnkit.RnnkitError, fix: str, dots: str = "", where: str = "@", **names: object
+) -> Any:
     """Type what a message says to type, with ``dots`` for its three dots; return what comes."""
     advice = re.split(r"^  fix +", str(error), flags=re.MULTILINE)[1]
     assert fix in advice
-    typed, known = fix.replace("...", dots), KNOWN | names
+    typed, known = where.replace("@", fix.replace("...", dots)), KNOWN | {"nn": rnnkit.nn} | names
     if " = " in typed:
         exec(typed, known)  # noqa: S102 - the text is our own
         return known[re.findall(r"(\w+) = ", typed)[0]]
@@ -196,6 +223,9 @@ def fixed(error: rnnkit.RnnkitError, fix: str, dots: str = "", **names: object) 
 
 def _type(error: rnnkit.RnnkitError, act: Call, advised: Fix) -> None:
     """Type a fix, and make the call again with what comes of it: the program then runs."""
+    if advised.where:
+        fixed(error, advised.text, advised.dots, advised.where, **act.names | advised.names)
+        return
     act = _with_whole_state(act)
     value = fixed(error, advised.text, advised.dots, **act.names | advised.names)
     if advised.gives is not None:

@@ -62,6 +62,8 @@ CASES = {
         Refused(ArgumentError, "lacks"),
         message=snapshot("""\
 Recurrent: cells must be a cell or a list of cells, got an empty list
+  a cell is a torch.nn.Module, called with one step and a state
+  fix       [rnnkit.GRUCell(input_size, hidden_size)], one cell for each layer
   more      recurrent-cells, in the docs under "Errors"\
 """),
     ),
@@ -71,6 +73,7 @@ Recurrent: cells must be a cell or a list of cells, got an empty list
         message=snapshot(
             """\
 Recurrent: cells must be a cell or a list of cells, got the type GRUCell
+  fix       GRUCell(...), a cell of this class
   more      recurrent-cells, in the docs under "Errors"\
 """
         ),
@@ -81,6 +84,8 @@ Recurrent: cells must be a cell or a list of cells, got the type GRUCell
         Refused(ArgumentError, "lacks"),
         message=snapshot("""\
 Recurrent: cells must be a cell or a list of cells, got None
+  a cell is a torch.nn.Module, called with one step and a state
+  fix       [rnnkit.GRUCell(input_size, hidden_size)], one cell for each layer
   more      recurrent-cells, in the docs under "Errors"\
 """),
         marks=(pytest.mark.unhooked("beartype refuses first, by the annotation"),),
@@ -129,7 +134,9 @@ Recurrent: reverse_cells holds GRU, a layer over whole sequences
 hx must be a tuple of 2 states, got a Tensor of shape (5, 4)
   Recurrent carries one state for each cell
   hx        expected layer by layer, the forward direction first    got a Tensor of shape (5, 4)
-  fix       hx=None for zeros
+  fix       output, hx = layer(input): the second is such a tuple
+  or        hx=None for zeros
+            where hx is your state and layer is this module
   more      recurrent-state, in the docs under "Errors"\
 """),
     ),
@@ -140,7 +147,9 @@ hx must be a tuple of 2 states, got a Tensor of shape (5, 4)
 hx must be a tuple of 2 states, got 1 of them
   Recurrent carries one state for each cell
   hx        expected layer by layer, the forward direction first    got 1 of them
-  fix       hx=None for zeros
+  fix       output, hx = layer(input): the second is such a tuple
+  or        hx=None for zeros
+            where hx is your state and layer is this module
   more      recurrent-state, in the docs under "Errors"\
 """),
     ),

@@ -6,7 +6,7 @@ from inline_snapshot import snapshot
 
 import rnnkit
 from rnnkit import ArgumentError
-from tests.checks.refusals import Case, Refused, call, filled, fixed, table
+from tests.checks.refusals import Case, Refused, call, filled, fix, fixed, table
 
 NAME = "arguments-of-a-call"
 
@@ -15,6 +15,7 @@ CASES = {
         call("nn.LSTM(3, 4)(input, h, c)", input=(7, 5, 3), h=(1, 5, 4), c=(1, 5, 4)),
         Refused(ArgumentError, "says", "hx"),
         code=NAME,
+        fix=fix("layer(input, (h, c))", where="@", layer=rnnkit.LSTM(3, 4)),
         message=snapshot("""\
 LSTM.forward() takes from 2 to 3 positional arguments but 4 were given
   LSTM(3, 4) takes input, hx, lengths, reset
@@ -27,6 +28,7 @@ LSTM.forward() takes from 2 to 3 positional arguments but 4 were given
         call("nn.LSTMCell(3, 4)(input, h, c)", input=(5, 3), h=(5, 4), c=(5, 4)),
         Refused(ArgumentError, "says", "hx"),
         code=NAME,
+        fix=fix("cell(input, (h, c))", where="@", cell=rnnkit.LSTMCell(3, 4)),
         message=snapshot("""\
 LSTMCell.forward() takes from 2 to 3 positional arguments but 4 were given
   LSTMCell(3, 4) takes input, hx
@@ -39,6 +41,7 @@ LSTMCell.forward() takes from 2 to 3 positional arguments but 4 were given
         call("nn.GRU(3, 4)(input, hx, hx)", input=(7, 5, 3), hx=(1, 5, 4)),
         Refused(ArgumentError, "says", "hx"),
         code=NAME,
+        fix=fix("layer(input, hx)", where="@", layer=rnnkit.GRU(3, 4)),
         message=snapshot("""\
 GRU.forward() takes from 2 to 3 positional arguments but 4 were given
   GRU(3, 4) takes input, hx, lengths, reset
@@ -51,6 +54,13 @@ GRU.forward() takes from 2 to 3 positional arguments but 4 were given
         call("nn.GRU(3, 4)(input, None, [7, 5])", input=(7, 2, 3)),
         Refused(ArgumentError, "says", "hx"),
         code=NAME,
+        fix=fix(
+            "layer(input, hx, lengths=lengths)",
+            where="@",
+            layer=rnnkit.GRU(3, 4),
+            hx=None,
+            lengths=[7, 5],
+        ),
         message=snapshot("""\
 GRU.forward() takes from 2 to 3 positional arguments but 4 were given
   GRU(3, 4) takes input, hx, lengths, reset
@@ -63,6 +73,7 @@ GRU.forward() takes from 2 to 3 positional arguments but 4 were given
         call("nn.GRU(3, 4)(input, h0=hx)", input=(7, 5, 3), hx=(1, 5, 4)),
         Refused(ArgumentError, "says", "h0"),
         code=NAME,
+        fix=fix("hx=h0", where="nn.GRU(3, 4)(input, @)", h0=(1, 5, 4)),
         message=snapshot("""\
 GRU.forward() got an unexpected keyword argument 'h0'
   GRU(3, 4) takes input, hx, lengths, reset
@@ -74,6 +85,7 @@ GRU.forward() got an unexpected keyword argument 'h0'
         call("nn.LSTM(3, 4)(input, state=(h, h))", input=(7, 5, 3), h=(1, 5, 4)),
         Refused(ArgumentError, "says", "state"),
         code=NAME,
+        fix=fix("hx=state", where="nn.LSTM(3, 4)(input, @)", state=[filled(1, 5, 4)] * 2),
         message=snapshot("""\
 LSTM.forward() got an unexpected keyword argument 'state'
   LSTM(3, 4) takes input, hx, lengths, reset
@@ -85,6 +97,7 @@ LSTM.forward() got an unexpected keyword argument 'state'
         call("nn.LSTM(3, 4)(input, h, c0=h)", input=(7, 5, 3), h=(1, 5, 4)),
         Refused(ArgumentError, "says", "c0"),
         code=NAME,
+        fix=fix("hx=(h, c0)", where="nn.LSTM(3, 4)(input, @)", c0=(1, 5, 4)),
         message=snapshot("""\
 LSTM.forward() got an unexpected keyword argument 'c0'
   LSTM(3, 4) takes input, hx, lengths, reset
@@ -92,7 +105,86 @@ LSTM.forward() got an unexpected keyword argument 'c0'
   more      arguments-of-a-call, in the docs under "Errors"\
 """),
     ),
-    "A mask is counted.": Case(
+    "A third argument of a Recurrent.": Case(
+        call(
+            "layer(input, hx, hx)",
+            layer=rnnkit.Recurrent(rnnkit.GRUCell(3, 4)),
+            input=(7, 5, 3),
+            hx=(filled(5, 4),) * 1,
+        ),
+        Refused(ArgumentError, "lacks", "hx"),
+        code=NAME,
+        fix=fix("layer(input, hx)", where="@"),
+        message=snapshot("""\
+Recurrent.forward() takes from 2 to 3 positional arguments but 4 were given
+  Recurrent() takes input, hx, lengths, reset
+  fix       layer(input, hx), a tuple of one state for each cell, and nothing after it
+            where hx is your state and layer is this module
+  more      arguments-of-a-call, in the docs under "Errors"\
+"""),
+    ),
+    "Lengths of a Recurrent by position.": Case(
+        call(
+            "layer(input, None, [7] * 5)",
+            layer=rnnkit.Recurrent(rnnkit.GRUCell(3, 4)),
+            input=(7, 5, 3),
+        ),
+        Refused(ArgumentError, "lacks", "hx"),
+        code=NAME,
+        fix=fix("layer(input, hx, lengths=lengths)", where="@", hx=None, lengths=[7] * 5),
+    ),
+    "A mask of a Recurrent.": Case(
+        call(
+            "layer(input, mask=mask)",
+            layer=rnnkit.Recurrent(rnnkit.GRUCell(3, 4)),
+            input=(7, 5, 3),
+            mask=torch.ones(7, 5),
+        ),
+        Refused(ArgumentError, "lacks", "mask"),
+        code=NAME,
+        fix=fix("lengths=mask.sum(0).long()", where="layer(input, @)"),
+    ),
+    "Three arguments of a projected cell.": Case(
+        call(
+            "cell(input, h, c)",
+            cell=rnnkit.LSTM(3, 4, proj_size=2).cells()[0],
+            input=(5, 3),
+            h=(5, 2),
+            c=(5, 4),
+        ),
+        Refused(ArgumentError, "lacks", "hx"),
+        code=NAME,
+        fix=fix("cell(input, (h, c))", where="@"),
+    ),
+    "The state of a projected cell by another name.": Case(
+        call(
+            "cell(input, state=(h, c))",
+            cell=rnnkit.LSTM(3, 4, proj_size=2).cells()[0],
+            input=(5, 3),
+            h=(5, 2),
+            c=(5, 4),
+        ),
+        Refused(ArgumentError, "lacks", "state"),
+        code=NAME,
+        fix=fix("hx=state", where="cell(input, @)", state=(filled(5, 2), filled(5, 4))),
+    ),
+    "A mask of booleans is counted.": Case(
+        call(
+            "nn.GRU(3, 4, batch_first=True)(input, mask=mask)",
+            input=(5, 7, 3),
+            mask=torch.ones(5, 7, dtype=torch.bool),
+        ),
+        Refused(ArgumentError, "says", "mask"),
+        code=NAME,
+        fix=fix("lengths=mask.sum(1)", where="nn.GRU(3, 4, batch_first=True)(input, @)"),
+        message=snapshot("""\
+GRU.forward() got an unexpected keyword argument 'mask'
+  GRU(3, 4, batch_first=True) takes input, hx, lengths, reset
+  fix       lengths=mask.sum(1), if the mask is true on valid steps
+  more      arguments-of-a-call, in the docs under "Errors"\
+"""),
+    ),
+    "A mask of floats is counted.": Case(
         call(
             "nn.GRU(3, 4, batch_first=True)(input, mask=mask)",
             input=(5, 7, 3),
@@ -100,12 +192,7 @@ LSTM.forward() got an unexpected keyword argument 'c0'
         ),
         Refused(ArgumentError, "says", "mask"),
         code=NAME,
-        message=snapshot("""\
-GRU.forward() got an unexpected keyword argument 'mask'
-  GRU(3, 4, batch_first=True) takes input, hx, lengths, reset
-  fix       lengths=mask.sum(1), if the mask is true on valid steps
-  more      arguments-of-a-call, in the docs under "Errors"\
-"""),
+        fix=fix("lengths=mask.sum(1).long()", where="nn.GRU(3, 4, batch_first=True)(input, @)"),
     ),
     "A cell has no steps to mask.": Case(
         call("nn.GRUCell(3, 4)(input, mask=mask)", input=(5, 3), mask=(5,)),
@@ -117,12 +204,14 @@ GRU.forward() got an unexpected keyword argument 'mask'
         call("nn.GRU(3, 4)(inputs=input)", input=(7, 5, 3)),
         Refused(ArgumentError, "says", "inputs"),
         code=NAME,
+        fix=fix("input=inputs", where="nn.GRU(3, 4)(@)", inputs=(7, 5, 3)),
         has="fix       input=inputs",
     ),
     "A slip of the pen.": Case(
         call("nn.GRU(3, 4)(input, lenghts=[7] * 5)", input=(7, 5, 3)),
         Refused(ArgumentError, "says", "lenghts"),
         code=NAME,
+        fix=fix("lengths=lenghts", where="nn.GRU(3, 4)(input, @)", lenghts=[7] * 5),
         has="fix       lengths=lenghts",
     ),
     "A slip of the pen with a number.": Case(
@@ -141,6 +230,10 @@ GRU.forward() got an unexpected keyword argument 'mask'
         "nn.GRU(3, 4).initial_state()",
         Refused(ArgumentError, "lacks", "batch_size"),
         code="batch-size",
+        fix=(
+            fix("initial_state(5)", where="nn.GRU(3, 4).@"),
+            fix("initial_state(None)", where="nn.GRU(3, 4).@"),
+        ),
         message=snapshot("""\
 GRU.initial_state() missing 1 required argument: 'batch_size'
   fix       initial_state(5) of five samples, initial_state(None) without a batch axis
@@ -152,59 +245,18 @@ GRU.initial_state() missing 1 required argument: 'batch_size'
         "nn.LSTMCell(3, 4).initial_state()",
         Refused(ArgumentError, "lacks", "batch_size"),
         code="batch-size",
+        fix=(
+            fix("initial_state(5)", where="nn.LSTMCell(3, 4).@"),
+            fix("initial_state(None)", where="nn.LSTMCell(3, 4).@"),
+        ),
         marks=(pytest.mark.unhooked("the annotation refuses it first"),),
     ),
     "initial_state of a Recurrent without a batch.": Case(
         "rnnkit.Recurrent(GRUCell(3, 4)).initial_state()",
         Refused(ArgumentError, "lacks", "batch_size"),
         code="batch-size",
+        fix=fix("initial_state(5)", where="rnnkit.Recurrent(GRUCell(3, 4)).@"),
         marks=(pytest.mark.unhooked("the annotation refuses it first"),),
-    ),
-    "Another library's name for the width.": Case(
-        "nn.GRU(3, units=4)",
-        Refused(ArgumentError, "mumbles", "units"),
-        code="option-unknown",
-        has="fix       hidden_size=4",
-    ),
-    "Another library's option of the output.": Case(
-        "nn.LSTM(3, 4, return_sequences=True)",
-        Refused(ArgumentError, "mumbles", "return_sequences"),
-        code="option-unknown",
-        message=snapshot("""\
-LSTM.__init__() got an unexpected keyword argument 'return_sequences'
-  LSTM(3, 4, return_sequences=True)
-  fix       leave it out: output, state = layer(input) returns every step
-            where layer is this module
-  more      option-unknown, in the docs under "Errors"\
-"""),
-    ),
-    "Another library's word for the layout is its opposite.": Case(
-        "nn.LSTM(3, 4, time_major=True)",
-        Refused(ArgumentError, "mumbles", "time_major"),
-        code="option-unknown",
-        has="fix       batch_first=False",
-    ),
-    "Another library's activation, of a layer that has none.": Case(
-        "nn.LSTM(3, 4, activation='tanh')",
-        Refused(ArgumentError, "mumbles", "activation"),
-        code="option-unknown",
-    ),
-    "Another library's activation, of a layer that has the option.": Case(
-        "nn.RNN(3, 4, activation='relu')",
-        Refused(ArgumentError, "mumbles", "activation"),
-        code="option-unknown",
-        has="fix       nonlinearity='relu'",
-    ),
-    "A Recurrent in two directions has cells for both.": Case(
-        "rnnkit.Recurrent(GRUCell(3, 4), bidirectional=True)",
-        Refused(ArgumentError, "lacks", "bidirectional"),
-        code="option-unknown",
-        message=snapshot("""\
-Recurrent.__init__() got an unexpected keyword argument 'bidirectional'
-  Recurrent(a GRUCell, bidirectional=True)
-  fix       reverse_cells=[...], the cell of each layer's backward direction
-  more      option-unknown, in the docs under "Errors"\
-"""),
     ),
 }
 

@@ -1,35 +1,11 @@
 """Masks, initial states and batches of another kind: what is said, and what to type."""
 
-from typing import Any
-
 import pytest
 import torch
 from inline_snapshot import snapshot
-from torch import Tensor
 
 from rnnkit import ArgumentError, LayoutError, ShapeError, StateError
-from tests.checks.refusals import Case, Refused, call, filled, fix, table
-
-unroll = "unroll-cell"
-
-
-class Counter(torch.nn.Module):
-    """A cell that returns what it is told to."""
-
-    def __init__(self, returns: Any) -> None:
-        """Take what makes a result of a state."""
-        super().__init__()
-        self.returns = returns
-
-    def initial_state(self, batch_size: int) -> Tensor:
-        """Return ones."""
-        return torch.ones(batch_size, 4)
-
-    def forward(self, input: Tensor, hx: Any) -> Any:
-        """Return what is made of the state."""
-        del input
-        return self.returns(hx)
-
+from tests.checks.refusals import Case, Counter, Refused, call, filled, fix, table
 
 CASES = {
     "A mask with a third axis.": Case(

@@ -1,0 +1,71 @@
+"""Options that a constructor does not have, by the names of other libraries: what to type."""
+
+from inline_snapshot import snapshot
+
+import rnnkit
+from rnnkit import ArgumentError
+from tests.checks.refusals import Case, Refused, fix, table
+
+NAME = "arguments-of-a-call"
+
+CASES = {
+    "Another library's name for the width.": Case(
+        "nn.GRU(3, units=4)",
+        Refused(ArgumentError, "mumbles", "units"),
+        code="option-unknown",
+        fix=fix("hidden_size=4", where="nn.GRU(3, @)"),
+        has="fix       hidden_size=4",
+    ),
+    "Another library's option of the output.": Case(
+        "nn.LSTM(3, 4, return_sequences=True)",
+        Refused(ArgumentError, "mumbles", "return_sequences"),
+        code="option-unknown",
+        fix=fix(
+            "output, state = layer(input)", where="@", layer=rnnkit.LSTM(3, 4), input=(7, 5, 3)
+        ),
+        message=snapshot("""\
+LSTM.__init__() got an unexpected keyword argument 'return_sequences'
+  LSTM(3, 4, return_sequences=True)
+  fix       leave it out: output, state = layer(input) returns every step
+            where layer is this module
+  more      option-unknown, in the docs under "Errors"\
+"""),
+    ),
+    "Another library's word for the layout is its opposite.": Case(
+        "nn.LSTM(3, 4, time_major=True)",
+        Refused(ArgumentError, "mumbles", "time_major"),
+        code="option-unknown",
+        fix=fix("batch_first=False", where="nn.LSTM(3, 4, @)"),
+        has="fix       batch_first=False",
+    ),
+    "Another library's activation, of a layer that has none.": Case(
+        "nn.LSTM(3, 4, activation='tanh')",
+        Refused(ArgumentError, "mumbles", "activation"),
+        code="option-unknown",
+    ),
+    "Another library's activation, of a layer that has the option.": Case(
+        "nn.RNN(3, 4, activation='relu')",
+        Refused(ArgumentError, "mumbles", "activation"),
+        code="option-unknown",
+        fix=fix("nonlinearity='relu'", where="nn.RNN(3, 4, @)"),
+        has="fix       nonlinearity='relu'",
+    ),
+    "A Recurrent in two directions has cells for both.": Case(
+        "rnnkit.Recurrent(GRUCell(3, 4), bidirectional=True)",
+        Refused(ArgumentError, "lacks", "bidirectional"),
+        code="option-unknown",
+        fix=fix("reverse_cells=[...]", "GRUCell(3, 4)", where="rnnkit.Recurrent(GRUCell(3, 4), @)"),
+        message=snapshot("""\
+Recurrent.__init__() got an unexpected keyword argument 'bidirectional'
+  Recurrent(a GRUCell, bidirectional=True)
+  fix       reverse_cells=[...], the cell of each layer's backward direction
+  more      option-unknown, in the docs under "Errors"\
+"""),
+    ),
+}
+
+
+@table(CASES)
+def test_refused(case: Case) -> None:
+    """The option is named, and the one that the constructor has for it."""
+    case.check()

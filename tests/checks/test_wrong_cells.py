@@ -1,0 +1,212 @@
+"""What a ``Recurrent`` is made of, and its states: what is said of others, and what to type."""
+
+import pytest
+from inline_snapshot import snapshot
+from torch import Tensor
+
+import rnnkit
+from rnnkit import ArgumentError, StateError
+from tests.checks.refusals import Case, Counter, Refused, call, filled, fix, table
+
+CASES = {
+    "So does a Recurrent.": Case(
+        call(
+            "rnnkit.unroll(layer, input)",
+            layer=rnnkit.Recurrent(rnnkit.GRUCell(3, 4)),
+            input=(7, 5, 3),
+        ),
+        Refused(ArgumentError, "lacks", "cell"),
+        code="unroll-cell",
+        fix=fix("layer(input)", where="@"),
+    ),
+    "Two cells, of which the second was meant as the next layer.": Case(
+        "rnnkit.Recurrent(GRUCell(3, 4), GRUCell(4, 5))",
+        Refused(ArgumentError, "lacks", "reverse_cells"),
+        code="recurrent-directions",
+        fix=fix(
+            "rnnkit.Recurrent([cell, next_cell])",
+            where="@(filled(7, 5, 3))",
+            cell=rnnkit.GRUCell(3, 4),
+            next_cell=rnnkit.GRUCell(4, 5),
+        ),
+        message=snapshot("""\
+Recurrent: reverse_cells read what cells read, but input_size is 3 and 4
+  the second argument is the backward direction, not the next layer
+  fix       rnnkit.Recurrent([cell, next_cell]) for two layers
+  more      recurrent-directions, in the docs under "Errors"\
+"""),
+    ),
+    "A class in the list of cells.": Case(
+        "rnnkit.Recurrent([GRUCell])",
+        Refused(ArgumentError, "lacks", "cells"),
+        code="recurrent-cells",
+        fix=fix("GRUCell(...)", "3, 4", where="rnnkit.Recurrent([@])(filled(7, 5, 3))"),
+        message=snapshot("""\
+Recurrent: cells must be a cell or a list of cells, got the type GRUCell
+  fix       GRUCell(...), a cell of this class
+  more      recurrent-cells, in the docs under "Errors"\
+"""),
+    ),
+    "Other objects in the place of cells.": Case(
+        "rnnkit.Recurrent([filled(3, 4)])",
+        Refused(ArgumentError, "lacks", "cells"),
+        code="recurrent-cells",
+        fix=fix(
+            "rnnkit.Recurrent(cells)(input)", where="@", cells=rnnkit.GRUCell(3, 4), input=(7, 5, 3)
+        ),
+        message=snapshot("""\
+Recurrent: cells must be a cell or a list of cells, got a Tensor of shape (3, 4)
+  the cells come first, then the input
+  fix       rnnkit.Recurrent(cells)(input)
+  more      recurrent-cells, in the docs under "Errors"\
+"""),
+    ),
+    "Nothing in the place of cells.": Case(
+        "rnnkit.Recurrent(None)",
+        Refused(ArgumentError, "lacks", "cells"),
+        code="recurrent-cells",
+        fix=fix(
+            "[rnnkit.GRUCell(input_size, hidden_size)]",
+            where="rnnkit.Recurrent(@)",
+            input_size=3,
+            hidden_size=4,
+        ),
+        message=snapshot("""\
+Recurrent: cells must be a cell or a list of cells, got None
+  a cell is a torch.nn.Module, called with one step and a state
+  fix       [rnnkit.GRUCell(input_size, hidden_size)], one cell for each layer
+  more      recurrent-cells, in the docs under "Errors"\
+"""),
+        marks=(pytest.mark.unhooked("the annotation refuses it first"),),
+    ),
+    "No cells at all.": Case(
+        "rnnkit.Recurrent([])",
+        Refused(ArgumentError, "lacks", "cells"),
+        code="recurrent-cells",
+        fix=fix(
+            "[rnnkit.GRUCell(input_size, hidden_size)]",
+            where="rnnkit.Recurrent(@)",
+            input_size=3,
+            hidden_size=4,
+        ),
+        message=snapshot("""\
+Recurrent: cells must be a cell or a list of cells, got an empty list
+  a cell is a torch.nn.Module, called with one step and a state
+  fix       [rnnkit.GRUCell(input_size, hidden_size)], one cell for each layer
+  more      recurrent-cells, in the docs under "Errors"\
+"""),
+    ),
+    "Cells by name.": Case(
+        call("rnnkit.Recurrent(cells)", cells={"a": rnnkit.GRUCell(3, 4)}),
+        Refused(ArgumentError, "lacks", "cells"),
+        code="recurrent-cells",
+        fix=fix("list(cells.values())", where="rnnkit.Recurrent(@)"),
+        marks=(pytest.mark.unhooked("the annotation refuses it first"),),
+    ),
+    "Cells in lists of lists.": Case(
+        call("rnnkit.Recurrent(cells)", cells=[rnnkit.GRU(3, 4).cells(), rnnkit.GRU(4, 5).cells()]),
+        Refused(ArgumentError, "lacks", "cells"),
+        code="recurrent-cells",
+        fix=fix("[cell for some in cells for cell in some]", where="rnnkit.Recurrent(@)"),
+    ),
+    "The class of a cell in its place.": Case(
+        "rnnkit.Recurrent(GRUCell)",
+        Refused(ArgumentError, "lacks", "cells"),
+        code="recurrent-cells",
+        fix=fix("GRUCell(...)", "3, 4", where="rnnkit.Recurrent(@)"),
+        marks=(pytest.mark.unhooked("the annotation refuses it first"),),
+    ),
+    "The name of a class in its place.": Case(
+        "rnnkit.Recurrent('GRUCell')",
+        Refused(ArgumentError, "lacks", "cells"),
+        code="recurrent-cells",
+        has="got 'GRUCell'",
+        marks=(pytest.mark.unhooked("the annotation refuses it first"),),
+    ),
+    "The state of one cell is put into a tuple.": Case(
+        call(
+            "rnnkit.Recurrent(LSTMCell(3, 4))(input, hx)",
+            input=(7, 5, 3),
+            hx=(filled(5, 4), filled(5, 4)),
+        ),
+        Refused(StateError, "lacks", "hx"),
+        code="recurrent-state",
+        fix="(hx,)",
+        message=snapshot("""\
+hx must be a tuple of 1 state, got 2 of them
+  Recurrent carries one state for each cell; this is the state itself
+  hx        expected layer by layer, the forward direction first    got 2 of them
+  fix       (hx,)
+            where hx is your state
+  more      recurrent-state, in the docs under "Errors"\
+"""),
+    ),
+    "So is one tensor.": Case(
+        call("rnnkit.Recurrent(GRUCell(3, 4))(input, hx)", input=(7, 5, 3), hx=(5, 4)),
+        Refused(StateError, "lacks", "hx"),
+        code="recurrent-state",
+        fix="(hx,)",
+        marks=(pytest.mark.unhooked("the annotation refuses it first"),),
+    ),
+    "One state for two cells.": Case(
+        call(
+            "rnnkit.Recurrent(gru.cells())(input, hx)",
+            gru=rnnkit.GRU(3, 4, 2),
+            input=(7, 5, 3),
+            hx=[filled(5, 4)],
+        ),
+        Refused(StateError, "lacks", "hx"),
+        code="recurrent-state",
+        fix=fix(
+            "output, hx = layer(input)",
+            into="hx",
+            layer=rnnkit.Recurrent(rnnkit.GRU(3, 4, 2).cells()),
+        ),
+        message=snapshot("""\
+hx must be a tuple of 2 states, got 1 of them
+  Recurrent carries one state for each cell
+  hx        expected layer by layer, the forward direction first    got 1 of them
+  fix       output, hx = layer(input): the second is such a tuple
+  or        hx=None for zeros
+            where hx is your state and layer is this module
+  more      recurrent-state, in the docs under "Errors"\
+"""),
+    ),
+    "A size in the place of cells.": Case(
+        "rnnkit.Recurrent(3, 4)",
+        Refused(ArgumentError, "lacks", "cells"),
+        code="recurrent-cells",
+        fix=fix(
+            "[rnnkit.GRUCell(input_size, hidden_size)]",
+            where="rnnkit.Recurrent(@)",
+            input_size=3,
+            hidden_size=4,
+        ),
+        message=snapshot("""\
+Recurrent: cells must be a cell or a list of cells, got 3
+  a cell is a torch.nn.Module, called with one step and a state
+  fix       [rnnkit.GRUCell(input_size, hidden_size)], one cell for each layer
+  more      recurrent-cells, in the docs under "Errors"\
+"""),
+        marks=(pytest.mark.unhooked("the annotation refuses it first"),),
+    ),
+}
+
+
+@table(CASES)
+def test_refused(case: Case) -> None:
+    """What is passed is named, with the place that it belongs to."""
+    case.check()
+
+
+def test_third_party_states_of_three_axes_are_no_layers() -> None:
+    """Two cells whose states have three axes, as many as there are cells, run."""
+
+    class Memory(Counter):
+        def forward(self, input: Tensor, hx: Tensor) -> Tensor:
+            return hx + input.unsqueeze(-1)
+
+    layer = rnnkit.Recurrent([Memory(None)])
+    _, state = layer(filled(7, 1, 3), (filled(1, 3, 2),))
+
+    assert state[0].shape == (1, 3, 2)

@@ -1,5 +1,7 @@
 """PyTorch's recurrent modules with their shapes checked."""
 
+import sys
+
 from rnnkit import nn, states, testing, typing
 from rnnkit._base.errors import (
     ArgumentError,
@@ -12,6 +14,7 @@ from rnnkit._base.errors import (
     RnnkitError,
     ShapeError,
     StateError,
+    hides_frame,
 )
 from rnnkit._diagnostics.dependency_map import DependencyMap, dependency_map
 from rnnkit._diagnostics.report import Check, Report
@@ -25,6 +28,11 @@ from rnnkit._modules.unroll import unroll
 from rnnkit.states import LSTMState
 
 __version__ = "0.1.0"
+
+# pytest asks a frame's module for this name: whoever reads of an error wants the line that called.
+for _name in [name for name in sys.modules if name.startswith("rnnkit.")]:
+    vars(sys.modules[_name])["__tracebackhide__"] = hides_frame
+del _name, hides_frame, sys
 
 __all__ = [
     "GRU",

@@ -18,6 +18,8 @@ catches these too. Each refusal has a code, which says what was refused: it is t
 message, and an anchor of the page "Errors".
 """
 
+from typing import Any
+
 
 class RnnkitError(Exception):
     """Base of everything that rnnkit raises.
@@ -142,3 +144,12 @@ class LeakError(RnnkitError, AssertionError):
         super().__init__(message, "model", code=probe)
         self.probe = probe
         self.module = module
+
+
+def hides_frame(caught: Any) -> bool:
+    """Say whether a traceback of pytest's leaves out a frame of ours: of an error of ours alone.
+
+    Args:
+        caught: pytest's ExceptionInfo of what was raised.
+    """
+    return caught is not None and isinstance(caught.value, RnnkitError)

@@ -95,8 +95,11 @@ class Session:
                     f"forward calls {name}, and not its copy, by way of a closure, a global or a "
                     "weak reference: only a copy is run"
                 )
-                self._escaped.append(EscapedError(message, "model", code="model-escaped"))
-                raise self._escaped[0]
+                try:
+                    refusal(EscapedError, "model", message, code="model-escaped")
+                except EscapedError as error:
+                    self._escaped.append(error)
+                    raise
 
         handle = register_module_forward_pre_hook(refuse)
         try:

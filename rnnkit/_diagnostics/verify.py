@@ -115,7 +115,7 @@ def verify(
         except EscapedError as error:
             report = Report()
             for name in probes:
-                report.skipped(name, str(error))
+                report.skipped(name, str(error).partition("\n")[0])
         except RuntimeError as error:
             if "does not require grad" in str(error):
                 error.add_note(

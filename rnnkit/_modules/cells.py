@@ -10,7 +10,7 @@ from torch.nn import Parameter
 
 from rnnkit._base.class_facts import ClassFacts
 from rnnkit._base.state import LSTMState
-from rnnkit._base.torch_tools import FOREIGN, foreign_call
+from rnnkit._base.torch_tools import FOREIGN, foreign_call, is_fx_call
 from rnnkit._checks.calls import check_cell
 from rnnkit._checks.constructors import checked_arguments
 from rnnkit._checks.rules import Device
@@ -152,6 +152,8 @@ class ProjectedLSTMCell(LSTMCell):
         """Run one step; arguments and results are told where the class is."""
         if surplus or unknown:
             check_surplus(self, surplus, unknown)
+        if is_fx_call(input, hx):  # before a weight is read, which a tracer would write down
+            return foreign_call(self, self.__rnnkit__.torch_class, input, hx)
         weights = sequence_weights(self)
         state = check_cell(self, input, hx, weights[0])
         if state is FOREIGN:

@@ -147,8 +147,10 @@ def test_way_past_the_copy_is_said() -> None:
     )
     with pytest.raises(rnnkit.ArgumentError, match="a closure, a global or a weak reference"):
         rnnkit.trace(model, X)
-    with pytest.raises(rnnkit.ArgumentError, match="a closure, a global or a weak reference"):
+    with pytest.raises(rnnkit.ArgumentError, match="a closure, a global or a weak ref") as caught:
         rnnkit.dependency_map(model, X)
+    assert caught.value.code == "model-escaped"
+    assert str(caught.value).endswith('\n  more      model-escaped, in the docs under "Errors"')
 
 
 GLOBAL: Any = None

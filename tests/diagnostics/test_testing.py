@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -43,6 +44,43 @@ def test_traceback_ends_in_the_test() -> None:
 
     (helper,) = [entry for entry in error.traceback if entry.name == "assert_no_leak"]
     assert helper.ishidden(error)
+
+
+#: Wrong calls; the name of the last function that a traceback shows: the caller's, or torch's.
+WRONG: dict[str, tuple[Callable[[], object], str]] = {
+    "verify": (lambda: rnnkit.verify(torch.nn.GRU(3, 4), torch.randn(5, 7, 3)), "<lambda>"),
+    "verify of nothing": (lambda: rnnkit.verify(None), "<lambda>"),
+    "constructor": (lambda: rnnkit.GRU(3, -4), "<lambda>"),
+    "call": (lambda: rnnkit.GRU(3, 4)(torch.ones(7, 5, 2)), "_call_impl"),
+    "cell": (lambda: rnnkit.GRUCell(3, 4)(torch.ones(5, 2)), "_call_impl"),
+    "unroll": (lambda: rnnkit.unroll(rnnkit.GRUCell(3, 4), torch.ones(7, 5, 2)), "<lambda>"),
+    "states": (lambda: rnnkit.states.to(torch.ones(2, 4), "nonsense"), "<lambda>"),
+    "convert": (lambda: rnnkit.convert(None), "<lambda>"),
+}
+
+
+@pytest.mark.unhooked("the annotation refuses it first")
+@pytest.mark.parametrize(("act", "last"), WRONG.values(), ids=WRONG)
+def test_traceback_of_ours_shows_no_frame_of_ours(act: Callable[[], object], last: str) -> None:
+    """Whoever reads of an error of ours wants the line that called."""
+    with pytest.raises(rnnkit.RnnkitError) as error:
+        act()
+
+    shown = [entry for entry in error.traceback if not entry.ishidden(error)]
+    assert shown[-1].name == last
+
+
+def test_traceback_of_another_error_is_whole() -> None:
+    """What a user's code raises below ours keeps all its frames."""
+
+    class Fails(torch.nn.Module):
+        def forward(self, input: torch.Tensor, hx: torch.Tensor) -> torch.Tensor:
+            raise ValueError(input.shape, hx)
+
+    with pytest.raises(ValueError, match="Size") as error:
+        rnnkit.unroll(Fails(), torch.ones(7, 5, 3), torch.ones(5, 4))
+
+    assert not any(entry.ishidden(error) for entry in error.traceback)
 
 
 @pytest.mark.slow

@@ -206,3 +206,22 @@ def test_refusal_in_a_graph(name: str) -> None:
 
     with pytest.raises(rnnkit.StateError):
         traced(x, carried(name))
+
+
+@pytest.mark.parametrize("model", [Plain, Stateful, Keywords])
+@pytest.mark.parametrize("kind", ["Recurrent", "projected cell"])
+def test_one_node_of_what_torch_lacks(kind: str, model: type[nn.Module]) -> None:
+    """So is a call of what torch has no class of: one node, in which no weight is read."""
+    torch.manual_seed(0)
+    projected = rnnkit.LSTM(INPUT, HIDDEN, proj_size=2).cells()[0]
+    core = rnnkit.Recurrent(projected) if kind == "Recurrent" else projected
+    x = sample("LSTM" if kind == "Recurrent" else "LSTMCell")
+    first = core.initial_state(BATCH)
+    traced_model = model(core)
+
+    traced = fx.symbolic_trace(traced_model)
+
+    args = (x,) if model is Plain else (x, first)
+    assert steps(traced.graph).count(("call_module", "core")) == 1
+    assert not [step for step in steps(traced.graph) if step[0] == "get_attr"]
+    assert_same(traced_model(*args), traced(*args))

@@ -12,7 +12,7 @@ from torch.nn.utils import parametrizations, prune
 from torch.nn.utils.rnn import PackedSequence, pack_sequence
 
 import rnnkit
-from tests.strategies import assert_same
+from tests.strategies import CELLS, LAYERS, assert_same
 from tests.torch.strangers import (
     BATCH,
     HIDDEN,
@@ -265,3 +265,26 @@ def test_a4_a_computed_weight_is_computed_once(name: str) -> None:
 
     for one, other in zip(*results, strict=True):
         assert_same(one, other)
+
+
+@pytest.mark.parametrize("weight", ["weight_ih", "weight_hh", "bias_ih", "bias_hh"])
+@pytest.mark.parametrize("name", LAYERS + CELLS)
+def test_a3_a_weight_that_is_deleted(name: str, weight: str) -> None:
+    """A call ends as torch's does; what reads a weight by its name says which is missing."""
+    modules = twins(name)
+    full = weight if name in CELLS else f"{weight}_l0"
+    results: list[Any] = []
+    for module in modules:
+        delattr(module, full)
+        try:
+            results.append(module(X[0] if name in CELLS else X))
+        except AttributeError as error:
+            results.append(str(error))
+
+    if isinstance(results[0], str):
+        assert results[0] == results[1]
+    else:
+        assert_same(*results)
+    ours = modules[1]
+    with pytest.raises(AttributeError, match=full):
+        _ = rnnkit.unroll(ours, X) if name in CELLS else ours.cells()

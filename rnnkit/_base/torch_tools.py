@@ -30,6 +30,7 @@ PRIVATE_NAMES = {
     ),
     "Module._backward_hooks": PrivateName("whether a cell has hooks", IN_THE_OLDEST),
     "Module._backward_pre_hooks": PrivateName("whether a cell has hooks", IN_THE_OLDEST),
+    "Module._base": PrivateName("the tensor of which another is a part", IN_THE_OLDEST),
     "Module._buffers": PrivateName(
         "the buffers of one module by name, those that are None too",
         IN_THE_OLDEST,
@@ -48,9 +49,17 @@ PRIVATE_NAMES = {
     ),
     "Module._forward_hooks": PrivateName("whether a cell has hooks", IN_THE_OLDEST),
     "Module._forward_pre_hooks": PrivateName("whether a cell has hooks", IN_THE_OLDEST),
+    "Module._input_metadata": PrivateName(
+        "the shape of what a concatenation gave, of which only the graph is left",
+        IN_THE_OLDEST,
+    ),
     "Module._parameters": PrivateName(
         "a weight itself: an attribute costs a search in three places, and computes what is "
         "parametrized",
+        IN_THE_OLDEST,
+    ),
+    "Module._sequence_nr": PrivateName(
+        "whether a tensor's graph was there before a run that is traced",
         IN_THE_OLDEST,
     ),
     "torch._C._functorch": PrivateName(

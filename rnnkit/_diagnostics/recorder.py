@@ -1,7 +1,4 @@
-"""The calls of recurrent modules in one run, written down from outside.
-
-Which tensor is, or shares the memory of, or was computed from another.
-"""
+"""The calls of recurrent modules in one run, written down from outside."""
 
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -13,115 +10,10 @@ import torch
 from torch import Tensor
 from torch.nn import RNNBase, RNNCellBase
 from torch.nn.utils.rnn import PackedSequence
-from torch.utils._pytree import tree_leaves
 
+from rnnkit._diagnostics.flow import Flow, Origin
 from rnnkit._diagnostics.isolation import eagerly
 from rnnkit._diagnostics.outputs import leaves
-
-Edges = set[tuple[Any, int]]
-
-
-@dataclass(frozen=True)
-class Origin:
-    """Where a state came from: a row of the trace, or elsewhere.
-
-    Attributes:
-        row: the call that returned it; None if no call did.
-        member: which of h and c.
-        how: ``""``, ``"a slice of"`` or ``"computed from"``.
-        start: of a slice, its first index among the layers and directions.
-    """
-
-    row: int | None = None
-    member: str = ""
-    how: str = ""
-    start: int | None = None
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether it is the tensor that the call returned."""
-        return not self.how
-
-    def __str__(self) -> str:
-        """Write it for the table."""
-        if self.row is None:
-            return "from elsewhere"
-        return f"{self.how} {self.member} of row {self.row}".strip()
-
-
-class Flow:
-    """Tensors that calls returned, kept alive so that their memory is not given to others."""
-
-    def __init__(self, old: Iterable[Any], attached: Iterable[Tensor]) -> None:
-        """Remember what there was before the run, and what of that hung on a graph."""
-        self._old = [tensor for tensor in old if isinstance(tensor, Tensor)]
-        self._attached = list(attached)
-        self._known: list[tuple[Tensor, Origin, int | None]] = []
-
-    def note(self, tensor: Tensor, origin: Origin, axis: int | None = None) -> None:
-        """Remember what a call returned; along the axis, if there is one, its layers stand."""
-        self._known.append((tensor, origin, axis))
-
-    def origin(self, tensor: Tensor) -> Origin:
-        """Say where a tensor came from: what it is, shares memory with, or was computed from."""
-        for known, origin, axis in reversed(self._known):
-            if _storage(known) == _storage(tensor):
-                if self.same_place(known, tensor):
-                    return origin
-                start = None if axis is None else _start(known, tensor, axis)
-                return Origin(origin.row, origin.member, "a slice of", start)
-        edges = self.reached([tensor])
-        for known, origin, _ in reversed(self._known):
-            if self.is_reached(known, edges):
-                return Origin(origin.row, origin.member, "computed from")
-        return Origin()
-
-    def same_place(self, one: Tensor, other: Tensor) -> bool:
-        """Say whether two tensors are the same numbers in the same memory."""
-        return (
-            _storage(one) == _storage(other)
-            and one.storage_offset() == other.storage_offset()
-            and one.shape == other.shape
-        )
-
-    def shares(self, tensor: Tensor, others: Iterable[Tensor]) -> bool:
-        """Say whether a tensor shares memory with one of others."""
-        return any(_storage(tensor) == _storage(other) for other in others)
-
-    def is_attached(self, tensor: Tensor) -> bool:
-        """Say whether a tensor was there before the run, on the graph of an earlier one."""
-        kept = self.shares(tensor, self._old) and tensor.grad_fn is not None
-        return kept or self.shares(tensor, self._attached)
-
-    def reached(self, tensors: Iterable[Tensor]) -> Edges:
-        """Return the outputs of operations that some tensors were computed from."""
-        tensors = list(tensors)
-        waiting: list[tuple[Any, int]] = [
-            (t.grad_fn, t.output_nr) for t in tensors if t.grad_fn is not None
-        ]
-        waiting += [(_storage(t), -1) for t in tensors]
-        edges: Edges = set()
-        while waiting:
-            edge = waiting.pop()
-            if edge not in edges:
-                edges.add(edge)
-                waiting += [e for e in getattr(edge[0], "next_functions", ()) if e[0] is not None]
-        return edges
-
-    def is_reached(self, tensor: Tensor, edges: Edges) -> bool:
-        """Say whether a tensor is among those that others were computed from, or shares memory."""
-        made = tensor.grad_fn is not None and (tensor.grad_fn, tensor.output_nr) in edges
-        return made or (_storage(tensor), -1) in edges
-
-
-def _start(whole: Tensor, part: Tensor, axis: int) -> int:
-    offset = int(part.storage_offset()) - int(whole.storage_offset())
-    return offset // (whole.stride(axis) or 1) % whole.shape[axis]
-
-
-def _storage(tensor: Tensor) -> int:
-    return tensor.untyped_storage().data_ptr() or id(tensor)
-
 
 KINDS = (RNNBase, RNNCellBase)
 
@@ -139,10 +31,15 @@ class Call:
         name: its qualified name.
         input: its input.
         sizes: the sizes of its input, as the module reads the axes.
+        members: which of h and c it was given.
         given: the tensors of the state that it was given.
         origins: where each of them came from.
+        attached: the members that are on the graph of an earlier run.
+        freed: the members through the graph of which backward has gone.
+        is_fresh: whether it starts from zeros, that were given to it or not.
         output: its output, without the state; None of a cell.
         returned: the tensors of the state that it returned, as far as it returned one.
+        error: what it raised.
     """
 
     number: int
@@ -150,10 +47,15 @@ class Call:
     name: str
     input: Any
     sizes: dict[str, int]
+    members: tuple[str, ...]
     given: tuple[Tensor, ...]
     origins: list[Origin]
+    attached: list[str]
+    freed: list[str]
+    is_fresh: bool
     output: Any = None
     returned: tuple[Tensor, ...] = ()
+    error: BaseException | None = None
 
     @property
     def spec(self) -> str:
@@ -166,6 +68,12 @@ class Call:
         """Whether the call is one step of a loop."""
         return isinstance(self.module, RNNCellBase) or self.sizes.get("seq") == 1
 
+    @property
+    def results(self) -> list[tuple[str, Tensor]]:
+        """The tensors of the state that it returned, and which of h and c each is."""
+        names = ("h", "c") if len(self.returned) > 1 else ("h",)
+        return list(zip(names, self.returned, strict=False))
+
 
 class Recorder:
     """Writes down calls while a function runs.
@@ -175,19 +83,17 @@ class Recorder:
         flow: which tensor came from which call.
     """
 
-    def __init__(self, model: Any, inputs: Any, attached: Iterable[Tensor] = ()) -> None:
-        """Remember names of modules, and what there was before.
+    def __init__(self, model: torch.nn.Module | None, attached: Iterable[Tensor] = ()) -> None:
+        """Remember names of modules.
 
         Args:
-            model: what is run.
-            inputs: what it is given.
-            attached: of what there is, that which hung on a graph in the place of which it stands.
+            model: whose names its modules have; what is run may be a function that calls them.
+            attached: copies of what there was before, the originals of which hung on a graph.
         """
         self.calls: list[Call] = []
-        modules = dict(model.named_modules()) if isinstance(model, torch.nn.Module) else {}
+        modules = {} if model is None else dict(model.named_modules())
         self._names = {id(module): name for name, module in modules.items()}
-        held = [value for module in modules.values() for value in module.__dict__.values()]
-        self.flow = Flow(tree_leaves((inputs, held)), attached)
+        self.flow = Flow(attached)
 
     def run(self, model: Callable[..., Any], inputs: tuple[Any, ...]) -> Any:
         """Run a model or a function, with gradients; return what it returns."""
@@ -203,23 +109,40 @@ class Recorder:
         self, call: Callable[..., Any], module: torch.nn.Module, args: Any, named: dict[str, Any]
     ) -> Any:
         record = self._before(module, args, named)
-        result = call(module, *args, **named)
+        try:
+            result = call(module, *args, **named)
+        except BaseException as error:
+            record.error = error
+            raise
         record.output, record.returned = split_result(module, result)
-        members = ("h", "c") if len(record.returned) > 1 else ("h",)
-        for member, tensor in zip(members, record.returned, strict=False):
+        for member, tensor in record.results:
             axis = None if isinstance(module, RNNCellBase) else rows_axis(module, tensor)
             self.flow.note(tensor, Origin(record.number, member), axis)
         return result
 
     def _before(self, module: torch.nn.Module, args: Any, named: dict[str, Any]) -> Call:
         named = {**dict(zip(("input", "hx"), args, strict=False)), **named}
-        input = named.get("input")
-        # A subclass of somebody's may take lengths there.
-        given = tuple(tensor for tensor in _tensors(named.get("hx")) if tensor.is_floating_point())
-        kind = type(module).__name__
-        name = self._names.setdefault(id(module), f"{kind}-{len(self._names)}")
-        origins = [self.flow.origin(tensor) for tensor in given]
-        record = Call(len(self.calls), module, name, input, _sizes(module, input), given, origins)
+        input, state = named.get("input"), _members(named.get("hx"))
+        kind, flow = type(module).__name__, self.flow
+        origins = [flow.origin(tensor) for tensor in state.values()]
+        elsewhere = [
+            member for member, origin in zip(state, origins, strict=True) if origin.row is None
+        ]
+        grad = torch.is_grad_enabled()
+        record = Call(
+            number=len(self.calls),
+            module=module,
+            name=self._names.setdefault(id(module), f"{kind}-{len(self._names)}"),
+            input=input,
+            sizes=_sizes(module, input),
+            members=tuple(state),
+            given=tuple(state.values()),
+            origins=origins,
+            attached=[m for m in elsewhere if grad and flow.is_attached(state[m])],
+            # It is told now: at the end backward may have gone through all of it.
+            freed=[m for m in state if grad and m not in elsewhere and flow.is_freed(state[m])],
+            is_fresh=len(elsewhere) == len(state) and all(map(_are_zeros, state.values())),
+        )
         self.calls.append(record)
         return record
 
@@ -267,8 +190,20 @@ def rows_axis(module: torch.nn.Module, state: Tensor) -> int:
     return 1 if getattr(module, "state_batch_first", False) and state.dim() == 3 else 0
 
 
-def _tensors(state: Any) -> tuple[Tensor, ...]:
-    return tuple(leaf for leaf in leaves(state) if isinstance(leaf, Tensor))
+def _members(state: Any) -> dict[str, Tensor]:
+    """Return which of h and c are given; a subclass of somebody's may take lengths there."""
+    parts = state if isinstance(state, tuple | list) and len(state) == 2 else leaves(state)
+    named = dict(zip(("h", "c"), parts, strict=False))
+    return {
+        name: part
+        for name, part in named.items()
+        if isinstance(part, Tensor) and part.is_floating_point()
+    }
+
+
+def _are_zeros(tensor: Tensor) -> bool:
+    """Say whether a tensor holds nothing but zeros, and is no weight that is learned."""
+    return not tensor.requires_grad and not tensor.is_meta and not bool(tensor.any())
 
 
 def _sizes(module: torch.nn.Module, input: Any) -> dict[str, int]:

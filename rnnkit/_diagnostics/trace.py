@@ -5,13 +5,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import Tensor
-from torch.nn import RNNBase
 
+from rnnkit._base.errors import ArgumentError
+from rnnkit._base.message import refusal
 from rnnkit._base.model import check_model
+from rnnkit._diagnostics.flow import Origin
 from rnnkit._diagnostics.isolation import private, session
-from rnnkit._diagnostics.outputs import leaves
-from rnnkit._diagnostics.recorder import Call, Flow, Origin, Recorder
+from rnnkit._diagnostics.marks import Judge
+from rnnkit._diagnostics.recorder import Recorder
 
 
 @dataclass
@@ -79,22 +80,32 @@ class Trace:
     __repr__ = __str__
 
 
-def trace(model: torch.nn.Module | Callable[..., Any], *inputs: Any) -> Trace:
+def trace(
+    run: torch.nn.Module | Callable[..., Any],
+    /,
+    *inputs: Any,
+    model: torch.nn.Module | None = None,
+) -> Trace:
     """Record which state went where while a model runs once.
 
     Args:
-        model: any module, of which a copy is run in eval mode; or any function that calls modules,
+        run: any module, of which a copy is run in eval mode; or any function that calls modules,
             a loop over cells, say.
         *inputs: what it is called with.
+        model: beside a function, the module by which the modules that it calls are named. That of
+            a bound method is known.
 
     Raises:
-        ArgumentError: if ``model`` cannot be called, or is a class.
+        ArgumentError: if ``run`` cannot be called, or is a class, or if ``model`` is no module, or
+            stands beside one.
+        Exception: what the run raises; the rows until then are its ``trace``.
 
     Returns:
         A row for each call of a recurrent module. Its marks are worth a look, and no proof. They
         mark the same state given to calls in a row, a returned state that nothing uses while the
-        next call starts from zeros, a state from an earlier graph, h for c, and a state of another
-        layer.
+        next call starts from zeros, both of single steps and of the windows of one sequence; a
+        state from an earlier graph, or from one that backward has freed; h for c; and a state of
+        another layer or cell.
 
     >>> cell = torch.nn.GRUCell(3, 4)
     >>> def loop(x, h):
@@ -102,97 +113,58 @@ def trace(model: torch.nn.Module | Callable[..., Any], *inputs: Any) -> Trace:
     >>> len(rnnkit.trace(loop, torch.ones(3, 2, 3), torch.zeros(2, 4)).marked)
     2
     """
-    if isinstance(model, type) or not callable(model):
-        check_model("trace", model)
-    if not isinstance(model, torch.nn.Module):
+    if isinstance(run, type) or not callable(run):
+        check_model("trace", run)
+    if not isinstance(run, torch.nn.Module):
+        names = getattr(run, "__self__", None) if model is None else model
+        if model is not None:
+            check_model("trace", model)
         given, attached = private(inputs)
-        recorder = Recorder(model, given, attached)
-        return _judged(recorder, recorder.run(model, given))
-    with session(model) as opened:
+        names = names if isinstance(names, torch.nn.Module) else None
+        return _traced(Recorder(names, attached), run, given)
+    if model is not None:
+        message = "model= names the modules that a function calls, and a module was given"
+        fix = ("fix", "rnnkit.trace(model, ...), without model=")
+        refusal(ArgumentError, "model", message, "", fix, code="trace-model")
+    with session(run) as opened:
         copy, held = opened.pristine.copy()
         given, attached = private(inputs)
-        recorder = Recorder(copy, given, [*held, *attached])
         with opened.watched():
-            return _judged(recorder, recorder.run(copy, given))
+            return _traced(Recorder(copy, [*held, *attached]), copy, given)
 
 
 trace.__module__ = "rnnkit"
 
 
-def _judged(recorder: Recorder, output: Any) -> Trace:
+def _traced(recorder: Recorder, run: Callable[..., Any], inputs: tuple[Any, ...]) -> Trace:
+    """Run, and make the rows; of a run that fails they are left on what it raises."""
+    try:
+        result = recorder.run(run, inputs)
+    except BaseException as error:
+        found = _judged(recorder, None, error)
+        error.trace = found  # type: ignore[attr-defined]
+        error.add_note(f"rnnkit.trace: {len(found.rows)} rows until then, in this error's .trace")
+        raise
+    return _judged(recorder, result)
+
+
+def _judged(recorder: Recorder, result: Any, error: BaseException | None = None) -> Trace:
     """Make the rows, once it is known what became of each state."""
-    calls, flow = recorder.calls, recorder.flow
-    reached = flow.reached(leaf for leaf in leaves(output) if isinstance(leaf, Tensor))
-    given = [tensor for call in calls for tensor in call.given]
-    rows = []
-    for call in calls:
-        used = any(
-            flow.is_reached(tensor, reached) or flow.shares(tensor, given)
-            for tensor in call.returned
-        )
-        told = used or any(tensor.grad_fn is not None for tensor in call.returned)
-        kind, state = type(call.module).__name__, _describe(call.origins)
-        rows.append(Row(call.number, call.name, kind, call.spec, state, used if told else None))
-    judge = _Judge(calls, flow, [row.used for row in rows])
-    for call, row in zip(calls, rows, strict=True):
-        row.marks += judge.marks(call)
-    return Trace(rows)
-
-
-class _Judge:
-    def __init__(self, calls: list[Call], flow: Flow, used: list[bool | None]) -> None:
-        self.calls, self.flow, self.used = calls, flow, used
-
-    def marks(self, call: Call) -> list[str]:
-        marks = self._in_the_loop(call) if call.is_step else []
-        names = ("h", "c") if len(call.given) > 1 else ("h",)
-        for member, origin, tensor in zip(names, call.origins, call.given, strict=False):
-            if origin.row is None and self.flow.is_attached(tensor):
-                marks.append(f"its {member} belongs to the graph of an earlier run: detach it")
-            if origin.row is None or origin.how == "computed from":
-                continue
-            source = self.calls[origin.row]
-            if len(names) > 1 and origin.member != member:
-                marks.append(f"its {member} is {origin.member} of row {origin.row}")
-            marks += self._other_samples(call, source, origin, member)
-            if not call.is_step and self._continues(call, source):
-                row = f"row {origin.row}"
-                marks.append(
-                    f"reads the output of {row} from its end state: step 0 has seen it all"
-                )
-        return list(dict.fromkeys(marks))
-
-    def _in_the_loop(self, call: Call) -> list[str]:
-        earlier = [c for c in self.calls[: call.number] if c.module is call.module]
-        if not earlier:
-            return []
-        last = earlier[-1]
-        pairs = zip(call.given, last.given, strict=False)
-        same = [self.flow.same_place(one, other) for one, other in pairs]
-        if same and all(same):
-            return [f"the same state as in row {last.number}: it is never advanced"]
-        if not call.given and self.used[last.number] is False:
-            return [f"starts from zeros, and the state of row {last.number} is unused"]
-        return []
-
-    def _continues(self, call: Call, source: Call) -> bool:
-        both = isinstance(source.output, Tensor) and isinstance(call.input, Tensor)
-        return both and self.flow.same_place(source.output, call.input)
-
-    def _other_samples(self, call: Call, source: Call, origin: Origin, member: str) -> list[str]:
-        if not isinstance(source.module, RNNBase) or not isinstance(call.module, RNNBase):
-            return []
-        if origin.start is None or not source.module.bidirectional or call.module.bidirectional:
-            return []
-        if call.module.num_layers > 1:
-            # Several layers may be right to begin with the first: state[::2].
-            return []
-        layer, direction = divmod(origin.start, 2)
-        if source.module.num_layers - 1 == layer and direction == 0:
-            return []
-        way = "backward" if direction else "forward"
-        where = f"the {way} direction of layer {layer}"
-        return [f"its {member} begins with {where} of row {origin.row}"]
+    judge = Judge(recorder.calls, recorder.flow, result, error)
+    return Trace(
+        [
+            Row(
+                number=call.number,
+                module=call.name,
+                kind=type(call.module).__name__,
+                spec=call.spec,
+                state=_describe(call.origins),
+                used=judge.is_used(call),
+                marks=judge.marks(call),
+            )
+            for call in recorder.calls
+        ]
+    )
 
 
 def _describe(origins: list[Origin]) -> str:

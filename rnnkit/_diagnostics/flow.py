@@ -1,0 +1,190 @@
+"""Which tensor is, or shares the memory of, or was computed from another."""
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+import torch
+from torch import Tensor
+
+Edges = set[tuple[Any, int]]
+
+#: So many nodes next to a tensor are asked whether backward has freed them.
+NEAR = 64
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a state came from: a row of the trace, or elsewhere.
+
+    Attributes:
+        row: the call that returned it; None if no call did.
+        member: which of h and c.
+        how: ``""``, ``"a slice of"`` or ``"computed from"``.
+        start: of a slice, its first index among the layers and directions.
+    """
+
+    row: int | None = None
+    member: str = ""
+    how: str = ""
+    start: int | None = None
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it is the tensor that the call returned."""
+        return not self.how
+
+    def __str__(self) -> str:
+        """Write it for the table."""
+        if self.row is None:
+            return "from elsewhere"
+        return f"{self.how} {self.member} of row {self.row}".strip()
+
+
+class Flow:
+    """Tensors that calls returned, kept alive so that their memory is not given to others."""
+
+    def __init__(self, attached: Iterable[Tensor]) -> None:
+        """Begin.
+
+        Args:
+            attached: copies of what there was before, the originals of which hung on a graph.
+        """
+        self._attached = list(attached)
+        self._known: list[tuple[Tensor, Origin, int | None]] = []
+        with torch.enable_grad():
+            # What has a smaller number was made before.
+            self._first = _age(torch.ones((), requires_grad=True).clone().grad_fn) or 0
+
+    def note(self, tensor: Tensor, origin: Origin, axis: int | None = None) -> None:
+        """Remember what a call returned; along the axis, if there is one, its layers stand."""
+        self._known.append((tensor, origin, axis))
+
+    def origin(self, tensor: Tensor) -> Origin:
+        """Say where a tensor came from: what it is, shares memory with, or was computed from."""
+        for known, origin, axis in reversed(self._known):
+            if _storage(known) == _storage(tensor):
+                if self.same_place(known, tensor):
+                    return origin
+                start = None if axis is None else _start(known, tensor, axis)
+                return Origin(origin.row, origin.member, "a slice of", start)
+        edges = self.reached([tensor])
+        for known, origin, _ in reversed(self._known):
+            if self.is_reached(known, edges):
+                return Origin(origin.row, origin.member, "computed from")
+        return Origin()
+
+    def same_place(self, one: Tensor, other: Tensor) -> bool:
+        """Say whether two tensors are the same numbers in the same memory."""
+        return (
+            _storage(one) == _storage(other)
+            and one.storage_offset() == other.storage_offset()
+            and one.shape == other.shape
+        )
+
+    def shares(self, tensor: Tensor, others: Iterable[Tensor]) -> bool:
+        """Say whether a tensor shares memory with one of others."""
+        return any(_storage(tensor) == _storage(other) for other in others)
+
+    def goes_on(self, one: Tensor, other: Tensor, axis: int) -> bool:
+        """Say whether a tensor begins, along an axis, where another ends: two parts of a third.
+
+        Not of one that has a further axis: its parts may be samples in their own right, as the
+        sentences of a document are.
+        """
+        whole, apart = other._base, [k for k in range(one.dim()) if k != axis]  # noqa: SLF001
+        return (
+            whole is not None
+            and whole is one._base  # noqa: SLF001
+            and whole.dim() == one.dim() == other.dim()
+            and one.stride() == other.stride()
+            and all(one.shape[k] == other.shape[k] for k in apart)
+            and other.storage_offset() == one.storage_offset() + one.shape[axis] * one.stride(axis)
+        )
+
+    def are_parts(self, one: Tensor, other: Tensor) -> bool:
+        """Say whether two tensors are parts of a third that has one axis more."""
+        whole = other._base  # noqa: SLF001
+        return whole is not None and whole is one._base and whole.dim() == other.dim() + 1  # noqa: SLF001
+
+    def is_attached(self, tensor: Tensor) -> bool:
+        """Say whether a tensor was there before the run, on the graph of an earlier one."""
+        whole = tensor if tensor._base is None else tensor._base  # noqa: SLF001
+        age = _age(whole.grad_fn)
+        return (age is not None and age < self._first) or self.shares(tensor, self._attached)
+
+    def is_freed(self, tensor: Tensor) -> bool:
+        """Say whether backward has gone through the graph on which a tensor is, and freed it."""
+        near = islice(_nodes([(tensor.grad_fn, 0)]), NEAR)
+        return any(_is_freed(node) for node, _ in near)
+
+    def reached(self, tensors: Iterable[Tensor], until: Iterable[Tensor] = ()) -> Edges:
+        """Return the outputs of operations that some tensors were computed from.
+
+        Args:
+            tensors: the tensors.
+            until: what these in turn were computed from is left out.
+        """
+        tensors = list(tensors)
+        ends = {(t.grad_fn, t.output_nr) for t in until}
+        return set(_nodes([(t.grad_fn, t.output_nr) for t in tensors], ends)) | {
+            (_storage(t), -1) for t in tensors
+        }
+
+    def is_reached(self, tensor: Tensor, edges: Edges) -> bool:
+        """Say whether a tensor is among those that others were computed from, or shares memory."""
+        made = tensor.grad_fn is not None and (tensor.grad_fn, tensor.output_nr) in edges
+        return made or (_storage(tensor), -1) in edges
+
+    def joins(self, edges: Edges, size: int) -> Iterator[Edges]:
+        """List what each concatenation was computed from, of those that give a size on its axis."""
+        for node, number in edges:
+            if type(node).__name__.startswith("CatBackward"):
+                shape = node._input_metadata[0].shape  # noqa: SLF001
+                if shape[node._saved_dim % len(shape)] == size:  # noqa: SLF001
+                    yield set(_nodes([(node, number)]))
+
+
+def _nodes(
+    start: Iterable[tuple[Any, int]], ends: AbstractSet[tuple[Any, int]] = frozenset()
+) -> Iterator[tuple[Any, int]]:
+    """List operations, and which output of each, that others came from; near ones first."""
+    waiting = deque(edge for edge in start if edge[0] is not None)
+    seen = set(waiting)
+    while waiting:
+        yield (edge := waiting.popleft())
+        if edge in ends:
+            continue
+        new = [e for e in edge[0].next_functions if e[0] is not None and e not in seen]
+        seen.update(new)
+        waiting += new
+
+
+def _age(node: Any) -> int | None:
+    """Return when an operation was run, as a number that grows within a thread."""
+    return None if node is None else int(node._sequence_nr())  # noqa: SLF001
+
+
+def _is_freed(node: Any) -> bool:
+    """Say whether what an operation kept for its backward is gone."""
+    for name in dir(node):
+        if name.startswith("_saved_") or name == "saved_tensors":
+            try:
+                getattr(node, name)
+            except RuntimeError as error:
+                # There are other reasons: what was saved was written in place.
+                if "second time" in str(error):
+                    return True
+    return False
+
+
+def _start(whole: Tensor, part: Tensor, axis: int) -> int:
+    offset = int(part.storage_offset()) - int(whole.storage_offset())
+    return offset // (whole.stride(axis) or 1) % whole.shape[axis]
+
+
+def _storage(tensor: Tensor) -> int:
+    return tensor.untyped_storage().data_ptr() or id(tensor)

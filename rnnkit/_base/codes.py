@@ -123,6 +123,7 @@ GROUPS: dict[str, dict[str, str]] = {
         "verify-packed": "The input is packed, and has no batch axis to try.",
         "verify-lengths": "The lengths of verify are not one count for each sample.",
         "map-rule": "A map has no such rule.",
+        "map-axes": "A rule compares the indices of axes that are not as long.",
         "trace-model": "The model= of trace stands beside a module.",
     },
 }

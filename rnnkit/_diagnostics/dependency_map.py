@@ -1,5 +1,6 @@
 """``dependency_map``: which output depends on which input, along one axis, as a picture."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -13,9 +14,11 @@ from rnnkit._diagnostics.axes import infer_batch_axes
 from rnnkit._diagnostics.baseline import is_output
 from rnnkit._diagnostics.batch import Batch
 from rnnkit._diagnostics.changes import replaced, sample_at
+from rnnkit._diagnostics.faint import Gradients, changed_more
 from rnnkit._diagnostics.isolation import Given, Session, session
 from rnnkit._diagnostics.outputs import same
 from rnnkit._diagnostics.picture import draw
+from rnnkit._diagnostics.progress import Progress
 
 #: The widest map that a terminal of 80 columns shows.
 WIDEST = 32
@@ -26,8 +29,9 @@ Rule = Literal["independent", "causal"]
 class DependencyMap:
     """Which output depends on which input along one axis: print it, or :meth:`plot` it.
 
-    "Depends" means that some number of the output changed. A recurrent net forgets: over hundreds
-    of steps the effect of an early input can become smaller than rounding, and its cell is empty.
+    "Depends" means that some number of the output changed with the input, or that its gradient is
+    not zero: a recurrent net forgets, and over hundreds of steps the effect of an early input
+    becomes smaller than rounding.
 
     Attributes:
         matrix: boolean, ``(outputs, inputs)``: output i depends on input j.
@@ -35,6 +39,9 @@ class DependencyMap:
         inputs: indices of the inputs, on the axis of the input.
         dim: the axis of the input.
         out_dim: the axis of the output.
+        faint: boolean, as the matrix: only the gradient shows this dependency; None if none does.
+        is_certain: whether a cell is empty because there is no dependency: without gradients, a
+            dependency that sank below rounding looks the same.
     """
 
     __module__ = "rnnkit"
@@ -44,6 +51,13 @@ class DependencyMap:
     inputs: tuple[int, ...]
     dim: int
     out_dim: int
+    faint: Tensor | None = None
+    is_certain: bool = True
+
+    @property
+    def is_square(self) -> bool:
+        """Whether input and output are as long, so that their indices can be compared."""
+        return self.outputs == self.inputs
 
     def forbidden(self, rule: Rule) -> Tensor:
         """Return the dependencies that a rule forbids.
@@ -53,11 +67,19 @@ class DependencyMap:
                 ``"causal"``: on no later one, as steps of a language model do.
 
         Raises:
-            ArgumentError: if there is no such rule.
+            ArgumentError: if there is no such rule, or input and output are not as long.
         """
         if rule not in get_args(Rule):
             message = f"rule must be one of {', '.join(get_args(Rule))}, got {brief(rule)}"
             refusal(ArgumentError, "rule", message, code="map-rule")
+        if not self.is_square:
+            sizes = f"{self.outputs[-1] + 1} outputs and {self.inputs[-1] + 1} inputs"
+            message = f"rule compares indices, and {sizes} have none in common"
+            fix = ("fix", "out_dim=, if another axis of the output is meant; or no rule")
+            refusal(ArgumentError, "rule", message, "", fix, code="map-axes")
+        return self._against(rule)
+
+    def _against(self, rule: Rule) -> Tensor:
         output = torch.tensor(self.outputs, device="cpu").unsqueeze(1)
         input = torch.tensor(self.inputs, device="cpu")
         return self.matrix & (input != output if rule == "independent" else input > output)
@@ -67,23 +89,38 @@ class DependencyMap:
         """What the map looks like, in a few words."""
         if not self.matrix.any():
             return "nothing depends on this axis"
-        if not self.forbidden("independent").any():
+        if self.matrix.all():
+            return "each depends on all inputs"
+        if not self.is_square:
+            sizes = f"{self.outputs[-1] + 1} and {self.inputs[-1] + 1}"
+            return f"some depend on some inputs; axes of {sizes} are not compared"
+        if not self._against("independent").any():
             return "each depends on its own input alone"
-        if not self.forbidden("causal").any():
+        if not self._against("causal").any():
             return "each depends on its own and earlier inputs"
-        if not self.matrix.all():
-            return "some depend on later inputs"
-        return "each depends on all inputs"
+        return "some depend on later inputs"
+
+    @property
+    def notes(self) -> dict[str, str]:
+        """What signs mean that do not explain themselves, by their sign: of those that it has."""
+        notes = {}
+        if self.faint is not None:
+            notes["□"] = "depends, by less than rounding shows"
+        if not self.is_certain and not self.matrix.all():
+            notes["·"] = "no change seen: independent, or forgotten"
+        return notes
 
     def __str__(self) -> str:
         """Draw the map as a grid, a row for each output."""
         width = len(str(max(self.outputs, default=0)))
+        signs = self.matrix.long() + (0 if self.faint is None else self.faint.long())
         rows = [
-            f"{index:>{width}} " + " ".join("■" if cell else "·" for cell in row)
-            for index, row in zip(self.outputs, self.matrix.tolist(), strict=True)
+            f"{index:>{width}} " + " ".join("·■□"[sign] for sign in row)
+            for index, row in zip(self.outputs, signs.tolist(), strict=True)
         ]
         head = f"output on axis {self.out_dim} (down), input on axis {self.dim} (across)"
-        return "\n".join([f"{head}: {self.finding}", *rows])
+        notes = [f"{sign} {note}" for sign, note in self.notes.items()]
+        return "\n".join([f"{head}: {self.finding}", *rows, *notes])
 
     __repr__ = __str__
 
@@ -99,7 +136,7 @@ class DependencyMap:
             The axes.
 
         Raises:
-            ArgumentError: if there is no such rule.
+            ArgumentError: if there is no such rule, or input and output are not as long.
             ModuleNotFoundError: if matplotlib is not installed (``pip install "rnnkit[plot]"``).
         """
         forbidden = None if rule is None else self.forbidden(rule)
@@ -113,10 +150,14 @@ def dependency_map(
 ) -> DependencyMap:
     """Find which output depends on which input along one axis.
 
-    The model runs once for each index of the axis (at most 32, evenly spaced), on inputs that are
-    replaced there; it is left as it was. Another input that has the axis is replaced with the
-    first one. Whether it has shows if the model runs on fewer indices of both; a model that does
-    not is mapped by the first input, and by integers whose first axes are as long.
+    A copy of the model runs once for each index of the axis (of at most 33, evenly spaced), on
+    inputs that are replaced there. Where nothing changes it runs with a larger change, and what is
+    then left is looked up in gradients, so that what was forgotten is told apart from what was not
+    read. On a terminal a line shows how far it is, if it takes more than two seconds.
+
+    Another input that has the axis is replaced with the first one. Whether it has shows if the
+    model runs on fewer indices of both; a model that does not is mapped by the first input, and by
+    integers whose first axes are as long.
 
     Args:
         model: any module.
@@ -147,15 +188,10 @@ def dependency_map(
             message = f"the first output has no axis {out_dim}: its shape is {shape}"
             refusal(ArgumentError, "out_dim", message, code="verify-axis")
         before, out_dim = normal[first], out_dim % len(shape)
-        columns = _spaced(batch.size)
-        rows = _spaced(before.shape[out_dim])
-        matrix = torch.zeros(len(rows), len(columns), dtype=torch.bool, device="cpu")
-        for column, index in enumerate(columns):
-            after = opened.run(replaced(batch, sample_at(index)))[first]
-            for row, output in enumerate(rows):
-                one, other = (_at(leaf, out_dim, output) for leaf in (before, after))
-                matrix[row, column] = not same(one, other)
-    return DependencyMap(matrix, rows, columns, dim, out_dim)
+        columns, rows = _spaced(batch.size), _spaced(before.shape[out_dim])
+        search = _Search(opened, batch, before, first, out_dim)
+        with Progress("rnnkit.dependency_map", len(columns)) as progress:
+            return search.found(rows, columns, dim, progress)
 
 
 dependency_map.__module__ = "rnnkit"
@@ -185,12 +221,70 @@ def _shares(leaf: Any, shape: tuple[int, ...], dim: int) -> bool:
     return leaf.shape[:near] == shape[:near]
 
 
+class _Search:
+    """Fills the matrix: by a change, by a larger one, by gradients."""
+
+    def __init__(
+        self, opened: Session, batch: Batch, before: Tensor, first: int, out_dim: int
+    ) -> None:
+        self.opened, self.batch, self.before = opened, batch, before
+        self.first, self.out_dim = first, out_dim
+        self.is_finite = bool(before.isfinite().all())
+
+    def found(
+        self, rows: Sequence[int], columns: Sequence[int], dim: int, progress: Progress
+    ) -> DependencyMap:
+        """Make the map."""
+        matrix = torch.zeros(len(rows), len(columns), dtype=torch.bool, device="cpu")
+        for column, index in enumerate(columns):
+            after = self.opened.run(replaced(self.batch, sample_at(index)))[self.first]
+            matrix[:, column] = self._changed(after, rows)
+            progress.step()
+        self._change_more(matrix, rows, columns, progress)
+        gradients = None if matrix.all() else Gradients(self.batch, self.opened, self.first)
+        only = torch.zeros_like(matrix)
+        if gradients is not None and gradients.are_whole:
+            left = (~matrix.all(1)).nonzero().flatten().tolist()
+            progress.total += len(left)
+            for row in left:
+                only[row] = gradients.of(self.out_dim, rows[row], columns) & ~matrix[row]
+                progress.step()
+        return DependencyMap(
+            matrix | only,
+            tuple(rows),
+            tuple(columns),
+            dim,
+            self.out_dim,
+            only if only.any() else None,
+            gradients is None or (gradients.are_whole and not gradients.vanish),
+        )
+
+    def _change_more(
+        self, matrix: Tensor, rows: Sequence[int], columns: Sequence[int], progress: Progress
+    ) -> None:
+        """Fill in what a larger change shows, in columns where something is open."""
+        left = (~matrix.all(0)).nonzero().flatten().tolist()
+        progress.total += len(left)
+        for column in left:
+            found = self.opened.attempt(changed_more(self.batch, sample_at(columns[column])))
+            after = None if found is None else found[self.first]
+            # What is not finite any more makes something of what a mask took out.
+            if after is not None and (bool(after.isfinite().all()) or not self.is_finite):
+                matrix[:, column] |= self._changed(after, rows)
+            progress.step()
+
+    def _changed(self, after: Tensor, rows: Sequence[int]) -> Tensor:
+        both = self.before, after
+        parts = ([_at(leaf, self.out_dim, row) for leaf in both] for row in rows)
+        return torch.tensor([not same(one, other) for one, other in parts], device="cpu")
+
+
 def _at(leaf: Tensor, axis: int, index: int) -> Tensor:
     """Return what is at an index; nothing, which is not the same as something, beyond the end."""
     return leaf.narrow(axis, index, 1) if index < leaf.shape[axis] else leaf.narrow(axis, 0, 0)
 
 
 def _spaced(size: int) -> tuple[int, ...]:
-    if size <= WIDEST:
-        return tuple(range(size))
-    return tuple(torch.linspace(0, size - 1, WIDEST, device="cpu").round().long().tolist())
+    """Return indices with one distance between them, the first among them, and the last."""
+    every = -(-size // WIDEST) if size > WIDEST else 1
+    return tuple(sorted({*range(0, size, every), size - 1})) if size else ()

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 #: How many indices are written along an axis at most: more would collide.
 LABELS = 8
-DEPENDS, FORBIDDEN = "#33658a", "#d1495b"
+DEPENDS, FAINT, FORBIDDEN = "#33658a", "#9dc0dc", "#d1495b"
 #: Seen on white paper and on a dark page.
 LINES = "#8c8c8c"
 
@@ -24,11 +24,13 @@ def draw(found: "DependencyMap", forbidden: Tensor | None, title: str, ax: Any) 
 
     axes = plt.subplots(figsize=(4.2, 4.6), layout="constrained")[1] if ax is None else ax
     kinds = found.matrix.long()
+    if found.faint is not None:
+        kinds = kinds + found.faint.long()
     if forbidden is not None:
-        kinds = kinds + forbidden.long()
+        kinds = kinds.masked_fill(forbidden, 3)
     # Where nothing depends, the paper is seen, whatever colour it has.
-    colours = ListedColormap(["none", DEPENDS, FORBIDDEN])
-    axes.pcolormesh(kinds.tolist(), cmap=colours, vmin=0, vmax=2, edgecolors=LINES, linewidth=0.4)
+    colours = ListedColormap(["none", DEPENDS, FAINT, FORBIDDEN])
+    axes.pcolormesh(kinds.tolist(), cmap=colours, vmin=0, vmax=3, edgecolors=LINES, linewidth=0.4)
     axes.set_aspect("equal")
     axes.invert_yaxis()
     for axis, indices in ((axes.xaxis, found.inputs), (axes.yaxis, found.outputs)):
@@ -36,8 +38,12 @@ def draw(found: "DependencyMap", forbidden: Tensor | None, title: str, ax: Any) 
     axes.set_xlabel(f"input, index on axis {found.dim}{_thinned(found.inputs)}")
     axes.set_ylabel(f"output, index on axis {found.out_dim}{_thinned(found.outputs)}")
     patches = [Patch(color=DEPENDS, label="depends")]
+    if found.faint is not None:
+        patches.append(Patch(color=FAINT, label="depends, below rounding"))
     if forbidden is not None:
         patches.append(Patch(color=FORBIDDEN, label="depends, and must not"))
+    if "·" in found.notes:
+        patches.append(Patch(facecolor="none", edgecolor=LINES, label="no change seen"))
     below: Any = {
         "loc": "upper center",
         "bbox_to_anchor": (0.5, -0.2),
@@ -58,6 +64,9 @@ def _label(axis: Any, indices: Sequence[int]) -> None:
 
 
 def _thinned(indices: Sequence[int]) -> str:
-    """Say if some indices between the first and the last were left out."""
-    span = indices[-1] - indices[0] + 1
-    return f" ({len(indices)} of {span})" if span > len(indices) else ""
+    """Say if indices between the first and the last were left out."""
+    if len(indices) < 2 or indices[1] - indices[0] == 1:
+        return ""
+    every = indices[1] - indices[0]
+    text = f",\nevery {every}{ {2: 'nd', 3: 'rd'}.get(every, 'th') }"
+    return text if (indices[-1] - indices[0]) % every == 0 else f"{text}, and the last"

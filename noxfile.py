@@ -23,6 +23,8 @@ CPUS: dict[str, dict[str, str]] = {
     "avx2": {"ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2"},
     "sse41": {"ONEDNN_MAX_CPU_ISA": "SSE41", "ATEN_CPU_CAPABILITY": "default"},
 }
+#: What finds mistakes in anyone's model, too; they are held to the gallery beside ``verify``.
+PEERS = ("torchtest2", "pytest-torch")
 #: Files for tools of others, by the schema that such a tool has; the schemas come with the checker.
 SCHEMAS = {
     "github-workflows": [".github/workflows/ci.yml"],
@@ -230,6 +232,18 @@ def bench(session: nox.Session) -> None:
 def detection(session: nox.Session) -> None:
     """Make each mistake of the gallery, and write into its tables who notices."""
     run(session, "docs.detect", *session.posargs)
+
+
+@nox.session
+def peers(session: nox.Session) -> None:
+    """Hold verify and its peers to the gallery, and write who finds what into ``docs/peers.md``."""
+    prepare(session)
+    with tempfile.TemporaryDirectory() as place:
+        # Beside the shared environment, whose torch they find: a plugin of pytest's stays out.
+        session.run(
+            PYTHON, "-m", "pip", "install", "--quiet", "--no-deps", "--target", place, *PEERS
+        )
+        session.run(PYTHON, "-m", "docs.peers", env={"PYTHONPATH": place})
 
 
 @nox.session

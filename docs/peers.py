@@ -1,0 +1,243 @@
+"""Hold verify and its peers to the gallery: ``nox -s peers`` writes the tables of ``peers.md``.
+
+Each tool is given a wrong model and its right twin, by the arguments that suit it best and that
+need no code written for the model. A mistake is found if the wrong twin fails a check that the
+right one passes.
+"""
+
+import contextlib
+import io
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib import metadata
+from typing import Any
+
+import pytest_torch
+import torch
+import torchtest2
+from pytest_torch.training import assert_all_params_receive_grad, assert_gradients_finite
+from torch import Tensor, nn
+
+import rnnkit
+from benchmarks.report import Table
+from docs.mistakes import GALLERY, Mistake, mistakes
+from rnnkit._demo.listening import listen
+from rnnkit._diagnostics.outputs import leaves
+
+#: A cell for what was tried, and found nothing.
+NOTHING = "\N{EN DASH}"
+PAGE = GALLERY.parent / "peers.md"
+MARK = "<!-- What follows is written by `nox -s peers`. -->\n"
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a tool said of a model: checks that failed, and those that gave a hint."""
+
+    failed: tuple[str, ...] = ()
+    hinted: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A model, what it is called with, and what is known of its axes."""
+
+    model: nn.Module
+    inputs: tuple[Any, ...]
+    options: dict[str, Any]
+
+
+def by_verify(subject: Subject) -> Said:
+    """Run ``rnnkit.verify``."""
+    report = rnnkit.verify(subject.model, *subject.inputs, raises=False, **subject.options)
+    return Said(
+        tuple(found.probe for found in report.findings), tuple(["a note"] if report.notes else [])
+    )
+
+
+def by_torchtest2(subject: Subject) -> Said:
+    """Run all checks that need no loss; it makes one of the outputs by itself."""
+    report = torchtest2.check_model(
+        subject.model,
+        subject.inputs,
+        batch_dim=subject.options.get("batch_dim", 0),
+        output_batch_dim=subject.options.get("out_batch_dim"),
+    )
+    by_status = {
+        status: tuple(result.name for result in report.results if result.status.name == status)
+        for status in ("FAIL", "WARN")
+    }
+    return Said(by_status["FAIL"], by_status["WARN"])
+
+
+class BatchFirst(nn.Module):
+    """A model whose batch is on another axis, for a tool that wants it on the first."""
+
+    def __init__(self, model: nn.Module, *, inputs: bool, outputs: bool) -> None:
+        """Wrap it; say whether inputs and outputs have the batch on axis 1."""
+        super().__init__()
+        self.model, self.turns = model, (inputs, outputs)
+
+    def forward(self, *inputs: Any) -> Any:
+        """Call it with both axes turned."""
+        before, after = self.turns
+        output = self.model(*(map(turned, inputs) if before else inputs))
+        return turned(output) if after else output
+
+
+def turned(each: Any) -> Any:
+    """Exchange the first two axes of tensors that have two."""
+    if isinstance(each, tuple):
+        return tuple(map(turned, each))
+    return each.transpose(0, 1) if isinstance(each, Tensor) and each.dim() > 1 else each
+
+
+def by_pytest_torch(subject: Subject) -> Said:
+    """Run the contract, the layout of memory and the gradients, each with what a model needs."""
+    model, inputs = subject.model, subject.inputs
+    before = subject.options.get("batch_dim") == 1
+    after = subject.options.get("out_batch_dim") == 1
+    inputs = tuple(map(turned, inputs)) if before else inputs
+    model = BatchFirst(model, inputs=before, outputs=after) if before or after else model
+    contract = pytest_torch.check_inference_contract(model.eval(), inputs, raise_on_failure=False)
+    failed = [result.name for result in contract.failures]
+    checks: dict[str, Callable[[], Any]] = {
+        "layout": lambda: pytest_torch.assert_layout_invariant(model, inputs),
+        "gradients_finite": lambda: assert_gradients_finite(model.train(), inputs, _loss),
+    }
+    # One part of the model at a time, so that an alarm about one hides no finding about another.
+    parts = [name for name, _ in subject.model.named_children()]
+    for part in parts or [""]:
+        others = [f"*{name}.*" for name in parts if name != part]
+        checks[f"params_receive_grad {part}".strip()] = lambda others=others: (
+            assert_all_params_receive_grad(model.train(), inputs, _loss, ignore=others)
+        )
+    for name, check in checks.items():
+        try:
+            check()
+        except AssertionError:
+            failed.append(name)
+        except Exception as error:  # noqa: BLE001 - whatever a model raises where a tool runs it
+            failed.append(f"{name} ({type(error).__name__})")
+    return Said(tuple(failed))
+
+
+def _loss(output: Any, *_: Any) -> Tensor:
+    """Return a weighted sum of an output; a plain one is constant where that is normed."""
+    parts = [
+        leaf for leaf in leaves(output) if isinstance(leaf, Tensor) and leaf.is_floating_point()
+    ]
+    generator = torch.Generator().manual_seed(0)
+    return torch.stack(
+        [(part * torch.rand(part.shape, generator=generator)).sum() for part in parts]
+    ).sum()
+
+
+TOOLS: dict[str, Callable[[Subject], Said]] = {
+    "verify": by_verify,
+    "torchtest2": by_torchtest2,
+    "pytest-torch": by_pytest_torch,
+}
+
+
+def subject(mistake: Mistake) -> Subject | None:
+    """Make the model of a section; None if it is no module."""
+    options = f"dict({mistake.how.get('verify', '')})"
+    how = f"(({mistake.how['model']}), ({mistake.how['inputs']},), {options})"
+    model, inputs, known = mistake.ready(how, torch.nn)()
+    return Subject(model, inputs, known) if isinstance(model, nn.Module) else None
+
+
+def said_by(tool: Callable[[Subject], Said], mistake: Mistake) -> Said:
+    """Let a tool judge a model; what it raises itself is a failed check."""
+    made = subject(mistake)
+    assert made is not None  # noqa: S101 - silent() has seen to that
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        warnings.simplefilter("ignore")
+        try:
+            return tool(made)
+        except Exception as error:  # noqa: BLE001 - whatever a tool raises
+            return Said((type(error).__name__,))
+
+
+def silent() -> Iterator[Mistake]:
+    """Yield the mistakes of the gallery that torch runs without a word."""
+    for there in mistakes().values():
+        for mistake in there:
+            runs = not listen(mistake.ready(mistake.call, torch.nn)).kind
+            if runs and subject(mistake) is not None:
+                yield mistake
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a tool said of a pair: what tells the twins apart, and alarms on the right one."""
+
+    found: tuple[str, ...]
+    hinted: tuple[str, ...]
+    alarms: tuple[str, ...]
+
+    def __str__(self) -> str:
+        """Write a cell of the table."""
+        cell = NOTHING
+        if self.hinted:
+            cell = f"hint: {', '.join(self.hinted)}"
+        if self.found:
+            cell = f"✓ {', '.join(self.found)}"
+        return f"{cell}; right twin: {', '.join(self.alarms)}" if self.alarms else cell
+
+
+def judge(tool: Callable[[Subject], Said], mistake: Mistake) -> Verdict:
+    """Let a tool judge a mistake and its right twin."""
+    wrong, right = said_by(tool, mistake), said_by(tool, mistake.fixed())
+    return Verdict(
+        tuple(name for name in wrong.failed if name not in right.failed),
+        tuple(name for name in wrong.hinted if name not in right.hinted),
+        right.failed,
+    )
+
+
+def tables() -> str:
+    """Judge all pairs with all tools; write what came out."""
+    rows = [(each, {name: judge(tool, each) for name, tool in TOOLS.items()}) for each in silent()]
+    versions = ", ".join(
+        f"{name} {metadata.version(name)}" for name in ("rnnkit", "torchtest2", "pytest-torch")
+    )
+    made = f"{datetime.now(UTC):%Y-%m-%d}, {versions}, torch {torch.__version__}"
+    counts = [
+        (
+            name,
+            str(sum(bool(row[name].found) for _, row in rows)),
+            str(sum(bool(row[name].hinted and not row[name].found) for _, row in rows)),
+            str(sum(bool(row[name].alarms) for _, row in rows)),
+        )
+        for name in TOOLS
+    ]
+    ours = [mistake.link for mistake, row in rows if not any(row[n].found for n in TOOLS)]
+    theirs = [
+        f"- {mistake.link}: {name}, {', '.join(row[name].found)}"
+        for mistake, row in rows
+        for name in TOOLS
+        if name != "verify" and row[name].found and not row["verify"].found
+    ]
+    summary = Table(
+        f"{len(rows)} pairs", f"Made {made}.", ("tool", "found", "hinted", "alarms"), counts
+    )
+    each = Table(
+        "Pair by pair",
+        "What fails on the wrong twin and not on the right one; then what fails on the right one.",
+        ("mistake", *TOOLS),
+        [(mistake.link, *(str(row[name]) for name in TOOLS)) for mistake, row in rows],
+    )
+    left = ["## Found by a peer, and not by verify\n", *(theirs or ["None of these."]), ""]
+    none = ["## Found by none\n", *(f"- {link}" for link in ours), ""]
+    return "\n".join([str(summary), str(each), *left, *none]).replace("](", "](gallery/")
+
+
+if __name__ == "__main__":
+    written = tables()
+    PAGE.write_text(f"{PAGE.read_text().partition(MARK)[0]}{MARK}\n{written}")
+    sys.stdout.write(written)

@@ -1,0 +1,90 @@
+"""What a case of the corpus is."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from types import ModuleType
+from typing import Any
+
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A model, what it is called with, and the options that ``verify`` needs for it."""
+
+    model: nn.Module
+    inputs: tuple[Any, ...]
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+#: Makes a model with the layers of ``torch.nn`` or ``rnnkit.nn``; of a pair the wrong or the right.
+Make = Callable[[ModuleType, bool], Subject]
+
+
+@dataclass(frozen=True)
+class Case:
+    """A pair of a mistake and its right twin, or a model that is right.
+
+    Attributes:
+        name: of the function that makes it.
+        make: makes it.
+        probe: what finds the mistake; empty if nothing does.
+        ask: the probe has to be asked for.
+        missed: why nothing finds it.
+        is_pair: whether there is a wrong one.
+    """
+
+    name: str
+    make: Make
+    probe: str = ""
+    ask: bool = False
+    missed: str = ""
+    is_pair: bool = True
+
+
+#: All cases, in the order of their files.
+CASES: list[Case] = []
+
+
+def mistake(probe: str = "", *, ask: bool = False, missed: str = "") -> Callable[[Make], Make]:
+    """Register a pair, and by which probe it is found, or why it is missed."""
+
+    def register(make: Make) -> Make:
+        CASES.append(Case(make.__name__, make, probe, ask, missed))
+        return make
+
+    return register
+
+
+def right(make: Callable[[ModuleType], Subject]) -> Callable[[ModuleType], Subject]:
+    """Register a model that is right."""
+    CASES.append(Case(make.__name__, lambda nn, _: make(nn), is_pair=False))
+    return make
+
+
+class Net(nn.Module):
+    """Modules by name, and what they compute: a model in a few lines."""
+
+    def __init__(self, compute: Callable[..., Any], **parts: Any) -> None:
+        """Register the modules; what is none is an attribute."""
+        super().__init__()
+        self.compute = compute
+        for name, part in parts.items():
+            setattr(self, name, part)
+
+    def forward(self, *inputs: Any) -> Any:
+        """Compute."""
+        return self.compute(self, *inputs)
+
+
+class Stream(Net):
+    """A model that takes the state that it returned for the chunk before."""
+
+    def forward(self, x: Tensor, state: Any = None) -> Any:
+        """Compute a chunk."""
+        return self.compute(self, x, state)
+
+
+def valid(lengths: Tensor, steps: int) -> Tensor:
+    """Return a mask (batch, seq) of what is no padding."""
+    return lengths.new_tensor(range(steps)) < lengths.unsqueeze(1)

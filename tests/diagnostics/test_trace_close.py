@@ -56,6 +56,30 @@ def generation_after_training(nn: Any) -> Callable[[Tensor], Any]:
     return run
 
 
+def weights_that_are_written(nn: Any) -> Callable[[Tensor], Any]:
+    """Write a weight that a kept graph would need: no graph is freed."""
+    cell = nn.GRUCell(FEATURE, HIDDEN)
+
+    def run(x: Tensor) -> Tensor:
+        h = cell(x[:, 1], cell(x[:, 0]))
+        with torch.no_grad():
+            cell.weight_hh.mul_(2)
+        return cell(x[:, 1], h)
+
+    return run
+
+
+def state_for_each_window(nn: Any) -> Callable[[Tensor], Any]:
+    """Run over windows that follow each other, each from what its own context says."""
+    layer, start = nn.GRU(FEATURE, HIDDEN, batch_first=True), torch.nn.Linear(FEATURE, HIDDEN)
+
+    def run(x: Tensor) -> Tensor:
+        windows = x.split(3, 1)
+        return torch.cat([layer(w, start(w.mean(1)).unsqueeze(0))[0] for w in windows], 1)
+
+    return run
+
+
 def learned_state(nn: Any) -> Callable[[Tensor], Any]:
     """Start from a weight, which has no graph of its own."""
     layer, start = nn.GRU(FEATURE, HIDDEN), torch.nn.Parameter(torch.zeros(1, 1, HIDDEN))
@@ -213,6 +237,8 @@ RIGHT = [
     windows_with_detach,
     graph_that_is_kept,
     generation_after_training,
+    weights_that_are_written,
+    state_for_each_window,
     learned_state,
     windows_in_random_order,
     windows_that_overlap,

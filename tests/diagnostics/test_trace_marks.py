@@ -6,6 +6,7 @@ import pytest
 import torch
 from inline_snapshot import snapshot
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_padded_sequence
 
 import rnnkit
 from tests.diagnostics.models_of_users import BATCH, FEATURE, HIDDEN, SEQ, Model, numbers
@@ -66,6 +67,20 @@ def test_windows_from_one_state(library: Any) -> None:
             ]
         ]
     )
+
+
+@LIBRARIES
+def test_windows_beside_other_calls(library: Any) -> None:
+    """Windows are marked, and not the cells and the packed input beside them."""
+    layer = library.GRU(FEATURE, HIDDEN, batch_first=True)
+    cell = library.GRUCell(FEATURE, HIDDEN)
+
+    def run(x: Tensor) -> Any:
+        h = cell(x[:, 1], cell(x[:, 0]))
+        packed = pack_padded_sequence(x, [3] * BATCH, batch_first=True)
+        return [layer(w)[0] for w in x.split(4, 1)], h, layer(packed)[1], layer(packed)[1]
+
+    assert [row.number for row in rnnkit.trace(run, X).marked] == [3]
 
 
 @LIBRARIES

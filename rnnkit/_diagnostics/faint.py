@@ -43,7 +43,7 @@ class Gradients:
 
     Attributes:
         are_whole: whether every input that has the axis was followed: integers are where an
-            embedding reads them.
+            embedding reads them. A backward that fails, later, makes it false.
         vanish: whether some came so close to the smallest number that others may be below it.
     """
 
@@ -80,13 +80,13 @@ class Gradients:
         total = (part * weights.to(part.device, part.dtype)).sum()
         # What begins large sinks below the smallest number later.
         total = total * torch.finfo(part.dtype).max ** 0.5
+        wanted = total.real if total.is_complex() else total
         sources = [source for source, _ in self._sources]
-        found = torch.autograd.grad(
-            total.real if total.is_complex() else total,
-            sources,
-            retain_graph=True,
-            allow_unused=True,
-        )
+        try:
+            found = torch.autograd.grad(wanted, sources, retain_graph=True, allow_unused=True)
+        except Exception:  # noqa: BLE001 - what the model wrote in place, or a backward of its own
+            self.are_whole = False
+            found = (None,) * len(sources)
         reached = torch.zeros(len(places), dtype=torch.bool)
         for gradient, (_, axis) in zip(found, self._sources, strict=True):
             if gradient is not None:

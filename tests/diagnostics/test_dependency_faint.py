@@ -107,6 +107,21 @@ def test_model_that_cannot_be_differentiated() -> None:
     assert not rnnkit.dependency_map(model, numbers(BATCH, 5, FEATURE), dim=1).is_certain
 
 
+def test_backward_that_fails() -> None:
+    """A model that writes what its backward needs is mapped all the same, without gradients."""
+
+    def compute(m: Any, x: Tensor) -> Tensor:
+        y = m.gru(x)[0].exp()
+        z = y * 2
+        y.detach().mul_(1)
+        return z + y
+
+    found = rnnkit.dependency_map(Model(compute, gru=forgetful()), numbers(BATCH, 5, FEATURE))
+
+    assert found.finding == "each depends on its own input alone"
+    assert not found.is_certain
+
+
 def test_maximum_over_steps() -> None:
     """A maximum depends on every step, since each may be the largest."""
     model = Model(lambda m, x: m.head(x).amax(1, keepdim=True), head=nn.Linear(FEATURE, HIDDEN))

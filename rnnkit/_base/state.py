@@ -105,11 +105,11 @@ def map_state(function: Callable[..., Tensor], state: Any, *others: Any) -> Any:
         return None
     if isinstance(state, Tensor) or is_proxy(state):
         return function(state, *others)
-    if not isinstance(state, tuple | list):
+    if not isinstance(state, (tuple, list)):
         sentence = f"a state is a tensor or a tuple of tensors, got {brief(state)}"
         refusal(StateError, "state", sentence, code="state-kind")
     for other in others:
-        if not isinstance(other, tuple | list) or len(other) != len(state):
+        if not isinstance(other, (tuple, list)) or len(other) != len(state):
             sentence = f"states are not of one kind: {_kind(state)} and {_kind(other)}"
             refusal(StateError, "state", sentence, code="states-differ")
     parts = [map_state(function, *members) for members in zip(state, *others, strict=True)]

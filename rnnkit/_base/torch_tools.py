@@ -74,6 +74,10 @@ PRIVATE_NAMES = {
         "whether autocast is on for any device; the public function asks for one",
         IN_THE_OLDEST,
     ),
+    "torch.compiler._is_compiling_flag": PrivateName(
+        "whether torch 2.6 exports; later ones have torch.compiler.is_exporting",
+        IN_THE_OLDEST,
+    ),
     "torch._higher_order_ops.scan.scan": PrivateName(
         "a loop over an open number of steps in one graph",
         "torch 2.6 fixes every number of steps, so that the loop is unrolled",
@@ -133,12 +137,29 @@ def is_one_graph(steps: Any) -> bool:
     """
     if not is_compiling():
         return False
-    # Of the two ways to ask whether torch.func transforms, a compiler knows this one.
-    if functorch.get_dynamic_layer_stack_depth() > 0 or forward_ad._current_level >= 0:  # noqa: SLF001
+    if _is_in_functorch() or forward_ad._current_level >= 0:  # noqa: SLF001
         return False
-    if not torch.compiler.is_exporting():
+    if not is_exporting():
         return True
     return is_open(steps) and not torch.onnx.is_in_onnx_export()
+
+
+# A compiler of torch 2.6 knows no other way to ask.
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+def _is_in_functorch() -> bool:
+    depth: int = functorch.get_dynamic_layer_stack_depth()
+    return depth > 0
+
+
+#: torch 2.6 has no such function.
+HAS_IS_EXPORTING = hasattr(torch.compiler, "is_exporting")
+
+
+def is_exporting() -> bool:
+    """Say whether the compiler that traces is an exporter, strict or not."""
+    if HAS_IS_EXPORTING:
+        return torch.compiler.is_exporting()
+    return torch.compiler._is_compiling_flag  # noqa: SLF001
 
 
 def is_open(steps: Any) -> bool:

@@ -139,7 +139,7 @@ class CallSpec(NamedTuple):
         cell = described(self.module) if self.state_axes else type(self.module).__name__
         return f"{self.name} of {cell}"
 
-    @property
+    # A method, since right calls need it in a graph: torch 2.6 compiles no property.
     def ranks(self) -> tuple[int, ...]:
         """How many axes an input may have."""
         return {"packed": (2,), "cell": (1, 2)}.get(self.kind, (SEQUENCE, SEQUENCES))
@@ -250,7 +250,8 @@ def spec_of_unrolled(
     read = sizes_of_sequence(input, batch_first=batch_first)
     front = (Axis("batch", read["batch"]),) if "batch" in read else ()
     open_facts = {"module": cell, "input_size": shape[-1] if shape else 0}
-    facts: dict[str, Any] = read | (_common(cell) if known else open_facts) | {"name": caller}
+    # Not by |, which a compiler of torch 2.6 does not know.
+    facts: dict[str, Any] = {**read, **(_common(cell) if known else open_facts), "name": caller}
     return CallSpec(
         **facts,
         kind="unrolled",

@@ -158,9 +158,9 @@ def _embedding(spec: CallSpec, input: Tensor) -> Rows:
     """Advise an embedding where its output would have the rank that is read."""
     rank = input.dim()
     ids = "input.data" if spec.kind == "packed" else "input"
-    if rank + 1 not in spec.ranks:
+    if rank + 1 not in spec.ranks():
         ids += ".squeeze(-1)"
-        if rank not in spec.ranks or input.shape[-1] != 1:
+        if rank not in spec.ranks() or input.shape[-1] != 1:
             return []
     if input.is_complex():
         return []

@@ -30,7 +30,7 @@ def diagnose_shape(spec: CallSpec, input: Tensor, weight: Tensor) -> Cause | Non
     """
     if not input.is_floating_point() and not agree(input.dtype, weight.dtype):
         return no_numbers(spec, input, weight)
-    if len(spec.actual) not in spec.ranks:
+    if len(spec.actual) not in spec.ranks():
         return _other_rank(spec)
     if spec.actual[-1] != spec.input_size:
         return _other_width(spec)

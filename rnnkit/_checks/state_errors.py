@@ -48,18 +48,18 @@ def diagnose_state(spec: CallSpec, hx: Any, input: Tensor) -> Cause | None:
     for place, tensor in enumerate(state):
         if tuple(tensor.shape) != sizes(spec.state_axes[place]):
             return _other_size(spec, state, place)
-    found = (
-        state_dtype_or_device(spec, *one, input)
-        for one in zip(spec.state_names, state, strict=True)
-    )
-    return next((cause for cause in found if cause is not None), None)
+    for name, tensor in zip(spec.state_names, state, strict=True):
+        cause = state_dtype_or_device(spec, name, tensor, input)
+        if cause is not None:
+            return cause
+    return None
 
 
 def _are_counts(hx: Any) -> bool:
     """Say whether a state is integers, of which none is made."""
     if isinstance(hx, Tensor):
         return hx.dim() == 1 and not (hx.is_floating_point() or hx.is_complex())
-    return isinstance(hx, tuple | list) and bool(hx) and all(type(part) is int for part in hx)
+    return isinstance(hx, (tuple, list)) and len(hx) > 0 and all(type(part) is int for part in hx)
 
 
 def _lengths_as_state(spec: CallSpec, hx: Any) -> Cause:

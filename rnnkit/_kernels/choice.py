@@ -91,7 +91,7 @@ def facts_of(stack: Stack, input: Tensor, state: States) -> Facts:
     # Without gradients torch's kernel over packed input has nothing to record, and is faster.
     by_hand = gradients and not projected and _are_plain(tensors)
     paths = paths_of(input, mode, projected=projected, by_hand=by_hand)
-    sizes = tuple((each.weights[0].shape[1], each.hidden_size) for each in directions)
+    sizes = tuple((each.weights[0].shape[1], each.hidden_size()) for each in directions)
     return Facts(kind, gradients, paths, sizes)
 
 

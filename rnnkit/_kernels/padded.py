@@ -76,8 +76,9 @@ def run_padded(
         input = take(input, places.flipped)
     output, state_out = direction.run(input, state)
     h = output.flatten(0, 1).index_select(0, places.last).unsqueeze(0)
-    if lengths.empty is not None:
-        h = torch.where(lengths.empty.view(1, -1, 1), state[0].to(h.dtype), h)
+    empty = lengths.empty()
+    if empty is not None:
+        h = torch.where(empty.view(1, -1, 1), state[0].to(h.dtype), h)
     if direction.reverse:
         output = take(output, places.flipped)
     return output, (h, *state_out[1:])
@@ -85,7 +86,7 @@ def run_padded(
 
 def _held(direction: Direction, input: Tensor, places: Places) -> tuple[Direction, Tensor]:
     weight, *others = direction.weights
-    gate = direction.hidden_size
+    gate = direction.hidden_size()
     marks = [places.beyond] if places.blank is None else [places.beyond, places.blank]
     columns = weight.new_zeros(weight.shape[0], len(marks))
     lowered = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else weight.dtype
@@ -97,7 +98,8 @@ def _held(direction: Direction, input: Tensor, places: Places) -> tuple[Directio
         columns[3 * gate :, 1:] = -closed
     weights = [torch.cat([weight, columns], dim=1), *others]
     input = torch.cat([input, *(mark.to(input.dtype) for mark in marks)], dim=2)
-    return direction._replace(weights=weights), input
+    mode, _, *options = direction  # by _replace torch 2.6 has no graph
+    return Direction(mode, weights, *options), input
 
 
 def take(tensor: Tensor, places: Tensor) -> Tensor:

@@ -35,7 +35,6 @@ class Direction(NamedTuple):
     #: Whether it runs from the last valid step to the first.
     reverse: bool = False
 
-    @property
     def hidden_size(self) -> int:
         """Features of the state; of an LSTM with a projection, of its c."""
         gates = {"LSTM": 4, "GRU": 3}.get(self.mode, 1)

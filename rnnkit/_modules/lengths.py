@@ -4,6 +4,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.compiler import is_compiling
 
 from rnnkit._base.class_facts import mode_of
 from rnnkit._base.state import layers_first, map_state
@@ -40,7 +41,7 @@ def _run(layer: Any, input: Any, hx: Any, lengths: Any, reset: Any) -> tuple[Ten
     spec = spec_of_layer(layer, input)
     counts = None if lengths is None else check_lengths(spec, lengths, input)
     mask = None if reset is None else check_reset(spec, reset)
-    if counts is not None and counts.is_full:
+    if counts is not None and counts.is_full():
         counts = None
     if counts is None and mask is None:
         return run_whole(layer, input, hx)
@@ -81,8 +82,12 @@ def _first_state(layer: Any, batch: int | None) -> States:
 
 def stack_of(layer: Any) -> Stack:
     """Return what a layer is made of, layer by layer, the forward direction first."""
-    layer._update_flat_weights()  # noqa: SLF001
-    weights: Any = layer._flat_weights  # noqa: SLF001
+    if is_compiling():
+        # By their names: a graph then holds no list that has to be kept up to date.
+        weights: Any = [getattr(layer, name) for name in layer._flat_weights_names]  # noqa: SLF001
+    else:
+        layer._update_flat_weights()  # noqa: SLF001
+        weights = layer._flat_weights  # noqa: SLF001
     directions = 2 if layer.bidirectional else 1
     rows = layer.num_layers * directions
     per_direction = len(weights) // rows

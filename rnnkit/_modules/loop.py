@@ -11,7 +11,7 @@ from torch.utils import _pytree as pytree
 
 from rnnkit._base.class_facts import mode_of, proj_size_of
 from rnnkit._base.state import LSTMState, map_state
-from rnnkit._base.torch_tools import is_open
+from rnnkit._base.torch_tools import is_exporting, is_open
 from rnnkit._checks.objects import is_result, refuse_outputs, refuse_result, refuse_sizes
 from rnnkit._kernels.formulas import ByParts
 from rnnkit._kernels.lengths import Lengths
@@ -25,7 +25,7 @@ def needs_scan(steps: Any, *, plain: bool) -> bool:
 
     A user's cell may do what scan forbids: only an exporter has no other way.
     """
-    return is_open(steps) and (plain or torch.compiler.is_exporting())
+    return is_open(steps) and (plain or is_exporting())
 
 
 def choose(mask: Tensor, new: Any, old: Any) -> Any:

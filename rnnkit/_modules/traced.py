@@ -39,7 +39,7 @@ def run_traced(layer: Any, input: Tensor, hx: Any, lengths: Any) -> tuple[Tensor
         input = input.transpose(0, 1)
     if hx is None:
         hx = zeros(layer, input, input.shape[1])
-    state = tuple(hx) if isinstance(hx, tuple | list) else (hx,)
+    state = (hx,) if isinstance(hx, Tensor) else tuple(hx)
     if counts is None:
         output, ends = run_layers(stack_of(layer), input, state)
     else:

@@ -5,12 +5,17 @@ rnnkit's own cells over a sequence by torch's fused kernels.
 
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
-import torch
 from torch import Tensor
 
 from rnnkit._base.class_facts import has_own_start, mode_of, proj_size_of
 from rnnkit._base.state import LSTMState, map_state
-from rnnkit._base.torch_tools import is_jit_traced, is_one_graph, is_transformed, lacks_kernel
+from rnnkit._base.torch_tools import (
+    is_exporting,
+    is_jit_traced,
+    is_one_graph,
+    is_transformed,
+    lacks_kernel,
+)
 from rnnkit._checks.calls import check_unrolled
 from rnnkit._checks.lengths import check_lengths
 from rnnkit._checks.objects import check_cell_object, refuse_stateless
@@ -126,7 +131,7 @@ def run(
     weight = weights_of(cell)[0] if plain else None
     spec, hx = check_unrolled(cell, input, hx, caller, weight, batch_first=batch_first)
     counts = None if lengths is None else check_lengths(spec, lengths, input)
-    if counts is not None and counts.is_full:
+    if counts is not None and counts.is_full():
         counts = None
     mask = None if reset is None else check_reset(spec, reset)
     if spec.batch is None:
@@ -141,7 +146,7 @@ def run(
     if batch_first:
         input = input.transpose(0, 1)
     if hx is None and not hasattr(cell, "initial_state"):
-        if mask is not None or (counts is not None and counts.empty is not None):
+        if mask is not None or (counts is not None and counts.empty() is not None):
             refuse_stateless(cell)
         options = {"reverse": reverse, "return_states": return_states}
         output, state = run_stateless(cell, input, counts, **options)
@@ -150,7 +155,7 @@ def run(
     start = initial if hx is None else hx
     watched = is_transformed() or (mask is not None and is_jit_traced())
     # An exported program is a loop or a scan, which asks nobody who loads it for rnnkit.
-    compiled = is_one_graph(input.shape[0]) and not torch.compiler.is_exporting()
+    compiled = is_one_graph(input.shape[0]) and not is_exporting()
     if fused and not return_states and plain and mask is None and compiled:
         output, state = run_traced(cell, input, start, counts, reverse=reverse)
     elif (

@@ -12,7 +12,9 @@ from rnnkit._base.torch_tools import is_jit_traced, is_transformed, lacks_kernel
 from rnnkit._checks.call_spec import spec_of_layer
 from rnnkit._checks.lengths import check_lengths
 from rnnkit._checks.resets import check_reset
+from rnnkit._kernels.lengths import Lengths
 from rnnkit._kernels.paths import run
+from rnnkit._kernels.reset_op import run_reset_operators, takes_reset_operator
 from rnnkit._kernels.stack import Direction, Stack, States
 from rnnkit._modules.loop import loop_stack
 from rnnkit._modules.starts import lacks_state, started
@@ -56,18 +58,29 @@ def _run(layer: Any, input: Any, hx: Any, lengths: Any, reset: Any) -> tuple[Ten
         mask = None if mask is None else mask.unsqueeze(1)
     elif layer.batch_first:
         input = input.transpose(0, 1)
-    stack = stack_of(layer)
-    by_steps = mask is not None or stack.mode == "RNN_RELU"
-    if by_steps and (is_transformed() or is_jit_traced()):
-        # Pieces are found by what a mask holds, and a relu may not run over padding.
-        output, ends = loop_stack(stack, input, state, counts, mask, initial)
-    else:
-        output, ends = run(stack, input, state, counts, mask, initial)
+    output, ends = _run_stack(stack_of(layer), input, state, counts, mask, initial)
     if spec.batch is None:
         output, ends = output.squeeze(1), tuple(tensor.squeeze(1) for tensor in ends)
     elif layer.batch_first:
         output = output.transpose(0, 1)
     return output, ends if len(ends) > 1 else next(iter(ends))
+
+
+def _run_stack(
+    stack: Stack,
+    input: Tensor,
+    state: States,
+    counts: Lengths | None,
+    mask: Tensor | None,
+    initial: States | None,
+) -> tuple[Tensor, States]:
+    if mask is not None and takes_reset_operator(input):
+        return run_reset_operators(stack, input, state, counts, mask, initial)
+    by_steps = mask is not None or stack.mode == "RNN_RELU"
+    if by_steps and (is_transformed() or is_jit_traced()):
+        # Pieces are found by what a mask holds, and a relu may not run over padding.
+        return loop_stack(stack, input, state, counts, mask, initial)
+    return run(stack, input, state, counts, mask, initial)
 
 
 def _tensors(state: Any) -> States:

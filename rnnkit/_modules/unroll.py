@@ -23,6 +23,7 @@ from rnnkit._checks.resets import check_reset
 from rnnkit._kernels import paths
 from rnnkit._kernels.lengths import Lengths
 from rnnkit._kernels.padded import places_of, run_layers, run_stack, take
+from rnnkit._kernels.reset_op import run_reset_operators, takes_reset_operator
 from rnnkit._kernels.stack import Direction, Stack
 from rnnkit._modules.cell_base import sequence_weights, weights_of
 from rnnkit._modules.loop import is_plain, run_loop
@@ -158,6 +159,10 @@ def run(
     compiled = is_one_graph(input.shape[0]) and not is_exporting()
     if fused and not return_states and plain and mask is None and compiled:
         output, state = run_traced(cell, input, start, counts, reverse=reverse)
+    elif fused and not return_states and plain and mask is not None and takes_reset_operator(input):
+        output, state = run_traced_resets(
+            cell, input, start, counts, mask, initial, reverse=reverse
+        )
     elif (
         fused
         and not return_states
@@ -232,6 +237,22 @@ def run_traced(
     if lengths is None:
         return _as_cell(*run_layers(stack, input, state))
     return _as_cell(*run_stack(stack, input, state, lengths))
+
+
+def run_traced_resets(
+    cell: Any,
+    input: Tensor,
+    hx: Any,
+    lengths: Lengths | None,
+    reset: Tensor,
+    initial: Any,
+    *,
+    reverse: bool,
+) -> tuple[Tensor, Any]:
+    """Run a cell whose samples start again on the way as an operator that stays whole."""
+    restart = None if _starts_from_zeros(cell) else _as_layer(initial)
+    stack = _stack_of(cell, reverse=reverse)
+    return _as_cell(*run_reset_operators(stack, input, _as_layer(hx), lengths, reset, restart))
 
 
 def _stack_of(cell: Any, *, reverse: bool) -> Stack:

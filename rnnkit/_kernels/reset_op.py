@@ -1,0 +1,151 @@
+"""One layer in one direction whose samples start again: an operator that compilers leave whole.
+
+Where samples start again is in a mask, and a compiler knows no values: it would write down a loop
+over all steps. Here it sees one operator, which looks at the mask when it runs and takes the path
+that an eager call takes. Its backward operator runs that path once more, recorded.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils import _pytree as pytree
+
+from rnnkit._base.torch_tools import is_exporting, is_one_graph
+from rnnkit._kernels.custom_op import LIBRARY
+from rnnkit._kernels.lengths import Lengths
+from rnnkit._kernels.paths import run
+from rnnkit._kernels.single import nothing
+from rnnkit._kernels.stack import Direction, Run, Stack, States
+
+#: What both operators are told: the call, where samples start again, from what, and the layer.
+GIVEN = (
+    "Tensor input, Tensor h, Tensor? c, Tensor[] weights, Tensor? first_h, Tensor? first_c,"
+    " Tensor reset, Tensor? lengths, str mode, bool has_bias, bool reverse"
+)
+#: Of these, what gradients are taken of, the list of weights among them.
+DERIVED = 6
+
+LIBRARY.define(f"resets({GIVEN}) -> (Tensor, Tensor, Tensor)")
+LIBRARY.define(
+    f"resets_backward(Tensor? on_output, Tensor? on_h, Tensor? on_c, {GIVEN})"
+    " -> (Tensor, Tensor, Tensor, Tensor[], Tensor, Tensor)"
+)
+
+
+def takes_reset_operator(input: Tensor) -> bool:
+    """Say whether a call with resets is compiled to operators.
+
+    An exported program is a loop or a scan, which asks nobody who loads it for rnnkit; and under
+    autocast each path mixes dtypes in its own way, which no compiler could know.
+    """
+    if torch.is_autocast_enabled(input.device.type) or is_exporting():
+        return False
+    return is_one_graph(input.shape[0])
+
+
+def run_reset_operators(
+    stack: Stack,
+    input: Tensor,
+    state: States,
+    lengths: Lengths | None,
+    reset: Tensor,
+    initial: States | None,
+) -> tuple[Tensor, States]:
+    """Run a stack whose samples start again on the way; arguments are those of ``paths.run``."""
+    each = None if lengths is None else lengths.each
+
+    def run_one(direction: Direction, input: Tensor, start: States, first: Any) -> Run:
+        mode, weights, bias, _, reverse = direction
+        h, c = _pair(start)
+        first_h, first_c = _pair(first or ())
+        output, *ends = torch.ops.rnnkit.resets.default(
+            input, h, c, list(weights), first_h, first_c, reset, each, mode, bias, reverse
+        )
+        return output, tuple(tensor.squeeze(0) for tensor in ends[: len(start)])
+
+    return stack.run_each(input, run_one, state, initial)
+
+
+def _pair(tensors: States) -> list[Tensor | None]:
+    return [*(tensor.unsqueeze(0) for tensor in tensors), None, None][:2]
+
+
+def _run(*args: Any, training: bool) -> list[Tensor]:
+    input, h, c, weights, first_h, first_c, reset, each, mode, bias, reverse = args
+    stack = Stack([[Direction(mode, list(weights), bias, training, reverse)]])
+    lengths = None if each is None else Lengths(each, each.tolist(), input.shape[0])
+    state = tuple(tensor for tensor in (h, c) if tensor is not None)
+    initial = tuple(tensor for tensor in (first_h, first_c) if tensor is not None) or None
+    output, ends = run(stack, input, state, lengths, reset, initial)
+    return [output, *ends]
+
+
+def _run_resets(*args: Any) -> tuple[Tensor, ...]:
+    with torch.no_grad():
+        output, *ends = _run(*args, training=False)
+    # An operator's outputs are no views, of each other or of an input.
+    ends = [end.clone() for end in ends]
+    return output.contiguous(), *ends, *(nothing(output) for _ in range(2 - len(ends)))
+
+
+def _derive_resets(*args: Any) -> Any:
+    gradients, given, others = args[:3], args[3 : 3 + DERIVED], args[3 + DERIVED :]
+    with torch.enable_grad():
+        leaves = _map(lambda tensor: tensor.detach().requires_grad_(), given, None)
+        pairs = zip(_run(*leaves, *others, training=True), gradients, strict=False)
+        reached = [(output, gradient) for output, gradient in pairs if gradient is not None]
+        flat = [leaf for leaf in pytree.tree_leaves(leaves) if leaf is not None]
+        found = torch.autograd.grad(
+            [output for output, _ in reached], flat, [gradient for _, gradient in reached],
+            allow_unused=True, materialize_grads=True,
+        )  # fmt: skip
+    rest = iter(found)
+    return _map(lambda _: next(rest).contiguous(), given, nothing(given[0]))
+
+
+def _map(function: Callable[[Tensor], Tensor], given: Sequence[Any], missing: Any) -> Any:
+    """Apply a function to each tensor, and to those of the list of weights."""
+    return tuple(
+        [function(each) for each in one]
+        if isinstance(one, list)
+        else (missing if one is None else function(one))
+        for one in given
+    )
+
+
+def _fake_resets(input: Tensor, h: Tensor, c: Tensor | None, *_: Any) -> tuple[Tensor, ...]:
+    output = input.new_empty((*input.shape[:2], h.shape[2]))
+    return output, h.new_empty(h.shape), nothing(h) if c is None else c.new_empty(c.shape)
+
+
+def _fake_resets_backward(*args: Any) -> Any:
+    given = args[3 : 3 + DERIVED]
+    return _map(lambda tensor: tensor.new_empty(tensor.shape), given, nothing(given[0]))
+
+
+def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+    input, h, c, weights, first_h, first_c, reset, lengths, *ctx.options = inputs
+    ctx.set_materialize_grads(value=False)
+    if c is None:
+        ctx.mark_non_differentiable(output[2])
+    ctx.save_for_backward(input, h, c, first_h, first_c, reset, lengths, *weights)
+
+
+def _derive(ctx: Any, *gradients: Tensor | None) -> tuple[Any, ...]:
+    input, h, c, first_h, first_c, reset, lengths, *weights = ctx.saved_tensors
+    given = (input, h, c, weights, first_h, first_c)
+    found = torch.ops.rnnkit.resets_backward.default(
+        *gradients, *given, reset, lengths, *ctx.options
+    )
+    pairs = zip(given, found, strict=True)
+    return *(None if one is None else on_it for one, on_it in pairs), *(None,) * 5
+
+
+for _device in ("CPU", "CUDA"):
+    LIBRARY.impl("resets", _run_resets, _device)
+    LIBRARY.impl("resets_backward", _derive_resets, _device)
+torch.library.register_fake("rnnkit::resets", _fake_resets, lib=LIBRARY)
+torch.library.register_fake("rnnkit::resets_backward", _fake_resets_backward, lib=LIBRARY)
+torch.library.register_autograd("rnnkit::resets", _derive, setup_context=_save, lib=LIBRARY)

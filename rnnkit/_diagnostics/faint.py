@@ -33,8 +33,8 @@ def changed_more(batch: Batch, where: Where) -> Given:
         if other is leaf or not leaf.is_floating_point() or leaf.dim() == 0:
             leaves.append(other)
             continue
-        whole = (leaf == leaf.round()).flatten(0, -2).all(0) if leaf.dim() > 1 else False
-        leaves.append(torch.where(torch.as_tensor(whole), other, leaf + LARGER * (other - leaf)))
+        whole = (leaf == leaf.round()).flatten(0, -2).all(0) if leaf.dim() > 1 else leaf.isnan()
+        leaves.append(torch.where(whole, other, leaf + LARGER * (other - leaf)))
     return batch.tree(leaves)
 
 
@@ -76,18 +76,20 @@ class Gradients:
         assert self._output is not None  # noqa: S101 - are_whole says so
         part = self._output.narrow(dim, index, 1)
         # A plain sum is the same whatever is in it where that is normed, as by softmax.
-        weights = torch.rand(part.shape, generator=torch.Generator().manual_seed(0)) + 0.5
+        generator = torch.Generator("cpu").manual_seed(0)
+        weights = torch.rand(part.shape, generator=generator, device="cpu") + 0.5
         total = (part * weights.to(part.device, part.dtype)).sum()
         # What begins large sinks below the smallest number later.
         total = total * torch.finfo(part.dtype).max ** 0.5
         wanted = total.real if total.is_complex() else total
         sources = [source for source, _ in self._sources]
+        found: tuple[Tensor | None, ...]
         try:
             found = torch.autograd.grad(wanted, sources, retain_graph=True, allow_unused=True)
         except Exception:  # noqa: BLE001 - what the model wrote in place, or a backward of its own
             self.are_whole = False
             found = (None,) * len(sources)
-        reached = torch.zeros(len(places), dtype=torch.bool)
+        reached = torch.zeros(len(places), dtype=torch.bool, device="cpu")
         for gradient, (_, axis) in zip(found, self._sources, strict=True):
             if gradient is not None:
                 rows = gradient.nan_to_num(0.0).movedim(axis, 0)

@@ -57,7 +57,9 @@ class Flow:
         self._known: list[tuple[Tensor, Origin, int | None]] = []
         with torch.enable_grad():
             # What has a smaller number was made before.
-            self._first = _age(torch.ones((), requires_grad=True).clone().grad_fn) or 0
+            self._first = (
+                _age(torch.ones((), requires_grad=True, device="cpu").clone().grad_fn) or 0
+            )
 
     def note(self, tensor: Tensor, origin: Origin, axis: int | None = None) -> None:
         """Remember what a call returned; along the axis, if there is one, its layers stand."""

@@ -250,7 +250,7 @@ def run_traced_resets(
     reverse: bool,
 ) -> tuple[Tensor, Any]:
     """Run a cell whose samples start again on the way as an operator that stays whole."""
-    restart = None if _starts_from_zeros(cell) else _as_layer(initial)
+    restart = _as_layer(initial) if has_own_start(cell) else None
     stack = _stack_of(cell, reverse=reverse)
     return _as_cell(*run_reset_operators(stack, input, _as_layer(hx), lengths, reset, restart))
 

@@ -55,6 +55,7 @@ class Flow:
         """
         self._attached = list(attached)
         self._known: list[tuple[Tensor, Origin, int | None]] = []
+        self._learned: set[int] = set()
         with torch.enable_grad():
             # What has a smaller number was made before.
             self._first = (
@@ -64,6 +65,10 @@ class Flow:
     def note(self, tensor: Tensor, origin: Origin, axis: int | None = None) -> None:
         """Remember what a call returned; along the axis, if there is one, its layers stand."""
         self._known.append((tensor, origin, axis))
+        if tensor.requires_grad:
+            # It outlives the run on a tensor that is returned, and must not hold the others.
+            learned, key = self._learned, id(tensor)
+            tensor.register_hook(lambda _: learned.add(key))  # type: ignore[no-untyped-call]
 
     def origin(self, tensor: Tensor) -> Origin:
         """Say where a tensor came from: what it is, shares memory with, or was computed from."""
@@ -117,6 +122,10 @@ class Flow:
         whole = tensor if tensor._base is None else tensor._base  # noqa: SLF001
         age = _age(whole.grad_fn)
         return (age is not None and age < self._first) or self.shares(tensor, self._attached)
+
+    def is_learned_from(self, tensor: Tensor) -> bool:
+        """Say whether backward has been through a tensor that was noted: a loss was made of it."""
+        return id(tensor) in self._learned
 
     def is_freed(self, tensor: Tensor) -> bool:
         """Say whether backward has gone through the graph on which a tensor is, and freed it."""

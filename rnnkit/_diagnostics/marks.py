@@ -50,7 +50,7 @@ class Judge:
         return set() if len(rest) < len(call.returned) else None
 
     def _is_used(self, tensor: Tensor) -> bool:
-        reached = self.flow.is_reached(tensor, self._read)
+        reached = self.flow.is_reached(tensor, self._read) or self.flow.is_learned_from(tensor)
         return reached or self.flow.shares(tensor, self._given)
 
     def is_used(self, call: Call) -> bool | None:
@@ -91,7 +91,8 @@ class Judge:
             yield f"the same state as in {row}: it is never advanced"
         elif same:
             yield f"the same {same[0]} as in {row}: it is never advanced"
-        elif call.is_fresh:
+        elif call.is_fresh and last.is_fresh:
+            # Else the one before was the last step of another sequence.
             yield from self._starts_afresh(call, last)
 
     def _starts_afresh(self, call: Call, last: Call) -> Iterator[str]:

@@ -227,6 +227,31 @@ def state_by_way_of_packed_input(nn: Any) -> Callable[[Tensor], Any]:
     return run
 
 
+def losses_of_sequences(nn: Any) -> Callable[[Tensor], Any]:
+    """Train on sequences of one step, by a loss of the state that is not returned."""
+    cell = nn.GRUCell(FEATURE, HIDDEN)
+
+    def run(x: Tensor) -> None:
+        for step in x.unbind(1):
+            cell(step).sum().backward()
+
+    return run
+
+
+def answers_of_sequences(nn: Any) -> Callable[[Tensor], Any]:
+    """Count what comes out at the end of each sequence: no tensor leads from there on."""
+    cell = nn.GRUCell(FEATURE, HIDDEN)
+
+    def run(x: Tensor) -> int:
+        right = 0
+        for sample in x:
+            h = cell(sample[1], cell(sample[0]))
+            right += int(h.argmax())
+        return right
+
+    return run
+
+
 def first_state_given_twice(nn: Any) -> Callable[[Tensor], Any]:
     """Read two sequences from one state, the second behind the first in memory."""
     layer, start = nn.GRU(FEATURE, HIDDEN, batch_first=True), numbers(1, BATCH, HIDDEN)
@@ -254,6 +279,8 @@ RIGHT = [
     both_directions_of_a_bidirectional_one,
     leaves_of_a_tree,
     state_by_way_of_packed_input,
+    losses_of_sequences,
+    answers_of_sequences,
     first_state_given_twice,
 ]
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 import rnnkit
-from tests.diagnostics.corpus import agents, signals, words  # noqa: F401 - they register cases
+from tests.diagnostics.corpus import agents, padded, signals, words  # noqa: F401 - they register cases
 from tests.diagnostics.corpus.case import CASES, Case, Subject
 
 DTYPES = ("float32", "bfloat16", "autocast")

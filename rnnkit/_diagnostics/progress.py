@@ -2,7 +2,6 @@
 
 import sys
 import time
-from typing import Self
 
 #: So many seconds pass in silence.
 PATIENCE = 2.0
@@ -24,7 +23,7 @@ class Progress:
         self.caller, self.total, self.count = caller, total, 0
         self._start, self._shown = time.monotonic(), False
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "Progress":  # noqa: PYI034 - beartype reads Self on classes only
         """Begin."""
         return self
 

@@ -142,7 +142,7 @@ def _traced(recorder: Recorder, run: Callable[..., Any], inputs: tuple[Any, ...]
         result = recorder.run(run, inputs)
     except BaseException as error:
         found = _judged(recorder, None, error)
-        error.trace = found  # type: ignore[attr-defined]
+        vars(error)["trace"] = found
         error.add_note(f"rnnkit.trace: {len(found.rows)} rows until then, in this error's .trace")
         raise
     return _judged(recorder, result)

@@ -76,7 +76,7 @@ def test_names_for_a_function() -> None:
 
 
 def test_refused_names() -> None:
-    """A module has its own names: another's beside it are refused, as is what is no module."""
+    """A module has its own names: another's beside it are refused."""
     layer = nn.GRU(FEATURE, HIDDEN, batch_first=True)
     with pytest.raises(rnnkit.ArgumentError) as error:
         rnnkit.trace(layer, X, model=layer)
@@ -87,5 +87,11 @@ model= names the modules that a function calls, and a module was given
   more      trace-model, in the docs under "Errors"\
 """)
     assert len(rnnkit.trace(layer, X).rows) == 1
+
+
+@pytest.mark.unhooked("beartype refuses it first")
+def test_refused_class() -> None:
+    """A class in place of the module that names is refused."""
+    layer = nn.GRU(FEATURE, HIDDEN, batch_first=True)
     with pytest.raises(rnnkit.ArgumentError, match="trace takes a model"):
         rnnkit.trace(layer.forward, X, model=nn.GRU)  # type: ignore[arg-type]

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, NoReturn
 
 import torch
 from torch import Tensor
+from torch.nn.parameter import is_lazy
 
 #: A row of a message: a label and a text.
 Row = tuple[str, str]
@@ -132,6 +133,8 @@ def brief(value: object) -> str:
     if isinstance(value, Tensor):
         if value.is_nested:
             return "a nested Tensor"
+        if is_lazy(value):
+            return "a Tensor whose sizes are open"
         return f"a Tensor of shape {tuple(value.shape)}"
     if isinstance(value, torch.dtype | torch.device):
         return str(value)

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
-from rnnkit._base.class_facts import has_own_checks, proj_size_of
+from rnnkit._base.class_facts import proj_size_of
 from rnnkit._base.message import raise_for
 from rnnkit._base.state import PAIR, layers_first
 from rnnkit._base.torch_tools import FOREIGN, is_foreign_call, is_jit_traced
@@ -42,7 +42,7 @@ from rnnkit._checks.packed import batch_of_fields, check_packed
 from rnnkit._checks.state_errors import diagnose_batch, diagnose_state
 
 
-def check_layer(layer: CheckedLayer, input: Any, hx: Any, weight: Tensor) -> Any:
+def check_layer(layer: CheckedLayer, input: Any, hx: Any, weight: Tensor | None) -> Any:
     """Hold a layer's call to what the layer reads; return the state as torch's layer takes it.
 
     Args:
@@ -51,7 +51,8 @@ def check_layer(layer: CheckedLayer, input: Any, hx: Any, weight: Tensor) -> Any
             input_size)``, in the other order with ``batch_first``, without batch if unbatched,
             or a PackedSequence.
         hx: what the caller gave as state, or None.
-        weight: the layer's first weight, as the call will read it.
+        weight: the layer's first weight, as the call will read it; None where torch's own forward
+            reads it, and runs checks that somebody has put in the place of torch's.
 
     Returns:
         The state; FOREIGN of a call that torch's class must have as it is.
@@ -59,7 +60,7 @@ def check_layer(layer: CheckedLayer, input: Any, hx: Any, weight: Tensor) -> Any
     Raises:
         RnnkitError: the matching subclass, with what to type.
     """
-    if is_jit_traced() or (isinstance(input, Tensor) and has_own_checks(layer)):
+    if is_jit_traced() or (weight is None and isinstance(input, Tensor)):
         # Under a tracer sizes are tensors: what is compared is written down, with a warning.
         hx = _completed(layer, hx)
         return layers_first(hx) if hx is not None and layer.state_batch_first else hx
@@ -89,13 +90,17 @@ def check_layer(layer: CheckedLayer, input: Any, hx: Any, weight: Tensor) -> Any
         rank in (batched, SEQUENCE)
         and shape[-1] == layer.input_size
         and shape[1 if rank == SEQUENCES and layer.batch_first else 0] != 0
-        and (weight.dtype is dtype or agree(dtype, weight.dtype))
-        and weight.device == device
+        and (
+            weight is None
+            or ((weight.dtype is dtype or agree(dtype, weight.dtype)) and weight.device == device)
+        )
         and data.layout is torch.strided
     ):
         if data.is_nested:
             refuse_nested(layer)
-        raise_for(diagnose_input(spec_of_layer(layer, input), data, weight))
+        raise_for(
+            diagnose_input(spec_of_layer(layer, input), data, data if weight is None else weight)
+        )
     return None if hx is None else _check_layer_state(layer, input, hx, data, shape, packed)
 
 

@@ -12,7 +12,11 @@ from rnnkit._base.message import Row, brief, refusal, wanted
 from rnnkit._base.torch_tools import is_fake
 from rnnkit._checks.call_spec import CallSpec
 from rnnkit._checks.input_errors import input_row
+from rnnkit._checks.odd_tensors import is_odd
 from rnnkit._kernels.lengths import Lengths
+
+#: No sequence has more steps.
+MOST = 2**63
 
 
 def check_lengths(spec: CallSpec, lengths: Any, input: Any) -> Lengths:
@@ -69,13 +73,14 @@ def _fix_axes(spec: CallSpec, each: Tensor) -> str:
 
 def _as_integers(spec: CallSpec, lengths: Any) -> Tensor:
     if isinstance(lengths, Tensor):
-        if lengths.is_meta or lengths.layout is not torch.strided or lengths.is_nested:
+        if is_odd(lengths) or lengths.is_meta:
             _refuse_lengths(spec, lengths, "lengths hold no values to look at", "a list of ints")
         each = lengths
     elif isinstance(lengths, str | type) or not (
         isinstance(lengths, Sequence) or hasattr(lengths, "__array__")
     ):
-        fix = f"[{lengths}] * {spec.batch}" if isinstance(lengths, int) else "a list of ints"
+        one = isinstance(lengths, int) and abs(lengths) < MOST
+        fix = f"[{lengths}] * {spec.batch}" if one else "a list of ints"
         _refuse_lengths(spec, lengths, "lengths are neither list nor tensor", fix)
     elif not isinstance(lengths, Sequence) and getattr(lengths, "ndim", 1) == 0:
         fix = f"[{lengths}] * {spec.batch}"
@@ -132,7 +137,7 @@ def _refuse_lengths(
 def _raise_lengths(
     code: str, spec: CallSpec, lengths: Any, sentence: str, headline: str, *rows: Row
 ) -> NoReturn:
-    has_shape = isinstance(lengths, Tensor) and not lengths.is_nested
+    has_shape = isinstance(lengths, Tensor) and not is_odd(lengths)
     shape = tuple(lengths.shape) if has_shape else ()
     came = f"{lengths.dtype} {shape}" if has_shape else brief(lengths)
     if isinstance(lengths, list | tuple) and lengths:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from rnnkit._base.errors import ArgumentError
 from rnnkit._base.message import brief, refusal
-from rnnkit._base.torch_tools import hides_values
+from rnnkit._base.torch_tools import hides_values, is_fake
 
 
 def positions_of(index: Tensor | Sequence[int], batch: int, device: torch.device) -> Tensor:
@@ -18,25 +18,25 @@ def positions_of(index: Tensor | Sequence[int], batch: int, device: torch.device
         ArgumentError: if they are neither, or out of range.
     """
     sentence = f"index must be integers (new_batch,) or booleans (batch={batch},)"
-    positions = _as_tensor(index, device)
+    positions = _as_tensor(index)
     if positions is None:
         refusal(ArgumentError, "index", f"{sentence}, got {brief(index)}", code="index-kind")
     if positions.numel() == 0 and positions.dim() == 1:
         positions = positions.long()
     if positions.dtype is torch.bool and positions.shape == (batch,):
-        return positions.nonzero().squeeze(1)
+        return positions.nonzero().squeeze(1).to(device)
     whole = not positions.is_floating_point() and positions.dtype is not torch.bool
     if not whole or positions.dim() != 1:
         came = f"{positions.dtype} {tuple(positions.shape)}"
         refusal(ArgumentError, "index", f"{sentence}, got {came}", code="index-kind")
     outside = (positions < -batch) | (positions >= batch)
-    if not hides_values() and bool(outside.any()):
+    if _has_values(positions) and bool(outside.any()):
         place = int(outside.nonzero()[0])
         came = f"index[{place}] is {int(positions[place])}"
         sentence = f"{came}, but the state has {batch} samples"
         fix = ("fix", f"positions from 0 to {batch - 1}" if batch else "a state of a batch")
         refusal(ArgumentError, "index", sentence, "", fix, code="index-range")
-    return positions.long() % max(batch, 1)
+    return (positions.long() % max(batch, 1)).to(device)
 
 
 def as_mask(mask: Any, batch: int, device: torch.device) -> Tensor:
@@ -45,7 +45,7 @@ def as_mask(mask: Any, batch: int, device: torch.device) -> Tensor:
     Raises:
         ArgumentError: if it has another shape, or other values.
     """
-    flags = _as_tensor(mask, device)
+    flags = _as_tensor(mask)
     if flags is None:
         sentence = f"mask must be booleans, or 0 and 1, of shape {(batch,)}; got {brief(mask)}"
         refusal(ArgumentError, "mask", sentence, code="mask-kind")
@@ -58,15 +58,21 @@ def as_mask(mask: Any, batch: int, device: torch.device) -> Tensor:
         sentence = f"mask must have shape {(batch,)}, got {tuple(flags.shape)}"
         refusal(ArgumentError, "mask", sentence, headline, fix, code="mask-shape")
     if flags.dtype is torch.bool:
-        return flags
-    if not hides_values() and not bool(((flags == 0) | (flags == 1)).all()):
+        return flags.to(device)
+    if _has_values(flags) and not bool(((flags == 0) | (flags == 1)).all()):
         sentence = "mask must be booleans, or 0 and 1; got other values"
         refusal(ArgumentError, "mask", sentence, headline, fix, code="mask-values")
-    return flags != 0
+    return (flags != 0).to(device)
 
 
-def _as_tensor(value: Any, device: torch.device) -> Tensor | None:
+def _has_values(tensor: Tensor) -> bool:
+    """Say whether there are numbers to look at."""
+    return not (tensor.is_meta or is_fake(tensor) or hides_values())
+
+
+def _as_tensor(value: Any) -> Tensor | None:
+    """Return a tensor where it is; of a list, on the CPU, so that no device is waited for."""
     try:
-        return torch.as_tensor(value, device=device)
+        return value if isinstance(value, Tensor) else torch.as_tensor(value, device="cpu")
     except (TypeError, ValueError, RuntimeError):
         return None

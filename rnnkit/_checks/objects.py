@@ -1,6 +1,6 @@
 """Objects in the wrong place: a layer where a cell is wanted, a class where a module is.
 
-The guards of ``unroll``, of what a cell returns and of what ``convert`` did.
+The guards of ``unroll``, of what a cell returns, of what ``convert`` did, and of lists of states.
 """
 
 from collections.abc import Iterable
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from rnnkit._base.errors import ArgumentError, CellError
 from rnnkit._base.message import brief, refusal
-from rnnkit._base.state import PAIR
+from rnnkit._base.state import PAIR, LSTMState
 
 #: torch's names of cells, of which rnnkit has each.
 CELLS = ("RNNCell", "LSTMCell", "GRUCell")
@@ -180,3 +180,22 @@ def refuse_call_of_result(caller: str) -> NoReturn:
     headline = "the model that was given is changed in place"
     fix = ("fix", f"rnnkit.{caller}(model), then model(input)")
     refusal(ArgumentError, "model", sentence, headline, fix, code="convert-result")
+
+
+def listed_states(name: str, states: Any) -> list[Any]:
+    """Return states as a list of one kind.
+
+    Raises:
+        ArgumentError: if it is empty, or has tensors and pairs, or states and None.
+    """
+    if isinstance(states, Tensor | LSTMState | str) or not isinstance(states, Iterable):
+        sentence = f"{name} takes a list of states, got {brief(states)}"
+        fix = ("fix", f"rnnkit.states.{name}([...]), the states in a list")
+        refusal(ArgumentError, "states", sentence, "", fix, code="states-of-one-kind")
+    listed = list(states)
+    kinds = {"tensor" if isinstance(state, Tensor) else (state is None) for state in listed}
+    if len(kinds) != 1:
+        what = "at least one" if not listed else "all of one kind: tensors, pairs, or None"
+        sentence = f"{name} takes a list of states, {what}"
+        refusal(ArgumentError, "states", sentence, code="states-of-one-kind")
+    return listed

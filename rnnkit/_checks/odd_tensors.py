@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 
 import torch
 from torch import Tensor
+from torch.nn.parameter import is_lazy
 from torch.nn.utils.rnn import PackedSequence
 
 from rnnkit._base.errors import ArgumentError, StateError
@@ -17,8 +18,10 @@ from rnnkit._checks.call_spec import described
 
 
 def is_odd(value: Any) -> bool:
-    """Say whether a tensor's numbers are not stored in strides."""
-    return isinstance(value, Tensor) and (value.layout is not torch.strided or value.is_nested)
+    """Say whether a tensor's numbers are not stored in strides, or there are none yet."""
+    return isinstance(value, Tensor) and (
+        value.is_nested or is_lazy(value) or value.layout is not torch.strided
+    )
 
 
 def refuse_nested(module: Any) -> NoReturn:

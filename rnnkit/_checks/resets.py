@@ -10,6 +10,7 @@ from rnnkit._base.message import Row, brief, refusal, wanted
 from rnnkit._base.torch_tools import hides_values
 from rnnkit._checks.call_spec import SEQUENCES, CallSpec
 from rnnkit._checks.input_errors import input_row
+from rnnkit._checks.odd_tensors import is_odd
 
 
 def check_reset(spec: CallSpec, reset: Any) -> Tensor:
@@ -35,6 +36,8 @@ def check_reset(spec: CallSpec, reset: Any) -> Tensor:
         flags = reset if isinstance(reset, Tensor) else torch.as_tensor(reset, device="cpu")
     except (TypeError, ValueError, RuntimeError):
         _refuse_values(spec, "reset is not a mask", "a boolean tensor of that shape", reset)
+    if is_odd(flags):
+        _refuse_values(spec, "reset is not a plain tensor", "a boolean tensor, dense", flags)
     shape = _shape(spec)
     if flags.shape != shape:
         _refuse_shape(spec, *_shape_cause(spec, flags, shape), flags)
@@ -104,7 +107,8 @@ def _refuse_values(spec: CallSpec, headline: str, fix: str, reset: Any) -> NoRet
 def _rows(spec: CallSpec, fix: str, reset: Any) -> list[Row]:
     names = ("batch", "seq") if spec.batch_first else ("seq", "batch")
     axes = "(seq,)" if spec.batch is None else f"({', '.join(names)})"
-    came = f"{reset.dtype} {tuple(reset.shape)}" if isinstance(reset, Tensor) else brief(reset)
+    is_plain = isinstance(reset, Tensor) and not is_odd(reset)
+    came = f"{reset.dtype} {tuple(reset.shape)}" if is_plain else brief(reset)
     return [
         input_row(spec),
         ("reset", wanted(f"{axes}, booleans", came)),

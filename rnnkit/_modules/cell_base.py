@@ -62,7 +62,7 @@ class Cell(torch.nn.RNNCellBase, Generic[StateT, GivenT]):
                 result = facts.torch_class.forward(self, input, state)
             else:
                 result = _run_kernel(self, kernel, input, state, weights)
-        except (RuntimeError, TypeError, AssertionError) as error:
+        except (RuntimeError, ValueError, TypeError, AssertionError) as error:
             explain_failure(self, input, hx, error)
             raise
         one = len(facts.state_names) == 1 or not isinstance(result, tuple)

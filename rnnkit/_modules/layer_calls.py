@@ -4,6 +4,7 @@ from typing import Any
 
 from torch.compiler import is_compiling
 
+from rnnkit._base.class_facts import has_own_checks
 from rnnkit._base.errors import RnnkitError
 from rnnkit._base.state import LSTMState
 from rnnkit._base.torch_tools import foreign_call, is_foreign_call
@@ -14,19 +15,22 @@ from rnnkit._checks.odd_tensors import explain_failure
 from rnnkit._modules.starts import lacks_state, started
 
 #: What torch raises of a kernel that is missing, and of tensors that are no plain ones.
-FAILURES = (RuntimeError, TypeError, AssertionError)
+FAILURES = (RuntimeError, ValueError, TypeError, AssertionError)
 
 
 def checked_state(layer: Any, input: Any, hx: Any) -> Any:
     """Hold a call to what the layer reads; return the state as torch's layer takes it."""
     weight: Any = None
-    if is_compiling():
-        # What torch's forward does first is not written down twice.
-        weight = layer._parameters.get("weight_ih_l0")  # noqa: SLF001
-    else:
-        layer._update_flat_weights()  # noqa: SLF001
-    if weight is None:
-        weight = layer._flat_weights[0]  # noqa: SLF001
+    # torch's forward runs where somebody has checks of their own, and computes the weights itself:
+    # one that draws random numbers would draw them twice.
+    if not has_own_checks(layer):
+        if is_compiling():
+            # What torch's forward does first is not written down twice.
+            weight = layer._parameters.get("weight_ih_l0")  # noqa: SLF001
+        else:
+            layer._update_flat_weights()  # noqa: SLF001
+        if weight is None:
+            weight = layer._flat_weights[0]  # noqa: SLF001
     state = check_layer(layer, input, hx, weight)
     if lacks_state(layer, hx) and not is_foreign_call(input, hx):
         first = started(layer, hx, *batch_of(layer, input))
@@ -46,7 +50,7 @@ def run_foreign(layer: Any, input: Any, hx: Any, **options: Any) -> Any:
     try:
         result = foreign_call(layer, layer.__rnnkit__.torch_class, input, hx, **options)
     except FAILURES as error:
-        explain_failure(layer, input, hx, error)
+        explain(layer, input, hx, error)
         raise
     if len(layer.__rnnkit__.state_names) > 1 and isinstance(result, tuple):
         return result[0], LSTMState(*result[1])

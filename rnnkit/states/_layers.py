@@ -9,7 +9,8 @@ from torch import Tensor
 from rnnkit._base.errors import ArgumentError, StateError
 from rnnkit._base.message import brief, refusal
 from rnnkit._base.state import BATCHED, layers_first, map_state
-from rnnkit.states._samples import State, batch_axis, listed_states
+from rnnkit._checks.objects import listed_states
+from rnnkit.states._samples import State, batch_axis
 
 
 def batch_first(state: State) -> State:

@@ -12,6 +12,7 @@ from rnnkit._base.errors import ArgumentError, StateError
 from rnnkit._base.message import brief, call, refusal, wanted
 from rnnkit._base.state import BATCHED, map_state
 from rnnkit._checks.masks import as_mask, positions_of
+from rnnkit._checks.objects import listed_states
 from rnnkit._checks.rules import is_device
 
 State = TypeVar("State", bound=Tensor | tuple[Any, ...] | None)
@@ -63,7 +64,7 @@ def to(state: State, *args: Any, **kwargs: Any) -> State:
         try:
             return tensor.to(*args, **kwargs)
         except (TypeError, RuntimeError) as error:
-            names = [value for value in (*args, *kwargs.values()) if isinstance(value, str)]
+            names = [value for value in (*args, *kwargs.values()) if isinstance(value, str | bytes)]
             # Anything else, a lack of memory say, is no fault of the arguments.
             if isinstance(error, RuntimeError) and all(map(is_device, names)):
                 raise
@@ -273,21 +274,6 @@ def _refuse_initial(tensor: Tensor, initial: Any, axis: int) -> NoReturn:
 
 def _size_and_dtype(value: Any) -> str:
     return f"{tuple(value.shape)} of {value.dtype}" if isinstance(value, Tensor) else brief(value)
-
-
-def listed_states(name: str, states: Any) -> list[Any]:
-    """Return states as a list of one kind.
-
-    Raises:
-        ArgumentError: if it is empty, or has tensors and pairs, or states and None.
-    """
-    listed = list(states)
-    kinds = {"tensor" if isinstance(state, Tensor) else (state is None) for state in listed}
-    if len(kinds) != 1:
-        what = "at least one" if not listed else "all of one kind: tensors, pairs, or None"
-        sentence = f"{name} takes a list of states, {what}"
-        refusal(ArgumentError, "states", sentence, code="states-of-one-kind")
-    return listed
 
 
 def _check_count(name: str, value: Any, code: str) -> None:

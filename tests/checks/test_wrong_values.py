@@ -4,6 +4,7 @@ import pytest
 import torch
 from inline_snapshot import snapshot
 
+import rnnkit
 from rnnkit import ArgumentError, LayoutError, ShapeError, StateError
 from tests.checks.refusals import Case, Counter, Refused, call, filled, fix, table
 
@@ -141,6 +142,64 @@ cat takes states that differ in their batch alone
 cat takes a list of states, all of one kind: tensors, pairs, or None
   more      states-of-one-kind, in the docs under "Errors"\
 """),
+    ),
+    "One tensor is no list of states.": Case(
+        call("rnnkit.states.cat(h)", h=(2, 5, 4)),
+        Refused(ArgumentError, "lacks", "states"),
+        code="states-of-one-kind",
+        fix=fix("rnnkit.states.cat([...])", "h", where="@"),
+        message=snapshot("""\
+cat takes a list of states, got a Tensor of shape (2, 5, 4)
+  fix       rnnkit.states.cat([...]), the states in a list
+  more      states-of-one-kind, in the docs under "Errors"\
+"""),
+        marks=(pytest.mark.unhooked("the annotation refuses it first"),),
+    ),
+    "Nor is one pair.": Case(
+        call("rnnkit.states.from_layers(hx)", hx=rnnkit.LSTMState(filled(2, 4), filled(2, 4))),
+        Refused(ArgumentError, "lacks", "states"),
+        code="states-of-one-kind",
+        fix=fix("rnnkit.states.from_layers([...])", "hx", where="@"),
+    ),
+    "What cannot be listed.": Case(
+        "rnnkit.states.cat(5)",
+        Refused(ArgumentError, "lacks", "states"),
+        code="states-of-one-kind",
+        marks=(pytest.mark.unhooked("the annotation refuses it first"),),
+    ),
+    "Bytes are no device.": Case(
+        "rnnkit.states.to(filled(2, 4), b'cpu0')",
+        Refused(ArgumentError, "lacks", "args"),
+        code="to-arguments",
+    ),
+    "A length that no sequence has.": Case(
+        "nn.GRU(3, 4)(filled(7, 5, 3), lengths=10**5000)",
+        Refused(rnnkit.LengthsError, "lacks", "lengths"),
+        code="lengths-kind",
+        marks=(pytest.mark.unhooked("the annotation refuses it first"),),
+    ),
+    "Lengths whose sizes are open.": Case(
+        call("nn.GRU(3, 4)(filled(7, 5, 3), lengths=n)", n=torch.nn.UninitializedParameter()),
+        Refused(rnnkit.LengthsError, "lacks", "lengths"),
+        code="lengths-kind",
+        marks=(pytest.mark.unhooked("the annotation refuses it first"),),
+    ),
+    "A nested mask.": Case(
+        call(
+            "nn.GRU(3, 4)(filled(7, 5, 3), reset=mask)",
+            mask=torch.nested.nested_tensor([torch.ones(7)], layout=torch.jagged),
+        ),
+        Refused(ArgumentError, "lacks", "reset"),
+        code="mask-values",
+        message=snapshot("""\
+reset must be booleans, or 0 and 1
+  GRU(3, 4): reset is not a plain tensor
+  input     expected (seq, batch, input_size=3)    got (7, 5, 3)
+  reset     expected (seq, batch), booleans    got a nested Tensor
+  fix       a boolean tensor, dense
+  more      mask-values, in the docs under "Errors"\
+"""),
+        marks=(pytest.mark.unhooked("the annotation refuses it first"),),
     ),
     "A cell's state is not taken apart.": Case(
         "rnnkit.states.to_layers(filled(5, 4))",

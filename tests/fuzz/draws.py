@@ -60,6 +60,88 @@ TREATMENTS: dict[str, Callable[[Any, str], Any]] = {
 }
 
 
+class Odd(Tensor):
+    """A tensor of a user's own class."""
+
+
+class Named:
+    """A mixin that has nothing to do with torch."""
+
+    label = "mine"
+
+
+def calls_super(base: Any) -> dict[str, Any]:
+    """A forward that passes on what it gets."""
+
+    def forward(self: Any, *args: Any, **kwargs: Any) -> Any:
+        return base.forward(self, *args, **kwargs)
+
+    return {"forward": forward}
+
+
+def looks_up(base: Any) -> dict[str, Any]:
+    """A lookup of attributes of a user's own, which finds what torch's finds."""
+
+    def find(self: Any, name: str) -> Any:
+        return base.__getattr__(self, name)
+
+    return {"__getattr__": find}
+
+
+def doubles(base: Any) -> dict[str, Any]:
+    """A property before a weight, which is twice the parameter."""
+    name = "weight_hh" if issubclass(base, nn.RNNCellBase) else "weight_hh_l0"
+    return {name: property(lambda self: self._parameters[name] * 2)}
+
+
+def checks(base: Any) -> dict[str, Any]:
+    """A check of a user's own, which asks torch's."""
+    if not hasattr(base, "check_input"):
+        return {}
+
+    def check_input(self: Any, *args: Any) -> None:
+        nn.RNNBase.check_input(self, *args)
+
+    return {"check_input": check_input}
+
+
+#: What people derive from a class.
+SUBCLASSES: dict[str, Callable[[Any], Any]] = {
+    "none": lambda base: base,
+    "empty": lambda base: type("Own", (base,), {}),
+    "mixin": lambda base: type("Own", (Named, base), {"_mode": "x", "_cell": 1}),
+    "torch's body": lambda base: type("Own", (base,), {"forward": torchs(base).forward}),
+    "super": lambda base: type("Own", (base,), calls_super(base)),
+    "lookup": lambda base: type("Own", (base,), looks_up(base)),
+    "property": lambda base: type("Own", (base,), doubles(base)),
+    "check": lambda base: type("Own", (base,), checks(base)),
+}
+
+
+def torchs(base: Any) -> Any:
+    """Torch's class of a name."""
+    return getattr(nn, base.__name__)
+
+
+def under_inference(tensor: Tensor) -> Tensor:
+    """A tensor that autograd cannot save."""
+    with torch.inference_mode():
+        return tensor.detach().clone()
+
+
+#: What people make of a tensor that changes no number.
+KINDS: dict[str, Callable[[Tensor], Tensor]] = {
+    "plain": lambda tensor: tensor,
+    "subclass": lambda tensor: tensor.as_subclass(Odd),  # type: ignore[arg-type,return-value]
+    "parameter": lambda tensor: nn.Parameter(tensor.detach()),
+    "not a leaf": lambda tensor: tensor.detach().requires_grad_() * 1,
+    "negative view": lambda tensor: torch._neg_view(-tensor),
+    "reversed": lambda tensor: tensor.flip(0).flip(0),
+    "inference": under_inference,
+    "buffer": lambda tensor: nn.Buffer(tensor.detach()),
+}
+
+
 @dataclass
 class Draw:
     """A right call, drawn from a seed."""
@@ -75,7 +157,11 @@ class Draw:
     batch: int = 1
     seq: int = 1
     autocast: bool = False
+    lowered: torch.dtype = torch.bfloat16
     grad: str = "grad"
+    subclass: str = "none"
+    kind: str = "plain"
+    elsewhere: bool = False
 
     @property
     def is_layer(self) -> bool:
@@ -90,7 +176,8 @@ class Draw:
     def module(self, space: Any) -> Any:
         """Make the module, of torch's class or of ours, and treat it."""
         torch.manual_seed(self.seed)
-        made = getattr(space, self.name)(*self.sizes, **self.options).to(self.dtype)
+        kind = SUBCLASSES[self.subclass](getattr(space, self.name))
+        made = kind(*self.sizes, **self.options).to(self.dtype)
         torch.manual_seed(self.seed + 1)
         return TREATMENTS[self.treatment](made, self.weight)
 
@@ -120,6 +207,8 @@ class Draw:
             return pack_padded_sequence(
                 x, lengths, first, enforce_sorted=self.layout == "packed sorted"
             )
+        if self.kind != "plain":
+            return KINDS[self.kind](x)
         return x.detach().requires_grad_() if rng.random() < 0.5 else x
 
     def state_shapes(self) -> list[tuple[int, ...]]:
@@ -137,7 +226,13 @@ class Draw:
         torch.manual_seed(self.seed + 3)
         if rng.random() < 0.3:
             return None
-        tensors = [torch.randn(shape).to(self.dtype) for shape in self.state_shapes()]
+        dtypes = [self.dtype, self.dtype]
+        if self.autocast and self.is_layer and rng.random() < 0.4:
+            dtypes = [rng.choice(DTYPES), rng.choice(DTYPES)]
+        tensors = [
+            torch.randn(shape).to(dtype)
+            for shape, dtype in zip(self.state_shapes(), dtypes, strict=False)
+        ]
         how = rng.choice(("plain", "parameter", "strided", "leaf", "zeros"))
         if how == "parameter":
             tensors = [nn.Parameter(tensor) for tensor in tensors]
@@ -147,6 +242,8 @@ class Draw:
             tensors = [tensor.requires_grad_() for tensor in tensors]
         elif how == "zeros":
             tensors = [tensor * 0 for tensor in tensors]
+        if rng.random() < 0.3:
+            tensors = [KINDS[self.kind](tensor) for tensor in tensors]
         if self.is_lstm and not self.is_layer and rng.random() < 0.2:
             tensors[1] = tensors[1].detach().to(rng.choice((torch.float32, torch.float64)))
         if not self.is_lstm:
@@ -187,4 +284,9 @@ def draw(seed: int) -> Draw:
     drawn.weight = rng.choice(("weight_ih", "weight_hh")) + end
     drawn.autocast = rng.random() < 0.15
     drawn.grad = rng.choice(("grad", "grad", "no_grad", "inference"))
+    more = random.Random(seed + 7)
+    drawn.lowered = more.choice((torch.bfloat16, torch.bfloat16, torch.float16))
+    drawn.subclass = more.choice(["none"] * 6 + list(SUBCLASSES))
+    drawn.kind = more.choice(["plain"] * 6 + list(KINDS))
+    drawn.elsewhere = more.random() < 0.1
     return drawn

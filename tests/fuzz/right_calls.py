@@ -1,6 +1,7 @@
 """Right calls: what ours computes is torch's to the bit, outputs, states, gradients and all."""
 
 import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -36,8 +37,7 @@ def run(drawn: Draw, space: Any) -> Any:
     try:
         module, x, hx = drawn.module(space), drawn.input(), drawn.state()
         torch.manual_seed(drawn.seed + 4)
-        autocast = torch.autocast("cpu", enabled=drawn.autocast)
-        with MODES[drawn.grad](), autocast:
+        with MODES[drawn.grad](), surroundings(drawn):
             result = module(x) if hx is None else module(x, hx)
     except Exception as error:
         return error
@@ -48,7 +48,16 @@ def run(drawn: Draw, space: Any) -> Any:
         total = torch.stack([(leaf.float() * leaf.float()).sum() for leaf in leaves]).sum()
         wanted = [one for one in (*module.parameters(), *tensors((x, hx))) if one.requires_grad]
         grads = list(torch.autograd.grad(total, wanted, allow_unused=True))
-    return [*leaves, *(g for g in grads if g is not None), torch.get_rng_state()]
+    kinds = torch.tensor([type(leaf) is Tensor for leaf in leaves])
+    return [*leaves, *(g for g in grads if g is not None), torch.get_rng_state(), kinds]
+
+
+@contextlib.contextmanager
+def surroundings(drawn: Draw) -> Iterator[None]:
+    """What a program has set around a call: autocast, another default device."""
+    device = torch.device("meta") if drawn.elsewhere else contextlib.nullcontext()
+    with torch.autocast("cpu", drawn.lowered, enabled=drawn.autocast), device:
+        yield
 
 
 def tensors(nest: Any) -> list[Tensor]:

@@ -1,16 +1,18 @@
-"""A small part of both fuzzers; ``nox -s fuzz -- 5000`` runs as many as it is told."""
+"""A small part of the fuzzers; ``nox -s fuzz -- 5000`` runs as many as it is told."""
 
 import warnings
 
 import pytest
 
-from tests.fuzz import right_calls, wrong_calls
+from tests.fuzz import ours_alone, right_calls, wrong_calls
 
 DRAWS = 150
 
 
 @pytest.mark.unhooked("the annotations refuse wrong arguments first")
-@pytest.mark.parametrize("fuzzer", [right_calls, wrong_calls], ids=["right", "wrong"])
+@pytest.mark.parametrize(
+    "fuzzer", [right_calls, wrong_calls, ours_alone], ids=["right", "wrong", "ours"]
+)
 def test_draws(fuzzer: object) -> None:
     """No draw ends otherwise than as torch's, or in an error of ours."""
     with warnings.catch_warnings():

@@ -10,34 +10,11 @@ from torch.nn.utils.rnn import PackedSequence
 
 import rnnkit
 from tests.fuzz.draws import Draw, draw
-from tests.fuzz.right_calls import shown, tensors
+from tests.fuzz.odd_values import LEFT_TO_TORCH, misspoken, odd
+from tests.fuzz.right_calls import shown, surroundings, tensors
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-#: What is left to torch's own errors, by their words. Nothing else may end in another than ours.
-LEFT_TO_TORCH = (
-    # A float16 state beside autocast's bfloat16, where torch joins the two directions of packed
-    # input; elsewhere it computes with such a state.
-    "autocast::prioritize",
-)
-
-
-def odd(rng: random.Random) -> Any:
-    """Something that belongs nowhere."""
-    return rng.choice(
-        [
-            *(None, 0, 1.5, "x", [], (), {}, [1, 2], object(), torch.float32, np.ones((2, 3))),
-            *(
-                torch.tensor(1),
-                torch.ones(0),
-                torch.ones(2, 3).to_sparse(),
-                torch.ones(2, 3).bool(),
-            ),
-            *(torch.ones(2, 3, device="meta"), torch.ones(1, 1, 1, 1), nn.Linear(1, 1), Tensor),
-            *(np.float32(1), torch.ones(2, 3).int(), torch.ones(2, 3).cfloat(), True, b"x"),
-        ]
-    )
 
 
 def reshaped(rng: random.Random, tensor: Tensor) -> Tensor:
@@ -71,6 +48,12 @@ def wrong_input(rng: random.Random, x: Any) -> Any:
     """An input that is wrong in one place."""
     if isinstance(x, PackedSequence):
         name = rng.choice(x._fields)
+        if rng.random() < 0.3:
+            # Two fields that belong to other batches.
+            other = [
+                torch.tensor(v) for v in ([3, 1], [2, 2, 1], [1], [0, 1], [1, 0], [0], [2, 0, 1])
+            ]
+            return x._replace(**{one: rng.choice(other) for one in rng.sample(x._fields[1:], 2)})
         value = getattr(x, name)
         if not isinstance(value, Tensor) or rng.random() < 0.3:
             return x._replace(**{name: odd(rng)})
@@ -97,13 +80,17 @@ def wrong_state(rng: random.Random, shapes: list[tuple[int, ...]], dtype: torch.
     return tuple(parts) if len(parts) > 1 else parts[0]
 
 
-def check(seed: int) -> str:
+def check(seed: int) -> str:  # noqa: C901 - one judgement after the other
     """Draw a wrong call; say what is wrong with how it ended, or nothing."""
     drawn = draw(seed)
     rng = random.Random(seed + 9)
     what = rng.choice(("input", "state", "state", "lengths", "arguments", "constructor"))
     # A state that torch's class gets as it is has its weights computed twice.
     drawn.treatment = "none" if drawn.treatment == "dropped" else drawn.treatment
+    # A module that cannot be made is no call; of torch's own checks the errors are torch's.
+    if drawn.subclass in ("property", "torch's body", "check"):
+        drawn.subclass = "none"
+    drawn.treatment = "none" if drawn.subclass != "none" else drawn.treatment
     if what == "constructor":
         return check_constructor(drawn, rng)
     x, hx, options = drawn.input(), drawn.state(), {}
@@ -117,8 +104,10 @@ def check(seed: int) -> str:
     else:
         options = {rng.choice(("h0", "state", "mask", "lens", "x", "c", "self_")): odd(rng)}
     ours = attempt(drawn, rnnkit, x, hx, options)
-    if isinstance(ours, rnnkit.RnnkitError) or options:
-        is_fine = isinstance(ours, (rnnkit.RnnkitError, list))
+    if isinstance(ours, rnnkit.RnnkitError):
+        return misspoken(ours) and f"{drawn}, {what}: {misspoken(ours)}"
+    if options:
+        is_fine = isinstance(ours, list)
         return "" if is_fine else f"{drawn}: {options}: ours {shown(ours)}"
     # It ran, so that torch's kernels are safe to call with it.
     if isinstance(ours, Exception):
@@ -148,7 +137,7 @@ def attempt(drawn: Draw, space: Any, x: Any, hx: Any, options: dict[str, Any]) -
     module = drawn.module(space)
     torch.manual_seed(drawn.seed)
     try:
-        with torch.autocast("cpu", enabled=drawn.autocast):
+        with surroundings(drawn):
             return tensors(module(x, hx, **options))
     except Exception as error:
         return error
@@ -172,8 +161,8 @@ def check_constructor(drawn: Draw, rng: random.Random) -> str:
     given = {"input_size": 3, "hidden_size": 4, name: value}
     try:
         getattr(rnnkit, drawn.name)(**given)
-    except rnnkit.ArgumentError:
-        return ""
+    except rnnkit.ArgumentError as error:
+        return misspoken(error)
     except Exception as error:
         return f"{drawn.name}({given}): ours {shown(error)}"
     try:

@@ -110,3 +110,22 @@ def test_on_every_path(what: str, path: str, kind: str, *, bidirectional: bool, 
         expected = use()
         with elsewhere:
             assert_same(expected, use())
+
+
+@pytest.mark.parametrize("name", CELLS)
+def test_states_without_numbers(name: str) -> None:
+    """States on the meta device are picked and started again by lists and by masks, too."""
+    hx = rnnkit.states.to(state(name), "meta")
+    marked = [True, False, True, False, False]
+
+    for picked in (
+        rnnkit.states.select(hx, [4, 0]),
+        rnnkit.states.select(hx, torch.tensor([4, 0])),
+        rnnkit.states.select(hx, torch.tensor(marked)),
+    ):
+        assert {tuple(one.shape) for one in tensors_of(picked)} == {(2, HIDDEN)}
+    for again in (marked, torch.tensor(marked), [1, 0, 0, 1, 0]):
+        reset = rnnkit.states.reset(hx, again)
+        assert {tuple(one.shape) for one in tensors_of(reset)} == {(BATCH, HIDDEN)}
+    with pytest.raises(rnnkit.ArgumentError, match="has 5 samples"):
+        rnnkit.states.select(hx, [5])

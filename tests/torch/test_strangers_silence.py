@@ -75,6 +75,30 @@ def test_a1_overridden_checks_run(
     assert calls[0] == calls[1] != []
 
 
+class Dropped(nn.Module):
+    """A parametrization that draws random numbers."""
+
+    def forward(self, weight: Tensor) -> Tensor:
+        """Drop some of the weight."""
+        return nn.functional.dropout(weight, 0.5)
+
+
+@layers
+@pytest.mark.parametrize("packed", [False, True])
+def test_a1_weights_are_computed_once_beside_an_own_check(name: str, *, packed: bool) -> None:
+    """A weight that draws random numbers draws them once in a call, as of torch's class."""
+    results = []
+    for space in (nn, rnnkit):
+        kind: Any = type("Own", (getattr(space, name),), {"check_input": lambda *_: None})
+        torch.manual_seed(1)
+        layer = kind(INPUT, HIDDEN)
+        nn.utils.parametrize.register_parametrization(layer, "weight_hh_l0", Dropped())
+        torch.manual_seed(2)
+        results.append(layer(PACKED if packed else X))
+
+    assert_same(*results)
+
+
 LONG = torch.int64
 FIELDS: dict[str, list[Any]] = {
     "data": [None, [1.0], np.ones((18, 3), np.float32), torch.ones(()), torch.ones(17, 3)],

@@ -1,7 +1,5 @@
 """Guards of the other arguments: of step, initial_state and last_hidden."""
 
-import operator
-from numbers import Integral
 from typing import Any, NoReturn
 
 import torch
@@ -18,6 +16,7 @@ from rnnkit._checks.call_spec import (
     sizes,
     spell,
 )
+from rnnkit._checks.rules import is_batch_size
 
 
 def check_step(layer: Any, x_t: Any) -> None:
@@ -77,8 +76,7 @@ def check_batch_size(name: str, batch_size: Any) -> None:
     if hides_values() or isinstance(batch_size, torch.SymInt) or is_proxy(batch_size):
         # A size is no int there, and a comparison would fix it.
         return
-    is_count = isinstance(batch_size, Integral) and not isinstance(batch_size, bool)
-    if batch_size is not None and not (is_count and operator.index(batch_size) >= 0):
+    if batch_size is not None and not is_batch_size(batch_size):
         refusal(
             ArgumentError,
             "batch_size",

@@ -13,10 +13,8 @@ from rnnkit._base.torch_tools import is_fake
 from rnnkit._checks.call_spec import CallSpec
 from rnnkit._checks.input_errors import input_row
 from rnnkit._checks.odd_tensors import is_odd
+from rnnkit._checks.rules import LARGEST
 from rnnkit._kernels.lengths import Lengths
-
-#: No sequence has more steps.
-MOST = 2**63
 
 
 def check_lengths(spec: CallSpec, lengths: Any, input: Any) -> Lengths:
@@ -79,7 +77,7 @@ def _as_integers(spec: CallSpec, lengths: Any) -> Tensor:
     elif isinstance(lengths, str | type) or not (
         isinstance(lengths, Sequence) or hasattr(lengths, "__array__")
     ):
-        one = isinstance(lengths, int) and abs(lengths) < MOST
+        one = isinstance(lengths, int) and abs(lengths) < LARGEST
         fix = f"[{lengths}] * {spec.batch}" if one else "a list of ints"
         _refuse_lengths(spec, lengths, "lengths are neither list nor tensor", fix)
     elif not isinstance(lengths, Sequence) and getattr(lengths, "ndim", 1) == 0:

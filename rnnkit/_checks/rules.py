@@ -41,6 +41,12 @@ class Rule:
         return is_bearable(value, self.kind) and isinstance(value, bool) == (self.kind is bool)
 
 
+def is_batch_size(value: Any) -> bool:
+    """Say whether a value is a number of samples: an int from 0 that torch can hold."""
+    is_int = isinstance(value, Integral) and not isinstance(value, bool)
+    return is_int and 0 <= operator.index(value) < LARGEST
+
+
 def is_device(value: Any) -> bool:
     """Say whether torch knows a device of this name or number."""
     try:

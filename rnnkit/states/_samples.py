@@ -1,8 +1,6 @@
 """A state's samples: picked, repeated, joined, started again; or the whole of it moved."""
 
-import operator
 from collections.abc import Sequence
-from numbers import Integral
 from typing import Any, NoReturn, TypeVar
 
 import torch
@@ -13,7 +11,7 @@ from rnnkit._base.message import brief, call, refusal, wanted
 from rnnkit._base.state import BATCHED, map_state
 from rnnkit._checks.masks import as_mask, positions_of
 from rnnkit._checks.objects import listed_states
-from rnnkit._checks.rules import is_device
+from rnnkit._checks.rules import is_batch_size, is_device
 
 State = TypeVar("State", bound=Tensor | tuple[Any, ...] | None)
 
@@ -277,6 +275,6 @@ def _size_and_dtype(value: Any) -> str:
 
 
 def _check_count(name: str, value: Any, code: str) -> None:
-    if not isinstance(value, Integral) or isinstance(value, bool) or operator.index(value) < 0:
+    if not is_batch_size(value):
         sentence = f"{name} must be an int from 0, got {brief(value)}"
         refusal(ArgumentError, name, sentence, code=code)

@@ -124,6 +124,17 @@ expand takes the state of one sample, got (2, 3, 4)
         Refused(ArgumentError, "lacks", "batch_size"),
         code="expand-size",
     ),
+    "A batch that no tensor has.": Case(
+        "rnnkit.states.repeat(filled(2, 1, 4), 10**5000)",
+        Refused(ArgumentError, "lacks", "times"),
+        code="repeat-times",
+        has="must be an int from 0, got a huge int",
+    ),
+    "A first state of as many samples.": Case(
+        "nn.GRU(3, 4).initial_state(2**63)",
+        Refused(ArgumentError, "lacks", "batch_size"),
+        code="batch-size",
+    ),
     "States of two widths are not joined.": Case(
         "rnnkit.states.cat([filled(1, 3, 4), filled(1, 3, 5)])",
         Refused(StateError, "lacks", "states"),

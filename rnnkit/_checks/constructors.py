@@ -23,6 +23,8 @@ OTHER_LIBRARIES = {
     "n_hidden": "hidden_size={value}",
     "hidden_dim": "hidden_size={value}",
     "input_dim": "input_size={value}",
+    "embedding_dim": "input_size={value}",
+    "in_features": "input_size={value}",
     "n_layers": "num_layers={value}",
     "layers": "num_layers={value}",
     "use_bias": "bias={value}",
@@ -155,6 +157,8 @@ def _refuse_unbound(
         fix = f"leave {unknown} out: a cell is one layer, in one direction, for one step"
     elif unknown == "nonlinearity":
         fix = f"leave nonlinearity out: {name} has fixed ones, RNN and RNNCell take it"
+    elif unknown == "activation" and "hidden_size" in known and "nonlinearity" not in known:
+        fix = f"leave activation out: {name} has fixed ones, RNN and RNNCell take nonlinearity"
     elif unknown in OTHER_LIBRARIES and _applies(OTHER_LIBRARIES[unknown], known):
         value = kwargs[unknown]
         fix = OTHER_LIBRARIES[unknown].format(value=brief(value), inverse=not value)

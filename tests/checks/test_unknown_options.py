@@ -16,6 +16,12 @@ CASES = {
         fix=fix("hidden_size=4", where="nn.GRU(3, @)"),
         has="fix       hidden_size=4",
     ),
+    "The width of an embedding.": Case(
+        "nn.GRU(embedding_dim=3, hidden_size=4)",
+        Refused(ArgumentError, "mumbles", "embedding_dim"),
+        code="option-unknown",
+        fix=fix("input_size=3", where="nn.GRU(hidden_size=4, @)"),
+    ),
     "Another library's option of the output.": Case(
         "nn.LSTM(3, 4, return_sequences=True)",
         Refused(ArgumentError, "mumbles", "return_sequences"),
@@ -42,6 +48,7 @@ LSTM.__init__() got an unexpected keyword argument 'return_sequences'
         "nn.LSTM(3, 4, activation='tanh')",
         Refused(ArgumentError, "mumbles", "activation"),
         code="option-unknown",
+        has="leave activation out: LSTM has fixed ones, RNN and RNNCell take nonlinearity",
     ),
     "Another library's activation, of a layer that has the option.": Case(
         "nn.RNN(3, 4, activation='relu')",

@@ -67,7 +67,7 @@ class Layer(torch.nn.RNNBase, Generic[StateT, GivenT, CellT]):
         """Run over a sequence; arguments and results are told where the class is."""
         if surplus or unknown:
             check_surplus(self, surplus, unknown)
-        state = checked_state(self, input, hx)
+        state, own = checked_state(self, input, hx)
         if not is_compiling() and state is FOREIGN:
             return run_foreign(self, input, hx, lengths=lengths, reset=reset)
         if self.axes is not None:
@@ -76,7 +76,7 @@ class Layer(torch.nn.RNNBase, Generic[StateT, GivenT, CellT]):
             if is_compiling() and reset is None and takes_operator(self, input):
                 output, state = run_traced(self, input, state, lengths)
             elif lengths is None and reset is None:
-                output, state = run_whole(self, input, state)
+                output, state = run_whole(self, input, state, own=own)
             else:
                 output, state = run_pieces(self, input, state, lengths, reset)
         except FAILURES as error:

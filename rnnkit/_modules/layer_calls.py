@@ -18,12 +18,18 @@ from rnnkit._modules.starts import lacks_state, started
 FAILURES = (RuntimeError, ValueError, TypeError, AssertionError)
 
 
-def checked_state(layer: Any, input: Any, hx: Any) -> Any:
-    """Hold a call to what the layer reads; return the state as torch's layer takes it."""
+def checked_state(layer: Any, input: Any, hx: Any) -> tuple[Any, bool]:
+    """Hold a call to what the layer reads.
+
+    Returns:
+        The state as torch's layer takes it; and whether torch's own forward must run, and with it
+        checks that somebody has put in the place of torch's.
+    """
+    own = has_own_checks(layer)
     weight: Any = None
     # torch's forward runs where somebody has checks of their own, and computes the weights itself:
     # one that draws random numbers would draw them twice.
-    if not has_own_checks(layer):
+    if not own:
         if is_compiling():
             # What torch's forward does first is not written down twice.
             weight = layer._parameters.get("weight_ih_l0")  # noqa: SLF001
@@ -35,7 +41,7 @@ def checked_state(layer: Any, input: Any, hx: Any) -> Any:
     if lacks_state(layer, hx) and not is_foreign_call(input, hx):
         first = started(layer, hx, *batch_of(layer, input))
         state = check_layer(layer, input, first, weight)
-    return state
+    return state, own
 
 
 def explain(layer: Any, input: Any, hx: Any, error: Exception) -> None:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.compiler import is_compiling
 
-from rnnkit._base.class_facts import mode_of
+from rnnkit._base.class_facts import has_own_checks, mode_of
 from rnnkit._base.state import layers_first, map_state
 from rnnkit._base.torch_tools import is_jit_traced, is_transformed, lacks_kernel
 from rnnkit._checks.call_spec import spec_of_layer
@@ -46,7 +46,7 @@ def _run(layer: Any, input: Any, hx: Any, lengths: Any, reset: Any) -> tuple[Ten
     if counts is not None and counts.is_full():
         counts = None
     if counts is None and mask is None:
-        return run_whole(layer, input, hx)
+        return run_whole(layer, input, hx, own=has_own_checks(layer))
     if hx is None:
         hx = zeros(layer, input, *(() if spec.batch is None else (spec.batch,)))
     state, initial = _tensors(hx), None

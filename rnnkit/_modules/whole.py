@@ -11,26 +11,27 @@ from torch import Tensor
 from torch.compiler import is_compiling
 from torch.nn.utils.rnn import PackedSequence
 
-from rnnkit._base.class_facts import has_own_checks, mode_of
+from rnnkit._base.class_facts import mode_of
 from rnnkit._base.state import LSTMState
 from rnnkit._checks.call_spec import SEQUENCE
 from rnnkit._kernels.stack import KERNELS
 
 
-def run_whole(layer: Any, input: Any, hx: Any) -> tuple[Any, Any]:
+def run_whole(layer: Any, input: Any, hx: Any, *, own: bool) -> tuple[Any, Any]:
     """Run a layer on a checked call, its weights up to date.
 
     Args:
         layer: an RNN, LSTM or GRU.
         input: a Tensor or a PackedSequence.
         hx: the state as torch's layer takes it, or None for zeros.
+        own: whether torch's own forward runs, and with it checks that somebody put in.
 
     Returns:
         What torch's layer returns.
     """
     facts = layer.__rnnkit__
     kernel = KERNELS.get(mode_of(layer))
-    if kernel is None or is_compiling() or has_own_checks(layer):
+    if kernel is None or is_compiling() or own:
         return facts.torch_class.forward(layer, input, hx)  # type: ignore[no-any-return]
     one = len(facts.state_names) == 1
     options = (layer.bias, layer.num_layers, layer.dropout, layer.training, layer.bidirectional)

@@ -1,7 +1,5 @@
 """PyTorch's recurrent modules with their shapes checked."""
 
-import sys
-
 from rnnkit import nn, states, testing, typing
 from rnnkit._base.errors import (
     ArgumentError,
@@ -14,7 +12,7 @@ from rnnkit._base.errors import (
     RnnkitError,
     ShapeError,
     StateError,
-    hides_frame,
+    hide_frames,
 )
 from rnnkit._diagnostics.dependency_map import DependencyMap, dependency_map
 from rnnkit._diagnostics.report import Check, Report
@@ -29,10 +27,8 @@ from rnnkit.states import LSTMState
 
 __version__ = "0.1.0"
 
-# pytest asks a frame's module for this name: whoever reads of an error wants the line that called.
-for _name in [name for name in sys.modules if name.startswith("rnnkit.")]:
-    vars(sys.modules[_name])["__tracebackhide__"] = hides_frame
-del _name, hides_frame, sys
+hide_frames()
+del hide_frames
 
 __all__ = [
     "GRU",

@@ -18,6 +18,7 @@ catches these too. Each refusal has a code, which says what was refused: it is t
 message, and an anchor of the page "Errors".
 """
 
+import sys
 from typing import Any
 
 
@@ -146,10 +147,16 @@ class LeakError(RnnkitError, AssertionError):
         self.module = module
 
 
-def hides_frame(caught: Any) -> bool:
-    """Say whether a traceback of pytest's leaves out a frame of ours: of an error of ours alone.
+def hide_frames() -> None:
+    """Let pytest leave the frames of this package out of the traceback of its own errors.
 
-    Args:
-        caught: pytest's ExceptionInfo of what was raised.
+    Whoever reads of an error wants the line that called. pytest asks a frame's module for the
+    name that is set here, and calls what it finds with what was raised.
     """
-    return caught is not None and isinstance(caught.value, RnnkitError)
+
+    def hides(caught: Any) -> bool:
+        return caught is not None and isinstance(caught.value, RnnkitError)
+
+    for name, module in list(sys.modules.items()):
+        if name.startswith("rnnkit."):
+            vars(module)["__tracebackhide__"] = hides

@@ -15,7 +15,7 @@ def refused(*inputs: Any, **options: Any) -> tuple[str, str]:
     """Verify with wrong arguments; return what is said, and of which argument."""
     with pytest.raises(rnnkit.ArgumentError) as error:
         rnnkit.verify(
-            nn.GRU(FEATURE, 4, batch_first=True),
+            nn.GRU(FEATURE, 6, batch_first=True),
             *(inputs or (numbers(BATCH, SEQ, FEATURE),)),
             **options,
         )
@@ -93,7 +93,7 @@ the first output has no axis -4: its shape is (4, 7, 6)
 
 def test_refused_axis_of_no_output() -> None:
     """An axis of an output that is no tensor is refused."""
-    model = Model(lambda m, x: m.gru(x)[0].mean(), gru=nn.GRU(FEATURE, 4, batch_first=True))
+    model = Model(lambda m, x: m.gru(x)[0].mean(), gru=nn.GRU(FEATURE, 6, batch_first=True))
     with pytest.raises(rnnkit.ArgumentError) as error:
         rnnkit.verify(model, numbers(BATCH, SEQ, FEATURE), out_seq_dim=1)
 

@@ -35,6 +35,10 @@ PRIVATE_NAMES = {
         "the buffers of one module by name, those that are None too",
         IN_THE_OLDEST,
     ),
+    "Module._dynamo_marked_constant": PrivateName(
+        "a function's mark that a compiler takes its result for a constant",
+        IN_THE_OLDEST,
+    ),
     "Module._flat_weight_refs": PrivateName(
         "whether a layer's list of weights is up to date, without a search",
         IN_THE_OLDEST,
@@ -144,11 +148,14 @@ def is_one_graph(steps: Any) -> bool:
     return is_open(steps) and not torch.onnx.is_in_onnx_export()
 
 
-# A compiler of torch 2.6 knows no other way to ask.
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
 def _is_in_functorch() -> bool:
     depth: int = functorch.get_dynamic_layer_stack_depth()
     return depth > 0
+
+
+# A compiler of torch 2.6 knows no other way to ask. torch.compiler.assume_constant_result sets
+# this, and imports the whole compiler before it does.
+vars(_is_in_functorch)["_dynamo_marked_constant"] = True
 
 
 #: torch 2.6 has no such function.

@@ -11,7 +11,8 @@ from typing import Any, NamedTuple, NoReturn
 
 import torch
 from torch import Tensor
-from torch.nn.parameter import is_lazy
+
+from rnnkit._base.torch_tools import lacks_sizes
 
 #: A row of a message: a label and a text.
 Row = tuple[str, str]
@@ -133,7 +134,7 @@ def brief(value: object) -> str:
     if isinstance(value, Tensor):
         if value.is_nested:
             return "a nested Tensor"
-        if is_lazy(value):
+        if lacks_sizes(value):
             return "a Tensor whose sizes are open"
         return f"a Tensor of shape {tuple(value.shape)}"
     if isinstance(value, torch.dtype | torch.device):

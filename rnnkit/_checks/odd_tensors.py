@@ -8,19 +8,18 @@ from typing import Any, NoReturn
 
 import torch
 from torch import Tensor
-from torch.nn.parameter import is_lazy
 from torch.nn.utils.rnn import PackedSequence
 
 from rnnkit._base.errors import ArgumentError, StateError
 from rnnkit._base.message import refusal
-from rnnkit._base.torch_tools import is_fake
+from rnnkit._base.torch_tools import is_fake, lacks_sizes
 from rnnkit._checks.call_spec import described
 
 
 def is_odd(value: Any) -> bool:
     """Say whether a tensor's numbers are not stored in strides, or there are none yet."""
     return isinstance(value, Tensor) and (
-        value.is_nested or is_lazy(value) or value.layout is not torch.strided
+        value.is_nested or lacks_sizes(value) or value.layout is not torch.strided
     )
 
 

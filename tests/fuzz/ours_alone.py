@@ -12,8 +12,8 @@ from tests.fuzz.odd_values import EXOTIC, LEFT_TO_TORCH, misspoken, odd
 from tests.fuzz.right_calls import shown
 from tests.fuzz.wrong_calls import wrong_state
 
-#: Python's own words of what is called in a cell's place, and takes other arguments.
-PYTHONS = ("unexpected keyword argument", "positional argument")
+#: The own words of what is called in a cell's place: of Python, and of a cell of torch's.
+PYTHONS = ("unexpected keyword argument", "positional argument", "inconsistent input_size")
 
 
 def check(seed: int) -> str:

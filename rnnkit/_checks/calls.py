@@ -12,16 +12,14 @@ them. The contract of a guard:
   guard is exact: sizes, dtypes and devices are all that decides.
 """
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
-from rnnkit._base.class_facts import proj_size_of
 from rnnkit._base.message import raise_for
-from rnnkit._base.state import PAIR, layers_first
+from rnnkit._base.state import layers_first
 from rnnkit._base.torch_tools import FOREIGN, is_foreign_call, is_jit_traced
 from rnnkit._checks.call_spec import (
     SEQUENCE,
@@ -35,11 +33,12 @@ from rnnkit._checks.call_spec import (
     spec_of_layer,
     spec_of_unrolled,
 )
-from rnnkit._checks.dtype_errors import diagnose_dtype_and_device, has_own_dtype, refuse_type
+from rnnkit._checks.dtype_errors import diagnose_dtype_and_device, refuse_type
 from rnnkit._checks.input_errors import diagnose_input, diagnose_shape
-from rnnkit._checks.odd_tensors import has_odd_state, refuse_nested, refuse_odd_state
+from rnnkit._checks.odd_tensors import has_odd_state, refuse_nested
 from rnnkit._checks.packed import batch_of_fields, check_packed
-from rnnkit._checks.state_errors import diagnose_batch, diagnose_state
+from rnnkit._checks.state_errors import diagnose_batch
+from rnnkit._checks.state_guards import completed, diagnosed_state, fitting_state
 
 
 def check_layer(layer: CheckedLayer, input: Any, hx: Any, weight: Tensor | None) -> Any:
@@ -62,7 +61,7 @@ def check_layer(layer: CheckedLayer, input: Any, hx: Any, weight: Tensor | None)
     """
     if is_jit_traced() or (weight is None and isinstance(input, Tensor)):
         # Under a tracer sizes are tensors: what is compared is written down, with a warning.
-        hx = _completed(layer, hx)
+        hx = completed(layer, hx)
         return layers_first(hx) if hx is not None and layer.state_batch_first else hx
     packed = 0
     # In one piece, since a call in Python costs as much as all these comparisons.
@@ -115,14 +114,14 @@ def _check_layer_state(
         front = (rows,) if isinstance(input, Tensor) else (rows, packed or packed_batch(input))
     if layer.state_batch_first:
         front = front[::-1]
-    state = _fitting_state(layer, hx, front, data)
+    state = fitting_state(layer, hx, front, data)
     if state is None:
         padded = isinstance(input, Tensor) and not layer.state_batch_first
         if is_foreign_call(input, hx) or (
             padded and has_odd_state(hx, len(layer.__rnnkit__.state_names))
         ):
             return FOREIGN
-        state = _diagnose_state(spec_of_layer(layer, input), hx, data)
+        state = diagnosed_state(spec_of_layer(layer, input), hx, data)
     return layers_first(state) if layer.state_batch_first else state
 
 
@@ -145,7 +144,7 @@ def check_cell(  # noqa: C901 - in one piece, as check_layer is
         RnnkitError: the matching subclass, with what to type.
     """
     if is_jit_traced():
-        return _completed(cell, hx)
+        return completed(cell, hx)
     if not isinstance(input, Tensor):
         if is_foreign_call(input, hx):
             return FOREIGN
@@ -164,11 +163,11 @@ def check_cell(  # noqa: C901 - in one piece, as check_layer is
     alike = (weight.dtype is dtype or agree(dtype, weight.dtype)) and weight.device == device
     if not (rank in (2, 1) and shape[-1] == cell.input_size and alike):
         raise_for(diagnose_shape(spec_of_cell(cell, input), input, weight))
-    state = None if hx is None else _fitting_state(cell, hx, shape[:-1], input, any_c=True)
+    state = None if hx is None else fitting_state(cell, hx, shape[:-1], input, any_c=True)
     if state is None and hx is not None:
         if is_foreign_call(input, hx) or has_odd_state(hx, len(cell.__rnnkit__.state_names)):
             return FOREIGN
-        state = _diagnose_state(spec_of_cell(cell, input), hx, input)
+        state = diagnosed_state(spec_of_cell(cell, input), hx, input)
     if not alike:
         # After the state: where both are wrong torch speaks of the state's size.
         raise_for(diagnose_dtype_and_device(spec_of_cell(cell, input), input, weight))
@@ -213,100 +212,7 @@ def check_unrolled(
     if hx is None:
         return spec, None
     if known:
-        hx = _diagnose_state(spec, hx, input)
+        hx = diagnosed_state(spec, hx, input)
     elif spec.batch is not None:
         diagnose_batch(spec, hx)
     return spec, hx
-
-
-def _fitting_state(
-    module: CheckedCell, hx: Any, front: tuple[int, ...], like: Tensor, *, any_c: bool = False
-) -> Any:
-    """Return a state whose tensors have the sizes, dtype and device that the module takes.
-
-    Args:
-        module: a layer or a cell.
-        hx: what the caller gave.
-        front: the sizes of a state but for its width.
-        like: the input, whose dtype and device a state has.
-        any_c: whether c may be of another floating-point dtype, as torch's cells take it.
-
-    Returns:
-        A tensor, or a tuple of an LSTM's two; None if it does not fit, or wants a diagnosis.
-    """
-    dtype, device = like.dtype, like.device
-    c_shape = (*front, module.hidden_size)
-    if len(module.__rnnkit__.state_names) == 1:
-        return hx if _is_state(hx, c_shape, dtype, device) else None
-    if not isinstance(hx, (tuple, list)) or len(hx) != PAIR:
-        return None
-    proj_size = proj_size_of(module)
-    h_shape = (*front, proj_size) if proj_size else c_shape
-    h, c = hx
-    if h is None or c is None:
-        h, c = _complete_pair(hx, (h_shape, c_shape), like)
-    fits = _is_state(h, h_shape, dtype, device) and (
-        _is_state(c, c_shape, dtype, device)
-        or (
-            isinstance(c, Tensor)
-            and has_own_dtype(c, dtype, is_cell=any_c)
-            and _is_state(c, c_shape, c.dtype, device)
-        )
-    )
-    return (h, c) if fits else None
-
-
-def _is_state(
-    tensor: Any, shape: tuple[int, ...], dtype: torch.dtype, device: torch.device
-) -> bool:
-    return (
-        isinstance(tensor, Tensor)
-        and tensor.layout is torch.strided
-        and not tensor.is_nested
-        and tensor.shape == shape
-        and (tensor.dtype is dtype or agree(tensor.dtype, dtype))
-        and tensor.device == device
-    )
-
-
-def _complete_pair(hx: Any, shapes: Sequence[tuple[int, ...]], like: Tensor) -> Any:
-    """Put zeros in place of a None in a pair; a state that is no pair stays as it is."""
-    if not isinstance(hx, (tuple, list)) or len(hx) != len(shapes) or len(hx) != PAIR:
-        return hx
-    h, c = hx
-    if h is None:
-        h = torch.zeros(shapes[0], dtype=like.dtype, device=like.device)
-    if c is None:
-        c = torch.zeros(shapes[1], dtype=like.dtype, device=like.device)
-    return h, c
-
-
-def _diagnose_state(spec: CallSpec, hx: Any, like: Tensor) -> Any:
-    """Return a state that a guard has not passed, its pair complete, if nothing is wrong with it.
-
-    Raises:
-        RnnkitError: the matching subclass.
-    """
-    refuse_odd_state(spec.module, hx, like)
-    shapes = [tuple(axis.size or 0 for axis in axes) for axes in spec.state_axes]
-    state = _complete_pair(hx, shapes, like)
-    raise_for(diagnose_state(spec, state, like))
-    return state
-
-
-def _completed(module: CheckedCell, hx: Any) -> Any:
-    """Complete a pair by zeros as a tracer must see them: their sizes come from the other one."""
-    if (
-        len(module.__rnnkit__.state_names) == 1
-        or not isinstance(hx, (tuple, list))
-        or len(hx) != PAIR
-    ):
-        return hx
-    h, c = hx
-    if h is None and c is None:
-        return None
-    if h is None:
-        h = c.new_zeros(*c.shape[:-1], proj_size_of(module) or module.hidden_size)
-    if c is None:
-        c = h.new_zeros(*h.shape[:-1], module.hidden_size)
-    return h, c

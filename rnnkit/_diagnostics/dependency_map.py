@@ -13,6 +13,7 @@ from rnnkit._base.model import check_model
 from rnnkit._diagnostics.axes import infer_batch_axes
 from rnnkit._diagnostics.baseline import is_output
 from rnnkit._diagnostics.batch import Batch
+from rnnkit._diagnostics.blocks import blocks_of
 from rnnkit._diagnostics.changes import replaced, sample_at
 from rnnkit._diagnostics.faint import Gradients, changed_more
 from rnnkit._diagnostics.isolation import Given, Session, session
@@ -96,6 +97,9 @@ class DependencyMap:
             return f"some depend on some inputs; axes of {sizes} are not compared"
         if not self._against("independent").any():
             return "each depends on its own input alone"
+        known = self.matrix if self.faint is None else self.matrix | self.faint
+        if self.is_certain and (size := blocks_of(known)) is not None:
+            return f"each depends on its own block of {size} alone: a state starts afresh"
         if not self._against("causal").any():
             return "each depends on its own and earlier inputs"
         return "some depend on later inputs"

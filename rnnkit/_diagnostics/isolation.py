@@ -54,7 +54,9 @@ class Session:
         last: the copy that ran last.
         passes: how many runs there were.
         call: calls a copy.
+        is_wrapped: whether that is a function of the caller's.
         names: where the leaves of the last output were in it.
+        returned: the last output, as the model returned it.
     """
 
     def __init__(self, model: torch.nn.Module, call: Call | None = None) -> None:
@@ -78,6 +80,8 @@ class Session:
         self.last = self.model
         self.passes = 0
         self.names: list[str] = []
+        self.returned: Any = None
+        self.is_wrapped = call is not None
         self.call = call or (lambda model, *args, **kwargs: model(*args, **kwargs))
         self.chance = Chance()
         self._tried = False
@@ -174,6 +178,7 @@ class Session:
         finally:
             for hook in hooks:
                 hook.remove()
+        self.returned = output
         named = named_leaves(output, stack=True)
         self.names = [name for name, _ in named]
         return [leaf.detach().clone() if isinstance(leaf, Tensor) else leaf for _, leaf in named]

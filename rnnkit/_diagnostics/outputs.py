@@ -46,11 +46,11 @@ def named_leaves(tree: Any, *, stack: bool = False, name: str = "") -> list[Name
         return [(name, numbers)]
     if stack and _is_stack(tree):
         return [(name + STACK, torch.stack([_plain(part) for part in tree]))]
-    parts = list(_parts(tree))
-    if not parts:
+    members = list(parts(tree))
+    if not members:
         return [(name, tree)] if not isinstance(tree, list | tuple | Mapping) else []
     return [
-        leaf for key, part in parts for leaf in named_leaves(part, stack=stack, name=name + key)
+        leaf for key, part in members for leaf in named_leaves(part, stack=stack, name=name + key)
     ]
 
 
@@ -91,7 +91,7 @@ def _is_stack(tree: Any) -> bool:
     return len(kinds) == 1 and None not in kinds and not tree[0].is_nested
 
 
-def _parts(tree: Any) -> Iterator[Named]:
+def parts(tree: Any) -> Iterator[Named]:
     """Yield the members of a tree, each with the key that leads to it."""
     if isinstance(tree, Mapping):
         yield from ((f"[{key!r}]", tree[key]) for key in tree)

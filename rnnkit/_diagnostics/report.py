@@ -31,7 +31,7 @@ Axis = str | int
 Layout = dict[str, tuple[Axis, ...]]
 
 #: The probes that change the inputs, or the batch, and so judge what depends on what.
-JUDGING = ("batch", "alone", "padding", "causal", "memory")
+JUDGING = ("batch", "alone", "padding", "causal", "memory", "streaming")
 
 
 @dataclass(frozen=True)
@@ -93,6 +93,10 @@ class Report:
         """Note what is no failure, once."""
         if note not in self.notes:
             self.notes.append(note)
+
+    def found(self, probe: str) -> bool:
+        """Say whether a probe found something."""
+        return any(error.probe == probe for error in self.findings)
 
     @property
     def checked(self) -> list[str]:

@@ -30,6 +30,7 @@ def verify(
     out_batch_dim: int | None = None,
     out_seq_dim: int | None = None,
     causal: bool | Literal["strict"] = False,
+    streaming: bool = False,
     lengths: Any = None,
     pad: Literal["post", "pre"] = "post",
     ask: Sequence[str] = (),
@@ -57,12 +58,14 @@ def verify(
             long as the input's.
         causal: whether a step of the output may depend on no later step of the input; or
             ``"strict"``, if not on its own step of the first input either.
+        streaming: whether the whole sequence must give what its chunks give, the state that the
+            model returned passed on; as ``ask=["streaming"]``.
         lengths: the samples' valid steps, ``(batch,)`` integers, where the inputs are padded; or a
             dictionary of them by input, its position or its keyword.
         pad: whether the padding is after a sample (``"post"``) or before it.
-        ask: probes to run besides, by name, that cost more.
+        ask: probes to run besides, by name, that cost more: streaming.
         skip: probes to leave out, by name: repeatable, batch (and with it alone), alone, padding,
-            causal, memory, coverage, use, gradient.
+            causal, memory, coverage, use, gradient, streaming.
         raises: whether to raise what is found; if not, it stands in the report.
 
     Returns:
@@ -86,14 +89,16 @@ def verify(
       intended?  rnnkit.verify(..., skip=['batch'])
       more       batch, in the docs under "Errors"
     """
-    _check_arguments(model, pad, skip, ask, causal)
+    _check_arguments(model, pad, skip, ask, causal, streaming)
     _check_axes(batch_dim, seq_dim=seq_dim, out_batch_dim=out_batch_dim, out_seq_dim=out_seq_dim)
     start = time.perf_counter()
     given = Given(inputs, dict(kwargs or {}))
     told = read_lengths(lengths, given)
     whole = Batch(given, batch_dim, seq_dim, max(told.get(None, [0])))
     lay_lengths(whole, told)
+    extra = {*ask, *["streaming"] * streaming}
     probes = [name for name in PROBES if name != "causal" or causal]
+    probes += [name for name in ASKED if name in extra]
     with session(model, call) as opened:
         try:
             infer_batch_axes(whole, opened.attempt)
@@ -126,7 +131,7 @@ def verify(
         if shared := opened.pristine.shared:
             report.noted(f"not copied, but shared with the model: {', '.join(shared)}")
         report.passes = opened.passes
-    asked = {"causal": bool(causal), "alone": lengths is not None}
+    asked = {"causal": bool(causal), "alone": lengths is not None, **dict.fromkeys(extra, True)}
     report.asked = [name for name, wanted in asked.items() if wanted and name not in skip]
     report.seconds = time.perf_counter() - start
     if report.findings and raises:
@@ -135,6 +140,9 @@ def verify(
 
 
 verify.__module__ = "rnnkit"
+
+#: What would show in a probe as well, if it was found.
+HIDING = {"padding": {"batch", "alone"}, "streaming": {"repeatable", "batch"}}
 
 
 def _probe(baseline: Baseline, probes: Sequence[str], skip: Sequence[str]) -> None:
@@ -146,31 +154,35 @@ def _probe(baseline: Baseline, probes: Sequence[str], skip: Sequence[str]) -> No
             report.skipped(name, LEFT_OUT)
         elif name == "alone" and ("batch" in skip or "batch" in found):
             report.skipped(name, "samples that may mix give something else alone")
-        elif name == "padding" and found & {"batch", "alone"}:
+        elif found & HIDING.get(name, set()):
             report.skipped(name, "what is found already would show here, too")
         else:
             try:
-                PROBES[name](baseline)
+                (PROBES | ASKED)[name](baseline)
             except LeakError as error:
                 report.failed(error)
             except RefusedError as error:
                 report.skipped(name, str(error))
 
 
-def _check_arguments(model: Any, pad: Any, skip: Any, ask: Any, causal: Any) -> None:
+def _check_arguments(
+    model: Any, pad: Any, skip: Any, ask: Any, causal: Any, streaming: Any
+) -> None:
     check_model("verify", model)
-    for argument, names, known in (("skip", skip, PROBES), ("ask", ask, ASKED)):
+    for argument, names, known in (("skip", skip, PROBES | ASKED), ("ask", ask, ASKED)):
         given = names if isinstance(names, tuple | list | set | frozenset) else [names]
         wrong = [name for name in given if not isinstance(name, str) or name not in known]
         if given is not names and not wrong:  # one name in the place of a list of names
             wrong = [names]
         if wrong:
-            probes = ", ".join(known) or "no probe: all that there are run by default"
-            message = f"{argument} takes a list of {probes}, got {brief(wrong[0])}"
+            message = f"{argument} takes a list of {', '.join(known)}, got {brief(wrong[0])}"
             refusal(ArgumentError, argument, message, code="verify-probes")
     if not isinstance(causal, bool) and causal != "strict":
         message = f"causal is True, False or 'strict', got {brief(causal)}"
         refusal(ArgumentError, "causal", message, code="verify-causal")
+    if not isinstance(streaming, bool):
+        message = f"streaming is True or False, got {brief(streaming)}"
+        refusal(ArgumentError, "streaming", message, code="verify-streaming")
     if not isinstance(pad, str) or pad not in ("post", "pre"):
         message = f"pad is 'post' or 'pre', got {brief(pad)}"
         refusal(ArgumentError, "pad", message, code="verify-pad")

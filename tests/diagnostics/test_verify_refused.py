@@ -38,7 +38,7 @@ def test_refused_skip() -> None:
     """A probe that there is none of is refused with those that there are."""
     assert refused("skip", skip=["padings"]) == snapshot(
         """\
-skip takes a list of repeatable, batch, alone, padding, causal, memory, coverage, use, gradient, got 'padings'
+skip takes a list of repeatable, batch, alone, padding, causal, memory, coverage, use, gradient, streaming, got 'padings'
   more      verify-probes, in the docs under "Errors"\
 """
     )
@@ -48,7 +48,7 @@ def test_refused_skip_as_text() -> None:
     """A name in the place of a list of names is refused, and not read letter by letter."""
     assert refused("skip", skip="batch") == snapshot(
         """\
-skip takes a list of repeatable, batch, alone, padding, causal, memory, coverage, use, gradient, got 'batch'
+skip takes a list of repeatable, batch, alone, padding, causal, memory, coverage, use, gradient, streaming, got 'batch'
   more      verify-probes, in the docs under "Errors"\
 """
     )

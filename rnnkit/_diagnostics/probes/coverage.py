@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from rnnkit._diagnostics.baseline import Baseline
+from rnnkit._diagnostics.blocks import block_size
 from rnnkit._diagnostics.changes import steps_at
 from rnnkit._diagnostics.compare import alike, is_number
 from rnnkit._diagnostics.experiment import changed
@@ -31,21 +32,16 @@ def probe_coverage(baseline: Baseline) -> None:
     if not any(is_number(baseline.normal[index]) for index, _ in baseline.judged()):
         report.skipped("coverage", "no output of numbers follows the batch")
         return
-    valid = _valid(baseline)
-    tried = sorted(
-        set(
-            torch.linspace(0, steps - 2, min(STEPS, steps - 1), device="cpu")
-            .round()
-            .long()
-            .tolist()
-        )
-    )
+    valid, reach = _valid(baseline), dict[int, int]()
+    tried = sorted(set(torch.linspace(0, steps - 2, min(STEPS, steps - 1)).round().long().tolist()))
     unread: list[tuple[int, int]] = []
     for start in range(0, len(tried), batch.size):
         # Another one in each sample, so that few runs are enough.
-        chosen = [tried[(start + sample) % len(tried)] for sample in range(batch.size)]
-        places = torch.tensor(chosen, device="cpu")
-        unread += [(k, chosen[k]) for k in _unread(baseline, places) if valid[k, chosen[k]]]
+        chosen = [_place(baseline, tried, start, sample) for sample in range(batch.size)]
+        places = torch.tensor(chosen)
+        unread += [(k, chosen[k]) for k in _unread(baseline, places, reach) if valid[k, chosen[k]]]
+    if unread:
+        _find_other_lengths(baseline)
     for sample, step in unread:
         silent = [
             k
@@ -64,7 +60,60 @@ def probe_coverage(baseline: Baseline) -> None:
         if len(silent) == int(valid[:, step].sum()) and read:
             what = f"step {step} reaches no output of the model, and later steps do"
             fail("coverage", what, [("evidence", "what is no number there comes out nowhere")])
+    if (size := block_size(reach, steps)) is not None:
+        text = f"the output reads the input in blocks of {size} steps: a state starts afresh there"
+        report.noted(text)
     report.passed("coverage", f"{len(tried)} of {steps} steps, each reaches an output")
+
+
+def _place(baseline: Baseline, tried: list[int], start: int, sample: int) -> int:
+    """Return at which step a sample is tried: of a short one first at the last that is valid."""
+    counts, steps = baseline.counts, baseline.batch.steps or 0
+    if counts is None or not baseline.post or counts[sample] == steps:
+        return tried[(start + sample) % len(tried)]
+    inside = [step for step in tried if step < counts[sample]]
+    return inside[(start + sample) % len(inside)] if start and inside else counts[sample] - 1
+
+
+def _find_other_lengths(baseline: Baseline) -> None:
+    """Find that the samples are read up to lengths that are those of another input.
+
+    Some are read too far then, and some not far enough.
+    """
+    batch, counts, steps = baseline.batch, baseline.counts, baseline.batch.steps or 0
+    others = [
+        (index, [min(n, steps) for n in told])
+        for index, leaf in enumerate(batch.leaves)
+        if (told := _told(leaf)) and len(told) == batch.size and told != counts
+    ]
+    if counts is None or not baseline.post or not others:
+        return
+    read = torch.zeros(batch.size, steps, dtype=torch.bool)
+    tried = sorted({*range(min(steps, STEPS)), *(n - 1 for n in counts)})
+    for step in tried:
+        output = poisoned(baseline, torch.arange(steps) == torch.full((batch.size, 1), step))
+        if output is None:
+            return
+        read[:, step] = torch.tensor([_shows(baseline, output, k) for k in range(batch.size)])
+    for index, told in others:
+        wanted = torch.arange(steps) < torch.tensor(told).unsqueeze(1)
+        pairs = list(zip(counts, told, strict=True))
+        both = any(n > m for n, m in pairs) and any(n < m for n, m in pairs)
+        if both and torch.equal(wanted[:, tried], read[:, tried]):
+            sample = next(k for k, (n, m) in enumerate(pairs) if n > m)
+            what = f"of sample {sample}, which has {counts[sample]} steps, {told[sample]} are read"
+            rows = [("cause", f"that is its length in input {index}: each sample is read so far")]
+            fail("coverage", what, [*rows, ("fix", "the lengths that belong to this input")])
+
+
+def _told(leaf: Any) -> list[int] | None:
+    """Return integers, one for each sample; None of anything else."""
+    if isinstance(leaf, Tensor):
+        flat = leaf.dim() == 1 and leaf.dtype in (torch.int64, torch.int32) and leaf.numel()
+        return leaf.tolist() if flat and bool((leaf > 0).all()) else None
+    return (
+        leaf if isinstance(leaf, list) and all(isinstance(n, int) and n > 0 for n in leaf) else None
+    )
 
 
 def _valid(baseline: Baseline) -> Tensor:
@@ -79,26 +128,69 @@ def _valid(baseline: Baseline) -> Tensor:
     return valid if padding is None else valid & ~padding.cpu()
 
 
-def _unread(baseline: Baseline, places: Tensor) -> list[int]:
-    """Return the samples of whose steps nothing reaches an output: no NaN, nor a change."""
+def _unread(baseline: Baseline, places: Tensor, reach: dict[int, int] | None = None) -> list[int]:
+    """Return the samples of whose steps nothing reaches an output: no NaN, nor a change.
+
+    Args:
+        baseline: the model and its batch.
+        places: a step for each sample.
+        reach: takes the last step of the first output that each of them reaches.
+    """
     batch = baseline.batch
-    mask = torch.arange(batch.steps or 0, device="cpu") == places.unsqueeze(1)
-    poisoned = _poisoned(baseline, mask)
-    if poisoned is None:
+    mask = torch.arange(batch.steps or 0) == places.unsqueeze(1)
+    output = poisoned(baseline, mask)
+    if output is None:
         return []
-    silent = [k for k in range(batch.size) if not _shows(baseline, poisoned, k)]
-    if not silent or (len(silent) == batch.size and _came_out(baseline, poisoned)):
+    if reach is not None:
+        reach.update(_reached(baseline, output, places.tolist()))
+    silent = [k for k in range(batch.size) if not _shows(baseline, output, k)]
+    if not silent or (len(silent) == batch.size and _came_out(baseline, output)):
         return []
     for seed in range(2):
         inputs = changed(batch, steps_at(mask), seed, only=batch.paced)
-        output = None if inputs is None else baseline.session.attempt(inputs)
-        if output is None:
+        moved = None if inputs is None else baseline.session.attempt(inputs)
+        if moved is None:
             return []
-        silent = [k for k in silent if not _moves(baseline, output, k)]
+        silent = [k for k in silent if not _moves(baseline, moved, k)]
     return silent
 
 
-def _poisoned(baseline: Baseline, mask: Tensor) -> Leaves | None:
+def reach_of(baseline: Baseline) -> dict[int, int]:
+    """Return the last step of the output that steps of the input reach, evenly spaced ones."""
+    steps, batch = baseline.batch.steps or 0, baseline.batch
+    reach: dict[int, int] = {}
+    for step in dict.fromkeys(torch.linspace(0, max(steps - 1, 0), STEPS).round().int().tolist()):
+        places = torch.full((batch.size,), step)
+        output = poisoned(baseline, torch.arange(steps) == places.unsqueeze(1)) if steps else None
+        if output is not None:
+            reach |= _reached(baseline, output, places.tolist())
+    return reach
+
+
+def _reached(baseline: Baseline, output: Leaves, places: list[int]) -> dict[int, int]:
+    """Return the last step of the first output at which what is no number comes out."""
+    first, seq = baseline.first or 0, baseline.out_seq_dim
+    axis, steps = baseline.axes[first], baseline.batch.steps or 0
+    if seq is None or axis is None or seq == axis or baseline.counts is not None:
+        return {}
+    shape, one = baseline.normal[first].shape, output[first] if first < len(output) else None
+    if not isinstance(one, Tensor) or one.shape != shape or shape[seq] != steps:
+        return {}
+    found: dict[int, int] = {}
+    for sample, step in enumerate(places):
+        rows = (
+            one.select(axis, sample)
+            .movedim(seq - (axis < seq), 0)
+            .isnan()
+            .reshape(steps, -1)
+            .any(1)
+        )
+        if bool(rows.any()):
+            found[step] = int(rows.nonzero().max())
+    return found
+
+
+def poisoned(baseline: Baseline, mask: Tensor) -> Leaves | None:
     """Run with what is no number at some steps; of tokens, in their embedding."""
     batch, leaf = baseline.batch, baseline.batch.leaves[baseline.batch.paced]
     if is_number(leaf):

@@ -1,5 +1,6 @@
 """Mistakes of one shape each: backward outputs in reverse, steps for channels, a state as input."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -8,8 +9,10 @@ from torch.nn import BatchNorm1d, GRUCell, RNNBase, RNNCell, RNNCellBase
 
 from rnnkit._diagnostics.baseline import Baseline
 from rnnkit._diagnostics.changes import steps_at
-from rnnkit._diagnostics.events import record
+from rnnkit._diagnostics.compare import is_number
+from rnnkit._diagnostics.events import Event, record
 from rnnkit._diagnostics.experiment import run_perturbed
+from rnnkit._diagnostics.probes.afresh import calls_of, find_single_steps
 from rnnkit._diagnostics.report import fail
 
 
@@ -19,7 +22,10 @@ def find_patterns(baseline: Baseline) -> None:
     Raises:
         LeakError: if there is one.
     """
-    find_steps_as_channels(baseline)
+    events = record(baseline.session, baseline.batch.tree())
+    find_steps_as_channels(baseline, events)
+    find_single_steps(baseline, events)
+    find_shared_direction(baseline, events)
     find_state_as_input(baseline)
     find_reversed_outputs(baseline)
 
@@ -55,13 +61,13 @@ def find_reversed_outputs(baseline: Baseline) -> None:
     fail("use", what, [*rows, ("fix", "output.flip(seq_dim), before the two are joined")])
 
 
-def find_steps_as_channels(baseline: Baseline) -> None:
+def find_steps_as_channels(baseline: Baseline, events: Sequence[Event]) -> None:
     """Find a batch norm that takes the steps of the input, or of a layer, for channels."""
     batch = baseline.batch
     sequences: list[Tensor] = []
     if batch.seq_dim == 1 and batch.may_have_steps(batch.paced):
         sequences.append(batch.leaves[batch.paced])
-    for event in record(baseline.session, batch.tree()):
+    for event in events:
         given = event.tensors[0] if event.tensors else None
         if not isinstance(given, Tensor) or given.dim() != 3:
             continue
@@ -113,3 +119,58 @@ def _after(name: str, made: dict[int, tuple[Any, str]]) -> Any:
         made[id(output)] = (output, name)
 
     return hook
+
+
+def find_shared_direction(baseline: Baseline, events: Sequence[Event]) -> None:
+    """Find a cell or layer that reads the steps both ways, while its twin is never called.
+
+    Raises:
+        LeakError: if there is one.
+    """
+    modules = dict(baseline.session.model.named_modules())
+    calls = calls_of(events)
+    for name, given in calls.items():
+        if not _reads_both_ways(given):
+            continue
+        parent, _, _ = name.rpartition(".")
+        for other, module in modules.items():
+            alike = type(module) is type(modules[name]) and _sizes(module) == _sizes(modules[name])
+            if (
+                alike
+                and other not in calls
+                and other.rpartition(".")[0] == parent
+                and other != name
+            ):
+                kind = type(module).__name__
+                what = f"{name} reads the steps in both directions, and {other} is never called"
+                rows = [
+                    ("evidence", f"both are a {kind} with weights of the same sizes"),
+                    ("fix", f"call {other} for one of the directions"),
+                ]
+                fail("use", what, rows, other)
+
+
+def _sizes(module: torch.nn.Module) -> list[tuple[int, ...]]:
+    return [tuple(weight.shape) for weight in module.parameters()]
+
+
+def _reads_both_ways(calls: list[Event]) -> bool:
+    """Say whether the same steps go in twice, the second time the last one first."""
+    given: list[Any] = [event.tensors[0] if event.tensors else None for event in calls]
+    count = len(given)
+    if not all(map(is_number, given)) or count < 2 or count % 2:
+        return False
+    if isinstance(calls[0].module, RNNBase):
+        seq = 1 if calls[0].module.batch_first else 0
+        one, other = given[0], given[1]
+        both = count == 2 and one.dim() == 3 and one.shape == other.shape
+        return both and torch.equal(one.flip(seq), other) and not torch.equal(one, other)
+    half = count // 2
+    return any(
+        half > 2 and _equal(there[::-1], back) and not _equal(there, back)
+        for there, back in ((given[:half], given[half:]), (given[::2], given[1::2]))
+    )
+
+
+def _equal(ones: Sequence[Tensor], others: Sequence[Tensor]) -> bool:
+    return all(map(torch.equal, ones, others))

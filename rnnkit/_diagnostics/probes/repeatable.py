@@ -10,6 +10,7 @@ from torch.utils import _pytree as pytree
 from rnnkit._diagnostics.baseline import Baseline
 from rnnkit._diagnostics.chance import Source, sources
 from rnnkit._diagnostics.compare import alike
+from rnnkit._diagnostics.isolation import Given
 from rnnkit._diagnostics.outputs import Leaves, same
 from rnnkit._diagnostics.report import Line, fail
 
@@ -47,7 +48,7 @@ def _causes(baseline: Baseline) -> list[Line]:
     for names in (*([name] for name in drawn), drawn):
         if names and alike(*_twice(baseline, names)):
             return [("cause", f"forward draws random numbers ({', '.join(names)})")]
-    kept = _kept(baseline)
+    kept = kept_names(baseline, baseline.batch.tree())
     if not kept:
         return []
     shown = [f"model.{name}" for name in kept[:NAMES]]
@@ -104,7 +105,7 @@ def _sources(model: torch.nn.Module) -> dict[str, Source]:
     return {**held, **sources()}
 
 
-def _kept(baseline: Baseline) -> list[str]:
+def kept_names(baseline: Baseline, inputs: Given) -> list[str]:
     """Return the names of attributes and buffers that a run leaves changed."""
     before: dict[str, Any] = {}
 
@@ -112,7 +113,7 @@ def _kept(baseline: Baseline) -> list[str]:
         before.update(_held(model))
         return []
 
-    baseline.session.run(baseline.batch.tree(), watch=watch)
+    baseline.session.run(inputs, watch=watch)
     after = _held(baseline.session.last)
     new = object()
     return [name for name, value in after.items() if not _equal(before.get(name, new), value)]

@@ -8,6 +8,7 @@ from rnnkit._diagnostics.probes.gradient import probe_gradient
 from rnnkit._diagnostics.probes.repeatable import probe_repeatable
 from rnnkit._diagnostics.probes.samples import probe_alone, probe_batch
 from rnnkit._diagnostics.probes.steps import probe_causal, probe_memory, probe_padding
+from rnnkit._diagnostics.probes.streaming import probe_streaming
 from rnnkit._diagnostics.probes.use import probe_use
 
 #: In the order in which they run: what is not repeatable would look like something else.
@@ -24,4 +25,4 @@ PROBES: dict[str, Callable[[Baseline], None]] = {
 }
 
 #: Probes that cost more, and run if they are asked for.
-ASKED: dict[str, Callable[[Baseline], None]] = {}
+ASKED: dict[str, Callable[[Baseline], None]] = {"streaming": probe_streaming}

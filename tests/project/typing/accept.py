@@ -170,6 +170,23 @@ def diagnoses(model: torch.nn.Module, x: Tensor) -> None:
     """What the model is called with, and how, has a type."""
     assert_type(rnnkit.verify(model, x, kwargs={"lengths": [2, 1]}), rnnkit.Report)
     assert_type(rnnkit.verify(model, x, call=lambda m, x: m(x)), rnnkit.Report)
+    assert_type(rnnkit.verify(model, x, streaming=True, ask=["streaming"]), rnnkit.Report)
+
+
+def streams(x: Tensor, h: Tensor) -> None:
+    """What takes a chunk and a state streams, whatever its state is, and whether it takes None."""
+
+    def step(x: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor]:
+        return x, x if state is None else state
+
+    def from_a_state(x: Tensor, state: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        return x, state
+
+    rnnkit.testing.assert_streams(step, x)
+    rnnkit.testing.assert_streams(step, x, h, seq_dim=0)
+    rnnkit.testing.assert_streams(from_a_state, x, {"h": h}, out_seq_dim=1)
+    rnnkit.testing.assert_streams(rnnkit.GRU(3, 4), x, seq_dim=0)
+    rnnkit.testing.assert_streams(rnnkit.LSTM(3, 4), x, LSTMState(h, h))
 
 
 def initial_states() -> None:

@@ -106,7 +106,18 @@ def cells_over_a_sequence(x: Tensor, h: Tensor) -> None:
 def diagnoses(model: nn.Module, x: Tensor) -> None:
     """Keyword arguments of the model are a mapping, and its call is a function."""
     rnnkit.verify(model, x, kwargs=[x])  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    rnnkit.verify(model, x, streaming="yes")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     rnnkit.verify(model, x, call="forward")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+def streams(x: Tensor) -> None:
+    """What streams takes a chunk and a state, and returns both; a state that it needs is given."""
+
+    def needs(x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        return x, state
+
+    rnnkit.testing.assert_streams(needs, x)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    rnnkit.testing.assert_streams(lambda x, _: x, x)  # type: ignore[arg-type, return-value]  # pyright: ignore[reportArgumentType]
 
 
 def batch_sizes() -> None:

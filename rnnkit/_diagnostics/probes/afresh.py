@@ -1,0 +1,176 @@
+"""States that start afresh inside of one call of the model."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import RNNBase, RNNCellBase
+
+from rnnkit._diagnostics.baseline import Baseline
+from rnnkit._diagnostics.batch import Batch
+from rnnkit._diagnostics.blocks import block_size
+from rnnkit._diagnostics.changes import steps_at
+from rnnkit._diagnostics.compare import alike, is_number
+from rnnkit._diagnostics.events import Event, record
+from rnnkit._diagnostics.experiment import run_perturbed
+from rnnkit._diagnostics.isolation import Watch
+from rnnkit._diagnostics.probes.coverage import reach_of
+from rnnkit._diagnostics.report import Line, fail
+
+#: Calls of one module, in the order of time.
+Calls = dict[str, list[Event]]
+
+KINDS = (RNNBase, RNNCellBase)
+
+
+def calls_of(events: Sequence[Event], kind: str = "input") -> Calls:
+    """Return what went into the recurrent modules, or came out, by their names."""
+    found: Calls = defaultdict(list)
+    for event in events:
+        if event.kind == kind and isinstance(event.module, KINDS):
+            found[event.name].append(event)
+    return found
+
+
+def find_single_steps(baseline: Baseline, events: Sequence[Event]) -> None:
+    """Find a module that is called for one step after the other, and each time without a state.
+
+    The calls must follow the steps of an input: it is then a loop over time.
+
+    Raises:
+        LeakError: if there is one.
+    """
+    if _may_be_single(baseline.batch) or baseline.report.found("memory"):
+        return
+    for name, calls in calls_of(events).items():
+        if len(calls) < 3 or not all(map(_is_first_step, calls)):
+            continue
+        if not _follows_steps(baseline, name, len(calls)) or not _would_matter(baseline, name):
+            continue
+        kind = type(calls[0].module).__name__
+        what = f"{name} ({kind}) is called for {len(calls)} steps, and starts each of them afresh"
+        rows: list[Line] = [
+            (
+                "evidence",
+                "each call is given no state or zeros: what one step returned is not passed on",
+            ),
+            ("fix", "y, state = layer(x, state), or state = cell(x, state), in the loop"),
+        ]
+        fail("use", what, rows, name)
+
+
+def _may_be_single(batch: Batch) -> bool:
+    """Say whether an axis of an input is one long, or flags may say that every step is a first."""
+    tensors = [leaf for leaf in batch.leaves if isinstance(leaf, Tensor)]
+    return any(
+        1 in leaf.shape or leaf.dtype is torch.bool or bool(((leaf == 0) | (leaf == 1)).all())
+        for leaf in tensors
+        if leaf.dim()
+    )
+
+
+def _is_first_step(event: Event) -> bool:
+    """Say whether one step goes in, and no state beside it but zeros."""
+    if not event.tensors or not isinstance(event.tensors[0], Tensor) or event.is_packed:
+        return False
+    input, *rest = event.tensors
+    if isinstance(event.module, RNNBase):
+        seq = 1 if event.module.batch_first else 0
+        if input.dim() != 3 or input.shape[seq] != 1:
+            return False
+    return all(leaf is None or (is_number(leaf) and not leaf.any()) for leaf in rest)
+
+
+def _follows_steps(baseline: Baseline, name: str, count: int) -> bool:
+    """Say whether there is one call less when an input has one step less."""
+    batch = baseline.batch
+    long = [
+        index
+        for index, axis in enumerate(batch.axes)
+        if axis not in (None, batch.seq_dim)
+        and batch.leaves[index].dim() > batch.seq_dim
+        and batch.leaves[index].shape[batch.seq_dim] == count
+    ]
+    followers = [k for k in range(len(batch.leaves)) if batch.has_steps(k)]
+    for cut in (long, *([index] for index in long), followers):
+        shorter = batch.cut_each(dict.fromkeys(cut, count - 1), count - 1, front=baseline.post)
+        if _count(baseline, name, shorter) == count - 1:
+            return True
+    return False
+
+
+def _count(baseline: Baseline, name: str, batch: Batch) -> int | None:
+    """Return how often a module is called; None if the model does not take the inputs."""
+    try:
+        return len(calls_of(record(baseline.session, batch.tree()))[name])
+    except Exception:  # noqa: BLE001 - it may refuse that as it likes
+        return None
+
+
+def _would_matter(baseline: Baseline, name: str) -> bool:
+    """Say whether another output comes if each call gets the state that the one before returned."""
+    output = baseline.session.attempt(baseline.batch.tree(), watch=_pass_on(name))
+    return output is not None and not alike(baseline.normal, output)
+
+
+def _pass_on(name: str) -> Watch:
+    """Return what passes the state of a module on from call to call."""
+    held: list[Any] = []
+
+    def start(_: Any, args: Any, kwargs: Any) -> Any:
+        if not held:
+            return None
+        input = args[0] if args else kwargs["input"]
+        rest = {key: one for key, one in kwargs.items() if key not in ("input", "hx")}
+        return (input, held[-1]), rest
+
+    def keep(module: Any, args: Any, output: Any) -> None:  # noqa: ARG001
+        held.append(output[1] if isinstance(module, RNNBase) else output)
+
+    def watch(model: torch.nn.Module) -> list[Any]:
+        held.clear()
+        module = model.get_submodule(name)
+        return [
+            module.register_forward_pre_hook(start, with_kwargs=True),
+            module.register_forward_hook(keep),
+        ]
+
+    return watch
+
+
+def find_blocks(baseline: Baseline) -> None:
+    """Find that the output reads the input in blocks, since a layer starts each of them afresh.
+
+    Raises:
+        LeakError: if it does, and does not if the layer's state is passed on.
+    """
+    steps = baseline.batch.steps or 0
+    size = block_size(reach_of(baseline), steps)
+    if size is None:
+        return
+    first, seq = baseline.first or 0, baseline.out_seq_dim or 0
+    earlier = run_perturbed(baseline, steps_at(torch.arange(steps) < size))
+    if earlier is None or not earlier.has(first):
+        return
+    if earlier.differs(first, lambda leaf: leaf.narrow(seq, size, steps - size)):
+        return
+    for name, calls in calls_of(record(baseline.session, baseline.batch.tree())).items():
+        if len(calls) < 2:
+            continue
+        before, after = (
+            baseline.session.attempt(inputs, watch=_pass_on(name))
+            for inputs in (baseline.batch.tree(), earlier.inputs)
+        )
+        if before is None or after is None:
+            continue
+        if not torch.equal(before[first].select(seq, size), after[first].select(seq, size)):
+            kind = type(calls[0].module).__name__
+            what = f"step {size} of the output reads no earlier step, though step {size - 1} does"
+            rows = [
+                ("first", f"{name} ({kind}), called {len(calls)} times"),
+                ("cause", "it starts each block from zeros: the state that it returned is lost"),
+                ("fix", "y, state = layer(x, state)"),
+            ]
+            fail("streaming", what, rows, name)

@@ -1,0 +1,81 @@
+"""A function of one chunk and a state, held to what a stream is."""
+
+from collections.abc import Callable
+from types import MethodType
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from rnnkit._base.errors import ArgumentError, LeakError
+from rnnkit._base.message import aligned, brief, refusal
+from rnnkit._diagnostics.axes import infer_batch_axes
+from rnnkit._diagnostics.baseline import Baseline
+from rnnkit._diagnostics.batch import Batch
+from rnnkit._diagnostics.carried import Carried, Pair
+from rnnkit._diagnostics.isolation import Given, session
+from rnnkit._diagnostics.probes.repeatable import drawn_from
+from rnnkit._diagnostics.probes.streaming import explained
+from rnnkit._diagnostics.streams import UnfitError, judge_way
+
+#: The second of a pair goes where the second argument is.
+CARRIED = Carried((Pair("[1]", ("args", 1)),), is_named=True)
+
+
+class Step(torch.nn.Module):
+    """A function as a model, so that copies of it can be run.
+
+    The module that a method is of is a child, and runs in eval mode like a module that is called.
+    """
+
+    def __init__(self, step: Callable[..., Any]) -> None:
+        """Hold it."""
+        super().__init__()
+        self.model: torch.nn.Module | None = None
+        self.step: Callable[..., Any] = step
+        if isinstance(step, MethodType) and isinstance(step.__self__, torch.nn.Module):
+            self.model, self.step = step.__self__, step.__func__
+
+    def forward(self, x: Tensor, state: Any) -> Any:
+        """Call it."""
+        return self.step(x, state) if self.model is None else self.step(self.model, x, state)
+
+
+def check_streams(
+    step: Callable[..., Any], x: Tensor, state: Any, *, seq_dim: int, out_seq_dim: int | None
+) -> None:
+    """Run a sequence at once and in chunks; see :func:`rnnkit.testing.assert_streams`.
+
+    Raises:
+        LeakError: if the two differ.
+        AssertionError: if they cannot be compared.
+        ArgumentError: if the function returns no pair.
+    """
+    __tracebackhide__ = True
+    batch_dim = 1 if isinstance(x, Tensor) and seq_dim in (0, -x.dim()) else 0
+    batch = Batch(Given((x, state), {}), batch_dim, seq_dim)
+    with session(Step(step)) as opened:
+        opened.run(batch.tree())
+        pair = opened.returned
+        if not isinstance(pair, tuple | list) or len(pair) != 2 or not isinstance(pair[0], Tensor):
+            message = f"step returns a pair, output and state, got {brief(pair)}"
+            refusal(ArgumentError, "step", message, code="streams-result")
+        infer_batch_axes(batch, opened.attempt)
+        baseline = Baseline(opened, batch, post=True, out_batch_dim=None, out_seq_dim=out_seq_dim)
+        try:
+            found = explained(judge_way(baseline, CARRIED), prefix="")
+        except UnfitError as error:
+            message = f"streaming was not judged: {error}"
+            raise AssertionError(message) from None
+        if found is None:
+            return
+        what, rows, module = found
+        drawn = drawn_from(baseline)
+        notes = []
+        if drawn:
+            names = ", ".join(drawn)
+            notes = [
+                ("note", f"step draws random numbers ({names}); of dropout, call eval() first")
+            ]
+        more = ("more", 'streaming, in the docs under "Errors"')
+        raise LeakError("\n".join([what, *aligned([*rows, *notes, more])]), "streaming", module)

@@ -1,0 +1,285 @@
+"""A sequence in chunks, the state passed on, beside the whole sequence at once."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.utils import _pytree as pytree
+
+from rnnkit._diagnostics.baseline import Baseline
+from rnnkit._diagnostics.batch import Batch, is_whole
+from rnnkit._diagnostics.carried import Carried, find_carried, is_read_as_state
+from rnnkit._diagnostics.changes import steps_at
+from rnnkit._diagnostics.compare import alike, apart, is_number, largest
+from rnnkit._diagnostics.experiment import changed
+from rnnkit._diagnostics.isolation import Given
+from rnnkit._diagnostics.outputs import STACK, Leaves
+
+#: So many steps are run one by one at most; the rest is a chunk.
+SINGLE = 16
+
+
+class UnfitError(Exception):
+    """Chunks cannot be compared with the whole; the text says why."""
+
+
+class Difference(NamedTuple):
+    """Where the chunks give something else than the whole.
+
+    Attributes:
+        output: which one.
+        step: the first step; None of what has no steps, as the last state.
+        off: by how much, in parts of the largest number.
+    """
+
+    output: int
+    step: int | None
+    off: float
+
+
+class Stream:
+    """One way to pass a state on, and one way to cut the steps.
+
+    Attributes:
+        baseline: the model on the whole sequence.
+        carried: how the state is passed on.
+        sizes: how many steps each chunk has.
+        given: the inputs of each chunk, with the state that it was given.
+        outputs: the leaves of what the model returned for each.
+    """
+
+    def __init__(self, baseline: Baseline, carried: Carried, sizes: Sequence[int]) -> None:
+        """Run the chunks one after the other.
+
+        Raises:
+            UnfitError: if the model does not take them.
+        """
+        self.baseline, self.carried, self.sizes = baseline, carried, list(sizes)
+        self.given: list[Given] = []
+        self.outputs: list[Leaves] = []
+        session, start = baseline.session, 0
+        for size in sizes:
+            given = chunk(baseline.batch, start, start + size)
+            if start:
+                given = carried.pass_on(given, session.returned)
+            output = session.attempt(given)
+            if output is None or len(output) != len(baseline.normal):
+                what = "does not take" if output is None else "returns something else for"
+                message = f"the model {what} a chunk of {size} of {sum(sizes)} steps"
+                raise UnfitError(message)
+            self.given.append(given)
+            self.outputs.append(output)
+            start += size
+
+    def difference(self) -> Difference | None:
+        """Return where the chunks give something else: by step first, then in the last state.
+
+        Raises:
+            UnfitError: if nothing but the state can be compared, though outputs have steps.
+        """
+        baseline, stepped = self.baseline, False
+        states: list[int] = []
+        for index, leaf in enumerate(baseline.normal):
+            if self.carried.holds(baseline.names[index]):
+                states.append(index)
+            elif not is_number(leaf):
+                continue
+            elif baseline.has_steps(index) and not baseline.missing(index):
+                stepped = True
+                if (found := self._in_steps(index)) is not None:
+                    return found
+        if not stepped and any(map(self._has_other_steps, range(len(baseline.normal)))):
+            message = "no output has the steps of the input; give out_seq_dim"
+            raise UnfitError(message)
+        for index in states:
+            if (found := self._at_end(index)) is not None:
+                return found
+        return None
+
+    def _has_other_steps(self, index: int) -> bool:
+        one, other = self.baseline.normal[index], self.outputs[0][index]
+        return isinstance(one, Tensor) and isinstance(other, Tensor) and one.shape != other.shape
+
+    def _in_steps(self, index: int) -> Difference | None:
+        whole, axis = self.baseline.normal[index], self.baseline.step_axes[index] or 0
+        parts = []
+        for size, output in zip(self.sizes, self.outputs, strict=True):
+            part = output[index]
+            if isinstance(part, Tensor) and part.dim() == whole.dim() - 1 and size == 1:
+                part = part.unsqueeze(axis)  # one step without its axis
+            parts.append(part)
+        shapes = [tuple(part.shape) for part in parts if isinstance(part, Tensor)]
+        wanted = [(*whole.shape[:axis], size, *whole.shape[axis + 1 :]) for size in self.sizes]
+        if shapes != wanted:
+            message = f"chunks of {self.sizes[0]} steps give outputs of other shapes"
+            raise UnfitError(message)
+        joined = torch.cat(parts, axis)
+        for step in range(whole.shape[axis]):
+            before, after = whole.select(axis, step), joined.select(axis, step)
+            if not self.baseline.hides(
+                index,
+                before,
+                after,
+                lambda leaf, step=step: leaf.select(axis, step),  # type: ignore[misc]
+            ):
+                return Difference(index, step, _off(before, after))
+        return None
+
+    def _at_end(self, index: int) -> Difference | None:
+        whole, last = self.baseline.normal[index], self.outputs[-1][index]
+        if not is_number(whole) or not is_number(last) or whole.shape != last.shape:
+            return None
+        if self.baseline.hides(index, whole, last, lambda leaf: leaf):
+            return None
+        return Difference(index, None, _off(whole, last))
+
+    def is_read(self) -> bool:
+        """Say whether what the second chunk gives depends on the state of the first.
+
+        Also where the whole sequence has no memory at all, and there is nothing to be read.
+        """
+        baseline, session, cut = self.baseline, self.baseline.session, self.sizes[0]
+        steps = torch.arange(sum(self.sizes))
+        inputs = changed(baseline.batch, steps_at(steps < cut))
+        other = None if inputs is None else session.attempt(inputs)
+        if inputs is None or other is None or len(other) != len(baseline.normal):
+            return True
+        pairs = [
+            (self._after(k, one, cut), self._after(k, two, cut))
+            for k, (one, two) in enumerate(zip(baseline.normal, other, strict=True))
+            if isinstance(one, Tensor) and isinstance(two, Tensor) and one.shape == two.shape
+        ]
+        if all(alike([one], [two]) for one, two in pairs):
+            return True
+        head = baseline.batch.with_leaves(pytree.tree_leaves(inputs, is_leaf=is_whole))
+        if session.attempt(chunk(head, 0, cut)) is None:
+            return True
+        end = self.sizes[0] + self.sizes[1]
+        given = self.carried.pass_on(chunk(baseline.batch, cut, end), session.returned)
+        output = session.attempt(given)
+        return output is None or not alike(self.outputs[1], output)
+
+    def _after(self, index: int, leaf: Tensor, cut: int) -> Tensor:
+        """Return the step after a cut; of what has no steps, all of it."""
+        axis = self.baseline.step_axes[index]
+        in_steps = self.baseline.has_steps(index) and not self.baseline.missing(index)
+        return leaf.narrow(axis, cut, 1) if in_steps and axis is not None else leaf
+
+
+class Verdict(NamedTuple):
+    """What came of a stream: how it was cut, and where it differs from the whole.
+
+    Attributes:
+        stream: the chunks; of several ways to cut, the first that differs.
+        difference: where; None if nowhere.
+        is_ignored: whether the state that is given is not read.
+        cuts: the ways to cut that were tried.
+    """
+
+    stream: Stream
+    difference: Difference | None
+    is_ignored: bool
+    cuts: list[list[int]]
+
+
+def judge(baseline: Baseline) -> Verdict:
+    """Try the ways to pass a state on: one that holds is right; else the likeliest is wrong.
+
+    Raises:
+        UnfitError: if there is none, or the model takes no chunks.
+    """
+    if (baseline.batch.steps or 1) < 2:
+        message = "the input has no two steps"
+        raise UnfitError(message)
+    # What is returned for the batch as it is stands in the session.
+    baseline.session.run(baseline.batch.tree())
+    reason = "the model returns no state that it takes"
+    broken: list[Verdict] = []
+    for carried in find_carried(baseline):
+        try:
+            verdict = judge_way(baseline, carried)
+        except UnfitError as error:
+            reason = str(error) if carried.is_named else reason
+            continue
+        if verdict.difference is None and not verdict.is_ignored:
+            return verdict
+        if carried.is_named or is_read_as_state(baseline, verdict.stream.given[1], carried):
+            broken.append(verdict)
+        else:
+            reason = "an input has the sizes of an output, but may be no state"
+    if broken:
+        return broken[0]
+    raise UnfitError(reason)
+
+
+def judge_way(baseline: Baseline, carried: Carried) -> Verdict:
+    """Cut the steps in two and one by one, and pass the state on in one way.
+
+    Raises:
+        UnfitError: if the model does not take the chunks.
+    """
+    cuts: list[list[int]] = []
+    stream: Stream | None = None
+    for sizes in ways_to_cut(baseline.batch.steps or 0):
+        try:
+            tried = Stream(baseline, carried, sizes)
+            found = tried.difference()
+        except UnfitError:
+            # A chunk of one step may be too short for a convolution.
+            if stream is None:
+                raise
+            continue
+        cuts.append(sizes)
+        if found is not None:
+            return Verdict(tried, found, not tried.is_read(), cuts)
+        stream = stream or tried
+    if stream is None:
+        raise AssertionError
+    return Verdict(stream, None, not stream.is_read(), cuts)
+
+
+def unpadded(baseline: Baseline) -> Baseline:
+    """Return the model on those steps only that no sample has padding at.
+
+    Raises:
+        UnfitError: if the input has no steps.
+    """
+    batch = baseline.batch
+    if batch.steps is None or not batch.has_steps(batch.paced):
+        message = "the input has no two steps"
+        raise UnfitError(message)
+    padding = batch.padding(batch.paced)
+    valid = baseline.counts or [batch.steps]
+    if padding is not None:
+        valid = [*valid, int((~padding).sum(1).min())]
+    if min(valid) == batch.steps:
+        return baseline
+    first = baseline.first
+    told = None if first is None or baseline.names[first].endswith(STACK) else baseline.out_seq_dim
+    shorter = batch.cut(max(min(valid), 1), front=baseline.post)
+    return Baseline(
+        baseline.session, shorter, post=baseline.post, out_batch_dim=None, out_seq_dim=told
+    )
+
+
+def _off(one: Tensor, other: Tensor) -> float:
+    return apart(one, other).max().item() / largest(one)
+
+
+def chunk(batch: Batch, start: int, end: int) -> Given:
+    """Return the inputs with some steps only."""
+    return batch.cut(end, front=True).cut(end - start, front=False).tree()
+
+
+def ways_to_cut(steps: int) -> list[list[int]]:
+    """Return the sizes of chunks: two, three, and single steps as far as there are few.
+
+    >>> from rnnkit._diagnostics.streams import ways_to_cut
+    >>> ways_to_cut(7)
+    [[3, 4], [1, 1, 1, 1, 1, 1, 1]]
+    """
+    half = steps // 2
+    few = min(steps, SINGLE)
+    single = [1] * few + [steps - few] * (steps > few)
+    return [[half, steps - half], *[single] * (steps > 2)]

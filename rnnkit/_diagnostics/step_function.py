@@ -16,7 +16,8 @@ from rnnkit._diagnostics.carried import Carried, Pair
 from rnnkit._diagnostics.isolation import Given, session
 from rnnkit._diagnostics.probes.repeatable import drawn_from
 from rnnkit._diagnostics.probes.streaming import explained
-from rnnkit._diagnostics.streams import UnfitError, judge_way
+from rnnkit._diagnostics.stream_verdicts import judge_way
+from rnnkit._diagnostics.streams import UnfitError
 
 #: The second of a pair goes where the second argument is.
 CARRIED = Carried((Pair("[1]", ("args", 1)),), is_named=True)

@@ -1,7 +1,7 @@
 """A sequence in chunks, the state passed on, beside the whole sequence at once."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -9,12 +9,11 @@ from torch.utils import _pytree as pytree
 
 from rnnkit._diagnostics.baseline import Baseline
 from rnnkit._diagnostics.batch import Batch, is_whole
-from rnnkit._diagnostics.carried import Carried, find_carried, is_read_as_state
+from rnnkit._diagnostics.carried import Carried
 from rnnkit._diagnostics.changes import steps_at
 from rnnkit._diagnostics.compare import alike, apart, is_number, largest
 from rnnkit._diagnostics.experiment import changed
 from rnnkit._diagnostics.isolation import Given
-from rnnkit._diagnostics.outputs import STACK, Leaves
 
 #: So many steps are run one by one at most; the rest is a chunk.
 SINGLE = 16
@@ -57,7 +56,7 @@ class Stream:
         """
         self.baseline, self.carried, self.sizes = baseline, carried, list(sizes)
         self.given: list[Given] = []
-        self.outputs: list[Leaves] = []
+        self.outputs: list[list[Any]] = []
         session, start = baseline.session, 0
         for size in sizes:
             given = chunk(baseline.batch, start, start + size)
@@ -165,102 +164,6 @@ class Stream:
         axis = self.baseline.step_axes[index]
         in_steps = self.baseline.has_steps(index) and not self.baseline.missing(index)
         return leaf.narrow(axis, cut, 1) if in_steps and axis is not None else leaf
-
-
-class Verdict(NamedTuple):
-    """What came of a stream: how it was cut, and where it differs from the whole.
-
-    Attributes:
-        stream: the chunks; of several ways to cut, the first that differs.
-        difference: where; None if nowhere.
-        is_ignored: whether the state that is given is not read.
-        cuts: the ways to cut that were tried.
-    """
-
-    stream: Stream
-    difference: Difference | None
-    is_ignored: bool
-    cuts: list[list[int]]
-
-
-def judge(baseline: Baseline) -> Verdict:
-    """Try the ways to pass a state on: one that holds is right; else the likeliest is wrong.
-
-    Raises:
-        UnfitError: if there is none, or the model takes no chunks.
-    """
-    if (baseline.batch.steps or 1) < 2:
-        message = "the input has no two steps"
-        raise UnfitError(message)
-    # What is returned for the batch as it is stands in the session.
-    baseline.session.run(baseline.batch.tree())
-    reason = "the model returns no state that it takes"
-    broken: list[Verdict] = []
-    for carried in find_carried(baseline):
-        try:
-            verdict = judge_way(baseline, carried)
-        except UnfitError as error:
-            reason = str(error) if carried.is_named else reason
-            continue
-        if verdict.difference is None and not verdict.is_ignored:
-            return verdict
-        if carried.is_named or is_read_as_state(baseline, verdict.stream.given[1], carried):
-            broken.append(verdict)
-        else:
-            reason = "an input has the sizes of an output, but may be no state"
-    if broken:
-        return broken[0]
-    raise UnfitError(reason)
-
-
-def judge_way(baseline: Baseline, carried: Carried) -> Verdict:
-    """Cut the steps in two and one by one, and pass the state on in one way.
-
-    Raises:
-        UnfitError: if the model does not take the chunks.
-    """
-    cuts: list[list[int]] = []
-    stream: Stream | None = None
-    for sizes in ways_to_cut(baseline.batch.steps or 0):
-        try:
-            tried = Stream(baseline, carried, sizes)
-            found = tried.difference()
-        except UnfitError:
-            # A chunk of one step may be too short for a convolution.
-            if stream is None:
-                raise
-            continue
-        cuts.append(sizes)
-        if found is not None:
-            return Verdict(tried, found, not tried.is_read(), cuts)
-        stream = stream or tried
-    if stream is None:
-        raise AssertionError
-    return Verdict(stream, None, not stream.is_read(), cuts)
-
-
-def unpadded(baseline: Baseline) -> Baseline:
-    """Return the model on those steps only that no sample has padding at.
-
-    Raises:
-        UnfitError: if the input has no steps.
-    """
-    batch = baseline.batch
-    if batch.steps is None or not batch.has_steps(batch.paced):
-        message = "the input has no two steps"
-        raise UnfitError(message)
-    padding = batch.padding(batch.paced)
-    valid = baseline.counts or [batch.steps]
-    if padding is not None:
-        valid = [*valid, int((~padding).sum(1).min())]
-    if min(valid) == batch.steps:
-        return baseline
-    first = baseline.first
-    told = None if first is None or baseline.names[first].endswith(STACK) else baseline.out_seq_dim
-    shorter = batch.cut(max(min(valid), 1), front=baseline.post)
-    return Baseline(
-        baseline.session, shorter, post=baseline.post, out_batch_dim=None, out_seq_dim=told
-    )
 
 
 def _off(one: Tensor, other: Tensor) -> float:

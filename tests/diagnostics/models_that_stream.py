@@ -179,6 +179,32 @@ def normalised(fixed: bool) -> nn.Module:
     return Named(compute, norm=nn.LayerNorm(FEATURE), gru=gru())
 
 
+class Timed(Model):
+    """A model that takes the time since the step before, too."""
+
+    def forward(self, x: Tensor, elapsed: Tensor, hidden: Any = None) -> Any:
+        """Compute."""
+        return self.compute(self, x, elapsed, hidden)
+
+
+def decay(fixed: bool) -> nn.Module:
+    """Let the state decay with time; the loop takes either input longer than the other."""
+
+    def compute(m: Any, x: Tensor, elapsed: Tensor, h: Any) -> Any:
+        h, outputs = x.new_zeros(len(x), HIDDEN) if h is None else h, []
+        for x_t, since in zip(x.unbind(1), elapsed.unbind(1), strict=False):
+            h = m.cell(x_t, h * (-since).exp().unsqueeze(1))
+            outputs.append(m.head(h))
+        return torch.stack(outputs, 1), h if fixed else h.relu()
+
+    return Timed(compute, cell=nn.GRUCell(FEATURE, HIDDEN), head=head())
+
+
+def timed() -> tuple[Tensor, Tensor]:
+    """Give the input, and the time since the step before."""
+    return numbers(BATCH, SEQ, FEATURE), numbers(BATCH, SEQ).abs()
+
+
 def state_given() -> tuple[Tensor, Any]:
     """Give a first state beside the input."""
     return numbers(BATCH, SEQ, FEATURE), (numbers(2, BATCH, HIDDEN), numbers(2, BATCH, HIDDEN))
@@ -202,4 +228,5 @@ STREAMING: dict[str, Streaming] = {
     "a policy": Streaming(last_logits),
     "words": Streaming(words, lambda: (tokens(SEQ, BATCH),), {"batch_dim": 1}),
     "a norm": Streaming(normalised),
+    "a decay": Streaming(decay, timed),
 }

@@ -13,7 +13,16 @@ from torch import Tensor, nn
 import rnnkit
 import rnnkit.testing
 from tests.diagnostics.models_of_users import BATCH, FEATURE, HIDDEN, SEQ, Model, numbers, reason
-from tests.diagnostics.models_that_stream import STREAMING, Named, gru, head, lstm, tagger
+from tests.diagnostics.models_that_stream import (
+    STREAMING,
+    Apart,
+    Named,
+    Timed,
+    gru,
+    head,
+    lstm,
+    tagger,
+)
 
 X = numbers(BATCH, SEQ, FEATURE)
 NAMES = pytest.mark.parametrize("name", STREAMING)
@@ -57,7 +66,7 @@ def test_right_model_streams(name: str, kind: str) -> None:
         inputs = torch.utils._pytree.tree_map_only(
             Tensor, lambda t: t.to(wide) if t.is_floating_point() else t, inputs
         )
-    if kind == "bfloat16 inside" and name not in {"h and c", "h and c that are given"}:
+    if kind == "bfloat16 inside" and not isinstance(model, Apart | Timed):
         model = Half(model)
     low = torch.autocast("cpu", torch.bfloat16) if kind == "autocast" else contextlib.nullcontext()
     with low:

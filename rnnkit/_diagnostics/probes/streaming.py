@@ -6,7 +6,8 @@ from rnnkit._diagnostics.probes.afresh import find_blocks
 from rnnkit._diagnostics.probes.repeatable import kept_names
 from rnnkit._diagnostics.report import Line, fail
 from rnnkit._diagnostics.stream_causes import find_break
-from rnnkit._diagnostics.streams import Stream, UnfitError, Verdict, judge, unpadded
+from rnnkit._diagnostics.stream_verdicts import Verdict, judge, unpadded
+from rnnkit._diagnostics.streams import Stream, UnfitError
 
 #: How many of the names that a model keeps a message lists.
 NAMES = 3

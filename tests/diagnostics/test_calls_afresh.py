@@ -231,3 +231,40 @@ def test_a_horizon_of_each_sample() -> None:
 
     model = Model(compute, gru=nn.GRU(FEATURE, HIDDEN, batch_first=True))
     assert rnnkit.verify(model, SOURCE, sizes, horizons, lengths=sizes).checked
+
+
+def test_cell_state_that_is_forgotten() -> None:
+    """An LSTM's cell that is given h, and each time a c of zeros, is found; c passed on is right."""
+
+    def made(fixed: bool) -> nn.Module:
+        def compute(m: Any, x: Tensor) -> Tensor:
+            h = c = x.new_zeros(len(x), HIDDEN)
+            outputs = []
+            for x_t in x.unbind(1):
+                h, new = m.cell(x_t, (h, c))
+                c = new if fixed else c
+                outputs.append(h)
+            return torch.stack(outputs, 1)
+
+        return Model(compute, cell=nn.LSTMCell(FEATURE, HIDDEN))
+
+    assert "memory" in rnnkit.verify(made(fixed=True), SOURCE).checked
+    assert "starts each of them with zeros for c" in caught(made(fixed=False), SOURCE)
+
+
+def test_strict_is_about_the_target_of_a_decoder() -> None:
+    """Where the first input is a source, the target's own step must not be read, and was not tried."""
+
+    def made(fixed: bool) -> nn.Module:
+        def compute(m: Any, x: Tensor, y: Tensor) -> Tensor:
+            shifted = torch.cat([torch.zeros_like(y[:, :1]), y[:, :-1]], 1)
+            return m.decoder(shifted if fixed else y, m.encoder(x)[1])[0]
+
+        two = {k: nn.GRU(FEATURE, HIDDEN, batch_first=True) for k in ("encoder", "decoder")}
+        return Model(compute, **two)
+
+    assert "causal" in rnnkit.verify(made(True), SOURCE, TARGET, causal="strict").checked
+    text = caught(made(False), SOURCE, TARGET, causal="strict")
+    first = text.splitlines()[0]
+    assert first.startswith("output of step ")
+    assert first.endswith(" of input 1")

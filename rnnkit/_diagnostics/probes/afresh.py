@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import RNNBase, RNNCellBase
+from torch.nn import LSTM, LSTMCell, RNNBase, RNNCellBase
 
 from rnnkit._diagnostics.baseline import Baseline
 from rnnkit._diagnostics.batch import Batch
@@ -47,17 +47,16 @@ def find_single_steps(baseline: Baseline, events: Sequence[Event]) -> None:
     for name, calls in calls_of(events).items():
         if len(calls) < 3 or not all(map(_is_first_step, calls)):
             continue
+        without_c = any(_has_h(call) for call in calls)
         if not _follows_steps(baseline, name, len(calls)) or not _would_matter(baseline, name):
             continue
         kind = type(calls[0].module).__name__
-        what = f"{name} ({kind}) is called for {len(calls)} steps, and starts each of them afresh"
-        rows: list[Line] = [
-            (
-                "evidence",
-                "each call is given no state or zeros: what one step returned is not passed on",
-            ),
-            ("fix", "y, state = layer(x, state), or state = cell(x, state), in the loop"),
-        ]
+        start = "with zeros for c" if without_c else "afresh"
+        given = "a c of zeros" if without_c else "no state or zeros"
+        what = f"{name} ({kind}) is called for {len(calls)} steps, and starts each of them {start}"
+        text = f"each call is given {given}: what one step returned is not passed on"
+        fix = "y, state = layer(x, state), or state = cell(x, state), in the loop"
+        rows: list[Line] = [("evidence", text), ("fix", fix)]
         fail("use", what, rows, name)
 
 
@@ -72,7 +71,7 @@ def _may_be_single(batch: Batch) -> bool:
 
 
 def _is_first_step(event: Event) -> bool:
-    """Say whether one step goes in, and no state beside it but zeros."""
+    """Say whether one step goes in, and no state beside it but zeros; of an LSTM, c of zeros."""
     if not event.tensors or not isinstance(event.tensors[0], Tensor) or event.is_packed:
         return False
     input, *rest = event.tensors
@@ -80,7 +79,14 @@ def _is_first_step(event: Event) -> bool:
         seq = 1 if event.module.batch_first else 0
         if input.dim() != 3 or input.shape[seq] != 1:
             return False
+    if isinstance(event.module, LSTM | LSTMCell) and len(rest) > 1:
+        rest = rest[1:]
     return all(leaf is None or (is_number(leaf) and not leaf.any()) for leaf in rest)
+
+
+def _has_h(event: Event) -> bool:
+    """Say whether a call is given a state that is not zero, which is then h."""
+    return any(is_number(leaf) and bool(leaf.any()) for leaf in event.tensors[1:])
 
 
 def _follows_steps(baseline: Baseline, name: str, count: int) -> bool:

@@ -12,6 +12,7 @@ from rnnkit._diagnostics.compare import alike, is_number
 from rnnkit._diagnostics.experiment import changed
 from rnnkit._diagnostics.isolation import Watch
 from rnnkit._diagnostics.outputs import Leaves
+from rnnkit._diagnostics.probes.row_order import RowOrder
 from rnnkit._diagnostics.report import fail
 
 #: So many steps are looked at, evenly spaced.
@@ -32,14 +33,17 @@ def probe_coverage(baseline: Baseline) -> None:
     if not any(is_number(baseline.normal[index]) for index, _ in baseline.judged()):
         report.skipped("coverage", "no output of numbers follows the batch")
         return
-    valid, reach = _valid(baseline), dict[int, int]()
+    valid, reach, order = _valid(baseline), dict[int, int](), RowOrder(batch.size, steps)
     tried = sorted(set(torch.linspace(0, steps - 2, min(STEPS, steps - 1)).round().long().tolist()))
     unread: list[tuple[int, int]] = []
     for start in range(0, len(tried), batch.size):
         # Another one in each sample, so that few runs are enough.
         chosen = [_place(baseline, tried, start, sample) for sample in range(batch.size)]
         places = torch.tensor(chosen)
-        unread += [(k, chosen[k]) for k in _unread(baseline, places, reach) if valid[k, chosen[k]]]
+        unread += [
+            (k, chosen[k]) for k in _unread(baseline, places, reach, order) if valid[k, chosen[k]]
+        ]
+    order.judge()
     if unread:
         _find_other_lengths(baseline)
     for sample, step in unread:
@@ -128,17 +132,24 @@ def _valid(baseline: Baseline) -> Tensor:
     return valid if padding is None else valid & ~padding.cpu()
 
 
-def _unread(baseline: Baseline, places: Tensor, reach: dict[int, int] | None = None) -> list[int]:
+def _unread(
+    baseline: Baseline,
+    places: Tensor,
+    reach: dict[int, int] | None = None,
+    order: RowOrder | None = None,
+) -> list[int]:
     """Return the samples of whose steps nothing reaches an output: no NaN, nor a change.
 
     Args:
         baseline: the model and its batch.
         places: a step for each sample.
         reach: takes the last step of the first output that each of them reaches.
+        order: takes where each of them goes into recurrent layers.
     """
     batch = baseline.batch
     mask = torch.arange(batch.steps or 0) == places.unsqueeze(1)
-    output = poisoned(baseline, mask)
+    watch = order.watching(places.tolist()) if order else None
+    output = poisoned(baseline, mask, watch)
     if output is None:
         return []
     if reach is not None:
@@ -190,16 +201,18 @@ def _reached(baseline: Baseline, output: Leaves, places: list[int]) -> dict[int,
     return found
 
 
-def poisoned(baseline: Baseline, mask: Tensor) -> Leaves | None:
+def poisoned(baseline: Baseline, mask: Tensor, watch: Watch | None = None) -> Leaves | None:
     """Run with what is no number at some steps; of tokens, in their embedding."""
     batch, leaf = baseline.batch, baseline.batch.leaves[baseline.batch.paced]
     if is_number(leaf):
         leaves = list(batch.leaves)
         where = steps_at(mask)(batch, batch.paced)
         leaves[batch.paced] = leaf if where is None else leaf.masked_fill(where, torch.nan)
-        return baseline.session.attempt(batch.tree(leaves))
+        return baseline.session.attempt(batch.tree(leaves), watch=watch)
     found: list[bool] = []
-    output = baseline.session.attempt(batch.tree(), watch=_poisoning(leaf, mask, batch, found))
+    poison = _poisoning(leaf, mask, batch, found)
+    both: Watch = lambda model: [*poison(model), *(watch(model) if watch else [])]  # noqa: E731
+    output = baseline.session.attempt(batch.tree(), watch=both)
     return output if found else None
 
 

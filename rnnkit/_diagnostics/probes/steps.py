@@ -107,12 +107,15 @@ def _check_own_step(baseline: Baseline, first: int, seq: int, cut: int) -> None:
     """Find an output that reads its own step of the first input: a target that was not shifted."""
     batch = baseline.batch
     own = steps_at(torch.arange(batch.steps or 0, device="cpu") == cut)
-    perturbed = run_perturbed(baseline, own, only=batch.first)
+    # Of an encoder and a decoder, the target has the steps, and the first input has not.
+    input = batch.first if batch.has_steps(batch.first) else batch.paced
+    perturbed = run_perturbed(baseline, own, only=input)
     at = cut - max(baseline.missing(first), 0)
     if perturbed is None or not perturbed.has(first):
         return
     if perturbed.differs(first, lambda leaf: leaf.select(seq, at)):
-        what = f"{baseline.name(first)} of step {at} depends on step {cut} of the first input"
+        which = "the first input" if input == batch.first else f"input {input}"
+        what = f"{baseline.name(first)} of step {at} depends on step {cut} of {which}"
         fail("causal", what, [("fix", "shift the input: step t reads target t - 1")])
 
 

@@ -1,0 +1,96 @@
+"""The order of the steps that go into a recurrent layer: a view mixes them with features."""
+
+from collections import defaultdict
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import RNNBase
+
+from rnnkit._diagnostics.isolation import Watch
+from rnnkit._diagnostics.report import Line, fail
+
+#: Of fewer steps, one that is shifted in a circle looks like many.
+STEPS = 8
+
+
+class RowOrder:
+    """Where single steps of the input, which are no number, go into each recurrent layer.
+
+    In each feature of what goes in, later steps reach later rows, or earlier ones after a flip;
+    also where frames are stacked, shifted or pooled. After a view of axes in another order they go
+    to and fro, and otherwise so in each feature.
+    """
+
+    def __init__(self, batch: int, steps: int) -> None:
+        """Remember the sizes."""
+        self._batch, self._steps = batch, steps
+        self._reached: dict[str, dict[int, Tensor]] = defaultdict(dict)
+
+    def watching(self, places: list[int]) -> Watch:
+        """Return what writes down where the step of each sample goes in one run."""
+
+        def watch(model: torch.nn.Module) -> list[Any]:
+            layers = [(n, m) for n, m in model.named_modules() if isinstance(m, RNNBase)]
+            return [layer.register_forward_pre_hook(note(name)) for name, layer in layers]
+
+        def note(name: str) -> Any:
+            def hook(module: RNNBase, args: Any) -> None:
+                input = args[0] if args else None
+                if not isinstance(input, Tensor) or input.dim() != 3:
+                    return
+                rows = input if module.batch_first else input.transpose(0, 1)
+                if rows.shape[:2] == (self._batch, self._steps):
+                    for sample, step in enumerate(places):
+                        self._reached[name].setdefault(step, rows[sample].isnan())
+
+            return hook
+
+        return watch
+
+    def judge(self) -> None:
+        """Look at each layer.
+
+        Raises:
+            LeakError: if steps go into one to and fro.
+        """
+        for name, reached in self._reached.items():
+            steps = sorted(step for step, mask in reached.items() if bool(mask.any()))
+            if len(steps) < STEPS:
+                continue
+            masks = torch.stack([reached[step] for step in steps])  # (tried, rows, feature)
+            if _are_to_and_fro(masks) and _differ_by_feature(masks):
+                what = (
+                    f"the steps go into {name or 'the model'} to and fro, in each feature otherwise"
+                )
+                likely = "likely a view or reshape where axes must change places first"
+                rows: list[Line] = [("cause", likely), ("fix", "x.permute(...), then reshape")]
+                fail("coverage", what, rows, name)
+
+
+def _are_to_and_fro(masks: Tensor) -> bool:
+    """Say whether in some features rows go up and down, as of a circular shift they do not."""
+    count = masks.shape[1]
+    place = torch.arange(count).view(1, -1, 1)
+    low = torch.where(masks, place, count).amin(1)
+    high = torch.where(masks, place, -1).amax(1)
+    mixed = 0
+    for feature, at in enumerate(masks.any(1).T):
+        rows = torch.stack([low[at, feature], high[at, feature]])
+        later = rows.unsqueeze(1) > rows.unsqueeze(2)
+        ups = later.all(0).triu(1)
+        downs = later.all(0).tril(-1).T
+        falls = int(downs.diagonal(1).sum())
+        less = min(int(ups.sum()), int(downs.sum()))
+        # A shift in a circle falls once, and one of a few steps goes the other way in a few pairs.
+        mixed += falls > 1 and less * 4 > int((ups | downs).sum())
+    return mixed * 4 >= masks.shape[2]
+
+
+def _differ_by_feature(masks: Tensor) -> bool:
+    """Say whether a step reaches rows in one feature that it does not reach in another one."""
+    for mask in masks:
+        rows = mask[:, mask.any(0)].float()
+        if rows.shape[1] > 1 and bool(((rows.T @ rows) == 0).any()):
+            return True
+    return False

@@ -1,0 +1,80 @@
+"""The probe *coverage*: where steps go into a layer out of order, after a view of other axes."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from inline_snapshot import snapshot
+from torch import Tensor, nn
+from torch.nn.functional import pad
+
+import rnnkit
+from tests.diagnostics.models_of_users import BATCH, HIDDEN, Model, numbers
+
+STEPS, CHANNELS = 9, 8
+
+#: What stands between the input ``(batch, seq, 3)`` and a layer, and is right.
+RIGHT: dict[str, Callable[[Any, Tensor], Tensor]] = {
+    "a transpose": lambda m, x: m.conv(x.mT).mT,
+    "a flip": lambda _, x: x.flip(1),
+    "frames side by side": lambda _, x: torch.cat([x, pad(x, (0, 0, 1, 0))[:, :-1]], 2),
+    "lags in a circle": lambda _, x: torch.cat([x.roll(k, 1) for k in range(4)], 2),
+    "leads in a circle": lambda _, x: torch.cat([x.roll(-k, 1) for k in range(4)], 2),
+    "lags of a flip": lambda _, x: torch.cat([x.flip(1).roll(k, 1) for k in (0, 1)], 2),
+    "shifted channels": lambda _, x: torch.cat([x[..., :1].roll(1, 1), x[..., 1:].roll(-1, 1)], 2),
+    "an order of its own": lambda _, x: x[:, [4, 0, 7, 2, 8, 1, 5, 3, 6]],
+    "a mean over the steps": lambda _, x: torch.cat([x, x.mean(1, keepdim=True).expand_as(x)], 2),
+    "the steps as features": lambda m, x: m.square(x.mT).mT,
+    "attention": lambda _, x: (x @ x.mT).softmax(2) @ x,
+}
+
+#: What is wrong: the numbers of one step are no row of the result.
+WRONG: dict[str, Callable[[Any, Tensor], Tensor]] = {
+    "a view after a convolution": lambda m, x: m.conv(x.mT).reshape(len(x), STEPS, CHANNELS),
+    "a view after a narrow one": lambda m, x: m.narrow(x.mT).reshape(len(x), STEPS, 5),
+}
+
+
+def model(between: Callable[[Any, Tensor], Tensor]) -> nn.Module:
+    """Make a model with something in front of its layer."""
+    made = {
+        "conv": nn.Conv1d(3, CHANNELS, 3, padding=1),
+        "narrow": nn.Conv1d(3, 5, 1),
+        "square": nn.Linear(STEPS, STEPS),
+    }
+    probe = Model(between, **made)
+    width = probe(numbers(BATCH, STEPS, 3)).shape[2]
+    layer = nn.GRU(width, HIDDEN, batch_first=True)
+    return Model(lambda m, x: m.layer(between(m, x))[0], layer=layer, **made)
+
+
+@pytest.mark.parametrize("name", RIGHT)
+def test_right_order(name: str) -> None:
+    """Rows that move on with the steps are right, as are orders that are the same in each feature."""
+    report = rnnkit.verify(model(RIGHT[name]), numbers(BATCH, STEPS, 3))
+    assert "coverage" in report.checked
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_wrong_order(name: str) -> None:
+    """A view that mixes steps with features is found, where no other probe finds anything."""
+    with pytest.raises(rnnkit.LeakError) as error:
+        rnnkit.verify(model(WRONG[name]), numbers(BATCH, STEPS, 3))
+
+    assert error.value.code == "coverage"
+    assert error.value.module == "layer"
+
+
+def test_text_of_a_view() -> None:
+    """The message names the layer that the steps go into."""
+    with pytest.raises(rnnkit.LeakError) as error:
+        rnnkit.verify(model(WRONG["a view after a convolution"]), numbers(BATCH, STEPS, 3))
+
+    assert str(error.value) == snapshot("""\
+the steps go into layer to and fro, in each feature otherwise
+  cause      likely a view or reshape where axes must change places first
+  fix        x.permute(...), then reshape
+  intended?  rnnkit.verify(..., skip=['coverage'])
+  more       coverage, in the docs under "Errors"\
+""")

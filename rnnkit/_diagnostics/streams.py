@@ -139,7 +139,7 @@ class Stream:
         Also where the whole sequence has no memory at all, and there is nothing to be read.
         """
         baseline, session, cut = self.baseline, self.baseline.session, self.sizes[0]
-        steps = torch.arange(sum(self.sizes))
+        steps = torch.arange(sum(self.sizes), device="cpu")
         inputs = changed(baseline.batch, steps_at(steps < cut))
         other = None if inputs is None else session.attempt(inputs)
         if inputs is None or other is None or len(other) != len(baseline.normal):

@@ -157,7 +157,7 @@ def find_blocks(baseline: Baseline) -> None:
     if size is None:
         return
     first, seq = baseline.first or 0, baseline.out_seq_dim or 0
-    earlier = run_perturbed(baseline, steps_at(torch.arange(steps) < size))
+    earlier = run_perturbed(baseline, steps_at(torch.arange(steps, device="cpu") < size))
     if earlier is None or not earlier.has(first):
         return
     if earlier.differs(first, lambda leaf: leaf.narrow(seq, size, steps - size)):

@@ -34,12 +34,19 @@ def probe_coverage(baseline: Baseline) -> None:
         report.skipped("coverage", "no output of numbers follows the batch")
         return
     valid, reach, order = _valid(baseline), dict[int, int](), RowOrder(batch.size, steps)
-    tried = sorted(set(torch.linspace(0, steps - 2, min(STEPS, steps - 1)).round().long().tolist()))
+    tried = sorted(
+        set(
+            torch.linspace(0, steps - 2, min(STEPS, steps - 1), device="cpu")
+            .round()
+            .long()
+            .tolist()
+        )
+    )
     unread: list[tuple[int, int]] = []
     for start in range(0, len(tried), batch.size):
         # Another one in each sample, so that few runs are enough.
         chosen = [_place(baseline, tried, start, sample) for sample in range(batch.size)]
-        places = torch.tensor(chosen)
+        places = torch.tensor(chosen, device="cpu")
         unread += [
             (k, chosen[k]) for k in _unread(baseline, places, reach, order) if valid[k, chosen[k]]
         ]
@@ -92,15 +99,20 @@ def _find_other_lengths(baseline: Baseline) -> None:
     ]
     if counts is None or not baseline.post or not others:
         return
-    read = torch.zeros(batch.size, steps, dtype=torch.bool)
+    read = torch.zeros(batch.size, steps, dtype=torch.bool, device="cpu")
     tried = sorted({*range(min(steps, STEPS)), *(n - 1 for n in counts)})
     for step in tried:
-        output = poisoned(baseline, torch.arange(steps) == torch.full((batch.size, 1), step))
+        output = poisoned(
+            baseline,
+            torch.arange(steps, device="cpu") == torch.full((batch.size, 1), step, device="cpu"),
+        )
         if output is None:
             return
-        read[:, step] = torch.tensor([_shows(baseline, output, k) for k in range(batch.size)])
+        read[:, step] = torch.tensor(
+            [_shows(baseline, output, k) for k in range(batch.size)], device="cpu"
+        )
     for index, told in others:
-        wanted = torch.arange(steps) < torch.tensor(told).unsqueeze(1)
+        wanted = torch.arange(steps, device="cpu") < torch.tensor(told, device="cpu").unsqueeze(1)
         pairs = list(zip(counts, told, strict=True))
         both = any(n > m for n, m in pairs) and any(n < m for n, m in pairs)
         if both and torch.equal(wanted[:, tried], read[:, tried]):
@@ -147,7 +159,7 @@ def _unread(
         order: takes where each of them goes into recurrent layers.
     """
     batch = baseline.batch
-    mask = torch.arange(batch.steps or 0) == places.unsqueeze(1)
+    mask = torch.arange(batch.steps or 0, device="cpu") == places.unsqueeze(1)
     watch = order.watching(places.tolist()) if order else None
     output = poisoned(baseline, mask, watch)
     if output is None:
@@ -170,9 +182,15 @@ def reach_of(baseline: Baseline) -> dict[int, int]:
     """Return the last step of the output that steps of the input reach, evenly spaced ones."""
     steps, batch = baseline.batch.steps or 0, baseline.batch
     reach: dict[int, int] = {}
-    for step in dict.fromkeys(torch.linspace(0, max(steps - 1, 0), STEPS).round().int().tolist()):
-        places = torch.full((batch.size,), step)
-        output = poisoned(baseline, torch.arange(steps) == places.unsqueeze(1)) if steps else None
+    for step in dict.fromkeys(
+        torch.linspace(0, max(steps - 1, 0), STEPS, device="cpu").round().int().tolist()
+    ):
+        places = torch.full((batch.size,), step, device="cpu")
+        output = (
+            poisoned(baseline, torch.arange(steps, device="cpu") == places.unsqueeze(1))
+            if steps
+            else None
+        )
         if output is not None:
             reach |= _reached(baseline, output, places.tolist())
     return reach

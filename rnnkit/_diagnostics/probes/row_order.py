@@ -42,7 +42,7 @@ class RowOrder:
                 rows = input if module.batch_first else input.transpose(0, 1)
                 if rows.shape[:2] == (self._batch, self._steps):
                     for sample, step in enumerate(places):
-                        self._reached[name].setdefault(step, rows[sample].isnan())
+                        self._reached[name].setdefault(step, rows[sample].isnan().cpu())
 
             return hook
 
@@ -71,7 +71,7 @@ class RowOrder:
 def _are_to_and_fro(masks: Tensor) -> bool:
     """Say whether in some features rows go up and down, as of a circular shift they do not."""
     count = masks.shape[1]
-    place = torch.arange(count).view(1, -1, 1)
+    place = torch.arange(count, device="cpu").view(1, -1, 1)
     low = torch.where(masks, place, count).amin(1)
     high = torch.where(masks, place, -1).amax(1)
     mixed = 0

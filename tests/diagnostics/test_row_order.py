@@ -72,7 +72,7 @@ def test_text_of_a_view() -> None:
         rnnkit.verify(model(WRONG["a view after a convolution"]), numbers(BATCH, STEPS, 3))
 
     assert str(error.value) == snapshot("""\
-the steps go into layer to and fro, in each feature otherwise
+steps go into layer out of order, each feature in an order of its own
   cause      likely a view or reshape where axes must change places first
   fix        x.permute(...), then reshape
   intended?  rnnkit.verify(..., skip=['coverage'])

@@ -19,7 +19,7 @@ class RowOrder:
 
     In each feature of what goes in, later steps reach later rows, or earlier ones after a flip;
     also where frames are stacked, shifted or pooled. After a view of axes in another order they go
-    to and fro, and otherwise so in each feature.
+    up and down, and otherwise so in each feature.
     """
 
     def __init__(self, batch: int, steps: int) -> None:
@@ -52,23 +52,22 @@ class RowOrder:
         """Look at each layer.
 
         Raises:
-            LeakError: if steps go into one to and fro.
+            LeakError: if steps go into one up and down.
         """
         for name, reached in self._reached.items():
             steps = sorted(step for step, mask in reached.items() if bool(mask.any()))
             if len(steps) < STEPS:
                 continue
             masks = torch.stack([reached[step] for step in steps])  # (tried, rows, feature)
-            if _are_to_and_fro(masks) and _differ_by_feature(masks):
-                what = (
-                    f"the steps go into {name or 'the model'} to and fro, in each feature otherwise"
-                )
+            if _are_mixed(masks) and _differ_by_feature(masks):
+                where = name or "the model"
+                what = f"steps go into {where} out of order, each feature in an order of its own"
                 likely = "likely a view or reshape where axes must change places first"
                 rows: list[Line] = [("cause", likely), ("fix", "x.permute(...), then reshape")]
                 fail("coverage", what, rows, name)
 
 
-def _are_to_and_fro(masks: Tensor) -> bool:
+def _are_mixed(masks: Tensor) -> bool:
     """Say whether in some features rows go up and down, as of a circular shift they do not."""
     count = masks.shape[1]
     place = torch.arange(count, device="cpu").view(1, -1, 1)

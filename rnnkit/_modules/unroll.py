@@ -154,29 +154,40 @@ def run(
         return output.transpose(0, 1) if batch_first else output, state
     initial = initial_state(cell, spec.batch) if hx is None or mask is not None else None
     start = initial if hx is None else hx
-    watched = is_transformed() or (mask is not None and is_jit_traced())
-    # An exported program is a loop or a scan, which asks nobody who loads it for rnnkit.
-    compiled = is_one_graph(input.shape[0]) and not is_exporting()
-    if fused and not return_states and plain and mask is None and compiled:
-        output, state = run_traced(cell, input, start, counts, reverse=reverse)
-    elif fused and not return_states and plain and mask is not None and takes_reset_operator(input):
-        output, state = run_traced_resets(
-            cell, input, start, counts, mask, initial, reverse=reverse
-        )
-    elif (
-        fused
-        and not return_states
-        and plain
-        and not watched
-        and not lacks_kernel(mode_of(cell), proj_size_of(cell), input)
-    ):
-        output, state = run_fused(cell, input, start, counts, mask, initial, reverse=reverse)
-    else:
-        output, state = run_loop(
-            cell, input, start, counts, mask, initial,
-            reverse=reverse, return_states=return_states,
-        )  # fmt: skip
+    fused = fused and plain and not return_states
+    output, state = _run_fastest(
+        cell, input, start, counts, mask, initial,
+        fused=fused, reverse=reverse, return_states=return_states,
+    )  # fmt: skip
     return output.transpose(0, 1) if batch_first else output, state
+
+
+def _run_fastest(
+    cell: Any,
+    input: Tensor,
+    start: Any,
+    counts: Lengths | None,
+    mask: Tensor | None,
+    initial: Any,
+    *,
+    fused: bool,
+    reverse: bool,
+    return_states: bool,
+) -> tuple[Tensor, Any]:
+    """Run a cell over ``(seq, batch, feature)`` on the first path that can, or in a loop."""
+    if fused:
+        # An exported program is a loop or a scan, which asks nobody who loads it for rnnkit.
+        compiled = is_one_graph(input.shape[0]) and not is_exporting()
+        if mask is None and compiled:
+            return run_traced(cell, input, start, counts, reverse=reverse)
+        if mask is not None and takes_reset_operator(input):
+            return run_traced_resets(cell, input, start, counts, mask, initial, reverse=reverse)
+        watched = is_transformed() or (mask is not None and is_jit_traced())
+        if not watched and not lacks_kernel(mode_of(cell), proj_size_of(cell), input):
+            return run_fused(cell, input, start, counts, mask, initial, reverse=reverse)
+    return run_loop(
+        cell, input, start, counts, mask, initial, reverse=reverse, return_states=return_states
+    )
 
 
 def _add_batch(tensor: Tensor) -> Tensor:

@@ -1,10 +1,14 @@
 """What works on an LSTM of torch's, on rnnkit's, and on rnnkit's cell over the steps: tried here.
 
-Each attempt returns its result and what it should be; an exception or another result is a no.
+    python -m docs.examples.what_works
+
+prints the table. Each attempt returns its result and what it should be; an exception or another
+result is a no.
 """
 
 import contextlib
 import copy
+import io
 import logging
 import os
 import warnings
@@ -27,9 +31,9 @@ class Layer(nn.Module):
         super().__init__()
         self.lstm = lstm
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, **options: Any) -> Tensor:
         """Run over ``(seq, batch, feature)``."""
-        output: Tensor = self.lstm(x)[0]
+        output: Tensor = self.lstm(x, **options)[0]
         return output
 
 
@@ -41,9 +45,9 @@ class Unrolled(nn.Module):
         super().__init__()
         self.cell = cell
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, **options: Any) -> Tensor:
         """Run over ``(seq, batch, feature)``."""
-        return rnnkit.unroll(self.cell, x)[0]
+        return rnnkit.unroll(self.cell, x, **options)[0]
 
 
 Pair = tuple[Any, Any]
@@ -54,15 +58,22 @@ def gradients(model: nn.Module, output: Tensor) -> list[Tensor]:
     return list(torch.autograd.grad(output.square().sum(), list(model.parameters())))
 
 
-def compiled(model: nn.Module, *, fullgraph: bool, train: bool, allow: bool = False) -> Pair:
+def compiled(
+    model: nn.Module,
+    *,
+    fullgraph: bool = True,
+    train: bool = True,
+    allow: bool = False,
+    **options: Any,
+) -> Pair:
     """A compiled model, and its training step if asked for."""
     torch._dynamo.reset()  # noqa: SLF001 - it has no public name
     x = sequences()
     with torch._dynamo.config.patch(allow_rnn=allow), torch.set_grad_enabled(train):  # noqa: SLF001
-        output = torch.compile(model, backend="aot_eager", fullgraph=fullgraph)(x)
+        output = torch.compile(model, backend="aot_eager", fullgraph=fullgraph)(x, **options)
         if not train:
-            return output, model(x)
-        return gradients(model, output), gradients(model, model(x))
+            return output, model(x, **options)
+        return gradients(model, output), gradients(model, model(x, **options))
 
 
 def per_sample(model: nn.Module) -> Pair:
@@ -102,18 +113,71 @@ def forward_mode(model: nn.Module) -> Pair:
     return output, model(x)
 
 
-def exported(model: nn.Module, axes: dict[int, Any]) -> Pair:
+def exported(model: nn.Module, axes: dict[int, Any], *, strict: bool = False) -> Pair:
     """An exported program, run on another number of steps if they were left open."""
     steps = 9 if axes else 7
-    program = torch.export.export(model.eval(), (sequences(),), dynamic_shapes=(axes or None,))
+    program = torch.export.export(
+        Alone(model.eval()), (sequences(),), dynamic_shapes=(axes or None,), strict=strict
+    )
     x = sequences(steps)
     return program.module()(x), model(x)
+
+
+def to_onnx(model: nn.Module, *, steps: int, dynamo: bool) -> Pair:
+    """What onnxruntime computes for so many steps of a model that was exported with seven."""
+    import onnxruntime  # noqa: PLC0415 - only here
+
+    file, free = io.BytesIO(), {0: "seq"} if steps != 7 else None
+    if dynamo:
+        program: Any = torch.onnx.export(
+            Alone(model.eval()), (sequences(),), dynamo=True, verbose=False,
+            dynamic_shapes=free and ({0: Dim("steps", min=2, max=64)},),
+        )  # fmt: skip
+        program.save(file)
+    else:
+        torch.onnx.export(
+            Alone(model.eval()), (sequences(),), file, dynamo=False, input_names=["x"],
+            dynamic_axes=free and {"x": free},
+        )  # fmt: skip
+    session = onnxruntime.InferenceSession(file.getvalue())
+    x = sequences(steps)
+    (found,) = session.run(None, {session.get_inputs()[0].name: x.numpy()})
+    return torch.from_numpy(found), model(x)
+
+
+class Alone(nn.Module):
+    """A model without options, which exporters would write into a program's signature."""
+
+    def __init__(self, model: nn.Module) -> None:
+        """Hold the model."""
+        super().__init__()
+        self.model = model
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Run over ``(seq, batch, feature)``."""
+        output: Tensor = self.model(x)
+        return output
 
 
 def scripted(model: nn.Module) -> Pair:
     """A model compiled by TorchScript."""
     x = sequences()
-    return torch.jit.script(model)(x), model(x)
+    scripted_model = torch.jit.script(Scriptable(model.lstm) if isinstance(model, Layer) else model)
+    return scripted_model(x), model(x)
+
+
+class Scriptable(nn.Module):
+    """A model as TorchScript takes it: without options."""
+
+    def __init__(self, lstm: Any) -> None:
+        """Hold the layer."""
+        super().__init__()
+        self.lstm = lstm
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Run over ``(seq, batch, feature)``."""
+        output: Tensor = self.lstm(x)[0]
+        return output
 
 
 def sequences(steps: int = 7) -> Tensor:
@@ -121,16 +185,26 @@ def sequences(steps: int = 7) -> Tensor:
     return torch.linspace(-1, 1, steps * 15).view(steps, 5, 3)
 
 
+OPEN = {0: Dim("steps", min=2, max=64)}
+LENGTHS = torch.tensor([7, 5, 0, 1, 3])
+RESET = torch.arange(35).view(7, 5) % 3 == 0
+
 ATTEMPTS: dict[str, Callable[[nn.Module], Pair]] = {
-    "torch.compile, a training step": lambda m: compiled(m, fullgraph=False, train=True),
-    "fullgraph=True": lambda m: compiled(m, fullgraph=True, train=False),
-    "fullgraph=True, a training step": lambda m: compiled(m, fullgraph=True, train=True),
-    "  with allow_rnn": lambda m: compiled(m, fullgraph=True, train=False, allow=True),
-    "  with allow_rnn, a training step": lambda m: compiled(
-        m, fullgraph=True, train=True, allow=True
-    ),
+    "torch.compile, a training step": lambda m: compiled(m, fullgraph=False),
+    "fullgraph=True": lambda m: compiled(m, train=False),
+    "fullgraph=True, a training step": compiled,
+    "  with lengths=": lambda m: compiled(m, lengths=LENGTHS),
+    "  with reset=": lambda m: compiled(m, reset=RESET),
+    "  with allow_rnn": lambda m: compiled(m, train=False, allow=True),
+    "  with allow_rnn, a training step": lambda m: compiled(m, allow=True),
+    "  with allow_rnn and lengths=": lambda m: compiled(m, allow=True, lengths=LENGTHS),
+    "  with allow_rnn and reset=": lambda m: compiled(m, allow=True, reset=RESET),
     "torch.export": lambda m: exported(m, {}),
-    "torch.export, any number of steps": lambda m: exported(m, {0: Dim("steps", min=2, max=64)}),
+    "torch.export, any number of steps": lambda m: exported(m, OPEN),
+    "  the same, strict=True": lambda m: exported(m, OPEN, strict=True),
+    "ONNX, the older exporter, any steps": lambda m: to_onnx(m, steps=9, dynamo=False),
+    "ONNX, the newer exporter": lambda m: to_onnx(m, steps=7, dynamo=True),
+    "  the same, any number of steps": lambda m: to_onnx(m, steps=9, dynamo=True),
     "torch.jit.script": scripted,
     "per-sample gradients (vmap of grad)": per_sample,
     "an ensemble (vmap over weights)": ensemble,
@@ -177,3 +251,7 @@ def table() -> str:
             first, middle, last = ("yes" if works(attempt, model) else "no" for model in models)
             lines.append(f"{name:<36}{first:<16}{middle:<14}{last}")
     return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    print(table())  # noqa: T201 - what it is for

@@ -59,8 +59,12 @@ def check_step(layer: Any, x_t: Any) -> None:
         )
 
 
+class _Missing:
+    """A kind of its own: a compiler of torch 2.6 compares no open size with an object."""
+
+
 #: The default of ``batch_size``: Python's own complaint names a class that nobody can import.
-MISSING: Any = object()
+MISSING: Any = _Missing()
 
 
 def check_batch_size(name: str, batch_size: Any) -> None:
@@ -69,7 +73,7 @@ def check_batch_size(name: str, batch_size: Any) -> None:
     Raises:
         ArgumentError: if it is anything else.
     """
-    if batch_size is MISSING:
+    if isinstance(batch_size, _Missing):
         sentence = f"{name}.initial_state() missing 1 required argument: 'batch_size'"
         fix = ("fix", "initial_state(5) of five samples, initial_state(None) without a batch axis")
         refusal(ArgumentError, "batch_size", sentence, "", fix, code="batch-size")

@@ -85,7 +85,7 @@ SIZES = [(5, 2), (6, 4), (3, 3), (1, 1), (7, 5)]
 @settings
 @pytest.mark.parametrize("bare", [False, True])
 def test_as_many_graphs(name: str, allow_rnn: bool, bare: bool) -> None:
-    """Over many sizes, square ones too, ours costs the graphs and recompilations of torch's."""
+    """Over many sizes, square ones too, ours costs no graph and no recompilation more than torch's."""
     torch.manual_seed(0)
     theirs, ours = pair(name, None if bare else Parent)
     inputs = [sample(name, *sizes) for sizes in SIZES]
@@ -98,9 +98,10 @@ def test_as_many_graphs(name: str, allow_rnn: bool, bare: bool) -> None:
             looked = allow_rnn or name in CELLS
             counts.append((compiled.graphs, compiled.breaks if looked else 0))
 
-    # With the switch our layers are one operator a direction, for any number of steps.
-    assert counts[1][0] <= counts[0][0]
-    assert counts[1][1] <= counts[0][1]
+    # One graph of the first size, one of all others, and one of a single step and sample. Torch's
+    # layers, unrolled, take one for each number of steps.
+    assert counts[1] == ((3, 0) if allow_rnn or name in CELLS else (0, 0))
+    assert counts[1] == counts[0] or (allow_rnn and name in LAYERS and counts[0] == (5, 0))
     assert_same(*results)
 
 
@@ -120,7 +121,9 @@ def test_as_many_graphs_with_a_state(name: str, allow_rnn: bool) -> None:
                 results.append(result)
             graphs.append(compiled.graphs)
 
-    assert graphs[1] <= graphs[0]
+    # One graph without a state and one with it; of a layer, one more for any number of steps.
+    assert graphs[1] == (2 if name in CELLS else 3 if allow_rnn else 0)
+    assert graphs[0] == (4 if name in LAYERS and allow_rnn else graphs[1])
     assert_same(results[: len(inputs)], results[len(inputs) :])
 
 
@@ -128,7 +131,7 @@ def test_as_many_graphs_with_a_state(name: str, allow_rnn: bool) -> None:
 @settings
 @pytest.mark.parametrize("bare", [False, True])
 def test_explained_as_torch(name: str, allow_rnn: bool, bare: bool) -> None:
-    """torch._dynamo.explain reports no graph and no graph break more than for torch's layer."""
+    """torch._dynamo.explain reports as many graphs and graph breaks as for torch's layer."""
     reports = []
     with torch._dynamo.config.patch(allow_rnn=allow_rnn):
         for module in pair(name, None if bare else Parent):
@@ -136,7 +139,8 @@ def test_explained_as_torch(name: str, allow_rnn: bool, bare: bool) -> None:
             report = torch._dynamo.explain(module)(sample(name))
             reports.append((report.graph_count, report.graph_break_count))
 
-    assert all(ours <= theirs for theirs, ours in zip(*reports, strict=True))
+    assert reports[1] == reports[0]
+    assert reports[1][0] == allow_rnn
 
 
 @pytest.mark.unhooked("Dynamo cannot trace the checks that the hook adds")
@@ -210,7 +214,8 @@ def test_gradients(name: str, allow_rnn: bool, backend: str) -> None:
             pytree.tree_leaves(result)[0].square().sum().backward()
             gradients.append([parameter.grad for parameter in module.parameters()])
 
-    if name in CELLS or not allow_rnn:
+    # With the switch the derivatives of a GRU and of an RNN are written out, with other sums.
+    if name in CELLS or not allow_rnn or (name, backend) == ("LSTM", "eager"):
         assert_same(*gradients)
     torch.testing.assert_close(*gradients)
 

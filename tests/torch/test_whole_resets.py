@@ -9,8 +9,10 @@ from torch import Tensor, nn
 import rnnkit
 from tests.strategies import tensors_of
 from tests.torch.side_by_side import HIDDEN, INPUT, layers
-from tests.torch.test_whole_graphs import Parent, Unrolled, _switched_on, trained  # noqa: F401
+from tests.torch.test_whole_graphs import Parent, Unrolled, _switched_on, trained
 from tests.torch.test_whole_graphs import pytestmark as whole
+
+__all__ = ["_switched_on"]  # a fixture
 
 pytestmark = whole
 

@@ -8,7 +8,11 @@ from torch import Tensor, nn
 
 from tests.torch.side_by_side import HIDDEN, INPUT, layers, pair, sample
 
-pytestmark = pytest.mark.slow
+# Dynamo reads .grad of every tensor that enters a frame and sets off torch's own warning.
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor:UserWarning"),
+]
 
 
 class Lines(nn.Module):

@@ -56,9 +56,9 @@ def tables(effort: Effort) -> list[Table]:
         "Compiled models",
         "A model with a linear layer before its recurrent part and one behind it, in one graph by\n"
         "`torch.compile(model, fullgraph=True)`: seconds of a core until the first training step\n"
-        "is done, with nothing but its header in inductor's cache, and the time of a step relative\n"
-        f"to the eager model's. Batch {BATCH}, input {INPUT}, hidden {HIDDEN}; a tenth of all steps\n"
-        "are resets.",
+        "is done, with nothing but its header in inductor's cache, and the time of a step\n"
+        f"relative to the eager model's. Batch {BATCH}, input {INPUT}, hidden {HIDDEN}; a tenth\n"
+        "of all steps are resets.",
         ("recurrent part", "steps", "seconds", "budget", "compiled/eager", "budget of the ratio"),
         rows,
     )

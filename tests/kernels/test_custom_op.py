@@ -233,7 +233,7 @@ def test_no_steps_is_refused_as_torch_refuses_it() -> None:
 def test_an_older_torch_says_in_another_way_whether_it_exports(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """torch 2.6 has no function for it, and a flag that its exporter sets."""
+    """There is no function for it in torch 2.6, but a flag that its exporter sets."""
     assert not torch_tools.is_exporting()
     monkeypatch.setattr(torch_tools, "HAS_IS_EXPORTING", False)
     assert not torch_tools.is_exporting()

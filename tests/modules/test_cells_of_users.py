@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import rnnkit
+from tests.compiles import compiles
 from tests.modules.cells_of_users import LayerNormLSTMCell, ZoneoutGRUCell
 from tests.strategies import assert_same, tensors_of
 
@@ -18,8 +19,6 @@ LENGTHS = [7, 0, 4, 1, 6]
 
 Make = Callable[..., Any]
 each = pytest.mark.parametrize("make", [LayerNormLSTMCell, ZoneoutGRUCell])
-# Dynamo reads .grad of every tensor that enters a frame and sets off torch's own warning.
-compiles = pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor:UserWarning")
 
 
 def sequences(*, seq: int = SEQ) -> Tensor:

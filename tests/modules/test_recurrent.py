@@ -14,11 +14,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import rnnkit
+from tests.compiles import compiles
 from tests.strategies import assert_same, tensors_of
 from tests.torch.side_by_side import modes
-
-# Dynamo reads .grad of every tensor that enters a frame and sets off torch's own warning.
-compiles = pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor:UserWarning")
 
 BATCH, SEQ, WIDTH = 2, 5, 3
 

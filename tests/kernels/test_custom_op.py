@@ -14,6 +14,7 @@ from torch.library import opcheck
 from rnnkit._base import torch_tools
 from rnnkit._kernels import single
 from rnnkit._kernels.custom_op import run_operator
+from tests.compiles import compiles
 
 # torch says so where oneDNN is switched off.
 pytestmark = pytest.mark.filterwarnings("ignore:TF32 acceleration on top of oneDNN:UserWarning")
@@ -249,6 +250,7 @@ CHECKED = [
 ]  # fmt: skip
 
 
+@compiles
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", CHECKED, ids=lambda kind: "-".join(map(str, kind.values())))
 def test_torchs_own_check_of_operators(kind: dict[str, Any]) -> None:

@@ -11,6 +11,7 @@ import rnnkit
 from rnnkit._kernels.lengths import Lengths
 from rnnkit._kernels.reset_op import run_reset_operators
 from rnnkit._modules.unroll import _as_layer, _stack_of
+from tests.compiles import compiles
 from tests.strategies import tensors_of
 
 SEQ, BATCH, INPUT, HIDDEN = 6, 4, 3, 5
@@ -84,6 +85,7 @@ def test_it_is_the_loop(
     )
 
 
+@compiles
 @pytest.mark.slow
 @kinds
 @pytest.mark.parametrize("lengths", [None, LENGTHS])

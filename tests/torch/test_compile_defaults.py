@@ -6,12 +6,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from tests.compiles import compiles
 from tests.torch.side_by_side import HIDDEN, INPUT, layers, pair, sample
 
-# Dynamo reads .grad of every tensor that enters a frame and sets off torch's own warning.
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor:UserWarning"),
+    compiles,
 ]
 
 

@@ -15,6 +15,7 @@ from torch.nn.utils.rnn import pack_padded_sequence
 from torch.utils import _pytree as pytree
 
 import rnnkit
+from tests.compiles import compiles
 from tests.torch.side_by_side import (
     BATCH,
     CELLS,
@@ -31,10 +32,9 @@ from tests.torch.side_by_side import (
 
 settings = pytest.mark.parametrize("allow_rnn", [False, True])
 
-# Dynamo reads .grad of every tensor that enters a frame and sets off torch's own warning.
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor:UserWarning"),
+    compiles,
 ]
 
 Call = tuple[Any, ...]

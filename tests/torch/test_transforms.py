@@ -14,12 +14,12 @@ from torch import Tensor, nn
 from torch.autograd import forward_ad
 
 import rnnkit
+from tests.compiles import compiles
 
 SEQ, BATCH, WIDTH, HIDDEN = 5, 2, 3, 4
 
 pytestmark = [
-    # Dynamo reads .grad of every tensor that enters a frame and sets off torch's own warning.
-    pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor:UserWarning"),
+    compiles,
     # torch's rules for forward mode, which its exporter imports too, are themselves scripted.
     pytest.mark.filterwarnings("ignore:`torch.jit.script"),
     # scan compiles its step when it runs for itself, and says so when it does not.

@@ -13,6 +13,7 @@ from torch.func import functional_call, grad, vmap
 from torch.utils import _pytree as pytree
 
 import rnnkit
+from tests.compiles import compiles
 from tests.torch.side_by_side import HIDDEN, INPUT, layers, modes
 
 pytestmark = [
@@ -23,8 +24,7 @@ pytestmark = [
     # Inductor imports what is deprecated, and in torch 2.6 cannot write down a setting of its own.
     pytest.mark.filterwarnings("ignore:Skipping serialization of:UserWarning"),
     pytest.mark.filterwarnings("ignore:`torch.jit.script_method`"),
-    # Dynamo reads .grad of every tensor that enters a frame and sets off torch's own warning.
-    pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor:UserWarning"),
+    compiles,
 ]
 
 

@@ -5,8 +5,11 @@ import inspect
 import pathlib
 import re
 import sys
+import typing
 from importlib import metadata
 from typing import Any
+
+from sphinx.util.typing import stringify_annotation
 
 # The figures and the examples are read from the checkout, and so is the package.
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
@@ -63,13 +66,27 @@ def where_it_is_written(_: Any, module: str, attribute: str) -> str | None:
     """Return the module in which a public name is written; its own ``__module__`` is rnnkit."""
     importlib.import_module(module)
     name = attribute.partition(".")[0]
-    for place in sorted(place for place in sys.modules if place.startswith("rnnkit.")):
+    for place in sorted(place for place in sys.modules if f"{place}.".startswith(f"{module}.")):
         source = inspect.getsource(sys.modules[place])
-        if re.search(rf"^(class|def) {name}\b", source, re.MULTILINE):
+        if re.search(rf"^((    )?class|def) {name}\b", source, re.MULTILINE):
             return place
     return None
 
 
+def type_attributes(_: Any, what: str, __: str, shown: Any, ___: Any, lines: list[str]) -> None:
+    """Add its type to each attribute that a docstring lists: the annotation says it already."""
+    if what != "class":
+        return
+    types = typing.get_type_hints(shown)
+    for place in reversed(range(len(lines))):
+        found = re.match(r":ivar (\w+):", lines[place])
+        if found and found[1] in types:
+            text = stringify_annotation(types[found[1]], "smart").replace("~", "")
+            lines.insert(place, f":vartype {found[1]}: {text}")
+
+
 def setup(app: Any) -> None:
-    """Have the links to the source lead to where it is."""
+    """Have the links to the source lead to where it is, and attributes their types."""
     app.connect("viewcode-follow-imported", where_it_is_written)
+    # After napoleon, which makes fields of a section of attributes.
+    app.connect("autodoc-process-docstring", type_attributes, priority=600)

@@ -28,7 +28,7 @@ Rule = Literal["independent", "causal"]
 
 @dataclass(frozen=True)
 class DependencyMap:
-    """Which output depends on which input along one axis: print it, or :meth:`plot` it.
+    """Which output depends on which input along one axis: print it, or plot it.
 
     "Depends" means that some number of the output changed with the input, or that its gradient is
     not zero: a recurrent net forgets, and over hundreds of steps the effect of an early input
@@ -57,18 +57,18 @@ class DependencyMap:
 
     @property
     def is_square(self) -> bool:
-        """Whether input and output are as long, so that their indices can be compared."""
+        """Whether input and output have the same indices, so that a rule can compare them."""
         return self.outputs == self.inputs
 
     def forbidden(self, rule: Rule) -> Tensor:
         """Return the dependencies that a rule forbids.
 
         Args:
-            rule: ``"independent"``: each output depends on its own input alone, as samples do;
-                ``"causal"``: on no later one, as steps of a language model do.
+            rule: ``"independent"``, each output may depend on its own input alone (samples);
+                ``"causal"``, it may also depend on earlier inputs (steps of a language model).
 
         Raises:
-            ArgumentError: if there is no such rule, or input and output are not as long.
+            ArgumentError: if there is no such rule, or input and output differ in length.
         """
         if rule not in get_args(Rule):
             message = f"rule must be one of {', '.join(get_args(Rule))}, got {brief(rule)}"
@@ -106,7 +106,7 @@ class DependencyMap:
 
     @property
     def notes(self) -> dict[str, str]:
-        """What signs mean that do not explain themselves, by their sign: of those that it has."""
+        """What each sign of this map other than ``■`` means."""
         notes = {}
         if self.faint is not None:
             notes["□"] = "depends, by less than rounding shows"
@@ -132,15 +132,15 @@ class DependencyMap:
         """Draw the map with matplotlib: a row for each output, a column for each input.
 
         Args:
-            rule: its forbidden dependencies are red, see :meth:`forbidden`.
-            title: what to write above, broken into lines that fit; None for the finding.
+            rule: draw the dependencies that this rule forbids in red, see :meth:`forbidden`.
+            title: the title, wrapped to fit; None for the finding.
             ax: the matplotlib axes to draw on; None for new ones.
 
         Returns:
             The axes.
 
         Raises:
-            ArgumentError: if there is no such rule, or input and output are not as long.
+            ArgumentError: if there is no such rule, or input and output differ in length.
             ModuleNotFoundError: if matplotlib is not installed (``pip install "rnnkit[plot]"``).
         """
         forbidden = None if rule is None else self.forbidden(rule)

@@ -40,8 +40,8 @@ class Check:
 
     Attributes:
         probe: its name.
-        outcome: ``"passed"`` or ``"skipped"``; a probe that finds something raises.
-        detail: what was found to hold, or why the probe was skipped.
+        outcome: ``"passed"``, ``"skipped"`` or, with ``raises=False``, ``"failed"``.
+        detail: what holds, why the probe was skipped, or the first line of what it found.
     """
 
     __module__ = "rnnkit"

@@ -7,7 +7,8 @@ Below its heading, each section has a comment in TOML:
 - ``fix``: texts of the section, and what has to stand in their place;
 - ``verify``: options of ``rnnkit.verify``;
 - ``trace``: what ``rnnkit.trace`` is called with, if not with model and inputs;
-- ``lengths``: a batch-first layer, padded input and lengths, which do away with the mistake.
+- ``lengths``: a batch-first layer, padded input and lengths, which do away with the mistake;
+- ``on_gpu``: what torch's kernel says on a GPU, of a mistake that shows nowhere else.
 
 The namespace has ``nn``, of whichever make, and what comes of the page's head and of the section's
 own blocks and examples, but for examples that raise or mention rnnkit, and for what stands below

@@ -11,6 +11,7 @@ pytest.importorskip("benchmarks", reason="the naive wrapper is in the repository
 
 from docs import detect
 from docs.mistakes import INDEX, Mistake, mistakes
+from docs.pages import ROOT
 
 ALL = [mistake for there in mistakes().values() for mistake in there]
 unhooked = pytest.mark.unhooked("the hook's own errors come before what is judged here")
@@ -40,6 +41,11 @@ def test_each_page_is_read() -> None:
         if line.startswith("## ")
     }
     assert {(mistake.page, mistake.title) for mistake in ALL} == headings
+
+
+def test_readme_counts_them() -> None:
+    """The number of mistakes that the README promises is the number that there are."""
+    assert f"({len(ALL)} mistakes" in (ROOT / "README.md").read_text()
 
 
 @unhooked

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import benchmarks
+from benchmarks.page import page
 from benchmarks.report import Table, heading
 from benchmarks.timing import QUICK, Effort
 
@@ -34,14 +35,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parser.error("a page has all topics: give --write without any")
 
     effort = QUICK if options.quick else Effort(seconds=options.seconds)
-    texts = [heading(effort)]
-    print(texts[0], flush=True)
+    tables: list[Table] = []
+    print(heading(effort), flush=True)
     for name in options.topics or found:
         for table in found[name](effort):
-            texts.append(str(table))
+            tables.append(table)
             print(table, flush=True)
     if options.write:
-        options.write.write_text("\n".join(texts), encoding="utf-8")
+        before = options.write.read_text(encoding="utf-8") if options.write.exists() else ""
+        options.write.write_text(page(before, effort, tables), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -22,6 +22,11 @@ class Table(NamedTuple):
     rows: Sequence[tuple[str, ...]]
 
     def __str__(self) -> str:
+        """Title, note and table."""
+        return f"## {self.title}\n\n{self.note}\n\n{self.grid}\n"
+
+    @property
+    def grid(self) -> str:
         """The table as Markdown, its columns aligned for those who read it in a terminal."""
         lines = [self.columns, *self.rows]
         widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
@@ -30,7 +35,7 @@ class Table(NamedTuple):
             for line in lines
         ]
         text.insert(1, f"|{'|'.join('-' * (n + 2) for n in widths)}|")
-        return "\n".join([f"## {self.title}", "", self.note, "", *text, ""])
+        return "\n".join(text)
 
 
 def budget(value: float, limit: float, unit: str = "", spread: float = 0.0) -> str:
@@ -47,25 +52,28 @@ def budget(value: float, limit: float, unit: str = "", spread: float = 0.0) -> s
 
 
 def heading(effort: Effort) -> str:
-    """How the numbers were made, and on which machine with which versions."""
+    """What stands above tables that are printed."""
+    return f"# Benchmarks\n\n{facts()}\n\n{method(effort)}"
+
+
+def facts() -> str:
+    """List the machine, the versions and the day."""
     versions = [f"{name} {_version(name)}" for name in ("torch", "rnnkit", "jaxtyping", "beartype")]
-    facts = [
+    lines = [
         f"{_processor()}, {_cores()} cores, one thread",
         ", ".join([f"Python {platform.python_version()}", *versions]),
         f"{datetime.now(UTC):%Y-%m-%d}",
     ]
-    listed = "\n".join(f"- {fact}" for fact in facts)
-    return f"""# Benchmarks
+    return "\n".join(f"- {line}" for line in lines)
 
-What checking costs and what the additions save. `nox -s bench` measures it and writes this page.
 
-{listed}
-
-What is compared takes turns, in one process on one thread, for {effort.seconds:g} s a comparison
-({effort.brief().seconds:g} s where sizes grow), by Python's clock `{CLOCK.__name__}`. A time is the
-median over the turns, a ratio the median of the ratios within a turn, and ± half the width of the
-median's 95 % confidence interval. A budget is the most that a number may be: it is **exceeded**, or
-that is unclear, since noise alone may have put the number there.
+def method(effort: Effort) -> str:
+    """Say how the numbers were made, and how to read them."""
+    return f"""The candidates take turns, in one process on one thread, for {effort.seconds:g} s a
+comparison ({effort.brief().seconds:g} s where sizes grow), by Python's clock `{CLOCK.__name__}`. A
+time is the median over the turns. A ratio is the median of the ratios within a turn; ± is half the
+width of its 95 % confidence interval. A budget is the most that a number may be. The number is
+within it, **exceeds** it, or is unclear, if noise alone may have put it there.
 """
 
 

@@ -1,89 +1,166 @@
 """Draw the figures of the benchmarks' page: ``python -m docs.charts``, after ``nox -s bench``.
 
-Each picture has a row for what is compared and a dot for each size that was measured.
+Each picture has a row for what is compared and a dot for each size that was measured. The README's
+sentences on costs are written again, too, from the same figures.
 """
 
 import re
 import statistics
 import sys
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 
+from benchmarks.page import unfolded
 from docs.maps import INK, style, write
 from docs.pages import ROOT
 
 PAGE = ROOT / "docs" / "benchmarks.md"
-SECTION = re.compile(r"^## (.+?)\n(.*?)(?=^## |\Z)", re.MULTILINE | re.DOTALL)
+README = ROOT / "README.md"
+COSTS = re.compile(r"(?<=<!-- costs -->\n\n).*?(?=\n\n<!-- /costs -->)", re.DOTALL)
 DOT, WORSE = "#4a88b8", "#d1495b"
+#: A table's rows, each a dict by column.
+Rows = list[dict[str, str]]
 
 
-class Chart(NamedTuple):
-    """A picture: the tables whose columns are its rows, and what stands around it.
+class Panel(NamedTuple):
+    """What of a table is drawn: its columns, or some columns of the rows of one kind.
 
     ``limit`` is where a value is as good as what it is compared with.
     """
 
-    name: str
-    tables: dict[str, str]
-    label: str
-    limit: float | None
+    table: str
+    axis: str
+    limit: float | None = 1.0
+    #: The column that names a row of the picture; none: each column is one.
+    key: str = ""
+    #: The columns that are drawn, each with what is added to the name of its row.
+    values: Mapping[str, str] = {}
+    only: Mapping[str, str] = {}
+
+    def rows(self, tables: Mapping[str, Rows]) -> dict[str, list[float]]:
+        """Read the numbers of each row of the picture."""
+        found: dict[str, list[float]] = {}
+        for row in tables[self.table]:
+            if any(row[column] != value for column, value in self.only.items()):
+                continue
+            columns = self.values or dict.fromkeys(list(row)[1:], "")
+            for column, added in columns.items():
+                name = f"{row[self.key]}{added}" if self.key else column
+                if row[column]:
+                    found.setdefault(name, []).append(number(row[column]))
+        return found
 
 
-CHARTS = (
-    Chart("calls", {"Checked calls as sizes grow": "{}"}, "time of a call / torch.nn's", 1.0),
-    Chart(
-        "lengths", {"Mixed lengths as sizes grow": "{}"}, "time of lengths= / packing by hand", 1.0
-    ),
-    Chart("unroll", {"Unrolled cells as sizes grow": "{}"}, "time of unroll / the layer", 1.0),
-    Chart("verify", {"Time of verify": "{}"}, "time of verify / one forward pass", None),
-)
+#: The pictures, by the name of the file.
+CHARTS = {
+    "calls": [Panel("Checked calls as sizes grow", "time of a call / torch.nn's")],
+    "lengths": [
+        Panel("Mixed lengths as sizes grow", "time of lengths= / packing by hand"),
+        Panel(
+            "Resets",
+            "time of a training step / without resets",
+            limit=None,
+            key="layer",
+            values={"reset/without": ", reset=", "loop/without": ", a loop over cells"},
+            only={"passes": "forward + backward"},
+        ),
+    ],
+    "unroll": [
+        Panel("Unrolled cells as sizes grow", "time of unroll / the layer"),
+        Panel(
+            "Compiled models",
+            "time of a training step, compiled / eager",
+            key="recurrent part",
+            values={"compiled/eager": ""},
+        ),
+    ],
+    "verify": [Panel("Time of verify", "time of verify / one forward pass", limit=None)],
+}
 
 
-def columns(page: str, title: str) -> dict[str, list[float]]:
-    """Read the numbers of a table, column by column, without their spread."""
-    section = next(body for head, body in SECTION.findall(page) if head == title)
-    lines = [line for line in section.splitlines() if line.startswith("|")]
-    head, _, *rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
-    numbers: dict[str, list[float]] = {name: [] for name in head[1:]}
-    for row in rows:
-        for name, cell in zip(head[1:], row[1:], strict=True):
-            if cell:
-                numbers[name].append(float(cell.split()[0]))
-    return numbers
+def number(cell: str) -> float:
+    """Read a cell's number, without its spread."""
+    return float(cell.split(maxsplit=1)[0])
 
 
-def draw(chart: Chart, page: str) -> None:
-    """Draw a chart into its file."""
-    rows = {
-        label.format(name): numbers
-        for title, label in chart.tables.items()
-        for name, numbers in columns(page, title).items()
-    }
-    height = 0.8 + 0.34 * len(rows)
-    figure, axes = plt.subplots(figsize=(6.4, height), layout="constrained")
+def draw(name: str, panels: list[Panel], tables: Mapping[str, Rows]) -> None:
+    """Draw a picture into its file."""
+    parts = [panel.rows(tables) for panel in panels]
+    counts = [len(rows) for rows in parts]
+    figure, axes = plt.subplots(
+        len(panels),
+        figsize=(7.2, 0.75 * len(panels) + 0.3 * sum(counts)),
+        layout="constrained",
+        squeeze=False,
+        height_ratios=counts,
+    )
+    for panel, rows, ax in zip(panels, parts, axes[:, 0], strict=True):
+        fill(ax, panel, rows)
+    write(figure, f"bench-{name}.svg")
+
+
+def fill(ax: Any, panel: Panel, rows: Mapping[str, list[float]]) -> None:
+    """Draw one panel: dots, their median as a bar and as a number."""
     for place, numbers in enumerate(rows.values()):
-        dots = [WORSE if chart.limit and n > chart.limit + 0.05 else DOT for n in numbers]
-        axes.scatter(numbers, [place] * len(numbers), c=dots, alpha=0.8, linewidths=0)
-        axes.plot([statistics.median(numbers)] * 2, [place - 0.3, place + 0.3], color=INK)
-    if chart.limit:
-        axes.axvline(chart.limit, color=INK, linewidth=0.8, linestyle=":")
-    axes.set_xlim(left=0)
-    axes.set_yticks(range(len(rows)), list(rows))
-    axes.invert_yaxis()
-    axes.set_xlabel(chart.label)
+        dots = [WORSE if panel.limit and n > panel.limit + 0.05 else DOT for n in numbers]
+        ax.scatter(numbers, [place] * len(numbers), c=dots, alpha=0.8, linewidths=0)
+        middle = statistics.median(numbers)
+        if len(numbers) > 1:
+            ax.plot([middle] * 2, [place - 0.3, place + 0.3], color=INK)
+        ax.annotate(
+            f"{middle:.3g}" if middle >= 10 else f"{middle:.2f}",
+            (1.02, place),
+            xycoords=("axes fraction", "data"),
+            va="center",
+        )
+    if panel.limit:
+        ax.axvline(panel.limit, color=INK, linewidth=0.8, linestyle=":")
+    ax.set_xlim(left=0)
+    ax.set_ylim(len(rows) - 0.5, -0.5)
+    ax.set_yticks(range(len(rows)), list(rows))
+    ax.set_xlabel(panel.axis)
     for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
-    write(figure, f"bench-{chart.name}.svg")
+        ax.spines[side].set_visible(False)
+
+
+def costs(tables: Mapping[str, Rows]) -> str:
+    """Write the README's sentences on costs."""
+
+    def column(table: str, name: str, **only: str) -> Iterator[float]:
+        for row in tables[table]:
+            if all(row[key] == value for key, value in only.items()):
+                yield number(row[name])
+
+    def mean(passes: str) -> float:
+        return statistics.geometric_mean(column("Mixed lengths", "lengths/pack", passes=passes))
+
+    ours = list(column("Checked calls, one by one", "rnnkit/torch"))
+    naive = list(column("Checked calls, one by one", "naive/torch"))
+    passes = [
+        number(cell) for row in tables["Time of verify"] for cell in list(row.values())[1:] if cell
+    ]
+    alone, both = mean("forward"), mean("forward + backward")
+    return f"""\
+- **A checked call** takes {min(ours):.2f} to {max(ours):.2f} of the time of torch's. One that is
+  annotated with jaxtyping takes {min(naive):.1f} to {max(naive):.1f} times as long as torch's.
+- **`lengths=`** takes {both:.2f} of the time of packing by hand with gradients, and {alone:.2f}
+  without.
+- **`verify`**, once before training, takes the *time* of {min(passes):.0f} to {max(passes):.0f}
+  forward passes: the smaller the model, the more."""
 
 
 def main() -> None:
     """Draw all of them from the page as it is."""
     mpl.use("svg")
     style()
-    for chart in CHARTS:
-        draw(chart, PAGE.read_text())
+    tables = unfolded(PAGE.read_text())
+    for name, panels in CHARTS.items():
+        draw(name, panels, tables)
+    text = README.read_text()
+    README.write_text(COSTS.sub(lambda _: costs(tables), text))
     sys.stdout.write("drawn\n")
 
 

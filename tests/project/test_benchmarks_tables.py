@@ -20,15 +20,18 @@ pytest.importorskip("benchmarks", reason="the benchmarks are in the repository, 
 from benchmarks import failures, fit_choice, lengths, unrolling, verifying
 from benchmarks.__main__ import main, topics
 from benchmarks.growth import Growth, Sizes
+from benchmarks.page import unfolded
 from benchmarks.passes import cases
 from benchmarks.report import Table, budget
 from benchmarks.subjects import trio
 from benchmarks.timing import QUICK, Effort
+from docs import charts
 
 pytestmark = pytest.mark.slow
 
 TOPICS = topics()
-PAGE = pathlib.Path(__file__).parents[2] / "docs" / "benchmarks.md"
+ROOT = pathlib.Path(__file__).parents[2]
+PAGE = ROOT / "docs" / "benchmarks.md"
 SHAPE = (4, 6, 3, 5)
 
 
@@ -57,29 +60,36 @@ def test_each_table_can_be_made(topic: str) -> None:
 @pytest.mark.parametrize("topic", TOPICS)
 def test_page_has_each_table(topic: str) -> None:
     """The page has all tables that a topic makes, with the same columns."""
-    page = {
-        part.partition("\n")[0]: rows_of(part)[0]
-        for part in PAGE.read_text(encoding="utf-8").split("\n## ")[1:]
-    }
+    found = unfolded(PAGE.read_text(encoding="utf-8"))
 
     for table in made(topic):
-        assert table.title in page, "write the page again: nox -s bench"
-        assert page[table.title] == list(table.columns)
+        assert table.title in found, "write the page again: nox -s bench"
+        assert list(found[table.title][0]) == list(table.columns)
 
 
 def test_page_has_no_other_tables() -> None:
     """What no topic makes any more is not on the page."""
-    page = PAGE.read_text(encoding="utf-8")
-    titles = [line for line in page.splitlines() if line.startswith("## ")]
+    found = unfolded(PAGE.read_text(encoding="utf-8"))
 
-    assert titles == [f"## {table.title}" for topic in TOPICS for table in made(topic)]
+    assert list(found) == [table.title for topic in TOPICS for table in made(topic)]
+
+
+def test_readme_has_the_costs_of_the_page() -> None:
+    """The README's sentences on costs are those of the page's figures, and so are the pictures."""
+    tables = unfolded(PAGE.read_text(encoding="utf-8"))
+    written = charts.COSTS.search((ROOT / "README.md").read_text(encoding="utf-8"))
+
+    assert written is not None
+    assert written[0] == charts.costs(tables), "write it again: python -m docs.charts"
+    for panels in charts.CHARTS.values():
+        assert all(all(numbers) for panel in panels for numbers in panel.rows(tables).values())
 
 
 def test_what_is_printed_is_written(
     tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With --write, the page is what was printed: the machine, and the tables of all topics."""
-    one, two = (Table(title, "Note.", ("x",), [("1",)]) for title in ("One", "Two"))
+    """With --write, the page has what was printed: the machine, and the tables of all topics."""
+    one, two = (Table(title, "Note.", ("x",), [(title,)]) for title in ("One", "Two"))
     found = {"first": lambda _: [one], "second": lambda _: [two]}
     monkeypatch.setattr("benchmarks.__main__.topics", lambda: found)
     page = tmp_path / "page.md"
@@ -87,9 +97,10 @@ def test_what_is_printed_is_written(
     main(["--quick", "--write", str(page)])
 
     written = page.read_text(encoding="utf-8")
-    assert written.strip() == capsys.readouterr().out.strip()
+    printed = capsys.readouterr().out
     assert f"torch {torch.__version__}" in written
-    assert f"{one}\n{two}" in written
+    assert f"{one}\n{two}" in printed
+    assert unfolded(written) == {"One": [{"x": "One"}], "Two": [{"x": "Two"}]}
 
 
 def test_a_page_has_all_topics(tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -120,7 +131,7 @@ def test_unknown_topic(capsys: pytest.CaptureFixture[str]) -> None:
         main(["cals"])
 
     said = " ".join(capsys.readouterr().err.split())
-    assert "no topic cals; there are calls, choosing, failures" in said
+    assert "no topic cals; there are calls, choosing, compiling" in said
 
 
 def test_one_size_is_varied_at_a_time() -> None:

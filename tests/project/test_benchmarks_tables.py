@@ -27,7 +27,7 @@ from benchmarks.subjects import trio
 from benchmarks.timing import QUICK, Effort
 from docs import charts
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:`torch.jit.script_method`")]
 
 TOPICS = topics()
 ROOT = pathlib.Path(__file__).parents[2]

@@ -4,9 +4,11 @@ import itertools
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from rnnkit._diagnostics.batch import Batch
+from rnnkit._diagnostics.compare import alike
 from rnnkit._diagnostics.isolation import Given
 from rnnkit._diagnostics.outputs import Leaves
 from rnnkit._diagnostics.report import TRIES
@@ -48,7 +50,9 @@ def infer_batch_axes(batch: Batch, attempt: Attempt) -> bool:
                     content = batch.is_content(index) and batch.leaves[index].dim() > 1
                     if content and len(kept) > 1 and not batch.may_have_steps(index):
                         whole = attempt(batch.samples(kept, but=index).tree())
-                        if whole is not None and _have_both(fewer, whole, len(kept)):
+                        if whole is None or not _have_both(fewer, whole, len(kept)):
+                            continue
+                        if _reads_the_rest(batch, index, len(kept), attempt, whole):
                             batch.axes[index] = None
                 return True
             batch.axes = list(given)
@@ -112,6 +116,19 @@ def _have_both(fewer: Leaves, whole: Leaves, kept: int) -> bool:
         and (kept, kept) in zip(one.shape, other.shape, strict=True)
         for one, other in pairs
     )
+
+
+def _reads_the_rest(batch: Batch, index: int, kept: int, attempt: Attempt, whole: Leaves) -> bool:
+    """Say whether a leaf that keeps all its rows is read beyond those of the samples that are left.
+
+    If not, these rows are samples without a partner, as in a packed sequence of too few lengths.
+    """
+    axis = batch.axes[index] or 0
+    rows = torch.arange(batch.size, device=batch.leaves[index].device)
+    leaves = list(batch.leaves)
+    leaves[index] = leaves[index].index_select(axis, torch.where(rows < kept, rows, 0))
+    other = attempt(batch.with_leaves(leaves).samples(range(kept), but=index).tree())
+    return other is None or not alike(whole, other)
 
 
 def followed_axis(full: Any, fewer: Any, by: int = 1) -> int | None:

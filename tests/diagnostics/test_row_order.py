@@ -14,6 +14,10 @@ from tests.diagnostics.models_of_users import BATCH, HIDDEN, Model, numbers
 
 STEPS, CHANNELS = 9, 8
 
+#: The rows of a square one after the other, its columns, and both backwards.
+SQUARE = torch.arange(STEPS).view(3, 3)
+WAYS = [way.flatten() for way in (SQUARE, SQUARE.t(), SQUARE.flip(0, 1), SQUARE.t().flip(0, 1))]
+
 #: What stands between the input ``(batch, seq, 3)`` and a layer, and is right.
 RIGHT: dict[str, Callable[[Any, Tensor], Tensor]] = {
     "a transpose": lambda m, x: m.conv(x.mT).mT,
@@ -26,12 +30,14 @@ RIGHT: dict[str, Callable[[Any, Tensor], Tensor]] = {
     "an order of its own": lambda _, x: x[:, [4, 0, 7, 2, 8, 1, 5, 3, 6]],
     "a mean over the steps": lambda _, x: torch.cat([x, x.mean(1, keepdim=True).expand_as(x)], 2),
     "the steps as features": lambda m, x: m.square(x.mT).mT,
+    "four ways over a square": lambda _, x: torch.cat([x[:, way] for way in WAYS], 2),
     "attention": lambda _, x: (x @ x.mT).softmax(2) @ x,
 }
 
 #: What is wrong: the numbers of one step are no row of the result.
 WRONG: dict[str, Callable[[Any, Tensor], Tensor]] = {
     "a view after a convolution": lambda m, x: m.conv(x.mT).reshape(len(x), STEPS, CHANNELS),
+    "a view of heads": lambda m, x: m.conv(x.mT).unflatten(1, (4, 2)).mT.reshape(len(x), STEPS, 8),
     "a view after a narrow one": lambda m, x: m.narrow(x.mT).reshape(len(x), STEPS, 5),
 }
 

@@ -231,3 +231,21 @@ output[0] of sample 1 depends on input of sample 0
   more       batch, in the docs under "Errors"\
 """)
     assert error.value.module == ""
+
+
+def test_rows_that_are_not_read() -> None:
+    """A second sequence of which too many samples may be given, unread, has a batch all the same."""
+    own = torch.tensor([7, 2, 4, 5]), torch.tensor([3, 6, 5, 2])
+
+    def compute(m: Any, *inputs: Tensor) -> Tensor:
+        x, other, *lengths = inputs
+        pairs = zip((x, other), lengths, strict=True)
+        ends = [m.gru(pack_padded_sequence(a, n, True, False))[1][0] for a, n in pairs]
+        return torch.cat(ends, 1)
+
+    model = Model(compute, gru=gru())
+    inputs = (numbers(BATCH, 7, FEATURE), numbers(BATCH, 6, FEATURE), *own)
+    report = rnnkit.verify(model, *inputs, lengths=dict(enumerate(own)))
+
+    assert report.axes["input[1]"] == ("batch", 6, FEATURE)
+    assert {"batch", "alone", "padding"} <= {*report.checked}

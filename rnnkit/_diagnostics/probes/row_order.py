@@ -19,7 +19,8 @@ class RowOrder:
 
     In each feature of what goes in, later steps reach later rows, or earlier ones after a flip;
     also where frames are stacked, shifted or pooled. After a view of axes in another order they go
-    up and down, and otherwise so in each feature.
+    up and down, otherwise so in each feature, and in turn through the memory. What scans an image
+    in several ways at once goes up and down, too, but not in turn.
     """
 
     def __init__(self, batch: int, steps: int) -> None:
@@ -59,7 +60,7 @@ class RowOrder:
             if len(steps) < STEPS:
                 continue
             masks = torch.stack([reached[step] for step in steps])  # (tried, rows, feature)
-            if _are_mixed(masks) and _differ_by_feature(masks):
+            if _are_mixed(masks) and _differ_by_feature(masks) and _are_in_turn(masks):
                 where = name or "the model"
                 what = f"steps go into {where} out of order, each feature in an order of its own"
                 likely = "likely a view or reshape where axes must change places first"
@@ -93,3 +94,14 @@ def _differ_by_feature(masks: Tensor) -> bool:
         if rows.shape[1] > 1 and bool(((rows.T @ rows) == 0).any()):
             return True
     return False
+
+
+def _are_in_turn(masks: Tensor) -> bool:
+    """Say whether, row by row and in a row feature by feature, all steps return in turn.
+
+    So it is where the numbers lie in memory as they did, with the steps behind another axis.
+    """
+    count, width = masks.shape[1:]
+    flat = masks.flatten(1)
+    turns = (count * size for size in range(1, width) if width % size == 0)
+    return any(torch.equal(flat[:, turn:], flat[:, :-turn]) for turn in turns)

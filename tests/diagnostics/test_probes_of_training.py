@@ -1,4 +1,4 @@
-"""What reaches the weights in training, and which steps reach an output."""
+"""What reaches the weights in training, and what a target that is not shifted reaches."""
 
 from collections.abc import Callable
 from typing import Any
@@ -15,12 +15,9 @@ from tests.diagnostics.models_of_users import (
     HIDDEN,
     SEQ,
     Model,
-    mask,
     numbers,
-    padded,
     reason,
     text,
-    tokens,
 )
 
 X = numbers(BATCH, SEQ, FEATURE)
@@ -118,75 +115,6 @@ def test_training_that_tells_nothing(name: str) -> None:
             "no layer": snapshot("no recurrent module ran"),
             "integers": snapshot("no output of the model, or no weight, has a gradient"),
         }[name]
-    )
-
-
-def late(m: Any, x: Tensor) -> Tensor:
-    """Begin with the second step."""
-    h = x.new_zeros(len(x), HIDDEN)
-    y = x.new_zeros(*x.shape[:2], HIDDEN)
-    for t in range(1, x.shape[1]):
-        h = m.cell(x[:, t], h)
-        y[:, t] = h
-    return y
-
-
-def test_step_that_is_never_read() -> None:
-    """A step that no output hangs on is found, of numbers and of tokens."""
-    assert said(Model(late, cell=nn.GRUCell(FEATURE, HIDDEN))) == snapshot("""\
-step 0 reaches no output of the model, and later steps do
-  evidence   what is no number there comes out nowhere
-  intended?  rnnkit.verify(..., skip=['coverage'])
-  more       coverage, in the docs under "Errors"\
-""")
-    words = nn.Embedding(11, FEATURE)
-    model = Model(lambda m, x: late(m, m.words(x)), cell=nn.GRUCell(FEATURE, HIDDEN), words=words)
-    assert "step 0 reaches no output" in said(model, tokens(BATCH, SEQ))
-
-
-READING: dict[str, tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]] = {
-    "fifty steps": (lambda m, x: m.gru(x)[1][0], (numbers(BATCH, 50, FEATURE),), {}),
-    "a forecast of the last": (lambda m, x: m.gru(x[:, :-1])[1][0], (X,), {}),
-    "padded": (
-        lambda m, x, n: (m.gru(x)[0] * mask(n, x.shape[1]).unsqueeze(2)).sum(1),
-        padded(),
-        {"lengths": padded()[1]},
-    ),
-    "padded in front": (
-        lambda m, x: m.gru(x.flip(1))[1][0],
-        (padded()[0].flip(1),),
-        {"lengths": padded()[1], "pad": "pre", "skip": ["alone"]},
-    ),
-    "a code for each step": (
-        lambda m, x: (
-            m.codes[(m.gru(x)[0] @ m.codes.weight.t()).argmax(2)]
-            if isinstance(m.codes, Tensor)
-            else m.codes((m.gru(x)[0] @ m.codes.weight.t()).argmax(2))
-        ),
-        (X,),
-        {"skip": ["memory", "gradient"]},
-    ),
-    "embedded by another way": (
-        lambda m, x: m.gru(nn.functional.one_hot(x, 11).float() @ m.codes.weight[:, :FEATURE][:11])[
-            0
-        ],
-        (tokens(BATCH, SEQ),),
-        {},
-    ),
-    "a loss": (lambda m, x: m.gru(x)[0].mean(), (X,), {}),
-    "two steps": (lambda m, x: m.gru(x)[0], (X[:, :2],), {}),
-}
-
-
-@pytest.mark.parametrize("name", READING)
-def test_steps_that_are_read(name: str) -> None:
-    """What is read by any way is not accused: forgotten below the last bit, or only compared."""
-    compute, inputs, options = READING[name]
-    model = Model(compute, gru=gru(), codes=nn.Embedding(12, HIDDEN))
-    checks = {check.probe: check for check in rnnkit.verify(model, *inputs, **options).checks}
-
-    assert checks["coverage"].outcome == (
-        "skipped" if name in ("two steps", "a loss") else "passed"
     )
 
 

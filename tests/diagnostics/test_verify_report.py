@@ -46,7 +46,7 @@ rnnkit.verify: no leak found (8 probes judged; 25 forward passes, ... s)
   ok  alone       a sample alone, cut to its length, gives what it gives in the batch
   ok  padding     what is beyond a length does not matter
   ok  memory      the last output depends on earlier steps
-  ok  coverage    6 of 7 steps, each reaches an output
+  ok  coverage    4 of 7 steps, each reaches an output
   ok  use         outputs and states of 1 layer call
   ok  gradient    each recurrent module gets a gradient
   axes  input[0] (batch, seq, 3), input[1] (batch), output (batch, 2)\

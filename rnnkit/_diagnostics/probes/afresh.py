@@ -16,7 +16,7 @@ from rnnkit._diagnostics.compare import alike, is_number
 from rnnkit._diagnostics.events import Event, record
 from rnnkit._diagnostics.experiment import run_perturbed
 from rnnkit._diagnostics.isolation import Watch
-from rnnkit._diagnostics.probes.coverage import reach_of
+from rnnkit._diagnostics.poison import reach_of
 from rnnkit._diagnostics.report import Line, fail
 
 #: Calls of one module, in the order of time.

@@ -208,8 +208,8 @@ def test_decisions_may_stay_the_same(seed: int) -> None:
     )
 
 
-def test_cells_are_not_looked_at() -> None:
-    """What a model does with what a cell returns is not looked at, which is said."""
+def test_calls_of_cells() -> None:
+    """Of cells, it is what goes into them that is looked at, which is said."""
 
     def compute(m: Any, x: Tensor) -> Tensor:
         h = None
@@ -220,8 +220,18 @@ def test_cells_are_not_looked_at() -> None:
     report = rnnkit.verify(Model(compute, cell=nn.GRUCell(FEATURE, 6)), X)
 
     assert "memory" in report.checked
-    assert reason(report, "use") == snapshot(
-        "no layer call returned output and state: cells are not looked at"
+    both = Model(
+        lambda m, x: compute(m, m.gru(x)[0]),
+        gru=nn.GRU(FEATURE, FEATURE, batch_first=True),
+        cell=nn.GRUCell(FEATURE, 6),
+    )
+    reports = [report, rnnkit.verify(both, X)]
+    details = [c.detail for one in reports for c in one.checks if c.probe == "use"]
+    assert details == snapshot(
+        [
+            "what goes into 7 calls of cells",
+            "outputs and states of 1 layer call, and what goes into 7 calls of cells",
+        ]
     )
 
 

@@ -16,8 +16,11 @@ from rnnkit._diagnostics.probes.afresh import calls_of, find_single_steps
 from rnnkit._diagnostics.report import fail
 
 
-def find_patterns(baseline: Baseline) -> None:
+def find_patterns(baseline: Baseline) -> int:
     """Look for each of them.
+
+    Returns:
+        How many calls of cells were looked at.
 
     Raises:
         LeakError: if there is one.
@@ -28,6 +31,7 @@ def find_patterns(baseline: Baseline) -> None:
     find_shared_direction(baseline, events)
     find_state_as_input(baseline)
     find_reversed_outputs(baseline)
+    return sum(isinstance(one.module, RNNCellBase) and one.kind == "input" for one in events)
 
 
 def find_reversed_outputs(baseline: Baseline) -> None:

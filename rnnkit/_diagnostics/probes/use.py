@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import RNNBase, RNNCellBase
 from torch.nn.utils.rnn import PackedSequence
 
+from rnnkit._base.message import count
 from rnnkit._diagnostics.baseline import Baseline
 from rnnkit._diagnostics.compare import alike
 from rnnkit._diagnostics.locate import Location
@@ -23,17 +24,20 @@ def probe_use(baseline: Baseline) -> None:
     if not has_recurrence(baseline.session.model):
         baseline.report.skipped("use", "the model has no recurrent module")
         return
-    find_patterns(baseline)
+    cells = find_patterns(baseline)
     misuse, calls = find_misuse(baseline)
     if misuse is not None:
         fail("use", misuse.what, misuse.place.rows, misuse.place.module)
-    if not calls.total:
-        baseline.report.skipped(
-            "use", "no layer call returned output and state: cells are not looked at"
-        )
-        return
-    noun = "layer call" if calls.total == 1 else "layer calls"
-    baseline.report.passed("use", f"outputs and states of {calls} {noun}")
+    looked = []
+    if calls.total:
+        noun = "layer call" if calls.total == 1 else "layer calls"
+        looked.append(f"outputs and states of {calls} {noun}")
+    if cells:
+        looked.append(f"what goes into {count(cells, 'call of a cell', 'calls of cells')}")
+    if looked:
+        baseline.report.passed("use", ", and ".join(looked))
+    else:
+        baseline.report.skipped("use", "no layer call returned output and state, and no cell ran")
 
 
 Disturb = Callable[[RNNBase, Any], Any]

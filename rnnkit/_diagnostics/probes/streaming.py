@@ -29,7 +29,7 @@ def probe_streaming(baseline: Baseline) -> None:
 
 def summary(verdict: Verdict) -> str:
     """Say how the steps were cut."""
-    ways = " and ".join(map(_cut, verdict.cuts))
+    ways = ", and ".join(map(_cut, verdict.cuts))
     return f"{sum(verdict.stream.sizes)} steps at once give what they give {ways}"
 
 
@@ -80,6 +80,6 @@ def _remembered(stream: Stream, prefix: str) -> tuple[str, list[Line], str] | No
 
 def _cut(sizes: list[int]) -> str:
     if sizes[0] == 1 and len(sizes) > 2:
-        rest = f", then {sizes[-1]} at once," if sizes[-1] > 1 else ""
+        rest = f" and then {sizes[-1]} together" if sizes[-1] > 1 else ""
         return f"step by step{rest}"
     return f"in chunks of {' and '.join(map(str, sizes))}"

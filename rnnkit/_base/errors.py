@@ -27,7 +27,7 @@ class RnnkitError(Exception):
 
     Attributes:
         argument: the parameter that was wrong, as the caller writes it.
-        code: which refusal it is, such as ``"state-batch"``; empty if it was raised without one.
+        code: the name of the error, such as ``"state-batch"``; empty if it was raised without one.
     """
 
     __module__ = "rnnkit"
@@ -43,18 +43,18 @@ class RnnkitError(Exception):
 
 
 class ArgumentError(RnnkitError, ValueError, TypeError, RuntimeError):
-    """An argument is not of the kind that its place takes."""
+    """An argument has the wrong type or value."""
 
     __module__ = "rnnkit"
 
 
 class ShapeError(RnnkitError, ValueError, RuntimeError):
-    """A tensor does not have the shape that its place takes.
+    """A tensor does not have the expected shape.
 
     Attributes:
         argument: the parameter that was wrong, as the caller writes it.
-        expected: the sizes wanted; ``None`` where any size would do.
-        actual: the sizes that came; empty where no tensor came.
+        expected: the expected sizes; ``None`` where any size is right.
+        actual: the sizes that arrived; empty if no tensor arrived.
     """
 
     __module__ = "rnnkit"
@@ -115,13 +115,13 @@ class CellError(RnnkitError, RuntimeError):
 
 
 class DtypeError(RnnkitError, ValueError, RuntimeError):
-    """A tensor's numbers are of another kind than the module's weights."""
+    """A tensor has another dtype than the module's weights, or than the input."""
 
     __module__ = "rnnkit"
 
 
 class DeviceError(RnnkitError, ValueError, RuntimeError):
-    """A tensor is on another device than the module's weights."""
+    """A tensor is on another device than the module's weights, or than the input."""
 
     __module__ = "rnnkit"
 

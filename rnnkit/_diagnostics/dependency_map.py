@@ -30,9 +30,8 @@ Rule = Literal["independent", "causal"]
 class DependencyMap:
     """Which output depends on which input along one axis: print it, or plot it.
 
-    "Depends" means that some number of the output changed with the input, or that its gradient is
-    not zero: a recurrent net forgets, and over hundreds of steps the effect of an early input
-    becomes smaller than rounding.
+    An output depends on an input if it changes with it, or if its gradient is not zero: a recurrent
+    net forgets, and over hundreds of steps the effect of an early input is smaller than rounding.
 
     Attributes:
         matrix: boolean, ``(outputs, inputs)``: output i depends on input j.
@@ -41,8 +40,8 @@ class DependencyMap:
         dim: the axis of the input.
         out_dim: the axis of the output.
         faint: boolean, as the matrix: only the gradient shows this dependency; None if none does.
-        is_certain: whether a cell is empty because there is no dependency: without gradients, a
-            dependency that sank below rounding looks the same.
+        is_certain: whether an empty cell proves that there is no dependency; without gradients, it
+            may also be one that is smaller than rounding.
     """
 
     __module__ = "rnnkit"
@@ -154,14 +153,14 @@ def dependency_map(
 ) -> DependencyMap:
     """Find which output depends on which input along one axis.
 
-    A copy of the model runs once for each index of the axis (of at most 33, evenly spaced), on
-    inputs that are replaced there. Where nothing changes it runs with a larger change, and what is
-    then left is looked up in gradients, so that what was forgotten is told apart from what was not
-    read. On a terminal a line shows how far it is, if it takes more than two seconds.
+    A copy of the model runs once for each index of the axis (at most 33, evenly spaced), on inputs
+    that are changed there. Where the output stays the same, it runs with a larger change, and then
+    gradients are computed: so an input that was forgotten is distinguished from one that was not
+    read. On a terminal a line shows the progress, if it takes more than two seconds.
 
-    Another input that has the axis is replaced with the first one. Whether it has shows if the
-    model runs on fewer indices of both; a model that does not is mapped by the first input, and by
-    integers whose first axes are as long.
+    An input that shares the axis is changed together with the first one. Whether it shares it is
+    found by running the model on fewer indices of both. A model that cannot run so is mapped by
+    the first input, and by integers whose first axes have the same length.
 
     Args:
         model: any module.
@@ -170,7 +169,7 @@ def dependency_map(
         out_dim: the axis of the first output; None for the same.
 
     Raises:
-        ArgumentError: if ``model`` is no module, or inputs or output have no such axis.
+        ArgumentError: if ``model`` is not a module, or inputs or output have no such axis.
 
     >>> print(rnnkit.dependency_map(torch.nn.GRU(3, 4), torch.randn(4, 2, 3)))
     output on axis 0 (down), input on axis 0 (across): each depends on its own and earlier inputs

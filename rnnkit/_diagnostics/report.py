@@ -57,9 +57,9 @@ class Report:
 
     Attributes:
         checks: one for each probe, in order.
-        findings: what was found, if it is not raised.
+        findings: what was found, with ``raises=False``.
         asked: probes that the caller asked for.
-        notes: what is no failure, but worth a look.
+        notes: what is not a failure, but worth a look.
         axes: the axes of each input and output as they were found: ``"batch"``, ``"seq"``, or the
             size of an axis that is neither.
         passes: how many times the model was run.

@@ -20,14 +20,14 @@ class Row:
     """One call of a recurrent module.
 
     Attributes:
-        number: counted from 0.
+        number: its position in the run, from 0.
         module: the module's qualified name.
         kind: its class.
         spec: the sizes of its input, as the module reads the axes.
-        state: where the state that it was given came from.
+        state: where the given state came from.
         used: whether a later call or the result depends on the state that the call returned; None
-            where that cannot be told, without gradients.
-        marks: what looks like a mistake.
+            where that is unknown, without gradients.
+        marks: what looks like a mistake in it.
     """
 
     __module__ = "rnnkit"

@@ -50,7 +50,7 @@ def verify(
             ``(batch, seq, ...)``, ``(batch,)``, a state ``(layers, batch, hidden)``, or have no
             batch at all. With ``lengths``, the first one that is long enough says the steps.
         kwargs: what it is called with by keyword.
-        call: calls the model, ``call(model, *inputs, **kwargs)``, if that is not done by itself.
+        call: how to call the model, ``call(model, *inputs, **kwargs)``, if not as ``model(*inputs)``.
         batch_dim: the batch axis of the inputs.
         seq_dim: the seq axis of the inputs; None for the other one of axes 0 and 1.
         out_batch_dim: the batch axis of the first output; None to find it by leaving a sample out.
@@ -63,10 +63,10 @@ def verify(
         lengths: the samples' valid steps, ``(batch,)`` integers, where the inputs are padded; or a
             dictionary of them by input, its position or its keyword.
         pad: whether the padding is after a sample (``"post"``) or before it.
-        ask: probes to run besides, by name, that cost more: streaming.
+        ask: probes to run in addition, by name, that cost more: streaming.
         skip: probes to leave out, by name: repeatable, batch (and with it alone), alone, padding,
             causal, memory, coverage, use, gradient, streaming.
-        raises: whether to raise what is found; if not, it stands in the report.
+        raises: whether to raise what is found; if not, it is in the report.
 
     Returns:
         What was checked, what was skipped and why, and the cost. Print it.

@@ -41,7 +41,7 @@ class Cell(torch.nn.RNNCellBase, Generic[StateT, GivenT]):
     @overload
     def forward(self, input: Tensor, hx: GivenT | None) -> StateT: ...
     def forward(self, input: Any = None, hx: Any = None, *surplus: Any, **unknown: Any) -> Any:
-        """Run one step; arguments and results are told where the class is."""
+        """Run one step; the class describes arguments and results."""
         if surplus or unknown:
             check_surplus(self, surplus, unknown)
         facts = self.__rnnkit__

@@ -24,7 +24,7 @@ Pair: TypeAlias = tuple[Tensor | None, Tensor | None] | list[Tensor] | list[Tens
 
 
 class RNNCell(Cell[Tensor, Tensor], torch.nn.RNNCell):  # type: ignore[misc]  # two overloads for one with a default
-    """One step of an Elman RNN: torch's cell, with every call checked.
+    """torch's cell of an Elman RNN, one step, with every call checked.
 
     ::
 
@@ -74,7 +74,7 @@ class RNNCell(Cell[Tensor, Tensor], torch.nn.RNNCell):  # type: ignore[misc]  # 
 
 
 class LSTMCell(Cell[LSTMState, Pair], torch.nn.LSTMCell):  # type: ignore[misc]  # two overloads for one with a default
-    """One step of an LSTM: torch's cell, with every call checked.
+    """torch's LSTM cell, one step, with every call checked.
 
     ::
 
@@ -126,7 +126,7 @@ class LSTMCell(Cell[LSTMState, Pair], torch.nn.LSTMCell):  # type: ignore[misc] 
 class ProjectedLSTMCell(LSTMCell):
     """One step of an LSTM with ``proj_size``, which torch has in layers only.
 
-    As :class:`LSTMCell`, but ``h' = W_hr (sigmoid(o) * tanh(c'))`` is ``proj_size`` wide.
+    Like :class:`LSTMCell`, but ``h' = W_hr (sigmoid(o) * tanh(c'))`` is ``proj_size`` wide.
     """
 
     __rnnkit__: ClassVar[ClassFacts] = LSTMCell.__rnnkit__._replace(is_projected=True)
@@ -149,7 +149,7 @@ class ProjectedLSTMCell(LSTMCell):
         self.reset_parameters()
 
     def forward(self, input: Any = None, hx: Any = None, *surplus: Any, **unknown: Any) -> Any:
-        """Run one step; arguments and results are told where the class is."""
+        """Run one step; the class describes arguments and results."""
         if surplus or unknown:
             check_surplus(self, surplus, unknown)
         if is_fx_call(input, hx):  # before a weight is read, which a tracer would write down
@@ -188,7 +188,7 @@ ProjectedLSTMCell.forward.__signature__ = inspect.signature(  # type: ignore[att
 
 
 class GRUCell(Cell[Tensor, Tensor], torch.nn.GRUCell):  # type: ignore[misc]  # two overloads for one with a default
-    """One step of a GRU: torch's cell, with every call checked.
+    """torch's GRU cell, one step, with every call checked.
 
     ::
 
@@ -198,7 +198,7 @@ class GRUCell(Cell[Tensor, Tensor], torch.nn.GRUCell):  # type: ignore[misc]  # 
         h' = (1 - z) * n + z * h
 
     ``cell(input, hx=None)`` returns ``h'``; shapes and arguments are those of
-    :class:`RNNCell`, but for ``nonlinearity``.
+    :class:`RNNCell`, except ``nonlinearity``.
 
     Raises:
         ArgumentError: if an argument is of another type or out of range.

@@ -27,7 +27,7 @@ class Converted:
     """What ``convert`` or ``revert`` did, by qualified names.
 
     Attributes:
-        changed: modules that are of another class now.
+        changed: the modules whose class was changed.
         left: recurrent modules left alone, with the reason.
         model: the model, which is changed in place.
     """
@@ -57,13 +57,13 @@ class Converted:
 
 
 def convert(model: torch.nn.Module) -> Converted:
-    """Make every recurrent module and cell of torch's in a model one of rnnkit's, in place.
+    """Change every recurrent module and cell of a model from torch's class to rnnkit's, in place.
 
     Nothing but the class of the modules changes: parameters, hooks, parametrizations, names, modes
-    and sharing stay. Subclasses that others made of them are left alone, and named in the result.
+    and sharing stay. Other people's subclasses of them are left alone, and named in the result.
 
     Raises:
-        ArgumentError: if ``model`` is no module.
+        ArgumentError: if ``model`` is not a module.
 
     >>> model = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.LSTM(4, 5))
     >>> rnnkit.convert(model)
@@ -76,7 +76,7 @@ def convert(model: torch.nn.Module) -> Converted:
 
 
 def revert(model: torch.nn.Module) -> Converted:
-    """Make every recurrent module of rnnkit's in a model one of torch's again, in place.
+    """Change every recurrent module of a model back from rnnkit's class to torch's, in place.
 
     For tools that compare classes exactly, as ``torch.ao.quantization`` does. A module with an
     option that torch does not have (``state_batch_first``, ``axes``) is left alone, and named in

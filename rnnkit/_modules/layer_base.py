@@ -64,7 +64,7 @@ class Layer(torch.nn.RNNBase, Generic[StateT, GivenT, CellT]):
         reset: Any = None,
         **unknown: Any,
     ) -> Any:
-        """Run over a sequence; arguments and results are told where the class is."""
+        """Run over a sequence; the class describes arguments and results."""
         if surplus or unknown:
             check_surplus(self, surplus, unknown)
         state, own = checked_state(self, input, hx)
@@ -156,7 +156,7 @@ class Layer(torch.nn.RNNBase, Generic[StateT, GivenT, CellT]):
 
         Raises:
             ArgumentError: if the layer is bidirectional: its backward direction would have to
-                begin at the end.
+                start at the end.
             ShapeError: if ``x_t`` has a seq axis.
 
         >>> lstm, state = rnnkit.LSTM(3, 4), None
@@ -175,14 +175,14 @@ class Layer(torch.nn.RNNBase, Generic[StateT, GivenT, CellT]):
 
         The shape is ``(batch, directions * hidden)``.
 
-        It is what ``h_n.view(batch, -1)`` is meant to be. With ``lengths`` or packed input it is
-        right for each sample, since the state is the one after its own last step.
+        Use it instead of ``h_n.view(batch, -1)``, which mixes samples. With ``lengths`` or packed
+        input it is right for each sample, since the state is the one after its own last step.
 
         Args:
             state: the state that this layer returned.
 
         Raises:
-            StateError: if it is no state of this layer.
+            StateError: if it is not a state of this layer.
 
         >>> lstm = rnnkit.LSTM(3, 4, bidirectional=True)
         >>> _, state = lstm(torch.ones(7, 5, 3), lengths=[7, 2, 5, 1, 4])
@@ -194,16 +194,16 @@ class Layer(torch.nn.RNNBase, Generic[StateT, GivenT, CellT]):
         return h[-1].movedim(0, -2).flatten(-2)
 
     def split_state(self, state: StateT) -> StateT:
-        """Take layers and directions of a state apart: ``(layers, directions, batch, hidden)``.
+        """Split a state into ``(layers, directions, batch, hidden)``.
 
         Args:
             state: the state that this layer returned.
 
         Returns:
-            A view, of an LSTM's state an LSTMState of two.
+            A view; of an LSTM's state an LSTMState of two views.
 
         Raises:
-            StateError: if it is no state of this layer.
+            StateError: if it is not a state of this layer.
 
         >>> gru = rnnkit.GRU(3, 4, num_layers=2, bidirectional=True)
         >>> forward, backward = gru.split_state(gru(torch.ones(7, 5, 3))[1])[-1]
@@ -223,8 +223,8 @@ class Layer(torch.nn.RNNBase, Generic[StateT, GivenT, CellT]):
     def cells(self) -> list[CellT]:
         """Return the cells that the layer is made of, layer by layer, the forward direction first.
 
-        They hold the layer's own parameters: to train one is to train the other. A weight that is
-        computed (parametrized, pruned) is shared as it is now.
+        They share the layer's parameters: training one trains the other. A computed weight
+        (parametrized, pruned) is shared as it is now.
 
         >>> gru = rnnkit.GRU(3, 4, num_layers=2)
         >>> first, second = gru.cells()

@@ -18,7 +18,7 @@ from rnnkit._modules.layer_base import Layer, set_layer_options
 
 
 class RNN(Layer[Tensor, Tensor, RNNCell], torch.nn.RNN):
-    """A multi-layer Elman RNN: torch's, with every call checked.
+    """torch's multi-layer Elman RNN, with every call checked.
 
     ::
 
@@ -26,19 +26,19 @@ class RNN(Layer[Tensor, Tensor, RNNCell], torch.nn.RNN):
 
     ``rnn(input, hx=None)`` returns ``(output, state)``. ``input`` is ``(seq, batch,
     input_size)``, with ``batch_first`` ``(batch, seq, input_size)``; ``(seq, input_size)`` for
-    one sequence without batch; or a PackedSequence. ``output`` is alike, ``directions *
-    hidden_size`` wide. ``hx`` and ``state`` are ``(layers * directions, batch, hidden_size)``,
-    layer by layer, the forward direction first, without the batch axis for unbatched input; no
-    ``hx`` means zeros.
+    one sequence without batch; or a PackedSequence. ``output`` has the same layout and is
+    ``directions * hidden_size`` wide. ``hx`` and ``state`` are ``(layers * directions, batch,
+    hidden_size)``, layer by layer, the forward direction first; for unbatched input without the
+    batch axis. Without ``hx`` the first state is zeros.
 
-    ``lengths=``, a list of ints or an integer tensor ``(batch,)``, says how many steps of each
-    sample of a padded batch are valid, 0 to seq. Each sample then gives what it gives alone: its
+    ``lengths=``, a list of ints or an integer tensor ``(batch,)``, gives the valid steps of each
+    sample of a padded batch, 0 to seq. Each sample then gets the results that it gets alone: its
     state is the one after its own last step, in both directions, and its output is zero beyond.
 
-    ``reset=``, booleans or 0 and 1 in the layout of the input, ``(seq, batch)``, says before which
-    steps a sample starts again from the first state, as at the ends of episodes. The sequence is
-    cut there, in both directions, and each piece gives what it gives alone; ``hx`` enters the piece
-    that is run first, and the state is the one of the piece that is run last.
+    ``reset=``, booleans or 0 and 1 in the layout of the input, ``(seq, batch)``, marks the steps
+    before which a sample starts again from the first state, as at the end of an episode. The
+    sequence is cut there, in both directions, and each piece runs as if alone. ``hx`` is the first
+    state of the piece that runs first; the returned state is that of the piece that runs last.
 
     Args:
         input_size: features of a step of the input.
@@ -53,7 +53,7 @@ class RNN(Layer[Tensor, Tensor, RNNCell], torch.nn.RNN):
         dtype: the weights' dtype.
         state_batch_first: whether states are ``(batch, layers * directions, hidden_size)``.
         axes: the names that the caller's jaxtyping scope has for seq, batch, feature and hidden;
-            a call is held to what they are bound to there. None: no check.
+            each call is checked against the sizes bound there. None: no check.
 
     Raises:
         ArgumentError: if an argument is of another type or out of range.
@@ -102,7 +102,7 @@ class RNN(Layer[Tensor, Tensor, RNNCell], torch.nn.RNN):
 
 
 class LSTM(Layer[LSTMState, Pair, LSTMCell], torch.nn.LSTM):
-    """A multi-layer LSTM: torch's, with every call checked.
+    """torch's multi-layer LSTM, with every call checked.
 
     ::
 
@@ -111,13 +111,14 @@ class LSTM(Layer[LSTMState, Pair, LSTMCell], torch.nn.LSTM):
         h_t = sigmoid(o) * tanh(c_t)
 
     ``lstm(input, hx=None)`` returns ``(output, LSTMState(h, c))``. ``input`` and ``output`` are
-    as in :class:`RNN`, the output ``directions * (proj_size or hidden_size)`` wide. ``hx`` is
+    as in :class:`RNN`; the output is ``directions * (proj_size or hidden_size)`` wide. ``hx`` is
     the pair ``(h, c)``; ``h`` is ``(layers * directions, batch, proj_size or hidden_size)``,
     ``c`` is ``(layers * directions, batch, hidden_size)``, both without the batch axis for
     unbatched input; None for one of them, or for both, means zeros.
 
-    ``lengths=``, the valid steps of each sample, and ``reset=``, a mask of the steps before which a
-    sample starts from the first state, are those of :class:`RNN`.
+    ``lengths=``, a list of ints or an integer tensor ``(batch,)``, gives the valid steps of each
+    sample of a padded batch. ``reset=``, a mask ``(seq, batch)``, marks the steps before which a
+    sample starts again from the first state. :class:`RNN` describes both.
 
     Args:
         input_size: features of a step of the input.
@@ -132,7 +133,7 @@ class LSTM(Layer[LSTMState, Pair, LSTMCell], torch.nn.LSTM):
         dtype: the weights' dtype.
         state_batch_first: whether states are ``(batch, layers * directions, hidden_size)``.
         axes: the names that the caller's jaxtyping scope has for seq, batch, feature and hidden;
-            a call is held to what they are bound to there. None: no check.
+            each call is checked against the sizes bound there. None: no check.
 
     Raises:
         ArgumentError: if an argument is of another type or out of range.
@@ -141,6 +142,10 @@ class LSTM(Layer[LSTMState, Pair, LSTMCell], torch.nn.LSTM):
     >>> out, (h_n, c_n) = rnnkit.LSTM(50, 100, num_layers=2)(torch.ones(10, 3, 50))
     >>> out.shape, h_n.shape
     (torch.Size([10, 3, 100]), torch.Size([2, 3, 100]))
+    >>> lstm = rnnkit.LSTM(3, 4, bidirectional=True)
+    >>> out, state = lstm(torch.ones(7, 5, 3), lengths=[7, 2, 5, 1, 4])
+    >>> lstm.last_hidden(state).shape
+    torch.Size([5, 8])
     """
 
     __rnnkit__: ClassVar[ClassFacts] = ClassFacts(
@@ -181,7 +186,7 @@ class LSTM(Layer[LSTMState, Pair, LSTMCell], torch.nn.LSTM):
 
 
 class GRU(Layer[Tensor, Tensor, GRUCell], torch.nn.GRU):
-    """A multi-layer GRU: torch's, with every call checked.
+    """torch's multi-layer GRU, with every call checked.
 
     ::
 
@@ -191,10 +196,11 @@ class GRU(Layer[Tensor, Tensor, GRUCell], torch.nn.GRU):
         h_t = (1 - z) * n + z * h_(t-1)
 
     ``gru(input, hx=None)`` returns ``(output, state)``; shapes and arguments are those of
-    :class:`RNN`, but for ``nonlinearity``.
+    :class:`RNN`, except ``nonlinearity``.
 
-    ``lengths=``, the valid steps of each sample, and ``reset=``, a mask of the steps before which a
-    sample starts from the first state, are those of :class:`RNN`.
+    ``lengths=``, a list of ints or an integer tensor ``(batch,)``, gives the valid steps of each
+    sample of a padded batch. ``reset=``, a mask ``(seq, batch)``, marks the steps before which a
+    sample starts again from the first state. :class:`RNN` describes both.
 
     Raises:
         ArgumentError: if an argument is of another type or out of range.

@@ -26,7 +26,7 @@ class Recurrent(torch.nn.Module, Generic[StateT]):
     """A layer made of cells: stacked, in one direction or two.
 
     ``layer(input, hx=None, *, lengths=None, reset=None)`` returns ``(output, state)``, as
-    :class:`rnnkit.LSTM` does, but for the state: it is the tuple of the cells' states, layer by
+    :class:`rnnkit.LSTM` does, except that the state is the tuple of the cells' states, layer by
     layer, the forward direction first. A layer reads the output of the one below it, both
     directions side by side.
 
@@ -40,10 +40,10 @@ class Recurrent(torch.nn.Module, Generic[StateT]):
         axes: the names that the caller's jaxtyping scope has for seq and batch; None: no check.
 
     Raises:
-        ArgumentError: if there is no cell, or not one in each direction for every layer.
+        ArgumentError: if there is no cell, or the two directions differ in number.
         RnnkitError: when called, the matching subclass, if input, state or lengths are wrong.
-        CellError: when called, if a cell returns no state; what a cell raises itself goes on as
-            it is, with a note that names step, layer and direction.
+        CellError: when called, if a cell returns no state; what a cell raises itself is
+            not changed, but gets a note that names step, layer and direction.
 
     >>> layer = rnnkit.Recurrent([rnnkit.GRUCell(3, 4), rnnkit.LSTMCell(4, 5)], batch_first=True)
     >>> output, (gru_state, lstm_state) = layer(torch.ones(2, 7, 3), lengths=[7, 5])
@@ -123,7 +123,7 @@ class Recurrent(torch.nn.Module, Generic[StateT]):
         reset: Any = None,
         **unknown: Any,
     ) -> Any:
-        """Run over a sequence; arguments and results are told where the class is."""
+        """Run over a sequence; the class describes arguments and results."""
         if surplus or unknown:
             check_surplus(self, surplus, unknown)
         if is_fx_call(input, hx):
@@ -153,7 +153,7 @@ class Recurrent(torch.nn.Module, Generic[StateT]):
     def initial_state(self, batch_size: int | None) -> tuple[StateT, ...]:
         """Return the cells' first states, layer by layer, the forward direction first.
 
-        A subclass may return others: a call without a state asks for them.
+        A call without a state calls this method, so a subclass may override it.
 
         Args:
             batch_size: number of samples; None, of cells that know it, for an unbatched call.
@@ -182,7 +182,7 @@ class Recurrent(torch.nn.Module, Generic[StateT]):
             The output of the last layer ``(batch, hidden)``, and the state after the step.
 
         Raises:
-            ArgumentError: if the layer has reverse cells, which begin at the end.
+            ArgumentError: if the layer has reverse cells, which start at the end.
             ShapeError: if ``x_t`` has a seq axis.
 
         >>> layer, state = rnnkit.Recurrent(rnnkit.GRUCell(3, 4)), None

@@ -62,9 +62,9 @@ def unroll(
             hx = cell(x_t, hx)
             output.append(hx, or hx[0] of a tuple)
 
-    rnnkit's own cells run torch's fused kernel, at the price of the layer, unless
-    ``return_states`` asks for what the kernel does not give. A compiler's trace, ``torch.func``
-    and cells with hooks get the loop.
+    rnnkit's own cells run torch's fused kernel, at the cost of the layer, unless
+    ``return_states`` asks for what the kernel does not return. Compilers, ``torch.func`` and
+    cells with hooks get the loop.
 
     Args:
         cell: an rnnkit cell, or any module as :class:`rnnkit.typing.Cell` describes it.
@@ -74,7 +74,7 @@ def unroll(
             ``initial_state``.
         batch_first: whether input, output and ``reset`` have the batch on axis 0.
         lengths: ``(batch,)``, the valid steps of each sample, 0 to seq. The output is zero beyond
-            them, the state the one after each sample's own last step.
+            them; the state is the one after each sample's own last step.
         reverse: whether to run from the last valid step to the first; the output stays in the
             input's order.
         reset: ``(seq, batch)``, booleans or 0 and 1, true where a sample starts again from
@@ -90,8 +90,8 @@ def unroll(
 
     Raises:
         RnnkitError: the matching subclass, if input, state, lengths or mask are not as above.
-        CellError: if the cell returns no state, or has none to begin with. Its own exceptions
-            go on as they are, with a note that names the step.
+        CellError: if the cell returns no state, or has no initial state. Its own exceptions
+            are not changed, but get a note that names the step.
 
     >>> cell = rnnkit.GRUCell(3, 4)
     >>> output, state = rnnkit.unroll(cell, torch.ones(7, 2, 3), lengths=[7, 5])

@@ -50,8 +50,8 @@ def to(state: State, *args: Any, **kwargs: Any) -> State:
     """Move a state to a device or dtype; the arguments are those of ``Tensor.to``.
 
     Raises:
-        ArgumentError: if they are no arguments of ``Tensor.to``.
-        StateError: if ``state`` is no state.
+        ArgumentError: if they are not arguments of ``Tensor.to``.
+        StateError: if ``state`` is not a state.
 
     >>> state = rnnkit.states.to(rnnkit.LSTM(3, 4).initial_state(2), torch.float64)
     >>> state.h.dtype
@@ -82,8 +82,8 @@ def select(
 
     Args:
         state: of any batch size.
-        index: positions on the batch axis, each as often as it is wanted: a list, an integer
-            tensor ``(new_batch,)``, or a slice; or a boolean tensor ``(batch,)``.
+        index: positions on the batch axis, in any order and as often as you like: a list, an
+            integer tensor ``(new_batch,)``, or a slice; or a boolean tensor ``(batch,)``.
         batch_first: whether the tensors of a layer's state have the batch on axis 0.
 
     Raises:
@@ -111,7 +111,7 @@ def repeat(state: State, times: int, *, batch_first: bool = False) -> State:
 
     Args:
         state: of any batch size.
-        times: how often each sample comes.
+        times: how often each sample is repeated.
         batch_first: whether the tensors of a layer's state have the batch on axis 0.
 
     Returns:
@@ -136,7 +136,7 @@ def repeat(state: State, times: int, *, batch_first: bool = False) -> State:
 
 
 def expand(state: State, batch_size: int | None, *, batch_first: bool = False) -> State:
-    """Give every sample of a batch the same state: that of one sample, learnable say.
+    """Give every sample of a batch the state of one sample, for example a learned one.
 
     Args:
         state: of a batch of one: a layer's ``(layers * directions, 1, hidden)``, a cell's
@@ -226,9 +226,9 @@ def reset(
         batch_first: whether the tensors of a layer's state have the batch on axis 0.
 
     Raises:
-        ArgumentError: if ``mask`` is not as long as the batch, or holds anything but 0 and 1:
-            positions, say, which would reset other samples than those meant; or if ``initial``
-            is no state like ``state``.
+        ArgumentError: if ``mask`` is not as long as the batch, or holds anything but 0 and 1, such
+            as positions, which would reset the wrong samples; or if ``initial`` is not a state
+            like ``state``.
 
     >>> h = torch.ones(3, 1)
     >>> rnnkit.states.reset(h, torch.tensor([0, 1, 0])).flatten().tolist()

@@ -47,6 +47,9 @@ class Scaled(nn.Module):
 
 
 @layers
+@pytest.mark.skipif(
+    torch.__version__ >= "2.15", reason="torch 2.15 goes on in a graph behind the layer"
+)
 @pytest.mark.parametrize("nested", [False, True])
 def test_what_is_compiled_without_the_switch(name: str, nested: bool) -> None:
     """What stands before the line that reads the layer, and a user's submodules; no more."""

@@ -20,7 +20,7 @@ def check_model(caller: str, model: Any) -> None:
     rest = "" if caller in ("convert", "revert") else ", ..."
     headline, fix = "", f"rnnkit.{caller}(model{rest})"
     if isinstance(model, type):
-        headline = "a class is no module yet"
+        headline = "a class is not a module yet"
         fix = f"rnnkit.{caller}({model.__name__}(...){rest})"
     elif isinstance(model, Mapping):
         headline = "these look like weights, which are the same in torch's and rnnkit's modules"

@@ -106,7 +106,7 @@ def _of_list(spec: CallSpec, lengths: Any) -> Tensor:
         dtype = None if len(lengths) else torch.int64
         return torch.as_tensor(lengths, dtype=dtype, device="cpu")
     except (TypeError, ValueError, RuntimeError):
-        _refuse_lengths(spec, lengths, "lengths are no plain list of ints", "a list of ints")
+        _refuse_lengths(spec, lengths, "lengths are not a plain list of ints", "a list of ints")
 
 
 def _refuse_count(spec: CallSpec, lengths: Any, each: Tensor) -> NoReturn:
@@ -118,7 +118,7 @@ def _refuse_count(spec: CallSpec, lengths: Any, each: Tensor) -> NoReturn:
     rows = [("fix", f"one length for each of the {spec.batch} samples")]
     headline = f"there are {len(each)} lengths for {spec.batch} samples"
     if each.shape[0] == spec.seq:
-        evidence = f"there are {len(each)} lengths, and axis {{axis}} of the input is as long"
+        evidence = f"there are {len(each)} lengths, and axis {{axis}} of the input has that size"
         code = spec.layout_code
         headline, rows = spec.other_layout(evidence)
     _raise_lengths(code, spec, lengths, sentence, headline, *rows)

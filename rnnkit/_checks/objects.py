@@ -39,7 +39,7 @@ def check_cell_object(cell: Any, input: Any) -> None:
         fix = "rnnkit.unroll(cell, input)"
     elif isinstance(cell, type):
         sentence = f"unroll takes a cell, got {brief(cell)}"
-        headline = "a class is no module yet"
+        headline = "a class is not a module yet"
         fix = f"rnnkit.unroll({cell.__name__}(...), input)"
     elif not callable(cell):
         sentence = f"unroll takes a cell, got {brief(cell)}"
@@ -176,7 +176,7 @@ def refuse_call_of_result(caller: str) -> NoReturn:
     Raises:
         ArgumentError: always.
     """
-    sentence = f"{caller} returns a report of what it changed, which is no model"
+    sentence = f"{caller} returns a report of what it changed, which is not a model"
     headline = "the model that was given is changed in place"
     fix = ("fix", f"rnnkit.{caller}(model), then model(input)")
     refusal(ArgumentError, "model", sentence, headline, fix, code="convert-result")

@@ -122,7 +122,9 @@ class Baseline:
             return
         shape, size = tuple(self.normal[self.first].shape), self.batch.size
         if axis is not None and shape[axis] != size:
-            message = f"axis {axis} of the first output is no batch of {size}: its shape is {shape}"
+            message = (
+                f"axis {axis} of the first output is not a batch of {size}: its shape is {shape}"
+            )
             refusal(ArgumentError, "out_batch_dim", message, code="verify-batch")
         if axis is None and self.axes[self.first] is None and not self.runs_on_fewer:
             # Nothing could be left out: the batch may be where it was in the input.

@@ -75,7 +75,7 @@ class DependencyMap:
         if not self.is_square:
             sizes = f"{self.outputs[-1] + 1} outputs and {self.inputs[-1] + 1} inputs"
             message = f"rule compares indices, and {sizes} have none in common"
-            fix = ("fix", "out_dim=, if another axis of the output is meant; or no rule")
+            fix = ("fix", "out_dim=, if another axis of the output is intended; or no rule")
             refusal(ArgumentError, "rule", message, "", fix, code="map-axes")
         return self._against(rule)
 

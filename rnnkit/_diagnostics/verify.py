@@ -50,7 +50,7 @@ def verify(
             ``(batch, seq, ...)``, ``(batch,)``, a state ``(layers, batch, hidden)``, or have no
             batch at all. With ``lengths``, the first one that is long enough says the steps.
         kwargs: what it is called with by keyword.
-        call: how to call the model, ``call(model, *inputs, **kwargs)``, if not as ``model(*inputs)``.
+        call: calls the model, ``call(model, *inputs, **kwargs)``, if not as ``model(*inputs)``.
         batch_dim: the batch axis of the inputs.
         seq_dim: the seq axis of the inputs; None for the other one of axes 0 and 1.
         out_batch_dim: the batch axis of the first output; None to find it by leaving a sample out.

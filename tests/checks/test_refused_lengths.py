@@ -105,7 +105,7 @@ Expected `len(lengths)` to be equal to batch_size, but got 7 (batch_size=5)
   GRU(3, 4): the input looks batch-first, but batch_first=False
   input     expected (seq, batch, input_size=3)    got (7, 5, 3)
   lengths   expected (batch=5,), integers    got a list of 7
-  evidence  there are 7 lengths, and axis 0 of the input is as long
+  evidence  there are 7 lengths, and axis 0 of the input has that size
   fix       GRU(..., batch_first=True), or input.transpose(0, 1)
   more      layout-batch-first, in the docs under "Errors"\
 """),
@@ -123,7 +123,7 @@ Expected `len(lengths)` to be equal to batch_size, but got 7 (batch_size=5)
   GRU(3, 4, batch_first=True): the input looks seq-first, but batch_first=True
   input     expected (batch, seq, input_size=3)    got (5, 7, 3)
   lengths   expected (batch=5,), integers    got torch.int64 (7,)
-  evidence  there are 7 lengths, and axis 1 of the input is as long
+  evidence  there are 7 lengths, and axis 1 of the input has that size
   fix       GRU(..., batch_first=False), or input.transpose(0, 1)
   more      layout-seq-first, in the docs under "Errors"\
 """),

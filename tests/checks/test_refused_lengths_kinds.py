@@ -239,7 +239,7 @@ lengths must be integers from 0 to 7, one for each sample
         Refused(LengthsError, "lacks"),
         message=snapshot("""\
 lengths must be integers from 0 to 7, one for each sample
-  GRU(3, 4): lengths are no plain list of ints
+  GRU(3, 4): lengths are not a plain list of ints
   input     expected (seq, batch, input_size=3)    got (7, 5, 3)
   lengths   expected (batch=5,), integers    got a list of 5
   fix       a list of ints
@@ -251,7 +251,7 @@ lengths must be integers from 0 to 7, one for each sample
         Refused(LengthsError, "lacks"),
         message=snapshot("""\
 lengths must be integers from 0 to 7, one for each sample
-  GRU(3, 4): lengths are no plain list of ints
+  GRU(3, 4): lengths are not a plain list of ints
   input     expected (seq, batch, input_size=3)    got (7, 5, 3)
   lengths   expected (batch=5,), integers    got a list of 5
   fix       a list of ints

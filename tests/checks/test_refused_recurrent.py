@@ -225,7 +225,7 @@ Expected `len(lengths)` to be equal to batch_size, but got 5 (batch_size=7)
   Recurrent of GRUCell(3, 4): the input looks batch-first, but batch_first=False
   input     expected (seq, batch, input_size=3)    got (5, 7, 3)
   lengths   expected (batch=7,), integers    got a list of 5
-  evidence  there are 5 lengths, and axis 0 of the input is as long
+  evidence  there are 5 lengths, and axis 0 of the input has that size
   fix       Recurrent(..., batch_first=True), or input.transpose(0, 1)
   more      layout-batch-first, in the docs under "Errors"\
 """),

@@ -60,7 +60,7 @@ unroll takes a cell, got a Tensor of shape (7, 5, 3)
         fix=fix("rnnkit.unroll(GRUCell(...), input)", "3, 4", where="@"),
         message=snapshot("""\
 unroll takes a cell, got the type GRUCell
-  a class is no module yet
+  a class is not a module yet
   fix       rnnkit.unroll(GRUCell(...), input)
   more      unroll-cell, in the docs under "Errors"\
 """),
@@ -85,7 +85,7 @@ unroll takes a cell, got None
         fix=fix("rnnkit.convert(LSTM(...))", "3, 4", where="@.changed"),
         message=snapshot("""\
 convert takes a model, a torch.nn.Module, got the type LSTM
-  a class is no module yet
+  a class is not a module yet
   fix       rnnkit.convert(LSTM(...))
   more      model-type, in the docs under "Errors"\
 """),
@@ -134,7 +134,7 @@ convert takes a model, a torch.nn.Module, got an OrderedDict
             fix("model(input)", where="@", model=rnnkit.LSTM(3, 4), input=(7, 5, 3)),
         ),
         message=snapshot("""\
-convert returns a report of what it changed, which is no model
+convert returns a report of what it changed, which is not a model
   the model that was given is changed in place
   fix       rnnkit.convert(model), then model(input)
   more      convert-result, in the docs under "Errors"\

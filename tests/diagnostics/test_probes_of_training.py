@@ -64,7 +64,7 @@ def test_layer_that_is_not_registered() -> None:
     model = Model(lambda m, x: m.head(m.layers[0](x)[0]), head=nn.Linear(HIDDEN, 2))
     model.layers = [gru()]
     assert said(model) == snapshot("""\
-a GRU that runs is no module of the model: no optimizer gets its weights
+a GRU that runs is not registered in the model: no optimizer gets its weights
   fix        torch.nn.ModuleList([...]), or ModuleDict({...})
   intended?  rnnkit.verify(..., skip=['gradient'])
   more       gradient, in the docs under "Errors"\

@@ -74,7 +74,7 @@ the first output has no axis 9: its shape is (4, 7, 6)
     assert refused(x, out_batch_dim=1) == snapshot(
         (
             """\
-axis 1 of the first output is no batch of 4: its shape is (4, 7, 6)
+axis 1 of the first output is not a batch of 4: its shape is (4, 7, 6)
   more      verify-batch, in the docs under "Errors"\
 """,
             "out_batch_dim",

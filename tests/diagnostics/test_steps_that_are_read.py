@@ -52,7 +52,7 @@ def test_step_that_is_never_read() -> None:
     """A step that no output hangs on is found, of numbers and of tokens."""
     assert said(Model(late, cell=nn.GRUCell(FEATURE, HIDDEN))) == snapshot("""\
 step 0 reaches no output of the model, and later steps do
-  evidence   what is no number there comes out nowhere
+  evidence   a NaN there reaches no output
   intended?  rnnkit.verify(..., skip=['coverage'])
   more       coverage, in the docs under "Errors"\
 """)

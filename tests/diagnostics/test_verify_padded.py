@@ -56,7 +56,7 @@ def test_what_tells_no_lengths(name: str) -> None:
     """Labels, and masks of something else, are no lengths: the model may know them by value."""
     report = rnnkit.verify(Model(pooled_by_value, gru=gru()), PADDED, BESIDE[name], lengths=LENGTHS)
 
-    assert "told no lengths" in reason(report, "padding")
+    assert "gets no lengths" in reason(report, "padding")
     assert "alone" in report.checked
 
 

@@ -129,7 +129,7 @@ def test_padding_unknown() -> None:
     report = rnnkit.verify(Model(compute, gru=gru()), padded()[0], lengths=LENGTHS)
 
     assert reason(report, "padding") == snapshot(
-        "the model is told no lengths: it may know padding by its value"
+        "the model gets no lengths: it may know padding by its value"
     )
     assert "alone" in report.checked
 

@@ -63,7 +63,7 @@ def probe_coverage(baseline: Baseline) -> None:
         silent = [k for k in silent if valid[k, step]]
         if len(silent) == int(valid[:, step].sum()) and ends_read:
             what = f"step {step} reaches no output of the model, and later steps do"
-            fail("coverage", what, [("evidence", "what is no number there comes out nowhere")])
+            fail("coverage", what, [("evidence", "a NaN there reaches no output")])
     if (size := block_size(reach, steps)) is not None:
         text = f"the output reads the input in blocks of {size} steps: a state starts afresh there"
         report.noted(text)

@@ -88,7 +88,9 @@ def probe_gradient(baseline: Baseline) -> None:
         if not weights:
             continue
         if name is None and learns:
-            what = f"a {kind} that runs is no module of the model: no optimizer gets its weights"
+            what = (
+                f"a {kind} that runs is not registered in the model: no optimizer gets its weights"
+            )
             fail("gradient", what, [("fix", "torch.nn.ModuleList([...]), or ModuleDict({...})")])
         elif not learns and not with_gradient:
             label = name or f"a {kind}"

@@ -134,7 +134,7 @@ def _conclude(baseline: Baseline, compared: list[tuple[int, int]]) -> None:
     elif short and counts and all(counts[sample] == steps for sample, _ in compared):
         report.skipped("alone", "no sample that is shorter than the batch could be compared")
     elif all(baseline.rounding.drowns(index) for index in {index for _, index in compared}):
-        text = "rounding alone moves the outputs by their whole size: nothing can be told"
+        text = "rounding alone moves the outputs by their whole size: nothing can be judged"
         report.skipped("alone", text)
     else:
         cut = ", cut to its length," if counts else ""

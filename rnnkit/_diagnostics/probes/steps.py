@@ -34,7 +34,7 @@ def probe_padding(baseline: Baseline) -> None:
         report.skipped("padding", "every sample is as long as the batch")
         return
     if not batch.knows_lengths():
-        report.skipped("padding", "the model is told no lengths: it may know padding by its value")
+        report.skipped("padding", "the model gets no lengths: it may know padding by its value")
         return
     content = [k for k in range(len(batch.leaves)) if batch.has_steps(k) and batch.is_content(k)]
     if any(not is_number(batch.leaves[k]) for k in content):

@@ -9,6 +9,8 @@ import typing
 from importlib import metadata
 from typing import Any
 
+from docutils import nodes
+from sphinx import addnodes
 from sphinx.util.typing import stringify_annotation
 
 # The figures and the examples are read from the checkout, and so is the package.
@@ -85,8 +87,20 @@ def type_attributes(_: Any, what: str, __: str, shown: Any, ___: Any, lines: lis
             lines.insert(place, f":vartype {found[1]}: {text}")
 
 
+def index_codes(app: Any, doctree: nodes.document) -> None:
+    """Put each error's code into the index, so that a search for a code finds it first."""
+    if app.env.docname != "errors":
+        return
+    for section in doctree.findall(nodes.section):
+        (code,) = section["ids"][:1]
+        if code == section[0].astext():
+            entry = ("single", code, code, "main", None)
+            section.insert(1, addnodes.index(entries=[entry]))
+
+
 def setup(app: Any) -> None:
-    """Have the links to the source lead to where it is, and attributes their types."""
+    """Have the links to the source lead to where it is, attributes their types, codes an index."""
+    app.connect("doctree-read", index_codes)
     app.connect("viewcode-follow-imported", where_it_is_written)
     # After napoleon, which makes fields of a section of attributes.
     app.connect("autodoc-process-docstring", type_attributes, priority=600)

@@ -26,6 +26,7 @@ from docs.pages import ROOT, parse, seed
 GALLERY = ROOT / "docs" / "gallery"
 INDEX = GALLERY / "index.md"
 RIGHT = "\n**Right**"
+TITLE = re.compile(r"^# (.+)$", re.MULTILINE)
 SECTION = re.compile(r"^## ([^\n]+)\n\n(?:<!-- detect\n(.*?)\n-->\n)?", re.MULTILINE | re.DOTALL)
 PAGES = re.compile(r"^```\{toctree\}\n:hidden:\n\n(.*?)\n```$", re.MULTILINE | re.DOTALL)
 
@@ -110,8 +111,7 @@ def _page(name: str) -> tuple[str, list[Mistake]]:
         else:
             continue
         code[sum(section.start() < example.start for section in sections)] += source + "\n"
-    title = document.text.partition("\n")[0].removeprefix("# ")
-    return title, [
+    return TITLE.findall(document.text)[0], [
         Mistake(name, section[1], code[0] + own, _how(name, section))
         for section, own in zip(sections, code[1:], strict=True)
     ]

@@ -188,6 +188,12 @@ class Baseline:
         other._find_step_axes()
         return other
 
+    def take_axes(self, other: "Baseline") -> None:
+        """Take the axes of another baseline, of outputs of the same shapes."""
+        self.axes, self.step_axes = other.axes, other.step_axes
+        self.order, self.exact = other.order, other.exact
+        self.rounding = Rounding(self.session, self.batch, self.normal, self._own_axes())
+
     @property
     def out_seq_dim(self) -> int | None:
         """The seq axis of the first output."""

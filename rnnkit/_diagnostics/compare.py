@@ -73,10 +73,17 @@ def _trait(value: Any, *, picks: bool) -> Any:
 
 def _computed(value: Any) -> float:
     """Return the relative step of the numbers that a result was computed in, as far as is seen."""
-    if not is_number(value) or not torch.is_autocast_enabled(value.device.type):
+    if not _is_cast(value):
         return eps_of(value)
     # A fused layer gives float32, and has computed in less.
     return max(eps_of(value), torch.finfo(torch.get_autocast_dtype(value.device.type)).eps)
+
+
+def _is_cast(value: Any) -> bool:
+    """Say whether autocast may compute with a tensor in less; it leaves float64 alone."""
+    if not is_number(value) or value.dtype is torch.float64:
+        return False
+    return torch.is_autocast_enabled(value.device.type)
 
 
 def eps_of(value: Any) -> float:
@@ -92,9 +99,7 @@ def compute(session: Session, inputs: Any) -> Computation:
     """
     model, seen = session.model, _Operations()
     eps = max([0.0, *map(eps_of, [*model.parameters(), *model.buffers()])])
-    for device in {leaf.device.type for leaf in pytree.tree_leaves(inputs) if is_number(leaf)}:
-        if torch.is_autocast_enabled(device):
-            eps = max(eps, torch.finfo(torch.get_autocast_dtype(device)).eps)
+    eps = max([eps, *map(_computed, filter(_is_cast, pytree.tree_leaves(inputs)))])
     if any(isinstance(module, torch.jit.ScriptModule) for module in model.modules()):
         return Computation(None, eps)
 

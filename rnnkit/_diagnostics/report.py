@@ -85,8 +85,9 @@ class Report:
         self.checks.append(Check(probe, "skipped", detail))
 
     def failed(self, error: LeakError) -> None:
-        """Note what a probe found."""
+        """Note what a probe found, whatever was said of it before."""
         self.findings.append(error)
+        self.checks = [check for check in self.checks if check.probe != error.probe]
         self.checks.append(Check(error.probe, "failed", str(error).splitlines()[0]))
 
     def noted(self, note: str) -> None:
@@ -155,9 +156,14 @@ def joined(findings: list[LeakError]) -> LeakError:
     if not others:
         return first
     lines = [("also", f"{error.probe}: {str(error).splitlines()[0]}") for error in others]
-    *head, more = str(first).splitlines()
+    return with_lines(first, lines)
+
+
+def with_lines(error: LeakError, lines: list[Line]) -> LeakError:
+    """Return a finding with lines before its last one."""
+    *head, more = str(error).splitlines()
     width = len("intended?") + 2
-    return LeakError("\n".join([*head, *aligned(lines, width), more]), first.probe, first.module)
+    return LeakError("\n".join([*head, *aligned(lines, width), more]), error.probe, error.module)
 
 
 def fail(probe: str, what: str, rows: Iterable[Line] = (), module: str = "") -> NoReturn:

@@ -18,6 +18,7 @@ from rnnkit._diagnostics.layout import layout
 from rnnkit._diagnostics.lengths import lay_lengths, read_lengths
 from rnnkit._diagnostics.probes.table import ASKED, PROBES
 from rnnkit._diagnostics.report import LEFT_OUT, SAMPLES, Report, joined
+from rnnkit._diagnostics.wide import second_opinion
 
 
 def verify(
@@ -144,6 +145,9 @@ verify.__module__ = "rnnkit"
 #: What would show in a probe as well, if it was found.
 HIDING = {"padding": {"batch", "alone"}, "streaming": {"repeatable", "batch"}}
 
+#: Probes that compare runs of other sizes, which round otherwise.
+OTHER_SIZES = ("alone", "streaming")
+
 
 def _probe(baseline: Baseline, probes: Sequence[str], skip: Sequence[str]) -> None:
     """Run the probes that are not left out."""
@@ -159,6 +163,8 @@ def _probe(baseline: Baseline, probes: Sequence[str], skip: Sequence[str]) -> No
         else:
             try:
                 (PROBES | ASKED)[name](baseline)
+                if name in report.checked and name in OTHER_SIZES:
+                    second_opinion(baseline, (PROBES | ASKED)[name])
             except LeakError as error:
                 report.failed(error)
             except RefusedError as error:

@@ -1,0 +1,133 @@
+"""What hides behind the rounding of half precision is found on a copy in float64."""
+
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+import pytest
+import torch
+from inline_snapshot import snapshot
+from torch import Tensor, nn
+
+import rnnkit
+from rnnkit._diagnostics import wide
+from tests.diagnostics.models_of_users import FEATURE, HIDDEN, Model, mask, padded
+
+X, LENGTHS = padded()
+LIBRARIES = [torch.nn, rnnkit.nn]
+
+#: How a model computes in half precision, by name.
+Ways = dict[str, Callable[[Model, Any, Tensor, Tensor], Tensor]]
+
+
+def pooled(m: Any, x: Tensor, n: Tensor, *, is_right: bool) -> Tensor:
+    """Take the mean over the steps, without the padding or with a little of it."""
+    y = m.head(m.gru(x)[0])
+    valid = mask(n, x.shape[1]).unsqueeze(2).to(y.dtype)
+    mean = (y * valid).sum(1) / n.unsqueeze(1)
+    return mean if is_right else mean + y.mean(1) / 10
+
+
+def under_autocast(m: Any, x: Tensor, n: Tensor) -> Tensor:
+    """Pool in mixed precision."""
+    with torch.autocast("cpu", torch.bfloat16):
+        return pooled(m, x, n, is_right=m.is_right)
+
+
+def inside(m: Any, x: Tensor, n: Tensor) -> Tensor:
+    """Pool in half precision, and return float32."""
+    return pooled(m.to(dtype=torch.bfloat16), x.bfloat16(), n, is_right=m.is_right).float()
+
+
+def by_name(m: Any, x: Tensor, n: Tensor) -> Tensor:
+    """Turn the numbers by a dtype that is given by keyword."""
+    y = pooled(m.bfloat16(), x.to(dtype=torch.bfloat16), n, is_right=m.is_right)
+    return y + torch.zeros(y.shape, dtype=torch.bfloat16, device="cpu")
+
+
+WAYS: Ways = {"autocast": under_autocast, "inside": inside, "by keyword": by_name}
+
+
+def model(way: str, library: ModuleType, *, is_right: bool, seed: int = 0) -> Model:
+    """Make a model whose padding moves the mean by less than half precision may."""
+    torch.manual_seed(seed)
+    gru = library.GRU(FEATURE, HIDDEN, batch_first=True)
+    made = Model(WAYS[way], gru=gru, head=nn.Linear(HIDDEN, 5))
+    made.is_right = is_right
+    return made
+
+
+@pytest.mark.parametrize("library", LIBRARIES, ids=["torch", "rnnkit"])
+@pytest.mark.parametrize("way", WAYS)
+def test_pooled_padding(way: str, library: ModuleType) -> None:
+    """Padding that is pooled is found at each seed, and a right model is not accused."""
+    for seed in range(4):
+        options: dict[str, Any] = {"lengths": LENGTHS, "skip": ["padding"]}
+        right = model(way, library, is_right=True, seed=seed)
+        assert "alone" in rnnkit.verify(right, X, LENGTHS, **options).checked
+
+        wrong = model(way, library, is_right=False, seed=seed)
+        with pytest.raises(rnnkit.LeakError, match="alone, cut to its"):
+            rnnkit.verify(wrong, X, LENGTHS, **options)
+
+
+def test_text_and_report() -> None:
+    """The message says where it was seen, and the report holds one check of the probe."""
+    wrong = model("autocast", torch.nn, is_right=False)
+    options: dict[str, Any] = {"lengths": LENGTHS, "skip": ["padding"], "raises": False}
+    report = rnnkit.verify(wrong, X, LENGTHS, **options)
+
+    (finding,) = report.findings
+    assert str(finding).splitlines()[1:] == snapshot(
+        [
+            "  first      not looked for: alone, a sample runs through other sizes",
+            "  cause      padding is pooled, or read as the last step",
+            "  intended?  rnnkit.verify(..., skip=['alone'])",
+            "  seen       on a copy in float64: in half precision rounding alone may do as much",
+            '  more       alone, in the docs under "Errors"',
+        ]
+    )
+    assert [check.outcome for check in report.checks if check.probe == "alone"] == ["failed"]
+    assert "alone" not in report.checked
+
+
+def insisting(m: Any, x: Tensor, n: Tensor) -> Tensor:
+    """Take nothing but half precision."""
+    given = x.bfloat16()
+    if given.dtype != torch.bfloat16:
+        message = "half precision alone"
+        raise TypeError(message)
+    return pooled(m.bfloat16(), given, n, is_right=False)
+
+
+@pytest.mark.parametrize("why", ["it insists", "it is large", "it gives other shapes"])
+def test_first_opinion_stays(why: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model that cannot be looked at in float64 is judged as it is."""
+
+    def by_precision(m: Any, x: Tensor, n: Tensor) -> Tensor:
+        y = under_autocast(m, x, n)
+        return y if x.dtype is torch.float32 else y[:, :3]
+
+    computes = {"it insists": insisting, "it gives other shapes": by_precision}
+    if why == "it is large":
+        monkeypatch.setattr(wide, "WEIGHTS", 10)
+    made = model("autocast", torch.nn, is_right=False)
+    made.compute = computes.get(why, under_autocast)
+    report = rnnkit.verify(made, X, LENGTHS, lengths=LENGTHS, skip=["padding"])
+
+    assert "alone" in report.checked
+
+
+def test_single_precision_costs_nothing_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model in float32 is not run in float64."""
+
+    def refuse(*_: Any) -> None:
+        pytest.fail("no second opinion is wanted")
+
+    monkeypatch.setattr(wide, "_judge", refuse)
+    made = Model(
+        lambda m, x, n: pooled(m, x, n, is_right=True),
+        gru=nn.GRU(FEATURE, HIDDEN, batch_first=True),
+        head=nn.Linear(HIDDEN, 5),
+    )
+    assert "alone" in rnnkit.verify(made, X, LENGTHS, lengths=LENGTHS).checked

@@ -1,7 +1,8 @@
 """``verify``: the mistakes that no shape can show, found by which output depends on which input."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from difflib import get_close_matches
 from typing import Any, Literal
 
 import torch
@@ -182,7 +183,9 @@ def _check_arguments(
             wrong = [names]
         if wrong:
             message = f"{argument} takes a list of {', '.join(known)}, got {brief(wrong[0])}"
-            refusal(ArgumentError, argument, message, code="verify-probes")
+            fix = _named(argument, wrong[0], known)
+            rows = [("fix", fix)] if fix else []
+            refusal(ArgumentError, argument, message, "", *rows, code="verify-probes")
     if not isinstance(causal, bool) and causal != "strict":
         message = f"causal is True, False or 'strict', got {brief(causal)}"
         refusal(ArgumentError, "causal", message, code="verify-causal")
@@ -192,6 +195,16 @@ def _check_arguments(
     if not isinstance(pad, str) or pad not in ("post", "pre"):
         message = f"pad is 'post' or 'pre', got {brief(pad)}"
         refusal(ArgumentError, "pad", message, code="verify-pad")
+
+
+def _named(argument: str, name: Any, known: Collection[str]) -> str:
+    """Return what to type for a name that is no probe, or not one that is asked for."""
+    if not isinstance(name, str):
+        return ""
+    if argument == "ask" and name in PROBES:
+        return "causal=True" if name == "causal" else f"leave {name!r} out: it is run anyway"
+    similar = [name] if name in known else get_close_matches(name.lower(), known, n=1)
+    return f"{argument}={similar!r}" if similar else ""
 
 
 def _check_axes(batch_dim: Any, **others: Any) -> None:

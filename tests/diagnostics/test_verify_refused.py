@@ -39,6 +39,7 @@ def test_refused_skip() -> None:
     assert refused("skip", skip=["padings"]) == snapshot(
         """\
 skip takes a list of repeatable, batch, alone, padding, causal, memory, coverage, use, gradient, streaming, got 'padings'
+  fix       skip=['padding']
   more      verify-probes, in the docs under "Errors"\
 """
     )
@@ -49,9 +50,52 @@ def test_refused_skip_as_text() -> None:
     assert refused("skip", skip="batch") == snapshot(
         """\
 skip takes a list of repeatable, batch, alone, padding, causal, memory, coverage, use, gradient, streaming, got 'batch'
+  fix       skip=['batch']
   more      verify-probes, in the docs under "Errors"\
 """
     )
+
+
+ASKED: dict[str, dict[str, Any]] = {
+    "misspelt": {"ask": ["straeming"]},
+    "one name": {"ask": "streaming"},
+    "run anyway": {"ask": ["coverage"]},
+    "an option": {"ask": ["causal"]},
+    "nothing near": {"ask": ["xyz"]},
+}
+
+
+@pytest.mark.parametrize("name", ASKED)
+def test_refused_ask(name: str) -> None:
+    """A probe that cannot be asked for is refused with what to type, if that is known."""
+    lines = refused("ask", **ASKED[name]).splitlines()[1:-1]
+
+    expected: dict[str, list[str]] = snapshot(
+        {
+            "misspelt": ["  fix       ask=['streaming']"],
+            "one name": ["  fix       ask=['streaming']"],
+            "run anyway": ["  fix       leave 'coverage' out: it is run anyway"],
+            "an option": ["  fix       causal=True"],
+            "nothing near": [],
+        }
+    )
+    assert lines == expected[name]
+
+
+def test_fixes_of_names() -> None:
+    """What a refusal says is typed as it stands, and is taken."""
+    for options in (
+        {"skip": ["padings"]},
+        {"skip": "batch"},
+        *list(ASKED.values())[:2],
+        {"ask": ["causal"]},
+    ):
+        (argument,) = options
+        message = refused(argument, **options)
+        fix = next(line for line in message.splitlines() if line.startswith("  fix"))
+        call = f"rnnkit.verify(model, X, {fix.removeprefix('  fix').strip()})"
+        model = nn.GRU(FEATURE, 6, batch_first=True)
+        assert eval(call, {"rnnkit": rnnkit, "model": model, "X": X}).judged  # noqa: S307
 
 
 @HOOKED

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 import rnnkit
 from rnnkit import DependencyMap
+from rnnkit._diagnostics.picture import FORBIDDEN, LINES
 
 FOLDER = pathlib.Path(__file__).resolve().parent / "pictures"
 #: The ink of text and lines, which a dark page turns light.
@@ -65,14 +66,16 @@ class Panel(NamedTuple):
         ax.set_ylabel(f"output {self.axis}")
 
 
-def save(name: str, panels: Sequence[Panel], side: float = 3.4, **style: Any) -> None:
-    """Draw panels beside each other into a file, for light pages and dark ones."""
+def save(
+    name: str, panels: Sequence[Panel], side: float = 3.4, forbidden: Sequence[int] = ()
+) -> None:
+    """Draw panels beside each other into a file, some columns of inputs in red."""
     size = (side * len(panels), side * 1.12)
     figure, axes = plt.subplots(1, len(panels), figsize=size, layout="constrained", squeeze=False)
     for panel, ax in zip(panels, axes[0], strict=True):
         panel.draw(ax)
-        if style:
-            ax.axvspan(**style)
+        for column in forbidden:
+            ax.axvspan(column, column + 1, facecolor=FORBIDDEN, edgecolor=LINES, linewidth=0.4)
     write(figure, name)
 
 
@@ -112,13 +115,12 @@ def main() -> None:
     save("map-readme.svg", [wrong, fixed], side=3.0)
     title = "Swapped: samples\nread earlier samples"
     save("map-swapped.svg", [Panel(swapped, "independent", title, "sample")])
-    title = "Right: a step knows itself\nand what came before"
+    title = "Right: a step depends on itself\nand on earlier steps"
     save("map-right.svg", [Panel(causal, "causal", title, "step")])
     title = "Bidirectional language model:\nsteps read the future"
     save("map-bidirectional.svg", [Panel(both_ways, "causal", title, "step")])
-    title = "Padding read: steps 3 to 5\nlie beyond the length"
-    beyond = {"xmin": 3, "xmax": 6, "color": "#d1495b", "alpha": 0.55}
-    save("map-padding.svg", [Panel(pooled, None, title, "step")], **beyond)
+    title = "Padding is read: steps 3 to 5\nare beyond the length (red)"
+    save("map-padding.svg", [Panel(pooled, None, title, "step")], forbidden=range(3, 6))
 
 
 if __name__ == "__main__":

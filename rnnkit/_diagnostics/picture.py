@@ -21,6 +21,7 @@ def draw(found: "DependencyMap", forbidden: Tensor | None, title: str, ax: Any) 
     import matplotlib.pyplot as plt  # noqa: PLC0415 - an optional extra
     from matplotlib.colors import ListedColormap  # noqa: PLC0415
     from matplotlib.patches import Patch  # noqa: PLC0415
+    from matplotlib.transforms import ScaledTranslation  # noqa: PLC0415
 
     axes = plt.subplots(figsize=(4.2, 4.6), layout="constrained")[1] if ax is None else ax
     kinds = found.matrix.long()
@@ -44,13 +45,10 @@ def draw(found: "DependencyMap", forbidden: Tensor | None, title: str, ax: Any) 
         patches.append(Patch(color=FORBIDDEN, label="depends, and must not"))
     if "·" in found.notes:
         patches.append(Patch(facecolor="none", edgecolor=LINES, label="no change seen"))
-    below: Any = {
-        "loc": "upper center",
-        "bbox_to_anchor": (0.5, -0.2),
-        "ncols": 2,
-        "frameon": False,
-    }
-    axes.legend(handles=patches, fontsize="small", **below)
+    # Below the axis label, by inches: a part of the axes' height would be nothing for a few rows.
+    below = axes.transAxes + ScaledTranslation(0, -0.55, axes.figure.dpi_scale_trans)
+    place: Any = {"loc": "upper center", "bbox_to_anchor": (0.5, 0), "bbox_transform": below}
+    axes.legend(handles=patches, fontsize="small", ncols=2, frameon=False, **place)
     lines = [textwrap.fill(line, 34) for line in title.splitlines()]
     axes.set_title("\n".join(lines), fontsize="medium")
     return axes

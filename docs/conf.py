@@ -87,20 +87,39 @@ def type_attributes(_: Any, what: str, __: str, shown: Any, ___: Any, lines: lis
             lines.insert(place, f":vartype {found[1]}: {text}")
 
 
-def index_codes(app: Any, doctree: nodes.document) -> None:
-    """Put each error's code into the index, so that a search for a code finds it first."""
+def shown_in_the_gallery() -> dict[str, list[tuple[str, str]]]:
+    """Find the sections of the gallery whose messages end with each code: title and address."""
+    found: dict[str, list[tuple[str, str]]] = {}
+    for page in sorted((pathlib.Path(__file__).parent / "gallery").glob("*.md")):
+        for section in page.read_text().split("\n## ")[1:]:
+            title = section.partition("\n")[0]
+            anchor = re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-")
+            for code in set(re.findall(r"^  more +([a-z-]+), in the docs", section, re.MULTILINE)):
+                found.setdefault(code, []).append((title, f"gallery/{page.stem}.html#{anchor}"))
+    return found
+
+
+def explain_codes(app: Any, doctree: nodes.document) -> None:
+    """Put each error's code into the index, which a search shows first, and link to examples."""
     if app.env.docname != "errors":
         return
+    examples = shown_in_the_gallery()
     for section in doctree.findall(nodes.section):
         (code,) = section["ids"][:1]
-        if code == section[0].astext():
-            entry = ("single", code, code, "main", None)
-            section.insert(1, addnodes.index(entries=[entry]))
+        if code != section[0].astext():
+            continue
+        section.insert(1, addnodes.index(entries=[("single", code, code, "main", None)]))
+        links = nodes.paragraph("", "For example: ")
+        for title, address in examples.get(code, []):
+            links += [nodes.reference("", title, refuri=address), nodes.Text(", ")]
+        if len(links) > 1:
+            links[-1] = nodes.Text(".")
+            section.append(links)
 
 
 def setup(app: Any) -> None:
     """Have the links to the source lead to where it is, attributes their types, codes an index."""
-    app.connect("doctree-read", index_codes)
+    app.connect("doctree-read", explain_codes)
     app.connect("viewcode-follow-imported", where_it_is_written)
     # After napoleon, which makes fields of a section of attributes.
     app.connect("autodoc-process-docstring", type_attributes, priority=600)

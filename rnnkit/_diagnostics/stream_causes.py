@@ -119,7 +119,8 @@ def _cause(stream: Stream, call: _Call, first: list[Event]) -> list[Line]:
     is_layer = isinstance(event.module, RNNBase)
     last = returned[call.number if len(call.parts) > 1 else -1]
     state = last.tensors[1:] if is_layer else last.tensors
-    cured = _with_state(stream, name, call.number, state)
+    # A layer of a subclass may return its output alone.
+    cured = _with_state(stream, name, call.number, state) if state else None
     pair = _joined(event, [*(part.tensors[0] for part in call.parts[:-1]), cured])
     if cured is None or pair is None:
         return []

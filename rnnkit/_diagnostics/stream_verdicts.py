@@ -77,23 +77,21 @@ def judge_way(baseline: Baseline, carried: Carried) -> Verdict:
         UnfitError: if the model does not take the chunks.
     """
     cuts: list[list[int]] = []
-    stream: Stream | None = None
+    held: list[Stream] = []
     for sizes in ways_to_cut(baseline.batch.steps or 0):
         try:
             tried = Stream(baseline, carried, sizes)
             found = tried.difference()
         except UnfitError:
             # A chunk of one step may be too short for a convolution.
-            if stream is None:
+            if not held:
                 raise
             continue
         cuts.append(sizes)
         if found is not None:
             return Verdict(tried, found, not tried.is_read(), cuts)
-        stream = stream or tried
-    if stream is None:
-        raise AssertionError
-    return Verdict(stream, None, not stream.is_read(), cuts)
+        held.append(tried)
+    return Verdict(held[0], None, not held[0].is_read(), cuts)
 
 
 def unpadded(baseline: Baseline) -> Baseline:

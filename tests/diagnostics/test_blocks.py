@@ -52,6 +52,61 @@ def test_blocks_are_a_note() -> None:
     assert rnnkit.verify(chunked(fixed=True), x).notes == []
 
 
+def folded(m: Any, x: Tensor) -> Tensor:
+    """All chunks in one call, as samples of a batch."""
+    return m.lstm(x.unflatten(1, (3, 4)).flatten(0, 1))[0].unflatten(0, (-1, 3)).flatten(1, 2)
+
+
+def folded_but_the_last(m: Any, x: Tensor) -> Tensor:
+    """Two calls whose states have other sizes."""
+    two = m.lstm(x[:, :8].unflatten(1, (2, 4)).flatten(0, 1))[0]
+    return torch.cat([two.unflatten(0, (-1, 2)).flatten(1, 2), m.lstm(x[:, 8:])[0]], 1)
+
+
+def from_the_last(m: Any, x: Tensor) -> Tensor:
+    """Chunk by chunk, the last one first."""
+    return torch.cat([m.lstm(part)[0] for part in x.split(4, 1)[::-1]][::-1], 1)
+
+
+def without_what_is_no_number(m: Any, x: Tensor) -> Tensor:
+    """Pass the state on, what is no number made zeros."""
+    state, outputs = None, []
+    for part in x.split(4, 1):
+        output, new = m.lstm(part, state)
+        state = tuple(one.nan_to_num() for one in new)
+        outputs.append(output)
+    return torch.cat(outputs, 1)
+
+
+@pytest.mark.parametrize(
+    "compute", [folded, folded_but_the_last, from_the_last, without_what_is_no_number]
+)
+def test_blocks_that_no_lost_state_makes(compute: Any) -> None:
+    """Blocks are no finding where no call of a layer could have had the state of the one before."""
+    x = numbers(BATCH, 12, FEATURE)
+    report = rnnkit.verify(Model(compute, lstm=lstm()), x, streaming=True)
+    assert reason(report, "streaming") == "the model returns no state that it takes"
+
+
+def test_blocks_of_tokens_that_are_all_alike() -> None:
+    """Where no other input can be drawn, blocks are no finding."""
+
+    def compute(m: Any, x: Tensor) -> Tensor:
+        return torch.cat([m.lstm(part)[0] for part in m.words(x).split(4, 1)], 1)
+
+    model = Model(compute, words=nn.Embedding(11, FEATURE), lstm=lstm())
+    report = rnnkit.verify(model, torch.full((BATCH, 12), 3), streaming=True)
+    assert reason(report, "streaming") == "the model returns no state that it takes"
+
+
+def test_map_of_a_step_that_is_not_read() -> None:
+    """A map of which a step reaches no output is not looked at for blocks."""
+    model = Model(lambda m, x: m.lstm(nn.functional.pad(x[:, :-1], (0, 0, 0, 1)))[0], lstm=lstm())
+    assert rnnkit.dependency_map(model, numbers(BATCH, 12, FEATURE), dim=1).finding == (
+        "each depends on its own and earlier inputs"
+    )
+
+
 def test_blocks_in_a_map() -> None:
     """A map says of blocks how long they are."""
     x = numbers(BATCH, 12, FEATURE)

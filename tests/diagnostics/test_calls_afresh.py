@@ -99,6 +99,29 @@ def test_episodes_of_one_step() -> None:
     assert report.checked
 
 
+@pytest.mark.parametrize("kind", ["some steps", "all steps of one length", "packed"])
+def test_calls_that_are_no_loop_over_time(kind: str) -> None:
+    """Calls without a state that do not follow the steps, or are of whole sequences, are right."""
+
+    def compute(m: Any, x: Tensor) -> Tensor:
+        if kind == "packed":
+            lengths = torch.full((len(x),), x.shape[1])
+            calls = [m.gru(pack_padded_sequence(x * k, lengths, True))[1][-1] for k in (1, 2, 3)]
+        else:
+            assert kind == "some steps" or x.shape[1] == SEQ
+            steps = range(3) if kind == "some steps" else range(x.shape[1])
+            calls = [m.cell(x[:, k]) for k in steps]
+        return m.last(torch.stack(calls, 1))[0]
+
+    model = Model(
+        compute,
+        cell=nn.GRUCell(FEATURE, HIDDEN),
+        gru=nn.GRU(FEATURE, HIDDEN, batch_first=True),
+        last=nn.GRU(HIDDEN, HIDDEN, batch_first=True),
+    )
+    assert "use" in rnnkit.verify(model, SOURCE).checked
+
+
 @pytest.mark.parametrize("start", ["none", "zeros"])
 @pytest.mark.parametrize("kind", [nn.GRU, nn.GRUCell])
 def test_decoder_that_forgets_its_state(kind: type[nn.Module], start: str) -> None:

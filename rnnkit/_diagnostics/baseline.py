@@ -284,7 +284,12 @@ class Baseline:
         if not before.is_floating_point():
             return same(before, after)
         off = apart(before, after)
-        return any(bool((off <= take(limit)).all()) for limit in self.rounding.limits(index))
+        if not bool(off.any()):
+            return True
+        limits = self.rounding.limits(index)
+        is_small = any(bool((off <= take(limit)).all()) for limit in limits)
+        self.rounding.hidden |= is_small
+        return is_small
 
 
 def is_output(leaf: Any) -> bool:

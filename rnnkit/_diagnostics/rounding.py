@@ -34,6 +34,9 @@ class Rounding:
     """What the model makes of rounding, on one batch.
 
     What costs runs of the model is measured when it is asked for first.
+
+    Attributes:
+        hidden: whether a difference was taken for rounding.
     """
 
     def __init__(
@@ -49,6 +52,7 @@ class Rounding:
         """
         self._session, self._batch, self._normal, self._axes = session, batch, normal, apart
         self._scales: dict[int, Tensor] = {}
+        self.hidden = False
 
     @cached_property
     def computation(self) -> Computation:
@@ -105,7 +109,11 @@ class Rounding:
         if not is_number(before):
             return same(before, after)
         off = apart(before, after)
-        return not off.numel() or off.max().item() <= self.tolerance(before) * largest(before)
+        if not off.numel() or not bool(off.any()):
+            return True
+        is_small = off.max().item() <= self.tolerance(before) * largest(before)
+        self.hidden |= is_small
+        return is_small
 
     @cached_property
     def _moved(self) -> list[Tensor]:

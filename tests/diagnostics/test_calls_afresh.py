@@ -220,7 +220,12 @@ LENGTHS = torch.tensor([7, 3, 5, 2]), torch.tensor([4, 5, 2, 3])
 
 
 @pytest.mark.parametrize(
-    "pair", [LENGTHS, (torch.tensor([3, 7, 4, 6]), torch.tensor([5, 2, 5, 3]))]
+    "pair",
+    [
+        LENGTHS,
+        ([7, 3, 5, 2], [4, 5, 2, 3]),
+        (torch.tensor([3, 7, 4, 6]), torch.tensor([5, 2, 5, 3])),
+    ],
 )
 def test_lengths_of_another_input(pair: tuple[Tensor, Tensor]) -> None:
     """Steps that are read up to the lengths of another input are found; the right ones are not."""

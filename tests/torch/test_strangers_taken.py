@@ -226,3 +226,55 @@ def test_b10_what_stands_in_for_tensors(name: str, place: str) -> None:
                 ours(given, start if place != "input" else None)
             continue
         assert_same(expected, unwrapped(ours(given, start if place != "input" else None)))
+
+
+class Refuses(Wrapper):
+    """Stands in for a tensor, and knows none of torch's functions."""
+
+    @classmethod
+    def __torch_function__(cls, *_: Any, **__: Any) -> Any:
+        """Refuse."""
+        raise RuntimeError(cls.__name__)
+
+
+class Shapeless(Tensor):
+    """A tensor of which nobody learns the shape."""
+
+    @property
+    def shape(self) -> Any:
+        """Refuse."""
+        raise RuntimeError(type(self).__name__)
+
+
+@pytest.mark.parametrize("name", [*LAYERS, *CELLS])
+def test_what_a_strange_tensor_says_is_not_changed(name: str) -> None:
+    """What stands in for a tensor, or is one of a subclass, refuses in its own words."""
+    _, ours = twins(name)
+    x = X if name in LAYERS else X[0]
+    with pytest.raises(RuntimeError, match="Shapeless"):
+        ours(x.as_subclass(Shapeless))
+    with pytest.raises(RuntimeError, match="Refuses"):
+        ours(Refuses(x))
+
+
+def test_a_lack_of_memory_is_no_wrong_argument() -> None:
+    """What moves a state says that memory is short in torch's words."""
+
+    class Large(Tensor):
+        def to(self, *_: Any, **__: Any) -> Any:
+            raise torch.OutOfMemoryError
+
+    with pytest.raises(torch.OutOfMemoryError):
+        rnnkit.states.to(torch.ones(1, 2, 4).as_subclass(Large), "cpu")
+
+
+def test_packed_input_in_a_sparse_order_is_refused() -> None:
+    """The order of packed samples is dense, as torch makes it."""
+    packed = pack_padded_sequence(X, torch.arange(BATCH) % len(X) + 1, enforce_sorted=False)
+    order, back = packed.sorted_indices, packed.unsorted_indices
+    assert order is not None
+    assert back is not None
+    sparse = packed._replace(sorted_indices=order.to_sparse(), unsorted_indices=back.to_sparse())
+    with pytest.raises(rnnkit.ArgumentError) as error:
+        rnnkit.GRU(INPUT, HIDDEN)(sparse)
+    assert error.value.code == "packed-fields"

@@ -116,7 +116,7 @@ class Rounding:
         return is_small
 
     @cached_property
-    def _moved(self) -> list[Tensor]:
+    def _moved(self) -> list[Any]:
         """By how much each output moves, if the last digits of all that modules return are changed.
 
         So it is with the numbers of the inputs.
@@ -127,7 +127,7 @@ class Rounding:
         return moved
 
     @cached_property
-    def _moved_coarsely(self) -> list[Tensor]:
+    def _moved_coarsely(self) -> list[Any]:
         """By how much each output moves, if the inputs change by the coarsest digit computed in.
 
         A model that turns float32 to bfloat16 rounds a change of the inputs' own last digit away,

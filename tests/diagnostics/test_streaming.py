@@ -254,6 +254,7 @@ a new sequence does not start afresh: it depends on the one before
 """)
 
 
+@pytest.mark.unhooked("the annotation refuses it first")
 def test_refused() -> None:
     """The switch is a bool."""
     with pytest.raises(rnnkit.ArgumentError) as error:

@@ -59,6 +59,32 @@ no gradient reaches one (GRU) from any output
     assert rnnkit.verify(model, X).notes == []
 
 
+def test_layer_that_never_runs() -> None:
+    """A layer that never runs, and one under two names, are notes: both may be right."""
+    one, idle = nn.GRU(3, 6, batch_first=True), nn.LSTM(3, 6)
+    model = Model(lambda m, x: m.a(x)[0] + m.b(x)[0], a=one, b=one, idle=idle)
+
+    report = rnnkit.verify(model, numbers(BATCH, SEQ, FEATURE))
+
+    assert report.notes == snapshot(
+        [
+            "idle (LSTM) was neither called nor got a gradient",
+            "a and b are one module, with one set of weights",
+        ]
+    )
+
+
+def test_cells_that_run_without_a_call_are_not_idle() -> None:
+    """A cell that ``unroll`` runs by its weights is not said to be idle."""
+    model = Model(
+        lambda m, x: rnnkit.unroll(m.cell, x, batch_first=True)[0], cell=rnnkit.GRUCell(FEATURE, 6)
+    )
+
+    report = rnnkit.verify(model, numbers(BATCH, SEQ, FEATURE))
+
+    assert report.notes == []
+
+
 def test_layer_that_is_not_registered() -> None:
     """A layer that runs and is in a list is none of the model's, which is said."""
     model = Model(lambda m, x: m.head(m.layers[0](x)[0]), head=nn.Linear(HIDDEN, 2))

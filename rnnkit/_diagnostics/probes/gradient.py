@@ -1,6 +1,7 @@
 """The probe *gradient*: in training, what a recurrent module has learned from."""
 
 import threading
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -22,6 +23,7 @@ class _Training:
     Attributes:
         ran: the recurrent modules that ran, and whether gradients were on for them.
         names: of those that are registered.
+        registered: the recurrent modules that are, by each of their names.
         reached: the ids of the weights that got a gradient; None if no output has one.
     """
 
@@ -30,6 +32,11 @@ class _Training:
         session = baseline.session
         copy, _ = session.pristine.copy()
         self.names = {id(module): name for name, module in copy.named_modules()}
+        self.registered = [
+            (name, module)
+            for name, module in copy.named_modules(remove_duplicate=False)
+            if isinstance(module, KINDS)
+        ]
         self.ran: dict[int, tuple[Any, bool]] = {}
         thread = threading.get_ident()
 
@@ -101,4 +108,23 @@ def probe_gradient(baseline: Baseline) -> None:
                 ("means", "what it returns is unused, or cut off: detach, .data, argmax, .item()")
             ]
             fail("gradient", what, rows, name)
+    for text in _idle(training, training.reached):
+        report.noted(text)
     report.passed("gradient", "each recurrent module gets a gradient")
+
+
+def _idle(training: _Training, reached: set[int]) -> Iterator[str]:
+    """Say which recurrent modules have two names, and which did not run: often they are right.
+
+    What runs without a call, as a cell's weights in ``unroll``, shows by its gradient.
+    """
+    names: dict[int, list[str]] = {}
+    for name, module in training.registered:
+        names.setdefault(id(module), []).append(name)
+        weights = trained(module)
+        idle = id(module) not in training.ran and len(names[id(module)]) == 1
+        if idle and weights and not any(id(weight) in reached for weight in weights):
+            yield f"{name} ({type(module).__name__}) was neither called nor got a gradient"
+    for shared in names.values():
+        if len(shared) > 1:
+            yield f"{' and '.join(shared[:3])} are one module, with one set of weights"

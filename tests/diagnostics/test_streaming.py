@@ -23,6 +23,7 @@ from tests.diagnostics.models_that_stream import (
     lstm,
     tagger,
 )
+from tests.kernels.paths import skip_without_kernel
 
 X = numbers(BATCH, SEQ, FEATURE)
 NAMES = pytest.mark.parametrize("name", STREAMING)
@@ -69,6 +70,8 @@ def test_right_model_streams(name: str, kind: str) -> None:
     if kind == "bfloat16 inside" and not isinstance(model, Apart | Timed):
         model = Half(model)
     low = torch.autocast("cpu", torch.bfloat16) if kind == "autocast" else contextlib.nullcontext()
+    if kind == "autocast" and any(isinstance(part, nn.LSTM) for part in model.modules()):
+        skip_without_kernel("LSTM")
     with low:
         report = rnnkit.verify(model, *inputs, ask=["streaming"], **twin.options)
 

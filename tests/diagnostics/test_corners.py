@@ -12,21 +12,10 @@ import rnnkit
 from rnnkit._diagnostics.batch import Batch
 from rnnkit._diagnostics.isolation import EscapedError, Given, session
 from rnnkit._diagnostics.masks import shortened
-from tests.diagnostics.models_of_users import BATCH, FEATURE, HIDDEN, SEQ, Model, numbers, text
+from tests.diagnostics.models_of_users import BATCH, FEATURE, HIDDEN, SEQ, Model, numbers
+from tests.diagnostics.small import gru, said
 
 X = numbers(BATCH, SEQ, FEATURE)
-
-
-def gru(**options: Any) -> nn.GRU:
-    """Make a batch-first layer."""
-    return nn.GRU(FEATURE, HIDDEN, **{"batch_first": True, **options})
-
-
-def said(model: nn.Module, *inputs: Any, **options: Any) -> str:
-    """Verify a wrong model; return what is said."""
-    with pytest.raises(rnnkit.LeakError) as error:
-        rnnkit.verify(model, *(inputs or (X,)), **options)
-    return text(error.value)
 
 
 def test_cause_that_cannot_be_undone() -> None:

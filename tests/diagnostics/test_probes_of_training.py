@@ -1,5 +1,6 @@
 """What reaches the weights in training, and what a target that is not shifted reaches."""
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -9,6 +10,7 @@ from inline_snapshot import snapshot
 from torch import Tensor, nn
 
 import rnnkit
+from tests.diagnostics import small
 from tests.diagnostics.models_of_users import (
     BATCH,
     FEATURE,
@@ -17,23 +19,12 @@ from tests.diagnostics.models_of_users import (
     Model,
     numbers,
     reason,
-    text,
 )
+from tests.diagnostics.small import gru
 
 X = numbers(BATCH, SEQ, FEATURE)
 QUIET = ["repeatable", "batch", "alone", "memory"]
-
-
-def gru(width: int = FEATURE, **options: Any) -> nn.GRU:
-    """Make a batch-first layer."""
-    return nn.GRU(width, HIDDEN, **{"batch_first": True, **options})
-
-
-def said(model: nn.Module, *inputs: Any, **options: Any) -> str:
-    """Verify a wrong model; return what is said."""
-    with pytest.raises(rnnkit.LeakError) as error:
-        rnnkit.verify(model, *(inputs or (X,)), **{"skip": QUIET, **options})
-    return text(error.value)
+said = functools.partial(small.said, skip=QUIET)
 
 
 def test_no_gradient() -> None:

@@ -8,13 +8,9 @@ from torch import Tensor, nn
 
 import rnnkit
 from tests.diagnostics.models_of_users import BATCH, FEATURE, HIDDEN, SEQ, Model, numbers
+from tests.diagnostics.small import gru
 
 X = numbers(BATCH, SEQ, FEATURE)
-
-
-def gru(**options: Any) -> nn.GRU:
-    """Make a batch-first layer."""
-    return nn.GRU(FEATURE, HIDDEN, **{"batch_first": True, **options})
 
 
 def mean_of_samples(m: Any, x: Tensor) -> Any:

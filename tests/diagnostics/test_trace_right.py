@@ -10,13 +10,9 @@ from torch.nn.utils.rnn import pack_padded_sequence
 
 import rnnkit
 from tests.diagnostics.models_of_users import BATCH, FEATURE, HIDDEN, SEQ, Model, numbers
+from tests.diagnostics.small import lstm
 
 X = numbers(BATCH, SEQ, FEATURE)
-
-
-def lstm(width: int = FEATURE, **options: Any) -> nn.LSTM:
-    """Make a batch-first layer."""
-    return nn.LSTM(width, HIDDEN, batch_first=True, **options)
 
 
 def pair(bridge: Callable[[Any], Any], **options: Any) -> Model:

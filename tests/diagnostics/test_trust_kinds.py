@@ -26,14 +26,10 @@ from tests.diagnostics.models_of_users import (
     text,
     tokens,
 )
+from tests.diagnostics.small import gru
 
 X = numbers(BATCH, SEQ, FEATURE)
 COUNTS = torch.tensor(LENGTHS)
-
-
-def gru(width: int = FEATURE, **options: Any) -> nn.GRU:
-    """Make a batch-first layer."""
-    return nn.GRU(width, HIDDEN, **{"batch_first": True, **options})
 
 
 @dataclass

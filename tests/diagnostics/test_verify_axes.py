@@ -11,11 +11,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 import rnnkit
 from tests.diagnostics.models_of_users import BATCH, FEATURE, SEQ, Model, numbers, reason, text
-
-
-def gru(width: int = FEATURE, **options: Any) -> nn.GRU:
-    """Make a batch-first layer."""
-    return nn.GRU(width, 6, **{"batch_first": True, **options})
+from tests.diagnostics.small import gru
 
 
 def packing(m: Any, x: Tensor, lengths: Tensor) -> Any:

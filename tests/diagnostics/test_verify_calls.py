@@ -8,14 +8,10 @@ from inline_snapshot import snapshot
 from torch import Tensor, nn
 
 import rnnkit
-from tests.diagnostics.models_of_users import BATCH, FEATURE, HIDDEN, SEQ, Model, numbers, text
+from tests.diagnostics.models_of_users import BATCH, FEATURE, SEQ, Model, numbers, text
+from tests.diagnostics.small import gru
 
 X = numbers(BATCH, SEQ, FEATURE)
-
-
-def gru(**options: Any) -> nn.GRU:
-    """Make a batch-first layer."""
-    return nn.GRU(FEATURE, HIDDEN, **{"batch_first": True, **options})
 
 
 class Keyword(nn.Module):

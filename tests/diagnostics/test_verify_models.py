@@ -23,13 +23,9 @@ from tests.diagnostics.models_of_users import (
     reason,
     tokens,
 )
+from tests.diagnostics.small import gru
 
 X = numbers(BATCH, SEQ, FEATURE)
-
-
-def gru(width: int = FEATURE, **options: Any) -> nn.GRU:
-    """Make a batch-first layer."""
-    return nn.GRU(width, 6, **{"batch_first": True, **options})
 
 
 @dataclasses.dataclass

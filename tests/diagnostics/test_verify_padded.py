@@ -21,14 +21,10 @@ from tests.diagnostics.models_of_users import (
     reason,
     tokens,
 )
+from tests.diagnostics.small import gru
 
 PADDED, COUNTS = padded()
 VALID = mask(COUNTS)
-
-
-def gru(width: int = FEATURE, **options: Any) -> nn.GRU:
-    """Make a batch-first layer."""
-    return nn.GRU(width, 6, batch_first=True, **options)
 
 
 def pooled_by_value(m: Any, x: Tensor, *_: Any) -> Tensor:

@@ -22,24 +22,12 @@ from tests.diagnostics.models_of_users import (
     numbers,
     padded,
     reason,
-    text,
     tokens,
 )
+from tests.diagnostics.small import gru, said
 
 X = numbers(BATCH, SEQ, FEATURE)
 PADDED, COUNTS = padded()
-
-
-def gru(width: int = FEATURE, **options: Any) -> nn.GRU:
-    """Make a batch-first layer."""
-    return nn.GRU(width, 6, **{"batch_first": True, **options})
-
-
-def found(model: nn.Module, *inputs: Any, **options: Any) -> str:
-    """Verify a wrong model; return what is said."""
-    with pytest.raises(rnnkit.LeakError) as error:
-        rnnkit.verify(model, *(inputs or (X,)), **options)
-    return text(error.value)
 
 
 def test_model_of_one_batch_size() -> None:
@@ -48,7 +36,7 @@ def test_model_of_one_batch_size() -> None:
     def compute(m: Any, x: Tensor) -> Tensor:
         return m.gru(x.view(BATCH, SEQ, FEATURE))[0]
 
-    assert found(Model(compute, gru=gru(batch_first=False))) == snapshot("""\
+    assert said(Model(compute, gru=gru(batch_first=False))) == snapshot("""\
 output of sample 1 depends on input of sample 0
   first      gru (GRU), output of call 0
   cause      gru reads axis 0 of its input as seq, but the batch is there
@@ -67,7 +55,7 @@ def test_other_modules_on_other_values() -> None:
             y = y + m.one(x)
         return y
 
-    assert found(Model(compute, gru=gru(), one=nn.Linear(FEATURE, 6))) == snapshot("""\
+    assert said(Model(compute, gru=gru(), one=nn.Linear(FEATURE, 6))) == snapshot("""\
 output of sample 1 depends on input of sample 0
   first      not found: the model calls other modules on other values
   intended?  rnnkit.verify(..., skip=['batch'])
@@ -82,7 +70,7 @@ def test_step_that_a_convolution_reads() -> None:
         return m.conv(x.transpose(1, 2)).transpose(1, 2)
 
     model = Model(compute, conv=nn.Conv1d(FEATURE, 4, 3, padding=1))
-    assert found(model, causal=True) == snapshot("""\
+    assert said(model, causal=True) == snapshot("""\
 output of step 2 depends on input of step 3 or later
   first      conv (Conv1d), output of call 0
   by         conv1d(1, 1, 1, 1)
@@ -104,7 +92,7 @@ class Mixed(nn.GRU):
 def test_layer_that_mixes_otherwise() -> None:
     """A layer in the right layout is named, with no cause made up."""
     model = Model(lambda m, x: m.gru(x)[0], gru=Mixed(FEATURE, 6, batch_first=True))
-    assert found(model) == snapshot("""\
+    assert said(model) == snapshot("""\
 output of sample 1 depends on input of sample 0
   first      gru (Mixed), output of call 0
   intended?  rnnkit.verify(..., skip=['batch'])

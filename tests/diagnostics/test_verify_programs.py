@@ -21,15 +21,11 @@ from tests.diagnostics.models_of_users import (
     padded,
     tokens,
 )
+from tests.diagnostics.small import gru
 
 PADDED, COUNTS = padded()
 BATCHED = numbers(BATCH, SEQ, FEATURE)
 VALID = mask(COUNTS)
-
-
-def gru(width: int = FEATURE, **options: Any) -> nn.GRU:
-    """Make a batch-first layer."""
-    return nn.GRU(width, 6, batch_first=True, **options)
 
 
 def attention() -> nn.Module:

@@ -22,11 +22,7 @@ from tests.diagnostics.models_of_users import (
     reason,
     tokens,
 )
-
-
-def gru(**options: Any) -> nn.GRU:
-    """Make a batch-first layer."""
-    return nn.GRU(FEATURE, 6, batch_first=True, **options)
+from tests.diagnostics.small import gru
 
 
 def text(report: rnnkit.Report) -> str:

@@ -109,9 +109,21 @@ def _derive(ctx: Any, *gradients: Tensor | None) -> tuple[Any, ...]:
     return on_input, on_h, None if c is None else on_c, on_weights, *ignored
 
 
-for _device in ("CPU", "CUDA"):
-    LIBRARY.impl("layer", run_single, _device)
-    LIBRARY.impl("layer_backward", derive_single, _device)
-torch.library.register_fake("rnnkit::layer", _fake_layer, lib=LIBRARY)
-torch.library.register_fake("rnnkit::layer_backward", _fake_layer_backward, lib=LIBRARY)
-torch.library.register_autograd("rnnkit::layer", _derive, setup_context=_save, lib=LIBRARY)
+def register(name: str, forward: Any, backward: Any, save: Any, derive: Any) -> None:
+    """Register an operator that was defined, and its backward, which is an operator too.
+
+    Args:
+        name: of the operator; that of the other one ends in ``_backward``.
+        forward: what the operator does, and what a compiler sees of it in place of that.
+        backward: the same of the other one.
+        save: keeps what the derivative needs.
+        derive: calls the other operator.
+    """
+    for each, (run, fake) in ((name, forward), (f"{name}_backward", backward)):
+        for device in ("CPU", "CUDA"):
+            LIBRARY.impl(each, run, device)
+        torch.library.register_fake(f"rnnkit::{each}", fake, lib=LIBRARY)
+    torch.library.register_autograd(f"rnnkit::{name}", derive, setup_context=save, lib=LIBRARY)
+
+
+register("layer", (run_single, _fake_layer), (derive_single, _fake_layer_backward), _save, _derive)

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from rnnkit._base.torch_tools import is_exporting, is_one_graph
-from rnnkit._kernels.custom_op import LIBRARY
+from rnnkit._kernels.custom_op import LIBRARY, register
 from rnnkit._kernels.lengths import Lengths
 from rnnkit._kernels.paths import run
 from rnnkit._kernels.single import nothing
@@ -143,9 +143,6 @@ def _derive(ctx: Any, *gradients: Tensor | None) -> tuple[Any, ...]:
     return *(None if one is None else on_it for one, on_it in pairs), *(None,) * 5
 
 
-for _device in ("CPU", "CUDA"):
-    LIBRARY.impl("resets", _run_resets, _device)
-    LIBRARY.impl("resets_backward", _derive_resets, _device)
-torch.library.register_fake("rnnkit::resets", _fake_resets, lib=LIBRARY)
-torch.library.register_fake("rnnkit::resets_backward", _fake_resets_backward, lib=LIBRARY)
-torch.library.register_autograd("rnnkit::resets", _derive, setup_context=_save, lib=LIBRARY)
+register(
+    "resets", (_run_resets, _fake_resets), (_derive_resets, _fake_resets_backward), _save, _derive
+)

@@ -50,6 +50,17 @@ no gradient reaches one (GRU) from any output
     assert rnnkit.verify(model, X).notes == []
 
 
+def test_steps_for_channels_in_half_precision() -> None:
+    """A batch norm that takes steps for channels is found behind a cast of its input, too."""
+    model = Model(
+        lambda m, x: m.gru(m.norm(x.bfloat16()))[0].float(),
+        norm=nn.BatchNorm1d(SEQ).bfloat16(),
+        gru=gru().bfloat16(),
+    )
+
+    assert "takes axis 1 of its input for channels" in small.said(model)
+
+
 def test_layer_that_never_runs() -> None:
     """A layer that never runs, and one under two names, are notes: both may be right."""
     one, idle = nn.GRU(3, 6, batch_first=True), nn.LSTM(3, 6)

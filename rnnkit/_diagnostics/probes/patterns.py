@@ -80,11 +80,16 @@ def find_steps_as_channels(baseline: Baseline, events: Sequence[Event]) -> None:
         elif (
             event.kind == "input"
             and isinstance(event.module, BatchNorm1d)
-            and any(one.shape == given.shape and torch.equal(one, given) for one in sequences)
+            and any(_is_cast_of(given, one) for one in sequences)
         ):
             kind = type(event.module).__name__
             what = f"{event.label} ({kind}) takes axis 1 of its input for channels, which is seq"
             fail("use", what, [("fix", "x.transpose(1, 2) before, and after")], event.name)
+
+
+def _is_cast_of(given: Tensor, one: Tensor) -> bool:
+    """Say whether a tensor holds the numbers of another one, in its own dtype."""
+    return one.shape == given.shape and torch.equal(one.to(given.dtype), given)
 
 
 def find_state_as_input(baseline: Baseline) -> None:

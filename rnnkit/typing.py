@@ -55,8 +55,8 @@ BatchFirstMask = Bool[Tensor, "batch seq"]
 LengthsLike: TypeAlias = Sequence[int] | Tensor
 """Valid steps of each sample, as callers give them."""
 
-ResetLike: TypeAlias = Tensor | Sequence[Sequence[bool]] | Sequence[bool]
-"""The steps before which each sample starts again. Its axes are those of the input."""
+ResetLike: TypeAlias = Tensor | Sequence[Sequence[int]] | Sequence[int]
+"""The steps before which each sample starts again: booleans, or 0 and 1, on the input's axes."""
 
 StateT_co = TypeVar("StateT_co", covariant=True)
 

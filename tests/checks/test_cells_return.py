@@ -63,7 +63,7 @@ the state of Counter changes its sizes at step 0: (3, 4), then (3, 8)
             "rnnkit.unroll(cell, input, reset=reset)",
             cell=Counter(lambda hx: hx.new_ones(2, 8)),
             input=(3, 2, 3),
-            reset=[[False, False], [False, True], [False, False]],
+            reset=[[0, 0], [0, 1], [0, 0]],
         ),
         Refused(CellError, "lacks", "cell"),
         code="cell-sizes",

@@ -109,6 +109,7 @@ def lengths_and_resets(x: Tensor, n: Tensor, mask: Tensor) -> None:
     assert_type(rnnkit.GRU(3, 4)(x, lengths=[2, 1]), tuple[Tensor, Tensor])
     assert_type(rnnkit.LSTM(3, 4)(x, lengths=n, reset=mask), tuple[Tensor, LSTMState])
     assert_type(rnnkit.LSTM(3, 4)(x, reset=[[True, False]]), tuple[Tensor, LSTMState])
+    assert_type(rnnkit.LSTM(3, 4)(x, reset=[[1, 0]]), tuple[Tensor, LSTMState])
     assert_type(rnnkit.RNN(3, 4)(x, reset=None, lengths=None), tuple[Tensor, Tensor])
 
 

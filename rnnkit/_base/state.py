@@ -1,7 +1,7 @@
 """The state of an LSTM, and the way into any state's tensors."""
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, NamedTuple, Self, overload
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, Self, overload
 
 import torch
 from torch import Tensor
@@ -110,10 +110,34 @@ def map_state(function: Callable[..., Tensor], state: Any, *others: Any) -> Any:
         refusal(StateError, "state", sentence, code="state-kind")
     for other in others:
         if not isinstance(other, (tuple, list)) or len(other) != len(state):
-            sentence = f"states are not of one kind: {_kind(state)} and {_kind(other)}"
-            refusal(StateError, "state", sentence, code="states-differ")
+            _refuse_kinds(state, other)
     parts = [map_state(function, *members) for members in zip(state, *others, strict=True)]
     return type(state)(*parts) if hasattr(state, "_fields") else type(state)(parts)
+
+
+def check_alike(state: Any, other: Any) -> None:
+    """Hold two states to the same tensors, and to None in the same places.
+
+    Raises:
+        StateError: if one has something else in the place of a tensor, a tuple or a None.
+    """
+    if _members(state) != _members(other):
+        _refuse_kinds(state, other)
+    if isinstance(state, (tuple, list)):
+        for pair in zip(state, other, strict=True):
+            check_alike(*pair)
+
+
+def _members(state: Any) -> int | None:
+    """Return how many members a tuple has; -1 of a tensor, None of what is neither."""
+    if isinstance(state, (tuple, list)):
+        return len(state)
+    return -1 if isinstance(state, Tensor) or is_proxy(state) else None
+
+
+def _refuse_kinds(state: Any, other: Any) -> NoReturn:
+    sentence = f"states are not of one kind: {_kind(state)} and {_kind(other)}"
+    refusal(StateError, "state", sentence, code="states-differ")
 
 
 def _kind(state: Any) -> str:

@@ -16,6 +16,7 @@ from rnnkit._checks.call_spec import (
     sizes,
     spell,
 )
+from rnnkit._checks.odd_tensors import is_odd
 from rnnkit._checks.rules import is_batch_size
 
 
@@ -110,7 +111,7 @@ def check_own_state(layer: CheckedLayer, state: Any) -> None:
 
 
 def _fits(tensor: Any, axes: tuple[Axis, ...]) -> bool:
-    if not isinstance(tensor, Tensor):
+    if not isinstance(tensor, Tensor) or is_odd(tensor):
         return False
     if tensor.dim() == len(axes) - 1:
         axes = tuple(axis for axis in axes if axis.name != "batch")

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from rnnkit._base.errors import ArgumentError, CellError
 from rnnkit._base.message import brief, refusal
-from rnnkit._base.state import PAIR, LSTMState
+from rnnkit._base.state import PAIR, LSTMState, check_alike
 
 #: torch's names of cells, of which rnnkit has each.
 CELLS = ("RNNCell", "LSTMCell", "GRUCell")
@@ -187,6 +187,7 @@ def listed_states(name: str, states: Any) -> list[Any]:
 
     Raises:
         ArgumentError: if it is empty, or has tensors and pairs, or states and None.
+        StateError: if pairs have other things, or None, in different places.
     """
     if isinstance(states, Tensor | LSTMState | str) or not isinstance(states, Iterable):
         sentence = f"{name} takes a list of states, got {brief(states)}"
@@ -198,4 +199,6 @@ def listed_states(name: str, states: Any) -> list[Any]:
         what = "at least one" if not listed else "all of one kind: tensors, pairs, or None"
         sentence = f"{name} takes a list of states, {what}"
         refusal(ArgumentError, "states", sentence, code="states-of-one-kind")
+    for other in listed[1:]:
+        check_alike(listed[0], other)
     return listed

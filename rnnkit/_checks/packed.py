@@ -81,6 +81,12 @@ def check_packed(layer: Any, input: PackedSequence, *, given: bool) -> None:
         _refuse(layer, "batch_sizes count the steps of the data", ("evidence", sums))
     if order is not None or (back is not None and given):
         _check_order(layer, order, back, counts[0])
+    elif back is not None and back.is_cpu and not is_fake(back):
+        # Without a state torch brings the last one back alone, with any places that there are.
+        places = back.tolist()
+        if not all(0 <= place < counts[0] for place in places):
+            rule = f"unsorted_indices are positions among the {counts[0]} sequences"
+            _refuse(layer, rule, ("evidence", f"they reach from {min(places)} to {max(places)}"))
 
 
 def _check_kinds(layer: Any, input: PackedSequence) -> None:

@@ -127,6 +127,30 @@ states are not of one kind: a tuple of 2 and a tuple of 1
 """),
         marks=(typed,),
     ),
+    "A member that is no tensor is refused.": Case(
+        call(
+            "rnnkit.states.cat([pair, (filled(3, 6), 5)])",
+            pair=LSTMState(filled(3, 6), filled(3, 6)),
+        ),
+        Refused(StateError, "lacks"),
+        message=snapshot("""\
+states are not of one kind: a Tensor of shape (3, 6) and 5
+  more      states-differ, in the docs under "Errors"\
+"""),
+        marks=(typed,),
+    ),
+    "A member that one state has and the other has not is refused.": Case(
+        call(
+            "rnnkit.states.cat([(filled(3, 6), None), pair])",
+            pair=LSTMState(filled(3, 6), filled(3, 6)),
+        ),
+        Refused(StateError, "lacks"),
+        message=snapshot("""\
+states are not of one kind: None and a Tensor of shape (3, 6)
+  more      states-differ, in the docs under "Errors"\
+"""),
+        marks=(typed,),
+    ),
     "Layers of two kinds of state are refused.": Case(
         call(
             "rnnkit.states.from_layers([(pair,), (pair, pair)])",

@@ -12,6 +12,7 @@ from torch.nn.utils import parametrizations, prune
 from torch.nn.utils.rnn import PackedSequence, pack_sequence
 
 import rnnkit
+from rnnkit._base.state import map_state
 from tests.strategies import CELLS, LAYERS, assert_same
 from tests.torch.strangers import (
     BATCH,
@@ -138,6 +139,27 @@ def test_a2_fields_that_contradict_each_other(name: str, field: str, value: Any)
     if field != "sorted_indices" or value is not None:
         with pytest.raises(rnnkit.RnnkitError):
             layer(packed)
+
+
+@layers
+@pytest.mark.parametrize("back", [[3, 1, 0, 5, 2], [0, 1, 2, 3, -1]])
+def test_a2_way_back_alone_to_nowhere(name: str, back: list[int]) -> None:
+    """The way back alone, to places that there are not, is refused without a state, too."""
+    packed = PackedSequence(*PACKED[:2], None, torch.tensor(back))
+
+    with pytest.raises(rnnkit.LengthsError, match="positions among the 5 sequences"):
+        getattr(rnnkit, name)(INPUT, HIDDEN)(packed)
+
+
+@layers
+def test_a7_states_to_split_are_dense(name: str) -> None:
+    """A state in oneDNN's layout, which has no views, is refused by what splits a state."""
+    layer = getattr(rnnkit, name)(INPUT, HIDDEN, bidirectional=True)
+    hx = map_state(Tensor.to_mkldnn, layer.initial_state(5))
+
+    for act in (layer.split_state, layer.last_hidden):
+        with pytest.raises(rnnkit.StateError):
+            act(hx)
 
 
 @layers

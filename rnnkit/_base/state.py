@@ -129,9 +129,11 @@ def check_alike(state: Any, other: Any) -> None:
 
 
 def _members(state: Any) -> int | None:
-    """Return how many members a tuple has; -1 of a tensor, None of what is neither."""
+    """Return how many members a tuple has; -1 of a tensor, -2 of None, None of anything else."""
     if isinstance(state, (tuple, list)):
         return len(state)
+    if state is None:
+        return -2
     return -1 if isinstance(state, Tensor) or is_proxy(state) else None
 
 

@@ -130,7 +130,9 @@ def _check_order(layer: Any, order: Tensor | None, back: Tensor | None, batch: i
 
 
 def _refuse_kind(layer: Any, field: str, wants: str, got: object) -> NoReturn:
-    came = f"{got.dtype} {tuple(got.shape)}" if isinstance(got, Tensor) else brief(got)
+    came = brief(got)
+    if isinstance(got, Tensor) and not is_odd(got):
+        came = f"{got.dtype} {tuple(got.shape)}"
     refusal(
         ArgumentError,
         "input",

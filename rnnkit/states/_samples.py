@@ -61,7 +61,7 @@ def to(state: State, *args: Any, **kwargs: Any) -> State:
     def move(tensor: Tensor) -> Tensor:
         try:
             return tensor.to(*args, **kwargs)
-        except (TypeError, RuntimeError) as error:
+        except (TypeError, ValueError, RuntimeError) as error:
             names = [value for value in (*args, *kwargs.values()) if isinstance(value, str | bytes)]
             # Anything else, a lack of memory say, is no fault of the arguments.
             if isinstance(error, RuntimeError) and all(map(is_device, names)):

@@ -75,6 +75,11 @@ to takes the arguments of Tensor.to: a dtype, a device or a tensor
   more      to-arguments, in the docs under "Errors"\
 """),
     ),
+    "A number that torch cannot hold is no argument of Tensor.to.": Case(
+        "rnnkit.states.to(filled(2, 4), 10**30)",
+        Refused(ArgumentError, "lacks", "args"),
+        code="to-arguments",
+    ),
     "No arguments of Tensor.to.": Case(
         "rnnkit.states.to(filled(2, 4), [1])",
         Refused(ArgumentError, "lacks", "args"),

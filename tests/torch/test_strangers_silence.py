@@ -141,6 +141,16 @@ def test_a2_fields_that_contradict_each_other(name: str, field: str, value: Any)
             layer(packed)
 
 
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
+@layers
+def test_a2_nested_indices(name: str) -> None:
+    """Indices without a size are refused, and their message asks them for none."""
+    nested = torch.nested.nested_tensor([torch.ones(2), torch.ones(3)])
+
+    with pytest.raises(rnnkit.ArgumentError, match="unsorted_indices of packed input must be"):
+        getattr(rnnkit, name)(INPUT, HIDDEN)(PACKED._replace(unsorted_indices=nested))
+
+
 @layers
 @pytest.mark.parametrize("back", [[3, 1, 0, 5, 2], [0, 1, 2, 3, -1]])
 def test_a2_way_back_alone_to_nowhere(name: str, back: list[int]) -> None:

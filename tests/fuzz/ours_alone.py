@@ -13,7 +13,10 @@ from tests.fuzz.right_calls import shown
 from tests.fuzz.wrong_calls import wrong_state
 
 #: The own words of what is called in a cell's place: of Python, and of a cell of torch's.
-PYTHONS = ("unexpected keyword argument", "positional argument", "inconsistent input_size")
+PYTHONS = (
+    *("unexpected keyword argument", "positional argument", "inconsistent input_size"),
+    "mat1 and mat2 must have the same dtype",
+)
 
 
 def check(seed: int) -> str:

@@ -106,13 +106,12 @@ def check(seed: int) -> str:  # noqa: C901 - one judgement after the other
     ours = attempt(drawn, rnnkit, x, hx, options)
     if isinstance(ours, rnnkit.RnnkitError):
         return misspoken(ours) and f"{drawn}, {what}: {misspoken(ours)}"
-    if options:
-        is_fine = isinstance(ours, list)
-        return "" if is_fine else f"{drawn}: {options}: ours {shown(ours)}"
-    # It ran, so that torch's kernels are safe to call with it.
     if isinstance(ours, Exception):
         left = any(words in str(ours) for words in LEFT_TO_TORCH)
-        return "" if left else f"{drawn}, {what}: ours {shown(ours)}"
+        return "" if left else f"{drawn}, {what}: {options}: ours {shown(ours)}"
+    if options:
+        return "" if isinstance(ours, list) else f"{drawn}: {options}: ours {shown(ours)}"
+    # It ran, so that torch's kernels are safe to call with it.
     if isinstance(hx, (tuple, list)) and (
         isinstance(hx, list) or None in [*map(type, hx), *no(hx)]
     ):

@@ -56,7 +56,7 @@ LengthsLike: TypeAlias = Sequence[int] | Tensor
 """Valid steps of each sample, as callers give them."""
 
 ResetLike: TypeAlias = Tensor | Sequence[Sequence[int]] | Sequence[int]
-"""The steps before which each sample starts again: booleans, or 0 and 1, on the input's axes."""
+"""The steps before which each sample starts again. It has the input's axes, and holds 0 and 1."""
 
 StateT_co = TypeVar("StateT_co", covariant=True)
 

@@ -19,11 +19,21 @@ from rnnkit._diagnostics.outputs import leaves
 
 @dataclass(frozen=True, eq=False)
 class Event:
-    """What went into a module's call, or came out of it."""
+    """What went into a module's call, or came out of it.
+
+    Attributes:
+        kind: which of the two.
+        name: the module's qualified name.
+        module: the module of the copy that ran.
+        tree: the arguments by position and by name, or the result: the tensors themselves.
+        tensors: copies of them, as they were then; None for what is no tensor.
+        is_packed: whether one of them was packed.
+    """
 
     kind: Literal["input", "output"]
     name: str
     module: torch.nn.Module
+    tree: Any
     tensors: list[Any]
     is_packed: bool
 
@@ -110,7 +120,7 @@ def _event(
     tensors = [leaf.clone() if isinstance(leaf, Tensor) else None for leaf in leaves(tree)]
     parts = pytree.tree_leaves(tree, is_leaf=lambda node: isinstance(node, PackedSequence))
     is_packed = any(isinstance(part, PackedSequence) for part in parts)
-    return Event(kind, name, module, tensors, is_packed)
+    return Event(kind, name, module, tree, tensors, is_packed)
 
 
 class _Steps(TorchFunctionMode):

@@ -29,7 +29,7 @@ def find_patterns(baseline: Baseline) -> int:
     find_steps_as_channels(baseline, events)
     find_single_steps(baseline, events)
     find_shared_direction(baseline, events)
-    find_state_as_input(baseline)
+    find_state_as_input(events)
     find_reversed_outputs(baseline)
     return sum(isinstance(one.module, RNNCellBase) and one.kind == "input" for one in events)
 
@@ -92,42 +92,24 @@ def _is_cast_of(given: Tensor, one: Tensor) -> bool:
     return one.shape == given.shape and torch.equal(one.to(given.dtype), given)
 
 
-def find_state_as_input(baseline: Baseline) -> None:
-    """Find a cell whose state is the output of another one, which is also its input."""
-    made: dict[int, tuple[Any, str]] = {}
-    found: list[tuple[str, str]] = []
+def find_state_as_input(events: Sequence[Event]) -> None:
+    """Find a cell whose state is the output of another one, which is also its input.
 
-    def watch(model: torch.nn.Module) -> list[Any]:
-        hooks: list[Any] = []
-        for name, module in model.named_modules():
-            if isinstance(module, RNNCellBase):
-                hooks.append(module.register_forward_pre_hook(_before(name, made, found)))
-            if isinstance(module, GRUCell | RNNCell):
-                hooks.append(module.register_forward_hook(_after(name, made)))
-        return hooks
-
-    baseline.session.run(baseline.batch.tree(), watch=watch)
-    for name, source in found:
-        what = f"{name} takes the output of {source} as its input, and as its state, too"
-        fail("use", what, [("fix", "a state for each cell: h[0], h[1]")], name)
-
-
-def _before(name: str, made: dict[int, tuple[Any, str]], found: list[tuple[str, str]]) -> Any:
-    def hook(module: Any, args: Any) -> None:  # noqa: ARG001
-        if len(args) > 1 and args[0] is args[1]:
-            source = made.get(id(args[0]), (None, name))[1]
-            if source != name:
-                found.append((name, source))
-
-    return hook
-
-
-def _after(name: str, made: dict[int, tuple[Any, str]]) -> Any:
-    def hook(module: Any, args: Any, output: Any) -> None:  # noqa: ARG001
-        # The tensor is kept, so that no other one gets its id.
-        made[id(output)] = (output, name)
-
-    return hook
+    Raises:
+        LeakError: if there is one.
+    """
+    made: dict[int, str] = {}
+    for event in events:
+        if event.kind == "output" and isinstance(event.module, GRUCell | RNNCell):
+            made[id(event.tree)] = event.name
+        elif event.kind == "input" and isinstance(event.module, RNNCellBase):
+            args, kwargs = event.tree
+            given = {**dict(zip(("input", "hx"), args, strict=False)), **kwargs}
+            source = made.get(id(given.get("input")), event.name)
+            if given.get("hx") is given.get("input") and source != event.name:
+                what = f"{event.name} takes the output of {source} as its input, and as its state"
+                rows = [("fix", "a state for each cell: h[0], h[1]")]
+                fail("use", f"{what}, too", rows, event.name)
 
 
 def find_shared_direction(baseline: Baseline, events: Sequence[Event]) -> None:

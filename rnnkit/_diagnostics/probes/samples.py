@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import RNNBase
 
+from rnnkit._base.message import count
 from rnnkit._diagnostics.baseline import Baseline
 from rnnkit._diagnostics.changes import sample_at
 from rnnkit._diagnostics.compare import apart, is_number, largest
@@ -55,7 +56,7 @@ def probe_batch(baseline: Baseline) -> None:
         baseline.order = order
         leak = _leak(runs, indices)
         if leak is None:
-            report.passed("batch", f"{len(runs)} samples, each on its own")
+            report.passed("batch", _judged(runs, indices))
             return
     baseline.order = Order(None)
     if (rows := _flat(baseline)) is not None:
@@ -76,6 +77,14 @@ def _leak(runs: Mapping[int, PerturbedRun], indices: list[int]) -> tuple[int, in
             if shown is not None:
                 return source, sample, shown
     return None
+
+
+def _judged(runs: Mapping[int, PerturbedRun], indices: list[int]) -> str:
+    """Say of how many samples it is known that they keep to themselves."""
+    compared = sum(any(map(run.has, indices)) for run in runs.values())
+    if compared == len(runs):
+        return f"{count(compared, 'sample', 'samples')}, each on its own"
+    return f"{compared} of {len(runs)} samples, each on its own; the others change the shapes"
 
 
 def _flat(baseline: Baseline) -> str | None:

@@ -1,25 +1,21 @@
-"""Probes along the steps: padding, causal and memory."""
+"""Probes along the steps: padding and memory."""
 
 import torch
 from torch import Tensor
 
-from rnnkit._diagnostics.axes import followed_axis
 from rnnkit._diagnostics.baseline import Baseline
 from rnnkit._diagnostics.changes import Where, other_leaves, steps_at
 from rnnkit._diagnostics.compare import is_number
 from rnnkit._diagnostics.events import reads_several_steps, record
 from rnnkit._diagnostics.experiment import PerturbedRun, changed, run_perturbed
 from rnnkit._diagnostics.isolation import Given
-from rnnkit._diagnostics.locate import locate_step
 from rnnkit._diagnostics.outputs import Leaves, same
 from rnnkit._diagnostics.probes.use import has_recurrence
 from rnnkit._diagnostics.report import (
-    CUTS,
     MEMORIES,
     OTHER_SHAPES,
     OTHER_STEPS,
     UNCHANGED,
-    Line,
     fail,
 )
 
@@ -59,134 +55,6 @@ def probe_padding(baseline: Baseline) -> None:
             what = f"{baseline.name(shown)} of sample {sample} depends on what is beyond its length"
             fail("padding", f"{what} of {counts[sample]} steps")
     report.passed("padding", "what is beyond a length does not matter")
-
-
-def probe_causal(baseline: Baseline) -> None:
-    """Step t of the output does not depend on later steps of the input."""
-    batch, report = baseline.batch, baseline.report
-    if batch.steps is None or batch.steps == 1:
-        report.skipped("causal", "the input has no two steps")
-        return
-    paced = _in_step(baseline)
-    if paced is None:
-        _check_features(baseline)
-        report.skipped("causal", "no output has the steps of the input; give out_seq_dim")
-        return
-    batch, first, seq = paced.batch, paced.first or 0, paced.out_seq_dim or 0
-    steps = batch.steps or 0
-    if not paced.has_steps(first):
-        size = paced.normal[first].shape[seq]
-        text = f"axis {seq} of the output is {size} long, the input has {steps} steps"
-        report.skipped("causal", f"{text}: of a decoder, give the target alone")
-        return
-    shortest = min(paced.counts or [steps])
-    cuts = sorted({steps - 1, max(1, shortest - 1), max(1, shortest // 2)})[-CUTS:]
-    tried, compared = 0, False
-    for cut in cuts:
-        later = steps_at(torch.arange(steps, device="cpu") >= cut)
-        perturbed = run_perturbed(paced, later)
-        if perturbed is None:
-            continue
-        tried += 1
-        compared |= perturbed.has(first)
-        step = _early_step(perturbed, first, seq, cut)
-        if step is not None:
-            what = f"{paced.name(first)} of step {step} depends on input of step {cut} or later"
-            found = locate_step(perturbed, cut)
-            fail("causal", what, [*found.rows, *_source(paced, later, cut)], found.module)
-        if paced.strict:
-            _check_own_step(paced, first, seq, cut)
-    if compared:
-        own = "itself or " if paced.strict else ""
-        report.passed("causal", f"no step of {steps} depends on {own}a later one")
-    else:
-        report.skipped("causal", OTHER_SHAPES if tried else UNCHANGED)
-
-
-def _check_own_step(baseline: Baseline, first: int, seq: int, cut: int) -> None:
-    """Find an output that reads its own step of the first input: a target that was not shifted."""
-    batch = baseline.batch
-    own = steps_at(torch.arange(batch.steps or 0, device="cpu") == cut)
-    # Of an encoder and a decoder, the target has the steps, and the first input has not.
-    input = batch.first if batch.has_steps(batch.first) else batch.paced
-    perturbed = run_perturbed(baseline, own, only=input)
-    at = cut - max(baseline.missing(first), 0)
-    if perturbed is None or not perturbed.has(first):
-        return
-    if perturbed.differs(first, lambda leaf: leaf.select(seq, at)):
-        which = "the first input" if input == batch.first else f"input {input}"
-        what = f"{baseline.name(first)} of step {at} depends on step {cut} of {which}"
-        fail("causal", what, [("fix", "shift the input: step t reads target t - 1")])
-
-
-def _check_features(baseline: Baseline) -> None:
-    """Find an output that has as many rows as there are steps, and which are the features."""
-    batch, first = baseline.batch, baseline.first
-    leaf = batch.leaves[batch.paced]
-    if first is None or leaf.dim() != 3 or leaf.shape[2] != batch.steps:
-        return
-    fewer = batch.with_leaves(list(batch.leaves))
-    fewer.leaves[batch.paced] = leaf.narrow(2, 0, leaf.shape[2] - 1)
-    output = baseline.session.attempt(fewer.tree())
-    if output is None or len(output) != len(baseline.normal):
-        return
-    axis = followed_axis(baseline.normal[first], output[first])
-    if axis is not None:
-        what = f"axis {axis} of the {baseline.name(first)} follows axis 2 of the input, and none"
-        fail("causal", f"{what} follows its steps, on axis {batch.seq_dim}")
-
-
-def _in_step(baseline: Baseline) -> Baseline | None:
-    """Return the model with the steps of that input which the first output has, too.
-
-    Of an encoder and a decoder it is the target, also if that is as long as the source.
-    """
-    batch = baseline.batch
-    if baseline.first is None:
-        return None
-    if baseline.out_seq_dim is not None and baseline.has_steps(baseline.first):
-        return baseline
-    for index in range(len(batch.leaves)):
-        leaf, axis = batch.leaves[index], batch.axes[index]
-        apart = index != batch.paced and not batch.has_steps(index)
-        if apart and axis not in (None, batch.seq_dim) and batch.is_content(index):
-            if leaf.dim() <= batch.seq_dim or leaf.shape[batch.seq_dim] < 2:
-                continue
-            paced = baseline.paced_by(index)
-            if paced.runs_on_less and paced.has_steps(baseline.first):
-                return paced
-    return baseline if baseline.out_seq_dim is not None else None
-
-
-def _early_step(perturbed: PerturbedRun, first: int, seq: int, cut: int) -> int | None:
-    """Return the first step before a cut where a change after it shows."""
-    if not perturbed.has(first):
-        return None
-    # What is shorter than the input may begin with a later step.
-    before = cut - max(perturbed.baseline.missing(first), 0)
-    for step in range(min(before, perturbed.baseline.normal[first].shape[seq])):
-        if perturbed.differs(first, lambda leaf, step=step: leaf.select(seq, step)):  # type: ignore[misc]
-            return step
-    return None
-
-
-def _source(baseline: Baseline, later: Where, cut: int) -> list[Line]:
-    """Name the input through which alone it happens: it may be what a decoder may see whole."""
-    batch, first, seq = baseline.batch, baseline.first or 0, baseline.out_seq_dim or 0
-    content = [k for k in range(len(batch.leaves)) if batch.has_steps(k) and batch.is_content(k)]
-    if len(content) < 2:
-        return []
-    found = []
-    for index in content:
-        perturbed = run_perturbed(baseline, later, only=index)
-        step = _early_step(perturbed, first, seq, cut) if perturbed else None
-        if step is not None:
-            found.append(index)
-    if len(found) != 1:
-        return []
-    text = f"of {len(content)} inputs with steps, it is input {found[0]} alone:"
-    fix = "if a decoder may read all of it, fix it in a wrapper and give the target alone"
-    return [("through", text), ("", fix)]
 
 
 def probe_memory(baseline: Baseline) -> None:

@@ -13,6 +13,7 @@ from torch.nn.utils.rnn import PackedSequence
 from rnnkit._base.message import count
 from rnnkit._diagnostics.baseline import Baseline
 from rnnkit._diagnostics.compare import alike
+from rnnkit._diagnostics.events import record
 from rnnkit._diagnostics.locate import Location
 from rnnkit._diagnostics.probes.patterns import find_patterns
 from rnnkit._diagnostics.recorder import rows_axis, split_result
@@ -108,25 +109,13 @@ def _calls(baseline: Baseline) -> list[_Call]:
     """Run the model; return the calls of layers that return output and state, as torch's do."""
     found: list[_Call] = []
     counts: Counter[str] = Counter()
-
-    def watch(model: torch.nn.Module) -> list[Any]:
-        def note(name: str) -> Callable[..., None]:
-            def hook(module: RNNBase, _: Any, result: Any) -> None:
-                output, state = split_result(module, result)
-                if state and _is_output(output):
-                    more = bool((~_last_rows(baseline, module, output)).any())
-                    found.append(_Call(name, counts[name], more))
-                counts[name] += 1
-
-            return hook
-
-        return [
-            module.register_forward_hook(note(name))
-            for name, module in model.named_modules()
-            if isinstance(module, RNNBase)
-        ]
-
-    baseline.session.run(baseline.batch.tree(), watch=watch)
+    for event in record(baseline.session, baseline.batch.tree()):
+        if event.kind == "output" and isinstance(event.module, RNNBase):
+            output, state = split_result(event.module, event.tree)
+            if state and _is_output(output):
+                more = bool((~_last_rows(baseline, event.module, output)).any())
+                found.append(_Call(event.name, counts[event.name], more))
+            counts[event.name] += 1
     return found
 
 

@@ -1,10 +1,13 @@
 """What every test stands on: one thread, one seed, and the same examples in every run."""
 
+import os
+
 import hypothesis
 import pytest
 import torch
 
 import rnnkit
+from rnnkit._base import callers
 
 WHOLE = hypothesis.settings(
     deadline=None,  # the first call of a kernel is slow, and machines are shared
@@ -20,6 +23,9 @@ def pytest_configure(config: pytest.Config) -> None:
     """Draw fewer examples where the slow tests are left out: that is the loop while working."""
     quick = config.option.markexpr == "not slow"
     hypothesis.settings.load_profile("quick" if quick else "whole")
+    if "MUTANT_UNDER_TEST" in os.environ:
+        # A function that mutmut changes is called through one of its own, which no user wrote.
+        callers.LIBRARIES += ("mutmut",)
 
 
 @pytest.fixture(autouse=True)

@@ -1,5 +1,6 @@
 """Tables of wrong calls: what rnnkit and torch say to each, and what the message says to type."""
 
+import copy
 import re
 from collections.abc import Callable, Mapping
 from types import ModuleType
@@ -77,6 +78,15 @@ class Call(NamedTuple):
         """Make the call with the layers of ``nn``, and other values for some names."""
         return eval(self.text, KNOWN | self.names | instead | {"nn": nn})  # noqa: S307 - our own
 
+    def anew(self) -> "Call":
+        """Return the same with copies of its modules: a fix may change them."""
+        return self._replace(
+            names={
+                name: copy.deepcopy(value) if isinstance(value, torch.nn.Module) else value
+                for name, value in self.names.items()
+            }
+        )
+
     def __str__(self) -> str:
         """Show it as it is typed."""
         return self.text
@@ -142,7 +152,7 @@ class Case(NamedTuple):
 
     def check(self) -> None:
         """Make the call with rnnkit and torch, read what both say, and type the fixes."""
-        act = call(self.call) if isinstance(self.call, str) else self.call
+        act = (call(self.call) if isinstance(self.call, str) else self.call).anew()
         error = refusal(self.refused.error, self.refused.torchs, act)
         for name in ("argument", "expected", "actual"):
             known = getattr(self.refused, name)

@@ -48,7 +48,7 @@ def check_lengths(spec: CallSpec, lengths: Any, input: Any) -> Lengths:
             spec, lengths, f"lengths have {each.dim()} axes, one is wanted", fix, "lengths-axes"
         )
     if each.shape[0] != spec.batch:
-        _refuse_count(spec, lengths, each)
+        _refuse_count(spec, lengths, each.shape[0])
     values: list[int] | None = None if is_compiling() or is_fake(each) else each.tolist()
     for place, value in enumerate(values or ()):
         if not 0 <= value <= spec.seq:
@@ -97,6 +97,9 @@ def _as_integers(spec: CallSpec, lengths: Any) -> Tensor:
 
 
 def _of_list(spec: CallSpec, lengths: Any) -> Tensor:
+    if isinstance(lengths, range) and len(lengths) != spec.batch:
+        # It may have more numbers than there is memory for.
+        _refuse_count(spec, lengths, len(lengths))
     odd = next((k for k, n in enumerate(lengths) if n is None or isinstance(n, bool)), None)
     if odd is not None:
         _refuse_lengths(spec, lengths, f"lengths[{odd}] is {lengths[odd]}", "a list of ints")
@@ -109,16 +112,16 @@ def _of_list(spec: CallSpec, lengths: Any) -> Tensor:
         _refuse_lengths(spec, lengths, "lengths are not a plain list of ints", "a list of ints")
 
 
-def _refuse_count(spec: CallSpec, lengths: Any, each: Tensor) -> NoReturn:
+def _refuse_count(spec: CallSpec, lengths: Any, count: int) -> NoReturn:
     sentence = (
-        f"Expected `len(lengths)` to be equal to batch_size, but got {len(each)} "
+        f"Expected `len(lengths)` to be equal to batch_size, but got {count} "
         f"(batch_size={spec.batch})"
     )
     code = "lengths-count"
     rows = [("fix", f"one length for each of the {spec.batch} samples")]
-    headline = f"there are {len(each)} lengths for {spec.batch} samples"
-    if each.shape[0] == spec.seq:
-        evidence = f"there are {len(each)} lengths, and axis {{axis}} of the input has that size"
+    headline = f"there are {count} lengths for {spec.batch} samples"
+    if count == spec.seq:
+        evidence = f"there are {count} lengths, and axis {{axis}} of the input has that size"
         code = spec.layout_code
         headline, rows = spec.other_layout(evidence)
     _raise_lengths(code, spec, lengths, sentence, headline, *rows)

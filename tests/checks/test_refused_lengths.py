@@ -79,6 +79,12 @@ Expected `len(lengths)` to be equal to batch_size, but got 6 (batch_size=5)
   more      lengths-count, in the docs under "Errors"\
 """),
     ),
+    "A range of more numbers than there is memory for is counted, and not written out.": Case(
+        call("nn.GRU(3, 4)(input, lengths=lengths)", input=(7, 5, 3), lengths=range(10**15)),
+        Refused(LengthsError, "lacks", "lengths", (5,), ()),
+        has=f"there are {10**15} lengths for 5 samples",
+        code="lengths-count",
+    ),
     "An empty list is refused for a batch that has samples.": Case(
         call("nn.GRU(3, 4)(input, lengths=lengths)", input=(7, 5, 3), lengths=[]),
         Refused(LengthsError, "lacks", "lengths", (5,), ()),

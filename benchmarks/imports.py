@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from benchmarks.report import Table, budget
 from benchmarks.timing import Effort, spread
 
-LIMIT = 100.0
+LIMIT = 50.0
 
 # The clock runs inside the interpreter: the import of torch, ten times as long and as noisy, would
 # drown the difference between two whole processes. The collector has a clock of its own because it

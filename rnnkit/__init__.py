@@ -1,6 +1,11 @@
 """PyTorch's recurrent modules with their shapes checked."""
 
-from rnnkit import nn, states, testing, typing
+import importlib as _importlib
+import sys as _sys
+import typing as _typing
+
+from rnnkit import nn, states, typing
+from rnnkit._base import errors as _errors
 from rnnkit._base.errors import (
     ArgumentError,
     CellError,
@@ -12,12 +17,7 @@ from rnnkit._base.errors import (
     RnnkitError,
     ShapeError,
     StateError,
-    hide_frames,
 )
-from rnnkit._diagnostics.dependency_map import DependencyMap, dependency_map
-from rnnkit._diagnostics.report import Check, Report
-from rnnkit._diagnostics.trace import Row, Trace, trace
-from rnnkit._diagnostics.verify import verify
 from rnnkit._modules.cells import GRUCell, LSTMCell, ProjectedLSTMCell, RNNCell
 from rnnkit._modules.convert import Converted, convert, revert
 from rnnkit._modules.layers import GRU, LSTM, RNN
@@ -25,10 +25,14 @@ from rnnkit._modules.recurrent import Recurrent
 from rnnkit._modules.unroll import unroll
 from rnnkit.states import LSTMState
 
-__version__ = "0.1.0"
+if _typing.TYPE_CHECKING:
+    from rnnkit import testing
+    from rnnkit._diagnostics.dependency_map import DependencyMap, dependency_map
+    from rnnkit._diagnostics.report import Check, Report
+    from rnnkit._diagnostics.trace import Row, Trace, trace
+    from rnnkit._diagnostics.verify import verify
 
-hide_frames()
-del hide_frames
+__version__ = "0.1.0"
 
 __all__ = [
     "GRU",
@@ -67,3 +71,35 @@ __all__ = [
     "unroll",
     "verify",
 ]
+
+#: The diagnostics are imported when the first of them is asked for: half of this package, which a
+#: program that computes has no use for.
+_DIAGNOSTICS = {
+    "Check": "_diagnostics.report",
+    "DependencyMap": "_diagnostics.dependency_map",
+    "Report": "_diagnostics.report",
+    "Row": "_diagnostics.trace",
+    "Trace": "_diagnostics.trace",
+    "dependency_map": "_diagnostics.dependency_map",
+    "testing": "testing",
+    "trace": "_diagnostics.trace",
+    "verify": "_diagnostics.verify",
+}
+
+_errors.hide_frames()
+
+if not _typing.TYPE_CHECKING:
+
+    def __getattr__(name: str) -> _typing.Any:
+        """Import a diagnostic when it is first asked for."""
+        if name not in _DIAGNOSTICS:
+            sentence = f"module 'rnnkit' has no attribute {name!r}"
+            raise AttributeError(sentence, name=name, obj=_sys.modules[__name__])
+        home = _importlib.import_module(f"rnnkit.{_DIAGNOSTICS[name]}")
+        _errors.hide_frames()
+        globals()[name] = home if name == "testing" else getattr(home, name)
+        return globals()[name]
+
+    def __dir__() -> list[str]:
+        """List every name, imported or not."""
+        return sorted({*globals(), *__all__})

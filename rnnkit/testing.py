@@ -6,6 +6,7 @@ from typing import Any, TypeVar, overload
 import torch
 from torch import Tensor
 
+from rnnkit._base.errors import hide_frames
 from rnnkit._diagnostics.report import Report
 from rnnkit._diagnostics.step_function import check_streams
 from rnnkit._diagnostics.verify import verify
@@ -101,3 +102,7 @@ def assert_streams(
     """
     __tracebackhide__ = True
     check_streams(step, x, state, seq_dim=seq_dim, out_seq_dim=out_seq_dim)
+
+
+# Whoever imports this first has imported the diagnostics with it.
+hide_frames()

@@ -28,8 +28,11 @@ def rank(name: str) -> tuple[int, str]:
 
 
 def test_all_is_complete() -> None:
-    """Every public name is in ``__all__``, and nothing else is."""
-    assert set(rnnkit.__all__) == public(rnnkit)
+    """Every public name is in ``__all__``, and nothing else is, imported or not."""
+    listed = {name for name in dir(rnnkit) if not name.startswith("_")} - OF_THE_HOOK
+
+    assert set(rnnkit.__all__) == listed
+    assert public(rnnkit) <= listed
 
 
 def test_all_is_sorted() -> None:
@@ -134,3 +137,20 @@ def test_import_loads_nothing_that_it_does_not_need() -> None:
     assert "torch" in loaded
     assert not loaded & {"pytest", "hypothesis", "beartype", "matplotlib", "sktime", "pandas"}
     assert not loaded & {"torch._dynamo", "sympy"}
+    assert not any(name.startswith("rnnkit._diagnostics") for name in loaded)
+
+
+@pytest.mark.parametrize("code", ["import rnnkit; rnnkit.verify", "import rnnkit.testing"])
+def test_a_diagnostic_is_imported_when_asked_for(code: str) -> None:
+    """Each way to the diagnostics imports them, and tells pytest to leave our frames out."""
+    ours = "[m for name, m in sys.modules.items() if name.startswith('rnnkit._diagnostics.')]"
+    hidden = f"import sys; [vars(module)['__tracebackhide__'] for module in {ours}]"
+
+    assert "rnnkit._diagnostics.report" in modules_after(f"{code}\n{hidden}")
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    """A name that does not exist is told with the module, and Python may offer a like one."""
+    with pytest.raises(AttributeError, match="module 'rnnkit' has no attribute 'verfy'") as caught:
+        _ = rnnkit.verfy  # type: ignore[attr-defined]
+    assert (caught.value.name, caught.value.obj) == ("verfy", rnnkit)

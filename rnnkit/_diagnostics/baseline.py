@@ -85,7 +85,7 @@ class Baseline:
         not known which that is, it is not another one as well.
         """
         size = self.batch.size
-        left_out = min(range(size), key=lambda sample: (self._valid_steps[sample], -sample))
+        left_out = min(range(size), key=lambda sample: (self.valid_steps[sample], -sample))
         for sample in dict.fromkeys((left_out, 0, size - 1)) if size > 1 else ():
             rest = [k for k in range(size) if k != sample]
             fewer = self.session.attempt(self.batch.samples(rest).tree())
@@ -98,7 +98,8 @@ class Baseline:
                 return
 
     @property
-    def _valid_steps(self) -> list[int]:
+    def valid_steps(self) -> list[int]:
+        """Valid steps of each sample, as given or as the padding tells; zeros if nothing does."""
         if self.counts is not None:
             return self.counts
         padding = self.batch.padding(self.batch.paced)

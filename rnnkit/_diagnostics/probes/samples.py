@@ -16,6 +16,7 @@ from rnnkit._diagnostics.experiment import PerturbedRun, run_perturbed
 from rnnkit._diagnostics.locate import locate_sample
 from rnnkit._diagnostics.orders import Order
 from rnnkit._diagnostics.outputs import Leaves
+from rnnkit._diagnostics.probes.put_back import check_put_back
 from rnnkit._diagnostics.probes.repeatable import drawn_from
 from rnnkit._diagnostics.report import (
     ALONE,
@@ -146,6 +147,7 @@ def _conclude(baseline: Baseline, compared: list[tuple[int, int]]) -> None:
         text = "rounding alone moves the outputs by their whole size: nothing can be judged"
         report.skipped("alone", text)
     else:
+        check_put_back(baseline)
         cut = ", cut to its length," if counts else ""
         report.passed("alone", f"a sample alone{cut} gives what it gives in the batch")
 

@@ -16,7 +16,7 @@ def padded(batch: int, steps: int, *, largest: int = 20) -> tuple[Tensor, Tensor
     return torch.randint(1, largest, (batch, steps)) * valid(lengths, steps), lengths
 
 
-@mistake(missed="the order of the four samples that are tried is its own inverse")
+@mistake("alone")
 def restored_by_the_same_order(nn: ModuleType, is_right: bool) -> Subject:
     """Samples are sorted by length and put back: by the inverse of the order, or by the order."""
 

@@ -1,0 +1,94 @@
+"""Samples that are sorted by length, and put back by the order in place of its inverse."""
+
+from itertools import permutations
+from typing import Any
+
+import pytest
+import torch
+from inline_snapshot import snapshot
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+import rnnkit
+from tests.diagnostics.models_of_users import Model
+
+SEQ, FEATURE, HIDDEN = 7, 3, 5
+
+
+def sorting(*, falling: bool, inverse: bool, steps: bool = False) -> Model:
+    """Sorts the samples, and returns a vector for each, or its steps too."""
+
+    def compute(m: Any, x: Tensor, lengths: Tensor) -> Any:
+        counts, order = lengths.sort(descending=falling)
+        place = order.argsort() if inverse else order
+        sorted_samples = pack_padded_sequence(x[order], counts, True, enforce_sorted=falling)
+        output, h = m.gru(sorted_samples)
+        padded, _ = pad_packed_sequence(output, True, total_length=x.shape[1])
+        return (padded[place], h[-1][place]) if steps else h[-1][place]
+
+    return Model(compute, gru=nn.GRU(FEATURE, HIDDEN, batch_first=True))
+
+
+def batch_of(lengths: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+    """A padded batch with these lengths."""
+    x, counts = torch.randn(len(lengths), SEQ, FEATURE), torch.tensor(lengths)
+    return x * (torch.arange(SEQ) < counts.unsqueeze(1)).unsqueeze(2), counts
+
+
+@pytest.mark.parametrize(
+    ("falling", "steps"), [(True, False), (False, True)], ids=["longest first", "shortest first"]
+)
+def test_samples_put_back_by_their_order_are_found(falling: bool, steps: bool) -> None:
+    """Whatever the lengths are, but where the batch is sorted, the mistake shows."""
+    for lengths in permutations((7, 2, 5, 3)):
+        x, counts = batch_of(lengths)
+        wrong = sorting(falling=falling, inverse=False, steps=steps)
+        if list(lengths) == sorted(lengths, reverse=falling):
+            assert rnnkit.verify(wrong, x, counts, lengths=counts)
+            continue
+        with pytest.raises(rnnkit.LeakError):
+            rnnkit.verify(wrong, x, counts, lengths=counts)
+
+
+@pytest.mark.parametrize(
+    ("falling", "steps"), [(True, False), (False, True)], ids=["longest first", "shortest first"]
+)
+def test_samples_put_back_by_the_inverse_are_right(falling: bool, steps: bool) -> None:
+    """Whatever the lengths are, two alike among them too."""
+    for lengths in [*permutations((7, 2, 5, 3)), (3, 5, 3, 7), (5, 7, 5, 5), (2, 5, 3)]:
+        x, counts = batch_of(lengths)
+        report = rnnkit.verify(
+            sorting(falling=falling, inverse=True, steps=steps), x, counts, lengths=counts
+        )
+
+        assert "alone" in report.checked
+
+
+def test_a_model_that_insists_on_sorted_samples_is_left_alone() -> None:
+    """What it raises for another order is no finding."""
+
+    def compute(m: Any, x: Tensor, lengths: Tensor) -> Tensor:
+        assert len(lengths) < 4 or lengths.tolist() == [3, 2, 7, 5]
+        h: Tensor = m.gru(pack_padded_sequence(x, lengths, True, enforce_sorted=False))[1]
+        return h[-1]
+
+    x, counts = batch_of((3, 2, 7, 5))
+    model = Model(compute, gru=nn.GRU(FEATURE, HIDDEN, batch_first=True))
+
+    assert "alone" in rnnkit.verify(model, x, counts, lengths=counts).checked
+
+
+def test_what_is_said() -> None:
+    """The message has two samples whose outputs have changed places."""
+    x, counts = batch_of((4, 2, 7, 5))
+
+    with pytest.raises(rnnkit.LeakError) as caught:
+        rnnkit.verify(sorting(falling=True, inverse=False), x, counts, lengths=counts)
+    assert caught.value.probe == "alone"
+    assert str(caught.value) == snapshot("""\
+with the samples in the order 0, 1, 3, 2, output of sample 0 is that of sample 1
+  cause      samples are sorted by length, and put back by the order in place of its inverse
+  fix        output[order.argsort()] in place of output[order], where order has sorted the samples
+  intended?  rnnkit.verify(..., skip=['alone'])
+  more       alone, in the docs under "Errors"\
+""")

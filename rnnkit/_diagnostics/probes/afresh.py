@@ -48,7 +48,7 @@ def find_single_steps(baseline: Baseline, events: Sequence[Event]) -> None:
         if len(calls) < 3 or not all(map(_is_first_step, calls)):
             continue
         without_c = any(_has_h(call) for call in calls)
-        if not _follows_steps(baseline, name, len(calls)) or not _would_matter(baseline, name):
+        if not _follows_steps(baseline, name, len(calls)) or not would_matter(baseline, name):
             continue
         kind = type(calls[0].module).__name__
         start = "with zeros for c" if without_c else "afresh"
@@ -115,13 +115,13 @@ def _count(baseline: Baseline, name: str, batch: Batch) -> int | None:
         return None
 
 
-def _would_matter(baseline: Baseline, name: str) -> bool:
+def would_matter(baseline: Baseline, name: str) -> bool:
     """Say whether another output comes if each call gets the state that the one before returned."""
-    output = baseline.session.attempt(baseline.batch.tree(), watch=_pass_on(name))
+    output = baseline.session.attempt(baseline.batch.tree(), watch=pass_on(name))
     return output is not None and not alike(baseline.normal, output)
 
 
-def _pass_on(name: str) -> Watch:
+def pass_on(name: str) -> Watch:
     """Return what passes the state of a module on from call to call."""
     held: list[Any] = []
 
@@ -166,7 +166,7 @@ def find_blocks(baseline: Baseline) -> None:
         if len(calls) < 2:
             continue
         before, after = (
-            baseline.session.attempt(inputs, watch=_pass_on(name))
+            baseline.session.attempt(inputs, watch=pass_on(name))
             for inputs in (baseline.batch.tree(), earlier.inputs)
         )
         if before is None or after is None:

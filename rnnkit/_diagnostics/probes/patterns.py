@@ -13,6 +13,7 @@ from rnnkit._diagnostics.compare import is_number
 from rnnkit._diagnostics.events import Event, record
 from rnnkit._diagnostics.experiment import run_perturbed
 from rnnkit._diagnostics.probes.afresh import calls_of, find_single_steps
+from rnnkit._diagnostics.probes.held import find_held_state
 from rnnkit._diagnostics.report import fail
 
 
@@ -28,6 +29,7 @@ def find_patterns(baseline: Baseline) -> int:
     events = record(baseline.session, baseline.batch.tree())
     find_steps_as_channels(baseline, events)
     find_single_steps(baseline, events)
+    find_held_state(baseline, events)
     find_shared_direction(baseline, events)
     find_state_as_input(events)
     find_reversed_outputs(baseline)

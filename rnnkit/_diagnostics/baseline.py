@@ -84,8 +84,8 @@ class Baseline:
         One that is not the longest: without that, the output may have fewer steps, too. If it is
         not known which that is, it is not another one as well.
         """
-        size = self.batch.size
-        left_out = min(range(size), key=lambda sample: (self.valid_steps[sample], -sample))
+        size, valid = self.batch.size, self.valid_steps()
+        left_out = min(range(size), key=lambda sample: (valid[sample], -sample))
         for sample in dict.fromkeys((left_out, 0, size - 1)) if size > 1 else ():
             rest = [k for k in range(size) if k != sample]
             fewer = self.session.attempt(self.batch.samples(rest).tree())
@@ -97,7 +97,6 @@ class Baseline:
             if self.first is None or self.axes[self.first] is not None:
                 return
 
-    @property
     def valid_steps(self) -> list[int]:
         """Valid steps of each sample, as given or as the padding tells; zeros if nothing does."""
         if self.counts is not None:

@@ -30,6 +30,7 @@ class Batch:
         steps: how many steps there are; None if no leaf has a seq axis.
         on_their_own: leaves that are as long, but whose steps are no steps of the paced one.
         lengths: valid steps of each sample, of the leaves that were given any.
+        drawn: other values for the leaves, as far as some were drawn.
     """
 
     def __init__(
@@ -75,6 +76,7 @@ class Batch:
                 refusal(ArgumentError, "seq_dim", message, code="verify-axis")
         self.on_their_own: frozenset[int] = frozenset()
         self.lengths: Lengths = {}
+        self.drawn: dict[Any, Tensor] = {}
         self.pace(self._find_paced(batch_dim, longest))
 
     def pace(self, index: int) -> None:
@@ -129,7 +131,7 @@ class Batch:
     def with_leaves(self, leaves: list[Any]) -> "Batch":
         """Return the same with other leaves."""
         other = Batch.__new__(Batch)
-        other.__dict__ = self.__dict__ | {"leaves": leaves}
+        other.__dict__ = self.__dict__ | {"leaves": leaves, "drawn": {}}
         return other
 
     def samples(self, kept: Sequence[int], but: int | None = None) -> "Batch":

@@ -47,9 +47,9 @@ def along(tensor: Tensor, axis: int, mask: Tensor) -> Tensor:
 
 
 def other_values(
-    leaf: Tensor, where: Tensor, axes: Sequence[int], kept: Tensor | None = None, seed: int = 0
+    leaf: Tensor, axes: Sequence[int], kept: Tensor | None = None, seed: int = 0
 ) -> Tensor:
-    """Return a tensor with other values where a mask says so.
+    """Return a tensor with other values.
 
     What is on the other axes, as the features of a step, is drawn as a whole from another place
     of the same tensor: a column of few categories gets no value of another column, and what holds
@@ -58,14 +58,13 @@ def other_values(
 
     Args:
         leaf: an input of a model.
-        where: what is replaced; broadcasts to the tensor.
         axes: the axes along which values change places: batch, and seq if there is one.
         kept: places along these axes that stay, and whose values are not drawn: padding.
         seed: draws others.
     """
     if leaf.is_complex():
-        pairs = other_values(torch.view_as_real(leaf), where.unsqueeze(-1), axes, kept, seed)
-        return torch.view_as_complex(pairs)
+        pairs = other_values(torch.view_as_real(leaf), axes, kept, seed)
+        return torch.view_as_complex(pairs.contiguous())
     front = tuple(range(len(axes)))
     moved = leaf.movedim(tuple(axes), front)
     rows = moved.reshape(moved.shape[: len(axes)].numel(), -1)
@@ -74,9 +73,7 @@ def other_values(
     if kept is not None:
         free = ~kept.reshape(-1)
     drawn[free] = _drawn_values(rows[free], torch.Generator("cpu").manual_seed(seed))
-    other = torch.where(where, drawn.view(moved.shape).movedim(front, tuple(axes)), leaf)
-    # In the same order of memory, since a model may view it.
-    return leaf.clone().copy_(other)
+    return drawn.view(moved.shape).movedim(front, tuple(axes))
 
 
 def _drawn_values(rows: Tensor, generator: torch.Generator) -> Tensor:
@@ -126,7 +123,11 @@ def other_leaves(
         if mask is None or axis is None:
             continue
         axes = (axis, batch.seq_dim) if batch.has_steps(index) else (axis,)
-        kept = None if pad or len(axes) == 1 else batch.padding(index)
-        other = other_values(leaf, mask, axes, kept, seed)
+        key = (index, axes, seed, pad)
+        if key not in batch.drawn:
+            kept = None if pad or len(axes) == 1 else batch.padding(index)
+            batch.drawn[key] = other_values(leaf, axes, kept, seed)
+        # In the same order of memory, since a model may view it.
+        other = leaf.clone().copy_(torch.where(mask, batch.drawn[key], leaf))
         leaves[index] = leaf if torch.equal(leaf, other) else other
     return leaves

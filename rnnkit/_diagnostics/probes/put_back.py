@@ -31,7 +31,7 @@ def check_put_back(baseline: Baseline) -> None:
     Raises:
         LeakError: if each output is that of another sample, and of the one that the order says.
     """
-    counts = baseline.valid_steps
+    counts = baseline.valid_steps()
     for falling in (True, False):
         turn = turn_that_shows(counts, falling=falling)
         if turn is None:

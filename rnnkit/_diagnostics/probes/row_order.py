@@ -60,6 +60,8 @@ class RowOrder:
             if len(steps) < STEPS:
                 continue
             masks = torch.stack([reached[step] for step in steps])  # (tried, rows, feature)
+            if torch.equal(masks, masks[..., :1].expand_as(masks)):
+                continue  # no feature is in an order of its own
             if _are_mixed(masks) and _differ_by_feature(masks) and _are_in_turn(masks):
                 where = name or "the model"
                 what = f"steps go into {where} out of order, each feature in an order of its own"

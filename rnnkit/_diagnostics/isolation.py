@@ -1,8 +1,8 @@
 """Somebody's model is never run: copies of it are, each from the same state.
 
 So modes, buffers, attributes, gradients and optimizers are left as they are, whatever happens
-meanwhile. A first run, of which nothing is used, shows what the others have to mind: weights that
-the model writes, random numbers that it draws, and closures that lead back to the model itself.
+meanwhile. The first run shows what the others have to mind: weights that the model writes, random
+numbers that it draws, and closures that lead back to the model itself. It counts if there are none.
 """
 
 import sys
@@ -146,7 +146,8 @@ class Session:
             finally:
                 written = self.pristine.written(thorough=is_first)
             self._tried = True
-            if not is_first and (on is not None or not written):
+            counts = not is_first or not (watch or self.chance.drawn)
+            if counts and (on is not None or not written):
                 return output
 
     @contextmanager

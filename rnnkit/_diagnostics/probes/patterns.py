@@ -10,15 +10,15 @@ from torch.nn import BatchNorm1d, GRUCell, RNNBase, RNNCell, RNNCellBase
 from rnnkit._diagnostics.baseline import Baseline
 from rnnkit._diagnostics.changes import steps_at
 from rnnkit._diagnostics.compare import is_number
-from rnnkit._diagnostics.events import Event, record
+from rnnkit._diagnostics.events import Event
 from rnnkit._diagnostics.experiment import run_perturbed
 from rnnkit._diagnostics.probes.afresh import calls_of, find_single_steps
 from rnnkit._diagnostics.probes.held import find_held_state
 from rnnkit._diagnostics.report import fail
 
 
-def find_patterns(baseline: Baseline) -> int:
-    """Look for each of them.
+def find_patterns(baseline: Baseline, events: Sequence[Event]) -> int:
+    """Look for each of them in one run.
 
     Returns:
         How many calls of cells were looked at.
@@ -26,7 +26,6 @@ def find_patterns(baseline: Baseline) -> int:
     Raises:
         LeakError: if there is one.
     """
-    events = record(baseline.session, baseline.batch.tree())
     find_steps_as_channels(baseline, events)
     find_single_steps(baseline, events)
     find_held_state(baseline, events)
@@ -52,8 +51,8 @@ def find_reversed_outputs(baseline: Baseline) -> None:
         # Between the edges nothing is read; at each of them something.
         wanted = {
             (edge, steps - edge): False,
-            (edge - 1, edge): True,
             (steps - edge, steps - edge + 1): True,
+            (edge - 1, edge): True,
         }
         for (start, end), expected in wanted.items():
             perturbed = run_perturbed(baseline, steps_at((place >= start) & (place < end)))

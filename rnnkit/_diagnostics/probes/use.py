@@ -1,7 +1,7 @@
 """How a model uses what its recurrent layers return: found by disturbing that, not the input."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -13,7 +13,7 @@ from torch.nn.utils.rnn import PackedSequence
 from rnnkit._base.message import count
 from rnnkit._diagnostics.baseline import Baseline
 from rnnkit._diagnostics.compare import alike
-from rnnkit._diagnostics.events import record
+from rnnkit._diagnostics.events import Event, record
 from rnnkit._diagnostics.locate import Location
 from rnnkit._diagnostics.probes.patterns import find_patterns
 from rnnkit._diagnostics.recorder import rows_axis, split_result
@@ -25,8 +25,9 @@ def probe_use(baseline: Baseline) -> None:
     if not has_recurrence(baseline.session.model):
         baseline.report.skipped("use", "the model has no recurrent module")
         return
-    cells = find_patterns(baseline)
-    misuse, calls = find_misuse(baseline)
+    events = record(baseline.session, baseline.batch.tree())
+    cells = find_patterns(baseline, events)
+    misuse, calls = find_misuse(baseline, events)
     if misuse is not None:
         fail("use", misuse.what, misuse.place.rows, misuse.place.module)
     looked = []
@@ -76,9 +77,9 @@ class Use(NamedTuple):
     calls: Seen
 
 
-def find_misuse(baseline: Baseline) -> Use:
-    """Look at the model's layers, call by call, until something is wrong or enough was run."""
-    calls = _calls(baseline)
+def find_misuse(baseline: Baseline, events: Sequence[Event]) -> Use:
+    """Look at the calls of layers in one run until something is wrong or enough was run."""
+    calls = _calls(baseline, events)
     budget = baseline.session.passes + RUNS
     seen = 0
     for call in calls[:CALLS]:
@@ -105,11 +106,11 @@ class _Call:
     has_more_steps: bool
 
 
-def _calls(baseline: Baseline) -> list[_Call]:
-    """Run the model; return the calls of layers that return output and state, as torch's do."""
+def _calls(baseline: Baseline, events: Sequence[Event]) -> list[_Call]:
+    """Return the calls of layers that return output and state, as torch's do."""
     found: list[_Call] = []
     counts: Counter[str] = Counter()
-    for event in record(baseline.session, baseline.batch.tree()):
+    for event in events:
         if event.kind == "output" and isinstance(event.module, RNNBase):
             output, state = split_result(event.module, event.tree)
             if state and _is_output(output):

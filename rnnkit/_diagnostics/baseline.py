@@ -138,22 +138,24 @@ class Baseline:
         """Find which axis of each output follows when steps are left out, and which is as long."""
         one = self._alike(infer_steps(self.batch, self.session.attempt))
         self.runs_on_less = one is not None
-        several = self.batch.longest is not None and self.batch.longest > 2
-        two = self._alike(self._shorter(2) if one and several else None)
         for index, leaf in enumerate(self.normal):
-            if self._told is not None and index == self.first:
-                self.step_axes[index] = self._told
-            elif one is not None and is_output(leaf):
-                # Of half as many steps, one may follow by chance, and not two.
-                axis = self._followed(index, one, 1)
-                again = axis if two is None else self._followed(index, two, 2)
-                self.step_axes[index] = axis if axis == again else None
+            if one is not None and is_output(leaf):
+                self.step_axes[index] = self._followed(index, one, 1)
             elif index == self.first:
                 self.step_axes[index] = self._axis_of_steps(leaf)
-
-    def _shorter(self, by: int) -> Leaves | None:
-        shorter = self.batch.cut((self.batch.longest or 0) - by, front=True)
-        return self.session.attempt(shorter.tree())
+        found = [(k, axis) for k, axis in enumerate(self.step_axes) if one and axis is not None]
+        steps, longest = self.batch.steps, self.batch.longest or 0
+        if longest > 2 and any(
+            self.normal[k].shape[axis] not in (steps, longest) for k, axis in found
+        ):
+            # Of half as many steps, one may follow by chance, and not two.
+            shorter = self.batch.cut(longest - 2, front=True)
+            two = self._alike(self.session.attempt(shorter.tree()))
+            for index, axis in found:
+                if two is not None and self._followed(index, two, 2) != axis:
+                    self.step_axes[index] = None
+        if self._told is not None:
+            self.step_axes[self.first or 0] = self._told
 
     def _alike(self, output: Leaves | None) -> Leaves | None:
         """Return an output if it has as many leaves."""

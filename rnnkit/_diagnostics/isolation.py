@@ -185,7 +185,7 @@ class Session:
         return [leaf.detach().clone() if isinstance(leaf, Tensor) else leaf for _, leaf in named]
 
 
-def private(inputs: Any) -> tuple[Any, list[Tensor]]:
+def private(inputs: Given) -> tuple[Given, list[Tensor]]:
     """Copy what a model is given, since it may write into that.
 
     Returns:
@@ -199,7 +199,12 @@ def private(inputs: Any) -> tuple[Any, list[Tensor]]:
             attached.append(twin)
         return twin.requires_grad_(tensor.requires_grad)
 
-    return pytree.tree_map_only(Tensor, copied, inputs), attached
+    def each(part: Any) -> Any:
+        whole = isinstance(part, Tensor)
+        return copied(part) if whole else pytree.tree_map_only(Tensor, copied, part)
+
+    named = {name: each(part) for name, part in inputs.kwargs.items()}
+    return Given(tuple(map(each, inputs.args)), named), attached
 
 
 def eagerly() -> AbstractContextManager[object]:

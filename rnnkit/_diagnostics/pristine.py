@@ -128,8 +128,10 @@ class Pristine:
             else:
                 plain = clone(private) if place is None else private.detach()
             twins[key] = dressed(plain, private)
-        memo = {id(held.private): twins[key] for key, held in self._held.items()}
-        opaque = {key: copy.deepcopy(one, memo) for key, one in self._opaque.items()}
+        opaque: dict[int, Any] = {}
+        if self._opaque:
+            memo = {id(held.private): twins[key] for key, held in self._held.items()}
+            opaque = {key: copy.deepcopy(one, memo) for key, one in self._opaque.items()}
         model = self._contents.read({**self._contents.kept, **opaque, **twins}).eval()
         attached = [key for key, held in self._held.items() if held.given.grad_fn is not None]
         return model, [twins[key] for key in attached]
@@ -167,9 +169,11 @@ def clone(tensor: Tensor) -> Tensor:
 def dressed(twin: Tensor, tensor: Tensor) -> Tensor:
     """Give a tensor the class, the attributes and the wish for a gradient of another one."""
     if isinstance(tensor, Parameter):
-        usual = type(tensor) is Parameter or type(twin) is not Tensor
-        made = Parameter(twin, requires_grad=False) if usual else twin.as_subclass(type(tensor))
-        twin = made.requires_grad_(tensor.requires_grad)
+        wanted = tensor.requires_grad
+        if type(tensor) is Parameter or type(twin) is not Tensor:
+            twin = Parameter(twin, requires_grad=wanted)
+        else:
+            twin = twin.as_subclass(type(tensor)).requires_grad_(wanted)
     elif tensor.requires_grad and tensor.is_leaf:
         twin.requires_grad_()
     if held := getattr(tensor, "__dict__", None):

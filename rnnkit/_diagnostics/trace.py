@@ -10,7 +10,7 @@ from rnnkit._base.errors import ArgumentError
 from rnnkit._base.message import refusal
 from rnnkit._base.model import check_model
 from rnnkit._diagnostics.flow import Origin
-from rnnkit._diagnostics.isolation import private, session
+from rnnkit._diagnostics.isolation import Given, private, session
 from rnnkit._diagnostics.marks import Judge
 from rnnkit._diagnostics.recorder import Recorder
 
@@ -119,18 +119,18 @@ def trace(
         names = getattr(run, "__self__", None) if model is None else model
         if model is not None:
             check_model("trace", model)
-        given, attached = private(inputs)
+        given, attached = private(Given(inputs, {}))
         names = names if isinstance(names, torch.nn.Module) else None
-        return _traced(Recorder(names, attached), run, given)
+        return _traced(Recorder(names, attached), run, given.args)
     if model is not None:
         message = "model= names the modules that a function calls, and a module was given"
         fix = ("fix", "rnnkit.trace(model, ...), without model=")
         refusal(ArgumentError, "model", message, "", fix, code="trace-model")
     with session(run) as opened:
         copy, held = opened.pristine.copy()
-        given, attached = private(inputs)
+        given, attached = private(Given(inputs, {}))
         with opened.watched():
-            return _traced(Recorder(copy, [*held, *attached]), copy, given)
+            return _traced(Recorder(copy, [*held, *attached]), copy, given.args)
 
 
 trace.__module__ = "rnnkit"

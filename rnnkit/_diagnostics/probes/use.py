@@ -133,10 +133,12 @@ class _Judge:
         self.name = call.name
         self.module: Any = baseline.session.model.get_submodule(call.name)
         self.directions = 2 if self.module.bidirectional else 1
+        self.is_read = False  # a part of the output
 
     def misuse(self) -> Misuse | None:
         """Try what is known to go wrong."""
         if self.directions == 2 and self._matters(_backward_half(self.baseline, last=True)):
+            self.is_read = True
             rest = _backward_half(self.baseline, last=False)
             if self.call.has_more_steps and not self._matters(rest):
                 return self._found(
@@ -145,7 +147,7 @@ class _Judge:
                     "last_hidden(state), or torch.cat([h_n[-2], h_n[-1]], dim=1)",
                 )
         h_matters = self._matters(_state("h"))
-        if not h_matters and not self._matters(_output):
+        if not h_matters and not self.is_read and not self._matters(_output):
             if self.module.mode == "LSTM" and self._matters(_state("c")):
                 return self._found(
                     f"of what {self.name} returns, only the cell state c is used",
@@ -160,7 +162,8 @@ class _Judge:
         count = self.module.num_layers * self.directions
         used = [row for row in range(count) if self._matters(_row(row))]
         layers = {row // self.directions for row in used}
-        if max(layers, default=count) < self.module.num_layers - 1 and not self._matters(_output):
+        is_early = max(layers, default=count) < self.module.num_layers - 1
+        if is_early and not self.is_read and not self._matters(_output):
             rows = " and ".join(f"h_n[{row}]" for row in used)
             return self._found(
                 f"of what {self.name} returns, only {rows} of {count} is used, not the last layer",

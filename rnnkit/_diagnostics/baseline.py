@@ -31,6 +31,7 @@ class Baseline:
         strict: whether a step of the output may not read its own step of the first input either.
         report: what was found so far.
         normal: the leaves of the output for the batch as it is.
+        again: those for the same input, run a second time by the same copy.
         names: where in the output they are.
         axes: the batch axis of each leaf; None of one that does not follow the batch.
         step_axes: the seq axis of each leaf; None of one that has not the input's steps.
@@ -50,6 +51,7 @@ class Baseline:
         out_batch_dim: int | None,
         out_seq_dim: int | None,
         strict: bool = False,
+        twice: bool = False,
     ) -> None:
         """Run the model on the batch, and on less of it to see which axes follow.
 
@@ -61,6 +63,7 @@ class Baseline:
         self.exact = True
         self.normal: Leaves = opened.run(batch.tree())
         self.names = opened.names
+        self.again = opened.run(batch.tree(), on=opened.last) if twice else self.normal
         self._alone: dict[int, Leaves | Exception] = {}
         self.first = next((k for k, leaf in enumerate(self.normal) if is_output(leaf)), None)
         self.runs_on_fewer = False
@@ -144,10 +147,9 @@ class Baseline:
             elif index == self.first:
                 self.step_axes[index] = self._axis_of_steps(leaf)
         found = [(k, axis) for k, axis in enumerate(self.step_axes) if one and axis is not None]
-        steps, longest = self.batch.steps, self.batch.longest or 0
-        if longest > 2 and any(
-            self.normal[k].shape[axis] not in (steps, longest) for k, axis in found
-        ):
+        longest = self.batch.longest or 0
+        known = (self.batch.steps, longest)
+        if longest > 2 and any(self.normal[k].shape[axis] not in known for k, axis in found):
             # Of half as many steps, one may follow by chance, and not two.
             shorter = self.batch.cut(longest - 2, front=True)
             two = self._alike(self.session.attempt(shorter.tree()))
@@ -288,8 +290,7 @@ class Baseline:
         off = apart(before, after)
         if not bool(off.any()):
             return True
-        limits = self.rounding.limits(index)
-        is_small = any(bool((off <= take(limit)).all()) for limit in limits)
+        is_small = any(bool((off <= take(most)).all()) for most in self.rounding.limits(index))
         self.rounding.hidden |= is_small
         return is_small
 

@@ -42,18 +42,9 @@ def reached(baseline: Baseline, output: Leaves, places: list[int]) -> dict[int, 
     shape, one = baseline.normal[first].shape, output[first] if first < len(output) else None
     if not isinstance(one, Tensor) or one.shape != shape or shape[seq] != steps:
         return {}
-    found: dict[int, int] = {}
-    for sample, step in enumerate(places):
-        rows = (
-            one.select(axis, sample)
-            .movedim(seq - (axis < seq), 0)
-            .isnan()
-            .reshape(steps, -1)
-            .any(1)
-        )
-        if bool(rows.any()):
-            found[step] = int(rows.nonzero().max())
-    return found
+    rows = one.isnan().movedim((axis, seq), (0, 1))[: len(places)]
+    pairs = zip(places, rows.reshape(len(places), steps, -1).any(2).tolist(), strict=True)
+    return {step: max(k for k in range(steps) if row[k]) for step, row in pairs if any(row)}
 
 
 def poisoned(baseline: Baseline, mask: Tensor, watch: Watch | None = None) -> Leaves | None:

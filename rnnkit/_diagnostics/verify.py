@@ -103,7 +103,8 @@ def verify(
     probes += [name for name in ASKED if name in extra]
     with session(model, call) as opened:
         try:
-            infer_batch_axes(whole, opened.attempt)
+            if len(whole.leaves) > 1:
+                infer_batch_axes(whole, opened.attempt)
             batch = whole.samples(range(min(whole.size, SAMPLES)))
             if batch.size < whole.size and opened.attempt(batch.tree()) is None:
                 # A model for one batch size is judged on a batch of that.
@@ -115,6 +116,7 @@ def verify(
                 out_batch_dim=out_batch_dim,
                 out_seq_dim=out_seq_dim,
                 strict=causal == "strict",
+                twice="repeatable" not in skip,
             )
             report = baseline.report
             report.axes = layout(baseline)

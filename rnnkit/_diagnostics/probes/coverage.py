@@ -117,9 +117,7 @@ def _find_other_lengths(baseline: Baseline) -> None:
         )
         if output is None:
             return
-        read[:, step] = torch.tensor(
-            [_shows(baseline, output, k) for k in range(batch.size)], device="cpu"
-        )
+        read[:, step] = torch.tensor(_shows(baseline, output), device="cpu")
     for index, told in others:
         wanted = torch.arange(steps, device="cpu") < torch.tensor(told, device="cpu").unsqueeze(1)
         pairs = list(zip(counts, told, strict=True))
@@ -177,13 +175,12 @@ def _read(
     mask = torch.arange(batch.steps or 0, device="cpu") == places.unsqueeze(1)
     watch = order.watching(places.tolist()) if order else None
     output = poisoned(baseline, mask, watch)
-    samples = range(batch.size)
-    read = [output is not None and _shows(baseline, output, k) for k in samples]
+    read = [False] * batch.size if output is None else _shows(baseline, output)
     if output is not None:
         if reach is not None:
             reach.update(reached(baseline, output, places.tolist()))
         if not any(read) and _came_out(baseline, output):
-            return [True for _ in samples]
+            return [True] * batch.size
     # What does not come out as no number may be compared only, and a change comes out.
     for seed in range(2):
         if all(read):
@@ -192,32 +189,32 @@ def _read(
         moved = None if inputs is None else baseline.session.attempt(inputs)
         if moved is None:
             return [one or None for one in read]
-        read = [one or _moves(baseline, moved, k) for k, one in enumerate(read)]
+        read = [one or other for one, other in zip(read, _moves(baseline, moved), strict=True)]
     return [one or (None if output is None else False) for one in read]
 
 
-def _shows(baseline: Baseline, output: Leaves, sample: int) -> bool:
-    """Say whether what is no number comes out of a sample."""
-    return _any(
-        baseline, output, sample, lambda one, other: bool((other.isnan() & ~one.isnan()).any())
-    )
+def _shows(baseline: Baseline, output: Leaves) -> list[bool]:
+    """Say of which samples what is no number comes out."""
+    return _any(baseline, output, lambda one, other: other.isnan() & ~one.isnan())
 
 
-def _moves(baseline: Baseline, output: Leaves, sample: int) -> bool:
-    """Say whether an output of a sample is another one."""
-    return _any(baseline, output, sample, lambda one, other: not alike([one], [other]))
+def _moves(baseline: Baseline, output: Leaves) -> list[bool]:
+    """Say of which samples an output is another one."""
+    return _any(baseline, output, torch.ne)
 
 
-def _any(baseline: Baseline, output: Leaves, sample: int, differ: Any) -> bool:
+def _any(baseline: Baseline, output: Leaves, differ: Any) -> list[bool]:
+    size = baseline.batch.size
+    found = torch.zeros(size, dtype=torch.bool, device="cpu")
     if len(output) != len(baseline.normal):
-        return True
+        return [True] * size
     for index, axis in baseline.judged():
         one, other = baseline.normal[index], output[index]
         if not isinstance(other, Tensor) or other.shape != one.shape or bool(one.isnan().any()):
-            return True
-        if differ(one.select(axis, sample), other.select(axis, sample)):
-            return True
-    return False
+            return [True] * size
+        found |= differ(one, other).movedim(axis, 0)[:size].reshape(size, -1).any(1).cpu()
+    read: list[bool] = found.tolist()
+    return read
 
 
 def _came_out(baseline: Baseline, output: Leaves) -> bool:

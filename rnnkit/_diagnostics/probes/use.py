@@ -133,12 +133,12 @@ class _Judge:
         self.name = call.name
         self.module: Any = baseline.session.model.get_submodule(call.name)
         self.directions = 2 if self.module.bidirectional else 1
-        self.is_read = False  # a part of the output
+        self._reads: bool | None = None  # the output, or a part of it
 
     def misuse(self) -> Misuse | None:
         """Try what is known to go wrong."""
         if self.directions == 2 and self._matters(_backward_half(self.baseline, last=True)):
-            self.is_read = True
+            self._reads = True
             rest = _backward_half(self.baseline, last=False)
             if self.call.has_more_steps and not self._matters(rest):
                 return self._found(
@@ -146,8 +146,14 @@ class _Judge:
                     "only, where it has read one step",
                     "last_hidden(state), or torch.cat([h_n[-2], h_n[-1]], dim=1)",
                 )
+        has_steps, has_one_layer = (
+            self.baseline.out_seq_dim is not None,
+            self.module.num_layers == 1,
+        )
+        if has_steps and has_one_layer and self._is_read():
+            return None
         h_matters = self._matters(_state("h"))
-        if not h_matters and not self.is_read and not self._matters(_output):
+        if not h_matters and not self._is_read():
             if self.module.mode == "LSTM" and self._matters(_state("c")):
                 return self._found(
                     f"of what {self.name} returns, only the cell state c is used",
@@ -163,7 +169,7 @@ class _Judge:
         used = [row for row in range(count) if self._matters(_row(row))]
         layers = {row // self.directions for row in used}
         is_early = max(layers, default=count) < self.module.num_layers - 1
-        if is_early and not self.is_read and not self._matters(_output):
+        if is_early and not self._is_read():
             rows = " and ".join(f"h_n[{row}]" for row in used)
             return self._found(
                 f"of what {self.name} returns, only {rows} of {count} is used, not the last layer",
@@ -178,6 +184,11 @@ class _Judge:
                 f"h_n[{count - 2}] and h_n[{count - 1}], the last layer's; or last_hidden(state)",
             )
         return None
+
+    def _is_read(self) -> bool:
+        if self._reads is None:
+            self._reads = self._matters(_output)
+        return self._reads
 
     def _found(self, what: str, fix: str) -> Misuse:
         rows = (("first", f"{self.name} ({type(self.module).__name__})"), ("fix", fix))

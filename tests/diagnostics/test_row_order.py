@@ -84,3 +84,53 @@ steps go into layer out of order, each feature in an order of its own
   intended?  rnnkit.verify(..., skip=['coverage'])
   more       coverage, in the docs under "Errors"\
 """)
+
+
+#: What makes rows of another number than there are samples, and is right.
+RIGHT_ROWS: dict[str, Callable[[Any, Tensor], Tensor]] = {
+    "windows": lambda _, x: x.unfold(1, 4, 1).mT.flatten(0, 1),
+    "windows of each feature": lambda _, x: x.unfold(1, 4, 1).reshape(-1, 4, 1),
+    "features one after the other": lambda _, x: x.unfold(1, 4, 1).flatten(0, 1),
+    "frames of a window": lambda _, x: x.unfold(1, 6, 1).mT.reshape(-1, 3, 6),
+    "dilated windows": lambda _, x: x[:, :8].unflatten(1, (4, 2)).transpose(1, 2).flatten(0, 1),
+    "heads": lambda m, x: m.conv(x.mT).unflatten(1, (2, 4)).flatten(0, 1).mT,
+    "each step over its channels": lambda m, x: m.conv(x.mT).mT.reshape(-1, 4, 2),
+    "each channel over its steps": lambda m, x: m.conv(x.mT).reshape(-1, STEPS, 1),
+    "one row for a batch": lambda m, x: m.conv(x.mT).mT.flatten(1).unflatten(1, (2, -1)),
+}
+
+#: What is wrong: the memory has the steps behind the features.
+WRONG_ROWS: dict[str, Callable[[Any, Tensor], Tensor]] = {
+    "a view of windows": lambda _, x: x.unfold(1, 4, 1).reshape(-1, 4, 3),
+    "a view of many windows": lambda _, x: x.unfold(1, 5, 2).reshape(-1, 5, 3),
+    "a view of heads": lambda m, x: m.conv(x.mT).reshape(-1, STEPS, 4),
+}
+
+
+def model_of_rows(between: Callable[[Any, Tensor], Tensor]) -> nn.Module:
+    """Make a model whose layer reads several rows of each sample."""
+    conv = nn.Conv1d(3, CHANNELS, 3, padding=1)
+    width = Model(between, conv=conv)(numbers(BATCH, STEPS, 3)).shape[2]
+
+    def compute(m: Any, x: Tensor) -> Tensor:
+        h: Tensor = m.layer(between(m, x))[1][-1]
+        return h.view(len(x), -1)
+
+    return Model(compute, layer=nn.GRU(width, HIDDEN, batch_first=True), conv=conv)
+
+
+@pytest.mark.parametrize("name", RIGHT_ROWS)
+def test_right_rows(name: str) -> None:
+    """Windows, heads and channels are right in whichever order they are laid out on purpose."""
+    report = rnnkit.verify(model_of_rows(RIGHT_ROWS[name]), numbers(BATCH, STEPS, 3))
+    assert "coverage" in report.checked
+
+
+@pytest.mark.parametrize("name", WRONG_ROWS)
+def test_wrong_rows(name: str) -> None:
+    """A view that mixes the steps of a window with its features is found, too."""
+    with pytest.raises(rnnkit.LeakError) as error:
+        rnnkit.verify(model_of_rows(WRONG_ROWS[name]), numbers(BATCH, STEPS, 3))
+
+    assert error.value.code == "coverage"
+    assert error.value.module == "layer"

@@ -1,7 +1,7 @@
 """The order of the steps that go into a recurrent layer: a view mixes them with features."""
 
 from collections import defaultdict
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor
@@ -9,6 +9,9 @@ from torch.nn import RNNBase
 
 from rnnkit._diagnostics.isolation import Watch
 from rnnkit._diagnostics.report import Line, fail
+
+#: So many different steps must be seen behind the features.
+COLUMNS = 3
 
 #: Of fewer steps, one that is shifted in a circle looks like many.
 STEPS = 8
@@ -21,12 +24,16 @@ class RowOrder:
     also where frames are stacked, shifted or pooled. After a view of axes in another order they go
     up and down, otherwise so in each feature, and in turn through the memory. What scans an image
     in several ways at once goes up and down, too, but not in turn.
+
+    Of windows no such order is known. There the memory tells: after a view that should have
+    exchanged two axes, the numbers lie with the steps behind the features.
     """
 
     def __init__(self, batch: int, steps: int) -> None:
         """Remember the sizes."""
         self._batch, self._steps = batch, steps
         self._reached: dict[str, dict[int, Tensor]] = defaultdict(dict)
+        self._behind: dict[str, list[Tensor | None]] = defaultdict(list)
 
     def watching(self, places: list[int]) -> Watch:
         """Return what writes down where the step of each sample goes in one run."""
@@ -41,6 +48,7 @@ class RowOrder:
                 if not isinstance(input, Tensor) or input.dim() != 3:
                     return
                 rows = input if module.batch_first else input.transpose(0, 1)
+                self._behind[name].append(_columns(rows.isnan().cpu()))
                 if rows.shape[:2] == (self._batch, self._steps):
                     for sample, step in enumerate(places):
                         self._reached[name].setdefault(step, rows[sample].isnan().cpu())
@@ -55,6 +63,10 @@ class RowOrder:
         Raises:
             LeakError: if steps go into one up and down.
         """
+        for name, columns in self._behind.items():
+            seen = {tuple(row) for each in columns if each is not None for row in each.tolist()}
+            if len(seen) >= COLUMNS and not any(each is None for each in columns):
+                _fail(name)
         for name, reached in self._reached.items():
             steps = sorted(step for step, mask in reached.items() if bool(mask.any()))
             if len(steps) < STEPS:
@@ -63,11 +75,35 @@ class RowOrder:
             if torch.equal(masks, masks[..., :1].expand_as(masks)):
                 continue  # no feature is in an order of its own
             if _are_mixed(masks) and _differ_by_feature(masks) and _are_in_turn(masks):
-                where = name or "the model"
-                what = f"steps go into {where} out of order, each feature in an order of its own"
-                likely = "likely a view or reshape where axes must change places first"
-                rows: list[Line] = [("cause", likely), ("fix", "x.permute(...), then reshape")]
-                fail("coverage", what, rows, name)
+                _fail(name)
+
+
+def _fail(name: str) -> NoReturn:
+    what = f"steps go into {name or 'the model'} out of order, each feature in an order of its own"
+    likely = "likely a view or reshape where axes must change places first"
+    rows: list[Line] = [("cause", likely), ("fix", "x.permute(...), then reshape")]
+    fail("coverage", what, rows, name)
+
+
+def _columns(masks: Tensor) -> Tensor | None:
+    """Return which steps of each row are hit, if the memory has the steps behind the features.
+
+    None if some row is hit otherwise. Rows that are hit nowhere or everywhere say nothing.
+
+    Args:
+        masks: where steps go, ``(rows, seq, feature)``.
+    """
+    count, width = masks.shape[1:]
+    hit = masks.flatten(1)
+    masks = masks[hit.any(1) & ~hit.all(1)]
+    turned = masks.reshape(len(masks), width, count)
+    columns = turned.any(1)
+    is_turned = count != width and torch.equal(turned, columns.unsqueeze(1).expand_as(turned))
+    by_step = masks.any(2, keepdim=True).expand_as(masks)
+    by_feature = masks.any(1, keepdim=True).expand_as(masks)
+    if not is_turned or torch.equal(masks, by_step) or torch.equal(masks, by_feature):
+        return None if len(masks) else columns
+    return columns
 
 
 def _are_mixed(masks: Tensor) -> bool:

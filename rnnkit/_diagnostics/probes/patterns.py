@@ -1,11 +1,11 @@
-"""Mistakes of one shape each: backward outputs in reverse, steps for channels, a state as input."""
+"""Mistakes of one shape each: a backward output in reverse, steps for channels, (c, h) as state."""
 
 from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import BatchNorm1d, GRUCell, RNNBase, RNNCell, RNNCellBase
+from torch.nn import LSTM, BatchNorm1d, GRUCell, LSTMCell, RNNBase, RNNCell, RNNCellBase
 
 from rnnkit._diagnostics.baseline import Baseline
 from rnnkit._diagnostics.changes import steps_at
@@ -31,6 +31,7 @@ def find_patterns(baseline: Baseline, events: Sequence[Event]) -> int:
     find_held_state(baseline, events)
     find_shared_direction(baseline, events)
     find_state_as_input(events)
+    find_swapped_states(events)
     find_reversed_outputs(baseline)
     return sum(isinstance(one.module, RNNCellBase) and one.kind == "input" for one in events)
 
@@ -113,6 +114,29 @@ def find_state_as_input(events: Sequence[Event]) -> None:
                 what = f"{event.name} takes the output of {source} as its input, and as its state"
                 rows = [("fix", "a state for each cell: h[0], h[1]")]
                 fail("use", f"{what}, too", rows, event.name)
+
+
+def find_swapped_states(events: Sequence[Event]) -> None:
+    """Find an LSTM that takes the c of another call, or of its own, as its h, and h as its c.
+
+    Raises:
+        LeakError: if there is one.
+    """
+    made: list[tuple[str, list[Any]]] = []
+    for event in events:
+        pair = event.tensors[-2:]
+        if not isinstance(event.module, LSTM | LSTMCell) or not all(map(is_number, pair)):
+            continue
+        if event.kind == "output":
+            made.append((event.label, pair))
+        elif len(event.tensors) > 2:
+            for source, (h, c) in made:
+                if _equal(pair, [c, h]) and not torch.equal(h, c):
+                    what = f"{event.label} takes the c of {source} as its h, and the h as its c"
+                    rows = [
+                        ("fix", "output, (h, c) = layer(input): h comes first, as in hx=(h, c)")
+                    ]
+                    fail("use", what, rows, event.name)
 
 
 def find_shared_direction(baseline: Baseline, events: Sequence[Event]) -> None:

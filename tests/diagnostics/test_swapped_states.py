@@ -1,0 +1,65 @@
+"""An LSTM that takes (c, h) of another call in place of (h, c)."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from inline_snapshot import snapshot
+from torch import Tensor, nn
+
+import rnnkit
+from tests.diagnostics.models_of_users import BATCH, FEATURE, HIDDEN, SEQ, Model, numbers
+
+
+def encoded(m: Any, x: Tensor) -> Tensor:
+    """Give the encoder's state to the decoder."""
+    _, (h, c) = m.one(x)
+    output, _ = m.two(x.flip(1), (h, c) if m.right else (c, h))
+    return torch.cat([output[:, -1], h[-1]], 1)
+
+
+def looped(m: Any, x: Tensor) -> Tensor:
+    """Give the state of each step to the next one."""
+    h, c = x.new_zeros(2, len(x), HIDDEN)
+    steps = []
+    for step in x.unbind(1):
+        one, other = m.one(step, (h, c))
+        h, c = (one, other) if m.right else (other, one)
+        steps.append(h)
+    return torch.stack(steps, 1)
+
+
+def made(compute: Callable[..., Tensor], *, right: bool) -> nn.Module:
+    """A model of one of them."""
+    kind: Any = nn.LSTMCell if compute is looped else nn.LSTM
+    options = {} if compute is looped else {"batch_first": True}
+    model = Model(
+        compute, one=kind(FEATURE, HIDDEN, **options), two=kind(FEATURE, HIDDEN, **options)
+    )
+    model.right = right
+    return model
+
+
+@pytest.mark.parametrize("compute", [encoded, looped])
+def test_a_swapped_pair_is_found(compute: Callable[..., Tensor]) -> None:
+    """The twin with (h, c) is not accused."""
+    x = numbers(BATCH, SEQ, FEATURE)
+    skip = ["gradient"]
+
+    assert "use" in rnnkit.verify(made(compute, right=True), x, skip=skip).checked
+    with pytest.raises(rnnkit.LeakError, match="as its h, and the h as its c") as caught:
+        rnnkit.verify(made(compute, right=False), x, skip=skip)
+    assert caught.value.probe == "use"
+
+
+def test_what_is_said() -> None:
+    """The message names both modules."""
+    with pytest.raises(rnnkit.LeakError) as caught:
+        rnnkit.verify(made(encoded, right=False), numbers(BATCH, SEQ, FEATURE))
+    assert str(caught.value) == snapshot("""\
+two takes the c of one as its h, and the h as its c
+  fix        output, (h, c) = layer(input): h comes first, as in hx=(h, c)
+  intended?  rnnkit.verify(..., skip=['use'])
+  more       use, in the docs under "Errors"\
+""")

@@ -246,3 +246,32 @@ def test_two_inputs_that_both_look_ahead() -> None:
         )
 
     assert "through" not in str(error.value)
+
+
+def convolved(m: Any, x: Tensor, lengths: Tensor) -> Tensor:
+    """A convolution that reads one step beyond each length."""
+    packed = pack_padded_sequence(m.conv(x.mT).mT, lengths, batch_first=True, enforce_sorted=False)
+    h: Tensor = m.gru(packed)[1][-1]
+    return h
+
+
+def test_zeros_beyond_a_length_may_be_read() -> None:
+    """Past the end of a sample alone a convolution reads zeros, too: the batch gives the same."""
+    model = Model(convolved, conv=nn.Conv1d(FEATURE, FEATURE, 3, padding=1), gru=gru())
+    report = rnnkit.verify(model, PADDED, COUNTS, lengths=COUNTS)
+
+    assert "alone" in report.checked
+    assert reason(report, "padding") == snapshot(
+        "zeros beyond a length are read, and a sample alone gives the same"
+    )
+
+
+def test_numbers_beyond_a_length_may_not_be_read() -> None:
+    """Of other padding the same model gives something else than for each sample alone."""
+    model = Model(convolved, conv=nn.Conv1d(FEATURE, FEATURE, 3, padding=1), gru=gru())
+    x = numbers(BATCH, SEQ, FEATURE)
+
+    for skip in ("alone", "padding"):
+        with pytest.raises(rnnkit.LeakError) as caught:
+            rnnkit.verify(model, x, COUNTS, lengths=COUNTS, skip=[skip])
+        assert {caught.value.probe, skip} == {"alone", "padding"}

@@ -28,7 +28,7 @@ def state_kept_at_the_end(nn: ModuleType, is_right: bool) -> Subject:
     return Subject(model, (torch.randn(8, 4, 4), ended), {"batch_dim": 1, "out_batch_dim": 1})
 
 
-@mistake(missed="each step, sample and weight is read as before; trace marks it")
+@mistake("use")
 def members_unpacked_the_wrong_way(nn: ModuleType, is_right: bool) -> Subject:
     """A controller passes on h and c; or calls them by each other's name."""
 

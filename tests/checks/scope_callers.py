@@ -1,10 +1,29 @@
-"""Callers that bind axis names, as users write them."""
+"""Callers that bind axis names, as users write them, and the layers that they call."""
 
 from typing import Any
 
+import torch
 from beartype import beartype
 from jaxtyping import Float, jaxtyped
 from torch import Tensor, nn
+
+import rnnkit
+
+BATCH, SEQ, WIDTH, HIDDEN = 2, 5, 3, 4
+AXES = {"seq": "time", "batch": "b"}
+
+
+def layer(name: str, axes: dict[str, str] | None, *, batch_first: bool) -> Any:
+    """A layer of a class of rnnkit's, or a Recurrent."""
+    if name == "Recurrent":
+        cell = rnnkit.GRUCell(WIDTH, HIDDEN)
+        return rnnkit.Recurrent(cell, batch_first=batch_first, axes=axes)
+    return getattr(rnnkit, name)(WIDTH, HIDDEN, batch_first=batch_first, axes=axes)
+
+
+def batch_first_input() -> Tensor:
+    """An input whose axes differ in size, the batch in front."""
+    return torch.randn(BATCH, SEQ, WIDTH)
 
 
 class BatchFirstModel(nn.Module):

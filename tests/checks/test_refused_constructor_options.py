@@ -1,10 +1,8 @@
 """Options that a constructor refuses."""
 
 import pytest
-import torch
 from inline_snapshot import snapshot
 
-import rnnkit
 from rnnkit import ArgumentError
 from tests.checks.refusals import Case, Refused, Torch
 
@@ -276,26 +274,3 @@ def test_refused(made: str) -> None:
 def test_every_message_has_its_row() -> None:
     """No message is left over."""
     assert MESSAGES.keys() == CASES.keys()
-
-
-@pytest.mark.filterwarnings("ignore:.torch.jit")
-@pytest.mark.parametrize("name", ["RNN", "LSTM", "GRU"])
-def test_batch_first_states_have_no_torchscript(name: str) -> None:
-    """A layer with batch-first states is no layer of torch's: scripting says what to write."""
-    layer = getattr(rnnkit, name)(3, 4, state_batch_first=True)
-
-    with pytest.raises(rnnkit.RnnkitError) as caught:
-        torch.jit.script(layer)
-    assert caught.value.argument == "state_batch_first"
-
-
-@pytest.mark.filterwarnings("ignore:.torch.jit")
-def test_message_of_batch_first_states_in_torchscript() -> None:
-    """The message says what to write in place of it."""
-    with pytest.raises(rnnkit.RnnkitError) as caught:
-        torch.jit.script(rnnkit.GRU(3, 4, state_batch_first=True))
-    assert str(caught.value) == snapshot("""\
-GRU(..., state_batch_first=True) has no TorchScript form
-  fix       state_batch_first=False, and state.transpose(0, 1) in the caller
-  more      script-state, in the docs under "Errors"\
-""")

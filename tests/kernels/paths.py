@@ -10,7 +10,7 @@ from torch import Tensor
 
 from rnnkit._base.torch_tools import lacks_kernel
 from rnnkit._kernels import choice
-from tests.strategies import LAYERS, Case
+from tests.strategies import LAYERS, Case, tensors_of
 
 #: How a batch is run: over its padding, as packed rows by hand, packed by torch's kernel, or with
 #: blank steps before resets. Which one is fastest is chosen by size.
@@ -25,7 +25,7 @@ KINDS: dict[str, dict[str, Any]] = {
 }
 #: None, the whole of the input, and between.
 LENGTHS = (4, 0, 7, 1, 6)
-SEQ = 7
+SEQ, BATCH = 7, len(LENGTHS)
 
 paths = pytest.mark.parametrize("path", PATHS)
 layers = pytest.mark.parametrize("name", LAYERS)
@@ -69,8 +69,22 @@ def case_of(kind: str, dtype: torch.dtype = torch.float64, **options: object) ->
         name=kind.split(maxsplit=1)[0],
         input_size=6,
         hidden_size=3,
-        batch=len(LENGTHS),
+        batch=BATCH,
         seq=SEQ,
         dtype=dtype,
         options=KINDS[kind] | options,
+    )
+
+
+def mask(rate: float = 0.4) -> Tensor:
+    """A mask with resets at many steps, and one at the first."""
+    reset = torch.rand(SEQ, BATCH, generator=torch.Generator().manual_seed(1)) < rate
+    reset[0, 1] = True
+    return reset
+
+
+def close(actual: Any, expected: Any, tolerance: float = 1e-12) -> None:
+    """Two results hold the same tensors, but for the order of sums."""
+    torch.testing.assert_close(
+        tensors_of(actual), tensors_of(expected), rtol=tolerance, atol=tolerance
     )

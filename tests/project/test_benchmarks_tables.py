@@ -11,19 +11,14 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch import Tensor
-
-import rnnkit
 
 pytest.importorskip("benchmarks", reason="the benchmarks are in the repository, not in the wheel")
 
-from benchmarks import failures, fit_choice, lengths, unrolling, verifying
+from benchmarks import fit_choice
 from benchmarks.__main__ import main, topics
 from benchmarks.growth import Growth, Sizes
 from benchmarks.page import unfolded
-from benchmarks.passes import cases
 from benchmarks.report import Table, budget
-from benchmarks.subjects import trio
 from benchmarks.timing import QUICK, Effort
 from docs import charts
 
@@ -32,7 +27,6 @@ pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:`torch.jit.sc
 TOPICS = topics()
 ROOT = pathlib.Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "benchmarks.md"
-SHAPE = (4, 6, 3, 5)
 
 
 @functools.cache
@@ -166,75 +160,6 @@ def test_quick_growth_has_the_first_sizes() -> None:
     table = Growth(QUICK, Sizes(1, 2, 3), varied, ("a",), lambda *_: {"x": 1}).table("T", "N", "x")
 
     assert table.rows == [("batch 1", "1"), ("seq 2", "1")]
-
-
-@pytest.mark.parametrize("fill", [0.1, 0.25, 0.5, 0.75, 1.0])
-def test_lengths_fill_the_batch(fill: float) -> None:
-    """Lengths are between 1 and seq, the longest is seq, and their mean is what was asked for."""
-    made_up = lengths.lengths_of(1000, 50, fill)
-
-    assert made_up.min() >= 1
-    assert made_up.max() == 50
-    assert made_up.double().mean() == pytest.approx(50 * fill, abs=1.0)
-
-
-def test_lengths_of_a_full_batch() -> None:
-    """A full batch has no padding at all."""
-    assert lengths.lengths_of(4, 6, 1.0).tolist() == [6, 6, 6, 6]
-
-
-def same(one: Any, other: Any) -> None:
-    """Check that two paths gave the same output and state, or the same gradients."""
-    for mine, theirs in zip(one, other, strict=True):
-        if isinstance(mine, Tensor):
-            torch.testing.assert_close(mine, theirs)
-        else:
-            same(mine, theirs)
-
-
-@pytest.mark.parametrize("case", cases(lengths.KINDS))
-@pytest.mark.parametrize("directions", [1, 2])
-def test_packing_and_lengths_do_the_same_work(case: str, directions: int) -> None:
-    """What is timed as packing by hand and as lengths gives the same results."""
-    kind, backward = cases(lengths.KINDS)[case]
-    paths = lengths.made(kind, SHAPE, fill=0.5, directions=directions, backward=backward)
-
-    same(paths["lengths"](), paths["pack"]())
-
-
-@pytest.mark.parametrize("case", cases(unrolling.KINDS))
-def test_layer_unroll_and_loops_do_the_same_work(case: str) -> None:
-    """What is timed as a layer, as unroll and as loops over cells gives the same results."""
-    kind, backward = cases(unrolling.KINDS)[case]
-    paths = unrolling.made(kind, SHAPE, backward=backward)
-    layer: Any = paths["layer"]()
-    if not backward:
-        output, state = layer
-        layer = (output, state[0] if isinstance(state, Tensor) else [h[0] for h in state])
-
-    for name in ("unroll", "loop", "unfused"):
-        same(paths[name](), layer)
-
-
-@pytest.mark.parametrize("name", verifying.CASES)
-def test_verify_finds_what_is_there(name: str) -> None:
-    """Of the models that are verified the last one has a leak, and the others have none."""
-    torch.manual_seed(0)
-    case = verifying.CASES[name](verifying.BASE)
-    found = case.verify()
-
-    if name == "bidirectional LSTM, causal":
-        assert isinstance(found, rnnkit.LeakError)
-    else:
-        assert isinstance(found, rnnkit.Report)
-        assert verifying.passes(case) == found.passes
-
-
-@pytest.mark.parametrize("mistake", failures.mistakes(), ids=lambda mistake: mistake.name)
-def test_rnnkit_tells_each_mistake(mistake: failures.Mistake) -> None:
-    """The calls that are timed as failing do fail."""
-    with pytest.raises(rnnkit.RnnkitError):
-        trio(mistake.kind, *mistake.sizes).rnnkit(*mistake.arguments)
 
 
 @pytest.mark.parametrize(

@@ -1,18 +1,17 @@
-"""TorchScript compiles models that hold our modules, and traces them, as with torch's."""
+"""TorchScript compiles models that hold our modules, as with torch's."""
 
 import io
 import warnings
-from collections.abc import Callable
-from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations
-from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
+from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence
 from torch.utils import _pytree as pytree
 
 import rnnkit
+from tests.torch.script_models import LENGTHS, OneTensor, Packs, Parent, TwoTensors
 from tests.torch.side_by_side import (
     CELLS,
     HIDDEN,
@@ -26,51 +25,8 @@ from tests.torch.side_by_side import (
     six,
 )
 
-LENGTHS = [3, 5]
-
-
 # torch.jit announces in many places that it is deprecated.
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:.torch.jit")]
-
-
-class Parent(nn.Module):
-    """A model with a recurrent module behind a linear one."""
-
-    def __init__(self, core: nn.Module) -> None:
-        """Hold the parts."""
-        super().__init__()
-        self.before = nn.Linear(INPUT, INPUT)
-        self.core = core
-
-    def forward(self, x: Tensor) -> Any:
-        """Run the recurrent module on the transformed input."""
-        return self.core(self.before(x))
-
-
-class OneTensor(Parent):
-    """A model that carries the state of an RNN or a GRU."""
-
-    def forward(self, x: Tensor, hx: Tensor):  # noqa: ANN201 - TorchScript infers it
-        """Run the recurrent module from a state."""
-        return self.core(self.before(x), hx)
-
-
-class TwoTensors(Parent):
-    """A model that carries the state of an LSTM."""
-
-    def forward(self, x: Tensor, hx: tuple[Tensor, Tensor]):  # noqa: ANN201 - TorchScript infers it
-        """Run the recurrent module from a state."""
-        return self.core(self.before(x), hx)
-
-
-class Packs(Parent):
-    """A model that packs its input and pads its output."""
-
-    def forward(self, x: Tensor, lengths: Tensor):  # noqa: ANN201 - TorchScript infers it
-        """Run the layer on packed input."""
-        packed = pack_padded_sequence(self.before(x), lengths, enforce_sorted=False)
-        output, state = self.core(packed)
-        return pad_packed_sequence(output)[0], state
 
 
 class TakesPacked(Parent):
@@ -262,64 +218,3 @@ def test_no_warning_of_zeros(name: str) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)
         torch.jit.script(Parent(getattr(rnnkit, name)(INPUT, HIDDEN)))
-
-
-def traced(model: nn.Module, args: tuple[object, ...]) -> tuple[Callable[..., Any], set[str]]:
-    """A traced model, and the kinds of the warnings that came with it."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        trace = torch.jit.trace(model, args)
-    return trace, {f"{each.category.__name__}: {str(each.message)[:50]}" for each in caught}
-
-
-@six
-@pytest.mark.parametrize("with_state", [False, True])
-def test_traced(name: str, with_state: bool) -> None:
-    """A traced model takes other batches and weights; it warns of nothing that torch's does not."""
-    torch.manual_seed(0)
-    model = Parent if not with_state else TwoTensors if "LSTM" in name else OneTensor
-    theirs, ours = pair(name, model)
-    args = (sample(name), carried(name)) if with_state else (sample(name),)
-
-    (their_trace, their_warnings), (our_trace, our_warnings) = (
-        traced(model, args) for model in (theirs, ours)
-    )
-
-    assert our_warnings <= their_warnings
-    other = pytree.tree_map(lambda tensor: torch.cat([tensor, 2 * tensor], dim=-2), args)
-    for model in (theirs, ours):
-        with torch.no_grad():
-            for parameter in model.parameters():
-                parameter.mul_(0.5)
-    for call in (args, other):
-        expected = theirs(*call)
-        assert_same(expected, their_trace(*call))
-        assert_same(expected, our_trace(*call))
-
-
-@layers
-@pytest.mark.parametrize("with_state", [False, True])
-def test_traced_with_batch_first_states(name: str, with_state: bool) -> None:
-    """A traced layer takes its states with the batch on axis 0 as the layer does."""
-    torch.manual_seed(0)
-    layer = getattr(rnnkit, name)(3, 4, num_layers=2, state_batch_first=True)
-    args = (torch.randn(7, 5, 3),)
-    if with_state:
-        args += (pytree.tree_map(torch.randn_like, layer.initial_state(5)),)
-
-    trace, _ = traced(layer, args)
-
-    assert_same(layer(*args), trace(*args))
-
-
-@layers
-def test_traced_with_packing(name: str) -> None:
-    """A model that packs inside can be traced where torch's can."""
-    torch.manual_seed(0)
-    theirs, ours = pair(name, Packs)
-    args = (sample(name), torch.tensor(LENGTHS))
-
-    (_, their_warnings), (trace, our_warnings) = (traced(model, args) for model in (theirs, ours))
-
-    assert our_warnings <= their_warnings
-    assert_same(theirs(*args), trace(*args))

@@ -1,0 +1,87 @@
+"""What the benchmarks time: candidates do the same work, and the calls that are to fail do fail."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+import rnnkit
+
+pytest.importorskip("benchmarks", reason="the benchmarks are in the repository, not in the wheel")
+
+from benchmarks import failures, lengths, unrolling, verifying
+from benchmarks.passes import cases
+from benchmarks.subjects import trio
+
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:`torch.jit.script_method`")]
+SHAPE = (4, 6, 3, 5)
+
+
+@pytest.mark.parametrize("fill", [0.1, 0.25, 0.5, 0.75, 1.0])
+def test_lengths_fill_the_batch(fill: float) -> None:
+    """Lengths are between 1 and seq, the longest is seq, and their mean is what was asked for."""
+    made_up = lengths.lengths_of(1000, 50, fill)
+
+    assert made_up.min() >= 1
+    assert made_up.max() == 50
+    assert made_up.double().mean() == pytest.approx(50 * fill, abs=1.0)
+
+
+def test_lengths_of_a_full_batch() -> None:
+    """A full batch has no padding at all."""
+    assert lengths.lengths_of(4, 6, 1.0).tolist() == [6, 6, 6, 6]
+
+
+def same(one: Any, other: Any) -> None:
+    """Check that two paths gave the same output and state, or the same gradients."""
+    for mine, theirs in zip(one, other, strict=True):
+        if isinstance(mine, Tensor):
+            torch.testing.assert_close(mine, theirs)
+        else:
+            same(mine, theirs)
+
+
+@pytest.mark.parametrize("case", cases(lengths.KINDS))
+@pytest.mark.parametrize("directions", [1, 2])
+def test_packing_and_lengths_do_the_same_work(case: str, directions: int) -> None:
+    """What is timed as packing by hand and as lengths gives the same results."""
+    kind, backward = cases(lengths.KINDS)[case]
+    paths = lengths.made(kind, SHAPE, fill=0.5, directions=directions, backward=backward)
+
+    same(paths["lengths"](), paths["pack"]())
+
+
+@pytest.mark.parametrize("case", cases(unrolling.KINDS))
+def test_layer_unroll_and_loops_do_the_same_work(case: str) -> None:
+    """What is timed as a layer, as unroll and as loops over cells gives the same results."""
+    kind, backward = cases(unrolling.KINDS)[case]
+    paths = unrolling.made(kind, SHAPE, backward=backward)
+    layer: Any = paths["layer"]()
+    if not backward:
+        output, state = layer
+        layer = (output, state[0] if isinstance(state, Tensor) else [h[0] for h in state])
+
+    for name in ("unroll", "loop", "unfused"):
+        same(paths[name](), layer)
+
+
+@pytest.mark.parametrize("name", verifying.CASES)
+def test_verify_finds_what_is_there(name: str) -> None:
+    """Of the models that are verified the last one has a leak, and the others have none."""
+    torch.manual_seed(0)
+    case = verifying.CASES[name](verifying.BASE)
+    found = case.verify()
+
+    if name == "bidirectional LSTM, causal":
+        assert isinstance(found, rnnkit.LeakError)
+    else:
+        assert isinstance(found, rnnkit.Report)
+        assert verifying.passes(case) == found.passes
+
+
+@pytest.mark.parametrize("mistake", failures.mistakes(), ids=lambda mistake: mistake.name)
+def test_rnnkit_tells_each_mistake(mistake: failures.Mistake) -> None:
+    """The calls that are timed as failing do fail."""
+    with pytest.raises(rnnkit.RnnkitError):
+        trio(mistake.kind, *mistake.sizes).rnnkit(*mistake.arguments)

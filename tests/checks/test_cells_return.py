@@ -146,3 +146,13 @@ def test_a_cell_returns_what_it_is_told(returns: Any, hx: Any) -> None:
 
     assert output.shape == (7, 5, 4)
     assert type(state) is type(hx)
+
+
+@pytest.mark.parametrize("lengths", [None, [2, 1]])
+def test_another_device_is_torchs_to_refuse(lengths: Any) -> None:
+    """States of one size that a cell returns on two devices: torch's error goes on as it is."""
+    cell = Counter(lambda hx: hx.to("meta") if hx.any() else hx + 1)
+
+    with pytest.raises(RuntimeError, match="device") as caught:
+        rnnkit.unroll(cell, torch.ones(2, 2, 3), torch.zeros(2, 4), lengths=lengths)
+    assert not isinstance(caught.value, rnnkit.RnnkitError)

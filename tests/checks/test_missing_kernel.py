@@ -6,6 +6,7 @@ from inline_snapshot import snapshot
 
 import rnnkit
 from rnnkit._base.torch_tools import lacks_kernel
+from rnnkit._checks.dtype_errors import explain_missing_kernel
 
 
 def test_float16_has_no_training() -> None:
@@ -55,6 +56,17 @@ def test_bfloat16_runs_or_says_why(*, grad: bool) -> None:
                 layer(input)
         else:
             assert torch.equal(layer(input)[0], theirs(input)[0])
+
+
+def test_bfloat16_that_is_missing() -> None:
+    """Where the CPU has no bfloat16 LSTM, the message says which CPUs have one, and what this is."""
+    torchs = RuntimeError("could not create a primitive descriptor for the LSTM")
+    level = torch.backends.cpu.get_cpu_capability()
+
+    with torch.autocast("cpu", torch.bfloat16), pytest.raises(rnnkit.DtypeError) as caught:
+        explain_missing_kernel(rnnkit.LSTM(3, 4), torchs)
+    assert f"on CPUs with AVX-512 alone; torch sees {level} here" in str(caught.value)
+    assert "layer.to(torch.bfloat16)" in str(caught.value)
 
 
 @pytest.mark.filterwarnings("ignore:TF32 acceleration:UserWarning")

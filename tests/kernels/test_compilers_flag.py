@@ -1,0 +1,87 @@
+"""Under the flag that compilers set, a call gives what it gives without: numbers, and refusals."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn.utils import prune
+
+import rnnkit
+from tests.kernels.paths import BATCH, LENGTHS, SEQ, case_of, close, kinds, mask
+from tests.strategies import Case
+
+Make = Callable[[Case], Callable[..., Any]]
+
+
+def unrolled(case: Case) -> Callable[..., Any]:
+    """The first cell of a layer, over a sequence."""
+    (cell,) = case.module(rnnkit).cells()
+    return lambda x, **options: rnnkit.unroll(cell, x, **options)
+
+
+MAKES: dict[str, Make] = {
+    "layer": lambda case: case.module(rnnkit),
+    "unroll": unrolled,
+    "Recurrent": lambda case: rnnkit.Recurrent(case.module(rnnkit).cells()),
+}
+
+
+@pytest.fixture
+def flag(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Raise the flag, as a compiler does while it traces."""
+    return lambda: monkeypatch.setattr(torch.compiler, "_is_compiling_flag", True)
+
+
+@kinds
+@pytest.mark.parametrize("how", MAKES)
+@pytest.mark.parametrize("lengths", [None, LENGTHS])
+@pytest.mark.parametrize("reset", [None, mask()], ids=["whole", "resets"])
+def test_numbers(
+    kind: str, how: str, lengths: Any, reset: Tensor | None, flag: Callable[[], None]
+) -> None:
+    """Output and state are the same, with lengths and resets too."""
+    run, x = MAKES[how](case_of(kind)), case_of(kind).numbers()
+    options = {"lengths": None if lengths is None else torch.tensor(lengths), "reset": reset}
+    expected = run(x, **options)
+
+    flag()
+
+    close(run(x, **options), expected)
+
+
+REFUSED: dict[str, tuple[Any, tuple[Any, ...]]] = {
+    "a state for another batch": (
+        rnnkit.GRU(3, 4),
+        (torch.ones(SEQ, BATCH, 3), torch.ones(1, BATCH - 1, 4)),
+    ),
+    "a list for a tensor": (rnnkit.GRU(3, 4), (torch.ones(SEQ, BATCH, 3), [torch.ones(1, 5, 4)])),
+    "another width": (rnnkit.LSTMCell(3, 4), (torch.ones(BATCH, 2),)),
+    "a pair for a tensor": (rnnkit.GRUCell(3, 4), (torch.ones(BATCH, 3), (torch.ones(5, 4),) * 2)),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_refusals(name: str, flag: Callable[[], None]) -> None:
+    """What is refused is refused in the same words."""
+    module, arguments = REFUSED[name]
+    said = []
+    for change in (lambda: None, flag):
+        change()
+        with pytest.raises(rnnkit.RnnkitError) as caught:
+            module(*arguments)
+        said.append(str(caught.value))
+
+    assert said[0] == said[1]
+
+
+def test_a_computed_weight(flag: Callable[[], None]) -> None:
+    """A cell whose weight is computed has none of that name, and runs."""
+    cell, x = rnnkit.GRUCell(3, 4), torch.randn(BATCH, 3)
+    prune.l1_unstructured(cell, "weight_ih", 0.5)
+    expected = cell(x)
+
+    flag()
+
+    close(cell(x), expected)

@@ -16,7 +16,7 @@ from rnnkit._checks.call_spec import (
     sizes,
     spell,
 )
-from rnnkit._checks.odd_tensors import is_odd
+from rnnkit._checks.odd_tensors import is_odd, refuse_nested
 from rnnkit._checks.rules import is_batch_size
 
 
@@ -45,6 +45,8 @@ def check_step(layer: Any, x_t: Any) -> None:
     if not isinstance(x_t, Tensor):
         sentence = f"{name}.step: x_t must be a Tensor (batch, input_size), got {brief(x_t)}"
         refusal(ArgumentError, "x_t", sentence, code="step-type")
+    if x_t.is_nested:
+        refuse_nested(layer)
     if x_t.dim() not in (1, 2):
         seq_axis = 1 if layer.batch_first else 0
         wants = "(batch, feature)" if width is None else f"(batch, input_size={width})"

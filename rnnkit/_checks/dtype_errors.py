@@ -64,16 +64,13 @@ def diagnose_dtype_and_device(spec: CallSpec, input: Tensor, weight: Tensor) -> 
     if not agree(input.dtype, weight.dtype):
         return _other_dtype(spec, input, weight)
     if input.layout is not torch.strided and spec.kind != "cell":
-        fix = "input.to_dense()"
-        if input.is_nested:
-            fix = "input.to_padded_tensor(0.0), and lengths= of its samples"
         return Cause(
             "input-layout",
             ArgumentError,
             "input",
             f"input must be a dense tensor, got {input.layout}",
             f"{spec.described}: torch has no recurrent kernels for other layouts",
-            (("fix", fix),),
+            (("fix", "input.to_dense()"),),
         )
     if input.device != weight.device:
         return Cause(

@@ -60,16 +60,21 @@ def _is_recurrent(cell: Any) -> bool:
     )
 
 
-def refuse_stateless(cell: Any) -> NoReturn:
+def refuse_stateless(cell: Any, *, again: bool = False) -> NoReturn:
     """Refuse a cell that has no initial state, where none was given.
+
+    Args:
+        cell: the cell.
+        again: whether a reset asks for it, which goes back to no hx that is given.
 
     Raises:
         CellError: always.
     """
     name = type(cell).__name__
-    fix = f"rnnkit.{name}" if name in CELLS else "hx=..."
-    sentence = f"{name} has no initial_state(batch_size), and no hx was given"
-    row = ("fix", f"{fix}, or a method initial_state(self, batch_size)")
+    fixes = [f"rnnkit.{name}"] if name in CELLS else [] if again else ["hx=..."]
+    why = "from which a sample starts again" if again else "and no hx was given"
+    sentence = f"{name} has no initial_state(batch_size), {why}"
+    row = ("fix", ", or ".join([*fixes, "a method initial_state(self, batch_size)"]))
     refusal(CellError, "cell", sentence, "", row, code="cell-initial-state")
 
 

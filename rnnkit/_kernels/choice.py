@@ -197,8 +197,7 @@ def for_resets(
 
 
 def _cheapest(facts: Facts, costs: dict[str, float]) -> str:
-    if PACKED in costs:
-        costs[PACKED] *= 1 - DOUBT[facts.gradients]
+    costs[PACKED] *= 1 - DOUBT[facts.gradients]
     return min(costs, key=costs.__getitem__)
 
 

@@ -156,18 +156,18 @@ class ProjectedLSTMCell(LSTMCell):
             return foreign_call(self, self.__rnnkit__.torch_class, input, hx)
         weights = sequence_weights(self)
         state = check_cell(self, input, hx, weights[0])
-        if state is FOREIGN:
-            return foreign_call(self, self.__rnnkit__.torch_class, input, hx)
-        if state is None or lacks_state(self, hx):
-            state = check_cell(self, input, started(self, hx, *input.shape[:-1]), weights[0])
-        batched = input.dim() > 1
+        if state is None or (state is FOREIGN and hx is None) or lacks_state(self, hx):
+            hx = started(self, hx, *input.shape[:-1])
+            state = check_cell(self, input, hx, weights[0])
+        if state is FOREIGN:  # torch has no such cell, and its kernel takes what stands in as it is
+            state = hx
         # The kernel reads (seq, batch, feature), from a state (layers, batch, hidden).
-        added = (0,) if batched else (0, 1)
+        added = (0,) if input.dim() > 1 else (0, 1)
+        for _ in added:
+            input, state = input.unsqueeze(0), tuple(tensor.unsqueeze(0) for tensor in state)
         _, h, c = torch.lstm(
-            input[(None,) * len(added)],
-            tuple(tensor[(None,) * len(added)] for tensor in state),
-            weights, bool(self.bias), 1, 0.0, self.training, False, False,
-        )  # fmt: skip
+            input, state, weights, bool(self.bias), 1, 0.0, self.training, False, False
+        )
         return LSTMState(h.squeeze(added), c.squeeze(added))
 
     def extra_repr(self) -> str:

@@ -146,8 +146,11 @@ def run(
         return output.squeeze(1), map_state(lambda tensor: tensor.squeeze(batch_axis), state)
     if batch_first:
         input = input.transpose(0, 1)
-    if hx is None and not hasattr(cell, "initial_state"):
-        if mask is not None or (counts is not None and counts.empty() is not None):
+    stateless = not hasattr(cell, "initial_state")
+    if stateless and mask is not None:
+        refuse_stateless(cell, again=True)
+    if stateless and hx is None:
+        if counts is not None and counts.empty() is not None:
             refuse_stateless(cell)
         options = {"reverse": reverse, "return_states": return_states}
         output, state = run_stateless(cell, input, counts, **options)

@@ -1,5 +1,8 @@
 """What a message says to type is typed, and the program then runs; nothing that it says does harm."""
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 import torch
 from inline_snapshot import snapshot
@@ -273,14 +276,17 @@ def test_lengths_by_name() -> None:
     assert not output[5:, 1].any()
 
 
-def test_a_jagged_input_is_padded() -> None:
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors:UserWarning")
+@pytest.mark.parametrize("layout", [torch.jagged, torch.strided])
+@pytest.mark.parametrize("call", [GRU.__call__, GRU.step], ids=["call", "step"])
+def test_a_nested_input_is_padded(layout: torch.layout, call: Callable[..., Any]) -> None:
     """Nested tensors have no recurrent kernels: they are padded, and their lengths given."""
-    jagged = torch.nested.nested_tensor([filled(7, 3), filled(5, 3)], layout=torch.jagged)
+    nested = torch.nested.nested_tensor([filled(7, 3), filled(5, 3)], layout=layout)
     gru = GRU(3, 4, batch_first=True)
     with pytest.raises(RnnkitError) as caught:
-        gru(jagged)
+        call(gru, nested)
 
-    padded = fixed(caught.value, "input.to_padded_tensor(0.0)", input=jagged)
+    padded = fixed(caught.value, "input.to_padded_tensor(0.0)", input=nested)
 
     assert caught.value.code == "input-layout"
     assert gru(padded, lengths=[7, 5])[0].shape == (2, 7, 4)

@@ -240,6 +240,12 @@ GRUCell has no initial_state(batch_size), and no hx was given
 """),
         marks=(pytest.mark.unhooked("beartype refuses first, by the annotation"),),
     ),
+    "Nor has it one to give.": Case(
+        "Recurrent(torch.nn.GRUCell(3, 4)).initial_state(5)",
+        Refused(CellError, "lacks"),
+        code="cell-initial-state",
+        marks=(pytest.mark.unhooked("beartype refuses first, by the annotation"),),
+    ),
 }
 
 

@@ -8,7 +8,7 @@ from inline_snapshot import snapshot
 from torch import Tensor, nn
 
 import rnnkit
-from rnnkit import ArgumentError, DtypeError, LayoutError, ShapeError, StateError
+from rnnkit import ArgumentError, CellError, DtypeError, LayoutError, ShapeError, StateError
 from tests.checks.refusals import CONTENT, Case, Refused, call, filled, fix, fixed, refusal, table
 
 
@@ -50,6 +50,21 @@ class Plain:
 
 
 CASES = {
+    "A cell without a first state has none to start again from, whatever hx is given.": Case(
+        call(
+            "rnnkit.unroll(cell, filled(7, 5, 3), filled(5, 3), reset=reset)",
+            cell=Plain(),
+            reset=torch.ones(7, 5),
+        ),
+        Refused(CellError, "lacks", "cell"),
+        code="cell-initial-state",
+        message=snapshot("""\
+Plain has no initial_state(batch_size), from which a sample starts again
+  fix       a method initial_state(self, batch_size)
+  more      cell-initial-state, in the docs under "Errors"\
+"""),
+        marks=(pytest.mark.unhooked("beartype refuses first, by the annotation"),),
+    ),
     "Token ids are refused before the first step.": Case(
         "unroll(GRUCell(3, 4), filled(7, 5, dtype=torch.int64))",
         Refused(DtypeError, "lacks"),

@@ -28,10 +28,16 @@ MAKES: dict[str, Make] = {
 }
 
 
-@pytest.fixture
-def flag(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
-    """Raise the flag, as a compiler does while it traces."""
-    return lambda: monkeypatch.setattr(torch.compiler, "_is_compiling_flag", True)
+@pytest.fixture(params=["compiles", "exports"])
+def flag(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Raise the flags that a compiler, or an exporter, raises while it traces."""
+    names = ["_is_compiling_flag", *["_is_exporting_flag"] * (request.param == "exports")]
+
+    def rise() -> None:
+        for name in names:
+            monkeypatch.setattr(torch.compiler, name, True, raising=False)
+
+    return rise
 
 
 @kinds

@@ -159,6 +159,10 @@ def test_a7_states_to_split_are_dense(name: str) -> None:
             act(hx)
 
 
+class Counts(Tensor):
+    """Numbers of samples of a class of a user's."""
+
+
 @layers
 def test_a2_what_torch_reads_is_taken(name: str) -> None:
     """Sorted by hand, of 32-bit positions, and with the way back alone: taken as torch takes it."""
@@ -170,5 +174,6 @@ def test_a2_what_torch_reads_is_taken(name: str) -> None:
     for packed, hx in (
         *((sorted_alone, None), (sorted_alone, state(name, batch=3))),
         *((narrow, None), (narrow, state(name)), (back_alone, None)),
+        (sorted_alone._replace(batch_sizes=sorted_alone.batch_sizes.as_subclass(Counts)), None),
     ):
         assert_same(theirs(packed, hx), ours(packed, hx))

@@ -228,6 +228,19 @@ def test_b10_what_stands_in_for_tensors(name: str, place: str) -> None:
         assert_same(expected, unwrapped(ours(given, start if place != "input" else None)))
 
 
+@pytest.mark.parametrize("place", ["input", "hx", "both"])
+@pytest.mark.parametrize("batched", [True, False])
+def test_b10_what_stands_in_for_tensors_of_a_projected_cell(place: str, *, batched: bool) -> None:
+    """A cell that torch does not have gives its kernel what stands in for tensors."""
+    cell = rnnkit.ProjectedLSTMCell(INPUT, HIDDEN, 2)
+    x = X[0] if batched else X[0, 0]
+    hx = cell.initial_state(len(x) if batched else None)
+    given = Wrapper(x) if place != "hx" else x
+    start = tuple(map(Wrapper, hx)) if place != "input" else None
+
+    assert_same(cell(x), unwrapped(cell(given, start)))
+
+
 class Refuses(Wrapper):
     """Stands in for a tensor, and knows none of torch's functions."""
 

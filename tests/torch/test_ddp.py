@@ -3,24 +3,24 @@
 Run as a script, this file is one of the two processes.
 """
 
-import os
-import subprocess
 import sys
-from datetime import timedelta
 from pathlib import Path
 
 import pytest
 import torch
-import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils import _pytree as pytree
 
 import rnnkit
+from tests.torch.two_processes import PROCESSES, meet, part, run_both
 
-pytestmark = pytest.mark.slow
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not torch.distributed.is_available(), reason="torch without processes"),
+]
 
-PROCESSES, BATCH, SEQ, INPUT, HIDDEN = 2, 6, 5, 3, 7
+BATCH, SEQ, INPUT, HIDDEN = 6, 5, 3, 7
 NAMES = ("RNN", "LSTM", "GRU", "RNNCell", "LSTMCell", "GRUCell")
 
 
@@ -77,14 +77,7 @@ def train(model: nn.Module, batch: tuple[Tensor, object]) -> tuple[object, objec
 
 def work(rank: int, folder: Path) -> None:
     """Train on this process's share of each batch and write down what came out."""
-    torch.set_num_threads(1)
-    dist.init_process_group(
-        "gloo",
-        init_method=(folder / "meeting").as_uri(),
-        rank=rank,
-        world_size=PROCESSES,
-        timeout=timedelta(seconds=25),
-    )
+    meet(rank, folder)
     results = {}
     for name in NAMES:
         model = DistributedDataParallel(a_model(name), find_unused_parameters=True)
@@ -92,32 +85,13 @@ def work(rank: int, folder: Path) -> None:
             lambda leaf: leaf.chunk(PROCESSES, dim=-2)[rank].clone(), a_batch(name)
         )
         results[name] = train(model, share)
-    torch.save(results, folder / f"{rank}.pt")
-    dist.destroy_process_group()
+    part(rank, folder, results)
 
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, tuple[object, object]]]:
     """What each process came to, for each class."""
-    folder = tmp_path_factory.mktemp("ddp")
-    path = os.pathsep.join(entry for entry in sys.path if entry)
-    processes = [
-        subprocess.Popen(  # noqa: S603 - this file
-            [sys.executable, __file__, str(rank), str(folder)],
-            env={**os.environ, "PYTHONPATH": path, "GLOO_SOCKET_IFNAME": "lo"},
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in range(PROCESSES)
-    ]
-    try:
-        errors = [process.communicate(timeout=60)[1] for process in processes]
-    finally:
-        for process in processes:
-            process.kill()
-    if any(process.returncode for process in processes):
-        pytest.fail("\n".join(errors))
-    return [torch.load(folder / f"{rank}.pt") for rank in range(PROCESSES)]
+    return run_both(__file__, tmp_path_factory.mktemp("ddp"))
 
 
 @pytest.mark.parametrize("name", NAMES)

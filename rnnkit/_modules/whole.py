@@ -29,8 +29,10 @@ def run_whole(layer: Any, input: Any, hx: Any, *, own: bool) -> tuple[Any, Any]:
     Returns:
         What torch's layer returns.
     """
-    facts = layer.__rnnkit__
-    kernel = KERNELS.get(mode_of(layer))
+    facts, mode = layer.__rnnkit__, mode_of(layer)
+    # A line of its own: Dynamo may stop at the one above, and compiles again for whatever object is
+    # on the stack there and new in each call, as a bound method is.
+    kernel = KERNELS.get(mode)
     if kernel is None or is_compiling() or own:
         return facts.torch_class.forward(layer, input, hx)  # type: ignore[no-any-return]
     one = len(facts.state_names) == 1

@@ -68,3 +68,16 @@ def test_what_is_compiled_without_the_switch(name: str, nested: bool) -> None:
 
     alone = ["mul", "tanh"]
     assert found[1] == found[0] == [alone if nested else ["sin", *alone], alone]
+
+
+@layers
+@pytest.mark.needs_torch("2.15", "an older one never looks into a layer's functions")
+def test_many_sizes_without_the_switch(name: str) -> None:
+    """Ten sizes hit no limit: of a function of ours that is compiled, none is compiled ten times."""
+    _, ours = pair(name)
+    torch._dynamo.reset()
+    compiled = torch.compile(Lines(ours, nested=False), backend="eager")
+
+    with torch._dynamo.config.patch(fail_on_recompile_limit_hit=True):
+        for steps in range(5, 15):
+            compiled(sample(name, steps))

@@ -27,7 +27,7 @@ from torch import Tensor
 from benchmarks.timing import Effort, compare
 from rnnkit._kernels import choice, costs, paths
 from rnnkit._kernels.lengths import Lengths
-from rnnkit._kernels.pieces import pieces_of
+from rnnkit._kernels.pieces import spans_of
 from rnnkit._kernels.stack import Direction, Stack
 
 #: What a process is told, by the name of the CPU that it then takes this one for.
@@ -185,8 +185,7 @@ def done(call: Call, path: str, *, resets: bool) -> tuple[int, int]:
         longest = seq + int(call.reset[1:].sum(0).max())
         return longest, longest * batch
     if resets:
-        pieces = pieces_of(torch.full((batch,), seq), call.reset)
-        return int(pieces.steps[0]), seq * batch
+        return int(spans_of(call.reset, None).steps.max()), seq * batch
     return max(values), sum(values)
 
 

@@ -10,7 +10,6 @@ beforehand; what they cost is measured, in nanoseconds of one thread, by
 which writes ``costs.py``.
 """
 
-import math
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
@@ -32,7 +31,7 @@ PACKED = "packed"
 #: Over the padding, with a blank step before each step at which a sample starts again.
 BLANK = "blank"
 
-#: Step by step, where samples start again on the way and all their steps are valid.
+#: All steps by hand, where samples start again on the way from zeros and all steps are valid.
 STEPS = "steps"
 
 #: What another path must be expected to save for packing, which is what people do by hand, to be
@@ -79,18 +78,14 @@ def facts_of(stack: Stack, input: Tensor, state: States) -> Facts:
     """Look at a call: what runs, where, and who watches."""
     first, directions = stack.layers[0][0], stack.directions
     mode, dtype = first.mode, input.dtype
-    gradients = False
-    tensors = [input, *state]
-    if torch.is_grad_enabled():
-        tensors += [weight for each in directions for weight in each.weights]
-        gradients = any(tensor.requires_grad for tensor in tensors)
+    tensors = [input, *state, *(weight for each in directions for weight in each.weights)]
+    gradients = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
     projected = first.is_projected
     kind = mode if mode in {"LSTM", "GRU"} else "RNN"
     if mode == "LSTM" and (projected or dtype is not torch.float32 or not _has_fast_lstm()):
         kind = "LSTM by steps"
-    # Without gradients torch's kernel over packed input has nothing to record, and is faster.
-    by_hand = gradients and not projected and _are_plain(tensors)
-    paths = paths_of(input, mode, projected=projected, by_hand=by_hand)
+    by_hand = not projected and _are_plain(tensors)
+    paths = paths_of(input, mode, by_hand=by_hand, gradients=gradients)
     sizes = tuple((each.weights[0].shape[1], each.hidden_size()) for each in directions)
     return Facts(kind, gradients, paths, sizes)
 
@@ -107,14 +102,14 @@ def _are_plain(tensors: Sequence[Tensor]) -> bool:
     )
 
 
-def paths_of(input: Tensor, mode: str, *, projected: bool, by_hand: bool) -> tuple[str, ...]:
-    """Return the paths that give what they must, the one that is always there first.
+def paths_of(input: Tensor, mode: str, *, by_hand: bool, gradients: bool) -> tuple[str, ...]:
+    """Return the paths that give what they must, the one that is always there last.
 
     Args:
         input: what the layer reads.
         mode: torch's name of the recurrence.
-        projected: whether an LSTM's h is.
-        by_hand: whether rows by hand can do it, and may pay.
+        by_hand: whether it can be run by hand.
+        gradients: whether a backward pass is recorded.
     """
     if input.device.type != "cpu":
         # cuDNN takes packed input well, and all layers at once.
@@ -123,8 +118,10 @@ def paths_of(input: Tensor, mode: str, *, projected: bool, by_hand: bool) -> tup
     if is_transformed() or is_jit_traced() or torch.is_autocast_enabled("cpu"):
         # Under autocast a packed LSTM returns another dtype than a padded one.
         return padded or (PACKED,)
-    steps = () if projected else (STEPS,)
-    return (*padded, ROWS, *steps, PACKED) if by_hand else (*padded, *steps, PACKED)
+    if not by_hand:
+        return (*padded, PACKED)
+    # Without gradients torch's kernel over packed input has nothing to record, and is faster.
+    return (*padded, *([ROWS] if gradients else []), STEPS, PACKED)
 
 
 def cost(facts: Facts, path: str, steps: int, rows: int) -> float:
@@ -170,30 +167,30 @@ def for_lengths(facts: Facts, lengths: Sequence[int]) -> Choice:
 
 
 def for_resets(
-    facts: Facts, pieces: Tensor, blank: tuple[int, int] | None, whole: tuple[int, int] | None
+    facts: Facts,
+    pieces: tuple[int, int],
+    blank: tuple[int, int] | None,
+    whole: tuple[int, int] | None,
 ) -> str:
     """Choose a path for samples that start again on the way.
 
     Args:
         facts: what is known of the call.
-        pieces: the steps of each piece, from the longest to the shortest.
-        blank: steps of the longest sample with its blank steps, and the number of samples; None
-            where blank steps cannot be.
-        whole: the steps and the number of samples; None if not all steps are valid.
+        pieces: the steps of the longest piece, and of all together.
+        blank: the same of samples with their blank steps, all as long as the longest; None where
+            blank steps cannot be.
+        whole: the same of samples as they are; None where they cannot be run so.
     """
     sizes = {BLANK: blank, STEPS: whole}
-    paths = [path for path in facts.paths if path != PADDED and sizes.get(path, True)]
-    if len(paths) < 2:
-        return paths[0] if paths else PACKED
-    steps, rows = int(pieces[0]), int(pieces.sum())
     best: dict[str, float] = {}
-    for path in paths:
-        size = sizes.get(path)
-        if size is None:
-            best[path] = cost(facts, path + OF_PIECES, steps, rows)
-        else:
-            best[path] = cost(facts, path, size[0], math.prod(size))
-    return min(best, key=best.__getitem__)
+    for path in facts.paths:
+        if path in sizes:
+            size = sizes[path]
+            if size is not None:
+                best[path] = cost(facts, path, *size)
+        elif path != PADDED:
+            best[path] = cost(facts, path + OF_PIECES, *pieces)
+    return min(best, key=best.__getitem__, default=PACKED)
 
 
 def _cheapest(facts: Facts, costs: dict[str, float]) -> str:

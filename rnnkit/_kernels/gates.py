@@ -5,8 +5,9 @@ other in place. A backward function first computes, for all rows at once, what t
 row's output is multiplied by for each of its gates; a step is then left with few operations.
 
 Rows come in steps, ``sizes[t]`` of them for step t; ``steps`` is the order in which they are run.
-Pieces are sorted by length, so a step concerns the first ``sizes[t]`` of them: run forward they
-become fewer, and run backward more, each new one with its first state.
+``enter`` makes the state that a step begins with of the one that the step before has left. Pieces
+are sorted by length, so a step concerns the first ``sizes[t]`` of them: run forward they become
+fewer, and run backward more, each new one with its first state.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -21,30 +22,29 @@ Weights = tuple[Tensor, Tensor, Tensor | None, Tensor | None]
 #: The output, the states that are not the output, and what the backward function needs besides.
 Run = tuple[Tensor, States, States]
 
+#: From a step, the state that comes to it, and first states: the state that the step begins with.
+Enter = Callable[[int, Tensor, Tensor], Tensor]
+#: Changes the gradients on the states that a step begins with, in place.
+Leave = Callable[[int, Sequence[Tensor]], None]
+
 #: An LSTM's gates in the order used here, i, f, o, g of torch's i, f, g, o: sigmoids side by side.
 ORDER = (0, 1, 3, 2)
-
-
-def resized(state: Tensor, start: Tensor, size: int) -> Tensor:
-    """Return the first ``size`` pieces' state; those that only now begin have their first one."""
-    if size > len(state):
-        return torch.cat([state, start[len(state) : size]])
-    return state[:size]
 
 
 def rnn_forward(activate: Callable[[Tensor], Tensor]) -> Callable[..., Run]:
     """Return the forward function of an RNN with this activation, which works in place."""
 
-    def run(data: Tensor, start: States, weights: Weights, sizes: list[int], steps: range) -> Run:
+    def run(
+        data: Tensor, start: States, weights: Weights, sizes: list[int], steps: range, enter: Enter
+    ) -> Run:
         weight_ih, weight_hh, bias_ih, bias_hh = weights
         bias = None if bias_ih is None or bias_hh is None else bias_ih + bias_hh
         output = torch.nn.functional.linear(data, weight_ih, bias)
         outputs, weight = torch.split(output, sizes), weight_hh.t()
         (first,) = start
-        h = first[: sizes[steps[0]]]
+        h = first
         for step in steps:
-            out = outputs[step]
-            h = activate(out.addmm_(resized(h, first, len(out)), weight))
+            h = activate(outputs[step].addmm_(enter(step, h, first), weight))
         return output, (), ()
 
     return run
@@ -62,6 +62,7 @@ def rnn_backward(
         weight_hh: Tensor,
         sizes: list[int],
         steps: Iterable[int],
+        leave: Leave | None = None,
     ) -> tuple[Tensor, Tensor]:
         output, _ = kept
         gates = derivative(output)
@@ -71,13 +72,15 @@ def rnn_backward(
             on_h_t, factor = on_h[: sizes[step]], factors[step]
             factor.mul_(on_h_t.add_(on_outputs[step]))
             torch.mm(factor, weight_hh, out=on_h_t)
+            if leave is not None:
+                leave(step, now)
         return gates, gates
 
     return run
 
 
 def gru_forward(
-    data: Tensor, start: States, weights: Weights, sizes: list[int], steps: range
+    data: Tensor, start: States, weights: Weights, sizes: list[int], steps: range, enter: Enter
 ) -> Run:
     """Run a GRU: gates r, z, n."""
     weight_ih, weight_hh, bias_ih, bias_hh = weights
@@ -86,7 +89,7 @@ def gru_forward(
     recurrent, output = torch.empty_like(gates), gates.new_empty(len(gates), hidden)
     weight = weight_hh.t()
     (first,) = start
-    h = first[: sizes[steps[0]]]
+    h = first
     parts = [
         torch.split(tensor, sizes)
         for tensor in (
@@ -97,7 +100,7 @@ def gru_forward(
     rows = list(zip(*parts, strict=True))
     for step in steps:
         rz, r, z, n, all_h, rz_h, n_h, out = rows[step]
-        h = resized(h, first, len(out))
+        h = enter(step, h, first)
         if bias_hh is None:
             torch.mm(h, weight, out=all_h)
         else:
@@ -134,6 +137,7 @@ def gru_backward(
     weight_hh: Tensor,
     sizes: list[int],
     steps: Iterable[int],
+    leave: Leave | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Derive a GRU: gradients on the input's and on the hidden side of its gates."""
     _, before, gates, n_h = kept
@@ -157,13 +161,15 @@ def gru_backward(
         torch.add(on_h_t, on_output_t, out=on_h_all)
         factor.mul_(on_h_all.unsqueeze(1))
         torch.mul(on_h_all, z_t, out=on_h_t).addmm_(flat, weight_hh)
+        if leave is not None:
+            leave(step, now)
     given = recurrent.clone()
     torch.mul(on_every, on_n, out=given[:, 2 * hidden :])
     return given, recurrent
 
 
 def lstm_forward(
-    data: Tensor, start: States, weights: Weights, sizes: list[int], steps: range
+    data: Tensor, start: States, weights: Weights, sizes: list[int], steps: range, enter: Enter
 ) -> Run:
     """Run an LSTM: gates i, f, o, g."""
     weight_ih, weight_hh, bias_ih, bias_hh = weights
@@ -180,11 +186,10 @@ def lstm_forward(
         )
     ]
     rows = list(zip(*parts, strict=True))
-    first_h, first_c = start
-    h, c = (tensor[: sizes[steps[0]]] for tensor in start)
+    first_h, first_c = h, c = start
     for step in steps:
         all_gates, ifo, i, f, o, g, new_c, tanh_c, out = rows[step]
-        h, c = resized(h, first_h, len(out)), resized(c, first_c, len(out))
+        h, c = enter(step, h, first_h), enter(step, c, first_c)
         all_gates.addmm_(h, weight)
         ifo.sigmoid_()
         g.tanh_()
@@ -200,6 +205,7 @@ def lstm_backward(
     weight_hh: Tensor,
     sizes: list[int],
     steps: Iterable[int],
+    leave: Leave | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Derive an LSTM: gradients of its gates, in torch's order i, f, g, o."""
     _, _, before, gates, bounded = kept
@@ -227,6 +233,8 @@ def lstm_backward(
         o_t.mul_(on_h_t)
         on_c_t.mul_(f_t)
         torch.mm(flat_t, weight_hh, out=on_h_t)
+        if leave is not None:
+            leave(step, now)
     return flat, flat
 
 

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from rnnkit._base.torch_tools import is_fake
 from rnnkit._kernels.lengths import Lengths
 from rnnkit._kernels.stack import Direction, Run, Stack, States
 
@@ -35,23 +36,46 @@ class Places(NamedTuple):
 
     #: ``(seq, batch, 1)``: true on padding.
     beyond: Tensor
-    #: ``(seq * batch,)``: each sample flipped within its length. Its own inverse.
-    flipped: Tensor
     #: ``(batch,)``: the last step of each sample; its first, if it has none.
     last: Tensor
+    #: What :func:`flipped` finds; None if no direction runs backward.
+    flipped: Tensor | None
     #: ``(seq, batch, 1)``: true on blank steps; None if there are none.
-    blank: Tensor | None = None
+    blank: Tensor | None
 
 
-def places_of(lengths: Lengths, steps: int, blank: Tensor | None = None) -> Places:
+def places_of(lengths: Lengths, steps: int, *, reverse: bool, blank: Tensor | None) -> Places:
     """Find the places of ``steps`` steps, of which those that are ``blank`` set an LSTM to zero."""
+    batch = lengths.each.shape[0]
+    sample = torch.arange(batch, device=lengths.each.device)
+    last = (lengths.each - 1).clamp(min=0) * batch + sample
+    flip = flipped(lengths, steps) if reverse else None
+    return Places(~lengths.valid(steps).unsqueeze(-1), last, flip, blank)
+
+
+def flipped(lengths: Lengths, steps: int) -> Tensor:
+    """Find each sample's steps flipped within its length, ``(seq * batch,)``: its own inverse."""
     valid = lengths.valid(steps)
     step = torch.arange(steps, device=valid.device).unsqueeze(1)
     batch = valid.shape[1]
     sample = torch.arange(batch, device=valid.device)
-    flipped = torch.where(valid, lengths.each - 1 - step, step) * batch + sample
-    last = (lengths.each - 1).clamp(min=0) * batch + sample
-    return Places(~valid.unsqueeze(-1), flipped.reshape(-1), last, blank)
+    places = torch.where(valid, lengths.each - 1 - step, step) * batch + sample
+    return places.reshape(-1)
+
+
+def padding_of(lengths: Lengths, places: Places) -> Tensor | None:
+    """Find the places of the padding; None where no values are known."""
+    if lengths.values is None or is_fake(places.beyond):
+        return None
+    return places.beyond.reshape(-1).nonzero().squeeze(1)
+
+
+def emptied(tensor: Tensor, places: Places, padding: Tensor | None) -> Tensor:
+    """Return a padded batch with zeros on its padding."""
+    if padding is None:
+        return tensor.masked_fill(places.beyond, 0)
+    # A mask that is spread over the features takes several times as long.
+    return tensor.flatten(0, 1).index_fill(0, padding, 0).view(tensor.shape)
 
 
 def run_padded(
@@ -72,15 +96,16 @@ def run_padded(
     """
     if direction.mode in {"LSTM", "RNN_RELU"}:
         direction, input = _held(direction, input, places)
-    if direction.reverse:
-        input = take(input, places.flipped)
+    flip = places.flipped if direction.reverse else None
+    if flip is not None:
+        input = take(input, flip)
     output, state_out = direction.run(input, state)
     h = output.flatten(0, 1).index_select(0, places.last).unsqueeze(0)
     empty = lengths.empty()
     if empty is not None:
         h = torch.where(empty.view(1, -1, 1), state[0].to(h.dtype), h)
-    if direction.reverse:
-        output = take(output, places.flipped)
+    if flip is not None:
+        output = take(output, flip)
     return output, (h, *state_out[1:])
 
 
@@ -135,21 +160,25 @@ def run_stack(
         input: ``(seq, batch, feature)``; what is beyond a length is not read.
         state: the tensors of the first state, each ``(layers * directions, batch, hidden)``.
         lengths: the samples' valid steps.
-        blank: ``(seq, batch, 1)``, true on steps that set an LSTM to zero, where the input is
-            zero; None if there are none.
+        blank: ``(seq, batch, 1)``, true on steps that set an LSTM to zero; None if there are none.
+            With it the input is zero there and on padding, where the output may be anything.
 
     Returns:
         The output ``(seq, batch, directions * hidden)``, zero on padding, and the state after
         each sample's own last step.
     """
-    places = places_of(lengths, input.shape[0], blank)
+    reverse = any(direction.reverse for direction in stack.directions)
+    places = places_of(lengths, input.shape[0], reverse=reverse, blank=blank)
+    padding = None if blank is not None else padding_of(lengths, places)
 
     def run(direction: Direction, input: Tensor, start: States) -> Run:
         first = tuple(tensor.unsqueeze(0) for tensor in start)
         output, end = run_padded(direction, input, first, lengths, places)
-        return output.masked_fill(places.beyond, 0), tuple(tensor.squeeze(0) for tensor in end)
+        if blank is None:
+            output = emptied(output, places, padding)
+        return output, tuple(tensor.squeeze(0) for tensor in end)
 
-    return stack.run_each(input.masked_fill(places.beyond, 0), run, state)
+    return stack.run_each(emptied(input, places, padding) if blank is None else input, run, state)
 
 
 def run_groups(

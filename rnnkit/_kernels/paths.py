@@ -11,11 +11,11 @@ from torch import Tensor
 from rnnkit._kernels import choice
 from rnnkit._kernels.lengths import Lengths
 from rnnkit._kernels.padded import run_groups, run_stack
-from rnnkit._kernels.pieces import Pieces, Rows, pieces_of
+from rnnkit._kernels.pieces import Pieces, Rows, pieces_of, pieces_of_spans, spans_of
 from rnnkit._kernels.resets import blanks_of, run_blank
 from rnnkit._kernels.rows import run_rows
 from rnnkit._kernels.stack import KERNELS, Direction, Run, Stack, States
-from rnnkit._kernels.steps import run_steps
+from rnnkit._kernels.steps import Cuts
 
 
 def run(
@@ -73,31 +73,37 @@ def _run_resets(
     initial: States | None,
 ) -> tuple[Tensor, States]:
     seq, batch = input.shape[:2]
-    given = [seq] * batch if lengths is None else lengths.values
-    counts = torch.tensor(given, device="cpu")
-    starts = reset.cpu()
-    pieces = pieces_of(counts, starts)
-    if not pieces.start.any():
+    starts, counts = reset.cpu(), None
+    if lengths is not None:
+        counts = torch.tensor(lengths.values, device="cpu")
+        starts = starts & (torch.arange(seq, device="cpu").unsqueeze(1) < counts)
+    if not starts[1:].any():
         # No sample starts again but at its first step: whatever runs it can do that.
-        state = _renewed(stack, state, initial, starts, counts)
-        return run(stack, input, state, lengths)
+        return run(stack, input, _renewed(stack, state, initial, starts), lengths)
     facts = choice.facts_of(stack, input, state)
+    spans = spans_of(starts, counts)
+    rows = seq * batch if counts is None else int(counts.sum())
     blank = whole = None
     if initial is None and choice.BLANK in facts.paths:
-        longest = int((counts + torch.bincount(pieces.sample, minlength=batch)).max()) - 1
-        blank = longest, batch
-    if lengths is None:
-        whole = seq, batch
-    path = choice.for_resets(facts, pieces.steps, blank, whole)
+        longest = int((starts[1:].sum(0) + (seq if counts is None else counts)).max())
+        blank = longest, longest * batch
+    if initial is None and counts is None:
+        whole = seq, rows
+    path = choice.for_resets(facts, (int(spans.steps.max()), rows), blank, whole)
     if path == choice.STEPS:
-        return run_steps(stack, input, state, starts, initial)
+        return _run_steps(stack, input, state, Cuts(starts))
     if path == choice.BLANK:
-        begun = _renewed(stack, state, None, starts, counts)
+        begun = _renewed(stack, state, None, starts)
         output, ends = run_blank(stack, input, begun, blanks_of(counts, starts, input.device))
         # One look is enough: what is no number in any layer is none in the output.
         if bool(output.detach().sum().isfinite()):
             return output, ends
-    return _run_pieces(path, stack, input, state, initial, pieces)
+    return _run_pieces(path, stack, input, state, initial, pieces_of_spans(spans, starts))
+
+
+def _run_steps(stack: Stack, input: Tensor, state: States, cuts: Cuts) -> tuple[Tensor, States]:
+    output, ends = _run_by_hand(stack, input.flatten(0, 1), state, cuts)
+    return output.view(*input.shape[:2], -1), ends
 
 
 def _run_whole(stack: Stack, input: Tensor, state: States) -> tuple[Tensor, States]:
@@ -154,8 +160,9 @@ def _begin(stack: Stack, state: States, initial: States | None, pieces: Pieces) 
     )
 
 
-def _run_by_hand(stack: Stack, data: Tensor, first: States, rows: Rows) -> tuple[Tensor, States]:
-
+def _run_by_hand(
+    stack: Stack, data: Tensor, first: States, rows: Rows | Cuts
+) -> tuple[Tensor, States]:
     def run(direction: Direction, data: Tensor, start: States) -> Run:
         return run_rows(direction, data, start, rows)
 
@@ -177,11 +184,9 @@ def _is_backward(stack: Stack) -> bool:
     return stack.directions[0].reverse
 
 
-def _renewed(
-    stack: Stack, state: States, initial: States | None, starts: Tensor, lengths: Tensor
-) -> States:
+def _renewed(stack: Stack, state: States, initial: States | None, starts: Tensor) -> States:
     """Let samples that start again at step 0 do so, where that is the first step to be run."""
-    fresh = (starts[0] & (lengths > 0)).unsqueeze(1)
+    fresh = starts[0].unsqueeze(1)
     if not fresh.any():
         return state
     fresh = fresh.to(state[0].device)

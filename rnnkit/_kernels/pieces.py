@@ -12,6 +12,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from rnnkit._kernels.gates import Enter
+from rnnkit._kernels.stack import Direction, States
+
 
 class Pieces(NamedTuple):
     """Stretches of the samples of a batch, from the longest to the shortest; none is empty.
@@ -62,36 +65,60 @@ class Pieces(NamedTuple):
         return hx.to(ends.dtype).index_copy(0, sample, ends.index_select(0, leave))
 
 
-def pieces_of(lengths: Tensor, starts: Tensor | None = None) -> Pieces:
-    """Cut a batch into pieces.
+class Spans(NamedTuple):
+    """The pieces of a batch whose samples start again, one sample after the other, on the CPU."""
+
+    #: ``(pieces,)``: where a piece starts, on the axes ``(batch, seq)`` flattened.
+    place: Tensor
+    #: ``(pieces,)``: how many steps it has.
+    steps: Tensor
+
+
+def spans_of(starts: Tensor, lengths: Tensor | None) -> Spans:
+    """Find the pieces; what a choice of path asks for, and no more.
+
+    Args:
+        starts: ``(seq, batch)``, booleans on the CPU, true where a sample starts again before that
+            step, and nowhere beyond its length.
+        lengths: ``(batch,)``, on the CPU: the valid steps of each sample; None for all.
+    """
+    seq, batch = starts.shape
+    begins = starts.t().contiguous()
+    begins[:, 0] = True if lengths is None else lengths > 0
+    # A piece ends where the next one starts, or its sample.
+    place = begins.view(-1).nonzero().squeeze(1)
+    following = torch.cat([place[1:], place.new_tensor([seq * batch])])
+    if lengths is not None:
+        sample = place.div(seq, rounding_mode="floor")
+        following = torch.minimum(following, sample * seq + lengths.index_select(0, sample))
+    return Spans(place, following - place)
+
+
+def pieces_of_spans(spans: Spans, starts: Tensor) -> Pieces:
+    """Sort the pieces that :func:`spans_of` has found in the same mask."""
+    seq = len(starts)
+    sample = spans.place.div(seq, rounding_mode="floor")
+    last = torch.diff(sample, append=sample.new_tensor([-1])) != 0
+    steps, order = spans.steps.sort(descending=True, stable=True)
+    sample, last = sample[order], last[order]
+    start = spans.place[order] - sample * seq
+    first = start == 0
+    masks = (first, last, first & ~starts[0][sample])
+    first, last, enters = (mask.nonzero().squeeze(1) for mask in masks)
+    return Pieces(sample, start, steps, (enters, last), (last, first))
+
+
+def pieces_of(lengths: Tensor) -> Pieces:
+    """Take each sample as one piece.
 
     Args:
         lengths: ``(batch,)``, on the CPU: the valid steps of each sample.
-        starts: ``(seq, batch)``, booleans on the CPU, true where a sample starts again before that
-            step; None for nowhere. What it holds beyond a sample's length is not read.
     """
-    if starts is None:
-        steps, order = lengths.sort(descending=True, stable=True)
-        order = order[: int(steps.count_nonzero())]
-        every = torch.arange(len(order), device="cpu")
-        zeros = torch.zeros_like(order)
-        return Pieces(order, zeros, steps[: len(order)], (every, every), (every, every))
-    seq = len(starts)
-    cut = starts & (torch.arange(seq, device="cpu").unsqueeze(1) < lengths)
-    fresh = cut[0].clone()
-    cut[0] = lengths > 0
-    # One sample after the other, so that a piece ends where the next one starts, or its sample.
-    place = cut.t().reshape(-1).nonzero().squeeze(1)
-    sample = place.div(seq, rounding_mode="floor")
-    ends = sample * seq + lengths.index_select(0, sample)
-    last = torch.diff(sample, append=sample.new_full((1,), -1)) != 0
-    steps = torch.where(last, ends, place.roll(-1)) - place
-    steps, order = steps.sort(descending=True, stable=True)
-    sample, start, last = sample[order], (place - sample * seq)[order], last[order]
-    first = start == 0
-    masks = (first, last, first & ~fresh[sample])
-    first, last, enters = (mask.nonzero().squeeze(1) for mask in masks)
-    return Pieces(sample, start, steps, (enters, last), (last, first))
+    steps, order = lengths.sort(descending=True, stable=True)
+    order = order[: int(steps.count_nonzero())]
+    every = torch.arange(len(order), device="cpu")
+    zeros = torch.zeros_like(order)
+    return Pieces(order, zeros, steps[: len(order)], (every, every), (every, every))
 
 
 class Rows:
@@ -138,12 +165,28 @@ class Rows:
                 (leave[0].to(device), leave[1].to(device)),
             )
 
-    def before(self, reverse: bool) -> Tensor:
-        """Find the state that each row starts from, ``(rows,)``.
+    def entering(self, reverse: bool) -> Enter:  # noqa: ARG002 - sizes of steps say enough
+        """Return what makes the state before a step of the state after the one before."""
 
-        They are places in first states and outputs, one below the other: ``(pieces + rows,)``.
-        """
-        return self._before[reverse]
+        def enter(step: int, state: Tensor, start: Tensor) -> Tensor:
+            size = self.sizes[step]
+            if size > len(state):  # those that only now begin have their first state
+                return torch.cat([state, start[len(state) : size]])
+            return state[:size]
+
+        return enter
+
+    def leaving(self, reverse: bool) -> None:
+        """Return what a step does to gradients that leave it: nothing."""
+
+    def ends(self, tensor: Tensor, reverse: bool) -> Tensor:
+        """Take each piece's last state out of all, ``(pieces, hidden)``: a copy."""
+        # The pieces' first rows come first.
+        return tensor[: self.sizes[0]].clone() if reverse else tensor.index_select(0, self._last)
+
+    def earlier(self, start: Tensor, after: Tensor, reverse: bool) -> Tensor:
+        """Return the state before each row's step, of first states and of those after each."""
+        return torch.cat([start, after]).index_select(0, self._before[reverse])
 
     @cached_property
     def _before(self) -> tuple[Tensor, Tensor]:
@@ -158,7 +201,7 @@ class Rows:
         return forward.to(self._device), backward.to(self._device)
 
     @cached_property
-    def last(self) -> Tensor:
+    def _last(self) -> Tensor:
         """The row of each piece's last step, ``(pieces,)``; its first one is the piece's number."""
         row = self._first.index_select(0, self._steps - 1) + torch.arange(
             len(self._steps), device="cpu"
@@ -170,6 +213,16 @@ class Rows:
         """The row at the same distance from its piece's other end, ``(rows,)``: its own inverse."""
         step = self._steps.index_select(0, self._piece) - 1 - self._step
         return (self._first.index_select(0, step) + self._piece).to(self._device)
+
+    def again(self, direction: Direction, data: Tensor, state: States) -> tuple[Tensor, States]:
+        """Do what ``run_rows`` does by torch's own kernel over packed input, of any dtype."""
+        if direction.reverse:
+            data = data.index_select(0, self.mirror)
+        started = tuple(tensor.unsqueeze(0) for tensor in state)
+        output, ends = direction.run_packed(data, self.batch_sizes, started)
+        if direction.reverse:
+            output = output.index_select(0, self.mirror)
+        return output, tuple(tensor.squeeze(0) for tensor in ends)
 
     def take(self, padded: Tensor) -> Tensor:
         """Take the rows ``(rows, feature)`` out of a padded batch ``(seq, batch, feature)``."""

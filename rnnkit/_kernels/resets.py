@@ -24,38 +24,41 @@ class Blanks(NamedTuple):
     blank: Tensor
     #: Valid steps of each sample, the blank ones included.
     lengths: Lengths
-    #: ``(rows,)``: the places of all valid steps in the batch, flattened, and where they go.
-    places: Tensor
+    #: ``(rows,)``: the places of all valid steps in the batch, flattened; None if all are valid.
+    places: Tensor | None
+    #: Where they go.
     moved: Tensor
 
 
-def blanks_of(lengths: Tensor, starts: Tensor, device: torch.device) -> Blanks:
+def blanks_of(lengths: Tensor | None, starts: Tensor, device: torch.device) -> Blanks:
     """Put a blank step before each step, but the first, at which a sample starts again.
 
     Args:
-        lengths: ``(batch,)``, on the CPU: the valid steps of each sample.
+        lengths: ``(batch,)``, on the CPU: the valid steps of each sample; None for all.
         starts: ``(seq, batch)``, booleans on the CPU, true where a sample starts again before that
-            step. What it holds beyond a sample's length is not read.
+            step, and nowhere beyond its length.
         device: where the input is.
     """
     seq, batch = starts.shape
-    step = torch.arange(seq, device="cpu").unsqueeze(1)
-    valid = step < lengths
-    cut = starts & valid & (step > 0)
+    cut = starts.clone()
+    cut[0] = False
     added = cut.cumsum(0)
-    places = valid.reshape(-1).nonzero().squeeze(1)
-    moved = places + added.reshape(-1).index_select(0, places) * batch
-    counts = lengths + added[-1]
+    moved = torch.arange(seq * batch, device="cpu").add_(added.view(-1), alpha=batch)
+    counts = added[-1] + (seq if lengths is None else lengths)
     values: list[int] = counts.tolist()
     steps = max(values)
     blank = torch.zeros(steps * batch, 1, dtype=torch.bool, device="cpu")
-    first = cut.reshape(-1).index_select(0, places)
-    blank[moved[first] - batch] = True
+    blank.index_fill_(0, moved[cut.view(-1)] - batch, value=True)
+    places = None
+    if lengths is not None:
+        valid = torch.arange(seq, device="cpu").unsqueeze(1) < lengths
+        places = valid.view(-1).nonzero().squeeze(1)
+        moved = moved.index_select(0, places)
     return Blanks(
         steps,
         blank.view(steps, batch, 1).to(device),
         Lengths(counts.to(device), values, steps),
-        places.to(device),
+        None if places is None else places.to(device),
         moved.to(device),
     )
 
@@ -73,10 +76,13 @@ def run_blank(stack: Stack, input: Tensor, state: States, blanks: Blanks) -> tup
         The output ``(seq, batch, directions * hidden)``, zero on padding, and the last state.
     """
     seq, batch = input.shape[:2]
-    rows = input.flatten(0, 1).index_select(0, blanks.places)
+    rows, places = input.flatten(0, 1), blanks.places
+    if places is not None:
+        rows = rows.index_select(0, places)
     longer = input.new_zeros(blanks.steps * batch, input.shape[2])
     longer = longer.index_copy_(0, blanks.moved, rows).view(blanks.steps, batch, -1)
     output, ends = run_stack(stack, longer, state, blanks.lengths, blanks.blank)
     rows = output.flatten(0, 1).index_select(0, blanks.moved)
-    output = rows.new_zeros(seq * batch, rows.shape[1]).index_copy_(0, blanks.places, rows)
-    return output.view(seq, batch, -1), ends
+    if places is not None:
+        rows = rows.new_zeros(seq * batch, rows.shape[1]).index_copy_(0, places, rows)
+    return rows.view(seq, batch, -1), ends

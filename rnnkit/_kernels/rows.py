@@ -15,10 +15,11 @@ from torch import Tensor
 from rnnkit._kernels.gates import BACKWARD, FORWARD
 from rnnkit._kernels.pieces import Rows
 from rnnkit._kernels.stack import Direction, States
+from rnnkit._kernels.steps import Cuts
 
 
 def run_rows(
-    direction: Direction, data: Tensor, state: States, rows: Rows
+    direction: Direction, data: Tensor, state: States, rows: Rows | Cuts
 ) -> tuple[Tensor, States]:
     """Run one layer in one direction over packed rows, each piece from its own state.
 
@@ -26,7 +27,7 @@ def run_rows(
         direction: the weights, of float32 or float64, without a projection.
         data: ``(rows, feature)``.
         state: each piece's first state, one tensor ``(pieces, hidden)`` or an LSTM's two.
-        rows: where the rows are.
+        rows: where the rows of pieces are; or the samples, each a piece, and their cuts.
 
     Returns:
         The output ``(rows, hidden)`` and each piece's last state.
@@ -39,19 +40,6 @@ def run_rows(
     return output, tuple(ends)
 
 
-def run_rows_by_torch(
-    direction: Direction, data: Tensor, state: States, rows: Rows
-) -> tuple[Tensor, States]:
-    """Do what :func:`run_rows` does by torch's own kernel over packed input, of any dtype."""
-    if direction.reverse:
-        data = data.index_select(0, rows.mirror)
-    started = tuple(tensor.unsqueeze(0) for tensor in state)
-    output, ends = direction.run_packed(data, rows.batch_sizes, started)
-    if direction.reverse:
-        output = output.index_select(0, rows.mirror)
-    return output, tuple(tensor.squeeze(0) for tensor in ends)
-
-
 class _Recurrence(torch.autograd.Function):
     """The recurrence as one node of the graph."""
 
@@ -59,7 +47,7 @@ class _Recurrence(torch.autograd.Function):
     def forward(
         ctx: Any,
         direction: Direction,
-        rows: Rows,
+        rows: Rows | Cuts,
         data: Tensor,
         h: Tensor,
         c: Tensor | None,
@@ -71,8 +59,12 @@ class _Recurrence(torch.autograd.Function):
         start = (h,) if c is None else (h, c)
         weights = (weight_ih, weight_hh, bias_ih, bias_hh)
         steps = _order(rows, direction.reverse)
-        output, cells, kept = FORWARD[direction.mode](data, start, weights, rows.sizes, steps)
-        ends = [_ends(tensor, rows, direction.reverse) for tensor in (output, *cells)]
+        enter = rows.entering(direction.reverse)
+        output, cells, kept = FORWARD[direction.mode](
+            data, start, weights, rows.sizes, steps, enter
+        )
+        # Copies, since no output may be part of another.
+        ends = [rows.ends(tensor, direction.reverse) for tensor in (output, *cells)]
         # Without its weights, which a saved tensor guards against a change in between.
         ctx.direction, ctx.rows = direction._replace(weights=[]), rows
         ctx.save_for_backward(data, h, c, *weights, output, *kept)
@@ -93,10 +85,10 @@ def _derived(ctx: Any, gradients: Sequence[Tensor | None]) -> list[Tensor | None
         return _derived_again(ctx, inputs, needed, gradients)
     data, h, c, weight_ih, weight_hh, _, _ = inputs
     start = (h,) if c is None else (h, c)
-    before = ctx.rows.before(ctx.direction.reverse)
-    hidden = _earlier(h, output, before)
+    rows, reverse = ctx.rows, ctx.direction.reverse
+    hidden = rows.earlier(h, output, reverse)
     if c is not None:
-        kept[0] = _earlier(c, kept[0], before)
+        kept[0] = rows.earlier(c, kept[0], reverse)
     on_output, *on_ends = gradients
     on_output = torch.zeros_like(output) if on_output is None else on_output
     # One buffer for all steps: what is left in it at the end is the first states' gradient.
@@ -104,10 +96,10 @@ def _derived(ctx: Any, gradients: Sequence[Tensor | None]) -> list[Tensor | None
         torch.zeros_like(tensor) if gradient is None else gradient.clone()
         for tensor, gradient in zip(start, on_ends, strict=True)
     ]
-    steps = reversed(_order(ctx.rows, ctx.direction.reverse))
     given, recurrent = BACKWARD[ctx.direction.mode](
-        on_output, now, (output, hidden, *kept), weight_hh, ctx.rows.sizes, steps
-    )
+        on_output, now, (output, hidden, *kept), weight_hh, rows.sizes,
+        reversed(_order(rows, reverse)), rows.leaving(reverse),
+    )  # fmt: skip
     results: tuple[Callable[[], Tensor], ...] = (
         lambda: given @ weight_ih,
         lambda: now[0],
@@ -120,18 +112,9 @@ def _derived(ctx: Any, gradients: Sequence[Tensor | None]) -> list[Tensor | None
     return [get() if need else None for get, need in zip(results, needed, strict=True)]
 
 
-def _order(rows: Rows, reverse: bool) -> range:
+def _order(rows: Rows | Cuts, reverse: bool) -> range:
     steps = range(len(rows.sizes))
     return steps[::-1] if reverse else steps
-
-
-def _ends(tensor: Tensor, rows: Rows, reverse: bool) -> Tensor:
-    # The pieces' first rows come first; they are copied, since no output may be part of another.
-    return tensor[: rows.sizes[0]].clone() if reverse else tensor.index_select(0, rows.last)
-
-
-def _earlier(start: Tensor, after: Tensor, before: Tensor) -> Tensor:
-    return torch.cat([start, after]).index_select(0, before)
 
 
 def _derived_again(
@@ -146,7 +129,7 @@ def _derived_again(
     data, h, c, *weights = views
     given = [weight for weight in weights if weight is not None]
     direction = ctx.direction._replace(weights=given)
-    output, ends = run_rows_by_torch(direction, data, (h,) if c is None else (h, c), ctx.rows)
+    output, ends = ctx.rows.again(direction, data, (h,) if c is None else (h, c))
     pairs = zip((output, *ends), gradients, strict=True)
     results = [(result, gradient) for result, gradient in pairs if gradient is not None]
     wanted = [view for view, need in zip(views, needed, strict=True) if need]

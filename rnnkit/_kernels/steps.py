@@ -1,61 +1,83 @@
-"""Short sequences step by step: what a loop over torch's cells does, where that is cheapest.
+"""A batch whose samples start again from zeros, run step by step as it is.
 
-A plan of pieces costs more than a few steps of a loop. A state is looked at only where some sample
-starts again.
+Where sequences are short, or samples many, it costs more to cut them into pieces and to sort these
+than to run all steps, and to set to zero, before a step, the states of the samples that start again
+there.
 """
-
-from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from rnnkit._kernels.stack import Direction, Run, Stack, States
-
-#: torch's function for one step, by torch's name of the recurrence.
-CELLS: dict[str, Callable[..., Any]] = {
-    "LSTM": torch.lstm_cell,
-    "GRU": torch.gru_cell,
-    "RNN_TANH": torch.rnn_tanh_cell,
-    "RNN_RELU": torch.rnn_relu_cell,
-}
+from rnnkit._kernels.gates import Enter, Leave
+from rnnkit._kernels.pieces import Rows, pieces_of_spans, spans_of
+from rnnkit._kernels.stack import Direction, States
 
 
-def run_steps(
-    stack: Stack, input: Tensor, state: States, starts: Tensor, initial: States | None
-) -> tuple[Tensor, States]:
-    """Run a stack step by step; all steps of all samples are valid.
+class Cuts:
+    """What :func:`run_rows` asks of ``Rows``, of a batch of which all steps are valid.
 
-    Args:
-        stack: the layers, without a projection.
-        input: ``(seq, batch, feature)``.
-        state: the tensors of the first state, each ``(layers * directions, batch, hidden)``.
-        starts: ``(seq, batch)``, true where a sample is cut before that step.
-        initial: what it starts again from, as ``state``; None for zeros.
+    Attributes:
+        sizes: how many samples have a first step, a second one, and so on: all.
     """
-    restart = tuple(map(torch.zeros_like, state)) if initial is None else initial
 
-    def run(direction: Direction, input: Tensor, own: States, new: States) -> Run:
-        return _run_direction(direction, input, own, starts, new)
+    def __init__(self, starts: Tensor) -> None:
+        """Take ``(seq, batch)``, booleans on the CPU, true where a sample starts again."""
+        self.sizes = [starts.shape[1]] * starts.shape[0]
+        self._starts = starts
+        self._found: dict[bool, tuple[Tensor, list[Tensor | None]]] = {}
 
-    return stack.run_each(input, run, state, restart)
+    def _cuts(self, reverse: bool) -> tuple[Tensor, list[Tensor | None]]:
+        """Find the rows, and step by step the samples, whose state is set to zero before a step."""
+        if reverse not in self._found:
+            # Run backward, the cut before a step is met after it.
+            starts = self._starts[1:] if reverse else self._starts
+            places = starts.reshape(-1).nonzero().squeeze(1)
+            counts: list[int] = starts.sum(1).tolist()
+            samples = places.remainder(starts.shape[1]).split(counts)
+            steps = [each if count else None for each, count in zip(samples, counts, strict=True)]
+            self._found[reverse] = places, [*steps, None][: len(self.sizes)]
+        return self._found[reverse]
 
+    def entering(self, reverse: bool) -> Enter:
+        """Return what makes the state before a step of the state after the one before."""
+        _, cuts = self._cuts(reverse)
 
-def _run_direction(
-    direction: Direction, input: Tensor, state: States, starts: Tensor, restart: States
-) -> tuple[Tensor, States]:
-    cell, weights = CELLS[direction.mode], direction.weights
-    steps = len(input)
-    cut = starts.any(dim=1).tolist()
-    masks = starts.to(input.device).unsqueeze(2).unbind(0)
-    inputs, outputs = input.unbind(0), [state[0]] * steps
-    for step in reversed(range(steps)) if direction.reverse else range(steps):
-        # Run backward, the cut before a step is met after it.
-        met = step + direction.reverse
-        if met < steps and cut[met]:
-            pairs = zip(restart, state, strict=True)
-            state = tuple(torch.where(masks[met], new, old) for new, old in pairs)
-        after = cell(inputs[step], state[0] if len(state) == 1 else state, *weights)
-        state = after if isinstance(after, tuple) else (after,)
-        outputs[step] = state[0]
-    return torch.stack(outputs), state
+        def enter(step: int, state: Tensor, _: Tensor) -> Tensor:
+            samples = cuts[step]
+            return state if samples is None else state.index_fill(0, samples, 0)
+
+        return enter
+
+    def leaving(self, reverse: bool) -> Leave:
+        """Return what a step does to gradients that leave it: no state, no gradient."""
+        _, cuts = self._cuts(reverse)
+
+        def leave(step: int, gradients: States) -> None:
+            samples = cuts[step]
+            if samples is not None:
+                for gradient in gradients:
+                    gradient.index_fill_(0, samples, 0)
+
+        return leave
+
+    def ends(self, tensor: Tensor, reverse: bool) -> Tensor:
+        """Take each sample's last state out of all, ``(batch, hidden)``: a copy."""
+        batch = self.sizes[0]
+        return (tensor[:batch] if reverse else tensor[-batch:]).clone()
+
+    def earlier(self, start: Tensor, after: Tensor, reverse: bool) -> Tensor:
+        """Return the state before each row's step, of first states and of those after each."""
+        batch = self.sizes[0]
+        both = (after[batch:], start) if reverse else (start, after[:-batch])
+        return torch.cat(both).index_fill_(0, self._cuts(reverse)[0], 0)
+
+    def again(self, direction: Direction, data: Tensor, state: States) -> tuple[Tensor, States]:
+        """Run pieces by torch's own kernel, which can be differentiated once more."""
+        seq, batch = self._starts.shape
+        pieces = pieces_of_spans(spans_of(self._starts, None), self._starts)
+        rows, reverse = Rows(pieces, batch, data.device), direction.reverse
+        first = tuple(pieces.begin(reverse, tensor, None) for tensor in state)
+        output, ends = rows.again(direction, data.index_select(0, rows.places), first)
+        pairs = zip(state, ends, strict=True)
+        last = tuple(pieces.finish(reverse, given, end) for given, end in pairs)
+        return rows.put(output, seq, batch).flatten(0, 1), last

@@ -22,7 +22,7 @@ from rnnkit._checks.objects import check_cell_object, refuse_stateless
 from rnnkit._checks.resets import check_reset
 from rnnkit._kernels import paths
 from rnnkit._kernels.lengths import Lengths
-from rnnkit._kernels.padded import places_of, run_layers, run_stack, take
+from rnnkit._kernels.padded import flipped, run_layers, run_stack, take
 from rnnkit._kernels.reset_op import run_reset_operators, takes_reset_operator
 from rnnkit._kernels.stack import Direction, Stack
 from rnnkit._modules.cell_base import sequence_weights, weights_of
@@ -217,7 +217,7 @@ def run_stateless(
             cell, input, None, lengths, None, None, reverse=reverse, return_states=return_states
         )
     # Flipped within its length, each sample begins at step 0, where there is no state for any.
-    flip = places_of(lengths, input.shape[0]).flipped
+    flip = flipped(lengths, input.shape[0])
     output, state = run_loop(
         cell, take(input, flip), None, lengths, None, None,
         reverse=False, return_states=return_states,

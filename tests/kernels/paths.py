@@ -49,17 +49,20 @@ def on(path: str) -> Iterator[None]:
         taken: tuple[str, ...] = (path,)
         if path == choice.BLANK:
             taken = (choice.PADDED, choice.BLANK) if mode == "LSTM" else (choice.PACKED,)
-        elif path == choice.ROWS and (projected or torch.is_autocast_enabled("cpu")):
-            taken = (choice.PACKED,)
-        elif path == choice.STEPS:
-            # Where all steps are valid it is free; elsewhere there is nothing but packing.
-            taken = (choice.PACKED,) if projected else (choice.STEPS, choice.PACKED)
+        elif path in {choice.ROWS, choice.STEPS}:
+            is_free = not projected and not torch.is_autocast_enabled("cpu")
+            # Steps are free where all are valid; elsewhere there is nothing but packing.
+            taken = (choice.PACKED,) if not is_free else (path, choice.PACKED)
         return facts_of(stack, input, state)._replace(paths=taken)
 
     facts_of = choice.facts_of
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(choice, "facts_of", facts)
-        patch.setattr(choice, "cost", lambda _, way, *__: float(way != choice.STEPS))
+        patch.setattr(
+            choice,
+            "cost",
+            lambda _, way, *__: float(not way.startswith((choice.STEPS, choice.ROWS))),
+        )
         yield
 
 

@@ -101,7 +101,7 @@ def test_the_fast_lstm(monkeypatch: pytest.MonkeyPatch) -> None:
 @layers
 def test_on_another_device_all_is_packed(name: str) -> None:
     """CuDNN takes packed input, and all layers at once."""
-    paths = choice.paths_of(torch.empty(1, device="meta"), name, projected=False, by_hand=True)
+    paths = choice.paths_of(torch.empty(1, device="meta"), name, by_hand=True, gradients=True)
 
     assert paths == (choice.PACKED,)
 
@@ -118,9 +118,8 @@ def test_only_one_path(kind: str) -> None:
     one = facts(kind)._replace(kind="none", paths=(choice.PACKED,))
 
     assert choice.for_lengths(one, [3, 5]).path == choice.PACKED
-    assert choice.for_resets(one, torch.tensor([3, 2]), None, (3, 5)) == choice.PACKED
-    none = one._replace(paths=(choice.PADDED, choice.BLANK))
-    assert choice.for_resets(none, torch.tensor([3, 2]), None, None) == choice.PACKED
+    none = one._replace(paths=(choice.PADDED, choice.BLANK, choice.STEPS))
+    assert choice.for_resets(none, (3, 5), None, None) == choice.PACKED
 
 
 def test_a_cpu_that_was_not_measured(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -142,7 +141,7 @@ def test_rows_lie_on_the_device_of_the_input() -> None:
 
     rows = Rows(pieces, 3, torch.device("meta"))
 
-    moved = [rows.places, rows.last, rows.mirror, rows.before(False), *tensors_of(rows.pieces)]
+    moved = [rows.places, rows.mirror, *tensors_of(rows.pieces)]
     assert {tensor.device.type for tensor in moved} == {"meta"}
     assert rows.batch_sizes.tolist() == rows.sizes == [2, 2, 2, 1, 1]
 

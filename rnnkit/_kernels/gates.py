@@ -7,7 +7,8 @@ row's output is multiplied by for each of its gates; a step is then left with fe
 Rows come in steps, ``sizes[t]`` of them for step t; ``steps`` is the order in which they are run.
 ``enter`` makes the state that a step begins with of the one that the step before has left. Pieces
 are sorted by length, so a step concerns the first ``sizes[t]`` of them: run forward they become
-fewer, and run backward more, each new one with its first state.
+fewer, and run backward more, each new one with its first state. What only a backward function
+needs is kept if ``keep`` says so.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -31,11 +32,25 @@ Leave = Callable[[int, Sequence[Tensor]], None]
 ORDER = (0, 1, 3, 2)
 
 
+def each_step(tensor: Tensor, sizes: list[int]) -> Sequence[Tensor]:
+    """Return each step's rows; the first ones, of what holds one step and is used again by all."""
+    if len(tensor) < sum(sizes):
+        return [tensor[:size] for size in sizes]
+    return torch.split(tensor, sizes)
+
+
 def rnn_forward(activate: Callable[[Tensor], Tensor]) -> Callable[..., Run]:
     """Return the forward function of an RNN with this activation, which works in place."""
 
     def run(
-        data: Tensor, start: States, weights: Weights, sizes: list[int], steps: range, enter: Enter
+        data: Tensor,
+        start: States,
+        weights: Weights,
+        sizes: list[int],
+        steps: range,
+        enter: Enter,
+        *,
+        keep: bool,  # noqa: ARG001 - the output is all there is
     ) -> Run:
         weight_ih, weight_hh, bias_ih, bias_hh = weights
         bias = None if bias_ih is None or bias_hh is None else bias_ih + bias_hh
@@ -80,18 +95,26 @@ def rnn_backward(
 
 
 def gru_forward(
-    data: Tensor, start: States, weights: Weights, sizes: list[int], steps: range, enter: Enter
+    data: Tensor,
+    start: States,
+    weights: Weights,
+    sizes: list[int],
+    steps: range,
+    enter: Enter,
+    *,
+    keep: bool,
 ) -> Run:
     """Run a GRU: gates r, z, n."""
     weight_ih, weight_hh, bias_ih, bias_hh = weights
     gates = torch.nn.functional.linear(data, weight_ih, bias_ih)
     hidden = weight_hh.shape[1]
-    recurrent, output = torch.empty_like(gates), gates.new_empty(len(gates), hidden)
+    recurrent = gates.new_empty(len(gates) if keep else max(sizes), 3 * hidden)
+    output = gates.new_empty(len(gates), hidden)
     weight = weight_hh.t()
     (first,) = start
     h = first
     parts = [
-        torch.split(tensor, sizes)
+        each_step(tensor, sizes)
         for tensor in (
             *(gates[:, : 2 * hidden], *gates.chunk(3, 1)),
             *(recurrent, recurrent[:, : 2 * hidden], recurrent[:, 2 * hidden :], output),
@@ -169,17 +192,25 @@ def gru_backward(
 
 
 def lstm_forward(
-    data: Tensor, start: States, weights: Weights, sizes: list[int], steps: range, enter: Enter
+    data: Tensor,
+    start: States,
+    weights: Weights,
+    sizes: list[int],
+    steps: range,
+    enter: Enter,
+    *,
+    keep: bool,
 ) -> Run:
     """Run an LSTM: gates i, f, o, g."""
     weight_ih, weight_hh, bias_ih, bias_hh = weights
     bias = None if bias_ih is None or bias_hh is None else _ordered(bias_ih + bias_hh)
     gates = torch.nn.functional.linear(data, _ordered(weight_ih), bias)
     hidden = weight_hh.shape[1]
-    output, cells, bounded = gates.new_empty(3, len(gates), hidden).unbind(0)
+    output, cells = gates.new_empty(2, len(gates), hidden).unbind(0)
+    bounded = gates.new_empty(len(gates) if keep else max(sizes), hidden)
     weight = _ordered(weight_hh).t()
     parts = [
-        torch.split(tensor, sizes)
+        each_step(tensor, sizes)
         for tensor in (
             *(gates, gates[:, : 3 * hidden], *gates.chunk(4, 1)),
             *(cells, bounded, output),

@@ -3,6 +3,7 @@
 Whichever it is, each piece of each sample gives what it gives alone.
 """
 
+from operator import add
 from typing import Any
 
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor
 from rnnkit._kernels import choice
 from rnnkit._kernels.lengths import Lengths
 from rnnkit._kernels.padded import run_groups, run_stack
-from rnnkit._kernels.pieces import Pieces, Rows, pieces_of, pieces_of_spans, spans_of
+from rnnkit._kernels.pieces import Pieces, Rows, pieces_of
 from rnnkit._kernels.resets import blanks_of, run_blank
 from rnnkit._kernels.rows import run_rows
 from rnnkit._kernels.stack import KERNELS, Direction, Run, Stack, States
@@ -60,7 +61,7 @@ def _run_lengths(
     path, groups = choice.for_lengths(facts, lengths.values)
     if path == choice.PADDED:
         return run_groups(stack, input, state, lengths, groups)
-    pieces = pieces_of(torch.tensor(lengths.values, device="cpu"))
+    pieces = pieces_of(_counts(lengths.values))
     return _run_pieces(path, stack, input, state, None, pieces)
 
 
@@ -73,32 +74,43 @@ def _run_resets(
     initial: States | None,
 ) -> tuple[Tensor, States]:
     seq, batch = input.shape[:2]
-    starts, counts = reset.cpu(), None
+    starts, values = reset.cpu(), [seq] * batch
     if lengths is not None:
-        counts = torch.tensor(lengths.values, device="cpu")
-        starts = starts & (torch.arange(seq, device="cpu").unsqueeze(1) < counts)
-    if not starts[1:].any():
+        values = lengths.values or values
+        starts = starts & (torch.arange(seq, device="cpu").unsqueeze(1) < _counts(values))
+    cuts: list[int] = starts[1:].sum(0).tolist()
+    if not any(cuts):
         # No sample starts again but at its first step: whatever runs it can do that.
         return run(stack, input, _renewed(stack, state, initial, starts), lengths)
     facts = choice.facts_of(stack, input, state)
-    spans = spans_of(starts, counts)
-    rows = seq * batch if counts is None else int(counts.sum())
-    blank = whole = None
-    if initial is None and choice.BLANK in facts.paths:
-        longest = int((starts[1:].sum(0) + (seq if counts is None else counts)).max())
-        blank = longest, longest * batch
-    if initial is None and counts is None:
-        whole = seq, rows
-    path = choice.for_resets(facts, (int(spans.steps.max()), rows), blank, whole)
+    blank = whole = pieces = None
+    if initial is None:
+        longest = max(map(add, values, cuts))
+        blank, whole = (longest, longest * batch), (seq, seq * batch) if lengths is None else None
+    # The longest piece cannot be shorter; what it is takes longer to find out.
+    least, rows = (
+        max(-(-each // (1 + cut)) for each, cut in zip(values, cuts, strict=True)),
+        sum(values),
+    )
+    path = choice.for_resets(facts, (least, rows), blank, whole)
+    if path not in choice.OF_RESETS:
+        pieces = pieces_of(_counts(values), starts)
+        path = choice.for_resets(facts, (int(pieces.steps[0]), rows), blank, whole)
     if path == choice.STEPS:
         return _run_steps(stack, input, state, Cuts(starts))
     if path == choice.BLANK:
         begun = _renewed(stack, state, None, starts)
+        counts = None if lengths is None else _counts(values)
         output, ends = run_blank(stack, input, begun, blanks_of(counts, starts, input.device))
         # One look is enough: what is no number in any layer is none in the output.
         if bool(output.detach().sum().isfinite()):
             return output, ends
-    return _run_pieces(path, stack, input, state, initial, pieces_of_spans(spans, starts))
+    pieces = pieces or pieces_of(_counts(values), starts)
+    return _run_pieces(path, stack, input, state, initial, pieces)
+
+
+def _counts(values: list[int]) -> Tensor:
+    return torch.tensor(values, device="cpu")
 
 
 def _run_steps(stack: Stack, input: Tensor, state: States, cuts: Cuts) -> tuple[Tensor, States]:

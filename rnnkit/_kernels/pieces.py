@@ -65,60 +65,36 @@ class Pieces(NamedTuple):
         return hx.to(ends.dtype).index_copy(0, sample, ends.index_select(0, leave))
 
 
-class Spans(NamedTuple):
-    """The pieces of a batch whose samples start again, one sample after the other, on the CPU."""
-
-    #: ``(pieces,)``: where a piece starts, on the axes ``(batch, seq)`` flattened.
-    place: Tensor
-    #: ``(pieces,)``: how many steps it has.
-    steps: Tensor
-
-
-def spans_of(starts: Tensor, lengths: Tensor | None) -> Spans:
-    """Find the pieces; what a choice of path asks for, and no more.
-
-    Args:
-        starts: ``(seq, batch)``, booleans on the CPU, true where a sample starts again before that
-            step, and nowhere beyond its length.
-        lengths: ``(batch,)``, on the CPU: the valid steps of each sample; None for all.
-    """
-    seq, batch = starts.shape
-    begins = starts.t().contiguous()
-    begins[:, 0] = True if lengths is None else lengths > 0
-    # A piece ends where the next one starts, or its sample.
-    place = begins.view(-1).nonzero().squeeze(1)
-    following = torch.cat([place[1:], place.new_tensor([seq * batch])])
-    if lengths is not None:
-        sample = place.div(seq, rounding_mode="floor")
-        following = torch.minimum(following, sample * seq + lengths.index_select(0, sample))
-    return Spans(place, following - place)
-
-
-def pieces_of_spans(spans: Spans, starts: Tensor) -> Pieces:
-    """Sort the pieces that :func:`spans_of` has found in the same mask."""
-    seq = len(starts)
-    sample = spans.place.div(seq, rounding_mode="floor")
-    last = torch.diff(sample, append=sample.new_tensor([-1])) != 0
-    steps, order = spans.steps.sort(descending=True, stable=True)
-    sample, last = sample[order], last[order]
-    start = spans.place[order] - sample * seq
-    first = start == 0
-    masks = (first, last, first & ~starts[0][sample])
-    first, last, enters = (mask.nonzero().squeeze(1) for mask in masks)
-    return Pieces(sample, start, steps, (enters, last), (last, first))
-
-
-def pieces_of(lengths: Tensor) -> Pieces:
-    """Take each sample as one piece.
+def pieces_of(lengths: Tensor, starts: Tensor | None = None) -> Pieces:
+    """Cut a batch into pieces.
 
     Args:
         lengths: ``(batch,)``, on the CPU: the valid steps of each sample.
+        starts: ``(seq, batch)``, booleans on the CPU, true where a sample starts again before that
+            step; None for nowhere. What it holds beyond a sample's length is not read.
     """
-    steps, order = lengths.sort(descending=True, stable=True)
-    order = order[: int(steps.count_nonzero())]
-    every = torch.arange(len(order), device="cpu")
-    zeros = torch.zeros_like(order)
-    return Pieces(order, zeros, steps[: len(order)], (every, every), (every, every))
+    if starts is None:
+        steps, order = lengths.sort(descending=True, stable=True)
+        order = order[: int(steps.count_nonzero())]
+        every = torch.arange(len(order), device="cpu")
+        zeros = torch.zeros_like(order)
+        return Pieces(order, zeros, steps[: len(order)], (every, every), (every, every))
+    seq = len(starts)
+    cut = starts & (torch.arange(seq, device="cpu").unsqueeze(1) < lengths)
+    fresh = cut[0].clone()
+    cut[0] = lengths > 0
+    # One sample after the other, so that a piece ends where the next one starts, or its sample.
+    place = cut.t().reshape(-1).nonzero().squeeze(1)
+    sample = place.div(seq, rounding_mode="floor")
+    ends = sample * seq + lengths.index_select(0, sample)
+    last = torch.diff(sample, append=sample.new_full((1,), -1)) != 0
+    steps = torch.where(last, ends, place.roll(-1)) - place
+    steps, order = steps.sort(descending=True, stable=True)
+    sample, start, last = sample[order], (place - sample * seq)[order], last[order]
+    first = start == 0
+    masks = (first, last, first & ~fresh[sample])
+    first, last, enters = (mask.nonzero().squeeze(1) for mask in masks)
+    return Pieces(sample, start, steps, (enters, last), (last, first))
 
 
 class Rows:

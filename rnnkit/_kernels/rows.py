@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rnnkit._kernels.gates import BACKWARD, FORWARD
+from rnnkit._kernels.gates import BACKWARD, FORWARD, Weights
 from rnnkit._kernels.pieces import Rows
 from rnnkit._kernels.stack import Direction, States
 from rnnkit._kernels.steps import Cuts
@@ -32,12 +32,33 @@ def run_rows(
     Returns:
         The output ``(rows, hidden)`` and each piece's last state.
     """
-    h, c = state if len(state) == 2 else (state[0], None)
     biases = direction.weights[2:] or (None, None)
-    output, *ends = _Recurrence.apply(  # type: ignore[no-untyped-call]
-        direction, rows, data, h, c, *direction.weights[:2], *biases
+    weights = (*direction.weights[:2], *biases)
+    if not torch.is_grad_enabled():
+        output, ends, _ = _computed(direction, rows, data, state, weights, keep=False)
+        return output, ends
+    h, c = state if len(state) == 2 else (state[0], None)
+    output, *last = _Recurrence.apply(  # type: ignore[no-untyped-call]
+        direction, rows, data, h, c, *weights
     )
-    return output, tuple(ends)
+    return output, tuple(last)
+
+
+def _computed(
+    direction: Direction,
+    rows: Rows | Cuts,
+    data: Tensor,
+    start: States,
+    weights: Weights,
+    *,
+    keep: bool,
+) -> tuple[Tensor, States, States]:
+    """Return the output, last states, and what the backward function needs."""
+    reverse = direction.reverse
+    output, cells, kept = FORWARD[direction.mode](
+        data, start, weights, rows.sizes, _order(rows, reverse), rows.entering(reverse), keep=keep
+    )
+    return output, tuple(rows.ends(tensor, reverse) for tensor in (output, *cells)), kept
 
 
 class _Recurrence(torch.autograd.Function):
@@ -58,13 +79,7 @@ class _Recurrence(torch.autograd.Function):
     ) -> tuple[Tensor, ...]:
         start = (h,) if c is None else (h, c)
         weights = (weight_ih, weight_hh, bias_ih, bias_hh)
-        steps = _order(rows, direction.reverse)
-        enter = rows.entering(direction.reverse)
-        output, cells, kept = FORWARD[direction.mode](
-            data, start, weights, rows.sizes, steps, enter
-        )
-        # Copies, since no output may be part of another.
-        ends = [rows.ends(tensor, direction.reverse) for tensor in (output, *cells)]
+        output, ends, kept = _computed(direction, rows, data, start, weights, keep=True)
         # Without its weights, which a saved tensor guards against a change in between.
         ctx.direction, ctx.rows = direction._replace(weights=[]), rows
         ctx.save_for_backward(data, h, c, *weights, output, *kept)

@@ -5,11 +5,13 @@ than to run all steps, and to set to zero, before a step, the states of the samp
 there.
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
 from rnnkit._kernels.gates import Enter, Leave
-from rnnkit._kernels.pieces import Rows, pieces_of_spans, spans_of
+from rnnkit._kernels.pieces import Rows, pieces_of
 from rnnkit._kernels.stack import Direction, States
 
 
@@ -27,13 +29,13 @@ class Cuts:
         self._found: dict[bool, tuple[Tensor, list[Tensor | None]]] = {}
 
     def _cuts(self, reverse: bool) -> tuple[Tensor, list[Tensor | None]]:
-        """Find the rows, and step by step the samples, whose state is set to zero before a step."""
+        """Find the steps and samples whose state is set to zero, and the samples step by step."""
         if reverse not in self._found:
             # Run backward, the cut before a step is met after it.
             starts = self._starts[1:] if reverse else self._starts
-            places = starts.reshape(-1).nonzero().squeeze(1)
+            places = starts.nonzero()
             counts: list[int] = starts.sum(1).tolist()
-            samples = places.remainder(starts.shape[1]).split(counts)
+            samples = torch.split(places[:, 1], counts)
             steps = [each if count else None for each, count in zip(samples, counts, strict=True)]
             self._found[reverse] = places, [*steps, None][: len(self.sizes)]
         return self._found[reverse]
@@ -52,7 +54,7 @@ class Cuts:
         """Return what a step does to gradients that leave it: no state, no gradient."""
         _, cuts = self._cuts(reverse)
 
-        def leave(step: int, gradients: States) -> None:
+        def leave(step: int, gradients: Sequence[Tensor]) -> None:
             samples = cuts[step]
             if samples is not None:
                 for gradient in gradients:
@@ -69,12 +71,13 @@ class Cuts:
         """Return the state before each row's step, of first states and of those after each."""
         batch = self.sizes[0]
         both = (after[batch:], start) if reverse else (start, after[:-batch])
-        return torch.cat(both).index_fill_(0, self._cuts(reverse)[0], 0)
+        step, sample = self._cuts(reverse)[0].unbind(1)
+        return torch.cat(both).index_fill_(0, step * batch + sample, 0)
 
     def again(self, direction: Direction, data: Tensor, state: States) -> tuple[Tensor, States]:
         """Run pieces by torch's own kernel, which can be differentiated once more."""
         seq, batch = self._starts.shape
-        pieces = pieces_of_spans(spans_of(self._starts, None), self._starts)
+        pieces = pieces_of(torch.full((batch,), seq, device="cpu"), self._starts)
         rows, reverse = Rows(pieces, batch, data.device), direction.reverse
         first = tuple(pieces.begin(reverse, tensor, None) for tensor in state)
         output, ends = rows.again(direction, data.index_select(0, rows.places), first)

@@ -36,7 +36,7 @@ def each_step(tensor: Tensor, sizes: list[int]) -> Sequence[Tensor]:
     """Return each step's rows; the first ones, of what holds one step and is used again by all."""
     if len(tensor) < sum(sizes):
         return [tensor[:size] for size in sizes]
-    return torch.split(tensor, sizes)
+    return torch.split_with_sizes(tensor, sizes)
 
 
 def rnn_forward(activate: Callable[[Tensor], Tensor]) -> Callable[..., Run]:
@@ -55,7 +55,7 @@ def rnn_forward(activate: Callable[[Tensor], Tensor]) -> Callable[..., Run]:
         weight_ih, weight_hh, bias_ih, bias_hh = weights
         bias = None if bias_ih is None or bias_hh is None else bias_ih + bias_hh
         output = torch.nn.functional.linear(data, weight_ih, bias)
-        outputs, weight = torch.split(output, sizes), weight_hh.t()
+        outputs, weight = each_step(output, sizes), weight_hh.t()
         (first,) = start
         h = first
         for step in steps:
@@ -81,7 +81,10 @@ def rnn_backward(
     ) -> tuple[Tensor, Tensor]:
         output, _ = kept
         gates = derivative(output)
-        factors, on_outputs = torch.split(gates, sizes), torch.split(on_output, sizes)
+        factors, on_outputs = (
+            torch.split_with_sizes(gates, sizes),
+            torch.split_with_sizes(on_output, sizes),
+        )
         (on_h,) = now
         for step in steps:
             on_h_t, factor = on_h[: sizes[step]], factors[step]
@@ -173,13 +176,11 @@ def gru_backward(
     torch.mul(on_n, r, out=factors[:, 2])
     recurrent = factors.view(rows, 3 * hidden)
     on_every = torch.empty_like(on_output)
-    each = zip(*(
-        torch.split(tensor, sizes) for tensor in (factors, recurrent, z, on_output, on_every)
-    ), strict=True)  # fmt: skip
-    each_step = list(each)
+    parts = (factors, recurrent, z, on_output, on_every)
+    rows_of = list(zip(*(each_step(part, sizes) for part in parts), strict=True))
     (on_h,) = now
     for step in steps:
-        factor, flat, z_t, on_output_t, on_h_all = each_step[step]
+        factor, flat, z_t, on_output_t, on_h_all = rows_of[step]
         on_h_t = on_h[: sizes[step]]
         torch.add(on_h_t, on_output_t, out=on_h_all)
         factor.mul_(on_h_all.unsqueeze(1))
@@ -249,14 +250,11 @@ def lstm_backward(
     torch.mul(bounded, o, out=factors[:, 3]).mul_(1 - o)
     on_c_of_h = (1 - bounded * bounded).mul_(o)
     flat = factors.view(rows, 4 * hidden)
-    each = zip(*(
-        torch.split(tensor, sizes)
-        for tensor in (factors[:, :3], factors[:, 3], flat, on_c_of_h, f, on_output)
-    ), strict=True)  # fmt: skip
-    each_step = list(each)
+    parts = (factors[:, :3], factors[:, 3], flat, on_c_of_h, f, on_output)
+    rows_of = list(zip(*(each_step(part, sizes) for part in parts), strict=True))
     on_h, on_c = now
     for step in steps:
-        ifg, o_t, flat_t, on_c_of_h_t, f_t, on_output_t = each_step[step]
+        ifg, o_t, flat_t, on_c_of_h_t, f_t, on_output_t = rows_of[step]
         on_h_t, on_c_t = on_h[: sizes[step]], on_c[: sizes[step]]
         on_h_t.add_(on_output_t)
         on_c_t.addcmul_(on_h_t, on_c_of_h_t)

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from rnnkit._kernels import choice
 from rnnkit._kernels.lengths import Lengths
@@ -61,6 +62,8 @@ def _run_lengths(
     path, groups = choice.for_lengths(facts, lengths.values)
     if path == choice.PADDED:
         return run_groups(stack, input, state, lengths, groups)
+    if path == choice.PACKED and min(lengths.values) and not _is_backward(stack):
+        return _run_packed(stack, input, state, lengths)
     pieces = pieces_of(_counts(lengths.values))
     return _run_pieces(path, stack, input, state, None, pieces)
 
@@ -126,6 +129,19 @@ def _run_whole(stack: Stack, input: Tensor, state: States) -> tuple[Tensor, Stat
     hx: Any = state[0] if len(state) == 1 else state
     output, *ends = KERNELS[stack.mode](input, hx, *stack.arguments, False)
     return output.flip(0) if backward else output, tuple(ends)
+
+
+def _run_packed(
+    stack: Stack, input: Tensor, state: States, lengths: Lengths
+) -> tuple[Tensor, States]:
+    """Do what people do by hand; no sample is empty, which torch would refuse to pack."""
+    packed: Any = pack_padded_sequence(input, lengths.each, enforce_sorted=False)
+    first = [tensor.index_select(1, packed.sorted_indices) for tensor in state]
+    hx: Any = first[0] if len(first) == 1 else first
+    data, *last = KERNELS[stack.mode](packed.data, packed.batch_sizes, hx, *stack.arguments)
+    data, ends = _as_padded(stack, data, tuple(last))
+    output, _ = pad_packed_sequence(packed._replace(data=data), total_length=lengths.seq)
+    return output, tuple(end.index_select(1, packed.unsorted_indices) for end in ends)
 
 
 def _run_pieces(

@@ -35,7 +35,7 @@ class Cuts:
             starts = self._starts[1:] if reverse else self._starts
             places = starts.nonzero()
             counts: list[int] = starts.sum(1).tolist()
-            samples = torch.split(places[:, 1], counts)
+            samples = torch.split_with_sizes(places[:, 1], counts)
             steps = [each if count else None for each, count in zip(samples, counts, strict=True)]
             self._found[reverse] = places, [*steps, None][: len(self.sizes)]
         return self._found[reverse]

@@ -13,10 +13,12 @@ import json
 import math
 import os
 import random
+import statistics
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from operator import mul
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -208,13 +210,40 @@ def fitted(rows: list[list[float]]) -> tuple[list[float], float]:
     scaled = table[:, :-1] / table[:, -1:]
     norms = scaled.norm(dim=0)
     columns = scaled / norms
-    x = torch.zeros(columns.shape[1], dtype=torch.float64)
-    square, wanted = columns.T @ columns, columns.sum(dim=0)
+    # Plain numbers: a tensor of five would take ten times as long.
+    square: list[list[float]] = (columns.T @ columns).tolist()
+    wanted: list[float] = columns.sum(dim=0).tolist()
+    best = [0.0] * len(wanted)
     for _ in range(5000):
-        for place in range(len(x)):
-            x[place] = (x[place] + wanted[place] - square[place] @ x).clamp(min=0)
+        for place, (line, want) in enumerate(zip(square, wanted, strict=True)):
+            best[place] = max(0.0, best[place] + want - sum(map(mul, line, best)))
+    x = torch.tensor(best, dtype=torch.float64)
     errors = (columns @ x - 1).abs()
     return [float(f"{cost:.3g}") for cost in x / norms], float(errors.median())
+
+
+def fitted_together(
+    rows: dict[str, list[list[float]]],
+) -> dict[str, tuple[list[float], float]]:
+    """Fit all paths, less what made the machine slow or fast for all of them at one size.
+
+    At each size the paths took turns: what they took beside each other is known far better than
+    how long they took.
+    """
+    slowness = [1.0] * len(next(iter(rows.values())))
+    found: dict[str, tuple[list[float], float]] = {}
+    for _ in range(4):
+        misses: list[list[float]] = [[] for _ in slowness]
+        for path, each in rows.items():
+            scaled = [
+                [*factors, time / slow]
+                for (*factors, time), slow in zip(each, slowness, strict=True)
+            ]
+            found[path] = fitted(scaled)
+            for miss, (*factors, time) in zip(misses, each, strict=True):
+                miss.append(time / sum(map(mul, found[path][0], factors)))
+        slowness = [statistics.median(miss) for miss in misses]
+    return found
 
 
 def fit(effort: Effort, number: int) -> dict[str, list[float]]:
@@ -226,10 +255,9 @@ def fit(effort: Effort, number: int) -> dict[str, list[float]]:
             for size in sizes(number):
                 for path, row in measured(kind, size, effort, gradients=gradients).items():
                     rows.setdefault(path, []).append(row)
-            for path, each in rows.items():
-                costs, error = fitted(each)
-                found[f"{kind}|{gradients}|{path}"] = costs
-                print(f"{kind:14}{gradients!s:6}{path:17}{costs} {error:.0%}", file=sys.stderr)
+            for path, (each, error) in fitted_together(rows).items():
+                found[f"{kind}|{gradients}|{path}"] = each
+                print(f"{kind:14}{gradients!s:6}{path:17}{each} {error:.0%}", file=sys.stderr)
     return found
 
 

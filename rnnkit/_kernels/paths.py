@@ -90,11 +90,9 @@ def _run_resets(
     if initial is None:
         longest = max(map(add, values, cuts))
         blank, whole = (longest, longest * batch), (seq, seq * batch) if lengths is None else None
-    # The longest piece cannot be shorter; what it is takes longer to find out.
-    least, rows = (
-        max(-(-each // (1 + cut)) for each, cut in zip(values, cuts, strict=True)),
-        sum(values),
-    )
+    # The longest piece cannot be shorter; how long it is takes longer to find out.
+    least = max(-(-each // (1 + cut)) for each, cut in zip(values, cuts, strict=True))
+    rows = sum(values)
     path = choice.for_resets(facts, (least, rows), blank, whole)
     if path not in choice.OF_RESETS:
         pieces = pieces_of(_counts(values), starts)

@@ -250,6 +250,25 @@ def test_second_derivatives(name: str, lengths: Any) -> None:
 
 @reset_paths
 @layers
+def test_a_mask_that_is_used_again(name: str, path: str) -> None:
+    """What is written into the mask after a call changes no derivative of it, of any order."""
+    case = case_of(name, bidirectional=True)
+    layer, x, mask = case.module(rnnkit), case.numbers(), drawn(case)
+
+    def both(*, write: bool) -> list[Tensor]:
+        used = mask.clone()
+        with on(path):
+            output, _ = layer(x, reset=used)
+        if write:
+            used.logical_not_()
+        first = torch.autograd.grad(output.pow(2).sum(), x, create_graph=True)
+        return [*first, *torch.autograd.grad(first[0].pow(2).sum(), layer.weight_hh_l0)]
+
+    torch.testing.assert_close(both(write=True), both(write=False), rtol=1e-12, atol=1e-12)
+
+
+@reset_paths
+@layers
 def test_only_what_asks_for_a_gradient_has_one(name: str, path: str) -> None:
     """Frozen weights, an input without gradient, a state alone that has one: each may be."""
     case = case_of(name, num_layers=2)

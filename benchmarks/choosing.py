@@ -2,8 +2,8 @@
 
 import itertools
 
-from benchmarks.fit_choice import KINDS, made, run, sizes
 from benchmarks.passes import PASSES
+from benchmarks.path_calls import KINDS, made, run, sizes
 from benchmarks.report import Table, budget
 from benchmarks.timing import Effort, compare
 from rnnkit._kernels import choice

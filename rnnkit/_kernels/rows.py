@@ -32,8 +32,9 @@ def run_rows(
     Returns:
         The output ``(rows, hidden)`` and each piece's last state.
     """
-    biases = direction.weights[2:] or (None, None)
-    weights = (*direction.weights[:2], *biases)
+    weight_ih, weight_hh, *biases = direction.weights
+    bias_ih, bias_hh = biases or (None, None)
+    weights = (weight_ih, weight_hh, bias_ih, bias_hh)
     if not torch.is_grad_enabled():
         output, ends, _ = _computed(direction, rows, data, state, weights, keep=False)
         return output, ends

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 pytest.importorskip("benchmarks", reason="the benchmarks are in the repository, not in the wheel")
 
-from benchmarks import fit_choice
+from benchmarks import fit_choice, path_calls
 from benchmarks.__main__ import main, topics
 from benchmarks.growth import Growth, Sizes
 from benchmarks.page import unfolded
@@ -206,7 +206,7 @@ def test_columns_are_aligned() -> None:
 def test_costs_are_found_again(costs: list[float]) -> None:
     """From times that follow the formula, the fit finds the costs that they follow."""
     drawn = [
-        fit_choice.terms(size, size.seq, size.seq * size.batch) for size in fit_choice.sizes(30)
+        fit_choice.terms(size, size.seq, size.seq * size.batch) for size in path_calls.sizes(30)
     ]
     scales = (1e5, 1e3, 0.1, 10.0, 0.1)
     wanted = [cost * scale for cost, scale in zip(costs, scales, strict=True)]

@@ -5,6 +5,8 @@ No test here looks at a time: tables are made with next to no effort.
 
 import functools
 import pathlib
+from collections.abc import Sequence
+from operator import mul
 from typing import Any
 
 import pytest
@@ -217,6 +219,38 @@ def test_costs_are_found_again(costs: list[float]) -> None:
     _, error = fit_choice.fitted(rows)
 
     assert error < 0.03
+
+
+def test_what_slows_all_paths_alike_is_left_out() -> None:
+    """At every third size the machine is slow: the paths' times beside each other are found."""
+    true = {"one": [2e5, 1e4, 0.3, 10.0, 0.05], "other": [5e5, 2e3, 0.1, 20.0, 0.06]}
+    drawn = [
+        fit_choice.terms(size, size.seq, size.seq * size.batch) for size in path_calls.sizes(24)
+    ]
+
+    def times(costs: Sequence[float]) -> list[float]:
+        return [sum(map(mul, factors, costs)) for factors in drawn]
+
+    rows = {
+        path: [
+            [*factors, time * (1 + 2 * (place % 3 == 0))]
+            for place, (factors, time) in enumerate(zip(drawn, times(costs), strict=True))
+        ]
+        for path, costs in true.items()
+    }
+
+    found = fit_choice.fitted_together(rows)
+
+    pairs = [
+        (one / other) / (true_one / true_other)
+        for one, other, true_one, true_other in zip(
+            *(times(found[path][0]) for path in true),
+            *(times(costs) for path, costs in true.items()),
+            strict=True,
+        )
+    ]
+    assert max(pairs) < 1.05
+    assert min(pairs) > 0.95
 
 
 def test_the_table_of_costs_can_be_read() -> None:

@@ -1,0 +1,96 @@
+"""Tensors that are no plain ones: which one it is, and what makes a plain one of it."""
+
+import pytest
+import torch
+from inline_snapshot import snapshot
+from torch._subclasses import FakeTensorMode
+
+from rnnkit import ArgumentError, StateError
+from tests.checks.refusals import Case, Refused, call, filled, table
+
+NESTED = torch.nested.nested_tensor([filled(7, 3), filled(5, 3)], layout=torch.jagged)
+STATES = torch.nested.nested_tensor([filled(2, 4), filled(2, 4)], layout=torch.jagged)
+FAKE = FakeTensorMode()
+
+CASES = {
+    "A nested input of a layer is padded, and has lengths.": Case(
+        call("nn.GRU(3, 4, batch_first=True)(input)", input=NESTED),
+        Refused(ArgumentError, "mumbles", "input"),
+        code="input-layout",
+        message=snapshot("""\
+input must be a dense tensor, got a nested one
+  GRU(3, 4, batch_first=True): torch has no recurrent kernels for nested tensors
+  fix       input.to_padded_tensor(0.0) and lengths=[len(one) for one in input.unbind()]
+  more      input-layout, in the docs under "Errors"\
+"""),
+    ),
+    "One of a cell is padded.": Case(
+        "nn.GRUCell(3, 4)(torch.nested.nested_tensor([filled(3), filled(3)]))",
+        Refused(ArgumentError, "mumbles", "input"),
+        code="input-layout",
+        message=snapshot("""\
+input must be a dense tensor, got a nested one
+  GRUCell(3, 4): torch has no recurrent kernels for nested tensors
+  fix       input.to_padded_tensor(0.0)
+  more      input-layout, in the docs under "Errors"\
+"""),
+    ),
+    "A sparse state of packed input is filled.": Case(
+        call(
+            "nn.LSTM(3, 4)(pack_padded_sequence(input, [7, 7]), (h, c))",
+            input=(7, 2, 3),
+            h=filled(1, 2, 4),
+            c=filled(1, 2, 4).to_sparse(),
+        ),
+        Refused(StateError, "unsafe", "hx"),
+        code="state-layout",
+        message=snapshot("""\
+hx must be a dense tensor, got torch.sparse_coo
+  LSTM(3, 4): torch computes no step with it here
+  fix       hx.to_dense()
+            where hx is your state
+  more      state-layout, in the docs under "Errors"\
+"""),
+    ),
+    "A nested state is padded.": Case(
+        call("nn.GRU(3, 4)(input, hx)", input=(7, 2, 3), hx=STATES),
+        Refused(StateError, "mumbles", "hx"),
+        code="state-layout",
+        message=snapshot("""\
+hx must be a dense tensor, got a nested one
+  GRU(3, 4): torch computes no step with it here
+  fix       hx.to_padded_tensor(0.0)
+            where hx is your state
+  more      state-layout, in the docs under "Errors"\
+"""),
+    ),
+    "A fake state beside numbers is replaced.": Case(
+        call("nn.GRU(3, 4)(input, hx)", input=(7, 2, 3), hx=FAKE.from_tensor(filled(1, 2, 4))),
+        Refused(StateError, "mumbles", "hx"),
+        code="state-layout",
+        message=snapshot("""\
+hx must be a dense tensor, got FakeTensor
+  GRU(3, 4): torch computes no step with it here
+  fix       a plain tensor in place of the FakeTensor
+  more      state-layout, in the docs under "Errors"\
+"""),
+    ),
+    "A fake input of real weights is replaced.": Case(
+        call("nn.GRUCell(3, 4)(input)", input=FAKE.from_tensor(filled(2, 3))),
+        Refused(ArgumentError, "mumbles", "input"),
+        code="input-layout",
+        message=snapshot("""\
+input must be a dense tensor, got FakeTensor
+  GRUCell(3, 4): torch computes no step with it here
+  fix       a plain tensor in place of the FakeTensor
+  more      input-layout, in the docs under "Errors"\
+"""),
+    ),
+}
+
+
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
+@table(CASES)
+def test_refused(case: Case) -> None:
+    """The tensor is named by what it is, and by what makes a dense one of it."""
+    case.check()

@@ -1,0 +1,179 @@
+"""Packed input whose fields contradict each other: the rule that is broken, and by what."""
+
+import pytest
+import torch
+from inline_snapshot import snapshot
+from torch.nn.utils.rnn import PackedSequence
+
+from rnnkit import ArgumentError, LengthsError
+from tests.checks.refusals import Case, Refused, call, filled, packed, table
+
+#: Of three sequences, two of which have a second step.
+DATA, SIZES = filled(5, 3), torch.tensor([3, 2])
+ORDER = torch.tensor([1, 2, 0])
+
+NAMES = {"PackedSequence": PackedSequence, "data": DATA, "sizes": SIZES, "order": ORDER}
+
+wrong = pytest.mark.unhooked("the annotation refuses it first")
+
+CASES = {
+    "Fewer sequences first.": Case(
+        call("nn.GRU(3, 4)(PackedSequence(data, n))", n=torch.tensor([2, 3]), **NAMES),
+        Refused(LengthsError, "unsafe", "input"),
+        message=snapshot("""\
+the fields of packed input contradict each other: batch_sizes fall from the number of sequences, and are 1 or more
+  GRU(3, 4)
+  fix       input._replace(data=...) keeps the others; pack_padded_sequence makes them all
+  more      packed-fields, in the docs under "Errors"\
+"""),
+    ),
+    "Steps that are not counted.": Case(
+        call("nn.LSTM(3, 4)(PackedSequence(data, n))", n=torch.tensor([2, 2]), **NAMES),
+        Refused(LengthsError, "unsafe", "input"),
+        message=snapshot("""\
+the fields of packed input contradict each other: batch_sizes count the steps of the data
+  LSTM(3, 4)
+  evidence  batch_sizes add up to 4 steps, the data have 5
+  fix       input._replace(data=...) keeps the others; pack_padded_sequence makes them all
+  more      packed-fields, in the docs under "Errors"\
+"""),
+    ),
+    "A short order.": Case(
+        call(
+            "nn.GRU(3, 4)(PackedSequence(data, sizes, order[:2], back))",
+            **NAMES | {"back": torch.tensor([1, 0, 2])},
+        ),
+        Refused(LengthsError, "unsafe", "input"),
+        message=snapshot("""\
+the fields of packed input contradict each other: sorted_indices have one position for each sequence
+  GRU(3, 4)
+  evidence  there are 2 of them, and 3 sequences
+  fix       input._replace(data=...) keeps the others; pack_padded_sequence makes them all
+  more      packed-fields, in the docs under "Errors"\
+"""),
+    ),
+    "A long way back.": Case(
+        call("nn.RNN(3, 4)(PackedSequence(data, sizes, order, n))", n=torch.arange(4), **NAMES),
+        Refused(LengthsError, "unsafe", "input"),
+        message=snapshot("""\
+the fields of packed input contradict each other: unsorted_indices have one position for each sequence
+  RNN(3, 4)
+  evidence  there are 4 of them, and 3 sequences
+  fix       input._replace(data=...) keeps the others; pack_padded_sequence makes them all
+  more      packed-fields, in the docs under "Errors"\
+"""),
+    ),
+    "A way back from another order.": Case(
+        call("nn.GRU(3, 4)(PackedSequence(data, sizes, order, order))", **NAMES),
+        Refused(LengthsError, "unsafe", "input"),
+        message=snapshot("""\
+the fields of packed input contradict each other: unsorted_indices undo sorted_indices, each position once
+  GRU(3, 4)
+  fix       input._replace(data=...) keeps the others; pack_padded_sequence makes them all
+  more      packed-fields, in the docs under "Errors"\
+"""),
+    ),
+    "The way back alone, to places that there are not.": Case(
+        call(
+            "nn.GRU(3, 4)(PackedSequence(data, sizes, None, n))", n=torch.tensor([0, 1, 3]), **NAMES
+        ),
+        Refused(LengthsError, "unsafe", "input"),
+        message=snapshot("""\
+the fields of packed input contradict each other: unsorted_indices are positions among the 3 sequences
+  GRU(3, 4)
+  evidence  they reach from 0 to 3
+  fix       input._replace(data=...) keeps the others; pack_padded_sequence makes them all
+  more      packed-fields, in the docs under "Errors"\
+"""),
+    ),
+    "The way back alone, and a state.": Case(
+        call("nn.GRU(3, 4)(PackedSequence(data, sizes, None, order), hx)", hx=(1, 3, 4), **NAMES),
+        Refused(LengthsError, "unsafe", "input"),
+        message=snapshot("""\
+the fields of packed input contradict each other: sorted_indices and unsorted_indices come together
+  GRU(3, 4)
+  fix       input._replace(data=...) keeps the others; pack_padded_sequence makes them all
+  more      packed-fields, in the docs under "Errors"\
+"""),
+    ),
+    "Data that are no tensor.": Case(
+        call("nn.GRU(3, 4)(PackedSequence([1.0], sizes))", **NAMES),
+        Refused(ArgumentError, "unsafe", "input"),
+        message=snapshot("""\
+data of packed input must be a Tensor, got a list
+  GRU(3, 4)
+  fix       torch.nn.utils.rnn.pack_padded_sequence makes packed input, with all its fields
+  more      packed-fields, in the docs under "Errors"\
+"""),
+        marks=(wrong,),
+    ),
+    "Sizes of another dtype.": Case(
+        call("nn.GRU(3, 4)(PackedSequence(data, sizes.int()))", **NAMES),
+        Refused(ArgumentError, "unsafe", "input"),
+        message=snapshot("""\
+batch_sizes of packed input must be a Tensor (steps,) of int64, got torch.int32 (2,)
+  GRU(3, 4)
+  fix       torch.nn.utils.rnn.pack_padded_sequence makes packed input, with all its fields
+  more      packed-fields, in the docs under "Errors"\
+"""),
+        marks=(wrong,),
+    ),
+    "Sizes elsewhere.": Case(
+        call("nn.GRU(3, 4)(input._replace(batch_sizes=n))", input=packed(2, 1), n=SIZES.to("meta")),
+        Refused(ArgumentError, "unsafe", "input"),
+        message=snapshot("""\
+batch_sizes of packed input must be on the CPU, got meta
+  GRU(3, 4)
+  fix       torch.nn.utils.rnn.pack_padded_sequence makes packed input, with all its fields
+  more      packed-fields, in the docs under "Errors"\
+"""),
+        marks=(wrong,),
+    ),
+    "An order of another dtype.": Case(
+        call("nn.GRU(3, 4)(input._replace(sorted_indices=n))", input=packed(2, 1), n=ORDER.float()),
+        Refused(ArgumentError, "unsafe", "input"),
+        message=snapshot("""\
+sorted_indices of packed input must be a Tensor (batch,) of int64, got torch.float32 (3,)
+  GRU(3, 4)
+  fix       torch.nn.utils.rnn.pack_padded_sequence makes packed input, with all its fields
+  more      packed-fields, in the docs under "Errors"\
+"""),
+        marks=(wrong,),
+    ),
+    "A way back elsewhere.": Case(
+        call(
+            "nn.GRU(3, 4)(input._replace(unsorted_indices=n))",
+            input=packed(2, 1),
+            n=torch.arange(2).to("meta"),
+        ),
+        Refused(ArgumentError, "unsafe", "input"),
+        message=snapshot("""\
+unsorted_indices of packed input must be on cpu, as the data are, got meta
+  GRU(3, 4)
+  fix       torch.nn.utils.rnn.pack_padded_sequence makes packed input, with all its fields
+  more      packed-fields, in the docs under "Errors"\
+"""),
+        marks=(wrong,),
+    ),
+    "A sparse way back.": Case(
+        call(
+            "nn.GRU(3, 4)(input._replace(unsorted_indices=n))",
+            input=packed(2, 1),
+            n=torch.arange(2).to_sparse(),
+        ),
+        Refused(ArgumentError, "unsafe", "input"),
+        message=snapshot("""\
+unsorted_indices of packed input must be a Tensor (batch,) of int64, got a Tensor of shape (2,)
+  GRU(3, 4)
+  fix       torch.nn.utils.rnn.pack_padded_sequence makes packed input, with all its fields
+  more      packed-fields, in the docs under "Errors"\
+"""),
+        marks=(wrong,),
+    ),
+}
+
+
+@table(CASES)
+def test_refused(case: Case) -> None:
+    """Each is told before torch reads it, which may end the process."""
+    case._replace(code="packed-fields").check()

@@ -162,7 +162,7 @@ def _refuse_unbound(
     elif unknown in OTHER_LIBRARIES and _applies(OTHER_LIBRARIES[unknown], known):
         value = kwargs[unknown]
         fix = OTHER_LIBRARIES[unknown].format(value=brief(value), inverse=not value)
-    elif similar := difflib.get_close_matches(unknown, known, n=1):
+    elif similar := difflib.get_close_matches(unknown, known):
         fix = f"{similar[0]}={brief(kwargs[unknown])}"
     headline = call(name, args, kwargs)
     refusal(ArgumentError, unknown, sentence, headline, ("fix", fix), code="option-unknown")

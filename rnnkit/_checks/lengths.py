@@ -130,8 +130,7 @@ def _refuse_count(spec: CallSpec, lengths: Any, count: int) -> NoReturn:
 def _refuse_lengths(
     spec: CallSpec, lengths: Any, headline: str, fix: str, code: str = "lengths-kind"
 ) -> NoReturn:
-    seq = "seq" if spec.seq is None else spec.seq
-    sentence = f"lengths must be integers from 0 to {seq}, one for each sample"
+    sentence = f"lengths must be integers from 0 to {spec.seq}, one for each sample"
     _raise_lengths(code, spec, lengths, sentence, headline, ("fix", fix))
 
 

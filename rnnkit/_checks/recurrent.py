@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from rnnkit._base.errors import ArgumentError, StateError
-from rnnkit._base.message import bounded, brief, refusal, wanted
+from rnnkit._base.message import BRIEF_LENGTH, bounded, brief, refusal, wanted
 from rnnkit._base.message import count as count_of
 from rnnkit._base.state import BATCHED, PAIR
 
@@ -40,7 +40,7 @@ def _refuse_cells(cells: Any, wrong: list[Any], argument: str) -> NoReturn:
     headline = "a cell is a torch.nn.Module, called with one step and a state"
     fix = "[rnnkit.GRUCell(input_size, hidden_size)], one cell for each layer"
     if isinstance(first, type):
-        headline, fix = "", f"{bounded(first.__name__, 40)}(...), a cell of this class"
+        headline, fix = "", f"{bounded(first.__name__, BRIEF_LENGTH)}(...), a cell of this class"
     elif isinstance(first, Tensor):
         headline, fix = "the cells come first, then the input", "rnnkit.Recurrent(cells)(input)"
     elif isinstance(cells, Mapping) and _are_modules(cells.values()):

@@ -123,7 +123,7 @@ def _warn_of_unbound(
         name
         for axis, name in axes.items()
         if name not in bound
-        and (axis in ("seq", "batch") or difflib.get_close_matches(name, bound, n=1))
+        and (axis in ("seq", "batch") or difflib.get_close_matches(name, bound))
     ]
     if unbound:
         WARNED.add(module)

@@ -22,7 +22,7 @@ class _Sizes:
     """A state's sizes by meaning, wanted or got; a cell's has one row."""
 
     width: int
-    batch: int | None = None
+    batch: int = 0  # of an unbatched one
     rows: int = 1
 
 
@@ -76,7 +76,7 @@ def explain_size(spec: CallSpec, hx: Sequence[Tensor], place: int) -> Finding:
     if got.rows != want.rows:
         return _other_layer_directions(spec, hx, name, got, want)
     if got.batch != want.batch:
-        return _other_batch(spec, hx, name, got.batch or 0, want.batch or 0)
+        return _other_batch(spec, hx, name, got.batch, want.batch)
     return _other_width(spec, name, got, want)
 
 
@@ -130,7 +130,7 @@ def _batch_first_input(spec: CallSpec, name: str, got: _Sizes, want: _Sizes) -> 
     else:
         evidence = f"{name} has batch {got.batch}, which is axis {{axis}} of the input"
         headline, rows = spec.other_layout(evidence)
-    if (got.batch or 0) > (want.batch or 0):
+    if got.batch > want.batch:
         kept = f"rnnkit.states.select(hx, positions{_batch_first(spec)}), or hx=None for zeros"
         rows.append(("", f"if {name} is from a larger batch: {kept}"))
     return code, LayoutError, headline, rows

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import RNNCellBase
 
 from rnnkit._base.errors import ArgumentError
-from rnnkit._base.message import bounded, brief, refusal
+from rnnkit._base.message import BRIEF_LENGTH, bounded, brief, refusal
 from rnnkit._checks.call_spec import described
 
 #: Names that people give to the arguments of a call, by the name that it has.
@@ -54,9 +54,9 @@ def _known(module: Any) -> list[str]:
 
 def _refuse_name(module: Any, name: str, value: Any) -> NoReturn:
     known = _known(module)
-    shown = bounded(name, 40)
+    shown = bounded(name, BRIEF_LENGTH)
     meant = next((own for own, others in OTHER_NAMES.items() if name in others), None)
-    similar = difflib.get_close_matches(shown, known, n=1)
+    similar = difflib.get_close_matches(shown, known)
     if name in CELL_STATES:
         fix = f"hx=(h, {shown}), the pair as one argument"
     elif "mask" in name:
@@ -104,7 +104,7 @@ def _are_counts(value: Any) -> bool:
 def _refuse(module: Any, argument: str, sentence: str, fix: str, known: list[str]) -> NoReturn:
     refusal(
         ArgumentError,
-        bounded(argument, 40),
+        bounded(argument, BRIEF_LENGTH),
         f"{type(module).__name__}.forward() {sentence}",
         f"{described(module)} takes {', '.join(known)}",
         ("fix", fix),

@@ -86,6 +86,13 @@ the state of Counter changes its sizes at step 1: (2, 4), then (2, 8)
         Refused(CellError, "lacks", "cell"),
         code="cell-sizes",
         fix=fix("(torch.zeros(2, 4), torch.zeros(2, 9))", into="hx"),
+        message=snapshot("""\
+the state of Counter changes its sizes at step 0: (2, 4), (2, 5), then (2, 4), (2, 9)
+  where a length ends a sample keeps the one, at a reset it takes the other
+  fix       return a state of (2, 4), (2, 5) at every step
+  or        begin with hx=(torch.zeros(2, 4), torch.zeros(2, 9))
+  more      cell-sizes, in the docs under "Errors"\
+"""),
     ),
     "Outputs that grow from step to step.": Case(
         call(
@@ -98,6 +105,47 @@ the state of Counter changes its sizes at step 1: (2, 4), then (2, 8)
 Counter returned an output of (5, 8) at step 0, and of (5, 16) at step 1
   fix       return a state whose first tensor has one size at all steps
   more      cell-sizes, in the docs under "Errors"\
+"""),
+    ),
+    "A cell that returns nothing.": Case(
+        call("rnnkit.unroll(cell, filled(7, 5, 3))", cell=Counter(lambda _: None)),
+        Refused(CellError, "lacks", "cell"),
+        code="cell-result",
+        message=snapshot("""\
+Counter took a Tensor of shape (5, 4) as state at step 0, returned None
+  fix       return the next state, of the same kind as hx; its first tensor is the output
+            where hx is your state
+  more      cell-result, in the docs under "Errors"\
+"""),
+    ),
+    "A pair of which one part is no tensor grows.": Case(
+        call(
+            "rnnkit.unroll(cell, filled(2, 2, 3), hx, lengths=[2, 1])",
+            cell=Counter(lambda _: (torch.ones(2, 9), None)),
+            hx=(filled(2, 4), None),
+        ),
+        Refused(CellError, "lacks", "cell"),
+        code="cell-sizes",
+        has=": (2, 4), then (2, 9)\n",
+    ),
+    "A cell of torch's has no first state to start again from.": Case(
+        "rnnkit.unroll(torch.nn.GRUCell(3, 4), filled(7, 5, 3), lengths=[7, 0, 1, 2, 3])",
+        Refused(CellError, "lacks", "cell"),
+        code="cell-initial-state",
+        message=snapshot("""\
+GRUCell has no initial_state(batch_size), and no hx was given
+  fix       rnnkit.GRUCell, or a method initial_state(self, batch_size)
+  more      cell-initial-state, in the docs under "Errors"\
+"""),
+    ),
+    "Nor has a user's.": Case(
+        call("rnnkit.unroll(cell, filled(1, 2, 3), reset=[[0, 1]])", cell=torch.nn.Identity()),
+        Refused(CellError, "lacks", "cell"),
+        code="cell-initial-state",
+        message=snapshot("""\
+Identity has no initial_state(batch_size), and no hx was given
+  fix       hx=..., or a method initial_state(self, batch_size)
+  more      cell-initial-state, in the docs under "Errors"\
 """),
     ),
 }
@@ -116,6 +164,23 @@ def test_a_state_whose_second_part_grows_is_no_output() -> None:
     output, _ = rnnkit.unroll(cell, filled(7, 5, 3), (filled(5, 4), None))
 
     assert output.shape == (7, 5, 4)
+
+
+@pytest.mark.parametrize(
+    ("returns", "options"),
+    [
+        (lambda hx: [hx] if hx.mean() > 2 else hx + 1, {}),
+        (lambda hx: hx.new_ones(5, 8) if hx.mean() > 2 else hx + 1, {"lengths": [7] * 4 + [3]}),
+        (lambda hx: hx.new_ones(5, 8) if hx.mean() > 2 else hx + 1, {}),
+    ],
+    ids=["a list", "beside a length", "another output"],
+)
+def test_the_step_is_known(returns: Any, options: Any) -> None:
+    """The error knows at which step the cell returned something else."""
+    with pytest.raises(CellError) as caught:
+        rnnkit.unroll(Counter(returns), filled(7, 5, 3), **options)
+
+    assert (caught.value.step, caught.value.argument) == (2, "cell")
 
 
 @pytest.mark.parametrize(

@@ -198,7 +198,10 @@ GRU.forward() got an unexpected keyword argument 'mask'
         call("nn.GRUCell(3, 4)(input, mask=mask)", input=(5, 3), mask=(5,)),
         Refused(ArgumentError, "says", "mask"),
         code=NAME,
-        has="leave the mask out: a cell takes one step",
+        ends="""
+  fix       leave the mask out: a cell takes one step
+  more      arguments-of-a-call, in the docs under "Errors"\
+""",
     ),
     "The input by another name.": Case(
         call("nn.GRU(3, 4)(inputs=input)", input=(7, 5, 3)),

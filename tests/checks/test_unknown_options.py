@@ -6,8 +6,6 @@ import rnnkit
 from rnnkit import ArgumentError
 from tests.checks.refusals import Case, Refused, fix, table
 
-NAME = "arguments-of-a-call"
-
 CASES = {
     "Another library's name for the width.": Case(
         "nn.GRU(3, units=4)",
@@ -66,6 +64,39 @@ LSTM.__init__() got an unexpected keyword argument 'return_sequences'
 Recurrent.__init__() got an unexpected keyword argument 'bidirectional'
   Recurrent(a GRUCell, bidirectional=True)
   fix       reverse_cells=[...], the cell of each layer's backward direction
+  more      option-unknown, in the docs under "Errors"\
+"""),
+    ),
+    "A cell has one direction.": Case(
+        "nn.GRUCell(3, 4, bidirectional=True)",
+        Refused(ArgumentError, "says", "bidirectional"),
+        code="option-unknown",
+        message=snapshot("""\
+GRUCell.__init__() got an unexpected keyword argument 'bidirectional'
+  GRUCell(3, 4, bidirectional=True)
+  fix       leave bidirectional out: a cell is one layer, in one direction, for one step
+  more      option-unknown, in the docs under "Errors"\
+"""),
+    ),
+    "A cell is one layer.": Case(
+        "nn.RNNCell(3, 4, num_layers=2)",
+        Refused(ArgumentError, "says", "num_layers"),
+        code="option-unknown",
+        message=snapshot("""\
+RNNCell.__init__() got an unexpected keyword argument 'num_layers'
+  RNNCell(3, 4, num_layers=2)
+  fix       leave num_layers out: a cell is one layer, in one direction, for one step
+  more      option-unknown, in the docs under "Errors"\
+"""),
+    ),
+    "Another library's name for an option that a cell lacks.": Case(
+        "nn.GRUCell(3, 4, dropout_rate=0.5)",
+        Refused(ArgumentError, "says", "dropout_rate"),
+        code="option-unknown",
+        message=snapshot("""\
+GRUCell.__init__() got an unexpected keyword argument 'dropout_rate'
+  GRUCell(3, 4, dropout_rate=0.5)
+  fix       GRUCell(input_size, hidden_size, bias, ...)
   more      option-unknown, in the docs under "Errors"\
 """),
     ),

@@ -102,6 +102,11 @@ Recurrent: cells must be a cell or a list of cells, got an empty list
         Refused(ArgumentError, "lacks", "cells"),
         code="recurrent-cells",
         fix=fix("list(cells.values())", where="rnnkit.Recurrent(@)"),
+        message=snapshot("""\
+Recurrent: cells must be a cell or a list of cells, got a dict
+  fix       list(cells.values())
+  more      recurrent-cells, in the docs under "Errors"\
+"""),
         marks=(pytest.mark.unhooked("the annotation refuses it first"),),
     ),
     "Cells in lists of lists.": Case(
@@ -109,6 +114,11 @@ Recurrent: cells must be a cell or a list of cells, got an empty list
         Refused(ArgumentError, "lacks", "cells"),
         code="recurrent-cells",
         fix=fix("[cell for some in cells for cell in some]", where="rnnkit.Recurrent(@)"),
+        message=snapshot("""\
+Recurrent: cells must be a cell or a list of cells, got a list
+  fix       [cell for some in cells for cell in some], one flat list
+  more      recurrent-cells, in the docs under "Errors"\
+"""),
         marks=(pytest.mark.unhooked("the annotation refuses it first"),),
     ),
     "The class of a cell in its place.": Case(
@@ -191,6 +201,46 @@ Recurrent: cells must be a cell or a list of cells, got 3
   more      recurrent-cells, in the docs under "Errors"\
 """),
         marks=(pytest.mark.unhooked("the annotation refuses it first"),),
+    ),
+    "What is no state.": Case(
+        "rnnkit.Recurrent(GRUCell(3, 4))(filled(7, 5, 3), 5)",
+        Refused(StateError, "lacks", "hx"),
+        code="recurrent-state",
+        message=snapshot("""\
+hx must be a tuple of 1 state, got 5
+  Recurrent carries one state for each cell
+  hx        expected layer by layer, the forward direction first    got 5
+  fix       output, hx = layer(input): the second is such a tuple
+  or        hx=None for zeros
+            where hx is your state and layer is this module
+  more      recurrent-state, in the docs under "Errors"\
+"""),
+        marks=(pytest.mark.unhooked("the annotation refuses it first"),),
+    ),
+    "Three tensors are no state of one cell.": Case(
+        call("rnnkit.Recurrent(LSTMCell(3, 4))(filled(7, 5, 3), (h, h, h))", h=(5, 4)),
+        Refused(StateError, "lacks", "hx"),
+        code="recurrent-state",
+        has="  fix       output, hx = layer(input)",
+    ),
+    "A layer among the cells of the other direction.": Case(
+        "rnnkit.Recurrent(GRUCell(3, 4), nn.GRU(3, 4))",
+        Refused(ArgumentError, "lacks", "reverse_cells"),
+        code="recurrent-layer",
+    ),
+    "Fewer cells of the other direction.": Case(
+        "rnnkit.Recurrent([GRUCell(3, 4), GRUCell(8, 4)], GRUCell(3, 4))",
+        Refused(ArgumentError, "lacks", "reverse_cells"),
+        code="recurrent-directions",
+    ),
+    "Of two layers with a user's cell below, the second reads another width.": Case(
+        call(
+            "rnnkit.Recurrent([cell, GRUCell(8, 4)], [cell, GRUCell(4, 4)])",
+            cell=Counter(lambda hx: hx),
+        ),
+        Refused(ArgumentError, "lacks", "reverse_cells"),
+        code="recurrent-directions",
+        has="input_size is 8 and 4",
     ),
 }
 

@@ -154,6 +154,18 @@ reset must have shape (7, 5), got (5, 7)
   more      mask-shape, in the docs under "Errors"\
 """),
     ),
+    "Nothing at all.": Case(
+        "rnnkit.unroll(5, None)",
+        Refused(ArgumentError, "lacks", "cell"),
+        code=unroll,
+        message=snapshot("""\
+unroll takes a cell, got 5
+  a cell is called with one step and a state, and returns the next state
+  fix       rnnkit.unroll(rnnkit.GRUCell(input_size, ...), input)
+  more      unroll-cell, in the docs under "Errors"\
+"""),
+        marks=(pytest.mark.unhooked("the annotation refuses it first"),),
+    ),
 }
 
 

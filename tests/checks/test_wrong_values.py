@@ -24,6 +24,14 @@ CASES = {
         Refused(LayoutError, "lacks", "reset"),
         code="mask-shape",
         fix="reset.squeeze(-1).t()",
+        message=snapshot("""\
+reset must have shape (7, 5), got (5, 7, 1)
+  unroll of GRUCell(3, 4): the mask has its axes in another order
+  input     expected (seq, batch, input_size=3)    got (7, 5, 3)
+  reset     expected (seq, batch), booleans    got torch.float32 (5, 7, 1)
+  fix       reset.squeeze(-1).t()
+  more      mask-shape, in the docs under "Errors"\
+"""),
     ),
     "Positions in the place of a mask.": Case(
         call("rnnkit.unroll(GRUCell(3, 4), filled(7, 5, 3), reset=reset)", reset=[2, 4]),
@@ -123,6 +131,16 @@ expand takes the state of one sample, got (2, 3, 4)
         Refused(StateError, "lacks", "hx", (5,), (1, 4)),
         code="state-cell-batch",
         fix="rnnkit.states.expand(hx, 5)",
+        message=snapshot("""\
+Expected hidden batch size 5, got [1]
+  unroll of Counter: a cell's state has the batch on axis 0
+  input     expected (seq, batch, feature)    got (7, 5, 3)
+  hx        expected (batch=5, ...)    got (1, 4)
+  fix       rnnkit.states.expand(hx, 5), if all samples start from it
+            hx=None or cell.initial_state(5), if the sequences are new
+            where hx is your state and cell is this module
+  more      state-cell-batch, in the docs under "Errors"\
+"""),
     ),
     "A batch that is no count.": Case(
         "rnnkit.states.expand(filled(2, 1, 4), -1)",

@@ -1,0 +1,126 @@
+"""Positions on a batch axis, and masks: where they are read, and what is said of others."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from inline_snapshot import snapshot
+from torch import Tensor
+from torch._subclasses import FakeTensorMode
+
+import rnnkit
+from rnnkit import ArgumentError
+from rnnkit._checks.masks import as_mask, positions_of
+from tests.checks.refusals import Case, Refused, call, filled, table
+from tests.strategies import assert_same
+
+META = torch.device("meta")
+
+CASES = {
+    "A mask with a feature axis.": Case(
+        call("rnnkit.states.reset(filled(5, 4), mask)", mask=torch.ones(5, 1)),
+        Refused(ArgumentError, "lacks", "mask"),
+        code="mask-shape",
+        message=snapshot("""\
+mask must have shape (5,), got (5, 1)
+  the mask has a feature axis
+  fix       mask.squeeze(-1)
+  more      mask-shape, in the docs under "Errors"\
+"""),
+    ),
+    "Positions that are none.": Case(
+        "rnnkit.states.select(filled(5, 4), {})",
+        Refused(ArgumentError, "lacks", "index"),
+        code="index-kind",
+        message=snapshot("""\
+index must be integers (new_batch,) or booleans (batch=5,), got an empty dict
+  more      index-kind, in the docs under "Errors"\
+"""),
+        marks=(pytest.mark.unhooked("the annotation refuses it first"),),
+    ),
+    "A position behind the end.": Case(
+        "rnnkit.states.select(filled(5, 4), [0, 5])",
+        Refused(ArgumentError, "lacks", "index"),
+        code="index-range",
+        message=snapshot("""\
+index[1] is 5, but the state has 5 samples
+  fix       positions from 0 to 4
+  more      index-range, in the docs under "Errors"\
+"""),
+    ),
+}
+
+
+@table(CASES)
+def test_refused(case: Case) -> None:
+    """What was given is shown, with what is wanted."""
+    case.check()
+
+
+READ: dict[str, Callable[[], Tensor]] = {
+    "positions": lambda: positions_of([1, 0], 2, META),
+    "of a mask": lambda: positions_of([True, False], 2, META),
+    "a mask": lambda: as_mask([True, False], 2, META),
+    "0 and 1": lambda: as_mask([1, 0], 2, META),
+}
+
+
+@pytest.mark.parametrize("read", READ.values(), ids=READ)
+def test_where_the_state_is(read: Callable[[], Tensor]) -> None:
+    """Positions and masks are brought to the device of the state."""
+    assert read().device == META
+
+
+def test_the_last_of_one() -> None:
+    """A batch of one is counted from its end, too."""
+    assert positions_of([-1], 1, torch.device("cpu")).tolist() == [0]
+
+
+class Sums(torch.nn.Module):
+    """A cell that adds up what it reads."""
+
+    def forward(self, input: Tensor, hx: Tensor) -> Tensor:
+        """Add a step."""
+        return hx + input
+
+    def initial_state(self, batch_size: int) -> Tensor:
+        """Begin with nothing."""
+        return torch.zeros(batch_size, 4, device="cpu")
+
+
+#: Each reads a list, which a default device must not move.
+LISTS: dict[str, Callable[[Tensor], Any]] = {
+    "positions": lambda x: rnnkit.states.select(x, [0]),
+    "mask": lambda x: rnnkit.states.reset(x, [0, 0, 1, 0, 0], x),
+    "reset": lambda x: rnnkit.unroll(Sums(), x, reset=[[0] * 3] * 4 + [[1] * 3]),
+    "lengths": lambda x: rnnkit.unroll(Sums(), x, lengths=[5, 5, 4]),
+}
+
+
+@pytest.mark.parametrize("name", LISTS)
+def test_lists_beside_a_default_device(name: str) -> None:
+    """A list is read on the CPU, whatever device new tensors go to."""
+    x = torch.arange(60.0).view(5, 3, 4) if name in ("reset", "lengths") else filled(5, 4)
+
+    expected = LISTS[name](x)
+    with META:
+        result = LISTS[name](x)
+    assert_same(expected, result)
+
+
+def test_an_input_that_is_a_list_beside_a_default_device() -> None:
+    """What may be made of it is asked without the device."""
+    with pytest.raises(ArgumentError, match=r"fix +torch\.as_tensor"), torch.device("cuda:99"):
+        rnnkit.GRU(3, 4, device="cpu")([[1.0]])
+
+
+def test_values_that_are_not_there() -> None:
+    """Positions and masks without numbers are not looked into."""
+    fake = FakeTensorMode()
+    with fake:
+        places, flags = torch.tensor([7, 8]), torch.tensor([7, 8])
+
+    for mask, index in ((flags, places), (torch.ones(2, device="meta"), flags.to("meta"))):
+        assert as_mask(mask, 2, META).shape == (2,)
+        assert positions_of(index, 2, META).shape == (2,)

@@ -197,6 +197,24 @@ GRU: Expected input to be 2D or 3D, got 5D instead
   more      input-rank, in the docs under "Errors"\
 """),
     ),
+    "Four axes, of which both middle ones may be features, are flattened from axis 2.": Case(
+        call("nn.GRU(12, 4)(input)", input=(5, 6, 6, 2)),
+        Refused(ShapeError, "says"),
+        fix="input.flatten(2)",
+        has="  fix       input.flatten(2), if axes 2 and 3 are features\n",
+    ),
+    "Five axes are flattened from axis 2.": Case(
+        call("nn.GRU(12, 4)(input)", input=(7, 5, 2, 3, 2)),
+        Refused(ShapeError, "says"),
+        fix="input.flatten(2)",
+        has="  fix       input.flatten(2), if the axes from 2 on are features\n",
+    ),
+    "Four axes of a cell are flattened to steps.": Case(
+        call("nn.GRUCell(3, 4)(input)", input=(7, 5, 2, 3)),
+        Refused(ShapeError, "says"),
+        fix="input.flatten(0, -2)",
+        has="  fix       a cell takes one step: input.flatten(0, -2), or a layer: GRU(3, ...)\n",
+    ),
 }
 
 

@@ -167,6 +167,16 @@ lengths must be integers from 0 to 7, one for each sample
   more      lengths-unbatched, in the docs under "Errors"\
 """),
     ),
+    "A mask of a batch-first layer in the place of lengths is summed on axis 1.": Case(
+        call(
+            "nn.GRU(3, 4, batch_first=True)(input, lengths=lengths)",
+            input=(5, 7, 3),
+            lengths=torch.ones(5, 7, dtype=torch.int64),
+        ),
+        Refused(LengthsError, "lacks", "lengths", (5,), (5, 7)),
+        code="lengths-axes",
+        has="  fix       of a mask: mask.sum(1)\n",
+    ),
 }
 
 

@@ -14,6 +14,8 @@ import torch
 
 import rnnkit
 from rnnkit._checks import calls
+from rnnkit._checks.call_spec import spec_of_cell, spec_of_layer
+from rnnkit._checks.dtype_errors import state_dtype_or_device
 from tests.strategies import CELLS, LAYERS, LAYOUTS, Case
 
 pytestmark = pytest.mark.filterwarnings("ignore:LSTM with projections is not supported:UserWarning")
@@ -132,6 +134,19 @@ def test_on_another_device() -> None:
             parts = [part if part is None else part.to("meta") for part in parts]
             moved = parts if case.is_lstm and hx is not None else parts[0]
             module(case.input().to("meta"), moved)
+
+
+def test_a_c_of_its_own_dtype() -> None:
+    """Where a diagnosis looks at it after all, it finds what the guard has found."""
+    cell, x = rnnkit.LSTMCell(3, 4).double(), torch.zeros(5, 3, dtype=torch.float64)
+    c = torch.zeros(5, 4)
+
+    assert state_dtype_or_device(spec_of_cell(cell, x), "c", c, x) is None
+    assert state_dtype_or_device(spec_of_cell(cell, x), "h", c, x) is not None
+    spec = spec_of_layer(rnnkit.LSTM(3, 4).double(), x)
+    assert state_dtype_or_device(spec, "c", c, x) is not None
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert state_dtype_or_device(spec, "c", c, x) is None
 
 
 def test_the_fixture_notices() -> None:

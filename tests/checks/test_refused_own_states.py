@@ -4,7 +4,6 @@ from typing import Any
 
 import pytest
 import torch
-from inline_snapshot import snapshot
 
 import rnnkit
 from rnnkit import ArgumentError, ShapeError, StateError

@@ -60,6 +60,18 @@ def test_cell_that_reads_more_than_it_is_given(namespace: ModuleType) -> None:
     assert_same(loop(cell, X, hx), output)
 
 
+def test_batch_first_layer_with_a_first_state_of_its_own() -> None:
+    """It is asked for a state of as many samples as the input has, on whichever axis they are."""
+
+    class Begins(rnnkit.GRU):
+        def initial_state(self, batch_size: int | None) -> Tensor:
+            return torch.ones(1, batch_size or 1, 4)
+
+    layer, input = Begins(3, 4, batch_first=True), torch.ones(2, 5, 3)
+
+    assert_same(layer(input, torch.ones(1, 2, 4)), layer(input))
+
+
 def test_cell_with_another_state() -> None:
     """A state that a user's cell returned is what it takes again."""
     cell = Counts(3, 4)

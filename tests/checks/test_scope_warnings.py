@@ -1,0 +1,85 @@
+"""``axes=`` with names that the caller's scope has not bound: told once, where a typo is likely."""
+
+import warnings
+from typing import Any
+
+import pytest
+import torch
+from inline_snapshot import snapshot
+from jaxtyping import jaxtyped
+
+import rnnkit
+from tests.checks.scope_callers import BatchFirstModel
+
+pytestmark = pytest.mark.skipif(
+    hasattr(rnnkit, "jaxtyping"), reason="under the hook rnnkit's own functions are the scope"
+)
+
+
+@pytest.mark.parametrize(
+    ("axes", "told"),
+    [
+        ({"seq": "tmie", "batch": "n"}, "no tmie and no n, so"),
+        ({"seq": "zzz"}, "no zzz, so"),
+        ({"batch": "zzz"}, "no zzz, so"),
+    ],
+)
+def test_unbound_names_are_told_once(axes: dict[str, str], told: str) -> None:
+    """A name of seq or batch that is bound nowhere is told at the first call."""
+    model = BatchFirstModel(rnnkit.GRU(3, 4, batch_first=True, axes=axes))
+
+    with pytest.warns(UserWarning, match=told):
+        model(torch.zeros(2, 5, 3))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model(torch.zeros(2, 5, 3))
+
+
+def test_the_message() -> None:
+    """It names the module, and what is bound and by whom."""
+    gru = rnnkit.GRU(3, 4, batch_first=True, axes={"seq": "tmie", "batch": "n"})
+
+    with pytest.warns(UserWarning, match="the caller's scope") as caught:
+        BatchFirstModel(gru)(torch.zeros(2, 5, 3))
+
+    assert str(caught[0].message) == snapshot(
+        "GRU(3, 4, batch_first=True, axes={'seq': 'tmie', 'batch': 'n'}): the caller's scope has no tmie and no n, so that nothing is checked there; BatchFirstModel.forward has bound b, time, feat"
+    )
+
+
+def test_features_are_told_if_they_look_like_a_name_that_is_bound() -> None:
+    """A feature axis is the module's own, unless its name is nearly that of a bound one."""
+    near = BatchFirstModel(rnnkit.GRU(3, 4, batch_first=True, axes={"feature": "faet"}))
+    own = BatchFirstModel(rnnkit.GRU(3, 4, batch_first=True, axes={"hidden": "units"}))
+
+    with pytest.warns(UserWarning, match="no faet"):
+        near(torch.zeros(2, 5, 3))
+    own(torch.zeros(2, 5, 3))
+
+
+def test_two_names_of_the_module_that_disagree() -> None:
+    """A name that the module gives two of its own sizes is refused with what is bound by it."""
+    gru = rnnkit.GRU(3, 4, axes={"feature": "d", "hidden": "d"})
+
+    with (
+        jaxtyped("context"),
+        pytest.raises(rnnkit.ShapeError, match=r"read +d=3 as feature, d=4 as hidden"),
+    ):
+        gru(torch.zeros(5, 2, 3))
+
+
+def test_the_axis_that_differs_is_named() -> None:
+    """It is not the first one that is read."""
+    gru = rnnkit.GRU(3, 4, axes={"seq": "time", "batch": "b"})
+
+    with jaxtyped("context"):
+        gru(torch.zeros(5, 2, 3))
+        with pytest.raises(rnnkit.ShapeError, match=r"^b is 2 in the caller's scope, but 4 in"):
+            gru(torch.zeros(5, 4, 3))
+
+
+def test_axes_that_are_no_dictionary() -> None:
+    """They are shown in brief."""
+    made: Any = rnnkit.GRU
+    with pytest.raises(rnnkit.ArgumentError, match="names, got 5\n"):
+        made(3, 4, axes=5)

@@ -280,7 +280,6 @@ def _warn_of_misplaced(name: str, parameters: list[str], args: tuple[object, ...
         warnings.warn(
             f"{written}: the last argument is bias, which is True anyway, not batch_first. "
             f"Write batch_first=True if the input is (batch, seq, feature), or drop it.",
-            UserWarning,
             stacklevel=3,
         )
     elif args[place] in ("tanh", "relu"):
@@ -288,6 +287,5 @@ def _warn_of_misplaced(name: str, parameters: list[str], args: tuple[object, ...
         advice = f"Write nonlinearity={args[place]!r}" if has else "Drop it"
         warnings.warn(
             f"{written}: the argument {args[place]!r} is bias, and counts as True. {advice}.",
-            UserWarning,
             stacklevel=3,
         )

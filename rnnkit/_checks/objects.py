@@ -199,7 +199,7 @@ def listed_states(name: str, states: Any) -> list[Any]:
         fix = ("fix", f"rnnkit.states.{name}([...]), the states in a list")
         refusal(ArgumentError, "states", sentence, "", fix, code="states-of-one-kind")
     listed = list(states)
-    kinds = {"tensor" if isinstance(state, Tensor) else (state is None) for state in listed}
+    kinds = {(isinstance(state, Tensor), state is None) for state in listed}
     if len(kinds) != 1:
         what = "at least one" if not listed else "all of one kind: tensors, pairs, or None"
         sentence = f"{name} takes a list of states, {what}"

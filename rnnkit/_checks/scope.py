@@ -130,7 +130,6 @@ def _warn_of_unbound(
         warnings.warn(
             f"{described(module)}: the caller's scope has no {' and no '.join(unbound)}, so that "
             f"nothing is checked there; {_caller()} has bound {', '.join(bound)}",
-            UserWarning,
             stacklevel=4,
         )
 

@@ -47,9 +47,8 @@ def check_surplus(module: Any, surplus: tuple[Any, ...], unknown: Mapping[str, A
 
 
 def _known(module: Any) -> list[str]:
-    of_steps = [] if isinstance(module, RNNCellBase) else ["lengths", "reset"]
     taken = inspect.signature(module.forward).parameters
-    return ["input", "hx", *(name for name in of_steps if name in taken)]
+    return ["input", "hx", *(name for name in ("lengths", "reset") if name in taken)]
 
 
 def _refuse_name(module: Any, name: str, value: Any) -> NoReturn:

@@ -11,7 +11,9 @@ from torch._subclasses import FakeTensorMode
 
 import rnnkit
 from rnnkit import ArgumentError
+from rnnkit._checks.call_spec import spec_of_layer
 from rnnkit._checks.masks import as_mask, positions_of
+from rnnkit._checks.resets import check_reset
 from tests.checks.refusals import Case, Refused, call, filled, table
 from tests.strategies import assert_same
 
@@ -70,6 +72,13 @@ READ: dict[str, Callable[[], Tensor]] = {
 def test_where_the_state_is(read: Callable[[], Tensor]) -> None:
     """Positions and masks are brought to the device of the state."""
     assert read().device == META
+
+
+def test_a_mask_of_resets_stays_where_it_is() -> None:
+    """Whoever uses it knows where it is needed."""
+    spec = spec_of_layer(rnnkit.GRU(3, 4), filled(7, 5, 3))
+
+    assert check_reset(spec, torch.ones(7, 5, dtype=torch.bool, device=META)).device == META
 
 
 def test_the_last_of_one() -> None:

@@ -83,3 +83,5 @@ def test_axes_that_are_no_dictionary() -> None:
     made: Any = rnnkit.GRU
     with pytest.raises(rnnkit.ArgumentError, match="names, got 5\n"):
         made(3, 4, axes=5)
+    with pytest.raises(rnnkit.ArgumentError, match=r"names, got .{77}\.\.\.\n"):
+        made(3, 4, axes={"time": "x" * 100})

@@ -251,6 +251,15 @@ to_layers takes the state of a layer, (layers * directions, batch, hidden)
         code="bridge-how",
         marks=(pytest.mark.unhooked("the annotation refuses it first"),),
     ),
+    "A mask in lists beside packed input.": Case(
+        call(
+            "nn.GRU(3, 4)(pack_padded_sequence(input, [7, 5]), reset=reset)",
+            input=(7, 2, 3),
+            reset=[[False, True]] * 7,
+        ),
+        Refused(ShapeError, "lacks", "reset", (), ()),
+        code="mask-packed",
+    ),
 }
 
 

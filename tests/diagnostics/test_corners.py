@@ -158,6 +158,7 @@ def test_container_that_is_registered() -> None:
         pytree._deregister_pytree_node(Box)
 
 
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors:UserWarning")
 def test_nested_arguments_under_watch() -> None:
     """A nested tensor among the arguments of an operation is no obstacle to watching it."""
 

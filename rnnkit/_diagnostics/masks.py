@@ -49,6 +49,8 @@ def padding(leaf: Tensor, batch_axis: int, seq_axis: int) -> Tensor | None:
     None if there are none, or if zeros are also between other values, so that they may mean
     something.
     """
+    if bool((leaf != 0).all()):
+        return None
     sequences = leaf.movedim((batch_axis, seq_axis), (0, 1))
     zero = (sequences == 0).reshape(*sequences.shape[:2], -1).all(2)
     rising = zero.int().diff(dim=1)

@@ -168,13 +168,12 @@ def clone(tensor: Tensor) -> Tensor:
 
 def dressed(twin: Tensor, tensor: Tensor) -> Tensor:
     """Give a tensor the class, the attributes and the wish for a gradient of another one."""
-    if isinstance(tensor, Parameter):
-        wanted = tensor.requires_grad
-        if type(tensor) is Parameter or type(twin) is not Tensor:
-            twin = Parameter(twin, requires_grad=wanted)
-        else:
-            twin = twin.as_subclass(type(tensor)).requires_grad_(wanted)
-    elif tensor.requires_grad and tensor.is_leaf:
+    wanted = tensor.requires_grad
+    if type(tensor) is Parameter or (isinstance(tensor, Parameter) and type(twin) is not Tensor):
+        twin = Parameter(twin, requires_grad=wanted)
+    elif isinstance(tensor, Parameter):
+        twin = twin.as_subclass(type(tensor)).requires_grad_(wanted)
+    elif wanted and tensor.is_leaf:
         twin.requires_grad_()
     if held := getattr(tensor, "__dict__", None):
         vars(twin).update(held)

@@ -150,7 +150,7 @@ def test_a_diagnostic_is_imported_when_asked_for(code: str) -> None:
 
 
 def test_an_unknown_name_is_an_attribute_error() -> None:
-    """A name that does not exist is told with the module, and Python may offer a like one."""
-    with pytest.raises(AttributeError, match="module 'rnnkit' has no attribute 'verfy'") as caught:
-        _ = rnnkit.verfy  # type: ignore[attr-defined]
-    assert (caught.value.name, caught.value.obj) == ("verfy", rnnkit)
+    """A name that does not exist is told with the module."""
+    with pytest.raises(AttributeError, match="module 'rnnkit' has no attribute 'proof'") as caught:
+        _ = rnnkit.proof  # type: ignore[attr-defined]
+    assert (caught.value.name, caught.value.obj) == ("proof", rnnkit)

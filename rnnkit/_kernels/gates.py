@@ -11,6 +11,7 @@ fewer, and run backward more, each new one with its first state. What only a bac
 needs is kept if ``keep`` says so.
 """
 
+import itertools
 from collections.abc import Callable, Iterable, Sequence
 
 import torch
@@ -175,18 +176,24 @@ def gru_backward(
     torch.mul(before - n, z, out=factors[:, 1]).mul_(1 - z)
     torch.mul(on_n, r, out=factors[:, 2])
     recurrent = factors.view(rows, 3 * hidden)
-    on_every = torch.empty_like(on_output)
-    parts = (factors, recurrent, z, on_output, on_every)
+    # Of each step's state, the gradient through its output; the loop adds that through later steps.
+    on_every = on_output.clone(memory_format=torch.contiguous_format)
+    parts = (factors, recurrent, z, on_every, on_every.unsqueeze(1))
     rows_of = list(zip(*(each_step(part, sizes) for part in parts), strict=True))
     (on_h,) = now
-    for step in steps:
-        factor, flat, z_t, on_output_t, on_h_all = rows_of[step]
-        on_h_t = on_h[: sizes[step]]
-        torch.add(on_h_t, on_output_t, out=on_h_all)
-        factor.mul_(on_h_all.unsqueeze(1))
-        torch.mul(on_h_all, z_t, out=on_h_t).addmm_(flat, weight_hh)
+    order = list(steps)
+    rows_of[order[0]][3].add_(on_h[: sizes[order[0]]])
+    for step, following in itertools.zip_longest(order, order[1:]):
+        factor, flat, z_t, on_h_all, on_each_gate = rows_of[step]
+        factor.mul_(on_each_gate)
+        if leave is None and following is not None and sizes[following] == sizes[step]:
+            rows_of[following][3].addcmul_(on_h_all, z_t).addmm_(flat, weight_hh)
+            continue
+        torch.mul(on_h_all, z_t, out=on_h[: sizes[step]]).addmm_(flat, weight_hh)
         if leave is not None:
             leave(step, now)
+        if following is not None:
+            rows_of[following][3].add_(on_h[: sizes[following]])
     given = recurrent.clone()
     torch.mul(on_every, on_n, out=given[:, 2 * hidden :])
     return given, recurrent

@@ -5,8 +5,9 @@ import torch
 from inline_snapshot import snapshot
 from torch._subclasses import FakeTensorMode
 
+import rnnkit
 from rnnkit import ArgumentError, StateError
-from tests.checks.refusals import Case, Refused, call, filled, table
+from tests.checks.refusals import Case, Refused, call, filled, packed, table
 
 NESTED = torch.nested.nested_tensor([filled(7, 3), filled(5, 3)], layout=torch.jagged)
 STATES = torch.nested.nested_tensor([filled(2, 4), filled(2, 4)], layout=torch.jagged)
@@ -86,11 +87,44 @@ input must be a dense tensor, got FakeTensor
   more      input-layout, in the docs under "Errors"\
 """),
     ),
+    "Fake data of packed input are replaced.": Case(
+        call(
+            "nn.GRU(3, 4)(input._replace(data=data))",
+            input=packed(2, 1),
+            data=FAKE.from_tensor(filled(3, 3)),
+        ),
+        Refused(ArgumentError, "mumbles", "input"),
+        code="input-layout",
+    ),
+    "A masked input is replaced.": Case(
+        "nn.GRU(3, 4)(torch.masked.masked_tensor(filled(7, 5, 3), filled(7, 5, 3) > 0))",
+        Refused(ArgumentError, "mumbles", "input"),
+        code="input-layout",
+    ),
 }
 
 
 @pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
+@pytest.mark.filterwarnings("ignore:The PyTorch API of MaskedTensors")
+@pytest.mark.filterwarnings("ignore:.*for MaskedTensor")
 @table(CASES)
 def test_refused(case: Case) -> None:
     """The tensor is named by what it is, and by what makes a dense one of it."""
     case.check()
+
+
+def test_what_torch_says_is_kept() -> None:
+    """It is the cause of our error, which a traceback then shows."""
+    with pytest.raises(ArgumentError) as caught:
+        rnnkit.GRUCell(3, 4)(FAKE.from_tensor(filled(2, 3)))
+
+    assert caught.value.__cause__ is not None
+
+
+def test_plain_input_of_fake_weights() -> None:
+    """Of an input and weights, the one is fake as the other is, or it is refused."""
+    with FAKE:
+        cell = rnnkit.GRUCell(3, 4)
+
+    with pytest.raises(ArgumentError):
+        cell(filled(2, 3))

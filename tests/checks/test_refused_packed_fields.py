@@ -5,7 +5,7 @@ import torch
 from inline_snapshot import snapshot
 from torch.nn.utils.rnn import PackedSequence
 
-from rnnkit import ArgumentError, LengthsError
+from rnnkit import ArgumentError, LengthsError, ShapeError
 from tests.checks.refusals import Case, Refused, call, filled, packed, table
 
 #: Of three sequences, two of which have a second step.
@@ -170,6 +170,11 @@ unsorted_indices of packed input must be a Tensor (batch,) of int64, got a Tenso
 """),
         marks=(wrong,),
     ),
+    "A step of no sequences.": Case(
+        call("nn.GRU(3, 4)(PackedSequence(data, n))", n=torch.tensor([3, 2, 0]), **NAMES),
+        Refused(LengthsError, "unsafe", "input"),
+        has=": batch_sizes fall from the number of sequences, and are 1 or more\n",
+    ),
 }
 
 
@@ -177,3 +182,13 @@ unsorted_indices of packed input must be a Tensor (batch,) of int64, got a Tenso
 def test_refused(case: Case) -> None:
     """Each is told before torch reads it, which may end the process."""
     case._replace(code="packed-fields").check()
+
+
+def test_data_without_axes() -> None:
+    """They have no steps to count, and are refused for their rank."""
+    case = Case(
+        call("nn.GRU(3, 4)(PackedSequence(data[0, 0], sizes))", **NAMES),
+        Refused(ShapeError, "unsafe", "input", (None, 3), ()),
+        code="input-rank",
+    )
+    case.check()

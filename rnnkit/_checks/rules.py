@@ -73,9 +73,7 @@ def is_index(value: Any) -> bool:
 
 def is_truth(value: Any) -> bool:
     """Say whether a value is True or False, 1 or 0, or NumPy's own True or False."""
-    return type(value) is bool or (
-        (isinstance(value, Integral) or type(value).__module__ == "numpy") and value in (0, 1)
-    )
+    return (isinstance(value, Integral) or type(value).__module__ == "numpy") and value in (0, 1)
 
 
 def _count(least: int, expected: str, wrong_value: str, kind: Any = Integral) -> Rule:

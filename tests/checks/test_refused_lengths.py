@@ -177,6 +177,19 @@ lengths must be integers from 0 to 7, one for each sample
         code="lengths-axes",
         has="  fix       of a mask: mask.sum(1)\n",
     ),
+    "A range of another number is refused for its count.": Case(
+        "nn.GRU(3, 4)(filled(7, 5, 3), lengths=range(4))",
+        Refused(LengthsError, "lacks", "lengths", (5,), ()),
+        code="lengths-count",
+        has="got a range\n",
+    ),
+    "A list is refused for what it holds first.": Case(
+        "nn.GRU(3, 4)(filled(7, 5, 3), lengths=['7', '5'])",
+        Refused(LengthsError, "lacks", "lengths", (5,), ()),
+        code="lengths-kind",
+        has="GRU(3, 4): lengths hold strings\n",
+        marks=(pytest.mark.unhooked("the annotation refuses it first"),),
+    ),
 }
 
 

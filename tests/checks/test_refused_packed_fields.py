@@ -175,6 +175,12 @@ unsorted_indices of packed input must be a Tensor (batch,) of int64, got a Tenso
         Refused(LengthsError, "unsafe", "input"),
         has=": batch_sizes fall from the number of sequences, and are 1 or more\n",
     ),
+    "The way back alone, of another kind.": Case(
+        call("nn.GRU(3, 4)(PackedSequence(data, sizes, None, n))", n=[2, 0, 1], **NAMES),
+        Refused(ArgumentError, "unsafe", "input"),
+        has="unsorted_indices of packed input must be a Tensor (batch,) of int64, got a list\n",
+        marks=(wrong,),
+    ),
 }
 
 

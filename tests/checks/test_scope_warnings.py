@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 from inline_snapshot import snapshot
-from jaxtyping import jaxtyped
+from jaxtyping import Shaped, jaxtyped
 
 import rnnkit
 from tests.checks.scope_callers import BatchFirstModel
@@ -74,6 +74,16 @@ def test_the_axis_that_differs_is_named() -> None:
 
     with jaxtyped("context"):
         gru(torch.zeros(5, 2, 3))
+        with pytest.raises(rnnkit.ShapeError, match=r"^b is 2 in the caller's scope, but 4 in"):
+            gru(torch.zeros(5, 4, 3))
+
+
+def test_a_name_that_is_free_is_not_the_one_that_differs() -> None:
+    """What no caller has bound is no reason for a refusal."""
+    gru = rnnkit.GRU(3, 4, axes={"seq": "free", "batch": "b"})
+
+    with jaxtyped("context"):
+        assert isinstance(torch.zeros(2), Shaped[torch.Tensor, " b"])
         with pytest.raises(rnnkit.ShapeError, match=r"^b is 2 in the caller's scope, but 4 in"):
             gru(torch.zeros(5, 4, 3))
 

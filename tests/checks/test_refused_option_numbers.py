@@ -40,12 +40,12 @@ def test_options_of_a_recurrent() -> None:
     """They are held to what layers take, and the call is shown by the option alone."""
     cell = rnnkit.GRUCell(3, 4)
 
-    error = refusal(ArgumentError, "lacks", lambda _: rnnkit.Recurrent(cell, dropout=2))
+    error = refusal(ArgumentError, "lacks", lambda _: rnnkit.Recurrent(cell, dropout=2.0))
     assert error.argument == "dropout"
     assert str(error) == snapshot("""\
 dropout should be a number in range [0, 1] representing the probability of an element being zeroed
-  Recurrent(dropout=2)
-  dropout   expected a float from 0 to 1    got 2
+  Recurrent(dropout=2.0)
+  dropout   expected a float from 0 to 1    got 2.0
   fix       dropout: a float from 0 to 1
   more      option-value, in the docs under "Errors"\
 """)

@@ -190,6 +190,30 @@ lengths must be integers from 0 to 7, one for each sample
         has="GRU(3, 4): lengths hold strings\n",
         marks=(pytest.mark.unhooked("the annotation refuses it first"),),
     ),
+    "A NumPy array without axes is one number.": Case(
+        "nn.GRU(3, 4)(filled(7, 5, 3), lengths=np.array(7))",
+        Refused(LengthsError, "lacks", "lengths", (5,), ()),
+        code="lengths-kind",
+        message=snapshot("""\
+lengths must be integers from 0 to 7, one for each sample
+  GRU(3, 4): lengths are one number, not one for each sample
+  input     expected (seq, batch, input_size=3)    got (7, 5, 3)
+  lengths   expected (batch=5,), integers    got an ndarray
+  fix       [7] * 5
+  more      lengths-kind, in the docs under "Errors"\
+"""),
+        marks=(pytest.mark.unhooked("the annotation refuses it first"),),
+    ),
+    "Booleans of a batch-first layer are summed on axis 1.": Case(
+        call(
+            "nn.GRU(3, 4, batch_first=True)(filled(5, 7, 3), lengths=mask)",
+            mask=torch.ones(5, 7, dtype=torch.bool),
+        ),
+        Refused(LengthsError, "lacks", "lengths", (5,), (5, 7)),
+        code="lengths-kind",
+        has="  fix       of a mask: mask.sum(1)\n",
+        marks=(pytest.mark.unhooked("the annotation refuses it first"),),
+    ),
 }
 
 

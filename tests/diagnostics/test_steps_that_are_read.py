@@ -127,3 +127,26 @@ def hold(x: Tensor) -> float:
         message = "unknown numbers"
         raise ValueError(message)
     return 0.0
+
+
+@pytest.mark.parametrize("refuses", [True, False])
+def test_what_cannot_be_tried_is_not_accused(*, refuses: bool) -> None:
+    """Lengths of another input are found if a step may hold a NaN in all samples, and only then."""
+    told, used = torch.tensor([7, 3, 5, 2]), torch.tensor([4, 5, 2, 3])
+
+    def compute(m: Any, x: Tensor, n: Tensor, k: Tensor) -> Tensor:  # noqa: ARG001
+        assert not (refuses and x.isnan().all(2).all(0).any())
+        packed = nn.utils.rnn.pack_padded_sequence(x, k, batch_first=True, enforce_sorted=False)
+        return m.gru(packed)[1][-1]
+
+    report = rnnkit.verify(
+        Model(compute, gru=gru()),
+        X,
+        told,
+        used,
+        lengths=told,
+        skip=["alone", "padding"],
+        raises=False,
+    )
+
+    assert [found.probe for found in report.findings] == ["coverage"] * (not refuses)

@@ -109,6 +109,18 @@ axis 1 of the output follows axis 2 of the input, and none follows its steps, on
 """)
 
 
+def test_as_many_features_as_steps() -> None:
+    """Where no axis of the output follows the features either, causality was not judged."""
+
+    def compute(m: Any, x: Tensor) -> Tensor:
+        hidden: Tensor = m.gru(x.sum(2, keepdim=True).expand(-1, -1, FEATURE))[1][-1]
+        return hidden
+
+    report = rnnkit.verify(Model(compute, gru=gru()), numbers(BATCH, SEQ, SEQ), causal=True)
+
+    assert "causal was not judged: no output has the steps" in str(report)
+
+
 def test_causal_that_was_not_judged() -> None:
     """What was asked for and could not be judged stands in the head line, and fails a test."""
     model = Model(lambda m, x: m.gru(x)[1][0], gru=gru())

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import settings
 from inline_snapshot import snapshot
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence
@@ -12,7 +13,8 @@ from torch.nn.utils.rnn import pack_padded_sequence
 import rnnkit
 from tests.diagnostics.models_of_users import BATCH, FEATURE, SEQ, Model, numbers, reason, text
 
-SEEDS = range(20)
+#: Twenty; a quarter of them where the slow tests are left out.
+SEEDS = range(settings().max_examples // 3)
 
 
 def padded_tokens(seed: int, batch: int = 8, seq: int = 10) -> Tensor:

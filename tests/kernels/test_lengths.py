@@ -1,5 +1,6 @@
 """``lengths``: each sample of a padded batch gives what it gives alone, cut to its length."""
 
+from collections.abc import Iterator
 from itertools import product
 from typing import Any
 
@@ -97,11 +98,15 @@ def check_alone(
     )
 
 
-@pytest.mark.parametrize(
-    "options",
-    list(product((1, 2), *[(False, True)] * 3)),
-    ids=lambda flags: "-".join(map(str, flags)),
-)
+def every_option() -> Iterator[Any]:
+    """All options in all combinations; the quick run has each alone, none, and all of them."""
+    for flags in product((1, 2), *[(False, True)] * 3):
+        others = sum(map(int.__ne__, flags, (1, False, False, True)))
+        marks = [pytest.mark.slow] if 1 < others < len(flags) else []
+        yield pytest.param(flags, id="-".join(map(str, flags)), marks=marks)
+
+
+@pytest.mark.parametrize("options", list(every_option()))
 @pytest.mark.parametrize("state", ["none", "given", "batch first"])
 @paths
 @kinds

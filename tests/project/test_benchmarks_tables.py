@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 pytest.importorskip("benchmarks", reason="the benchmarks are in the repository, not in the wheel")
@@ -204,6 +204,7 @@ def test_columns_are_aligned() -> None:
     ]
 
 
+@settings(max_examples=settings().max_examples // 6)  # a fit takes a second
 @given(st.lists(st.floats(0.1, 1000), min_size=5, max_size=5))
 def test_costs_are_found_again(costs: list[float]) -> None:
     """From times that follow the formula, the fit finds the costs that they follow."""

@@ -2,6 +2,7 @@
 
 import os
 
+import coverage
 import hypothesis
 import pytest
 import torch
@@ -26,6 +27,13 @@ def pytest_configure(config: pytest.Config) -> None:
     if "MUTANT_UNDER_TEST" in os.environ:
         # A function that mutmut changes is called through one of its own, which no user wrote.
         callers.LIBRARIES += ("mutmut",)
+
+
+def pytest_sessionfinish() -> None:
+    """Write down what coverage saw: xdist kills a worker that takes ten seconds to end."""
+    running = coverage.Coverage.current()
+    if running is not None:
+        running.save()
 
 
 @pytest.fixture(autouse=True)

@@ -1,6 +1,46 @@
-"""A mark of tests that compile or export."""
+"""What tests that compile or export share: a mark, a count of graphs, a training step."""
+
+from collections.abc import Sequence
+from typing import Any
 
 import pytest
+import torch
+from torch import Tensor, nn
+from torch._dynamo.utils import counters
+from torch.utils import _pytree as pytree
 
 #: A compiler reads ``.grad`` of what it traces, and torch warns of that whoever reads it.
 compiles = pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor:UserWarning")
+
+
+class Compiled:
+    """A module compiled afresh, with a count of the graphs that were made for it."""
+
+    def __init__(self, module: nn.Module, **options: Any) -> None:
+        """Hold the parts."""
+        torch._dynamo.reset()
+        counters.clear()
+        self.graphs = 0
+        self.call = torch.compile(module, backend=self._count, **options)
+
+    def _count(self, graph: torch.fx.GraphModule, inputs: Sequence[Tensor]) -> Any:  # noqa: ARG002
+        self.graphs += 1
+        return graph.forward
+
+    @property
+    def breaks(self) -> int:
+        """How often a graph had to end early."""
+        return sum(counters["graph_break"].values())
+
+
+def trained(model: nn.Module, call: Any, *args: Any, **kwargs: Any) -> tuple[list[Any], list[Any]]:
+    """Results and gradients of a training step, dropout drawn alike each time."""
+    torch.manual_seed(1)
+    model.zero_grad()
+    leaves = [x.detach().requires_grad_() for x in pytree.tree_leaves(args) if x is not None]
+    given = iter(leaves)
+    args = pytree.tree_map(lambda x: None if x is None else next(given), args)
+    results = pytree.tree_leaves(call(*args, **kwargs))
+    weights = [torch.linspace(-1, 1, x.numel(), dtype=x.dtype).view(x.shape) for x in results]
+    sum((x * w).sum() for x, w in zip(results, weights, strict=True)).backward()
+    return results, [x.grad for x in (*model.parameters(), *leaves)]

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn.utils import prune
 
 import rnnkit
+from rnnkit._base import torch_tools
 from tests.kernels.paths import BATCH, LENGTHS, SEQ, case_of, close, kinds, mask
 from tests.strategies import Case
 
@@ -91,3 +92,14 @@ def test_a_computed_weight(flag: Callable[[], None]) -> None:
     flag()
 
     close(cell(x), expected)
+
+
+def test_an_older_torch_says_in_another_way_whether_it_exports(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """There is no function for it in torch 2.6, but a flag that its exporter sets."""
+    assert not torch_tools.is_exporting()
+    monkeypatch.setattr(torch_tools, "HAS_IS_EXPORTING", False)
+    assert not torch_tools.is_exporting()
+    monkeypatch.setattr(torch.compiler, "_is_compiling_flag", True)
+    assert torch_tools.is_exporting()

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.library import opcheck
 
-from rnnkit._base import torch_tools
 from rnnkit._kernels import single
 from rnnkit._kernels.custom_op import run_operator
 from tests.compiles import compiles
@@ -229,17 +228,6 @@ def test_no_steps_is_refused_as_torch_refuses_it() -> None:
     """Without a step there is nothing to run: torch's error comes through."""
     with pytest.raises(RuntimeError, match="larger than 0"):
         call("GRU", steps=0).by_operator()
-
-
-def test_an_older_torch_says_in_another_way_whether_it_exports(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """There is no function for it in torch 2.6, but a flag that its exporter sets."""
-    assert not torch_tools.is_exporting()
-    monkeypatch.setattr(torch_tools, "HAS_IS_EXPORTING", False)
-    assert not torch_tools.is_exporting()
-    monkeypatch.setattr(torch.compiler, "_is_compiling_flag", True)
-    assert torch_tools.is_exporting()
 
 
 CHECKED = [

@@ -4,7 +4,6 @@ By default Dynamo captures no graph of a function that reaches one of torch's la
 with `torch._dynamo.config.allow_rnn`. Both are tried, and graphs and recompilations counted.
 """
 
-from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -15,9 +14,8 @@ from torch.nn.utils.rnn import pack_padded_sequence
 from torch.utils import _pytree as pytree
 
 import rnnkit
-from tests.compiles import compiles
+from tests.compiles import Compiled, compiles
 from tests.torch.side_by_side import (
-    BATCH,
     CELLS,
     HIDDEN,
     INPUT,
@@ -56,26 +54,6 @@ class Parent(nn.Module):
         if isinstance(self.core, nn.RNNBase):
             return self.after(result[0]), result[1]
         return result
-
-
-class Compiled:
-    """A module compiled afresh, with a count of the graphs that were made for it."""
-
-    def __init__(self, module: nn.Module, **options: Any) -> None:
-        """Hold the parts."""
-        torch._dynamo.reset()
-        counters.clear()
-        self.graphs = 0
-        self.call = torch.compile(module, backend=self._count, **options)
-
-    def _count(self, graph: torch.fx.GraphModule, inputs: Sequence[Tensor]) -> Any:  # noqa: ARG002
-        self.graphs += 1
-        return graph.forward
-
-    @property
-    def breaks(self) -> int:
-        """How often a graph had to end early."""
-        return sum(counters["graph_break"].values())
 
 
 SIZES = [(5, 2), (6, 4), (3, 3), (1, 1), (7, 5)]
@@ -282,41 +260,3 @@ def test_packed(name: str, allow_rnn: bool) -> None:
         for lengths in ([5, 2], [3, 4, 6]):
             args = (sample(name, max(lengths), len(lengths)), torch.tensor(lengths))
             assert_same(theirs(*args), compiled.call(*args))
-
-
-def bad_calls(name: str) -> list[Call]:
-    """Calls that are refused: another width, another rank, a state of a larger batch."""
-    x = sample(name)
-    return [(x[..., :-1],), (x[None, None],), (x, carried(name, BATCH + 2))]
-
-
-@pytest.mark.unhooked("Dynamo cannot trace the checks that the hook adds")
-@six
-@settings
-def test_refusal_is_that_of_eager_mode(name: str, allow_rnn: bool) -> None:
-    """Bad input of a compiled module raises our exception with the message of an eager call."""
-    _, ours = pair(name)
-    with torch._dynamo.config.patch(allow_rnn=allow_rnn):
-        compiled = Compiled(ours)
-        for call in bad_calls(name):
-            with pytest.raises(rnnkit.RnnkitError) as eager:
-                ours(*call)
-
-            with pytest.raises(rnnkit.RnnkitError) as caught:
-                compiled.call(*call)
-
-            assert (caught.type, str(caught.value)) == (eager.type, str(eager.value))
-            compiled.call(sample(name))
-
-
-@pytest.mark.unhooked("Dynamo cannot trace the checks that the hook adds")
-@layers
-def test_state_batch_first(name: str) -> None:
-    """A layer with its state batch first is one graph too."""
-    torch.manual_seed(0)
-    layer = getattr(rnnkit, name)(INPUT, HIDDEN, num_layers=4, state_batch_first=True)
-    x = sample(name)
-    state = layer(x)[1]
-
-    with torch._dynamo.config.patch(allow_rnn=True):
-        assert_same(layer(x, state), Compiled(layer, fullgraph=True).call(x, state))

@@ -1,7 +1,6 @@
 """Layers, ``unroll`` and ``Recurrent`` of rnnkit's cells are one whole graph, training included."""
 
 import copy
-import io
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,8 +12,8 @@ from torch.func import functional_call, grad, vmap
 from torch.utils import _pytree as pytree
 
 import rnnkit
-from tests.compiles import compiles
-from tests.torch.side_by_side import HIDDEN, INPUT, layers, modes
+from tests.compiles import compiles, trained
+from tests.torch.side_by_side import HIDDEN, INPUT, layers
 
 pytestmark = [
     pytest.mark.slow,
@@ -64,19 +63,6 @@ class Unrolled(nn.Module):
     def forward(self, x: Tensor, hx: Any = None, **options: Any) -> Any:
         """Run over a sequence."""
         return rnnkit.unroll(self.cell, x, hx, **self.options, **options)
-
-
-def trained(model: nn.Module, call: Any, *args: Any, **kwargs: Any) -> tuple[list[Any], list[Any]]:
-    """Results and gradients of a training step, dropout drawn alike each time."""
-    torch.manual_seed(1)
-    model.zero_grad()
-    leaves = [x.detach().requires_grad_() for x in pytree.tree_leaves(args) if x is not None]
-    given = iter(leaves)
-    args = pytree.tree_map(lambda x: None if x is None else next(given), args)
-    results = pytree.tree_leaves(call(*args, **kwargs))
-    weights = [torch.linspace(-1, 1, x.numel(), dtype=x.dtype).view(x.shape) for x in results]
-    sum((x * w).sum() for x, w in zip(results, weights, strict=True)).backward()
-    return results, [x.grad for x in (*model.parameters(), *leaves)]
 
 
 def check(model: nn.Module, calls: list[tuple[Any, ...]], **tolerance: Any) -> None:
@@ -271,58 +257,3 @@ def test_a_subclass_with_a_check_keeps_it() -> None:
 
     torch.testing.assert_close(found, layer(x))
     assert not any("rnnkit" in target for target in targets)
-
-
-def program_of(model: nn.Module, x: Tensor, axes: dict[int, Any] | None, strict: bool) -> Any:
-    """Export a model, write the program, and read it again."""
-    program = torch.export.export(model, (x,), dynamic_shapes=axes and (axes,), strict=strict)
-    file = io.BytesIO()
-    torch.export.save(program, file)
-    file.seek(0)
-    return torch.export.load(file)
-
-
-class Plain(nn.Module):
-    """A model of one argument."""
-
-    def __init__(self, core: nn.Module) -> None:
-        """Hold the part."""
-        super().__init__()
-        self.core = core
-
-    def forward(self, x: Tensor) -> Any:
-        """Run the recurrent part."""
-        return self.core(x)
-
-
-@layers
-@modes
-@pytest.mark.needs_torch("2.13", "its exporter fixes the number of steps")
-@pytest.mark.filterwarnings("ignore:The tensor attributes? .*_flat_weights:UserWarning")
-def test_exported_for_any_number_of_steps(name: str, strict: bool) -> None:
-    """With seq and batch left open the program is right for all of them, and can be trained."""
-    options = {"num_layers": 2, "bidirectional": True, "batch_first": True}
-    model = Plain(getattr(rnnkit, name)(INPUT, HIDDEN, **options).eval())
-    axes = {0: torch.export.Dim("batch", min=2), 1: torch.export.Dim("seq", min=2)}
-
-    program = program_of(model, torch.randn(4, 6, INPUT), axes, strict)
-
-    for batch, steps in ((4, 6), (3, 11)):
-        x = torch.randn(batch, steps, INPUT)
-        torch.testing.assert_close(program.module()(x), model(x), rtol=0, atol=0)
-    again = program.module()
-    torch.testing.assert_close(trained(again, again, x)[0], trained(model, model, x)[0])
-    assert any("rnnkit.layer" in str(node.target) for node in program.graph.nodes)
-
-
-@layers
-@modes
-@pytest.mark.filterwarnings("ignore:The tensor attributes? .*_flat_weights:UserWarning")
-def test_exported_for_these_steps_is_torchs_program(name: str, strict: bool) -> None:
-    """A program for a number of steps needs no rnnkit where it is loaded."""
-    model = Plain(getattr(rnnkit, name)(INPUT, HIDDEN).eval())
-    axes = {1: torch.export.Dim("batch", min=2)}
-
-    program = program_of(model, torch.randn(6, 4, INPUT), axes, strict)
-
-    assert not any("rnnkit" in str(node.target) for node in program.graph.nodes)

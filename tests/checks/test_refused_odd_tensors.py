@@ -6,7 +6,7 @@ from inline_snapshot import snapshot
 from torch._subclasses import FakeTensorMode
 
 import rnnkit
-from rnnkit import ArgumentError, StateError
+from rnnkit import ArgumentError, LengthsError, StateError
 from tests.checks.refusals import Case, Refused, call, filled, packed, table
 
 NESTED = torch.nested.nested_tensor([filled(7, 3), filled(5, 3)], layout=torch.jagged)
@@ -100,6 +100,22 @@ input must be a dense tensor, got FakeTensor
         "nn.GRU(3, 4)(torch.masked.masked_tensor(filled(7, 5, 3), filled(7, 5, 3) > 0))",
         Refused(ArgumentError, "mumbles", "input"),
         code="input-layout",
+    ),
+    "Fake lengths of a real input hold nothing.": Case(
+        call(
+            "nn.GRU(3, 4)(filled(7, 2, 3), lengths=lengths)",
+            lengths=FAKE.from_tensor(torch.tensor([7, 5])),
+        ),
+        Refused(LengthsError, "lacks", "lengths", (2,), (2,)),
+        code="lengths-kind",
+        message=snapshot("""\
+lengths must be integers from 0 to 7, one for each sample
+  GRU(3, 4): lengths hold no values to look at
+  input     expected (seq, batch, input_size=3)    got (7, 2, 3)
+  lengths   expected (batch=2,), integers    got torch.int64 (2,)
+  fix       a list of ints
+  more      lengths-kind, in the docs under "Errors"\
+"""),
     ),
 }
 

@@ -47,9 +47,10 @@ def refuse_odd_state(module: Any, hx: Any, like: Tensor) -> None:
     Raises:
         StateError: if one is odd.
     """
-    for tensor in hx if isinstance(hx, (tuple, list)) else (hx,):
+    is_pair = isinstance(hx, (tuple, list))
+    for tensor in hx if is_pair else (hx,):
         if is_odd(tensor) or (isinstance(tensor, Tensor) and is_fake(tensor) != is_fake(like)):
-            _refuse(module, "hx", tensor)
+            _refuse(module, "hx", tensor, is_pair=is_pair)
 
 
 def has_odd_state(hx: Any, count: int) -> bool:
@@ -73,16 +74,20 @@ def explain_failure(module: Any, input: Any, hx: Any, error: Exception) -> None:
         if isinstance(tensor, Tensor) and (
             is_odd(tensor) or is_fake(tensor) != fake or hasattr(tensor, "get_mask")
         ):
-            _refuse(module, "hx" if place else "input", tensor, error)
+            is_pair = place > 0 and isinstance(hx, (tuple, list))
+            _refuse(module, "hx" if place else "input", tensor, error, is_pair=is_pair)
 
 
-def _refuse(module: Any, name: str, tensor: Tensor, source: Exception | None = None) -> NoReturn:
+def _refuse(
+    module: Any, name: str, tensor: Tensor, source: Exception | None = None, *, is_pair: bool
+) -> NoReturn:
     plain = tensor.layout is torch.strided
     kind = type(tensor).__name__ if plain and not tensor.is_nested else f"{tensor.layout}"
-    fix = f"{name}.to_dense()"
+    fix = ".to_dense()"
     if tensor.is_nested:
-        kind, fix = "a nested one", f"{name}.to_padded_tensor(0.0)"
-    elif plain:
+        kind, fix = "a nested one", ".to_padded_tensor(0.0)"
+    fix = f"tuple(tensor{fix} for tensor in hx)" if is_pair else f"{name}{fix}"
+    if plain and not tensor.is_nested:
         fix = f"a plain tensor in place of the {kind}"
     refusal(
         StateError if name == "hx" else ArgumentError,

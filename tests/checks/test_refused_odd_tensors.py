@@ -48,7 +48,7 @@ input must be a dense tensor, got a nested one
         message=snapshot("""\
 hx must be a dense tensor, got torch.sparse_coo
   LSTM(3, 4): torch computes no step with it here
-  fix       hx.to_dense()
+  fix       tuple(tensor.to_dense() for tensor in hx)
             where hx is your state
   more      state-layout, in the docs under "Errors"\
 """),

@@ -144,8 +144,8 @@ GRUCell has no initial_state(batch_size), and no hx was given
         Refused(CellError, "lacks", "cell"),
         code="cell-initial-state",
         message=snapshot("""\
-Identity has no initial_state(batch_size), and no hx was given
-  fix       hx=..., or a method initial_state(self, batch_size)
+Identity has no initial_state(batch_size), from which a sample starts again
+  fix       a method initial_state(self, batch_size)
   more      cell-initial-state, in the docs under "Errors"\
 """),
         marks=(pytest.mark.unhooked("the annotation refuses it first"),),

@@ -152,9 +152,9 @@ def test_paths_of_the_settings_exist() -> None:
 
 
 def test_tests_of_the_mutants_exist() -> None:
-    """Each folder of tests that mutants are tried on is there."""
+    """Each folder or file of tests that mutants are tried on is there."""
     selection = PYPROJECT["tool"]["mutmut"]["pytest_add_cli_args_test_selection"]
-    folders = [one for one in selection if not one.startswith("-")]
+    paths = [one for one in selection if not one.startswith("-")]
 
-    assert folders
-    assert all((ROOT / folder).is_dir() for folder in folders)
+    assert paths
+    assert all((ROOT / path).exists() for path in paths)

@@ -59,8 +59,7 @@ class Baseline:
             ArgumentError: if the first output has no such axis.
         """
         self.session, self.batch, self.post, self.strict = opened, batch, post, strict
-        self.report = Report()
-        self.exact = True
+        self.report, self.exact = Report(), True
         self.normal: Leaves = opened.run(batch.tree())
         self.names = opened.names
         self.again = opened.run(batch.tree(), on=opened.last) if twice else self.normal

@@ -70,8 +70,7 @@ def unroll(
         cell: an rnnkit cell, or any module as :class:`rnnkit.typing.Cell` describes it.
         input: ``(seq, batch, feature)``, with ``batch_first`` ``(batch, seq, feature)``, or
             ``(seq, feature)`` for one sequence without batch.
-        hx: the state before the first step, as the cell takes it; None for the cell's
-            ``initial_state``.
+        hx: the cell's state before the first step; None for its ``initial_state``.
         batch_first: whether input, output and ``reset`` have the batch on axis 0.
         lengths: ``(batch,)``, the valid steps of each sample, 0 to seq. The output is zero beyond
             them; the state is the one after each sample's own last step.

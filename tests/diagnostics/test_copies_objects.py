@@ -207,6 +207,7 @@ def test_random_numbers_are_put_back() -> None:
     assert (before[2][1] == np.random.get_state()[1]).all()  # noqa: NPY002
 
 
+@pytest.mark.unhooked("beartype draws what it looks at of a list: a run more")
 def test_numbers_that_are_none() -> None:
     """A weight that is not a number is the same weight afterwards, not one that was written."""
     model = Holder()

@@ -30,6 +30,7 @@ def text(report: rnnkit.Report) -> str:
     return re.sub(r"\d+\.\d\d s", "... s", str(report))
 
 
+@pytest.mark.unhooked("beartype draws what it looks at of a list: a run more")
 def test_report() -> None:
     """A report has a line for each probe."""
     twin = TWINS["pooled padding"]
@@ -51,6 +52,7 @@ rnnkit.verify: no leak found (8 probes judged; 20 forward passes, ... s)
     assert report.seconds > 0
 
 
+@pytest.mark.unhooked("beartype draws what it looks at of a list: a run more")
 def test_report_of_what_was_skipped() -> None:
     """What cannot be tried stands in the report with its reason."""
     report = rnnkit.verify(nn.Linear(3, 2), numbers(1, 3), causal=True, skip=["repeatable"])

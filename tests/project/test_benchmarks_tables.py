@@ -24,7 +24,12 @@ from benchmarks.report import Table, budget
 from benchmarks.timing import QUICK, Effort
 from docs import charts
 
-pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:`torch.jit.script_method`")]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore:`torch.jit.script_method`"),
+    # The compiler of torch 2.6 warns of its own configuration.
+    pytest.mark.filterwarnings("ignore:Skipping serialization of:UserWarning"),
+]
 
 TOPICS = topics()
 ROOT = pathlib.Path(__file__).parents[2]

@@ -42,10 +42,12 @@ def check_put_back(baseline: Baseline) -> None:
         output = baseline.arranged(output)
         for index, _ in baseline.judged():
             leaf, normal = output[index], baseline.normal[index]
-            if not isinstance(leaf, Tensor) or leaf.shape != normal.shape:
-                continue
-            is_mistaken = _are(baseline, index, leaf, turn.mistaken)
-            if is_mistaken and not _are(baseline, index, leaf, turn.samples):
+            if (
+                isinstance(leaf, Tensor)
+                and leaf.shape == normal.shape
+                and _are(baseline, index, leaf, turn.mistaken)
+                and not _are(baseline, index, leaf, turn.samples)
+            ):
                 _fail(baseline.name(index), turn)
 
 

@@ -117,11 +117,11 @@ def _count(baseline: Baseline, name: str, batch: Batch) -> int | None:
 
 def would_matter(baseline: Baseline, name: str) -> bool:
     """Say whether another output comes if each call gets the state that the one before returned."""
-    output = baseline.session.attempt(baseline.batch.tree(), watch=pass_on(name))
+    output = baseline.session.attempt(baseline.batch.tree(), watch=_pass_on(name))
     return output is not None and not alike(baseline.normal, output)
 
 
-def pass_on(name: str) -> Watch:
+def _pass_on(name: str) -> Watch:
     """Return what passes the state of a module on from call to call."""
     held: list[Any] = []
 
@@ -166,7 +166,7 @@ def find_blocks(baseline: Baseline) -> None:
         if len(calls) < 2:
             continue
         before, after = (
-            baseline.session.attempt(inputs, watch=pass_on(name))
+            baseline.session.attempt(inputs, watch=_pass_on(name))
             for inputs in (baseline.batch.tree(), earlier.inputs)
         )
         if before is None or after is None:

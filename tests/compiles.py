@@ -1,6 +1,6 @@
-"""What tests that compile or export share: a mark, a count of graphs, a training step."""
+"""What tests that compile or export share: marks, a switch, a count of graphs, a training step."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -11,6 +11,25 @@ from torch.utils import _pytree as pytree
 
 #: A compiler reads ``.grad`` of what it traces, and torch warns of that whoever reads it.
 compiles = pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor:UserWarning")
+
+#: Of tests that make one whole graph.
+WHOLE = [
+    pytest.mark.slow,
+    pytest.mark.unhooked("Dynamo cannot trace the checks that the hook adds"),
+    pytest.mark.filterwarnings("ignore:LSTM with projections is not supported:UserWarning"),
+    pytest.mark.filterwarnings("ignore:TF32 acceleration on top of oneDNN:UserWarning"),
+    # Inductor imports what is deprecated, and in torch 2.6 cannot write down a setting of its own.
+    pytest.mark.filterwarnings("ignore:Skipping serialization of:UserWarning"),
+    pytest.mark.filterwarnings("ignore:`torch.jit.script_method`"),
+    compiles,
+]
+
+
+def switched_on() -> Iterator[None]:
+    """Let Dynamo look into recurrent layers, from nothing that it knows."""
+    torch._dynamo.reset()
+    with torch._dynamo.config.patch(allow_rnn=True):
+        yield
 
 
 class Compiled:

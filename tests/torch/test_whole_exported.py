@@ -1,7 +1,6 @@
 """An exported program is whole: rnnkit's operator for any number of steps, torch's program for these."""
 
 import io
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -9,27 +8,11 @@ import torch
 from torch import Tensor, nn
 
 import rnnkit
-from tests.compiles import compiles, trained
+from tests.compiles import WHOLE, switched_on, trained
 from tests.torch.side_by_side import HIDDEN, INPUT, layers, modes
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.unhooked("Dynamo cannot trace the checks that the hook adds"),
-    pytest.mark.filterwarnings("ignore:LSTM with projections is not supported:UserWarning"),
-    pytest.mark.filterwarnings("ignore:TF32 acceleration on top of oneDNN:UserWarning"),
-    # Inductor imports what is deprecated, and in torch 2.6 cannot write down a setting of its own.
-    pytest.mark.filterwarnings("ignore:Skipping serialization of:UserWarning"),
-    pytest.mark.filterwarnings("ignore:`torch.jit.script_method`"),
-    compiles,
-]
-
-
-@pytest.fixture(autouse=True)
-def _switched_on() -> Iterator[None]:
-    """Let Dynamo look into recurrent layers, from nothing that it knows."""
-    torch._dynamo.reset()
-    with torch._dynamo.config.patch(allow_rnn=True):
-        yield
+pytestmark = WHOLE
+_switched_on = pytest.fixture(autouse=True)(switched_on)
 
 
 def program_of(model: nn.Module, x: Tensor, axes: dict[int, Any] | None, strict: bool) -> Any:

@@ -18,6 +18,12 @@ STEPS, CHANNELS = 9, 8
 SQUARE = torch.arange(STEPS).view(3, 3)
 WAYS = [way.flatten() for way in (SQUARE, SQUARE.t(), SQUARE.flip(0, 1), SQUARE.t().flip(0, 1))]
 
+
+def season(x: Tensor) -> Tensor:
+    """Return the mean of each third step, again and again."""
+    return x.unflatten(1, (3, 3)).mean(1).repeat(1, 3, 1)
+
+
 #: What stands between the input ``(batch, seq, 3)`` and a layer, and is right.
 RIGHT: dict[str, Callable[[Any, Tensor], Tensor]] = {
     "a transpose": lambda m, x: m.conv(x.mT).mT,
@@ -31,6 +37,8 @@ RIGHT: dict[str, Callable[[Any, Tensor], Tensor]] = {
     "a mean over the steps": lambda _, x: torch.cat([x, x.mean(1, keepdim=True).expand_as(x)], 2),
     "the steps as features": lambda m, x: m.square(x.mT).mT,
     "four ways over a square": lambda _, x: torch.cat([x[:, way] for way in WAYS], 2),
+    "a season": lambda _, x: torch.cat([season(x), season(x).roll(1, 1)], 2),
+    "a season and its change": lambda _, x: torch.cat([season(x), x - season(x).roll(1, 1)], 2),
     "attention": lambda _, x: (x @ x.mT).softmax(2) @ x,
 }
 

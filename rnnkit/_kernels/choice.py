@@ -156,14 +156,16 @@ def for_lengths(facts: Facts, lengths: Sequence[int]) -> Choice:
         return Choice(paths[0], [order])
     steps, rows = values[0], sum(values)
     best = {path: cost(facts, path, steps, rows) for path in paths if path != PADDED}
+    best[PACKED] *= 1 - DOUBT[facts.gradients]
     if PADDED not in paths or cost(facts, PADDED, steps, rows) > min(best.values()):
         # Not even without any padding.
-        return Choice(_cheapest(facts, best), [order])
+        return Choice(min(best, key=best.__getitem__), [order])
     cuts = grouped(values, *_terms(facts, PADDED))
     best[PADDED] = sum(
         cost(facts, PADDED, values[start], values[start] * (stop - start)) for start, stop in cuts
     )
-    return Choice(_cheapest(facts, best), [order[start:stop] for start, stop in cuts])
+    groups = [order[start:stop] for start, stop in cuts]
+    return Choice(min(best, key=best.__getitem__), groups)
 
 
 def for_resets(
@@ -191,11 +193,6 @@ def for_resets(
         elif path != PADDED:
             best[path] = cost(facts, path + OF_PIECES, *pieces)
     return min(best, key=best.__getitem__, default=PACKED)
-
-
-def _cheapest(facts: Facts, costs: dict[str, float]) -> str:
-    costs[PACKED] *= 1 - DOUBT[facts.gradients]
-    return min(costs, key=costs.__getitem__)
 
 
 def grouped(

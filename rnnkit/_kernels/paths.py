@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from rnnkit._kernels import choice
 from rnnkit._kernels.lengths import Lengths
@@ -62,10 +61,7 @@ def _run_lengths(
     path, groups = choice.for_lengths(facts, lengths.values)
     if path == choice.PADDED:
         return run_groups(stack, input, state, lengths, groups)
-    if path == choice.PACKED and min(lengths.values) and not _is_backward(stack):
-        return _run_packed(stack, input, state, lengths)
-    pieces = pieces_of(_counts(lengths.values))
-    return _run_pieces(path, stack, input, state, None, pieces)
+    return _run_pieces(path, stack, input, state, None, pieces_of(_counts(lengths.values)))
 
 
 def _run_resets(
@@ -129,19 +125,6 @@ def _run_whole(stack: Stack, input: Tensor, state: States) -> tuple[Tensor, Stat
     return output.flip(0) if backward else output, tuple(ends)
 
 
-def _run_packed(
-    stack: Stack, input: Tensor, state: States, lengths: Lengths
-) -> tuple[Tensor, States]:
-    """Do what people do by hand; no sample is empty, which torch would refuse to pack."""
-    packed: Any = pack_padded_sequence(input, lengths.each, enforce_sorted=False)
-    first = [tensor.index_select(1, packed.sorted_indices) for tensor in state]
-    hx: Any = first[0] if len(first) == 1 else first
-    data, *last = KERNELS[stack.mode](packed.data, packed.batch_sizes, hx, *stack.arguments)
-    data, ends = _as_padded(stack, data, tuple(last))
-    output, _ = pad_packed_sequence(packed._replace(data=data), total_length=lengths.seq)
-    return output, tuple(end.index_select(1, packed.unsorted_indices) for end in ends)
-
-
 def _run_pieces(
     path: str, stack: Stack, input: Tensor, state: States, initial: States | None, pieces: Pieces
 ) -> tuple[Tensor, States]:
@@ -151,16 +134,7 @@ def _run_pieces(
     run = _run_by_hand if path == choice.ROWS else _run_by_torch
     first = _begin(stack, state, initial, rows.pieces)
     output, last = _as_padded(stack, *run(stack, data, first, rows))
-    ends = tuple(
-        torch.stack(
-            [
-                rows.pieces.finish(direction.reverse, *each)
-                for direction, *each in zip(stack.directions, given, end, strict=True)
-            ]
-        )
-        for given, end in zip(state, last, strict=True)
-    )
-    return rows.put(output, seq, batch), ends
+    return rows.put(output, seq, batch), _finish(stack, state, last, rows.pieces)
 
 
 def _as_padded(stack: Stack, output: Tensor, ends: States) -> tuple[Tensor, States]:
@@ -174,6 +148,8 @@ def _as_padded(stack: Stack, output: Tensor, ends: States) -> tuple[Tensor, Stat
 
 def _begin(stack: Stack, state: States, initial: States | None, pieces: Pieces) -> States:
     """Return each piece's first states, ``(layers * directions, pieces, hidden)``."""
+    if pieces.are_whole:
+        return tuple(given.index_select(1, pieces.sample) for given in state)
     restart = [None] * len(state) if initial is None else initial
     return tuple(
         torch.stack(
@@ -183,6 +159,24 @@ def _begin(stack: Stack, state: States, initial: States | None, pieces: Pieces) 
             ]
         )
         for each, new in zip(state, restart, strict=True)
+    )
+
+
+def _finish(stack: Stack, state: States, last: States, pieces: Pieces) -> States:
+    """Return each sample's last states, of those of all pieces."""
+    pairs = zip(state, last, strict=True)
+    if pieces.are_whole:
+        return tuple(
+            given.to(ends.dtype).index_copy(1, pieces.sample, ends) for given, ends in pairs
+        )
+    return tuple(
+        torch.stack(
+            [
+                pieces.finish(direction.reverse, *each)
+                for direction, *each in zip(stack.directions, given, ends, strict=True)
+            ]
+        )
+        for given, ends in pairs
     )
 
 
@@ -207,7 +201,7 @@ def _run_by_torch(stack: Stack, data: Tensor, first: States, rows: Rows) -> tupl
 
 def _is_backward(stack: Stack) -> bool:
     """Say whether the stack is one layer that runs backward alone, which torch has not."""
-    return stack.directions[0].reverse
+    return stack.layers[0][0].reverse
 
 
 def _renewed(stack: Stack, state: States, initial: States | None, starts: Tensor) -> States:

@@ -32,6 +32,8 @@ class Pieces(NamedTuple):
     #: when the steps are run forward, and the same when they are run backward.
     enter: tuple[Tensor, Tensor]
     leave: tuple[Tensor, Tensor]
+    #: Whether each piece is all of its sample.
+    are_whole: bool = False
 
     def begin(self, reverse: bool, hx: Tensor, initial: Tensor | None) -> Tensor:
         """Return each piece's first state, ``(pieces, hidden)``.
@@ -78,7 +80,7 @@ def pieces_of(lengths: Tensor, starts: Tensor | None = None) -> Pieces:
         order = order[: int(steps.count_nonzero())]
         every = torch.arange(len(order), device="cpu")
         zeros = torch.zeros_like(order)
-        return Pieces(order, zeros, steps[: len(order)], (every, every), (every, every))
+        return Pieces(order, zeros, steps[: len(order)], (every,) * 2, (every,) * 2, are_whole=True)
     seq = len(starts)
     cut = starts & (torch.arange(seq, device="cpu").unsqueeze(1) < lengths)
     fresh = cut[0].clone()
@@ -118,27 +120,28 @@ class Rows:
         ending = torch.bincount(pieces.steps)  # pieces that have so many steps
         sizes = (count - ending.cumsum(0))[:-1]
         self.sizes: list[int] = sizes.tolist()
-        self.size = int(sizes.sum())
+        size = sum(self.sizes)
         # While it is laid out, all is on the CPU, where a small tensor costs least.
         self.batch_sizes = sizes
-        self._step = torch.repeat_interleave(sizes)
+        self._step = torch.repeat_interleave(sizes, output_size=size)
         self._first = sizes.cumsum(0) - sizes  # a step's first row
-        self._row = torch.arange(self.size, device="cpu")
+        self._row = torch.arange(size, device="cpu")
         self._piece = self._row - self._first.index_select(0, self._step)
         self._steps = pieces.steps
         self._device = device
-        at = pieces.start.index_select(0, self._piece) + self._step
-        places = at * batch + pieces.sample.index_select(0, self._piece)
+        begin = torch.add(pieces.sample, pieces.start, alpha=batch)
+        places = begin.index_select(0, self._piece).add_(self._step, alpha=batch)
         self.places = places.to(device)
         self.pieces = pieces
         if device.type != "cpu":
-            sample, start, steps, enter, leave = pieces
+            sample, start, steps, enter, leave, are_whole = pieces
             self.pieces = Pieces(
                 sample.to(device),
                 start.to(device),
                 steps.to(device),
                 (enter[0].to(device), enter[1].to(device)),
                 (leave[0].to(device), leave[1].to(device)),
+                are_whole,
             )
 
     def entering(self, reverse: bool) -> Enter:  # noqa: ARG002 - sizes of steps say enough

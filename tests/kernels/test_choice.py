@@ -141,7 +141,7 @@ def test_rows_lie_on_the_device_of_the_input() -> None:
 
     rows = Rows(pieces, 3, torch.device("meta"))
 
-    moved = [rows.places, rows.mirror, *tensors_of(rows.pieces)]
+    moved = [rows.places, rows.mirror, *tensors_of(rows.pieces[:-1])]
     assert {tensor.device.type for tensor in moved} == {"meta"}
     assert rows.batch_sizes.tolist() == rows.sizes == [2, 2, 2, 1, 1]
 

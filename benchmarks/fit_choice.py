@@ -6,14 +6,20 @@ Sizes are drawn at random, once for all: none is one of the sizes that the bench
 kind of layer, with gradients and without, the formula of ``rnnkit._kernels.choice`` is fitted to
 the times of each path so that the relative errors are small. A CPU is made small by the settings of
 torch and of oneDNN, in a process of its own.
+
+CPUs of one capability differ: with AVX-512, one multiplies by large weights faster than another one
+beside all else. ``--beside`` writes costs between those measured and those of the table as it is,
+fitted on another CPU, so that neither is chosen for badly.
 """
 
 import argparse
 import json
+import math
 import os
 import statistics
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from operator import mul
 from pathlib import Path
 from typing import Any
@@ -122,18 +128,43 @@ def fitted_together(
     return found
 
 
-def fit(effort: Effort, number: int) -> dict[str, list[float]]:
+def between(
+    rows: dict[str, list[list[float]]],
+    here: Mapping[str, Sequence[float]],
+    there: Mapping[str, Sequence[float]],
+) -> dict[str, list[float]]:
+    """Fit costs to what lies between two CPUs at each size, however much faster one of them is."""
+    middle: dict[str, list[list[float]]] = {path: [] for path in rows}
+    for size in zip(*rows.values(), strict=True):
+        factors = {path: row[:-1] for path, row in zip(rows, size, strict=True)}
+        ours, theirs = (
+            {path: sum(map(mul, each[path], terms)) for path, terms in factors.items()}
+            for each in (here, there)
+        )
+        slower = statistics.geometric_mean(theirs[path] / ours[path] for path in rows)
+        for path, terms in factors.items():
+            middle[path].append([*terms, math.sqrt(ours[path] * theirs[path] / slower)])
+    return {path: fitted(each)[0] for path, each in middle.items()}
+
+
+def fit(effort: Effort, number: int, *, beside: bool) -> dict[str, list[float]]:
     """Measure and fit all kinds on the CPU of this process."""
     found: dict[str, list[float]] = {}
+    table = costs.COSTS.get(torch.backends.cpu.get_cpu_capability(), {})
     for kind in KINDS:
         for gradients in (False, True):
             rows: dict[str, list[list[float]]] = {}
             for size in sizes(number):
                 for path, row in measured(kind, size, effort, gradients=gradients).items():
                     rows.setdefault(path, []).append(row)
-            for path, (each, error) in fitted_together(rows).items():
-                found[f"{kind}|{gradients}|{path}"] = each
+            fits = fitted_together(rows)
+            for path, (each, error) in fits.items():
                 print(f"{kind:14}{gradients!s:6}{path:17}{each} {error:.0%}", file=sys.stderr)
+            best = {path: each for path, (each, _) in fits.items()}
+            if beside:
+                theirs = {path: table[kind, gradients, path] for path in rows}
+                best = between(rows, best, theirs)
+            found |= {f"{kind}|{gradients}|{path}": each for path, each in best.items()}
     return found
 
 
@@ -164,11 +195,12 @@ def main() -> None:
     parser.add_argument("--here", action="store_true", help="only print what this process finds")
     parser.add_argument("--seconds", type=float, default=0.25, help="for each size")
     parser.add_argument("--sizes", type=int, default=40, help="how many")
+    parser.add_argument("--beside", action="store_true", help="let the table count as much")
     options = parser.parse_args()
     effort = Effort(seconds=options.seconds, block=2e-3)
     if options.here:
         name = torch.backends.cpu.get_cpu_capability()
-        print(json.dumps({name: fit(effort, options.sizes)}))
+        print(json.dumps({name: fit(effort, options.sizes, beside=options.beside)}))
         return
     tables: dict[str, dict[str, list[float]]] = {}
     for environment in CPUS.values():
@@ -176,6 +208,7 @@ def main() -> None:
             [
                 *(sys.executable, "-m", "benchmarks.fit_choice", "--here"),
                 *(f"--seconds={options.seconds}", f"--sizes={options.sizes}"),
+                *(["--beside"] if options.beside else []),
             ],
             env=os.environ | environment,
             stdout=subprocess.PIPE,

@@ -5,7 +5,7 @@ No test here looks at a time: tables are made with next to no effort.
 
 import functools
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from operator import mul
 from typing import Any
 
@@ -13,6 +13,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import Tensor
 
 pytest.importorskip("benchmarks", reason="the benchmarks are in the repository, not in the wheel")
 
@@ -257,6 +258,24 @@ def test_what_slows_all_paths_alike_is_left_out() -> None:
     ]
     assert max(pairs) < 1.05
     assert min(pairs) > 0.95
+
+
+def test_costs_between_two_cpus() -> None:
+    """One CPU is five times as slow as the other: what counts is how paths compare on each."""
+    here = {"one": [2e5, 1e4, 0.3, 10.0, 0.05], "other": [5e5, 2e3, 0.1, 20.0, 0.06]}
+    there = {"one": [1e6, 5e4, 1.5, 50.0, 0.25], "other": [5e6, 2e4, 1.0, 200.0, 0.6]}
+    drawn = [
+        fit_choice.terms(size, size.seq, size.seq * size.batch) for size in path_calls.sizes(24)
+    ]
+
+    def ratios(table: Mapping[str, Sequence[float]]) -> Tensor:
+        terms = torch.tensor(drawn)
+        return terms @ torch.tensor(table["other"]) / (terms @ torch.tensor(table["one"]))
+
+    found = fit_choice.between({path: [[*row, 0.0] for row in drawn] for path in here}, here, there)
+
+    middle = (ratios(here) * ratios(there)).sqrt()
+    torch.testing.assert_close(ratios(found), middle, rtol=0.05, atol=0)
 
 
 def test_the_table_of_costs_can_be_read() -> None:

@@ -54,10 +54,7 @@ def run_scan(
 
     leaves, spec = pytree.tree_flatten(hx)
 
-    # A compiler reads it, and runs what it made of it.
-    def step(  # pragma: no cover
-        carry: list[Tensor], now: list[Tensor]
-    ) -> tuple[list[Tensor], list[Tensor]]:
+    def step(carry: list[Tensor], now: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
         x_t, *masks = now
         old = pytree.tree_unflatten(carry, spec)
         if reset is not None:

@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 import torch
 
+import rnnkit
 from rnnkit._demo import mistakes, screen
 from rnnkit._demo import speakers as demonstration
+from rnnkit._demo.listening import Outcome
 from rnnkit._demo.mistakes import MISTAKES
 from tests.demo.scenes import (
     ANSWERS,
@@ -99,6 +101,31 @@ def test_report_fits_a_terminal(
     assert sum(line.startswith("   torch.nn  ") for line in lines) == len(MISTAKES)
     assert tuple(line.split()[-1] for line in table) == ANSWERS
     assert any("LeakError: output of sample" in line for line in lines[-12:])
+    assert (tmp_path / "rnnkit-map.png").stat().st_size > 5000
+
+
+def test_each_mistake_is_told(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of each mistake it is told what torch says and what rnnkit says, and again in a table."""
+    dead = Outcome("SIGSEGV", "no message; the process is dead")
+    monkeypatch.setattr(mistakes, "listen_apart", lambda *_: dead)
+
+    mistakes.show(make_scene(), rnnkit.nn)
+
+    lines = capsys.readouterr().out.splitlines()
+    assert [line for line in lines if line.startswith("Mistake ")] == [
+        f"Mistake {number}: {mistake.title}" for number, mistake in enumerate(MISTAKES, start=1)
+    ]
+    assert sum("SIGSEGV" in line for line in lines) == 2 * sum(each.fatal for each in MISTAKES)
+    assert tuple(line.split()[-1] for line in lines[-2 - len(MISTAKES) : -2]) == ANSWERS
+
+
+def test_a_mistake_is_found_and_drawn(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """``verify`` finds the first mistake, and its picture is saved."""
+    mistakes.find(make_scene(), tmp_path)
+
+    assert "LeakError: output of sample" in capsys.readouterr().out
     assert (tmp_path / "rnnkit-map.png").stat().st_size > 5000
 
 

@@ -5,8 +5,11 @@ from typing import Any
 
 import pytest
 import torch
+from beartype import beartype
+from jaxtyping import Shaped, jaxtyped
 from torch import Tensor
 from torch.nn.utils import prune
+from torch.nn.utils.rnn import pack_padded_sequence
 
 import rnnkit
 from rnnkit._base import torch_tools
@@ -92,6 +95,35 @@ def test_a_computed_weight(flag: Callable[[], None]) -> None:
     flag()
 
     close(cell(x), expected)
+
+
+@kinds
+def test_packed_input(kind: str, flag: Callable[[], None]) -> None:
+    """What packed input holds cannot be looked at, and is run."""
+    case = case_of(kind)
+    packed = pack_padded_sequence(case.numbers(), [5, 4, 3, 2, 1])
+    run = case.module(rnnkit)
+    expected = run(packed)
+
+    flag()
+
+    close(run(packed), expected)
+
+
+def test_the_callers_names_are_not_looked_at(flag: Callable[[], None]) -> None:
+    """Sizes have no numbers while a graph is made: no name of the caller's is held to them."""
+    layer = rnnkit.GRU(3, 4, axes={"batch": "people"})
+
+    @jaxtyped(typechecker=beartype)
+    def run(ages: Shaped[Tensor, " people"]) -> Any:
+        return layer(torch.ones(SEQ, len(ages) + 1, 3))
+
+    with pytest.raises(rnnkit.ShapeError, match="people"):
+        run(torch.ones(BATCH))
+
+    flag()
+
+    assert run(torch.ones(BATCH))[0].shape == (SEQ, BATCH + 1, 4)
 
 
 def test_an_older_torch_says_in_another_way_whether_it_exports(

@@ -279,6 +279,19 @@ def test_shapes_without_numbers(
     assert [(t.shape, t.dtype) for t in found] == [(t.shape, t.dtype) for t in expected]
 
 
+@pytest.mark.parametrize("projected", [False, True])
+@modes
+def test_gradients_without_numbers(mode: str, projected: bool) -> None:
+    """Where no number is computed each gradient has the shape and dtype of what it is of."""
+    if projected and mode != "LSTM":
+        return
+    one = call(mode, projected=projected)
+    with torch._subclasses.FakeTensorMode(allow_non_fake_inputs=True):
+        found = gradients(one.by_operator(), one.leaves)
+
+    assert [(t.shape, t.dtype) for t in found] == [(t.shape, t.dtype) for t in one.leaves]
+
+
 @pytest.mark.skipif(
     not torch.ops.mkldnn._is_mkldnn_bf16_supported(), reason="oneDNN has no such LSTM on this CPU"
 )

@@ -245,3 +245,12 @@ def test_rows_that_are_not_read() -> None:
 
     assert report.axes["input[1]"] == ("batch", 6, FEATURE)
     assert {"batch", "alone", "padding"} <= {*report.checked}
+
+
+def test_a_state_for_one_sample() -> None:
+    """Of one sample nothing can be left out, which is told; the other probes judge the model."""
+    model = Model(lambda m, x, hx: m.gru(x, hx)[0], gru=gru())
+    report = rnnkit.verify(model, numbers(1, SEQ, 3), numbers(1, 1, 6))
+
+    assert reason(report, "batch") == "the batch has one sample; give two or more"
+    assert {"memory", "coverage", "use"} <= set(report.checked)

@@ -44,8 +44,6 @@ class Pieces(NamedTuple):
             initial: what a sample starts again from, ``(batch, hidden)``; None for zeros.
         """
         enter = self.enter[reverse]
-        if len(enter) == len(self.sample):
-            return hx.index_select(0, self.sample)
         if initial is None:
             first = hx.new_zeros(len(self.sample), hx.shape[1])
         else:

@@ -104,6 +104,19 @@ def test_report_fits_a_terminal(
     assert (tmp_path / "rnnkit-map.png").stat().st_size > 5000
 
 
+@needs_recordings
+def test_mistakes_follow_a_training(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With rnnkit's layers the mistakes are made after the training, and the first is found."""
+    monkeypatch.setattr(mistakes, "show", lambda scene, nn: print(len(scene.input), nn.__name__))
+    monkeypatch.setattr(mistakes, "find", lambda scene, folder: print(scene.seed, folder))
+
+    demonstration.main(["--epochs", "1", "--seed", "3"])
+
+    assert capsys.readouterr().out.splitlines()[-2:] == ["32 rnnkit.nn", f"3 {Path.cwd()}"]
+
+
 def test_each_mistake_is_told(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

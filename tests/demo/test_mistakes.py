@@ -78,6 +78,15 @@ def test_process_that_dies(monkeypatch: pytest.MonkeyPatch) -> None:
     assert said == "SIGSEGV: no message; the process is dead"
 
 
+def test_process_that_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that an error ended is reported by the last line of its traceback."""
+    said = "Traceback (most recent call last):\n  ...\nRuntimeError: sizes differ: 3 and 4\n"
+    failed = subprocess.CompletedProcess([], 1, "", said)
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: failed)
+
+    assert str(listen_apart(3, seed=0)) == "RuntimeError: sizes differ: 3 and 4"
+
+
 def test_author_is_not_judged() -> None:
     """A name that the code of a mistake does not have is an error of its author, and is raised."""
     unknown = Mistake("title", "{}", wrong="missing", right="", because="")

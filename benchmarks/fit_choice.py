@@ -9,7 +9,7 @@ torch and of oneDNN, in a process of its own.
 
 CPUs of one capability differ: with AVX-512, one multiplies by large weights faster than another one
 beside all else. ``--beside`` writes costs between those measured and those of the table as it is,
-fitted on another CPU, so that neither is chosen for badly.
+fitted on another CPU, so that neither is chosen for badly; those measured count twice.
 """
 
 import argparse
@@ -133,7 +133,10 @@ def between(
     here: Mapping[str, Sequence[float]],
     there: Mapping[str, Sequence[float]],
 ) -> dict[str, list[float]]:
-    """Fit costs to what lies between two CPUs at each size, however much faster one of them is."""
+    """Fit costs to what lies between two CPUs at each size, however much faster one of them is.
+
+    What is measured here counts twice: nothing is known of how quiet the other machine was.
+    """
     middle: dict[str, list[list[float]]] = {path: [] for path in rows}
     for size in zip(*rows.values(), strict=True):
         factors = {path: row[:-1] for path, row in zip(rows, size, strict=True)}
@@ -143,7 +146,7 @@ def between(
         )
         slower = statistics.geometric_mean(theirs[path] / ours[path] for path in rows)
         for path, terms in factors.items():
-            middle[path].append([*terms, math.sqrt(ours[path] * theirs[path] / slower)])
+            middle[path].append([*terms, math.cbrt(ours[path] ** 2 * theirs[path] / slower)])
     return {path: fitted(each)[0] for path, each in middle.items()}
 
 
@@ -195,7 +198,7 @@ def main() -> None:
     parser.add_argument("--here", action="store_true", help="only print what this process finds")
     parser.add_argument("--seconds", type=float, default=0.25, help="for each size")
     parser.add_argument("--sizes", type=int, default=40, help="how many")
-    parser.add_argument("--beside", action="store_true", help="let the table count as much")
+    parser.add_argument("--beside", action="store_true", help="let the table count, too")
     options = parser.parse_args()
     effort = Effort(seconds=options.seconds, block=2e-3)
     if options.here:

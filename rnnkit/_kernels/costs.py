@@ -108,7 +108,7 @@ COSTS: dict[str, dict[tuple[str, bool, str], Costs]] = {
         ("LSTM", True, "packed of pieces"): (58600, 121000, 3.73, 98, 0.136),
         ("LSTM", True, "steps"): (551000, 27200, 1.48, 35.3, 0.219),
         ("LSTM", True, "rows"): (784000, 29000, 1.2, 45, 0.201),
-        ("LSTM", True, "rows of pieces"): (1.17e+06, 29500, 1.42, 35.4, 0.234),
+        ("LSTM", True, "rows of pieces"): (1.17e06, 29500, 1.42, 35.4, 0.234),
         ("LSTM", True, "blank"): (992000, 3600, 1.44, 20.7, 0.59),
         ("LSTM by steps", False, "padded"): (162000, 11300, 1.19, 38, 0.122),
         ("LSTM by steps", False, "packed"): (158000, 10800, 0.925, 37.5, 0.149),

@@ -76,9 +76,9 @@ def pieces_of(lengths: Tensor, starts: Tensor | None = None) -> Pieces:
     if starts is None:
         steps, order = lengths.sort(descending=True, stable=True)
         order = order[: int(steps.count_nonzero())]
-        every = torch.arange(len(order), device="cpu")
+        every = (torch.arange(len(order), device="cpu"),) * 2
         zeros = torch.zeros_like(order)
-        return Pieces(order, zeros, steps[: len(order)], (every,) * 2, (every,) * 2, are_whole=True)
+        return Pieces(order, zeros, steps[: len(order)], every, every, are_whole=True)
     seq = len(starts)
     cut = starts & (torch.arange(seq, device="cpu").unsqueeze(1) < lengths)
     fresh = cut[0].clone()

@@ -6,13 +6,14 @@ once, and each weight's gradient is one product over all rows. A second derivati
 torch's kernel, which can be differentiated again.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from rnnkit._kernels.gates import BACKWARD, FORWARD, Weights
+from rnnkit._kernels.derivatives import BACKWARD, multiplied
+from rnnkit._kernels.gates import FORWARD, Weights
 from rnnkit._kernels.pieces import Rows
 from rnnkit._kernels.stack import Direction, States
 from rnnkit._kernels.steps import Cuts
@@ -112,20 +113,13 @@ def _derived(ctx: Any, gradients: Sequence[Tensor | None]) -> list[Tensor | None
         torch.zeros_like(tensor) if gradient is None else gradient.clone()
         for tensor, gradient in zip(start, on_ends, strict=True)
     ]
-    given, recurrent = BACKWARD[ctx.direction.mode](
+    derived = BACKWARD[ctx.direction.mode](
         on_output, now, (output, hidden, *kept), weight_hh, rows.sizes,
         reversed(_order(rows, reverse)), rows.leaving(reverse),
     )  # fmt: skip
-    results: tuple[Callable[[], Tensor], ...] = (
-        lambda: given @ weight_ih,
-        lambda: now[0],
-        lambda: now[1],
-        lambda: given.t() @ data,
-        lambda: recurrent.t() @ hidden,
-        lambda: given.sum(0),
-        lambda: recurrent.sum(0),
-    )
-    return [get() if need else None for get, need in zip(results, needed, strict=True)]
+    on_data, *on_weights = multiplied(derived, data, hidden, weight_ih, (needed[0], *needed[3:]))
+    starts = [gradient if need else None for gradient, need in zip(now, needed[1:3], strict=False)]
+    return [on_data, *starts, *[None] * (2 - len(starts)), *on_weights]
 
 
 def _order(rows: Rows | Cuts, reverse: bool) -> range:

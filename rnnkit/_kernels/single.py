@@ -14,13 +14,19 @@ import torch
 from torch import Tensor
 
 from rnnkit._base.torch_tools import lacks_kernel
-from rnnkit._kernels.gates import BACKWARD, gru_gates
+from rnnkit._kernels.derivatives import BACKWARD, multiplied
+from rnnkit._kernels.gates import gru_gates
 
 #: oneDNN's recurrence and its backward pass, private to torch: None in a torch without them.
 ONEDNN: Any = getattr(torch.ops.aten, "mkldnn_rnn_layer", None)
 ONEDNN_BACKWARD: Any = getattr(torch.ops.aten, "mkldnn_rnn_layer_backward", None)
 #: torch's number of the LSTM among oneDNN's recurrences.
 ONEDNN_LSTM = 2
+
+
+#: How many numbers of a state a GRU's backward pass computes gates for at a time: they then stay in
+#: the cache, and memory is used again.
+BLOCK = 2**16
 
 
 class Options(NamedTuple):
@@ -195,22 +201,44 @@ def _derive_hand(
     results: Sequence[Tensor],
 ) -> Derived:
     on_output, on_h, _ = gradients
-    output, data, (h,) = results[0], input.flatten(0, 1), state
-    steps, batch = output.shape[:2]
-    earlier = (output[1:], h) if options.reverse else (h, output[:-1])
-    before, after = torch.cat(earlier).flatten(0, 1), output.flatten(0, 1)
-    kept = gru_gates(data, before, weights) if options.mode == "GRU" else ()
-    on_output = torch.zeros_like(output) if on_output is None else on_output.contiguous()
+    output, (h,), reverse = results[0], state, options.reverse
+    steps, batch, hidden = output.shape
+    needed = (True, True, True, options.has_bias, options.has_bias)
     now = torch.zeros_like(h) if on_h is None else on_h.clone()
-    order = range(steps) if options.reverse else range(steps - 1, -1, -1)
-    given, recurrent = BACKWARD[options.mode](
-        on_output.flatten(0, 1), [now[0]], (after, before, *kept), weights[1],
-        [batch] * steps, order,
-    )  # fmt: skip
-    on_weights = [given.t() @ data, recurrent.t() @ before]
-    if options.has_bias:
-        on_weights += [given.sum(0), recurrent.sum(0)]
-    return (given @ weights[0]).view(input.shape), (now,), on_weights
+    on_input = torch.empty_like(input, memory_format=torch.contiguous_format)
+    on_weights: list[Tensor] = []
+    size = max(1, BLOCK // max(1, batch * hidden)) if options.mode == "GRU" else steps
+    starts = range(0, steps, size)
+    for start in starts if reverse else reversed(starts):
+        block = slice(start, min(start + size, steps))
+        data, after = input[block].flatten(0, 1), output[block].flatten(0, 1)
+        before = _earlier(h, output, block, reverse=reverse)
+        kept = gru_gates(data, before, weights) if options.mode == "GRU" else ()
+        given = torch.zeros_like(after) if on_output is None else on_output[block].flatten(0, 1)
+        order = range(block.stop - start)
+        derived = BACKWARD[options.mode](
+            given.contiguous(), [now[0]], (after, before, *kept), weights[1],
+            [batch] * len(order), order if reverse else reversed(order), spend=True,
+        )  # fmt: skip
+        found = multiplied(derived, data, before, weights[0], needed)
+        on_data, *parts = (part for part in found if part is not None)
+        on_input[block].flatten(0, 1).copy_(on_data)
+        if on_weights:
+            parts = [total.add_(part) for total, part in zip(on_weights, parts, strict=True)]
+        on_weights = parts
+    return on_input, (now,), on_weights
+
+
+def _earlier(h: Tensor, output: Tensor, block: slice, *, reverse: bool) -> Tensor:
+    """Return each row's state before its step, ``(rows, hidden)``, of a block of steps."""
+    start, stop = block.start, block.stop
+    if reverse:
+        rest = output[start + 1 : stop + 1]
+        earlier = rest if stop < len(output) else torch.cat([rest, h])
+    else:
+        rest = output[max(start - 1, 0) : stop - 1]
+        earlier = rest if start else torch.cat([h, rest])
+    return earlier.flatten(0, 1)
 
 
 def _derive_torch(

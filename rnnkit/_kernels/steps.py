@@ -10,7 +10,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from rnnkit._kernels.gates import Enter, Leave
+from rnnkit._kernels.derivatives import Leave
+from rnnkit._kernels.gates import Enter
 from rnnkit._kernels.pieces import Rows, pieces_of
 from rnnkit._kernels.stack import Direction, States
 

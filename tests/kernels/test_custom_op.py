@@ -279,6 +279,18 @@ def test_shapes_without_numbers(
     assert [(t.shape, t.dtype) for t in found] == [(t.shape, t.dtype) for t in expected]
 
 
+@pytest.mark.parametrize("block", [1, 2 * BATCH * HIDDEN, 10**6])
+@pytest.mark.parametrize("reverse", [False, True])
+def test_steps_are_derived_in_blocks(
+    block: int, reverse: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many steps of a GRU are derived at a time, the gradients are the same."""
+    monkeypatch.setattr(single, "BLOCK", block)
+
+    for which in ((0, 1, 2), (0,), (1,)):
+        check(call("GRU", reverse=reverse), which)
+
+
 @pytest.mark.parametrize("projected", [False, True])
 @modes
 def test_gradients_without_numbers(mode: str, projected: bool) -> None:

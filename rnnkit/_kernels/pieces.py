@@ -76,9 +76,10 @@ def pieces_of(lengths: Tensor, starts: Tensor | None = None) -> Pieces:
     if starts is None:
         steps, order = lengths.sort(descending=True, stable=True)
         order = order[: int(steps.count_nonzero())]
-        every = (torch.arange(len(order), device="cpu"),) * 2
+        every = torch.arange(len(order), device="cpu")
         zeros = torch.zeros_like(order)
-        return Pieces(order, zeros, steps[: len(order)], every, every, are_whole=True)
+        both = (every, every)
+        return Pieces(order, zeros, steps[: len(order)], both, both, are_whole=True)
     seq = len(starts)
     cut = starts & (torch.arange(seq, device="cpu").unsqueeze(1) < lengths)
     fresh = cut[0].clone()

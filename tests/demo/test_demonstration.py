@@ -109,8 +109,12 @@ def test_mistakes_follow_a_training(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """With rnnkit's layers the mistakes are made after the training, and the first is found."""
-    monkeypatch.setattr(mistakes, "show", lambda scene, nn: print(len(scene.input), nn.__name__))
-    monkeypatch.setattr(mistakes, "find", lambda scene, folder: print(scene.seed, folder))
+    monkeypatch.setattr(
+        mistakes, "show", lambda scene, nn: screen.say(f"{len(scene.input)} {nn.__name__}")
+    )
+    monkeypatch.setattr(
+        mistakes, "find", lambda scene, folder: screen.say(f"{scene.seed} {folder}")
+    )
 
     demonstration.main(["--epochs", "1", "--seed", "3"])
 

@@ -163,11 +163,13 @@ def check_cell(  # noqa: C901 - in one piece, as check_layer is
     alike = (weight.dtype is dtype or agree(dtype, weight.dtype)) and weight.device == device
     if not (rank in (2, 1) and shape[-1] == cell.input_size and alike):
         raise_for(diagnose_shape(spec_of_cell(cell, input), input, weight))
-    state = None if hx is None else fitting_state(cell, hx, shape[:-1], input, any_c=True)
-    if state is None and hx is not None:
-        if is_foreign_call(input, hx) or has_odd_state(hx, len(cell.__rnnkit__.state_names)):
-            return FOREIGN
-        state = diagnosed_state(spec_of_cell(cell, input), hx, input)
+    state = None
+    if hx is not None:
+        state = fitting_state(cell, hx, shape[:-1], input, any_c=True)
+        if state is None:
+            if is_foreign_call(input, hx) or has_odd_state(hx, len(cell.__rnnkit__.state_names)):
+                return FOREIGN
+            state = diagnosed_state(spec_of_cell(cell, input), hx, input)
     if not alike:
         # After the state: where both are wrong torch speaks of the state's size.
         raise_for(diagnose_dtype_and_device(spec_of_cell(cell, input), input, weight))

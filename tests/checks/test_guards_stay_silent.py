@@ -13,10 +13,10 @@ import pytest
 import torch
 
 import rnnkit
-from rnnkit._checks import calls
+from rnnkit._checks import calls, packed
 from rnnkit._checks.call_spec import spec_of_cell, spec_of_layer
 from rnnkit._checks.dtype_errors import state_dtype_or_device
-from tests.strategies import CELLS, LAYERS, LAYOUTS, Case
+from tests.strategies import CELLS, LAYERS, LAYOUTS, Case, assert_same
 
 pytestmark = pytest.mark.filterwarnings("ignore:LSTM with projections is not supported:UserWarning")
 
@@ -65,7 +65,7 @@ def _no_diagnosis(monkeypatch: pytest.MonkeyPatch) -> None:
         raise AssertionError(message)
 
     for name in vars(calls):
-        if name.startswith(("diagnose_", "refuse_")):
+        if name.startswith(("diagnose", "refuse_", "check_packed")):
             monkeypatch.setattr(calls, name, asked)
 
 
@@ -122,6 +122,27 @@ def test_no_samples() -> None:
             case.module(rnnkit)(case.input(), hx)
 
 
+def test_an_order_of_few_bits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An order of int32 is looked at once more; the state beside it is not."""
+    monkeypatch.setattr(calls, "check_packed", packed.check_packed)
+    for name in LAYERS:
+        case = Case(
+            name=name,
+            input_size=3,
+            hidden_size=4,
+            batch=3,
+            seq=4,
+            layout="packed unsorted",
+            lengths=(2, 4, 1),
+        )
+        x = case.input()
+        short = x._replace(
+            sorted_indices=x.sorted_indices.int(), unsorted_indices=x.unsorted_indices.int()
+        )
+        expected, actual = (case.module(rnnkit)(each, case.state()) for each in (x, short))
+        assert_same([expected[0].data, expected[1]], [actual[0].data, actual[1]])
+
+
 @pytest.mark.slow
 def test_on_another_device() -> None:
     """Where all are on one device, it may be any."""
@@ -141,6 +162,7 @@ def test_a_c_of_its_own_dtype() -> None:
     cell, x = rnnkit.LSTMCell(3, 4).double(), torch.zeros(5, 3, dtype=torch.float64)
     c = torch.zeros(5, 4)
 
+    cell(x, (c.double(), c))
     assert state_dtype_or_device(spec_of_cell(cell, x), "c", c, x) is None
     assert state_dtype_or_device(spec_of_cell(cell, x), "h", c, x) is not None
     spec = spec_of_layer(rnnkit.LSTM(3, 4).double(), x)

@@ -36,6 +36,27 @@ input must be a dense tensor, got a nested one
   more      input-layout, in the docs under "Errors"\
 """),
     ),
+    "One of a cell that is unrolled is padded.": Case(
+        call("unroll(GRUCell(3, 4), input)", input=NESTED),
+        Refused(ArgumentError, "lacks", "input"),
+        code="input-layout",
+        message=snapshot("""\
+input must be a dense tensor, got a nested one
+  GRUCell(3, 4): torch has no recurrent kernels for nested tensors
+  fix       input.to_padded_tensor(0.0)
+  more      input-layout, in the docs under "Errors"\
+"""),
+    ),
+    "A sparse state with the batch on axis 0 is filled, though torch reads one with the layers there.": Case(
+        call(
+            "nn.RNN(3, 4, 2, state_batch_first=True)(input, hx)",
+            input=(7, 2, 3),
+            hx=filled(2, 2, 4).to_sparse(),
+        ),
+        Refused(StateError, "lacks", "hx"),
+        code="state-layout",
+        fix="hx.to_dense()",
+    ),
     "A sparse state of packed input is filled.": Case(
         call(
             "nn.LSTM(3, 4)(pack_padded_sequence(input, [7, 7]), (h, c))",

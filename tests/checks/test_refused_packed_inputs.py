@@ -3,6 +3,7 @@
 import pytest
 import torch
 from inline_snapshot import snapshot
+from torch import Tensor
 from torch.nn.utils.rnn import pack_padded_sequence, pack_sequence
 
 import rnnkit
@@ -19,6 +20,16 @@ from tests.checks.refusals import (
     sizes,
     table,
 )
+
+
+class Checked(rnnkit.GRU):
+    """A user's layer with a check of their own, of no more than the data's kind."""
+
+    def check_input(self, input: Tensor, batch_sizes: Tensor | None) -> None:
+        """Want numbers."""
+        del batch_sizes
+        assert input.is_floating_point()
+
 
 CASES = {
     "Packed double precision is refused.": Case(
@@ -81,6 +92,11 @@ input.size(-1) must be equal to input_size. Expected 3, got 5
   fix       GRU(5, ...), or an input with 3 features
   more      input-width, in the docs under "Errors"\
 """),
+    ),
+    "So they are of a layer with a check of its user's.": Case(
+        call("layer(3, 4)(input)", layer=Checked, input=packed(2, 1, width=5)),
+        Refused(ShapeError, "lacks", "input", (None, 3), (3, 5)),
+        code="input-width",
     ),
     "Packed sequences of single numbers are refused with the feature axis they lack.": Case(
         call("nn.GRU(1, 4)(input)", input=pack_sequence([filled(7), filled(6)])),

@@ -126,6 +126,18 @@ def test_a4_a_computed_weight_is_checked(name: str, how: str) -> None:
         rnnkit.unroll(cell, X.double())
 
 
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")
+@cells
+@pytest.mark.parametrize("how", COMPUTED)
+def test_a4_a_computed_weight_is_compiled(name: str, how: str) -> None:
+    """A compiled cell whose first weight is computed gives what it gives eagerly."""
+    cell = getattr(rnnkit, name)(INPUT, HIDDEN)
+    COMPUTED[how](cell)
+
+    assert_same(torch.compile(cell, backend="eager")(X[0]), cell(X[0]))
+
+
 @cells
 def test_a4_a_computed_weight_is_computed_once(name: str) -> None:
     """A call computes it as often as torch's does: its random numbers are torch's."""

@@ -29,7 +29,7 @@ def batch_of_fields(input: PackedSequence) -> int:  # noqa: C901 - each is paid 
     counts = sizes.tolist()
     if sum(counts) != data.size(0) or not counts or counts[-1] < 1:
         return 0
-    if len(counts) > 1 and sorted(counts, reverse=True) != counts:
+    if sorted(counts, reverse=True) != counts:
         return 0
     if order is None:
         return 0 if back is not None else counts[0]

@@ -31,6 +31,11 @@ input.size(-1) must be equal to input_size. Expected 3, got 6
   more      input-width, in the docs under "Errors"\
 """),
     ),
+    "Under vmap it is one input that is refused.": Case(
+        call("torch.vmap(nn.GRU(3, 4))(input)", input=(2, 7, 5, 10)),
+        Refused(ShapeError, "says", "input", (None, None, 3), (7, 5, 10)),
+        code="input-width",
+    ),
     "A convolution's (batch, feature, seq) is refused as another layout.": Case(
         call("nn.GRU(3, 4, batch_first=True)(input)", input=(5, 3, 7)),
         Refused(LayoutError, "says", "input", (None, None, 3), (5, 3, 7)),

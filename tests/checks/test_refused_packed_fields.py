@@ -1,16 +1,24 @@
 """Packed input whose fields contradict each other: the rule that is broken, and by what."""
 
+import math
+
 import pytest
 import torch
 from inline_snapshot import snapshot
 from torch.nn.utils.rnn import PackedSequence
 
+import rnnkit
 from rnnkit import ArgumentError, LengthsError, ShapeError
 from tests.checks.refusals import Case, Refused, call, filled, packed, table
+from tests.strategies import assert_same
 
 #: Of three sequences, two of which have a second step.
 DATA, SIZES = filled(5, 3), torch.tensor([3, 2])
 ORDER = torch.tensor([1, 2, 0])
+#: Of two sequences.
+BACK = torch.tensor([1, 0])
+#: The fields beside the data, and what their one axis is.
+FIELDS = {"batch_sizes": "steps", "sorted_indices": "batch", "unsorted_indices": "batch"}
 
 NAMES = {"PackedSequence": PackedSequence, "data": DATA, "sizes": SIZES, "order": ORDER}
 
@@ -62,6 +70,25 @@ the fields of packed input contradict each other: unsorted_indices have one posi
   fix       input._replace(data=...) keeps the others; pack_padded_sequence makes them all
   more      packed-fields, in the docs under "Errors"\
 """),
+    ),
+    "A long way back that undoes the order all the same.": Case(
+        call(
+            "nn.RNN(3, 4)(PackedSequence(data, sizes, order, n))",
+            n=torch.tensor([2, 0, 1, 3]),
+            **NAMES,
+        ),
+        Refused(LengthsError, "unsafe", "input"),
+        has="evidence  there are 4 of them, and 3 sequences\n",
+    ),
+    "A short way back.": Case(
+        call("nn.RNN(3, 4)(PackedSequence(data, sizes, order, order[:2]))", **NAMES),
+        Refused(LengthsError, "unsafe", "input"),
+        has="evidence  there are 2 of them, and 3 sequences\n",
+    ),
+    "The order alone.": Case(
+        call("nn.GRU(3, 4)(input._replace(unsorted_indices=None))", input=packed(1, 2)),
+        Refused(LengthsError, "unsafe", "input"),
+        has=": sorted_indices and unsorted_indices come together\n",
     ),
     "A way back from another order.": Case(
         call("nn.GRU(3, 4)(PackedSequence(data, sizes, order, order))", **NAMES),
@@ -140,6 +167,28 @@ sorted_indices of packed input must be a Tensor (batch,) of int64, got torch.flo
 """),
         marks=(wrong,),
     ),
+    "A way back of floats.": Case(
+        call(
+            "nn.GRU(3, 4)(input._replace(unsorted_indices=n))", input=packed(1, 2), n=BACK.double()
+        ),
+        Refused(ArgumentError, "unsafe", "input"),
+        has="unsorted_indices of packed input must be a Tensor (batch,) of int64, got torch.float64 (2,)\n",
+        marks=(wrong,),
+    ),
+    **{
+        f"{field} with {len(shape)} axes.": Case(
+            call(
+                f"nn.GRU(3, 4)(input._replace({field}=n))",
+                input=packed(2, 1),
+                n=torch.arange(math.prod(shape)).reshape(shape),
+            ),
+            Refused(ArgumentError, "unsafe", "input"),
+            has=f"{field} of packed input must be a Tensor ({axis},) of int64, got torch.int64 {shape}\n",
+            marks=(wrong,),
+        )
+        for field, axis in FIELDS.items()
+        for shape in ((), (1, 2), (2, 1))
+    },
     "A way back elsewhere.": Case(
         call(
             "nn.GRU(3, 4)(input._replace(unsorted_indices=n))",
@@ -153,6 +202,20 @@ unsorted_indices of packed input must be on cpu, as the data are, got meta
   fix       torch.nn.utils.rnn.pack_padded_sequence makes packed input, with all its fields
   more      packed-fields, in the docs under "Errors"\
 """),
+        marks=(wrong,),
+    ),
+    "Sizes in a list.": Case(
+        call("nn.GRU(3, 4)(input._replace(batch_sizes=[2, 1]))", input=packed(2, 1)),
+        Refused(ArgumentError, "unsafe", "input"),
+        has="batch_sizes of packed input must be a Tensor (steps,) of int64, got a list\n",
+        marks=(wrong,),
+    ),
+    "Sparse sizes.": Case(
+        call(
+            "nn.GRU(3, 4)(input._replace(batch_sizes=n))", input=packed(2, 1), n=SIZES.to_sparse()
+        ),
+        Refused(ArgumentError, "unsafe", "input"),
+        has="batch_sizes of packed input must be a Tensor (steps,) of int64, got a Tensor of shape (2,)\n",
         marks=(wrong,),
     ),
     "A sparse way back.": Case(
@@ -198,3 +261,14 @@ def test_data_without_axes() -> None:
         code="input-rank",
     )
     case.check()
+
+
+@pytest.mark.parametrize("name", ["RNN", "LSTM", "GRU"])
+def test_the_way_back_alone(name: str) -> None:
+    """Without a state torch brings the last one back by it, whatever the order was; so do we."""
+    x = PackedSequence(DATA, SIZES, None, torch.tensor([2, 0, 1]))
+    theirs = getattr(torch.nn, name)(3, 4)
+    ours = getattr(rnnkit, name)(3, 4)
+    ours.load_state_dict(theirs.state_dict())
+
+    assert_same(theirs(x)[1], ours(x)[1])

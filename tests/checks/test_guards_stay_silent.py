@@ -165,9 +165,11 @@ def test_a_c_of_its_own_dtype() -> None:
     cell(x, (c.double(), c))
     assert state_dtype_or_device(spec_of_cell(cell, x), "c", c, x) is None
     assert state_dtype_or_device(spec_of_cell(cell, x), "h", c, x) is not None
-    spec = spec_of_layer(rnnkit.LSTM(3, 4).double(), x)
+    layer = rnnkit.LSTM(3, 4).double()
+    spec = spec_of_layer(layer, x)
     assert state_dtype_or_device(spec, "c", c, x) is not None
     with torch.autocast("cpu", dtype=torch.bfloat16):
+        layer(x, (c[:1].double(), c[:1]))
         assert state_dtype_or_device(spec, "c", c, x) is None
 
 

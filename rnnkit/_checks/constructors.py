@@ -90,7 +90,7 @@ def checked_arguments(
                 # A NumPy count would make torch's own type check fail.
                 bound.arguments[argument] = operator.index(value)
         _check_projection(name, bound.arguments, args, kwargs)
-        _warn_of_misplaced(name, list(signature.parameters)[1:], args)
+        _warn_of_misplaced(name, list(signature.parameters)[1:], args, kwargs)
         init(*bound.args, **bound.kwargs)
 
     return checked_init  # type: ignore[return-value]  # mypy: wraps() keeps self's name
@@ -270,12 +270,14 @@ def _is_nonlinearity_as_bias(rules: Mapping[str, Rule], argument: str, value: ob
     )
 
 
-def _warn_of_misplaced(name: str, parameters: list[str], args: tuple[object, ...]) -> None:
+def _warn_of_misplaced(
+    name: str, parameters: list[str], args: tuple[object, ...], named: Mapping[str, object]
+) -> None:
     place = parameters.index("bias")
     if len(args) <= place:
         return
     written = call(name, args, {})
-    last = len(args) == place + 1
+    last = len(args) == place + 1 and "batch_first" not in named
     if args[place] is True and last and "batch_first" in parameters:
         warnings.warn(
             f"{written}: the last argument is bias, which is True anyway, not batch_first. "

@@ -64,13 +64,16 @@ def diagnose_dtype_and_device(spec: CallSpec, input: Tensor, weight: Tensor) -> 
     if not agree(input.dtype, weight.dtype):
         return _other_dtype(spec, input, weight)
     if input.layout is not torch.strided and spec.kind != "cell":
+        dense = "input.to_dense()"
+        if spec.kind == "packed":
+            dense = "input._replace(data=input.data.to_dense())"
         return Cause(
             "input-layout",
             ArgumentError,
             "input",
             f"input must be a dense tensor, got {input.layout}",
             f"{spec.described}: torch has no recurrent kernels for other layouts",
-            (("fix", "input.to_dense()"),),
+            (("fix", dense),),
         )
     if input.device != weight.device:
         return Cause(

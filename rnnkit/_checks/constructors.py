@@ -247,7 +247,7 @@ def _check_projection(
     args: tuple[object, ...],
     kwargs: Mapping[str, object],
 ) -> None:
-    hidden_size, proj_size = arguments["hidden_size"], arguments.get("proj_size", 0)
+    hidden_size, proj_size = arguments["hidden_size"], arguments.get("proj_size")
     if proj_size and proj_size >= hidden_size:
         refusal(
             ArgumentError,

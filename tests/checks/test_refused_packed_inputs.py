@@ -102,6 +102,7 @@ input.size(-1) must be equal to input_size. Expected 3, got 5
         Refused(ArgumentError, "lacks", "input"),
         code="input-layout",
         fix="input._replace(data=input.data.to_dense())",
+        has="\n  fix       input._replace(data=input.data.to_dense())\n",
     ),
     "Packed sequences of single numbers are refused with the feature axis they lack.": Case(
         call("nn.GRU(1, 4)(input)", input=pack_sequence([filled(7), filled(6)])),

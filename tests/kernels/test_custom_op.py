@@ -255,30 +255,6 @@ def test_a_workspace_that_was_copied_is_lost() -> None:
     torch.testing.assert_close(gradients(found, one.leaves), gradients(one.by_torch(), one.leaves))
 
 
-@pytest.mark.parametrize("lowered", [None, torch.bfloat16])
-@pytest.mark.parametrize("projected", [False, True])
-@pytest.mark.parametrize("halved", [False, True])
-@modes
-def test_shapes_without_numbers(
-    mode: str, lowered: torch.dtype | None, projected: bool, halved: bool
-) -> None:
-    """Where no number is computed each result has the shape and dtype that torch gives it."""
-    if (projected and mode != "LSTM") or (halved and lowered is None):
-        return
-    one = call(mode, projected=projected)
-    if halved:
-        one = one._replace(state=tuple(tensor.detach().to(lowered) for tensor in one.state))
-    with (
-        torch.backends.mkldnn.flags(enabled=False),
-        torch.autocast("cpu", dtype=lowered, enabled=lowered is not None),
-    ):
-        expected = one.by_torch()
-        with torch._subclasses.FakeTensorMode(allow_non_fake_inputs=True):
-            found = one.by_operator()
-
-    assert [(t.shape, t.dtype) for t in found] == [(t.shape, t.dtype) for t in expected]
-
-
 @pytest.mark.parametrize("block", [1, 2 * BATCH * HIDDEN, 10**6])
 @pytest.mark.parametrize("reverse", [False, True])
 def test_steps_are_derived_in_blocks(
@@ -289,19 +265,6 @@ def test_steps_are_derived_in_blocks(
 
     for which in ((0, 1, 2), (0,), (1,)):
         check(call("GRU", reverse=reverse), which)
-
-
-@pytest.mark.parametrize("projected", [False, True])
-@modes
-def test_gradients_without_numbers(mode: str, projected: bool) -> None:
-    """Where no number is computed each gradient has the shape and dtype of what it is of."""
-    if projected and mode != "LSTM":
-        return
-    one = call(mode, projected=projected)
-    with torch._subclasses.FakeTensorMode(allow_non_fake_inputs=True):
-        found = gradients(one.by_operator(), one.leaves)
-
-    assert [(t.shape, t.dtype) for t in found] == [(t.shape, t.dtype) for t in one.leaves]
 
 
 @pytest.mark.skipif(

@@ -86,25 +86,6 @@ def test_it_is_the_loop(
 
 
 @compiles
-@kinds
-def test_shapes_without_numbers(kind: str) -> None:
-    """Where no number is computed results and gradients have the shapes and dtypes of numbers."""
-    cell = KINDS[kind](INPUT, HIDDEN, dtype=torch.float64)
-    x = torch.randn(SEQ, BATCH, INPUT, dtype=torch.float64).requires_grad_()
-    state = _as_layer(random_state(cell))
-    stack = _stack_of(cell, reverse=False)
-    leaves = [x, *cell.parameters()]
-
-    def run() -> list[tuple[torch.Size, torch.dtype]]:
-        output, ends = run_reset_operators(stack, x, state, None, mask(), None)
-        return [(t.shape, t.dtype) for t in results(output, ends, leaves, None)]
-
-    expected = run()
-    with torch._subclasses.FakeTensorMode(allow_non_fake_inputs=True):
-        assert run() == expected
-
-
-@compiles
 @pytest.mark.slow
 @kinds
 @pytest.mark.parametrize("lengths", [None, LENGTHS])

@@ -269,26 +269,6 @@ def test_a_mask_that_is_used_again(name: str, path: str) -> None:
 
 @reset_paths
 @layers
-def test_only_what_asks_for_a_gradient_has_one(name: str, path: str) -> None:
-    """Frozen weights, an input without gradient, a state alone that has one: each may be."""
-    case = case_of(name, num_layers=2)
-    layer, x, tensors = case.module(rnnkit), case.numbers().detach(), case.tensors()
-    hx: Any = tensors if case.is_lstm else tensors[0]
-    layer.weight_hh_l0.requires_grad_(requires_grad=False)
-    reset = drawn(case)
-    reset[0] = False
-
-    with on(path):
-        output, state = layer(x, hx, reset=reset)
-    sum(tensor.sum() for tensor in (output, *tensors_of(state))).backward()
-
-    assert layer.weight_hh_l0.grad is None
-    assert layer.weight_ih_l0.grad is not None
-    assert all(tensor.grad.abs().sum() > 0 for tensor in tensors)
-
-
-@reset_paths
-@layers
 def test_a_tied_bias(name: str, path: str) -> None:
     """One parameter in two places has the sum of both gradients, and of both second ones."""
     case = case_of(name)

@@ -2,6 +2,7 @@
 
 import copy
 import warnings
+from typing import Any
 
 import pytest
 import torch
@@ -20,6 +21,7 @@ from tests.kernels.paths import (
     on,
     skip_without_kernel,
 )
+from tests.kernels.test_resets import drawn, reset_paths
 from tests.strategies import assert_same, tensors_of
 
 
@@ -182,3 +184,23 @@ def test_compiled(name: str) -> None:
     )
 
     close(compiled(x, mask()), recurrent(x, lengths=list(LENGTHS), reset=mask()))
+
+
+@reset_paths
+@layers
+def test_only_what_asks_for_a_gradient_has_one(name: str, path: str) -> None:
+    """Frozen weights, an input without gradient, a state alone that has one: each may be."""
+    case = case_of(name, num_layers=2)
+    layer, x, tensors = case.module(rnnkit), case.numbers().detach(), case.tensors()
+    hx: Any = tensors if case.is_lstm else tensors[0]
+    layer.weight_hh_l0.requires_grad_(requires_grad=False)
+    reset = drawn(case)
+    reset[0] = False
+
+    with on(path):
+        output, state = layer(x, hx, reset=reset)
+    sum(tensor.sum() for tensor in (output, *tensors_of(state))).backward()
+
+    assert layer.weight_hh_l0.grad is None
+    assert layer.weight_ih_l0.grad is not None
+    assert all(tensor.grad.abs().sum() > 0 for tensor in tensors)

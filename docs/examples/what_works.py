@@ -240,17 +240,22 @@ def quiet() -> Any:
             torch._dynamo.reset()  # noqa: SLF001
 
 
+HEAD = f"{'':<36}{'torch.nn.LSTM':<16}{'rnnkit.LSTM':<14}unroll(LSTMCell)"
+
+
+def line(name: str) -> str:
+    """Try one thing and write its line of the table."""
+    torch.manual_seed(0)
+    ours = rnnkit.LSTM(3, 4)
+    models = (Layer(nn.LSTM(3, 4)), Layer(ours), Unrolled(ours.cells()[0]))
+    with quiet():
+        first, middle, last = ("yes" if works(ATTEMPTS[name], model) else "no" for model in models)
+    return f"{name:<36}{first:<16}{middle:<14}{last}"
+
+
 def table() -> str:
     """Try everything and write the table."""
-    lines = [f"{'':<36}{'torch.nn.LSTM':<16}{'rnnkit.LSTM':<14}unroll(LSTMCell)"]
-    with quiet():
-        for name, attempt in ATTEMPTS.items():
-            torch.manual_seed(0)
-            ours = rnnkit.LSTM(3, 4)
-            models = (Layer(nn.LSTM(3, 4)), Layer(ours), Unrolled(ours.cells()[0]))
-            first, middle, last = ("yes" if works(attempt, model) else "no" for model in models)
-            lines.append(f"{name:<36}{first:<16}{middle:<14}{last}")
-    return "\n".join(lines)
+    return "\n".join([HEAD, *map(line, ATTEMPTS)])
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ import platform
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
@@ -58,7 +59,8 @@ def heading(effort: Effort) -> str:
 
 def facts() -> str:
     """List the machine, the versions and the day."""
-    versions = [f"{name} {_version(name)}" for name in ("torch", "rnnkit", "jaxtyping", "beartype")]
+    names = ["torch", "rnnkit", "jaxtyping", "beartype", *["torchrl"] * bool(find_spec("torchrl"))]
+    versions = [f"{name} {_version(name)}" for name in names]
     lines = [
         f"{_processor()}, {_cores()} cores, one thread",
         ", ".join([f"Python {platform.python_version()}", *versions]),

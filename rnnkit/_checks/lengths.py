@@ -9,7 +9,7 @@ from torch.compiler import is_compiling
 
 from rnnkit._base.errors import LengthsError
 from rnnkit._base.message import Row, brief, refusal, wanted
-from rnnkit._base.torch_tools import is_fake
+from rnnkit._base.torch_tools import is_fake, is_jit_traced
 from rnnkit._checks.call_spec import CallSpec
 from rnnkit._checks.input_errors import input_row
 from rnnkit._checks.odd_tensors import is_odd
@@ -49,7 +49,9 @@ def check_lengths(spec: CallSpec, lengths: Any, input: Any) -> Lengths:
         )
     if each.shape[0] != spec.batch:
         _refuse_count(spec, lengths, each.shape[0])
-    values: list[int] | None = None if is_compiling() or is_fake(each) else each.tolist()
+    # What a trace looked at would be part of it.
+    unknown = is_compiling() or is_jit_traced() or is_fake(each)
+    values: list[int] | None = None if unknown else each.tolist()
     for place, value in enumerate(values or ()):
         if not 0 <= value <= spec.seq:
             side = "negative" if value < 0 else "more steps than the input has"

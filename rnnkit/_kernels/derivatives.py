@@ -178,5 +178,6 @@ BACKWARD: dict[str, Callable[..., Derived]] = {
     "LSTM": lstm_backward,
     "GRU": gru_backward,
     "RNN_TANH": rnn_backward(lambda output: (output * output).neg_().add_(1)),
-    "RNN_RELU": rnn_backward(lambda output: (output > 0).to(output.dtype)),
+    # What is no number is not below zero: its gradient goes on, as torch's does.
+    "RNN_RELU": rnn_backward(lambda output: (output <= 0).logical_not_().to(output.dtype)),
 }

@@ -96,7 +96,8 @@ class _Recurrence(torch.autograd.Function):
 
 
 def _derived(ctx: Any, gradients: Sequence[Tensor | None]) -> list[Tensor | None]:
-    inputs, (output, *kept) = ctx.saved_tensors[:7], ctx.saved_tensors[7:]
+    saved = ctx.saved_tensors  # once: a checkpoint hands them out once
+    inputs, (output, *kept) = saved[:7], saved[7:]
     needed = ctx.needs_input_grad[2:]
     if torch.is_grad_enabled():
         return _derived_again(ctx, inputs, needed, gradients)

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 import rnnkit
 from tests.kernels.paths import (
@@ -204,3 +205,41 @@ def test_only_what_asks_for_a_gradient_has_one(name: str, path: str) -> None:
     assert layer.weight_hh_l0.grad is None
     assert layer.weight_ih_l0.grad is not None
     assert all(tensor.grad.abs().sum() > 0 for tensor in tensors)
+
+
+@pytest.mark.parametrize("reset", [None, mask()], ids=["lengths", "resets"])
+@pytest.mark.parametrize("path", ["rows", "packed", "padded", "steps"])
+@kinds
+def test_checkpointed(kind: str, path: str, reset: Tensor | None) -> None:
+    """Under a checkpoint, which runs a layer once more in the backward pass, gradients are the same."""
+    case = case_of(kind)
+    layer, x = case.module(rnnkit), case.numbers()
+    lengths = LENGTHS if reset is None else None
+
+    def run(x: Tensor) -> Tensor:
+        output: Tensor = layer(x, lengths=lengths, reset=reset)[0]
+        return output.square().sum()
+
+    leaves = [x, *layer.parameters()]
+    with on(path):
+        expected = torch.autograd.grad(run(x), leaves)
+        found = torch.autograd.grad(checkpoint(run, x, use_reentrant=False), leaves)
+
+    torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.parametrize("path", ["rows", "packed", "padded"])
+def test_a_relu_passes_gradients_of_what_is_no_number(path: str) -> None:
+    """Where the output of a relu is NaN, its gradient goes on, as torch's does: it is seen."""
+    case = case_of("RNN relu")
+    layer, x = case.module(rnnkit), case.numbers().detach()
+    x[1, 2] = torch.nan
+
+    def gradients() -> tuple[Tensor, ...]:
+        output = layer(x, lengths=[SEQ, 3, SEQ, 3, 3])[0]
+        return torch.autograd.grad(output.sum(), list(layer.parameters()))
+
+    with on(path):
+        found = gradients()
+    with on("packed"):
+        torch.testing.assert_close(found, gradients(), equal_nan=True)

@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 import rnnkit
+from tests.kernels.paths import case_of, close, kinds
 from tests.torch.script_models import LENGTHS, OneTensor, Packs, Parent, TwoTensors
 from tests.torch.side_by_side import assert_same, carried, layers, pair, sample, six
 
@@ -76,3 +77,25 @@ def test_traced_with_packing(name: str) -> None:
 
     assert our_warnings <= their_warnings
     assert_same(theirs(*args), trace(*args))
+
+
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
+@pytest.mark.parametrize("example", [[3, 5, 1], [6, 6, 6]])
+@kinds
+def test_traced_with_lengths(kind: str, example: list[int]) -> None:
+    """What the example's lengths were is no part of a trace: longer ones are run to their ends."""
+    layer = case_of(kind, torch.float32, bidirectional=True).module(rnnkit)
+
+    class Model(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = layer
+
+        def forward(self, x: Tensor, lengths: Tensor) -> Any:
+            return self.layer(x, lengths=lengths)[0]
+
+    model, x = Model(), torch.randn(6, 3, 6)
+    trace = torch.jit.trace(model, (x, torch.tensor(example)))
+
+    for lengths in ([6, 4, 2], [6, 6, 6], [0, 1, 3]):
+        close(trace(x, torch.tensor(lengths)), model(x, torch.tensor(lengths)), tolerance=1e-5)

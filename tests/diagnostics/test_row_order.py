@@ -24,6 +24,11 @@ def season(x: Tensor) -> Tensor:
     return x.unflatten(1, (3, 3)).mean(1).repeat(1, 3, 1)
 
 
+def again(x: Tensor) -> Tensor:
+    """Return the first three steps, again and again."""
+    return x[:, :3].repeat(1, 3, 1)
+
+
 #: What stands between the input ``(batch, seq, 3)`` and a layer, and is right.
 RIGHT: dict[str, Callable[[Any, Tensor], Tensor]] = {
     "a transpose": lambda m, x: m.conv(x.mT).mT,
@@ -39,11 +44,13 @@ RIGHT: dict[str, Callable[[Any, Tensor], Tensor]] = {
     "four ways over a square": lambda _, x: torch.cat([x[:, way] for way in WAYS], 2),
     "a season": lambda _, x: torch.cat([season(x), season(x).roll(1, 1)], 2),
     "a season and its change": lambda _, x: torch.cat([season(x), x - season(x).roll(1, 1)], 2),
+    "the first season again": lambda _, x: torch.cat([again(x), again(x).roll(1, 1)], 2),
     "attention": lambda _, x: (x @ x.mT).softmax(2) @ x,
 }
 
 #: What is wrong: the numbers of one step are no row of the result.
 WRONG: dict[str, Callable[[Any, Tensor], Tensor]] = {
+    "a view after a dilated one": lambda m, x: m.dilated(x.mT).reshape(len(x), STEPS, CHANNELS),
     "a view after a convolution": lambda m, x: m.conv(x.mT).reshape(len(x), STEPS, CHANNELS),
     "a view of heads": lambda m, x: m.conv(x.mT).unflatten(1, (4, 2)).mT.reshape(len(x), STEPS, 8),
     "a view after a narrow one": lambda m, x: m.narrow(x.mT).reshape(len(x), STEPS, 5),
@@ -55,6 +62,7 @@ def model(between: Callable[[Any, Tensor], Tensor]) -> nn.Module:
     made = {
         "conv": nn.Conv1d(3, CHANNELS, 3, padding=1),
         "narrow": nn.Conv1d(3, 5, 1),
+        "dilated": nn.Conv1d(3, CHANNELS, 3, padding=2, dilation=2),
         "square": nn.Linear(STEPS, STEPS),
     }
     probe = Model(between, **made)

@@ -23,8 +23,8 @@ class RowOrder:
     In each feature of what goes in, later steps reach later rows, or earlier ones after a flip;
     also where frames are stacked, shifted or pooled. After a view of axes in another order they go
     up and down, otherwise so in each feature, and in turn through the memory. What scans an image
-    in several ways at once goes up and down, too, but not in turn; and so does what has a season,
-    but there steps of all seasons reach one number.
+    in several ways at once goes up and down, too, but not in turn. What has a season does all of
+    it, but there the steps of all seasons reach one number, or features go together.
 
     Of windows no such order is known. There the memory tells: after a view that should have
     exchanged two axes, the numbers lie with the steps behind the features.
@@ -65,17 +65,21 @@ class RowOrder:
             LeakError: if steps go into one up and down.
         """
         for name, columns in self._behind.items():
+            masks = self._masks(name)
+            if masks is not None and not _differ_side_by_side(masks):
+                continue  # features go together
             if _have_own(columns):
                 _fail(name)
-        for name, reached in self._reached.items():
-            steps = sorted(step for step, mask in reached.items() if bool(mask.any()))
-            if len(steps) < STEPS:
+            if masks is None or len(masks) < STEPS or _are_seasons(masks):
                 continue
-            masks = torch.stack([reached[step] for step in steps])  # (tried, rows, feature)
-            if torch.equal(masks, masks[..., :1].expand_as(masks)):
-                continue  # no feature is in an order of its own
-            if _are_mixed(masks) and _are_windows(masks) and _are_in_turn(masks):
+            if _are_mixed(masks) and _are_in_turn(masks):
                 _fail(name)
+
+    def _masks(self, name: str) -> Tensor | None:
+        """Return where each step goes that goes anywhere, ``(tried, rows, feature)``."""
+        reached = self._reached[name]
+        masks = [reached[step] for step in sorted(reached) if bool(reached[step].any())]
+        return torch.stack(masks) if masks else None
 
 
 def _fail(name: str) -> NoReturn:
@@ -115,7 +119,7 @@ def _columns(masks: Tensor) -> Tensor | None:
     by_feature = masks.any(1, keepdim=True).expand_as(masks)
     if not is_turned or torch.equal(masks, by_step) or torch.equal(masks, by_feature):
         return None if len(masks) else columns
-    return columns if _are_windows(columns.T) else None
+    return None if _are_seasons(columns.T) else columns
 
 
 def _are_mixed(masks: Tensor) -> bool:
@@ -137,21 +141,32 @@ def _are_mixed(masks: Tensor) -> bool:
     return mixed * 4 >= masks.shape[2]
 
 
-def _are_windows(masks: Tensor) -> bool:
-    """Say whether most numbers are reached by steps one after the other, of which none is left out.
+def _differ_side_by_side(masks: Tensor) -> bool:
+    """Say whether most features hold other steps than the feature before them.
 
-    A view moves numbers, and each is of one step, or of the window of a convolution before it. The
-    mean of a season is reached by each of its steps, and comes back with each season.
+    After a view the numbers of a row are of steps one after the other. The features of a step, and
+    those of its season, go together.
 
     Args:
-        masks: along the first axis the steps, behind it the numbers.
+        masks: where steps go, the features on the last axis.
     """
-    step = torch.arange(len(masks), device="cpu").view(-1, *[1] * (masks.dim() - 1))
-    first = torch.where(masks, step, len(masks)).amin(0)
+    differ = (masks[..., 1:] != masks[..., :-1]).flatten(0, -2).any(0)
+    return 3 * int(differ.sum()) > len(differ)
+
+
+def _are_seasons(masks: Tensor) -> bool:
+    """Say whether most numbers are reached by the steps of a season: every third, say, of them all.
+
+    Args:
+        masks: the steps on the first axis, behind it the numbers.
+    """
+    count, reached = len(masks), masks.sum(0)
+    step = torch.arange(count, device="cpu").view(-1, *[1] * (masks.dim() - 1))
+    first = torch.where(masks, step, count).amin(0)
     last = torch.where(masks, step, -1).amax(0)
-    reached = masks.any(0)
-    whole = masks.sum(0) == last - first + 1
-    return int((whole & reached).sum()) * 2 > int(reached.sum())
+    season = (last - first) // (reached - 1).clamp(min=1)
+    whole = (season > 1) & (first < season) & (last + season >= count)
+    return 2 * int((whole & (reached > 1)).sum()) >= int((reached > 0).sum())
 
 
 def _are_in_turn(masks: Tensor) -> bool:

@@ -15,7 +15,7 @@ from packaging.requirements import Requirement
 ENVIRONMENT = pathlib.Path(os.environ.get("RNNKIT_VENV", ".nox/rnnkit")).resolve()
 PYTHON = str(ENVIRONMENT / "bin" / "python")
 HOOK = "--jaxtyping-packages=rnnkit,beartype.beartype"
-#: A process for each core, and a file's tests in one of them: some make once what all need.
+#: A process for each core; all tests of a file run in one process, since some share what they make.
 #: ``-- -n 0`` after a session is one process.
 PARALLEL = ("-n", "auto", "--dist", "loadfile")
 #: A large CPU made small; no small one can be made large.

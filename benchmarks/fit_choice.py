@@ -7,9 +7,9 @@ kind of layer, with gradients and without, the formula of ``rnnkit._kernels.choi
 the times of each path so that the relative errors are small. A CPU is made small by the settings of
 torch and of oneDNN, in a process of its own.
 
-CPUs of one capability differ: with AVX-512, one multiplies by large weights faster than another one
-beside all else. ``--beside`` writes costs between those measured and those of the table as it is,
-fitted on another CPU, so that neither is chosen for badly; those measured count twice.
+CPUs of one capability differ in what large weights cost beside everything else. ``--beside`` writes
+costs between those measured and those of the table as it is, which was fitted on another CPU: the
+choice is then good on both. Those measured count twice.
 """
 
 import argparse
@@ -135,7 +135,7 @@ def between(
 ) -> dict[str, list[float]]:
     """Fit costs to what lies between two CPUs at each size, however much faster one of them is.
 
-    What is measured here counts twice: nothing is known of how quiet the other machine was.
+    What is measured here counts twice: the other machine may have been busy.
     """
     middle: dict[str, list[list[float]]] = {path: [] for path in rows}
     for size in zip(*rows.values(), strict=True):
@@ -164,7 +164,7 @@ def fit(effort: Effort, number: int, *, beside: bool) -> dict[str, list[float]]:
             for path, (each, error) in fits.items():
                 print(f"{kind:14}{gradients!s:6}{path:17}{each} {error:.0%}", file=sys.stderr)
             best = {path: each for path, (each, _) in fits.items()}
-            if beside:
+            if beside and table:
                 theirs = {path: table[kind, gradients, path] for path in rows}
                 best = between(rows, best, theirs)
             found |= {f"{kind}|{gradients}|{path}": each for path, each in best.items()}

@@ -1,8 +1,8 @@
 """The derivatives of the three recurrences over packed rows, written out.
 
 First it is computed, for all rows at once, what the gradient of a row's output is multiplied by for
-each of its gates; a step is then left with few operations. In place wherever it can be: memory that
-is new to a process takes longer than the sums that go into it.
+each of its gates; a step is then left with few operations. It is done in place wherever it can be:
+to allocate memory takes longer than to compute in it.
 
 Rows and steps are those of ``gates``, run in the opposite order. ``spend`` says that what was kept
 is needed no more, and may be overwritten.
@@ -18,7 +18,7 @@ from rnnkit._kernels.gates import each_step
 
 #: The gradients on the hidden side of all gates, ``(rows, gates * hidden)``, which are those on the
 #: input's side, too; but for the last gate of a GRU, whose gradient on that side comes beside them.
-Derived = tuple[Tensor, Tensor | None]
+OnGates = tuple[Tensor, Tensor | None]
 
 #: Changes the gradients on the states that a step begins with, in place.
 Leave = Callable[[int, Sequence[Tensor]], None]
@@ -26,7 +26,7 @@ Leave = Callable[[int, Sequence[Tensor]], None]
 
 def rnn_backward(
     derivative: Callable[[Tensor], Tensor],
-) -> Callable[..., Derived]:
+) -> Callable[..., OnGates]:
     """Return the backward function of an RNN; its activation's derivative, given the output."""
 
     def run(
@@ -39,7 +39,7 @@ def rnn_backward(
         leave: Leave | None = None,
         *,
         spend: bool = False,  # noqa: ARG001 - the output is the caller's
-    ) -> Derived:
+    ) -> OnGates:
         output, _ = kept
         gates = derivative(output)
         factors, on_outputs = (each_step(tensor, sizes) for tensor in (gates, on_output))
@@ -65,7 +65,7 @@ def gru_backward(
     leave: Leave | None = None,
     *,
     spend: bool = False,
-) -> Derived:
+) -> OnGates:
     """Derive a GRU: gradients on the hidden side of its gates, and of n on the input's side."""
     _, before, gates, recurrent = kept
     rows, hidden = on_output.shape
@@ -109,7 +109,7 @@ def lstm_backward(
     leave: Leave | None = None,
     *,
     spend: bool = False,  # noqa: ARG001 - what is kept has not enough room
-) -> Derived:
+) -> OnGates:
     """Derive an LSTM: gradients of its gates, in torch's order i, f, g, o."""
     _, _, before, gates, bounded = kept
     rows, hidden = on_output.shape
@@ -145,19 +145,19 @@ def _through_sigmoid(gradient: Tensor, gate: Tensor) -> None:
     gradient.addcmul_(gradient, gate, value=-1)
 
 
-def multiplied(
-    derived: Derived, data: Tensor, before: Tensor, weight_ih: Tensor, needed: Sequence[bool]
+def through_gates(
+    on_gates: OnGates, data: Tensor, before: Tensor, weight_ih: Tensor, needed: Sequence[bool]
 ) -> list[Tensor | None]:
     """Return the gradients of the input, of both weights and of both biases; None if not needed.
 
     Args:
-        derived: what a backward function has returned; it is overwritten.
+        on_gates: what a backward function has returned; it is overwritten.
         data: the input, ``(rows, feature)``.
         before: each row's state before its step, ``(rows, hidden)``.
         weight_ih: the weight on the input's side.
         needed: which of the five are.
     """
-    flat, on_n = derived
+    flat, on_n = on_gates
     on_input = on_weight_ih = on_weight_hh = on_bias_ih = on_bias_hh = None
     if needed[2]:
         on_weight_hh = flat.t() @ before
@@ -174,7 +174,7 @@ def multiplied(
     return [on_input, on_weight_ih, on_weight_hh, on_bias_ih, on_bias_hh]
 
 
-BACKWARD: dict[str, Callable[..., Derived]] = {
+BACKWARD: dict[str, Callable[..., OnGates]] = {
     "LSTM": lstm_backward,
     "GRU": gru_backward,
     "RNN_TANH": rnn_backward(lambda output: (output * output).neg_().add_(1)),

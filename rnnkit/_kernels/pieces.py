@@ -19,7 +19,7 @@ from rnnkit._kernels.stack import Direction, States
 class Pieces(NamedTuple):
     """Stretches of the samples of a batch, from the longest to the shortest; none is empty.
 
-    All tensors are int64 on the device of the input.
+    All tensors are int64: on the CPU while they are laid out, then on the device of the input.
     """
 
     #: ``(pieces,)``: the sample that a piece is cut from.

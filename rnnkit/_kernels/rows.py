@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rnnkit._kernels.derivatives import BACKWARD, multiplied
+from rnnkit._kernels.derivatives import BACKWARD, through_gates
 from rnnkit._kernels.gates import FORWARD, Weights
 from rnnkit._kernels.pieces import Rows
 from rnnkit._kernels.stack import Direction, States
@@ -114,11 +114,13 @@ def _derived(ctx: Any, gradients: Sequence[Tensor | None]) -> list[Tensor | None
         torch.zeros_like(tensor) if gradient is None else gradient.clone()
         for tensor, gradient in zip(start, on_ends, strict=True)
     ]
-    derived = BACKWARD[ctx.direction.mode](
+    on_gates = BACKWARD[ctx.direction.mode](
         on_output, now, (output, hidden, *kept), weight_hh, rows.sizes,
         reversed(_order(rows, reverse)), rows.leaving(reverse),
     )  # fmt: skip
-    on_data, *on_weights = multiplied(derived, data, hidden, weight_ih, (needed[0], *needed[3:]))
+    on_data, *on_weights = through_gates(
+        on_gates, data, hidden, weight_ih, (needed[0], *needed[3:])
+    )
     starts = [gradient if need else None for gradient, need in zip(now, needed[1:3], strict=False)]
     return [on_data, *starts, *[None] * (2 - len(starts)), *on_weights]
 

@@ -3,7 +3,7 @@
 The forward pass is torch's own kernel, bit for bit. The backward pass is
 
 - oneDNN's own, of a float32 LSTM on a CPU, from the workspace that its forward pass has left;
-- by hand, of a GRU or an RNN on a CPU: the gates of all steps are computed again in two products;
+- by hand, of a GRU or an RNN on a CPU: a GRU's gates are computed again, block by block of steps;
 - of everything else torch's: its kernel runs once more, recorded, and is differentiated.
 """
 
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from rnnkit._base.torch_tools import lacks_kernel
-from rnnkit._kernels.derivatives import BACKWARD, multiplied
+from rnnkit._kernels.derivatives import BACKWARD, through_gates
 from rnnkit._kernels.gates import gru_gates
 
 #: oneDNN's recurrence and its backward pass, private to torch: None in a torch without them.
@@ -214,13 +214,13 @@ def _derive_hand(
         data, after = input[block].flatten(0, 1), output[block].flatten(0, 1)
         before = _earlier(h, output, block, reverse=reverse)
         kept = gru_gates(data, before, weights) if options.mode == "GRU" else ()
-        given = torch.zeros_like(after) if on_output is None else on_output[block].flatten(0, 1)
+        on_after = torch.zeros_like(after) if on_output is None else on_output[block].flatten(0, 1)
         order = range(block.stop - start)
-        derived = BACKWARD[options.mode](
-            given.contiguous(), [now[0]], (after, before, *kept), weights[1],
+        on_gates = BACKWARD[options.mode](
+            on_after.contiguous(), [now[0]], (after, before, *kept), weights[1],
             [batch] * len(order), order if reverse else reversed(order), spend=True,
         )  # fmt: skip
-        found = multiplied(derived, data, before, weights[0], needed)
+        found = through_gates(on_gates, data, before, weights[0], needed)
         on_data, *parts = (part for part in found if part is not None)
         on_input[block].flatten(0, 1).copy_(on_data)
         if on_weights:

@@ -81,9 +81,13 @@ def check_scope(
 
 def _refuse_binding(module: str, axes: Axes, read: Mapping[str, int], argument: str) -> None:
     bound = _bindings()
-    wrong = [a for a in read if bound.get(axes[a], read[a]) != read[a]] or list(read)
-    first = wrong[0]
-    wants = bound.get(axes[first])
+    known = dict(bound)
+    # A name that the caller has not bound is bound by the first of the axes that have it.
+    first = next(axis for axis, size in read.items() if known.setdefault(axes[axis], size) != size)
+    wants, found = known[axes[first]], f"in the caller's scope, but {read[first]} in {argument}"
+    if axes[first] not in bound:
+        other = next(axis for axis in read if axes[axis] == axes[first])
+        found = f"as {other}, but {read[first]} as {first}"
     rows = [
         ("read", ", ".join(f"{axes[axis]}={size} as {axis}" for axis, size in read.items())),
         ("bound", f"{', '.join(f'{k}={v}' for k, v in bound.items())} in {_caller()}"),
@@ -103,7 +107,7 @@ def _refuse_binding(module: str, axes: Axes, read: Mapping[str, int], argument: 
     refusal(
         error,
         argument,
-        f"{axes[first]} is {wants} in the caller's scope, but {read[first]} in {argument}",
+        f"{axes[first]} is {wants} {found}",
         module,
         *rows,
         code="scope-layout" if swapped else "scope-size",

@@ -183,3 +183,18 @@ def test_the_axes_are_the_modules_own() -> None:
     axes["batch"] = "b"
 
     assert gru.axes == {"seq": "time"}
+
+
+@pytest.mark.parametrize(
+    ("axes", "text"),
+    [
+        ({"seq": "d", "batch": "d"}, "d is 5 as seq, but 2 as batch"),
+        ({"feature": "d", "hidden": "d"}, "d is 3 as feature, but 4 as hidden"),
+    ],
+)
+def test_one_name_of_two_axes(axes: dict[str, str], text: str) -> None:
+    """A name that the caller has not bound, and two axes have, is of the size of the first."""
+    model = BatchFirstModel(rnnkit.GRU(WIDTH, HIDDEN, batch_first=True, axes=axes))
+
+    with pytest.raises(rnnkit.ShapeError, match=text):
+        model(batch_first_input())

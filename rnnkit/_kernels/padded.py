@@ -167,7 +167,8 @@ def run_stack(
         The output ``(seq, batch, directions * hidden)``, zero on padding, and the state after
         each sample's own last step.
     """
-    reverse = any(direction.reverse for direction in stack.directions)
+    # Not by a property, of which torch 2.6 makes no graph.
+    reverse = any(direction.reverse for layer in stack.layers for direction in layer)
     places = places_of(lengths, input.shape[0], reverse=reverse, blank=blank)
     padding = None if blank is not None else padding_of(lengths, places)
 

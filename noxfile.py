@@ -97,7 +97,10 @@ def coverage(session: nox.Session) -> None:
 def cpus(session: nox.Session, cpu: str) -> None:
     """Run the tests on this CPU, and as on a smaller one: oneDNN and torch are told what to use."""
     prepare(session)
-    session.run(PYTHON, "-m", "pytest", *PARALLEL, *session.posargs, env=CPUS[cpu])
+    # What torch's compiler keeps of one CPU it would load on another one, too.
+    with tempfile.TemporaryDirectory() as cache:
+        env = CPUS[cpu] | {"TORCHINDUCTOR_CACHE_DIR": cache}
+        session.run(PYTHON, "-m", "pytest", *PARALLEL, *session.posargs, env=env)
 
 
 @nox.session(venv_backend="venv")

@@ -23,7 +23,6 @@ ONEDNN_BACKWARD: Any = getattr(torch.ops.aten, "mkldnn_rnn_layer_backward", None
 #: torch's number of the LSTM among oneDNN's recurrences.
 ONEDNN_LSTM = 2
 
-
 #: How many numbers of a state a GRU's backward pass computes gates for at a time: they then stay in
 #: the cache, and memory is used again.
 BLOCK = 2**16

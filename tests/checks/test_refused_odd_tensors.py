@@ -12,6 +12,13 @@ from tests.checks.refusals import Case, Refused, call, filled, packed, table
 NESTED = torch.nested.nested_tensor([filled(7, 3), filled(5, 3)], layout=torch.jagged)
 STATES = torch.nested.nested_tensor([filled(2, 4), filled(2, 4)], layout=torch.jagged)
 FAKE = FakeTensorMode()
+#: A cell says the same of a step, by itself and over a sequence.
+NESTED_STEP = snapshot("""\
+input must be a dense tensor, got a nested one
+  GRUCell(3, 4): torch has no recurrent kernels for nested tensors
+  fix       input.to_padded_tensor(0.0)
+  more      input-layout, in the docs under "Errors"\
+""")
 
 CASES = {
     "A nested input of a layer is padded, and has lengths.": Case(
@@ -29,23 +36,13 @@ input must be a dense tensor, got a nested one
         "nn.GRUCell(3, 4)(torch.nested.nested_tensor([filled(3), filled(3)]))",
         Refused(ArgumentError, "mumbles", "input"),
         code="input-layout",
-        message=snapshot("""\
-input must be a dense tensor, got a nested one
-  GRUCell(3, 4): torch has no recurrent kernels for nested tensors
-  fix       input.to_padded_tensor(0.0)
-  more      input-layout, in the docs under "Errors"\
-"""),
+        message=NESTED_STEP,
     ),
     "One of a cell that is unrolled is padded.": Case(
         call("unroll(GRUCell(3, 4), input)", input=NESTED),
         Refused(ArgumentError, "lacks", "input"),
         code="input-layout",
-        message=snapshot("""\
-input must be a dense tensor, got a nested one
-  GRUCell(3, 4): torch has no recurrent kernels for nested tensors
-  fix       input.to_padded_tensor(0.0)
-  more      input-layout, in the docs under "Errors"\
-"""),
+        message=NESTED_STEP,
     ),
     "A sparse state with the batch on axis 0 is filled, though torch reads one with the layers there.": Case(
         call(

@@ -3,6 +3,7 @@
 import importlib
 from collections.abc import Callable
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -30,17 +31,21 @@ def scan(
 
 
 @pytest.fixture
-def open_steps(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
-    """Let the number of steps be open, as while a graph is made for any number."""
+def scanned(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+    """Run ``unroll`` as while a graph is made for any number of steps: by scan, once."""
     # By its name: in its package a function of the same name stands before the module.
     torchs = importlib.import_module("torch._higher_order_ops.scan")
+    watched = Mock(side_effect=scan)
 
-    def rise() -> None:
-        monkeypatch.setattr(torchs, "scan", scan)
+    def run(*args: Any, **options: Any) -> Any:
+        monkeypatch.setattr(torchs, "scan", watched)
         monkeypatch.setattr(loop, "is_compiling", lambda: True)
         monkeypatch.setattr(loop, "needs_scan", lambda *_, **__: True)
+        results = rnnkit.unroll(*args, **options)
+        watched.assert_called_once()
+        return results
 
-    return rise
+    return run
 
 
 @kinds
@@ -54,7 +59,7 @@ def test_it_is_the_loop(
     reset: Tensor | None,
     reverse: bool,
     return_states: bool,
-    open_steps: Callable[[], None],
+    scanned: Callable[..., Any],
 ) -> None:
     """Output and states are those of the loop over steps."""
     case = case_of(kind)
@@ -63,13 +68,11 @@ def test_it_is_the_loop(
     options: Any = {"reset": reset, "reverse": reverse, "return_states": return_states}
     expected = rnnkit.unroll(cell, x, lengths=given, fused=False, **options)
 
-    open_steps()
-
-    close(rnnkit.unroll(cell, x, lengths=given, fused=False, **options), expected)
+    close(scanned(cell, x, lengths=given, fused=False, **options), expected)
 
 
 @pytest.mark.parametrize("reverse", [False, True])
-def test_a_users_cell(reverse: bool, open_steps: Callable[[], None]) -> None:
+def test_a_users_cell(reverse: bool, scanned: Callable[..., Any]) -> None:
     """A cell with a state of its own making is run as a whole at each step."""
 
     class Counts(rnnkit.GRUCell):
@@ -82,7 +85,5 @@ def test_a_users_cell(reverse: bool, open_steps: Callable[[], None]) -> None:
     cell, x = Counts(3, 4), torch.randn(SEQ, BATCH, 3)
     expected = rnnkit.unroll(cell, x, reset=mask(), lengths=LENGTHS, reverse=reverse)
 
-    open_steps()
-
-    found = rnnkit.unroll(cell, x, reset=mask(), lengths=LENGTHS, reverse=reverse)
+    found = scanned(cell, x, reset=mask(), lengths=LENGTHS, reverse=reverse)
     close(found, expected, tolerance=1e-6)

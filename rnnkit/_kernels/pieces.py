@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.utils import _pytree as pytree
 
 from rnnkit._kernels.gates import Enter
 from rnnkit._kernels.stack import Direction, States
@@ -24,16 +25,14 @@ class Pieces(NamedTuple):
 
     #: ``(pieces,)``: the sample that a piece is cut from.
     sample: Tensor
-    #: ``(pieces,)``: the step of the sample at which it starts.
-    start: Tensor
     #: How many steps it has.
     steps: Tensor
+    #: ``(pieces,)``: the step of the sample at which it starts; None if each is all of its sample.
+    start: Tensor | None = None
     #: Pieces that the state given by the caller enters, and those whose last state is returned,
     #: when the steps are run forward, and the same when they are run backward.
-    enter: tuple[Tensor, Tensor]
-    leave: tuple[Tensor, Tensor]
-    #: Whether each piece is all of its sample.
-    are_whole: bool = False
+    enter: tuple[Tensor, ...] = ()
+    leave: tuple[Tensor, ...] = ()
 
     def begin(self, reverse: bool, hx: Tensor, initial: Tensor | None) -> Tensor:
         """Return each piece's first state, ``(pieces, hidden)``.
@@ -75,11 +74,8 @@ def pieces_of(lengths: Tensor, starts: Tensor | None = None) -> Pieces:
     """
     if starts is None:
         steps, order = lengths.sort(descending=True, stable=True)
-        order = order[: int(steps.count_nonzero())]
-        every = torch.arange(len(order), device="cpu")
-        zeros = torch.zeros_like(order)
-        both = (every, every)
-        return Pieces(order, zeros, steps[: len(order)], both, both, are_whole=True)
+        count = int(steps.count_nonzero())
+        return Pieces(order[:count], steps[:count])
     seq = len(starts)
     cut = starts & (torch.arange(seq, device="cpu").unsqueeze(1) < lengths)
     fresh = cut[0].clone()
@@ -95,7 +91,7 @@ def pieces_of(lengths: Tensor, starts: Tensor | None = None) -> Pieces:
     first = start == 0
     masks = (first, last, first & ~fresh[sample])
     first, last, enters = (mask.nonzero().squeeze(1) for mask in masks)
-    return Pieces(sample, start, steps, (enters, last), (last, first))
+    return Pieces(sample, steps, start, (enters, last), (last, first))
 
 
 class Rows:
@@ -103,7 +99,7 @@ class Rows:
 
     Attributes:
         pieces: the pieces, their tensors on the device of the input.
-        sizes: how many pieces have a first step, a second one, and so on.
+        batch_sizes: how many pieces have a first step, a second one, and so on, on the CPU.
         places: ``(rows,)``: each row's place on the first two axes of the padded batch flattened.
     """
 
@@ -115,33 +111,47 @@ class Rows:
             batch: samples of the padded batch.
             device: where the input is.
         """
-        count = len(pieces.sample)
-        ending = torch.bincount(pieces.steps)  # pieces that have so many steps
-        sizes = (count - ending.cumsum(0))[:-1]
-        self.sizes: list[int] = sizes.tolist()
-        size = sum(self.sizes)
         # While it is laid out, all is on the CPU, where a small tensor costs least.
-        self.batch_sizes = sizes
-        self._step = torch.repeat_interleave(sizes, output_size=size)
-        self._first = sizes.cumsum(0) - sizes  # a step's first row
-        self._row = torch.arange(size, device="cpu")
-        self._piece = self._row - self._first.index_select(0, self._step)
-        self._steps = pieces.steps
-        self._device = device
-        begin = torch.add(pieces.sample, pieces.start, alpha=batch)
-        places = begin.index_select(0, self._piece).add_(self._step, alpha=batch)
+        self._steps, self._device = pieces.steps, device
+        if pieces.start is None:
+            step = torch.arange(int(pieces.steps[0]), device="cpu").unsqueeze(1)
+            valid = pieces.steps > step
+            self.batch_sizes = valid.sum(1)
+            places = torch.add(pieces.sample, step, alpha=batch).masked_select(valid)
+        else:
+            # There may be many more pieces than any step has.
+            ending = torch.bincount(pieces.steps)  # pieces that have so many steps
+            self.batch_sizes = (len(pieces.sample) - ending.cumsum(0))[:-1]
+            begin = torch.add(pieces.sample, pieces.start, alpha=batch)
+            places = begin.index_select(0, self._piece).add_(self._step, alpha=batch)
         self.places = places.to(device)
         self.pieces = pieces
         if device.type != "cpu":
-            sample, start, steps, enter, leave, are_whole = pieces
-            self.pieces = Pieces(
-                sample.to(device),
-                start.to(device),
-                steps.to(device),
-                (enter[0].to(device), enter[1].to(device)),
-                (leave[0].to(device), leave[1].to(device)),
-                are_whole,
-            )
+            self.pieces = pytree.tree_map_only(Tensor, lambda tensor: tensor.to(device), pieces)
+
+    @cached_property
+    def sizes(self) -> list[int]:
+        """The same as numbers."""
+        return self.batch_sizes.tolist()
+
+    @cached_property
+    def _step(self) -> Tensor:
+        """Each row's step, ``(rows,)``."""
+        return torch.repeat_interleave(self.batch_sizes)
+
+    @cached_property
+    def _first(self) -> Tensor:
+        """Each step's first row."""
+        return self.batch_sizes.cumsum(0) - self.batch_sizes
+
+    @cached_property
+    def _row(self) -> Tensor:
+        return torch.arange(len(self._step), device="cpu")
+
+    @cached_property
+    def _piece(self) -> Tensor:
+        """Each row's piece, ``(rows,)``."""
+        return self._row - self._first.index_select(0, self._step)
 
     def entering(self, reverse: bool) -> Enter:  # noqa: ARG002 - sizes of steps say enough
         """Return what makes the state before a step of the state after the one before."""

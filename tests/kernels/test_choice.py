@@ -137,13 +137,16 @@ def test_a_cpu_that_was_not_measured(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_rows_lie_on_the_device_of_the_input() -> None:
     """Where pieces are is worked out on the CPU, and moved once."""
-    pieces = pieces_of(torch.tensor([3, 0, 5]))
+    starts = torch.zeros(5, 3, dtype=torch.bool)
+    starts[4, 2] = True
+    for cuts, sizes in ((None, [2, 2, 2, 1, 1]), (starts, [3, 2, 2, 1])):
+        pieces = pieces_of(torch.tensor([3, 0, 5]), cuts)
 
-    rows = Rows(pieces, 3, torch.device("meta"))
+        rows = Rows(pieces, 3, torch.device("meta"))
 
-    moved = [rows.places, rows.mirror, *tensors_of(rows.pieces[:-1])]
-    assert {tensor.device.type for tensor in moved} == {"meta"}
-    assert rows.batch_sizes.tolist() == rows.sizes == [2, 2, 2, 1, 1]
+        moved = [rows.places, rows.mirror, *tensors_of(rows.pieces)]
+        assert {tensor.device.type for tensor in moved} == {"meta"}
+        assert rows.batch_sizes.tolist() == rows.sizes == sizes
 
 
 @pytest.mark.parametrize("lengths", [[9, 1, 1, 2, 1], [9, 8, 9, 8, 8]])

@@ -38,6 +38,13 @@ CPUS: dict[str, dict[str, str]] = {
     "DEFAULT": {"ONEDNN_MAX_CPU_ISA": "SSE41", "ATEN_CPU_CAPABILITY": "default"},
 }
 
+#: Paths that run the kernel of another one.
+KERNELS = {
+    choice.BLANK: choice.PADDED,
+    choice.PACKED + choice.OF_PIECES: choice.PACKED,
+    choice.ROWS + choice.OF_PIECES: choice.ROWS,
+}
+
 
 def measured(kind: str, size: Size, effort: Effort, *, gradients: bool) -> dict[str, list[float]]:
     """Return for each path its terms in the formula, and the seconds it took."""
@@ -86,13 +93,36 @@ def terms(size: Size, steps: int, rows: int) -> list[float]:
     ]
 
 
-def fitted(rows: list[list[float]]) -> tuple[list[float], float]:
-    """Fit costs, none below zero, to measured times; return them, and their typical error."""
-    table = torch.tensor(rows, dtype=torch.float64)
+def fitted(rows: Mapping[str, list[list[float]]]) -> dict[str, tuple[list[float], float]]:
+    """Fit costs, none below zero, to measured times; return each path's, and its typical error.
+
+    Paths that run the same kernel have their own costs of a call and of a row's numbers, which are
+    brought to the kernel in another way; all else they share, or few large sizes would say for each
+    what its weights cost.
+    """
+    found: dict[str, tuple[list[float], float]] = {}
+    for kernel in dict.fromkeys(KERNELS.get(path, path) for path in rows):
+        paths = [path for path in rows if KERNELS.get(path, path) == kernel]
+        table = [
+            [*(call * own for own in one), *(row * own for own in one), *shared, time]
+            for one, path in zip(torch.eye(len(paths)).tolist(), paths, strict=True)
+            for call, *(step, step_weights, row, row_weights), time in rows[path]
+            for shared in [(step, step_weights, row_weights)]
+        ]
+        costs, errors = _least(torch.tensor(table, dtype=torch.float64))
+        step, step_weights, row_weights = costs[-3:]
+        for place, (path, each) in enumerate(zip(paths, errors.chunk(len(paths)), strict=True)):
+            call, row = costs[place], costs[len(paths) + place]
+            found[path] = [call, step, step_weights, row, row_weights], float(each.median())
+    return found
+
+
+def _least(table: torch.Tensor) -> tuple[list[float], torch.Tensor]:
+    """Return what the columns are multiplied by to be nearest to the last; and how far each is."""
     scaled = table[:, :-1] / table[:, -1:]
     norms = scaled.norm(dim=0)
     columns = scaled / norms
-    # Plain numbers: a tensor of five would take ten times as long.
+    # Plain numbers: a small tensor would take ten times as long.
     square: list[list[float]] = (columns.T @ columns).tolist()
     wanted: list[float] = columns.sum(dim=0).tolist()
     best = [0.0] * len(wanted)
@@ -100,8 +130,7 @@ def fitted(rows: list[list[float]]) -> tuple[list[float], float]:
         for place, (line, want) in enumerate(zip(square, wanted, strict=True)):
             best[place] = max(0.0, best[place] + want - sum(map(mul, line, best)))
     x = torch.tensor(best, dtype=torch.float64)
-    errors = (columns @ x - 1).abs()
-    return [float(f"{cost:.3g}") for cost in x / norms], float(errors.median())
+    return [float(f"{cost:.3g}") for cost in x / norms], (columns @ x - 1).abs()
 
 
 def fitted_together(
@@ -116,12 +145,15 @@ def fitted_together(
     found: dict[str, tuple[list[float], float]] = {}
     for _ in range(4):
         misses: list[list[float]] = [[] for _ in slowness]
-        for path, each in rows.items():
-            scaled = [
+        scaled = {
+            path: [
                 [*factors, time / slow]
                 for (*factors, time), slow in zip(each, slowness, strict=True)
             ]
-            found[path] = fitted(scaled)
+            for path, each in rows.items()
+        }
+        found = fitted(scaled)
+        for path, each in rows.items():
             for miss, (*factors, time) in zip(misses, each, strict=True):
                 miss.append(time / sum(map(mul, found[path][0], factors)))
         slowness = [statistics.median(miss) for miss in misses]
@@ -147,7 +179,7 @@ def between(
         slower = statistics.geometric_mean(theirs[path] / ours[path] for path in rows)
         for path, terms in factors.items():
             middle[path].append([*terms, math.cbrt(ours[path] ** 2 * theirs[path] / slower)])
-    return {path: fitted(each)[0] for path, each in middle.items()}
+    return {path: each for path, (each, _) in fitted(middle).items()}
 
 
 def fit(effort: Effort, number: int, *, beside: bool) -> dict[str, list[float]]:

@@ -70,28 +70,28 @@ def pieces_of(lengths: Tensor, starts: Tensor | None = None) -> Pieces:
     Args:
         lengths: ``(batch,)``, on the CPU: the valid steps of each sample.
         starts: ``(seq, batch)``, booleans on the CPU, true where a sample starts again before that
-            step; None for nowhere. What it holds beyond a sample's length is not read.
+            step, and nowhere beyond its length; None for nowhere at all.
     """
     if starts is None:
         steps, order = lengths.sort(descending=True, stable=True)
         count = int(steps.count_nonzero())
         return Pieces(order[:count], steps[:count])
     seq = len(starts)
-    cut = starts & (torch.arange(seq, device="cpu").unsqueeze(1) < lengths)
-    fresh = cut[0].clone()
-    cut[0] = lengths > 0
     # One sample after the other, so that a piece ends where the next one starts, or its sample.
-    place = cut.t().reshape(-1).nonzero().squeeze(1)
+    cut = starts.t().clone(memory_format=torch.contiguous_format)
+    fresh = cut[:, 0].clone()
+    torch.gt(lengths, 0, out=cut[:, 0])
+    place = cut.view(-1).nonzero().squeeze(1)
     sample = place.div(seq, rounding_mode="floor")
-    ends = sample * seq + lengths.index_select(0, sample)
-    last = torch.diff(sample, append=sample.new_full((1,), -1)) != 0
-    steps = torch.where(last, ends, place.roll(-1)) - place
+    end = torch.add(lengths.index_select(0, sample), sample, alpha=seq)
+    steps = torch.minimum(torch.cat([place[1:], end[-1:]]), end).sub_(place)
     steps, order = steps.sort(descending=True, stable=True)
-    sample, start, last = sample[order], (place - sample * seq)[order], last[order]
-    first = start == 0
-    masks = (first, last, first & ~fresh[sample])
-    first, last, enters = (mask.nonzero().squeeze(1) for mask in masks)
-    return Pieces(sample, steps, start, (enters, last), (last, first))
+    sample, place, end = (tensor.index_select(0, order) for tensor in (sample, place, end))
+    start = torch.sub(place, sample, alpha=seq)
+    first = (start == 0).nonzero().squeeze(1)
+    last = (place.add_(steps) == end).nonzero().squeeze(1)
+    renewed = fresh.index_select(0, sample.index_select(0, first))
+    return Pieces(sample, steps, start, (first.masked_select(~renewed), last), (last, first))
 
 
 class Rows:

@@ -73,7 +73,8 @@ def _run_resets(
     initial: States | None,
 ) -> tuple[Tensor, States]:
     seq, batch = input.shape[:2]
-    starts, values = reset.cpu(), [seq] * batch
+    # In one piece: a batch-first mask comes transposed.
+    starts, values = reset.cpu().contiguous(), [seq] * batch
     if lengths is not None:
         values = lengths.values or values
         starts = starts & (torch.arange(seq, device="cpu").unsqueeze(1) < _counts(values))

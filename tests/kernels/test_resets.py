@@ -83,8 +83,10 @@ def check(
     expected = expected.transpose(0, 1) if turned else expected
     hx: Any = (tuple(tensors) if case.is_lstm else tensors[0]) if given_state else None
 
+    # As users have it: a mask that was transposed here would be turned back to where it was.
+    mask = reset.T.contiguous() if turned else reset
     with on(path):
-        actual, state = layer(numbers, hx, lengths=lengths, reset=reset.T if turned else reset)
+        actual, state = layer(numbers, hx, lengths=lengths, reset=mask)
 
     leaves = [numbers, *tensors, *layer.parameters()]
     torch.testing.assert_close(

@@ -22,7 +22,8 @@ def check_reset(spec: CallSpec, reset: Any) -> Tensor:
 
     Returns:
         Booleans ``(seq, batch)``, whatever the layout of the input, or ``(seq,)`` unbatched; on
-        the device of the mask.
+        the device of the mask, in one piece of memory of their own: a caller may write into the
+        mask before a backward pass reads it.
 
     Raises:
         LayoutError: if the mask is laid out the other way.
@@ -45,7 +46,9 @@ def check_reset(spec: CallSpec, reset: Any) -> Tensor:
         if not hides_values() and not bool(((flags == 0) | (flags == 1)).all()):
             _refuse_values(spec, *_value_cause(spec, flags), flags)
         flags = flags != 0
-    return flags.transpose(0, 1) if spec.batch_first and spec.batch is not None else flags
+    if spec.batch_first and spec.batch is not None:
+        flags = flags.transpose(0, 1)
+    return flags.clone(memory_format=torch.contiguous_format)
 
 
 def _shape(spec: CallSpec) -> tuple[Any, ...]:

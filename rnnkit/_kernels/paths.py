@@ -34,8 +34,8 @@ def run(
         input: ``(seq, batch, feature)``; what is beyond a length is not read.
         state: the tensors of the first state, each ``(layers * directions, batch, hidden)``.
         lengths: the samples' valid steps; None for all.
-        reset: ``(seq, batch)``, booleans, true where a sample is cut: it starts again before that
-            step. None for nowhere.
+        reset: ``(seq, batch)``, booleans in one piece, true where a sample is cut: it starts again
+            before that step. None for nowhere.
         initial: what it starts again from, as ``state``; None for zeros.
 
     Returns:
@@ -73,8 +73,7 @@ def _run_resets(
     initial: States | None,
 ) -> tuple[Tensor, States]:
     seq, batch = input.shape[:2]
-    # In one piece: a batch-first mask comes transposed.
-    starts, values = reset.cpu().contiguous(), [seq] * batch
+    starts, values = reset.cpu(), [seq] * batch
     if lengths is not None:
         values = lengths.values or values
         starts = starts & (torch.arange(seq, device="cpu").unsqueeze(1) < _counts(values))
@@ -113,6 +112,9 @@ def _counts(values: list[int]) -> Tensor:
 
 def _run_steps(stack: Stack, input: Tensor, state: States, cuts: Cuts) -> tuple[Tensor, States]:
     output, ends = _run_by_hand(stack, input.flatten(0, 1), state, cuts)
+    if output.requires_grad:
+        # The backward pass reads the output, into which the caller may write, as into torch's.
+        output = output.clone()
     return output.view(*input.shape[:2], -1), ends
 
 

@@ -26,8 +26,7 @@ class Cuts:
     def __init__(self, starts: Tensor) -> None:
         """Take ``(seq, batch)``, booleans on the CPU, true where a sample starts again."""
         self.sizes = [starts.shape[1]] * starts.shape[0]
-        # The caller may write into the mask before a second derivative asks for it.
-        self._starts = starts.clone()
+        self._starts = starts
         self._found: dict[bool, tuple[Tensor, list[Tensor | None]]] = {}
 
     def _cuts(self, reverse: bool) -> tuple[Tensor, list[Tensor | None]]:

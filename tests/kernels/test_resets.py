@@ -252,18 +252,21 @@ def test_second_derivatives(name: str, lengths: Any) -> None:
 
 @reset_paths
 @layers
-def test_a_mask_that_is_used_again(name: str, path: str) -> None:
+@pytest.mark.parametrize("rate", [0.4, 0.0])
+def test_a_mask_that_is_used_again(name: str, path: str, rate: float) -> None:
     """What is written into the mask after a call changes no derivative of it, of any order."""
     case = case_of(name, bidirectional=True)
-    layer, x, mask = case.module(rnnkit), case.numbers(), drawn(case)
+    layer, x, mask, tensors = case.module(rnnkit), case.numbers(), drawn(case, rate), case.tensors()
+    mask[0, 1] = True
 
     def both(*, write: bool) -> list[Tensor]:
         used = mask.clone()
         with on(path):
-            output, _ = layer(x, reset=used)
+            output, _ = layer(x, tensors if case.is_lstm else tensors[0], reset=used)
         if write:
             used.logical_not_()
-        first = torch.autograd.grad(output.pow(2).sum(), x, create_graph=True)
+        leaves = [x, *tensors]
+        first = torch.autograd.grad(output.pow(2).sum(), leaves, create_graph=True)
         return [*first, *torch.autograd.grad(first[0].pow(2).sum(), layer.weight_hh_l0)]
 
     torch.testing.assert_close(both(write=True), both(write=False), rtol=1e-12, atol=1e-12)

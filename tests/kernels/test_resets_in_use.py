@@ -7,7 +7,18 @@ import torch
 from torch import Tensor, nn
 
 import rnnkit
-from tests.kernels.paths import BATCH, LENGTHS, SEQ, case_of, close, kinds, layers, mask, on
+from tests.kernels.paths import (
+    BATCH,
+    LENGTHS,
+    RESET_PATHS,
+    SEQ,
+    case_of,
+    close,
+    kinds,
+    layers,
+    mask,
+    on,
+)
 from tests.strategies import assert_same, tensors_of
 
 
@@ -44,6 +55,24 @@ def test_recurrent_is_the_layer(kind: str, batch_first: bool) -> None:
     output, states = recurrent(x, lengths=LENGTHS, reset=reset)
 
     close((output, rnnkit.states.from_layers(states)), layer(x, lengths=LENGTHS, reset=reset))
+
+
+@layers
+@pytest.mark.parametrize("path", [*RESET_PATHS, "loop"])
+def test_what_a_caller_writes_into(name: str, path: str) -> None:
+    """An activation may work in place on the output, and the mask may be used again."""
+    case = case_of(name)
+    cell, x, reset = case.module(rnnkit).cells()[0], case.numbers(), mask()
+
+    def gradient(*, write: bool) -> Tensor:
+        with on(path):
+            output, _ = rnnkit.unroll(cell, x, reset=reset, fused=path != "loop")
+        output = output.relu_() if write else output.relu()
+        if write:
+            reset.zero_()
+        return torch.autograd.grad(output.pow(2).sum(), x)[0]
+
+    assert_same(gradient(write=False), gradient(write=True))
 
 
 @layers

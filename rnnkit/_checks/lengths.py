@@ -12,6 +12,7 @@ from rnnkit._base.message import Row, brief, refusal, wanted
 from rnnkit._base.torch_tools import is_fake, is_jit_traced
 from rnnkit._checks.call_spec import CallSpec
 from rnnkit._checks.input_errors import input_row
+from rnnkit._checks.masks import as_tensor
 from rnnkit._checks.odd_tensors import is_odd
 from rnnkit._checks.rules import LARGEST
 from rnnkit._kernels.lengths import Lengths
@@ -102,14 +103,14 @@ def _of_list(spec: CallSpec, lengths: Any) -> Tensor:
     if isinstance(lengths, range) and len(lengths) != spec.batch:
         # It may have more numbers than there is memory for.
         _refuse_count(spec, lengths, len(lengths))
-    odd = next((k for k, n in enumerate(lengths) if n is None or isinstance(n, bool)), None)
+    odd = next(((k, n) for k, n in enumerate(lengths) if n is None or isinstance(n, bool)), None)
     if odd is not None:
-        _refuse_lengths(spec, lengths, f"lengths[{odd}] is {lengths[odd]}", "a list of ints")
+        _refuse_lengths(spec, lengths, "lengths[{}] is {}".format(*odd), "a list of ints")
     if any(isinstance(length, str) for length in lengths):
         _refuse_lengths(spec, lengths, "lengths hold strings", "[int(n) for n in lengths]")
     try:
         dtype = None if len(lengths) else torch.int64
-        return torch.as_tensor(lengths, dtype=dtype, device="cpu")
+        return as_tensor(lengths, dtype)
     except (TypeError, ValueError, RuntimeError):
         _refuse_lengths(spec, lengths, "lengths are not a plain list of ints", "a list of ints")
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.compiler import is_compiling
 
 from rnnkit._base.errors import ArgumentError
 from rnnkit._base.message import brief, refusal
@@ -70,9 +71,25 @@ def _has_values(tensor: Tensor) -> bool:
     return not (tensor.is_meta or is_fake(tensor) or hides_values())
 
 
+def as_tensor(value: Any, dtype: torch.dtype | None = None) -> Tensor:
+    """Return a tensor where it is; of a list or an array on the CPU: no device is waited for.
+
+    An array is read by position, whatever its strides, and a table's column whatever its labels.
+
+    Raises:
+        TypeError, ValueError, RuntimeError: if it is neither.
+    """
+    if isinstance(value, Tensor):
+        return value
+    is_array = not isinstance(value, Sequence) and hasattr(value, "__array__")
+    if is_array and not is_compiling():  # to a compiler an array is a tensor
+        array: Any = value.__array__()
+        value = array.tolist() if array.dtype.hasobject else array.copy()
+    return torch.as_tensor(value, dtype=dtype, device="cpu")
+
+
 def _as_tensor(value: Any) -> Tensor | None:
-    """Return a tensor where it is; of a list, on the CPU, so that no device is waited for."""
     try:
-        return value if isinstance(value, Tensor) else torch.as_tensor(value, device="cpu")
+        return as_tensor(value)
     except (TypeError, ValueError, RuntimeError):
         return None

@@ -10,6 +10,7 @@ from rnnkit._base.message import Row, brief, refusal, wanted
 from rnnkit._base.torch_tools import hides_values
 from rnnkit._checks.call_spec import SEQUENCES, CallSpec
 from rnnkit._checks.input_errors import input_row
+from rnnkit._checks.masks import as_tensor
 from rnnkit._checks.odd_tensors import is_odd
 
 
@@ -34,7 +35,7 @@ def check_reset(spec: CallSpec, reset: Any) -> Tensor:
         fix = "pad_packed_sequence(input), then its two results as input and lengths="
         _refuse_shape(spec, "the input is packed, and a mask has no place in it", fix, reset)
     try:
-        flags = reset if isinstance(reset, Tensor) else torch.as_tensor(reset, device="cpu")
+        flags = as_tensor(reset)
     except (TypeError, ValueError, RuntimeError):
         _refuse_values(spec, "reset is not a mask", "a boolean tensor of that shape", reset)
     if is_odd(flags):

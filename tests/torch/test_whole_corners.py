@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
@@ -95,6 +96,18 @@ def test_without_onednn(kind: str, name: str) -> None:
     """With oneDNN switched off the operator takes torch's other kernels."""
     with torch.backends.mkldnn.flags(enabled=False):
         check(Parent(CORES[kind](name), HIDDEN), [(torch.randn(6, 4, INPUT), None, {})])
+
+
+@pytest.mark.parametrize("name", ["lengths", "reset"])
+def test_arrays(name: str) -> None:
+    """Lengths and a mask may be arrays there, too."""
+    model, x = Parent(CORES["a layer"]("GRU"), HIDDEN), torch.randn(3, 2, INPUT)
+    given = np.array([3, 1]) if name == "lengths" else np.array([[0, 1], [1, 0], [0, 0]])
+    compiled = torch.compile(model, fullgraph=True, backend="aot_eager")
+
+    torch.testing.assert_close(
+        trained(model, compiled, x, **{name: given}), trained(model, model, x, **{name: given})
+    )
 
 
 @pytest.fixture

@@ -91,7 +91,7 @@ def _as_integers(spec: CallSpec, lengths: Any) -> Tensor:
     if each.dtype is torch.bool:
         fix = f"of a mask: mask.sum({1 if spec.batch_first else 0})"
         _refuse_lengths(spec, lengths, "lengths are booleans, as a mask is", fix)
-    if each.is_floating_point() or each.is_complex():
+    if (each.is_floating_point() or each.is_complex()) and each.numel():  # torch.tensor([]) is
         fix = "[int(n) for n in lengths]"
         if isinstance(lengths, Tensor):
             fix = "lengths.long(); of fractions of the input (lengths * seq).round().long()"
@@ -109,8 +109,7 @@ def _of_list(spec: CallSpec, lengths: Any) -> Tensor:
     if any(isinstance(length, str) for length in lengths):
         _refuse_lengths(spec, lengths, "lengths hold strings", "[int(n) for n in lengths]")
     try:
-        dtype = None if len(lengths) else torch.int64
-        return as_tensor(lengths, dtype)
+        return as_tensor(lengths)
     except (TypeError, ValueError, RuntimeError):
         _refuse_lengths(spec, lengths, "lengths are not a plain list of ints", "a list of ints")
 

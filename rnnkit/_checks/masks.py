@@ -71,7 +71,7 @@ def _has_values(tensor: Tensor) -> bool:
     return not (tensor.is_meta or is_fake(tensor) or hides_values())
 
 
-def as_tensor(value: Any, dtype: torch.dtype | None = None) -> Tensor:
+def as_tensor(value: Any) -> Tensor:
     """Return a tensor where it is; of a list or an array on the CPU: no device is waited for.
 
     An array is read by position, whatever its strides, and a table's column whatever its labels.
@@ -85,7 +85,7 @@ def as_tensor(value: Any, dtype: torch.dtype | None = None) -> Tensor:
     if is_array and not is_compiling():  # to a compiler an array is a tensor
         array: Any = value.__array__()
         value = array.tolist() if array.dtype.hasobject else array.copy()
-    return torch.as_tensor(value, dtype=dtype, device="cpu")
+    return torch.as_tensor(value, device="cpu")
 
 
 def _as_tensor(value: Any) -> Tensor | None:

@@ -246,7 +246,7 @@ def test_samples_in_any_order(name: str, path: str, order: list[int]) -> None:
 
 
 @layers
-@pytest.mark.parametrize("lengths", [[], (), torch.empty(0, dtype=torch.int64)])
+@pytest.mark.parametrize("lengths", [[], (), torch.empty(0, dtype=torch.int64), torch.tensor([])])
 def test_a_batch_of_no_samples(name: str, lengths: Any) -> None:
     """An empty batch takes no lengths, and gives an empty output and state."""
     output, state = getattr(rnnkit, name)(2, 3, 2)(torch.randn(SEQ, 0, 2), lengths=lengths)

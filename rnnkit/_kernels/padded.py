@@ -30,6 +30,10 @@ CLOSED = 1e30
 #: The same in float16, where the other would be infinite, and no number times the feature's 0.
 CLOSED_HALF = 6e4
 
+#: The same of complex numbers, where the sigmoid is no number if the exponential is not finite: the
+#: gate is 0 or 1 up to 1e-26.
+CLOSED_COMPLEX = 60.0
+
 
 class Places(NamedTuple):
     """Where the steps of a padded batch are, as places on its first two axes flattened."""
@@ -116,6 +120,7 @@ def _held(direction: Direction, input: Tensor, places: Places) -> tuple[Directio
     columns = weight.new_zeros(weight.shape[0], len(marks))
     lowered = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else weight.dtype
     closed = CLOSED_HALF if torch.float16 in (lowered, weight.dtype) else CLOSED
+    closed = CLOSED_COMPLEX if weight.is_complex() else closed
     columns[:gate] = -closed
     if direction.mode == "LSTM":
         columns[gate : 2 * gate, 0] = closed

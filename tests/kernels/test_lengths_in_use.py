@@ -124,17 +124,21 @@ def test_autocast_of_samples_without_steps(kind: str, path: str) -> None:
 
 
 @paths
-@kinds
-def test_half_precision(kind: str, path: str) -> None:
-    """In bfloat16 a padded batch keeps its dtype and is near to its samples alone."""
-    case = case_of(kind, torch.bfloat16, bidirectional=True)
+@pytest.mark.parametrize(
+    ("kind", "dtype"),
+    [*((kind, torch.bfloat16) for kind in KINDS), ("LSTM", torch.complex128)],
+)
+def test_half_precision_and_complex_numbers(kind: str, dtype: torch.dtype, path: str) -> None:
+    """A padded batch keeps its dtype and is near to its samples alone."""
+    case = case_of(kind, dtype, bidirectional=True)
     layer, x = case.module(rnnkit), case.numbers()
 
     with on(path):
         output, state = layer(x, lengths=LENGTHS)
 
     torch.testing.assert_close(valid(output), cut(layer, x), rtol=0.05, atol=0.05)
-    assert {tensor.dtype for tensor in (output, *tensors_of(state))} == {torch.bfloat16}
+    assert {tensor.dtype for tensor in (output, *tensors_of(state))} == {dtype}
+    assert all(tensor.isfinite().all() for tensor in tensors_of(state))
 
 
 @pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])

@@ -40,9 +40,9 @@ def takes_reset_operator(input: Tensor) -> bool:
     An exported program is a loop or a scan, which asks nobody who loads it for rnnkit; and under
     autocast each path mixes dtypes in its own way, which no compiler could know.
     """
-    if torch.is_autocast_enabled(input.device.type) or is_exporting():
+    if not is_one_graph(input.shape[0]) or is_exporting():
         return False
-    return is_one_graph(input.shape[0])
+    return not torch.is_autocast_enabled(input.device.type)
 
 
 def run_reset_operators(

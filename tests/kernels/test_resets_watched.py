@@ -242,3 +242,16 @@ def test_a_relu_by_hand_passes_gradients_of_what_is_no_number() -> None:
         found = gradients()
     with on("packed"):
         torch.testing.assert_close(found, gradients(), equal_nan=True)
+
+
+@layers
+@pytest.mark.parametrize("lengths", [None, LENGTHS])
+def test_without_numbers(name: str, lengths: Any) -> None:
+    """On the meta device a call has the shapes that it has elsewhere."""
+    case = case_of(name, bidirectional=True)
+    layer, x = case.module(rnnkit), case.numbers()
+
+    expected = layer(x, lengths=lengths, reset=mask())
+    actual = layer.to("meta")(x.to("meta"), lengths=lengths, reset=mask())
+
+    assert [t.shape for t in tensors_of(actual)] == [t.shape for t in tensors_of(expected)]

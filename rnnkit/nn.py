@@ -32,6 +32,9 @@ if not _typing.TYPE_CHECKING:
 
     def __getattr__(name: str) -> _typing.Any:
         """Look up what torch.nn gains after this import, and its private names."""
+        if name == "__path__":
+            # With it, Python would import torch.nn's files again under our name: other classes.
+            raise AttributeError(name)
         return getattr(_torch_nn, name)
 
     def __dir__() -> list[str]:

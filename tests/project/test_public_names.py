@@ -1,5 +1,6 @@
 """The names that users import: complete, sorted, at home in ``rnnkit``, and cheap to import."""
 
+import importlib
 import inspect
 import json
 import subprocess
@@ -86,6 +87,13 @@ def test_nn_has_the_modules_inside_torch_nn() -> None:
     assert nn.functional.relu(nn.Linear(7, 4)(h)).shape == (1, 2, 4)
     assert nn.init is torch.nn.init
     assert nn.Module is torch.nn.Module
+
+
+@pytest.mark.parametrize("name", ["functional", "utils.rnn"])
+def test_nn_makes_no_second_torch_nn(name: str) -> None:
+    """Imported by a path of ours, torch.nn's files would run again, with other classes in them."""
+    with pytest.raises(ModuleNotFoundError, match="not a package"):
+        importlib.import_module(f"rnnkit.nn.{name}")
 
 
 def test_nn_has_the_private_names_of_torch_nn() -> None:

@@ -83,7 +83,8 @@ def as_tensor(value: Any) -> Tensor:
         return value
     is_array = not isinstance(value, Sequence) and hasattr(value, "__array__")
     if is_array and not is_compiling():  # to a compiler an array is a tensor
-        array: Any = value.__array__()
+        given: Any = value
+        array = given.__array__()
         value = array.tolist() if array.dtype.hasobject else array.copy()
     return torch.as_tensor(value, device="cpu")
 

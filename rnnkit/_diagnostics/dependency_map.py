@@ -1,6 +1,5 @@
 """``dependency_map``: which output depends on which input, along one axis, as a picture."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -14,10 +13,8 @@ from rnnkit._diagnostics.axes import infer_batch_axes
 from rnnkit._diagnostics.baseline import is_output
 from rnnkit._diagnostics.batch import Batch
 from rnnkit._diagnostics.blocks import blocks_of
-from rnnkit._diagnostics.changes import replaced, sample_at
-from rnnkit._diagnostics.faint import Gradients, changed_more
 from rnnkit._diagnostics.isolation import Given, Session, session
-from rnnkit._diagnostics.outputs import same
+from rnnkit._diagnostics.map_search import Search
 from rnnkit._diagnostics.picture import draw
 from rnnkit._diagnostics.progress import Progress
 
@@ -154,9 +151,10 @@ def dependency_map(
     """Find which output depends on which input along one axis.
 
     A copy of the model runs once for each index of the axis (at most 33, evenly spaced), on inputs
-    that are changed there. Where the output stays the same, it runs with a larger change, and then
-    gradients are computed: so an input that was forgotten is distinguished from one that was not
-    read. On a terminal a line shows the progress, if it takes more than two seconds.
+    that are changed there. Where the output stays the same, or moves by rounding since other
+    operations ran, it runs with a larger change, and then gradients are computed: so an input that
+    was forgotten is distinguished from one that was not read. On a terminal a line shows the
+    progress, if it takes more than two seconds.
 
     An input that shares the axis is changed together with the first one. Whether it shares it is
     found by running the model on fewer indices of both. A model that cannot run so is mapped by
@@ -190,11 +188,12 @@ def dependency_map(
         if first is None or not -len(shape) <= out_dim < len(shape):
             message = f"the first output has no axis {out_dim}: its shape is {shape}"
             refusal(ArgumentError, "out_dim", message, code="verify-axis")
-        before, out_dim = normal[first], out_dim % len(shape)
-        columns, rows = _spaced(batch.size), _spaced(before.shape[out_dim])
-        search = _Search(opened, batch, before, first, out_dim)
+        out_dim %= len(shape)
+        columns, rows = _spaced(batch.size), _spaced(shape[out_dim])
+        search = Search(opened, batch, normal, first, out_dim)
         with Progress("rnnkit.dependency_map", len(columns)) as progress:
-            return search.found(rows, columns, dim, progress)
+            found = search.found(rows, columns, progress)
+    return DependencyMap(found[0], rows, columns, dim, out_dim, *found[1:])
 
 
 dependency_map.__module__ = "rnnkit"
@@ -222,69 +221,6 @@ def _shares(leaf: Any, shape: tuple[int, ...], dim: int) -> bool:
         return False
     near = min(leaf.dim(), max(dim + 1, 2))
     return leaf.shape[:near] == shape[:near]
-
-
-class _Search:
-    """Fills the matrix: by a change, by a larger one, by gradients."""
-
-    def __init__(
-        self, opened: Session, batch: Batch, before: Tensor, first: int, out_dim: int
-    ) -> None:
-        self.opened, self.batch, self.before = opened, batch, before
-        self.first, self.out_dim = first, out_dim
-        self.is_finite = bool(before.isfinite().all())
-
-    def found(
-        self, rows: Sequence[int], columns: Sequence[int], dim: int, progress: Progress
-    ) -> DependencyMap:
-        """Make the map."""
-        matrix = torch.zeros(len(rows), len(columns), dtype=torch.bool, device="cpu")
-        for column, index in enumerate(columns):
-            after = self.opened.run(replaced(self.batch, sample_at(index)))[self.first]
-            matrix[:, column] = self._changed(after, rows)
-            progress.step()
-        self._change_more(matrix, rows, columns, progress)
-        gradients = None if matrix.all() else Gradients(self.batch, self.opened, self.first)
-        only = torch.zeros_like(matrix)
-        if gradients is not None and gradients.are_whole:
-            left = (~matrix.all(1)).nonzero().flatten().tolist()
-            progress.total += len(left)
-            for row in left:
-                only[row] = gradients.of(self.out_dim, rows[row], columns) & ~matrix[row]
-                progress.step()
-        return DependencyMap(
-            matrix | only,
-            tuple(rows),
-            tuple(columns),
-            dim,
-            self.out_dim,
-            only if only.any() else None,
-            gradients is None or (gradients.are_whole and not gradients.vanish),
-        )
-
-    def _change_more(
-        self, matrix: Tensor, rows: Sequence[int], columns: Sequence[int], progress: Progress
-    ) -> None:
-        """Fill in what a larger change shows, in columns where something is open."""
-        left = (~matrix.all(0)).nonzero().flatten().tolist()
-        progress.total += len(left)
-        for column in left:
-            found = self.opened.attempt(changed_more(self.batch, sample_at(columns[column])))
-            after = None if found is None else found[self.first]
-            # What is not finite any more makes something of what a mask took out.
-            if after is not None and (bool(after.isfinite().all()) or not self.is_finite):
-                matrix[:, column] |= self._changed(after, rows)
-            progress.step()
-
-    def _changed(self, after: Tensor, rows: Sequence[int]) -> Tensor:
-        both = self.before, after
-        parts = ([_at(leaf, self.out_dim, row) for leaf in both] for row in rows)
-        return torch.tensor([not same(one, other) for one, other in parts], device="cpu")
-
-
-def _at(leaf: Tensor, axis: int, index: int) -> Tensor:
-    """Return what is at an index; nothing, which is not the same as something, beyond the end."""
-    return leaf.narrow(axis, index, 1) if index < leaf.shape[axis] else leaf.narrow(axis, 0, 0)
 
 
 def _spaced(size: int) -> tuple[int, ...]:

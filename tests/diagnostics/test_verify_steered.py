@@ -122,6 +122,40 @@ def test_rounding_of_another_computation_is_no_leak(name: str) -> None:
         assert {"batch", "alone"} <= set(report.checked)
 
 
+@pytest.mark.parametrize("name", STEERED)
+def test_map_of_what_rounds_otherwise(name: str) -> None:
+    """Along the samples, the map of such a model is a diagonal, too."""
+    make, inputs = STEERED[name]
+    for seed in SEEDS:
+        torch.manual_seed(seed)
+        found = rnnkit.dependency_map(make(seed), inputs(seed))
+
+        assert found.finding == "each depends on its own input alone"
+
+
+@pytest.mark.parametrize("leak", [1e-3, 1.0])
+def test_map_of_a_leak_beside_rounding(leak: float) -> None:
+    """What is larger than rounding is a dependency, whatever is computed."""
+
+    def compute(m: Any, x: Tensor) -> Tensor:
+        y = packed(m, x, (x[..., 0] > 0).sum(1).clamp(min=1))
+        return y + leak * y.mean(0)
+
+    found = rnnkit.dependency_map(Model(compute, **parts(FEATURE)), numbers(BATCH, SEQ, FEATURE))
+
+    assert found.finding == "each depends on all inputs"
+
+
+def test_map_of_samples_with_one_token() -> None:
+    """A step that turns to padding would leave a sample empty: other tokens are tried."""
+    x = padded_tokens(0)
+    x[1:, 1:] = 0
+    for seed in SEEDS:
+        torch.manual_seed(seed)
+
+        assert rnnkit.dependency_map(from_tokens(seed), x, dim=1, out_dim=0).matrix.any()
+
+
 @pytest.mark.parametrize("leak", [1e-6, 1e-3, 1.0])
 def test_tiny_leak(leak: float) -> None:
     """Where the same operations run, a leak is found however small it is."""

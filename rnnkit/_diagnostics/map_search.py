@@ -1,0 +1,119 @@
+"""Which parts of an output a change of each part of the inputs shows in, for a dependency map."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from rnnkit._diagnostics.batch import Batch
+from rnnkit._diagnostics.changes import replaced, sample_at
+from rnnkit._diagnostics.compare import apart, compute, is_number, scale
+from rnnkit._diagnostics.faint import Gradients, changed_more
+from rnnkit._diagnostics.isolation import Given, Session
+from rnnkit._diagnostics.outputs import Leaves, same
+from rnnkit._diagnostics.progress import Progress
+from rnnkit._diagnostics.rounding import CHAOTIC, Rounding
+
+#: So many other values are tried where the model refuses some: a sample may have turned empty.
+DRAWS = 5
+
+
+class Search:
+    """Fills the matrix: by a change, by a larger one, by gradients."""
+
+    def __init__(
+        self, opened: Session, batch: Batch, normal: Leaves, first: int, out_dim: int
+    ) -> None:
+        """Change nothing yet.
+
+        Args:
+            opened: runs the model.
+            batch: the inputs; their axis is its batch.
+            normal: what the model returned for them.
+            first: index of the output.
+            out_dim: its axis.
+        """
+        self.opened, self.batch, self.before = opened, batch, normal[first]
+        self.first, self.out_dim = first, out_dim
+        self.is_finite = bool(self.before.isfinite().all())
+        axes = tuple({*range(self.before.dim() - 1), out_dim})
+        self.size = scale(self.before, axes)
+        self.rounding = Rounding(opened, batch, normal, [axes] * len(normal))
+
+    def found(
+        self, rows: Sequence[int], columns: Sequence[int], progress: Progress
+    ) -> tuple[Tensor, Tensor | None, bool]:
+        """Return the matrix, what gradients alone show of it, and whether the rest is certain."""
+        matrix = torch.zeros(len(rows), len(columns), dtype=torch.bool, device="cpu")
+        for column, index in enumerate(columns):
+            matrix[:, column] = self._changed(*self._run(index), rows)
+            progress.step()
+        self._change_more(matrix, rows, columns, progress)
+        gradients = None if matrix.all() else Gradients(self.batch, self.opened, self.first)
+        only = torch.zeros_like(matrix)
+        if gradients is not None and gradients.are_whole:
+            left = (~matrix.all(1)).nonzero().flatten().tolist()
+            progress.total += len(left)
+            for row in left:
+                only[row] = gradients.of(self.out_dim, rows[row], columns) & ~matrix[row]
+                progress.step()
+        is_certain = gradients is None or (gradients.are_whole and not gradients.vanish)
+        return matrix | only, only if only.any() else None, is_certain
+
+    def _run(self, index: int) -> tuple[Given, Tensor]:
+        """Run on inputs that are changed at an index, by values that the model takes."""
+        inputs = replaced(self.batch, sample_at(index))
+        for seed in range(1, DRAWS):
+            if (found := self.opened.attempt(inputs)) is not None:
+                return inputs, found[self.first]
+            inputs = replaced(self.batch, sample_at(index), seed)
+        return inputs, self.opened.run(inputs)[self.first]
+
+    def _change_more(
+        self, matrix: Tensor, rows: Sequence[int], columns: Sequence[int], progress: Progress
+    ) -> None:
+        """Fill in what a larger change shows, in columns where something is open."""
+        left = (~matrix.all(0)).nonzero().flatten().tolist()
+        progress.total += len(left)
+        for column in left:
+            inputs = changed_more(self.batch, sample_at(columns[column]))
+            found = self.opened.attempt(inputs)
+            after = None if found is None else found[self.first]
+            # What is not finite any more makes something of what a mask took out.
+            if after is not None and (bool(after.isfinite().all()) or not self.is_finite):
+                matrix[:, column] |= self._changed(inputs, after, rows)
+            progress.step()
+
+    def _changed(self, inputs: Given, after: Tensor, rows: Sequence[int]) -> Tensor:
+        """Say in which rows an output has changed, by more than rounding if others ran."""
+        changed = [row for row in rows if not same(*self._parts(row, self.before, after))]
+        if self._is_near(after, changed) and not self._computes_alike(inputs):
+            changed = [row for row in changed if not self._hides(row, after)]
+        return torch.tensor([row in changed for row in rows], device="cpu")
+
+    def _parts(self, row: int, *leaves: Tensor) -> list[Tensor]:
+        return [_at(leaf, self.out_dim, row) for leaf in leaves]
+
+    def _computes_alike(self, inputs: Given) -> bool:
+        """Say whether the same operations run on changed inputs: all round alike then."""
+        normal = self.rounding.computation.operations
+        return normal is not None and compute(self.opened, inputs).operations == normal
+
+    def _is_near(self, after: Tensor, rows: Sequence[int]) -> bool:
+        """Say whether one of the rows differs by so little that rounding might explain it."""
+        if not rows or after.shape != self.before.shape or not is_number(after):
+            return False
+        is_small = apart(self.before, after) <= CHAOTIC * self.size
+        near = is_small.movedim(self.out_dim, 0).reshape(after.shape[self.out_dim], -1).all(1)
+        return bool(near[list(rows)].any())
+
+    def _hides(self, row: int, after: Tensor) -> bool:
+        """Say whether a row differs by no more than rounding explains."""
+        off = apart(*self._parts(row, self.before, after))
+        limits = (_at(most, self.out_dim, row) for most in self.rounding.limits(self.first))
+        return any(bool((off <= most).all()) for most in limits)
+
+
+def _at(leaf: Tensor, axis: int, index: int) -> Tensor:
+    """Return what is at an index; nothing, which is not the same as something, beyond the end."""
+    return leaf.narrow(axis, index, 1) if index < leaf.shape[axis] else leaf.narrow(axis, 0, 0)

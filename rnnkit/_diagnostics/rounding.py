@@ -145,8 +145,14 @@ class Rounding:
         ]
 
     def _move(self, moved: list[Any], inputs: Given, watch: Watch | None = None) -> None:
-        """Run on changed inputs; raise what has moved to by how much it has now."""
-        output = self._session.run(inputs, watch=watch)
+        """Run on changed inputs; raise what has moved to by how much it has now.
+
+        A model may hold what it is given, or what a module returns, to a range that ends there:
+        then the rest is changed alone.
+        """
+        ways = ((inputs, watch), (self._batch.tree(), watch), (inputs, None))
+        outputs = (self._session.attempt(given, watch=hooks) for given, hooks in ways)
+        output = next((found for found in outputs if found is not None), [])
         for index, (before, after) in enumerate(zip(self._normal, output, strict=False)):
             if is_number(before) and is_number(after) and before.shape == after.shape:
                 moved[index] = torch.maximum(moved[index].double(), apart(before, after))

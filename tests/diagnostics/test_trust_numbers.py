@@ -129,3 +129,33 @@ def test_amplified_rounding() -> None:
         torch.manual_seed(seed)
         model = Model(compute, lstm=nn.LSTM(FEATURE, HIDDEN, batch_first=True))
         assert {"batch", "alone"} <= {*rnnkit.verify(model, X).checked}
+
+
+def within(x: Tensor) -> Tensor:
+    """Refuse what is no probability."""
+    if not bool(((x >= 0) & (x <= 1)).all()):
+        message = "probabilities are from 0 to 1"
+        raise ValueError(message)
+    return x
+
+
+#: What is held to its range: what goes into a model, and what a module of it returns.
+HELD: dict[str, Callable[[Any, Tensor], Tensor]] = {
+    "input": lambda m, x: m.gru(within(x))[0],
+    "module": lambda m, x: m.gru(within(m.rise(100 * x)))[0],
+    "both": lambda m, x: m.gru(within(m.rise(100 * within(x))))[0],
+}
+
+
+@pytest.mark.parametrize("name", HELD)
+def test_numbers_that_are_held_to_a_range(name: str) -> None:
+    """Rounding is measured without a step beyond what a model takes, and what leaks is found."""
+    lengths = torch.tensor([7, 2, 5, 3])
+    x = (X > 0).float() * (torch.arange(SEQ) < lengths.unsqueeze(1)).unsqueeze(2)
+
+    def compute(m: Any, x: Tensor, n: Tensor) -> Tensor:  # noqa: ARG001
+        return HELD[name](m, x).mean(1)
+
+    model = Model(compute, gru=nn.GRU(FEATURE, HIDDEN, batch_first=True), rise=nn.Sigmoid())
+    with pytest.raises(rnnkit.LeakError, match="alone, cut to its"):
+        rnnkit.verify(model, x, lengths, lengths=lengths)

@@ -1,9 +1,9 @@
 """What goes into a model's modules and functions and comes out of them, in the order of time."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -45,19 +45,32 @@ class Event:
 
 @dataclass(frozen=True, eq=False)
 class Step:
-    """What a function of torch's gave, and where in the user's code it was called.
+    """What a function of torch's gave, and where in the user's code it was called; or a module.
 
     Attributes:
-        name: the function.
+        number: before which event.
+        name: the function; empty for a module.
         text: the function and its axes, for a message.
         place: file and line; empty if it was called from nowhere but torch.
-        tensors: what it gave.
+        given: which tensors it was given.
+        made: which tensors it gave, or wrote.
+        tensors: copies of what it gave; none of a module, which has its events.
     """
 
+    number: int
     name: str
     text: str
     place: str
+    given: set[int]
+    made: set[int]
     tensors: list[Any]
+
+
+class Steps(NamedTuple):
+    """The functions and modules that ran up to an event, and which tensors that was about."""
+
+    seen: list[Step]
+    wanted: set[int]
 
 
 def record(session: Session, inputs: Given) -> list[Event]:
@@ -70,22 +83,24 @@ def record(session: Session, inputs: Given) -> list[Event]:
     return events
 
 
-def record_steps(session: Session, inputs: Given, number: int) -> list[Step]:
-    """Run the model and write down what functions gave before an event, and after the one before.
+def record_steps(session: Session, inputs: Given, numbers: Collection[int]) -> Steps:
+    """Run the model and write down what functions give before some events, after the ones before.
 
     Args:
         session: runs the model.
         inputs: what it is called with.
-        number: index of the event.
+        numbers: indices of the events, the last of which is what it is about: the output of the
+            model, if there are no so many events.
     """
-    steps = _Steps(number)
+    steps = _Steps(numbers)
 
     def watch(model: torch.nn.Module) -> list[Any]:
         steps.__enter__()  # type: ignore[no-untyped-call]
         return [*_watch(model, steps.count), steps]
 
     session.run(inputs, watch=watch)
-    return steps.seen
+    wanted = steps.wanted
+    return Steps(steps.seen, steps.known(session.returned) if wanted is None else wanted)
 
 
 def _watch(model: torch.nn.Module, note: Callable[[Event], Any]) -> list[Any]:
@@ -124,26 +139,55 @@ def _event(
 
 
 class _Steps(TorchFunctionMode):
-    """Writes down what functions give between two events; stops when it is removed."""
+    """Writes down what functions and modules give; stops when it is removed.
 
-    def __init__(self, number: int) -> None:
+    Tensors are known by their identity, and kept alive so that no other one gets it.
+    """
+
+    def __init__(self, numbers: Collection[int]) -> None:
         super().__init__()
         self.seen: list[Step] = []
-        self._number, self._events = number, 0
+        self.wanted: set[int] | None = None
+        self._numbers, self._last = set(numbers), max(numbers)
+        self._events = 0
+        self._begun: list[set[int]] = []
+        self._alive: list[Tensor] = []
 
-    def count(self, _: Event) -> None:
-        """Count an event."""
+    def known(self, tree: Any) -> set[int]:
+        """Return which tensors are in a tree."""
+        parts = pytree.tree_leaves(tree)
+        parts = [part.data if isinstance(part, PackedSequence) else part for part in parts]
+        tensors = [part for part in parts if isinstance(part, Tensor)]
+        self._alive += tensors
+        return {id(tensor) for tensor in tensors}
+
+    def count(self, event: Event) -> None:
+        """Count an event; a module makes what comes out of what goes in."""
+        if self._events > self._last:
+            return
+        tensors = self.known(event.tree)
+        if self._events == self._last:
+            self.wanted = tensors
+        elif event.kind == "input":
+            self._begun.append(tensors)
+        else:
+            step = Step(self._events, "", "", "", self._begun.pop(), tensors, [])
+            self.seen.append(step)
         self._events += 1
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         result = func(*args, **kwargs)
-        if self._events == self._number:
-            given = [leaf.clone() for leaf in leaves(result) if isinstance(leaf, Tensor)]
-            if given:
-                name = getattr(func, "__name__", "").strip("_")
-                text = _text(name, args[1:], kwargs)
-                self.seen.append(Step(name, text, _place(), given))
+        if self._events in self._numbers:
+            name = getattr(func, "__name__", "")
+            writes = name == "__setitem__" or (name.endswith("_") and not name.endswith("__"))
+            changed = args[0] if writes and args else result
+            copies = [leaf.clone() for leaf in leaves(changed) if isinstance(leaf, Tensor)]
+            if copies:
+                text = _text(name.strip("_"), args[1:], kwargs)
+                given, made = self.known((args, kwargs)), self.known((changed, result))
+                step = Step(self._events, name, text, _place(), given, made, copies)
+                self.seen.append(step)
         return result
 
     def remove(self) -> None:
@@ -155,6 +199,8 @@ def _text(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
     """Write a call with the sizes and axes that it is given."""
     if name in ("getitem", "get"):
         return "an index" if name == "getitem" else "an attribute"
+    if name == "setitem":
+        return "a write to an index"
     sizes = [str(value) for value in pytree.tree_leaves(args) if type(value) is int]
     sizes += [f"{key}={value}" for key, value in kwargs.items() if type(value) is int]
     return f"{name}({', '.join(sizes)})" if sizes else name

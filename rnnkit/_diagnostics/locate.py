@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -67,6 +67,13 @@ def locate_step(perturbed: PerturbedRun, cut: int) -> Location:
     return search.location(lambda event, given, _: later_steps(event, given), clean_steps(cut, seq))
 
 
+class _Axis(NamedTuple):
+    """The axis of a tensor that follows what is left out, and how many rows of it each has."""
+
+    dim: int
+    each: int
+
+
 class _Search:
     """Three runs, event by event: as it is, changed, and with less, which shows the axes."""
 
@@ -85,10 +92,19 @@ class _Search:
             for event, other in zip(self.normal, pairs, strict=True)
         ]
 
-    def _axes(self, tensors: list[Any], fewer: list[Any] | None) -> list[int | None]:
+    def _axes(self, tensors: list[Any], fewer: list[Any] | None) -> list[_Axis | None]:
         if fewer is not None:
-            return [followed_axis(full, one) for full, one in zip(tensors, fewer, strict=False)]
-        return [_only_axis(tensor, self.size) for tensor in tensors]
+            pairs = zip(tensors, fewer, strict=False)
+            return [self._axis(full, one) for full, one in pairs]
+        known = (_only_axis(tensor, self.size) for tensor in tensors)
+        return [None if axis is None else _Axis(axis, 1) for axis in known]
+
+    def _axis(self, full: Any, fewer: Any) -> _Axis | None:
+        """Return the axis that is shorter: by one, or by as many rows as each has on it."""
+        shape = full.shape if isinstance(full, Tensor) else ()
+        each = {1, *(length // self.size for length in shape if length % self.size == 0)}
+        found = ((followed_axis(full, fewer, rows), rows) for rows in sorted(each - {0}))
+        return next((_Axis(axis, rows) for axis, rows in found if axis is not None), None)
 
     def location(self, suspect: Suspect, clean: Clean) -> Location:
         """Find the first event that shows the leak, and what is to be said of it."""
@@ -101,15 +117,35 @@ class _Search:
         for number, (before, after) in enumerate(pairs):
             if self._shown(before.tensors, after.tensors, self.axes[number]):
                 return self._location(number, suspect, clean)
-        last = next((event for event in reversed(self.normal) if event.kind == "output"), None)
+        at, function = self._function(range(len(self.normal) + 1))
+        last = self._last_output(at)
         where = f"after {last.label}" if last else "outside of all modules"
         first = ("first", f"{where}, in what the model does with tensors itself")
-        return Location("", (first, *self._function(len(self.normal))))
+        return Location("", (first, *function))
 
-    def _shown(self, before: list[Any], after: list[Any], axes: Sequence[int | None]) -> bool:
+    def _shown(self, before: list[Any], after: list[Any], axes: Sequence[_Axis | None]) -> bool:
         return any(
-            axis is not None and one.shape == other.shape and self.shows(one, other, axis)
+            axis is not None and one.shape == other.shape and self._shows(one, other, axis)
             for one, other, axis in zip(before, after, axes, strict=False)
+        )
+
+    def _shows(self, before: Tensor, after: Tensor, axis: _Axis) -> bool:
+        """Say whether a tensor shows the leak, in whichever order several rows of each are."""
+        if axis.each == 1:
+            return self.shows(before, after, axis.dim)
+        orders = (
+            (outer, self.size, axis.each // outer)
+            for outer in range(1, axis.each + 1)
+            if axis.each % outer == 0
+        )
+        front, back = before.shape[: axis.dim], before.shape[axis.dim + 1 :]
+        return all(
+            self.shows(
+                before.reshape(*front, *sizes, *back),
+                after.reshape(*front, *sizes, *back),
+                axis.dim + 1,
+            )
+            for sizes in orders
         )
 
     def _location(self, number: int, suspect: Suspect, clean: Clean) -> Location:
@@ -118,19 +154,20 @@ class _Search:
         kind = type(event.module).__name__
         rows: list[Line] = [("first", f"{event.label} ({kind}), {event.kind} of call {call}")]
         if event.kind == "input":
-            last = next((e for e in reversed(earlier) if e.kind == "output"), None)
-            source = f"the output of {last.label}" if last else "the model's input"
-            rows.append(("cause", f"between {source} and the input of {event.label}"))
-            return Location(event.name, (*rows, *self._function(number)))
+            at, function = self._function(range(number + 1))
+            rows.append(("cause", f"between {self._source(at)} and the input of {event.label}"))
+            return Location(event.name, (*rows, *function))
         at, given = next(
             (k, e)
             for k, e in reversed(list(enumerate(earlier)))
             if e.name == event.name and e.kind == "input"
         )
-        suspicion = suspect(event, given, next(iter(self.axes[at]), None))
+        suspicion = suspect(event, given, _plain_axis(self.axes[at]))
         cause = confirm(self.perturbed, suspicion, self._layers(event, suspect), clean)
-        if not cause and not isinstance(event.module, RNNBase):
-            cause = self._function(number)
+        if not cause:
+            _, cause = self._function(range(at + 1, number + 1))
+            if isinstance(event.module, RNNBase):  # its functions are torch's, or rnnkit's
+                cause = [row for row in cause if row[0] == "at"]
         return Location(event.name, (*rows, *cause))
 
     def _layers(self, event: Event, suspect: Suspect) -> list[list[str]]:
@@ -140,33 +177,89 @@ class _Search:
             for one, axes in zip(self.normal, self.axes, strict=True)
             if one.kind == "input"
             and isinstance(one.module, RNNBase)
-            and suspect(one, one, next(iter(axes), None)) is not None
+            and suspect(one, one, _plain_axis(axes)) is not None
         }
         return [[event.name], list(alike)] if len(alike) > 1 else [[event.name]]
 
-    def _function(self, number: int) -> list[Line]:
-        """Name the first function before an event that gives what shows the leak."""
+    def _last_output(self, number: int) -> Event | None:
+        """Return what came out of a module last, before an event, as far as it was compared."""
+        pairs = list(zip(self.normal, self.axes, strict=True))[:number]
+        return next((e for e, axes in reversed(pairs) if e.kind == "output" and any(axes)), None)
+
+    def _source(self, number: int) -> str:
+        last = self._last_output(number)
+        return f"the output of {last.label}" if last else "the model's input"
+
+    def _function(self, numbers: Sequence[int]) -> tuple[int, list[Line]]:
+        """Name the first function before some events that gives what shows the leak.
+
+        It is looked for among those that made what the last of these events is about; if none of
+        them shows it, among those that ran just before. What runs inside of a module is left out
+        if what comes out of that shows nothing.
+
+        Returns:
+            Before which event it ran, the last one if there is no such function; and its rows.
+        """
         baseline = self.perturbed.baseline
+        inside = self._inside(numbers[-1])
+        numbers = [number for number in numbers if number not in inside]
         inputs = (baseline.batch.tree(), self.perturbed.inputs, self.smaller.tree())
         try:
-            normal, changed, fewer = (record_steps(self.session, one, number) for one in inputs)
+            runs = [record_steps(self.session, one, numbers) for one in inputs]
         except Exception:  # noqa: BLE001 - a model may refuse to run under watch
-            return []
-        if not _names(normal) == _names(changed) == _names(fewer):
-            return []
-        for before, after, less in zip(normal, changed, fewer, strict=True):
-            axes = self._axes(before.tensors, less.tensors)
-            if self._shown(before.tensors, after.tensors, axes):
-                return [("by", before.text), *([("at", before.place)] if before.place else [])]
-        return []
+            return numbers[-1], []
+        steps = runs[0].seen
+        shown = self._judged(numbers, [run.seen for run in runs])
+        wanted = set(runs[0].wanted)
+        made: list[Step] = []
+        for step in reversed(steps):
+            if step.made & wanted and shown.get(step) is not False:
+                wanted |= step.given
+                made.insert(0, step)
+        near = [step for step in steps if step.number == numbers[-1]]
+        first = next((step for step in [*made, *near] if shown.get(step)), None)
+        if first is None:
+            return numbers[-1], []
+        place = [("at", first.place)] if first.place else []
+        return first.number, [("by", first.text), *place]
+
+    def _judged(self, numbers: Sequence[int], runs: list[list[Step]]) -> dict[Step, bool]:
+        """Say which functions and modules show the leak, of those of which that can be said."""
+        # A module that ran before shows nothing, or cannot be compared.
+        shown = {step: False for step in runs[0] if not step.name and any(self.axes[step.number])}
+        for number in numbers:
+            parts = [[step for step in run if step.number == number and step.name] for run in runs]
+            names = [[step.name for step in part] for part in parts]
+            if names.count(names[0]) < len(names):
+                continue
+            for before, after, less in zip(*parts, strict=True):
+                axes = self._axes(before.tensors, less.tensors)
+                if any(axes):
+                    shown[before] = self._shown(before.tensors, after.tensors, axes)
+        return shown
+
+    def _inside(self, end: int) -> set[int]:
+        """Return the events within calls of modules that gave, before, what could be compared."""
+        inside: set[int] = set()
+        begun: list[int] = []
+        for number in range(end):
+            if self.normal[number].kind == "input":
+                begun.append(number)
+                continue
+            start = begun.pop()
+            if any(self.axes[number]):
+                inside |= set(range(start + 1, number + 1))
+        return inside
 
 
 def _calls(events: list[Event]) -> list[tuple[str, str]]:
     return [(event.kind, event.name) for event in events]
 
 
-def _names(steps: list[Step]) -> list[str]:
-    return [step.name for step in steps]
+def _plain_axis(axes: Sequence[_Axis | None]) -> int | None:
+    """Return the axis of the first tensor, if each has one row on it."""
+    axis = next(iter(axes), None)
+    return axis.dim if axis and axis.each == 1 else None
 
 
 def _only_axis(tensor: Any, size: int) -> int | None:

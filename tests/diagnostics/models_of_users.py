@@ -281,7 +281,7 @@ TWINS = {
         kept_state, "repeatable", "", lambda: (numbers(SEQ, BATCH, FEATURE),), {"batch_dim": 1}
     ),
     "random state": Twin(random_state, "repeatable", "", _batch),
-    "tiled beams": Twin(tiled_beams, "batch", "", _batch),
+    "tiled beams": Twin(tiled_beams, "batch", "decoder", _batch),
     "cell state for hidden": Twin(cell_state_for_hidden, "use", "lstm", _tokens),
     "directions of two layers": Twin(directions_of_two_layers, "use", "gru", _batch),
     "windows as one sequence": Twin(

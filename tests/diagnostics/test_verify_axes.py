@@ -208,6 +208,7 @@ def test_square_input_to_a_packed_layer() -> None:
     assert text(error.value) == snapshot("""\
 output of sample 1 depends on input of sample 0
   first      gru (GRU), output of call 0
+  at         test_verify_axes.py:...
   intended?  rnnkit.verify(..., skip=['batch'])
   more       batch, in the docs under "Errors"\
 """)

@@ -197,11 +197,10 @@ the same input gives another output the second time
 
 
 def test_text_of_tiled_beams() -> None:
-    """States repeated in the wrong order are found after the last module that is right."""
+    """States repeated in the wrong order are found at the layer that is given them."""
     assert text(caught("tiled beams")) == snapshot("""\
 output of sample 1 depends on input of sample 0
-  first      after head, in what the model does with tensors itself
-  by         view(4, 3, 2)
+  first      decoder (GRU), output of call 0
   at         models_of_users.py:...
   intended?  rnnkit.verify(..., skip=['batch'])
   more       batch, in the docs under "Errors"\

@@ -95,6 +95,7 @@ def test_layer_that_mixes_otherwise() -> None:
     assert said(model) == snapshot("""\
 output of sample 1 depends on input of sample 0
   first      gru (Mixed), output of call 0
+  at         test_verify_places.py:...
   intended?  rnnkit.verify(..., skip=['batch'])
   more       batch, in the docs under "Errors"\
 """)
@@ -204,3 +205,69 @@ def test_place_in_a_decorated_forward() -> None:
         rnnkit.verify(Averaged(), X)
 
     assert re.search(r"at +test_verify_places.py:\d+", str(error.value))
+
+
+def routed(m: Any, x: Tensor) -> Tensor:
+    """Weigh two experts by a softmax over all rows, in place of over the experts."""
+    y = m.gru(x)[0].flatten(0, 1)
+    weights = m.gate(y).softmax(0)
+    mixed = weights[:, :1] * m.one(y) + weights[:, 1:] * m.two(y)
+    return m.head(mixed.unflatten(0, x.shape[:2]))
+
+
+def spelled(m: Any, x: Tensor) -> Tensor:
+    """Append what was read of letters, laid out otherwise, to what is embedded after it."""
+    letters = m.letters(x.flatten(0, 1).unsqueeze(2))[1].permute(2, 1, 0).reshape(*x.shape[:2], 6)
+    return m.gru(torch.cat([m.wide(x), letters], 2))[0]
+
+
+def scaled(m: Any, x: Tensor) -> Tensor:
+    """Divide by the mean over all steps, the later ones too, before anything is embedded."""
+    y = x / x.abs().mean(1, keepdim=True)
+    return m.gru(torch.cat([m.wide(x), y], 2))[0]
+
+
+PARTS: dict[str, nn.Module] = {
+    "gate": nn.Linear(6, 2),
+    "one": nn.Linear(6, 6),
+    "two": nn.Linear(6, 6),
+    "head": nn.Linear(6, 2),
+    "wide": nn.Linear(FEATURE, 5),
+    "letters": nn.GRU(1, 6, batch_first=True),
+}
+FAR: dict[str, tuple[Callable[..., Tensor], int, str, str]] = {
+    "flat rows": (routed, 6, "between the output of gate and the input of head", "softmax(0)"),
+    "a module between": (
+        spelled,
+        11,
+        "between the output of letters and the input of gru",
+        "reshape(4, 7, 6)",
+    ),
+    "later steps": (scaled, 8, "between the model's input and the input of gru", "div"),
+}
+
+
+@pytest.mark.parametrize("name", FAR)
+def test_function_before_other_modules(name: str) -> None:
+    """The function that mixes is named, though modules ran after it that say nothing of that."""
+    compute, width, between, by = FAR[name]
+    layer = gru(FEATURE if compute is routed else width)
+
+    message = said(Model(compute, gru=layer, **PARTS), causal=compute is scaled)
+
+    assert f"cause      {between}\n" in message
+    assert f"by         {by}\n" in message
+
+
+def test_module_that_mixes_flat_rows() -> None:
+    """A module over windows laid one after the other is named, and not the layer after it."""
+
+    def compute(m: Any, x: Tensor) -> Tensor:
+        windows = m.gru(x[:, :6])[0].reshape(-1, 2, 6)
+        return m.head(m.attention(windows, windows, windows)[0].reshape(-1, 6, 6))
+
+    attention = nn.MultiheadAttention(6, 2)  # batch_first is forgotten
+
+    message = said(Model(compute, gru=gru(), attention=attention, head=nn.Linear(6, 2)))
+
+    assert "first      attention (MultiheadAttention), output of call 0\n" in message

@@ -182,9 +182,10 @@ class _Search:
         return [[event.name], list(alike)] if len(alike) > 1 else [[event.name]]
 
     def _last_output(self, number: int) -> Event | None:
-        """Return what came out of a module last, before an event, as far as it was compared."""
+        """Return what came out of a module last, before an event; what was compared, if any was."""
         pairs = list(zip(self.normal, self.axes, strict=True))[:number]
-        return next((e for e, axes in reversed(pairs) if e.kind == "output" and any(axes)), None)
+        outputs = [(e, axes) for e, axes in reversed(pairs) if e.kind == "output"]
+        return next((e for e, axes in outputs if any(axes)), outputs[0][0] if outputs else None)
 
     def _source(self, number: int) -> str:
         last = self._last_output(number)

@@ -1,5 +1,7 @@
 """The probe *causal*: a step of the output depends on no later step of the input."""
 
+from copy import copy
+
 import torch
 
 from rnnkit._diagnostics.axes import followed_axis
@@ -24,13 +26,14 @@ def probe_causal(baseline: Baseline) -> None:
         _check_features(baseline)
         report.skipped("causal", "no output has the steps of the input; give out_seq_dim")
         return
-    batch, first, seq = paced.batch, paced.first or 0, paced.out_seq_dim or 0
-    steps = batch.steps or 0
+    first, seq = paced.first or 0, paced.out_seq_dim or 0
+    steps = paced.batch.steps or 0
     if not paced.has_steps(first):
         size = paced.normal[first].shape[seq]
         text = f"axis {seq} of the output is {size} long, the input has {steps} steps"
         report.skipped("causal", f"{text}: of a decoder, give the target alone")
         return
+    paced = _with_followed(paced)
     shortest = min(paced.counts or [steps])
     cuts = sorted({steps - 1, max(1, shortest - 1), max(1, shortest // 2)})[-CUTS:]
     tried, compared = 0, False
@@ -131,6 +134,40 @@ def _in_step(baseline: Baseline) -> Baseline | None:
             if paced.runs_on_less and paced.has_steps(baseline.first):
                 return paced
     return baseline if baseline.out_seq_dim is not None else None
+
+
+def _with_followed(baseline: Baseline) -> Baseline:
+    """Return the model with the steps of further inputs, if the output's steps follow those.
+
+    A loop takes times, for one, that are longer than the sequence: they need not be cut with it. Of
+    an input that is read as a whole, no step of the output reads the first step and not the last.
+    """
+    batch, first, steps = baseline.batch, baseline.first or 0, baseline.batch.steps or 0
+    followed = baseline
+    for index in sorted(batch.on_their_own):
+        if not batch.is_content(index):
+            continue
+        whole = copy(followed)
+        whole.batch = batch.with_leaves(batch.leaves)
+        whole.batch.on_their_own = followed.batch.on_their_own - {index}
+        reading = [_reading(whole, index, first, step) for step in (0, steps - 1)]
+        if reading[0] - reading[1] and reading[1]:
+            followed = whole
+    return followed
+
+
+def _reading(baseline: Baseline, index: int, first: int, step: int) -> set[int]:
+    """Return which steps of the first output read a step of an input."""
+    where = steps_at(torch.arange(baseline.batch.steps or 0, device="cpu") == step)
+    seq = baseline.step_axes[first] or 0
+    perturbed = run_perturbed(baseline, where, only=index)
+    if perturbed is None or not perturbed.has(first):
+        return set()
+    return {
+        at
+        for at in range(baseline.normal[first].shape[seq])
+        if perturbed.differs(first, lambda leaf, at=at: leaf.select(seq, at))  # type: ignore[misc]
+    }
 
 
 def _early_step(perturbed: PerturbedRun, index: int, cut: int) -> int | None:

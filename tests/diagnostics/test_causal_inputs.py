@@ -1,0 +1,87 @@
+"""Which further inputs *causal* looks at: those that the steps follow, not what is read as a whole."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from inline_snapshot import snapshot
+from torch import Tensor, nn
+
+import rnnkit
+from tests.diagnostics.models_of_users import BATCH, FEATURE, HIDDEN, SEQ, Model, numbers
+from tests.diagnostics.small import gru, said
+
+X, TIMES = numbers(BATCH, SEQ, FEATURE), numbers(BATCH, SEQ).abs().cumsum(1)
+
+
+def irregular(ahead: int) -> Model:
+    """Make a model that lets its state decay until the time of a step, or of one so far ahead."""
+
+    def compute(m: Any, x: Tensor, times: Tensor) -> Tensor:
+        h, outputs = x.new_zeros(len(x), HIDDEN), []
+        for t in range(x.shape[1]):
+            until = times[:, min(t + ahead, times.shape[1] - 1)] - times[:, max(t - 1, 0)]
+            h = m.cell(x[:, t], h * torch.exp(-until).unsqueeze(1))
+            outputs.append(m.head(h))
+        return torch.stack(outputs, 1)
+
+    return Model(compute, cell=nn.GRUCell(FEATURE, HIDDEN), head=nn.Linear(HIDDEN, 2))
+
+
+@pytest.mark.parametrize("ahead", [1, 3])
+def test_time_of_a_later_step(ahead: int) -> None:
+    """An input of as many steps is judged, though a loop takes it longer than the other, too."""
+    assert said(irregular(ahead), X, TIMES, causal=True).startswith("output of step ")
+
+
+def test_text_of_a_later_time() -> None:
+    """The message says through which input it is."""
+    assert said(irregular(3), X, TIMES, causal=True) == snapshot("""\
+output of step 1 depends on input of step 3 or later
+  first      after head, in what the model does with tensors itself
+  through    of 2 inputs with steps, it is input 1 alone:
+             if a decoder may read all of it, fix it in a wrapper and give the target alone
+  intended?  rnnkit.verify(..., skip=['causal'])
+  more       causal, in the docs under "Errors"\
+""")
+
+
+def translated(m: Any, source: Tensor, target: Tensor) -> Tensor:
+    """Start from all of the source."""
+    return m.decoder(target, m.encoder(source)[1])[0]
+
+
+def from_the_first_step(m: Any, source: Tensor, target: Tensor) -> Tensor:
+    """Leave the first output zero, as for the token that begins a sentence."""
+    y = translated(m, source, target[:, :-1])
+    return torch.cat([torch.zeros_like(y[:, :1]), y], 1)
+
+
+def weighed(m: Any, source: Tensor, target: Tensor) -> Tensor:
+    """Attend to the source."""
+    y = m.decoder(target)[0]
+    memory = m.encoder(source)[0]
+    return (y @ memory.transpose(1, 2)).softmax(2) @ memory + y
+
+
+WHOLE: dict[str, Callable[[Any, Tensor, Tensor], Tensor]] = {
+    "first state": translated,
+    "first output": from_the_first_step,
+    "attention": weighed,
+    "mean": lambda m, source, target: m.decoder(target)[0] + m.encoder(source)[0].mean(1, True),
+}
+
+
+@pytest.mark.parametrize("name", WHOLE)
+def test_source_that_is_read_as_a_whole(name: str) -> None:
+    """A source that is as long as the target by chance may be read to its end."""
+    compute = WHOLE[name]
+    model = Model(lambda m, y, x: compute(m, x, y), encoder=gru(), decoder=gru())
+
+    assert "causal" in rnnkit.verify(model, X, numbers(BATCH, SEQ, FEATURE), causal=True).checked
+
+
+def test_time_of_the_step() -> None:
+    """What is read at its own step is accused of nothing."""
+    assert "causal" in rnnkit.verify(irregular(0), X, TIMES, causal=True).checked

@@ -87,10 +87,31 @@ def infer_steps(batch: Batch, attempt: Attempt) -> Leaves | None:
         batch.on_their_own = frozenset(others) - following
         output = attempt(batch.cut(steps - 1, front=True).tree())
         if output is not None:
+            _find_padded_alike(batch, attempt, output)
             return output
     # The model takes no other number of steps: what is as long has the same ones, it may be.
     batch.on_their_own = frozenset()
     return None
+
+
+def _find_padded_alike(batch: Batch, attempt: Attempt, fewer: Leaves) -> None:
+    """Find inputs that end in zeros where the paced one ends, of those that need not be cut.
+
+    A model that pools such an input takes it of any length. What the output follows is none.
+    """
+    batch.padded_alike, own = frozenset(), batch.on_their_own
+    for index in own if batch.counts else ():
+        zeros = batch.padding(index) if batch.is_content(index) else None
+        if zeros is not None and (~zeros).sum(1).tolist() == batch.counts:
+            batch.on_their_own = own - {index}
+            cut = attempt(batch.cut((batch.longest or 0) - 1, front=True).tree())
+            if cut is not None and list(map(_shape, cut)) == list(map(_shape, fewer)):
+                batch.padded_alike |= {index}
+    batch.on_their_own = own
+
+
+def _shape(leaf: Any) -> Any:
+    return tuple(leaf.shape) if isinstance(leaf, Tensor) else None
 
 
 def _open(batch: Batch) -> list[tuple[int, int]]:

@@ -29,6 +29,7 @@ class Batch:
         seq_dim: the seq axis, of all leaves that have it.
         steps: how many steps there are; None if no leaf has a seq axis.
         on_their_own: leaves that are as long, but whose steps are no steps of the paced one.
+        padded_alike: those of them that are padded where the paced one is, and are cut with it.
         lengths: valid steps of each sample, of the leaves that were given any.
         drawn: other values for the leaves, as far as some were drawn.
     """
@@ -74,7 +75,7 @@ class Batch:
             if self.seq_dim == batch_dim:
                 message = f"seq_dim and batch_dim are both axis {batch_dim} of the input"
                 refusal(ArgumentError, "seq_dim", message, code="verify-axis")
-        self.on_their_own: frozenset[int] = frozenset()
+        self.on_their_own = self.padded_alike = frozenset[int]()
         self.lengths: Lengths = {}
         self.drawn: dict[Any, Tensor] = {}
         self.pace(self._find_paced(batch_dim, longest))
@@ -179,8 +180,8 @@ class Batch:
         single = self.samples([sample])
         ends = {index: counts[0] for index, counts in single.lengths.items()}
         if self.paced in ends:
-            followers = filter(single.has_steps, range(len(self.leaves)))
-            ends |= dict.fromkeys(followers, ends[self.paced])
+            followers = {k for k in range(len(self.leaves)) if single.has_steps(k)}
+            ends |= dict.fromkeys(followers | self.padded_alike, ends[self.paced])
         for index in single.lengths:
             # A mask of an input that has lengths of its own.
             size = _length(self.leaves[index], self.seq_dim)

@@ -235,7 +235,7 @@ class Batch:
             return True
         if leaf.is_complex():
             return True
-        if leaf.dtype is torch.bool or is_mask(leaf):
+        if leaf.dtype is torch.bool or is_mask(leaf, self.seq_dim):
             return False
         if leaf.is_floating_point() and leaf.dim() <= 2 and _length(leaf, 1) in (None, 1):
             # Lengths, as parts of the longest.

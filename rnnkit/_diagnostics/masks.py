@@ -29,18 +29,20 @@ def shortened(leaf: Any, told: list[int], steps: int) -> Any:
     return leaf.clamp(max=steps)
 
 
-def is_mask(leaf: Tensor) -> bool:
+def is_mask(leaf: Tensor, seq_axis: int = 1) -> bool:
     """Say whether a tensor is a mask.
 
-    Of padding, it is zeros and ones, and changes once at most; of attention, what is left out has a
-    large negative number.
+    Of padding, it is zeros and ones, and changes once at most along the steps; of attention, what
+    is left out has a large negative number.
     """
     if bool(((leaf == 0) | (leaf < -1000)).all()) and bool((leaf != 0).any()):
         return True
+    while leaf.dim() > 2 and leaf.shape[-1] == 1:  # a mask that multiplies features
+        leaf = leaf.squeeze(-1)
     if leaf.dim() != 2 or not bool(((leaf == 0) | (leaf == 1)).all()):
         return False
-    changes = leaf.int().diff(dim=1)
-    return bool((changes <= 0).all() or (changes >= 0).all())
+    each = (leaf.int().diff(dim=axis) for axis in {1, seq_axis} if axis < 2)
+    return any(bool((changes <= 0).all() or (changes >= 0).all()) for changes in each)
 
 
 def padding(leaf: Tensor, batch_axis: int, seq_axis: int) -> Tensor | None:

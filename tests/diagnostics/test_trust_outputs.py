@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from inline_snapshot import snapshot
 from torch import Tensor, nn
 from torch.distributions import Categorical, Independent, Normal
@@ -169,3 +170,27 @@ def test_sorted_output(inverse: bool) -> None:
     report = rnnkit.verify(Model(compute, gru=gru()), x, n, lengths=n)
 
     assert {"batch", "alone"} <= {*report.checked}
+
+
+LISTS: dict[str, Callable[[Tensor, list[int]], Any]] = {
+    "of their lengths": lambda y, counts: [one[:n] for one, n in zip(y, counts, strict=True)],
+    "in a dictionary": lambda y, counts: {"all": [y[k, :n] for k, n in enumerate(counts)]},
+    "of single steps": lambda y, _: [one[: len(one) // (k + 1)] for k, one in enumerate(y)],
+}
+
+
+@pytest.mark.parametrize("lengths", [(7, 2, 5, 3), (7, 7)])
+@pytest.mark.parametrize("name", LISTS)
+def test_an_output_for_each_sample(name: str, lengths: tuple[int, ...]) -> None:
+    """Tensors of which each is a sample, and has steps, are no batch that became steps."""
+    counts = torch.tensor(lengths)
+
+    def compute(m: Any, x: Tensor, n: Tensor) -> Any:
+        return LISTS[name](m.gru(x)[0], n.tolist())
+
+    report = rnnkit.verify(Model(compute, gru=gru()), X[: len(counts)], counts, lengths=counts)
+
+    assert not report.judged
+    assert reason(report, "batch") == snapshot(
+        "the outputs are more or fewer with the samples: none has all"
+    )

@@ -57,7 +57,7 @@ class Rounding:
     @cached_property
     def computation(self) -> Computation:
         """What ran on the batch as it is."""
-        return compute(self._session, self._batch.tree())
+        return compute(self._session, self._batch.tree(), self._normal)
 
     def tolerance(self, *tensors: Tensor) -> float:
         """Return by how much rounding may part two kernels, relative to the largest number."""

@@ -87,6 +87,18 @@ def by_score(_: int) -> nn.Module:
     return Model(compute, gru=nn.GRU(FEATURE, 32, batch_first=True), head=nn.Linear(32, 8))
 
 
+def encoder(_: int) -> nn.Module:
+    """Attend to what is no padding: torch has a fast way, that it does not take under watch."""
+
+    def compute(m: Any, x: Tensor) -> Tensor:
+        return m.head(m.encoder(m.embed(x), src_key_padding_mask=x == 0)[:, 0])
+
+    layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
+    embed = nn.Embedding(20, 8, padding_idx=0)
+    encoder = nn.TransformerEncoder(layer, 2)
+    return Model(compute, embed=embed, encoder=encoder, head=nn.Linear(8, 4))
+
+
 def series(seed: int) -> Tensor:
     """Return numbers."""
     return torch.randn(5, SEQ, FEATURE, generator=torch.Generator().manual_seed(seed))
@@ -108,6 +120,7 @@ STEERED: dict[str, tuple[Callable[[int], nn.Module], Callable[[int], Tensor]]] =
     "lengths that the content decides": (from_content, series),
     "experts chosen by value": (experts, series),
     "samples sorted by value": (by_score, series),
+    "padding that is not attended to": (encoder, padded_tokens),
 }
 
 

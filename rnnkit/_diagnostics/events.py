@@ -1,13 +1,16 @@
 """What goes into a model's modules and functions and comes out of them, in the order of time."""
 
+import inspect
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import RNNBase
+from torch.nn.utils import rnn
 from torch.nn.utils.rnn import PackedSequence
 from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
@@ -54,7 +57,8 @@ class Step:
         place: file and line; empty if it was called from nowhere but torch.
         given: which tensors it was given.
         made: which tensors it gave, or wrote.
-        tensors: copies of what it gave; none of a module, which has its events.
+        tensors: copies of what it gave; none of a module, which has its events, or of what shows
+            nothing.
     """
 
     number: int
@@ -186,6 +190,9 @@ class _Steps(TorchFunctionMode):
             if copies:
                 text = _text(name.strip("_"), args[1:], kwargs)
                 given, made = self.known((args, kwargs)), self.known((changed, result))
+                caller = inspect.currentframe()
+                if "empty" in name or _packs(caller.f_back if caller else None):
+                    copies = []  # not filled yet, or sorted by lengths and soon put back
                 step = Step(self._events, name, text, _place(), given, made, copies)
                 self.seen.append(step)
         return result
@@ -204,6 +211,11 @@ def _text(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
     sizes = [str(value) for value in pytree.tree_leaves(args) if type(value) is int]
     sizes += [f"{key}={value}" for key, value in kwargs.items() if type(value) is int]
     return f"{name}({', '.join(sizes)})" if sizes else name
+
+
+def _packs(caller: FrameType | None) -> bool:
+    """Say whether it is torch's packing that calls a function."""
+    return caller is not None and caller.f_code.co_filename == rnn.__file__
 
 
 def _place() -> str:

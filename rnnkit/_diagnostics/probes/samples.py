@@ -37,13 +37,14 @@ def probe_batch(baseline: Baseline) -> None:
         return
     indices = [index for index, _ in baseline.judged()]
     if not indices:
-        fewer = baseline.session.attempt(batch.samples(range(batch.size - 1)).tree())
-        if fewer is not None and baseline.session.names != baseline.names:
-            report.skipped("batch", "the outputs are more or fewer with the samples: none has all")
-            return
         followed = baseline.runs_on_fewer and baseline.runs_on_less
         first = baseline.normal[baseline.first] if baseline.first is not None else None
         if first is not None and first.dim() > 1 and followed and baseline.out_seq_dim is not None:
+            baseline.session.attempt(batch.samples(range(batch.size - 1)).tree())
+            if baseline.session.names != baseline.names:
+                text = "the outputs are more or fewer with the samples: none has all"
+                report.skipped("batch", text)
+                return
             shape = tuple(first.shape)
             what = f"output {shape} has a row for each of {batch.steps} steps, none for a sample"
             fail("batch", what, [("cause", "likely batch and seq have changed places")])

@@ -159,3 +159,20 @@ def test_numbers_that_are_held_to_a_range(name: str) -> None:
     model = Model(compute, gru=nn.GRU(FEATURE, HIDDEN, batch_first=True), rise=nn.Sigmoid())
     with pytest.raises(rnnkit.LeakError, match="alone, cut to its"):
         rnnkit.verify(model, x, lengths, lengths=lengths)
+
+
+def test_steps_between_that_are_forgotten() -> None:
+    """A layer that forgets at once reads all steps: its end state is not one that ran backwards."""
+    layer = nn.GRU(FEATURE, HIDDEN, batch_first=True)
+    with torch.no_grad():
+        layer.bias_hh_l0[HIDDEN : 2 * HIDDEN] = -60.0  # nothing is kept
+        layer.weight_hh_l0 *= 1e-5  # and little is read: of the last step but one, not more
+
+    def compute(m: Any, x: Tensor) -> Tensor:
+        y, h = m.gru(x)
+        first = torch.where(torch.arange(x.shape[1]) == 0, 1000.0, 0.0)  # hides that one there
+        return y + h[-1].unsqueeze(1) + first.view(1, -1, 1)
+
+    report = rnnkit.verify(Model(compute, gru=layer), numbers(BATCH, 12, FEATURE))
+
+    assert "use" in report.checked

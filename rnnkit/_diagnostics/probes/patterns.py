@@ -12,6 +12,7 @@ from rnnkit._diagnostics.changes import steps_at
 from rnnkit._diagnostics.compare import is_number
 from rnnkit._diagnostics.events import Event
 from rnnkit._diagnostics.experiment import run_perturbed
+from rnnkit._diagnostics.poison import poisoned
 from rnnkit._diagnostics.probes.afresh import calls_of, find_single_steps
 from rnnkit._diagnostics.probes.held import find_held_state
 from rnnkit._diagnostics.report import fail
@@ -40,7 +41,7 @@ def find_reversed_outputs(baseline: Baseline) -> None:
     """Find outputs of a backward layer that were not flipped back.
 
     Then the first output reads the first and the last step, and none between; the second one the
-    two at each end.
+    two at each end. What is forgotten is no step that is not read: what is no number would show.
     """
     first, seq, steps = baseline.first, baseline.out_seq_dim, baseline.batch.steps or 0
     if first is None or seq is None or steps < 6 or not baseline.has_steps(first):
@@ -62,11 +63,19 @@ def find_reversed_outputs(baseline: Baseline) -> None:
             if perturbed is None or not perturbed.has(first):
                 return
             read = perturbed.differs(first, lambda leaf, at=edge - 1: leaf.select(seq, at))  # type: ignore[misc]
-            if read != expected:
+            if read != expected or (not read and _reaches(baseline, start, end, edge - 1)):
                 return
     what = f"{baseline.name(first)} of step 0 depends on the first and the last step alone"
     rows = [("cause", "outputs of a layer that ran backwards were not flipped back")]
     fail("use", what, [*rows, ("fix", "output.flip(seq_dim), before the two are joined")])
+
+
+def _reaches(baseline: Baseline, start: int, end: int, at: int) -> bool:
+    """Say whether a step of the first output may hang on some steps of the input."""
+    batch, first, seq = baseline.batch, baseline.first or 0, baseline.out_seq_dim or 0
+    place = torch.arange(batch.steps or 0, device="cpu").expand(batch.size, -1)
+    output = poisoned(baseline, (place >= start) & (place < end))
+    return output is None or bool(output[first].select(seq, at).isnan().any())
 
 
 def find_steps_as_channels(baseline: Baseline, events: Sequence[Event]) -> None:

@@ -161,12 +161,22 @@ def test_numbers_that_are_held_to_a_range(name: str) -> None:
         rnnkit.verify(model, x, lengths, lengths=lengths)
 
 
+def forgetting(module: Any, read: float) -> Any:
+    """Make a layer or cell that keeps nothing of its state, and reads so much of it."""
+    weight, bias = (
+        next(one for name, one in module.named_parameters() if name.startswith(start))
+        for start in ("weight_hh", "bias_hh")
+    )
+    with torch.no_grad():
+        bias[HIDDEN : 2 * HIDDEN] = -60.0
+        weight *= read
+    return module
+
+
 def test_steps_between_that_are_forgotten() -> None:
     """A layer that forgets at once reads all steps: its end state is not one that ran backwards."""
-    layer = nn.GRU(FEATURE, HIDDEN, batch_first=True)
-    with torch.no_grad():
-        layer.bias_hh_l0[HIDDEN : 2 * HIDDEN] = -60.0  # nothing is kept
-        layer.weight_hh_l0 *= 1e-5  # and little is read: of the last step but one, not more
+    # It remembers the last step but one, and not the one before.
+    layer = forgetting(nn.GRU(FEATURE, HIDDEN, batch_first=True), 1e-5)
 
     def compute(m: Any, x: Tensor) -> Tensor:
         y, h = m.gru(x)
@@ -176,3 +186,32 @@ def test_steps_between_that_are_forgotten() -> None:
     report = rnnkit.verify(Model(compute, gru=layer), numbers(BATCH, 12, FEATURE))
 
     assert "use" in report.checked
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_loop_that_forgets(dtype: torch.dtype) -> None:
+    """A cell that forgets is given its state: that is no loop that passes on the first one."""
+
+    def compute(m: Any, x: Tensor) -> Tensor:
+        h, outputs = x.new_zeros(len(x), HIDDEN), []
+        for y in x.unbind(1):
+            h = m.cell(y, h)
+            outputs.append(h)
+        return torch.stack(outputs, 1)
+
+    model = Model(compute, cell=forgetting(nn.GRUCell(FEATURE, HIDDEN), 1e-12)).to(dtype)
+
+    assert "memory" in rnnkit.verify(model, X.to(dtype)).checked
+
+
+def test_attention_that_looks_at_the_end() -> None:
+    """Where attention gives all weight to the last step, the others are read all the same."""
+
+    def compute(m: Any, x: Tensor) -> Tensor:
+        y = m.gru(x)[0]
+        scores = 1000.0 * torch.arange(x.shape[1], device=x.device).view(1, -1, 1)
+        return (scores.softmax(1) * y).sum(1)
+
+    layer = nn.GRU(FEATURE, HIDDEN, batch_first=True, bidirectional=True)
+
+    assert "use" in rnnkit.verify(Model(compute, gru=layer), X).checked

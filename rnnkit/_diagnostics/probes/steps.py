@@ -4,10 +4,12 @@ import torch
 from torch import Tensor
 
 from rnnkit._diagnostics.baseline import Baseline
+from rnnkit._diagnostics.batch import Batch
 from rnnkit._diagnostics.changes import Where, other_leaves, steps_at
 from rnnkit._diagnostics.compare import is_number
 from rnnkit._diagnostics.events import reads_several_steps, record
 from rnnkit._diagnostics.experiment import PerturbedRun, changed, run_perturbed
+from rnnkit._diagnostics.faint import Gradients
 from rnnkit._diagnostics.isolation import Given
 from rnnkit._diagnostics.outputs import Leaves, same
 from rnnkit._diagnostics.probes.use import has_recurrence
@@ -91,7 +93,8 @@ def probe_memory(baseline: Baseline) -> None:
     if inputs is None:
         report.skipped("memory", UNCHANGED)
         return
-    if any(_remembers(baseline, indices, everywhere, seed) for seed in range(MEMORIES)):
+    remembers = (_remembers(baseline, indices, everywhere, seed) for seed in range(MEMORIES))
+    if any(remembers) or _reads(baseline, indices):
         report.passed("memory", "the last output depends on earlier steps")
         return
     if not _changes(baseline, indices, baseline.normal, inputs):
@@ -122,6 +125,21 @@ def _remembers(baseline: Baseline, indices: list[int], everywhere: Where, seed: 
         before = baseline.session.run(batch.tree())
     inputs = changed(batch, steps_at(earlier), seed)
     return inputs is not None and _changes(baseline, indices, before, inputs)
+
+
+def _reads(baseline: Baseline, indices: list[int]) -> bool:
+    """Say whether the last output has a gradient in the earlier steps: it has forgotten them."""
+    batch, steps = baseline.batch, baseline.batch.steps or 0
+    along = Batch(batch.tree(), batch.seq_dim, None, argument="dim")
+    for index in indices if batch.counts is None else ():
+        gradients = Gradients(along, baseline.session, index)
+        if gradients.are_whole:
+            seq = baseline.step_axes[index] if baseline.has_steps(index) else None
+            axis = (baseline.axes[index] or 0) if seq is None else seq
+            last = baseline.normal[index].shape[axis] - 1
+            if bool(gradients.of(axis, last, range(steps - 1)).any()):
+                return True
+    return False
 
 
 def _changes(baseline: Baseline, indices: list[int], before: Leaves, inputs: Given) -> bool:

@@ -139,8 +139,9 @@ class _Judge:
         """Try what is known to go wrong."""
         if self.directions == 2 and self._matters(_backward_half(self.baseline, last=True)):
             self._reads = True
-            rest = _backward_half(self.baseline, last=False)
-            if self.call.has_more_steps and not self._matters(rest):
+            # What has no weight by its value, as in attention, is read all the same.
+            rest = [_backward_half(self.baseline, last=False, by=size) for size in (1.0, torch.nan)]
+            if self.call.has_more_steps and not any(map(self._matters, rest)):
                 return self._found(
                     f"of the output of {self.name}, the backward half is used at the last step "
                     "only, where it has read one step",
@@ -257,7 +258,7 @@ def _like(state: Any, h: Tensor, c: Tensor) -> Any:
     return type(state)(h, c) if hasattr(state, "_fields") else (h, c)
 
 
-def _backward_half(baseline: Baseline, *, last: bool) -> Disturb:
+def _backward_half(baseline: Baseline, *, last: bool, by: float = 1.0) -> Disturb:
     """Disturb the backward half of the output at the last valid steps, or at all others."""
 
     def disturb(module: RNNBase, result: Any) -> Any:
@@ -266,7 +267,7 @@ def _backward_half(baseline: Baseline, *, last: bool) -> Disturb:
         at_last = _last_rows(baseline, module, output)
         half = torch.arange(data.shape[-1], device=data.device) >= data.shape[-1] // 2
         where = half & (at_last if last else ~at_last).unsqueeze(-1)
-        changed = torch.where(where, data + _noise(data), data)
+        changed = torch.where(where, data + by * _noise(data), data)
         if isinstance(output, PackedSequence):
             return output._replace(data=changed), state
         return changed, state

@@ -63,8 +63,10 @@ def find_reversed_outputs(baseline: Baseline) -> None:
             if perturbed is None or not perturbed.has(first):
                 return
             read = perturbed.differs(first, lambda leaf, at=edge - 1: leaf.select(seq, at))  # type: ignore[misc]
-            if read != expected or (not read and _reaches(baseline, start, end, edge - 1)):
+            if read != expected:
                 return
+    if any(_reaches(baseline, edge, steps - edge, edge - 1) for edge in (1, 2)):
+        return
     what = f"{baseline.name(first)} of step 0 depends on the first and the last step alone"
     rows = [("cause", "outputs of a layer that ran backwards were not flipped back")]
     fail("use", what, [*rows, ("fix", "output.flip(seq_dim), before the two are joined")])
@@ -75,7 +77,9 @@ def _reaches(baseline: Baseline, start: int, end: int, at: int) -> bool:
     batch, first, seq = baseline.batch, baseline.first or 0, baseline.out_seq_dim or 0
     place = torch.arange(batch.steps or 0, device="cpu").expand(batch.size, -1)
     output = poisoned(baseline, (place >= start) & (place < end))
-    return output is None or bool(output[first].select(seq, at).isnan().any())
+    if output is None or len(output) != len(baseline.normal):
+        return True
+    return bool(output[first].select(seq, at).isnan().any())
 
 
 def find_steps_as_channels(baseline: Baseline, events: Sequence[Event]) -> None:

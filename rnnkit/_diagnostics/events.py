@@ -1,10 +1,8 @@
 """What goes into a model's modules and functions and comes out of them, in the order of time."""
 
-import inspect
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -15,7 +13,7 @@ from torch.nn.utils.rnn import PackedSequence
 from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
 
-from rnnkit._base.callers import user_frame
+from rnnkit._base.callers import calling_frame, user_frame
 from rnnkit._diagnostics.isolation import Given, Session
 from rnnkit._diagnostics.outputs import leaves
 
@@ -190,8 +188,7 @@ class _Steps(TorchFunctionMode):
             if copies:
                 text = _text(name.strip("_"), args[1:], kwargs)
                 given, made = self.known((args, kwargs)), self.known((changed, result))
-                caller = inspect.currentframe()
-                if "empty" in name or _packs(caller.f_back if caller else None):
+                if "empty" in name or calling_frame().f_code.co_filename == rnn.__file__:
                     copies = []  # not filled yet, or sorted by lengths and soon put back
                 step = Step(self._events, name, text, _place(), given, made, copies)
                 self.seen.append(step)
@@ -211,11 +208,6 @@ def _text(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
     sizes = [str(value) for value in pytree.tree_leaves(args) if type(value) is int]
     sizes += [f"{key}={value}" for key, value in kwargs.items() if type(value) is int]
     return f"{name}({', '.join(sizes)})" if sizes else name
-
-
-def _packs(caller: FrameType | None) -> bool:
-    """Say whether it is torch's packing that calls a function."""
-    return caller is not None and caller.f_code.co_filename == rnn.__file__
 
 
 def _place() -> str:

@@ -44,7 +44,8 @@ def locate_sample(perturbed: PerturbedRun, changed: int) -> Location:
     batch = perturbed.baseline.batch
 
     def shows(before: Tensor, after: Tensor, axis: int) -> bool:
-        return any(
+        # Of a part of the samples it is not known which they are.
+        return before.shape[axis] == batch.size and any(
             perturbed.differ_inside(before.select(axis, k), after.select(axis, k))
             for k in range(batch.size)
             if k != changed
@@ -61,7 +62,10 @@ def locate_step(perturbed: PerturbedRun, cut: int) -> Location:
     steps = batch.steps or 1
 
     def shows(before: Tensor, after: Tensor, axis: int) -> bool:
-        return perturbed.differ_inside(before.narrow(axis, 0, cut), after.narrow(axis, 0, cut))
+        whole = before.shape[axis] >= cut
+        return whole and perturbed.differ_inside(
+            before.narrow(axis, 0, cut), after.narrow(axis, 0, cut)
+        )
 
     search = _Search(perturbed, batch.cut(steps - 1, front=True), steps, shows)
     return search.location(lambda event, given, _: later_steps(event, given), clean_steps(cut, seq))

@@ -85,3 +85,36 @@ def test_source_that_is_read_as_a_whole(name: str) -> None:
 def test_time_of_the_step() -> None:
     """What is read at its own step is accused of nothing."""
     assert "causal" in rnnkit.verify(irregular(0), X, TIMES, causal=True).checked
+
+
+def test_times_that_belong_to_the_input() -> None:
+    """A model that takes other times with another input only is judged without them."""
+
+    def compute(m: Any, x: Tensor, times: Tensor) -> Tensor:
+        if torch.equal(x, X) and not torch.equal(times, TIMES):
+            raise RuntimeError
+        return m.inner(x, times)
+
+    report = rnnkit.verify(Model(compute, inner=irregular(0)), X, TIMES, causal=True)
+
+    assert "causal" in report.checked
+
+
+def test_mask_beside_the_times() -> None:
+    """A mask that a loop takes uncut, too, has no steps that the output could follow."""
+    inner = irregular(0)
+
+    def compute(m: Any, x: Tensor, times: Tensor, valid: Tensor) -> Tensor:
+        return m.inner(x, times) * valid[:, : x.shape[1], None]
+
+    valid = torch.ones(BATCH, SEQ, dtype=torch.bool)
+    report = rnnkit.verify(Model(compute, inner=inner), X, TIMES, valid, causal=True)
+
+    assert "causal" in report.checked
+
+
+def test_times_that_are_all_alike() -> None:
+    """An input that has no other values to try is left out."""
+    alike = torch.ones(BATCH, SEQ)
+
+    assert "causal" in rnnkit.verify(irregular(0), X, alike, causal=True).checked

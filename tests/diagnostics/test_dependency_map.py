@@ -259,3 +259,17 @@ a packed input has no batch axis to try: pass the padded batch and lengths
   more      verify-packed, in the docs under "Errors"\
 """
     )
+
+
+def test_model_that_takes_nothing_else() -> None:
+    """A model that refuses whatever is changed is not mapped: its own error comes through."""
+    x = torch.randn(4, 5, 3)
+
+    def compute(m: Any, given: Tensor) -> Tensor:
+        if len(given) == len(x) and not torch.equal(given, x):
+            raise LookupError
+        return m.gru(given)[0]
+
+    model = Model(compute, gru=torch.nn.GRU(3, 4, batch_first=True))
+    with pytest.raises(LookupError):
+        rnnkit.dependency_map(model, x)

@@ -215,3 +215,17 @@ def test_attention_that_looks_at_the_end() -> None:
     layer = nn.GRU(FEATURE, HIDDEN, batch_first=True, bidirectional=True)
 
     assert "use" in rnnkit.verify(Model(compute, gru=layer), X).checked
+
+
+def test_steps_that_cannot_be_shown_to_be_unread() -> None:
+    """Of a model that refuses NaN it is not known what it reads: no layer is said to run backwards."""
+
+    def compute(m: Any, x: Tensor) -> Tensor:
+        if x.isnan().any():
+            raise FloatingPointError
+        return torch.cat([m.one(x)[0], m.two(x.flip(1))[0]], 2)  # and never flipped back
+
+    layers = {name: nn.GRU(FEATURE, HIDDEN, batch_first=True) for name in ("one", "two")}
+    report = rnnkit.verify(Model(compute, **layers), numbers(BATCH, 12, FEATURE))
+
+    assert "use" in report.checked

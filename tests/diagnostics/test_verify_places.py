@@ -286,3 +286,14 @@ def test_packing_is_not_blamed() -> None:
 
     assert "first      after gru, in what the model does with tensors itself" in message
     assert "by " not in message
+
+
+def test_write_into_a_part() -> None:
+    """What is written into a part of a tensor is named as such."""
+
+    def compute(m: Any, x: Tensor) -> Tensor:
+        y = m.gru(x)[0].clone()
+        y[1:] = y[:-1].clone()
+        return y
+
+    assert re.search(r"\n  by +a write to an index\n", said(Model(compute, gru=gru())))

@@ -7,7 +7,7 @@ import torch
 from rnnkit._diagnostics.axes import followed_axis
 from rnnkit._diagnostics.baseline import Baseline
 from rnnkit._diagnostics.changes import Where, steps_at
-from rnnkit._diagnostics.experiment import PerturbedRun, run_perturbed
+from rnnkit._diagnostics.experiment import PerturbedRun, RefusedError, run_perturbed
 from rnnkit._diagnostics.locate import locate_step
 from rnnkit._diagnostics.report import CUTS, OTHER_SHAPES, UNCHANGED, Line, fail
 
@@ -160,7 +160,10 @@ def _reading(baseline: Baseline, index: int, first: int, step: int) -> set[int]:
     """Return which steps of the first output read a step of an input."""
     where = steps_at(torch.arange(baseline.batch.steps or 0, device="cpu") == step)
     seq = baseline.step_axes[first] or 0
-    perturbed = run_perturbed(baseline, where, only=index)
+    try:
+        perturbed = run_perturbed(baseline, where, only=index)
+    except RefusedError:
+        perturbed = None  # the rest is judged without it
     if perturbed is None or not perturbed.has(first):
         return set()
     return {

@@ -104,10 +104,13 @@ def fitted(rows: Mapping[str, list[list[float]]]) -> dict[str, tuple[list[float]
     for kernel in dict.fromkeys(KERNELS.get(path, path) for path in rows):
         paths = [path for path in rows if KERNELS.get(path, path) == kernel]
         table = [
-            [*(call * own for own in one), *(row * own for own in one), *shared, time]
-            for one, path in zip(torch.eye(len(paths)).tolist(), paths, strict=True)
-            for call, *(step, step_weights, row, row_weights), time in rows[path]
-            for shared in [(step, step_weights, row_weights)]
+            [
+                *(call * one for one in own),
+                *(row * one for one in own),
+                *(step, step_weights, row_weights, time),
+            ]
+            for own, path in zip(torch.eye(len(paths)).tolist(), paths, strict=True)
+            for call, step, step_weights, row, row_weights, time in rows[path]
         ]
         costs, errors = _least(torch.tensor(table, dtype=torch.float64))
         step, step_weights, row_weights = costs[-3:]

@@ -91,7 +91,8 @@ def _as_integers(spec: CallSpec, lengths: Any) -> Tensor:
     if each.dtype is torch.bool:
         fix = f"of a mask: mask.sum({1 if spec.batch_first else 0})"
         _refuse_lengths(spec, lengths, "lengths are booleans, as a mask is", fix)
-    if (each.is_floating_point() or each.is_complex()) and each.numel():  # torch.tensor([]) is
+    # Of no sample there are no fractions: torch.tensor([]) is one of floats.
+    if (each.is_floating_point() or each.is_complex()) and each.numel():
         fix = "[int(n) for n in lengths]"
         if isinstance(lengths, Tensor):
             fix = "lengths.long(); of fractions of the input (lengths * seq).round().long()"

@@ -1,4 +1,4 @@
-"""Guards of positions on a batch axis, and of masks."""
+"""Guards of positions on a batch axis, and of masks; how their numbers, and lengths, are read."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -91,8 +91,8 @@ def record_steps(session: Session, inputs: Given, numbers: Collection[int]) -> S
     Args:
         session: runs the model.
         inputs: what it is called with.
-        numbers: indices of the events, the last of which is what it is about: the output of the
-            model, if there are no so many events.
+        numbers: indices of the events, the last of which is what it is about; beyond the last
+            event it is the output of the model.
     """
     steps = _Steps(numbers)
 

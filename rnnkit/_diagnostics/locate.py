@@ -235,7 +235,7 @@ class _Search:
         for number in numbers:
             parts = [[step for step in run if step.number == number and step.name] for run in runs]
             names = [[step.name for step in part] for part in parts]
-            if names.count(names[0]) < len(names):
+            if any(other != names[0] for other in names):
                 continue
             for before, after, less in zip(*parts, strict=True):
                 axes = self._axes(before.tensors, less.tensors)

@@ -118,9 +118,7 @@ def _held(direction: Direction, input: Tensor, places: Places) -> tuple[Directio
     gate = direction.hidden_size()
     marks = [places.beyond] if places.blank is None else [places.beyond, places.blank]
     columns = weight.new_zeros(weight.shape[0], len(marks))
-    lowered = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else weight.dtype
-    closed = CLOSED_HALF if torch.float16 in (lowered, weight.dtype) else CLOSED
-    closed = CLOSED_COMPLEX if weight.is_complex() else closed
+    closed = _closed(weight)
     columns[:gate] = -closed
     if direction.mode == "LSTM":
         columns[gate : 2 * gate, 0] = closed
@@ -130,6 +128,14 @@ def _held(direction: Direction, input: Tensor, places: Places) -> tuple[Directio
     input = torch.cat([input, *(mark.to(input.dtype) for mark in marks)], dim=2)
     mode, _, *options = direction  # by _replace torch 2.6 has no graph
     return Direction(mode, weights, *options), input
+
+
+def _closed(weight: Tensor) -> float:
+    """Return how far a gate is pushed, in numbers of the dtype that the kernel computes in."""
+    if weight.is_complex():
+        return CLOSED_COMPLEX
+    lowered = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else weight.dtype
+    return CLOSED_HALF if torch.float16 in (lowered, weight.dtype) else CLOSED
 
 
 def take(tensor: Tensor, places: Tensor) -> Tensor:

@@ -151,7 +151,7 @@ def _as_padded(stack: Stack, output: Tensor, ends: States) -> tuple[Tensor, Stat
 
 def _begin(stack: Stack, state: States, initial: States | None, pieces: Pieces) -> States:
     """Return each piece's first states, ``(layers * directions, pieces, hidden)``."""
-    if pieces.start is None:
+    if pieces.are_whole:
         return tuple(given.index_select(1, pieces.sample) for given in state)
     restart = [None] * len(state) if initial is None else initial
     return tuple(
@@ -168,7 +168,7 @@ def _begin(stack: Stack, state: States, initial: States | None, pieces: Pieces) 
 def _finish(stack: Stack, state: States, last: States, pieces: Pieces) -> States:
     """Return each sample's last states, of those of all pieces."""
     pairs = zip(state, last, strict=True)
-    if pieces.start is None:
+    if pieces.are_whole:
         return tuple(
             given.to(ends.dtype).index_copy(1, pieces.sample, ends) for given, ends in pairs
         )

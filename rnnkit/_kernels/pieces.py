@@ -34,6 +34,11 @@ class Pieces(NamedTuple):
     enter: tuple[Tensor, ...] = ()
     leave: tuple[Tensor, ...] = ()
 
+    @property
+    def are_whole(self) -> bool:
+        """Whether each piece is all of its sample."""
+        return self.start is None
+
     def begin(self, reverse: bool, hx: Tensor, initial: Tensor | None) -> Tensor:
         """Return each piece's first state, ``(pieces, hidden)``.
 
@@ -131,7 +136,7 @@ class Rows:
 
     @cached_property
     def sizes(self) -> list[int]:
-        """The same as numbers."""
+        """How many pieces have each step, as numbers."""
         return self.batch_sizes.tolist()
 
     @cached_property

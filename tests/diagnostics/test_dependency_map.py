@@ -270,6 +270,6 @@ def test_model_that_takes_nothing_else() -> None:
             raise LookupError
         return m.gru(given)[0]
 
-    model = Model(compute, gru=torch.nn.GRU(3, 4, batch_first=True))
+    model = Model(compute, gru=nn.GRU(3, 4, batch_first=True))
     with pytest.raises(LookupError):
         rnnkit.dependency_map(model, x)

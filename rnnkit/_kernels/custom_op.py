@@ -11,12 +11,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from rnnkit._base.torch_tools import is_exporting
 from rnnkit._kernels.single import (
     Options,
     derive_single,
     dtypes_of,
     nothing,
     run_single,
+    workspace_of,
 )
 
 #: What both operators are told of the layer and of the call.
@@ -65,6 +67,8 @@ def run_operator(
         lowered = torch.get_autocast_dtype(device)
     tensors = (input, *state, *weights)
     train = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
+    # An exported program is run more than it is trained, and gives torch's very numbers.
+    train = train and not is_exporting()
     h, *others = state
     output, *ends, _ = torch.ops.rnnkit.layer.default(
         input, h, others[0] if others else None, list(weights), mode, bias, reverse, lowered, train
@@ -83,6 +87,7 @@ def _fake_layer(
         for shape, dtype in zip(shapes, dtypes_of(options, input, state, weights), strict=True)
     ]
     found += [nothing(h) for _ in range(4 - len(found))]
+    found[3] = workspace_of(options, input, h, train=rest[-1])
     return tuple(found)
 
 

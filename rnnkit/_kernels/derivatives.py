@@ -4,8 +4,7 @@ First it is computed, for all rows at once, what the gradient of a row's output 
 each of its gates; a step is then left with few operations. It is done in place wherever it can be:
 to allocate memory takes longer than to compute in it.
 
-Rows and steps are those of ``gates``, run in the opposite order. ``spend`` says that what was kept
-is needed no more, and may be overwritten.
+Rows and steps are those of ``gates``, run in the opposite order.
 """
 
 import itertools
@@ -14,7 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 import torch
 from torch import Tensor
 
-from rnnkit._kernels.gates import each_step
+from rnnkit._kernels.gates import gru_parts, steps_of
 
 #: The gradients on the hidden side of all gates, ``(rows, gates * hidden)``, which are those on the
 #: input's side, too; but for the last gate of a GRU, whose gradient on that side comes beside them.
@@ -37,19 +36,17 @@ def rnn_backward(
         sizes: list[int],
         steps: Iterable[int],
         leave: Leave | None = None,
-        *,
-        spend: bool = False,  # noqa: ARG001 - the output is the caller's
     ) -> OnGates:
         output, _ = kept
         gates = derivative(output)
-        factors, on_outputs = (each_step(tensor, sizes) for tensor in (gates, on_output))
-        (on_h,) = now
-        for step in steps:
-            on_h_t, factor = on_h[: sizes[step]], factors[step]
-            factor.mul_(on_h_t.add_(on_outputs[step]))
-            torch.mm(factor, weight_hh, out=on_h_t)
-            if leave is not None:
-                leave(step, now)
+        with torch.inference_mode():
+            rows_of = steps_of(sizes, gates, on_output, *now)
+            for step in steps:
+                factor, on_output_t, on_h = rows_of[step]
+                factor.mul_(on_h.add_(on_output_t))
+                torch.mm(factor, weight_hh, out=on_h)
+                if leave is not None:
+                    leave(step, now)
         return gates, None
 
     return run
@@ -63,39 +60,38 @@ def gru_backward(
     sizes: list[int],
     steps: Iterable[int],
     leave: Leave | None = None,
-    *,
-    spend: bool = False,
 ) -> OnGates:
     """Derive a GRU: gradients on the hidden side of its gates, and of n on the input's side."""
-    _, before, gates, recurrent = kept
+    _, before, buffer = kept
     rows, hidden = on_output.shape
-    r, z, n = gates.chunk(3, 1)
+    gates, n = gru_parts(buffer, hidden)
+    r, z, n_h = gates.chunk(3, 1)
     on_n = (n * n).neg_().add_(1)
     on_n.addcmul_(on_n, z, value=-1)
-    flat = recurrent if spend else torch.empty_like(recurrent)
+    flat = torch.empty_like(gates)
     factors = flat.view(rows, 3, hidden)
     on_r, on_z, on_n_h = factors.unbind(1)
-    _through_sigmoid(torch.mul(on_n, recurrent[:, 2 * hidden :], out=on_r), r)
+    _through_sigmoid(torch.mul(on_n, n_h, out=on_r), r)
     _through_sigmoid(torch.sub(before, n, out=on_z), z)
     torch.mul(on_n, r, out=on_n_h)
     # Of each step's state, the gradient through its output; the loop adds that through later steps.
     on_every = on_output.clone(memory_format=torch.contiguous_format)
-    parts = (factors, flat, z, on_every, on_every.unsqueeze(1))
-    rows_of = list(zip(*(each_step(part, sizes) for part in parts), strict=True))
-    (on_h,) = now
     order = list(steps)
-    rows_of[order[0]][3].add_(on_h[: sizes[order[0]]])
-    for step, following in itertools.zip_longest(order, order[1:]):
-        factor, factor_flat, z_t, on_h_all, on_each_gate = rows_of[step]
-        factor.mul_(on_each_gate)
-        if leave is None and following is not None and sizes[following] == sizes[step]:
-            rows_of[following][3].addcmul_(on_h_all, z_t).addmm_(factor_flat, weight_hh)
-            continue
-        torch.mul(on_h_all, z_t, out=on_h[: sizes[step]]).addmm_(factor_flat, weight_hh)
-        if leave is not None:
-            leave(step, now)
-        if following is not None:
-            rows_of[following][3].add_(on_h[: sizes[following]])
+    with torch.inference_mode():
+        rows_of = steps_of(sizes, factors, flat, z, on_every, on_every.unsqueeze(1), *now)
+        *_, on_every_t, _, on_h = rows_of[order[0]]
+        on_every_t.add_(on_h)
+        for step, following in itertools.zip_longest(order, order[1:]):
+            factor, factor_flat, z_t, on_every_t, on_each_gate, on_h = rows_of[step]
+            factor.mul_(on_each_gate)
+            if leave is None and following is not None and sizes[following] == sizes[step]:
+                rows_of[following][3].addcmul_(on_every_t, z_t).addmm_(factor_flat, weight_hh)
+                continue
+            torch.mul(on_every_t, z_t, out=on_h).addmm_(factor_flat, weight_hh)
+            if leave is not None:
+                leave(step, now)
+            if following is not None:
+                rows_of[following][3].add_(rows_of[following][5])
     return flat, on_every.mul_(on_n)
 
 
@@ -107,8 +103,6 @@ def lstm_backward(
     sizes: list[int],
     steps: Iterable[int],
     leave: Leave | None = None,
-    *,
-    spend: bool = False,  # noqa: ARG001 - what is kept has not enough room
 ) -> OnGates:
     """Derive an LSTM: gradients of its gates, in torch's order i, f, g, o."""
     _, _, before, gates, bounded = kept
@@ -122,20 +116,19 @@ def lstm_backward(
     _through_sigmoid(on_o.copy_(bounded), o)
     on_c_of_h = torch.mul(o, bounded).mul_(bounded).neg_().add_(o)
     flat = factors.view(rows, 4 * hidden)
-    parts = (factors[:, :3], factors[:, 3], flat, on_c_of_h, f, on_output)
-    rows_of = list(zip(*(each_step(part, sizes) for part in parts), strict=True))
-    on_h, on_c = now
-    for step in steps:
-        ifg, o_t, flat_t, on_c_of_h_t, f_t, on_output_t = rows_of[step]
-        on_h_t, on_c_t = on_h[: sizes[step]], on_c[: sizes[step]]
-        on_h_t.add_(on_output_t)
-        on_c_t.addcmul_(on_h_t, on_c_of_h_t)
-        ifg.mul_(on_c_t.unsqueeze(1))
-        o_t.mul_(on_h_t)
-        on_c_t.mul_(f_t)
-        torch.mm(flat_t, weight_hh, out=on_h_t)
-        if leave is not None:
-            leave(step, now)
+    with torch.inference_mode():
+        parts = (factors[:, :3], factors[:, 3], flat, on_c_of_h, f, on_output, *now)
+        rows_of = steps_of(sizes, *parts)
+        for step in steps:
+            ifg, o_t, flat_t, on_c_of_h_t, f_t, on_output_t, on_h, on_c = rows_of[step]
+            on_h.add_(on_output_t)
+            on_c.addcmul_(on_h, on_c_of_h_t)
+            ifg.mul_(on_c.unsqueeze(1))
+            o_t.mul_(on_h)
+            on_c.mul_(f_t)
+            torch.mm(flat_t, weight_hh, out=on_h)
+            if leave is not None:
+                leave(step, now)
     return flat, None
 
 

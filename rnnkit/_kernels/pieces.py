@@ -162,9 +162,11 @@ class Rows:
         """Return what makes the state before a step of the state after the one before."""
 
         def enter(step: int, state: Tensor, start: Tensor) -> Tensor:
-            size = self.sizes[step]
-            if size > len(state):  # those that only now begin have their first state
-                return torch.cat([state, start[len(state) : size]])
+            size, had = self.sizes[step], len(state)
+            if size == had:
+                return state
+            if size > had:  # those that only now begin have their first state
+                return torch.cat([state, start[had:size]])
             return state[:size]
 
         return enter

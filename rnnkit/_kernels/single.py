@@ -1,9 +1,11 @@
 """One layer in one direction: torch's kernel, and its derivatives by one call each.
 
-The forward pass is torch's own kernel, bit for bit. The backward pass is
+The forward pass is torch's own kernel, bit for bit, but for a GRU that is trained on a CPU: it is
+written out, since torch's kernel keeps no gates, and its last bit may be another. The backward pass
+is
 
 - oneDNN's own, of a float32 LSTM on a CPU, from the workspace that its forward pass has left;
-- by hand, of a GRU or an RNN on a CPU: a GRU's gates are computed again, block by block of steps;
+- written out, of a GRU or an RNN on a CPU;
 - of everything else torch's: its kernel runs once more, recorded, and is differentiated.
 """
 
@@ -15,17 +17,13 @@ from torch import Tensor
 
 from rnnkit._base.torch_tools import lacks_kernel
 from rnnkit._kernels.derivatives import BACKWARD, through_gates
-from rnnkit._kernels.gates import gru_gates
+from rnnkit._kernels.gates import FORWARD
 
 #: oneDNN's recurrence and its backward pass, private to torch: None in a torch without them.
 ONEDNN: Any = getattr(torch.ops.aten, "mkldnn_rnn_layer", None)
 ONEDNN_BACKWARD: Any = getattr(torch.ops.aten, "mkldnn_rnn_layer_backward", None)
 #: torch's number of the LSTM among oneDNN's recurrences.
 ONEDNN_LSTM = 2
-
-#: How many numbers of a state a GRU's backward pass computes gates for at a time: they then stay in
-#: the cache, and memory is used again.
-BLOCK = 2**16
 
 
 class Options(NamedTuple):
@@ -48,6 +46,8 @@ def run_single(
     state = [h] if c is None else [h, c]
     if options.lowered is None and _has_onednn(options.mode, input, weights):
         return _run_onednn(options, input, state, weights, train=train)
+    if train and len(input) and _has_own_forward(options, input):  # no step is torch's to refuse
+        return _run_gru(options, input, h, weights)
     with torch.no_grad():
         results = _run_torch(options, input, state, weights)
     # An operator's outputs are no views, of each other or of an input.
@@ -101,6 +101,13 @@ def _run_torch(
     return [output.flip(0) if reverse else output, *ends]
 
 
+def workspace_of(options: Options, input: Tensor, h: Tensor, *, train: bool) -> Tensor:
+    """Return a tensor as the one that goes from the forward pass to the backward one."""
+    if train and _has_own_forward(options, input):
+        return input.new_empty(4 * input.shape[0] * h.numel())
+    return nothing(h)
+
+
 def _has_onednn(mode: str, input: Tensor, weights: Sequence[Tensor]) -> bool:
     if mode != "LSTM" or input.device.type != "cpu" or input.dtype is not torch.float32:
         return False
@@ -144,9 +151,9 @@ def derive_single(*args: Any) -> tuple[Tensor, Tensor, Tensor, list[Tensor]]:
     options = _lowered(Options(*args[-len(Options._fields) :]), input, weights)
     state = [h] if c is None else [h, c]
     run = _derive_torch
-    if results[-1].untyped_storage().nbytes():
+    if options.mode == "LSTM" and results[-1].untyped_storage().nbytes():
         run = _derive_onednn
-    elif _has_hand(options, input):
+    elif _has_hand(options, input) and (options.mode != "GRU" or len(results[-1])):
         run = _derive_hand
     on_input, on_state, on_weights = run(options, gradients, input, state, weights, results)
     on_h, *others = (gradient.contiguous() for gradient in on_state)
@@ -191,6 +198,30 @@ def _has_hand(options: Options, input: Tensor) -> bool:
     )
 
 
+def _run_gru(
+    options: Options, input: Tensor, h: Tensor, weights: list[Tensor]
+) -> tuple[Tensor, ...]:
+    steps, batch = input.shape[:2]
+    weight_ih, weight_hh, *biases = weights
+    bias_ih, bias_hh = biases or (None, None)
+    order = range(steps)[::-1] if options.reverse else range(steps)
+    output, _, (gates,) = FORWARD["GRU"](
+        input.flatten(0, 1), (h[0],), (weight_ih, weight_hh, bias_ih, bias_hh),
+        [batch] * steps, order, _entered, keep=True,
+    )  # fmt: skip
+    output = output.view(steps, batch, h.shape[2])
+    return output, output[order[-1]].unsqueeze(0).clone(), nothing(h), gates
+
+
+def _entered(_: int, state: Tensor, __: Tensor) -> Tensor:
+    """Let a step begin with the state that the step before has left: all steps have one batch."""
+    return state
+
+
+def _has_own_forward(options: Options, input: Tensor) -> bool:
+    return options.mode == "GRU" and _has_hand(options, input)
+
+
 def _derive_hand(
     options: Options,
     gradients: Sequence[Tensor | None],
@@ -200,44 +231,21 @@ def _derive_hand(
     results: Sequence[Tensor],
 ) -> Derived:
     on_output, on_h, _ = gradients
-    output, (h,), reverse = results[0], state, options.reverse
-    steps, batch, hidden = output.shape
-    needed = (True, True, True, options.has_bias, options.has_bias)
+    (output, *_, workspace), (h,), reverse = results, state, options.reverse
+    steps, batch = output.shape[:2]
+    before = torch.cat([output[1:], h] if reverse else [h, output[:-1]]).flatten(0, 1)
     now = torch.zeros_like(h) if on_h is None else on_h.clone()
-    on_input = torch.empty_like(input, memory_format=torch.contiguous_format)
-    on_weights: list[Tensor] = []
-    size = max(1, BLOCK // max(1, batch * hidden)) if options.mode == "GRU" else steps
-    starts = range(0, steps, size)
-    for start in starts if reverse else reversed(starts):
-        block = slice(start, min(start + size, steps))
-        data, after = input[block].flatten(0, 1), output[block].flatten(0, 1)
-        before = _earlier(h, output, block, reverse=reverse)
-        kept = gru_gates(data, before, weights) if options.mode == "GRU" else ()
-        on_after = torch.zeros_like(after) if on_output is None else on_output[block].flatten(0, 1)
-        order = range(block.stop - start)
-        on_gates = BACKWARD[options.mode](
-            on_after.contiguous(), [now[0]], (after, before, *kept), weights[1],
-            [batch] * len(order), order if reverse else reversed(order), spend=True,
-        )  # fmt: skip
-        found = through_gates(on_gates, data, before, weights[0], needed)
-        on_data, *parts = (part for part in found if part is not None)
-        on_input[block].flatten(0, 1).copy_(on_data)
-        if on_weights:
-            parts = [total.add_(part) for total, part in zip(on_weights, parts, strict=True)]
-        on_weights = parts
-    return on_input, (now,), on_weights
-
-
-def _earlier(h: Tensor, output: Tensor, block: slice, *, reverse: bool) -> Tensor:
-    """Return each row's state before its step, ``(rows, hidden)``, of a block of steps."""
-    start, stop = block.start, block.stop
-    if reverse:
-        rest = output[start + 1 : stop + 1]
-        earlier = rest if stop < len(output) else torch.cat([rest, h])
-    else:
-        rest = output[max(start - 1, 0) : stop - 1]
-        earlier = rest if start else torch.cat([h, rest])
-    return earlier.flatten(0, 1)
+    on_output = torch.zeros_like(output) if on_output is None else on_output
+    order = range(steps) if reverse else range(steps)[::-1]
+    data, kept = input.flatten(0, 1), (workspace,) if options.mode == "GRU" else ()
+    on_gates = BACKWARD[options.mode](
+        on_output.flatten(0, 1).contiguous(), [now[0]], (output.flatten(0, 1), before, *kept),
+        weights[1], [batch] * steps, order,
+    )  # fmt: skip
+    needed = (True, True, True, options.has_bias, options.has_bias)
+    found = through_gates(on_gates, data, before, weights[0], needed)
+    on_data, *on_weights = (part for part in found if part is not None)
+    return on_data.view(input.shape), (now,), on_weights
 
 
 def _derive_torch(

@@ -21,6 +21,7 @@ from tests.torch.side_by_side import (
     INPUT,
     LAYERS,
     assert_same,
+    assert_same_compiled,
     carried,
     layers,
     pair,
@@ -81,7 +82,7 @@ def test_as_many_graphs(name: str, allow_rnn: bool, bare: bool) -> None:
     whole = allow_rnn or name in CELLS
     assert not whole or counts[1] == (3, 0)
     assert counts[1] == counts[0] or (allow_rnn and name in LAYERS and counts[0] == (5, 0))
-    assert_same(*results)
+    assert_same_compiled(name, *results)
 
 
 @pytest.mark.unhooked("Dynamo cannot trace the checks that the hook adds")
@@ -104,7 +105,7 @@ def test_as_many_graphs_with_a_state(name: str, allow_rnn: bool) -> None:
     whole = allow_rnn or name in CELLS
     assert not whole or graphs[1] == (2 if name in CELLS else 3)
     assert graphs[0] == (4 if name in LAYERS and allow_rnn else graphs[1])
-    assert_same(results[: len(inputs)], results[len(inputs) :])
+    assert_same_compiled(name, results[: len(inputs)], results[len(inputs) :])
 
 
 @layers
@@ -169,7 +170,7 @@ def test_fullgraph(name: str, with_state: bool) -> None:
         for batch in (2, 4, 6):
             x = sample(name, batch=batch)
             args = (x, carried(name, batch, rnnkit.LSTMState._make)) if with_state else (x,)
-            assert_same(theirs(*args), compiled.call(*args))
+            assert_same_compiled(name, theirs(*args), compiled.call(*args))
 
     assert compiled.graphs == 1
 
@@ -184,7 +185,7 @@ def test_marked_axis_stays_free(name: str) -> None:
 
     with torch._dynamo.config.patch(allow_rnn=True):
         compiled = Compiled(ours, fullgraph=True)
-        assert_same(theirs(x), compiled.call(x))
+        assert_same_compiled(name, theirs(x), compiled.call(x))
 
 
 @pytest.mark.unhooked("Dynamo cannot trace the checks that the hook adds")
@@ -232,7 +233,7 @@ def test_no_false_alarm(name: str, allow_rnn: bool) -> None:
     with torch._dynamo.config.patch(allow_rnn=allow_rnn):
         compiled = Compiled(ours)
         for call in valid_calls(name):
-            assert_same(theirs(*call), compiled.call(*call))
+            assert_same_compiled(name, theirs(*call), compiled.call(*call))
 
 
 class Packing(nn.Module):
@@ -259,4 +260,4 @@ def test_packed(name: str, allow_rnn: bool) -> None:
         compiled = Compiled(ours)
         for lengths in ([5, 2], [3, 4, 6]):
             args = (sample(name, max(lengths), len(lengths)), torch.tensor(lengths))
-            assert_same(theirs(*args), compiled.call(*args))
+            assert_same_compiled(name, theirs(*args), compiled.call(*args))

@@ -11,7 +11,7 @@ from tests.torch.side_by_side import (
     BATCH,
     HIDDEN,
     INPUT,
-    assert_same,
+    assert_same_compiled,
     carried,
     layers,
     pair,
@@ -64,4 +64,4 @@ def test_state_batch_first(name: str) -> None:
     state = layer(x)[1]
 
     with torch._dynamo.config.patch(allow_rnn=True):
-        assert_same(layer(x, state), Compiled(layer, fullgraph=True).call(x, state))
+        assert_same_compiled(name, layer(x, state), Compiled(layer, fullgraph=True).call(x, state))

@@ -45,7 +45,7 @@ def tables(effort: Effort) -> list[Table]:
 def regret(kind: str, size: object, effort: Effort, *, gradients: bool, resets: bool) -> float:
     """Return the time of what is chosen, by that of the best path."""
     call = made(kind, size, gradients=gradients)  # type: ignore[arg-type]
-    paths = [choice.PACKED, *([choice.ROWS] if gradients else [])]
+    paths = [choice.PACKED, choice.ROWS]
     if resets:
         paths += [choice.STEPS, *([choice.BLANK] if kind.startswith("LSTM") else [])]
     else:

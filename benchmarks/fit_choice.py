@@ -49,10 +49,8 @@ KERNELS = {
 def measured(kind: str, size: Size, effort: Effort, *, gradients: bool) -> dict[str, list[float]]:
     """Return for each path its terms in the formula, and the seconds it took."""
     call = made(kind, size, gradients=gradients)
-    ways = [(choice.PADDED, False), (choice.PACKED, False), (choice.PACKED, True)]
-    ways.append((choice.STEPS, True))
-    if gradients:
-        ways += [(choice.ROWS, False), (choice.ROWS, True)]
+    ways = [(path, resets) for path in (choice.PACKED, choice.ROWS) for resets in (False, True)]
+    ways += [(choice.PADDED, False), (choice.STEPS, True)]
     if kind.startswith("LSTM"):
         ways.append((choice.BLANK, True))
     calls = {way: run(call, way[0], resets=way[1]) for way in ways}

@@ -89,7 +89,7 @@ def facts_of(stack: Stack, input: Tensor, state: States) -> Facts:
     if mode == "LSTM" and (projected or dtype is not torch.float32 or not _has_fast_lstm()):
         kind = "LSTM by steps"
     by_hand = not projected and _are_plain(tensors)
-    paths = paths_of(input, mode, by_hand=by_hand, gradients=gradients)
+    paths = paths_of(input, mode, by_hand=by_hand)
     sizes = tuple((each.weights[0].shape[1], each.hidden_size()) for each in directions)
     return Facts(kind, gradients, paths, sizes)
 
@@ -106,14 +106,13 @@ def _are_plain(tensors: Sequence[Tensor]) -> bool:
     )
 
 
-def paths_of(input: Tensor, mode: str, *, by_hand: bool, gradients: bool) -> tuple[str, ...]:
+def paths_of(input: Tensor, mode: str, *, by_hand: bool) -> tuple[str, ...]:
     """Return the paths that give what they must, the one that is always there last.
 
     Args:
         input: what the layer reads.
         mode: torch's name of the recurrence.
         by_hand: whether it can be run by hand.
-        gradients: whether a backward pass is recorded.
     """
     if input.device.type != "cpu":
         # cuDNN takes packed input well, and all layers at once.
@@ -124,8 +123,7 @@ def paths_of(input: Tensor, mode: str, *, by_hand: bool, gradients: bool) -> tup
         return padded or (PACKED,)
     if not by_hand:
         return (*padded, PACKED)
-    # Without gradients torch's kernel over packed input has nothing to record, and is faster.
-    return (*padded, *([ROWS] if gradients else []), STEPS, PACKED)
+    return (*padded, ROWS, STEPS, PACKED)
 
 
 def cost(facts: Facts, path: str, steps: int, rows: int) -> float:

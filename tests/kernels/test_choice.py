@@ -53,8 +53,7 @@ def test_each_path_has_its_costs() -> None:
     for kind, gradients in itertools.product(
         ("LSTM", "LSTM by steps", "GRU", "RNN"), (False, True)
     ):
-        names = ["padded", "packed", "packed of pieces", "steps"]
-        names += ["rows", "rows of pieces"] if gradients else []
+        names = ["padded", "packed", "packed of pieces", "rows", "rows of pieces", "steps"]
         names += ["blank"] if kind.startswith("LSTM") else []
         asked += [(kind, gradients, name) for name in names]
 
@@ -64,26 +63,21 @@ def test_each_path_has_its_costs() -> None:
         assert all(min(costs) >= 0 < max(costs) for costs in table.values())
 
 
-def facts(kind: str, dtype: torch.dtype = torch.float32, **options: Any) -> choice.Facts:
+def facts(kind: str, dtype: torch.dtype = torch.float32) -> choice.Facts:
     """What is known of a call."""
     case = case_of(kind, dtype)
     layer: Any = case.module(rnnkit)
-    if options.get("frozen"):
-        layer.requires_grad_(requires_grad=False)
     return choice.facts_of(stack_of(layer), case.numbers().detach(), ())
 
 
 @kinds
 def test_rows_by_hand_where_they_can_be(kind: str) -> None:
-    """Rows by hand need gradients and a precise dtype, and know no projection."""
+    """Rows by hand need a precise dtype, and know no projection."""
     projected = "proj" in kind
 
     assert (choice.ROWS in facts(kind).paths) != projected
     assert (choice.ROWS in facts(kind, torch.float64).paths) != projected
     assert choice.ROWS not in facts(kind, torch.bfloat16).paths
-    assert choice.ROWS not in facts(kind, frozen=True).paths
-    with torch.no_grad():
-        assert choice.ROWS not in facts(kind).paths
     with torch.autocast("cpu", torch.bfloat16):
         assert choice.ROWS not in facts(kind).paths
 
@@ -101,7 +95,7 @@ def test_the_fast_lstm(monkeypatch: pytest.MonkeyPatch) -> None:
 @layers
 def test_on_another_device_all_is_packed(name: str) -> None:
     """CuDNN takes packed input, and all layers at once."""
-    paths = choice.paths_of(torch.empty(1, device="meta"), name, by_hand=True, gradients=True)
+    paths = choice.paths_of(torch.empty(1, device="meta"), name, by_hand=True)
 
     assert paths == (choice.PACKED,)
 

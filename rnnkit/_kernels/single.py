@@ -138,8 +138,10 @@ def _run_onednn(
     return output, h_n, c_n, nothing(input) if workspace is None else workspace[:0]
 
 
-def _four(weights: Sequence[Tensor]) -> list[Tensor]:
-    return [*weights, *[weights[0].new_zeros(weights[0].shape[0])] * (4 - len(weights))]
+def _four(weights: Sequence[Tensor]) -> Sequence[Tensor]:
+    if len(weights) == 4:
+        return weights
+    return [*weights, *[weights[0].new_zeros(weights[0].shape[0])] * 2]
 
 
 def nothing(like: Tensor) -> Tensor:

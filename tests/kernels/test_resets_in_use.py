@@ -76,6 +76,21 @@ def test_what_a_caller_writes_into(name: str, path: str) -> None:
 
 
 @layers
+@pytest.mark.parametrize("path", RESET_PATHS)
+def test_what_was_computed_without_gradients_takes_part_in_some(name: str, path: str) -> None:
+    """Output and state of a burn-in are ordinary tensors: inference mode ends inside of the call."""
+    case = case_of(name, bidirectional=True)
+    layer, x = case.module(rnnkit), case.numbers()
+    with torch.no_grad(), on(path):
+        output, state = layer(x, lengths=LENGTHS, reset=mask())
+    weight = torch.ones((), dtype=output.dtype, requires_grad=True)
+
+    ((output * weight).sum() + sum((each * weight).sum() for each in tensors_of(state))).backward()
+
+    assert weight.grad is not None
+
+
+@layers
 @pytest.mark.parametrize("reverse", [False, True])
 def test_all_states(name: str, reverse: bool) -> None:
     """The state after each step is the output there, or what it was beyond the length."""

@@ -26,10 +26,11 @@ def positions_of(index: Tensor | Sequence[int], batch: int, device: torch.device
         positions = positions.long()
     if positions.dtype is torch.bool and positions.shape == (batch,):
         return positions.nonzero().squeeze(1).to(device)
-    whole = not positions.is_floating_point() and positions.dtype is not torch.bool
-    if not whole or positions.dim() != 1:
+    kinds = (positions.is_floating_point(), positions.is_complex(), positions.dtype is torch.bool)
+    if any(kinds) or positions.dim() != 1:
         came = f"{positions.dtype} {tuple(positions.shape)}"
         refusal(ArgumentError, "index", f"{sentence}, got {came}", code="index-kind")
+    positions = positions.long()  # of those without a sign, -batch would be a large number
     outside = (positions < -batch) | (positions >= batch)
     if _has_values(positions) and bool(outside.any()):
         place = int(outside.nonzero()[0])
@@ -37,11 +38,14 @@ def positions_of(index: Tensor | Sequence[int], batch: int, device: torch.device
         sentence = f"{came}, but the state has {batch} samples"
         fix = ("fix", f"positions from 0 to {batch - 1}" if batch else "a state of a batch")
         refusal(ArgumentError, "index", sentence, "", fix, code="index-range")
-    return (positions.long() % max(batch, 1)).to(device)
+    return (positions % max(batch, 1)).to(device)
 
 
 def as_mask(mask: Any, batch: int, device: torch.device) -> Tensor:
-    """Return a boolean mask over a batch, of booleans or of 0 and 1.
+    """Return a boolean mask over a batch, of booleans or of 0 and 1, in memory of its own.
+
+    A caller may have made the mask in inference mode, which no backward pass may save, or write
+    into it before a backward pass reads it.
 
     Raises:
         ArgumentError: if it has another shape, or other values.
@@ -59,7 +63,7 @@ def as_mask(mask: Any, batch: int, device: torch.device) -> Tensor:
         sentence = f"mask must have shape {(batch,)}, got {tuple(flags.shape)}"
         refusal(ArgumentError, "mask", sentence, headline, fix, code="mask-shape")
     if flags.dtype is torch.bool:
-        return flags.to(device)
+        return flags.to(device, copy=True)
     if _has_values(flags) and not bool(((flags == 0) | (flags == 1)).all()):
         sentence = "mask must be booleans, or 0 and 1; got other values"
         refusal(ArgumentError, "mask", sentence, headline, fix, code="mask-values")
@@ -74,7 +78,8 @@ def _has_values(tensor: Tensor) -> bool:
 def as_tensor(value: Any) -> Tensor:
     """Return a tensor where it is; of a list or an array on the CPU: no device is waited for.
 
-    An array is read by position, whatever its strides, and a table's column whatever its labels.
+    An array is read by position, whatever its strides and the order of its bytes, and a table's
+    column whatever its labels.
 
     Raises:
         TypeError, ValueError, RuntimeError: if it is neither.
@@ -85,7 +90,8 @@ def as_tensor(value: Any) -> Tensor:
     if is_array and not is_compiling():  # to a compiler an array is a tensor
         given: Any = value
         array = given.__array__()
-        value = array.tolist() if array.dtype.hasobject else array.copy()
+        native = array.dtype.newbyteorder("=")
+        value = array.tolist() if array.dtype.hasobject else array.astype(native)
     return torch.as_tensor(value, device="cpu")
 
 

@@ -41,6 +41,15 @@ index must be integers (new_batch,) or booleans (batch=5,), got an empty dict
 """),
         marks=(pytest.mark.unhooked("the annotation refuses it first"),),
     ),
+    "Positions that are complex numbers.": Case(
+        call("rnnkit.states.select(filled(5, 4), index)", index=torch.tensor([1 + 0j])),
+        Refused(ArgumentError, "lacks", "index"),
+        code="index-kind",
+        message=snapshot("""\
+index must be integers (new_batch,) or booleans (batch=5,), got torch.complex64 (1,)
+  more      index-kind, in the docs under "Errors"\
+"""),
+    ),
     "A position behind the end.": Case(
         "rnnkit.states.select(filled(5, 4), [0, 5])",
         Refused(ArgumentError, "lacks", "index"),

@@ -211,12 +211,13 @@ def test_full_lengths_change_nothing(name: str, data: st.DataObject) -> None:
         lambda lengths: np.array(lengths[::-1])[::-1],
         lambda lengths: np.broadcast_to(np.array(lengths), len(lengths)),
         lambda lengths: np.array(lengths, dtype=object),
+        lambda lengths: np.array(lengths, dtype=">i4"),
         lambda lengths: [torch.tensor(length) for length in lengths],
         lambda lengths: [np.int64(length) for length in lengths],
     ],
     ids=[
         *("tuple", "int64", "int32", "uint8"),
-        *("numpy", "backward", "read-only", "objects", "tensors", "numpy numbers"),
+        *("numpy", "backward", "read-only", "objects", "big-endian", "tensors", "numpy numbers"),
     ],
 )
 def test_lengths_may_come_as_any_integers(given_as: Any, path: str) -> None:

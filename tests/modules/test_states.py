@@ -81,6 +81,9 @@ INDICES: dict[str, tuple[Any, list[int]]] = {
     "int64": (torch.tensor([2, 2]), [2, 2]),
     "int32": (torch.tensor([2, 0], dtype=torch.int32), [2, 0]),
     "int16": (torch.tensor([2, 0, 2], dtype=torch.int16), [2, 0, 2]),
+    "uint8": (torch.tensor([2, 0], dtype=torch.uint8), [2, 0]),
+    "uint16": (torch.tensor([2, 0], dtype=torch.uint16), [2, 0]),
+    "uint64": (torch.tensor([2, 0], dtype=torch.uint64), [2, 0]),
     "negative": ([-1, -3, 1], [2, 0, 1]),
     "booleans": (torch.tensor([True, False, True]), [0, 2]),
     "list of booleans": ([False, True, True], [1, 2]),
@@ -194,6 +197,24 @@ def test_reset_ends_a_state_that_is_no_number() -> None:
     assert fresh.isfinite().all()
     assert h.grad is not None
     assert h.grad.tolist() == [[1.0] * HIDDEN, [0.0] * HIDDEN, [1.0] * HIDDEN]
+
+
+@pytest.mark.parametrize("initial", [False, True])
+@pytest.mark.parametrize("made_in", [torch.no_grad, torch.inference_mode])
+def test_reset_by_a_mask_that_is_used_again(made_in: Any, *, initial: bool) -> None:
+    """A mask may come from inference mode, and be written into before the backward pass."""
+    h, fresh = (torch.randn(BATCH, HIDDEN, requires_grad=True) for _ in range(2))
+    with made_in():
+        mask = torch.tensor([True, False, False])
+
+    result = states.reset(h, mask, fresh if initial else None)
+    with made_in():
+        mask.logical_not_()
+    result.sum().backward()
+
+    expected = torch.tensor([[0.0], [1.0], [1.0]]).expand(BATCH, HIDDEN)
+    assert_same(expected, h.grad)
+    assert fresh.grad is None or torch.equal(fresh.grad, 1 - expected)
 
 
 @pytest.mark.parametrize("act", ["select", "repeat", "reset", "reset to a state"])

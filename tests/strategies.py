@@ -2,8 +2,12 @@
 
 A :class:`Case` is made of numbers alone, so that it prints well when a law fails; it makes its
 module, its input and its state on demand, the same ones each time.
+
+Tensors of users lie in memory in many ways, and what is right for one may be wrong for another: so a
+case says how each of its own lies there.
 """
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,6 +24,39 @@ CLASSES = LAYERS + CELLS
 LAYOUTS = ("padded", "unbatched", "packed", "packed unsorted")
 DTYPES = (torch.float32, torch.float64, torch.bfloat16)
 
+#: How a tensor lies in memory: in one piece; with its first two axes exchanged, or all of them turned
+#: around; every other number of a larger one; one part for all places on axis 0; parts that overlap.
+WAYS: tuple[str, ...] = ("one piece", "exchanged", "turned", "cut out", "expanded", "overlapping")
+#: Those in which no number is in two places.
+APART = WAYS[:4]
+#: What lies somewhere in memory.
+PARTS: tuple[str, ...] = ("input", "h", "c", "weights", "lengths", "mask", "gradients")
+
+
+def laid_out(tensor: Tensor, way: str) -> Tensor:
+    """Lay a tensor out in memory: one with the same numbers, in ways that are apart."""
+    axes = tuple(range(tensor.dim()))
+    if way in ("exchanged", "turned") and len(axes) > 1:
+        order = axes[::-1] if way == "turned" else (1, 0, *axes[2:])
+        return tensor.permute(order).contiguous().permute(order)
+    if way == "cut out":
+        around = torch.nan if tensor.is_floating_point() else 1
+        large = tensor.new_full([2 * size + 1 for size in tensor.shape], around)
+        return large[(slice(1, None, 2),) * len(axes)].copy_(tensor)
+    if way == "expanded":
+        return tensor[:1].clone().expand_as(tensor)
+    if way == "overlapping" and tensor.numel():
+        first, rest = tensor.shape[0], tensor[0].numel()
+        windows = tensor.reshape(-1)[: first + rest - 1].clone().unfold(0, rest, 1)
+        return windows.unflatten(1, (*tensor.shape[1:], 1)).squeeze(-1)
+    return tensor.contiguous()
+
+
+#: How some of a case's tensors lie in memory; the others lie in one piece.
+memories: st.SearchStrategy[dict[str, str]] = st.fixed_dictionaries(
+    {}, optional=dict.fromkeys(PARTS, st.sampled_from(WAYS))
+)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
@@ -34,6 +71,7 @@ class Case:
     lengths: tuple[int, ...] = ()
     dtype: torch.dtype = torch.float32
     options: dict[str, Any] = field(default_factory=dict)
+    memory: dict[str, str] = field(default_factory=dict)
     seed: int = 0
 
     @property
@@ -67,7 +105,16 @@ class Case:
         """Make the module, of the class that the namespace has under its name."""
         torch.manual_seed(self.seed)
         make = getattr(namespace, self.name)
-        return make(self.input_size, self.hidden_size, dtype=self.dtype, **self.options, **more)
+        module = make(self.input_size, self.hidden_size, dtype=self.dtype, **self.options, **more)
+        for weight in module.parameters():
+            # A weight is written into, so no number of it is in two places.
+            if self.memory.get("weights") in APART:
+                weight.data = self.laid_out("weights", weight.data)
+        return module
+
+    def laid_out(self, part: str, tensor: Tensor) -> Tensor:
+        """Lay a tensor out in memory as this part of the call."""
+        return laid_out(tensor, self.memory.get(part, WAYS[0]))
 
     def numbers(self) -> Tensor:
         """The numbers of the input, padded if the input is packed; a leaf that wants gradients."""
@@ -76,7 +123,7 @@ class Case:
             front = (self.seq, *front)
             if self.options.get("batch_first"):
                 front = front[::-1]
-        return _normal((*front, self.input_size), self.dtype, self.seed + 1)
+        return self._normal("input", (*front, self.input_size), 1)
 
     def packed(self, numbers: Tensor) -> Tensor | PackedSequence:
         """What the module takes: the numbers, packed if the layout says so."""
@@ -96,7 +143,7 @@ class Case:
     def tensors(self) -> tuple[Tensor, ...]:
         """The tensors of a right state; leaves that want gradients."""
         return tuple(
-            _normal(shape, self.dtype, self.seed + 2 + place)
+            self._normal("hc"[place], shape, 2 + place)
             for place, shape in enumerate(self.state_shapes)
         )
 
@@ -104,6 +151,11 @@ class Case:
         """A right state as torch takes it: a tensor, or a tuple of two."""
         tensors = self.tensors()
         return tensors if self.is_lstm else tensors[0]
+
+    def _normal(self, part: str, shape: Sequence[int], number: int) -> Tensor:
+        generator = torch.Generator().manual_seed(self.seed + number)
+        numbers = torch.randn(shape, generator=generator).to(self.dtype)
+        return self.laid_out(part, numbers).requires_grad_()
 
 
 def tensors_of(result: Any) -> list[Tensor]:
@@ -120,9 +172,25 @@ def assert_same(expected: Any, actual: Any) -> None:
     )
 
 
-def _normal(shape: Sequence[int], dtype: torch.dtype, seed: int) -> Tensor:
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(shape, generator=generator).to(dtype).requires_grad_()
+def gradients(
+    results: Sequence[Tensor], leaves: Sequence[Tensor], way: str = WAYS[0]
+) -> list[Tensor]:
+    """The gradients of a sum in which every number of the results has a weight of its own.
+
+    Args:
+        results: what is differentiated, as far as it can be.
+        leaves: whose gradients are returned, zeros where nothing reaches them.
+        way: how the results' gradients lie in memory.
+    """
+    generator = torch.Generator().manual_seed(7)
+    weights = [
+        laid_out(torch.randn(one.shape, generator=generator).to(one.dtype), way) for one in results
+    ]
+    reached = [one.requires_grad for one in results]
+    outputs, on_outputs = (list(itertools.compress(each, reached)) for each in (results, weights))
+    return list(
+        torch.autograd.grad(outputs, leaves, on_outputs, allow_unused=True, materialize_grads=True)
+    )
 
 
 @st.composite
@@ -159,6 +227,7 @@ def cases(
         lengths=tuple(lengths),
         dtype=draw(st.sampled_from(dtypes)),
         options=options,
+        memory=draw(memories),
         seed=draw(st.integers(0, 10**6)),
     )
 

@@ -29,6 +29,9 @@ def run_whole(layer: Any, input: Any, hx: Any, *, own: bool) -> tuple[Any, Any]:
     Returns:
         What torch's layer returns.
     """
+    if isinstance(input, PackedSequence) and not input.batch_sizes.is_contiguous():
+        # torch reads them in memory, whatever their strides, and beyond their end.
+        input = input._replace(batch_sizes=input.batch_sizes.contiguous())
     facts, mode = layer.__rnnkit__, mode_of(layer)
     # A line of its own: Dynamo may stop at the one above, and compiles again for whatever object is
     # on the stack there and new in each call, as a bound method is.

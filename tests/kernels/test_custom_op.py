@@ -14,6 +14,7 @@ from torch.library import opcheck
 from rnnkit._kernels import single
 from rnnkit._kernels.custom_op import run_operator
 from tests.compiles import compiles
+from tests.strategies import gradients, laid_out, memories
 
 # torch says so where oneDNN is switched off.
 pytestmark = pytest.mark.filterwarnings("ignore:TF32 acceleration on top of oneDNN:UserWarning")
@@ -71,45 +72,42 @@ def call(
     reverse: bool = False,
     dtype: torch.dtype = torch.float32,
     projected: bool = False,
+    memory: dict[str, str] | None = None,
 ) -> Call:
     """A call with random numbers, each tensor a leaf that requires a gradient."""
+    ways = memory or {}
     rows, output = GATES[mode] * HIDDEN, PROJECTED if projected else HIDDEN
     shapes = [(rows, INPUT), (rows, output), *([(rows,), (rows,)] if bias else [])]
     if projected:
         shapes.append((PROJECTED, HIDDEN))
     states = [(1, batch, output), *([(1, batch, HIDDEN)] if mode == "LSTM" else [])]
 
-    def leaf(*shape: int) -> Tensor:
-        return torch.randn(*shape, dtype=dtype).requires_grad_()
+    def leaf(part: str, *shape: int) -> Tensor:
+        return laid_out(torch.randn(*shape, dtype=dtype), ways.get(part, "")).requires_grad_()
 
-    weights = [leaf(*shape) for shape in shapes]
-    state = tuple(leaf(*shape) for shape in states)
-    return Call(mode, weights, leaf(steps, batch, INPUT), state, bias, reverse)
-
-
-def gradients(results: list[Tensor], leaves: list[Tensor], which: Any = (0, 1, 2)) -> list[Tensor]:
-    """The gradients by some of the results, each weighted differently everywhere."""
-    chosen = [result for place, result in enumerate(results) if place in which]
-    weights = [
-        torch.linspace(-1, 1, result.numel(), dtype=result.dtype).view(result.shape)
-        for result in chosen
-    ]
-    return list(
-        torch.autograd.grad(chosen, leaves, weights, allow_unused=True, materialize_grads=True)
-    )
+    weights = [leaf("weights", *shape) for shape in shapes]
+    state = tuple(leaf(part, *shape) for part, shape in zip("hc", states, strict=False))
+    return Call(mode, weights, leaf("input", steps, batch, INPUT), state, bias, reverse)
 
 
-def check(one: Call, which: Any = (0, 1, 2), leaves: list[Tensor] | None = None) -> None:
+def check(
+    one: Call,
+    which: Any = (0, 1, 2),
+    memory: dict[str, str] | None = None,
+    leaves: list[Tensor] | None = None,
+) -> None:
     """Hold the operator to torch's kernel: results to the bit, gradients as close as it gets.
 
     A GRU that is trained keeps its gates, which torch's kernel does not: it is written out.
     """
-    expected, found = one.by_torch(), one.by_operator()
+    results = one.by_operator(), one.by_torch()
+    way, leaves = (memory or {}).get("gradients", ""), leaves or one.leaves
 
     exactly = {} if one.mode == "GRU" else {"rtol": 0.0, "atol": 0.0}
-    torch.testing.assert_close(found, expected, **exactly)
-    leaves = one.leaves if leaves is None else leaves
-    torch.testing.assert_close(gradients(found, leaves, which), gradients(expected, leaves, which))
+    torch.testing.assert_close(*results, **exactly)
+    torch.testing.assert_close(
+        *(gradients([each[n] for n in which if n < len(each)], leaves, way) for each in results)
+    )
 
 
 def kinds() -> Iterator[dict[str, Any]]:
@@ -130,16 +128,23 @@ def test_torchs_numbers(kind: dict[str, Any]) -> None:
 @pytest.mark.filterwarnings("ignore:LSTM with projections:UserWarning")
 @given(
     st.sampled_from(sorted(GATES)), st.integers(1, 6), st.integers(0, 4), st.booleans(),
-    st.sampled_from([(0,), (1,), (2,), (0, 1), (0, 1, 2)]),
+    st.sampled_from([(0,), (1,), (2,), (0, 1), (0, 1, 2)]), memories,
 )  # fmt: skip
-def test_any_size_and_any_part_of_the_results(
-    mode: str, steps: int, batch: int, reverse: bool, which: tuple[int, ...]
+def test_any_size_and_memory_and_any_part_of_the_results(
+    mode: str,
+    steps: int,
+    batch: int,
+    reverse: bool,
+    which: tuple[int, ...],
+    memory: dict[str, str],
 ) -> None:
-    """A batch of none or one, one step, and a loss of the state alone are right."""
+    """A batch of none or one, one step, and a loss of the state alone are right, in any memory."""
     torch.manual_seed(steps)
-    one = call(mode, steps, batch, reverse=reverse)
+    one = call(mode, steps, batch, reverse=reverse, memory=memory)
     # The c of an LSTM is result 2; the others end with h.
-    check(one, [place for place in which if place <= len(one.state)] or [0])
+    check(one, [place for place in which if place <= len(one.state)] or [0], memory)
+    # A compiler takes this for granted.
+    assert all(result.is_contiguous() for result in one.by_operator())
 
 
 @modes

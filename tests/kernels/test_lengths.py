@@ -13,7 +13,16 @@ from torch import Tensor
 
 import rnnkit
 from tests.kernels.paths import KINDS, LENGTHS, SEQ, case_of, kinds, layers, on, paths
-from tests.strategies import Case, assert_same, cases, tensors_of
+from tests.strategies import (
+    APART,
+    WAYS,
+    Case,
+    assert_same,
+    cases,
+    gradients,
+    laid_out,
+    tensors_of,
+)
 
 pytestmark = pytest.mark.filterwarnings("ignore:LSTM with projections is not supported:UserWarning")
 
@@ -36,7 +45,9 @@ def poisoned(case: Case, lengths: tuple[int, ...]) -> Tensor:
         padding = turned(case, numbers)[length:, sample]
         padding[::2] = torch.nan
         padding[1::2] = torch.inf
-    return numbers.requires_grad_()
+    # Steps and samples that are one in memory would all be padding.
+    way = case.memory.get("input")
+    return laid_out(numbers, way if way in APART else WAYS[0]).requires_grad_()
 
 
 def alone(case: Case, layer: Any, lengths: tuple[int, ...], numbers: Tensor, hx: Any) -> Any:
@@ -58,21 +69,13 @@ def alone(case: Case, layer: Any, lengths: tuple[int, ...], numbers: Tensor, hx:
     return turned(case, torch.stack(outputs, dim=1)), columns
 
 
-def gradients(results: list[Tensor], leaves: list[Tensor]) -> list[Tensor]:
-    """The gradients of a sum in which every number of the results has a weight of its own."""
-    generator = torch.Generator().manual_seed(7)
-    loss = torch.zeros(())
-    for result in results:
-        weights = torch.randn(result.shape, generator=generator, dtype=result.dtype)
-        loss = loss + (result * weights).sum()
-    return list(torch.autograd.grad(loss, leaves, allow_unused=True, materialize_grads=True))
-
-
 def check_alone(
     case: Case, lengths: tuple[int, ...], state: str, path: str, tolerance: float = 1e-10
 ) -> None:
     """Output, state and gradients of a padded batch are those of each sample alone."""
     tensors = () if state == "none" else case.tensors()
+    counts = case.laid_out("lengths", torch.tensor(lengths)) if case.memory else list(lengths)
+    lengths = tuple(int(count) for count in counts)
     numbers, padded = case.numbers(), poisoned(case, lengths)
     theirs = case.module(torch.nn).eval()
     ours = case.module(rnnkit, state_batch_first=state == "batch first").eval()
@@ -81,12 +84,13 @@ def check_alone(
 
     expected, ends = alone(case, theirs, lengths, numbers, tensors or None)
     with on(path):
-        actual, carried = ours(padded, hx, lengths=list(lengths))
+        actual, carried = ours(padded, hx, lengths=counts)
     carried = tensors_of(carried)
     if state == "batch first":
         carried = [tensor.transpose(0, 1) for tensor in carried]
-    of_alone = gradients([expected, *ends], [numbers, *tensors, *theirs.parameters()])
-    of_batch = gradients([actual, *carried], [padded, *tensors, *ours.parameters()])
+    way = case.memory.get("gradients", WAYS[0])
+    of_alone = gradients([expected, *ends], [numbers, *tensors, *theirs.parameters()], way)
+    of_batch = gradients([actual, *carried], [padded, *tensors, *ours.parameters()], way)
 
     assert not beyond(case, lengths, actual).any()
     assert not beyond(case, lengths, of_batch[0]).any()

@@ -4,6 +4,8 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import Tensor
 from torch.library import opcheck
 
@@ -12,7 +14,7 @@ from rnnkit._kernels.lengths import Lengths
 from rnnkit._kernels.reset_op import run_reset_operators
 from rnnkit._modules.unroll import _as_layer, _stack_of
 from tests.compiles import compiles
-from tests.strategies import tensors_of
+from tests.strategies import gradients, laid_out, memories, tensors_of
 
 SEQ, BATCH, INPUT, HIDDEN = 6, 4, 3, 5
 LENGTHS = [6, 0, 3, 5]
@@ -83,6 +85,34 @@ def test_it_is_the_loop(
         results(output, [end.squeeze(0) for end in ends], leaves, which),
         results(*expected, leaves, which),
     )
+
+
+@kinds
+@given(memory=memories, reverse=st.booleans())
+def test_any_memory(kind: str, memory: dict[str, str], reverse: bool) -> None:
+    """However its tensors lie in memory, the results are the same, and in one piece."""
+    torch.manual_seed(1)
+    cell = KINDS[kind](INPUT, HIDDEN, dtype=torch.float64)
+    x = torch.randn(SEQ, BATCH, INPUT, dtype=torch.float64)
+    state = [tensor.detach() for tensor in tensors_of(random_state(cell))]
+    parts = zip(("input", "lengths", *"hc"), (x, torch.tensor(LENGTHS), *state), strict=False)
+    drawn = [laid_out(tensor, memory.get(part, "")) for part, tensor in parts]
+    pieces = [tensor.clone(memory_format=torch.contiguous_format) for tensor in drawn]
+
+    def run(x: Tensor, each: Tensor, *hx: Tensor) -> list[Tensor]:
+        leaves = [x, *hx, *cell.parameters()]
+        for leaf in leaves:
+            leaf.requires_grad_()
+        output, ends = run_reset_operators(
+            _stack_of(cell, reverse=reverse), x, tuple(tensor.unsqueeze(0) for tensor in hx),
+            Lengths(each, None, SEQ), mask(), None,
+        )  # fmt: skip
+        return [output, *ends, *gradients([output, *ends], leaves, memory.get("gradients", ""))]
+
+    found, expected = run(*drawn), run(*pieces)
+
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
+    assert all(one.is_contiguous() for one in found)
 
 
 @compiles

@@ -7,7 +7,8 @@ from rnnkit._kernels.reset_op import run_reset_operators
 from rnnkit._modules.unroll import _as_layer, _stack_of
 from tests.compiles import compiles
 from tests.kernels import test_reset_op as resets
-from tests.kernels.test_custom_op import call, gradients, modes
+from tests.kernels.test_custom_op import call, modes
+from tests.strategies import gradients
 
 pytestmark = pytest.mark.filterwarnings("ignore:TF32 acceleration on top of oneDNN:UserWarning")
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 import rnnkit
-from tests.strategies import tensors_of
+from tests.strategies import APART, WAYS, gradients, laid_out, memories, tensors_of
 
 CELLS = ("tanh", "relu", "LSTM", "GRU", "projected")
 Mask = tuple[tuple[bool, ...], ...]
@@ -31,6 +31,7 @@ class Use:
     resets: Mask | None
     given: str
     options: dict[str, bool]
+    memory: dict[str, str]
     seed: int
 
     @property
@@ -51,14 +52,14 @@ class Use:
     def input(self) -> Tensor:
         """Make the input, in its layout; a leaf."""
         front = (self.batch, self.seq) if self.batch_first else (self.seq, self.batch)
-        return self._normal(*front, self.width, place=1)
+        return self._normal("input", *front, self.width, place=1)
 
     def state(self, cell: Any) -> Any:
         """Make the state that is given; leaves."""
         if self.given == "none":
             return None
         zeros = tensors_of(cell.initial_state(self.batch))
-        h, *c = [self._normal(*zero.shape, place=2 + n) for n, zero in enumerate(zeros)]
+        h, *c = [self._normal("hc"[n], *zero.shape, place=2 + n) for n, zero in enumerate(zeros)]
         if not c:
             return h
         return (h, None) if self.given == "half" else (h, *c)
@@ -68,12 +69,23 @@ class Use:
         if self.resets is None:
             return None
         mask = torch.tensor(self.resets)
-        mask = mask.T if self.batch_first else mask
-        return mask.int() if self.seed % 2 else mask
+        mask = mask.int() if self.seed % 2 else mask
+        return self.laid_out("mask", mask.T if self.batch_first else mask)
 
-    def _normal(self, *shape: int, place: int) -> Tensor:
+    def counts(self) -> Any:
+        """Make the lengths that are given."""
+        if self.lengths is None or self.memory.get("lengths") not in APART:
+            return self.lengths
+        return self.laid_out("lengths", torch.tensor(self.lengths))
+
+    def laid_out(self, part: str, tensor: Tensor) -> Tensor:
+        """Lay a tensor out in memory as this part of the call."""
+        return laid_out(tensor, self.memory.get(part, WAYS[0]))
+
+    def _normal(self, part: str, *shape: int, place: int) -> Tensor:
         generator = torch.Generator().manual_seed(self.seed + place)
-        return torch.randn(shape, generator=generator, dtype=torch.float64).requires_grad_()
+        numbers = torch.randn(shape, generator=generator, dtype=torch.float64)
+        return self.laid_out(part, numbers).requires_grad_()
 
 
 @st.composite
@@ -96,6 +108,7 @@ def uses(draw: st.DrawFn, names: Sequence[str] = CELLS) -> Use:
         resets=draw(st.none() | mask),
         given=draw(st.sampled_from(["none", "half", "all"])),
         options={name: draw(st.booleans()) for name in ("batch_first", "reverse", "return_states")},
+        memory=draw(memories),
         seed=draw(st.integers(0, 10**6)),
     )
 
@@ -131,16 +144,10 @@ def by_hand(use: Use, cell: Any, x: Tensor, hx: Any) -> tuple[Tensor, Any]:
     return output, [torch.cat(p, axis) for p in zip(*(end for _, end in samples), strict=True)]
 
 
-def gradients(result: Any, cell: Any, *leaves: Any) -> list[Tensor]:
-    """Differentiate a sum in which each number has a weight of its own."""
-    generator = torch.Generator().manual_seed(3)
-    tensors = tensors_of(result)
-    weights = [torch.randn(t.shape, generator=generator, dtype=t.dtype) for t in tensors]
-    wanted = [*cell.parameters(), *tensors_of(leaf for leaf in leaves if leaf is not None)]
-    # Where nothing reaches the result, it still is to say so by zeros.
-    total = sum(0 * leaf.sum() for leaf in wanted)
-    total += sum((t * w).sum() for t, w in zip(tensors, weights, strict=True))
-    return list(torch.autograd.grad(total, wanted))
+def differentiated(use: Use, result: Any, cell: Any, *given: Any) -> list[Tensor]:
+    """The gradients of the cell's weights and of what was given."""
+    leaves = [*cell.parameters(), *tensors_of(leaf for leaf in given if leaf is not None)]
+    return gradients(tensors_of(result), leaves, use.memory.get("gradients", WAYS[0]))
 
 
 def assert_close(actual: Any, expected: Any) -> None:
@@ -155,14 +162,14 @@ def test_both_roads_equal_the_loop(use: Use) -> None:
     x = use.input()
     hx = use.state(cell)
     expected = by_hand(use, cell, x, hx)
-    wanted = gradients(expected, cell, x, hx)
+    wanted = differentiated(use, expected, cell, x, hx)
 
     for fused in (True, False):
         actual = rnnkit.unroll(
-            cell, x, hx, lengths=use.lengths, reset=use.reset(), fused=fused, **use.options
+            cell, x, hx, lengths=use.counts(), reset=use.reset(), fused=fused, **use.options
         )
         assert_close(actual, expected)
-        assert_close(gradients(actual, cell, x, hx), wanted)
+        assert_close(differentiated(use, actual, cell, x, hx), wanted)
 
 
 @given(use=uses())
@@ -179,7 +186,8 @@ def test_cells_equal_their_layer(use: Use) -> None:
 
     actual = torch.cat([forward, backward], dim=-1), rnnkit.states.from_layers([end, start])
     assert_close(actual, expected)
-    assert_close(gradients(actual, layer, x), gradients(expected, layer, x))
+    wanted = differentiated(use, expected, layer, x)
+    assert_close(differentiated(use, actual, layer, x), wanted)
 
 
 @given(use=uses(), fused=st.booleans())
@@ -223,7 +231,7 @@ def test_padding_may_hold_anything(use: Use, fused: bool) -> None:
     ]
 
     assert_close(results[1], results[0])
-    found = [gradients(r, cell, x) for r, x in zip(results, (clean, dirty), strict=True)]
+    found = [differentiated(use, r, cell, x) for r, x in zip(results, (clean, dirty), strict=True)]
     assert_close(found[1], found[0])
     assert not found[1][-1].masked_select(beyond).any()
 

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 import rnnkit
-from tests.strategies import tensors_of
+from rnnkit._base.state import map_state
+from tests.strategies import laid_out, tensors_of
 from tests.torch.side_by_side import HIDDEN, INPUT, layers
 from tests.torch.test_whole_graphs import CELLS, Parent, Unrolled, _switched_on, check, trained
 from tests.torch.test_whole_graphs import pytestmark as whole
@@ -51,6 +52,18 @@ def test_no_step_is_refused_as_eagerly(kind: str, name: str) -> None:
         torch.compile(model, backend="aot_eager")(x)
 
     assert (compiled.value.code, str(compiled.value)) == (eager.value.code, str(eager.value))
+
+
+@layers
+def test_any_memory(name: str) -> None:
+    """However input, state, lengths and mask lie in memory, a layer trains as it does eagerly."""
+    layer = getattr(rnnkit, name)(INPUT, HIDDEN, 2, batch_first=True, state_batch_first=True)
+    x = laid_out(torch.randn(4, 6, INPUT), "exchanged")
+    hx = map_state(lambda t: laid_out(torch.randn_like(t), "overlapping"), layer.initial_state(4))
+    lengths = laid_out(torch.tensor([5, 6, 0, 1]), "cut out")
+    reset = laid_out(torch.rand(4, 6) < 0.4, "one piece")
+
+    check(layer, [(x, hx, {"lengths": lengths, "reset": reset})])
 
 
 @layers

@@ -1,0 +1,220 @@
+"""However tensors lie in memory: a call gives what it gives of the same numbers in one piece."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence
+from torch.utils import _pytree as pytree
+
+import rnnkit
+from rnnkit import LSTMState, states
+from tests.kernels.paths import RESET_PATHS, on
+from tests.strategies import (
+    APART,
+    LAYERS,
+    WAYS,
+    Case,
+    assert_same,
+    cases,
+    gradients,
+    laid_out,
+    memories,
+    tensors_of,
+)
+
+layers = pytest.mark.parametrize("name", LAYERS)
+
+
+def in_one_piece(nest: Any) -> Any:
+    """The same nest, each tensor of it a new leaf with the same numbers."""
+
+    def copy(tensor: Tensor) -> Tensor:
+        fresh = tensor.detach().clone(memory_format=torch.contiguous_format)
+        return fresh.requires_grad_(tensor.requires_grad)
+
+    return pytree.tree_map_only(Tensor, copy, nest)
+
+
+def leaves_of(nest: Any) -> list[Tensor]:
+    """The tensors of a nest that want gradients."""
+    found = (one for one in pytree.tree_leaves(nest) if isinstance(one, Tensor))
+    return [one for one in found if one.requires_grad]
+
+
+def check(call: Callable[..., Any], arguments: Any, way: str = WAYS[0], *more: Tensor) -> None:
+    """A call gives the same of other memory, its gradients too, and leaves what it is given."""
+    pieces, kept = in_one_piece(arguments), in_one_piece(arguments)
+
+    expected, actual = (tensors_of(call(*each)) for each in (pieces, arguments))
+
+    torch.testing.assert_close(actual, expected, rtol=1e-12, atol=1e-12)
+    if leaves_of(actual):
+        torch.testing.assert_close(
+            gradients(actual, [*leaves_of(arguments), *more], way),
+            gradients(expected, [*leaves_of(pieces), *more], way),
+            rtol=1e-12,
+            atol=1e-12,
+        )
+    torch.testing.assert_close(arguments, kept, rtol=0, atol=0)
+
+
+class Wrapped(nn.Module):
+    """A user's cell: one of rnnkit's inside, of which ``unroll`` knows nothing."""
+
+    def __init__(self, cell: Any) -> None:
+        """Hold the cell."""
+        super().__init__()
+        self.cell = cell
+        self.initial_state = cell.initial_state
+
+    def forward(self, input: Tensor, hx: Any) -> Any:
+        """Run a step."""
+        return self.cell(input, hx)
+
+
+def recurrent(layer: Any, wrap: Callable[[Any], Any] = lambda cell: cell) -> Any:
+    """Make a Recurrent of a layer's cells, which takes the layer's state and returns it."""
+    cells, directions = [wrap(cell) for cell in layer.cells()], 1 + layer.bidirectional
+    made = rnnkit.Recurrent(
+        cells[::directions],
+        cells[1::2] if layer.bidirectional else None,
+        batch_first=layer.batch_first,
+    )
+
+    def call(x: Tensor, hx: Any, **options: Any) -> Any:
+        return made(x, states.to_layers(hx), **options)
+
+    return call
+
+
+#: Who takes a layer's input and state, and the paths that it has.
+USERS: dict[str, tuple[Callable[[Any], Any], tuple[str, ...]]] = {
+    "layer": (lambda layer: layer, RESET_PATHS),
+    "Recurrent": (recurrent, RESET_PATHS),
+    "Recurrent of users' cells": (lambda layer: recurrent(layer, Wrapped), ("loop",)),
+}
+
+
+def arguments_of(case: Case, data: st.DataObject) -> tuple[Any, ...]:
+    """Draw the input, the state, and what may be given by name of lengths and a mask."""
+    x, hx = case.numbers(), case.state()
+    generator = torch.Generator().manual_seed(case.seed)
+    counts = torch.randint(0, case.seq + 1, (case.batch,), generator=generator)
+    options = {
+        "lengths": case.laid_out("lengths", counts),
+        "reset": case.laid_out("mask", torch.rand(x.shape[:2], generator=generator) < 0.4),
+    }
+    names = data.draw(st.lists(st.sampled_from(list(options)), unique=True))
+    return x, hx, {name: options[name] for name in names}
+
+
+@pytest.mark.parametrize("user", USERS)
+@layers
+@given(data=st.data())
+def test_a_sequence(name: str, user: str, data: st.DataObject) -> None:
+    """Input, state, lengths, mask, weights and gradients may lie in memory in any way."""
+    drawn = data.draw(cases([name], ["padded"], [torch.float64]))
+    # Half of the time, since a mask is then turned.
+    case = replace(drawn, options=drawn.options | {"batch_first": data.draw(st.booleans())})
+    layer = case.module(rnnkit).eval()
+    make, paths = USERS[user]
+    run, arguments = make(layer), arguments_of(case, data)
+
+    for path in paths:
+        with on(path):
+            check(
+                lambda x, hx, options: run(x, hx, **options),
+                arguments,
+                case.memory.get("gradients", WAYS[0]),
+                *layer.parameters(),
+            )
+
+
+@layers
+@given(data=st.data())
+def test_one_step(name: str, data: st.DataObject) -> None:
+    """So may the input of one step, and a state with the batch first."""
+    drawn = data.draw(cases([name], ["padded"], [torch.float64]))
+    case = replace(drawn, options=drawn.options | {"bidirectional": False})
+    layer = case.module(rnnkit, state_batch_first=True).eval()
+    hx = pytree.tree_map(lambda t: t.detach().transpose(0, 1).requires_grad_(), case.state())
+    x = case.numbers().detach().select(1 if layer.batch_first else 0, 0)
+
+    def call(x: Tensor, hx: Any) -> Any:
+        output, state = layer.step(x, hx)
+        return output, state, layer.last_hidden(hx), layer.split_state(hx)
+
+    check(call, (x.requires_grad_(), hx), case.memory.get("gradients", WAYS[0]))
+
+
+@layers
+@given(data=st.data(), fields=st.tuples(*[st.sampled_from(APART)] * 4))
+def test_the_fields_of_packed_input(
+    name: str, data: st.DataObject, fields: tuple[str, ...]
+) -> None:
+    """So may each field of packed input, of which torch reads the sizes as if in one piece."""
+    case = data.draw(cases([name], ["packed", "packed unsorted"], [torch.float64]))
+    layer = case.module(rnnkit).eval()
+    packed = [
+        None if field is None else laid_out(field.detach(), way)
+        for field, way in zip(case.input(), fields, strict=True)
+    ]
+
+    check(
+        lambda fields, hx: layer(PackedSequence(*fields), hx),
+        ([packed[0].requires_grad_(), *packed[1:]], case.state()),
+        case.memory.get("gradients", WAYS[0]),
+    )
+
+
+@layers
+def test_one_size_for_all_steps(name: str) -> None:
+    """Sizes that are one number in memory are as many as they say."""
+    layer, x = getattr(rnnkit, name)(3, 4), torch.randn(7, 5, 3)
+    packed = pack_padded_sequence(x, [7] * 5)
+    one = packed._replace(batch_sizes=torch.tensor(5).expand(7))
+
+    assert_same(layer(packed), layer(one))
+
+
+ROWS, BATCH, HIDDEN = 4, 3, 6
+#: What is done to a layer's state: to the tensor, and to the flags and positions beside it.
+ACTS: dict[str, Callable[..., Any]] = {
+    "detach": lambda state, *_: states.detach(state),
+    "to": lambda state, *_: states.to(state, torch.float32),
+    "select": lambda state, _, index: states.select(state, index),
+    "select by flags": lambda state, mask, _: states.select(state, mask),
+    "slice": lambda state, *_: states.select(state, slice(1, None)),
+    "repeat": lambda state, *_: states.repeat(state, 2),
+    "expand": lambda state, *_: states.expand(states.select(state, [1]), 5),
+    "cat": lambda state, *_: states.cat([state, state]),
+    "reset": lambda state, mask, _: states.reset(state, mask),
+    "reset to": lambda state, mask, _: states.reset(state, mask, state),
+    "batch_first": lambda state, *_: states.batch_first(state),
+    "from_batch_first": lambda state, *_: states.from_batch_first(state),
+    "from_layers": lambda state, *_: states.from_layers([state, state]),
+    "to_layers": lambda state, *_: states.to_layers(state),
+    "bridge": lambda state, *_: states.bridge(state),
+    "sum": lambda state, *_: states.bridge(state, "sum"),
+}
+
+
+@pytest.mark.parametrize("act", ACTS)
+@given(memory=memories)
+def test_states(act: str, memory: dict[str, str]) -> None:
+    """So may a state, and the flags and positions beside it."""
+    h, c = (
+        laid_out(torch.randn(ROWS, BATCH, HIDDEN, dtype=torch.float64), memory.get(part, WAYS[0]))
+        for part in "hc"
+    )
+    mask = laid_out(torch.tensor([False, True, True]), memory.get("mask", WAYS[0]))
+    index = laid_out(torch.tensor([2, 0, 0, 1]), memory.get("lengths", WAYS[0]))
+    state = LSTMState(h.requires_grad_(), c.requires_grad_())
+
+    check(ACTS[act], (state, mask, index), memory.get("gradients", WAYS[0]))

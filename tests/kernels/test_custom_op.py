@@ -103,7 +103,8 @@ def check(
     results = one.by_operator(), one.by_torch()
     way, leaves = (memory or {}).get("gradients", ""), leaves or one.leaves
 
-    exactly = {} if one.mode == "GRU" else {"rtol": 0.0, "atol": 0.0}
+    # Of weights that are in no piece, torch's kernel has other last bits without gradients.
+    exactly = {} if memory or one.mode == "GRU" else {"rtol": 0.0, "atol": 0.0}
     torch.testing.assert_close(*results, **exactly)
     torch.testing.assert_close(
         *(gradients([each[n] for n in which if n < len(each)], leaves, way) for each in results)

@@ -103,7 +103,7 @@ def check(
     results = one.by_operator(), one.by_torch()
     way, leaves = (memory or {}).get("gradients", ""), leaves or one.leaves
 
-    # Of weights that are in no piece, torch's kernel has other last bits without gradients.
+    # Of weights that are not in one piece, torch's kernel has other last bits without gradients.
     exactly = {} if memory or one.mode == "GRU" else {"rtol": 0.0, "atol": 0.0}
     torch.testing.assert_close(*results, **exactly)
     torch.testing.assert_close(

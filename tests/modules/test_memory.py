@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence
@@ -116,6 +116,7 @@ def arguments_of(case: Case, data: st.DataObject) -> tuple[Any, ...]:
 
 @pytest.mark.parametrize("user", USERS)
 @layers
+@settings(max_examples=min(settings().max_examples, 20))  # each on every path
 @given(data=st.data())
 def test_a_sequence(name: str, user: str, data: st.DataObject) -> None:
     """Input, state, lengths, mask, weights and gradients may lie in memory in any way."""

@@ -275,7 +275,8 @@ def _stack_of(cell: Any, *, reverse: bool) -> Stack:
 
 def _as_layer(state: Any) -> tuple[Tensor, ...]:
     tensors = (state,) if isinstance(state, Tensor) else state
-    return tuple(tensor.unsqueeze(0) for tensor in tensors)
+    # In one piece, which cuDNN asks for.
+    return tuple(tensor.unsqueeze(0).contiguous() for tensor in tensors)
 
 
 def _as_cell(output: Tensor, state: tuple[Tensor, ...]) -> tuple[Tensor, Any]:

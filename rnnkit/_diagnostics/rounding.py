@@ -22,6 +22,7 @@ from rnnkit._diagnostics.compare import (
 )
 from rnnkit._diagnostics.isolation import Given, Session, Watch
 from rnnkit._diagnostics.outputs import Leaves, same
+from rnnkit._diagnostics.widened import run_wide
 
 #: A feature that rounding moves by this part of its size moves by chance.
 CHAOTIC = 0.1
@@ -58,6 +59,11 @@ class Rounding:
     def computation(self) -> Computation:
         """What ran on the batch as it is."""
         return compute(self._session, self._batch.tree(), self._normal)
+
+    @cached_property
+    def wide(self) -> Leaves | None:
+        """What the model returns in float64; None if it does not run so."""
+        return run_wide(self._session, self._batch.tree())
 
     def tolerance(self, *tensors: Tensor) -> float:
         """Return by how much rounding may part two kernels, relative to the largest number."""

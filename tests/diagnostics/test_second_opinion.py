@@ -11,7 +11,7 @@ from inline_snapshot import snapshot
 from torch import Tensor, nn
 
 import rnnkit
-from rnnkit._diagnostics import wide
+from rnnkit._diagnostics import wide, widened
 from tests.diagnostics.models_of_users import FEATURE, HIDDEN, Model, mask, padded
 
 X, LENGTHS = padded()
@@ -111,7 +111,7 @@ def test_first_opinion_stays(why: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
     computes = {"it insists": insisting, "it gives other shapes": by_precision}
     if why == "it is large":
-        monkeypatch.setattr(wide, "WEIGHTS", 10)
+        monkeypatch.setattr(widened, "WEIGHTS", 10)
     made = model("autocast", torch.nn, is_right=False)
     made.compute = computes.get(why, under_autocast)
     report = rnnkit.verify(made, X, LENGTHS, lengths=LENGTHS, skip=["padding"])

@@ -91,7 +91,7 @@ def _check_own_step(baseline: Baseline, first: int, seq: int, cut: int) -> None:
     at = cut - max(baseline.missing(first), 0)
     if perturbed is None or not perturbed.has(first):
         return
-    if perturbed.differs(first, lambda leaf: leaf.select(seq, at)):
+    if perturbed.leaks(first, lambda leaf: leaf.select(seq, at)):
         which = "the first input" if input == batch.first else f"input {input}"
         what = f"{baseline.name(first)} of step {at} depends on step {cut} of {which}"
         fail("causal", what, [("fix", "shift the input: step t reads target t - 1")])
@@ -181,12 +181,12 @@ def _early_step(perturbed: PerturbedRun, index: int, cut: int) -> int | None:
     # What is shorter than the input may begin with a later step.
     before = cut - max(baseline.missing(index), 0)
     before = min(before, baseline.normal[index].shape[seq])
-    if before < 1 or not perturbed.differs(index, lambda leaf: leaf.narrow(seq, 0, before)):
+    if before < 1 or not perturbed.leaks(index, lambda leaf: leaf.narrow(seq, 0, before)):
         return None
     return next(
         step
         for step in range(before)
-        if perturbed.differs(index, lambda leaf, step=step: leaf.select(seq, step))  # type: ignore[misc]
+        if perturbed.leaks(index, lambda leaf, step=step: leaf.select(seq, step))  # type: ignore[misc]
     )
 
 

@@ -110,6 +110,24 @@ axis 1 of the output follows axis 2 of the input, and none follows its steps, on
 """)
 
 
+def test_rows_that_stay_features() -> None:
+    """Where steps are the last axis, or features stay where they were, rows are no mistake."""
+
+    def frames(m: Any, wave: Tensor) -> Any:
+        return m.gru(m.conv(wave).mT)[0]
+
+    strided = nn.Conv1d(1, FEATURE, 3, stride=3)
+    wave = numbers(BATCH, 1, 3 * FEATURE)
+    by_variable = Model(lambda m, x: m.head(x.mT).mT, head=nn.Linear(SEQ, 3), gru=gru())
+    reports = [
+        rnnkit.verify(Model(frames, gru=gru(), conv=strided), wave, seq_dim=2, causal=True),
+        rnnkit.verify(by_variable, numbers(BATCH, SEQ, SEQ), causal=True),
+    ]
+
+    for report in reports:
+        assert "causal was not judged: no output has the steps" in str(report)
+
+
 def test_as_many_features_as_steps() -> None:
     """Where no axis of the output follows the features either, causality was not judged."""
 

@@ -100,18 +100,21 @@ def _check_own_step(baseline: Baseline, first: int, seq: int, cut: int) -> None:
 def _check_features(baseline: Baseline) -> None:
     """Find an output that has as many rows as there are steps, and which are the features."""
     batch, first = baseline.batch, baseline.first
-    leaf = batch.leaves[batch.paced]
-    if first is None or leaf.dim() != 3 or leaf.shape[2] != batch.steps:
+    leaf, along = batch.leaves[batch.paced], batch.axes[batch.paced]
+    if first is None or leaf.dim() != 3 or along is None:
+        return
+    features = 3 - along - batch.seq_dim
+    if leaf.shape[features] != batch.steps:
         return
     fewer = batch.with_leaves(list(batch.leaves))
-    fewer.leaves[batch.paced] = leaf.narrow(2, 0, leaf.shape[2] - 1)
+    fewer.leaves[batch.paced] = leaf.narrow(features, 0, leaf.shape[features] - 1)
     output = baseline.session.attempt(fewer.tree())
     if output is None or len(output) != len(baseline.normal):
         return
     axis = followed_axis(baseline.normal[first], output[first])
-    if axis is not None:
-        what = f"axis {axis} of the {baseline.name(first)} follows axis 2 of the input, and none"
-        fail("causal", f"{what} follows its steps, on axis {batch.seq_dim}")
+    if axis not in (None, features):  # features that are where they were are no steps
+        what = f"axis {axis} of the {baseline.name(first)} follows axis {features} of the input"
+        fail("causal", f"{what}, and none follows its steps, on axis {batch.seq_dim}")
 
 
 def _in_step(baseline: Baseline) -> Baseline | None:

@@ -59,10 +59,12 @@ class Carried(NamedTuple):
     Attributes:
         pairs: what goes where.
         is_named: whether all that takes it is called like a state.
+        grows: whether a part of it has the steps so far, as the keys and values of an attention.
     """
 
     pairs: tuple[Pair, ...]
     is_named: bool
+    grows: bool = False
 
     def pass_on(self, given: Given, returned: Any) -> Given:
         """Return inputs with the state of the call before."""
@@ -82,12 +84,8 @@ def find_carried(baseline: Baseline) -> list[Carried]:
     A state that is given says by its shapes which part of the output it is. If none is given, each
     argument that was left at its default is one that may take it.
     """
-    names, returned = baseline.session.names, baseline.session.returned
-    sources = [
-        (name, part)
-        for name, part in _places(returned)
-        if name and _may_be_state(baseline, names, name, part)
-    ]
+    places = [(name, part) for name, part in _places(baseline.session.returned) if name]
+    sources = [place for place in places if _may_be_state(baseline, *place)]
     parameters = _arguments(baseline)
     ways = [*_given_pairs(baseline, sources)] or [*_open_pairs(baseline, sources, parameters)]
     found = [
@@ -95,7 +93,31 @@ def find_carried(baseline: Baseline) -> list[Carried]:
         for way in ways
     ]
     # The sort keeps more arguments before fewer.
-    return sorted(found, key=lambda one: not one.is_named)[:TRIES]
+    plain = sorted(found, key=lambda one: not one.is_named)[:TRIES]
+    growing = [*itertools.islice(_growing(baseline, places, parameters), TRIES)]
+    return sorted([*plain, *growing], key=lambda one: (not one.is_named, -len(one.pairs)))
+
+
+def _growing(
+    baseline: Baseline,
+    places: Sequence[tuple[str, Any]],
+    parameters: Mapping[str, inspect.Parameter],
+) -> Iterator[Carried]:
+    """Yield ways in which a part of the state has the input's steps, as keys and values have.
+
+    What has steps is more often no state: so it must be an output of its own, and what takes it
+    must be called like a state.
+    """
+    outer = [name for name, _ in parts(baseline.session.returned)]
+    sources = [
+        place
+        for place in places
+        if place[0] in outer and _may_be_state(baseline, *place, may_grow=True)
+    ]
+    fixed = [name for name, part in sources if _may_be_state(baseline, name, part)]
+    for way in _open_pairs(baseline, sources, parameters, named=True):
+        if any(pair.source not in fixed for pair in way):
+            yield Carried(way, is_named=True, grows=True)
 
 
 def _arguments(baseline: Baseline) -> Mapping[str, inspect.Parameter]:
@@ -135,14 +157,14 @@ def _is_in(name: str, place: str) -> bool:
     return name.startswith(place) and name[len(place) :][:1] in ("", "[", ".")
 
 
-def _may_be_state(baseline: Baseline, names: list[str], place: str, part: Any) -> bool:
+def _may_be_state(baseline: Baseline, place: str, part: Any, *, may_grow: bool = False) -> bool:
     """Say whether a part of the output has numbers, and nothing in it has the input's steps."""
-    inside = [k for k, name in enumerate(names) if _is_in(name, place)]
+    inside = [k for k, name in enumerate(baseline.session.names) if _is_in(name, place)]
     tensors = [leaf for leaf in leaves(part) if isinstance(leaf, Tensor)]
     return (
         any(tensor.is_floating_point() for tensor in tensors)
         and bool(inside)
-        and all(baseline.step_axes[k] is None for k in inside)
+        and (may_grow or all(baseline.step_axes[k] is None for k in inside))
     )
 
 
@@ -180,13 +202,23 @@ def _open_pairs(
     baseline: Baseline,
     sources: Sequence[tuple[str, Any]],
     parameters: Mapping[str, inspect.Parameter],
+    *,
+    named: bool = False,
 ) -> Iterator[tuple[Pair, ...]]:
-    """Yield ways in which arguments that were left out may take parts of the output."""
+    """Yield ways in which arguments that were left out may take parts of the output.
+
+    Args:
+        baseline: the model and its batch.
+        sources: the parts of the output that may be a state.
+        parameters: those of the model's forward.
+        named: whether only those are meant that are called like a state.
+    """
     given = baseline.batch.tree()
     positional = [name for name, one in parameters.items() if one.kind in POSITIONAL]
     bound = {*positional[: len(given.args)], *given.kwargs}
     kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
     free = [name for name, one in parameters.items() if one.kind in kinds and name not in bound]
+    free = [name for name in free if _is_word(name)] if named else free
     for count in range(min(len(free), len(sources), MEMBERS), 0, -1):
         for names in itertools.combinations(free, count):
             for some in itertools.combinations(sources, count):

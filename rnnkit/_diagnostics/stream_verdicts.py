@@ -43,7 +43,7 @@ def judge(baseline: Baseline) -> Verdict:
             try:
                 verdict = judge_way(cut_alike, carried)
             except UnfitError as error:
-                reason = str(error) if carried.is_named else reason
+                reason = str(error) if carried.is_named and not carried.grows else reason
                 continue
             if verdict.difference is None and not verdict.is_ignored:
                 return verdict

@@ -179,6 +179,20 @@ def test_chunks_of_other_shapes() -> None:
     )
 
 
+def test_outputs_with_steps_are_no_state() -> None:
+    """What has the steps of each chunk is no cache, though an argument is called like one."""
+
+    class Reader(Model):
+        def forward(self, x: Tensor, memory: Any = None) -> Any:
+            output, _ = self.gru(x)
+            read = output if memory is None else output + memory.mean(1, keepdim=True)
+            return self.head(read), output
+
+    assert unjudged(Reader(lambda: None, gru=gru(), head=nn.Linear(HIDDEN, 5)), X) == (
+        "the model returns no state that it takes"
+    )
+
+
 def test_state_that_is_never_read_and_no_memory() -> None:
     """A model without any memory has nothing to read in a state, and is not accused."""
 

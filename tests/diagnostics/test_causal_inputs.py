@@ -35,6 +35,28 @@ def test_time_of_a_later_step(ahead: int) -> None:
     assert said(irregular(ahead), X, TIMES, causal=True).startswith("output of step ")
 
 
+def acting(m: Any, x: Tensor, actions: Tensor, *, wraps: bool) -> Tensor:
+    """Take the action of the step before; before the first step, none, or by mistake the last."""
+    h, outputs = x.new_zeros(len(x), HIDDEN), []
+    for t in range(x.shape[1]):
+        action = actions[:, t - 1] if t or wraps else torch.zeros_like(actions[:, 0])
+        h = m.cell(x[:, t] + action, h)
+        outputs.append(m.head(h))
+    return torch.stack(outputs, 1)
+
+
+def test_action_of_the_last_step() -> None:
+    """An index of -1 takes the last step to the first: the steps between are read in their order."""
+    actions = numbers(BATCH, SEQ, FEATURE)
+
+    def model(wraps: bool) -> Model:
+        compute = lambda m, x, actions: acting(m, x, actions, wraps=wraps)  # noqa: E731
+        return Model(compute, cell=nn.GRUCell(FEATURE, HIDDEN), head=nn.Linear(HIDDEN, 2))
+
+    assert said(model(True), X, actions, causal=True).startswith("output of step 0 depends on")
+    assert "causal" in rnnkit.verify(model(False), X, actions, causal=True).checked
+
+
 def test_text_of_a_later_time() -> None:
     """The message says through which input it is."""
     assert said(irregular(3), X, TIMES, causal=True) == snapshot("""\

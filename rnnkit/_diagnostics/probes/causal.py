@@ -143,7 +143,8 @@ def _with_followed(baseline: Baseline) -> Baseline:
     """Return the model with the steps of further inputs, if the output's steps follow those.
 
     A loop takes times, for one, that are longer than the sequence: they need not be cut with it. Of
-    an input that is read as a whole, no step of the output reads the first step and not the last.
+    an input that is read as a whole, no step of the output reads the first step and not the last,
+    nor the last one and not one between.
     """
     batch, first, steps = baseline.batch, baseline.first or 0, baseline.batch.steps or 0
     followed = baseline
@@ -153,8 +154,12 @@ def _with_followed(baseline: Baseline) -> Baseline:
         whole = copy(followed)
         whole.batch = batch.with_leaves(batch.leaves)
         whole.batch.on_their_own = followed.batch.on_their_own - {index}
-        reading = [_reading(whole, index, first, step) for step in (0, steps - 1)]
-        if reading[0] - reading[1] and reading[1]:
+        one, last = (_reading(whole, index, first, step) for step in (0, steps - 1))
+        follows = last and one - last
+        if last and not follows:
+            between = _reading(whole, index, first, steps // 2)
+            follows = between and last - between
+        if follows:
             followed = whole
     return followed
 

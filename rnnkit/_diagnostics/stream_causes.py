@@ -86,28 +86,43 @@ def _by_call(events: list[Event]) -> dict[tuple[str, str], list[Event]]:
 
 def _differs(stream: Stream, call: _Call) -> bool:
     """Say whether what came out of a call, joined from the chunks, is another one."""
-    pair = _joined(call.whole, [part.tensors[0] if part.tensors else None for part in call.parts])
-    return pair is not None and not stream.baseline.rounding.hides(*pair)
+    parts = [part.tensors[0] if part.tensors else None for part in call.parts]
+    pairs = _joined(stream, call.whole, parts)
+    return bool(pairs) and not any(stream.baseline.rounding.hides(*pair) for pair in pairs)
 
 
-def _joined(whole: Event, parts: Sequence[Any]) -> tuple[Tensor, Tensor] | None:
-    """Return what came out of a call, and the same from the chunks; None if they do not fit."""
+def _joined(stream: Stream, whole: Event, parts: Sequence[Any]) -> list[tuple[Tensor, Tensor]]:
+    """Return what came out of a call, and the same from the chunks; nothing if they do not fit.
+
+    Where samples and steps are on one axis, it is not known which go first: there is a pair for
+    each order.
+    """
     one: Any = whole.tensors[0] if whole.tensors else None
     if not is_number(one) or not all(map(is_number, parts)):
-        return None
+        return []
     if len(parts) == 1:
-        return (one, parts[0]) if one.shape == parts[0].shape else None
+        return [(one, parts[0])] if one.shape == parts[0].shape else []
     if any(part.dim() != one.dim() for part in parts):
-        return None
+        return []
     other = [
         axis
         for axis, size in enumerate(one.shape)
         if any(part.shape[axis] != size for part in parts)
     ]
     if len(other) != 1 or one.shape[other[0]] < sum(part.shape[other[0]] for part in parts):
-        return None
-    joined = torch.cat(list(parts), other[0])
-    return one.narrow(other[0], 0, joined.shape[other[0]]), joined
+        return []
+    (axis,), steps = other, sum(stream.sizes)
+    each = one.shape[axis] // steps
+    sizes = [each * size for size in stream.sizes[: len(parts)]]
+    if one.shape[axis] != each * steps or [part.shape[axis] for part in parts] != sizes:
+        joined = torch.cat(list(parts), axis)
+        return [(one.narrow(axis, 0, joined.shape[axis]), joined)]
+    pairs = []
+    for outer in (rows for rows in range(1, each + 1) if each % rows == 0):
+        apart = [tensor.unflatten(axis, (outer, -1, each // outer)) for tensor in (one, *parts)]
+        joined = torch.cat(apart[1:], axis + 1)
+        pairs.append((apart[0].narrow(axis + 1, 0, joined.shape[axis + 1]), joined))
+    return pairs
 
 
 def _cause(stream: Stream, call: _Call, first: list[Event]) -> list[Line]:
@@ -121,16 +136,17 @@ def _cause(stream: Stream, call: _Call, first: list[Event]) -> list[Line]:
     state = last.tensors[1:] if is_layer else last.tensors
     # A layer of a subclass may return its output alone.
     cured = _with_state(stream, name, call.number, state) if state else None
-    pair = _joined(event, [*(part.tensors[0] for part in call.parts[:-1]), cured])
-    if cured is None or pair is None:
+    pairs = _joined(stream, event, [*(part.tensors[0] for part in call.parts[:-1]), cured])
+    if cured is None or not pairs:
         return []
     kind = type(event.module).__name__
-    if stream.baseline.rounding.hides(*pair):
+    if any(stream.baseline.rounding.hides(*pair) for pair in pairs):
         text = f"{event.label} does not start the second chunk from the state that it returned"
         return [("cause", text), ("fix", "y, state = layer(x, state), and return that state")]
     half = event.tensors[0].shape[-1] // 2
-    if getattr(event.module, "bidirectional", False) and stream.baseline.rounding.hides(
-        *(tensor[..., :half] for tensor in pair)
+    halves = [[tensor[..., :half] for tensor in pair] for pair in pairs]
+    if getattr(event.module, "bidirectional", False) and any(
+        stream.baseline.rounding.hides(*pair) for pair in halves
     ):
         text = f"{event.label} is bidirectional: its backward direction reads the chunks to come"
         return [("cause", text), ("fix", f"{kind}(..., bidirectional=False)")]

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 import rnnkit
 import rnnkit.testing
 from tests.diagnostics.models_of_users import BATCH, FEATURE, HIDDEN, SEQ, numbers
-from tests.diagnostics.models_that_stream import Named, gru, head
+from tests.diagnostics.models_that_stream import Named, gru, head, lstm
 
 X = numbers(BATCH, SEQ, FEATURE)
 
@@ -126,3 +126,19 @@ def test_layer_that_returns_no_state(result: str) -> None:
     error = caught(Named(compute, own=Own(FEATURE, HIDDEN, batch_first=True)), X)
     assert error.module == "own"
     assert "cause" not in str(error)
+
+
+@pytest.mark.parametrize("seq_first", [False, True], ids=["batch first", "seq first"])
+def test_samples_and_steps_on_one_axis(seq_first: bool) -> None:
+    """What takes samples and steps on one axis, in whichever order, is no break where it is right."""
+
+    def compute(m: Any, x: Tensor, state: Any) -> Any:
+        rows = x.transpose(0, 1) if seq_first else x
+        read = m.frame(rows.flatten(0, 1)).unflatten(0, rows.shape[:2])
+        output, (h, _) = m.lstm(read.transpose(0, 1) if seq_first else read, state)
+        return output, (h, h)
+
+    model = Named(compute, frame=nn.Linear(FEATURE, FEATURE), lstm=lstm())
+    error = caught(model, X)
+
+    assert "first      lstm (LSTM), output\n  cause      lstm does not start" in str(error)

@@ -1,4 +1,4 @@
-"""An LSTM that takes (c, h) of another call in place of (h, c)."""
+"""An LSTM that takes (c, h) of another call in place of (h, c), or the pair that is another's."""
 
 from collections.abc import Callable
 from typing import Any
@@ -63,3 +63,39 @@ two takes the c of one as its h, and the h as its c
   intended?  rnnkit.verify(..., skip=['use'])
   more       use, in the docs under "Errors"\
 """)
+
+
+def stacked(m: Any, x: Tensor) -> Tensor:
+    """Run a cell over the outputs of another."""
+    below = above = (x.new_zeros(len(x), HIDDEN),) * 2
+    outputs = []
+    for y in x.unbind(1):
+        below = m.one(y, below)
+        above = m.two(below[0], above if m.right else below)
+        outputs.append(above[0])
+    return torch.stack(outputs, 1)
+
+
+def through_both(m: Any, x: Tensor) -> Tensor:
+    """Let one state go through two cells at each step, the second one reading the input, too."""
+    state = (x.new_zeros(len(x), HIDDEN),) * 2
+    outputs = []
+    for y in x.unbind(1):
+        state = m.two(y, m.one(y, state))
+        outputs.append(state[0])
+    return torch.stack(outputs, 1)
+
+
+def test_a_pair_for_two_cells() -> None:
+    """A cell that starts from the pair whose h it reads is found; a state through two cells is not."""
+    x = numbers(BATCH, SEQ, HIDDEN)
+
+    def model(compute: Callable[..., Tensor], *, right: bool) -> nn.Module:
+        made = Model(compute, one=nn.LSTMCell(HIDDEN, HIDDEN), two=nn.LSTMCell(HIDDEN, HIDDEN))
+        made.right = right
+        return made
+
+    for compute in (stacked, through_both):
+        assert "use" in rnnkit.verify(model(compute, right=True), x).checked
+    with pytest.raises(rnnkit.LeakError, match="two takes the output of one as its input, and as"):
+        rnnkit.verify(model(stacked, right=False), x)

@@ -275,3 +275,21 @@ def test_numbers_beyond_a_length_may_not_be_read() -> None:
         with pytest.raises(rnnkit.LeakError) as caught:
             rnnkit.verify(model, x, COUNTS, lengths=COUNTS, skip=[skip])
         assert {caught.value.probe, skip} == {"alone", "padding"}
+
+
+def test_padded_outputs_that_are_not_flipped_back() -> None:
+    """Outputs of a layer that ran backwards over each sample's own steps are flipped back so, too."""
+
+    def flipped(x: Tensor, n: Tensor) -> Tensor:
+        step = torch.arange(x.shape[1], device=x.device).expand(len(x), -1)
+        place = torch.where(step < n.unsqueeze(1), n.unsqueeze(1) - 1 - step, step)
+        return x.gather(1, place.unsqueeze(2).expand_as(x))
+
+    def compute(m: Any, x: Tensor, n: Tensor) -> Tensor:
+        back = m.two(flipped(x, n))[0]
+        return torch.cat([m.one(x)[0], flipped(back, n) if m.right else back], 2)
+
+    model = Model(compute, one=gru(), two=gru())
+    for model.right in (True, False):
+        report = rnnkit.verify(model, PADDED, COUNTS, lengths=LENGTHS, raises=False)
+        assert [error.probe for error in report.findings] == ["use"] * (not model.right)

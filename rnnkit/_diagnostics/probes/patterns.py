@@ -1,11 +1,11 @@
 """Mistakes of one shape each: a backward output in reverse, steps for channels, (c, h) as state."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import LSTM, BatchNorm1d, GRUCell, LSTMCell, RNNBase, RNNCell, RNNCellBase
+from torch.nn import LSTM, BatchNorm1d, LSTMCell, RNNBase, RNNCellBase
 
 from rnnkit._diagnostics.baseline import Baseline
 from rnnkit._diagnostics.changes import steps_at
@@ -41,45 +41,65 @@ def find_reversed_outputs(baseline: Baseline) -> None:
     """Find outputs of a backward layer that were not flipped back.
 
     Then the first output reads the first and the last step, and none between; the second one the
-    two at each end. What is forgotten is no step that is not read: what is no number would show.
+    two at each end. What is forgotten is no step that is not read: what is no number would show. Of
+    a padded batch, the samples without padding are looked at.
     """
-    first, seq, steps = baseline.first, baseline.out_seq_dim, baseline.batch.steps or 0
-    if first is None or seq is None or steps < 6 or not baseline.has_steps(first):
-        return
-    if baseline.normal[first].shape[seq] != steps or baseline.counts is not None:
-        return
-    if "causal" in baseline.report.checked:
+    first = baseline.first
+    if first is None or "causal" in baseline.report.checked:
         return  # the first output reads no last step
-    place = torch.arange(steps, device="cpu")
-    for edge in (1, 2):
-        # Between the edges nothing is read; at each of them something.
-        wanted = {
-            (edge, steps - edge): False,
-            (steps - edge, steps - edge + 1): True,
-            (edge - 1, edge): True,
-        }
-        for (start, end), expected in wanted.items():
-            perturbed = run_perturbed(baseline, steps_at((place >= start) & (place < end)))
-            if perturbed is None or not perturbed.has(first):
-                return
-            read = perturbed.differs(first, lambda leaf, at=edge - 1: leaf.select(seq, at))  # type: ignore[misc]
-            if read != expected:
-                return
-    if any(_reaches(baseline, edge, steps - edge, edge - 1) for edge in (1, 2)):
+    take = _taking(baseline, first)
+    if take is None or not all(_reads_ends(baseline, first, edge, take) for edge in (1, 2)):
+        return
+    if any(_may_read_between(baseline, first, edge, take) for edge in (1, 2)):
         return
     what = f"{baseline.name(first)} of step 0 depends on the first and the last step alone"
     rows = [("cause", "outputs of a layer that ran backwards were not flipped back")]
     fail("use", what, [*rows, ("fix", "output.flip(seq_dim), before the two are joined")])
 
 
-def _reaches(baseline: Baseline, start: int, end: int, at: int) -> bool:
-    """Say whether a step of the first output may hang on some steps of the input."""
-    batch, first, seq = baseline.batch, baseline.first or 0, baseline.out_seq_dim or 0
-    place = torch.arange(batch.steps or 0, device="cpu").expand(batch.size, -1)
-    output = poisoned(baseline, (place >= start) & (place < end))
+def _taking(baseline: Baseline, first: int) -> Callable[[Tensor, int], Tensor] | None:
+    """Return what takes a step of the first output, of samples without padding; None if none is."""
+    steps, seq, axis = baseline.batch.steps or 0, baseline.out_seq_dim, baseline.axes[first]
+    if seq is None or steps < 6 or not baseline.has_steps(first):
+        return None
+    whole = [k for k, n in enumerate(baseline.counts or []) if n == steps]
+    if baseline.normal[first].shape[seq] != steps:
+        return None
+    if baseline.counts is None:
+        return lambda leaf, at: leaf.select(seq, at)
+    if axis is None or not whole:
+        return None
+    return lambda leaf, at: leaf.index_select(axis, torch.tensor(whole, device=leaf.device)).select(
+        seq, at
+    )
+
+
+def _reads_ends(baseline: Baseline, first: int, edge: int, take: Any) -> bool:
+    """Say whether a step near the front reads what is at each edge, and nothing between."""
+    steps = baseline.batch.steps or 0
+    place = torch.arange(steps, device="cpu")
+    wanted = {
+        (edge, steps - edge): False,
+        (steps - edge, steps - edge + 1): True,
+        (edge - 1, edge): True,
+    }
+    for (start, end), expected in wanted.items():
+        perturbed = run_perturbed(baseline, steps_at((place >= start) & (place < end)))
+        if perturbed is None or not perturbed.has(first):
+            return False
+        if perturbed.differs(first, lambda leaf: take(leaf, edge - 1)) != expected:
+            return False
+    return True
+
+
+def _may_read_between(baseline: Baseline, first: int, edge: int, take: Any) -> bool:
+    """Say whether what is no number comes from between the edges to a step near the front."""
+    steps = baseline.batch.steps or 0
+    place = torch.arange(steps, device="cpu").expand(baseline.batch.size, -1)
+    output = poisoned(baseline, (place >= edge) & (place < steps - edge))
     if output is None or len(output) != len(baseline.normal):
         return True
-    return bool(output[first].select(seq, at).isnan().any())
+    return bool(take(output[first], edge - 1).isnan().any())
 
 
 def find_steps_as_channels(baseline: Baseline, events: Sequence[Event]) -> None:
@@ -115,18 +135,24 @@ def find_state_as_input(events: Sequence[Event]) -> None:
     Raises:
         LeakError: if there is one.
     """
-    made: dict[int, str] = {}
+    made: dict[tuple[int, ...], str] = {}
     for event in events:
-        if event.kind == "output" and isinstance(event.module, GRUCell | RNNCell):
-            made[id(event.tree)] = event.name
+        if event.kind == "output" and isinstance(event.module, RNNCellBase):
+            made[_ids(event.tree)] = event.name
         elif event.kind == "input" and isinstance(event.module, RNNCellBase):
             args, kwargs = event.tree
             given = {**dict(zip(("input", "hx"), args, strict=False)), **kwargs}
-            source = made.get(id(given.get("input")), event.name)
-            if given.get("hx") is given.get("input") and source != event.name:
+            state = _ids(given.get("hx"))
+            source = made.get(state, event.name)
+            if state[:1] == _ids(given.get("input")) and source != event.name:
                 what = f"{event.name} takes the output of {source} as its input, and as its state"
                 rows = [("fix", "a state for each cell: h[0], h[1]")]
                 fail("use", f"{what}, too", rows, event.name)
+
+
+def _ids(state: Any) -> tuple[int, ...]:
+    """Return which tensors a state holds: h, and c if there is one."""
+    return tuple(map(id, state)) if isinstance(state, tuple | list) else (id(state),)
 
 
 def find_swapped_states(events: Sequence[Event]) -> None:

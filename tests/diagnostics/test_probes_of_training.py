@@ -76,6 +76,23 @@ def test_layer_that_never_runs() -> None:
     )
 
 
+@pytest.mark.parametrize("every", [1, 2, SEQ])
+def test_state_that_is_detached(every: int) -> None:
+    """A state that is detached at each step is a note: that may be meant. Windows are none."""
+
+    def compute(m: Any, x: Tensor) -> Tensor:
+        h, outputs = x.new_zeros(len(x), HIDDEN), []
+        for t, y in enumerate(x.unbind(1)):
+            h = m.cell(y, h if t % every else h.detach())
+            outputs.append(h)
+        return torch.stack(outputs, 1)
+
+    report = rnnkit.verify(Model(compute, cell=nn.GRUCell(FEATURE, HIDDEN)), X)
+
+    text = "the state of cell is detached at each step: no gradient goes through"
+    assert report.notes == [text] * (every == 1)
+
+
 def test_cells_that_run_without_a_call_are_not_idle() -> None:
     """A cell that ``unroll`` runs by its weights is not said to be idle."""
     model = Model(

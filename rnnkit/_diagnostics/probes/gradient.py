@@ -25,6 +25,8 @@ class _Training:
         names: of those that are registered.
         registered: the recurrent modules that are, by each of their names.
         reached: the ids of the weights that got a gradient; None if no output has one.
+        cut: of the cells that ran, of each call but the first, whether the state that it was given
+            is what the call before returned, and hangs on no graph.
     """
 
     def __init__(self, baseline: Baseline) -> None:
@@ -38,6 +40,8 @@ class _Training:
             if isinstance(module, KINDS)
         ]
         self.ran: dict[int, tuple[Any, bool]] = {}
+        self.cut: dict[int, list[bool]] = {}
+        self._returned: dict[int, Tensor] = {}
         thread = threading.get_ident()
 
         def note(module: Any, _: Any) -> None:
@@ -45,16 +49,37 @@ class _Training:
                 with_gradient = torch.is_grad_enabled()
                 self.ran.setdefault(id(module), (module, with_gradient))
 
+        def follow(module: Any, args: Any, kwargs: Any, output: Any) -> None:
+            self._follow(module, args[1] if len(args) > 1 else kwargs.get("hx"), output)
+
         given, _ = private(baseline.batch.tree())
         with session.watched():
-            handle = register_module_forward_pre_hook(note)
+            cells = {id(one): one for _, one in self.registered if isinstance(one, RNNCellBase)}
+            handles = [
+                register_module_forward_pre_hook(note),
+                *(one.register_forward_hook(follow, with_kwargs=True) for one in cells.values()),
+            ]
             try:
                 with torch.enable_grad():
                     session.passes += 1
                     output = session.call(copy.train(), *given.args, **given.kwargs)
             finally:
-                handle.remove()
+                for handle in handles:
+                    handle.remove()
             self.reached = self._backward(output)
+
+    def _follow(self, cell: Any, state: Any, output: Any) -> None:
+        """Compare the state that a cell is given with what it returned before."""
+        given, returned = (leaves(one)[:1] for one in (state, output))
+        before = self._returned.get(id(cell))
+        if before is not None and before.requires_grad:
+            is_cut = any(
+                isinstance(h, Tensor) and not h.requires_grad and torch.equal(h, before.detach())
+                for h in given
+            )
+            self.cut.setdefault(id(cell), []).append(is_cut)
+        if returned and isinstance(returned[0], Tensor):
+            self._returned[id(cell)] = returned[0]
 
     def _backward(self, output: Any) -> set[int] | None:
         told = [leaf for leaf in leaves(output) if isinstance(leaf, Tensor) and leaf.requires_grad]
@@ -108,9 +133,17 @@ def probe_gradient(baseline: Baseline) -> None:
                 ("means", "what it returns is unused, or cut off: detach, .data, argmax, .item()")
             ]
             fail("gradient", what, rows, name)
-    for text in _idle(training, training.reached):
+    for text in (*_detached(training), *_idle(training, training.reached)):
         report.noted(text)
     report.passed("gradient", "each recurrent module gets a gradient")
+
+
+def _detached(training: _Training) -> Iterator[str]:
+    """Say of which cells no state has a gradient in the one before: that may be meant."""
+    for key, cut in training.cut.items():
+        if len(cut) > 1 and all(cut):
+            label = training.names.get(key) or "the model"
+            yield f"the state of {label} is detached at each step: no gradient goes through"
 
 
 def _idle(training: _Training, reached: set[int]) -> Iterator[str]:

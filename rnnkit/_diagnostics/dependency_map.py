@@ -153,8 +153,9 @@ def dependency_map(
     A copy of the model runs once for each index of the axis (at most 33, evenly spaced), on inputs
     that are changed there. Where the output stays the same, or moves by rounding since other
     operations ran, it runs with a larger change, and then gradients are computed: so an input that
-    was forgotten is distinguished from one that was not read. On a terminal a line shows the
-    progress, if it takes more than two seconds.
+    was forgotten is distinguished from one that was not read. What is near to rounding on a later
+    input is looked at on a copy in float64, where what cancels out is gone. On a terminal a line
+    shows the progress, if it takes more than two seconds.
 
     An input that shares the axis is changed together with the first one. Whether it shares it is
     found by running the model on fewer indices of both. A model that cannot run so is mapped by

@@ -73,6 +73,10 @@ class Gradients:
             index: the part on this axis.
             places: indices on the axis of the inputs.
         """
+        return self.sizes(dim, index, places) > 0
+
+    def sizes(self, dim: int, index: int, places: Sequence[int]) -> Tensor:
+        """Return how large the gradient of a part of the output is at places of the inputs."""
         assert self._output is not None  # noqa: S101 - are_whole says so
         part = self._output.narrow(dim, index, 1)
         # A plain sum is the same whatever is in it where that is normed, as by softmax.
@@ -80,7 +84,8 @@ class Gradients:
         weights = torch.rand(part.shape, generator=generator, device="cpu") + 0.5
         total = (part * weights.to(part.device, part.dtype)).sum()
         # What begins large sinks below the smallest number later.
-        total = total * torch.finfo(part.dtype).max ** 0.5
+        factor = torch.finfo(part.dtype).max ** 0.5
+        total = total * factor
         wanted = total.real if total.is_complex() else total
         sources = [source for source, _ in self._sources]
         found: tuple[Tensor | None, ...]
@@ -89,13 +94,14 @@ class Gradients:
         except Exception:  # noqa: BLE001 - what the model wrote in place, or a backward of its own
             self.are_whole = False
             found = (None,) * len(sources)
-        reached = torch.zeros(len(places), dtype=torch.bool, device="cpu")
+        reached = torch.zeros(len(places), dtype=torch.float64, device="cpu")
         for gradient, (_, axis) in zip(found, self._sources, strict=True):
             if gradient is not None:
                 rows = gradient.nan_to_num(0.0).movedim(axis, 0)
                 smallest = torch.finfo(rows.dtype).tiny * VANISHING
                 self.vanish |= bool((rows.ne(0) & (rows.abs() < smallest)).any())
-                reached |= rows.ne(0).reshape(len(rows), -1).any(1)[list(places)].cpu()
+                largest = rows.abs().reshape(len(rows), -1).amax(1)[list(places)]
+                reached = reached.maximum(largest.double().cpu() / factor)
         return reached
 
     def _followed(self) -> Iterator[tuple[int, Tensor, int]]:

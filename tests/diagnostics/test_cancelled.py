@@ -99,6 +99,23 @@ def test_what_does_not(name: str) -> None:
     assert [error.probe for error in report.findings] == [probe]
 
 
+@pytest.mark.parametrize("name", CANCELLED)
+def test_map_of_what_cancels_out(name: str) -> None:
+    """A map shows neither what cancels out, nor the gradient of that; a small leak it shows."""
+    dim = 0 if name.startswith("batch") else 1
+
+    def leaking(m: Any, x: Tensor) -> Tensor:
+        y = CANCELLED[name](m, x)
+        return y + 1e-6 * y.sum(dim, keepdim=True)
+
+    found = rnnkit.dependency_map(model(CANCELLED[name]), X, dim=dim)
+    leak = rnnkit.dependency_map(model(leaking), X, dim=dim)
+
+    own = ["each depends on its own input alone", "each depends on its own and earlier inputs"]
+    assert found.finding == own[dim]
+    assert leak.finding == "each depends on all inputs"
+
+
 def test_padding_that_cancels_out() -> None:
     """Padding that is taken off and divided by is not read."""
     lengths = torch.tensor([SEQ, *range(2, BATCH + 1)])

@@ -1,4 +1,4 @@
-"""An LSTM that takes (c, h) of another call in place of (h, c), or the pair that is another's."""
+"""An LSTM that takes (c, h) of another call in place of (h, c), or the pair of another, or half of it."""
 
 from collections.abc import Callable
 from typing import Any
@@ -99,3 +99,30 @@ def test_a_pair_for_two_cells() -> None:
         assert "use" in rnnkit.verify(model(compute, right=True), x).checked
     with pytest.raises(rnnkit.LeakError, match="two takes the output of one as its input, and as"):
         rnnkit.verify(model(stacked, right=False), x)
+
+
+def in_chunks(m: Any, x: Tensor) -> Tensor:
+    """Run over chunks, and give each the state of the one before."""
+    state, outputs = None, []
+    for chunk in x.split(2, 1):
+        output, (h, c) = m.one(chunk, state)
+        state = h, c if m.right else torch.zeros_like(c)
+        outputs.append(output)
+    return torch.cat(outputs, 1)
+
+
+def from_the_last_alone(m: Any, x: Tensor) -> Tensor:
+    """Start a decoder from h of an encoder, as many do."""
+    h = m.one(x)[1][0]
+    output: Tensor = m.two(x, (h, torch.zeros_like(h)))[0]
+    return output
+
+
+def test_a_cell_state_that_is_lost() -> None:
+    """An LSTM that goes on from h and from zeros is found; one that starts from another's h is not."""
+    x = numbers(BATCH, SEQ, FEATURE)
+
+    assert "use" in rnnkit.verify(made(in_chunks, right=True), x).checked
+    assert "use" in rnnkit.verify(made(from_the_last_alone, right=True), x).checked
+    with pytest.raises(rnnkit.LeakError, match=r"one .LSTM. is given the h that it returned, and"):
+        rnnkit.verify(made(in_chunks, right=False), x)

@@ -13,7 +13,7 @@ from rnnkit._diagnostics.compare import is_number
 from rnnkit._diagnostics.events import Event
 from rnnkit._diagnostics.experiment import run_perturbed
 from rnnkit._diagnostics.poison import poisoned
-from rnnkit._diagnostics.probes.afresh import calls_of, find_single_steps
+from rnnkit._diagnostics.probes.afresh import calls_of, find_single_steps, would_matter
 from rnnkit._diagnostics.probes.held import find_held_state
 from rnnkit._diagnostics.report import fail
 
@@ -33,6 +33,7 @@ def find_patterns(baseline: Baseline, events: Sequence[Event]) -> int:
     find_shared_direction(baseline, events)
     find_state_as_input(events)
     find_swapped_states(events)
+    find_lost_cells(baseline, events)
     find_reversed_outputs(baseline)
     return sum(isinstance(one.module, RNNCellBase) and one.kind == "input" for one in events)
 
@@ -176,6 +177,34 @@ def find_swapped_states(events: Sequence[Event]) -> None:
                         ("fix", "output, (h, c) = layer(input): h comes first, as in hx=(h, c)")
                     ]
                     fail("use", what, rows, event.name)
+
+
+def find_lost_cells(baseline: Baseline, events: Sequence[Event]) -> None:
+    """Find an LSTM whose h goes from call to call, and whose c is zeros each time.
+
+    Raises:
+        LeakError: if there is one.
+    """
+    returned = calls_of(events, "output")
+    for name, given in calls_of(events).items():
+        calls = [*zip(returned[name], given[1:], strict=False)]
+        if len(calls) < 2 or not all(_loses_c(*call) for call in calls):
+            continue
+        if would_matter(baseline, name):
+            kind = type(given[0].module).__name__
+            what = f"{name} ({kind}) is given the h that it returned, and zeros for c, each time"
+            fail("use", what, [("fix", "y, (h, c) = layer(x, (h, c)): both are the state")], name)
+
+
+def _loses_c(before: Event, after: Event) -> bool:
+    """Say whether a call takes h of the one before, and zeros in place of its c."""
+    made, taken = before.tensors[-2:], after.tensors[1:]
+    if not isinstance(before.module, LSTM | LSTMCell) or len(made) < 2 or len(taken) != 2:
+        return False
+    if not all(map(is_number, [*made, *taken])):
+        return False
+    lost = bool(made[1].any()) and not bool(taken[1].any())
+    return lost and bool(made[0].any()) and torch.equal(made[0], taken[0])
 
 
 def find_shared_direction(baseline: Baseline, events: Sequence[Event]) -> None:

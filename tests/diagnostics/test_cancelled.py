@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 import rnnkit
+from rnnkit._diagnostics import widened
 from tests.diagnostics.models_of_users import BATCH, FEATURE, HIDDEN, SEQ, Model, numbers
 
 X = numbers(BATCH, SEQ, FEATURE)
@@ -116,6 +117,27 @@ def test_map_of_what_cancels_out(name: str) -> None:
     assert leak.finding == "each depends on all inputs"
 
 
+def forgotten(m: Any, x: Tensor) -> Tensor:
+    """Pool the steps so far in the first half, and hand out the steps of the second as they are."""
+    y, half = m.gru(x)[0], x.shape[1] // 2
+    score = m.score(y)
+    weight = (score - score.amax(1, keepdim=True)).exp()
+    pooled = (weight * y).cumsum(1) / weight.cumsum(1)
+    return torch.cat([pooled[:, :half], y[:, half:]], 1)
+
+
+def test_map_of_what_is_forgotten() -> None:
+    """What sinks into rounding is a dependency where something else cancels out, too."""
+    made = model(forgotten)
+    with torch.no_grad():
+        made.gru.weight_hh_l0.mul_(0.1)
+        made.gru.bias_hh_l0[HIDDEN : 2 * HIDDEN].sub_(3)
+
+    found = rnnkit.dependency_map(made, numbers(2, 4 * SEQ, FEATURE), dim=1)
+
+    assert found.finding == "each depends on its own and earlier inputs"
+
+
 def test_padding_that_cancels_out() -> None:
     """Padding that is taken off and divided by is not read."""
     lengths = torch.tensor([SEQ, *range(2, BATCH + 1)])
@@ -126,13 +148,30 @@ def test_padding_that_cancels_out() -> None:
     assert {"alone", "padding"} <= {*report.checked}
 
 
-def test_what_insists_is_judged_as_it_is() -> None:
-    """A small leak is found in a model that does not run in float64, too."""
+@pytest.mark.parametrize("name", ["batch", "causal, attention"])
+def test_what_insists_is_judged_as_it_is(name: str) -> None:
+    """A small leak is found in a model that does not run in float64, too; a map shows what it sees."""
+    dim = 0 if name == "batch" else 1
 
     def insisting(m: Any, x: Tensor) -> Tensor:
         assert x.dtype is torch.float32
-        y = m.gru(x)[0]
+        return CANCELLED[name](m, x)
+
+    def leaking(m: Any, x: Tensor) -> Tensor:
+        y = insisting(m, x)
         return y + 1e-6 * y.sum(0)
 
     with pytest.raises(rnnkit.LeakError, match="depends on input of sample"):
-        rnnkit.verify(model(insisting), X)
+        rnnkit.verify(model(leaking), X)
+    found = rnnkit.dependency_map(model(insisting), X, dim=dim).matrix
+    own = torch.ones_like(found).tril() if dim else torch.eye(len(found), dtype=torch.bool)
+    assert bool(found[own].all())
+
+
+def test_what_is_too_large_is_mapped_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a model that is too large for a copy in float64 a map shows what it sees."""
+    monkeypatch.setattr(widened, "WEIGHTS", 0)
+
+    found = rnnkit.dependency_map(model(shifted_weights), X).matrix
+
+    assert bool(found.diagonal().all())

@@ -54,6 +54,17 @@ def test_model_that_cannot_be_watched() -> None:
     assert "first " not in str(error)
 
 
+def test_module_that_drops_a_step_of_each_chunk() -> None:
+    """A convolution that looks back, and not into the chunk before, is named where it parts."""
+
+    def compute(m: Any, x: Tensor, state: Any) -> Any:
+        seen = nn.functional.pad(m.conv(x.mT), (1, 0)).mT
+        return m.gru(seen, state)
+
+    error = caught(Named(compute, conv=nn.Conv1d(FEATURE, FEATURE, 2), gru=gru()), X)
+    assert error.module == "conv"
+
+
 def test_break_that_no_module_shows() -> None:
     """Where all modules give the same in each chunk, none is named."""
 

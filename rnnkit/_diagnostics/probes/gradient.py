@@ -70,16 +70,14 @@ class _Training:
 
     def _follow(self, cell: Any, state: Any, output: Any) -> None:
         """Compare the state that a cell is given with what it returned before."""
-        given, returned = (leaves(one)[:1] for one in (state, output))
+        given, returned = (
+            [h for h in leaves(one)[:1] if isinstance(h, Tensor)] for one in (state, output)
+        )
         before = self._returned.get(id(cell))
         if before is not None and before.requires_grad:
-            is_cut = any(
-                isinstance(h, Tensor) and not h.requires_grad and torch.equal(h, before.detach())
-                for h in given
-            )
+            is_cut = any(not h.requires_grad and torch.equal(h, before.detach()) for h in given)
             self.cut.setdefault(id(cell), []).append(is_cut)
-        if returned and isinstance(returned[0], Tensor):
-            self._returned[id(cell)] = returned[0]
+        self._returned |= {id(cell): h for h in returned}
 
     def _backward(self, output: Any) -> set[int] | None:
         told = [leaf for leaf in leaves(output) if isinstance(leaf, Tensor) and leaf.requires_grad]

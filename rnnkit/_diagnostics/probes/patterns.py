@@ -188,9 +188,8 @@ def find_lost_cells(baseline: Baseline, events: Sequence[Event]) -> None:
     returned = calls_of(events, "output")
     for name, given in calls_of(events).items():
         calls = [*zip(returned[name], given[1:], strict=False)]
-        if len(calls) < 2 or not all(_loses_c(*call) for call in calls):
-            continue
-        if would_matter(baseline, name):
+        is_lost = len(calls) > 1 and all(_loses_c(*call) for call in calls)
+        if is_lost and would_matter(baseline, name):
             kind = type(given[0].module).__name__
             what = f"{name} ({kind}) is given the h that it returned, and zeros for c, each time"
             fail("use", what, [("fix", "y, (h, c) = layer(x, (h, c)): both are the state")], name)
@@ -199,9 +198,8 @@ def find_lost_cells(baseline: Baseline, events: Sequence[Event]) -> None:
 def _loses_c(before: Event, after: Event) -> bool:
     """Say whether a call takes h of the one before, and zeros in place of its c."""
     made, taken = before.tensors[-2:], after.tensors[1:]
-    if not isinstance(before.module, LSTM | LSTMCell) or len(made) < 2 or len(taken) != 2:
-        return False
-    if not all(map(is_number, [*made, *taken])):
+    are_pairs = len(made) == len(taken) == 2 and all(map(is_number, [*made, *taken]))
+    if not are_pairs or not isinstance(before.module, LSTM | LSTMCell):
         return False
     lost = bool(made[1].any()) and not bool(taken[1].any())
     return lost and bool(made[0].any()) and torch.equal(made[0], taken[0])

@@ -169,9 +169,13 @@ def test_what_insists_is_judged_as_it_is(name: str) -> None:
 
 
 def test_what_is_too_large_is_mapped_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of a model that is too large for a copy in float64 a map shows what it sees."""
+    """Of a model that is too large for a copy in float64 a map shows what gradients show."""
     monkeypatch.setattr(widened, "WEIGHTS", 0)
 
-    found = rnnkit.dependency_map(model(shifted_weights), X).matrix
+    def faint(m: Any, x: Tensor) -> Tensor:
+        y = m.gru(x)[0]
+        return y + 1e-30 * y[:, -1:]
 
-    assert bool(found.diagonal().all())
+    found = rnnkit.dependency_map(model(faint), X, dim=1)
+
+    assert found.finding == "each depends on all inputs"

@@ -27,13 +27,19 @@ Enter = Callable[[int, Tensor, Tensor], Tensor]
 ORDER = (0, 1, 3, 2)
 
 
+#: So many steps of one size are computed in one place, if nothing but the output is needed later:
+#: there are fewer views then, and the place stays in the cache.
+OF_ONE_SIZE = 3
+
+
 def steps_of(sizes: list[int], *tensors: Tensor) -> list[tuple[Tensor, ...]]:
     """Return each step's rows of tensors; the first ones, of what holds one step and is used again.
 
     A loop over them belongs into inference mode, in which a view is made in a third of the time
     and no operation counts versions; what leaves the loop is made before it.
     """
-    return list(zip(*(_each_step(tensor, sizes) for tensor in tensors), strict=True))
+    each = {id(tensor): _each_step(tensor, sizes) for tensor in tensors}  # one may come twice
+    return list(zip(*(each[id(tensor)] for tensor in tensors), strict=True))
 
 
 def _each_step(tensor: Tensor, sizes: list[int]) -> Sequence[Tensor]:
@@ -78,36 +84,39 @@ def gru_forward(
     steps: range,
     enter: Enter,
     *,
-    keep: bool,  # noqa: ARG001 - the gates are all there is
+    keep: bool,
 ) -> Run:
     """Run a GRU: gates r, z, n; :func:`gru_parts` finds them in what is kept."""
     weight_ih, weight_hh, bias_ih, bias_hh = weights
     hidden = weight_hh.shape[1]
-    kept = data.new_empty(4 * len(data) * hidden)
-    gates, every_n = gru_parts(kept, hidden)
-    every_rz, every_n_h = gates[:, : 2 * hidden], gates[:, 2 * hidden :]
-    rz_weight, n_weight = (weight_ih[: 2 * hidden].t(), weight_ih[2 * hidden :].t())
-    # The hidden side of n has its bias, to which each step adds its product with the state.
-    if bias_ih is None or bias_hh is None:
-        torch.mm(data, rz_weight, out=every_rz)
-        torch.mm(data, n_weight, out=every_n)
-        every_n_h.zero_()
-    else:
-        rz_bias = bias_ih[: 2 * hidden] + bias_hh[: 2 * hidden]
-        torch.addmm(rz_bias, data, rz_weight, out=every_rz)
-        torch.addmm(bias_ih[2 * hidden :], data, n_weight, out=every_n)
-        every_n_h.copy_(bias_hh[2 * hidden :])
-    output = data.new_empty(len(data), hidden)
+    two = 2 * hidden
+    kept, output = data.new_empty(4 * len(data) * hidden), data.new_empty(len(data), hidden)
     (first,) = start
     with torch.inference_mode():
-        rows = steps_of(sizes, gates, every_rz, *gates.chunk(3, 1), every_n, output)
+        gates, every_n = gru_parts(kept, hidden)
+        rz_weight, n_weight = weight_ih[:two].t(), weight_ih[two:].t()
+        # The hidden side of n has its bias, to which each step adds its product with the state.
+        if bias_ih is None or bias_hh is None:
+            torch.mm(data, rz_weight, out=gates[:, :two])
+            torch.mm(data, n_weight, out=every_n)
+            gates[:, two:].zero_()
+        else:
+            rz_bias = bias_ih[:two] + bias_hh[:two]
+            torch.addmm(rz_bias, data, rz_weight, out=gates[:, :two])
+            torch.addmm(bias_ih[two:], data, n_weight, out=every_n)
+            gates[:, two:].copy_(bias_hh[two:])
+        work, n_work = gates, every_n
+        if not keep and OF_ONE_SIZE * len(set(sizes)) < len(sizes):
+            work, n_work = gru_parts(data.new_empty(4 * max(sizes) * hidden), hidden)
+        parts = (gates, every_n, output, work, work[:, :two], *work.chunk(3, 1), n_work)
+        rows = steps_of(sizes, *parts)
         weight, h = weight_hh.t(), first
         for step in steps:
-            all_gates, rz, r, z, n_h, n, out = rows[step]
+            of_input, n_of_input, out, all_gates, rz, r, z, n_h, n = rows[step]
             h = enter(step, h, first)
-            all_gates.addmm_(h, weight)
+            torch.addmm(of_input, h, weight, out=all_gates)
             rz.sigmoid_()
-            n.addcmul_(r, n_h).tanh_()
+            torch.addcmul(n_of_input, r, n_h, out=n).tanh_()
             h = torch.lerp(n, h, z, out=out)
     return output, (), (kept,)
 

@@ -35,9 +35,8 @@ BLANK = "blank"
 STEPS = "steps"
 
 #: What another path must be expected to save for packing, which is what people do by hand, to be
-#: given up: a share of its cost, with gradients and without. Without, a call is short, and what a
-#: path does in Python takes longer in a program than where the call is measured alone.
-DOUBT = {True: 0.05, False: 0.08}
+#: given up: a share of its cost. About as far is the formula from what is measured.
+DOUBT = 0.05
 
 #: What a group that is cut in two must be expected to take of what it takes whole, at most: its
 #: samples are copied apart, and their outputs together again.
@@ -158,7 +157,7 @@ def for_lengths(facts: Facts, lengths: Sequence[int]) -> Choice:
         return Choice(paths[0], [order])
     steps, rows = values[0], sum(values)
     best = {path: cost(facts, path, steps, rows) for path in paths if path != PADDED}
-    best[PACKED] *= 1 - DOUBT[facts.gradients]
+    best[PACKED] *= 1 - DOUBT
     if PADDED not in paths or cost(facts, PADDED, steps, rows) > min(best.values()):
         # Not even without any padding.
         return Choice(min(best, key=best.__getitem__), [order])

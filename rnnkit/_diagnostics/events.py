@@ -15,6 +15,7 @@ from torch.utils import _pytree as pytree
 
 from rnnkit._base.callers import calling_frame, user_frame
 from rnnkit._diagnostics.isolation import Given, Session
+from rnnkit._diagnostics.module_calls import hooked, named_arguments, sizes_of
 from rnnkit._diagnostics.outputs import leaves
 
 
@@ -110,10 +111,7 @@ def _watch(model: torch.nn.Module, note: Callable[[Event], Any]) -> list[Any]:
     for name, module in model.named_modules():
         watched = not isinstance(module, torch.jit.ScriptModule)
         if watched and (name or isinstance(module, RNNBase)):
-            hooks += [
-                module.register_forward_pre_hook(_before(note, name), with_kwargs=True),
-                module.register_forward_hook(_after(note, name)),
-            ]
+            hooks += hooked(module, _before(note, name), _after(note, name))
     return hooks
 
 
@@ -220,7 +218,4 @@ def reads_several_steps(event: Event) -> bool:
     """Say whether a recurrent layer was called with a sequence of two steps or more."""
     if event.kind == "output" or not isinstance(event.module, RNNBase):
         return False
-    input = event.tensors[0]
-    # What was packed is written down padded, steps first.
-    first = not event.is_packed and event.module.batch_first and input.dim() == 3
-    return bool(input.shape[1 if first else 0] > 1)
+    return sizes_of(event.module, named_arguments(*event.tree).get("input")).get("seq", 0) > 1

@@ -8,14 +8,19 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import RNNBase, RNNCellBase
+from torch.nn import RNNCellBase
 from torch.nn.utils.rnn import PackedSequence
 
 from rnnkit._diagnostics.flow import Flow, Origin
 from rnnkit._diagnostics.isolation import eagerly
-from rnnkit._diagnostics.outputs import leaves
-
-KINDS = (RNNBase, RNNCellBase)
+from rnnkit._diagnostics.module_calls import (
+    KINDS,
+    members_of,
+    named_arguments,
+    rows_axis,
+    sizes_of,
+    split_result,
+)
 
 #: Held while classes of torch are patched: what one thread puts back is then what it found.
 _PATCHED = threading.RLock()
@@ -121,8 +126,8 @@ class Recorder:
         return result
 
     def _before(self, module: torch.nn.Module, args: Any, named: dict[str, Any]) -> Call:
-        named = {**dict(zip(("input", "hx"), args, strict=False)), **named}
-        input, state = named.get("input"), _members(named.get("hx"))
+        named = named_arguments(args, named)
+        input, state = named.get("input"), members_of(named.get("hx"))
         kind, flow = type(module).__name__, self.flow
         origins = [flow.origin(tensor) for tensor in state.values()]
         elsewhere = [
@@ -134,7 +139,7 @@ class Recorder:
             module=module,
             name=self._names.setdefault(id(module), f"{kind}-{len(self._names)}"),
             input=input,
-            sizes=_sizes(module, input),
+            sizes=sizes_of(module, input),
             members=tuple(state),
             given=tuple(state.values()),
             origins=origins,
@@ -170,50 +175,6 @@ def _intercepted(kind: Any, instead: Callable[..., Any]) -> Iterator[None]:
             kind.__call__ = own
 
 
-def split_result(module: torch.nn.Module, result: Any) -> tuple[Any, tuple[Tensor, ...]]:
-    """Return the output and the state's tensors; no state where a subclass returns none."""
-    output, state = None, result
-    if isinstance(module, RNNBase):
-        if not (isinstance(result, tuple) and len(result) == 2):
-            return result, ()
-        output, state = result
-    pair = isinstance(state, tuple | list) and len(state) == 2
-    members = tuple(state) if pair else (state,)
-    tensors = tuple(part for part in members if isinstance(part, Tensor))
-    rank = 2 if isinstance(module, RNNBase) else 1
-    whole = len(tensors) == len(members) and all(tensor.dim() >= rank for tensor in tensors)
-    return output, tensors if whole else ()
-
-
-def rows_axis(module: torch.nn.Module, state: Tensor) -> int:
-    """Return the axis of a layer's state on which its layers and directions are."""
-    return 1 if getattr(module, "state_batch_first", False) and state.dim() == 3 else 0
-
-
-def _members(state: Any) -> dict[str, Tensor]:
-    """Return which of h and c are given; a subclass of somebody's may take lengths there."""
-    parts = state if isinstance(state, tuple | list) and len(state) == 2 else leaves(state)
-    named = dict(zip(("h", "c"), parts, strict=False))
-    return {
-        name: part
-        for name, part in named.items()
-        if isinstance(part, Tensor) and part.is_floating_point()
-    }
-
-
 def _are_zeros(tensor: Tensor) -> bool:
     """Say whether a tensor holds nothing but zeros, and is no weight that is learned."""
     return not tensor.requires_grad and not tensor.is_meta and not bool(tensor.any())
-
-
-def _sizes(module: torch.nn.Module, input: Any) -> dict[str, int]:
-    if isinstance(input, PackedSequence):
-        sizes = input.batch_sizes
-        return {"seq": len(sizes), "batch": int(sizes[0]), "feature": input.data.shape[-1]}
-    shape = tuple(input.shape) if isinstance(input, Tensor) else ()
-    names = ["batch", "feature"]
-    if isinstance(module, RNNBase):
-        names.insert(1 if module.batch_first else 0, "seq")
-    if len(shape) == len(names) - 1:
-        names.remove("batch")
-    return dict(zip(names, shape, strict=False))

@@ -6,16 +6,15 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn import RNNBase, RNNCellBase
+from torch.nn import RNNBase
 
 from rnnkit._diagnostics.compare import is_number
 from rnnkit._diagnostics.events import Event, record
 from rnnkit._diagnostics.locate import Location
+from rnnkit._diagnostics.module_calls import KINDS, from_state, hooked
 from rnnkit._diagnostics.outputs import leaves
 from rnnkit._diagnostics.report import Line
 from rnnkit._diagnostics.streams import Stream
-
-KINDS = (RNNBase, RNNCellBase)
 
 
 class _Call(NamedTuple):
@@ -163,9 +162,7 @@ def _with_state(stream: Stream, name: str, number: int, state: list[Any]) -> Ten
         before[name] += 1
         if before[name] - 1 != number:
             return None
-        input = args[0] if args else kwargs["input"]
-        rest = {key: one for key, one in kwargs.items() if key not in ("input", "hx")}
-        return (input, given), rest
+        return from_state(args, kwargs, given)
 
     def keep(module: Any, args: Any, output: Any) -> None:  # noqa: ARG001
         after[name] += 1
@@ -173,11 +170,7 @@ def _with_state(stream: Stream, name: str, number: int, state: list[Any]) -> Ten
             found.extend(leaves(output)[:1])
 
     def watch(model: torch.nn.Module) -> list[Any]:
-        module = model.get_submodule(name)
-        return [
-            module.register_forward_pre_hook(start, with_kwargs=True),
-            module.register_forward_hook(keep),
-        ]
+        return hooked(model.get_submodule(name), start, keep)
 
     stream.baseline.session.attempt(stream.given[1], watch=watch)
     return found[0] if found else None

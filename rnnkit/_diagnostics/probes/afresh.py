@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import LSTM, LSTMCell, RNNBase, RNNCellBase
+from torch.nn import LSTM, LSTMCell, RNNBase
 
 from rnnkit._diagnostics.baseline import Baseline
 from rnnkit._diagnostics.batch import Batch
@@ -16,13 +16,12 @@ from rnnkit._diagnostics.compare import alike, is_number
 from rnnkit._diagnostics.events import Event, record
 from rnnkit._diagnostics.experiment import run_perturbed
 from rnnkit._diagnostics.isolation import Watch
+from rnnkit._diagnostics.module_calls import KINDS, from_state, hooked
 from rnnkit._diagnostics.poison import reach_of
 from rnnkit._diagnostics.report import Line, fail
 
 #: Calls of one module, in the order of time.
 Calls = dict[str, list[Event]]
-
-KINDS = (RNNBase, RNNCellBase)
 
 
 def calls_of(events: Sequence[Event], kind: str = "input") -> Calls:
@@ -128,20 +127,14 @@ def _pass_on(name: str) -> Watch:
     def start(_: Any, args: Any, kwargs: Any) -> Any:
         if not held:
             return None
-        input = args[0] if args else kwargs["input"]
-        rest = {key: one for key, one in kwargs.items() if key not in ("input", "hx")}
-        return (input, held[-1]), rest
+        return from_state(args, kwargs, held[-1])
 
     def keep(module: Any, args: Any, output: Any) -> None:  # noqa: ARG001
         held.append(output[1] if isinstance(module, RNNBase) else output)
 
     def watch(model: torch.nn.Module) -> list[Any]:
         held.clear()
-        module = model.get_submodule(name)
-        return [
-            module.register_forward_pre_hook(start, with_kwargs=True),
-            module.register_forward_hook(keep),
-        ]
+        return hooked(model.get_submodule(name), start, keep)
 
     return watch
 

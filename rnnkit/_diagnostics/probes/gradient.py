@@ -6,15 +6,14 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import RNNBase, RNNCellBase
+from torch.nn import RNNCellBase
 from torch.nn.modules.module import register_module_forward_pre_hook
 
 from rnnkit._diagnostics.baseline import Baseline
 from rnnkit._diagnostics.isolation import private
+from rnnkit._diagnostics.module_calls import KINDS, named_arguments
 from rnnkit._diagnostics.outputs import leaves
 from rnnkit._diagnostics.report import fail
-
-KINDS = (RNNBase, RNNCellBase)
 
 
 class _Training:
@@ -50,7 +49,7 @@ class _Training:
                 self.ran.setdefault(id(module), (module, with_gradient))
 
         def follow(module: Any, args: Any, kwargs: Any, output: Any) -> None:
-            self._follow(module, args[1] if len(args) > 1 else kwargs.get("hx"), output)
+            self._follow(module, named_arguments(args, kwargs).get("hx"), output)
 
         given, _ = private(baseline.batch.tree())
         with session.watched():

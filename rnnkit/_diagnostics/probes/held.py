@@ -10,6 +10,7 @@ from torch.utils import _pytree as pytree
 from rnnkit._diagnostics.baseline import Baseline
 from rnnkit._diagnostics.compare import is_number
 from rnnkit._diagnostics.events import Event
+from rnnkit._diagnostics.module_calls import hooked, named_arguments
 from rnnkit._diagnostics.probes.afresh import calls_of, would_matter
 from rnnkit._diagnostics.report import Line, fail
 
@@ -79,7 +80,7 @@ def _changes_next(baseline: Baseline, calls: Sequence[Event], number: int) -> bo
     seen: list[Any] = []
 
     def note(_: Any, args: Any, kwargs: Any) -> None:
-        seen.append((args[0] if args else kwargs["input"]).clone())
+        seen.append(named_arguments(args, kwargs)["input"].clone())
 
     def turn(module: Any, args: Any, output: Any) -> Any:  # noqa: ARG001
         is_tried = len(seen) == number + 1
@@ -87,11 +88,7 @@ def _changes_next(baseline: Baseline, calls: Sequence[Event], number: int) -> bo
 
     def watch(model: torch.nn.Module) -> list[Any]:
         seen.clear()
-        module = model.get_submodule(calls[0].name)
-        return [
-            module.register_forward_pre_hook(note, with_kwargs=True),
-            module.register_forward_hook(turn),
-        ]
+        return hooked(model.get_submodule(calls[0].name), note, turn)
 
     baseline.session.attempt(baseline.batch.tree(), watch=watch)
     following = number + 1

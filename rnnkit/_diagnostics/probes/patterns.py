@@ -12,6 +12,7 @@ from rnnkit._diagnostics.changes import steps_at
 from rnnkit._diagnostics.compare import is_number
 from rnnkit._diagnostics.events import Event
 from rnnkit._diagnostics.experiment import run_perturbed
+from rnnkit._diagnostics.module_calls import named_arguments
 from rnnkit._diagnostics.poison import poisoned
 from rnnkit._diagnostics.probes.afresh import calls_of, find_single_steps, would_matter
 from rnnkit._diagnostics.probes.held import find_held_state
@@ -141,8 +142,7 @@ def find_state_as_input(events: Sequence[Event]) -> None:
         if event.kind == "output" and isinstance(event.module, RNNCellBase):
             made[_ids(event.tree)] = event.name
         elif event.kind == "input" and isinstance(event.module, RNNCellBase):
-            args, kwargs = event.tree
-            given = {**dict(zip(("input", "hx"), args, strict=False)), **kwargs}
+            given = named_arguments(*event.tree)
             state = _ids(given.get("hx"))
             source = made.get(state, event.name)
             if state[:1] == _ids(given.get("input")) and source != event.name:

@@ -15,8 +15,8 @@ from rnnkit._diagnostics.baseline import Baseline
 from rnnkit._diagnostics.compare import alike
 from rnnkit._diagnostics.events import Event, record
 from rnnkit._diagnostics.locate import Location
+from rnnkit._diagnostics.module_calls import rows_axis, split_result
 from rnnkit._diagnostics.probes.patterns import find_patterns
-from rnnkit._diagnostics.recorder import rows_axis, split_result
 from rnnkit._diagnostics.report import CALLS, RUNS, fail
 
 

@@ -1,4 +1,4 @@
-"""States of another rank: more of them."""
+"""States of another rank, or of rows and batches that fit nowhere."""
 
 from inline_snapshot import snapshot
 

@@ -1,4 +1,4 @@
-"""States that a cell refuses for their axes, sizes, dtype or device."""
+"""States that a cell refuses for the number of their axes, or for their batch."""
 
 from inline_snapshot import snapshot
 

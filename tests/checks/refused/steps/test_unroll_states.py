@@ -1,4 +1,4 @@
-"""What unroll refuses: more of it."""
+"""States that ``unroll`` refuses, and sequences that are lists of steps."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""What the functions of rnnkit.states refuse: more of them."""
+"""States, masks and fresh states that do not go together."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Pairs that are made of something else: more of them."""
+"""What is given to an LSTM in place of the pair (h, c), and what makes a pair of it."""
 
 from inline_snapshot import snapshot
 

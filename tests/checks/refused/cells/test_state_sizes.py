@@ -1,4 +1,4 @@
-"""States that a cell refuses: more of them."""
+"""States that a cell refuses for their width, dtype or device."""
 
 import torch
 from inline_snapshot import snapshot

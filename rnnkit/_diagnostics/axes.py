@@ -48,7 +48,9 @@ def infer_batch_axes(batch: Batch, attempt: Attempt) -> bool:
                 for index, _ in _open(batch):
                     # To one sample, what has many may be joined by broadcasting.
                     content = batch.is_content(index) and batch.leaves[index].dim() > 1
-                    if content and len(kept) > 1 and not batch.may_have_steps(index):
+                    # Of as many samples as steps, a square may be weights between nodes.
+                    other = batch.size == batch.steps or not batch.may_have_steps(index)
+                    if content and len(kept) > 1 and other:
                         whole = attempt(batch.samples(kept, but=index).tree())
                         if whole is None or not _have_both(fewer, whole, len(kept)):
                             continue

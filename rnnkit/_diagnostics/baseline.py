@@ -263,9 +263,9 @@ class Baseline:
         ]
 
     def judged(self) -> Iterator[tuple[int, int]]:
-        """Yield index and batch axis of each leaf that can be judged sample by sample."""
+        """Yield index and batch axis of each leaf with a row, or more, for each sample."""
         for index, (leaf, axis) in enumerate(zip(self.normal, self.axes, strict=True)):
-            if axis is not None and is_output(leaf):
+            if axis is not None and is_output(leaf) and leaf.shape[axis] >= self.batch.size:
                 yield index, axis
 
     def valid(self, leaf: Tensor, index: int, sample: int) -> Tensor:

@@ -5,8 +5,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils import _pytree as pytree
 
-from rnnkit._diagnostics.batch import Batch
+from rnnkit._diagnostics.batch import Batch, is_whole
 
 #: Says which values of a leaf are replaced: a mask that broadcasts to it; None for none.
 Where = Callable[[Batch, int], Tensor | None]
@@ -131,3 +132,29 @@ def other_leaves(
         other = leaf.clone().copy_(torch.where(mask, batch.drawn[key], leaf))
         leaves[index] = leaf if torch.equal(leaf, other) else other
     return leaves
+
+
+def within(batch: Batch, inputs: Any) -> Any:
+    """Return changed inputs, held to the values that occur; None if nothing would be changed.
+
+    Numbers are held to the range of their column, and what only grows along the steps, as times,
+    stays as it was.
+    """
+    leaves = list(batch.leaves)
+    for index, (leaf, other) in enumerate(
+        zip(batch.leaves, pytree.tree_flatten(inputs, is_leaf=is_whole)[0], strict=True)
+    ):
+        if other is leaf or not isinstance(leaf, Tensor) or leaf.dim() == 0:
+            continue
+        grows = batch.may_have_steps(index) and bool((leaf.diff(dim=batch.seq_dim) >= 0).all())
+        if leaf.is_floating_point() and not grows:
+            axes = (
+                tuple(range(max(leaf.dim() - 1, 1))) if leaf.dim() > 2 else tuple(range(leaf.dim()))
+            )
+            leaves[index] = other.clamp(
+                leaf.amin(axes, keepdim=True), leaf.amax(axes, keepdim=True)
+            )
+        elif not grows:
+            leaves[index] = other
+    stay = all(one is other for one, other in zip(batch.leaves, leaves, strict=True))
+    return None if stay else batch.tree(leaves)

@@ -20,6 +20,9 @@ from rnnkit._diagnostics.outputs import Leaves, same
 #: How many times the measured effect of rounding two kernels may differ.
 AMPLIFIED = 50
 
+#: How coarse whole numbers of eight bits are, of a scale that a tensor's largest number sets.
+EIGHT_BITS = 1 / 128
+
 #: How many times the usual size of a feature a number has that is a mask, and no feature.
 MASKING = 1000
 
@@ -86,6 +89,11 @@ def _is_cast(value: Any) -> bool:
     return torch.is_autocast_enabled(value.device.type)
 
 
+def scales_by_range(model: torch.nn.Module) -> bool:
+    """Say whether a layer rounds what it is given by the largest number in it, of any sample."""
+    return any(".quantized.dynamic." in type(module).__module__ for module in model.modules())
+
+
 def eps_of(value: Any) -> float:
     """Return the relative step between the numbers of a tensor; 0 of what has no fractions."""
     return torch.finfo(value.dtype).eps if is_number(value) else 0.0
@@ -108,6 +116,8 @@ def compute(session: Session, inputs: Any, normal: Leaves | None = None) -> Comp
     eps = max([eps, *map(_computed, filter(_is_cast, pytree.tree_leaves(inputs)))])
     if any(isinstance(module, torch.jit.ScriptModule) for module in model.modules()):
         return Computation(None, eps)
+    if scales_by_range(model):
+        return Computation(None, max(eps, EIGHT_BITS))
 
     def watch(model: torch.nn.Module) -> list[Any]:  # noqa: ARG001
         seen.__enter__()  # type: ignore[no-untyped-call]

@@ -29,6 +29,11 @@ def shortened(leaf: Any, told: list[int], steps: int) -> Any:
     return leaf.clamp(max=steps)
 
 
+def is_binary(leaf: Any) -> bool:
+    """Say whether a leaf is a tensor of zeros and ones."""
+    return isinstance(leaf, Tensor) and bool(((leaf == 0) | (leaf == 1)).all())
+
+
 def is_mask(leaf: Tensor, seq_axis: int = 1) -> bool:
     """Say whether a tensor is a mask.
 

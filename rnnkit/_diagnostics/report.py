@@ -11,6 +11,7 @@ from rnnkit._base.errors import LeakError
 from rnnkit._base.message import aligned, count
 
 OTHER_STEPS = "the output has other steps than the input: which are valid is not known"
+INTEGERS = "the outputs are integers, which may stay the same by chance"
 UNCHANGED = "the inputs have the same values everywhere: give inputs that differ"
 OTHER_SHAPES = "other values give outputs of other shapes: nothing can be compared"
 Outcome = Literal["passed", "skipped", "failed"]

@@ -67,8 +67,11 @@ class Rounding:
 
     def tolerance(self, *tensors: Tensor) -> float:
         """Return by how much rounding may part two kernels, relative to the largest number."""
-        eps = max([self.computation.eps, *map(eps_of, tensors)])
-        return tolerance(eps, self._batch.steps or 1)
+        return tolerance(self.eps(*tensors), self._batch.steps or 1)
+
+    def eps(self, *tensors: Tensor) -> float:
+        """Return the relative step of the coarsest numbers that ran, or that tensors hold."""
+        return max([self.computation.eps, *map(eps_of, tensors)])
 
     def limits(self, index: int) -> Iterator[Tensor]:
         """Yield how far each number of an output may move at least, and at most.

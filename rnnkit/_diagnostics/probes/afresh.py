@@ -49,6 +49,8 @@ def find_single_steps(baseline: Baseline, events: Sequence[Event]) -> None:
         without_c = any(_has_h(call) for call in calls)
         if not _follows_steps(baseline, name, len(calls)) or not would_matter(baseline, name):
             continue
+        if _is_kept_by_index(baseline, name):
+            continue
         kind = type(calls[0].module).__name__
         start = "with zeros for c" if without_c else "afresh"
         given = "a c of zeros" if without_c else "no state or zeros"
@@ -98,12 +100,35 @@ def _follows_steps(baseline: Baseline, name: str, count: int) -> bool:
         and batch.leaves[index].dim() > batch.seq_dim
         and batch.leaves[index].shape[batch.seq_dim] == count
     ]
-    followers = [k for k in range(len(batch.leaves)) if batch.has_steps(k)]
+    followers = [
+        k for k in range(len(batch.leaves)) if batch.has_steps(k) and (batch.steps or 0) >= count
+    ]
     for cut in (long, *([index] for index in long), followers):
         shorter = batch.cut_each(dict.fromkeys(cut, count - 1), count - 1, front=baseline.post)
         if _count(baseline, name, shorter) == count - 1:
             return True
     return False
+
+
+def _is_kept_by_index(baseline: Baseline, name: str) -> bool:
+    """Say whether a call goes on from another one if integers among the inputs are all alike.
+
+    A memory with a place for each of many holds what was returned for one of them.
+    """
+    batch = baseline.batch
+    alike = [
+        leaf.select(batch.seq_dim, 0).unsqueeze(batch.seq_dim).expand_as(leaf).clone()
+        if batch.may_have_steps(index) and leaf.dtype in (torch.int64, torch.int32)
+        else leaf
+        for index, leaf in enumerate(batch.leaves)
+    ]
+    if all(one is leaf for one, leaf in zip(alike, batch.leaves, strict=True)):
+        return False
+    try:
+        events = record(baseline.session, batch.tree(alike))
+    except Exception:  # noqa: BLE001 - it may refuse that as it likes
+        return False
+    return not all(map(_is_first_step, calls_of(events)[name]))
 
 
 def _count(baseline: Baseline, name: str, batch: Batch) -> int | None:

@@ -1,5 +1,6 @@
 """The probe *coverage*: every valid step of the first input reaches some output."""
 
+import copy
 from typing import Any
 
 import torch
@@ -10,6 +11,7 @@ from rnnkit._diagnostics.blocks import block_size
 from rnnkit._diagnostics.changes import steps_at
 from rnnkit._diagnostics.compare import alike, is_number
 from rnnkit._diagnostics.experiment import changed
+from rnnkit._diagnostics.masks import is_binary
 from rnnkit._diagnostics.outputs import Leaves
 from rnnkit._diagnostics.poison import STEPS, poisoned, reached
 from rnnkit._diagnostics.probes.row_order import RowOrder
@@ -61,7 +63,8 @@ def probe_coverage(baseline: Baseline) -> None:
         )
         ends_read = not any(sample in _silent(baseline, end) for end in ends)
         silent = [k for k in silent if valid[k, step]]
-        if len(silent) == int(valid[:, step].sum()) and ends_read:
+        everywhere = len(silent) == int(valid[:, step].sum())
+        if everywhere and ends_read and not _is_switched_off(baseline, step):
             what = f"step {step} reaches no output of the model, and later steps do"
             fail("coverage", what, [("evidence", "a NaN there reaches no output")])
     if (size := block_size(reach, steps)) is not None:
@@ -155,6 +158,25 @@ def _silent(baseline: Baseline, step: int) -> list[int]:
     """Return the samples of which a step reaches no output."""
     read = _read(baseline, torch.full((baseline.batch.size,), step, device="cpu"))
     return [sample for sample, fate in enumerate(read) if fate is False]
+
+
+def _is_switched_off(baseline: Baseline, step: int) -> bool:
+    """Say whether a step is read once a flag of it is turned, as one that says what is missing."""
+    batch, other = baseline.batch, copy.copy(baseline)
+    mask = torch.arange(batch.steps or 0, device="cpu") == torch.full((batch.size, 1), step)
+    for index, leaf in enumerate(batch.leaves):
+        if index == batch.paced or not is_binary(leaf) or leaf.dim() <= batch.seq_dim:
+            continue
+        if leaf.shape[batch.seq_dim] == batch.steps:
+            turned = leaf.clone()
+            turned.select(batch.seq_dim, step).copy_(leaf.select(batch.seq_dim, step) == 0)
+            other.batch = batch.with_leaves(
+                [*batch.leaves[:index], turned, *batch.leaves[index + 1 :]]
+            )
+            before, after = baseline.session.attempt(other.batch.tree()), poisoned(other, mask)
+            if before is not None and after is not None and not alike(before, after):
+                return True
+    return False
 
 
 def _read(

@@ -15,6 +15,7 @@ from rnnkit._diagnostics.experiment import run_perturbed
 from rnnkit._diagnostics.module_calls import named_arguments
 from rnnkit._diagnostics.poison import poisoned
 from rnnkit._diagnostics.probes.afresh import calls_of, find_single_steps, would_matter
+from rnnkit._diagnostics.probes.gradient import trained
 from rnnkit._diagnostics.probes.held import find_held_state
 from rnnkit._diagnostics.report import fail
 
@@ -127,8 +128,12 @@ def find_steps_as_channels(baseline: Baseline, events: Sequence[Event]) -> None:
 
 
 def _is_cast_of(given: Tensor, one: Tensor) -> bool:
-    """Say whether a tensor holds the numbers of another one, in its own dtype."""
-    return one.shape == given.shape and torch.equal(one.to(given.dtype), given)
+    """Say whether a tensor holds the numbers of another one, in its own dtype.
+
+    What is the same with its axes exchanged, as zeros, may have had them exchanged.
+    """
+    is_cast = one.shape == given.shape and torch.equal(one.to(given.dtype), given)
+    return is_cast and not torch.equal(given, given.mT)
 
 
 def find_state_as_input(events: Sequence[Event]) -> None:
@@ -208,6 +213,8 @@ def _loses_c(before: Event, after: Event) -> bool:
 def find_shared_direction(baseline: Baseline, events: Sequence[Event]) -> None:
     """Find a cell or layer that reads the steps both ways, while its twin is never called.
 
+    A twin that does not learn, beside one that does, follows it for another purpose.
+
     Raises:
         LeakError: if there is one.
     """
@@ -223,6 +230,7 @@ def find_shared_direction(baseline: Baseline, events: Sequence[Event]) -> None:
                 alike
                 and other not in calls
                 and other.rpartition(".")[0] == parent
+                and (trained(module) or not trained(modules[name]))
                 and other != name
             ):
                 kind = type(module).__name__

@@ -12,7 +12,7 @@ from rnnkit._diagnostics.baseline import Baseline
 from rnnkit._diagnostics.changes import sample_at
 from rnnkit._diagnostics.compare import apart, is_number, largest
 from rnnkit._diagnostics.events import record
-from rnnkit._diagnostics.experiment import PerturbedRun, run_perturbed
+from rnnkit._diagnostics.experiment import PerturbedRun, RefusedError, run_perturbed
 from rnnkit._diagnostics.locate import locate_sample
 from rnnkit._diagnostics.orders import Order
 from rnnkit._diagnostics.outputs import Leaves
@@ -28,6 +28,9 @@ from rnnkit._diagnostics.report import (
     fail,
 )
 
+#: Why an output is not judged whose rows values pick.
+BY_CHANCE = "an output has as many rows as samples by chance"
+
 
 def probe_batch(baseline: Baseline) -> None:
     """Sample i's output does not depend on sample j's input."""
@@ -37,18 +40,7 @@ def probe_batch(baseline: Baseline) -> None:
         return
     indices = [index for index, _ in baseline.judged()]
     if not indices:
-        followed = baseline.runs_on_fewer and baseline.runs_on_less
-        first = baseline.normal[baseline.first] if baseline.first is not None else None
-        if first is not None and first.dim() > 1 and followed and baseline.out_seq_dim is not None:
-            baseline.session.attempt(batch.samples(range(batch.size - 1)).tree())
-            if baseline.session.names != baseline.names:
-                text = "the outputs are more or fewer with the samples: none has all"
-                report.skipped("batch", text)
-                return
-            shape = tuple(first.shape)
-            what = f"output {shape} has a row for each of {batch.steps} steps, none for a sample"
-            fail("batch", what, [("cause", "likely batch and seq have changed places")])
-        report.skipped("batch", "no output follows the batch")
+        _judge_rows(baseline)
         return
     runs = {
         source: perturbed
@@ -69,9 +61,46 @@ def probe_batch(baseline: Baseline) -> None:
         report.skipped("batch", f"axis {batch.axes[batch.first]} of the input is {rows} in one")
         return
     source, sample, shown = _leak(runs, indices) or (0, 0, 0)
+    if not _follows(baseline, shown):
+        report.skipped("batch", BY_CHANCE)
+        return
     what = f"{baseline.name(shown)} of sample {sample} depends on input of sample {source}"
     found = locate_sample(runs[source], source)
     fail("batch", what, found.rows, found.module)
+
+
+def _judge_rows(baseline: Baseline) -> None:
+    """Say why no output is judged; of one that has a row for each step in place of a sample, fail.
+
+    Raises:
+        LeakError: if there is such a one.
+    """
+    batch, report = baseline.batch, baseline.report
+    followed = baseline.runs_on_fewer and baseline.runs_on_less
+    first = baseline.normal[baseline.first] if baseline.first is not None else None
+    if first is not None and first.dim() > 1 and followed and baseline.out_seq_dim is not None:
+        baseline.session.attempt(batch.samples(range(batch.size - 1)).tree())
+        if baseline.session.names != baseline.names:
+            text = "the outputs are more or fewer with the samples: none has all"
+            report.skipped("batch", text)
+            return
+        shape = tuple(first.shape)
+        if not _has_rows(baseline, first):
+            report.skipped("batch", "no output follows the batch")
+            return
+        what = f"output {shape} has a row for each of {batch.steps} steps, none for a sample"
+        fail("batch", what, [("cause", "likely batch and seq have changed places")])
+    report.skipped("batch", "no output follows the batch")
+
+
+def _has_rows(baseline: Baseline, first: Tensor) -> bool:
+    """Say whether the first output has a row for each step, however many samples there are."""
+    axis, steps = baseline.out_seq_dim, (baseline.batch.steps, baseline.batch.longest)
+    if axis is None or first.shape[axis] not in steps:
+        return False
+    fewer = baseline.session.attempt(baseline.batch.samples([0]).tree())
+    other = fewer[baseline.first or 0] if fewer else None
+    return not isinstance(other, Tensor) or other.shape == first.shape
 
 
 def _leak(runs: Mapping[int, PerturbedRun], indices: list[int]) -> tuple[int, int, int] | None:
@@ -83,6 +112,20 @@ def _leak(runs: Mapping[int, PerturbedRun], indices: list[int]) -> tuple[int, in
             if shown is not None:
                 return source, sample, shown
     return None
+
+
+def _follows(baseline: Baseline, index: int) -> bool:
+    """Say whether an output has one row less, whichever sample is left out."""
+    batch, axis = baseline.batch, baseline.axes[index]
+    for left in range(batch.size):
+        rest = [k for k in range(batch.size) if k != left]
+        fewer = baseline.session.attempt(batch.samples(rest).tree())
+        if fewer and len(fewer) == len(baseline.normal):
+            other = fewer[index]
+            size = other.shape[axis or 0] if isinstance(other, Tensor) and other.dim() else None
+            if size != batch.size - 1:
+                return False
+    return True
 
 
 def _judged(runs: Mapping[int, PerturbedRun], indices: list[int]) -> str:
@@ -144,7 +187,11 @@ def _conclude(baseline: Baseline, compared: list[tuple[int, int]]) -> None:
     report, counts, steps = baseline.report, baseline.counts, baseline.batch.steps
     short = counts is not None and steps is not None and min(counts) < steps
     if not compared:
-        other = any(baseline.has_other_steps(index) for index, _ in baseline.judged())
+        judged = [index for index, _ in baseline.judged()]
+        if not any(is_number(baseline.normal[index]) for index in judged):
+            report.skipped("alone", "the outputs are integers, which rounding may turn")
+            return
+        other = any(map(baseline.has_other_steps, judged))
         report.skipped("alone", OTHER_STEPS if other else "alone, the outputs have other shapes")
     elif short and counts and all(counts[sample] == steps for sample, _ in compared):
         report.skipped("alone", "no sample that is shorter than the batch could be compared")
@@ -174,6 +221,8 @@ def _pair(
 
 
 def _fail(baseline: Baseline, index: int, inside: Tensor, alone: Tensor, sample: int) -> NoReturn:
+    if not _follows(baseline, index):
+        raise RefusedError(BY_CHANCE)
     off = apart(inside, alone).max().item() / largest(inside)
     counts = baseline.counts
     cut = f", cut to its {counts[sample]} steps," if counts else ""

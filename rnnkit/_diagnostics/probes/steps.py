@@ -1,19 +1,25 @@
 """Probes along the steps: padding and memory."""
 
+from collections.abc import Iterator
+from contextlib import suppress
+from itertools import chain
+
 import torch
 from torch import Tensor
 
 from rnnkit._diagnostics.baseline import Baseline
 from rnnkit._diagnostics.batch import Batch
 from rnnkit._diagnostics.changes import Where, other_leaves, steps_at
-from rnnkit._diagnostics.compare import is_number
+from rnnkit._diagnostics.compare import is_number, largest
 from rnnkit._diagnostics.events import reads_several_steps, record
-from rnnkit._diagnostics.experiment import PerturbedRun, changed, run_perturbed
+from rnnkit._diagnostics.experiment import PerturbedRun, RefusedError, changed, run_perturbed
 from rnnkit._diagnostics.faint import Gradients
 from rnnkit._diagnostics.isolation import Given
+from rnnkit._diagnostics.masks import is_binary
 from rnnkit._diagnostics.outputs import Leaves, same
 from rnnkit._diagnostics.probes.use import has_recurrence
 from rnnkit._diagnostics.report import (
+    INTEGERS,
     MEMORIES,
     OTHER_SHAPES,
     OTHER_STEPS,
@@ -41,7 +47,9 @@ def probe_padding(baseline: Baseline) -> None:
     judged = [index for index, _ in baseline.judged()]
     indices = [index for index in judged if not baseline.has_other_steps(index)]
     if not any(is_number(baseline.normal[index]) for index in indices):
-        report.skipped("padding", OTHER_STEPS if judged else "no output follows the batch")
+        other = any(is_number(baseline.normal[index]) for index in judged)
+        text = OTHER_STEPS if other else "the outputs are integers"
+        report.skipped("padding", text if judged else "no output follows the batch")
         return
     step = torch.arange(batch.steps, device="cpu")
     limit = torch.tensor(counts, device="cpu").unsqueeze(1)
@@ -85,15 +93,15 @@ def probe_memory(baseline: Baseline) -> None:
     indices = [index for index, _ in baseline.judged() if is_number(baseline.normal[index])]
     if not indices:
         judged = any(baseline.judged())
-        text = "the outputs are integers, which may stay the same by chance"
-        report.skipped("memory", text if judged else "no output follows the batch")
+        report.skipped("memory", INTEGERS if judged else "no output follows the batch")
         return
     everywhere = steps_at(torch.ones(batch.steps, dtype=torch.bool, device="cpu"))
     inputs = changed(batch, everywhere)
     if inputs is None:
         report.skipped("memory", UNCHANGED)
         return
-    remembers = (_remembers(baseline, indices, everywhere, seed) for seed in range(MEMORIES))
+    batches = chain([batch], _drawn(batch, everywhere), _others(batch))
+    remembers = (_remembers(baseline, indices, one, seed) for seed, one in enumerate(batches))
     if any(remembers) or _reads(baseline, indices):
         report.passed("memory", "the last output depends on earlier steps")
         return
@@ -112,19 +120,58 @@ def probe_memory(baseline: Baseline) -> None:
     fail("memory", what, rows)
 
 
-def _remembers(baseline: Baseline, indices: list[int], everywhere: Where, seed: int) -> bool:
-    """Change the earlier steps alone, of the batch as it is or with other steps at the end."""
-    batch, steps = baseline.batch, baseline.batch.steps or 0
+def _remembers(baseline: Baseline, indices: list[int], batch: Batch, seed: int) -> bool:
+    """Change the earlier steps alone, of the batch as it is or of another one."""
+    steps = batch.steps or 0
     last = torch.tensor(baseline.counts or [steps] * batch.size, device="cpu").unsqueeze(1) - 1
     step = torch.arange(steps, device="cpu")
     earlier = (step < last if baseline.post else step < steps - 1).expand(batch.size, -1)
-    before = baseline.normal
-    if seed:
-        # What is remembered may be cut off by a unit that is dead for this last step.
-        batch = batch.with_leaves(other_leaves(batch, everywhere, seed, pad=False))
-        before = baseline.session.run(batch.tree())
     inputs = changed(batch, steps_at(earlier), seed)
-    return inputs is not None and _changes(baseline, indices, before, inputs)
+    before = baseline.session.attempt(batch.tree()) if seed else baseline.normal
+    if inputs is None or before is None:
+        return False
+    with suppress(*[RefusedError] * (seed > 0)):
+        return _changes(baseline, indices, before, inputs)
+    return False
+
+
+def _drawn(batch: Batch, everywhere: Where) -> Iterator[Batch]:
+    """Yield the batch with other steps: a unit may be dead for the last one, and cut memory off."""
+    for seed in range(1, MEMORIES):
+        yield batch.with_leaves(other_leaves(batch, everywhere, seed, pad=False))
+
+
+def _others(batch: Batch) -> Iterator[Batch]:
+    """Yield inputs in which memory may show where it does not in the batch.
+
+    Flags may start each sample anew, and large numbers hold each unit at its end.
+    """
+    kept = [k == batch.paced or not _is_flag(batch, k) for k in range(len(batch.leaves))]
+    turned = [x if kept[k] else 1 - x.to(torch.int8) for k, x in enumerate(batch.leaves)]
+    pairs = zip(turned, batch.leaves, strict=True)
+    flags = [one if one is x else one.to(x.dtype) for one, x in pairs]
+    small = [_tamed(x) if batch.is_content(k) else x for k, x in enumerate(batch.leaves)]
+    for leaves in (flags, small):
+        if any(one is not x for one, x in zip(leaves, batch.leaves, strict=True)):
+            yield batch.with_leaves(leaves)
+
+
+def _is_flag(batch: Batch, index: int) -> bool:
+    """Say whether a leaf is of zeros and ones, and what is seldom is at the last step of all."""
+    leaf = batch.leaves[index]
+    if not is_binary(leaf) or not leaf.numel() or leaf.dim() <= batch.seq_dim:
+        return False
+    steps = leaf.movedim(batch.seq_dim, 0).double().flatten(1).mean(1)
+    # The first step may be marked as such; of two steps nothing is seldom.
+    usual = steps[1:-1].mean().nan_to_num(0.5).item()
+    last = steps[-1].item()
+    return last in (0.0, 1.0) and abs(last - usual) >= 0.5
+
+
+def _tamed(leaf: Tensor) -> Tensor:
+    """Return numbers divided by their largest, if that is more than one."""
+    size = largest(leaf) if is_number(leaf) else 0.0
+    return leaf / size if size > 1 else leaf
 
 
 def _reads(baseline: Baseline, indices: list[int]) -> bool:

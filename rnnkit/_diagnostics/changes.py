@@ -147,14 +147,9 @@ def within(batch: Batch, inputs: Any) -> Any:
         if other is leaf or not isinstance(leaf, Tensor) or leaf.dim() == 0:
             continue
         grows = batch.may_have_steps(index) and bool((leaf.diff(dim=batch.seq_dim) >= 0).all())
-        if leaf.is_floating_point() and not grows:
-            axes = (
-                tuple(range(max(leaf.dim() - 1, 1))) if leaf.dim() > 2 else tuple(range(leaf.dim()))
-            )
-            leaves[index] = other.clamp(
-                leaf.amin(axes, keepdim=True), leaf.amax(axes, keepdim=True)
-            )
-        elif not grows:
-            leaves[index] = other
+        if not grows:
+            axes = tuple(range(leaf.dim() - 1 if leaf.dim() > 2 else leaf.dim()))
+            ends = leaf.amin(axes, keepdim=True), leaf.amax(axes, keepdim=True)
+            leaves[index] = other.clamp(*ends) if leaf.is_floating_point() else other
     stay = all(one is other for one, other in zip(batch.leaves, leaves, strict=True))
     return None if stay else batch.tree(leaves)

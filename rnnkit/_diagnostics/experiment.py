@@ -85,10 +85,9 @@ class PerturbedRun:
         session, inputs = self.baseline.session, self.inputs
         try:
             return session.run(inputs)
-        except EscapedError:
-            raise
-        except Exception:
-            held = within(self.baseline.batch, inputs)
+        except Exception as error:
+            escaped = isinstance(error, EscapedError)
+            held = None if escaped else within(self.baseline.batch, inputs)
             output = None if held is None else session.attempt(held)
             if held is None or output is None:
                 raise

@@ -126,6 +126,20 @@ def test_layers_that_round_by_a_range(by: float) -> None:
     assert report.findings == []
 
 
+@pytest.mark.filterwarnings("ignore:torch.*quanti:DeprecationWarning", "ignore:torch.quantize")
+def test_leak_beside_a_layer_that_rounds_by_a_range() -> None:
+    """What a quantized layer hides is not judged, and the report says what would be."""
+
+    def compute(m: Any, x: Tensor) -> Tensor:
+        return m.lstm(x)[0] + x.mean((0, 2), keepdim=True)
+
+    floats = Model(compute, lstm=nn.LSTM(FEATURE, HIDDEN, batch_first=True)).eval()
+    made = torch.ao.quantization.quantize_dynamic(floats, {nn.LSTM}, dtype=torch.qint8)
+    report = rnnkit.verify(made, X, raises=False)
+    assert "batch" not in report.checked
+    assert "a quantized layer rounds by the largest number of all" in str(report)
+
+
 def test_float32_inside_of_float64() -> None:
     """What cancels out in float32 may be returned in float64."""
 

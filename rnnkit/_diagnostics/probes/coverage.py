@@ -162,21 +162,30 @@ def _silent(baseline: Baseline, step: int) -> list[int]:
 
 def _is_switched_off(baseline: Baseline, step: int) -> bool:
     """Say whether a step is read once a flag of it is turned, as one that says what is missing."""
+    batch, axis = baseline.batch, baseline.batch.seq_dim
+    flags = (
+        index
+        for index, leaf in enumerate(batch.leaves)
+        if index != batch.paced
+        and is_binary(leaf)
+        and leaf.shape[axis : axis + 1] == (batch.steps,)
+    )
+    return any(_is_read_if_turned(baseline, step, index) for index in flags)
+
+
+def _is_read_if_turned(baseline: Baseline, step: int, index: int) -> bool:
+    """Say whether a step is read where a flag of it is another one."""
     batch, other = baseline.batch, copy.copy(baseline)
-    mask = torch.arange(batch.steps or 0, device="cpu") == torch.full((batch.size, 1), step)
-    for index, leaf in enumerate(batch.leaves):
-        if index == batch.paced or not is_binary(leaf) or leaf.dim() <= batch.seq_dim:
-            continue
-        if leaf.shape[batch.seq_dim] == batch.steps:
-            turned = leaf.clone()
-            turned.select(batch.seq_dim, step).copy_(leaf.select(batch.seq_dim, step) == 0)
-            other.batch = batch.with_leaves(
-                [*batch.leaves[:index], turned, *batch.leaves[index + 1 :]]
-            )
-            before, after = baseline.session.attempt(other.batch.tree()), poisoned(other, mask)
-            if before is not None and after is not None and not alike(before, after):
-                return True
-    return False
+    leaves = list(batch.leaves)
+    leaves[index] = turned = batch.leaves[index].clone()
+    flag = turned.select(batch.seq_dim, step)
+    flag.copy_(flag == 0)
+    other.batch = batch.with_leaves(leaves)
+    mask = torch.arange(batch.steps or 0, device="cpu") == torch.full(
+        (batch.size, 1), step, device="cpu"
+    )
+    before, after = baseline.session.attempt(other.batch.tree()), poisoned(other, mask)
+    return before is not None and after is not None and not alike(before, after)
 
 
 def _read(

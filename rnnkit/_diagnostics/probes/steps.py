@@ -1,7 +1,6 @@
 """Probes along the steps: padding and memory."""
 
 from collections.abc import Iterator
-from contextlib import suppress
 from itertools import chain
 
 import torch
@@ -12,7 +11,7 @@ from rnnkit._diagnostics.batch import Batch
 from rnnkit._diagnostics.changes import Where, other_leaves, steps_at
 from rnnkit._diagnostics.compare import is_number, largest
 from rnnkit._diagnostics.events import reads_several_steps, record
-from rnnkit._diagnostics.experiment import PerturbedRun, RefusedError, changed, run_perturbed
+from rnnkit._diagnostics.experiment import PerturbedRun, changed, run_perturbed
 from rnnkit._diagnostics.faint import Gradients
 from rnnkit._diagnostics.isolation import Given
 from rnnkit._diagnostics.masks import is_binary
@@ -128,11 +127,7 @@ def _remembers(baseline: Baseline, indices: list[int], batch: Batch, seed: int) 
     earlier = (step < last if baseline.post else step < steps - 1).expand(batch.size, -1)
     inputs = changed(batch, steps_at(earlier), seed)
     before = baseline.session.attempt(batch.tree()) if seed else baseline.normal
-    if inputs is None or before is None:
-        return False
-    with suppress(*[RefusedError] * (seed > 0)):
-        return _changes(baseline, indices, before, inputs)
-    return False
+    return inputs is not None and before is not None and _changes(baseline, indices, before, inputs)
 
 
 def _drawn(batch: Batch, everywhere: Where) -> Iterator[Batch]:

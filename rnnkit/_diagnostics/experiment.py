@@ -62,8 +62,13 @@ class PerturbedRun:
         output: the leaves of what the model returned for them.
     """
 
-    def __init__(self, baseline: Baseline, inputs: Given) -> None:
+    def __init__(self, baseline: Baseline, inputs: Given, batch: Batch | None = None) -> None:
         """Run.
+
+        Args:
+            baseline: the model on the inputs as they are.
+            inputs: the changed ones.
+            batch: what they were changed from; None for the baseline's.
 
         Raises:
             RefusedError: if the model raises.
@@ -71,7 +76,7 @@ class PerturbedRun:
         self.baseline, self.inputs = baseline, inputs
         self._is_same: bool | None = None
         try:
-            self.output = self._run()
+            self.output = self._run(baseline.batch if batch is None else batch)
         except Exception as error:
             reason = (str(error).strip().splitlines() or [""])[0][:80]
             message = (
@@ -80,14 +85,14 @@ class PerturbedRun:
             )
             raise RefusedError(message) from error
 
-    def _run(self) -> Leaves:
+    def _run(self, batch: Batch) -> Leaves:
         """Run; if the model refuses, with numbers held to the range that occurs, and times kept."""
         session, inputs = self.baseline.session, self.inputs
         try:
             return session.run(inputs)
         except Exception as error:
             escaped = isinstance(error, EscapedError)
-            held = None if escaped else within(self.baseline.batch, inputs)
+            held = None if escaped else within(batch, inputs)
             output = None if held is None else session.attempt(held)
             if held is None or output is None:
                 raise

@@ -44,7 +44,7 @@ def is_mask(leaf: Tensor, seq_axis: int = 1) -> bool:
         return True
     while leaf.dim() > 2 and leaf.shape[-1] == 1:  # a mask that multiplies features
         leaf = leaf.squeeze(-1)
-    if leaf.dim() != 2 or not bool(((leaf == 0) | (leaf == 1)).all()):
+    if leaf.dim() != 2 or not is_binary(leaf):
         return False
     each = (leaf.int().diff(dim=axis) for axis in {1, seq_axis} if axis < 2)
     return any(bool((changes <= 0).all() or (changes >= 0).all()) for changes in each)

@@ -45,7 +45,7 @@ def from_state(
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """Return the arguments of the same call from another state."""
     named = named_arguments(args, kwargs)
-    return (named["input"], state), {
+    return (named["input"], state, *args[2:]), {
         name: value for name, value in named.items() if name not in {"input", "hx"}
     }
 

@@ -20,7 +20,7 @@ from rnnkit._diagnostics.layout import layout
 from rnnkit._diagnostics.lengths import lay_lengths, read_lengths
 from rnnkit._diagnostics.probes.table import ASKED, PROBES
 from rnnkit._diagnostics.report import LEFT_OUT, SAMPLES, Report, joined
-from rnnkit._diagnostics.wide import is_denied, second_opinion
+from rnnkit._diagnostics.second_opinion import is_denied, second_opinion
 
 
 def verify(

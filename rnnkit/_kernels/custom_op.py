@@ -26,6 +26,7 @@ OPTIONS = "str mode, bool has_bias, bool reverse, ScalarType? lowered"
 
 #: A compiler's cache on disk and a saved program know an operator by its name alone. Who changes
 #: what one takes or returns, its sizes included, gives it another name: both would fail otherwise.
+#: The workspace is an exception: a graph hands it on unread, and its size is the kernel's own.
 LIBRARY: Any = torch.library.Library("rnnkit", "DEF")  # type: ignore[no-untyped-call]
 LIBRARY.define(
     f"layer(Tensor input, Tensor h, Tensor? c, Tensor[] weights, {OPTIONS}, bool train)"

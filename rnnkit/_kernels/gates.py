@@ -27,15 +27,15 @@ Enter = Callable[[int, Tensor, Tensor], Tensor]
 ORDER = (0, 1, 3, 2)
 
 
-#: So many steps of one size are computed in one place, if nothing but the output is needed later:
-#: there are fewer views then, and the place stays in the cache.
-OF_ONE_SIZE = 3
+#: Above so many steps of each size, on average, a GRU computes all of them in one place, if nothing
+#: but the output is needed later: there are fewer views then, and the place stays in the cache.
+STEPS_PER_SIZE = 3
 
 
 def steps_of(sizes: list[int], *tensors: Tensor) -> list[tuple[Tensor, ...]]:
     """Return each step's rows of tensors; the first ones, of what holds one step and is used again.
 
-    A loop over them belongs into inference mode, in which a view is made in a third of the time
+    A loop over them belongs in inference mode, in which a view is made in a third of the time
     and no operation counts versions; what leaves the loop is made before it.
     """
     each = {id(tensor): _each_step(tensor, sizes) for tensor in tensors}  # one may come twice
@@ -106,7 +106,7 @@ def gru_forward(
             torch.addmm(bias_ih[two:], data, n_weight, out=every_n)
             gates[:, two:].copy_(bias_hh[two:])
         work, n_work = gates, every_n
-        if not keep and OF_ONE_SIZE * len(set(sizes)) < len(sizes):
+        if not keep and STEPS_PER_SIZE * len(set(sizes)) < len(sizes):
             work, n_work = gru_parts(data.new_empty(4 * max(sizes) * hidden), hidden)
         parts = (gates, every_n, output, work, work[:, :two], *work.chunk(3, 1), n_work)
         rows = steps_of(sizes, *parts)

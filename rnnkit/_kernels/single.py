@@ -207,12 +207,12 @@ def _run_gru(
     weight_ih, weight_hh, *biases = weights
     bias_ih, bias_hh = biases or (None, None)
     order = range(steps)[::-1] if options.reverse else range(steps)
-    output, _, (gates,) = FORWARD["GRU"](
+    output, _, (kept,) = FORWARD["GRU"](
         input.flatten(0, 1), (h[0],), (weight_ih, weight_hh, bias_ih, bias_hh),
         [batch] * steps, order, _entered, keep=True,
     )  # fmt: skip
     output = output.view(steps, batch, h.shape[2])
-    return output, output[order[-1]].unsqueeze(0).clone(), nothing(h), gates
+    return output, output[order[-1]].unsqueeze(0).clone(), nothing(h), kept
 
 
 def _entered(_: int, state: Tensor, __: Tensor) -> Tensor:

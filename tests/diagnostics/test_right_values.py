@@ -124,6 +124,20 @@ def test_numbers_that_are_refused_out_of_their_range() -> None:
     assert {"batch", "causal", "memory"} <= set(report.checked)
 
 
+def test_times_in_order_hide_no_lost_state() -> None:
+    """Other values within the range are those of the inputs that were changed, not of the first."""
+
+    def forgetful(m: Any, x: Tensor, times: Tensor) -> Tensor:
+        assert bool((times.diff(dim=1) >= 0).all())
+        steps = torch.cat([x, times.unsqueeze(2)], 2)
+        start = x.new_zeros(len(x), HIDDEN)
+        return torch.stack([m.cell(steps[:, step], start) for step in range(x.shape[1])], 1)
+
+    made = Model(forgetful, cell=nn.GRUCell(FEATURE + 1, HIDDEN))
+    with pytest.raises(rnnkit.LeakError, match="nothing is remembered"):
+        rnnkit.verify(made, X, TIMES * 10, skip=["use"])
+
+
 def test_what_is_refused_all_the_same() -> None:
     """Times that may not be others at all leave nothing to change."""
 

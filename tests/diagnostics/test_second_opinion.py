@@ -11,7 +11,7 @@ from inline_snapshot import snapshot
 from torch import Tensor, nn
 
 import rnnkit
-from rnnkit._diagnostics import wide, widened
+from rnnkit._diagnostics import second_opinion, widened
 from tests.diagnostics.models_of_users import FEATURE, HIDDEN, Model, mask, padded
 
 X, LENGTHS = padded()
@@ -125,7 +125,7 @@ def test_single_precision_costs_nothing_more(monkeypatch: pytest.MonkeyPatch) ->
     def refuse(*_: Any) -> None:
         pytest.fail("no second opinion is wanted")
 
-    monkeypatch.setattr(wide, "_judge", refuse)
+    monkeypatch.setattr(second_opinion, "_judge", refuse)
     made = Model(
         lambda m, x, n: pooled(m, x, n, is_right=True),
         gru=nn.GRU(FEATURE, HIDDEN, batch_first=True),

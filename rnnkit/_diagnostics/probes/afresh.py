@@ -16,6 +16,7 @@ from rnnkit._diagnostics.compare import alike, is_number
 from rnnkit._diagnostics.events import Event, record
 from rnnkit._diagnostics.experiment import run_perturbed
 from rnnkit._diagnostics.isolation import Watch
+from rnnkit._diagnostics.masks import is_binary
 from rnnkit._diagnostics.module_calls import KINDS, from_state, hooked
 from rnnkit._diagnostics.poison import reach_of
 from rnnkit._diagnostics.report import Line, fail
@@ -64,11 +65,7 @@ def find_single_steps(baseline: Baseline, events: Sequence[Event]) -> None:
 def _may_be_single(batch: Batch) -> bool:
     """Say whether an axis of an input is one long, or flags may say that every step is a first."""
     tensors = [leaf for leaf in batch.leaves if isinstance(leaf, Tensor)]
-    return any(
-        1 in leaf.shape or leaf.dtype is torch.bool or bool(((leaf == 0) | (leaf == 1)).all())
-        for leaf in tensors
-        if leaf.dim()
-    )
+    return any(1 in leaf.shape or is_binary(leaf) for leaf in tensors if leaf.dim())
 
 
 def _is_first_step(event: Event) -> bool:

@@ -125,13 +125,13 @@ def probe_gradient(baseline: Baseline) -> None:
             label = name or f"a {kind}"
             report.noted(f"{label} runs without gradients, though its weights want some")
         elif not learns and name is not None:
-            _tell(baseline, f"no gradient reaches {name or 'the model'} ({kind})", name)
+            _fail_or_note(baseline, f"no gradient reaches {name or 'the model'} ({kind})", name)
     for text in (*_detached(training), *_idle(training, training.reached)):
         report.noted(text)
     report.passed("gradient", "each recurrent module gets a gradient")
 
 
-def _tell(baseline: Baseline, what: str, name: str) -> None:
+def _fail_or_note(baseline: Baseline, what: str, name: str) -> None:
     """Fail, unless there is one step: then what a cell returns may be for the next one.
 
     Raises:

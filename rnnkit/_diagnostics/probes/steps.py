@@ -104,7 +104,7 @@ def probe_memory(baseline: Baseline) -> None:
     if any(remembers) or _reads(baseline, indices):
         report.passed("memory", "the last output depends on earlier steps")
         return
-    if not _changes(baseline, indices, baseline.normal, inputs):
+    if not _changes(baseline, indices, baseline.normal, inputs, batch):
         report.skipped("memory", "the last output depends on no step at all, as dead units do")
         return
     if any(map(reads_several_steps, record(baseline.session, batch.tree()))):
@@ -127,7 +127,9 @@ def _remembers(baseline: Baseline, indices: list[int], batch: Batch, seed: int) 
     earlier = (step < last if baseline.post else step < steps - 1).expand(batch.size, -1)
     inputs = changed(batch, steps_at(earlier), seed)
     before = baseline.session.attempt(batch.tree()) if seed else baseline.normal
-    return inputs is not None and before is not None and _changes(baseline, indices, before, inputs)
+    if inputs is None or before is None:
+        return False
+    return _changes(baseline, indices, before, inputs, batch)
 
 
 def _drawn(batch: Batch, everywhere: Where) -> Iterator[Batch]:
@@ -139,7 +141,7 @@ def _drawn(batch: Batch, everywhere: Where) -> Iterator[Batch]:
 def _others(batch: Batch) -> Iterator[Batch]:
     """Yield inputs in which memory may show where it does not in the batch.
 
-    Flags may start each sample anew, and large numbers hold each unit at its end.
+    Flags may start each sample again, and large numbers hold each unit at its end.
     """
     kept = [k == batch.paced or not _is_flag(batch, k) for k in range(len(batch.leaves))]
     turned = [x if kept[k] else 1 - x.to(torch.int8) for k, x in enumerate(batch.leaves)]
@@ -184,8 +186,10 @@ def _reads(baseline: Baseline, indices: list[int]) -> bool:
     return False
 
 
-def _changes(baseline: Baseline, indices: list[int], before: Leaves, inputs: Given) -> bool:
-    after = PerturbedRun(baseline, inputs).output
+def _changes(
+    baseline: Baseline, indices: list[int], before: Leaves, inputs: Given, batch: Batch
+) -> bool:
+    after = PerturbedRun(baseline, inputs, batch).output
     counts = baseline.counts or [baseline.batch.steps or 0] * baseline.batch.size
     if len(before) != len(after):
         return True

@@ -42,7 +42,7 @@ def is_denied(baseline: Baseline, probe: Callable[[Baseline], None], name: str) 
     """
     try:
         with opened_wide(baseline.session) as opened:
-            wide: Any = _widened(baseline, opened)
+            wide = _widened(baseline, opened)
             probe(wide)
             baseline.session.passes += opened.passes
     except Exception:  # noqa: BLE001 - it finds the same, does not run so, or gives other shapes
@@ -65,8 +65,6 @@ def _judge(
     baseline: Baseline, opened: Session, probe: Callable[[Baseline], None]
 ) -> LeakError | None:
     wide = _widened(baseline, opened)
-    if wide is None:
-        return None
     wide.report.checks = list(baseline.report.checks)
     try:
         probe(wide)
@@ -75,13 +73,18 @@ def _judge(
     return None
 
 
-def _widened(baseline: Baseline, opened: Session) -> Baseline | None:
-    """Return the same in float64; None if the outputs have other shapes there."""
+def _widened(baseline: Baseline, opened: Session) -> Baseline:
+    """Return the same in float64.
+
+    Raises:
+        ValueError: if the outputs have other shapes there, so that nothing can be compared.
+    """
     leaves = [widest(leaf) if isinstance(leaf, Tensor) else leaf for leaf in baseline.batch.leaves]
     batch = baseline.batch.with_leaves(leaves)
     wide = Baseline(opened, batch, post=baseline.post, out_batch_dim=None, out_seq_dim=None)
     if [_shape(leaf) for leaf in wide.normal] != [_shape(leaf) for leaf in baseline.normal]:
-        return None
+        message = "other shapes in float64"
+        raise ValueError(message)
     wide.take_axes(baseline)
     return wide
 

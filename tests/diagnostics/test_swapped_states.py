@@ -126,3 +126,26 @@ def test_a_cell_state_that_is_lost() -> None:
     assert "use" in rnnkit.verify(made(from_the_last_alone, right=True), x).checked
     with pytest.raises(rnnkit.LeakError, match=r"one .LSTM. is given the h that it returned, and"):
         rnnkit.verify(made(in_chunks, right=False), x)
+
+
+class Scaled(nn.GRUCell):
+    """A cell of a user's that takes a number beside the state."""
+
+    def forward(self, input: Tensor, hx: Any = None, scale: float = 0.0) -> Tensor:
+        """Run a step."""
+        assert scale > 0
+        return super().forward(input * scale, hx)
+
+
+def test_cell_that_takes_more_than_a_state() -> None:
+    """What a cell takes beside its state stays when it is tried with another one."""
+
+    def compute(m: Any, x: Tensor) -> Tensor:
+        return torch.stack([m.cell(x_t, None, 2.0) for x_t in x.unbind(1)], 1)
+
+    with pytest.raises(rnnkit.LeakError, match="starts each of them afresh"):
+        rnnkit.verify(
+            Model(compute, cell=Scaled(FEATURE, HIDDEN)),
+            numbers(BATCH, SEQ, FEATURE),
+            skip=["memory"],
+        )

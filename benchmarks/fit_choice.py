@@ -5,9 +5,9 @@
 Sizes are drawn at random, once for all: none is one of the sizes that the benchmark shows. For each
 kind of layer, with gradients and without, the formula of ``rnnkit._kernels.choice`` is fitted to
 the times of each path so that the relative errors are small. A CPU is made small by the settings of
-torch and of oneDNN, in a process of its own.
+torch and of oneDNN, in a process of its own. MKL stays as it is.
 
-CPUs of one capability differ in what large weights cost beside everything else. ``--beside`` writes
+CPUs of one name differ in what large weights cost beside everything else. ``--beside`` writes
 costs between those measured and those of the table as it is, which was fitted on another CPU: the
 choice is then good on both. Those measured count twice.
 """
@@ -33,7 +33,7 @@ from rnnkit._kernels.pieces import pieces_of
 
 #: What a process is told, by the name of the CPU that it then takes this one for.
 CPUS: dict[str, dict[str, str]] = {
-    "native": {},
+    choice.names_of_cpu()[0]: {},
     "AVX2": {"ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2"},
     "DEFAULT": {"ONEDNN_MAX_CPU_ISA": "SSE41", "ATEN_CPU_CAPABILITY": "default"},
 }
@@ -183,10 +183,11 @@ def between(
     return {path: each for path, (each, _) in fitted(middle).items()}
 
 
-def fit(effort: Effort, number: int, *, beside: bool) -> dict[str, list[float]]:
-    """Measure and fit all kinds on the CPU of this process."""
+def fit(
+    effort: Effort, number: int, table: Mapping[tuple[str, bool, str], Sequence[float]]
+) -> dict[str, list[float]]:
+    """Measure and fit all kinds on the CPU of this process, beside the costs of another one."""
     found: dict[str, list[float]] = {}
-    table = costs.COSTS.get(torch.backends.cpu.get_cpu_capability(), {})
     for kind in KINDS:
         for gradients in (False, True):
             rows: dict[str, list[list[float]]] = {}
@@ -197,14 +198,14 @@ def fit(effort: Effort, number: int, *, beside: bool) -> dict[str, list[float]]:
             for path, (each, error) in fits.items():
                 print(f"{kind:14}{gradients!s:6}{path:17}{each} {error:.0%}", file=sys.stderr)
             best = {path: each for path, (each, _) in fits.items()}
-            if beside and table:
+            if table:
                 theirs = {path: table[kind, gradients, path] for path in rows}
                 best = between(rows, best, theirs)
             found |= {f"{kind}|{gradients}|{path}": each for path, each in best.items()}
     return found
 
 
-def written(tables: dict[str, dict[str, list[float]]]) -> str:
+def written(tables: Mapping[str, Mapping[str, Sequence[float]]]) -> str:
     """Write the module that holds the tables."""
     lines = [
         '"""What a path costs, in nanoseconds; written by ``python -m benchmarks.fit_choice``."""',
@@ -212,7 +213,7 @@ def written(tables: dict[str, dict[str, list[float]]]) -> str:
         "#: For a call, a step, a step's weights, a row's numbers and a row's weights.",
         "Costs = tuple[float, float, float, float, float]",
         "",
-        "#: By the CPU's capability as torch names it; by kind, whether there are gradients, path.",
+        "#: By the CPU, as ``choice`` names it; by kind, whether there are gradients, path.",
         "COSTS: dict[str, dict[tuple[str, bool, str], Costs]] = {",
     ]
     for name, table in sorted(tables.items()):
@@ -228,21 +229,26 @@ def written(tables: dict[str, dict[str, list[float]]]) -> str:
 def main() -> None:
     """Measure on this CPU, whole and made small, and write the table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--here", action="store_true", help="only print what this process finds")
+    parser.add_argument("--here", metavar="CPU", help="only print what this process finds")
     parser.add_argument("--seconds", type=float, default=0.25, help="for each size")
     parser.add_argument("--sizes", type=int, default=40, help="how many")
     parser.add_argument("--beside", action="store_true", help="let the table count, too")
     options = parser.parse_args()
     effort = Effort(seconds=options.seconds, block=2e-3)
     if options.here:
-        name = torch.backends.cpu.get_cpu_capability()
-        print(json.dumps({name: fit(effort, options.sizes, beside=options.beside)}))
+        table = costs.COSTS.get(options.here, {}) if options.beside else {}
+        print(json.dumps(fit(effort, options.sizes, table)))
         return
-    tables: dict[str, dict[str, list[float]]] = {}
-    for environment in CPUS.values():
+    tables: dict[str, Mapping[str, Sequence[float]]] = {
+        name: {
+            f"{kind}|{gradients}|{path}": each for (kind, gradients, path), each in table.items()
+        }
+        for name, table in costs.COSTS.items()
+    }
+    for name, environment in CPUS.items():
         result = subprocess.run(  # noqa: S603 - this file, again
             [
-                *(sys.executable, "-m", "benchmarks.fit_choice", "--here"),
+                *(sys.executable, "-m", "benchmarks.fit_choice", f"--here={name}"),
                 *(f"--seconds={options.seconds}", f"--sizes={options.sizes}"),
                 *(["--beside"] if options.beside else []),
             ],
@@ -251,7 +257,7 @@ def main() -> None:
             check=True,
             text=True,
         )
-        tables |= json.loads(result.stdout)
+        tables[name] = json.loads(result.stdout)
     Path(costs.__file__).write_text(written(tables))
 
 

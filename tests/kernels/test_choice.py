@@ -57,7 +57,7 @@ def test_each_path_has_its_costs() -> None:
         names += ["blank"] if kind.startswith("LSTM") else []
         asked += [(kind, gradients, name) for name in names]
 
-    assert set(COSTS) == {"AVX512", "AVX2", "DEFAULT"}
+    assert set(COSTS) == {"AVX512 Intel", "AVX512", "AVX2", "DEFAULT"}
     for table in COSTS.values():
         assert set(table) == set(asked)
         assert all(min(costs) >= 0 < max(costs) for costs in table.values())
@@ -116,17 +116,37 @@ def test_only_one_path(kind: str) -> None:
     assert choice.for_resets(none, (3, 5), None, None) == choice.PACKED
 
 
-def test_a_cpu_that_was_not_measured(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is taken for a small one."""
+@pytest.mark.parametrize(
+    ("capability", "cpu_name", "table"),
+    [
+        ("AVX512", "AMD EPYC", "AVX512"),
+        ("AVX512", "Intel Xeon", "AVX512 Intel"),
+        ("AVX2", "Intel Core i7-8550U", "AVX2"),
+        # A CPU that was not measured is taken for a small one.
+        ("SVE256", None, "DEFAULT"),
+    ],
+)
+def test_a_cpu_has_its_own_costs(
+    monkeypatch: pytest.MonkeyPatch, capability: str, cpu_name: str | None, table: str
+) -> None:
+    """By what it can do; and by its maker, if costs of that maker's CPUs were measured."""
+    known = {} if cpu_name is None else {"cpu_name": cpu_name}
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: known, raising=False)
+    one = facts("GRU")
     choice._terms.cache_clear()
-    small = [choice.cost(facts("GRU"), choice.PACKED, 7, 20)]
-    for name in ("DEFAULT", "NEON"):
-        choice._terms.cache_clear()
-        monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda name=name: name)
-        small.append(choice.cost(facts("GRU"), choice.PACKED, 7, 20))
+    call, step, *_ = COSTS[table]["GRU", one.gradients, choice.PACKED]
+
+    assert choice.cost(one, choice.PACKED, 0, 0) == call
+    assert choice.cost(one, choice.PACKED, 1, 0) >= call + step
     choice._terms.cache_clear()
 
-    assert small[1] == small[2]
+
+def test_an_older_torch_does_not_name_the_maker(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its name is known to newer ones only; what it can do is known to all."""
+    monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
+
+    assert choice.names_of_cpu() == (torch.backends.cpu.get_cpu_capability(),)
 
 
 def test_rows_lie_on_the_device_of_the_input() -> None:

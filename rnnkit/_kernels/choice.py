@@ -71,7 +71,10 @@ class Facts(NamedTuple):
 
 
 class Choice(NamedTuple):
-    """A path; the samples of each group, where it is padded."""
+    """A path; and the samples of each group, from the longest to the shortest.
+
+    There is one group but where the path is padded.
+    """
 
     path: str
     groups: list[list[int]]
@@ -176,8 +179,10 @@ def for_lengths(facts: Facts, lengths: Sequence[int]) -> Choice:
     best[PADDED] = sum(
         cost(facts, PADDED, values[start], values[start] * (stop - start)) for start, stop in cuts
     )
-    groups = [order[start:stop] for start, stop in cuts]
-    return Choice(min(best, key=best.__getitem__), groups)
+    path = min(best, key=best.__getitem__)
+    if path != PADDED:
+        return Choice(path, [order])
+    return Choice(path, [order[start:stop] for start, stop in cuts])
 
 
 def for_resets(

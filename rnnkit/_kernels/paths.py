@@ -12,7 +12,7 @@ from torch import Tensor
 from rnnkit._kernels import choice
 from rnnkit._kernels.lengths import Lengths
 from rnnkit._kernels.padded import run_groups, run_stack
-from rnnkit._kernels.pieces import Pieces, Rows, pieces_of
+from rnnkit._kernels.pieces import Pieces, Rows, pieces_of, whole_pieces
 from rnnkit._kernels.resets import blanks_of, run_blank
 from rnnkit._kernels.rows import run_rows
 from rnnkit._kernels.stack import KERNELS, Direction, Run, Stack, States
@@ -61,7 +61,8 @@ def _run_lengths(
     path, groups = choice.for_lengths(facts, lengths.values)
     if path == choice.PADDED:
         return run_groups(stack, input, state, lengths, groups)
-    return _run_pieces(path, stack, input, state, None, pieces_of(_counts(lengths.values)))
+    pieces = whole_pieces(lengths.values, groups[0])
+    return _run_pieces(path, stack, input, state, None, pieces)
 
 
 def _run_resets(

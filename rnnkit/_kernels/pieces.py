@@ -6,6 +6,7 @@ and their rows have the order of a PackedSequence: the first step of every piece
 those that have one, and so on.
 """
 
+from collections.abc import Sequence
 from functools import cached_property
 from typing import NamedTuple
 
@@ -69,18 +70,26 @@ class Pieces(NamedTuple):
         return hx.to(ends.dtype).index_copy(0, sample, ends.index_select(0, leave))
 
 
-def pieces_of(lengths: Tensor, starts: Tensor | None = None) -> Pieces:
+def whole_pieces(lengths: Sequence[int], order: Sequence[int]) -> Pieces:
+    """Take each sample that has a step for one piece.
+
+    Args:
+        lengths: the valid steps of each sample.
+        order: the samples from the longest to the shortest.
+    """
+    samples = order[: len(order) - lengths.count(0)]
+    steps = [lengths[sample] for sample in samples]
+    return Pieces(torch.tensor(samples, device="cpu"), torch.tensor(steps, device="cpu"))
+
+
+def pieces_of(lengths: Tensor, starts: Tensor) -> Pieces:
     """Cut a batch into pieces.
 
     Args:
         lengths: ``(batch,)``, on the CPU: the valid steps of each sample.
         starts: ``(seq, batch)``, booleans on the CPU, true where a sample starts again before that
-            step, and nowhere beyond its length; None for nowhere at all.
+            step, and nowhere beyond its length.
     """
-    if starts is None:
-        steps, order = lengths.sort(descending=True, stable=True)
-        count = int(steps.count_nonzero())
-        return Pieces(order[:count], steps[:count])
     seq = len(starts)
     # One sample after the other, so that a piece ends where the next one starts, or its sample.
     cut = starts.t().clone(memory_format=torch.contiguous_format)

@@ -7,16 +7,23 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 import rnnkit
 from rnnkit._kernels import choice
 from rnnkit._kernels.costs import COSTS
-from rnnkit._kernels.pieces import Rows, pieces_of
+from rnnkit._kernels.pieces import Rows, pieces_of, whole_pieces
 from rnnkit._modules.lengths import stack_of
 from tests.kernels.paths import KINDS, case_of, kinds, layers, on
 from tests.strategies import tensors_of
 
 positive = st.floats(0.001, 1000)
+#: Lengths from 0 to seq, evenly spread.
+even = st.builds(
+    lambda batch, seq: [seq * each // batch for each in range(1, batch + 1)],
+    st.integers(1, 64),
+    st.integers(1, 200),
+)
 
 
 @given(
@@ -116,6 +123,38 @@ def test_only_one_path(kind: str) -> None:
     assert choice.for_resets(none, (3, 5), None, None) == choice.PACKED
 
 
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("gradients", [False, True], ids=["forward", "both passes"])
+@given(lengths=st.one_of(st.lists(st.integers(0, 200), min_size=1, max_size=40).filter(any), even))
+def test_each_sample_is_in_one_group(kind: str, gradients: bool, lengths: list[int]) -> None:
+    """Whatever is chosen; and but for padding there is one group, from the longest on."""
+    wide = facts(kind)._replace(gradients=gradients, sizes=((64, 128),))
+    for one in (wide, wide._replace(sizes=((8, 8),))):
+        path, groups = choice.for_lengths(one, lengths)
+
+        samples = [sample for group in groups for sample in group]
+        assert sorted(samples) == list(range(len(lengths)))
+        assert [lengths[sample] for sample in samples] == sorted(lengths, reverse=True)
+        assert len(groups) == 1 or path == choice.PADDED
+
+
+@pytest.mark.parametrize("batch", [7, 32])
+@pytest.mark.parametrize("hidden", [16, 128])
+def test_what_is_chosen_gives_what_packing_gives(batch: int, hidden: int) -> None:
+    """At sizes that are close to each other in cost, on paths that nobody has forced."""
+    layer = rnnkit.LSTM(64, hidden, bidirectional=True)
+    x = torch.randn(50, batch, 64)
+    lengths = (torch.randperm(batch) + 1) * 50 // batch
+    packed = pack_padded_sequence(x, lengths, enforce_sorted=False)
+
+    with torch.no_grad():
+        output, state = layer(x, lengths=lengths)
+        wanted, last = layer(packed)
+
+    found = output, *state
+    torch.testing.assert_close(found, (pad_packed_sequence(wanted, total_length=50)[0], *last))
+
+
 @pytest.mark.parametrize(
     ("capability", "cpu_name", "table"),
     [
@@ -153,9 +192,10 @@ def test_rows_lie_on_the_device_of_the_input() -> None:
     """Where pieces are is worked out on the CPU, and moved once."""
     starts = torch.zeros(5, 3, dtype=torch.bool)
     starts[4, 2] = True
-    for cuts, sizes in ((None, [2, 2, 2, 1, 1]), (starts, [3, 2, 2, 1])):
-        pieces = pieces_of(torch.tensor([3, 0, 5]), cuts)
-
+    for pieces, sizes in (
+        (whole_pieces([3, 0, 5], [2, 0, 1]), [2, 2, 2, 1, 1]),
+        (pieces_of(torch.tensor([3, 0, 5]), starts), [3, 2, 2, 1]),
+    ):
         rows = Rows(pieces, 3, torch.device("meta"))
 
         moved = [rows.places, rows.mirror, *tensors_of(rows.pieces)]

@@ -143,8 +143,9 @@ def _run_pieces(
 
 def _as_padded(stack: Stack, output: Tensor, ends: States) -> tuple[Tensor, States]:
     """Lower what autocast would have lowered, had the LSTM not been packed."""
-    enabled = output.device.type == "cpu" and torch.is_autocast_enabled("cpu")
-    if not enabled or stack.mode != "LSTM" or output.dtype is not torch.float32:
+    if stack.mode != "LSTM" or output.dtype is not torch.float32:
+        return output, ends
+    if output.device.type != "cpu" or not torch.is_autocast_enabled("cpu"):
         return output, ends
     dtype = torch.get_autocast_dtype("cpu")
     return output.to(dtype), tuple(end.to(dtype) for end in ends)

@@ -1,9 +1,9 @@
 """What is used of torch's insides: who watches a call, which kernels there are, TorchScript's twin.
 
-Each private name of torch stands in one table, with the reason and the fallback.
+Each private name of torch stands in one table, with the reason.
 """
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,107 +12,54 @@ from torch.compiler import is_compiling
 from torch.fx import Proxy
 from torch.nn.parameter import is_lazy
 
-
-class PrivateName(NamedTuple):
-    """Why a private name of torch is used, and what happens in a torch that does not have it."""
-
-    reason: str
-    fallback: str
-
-
-#: No fallback is needed.
-IN_THE_OLDEST = "none: torch 2.6, the oldest that is claimed, has it"
-
-#: Every private name of torch that rnnkit uses; ``Module.`` stands for an attribute of a module.
+#: Every private name of torch that rnnkit uses, and why no public one will do; ``Module.`` stands
+#: for an attribute of a module. torch 2.6, the oldest that is claimed, has all but scan.
 PRIVATE_NAMES = {
-    "Module._all_weights": PrivateName(
-        "the names of a layer's weights, by layer and direction",
-        IN_THE_OLDEST,
+    "Module._all_weights": "the names of a layer's weights, by layer and direction",
+    "Module._backward_hooks": "whether a cell has hooks",
+    "Module._backward_pre_hooks": "whether a cell has hooks",
+    "Module._base": "the tensor of which another is a part",
+    "Module._buffers": "the buffers of one module by name, those that are None too",
+    "Module._dynamo_marked_constant": (
+        "a function's mark that a compiler takes its result for a constant"
     ),
-    "Module._backward_hooks": PrivateName("whether a cell has hooks", IN_THE_OLDEST),
-    "Module._backward_pre_hooks": PrivateName("whether a cell has hooks", IN_THE_OLDEST),
-    "Module._base": PrivateName("the tensor of which another is a part", IN_THE_OLDEST),
-    "Module._buffers": PrivateName(
-        "the buffers of one module by name, those that are None too",
-        IN_THE_OLDEST,
+    "Module._flat_weight_refs": "whether a layer's list of weights is up to date, without a search",
+    "Module._flat_weights": "a layer's weights as torch's kernels take them",
+    "Module._flat_weights_names": "the names of those weights, in the same order",
+    "Module._forward_hooks": "whether a cell has hooks",
+    "Module._forward_pre_hooks": "whether a cell has hooks",
+    "Module._input_metadata": (
+        "the shape of what a concatenation gave, of which only the graph is left"
     ),
-    "Module._dynamo_marked_constant": PrivateName(
-        "a function's mark that a compiler takes its result for a constant",
-        IN_THE_OLDEST,
-    ),
-    "Module._flat_weight_refs": PrivateName(
-        "whether a layer's list of weights is up to date, without a search",
-        IN_THE_OLDEST,
-    ),
-    "Module._flat_weights": PrivateName(
-        "a layer's weights as torch's kernels take them",
-        IN_THE_OLDEST,
-    ),
-    "Module._flat_weights_names": PrivateName(
-        "the names of those weights, in the same order",
-        IN_THE_OLDEST,
-    ),
-    "Module._forward_hooks": PrivateName("whether a cell has hooks", IN_THE_OLDEST),
-    "Module._forward_pre_hooks": PrivateName("whether a cell has hooks", IN_THE_OLDEST),
-    "Module._input_metadata": PrivateName(
-        "the shape of what a concatenation gave, of which only the graph is left",
-        IN_THE_OLDEST,
-    ),
-    "Module._parameters": PrivateName(
+    "Module._parameters": (
         "a weight itself: an attribute costs a search in three places, and computes what is "
-        "parametrized",
-        IN_THE_OLDEST,
+        "parametrized"
     ),
-    "Module._sequence_nr": PrivateName(
-        "whether a tensor's graph was there before a run that is traced",
-        IN_THE_OLDEST,
+    "Module._sequence_nr": "whether a tensor's graph was there before a run that is traced",
+    "torch._C._functorch": (
+        "whether torch.func transforms the call, whose values then cannot be looked at"
     ),
-    "torch._C._functorch": PrivateName(
-        "whether torch.func transforms the call, whose values then cannot be looked at",
-        IN_THE_OLDEST,
+    "torch._C._get_tracing_state": "whether torch.jit.trace runs, asked at each call",
+    "torch._C._is_any_autocast_enabled": (
+        "whether autocast is on for any device; the public function asks for one"
     ),
-    "torch._C._get_tracing_state": PrivateName(
-        "whether torch.jit.trace runs, asked at each call",
-        IN_THE_OLDEST,
+    "torch.compiler._is_compiling_flag": (
+        "whether torch 2.6 exports; later ones have torch.compiler.is_exporting"
     ),
-    "torch._C._is_any_autocast_enabled": PrivateName(
-        "whether autocast is on for any device; the public function asks for one",
-        IN_THE_OLDEST,
+    "torch._higher_order_ops.scan.scan": (
+        "a loop over an open number of steps in one graph; torch 2.6, which fixes every number of "
+        "steps, unrolls the loop"
     ),
-    "torch.compiler._is_compiling_flag": PrivateName(
-        "whether torch 2.6 exports; later ones have torch.compiler.is_exporting",
-        IN_THE_OLDEST,
+    "torch.autograd.forward_ad._current_level": (
+        "whether derivatives run forward, for which the fused kernels have no rules"
     ),
-    "torch._higher_order_ops.scan.scan": PrivateName(
-        "a loop over an open number of steps in one graph",
-        "torch 2.6 fixes every number of steps, so that the loop is unrolled",
-    ),
-    "torch.autograd.forward_ad._current_level": PrivateName(
-        "whether derivatives run forward, for which the fused kernels have no rules",
-        IN_THE_OLDEST,
-    ),
-    "torch.nn.modules.module._global_backward_hooks": PrivateName(
-        "whether someone listens to every module", IN_THE_OLDEST
-    ),
-    "torch.nn.modules.module._global_backward_pre_hooks": PrivateName(
-        "whether someone listens to every module", IN_THE_OLDEST
-    ),
-    "torch.nn.modules.module._global_forward_hooks": PrivateName(
-        "whether someone listens to every module", IN_THE_OLDEST
-    ),
-    "torch.nn.modules.module._global_forward_pre_hooks": PrivateName(
-        "whether someone listens to every module", IN_THE_OLDEST
-    ),
-    "torch.ops.mkldnn._is_mkldnn_bf16_supported": PrivateName(
-        "whether oneDNN has a bfloat16 LSTM on this CPU", IN_THE_OLDEST
-    ),
-    "torch.ops.mkldnn._is_mkldnn_fp16_supported": PrivateName(
-        "whether oneDNN has a float16 LSTM on this CPU", IN_THE_OLDEST
-    ),
-    "torch.utils._pytree": PrivateName(
-        "the tensors in nested inputs and outputs, as torch itself finds them",
-        IN_THE_OLDEST,
-    ),
+    "torch.nn.modules.module._global_backward_hooks": "whether someone listens to every module",
+    "torch.nn.modules.module._global_backward_pre_hooks": "whether someone listens to every module",
+    "torch.nn.modules.module._global_forward_hooks": "whether someone listens to every module",
+    "torch.nn.modules.module._global_forward_pre_hooks": "whether someone listens to every module",
+    "torch.ops.mkldnn._is_mkldnn_bf16_supported": "whether oneDNN has a bfloat16 LSTM on this CPU",
+    "torch.ops.mkldnn._is_mkldnn_fp16_supported": "whether oneDNN has a float16 LSTM on this CPU",
+    "torch.utils._pytree": ("the tensors in nested inputs and outputs, as torch itself finds them"),
 }
 
 functorch: Any = torch._C._functorch  # noqa: SLF001  # pyright: ignore[reportAttributeAccessIssue]

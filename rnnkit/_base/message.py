@@ -60,9 +60,6 @@ def refusal(
         code: which refusal this is, one of :data:`rnnkit._base.codes.CODES`.
         facts: what the class keeps beside text and argument: of a ShapeError the sizes.
         source: torch's own error, which a traceback then shows too.
-
-    Raises:
-        RnnkitError: the class that is given.
     """
     more = ("more", f'{code}, in the docs under "Errors"')
     text = compose(sentence, headline, [*rows, *_glossary(rows), more])
@@ -90,11 +87,7 @@ class Cause(NamedTuple):
 
 
 def raise_for(cause: Cause | None) -> None:
-    """Raise what a diagnosis has found; return if it has found nothing, and the call goes on.
-
-    Raises:
-        RnnkitError: the child that the cause names.
-    """
+    """Raise what a diagnosis has found; return if it has found nothing, and the call goes on."""
     if cause is not None:
         code, error, argument, sentence, headline, rows, facts = cause
         refusal(error, argument, sentence, headline, *rows, code=code, facts=facts)

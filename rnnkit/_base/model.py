@@ -10,11 +10,7 @@ from rnnkit._base.message import brief, refusal
 
 
 def check_model(caller: str, model: Any) -> None:
-    """Hold a model to a module.
-
-    Raises:
-        ArgumentError: if it is a class, a dictionary of weights, or anything else.
-    """
+    """Hold a model to a module."""
     if isinstance(model, torch.nn.Module):
         return
     rest = "" if caller in ("convert", "revert") else ", ..."

@@ -116,11 +116,7 @@ def map_state(function: Callable[..., Tensor], state: Any, *others: Any) -> Any:
 
 
 def check_alike(state: Any, other: Any) -> None:
-    """Hold two states to the same tensors, and to None in the same places.
-
-    Raises:
-        StateError: if one has something else in the place of a tensor, a tuple or a None.
-    """
+    """Hold two states to the same tensors, and to None in the same places."""
     if _members(state) != _members(other):
         _refuse_kinds(state, other)
     if isinstance(state, (tuple, list)):

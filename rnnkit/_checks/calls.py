@@ -55,9 +55,6 @@ def check_layer(layer: CheckedLayer, input: Any, hx: Any, weight: Tensor | None)
 
     Returns:
         The state; FOREIGN of a call that torch's class must have as it is.
-
-    Raises:
-        RnnkitError: the matching subclass, with what to type.
     """
     if is_jit_traced() or (weight is None and isinstance(input, Tensor)):
         # Under a tracer sizes are tensors: what is compared is written down, with a warning.
@@ -139,9 +136,6 @@ def check_cell(  # noqa: C901 - in one piece, as check_layer is
 
     Returns:
         The state; FOREIGN of a call that torch's class must have as it is.
-
-    Raises:
-        RnnkitError: the matching subclass, with what to type.
     """
     if is_jit_traced():
         return completed(cell, hx)
@@ -199,9 +193,6 @@ def check_unrolled(
 
     Returns:
         How the call reads, and the state with its tensors complete.
-
-    Raises:
-        RnnkitError: the matching subclass, with what to type.
     """
     if not isinstance(input, Tensor):
         refuse_type(cell, input, unrolled=True)

@@ -75,6 +75,7 @@ def checked_arguments(
     @functools.wraps(init)
     def checked_init(self: Module, *args: Arguments.args, **kwargs: Arguments.kwargs) -> None:
         name = type(self).__name__
+        written = functools.partial(call, name, args, kwargs)
         bound = _bind(signature, self, args, kwargs)
         rules = RULES if "batch_first" in signature.parameters else CELL_RULES
         for argument, value in bound.arguments.items():
@@ -85,11 +86,11 @@ def checked_arguments(
             if rule is None or _is_nonlinearity_as_bias(rules, argument, value):
                 continue
             if not rule.is_kind(value) or not rule.fits(value):
-                _refuse(name, rule, argument, value, args, kwargs)
+                _refuse(name, rule, argument, value, written)
             if rule.kind in COUNTS:
                 # A NumPy count would make torch's own type check fail.
                 bound.arguments[argument] = operator.index(value)
-        _check_projection(name, bound.arguments, args, kwargs)
+        _check_projection(bound.arguments, written)
         _warn_of_misplaced(name, list(signature.parameters)[1:], args, kwargs)
         init(*bound.args, **bound.kwargs)
 
@@ -97,11 +98,7 @@ def checked_arguments(
 
 
 def known_arguments(init: InitT) -> InitT:
-    """Tell of arguments that a constructor does not have, and leave all else to it.
-
-    Raises:
-        ArgumentError: when called, if an argument is missing or unknown.
-    """
+    """Tell of arguments that a constructor does not have, and leave all else to it."""
     signature = inspect.signature(init)
 
     @functools.wraps(init)
@@ -127,14 +124,10 @@ def _bind(
 
 
 def check_option(name: str, argument: str, value: Any) -> Any:
-    """Hold one option of a module to what layers take under this name.
-
-    Raises:
-        ArgumentError: if it is of another type, or out of range.
-    """
+    """Hold one option of a module to what layers take under this name."""
     rule = RULES[argument]
     if not rule.is_kind(value) or not rule.fits(value):
-        _refuse(name, rule, argument, value, (), {argument: value})
+        _refuse(name, rule, argument, value, lambda: call(name, (), {argument: value}))
     return value
 
 
@@ -175,12 +168,7 @@ def _applies(fix: str, known: list[str]) -> bool:
 
 
 def _refuse(
-    name: str,
-    rule: Rule,
-    argument: str,
-    value: object,
-    args: tuple[object, ...],
-    kwargs: Mapping[str, object],
+    name: str, rule: Rule, argument: str, value: object, written: Callable[[], str]
 ) -> NoReturn:
     sentence = rule.wrong_value if rule.is_kind(value) else rule.wrong_kind
     shown = value if isinstance(value, str | int | float) else brief(value)
@@ -188,7 +176,7 @@ def _refuse(
         ArgumentError,
         argument,
         sentence.format(name=argument, kind=type(value).__name__, value=shown),
-        call(name, args, kwargs),
+        written(),
         (argument, wanted(rule.expected, brief(value))),
         ("fix", _fix(name, rule, argument, value)),
         code="option-value",
@@ -241,19 +229,14 @@ def _number(value: Any) -> float | None:
     return None
 
 
-def _check_projection(
-    name: str,
-    arguments: Mapping[str, Any],
-    args: tuple[object, ...],
-    kwargs: Mapping[str, object],
-) -> None:
+def _check_projection(arguments: Mapping[str, Any], written: Callable[[], str]) -> None:
     hidden_size, proj_size = arguments["hidden_size"], arguments.get("proj_size")
     if proj_size and proj_size >= hidden_size:
         refusal(
             ArgumentError,
             "proj_size",
             "proj_size has to be smaller than hidden_size",
-            call(name, args, kwargs),
+            written(),
             ("proj_size", wanted(f"less than hidden_size={hidden_size}", f"{proj_size}")),
             ("fix", f"proj_size={hidden_size - 1} or less, or 0 for no projection"),
             code="option-projection",

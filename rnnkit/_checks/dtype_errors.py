@@ -20,11 +20,7 @@ from rnnkit._checks.call_spec import (
 
 
 def refuse_type(module: CheckedCell, input: object, *, unrolled: bool = False) -> NoReturn:
-    """Refuse an input that is no tensor; of one step, or unrolled over many.
-
-    Raises:
-        ArgumentError: always.
-    """
+    """Refuse an input that is no tensor; of one step, or unrolled over many."""
     takes = "a Tensor or a PackedSequence" if isinstance(module, RNNBase) else "a Tensor"
     fix = _fix_type(input)
     if unrolled and isinstance(input, PackedSequence):
@@ -99,9 +95,6 @@ def explain_missing_kernel(layer: CheckedLayer, error: Exception) -> None:
     Args:
         layer: the layer that was called.
         error: what torch raised.
-
-    Raises:
-        DtypeError: if it is that error.
     """
     text = str(error)
     if not text.startswith("could not create a primitive"):

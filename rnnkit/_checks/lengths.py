@@ -12,7 +12,7 @@ from rnnkit._base.message import Row, brief, refusal, wanted
 from rnnkit._base.torch_tools import is_fake, is_jit_traced
 from rnnkit._checks.call_spec import CallSpec
 from rnnkit._checks.input_errors import input_row
-from rnnkit._checks.masks import as_tensor
+from rnnkit._checks.masks import tensor_or_none
 from rnnkit._checks.odd_tensors import is_odd
 from rnnkit._checks.rules import LARGEST
 from rnnkit._kernels.lengths import Lengths
@@ -25,9 +25,6 @@ def check_lengths(spec: CallSpec, lengths: Any, input: Any) -> Lengths:
         spec: the call they belong to.
         lengths: what the caller gave: a list of ints, or an integer tensor ``(batch,)``.
         input: what the lengths belong to.
-
-    Raises:
-        LengthsError: if they are anything else, or the input has no batch or is packed already.
     """
     if spec.kind == "packed":
         _refuse_lengths(
@@ -109,10 +106,10 @@ def _of_list(spec: CallSpec, lengths: Any) -> Tensor:
         _refuse_lengths(spec, lengths, "lengths[{}] is {}".format(*odd), "a list of ints")
     if any(isinstance(length, str) for length in lengths):
         _refuse_lengths(spec, lengths, "lengths hold strings", "[int(n) for n in lengths]")
-    try:
-        return as_tensor(lengths)
-    except (TypeError, ValueError, RuntimeError):
+    each = tensor_or_none(lengths)
+    if each is None:
         _refuse_lengths(spec, lengths, "lengths are not a plain list of ints", "a list of ints")
+    return each
 
 
 def _refuse_count(spec: CallSpec, lengths: Any, count: int) -> NoReturn:

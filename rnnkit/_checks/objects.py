@@ -18,40 +18,30 @@ CELLS = ("RNNCell", "LSTMCell", "GRUCell")
 
 
 def check_cell_object(cell: Any, input: Any) -> None:
-    """Hold what is to be unrolled to a cell.
-
-    Raises:
-        ArgumentError: if it is a layer, a list, a class, a tensor, or cannot be called.
-    """
-    is_layer = isinstance(cell, torch.nn.RNNBase) or _is_recurrent(cell)
-    name = type(cell).__name__
-    if is_layer:
-        sentence = f"unroll takes a cell, got the layer {name}"
-        headline = "a layer runs over a sequence itself"
-        fix = "layer(input)"
+    """Hold what is to be unrolled to a cell."""
+    takes, layer = "a cell", ""
+    if isinstance(cell, torch.nn.RNNBase) or _is_recurrent(cell):
+        layer = f"the layer {type(cell).__name__}"
+        headline, fix = "a layer runs over a sequence itself", "layer(input)"
     elif isinstance(cell, list | tuple | torch.nn.ModuleList):
-        sentence = f"unroll takes one cell, got {brief(cell)}"
+        takes = "one cell"
         headline = "several cells are a layer's, one above the other"
         fix = "rnnkit.Recurrent(cells)(input), where cells is what you passed"
     elif isinstance(cell, Tensor):
-        sentence = f"unroll takes a cell, got {brief(cell)}"
         headline = "the cell is the first argument, the input the second"
         fix = "rnnkit.unroll(cell, input)"
     elif isinstance(cell, type):
-        sentence = f"unroll takes a cell, got {brief(cell)}"
         headline = "a class is not a module yet"
         fix = f"rnnkit.unroll({cell.__name__}(...), input)"
     elif not callable(cell):
-        sentence = f"unroll takes a cell, got {brief(cell)}"
         headline = "a cell is called with one step and a state, and returns the next state"
-        fix = f"rnnkit.unroll(rnnkit.GRUCell({_width(input)}, ...), input)"
+        sized = isinstance(input, Tensor) and input.dim()
+        width = input.shape[-1] if sized else "input_size"
+        fix = f"rnnkit.unroll(rnnkit.GRUCell({width}, ...), input)"
     else:
         return
+    sentence = f"unroll takes {takes}, got {layer or brief(cell)}"
     refusal(ArgumentError, "cell", sentence, headline, ("fix", fix), code="unroll-cell")
-
-
-def _width(input: Any) -> Any:
-    return input.shape[-1] if isinstance(input, Tensor) and input.dim() else "input_size"
 
 
 def _is_recurrent(cell: Any) -> bool:
@@ -66,9 +56,6 @@ def refuse_stateless(cell: Any, *, again: bool = False) -> NoReturn:
     Args:
         cell: the cell.
         again: whether a reset asks for it, which goes back to no hx that is given.
-
-    Raises:
-        CellError: always.
     """
     name = type(cell).__name__
     fixes = [f"rnnkit.{name}"] if name in CELLS else [] if again else ["hx=..."]
@@ -100,11 +87,7 @@ def _is_with_output(new: Any, hx: Any) -> bool:
 
 
 def refuse_result(cell: Any, new: Any, hx: Any, step: int) -> NoReturn:
-    """Refuse what a cell returned in place of a state.
-
-    Raises:
-        CellError: always.
-    """
+    """Refuse what a cell returned in place of a state."""
     sentence = (
         f"{type(cell).__name__} took {brief(hx)} as state at step {step}, returned {brief(new)}"
     )
@@ -128,9 +111,6 @@ def refuse_sizes(cell: Any, old: Any, new: Any, step: int, *, again: bool) -> No
         new: the state after it; at a reset, the one before it.
         step: at which step.
         again: whether it is a reset.
-
-    Raises:
-        CellError: if the sizes differ.
     """
     before, after = (_sizes(state) for state in (old, new))
     if before == after:
@@ -152,11 +132,7 @@ def refuse_sizes(cell: Any, old: Any, new: Any, step: int, *, again: bool) -> No
 
 
 def refuse_outputs(cell: Any, outputs: Iterable[Tensor]) -> None:
-    """Refuse outputs that are not all of one size, in the order of the steps; return if they are.
-
-    Raises:
-        CellError: if one differs from the first.
-    """
+    """Refuse outputs, in the order of the steps, that are not of one size; return if they are."""
     first, *others = (tuple(output.shape) for output in outputs)
     for step, size in enumerate(others, 1):
         if size != first:
@@ -176,11 +152,7 @@ def _sizes(state: Any) -> list[tuple[int, ...]]:
 
 
 def refuse_call_of_result(caller: str) -> NoReturn:
-    """Refuse a call of what ``convert`` returned.
-
-    Raises:
-        ArgumentError: always.
-    """
+    """Refuse a call of what ``convert`` returned."""
     sentence = f"{caller} returns a report of what it changed, which is not a model"
     headline = "the model that was given is changed in place"
     fix = ("fix", f"rnnkit.{caller}(model), then model(input)")

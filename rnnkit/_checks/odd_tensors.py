@@ -24,11 +24,7 @@ def is_odd(value: Any) -> bool:
 
 
 def refuse_nested(module: Any) -> NoReturn:
-    """Refuse a nested input.
-
-    Raises:
-        ArgumentError: it is nested.
-    """
+    """Refuse a nested input."""
     is_layer = isinstance(module, torch.nn.RNNBase)
     fix = "input.to_padded_tensor(0.0)"
     refusal(
@@ -42,11 +38,7 @@ def refuse_nested(module: Any) -> NoReturn:
 
 
 def refuse_odd_state(module: Any, hx: Any, like: Tensor) -> None:
-    """Refuse a state of odd tensors; return if all are plain, or fake as the input is.
-
-    Raises:
-        StateError: if one is odd.
-    """
+    """Refuse a state of odd tensors; return if all are plain, or fake as the input is."""
     is_pair = isinstance(hx, (tuple, list))
     for tensor in hx if is_pair else (hx,):
         if is_odd(tensor) or (isinstance(tensor, Tensor) and is_fake(tensor) != is_fake(like)):

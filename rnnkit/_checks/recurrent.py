@@ -13,11 +13,7 @@ from rnnkit._base.state import BATCHED, PAIR
 
 
 def cells_of(cells: Any, argument: str) -> list[torch.nn.Module]:
-    """Return the cells of a ``Recurrent`` as a list.
-
-    Raises:
-        ArgumentError: if they are no cells, or layers.
-    """
+    """Return the cells of a ``Recurrent`` as a list."""
     listed: list[Any] = []
     if isinstance(cells, torch.nn.Module) and not isinstance(cells, torch.nn.ModuleList):
         listed = [cells]
@@ -56,11 +52,7 @@ def _are_modules(values: Iterable[Any]) -> bool:
 
 
 def check_directions(cells: Any, reverse_cells: Any) -> None:
-    """Hold the cells of both directions to as many, reading the same.
-
-    Raises:
-        ArgumentError: if there are more of one, or two that read different widths.
-    """
+    """Hold the cells of both directions to as many, reading the same."""
     if len(reverse_cells) != len(cells):
         sentence = f"Recurrent: {len(cells)} cells, but {len(reverse_cells)} reverse_cells"
         fix = ("fix", "one reverse cell for each layer")
@@ -82,11 +74,7 @@ def check_directions(cells: Any, reverse_cells: Any) -> None:
 
 
 def states_of_cells(cells: list[Any], hx: Any) -> Any:
-    """Hold the state of a ``Recurrent`` to one for each of its cells; None is one for all.
-
-    Raises:
-        StateError: if it is anything else: a layer's state, say.
-    """
+    """Hold the state of a ``Recurrent`` to one for each of its cells; None is one for all."""
     if hx is None:
         return [None] * len(cells)
     is_layers = _is_state_of_layer(hx, len(cells))

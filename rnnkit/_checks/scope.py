@@ -28,11 +28,7 @@ CELL_AXES = ("batch",)
 
 
 def check_axes(name: str, axes: Any, known: tuple[str, ...]) -> dict[str, str]:
-    """Hold the ``axes`` of a constructor to a dictionary from our names to the caller's.
-
-    Raises:
-        ArgumentError: if they are anything else.
-    """
+    """Hold the ``axes`` of a constructor to a dictionary from our names to the caller's."""
     if (
         not isinstance(axes, Mapping)
         or not set(axes) <= set(known)

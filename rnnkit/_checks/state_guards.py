@@ -81,11 +81,7 @@ def _complete_pair(hx: Any, shapes: Sequence[tuple[int, ...]], like: Tensor) -> 
 
 
 def diagnosed_state(spec: CallSpec, hx: Any, like: Tensor) -> Any:
-    """Return a state that a guard has not passed, its pair complete, if nothing is wrong with it.
-
-    Raises:
-        RnnkitError: the matching subclass.
-    """
+    """Return a state that no guard has passed, its pair complete, if nothing is wrong with it."""
     refuse_odd_state(spec.module, hx, like)
     shapes = [tuple(axis.size or 0 for axis in axes) for axes in spec.state_axes]
     state = _complete_pair(hx, shapes, like)

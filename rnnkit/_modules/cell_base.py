@@ -1,20 +1,29 @@
-"""What RNNCell, LSTMCell and GRUCell share: the checked call, and their first state."""
+"""What RNNCell, LSTMCell and GRUCell share: the checked call, and their first state.
 
+A layer's first state is asked for here, too.
+"""
+
+import warnings
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, overload
 
 import torch
 from torch import Tensor
 from torch.compiler import is_compiling
 
-from rnnkit._base.class_facts import ZEROS, ClassFacts, note_subclass, proj_size_of, signature_of
+from rnnkit._base.class_facts import (
+    ZEROS,
+    ClassFacts,
+    has_own_start,
+    note_subclass,
+    proj_size_of,
+    signature_of,
+)
 from rnnkit._base.state import LSTMState
 from rnnkit._base.torch_tools import FOREIGN, foreign_call, is_jit_traced, torch_twin
-from rnnkit._checks.arguments import MISSING, check_batch_size
+from rnnkit._checks.arguments import MISSING, check_batch_size, check_surplus
 from rnnkit._checks.calls import check_cell
 from rnnkit._checks.odd_tensors import explain_failure
 from rnnkit._checks.scope import CELL_AXES, check_axes, check_scope
-from rnnkit._checks.surplus import check_surplus
-from rnnkit._modules.starts import lacks_state, started, warn_of_scripting
 
 #: What a module carries, and what it takes as such.
 StateT = TypeVar("StateT")
@@ -22,6 +31,10 @@ GivenT = TypeVar("GivenT")
 
 #: torch's names of a cell's weights, in the order of its kernels' arguments.
 WEIGHTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+
+
+#: What torch raises of a kernel that is missing, and of tensors that are no plain ones.
+FAILURES = (RuntimeError, ValueError, TypeError, AssertionError)
 
 
 class Cell(torch.nn.RNNCellBase, Generic[StateT, GivenT]):
@@ -62,7 +75,7 @@ class Cell(torch.nn.RNNCellBase, Generic[StateT, GivenT]):
                 result = facts.torch_class.forward(self, input, state)
             else:
                 result = _run_kernel(self, kernel, input, state, weights)
-        except (RuntimeError, ValueError, TypeError, AssertionError) as error:
+        except FAILURES as error:
             explain_failure(self, input, hx, error)
             raise
         one = len(facts.state_names) == 1 or not isinstance(result, tuple)
@@ -123,6 +136,45 @@ def set_cell_options(cell: Cell[Any, Any], axes: Any) -> None:
     """Keep the options that torch's class does not have."""
     if axes is not None:
         cell.axes = check_axes(type(cell).__name__, axes, CELL_AXES)
+
+
+def lacks_state(module: Any, hx: Any) -> bool:
+    """Say whether a call must ask the module for its first state, or for a part of it.
+
+    Zeros, which the call makes as torch does, are not asked for.
+    """
+    if not has_own_start(module):
+        return False
+    return hx is None or (isinstance(hx, (tuple, list)) and any(part is None for part in hx))
+
+
+def started(module: Any, hx: Any, *batch: int) -> Any:
+    """Ask a module for its first state, and put it where the caller gave none.
+
+    Args:
+        module: a layer or a cell.
+        hx: what the caller gave: nothing, or a pair with a None in it.
+        batch: the number of samples; nothing for an unbatched call.
+    """
+    first = module.initial_state(batch[0] if batch else None)
+    if hx is None:
+        return first
+    return tuple(one if part is None else part for part, one in zip(hx, first, strict=True))
+
+
+def warn_of_scripting(module: Any) -> None:
+    """Warn that TorchScript's module of torch's class does not ask for a first state.
+
+    It is no refusal: a program that gives each call a state is right there, too.
+    """
+    if has_own_start(module):
+        name = type(module).__name__
+        warnings.warn(
+            f"TorchScript does not ask {name}.initial_state: without a state it begins from zeros. "
+            f"In what you script, give each call of this {name} its state.",
+            UserWarning,
+            stacklevel=3,
+        )
 
 
 def weights_of(cell: Any) -> tuple[Tensor | None, ...]:

@@ -12,17 +12,19 @@ from rnnkit._base.errors import RnnkitError
 from rnnkit._base.message import refusal
 from rnnkit._base.state import LSTMState, layers_first, map_state
 from rnnkit._base.torch_tools import FOREIGN, torch_twin
-from rnnkit._checks.arguments import MISSING, check_batch_size, check_own_state, check_step
+from rnnkit._checks.arguments import (
+    MISSING,
+    check_batch_size,
+    check_own_state,
+    check_step,
+    check_surplus,
+)
 from rnnkit._checks.call_spec import sizes_of_layer
 from rnnkit._checks.scope import LAYER_AXES, check_axes, check_scope
-from rnnkit._checks.surplus import check_surplus
-from rnnkit._modules.cell_base import GivenT, StateT
+from rnnkit._modules.cell_base import FAILURES, GivenT, StateT, warn_of_scripting
 from rnnkit._modules.cells import ProjectedLSTMCell
-from rnnkit._modules.layer_calls import FAILURES, checked_state, explain, run_foreign
-from rnnkit._modules.lengths import run_pieces
-from rnnkit._modules.starts import warn_of_scripting
-from rnnkit._modules.traced import run_traced, takes_operator
-from rnnkit._modules.whole import run_whole, zeros
+from rnnkit._modules.layer_calls import checked_state, explain, run_foreign, run_whole, zeros
+from rnnkit._modules.lengths import run_pieces, run_traced, takes_operator
 from rnnkit.typing import LengthsLike, ResetLike
 
 CellT = TypeVar("CellT", bound=torch.nn.Module)

@@ -86,18 +86,8 @@ class RNN(Layer[Tensor, Tensor, RNNCell], torch.nn.RNN):
         axes: Axes | None = None,
     ) -> None:
         """Make the weights, drawn as torch draws them."""
-        super().__init__(
-            input_size,
-            hidden_size,
-            num_layers,
-            nonlinearity=nonlinearity,
-            bias=bias,
-            batch_first=batch_first,
-            dropout=dropout,
-            bidirectional=bidirectional,
-            device=device,
-            dtype=dtype,
-        )
+        options = (num_layers, nonlinearity, bias, batch_first, dropout, bidirectional)
+        super().__init__(input_size, hidden_size, *options, device=device, dtype=dtype)
         set_layer_options(self, state_batch_first=state_batch_first, axes=axes)
 
 
@@ -170,18 +160,8 @@ class LSTM(Layer[LSTMState, Pair, LSTMCell], torch.nn.LSTM):
         axes: Axes | None = None,
     ) -> None:
         """Make the weights, drawn as torch draws them."""
-        super().__init__(
-            input_size,
-            hidden_size,
-            num_layers,
-            bias=bias,
-            batch_first=batch_first,
-            dropout=dropout,
-            bidirectional=bidirectional,
-            proj_size=proj_size,
-            device=device,
-            dtype=dtype,
-        )
+        options = (num_layers, bias, batch_first, dropout, bidirectional, proj_size)
+        super().__init__(input_size, hidden_size, *options, device=device, dtype=dtype)
         set_layer_options(self, state_batch_first=state_batch_first, axes=axes)
 
 
@@ -230,17 +210,8 @@ class GRU(Layer[Tensor, Tensor, GRUCell], torch.nn.GRU):
         axes: Axes | None = None,
     ) -> None:
         """Make the weights, drawn as torch draws them."""
-        super().__init__(
-            input_size,
-            hidden_size,
-            num_layers,
-            bias=bias,
-            batch_first=batch_first,
-            dropout=dropout,
-            bidirectional=bidirectional,
-            device=device,
-            dtype=dtype,
-        )
+        options = (num_layers, bias, batch_first, dropout, bidirectional)
+        super().__init__(input_size, hidden_size, *options, device=device, dtype=dtype)
         set_layer_options(self, state_batch_first=state_batch_first, axes=axes)
 
 

@@ -1,5 +1,10 @@
-"""A layer's call with ``lengths`` or ``reset``: each piece of each sample as if alone."""
+"""A layer's call over ``(seq, batch, feature)``: each piece of each sample as if alone.
 
+With ``lengths`` or ``reset`` by the kernels' paths; while a compiler traces, by operators that stay
+whole, each a layer's direction.
+"""
+
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -8,26 +13,22 @@ from torch.compiler import is_compiling
 
 from rnnkit._base.class_facts import has_own_checks, mode_of
 from rnnkit._base.state import layers_first, map_state
-from rnnkit._base.torch_tools import is_jit_traced, is_transformed, lacks_kernel
-from rnnkit._checks.call_spec import spec_of_layer
+from rnnkit._base.torch_tools import is_jit_traced, is_one_graph, is_transformed, lacks_kernel
+from rnnkit._checks.call_spec import SEQUENCE, spec_of_layer
 from rnnkit._checks.lengths import check_lengths
-from rnnkit._checks.resets import check_reset
+from rnnkit._checks.masks import check_reset
 from rnnkit._kernels.lengths import Lengths
+from rnnkit._kernels.padded import run_layers, run_stack
 from rnnkit._kernels.paths import run
 from rnnkit._kernels.reset_op import run_reset_operators, takes_reset_operator
-from rnnkit._kernels.stack import Direction, Stack, States
+from rnnkit._kernels.stack import KERNELS, Direction, Run, Stack, States
+from rnnkit._modules.cell_base import lacks_state, started
+from rnnkit._modules.layer_calls import run_whole, zeros
 from rnnkit._modules.loop import loop_stack
-from rnnkit._modules.starts import lacks_state, started
-from rnnkit._modules.whole import run_whole, zeros
 
 
 def run_pieces(layer: Any, input: Any, hx: Any, lengths: Any, reset: Any) -> tuple[Tensor, Any]:
-    """Run a layer on a checked input: each sample up to its length, cut where it is reset.
-
-    Raises:
-        LengthsError: if the lengths are no counts of the input's steps.
-        ShapeError: if the mask of resets is not laid out as the input.
-    """
+    """Run a layer on a checked input: each sample up to its length, cut where it is reset."""
     # Packed input brings its own lengths, and is refused where lengths are checked.
     is_packed = not isinstance(input, Tensor)
     if is_packed or not lacks_kernel(mode_of(layer), layer.proj_size, input):
@@ -47,50 +48,89 @@ def _run(layer: Any, input: Any, hx: Any, lengths: Any, reset: Any) -> tuple[Ten
         counts = None
     if counts is None and mask is None:
         return run_whole(layer, input, hx, own=has_own_checks(layer))
-    if hx is None:
-        hx = zeros(layer, input, *(() if spec.batch is None else (spec.batch,)))
-    state, initial = _tensors(hx), None
+    initial = None
     if mask is not None and lacks_state(layer, None):
         initial = _first_state(layer, spec.batch)
-    if spec.batch is None:
-        input, state = input.unsqueeze(1), tuple(tensor.unsqueeze(1) for tensor in state)
-        initial = None if initial is None else tuple(tensor.unsqueeze(1) for tensor in initial)
-        mask = None if mask is None else mask.unsqueeze(1)
+    if mask is not None and spec.batch is None:
+        mask = mask.unsqueeze(1)
+
+    def run_path(stack: Stack, input: Tensor, state: States) -> Run:
+        if mask is not None and takes_reset_operator(input):
+            return run_reset_operators(stack, input, state, counts, mask, initial)
+        by_steps = mask is not None or stack.mode == "RNN_RELU"
+        if by_steps and (is_transformed() or is_jit_traced()):
+            # Pieces are found by what a mask holds, and a relu may not run over padding.
+            return loop_stack(stack, input, state, counts, mask, initial)
+        return run(stack, input, state, counts, mask, initial)
+
+    return _run_steps_first(layer, input, hx, run_path)
+
+
+def _first_state(layer: Any, batch: int | None) -> States:
+    """Ask a layer that has one of its own for the state from which a sample starts again."""
+    first = started(layer, None, *(() if batch is None else (batch,)))
+    if layer.state_batch_first:
+        first = layers_first(first)
+    return _tensors(first if batch is not None else map_state(_add_batch, first))
+
+
+def takes_operator(layer: Any, input: Any) -> bool:
+    """Say whether a compiled call takes rnnkit's operator in the place of torch's forward."""
+    if not isinstance(input, Tensor) or has_own_checks(layer) or mode_of(layer) not in KERNELS:
+        return False
+    return is_one_graph(input.shape[1 if layer.batch_first and input.dim() > SEQUENCE else 0])
+
+
+def run_traced(layer: Any, input: Tensor, hx: Any, lengths: Any) -> tuple[Tensor, Any]:
+    """Run a layer on a checked input by operators."""
+    counts = None
+    if lengths is not None:
+        counts = check_lengths(spec_of_layer(layer, input), lengths, input)
+
+    def run_traced_stack(stack: Stack, input: Tensor, state: States) -> Run:
+        return run_operators(stack, input, state, counts)
+
+    return _run_steps_first(layer, input, hx, run_traced_stack)
+
+
+def run_operators(
+    stack: Stack, input: Tensor, state: States, lengths: Lengths | None, *_: None
+) -> Run:
+    """Run a stack without resets as operators that a compiler leaves whole."""
+    if lengths is None:
+        return run_layers(stack, input, state)
+    return run_stack(stack, input, state, lengths)
+
+
+def _run_steps_first(
+    layer: Any, input: Tensor, hx: Any, run: Callable[[Stack, Tensor, States], Run]
+) -> tuple[Tensor, Any]:
+    """Run a layer's stack over ``(seq, batch, feature)``; the result is as the layer lays it out.
+
+    Without ``hx`` the state is zeros.
+    """
+    unbatched = input.dim() == SEQUENCE
+    if unbatched:
+        input = input.unsqueeze(1)
+        hx = None if hx is None else map_state(_add_batch, hx)
     elif layer.batch_first:
         input = input.transpose(0, 1)
-    output, ends = _run_stack(stack_of(layer), input, state, counts, mask, initial)
-    if spec.batch is None:
+    if hx is None:
+        hx = zeros(layer, input, input.shape[1])
+    output, ends = run(stack_of(layer), input, _tensors(hx))
+    if unbatched:
         output, ends = output.squeeze(1), tuple(tensor.squeeze(1) for tensor in ends)
     elif layer.batch_first:
         output = output.transpose(0, 1)
     return output, ends if len(ends) > 1 else next(iter(ends))
 
 
-def _run_stack(
-    stack: Stack,
-    input: Tensor,
-    state: States,
-    counts: Lengths | None,
-    mask: Tensor | None,
-    initial: States | None,
-) -> tuple[Tensor, States]:
-    if mask is not None and takes_reset_operator(input):
-        return run_reset_operators(stack, input, state, counts, mask, initial)
-    by_steps = mask is not None or stack.mode == "RNN_RELU"
-    if by_steps and (is_transformed() or is_jit_traced()):
-        # Pieces are found by what a mask holds, and a relu may not run over padding.
-        return loop_stack(stack, input, state, counts, mask, initial)
-    return run(stack, input, state, counts, mask, initial)
+def _add_batch(tensor: Tensor) -> Tensor:
+    return tensor.unsqueeze(1)
 
 
 def _tensors(state: Any) -> States:
     return (state,) if isinstance(state, Tensor) else tuple(state)
-
-
-def _first_state(layer: Any, batch: int | None) -> States:
-    """Ask a layer that has one of its own for the state from which a sample starts again."""
-    first = started(layer, None, *(() if batch is None else (batch,)))
-    return _tensors(layers_first(first) if layer.state_batch_first else first)
 
 
 def stack_of(layer: Any) -> Stack:

@@ -1,7 +1,7 @@
 """Any cell over a number of steps that a compiler or an exporter leaves open."""
 
 from collections.abc import Iterable  # noqa: TC003 - the import hook reads it
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -37,22 +37,33 @@ def choose(mask: Tensor, new: Any, old: Any) -> Any:
     return map_state(pick, new, old)
 
 
+class Course(NamedTuple):
+    """What a cell is run over, laid out ``(seq, batch, feature)``, and in which way."""
+
+    input: Tensor
+    #: The first state, a cell's ``(batch, hidden)``; None if the cell makes it itself.
+    hx: Any
+    #: The samples' valid steps; None for all.
+    lengths: Lengths | None = None
+    #: ``(seq, batch)``, true where a sample starts again before that step; None: nowhere.
+    reset: Tensor | None = None
+    #: What it starts again from.
+    initial: Any = None
+    #: Whether it is run from the last valid step to the first.
+    reverse: bool = False
+    #: Whether the state after every step is returned, in place of the last one.
+    return_states: bool = False
+
+
 def run_scan(
-    cell: Any,
-    input: Tensor,
-    hx: Any,
-    valid: Tensor | None,
-    reset: Tensor | None,
-    initial: Any,
-    *,
-    reverse: bool,
-    return_states: bool,
+    cell: Any, course: Course, input: Tensor, valid: Tensor | None, reset: Tensor | None
 ) -> tuple[Tensor, Any]:
     """Do what the loop over steps does, by torch's scan: one step is traced for all."""
     # Imported here, since it is no public module of torch, and few programs come here.
     from torch._higher_order_ops.scan import scan  # noqa: PLC0415
 
-    leaves, spec = pytree.tree_flatten(hx)
+    initial, return_states = course.initial, course.return_states
+    leaves, spec = pytree.tree_flatten(course.hx)
 
     def step(carry: list[Tensor], now: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
         x_t, *masks = now
@@ -68,24 +79,25 @@ def run_scan(
 
     over = [tensor for tensor in (input, valid, reset) if tensor is not None]
     ends, (output, *states) = scan(
-        step, [t.clone() for t in leaves], [t.clone() for t in over], dim=0, reverse=reverse
+        step,
+        [t.clone() for t in leaves],
+        [t.clone() for t in over],
+        dim=0,
+        reverse=course.reverse,
     )
-    if valid is not None:
-        output = output.masked_fill(~valid.view(*valid.shape, *[1] * (output.dim() - 2)), 0)
-    return output, pytree.tree_unflatten(states if return_states else ends, spec)
+    states = states if return_states else ends
+    return _without_padding(output, valid), pytree.tree_unflatten(states, spec)
 
 
-def run_loop(
-    cell: Any,
-    input: Tensor,
-    hx: Any,
-    lengths: Lengths | None,
-    reset: Tensor | None,
-    initial: Any,
-    *,
-    reverse: bool,
-    return_states: bool,
-) -> tuple[Tensor, Any]:
+def _without_padding(output: Tensor, valid: Tensor | None) -> Tensor:
+    if valid is None:
+        return output
+    return output.masked_fill(~valid.view(*valid.shape, *[1] * (output.dim() - 2)), 0)
+
+
+def run_loop(cell: Any, course: Course) -> tuple[Tensor, Any]:
+    """Run a cell step by step; the output, and the last state or all."""
+    input, hx, lengths, reset, initial, reverse, return_states = course
     steps = input.shape[0]  # len() would fix the number for a compiler
     valid = None if lengths is None else lengths.valid(steps)
     if valid is not None:
@@ -105,9 +117,7 @@ def run_loop(
     if by_parts:
         input = run.project(input)
     if is_compiling() and needs_scan(steps, plain=by_parts):
-        return run_scan(
-            run, input, hx, valid, reset, initial, reverse=reverse, return_states=return_states
-        )
+        return run_scan(run, course, input, valid, reset)
     # One backward step for all; an index would fill a tensor of all steps at each of them.
     inputs = input.unbind(0)
     outputs: list[Any] = [None] * steps
@@ -124,9 +134,7 @@ def run_loop(
         )
         outputs[step] = new if isinstance(new, Tensor) else new[0]
         states[step] = hx
-    output = _stacked(cell, outputs)
-    if valid is not None:
-        output = output.masked_fill(~valid.view(*valid.shape, *[1] * (output.dim() - 2)), 0)
+    output = _without_padding(_stacked(cell, outputs), valid)
     if return_states:
         return output, map_state(lambda *tensors: torch.stack(tensors), *states)
     return output, hx
@@ -156,10 +164,7 @@ def loop_stack(
         cell = ByParts(direction.mode, weights, bias=direction.bias, proj=projected)
         hx = _as_cell_state(start)
         fresh = map_state(torch.zeros_like, hx) if restart is None else _as_cell_state(restart)
-        output, end = run_loop(
-            cell, input, hx, lengths, reset, fresh,
-            reverse=direction.reverse, return_states=False,
-        )  # fmt: skip
+        output, end = run_loop(cell, Course(input, hx, lengths, reset, fresh, direction.reverse))
         return output, (end,) if isinstance(end, Tensor) else end
 
     return stack.run_each(input, run, state, initial)

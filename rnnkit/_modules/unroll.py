@@ -3,6 +3,7 @@
 rnnkit's own cells over a sequence by torch's fused kernels.
 """
 
+from collections.abc import Callable
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from torch import Tensor
@@ -18,15 +19,15 @@ from rnnkit._base.torch_tools import (
 )
 from rnnkit._checks.calls import check_unrolled
 from rnnkit._checks.lengths import check_lengths
+from rnnkit._checks.masks import check_reset
 from rnnkit._checks.objects import check_cell_object, refuse_stateless
-from rnnkit._checks.resets import check_reset
 from rnnkit._kernels import paths
-from rnnkit._kernels.lengths import Lengths
-from rnnkit._kernels.padded import flipped, run_layers, run_stack, take
+from rnnkit._kernels.padded import flipped, take
 from rnnkit._kernels.reset_op import run_reset_operators, takes_reset_operator
-from rnnkit._kernels.stack import Direction, Stack
+from rnnkit._kernels.stack import Direction, Run, Stack
 from rnnkit._modules.cell_base import sequence_weights, weights_of
-from rnnkit._modules.loop import is_plain, run_loop
+from rnnkit._modules.lengths import run_operators
+from rnnkit._modules.loop import Course, is_plain, run_loop
 from rnnkit.typing import LengthsLike, ResetLike
 
 StateT_co = TypeVar("StateT_co", covariant=True)
@@ -120,11 +121,7 @@ def run(
     return_states: bool = False,
     fused: bool = True,
 ) -> tuple[Tensor, Any]:
-    """Do what :func:`unroll` does, under the name of its caller.
-
-    Raises:
-        RnnkitError: the matching subclass.
-    """
+    """Do what :func:`unroll` does, under the name of its caller."""
     plain = is_plain(cell)
     if not plain:
         check_cell_object(cell, input)
@@ -151,121 +148,42 @@ def run(
     if stateless and hx is None:
         if counts is not None and counts.empty() is not None:
             refuse_stateless(cell)
-        options = {"reverse": reverse, "return_states": return_states}
-        output, state = run_stateless(cell, input, counts, **options)
-        return output.transpose(0, 1) if batch_first else output, state
-    initial = initial_state(cell, spec.batch) if hx is None or mask is not None else None
-    start = initial if hx is None else hx
-    fused = fused and plain and not return_states
-    output, state = _run_fastest(
-        cell, input, start, counts, mask, initial,
-        fused=fused, reverse=reverse, return_states=return_states,
-    )  # fmt: skip
+        course = Course(input, None, counts, None, None, reverse, return_states)
+        output, state = _run_stateless(cell, course)
+    else:
+        initial = initial_state(cell, spec.batch) if hx is None or mask is not None else None
+        hx = initial if hx is None else hx
+        course = Course(input, hx, counts, mask, initial, reverse, return_states)
+        kernel = _kernel_for(cell, course) if fused and plain and not return_states else None
+        if kernel is None:
+            output, state = run_loop(cell, course)
+        else:
+            output, state = _run_kernel(cell, kernel, course)
     return output.transpose(0, 1) if batch_first else output, state
 
 
-def _run_fastest(
-    cell: Any,
-    input: Tensor,
-    start: Any,
-    counts: Lengths | None,
-    mask: Tensor | None,
-    initial: Any,
-    *,
-    fused: bool,
-    reverse: bool,
-    return_states: bool,
-) -> tuple[Tensor, Any]:
-    """Run a cell over ``(seq, batch, feature)`` on the first path that can, or in a loop."""
-    if fused:
-        # An exported program is a loop or a scan, which asks nobody who loads it for rnnkit.
-        compiled = is_one_graph(input.shape[0]) and not is_exporting()
-        if mask is None and compiled:
-            return run_traced(cell, input, start, counts, reverse=reverse)
-        if mask is not None and takes_reset_operator(input):
-            return run_traced_resets(cell, input, start, counts, mask, initial, reverse=reverse)
-        watched = is_transformed() or (mask is not None and is_jit_traced())
-        if not watched and not lacks_kernel(mode_of(cell), proj_size_of(cell), input):
-            return run_fused(cell, input, start, counts, mask, initial, reverse=reverse)
-    return run_loop(
-        cell, input, start, counts, mask, initial, reverse=reverse, return_states=return_states
-    )
+def _kernel_for(cell: Any, course: Course) -> Callable[..., Run] | None:
+    """Return what runs a cell by torch's kernels; None where only a loop may."""
+    input, reset = course.input, course.reset
+    # An exported program is a loop or a scan, which asks nobody who loads it for rnnkit.
+    if reset is None and is_one_graph(input.shape[0]) and not is_exporting():
+        return run_operators
+    if reset is not None and takes_reset_operator(input):
+        return run_reset_operators
+    watched = is_transformed() or (reset is not None and is_jit_traced())
+    if watched or lacks_kernel(mode_of(cell), proj_size_of(cell), input):
+        return None
+    return paths.run
 
 
-def _add_batch(tensor: Tensor) -> Tensor:
-    return tensor.unsqueeze(0)
-
-
-def initial_state(cell: Any, batch: Any) -> Any:
-    """Ask a cell for its first state, of an int, of None, or of the tensor that a tracer has.
-
-    Raises:
-        CellError: if it has none to give.
-    """
-    if not hasattr(cell, "initial_state"):
-        refuse_stateless(cell)
-    return cell.initial_state(batch)
-
-
-def run_stateless(
-    cell: Any, input: Tensor, lengths: Lengths | None, *, reverse: bool, return_states: bool
-) -> tuple[Tensor, Any]:
-    """Run a cell that makes its first state itself, from None, at each sample's first step."""
-    if lengths is None or not reverse:
-        return run_loop(
-            cell, input, None, lengths, None, None, reverse=reverse, return_states=return_states
-        )
-    # Flipped within its length, each sample begins at step 0, where there is no state for any.
-    flip = flipped(lengths, input.shape[0])
-    output, state = run_loop(
-        cell, take(input, flip), None, lengths, None, None,
-        reverse=False, return_states=return_states,
-    )  # fmt: skip
-    if return_states:
-        state = map_state(lambda tensor: take(tensor, flip), state)
-    return take(output, flip), state
-
-
-def run_fused(
-    cell: Any,
-    input: Tensor,
-    hx: Any,
-    lengths: Lengths | None,
-    reset: Tensor | None,
-    initial: Any,
-    *,
-    reverse: bool,
-) -> tuple[Tensor, Any]:
-    """Run a cell over ``(seq, batch, feature)``; the state is a cell's ``(batch, hidden)``."""
-    restart = None if initial is None or not has_own_start(cell) else _as_layer(initial)
+def _run_kernel(cell: Any, kernel: Callable[..., Run], course: Course) -> tuple[Tensor, Any]:
+    """Run a cell as a layer of one, forward or backward."""
+    input, hx, lengths, reset, initial, reverse, _ = course
+    restart = _as_layer(initial) if reset is not None and has_own_start(cell) else None
     stack = _stack_of(cell, reverse=reverse)
-    return _as_cell(*paths.run(stack, input, _as_layer(hx), lengths, reset, restart))
-
-
-def run_traced(
-    cell: Any, input: Tensor, hx: Any, lengths: Lengths | None, *, reverse: bool
-) -> tuple[Tensor, Any]:
-    """Run a cell as an operator that a compiler leaves whole."""
-    stack, state = _stack_of(cell, reverse=reverse), _as_layer(hx)
-    if lengths is None:
-        return _as_cell(*run_layers(stack, input, state))
-    return _as_cell(*run_stack(stack, input, state, lengths))
-
-
-def run_traced_resets(
-    cell: Any,
-    input: Tensor,
-    hx: Any,
-    lengths: Lengths | None,
-    reset: Tensor,
-    initial: Any,
-    *,
-    reverse: bool,
-) -> tuple[Tensor, Any]:
-    """Run a cell whose samples start again on the way as an operator that stays whole."""
-    restart = _as_layer(initial) if has_own_start(cell) else None
-    stack = _stack_of(cell, reverse=reverse)
-    return _as_cell(*run_reset_operators(stack, input, _as_layer(hx), lengths, reset, restart))
+    output, ends = kernel(stack, input, _as_layer(hx), lengths, reset, restart)
+    tensors = [tensor.squeeze(0) for tensor in ends]
+    return output, tensors[0] if len(tensors) == 1 else LSTMState(*tensors)
 
 
 def _stack_of(cell: Any, *, reverse: bool) -> Stack:
@@ -279,6 +197,26 @@ def _as_layer(state: Any) -> tuple[Tensor, ...]:
     return tuple(tensor.unsqueeze(0).contiguous() for tensor in tensors)
 
 
-def _as_cell(output: Tensor, state: tuple[Tensor, ...]) -> tuple[Tensor, Any]:
-    tensors = [tensor.squeeze(0) for tensor in state]
-    return output, tensors[0] if len(tensors) == 1 else LSTMState(*tensors)
+def _add_batch(tensor: Tensor) -> Tensor:
+    return tensor.unsqueeze(0)
+
+
+def initial_state(cell: Any, batch: Any) -> Any:
+    """Ask a cell for its first state, of an int, of None, or of the tensor that a tracer has."""
+    if not hasattr(cell, "initial_state"):
+        refuse_stateless(cell)
+    return cell.initial_state(batch)
+
+
+def _run_stateless(cell: Any, course: Course) -> tuple[Tensor, Any]:
+    """Run a cell that makes its first state itself, from None, at each sample's first step."""
+    lengths, return_states = course.lengths, course.return_states
+    if lengths is None or not course.reverse:
+        return run_loop(cell, course)
+    # Flipped within its length, each sample begins at step 0, where there is no state for any.
+    flip = flipped(lengths, course.input.shape[0])
+    forward = Course(take(course.input, flip), None, lengths, return_states=return_states)
+    output, state = run_loop(cell, forward)
+    if return_states:
+        state = map_state(lambda tensor: take(tensor, flip), state)
+    return take(output, flip), state

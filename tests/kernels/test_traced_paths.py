@@ -9,7 +9,8 @@ from torch import Tensor
 import rnnkit
 from rnnkit._base import torch_tools
 from rnnkit._kernels import stack
-from rnnkit._modules import traced, unroll
+from rnnkit._modules import lengths as layer_paths
+from rnnkit._modules import unroll
 
 BATCH, SEQ, FEATURE, HIDDEN = 3, 5, 2, 4
 LENGTHS = torch.tensor([4, 5, 2])
@@ -27,7 +28,9 @@ def test_layer(name: str, lengths: Tensor | None, batch_first: bool, given: bool
     hx = layer.initial_state(BATCH) if given else None
     options: dict[str, Any] = {} if lengths is None else {"lengths": lengths}
     torch.testing.assert_close(
-        traced.run_traced(layer, x, hx, lengths), tuple(layer(x, hx, **options)), check_stride=False
+        layer_paths.run_traced(layer, x, hx, lengths),
+        tuple(layer(x, hx, **options)),
+        check_stride=False,
     )
 
 
@@ -37,13 +40,13 @@ def test_layer_on_one_sample(name: str, given: bool) -> None:
     """A call without a batch."""
     layer, x = getattr(rnnkit, name)(FEATURE, HIDDEN), X[:, 0]
     hx = layer.initial_state(None) if given else None
-    torch.testing.assert_close(traced.run_traced(layer, x, hx, None), tuple(layer(x, hx)))
+    torch.testing.assert_close(layer_paths.run_traced(layer, x, hx, None), tuple(layer(x, hx)))
 
 
 def test_what_is_no_tensor_takes_no_operator() -> None:
     """Packed input is left to torch."""
     packed = torch.nn.utils.rnn.pack_sequence(list(X.unbind(1)))
-    assert not traced.takes_operator(rnnkit.GRU(FEATURE, HIDDEN), packed)
+    assert not layer_paths.takes_operator(rnnkit.GRU(FEATURE, HIDDEN), packed)
 
 
 @pytest.mark.parametrize("name", ["LSTMCell", "GRUCell", "RNNCell"])
@@ -64,7 +67,7 @@ def test_cell(
         options["reset"] = torch.arange(SEQ * BATCH).reshape(SEQ, BATCH) % 4 == 0
     expected = rnnkit.unroll(cell, X, **options)
     taken: list[str] = []
-    for one in ("run_traced", "run_traced_resets"):
+    for one in ("run_operators", "run_reset_operators"):
         run = getattr(unroll, one)
         counted = lambda *args, run=run, one=one, **rest: taken.append(one) or run(*args, **rest)  # noqa: E731
         monkeypatch.setattr(unroll, one, counted)
@@ -73,7 +76,7 @@ def test_cell(
     monkeypatch.setattr(unroll, "takes_reset_operator", lambda _: True)
 
     torch.testing.assert_close(rnnkit.unroll(cell, X, **options), expected, check_stride=False)
-    assert taken == ["run_traced_resets" if with_reset else "run_traced"]
+    assert taken == ["run_reset_operators" if with_reset else "run_operators"]
 
 
 def test_what_a_transform_sees_is_no_graph(monkeypatch: pytest.MonkeyPatch) -> None:

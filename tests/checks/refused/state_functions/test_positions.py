@@ -12,8 +12,7 @@ from torch._subclasses import FakeTensorMode
 import rnnkit
 from rnnkit import ArgumentError
 from rnnkit._checks.call_spec import spec_of_layer
-from rnnkit._checks.masks import as_mask, positions_of
-from rnnkit._checks.resets import check_reset
+from rnnkit._checks.masks import as_mask, check_reset, positions_of
 from tests.checks.refusals import Case, Refused, call, filled, table
 from tests.strategies import assert_same
 

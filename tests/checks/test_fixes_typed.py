@@ -13,8 +13,7 @@ from tests.checks.refusals import Case, Refused, call, filled, fix, fixed, table
 CASES = {
     "Beams that are forgotten: the state is repeated, not thrown away.": Case(
         call("nn.GRU(3, 4).step(x_t, hx)", x_t=(12, 3), hx=(1, 3, 4)),
-        Refused(StateError, "lacks", "hx", (1, 12, 4), (1, 3, 4)),
-        code="beams-forgotten",
+        Refused(StateError, "lacks", "hx", (1, 12, 4), (1, 3, 4), code="beams-forgotten"),
         fix=fix("rnnkit.states.repeat(hx, 4)", into="hx"),
         message=snapshot("""\
 Expected hidden size (1, 12, 4), got [1, 3, 4]
@@ -30,43 +29,27 @@ Expected hidden size (1, 12, 4), got [1, 3, 4]
     ),
     "Beams of a cell's pair.": Case(
         call("nn.LSTMCell(3, 4)(input, (h, c))", input=(6, 3), h=(2, 4), c=(2, 4)),
-        Refused(StateError, "says"),
-        code="beams-forgotten",
+        Refused(StateError, "says", code="beams-forgotten"),
         fix="rnnkit.states.repeat(hx, 3)",
     ),
     "Beams of batch-first states.": Case(
         call("nn.GRU(3, 4, state_batch_first=True)(input, hx)", input=(7, 6, 3), hx=(2, 1, 4)),
-        Refused(StateError, "lacks"),
-        code="beams-forgotten",
+        Refused(StateError, "lacks", code="beams-forgotten"),
         fix="rnnkit.states.repeat(hx, 3, batch_first=True)",
     ),
     "If c alone is short, the pair is not repeated.": Case(
         call("nn.LSTM(3, 4)(input, (h, c))", input=(7, 6, 3), h=(1, 6, 4), c=(1, 2, 4)),
-        Refused(StateError, "says"),
-        code="state-batch",
+        Refused(StateError, "says", code="state-batch"),
         fix=fix("layer.initial_state(6)", into="hx", layer=LSTM(3, 4)),
     ),
     "A state that every sample starts from is expanded.": Case(
         call("nn.LSTM(3, 4, 2)(input, (h, c))", input=(7, 5, 3), h=(2, 1, 4), c=(2, 1, 4)),
-        Refused(StateError, "says"),
-        code="state-one-sample",
+        Refused(StateError, "says", code="state-one-sample"),
         fix="rnnkit.states.expand(hx, 5)",
-        message=snapshot("""\
-Expected hidden[0] size (2, 5, 4), got [2, 1, 4]
-  LSTM(3, 4, num_layers=2): h is for one sample, the input has 5
-  input     expected (seq, batch, input_size=3)    got (7, 5, 3)
-  h         expected (num_layers=2, batch=5, hidden_size=4)    got (2, 1, 4)
-  c         expected (num_layers=2, batch=5, hidden_size=4)    got (2, 1, 4)
-  fix       rnnkit.states.expand(hx, 5), if all samples start from it
-            hx=None or layer.initial_state(5): zeros, if the sequences are new
-            where hx is your state and layer is this module
-  more      state-one-sample, in the docs under "Errors"\
-"""),
     ),
     "A layer's state given to a Recurrent of its cells is taken apart.": Case(
         call("rnnkit.Recurrent(nn.GRU(3, 4, 2).cells())(input, hx)", input=(7, 5, 3), hx=(2, 5, 4)),
-        Refused(StateError, "lacks", "hx"),
-        code="recurrent-state",
+        Refused(StateError, "lacks", "hx", code="recurrent-state"),
         fix="rnnkit.states.to_layers(hx)",
         message=snapshot("""\
 hx must be a tuple of 2 states, got a Tensor of shape (2, 5, 4)
@@ -83,14 +66,12 @@ hx must be a tuple of 2 states, got a Tensor of shape (2, 5, 4)
             input=(7, 5, 3),
             hx=LSTMState(filled(2, 5, 4), filled(2, 5, 4)),
         ),
-        Refused(StateError, "lacks", "hx"),
-        code="recurrent-state",
+        Refused(StateError, "lacks", "hx", code="recurrent-state"),
         fix="rnnkit.states.to_layers(hx)",
     ),
     "An output given as the state is told from a state.": Case(
         call("nn.GRU(3, 4)(input, hx)", input=(7, 5, 3), hx=(7, 5, 4)),
-        Refused(StateError, "says"),
-        code="state-is-output",
+        Refused(StateError, "says", code="state-is-output"),
         fix=fix("output, hx = ...", "layer(input)", into="hx", layer=torch.nn.GRU(3, 4)),
         message=snapshot("""\
 Expected hidden size (1, 5, 4), got [7, 5, 4]
@@ -109,57 +90,30 @@ Expected hidden size (1, 5, 4), got [7, 5, 4]
             input=(5, 7, 3),
             hx=(5, 7, 8),
         ),
-        Refused(StateError, "says"),
-        code="state-is-output",
+        Refused(StateError, "says", code="state-is-output"),
     ),
     "An LSTM's output in the place of its pair.": Case(
         call("nn.LSTM(3, 4)(input, hx)", input=(7, 5, 3), hx=(7, 5, 4)),
-        Refused(StateError, "mumbles"),
-        code="state-structure",
+        Refused(StateError, "mumbles", code="state-structure"),
         fix=fix("output, hx = ...", "layer(input)", into="hx", layer=torch.nn.LSTM(3, 4)),
     ),
     "An encoder's output in a decoder that takes one step.": Case(
         call("nn.GRU(3, 4)(input, hx)", input=(1, 5, 3), hx=(7, 5, 4)),
-        Refused(StateError, "says"),
-        code="state-layers",
+        Refused(StateError, "says", code="state-layers"),
         fix=fix("output, hx = ...", "layer(input)", into="hx", layer=torch.nn.GRU(3, 4)),
-        message=snapshot("""\
-Expected hidden size (1, 5, 4), got [7, 5, 4]
-  GRU(3, 4): hx has 7 rows, this layer carries 1
-  input     expected (seq, batch, input_size=3)    got (1, 5, 3)
-  hx        expected (num_layers=1, batch=5, hidden_size=4)    got (7, 5, 4)
-  fix       hx=None or layer.initial_state(5): zeros
-            if hx is an output: output, hx = ...: of what a layer returns, the state is the second
-            where hx is your state and layer is this module
-  more      state-layers, in the docs under "Errors"\
-"""),
     ),
     "A bidirectional encoder's state: its directions are added, or the decoder is twice as wide.": Case(
         call("nn.GRU(3, 4)(input, hx)", input=(7, 5, 3), hx=(2, 5, 4)),
-        Refused(StateError, "says"),
-        code="state-bidirectional",
+        Refused(StateError, "says", code="state-bidirectional"),
         fix=(
             'rnnkit.states.bridge(hx, "sum")',
             "hx[-1:]",
             fix("GRU(..., hidden_size=8)", "input_size=3", hx=filled(1, 5, 8)),
         ),
-        message=snapshot("""\
-Expected hidden size (1, 5, 4), got [2, 5, 4]
-  GRU(3, 4): hx has two rows for each layer, as the state of a bidirectional layer
-  input     expected (seq, batch, input_size=3)    got (7, 5, 3)
-  hx        expected (num_layers=1, batch=5, hidden_size=4)    got (2, 5, 4)
-  evidence  2 is twice num_layers=1
-  fix       rnnkit.states.bridge(hx, "sum") adds the directions
-            GRU(..., hidden_size=8) and rnnkit.states.bridge(hx, "concat")
-            hx[-1:], if hx is from one direction of twice as many layers
-            where hx is your state
-  more      state-bidirectional, in the docs under "Errors"\
-"""),
     ),
     "Lengths in the state's place are given by name.": Case(
         call("nn.GRU(3, 4)(input, hx)", input=(7, 2, 3), hx=torch.tensor([7, 5])),
-        Refused(StateError, "mumbles"),
-        code="lengths-as-state",
+        Refused(StateError, "mumbles", code="lengths-as-state"),
         message=snapshot("""\
 hx must be a state, got a Tensor of shape (2,)
   GRU(3, 4): the second argument is the state, and it holds integers, as lengths are
@@ -171,8 +125,7 @@ hx must be a state, got a Tensor of shape (2,)
     ),
     "Four axes, seq-first: which are samples, and which are features?": Case(
         call("nn.GRU(6, 4)(input)", input=(7, 5, 2, 6)),
-        Refused(ShapeError, "says"),
-        code="input-rank",
+        Refused(ShapeError, "says", code="input-rank"),
         fix=("input.flatten(1, 2)", fix("GRU(12, ...)", "4", input=filled(7, 5, 12))),
         message=snapshot("""\
 GRU: Expected input to be 2D or 3D, got 4D instead
@@ -185,8 +138,7 @@ GRU: Expected input to be 2D or 3D, got 4D instead
     ),
     "Four axes, batch-first.": Case(
         call("nn.LSTM(6, 4, batch_first=True)(input)", input=(5, 2, 7, 6)),
-        Refused(ShapeError, "says"),
-        code="input-rank",
+        Refused(ShapeError, "says", code="input-rank"),
         fix="input.flatten(0, 1)",
         message=snapshot("""\
 LSTM: Expected input to be 2D or 3D, got 4D instead
@@ -199,38 +151,32 @@ LSTM: Expected input to be 2D or 3D, got 4D instead
     ),
     "Four axes whose last two are the features.": Case(
         call("nn.GRU(6, 4)(input)", input=(7, 5, 2, 3)),
-        Refused(ShapeError, "says"),
-        code="input-rank",
+        Refused(ShapeError, "says", code="input-rank"),
         fix="input.flatten(2)",
     ),
     "Five axes, of which the last three are the features.": Case(
         call("nn.GRU(12, 4)(input)", input=(7, 5, 2, 3, 2)),
-        Refused(ShapeError, "says"),
-        code="input-rank",
+        Refused(ShapeError, "says", code="input-rank"),
         fix="input.flatten(2)",
     ),
     "Five axes that fit nowhere.": Case(
         call("nn.GRU(11, 4)(input)", input=(7, 5, 2, 3, 2)),
-        Refused(ShapeError, "says"),
-        code="input-rank",
+        Refused(ShapeError, "says", code="input-rank"),
         has="bring the axes to (seq, batch, input_size=11)",
     ),
     "Four axes that fit nowhere.": Case(
         call("nn.GRU(5, 4)(input)", input=(7, 5, 2, 3)),
-        Refused(ShapeError, "says"),
-        code="input-rank",
+        Refused(ShapeError, "says", code="input-rank"),
         fix=fix("GRU(6, ...)", "4", input=filled(7, 5, 6)),
     ),
     "A batch-first pair is exchanged as a whole.": Case(
         call("nn.LSTM(3, 4, 2)(input, (h, c))", input=(7, 5, 3), h=(5, 2, 4), c=(5, 2, 4)),
-        Refused(StateError, "says"),
-        code="state-transposed",
+        Refused(StateError, "says", code="state-transposed"),
         fix="rnnkit.states.from_batch_first(hx)",
     ),
     "If h alone is batch-first, the pair is made of what fits.": Case(
         call("nn.LSTM(3, 4, 2)(input, (h, c))", input=(7, 5, 3), h=(5, 2, 4), c=(2, 5, 4)),
-        Refused(StateError, "says"),
-        code="state-transposed",
+        Refused(StateError, "says", code="state-transposed"),
         fix=fix("(h.transpose(0, 1).contiguous(), c)", into="hx"),
         message=snapshot("""\
 Expected hidden[0] size (2, 5, 4), got [5, 2, 4]
@@ -250,8 +196,7 @@ Expected hidden[0] size (2, 5, 4), got [5, 2, 4]
             input=(7, 5, 3),
             h=filled(1, 5, 4, dtype=torch.float64),
         ),
-        Refused(DtypeError, "mumbles"),
-        code="state-dtype",
+        Refused(DtypeError, "mumbles", code="state-dtype"),
         fix="rnnkit.states.to(hx, torch.float32)",
     ),
 }

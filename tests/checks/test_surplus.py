@@ -13,8 +13,7 @@ NAME = "arguments-of-a-call"
 CASES = {
     "h and c as two arguments are one pair.": Case(
         call("nn.LSTM(3, 4)(input, h, c)", input=(7, 5, 3), h=(1, 5, 4), c=(1, 5, 4)),
-        Refused(ArgumentError, "says", "hx"),
-        code=NAME,
+        Refused(ArgumentError, "says", "hx", code=NAME),
         fix=fix("layer(input, (h, c))", where="@", layer=rnnkit.LSTM(3, 4)),
         message=snapshot("""\
 LSTM.forward() takes from 2 to 3 positional arguments but 4 were given
@@ -26,8 +25,7 @@ LSTM.forward() takes from 2 to 3 positional arguments but 4 were given
     ),
     "Of a cell too.": Case(
         call("nn.LSTMCell(3, 4)(input, h, c)", input=(5, 3), h=(5, 4), c=(5, 4)),
-        Refused(ArgumentError, "says", "hx"),
-        code=NAME,
+        Refused(ArgumentError, "says", "hx", code=NAME),
         fix=fix("cell(input, (h, c))", where="@", cell=rnnkit.LSTMCell(3, 4)),
         message=snapshot("""\
 LSTMCell.forward() takes from 2 to 3 positional arguments but 4 were given
@@ -39,8 +37,7 @@ LSTMCell.forward() takes from 2 to 3 positional arguments but 4 were given
     ),
     "A third argument of a layer with one tensor.": Case(
         call("nn.GRU(3, 4)(input, hx, hx)", input=(7, 5, 3), hx=(1, 5, 4)),
-        Refused(ArgumentError, "says", "hx"),
-        code=NAME,
+        Refused(ArgumentError, "says", "hx", code=NAME),
         fix=fix("layer(input, hx)", where="@", layer=rnnkit.GRU(3, 4)),
         message=snapshot("""\
 GRU.forward() takes from 2 to 3 positional arguments but 4 were given
@@ -52,8 +49,7 @@ GRU.forward() takes from 2 to 3 positional arguments but 4 were given
     ),
     "Lengths by position.": Case(
         call("nn.GRU(3, 4)(input, None, [7, 5])", input=(7, 2, 3)),
-        Refused(ArgumentError, "says", "hx"),
-        code=NAME,
+        Refused(ArgumentError, "says", "hx", code=NAME),
         fix=fix(
             "layer(input, hx, lengths=lengths)",
             where="@",
@@ -71,8 +67,7 @@ GRU.forward() takes from 2 to 3 positional arguments but 4 were given
     ),
     "A state by the name that papers give it.": Case(
         call("nn.GRU(3, 4)(input, h0=hx)", input=(7, 5, 3), hx=(1, 5, 4)),
-        Refused(ArgumentError, "says", "h0"),
-        code=NAME,
+        Refused(ArgumentError, "says", "h0", code=NAME),
         fix=fix("hx=h0", where="nn.GRU(3, 4)(input, @)", h0=(1, 5, 4)),
         message=snapshot("""\
 GRU.forward() got an unexpected keyword argument 'h0'
@@ -83,8 +78,7 @@ GRU.forward() got an unexpected keyword argument 'h0'
     ),
     "A state by another library's name.": Case(
         call("nn.LSTM(3, 4)(input, state=(h, h))", input=(7, 5, 3), h=(1, 5, 4)),
-        Refused(ArgumentError, "says", "state"),
-        code=NAME,
+        Refused(ArgumentError, "says", "state", code=NAME),
         fix=fix("hx=state", where="nn.LSTM(3, 4)(input, @)", state=[filled(1, 5, 4)] * 2),
         message=snapshot("""\
 LSTM.forward() got an unexpected keyword argument 'state'
@@ -95,8 +89,7 @@ LSTM.forward() got an unexpected keyword argument 'state'
     ),
     "c by its name.": Case(
         call("nn.LSTM(3, 4)(input, h, c0=h)", input=(7, 5, 3), h=(1, 5, 4)),
-        Refused(ArgumentError, "says", "c0"),
-        code=NAME,
+        Refused(ArgumentError, "says", "c0", code=NAME),
         fix=fix("hx=(h, c0)", where="nn.LSTM(3, 4)(input, @)", c0=(1, 5, 4)),
         message=snapshot("""\
 LSTM.forward() got an unexpected keyword argument 'c0'
@@ -112,8 +105,7 @@ LSTM.forward() got an unexpected keyword argument 'c0'
             input=(7, 5, 3),
             hx=(filled(5, 4),) * 1,
         ),
-        Refused(ArgumentError, "lacks", "hx"),
-        code=NAME,
+        Refused(ArgumentError, "lacks", "hx", code=NAME),
         fix=fix("layer(input, hx)", where="@"),
         message=snapshot("""\
 Recurrent.forward() takes from 2 to 3 positional arguments but 4 were given
@@ -129,8 +121,7 @@ Recurrent.forward() takes from 2 to 3 positional arguments but 4 were given
             layer=rnnkit.Recurrent(rnnkit.GRUCell(3, 4)),
             input=(7, 5, 3),
         ),
-        Refused(ArgumentError, "lacks", "hx"),
-        code=NAME,
+        Refused(ArgumentError, "lacks", "hx", code=NAME),
         fix=fix("layer(input, hx, lengths=lengths)", where="@", hx=None, lengths=[7] * 5),
     ),
     "A mask of a Recurrent.": Case(
@@ -140,8 +131,7 @@ Recurrent.forward() takes from 2 to 3 positional arguments but 4 were given
             input=(7, 5, 3),
             mask=torch.ones(7, 5),
         ),
-        Refused(ArgumentError, "lacks", "mask"),
-        code=NAME,
+        Refused(ArgumentError, "lacks", "mask", code=NAME),
         fix=fix("lengths=mask.sum(0).long()", where="layer(input, @)"),
     ),
     "Three arguments of a projected cell.": Case(
@@ -152,8 +142,7 @@ Recurrent.forward() takes from 2 to 3 positional arguments but 4 were given
             h=(5, 2),
             c=(5, 4),
         ),
-        Refused(ArgumentError, "lacks", "hx"),
-        code=NAME,
+        Refused(ArgumentError, "lacks", "hx", code=NAME),
         fix=fix("cell(input, (h, c))", where="@"),
     ),
     "The state of a projected cell by another name.": Case(
@@ -164,8 +153,7 @@ Recurrent.forward() takes from 2 to 3 positional arguments but 4 were given
             h=(5, 2),
             c=(5, 4),
         ),
-        Refused(ArgumentError, "lacks", "state"),
-        code=NAME,
+        Refused(ArgumentError, "lacks", "state", code=NAME),
         fix=fix("hx=state", where="cell(input, @)", state=(filled(5, 2), filled(5, 4))),
     ),
     "A mask of booleans is counted.": Case(
@@ -174,8 +162,7 @@ Recurrent.forward() takes from 2 to 3 positional arguments but 4 were given
             input=(5, 7, 3),
             mask=torch.ones(5, 7, dtype=torch.bool),
         ),
-        Refused(ArgumentError, "says", "mask"),
-        code=NAME,
+        Refused(ArgumentError, "says", "mask", code=NAME),
         fix=fix("lengths=mask.sum(1)", where="nn.GRU(3, 4, batch_first=True)(input, @)"),
         message=snapshot("""\
 GRU.forward() got an unexpected keyword argument 'mask'
@@ -190,14 +177,12 @@ GRU.forward() got an unexpected keyword argument 'mask'
             input=(5, 7, 3),
             mask=torch.ones(5, 7),
         ),
-        Refused(ArgumentError, "says", "mask"),
-        code=NAME,
+        Refused(ArgumentError, "says", "mask", code=NAME),
         fix=fix("lengths=mask.sum(1).long()", where="nn.GRU(3, 4, batch_first=True)(input, @)"),
     ),
     "A cell has no steps to mask.": Case(
         call("nn.GRUCell(3, 4)(input, mask=mask)", input=(5, 3), mask=(5,)),
-        Refused(ArgumentError, "says", "mask"),
-        code=NAME,
+        Refused(ArgumentError, "says", "mask", code=NAME),
         ends="""
   fix       leave the mask out: a cell takes one step
   more      arguments-of-a-call, in the docs under "Errors"\
@@ -205,34 +190,29 @@ GRU.forward() got an unexpected keyword argument 'mask'
     ),
     "The input by another name.": Case(
         call("nn.GRU(3, 4)(inputs=input)", input=(7, 5, 3)),
-        Refused(ArgumentError, "says", "inputs"),
-        code=NAME,
+        Refused(ArgumentError, "says", "inputs", code=NAME),
         fix=fix("input=inputs", where="nn.GRU(3, 4)(@)", inputs=(7, 5, 3)),
         has="fix       input=inputs",
     ),
     "A slip of the pen.": Case(
         call("nn.GRU(3, 4)(input, lenghts=[7] * 5)", input=(7, 5, 3)),
-        Refused(ArgumentError, "says", "lenghts"),
-        code=NAME,
+        Refused(ArgumentError, "says", "lenghts", code=NAME),
         fix=fix("lengths=lenghts", where="nn.GRU(3, 4)(input, @)", lenghts=[7] * 5),
         has="fix       lengths=lenghts",
     ),
     "A slip of the pen with a number.": Case(
         call("nn.GRU(3, 4)(input, lenths=7)", input=(7, 5, 3)),
-        Refused(ArgumentError, "says", "lenths"),
-        code=NAME,
+        Refused(ArgumentError, "says", "lenths", code=NAME),
         has="fix       lengths=7",
     ),
     "A name that says nothing.": Case(
         call("rnnkit.Recurrent(GRUCell(3, 4))(input, qqq=1)", input=(7, 5, 3)),
-        Refused(ArgumentError, "lacks", "qqq"),
-        code=NAME,
+        Refused(ArgumentError, "lacks", "qqq", code=NAME),
         has="fix       leave qqq out",
     ),
     "initial_state without a batch.": Case(
         "nn.GRU(3, 4).initial_state()",
-        Refused(ArgumentError, "lacks", "batch_size"),
-        code="batch-size",
+        Refused(ArgumentError, "lacks", "batch_size", code="batch-size", annotated=True),
         fix=(
             fix("initial_state(5)", where="nn.GRU(3, 4).@"),
             fix("initial_state(None)", where="nn.GRU(3, 4).@"),
@@ -242,24 +222,19 @@ GRU.initial_state() missing 1 required argument: 'batch_size'
   fix       initial_state(5) of five samples, initial_state(None) without a batch axis
   more      batch-size, in the docs under "Errors"\
 """),
-        marks=(pytest.mark.unhooked("the annotation refuses it first"),),
     ),
     "initial_state of a cell without a batch.": Case(
         "nn.LSTMCell(3, 4).initial_state()",
-        Refused(ArgumentError, "lacks", "batch_size"),
-        code="batch-size",
+        Refused(ArgumentError, "lacks", "batch_size", code="batch-size", annotated=True),
         fix=(
             fix("initial_state(5)", where="nn.LSTMCell(3, 4).@"),
             fix("initial_state(None)", where="nn.LSTMCell(3, 4).@"),
         ),
-        marks=(pytest.mark.unhooked("the annotation refuses it first"),),
     ),
     "initial_state of a Recurrent without a batch.": Case(
         "rnnkit.Recurrent(GRUCell(3, 4)).initial_state()",
-        Refused(ArgumentError, "lacks", "batch_size"),
-        code="batch-size",
+        Refused(ArgumentError, "lacks", "batch_size", code="batch-size", annotated=True),
         fix=fix("initial_state(5)", where="rnnkit.Recurrent(GRUCell(3, 4)).@"),
-        marks=(pytest.mark.unhooked("the annotation refuses it first"),),
     ),
 }
 

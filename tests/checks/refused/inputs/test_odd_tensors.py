@@ -23,8 +23,7 @@ input must be a dense tensor, got a nested one
 CASES = {
     "A nested input of a layer is padded, and has lengths.": Case(
         call("nn.GRU(3, 4, batch_first=True)(input)", input=NESTED),
-        Refused(ArgumentError, "mumbles", "input"),
-        code="input-layout",
+        Refused(ArgumentError, "mumbles", "input", code="input-layout"),
         message=snapshot("""\
 input must be a dense tensor, got a nested one
   GRU(3, 4, batch_first=True): torch has no recurrent kernels for nested tensors
@@ -34,14 +33,12 @@ input must be a dense tensor, got a nested one
     ),
     "One of a cell is padded.": Case(
         "nn.GRUCell(3, 4)(torch.nested.nested_tensor([filled(3), filled(3)]))",
-        Refused(ArgumentError, "mumbles", "input"),
-        code="input-layout",
+        Refused(ArgumentError, "mumbles", "input", code="input-layout"),
         message=NESTED_STEP,
     ),
     "One of a cell that is unrolled is padded.": Case(
         call("unroll(GRUCell(3, 4), input)", input=NESTED),
-        Refused(ArgumentError, "lacks", "input"),
-        code="input-layout",
+        Refused(ArgumentError, "lacks", "input", code="input-layout"),
         message=NESTED_STEP,
     ),
     "A sparse state with the batch on axis 0 is filled, though torch reads one with the layers there.": Case(
@@ -50,8 +47,7 @@ input must be a dense tensor, got a nested one
             input=(7, 2, 3),
             hx=filled(2, 2, 4).to_sparse(),
         ),
-        Refused(StateError, "lacks", "hx"),
-        code="state-layout",
+        Refused(StateError, "lacks", "hx", code="state-layout"),
         fix="hx.to_dense()",
     ),
     "A sparse state of packed input is filled.": Case(
@@ -61,8 +57,7 @@ input must be a dense tensor, got a nested one
             h=filled(1, 2, 4),
             c=filled(1, 2, 4).to_sparse(),
         ),
-        Refused(StateError, "unsafe", "hx"),
-        code="state-layout",
+        Refused(StateError, "unsafe", "hx", code="state-layout"),
         message=snapshot("""\
 hx must be a dense tensor, got torch.sparse_coo
   LSTM(3, 4): torch computes no step with it here
@@ -73,8 +68,7 @@ hx must be a dense tensor, got torch.sparse_coo
     ),
     "A nested state is padded.": Case(
         call("nn.GRU(3, 4)(input, hx)", input=(7, 2, 3), hx=STATES),
-        Refused(StateError, "mumbles", "hx"),
-        code="state-layout",
+        Refused(StateError, "mumbles", "hx", code="state-layout"),
         message=snapshot("""\
 hx must be a dense tensor, got a nested one
   GRU(3, 4): torch computes no step with it here
@@ -85,8 +79,7 @@ hx must be a dense tensor, got a nested one
     ),
     "A fake state beside numbers is replaced.": Case(
         call("nn.GRU(3, 4)(input, hx)", input=(7, 2, 3), hx=FAKE.from_tensor(filled(1, 2, 4))),
-        Refused(StateError, "mumbles", "hx"),
-        code="state-layout",
+        Refused(StateError, "mumbles", "hx", code="state-layout"),
         message=snapshot("""\
 hx must be a dense tensor, got FakeTensor
   GRU(3, 4): torch computes no step with it here
@@ -96,8 +89,7 @@ hx must be a dense tensor, got FakeTensor
     ),
     "A fake input of real weights is replaced.": Case(
         call("nn.GRUCell(3, 4)(input)", input=FAKE.from_tensor(filled(2, 3))),
-        Refused(ArgumentError, "mumbles", "input"),
-        code="input-layout",
+        Refused(ArgumentError, "mumbles", "input", code="input-layout"),
         message=snapshot("""\
 input must be a dense tensor, got FakeTensor
   GRUCell(3, 4): torch computes no step with it here
@@ -111,21 +103,18 @@ input must be a dense tensor, got FakeTensor
             input=packed(2, 1),
             data=FAKE.from_tensor(filled(3, 3)),
         ),
-        Refused(ArgumentError, "mumbles", "input"),
-        code="input-layout",
+        Refused(ArgumentError, "mumbles", "input", code="input-layout"),
     ),
     "A masked input is replaced.": Case(
         "nn.GRU(3, 4)(torch.masked.masked_tensor(filled(7, 5, 3), filled(7, 5, 3) > 0))",
-        Refused(ArgumentError, "mumbles", "input"),
-        code="input-layout",
+        Refused(ArgumentError, "mumbles", "input", code="input-layout"),
     ),
     "Fake lengths of a real input hold nothing.": Case(
         call(
             "nn.GRU(3, 4)(filled(7, 2, 3), lengths=lengths)",
             lengths=FAKE.from_tensor(torch.tensor([7, 5])),
         ),
-        Refused(LengthsError, "lacks", "lengths", (2,), (2,)),
-        code="lengths-kind",
+        Refused(LengthsError, "lacks", "lengths", (2,), (2,), code="lengths-kind"),
         message=snapshot("""\
 lengths must be integers from 0 to 7, one for each sample
   GRU(3, 4): lengths hold no values to look at

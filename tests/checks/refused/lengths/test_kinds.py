@@ -4,6 +4,7 @@ import numpy as np
 import torch
 from inline_snapshot import snapshot
 
+import rnnkit
 from rnnkit import LengthsError
 from tests.checks.refusals import Case, Refused, call, fix, table
 
@@ -13,15 +14,8 @@ CASES = {
             "nn.GRU(3, 4)(filled(7, 5, 3), lengths=lengths)",
             lengths=torch.empty(5, dtype=torch.int64, device="meta"),
         ),
-        Refused(LengthsError, "lacks", "lengths"),
-        message=snapshot("""\
-lengths must be integers from 0 to 7, one for each sample
-  GRU(3, 4): lengths hold no values to look at
-  input     expected (seq, batch, input_size=3)    got (7, 5, 3)
-  lengths   expected (batch=5,), integers    got torch.int64 (5,)
-  fix       a list of ints
-  more      lengths-kind, in the docs under "Errors"\
-"""),
+        Refused(LengthsError, "lacks", "lengths", code="lengths-kind"),
+        has="\n  fix       a list of ints\n",
     ),
     "Fractions of the longest sample, a habit of speech recipes, are refused.": Case(
         call(
@@ -46,16 +40,8 @@ lengths must be integers from 0 to 7, one for each sample
             lengths=torch.tensor([7.0, 3.0, 4.0, 1.0, 2.0]),
             input=(7, 5, 3),
         ),
-        Refused(LengthsError, "lacks"),
+        Refused(LengthsError, "lacks", code="lengths-kind"),
         fix="lengths.long()",
-        message=snapshot("""\
-lengths must be integers from 0 to 7, one for each sample
-  GRU(3, 4): lengths are torch.float32, no counts
-  input     expected (seq, batch, input_size=3)    got (7, 5, 3)
-  lengths   expected (batch=5,), integers    got torch.float32 (5,)
-  fix       lengths.long(); of fractions of the input (lengths * seq).round().long()
-  more      lengths-kind, in the docs under "Errors"\
-"""),
     ),
     "Floats in a list are refused.": Case(
         call(
@@ -79,15 +65,8 @@ lengths must be integers from 0 to 7, one for each sample
             input=(7, 5, 3),
             lengths=np.array([7.0, 3.5, 4.0, 1.0, 2.0]),
         ),
-        Refused(LengthsError, "lacks"),
-        message=snapshot("""\
-lengths must be integers from 0 to 7, one for each sample
-  GRU(3, 4): lengths are torch.float64, no counts
-  input     expected (seq, batch, input_size=3)    got (7, 5, 3)
-  lengths   expected (batch=5,), integers    got an ndarray
-  fix       [int(n) for n in lengths]
-  more      lengths-kind, in the docs under "Errors"\
-"""),
+        Refused(LengthsError, "lacks", code="lengths-kind"),
+        has="\n  fix       [int(n) for n in lengths]\n",
     ),
     "A column of lengths is refused.": Case(
         call(
@@ -119,15 +98,8 @@ lengths must be integers from 0 to 7, one for each sample
     ),
     "A tensor of one number is refused.": Case(
         call("nn.GRU(3, 4)(input, lengths=lengths)", input=(7, 5, 3), lengths=torch.tensor(7)),
-        Refused(LengthsError, "lacks", "lengths", (5,), ()),
-        message=snapshot("""\
-lengths must be integers from 0 to 7, one for each sample
-  GRU(3, 4): lengths have 0 axes, one is wanted
-  input     expected (seq, batch, input_size=3)    got (7, 5, 3)
-  lengths   expected (batch=5,), integers    got torch.int64 ()
-  fix       [7] * 5
-  more      lengths-axes, in the docs under "Errors"\
-"""),
+        Refused(LengthsError, "lacks", "lengths", (5,), (), code="lengths-axes"),
+        has="\n  fix       [7] * 5\n",
     ),
     "A mask (seq, batch) is refused.": Case(
         call(
@@ -192,15 +164,8 @@ lengths must be integers from 0 to 7, one for each sample
     ),
     "A string is refused, though it is a sequence of digits.": Case(
         call("nn.GRU(3, 4)(input, lengths=lengths)", input=(7, 5, 3), lengths="73412"),
-        Refused(LengthsError, "lacks"),
-        message=snapshot("""\
-lengths must be integers from 0 to 7, one for each sample
-  GRU(3, 4): lengths are neither list nor tensor
-  input     expected (seq, batch, input_size=3)    got (7, 5, 3)
-  lengths   expected (batch=5,), integers    got '73412'
-  fix       a list of ints
-  more      lengths-kind, in the docs under "Errors"\
-"""),
+        Refused(LengthsError, "lacks", code="lengths-kind"),
+        has="\n  fix       a list of ints\n",
     ),
     "A dict of lengths by name is refused.": Case(
         call(
@@ -208,15 +173,8 @@ lengths must be integers from 0 to 7, one for each sample
             input=(7, 5, 3),
             lengths={"a": 7, "b": 3, "c": 4, "d": 1, "e": 2},
         ),
-        Refused(LengthsError, "lacks"),
-        message=snapshot("""\
-lengths must be integers from 0 to 7, one for each sample
-  GRU(3, 4): lengths are neither list nor tensor
-  input     expected (seq, batch, input_size=3)    got (7, 5, 3)
-  lengths   expected (batch=5,), integers    got a dict
-  fix       a list of ints
-  more      lengths-kind, in the docs under "Errors"\
-"""),
+        Refused(LengthsError, "lacks", code="lengths-kind"),
+        has="\n  fix       a list of ints\n",
     ),
     "A None among the lengths is refused.": Case(
         call("nn.GRU(3, 4)(input, lengths=lengths)", input=(7, 5, 3), lengths=[7, None, 4, 1, 2]),
@@ -248,15 +206,8 @@ lengths must be integers from 0 to 7, one for each sample
     ),
     "A number that no tensor can hold is refused.": Case(
         call("nn.GRU(3, 4)(input, lengths=lengths)", input=(7, 5, 3), lengths=[2**70, 3, 4, 1, 2]),
-        Refused(LengthsError, "lacks"),
-        message=snapshot("""\
-lengths must be integers from 0 to 7, one for each sample
-  GRU(3, 4): lengths are not a plain list of ints
-  input     expected (seq, batch, input_size=3)    got (7, 5, 3)
-  lengths   expected (batch=5,), integers    got a list of 5
-  fix       a list of ints
-  more      lengths-kind, in the docs under "Errors"\
-"""),
+        Refused(LengthsError, "lacks", code="lengths-kind"),
+        has="\n  fix       a list of ints\n",
     ),
     "A mask that holds integers is refused with the sum that makes lengths of it.": Case(
         call(
@@ -266,6 +217,14 @@ lengths must be integers from 0 to 7, one for each sample
         ),
         Refused(LengthsError, "lacks"),
         fix=fix("mask.sum(0)", gives=[7, 2, 5, 1, 4]),
+    ),
+    "A length that no sequence has.": Case(
+        "nn.GRU(3, 4)(filled(7, 5, 3), lengths=10**5000)",
+        Refused(rnnkit.LengthsError, "lacks", "lengths", code="lengths-kind", annotated=True),
+    ),
+    "Lengths whose sizes are open.": Case(
+        call("nn.GRU(3, 4)(filled(7, 5, 3), lengths=n)", n=torch.nn.UninitializedParameter()),
+        Refused(rnnkit.LengthsError, "lacks", "lengths", code="lengths-kind", annotated=True),
     ),
 }
 

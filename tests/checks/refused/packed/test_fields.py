@@ -22,7 +22,6 @@ FIELDS = {"batch_sizes": "steps", "sorted_indices": "batch", "unsorted_indices":
 
 NAMES = {"PackedSequence": PackedSequence, "data": DATA, "sizes": SIZES, "order": ORDER}
 
-wrong = pytest.mark.unhooked("the annotation refuses it first")
 
 CASES = {
     "Fewer sequences first.": Case(
@@ -38,13 +37,7 @@ the fields of packed input contradict each other: batch_sizes fall from the numb
     "Steps that are not counted.": Case(
         call("nn.LSTM(3, 4)(PackedSequence(data, n))", n=torch.tensor([2, 2]), **NAMES),
         Refused(LengthsError, "unsafe", "input"),
-        message=snapshot("""\
-the fields of packed input contradict each other: batch_sizes count the steps of the data
-  LSTM(3, 4)
-  evidence  batch_sizes add up to 4 steps, the data have 5
-  fix       input._replace(data=...) keeps the others; pack_padded_sequence makes them all
-  more      packed-fields, in the docs under "Errors"\
-"""),
+        has=": batch_sizes count the steps of the data\n  LSTM(3, 4)\n  evidence  batch_sizes add up to 4 steps, the data have 5\n",
     ),
     "A short order.": Case(
         call(
@@ -52,24 +45,12 @@ the fields of packed input contradict each other: batch_sizes count the steps of
             **NAMES | {"back": torch.tensor([1, 0, 2])},
         ),
         Refused(LengthsError, "unsafe", "input"),
-        message=snapshot("""\
-the fields of packed input contradict each other: sorted_indices have one position for each sequence
-  GRU(3, 4)
-  evidence  there are 2 of them, and 3 sequences
-  fix       input._replace(data=...) keeps the others; pack_padded_sequence makes them all
-  more      packed-fields, in the docs under "Errors"\
-"""),
+        has=": sorted_indices have one position for each sequence\n  GRU(3, 4)\n  evidence  there are 2 of them, and 3 sequences\n",
     ),
     "A long way back.": Case(
         call("nn.RNN(3, 4)(PackedSequence(data, sizes, order, n))", n=torch.arange(4), **NAMES),
         Refused(LengthsError, "unsafe", "input"),
-        message=snapshot("""\
-the fields of packed input contradict each other: unsorted_indices have one position for each sequence
-  RNN(3, 4)
-  evidence  there are 4 of them, and 3 sequences
-  fix       input._replace(data=...) keeps the others; pack_padded_sequence makes them all
-  more      packed-fields, in the docs under "Errors"\
-"""),
+        has=": unsorted_indices have one position for each sequence\n  RNN(3, 4)\n  evidence  there are 4 of them, and 3 sequences\n",
     ),
     "A long way back that undoes the order all the same.": Case(
         call(
@@ -93,87 +74,51 @@ the fields of packed input contradict each other: unsorted_indices have one posi
     "A way back from another order.": Case(
         call("nn.GRU(3, 4)(PackedSequence(data, sizes, order, order))", **NAMES),
         Refused(LengthsError, "unsafe", "input"),
-        message=snapshot("""\
-the fields of packed input contradict each other: unsorted_indices undo sorted_indices, each position once
-  GRU(3, 4)
-  fix       input._replace(data=...) keeps the others; pack_padded_sequence makes them all
-  more      packed-fields, in the docs under "Errors"\
-"""),
+        has=": unsorted_indices undo sorted_indices, each position once\n",
     ),
     "The way back alone, to places that there are not.": Case(
         call(
             "nn.GRU(3, 4)(PackedSequence(data, sizes, None, n))", n=torch.tensor([0, 1, 3]), **NAMES
         ),
         Refused(LengthsError, "unsafe", "input"),
-        message=snapshot("""\
-the fields of packed input contradict each other: unsorted_indices are positions among the 3 sequences
-  GRU(3, 4)
-  evidence  they reach from 0 to 3
-  fix       input._replace(data=...) keeps the others; pack_padded_sequence makes them all
-  more      packed-fields, in the docs under "Errors"\
-"""),
+        has=": unsorted_indices are positions among the 3 sequences\n  GRU(3, 4)\n  evidence  they reach from 0 to 3\n",
     ),
     "The way back alone, and a state.": Case(
         call("nn.GRU(3, 4)(PackedSequence(data, sizes, None, order), hx)", hx=(1, 3, 4), **NAMES),
         Refused(LengthsError, "unsafe", "input"),
-        message=snapshot("""\
-the fields of packed input contradict each other: sorted_indices and unsorted_indices come together
-  GRU(3, 4)
-  fix       input._replace(data=...) keeps the others; pack_padded_sequence makes them all
-  more      packed-fields, in the docs under "Errors"\
-"""),
+        has=": sorted_indices and unsorted_indices come together\n",
     ),
     "Data that are no tensor.": Case(
         call("nn.GRU(3, 4)(PackedSequence([1.0], sizes))", **NAMES),
-        Refused(ArgumentError, "unsafe", "input"),
+        Refused(ArgumentError, "unsafe", "input", annotated=True),
         message=snapshot("""\
 data of packed input must be a Tensor, got a list
   GRU(3, 4)
   fix       torch.nn.utils.rnn.pack_padded_sequence makes packed input, with all its fields
   more      packed-fields, in the docs under "Errors"\
 """),
-        marks=(wrong,),
     ),
     "Sizes of another dtype.": Case(
         call("nn.GRU(3, 4)(PackedSequence(data, sizes.int()))", **NAMES),
-        Refused(ArgumentError, "unsafe", "input"),
-        message=snapshot("""\
-batch_sizes of packed input must be a Tensor (steps,) of int64, got torch.int32 (2,)
-  GRU(3, 4)
-  fix       torch.nn.utils.rnn.pack_padded_sequence makes packed input, with all its fields
-  more      packed-fields, in the docs under "Errors"\
-"""),
-        marks=(wrong,),
+        Refused(ArgumentError, "unsafe", "input", annotated=True),
+        has="batch_sizes of packed input must be a Tensor (steps,) of int64, got torch.int32 (2,)\n",
     ),
     "Sizes elsewhere.": Case(
         call("nn.GRU(3, 4)(input._replace(batch_sizes=n))", input=packed(2, 1), n=SIZES.to("meta")),
-        Refused(ArgumentError, "unsafe", "input"),
-        message=snapshot("""\
-batch_sizes of packed input must be on the CPU, got meta
-  GRU(3, 4)
-  fix       torch.nn.utils.rnn.pack_padded_sequence makes packed input, with all its fields
-  more      packed-fields, in the docs under "Errors"\
-"""),
-        marks=(wrong,),
+        Refused(ArgumentError, "unsafe", "input", annotated=True),
+        has="batch_sizes of packed input must be on the CPU, got meta\n",
     ),
     "An order of another dtype.": Case(
         call("nn.GRU(3, 4)(input._replace(sorted_indices=n))", input=packed(2, 1), n=ORDER.float()),
-        Refused(ArgumentError, "unsafe", "input"),
-        message=snapshot("""\
-sorted_indices of packed input must be a Tensor (batch,) of int64, got torch.float32 (3,)
-  GRU(3, 4)
-  fix       torch.nn.utils.rnn.pack_padded_sequence makes packed input, with all its fields
-  more      packed-fields, in the docs under "Errors"\
-"""),
-        marks=(wrong,),
+        Refused(ArgumentError, "unsafe", "input", annotated=True),
+        has="sorted_indices of packed input must be a Tensor (batch,) of int64, got torch.float32 (3,)\n",
     ),
     "A way back of floats.": Case(
         call(
             "nn.GRU(3, 4)(input._replace(unsorted_indices=n))", input=packed(1, 2), n=BACK.double()
         ),
-        Refused(ArgumentError, "unsafe", "input"),
+        Refused(ArgumentError, "unsafe", "input", annotated=True),
         has="unsorted_indices of packed input must be a Tensor (batch,) of int64, got torch.float64 (2,)\n",
-        marks=(wrong,),
     ),
     **{
         f"{field} with {len(shape)} axes.": Case(
@@ -182,9 +127,8 @@ sorted_indices of packed input must be a Tensor (batch,) of int64, got torch.flo
                 input=packed(2, 1),
                 n=torch.arange(math.prod(shape)).reshape(shape),
             ),
-            Refused(ArgumentError, "unsafe", "input"),
+            Refused(ArgumentError, "unsafe", "input", annotated=True),
             has=f"{field} of packed input must be a Tensor ({axis},) of int64, got torch.int64 {shape}\n",
-            marks=(wrong,),
         )
         for field, axis in FIELDS.items()
         for shape in ((), (1, 2), (2, 1))
@@ -195,28 +139,20 @@ sorted_indices of packed input must be a Tensor (batch,) of int64, got torch.flo
             input=packed(2, 1),
             n=torch.arange(2).to("meta"),
         ),
-        Refused(ArgumentError, "unsafe", "input"),
-        message=snapshot("""\
-unsorted_indices of packed input must be on cpu, as the data are, got meta
-  GRU(3, 4)
-  fix       torch.nn.utils.rnn.pack_padded_sequence makes packed input, with all its fields
-  more      packed-fields, in the docs under "Errors"\
-"""),
-        marks=(wrong,),
+        Refused(ArgumentError, "unsafe", "input", annotated=True),
+        has="unsorted_indices of packed input must be on cpu, as the data are, got meta\n",
     ),
     "Sizes in a list.": Case(
         call("nn.GRU(3, 4)(input._replace(batch_sizes=[2, 1]))", input=packed(2, 1)),
-        Refused(ArgumentError, "unsafe", "input"),
+        Refused(ArgumentError, "unsafe", "input", annotated=True),
         has="batch_sizes of packed input must be a Tensor (steps,) of int64, got a list\n",
-        marks=(wrong,),
     ),
     "Sparse sizes.": Case(
         call(
             "nn.GRU(3, 4)(input._replace(batch_sizes=n))", input=packed(2, 1), n=SIZES.to_sparse()
         ),
-        Refused(ArgumentError, "unsafe", "input"),
+        Refused(ArgumentError, "unsafe", "input", annotated=True),
         has="batch_sizes of packed input must be a Tensor (steps,) of int64, got a Tensor of shape (2,)\n",
-        marks=(wrong,),
     ),
     "A sparse way back.": Case(
         call(
@@ -224,14 +160,8 @@ unsorted_indices of packed input must be on cpu, as the data are, got meta
             input=packed(2, 1),
             n=torch.arange(2).to_sparse(),
         ),
-        Refused(ArgumentError, "unsafe", "input"),
-        message=snapshot("""\
-unsorted_indices of packed input must be a Tensor (batch,) of int64, got a Tensor of shape (2,)
-  GRU(3, 4)
-  fix       torch.nn.utils.rnn.pack_padded_sequence makes packed input, with all its fields
-  more      packed-fields, in the docs under "Errors"\
-"""),
-        marks=(wrong,),
+        Refused(ArgumentError, "unsafe", "input", annotated=True),
+        has="unsorted_indices of packed input must be a Tensor (batch,) of int64, got a Tensor of shape (2,)\n",
     ),
     "A step of no sequences.": Case(
         call("nn.GRU(3, 4)(PackedSequence(data, n))", n=torch.tensor([3, 2, 0]), **NAMES),
@@ -240,9 +170,8 @@ unsorted_indices of packed input must be a Tensor (batch,) of int64, got a Tenso
     ),
     "The way back alone, of another kind.": Case(
         call("nn.GRU(3, 4)(PackedSequence(data, sizes, None, n))", n=[2, 0, 1], **NAMES),
-        Refused(ArgumentError, "unsafe", "input"),
+        Refused(ArgumentError, "unsafe", "input", annotated=True),
         has="unsorted_indices of packed input must be a Tensor (batch,) of int64, got a list\n",
-        marks=(wrong,),
     ),
 }
 
@@ -250,15 +179,14 @@ unsorted_indices of packed input must be a Tensor (batch,) of int64, got a Tenso
 @table(CASES)
 def test_refused(case: Case) -> None:
     """Each is told before torch reads it, which may end the process."""
-    case._replace(code="packed-fields").check()
+    case._replace(refused=case.refused._replace(code="packed-fields")).check()
 
 
 def test_data_without_axes() -> None:
     """They have no steps to count, and are refused for their rank."""
     case = Case(
         call("nn.GRU(3, 4)(PackedSequence(data[0, 0], sizes))", **NAMES),
-        Refused(ShapeError, "unsafe", "input", (None, 3), ()),
-        code="input-rank",
+        Refused(ShapeError, "unsafe", "input", (None, 3), (), code="input-rank"),
     )
     case.check()
 

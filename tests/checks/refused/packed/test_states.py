@@ -26,17 +26,8 @@ Expected hidden[1] size (2, 5, 4), got [1, 5, 4]
     ),
     "A c with more layers than h is refused, where torch drops them in silence.": Case(
         call("nn.LSTM(3, 4)(input, (h, c))", input=packed(7, 6, 6, 2, 1), h=(1, 5, 4), c=(3, 5, 4)),
-        Refused(StateError, "unsafe", "hx", (1, 5, 4), (3, 5, 4)),
-        message=snapshot("""\
-Expected hidden[1] size (1, 5, 4), got [3, 5, 4]
-  LSTM(3, 4): c has 3 rows, this layer carries 1
-  input     expected (sum of lengths, input_size=3)    got (22, 3)
-  h         expected (num_layers=1, batch=5, hidden_size=4)    got (1, 5, 4)
-  c         expected (num_layers=1, batch=5, hidden_size=4)    got (3, 5, 4)
-  fix       hx=None or layer.initial_state(5): zeros
-            where layer is this module
-  more      state-layers, in the docs under "Errors"\
-"""),
+        Refused(StateError, "unsafe", "hx", (1, 5, 4), (3, 5, 4), code="state-layers"),
+        has="\n  fix       hx=None or layer.initial_state(5): zeros\n",
     ),
     "A c without the backward direction is refused.": Case(
         call(
@@ -45,51 +36,18 @@ Expected hidden[1] size (1, 5, 4), got [3, 5, 4]
             h=(2, 5, 4),
             c=(1, 5, 4),
         ),
-        Refused(StateError, "unsafe", "hx", (2, 5, 4), (1, 5, 4)),
-        message=snapshot("""\
-Expected hidden[1] size (2, 5, 4), got [1, 5, 4]
-  LSTM(3, 4, bidirectional=True): c has no rows for the backward direction
-  input     expected (sum of lengths, input_size=3)    got (22, 3)
-  h         expected (num_layers * directions = 2, batch=5, hidden_size=4)    got (2, 5, 4)
-  c         expected (num_layers * directions = 2, batch=5, hidden_size=4)    got (1, 5, 4)
-  evidence  num_layers * directions = 2
-  fix       hx=None or layer.initial_state(5): zeros
-            where layer is this module
-  more      state-directions, in the docs under "Errors"\
-"""),
+        Refused(StateError, "unsafe", "hx", (2, 5, 4), (1, 5, 4), code="state-directions"),
+        has="\n  fix       hx=None or layer.initial_state(5): zeros\n",
     ),
     "A c of one sample is refused, where torch gives it to all in silence.": Case(
         call("nn.LSTM(3, 4)(input, (h, c))", input=packed(7, 6, 6, 2, 1), h=(1, 5, 4), c=(1, 1, 4)),
-        Refused(StateError, "unsafe", "hx", (1, 5, 4), (1, 1, 4)),
+        Refused(StateError, "unsafe", "hx", (1, 5, 4), (1, 1, 4), code="state-one-sample"),
         fix="rnnkit.states.expand(hx, 5)",
-        message=snapshot("""\
-Expected hidden[1] size (1, 5, 4), got [1, 1, 4]
-  LSTM(3, 4): c is for one sample, the input has 5
-  input     expected (sum of lengths, input_size=3)    got (22, 3)
-  h         expected (num_layers=1, batch=5, hidden_size=4)    got (1, 5, 4)
-  c         expected (num_layers=1, batch=5, hidden_size=4)    got (1, 1, 4)
-  fix       rnnkit.states.expand(hx, 5), if all samples start from it
-            hx=None or layer.initial_state(5): zeros, if the sequences are new
-            where hx is your state and layer is this module
-  more      state-one-sample, in the docs under "Errors"\
-"""),
     ),
     "A state of a larger batch is refused, of which torch takes the rows that it needs.": Case(
         call("nn.GRU(3, 4)(input, hx)", input=packed(7, 6, 6, 2, 1), hx=(1, 8, 4)),
-        Refused(StateError, "unsafe", "hx", (1, 5, 4), (1, 8, 4)),
+        Refused(StateError, "unsafe", "hx", (1, 5, 4), (1, 8, 4), code="state-batch"),
         fix="rnnkit.states.select(hx, slice(5))",
-        message=snapshot("""\
-Expected hidden size (1, 5, 4), got [1, 8, 4]
-  GRU(3, 4): hx is for a batch of 8, the input has 5
-  input     expected (sum of lengths, input_size=3)    got (22, 3)
-  hx        expected (num_layers=1, batch=5, hidden_size=4)    got (1, 8, 4)
-  evidence  8 > 5: probably left from a larger batch, as when the last of an epoch is smaller
-  fix       hx=None for zeros, if the sequences are new
-            rnnkit.states.select(hx, slice(5)), if the first 5 samples went on
-            rnnkit.states.select(hx, positions), if others did
-            where hx is your state
-  more      state-batch, in the docs under "Errors"\
-"""),
     ),
     "Sequences packed by their length make no difference.": Case(
         call(
@@ -97,34 +55,13 @@ Expected hidden size (1, 5, 4), got [1, 8, 4]
             input=pack_sequence([filled(n, 3) for n in (7, 6, 6, 2, 1)]),
             h=(1, 8, 4),
         ),
-        Refused(StateError, "unsafe", "hx", (1, 5, 4), (1, 8, 4)),
+        Refused(StateError, "unsafe", "hx", (1, 5, 4), (1, 8, 4), code="state-batch"),
         fix="rnnkit.states.select(hx, slice(5))",
-        message=snapshot("""\
-Expected hidden[0] size (1, 5, 4), got [1, 8, 4]
-  LSTM(3, 4): h is for a batch of 8, the input has 5
-  input     expected (sum of lengths, input_size=3)    got (22, 3)
-  h         expected (num_layers=1, batch=5, hidden_size=4)    got (1, 8, 4)
-  c         expected (num_layers=1, batch=5, hidden_size=4)    got (1, 8, 4)
-  evidence  8 > 5: probably left from a larger batch, as when the last of an epoch is smaller
-  fix       hx=None for zeros, if the sequences are new
-            rnnkit.states.select(hx, slice(5)), if the first 5 samples went on
-            rnnkit.states.select(hx, positions), if others did
-            where hx is your state
-  more      state-batch, in the docs under "Errors"\
-"""),
     ),
     "A state of a smaller batch is refused, where torch says an index is out of range.": Case(
         call("nn.RNN(3, 4)(input, hx)", input=packed(7, 6, 6, 2, 1), hx=(1, 2, 4)),
-        Refused(StateError, "unsafe", "hx", (1, 5, 4), (1, 2, 4)),
-        message=snapshot("""\
-Expected hidden size (1, 5, 4), got [1, 2, 4]
-  RNN(3, 4): hx is for a batch of 2, the input has 5
-  input     expected (sum of lengths, input_size=3)    got (22, 3)
-  hx        expected (num_layers=1, batch=5, hidden_size=4)    got (1, 2, 4)
-  fix       hx=None or layer.initial_state(5): zeros
-            where layer is this module
-  more      state-batch, in the docs under "Errors"\
-"""),
+        Refused(StateError, "unsafe", "hx", (1, 5, 4), (1, 2, 4), code="state-batch"),
+        has="\n  fix       hx=None or layer.initial_state(5): zeros\n",
     ),
     "The batch of a state is the number of sequences, not that of steps.": Case(
         call("nn.GRU(3, 4)(input, hx)", input=packed(7, 6, 6, 2, 1), hx=(1, 7, 4)),
@@ -153,19 +90,8 @@ Expected hidden size (1, 5, 4), got [1, 7, 4]
             input=packed(7, 6, 6, 2, 1),
             h=(5, 2, 4),
         ),
-        Refused(StateError, "unsafe", "hx", (2, 5, 4), (5, 2, 4)),
+        Refused(StateError, "unsafe", "hx", (2, 5, 4), (5, 2, 4), code="state-transposed"),
         fix="rnnkit.states.from_batch_first(hx)",
-        message=snapshot("""\
-Expected hidden[0] size (2, 5, 4), got [5, 2, 4]
-  LSTM(3, 4, num_layers=2, batch_first=True): h has the batch on axis 0, a state has the layers on axis 0
-  input     expected (sum of lengths, input_size=3)    got (22, 3)
-  h         expected (num_layers=2, batch=5, hidden_size=4)    got (5, 2, 4)
-  c         expected (num_layers=2, batch=5, hidden_size=4)    got (5, 2, 4)
-  evidence  h with axes 0 and 1 exchanged fits
-  fix       rnnkit.states.from_batch_first(hx), or LSTM(..., state_batch_first=True)
-            where hx is your state
-  more      state-transposed, in the docs under "Errors"\
-"""),
     ),
     "A state without the axis of layers is refused with the axis.": Case(
         call("nn.GRU(3, 4)(input, hx)", input=packed(7, 6, 6, 2, 1), hx=(5, 4)),
@@ -198,17 +124,8 @@ For batched 3-D input, hx and cx should also be 3-D but got (4-D, 4-D) tensors
     ),
     "A state of another width is refused with both numbers.": Case(
         call("nn.RNN(3, 4)(input, hx)", input=packed(7, 6, 6, 2, 1), hx=(1, 5, 6)),
-        Refused(StateError, "unsafe", "hx", (1, 5, 4), (1, 5, 6)),
-        message=snapshot("""\
-Expected hidden size (1, 5, 4), got [1, 5, 6]
-  RNN(3, 4): hx is 6 wide, hidden_size=4 is wanted
-  input     expected (sum of lengths, input_size=3)    got (22, 3)
-  hx        expected (num_layers=1, batch=5, hidden_size=4)    got (1, 5, 6)
-  fix       hx=None or layer.initial_state(5): zeros
-            or a torch.nn.Linear(6, 4) between the two
-            where layer is this module
-  more      state-width, in the docs under "Errors"\
-"""),
+        Refused(StateError, "unsafe", "hx", (1, 5, 4), (1, 5, 6), code="state-width"),
+        has="\n  fix       hx=None or layer.initial_state(5): zeros\n",
     ),
     "An LSTM's pair is refused by a GRU.": Case(
         call(
@@ -216,29 +133,13 @@ Expected hidden size (1, 5, 4), got [1, 5, 6]
             input=packed(7, 6, 6, 2, 1),
             hx=(filled(1, 5, 4), filled(1, 5, 4)),
         ),
-        Refused(StateError, "unsafe", "hx", (1, 5, 4), ()),
+        Refused(StateError, "unsafe", "hx", (1, 5, 4), (), code="state-structure"),
         fix="hx[0]",
-        message=snapshot("""\
-hx must be one tensor, got a tuple of 2: (1, 5, 4), (1, 5, 4)
-  GRU(3, 4) carries one tensor
-  hx        expected (num_layers=1, batch=5, hidden_size=4)
-  fix       hx[0], if this is an LSTM's (h, c)
-            where hx is your state
-  more      state-structure, in the docs under "Errors"\
-"""),
     ),
     "One tensor is refused by an LSTM.": Case(
         call("nn.LSTM(3, 4)(input, hx)", input=packed(7, 6, 6, 2, 1), hx=(1, 5, 4)),
-        Refused(StateError, "unsafe", "hx", (1, 5, 4), (1, 5, 4)),
+        Refused(StateError, "unsafe", "hx", (1, 5, 4), (1, 5, 4), code="state-structure"),
         fix="(hx, None)",
-        message=snapshot("""\
-lstm expects two hidden states: hx is (h, c), got a Tensor of shape (1, 5, 4)
-  LSTM(3, 4) carries the pair (h, c)
-  hx        expected (h, c), each (num_layers=1, batch=5, hidden_size=4)
-  fix       (hx, None), which starts c from zeros
-            where hx is your state
-  more      state-structure, in the docs under "Errors"\
-"""),
     ),
     "A state of another dtype is refused.": Case(
         call(
@@ -247,28 +148,13 @@ lstm expects two hidden states: hx is (h, c), got a Tensor of shape (1, 5, 4)
             h=(1, 5, 4),
             c=filled(1, 5, 4, dtype=torch.float64),
         ),
-        Refused(DtypeError, "unsafe", "hx"),
+        Refused(DtypeError, "unsafe", "hx", code="state-dtype"),
         fix="rnnkit.states.to(hx, torch.float32)",
-        message=snapshot("""\
-hx dtype (torch.float64) does not match input dtype (torch.float32)
-  LSTM(3, 4): state and input differ in dtype
-  c         expected torch.float32    got torch.float64
-  fix       rnnkit.states.to(hx, torch.float32)
-            where hx is your state
-  more      state-dtype, in the docs under "Errors"\
-"""),
     ),
     "A state on another device is refused.": Case(
         call("nn.GRU(3, 4)(input, hx)", input=packed(7, 6, 6, 2, 1), hx=filled(1, 5, 4).to("meta")),
-        Refused(DeviceError, "unsafe", "hx"),
-        message=snapshot("""\
-Input and hidden tensors are not at the same device, found input tensor at cpu and hidden tensor at meta
-  GRU(3, 4): state and input are on different devices
-  hx        expected on cpu    got meta
-  fix       rnnkit.states.to(hx, input.device)
-            where hx is your state
-  more      state-device, in the docs under "Errors"\
-"""),
+        Refused(DeviceError, "unsafe", "hx", code="state-device"),
+        has="\n  fix       rnnkit.states.to(hx, input.device)\n",
     ),
 }
 

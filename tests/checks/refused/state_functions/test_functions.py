@@ -7,12 +7,8 @@ import pytest
 import torch
 from inline_snapshot import snapshot
 
-import rnnkit
 from rnnkit import ArgumentError, StateError, states
 from tests.checks.refusals import Case, Refused, call, filled, refusal, table
-
-typed = pytest.mark.skipif(hasattr(rnnkit, "jaxtyping"), reason="the annotation refuses it first")
-
 
 CASES = {
     "A position that no sample has is refused.": Case(
@@ -55,8 +51,7 @@ index must be integers (new_batch,) or booleans (batch=3,), got torch.bool (2,)
     **{
         f"A bare number, floats, a table, a text: none is an index, and so is {index!r}.": Case(
             call("rnnkit.states.select(filled(4, 3, 6), index)", index=index),
-            Refused(ArgumentError, "lacks", "index"),
-            marks=(typed,),
+            Refused(ArgumentError, "lacks", "index", annotated=True),
         )
         for index in (1, torch.tensor(1), [0.0, 1.0], [[0], [1]], "01", None, {"a": 0}, ["0"])
     },
@@ -122,22 +117,16 @@ bridge takes the state of a bidirectional layer, (batch, layers * 2, hidden)
     ),
     "A cell's state has no rows to join.": Case(
         "rnnkit.states.bridge(filled(4, 6))",
-        Refused(StateError, "lacks"),
-        message=snapshot("""\
-bridge takes the state of a bidirectional layer, (layers * 2, batch, hidden)
-  got (4, 6)
-  fix       pass it as it is
-  more      bridge-rows, in the docs under "Errors"\
-"""),
+        Refused(StateError, "lacks", code="bridge-rows"),
+        has="\n  fix       pass it as it is\n",
     ),
     "A way to join that is not known is refused.": Case(
         call("rnnkit.states.bridge(filled(4, 3, 6), how)", how="mean"),
-        Refused(ArgumentError, "lacks", "how"),
+        Refused(ArgumentError, "lacks", "how", annotated=True),
         message=snapshot("""\
 how must be 'concat' or 'sum', got 'mean'
   more      bridge-how, in the docs under "Errors"\
 """),
-        marks=(typed,),
     ),
     "A mask of another length than the batch is refused.": Case(
         call(
@@ -202,7 +191,7 @@ FUNCTIONS: dict[str, Callable[[Any], Any]] = {
 }
 
 
-@typed
+@pytest.mark.unhooked("the annotation refuses it first")
 @pytest.mark.parametrize("wrong", [3, "h"], ids=repr)
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_what_is_no_state(name: str, wrong: Any) -> None:

@@ -1,35 +1,24 @@
 """States, masks and fresh states that do not go together."""
 
-import pytest
 import torch
 from inline_snapshot import snapshot
 
-import rnnkit
 from rnnkit import ArgumentError, LSTMState, StateError
 from tests.checks.refusals import Case, Refused, call, filled, table
-
-typed = pytest.mark.skipif(hasattr(rnnkit, "jaxtyping"), reason="the annotation refuses it first")
-
 
 CASES = {
     "A mask (seq, batch) is refused, whatever the batch axis of the state.": Case(
         call("rnnkit.states.reset(filled(4, 3, 6), mask)", mask=torch.ones(7, 3, dtype=torch.bool)),
-        Refused(ArgumentError, "lacks"),
-        message=snapshot("""\
-mask must have shape (3,), got (7, 3)
-  one flag for each sample: positions are not a mask
-  fix       of positions: torch.zeros(3, dtype=torch.bool).index_fill(0, positions, True)
-  more      mask-shape, in the docs under "Errors"\
-"""),
+        Refused(ArgumentError, "lacks", code="mask-shape"),
+        has="\n  fix       of positions: torch.zeros(3, dtype=torch.bool).index_fill(0, positions, True)\n",
     ),
     "What no tensor can be made of is refused.": Case(
         "rnnkit.states.reset(filled(3, 6), ['yes', 'no', 'no'])",
-        Refused(ArgumentError, "lacks", "mask"),
+        Refused(ArgumentError, "lacks", "mask", annotated=True),
         message=snapshot("""\
 mask must be booleans, or 0 and 1, of shape (3,); got a list
   more      mask-kind, in the docs under "Errors"\
 """),
-        marks=(typed,),
     ),
     "A fresh state for fewer samples would be broadcast: it is refused.": Case(
         "rnnkit.states.reset(filled(3, 6), [1, 0, 0], initial=filled(1, 6))",
@@ -61,28 +50,25 @@ initial must have the shape and dtype of state, (3, 6) of torch.float32; got (3,
             "rnnkit.states.reset(state, [1, 0, 0], initial=(filled(3, 6), 0))",
             state=LSTMState(filled(3, 6), filled(3, 6)),
         ),
-        Refused(ArgumentError, "lacks", "initial"),
-        marks=(typed,),
+        Refused(ArgumentError, "lacks", "initial", annotated=True),
     ),
     "A tensor is no fresh state for a pair.": Case(
         call(
             "rnnkit.states.reset(state, [1, 0, 0], initial=filled(3, 6))",
             state=LSTMState(filled(3, 6), filled(3, 6)),
         ),
-        Refused(ArgumentError, "lacks", "initial"),
+        Refused(ArgumentError, "lacks", "initial", annotated=True),
         message=snapshot(
             """\
 initial must be a state of the same kind as state, got a Tensor of shape (3, 6)
   more      initial-kind, in the docs under "Errors"\
 """
         ),
-        marks=(typed,),
     ),
     **{
         f"A negative number, a flag or a fraction is no count of beams: {times}.": Case(
             call("rnnkit.states.repeat(filled(3, 6), times)", times=times),
-            Refused(ArgumentError, "lacks", "times"),
-            marks=(typed,),
+            Refused(ArgumentError, "lacks", "times", annotated=True),
         )
         for times in (-1, True, 1.5)
     },
@@ -120,48 +106,41 @@ from_layers takes states of one batch and width, got (3, 6), (3, 4)
             "rnnkit.states.reset(pair, [1, 0, 0], initial=(filled(3, 6),))",
             pair=LSTMState(filled(3, 6), filled(3, 6)),
         ),
-        Refused(StateError, "lacks"),
+        Refused(StateError, "lacks", annotated=True),
         message=snapshot("""\
 states are not of one kind: a tuple of 2 and a tuple of 1
   more      states-differ, in the docs under "Errors"\
 """),
-        marks=(typed,),
     ),
     "A member that is no tensor is refused.": Case(
         call(
             "rnnkit.states.cat([pair, (filled(3, 6), 5)])",
             pair=LSTMState(filled(3, 6), filled(3, 6)),
         ),
-        Refused(StateError, "lacks"),
+        Refused(StateError, "lacks", annotated=True),
         message=snapshot("""\
 states are not of one kind: a Tensor of shape (3, 6) and 5
   more      states-differ, in the docs under "Errors"\
 """),
-        marks=(typed,),
     ),
     "A member that one state has and the other has not is refused.": Case(
         call(
             "rnnkit.states.cat([(filled(3, 6), None), pair])",
             pair=LSTMState(filled(3, 6), filled(3, 6)),
         ),
-        Refused(StateError, "lacks"),
+        Refused(StateError, "lacks", annotated=True),
         message=snapshot("""\
 states are not of one kind: None and a Tensor of shape (3, 6)
   more      states-differ, in the docs under "Errors"\
 """),
-        marks=(typed,),
     ),
     "Layers of two kinds of state are refused.": Case(
         call(
             "rnnkit.states.from_layers([(pair,), (pair, pair)])",
             pair=LSTMState(filled(3, 6), filled(3, 6)),
         ),
-        Refused(StateError, "lacks"),
-        message=snapshot("""\
-states are not of one kind: a tuple of 1 and a tuple of 2
-  more      states-differ, in the docs under "Errors"\
-"""),
-        marks=(typed,),
+        Refused(StateError, "lacks", code="states-differ", annotated=True),
+        has="states are not of one kind: a tuple of 1 and a tuple of 2",
     ),
 }
 

@@ -51,18 +51,8 @@ lstm expects two hidden states: hx is (h, c), got a Tensor of shape (1, 5, 2)
             input=(7, 5, 3),
             hx=(filled(1, 5, 3), filled(1, 5, 4)),
         ),
-        Refused(StateError, "says"),
-        message=snapshot("""\
-Expected hidden[0] size (1, 5, 2), got [1, 5, 3]
-  LSTM(3, 4, proj_size=2): h is 3 wide, proj_size=2 is wanted
-  input     expected (seq, batch, input_size=3)    got (7, 5, 3)
-  h         expected (num_layers=1, batch=5, proj_size=2)    got (1, 5, 3)
-  c         expected (num_layers=1, batch=5, hidden_size=4)    got (1, 5, 4)
-  fix       hx=None or layer.initial_state(5): zeros
-            or a torch.nn.Linear(3, 2) between the two
-            where layer is this module
-  more      state-width, in the docs under "Errors"\
-"""),
+        Refused(StateError, "says", code="state-width"),
+        has="\n  fix       hx=None or layer.initial_state(5): zeros\n",
     ),
     "A c as narrow as h is refused by its own width.": Case(
         call(
@@ -70,18 +60,8 @@ Expected hidden[0] size (1, 5, 2), got [1, 5, 3]
             input=(7, 5, 3),
             hx=(filled(1, 5, 2), filled(1, 5, 2)),
         ),
-        Refused(StateError, "says"),
-        message=snapshot("""\
-Expected hidden[1] size (1, 5, 4), got [1, 5, 2]
-  LSTM(3, 4, proj_size=2): c is 2 wide, hidden_size=4 is wanted
-  input     expected (seq, batch, input_size=3)    got (7, 5, 3)
-  h         expected (num_layers=1, batch=5, proj_size=2)    got (1, 5, 2)
-  c         expected (num_layers=1, batch=5, hidden_size=4)    got (1, 5, 2)
-  fix       hx=None or layer.initial_state(5): zeros
-            or a torch.nn.Linear(2, 4) between the two
-            where layer is this module
-  more      state-width, in the docs under "Errors"\
-"""),
+        Refused(StateError, "says", code="state-width"),
+        has="\n  fix       hx=None or layer.initial_state(5): zeros\n",
     ),
     "An h twice as wide is refused with the proj_size that it fits.": Case(
         call(
@@ -89,18 +69,8 @@ Expected hidden[1] size (1, 5, 4), got [1, 5, 2]
             input=(7, 5, 3),
             hx=(filled(1, 5, 4), filled(1, 5, 6)),
         ),
-        Refused(StateError, "says"),
+        Refused(StateError, "says", code="state-twice-as-wide"),
         fix=fix("LSTM(..., proj_size=4)", "3, 6"),
-        message=snapshot("""\
-Expected hidden[0] size (1, 5, 2), got [1, 5, 4]
-  LSTM(3, 6, proj_size=2): h is 4 wide, proj_size=2 is wanted
-  input     expected (seq, batch, input_size=3)    got (7, 5, 3)
-  h         expected (num_layers=1, batch=5, proj_size=2)    got (1, 5, 4)
-  c         expected (num_layers=1, batch=5, hidden_size=6)    got (1, 5, 6)
-  evidence  4 is twice 2: both directions side by side
-  fix       LSTM(..., proj_size=4), or a torch.nn.Linear(4, 2) between the two
-  more      state-twice-as-wide, in the docs under "Errors"\
-"""),
     ),
     "Where twice the width is no projection any more, no such option is advised.": Case(
         call(
@@ -131,18 +101,8 @@ Expected hidden[0] size (1, 5, 3), got [1, 5, 6]
     ),
     "Without a projection, an h twice as wide is refused with the hidden_size that it fits.": Case(
         call("nn.LSTM(3, 4)(input, hx)", input=(7, 5, 3), hx=(filled(1, 5, 8), filled(1, 5, 8))),
-        Refused(StateError, "says"),
+        Refused(StateError, "says", code="state-twice-as-wide"),
         fix=fix("LSTM(..., hidden_size=8)", "3"),
-        message=snapshot("""\
-Expected hidden[0] size (1, 5, 4), got [1, 5, 8]
-  LSTM(3, 4): h is 8 wide, hidden_size=4 is wanted
-  input     expected (seq, batch, input_size=3)    got (7, 5, 3)
-  h         expected (num_layers=1, batch=5, hidden_size=4)    got (1, 5, 8)
-  c         expected (num_layers=1, batch=5, hidden_size=4)    got (1, 5, 8)
-  evidence  8 is twice 4: both directions side by side
-  fix       LSTM(..., hidden_size=8), or a torch.nn.Linear(8, 4) between the two
-  more      state-twice-as-wide, in the docs under "Errors"\
-"""),
     ),
     "A c that has the shape of a wrong h, and is right, is not called wrong alike.": Case(
         call(
@@ -167,6 +127,107 @@ lstm expects two hidden states: hx is (h, c), got a Tensor of shape (5, 4)
   LSTM(3, 4) carries the pair (h, c)
   hx        expected (h, c), each (num_layers=1, batch=5, hidden_size=4)
   fix       (hx.unsqueeze(0), None), which starts c from zeros
+            where hx is your state
+  more      state-structure, in the docs under "Errors"\
+"""),
+    ),
+    "One tensor for one sample is refused with the repetition, and its condition after the pair.": Case(
+        call("nn.LSTM(3, 4)(input, hx)", input=(7, 5, 3), hx=(1, 1, 4)),
+        Refused(StateError, "mumbles"),
+        fix="(hx.repeat(1, 5, 1), None)",
+        message=snapshot("""\
+lstm expects two hidden states: hx is (h, c), got a Tensor of shape (1, 1, 4)
+  LSTM(3, 4) carries the pair (h, c)
+  hx        expected (h, c), each (num_layers=1, batch=5, hidden_size=4)
+  fix       (hx.repeat(1, 5, 1), None), which starts c from zeros, if all start from the same values
+            where hx is your state
+  more      state-structure, in the docs under "Errors"\
+"""),
+    ),
+    "One tensor that no short expression brings to h's shape is refused with zeros instead.": Case(
+        call("nn.LSTM(3, 4)(input, hx)", input=(7, 5, 3), hx=(1, 5, 9)),
+        Refused(StateError, "mumbles"),
+        has="\n  fix       hx=None for zeros, or (h, c)\n",
+    ),
+    "Three parts of which only the first fits are refused with zeros instead.": Case(
+        call(
+            "nn.LSTM(3, 4)(input, hx)",
+            input=(7, 5, 3),
+            hx=(filled(1, 5, 4), filled(7, 5, 4), filled(1, 5, 4)),
+        ),
+        Refused(StateError, "mumbles"),
+        has="\n  fix       hx=None for zeros, or (h, c)\n",
+    ),
+    "One tensor given to an LSTM is refused with the pair that starts c from zeros.": Case(
+        call("nn.LSTM(3, 4)(input, hx)", input=(7, 5, 3), hx=(1, 5, 4)),
+        Refused(StateError, "mumbles", "hx", (1, 5, 4), (1, 5, 4), code="state-structure"),
+        fix="(hx, None)",
+    ),
+    "The pair stacked in one tensor are refused with the call that parts them.": Case(
+        call("nn.LSTM(3, 4)(input, hx)", input=(7, 5, 3), hx=(2, 1, 5, 4)),
+        Refused(StateError, "mumbles", "hx", (1, 5, 4), (2, 1, 5, 4), code="state-structure"),
+        fix="tuple(hx)",
+    ),
+    "Unbatched they are refused too, where torch unpacks them in silence.": Case(
+        call("nn.LSTM(3, 4)(input, hx)", input=(7, 3), hx=(2, 1, 4)),
+        Refused(StateError, "accepts", "hx", (1, 4), (2, 1, 4)),
+        fix="tuple(hx)",
+        message=snapshot("""\
+lstm expects two hidden states: hx is (h, c), got a Tensor of shape (2, 1, 4)
+  LSTM(3, 4) carries the pair (h, c)
+  hx        expected (h, c), each (num_layers=1, hidden_size=4)
+  fix       tuple(hx), if h and c are stacked on axis 0
+            where hx is your state
+  more      state-structure, in the docs under "Errors"\
+"""),
+    ),
+    "Unbatched they are refused too, where torch drops the third in silence.": Case(
+        call("nn.LSTM(3, 4)(input, hx)", input=(7, 3), hx=(filled(1, 4),) * 3),
+        Refused(StateError, "accepts", "hx", (1, 4), (), code="state-structure"),
+        has="\n  fix       hx[:2], if the first two are h and c\n",
+    ),
+    "Three tensors given to an LSTM are refused.": Case(
+        call("nn.LSTM(3, 4)(input, hx)", input=(7, 5, 3), hx=(filled(1, 5, 4),) * 3),
+        Refused(StateError, "says", "hx", (1, 5, 4), (), code="state-structure"),
+        has="\n  fix       hx[:2], if the first two are h and c\n",
+    ),
+    "A tuple of h alone is refused.": Case(
+        call("nn.LSTM(3, 4)(input, hx)", input=(7, 5, 3), hx=(filled(1, 5, 4),)),
+        Refused(StateError, "mumbles", "hx", (1, 5, 4), ()),
+        message=snapshot("""\
+lstm expects two hidden states: hx is (h, c), got a tuple of 1: (1, 5, 4)
+  LSTM(3, 4) carries the pair (h, c)
+  hx        expected (h, c), each (num_layers=1, batch=5, hidden_size=4)
+  fix       (hx[0], None), which starts c from zeros
+            where hx is your state
+  more      state-structure, in the docs under "Errors"\
+"""),
+    ),
+    "A list of one pair for each layer is refused with the call that joins them.": Case(
+        call(
+            "nn.LSTM(3, 4, 2)(input, hx)",
+            input=(7, 5, 3),
+            hx=[(filled(1, 5, 4), filled(1, 5, 4))] * 2,
+        ),
+        Refused(StateError, "mumbles", "hx", (2, 5, 4), ()),
+        fix="rnnkit.states.from_layers(hx)",
+        message=snapshot("""\
+lstm expects two hidden states: hx is (h, c), got a tuple of 2: tuple, tuple
+  LSTM(3, 4, num_layers=2) carries the pair (h, c)
+  hx        expected (h, c), each (num_layers=2, batch=5, hidden_size=4)
+  fix       rnnkit.states.from_layers(hx), if these are the states layer by layer
+            where hx is your state
+  more      state-structure, in the docs under "Errors"\
+"""),
+    ),
+    "A number in the place of c is refused.": Case(
+        call("nn.LSTM(3, 4)(filled(7, 5, 3), hx)", hx=(filled(1, 5, 4), 0.0)),
+        Refused(StateError, "mumbles", "hx", (1, 5, 4), ()),
+        message=snapshot("""\
+lstm expects two hidden states: hx is (h, c), got a tuple of 2: (1, 5, 4), float
+  LSTM(3, 4) carries the pair (h, c)
+  hx        expected (h, c), each (num_layers=1, batch=5, hidden_size=4)
+  fix       (hx[0], None), which starts c from zeros
             where hx is your state
   more      state-structure, in the docs under "Errors"\
 """),

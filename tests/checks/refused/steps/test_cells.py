@@ -1,6 +1,5 @@
 """What a ``Recurrent`` is made of, and its states: what is said of others, and what to type."""
 
-import pytest
 from inline_snapshot import snapshot
 from torch import Tensor
 
@@ -15,14 +14,12 @@ CASES = {
             layer=rnnkit.Recurrent(rnnkit.GRUCell(3, 4)),
             input=(7, 5, 3),
         ),
-        Refused(ArgumentError, "lacks", "cell"),
-        code="unroll-cell",
+        Refused(ArgumentError, "lacks", "cell", code="unroll-cell"),
         fix=fix("layer(input)", where="@"),
     ),
     "Two cells, of which the second was meant as the next layer.": Case(
         "rnnkit.Recurrent(GRUCell(3, 4), GRUCell(4, 5))",
-        Refused(ArgumentError, "lacks", "reverse_cells"),
-        code="recurrent-directions",
+        Refused(ArgumentError, "lacks", "reverse_cells", code="recurrent-directions"),
         fix=fix(
             "rnnkit.Recurrent([cell, next_cell])",
             where="@(filled(7, 5, 3))",
@@ -38,20 +35,12 @@ Recurrent: reverse_cells read what cells read, but input_size is 3 and 4
     ),
     "A class in the list of cells.": Case(
         "rnnkit.Recurrent([GRUCell])",
-        Refused(ArgumentError, "lacks", "cells"),
-        code="recurrent-cells",
+        Refused(ArgumentError, "lacks", "cells", code="recurrent-cells"),
         fix=fix("GRUCell(...)", "3, 4", where="rnnkit.Recurrent([@])(filled(7, 5, 3))"),
-        message=snapshot("""\
-Recurrent: cells must be a cell or a list of cells, got the type GRUCell
-  fix       GRUCell(...), a cell of this class
-  more      recurrent-cells, in the docs under "Errors"\
-"""),
     ),
     "Other objects in the place of cells.": Case(
         "rnnkit.Recurrent([filled(3, 4)])",
-        Refused(ArgumentError, "lacks", "cells"),
-        marks=(pytest.mark.unhooked("the annotation refuses it first"),),
-        code="recurrent-cells",
+        Refused(ArgumentError, "lacks", "cells", code="recurrent-cells", annotated=True),
         fix=fix(
             "rnnkit.Recurrent(cells)(input)", where="@", cells=rnnkit.GRUCell(3, 4), input=(7, 5, 3)
         ),
@@ -64,76 +53,53 @@ Recurrent: cells must be a cell or a list of cells, got a Tensor of shape (3, 4)
     ),
     "Nothing in the place of cells.": Case(
         "rnnkit.Recurrent(None)",
-        Refused(ArgumentError, "lacks", "cells"),
-        code="recurrent-cells",
+        Refused(ArgumentError, "lacks", "cells", code="recurrent-cells", annotated=True),
         fix=fix(
             "[rnnkit.GRUCell(input_size, hidden_size)]",
             where="rnnkit.Recurrent(@)",
             input_size=3,
             hidden_size=4,
         ),
-        message=snapshot("""\
-Recurrent: cells must be a cell or a list of cells, got None
-  a cell is a torch.nn.Module, called with one step and a state
-  fix       [rnnkit.GRUCell(input_size, hidden_size)], one cell for each layer
-  more      recurrent-cells, in the docs under "Errors"\
-"""),
-        marks=(pytest.mark.unhooked("the annotation refuses it first"),),
     ),
     "No cells at all.": Case(
         "rnnkit.Recurrent([])",
-        Refused(ArgumentError, "lacks", "cells"),
-        code="recurrent-cells",
+        Refused(ArgumentError, "lacks", "cells", code="recurrent-cells"),
         fix=fix(
             "[rnnkit.GRUCell(input_size, hidden_size)]",
             where="rnnkit.Recurrent(@)",
             input_size=3,
             hidden_size=4,
         ),
-        message=snapshot("""\
-Recurrent: cells must be a cell or a list of cells, got an empty list
-  a cell is a torch.nn.Module, called with one step and a state
-  fix       [rnnkit.GRUCell(input_size, hidden_size)], one cell for each layer
-  more      recurrent-cells, in the docs under "Errors"\
-"""),
     ),
     "Cells by name.": Case(
         call("rnnkit.Recurrent(cells)", cells={"a": rnnkit.GRUCell(3, 4)}),
-        Refused(ArgumentError, "lacks", "cells"),
-        code="recurrent-cells",
+        Refused(ArgumentError, "lacks", "cells", code="recurrent-cells", annotated=True),
         fix=fix("list(cells.values())", where="rnnkit.Recurrent(@)"),
         message=snapshot("""\
 Recurrent: cells must be a cell or a list of cells, got a dict
   fix       list(cells.values())
   more      recurrent-cells, in the docs under "Errors"\
 """),
-        marks=(pytest.mark.unhooked("the annotation refuses it first"),),
     ),
     "Cells in lists of lists.": Case(
         call("rnnkit.Recurrent(cells)", cells=[rnnkit.GRU(3, 4).cells(), rnnkit.GRU(4, 5).cells()]),
-        Refused(ArgumentError, "lacks", "cells"),
-        code="recurrent-cells",
+        Refused(ArgumentError, "lacks", "cells", code="recurrent-cells", annotated=True),
         fix=fix("[cell for some in cells for cell in some]", where="rnnkit.Recurrent(@)"),
         message=snapshot("""\
 Recurrent: cells must be a cell or a list of cells, got a list
   fix       [cell for some in cells for cell in some], one flat list
   more      recurrent-cells, in the docs under "Errors"\
 """),
-        marks=(pytest.mark.unhooked("the annotation refuses it first"),),
     ),
     "The class of a cell in its place.": Case(
         "rnnkit.Recurrent(GRUCell)",
-        Refused(ArgumentError, "lacks", "cells"),
-        code="recurrent-cells",
+        Refused(ArgumentError, "lacks", "cells", code="recurrent-cells", annotated=True),
         fix=fix("GRUCell(...)", "3, 4", where="rnnkit.Recurrent(@)"),
-        marks=(pytest.mark.unhooked("the annotation refuses it first"),),
     ),
     "The name of a class in its place.": Case(
         "rnnkit.Recurrent('GRUCell')",
-        Refused(ArgumentError, "lacks", "cells"),
-        code="recurrent-cells",
+        Refused(ArgumentError, "lacks", "cells", code="recurrent-cells", annotated=True),
         has="got 'GRUCell'",
-        marks=(pytest.mark.unhooked("the annotation refuses it first"),),
     ),
     "The state of one cell is put into a tuple.": Case(
         call(
@@ -141,8 +107,7 @@ Recurrent: cells must be a cell or a list of cells, got a list
             input=(7, 5, 3),
             hx=(filled(5, 4), filled(5, 4)),
         ),
-        Refused(StateError, "lacks", "hx"),
-        code="recurrent-state",
+        Refused(StateError, "lacks", "hx", code="recurrent-state"),
         fix="(hx,)",
         message=snapshot("""\
 hx must be a tuple of 1 state, got 2 of them
@@ -155,10 +120,8 @@ hx must be a tuple of 1 state, got 2 of them
     ),
     "So is one tensor.": Case(
         call("rnnkit.Recurrent(GRUCell(3, 4))(input, hx)", input=(7, 5, 3), hx=(5, 4)),
-        Refused(StateError, "lacks", "hx"),
-        code="recurrent-state",
+        Refused(StateError, "lacks", "hx", code="recurrent-state", annotated=True),
         fix="(hx,)",
-        marks=(pytest.mark.unhooked("the annotation refuses it first"),),
     ),
     "One state for two cells.": Case(
         call(
@@ -167,27 +130,16 @@ hx must be a tuple of 1 state, got 2 of them
             input=(7, 5, 3),
             hx=[filled(5, 4)],
         ),
-        Refused(StateError, "lacks", "hx"),
-        code="recurrent-state",
+        Refused(StateError, "lacks", "hx", code="recurrent-state"),
         fix=fix(
             "output, hx = layer(input)",
             into="hx",
             layer=rnnkit.Recurrent(rnnkit.GRU(3, 4, 2).cells()),
         ),
-        message=snapshot("""\
-hx must be a tuple of 2 states, got 1 of them
-  Recurrent carries one state for each cell
-  hx        expected layer by layer, the forward direction first    got 1 of them
-  fix       output, hx = layer(input): the second is such a tuple
-  or        hx=None for zeros
-            where hx is your state and layer is this module
-  more      recurrent-state, in the docs under "Errors"\
-"""),
     ),
     "A size in the place of cells.": Case(
         "rnnkit.Recurrent(3, 4)",
-        Refused(ArgumentError, "lacks", "cells"),
-        code="recurrent-cells",
+        Refused(ArgumentError, "lacks", "cells", code="recurrent-cells", annotated=True),
         fix=fix(
             "[rnnkit.GRUCell(input_size, hidden_size)]",
             where="rnnkit.Recurrent(@)",
@@ -200,12 +152,10 @@ Recurrent: cells must be a cell or a list of cells, got 3
   fix       [rnnkit.GRUCell(input_size, hidden_size)], one cell for each layer
   more      recurrent-cells, in the docs under "Errors"\
 """),
-        marks=(pytest.mark.unhooked("the annotation refuses it first"),),
     ),
     "What is no state.": Case(
         "rnnkit.Recurrent(GRUCell(3, 4))(filled(7, 5, 3), 5)",
-        Refused(StateError, "lacks", "hx"),
-        code="recurrent-state",
+        Refused(StateError, "lacks", "hx", code="recurrent-state", annotated=True),
         message=snapshot("""\
 hx must be a tuple of 1 state, got 5
   Recurrent carries one state for each cell
@@ -215,31 +165,26 @@ hx must be a tuple of 1 state, got 5
             where hx is your state and layer is this module
   more      recurrent-state, in the docs under "Errors"\
 """),
-        marks=(pytest.mark.unhooked("the annotation refuses it first"),),
     ),
     "Three tensors are no state of one cell.": Case(
         call("rnnkit.Recurrent(LSTMCell(3, 4))(filled(7, 5, 3), (h, h, h))", h=(5, 4)),
-        Refused(StateError, "lacks", "hx"),
-        code="recurrent-state",
+        Refused(StateError, "lacks", "hx", code="recurrent-state"),
         has="  fix       output, hx = layer(input)",
     ),
     "A layer among the cells of the other direction.": Case(
         "rnnkit.Recurrent(GRUCell(3, 4), nn.GRU(3, 4))",
-        Refused(ArgumentError, "lacks", "reverse_cells"),
-        code="recurrent-layer",
+        Refused(ArgumentError, "lacks", "reverse_cells", code="recurrent-layer"),
     ),
     "Fewer cells of the other direction.": Case(
         "rnnkit.Recurrent([GRUCell(3, 4), GRUCell(8, 4)], GRUCell(3, 4))",
-        Refused(ArgumentError, "lacks", "reverse_cells"),
-        code="recurrent-directions",
+        Refused(ArgumentError, "lacks", "reverse_cells", code="recurrent-directions"),
     ),
     "Of two layers with a user's cell below, the second reads another width.": Case(
         call(
             "rnnkit.Recurrent([cell, GRUCell(8, 4)], [cell, GRUCell(4, 4)])",
             cell=Counter(lambda hx: hx),
         ),
-        Refused(ArgumentError, "lacks", "reverse_cells"),
-        code="recurrent-directions",
+        Refused(ArgumentError, "lacks", "reverse_cells", code="recurrent-directions"),
         has="input_size is 8 and 4",
     ),
 }

@@ -15,8 +15,7 @@ unroll = "unroll-cell"
 CASES = {
     "A layer runs over a sequence itself.": Case(
         call("rnnkit.unroll(layer, input)", layer=torch.nn.GRU(3, 4), input=(7, 5, 3)),
-        Refused(ArgumentError, "lacks", "cell"),
-        code=unroll,
+        Refused(ArgumentError, "lacks", "cell", code=unroll, annotated=True),
         fix=fix("layer(input)", where="@"),
         message=snapshot("""\
 unroll takes a cell, got the layer GRU
@@ -25,12 +24,10 @@ unroll takes a cell, got the layer GRU
             where layer is this module
   more      unroll-cell, in the docs under "Errors"\
 """),
-        marks=(pytest.mark.unhooked("the annotation refuses it first"),),
     ),
     "Several cells are a Recurrent.": Case(
         call("rnnkit.unroll(cells, input)", cells=rnnkit.GRU(3, 4, 2).cells(), input=(7, 5, 3)),
-        Refused(ArgumentError, "lacks", "cell"),
-        code=unroll,
+        Refused(ArgumentError, "lacks", "cell", code=unroll, annotated=True),
         fix=fix("rnnkit.Recurrent(cells)(input)", where="@"),
         message=snapshot("""\
 unroll takes one cell, got a list
@@ -38,12 +35,10 @@ unroll takes one cell, got a list
   fix       rnnkit.Recurrent(cells)(input), where cells is what you passed
   more      unroll-cell, in the docs under "Errors"\
 """),
-        marks=(pytest.mark.unhooked("the annotation refuses it first"),),
     ),
     "The cell comes first.": Case(
         call("rnnkit.unroll(input, cell)", cell=rnnkit.GRUCell(3, 4), input=(7, 5, 3)),
-        Refused(ArgumentError, "lacks", "cell"),
-        code=unroll,
+        Refused(ArgumentError, "lacks", "cell", code=unroll, annotated=True),
         fix=fix("rnnkit.unroll(cell, input)", where="@"),
         message=snapshot("""\
 unroll takes a cell, got a Tensor of shape (7, 5, 3)
@@ -51,12 +46,10 @@ unroll takes a cell, got a Tensor of shape (7, 5, 3)
   fix       rnnkit.unroll(cell, input)
   more      unroll-cell, in the docs under "Errors"\
 """),
-        marks=(pytest.mark.unhooked("the annotation refuses it first"),),
     ),
     "A class is no cell yet.": Case(
         call("rnnkit.unroll(GRUCell, input)", input=(7, 5, 3)),
-        Refused(ArgumentError, "lacks", "cell"),
-        code=unroll,
+        Refused(ArgumentError, "lacks", "cell", code=unroll),
         fix=fix("rnnkit.unroll(GRUCell(...), input)", "3, 4", where="@"),
         message=snapshot("""\
 unroll takes a cell, got the type GRUCell
@@ -67,8 +60,7 @@ unroll takes a cell, got the type GRUCell
     ),
     "What cannot be called is no cell.": Case(
         call("rnnkit.unroll(None, input)", input=(7, 5, 3)),
-        Refused(ArgumentError, "lacks", "cell"),
-        code=unroll,
+        Refused(ArgumentError, "lacks", "cell", code=unroll, annotated=True),
         fix=fix("rnnkit.unroll(rnnkit.GRUCell(3, ...), input)", "4", where="@"),
         message=snapshot("""\
 unroll takes a cell, got None
@@ -76,12 +68,10 @@ unroll takes a cell, got None
   fix       rnnkit.unroll(rnnkit.GRUCell(3, ...), input)
   more      unroll-cell, in the docs under "Errors"\
 """),
-        marks=(pytest.mark.unhooked("the annotation refuses it first"),),
     ),
     "convert of a class.": Case(
         "rnnkit.convert(torch.nn.LSTM)",
-        Refused(ArgumentError, "lacks", "model"),
-        code="model-type",
+        Refused(ArgumentError, "lacks", "model", code="model-type", annotated=True),
         fix=fix("rnnkit.convert(LSTM(...))", "3, 4", where="@.changed"),
         message=snapshot("""\
 convert takes a model, a torch.nn.Module, got the type LSTM
@@ -89,24 +79,20 @@ convert takes a model, a torch.nn.Module, got the type LSTM
   fix       rnnkit.convert(LSTM(...))
   more      model-type, in the docs under "Errors"\
 """),
-        marks=(pytest.mark.unhooked("the annotation refuses it first"),),
     ),
     "convert of nothing.": Case(
         "rnnkit.convert(None)",
-        Refused(ArgumentError, "lacks", "model"),
-        code="model-type",
+        Refused(ArgumentError, "lacks", "model", code="model-type", annotated=True),
         fix=fix("rnnkit.convert(model)", where="@.changed", model=torch.nn.LSTM(3, 4)),
         message=snapshot("""\
 convert takes a model, a torch.nn.Module, got None
   fix       rnnkit.convert(model)
   more      model-type, in the docs under "Errors"\
 """),
-        marks=(pytest.mark.unhooked("the annotation refuses it first"),),
     ),
     "convert of weights.": Case(
         "rnnkit.convert(torch.nn.LSTM(3, 4).state_dict())",
-        Refused(ArgumentError, "lacks", "model"),
-        code="model-type",
+        Refused(ArgumentError, "lacks", "model", code="model-type", annotated=True),
         fix=(
             fix(
                 "model.load_state_dict(...)",
@@ -123,12 +109,10 @@ convert takes a model, a torch.nn.Module, got an OrderedDict
   fix       model.load_state_dict(...), then rnnkit.convert(model)
   more      model-type, in the docs under "Errors"\
 """),
-        marks=(pytest.mark.unhooked("the annotation refuses it first"),),
     ),
     "A call of what convert returned.": Case(
         "rnnkit.convert(torch.nn.LSTM(3, 4))(filled(7, 5, 3))",
-        Refused(ArgumentError, "lacks", "model"),
-        code="convert-result",
+        Refused(ArgumentError, "lacks", "model", code="convert-result"),
         fix=(
             fix("rnnkit.convert(model)", where="@.changed", model=torch.nn.LSTM(3, 4)),
             fix("model(input)", where="@", model=rnnkit.LSTM(3, 4), input=(7, 5, 3)),
@@ -142,8 +126,7 @@ convert returns a report of what it changed, which is not a model
     ),
     "A mask laid out the other way.": Case(
         call("rnnkit.unroll(GRUCell(3, 4), filled(7, 5, 3), reset=reset)", reset=torch.ones(5, 7)),
-        Refused(LayoutError, "lacks", "reset"),
-        code="mask-shape",
+        Refused(LayoutError, "lacks", "reset", code="mask-shape"),
         fix="reset.t()",
         message=snapshot("""\
 reset must have shape (7, 5), got (5, 7)
@@ -156,15 +139,13 @@ reset must have shape (7, 5), got (5, 7)
     ),
     "Nothing at all.": Case(
         "rnnkit.unroll(5, None)",
-        Refused(ArgumentError, "lacks", "cell"),
-        code=unroll,
+        Refused(ArgumentError, "lacks", "cell", code=unroll, annotated=True),
         message=snapshot("""\
 unroll takes a cell, got 5
   a cell is called with one step and a state, and returns the next state
   fix       rnnkit.unroll(rnnkit.GRUCell(input_size, ...), input)
   more      unroll-cell, in the docs under "Errors"\
 """),
-        marks=(pytest.mark.unhooked("the annotation refuses it first"),),
     ),
 }
 

@@ -69,7 +69,7 @@ Recurrent: cells must be a cell or a list of cells, got an empty list
     ),
     "What is no module is refused.": Case(
         call("Recurrent(anything)", anything=rnnkit.GRUCell),
-        Refused(ArgumentError, "lacks"),
+        Refused(ArgumentError, "lacks", annotated=True),
         message=snapshot(
             """\
 Recurrent: cells must be a cell or a list of cells, got the type GRUCell
@@ -77,18 +77,16 @@ Recurrent: cells must be a cell or a list of cells, got the type GRUCell
   more      recurrent-cells, in the docs under "Errors"\
 """
         ),
-        marks=(pytest.mark.unhooked("beartype refuses first, by the annotation"),),
     ),
     "What is no module is refused, in a list too.": Case(
         call("Recurrent([None, anything])", anything=rnnkit.GRUCell),
-        Refused(ArgumentError, "lacks"),
+        Refused(ArgumentError, "lacks", annotated=True),
         message=snapshot("""\
 Recurrent: cells must be a cell or a list of cells, got None
   a cell is a torch.nn.Module, called with one step and a state
   fix       [rnnkit.GRUCell(input_size, hidden_size)], one cell for each layer
   more      recurrent-cells, in the docs under "Errors"\
 """),
-        marks=(pytest.mark.unhooked("beartype refuses first, by the annotation"),),
     ),
     "One cell for two layers' backward directions is refused.": Case(
         call("Recurrent(two, reverse_cells=reverse)", reverse=rnnkit.GRUCell(3, 4), two=TWO),
@@ -101,44 +99,33 @@ Recurrent: 2 cells, but 1 reverse_cells
     ),
     "A whole layer is refused with the call that gives its cells.": Case(
         call("Recurrent(lstm)", lstm=rnnkit.LSTM(3, 4)),
-        Refused(ArgumentError, "lacks"),
+        Refused(ArgumentError, "lacks", annotated=True),
         message=snapshot("""\
 Recurrent: cells holds LSTM, a layer over whole sequences
   fix       LSTM(...).cells(), or LSTMCell(...)
   more      recurrent-layer, in the docs under "Errors"\
 """),
-        marks=(pytest.mark.unhooked("beartype refuses first, by the annotation"),),
     ),
     "A whole layer is refused in the place of the reverse cells.": Case(
         call("Recurrent(LSTMCell(3, 4), gru)", gru=[torch.nn.GRU(3, 4)]),
-        Refused(ArgumentError, "lacks"),
+        Refused(ArgumentError, "lacks", annotated=True),
         message=snapshot("""\
 Recurrent: reverse_cells holds GRU, a layer over whole sequences
   fix       GRU(...).cells(), or GRUCell(...)
   more      recurrent-layer, in the docs under "Errors"\
 """),
-        marks=(pytest.mark.unhooked("beartype refuses first, by the annotation"),),
     ),
     **{
         f"Dropout is a probability: {dropout!r} is none.": Case(
             call("Recurrent(two, dropout=dropout)", two=TWO, dropout=dropout),
-            Refused(ArgumentError, "lacks"),
-            marks=(pytest.mark.unhooked("beartype refuses first, by the annotation"),),
+            Refused(ArgumentError, "lacks", annotated=True),
         )
         for dropout in (-0.1, 1.5, True, "half")
     },
     "A bare tensor is refused for the states of two cells.": Case(
         call("Recurrent(two)(input, anything)", input=(7, 5, 3), anything=(5, 4), two=TWO),
-        Refused(StateError, "lacks"),
-        message=snapshot("""\
-hx must be a tuple of 2 states, got a Tensor of shape (5, 4)
-  Recurrent carries one state for each cell
-  hx        expected layer by layer, the forward direction first    got a Tensor of shape (5, 4)
-  fix       output, hx = layer(input): the second is such a tuple
-  or        hx=None for zeros
-            where hx is your state and layer is this module
-  more      recurrent-state, in the docs under "Errors"\
-"""),
+        Refused(StateError, "lacks", code="recurrent-state"),
+        has="\n  fix       output, hx = layer(input): the second is such a tuple\n",
     ),
     "A tuple of another number of states is refused.": Case(
         call("Recurrent(two)(input, (h,))", input=(7, 5, 3), h=(5, 4), two=TWO),
@@ -183,14 +170,8 @@ input.size(-1) must be equal to input_size. Expected 3, got 2
     ),
     "A cell that reads another width than the one below gives is refused.": Case(
         "Recurrent([GRUCell(3, 4), GRUCell(6, 4)])(filled(7, 5, 3))",
-        Refused(ShapeError, "lacks"),
-        message=snapshot("""\
-input.size(-1) must be equal to input_size. Expected 6, got 4
-  Recurrent of GRUCell(6, 4): the input is 4 wide, the weights are for 6
-  input     expected (seq, batch, input_size=6)    got (7, 5, 4)
-  fix       GRUCell(4, ...), or an input with 6 features
-  more      input-width, in the docs under "Errors"\
-"""),
+        Refused(ShapeError, "lacks", code="input-width"),
+        has="\n  fix       GRUCell(4, ...), or an input with 6 features\n",
     ),
     "A state whose batch is on the other axis of the input tells the layout.": Case(
         call(
@@ -218,33 +199,21 @@ Input batch size 7 doesn't match hidden0 batch size 5
             input=(5, 7, 3),
             lengths=[7, 6, 5, 4, 3],
         ),
-        Refused(LengthsError, "lacks"),
+        Refused(LengthsError, "lacks", code="layout-batch-first"),
         fix=fix("Recurrent(..., batch_first=True)", "two"),
-        message=snapshot("""\
-Expected `len(lengths)` to be equal to batch_size, but got 5 (batch_size=7)
-  Recurrent of GRUCell(3, 4): the input looks batch-first, but batch_first=False
-  input     expected (seq, batch, input_size=3)    got (5, 7, 3)
-  lengths   expected (batch=7,), integers    got a list of 5
-  evidence  there are 5 lengths, and axis 0 of the input has that size
-  fix       Recurrent(..., batch_first=True), or input.transpose(0, 1)
-  more      layout-batch-first, in the docs under "Errors"\
-"""),
     ),
     "A cell of torch's own has no first state for a sample without steps: rnnkit's is named.": Case(
         "Recurrent(torch.nn.GRUCell(3, 4))(filled(7, 5, 3), lengths=[7, 3, 0, 1, 2])",
-        Refused(CellError, "lacks"),
+        Refused(CellError, "lacks", annotated=True),
         message=snapshot("""\
 GRUCell has no initial_state(batch_size), and no hx was given
   fix       rnnkit.GRUCell, or a method initial_state(self, batch_size)
   more      cell-initial-state, in the docs under "Errors"\
 """),
-        marks=(pytest.mark.unhooked("beartype refuses first, by the annotation"),),
     ),
     "Nor has it one to give.": Case(
         "Recurrent(torch.nn.GRUCell(3, 4)).initial_state(5)",
-        Refused(CellError, "lacks"),
-        code="cell-initial-state",
-        marks=(pytest.mark.unhooked("beartype refuses first, by the annotation"),),
+        Refused(CellError, "lacks", code="cell-initial-state", annotated=True),
     ),
 }
 

@@ -14,8 +14,7 @@ from tests.checks.refusals import Case, Counter, Refused, call, filled, fix, tab
 CASES = {
     "A cell that returns (output, state).": Case(
         call("rnnkit.unroll(cell, filled(7, 5, 3))", cell=Counter(lambda hx: (hx, hx))),
-        Refused(CellError, "lacks", "cell"),
-        code="cell-result",
+        Refused(CellError, "lacks", "cell", code="cell-result"),
         message=snapshot("""\
 Counter took a Tensor of shape (5, 4) as state at step 0, returned a tuple
   fix       return state, in place of return output, state: its first tensor is the output
@@ -27,13 +26,11 @@ Counter took a Tensor of shape (5, 4) as state at step 0, returned a tuple
             "rnnkit.unroll(cell, filled(7, 5, 3), (filled(5, 4), filled(5, 4)))",
             cell=Counter(lambda hx: (hx[0], hx)),
         ),
-        Refused(CellError, "lacks", "cell"),
-        code="cell-result",
+        Refused(CellError, "lacks", "cell", code="cell-result"),
     ),
     "A cell that returns a list.": Case(
         call("rnnkit.unroll(cell, filled(7, 5, 3))", cell=Counter(lambda hx: [hx])),
-        Refused(CellError, "lacks", "cell"),
-        code="cell-result",
+        Refused(CellError, "lacks", "cell", code="cell-result"),
         message=snapshot("""\
 Counter took a Tensor of shape (5, 4) as state at step 0, returned a list
   fix       return state[0], where state is the list that it returns
@@ -47,8 +44,7 @@ Counter took a Tensor of shape (5, 4) as state at step 0, returned a list
             input=(7, 3, 3),
             hx=None,
         ),
-        Refused(CellError, "lacks", "cell"),
-        code="cell-sizes",
+        Refused(CellError, "lacks", "cell", code="cell-sizes"),
         fix=fix("torch.zeros(3, 8)", into="hx"),
         message=snapshot("""\
 the state of Counter changes its sizes at step 0: (3, 4), then (3, 8)
@@ -65,8 +61,7 @@ the state of Counter changes its sizes at step 0: (3, 4), then (3, 8)
             input=(3, 2, 3),
             reset=[[0, 0], [0, 1], [0, 0]],
         ),
-        Refused(CellError, "lacks", "cell"),
-        code="cell-sizes",
+        Refused(CellError, "lacks", "cell", code="cell-sizes"),
         fix=fix("torch.zeros(2, 8)", where="cell.__setattr__('initial_state', lambda _: @)"),
         message=snapshot("""\
 the state of Counter changes its sizes at step 1: (2, 4), then (2, 8)
@@ -83,8 +78,7 @@ the state of Counter changes its sizes at step 1: (2, 4), then (2, 8)
             input=(2, 2, 3),
             hx=(filled(2, 4), filled(2, 5)),
         ),
-        Refused(CellError, "lacks", "cell"),
-        code="cell-sizes",
+        Refused(CellError, "lacks", "cell", code="cell-sizes"),
         fix=fix("(torch.zeros(2, 4), torch.zeros(2, 9))", into="hx"),
         message=snapshot("""\
 the state of Counter changes its sizes at step 0: (2, 4), (2, 5), then (2, 4), (2, 9)
@@ -99,8 +93,7 @@ the state of Counter changes its sizes at step 0: (2, 4), (2, 5), then (2, 4), (
             "rnnkit.unroll(cell, filled(7, 5, 3))",
             cell=Counter(lambda hx: torch.cat([hx, hx], 1)),
         ),
-        Refused(CellError, "lacks", "cell"),
-        code="cell-sizes",
+        Refused(CellError, "lacks", "cell", code="cell-sizes"),
         message=snapshot("""\
 Counter returned an output of (5, 8) at step 0, and of (5, 16) at step 1
   fix       return a state whose first tensor has one size at all steps
@@ -109,8 +102,7 @@ Counter returned an output of (5, 8) at step 0, and of (5, 16) at step 1
     ),
     "A cell that returns nothing.": Case(
         call("rnnkit.unroll(cell, filled(7, 5, 3))", cell=Counter(lambda _: None)),
-        Refused(CellError, "lacks", "cell"),
-        code="cell-result",
+        Refused(CellError, "lacks", "cell", code="cell-result"),
         message=snapshot("""\
 Counter took a Tensor of shape (5, 4) as state at step 0, returned None
   fix       return the next state, of the same kind as hx; its first tensor is the output
@@ -124,31 +116,22 @@ Counter took a Tensor of shape (5, 4) as state at step 0, returned None
             cell=Counter(lambda _: (torch.ones(2, 9), None)),
             hx=(filled(2, 4), None),
         ),
-        Refused(CellError, "lacks", "cell"),
-        code="cell-sizes",
+        Refused(CellError, "lacks", "cell", code="cell-sizes"),
         has=": (2, 4), then (2, 9)\n",
     ),
     "A cell of torch's has no first state to start again from.": Case(
         "rnnkit.unroll(torch.nn.GRUCell(3, 4), filled(7, 5, 3), lengths=[7, 0, 1, 2, 3])",
-        Refused(CellError, "lacks", "cell"),
-        code="cell-initial-state",
-        message=snapshot("""\
-GRUCell has no initial_state(batch_size), and no hx was given
-  fix       rnnkit.GRUCell, or a method initial_state(self, batch_size)
-  more      cell-initial-state, in the docs under "Errors"\
-"""),
-        marks=(pytest.mark.unhooked("the annotation refuses it first"),),
+        Refused(CellError, "lacks", "cell", code="cell-initial-state", annotated=True),
+        has="\n  fix       rnnkit.GRUCell, or a method initial_state(self, batch_size)\n",
     ),
     "Nor has a user's.": Case(
         call("rnnkit.unroll(cell, filled(1, 2, 3), reset=[[0, 1]])", cell=torch.nn.Identity()),
-        Refused(CellError, "lacks", "cell"),
-        code="cell-initial-state",
+        Refused(CellError, "lacks", "cell", code="cell-initial-state", annotated=True),
         message=snapshot("""\
 Identity has no initial_state(batch_size), from which a sample starts again
   fix       a method initial_state(self, batch_size)
   more      cell-initial-state, in the docs under "Errors"\
 """),
-        marks=(pytest.mark.unhooked("the annotation refuses it first"),),
     ),
 }
 

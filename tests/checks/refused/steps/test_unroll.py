@@ -56,14 +56,12 @@ CASES = {
             cell=Plain(),
             reset=torch.ones(7, 5),
         ),
-        Refused(CellError, "lacks", "cell"),
-        code="cell-initial-state",
+        Refused(CellError, "lacks", "cell", code="cell-initial-state", annotated=True),
         message=snapshot("""\
 Plain has no initial_state(batch_size), from which a sample starts again
   fix       a method initial_state(self, batch_size)
   more      cell-initial-state, in the docs under "Errors"\
 """),
-        marks=(pytest.mark.unhooked("beartype refuses first, by the annotation"),),
     ),
     "Token ids are refused before the first step.": Case(
         "unroll(GRUCell(3, 4), filled(7, 5, dtype=torch.int64))",
@@ -91,7 +89,7 @@ RNN input dtype (torch.float64) does not match weight dtype (torch.float32). Con
     ),
     "A cell that is no Module is called by its class alone.": Case(
         call("unroll(cell, 'text')", cell=Plain()),
-        Refused(ArgumentError, "lacks"),
+        Refused(ArgumentError, "lacks", annotated=True),
         message=snapshot("""\
 input must be a Tensor, got 'text'
   Plain
@@ -99,7 +97,6 @@ input must be a Tensor, got 'text'
   fix       a floating-point tensor
   more      input-type, in the docs under "Errors"\
 """),
-        marks=(pytest.mark.unhooked("the annotation refuses it first"),),
     ),
     **{
         f"A number alone has no steps, for {cell} with batch_first={flag}.": Case(

@@ -1,12 +1,11 @@
 """States that ``unroll`` refuses, and sequences that are lists of steps."""
 
-import pytest
 import torch
 from inline_snapshot import snapshot
 from torch import Tensor, nn
 
 from rnnkit import ArgumentError, LayoutError, StateError
-from tests.checks.refusals import Case, Refused, call, filled, table
+from tests.checks.refusals import Case, Counter, Refused, call, filled, table
 
 
 class Embedded(nn.Module):
@@ -63,7 +62,7 @@ Input batch size 5 doesn't match hidden0 batch size 4
     ),
     "A list of steps is refused with the call that stacks them.": Case(
         call("unroll(GRUCell(3, 4), steps)", steps=[filled(5, 3), filled(5, 3)]),
-        Refused(ArgumentError, "lacks", "input"),
+        Refused(ArgumentError, "lacks", "input", annotated=True),
         message=snapshot("""\
 input must be a Tensor, got a list
   GRUCell(3, 4)
@@ -71,7 +70,6 @@ input must be a Tensor, got a list
   fix       torch.nn.utils.rnn.pad_sequence(input), or torch.stack(input) for equal lengths
   more      input-type, in the docs under "Errors"\
 """),
-        marks=(pytest.mark.unhooked("the annotation refuses it first"),),
     ),
     "A user's cell has a state for as many samples as the input.": Case(
         call("unroll(cell, input, hx)", cell=Sums(), input=(7, 5, 3), hx=(4, 3)),
@@ -119,8 +117,7 @@ Expected hidden batch size 5, got [7]
     **{
         f"{module} makes no state for a batch size that is none: {size!r}.": Case(
             f"rnnkit.{module}.initial_state({size!r})",
-            Refused(ArgumentError, "lacks", "batch_size"),
-            marks=(pytest.mark.unhooked("the annotation refuses it first"),),
+            Refused(ArgumentError, "lacks", "batch_size", annotated=True),
         )
         for module in ("LSTM(3, 4)", "GRUCell(3, 4)")
         for size in (-1, True, 2.0, "5")
@@ -134,6 +131,29 @@ LSTM.initial_state: batch_size must be an int from 0, or None for a state withou
   more      batch-size, in the docs under "Errors"\
 """
         ),
+    ),
+    "A third-party cell's state of one sample is expanded.": Case(
+        call(
+            "rnnkit.unroll(cell, filled(7, 5, 3), hx)",
+            cell=Counter(lambda hx: hx),
+            hx=(1, 4),
+        ),
+        Refused(StateError, "lacks", "hx", (5,), (1, 4), code="state-cell-batch"),
+        fix="rnnkit.states.expand(hx, 5)",
+        message=snapshot("""\
+Expected hidden batch size 5, got [1]
+  unroll of Counter: a cell's state has the batch on axis 0
+  input     expected (seq, batch, feature)    got (7, 5, 3)
+  hx        expected (batch=5, ...)    got (1, 4)
+  fix       rnnkit.states.expand(hx, 5), if all samples start from it
+            hx=None or cell.initial_state(5), if the sequences are new
+            where hx is your state and cell is this module
+  more      state-cell-batch, in the docs under "Errors"\
+"""),
+    ),
+    "A first state of as many samples.": Case(
+        "nn.GRU(3, 4).initial_state(2**63)",
+        Refused(ArgumentError, "lacks", "batch_size", code="batch-size"),
     ),
 }
 

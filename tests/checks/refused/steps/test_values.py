@@ -1,56 +1,16 @@
 """Masks, initial states and batches of another kind: what is said, and what to type."""
 
-import pytest
 import torch
 from inline_snapshot import snapshot
 
 import rnnkit
-from rnnkit import ArgumentError, LayoutError, ShapeError, StateError
-from tests.checks.refusals import Case, Counter, Refused, call, filled, fix, table
+from rnnkit import ArgumentError, StateError
+from tests.checks.refusals import Case, Refused, call, filled, fix, table
 
 CASES = {
-    "A mask with a third axis.": Case(
-        call(
-            "rnnkit.unroll(GRUCell(3, 4), filled(7, 5, 3), reset=reset)", reset=torch.ones(7, 5, 1)
-        ),
-        Refused(ShapeError, "lacks", "reset"),
-        code="mask-shape",
-        fix="reset.squeeze(-1)",
-    ),
-    "A mask with both.": Case(
-        call(
-            "rnnkit.unroll(GRUCell(3, 4), filled(7, 5, 3), reset=reset)", reset=torch.ones(5, 7, 1)
-        ),
-        Refused(LayoutError, "lacks", "reset"),
-        code="mask-shape",
-        fix="reset.squeeze(-1).t()",
-        message=snapshot("""\
-reset must have shape (7, 5), got (5, 7, 1)
-  unroll of GRUCell(3, 4): the mask has its axes in another order
-  input     expected (seq, batch, input_size=3)    got (7, 5, 3)
-  reset     expected (seq, batch), booleans    got torch.float32 (5, 7, 1)
-  fix       reset.squeeze(-1).t()
-  more      mask-shape, in the docs under "Errors"\
-"""),
-    ),
-    "Positions in the place of a mask.": Case(
-        call("rnnkit.unroll(GRUCell(3, 4), filled(7, 5, 3), reset=reset)", reset=[2, 4]),
-        Refused(ShapeError, "lacks", "reset"),
-        code="mask-shape",
-        message=snapshot("""\
-reset must have shape (7, 5), got (2,)
-  unroll of GRUCell(3, 4): there must be one flag for each step of each sample
-  input     expected (seq, batch, input_size=3)    got (7, 5, 3)
-  reset     expected (seq, batch), booleans    got torch.int64 (2,)
-  fix       a boolean tensor (7, 5)
-  more      mask-shape, in the docs under "Errors"\
-"""),
-        marks=(pytest.mark.unhooked("the annotation refuses it first"),),
-    ),
     "Positions of samples in the place of a mask.": Case(
         call("rnnkit.states.reset(filled(5, 4), mask)", mask=[0, 3]),
-        Refused(ArgumentError, "lacks", "mask"),
-        code="mask-shape",
+        Refused(ArgumentError, "lacks", "mask", code="mask-shape"),
         fix=fix(
             "torch.zeros(5, dtype=torch.bool).index_fill(0, positions, True)",
             into="mask",
@@ -59,8 +19,7 @@ reset must have shape (7, 5), got (2,)
     ),
     "An initial state of one sample is expanded.": Case(
         call("rnnkit.states.reset(filled(5, 4), [0, 1, 0, 0, 0], initial)", initial=(1, 4)),
-        Refused(ArgumentError, "lacks", "initial"),
-        code="initial-shape",
+        Refused(ArgumentError, "lacks", "initial", code="initial-shape"),
         fix="rnnkit.states.expand(initial, 5)",
     ),
     "An initial state of another dtype is converted.": Case(
@@ -68,14 +27,12 @@ reset must have shape (7, 5), got (2,)
             "rnnkit.states.reset(filled(2, 4), [0, 1], initial)",
             initial=filled(2, 4, dtype=torch.float64),
         ),
-        Refused(ArgumentError, "lacks", "initial"),
-        code="initial-shape",
+        Refused(ArgumentError, "lacks", "initial", code="initial-shape"),
         fix="rnnkit.states.to(initial, torch.float32)",
     ),
     "What is no dtype and no device.": Case(
         'rnnkit.states.to(filled(2, 4), "nonsense")',
-        Refused(ArgumentError, "lacks", "args"),
-        code="to-arguments",
+        Refused(ArgumentError, "lacks", "args", code="to-arguments"),
         message=snapshot("""\
 to takes the arguments of Tensor.to: a dtype, a device or a tensor
   to('state', 'nonsense')
@@ -85,18 +42,15 @@ to takes the arguments of Tensor.to: a dtype, a device or a tensor
     ),
     "A number that torch cannot hold is no argument of Tensor.to.": Case(
         "rnnkit.states.to(filled(2, 4), 10**30)",
-        Refused(ArgumentError, "lacks", "args"),
-        code="to-arguments",
+        Refused(ArgumentError, "lacks", "args", code="to-arguments"),
     ),
     "No arguments of Tensor.to.": Case(
         "rnnkit.states.to(filled(2, 4), [1])",
-        Refused(ArgumentError, "lacks", "args"),
-        code="to-arguments",
+        Refused(ArgumentError, "lacks", "args", code="to-arguments"),
     ),
     "A state of several samples is not expanded.": Case(
         "rnnkit.states.expand(filled(2, 3, 4), 5)",
-        Refused(StateError, "lacks", "state", (None, None, None), (2, 3, 4)),
-        code="expand-batch",
+        Refused(StateError, "lacks", "state", (None, None, None), (2, 3, 4), code="expand-batch"),
         message=snapshot("""\
 expand takes the state of one sample, got (2, 3, 4)
   axis 1 is the batch, and has 3
@@ -106,62 +60,26 @@ expand takes the state of one sample, got (2, 3, 4)
     ),
     "A state without batch axis is told how to get one.": Case(
         call("rnnkit.states.expand(state, 5)", state=(2, 4)),
-        Refused(StateError, "lacks", "state", (None, None), (2, 4)),
-        code="expand-batch",
+        Refused(StateError, "lacks", "state", (None, None), (2, 4), code="expand-batch"),
         fix="state.unsqueeze(1)",
-    ),
-    "A mask with a feature axis.": Case(
-        call("rnnkit.states.reset(filled(5, 4), mask)", mask=torch.ones(5, 1)),
-        Refused(ArgumentError, "lacks", "mask"),
-        code="mask-shape",
-        fix="mask.squeeze(-1)",
     ),
     "An initial state that fits nowhere.": Case(
         "rnnkit.states.reset(filled(5, 4), [0, 1, 0, 0, 0], filled(3, 4))",
-        Refused(ArgumentError, "lacks", "initial"),
-        code="initial-shape",
+        Refused(ArgumentError, "lacks", "initial", code="initial-shape"),
         lacks="fix",
-    ),
-    "A third-party cell's state of one sample is expanded.": Case(
-        call(
-            "rnnkit.unroll(cell, filled(7, 5, 3), hx)",
-            cell=Counter(lambda hx: hx),
-            hx=(1, 4),
-        ),
-        Refused(StateError, "lacks", "hx", (5,), (1, 4)),
-        code="state-cell-batch",
-        fix="rnnkit.states.expand(hx, 5)",
-        message=snapshot("""\
-Expected hidden batch size 5, got [1]
-  unroll of Counter: a cell's state has the batch on axis 0
-  input     expected (seq, batch, feature)    got (7, 5, 3)
-  hx        expected (batch=5, ...)    got (1, 4)
-  fix       rnnkit.states.expand(hx, 5), if all samples start from it
-            hx=None or cell.initial_state(5), if the sequences are new
-            where hx is your state and cell is this module
-  more      state-cell-batch, in the docs under "Errors"\
-"""),
     ),
     "A batch that is no count.": Case(
         "rnnkit.states.expand(filled(2, 1, 4), -1)",
-        Refused(ArgumentError, "lacks", "batch_size"),
-        code="expand-size",
+        Refused(ArgumentError, "lacks", "batch_size", code="expand-size"),
     ),
     "A batch that no tensor has.": Case(
         "rnnkit.states.repeat(filled(2, 1, 4), 10**5000)",
-        Refused(ArgumentError, "lacks", "times"),
-        code="repeat-times",
+        Refused(ArgumentError, "lacks", "times", code="repeat-times"),
         has="must be an int from 0, got a huge int",
-    ),
-    "A first state of as many samples.": Case(
-        "nn.GRU(3, 4).initial_state(2**63)",
-        Refused(ArgumentError, "lacks", "batch_size"),
-        code="batch-size",
     ),
     "States of two widths are not joined.": Case(
         "rnnkit.states.cat([filled(1, 3, 4), filled(1, 3, 5)])",
-        Refused(StateError, "lacks", "states"),
-        code="cat-sizes",
+        Refused(StateError, "lacks", "states", code="cat-sizes"),
         message=snapshot("""\
 cat takes states that differ in their batch alone
   got (1, 3, 4), (1, 3, 5), whose batch is axis 1
@@ -170,8 +88,7 @@ cat takes states that differ in their batch alone
     ),
     "States and None are not joined.": Case(
         "rnnkit.states.cat([filled(1, 3, 4), None])",
-        Refused(ArgumentError, "lacks", "states"),
-        code="states-of-one-kind",
+        Refused(ArgumentError, "lacks", "states", code="states-of-one-kind"),
         message=snapshot("""\
 cat takes a list of states, all of one kind: tensors, pairs, or None
   more      states-of-one-kind, in the docs under "Errors"\
@@ -179,66 +96,30 @@ cat takes a list of states, all of one kind: tensors, pairs, or None
     ),
     "One tensor is no list of states.": Case(
         call("rnnkit.states.cat(h)", h=(2, 5, 4)),
-        Refused(ArgumentError, "lacks", "states"),
-        code="states-of-one-kind",
+        Refused(ArgumentError, "lacks", "states", code="states-of-one-kind", annotated=True),
         fix=fix("rnnkit.states.cat([...])", "h", where="@"),
         message=snapshot("""\
 cat takes a list of states, got a Tensor of shape (2, 5, 4)
   fix       rnnkit.states.cat([...]), the states in a list
   more      states-of-one-kind, in the docs under "Errors"\
 """),
-        marks=(pytest.mark.unhooked("the annotation refuses it first"),),
     ),
     "Nor is one pair.": Case(
         call("rnnkit.states.from_layers(hx)", hx=rnnkit.LSTMState(filled(2, 4), filled(2, 4))),
-        Refused(ArgumentError, "lacks", "states"),
-        code="states-of-one-kind",
+        Refused(ArgumentError, "lacks", "states", code="states-of-one-kind"),
         fix=fix("rnnkit.states.from_layers([...])", "hx", where="@"),
     ),
     "What cannot be listed.": Case(
         "rnnkit.states.cat(5)",
-        Refused(ArgumentError, "lacks", "states"),
-        code="states-of-one-kind",
-        marks=(pytest.mark.unhooked("the annotation refuses it first"),),
+        Refused(ArgumentError, "lacks", "states", code="states-of-one-kind", annotated=True),
     ),
     "Bytes are no device.": Case(
         "rnnkit.states.to(filled(2, 4), b'cpu0')",
-        Refused(ArgumentError, "lacks", "args"),
-        code="to-arguments",
-    ),
-    "A length that no sequence has.": Case(
-        "nn.GRU(3, 4)(filled(7, 5, 3), lengths=10**5000)",
-        Refused(rnnkit.LengthsError, "lacks", "lengths"),
-        code="lengths-kind",
-        marks=(pytest.mark.unhooked("the annotation refuses it first"),),
-    ),
-    "Lengths whose sizes are open.": Case(
-        call("nn.GRU(3, 4)(filled(7, 5, 3), lengths=n)", n=torch.nn.UninitializedParameter()),
-        Refused(rnnkit.LengthsError, "lacks", "lengths"),
-        code="lengths-kind",
-        marks=(pytest.mark.unhooked("the annotation refuses it first"),),
-    ),
-    "A nested mask.": Case(
-        call(
-            "nn.GRU(3, 4)(filled(7, 5, 3), reset=mask)",
-            mask=torch.nested.nested_tensor([torch.ones(7)], layout=torch.jagged),
-        ),
-        Refused(ArgumentError, "lacks", "reset"),
-        code="mask-values",
-        message=snapshot("""\
-reset must be booleans, or 0 and 1
-  GRU(3, 4): reset is not a plain tensor
-  input     expected (seq, batch, input_size=3)    got (7, 5, 3)
-  reset     expected (seq, batch), booleans    got a nested Tensor
-  fix       a boolean tensor, dense
-  more      mask-values, in the docs under "Errors"\
-"""),
-        marks=(pytest.mark.unhooked("the annotation refuses it first"),),
+        Refused(ArgumentError, "lacks", "args", code="to-arguments"),
     ),
     "A cell's state is not taken apart.": Case(
         "rnnkit.states.to_layers(filled(5, 4))",
-        Refused(StateError, "lacks", "state", (None, None, None), (5, 4)),
-        code="to-layers-axes",
+        Refused(StateError, "lacks", "state", (None, None, None), (5, 4), code="to-layers-axes"),
         message=snapshot("""\
 to_layers takes the state of a layer, (layers * directions, batch, hidden)
   got (5, 4)
@@ -247,18 +128,7 @@ to_layers takes the state of a layer, (layers * directions, batch, hidden)
     ),
     "How a state is bridged is not printed if it is a tensor.": Case(
         "rnnkit.states.bridge(filled(2, 3, 4), filled(2))",
-        Refused(ArgumentError, "lacks", "how"),
-        code="bridge-how",
-        marks=(pytest.mark.unhooked("the annotation refuses it first"),),
-    ),
-    "A mask in lists beside packed input.": Case(
-        call(
-            "nn.GRU(3, 4)(pack_padded_sequence(input, [7, 5]), reset=reset)",
-            input=(7, 2, 3),
-            reset=[[False, True]] * 7,
-        ),
-        Refused(ShapeError, "lacks", "reset", (), ()),
-        code="mask-packed",
+        Refused(ArgumentError, "lacks", "how", code="bridge-how", annotated=True),
     ),
 }
 

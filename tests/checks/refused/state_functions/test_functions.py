@@ -1,4 +1,4 @@
-"""What ``rnnkit.states`` refuses."""
+"""What ``rnnkit.states``, ``last_hidden``, ``split_state`` and ``step`` refuse: what is said of each."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,7 +7,8 @@ import pytest
 import torch
 from inline_snapshot import snapshot
 
-from rnnkit import ArgumentError, StateError, states
+import rnnkit
+from rnnkit import ArgumentError, ShapeError, StateError, states
 from tests.checks.refusals import Case, Refused, call, filled, refusal, table
 
 CASES = {
@@ -141,10 +142,6 @@ mask must have shape (3,), got (4,)
   more      mask-shape, in the docs under "Errors"\
 """),
     ),
-    "Positions of samples are refused, though 0 and 1 among them look like a mask.": Case(
-        "rnnkit.states.reset(filled(4, 3, 6), [0, 1])",
-        Refused(ArgumentError, "lacks", "mask"),
-    ),
     "As many positions as there are samples are refused for the number that is no flag.": Case(
         "rnnkit.states.reset(filled(4, 3, 6), [2, 0, 1])",
         Refused(ArgumentError, "lacks", "mask"),
@@ -160,6 +157,41 @@ mask must be booleans, or 0 and 1; got other values
     "A half is no flag.": Case(
         call("rnnkit.states.reset(filled(3, 6), mask)", mask=torch.tensor([0.5, 0.0, 1.0])),
         Refused(ArgumentError, "lacks", "mask"),
+    ),
+    "An empty list.": Case(
+        "rnnkit.LSTM(3, 4).last_hidden([])",
+        Refused(StateError, "lacks", "state", (1, None, 4), (), annotated=True),
+        has="    got an empty list\n",
+    ),
+    "One tensor in a list.": Case(
+        call("rnnkit.LSTM(3, 4).last_hidden([h])", h=(1, 5, 4)),
+        Refused(StateError, "lacks", "state", (1, None, 4), (1, 5, 4), annotated=True),
+        has="    got ((1, 5, 4))\n",
+    ),
+    "Two tensors, the second of another width.": Case(
+        call("rnnkit.LSTM(3, 4).last_hidden((h, c))", h=(1, 5, 4), c=(1, 5, 6)),
+        Refused(StateError, "lacks", "state", (1, None, 4), (1, 5, 6)),
+        has="    got ((1, 5, 4), (1, 5, 6))\n",
+    ),
+    "Three tensors.": Case(
+        call("rnnkit.LSTM(3, 4).last_hidden((h, h, h))", h=(1, 5, 4)),
+        Refused(StateError, "lacks", "state", (1, None, 4), (1, 5, 4), annotated=True),
+        has="    got a tuple\n",
+    ),
+    "A tensor of another width.": Case(
+        call("rnnkit.GRU(3, 4).split_state(h)", h=(1, 5, 6)),
+        Refused(StateError, "lacks", "state", (1, None, 4), (1, 5, 6)),
+        has="    got (1, 5, 6)\n",
+    ),
+    "A step of a bidirectional Recurrent.": Case(
+        "rnnkit.Recurrent(GRUCell(3, 4), GRUCell(3, 4)).step(filled(5, 3))",
+        Refused(ArgumentError, "lacks", "x_t"),
+        has="  fix       Recurrent(..., without reverse_cells), or call the layer on the whole",
+    ),
+    "A sequence in the place of a step of a Recurrent.": Case(
+        "rnnkit.Recurrent(GRUCell(3, 4)).step(filled(7, 5, 3))",
+        Refused(ShapeError, "lacks", "x_t", (None, None), (7, 5, 3)),
+        has="  x_t       expected (batch, feature)    got (7, 5, 3)\n",
     ),
 }
 
@@ -207,3 +239,15 @@ def test_reset_reads_the_batch_where_it_is_told() -> None:
 
     assert states.reset(state, [1, 0, 1], batch_first=True).shape == state.shape
     refusal(ArgumentError, "lacks", lambda _: states.reset(state, [1, 0, 1]))
+
+
+@pytest.mark.parametrize("name", ["GRU", "LSTM"])
+def test_unbatched_states_are_taken(name: str) -> None:
+    """The state of one sequence alone has no batch axis, whatever its layout."""
+    layer: Any = getattr(rnnkit, name)(3, 4, 2, bidirectional=True)
+    output, state = layer(filled(7, 3))
+
+    assert layer.last_hidden(state).shape == (8,)
+    assert torch.equal(layer.last_hidden(state)[:4], output[-1, :4])
+    with pytest.raises(StateError):
+        layer.last_hidden(layer.initial_state(None)[0] if name == "LSTM" else filled(5, 4))

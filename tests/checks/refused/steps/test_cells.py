@@ -61,16 +61,6 @@ Recurrent: cells must be a cell or a list of cells, got a Tensor of shape (3, 4)
             hidden_size=4,
         ),
     ),
-    "No cells at all.": Case(
-        "rnnkit.Recurrent([])",
-        Refused(ArgumentError, "lacks", "cells", code="recurrent-cells"),
-        fix=fix(
-            "[rnnkit.GRUCell(input_size, hidden_size)]",
-            where="rnnkit.Recurrent(@)",
-            input_size=3,
-            hidden_size=4,
-        ),
-    ),
     "Cells by name.": Case(
         call("rnnkit.Recurrent(cells)", cells={"a": rnnkit.GRUCell(3, 4)}),
         Refused(ArgumentError, "lacks", "cells", code="recurrent-cells", annotated=True),
@@ -95,6 +85,11 @@ Recurrent: cells must be a cell or a list of cells, got a list
         "rnnkit.Recurrent(GRUCell)",
         Refused(ArgumentError, "lacks", "cells", code="recurrent-cells", annotated=True),
         fix=fix("GRUCell(...)", "3, 4", where="rnnkit.Recurrent(@)"),
+        message=snapshot("""\
+Recurrent: cells must be a cell or a list of cells, got the type GRUCell
+  fix       GRUCell(...), a cell of this class
+  more      recurrent-cells, in the docs under "Errors"\
+"""),
     ),
     "The name of a class in its place.": Case(
         "rnnkit.Recurrent('GRUCell')",
@@ -122,20 +117,6 @@ hx must be a tuple of 1 state, got 2 of them
         call("rnnkit.Recurrent(GRUCell(3, 4))(input, hx)", input=(7, 5, 3), hx=(5, 4)),
         Refused(StateError, "lacks", "hx", code="recurrent-state", annotated=True),
         fix="(hx,)",
-    ),
-    "One state for two cells.": Case(
-        call(
-            "rnnkit.Recurrent(gru.cells())(input, hx)",
-            gru=rnnkit.GRU(3, 4, 2),
-            input=(7, 5, 3),
-            hx=[filled(5, 4)],
-        ),
-        Refused(StateError, "lacks", "hx", code="recurrent-state"),
-        fix=fix(
-            "output, hx = layer(input)",
-            into="hx",
-            layer=rnnkit.Recurrent(rnnkit.GRU(3, 4, 2).cells()),
-        ),
     ),
     "A size in the place of cells.": Case(
         "rnnkit.Recurrent(3, 4)",
@@ -170,14 +151,6 @@ hx must be a tuple of 1 state, got 5
         call("rnnkit.Recurrent(LSTMCell(3, 4))(filled(7, 5, 3), (h, h, h))", h=(5, 4)),
         Refused(StateError, "lacks", "hx", code="recurrent-state"),
         has="  fix       output, hx = layer(input)",
-    ),
-    "A layer among the cells of the other direction.": Case(
-        "rnnkit.Recurrent(GRUCell(3, 4), nn.GRU(3, 4))",
-        Refused(ArgumentError, "lacks", "reverse_cells", code="recurrent-layer"),
-    ),
-    "Fewer cells of the other direction.": Case(
-        "rnnkit.Recurrent([GRUCell(3, 4), GRUCell(8, 4)], GRUCell(3, 4))",
-        Refused(ArgumentError, "lacks", "reverse_cells", code="recurrent-directions"),
     ),
     "Of two layers with a user's cell below, the second reads another width.": Case(
         call(

@@ -9,22 +9,8 @@ from inline_snapshot import snapshot
 from torch import Tensor, nn
 
 import rnnkit
-from rnnkit import (
-    ArgumentError,
-    CellError,
-    LayoutError,
-    LengthsError,
-    ShapeError,
-    StateError,
-)
-from tests.checks.refusals import (
-    Case,
-    Refused,
-    call,
-    filled,
-    fix,
-    table,
-)
+from rnnkit import ArgumentError, CellError, LayoutError, LengthsError, ShapeError, StateError
+from tests.checks.refusals import Case, Refused, call, filled, fix, table
 
 
 class Failing(nn.Module):
@@ -66,17 +52,6 @@ Recurrent: cells must be a cell or a list of cells, got an empty list
   fix       [rnnkit.GRUCell(input_size, hidden_size)], one cell for each layer
   more      recurrent-cells, in the docs under "Errors"\
 """),
-    ),
-    "What is no module is refused.": Case(
-        call("Recurrent(anything)", anything=rnnkit.GRUCell),
-        Refused(ArgumentError, "lacks", annotated=True),
-        message=snapshot(
-            """\
-Recurrent: cells must be a cell or a list of cells, got the type GRUCell
-  fix       GRUCell(...), a cell of this class
-  more      recurrent-cells, in the docs under "Errors"\
-"""
-        ),
     ),
     "What is no module is refused, in a list too.": Case(
         call("Recurrent([None, anything])", anything=rnnkit.GRUCell),
@@ -128,8 +103,9 @@ Recurrent: reverse_cells holds GRU, a layer over whole sequences
         has="\n  fix       output, hx = layer(input): the second is such a tuple\n",
     ),
     "A tuple of another number of states is refused.": Case(
-        call("Recurrent(two)(input, (h,))", input=(7, 5, 3), h=(5, 4), two=TWO),
-        Refused(StateError, "lacks"),
+        call("Recurrent(two)(input, hx)", input=(7, 5, 3), hx=(filled(5, 4),), two=TWO),
+        Refused(StateError, "lacks", "hx"),
+        fix=fix("output, hx = layer(input)", into="hx", layer=rnnkit.Recurrent(TWO)),
         message=snapshot("""\
 hx must be a tuple of 2 states, got 1 of them
   Recurrent carries one state for each cell

@@ -1,6 +1,4 @@
-"""What ``unroll`` refuses, of rnnkit's cells and of a user's, and that it takes what is right."""
-
-from typing import Any
+"""What ``unroll`` refuses, of rnnkit's cells and of a user's, and states of each."""
 
 import pytest
 import torch
@@ -9,7 +7,18 @@ from torch import Tensor, nn
 
 import rnnkit
 from rnnkit import ArgumentError, CellError, DtypeError, LayoutError, ShapeError, StateError
-from tests.checks.refusals import CONTENT, Case, Refused, call, filled, fix, fixed, refusal, table
+from tests.checks.refusals import (
+    CONTENT,
+    Case,
+    Counter,
+    Refused,
+    call,
+    filled,
+    fix,
+    fixed,
+    refusal,
+    table,
+)
 
 
 class Embedded(nn.Module):
@@ -162,6 +171,100 @@ Input batch size 5 doesn't match hidden0 batch size 7
   more      layout-seq-first, in the docs under "Errors"\
 """),
     ),
+    "A state with its axes swapped is refused, as the cell itself does.": Case(
+        call("unroll(GRUCell(3, 4), input, hx)", input=(7, 5, 3), hx=(4, 5)),
+        Refused(StateError, "lacks", code="state-transposed"),
+        fix="hx.t()",
+    ),
+    "A list of steps is refused with the call that stacks them.": Case(
+        call("unroll(GRUCell(3, 4), steps)", steps=[filled(5, 3), filled(5, 3)]),
+        Refused(ArgumentError, "lacks", "input", code="input-type", annotated=True),
+        has="  fix       torch.nn.utils.rnn.pad_sequence(input), or torch.stack(input) for",
+    ),
+    "A user's cell has a state for as many samples as the input.": Case(
+        call("unroll(cell, input, hx)", cell=Sums(), input=(7, 5, 3), hx=(4, 3)),
+        Refused(StateError, "lacks", "hx", (5,), (4, 3)),
+        message=snapshot("""\
+Expected hidden batch size 5, got [4]
+  unroll of Sums: a cell's state has the batch on axis 0
+  input     expected (seq, batch, feature)    got (7, 5, 3)
+  hx        expected (batch=5, ...)    got (4, 3)
+  fix       hx=None or cell.initial_state(5), if the sequences are new
+            where cell is this module
+  more      state-cell-batch, in the docs under "Errors"\
+"""),
+    ),
+    "Each tensor of a user's state is looked at.": Case(
+        call("unroll(cell, input, (h, c))", cell=Sums(), input=(7, 5, 3), h=(5, 3), c=(4, 3)),
+        Refused(StateError, "lacks", "hx", (5,), (4, 3)),
+    ),
+    **{
+        f"A state for as many samples as there are steps tells the layout, batch_first={flag}.": Case(
+            call(
+                f"unroll(cell, input, hx, batch_first={flag})",
+                cell=Sums(),
+                input=(7, 5, 3),
+                hx=(batch, 3),
+            ),
+            Refused(LayoutError, "lacks", "hx"),
+            fix="input.transpose(0, 1)",
+        )
+        for flag, batch in ((False, 7), (True, 5))
+    },
+    "The message says on which axis the state's batch was found.": Case(
+        call("unroll(cell, input, hx)", cell=Sums(), input=(7, 5, 3), hx=(7, 3)),
+        Refused(LayoutError, "lacks"),
+        message=snapshot("""\
+Expected hidden batch size 5, got [7]
+  unroll of Sums: the input looks batch-first, but batch_first=False
+  input     expected (seq, batch, feature)    got (7, 5, 3)
+  hx        expected (batch=5, ...)    got (7, 3)
+  evidence  hx has batch 7, which is axis 0 of the input
+  fix       unroll(..., batch_first=True), or input.transpose(0, 1)
+  more      layout-batch-first, in the docs under "Errors"\
+"""),
+    ),
+    **{
+        f"{module} makes no state for a batch size that is none: {size!r}.": Case(
+            f"rnnkit.{module}.initial_state({size!r})",
+            Refused(ArgumentError, "lacks", "batch_size", annotated=True),
+        )
+        for module in ("LSTM(3, 4)", "GRUCell(3, 4)")
+        for size in (-1, True, 2.0, "5")
+    },
+    "A negative batch size is refused with what would do.": Case(
+        "rnnkit.LSTM(3, 4).initial_state(-1)",
+        Refused(ArgumentError, "lacks"),
+        message=snapshot(
+            """\
+LSTM.initial_state: batch_size must be an int from 0, or None for a state without batch axis, got -1
+  more      batch-size, in the docs under "Errors"\
+"""
+        ),
+    ),
+    "A third-party cell's state of one sample is expanded.": Case(
+        call(
+            "rnnkit.unroll(cell, filled(7, 5, 3), hx)",
+            cell=Counter(lambda hx: hx),
+            hx=(1, 4),
+        ),
+        Refused(StateError, "lacks", "hx", (5,), (1, 4), code="state-cell-batch"),
+        fix="rnnkit.states.expand(hx, 5)",
+        message=snapshot("""\
+Expected hidden batch size 5, got [1]
+  unroll of Counter: a cell's state has the batch on axis 0
+  input     expected (seq, batch, feature)    got (7, 5, 3)
+  hx        expected (batch=5, ...)    got (1, 4)
+  fix       rnnkit.states.expand(hx, 5), if all samples start from it
+            hx=None or cell.initial_state(5), if the sequences are new
+            where hx is your state and cell is this module
+  more      state-cell-batch, in the docs under "Errors"\
+"""),
+    ),
+    "A first state of as many samples.": Case(
+        "nn.GRU(3, 4).initial_state(2**63)",
+        Refused(ArgumentError, "lacks", "batch_size", code="batch-size"),
+    ),
 }
 
 
@@ -169,13 +272,6 @@ Input batch size 5 doesn't match hidden0 batch size 7
 def test_refused(case: Case) -> None:
     """Each is refused as its row says, and what the message says to type runs."""
     case.check()
-
-
-def test_whole_numbers_for_a_users_cell() -> None:
-    """What a user's cell reads is its own affair, whatever its weights are called."""
-    output, state = rnnkit.unroll(Embedded(), torch.ones(7, 5, 3, dtype=torch.int64))
-    assert torch.equal(state, torch.full((5, 4), 21.0))
-    assert torch.equal(output[0], torch.full((5, 4), 3.0))
 
 
 @pytest.mark.unhooked("the annotation refuses it first")
@@ -194,48 +290,3 @@ input must be a Tensor, got a PackedSequence
     advised = "input, lengths = torch.nn.utils.rnn.pad_packed_sequence(input)"
     input, lengths = fixed(error, advised.partition(" = ")[2], input=x)
     rnnkit.unroll(rnnkit.GRUCell(3, 4), input, lengths=lengths)
-
-
-@pytest.mark.parametrize("given", [(None, None), (filled(4), filled(4)), [filled(4), None]])
-def test_pair_of_one_sequence(given: Any) -> None:
-    """Each form of the pair that a cell takes for one step is taken for one sequence."""
-    output, state = rnnkit.unroll(rnnkit.LSTMCell(3, 4), filled(7, 3), given)
-    assert output.shape == (7, 4)
-    assert state.h.shape == state.c.shape == (4,)
-
-
-@pytest.mark.parametrize("batch", [0, 1, 5])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize("missing", ["h", "c", "both"])
-def test_zeros_for_what_is_missing(batch: int, dtype: torch.dtype, missing: str) -> None:
-    """None in a pair stands for zeros, of a projected cell too."""
-    for cell in (
-        rnnkit.LSTMCell(3, 4, dtype=dtype),
-        rnnkit.LSTM(3, 4, proj_size=2, dtype=dtype).cells()[0],
-    ):
-        x = torch.ones(7, batch, 3, dtype=dtype)
-        zeros = cell.initial_state(batch)
-        whole = rnnkit.LSTMState(zeros.h + 1, zeros.c + 1)
-        names = ("h", "c") if missing == "both" else (missing,)
-        given = [None if name in names else getattr(whole, name) for name in ("h", "c")]
-        filled_up = [zeros[k] if part is None else part for k, part in enumerate(given)]
-        for one, other in zip(
-            rnnkit.unroll(cell, x, given)[1], rnnkit.unroll(cell, x, filled_up)[1], strict=True
-        ):
-            assert torch.equal(one, other)
-
-
-def test_zeros_lie_where_the_input_lies() -> None:
-    """They are made on the input's device."""
-    cell = rnnkit.LSTMCell(3, 4, device="meta")
-    h = torch.zeros(5, 4, device="meta")
-    _, state = rnnkit.unroll(cell, torch.ones(7, 5, 3, device="meta"), (h, None))
-    assert state.c.device.type == "meta"
-
-
-def test_a_vector_is_the_state_of_one_sequence() -> None:
-    """Without a batch, a user's state is handed to the cell with a batch of one."""
-    output, end = rnnkit.unroll(Sums(), torch.ones(7, 3), torch.tensor([1.0, 2.0, 3.0]))
-
-    assert output.shape == (7, 3)
-    assert end.tolist() == [8.0, 9.0, 10.0]

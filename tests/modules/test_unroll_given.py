@@ -1,0 +1,91 @@
+"""What ``unroll`` takes: whole numbers of a user's cell, a part of a pair, a state without a batch."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import rnnkit
+from tests.checks.refusals import filled
+
+
+class Embedded(nn.Module):
+    """A user's cell that reads whole numbers, and has a weight named as ours."""
+
+    def __init__(self) -> None:
+        """Make a table of ten rows."""
+        super().__init__()
+        self.weight_ih = nn.Parameter(torch.ones(10, 4))
+
+    def forward(self, input: Tensor, hx: Tensor) -> Tensor:
+        """Add the rows that are named."""
+        return hx + self.weight_ih[input].sum(-2)
+
+    def initial_state(self, batch_size: int) -> Tensor:
+        """Begin with nothing."""
+        return torch.zeros(batch_size, 4)
+
+
+class Sums(nn.Module):
+    """A user's cell that adds up what it reads, three features wide."""
+
+    def forward(self, input: Tensor, hx: Tensor) -> Tensor:
+        """Add a step."""
+        return hx + input
+
+    def initial_state(self, batch_size: int) -> Tensor:
+        """Begin with nothing."""
+        return torch.zeros(batch_size, 3)
+
+
+def test_whole_numbers_for_a_users_cell() -> None:
+    """What a user's cell reads is its own affair, whatever its weights are called."""
+    output, state = rnnkit.unroll(Embedded(), torch.ones(7, 5, 3, dtype=torch.int64))
+    assert torch.equal(state, torch.full((5, 4), 21.0))
+    assert torch.equal(output[0], torch.full((5, 4), 3.0))
+
+
+@pytest.mark.parametrize("given", [(None, None), (filled(4), filled(4)), [filled(4), None]])
+def test_pair_of_one_sequence(given: Any) -> None:
+    """Each form of the pair that a cell takes for one step is taken for one sequence."""
+    output, state = rnnkit.unroll(rnnkit.LSTMCell(3, 4), filled(7, 3), given)
+    assert output.shape == (7, 4)
+    assert state.h.shape == state.c.shape == (4,)
+
+
+@pytest.mark.parametrize("batch", [0, 1, 5])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("missing", ["h", "c", "both"])
+def test_zeros_for_what_is_missing(batch: int, dtype: torch.dtype, missing: str) -> None:
+    """None in a pair stands for zeros, of a projected cell too."""
+    for cell in (
+        rnnkit.LSTMCell(3, 4, dtype=dtype),
+        rnnkit.LSTM(3, 4, proj_size=2, dtype=dtype).cells()[0],
+    ):
+        x = torch.ones(7, batch, 3, dtype=dtype)
+        zeros = cell.initial_state(batch)
+        whole = rnnkit.LSTMState(zeros.h + 1, zeros.c + 1)
+        names = ("h", "c") if missing == "both" else (missing,)
+        given = [None if name in names else getattr(whole, name) for name in ("h", "c")]
+        filled_up = [zeros[k] if part is None else part for k, part in enumerate(given)]
+        for one, other in zip(
+            rnnkit.unroll(cell, x, given)[1], rnnkit.unroll(cell, x, filled_up)[1], strict=True
+        ):
+            assert torch.equal(one, other)
+
+
+def test_zeros_lie_where_the_input_lies() -> None:
+    """They are made on the input's device."""
+    cell = rnnkit.LSTMCell(3, 4, device="meta")
+    h = torch.zeros(5, 4, device="meta")
+    _, state = rnnkit.unroll(cell, torch.ones(7, 5, 3, device="meta"), (h, None))
+    assert state.c.device.type == "meta"
+
+
+def test_a_vector_is_the_state_of_one_sequence() -> None:
+    """Without a batch, a user's state is handed to the cell with a batch of one."""
+    output, end = rnnkit.unroll(Sums(), torch.ones(7, 3), torch.tensor([1.0, 2.0, 3.0]))
+
+    assert output.shape == (7, 3)
+    assert end.tolist() == [8.0, 9.0, 10.0]

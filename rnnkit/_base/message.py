@@ -57,7 +57,7 @@ def refusal(
         sentence: torch's, where it has one.
         headline: what was called, and what is wrong with it.
         *rows: expected and got, evidence, fix.
-        code: which refusal this is, one of :data:`rnnkit._base.codes.CODES`.
+        code: which refusal this is, as the page "Errors" lists them.
         facts: what the class keeps beside text and argument: of a ShapeError the sizes.
         source: torch's own error, which a traceback then shows too.
     """

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence
 
 import rnnkit
-from rnnkit._base.codes import CODES
+from tests.codes import CODES
 
 #: No message has more characters, whatever was given.
 LONGEST = 2000

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 import rnnkit
-from rnnkit._base.codes import CODES
+from tests.codes import CODES
 from tests.fuzz.draws import Odd
 
 #: What is left to torch's own errors, by their words. Nothing else may end in another than ours.

@@ -70,12 +70,7 @@ class ClassFacts(NamedTuple):
     own_start: bool = False
 
     def of_subclass(self, kind: type, base: type) -> "ClassFacts":
-        """Note once what a subclass has of its own.
-
-        Args:
-            kind: the subclass; what stands beside ours among its bases counts too.
-            base: the class of ours that it is made of.
-        """
+        """Note once what a subclass, and what is beside ours among its bases, has of its own."""
         added = [part for part in kind.__mro__ if part not in base.__mro__]
         names = {name for part in added for name in vars(part)}
         return self._replace(

@@ -37,12 +37,7 @@ CELL_STATES = {"c", "c0", "c_0", "cx", "cell", "cell_state"}
 
 
 def check_step(layer: Any, x_t: Any) -> None:
-    """Hold a step to one time step, of a layer that runs in one direction.
-
-    Raises:
-        ArgumentError: if the layer is bidirectional, or ``x_t`` is no tensor.
-        ShapeError: if ``x_t`` has a seq axis.
-    """
+    """Hold a step to one time step, of a layer that runs in one direction."""
     name = type(layer).__name__
     # Of a Recurrent the cells know the width.
     width = getattr(layer, "input_size", None)
@@ -163,12 +158,8 @@ def _shape(tensor: Any) -> str:
 def check_surplus(module: Any, surplus: tuple[Any, ...], unknown: Mapping[str, Any]) -> None:
     """Hold a call to the arguments that it has; surplus ones pass if all are None.
 
-    torch's older exporter to ONNX passes every parameter of a ``forward`` by its position.
-
-    Args:
-        module: who was called.
-        surplus: what was given by position after ``input`` and ``hx``.
-        unknown: what was given by name, and has none.
+    Those by position come after ``input`` and ``hx``. torch's older exporter to ONNX passes every
+    parameter of a ``forward`` by its position.
     """
     if unknown:
         _refuse_name(module, *next(iter(unknown.items())))

@@ -37,7 +37,7 @@ from rnnkit._checks.dtype_errors import diagnose_dtype_and_device, refuse_type
 from rnnkit._checks.input_errors import diagnose_input, diagnose_shape
 from rnnkit._checks.odd_tensors import has_odd_state, refuse_nested
 from rnnkit._checks.packed import batch_of_fields, check_packed
-from rnnkit._checks.state_errors import diagnose_batch
+from rnnkit._checks.state_errors import check_batch
 from rnnkit._checks.state_guards import completed, diagnosed_state, fitting_state
 
 
@@ -207,5 +207,5 @@ def check_unrolled(
     if known:
         hx = diagnosed_state(spec, hx, input)
     elif spec.batch is not None:
-        diagnose_batch(spec, hx)
+        check_batch(spec, hx)
     return spec, hx

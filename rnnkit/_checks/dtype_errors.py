@@ -91,10 +91,6 @@ def explain_missing_kernel(layer: CheckedLayer, error: Exception) -> None:
     """Say in our words that this CPU has no kernel for what autocast makes of a layer.
 
     Returns for every other error of torch's.
-
-    Args:
-        layer: the layer that was called.
-        error: what torch raised.
     """
     text = str(error)
     if not text.startswith("could not create a primitive"):

@@ -19,13 +19,7 @@ from rnnkit._kernels.lengths import Lengths
 
 
 def check_lengths(spec: CallSpec, lengths: Any, input: Any) -> Lengths:
-    """Hold lengths to one count from 0 to seq for each sample.
-
-    Args:
-        spec: the call they belong to.
-        lengths: what the caller gave: a list of ints, or an integer tensor ``(batch,)``.
-        input: what the lengths belong to.
-    """
+    """Hold lengths, a list of ints or an integer tensor, to one from 0 to seq for each sample."""
     if spec.kind == "packed":
         _refuse_lengths(
             spec,

@@ -67,21 +67,12 @@ def as_mask(mask: Any, batch: int, device: torch.device) -> Tensor:
 
 
 def check_reset(spec: CallSpec, reset: Any) -> Tensor:
-    """Hold a mask of resets to one flag, true or false, for each step of each sample.
-
-    Args:
-        spec: the call it belongs to.
-        reset: what the caller gave: booleans, or 0 and 1, in the layout of the input.
+    """Hold a mask of resets, in the layout of the input, to 0 or 1 at each step of each sample.
 
     Returns:
         Booleans ``(seq, batch)``, whatever the layout of the input, or ``(seq,)`` unbatched; on
         the device of the mask, in one piece of memory of their own: a caller may write into the
         mask before a backward pass reads it.
-
-    Raises:
-        LayoutError: if the mask is laid out the other way.
-        ShapeError: if it has another shape, or the input is packed.
-        ArgumentError: if it holds anything but true and false.
     """
     if spec.kind == "packed":
         fix = "pad_packed_sequence(input), then its two results as input and lengths="

@@ -53,12 +53,7 @@ def has_odd_state(hx: Any, count: int) -> bool:
 
 
 def explain_failure(module: Any, input: Any, hx: Any, error: Exception) -> None:
-    """Say in our words which tensor torch could not compute with; return if all are plain.
-
-    Raises:
-        ArgumentError: if it is the input.
-        StateError: if it is in the state.
-    """
+    """Say in our words which tensor torch could not compute with; return if all are plain."""
     data = input.data if isinstance(input, PackedSequence) else input
     parts = hx if isinstance(hx, (tuple, list)) else (hx,)
     fake = is_fake(next(module.parameters(), None))

@@ -56,16 +56,8 @@ def check_packed(layer: Any, input: PackedSequence, *, given: bool) -> None:
     """Hold the fields of packed input to each other.
 
     Their dtypes and sizes and the values of ``batch_sizes``, which are on the CPU; values of the
-    indices only where they are on the CPU too, so that no device is waited for.
-
-    Args:
-        layer: who is called.
-        input: the packed input.
-        given: whether there is a state, which ``sorted_indices`` bring into the data's order.
-
-    Raises:
-        ArgumentError: if a field is of another kind.
-        LengthsError: if the fields contradict each other.
+    indices only where they are on the CPU too, so that no device is waited for. A state that is
+    ``given`` is brought into the data's order by ``sorted_indices``.
     """
     _check_kinds(layer, input)
     data, sizes, order, back = input

@@ -159,13 +159,8 @@ def _fix_pair(shapes: Shapes, wants: Sequence[Shape]) -> str | None:
     return None
 
 
-def diagnose_batch(spec: CallSpec, hx: Any) -> None:
-    """Find a tensor in a third-party cell's state that has another batch than the input.
-
-    Raises:
-        StateError: if there is one.
-        LayoutError: if its batch is the input's seq axis.
-    """
+def check_batch(spec: CallSpec, hx: Any) -> None:
+    """Hold each tensor of a third-party cell's state to the batch of the input."""
 
     def compare(tensor: Tensor) -> Tensor:
         if tuple(tensor.shape)[:1] != (spec.batch,):

@@ -69,16 +69,9 @@ def run_foreign(layer: Any, input: Any, hx: Any, **options: Any) -> Any:
 
 
 def run_whole(layer: Any, input: Any, hx: Any, *, own: bool) -> tuple[Any, Any]:
-    """Run a layer on a checked call, its weights up to date.
+    """Run a layer on a checked call, its weights up to date, and return what torch's returns.
 
-    Args:
-        layer: an RNN, LSTM or GRU.
-        input: a Tensor or a PackedSequence.
-        hx: the state as torch's layer takes it, or None for zeros.
-        own: whether torch's own forward runs, and with it checks that somebody put in.
-
-    Returns:
-        What torch's layer returns.
+    With ``own`` torch's own forward runs, and with it checks that somebody put in.
     """
     if isinstance(input, PackedSequence) and not input.batch_sizes.is_contiguous():
         # torch reads them in memory, whatever their strides, and beyond their end.

@@ -13,7 +13,7 @@ from rnnkit._base.torch_tools import is_fx_call, leaf_node
 from rnnkit._checks.arguments import MISSING, check_batch_size, check_step, check_surplus
 from rnnkit._checks.call_spec import sizes_of_sequence
 from rnnkit._checks.constructors import check_option, known_arguments
-from rnnkit._checks.recurrent import cells_of, check_directions, states_of_cells
+from rnnkit._checks.objects import cells_of, check_directions, states_of_cells
 from rnnkit._checks.scope import LAYER_AXES, Axes, check_axes, check_scope
 from rnnkit._modules.unroll import initial_state, run
 from rnnkit.typing import Cell, LengthsLike, ResetLike

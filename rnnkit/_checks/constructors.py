@@ -16,25 +16,21 @@ from rnnkit._base.errors import ArgumentError
 from rnnkit._base.message import brief, call, refusal, wanted
 from rnnkit._checks.rules import CELL_RULES, FLAG, RULES, Rule, is_truth
 
-#: What other libraries call an option, and what is typed here: ``{value}`` is what was given.
-OTHER_LIBRARIES = {
-    "units": "hidden_size={value}",
-    "num_units": "hidden_size={value}",
-    "n_hidden": "hidden_size={value}",
-    "hidden_dim": "hidden_size={value}",
-    "input_dim": "input_size={value}",
-    "embedding_dim": "input_size={value}",
-    "in_features": "input_size={value}",
-    "n_layers": "num_layers={value}",
-    "layers": "num_layers={value}",
-    "use_bias": "bias={value}",
-    "dropout_p": "dropout={value}",
-    "dropout_rate": "dropout={value}",
-    "bidir": "bidirectional={value}",
-    "activation": "nonlinearity={value}",
+#: What other libraries call an option, by its name here.
+OTHER_NAMES = {
+    "hidden_size": {"units", "num_units", "n_hidden", "hidden_dim"},
+    "input_size": {"input_dim", "embedding_dim", "in_features"},
+    "num_layers": {"n_layers", "layers"},
+    "bias": {"use_bias"},
+    "dropout": {"dropout_p", "dropout_rate"},
+    "bidirectional": {"bidir"},
+    "nonlinearity": {"activation"},
+}
+
+#: Options of other libraries that are none here, and what is typed in their place.
+NO_OPTIONS = {
     "return_sequences": "leave it out: output, state = layer(input) returns every step",
     "return_state": "leave it out: output, state = layer(input) returns the state too",
-    "time_major": "batch_first={inverse}",
     "go_backwards": "rnnkit.unroll(cell, input, reverse=True)",
     "stateful": "leave it out: output, hx = layer(input, hx) passes the state on",
     "recurrent_dropout": "leave it out: torch's kernels have none between steps",
@@ -123,11 +119,12 @@ def _bind(
     return _refuse_unbound(type(module).__name__, known, args, kwargs, reason)
 
 
-def check_option(name: str, argument: str, value: Any) -> Any:
-    """Hold one option of a module to what layers take under this name."""
+def check_option(argument: str, value: Any) -> Any:
+    """Hold one option of a Recurrent to what layers take under this name."""
     rule = RULES[argument]
     if not rule.is_kind(value) or not rule.fits(value):
-        _refuse(name, rule, argument, value, lambda: call(name, (), {argument: value}))
+        written = functools.partial(call, "Recurrent", (), {argument: value})
+        _refuse("Recurrent", rule, argument, value, written)
     return value
 
 
@@ -141,6 +138,7 @@ def _refuse_unbound(
     unknown = next((key for key in kwargs if key not in known), "")
     sentence = f"{name}.__init__() {'got ' if reason.startswith('multiple') else ''}{reason}"
     fix = f"{name}({', '.join(known[:3])}, ...)"
+    meant = next((own for own, others in OTHER_NAMES.items() if unknown in others), None)
     if unknown in OF_RECURRENT and "reverse_cells" in known:
         fix = OF_RECURRENT[unknown]
     elif unknown == "proj_size":
@@ -152,19 +150,16 @@ def _refuse_unbound(
         fix = f"leave nonlinearity out: {name} has fixed ones, RNN and RNNCell take it"
     elif unknown == "activation" and "hidden_size" in known and "nonlinearity" not in known:
         fix = f"leave activation out: {name} has fixed ones, RNN and RNNCell take nonlinearity"
-    elif unknown in OTHER_LIBRARIES and _applies(OTHER_LIBRARIES[unknown], known):
-        value = kwargs[unknown]
-        fix = OTHER_LIBRARIES[unknown].format(value=brief(value), inverse=not value)
+    elif meant in known:
+        fix = f"{meant}={brief(kwargs[unknown])}"
+    elif unknown == "time_major" and "batch_first" in known:
+        fix = f"batch_first={not kwargs[unknown]}"
+    elif unknown in NO_OPTIONS:
+        fix = NO_OPTIONS[unknown]
     elif similar := difflib.get_close_matches(unknown, known):
         fix = f"{similar[0]}={brief(kwargs[unknown])}"
     headline = call(name, args, kwargs)
     refusal(ArgumentError, unknown, sentence, headline, ("fix", fix), code="option-unknown")
-
-
-def _applies(fix: str, known: list[str]) -> bool:
-    """Say whether a fix names an option that this constructor has, or none."""
-    option, equals, _ = fix.partition("={")
-    return not equals or option in known
 
 
 def _refuse(

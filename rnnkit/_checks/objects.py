@@ -150,11 +150,11 @@ def _sizes(state: Any) -> list[tuple[int, ...]]:
     return [size for part in state for size in _sizes(part)] if isinstance(state, tuple) else []
 
 
-def refuse_call_of_result(caller: str) -> NoReturn:
+def refuse_call_of_result() -> NoReturn:
     """Refuse a call of what ``convert`` returned."""
-    sentence = f"{caller} returns a report of what it changed, which is not a model"
+    sentence = "convert returns a report of what it changed, which is not a model"
     headline = "the model that was given is changed in place"
-    fix = ("fix", f"rnnkit.{caller}(model), then model(input)")
+    fix = ("fix", "rnnkit.convert(model), then model(input)")
     refusal(ArgumentError, "model", sentence, headline, fix, code="convert-result")
 
 

@@ -56,10 +56,6 @@ def is_device(value: Any) -> bool:
     return True
 
 
-def _anything(_: object) -> bool:
-    return True
-
-
 def is_index(value: Any) -> bool:
     """Say whether a value stands for an integer, as a 0-d tensor of integers does."""
     if isinstance(value, bool) or getattr(value, "dtype", None) is torch.bool:
@@ -93,7 +89,7 @@ SIZE = _count(1, "an int from 1", "{name} must be greater than zero")
 COUNT = _count(1, SIZE.expected, SIZE.wrong_value, SupportsIndex)
 
 FLAG = Rule(
-    bool, _anything, "{name} should be of type bool, got: {kind}", "", expected="True or False"
+    bool, lambda _: True, "{name} should be of type bool, got: {kind}", "", expected="True or False"
 )
 
 DROPOUT = (

@@ -47,16 +47,13 @@ def check_axes(name: str, axes: Any, known: tuple[str, ...]) -> dict[str, str]:
     return dict(axes)
 
 
-def check_scope(
-    module: torch.nn.Module, axes: Axes, sizes: Mapping[str, int], argument: str
-) -> None:
-    """Hold the sizes that a module reads to what the caller's names are bound to.
+def check_scope(module: torch.nn.Module, axes: Axes, sizes: Mapping[str, int]) -> None:
+    """Hold the sizes that a module reads of its input to what the caller's names are bound to.
 
     Args:
         module: who reads.
         axes: the caller's names of the module's axes.
         sizes: what the module reads, by its own names.
-        argument: the argument that it reads.
 
     Raises:
         LayoutError: if seq and batch are bound the other way round.
@@ -70,17 +67,17 @@ def check_scope(
     # One axis alone starts with a space, which tells jaxtyping's names from forward references.
     shape: Any = Shaped[Tensor, " " + " ".join(axes[axis] for axis in named)]
     if not isinstance(probe, shape):
-        _refuse_binding(described(module), axes, named, argument)
+        _refuse_binding(described(module), axes, named)
     if bound and module not in WARNED:
         _warn_of_unbound(module, {axis: axes[axis] for axis in named}, bound)
 
 
-def _refuse_binding(module: str, axes: Axes, read: Mapping[str, int], argument: str) -> None:
+def _refuse_binding(module: str, axes: Axes, read: Mapping[str, int]) -> None:
     bound = _bindings()
     known = dict(bound)
     # A name that the caller has not bound is bound by the first of the axes that have it.
     first = next(axis for axis, size in read.items() if known.setdefault(axes[axis], size) != size)
-    wants, found = known[axes[first]], f"in the caller's scope, but {read[first]} in {argument}"
+    wants, found = known[axes[first]], f"in the caller's scope, but {read[first]} in input"
     if axes[first] not in bound:
         other = next(axis for axis in read if axes[axis] == axes[first])
         found = f"as {other}, but {read[first]} as {first}"
@@ -98,11 +95,11 @@ def _refuse_binding(module: str, axes: Axes, read: Mapping[str, int], argument: 
         error = LayoutError
         rows.append(("fix", "the other batch_first, or input.transpose(0, 1)"))
     else:
-        what = f"{first}_size" if first == "hidden" else f"an {argument}"
+        what = f"{first}_size" if first == "hidden" else "an input"
         rows.append(("fix", f"{what} with {axes[first]}={wants}, or another name in axes"))
     refusal(
         error,
-        argument,
+        "input",
         f"{axes[first]} is {wants} {found}",
         module,
         *rows,

@@ -66,7 +66,7 @@ class Cell(torch.nn.RNNCellBase, Generic[StateT, GivenT]):
         if not foreign and lacks_state(self, hx):
             state = check_cell(self, input, started(self, hx, *input.shape[:-1]), weight)
         if self.axes is not None and not foreign and input.dim() > 1:
-            check_scope(self, self.axes, {"batch": input.size(0)}, "input")
+            check_scope(self, self.axes, {"batch": input.size(0)})
         kernel = None if weights is None else kernel_of(self)
         try:
             if foreign:

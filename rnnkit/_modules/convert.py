@@ -44,7 +44,7 @@ class Converted:
         Raises:
             ArgumentError: always.
         """
-        refuse_call_of_result("convert")
+        refuse_call_of_result()
 
     def __str__(self) -> str:
         """Write a line for each module."""

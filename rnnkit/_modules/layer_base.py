@@ -73,7 +73,7 @@ class Layer(torch.nn.RNNBase, Generic[StateT, GivenT, CellT]):
         if not is_compiling() and state is FOREIGN:
             return run_foreign(self, input, hx, lengths=lengths, reset=reset)
         if self.axes is not None:
-            check_scope(self, self.axes, sizes_of_layer(self, input), "input")
+            check_scope(self, self.axes, sizes_of_layer(self, input))
         try:
             if is_compiling() and reset is None and takes_operator(self, input):
                 output, state = run_traced(self, input, state, lengths)

@@ -88,8 +88,8 @@ class Recurrent(torch.nn.Module, Generic[StateT]):
     ) -> None:
         """Take the cells as they are."""
         super().__init__()
-        self.batch_first = check_option("Recurrent", "batch_first", batch_first)
-        self.dropout = float(check_option("Recurrent", "dropout", dropout))
+        self.batch_first = check_option("batch_first", batch_first)
+        self.dropout = float(check_option("dropout", dropout))
         self.axes = None if axes is None else check_axes("Recurrent", axes, LAYER_AXES[:2])
         self.cells = torch.nn.ModuleList(cells_of(cells, "cells"))
         self.reverse_cells = None
@@ -129,7 +129,7 @@ class Recurrent(torch.nn.Module, Generic[StateT]):
             return leaf_node(self, input, hx, lengths=lengths, reset=reset)
         if self.axes is not None and isinstance(input, Tensor):
             sizes = sizes_of_sequence(input, batch_first=self.batch_first)
-            check_scope(self, self.axes, sizes, "input")
+            check_scope(self, self.axes, sizes)
         if hx is None and isinstance(input, Tensor) and _has_own_start(self):
             hx = self.initial_state(
                 sizes_of_sequence(input, batch_first=self.batch_first).get("batch")

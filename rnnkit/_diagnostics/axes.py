@@ -10,7 +10,7 @@ from torch import Tensor
 from rnnkit._diagnostics.batch import Batch
 from rnnkit._diagnostics.compare import alike
 from rnnkit._diagnostics.isolation import Given
-from rnnkit._diagnostics.outputs import Leaves
+from rnnkit._diagnostics.outputs import Leaves, shape_of
 from rnnkit._diagnostics.report import TRIES
 
 Shape = tuple[int, ...]
@@ -107,13 +107,9 @@ def _find_padded_alike(batch: Batch, attempt: Attempt, fewer: Leaves) -> None:
         if zeros is not None and (~zeros).sum(1).tolist() == batch.counts:
             batch.on_their_own = own - {index}
             cut = attempt(batch.cut((batch.longest or 0) - 1, front=True).tree())
-            if cut is not None and list(map(_shape, cut)) == list(map(_shape, fewer)):
+            if cut is not None and list(map(shape_of, cut)) == list(map(shape_of, fewer)):
                 batch.padded_alike |= {index}
     batch.on_their_own = own
-
-
-def _shape(leaf: Any) -> Any:
-    return tuple(leaf.shape) if isinstance(leaf, Tensor) else None
 
 
 def _open(batch: Batch) -> list[tuple[int, int]]:

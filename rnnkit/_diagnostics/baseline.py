@@ -1,8 +1,10 @@
 """The model on one batch: what it returned, and where batch and seq are in that."""
 
+import copy
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from rnnkit._base.errors import ArgumentError
@@ -47,9 +49,9 @@ class Baseline:
         opened: Session,
         batch: Batch,
         *,
-        post: bool,
-        out_batch_dim: int | None,
-        out_seq_dim: int | None,
+        post: bool = True,
+        out_batch_dim: int | None = None,
+        out_seq_dim: int | None = None,
         strict: bool = False,
         twice: bool = False,
     ) -> None:
@@ -181,11 +183,15 @@ class Baseline:
         pairs = zip(self.axes, self.step_axes, strict=True)
         return [tuple({axis for axis in pair if axis is not None}) for pair in pairs]
 
+    def on(self, batch: Batch) -> "Baseline":
+        """Return the same with another batch in place of its own."""
+        other = copy.copy(self)
+        other.batch = batch
+        return other
+
     def paced_by(self, index: int) -> "Baseline":
         """Return the same with the steps of another input."""
-        other: Baseline = Baseline.__new__(Baseline)
-        other.__dict__ = dict(self.__dict__)
-        other.batch = self.batch.with_leaves(self.batch.leaves)
+        other: Baseline = self.on(self.batch.with_leaves(self.batch.leaves))
         other.batch.pace(index)
         other.step_axes = [None] * len(self.normal)
         other._find_step_axes()
@@ -277,6 +283,13 @@ class Baseline:
         seq -= axis < seq
         valid = min(max(self.counts[sample] - self.missing(index), 0), taken.shape[seq])
         return taken.narrow(seq, 0 if self.post else taken.shape[seq] - valid, valid)
+
+    def valid_mask(self) -> Tensor:
+        """Return which steps of each sample are within its length, ``(batch, seq)``."""
+        steps = self.batch.steps or 0
+        step = torch.arange(steps, device="cpu")
+        limit = torch.tensor(self.counts or [steps] * self.batch.size, device="cpu").unsqueeze(1)
+        return step < limit if self.post else step >= steps - limit
 
     def taking(self, index: int, sample: int) -> Take:
         """Return what takes one sample of an output, cut to its valid steps."""

@@ -15,7 +15,7 @@ from rnnkit._diagnostics.baseline import Baseline
 from rnnkit._diagnostics.compare import is_number
 from rnnkit._diagnostics.events import record
 from rnnkit._diagnostics.isolation import Given
-from rnnkit._diagnostics.outputs import leaves, parts
+from rnnkit._diagnostics.outputs import leaves, parts, shape_of, tensors_of
 
 #: What people call a state, or a part of one, among the words of an argument's name.
 WORDS = frozenset(
@@ -160,16 +160,15 @@ def _is_in(name: str, place: str) -> bool:
 def _may_be_state(baseline: Baseline, place: str, part: Any, *, may_grow: bool = False) -> bool:
     """Say whether a part of the output has numbers, and nothing in it has the input's steps."""
     inside = [k for k, name in enumerate(baseline.session.names) if _is_in(name, place)]
-    tensors = [leaf for leaf in leaves(part) if isinstance(leaf, Tensor)]
     return (
-        any(tensor.is_floating_point() for tensor in tensors)
+        any(tensor.is_floating_point() for tensor in tensors_of(part))
         and bool(inside)
         and (may_grow or all(baseline.step_axes[k] is None for k in inside))
     )
 
 
 def _shapes(tree: Any) -> Shapes:
-    return [tuple(leaf.shape) if isinstance(leaf, Tensor) else None for leaf in leaves(tree)]
+    return [shape_of(leaf) for leaf in leaves(tree)]
 
 
 def _given_pairs(

@@ -1,7 +1,7 @@
 """Why a leak is there: what is suspected is undone on copies, and named if the leak is gone."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -11,6 +11,7 @@ from torch.utils import _pytree as pytree
 from rnnkit._diagnostics.events import Event
 from rnnkit._diagnostics.experiment import PerturbedRun
 from rnnkit._diagnostics.isolation import Watch
+from rnnkit._diagnostics.module_calls import is_backward, mapped, rows_of
 from rnnkit._diagnostics.outputs import same
 from rnnkit._diagnostics.report import Line
 
@@ -19,18 +20,18 @@ from rnnkit._diagnostics.report import Line
 Clean = Callable[[Tensor, Tensor, int], bool]
 
 
-class Suspicion:
+class Suspicion(NamedTuple):
     """Something that may be the cause, and how to undo it.
 
     Attributes:
         rows: what a message says if it is.
-        before: changes what a layer is given.
-        after: changes what it returns.
+        before: a hook that changes what a layer is given.
+        after: a hook that changes what it returns.
     """
 
-    def __init__(self, rows: Sequence[Line], before: Any = None, after: Any = None) -> None:
-        """Take both."""
-        self.rows, self.before, self.after = list(rows), before, after
+    rows: list[Line]
+    before: Callable[..., Any] | None = None
+    after: Callable[..., Any] | None = None
 
     def undone(self, names: Sequence[str]) -> Watch:
         """Return what undoes it on a copy, at some layers."""
@@ -104,7 +105,7 @@ def other_layout(event: Event, given: Event, axis: int | None) -> Suspicion | No
         return Suspicion(
             rows,
             lambda _, args: (args[0].unsqueeze(seq), *args[1:]),
-            lambda _, __, result: _with_output(result, lambda output: output.squeeze(seq)),
+            lambda _, __, result: mapped(result, output=lambda output: output.squeeze(seq)),
         )
     if axis != seq:
         return None
@@ -116,7 +117,7 @@ def other_layout(event: Event, given: Event, axis: int | None) -> Suspicion | No
     return Suspicion(
         rows,
         _turned,
-        lambda _, __, result: _with_output(result, lambda output: output.transpose(0, 1)),
+        lambda _, __, result: mapped(result, output=lambda output: output.transpose(0, 1)),
     )
 
 
@@ -138,31 +139,22 @@ def later_steps(event: Event, given: Event) -> Suspicion | None:
             ("cause", f"{event.label} {read}"),
             ("fix", f"{type(module).__name__}(..., bidirectional=False)"),
         ]
-        return Suspicion(rows, None, lambda _, __, result: _forward_only(result))
+        return Suspicion(rows, None, _forward_only)
     if isinstance(module, RNNBase) and len(given.tensors) > 1:
         rows = [("cause", f"the state given to {event.label} has read the later steps")]
         return Suspicion(rows, lambda _, args: args[:1])
     return None
 
 
-def _with_output(result: Any, function: Callable[[Tensor], Tensor]) -> Any:
-    if isinstance(result, Tensor):
-        return function(result)
-    return function(result[0]), *result[1:]
-
-
-def _forward_only(result: Any) -> Any:
+def _forward_only(module: torch.nn.Module, _: Any, result: Any) -> Any:
     """Blank what the backward direction gave."""
-    output, state = result
-    data = output if isinstance(output, Tensor) else output.data
-    half = torch.arange(data.shape[-1], device=data.device) >= data.shape[-1] // 2
-    data = data.masked_fill(half, 0.0)
-    members = [
-        part.masked_fill(torch.arange(part.shape[0], device=part.device).view(-1, 1, 1) % 2 == 1, 0)
-        for part in ((state,) if isinstance(state, Tensor) else state)
-    ]
-    given = data if isinstance(output, Tensor) else output._replace(data=data)
-    return given, members[0] if isinstance(state, Tensor) else tuple(members)
+
+    def blank(state: Tensor) -> Tensor:
+        return state.masked_fill(rows_of(module, state) % 2 == 1, 0)
+
+    return mapped(
+        result, output=lambda data: data.masked_fill(is_backward(data), 0.0), h=blank, c=blank
+    )
 
 
 def clean_samples(changed: int) -> Clean:

@@ -40,6 +40,17 @@ def steps_at(mask: Tensor) -> Where:
     return where
 
 
+def steps_from(start: int, end: int | None = None) -> Where:
+    """Replace the steps of all samples from one on, up to another one."""
+
+    def where(batch: Batch, index: int) -> Tensor | None:
+        mask = torch.zeros(batch.steps or 0, dtype=torch.bool, device="cpu")
+        mask[start:end] = True
+        return steps_at(mask)(batch, index)
+
+    return where
+
+
 def along(tensor: Tensor, axis: int, mask: Tensor) -> Tensor:
     """Lay a mask of one axis along an axis of a tensor."""
     shape = [1] * tensor.dim()

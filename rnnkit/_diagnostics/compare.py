@@ -11,10 +11,9 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
 
-from rnnkit._diagnostics.isolation import Session
+from rnnkit._diagnostics.isolation import Listener, Session
 from rnnkit._diagnostics.outputs import Leaves, same
 
 #: How many times the measured effect of rounding two kernels may differ.
@@ -39,11 +38,8 @@ class Computation(NamedTuple):
     eps: float
 
 
-class _Operations(TorchFunctionMode):
-    """Writes down what runs; as a hook's handle it stops when it is removed.
-
-    A mode of functions, since one of operators imports torch's compiler, which takes seconds.
-    """
+class _Operations(Listener):
+    """Writes down what runs."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -59,9 +55,6 @@ class _Operations(TorchFunctionMode):
             self.seen.append((func, [_trait(value, picks=picks) for value in given]))
             self.eps = max([self.eps, *map(_computed, pytree.tree_leaves(result))])
         return result
-
-    def remove(self) -> None:
-        self.__exit__(None, None, None)  # type: ignore[no-untyped-call]
 
 
 def _trait(value: Any, *, picks: bool) -> Any:
@@ -118,13 +111,8 @@ def compute(session: Session, inputs: Any, normal: Leaves | None = None) -> Comp
         return Computation(None, eps)
     if scales_by_range(model):
         return Computation(None, max(eps, EIGHT_BITS))
-
-    def watch(model: torch.nn.Module) -> list[Any]:  # noqa: ARG001
-        seen.__enter__()  # type: ignore[no-untyped-call]
-        return [seen]
-
     try:
-        output = session.run(inputs, watch=watch)
+        output = session.run(inputs, watch=lambda _: [seen.started()])
     except Exception:  # noqa: BLE001 - what is compiled, for one, may not run under watch
         return Computation(None, max(eps, seen.eps))
     is_watched = normal is None or alike(normal, output)

@@ -3,20 +3,19 @@
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 from torch.nn import RNNBase
 from torch.nn.utils import rnn
 from torch.nn.utils.rnn import PackedSequence
-from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
 
 from rnnkit._base.callers import calling_frame, user_frame
-from rnnkit._diagnostics.isolation import Given, Session
-from rnnkit._diagnostics.module_calls import hooked, named_arguments, sizes_of
-from rnnkit._diagnostics.outputs import leaves
+from rnnkit._diagnostics.isolation import Given, Listener, Session
+from rnnkit._diagnostics.module_calls import named_arguments, sizes_of
+from rnnkit._diagnostics.outputs import leaves, tensors_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,13 +68,6 @@ class Step:
     tensors: list[Any]
 
 
-class Steps(NamedTuple):
-    """The functions and modules that ran up to an event, and which tensors that was about."""
-
-    seen: list[Step]
-    wanted: set[int]
-
-
 def record(session: Session, inputs: Given) -> list[Event]:
     """Run the model and write down every call of its modules, in the order of time.
 
@@ -86,24 +78,17 @@ def record(session: Session, inputs: Given) -> list[Event]:
     return events
 
 
-def record_steps(session: Session, inputs: Given, numbers: Collection[int]) -> Steps:
+def record_steps(session: Session, inputs: Given, numbers: Collection[int]) -> "Steps":
     """Run the model and write down what functions give before some events, after the ones before.
 
-    Args:
-        session: runs the model.
-        inputs: what it is called with.
-        numbers: indices of the events, the last of which is what it is about; beyond the last
-            event it is the output of the model.
+    The last of these numbers is what it is about; beyond the last event it is the output of the
+    model.
     """
-    steps = _Steps(numbers)
-
-    def watch(model: torch.nn.Module) -> list[Any]:
-        steps.__enter__()  # type: ignore[no-untyped-call]
-        return [*_watch(model, steps.count), steps]
-
-    session.run(inputs, watch=watch)
-    wanted = steps.wanted
-    return Steps(steps.seen, steps.known(session.returned) if wanted is None else wanted)
+    steps = Steps(numbers)
+    session.run(inputs, watch=lambda model: [*_watch(model, steps.count), steps.started()])
+    if steps.events <= max(numbers):
+        steps.wanted = steps.known(session.returned)
+    return steps
 
 
 def _watch(model: torch.nn.Module, note: Callable[[Event], Any]) -> list[Any]:
@@ -111,22 +96,19 @@ def _watch(model: torch.nn.Module, note: Callable[[Event], Any]) -> list[Any]:
     for name, module in model.named_modules():
         watched = not isinstance(module, torch.jit.ScriptModule)
         if watched and (name or isinstance(module, RNNBase)):
-            hooks += hooked(module, _before(note, name), _after(note, name))
+            hooks += _hooked(module, name, note)
     return hooks
 
 
-def _before(note: Callable[[Event], Any], name: str) -> Callable[..., None]:
-    def hook(module: torch.nn.Module, args: Any, kwargs: Any) -> None:
+def _hooked(module: torch.nn.Module, name: str, note: Callable[[Event], Any]) -> list[Any]:
+    def before(module: torch.nn.Module, args: Any, kwargs: Any) -> None:
         note(_event("input", name, module, (args, kwargs)))
 
-    return hook
-
-
-def _after(note: Callable[[Event], Any], name: str) -> Callable[..., None]:
-    def hook(module: torch.nn.Module, args: Any, output: Any) -> None:  # noqa: ARG001
+    def after(module: torch.nn.Module, _: Any, output: Any) -> None:
         note(_event("output", name, module, output))
 
-    return hook
+    first = module.register_forward_pre_hook(before, with_kwargs=True)
+    return [first, module.register_forward_hook(after)]
 
 
 def _event(
@@ -138,18 +120,24 @@ def _event(
     return Event(kind, name, module, tree, tensors, is_packed)
 
 
-class _Steps(TorchFunctionMode):
-    """Writes down what functions and modules give; stops when it is removed.
+class Steps(Listener):
+    """Writes down what functions and modules give.
 
     Tensors are known by their identity, and kept alive so that no other one gets it.
+
+    Attributes:
+        seen: the functions and modules that ran.
+        wanted: which tensors the last event is about.
+        events: how many there were.
     """
 
     def __init__(self, numbers: Collection[int]) -> None:
+        """Take the events before which functions are written down."""
         super().__init__()
         self.seen: list[Step] = []
-        self.wanted: set[int] | None = None
+        self.wanted: set[int] = set()
+        self.events = 0
         self._numbers, self._last = set(numbers), max(numbers)
-        self._events = 0
         self._begun: list[set[int]] = []
         self._alive: list[Tensor] = []
 
@@ -163,38 +151,35 @@ class _Steps(TorchFunctionMode):
 
     def count(self, event: Event) -> None:
         """Count an event; a module makes what comes out of what goes in."""
-        if self._events > self._last:
+        if self.events > self._last:
             return
         tensors = self.known(event.tree)
-        if self._events == self._last:
+        if self.events == self._last:
             self.wanted = tensors
         elif event.kind == "input":
             self._begun.append(tensors)
         else:
-            step = Step(self._events, "", "", "", self._begun.pop(), tensors, [])
+            step = Step(self.events, "", "", "", self._begun.pop(), tensors, [])
             self.seen.append(step)
-        self._events += 1
+        self.events += 1
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Run a function, and write it down."""
         kwargs = kwargs or {}
         result = func(*args, **kwargs)
-        if self._events in self._numbers:
+        if self.events in self._numbers:
             name = getattr(func, "__name__", "")
             writes = name == "__setitem__" or (name.endswith("_") and not name.endswith("__"))
             changed = args[0] if writes and args else result
-            copies = [leaf.clone() for leaf in leaves(changed) if isinstance(leaf, Tensor)]
+            copies = [tensor.clone() for tensor in tensors_of(changed)]
             if copies:
                 text = _text(name.strip("_"), args[1:], kwargs)
                 given, made = self.known((args, kwargs)), self.known((changed, result))
                 if "empty" in name or calling_frame().f_code.co_filename == rnn.__file__:
                     copies = []  # not filled yet, or sorted by lengths and soon put back
-                step = Step(self._events, name, text, _place(), given, made, copies)
+                step = Step(self.events, name, text, _place(), given, made, copies)
                 self.seen.append(step)
         return result
-
-    def remove(self) -> None:
-        """Stop."""
-        self.__exit__(None, None, None)  # type: ignore[no-untyped-call]
 
 
 def _text(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:

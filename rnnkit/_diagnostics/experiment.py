@@ -14,14 +14,11 @@ from rnnkit._diagnostics.changes import Where, other_leaves, within
 from rnnkit._diagnostics.compare import AMPLIFIED, apart, compute, is_number
 from rnnkit._diagnostics.isolation import EscapedError, Given
 from rnnkit._diagnostics.outputs import Leaves, same
+from rnnkit._diagnostics.report import UnjudgedError, in_short
 from rnnkit._diagnostics.widened import run_wide
 
 #: What is rounding shrinks in float64 by more than this, and what depends does not.
 SHRINKS = 1e-6
-
-
-class RefusedError(Exception):
-    """The model raises something on changed inputs, and not on the inputs as they are."""
 
 
 def changed(batch: Batch, where: Where, seed: int = 0, **options: Any) -> Given | None:
@@ -47,7 +44,7 @@ def run_perturbed(baseline: Baseline, where: Where, **options: Any) -> "Perturbe
         **options: those of :func:`changed`.
 
     Raises:
-        RefusedError: if the model raises.
+        UnjudgedError: if the model raises.
     """
     inputs = changed(baseline.batch, where, **options)
     return None if inputs is None else PerturbedRun(baseline, inputs)
@@ -71,19 +68,16 @@ class PerturbedRun:
             batch: what they were changed from; None for the baseline's.
 
         Raises:
-            RefusedError: if the model raises.
+            UnjudgedError: if the model raises.
         """
         self.baseline, self.inputs = baseline, inputs
         self._is_same: bool | None = None
         try:
             self.output = self._run(baseline.batch if batch is None else batch)
         except Exception as error:
-            reason = (str(error).strip().splitlines() or [""])[0][:80]
-            message = (
-                "the model refuses changed values of its inputs, drawn from those that occur: "
-                f"{type(error).__name__}: {reason}"
-            )
-            raise RefusedError(message) from error
+            text = "the model refuses changed values of its inputs, drawn from those that occur"
+            message = f"{text}: {in_short(error)}"
+            raise UnjudgedError(message) from error
 
     def _run(self, batch: Batch) -> Leaves:
         """Run; if the model refuses, with numbers held to the range that occurs, and times kept."""

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn.modules.module import register_module_forward_pre_hook
 from torch.nn.parameter import is_lazy
+from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
 
 from rnnkit._base.errors import ArgumentError
@@ -37,6 +38,22 @@ class Given(NamedTuple):
 
 #: Calls a model in another way than by its ``forward``.
 Call = Callable[..., Any]
+
+
+class Listener(TorchFunctionMode):
+    """Hears which functions of torch's run; as a hook's handle it stops when it is removed.
+
+    A mode of functions, since one of operators imports torch's compiler, which takes seconds.
+    """
+
+    def started(self) -> "Listener":
+        """Begin."""
+        self.__enter__()  # type: ignore[no-untyped-call]
+        return self
+
+    def remove(self) -> None:
+        """Stop."""
+        self.__exit__(None, None, None)  # type: ignore[no-untyped-call]
 
 
 class EscapedError(ArgumentError):

@@ -21,6 +21,7 @@ from rnnkit._diagnostics.causes import (
 )
 from rnnkit._diagnostics.events import Event, Step, record, record_steps
 from rnnkit._diagnostics.experiment import PerturbedRun
+from rnnkit._diagnostics.outputs import shape_of
 from rnnkit._diagnostics.report import Line
 
 
@@ -268,5 +269,5 @@ def _plain_axis(axes: Sequence[_Axis | None]) -> int | None:
 
 
 def _only_axis(tensor: Any, size: int) -> int | None:
-    shape = tuple(tensor.shape) if isinstance(tensor, Tensor) else ()
+    shape = shape_of(tensor) or ()
     return shape.index(size) if shape.count(size) == 1 else None

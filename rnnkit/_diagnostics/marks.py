@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import RNNBase, RNNCellBase
 
 from rnnkit._diagnostics.flow import Edges, Flow, Origin
-from rnnkit._diagnostics.outputs import leaves
+from rnnkit._diagnostics.outputs import tensors_of
 from rnnkit._diagnostics.recorder import Call
 
 
@@ -34,10 +34,10 @@ class Judge:
             error: what it raised in place of a result.
         """
         self.calls, self.flow, self.error = calls, flow, error
-        self.leaves = _tensors(result)
+        self.leaves = tensors_of(result)
         self.reached = flow.reached(self.leaves)
         self._given = [tensor for call in calls for tensor in call.given]
-        read = [tensor for call in calls for tensor in _tensors(call.input)]
+        read = [tensor for call in calls for tensor in tensors_of(call.input)]
         returned = [tensor for call in calls for tensor in call.returned]
         # A cell computes its h from its c: that alone is no use of c.
         self._read = flow.reached([*self.leaves, *self._given, *read], returned)
@@ -182,7 +182,7 @@ class Judge:
     @cached_property
     def _inputs(self) -> list[Edges]:
         """What the input of each call was computed from."""
-        return [self.flow.reached(_tensors(call.input)) for call in self.calls]
+        return [self.flow.reached(tensors_of(call.input)) for call in self.calls]
 
     def _two_sources(self, call: Call) -> Iterator[str]:
         """Mark an h and a c that two modules returned."""
@@ -248,7 +248,3 @@ class Judge:
             for call in self.calls
             for other in call.origins
         )
-
-
-def _tensors(tree: Any) -> list[Tensor]:
-    return [leaf for leaf in leaves(tree) if isinstance(leaf, Tensor)]

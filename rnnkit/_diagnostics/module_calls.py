@@ -5,6 +5,7 @@ other threads, which run the model itself, notice nothing. ``recorder`` answers 
 torch's classes: a function has no modules that could be copied.
 """
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -13,26 +14,40 @@ from torch import Tensor
 from torch.nn import RNNBase, RNNCellBase
 from torch.nn.utils.rnn import PackedSequence
 
-from rnnkit._diagnostics.outputs import leaves
+from rnnkit._diagnostics.changes import along
+from rnnkit._diagnostics.isolation import Watch
+from rnnkit._diagnostics.outputs import leaves, shape_of
+
+#: Changes the numbers of a tensor.
+Change = Callable[[Tensor], Tensor]
 
 #: Layers and cells.
 KINDS = (RNNBase, RNNCellBase)
 
 
-def hooked(
-    module: torch.nn.Module, before: Callable[..., Any], after: Callable[..., Any]
-) -> list[Any]:
-    """Hook a module's calls; return what can be removed.
+def each_call(
+    name: str, before: Callable[..., Any] | None = None, after: Callable[..., Any] | None = None
+) -> Watch:
+    """Return what hooks the calls of one module, by its qualified name.
 
     Args:
-        module: of a copy.
-        before: takes the module and its arguments, by position and by name.
-        after: takes the module, its arguments by position, and what it returns.
+        name: the module's.
+        before: takes the number of the call and its arguments, by position and by name.
+        after: takes the number of the call and what it returns.
     """
-    return [
-        module.register_forward_pre_hook(before, with_kwargs=True),
-        module.register_forward_hook(after),
-    ]
+
+    def watch(model: torch.nn.Module) -> list[Any]:
+        module, begun, ended = model.get_submodule(name), itertools.count(), itertools.count()
+        hooks: list[Any] = []
+        if before is not None:
+            first: Any = lambda _, args, kwargs: before(next(begun), args, kwargs)  # noqa: E731
+            hooks.append(module.register_forward_pre_hook(first, with_kwargs=True))
+        if after is not None:
+            then: Any = lambda _, __, output: after(next(ended), output)  # noqa: E731
+            hooks.append(module.register_forward_hook(then))
+        return hooks
+
+    return watch
 
 
 def named_arguments(args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
@@ -55,7 +70,7 @@ def sizes_of(module: torch.nn.Module, input: Any) -> dict[str, int]:
     if isinstance(input, PackedSequence):
         sizes = input.batch_sizes
         return {"seq": len(sizes), "batch": int(sizes[0]), "feature": input.data.shape[-1]}
-    shape = tuple(input.shape) if isinstance(input, Tensor) else ()
+    shape = shape_of(input) or ()
     names = ["batch", "feature"]
     if isinstance(module, RNNBase):
         names.insert(1 if module.batch_first else 0, "seq")
@@ -88,6 +103,37 @@ def split_result(module: torch.nn.Module, result: Any) -> tuple[Any, tuple[Tenso
     rank = 2 if isinstance(module, RNNBase) else 1
     whole = len(tensors) == len(members) and all(tensor.dim() >= rank for tensor in tensors)
     return output, tensors if whole else ()
+
+
+def mapped(
+    result: Any, *, output: Change | None = None, h: Change | None = None, c: Change | None = None
+) -> Any:
+    """Return what a layer returned, with other numbers in its output, in h or in c.
+
+    A subclass may return the output alone, or more than output and state.
+    """
+    parts: list[Any] = [result] if isinstance(result, Tensor) else list(result)
+    if output is not None:
+        packed = isinstance(parts[0], PackedSequence)
+        parts[0] = parts[0]._replace(data=output(parts[0].data)) if packed else output(parts[0])
+    if h is not None or c is not None:
+        state = parts[1]
+        pairs = zip((state,) if isinstance(state, Tensor) else state, (h, c), strict=False)
+        changed = [member if change is None else change(member) for member, change in pairs]
+        kind = type(state) if hasattr(state, "_fields") else lambda *pair: pair
+        parts[1] = changed[0] if isinstance(state, Tensor) else kind(*changed)
+    return parts[0] if isinstance(result, Tensor) else tuple(parts)
+
+
+def is_backward(output: Tensor) -> Tensor:
+    """Say which features of a bidirectional layer's output are of its backward direction."""
+    return torch.arange(output.shape[-1], device=output.device) >= output.shape[-1] // 2
+
+
+def rows_of(module: torch.nn.Module, state: Tensor) -> Tensor:
+    """Return of which layer and direction each part of a layer's state is, to broadcast to it."""
+    axis = rows_axis(module, state)
+    return along(state, axis, torch.arange(state.shape[axis], device=state.device))
 
 
 def rows_axis(module: torch.nn.Module, state: Tensor) -> int:

@@ -54,6 +54,16 @@ def named_leaves(tree: Any, *, stack: bool = False, name: str = "") -> list[Name
     ]
 
 
+def tensors_of(tree: Any) -> list[Tensor]:
+    """Return those leaves of a tree that are tensors."""
+    return [leaf for leaf in leaves(tree) if isinstance(leaf, Tensor)]
+
+
+def shape_of(leaf: Any) -> tuple[int, ...] | None:
+    """Return the shape of a tensor; None of what is none."""
+    return tuple(leaf.shape) if isinstance(leaf, Tensor) else None
+
+
 def _plain(leaf: Any) -> Tensor:
     if isinstance(leaf, PackedSequence):
         return pad_packed_sequence(leaf)[0]

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from rnnkit._diagnostics.baseline import Baseline
-from rnnkit._diagnostics.changes import steps_at
+from rnnkit._diagnostics.changes import Where, steps_from
 from rnnkit._diagnostics.compare import is_number
 from rnnkit._diagnostics.isolation import Watch
 from rnnkit._diagnostics.outputs import Leaves
@@ -22,14 +22,9 @@ def reach_of(baseline: Baseline) -> dict[int, int]:
     for step in dict.fromkeys(
         torch.linspace(0, max(steps - 1, 0), STEPS, device="cpu").round().int().tolist()
     ):
-        places = torch.full((batch.size,), step, device="cpu")
-        output = (
-            poisoned(baseline, torch.arange(steps, device="cpu") == places.unsqueeze(1))
-            if steps
-            else None
-        )
+        output = poisoned(baseline, steps_from(step, step + 1)) if steps else None
         if output is not None:
-            reach |= reached(baseline, output, places.tolist())
+            reach |= reached(baseline, output, [step] * batch.size)
     return reach
 
 
@@ -47,31 +42,29 @@ def reached(baseline: Baseline, output: Leaves, places: list[int]) -> dict[int, 
     return {step: max(k for k in range(steps) if row[k]) for step, row in pairs if any(row)}
 
 
-def poisoned(baseline: Baseline, mask: Tensor, watch: Watch | None = None) -> Leaves | None:
+def poisoned(baseline: Baseline, where: Where, watch: Watch | None = None) -> Leaves | None:
     """Run with what is no number at some steps; of tokens, in their embedding."""
     batch, leaf = baseline.batch, baseline.batch.leaves[baseline.batch.paced]
+    mask = where(batch, batch.paced)
     if is_number(leaf):
         leaves = list(batch.leaves)
-        where = steps_at(mask)(batch, batch.paced)
-        leaves[batch.paced] = leaf if where is None else leaf.masked_fill(where, torch.nan)
+        leaves[batch.paced] = leaf if mask is None else leaf.masked_fill(mask, torch.nan)
         return baseline.session.attempt(batch.tree(leaves), watch=watch)
     found: list[bool] = []
-    poison = _poisoning(leaf, mask, batch, found)
+    poison = _poisoning(leaf, mask, found)
     both: Watch = lambda model: [*poison(model), *(watch(model) if watch else [])]  # noqa: E731
     output = baseline.session.attempt(batch.tree(), watch=both)
     return output if found else None
 
 
-def _poisoning(leaf: Tensor, mask: Tensor, batch: Any, found: list[bool]) -> Watch:
-    where = steps_at(mask)(batch, batch.paced)
-
+def _poisoning(leaf: Tensor, mask: Tensor | None, found: list[bool]) -> Watch:
     def hook(module: Any, args: Any, output: Any) -> Any:  # noqa: ARG001
-        if where is None or not args or args[0].shape != leaf.shape:
+        if mask is None or not args or args[0].shape != leaf.shape:
             return output
         if not torch.equal(args[0], leaf):
             return output
         found.append(True)
-        wide = where.unsqueeze(-1) if where.dim() < output.dim() else where
+        wide = mask.unsqueeze(-1) if mask.dim() < output.dim() else mask
         return output.masked_fill(wide, torch.nan)
 
     def watch(model: torch.nn.Module) -> list[Any]:

@@ -13,6 +13,9 @@ from rnnkit._base.message import aligned, count
 OTHER_STEPS = "the output has other steps than the input: which are valid is not known"
 INTEGERS = "the outputs are integers, which may stay the same by chance"
 UNCHANGED = "the inputs have the same values everywhere: give inputs that differ"
+NO_STEPS = "the input has no two steps"
+OTHER_OUTPUTS = "no output has the steps of the input; give out_seq_dim"
+UNFOLLOWED = "no output follows the batch"
 OTHER_SHAPES = "other values give outputs of other shapes: nothing can be compared"
 Outcome = Literal["passed", "skipped", "failed"]
 
@@ -86,9 +89,8 @@ class Report:
         self.checks.append(Check(probe, "skipped", detail))
 
     def failed(self, error: LeakError) -> None:
-        """Note what a probe found, whatever was said of it before."""
+        """Note what a probe found."""
         self.findings.append(error)
-        self.checks = [check for check in self.checks if check.probe != error.probe]
         self.checks.append(Check(error.probe, "failed", str(error).splitlines()[0]))
 
     def noted(self, note: str) -> None:
@@ -149,6 +151,25 @@ class Report:
         return ": ".join(["nothing was judged", *reasons[:1]])
 
     __repr__ = __str__
+
+
+class UnjudgedError(Exception):
+    """Something cannot be judged; the text says why, and a probe that raises it is skipped."""
+
+
+def skip(reason: str) -> NoReturn:
+    """Say why something cannot be judged.
+
+    Raises:
+        UnjudgedError: always.
+    """
+    raise UnjudgedError(reason)
+
+
+def in_short(error: Exception) -> str:
+    """Write an error on one line of a report."""
+    reason = (str(error).strip().splitlines() or [""])[0][:80]
+    return f"{type(error).__name__}: {reason}"
 
 
 def joined(findings: list[LeakError]) -> LeakError:

@@ -1,7 +1,6 @@
 """A second opinion in float64: half precision rounds so much that a leak may hide behind it."""
 
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -10,44 +9,48 @@ from rnnkit._base.errors import LeakError
 from rnnkit._diagnostics.baseline import Baseline
 from rnnkit._diagnostics.compare import eps_of
 from rnnkit._diagnostics.isolation import Session
-from rnnkit._diagnostics.report import with_lines
+from rnnkit._diagnostics.outputs import shape_of
+from rnnkit._diagnostics.report import UnjudgedError, with_lines
 from rnnkit._diagnostics.widened import opened_wide, widest
 
+Probe = Callable[[Baseline], str]
 
-def second_opinion(baseline: Baseline, probe: Callable[[Baseline], None]) -> None:
+
+def second_opinion(baseline: Baseline, probe: Probe) -> None:
     """Run a probe again on a copy in float64, if half precision hid a difference.
-
-    A model that does not run so is left with the first opinion.
 
     Raises:
         LeakError: if the probe finds something there.
     """
     if not baseline.rounding.hidden or not _is_coarse(baseline):
         return
-    try:
-        with opened_wide(baseline.session) as opened:
-            found = _judge(baseline, opened, probe)
-            baseline.session.passes += opened.passes
-    except Exception:  # noqa: BLE001 - a model may insist on its own precision as it likes
-        return
-    if found is not None:
+    found = _in_float64(baseline, probe)
+    if isinstance(found, LeakError):
         text = "on a copy in float64: in half precision rounding alone may do as much"
         raise with_lines(found, [("seen", text)])
 
 
-def is_denied(baseline: Baseline, probe: Callable[[Baseline], None], name: str) -> bool:
+def is_denied(baseline: Baseline, probe: Probe) -> bool:
     """Say whether a probe finds nothing on a copy in float64: then rounding made what it found.
 
     What picks the largest, or the nearest, picks another one where two are close.
     """
+    return isinstance(_in_float64(baseline, probe), str)
+
+
+def _in_float64(baseline: Baseline, probe: Probe) -> str | Exception | None:
+    """Return what a probe says on a copy in float64, or raises; None if the copy does not run."""
     try:
         with opened_wide(baseline.session) as opened:
             wide = _widened(baseline, opened)
-            probe(wide)
+            try:
+                found: str | Exception = probe(wide)
+            except (LeakError, UnjudgedError) as error:
+                found = error
             baseline.session.passes += opened.passes
-    except Exception:  # noqa: BLE001 - it finds the same, does not run so, or gives other shapes
-        return False
-    return name in wide.report.checked
+    except Exception:  # noqa: BLE001 - a model may insist on its own precision as it likes
+        return None
+    return found
 
 
 def _is_coarse(baseline: Baseline) -> bool:
@@ -61,18 +64,6 @@ def _is_coarse(baseline: Baseline) -> bool:
     return max(coarse) > torch.finfo(torch.float32).eps
 
 
-def _judge(
-    baseline: Baseline, opened: Session, probe: Callable[[Baseline], None]
-) -> LeakError | None:
-    wide = _widened(baseline, opened)
-    wide.report.checks = list(baseline.report.checks)
-    try:
-        probe(wide)
-    except LeakError as error:
-        return error
-    return None
-
-
 def _widened(baseline: Baseline, opened: Session) -> Baseline:
     """Return the same in float64.
 
@@ -80,14 +71,10 @@ def _widened(baseline: Baseline, opened: Session) -> Baseline:
         ValueError: if the outputs have other shapes there, so that nothing can be compared.
     """
     leaves = [widest(leaf) if isinstance(leaf, Tensor) else leaf for leaf in baseline.batch.leaves]
-    batch = baseline.batch.with_leaves(leaves)
-    wide = Baseline(opened, batch, post=baseline.post, out_batch_dim=None, out_seq_dim=None)
-    if [_shape(leaf) for leaf in wide.normal] != [_shape(leaf) for leaf in baseline.normal]:
+    wide = Baseline(opened, baseline.batch.with_leaves(leaves), post=baseline.post)
+    if list(map(shape_of, wide.normal)) != list(map(shape_of, baseline.normal)):
         message = "other shapes in float64"
         raise ValueError(message)
     wide.take_axes(baseline)
+    wide.report.checks = list(baseline.report.checks)
     return wide
-
-
-def _shape(leaf: Any) -> Any:
-    return tuple(leaf.shape) if isinstance(leaf, Tensor) else None

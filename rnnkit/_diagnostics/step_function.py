@@ -15,9 +15,8 @@ from rnnkit._diagnostics.batch import Batch
 from rnnkit._diagnostics.carried import Carried, Pair
 from rnnkit._diagnostics.isolation import Given, session
 from rnnkit._diagnostics.probes.repeatable import drawn_from
-from rnnkit._diagnostics.probes.streaming import explained
-from rnnkit._diagnostics.stream_verdicts import judge_way
-from rnnkit._diagnostics.streams import UnfitError
+from rnnkit._diagnostics.probes.streaming import explained, judge_way
+from rnnkit._diagnostics.report import UnjudgedError
 
 #: The second of a pair goes where the second argument is.
 CARRIED = Carried((Pair("[1]", ("args", 1)),), is_named=True)
@@ -62,21 +61,17 @@ def check_streams(
             message = f"step returns a pair, output and state, got {brief(pair)}"
             refusal(ArgumentError, "step", message, code="streams-result")
         infer_batch_axes(batch, opened.attempt)
-        baseline = Baseline(opened, batch, post=True, out_batch_dim=None, out_seq_dim=out_seq_dim)
+        baseline = Baseline(opened, batch, out_seq_dim=out_seq_dim)
         try:
             found = explained(judge_way(baseline, CARRIED), prefix="")
-        except UnfitError as error:
+        except UnjudgedError as error:
             message = f"streaming was not judged: {error}"
             raise AssertionError(message) from None
         if found is None:
             return
         what, rows, module = found
-        drawn = drawn_from(baseline)
-        notes = []
-        if drawn:
-            names = ", ".join(drawn)
-            notes = [
-                ("note", f"step draws random numbers ({names}); of dropout, call eval() first")
-            ]
+        if drawn := drawn_from(baseline):
+            text = f"step draws random numbers ({', '.join(drawn)}); of dropout, call eval() first"
+            rows = [*rows, ("note", text)]
         more = ("more", 'streaming, in the docs under "Errors"')
-        raise LeakError("\n".join([what, *aligned([*rows, *notes, more])]), "streaming", module)
+        raise LeakError("\n".join([what, *aligned([*rows, more])]), "streaming", module)

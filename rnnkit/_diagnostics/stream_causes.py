@@ -11,7 +11,7 @@ from torch.nn import RNNBase
 from rnnkit._diagnostics.compare import is_number
 from rnnkit._diagnostics.events import Event, record
 from rnnkit._diagnostics.locate import Location
-from rnnkit._diagnostics.module_calls import KINDS, from_state, hooked
+from rnnkit._diagnostics.module_calls import KINDS, each_call, from_state
 from rnnkit._diagnostics.outputs import leaves
 from rnnkit._diagnostics.report import Line
 from rnnkit._diagnostics.streams import Stream
@@ -155,22 +155,14 @@ def _cause(stream: Stream, call: _Call, first: list[Event]) -> list[Line]:
 def _with_state(stream: Stream, name: str, number: int, state: list[Any]) -> Tensor | None:
     """Run the second chunk, one call of a module started from a state; return its output."""
     given: Any = tuple(state) if len(state) > 1 else state[0]
-    before, after = Counter[str](), Counter[str]()
     found: list[Any] = []
 
-    def start(module: Any, args: Any, kwargs: Any) -> Any:  # noqa: ARG001
-        before[name] += 1
-        if before[name] - 1 != number:
-            return None
-        return from_state(args, kwargs, given)
+    def start(at: int, args: Any, kwargs: Any) -> Any:
+        return from_state(args, kwargs, given) if at == number else None
 
-    def keep(module: Any, args: Any, output: Any) -> None:  # noqa: ARG001
-        after[name] += 1
-        if after[name] - 1 == number:
+    def keep(at: int, output: Any) -> None:
+        if at == number:
             found.extend(leaves(output)[:1])
 
-    def watch(model: torch.nn.Module) -> list[Any]:
-        return hooked(model.get_submodule(name), start, keep)
-
-    stream.baseline.session.attempt(stream.given[1], watch=watch)
+    stream.baseline.session.attempt(stream.given[1], watch=each_call(name, start, keep))
     return found[0] if found else None

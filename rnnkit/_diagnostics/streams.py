@@ -10,17 +10,14 @@ from torch.utils import _pytree as pytree
 from rnnkit._diagnostics.baseline import Baseline
 from rnnkit._diagnostics.batch import Batch, is_whole
 from rnnkit._diagnostics.carried import Carried
-from rnnkit._diagnostics.changes import steps_at
+from rnnkit._diagnostics.changes import steps_from
 from rnnkit._diagnostics.compare import alike, apart, is_number, largest
 from rnnkit._diagnostics.experiment import changed
 from rnnkit._diagnostics.isolation import Given
+from rnnkit._diagnostics.report import OTHER_OUTPUTS, skip
 
 #: So many steps are run one by one at most; the rest is a chunk.
 SINGLE = 16
-
-
-class UnfitError(Exception):
-    """Chunks cannot be compared with the whole; the text says why."""
 
 
 class Difference(NamedTuple):
@@ -52,7 +49,7 @@ class Stream:
         """Run the chunks one after the other.
 
         Raises:
-            UnfitError: if the model does not take them.
+            UnjudgedError: if the model does not take them.
         """
         self.baseline, self.carried, self.sizes = baseline, carried, list(sizes)
         self.given: list[Given] = []
@@ -65,14 +62,12 @@ class Stream:
             output = session.attempt(given)
             if output is None or len(output) != len(baseline.normal):
                 what = "does not take" if output is None else "returns something else for"
-                message = f"the model {what} a chunk of {size} of {sum(sizes)} steps"
-                raise UnfitError(message)
+                skip(f"the model {what} a chunk of {size} of {sum(sizes)} steps")
             self.given.append(given)
             self.outputs.append(output)
             start += size
             if carried.grows and not self._has_grown(output, start):
-                message = "what the model returns has the steps of each chunk, and is no state"
-                raise UnfitError(message)
+                skip("what the model returns has the steps of each chunk, and is no state")
 
     def _has_grown(self, output: list[Any], steps: int) -> bool:
         """Say whether a state that has steps has all of them so far."""
@@ -92,7 +87,7 @@ class Stream:
         """Return where the chunks give something else: by step first, then in the last state.
 
         Raises:
-            UnfitError: if nothing but the state can be compared, though outputs have steps.
+            UnjudgedError: if nothing but the state can be compared, though outputs have steps.
         """
         baseline, stepped = self.baseline, False
         states: list[int] = []
@@ -106,8 +101,7 @@ class Stream:
                 if (found := self._in_steps(index)) is not None:
                     return found
         if not stepped and any(map(self._has_other_steps, range(len(baseline.normal)))):
-            message = "no output has the steps of the input; give out_seq_dim"
-            raise UnfitError(message)
+            skip(OTHER_OUTPUTS)
         for index in states:
             if (found := self._at_end(index)) is not None:
                 return found
@@ -128,8 +122,7 @@ class Stream:
         shapes = [tuple(part.shape) for part in parts if isinstance(part, Tensor)]
         wanted = [(*whole.shape[:axis], size, *whole.shape[axis + 1 :]) for size in self.sizes]
         if shapes != wanted:
-            message = f"chunks of {self.sizes[0]} steps give outputs of other shapes"
-            raise UnfitError(message)
+            skip(f"chunks of {self.sizes[0]} steps give outputs of other shapes")
         joined = torch.cat(parts, axis)
         for step in range(whole.shape[axis]):
             before, after = whole.select(axis, step), joined.select(axis, step)
@@ -156,8 +149,7 @@ class Stream:
         Also where the whole sequence has no memory at all, and there is nothing to be read.
         """
         baseline, session, cut = self.baseline, self.baseline.session, self.sizes[0]
-        steps = torch.arange(sum(self.sizes), device="cpu")
-        inputs = changed(baseline.batch, steps_at(steps < cut))
+        inputs = changed(baseline.batch, steps_from(0, cut))
         other = None if inputs is None else session.attempt(inputs)
         if inputs is None or other is None or len(other) != len(baseline.normal):
             return True

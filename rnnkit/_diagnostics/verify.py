@@ -14,12 +14,11 @@ from rnnkit._diagnostics.axes import infer_batch_axes
 from rnnkit._diagnostics.baseline import Baseline
 from rnnkit._diagnostics.batch import Batch
 from rnnkit._diagnostics.compare import scales_by_range
-from rnnkit._diagnostics.experiment import RefusedError
 from rnnkit._diagnostics.isolation import EscapedError, Given, session
 from rnnkit._diagnostics.layout import layout
 from rnnkit._diagnostics.lengths import lay_lengths, read_lengths
 from rnnkit._diagnostics.probes.table import ASKED, PROBES
-from rnnkit._diagnostics.report import LEFT_OUT, SAMPLES, Report, joined
+from rnnkit._diagnostics.report import LEFT_OUT, SAMPLES, Report, UnjudgedError, joined
 from rnnkit._diagnostics.second_opinion import is_denied, second_opinion
 
 
@@ -174,18 +173,20 @@ def _probe(baseline: Baseline, probes: Sequence[str], skip: Sequence[str]) -> No
         elif found & HIDING.get(name, set()):
             report.skipped(name, "what is found already would show here, too")
         else:
+            probe = (PROBES | ASKED)[name]
             try:
-                (PROBES | ASKED)[name](baseline)
-                if name in report.checked and name in OTHER_SIZES:
-                    second_opinion(baseline, (PROBES | ASKED)[name])
+                holds = probe(baseline)
+                if name in OTHER_SIZES:
+                    second_opinion(baseline, probe)
+                report.passed(name, holds)
             except LeakError as error:
                 if name in COMPARING and scales_by_range(baseline.session.model):
                     report.skipped(name, BY_RANGE)
-                elif name in OTHER_SIZES and is_denied(baseline, (PROBES | ASKED)[name], name):
+                elif name in OTHER_SIZES and is_denied(baseline, probe):
                     report.passed(name, DENIED)
                 else:
                     report.failed(error)
-            except RefusedError as error:
+            except UnjudgedError as error:
                 report.skipped(name, str(error))
 
 

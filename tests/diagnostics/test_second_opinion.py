@@ -125,7 +125,7 @@ def test_single_precision_costs_nothing_more(monkeypatch: pytest.MonkeyPatch) ->
     def refuse(*_: Any) -> None:
         pytest.fail("no second opinion is wanted")
 
-    monkeypatch.setattr(second_opinion, "_judge", refuse)
+    monkeypatch.setattr(second_opinion, "_in_float64", refuse)
     made = Model(
         lambda m, x, n: pooled(m, x, n, is_right=True),
         gru=nn.GRU(FEATURE, HIDDEN, batch_first=True),

@@ -11,13 +11,13 @@ from torch.nn import LSTM, LSTMCell, RNNBase
 from rnnkit._diagnostics.baseline import Baseline
 from rnnkit._diagnostics.batch import Batch
 from rnnkit._diagnostics.blocks import block_size
-from rnnkit._diagnostics.changes import steps_at
+from rnnkit._diagnostics.changes import steps_from
 from rnnkit._diagnostics.compare import alike, is_number
 from rnnkit._diagnostics.events import Event, record
 from rnnkit._diagnostics.experiment import run_perturbed
 from rnnkit._diagnostics.isolation import Watch
 from rnnkit._diagnostics.masks import is_binary
-from rnnkit._diagnostics.module_calls import KINDS, from_state, hooked
+from rnnkit._diagnostics.module_calls import KINDS, each_call, from_state
 from rnnkit._diagnostics.poison import reach_of
 from rnnkit._diagnostics.report import Line, fail
 
@@ -138,27 +138,22 @@ def _count(baseline: Baseline, name: str, batch: Batch) -> int | None:
 
 def would_matter(baseline: Baseline, name: str) -> bool:
     """Say whether another output comes if each call gets the state that the one before returned."""
-    output = baseline.session.attempt(baseline.batch.tree(), watch=_pass_on(name))
+    output = baseline.session.attempt(baseline.batch.tree(), watch=_pass_on(baseline, name))
     return output is not None and not alike(baseline.normal, output)
 
 
-def _pass_on(name: str) -> Watch:
+def _pass_on(baseline: Baseline, name: str) -> Watch:
     """Return what passes the state of a module on from call to call."""
-    held: list[Any] = []
+    is_layer = isinstance(baseline.session.model.get_submodule(name), RNNBase)
+    returned: list[Any] = []
 
-    def start(_: Any, args: Any, kwargs: Any) -> Any:
-        if not held:
-            return None
-        return from_state(args, kwargs, held[-1])
+    def start(at: int, args: Any, kwargs: Any) -> Any:
+        return from_state(args, kwargs, returned[-1]) if at else None
 
-    def keep(module: Any, args: Any, output: Any) -> None:  # noqa: ARG001
-        held.append(output[1] if isinstance(module, RNNBase) else output)
+    def keep(_: int, output: Any) -> None:
+        returned.append(output[1] if is_layer else output)
 
-    def watch(model: torch.nn.Module) -> list[Any]:
-        held.clear()
-        return hooked(model.get_submodule(name), start, keep)
-
-    return watch
+    return each_call(name, start, keep)
 
 
 def find_blocks(baseline: Baseline) -> None:
@@ -172,7 +167,7 @@ def find_blocks(baseline: Baseline) -> None:
     if size is None:
         return
     first, seq = baseline.first or 0, baseline.out_seq_dim or 0
-    earlier = run_perturbed(baseline, steps_at(torch.arange(steps, device="cpu") < size))
+    earlier = run_perturbed(baseline, steps_from(0, size))
     if earlier is None or not earlier.has(first):
         return
     if earlier.differs(first, lambda leaf: leaf.narrow(seq, size, steps - size)):
@@ -181,7 +176,7 @@ def find_blocks(baseline: Baseline) -> None:
         if len(calls) < 2:
             continue
         before, after = (
-            baseline.session.attempt(inputs, watch=_pass_on(name))
+            baseline.session.attempt(inputs, watch=_pass_on(baseline, name))
             for inputs in (baseline.batch.tree(), earlier.inputs)
         )
         if before is None or after is None:

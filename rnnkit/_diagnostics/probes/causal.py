@@ -1,45 +1,48 @@
 """The probe *causal*: a step of the output depends on no later step of the input."""
 
-from copy import copy
-
-import torch
-
 from rnnkit._diagnostics.axes import followed_axis
 from rnnkit._diagnostics.baseline import Baseline
-from rnnkit._diagnostics.changes import Where, steps_at
-from rnnkit._diagnostics.experiment import PerturbedRun, RefusedError, run_perturbed
+from rnnkit._diagnostics.changes import Where, steps_from
+from rnnkit._diagnostics.experiment import PerturbedRun, run_perturbed
 from rnnkit._diagnostics.locate import locate_step
-from rnnkit._diagnostics.report import CUTS, OTHER_SHAPES, UNCHANGED, Line, fail
+from rnnkit._diagnostics.report import (
+    CUTS,
+    NO_STEPS,
+    OTHER_OUTPUTS,
+    OTHER_SHAPES,
+    UNCHANGED,
+    Line,
+    UnjudgedError,
+    fail,
+    skip,
+)
 
 
-def probe_causal(baseline: Baseline) -> None:
+def probe_causal(baseline: Baseline) -> str:
     """Step t of the first output does not depend on later steps of the input.
 
     Other outputs may read all steps, as an encoder's do beside a decoder's: of those it is noted.
     """
-    batch, report = baseline.batch, baseline.report
+    batch = baseline.batch
     if batch.steps is None or batch.steps == 1:
-        report.skipped("causal", "the input has no two steps")
-        return
+        skip(NO_STEPS)
     paced = _in_step(baseline)
     if paced is None:
         _check_features(baseline)
-        report.skipped("causal", "no output has the steps of the input; give out_seq_dim")
-        return
+        skip(OTHER_OUTPUTS)
     first, seq = paced.first or 0, paced.out_seq_dim or 0
     steps = paced.batch.steps or 0
     if not paced.has_steps(first):
         size = paced.normal[first].shape[seq]
         text = f"axis {seq} of the output is {size} long, the input has {steps} steps"
-        report.skipped("causal", f"{text}: of a decoder, give the target alone")
-        return
+        skip(f"{text}: of a decoder, give the target alone")
     paced = _with_followed(paced)
     shortest = min(paced.counts or [steps])
     cuts = sorted({steps - 1, max(1, shortest - 1), max(1, shortest // 2)})[-CUTS:]
     tried, compared = 0, False
     early: dict[int, int | None] = {first: None}
     for cut in cuts:
-        later = steps_at(torch.arange(steps, device="cpu") >= cut)
+        later = steps_from(cut)
         perturbed = run_perturbed(paced, later)
         if perturbed is None:
             continue
@@ -53,10 +56,9 @@ def probe_causal(baseline: Baseline) -> None:
         if paced.strict:
             _check_own_step(paced, first, seq, cut)
         _look_at_others(perturbed, cut, early)
-    if compared:
-        _conclude(paced, early)
-    else:
-        report.skipped("causal", OTHER_SHAPES if tried else UNCHANGED)
+    if not compared:
+        skip(OTHER_SHAPES if tried else UNCHANGED)
+    return _conclude(paced, early)
 
 
 def _look_at_others(perturbed: PerturbedRun, cut: int, early: dict[int, int | None]) -> None:
@@ -68,26 +70,24 @@ def _look_at_others(perturbed: PerturbedRun, cut: int, early: dict[int, int | No
             early[index] = _early_step(perturbed, index, cut) if known is None else known
 
 
-def _conclude(paced: Baseline, early: dict[int, int | None]) -> None:
+def _conclude(paced: Baseline, early: dict[int, int | None]) -> str:
     """Say which outputs hold, and note which do not."""
     own, first = "itself or " if paced.strict else "", paced.name(paced.first or 0)
     alike = " and ".join(paced.name(index) for index, step in early.items() if step is None)
-    of = "" if alike == "output" else f"{alike}: "
-    steps = paced.batch.steps
-    paced.report.passed("causal", f"{of}no step of {steps} depends on {own}a later one")
     for index, step in early.items():
         if step is not None:
             text = f"{paced.name(index)} of step {step} depends on later steps of the input"
             paced.report.noted(f"{text}; causal is judged of {first}")
+    of = "" if alike == "output" else f"{alike}: "
+    return f"{of}no step of {paced.batch.steps} depends on {own}a later one"
 
 
 def _check_own_step(baseline: Baseline, first: int, seq: int, cut: int) -> None:
     """Find an output that reads its own step of the first input: a target that was not shifted."""
     batch = baseline.batch
-    own = steps_at(torch.arange(batch.steps or 0, device="cpu") == cut)
     # Of an encoder and a decoder, the target has the steps, and the first input has not.
     input = batch.first if batch.has_steps(batch.first) else batch.paced
-    perturbed = run_perturbed(baseline, own, only=input)
+    perturbed = run_perturbed(baseline, steps_from(cut, cut + 1), only=input)
     at = cut - max(baseline.missing(first), 0)
     if perturbed is None or not perturbed.has(first):
         return
@@ -151,8 +151,7 @@ def _with_followed(baseline: Baseline) -> Baseline:
     for index in sorted(batch.on_their_own):
         if not batch.is_content(index):
             continue
-        whole = copy(followed)
-        whole.batch = batch.with_leaves(batch.leaves)
+        whole = followed.on(batch.with_leaves(batch.leaves))
         whole.batch.on_their_own = followed.batch.on_their_own - {index}
         one, last = (_reading(whole, index, first, step) for step in (0, steps - 1))
         follows = last and one - last
@@ -166,11 +165,10 @@ def _with_followed(baseline: Baseline) -> Baseline:
 
 def _reading(baseline: Baseline, index: int, first: int, step: int) -> set[int]:
     """Return which steps of the first output read a step of an input."""
-    where = steps_at(torch.arange(baseline.batch.steps or 0, device="cpu") == step)
     seq = baseline.step_axes[first] or 0
     try:
-        perturbed = run_perturbed(baseline, where, only=index)
-    except RefusedError:
+        perturbed = run_perturbed(baseline, steps_from(step, step + 1), only=index)
+    except UnjudgedError:
         perturbed = None  # the rest is judged without it
     if perturbed is None or not perturbed.has(first):
         return set()

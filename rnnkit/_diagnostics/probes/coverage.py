@@ -1,6 +1,5 @@
 """The probe *coverage*: every valid step of the first input reaches some output."""
 
-import copy
 from typing import Any
 
 import torch
@@ -8,33 +7,31 @@ from torch import Tensor
 
 from rnnkit._diagnostics.baseline import Baseline
 from rnnkit._diagnostics.blocks import block_size
-from rnnkit._diagnostics.changes import steps_at
+from rnnkit._diagnostics.changes import steps_at, steps_from
 from rnnkit._diagnostics.compare import alike, is_number
 from rnnkit._diagnostics.experiment import changed
 from rnnkit._diagnostics.masks import is_binary
 from rnnkit._diagnostics.outputs import Leaves
 from rnnkit._diagnostics.poison import STEPS, poisoned, reached
 from rnnkit._diagnostics.probes.row_order import RowOrder
-from rnnkit._diagnostics.report import fail
+from rnnkit._diagnostics.report import fail, skip
 
 #: Of samples and steps, whether an output is known to hang on them; None if that is not known.
 Fates = dict[tuple[int, int], bool | None]
 
 
-def probe_coverage(baseline: Baseline) -> None:
+def probe_coverage(baseline: Baseline) -> str:
     """What is no number goes in at one step, and must come out somewhere.
 
     A change would not do: an LSTM of fifty steps forgets the first one below its last bit. Steps at
     the ends may be left out: a forecaster's target, a chunk, lengths that a model finds in values.
     """
-    batch, report = baseline.batch, baseline.report
+    batch = baseline.batch
     steps = batch.steps or 0
     if steps < 3 or not batch.may_have_steps(batch.paced):
-        report.skipped("coverage", "the input has no three steps")
-        return
+        skip("the input has no three steps")
     if not any(is_number(baseline.normal[index]) for index, _ in baseline.judged()):
-        report.skipped("coverage", "no output of numbers follows the batch")
-        return
+        skip("no output of numbers follows the batch")
     valid, reach, order = _valid(baseline), dict[int, int](), RowOrder(batch.size, steps)
     tried = sorted(
         set(
@@ -69,24 +66,20 @@ def probe_coverage(baseline: Baseline) -> None:
             fail("coverage", what, [("evidence", "a NaN there reaches no output")])
     if (size := block_size(reach, steps)) is not None:
         text = f"the output reads the input in blocks of {size} steps: a state starts afresh there"
-        report.noted(text)
-    _conclude(baseline, fates)
+        baseline.report.noted(text)
+    return _conclude(steps, fates)
 
 
-def _conclude(baseline: Baseline, fates: Fates) -> None:
+def _conclude(steps: int, fates: Fates) -> str:
     """Say of how many steps it is known that they reach an output."""
-    steps, known = baseline.batch.steps, {step for (_, step), fate in fates.items() if fate}
+    known = {step for (_, step), fate in fates.items() if fate}
     silent = sorted({step for (_, step), fate in fates.items() if fate is False} - known)
     if silent:
         names = " and ".join(map(str, silent)) if len(silent) < 3 else f"{len(silent)} others"
-        text = f"{len(known)} of {steps} steps reach an output; not {names}, which may be left out"
-        baseline.report.passed("coverage", text)
-    elif known:
-        text = f"{len(known)} of {steps} steps, each reaches an output"
-        baseline.report.passed("coverage", text)
-    else:
-        text = "what is no number does not go in: no embedding takes the tokens, or it is refused"
-        baseline.report.skipped("coverage", text)
+        return f"{len(known)} of {steps} steps reach an output; not {names}, which may be left out"
+    if not known:
+        skip("what is no number does not go in: no embedding takes the tokens, or it is refused")
+    return f"{len(known)} of {steps} steps, each reaches an output"
 
 
 def _place(baseline: Baseline, tried: list[int], start: int, sample: int) -> int:
@@ -114,10 +107,7 @@ def _find_other_lengths(baseline: Baseline) -> None:
     read = torch.zeros(batch.size, steps, dtype=torch.bool, device="cpu")
     tried = sorted({*range(min(steps, STEPS)), *(n - 1 for n in counts)})
     for step in tried:
-        output = poisoned(
-            baseline,
-            torch.arange(steps, device="cpu") == torch.full((batch.size, 1), step, device="cpu"),
-        )
+        output = poisoned(baseline, steps_from(step, step + 1))
         if output is None:
             return
         read[:, step] = torch.tensor(_shows(baseline, output), device="cpu")
@@ -144,13 +134,7 @@ def _told(leaf: Any) -> list[int] | None:
 
 def _valid(baseline: Baseline) -> Tensor:
     """Return which steps of which samples are no padding, ``(batch, seq)``."""
-    batch = baseline.batch
-    step, counts = torch.arange(batch.steps or 0, device="cpu"), baseline.counts
-    padding = batch.padding(batch.paced)
-    valid = torch.ones(batch.size, batch.steps or 0, dtype=torch.bool, device="cpu")
-    if counts is not None:
-        limit = torch.tensor(counts, device="cpu").unsqueeze(1)
-        valid = step < limit if baseline.post else step >= (batch.steps or 0) - limit
+    valid, padding = baseline.valid_mask(), baseline.batch.padding(baseline.batch.paced)
     return valid if padding is None else valid & ~padding.cpu()
 
 
@@ -175,16 +159,12 @@ def _is_switched_off(baseline: Baseline, step: int) -> bool:
 
 def _is_read_if_turned(baseline: Baseline, step: int, index: int) -> bool:
     """Say whether a step is read where a flag of it is another one."""
-    batch, other = baseline.batch, copy.copy(baseline)
-    leaves = list(batch.leaves)
-    leaves[index] = turned = batch.leaves[index].clone()
+    batch = baseline.batch.with_leaves(list(baseline.batch.leaves))
+    batch.leaves[index] = turned = batch.leaves[index].clone()
     flag = turned.select(batch.seq_dim, step)
     flag.copy_(flag == 0)
-    other.batch = batch.with_leaves(leaves)
-    mask = torch.arange(batch.steps or 0, device="cpu") == torch.full(
-        (batch.size, 1), step, device="cpu"
-    )
-    before, after = baseline.session.attempt(other.batch.tree()), poisoned(other, mask)
+    before = baseline.session.attempt(batch.tree())
+    after = poisoned(baseline.on(batch), steps_from(step, step + 1))
     return before is not None and after is not None and not alike(before, after)
 
 
@@ -203,9 +183,9 @@ def _read(
         order: takes where each of them goes into recurrent layers.
     """
     batch = baseline.batch
-    mask = torch.arange(batch.steps or 0, device="cpu") == places.unsqueeze(1)
+    where = steps_at(torch.arange(batch.steps or 0, device="cpu") == places.unsqueeze(1))
     watch = order.watching(places.tolist()) if order else None
-    output = poisoned(baseline, mask, watch)
+    output = poisoned(baseline, where, watch)
     read = [False] * batch.size if output is None else _shows(baseline, output)
     if output is not None:
         if reach is not None:
@@ -216,7 +196,7 @@ def _read(
     for seed in range(2):
         if all(read):
             break
-        inputs = changed(batch, steps_at(mask), seed, only=batch.paced)
+        inputs = changed(batch, where, seed, only=batch.paced)
         moved = None if inputs is None else baseline.session.attempt(inputs)
         if moved is None:
             return [one or None for one in read]

@@ -13,7 +13,7 @@ from rnnkit._diagnostics.baseline import Baseline
 from rnnkit._diagnostics.isolation import private
 from rnnkit._diagnostics.module_calls import KINDS, named_arguments
 from rnnkit._diagnostics.outputs import leaves
-from rnnkit._diagnostics.report import fail
+from rnnkit._diagnostics.report import fail, in_short, skip
 
 
 class _Training:
@@ -94,22 +94,17 @@ def trained(module: torch.nn.Module) -> list[Tensor]:
     return [weight for weight in module.parameters() if weight.requires_grad]
 
 
-def probe_gradient(baseline: Baseline) -> None:
+def probe_gradient(baseline: Baseline) -> str:
     """Each recurrent module that ran in training gets a gradient from some output."""
     report = baseline.report
     try:
         training = _Training(baseline)
     except Exception as error:  # noqa: BLE001 - it may run in eval mode alone
-        reason = (str(error).strip().splitlines() or [""])[0][:80]
-        text = f"the model does not train on this batch: {type(error).__name__}: {reason}"
-        report.skipped("gradient", text)
-        return
+        skip(f"the model does not train on this batch: {in_short(error)}")
     if not training.ran:
-        report.skipped("gradient", "no recurrent module ran")
-        return
+        skip("no recurrent module ran")
     if training.reached is None:
-        report.skipped("gradient", "no output of the model, or no weight, has a gradient")
-        return
+        skip("no output of the model, or no weight, has a gradient")
     for key, (module, with_gradient) in training.ran.items():
         name, kind = training.names.get(key), type(module).__name__
         weights = trained(module)
@@ -128,7 +123,7 @@ def probe_gradient(baseline: Baseline) -> None:
             _fail_or_note(baseline, f"no gradient reaches {name or 'the model'} ({kind})", name)
     for text in (*_detached(training), *_idle(training, training.reached)):
         report.noted(text)
-    report.passed("gradient", "each recurrent module gets a gradient")
+    return "each recurrent module gets a gradient"
 
 
 def _fail_or_note(baseline: Baseline, what: str, name: str) -> None:

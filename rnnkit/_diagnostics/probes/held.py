@@ -10,7 +10,7 @@ from torch.utils import _pytree as pytree
 from rnnkit._diagnostics.baseline import Baseline
 from rnnkit._diagnostics.compare import is_number
 from rnnkit._diagnostics.events import Event
-from rnnkit._diagnostics.module_calls import hooked, named_arguments
+from rnnkit._diagnostics.module_calls import each_call, named_arguments
 from rnnkit._diagnostics.probes.afresh import calls_of, would_matter
 from rnnkit._diagnostics.report import Line, fail
 
@@ -77,19 +77,15 @@ def _feeds_back(baseline: Baseline, calls: Sequence[Event]) -> bool:
 
 def _changes_next(baseline: Baseline, calls: Sequence[Event], number: int) -> bool:
     """Say whether the input after a call changes with what that call returns."""
-    seen: list[Any] = []
+    seen: dict[int, Tensor] = {}
 
-    def note(_: Any, args: Any, kwargs: Any) -> None:
-        seen.append(named_arguments(args, kwargs)["input"].clone())
+    def note(at: int, args: Any, kwargs: Any) -> None:
+        seen[at] = named_arguments(args, kwargs)["input"].clone()
 
-    def turn(module: Any, args: Any, output: Any) -> Any:  # noqa: ARG001
-        is_tried = len(seen) == number + 1
-        return pytree.tree_map_only(Tensor, torch.neg, output) if is_tried else output
+    def turn(at: int, output: Any) -> Any:
+        return pytree.tree_map_only(Tensor, torch.neg, output) if at == number else output
 
-    def watch(model: torch.nn.Module) -> list[Any]:
-        seen.clear()
-        return hooked(model.get_submodule(calls[0].name), note, turn)
-
+    watch = each_call(calls[0].name, note, turn)
     baseline.session.attempt(baseline.batch.tree(), watch=watch)
-    following = number + 1
-    return len(seen) > following and not torch.equal(seen[following], calls[following].tensors[0])
+    after = seen.get(number + 1)
+    return after is not None and not torch.equal(after, calls[number + 1].tensors[0])

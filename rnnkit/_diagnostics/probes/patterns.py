@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import LSTM, BatchNorm1d, LSTMCell, RNNBase, RNNCellBase
 
 from rnnkit._diagnostics.baseline import Baseline
-from rnnkit._diagnostics.changes import steps_at
+from rnnkit._diagnostics.changes import steps_from
 from rnnkit._diagnostics.compare import is_number
 from rnnkit._diagnostics.events import Event
 from rnnkit._diagnostics.experiment import run_perturbed
@@ -80,14 +80,13 @@ def _taking(baseline: Baseline, first: int) -> Callable[[Tensor, int], Tensor] |
 def _reads_ends(baseline: Baseline, first: int, edge: int, take: Any) -> bool:
     """Say whether a step near the front reads what is at each edge, and nothing between."""
     steps = baseline.batch.steps or 0
-    place = torch.arange(steps, device="cpu")
     wanted = {
         (edge, steps - edge): False,
         (steps - edge, steps - edge + 1): True,
         (edge - 1, edge): True,
     }
     for (start, end), expected in wanted.items():
-        perturbed = run_perturbed(baseline, steps_at((place >= start) & (place < end)))
+        perturbed = run_perturbed(baseline, steps_from(start, end))
         if perturbed is None or not perturbed.has(first):
             return False
         if perturbed.differs(first, lambda leaf: take(leaf, edge - 1)) != expected:
@@ -97,9 +96,7 @@ def _reads_ends(baseline: Baseline, first: int, edge: int, take: Any) -> bool:
 
 def _may_read_between(baseline: Baseline, first: int, edge: int, take: Any) -> bool:
     """Say whether what is no number comes from between the edges to a step near the front."""
-    steps = baseline.batch.steps or 0
-    place = torch.arange(steps, device="cpu").expand(baseline.batch.size, -1)
-    output = poisoned(baseline, (place >= edge) & (place < steps - edge))
+    output = poisoned(baseline, steps_from(edge, (baseline.batch.steps or 0) - edge))
     if output is None or len(output) != len(baseline.normal):
         return True
     return bool(take(output[first], edge - 1).isnan().any())

@@ -21,19 +21,17 @@ TORCHS = frozenset(vars(torch.nn.Module()))
 NAMES = 3
 
 
-def probe_repeatable(baseline: Baseline) -> None:
+def probe_repeatable(baseline: Baseline) -> str:
     """The same input twice gives the same output."""
     if alike(baseline.normal, baseline.again):
-        baseline.report.passed("repeatable", "twice the same input, twice the same output")
-        return
+        return "twice the same input, twice the same output"
     rows = _causes(baseline)
     if not rows and all(_rounded(baseline, *pair) for pair in zip(*_twice(baseline), strict=False)):
         # As kernels on a GPU that add in the order in which threads come.
         baseline.exact = False
-        baseline.report.passed("repeatable", "twice the same input, twice the same up to rounding")
-        return
+        return "twice the same input, twice the same up to rounding"
     rows = rows or [("cause", "likely a state that is kept outside of the model's attributes")]
-    fail("repeatable", "the same input gives another output the second time", rows)
+    return fail("repeatable", "the same input gives another output the second time", rows)
 
 
 def _rounded(baseline: Baseline, before: Any, after: Any) -> bool:

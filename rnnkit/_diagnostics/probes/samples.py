@@ -12,7 +12,7 @@ from rnnkit._diagnostics.baseline import Baseline
 from rnnkit._diagnostics.changes import sample_at
 from rnnkit._diagnostics.compare import apart, is_number, largest
 from rnnkit._diagnostics.events import record
-from rnnkit._diagnostics.experiment import PerturbedRun, RefusedError, run_perturbed
+from rnnkit._diagnostics.experiment import PerturbedRun, run_perturbed
 from rnnkit._diagnostics.locate import locate_sample
 from rnnkit._diagnostics.orders import Order
 from rnnkit._diagnostics.outputs import Leaves
@@ -24,73 +24,66 @@ from rnnkit._diagnostics.report import (
     OTHER_STEPS,
     SAMPLES,
     UNCHANGED,
+    UNFOLLOWED,
     Line,
     fail,
+    in_short,
+    skip,
 )
 
 #: Why an output is not judged whose rows values pick.
 BY_CHANCE = "an output has as many rows as samples by chance"
 
 
-def probe_batch(baseline: Baseline) -> None:
+def probe_batch(baseline: Baseline) -> str:
     """Sample i's output does not depend on sample j's input."""
-    batch, report = baseline.batch, baseline.report
+    batch = baseline.batch
     if batch.size == 1:
-        report.skipped("batch", "the batch has one sample; give two or more")
-        return
+        skip("the batch has one sample; give two or more")
     indices = [index for index, _ in baseline.judged()]
     if not indices:
         _judge_rows(baseline)
-        return
     runs = {
         source: perturbed
         for source in range(min(batch.size, SAMPLES))
         if (perturbed := run_perturbed(baseline, sample_at(source))) is not None
     }
     if not any(run.has(index) for run in runs.values() for index in indices):
-        report.skipped("batch", OTHER_SHAPES if runs else UNCHANGED)
-        return
+        skip(OTHER_SHAPES if runs else UNCHANGED)
     for order in baseline.orders():
         baseline.order = order
         leak = _leak(runs, indices)
         if leak is None:
-            report.passed("batch", _judged(runs, indices))
-            return
+            return _judged(runs, indices)
     baseline.order = Order(None)
     if (rows := _flat(baseline)) is not None:
-        report.skipped("batch", f"axis {batch.axes[batch.first]} of the input is {rows} in one")
-        return
+        skip(f"axis {batch.axes[batch.first]} of the input is {rows} in one")
     source, sample, shown = _leak(runs, indices) or (0, 0, 0)
     if not _follows(baseline, shown):
-        report.skipped("batch", BY_CHANCE)
-        return
+        skip(BY_CHANCE)
     what = f"{baseline.name(shown)} of sample {sample} depends on input of sample {source}"
     found = locate_sample(runs[source], source)
-    fail("batch", what, found.rows, found.module)
+    return fail("batch", what, found.rows, found.module)
 
 
-def _judge_rows(baseline: Baseline) -> None:
+def _judge_rows(baseline: Baseline) -> NoReturn:
     """Say why no output is judged; of one that has a row for each step in place of a sample, fail.
 
     Raises:
         LeakError: if there is such a one.
     """
-    batch, report = baseline.batch, baseline.report
+    batch = baseline.batch
     followed = baseline.runs_on_fewer and baseline.runs_on_less
     first = baseline.normal[baseline.first] if baseline.first is not None else None
     if first is not None and first.dim() > 1 and followed and baseline.out_seq_dim is not None:
         baseline.session.attempt(batch.samples(range(batch.size - 1)).tree())
         if baseline.session.names != baseline.names:
-            text = "the outputs are more or fewer with the samples: none has all"
-            report.skipped("batch", text)
-            return
-        shape = tuple(first.shape)
-        if not _has_rows(baseline, first):
-            report.skipped("batch", "no output follows the batch")
-            return
-        what = f"output {shape} has a row for each of {batch.steps} steps, none for a sample"
-        fail("batch", what, [("cause", "likely batch and seq have changed places")])
-    report.skipped("batch", "no output follows the batch")
+            skip("the outputs are more or fewer with the samples: none has all")
+        if _has_rows(baseline, first):
+            rows = f"a row for each of {batch.steps} steps, none for a sample"
+            cause = ("cause", "likely batch and seq have changed places")
+            fail("batch", f"output {tuple(first.shape)} has {rows}", [cause])
+    skip(UNFOLLOWED)
 
 
 def _has_rows(baseline: Baseline, first: Tensor) -> bool:
@@ -147,25 +140,20 @@ def _flat(baseline: Baseline) -> str | None:
     return None
 
 
-def probe_alone(baseline: Baseline) -> None:
+def probe_alone(baseline: Baseline) -> str:
     """A sample run alone, cut to its length, gives what it gave in the batch."""
-    batch, report, counts = baseline.batch, baseline.report, baseline.counts
+    batch, counts = baseline.batch, baseline.counts
     if not any(baseline.judged()):
-        report.skipped("alone", "no output follows the batch")
-        return
+        skip(UNFOLLOWED)
     if batch.size == 1 and (counts is None or counts[0] == batch.steps):
-        report.skipped("alone", "the batch has one sample; give two or more")
-        return
+        skip("the batch has one sample; give two or more")
     # The shortest samples first: they have the most padding.
     order = sorted(range(batch.size), key=lambda k: counts[k] if counts else k)
     compared: list[tuple[int, int]] = []
     for sample in order[:ALONE]:
         output = baseline.run_alone(sample)
         if isinstance(output, Exception):
-            reason = str(output).strip().splitlines() or [""]
-            error = f"{type(output).__name__}: {reason[0][:80]}"
-            report.skipped("alone", f"the model does not run on one sample: {error}")
-            return
+            skip(f"the model does not run on one sample: {in_short(output)}")
         if len(output) != len(baseline.normal):
             continue
         for index, axis in baseline.judged():
@@ -175,33 +163,28 @@ def probe_alone(baseline: Baseline) -> None:
             compared.append((sample, index))
             if baseline.hides(index, *pair, baseline.taking(index, sample)):
                 continue
-            if "repeatable" not in report.checked and drawn_from(baseline):
-                text = "the model draws random numbers: for one sample it draws others"
-                report.skipped("alone", text)
-                return
+            if "repeatable" not in baseline.report.checked and drawn_from(baseline):
+                skip("the model draws random numbers: for one sample it draws others")
             _fail(baseline, index, *pair, sample)
-    _conclude(baseline, compared)
+    return _conclude(baseline, compared)
 
 
-def _conclude(baseline: Baseline, compared: list[tuple[int, int]]) -> None:
-    report, counts, steps = baseline.report, baseline.counts, baseline.batch.steps
+def _conclude(baseline: Baseline, compared: list[tuple[int, int]]) -> str:
+    counts, steps = baseline.counts, baseline.batch.steps
     short = counts is not None and steps is not None and min(counts) < steps
     if not compared:
         judged = [index for index, _ in baseline.judged()]
         if not any(is_number(baseline.normal[index]) for index in judged):
-            report.skipped("alone", "the outputs are integers, which rounding may turn")
-            return
+            skip("the outputs are integers, which rounding may turn")
         other = any(map(baseline.has_other_steps, judged))
-        report.skipped("alone", OTHER_STEPS if other else "alone, the outputs have other shapes")
-    elif short and counts and all(counts[sample] == steps for sample, _ in compared):
-        report.skipped("alone", "no sample that is shorter than the batch could be compared")
-    elif all(baseline.rounding.drowns(index) for index in {index for _, index in compared}):
-        text = "rounding alone moves the outputs by their whole size: nothing can be judged"
-        report.skipped("alone", text)
-    else:
-        check_put_back(baseline)
-        cut = ", cut to its length," if counts else ""
-        report.passed("alone", f"a sample alone{cut} gives what it gives in the batch")
+        skip(OTHER_STEPS if other else "alone, the outputs have other shapes")
+    if short and counts and all(counts[sample] == steps for sample, _ in compared):
+        skip("no sample that is shorter than the batch could be compared")
+    if all(baseline.rounding.drowns(index) for index in {index for _, index in compared}):
+        skip("rounding alone moves the outputs by their whole size: nothing can be judged")
+    check_put_back(baseline)
+    cut = ", cut to its length," if counts else ""
+    return f"a sample alone{cut} gives what it gives in the batch"
 
 
 def _pair(
@@ -222,7 +205,7 @@ def _pair(
 
 def _fail(baseline: Baseline, index: int, inside: Tensor, alone: Tensor, sample: int) -> NoReturn:
     if not _follows(baseline, index):
-        raise RefusedError(BY_CHANCE)
+        skip(BY_CHANCE)
     off = apart(inside, alone).max().item() / largest(inside)
     counts = baseline.counts
     cut = f", cut to its {counts[sample]} steps," if counts else ""

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from rnnkit._diagnostics.baseline import Baseline
 from rnnkit._diagnostics.batch import Batch
-from rnnkit._diagnostics.changes import Where, other_leaves, steps_at
+from rnnkit._diagnostics.changes import Where, other_leaves, steps_at, steps_from
 from rnnkit._diagnostics.compare import is_number, largest
 from rnnkit._diagnostics.events import reads_several_steps, record
 from rnnkit._diagnostics.experiment import PerturbedRun, changed, run_perturbed
@@ -20,56 +20,49 @@ from rnnkit._diagnostics.probes.use import has_recurrence
 from rnnkit._diagnostics.report import (
     INTEGERS,
     MEMORIES,
+    NO_STEPS,
     OTHER_SHAPES,
     OTHER_STEPS,
     UNCHANGED,
+    UNFOLLOWED,
     fail,
+    skip,
 )
 
 
-def probe_padding(baseline: Baseline) -> None:
+def probe_padding(baseline: Baseline) -> str:
     """What is beyond a sample's length does not matter."""
-    batch, report, counts = baseline.batch, baseline.report, baseline.counts
+    batch, counts = baseline.batch, baseline.counts
     if counts is None or batch.steps is None:
-        report.skipped("padding", "no lengths were given")
-        return
+        skip("no lengths were given")
     if min(counts) == batch.steps:
-        report.skipped("padding", "every sample is as long as the batch")
-        return
+        skip("every sample is as long as the batch")
     if not batch.knows_lengths():
-        report.skipped("padding", "the model gets no lengths: it may know padding by its value")
-        return
+        skip("the model gets no lengths: it may know padding by its value")
     content = [k for k in range(len(batch.leaves)) if batch.has_steps(k) and batch.is_content(k)]
     if any(not is_number(batch.leaves[k]) for k in content):
-        report.skipped("padding", "tokens: padding is known by its value")
-        return
+        skip("tokens: padding is known by its value")
     judged = [index for index, _ in baseline.judged()]
     indices = [index for index in judged if not baseline.has_other_steps(index)]
     if not any(is_number(baseline.normal[index]) for index in indices):
         other = any(is_number(baseline.normal[index]) for index in judged)
         text = OTHER_STEPS if other else "the outputs are integers"
-        report.skipped("padding", text if judged else "no output follows the batch")
-        return
-    step = torch.arange(batch.steps, device="cpu")
-    limit = torch.tensor(counts, device="cpu").unsqueeze(1)
-    beyond = step >= limit if baseline.post else step < batch.steps - limit
-    where = steps_at(beyond)
+        skip(text if judged else UNFOLLOWED)
+    where = steps_at(~baseline.valid_mask())
     perturbed = run_perturbed(baseline, where, pad=True)
     alike = [index for index in indices if perturbed and perturbed.has(index)]
     if perturbed is None or not alike:
-        report.skipped("padding", OTHER_SHAPES if perturbed else UNCHANGED)
-        return
+        skip(OTHER_SHAPES if perturbed else UNCHANGED)
     for sample in range(batch.size):
         shown = perturbed.shows(sample, alike)
-        if shown is not None and "alone" in report.checked and _is_blank(baseline, content, where):
+        if shown is None:
+            continue
+        if "alone" in baseline.report.checked and _is_blank(baseline, content, where):
             # Past the end a convolution reads zeros of its own, too.
-            text = "zeros beyond a length are read, and a sample alone gives the same"
-            report.skipped("padding", text)
-            return
-        if shown is not None:
-            what = f"{baseline.name(shown)} of sample {sample} depends on what is beyond its length"
-            fail("padding", f"{what} of {counts[sample]} steps")
-    report.passed("padding", "what is beyond a length does not matter")
+            skip("zeros beyond a length are read, and a sample alone gives the same")
+        what = f"{baseline.name(shown)} of sample {sample} depends on what is beyond its length"
+        fail("padding", f"{what} of {counts[sample]} steps")
+    return "what is beyond a length does not matter"
 
 
 def _is_blank(baseline: Baseline, content: list[int], where: Where) -> bool:
@@ -79,44 +72,34 @@ def _is_blank(baseline: Baseline, content: list[int], where: Where) -> bool:
     return not any(bool(leaf.where(mask, 0).any()) for leaf, mask in masks if mask is not None)
 
 
-def probe_memory(baseline: Baseline) -> None:
+def probe_memory(baseline: Baseline) -> str:
     """The last step, or the pooled output, depends on earlier steps at all."""
-    batch, report = baseline.batch, baseline.report
+    batch = baseline.batch
     if not has_recurrence(baseline.session.model):
-        report.skipped("memory", "the model has no recurrent module; a loop of its own is not seen")
-        return
+        skip("the model has no recurrent module; a loop of its own is not seen")
     tried = batch.steps is not None and any(map(batch.has_steps, range(len(batch.leaves))))
     if not tried or not batch.steps or max(baseline.counts or [batch.steps]) == 1:
-        report.skipped("memory", "the input has no two steps")
-        return
+        skip(NO_STEPS)
     indices = [index for index, _ in baseline.judged() if is_number(baseline.normal[index])]
     if not indices:
-        judged = any(baseline.judged())
-        report.skipped("memory", INTEGERS if judged else "no output follows the batch")
-        return
-    everywhere = steps_at(torch.ones(batch.steps, dtype=torch.bool, device="cpu"))
-    inputs = changed(batch, everywhere)
+        skip(INTEGERS if any(baseline.judged()) else UNFOLLOWED)
+    inputs = changed(batch, steps_from(0))
     if inputs is None:
-        report.skipped("memory", UNCHANGED)
-        return
-    batches = chain([batch], _drawn(batch, everywhere), _others(batch))
+        skip(UNCHANGED)
+    batches = chain([batch], _drawn(batch), _others(batch))
     remembers = (_remembers(baseline, indices, one, seed) for seed, one in enumerate(batches))
     if any(remembers) or _reads(baseline, indices):
-        report.passed("memory", "the last output depends on earlier steps")
-        return
+        return "the last output depends on earlier steps"
     if not _changes(baseline, indices, baseline.normal, inputs, batch):
-        report.skipped("memory", "the last output depends on no step at all, as dead units do")
-        return
+        skip("the last output depends on no step at all, as dead units do")
     if any(map(reads_several_steps, record(baseline.session, batch.tree()))):
-        text = f"layers read several steps, but not along axis {batch.seq_dim}; give seq_dim"
-        report.skipped("memory", text)
-        return
+        skip(f"layers read several steps, but not along axis {batch.seq_dim}; give seq_dim")
     what = "the last output depends on no earlier step of the input: nothing is remembered"
     rows = [
         ("cause", "likely a loop that passes on the first state"),
         ("or", f"axis {batch.seq_dim} of the input is not seq: rnnkit.verify(..., seq_dim=...)"),
     ]
-    fail("memory", what, rows)
+    return fail("memory", what, rows)
 
 
 def _remembers(baseline: Baseline, indices: list[int], batch: Batch, seed: int) -> bool:
@@ -132,10 +115,10 @@ def _remembers(baseline: Baseline, indices: list[int], batch: Batch, seed: int) 
     return _changes(baseline, indices, before, inputs, batch)
 
 
-def _drawn(batch: Batch, everywhere: Where) -> Iterator[Batch]:
+def _drawn(batch: Batch) -> Iterator[Batch]:
     """Yield the batch with other steps: a unit may be dead for the last one, and cut memory off."""
     for seed in range(1, MEMORIES):
-        yield batch.with_leaves(other_leaves(batch, everywhere, seed, pad=False))
+        yield batch.with_leaves(other_leaves(batch, steps_from(0), seed, pad=False))
 
 
 def _others(batch: Batch) -> Iterator[Batch]:

@@ -1,44 +1,128 @@
 """The probe *streaming*: the whole sequence, and chunk by chunk with the state passed on."""
 
+from typing import NamedTuple
+
 from rnnkit._diagnostics.baseline import Baseline
+from rnnkit._diagnostics.carried import Carried, find_carried, is_read_as_state
 from rnnkit._diagnostics.compare import is_number
+from rnnkit._diagnostics.outputs import STACK
 from rnnkit._diagnostics.probes.afresh import find_blocks
-from rnnkit._diagnostics.probes.repeatable import kept_names
-from rnnkit._diagnostics.report import Line, fail
+from rnnkit._diagnostics.probes.repeatable import NAMES, kept_names
+from rnnkit._diagnostics.report import NO_STEPS, Line, UnjudgedError, fail, skip
 from rnnkit._diagnostics.stream_causes import find_break
-from rnnkit._diagnostics.stream_verdicts import Verdict, judge, unpadded
-from rnnkit._diagnostics.streams import Stream, UnfitError
-
-#: How many of the names that a model keeps a message lists.
-NAMES = 3
+from rnnkit._diagnostics.streams import Difference, Stream, ways_to_cut
 
 
-def probe_streaming(baseline: Baseline) -> None:
+class Verdict(NamedTuple):
+    """What came of a stream: how it was cut, and where it differs from the whole.
+
+    Attributes:
+        stream: the chunks; of several ways to cut, the first that differs.
+        difference: where; None if nowhere.
+        is_ignored: whether the state that is given is not read.
+        cuts: the ways to cut that were tried.
+    """
+
+    stream: Stream
+    difference: Difference | None
+    is_ignored: bool
+    cuts: list[list[int]]
+
+
+def probe_streaming(baseline: Baseline) -> str:
     """The whole sequence gives what its chunks give, the state passed on."""
-    report = baseline.report
     try:
-        verdict = judge(unpadded(baseline))
-    except UnfitError as error:
+        verdict = _judge(_unpadded(baseline))
+    except UnjudgedError:
         find_blocks(baseline)
-        report.skipped("streaming", str(error))
-        return
+        raise
     if (found := explained(verdict)) is not None:
         fail("streaming", *found)
-    report.passed("streaming", summary(verdict))
-
-
-def summary(verdict: Verdict) -> str:
-    """Say how the steps were cut."""
     ways = ", and ".join(map(_cut, verdict.cuts))
     return f"{sum(verdict.stream.sizes)} steps at once give what they give {ways}"
+
+
+def _judge(baseline: Baseline) -> Verdict:
+    """Try the ways to pass a state on: one that holds is right; else the likeliest is wrong."""
+    if (baseline.batch.steps or 1) < 2:
+        skip(NO_STEPS)
+    reason = "the model returns no state that it takes"
+    broken: list[Verdict] = []
+    for cut_alike in _ways_to_follow(baseline):
+        # What is returned for the batch as it is stands in the session.
+        baseline.session.run(baseline.batch.tree())
+        for carried in find_carried(cut_alike):
+            try:
+                verdict = judge_way(cut_alike, carried)
+            except UnjudgedError as error:
+                reason = str(error) if carried.is_named and not carried.grows else reason
+                continue
+            if verdict.difference is None and not verdict.is_ignored:
+                return verdict
+            if carried.is_named or is_read_as_state(baseline, verdict.stream.given[1], carried):
+                broken.append(verdict)
+            else:
+                reason = "an input has the sizes of an output, but may be no state"
+    return broken[0] if broken else skip(reason)
+
+
+def _ways_to_follow(baseline: Baseline) -> list[Baseline]:
+    """Return the model with all that is as long cut with the input, and as it was inferred.
+
+    A loop that ends with the shorter of two inputs takes the other one uncut, too.
+    """
+    if not baseline.batch.on_their_own:
+        return [baseline]
+    other = baseline.on(baseline.batch.with_leaves(baseline.batch.leaves))
+    other.batch.on_their_own = frozenset()
+    return [other, baseline]
+
+
+def judge_way(baseline: Baseline, carried: Carried) -> Verdict:
+    """Cut the steps in two and one by one, and pass the state on in one way.
+
+    Raises:
+        UnjudgedError: if the model does not take the chunks.
+    """
+    cuts: list[list[int]] = []
+    held: list[Stream] = []
+    for sizes in ways_to_cut(baseline.batch.steps or 0):
+        try:
+            tried = Stream(baseline, carried, sizes)
+            found = tried.difference()
+        except UnjudgedError:
+            # A chunk of one step may be too short for a convolution.
+            if not held:
+                raise
+            continue
+        cuts.append(sizes)
+        if found is not None:
+            return Verdict(tried, found, not tried.is_read(), cuts)
+        held.append(tried)
+    return Verdict(held[0], None, not held[0].is_read(), cuts)
+
+
+def _unpadded(baseline: Baseline) -> Baseline:
+    """Return the model on those steps only that no sample has padding at."""
+    batch = baseline.batch
+    if batch.steps is None or not batch.has_steps(batch.paced):
+        skip(NO_STEPS)
+    padding = batch.padding(batch.paced)
+    valid = baseline.counts or [batch.steps]
+    if padding is not None:
+        valid = [*valid, int((~padding).sum(1).min())]
+    if min(valid) == batch.steps:
+        return baseline
+    first = baseline.first
+    told = None if first is None or baseline.names[first].endswith(STACK) else baseline.out_seq_dim
+    shorter = batch.cut(max(min(valid), 1), front=baseline.post)
+    return Baseline(baseline.session, shorter, post=baseline.post, out_seq_dim=told)
 
 
 def explained(verdict: Verdict, prefix: str = "model.") -> tuple[str, list[Line], str] | None:
     """Return what is wrong with a stream: the sentence, the rows of a message, and the module.
 
-    Args:
-        verdict: the stream.
-        prefix: stands in front of the names of attributes.
+    The prefix stands in front of the names of attributes.
     """
     stream, difference = verdict.stream, verdict.difference
     rows: list[Line] = []

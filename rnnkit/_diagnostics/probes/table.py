@@ -12,8 +12,9 @@ from rnnkit._diagnostics.probes.steps import probe_memory, probe_padding
 from rnnkit._diagnostics.probes.streaming import probe_streaming
 from rnnkit._diagnostics.probes.use import probe_use
 
-#: In the order in which they run: what is not repeatable would look like something else.
-PROBES: dict[str, Callable[[Baseline], None]] = {
+#: Each returns what holds, or raises. What is not repeatable would look like something else, so
+#: that comes first.
+PROBES: dict[str, Callable[[Baseline], str]] = {
     "repeatable": probe_repeatable,
     "batch": probe_batch,
     "alone": probe_alone,
@@ -26,4 +27,4 @@ PROBES: dict[str, Callable[[Baseline], None]] = {
 }
 
 #: Probes that cost more, and run if they are asked for.
-ASKED: dict[str, Callable[[Baseline], None]] = {"streaming": probe_streaming}
+ASKED: dict[str, Callable[[Baseline], str]] = {"streaming": probe_streaming}

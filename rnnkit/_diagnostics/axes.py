@@ -24,14 +24,8 @@ def infer_batch_axes(batch: Batch, attempt: Attempt) -> bool:
 
     Inputs of one shape, as the two states of an LSTM, have the batch at the same axis; the last
     choice is that they have none, as a mask over steps. Of the first input the caller has said it.
-    One that may stay as it is while the others have fewer samples has none, as prototypes.
-
-    Args:
-        batch: the inputs; its axes are inferred.
-        attempt: runs the model.
-
-    Returns:
-        Whether the model takes fewer samples.
+    One that may stay as it is while the others have fewer samples has none, as prototypes. Say
+    whether it does.
     """
     choices: dict[Shape, list[int | None]] = {}
     for index, axis in _open(batch):
@@ -67,14 +61,8 @@ def infer_steps(batch: Batch, attempt: Attempt) -> Leaves | None:
     """Find which inputs have the steps of the paced one: those that must be cut with it.
 
     What is as long by chance need not, or must not: a second sequence padded to the same width, or
-    features that do not change from step to step.
-
-    Args:
-        batch: the inputs; what goes on its own is inferred.
-        attempt: runs the model.
-
-    Returns:
-        What the model returns for fewer steps; None if it refuses.
+    features that do not change from step to step. Return what the model returns for fewer steps;
+    None if it refuses.
     """
     steps = batch.longest
     if batch.steps is None or steps is None or steps < 2 or not batch.may_have_steps(batch.paced):

@@ -13,8 +13,7 @@ from rnnkit._diagnostics.axes import followed_axis, infer_steps
 from rnnkit._diagnostics.batch import Batch
 from rnnkit._diagnostics.compare import apart
 from rnnkit._diagnostics.isolation import Session
-from rnnkit._diagnostics.orders import Order, orders
-from rnnkit._diagnostics.outputs import STACK, Leaves, same
+from rnnkit._diagnostics.outputs import STACK, Leaves, Order, orders, same
 from rnnkit._diagnostics.report import Report
 from rnnkit._diagnostics.rounding import Rounding
 
@@ -55,11 +54,7 @@ class Baseline:
         strict: bool = False,
         twice: bool = False,
     ) -> None:
-        """Run the model on the batch, and on less of it to see which axes follow.
-
-        Raises:
-            ArgumentError: if the first output has no such axis.
-        """
+        """Run the model on the batch, and on less of it to see which axes follow."""
         self.session, self.batch, self.post, self.strict = opened, batch, post, strict
         self.report, self.exact = Report(), True
         self.normal: Leaves = opened.run(batch.tree())

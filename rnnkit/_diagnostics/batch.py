@@ -50,9 +50,6 @@ class Batch:
             seq_dim: the seq axis; None for the other one of axes 0 and 1.
             longest: valid steps of the longest sample, to tell the sequences from other inputs.
             argument: what the caller calls ``batch_dim``, which may be any axis.
-
-        Raises:
-            ArgumentError: if no input is a tensor with such axes, or one is packed.
         """
         self.leaves, self.spec = pytree.tree_flatten(inputs, is_leaf=is_whole)
         if any(isinstance(leaf, PackedSequence) for leaf in self.leaves):
@@ -136,12 +133,7 @@ class Batch:
         return other
 
     def samples(self, kept: Sequence[int], but: int | None = None) -> "Batch":
-        """Return the same inputs with some of the samples only.
-
-        Args:
-            kept: the samples.
-            but: index of a leaf that keeps all of them.
-        """
+        """Return the same inputs with some of the samples only; one leaf may keep all of them."""
         fewer = self.with_leaves(
             [
                 leaf if index == but else _pick(leaf, self.axes[index], kept)
@@ -195,12 +187,9 @@ class Batch:
         return single.cut_each(ends, ends.get(self.paced, self.steps or 0), front=front)
 
     def cut_each(self, ends: Mapping[int, int], steps: int, *, front: bool) -> "Batch":
-        """Return the same inputs, some of them cut.
+        """Return the same inputs, some cut to so many steps each: the first ones, or the last.
 
-        Args:
-            ends: how many steps are left, by leaf.
-            steps: how many are left of the paced one: lengths are no longer than that.
-            front: whether the first steps are left, or the last.
+        Of the paced one ``steps`` are left: lengths are no longer than that.
         """
         leaves = []
         for index, leaf in enumerate(self.leaves):
@@ -231,9 +220,7 @@ class Batch:
         leaf = self.leaves[index]
         if not isinstance(leaf, Tensor) or self.axes[index] is None or leaf.numel() == 0:
             return False
-        if index in (self.first, self.paced):
-            return True
-        if leaf.is_complex():
+        if index in (self.first, self.paced) or leaf.is_complex():
             return True
         if leaf.dtype is torch.bool or is_mask(leaf, self.seq_dim):
             return False

@@ -206,11 +206,7 @@ def _open_pairs(
 ) -> Iterator[tuple[Pair, ...]]:
     """Yield ways in which arguments that were left out may take parts of the output.
 
-    Args:
-        baseline: the model and its batch.
-        sources: the parts of the output that may be a state.
-        parameters: those of the model's forward.
-        named: whether only those are meant that are called like a state.
+    If ``named``, only arguments that are called like a state are meant.
     """
     given = baseline.batch.tree()
     positional = [name for name, one in parameters.items() if one.kind in POSITIONAL]

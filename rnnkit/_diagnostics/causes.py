@@ -57,11 +57,7 @@ def confirm(
 ) -> list[Line]:
     """Undo what is suspected; return what a message says, if the leak is then gone.
 
-    Args:
-        perturbed: the run that shows the leak.
-        suspicion: what is suspected; None for nothing.
-        layers: at which layers it is undone: one way after the other.
-        clean: says whether the leak is gone, and the right dependency is there.
+    There may be several ways to choose the layers at which it is undone.
     """
     baseline = perturbed.baseline
     if suspicion is None:

@@ -7,6 +7,9 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.utils import _pytree as pytree
+
+from rnnkit._diagnostics.outputs import same
 
 SEED = 20201
 
@@ -71,11 +74,24 @@ class Chance:
 
 
 def equal(one: Any, other: Any) -> bool:
-    """Say whether a source stands where it stood."""
-    if isinstance(one, tuple) and set(map(type, one)) == {int}:
-        return bool(one == other)
-    if isinstance(one, tuple | list):
-        return len(one) == len(other) and all(map(equal, one, other))
+    """Compare what may hold tensors and arrays; what cannot be compared is another one."""
+    ones, spec = pytree.tree_flatten(one, is_leaf=_is_numbers)
+    others, other_spec = pytree.tree_flatten(other, is_leaf=_is_numbers)
+    return spec == other_spec and all(map(_equal_leaves, ones, others))
+
+
+def _is_numbers(node: Any) -> bool:
+    """Say whether a node is many numbers, as Python's own source holds."""
+    return isinstance(node, tuple) and set(map(type, node)) == {int}
+
+
+def _equal_leaves(one: Any, other: Any) -> bool:
+    if one is other:
+        return True
+    if type(one) is not type(other):
+        return False
     if isinstance(one, Tensor):
-        return torch.equal(one, other)
-    return bool((one == other).all()) if hasattr(one, "all") else bool(one == other)
+        return one.dtype == other.dtype and same(one, other)
+    if type(one).__module__ == "numpy":
+        return one.shape == other.shape and bool((one == other).all())
+    return isinstance(one, int | float | str | tuple) and one == other

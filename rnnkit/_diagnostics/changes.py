@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from rnnkit._diagnostics.batch import Batch, is_whole
+from rnnkit._diagnostics.isolation import Given
 
 #: Says which values of a leaf are replaced: a mask that broadcasts to it; None for none.
 Where = Callable[[Batch, int], Tensor | None]
@@ -63,16 +64,11 @@ def other_values(
 ) -> Tensor:
     """Return a tensor with other values.
 
-    What is on the other axes, as the features of a step, is drawn as a whole from another place
-    of the same tensor: a column of few categories gets no value of another column, and what holds
+    What is on the other axes, as the features of a step, is drawn as a whole from another place of
+    the same tensor: a column of few categories gets no value of another column, and what holds
     between columns goes on to hold. Numbers with fractions are moved besides, since two equal
-    samples would hide a leak.
-
-    Args:
-        leaf: an input of a model.
-        axes: the axes along which values change places: batch, and seq if there is one.
-        kept: places along these axes that stay, and whose values are not drawn: padding.
-        seed: draws others.
+    samples would hide a leak. Values change places along the axes: batch, and seq if there is one.
+    Places along these that are kept, as padding, stay, and their values are not drawn.
     """
     if leaf.is_complex():
         pairs = other_values(torch.view_as_real(leaf), axes, kept, seed)
@@ -108,27 +104,14 @@ def _drawn_values(rows: Tensor, generator: torch.Generator) -> Tensor:
     return torch.where(whole, drawn, drawn + noise * spread)
 
 
-def replaced(
-    batch: Batch, where: Where, seed: int = 0, *, pad: bool = True, only: int | None = None
-) -> Any:
-    """Return the inputs with other values at some places, drawn from the values that occur.
-
-    Lengths, labels and masks (one axis of integers, booleans) stay: they say what the rest is.
-
-    Args:
-        batch: the inputs.
-        where: says which values of a leaf.
-        seed: draws others.
-        pad: whether padding is replaced, too.
-        only: index of the one leaf that is replaced; None for all.
-    """
-    return batch.tree(other_leaves(batch, where, seed, pad=pad, only=only))
-
-
 def other_leaves(
     batch: Batch, where: Where, seed: int = 0, *, pad: bool = True, only: int | None = None
 ) -> list[Any]:
-    """Return the leaves of :func:`replaced`; those that stay are the same objects."""
+    """Return the leaves with other values at some places, drawn from the values that occur.
+
+    Lengths, labels and masks (one axis of integers, booleans) stay: they say what the rest is. What
+    stays is the same object. Padding may stay, too, and one leaf alone may be replaced.
+    """
     leaves = list(batch.leaves)
     for index, (leaf, axis) in enumerate(zip(batch.leaves, batch.axes, strict=True)):
         mask = where(batch, index) if batch.is_content(index) and only in (None, index) else None
@@ -145,7 +128,21 @@ def other_leaves(
     return leaves
 
 
-def within(batch: Batch, inputs: Any) -> Any:
+def changed(batch: Batch, where: Where, seed: int = 0, **options: Any) -> Given | None:
+    """Return changed inputs, see :func:`other_leaves`; None if all of them stay as they were.
+
+    Padding is left as it is, unless an option says otherwise.
+    """
+    leaves = other_leaves(batch, where, seed, **{"pad": False, **options})
+    return _if_changed(batch, leaves)
+
+
+def _if_changed(batch: Batch, leaves: list[Any]) -> Given | None:
+    stay = all(one is other for one, other in zip(batch.leaves, leaves, strict=True))
+    return None if stay else batch.tree(leaves)
+
+
+def within(batch: Batch, inputs: Given) -> Given | None:
     """Return changed inputs, held to the values that occur; None if nothing would be changed.
 
     Numbers are held to the range of their column, and what only grows along the steps, as times,
@@ -162,5 +159,4 @@ def within(batch: Batch, inputs: Any) -> Any:
             axes = tuple(range(leaf.dim() - 1 if leaf.dim() > 2 else leaf.dim()))
             ends = leaf.amin(axes, keepdim=True), leaf.amax(axes, keepdim=True)
             leaves[index] = other.clamp(*ends) if leaf.is_floating_point() else other
-    stay = all(one is other for one, other in zip(batch.leaves, leaves, strict=True))
-    return None if stay else batch.tree(leaves)
+    return _if_changed(batch, leaves)

@@ -96,13 +96,9 @@ def compute(session: Session, inputs: Any, normal: Leaves | None = None) -> Comp
     """Run the model; return what it computed.
 
     If a part of it cannot be watched, or it does not run under watch, only how coarse the numbers
-    are is known: from its weights, and from autocast.
-
-    Args:
-        session: runs the model.
-        inputs: what it is called with.
-        normal: what it returns when nobody watches; where torch takes another way then, as it does
-            in an encoder, what was watched is not what is computed.
+    are is known: from its weights, and from autocast. Where torch takes another way if it is
+    watched, as in an encoder, what was watched is not what is computed. What the model returns when
+    nobody watches, ``normal``, tells.
     """
     model, seen = session.model, _Operations()
     eps = max([0.0, *map(eps_of, [*model.parameters(), *model.buffers()])])
@@ -134,11 +130,7 @@ def scale(tensor: Tensor, axes: tuple[int, ...]) -> Tensor:
     """Return how large the numbers of each feature are, in the shape of the tensor.
 
     What is a thousand times larger than the others, as the score of what is masked, counts for
-    itself alone.
-
-    Args:
-        tensor: an output.
-        axes: the axes that are no feature's: batch and seq.
+    itself alone. The axes are those that are no feature's: batch and seq.
     """
     size = tensor.double().abs().nan_to_num(0.0, 0.0, 0.0)
     usual = size.movedim(axes, tuple(range(len(axes)))).flatten(0, len(axes) - 1)
@@ -179,10 +171,8 @@ def is_number(leaf: Any) -> bool:
 def change_last_digit(tree: Any, phase: int, eps: float = 0.0) -> Any:
     """Change the last digit of all numbers in a tree, up and down in turn.
 
-    Args:
-        tree: holds tensors.
-        phase: 0 or 1, in which turn.
-        eps: the relative change, where it is coarser than a number's own last digit.
+    There are two phases. ``eps`` is the relative change, where it is coarser than a number's own
+    last digit.
     """
 
     def changed(tensor: Tensor) -> Tensor:

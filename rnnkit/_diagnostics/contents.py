@@ -38,10 +38,8 @@ class Contents(pickle.Pickler):
     def __init__(self, model: Any, refused: list[Any], data: int = sys.maxsize) -> None:
         """Prepare to write down a model, or a part of one.
 
-        Args:
-            model: the model.
-            refused: what cannot be read again, and is shared.
-            data: of more numbers than this, a tensor or an array is data, and shared.
+        What was refused, as it cannot be read again, is shared; so is data: a tensor or an array of
+        more numbers than that.
         """
         self._file = io.BytesIO()
         super().__init__(self._file, protocol=5)

@@ -12,11 +12,11 @@ from rnnkit._base.model import check_model
 from rnnkit._diagnostics.axes import infer_batch_axes
 from rnnkit._diagnostics.baseline import is_output
 from rnnkit._diagnostics.batch import Batch
-from rnnkit._diagnostics.blocks import blocks_of
 from rnnkit._diagnostics.isolation import Given, Session, session
 from rnnkit._diagnostics.map_search import Search
 from rnnkit._diagnostics.picture import draw
 from rnnkit._diagnostics.progress import Progress
+from rnnkit._diagnostics.reach import blocks_of
 
 #: The widest map that a terminal of 80 columns shows.
 WIDEST = 32

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from rnnkit._diagnostics.baseline import Baseline, Take
 from rnnkit._diagnostics.batch import Batch
-from rnnkit._diagnostics.changes import Where, other_leaves, within
+from rnnkit._diagnostics.changes import Where, changed, within
 from rnnkit._diagnostics.compare import AMPLIFIED, apart, compute, is_number
 from rnnkit._diagnostics.isolation import EscapedError, Given
 from rnnkit._diagnostics.outputs import Leaves, same
@@ -21,31 +21,8 @@ from rnnkit._diagnostics.widened import run_wide
 SHRINKS = 1e-6
 
 
-def changed(batch: Batch, where: Where, seed: int = 0, **options: Any) -> Given | None:
-    """Return changed inputs, padding left as it is; None if all of them stay as they were.
-
-    Args:
-        batch: the inputs.
-        where: what is changed, see :func:`rnnkit._diagnostics.changes.replaced`.
-        seed: draws other values.
-        **options: those of :func:`rnnkit._diagnostics.changes.replaced`.
-    """
-    leaves = other_leaves(batch, where, seed, **{"pad": False, **options})
-    stay = all(one is other for one, other in zip(batch.leaves, leaves, strict=True))
-    return None if stay else batch.tree(leaves)
-
-
 def run_perturbed(baseline: Baseline, where: Where, **options: Any) -> "PerturbedRun | None":
-    """Run the model on changed inputs; None if all of them stay as they were.
-
-    Args:
-        baseline: the model and its batch.
-        where: what is changed.
-        **options: those of :func:`changed`.
-
-    Raises:
-        UnjudgedError: if the model raises.
-    """
+    """Run the model on inputs that :func:`changed` makes; None if all of them stay as they were."""
     inputs = changed(baseline.batch, where, **options)
     return None if inputs is None else PerturbedRun(baseline, inputs)
 
@@ -60,12 +37,7 @@ class PerturbedRun:
     """
 
     def __init__(self, baseline: Baseline, inputs: Given, batch: Batch | None = None) -> None:
-        """Run.
-
-        Args:
-            baseline: the model on the inputs as they are.
-            inputs: the changed ones.
-            batch: what they were changed from; None for the baseline's.
+        """Run on inputs that were changed from those of the baseline, or of another batch.
 
         Raises:
             UnjudgedError: if the model raises.
@@ -107,12 +79,7 @@ class PerturbedRun:
         return self._is_same
 
     def differs(self, index: int, take: Take) -> bool:
-        """Say whether a change of the inputs shows in a part of an output.
-
-        Args:
-            index: the output.
-            take: takes the part.
-        """
+        """Say whether a change of the inputs shows in a part of an output."""
         before, after = self._parts(index, take, self.baseline.normal, self.output)
         if same(before, after):
             return False
@@ -174,11 +141,9 @@ class PerturbedRun:
         return isinstance(after, Tensor) and after.shape == self.baseline.normal[index].shape
 
     def shows(self, sample: int, indices: Sequence[int]) -> int | None:
-        """Return the first output in which the change shows in a sample; None if it does in none.
+        """Return the first of some outputs in which the change shows in a sample; None if in none.
 
-        Args:
-            sample: the sample.
-            indices: outputs that :meth:`has` holds of.
+        They are outputs that :meth:`has` holds of.
         """
         for index in indices:
             if self.leaks(index, self.baseline.taking(index, sample)):

@@ -48,13 +48,7 @@ class Gradients:
     """
 
     def __init__(self, batch: Batch, opened: Session, first: int) -> None:
-        """Run a copy of the model with gradients.
-
-        Args:
-            batch: the inputs.
-            opened: runs the model.
-            first: index of the output.
-        """
+        """Run a copy of the model with gradients."""
         self._sources: list[tuple[Tensor, int]] = []
         self._batch, self.vanish = batch, False
         self._missing = {k for k, leaf, _ in self._followed() if not leaf.is_floating_point()}
@@ -65,18 +59,12 @@ class Gradients:
         has_gradient = self._output is not None and self._output.requires_grad
         self.are_whole = has_gradient and bool(self._sources) and not self._missing
 
-    def of(self, dim: int, index: int, places: Sequence[int]) -> Tensor:
-        """Say on which places of the inputs a part of the output depends.
-
-        Args:
-            dim: axis of the output.
-            index: the part on this axis.
-            places: indices on the axis of the inputs.
-        """
-        return self.sizes(dim, index, places) > 0
-
     def sizes(self, dim: int, index: int, places: Sequence[int]) -> Tensor:
-        """Return how large the gradient of a part of the output is at places of the inputs."""
+        """Return how large the gradient of a part of the output is at places of the inputs.
+
+        The part is at an index on an axis, ``dim``; the places are indices on the axis of the
+        inputs.
+        """
         assert self._output is not None  # noqa: S101 - are_whole says so
         part = self._output.narrow(dim, index, 1)
         # A plain sum is the same whatever is in it where that is normed, as by softmax.

@@ -48,11 +48,7 @@ class Flow:
     """Tensors that calls returned, kept alive so that their memory is not given to others."""
 
     def __init__(self, attached: Iterable[Tensor]) -> None:
-        """Begin.
-
-        Args:
-            attached: copies of what there was before, the originals of which hung on a graph.
-        """
+        """Begin; attached are copies of what there was, the originals of which hung on a graph."""
         self._attached = list(attached)
         self._known: list[tuple[Tensor, Origin, int | None]] = []
         self._learned: set[int] = set()
@@ -135,9 +131,7 @@ class Flow:
     def reached(self, tensors: Iterable[Tensor], until: Iterable[Tensor] = ()) -> Edges:
         """Return the outputs of operations that some tensors were computed from.
 
-        Args:
-            tensors: the tensors.
-            until: what these in turn were computed from is left out.
+        What ``until`` in turn was computed from is left out.
         """
         tensors = list(tensors)
         ends = {(t.grad_fn, t.output_nr) for t in until}

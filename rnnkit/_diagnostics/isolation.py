@@ -77,11 +77,7 @@ class Session:
     """
 
     def __init__(self, model: torch.nn.Module, call: Call | None = None) -> None:
-        """Copy the model.
-
-        Args:
-            model: what is copied.
-            call: calls a copy with what is given; None to call it itself.
+        """Copy the model; a call, if there is one, calls a copy with what is given.
 
         Raises:
             ArgumentError: if a module is lazy and has not been called, or cannot be copied.
@@ -171,8 +167,7 @@ class Session:
     def watched(self, *, notices: bool = True) -> Iterator[None]:
         """Notice what a run draws, and whether it reached the model itself.
 
-        Args:
-            notices: whether what is drawn is noticed: of the first run in each mode.
+        What is drawn is noticed of the first run in each mode.
 
         Raises:
             EscapedError: if it did; no module of the model has then run.
@@ -205,8 +200,7 @@ class Session:
 def private(inputs: Given) -> tuple[Given, list[Tensor]]:
     """Copy what a model is given, since it may write into that.
 
-    Returns:
-        The copies, which hang on no graph, and of these the ones whose originals do.
+    Return the copies, which hang on no graph, and those of them whose originals do.
     """
     attached: list[Tensor] = []
 
@@ -232,11 +226,7 @@ def eagerly() -> AbstractContextManager[object]:
 
 @contextmanager
 def session(model: torch.nn.Module, call: Call | None = None) -> Iterator[Session]:
-    """Open a session on a model; leave random numbers as they were, if it draws any.
-
-    Raises:
-        ArgumentError: if the model is lazy and has not been called, or cannot be copied.
-    """
+    """Open a session on a model; leave random numbers as they were, if it draws any."""
     with torch.inference_mode(mode=False), eagerly():
         opened = Session(model, call)
         try:

@@ -17,15 +17,7 @@ Told = dict[int | str | None, list[int]]
 
 
 def read_lengths(lengths: Any, given: Given) -> Told:
-    """Return lengths as lists.
-
-    Args:
-        lengths: of the first input with steps, or a mapping by position or keyword; None for none.
-        given: what the model is called with.
-
-    Raises:
-        ArgumentError: if they are no counts, or of an input that there is not.
-    """
+    """Return lengths as lists: of the first input with steps, or by position or keyword."""
     if lengths is None:
         return {}
     if not isinstance(lengths, Mapping):
@@ -38,11 +30,7 @@ def read_lengths(lengths: Any, given: Given) -> Told:
 
 
 def lay_lengths(batch: Batch, told: Told) -> None:
-    """Give a batch the lengths of its inputs; the first one that has any paces the others.
-
-    Raises:
-        ArgumentError: if they do not fit the input.
-    """
+    """Give a batch the lengths of its inputs; the first one that has any paces the others."""
     found: dict[int, list[int]] = {}
     for name, counts in told.items():
         index = batch.paced if name is None else _leaf(batch, name)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from rnnkit._diagnostics.batch import Batch
-from rnnkit._diagnostics.changes import replaced, sample_at
+from rnnkit._diagnostics.changes import other_leaves, sample_at
 from rnnkit._diagnostics.compare import AMPLIFIED, apart, compute, is_number, scale
 from rnnkit._diagnostics.experiment import SHRINKS
 from rnnkit._diagnostics.faint import Gradients, changed_more
@@ -44,15 +44,7 @@ class Search:
     def __init__(
         self, opened: Session, batch: Batch, normal: Leaves, first: int, out_dim: int
     ) -> None:
-        """Change nothing yet.
-
-        Args:
-            opened: runs the model.
-            batch: the inputs; their axis is its batch.
-            normal: what the model returned for them.
-            first: index of the output.
-            out_dim: its axis.
-        """
+        """Change nothing yet; the axis of the inputs is the batch axis of the batch."""
         self.opened, self.batch, self.before = opened, batch, normal[first]
         self.first, self.out_dim = first, out_dim
         self.cancels = False  # whether something does
@@ -87,12 +79,15 @@ class Search:
 
     def _run(self, index: int) -> tuple[Given, Tensor]:
         """Run on inputs that are changed at an index, by values that the model takes."""
-        inputs = replaced(self.batch, sample_at(index))
+        inputs = self._replaced(index)
         for seed in range(1, DRAWS):
             if (found := self.opened.attempt(inputs)) is not None:
                 return inputs, found[self.first]
-            inputs = replaced(self.batch, sample_at(index), seed)
+            inputs = self._replaced(index, seed)
         return inputs, self.opened.run(inputs)[self.first]
+
+    def _replaced(self, index: int, seed: int = 0) -> Given:
+        return self.batch.tree(other_leaves(self.batch, sample_at(index), seed))
 
     def _change_more(
         self, matrix: Tensor, rows: Sequence[int], columns: Sequence[int], progress: Progress

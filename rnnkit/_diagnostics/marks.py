@@ -25,14 +25,7 @@ class Judge:
     """
 
     def __init__(self, calls: list[Call], flow: Flow, result: Any, error: Any = None) -> None:
-        """Find out which states were used.
-
-        Args:
-            calls: of the run.
-            flow: which tensor came from which call.
-            result: of the run.
-            error: what it raised in place of a result.
-        """
+        """Find out which states were used in a run that gave a result, or raised an error."""
         self.calls, self.flow, self.error = calls, flow, error
         self.leaves = tensors_of(result)
         self.reached = flow.reached(self.leaves)

@@ -30,21 +30,19 @@ def each_call(
 ) -> Watch:
     """Return what hooks the calls of one module, by its qualified name.
 
-    Args:
-        name: the module's.
-        before: takes the number of the call and its arguments, by position and by name.
-        after: takes the number of the call and what it returns.
+    ``before`` takes the number of the call and its arguments, by position and by name, ``after``
+    the number and what is returned.
     """
 
     def watch(model: torch.nn.Module) -> list[Any]:
         module, begun, ended = model.get_submodule(name), itertools.count(), itertools.count()
         hooks: list[Any] = []
-        if before is not None:
-            first: Any = lambda _, args, kwargs: before(next(begun), args, kwargs)  # noqa: E731
-            hooks.append(module.register_forward_pre_hook(first, with_kwargs=True))
-        if after is not None:
-            then: Any = lambda _, __, output: after(next(ended), output)  # noqa: E731
-            hooks.append(module.register_forward_hook(then))
+        if (first := before) is not None:
+            start: Any = lambda _, args, kwargs: first(next(begun), args, kwargs)  # noqa: E731
+            hooks.append(module.register_forward_pre_hook(start, with_kwargs=True))
+        if (last := after) is not None:
+            end: Any = lambda _, __, output: last(next(ended), output)  # noqa: E731
+            hooks.append(module.register_forward_hook(end))
         return hooks
 
     return watch

@@ -1,9 +1,9 @@
-"""What a model returns, of whatever kind, as leaves that can be compared."""
+"""What a model returns, of whatever kind, as leaves that can be compared; and their order."""
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -31,14 +31,9 @@ def leaves(tree: Any, *, stack: bool = False) -> Leaves:
 def named_leaves(tree: Any, *, stack: bool = False, name: str = "") -> list[Named]:
     """Return the leaves of a tree, each with its place.
 
-    What is packed or nested is one, padded; a complex tensor is one of pairs; of a distribution,
-    a mapping or a dataclass, those of its parts. Numbers in an array, or in lists of one length,
-    are a tensor.
-
-    Args:
-        tree: what a model returns.
-        stack: whether a list of tensors of one shape, as of steps, is one leaf.
-        name: where the tree is.
+    What is packed or nested is one, padded; a complex tensor is one of pairs; of a distribution, a
+    mapping or a dataclass, those of its parts. Numbers in an array, or in lists of one length, are
+    a tensor. With ``stack``, a list of tensors of one shape, as of steps, is one leaf.
     """
     if isinstance(tree, Tensor | PackedSequence):
         return [(name, _plain(tree))]
@@ -126,3 +121,26 @@ def same(one: Tensor, other: Tensor) -> bool:
         return False
     # The slow way round only where something differs, or may be a NaN.
     return torch.equal(one, other) or bool(((one == other) | (one.isnan() & other.isnan())).all())
+
+
+class Order(NamedTuple):
+    """An output that says in which order the samples of the others are.
+
+    Attributes:
+        output: which one; None if they are in the order of the input.
+        is_inverse: whether it says where each sample is, and not which sample is where.
+    """
+
+    output: int | None
+    is_inverse: bool = False
+
+
+def orders(normal: Leaves, axes: Sequence[int | None]) -> list[Order]:
+    """Return the orders in which samples may be, that of the input first."""
+    found = [Order(None)]
+    for index, (leaf, axis) in enumerate(zip(normal, axes, strict=True)):
+        if axis == 0 and leaf.dim() == 1 and leaf.dtype is torch.int64:
+            places = torch.arange(len(leaf), device=leaf.device)
+            if torch.equal(leaf.sort().values, places) and not torch.equal(leaf, places):
+                found += [Order(index), Order(index, is_inverse=True)]
+    return found

@@ -43,11 +43,7 @@ class Pristine:
     """
 
     def __init__(self, model: torch.nn.Module) -> None:
-        """Copy the model.
-
-        Raises:
-            ArgumentError: if a module cannot be copied.
-        """
+        """Copy the model."""
         self._limit = max(DATA, sum(t.numel() for t in [*model.parameters(), *model.buffers()]))
         self._names = {id(one): f"model.{name}" for name, one in model.named_modules()}
         self._names[id(model)] = "the model itself"
@@ -139,8 +135,7 @@ class Pristine:
     def written(self, *, thorough: bool) -> bool:
         """Say whether the last run wrote what runs have in common; if so, that is put right.
 
-        Args:
-            thorough: whether bits are compared: what is written through ``.data`` is not counted.
+        A thorough look compares bits: what is written through ``.data`` is not counted.
         """
         held = [one for one in self._held.values() if one.place and one.place not in self._own]
         written = {one.place for one in held if version(one.private) != one.private_version}

@@ -14,12 +14,7 @@ class Progress:
     """
 
     def __init__(self, caller: str, total: int) -> None:
-        """Begin.
-
-        Args:
-            caller: what takes long.
-            total: how many steps there are.
-        """
+        """Begin."""
         self.caller, self.total, self.count = caller, total, 0
         self._start, self._shown = time.monotonic(), False
 

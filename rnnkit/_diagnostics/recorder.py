@@ -89,11 +89,9 @@ class Recorder:
     """
 
     def __init__(self, model: torch.nn.Module | None, attached: Iterable[Tensor] = ()) -> None:
-        """Remember names of modules.
+        """Remember the names of a model's modules; what is run may be a function that calls them.
 
-        Args:
-            model: whose names its modules have; what is run may be a function that calls them.
-            attached: copies of what there was before, the originals of which hung on a graph.
+        Attached are copies of what there was before, the originals of which hung on a graph.
         """
         self.calls: list[Call] = []
         modules = {} if model is None else dict(model.named_modules())

@@ -158,11 +158,7 @@ class UnjudgedError(Exception):
 
 
 def skip(reason: str) -> NoReturn:
-    """Say why something cannot be judged.
-
-    Raises:
-        UnjudgedError: always.
-    """
+    """Raise why something cannot be judged."""
     raise UnjudgedError(reason)
 
 
@@ -189,16 +185,9 @@ def with_lines(error: LeakError, lines: list[Line]) -> LeakError:
 
 
 def fail(probe: str, what: str, rows: Iterable[Line] = (), module: str = "") -> NoReturn:
-    """Raise what a probe found.
+    """Raise what a probe found: the sentence that says what depends on what.
 
-    Args:
-        probe: its name.
-        what: the sentence that says what depends on what.
-        rows: where, why, and how to fix it.
-        module: qualified name of the first module where it shows.
-
-    Raises:
-        LeakError: always.
+    The rows say where, why, and how to fix it; the module is the first one where it shows.
     """
     intended = ("intended?", f"rnnkit.verify(..., skip=[{probe!r}])")
     more = ("more", f'{probe}, in the docs under "Errors"')

@@ -17,11 +17,7 @@ Probe = Callable[[Baseline], str]
 
 
 def second_opinion(baseline: Baseline, probe: Probe) -> None:
-    """Run a probe again on a copy in float64, if half precision hid a difference.
-
-    Raises:
-        LeakError: if the probe finds something there.
-    """
+    """Run a probe again on a copy in float64, if half precision hid something; fail as it does."""
     if not baseline.rounding.hidden or not _is_coarse(baseline):
         return
     found = _in_float64(baseline, probe)
@@ -65,11 +61,7 @@ def _is_coarse(baseline: Baseline) -> bool:
 
 
 def _widened(baseline: Baseline, opened: Session) -> Baseline:
-    """Return the same in float64.
-
-    Raises:
-        ValueError: if the outputs have other shapes there, so that nothing can be compared.
-    """
+    """Return the same in float64; raise if outputs have other shapes, and cannot be compared."""
     leaves = [widest(leaf) if isinstance(leaf, Tensor) else leaf for leaf in baseline.batch.leaves]
     wide = Baseline(opened, baseline.batch.with_leaves(leaves), post=baseline.post)
     if list(map(shape_of, wide.normal)) != list(map(shape_of, baseline.normal)):

@@ -44,13 +44,7 @@ class Step(torch.nn.Module):
 def check_streams(
     step: Callable[..., Any], x: Tensor, state: Any, *, seq_dim: int, out_seq_dim: int | None
 ) -> None:
-    """Run a sequence at once and in chunks; see :func:`rnnkit.testing.assert_streams`.
-
-    Raises:
-        LeakError: if the two differ.
-        AssertionError: if they cannot be compared.
-        ArgumentError: if the function returns no pair.
-    """
+    """Run a sequence at once and in chunks; see :func:`rnnkit.testing.assert_streams`."""
     __tracebackhide__ = True
     batch_dim = 1 if isinstance(x, Tensor) and seq_dim in (0, -x.dim()) else 0
     batch = Batch(Given((x, state), {}), batch_dim, seq_dim)

@@ -10,9 +10,8 @@ from torch.utils import _pytree as pytree
 from rnnkit._diagnostics.baseline import Baseline
 from rnnkit._diagnostics.batch import Batch, is_whole
 from rnnkit._diagnostics.carried import Carried
-from rnnkit._diagnostics.changes import steps_from
+from rnnkit._diagnostics.changes import changed, steps_from
 from rnnkit._diagnostics.compare import alike, apart, is_number, largest
-from rnnkit._diagnostics.experiment import changed
 from rnnkit._diagnostics.isolation import Given
 from rnnkit._diagnostics.report import OTHER_OUTPUTS, skip
 
@@ -46,11 +45,7 @@ class Stream:
     """
 
     def __init__(self, baseline: Baseline, carried: Carried, sizes: Sequence[int]) -> None:
-        """Run the chunks one after the other.
-
-        Raises:
-            UnjudgedError: if the model does not take them.
-        """
+        """Run the chunks one after the other; skip if the model does not take them."""
         self.baseline, self.carried, self.sizes = baseline, carried, list(sizes)
         self.given: list[Given] = []
         self.outputs: list[list[Any]] = []
@@ -86,8 +81,7 @@ class Stream:
     def difference(self) -> Difference | None:
         """Return where the chunks give something else: by step first, then in the last state.
 
-        Raises:
-            UnjudgedError: if nothing but the state can be compared, though outputs have steps.
+        Skip if nothing but the state can be compared, though outputs have steps.
         """
         baseline, stepped = self.baseline, False
         states: list[int] = []

@@ -43,11 +43,7 @@ def widest(tensor: Tensor) -> Tensor:
 
 @contextmanager
 def opened_wide(opened: Session) -> Iterator[Session]:
-    """Open a session on a copy in float64.
-
-    Raises:
-        MemoryError: if that would be too large.
-    """
+    """Open a session on a copy in float64; raise if that would be too large."""
     weights = [*opened.model.parameters(), *opened.model.buffers()]
     if sum(weight.numel() for weight in weights) > WEIGHTS:
         message = "too large for a copy in float64"

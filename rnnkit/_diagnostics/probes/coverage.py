@@ -6,14 +6,12 @@ import torch
 from torch import Tensor
 
 from rnnkit._diagnostics.baseline import Baseline
-from rnnkit._diagnostics.blocks import block_size
-from rnnkit._diagnostics.changes import steps_at, steps_from
+from rnnkit._diagnostics.changes import changed, steps_at, steps_from
 from rnnkit._diagnostics.compare import alike, is_number
-from rnnkit._diagnostics.experiment import changed
 from rnnkit._diagnostics.masks import is_binary
 from rnnkit._diagnostics.outputs import Leaves
-from rnnkit._diagnostics.poison import STEPS, poisoned, reached
 from rnnkit._diagnostics.probes.row_order import RowOrder
+from rnnkit._diagnostics.reach import STEPS, block_size, poisoned, reached, spaced
 from rnnkit._diagnostics.report import fail, skip
 
 #: Of samples and steps, whether an output is known to hang on them; None if that is not known.
@@ -33,14 +31,7 @@ def probe_coverage(baseline: Baseline) -> str:
     if not any(is_number(baseline.normal[index]) for index, _ in baseline.judged()):
         skip("no output of numbers follows the batch")
     valid, reach, order = _valid(baseline), dict[int, int](), RowOrder(batch.size, steps)
-    tried = sorted(
-        set(
-            torch.linspace(0, steps - 2, min(STEPS, steps - 1), device="cpu")
-            .round()
-            .long()
-            .tolist()
-        )
-    )
+    tried = spaced(steps - 2)
     fates: Fates = {}
     for start in range(0, len(tried), batch.size):
         # Another one in each sample, so that few runs are enough.
@@ -176,11 +167,8 @@ def _read(
 ) -> list[bool | None]:
     """Return of which samples a step reaches an output, as a NaN or a change; None if not known.
 
-    Args:
-        baseline: the model and its batch.
-        places: a step for each sample.
-        reach: takes the last step of the first output that each of them reaches.
-        order: takes where each of them goes into recurrent layers.
+    There is a step for each sample. ``reach`` takes the last step of the first output that each of
+    them reaches, ``order`` where each of them goes into recurrent layers.
     """
     batch = baseline.batch
     where = steps_at(torch.arange(batch.steps or 0, device="cpu") == places.unsqueeze(1))

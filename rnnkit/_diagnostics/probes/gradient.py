@@ -127,11 +127,7 @@ def probe_gradient(baseline: Baseline) -> str:
 
 
 def _fail_or_note(baseline: Baseline, what: str, name: str) -> None:
-    """Fail, unless there is one step: then what a cell returns may be for the next one.
-
-    Raises:
-        LeakError: if there are more.
-    """
+    """Fail, unless there is one step: then what a cell returns may be for the next one."""
     if baseline.batch.steps == 1:
         baseline.report.noted(f"{what}: of one step, no next one takes its state")
         return

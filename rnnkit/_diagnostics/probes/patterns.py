@@ -13,22 +13,19 @@ from rnnkit._diagnostics.compare import is_number
 from rnnkit._diagnostics.events import Event
 from rnnkit._diagnostics.experiment import run_perturbed
 from rnnkit._diagnostics.module_calls import named_arguments
-from rnnkit._diagnostics.poison import poisoned
-from rnnkit._diagnostics.probes.afresh import calls_of, find_single_steps, would_matter
 from rnnkit._diagnostics.probes.gradient import trained
-from rnnkit._diagnostics.probes.held import find_held_state
+from rnnkit._diagnostics.probes.loops import (
+    calls_of,
+    find_held_state,
+    find_single_steps,
+    would_matter,
+)
+from rnnkit._diagnostics.reach import poisoned
 from rnnkit._diagnostics.report import fail
 
 
 def find_patterns(baseline: Baseline, events: Sequence[Event]) -> int:
-    """Look for each of them in one run.
-
-    Returns:
-        How many calls of cells were looked at.
-
-    Raises:
-        LeakError: if there is one.
-    """
+    """Look for each of them in one run; return how many calls of cells were looked at."""
     find_steps_as_channels(baseline, events)
     find_single_steps(baseline, events)
     find_held_state(baseline, events)
@@ -134,11 +131,7 @@ def _is_cast_of(given: Tensor, one: Tensor) -> bool:
 
 
 def find_state_as_input(events: Sequence[Event]) -> None:
-    """Find a cell whose state is the output of another one, which is also its input.
-
-    Raises:
-        LeakError: if there is one.
-    """
+    """Find a cell whose state is the output of another one, which is also its input."""
     made: dict[tuple[int, ...], str] = {}
     for event in events:
         if event.kind == "output" and isinstance(event.module, RNNCellBase):
@@ -159,11 +152,7 @@ def _ids(state: Any) -> tuple[int, ...]:
 
 
 def find_swapped_states(events: Sequence[Event]) -> None:
-    """Find an LSTM that takes the c of another call, or of its own, as its h, and h as its c.
-
-    Raises:
-        LeakError: if there is one.
-    """
+    """Find an LSTM that takes the c of another call, or of its own, as its h, and h as its c."""
     made: list[tuple[str, list[Any]]] = []
     for event in events:
         pair = event.tensors[-2:]
@@ -182,11 +171,7 @@ def find_swapped_states(events: Sequence[Event]) -> None:
 
 
 def find_lost_cells(baseline: Baseline, events: Sequence[Event]) -> None:
-    """Find an LSTM whose h goes from call to call, and whose c is zeros each time.
-
-    Raises:
-        LeakError: if there is one.
-    """
+    """Find an LSTM whose h goes from call to call, and whose c is zeros each time."""
     returned = calls_of(events, "output")
     for name, given in calls_of(events).items():
         calls = [*zip(returned[name], given[1:], strict=False)]
@@ -211,9 +196,6 @@ def find_shared_direction(baseline: Baseline, events: Sequence[Event]) -> None:
     """Find a cell or layer that reads the steps both ways, while its twin is never called.
 
     A twin that does not learn, beside one that does, follows it for another purpose.
-
-    Raises:
-        LeakError: if there is one.
     """
     modules = dict(baseline.session.model.named_modules())
     calls = calls_of(events)

@@ -27,9 +27,6 @@ def check_put_back(baseline: Baseline) -> None:
     """Look whether samples that are sorted return to their places.
 
     It is for a model whose samples alone give what they give in the batch.
-
-    Raises:
-        LeakError: if each output is that of another sample, and of the one that the order says.
     """
     counts = baseline.valid_steps()
     for falling in (True, False):
@@ -56,10 +53,6 @@ def turn_that_shows(counts: Sequence[int], *, falling: bool) -> Turn | None:
 
     None if it need not be tried, since the samples are sorted already or sorting does not undo
     itself as they are, or if there is no such order.
-
-    Args:
-        counts: the length of each sample.
-        falling: whether the longest sample comes first.
     """
     places = tuple(range(len(counts)))
     order = _sorted(counts, falling=falling)

@@ -8,10 +8,10 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from rnnkit._diagnostics.baseline import Baseline
-from rnnkit._diagnostics.chance import Source, sources
+from rnnkit._diagnostics.chance import Source, equal, sources
 from rnnkit._diagnostics.compare import alike
 from rnnkit._diagnostics.isolation import Given
-from rnnkit._diagnostics.outputs import Leaves, same
+from rnnkit._diagnostics.outputs import Leaves
 from rnnkit._diagnostics.report import Line, fail
 
 #: Attributes of a module that are torch's own.
@@ -66,15 +66,13 @@ def drawn_from(baseline: Baseline) -> list[str]:
         return []
 
     baseline.session.run(baseline.batch.tree(), watch=watch)
-    return [name for name, source in found.items() if not _equal(before[name], source.read())]
+    return [name for name, source in found.items() if not equal(before[name], source.read())]
 
 
 def _twice(baseline: Baseline, restart: Collection[str] = ()) -> tuple[Leaves, Leaves]:
     """Run one copy of the model twice in a row.
 
-    Args:
-        baseline: the model and its batch.
-        restart: sources of random numbers that start as in the first run; the others go on.
+    Sources of random numbers that restart begin as in the first run; the others go on.
     """
     start: dict[str, Any] = {}
 
@@ -114,7 +112,7 @@ def kept_names(baseline: Baseline, inputs: Given) -> list[str]:
     baseline.session.run(inputs, watch=watch)
     after = _held(baseline.session.last)
     new = object()
-    return [name for name, value in after.items() if not _equal(before.get(name, new), value)]
+    return [name for name, value in after.items() if not equal(before.get(name, new), value)]
 
 
 def _held(model: torch.nn.Module) -> dict[str, Any]:
@@ -129,22 +127,3 @@ def _attributes(model: torch.nn.Module) -> Iterator[tuple[str, Any]]:
         for name, value in {**vars(module), **module._buffers}.items():  # noqa: SLF001
             if name not in TORCHS:
                 yield f"{prefix}.{name}" if prefix else name, value
-
-
-def _equal(one: Any, other: Any) -> bool:
-    """Compare what may hold tensors and arrays."""
-    ones, spec = pytree.tree_flatten(one)
-    others, other_spec = pytree.tree_flatten(other)
-    return spec == other_spec and all(map(_equal_leaves, ones, others))
-
-
-def _equal_leaves(one: Any, other: Any) -> bool:
-    if one is other:
-        return True
-    if type(one) is not type(other):
-        return False
-    if isinstance(one, Tensor):
-        return one.dtype == other.dtype and same(one, other)
-    if type(one).__module__ == "numpy":
-        return one.shape == other.shape and bool((one == other).all())
-    return isinstance(one, int | float | str) and one == other

@@ -59,11 +59,7 @@ class RowOrder:
         return watch
 
     def judge(self) -> None:
-        """Look at each layer.
-
-        Raises:
-            LeakError: if steps go into one up and down.
-        """
+        """Look at each layer; fail if steps go into one up and down."""
         for name, columns in self._behind.items():
             masks = self._masks(name)
             if masks is not None and not _differ_side_by_side(masks):
@@ -104,10 +100,8 @@ def _have_own(columns: list[Tensor | None]) -> bool:
 def _columns(masks: Tensor) -> Tensor | None:
     """Return which steps of each row are hit, if the memory has the steps behind the features.
 
-    None if some row is hit otherwise. Rows that are hit nowhere or everywhere say nothing.
-
-    Args:
-        masks: where steps go, ``(rows, seq, feature)``.
+    None if some row is hit otherwise. Rows that are hit nowhere or everywhere say nothing. The
+    masks, ``(rows, seq, feature)``, say where steps go.
     """
     count, width = masks.shape[1:]
     hit = masks.flatten(1)
@@ -145,10 +139,7 @@ def _differ_side_by_side(masks: Tensor) -> bool:
     """Say whether most features hold other steps than the feature before them.
 
     After a view the numbers of a row are of steps one after the other. The features of a step, and
-    those of its season, go together.
-
-    Args:
-        masks: where steps go, the features on the last axis.
+    those of its season, go together. The features are on the last axis.
     """
     differ = (masks[..., 1:] != masks[..., :-1]).flatten(0, -2).any(0)
     return 3 * int(differ.sum()) > len(differ)
@@ -157,8 +148,7 @@ def _differ_side_by_side(masks: Tensor) -> bool:
 def _are_seasons(masks: Tensor) -> bool:
     """Say whether most numbers are reached by the steps of a season: every third, say, of them all.
 
-    Args:
-        masks: the steps on the first axis, behind it the numbers.
+    The steps are on the first axis, behind it the numbers.
     """
     count, reached = len(masks), masks.sum(0)
     step = torch.arange(count, device="cpu").view(-1, *[1] * (masks.dim() - 1))

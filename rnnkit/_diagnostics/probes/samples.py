@@ -14,8 +14,7 @@ from rnnkit._diagnostics.compare import apart, is_number, largest
 from rnnkit._diagnostics.events import record
 from rnnkit._diagnostics.experiment import PerturbedRun, run_perturbed
 from rnnkit._diagnostics.locate import locate_sample
-from rnnkit._diagnostics.orders import Order
-from rnnkit._diagnostics.outputs import Leaves
+from rnnkit._diagnostics.outputs import Leaves, Order
 from rnnkit._diagnostics.probes.put_back import check_put_back
 from rnnkit._diagnostics.probes.repeatable import drawn_from
 from rnnkit._diagnostics.report import (
@@ -67,11 +66,7 @@ def probe_batch(baseline: Baseline) -> str:
 
 
 def _judge_rows(baseline: Baseline) -> NoReturn:
-    """Say why no output is judged; of one that has a row for each step in place of a sample, fail.
-
-    Raises:
-        LeakError: if there is such a one.
-    """
+    """Say why no output is judged; fail if one has a row for each step in place of a sample."""
     batch = baseline.batch
     followed = baseline.runs_on_fewer and baseline.runs_on_less
     first = baseline.normal[baseline.first] if baseline.first is not None else None

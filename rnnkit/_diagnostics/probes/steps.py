@@ -8,10 +8,10 @@ from torch import Tensor
 
 from rnnkit._diagnostics.baseline import Baseline
 from rnnkit._diagnostics.batch import Batch
-from rnnkit._diagnostics.changes import Where, other_leaves, steps_at, steps_from
+from rnnkit._diagnostics.changes import Where, changed, other_leaves, steps_at, steps_from
 from rnnkit._diagnostics.compare import is_number, largest
 from rnnkit._diagnostics.events import reads_several_steps, record
-from rnnkit._diagnostics.experiment import PerturbedRun, changed, run_perturbed
+from rnnkit._diagnostics.experiment import PerturbedRun, run_perturbed
 from rnnkit._diagnostics.faint import Gradients
 from rnnkit._diagnostics.isolation import Given
 from rnnkit._diagnostics.masks import is_binary
@@ -164,7 +164,7 @@ def _reads(baseline: Baseline, indices: list[int]) -> bool:
             seq = baseline.step_axes[index] if baseline.has_steps(index) else None
             axis = (baseline.axes[index] or 0) if seq is None else seq
             last = baseline.normal[index].shape[axis] - 1
-            if bool(gradients.of(axis, last, range(steps - 1)).any()):
+            if bool(gradients.sizes(axis, last, range(steps - 1)).any()):
                 return True
     return False
 

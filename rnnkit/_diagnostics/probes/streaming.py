@@ -6,7 +6,7 @@ from rnnkit._diagnostics.baseline import Baseline
 from rnnkit._diagnostics.carried import Carried, find_carried, is_read_as_state
 from rnnkit._diagnostics.compare import is_number
 from rnnkit._diagnostics.outputs import STACK
-from rnnkit._diagnostics.probes.afresh import find_blocks
+from rnnkit._diagnostics.probes.loops import find_blocks
 from rnnkit._diagnostics.probes.repeatable import NAMES, kept_names
 from rnnkit._diagnostics.report import NO_STEPS, Line, UnjudgedError, fail, skip
 from rnnkit._diagnostics.stream_causes import find_break
@@ -79,11 +79,7 @@ def _ways_to_follow(baseline: Baseline) -> list[Baseline]:
 
 
 def judge_way(baseline: Baseline, carried: Carried) -> Verdict:
-    """Cut the steps in two and one by one, and pass the state on in one way.
-
-    Raises:
-        UnjudgedError: if the model does not take the chunks.
-    """
+    """Cut the steps in two and one by one, and pass the state on in one way."""
     cuts: list[list[int]] = []
     held: list[Stream] = []
     for sizes in ways_to_cut(baseline.batch.steps or 0):

@@ -54,11 +54,7 @@ def has_recurrence(model: torch.nn.Module) -> bool:
 
 
 def _find_misuse(baseline: Baseline, calls: Sequence["_Call"]) -> int:
-    """Look at calls until enough was run; return at how many it looked to the end.
-
-    Raises:
-        LeakError: if what one returns is used wrongly.
-    """
+    """Look at calls until one is wrong or enough was run; return how many were seen to the end."""
     budget = baseline.session.passes + RUNS
     for seen, call in enumerate(calls[:CALLS]):
         try:

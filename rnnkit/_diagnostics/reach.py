@@ -1,5 +1,6 @@
-"""What is no number, in the place of some steps: where it comes out, they are read."""
+"""Which steps of the output a step of the input reaches: where what is no number comes out."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -14,17 +15,23 @@ from rnnkit._diagnostics.outputs import Leaves
 #: So many steps are looked at, evenly spaced.
 STEPS = 16
 
+#: The last step of the output that a step of the input reaches.
+Reach = Mapping[int, int]
 
-def reach_of(baseline: Baseline) -> dict[int, int]:
-    """Return the last step of the output that steps of the input reach, evenly spaced ones."""
-    steps, batch = baseline.batch.steps or 0, baseline.batch
+
+def spaced(last: int) -> list[int]:
+    """Return the steps that are looked at, the first and the last one among them."""
+    steps = torch.linspace(0, last, min(STEPS, last + 1), device="cpu")
+    return list(dict.fromkeys(steps.round().int().tolist()))
+
+
+def reach_of(baseline: Baseline) -> Reach:
+    """Return the last step of the output that steps of the input reach."""
     reach: dict[int, int] = {}
-    for step in dict.fromkeys(
-        torch.linspace(0, max(steps - 1, 0), STEPS, device="cpu").round().int().tolist()
-    ):
-        output = poisoned(baseline, steps_from(step, step + 1)) if steps else None
+    for step in spaced((baseline.batch.steps or 0) - 1):
+        output = poisoned(baseline, steps_from(step, step + 1))
         if output is not None:
-            reach |= reached(baseline, output, [step] * batch.size)
+            reach |= reached(baseline, output, [step] * baseline.batch.size)
     return reach
 
 
@@ -72,3 +79,44 @@ def _poisoning(leaf: Tensor, mask: Tensor | None, found: list[bool]) -> Watch:
         return [table.register_forward_hook(hook) for table in tables]
 
     return watch
+
+
+def block_size(reach: Reach, steps: int) -> int | None:
+    """Return the length of blocks in which the steps read; None if there are none.
+
+    A state that starts afresh every so many steps looks like that: the last step of a block reaches
+    itself alone, the one before it both, and so on.
+
+    >>> from rnnkit._diagnostics.reach import block_size
+    >>> block_size({0: 2, 1: 2, 2: 2, 3: 5, 4: 5}, 6)
+    3
+    >>> block_size({0: 5, 1: 5, 2: 5, 3: 5, 4: 5}, 6) is None
+    True
+    """
+    if not reach:
+        return None
+    size = reach[min(reach)] + 1
+    starts = {step // size for step in reach}
+    fits = all(last == min(steps, (step // size + 1) * size) - 1 for step, last in reach.items())
+    # In each of two blocks, one step that reaches a later one at least.
+    held = {step // size for step, last in reach.items() if last > step}
+    return size if 2 <= size < steps and len(starts) > 1 and len(held) > 1 and fits else None
+
+
+def blocks_of(matrix: Tensor) -> int | None:
+    """Return the length of blocks in a map ``(outputs, inputs)`` that is square and has all steps.
+
+    >>> import torch
+    >>> from rnnkit._diagnostics.reach import blocks_of
+    >>> blocks_of(torch.block_diag(*[torch.ones(2, 2).tril()] * 3).bool())
+    2
+    """
+    steps, inputs = matrix.shape
+    if steps != inputs or not bool(matrix.any(0).all()):
+        return None
+    reach = {step: int(matrix[:, step].nonzero().max()) for step in range(steps)}
+    size = block_size(reach, steps)
+    before = size is not None and any(
+        bool(matrix[: step // size * size, step].any()) for step in reach
+    )
+    return None if before else size

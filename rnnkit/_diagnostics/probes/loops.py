@@ -1,4 +1,4 @@
-"""States that start afresh inside of one call of the model."""
+"""Loops inside of one call of the model, in which a state starts afresh, or stays the first one."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -7,19 +7,25 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn import LSTM, LSTMCell, RNNBase
+from torch.utils import _pytree as pytree
 
 from rnnkit._diagnostics.baseline import Baseline
 from rnnkit._diagnostics.batch import Batch
-from rnnkit._diagnostics.blocks import block_size
 from rnnkit._diagnostics.changes import steps_from
 from rnnkit._diagnostics.compare import alike, is_number
 from rnnkit._diagnostics.events import Event, record
 from rnnkit._diagnostics.experiment import run_perturbed
-from rnnkit._diagnostics.isolation import Watch
+from rnnkit._diagnostics.isolation import Given, Watch
 from rnnkit._diagnostics.masks import is_binary
-from rnnkit._diagnostics.module_calls import KINDS, each_call, from_state
-from rnnkit._diagnostics.poison import reach_of
+from rnnkit._diagnostics.module_calls import KINDS, each_call, from_state, named_arguments
+from rnnkit._diagnostics.reach import block_size, reach_of
 from rnnkit._diagnostics.report import Line, fail
+
+#: Fewer calls may be anything, as two tries from one state.
+CALLS = 3
+
+#: So many calls are tried: a token may stay, whatever the numbers behind it are.
+TRIED = 8
 
 #: Calls of one module, in the order of time.
 Calls = dict[str, list[Event]]
@@ -38,9 +44,6 @@ def find_single_steps(baseline: Baseline, events: Sequence[Event]) -> None:
     """Find a module that is called for one step after the other, and each time without a state.
 
     The calls must follow the steps of an input: it is then a loop over time.
-
-    Raises:
-        LeakError: if there is one.
     """
     if _may_be_single(baseline.batch) or baseline.report.found("memory"):
         return
@@ -102,7 +105,7 @@ def _follows_steps(baseline: Baseline, name: str, count: int) -> bool:
     ]
     for cut in (long, *([index] for index in long), followers):
         shorter = batch.cut_each(dict.fromkeys(cut, count - 1), count - 1, front=baseline.post)
-        if _count(baseline, name, shorter) == count - 1:
+        if len(_calls_with(baseline, shorter.tree(), name)) == count - 1:
             return True
     return False
 
@@ -121,19 +124,15 @@ def _is_kept_by_index(baseline: Baseline, name: str) -> bool:
     ]
     if all(one is leaf for one, leaf in zip(alike, batch.leaves, strict=True)):
         return False
-    try:
-        events = record(baseline.session, batch.tree(alike))
-    except Exception:  # noqa: BLE001 - it may refuse that as it likes
-        return False
-    return not all(map(_is_first_step, calls_of(events)[name]))
+    return not all(map(_is_first_step, _calls_with(baseline, batch.tree(alike), name)))
 
 
-def _count(baseline: Baseline, name: str, batch: Batch) -> int | None:
-    """Return how often a module is called; None if the model does not take the inputs."""
+def _calls_with(baseline: Baseline, inputs: Given, name: str) -> list[Event]:
+    """Return the calls of a module on other inputs; none if the model does not take them."""
     try:
-        return len(calls_of(record(baseline.session, batch.tree()))[name])
+        return calls_of(record(baseline.session, inputs))[name]
     except Exception:  # noqa: BLE001 - it may refuse that as it likes
-        return None
+        return []
 
 
 def would_matter(baseline: Baseline, name: str) -> bool:
@@ -159,8 +158,7 @@ def _pass_on(baseline: Baseline, name: str) -> Watch:
 def find_blocks(baseline: Baseline) -> None:
     """Find that the output reads the input in blocks, since a layer starts each of them afresh.
 
-    Raises:
-        LeakError: if it does, and does not if the layer's state is passed on.
+    It does not, if the state of that layer is passed on.
     """
     steps = baseline.batch.steps or 0
     size = block_size(reach_of(baseline), steps)
@@ -190,3 +188,70 @@ def find_blocks(baseline: Baseline) -> None:
                 ("fix", "y, state = layer(x, state)"),
             ]
             fail("streaming", what, rows, name)
+
+
+def find_held_state(baseline: Baseline, events: Sequence[Event]) -> None:
+    """Find a module that goes on from its own output, and not from its own state.
+
+    Calls from one state are right where they are alternatives, as an action and another one, or
+    refine one result. Here each depends on what the one before returned, and the model returns one
+    step for each, so that they are steps of one sequence.
+    """
+    for name, calls in calls_of(events).items():
+        if len(calls) < CALLS or not _is_held(calls) or not _collects(baseline, len(calls)):
+            continue
+        if not _feeds_back(baseline, calls) or not would_matter(baseline, name):
+            continue
+        kind = type(calls[0].module).__name__
+        what = f"{name} ({kind}) is called {len(calls)} times, each time with the state of call 0"
+        text = "its next input depends on what it returned, and its next state does not"
+        fix = "y, state = layer(x, state), or state = cell(x, state), in the loop"
+        rows: list[Line] = [("evidence", text), ("fix", fix)]
+        fail("use", what, rows, name)
+
+
+def _is_held(calls: Sequence[Event]) -> bool:
+    """Say whether all calls are given one state that is not zero, and not one input."""
+    if any(call.is_packed or not all(map(is_number, call.tensors)) for call in calls):
+        return False
+    first, *state = calls[0].tensors
+    if not any(bool(tensor.any()) for tensor in state):
+        return False
+    same = all(_equal(call.tensors[1:], state) for call in calls)
+    return same and not all(_equal(call.tensors[:1], [first]) for call in calls)
+
+
+def _equal(ones: Sequence[Tensor], others: Sequence[Tensor]) -> bool:
+    return len(ones) == len(others) and all(map(torch.equal, ones, others))
+
+
+def _collects(baseline: Baseline, count: int) -> bool:
+    """Say whether an output has so many steps, or one more, with which it began."""
+    return any(
+        size in (count, count + 1) and axis != batch_axis
+        for index, batch_axis in baseline.judged()
+        for axis, size in enumerate(baseline.normal[index].shape)
+    )
+
+
+def _feeds_back(baseline: Baseline, calls: Sequence[Event]) -> bool:
+    """Say whether two calls or more return something that the next input depends on."""
+    tried = range(min(len(calls) - 1, TRIED))
+    hits = (call for call in tried if _changes_next(baseline, calls, call))
+    return next(hits, None) is not None and next(hits, None) is not None
+
+
+def _changes_next(baseline: Baseline, calls: Sequence[Event], number: int) -> bool:
+    """Say whether the input after a call changes with what that call returns."""
+    seen: dict[int, Tensor] = {}
+
+    def note(at: int, args: Any, kwargs: Any) -> None:
+        seen[at] = named_arguments(args, kwargs)["input"].clone()
+
+    def turn(at: int, output: Any) -> Any:
+        return pytree.tree_map_only(Tensor, torch.neg, output) if at == number else output
+
+    watch = each_call(calls[0].name, note, turn)
+    baseline.session.attempt(baseline.batch.tree(), watch=watch)
+    after = seen.get(number + 1)
+    return after is not None and not torch.equal(after, calls[number + 1].tensors[0])

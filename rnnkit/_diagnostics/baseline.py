@@ -2,7 +2,6 @@
 
 import copy
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,7 +12,7 @@ from rnnkit._diagnostics.axes import followed_axis, infer_steps
 from rnnkit._diagnostics.batch import Batch
 from rnnkit._diagnostics.compare import apart
 from rnnkit._diagnostics.isolation import Session
-from rnnkit._diagnostics.outputs import STACK, Leaves, Order, orders, same
+from rnnkit._diagnostics.outputs import STACK, Leaves, Order, is_output, same
 from rnnkit._diagnostics.report import Report
 from rnnkit._diagnostics.rounding import Rounding
 
@@ -27,7 +26,6 @@ class Baseline:
     Attributes:
         session: runs the model.
         batch: the inputs, few samples of them.
-        counts: valid steps of each sample; None if not given.
         post: whether the padding is after a sample.
         strict: whether a step of the output may not read its own step of the first input either.
         report: what was found so far.
@@ -74,7 +72,7 @@ class Baseline:
 
     @property
     def counts(self) -> list[int] | None:
-        """Valid steps of each sample."""
+        """Valid steps of each sample; None if not given."""
         return self.batch.counts
 
     def _find_batch_axes(self) -> None:
@@ -147,13 +145,16 @@ class Baseline:
         known = (self.batch.steps, longest)
         if longest > 2 and any(self.normal[k].shape[axis] not in known for k, axis in found):
             # Of half as many steps, one may follow by chance, and not two.
-            shorter = self.batch.cut(longest - 2, front=True)
-            two = self._alike(self.session.attempt(shorter.tree()))
+            two = self.attempt(self.batch.cut(longest - 2, front=True))
             for index, axis in found:
                 if two is not None and self._followed(index, two, 2) != axis:
                     self.step_axes[index] = None
         if self._told is not None:
             self.step_axes[self.first or 0] = self._told
+
+    def attempt(self, batch: Batch) -> Leaves | None:
+        """Run on other inputs; None if the model refuses, or returns more leaves, or fewer."""
+        return self._alike(self.session.attempt(batch.tree()))
 
     def _alike(self, output: Leaves | None) -> Leaves | None:
         """Return an output if it has as many leaves."""
@@ -246,10 +247,6 @@ class Baseline:
                 self._alone[sample] = error
         return self._alone[sample]
 
-    def orders(self) -> list[Order]:
-        """Return the orders in which the samples of outputs may be: other ones last."""
-        return orders(self.normal, self.axes)
-
     def arranged(self, output: Leaves) -> Leaves:
         """Return an output with its samples in the order of the input."""
         if self.order.output is None or len(output) != len(self.normal):
@@ -300,8 +297,3 @@ class Baseline:
         is_small = any(bool((off <= take(most)).all()) for most in self.rounding.limits(index))
         self.rounding.hidden |= is_small
         return is_small
-
-
-def is_output(leaf: Any) -> bool:
-    """Say whether a leaf holds numbers that can be compared."""
-    return isinstance(leaf, Tensor) and leaf.dim() > 0 and leaf.numel() > 0

@@ -69,9 +69,10 @@ class Carried(NamedTuple):
     def pass_on(self, given: Given, returned: Any) -> Given:
         """Return inputs with the state of the call before."""
         found = dict(_places(returned))
+        inputs: Any = given._asdict()
         for pair in self.pairs:
-            given = _put(given, pair.target, found[pair.source])
-        return given
+            inputs = _put(inputs, pair.target, found[pair.source])
+        return Given(**inputs)
 
     def holds(self, name: str) -> bool:
         """Say whether a leaf of the output, by its place, is a part of the state."""
@@ -178,7 +179,9 @@ def _given_pairs(
     batch = baseline.batch
     numbers = batch.tree(range(len(batch.leaves)))
     targets: list[tuple[Path, list[int]]] = []
-    for path, part in _inputs(batch.tree()):
+    for path, part in _deeper(batch.tree()._asdict(), ()):
+        if len(path) < 2:
+            continue
         inside: list[int] = pytree.tree_leaves(_at(numbers, path))
         known = {batch.first, batch.paced}
         taken = any(path[: len(other)] == other for other, _ in targets)
@@ -225,15 +228,8 @@ def _open_pairs(
                     )
 
 
-def _inputs(given: Given) -> Iterator[tuple[Path, Any]]:
-    """Yield the parts of what a model is called with, from the outside in."""
-    for index, value in enumerate(given.args):
-        yield from _deeper(value, ("args", index))
-    for name, value in given.kwargs.items():
-        yield from _deeper(value, ("kwargs", name))
-
-
 def _deeper(tree: Any, path: Path) -> Iterator[tuple[Path, Any]]:
+    """Yield the parts of what a model is called with, from the outside in."""
     yield path, tree
     if isinstance(tree, Mapping):
         for key, part in tree.items():
@@ -243,10 +239,11 @@ def _deeper(tree: Any, path: Path) -> Iterator[tuple[Path, Any]]:
             yield from _deeper(part, (*path, index))
 
 
-def _at(tree: Any, path: Path) -> Any:
+def _at(given: Given, path: Path) -> Any:
+    part: Any = given._asdict()
     for key in path:
-        tree = getattr(tree, key) if isinstance(tree, Given) else tree[key]
-    return tree
+        part = part[key]
+    return part
 
 
 def _put(tree: Any, path: Path, value: Any) -> Any:
@@ -254,8 +251,6 @@ def _put(tree: Any, path: Path, value: Any) -> Any:
     if not path:
         return value
     key, rest = path[0], path[1:]
-    if isinstance(tree, Given):
-        return tree._replace(**{key: _put(getattr(tree, key), rest, value)})
     if isinstance(tree, Mapping):
         changed: Any = copy.copy(tree)
         changed[key] = _put(tree.get(key), rest, value)

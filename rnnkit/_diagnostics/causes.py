@@ -63,13 +63,9 @@ def confirm(
     if suspicion is None:
         return []
     for names in layers:
-        watch = suspicion.undone(names)
-        before, after = (
-            baseline.session.attempt(inputs, watch=watch)
-            for inputs in (baseline.batch.tree(), perturbed.inputs)
-        )
-        if before is None or after is None:
+        if (outputs := perturbed.both(suspicion.undone(names))) is None:
             continue
+        before, after = outputs
         judged = [
             clean(before[index], after[index], axis)
             for index, axis in baseline.judged()
@@ -108,7 +104,7 @@ def other_layout(event: Event, given: Event, axis: int | None) -> Suspicion | No
     option = f"batch_first={not module.batch_first}"
     rows = [
         ("cause", f"{event.label} reads axis {axis} of its input as seq, but the batch is there"),
-        ("fix", f"{type(module).__name__}(..., {option}), or input.transpose(0, 1)"),
+        ("fix", f"{event.class_name}(..., {option}), or input.transpose(0, 1)"),
     ]
     return Suspicion(
         rows,
@@ -133,7 +129,7 @@ def later_steps(event: Event, given: Event) -> Suspicion | None:
         read = "is bidirectional: its backward direction has read the later steps"
         rows = [
             ("cause", f"{event.label} {read}"),
-            ("fix", f"{type(module).__name__}(..., bidirectional=False)"),
+            ("fix", f"{event.class_name}(..., bidirectional=False)"),
         ]
         return Suspicion(rows, None, _forward_only)
     if isinstance(module, RNNBase) and len(given.tensors) > 1:

@@ -10,10 +10,10 @@ from rnnkit._base.errors import ArgumentError
 from rnnkit._base.message import brief, refusal
 from rnnkit._base.model import check_model
 from rnnkit._diagnostics.axes import infer_batch_axes
-from rnnkit._diagnostics.baseline import is_output
 from rnnkit._diagnostics.batch import Batch
 from rnnkit._diagnostics.isolation import Given, Session, session
 from rnnkit._diagnostics.map_search import Search
+from rnnkit._diagnostics.outputs import is_output
 from rnnkit._diagnostics.picture import draw
 from rnnkit._diagnostics.progress import Progress
 from rnnkit._diagnostics.reach import blocks_of

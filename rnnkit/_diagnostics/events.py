@@ -39,6 +39,11 @@ class Event:
     is_packed: bool
 
     @property
+    def class_name(self) -> str:
+        """The name of the module's class."""
+        return type(self.module).__name__
+
+    @property
     def label(self) -> str:
         """What a message calls the module: the model itself has no name."""
         return self.name or "the model"

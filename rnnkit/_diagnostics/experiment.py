@@ -12,7 +12,7 @@ from rnnkit._diagnostics.baseline import Baseline, Take
 from rnnkit._diagnostics.batch import Batch
 from rnnkit._diagnostics.changes import Where, changed, within
 from rnnkit._diagnostics.compare import AMPLIFIED, apart, compute, is_number
-from rnnkit._diagnostics.isolation import EscapedError, Given
+from rnnkit._diagnostics.isolation import EscapedError, Given, Watch
 from rnnkit._diagnostics.outputs import Leaves, same
 from rnnkit._diagnostics.report import UnjudgedError, in_short
 from rnnkit._diagnostics.widened import run_wide
@@ -43,7 +43,6 @@ class PerturbedRun:
             UnjudgedError: if the model raises.
         """
         self.baseline, self.inputs = baseline, inputs
-        self._is_same: bool | None = None
         try:
             self.output = self._run(baseline.batch if batch is None else batch)
         except Exception as error:
@@ -65,25 +64,26 @@ class PerturbedRun:
             self.inputs = held
             return output
 
-    def compare_operations(self) -> bool:
-        """Run again, watched: say whether the same operations ran on the same sizes.
+    def both(self, watch: Watch) -> tuple[Leaves, Leaves] | None:
+        """Run without and with the change, hooks on the copies; None if the model refuses one."""
+        session, inputs = self.baseline.session, (self.baseline.batch.tree(), self.inputs)
+        before, after = (session.attempt(given, watch=watch) for given in inputs)
+        return None if before is None or after is None else (before, after)
 
-        Then all rounded alike.
-        """
-        if self._is_same is None:
-            normal = self.baseline.rounding.computation.operations
-            watched = self.baseline.exact and normal is not None
-            self._is_same = watched and (
-                compute(self.baseline.session, self.inputs).operations == normal
-            )
-        return self._is_same
+    @cached_property
+    def ran_alike(self) -> bool:
+        """Whether the same operations ran on the same sizes, so that all rounded alike."""
+        normal = self.baseline.rounding.computation.operations
+        if normal is None or not self.baseline.exact:
+            return False
+        return compute(self.baseline.session, self.inputs).operations == normal
 
     def differs(self, index: int, take: Take) -> bool:
         """Say whether a change of the inputs shows in a part of an output."""
         before, after = self._parts(index, take, self.baseline.normal, self.output)
         if same(before, after):
             return False
-        return self.compare_operations() or not self.baseline.hides(index, before, after, take)
+        return self.ran_alike or not self.baseline.hides(index, before, after, take)
 
     def leaks(self, index: int, take: Take) -> bool:
         """Say whether a part of an output depends on what was changed.
@@ -104,7 +104,7 @@ class PerturbedRun:
             return False
         # Of what computes in less than it returns, the second limit knows.
         off, limit = apart(before, after), take([*islice(rounding.limits(index), 2)][1])
-        if not bool((off <= AMPLIFIED * limit).all()) and self.compare_operations():
+        if not bool((off <= AMPLIFIED * limit).all()) and self.ran_alike:
             return False
         if not self._has_shape(rounding.wide, index) or not self._has_shape(self._wide, index):
             return False
@@ -131,7 +131,7 @@ class PerturbedRun:
         """Say whether a change shows in a tensor inside the model."""
         if same(before, after):
             return False
-        return self.compare_operations() or not self.baseline.rounding.hides(before, after)
+        return self.ran_alike or not self.baseline.rounding.hides(before, after)
 
     def has(self, index: int) -> bool:
         """Say whether an output has the same shape as without the change."""

@@ -124,6 +124,11 @@ class Session:
         finally:
             handle.remove()
 
+    def fresh(self) -> torch.nn.Module:
+        """Return a copy that has not run, and let what is drawn be the same again."""
+        self.chance.seed()
+        return self.pristine.copy()[0]
+
     def attempt(self, inputs: Given, watch: Watch | None = None) -> Leaves | None:
         """Run a copy of the model, see :meth:`run`; None if it refuses."""
         try:
@@ -144,15 +149,12 @@ class Session:
 
         Args:
             inputs: what it is called with.
-            on: a copy that ran before, in the state in which that left it, as are the random
-                numbers; None for a new copy.
+            on: a copy, run as it is, and with the random numbers as they are; None for a new one.
             watch: puts hooks on the copy for this run.
         """
         while True:
             is_first = not self._tried
-            copy = on if on is not None else self.pristine.copy()[0]
-            if on is None:
-                self.chance.seed()
+            copy = on if on is not None else self.fresh()
             try:
                 with self.watched(notices=is_first):
                     output = self._run(copy, inputs, None if is_first else watch)

@@ -156,8 +156,8 @@ class _Search:
     def _location(self, number: int, suspect: Suspect, clean: Clean) -> Location:
         event, earlier = self.normal[number], self.normal[:number]
         call = sum((e.name, e.kind) == (event.name, event.kind) for e in earlier)
-        kind = type(event.module).__name__
-        rows: list[Line] = [("first", f"{event.label} ({kind}), {event.kind} of call {call}")]
+        first = f"{event.label} ({event.class_name}), {event.kind} of call {call}"
+        rows: list[Line] = [("first", first)]
         if event.kind == "input":
             at, function = self._function(range(number + 1))
             rows.append(("cause", f"between {self._source(at)} and the input of {event.label}"))

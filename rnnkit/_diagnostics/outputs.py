@@ -23,9 +23,9 @@ MEMBERS = 3
 STACK = "[:]"
 
 
-def leaves(tree: Any, *, stack: bool = False) -> Leaves:
+def leaves(tree: Any) -> Leaves:
     """Return the leaves of a tree, see :func:`named_leaves`."""
-    return [leaf for _, leaf in named_leaves(tree, stack=stack)]
+    return [leaf for _, leaf in named_leaves(tree)]
 
 
 def named_leaves(tree: Any, *, stack: bool = False, name: str = "") -> list[Named]:
@@ -52,6 +52,11 @@ def named_leaves(tree: Any, *, stack: bool = False, name: str = "") -> list[Name
 def tensors_of(tree: Any) -> list[Tensor]:
     """Return those leaves of a tree that are tensors."""
     return [leaf for leaf in leaves(tree) if isinstance(leaf, Tensor)]
+
+
+def is_output(leaf: Any) -> bool:
+    """Say whether a leaf holds numbers that can be compared."""
+    return isinstance(leaf, Tensor) and leaf.dim() > 0 and leaf.numel() > 0
 
 
 def shape_of(leaf: Any) -> tuple[int, ...] | None:

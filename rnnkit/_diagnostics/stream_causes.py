@@ -47,8 +47,8 @@ def find_break(stream: Stream) -> Location:
     for call in _calls(stream, whole, first, second):
         if _differs(stream, call):
             event = call.whole
-            kind = type(event.module).__name__
-            rows: list[Line] = [("first", f"{event.label} ({kind}), {event.kind}")]
+            first_row = ("first", f"{event.label} ({event.class_name}), {event.kind}")
+            rows: list[Line] = [first_row]
             if event.kind == "output" and isinstance(event.module, KINDS):
                 rows += _cause(stream, call, first)
             return Location(event.name, tuple(rows))
@@ -138,7 +138,6 @@ def _cause(stream: Stream, call: _Call, first: list[Event]) -> list[Line]:
     pairs = _joined(stream, event, [*(part.tensors[0] for part in call.parts[:-1]), cured])
     if cured is None or not pairs:
         return []
-    kind = type(event.module).__name__
     if any(stream.baseline.rounding.hides(*pair) for pair in pairs):
         text = f"{event.label} does not start the second chunk from the state that it returned"
         return [("cause", text), ("fix", "y, state = layer(x, state), and return that state")]
@@ -148,7 +147,7 @@ def _cause(stream: Stream, call: _Call, first: list[Event]) -> list[Line]:
         stream.baseline.rounding.hides(*pair) for pair in halves
     ):
         text = f"{event.label} is bidirectional: its backward direction reads the chunks to come"
-        return [("cause", text), ("fix", f"{kind}(..., bidirectional=False)")]
+        return [("cause", text), ("fix", f"{event.class_name}(..., bidirectional=False)")]
     return []
 
 

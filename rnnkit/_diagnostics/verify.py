@@ -1,24 +1,33 @@
 """``verify``: the mistakes that no shape can show, found by which output depends on which input."""
 
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any, Literal
 
 import torch
+from torch import Tensor
+from torch.utils import _pytree as pytree
 
 from rnnkit._base.errors import ArgumentError, LeakError
 from rnnkit._base.message import brief, refusal
 from rnnkit._base.model import check_model
 from rnnkit._diagnostics.axes import infer_batch_axes
 from rnnkit._diagnostics.baseline import Baseline
-from rnnkit._diagnostics.batch import Batch
+from rnnkit._diagnostics.batch import Batch, is_whole
 from rnnkit._diagnostics.compare import scales_by_range
 from rnnkit._diagnostics.isolation import EscapedError, Given, session
-from rnnkit._diagnostics.layout import layout
 from rnnkit._diagnostics.lengths import lay_lengths, read_lengths
 from rnnkit._diagnostics.probes.table import ASKED, PROBES
-from rnnkit._diagnostics.report import LEFT_OUT, SAMPLES, Report, UnjudgedError, joined
+from rnnkit._diagnostics.report import (
+    LEFT_OUT,
+    SAMPLES,
+    Axis,
+    Layout,
+    Report,
+    UnjudgedError,
+    joined,
+)
 from rnnkit._diagnostics.second_opinion import is_denied, second_opinion
 
 
@@ -119,7 +128,7 @@ def verify(
                 twice="repeatable" not in skip,
             )
             report = baseline.report
-            report.axes = layout(baseline)
+            report.axes = _layout(baseline)
             _probe(baseline, probes, skip)
         except EscapedError as error:
             report = Report()
@@ -201,7 +210,7 @@ def _check_arguments(
             wrong = [names]
         if wrong:
             message = f"{argument} takes a list of {', '.join(known)}, got {brief(wrong[0])}"
-            fix = _named(argument, wrong[0], known)
+            fix = _typed(argument, wrong[0], known)
             rows = [("fix", fix)] if fix else []
             refusal(ArgumentError, argument, message, "", *rows, code="verify-probes")
     if not isinstance(causal, bool) and causal != "strict":
@@ -215,7 +224,7 @@ def _check_arguments(
         refusal(ArgumentError, "pad", message, code="verify-pad")
 
 
-def _named(argument: str, name: Any, known: Collection[str]) -> str:
+def _typed(argument: str, name: Any, known: Collection[str]) -> str:
     """Return what to type for a name that is no probe, or not one that is asked for."""
     if not isinstance(name, str):
         return ""
@@ -233,3 +242,42 @@ def _check_axes(batch_dim: Any, **others: Any) -> None:
         if isinstance(dim, bool) or not isinstance(dim, int | None):
             message = f"{argument} is an axis, an int or None, got {brief(dim)}"
             refusal(ArgumentError, argument, message, code="verify-axis-kind")
+
+
+def _layout(baseline: Baseline) -> Layout:
+    """Return the axes of each input and output of a model, as they were found."""
+    batch = baseline.batch
+    # "seq" are the steps that are judged: other inputs may have steps of their own.
+    steps = [batch.seq_dim if batch.has_steps(k) else None for k in range(len(batch.leaves))]
+    names = _input_names(batch)
+    found = _named(names, batch.leaves, {"batch": batch.axes, "seq": steps})
+    outputs = [baseline.name(index) for index in range(len(baseline.normal))]
+    axes = {"batch": baseline.axes, "seq": baseline.step_axes}
+    return found | _named(outputs, baseline.normal, axes)
+
+
+def _input_names(batch: Batch) -> list[str]:
+    flat = pytree.tree_flatten_with_path(batch.tree(), is_leaf=is_whole)[0]
+    paths: list[Any] = [path for path, _ in flat]
+    if sum(isinstance(leaf, Tensor) for leaf in batch.leaves) == 1:
+        return ["input" for _ in paths]
+    return [
+        f"input{pytree.keystr(path[1:])}"
+        if path[0].name == "args"
+        else f"{path[1].key}{pytree.keystr(path[2:])}"
+        for path in paths
+    ]
+
+
+def _named(
+    names: Iterable[str], leaves: Iterable[Any], axes: Mapping[str, list[int | None]]
+) -> Layout:
+    found: Layout = {}
+    for index, (name, leaf) in enumerate(zip(names, leaves, strict=True)):
+        if isinstance(leaf, Tensor) and leaf.dim():
+            parts: list[Axis] = list(leaf.shape)
+            for axis, where in axes.items():
+                if (at := where[index]) is not None:
+                    parts[at] = axis
+            found[name] = tuple(parts)
+    return found

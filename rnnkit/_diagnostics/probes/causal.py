@@ -108,8 +108,8 @@ def _check_features(baseline: Baseline) -> None:
         return
     fewer = batch.with_leaves(list(batch.leaves))
     fewer.leaves[batch.paced] = leaf.narrow(features, 0, leaf.shape[features] - 1)
-    output = baseline.session.attempt(fewer.tree())
-    if output is None or len(output) != len(baseline.normal):
+    output = baseline.attempt(fewer)
+    if output is None:
         return
     axis = followed_axis(baseline.normal[first], output[first])
     if axis not in (None, features):  # features that are where they were are no steps

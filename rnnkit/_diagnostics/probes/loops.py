@@ -27,6 +27,8 @@ CALLS = 3
 #: So many calls are tried: a token may stay, whatever the numbers behind it are.
 TRIED = 8
 
+FIX = "y, state = layer(x, state), or state = cell(x, state), in the loop"
+
 #: Calls of one module, in the order of time.
 Calls = dict[str, list[Event]]
 
@@ -55,13 +57,12 @@ def find_single_steps(baseline: Baseline, events: Sequence[Event]) -> None:
             continue
         if _is_kept_by_index(baseline, name):
             continue
-        kind = type(calls[0].module).__name__
         start = "with zeros for c" if without_c else "afresh"
         given = "a c of zeros" if without_c else "no state or zeros"
-        what = f"{name} ({kind}) is called for {len(calls)} steps, and starts each of them {start}"
+        steps = f"{len(calls)} steps, and starts each of them {start}"
+        what = f"{name} ({calls[0].class_name}) is called for {steps}"
         text = f"each call is given {given}: what one step returned is not passed on"
-        fix = "y, state = layer(x, state), or state = cell(x, state), in the loop"
-        rows: list[Line] = [("evidence", text), ("fix", fix)]
+        rows: list[Line] = [("evidence", text), ("fix", FIX)]
         fail("use", what, rows, name)
 
 
@@ -171,19 +172,14 @@ def find_blocks(baseline: Baseline) -> None:
     if earlier.differs(first, lambda leaf: leaf.narrow(seq, size, steps - size)):
         return
     for name, calls in calls_of(record(baseline.session, baseline.batch.tree())).items():
-        if len(calls) < 2:
+        outputs = earlier.both(_pass_on(baseline, name)) if len(calls) > 1 else None
+        if outputs is None:
             continue
-        before, after = (
-            baseline.session.attempt(inputs, watch=_pass_on(baseline, name))
-            for inputs in (baseline.batch.tree(), earlier.inputs)
-        )
-        if before is None or after is None:
-            continue
-        if not torch.equal(before[first].select(seq, size), after[first].select(seq, size)):
-            kind = type(calls[0].module).__name__
+        before, after = (output[first].select(seq, size) for output in outputs)
+        if not torch.equal(before, after):
             what = f"step {size} of the output reads no earlier step, though step {size - 1} does"
             rows = [
-                ("first", f"{name} ({kind}), called {len(calls)} times"),
+                ("first", f"{name} ({calls[0].class_name}), called {len(calls)} times"),
                 ("cause", "it starts each block from zeros: the state that it returned is lost"),
                 ("fix", "y, state = layer(x, state)"),
             ]
@@ -202,11 +198,10 @@ def find_held_state(baseline: Baseline, events: Sequence[Event]) -> None:
             continue
         if not _feeds_back(baseline, calls) or not would_matter(baseline, name):
             continue
-        kind = type(calls[0].module).__name__
-        what = f"{name} ({kind}) is called {len(calls)} times, each time with the state of call 0"
+        times = f"is called {len(calls)} times, each time with the state of call 0"
+        what = f"{name} ({calls[0].class_name}) {times}"
         text = "its next input depends on what it returned, and its next state does not"
-        fix = "y, state = layer(x, state), or state = cell(x, state), in the loop"
-        rows: list[Line] = [("evidence", text), ("fix", fix)]
+        rows: list[Line] = [("evidence", text), ("fix", FIX)]
         fail("use", what, rows, name)
 
 

@@ -116,9 +116,9 @@ def find_steps_as_channels(baseline: Baseline, events: Sequence[Event]) -> None:
             and isinstance(event.module, BatchNorm1d)
             and any(_is_cast_of(given, one) for one in sequences)
         ):
-            kind = type(event.module).__name__
-            what = f"{event.label} ({kind}) takes axis 1 of its input for channels, which is seq"
-            fail("use", what, [("fix", "x.transpose(1, 2) before, and after")], event.name)
+            takes = "takes axis 1 of its input for channels, which is seq"
+            fix = ("fix", "x.transpose(1, 2) before, and after")
+            fail("use", f"{event.label} ({event.class_name}) {takes}", [fix], event.name)
 
 
 def _is_cast_of(given: Tensor, one: Tensor) -> bool:

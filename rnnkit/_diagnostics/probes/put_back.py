@@ -33,8 +33,8 @@ def check_put_back(baseline: Baseline) -> None:
         turn = turn_that_shows(counts, falling=falling)
         if turn is None:
             continue
-        output = baseline.session.attempt(baseline.batch.samples(turn.samples).tree())
-        if output is None or len(output) != len(baseline.normal):
+        output = baseline.attempt(baseline.batch.samples(turn.samples))
+        if output is None:
             continue
         output = baseline.arranged(output)
         for index, _ in baseline.judged():

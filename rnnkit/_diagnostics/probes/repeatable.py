@@ -57,15 +57,10 @@ def _causes(baseline: Baseline) -> list[Line]:
 
 def drawn_from(baseline: Baseline) -> list[str]:
     """Return from which sources of random numbers the model draws."""
-    before: dict[str, Any] = {}
-    found: dict[str, Source] = {}
-
-    def watch(model: torch.nn.Module) -> list[Any]:
-        found.update(_sources(model))
-        before.update({name: source.read() for name, source in found.items()})
-        return []
-
-    baseline.session.run(baseline.batch.tree(), watch=watch)
+    copy = baseline.session.fresh()
+    found = _sources(copy)
+    before = {name: source.read() for name, source in found.items()}
+    baseline.session.run(baseline.batch.tree(), on=copy)
     return [name for name, source in found.items() if not equal(before[name], source.read())]
 
 
@@ -74,21 +69,14 @@ def _twice(baseline: Baseline, restart: Collection[str] = ()) -> tuple[Leaves, L
 
     Sources of random numbers that restart begin as in the first run; the others go on.
     """
-    start: dict[str, Any] = {}
-
-    def remember(model: torch.nn.Module) -> list[Any]:
-        start.update({name: source.read() for name, source in _sources(model).items()})
-        return []
-
-    def rewind(model: torch.nn.Module) -> list[Any]:
-        for name, source in _sources(model).items():
-            if name in restart:
-                source.write(start[name])
-        return []
-
     session, inputs = baseline.session, baseline.batch.tree()
-    once = session.run(inputs, watch=remember)
-    return once, session.run(inputs, on=session.last, watch=rewind)
+    copy = session.fresh()
+    start = {name: source.read() for name, source in _sources(copy).items()}
+    once = session.run(inputs, on=copy)
+    for name, source in _sources(copy).items():
+        if name in restart:
+            source.write(start[name])
+    return once, session.run(inputs, on=copy)
 
 
 def _sources(model: torch.nn.Module) -> dict[str, Source]:
@@ -103,14 +91,10 @@ def _sources(model: torch.nn.Module) -> dict[str, Source]:
 
 def kept_names(baseline: Baseline, inputs: Given) -> list[str]:
     """Return the names of attributes and buffers that a run leaves changed."""
-    before: dict[str, Any] = {}
-
-    def watch(model: torch.nn.Module) -> list[Any]:
-        before.update(_held(model))
-        return []
-
-    baseline.session.run(inputs, watch=watch)
-    after = _held(baseline.session.last)
+    copy = baseline.session.fresh()
+    before = _held(copy)
+    baseline.session.run(inputs, on=copy)
+    after = _held(copy)
     new = object()
     return [name for name, value in after.items() if not equal(before.get(name, new), value)]
 

@@ -14,7 +14,7 @@ from rnnkit._diagnostics.compare import apart, is_number, largest
 from rnnkit._diagnostics.events import record
 from rnnkit._diagnostics.experiment import PerturbedRun, run_perturbed
 from rnnkit._diagnostics.locate import locate_sample
-from rnnkit._diagnostics.outputs import Leaves, Order
+from rnnkit._diagnostics.outputs import Leaves, Order, orders
 from rnnkit._diagnostics.probes.put_back import check_put_back
 from rnnkit._diagnostics.probes.repeatable import drawn_from
 from rnnkit._diagnostics.report import (
@@ -49,7 +49,7 @@ def probe_batch(baseline: Baseline) -> str:
     }
     if not any(run.has(index) for run in runs.values() for index in indices):
         skip(OTHER_SHAPES if runs else UNCHANGED)
-    for order in baseline.orders():
+    for order in orders(baseline.normal, baseline.axes):
         baseline.order = order
         leak = _leak(runs, indices)
         if leak is None:
@@ -107,8 +107,7 @@ def _follows(baseline: Baseline, index: int) -> bool:
     batch, axis = baseline.batch, baseline.axes[index]
     for left in range(batch.size):
         rest = [k for k in range(batch.size) if k != left]
-        fewer = baseline.session.attempt(batch.samples(rest).tree())
-        if fewer and len(fewer) == len(baseline.normal):
+        if (fewer := baseline.attempt(batch.samples(rest))) is not None:
             other = fewer[index]
             size = other.shape[axis or 0] if isinstance(other, Tensor) and other.dim() else None
             if size != batch.size - 1:
@@ -213,9 +212,8 @@ def _fail(baseline: Baseline, index: int, inside: Tensor, alone: Tensor, sample:
 
 def _cause(baseline: Baseline, index: int, inside: Tensor, sample: int) -> list[Line]:
     """Run the sample alone with its padding: then that is the cause, or what the batch shares."""
-    whole = baseline.session.attempt(baseline.batch.samples([sample]).tree())
-    axis = baseline.axes[index] or 0
-    padded = whole[index] if whole and len(whole) == len(baseline.normal) else None
+    whole, axis = baseline.attempt(baseline.batch.samples([sample])), baseline.axes[index] or 0
+    padded = whole[index] if whole is not None else None
     if not isinstance(padded, Tensor):
         return []
     if padded.dim() == baseline.normal[index].dim() - 1:

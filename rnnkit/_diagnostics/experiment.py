@@ -28,13 +28,7 @@ def run_perturbed(baseline: Baseline, where: Where, **options: Any) -> "Perturbe
 
 
 class PerturbedRun:
-    """The model on changed inputs, beside the model on the inputs as they are.
-
-    Attributes:
-        baseline: the model on the inputs as they are.
-        inputs: the changed ones.
-        output: the leaves of what the model returned for them.
-    """
+    """The model on changed inputs, beside the model on the inputs as they are."""
 
     def __init__(self, baseline: Baseline, inputs: Given, batch: Batch | None = None) -> None:
         """Run on inputs that were changed from those of the baseline, or of another batch.

@@ -29,15 +29,15 @@ class Judge:
         self.calls, self.flow, self.error = calls, flow, error
         self.leaves = tensors_of(result)
         self.reached = flow.reached(self.leaves)
-        self._given = [tensor for call in calls for tensor in call.given]
+        self._given = [tensor for call in calls for tensor in call.state.values()]
         read = [tensor for call in calls for tensor in tensors_of(call.input)]
-        returned = [tensor for call in calls for tensor in call.returned]
+        returned = [tensor for call in calls for tensor in call.returned.values()]
         # A cell computes its h from its c: that alone is no use of c.
         self._read = flow.reached([*self.leaves, *self._given, *read], returned)
         self.unused = [self._unused(call) for call in calls]
 
     def _unused(self, call: Call) -> set[str] | None:
-        rest = {name: part for name, part in call.results if not self._is_used(part)}
+        rest = {name: part for name, part in call.returned.items() if not self._is_used(part)}
         if self.error is None and any(part.grad_fn is not None for part in rest.values()):
             return set(rest)
         return set() if len(rest) < len(call.returned) else None
@@ -54,10 +54,10 @@ class Judge:
     def marks(self, call: Call) -> list[str]:
         """Say what looks like a mistake in one call."""
         marks = [*self._in_the_loop(call), *self._graphs(call), *self._two_sources(call)]
-        for member, origin in zip(call.members, call.origins, strict=True):
+        for member, origin in call.origins.items():
             if origin.row is None or origin.how == "computed from":
                 continue
-            if len(call.members) > 1 and origin.member != member:
+            if len(call.state) > 1 and origin.member != member:
                 marks.append(f"its {member} is {origin.member} of row {origin.row}")
             marks += self._other_part(call, origin, member)
             marks += self._other_module(call, self.calls[origin.row], origin, member)
@@ -76,11 +76,11 @@ class Judge:
             onward = f"its input goes on where that of {row} ended"
             if call.is_fresh:
                 yield f"{onward}, but it starts from zeros, and the state of {row} is unused"
-            elif self._same(call, last) == list(call.members):
+            elif self._same(call, last) == list(call.state):
                 yield f"{onward}, but it starts from the same state: it is never advanced"
             return
         same = self._same(call, last)
-        if same and same == list(call.members):
+        if same and same == list(call.state):
             yield f"the same state as in {row}: it is never advanced"
         elif same:
             yield f"the same {same[0]} as in {row}: it is never advanced"
@@ -107,17 +107,15 @@ class Judge:
         return next(earlier, None)
 
     def _same(self, call: Call, last: Call) -> list[str]:
-        before = dict(zip(last.members, last.given, strict=True))
-        now = zip(call.members, call.given, strict=True)
-        return [m for m, part in now if m in before and self.flow.same_place(part, before[m])]
+        both = [m for m in call.state if m in last.state]
+        return [m for m in both if self.flow.same_place(call.state[m], last.state[m])]
 
     def _graphs(self, call: Call) -> Iterator[str]:
         for member in call.attached:
             yield f"its {member} belongs to the graph of an earlier run: detach it"
-        for member, origin in zip(call.members, call.origins, strict=True):
-            if member in call.freed:
-                graph = f"the graph of row {origin.row}, which backward has freed"
-                yield f"its {member} belongs to {graph}: detach it"
+        for member in call.freed:
+            graph = f"the graph of row {call.origins[member].row}, which backward has freed"
+            yield f"its {member} belongs to {graph}: detach it"
 
     def _is_next_window(self, last: Call, call: Call) -> bool:
         """Say whether two calls run over parts of one sequence that should be one run.
@@ -179,7 +177,7 @@ class Judge:
 
     def _two_sources(self, call: Call) -> Iterator[str]:
         """Mark an h and a c that two modules returned."""
-        whole = [origin.row for origin in call.origins if origin.how != "computed from"]
+        whole = [origin.row for origin in call.origins.values() if origin.how != "computed from"]
         rows = [row for row in whole if row is not None]
         if len(rows) == 2:
             one, other = (self.calls[row] for row in rows)
@@ -198,7 +196,7 @@ class Judge:
             yield f"its {member} is {origin.member} of {row}, as its input is"
 
     def _continues(self, call: Call, source: Call) -> bool:
-        result = source.returned[0] if isinstance(source.module, RNNCellBase) else source.output
+        result = source.returned["h"] if isinstance(source.module, RNNCellBase) else source.output
         both = isinstance(result, Tensor) and isinstance(call.input, Tensor)
         return both and self.flow.same_place(result, call.input)
 
@@ -212,7 +210,7 @@ class Judge:
         return len(calls) > 2 and not any(
             origin.row in own and origin.how != "computed from"
             for c in calls
-            for origin in c.origins
+            for origin in c.origins.values()
         )
 
     def _other_part(self, call: Call, origin: Origin, member: str) -> Iterator[str]:
@@ -239,5 +237,5 @@ class Judge:
         return any(
             (other.row, other.member, other.start) == (origin.row, origin.member, start)
             for call in self.calls
-            for other in call.origins
+            for other in call.origins.values()
         )

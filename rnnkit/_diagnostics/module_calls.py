@@ -25,8 +25,12 @@ Change = Callable[[Tensor], Tensor]
 KINDS = (RNNBase, RNNCellBase)
 
 
+def _leave(*_: Any) -> None:
+    """Change nothing."""
+
+
 def each_call(
-    name: str, before: Callable[..., Any] | None = None, after: Callable[..., Any] | None = None
+    name: str, before: Callable[..., Any] = _leave, after: Callable[..., Any] = _leave
 ) -> Watch:
     """Return what hooks the calls of one module, by its qualified name.
 
@@ -36,14 +40,10 @@ def each_call(
 
     def watch(model: torch.nn.Module) -> list[Any]:
         module, begun, ended = model.get_submodule(name), itertools.count(), itertools.count()
-        hooks: list[Any] = []
-        if (first := before) is not None:
-            start: Any = lambda _, args, kwargs: first(next(begun), args, kwargs)  # noqa: E731
-            hooks.append(module.register_forward_pre_hook(start, with_kwargs=True))
-        if (last := after) is not None:
-            end: Any = lambda _, __, output: last(next(ended), output)  # noqa: E731
-            hooks.append(module.register_forward_hook(end))
-        return hooks
+        start: Any = lambda _, args, kwargs: before(next(begun), args, kwargs)  # noqa: E731
+        end: Any = lambda _, __, output: after(next(ended), output)  # noqa: E731
+        first = module.register_forward_pre_hook(start, with_kwargs=True)
+        return [first, module.register_forward_hook(end)]
 
     return watch
 

@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -36,14 +36,13 @@ class Call:
         name: its qualified name.
         input: its input.
         sizes: the sizes of its input, as the module reads the axes.
-        members: which of h and c it was given.
-        given: the tensors of the state that it was given.
+        state: h, and c if there is one, as far as it was given them.
         origins: where each of them came from.
         attached: the members that are on the graph of an earlier run.
         freed: the members through the graph of which backward has gone.
         is_fresh: whether it starts from zeros, that were given to it or not.
         output: its output, without the state; None of a cell.
-        returned: the tensors of the state that it returned, as far as it returned one.
+        returned: h, and c if there is one, as far as it returned them.
         error: what it raised.
     """
 
@@ -52,14 +51,13 @@ class Call:
     name: str
     input: Any
     sizes: dict[str, int]
-    members: tuple[str, ...]
-    given: tuple[Tensor, ...]
-    origins: list[Origin]
+    state: dict[str, Tensor]
+    origins: dict[str, Origin]
     attached: list[str]
     freed: list[str]
     is_fresh: bool
     output: Any = None
-    returned: tuple[Tensor, ...] = ()
+    returned: dict[str, Tensor] = field(default_factory=dict)
     error: BaseException | None = None
 
     @property
@@ -73,20 +71,9 @@ class Call:
         """Whether the call is one step of a loop."""
         return isinstance(self.module, RNNCellBase) or self.sizes.get("seq") == 1
 
-    @property
-    def results(self) -> list[tuple[str, Tensor]]:
-        """The tensors of the state that it returned, and which of h and c each is."""
-        names = ("h", "c") if len(self.returned) > 1 else ("h",)
-        return list(zip(names, self.returned, strict=False))
-
 
 class Recorder:
-    """Writes down calls while a function runs.
-
-    Attributes:
-        calls: in order.
-        flow: which tensor came from which call.
-    """
+    """Writes down calls while a function runs, and which tensor came from which call."""
 
     def __init__(self, model: torch.nn.Module | None, attached: Iterable[Tensor] = ()) -> None:
         """Remember the names of a model's modules; what is run may be a function that calls them.
@@ -117,8 +104,9 @@ class Recorder:
         except BaseException as error:
             record.error = error
             raise
-        record.output, record.returned = split_result(module, result)
-        for member, tensor in record.results:
+        record.output, returned = split_result(module, result)
+        record.returned = dict(zip(("h", "c"), returned, strict=False))
+        for member, tensor in record.returned.items():
             axis = None if isinstance(module, RNNCellBase) else rows_axis(module, tensor)
             self.flow.note(tensor, Origin(record.number, member), axis)
         return result
@@ -127,10 +115,8 @@ class Recorder:
         named = named_arguments(args, named)
         input, state = named.get("input"), members_of(named.get("hx"))
         kind, flow = type(module).__name__, self.flow
-        origins = [flow.origin(tensor) for tensor in state.values()]
-        elsewhere = [
-            member for member, origin in zip(state, origins, strict=True) if origin.row is None
-        ]
+        origins = {member: flow.origin(tensor) for member, tensor in state.items()}
+        elsewhere = [member for member, origin in origins.items() if origin.row is None]
         grad = torch.is_grad_enabled()
         record = Call(
             number=len(self.calls),
@@ -138,8 +124,7 @@ class Recorder:
             name=self._names.setdefault(id(module), f"{kind}-{len(self._names)}"),
             input=input,
             sizes=sizes_of(module, input),
-            members=tuple(state),
-            given=tuple(state.values()),
+            state=state,
             origins=origins,
             attached=[m for m in elsewhere if grad and flow.is_attached(state[m])],
             # It is told now: at the end backward may have gone through all of it.

@@ -158,7 +158,7 @@ def _judged(recorder: Recorder, result: Any, error: BaseException | None = None)
                 module=call.name,
                 kind=type(call.module).__name__,
                 spec=call.spec,
-                state=_describe(call.origins),
+                state=_describe([*call.origins.values()]),
                 used=judge.is_used(call),
                 marks=judge.marks(call),
             )

@@ -42,15 +42,13 @@ def probe_coverage(baseline: Baseline) -> str:
     order.judge()
     if unread:
         _find_other_lengths(baseline)
+    first = baseline.first
+    is_whole = first is not None and baseline.has_steps(first) and not baseline.missing(first)
+    # Of an output without all the steps, those in front may be left out, too.
+    ends = [steps - 1] if is_whole else [0, steps - 1]
     for sample, step in unread:
-        silent = _silent(baseline, step)
-        # Of an output without all the steps, those in front may be left out, too.
-        whole = baseline.first is not None and baseline.has_steps(baseline.first)
-        ends = (
-            [steps - 1] if whole and not baseline.missing(baseline.first or 0) else [0, steps - 1]
-        )
+        silent = [k for k in _silent(baseline, step) if valid[k, step]]
         ends_read = not any(sample in _silent(baseline, end) for end in ends)
-        silent = [k for k in silent if valid[k, step]]
         everywhere = len(silent) == int(valid[:, step].sum())
         if everywhere and ends_read and not _is_switched_off(baseline, step):
             what = f"step {step} reaches no output of the model, and later steps do"
@@ -115,12 +113,10 @@ def _find_other_lengths(baseline: Baseline) -> None:
 
 def _told(leaf: Any) -> list[int] | None:
     """Return integers, one for each sample; None of anything else."""
-    if isinstance(leaf, Tensor):
-        flat = leaf.dim() == 1 and leaf.dtype in (torch.int64, torch.int32) and leaf.numel()
-        return leaf.tolist() if flat and bool((leaf > 0).all()) else None
-    return (
-        leaf if isinstance(leaf, list) and all(isinstance(n, int) and n > 0 for n in leaf) else None
-    )
+    whole = isinstance(leaf, Tensor) and leaf.dtype in (torch.int64, torch.int32)
+    told: Any = leaf.tolist() if whole and leaf.dim() == 1 else leaf
+    fits = isinstance(told, list) and all(isinstance(n, int) and n > 0 for n in told)
+    return told if fits else None
 
 
 def _valid(baseline: Baseline) -> Tensor:

@@ -24,8 +24,7 @@ class Baseline:
     """A session, a batch, and the leaves of the output that can be judged sample by sample.
 
     Attributes:
-        session: runs the model.
-        batch: the inputs, few samples of them.
+        session, batch: what runs the model, and the inputs, few samples of them.
         post: whether the padding is after a sample.
         strict: whether a step of the output may not read its own step of the first input either.
         report: what was found so far.
@@ -230,12 +229,13 @@ class Baseline:
         sample = min(range(self.batch.size), key=self.counts.__getitem__)
         taken, axis = self.valid(self.normal[index], index, sample), self.axes[index] or 0
         alone = self.run_alone(sample)
-        if isinstance(alone, Exception) or len(alone) != len(self.normal):
+        output = None if isinstance(alone, Exception) else self._alike(alone)
+        other = None if output is None else output[index]
+        if not isinstance(other, Tensor):
             return taken.dim() > 1
-        other = alone[index]
         if other.dim() == taken.dim() + 1:
             other = other.squeeze(axis)
-        return bool(other.shape != taken.shape)
+        return other.shape != taken.shape
 
     def run_alone(self, sample: int) -> Leaves | Exception:
         """Run one sample alone, cut to its length; return what comes, or what the model raises."""

@@ -65,10 +65,16 @@ def shape_of(leaf: Any) -> tuple[int, ...] | None:
 
 
 def _plain(leaf: Any) -> Tensor:
+    """Return the numbers of a tensor that holds them in another way, or packs them."""
     if isinstance(leaf, PackedSequence):
         return pad_packed_sequence(leaf)[0]
-    plain = leaf.to_padded_tensor(0.0) if leaf.is_nested else leaf
-    return torch.view_as_real(plain) if plain.is_complex() else plain
+    if leaf.is_nested:
+        leaf = leaf.to_padded_tensor(0.0)
+    elif leaf.layout is not torch.strided:
+        leaf = leaf.to_dense()
+    elif leaf.is_quantized:
+        leaf = leaf.dequantize()
+    return torch.view_as_real(leaf) if leaf.is_complex() else leaf
 
 
 def _numbers(tree: Any) -> Any:

@@ -37,9 +37,9 @@ def reach_of(baseline: Baseline) -> Reach:
 
 def reached(baseline: Baseline, output: Leaves, places: list[int]) -> dict[int, int]:
     """Return the last step of the first output at which what is no number comes out."""
-    first, seq = baseline.first or 0, baseline.out_seq_dim
-    axis, steps = baseline.axes[first], baseline.batch.steps or 0
-    if seq is None or axis is None or seq == axis or baseline.counts is not None:
+    first, seq, steps = baseline.first, baseline.out_seq_dim, baseline.batch.steps or 0
+    axis = None if first is None else baseline.axes[first]
+    if first is None or seq is None or axis is None or seq == axis or baseline.counts is not None:
         return {}
     shape, one = baseline.normal[first].shape, output[first] if first < len(output) else None
     if not isinstance(one, Tensor) or one.shape != shape or shape[seq] != steps:

@@ -130,6 +130,8 @@ def _cause(stream: Stream, call: _Call, first: list[Event]) -> list[Line]:
         return []
     event, name = call.whole, call.whole.name
     returned = [one for one in first if (one.kind, one.name) == ("output", name)]
+    if not returned:
+        return []
     is_layer = isinstance(event.module, RNNBase)
     last = returned[call.number if len(call.parts) > 1 else -1]
     state = last.tensors[1:] if is_layer else last.tensors

@@ -11,6 +11,7 @@ from tests.diagnostics.models_of_users import BATCH, FEATURE, HIDDEN, SEQ, Model
 from tests.diagnostics.small import gru
 
 X = numbers(BATCH, SEQ, FEATURE)
+N = torch.arange(BATCH) % SEQ + 1
 
 
 def mean_of_samples(m: Any, x: Tensor) -> Any:
@@ -19,9 +20,17 @@ def mean_of_samples(m: Any, x: Tensor) -> Any:
     return {f"{k}": part[: 1 + k] for k, part in enumerate(y)}
 
 
+def pooled_of_several(m: Any, x: Tensor, n: Tensor) -> Any:
+    """Return a mean over the steps, if there is more than one sample."""
+    y = m.gru(x)[0] * (torch.arange(x.shape[1]) < n.unsqueeze(1)).unsqueeze(2)
+    return y, y.sum(1) / n.unsqueeze(1) if len(x) > 1 else None
+
+
 STRANGE: dict[str, tuple[Any, tuple[Any, ...], dict[str, Any]]] = {
     "an output for each sample": (mean_of_samples, (X,), {}),
     "one axis": (lambda m, x: m.words(x), (torch.arange(BATCH),), {}),
+    "no output": (lambda m, x: (), (X,), {"streaming": True}),  # noqa: ARG005
+    "an output of several samples alone": (pooled_of_several, (X, N), {"lengths": N}),
     "nothing": (lambda m, x: None, (X,), {"causal": True}),  # noqa: ARG005
     "static numbers beside": (
         lambda m, x, one, more: m.gru(x)[1][0] + one + more.sum(1, keepdim=True),

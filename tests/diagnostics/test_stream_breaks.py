@@ -120,6 +120,20 @@ def test_cell_that_breaks_inside_of_a_chunk() -> None:
     assert "cause" not in str(error)
 
 
+def test_cell_that_the_first_chunk_does_not_call() -> None:
+    """A cell that did not run in the first chunk has no state that could be the cause."""
+
+    def compute(m: Any, x: Tensor, state: Any) -> Any:
+        h = x.new_zeros(len(x), HIDDEN) if state is None else state
+        is_long = x.shape[1] > SEQ // 2
+        h = m.cell(x.mean(1), h) if is_long else h + x.mean((1, 2)).unsqueeze(1)
+        return m.head(x.sum(2, keepdim=True) + h.unsqueeze(1)), h
+
+    error = caught(Named(compute, cell=nn.GRUCell(FEATURE, HIDDEN), head=head()), X)
+    assert error.module == "cell"
+    assert "cause" not in str(error)
+
+
 @pytest.mark.parametrize("result", ["the output alone", "a mean"])
 def test_layer_that_returns_no_state(result: str) -> None:
     """The state of a layer that returns none of its own cannot be undone: no cause is told."""

@@ -70,6 +70,7 @@ RIGHT: dict[str, Any] = {
     "outputs alone, twice": Model(lambda m, x: m.lstm(x)[0] - m.lstm(-x)[0], lstm=lstm()),
     "a stack": Model(lambda m, x: m.second(m.first(x)[0])[0], first=lstm(), second=lstm(HIDDEN)),
     "packed": Model(packed, lstm=lstm()),
+    "mostly zeros": Model(lambda m, x: m.lstm(x)[0].relu().to_sparse(), lstm=lstm()),
     "unroll": Model(
         lambda m, x: rnnkit.unroll(m.cell, x, batch_first=True)[0],
         cell=rnnkit.GRUCell(FEATURE, HIDDEN),

@@ -49,6 +49,11 @@ OUTPUTS: dict[str, Callable[[Tensor], Any]] = {
     "lists of unequal lengths beside": lambda y: (y, [[0] * (k + 1) for k in range(len(y))]),
     "numbers of Python before": lambda y: ([0.5] * len(y), y),
     "an array": lambda y: (y.numpy(), np.array(["a"])),
+    "numbers that are mostly zero beside": lambda y: (y, y.relu().to_sparse()),
+    "numbers of eight bits beside": lambda y: (
+        y,
+        torch.quantize_per_tensor(y.detach(), 0.01, 0, torch.qint8),
+    ),
     "a distribution": lambda y: Categorical(logits=y),
     "a distribution of distributions": lambda y: Independent(Normal(y, y.exp()), 1),
     "a dataclass": lambda y: Parts(y, y.argmax(2).tolist()),
@@ -57,6 +62,7 @@ OUTPUTS: dict[str, Callable[[Tensor], Any]] = {
 }
 
 
+@pytest.mark.filterwarnings("ignore:torch.quantize_per_tensor")
 @pytest.mark.parametrize("name", OUTPUTS)
 def test_outputs_of_every_kind(name: str) -> None:
     """An output of any kind is judged, causality too, and a mistake is found in it."""

@@ -80,8 +80,7 @@ class Batch:
     def pace(self, index: int) -> None:
         """Take the steps of a leaf for the steps that are judged."""
         self.paced = index
-        shape = self.leaves[index].shape
-        self.steps: int | None = shape[self.seq_dim] if len(shape) > self.seq_dim else None
+        self.steps = length(self.leaves[index], self.seq_dim)
 
     @property
     def counts(self) -> list[int] | None:
@@ -110,13 +109,10 @@ class Batch:
 
     def _find_paced(self, batch_dim: int, longest: int) -> int:
         """Return the index of the first leaf that is as long as the longest sample, or longer."""
-        steps = {
-            index: leaf.shape[self.seq_dim]
-            for index, leaf in enumerate(self.leaves)
-            if self.axes[index] == batch_dim and _has_axis(leaf, self.seq_dim)
-        }
-        fitting = [index for index, count in steps.items() if count == longest]
-        fitting += [index for index, count in steps.items() if count > longest]
+        steps = [length(leaf, self.seq_dim) for leaf in self.leaves]
+        known = [(k, n) for k, n in enumerate(steps) if n is not None and self.axes[k] == batch_dim]
+        fitting = [index for index, count in known if count == longest]
+        fitting += [index for index, count in known if count > longest]
         return fitting[0] if fitting else self.first
 
     def tree(self, leaves: Sequence[Any] | None = None) -> Given:
@@ -152,9 +148,8 @@ class Batch:
 
     def may_have_steps(self, index: int) -> bool:
         """Say whether a leaf is as long as the paced one, beside a batch axis."""
-        leaf, axis = self.leaves[index], self.axes[index]
-        apart = axis is not None and axis != self.seq_dim
-        return apart and _has_axis(leaf, self.seq_dim) and leaf.shape[self.seq_dim] == self.steps
+        axis, steps = self.axes[index], length(self.leaves[index], self.seq_dim)
+        return axis not in (None, self.seq_dim) and steps is not None and steps == self.steps
 
     def cut(self, steps: int, *, front: bool) -> "Batch":
         """Return the same inputs with some steps only: the first ones, or the last.
@@ -176,12 +171,8 @@ class Batch:
             ends |= dict.fromkeys(followers | self.padded_alike, ends[self.paced])
         for index in single.lengths:
             # A mask of an input that has lengths of its own.
-            size = _length(self.leaves[index], self.seq_dim)
-            alike = [
-                k
-                for k, leaf in enumerate(self.leaves)
-                if isinstance(leaf, Tensor) and _length(leaf, self.seq_dim) == size
-            ]
+            steps = [length(leaf, self.seq_dim) for leaf in self.leaves]
+            alike = [k for k, count in enumerate(steps) if count == steps[index]]
             same = [k for k in alike if not self.is_content(k) and not self.has_steps(k)]
             ends |= dict.fromkeys((k for k in same if k not in ends), ends[index])
         return single.cut_each(ends, ends.get(self.paced, self.steps or 0), front=front)
@@ -224,7 +215,7 @@ class Batch:
             return True
         if leaf.dtype is torch.bool or is_mask(leaf, self.seq_dim):
             return False
-        if leaf.is_floating_point() and leaf.dim() <= 2 and _length(leaf, 1) in (None, 1):
+        if leaf.is_floating_point() and leaf.dim() <= 2 and length(leaf, 1) in (None, 1):
             # Lengths, as parts of the longest.
             return not (bool(((leaf > 0) & (leaf <= 1)).all()) and bool((leaf == 1).any()))
         return leaf.is_floating_point() or leaf.dim() > 1
@@ -259,12 +250,9 @@ def is_whole(node: Any) -> bool:
     return isinstance(node, PackedSequence)
 
 
-def _has_axis(leaf: Any, axis: int) -> bool:
-    return isinstance(leaf, Tensor) and leaf.dim() > axis
-
-
-def _length(leaf: Tensor, axis: int) -> int | None:
-    return leaf.shape[axis] if leaf.dim() > axis else None
+def length(leaf: Any, axis: int) -> int | None:
+    """Return how long a leaf is along an axis; None if it has none."""
+    return leaf.shape[axis] if isinstance(leaf, Tensor) and leaf.dim() > axis else None
 
 
 def _pick(leaf: Any, axis: int | None, samples: Sequence[int]) -> Any:

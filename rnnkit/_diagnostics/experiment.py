@@ -13,7 +13,7 @@ from rnnkit._diagnostics.batch import Batch
 from rnnkit._diagnostics.changes import Where, changed, within
 from rnnkit._diagnostics.compare import AMPLIFIED, apart, compute, is_number
 from rnnkit._diagnostics.isolation import EscapedError, Given, Watch
-from rnnkit._diagnostics.outputs import Leaves, same
+from rnnkit._diagnostics.outputs import Leaves, same, shape_of
 from rnnkit._diagnostics.report import UnjudgedError, in_short
 from rnnkit._diagnostics.widened import run_wide
 
@@ -100,7 +100,7 @@ class PerturbedRun:
         off, limit = apart(before, after), take([*islice(rounding.limits(index), 2)][1])
         if not bool((off <= AMPLIFIED * limit).all()) and self.ran_alike:
             return False
-        if not self._has_shape(rounding.wide, index) or not self._has_shape(self._wide, index):
+        if not self._fits(rounding.wide, index) or not self._fits(self._wide, index):
             return False
         wide = apart(*self._parts(index, take, rounding.wide or [], self._wide or []))
         rounded = limit * (torch.finfo(torch.float64).eps / rounding.eps(before))
@@ -110,11 +110,12 @@ class PerturbedRun:
         """Take a part of an output, the samples in the order of the input."""
         return [take(self.baseline.arranged(output)[index]) for output in outputs]
 
-    def _has_shape(self, output: Leaves | None, index: int) -> bool:
+    def _fits(self, output: Leaves | None, index: int) -> bool:
+        """Say whether an output has the same shape as without the change."""
         normal = self.baseline.normal
-        if output is None or len(output) != len(normal) or not is_number(output[index]):
+        if output is None or len(output) != len(normal):
             return False
-        return bool(output[index].shape == normal[index].shape)
+        return shape_of(output[index]) == shape_of(normal[index])
 
     @cached_property
     def _wide(self) -> Leaves | None:
@@ -129,10 +130,7 @@ class PerturbedRun:
 
     def has(self, index: int) -> bool:
         """Say whether an output has the same shape as without the change."""
-        if len(self.output) != len(self.baseline.normal):
-            return False
-        after = self.output[index]
-        return isinstance(after, Tensor) and after.shape == self.baseline.normal[index].shape
+        return self._fits(self.output, index)
 
     def shows(self, sample: int, indices: Sequence[int]) -> int | None:
         """Return the first of some outputs in which the change shows in a sample; None if in none.

@@ -9,7 +9,7 @@ from torch.utils import _pytree as pytree
 
 from rnnkit._base.errors import ArgumentError
 from rnnkit._base.message import brief, refusal
-from rnnkit._diagnostics.batch import Batch
+from rnnkit._diagnostics.batch import Batch, length
 from rnnkit._diagnostics.isolation import Given
 
 #: Lengths by input; None for those of the one that paces the others.
@@ -65,8 +65,7 @@ def _integers(lengths: Any) -> list[int]:
 
 
 def _check(batch: Batch, index: int, counts: list[int]) -> None:
-    leaf = batch.leaves[index]
-    steps = leaf.shape[batch.seq_dim] if leaf.dim() > batch.seq_dim else None
+    steps = length(batch.leaves[index], batch.seq_dim)
     if steps is None:
         message = f"lengths were given, but no input has an axis {batch.seq_dim} for seq"
         refusal(ArgumentError, "lengths", message, code="verify-lengths")

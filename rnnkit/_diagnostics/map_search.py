@@ -44,7 +44,7 @@ class Search:
     def __init__(
         self, opened: Session, batch: Batch, normal: Leaves, first: int, out_dim: int
     ) -> None:
-        """Change nothing yet; the axis of the inputs is the batch axis of the batch."""
+        """Change nothing yet; the axis of the inputs that is mapped is the batch's batch axis."""
         self.opened, self.batch, self.before = opened, batch, normal[first]
         self.first, self.out_dim = first, out_dim
         self.cancels = False  # whether something does

@@ -78,7 +78,7 @@ class Recorder:
     def __init__(self, model: torch.nn.Module | None, attached: Iterable[Tensor] = ()) -> None:
         """Remember the names of a model's modules; what is run may be a function that calls them.
 
-        Attached are copies of what there was before, the originals of which hung on a graph.
+        ``attached`` has copies of what there was before, the originals of which hung on a graph.
         """
         self.calls: list[Call] = []
         modules = {} if model is None else dict(model.named_modules())

@@ -43,7 +43,7 @@ class Rounding:
     def __init__(
         self, session: Session, batch: Batch, normal: Leaves, apart: list[tuple[int, ...]]
     ) -> None:
-        """Measure nothing yet; of each leaf, the axes apart are no feature's: batch and seq."""
+        """Measure nothing yet; ``apart`` has each leaf's axes that are no feature's: batch, seq."""
         self._session, self._batch, self._normal, self._axes = session, batch, normal, apart
         self._scales: dict[int, Tensor] = {}
         self.hidden = False

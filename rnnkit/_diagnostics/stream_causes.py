@@ -47,8 +47,8 @@ def find_break(stream: Stream) -> Location:
     for call in _calls(stream, whole, first, second):
         if _differs(stream, call):
             event = call.whole
-            first_row = ("first", f"{event.label} ({event.class_name}), {event.kind}")
-            rows: list[Line] = [first_row]
+            where = f"{event.label} ({event.class_name}), {event.kind}"
+            rows: list[Line] = [("first", where)]
             if event.kind == "output" and isinstance(event.module, KINDS):
                 rows += _cause(stream, call, first)
             return Location(event.name, tuple(rows))

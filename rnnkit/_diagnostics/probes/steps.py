@@ -126,10 +126,10 @@ def _others(batch: Batch) -> Iterator[Batch]:
 
     Flags may start each sample again, and large numbers hold each unit at its end.
     """
-    kept = [k == batch.paced or not _is_flag(batch, k) for k in range(len(batch.leaves))]
-    turned = [x if kept[k] else 1 - x.to(torch.int8) for k, x in enumerate(batch.leaves)]
-    pairs = zip(turned, batch.leaves, strict=True)
-    flags = [one if one is x else one.to(x.dtype) for one, x in pairs]
+    flags = [
+        (1 - x.to(torch.int8)).to(x.dtype) if _is_flag(batch, k) else x
+        for k, x in enumerate(batch.leaves)
+    ]
     small = [_tamed(x) if batch.is_content(k) else x for k, x in enumerate(batch.leaves)]
     for leaves in (flags, small):
         if any(one is not x for one, x in zip(leaves, batch.leaves, strict=True)):
@@ -139,7 +139,9 @@ def _others(batch: Batch) -> Iterator[Batch]:
 def _is_flag(batch: Batch, index: int) -> bool:
     """Say whether a leaf is of zeros and ones, and what is seldom is at the last step of all."""
     leaf = batch.leaves[index]
-    if not is_binary(leaf) or not leaf.numel() or leaf.dim() <= batch.seq_dim:
+    if index == batch.paced or not is_binary(leaf):
+        return False
+    if not leaf.numel() or leaf.dim() <= batch.seq_dim:
         return False
     steps = leaf.movedim(batch.seq_dim, 0).double().flatten(1).mean(1)
     # The first step may be marked as such; of two steps nothing is seldom.

@@ -88,15 +88,19 @@ def find_carried(baseline: Baseline) -> list[Carried]:
     places = [(name, part) for name, part in _places(baseline.session.returned) if name]
     sources = [place for place in places if _may_be_state(baseline, *place)]
     parameters = _arguments(baseline)
-    ways = [*_given_pairs(baseline, sources)] or [*_open_pairs(baseline, sources, parameters)]
-    found = [
-        Carried(way, all(_is_word(_called(pair.target, parameters)) for pair in way))
-        for way in ways
-    ]
-    # The sort keeps more arguments before fewer.
-    plain = sorted(found, key=lambda one: not one.is_named)[:TRIES]
+    ways = [*itertools.islice(_given_pairs(baseline, sources), TRIES)]
+    if not ways:
+        named = _open_pairs(baseline, sources, parameters, named=True)
+        every = _open_pairs(baseline, sources, parameters)
+        others = (way for way in every if not _are_named(way, parameters))
+        ways = [*itertools.islice(itertools.chain(named, others), TRIES)]
+    plain = [Carried(way, _are_named(way, parameters)) for way in ways]
     growing = [*itertools.islice(_growing(baseline, places, parameters), TRIES)]
     return sorted([*plain, *growing], key=lambda one: (not one.is_named, -len(one.pairs)))
+
+
+def _are_named(way: Sequence[Pair], parameters: Mapping[str, inspect.Parameter]) -> bool:
+    return all(_is_word(_called(pair.target, parameters)) for pair in way)
 
 
 def _growing(
@@ -192,12 +196,19 @@ def _given_pairs(
         fitting = [k for k, (_, one) in enumerate(sources) if _shapes(one) == _shapes(part)]
         if fitting:
             targets.append((path, fitting))
-    for chosen in itertools.product(*(fitting for _, fitting in targets)) if targets else ():
-        # A state in two parts is returned as it is taken: h first.
-        if list(chosen) == sorted(set(chosen)):
-            yield tuple(
-                Pair(sources[k][0], path) for k, (path, _) in zip(chosen, targets, strict=True)
-            )
+    # A state in two parts is returned as it is taken: h first.
+    for chosen in _rising([fitting for _, fitting in targets]) if targets else ():
+        yield tuple(Pair(sources[k][0], path) for k, (path, _) in zip(chosen, targets, strict=True))
+
+
+def _rising(choices: Sequence[Sequence[int]], above: int = -1) -> Iterator[tuple[int, ...]]:
+    """Yield the ways to take a number of each, every one larger than the one before."""
+    if not choices:
+        yield ()
+        return
+    for number in choices[0]:
+        if number > above:
+            yield from ((number, *rest) for rest in _rising(choices[1:], number))
 
 
 def _open_pairs(

@@ -64,6 +64,21 @@ def test_samples_put_back_by_the_inverse_are_right(falling: bool, steps: bool) -
         assert "alone" in report.checked
 
 
+def test_a_whole_batch_whose_lengths_are_alike_ends() -> None:
+    """Of many samples not all orders are tried, where sorting undoes itself in most of them."""
+
+    def compute(m: Any, x: Tensor, lengths: Tensor) -> Tensor:
+        if len(x) not in (1, 16):
+            message = "only buckets of 1 and 16"
+            raise ValueError(message)
+        valid = torch.arange(x.shape[1]) < lengths.unsqueeze(1)
+        return m.gru(x)[0] * valid.unsqueeze(2)
+
+    x, counts = batch_of((5, 7, *[5] * 14))
+    model = Model(compute, gru=nn.GRU(FEATURE, HIDDEN, batch_first=True))
+    assert "alone" in rnnkit.verify(model, x, counts, lengths=counts, out_batch_dim=0).checked
+
+
 def test_of_two_samples_nothing_can_be_said() -> None:
     """Each order of two undoes itself, so that the mistake shows in none."""
     x, counts = batch_of((3, 5))

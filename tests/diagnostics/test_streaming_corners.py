@@ -1,5 +1,6 @@
 """Streams at the edges: states in odd containers, models that take no chunks, parts that do not fit."""
 
+import inspect
 from typing import Any, NamedTuple
 
 import pytest
@@ -72,6 +73,51 @@ def test_state_in_a_pair_and_two_arguments() -> None:
 
     model = Apart(compute, lstm=lstm())
     assert "streaming" in rnnkit.verify(model, X, ask=["streaming"]).checked
+
+
+def test_a_state_for_each_of_many_layers() -> None:
+    """States that fit each other are passed on in their order; others are not even tried."""
+    count = 14
+
+    class Layers(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            layers = [nn.GRU(HIDDEN, HIDDEN, batch_first=True) for _ in range(count)]
+            self.layers = nn.ModuleList(layers)
+
+        def forward(self, x: Tensor, *states: Tensor) -> Any:
+            new = []
+            for layer, state in zip(self.layers, states, strict=True):
+                x, last = layer(x, state)
+                new.append(last)
+            return x, *new
+
+    states = [numbers(1, BATCH, HIDDEN) for _ in range(count)]
+    assert (
+        "streaming"
+        in rnnkit.verify(Layers(), numbers(BATCH, SEQ, HIDDEN), *states, ask=["streaming"]).checked
+    )
+
+
+def test_a_state_among_many_arguments_and_outputs() -> None:
+    """The argument that is called like a state comes first, however many others there are."""
+
+    def compute(m: Any, x: Tensor, state: Any) -> Any:
+        output, new = m.gru(x, state)
+        return {"output": output, "state": new, **{f"part {k}": new + k for k in range(30)}}
+
+    class Many(Named):
+        def forward(self, x: Tensor, state: Any = None, **_: Any) -> Any:
+            return super().forward(x, state)
+
+    names = inspect.signature(Many.forward).parameters
+    free = [
+        inspect.Parameter(f"a{k}", inspect.Parameter.KEYWORD_ONLY, default=0) for k in range(30)
+    ]
+    told = [*names.values()][:-1] + free
+    Many.forward.__signature__ = inspect.Signature(told)  # type: ignore[attr-defined]
+    found = rnnkit.verify(Many(compute, gru=gru()), X, ask=["streaming"], raises=False)
+    assert "streaming" in found.checked
 
 
 def test_forward_without_a_signature() -> None:

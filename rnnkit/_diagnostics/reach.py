@@ -29,9 +29,8 @@ def reach_of(baseline: Baseline) -> Reach:
     """Return the last step of the output that steps of the input reach."""
     reach: dict[int, int] = {}
     for step in spaced((baseline.batch.steps or 0) - 1):
-        output = poisoned(baseline, steps_from(step, step + 1))
-        if output is not None:
-            reach |= reached(baseline, output, [step] * baseline.batch.size)
+        output = poisoned(baseline, steps_from(step, step + 1)) or []
+        reach |= reached(baseline, output, [step] * baseline.batch.size)
     return reach
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from rnnkit._diagnostics.baseline import Baseline
-from rnnkit._diagnostics.batch import Batch
+from rnnkit._diagnostics.batch import Batch, length
 from rnnkit._diagnostics.changes import Where, changed, other_leaves, steps_at, steps_from
 from rnnkit._diagnostics.compare import is_number, largest
 from rnnkit._diagnostics.events import reads_several_steps, record
@@ -139,9 +139,7 @@ def _others(batch: Batch) -> Iterator[Batch]:
 def _is_flag(batch: Batch, index: int) -> bool:
     """Say whether a leaf is of zeros and ones, and what is seldom is at the last step of all."""
     leaf = batch.leaves[index]
-    if index == batch.paced or not is_binary(leaf):
-        return False
-    if not leaf.numel() or leaf.dim() <= batch.seq_dim:
+    if index == batch.paced or not is_binary(leaf) or not length(leaf, batch.seq_dim):
         return False
     steps = leaf.movedim(batch.seq_dim, 0).double().flatten(1).mean(1)
     # The first step may be marked as such; of two steps nothing is seldom.

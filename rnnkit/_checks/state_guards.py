@@ -8,8 +8,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.compiler import is_compiling
 
 from rnnkit._base.class_facts import proj_size_of
+from rnnkit._base.errors import RnnkitError
 from rnnkit._base.message import raise_for
 from rnnkit._base.state import PAIR
 from rnnkit._checks.call_spec import CallSpec, CheckedCell, agree
@@ -87,6 +89,17 @@ def diagnosed_state(spec: CallSpec, hx: Any, like: Tensor) -> Any:
     state = _complete_pair(hx, shapes, like)
     raise_for(diagnose_state(spec, state, like))
     return state
+
+
+def first_state(spec: CallSpec, first: Any, like: Tensor) -> Any:
+    """Hold what a user's ``initial_state`` returned to what the call takes as its state."""
+    try:
+        return diagnosed_state(spec, first, like)
+    except RnnkitError as error:
+        if not is_compiling():
+            # The call may have a state of its own, which is right.
+            error.add_note(f"hx is what {type(spec.module).__name__}.initial_state returned")
+        raise
 
 
 def completed(module: CheckedCell, hx: Any) -> Any:

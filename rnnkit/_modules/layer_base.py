@@ -7,7 +7,13 @@ from torch import Tensor
 from torch.compiler import is_compiling
 from torch.nn.utils.rnn import PackedSequence
 
-from rnnkit._base.class_facts import ZEROS, ClassFacts, note_subclass, signature_of
+from rnnkit._base.class_facts import (
+    ZEROS,
+    ClassFacts,
+    has_own_checks,
+    note_subclass,
+    signature_of,
+)
 from rnnkit._base.errors import RnnkitError
 from rnnkit._base.message import refusal
 from rnnkit._base.state import LSTMState, layers_first, map_state
@@ -69,7 +75,9 @@ class Layer(torch.nn.RNNBase, Generic[StateT, GivenT, CellT]):
         """Run over a sequence; the class describes arguments and results."""
         if surplus or unknown:
             check_surplus(self, surplus, unknown)
-        state, own = checked_state(self, input, hx)
+        whole = lengths is None and reset is None
+        own = whole and has_own_checks(self)
+        state = checked_state(self, input, hx, own=own)
         if not is_compiling() and state is FOREIGN:
             return run_foreign(self, input, hx, lengths=lengths, reset=reset)
         if self.axes is not None:
@@ -77,7 +85,7 @@ class Layer(torch.nn.RNNBase, Generic[StateT, GivenT, CellT]):
         try:
             if is_compiling() and reset is None and takes_operator(self, input):
                 output, state = run_traced(self, input, state, lengths)
-            elif lengths is None and reset is None:
+            elif whole:
                 output, state = run_whole(self, input, state, own=own)
             else:
                 output, state = run_pieces(self, input, state, lengths, reset)

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.compiler import is_compiling
 from torch.nn.utils.rnn import PackedSequence
 
-from rnnkit._base.class_facts import has_own_checks, mode_of
+from rnnkit._base.class_facts import mode_of
 from rnnkit._base.errors import RnnkitError
 from rnnkit._base.state import LSTMState
 from rnnkit._base.torch_tools import foreign_call, is_foreign_call
@@ -23,14 +23,12 @@ from rnnkit._kernels.stack import KERNELS
 from rnnkit._modules.cell_base import FAILURES, lacks_state, started
 
 
-def checked_state(layer: Any, input: Any, hx: Any) -> tuple[Any, bool]:
-    """Hold a call to what the layer reads.
+def checked_state(layer: Any, input: Any, hx: Any, *, own: bool) -> Any:
+    """Hold a call to what the layer reads; return the state as torch's layer takes it.
 
-    Returns:
-        The state as torch's layer takes it; and whether torch's own forward must run, and with it
-        checks that somebody has put in the place of torch's.
+    With ``own`` torch's own forward runs, and with it checks that somebody has put in the place of
+    torch's.
     """
-    own = has_own_checks(layer)
     weight: Any = None
     # torch's forward runs where somebody has checks of their own, and computes the weights itself:
     # one that draws random numbers would draw them twice.
@@ -46,7 +44,7 @@ def checked_state(layer: Any, input: Any, hx: Any) -> tuple[Any, bool]:
     if lacks_state(layer, hx) and not is_foreign_call(input, hx):
         first = started(layer, hx, *batch_of(layer, input))
         state = check_layer(layer, input, first, weight)
-    return state, own
+    return state
 
 
 def explain(layer: Any, input: Any, hx: Any, error: Exception) -> None:

@@ -14,15 +14,16 @@ from torch.compiler import is_compiling
 from rnnkit._base.class_facts import has_own_checks, mode_of
 from rnnkit._base.state import layers_first, map_state
 from rnnkit._base.torch_tools import is_jit_traced, is_one_graph, is_transformed, lacks_kernel
-from rnnkit._checks.call_spec import SEQUENCE, spec_of_layer
+from rnnkit._checks.call_spec import SEQUENCE, CallSpec, spec_of_layer
 from rnnkit._checks.lengths import check_lengths
 from rnnkit._checks.masks import check_reset
+from rnnkit._checks.state_guards import first_state
 from rnnkit._kernels.lengths import Lengths
 from rnnkit._kernels.padded import run_layers, run_stack
 from rnnkit._kernels.paths import run
 from rnnkit._kernels.reset_op import run_reset_operators, takes_reset_operator
 from rnnkit._kernels.stack import KERNELS, Direction, Run, Stack, States
-from rnnkit._modules.cell_base import lacks_state, started
+from rnnkit._modules.cell_base import lacks_state
 from rnnkit._modules.layer_calls import run_whole, zeros
 from rnnkit._modules.loop import loop_stack
 
@@ -50,7 +51,7 @@ def _run(layer: Any, input: Any, hx: Any, lengths: Any, reset: Any) -> tuple[Ten
         return run_whole(layer, input, hx, own=has_own_checks(layer))
     initial = None
     if mask is not None and lacks_state(layer, None):
-        initial = _first_state(layer, spec.batch)
+        initial = _first_state(layer, spec, input)
     if mask is not None and spec.batch is None:
         mask = mask.unsqueeze(1)
 
@@ -66,12 +67,12 @@ def _run(layer: Any, input: Any, hx: Any, lengths: Any, reset: Any) -> tuple[Ten
     return _run_steps_first(layer, input, hx, run_path)
 
 
-def _first_state(layer: Any, batch: int | None) -> States:
+def _first_state(layer: Any, spec: CallSpec, input: Tensor) -> States:
     """Ask a layer that has one of its own for the state from which a sample starts again."""
-    first = started(layer, None, *(() if batch is None else (batch,)))
+    first = first_state(spec, layer.initial_state(spec.batch), input)
     if layer.state_batch_first:
         first = layers_first(first)
-    return _tensors(first if batch is not None else map_state(_add_batch, first))
+    return _tensors(first if spec.batch is not None else map_state(_add_batch, first))
 
 
 def takes_operator(layer: Any, input: Any) -> bool:

@@ -21,6 +21,7 @@ from rnnkit._checks.calls import check_unrolled
 from rnnkit._checks.lengths import check_lengths
 from rnnkit._checks.masks import check_reset
 from rnnkit._checks.objects import check_cell_object, refuse_stateless
+from rnnkit._checks.state_guards import first_state
 from rnnkit._kernels import paths
 from rnnkit._kernels.padded import flipped, take
 from rnnkit._kernels.reset_op import run_reset_operators, takes_reset_operator
@@ -152,6 +153,8 @@ def run(
         output, state = _run_stateless(cell, course)
     else:
         initial = initial_state(cell, spec.batch) if hx is None or mask is not None else None
+        if plain and initial is not None and has_own_start(cell):
+            initial = first_state(spec, initial, input)
         hx = initial if hx is None else hx
         course = Course(input, hx, counts, mask, initial, reverse, return_states)
         kernel = _kernel_for(cell, course) if fused and plain and not return_states else None

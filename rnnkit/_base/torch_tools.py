@@ -118,6 +118,11 @@ def is_fake(value: Any) -> bool:
     return type(value).__module__ == "torch._subclasses.fake_tensor"
 
 
+def lacks_numbers(tensor: Tensor) -> bool:
+    """Say whether a tensor has sizes and no numbers: a fake one, or one on the device meta."""
+    return tensor.is_meta or is_fake(tensor)
+
+
 def is_foreign(value: Any) -> bool:
     """Say whether a value stands in for a tensor: torch's functions ask it what to do."""
     return not isinstance(value, Tensor) and hasattr(type(value), "__torch_function__")

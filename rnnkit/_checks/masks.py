@@ -9,7 +9,7 @@ from torch.compiler import is_compiling
 
 from rnnkit._base.errors import ArgumentError, LayoutError, ShapeError
 from rnnkit._base.message import Row, brief, refusal, wanted
-from rnnkit._base.torch_tools import hides_values, is_fake
+from rnnkit._base.torch_tools import hides_values, lacks_numbers
 from rnnkit._checks.call_spec import SEQUENCES, CallSpec
 from rnnkit._checks.input_errors import input_row
 from rnnkit._checks.odd_tensors import is_odd
@@ -66,7 +66,7 @@ def as_mask(mask: Any, batch: int, device: torch.device) -> Tensor:
     return (flags != 0).to(device)
 
 
-def check_reset(spec: CallSpec, reset: Any) -> Tensor:
+def check_reset(spec: CallSpec, reset: Any, input: Any) -> Tensor:
     """Hold a mask of resets, in the layout of the input, to 0 or 1 at each step of each sample.
 
     Returns:
@@ -82,6 +82,13 @@ def check_reset(spec: CallSpec, reset: Any) -> Tensor:
         _refuse_values(spec, "reset is not a mask", "a boolean tensor of that shape", reset)
     if is_odd(flags):
         _refuse_values(spec, "reset is not a plain tensor", "a boolean tensor, dense", flags)
+    if lacks_numbers(flags) and not lacks_numbers(input):
+        _refuse_values(
+            spec,
+            "reset holds no values to look at",
+            "a boolean tensor with values, on the device of the input",
+            flags,
+        )
     shape = _shape(spec)
     if flags.shape != shape:
         _refuse_shape(spec, *_shape_cause(spec, flags, shape), flags)
@@ -164,7 +171,7 @@ def _rows(spec: CallSpec, fix: str, reset: Any) -> list[Row]:
 
 def _has_values(tensor: Tensor) -> bool:
     """Say whether there are numbers to look at."""
-    return not (tensor.is_meta or is_fake(tensor) or hides_values())
+    return not (lacks_numbers(tensor) or hides_values())
 
 
 def _has_others(flags: Tensor) -> bool:

@@ -13,7 +13,13 @@ from torch.compiler import is_compiling
 
 from rnnkit._base.class_facts import has_own_checks, mode_of
 from rnnkit._base.state import layers_first, map_state
-from rnnkit._base.torch_tools import is_jit_traced, is_one_graph, is_transformed, lacks_kernel
+from rnnkit._base.torch_tools import (
+    is_jit_traced,
+    is_one_graph,
+    is_transformed,
+    lacks_kernel,
+    lacks_numbers,
+)
 from rnnkit._checks.call_spec import SEQUENCE, CallSpec, spec_of_layer
 from rnnkit._checks.lengths import check_lengths
 from rnnkit._checks.masks import check_reset
@@ -44,7 +50,7 @@ def run_pieces(layer: Any, input: Any, hx: Any, lengths: Any, reset: Any) -> tup
 def _run(layer: Any, input: Any, hx: Any, lengths: Any, reset: Any) -> tuple[Tensor, Any]:
     spec = spec_of_layer(layer, input)
     counts = None if lengths is None else check_lengths(spec, lengths, input)
-    mask = None if reset is None else check_reset(spec, reset)
+    mask = None if reset is None else check_reset(spec, reset, input)
     if counts is not None and counts.is_full():
         counts = None
     if counts is None and mask is None:
@@ -59,7 +65,8 @@ def _run(layer: Any, input: Any, hx: Any, lengths: Any, reset: Any) -> tuple[Ten
         if mask is not None and takes_reset_operator(input):
             return run_reset_operators(stack, input, state, counts, mask, initial)
         by_steps = mask is not None or stack.mode == "RNN_RELU"
-        if by_steps and (is_transformed() or is_jit_traced()):
+        watched = is_transformed() or is_jit_traced() or (mask is not None and lacks_numbers(mask))
+        if by_steps and watched:
             # Pieces are found by what a mask holds, and a relu may not run over padding.
             return loop_stack(stack, input, state, counts, mask, initial)
         return run(stack, input, state, counts, mask, initial)

@@ -16,6 +16,7 @@ from rnnkit._base.torch_tools import (
     is_one_graph,
     is_transformed,
     lacks_kernel,
+    lacks_numbers,
 )
 from rnnkit._checks.calls import check_unrolled
 from rnnkit._checks.lengths import check_lengths
@@ -131,7 +132,7 @@ def run(
     counts = None if lengths is None else check_lengths(spec, lengths, input)
     if counts is not None and counts.is_full():
         counts = None
-    mask = None if reset is None else check_reset(spec, reset)
+    mask = None if reset is None else check_reset(spec, reset, input)
     if spec.batch is None:
         output, state = run(
             cell, input.unsqueeze(1), None if hx is None else map_state(_add_batch, hx), caller,
@@ -173,7 +174,7 @@ def _kernel_for(cell: Any, course: Course) -> Callable[..., Run] | None:
         return run_operators
     if reset is not None and takes_reset_operator(input):
         return run_reset_operators
-    watched = is_transformed() or (reset is not None and is_jit_traced())
+    watched = is_transformed() or (reset is not None and (is_jit_traced() or lacks_numbers(reset)))
     if watched or lacks_kernel(mode_of(cell), proj_size_of(cell), input):
         return None
     return paths.run

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from torch._subclasses import FakeTensorMode
 
 import rnnkit
 from tests.kernels.paths import (
@@ -210,3 +211,19 @@ def test_a_first_state_of_the_layers_own(*, state_batch_first: bool, batched: bo
     for end, *parts in zip(tensors_of(state), tensors_of(after), tensors_of(before), strict=True):
         wanted = [part.select(rows, place) for place, part in enumerate(parts)]
         close([end.select(rows, place) for place in (0, 1)], wanted)
+
+
+@layers
+@pytest.mark.parametrize("where", [FakeTensorMode(), torch.device("meta")], ids=["fake", "meta"])
+@pytest.mark.parametrize("lengths", [None, [4, 0, 7, 1, 6]])
+def test_a_mask_without_numbers(name: str, where: Any, lengths: Any) -> None:
+    """Where no tensor has numbers sizes come out, of a layer and of its cells."""
+    with where:
+        layer = getattr(rnnkit, name)(3, 4)
+        x, reset = torch.ones(SEQ, BATCH, 3), torch.ones(SEQ, BATCH)
+        output, state = layer(x, lengths=lengths, reset=reset)
+        same, end = rnnkit.unroll(layer.cells()[0], x, lengths=lengths, reset=reset)
+
+    assert output.shape == same.shape == (SEQ, BATCH, 4)
+    assert {tensor.shape for tensor in tensors_of(state)} == {(1, BATCH, 4)}
+    assert {tensor.shape for tensor in tensors_of(end)} == {(BATCH, 4)}

@@ -5,10 +5,14 @@ from typing import Any
 import pytest
 import torch
 from inline_snapshot import snapshot
+from torch._subclasses import FakeTensorMode
 
 import rnnkit
 from rnnkit import ArgumentError, LayoutError, ShapeError
 from tests.checks.refusals import Case, Refused, call, filled, packed, table
+
+with FakeTensorMode():
+    FAKE_MASK = torch.ones(7, 5)
 
 CASES = {
     "A batch-first mask of a seq-first layer is refused with the call that turns it.": Case(
@@ -156,6 +160,23 @@ reset must be booleans, or 0 and 1
   fix       a boolean tensor, dense
   more      mask-values, in the docs under "Errors"\
 """),
+    ),
+    "A mask on the device meta holds nothing to look at.": Case(
+        call("nn.GRU(3, 4)(filled(7, 5, 3), reset=reset)", reset=torch.ones(7, 5, device="meta")),
+        Refused(ArgumentError, "lacks", "reset", code="mask-values"),
+        message=snapshot("""\
+reset must be booleans, or 0 and 1
+  GRU(3, 4): reset holds no values to look at
+  input     expected (seq, batch, input_size=3)    got (7, 5, 3)
+  reset     expected (seq, batch), booleans    got torch.float32 (7, 5)
+  fix       a boolean tensor with values, on the device of the input
+  more      mask-values, in the docs under "Errors"\
+"""),
+    ),
+    "Nor does a fake one, of a cell.": Case(
+        call("unroll(GRUCell(3, 4), filled(7, 5, 3), reset=reset)", reset=FAKE_MASK),
+        Refused(ArgumentError, "lacks", "reset", code="mask-values"),
+        has=": reset holds no values to look at\n",
     ),
     "A mask in lists beside packed input.": Case(
         call(

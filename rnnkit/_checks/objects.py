@@ -150,11 +150,11 @@ def _sizes(state: Any) -> list[tuple[int, ...]]:
     return [size for part in state for size in _sizes(part)] if isinstance(state, tuple) else []
 
 
-def refuse_call_of_result() -> NoReturn:
-    """Refuse a call of what ``convert`` returned."""
-    sentence = "convert returns a report of what it changed, which is not a model"
+def refuse_call_of_result(name: str) -> NoReturn:
+    """Refuse a call of what ``convert`` or ``revert`` returned."""
+    sentence = f"{name} returns a report of what it changed, which is not a model"
     headline = "the model that was given is changed in place"
-    fix = ("fix", "rnnkit.convert(model), then model(input)")
+    fix = ("fix", f"rnnkit.{name}(model), then model(input)")
     refusal(ArgumentError, "model", sentence, headline, fix, code="convert-result")
 
 

@@ -37,6 +37,7 @@ class Converted:
     changed: list[str] = field(default_factory=list)
     left: dict[str, str] = field(default_factory=dict)
     model: Any = field(default=None, compare=False)
+    _caller: str = field(default="convert", compare=False)
 
     def __call__(self, *_: Any, **__: Any) -> NoReturn:
         """Refuse: the model that was given is the one to call.
@@ -44,7 +45,7 @@ class Converted:
         Raises:
             ArgumentError: always.
         """
-        refuse_call_of_result()
+        refuse_call_of_result(self._caller)
 
     def __str__(self) -> str:
         """Write a line for each module."""
@@ -72,7 +73,7 @@ def convert(model: torch.nn.Module) -> Converted:
     >>> isinstance(model[1], rnnkit.LSTM)
     True
     """
-    return _change(model, OURS)
+    return _change("convert", model, OURS)
 
 
 def revert(model: torch.nn.Module) -> Converted:
@@ -82,7 +83,7 @@ def revert(model: torch.nn.Module) -> Converted:
     option that torch does not have (``state_batch_first``, ``axes``) is left alone, and named in
     the result.
     """
-    return _change(model, TORCHS)
+    return _change("revert", model, TORCHS)
 
 
 convert.__module__ = "rnnkit"
@@ -90,10 +91,12 @@ revert.__module__ = "rnnkit"
 
 
 def _change(
-    model: torch.nn.Module, table: dict[type[torch.nn.Module], type[torch.nn.Module]]
+    caller: str,
+    model: torch.nn.Module,
+    table: dict[type[torch.nn.Module], type[torch.nn.Module]],
 ) -> Converted:
-    check_model("convert" if table is OURS else "revert", model)
-    result = Converted(model=model)
+    check_model(caller, model)
+    result = Converted(model=model, _caller=caller)
     home = "torch.nn" if table is OURS else "rnnkit"
     for name, module in model.named_modules():
         kind, wrapped = _exact(module)

@@ -124,6 +124,15 @@ convert returns a report of what it changed, which is not a model
   more      convert-result, in the docs under "Errors"\
 """),
     ),
+    "A call of what revert returned.": Case(
+        "rnnkit.revert(rnnkit.LSTM(3, 4))(filled(7, 5, 3))",
+        Refused(ArgumentError, "lacks", "model", code="convert-result"),
+        fix=(
+            fix("rnnkit.revert(model)", where="@.changed", model=rnnkit.LSTM(3, 4)),
+            fix("model(input)", where="@", model=rnnkit.LSTM(3, 4), input=(7, 5, 3)),
+        ),
+        has="revert returns a report of what it changed, which is not a model\n",
+    ),
     "A mask laid out the other way.": Case(
         call("rnnkit.unroll(GRUCell(3, 4), filled(7, 5, 3), reset=reset)", reset=torch.ones(5, 7)),
         Refused(LayoutError, "lacks", "reset", code="mask-shape"),

@@ -47,14 +47,15 @@ def from_layers(states: Sequence[State]) -> State:
 
     Args:
         states: of each layer, and of each direction of it, the forward one first: a cell's state
-            ``(batch, hidden)``, or a layer's ``(rows, batch, hidden)``.
+            ``(batch, hidden)``, or ``(hidden,)`` without a batch, or a layer's ``(rows, batch,
+            hidden)``.
 
     Returns:
         Tensors ``(layers * directions, batch, hidden)``.
 
     Raises:
         ArgumentError: if the list is empty, or has tensors and pairs.
-        StateError: if the states differ in batch or width.
+        StateError: if the states differ in batch or width, or have another rank.
 
     >>> cells = rnnkit.GRU(3, 4, num_layers=2).cells()
     >>> rnnkit.states.from_layers([cell.initial_state(5) for cell in cells]).shape
@@ -63,6 +64,9 @@ def from_layers(states: Sequence[State]) -> State:
     listed = listed_states("from_layers", states)
 
     def join(*tensors: Tensor) -> Tensor:
+        for t in tensors:
+            if t.dim() != 1:
+                batch_axis(t, batch_first=False)
         rows = [t if t.dim() == BATCHED else t.unsqueeze(0) for t in tensors]
         if len({row.shape[1:] for row in rows}) != 1:
             shapes = ", ".join(str(tuple(t.shape)) for t in tensors)
@@ -88,7 +92,7 @@ def to_layers(state: Tensor | tuple[Any, ...] | None, *, batch_first: bool = Fal
         ``(batch, hidden)``, or a pair of such for an LSTM; None if the state is None.
 
     Raises:
-        StateError: if a tensor of the state has another rank.
+        StateError: if a tensor of the state has another rank, or another number of layers.
 
     >>> lstm = rnnkit.LSTM(3, 4, num_layers=2)
     >>> (h, c), _ = rnnkit.states.to_layers(lstm.initial_state(5))
@@ -96,7 +100,7 @@ def to_layers(state: Tensor | tuple[Any, ...] | None, *, batch_first: bool = Fal
     torch.Size([5, 4])
     """
     axis = 1 if batch_first else 0
-    counts: list[int] = []
+    shapes: list[tuple[int, ...]] = []
 
     def look(tensor: Tensor) -> Tensor:
         if tensor.dim() != BATCHED:
@@ -104,15 +108,20 @@ def to_layers(state: Tensor | tuple[Any, ...] | None, *, batch_first: bool = Fal
             facts = ((None, None, None), tuple(tensor.shape))
             came = f"got {tuple(tensor.shape)}"
             refusal(StateError, "state", sentence, came, code="to-layers-axes", facts=facts)
-        counts.append(tensor.shape[axis])
+        shapes.append(tuple(tensor.shape))
         return tensor
 
     map_state(look, state)
-    if not counts:
+    if not shapes:
         return state
+    rows = shapes[0][axis]
+    if any(shape[axis] != rows for shape in shapes[1:]):
+        sentence = "to_layers takes tensors with the same number of layers * directions"
+        came = f"got {', '.join(map(str, shapes))}"
+        refusal(StateError, "state", sentence, came, code="to-layers-rows")
     return tuple(
         map_state(lambda tensor: tensor.select(axis, row), state)  # noqa: B023 - called at once
-        for row in range(counts[0])
+        for row in range(rows)
     )
 
 

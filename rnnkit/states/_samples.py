@@ -222,7 +222,7 @@ def reset(
     """Start some samples again, as at the end of an episode.
 
     Args:
-        state: of any batch size.
+        state: of any batch size; None is zeros, of which states like ``initial`` are made.
         mask: ``(batch,)``: true, or 1, for a sample that starts again.
         initial: the state that it starts from, in the shape of ``state``; None for zeros.
         batch_first: whether the tensors of a layer's state have the batch on axis 0.
@@ -246,6 +246,8 @@ def reset(
         flags = as_mask(mask, tensor.shape[axis], tensor.device).view(shape)
         return tensor.masked_fill(flags, 0) if fresh is None else torch.where(flags, fresh, tensor)
 
+    if state is None:
+        state = map_state(torch.zeros_like, initial)
     if initial is not None and isinstance(initial, Tensor) != isinstance(state, Tensor):
         sentence = f"initial must be a state of the same kind as state, got {brief(initial)}"
         refusal(ArgumentError, "initial", sentence, code="initial-kind")

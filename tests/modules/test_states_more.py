@@ -124,6 +124,26 @@ def test_none_goes_through() -> None:
     assert states.bridge(None) is None
 
 
+@pytest.mark.parametrize("pair", [False, True])
+def test_none_that_starts_again(*, pair: bool) -> None:
+    """None is zeros: a sample that starts again from a state has that state, and no other."""
+    initial = state_of(pair, 2, 3)
+
+    begun = states.reset(None, [1, 0, 1], initial)
+
+    assert type(begun) is type(initial)
+    for tensor, fresh in zip(leaves(begun), leaves(initial), strict=True):
+        assert torch.equal(tensor[:, [0, 2]], fresh[:, [0, 2]])
+        assert not tensor[:, 1].any()
+
+
+def test_layers_without_a_batch() -> None:
+    """Of cells without a batch, whose states are vectors, comes the state of one sequence."""
+    vectors = [torch.rand(4), torch.rand(4)]
+
+    assert torch.equal(states.from_layers(vectors), torch.stack(vectors))
+
+
 def test_none_in_a_pair_goes_through() -> None:
     """So does a None that stands for one of a pair."""
     h = torch.rand(2, 5, 3)

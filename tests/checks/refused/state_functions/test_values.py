@@ -246,6 +246,32 @@ to_layers takes the state of a layer, (layers * directions, batch, hidden)
   more      to-layers-axes, in the docs under "Errors"\
 """),
     ),
+    "The tensors of a pair that is taken apart have as many rows: none of c's is dropped.": Case(
+        "rnnkit.states.to_layers((filled(2, 5, 4), filled(3, 5, 4)))",
+        Refused(StateError, "lacks", "state", code="to-layers-rows"),
+        message=snapshot("""\
+to_layers takes tensors with the same number of layers * directions
+  got (2, 5, 4), (3, 5, 4)
+  more      to-layers-rows, in the docs under "Errors"\
+"""),
+    ),
+    "Nor has h more than c.": Case(
+        "rnnkit.states.to_layers((filled(5, 3, 4), filled(5, 2, 4)), batch_first=True)",
+        Refused(StateError, "lacks", "state", code="to-layers-rows"),
+        message=snapshot("""\
+to_layers takes tensors with the same number of layers * directions
+  got (5, 3, 4), (5, 2, 4)
+  more      to-layers-rows, in the docs under "Errors"\
+"""),
+    ),
+    "Layers are made of states of a cell or of a layer.": Case(
+        "rnnkit.states.from_layers([filled(2, 3, 4, 5), filled(2, 3, 4, 5)])",
+        Refused(StateError, "lacks", "state", actual=(2, 3, 4, 5), code="state-axes"),
+    ),
+    "A number is no state of a layer.": Case(
+        "rnnkit.states.from_layers([filled(), filled()])",
+        Refused(StateError, "lacks", "state", actual=(), code="state-axes"),
+    ),
     "How a state is bridged is not printed if it is a tensor.": Case(
         "rnnkit.states.bridge(filled(2, 3, 4), filled(2))",
         Refused(ArgumentError, "lacks", "how", code="bridge-how", annotated=True),

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch._subclasses import FakeTensorMode
 
 import rnnkit
 from tests.checks.refusals import filled
@@ -81,6 +82,17 @@ def test_zeros_lie_where_the_input_lies() -> None:
     h = torch.zeros(5, 4, device="meta")
     _, state = rnnkit.unroll(cell, torch.ones(7, 5, 3, device="meta"), (h, None))
     assert state.c.device.type == "meta"
+
+
+def test_tensors_without_numbers() -> None:
+    """Where none has numbers, lengths and states are taken as they are."""
+    layer, x = rnnkit.LSTM(3, 4, device="meta"), torch.ones(7, 5, 3, device="meta")
+    assert layer(x, lengths=[7, 0, 5, 1, 4])[0].is_meta
+    with FakeTensorMode():
+        cell, x, hx = rnnkit.GRUCell(3, 4), torch.ones(7, 5, 3), torch.ones(5, 4)
+        output, state = rnnkit.unroll(cell, x, hx, lengths=torch.tensor([7, 0, 5, 1, 4]))
+    assert output.shape == (7, 5, 4)
+    assert state.shape == (5, 4)
 
 
 def test_a_vector_is_the_state_of_one_sequence() -> None:

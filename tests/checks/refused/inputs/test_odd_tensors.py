@@ -36,6 +36,15 @@ input must be a dense tensor, got a nested one
         Refused(ArgumentError, "mumbles", "input", code="input-layout"),
         message=NESTED_STEP,
     ),
+    "One that is given to a step is padded.": Case(
+        "nn.GRU(3, 4).step(torch.nested.nested_tensor([filled(3), filled(3)]))",
+        Refused(ArgumentError, "lacks", "input", code="input-layout"),
+        has="\n  GRU(3, 4): torch has no recurrent kernels for nested tensors\n",
+    ),
+    "A sparse state has no last hidden.": Case(
+        call("nn.GRU(3, 4).last_hidden(state)", state=filled(1, 2, 4).to_sparse()),
+        Refused(StateError, "lacks", "state"),
+    ),
     "One of a cell that is unrolled is padded.": Case(
         call("unroll(GRUCell(3, 4), input)", input=NESTED),
         Refused(ArgumentError, "lacks", "input", code="input-layout"),

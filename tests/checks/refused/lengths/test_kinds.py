@@ -15,7 +15,12 @@ CASES = {
             lengths=torch.empty(5, dtype=torch.int64, device="meta"),
         ),
         Refused(LengthsError, "lacks", "lengths", code="lengths-kind"),
-        has="\n  fix       a list of ints\n",
+        has="""
+  GRU(3, 4): lengths hold no values to look at
+  input     expected (seq, batch, input_size=3)    got (7, 5, 3)
+  lengths   expected (batch=5,), integers    got torch.int64 (5,)
+  fix       a list of ints
+""",
     ),
     "Fractions of the longest sample, a habit of speech recipes, are refused.": Case(
         call(
@@ -221,6 +226,11 @@ lengths must be integers from 0 to 7, one for each sample
     "A length that no sequence has.": Case(
         "nn.GRU(3, 4)(filled(7, 5, 3), lengths=10**5000)",
         Refused(rnnkit.LengthsError, "lacks", "lengths", code="lengths-kind", annotated=True),
+    ),
+    "One just beyond those that an integer of 64 bits holds.": Case(
+        "nn.GRU(3, 4)(filled(7, 5, 3), lengths=2**63)",
+        Refused(rnnkit.LengthsError, "lacks", "lengths", code="lengths-kind", annotated=True),
+        has="  fix       a list of ints\n",
     ),
     "Lengths whose sizes are open.": Case(
         call("nn.GRU(3, 4)(filled(7, 5, 3), lengths=n)", n=torch.nn.UninitializedParameter()),

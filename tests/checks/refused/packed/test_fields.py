@@ -69,12 +69,12 @@ the fields of packed input contradict each other: batch_sizes fall from the numb
     "The order alone.": Case(
         call("nn.GRU(3, 4)(input._replace(unsorted_indices=None))", input=packed(1, 2)),
         Refused(LengthsError, "unsafe", "input"),
-        has=": sorted_indices and unsorted_indices come together\n",
+        has=": sorted_indices and unsorted_indices come together\n  GRU(3, 4)\n",
     ),
     "A way back from another order.": Case(
         call("nn.GRU(3, 4)(PackedSequence(data, sizes, order, order))", **NAMES),
         Refused(LengthsError, "unsafe", "input"),
-        has=": unsorted_indices undo sorted_indices, each position once\n",
+        has=": unsorted_indices undo sorted_indices, each position once\n  GRU(3, 4)\n",
     ),
     "The way back alone, to places that there are not.": Case(
         call(
@@ -101,17 +101,17 @@ data of packed input must be a Tensor, got a list
     "Sizes of another dtype.": Case(
         call("nn.GRU(3, 4)(PackedSequence(data, sizes.int()))", **NAMES),
         Refused(ArgumentError, "unsafe", "input", annotated=True),
-        has="batch_sizes of packed input must be a Tensor (steps,) of int64, got torch.int32 (2,)\n",
+        has="batch_sizes of packed input must be a Tensor (steps,) of int64, got torch.int32 (2,)\n  GRU(3, 4)\n",
     ),
     "Sizes elsewhere.": Case(
         call("nn.GRU(3, 4)(input._replace(batch_sizes=n))", input=packed(2, 1), n=SIZES.to("meta")),
         Refused(ArgumentError, "unsafe", "input", annotated=True),
-        has="batch_sizes of packed input must be on the CPU, got meta\n",
+        has="batch_sizes of packed input must be on the CPU, got meta\n  GRU(3, 4)\n",
     ),
     "An order of another dtype.": Case(
         call("nn.GRU(3, 4)(input._replace(sorted_indices=n))", input=packed(2, 1), n=ORDER.float()),
         Refused(ArgumentError, "unsafe", "input", annotated=True),
-        has="sorted_indices of packed input must be a Tensor (batch,) of int64, got torch.float32 (3,)\n",
+        has="sorted_indices of packed input must be a Tensor (batch,) of int64, got torch.float32 (3,)\n  GRU(3, 4)\n",
     ),
     "A way back of floats.": Case(
         call(
@@ -140,7 +140,7 @@ data of packed input must be a Tensor, got a list
             n=torch.arange(2).to("meta"),
         ),
         Refused(ArgumentError, "unsafe", "input", annotated=True),
-        has="unsorted_indices of packed input must be on cpu, as the data are, got meta\n",
+        has="unsorted_indices of packed input must be on cpu, as the data are, got meta\n  GRU(3, 4)\n",
     ),
     "Sizes in a list.": Case(
         call("nn.GRU(3, 4)(input._replace(batch_sizes=[2, 1]))", input=packed(2, 1)),

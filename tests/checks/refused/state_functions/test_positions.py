@@ -72,9 +72,10 @@ def test_where_the_state_is(read: Callable[[], Tensor]) -> None:
 
 def test_a_mask_of_resets_stays_where_it_is() -> None:
     """Whoever uses it knows where it is needed."""
-    spec = spec_of_layer(rnnkit.GRU(3, 4), filled(7, 5, 3))
+    mask, input = torch.ones(7, 5, device=META), filled(7, 5, 3).to(META)
+    spec = spec_of_layer(rnnkit.GRU(3, 4), input)
 
-    assert check_reset(spec, torch.ones(7, 5, dtype=torch.bool, device=META)).device == META
+    assert check_reset(spec, mask, input).device == META
 
 
 def test_the_last_of_one() -> None:

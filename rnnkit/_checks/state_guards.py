@@ -98,7 +98,7 @@ def first_state(spec: CallSpec, first: Any, like: Tensor) -> Any:
     except RnnkitError as error:
         if not is_compiling():
             # The call may have a state of its own, which is right.
-            error.add_note(f"hx is what {type(spec.module).__name__}.initial_state returned")
+            error.add_note("hx is what initial_state returned")
         raise
 
 

@@ -130,11 +130,14 @@ class Recurrent(torch.nn.Module, Generic[StateT]):
         if self.axes is not None and isinstance(input, Tensor):
             sizes = sizes_of_sequence(input, batch_first=self.batch_first)
             check_scope(self, self.axes, sizes)
-        if hx is None and isinstance(input, Tensor) and _has_own_start(self):
-            hx = self.initial_state(
+        first = None
+        asks = (hx is None or reset is not None) and isinstance(input, Tensor)
+        if asks and _has_own_start(self):
+            first = self.initial_state(
                 sizes_of_sequence(input, batch_first=self.batch_first).get("batch")
             )
-        state = states_of_cells(_in_order(self), hx)
+        state = states_of_cells(_in_order(self), first if hx is None else hx)
+        again = states_of_cells(_in_order(self), first)
         options = {"batch_first": self.batch_first, "lengths": lengths, "reset": reset}
         ends: list[Any] = []
         for place, directions in enumerate(_layers(self)):
@@ -142,7 +145,7 @@ class Recurrent(torch.nn.Module, Generic[StateT]):
                 input = functional.dropout(input, self.dropout, self.training)
             outputs = []
             for reverse, cell in enumerate(directions):
-                options["reverse"] = bool(reverse)
+                options["reverse"], options["first"] = bool(reverse), again[len(ends)]
                 output, end = _run_cell(cell, input, state[len(ends)], place, options)
                 outputs.append(output)
                 ends.append(end)
@@ -152,7 +155,8 @@ class Recurrent(torch.nn.Module, Generic[StateT]):
     def initial_state(self, batch_size: int | None) -> tuple[StateT, ...]:
         """Return the cells' first states, layer by layer, the forward direction first.
 
-        A call without a state calls this method, so a subclass may override it.
+        A call without a state calls this method, and so does one with ``reset``: a subclass may
+        override it.
 
         Args:
             batch_size: number of samples; None, of cells that know it, for an unbatched call.

@@ -120,10 +120,11 @@ def run(
     lengths: Any,
     reverse: bool,
     reset: Any = None,
+    first: Any = None,
     return_states: bool = False,
     fused: bool = True,
 ) -> tuple[Tensor, Any]:
-    """Do what :func:`unroll` does, under the name of its caller."""
+    """Do what :func:`unroll` does, for a caller that may know the cell's ``first`` state better."""
     plain = is_plain(cell)
     if not plain:
         check_cell_object(cell, input)
@@ -138,13 +139,14 @@ def run(
             cell, input.unsqueeze(1), None if hx is None else map_state(_add_batch, hx), caller,
             batch_first=False, lengths=None, reverse=reverse,
             reset=None if mask is None else mask.unsqueeze(1),
+            first=None if first is None else map_state(_add_batch, first),
             return_states=return_states, fused=fused,
         )  # fmt: skip
         batch_axis = 1 if return_states else 0
         return output.squeeze(1), map_state(lambda tensor: tensor.squeeze(batch_axis), state)
     if batch_first:
         input = input.transpose(0, 1)
-    stateless = not hasattr(cell, "initial_state")
+    stateless = first is None and not hasattr(cell, "initial_state")
     if stateless and mask is not None:
         refuse_stateless(cell, again=True)
     if stateless and hx is None:
@@ -153,16 +155,17 @@ def run(
         course = Course(input, None, counts, None, None, reverse, return_states)
         output, state = _run_stateless(cell, course)
     else:
-        initial = initial_state(cell, spec.batch) if hx is None or mask is not None else None
-        if plain and initial is not None and has_own_start(cell):
-            initial = first_state(spec, initial, input)
-        hx = initial if hx is None else hx
-        course = Course(input, hx, counts, mask, initial, reverse, return_states)
+        own = plain and (first is not None or has_own_start(cell))
+        if hx is None or mask is not None:
+            first = initial_state(cell, spec.batch) if first is None else first
+            first = first_state(spec, first, input) if own else first
+        hx = first if hx is None else hx
+        course = Course(input, hx, counts, mask, first, reverse, return_states)
         kernel = _kernel_for(cell, course) if fused and plain and not return_states else None
         if kernel is None:
             output, state = run_loop(cell, course)
         else:
-            output, state = _run_kernel(cell, kernel, course)
+            output, state = _run_kernel(cell, kernel, course, own=own)
     return output.transpose(0, 1) if batch_first else output, state
 
 
@@ -180,10 +183,12 @@ def _kernel_for(cell: Any, course: Course) -> Callable[..., Run] | None:
     return paths.run
 
 
-def _run_kernel(cell: Any, kernel: Callable[..., Run], course: Course) -> tuple[Tensor, Any]:
-    """Run a cell as a layer of one, forward or backward."""
+def _run_kernel(
+    cell: Any, kernel: Callable[..., Run], course: Course, *, own: bool
+) -> tuple[Tensor, Any]:
+    """Run a cell as a layer of one, forward or backward; ``own``: it may start from no zeros."""
     input, hx, lengths, reset, initial, reverse, _ = course
-    restart = _as_layer(initial) if reset is not None and has_own_start(cell) else None
+    restart = _as_layer(initial) if reset is not None and own else None
     stack = _stack_of(cell, reverse=reverse)
     output, ends = kernel(stack, input, _as_layer(hx), lengths, reset, restart)
     tensors = [tensor.squeeze(0) for tensor in ends]

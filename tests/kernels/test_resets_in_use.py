@@ -213,6 +213,44 @@ def test_a_first_state_of_the_layers_own(*, state_batch_first: bool, batched: bo
         close([end.select(rows, place) for place in (0, 1)], wanted)
 
 
+class Nameless(nn.Module):
+    """A user's cell without a first state."""
+
+    def forward(self, input: Tensor, hx: Tensor) -> Tensor:
+        """Add a step."""
+        return hx / 2 + input
+
+
+class Beginning(rnnkit.Recurrent[Any]):
+    """Cells whose layer knows where they begin."""
+
+    def initial_state(self, batch_size: int | None) -> Any:
+        """Begin all alike."""
+        one = torch.full((3,) if batch_size is None else (batch_size, 3), 0.5)
+        return one, (one + 1, one + 2), one
+
+
+@pytest.mark.parametrize("given", [False, True])
+@pytest.mark.parametrize("batched", [True, False])
+@pytest.mark.parametrize("path", RESET_PATHS)
+def test_a_first_state_of_a_recurrents_own(path: str, *, given: bool, batched: bool) -> None:
+    """A sample starts again from what the layer itself begins from, not from what its cells do."""
+    layer = Beginning([rnnkit.GRUCell(3, 3), rnnkit.LSTMCell(3, 3), Nameless()])
+    x, reset = torch.randn(SEQ, BATCH, 3), torch.zeros(SEQ, BATCH, dtype=torch.bool)
+    reset[4] = True
+    if not batched:
+        x, reset = x[:, 0], reset[:, 0]
+    hx = layer.initial_state(BATCH if batched else None)
+
+    with on(path):
+        output, state = layer(x, hx if given else None, reset=reset)
+        first, _ = layer(x[:4])
+        last, end = layer(x[4:])
+
+    close([output], [torch.cat([first, last])], 1e-6)
+    close([state[0], *state[1], state[2]], [end[0], *end[1], end[2]], 1e-6)
+
+
 @layers
 @pytest.mark.parametrize("where", [FakeTensorMode(), torch.device("meta")], ids=["fake", "meta"])
 @pytest.mark.parametrize("lengths", [None, [4, 0, 7, 1, 6]])

@@ -159,4 +159,4 @@ def test_note(run: Any) -> None:
     with pytest.raises(StateError) as caught:
         run()
 
-    assert caught.value.__notes__ == ["hx is what Begins.initial_state returned"]
+    assert caught.value.__notes__ == ["hx is what initial_state returned"]

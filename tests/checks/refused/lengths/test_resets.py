@@ -80,6 +80,7 @@ reset must be booleans, or 0 and 1
         Refused(ArgumentError, "lacks", "reset", code="mask-values"),
         fix="reset > 0.5",
         has=": reset holds numbers other than 0 and 1\n",
+        ends='  fix       reset > 0.5\n  more      mask-values, in the docs under "Errors"',
     ),
     "What no tensor can be made of is refused by its kind.": Case(
         "nn.GRU(3, 4)(filled(7, 5, 3), reset=[['no', 'mask']])",
@@ -118,6 +119,14 @@ reset is a mask over the steps of a padded input
         ),
         Refused(ShapeError, "lacks", "reset", code="mask-shape"),
         fix="reset.squeeze(-1)",
+        message=snapshot("""\
+reset must have shape (7, 5), got (7, 5, 1)
+  unroll of GRUCell(3, 4): the mask has one axis too many
+  input     expected (seq, batch, input_size=3)    got (7, 5, 3)
+  reset     expected (seq, batch), booleans    got torch.float32 (7, 5, 1)
+  fix       reset.squeeze(-1)
+  more      mask-shape, in the docs under "Errors"\
+"""),
     ),
     "A mask with both.": Case(
         call(

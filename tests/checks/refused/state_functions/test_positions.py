@@ -71,11 +71,14 @@ def test_where_the_state_is(read: Callable[[], Tensor]) -> None:
 
 
 def test_a_mask_of_resets_stays_where_it_is() -> None:
-    """Whoever uses it knows where it is needed."""
-    mask, input = torch.ones(7, 5, device=META), filled(7, 5, 3).to(META)
-    spec = spec_of_layer(rnnkit.GRU(3, 4), input)
+    """Whoever uses it knows where it is needed; it is in one piece, whatever the layout."""
+    mask, input = torch.ones(5, 7, device=META), filled(5, 7, 3).to(META)
+    spec = spec_of_layer(rnnkit.GRU(3, 4, batch_first=True), input)
 
-    assert check_reset(spec, mask, input).device == META
+    found = check_reset(spec, mask, input)
+    assert found.device == META
+    assert found.shape == (7, 5)
+    assert found.is_contiguous()
 
 
 def test_the_last_of_one() -> None:

@@ -65,7 +65,7 @@ Recurrent: cells must be a cell or a list of cells, got None
     ),
     "One cell for two layers' backward directions is refused.": Case(
         call("Recurrent(two, reverse_cells=reverse)", reverse=rnnkit.GRUCell(3, 4), two=TWO),
-        Refused(ArgumentError, "lacks"),
+        Refused(ArgumentError, "lacks", "reverse_cells"),
         message=snapshot("""\
 Recurrent: 2 cells, but 1 reverse_cells
   fix       one reverse cell for each layer
@@ -74,7 +74,7 @@ Recurrent: 2 cells, but 1 reverse_cells
     ),
     "A whole layer is refused with the call that gives its cells.": Case(
         call("Recurrent(lstm)", lstm=rnnkit.LSTM(3, 4)),
-        Refused(ArgumentError, "lacks", annotated=True),
+        Refused(ArgumentError, "lacks", "cells", annotated=True),
         message=snapshot("""\
 Recurrent: cells holds LSTM, a layer over whole sequences
   fix       LSTM(...).cells(), or LSTMCell(...)

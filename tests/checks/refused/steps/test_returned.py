@@ -124,6 +124,11 @@ Counter took a Tensor of shape (5, 4) as state at step 0, returned None
         Refused(CellError, "lacks", "cell", code="cell-initial-state", annotated=True),
         has="\n  fix       rnnkit.GRUCell, or a method initial_state(self, batch_size)\n",
     ),
+    "A user's begins with the hx that it is given.": Case(
+        call("rnnkit.unroll(cell, filled(1, 2, 3), lengths=[1, 0])", cell=torch.nn.Identity()),
+        Refused(CellError, "lacks", "cell", code="cell-initial-state", annotated=True),
+        has="\n  fix       hx=..., or a method initial_state(self, batch_size)\n",
+    ),
     "Nor has a user's.": Case(
         call("rnnkit.unroll(cell, filled(1, 2, 3), reset=[[0, 1]])", cell=torch.nn.Identity()),
         Refused(CellError, "lacks", "cell", code="cell-initial-state", annotated=True),

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -42,26 +41,6 @@ def test_unrolled_cells_are_the_layer(kind: str, lengths: Any, fused: bool) -> N
         )  # fmt: skip
         expected = output.chunk(2, dim=2)[place], [each[place] for each in tensors_of(state)]
         close(actual, expected)
-
-
-@pytest.mark.parametrize(
-    "given_as",
-    [
-        np.asfortranarray,
-        lambda flags: np.flip(np.flip(flags).copy()),
-        lambda flags: np.repeat(flags, 2, axis=1)[:, ::2],
-        lambda flags: flags.astype(object),
-        lambda flags: flags.astype(">i4"),
-        lambda flags: flags.astype(">f8"),
-    ],
-    ids=["by columns", "backward", "strided", "objects", "big-endian", "big-endian floats"],
-)
-def test_a_mask_may_come_as_any_array(given_as: Any) -> None:
-    """A mask in an array, however that lies in memory, is the one in a list."""
-    layer, x = rnnkit.GRU(3, 4), torch.randn(SEQ, BATCH, 3)
-
-    expected = layer(x, reset=mask().tolist())
-    assert_same(expected, layer(x, reset=given_as(mask().numpy())))
 
 
 @kinds

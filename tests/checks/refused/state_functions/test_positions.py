@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from inline_snapshot import snapshot
@@ -12,6 +13,7 @@ from torch._subclasses import FakeTensorMode
 import rnnkit
 from rnnkit import ArgumentError
 from rnnkit._checks.call_spec import spec_of_layer
+from rnnkit._checks.lengths import check_lengths
 from rnnkit._checks.masks import as_mask, check_reset, positions_of
 from tests.checks.refusals import Case, Refused, call, filled, table
 from tests.strategies import assert_same
@@ -79,6 +81,41 @@ def test_a_mask_of_resets_stays_where_it_is() -> None:
     assert found.device == META
     assert found.shape == (7, 5)
     assert found.is_contiguous()
+
+
+@pytest.mark.parametrize(
+    "given_as",
+    [
+        np.asfortranarray,
+        lambda flags: np.flip(np.flip(flags).copy()),
+        lambda flags: np.repeat(flags, 2, axis=1)[:, ::2],
+        lambda flags: flags.astype(object),
+        lambda flags: flags.astype(">i4"),
+        lambda flags: flags.astype(">f8"),
+    ],
+    ids=["by columns", "backward", "strided", "objects", "big-endian", "big-endian floats"],
+)
+def test_a_mask_may_come_as_any_array(given_as: Any) -> None:
+    """A mask in an array, however that lies in memory, is the one in a list."""
+    layer, x, flags = rnnkit.GRU(3, 4), torch.randn(7, 5, 3), np.arange(35).reshape(7, 5) % 4 == 1
+
+    expected = layer(x, reset=flags.tolist())
+    assert_same(expected, layer(x, reset=given_as(flags)))
+
+
+@pytest.mark.parametrize("dtype", ["i8", ">i4", "O", "u1"])
+def test_positions_may_come_as_any_array(dtype: str) -> None:
+    """Positions in an array are those in a list."""
+    state = torch.randn(3, 4)
+
+    assert_same(state[[2, 0]], rnnkit.states.select(state, np.array([0, 2], dtype)[::-1]))
+
+
+def test_lengths_come_to_where_the_input_is() -> None:
+    """The kernels hold them to its steps there."""
+    input = filled(7, 2, 3).to(META)
+
+    assert check_lengths(spec_of_layer(rnnkit.GRU(3, 4), input), [7, 2], input).each.device == META
 
 
 def test_the_last_of_one() -> None:

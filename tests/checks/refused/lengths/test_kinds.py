@@ -48,6 +48,11 @@ lengths must be integers from 0 to 7, one for each sample
         Refused(LengthsError, "lacks", code="lengths-kind"),
         fix="lengths.long()",
     ),
+    "An array of floats is refused with the dtype that it has.": Case(
+        call("nn.GRU(3, 4)(filled(7, 2, 3), lengths=lengths)", lengths=np.array([7.0, 3.0])),
+        Refused(LengthsError, "lacks", code="lengths-kind", annotated=True),
+        has=": lengths are torch.float64, no counts\n",
+    ),
     "Floats in a list are refused.": Case(
         call(
             "nn.GRU(3, 4)(input, lengths=lengths)",

@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.compiler import is_compiling
 
 from rnnkit._base.class_facts import proj_size_of
 from rnnkit._base.errors import RnnkitError
@@ -96,9 +95,8 @@ def first_state(spec: CallSpec, first: Any, like: Tensor) -> Any:
     try:
         return diagnosed_state(spec, first, like)
     except RnnkitError as error:
-        if not is_compiling():
-            # The call may have a state of its own, which is right.
-            error.add_note("hx is what initial_state returned")
+        # The call may have a state of its own, which is right.
+        error.add_note("hx is what initial_state returned")
         raise
 
 

@@ -209,6 +209,7 @@ class Beginning(rnnkit.Recurrent[Any]):
         return one, (one + 1, one + 2), one
 
 
+@pytest.mark.unhooked("the annotation wants a first state of each cell")
 @pytest.mark.parametrize("given", [False, True])
 @pytest.mark.parametrize("batched", [True, False])
 @pytest.mark.parametrize("path", RESET_PATHS)

@@ -103,6 +103,7 @@ def test_a_mask_may_come_as_any_array(given_as: Any) -> None:
     assert_same(expected, layer(x, reset=given_as(flags)))
 
 
+@pytest.mark.unhooked("the annotation refuses it first")
 @pytest.mark.parametrize("dtype", ["i8", ">i4", "O", "u1"])
 def test_positions_may_come_as_any_array(dtype: str) -> None:
     """Positions in an array are those in a list."""

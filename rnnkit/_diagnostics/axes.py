@@ -2,11 +2,13 @@
 
 import itertools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, SupportsIndex
 
 import torch
 from torch import Tensor
 
+from rnnkit._base.errors import ArgumentError
+from rnnkit._base.message import brief, refusal
 from rnnkit._diagnostics.batch import Batch
 from rnnkit._diagnostics.compare import alike
 from rnnkit._diagnostics.isolation import Given
@@ -17,6 +19,17 @@ Shape = tuple[int, ...]
 
 #: Runs a model on a batch; None if it refuses.
 Attempt = Callable[[Given], Leaves | None]
+
+
+def check_axes(*needed: str, **axes: Any) -> None:
+    """Hold axes to integers, or to None where they are not needed."""
+    for argument, dim in axes.items():
+        is_axis = isinstance(dim, SupportsIndex) and not isinstance(dim, bool | Tensor)
+        if not is_axis and (dim is not None or argument in needed):
+            of = "the axis of the batch" if argument == "batch_dim" else "an axis"
+            kind = "an int" if argument in needed else "an int or None"
+            message = f"{argument} is {of}, {kind}, got {brief(dim)}"
+            refusal(ArgumentError, argument, message, code="verify-axis-kind")
 
 
 def infer_batch_axes(batch: Batch, attempt: Attempt) -> bool:

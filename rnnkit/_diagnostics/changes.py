@@ -10,6 +10,9 @@ from torch.utils import _pytree as pytree
 from rnnkit._diagnostics.batch import Batch, is_whole
 from rnnkit._diagnostics.isolation import Given
 
+#: Whole numbers that torch stores, and hardly computes with.
+LIMITED = (torch.uint16, torch.uint32, torch.uint64)
+
 #: Says which values of a leaf are replaced: a mask that broadcasts to it; None for none.
 Where = Callable[[Batch, int], Tensor | None]
 
@@ -70,6 +73,8 @@ def other_values(
     samples would hide a leak. Values change places along the axes: batch, and seq if there is one.
     Places along these that are kept, as padding, stay, and their values are not drawn.
     """
+    if leaf.dtype in LIMITED:
+        return other_values(leaf.long(), axes, kept, seed).to(leaf.dtype)
     if leaf.is_complex():
         pairs = other_values(torch.view_as_real(leaf), axes, kept, seed)
         return torch.view_as_complex(pairs.contiguous())
@@ -154,9 +159,10 @@ def within(batch: Batch, inputs: Given) -> Given | None:
     ):
         if other is leaf or not isinstance(leaf, Tensor) or leaf.dim() == 0:
             continue
-        grows = batch.may_have_steps(index) and bool((leaf.diff(dim=batch.seq_dim) >= 0).all())
+        whole = leaf.long() if leaf.dtype in LIMITED else leaf
+        grows = batch.may_have_steps(index) and bool((whole.diff(dim=batch.seq_dim) >= 0).all())
         if not grows:
             axes = tuple(range(leaf.dim() - 1 if leaf.dim() > 2 else leaf.dim()))
-            ends = leaf.amin(axes, keepdim=True), leaf.amax(axes, keepdim=True)
+            ends = whole.amin(axes, keepdim=True), whole.amax(axes, keepdim=True)
             leaves[index] = other.clamp(*ends) if leaf.is_floating_point() else other
     return _if_changed(batch, leaves)

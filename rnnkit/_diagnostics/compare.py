@@ -148,6 +148,13 @@ def apart(one: Tensor, other: Tensor) -> Tensor:
     return torch.where(equal, 0.0, (one - other).abs()).nan_to_num(torch.inf)
 
 
+def far(off: float) -> str:
+    """Write by how much two tensors differ, of the largest number in them."""
+    if math.isfinite(off):
+        return f"off by {off:.1e} of the largest"
+    return "one of them has a NaN or an infinity, and the other a number"
+
+
 def largest(tensor: Tensor) -> float:
     """Return the largest finite number of a tensor, without its sign."""
     finite = tensor[tensor.isfinite()].double().abs()

@@ -1,6 +1,6 @@
 """Which tensor is, or shares the memory of, or was computed from another."""
 
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Iterable, Iterator
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
@@ -50,7 +50,8 @@ class Flow:
     def __init__(self, attached: Iterable[Tensor]) -> None:
         """Begin with copies of what there was before, the originals of which hung on a graph."""
         self._attached = list(attached)
-        self._known: list[tuple[Tensor, Origin, int | None]] = []
+        self._known: dict[int, list[tuple[Tensor, Origin, int | None]]] = defaultdict(list)
+        self._made: dict[tuple[Any, int], Origin] = {}
         self._learned: set[int] = set()
         with torch.enable_grad():
             # What has a smaller number was made before.
@@ -60,7 +61,9 @@ class Flow:
 
     def note(self, tensor: Tensor, origin: Origin, axis: int | None = None) -> None:
         """Remember what a call returned; along the axis, if there is one, its layers stand."""
-        self._known.append((tensor, origin, axis))
+        self._known[_storage(tensor)].append((tensor, origin, axis))
+        if tensor.grad_fn is not None:
+            self._made[tensor.grad_fn, tensor.output_nr] = origin
         if tensor.requires_grad:
             # It outlives the run on a tensor that is returned, and must not hold the others.
             learned, key = self._learned, id(tensor)
@@ -68,17 +71,19 @@ class Flow:
 
     def origin(self, tensor: Tensor) -> Origin:
         """Say where a tensor came from: what it is, shares memory with, or was computed from."""
-        for known, origin, axis in reversed(self._known):
-            if _storage(known) == _storage(tensor):
-                if self.same_place(known, tensor):
-                    return origin
-                start = None if axis is None else _start(known, tensor, axis)
-                return Origin(origin.row, origin.member, "a slice of", start)
-        edges = self.reached([tensor])
-        for known, origin, _ in reversed(self._known):
-            if self.is_reached(known, edges):
-                return Origin(origin.row, origin.member, "computed from")
-        return Origin()
+        if (stored := _storage(tensor)) in self._known:
+            known, origin, axis = self._known[stored][-1]
+            if self.same_place(known, tensor):
+                return origin
+            start = None if axis is None else _start(known, tensor, axis)
+            return Origin(origin.row, origin.member, "a slice of", start)
+        # What a call returned ends the search: its c is computed from what its h is, too.
+        near = _nodes([(tensor.grad_fn, tensor.output_nr)], self._made.keys())
+        origins = [self._made[edge] for edge in near if edge in self._made]
+        if not origins:
+            return Origin()
+        last = max(origins, key=lambda origin: origin.row or 0)
+        return Origin(last.row, last.member, "computed from")
 
     def same_place(self, one: Tensor, other: Tensor) -> bool:
         """Say whether two tensors are the same numbers in the same memory."""
@@ -104,6 +109,7 @@ class Flow:
             and whole is one._base  # noqa: SLF001
             and whole.dim() == one.dim() == other.dim()
             and one.stride() == other.stride()
+            and whole.shape[axis] > one.shape[axis]
             and all(one.shape[k] == other.shape[k] for k in apart)
             and other.storage_offset() == one.storage_offset() + one.shape[axis] * one.stride(axis)
         )

@@ -196,7 +196,12 @@ class Session:
         self.returned = output
         named = named_leaves(output, stack=True)
         self.names = [name for name, _ in named]
-        return [leaf.detach().clone() if isinstance(leaf, Tensor) else leaf for _, leaf in named]
+        tensors = [leaf if isinstance(leaf, Tensor) else None for _, leaf in named]
+        # What is on the meta device has no numbers to compare.
+        return [
+            leaf if tensor is None else None if tensor.is_meta else tensor.detach().clone()
+            for tensor, (_, leaf) in zip(tensors, named, strict=True)
+        ]
 
 
 def private(inputs: Given) -> tuple[Given, list[Tensor]]:

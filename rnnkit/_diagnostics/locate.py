@@ -1,5 +1,6 @@
 """Where a leak first shows: the first module or function whose output has it, and why."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -53,7 +54,7 @@ def locate_sample(perturbed: PerturbedRun, changed: int) -> Location:
         )
 
     fewer = batch.samples(range(batch.size - 1))
-    search = _Search(perturbed, fewer, batch.size, shows)
+    search = _Search(perturbed, fewer, batch.size, "samples", shows)
     return search.location(other_layout, clean_samples(changed))
 
 
@@ -68,7 +69,8 @@ def locate_step(perturbed: PerturbedRun, cut: int) -> Location:
             before.narrow(axis, 0, cut), after.narrow(axis, 0, cut)
         )
 
-    search = _Search(perturbed, batch.cut(steps - 1, front=True), steps, shows)
+    shorter = batch.cut(steps - 1, front=True)
+    search = _Search(perturbed, shorter, steps, "steps", shows)
     return search.location(lambda event, given, _: later_steps(event, given), clean_steps(cut, seq))
 
 
@@ -82,8 +84,11 @@ class _Axis(NamedTuple):
 class _Search:
     """Three runs, event by event: as it is, changed, and with less, which shows the axes."""
 
-    def __init__(self, perturbed: PerturbedRun, smaller: Batch, size: int, shows: Shows) -> None:
+    def __init__(
+        self, perturbed: PerturbedRun, smaller: Batch, size: int, unit: str, shows: Shows
+    ) -> None:
         self.perturbed, self.smaller, self.size, self.shows = perturbed, smaller, size, shows
+        self.unit = unit
         self.session = perturbed.baseline.session
         self.normal = record(self.session, perturbed.baseline.batch.tree())
         self.changed = record(self.session, perturbed.inputs)
@@ -91,10 +96,15 @@ class _Search:
             fewer = record(self.session, smaller.tree())
         except Exception:  # noqa: BLE001 - the axes are then told by their sizes
             fewer = []
-        pairs = [*fewer] if _calls(fewer) == _calls(self.normal) else [None] * len(self.normal)
+        before, after = Counter(_calls(self.normal)), Counter(_calls(fewer))
+        # What is called in a loop over what was left out has no axis of that.
+        self.repeated = [call[1] for call in before if fewer and before[call] != after[call]]
+        queues = {call: [e.tensors for e in fewer if _call(e) == call] for call in before}
         self.axes = [
-            self._axes(event.tensors, other.tensors if other else None)
-            for event, other in zip(self.normal, pairs, strict=True)
+            [None] * len(event.tensors)
+            if event.name in self.repeated
+            else self._axes(event.tensors, queues[_call(event)].pop(0) if fewer else None)
+            for event in self.normal
         ]
 
     def _axes(self, tensors: list[Any], fewer: list[Any] | None) -> list[_Axis | None]:
@@ -125,7 +135,10 @@ class _Search:
         at, function = self._function(range(len(self.normal) + 1))
         last = self._last_output(at)
         where = f"after {last.label}" if last else "outside of all modules"
-        first = ("first", f"{where}, in what the model does with tensors itself")
+        text = f"{where}, in what the model does with tensors itself"
+        if self.repeated and not function:
+            text = f"not found: {self.repeated[0]} is called in a loop over the {self.unit}"
+        first = ("first", text)
         return Location("", (first, *function))
 
     def _shown(self, before: list[Any], after: list[Any], axes: Sequence[_Axis | None]) -> bool:
@@ -258,8 +271,12 @@ class _Search:
         return inside
 
 
+def _call(event: Event) -> tuple[str, str]:
+    return event.kind, event.name
+
+
 def _calls(events: list[Event]) -> list[tuple[str, str]]:
-    return [(event.kind, event.name) for event in events]
+    return list(map(_call, events))
 
 
 def _plain_axis(axes: Sequence[_Axis | None]) -> int | None:

@@ -82,9 +82,16 @@ class Search:
         inputs = self._replaced(index)
         for seed in range(1, DRAWS):
             if (found := self.opened.attempt(inputs)) is not None:
-                return inputs, found[self.first]
+                return inputs, self._first(found)
             inputs = self._replaced(index, seed)
-        return inputs, self.opened.run(inputs)[self.first]
+        return inputs, self._first(self.opened.run(inputs))
+
+    def _first(self, leaves: Leaves) -> Tensor:
+        """Return the first output, of the rank that it has without a change; else nothing."""
+        leaf: object = leaves[self.first] if self.first < len(leaves) else None
+        if isinstance(leaf, Tensor) and leaf.dim() == self.before.dim():
+            return leaf
+        return self.before[:0]
 
     def _replaced(self, index: int, seed: int = 0) -> Given:
         return self.batch.tree(other_leaves(self.batch, sample_at(index), seed))
@@ -99,7 +106,7 @@ class Search:
             index = columns[column]
             inputs = changed_more(self.batch, sample_at(index))
             found = self.opened.attempt(inputs)
-            after = None if found is None else found[self.first]
+            after = None if found is None else self._first(found)
             # What is not finite any more makes something of what a mask took out.
             if after is not None and (bool(after.isfinite().all()) or not self.is_finite):
                 matrix[:, column] |= self._changed(inputs, after, rows, index, is_larger=True)
@@ -141,9 +148,12 @@ class Search:
     ) -> None:
         """Take the rows out in which a change vanishes in float64: what was changed cancels out."""
         one, other = self.rounding.wide, run_wide(self.opened, inputs)
-        if one is None or other is None or one[self.first].shape != other[self.first].shape:
+        if one is None or other is None:
             return
-        wide, moved = apart(one[self.first], other[self.first]), apart(self.before, after)
+        ends = self._first(one), self._first(other)
+        if ends[0].shape != ends[1].shape:
+            return
+        wide, moved = apart(*ends), apart(self.before, after)
         for row in near:
             off, rest = (_at(each, self.out_dim, row) for each in (moved, wide))
             if rest.max().item() <= SHRINKS * off.max().item():
@@ -158,7 +168,7 @@ class Search:
                 inputs, after = self._run(column)
                 if is_larger:
                     inputs = changed_more(self.batch, sample_at(column))
-                    after = self.opened.run(inputs)[self.first]
+                    after = self._first(self.opened.run(inputs))
                 self._take_out(found, near, rows, inputs, after)
             matrix[:, columns.index(column)] |= found
 

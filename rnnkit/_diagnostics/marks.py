@@ -91,12 +91,25 @@ class Judge:
     def _starts_afresh(self, call: Call, last: Call) -> Iterator[str]:
         """Mark a step from zeros; a cell's h is its output, too, so that there c has to tell."""
         unused, row = self.unused[last.number], f"row {last.number}"
+        if self._are_samples(last, call):
+            return
         if self.is_used(last) is False:
             yield f"starts from zeros, and the state of {row} is unused"
         elif (
             unused == {"c"} and isinstance(call.module, RNNCellBase) and self._are_steps(last, call)
         ):
             yield f"starts from zeros, and c of {row} is unused"
+
+    def _are_samples(self, last: Call, call: Call) -> bool:
+        """Say whether a layer runs over one sample after the other, two of which have one step."""
+        if isinstance(call.module, RNNCellBase) or call.sizes.get("batch", 1) > 1:
+            return False
+        is_part = self._have_one_base(last, call) and not self._goes_on(last, call)
+        return is_part or any(c.module is call.module and not c.is_step for c in self.calls)
+
+    def _have_one_base(self, last: Call, call: Call) -> bool:
+        both = isinstance(last.input, Tensor) and isinstance(call.input, Tensor)
+        return both and self.flow.shares(last.input, [call.input])
 
     def _are_steps(self, last: Call, call: Call) -> bool:
         both = isinstance(last.input, Tensor) and isinstance(call.input, Tensor)

@@ -12,7 +12,7 @@ from torch.utils import _pytree as pytree
 from rnnkit._base.errors import ArgumentError, LeakError
 from rnnkit._base.message import brief, refusal
 from rnnkit._base.model import check_model
-from rnnkit._diagnostics.axes import infer_batch_axes
+from rnnkit._diagnostics.axes import check_axes, infer_batch_axes
 from rnnkit._diagnostics.baseline import Baseline
 from rnnkit._diagnostics.batch import Batch, is_whole
 from rnnkit._diagnostics.compare import scales_by_range
@@ -101,7 +101,14 @@ def verify(
       more       batch, in the docs under "Errors"
     """
     _check_arguments(model, pad, skip, ask, causal, streaming)
-    _check_axes(batch_dim, seq_dim=seq_dim, out_batch_dim=out_batch_dim, out_seq_dim=out_seq_dim)
+    _check_call(call, kwargs)
+    check_axes(
+        "batch_dim",
+        batch_dim=batch_dim,
+        seq_dim=seq_dim,
+        out_batch_dim=out_batch_dim,
+        out_seq_dim=out_seq_dim,
+    )
     start = time.perf_counter()
     given = Given(inputs, dict(kwargs or {}))
     told = read_lengths(lengths, given)
@@ -234,14 +241,14 @@ def _typed(argument: str, name: Any, known: Collection[str]) -> str:
     return f"{argument}={similar!r}" if similar else ""
 
 
-def _check_axes(batch_dim: Any, **others: Any) -> None:
-    if isinstance(batch_dim, bool) or not isinstance(batch_dim, int):
-        message = f"batch_dim is the axis of the batch, an int, got {brief(batch_dim)}"
-        refusal(ArgumentError, "batch_dim", message, code="verify-axis-kind")
-    for argument, dim in others.items():
-        if isinstance(dim, bool) or not isinstance(dim, int | None):
-            message = f"{argument} is an axis, an int or None, got {brief(dim)}"
-            refusal(ArgumentError, argument, message, code="verify-axis-kind")
+def _check_call(call: Any, kwargs: Any) -> None:
+    if call is not None and not callable(call):
+        message = f"call is a function of the model and its inputs, got {brief(call)}"
+        fix = ("fix", "call=lambda model, *inputs: model.encode(*inputs)")
+        refusal(ArgumentError, "call", message, "", fix, code="verify-call")
+    if kwargs is not None and not isinstance(kwargs, Mapping):
+        message = f"kwargs is a dictionary of inputs by their names, got {brief(kwargs)}"
+        refusal(ArgumentError, "kwargs", message, code="verify-kwargs")
 
 
 def _layout(baseline: Baseline) -> Layout:

@@ -61,7 +61,7 @@ def test_text_of_a_later_time() -> None:
     """The message says through which input it is."""
     assert said(irregular(3), X, TIMES, causal=True) == snapshot("""\
 output of step 1 depends on input of step 3 or later
-  first      after head, in what the model does with tensors itself
+  first      not found: cell is called in a loop over the steps
   through    of 2 inputs with steps, it is input 1 alone:
              if a decoder may read all of it, fix it in a wrapper and give the target alone
   intended?  rnnkit.verify(..., skip=['causal'])

@@ -8,6 +8,7 @@ from inline_snapshot import snapshot
 from torch import nn
 
 import rnnkit
+import rnnkit.testing
 from tests.diagnostics.models_of_users import BATCH, FEATURE, SEQ, numbers
 
 X = numbers(BATCH, SEQ, FEATURE)
@@ -204,3 +205,36 @@ def test_refused_where_no_model_is() -> None:
         with pytest.raises(rnnkit.ArgumentError) as error:
             act()
         assert (error.value.argument, error.value.code) == ("model", "model-type")
+
+
+@HOOKED
+def test_refused_call() -> None:
+    """What calls the model is a function, and inputs by name are a dictionary."""
+    assert refused("call", call=3) == snapshot("""\
+call is a function of the model and its inputs, got 3
+  fix       call=lambda model, *inputs: model.encode(*inputs)
+  more      verify-call, in the docs under "Errors"\
+""")
+    assert refused("kwargs", kwargs=[1]) == snapshot("""\
+kwargs is a dictionary of inputs by their names, got a list
+  more      verify-kwargs, in the docs under "Errors"\
+""")
+
+
+@HOOKED
+@pytest.mark.parametrize("dim", ["1", 1.0, True])
+@pytest.mark.parametrize("argument", ["dim", "out_dim", "seq_dim", "out_seq_dim"])
+def test_refused_axis_kinds(argument: str, dim: Any) -> None:
+    """An axis is an integer, wherever it is given."""
+    streams = argument.endswith("seq_dim")
+    judge: Any = rnnkit.testing.assert_streams if streams else rnnkit.dependency_map
+    with pytest.raises(rnnkit.ArgumentError, match=f"{argument} is an axis, an int") as error:
+        judge(nn.GRU(FEATURE, 6, batch_first=True), X, **{argument: dim})
+    assert (error.value.argument, error.value.code) == (argument, "verify-axis-kind")
+
+
+@HOOKED
+def test_refused_map_without_axis() -> None:
+    """A map has an axis; that of the output may be left out."""
+    with pytest.raises(rnnkit.ArgumentError, match="dim is an axis, an int, got None"):
+        rnnkit.dependency_map(nn.GRU(FEATURE, 6), X, dim=None)  # type: ignore[arg-type]

@@ -10,7 +10,7 @@ from torch.nn import RNNBase
 from rnnkit._base.message import count
 from rnnkit._diagnostics.baseline import Baseline
 from rnnkit._diagnostics.changes import sample_at
-from rnnkit._diagnostics.compare import apart, is_number, largest
+from rnnkit._diagnostics.compare import apart, far, is_number, largest
 from rnnkit._diagnostics.events import record
 from rnnkit._diagnostics.experiment import PerturbedRun, run_perturbed
 from rnnkit._diagnostics.locate import locate_sample
@@ -207,7 +207,7 @@ def _fail(baseline: Baseline, index: int, inside: Tensor, alone: Tensor, sample:
     rows: list[Line] = [("first", "not looked for: alone, a sample runs through other sizes")]
     if counts and counts[sample] < (baseline.batch.steps or 0):
         rows += _cause(baseline, index, inside, sample)
-    fail("alone", f"{what}: off by {off:.1e} of the largest", rows)
+    fail("alone", f"{what}: {far(off)}", rows)
 
 
 def _cause(baseline: Baseline, index: int, inside: Tensor, sample: int) -> list[Line]:

@@ -90,6 +90,9 @@ def probe_memory(baseline: Baseline) -> str:
     remembers = (_remembers(baseline, indices, one, seed) for seed, one in enumerate(batches))
     if any(remembers) or _reads(baseline, indices):
         return "the last output depends on earlier steps"
+    ordered = [k for k in indices if baseline.step_axes[k] is not None and baseline.has_steps(k)]
+    if ordered and _remembers(baseline, ordered, batch, backward=True):
+        return "the first output depends on later steps: the model runs backwards"
     if not _changes(baseline, indices, baseline.normal, inputs, batch):
         skip("the last output depends on no step at all, as dead units do")
     if any(map(reads_several_steps, record(baseline.session, batch.tree()))):
@@ -102,17 +105,20 @@ def probe_memory(baseline: Baseline) -> str:
     return fail("memory", what, rows)
 
 
-def _remembers(baseline: Baseline, indices: list[int], batch: Batch, seed: int) -> bool:
-    """Change the earlier steps alone, of the batch as it is or of another one."""
+def _remembers(
+    baseline: Baseline, indices: list[int], batch: Batch, seed: int = 0, *, backward: bool = False
+) -> bool:
+    """Change the earlier steps alone, of the batch as it is or of another one; or the later."""
     steps = batch.steps or 0
-    last = torch.tensor(baseline.counts or [steps] * batch.size, device="cpu").unsqueeze(1) - 1
+    counts = torch.tensor(baseline.counts or [steps] * batch.size, device="cpu").unsqueeze(1)
+    start = torch.zeros_like(counts) if baseline.post else steps - counts
     step = torch.arange(steps, device="cpu")
-    earlier = (step < last if baseline.post else step < steps - 1).expand(batch.size, -1)
-    inputs = changed(batch, steps_at(earlier), seed)
+    others = step > start if backward else step < start + counts - 1
+    inputs = changed(batch, steps_at(others), seed)
     before = baseline.session.attempt(batch.tree()) if seed else baseline.normal
     if inputs is None or before is None:
         return False
-    return _changes(baseline, indices, before, inputs, batch)
+    return _changes(baseline, indices, before, inputs, batch, 0 if backward else -1)
 
 
 def _drawn(batch: Batch) -> Iterator[Batch]:
@@ -170,8 +176,14 @@ def _reads(baseline: Baseline, indices: list[int]) -> bool:
 
 
 def _changes(
-    baseline: Baseline, indices: list[int], before: Leaves, inputs: Given, batch: Batch
+    baseline: Baseline,
+    indices: list[int],
+    before: Leaves,
+    inputs: Given,
+    batch: Batch,
+    at: int = -1,
 ) -> bool:
+    """Say whether other inputs show in a step of an output, the last one or the first."""
     after = PerturbedRun(baseline, inputs, batch).output
     counts = baseline.counts or [baseline.batch.steps or 0] * baseline.batch.size
     if len(before) != len(after):
@@ -183,15 +195,15 @@ def _changes(
         for sample in range(baseline.batch.size):
             # A sample of one step has none to remember.
             if counts[sample] != 1 and not same(
-                *(_last(baseline, leaf, index, sample) for leaf in (one, other))
+                *(_step(baseline, leaf, index, sample, at) for leaf in (one, other))
             ):
                 return True
     return False
 
 
-def _last(baseline: Baseline, leaf: Tensor, index: int, sample: int) -> Tensor:
+def _step(baseline: Baseline, leaf: Tensor, index: int, sample: int, at: int) -> Tensor:
     taken = baseline.valid(leaf, index, sample)
     axis, seq = baseline.axes[index] or 0, baseline.step_axes[index]
     if seq is None or not baseline.has_steps(index):
         return taken
-    return taken.select(seq - (axis < seq), -1)
+    return taken.select(seq - (axis < seq), at)

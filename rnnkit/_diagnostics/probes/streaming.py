@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from rnnkit._diagnostics.baseline import Baseline
 from rnnkit._diagnostics.carried import Carried, find_carried, is_read_as_state
-from rnnkit._diagnostics.compare import is_number
+from rnnkit._diagnostics.compare import far, is_number
 from rnnkit._diagnostics.outputs import STACK
 from rnnkit._diagnostics.probes.loops import find_blocks
 from rnnkit._diagnostics.probes.repeatable import NAMES, kept_names
@@ -135,7 +135,7 @@ def explained(verdict: Verdict, prefix: str = "model.") -> tuple[str, list[Line]
         where = f"{name} (the state at the end)"
     what = (
         f"{where} differs {_cut(stream.sizes)}, the state passed on, from the sequence at once: "
-        f"off by {difference.off:.1e} of the largest"
+        f"{far(difference.off)}"
     )
     found = find_break(stream)
     return what, [*found.rows, *rows], found.module

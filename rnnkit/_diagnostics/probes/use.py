@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple, NoReturn
 
 import torch
@@ -124,7 +125,9 @@ class _Judge:
         if h_matters and self.module.num_layers > 1:
             self._find_mixed_rows()
         is_used = h_matters or self._is_read()
-        if not is_used and self.module.mode == "LSTM" and self._matters(_part("c")):
+        if is_used or self.module.mode != "LSTM" or not self._matters(_part("c")):
+            return
+        if not self._are_felt(_part("h", torch.nan), _part("output", torch.nan)):
             self._fail(
                 f"of what {self.name} returns, only the cell state c is used",
                 "output, (h_n, c_n) = layer(input): h_n is the hidden state",
@@ -135,14 +138,15 @@ class _Judge:
         used = [row for row in range(count) if self._matters(_row(row))]
         layers = {row // self.directions for row in used}
         rows = " and ".join(f"h_n[{row}]" for row in used)
+        unused = [_row(row, torch.nan) for row in range(count) if row not in used]
         is_early = max(layers, default=count) < self.module.num_layers - 1
-        if is_early and not self._is_read():
+        if is_early and not self._is_read() and not self._are_felt(*unused):
             self._fail(
                 f"of what {self.name} returns, only {rows} of {count} is used, not the last layer",
                 "h_n[-1], the last layer's state; or the output",
             )
         both = self.directions == 2 and len(used) == len(layers) == 2
-        if both and used[0] % 2 != used[1] % 2:
+        if both and used[0] % 2 != used[1] % 2 and not self._are_felt(*unused):
             self._fail(
                 f"of the state of {self.name}, {rows} are used: directions of different layers",
                 f"h_n[{count - 2}] and h_n[{count - 1}], the last layer's; or last_hidden(state)",
@@ -157,6 +161,13 @@ class _Judge:
         rows = [("first", f"{self.name} ({type(self.module).__name__})"), ("fix", fix)]
         fail("use", what, rows, self.name)
 
+    def _are_felt(self, *parts: Disturb) -> bool:
+        """Say whether something is read that no number of its own size changes anything by.
+
+        So is a state where large inputs saturate each unit: what is no number shows.
+        """
+        return any(map(self._matters, parts))
+
     def _matters(self, disturb: Disturb) -> bool:
         if self.baseline.session.passes >= self.budget:
             raise _SpentError
@@ -165,8 +176,9 @@ class _Judge:
             return disturb(self.module, output) if number == self.call.number else output
 
         watch = each_call(self.name, after=turn)
-        output = self.baseline.session.run(self.baseline.batch.tree(), watch=watch)
-        return not alike(self.baseline.normal, output)
+        output = self.baseline.session.attempt(self.baseline.batch.tree(), watch=watch)
+        # What is refused has been read.
+        return output is None or not alike(self.baseline.normal, output)
 
 
 def _noisy(tensor: Tensor, by: float = 1.0) -> Tensor:
@@ -175,13 +187,13 @@ def _noisy(tensor: Tensor, by: float = 1.0) -> Tensor:
     return tensor + by * noise.to(tensor.device, tensor.dtype)
 
 
-def _part(name: str) -> Disturb:
-    return lambda _, result: mapped(result, **{name: _noisy})
+def _part(name: str, by: float = 1.0) -> Disturb:
+    return lambda _, result: mapped(result, **{name: partial(_noisy, by=by)})
 
 
-def _row(row: int) -> Disturb:
+def _row(row: int, by: float = 1.0) -> Disturb:
     def disturb(module: RNNBase, result: Any) -> Any:
-        return mapped(result, h=lambda h: torch.where(rows_of(module, h) == row, _noisy(h), h))
+        return mapped(result, h=lambda h: torch.where(rows_of(module, h) == row, _noisy(h, by), h))
 
     return disturb
 

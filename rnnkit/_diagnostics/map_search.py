@@ -45,7 +45,8 @@ class Search:
         self, opened: Session, batch: Batch, normal: Leaves, first: int, out_dim: int
     ) -> None:
         """Change nothing yet; the axis of the inputs that is mapped is the batch's batch axis."""
-        self.opened, self.batch, self.before = opened, batch, normal[first]
+        self.opened, self.batch = opened, batch
+        self.before: Tensor = normal[first]
         self.first, self.out_dim = first, out_dim
         self.cancels = False  # whether something does
         self.changes: list[_Change] = []

@@ -14,6 +14,9 @@ from rnnkit._diagnostics.probes.row_order import RowOrder
 from rnnkit._diagnostics.reach import STEPS, block_size, poisoned, reached, spaced
 from rnnkit._diagnostics.report import fail, skip
 
+#: So many steps around one that is not read are looked at.
+AROUND = 8
+
 #: Of samples and steps, whether an output is known to hang on them; None if that is not known.
 Fates = dict[tuple[int, int], bool | None]
 
@@ -50,7 +53,9 @@ def probe_coverage(baseline: Baseline) -> str:
         silent = [k for k in _silent(baseline, step) if valid[k, step]]
         ends_read = not any(sample in _silent(baseline, end) for end in ends)
         everywhere = len(silent) == int(valid[:, step].sum())
-        if everywhere and ends_read and not _is_switched_off(baseline, step):
+        if not everywhere or not ends_read or _is_switched_off(baseline, step):
+            continue
+        if is_whole or not _is_sampled(baseline, step, valid):
             what = f"step {step} reaches no output of the model, and later steps do"
             fail("coverage", what, [("evidence", "a NaN there reaches no output")])
     if (size := block_size(reach, steps)) is not None:
@@ -129,6 +134,15 @@ def _silent(baseline: Baseline, step: int) -> list[int]:
     """Return the samples of which a step reaches no output."""
     read = _read(baseline, torch.full((baseline.batch.size,), step, device="cpu"))
     return [sample for sample, fate in enumerate(read) if fate is False]
+
+
+def _is_sampled(baseline: Baseline, step: int, valid: Tensor) -> bool:
+    """Say whether half of the steps around one reach no output, as where frames are skipped."""
+    last = (baseline.batch.steps or 0) - 1
+    start = max(1, min(step - AROUND // 2, last - AROUND))
+    near = [k for k in range(start, min(start + AROUND, last)) if bool(valid[:, k].any())]
+    unread = [k for k in near if bool(valid[_silent(baseline, k), k].sum() == valid[:, k].sum())]
+    return len(unread) > 1 and 2 * len(unread) >= len(near)
 
 
 def _is_switched_off(baseline: Baseline, step: int) -> bool:

@@ -8,11 +8,13 @@ import torch
 from torch import Tensor
 from torch.nn import RNNCellBase
 from torch.nn.modules.module import register_module_forward_pre_hook
+from torch.utils import _pytree as pytree
 
 from rnnkit._diagnostics.baseline import Baseline
+from rnnkit._diagnostics.compare import alike
 from rnnkit._diagnostics.isolation import private
-from rnnkit._diagnostics.module_calls import KINDS, named_arguments
-from rnnkit._diagnostics.outputs import leaves
+from rnnkit._diagnostics.module_calls import KINDS, each_call, named_arguments
+from rnnkit._diagnostics.outputs import leaves, named_leaves
 from rnnkit._diagnostics.report import fail, in_short, skip
 
 
@@ -23,6 +25,7 @@ class _Training:
         ran: the recurrent modules that ran, and whether gradients were on for them.
         names: of those that are registered.
         registered: the recurrent modules that are, by each of their names.
+        targets: of the leaves of the output, whether they have no gradient.
         reached: the ids of the weights that got a gradient; None if no output has one.
         cut: of the cells that ran, of each call but the first, whether the state that it was given
             is what the call before returned, and hangs on no graph.
@@ -79,6 +82,8 @@ class _Training:
         self._returned |= {id(cell): h for h in returned}
 
     def _backward(self, output: Any) -> set[int] | None:
+        named = named_leaves(output, stack=True)
+        self.targets = [isinstance(x, Tensor) and not x.requires_grad for _, x in named]
         told = [leaf for leaf in leaves(output) if isinstance(leaf, Tensor) and leaf.requires_grad]
         weights = [weight for module, _ in self.ran.values() for weight in trained(module)]
         if not told or not weights:
@@ -120,16 +125,34 @@ def probe_gradient(baseline: Baseline) -> str:
             label = name or f"a {kind}"
             report.noted(f"{label} runs without gradients, though its weights want some")
         elif not learns and name is not None:
-            _fail_or_note(baseline, f"no gradient reaches {name or 'the model'} ({kind})", name)
+            what = f"no gradient reaches {name or 'the model'} ({kind})"
+            _fail_or_note(baseline, training, what, name)
     for text in (*_detached(training), *_idle(training, training.reached)):
         report.noted(text)
     return "each recurrent module gets a gradient"
 
 
-def _fail_or_note(baseline: Baseline, what: str, name: str) -> None:
-    """Fail, unless there is one step: then what a cell returns may be for the next one."""
+def _gives_targets(baseline: Baseline, training: _Training, name: str) -> bool:
+    """Say whether only outputs without a gradient depend on a module, as a teacher's."""
+    turned: Any = lambda _, made: pytree.tree_map_only(Tensor, _turned, made)  # noqa: E731
+    watch = each_call(name, after=turned)
+    moved = baseline.session.attempt(baseline.batch.tree(), watch=watch) or []
+    pairs = zip(baseline.normal, moved, training.targets, strict=False)
+    changed = [is_target for one, other, is_target in pairs if not alike([one], [other])]
+    return bool(changed) and all(changed)
+
+
+def _turned(tensor: Tensor) -> Tensor:
+    return -tensor if tensor.is_floating_point() else tensor
+
+
+def _fail_or_note(baseline: Baseline, training: _Training, what: str, name: str) -> None:
+    """Fail, unless there is one step, or outputs are made without: that may be meant."""
     if baseline.batch.steps == 1:
         baseline.report.noted(f"{what}: of one step, no next one takes its state")
+        return
+    if _gives_targets(baseline, training, name):
+        baseline.report.noted(f"{what}: the outputs that it makes have none")
         return
     rows = [("means", "what it returns is unused, or cut off: detach, .data, argmax, .item()")]
     fail("gradient", f"{what} from any output", rows, name)

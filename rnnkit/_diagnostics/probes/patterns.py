@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import LSTM, BatchNorm1d, LSTMCell, RNNBase, RNNCellBase
+from torch.nn import LSTM, BatchNorm1d, LSTMCell, ModuleDict, RNNBase, RNNCellBase
 
 from rnnkit._diagnostics.baseline import Baseline
 from rnnkit._diagnostics.changes import steps_from
@@ -209,6 +209,8 @@ def find_shared_direction(baseline: Baseline, events: Sequence[Event]) -> None:
                 alike
                 and other not in calls
                 and other.rpartition(".")[0] == parent
+                # Of what is chosen by a key, others are for other inputs.
+                and not isinstance(modules[parent], ModuleDict)
                 and (trained(module) or not trained(modules[name]))
                 and other != name
             ):

@@ -1,10 +1,12 @@
 """Probes along the steps: padding and memory."""
 
+from collections import Counter
 from collections.abc import Iterator
 from itertools import chain
 
 import torch
 from torch import Tensor
+from torch.nn import RNNBase
 
 from rnnkit._diagnostics.baseline import Baseline
 from rnnkit._diagnostics.batch import Batch, length
@@ -16,7 +18,7 @@ from rnnkit._diagnostics.faint import Gradients
 from rnnkit._diagnostics.isolation import Given
 from rnnkit._diagnostics.masks import is_binary
 from rnnkit._diagnostics.outputs import Leaves, same
-from rnnkit._diagnostics.probes.use import has_recurrence
+from rnnkit._diagnostics.probes.use import has_recurrence, is_recurrent
 from rnnkit._diagnostics.report import (
     INTEGERS,
     MEMORIES,
@@ -97,12 +99,33 @@ def probe_memory(baseline: Baseline) -> str:
         skip("the last output depends on no step at all, as dead units do")
     if any(map(reads_several_steps, record(baseline.session, batch.tree()))):
         skip(f"layers read several steps, but not along axis {batch.seq_dim}; give seq_dim")
+    if not _runs_along(baseline):
+        skip(f"cells are called in loops, but not once for each step of axis {batch.seq_dim}")
     what = "the last output depends on no earlier step of the input: nothing is remembered"
     rows = [
         ("cause", "likely a loop that passes on the first state"),
         ("or", f"axis {batch.seq_dim} of the input is not seq: rnnkit.verify(..., seq_dim=...)"),
     ]
     return fail("memory", what, rows)
+
+
+def _runs_along(baseline: Baseline) -> bool:
+    """Say whether a layer runs, or something recurrent is called once for each step.
+
+    Cells that refine each step, or that run over the features of one, loop over something else.
+    """
+    batch, steps = baseline.batch, baseline.batch.steps or 0
+    events = record(baseline.session, batch.tree())
+    if any(isinstance(event.module, RNNBase) for event in events):
+        return True
+    calls = Counter(event.name for event in events if is_recurrent(event.module))
+    try:
+        shorter = record(baseline.session, batch.cut(steps - 1, front=baseline.post).tree())
+    except Exception:  # noqa: BLE001 - it may be made for so many steps
+        return 2 * steps in calls.values()
+    fewer = Counter(event.name for event in shorter)
+    # What goes in is an event, and what comes out another one.
+    return any(count - fewer[name] == 2 for name, count in calls.items())
 
 
 def _remembers(

@@ -51,7 +51,12 @@ def probe_use(baseline: Baseline) -> str:
 
 def has_recurrence(model: torch.nn.Module) -> bool:
     """Say whether a model has a recurrent module: torch's kinds, or one with a first state."""
-    return any(isinstance(m, KINDS) or hasattr(m, "initial_state") for m in model.modules())
+    return any(map(is_recurrent, model.modules()))
+
+
+def is_recurrent(module: torch.nn.Module) -> bool:
+    """Say whether a module is of torch's kinds, or has a first state."""
+    return isinstance(module, KINDS) or hasattr(module, "initial_state")
 
 
 def _find_misuse(baseline: Baseline, calls: Sequence["_Call"]) -> int:

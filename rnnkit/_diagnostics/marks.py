@@ -121,7 +121,17 @@ class Judge:
 
     def _same(self, call: Call, last: Call) -> list[str]:
         both = [m for m in call.state if m in last.state]
-        return [m for m in both if self.flow.same_place(call.state[m], last.state[m])]
+        same = [m for m in both if self.flow.same_place(call.state[m], last.state[m])]
+        return [m for m in same if not self._goes_into(last, m)]
+
+    def _goes_into(self, last: Call, member: str) -> bool:
+        """Say whether a later call of a module takes what one returned: two may begin alike."""
+        return any(
+            later.module is last.module
+            and member in later.origins
+            and later.origins[member].row == last.number
+            for later in self.calls[last.number + 1 :]
+        )
 
     def _graphs(self, call: Call) -> Iterator[str]:
         for member in call.attached:

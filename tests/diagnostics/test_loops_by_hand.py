@@ -135,6 +135,19 @@ def test_samples_one_by_one(lengths: tuple[int, ...], embeds: bool) -> None:
     assert rnnkit.trace(model, X).marked == []
 
 
+def test_two_loops_in_turns() -> None:
+    """Two loops over one cell may begin with one state: both advance."""
+    cell = nn.GRUCell(FEATURE, HIDDEN)
+
+    def turns(x: Tensor) -> Tensor:
+        there = back = x.new_zeros(len(x), HIDDEN)
+        for t in range(SEQ):
+            there, back = cell(x[:, t], there), cell(x[:, SEQ - 1 - t], back)
+        return there + back
+
+    assert rnnkit.trace(turns, X).marked == []
+
+
 def test_steps_of_one_sample_one_by_one() -> None:
     """Steps of one sample, each from zeros, are marked."""
     layer = gru()

@@ -149,10 +149,8 @@ class Search:
     ) -> None:
         """Take the rows out in which a change vanishes in float64: what was changed cancels out."""
         one, other = self.rounding.wide, run_wide(self.opened, inputs)
-        if one is None or other is None:
-            return
-        ends = self._first(one), self._first(other)
-        if ends[0].shape != ends[1].shape:
+        ends = [self._first(leaves) for leaves in (one, other) if leaves is not None]
+        if len(ends) < 2 or ends[0].shape != ends[1].shape:
             return
         wide, moved = apart(*ends), apart(self.before, after)
         for row in near:

@@ -53,6 +53,15 @@ def test_a_loop_of_so_many_steps() -> None:
     assert "nothing is remembered" in said(Model(seven_steps, cell=nn.GRUCell(FEATURE, HIDDEN)))
 
 
+def test_a_layer_that_is_called_step_by_step_at_once() -> None:
+    """A layer that takes each step for a sequence of its own remembers nothing."""
+
+    def flattened(m: Any, x: Tensor) -> Tensor:
+        return m.gru(x.flatten(0, 1).unsqueeze(1))[0].view(len(x), -1, HIDDEN)
+
+    assert "nothing is remembered" in said(Model(flattened, gru=gru()))
+
+
 SKIPPING: dict[str, Any] = {
     "every second": lambda m, x: m.gru(x[:, ::2])[0],
     "every third, pooled": lambda m, x: m.gru(x[:, ::3])[1][-1],

@@ -109,6 +109,10 @@ def _drawn_values(rows: Tensor, generator: torch.Generator) -> Tensor:
     return torch.where(whole, drawn, drawn + noise * spread)
 
 
+def _computable(tensor: Tensor) -> Tensor:
+    return tensor.long() if tensor.dtype in LIMITED else tensor
+
+
 def other_leaves(
     batch: Batch, where: Where, seed: int = 0, *, pad: bool = True, only: int | None = None
 ) -> list[Any]:
@@ -128,7 +132,8 @@ def other_leaves(
             kept = None if pad or len(axes) == 1 else batch.padding(index)
             batch.drawn[key] = other_values(leaf, axes, kept, seed)
         # In the same order of memory, since a model may view it.
-        other = leaf.clone().copy_(torch.where(mask, batch.drawn[key], leaf))
+        both = (_computable(tensor) for tensor in (batch.drawn[key], leaf))
+        other = leaf.clone().copy_(torch.where(mask, *both))
         leaves[index] = leaf if torch.equal(leaf, other) else other
     return leaves
 
@@ -159,7 +164,7 @@ def within(batch: Batch, inputs: Given) -> Given | None:
     ):
         if other is leaf or not isinstance(leaf, Tensor) or leaf.dim() == 0:
             continue
-        whole = leaf.long() if leaf.dtype in LIMITED else leaf
+        whole = _computable(leaf)
         grows = batch.may_have_steps(index) and bool((whole.diff(dim=batch.seq_dim) >= 0).all())
         if not grows:
             axes = tuple(range(leaf.dim() - 1 if leaf.dim() > 2 else leaf.dim()))

@@ -233,6 +233,19 @@ class GRUCell(Cell[Tensor, Tensor], torch.nn.GRUCell):  # type: ignore[misc]  # 
         set_cell_options(self, axes)
 
 
+def empty_cell(layer: Any, input_size: int) -> torch.nn.Module:
+    """Return a cell like those that a layer is made of, without numbers."""
+    if layer.proj_size:
+        sizes = (input_size, layer.hidden_size, layer.proj_size)
+        projected: torch.nn.Module = ProjectedLSTMCell(*sizes, layer.bias, device="meta")
+        return projected
+    cell = layer.__rnnkit__.cell_class(input_size, layer.hidden_size, layer.bias, device="meta")
+    if isinstance(layer, torch.nn.RNN):
+        # torch's layer goes by its mode, whatever is set later.
+        cell.nonlinearity = layer.mode.removeprefix("RNN_").lower()
+    return cell  # type: ignore[no-any-return]
+
+
 for _cell in (RNNCell, LSTMCell, ProjectedLSTMCell, GRUCell):
     _cell.__module__ = "rnnkit"
 

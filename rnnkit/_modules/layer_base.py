@@ -28,7 +28,7 @@ from rnnkit._checks.arguments import (
 from rnnkit._checks.call_spec import sizes_of_layer
 from rnnkit._checks.scope import LAYER_AXES, check_axes, check_scope
 from rnnkit._modules.cell_base import FAILURES, GivenT, StateT, warn_of_scripting
-from rnnkit._modules.cells import ProjectedLSTMCell
+from rnnkit._modules.cells import empty_cell
 from rnnkit._modules.layer_calls import checked_state, explain, run_foreign, run_whole, zeros
 from rnnkit._modules.lengths import run_pieces, run_traced, takes_operator
 from rnnkit.typing import LengthsLike, ResetLike
@@ -244,7 +244,7 @@ class Layer(torch.nn.RNNBase, Generic[StateT, GivenT, CellT]):
         cells: list[CellT] = []
         for names in self._all_weights:
             weights = {name.partition("_l")[0]: getattr(self, name) for name in names}
-            cell: Any = _empty_cell(self, weights["weight_ih"].shape[1])
+            cell: Any = empty_cell(self, weights["weight_ih"].shape[1])
             for name, weight in weights.items():
                 delattr(cell, name)
                 setattr(cell, name, weight)
@@ -291,15 +291,3 @@ def set_layer_options(layer: Layer[Any, Any, Any], *, state_batch_first: bool, a
         layer.state_batch_first = True
     if axes is not None:
         layer.axes = check_axes(type(layer).__name__, axes, LAYER_AXES)
-
-
-def _empty_cell(layer: Any, input_size: int) -> torch.nn.Module:
-    if layer.proj_size:
-        sizes = (input_size, layer.hidden_size, layer.proj_size)
-        projected: torch.nn.Module = ProjectedLSTMCell(*sizes, layer.bias, device="meta")
-        return projected
-    cell = layer.__rnnkit__.cell_class(input_size, layer.hidden_size, layer.bias, device="meta")
-    if isinstance(layer, torch.nn.RNN):
-        # torch's layer goes by its mode, whatever is set later.
-        cell.nonlinearity = layer.mode.removeprefix("RNN_").lower()
-    return cell  # type: ignore[no-any-return]

@@ -31,8 +31,8 @@ class Parent(nn.Module):
         return scores
 
 
-class Nothing(nn.Linear):
-    """No recurrent part: what a compiled step costs by itself."""
+class NoRecurrence(nn.Linear):
+    """In the place of a recurrent part: what a compiled step costs by itself."""
 
     def forward(self, input: Tensor) -> Any:
         """Return an output, as a layer does, and no state."""
@@ -54,7 +54,7 @@ CASES: dict[str, tuple[Callable[[], Any], int, dict[str, Any], float | None, flo
     "LSTM, reset": (lambda: rnnkit.LSTM(INPUT, HIDDEN), 100, {"reset": True}, None, None),
     "GRU, reset": (lambda: rnnkit.GRU(INPUT, HIDDEN), 100, {"reset": True}, None, None),
     "Recurrent, 2 layers, 2 directions": (deep, 500, {}, None, 5.0),
-    "none, a linear layer": (lambda: Nothing(INPUT, HIDDEN), 100, {}, None, None),
+    "none, a linear layer": (lambda: NoRecurrence(INPUT, HIDDEN), 100, {}, None, None),
 }
 
 

@@ -21,7 +21,7 @@ Shape = tuple[int, ...]
 Attempt = Callable[[Given], Leaves | None]
 
 
-def check_axes(*needed: str, **axes: Any) -> None:
+def check_dims(*needed: str, **axes: Any) -> None:
     """Hold axes to integers, or to None where they are not needed."""
     for argument, dim in axes.items():
         is_axis = isinstance(dim, SupportsIndex) and not isinstance(dim, bool | Tensor)
@@ -29,7 +29,8 @@ def check_axes(*needed: str, **axes: Any) -> None:
             of = "the axis of the batch" if argument == "batch_dim" else "an axis"
             kind = "an int" if argument in needed else "an int or None"
             message = f"{argument} is {of}, {kind}, got {brief(dim)}"
-            refusal(ArgumentError, argument, message, code="verify-axis-kind")
+            fix = ("fix", f"{argument}=0, the first axis, or another int")
+            refusal(ArgumentError, argument, message, "", fix, code="verify-axis-kind")
 
 
 def infer_batch_axes(batch: Batch, attempt: Attempt) -> bool:

@@ -57,7 +57,8 @@ class Batch:
             refusal(ArgumentError, "inputs", message, code="verify-packed")
         if any(isinstance(leaf, Tensor) and leaf.is_meta for leaf in self.leaves):
             message = "an input on the meta device has no numbers, so nothing can be compared"
-            refusal(ArgumentError, "inputs", message, code="verify-meta")
+            fix = ("fix", "inputs and model on the CPU: a model is made there without device=")
+            refusal(ArgumentError, "inputs", message, "", fix, code="verify-meta")
         is_batch = argument == "batch_dim"
         self.first = self._index_of(batch_dim, " for the batch" if is_batch else "", argument)
         batch_dim %= self.leaves[self.first].dim()

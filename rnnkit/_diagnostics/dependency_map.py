@@ -9,7 +9,7 @@ from torch import Tensor
 from rnnkit._base.errors import ArgumentError
 from rnnkit._base.message import brief, refusal
 from rnnkit._base.model import check_model
-from rnnkit._diagnostics.axes import check_axes, infer_batch_axes
+from rnnkit._diagnostics.axes import check_dims, infer_batch_axes
 from rnnkit._diagnostics.batch import Batch
 from rnnkit._diagnostics.isolation import Given, Session, session
 from rnnkit._diagnostics.map_search import Search
@@ -178,7 +178,7 @@ def dependency_map(
     3 ■ ■ ■ ■
     """
     check_model("dependency_map", model)
-    check_axes("dim", dim=dim, out_dim=out_dim)
+    check_dims("dim", dim=dim, out_dim=out_dim)
     batch = Batch(Given(inputs, {}), dim, None, argument="dim")
     dim %= batch.leaves[batch.first].dim()
     out_dim = dim if out_dim is None else out_dim

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from rnnkit._base.errors import ArgumentError, LeakError
 from rnnkit._base.message import aligned, brief, refusal
-from rnnkit._diagnostics.axes import check_axes, infer_batch_axes
+from rnnkit._diagnostics.axes import check_dims, infer_batch_axes
 from rnnkit._diagnostics.baseline import Baseline
 from rnnkit._diagnostics.batch import Batch
 from rnnkit._diagnostics.carried import Carried, Pair
@@ -46,7 +46,7 @@ def check_streams(
 ) -> None:
     """Run a sequence at once and in chunks; see :func:`rnnkit.testing.assert_streams`."""
     __tracebackhide__ = True
-    check_axes("seq_dim", seq_dim=seq_dim, out_seq_dim=out_seq_dim)
+    check_dims("seq_dim", seq_dim=seq_dim, out_seq_dim=out_seq_dim)
     batch_dim = 1 if isinstance(x, Tensor) and seq_dim in (0, -x.dim()) else 0
     batch = Batch(Given((x, state), {}), batch_dim, seq_dim)
     with session(Step(step)) as opened:

@@ -12,7 +12,7 @@ from torch.utils import _pytree as pytree
 from rnnkit._base.errors import ArgumentError, LeakError
 from rnnkit._base.message import brief, refusal
 from rnnkit._base.model import check_model
-from rnnkit._diagnostics.axes import check_axes, infer_batch_axes
+from rnnkit._diagnostics.axes import check_dims, infer_batch_axes
 from rnnkit._diagnostics.baseline import Baseline
 from rnnkit._diagnostics.batch import Batch, is_whole
 from rnnkit._diagnostics.compare import scales_by_range
@@ -102,7 +102,7 @@ def verify(
     """
     _check_arguments(model, pad, skip, ask, causal, streaming)
     _check_call(call, kwargs)
-    check_axes(
+    check_dims(
         "batch_dim",
         batch_dim=batch_dim,
         seq_dim=seq_dim,
@@ -248,7 +248,8 @@ def _check_call(call: Any, kwargs: Any) -> None:
         refusal(ArgumentError, "call", message, "", fix, code="verify-call")
     if kwargs is not None and not isinstance(kwargs, Mapping):
         message = f"kwargs is a dictionary of inputs by their names, got {brief(kwargs)}"
-        refusal(ArgumentError, "kwargs", message, code="verify-kwargs")
+        fix = ("fix", 'kwargs={"mask": mask}, by the name that forward has')
+        refusal(ArgumentError, "kwargs", message, "", fix, code="verify-kwargs")
 
 
 def _layout(baseline: Baseline) -> Layout:

@@ -71,7 +71,7 @@ def _run(layer: Any, input: Any, hx: Any, lengths: Any, reset: Any) -> tuple[Ten
             return loop_stack(stack, input, state, counts, mask, initial)
         return run(stack, input, state, counts, mask, initial)
 
-    return _run_steps_first(layer, input, hx, run_path)
+    return _run_seq_first(layer, input, hx, run_path)
 
 
 def _first_state(layer: Any, spec: CallSpec, input: Tensor) -> States:
@@ -98,7 +98,7 @@ def run_traced(layer: Any, input: Tensor, hx: Any, lengths: Any) -> tuple[Tensor
     def run_traced_stack(stack: Stack, input: Tensor, state: States) -> Run:
         return run_operators(stack, input, state, counts)
 
-    return _run_steps_first(layer, input, hx, run_traced_stack)
+    return _run_seq_first(layer, input, hx, run_traced_stack)
 
 
 def run_operators(
@@ -110,7 +110,7 @@ def run_operators(
     return run_stack(stack, input, state, lengths)
 
 
-def _run_steps_first(
+def _run_seq_first(
     layer: Any, input: Tensor, hx: Any, run: Callable[[Stack, Tensor, States], Run]
 ) -> tuple[Tensor, Any]:
     """Run a layer's stack over ``(seq, batch, feature)``; the result is as the layer lays it out.

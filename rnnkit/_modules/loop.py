@@ -1,4 +1,7 @@
-"""Any cell over a number of steps that a compiler or an exporter leaves open."""
+"""Any cell over a sequence, step by step.
+
+In a loop; or by scan, where a compiler or an exporter leaves the number of steps open.
+"""
 
 from collections.abc import Iterable  # noqa: TC003 - the import hook reads it
 from typing import Any, NamedTuple

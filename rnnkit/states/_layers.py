@@ -118,7 +118,8 @@ def to_layers(state: Tensor | tuple[Any, ...] | None, *, batch_first: bool = Fal
     if any(shape[axis] != rows for shape in shapes[1:]):
         sentence = "to_layers takes tensors with the same number of layers * directions"
         came = f"got {', '.join(map(str, shapes))}"
-        refusal(StateError, "state", sentence, came, code="to-layers-rows")
+        fix = ("fix", "the pair (h, c) that one layer returned")
+        refusal(StateError, "state", sentence, came, fix, code="to-layers-rows")
     return tuple(
         map_state(lambda tensor: tensor.select(axis, row), state)  # noqa: B023 - called at once
         for row in range(rows)

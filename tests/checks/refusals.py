@@ -40,6 +40,35 @@ def packed(*lengths: int, width: int = 3) -> PackedSequence:
     return pack_padded_sequence(padded, torch.tensor(lengths), enforce_sorted=False)
 
 
+class Embedded(torch.nn.Module):
+    """A user's cell that reads whole numbers, and has a weight named as ours."""
+
+    def __init__(self) -> None:
+        """Make a table of ten rows."""
+        super().__init__()
+        self.weight_ih = torch.nn.Parameter(torch.ones(10, 4))
+
+    def forward(self, input: Tensor, hx: Tensor) -> Tensor:
+        """Add the rows that are named."""
+        return hx + self.weight_ih[input].sum(-2)
+
+    def initial_state(self, batch_size: int) -> Tensor:
+        """Begin with nothing."""
+        return torch.zeros(batch_size, 4)
+
+
+class Sums(torch.nn.Module):
+    """A user's cell that adds up what it reads, three features wide."""
+
+    def forward(self, input: Tensor, hx: Tensor) -> Tensor:
+        """Add a step."""
+        return hx + input
+
+    def initial_state(self, batch_size: int) -> Tensor:
+        """Begin with nothing."""
+        return torch.zeros(batch_size, 3)
+
+
 class Counter(torch.nn.Module):
     """A cell that returns what it is told to."""
 

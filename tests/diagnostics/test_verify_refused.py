@@ -217,6 +217,7 @@ call is a function of the model and its inputs, got 3
 """)
     assert refused("kwargs", kwargs=[1]) == snapshot("""\
 kwargs is a dictionary of inputs by their names, got a list
+  fix       kwargs={"mask": mask}, by the name that forward has
   more      verify-kwargs, in the docs under "Errors"\
 """)
 

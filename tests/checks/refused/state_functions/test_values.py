@@ -252,6 +252,7 @@ to_layers takes the state of a layer, (layers * directions, batch, hidden)
         message=snapshot("""\
 to_layers takes tensors with the same number of layers * directions
   got (2, 5, 4), (3, 5, 4)
+  fix       the pair (h, c) that one layer returned
   more      to-layers-rows, in the docs under "Errors"\
 """),
     ),
@@ -261,6 +262,7 @@ to_layers takes tensors with the same number of layers * directions
         message=snapshot("""\
 to_layers takes tensors with the same number of layers * directions
   got (5, 3, 4), (5, 2, 4)
+  fix       the pair (h, c) that one layer returned
   more      to-layers-rows, in the docs under "Errors"\
 """),
     ),

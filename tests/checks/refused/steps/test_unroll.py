@@ -11,7 +11,9 @@ from tests.checks.refusals import (
     CONTENT,
     Case,
     Counter,
+    Embedded,
     Refused,
+    Sums,
     call,
     filled,
     fix,
@@ -19,35 +21,6 @@ from tests.checks.refusals import (
     refusal,
     table,
 )
-
-
-class Embedded(nn.Module):
-    """A user's cell that reads whole numbers, and has a weight named as ours."""
-
-    def __init__(self) -> None:
-        """Make a table of ten rows."""
-        super().__init__()
-        self.weight_ih = nn.Parameter(torch.ones(10, 4))
-
-    def forward(self, input: Tensor, hx: Tensor) -> Tensor:
-        """Add the rows that are named."""
-        return hx + self.weight_ih[input].sum(-2)
-
-    def initial_state(self, batch_size: int) -> Tensor:
-        """Begin with nothing."""
-        return torch.zeros(batch_size, 4)
-
-
-class Sums(nn.Module):
-    """A user's cell that adds up what it reads, three features wide."""
-
-    def forward(self, input: Tensor, hx: Tensor) -> Tensor:
-        """Add a step."""
-        return hx + input
-
-    def initial_state(self, batch_size: int) -> Tensor:
-        """Begin with nothing."""
-        return torch.zeros(batch_size, 3)
 
 
 class Plain:

@@ -4,6 +4,10 @@ Two long runs, one after the other, compare the machine's load at two times. Her
 all candidates for about a millisecond each; what disturbs the machine for longer than that
 disturbs them alike and cancels in the round's ratio, and what is shorter is an outlier that the
 median over the rounds leaves out.
+
+What a call leaves, the next one finds: memory that the allocator has given back to the system, and
+whose pages it must ask for again, or has kept. So each turn begins with a call that is not timed,
+and a candidate pays for what it leaves itself, not for what another one has left.
 """
 
 import gc
@@ -109,6 +113,7 @@ def compare(
     """Time the candidates in turns, each against the baseline (the first one unless named)."""
 
     def block(call: Callable[[], object], calls: int) -> float:
+        call()
         start = clock()
         for _ in itertools.repeat(None, calls):
             call()
@@ -116,11 +121,9 @@ def compare(
 
     reference = next(iter(candidates)) if baseline is None else baseline
     with quiet():
-        for call in candidates.values():
-            call()
         once = {name: block(call, 1) for name, call in candidates.items()}
         calls = max(1, round(effort.block / once[reference]))
-        pairs = max(1, round(effort.seconds / (2 * calls * sum(once.values()))))
+        pairs = max(1, round(effort.seconds / (2 * (1 + calls) * sum(once.values()))))
         times = interleave(
             {name: partial(block, call, calls) for name, call in candidates.items()},
             rounds=2 * pairs,

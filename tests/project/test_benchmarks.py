@@ -109,16 +109,27 @@ def test_spread_shows_noise() -> None:
 
 
 def test_blocks_last_as_asked() -> None:
-    """All candidates make as many calls in a row as the baseline makes in the time of a block."""
+    """All make as many calls as the baseline makes in the time of a block, and one before."""
     machine = Machine()
     candidates = {"base": machine.work("base", 2.0), "other": machine.work("other", 3.0)}
 
     compare(candidates, Effort(seconds=1000.0, block=10.0), clock=machine.clock)
 
     timed = machine.worked[2 * len(candidates) :]
-    blocks = [timed[n : n + 5] for n in range(0, len(timed), 5)]
-    assert len(blocks) == 2 * 20 * len(candidates)
-    assert all(block in (["base"] * 5, ["other"] * 5) for block in blocks)
+    turns = [timed[n : n + 6] for n in range(0, len(timed), 6)]
+    assert len(turns) == 2 * 17 * len(candidates)
+    assert all(turn in (["base"] * 6, ["other"] * 6) for turn in turns)
+
+
+def test_each_pays_for_what_it_leaves() -> None:
+    """A candidate after which the next call takes longer does not lengthen another one's."""
+    machine = Machine(load=lambda n: 2.0 if machine.worked[n - 1 : n] == ["messy"] else 1.0)
+    candidates = {"clean": machine.work("clean", 2.0), "messy": machine.work("messy", 2.0)}
+
+    timings = compare(candidates, Effort(seconds=100.0, block=0.0), clock=machine.clock)
+
+    assert timings["clean"] == (2.0, 1.0, 0.0)
+    assert timings["messy"] == (4.0, 2.0, 0.0)
 
 
 def test_everyone_has_a_turn_each_round() -> None:

@@ -84,10 +84,11 @@ def done(call: Call, path: str, *, resets: bool) -> tuple[int, int]:
 def terms(size: Size, steps: int, rows: int) -> list[float]:
     """Return what the costs of a path are multiplied by."""
     hidden = size.hidden_size
+    weights = hidden * (size.input_size + hidden)
     return [
-        1.0,
+        *(1.0, weights),
         *(steps, steps * hidden * hidden),
-        *(rows * hidden, rows * hidden * (size.input_size + hidden)),
+        *(rows * hidden, rows * weights),
     ]
 
 
@@ -105,16 +106,17 @@ def fitted(rows: Mapping[str, list[list[float]]]) -> dict[str, tuple[list[float]
             [
                 *(call * one for one in own),
                 *(row * one for one in own),
-                *(step, step_weights, row_weights, time),
+                *(call_weights, step, step_weights, row_weights, time),
             ]
             for own, path in zip(torch.eye(len(paths)).tolist(), paths, strict=True)
-            for call, step, step_weights, row, row_weights, time in rows[path]
+            for call, call_weights, step, step_weights, row, row_weights, time in rows[path]
         ]
         costs, errors = _least(torch.tensor(table, dtype=torch.float64))
-        step, step_weights, row_weights = costs[-3:]
+        call_weights, step, step_weights, row_weights = costs[-4:]
         for place, (path, each) in enumerate(zip(paths, errors.chunk(len(paths)), strict=True)):
             call, row = costs[place], costs[len(paths) + place]
-            found[path] = [call, step, step_weights, row, row_weights], float(each.median())
+            table_row = [call, call_weights, step, step_weights, row, row_weights]
+            found[path] = table_row, float(each.median())
     return found
 
 
@@ -210,8 +212,8 @@ def written(tables: Mapping[str, Mapping[str, Sequence[float]]]) -> str:
     lines = [
         '"""What a path costs, in nanoseconds; written by ``python -m benchmarks.fit_choice``."""',
         "",
-        "#: For a call, a step, a step's weights, a row's numbers and a row's weights.",
-        "Costs = tuple[float, float, float, float, float]",
+        "#: For a call, its weights, a step, its weights, a row's numbers and its weights.",
+        "Costs = tuple[float, float, float, float, float, float]",
         "",
         "#: By the CPU, as ``choice`` names it; by kind, whether there are gradients, path.",
         "COSTS: dict[str, dict[tuple[str, bool, str], Costs]] = {",

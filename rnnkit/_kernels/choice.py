@@ -1,9 +1,10 @@
 """Which path is expected to be fastest: a formula for what each costs, and its measured numbers.
 
-A call on a path costs something by itself, something for each step, whose kernel starts again and
-reads the weights of the hidden side again, and something for each row (a step of a sample), for its
-numbers and for its products with the weights. Which steps and rows a path computes is known
-beforehand; what they cost is measured, in nanoseconds of one thread, by
+A call on a path costs something by itself and for its weights, which a kernel may lay out anew;
+something for each step, whose kernel starts again and reads the weights of the hidden side again;
+and something for each row (a step of a sample), for its numbers and for its products with the
+weights. Which steps and rows a path computes is known beforehand; what they cost is measured, in
+nanoseconds of one thread, by
 
     python -m benchmarks.fit_choice
 
@@ -149,12 +150,16 @@ def names_of_cpu() -> tuple[str, ...]:
 @lru_cache
 def _terms(facts: Facts, path: str) -> tuple[float, float, float]:
     table = next(COSTS[name] for name in (*names_of_cpu(), "DEFAULT") if name in COSTS)
-    call, step, step_weights, row, row_weights = table[facts.kind, facts.gradients, path]
-    by_step = by_row = 0.0
+    call, call_weights, step, step_weights, row, row_weights = table[
+        facts.kind, facts.gradients, path
+    ]
+    by_call = by_step = by_row = 0.0
     for input_size, hidden in facts.sizes:
+        weights = hidden * (input_size + hidden)
+        by_call += call + call_weights * weights
         by_step += step + step_weights * hidden * hidden
-        by_row += row * hidden + row_weights * hidden * (input_size + hidden)
-    return float(call * len(facts.sizes)), by_step, by_row
+        by_row += row * hidden + row_weights * weights
+    return by_call, by_step, by_row
 
 
 def for_lengths(facts: Facts, lengths: Sequence[int]) -> Choice:

@@ -174,10 +174,13 @@ def test_a_cpu_has_its_own_costs(
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: known, raising=False)
     one = facts("GRU")
     choice._terms.cache_clear()
-    call, step, *_ = COSTS[table]["GRU", one.gradients, choice.PACKED]
+    call, call_weights, step, step_weights, *_ = COSTS[table]["GRU", one.gradients, choice.PACKED]
+    (input_size, hidden), *_ = one.sizes
+    once = call + call_weights * hidden * (input_size + hidden)
 
-    assert choice.cost(one, choice.PACKED, 0, 0) == call
-    assert choice.cost(one, choice.PACKED, 1, 0) >= call + step
+    assert choice.cost(one, choice.PACKED, 0, 0) == pytest.approx(once)
+    after = once + step + step_weights * hidden**2
+    assert choice.cost(one, choice.PACKED, 1, 0) == pytest.approx(after)
     choice._terms.cache_clear()
 
 

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 from torch.nn.modules.module import register_module_forward_pre_hook
+from torch.nn.parallel import DataParallel
 from torch.nn.parameter import is_lazy
 from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
@@ -83,6 +84,8 @@ class Session:
             ArgumentError: if a module is lazy and has not been called, or cannot be copied.
         """
         model = unwrapped(model)
+        if call is None and type(model) is DataParallel and not model.device_ids:
+            model = unwrapped(model.module)  # which it calls, and whose arguments it hides
         if any(is_lazy(parameter) for parameter in model.parameters()):
             message = (
                 "the model has lazy modules whose sizes are open: call it once, then try again"

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.compiler import is_compiling
 
 from rnnkit._base.class_facts import has_own_checks, mode_of
-from rnnkit._base.state import layers_first, with_batch
+from rnnkit._base.state import layers_first, map_state, with_batch
 from rnnkit._base.torch_tools import (
     is_jit_traced,
     is_one_graph,

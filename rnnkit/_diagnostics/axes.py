@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Callable
-from typing import Any, SupportsIndex
+from typing import Any, NoReturn, SupportsIndex
 
 import torch
 from torch import Tensor
@@ -31,6 +31,12 @@ def check_dims(*needed: str, **axes: Any) -> None:
             message = f"{argument} is {of}, {kind}, got {brief(dim)}"
             fix = ("fix", f"{argument}=0, the first axis, or another int")
             refusal(ArgumentError, argument, message, "", fix, code="verify-axis-kind")
+
+
+def refuse_axis(argument: str, what: str, shape: Shape, code: str = "verify-axis") -> NoReturn:
+    """Refuse an axis of the first output: it need not be told."""
+    fix = ("fix", f"leave {argument} out, and the axis is found")
+    refusal(ArgumentError, argument, f"{what}: its shape is {shape}", "", fix, code=code)
 
 
 def infer_batch_axes(batch: Batch, attempt: Attempt) -> bool:

@@ -59,6 +59,9 @@ def infer_batch_axes(batch: Batch, attempt: Attempt) -> bool:
             _lay(batch, dict(zip(choices, chosen, strict=True)))
             fewer = attempt(batch.samples(kept).tree())
             if fewer is not None:
+                pairs = enumerate(zip(given, batch.axes, strict=True))
+                at = batch.axes[batch.first]
+                batch.uncut = frozenset(k for k, pair in pairs if pair == (at, None))
                 for index, _ in _open(batch):
                     # To one sample, what has many may be joined by broadcasting.
                     content = batch.is_content(index) and batch.leaves[index].dim() > 1

@@ -15,6 +15,7 @@ from rnnkit._diagnostics.events import record
 from rnnkit._diagnostics.experiment import PerturbedRun, run_perturbed
 from rnnkit._diagnostics.locate import locate_sample
 from rnnkit._diagnostics.outputs import Leaves, Order, orders
+from rnnkit._diagnostics.probes.across import check_flags
 from rnnkit._diagnostics.probes.put_back import check_put_back
 from rnnkit._diagnostics.probes.repeatable import drawn_from
 from rnnkit._diagnostics.report import (
@@ -53,6 +54,7 @@ def probe_batch(baseline: Baseline) -> str:
         baseline.order = order
         leak = _leak(runs, indices)
         if leak is None:
+            check_flags(baseline)
             return _judged(runs, indices)
     baseline.order = Order(None)
     if (rows := _flat(baseline)) is not None:

@@ -126,3 +126,39 @@ def test_samples_one_by_one() -> None:
     )
     with pytest.raises(rnnkit.LeakError, match="the backward half is used at the last step"):
         rnnkit.verify(model, X)
+
+
+def whole(h: Tensor) -> Tensor:
+    """Put all of a state, or of a part of it, beside each other."""
+    return h.transpose(0, 1).flatten(1)
+
+
+STATES: dict[str, tuple[Callable[[Tensor, Tensor], Tensor], int, str]] = {
+    "the backward one": (lambda _, h: h[-1], 1, "h_n[1] of 2"),
+    "the forward one": (lambda _, h: h[-2], 1, "h_n[0] of 2"),
+    "of the last layer": (lambda _, h: h[-1], 2, "h_n[3] of 4"),
+    "of all layers": (
+        lambda _, h: whole(h.unflatten(0, (2, 2)).transpose(0, 1)[-1]),
+        2,
+        "h_n[1] and h_n[3] of 4",
+    ),
+    "both": (lambda _, h: whole(h[-2:]), 2, ""),
+    "beside the output": (lambda y, h: torch.cat([h[-1], y.mean(1)], 1), 1, ""),
+    "for a ReLU that is dead": (lambda _, h: torch.cat([h[-1], (h[-2] - 9).relu()], 1), 1, ""),
+}
+
+
+@pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU])
+@pytest.mark.parametrize("name", STATES)
+def test_states_of_one_direction(name: str, kind: type[nn.RNNBase]) -> None:
+    """Where the states of one direction are all that is used, it is a note."""
+    use, layers, used = STATES[name]
+
+    def compute(m: Any, x: Tensor) -> Tensor:
+        y, state = m.layer(x)
+        return use(y, state if m.layer.mode == "GRU" else state[0])
+
+    both = kind(FEATURE, HIDDEN, layers, batch_first=True, bidirectional=True)
+    notes = rnnkit.verify(Model(compute, layer=both), X).notes
+    told = f"of what layer returns, one direction is used: {used}; last_hidden(state) has both"
+    assert notes == ([told] if used else [])

@@ -127,7 +127,7 @@ class _Judge:
         if has_steps and self.module.num_layers == 1 and self._is_read():
             return
         h_matters = self._matters(_part("h"))
-        if h_matters and self.module.num_layers > 1:
+        if h_matters and self.module.num_layers * self.directions > 1:
             self._find_mixed_rows()
         is_used = h_matters or self._is_read()
         if is_used or self.module.mode != "LSTM" or not self._matters(_part("c")):
@@ -156,6 +156,10 @@ class _Judge:
                 f"of the state of {self.name}, {rows} are used: directions of different layers",
                 f"h_n[{count - 2}] and h_n[{count - 1}], the last layer's; or last_hidden(state)",
             )
+        one = self.directions == 2 and len({row % 2 for row in used}) == 1
+        if one and not self._is_read() and not self._are_felt(*unused):
+            text = f"of what {self.name} returns, one direction is used: {rows} of {count}"
+            self.baseline.report.noted(f"{text}; last_hidden(state) has both")
 
     def _is_read(self) -> bool:
         if self._reads is None:

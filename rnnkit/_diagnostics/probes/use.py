@@ -140,24 +140,25 @@ class _Judge:
 
     def _find_mixed_rows(self) -> None:
         count = self.module.num_layers * self.directions
-        used = [row for row in range(count) if self._matters(_row(row))]
+        used = [row for row in range(count) if self._matters(_rows([row]))]
         layers = {row // self.directions for row in used}
         rows = " and ".join(f"h_n[{row}]" for row in used)
-        unused = [_row(row, torch.nan) for row in range(count) if row not in used]
+        unused = _rows([row for row in range(count) if row not in used], torch.nan)
         is_early = max(layers, default=count) < self.module.num_layers - 1
-        if is_early and not self._is_read() and not self._are_felt(*unused):
+        if is_early and not self._is_read() and not self._are_felt(unused):
             self._fail(
                 f"of what {self.name} returns, only {rows} of {count} is used, not the last layer",
                 "h_n[-1], the last layer's state; or the output",
             )
         both = self.directions == 2 and len(used) == len(layers) == 2
-        if both and used[0] % 2 != used[1] % 2 and not self._are_felt(*unused):
+        if both and used[0] % 2 != used[1] % 2 and not self._are_felt(unused):
             self._fail(
                 f"of the state of {self.name}, {rows} are used: directions of different layers",
                 f"h_n[{count - 2}] and h_n[{count - 1}], the last layer's; or last_hidden(state)",
             )
-        one = self.directions == 2 and len({row % 2 for row in used}) == 1
-        if one and not self._is_read() and not self._are_felt(*unused):
+        directions = {row % self.directions for row in used}
+        one = self.call.number == 0 and 0 < len(directions) < self.directions
+        if one and not self._is_read() and not self._are_felt(unused):
             text = f"of what {self.name} returns, one direction is used: {rows} of {count}"
             self.baseline.report.noted(f"{text}; last_hidden(state) has both")
 
@@ -200,9 +201,13 @@ def _part(name: str, by: float = 1.0) -> Disturb:
     return lambda _, result: mapped(result, **{name: partial(_noisy, by=by)})
 
 
-def _row(row: int, by: float = 1.0) -> Disturb:
+def _rows(rows: Sequence[int], by: float = 1.0) -> Disturb:
     def disturb(module: RNNBase, result: Any) -> Any:
-        return mapped(result, h=lambda h: torch.where(rows_of(module, h) == row, _noisy(h, by), h))
+        def turned(h: Tensor) -> Tensor:
+            at = torch.isin(rows_of(module, h), torch.tensor(rows, device=h.device))
+            return torch.where(at, _noisy(h, by), h)
+
+        return mapped(result, h=turned)
 
     return disturb
 

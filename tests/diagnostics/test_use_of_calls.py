@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+from inline_snapshot import snapshot
 from torch import Tensor, nn
 
 import rnnkit
@@ -162,3 +163,54 @@ def test_states_of_one_direction(name: str, kind: type[nn.RNNBase]) -> None:
     notes = rnnkit.verify(Model(compute, layer=both), X).notes
     told = f"of what layer returns, one direction is used: {used}; last_hidden(state) has both"
     assert notes == ([told] if used else [])
+
+
+def beside(y: Tensor, state: Any) -> Tensor:
+    """Put the last state, which no noise of its own size changes, beside the first step."""
+    h = state[0] if isinstance(state, tuple) else state
+    return torch.cat([y[:, 0], (h[-1] * 1e-30).relu() + 1], 1)
+
+
+FIRST: dict[str, tuple[Callable[..., Tensor], dict[str, Any]]] = {
+    "the last step": (lambda m, x: m.layer(x)[0][:, -1], {}),
+    "all steps": (lambda m, x: m.layer(x)[0].amax(1), {}),
+    "weighed by others": (
+        lambda m, x: (m.layer(x)[0] * torch.eye(SEQ)[0].unsqueeze(1)).sum(1),
+        {},
+    ),
+    "a state beside it": (lambda m, x: beside(*m.layer(x)), {}),
+    "from a state": (lambda m, x: m.layer(x, m.layer(x)[1])[0][:, 0], {}),
+    "two directions": (lambda m, x: m.layer(x)[0][:, 0], {"bidirectional": True}),
+    "one step": (lambda m, x: m.layer(x[:, :1])[0][:, 0], {}),
+}
+
+
+@pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU])
+@pytest.mark.parametrize("name", FIRST)
+def test_first_step_beside_others(name: str, kind: type[nn.RNNBase]) -> None:
+    """The first step may be used where it has read more, or others are used as well."""
+    compute, options = FIRST[name]
+    layer = kind(FEATURE, HIDDEN, batch_first=True, **options)
+    report = rnnkit.verify(Model(compute, layer=layer), X, skip=["memory"], raises=False)
+
+    assert not report.found("use")
+
+
+def test_first_step_alone() -> None:
+    """An output of which the first step is used, and nothing else, has read one step."""
+    model = Model(
+        lambda m, x: m.head(m.layer(x)[0][:, 0]),
+        layer=nn.GRU(FEATURE, HIDDEN, batch_first=True),
+        head=nn.Linear(HIDDEN, 2),
+    )
+    with pytest.raises(rnnkit.LeakError) as error:
+        rnnkit.verify(model, X)
+
+    assert str(error.value) == snapshot("""\
+of the output of layer, the first step alone is used, which has read one step
+  first      layer (GRU)
+  fix        h_n[-1], or output[:, -1], the last step with batch_first=True
+  intended?  rnnkit.verify(..., skip=['use'])
+  more       use, in the docs under "Errors"\
+""")
+    assert rnnkit.verify(model, X, lengths=[SEQ] * BATCH, pad="pre").judged

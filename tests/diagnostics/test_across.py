@@ -98,3 +98,22 @@ def test_a_number_for_each_sample_or_feature() -> None:
             "input 1, 6 numbers, is not cut with the samples: one for each sample meets (batch, feature) by .unsqueeze(-1)"
         ]
     )
+
+
+@pytest.mark.parametrize(
+    "take", [lambda pairs: pairs.mean(1), lambda pairs: pairs[0]], ids=["mean", "pick"]
+)
+def test_place_of_broadcasting(take: Any) -> None:
+    """Where ``(batch, 1)`` meets ``(batch,)``, the place is there, and not what is made of it."""
+
+    def compute(m: Any, x: Tensor) -> Tensor:
+        h = m.gru(x)[1][0]
+        values = m.value(h)
+        scale = h.sum(1)
+        pairs = values * scale
+        result: Tensor = take(pairs)
+        return result
+
+    gru, value = nn.GRU(FEATURE, 6, batch_first=True), nn.Linear(6, 1)
+    message = said(Model(compute, gru=gru, value=value), torch.randn(4, SEQ, FEATURE))
+    assert "by         mul\n" in message

@@ -55,7 +55,7 @@ def infer_batch_axes(batch: Batch, attempt: Attempt) -> bool:
     given = list(batch.axes)
     if batch.size > 1:
         # With one sample, what has many may be joined by broadcasting: of two, three are made.
-        several = [[0, 1]] if batch.size > 2 else [[0, 1, 0], [0]]
+        several = [[0, 1]] if batch.size > 2 else [[0, 1, 1], [0]]
         laid = itertools.islice(itertools.product(*choices.values()), TRIES)
         for kept, chosen in itertools.product(several, laid):
             _lay(batch, dict(zip(choices, chosen, strict=True)))

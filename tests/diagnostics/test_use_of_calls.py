@@ -196,6 +196,20 @@ def test_first_step_beside_others(name: str, kind: type[nn.RNNBase]) -> None:
     assert not report.found("use")
 
 
+@pytest.mark.parametrize("told", [True, False])
+def test_first_step_of_samples_that_have_no_other(told: bool) -> None:
+    """Of samples of one step the first is the last, as lengths say or the zeros behind it."""
+    counts = torch.ones(BATCH, dtype=torch.int64)
+
+    def compute(m: Any, x: Tensor, n: Tensor) -> Any:
+        return m.layer(x)[0][torch.arange(len(x)), n - 1]
+
+    x = X.masked_fill((torch.arange(SEQ) > 0).unsqueeze(1), 0.0)
+    model = Model(compute, layer=nn.GRU(FEATURE, HIDDEN, batch_first=True))
+    options = {"lengths": counts} if told else {"skip": ["memory"]}
+    assert rnnkit.verify(model, x, counts, **options).judged
+
+
 def test_first_step_alone() -> None:
     """An output of which the first step is used, and nothing else, has read one step."""
     model = Model(

@@ -115,6 +115,11 @@ def map_state(function: Callable[..., Tensor], state: Any, *others: Any) -> Any:
     return type(state)(*parts) if hasattr(state, "_fields") else type(state)(parts)
 
 
+def with_batch(state: Any, axis: int) -> Any:
+    """Give an unbatched state a batch axis, of one sample: axis 1 of a layer's, 0 of a cell's."""
+    return map_state(lambda tensor: tensor.unsqueeze(axis), state)
+
+
 def check_alike(state: Any, other: Any) -> None:
     """Hold two states to the same tensors, and to None in the same places."""
     if _members(state) != _members(other):

@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Callable
-from typing import Any, SupportsIndex
+from typing import Any, NoReturn, SupportsIndex
 
 import torch
 from torch import Tensor
@@ -33,8 +33,14 @@ def check_dims(*needed: str, **axes: Any) -> None:
             refusal(ArgumentError, argument, message, "", fix, code="verify-axis-kind")
 
 
+def refuse_axis(argument: str, what: str, shape: Shape, code: str = "verify-axis") -> NoReturn:
+    """Refuse an axis of the first output: it need not be told."""
+    fix = ("fix", f"leave {argument} out, and the axis is found")
+    refusal(ArgumentError, argument, f"{what}: its shape is {shape}", "", fix, code=code)
+
+
 def infer_batch_axes(batch: Batch, attempt: Attempt) -> bool:
-    """Try axes for the inputs after the first until the model takes a batch of fewer samples.
+    """Try axes for the inputs after the first until the model takes a batch of another size.
 
     Inputs of one shape, as the two states of an LSTM, have the batch at the same axis; the last
     choice is that they have none, as a mask over steps. Of the first input the caller has said it.
@@ -48,17 +54,21 @@ def infer_batch_axes(batch: Batch, attempt: Attempt) -> bool:
         choices[shape] = [axis, *others, None]
     given = list(batch.axes)
     if batch.size > 1:
-        kept = range(min(batch.size - 1, 2))
-        for chosen in itertools.islice(itertools.product(*choices.values()), TRIES):
+        # With one sample, what has many may be joined by broadcasting: of two, three are made.
+        several = [[0, 1]] if batch.size > 2 else [[0, 1, 1], [0]]
+        laid = itertools.islice(itertools.product(*choices.values()), TRIES)
+        for kept, chosen in itertools.product(several, laid):
             _lay(batch, dict(zip(choices, chosen, strict=True)))
             fewer = attempt(batch.samples(kept).tree())
             if fewer is not None:
+                pairs = enumerate(zip(given, batch.axes, strict=True))
+                at = batch.axes[batch.first]
+                batch.uncut = frozenset(k for k, pair in pairs if pair == (at, None))
                 for index, _ in _open(batch):
-                    # To one sample, what has many may be joined by broadcasting.
                     content = batch.is_content(index) and batch.leaves[index].dim() > 1
                     # Of as many samples as steps, a square may be weights between nodes.
                     other = batch.size == batch.steps or not batch.may_have_steps(index)
-                    if content and len(kept) > 1 and other:
+                    if content and batch.size > 2 and other:
                         whole = attempt(batch.samples(kept, but=index).tree())
                         if whole is None or not _have_both(fewer, whole, len(kept)):
                             continue

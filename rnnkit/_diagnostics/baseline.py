@@ -6,9 +6,7 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
-from rnnkit._base.errors import ArgumentError
-from rnnkit._base.message import refusal
-from rnnkit._diagnostics.axes import followed_axis, infer_steps
+from rnnkit._diagnostics.axes import followed_axis, infer_steps, refuse_axis
 from rnnkit._diagnostics.batch import Batch
 from rnnkit._diagnostics.compare import apart
 from rnnkit._diagnostics.isolation import Session
@@ -64,6 +62,10 @@ class Baseline:
         self._find_batch_axes()
         self._infer_first(self._axis("out_batch_dim", out_batch_dim))
         self._told = self._axis("out_seq_dim", out_seq_dim)
+        is_known = out_batch_dim is not None or self.runs_on_fewer
+        if is_known and self._told is not None and self._told == self.axes[self.first or 0]:
+            what = f"axis {out_seq_dim} of the first output is its batch"
+            refuse_axis("out_seq_dim", what, tuple(self.normal[self.first or 0].shape))
         self.step_axes: list[int | None] = [None] * len(self.normal)
         self._find_step_axes()
         self.rounding = Rounding(opened, batch, self.normal, self._own_axes())
@@ -109,8 +111,7 @@ class Baseline:
         listed = self.first is not None and self.names[self.first].endswith(STACK)
         shape = shape[listed:]
         if not -len(shape) <= dim < len(shape):
-            message = f"the first output has no axis {dim}: its shape is {shape}"
-            refusal(ArgumentError, argument, message, code="verify-axis")
+            refuse_axis(argument, f"the first output has no axis {dim}", shape)
         return dim % len(shape) + listed
 
     def _infer_first(self, axis: int | None) -> None:
@@ -118,10 +119,8 @@ class Baseline:
             return
         shape, size = tuple(self.normal[self.first].shape), self.batch.size
         if axis is not None and shape[axis] != size:
-            message = (
-                f"axis {axis} of the first output is not a batch of {size}: its shape is {shape}"
-            )
-            refusal(ArgumentError, "out_batch_dim", message, code="verify-batch")
+            what = f"axis {axis} of the first output is not a batch of {size}"
+            refuse_axis("out_batch_dim", what, shape, "verify-batch")
         if axis is None and self.axes[self.first] is None and not self.runs_on_fewer:
             # Nothing could be left out: the batch may be where it was in the input.
             batch_dim = self.batch.axes[self.batch.first]

@@ -30,6 +30,7 @@ class Batch:
         steps: how many steps there are; None if no leaf has a seq axis.
         on_their_own: leaves that are as long, but whose steps are no steps of the paced one.
         padded_alike: those of them that are padded where the paced one is, and are cut with it.
+        uncut: leaves with as many rows as samples that are not cut with them.
         lengths: valid steps of each sample, of the leaves that were given any.
         drawn: other values for the leaves, as far as some were drawn.
     """
@@ -76,7 +77,7 @@ class Batch:
             if self.seq_dim == batch_dim:
                 message = f"seq_dim and batch_dim are both axis {batch_dim} of the input"
                 refusal(ArgumentError, "seq_dim", message, code="verify-axis")
-        self.on_their_own = self.padded_alike = frozenset[int]()
+        self.on_their_own = self.padded_alike = self.uncut = frozenset[int]()
         self.lengths: Lengths = {}
         self.drawn: dict[Any, Tensor] = {}
         self.pace(self._find_paced(batch_dim, longest))

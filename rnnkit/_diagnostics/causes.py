@@ -12,7 +12,7 @@ from rnnkit._diagnostics.events import Event
 from rnnkit._diagnostics.experiment import PerturbedRun
 from rnnkit._diagnostics.isolation import Watch
 from rnnkit._diagnostics.module_calls import is_backward, mapped, rows_of
-from rnnkit._diagnostics.outputs import same
+from rnnkit._diagnostics.outputs import Leaves, same
 from rnnkit._diagnostics.report import Line
 
 #: Says whether what the model returns, without and with the change, has no leak: each output with
@@ -59,24 +59,28 @@ def confirm(
 
     There may be several ways to choose the layers at which it is undone.
     """
-    baseline = perturbed.baseline
     if suspicion is None:
         return []
     for names in layers:
         if (outputs := perturbed.both(suspicion.undone(names))) is None:
             continue
-        before, after = outputs
-        judged = [
-            clean(before[index], after[index], axis)
-            for index, axis in baseline.judged()
-            if index < min(len(before), len(after))
-            and isinstance(before[index], Tensor)
-            and before[index].shape == baseline.normal[index].shape
-            and before[index].shape == after[index].shape
-        ]
-        if judged and all(judged):
+        if is_gone(perturbed, outputs, clean):
             return suspicion.rows
     return []
+
+
+def is_gone(perturbed: PerturbedRun, outputs: tuple[Leaves, Leaves], clean: Clean) -> bool:
+    """Say whether there is no leak in outputs without and with the change, of those judged."""
+    baseline, (before, after) = perturbed.baseline, outputs
+    judged = [
+        clean(before[index], after[index], axis)
+        for index, axis in baseline.judged()
+        if index < min(len(before), len(after))
+        and isinstance(before[index], Tensor)
+        and before[index].shape == baseline.normal[index].shape
+        and before[index].shape == after[index].shape
+    ]
+    return bool(judged) and all(judged)
 
 
 def other_layout(event: Event, given: Event, axis: int | None) -> Suspicion | None:

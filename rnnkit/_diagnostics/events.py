@@ -182,7 +182,7 @@ class Steps(Listener):
                 given, made = self.known((args, kwargs)), self.known((changed, result))
                 if "empty" in name or calling_frame().f_code.co_filename == rnn.__file__:
                     copies = []  # not filled yet, or sorted by lengths and soon put back
-                step = Step(self.events, name, text, _place(), given, made, copies)
+                step = Step(self.events, name, text, place_of_call(), given, made, copies)
                 self.seen.append(step)
         return result
 
@@ -198,7 +198,7 @@ def _text(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
     return f"{name}({', '.join(sizes)})" if sizes else name
 
 
-def _place() -> str:
+def place_of_call() -> str:
     """Return the file and line from which the user called torch."""
     frame = user_frame()
     return f"{Path(frame.f_code.co_filename).name}:{frame.f_lineno}"

@@ -9,11 +9,12 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import torch
 from torch import Tensor
 from torch.nn.modules.module import register_module_forward_pre_hook
+from torch.nn.parallel import DataParallel
 from torch.nn.parameter import is_lazy
 from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
@@ -46,7 +47,7 @@ class Listener(TorchFunctionMode):
     A mode of functions, since one of operators imports torch's compiler, which takes seconds.
     """
 
-    def started(self) -> "Listener":
+    def started(self) -> Self:
         """Begin."""
         self.__enter__()  # type: ignore[no-untyped-call]
         return self
@@ -83,6 +84,8 @@ class Session:
             ArgumentError: if a module is lazy and has not been called, or cannot be copied.
         """
         model = unwrapped(model)
+        if call is None and type(model) is DataParallel and not model.device_ids:
+            model = unwrapped(model.module)  # which it calls, and whose arguments it hides
         if any(is_lazy(parameter) for parameter in model.parameters()):
             message = (
                 "the model has lazy modules whose sizes are open: call it once, then try again"

@@ -253,7 +253,9 @@ class _Search:
                 continue
             for before, after, less in zip(*parts, strict=True):
                 axes = self._axes(before.tensors, less.tensors)
-                if any(axes):
+                if self.unit == "samples" and any(map(_are_pairs, before.tensors, less.tensors)):
+                    shown[before] = True
+                elif any(axes):
                     shown[before] = self._shown(before.tensors, after.tensors, axes)
         return shown
 
@@ -283,6 +285,12 @@ def _plain_axis(axes: Sequence[_Axis | None]) -> int | None:
     """Return the axis of the first tensor, if each has one row on it."""
     axis = next(iter(axes), None)
     return axis.dim if axis and axis.each == 1 else None
+
+
+def _are_pairs(full: Any, fewer: Any) -> bool:
+    """Say whether samples meet samples in a tensor: two of its axes have one less of them."""
+    shapes = zip(shape_of(full) or (), shape_of(fewer) or (), strict=False)
+    return [one - other for one, other in shapes if one != other] == [1, 1]
 
 
 def _only_axis(tensor: Any, size: int) -> int | None:

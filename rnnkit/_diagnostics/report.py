@@ -212,4 +212,4 @@ MEMORIES = 4
 
 #: Calls of layers that the probe *use* looks at, and runs that it begins none after.
 CALLS = 4
-RUNS = 16
+RUNS = 18

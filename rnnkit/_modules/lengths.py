@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.compiler import is_compiling
 
 from rnnkit._base.class_facts import has_own_checks, mode_of
-from rnnkit._base.state import layers_first, map_state
+from rnnkit._base.state import layers_first, map_state, with_batch
 from rnnkit._base.torch_tools import (
     is_jit_traced,
     is_one_graph,
@@ -79,7 +79,7 @@ def _first_state(layer: Any, spec: CallSpec, input: Tensor) -> States:
     first = first_state(spec, layer.initial_state(spec.batch), input)
     if layer.state_batch_first:
         first = layers_first(first)
-    return _tensors(first if spec.batch is not None else map_state(_add_batch, first))
+    return _tensors(first if spec.batch is not None else with_batch(first, 1))
 
 
 def takes_operator(layer: Any, input: Any) -> bool:
@@ -120,7 +120,7 @@ def _run_seq_first(
     unbatched = input.dim() == SEQUENCE
     if unbatched:
         input = input.unsqueeze(1)
-        hx = None if hx is None else map_state(_add_batch, hx)
+        hx = with_batch(hx, 1)
     elif layer.batch_first:
         input = input.transpose(0, 1)
     if hx is None:
@@ -131,10 +131,6 @@ def _run_seq_first(
     elif layer.batch_first:
         output = output.transpose(0, 1)
     return output, ends if len(ends) > 1 else next(iter(ends))
-
-
-def _add_batch(tensor: Tensor) -> Tensor:
-    return tensor.unsqueeze(1)
 
 
 def _tensors(state: Any) -> States:

@@ -9,7 +9,7 @@ from typing import Any, Protocol, TypeVar, runtime_checkable
 from torch import Tensor
 
 from rnnkit._base.class_facts import has_own_start, mode_of, proj_size_of
-from rnnkit._base.state import LSTMState, map_state
+from rnnkit._base.state import LSTMState, map_state, with_batch
 from rnnkit._base.torch_tools import (
     is_exporting,
     is_jit_traced,
@@ -136,10 +136,10 @@ def run(
     mask = None if reset is None else check_reset(spec, reset, input)
     if spec.batch is None:
         output, state = run(
-            cell, input.unsqueeze(1), None if hx is None else map_state(_add_batch, hx), caller,
+            cell, input.unsqueeze(1), with_batch(hx, 0), caller,
             batch_first=False, lengths=None, reverse=reverse,
             reset=None if mask is None else mask.unsqueeze(1),
-            first=None if first is None else map_state(_add_batch, first),
+            first=with_batch(first, 0),
             return_states=return_states, fused=fused,
         )  # fmt: skip
         batch_axis = 1 if return_states else 0
@@ -204,10 +204,6 @@ def _as_layer(state: Any) -> tuple[Tensor, ...]:
     tensors = (state,) if isinstance(state, Tensor) else state
     # In one piece, which cuDNN asks for.
     return tuple(tensor.unsqueeze(0).contiguous() for tensor in tensors)
-
-
-def _add_batch(tensor: Tensor) -> Tensor:
-    return tensor.unsqueeze(0)
 
 
 def initial_state(cell: Any, batch: Any) -> Any:

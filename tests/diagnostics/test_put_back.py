@@ -115,3 +115,87 @@ with the samples in the order 0, 1, 3, 2, output of sample 0 is that of sample 1
   intended?  rnnkit.verify(..., skip=['alone'])
   more       alone, in the docs under "Errors"\
 """)
+
+
+def halfway(*, x_sorted: bool, put_back: bool) -> Model:
+    """Sorts the samples by length, or their lengths alone, and puts the outputs back, or not."""
+
+    def compute(m: Any, x: Tensor, lengths: Tensor) -> Tensor:
+        counts, order = lengths.sort(descending=True)
+        packed = pack_padded_sequence(x[order] if x_sorted else x, counts, batch_first=True)
+        h: Tensor = m.gru(packed)[1][-1]
+        return h[order.argsort()] if put_back else h
+
+    return Model(compute, gru=nn.GRU(FEATURE, HIDDEN, batch_first=True))
+
+
+def said_of(model: Model, lengths: tuple[int, ...]) -> str:
+    """Verify a model that mixes samples; return what is said."""
+    x, counts = batch_of(lengths)
+    with pytest.raises(rnnkit.LeakError) as caught:
+        rnnkit.verify(model, x, counts, lengths=counts)
+    return str(caught.value)
+
+
+def test_samples_that_are_not_put_back() -> None:
+    """The cause is named: sorted and not put back, or put back and never sorted."""
+    for lengths in permutations((7, 2, 5, 3)):
+        if list(lengths) == sorted(lengths, reverse=True):
+            continue
+        assert "sorted by length" in said_of(halfway(x_sorted=True, put_back=False), lengths)
+    assert said_of(halfway(x_sorted=True, put_back=False), (3, 7, 2, 5)) == snapshot("""\
+output of sample 2 depends on input of sample 0
+  first      gru (GRU), input of call 0
+  cause      samples are sorted by length, and not put back
+  fix        output[order.argsort()], where order has sorted the samples
+  intended?  rnnkit.verify(..., skip=['batch'])
+  more       batch, in the docs under "Errors"\
+""")
+    assert said_of(halfway(x_sorted=False, put_back=True), (3, 7, 2, 5)) == snapshot("""\
+output of sample 1 depends on input of sample 0
+  first      after gru, in what the model does with tensors itself
+  cause      samples are put back from the order of their lengths, and were never sorted
+  fix        x[order], where order has sorted the lengths
+  intended?  rnnkit.verify(..., skip=['batch'])
+  more       batch, in the docs under "Errors"\
+""")
+    assert said_of(halfway(x_sorted=True, put_back=False), (5, 7, 2, 3)) == snapshot("""\
+output of sample 1 depends on input of sample 0
+  first      gru (GRU), input of call 0
+  cause      samples are sorted by length and not put back, or put back and never sorted
+  fix        output[order.argsort()], where order has sorted the samples
+  or         x[order], where order has sorted the lengths
+  intended?  rnnkit.verify(..., skip=['batch'])
+  more       batch, in the docs under "Errors"\
+""")
+
+
+def test_samples_that_are_put_back_by_their_order() -> None:
+    """The cause is named as well where samples change places more than once."""
+    wrong = sorting(falling=True, inverse=False)
+    assert "put back by the order in place of its inverse" in said_of(wrong, (3, 7, 2, 5))
+
+
+def test_lengths_that_are_sorted_alone() -> None:
+    """Lengths of other samples are told by what a sorted batch gives."""
+    wrong = halfway(x_sorted=False, put_back=False)
+    assert said_of(wrong, (3, 7, 2, 5)).splitlines()[2:4] == snapshot(
+        [
+            "  cause      samples are taken for sorted by length: so, each gives what it gives alone",
+            "  fix        x[order], where order sorts the lengths; or pack with enforce_sorted=False",
+        ]
+    )
+    x, counts = batch_of((7, 5, 3, 2))
+    assert rnnkit.verify(wrong, x, counts, lengths=counts).judged
+
+
+def test_padding_that_is_pooled_in_any_order() -> None:
+    """What goes wrong in a sorted batch too, or of what takes no other order, is no such cause."""
+
+    def compute(m: Any, x: Tensor, lengths: Tensor) -> Tensor:
+        assert not m.strict or len(lengths) == 1 or lengths.tolist()[:2] in ([3, 7], [7, 2])
+        return m.gru(x)[0].mean(1)
+
+    model = Model(compute, gru=nn.GRU(FEATURE, HIDDEN, batch_first=True))
+    for model.strict in (False, True):
+        assert "taken for sorted" not in said_of(model, (3, 7, 2, 5))

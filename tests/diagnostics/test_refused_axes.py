@@ -66,6 +66,7 @@ seq_dim and batch_dim are both axis 0 of the input
         (
             """\
 the first output has no axis 9: its shape is (4, 7, 6)
+  fix       leave out_batch_dim out, and the axis is found
   more      verify-axis, in the docs under "Errors"\
 """,
             "out_batch_dim",
@@ -75,6 +76,7 @@ the first output has no axis 9: its shape is (4, 7, 6)
         (
             """\
 axis 1 of the first output is not a batch of 4: its shape is (4, 7, 6)
+  fix       leave out_batch_dim out, and the axis is found
   more      verify-batch, in the docs under "Errors"\
 """,
             "out_batch_dim",
@@ -84,11 +86,46 @@ axis 1 of the first output is not a batch of 4: its shape is (4, 7, 6)
         (
             """\
 the first output has no axis -4: its shape is (4, 7, 6)
+  fix       leave out_seq_dim out, and the axis is found
   more      verify-axis, in the docs under "Errors"\
 """,
             "out_seq_dim",
         )
     )
+
+
+def test_refused_equal_axes() -> None:
+    """An axis of the output that is the batch cannot be seq as well, told or found."""
+    assert refused(out_batch_dim=0, out_seq_dim=-3) == snapshot(
+        (
+            """\
+axis -3 of the first output is its batch: its shape is (4, 7, 6)
+  fix       leave out_seq_dim out, and the axis is found
+  more      verify-axis, in the docs under "Errors"\
+""",
+            "out_seq_dim",
+        )
+    )
+    assert refused(out_seq_dim=0) == snapshot(
+        (
+            """\
+axis 0 of the first output is its batch: its shape is (4, 7, 6)
+  fix       leave out_seq_dim out, and the axis is found
+  more      verify-axis, in the docs under "Errors"\
+""",
+            "out_seq_dim",
+        )
+    )
+
+
+@pytest.mark.parametrize("argument", ["out_batch_dim", "out_seq_dim"])
+def test_refused_axis_left_out(argument: str) -> None:
+    """What the refusal of an axis says to type is taken."""
+    x = numbers(BATCH, SEQ, FEATURE)
+    said, named = refused(x, **{argument: 2 if argument == "out_batch_dim" else 0})
+
+    assert (named, f"leave {argument} out" in said) == (argument, True)
+    assert rnnkit.verify(nn.GRU(FEATURE, 6, batch_first=True), x).judged
 
 
 def test_refused_axis_of_no_output() -> None:
@@ -99,6 +136,7 @@ def test_refused_axis_of_no_output() -> None:
 
     assert str(error.value) == snapshot("""\
 the first output has no axis 1: its shape is ()
+  fix       leave out_seq_dim out, and the axis is found
   more      verify-axis, in the docs under "Errors"\
 """)
 

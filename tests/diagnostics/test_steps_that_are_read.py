@@ -129,6 +129,32 @@ def hold(x: Tensor) -> float:
     return 0.0
 
 
+def sides(m: Any, x: Tensor, at: int) -> Tensor:
+    """Read the words before one, and those after it."""
+    words = m.words(x)
+    return torch.cat([m.gru(words[:, :at])[1][0], m.back(words[:, at + 1 :].flip(1))[1][0]], 1)
+
+
+def around(m: Any, x: Tensor, at: int) -> Tensor:
+    """Average all words but one."""
+    words = m.words(x)
+    return m.head(torch.cat([words[:, :at], words[:, at + 1 :]], 1).mean(1))
+
+
+@pytest.mark.parametrize("compute", [around, sides])
+@pytest.mark.parametrize("steps", [5, 8, 9])
+def test_word_in_the_middle(compute: Any, steps: int) -> None:
+    """A word that is told from those on both sides need not be read; another one must be."""
+    for at, outcome in ((steps // 2, "passed"), (steps // 2 + 1, "failed")):
+        parts = (
+            {"gru": gru(), "back": gru()} if compute is sides else {"head": nn.Linear(FEATURE, 11)}
+        )
+        model = Model(compute, words=nn.Embedding(11, FEATURE), **parts)
+        report = rnnkit.verify(model, tokens(BATCH, steps), at, raises=False)
+
+        assert {check.probe: check.outcome for check in report.checks}["coverage"] == outcome
+
+
 @pytest.mark.parametrize("refuses", [True, False])
 def test_what_cannot_be_tried_is_not_accused(*, refuses: bool) -> None:
     """Lengths of another input are found if a step may hold a NaN in all samples, and only then."""

@@ -264,3 +264,12 @@ def test_chunk_that_takes_no_other_values() -> None:
         return m.gru(x, state)
 
     assert "streaming" in rnnkit.verify(Named(compute, gru=gru()), X, ask=["streaming"]).checked
+
+
+def test_data_parallel() -> None:
+    """On a CPU DataParallel stands for its model; a caller of verify may reach through it."""
+    model = nn.DataParallel(STREAMING["a tagger"].make(True)).cpu()
+    model.device_ids = []  # as where there is no GPU
+
+    assert "streaming" in rnnkit.verify(model, X, ask=["streaming"]).checked
+    assert rnnkit.verify(model, X, call=lambda model, x: model.module(x)).judged

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+from inline_snapshot import snapshot
 from torch import Tensor, nn
 
 import rnnkit
@@ -126,3 +127,104 @@ def test_samples_one_by_one() -> None:
     )
     with pytest.raises(rnnkit.LeakError, match="the backward half is used at the last step"):
         rnnkit.verify(model, X)
+
+
+def whole(h: Tensor) -> Tensor:
+    """Put all of a state, or of a part of it, beside each other."""
+    return h.transpose(0, 1).flatten(1)
+
+
+STATES: dict[str, tuple[Callable[[Tensor, Tensor], Tensor], int, str]] = {
+    "the backward one": (lambda _, h: h[-1], 1, "h_n[1] of 2"),
+    "the forward one": (lambda _, h: h[-2], 1, "h_n[0] of 2"),
+    "of the last layer": (lambda _, h: h[-1], 2, "h_n[3] of 4"),
+    "of all layers": (
+        lambda _, h: whole(h.unflatten(0, (2, 2)).transpose(0, 1)[-1]),
+        2,
+        "h_n[1] and h_n[3] of 4",
+    ),
+    "both": (lambda _, h: whole(h[-2:]), 2, ""),
+    "beside the output": (lambda y, h: torch.cat([h[-1], y.mean(1)], 1), 1, ""),
+    "for a ReLU that is dead": (lambda _, h: torch.cat([h[-1], (h[-2] - 9).relu()], 1), 1, ""),
+}
+
+
+@pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU])
+@pytest.mark.parametrize("name", STATES)
+def test_states_of_one_direction(name: str, kind: type[nn.RNNBase]) -> None:
+    """Where the states of one direction are all that is used, it is a note."""
+    use, layers, used = STATES[name]
+
+    def compute(m: Any, x: Tensor) -> Tensor:
+        y, state = m.layer(x)
+        return use(y, state if m.layer.mode == "GRU" else state[0])
+
+    both = kind(FEATURE, HIDDEN, layers, batch_first=True, bidirectional=True)
+    notes = rnnkit.verify(Model(compute, layer=both), X).notes
+    told = f"of what layer returns, one direction is used: {used}; last_hidden(state) has both"
+    assert notes == ([told] if used else [])
+
+
+def beside(y: Tensor, state: Any) -> Tensor:
+    """Put the last state, which no noise of its own size changes, beside the first step."""
+    h = state[0] if isinstance(state, tuple) else state
+    return torch.cat([y[:, 0], (h[-1] * 1e-30).relu() + 1], 1)
+
+
+FIRST: dict[str, tuple[Callable[..., Tensor], dict[str, Any]]] = {
+    "the last step": (lambda m, x: m.layer(x)[0][:, -1], {}),
+    "all steps": (lambda m, x: m.layer(x)[0].amax(1), {}),
+    "weighed by others": (
+        lambda m, x: (m.layer(x)[0] * torch.eye(SEQ)[0].unsqueeze(1)).sum(1),
+        {},
+    ),
+    "a state beside it": (lambda m, x: beside(*m.layer(x)), {}),
+    "from a state": (lambda m, x: m.layer(x, m.layer(x)[1])[0][:, 0], {}),
+    "two directions": (lambda m, x: m.layer(x)[0][:, 0], {"bidirectional": True}),
+    "one step": (lambda m, x: m.layer(x[:, :1])[0][:, 0], {}),
+}
+
+
+@pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU])
+@pytest.mark.parametrize("name", FIRST)
+def test_first_step_beside_others(name: str, kind: type[nn.RNNBase]) -> None:
+    """The first step may be used where it has read more, or others are used as well."""
+    compute, options = FIRST[name]
+    layer = kind(FEATURE, HIDDEN, batch_first=True, **options)
+    report = rnnkit.verify(Model(compute, layer=layer), X, skip=["memory"], raises=False)
+
+    assert not report.found("use")
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_first_step_of_samples_that_have_no_other(told: bool) -> None:
+    """Of samples of one step the first is the last, as lengths say or the zeros behind it."""
+    counts = torch.ones(BATCH, dtype=torch.int64)
+
+    def compute(m: Any, x: Tensor, n: Tensor) -> Any:
+        return m.layer(x)[0][torch.arange(len(x)), n - 1]
+
+    x = X.masked_fill((torch.arange(SEQ) > 0).unsqueeze(1), 0.0)
+    model = Model(compute, layer=nn.GRU(FEATURE, HIDDEN, batch_first=True))
+    options = {"lengths": counts} if told else {"skip": ["memory"]}
+    assert rnnkit.verify(model, x, counts, **options).judged
+
+
+def test_first_step_alone() -> None:
+    """An output of which the first step is used, and nothing else, has read one step."""
+    model = Model(
+        lambda m, x: m.head(m.layer(x)[0][:, 0]),
+        layer=nn.GRU(FEATURE, HIDDEN, batch_first=True),
+        head=nn.Linear(HIDDEN, 2),
+    )
+    with pytest.raises(rnnkit.LeakError) as error:
+        rnnkit.verify(model, X)
+
+    assert str(error.value) == snapshot("""\
+of the output of layer, the first step alone is used, which has read one step
+  first      layer (GRU)
+  fix        h_n[-1], or output[:, -1], the last step with batch_first=True
+  intended?  rnnkit.verify(..., skip=['use'])
+  more       use, in the docs under "Errors"\
+""")
+    assert rnnkit.verify(model, X, lengths=[SEQ] * BATCH, pad="pre").judged

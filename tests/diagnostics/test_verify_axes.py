@@ -255,3 +255,34 @@ def test_a_state_for_one_sample() -> None:
 
     assert reason(report, "batch") == "the batch has one sample; give two or more"
     assert {"memory", "coverage", "use"} <= set(report.checked)
+
+
+@pytest.mark.parametrize(
+    ("compute", "shape", "steps"),
+    [
+        (lambda m, x, w: m.gru(x)[0] * w.unsqueeze(1), (2,), 2),  # a weight for each step
+        (lambda m, x, w: m.gru(x * w)[0], (2,), 3),  # for each feature
+        (lambda m, x, w: m.gru(x * w)[0], (3, 2), 3),  # for each step and feature
+    ],
+)
+def test_weights_that_are_as_many_as_two_samples(
+    compute: Callable[..., Any], shape: tuple[int, ...], steps: int
+) -> None:
+    """Of two samples one alone takes what is for all by broadcasting, and three show it."""
+    report = rnnkit.verify(Model(compute, gru=gru(2)), numbers(2, steps, 2), numbers(*shape))
+
+    assert {"batch", "alone"} <= {*report.checked}
+    assert report.axes["input[1]"] == shape
+
+
+def test_a_state_for_two_samples() -> None:
+    """A model that takes no three samples is judged by one, as it can be."""
+
+    def compute(m: Any, x: Tensor, hx: Tensor) -> Tensor:
+        assert len(x) < 3
+        output: Tensor = m.gru(x, hx)[0]
+        return output
+
+    report = rnnkit.verify(Model(compute, gru=gru()), numbers(2, SEQ, 3), numbers(1, 2, 6))
+    assert {"batch", "alone"} <= {*report.checked}
+    assert report.axes["input[1]"] == (1, "batch", 6)

@@ -201,6 +201,8 @@ def test_text_of_tiled_beams() -> None:
     assert text(caught("tiled beams")) == snapshot("""\
 output of sample 1 depends on input of sample 0
   first      decoder (GRU), output of call 0
+  cause      repeat(1, 3, 1) lays batch after batch, and the rows are read sample by sample
+  fix        repeat_interleave(3, dim=1)
   at         models_of_users.py:...
   intended?  rnnkit.verify(..., skip=['batch'])
   more       batch, in the docs under "Errors"\

@@ -8,9 +8,12 @@ from torch import Tensor
 from rnnkit._diagnostics.baseline import Baseline
 from rnnkit._diagnostics.changes import changed, steps_at, steps_from
 from rnnkit._diagnostics.compare import alike, is_number
+from rnnkit._diagnostics.events import record
 from rnnkit._diagnostics.masks import is_binary
+from rnnkit._diagnostics.module_calls import named_arguments, sizes_of
 from rnnkit._diagnostics.outputs import Leaves
 from rnnkit._diagnostics.probes.row_order import RowOrder
+from rnnkit._diagnostics.probes.use import is_recurrent
 from rnnkit._diagnostics.reach import STEPS, block_size, poisoned, reached, spaced
 from rnnkit._diagnostics.report import fail, skip
 
@@ -25,7 +28,8 @@ def probe_coverage(baseline: Baseline) -> str:
     """What is no number goes in at one step, and must come out somewhere.
 
     A change would not do: an LSTM of fifty steps forgets the first one below its last bit. Steps at
-    the ends may be left out: a forecaster's target, a chunk, lengths that a model finds in values.
+    the ends may be left out: a forecaster's target, a chunk, lengths that a model finds in values;
+    so may a word that is told from those on both sides.
     """
     batch = baseline.batch
     steps = batch.steps or 0
@@ -54,6 +58,8 @@ def probe_coverage(baseline: Baseline) -> str:
         ends_read = not any(sample in _silent(baseline, end) for end in ends)
         everywhere = len(silent) == int(valid[:, step].sum())
         if not everywhere or not ends_read or _is_switched_off(baseline, step):
+            continue
+        if _is_middle(baseline, step):
             continue
         if is_whole or not _is_sampled(baseline, step, valid):
             what = f"step {step} reaches no output of the model, and later steps do"
@@ -143,6 +149,19 @@ def _is_sampled(baseline: Baseline, step: int, valid: Tensor) -> bool:
     near = [k for k in range(start, min(start + AROUND, last)) if bool(valid[:, k].any())]
     unread = [k for k in near if bool(valid[_silent(baseline, k), k].sum() == valid[:, k].sum())]
     return len(unread) > 1 and 2 * len(unread) >= len(near)
+
+
+def _is_middle(baseline: Baseline, step: int) -> bool:
+    """Say whether a step is in the middle of a window, and nothing recurrent reads past it."""
+    steps = baseline.batch.steps or 0
+    if step not in ((steps - 1) // 2, steps // 2) or baseline.out_seq_dim is not None:
+        return False
+    for event in record(baseline.session, baseline.batch.tree()):
+        if event.kind == "input" and is_recurrent(event.module):
+            sizes = sizes_of(event.module, named_arguments(*event.tree).get("input"))
+            if sizes.get("seq", steps) > steps // 2:
+                return False
+    return True
 
 
 def _is_switched_off(baseline: Baseline, step: int) -> bool:

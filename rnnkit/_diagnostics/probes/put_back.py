@@ -8,15 +8,41 @@ from collections.abc import Sequence
 from itertools import islice, permutations
 from typing import NamedTuple, NoReturn
 
+import torch
 from torch import Tensor
 
 from rnnkit._diagnostics.baseline import Baseline
-from rnnkit._diagnostics.report import fail
+from rnnkit._diagnostics.causes import clean_samples
+from rnnkit._diagnostics.experiment import PerturbedRun
+from rnnkit._diagnostics.report import Line, fail
 
 Order = tuple[int, ...]
 
 #: So many orders are tried: all of four samples; there are more than can be of a whole batch.
 ORDERS = 720
+
+
+#: What a message says of samples that are in an order of their lengths.
+FORGOTTEN: list[Line] = [
+    ("cause", "samples are sorted by length, and not put back"),
+    ("fix", "output[order.argsort()], where order has sorted the samples"),
+]
+EITHER: list[Line] = [
+    ("cause", "samples are sorted by length and not put back, or put back and never sorted"),
+    FORGOTTEN[1],
+    ("or", "x[order], where order has sorted the lengths"),
+]
+TWICE: list[Line] = [
+    ("cause", "samples are sorted by length, and put back by the order in place of its inverse"),
+    (
+        "fix",
+        "output[order.argsort()] in place of output[order], where order has sorted the samples",
+    ),
+]
+NEVER: list[Line] = [
+    ("cause", "samples are put back from the order of their lengths, and were never sorted"),
+    ("fix", "x[order], where order has sorted the lengths"),
+]
 
 
 class Turn(NamedTuple):
@@ -85,6 +111,23 @@ def _are(baseline: Baseline, index: int, leaf: Tensor, samples: Order) -> bool:
     return all(baseline.hides(index, take(normal), take(back), take) for take in takes)
 
 
+def order_of_lengths(perturbed: PerturbedRun, changed: int, index: int) -> list[Line]:
+    """Say which order of the lengths an output is in, if put in order it has no leak."""
+    baseline, axis = perturbed.baseline, perturbed.baseline.axes[index] or 0
+    counts, clean = baseline.valid_steps(), clean_samples(changed)
+    for falling in (True, False):
+        order = _sorted(counts, falling=falling)
+        inverse = tuple(sorted(range(len(order)), key=order.__getitem__))
+        forgotten = EITHER if order == inverse else FORGOTTEN
+        for mistaken, rows in ((order, forgotten), (_twice(order), TWICE), (inverse, NEVER)):
+            at = torch.tensor(mistaken).argsort()
+            pair = (leaves[index] for leaves in (baseline.normal, perturbed.output))
+            before, after = (leaf.index_select(axis, at.to(leaf.device)) for leaf in pair)
+            if at.tolist() != list(range(len(at))) and clean(before, after, axis):
+                return rows
+    return []
+
+
 def _fail(name: str, turn: Turn) -> NoReturn:
     place = next(k for k, pair in enumerate(zip(*turn, strict=True)) if pair[0] != pair[1])
     order = ", ".join(map(str, turn.samples))
@@ -92,6 +135,4 @@ def _fail(name: str, turn: Turn) -> NoReturn:
         f"with the samples in the order {order}, {name} of sample {turn.samples[place]} is "
         f"that of sample {turn.mistaken[place]}"
     )
-    cause = "samples are sorted by length, and put back by the order in place of its inverse"
-    fix = "output[order.argsort()] in place of output[order], where order has sorted the samples"
-    fail("alone", what, [("cause", cause), ("fix", fix)])
+    fail("alone", what, TWICE)

@@ -15,8 +15,10 @@ from rnnkit._diagnostics.events import record
 from rnnkit._diagnostics.experiment import PerturbedRun, run_perturbed
 from rnnkit._diagnostics.locate import locate_sample
 from rnnkit._diagnostics.outputs import Leaves, Order, orders
-from rnnkit._diagnostics.probes.put_back import check_put_back
+from rnnkit._diagnostics.probes.across import check_flags
+from rnnkit._diagnostics.probes.put_back import check_put_back, order_of_lengths
 from rnnkit._diagnostics.probes.repeatable import drawn_from
+from rnnkit._diagnostics.repeats import whole_batches
 from rnnkit._diagnostics.report import (
     ALONE,
     OTHER_SHAPES,
@@ -32,6 +34,13 @@ from rnnkit._diagnostics.report import (
 
 #: Why an output is not judged whose rows values pick.
 BY_CHANCE = "an output has as many rows as samples by chance"
+
+
+#: What a message says of a model whose samples are right in one order.
+TAKEN_FOR_SORTED: list[Line] = [
+    ("cause", "samples are taken for sorted by length: so, each gives what it gives alone"),
+    ("fix", "x[order], where order sorts the lengths; or pack with enforce_sorted=False"),
+]
 
 
 def probe_batch(baseline: Baseline) -> str:
@@ -53,6 +62,7 @@ def probe_batch(baseline: Baseline) -> str:
         baseline.order = order
         leak = _leak(runs, indices)
         if leak is None:
+            check_flags(baseline)
             return _judged(runs, indices)
     baseline.order = Order(None)
     if (rows := _flat(baseline)) is not None:
@@ -61,7 +71,11 @@ def probe_batch(baseline: Baseline) -> str:
     if not _follows(baseline, shown):
         skip(BY_CHANCE)
     what = f"{baseline.name(shown)} of sample {sample} depends on input of sample {source}"
-    found = locate_sample(runs[source], source)
+    run = runs[source]
+    found = locate_sample(run, source)
+    if all(label != "fix" for label, _ in found.rows):
+        cause = order_of_lengths(run, source, shown) or whole_batches(run, source)
+        fail("batch", what, [found.rows[0], *(cause or found.rows[1:])], found.module)
     return fail("batch", what, found.rows, found.module)
 
 
@@ -205,9 +219,29 @@ def _fail(baseline: Baseline, index: int, inside: Tensor, alone: Tensor, sample:
     cut = f", cut to its {counts[sample]} steps," if counts else ""
     what = f"sample {sample} alone{cut} gives another {baseline.name(index)} than in the batch"
     rows: list[Line] = [("first", "not looked for: alone, a sample runs through other sizes")]
-    if counts and counts[sample] < (baseline.batch.steps or 0):
+    if counts and _are_right_if_sorted(baseline, counts, index):
+        rows += TAKEN_FOR_SORTED
+    elif counts and counts[sample] < (baseline.batch.steps or 0):
         rows += _cause(baseline, index, inside, sample)
     fail("alone", f"{what}: {far(off)}", rows)
+
+
+def _are_right_if_sorted(baseline: Baseline, counts: list[int], index: int) -> bool:
+    """Say whether samples give what they give alone if the longest comes first."""
+    order = sorted(range(len(counts)), key=counts.__getitem__, reverse=True)
+    output = baseline.attempt(baseline.batch.samples(order))
+    if output is None:
+        return False
+    other = baseline.on(baseline.batch.samples(order))
+    other.normal = output
+    for place, sample in enumerate(order):
+        alone = baseline.run_alone(sample)
+        if isinstance(alone, Exception):
+            return False
+        pair = _pair(other, alone, index, other.axes[index] or 0, place)
+        if pair is None or not other.hides(index, *pair, other.taking(index, place)):
+            return False
+    return True
 
 
 def _cause(baseline: Baseline, index: int, inside: Tensor, sample: int) -> list[Line]:

@@ -19,6 +19,7 @@ from rnnkit._diagnostics.module_calls import (
     each_call,
     is_backward,
     mapped,
+    named_arguments,
     rows_of,
     split_result,
 )
@@ -75,23 +76,35 @@ class _SpentError(Exception):
 
 
 class _Call(NamedTuple):
-    """A call of a layer: the layer's name, which of its calls, and whether it has further steps."""
+    """A call of a layer.
+
+    Attributes:
+        name: the layer's name.
+        number: which of its calls.
+        has_more_steps: whether its output has steps before the last.
+        starts: whether it was given no state.
+    """
 
     name: str
     number: int
     has_more_steps: bool
+    starts: bool
 
 
 def _calls(baseline: Baseline, events: Sequence[Event]) -> list[_Call]:
     """Return the calls of layers that return output and state, as torch's do."""
     found: list[_Call] = []
     counts: Counter[str] = Counter()
+    starts: dict[str, bool] = {}
     for event in events:
-        if event.kind == "output" and isinstance(event.module, RNNBase):
+        if event.kind == "input":
+            starts[event.name] = named_arguments(*event.tree).get("hx") is None
+        elif isinstance(event.module, RNNBase):
             output, state = split_result(event.module, event.tree)
             if state and _is_output(output):
                 more = bool((~_last_rows(baseline, event.module, output)).any())
-                found.append(_Call(event.name, counts[event.name], more))
+                call = _Call(event.name, counts[event.name], more, starts[event.name])
+                found.append(call)
             counts[event.name] += 1
     return found
 
@@ -127,8 +140,10 @@ class _Judge:
         if has_steps and self.module.num_layers == 1 and self._is_read():
             return
         h_matters = self._matters(_part("h"))
-        if h_matters and self.module.num_layers > 1:
+        if h_matters and self.module.num_layers * self.directions > 1:
             self._find_mixed_rows()
+        if not (h_matters or has_steps):
+            self._find_first_step()
         is_used = h_matters or self._is_read()
         if is_used or self.module.mode != "LSTM" or not self._matters(_part("c")):
             return
@@ -138,24 +153,43 @@ class _Judge:
                 "output, (h_n, c_n) = layer(input): h_n is the hidden state",
             )
 
+    def _find_first_step(self) -> None:
+        """Find an output of which the first step alone is used: it has read one step."""
+        reads_on = self.directions == 1 and self.call.starts and self.call.has_more_steps
+        is_short = max(self.baseline.valid_steps()) == 1
+        if not reads_on or is_short or not self.baseline.post or not self._is_read():
+            return
+        rest = [_later_steps(by) for by in (1.0, torch.nan)]
+        if not self._are_felt(*rest, _part("h", torch.nan), _part("c", torch.nan)):
+            self._fail(
+                f"of the output of {self.name}, the first step alone is used, which has read one "
+                "step",
+                "h_n[-1], or output[:, -1], the last step with batch_first=True",
+            )
+
     def _find_mixed_rows(self) -> None:
         count = self.module.num_layers * self.directions
-        used = [row for row in range(count) if self._matters(_row(row))]
+        used = [row for row in range(count) if self._matters(_rows([row]))]
         layers = {row // self.directions for row in used}
         rows = " and ".join(f"h_n[{row}]" for row in used)
-        unused = [_row(row, torch.nan) for row in range(count) if row not in used]
+        unused = _rows([row for row in range(count) if row not in used], torch.nan)
         is_early = max(layers, default=count) < self.module.num_layers - 1
-        if is_early and not self._is_read() and not self._are_felt(*unused):
+        if is_early and not self._is_read() and not self._are_felt(unused):
             self._fail(
                 f"of what {self.name} returns, only {rows} of {count} is used, not the last layer",
                 "h_n[-1], the last layer's state; or the output",
             )
         both = self.directions == 2 and len(used) == len(layers) == 2
-        if both and used[0] % 2 != used[1] % 2 and not self._are_felt(*unused):
+        if both and used[0] % 2 != used[1] % 2 and not self._are_felt(unused):
             self._fail(
                 f"of the state of {self.name}, {rows} are used: directions of different layers",
                 f"h_n[{count - 2}] and h_n[{count - 1}], the last layer's; or last_hidden(state)",
             )
+        directions = {row % self.directions for row in used}
+        one = self.call.number == 0 and 0 < len(directions) < self.directions
+        if one and not self._is_read() and not self._are_felt(unused):
+            text = f"of what {self.name} returns, one direction is used: {rows} of {count}"
+            self.baseline.report.noted(f"{text}; last_hidden(state) has both")
 
     def _is_read(self) -> bool:
         if self._reads is None:
@@ -196,9 +230,13 @@ def _part(name: str, by: float = 1.0) -> Disturb:
     return lambda _, result: mapped(result, **{name: partial(_noisy, by=by)})
 
 
-def _row(row: int, by: float = 1.0) -> Disturb:
+def _rows(rows: Sequence[int], by: float = 1.0) -> Disturb:
     def disturb(module: RNNBase, result: Any) -> Any:
-        return mapped(result, h=lambda h: torch.where(rows_of(module, h) == row, _noisy(h, by), h))
+        def turned(h: Tensor) -> Tensor:
+            at = torch.isin(rows_of(module, h), torch.tensor(rows, device=h.device))
+            return torch.where(at, _noisy(h, by), h)
+
+        return mapped(result, h=turned)
 
     return disturb
 
@@ -216,6 +254,17 @@ def _backward_half(baseline: Baseline, *, last: bool, by: float = 1.0) -> Distur
         return mapped(result, output=half)
 
     return disturb
+
+
+def _later_steps(by: float) -> Disturb:
+    """Disturb the output at all steps but the first; of what is packed, at first ones as well."""
+
+    def later(module: RNNBase, data: Tensor) -> Tensor:
+        noisy, axis = _noisy(data, by), 1 if module.batch_first and data.dim() == 3 else 0
+        noisy.select(axis, 0).copy_(data.select(axis, 0))
+        return noisy
+
+    return lambda module, result: mapped(result, output=partial(later, module))
 
 
 def _last_rows(baseline: Baseline, module: RNNBase, output: Any) -> Tensor:

@@ -44,7 +44,8 @@ class _Pair(NamedTuple):
         >>> state.detach().h.requires_grad
         False
         """
-        return LSTMState(self.h.detach(), self.c.detach())
+        detached: LSTMState = map_state(Tensor.detach, self)
+        return detached
 
     def to(self, *args: Any, **kwargs: Any) -> "LSTMState":
         """Return the state on another device or in another dtype, as ``Tensor.to`` does.
@@ -52,7 +53,8 @@ class _Pair(NamedTuple):
         >>> rnnkit.LSTM(3, 4).initial_state(5).to(torch.float64).c.dtype
         torch.float64
         """
-        return LSTMState(self.h.to(*args, **kwargs), self.c.to(*args, **kwargs))
+        moved: LSTMState = map_state(lambda tensor: tensor.to(*args, **kwargs), self)
+        return moved
 
 
 if TYPE_CHECKING:

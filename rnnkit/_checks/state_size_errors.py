@@ -163,12 +163,15 @@ def _other_layer_directions(
         )
     if is_twice:
         option = _batch_first(spec)
-        top = on_state(spec, hx, place, f"[{':, ' * spec.state_batch_first}-{want.rows}:]")
+        behind = spec.state_batch_first and spec.batch is not None
+        top = on_state(spec, hx, place, f"[{':, ' * behind}-{want.rows}:]")
         bridge = f'rnnkit.states.bridge({{}}, "sum"{option})'
         added = bridge.format("hx")
         wide = f"{spec.constructor}(..., hidden_size={2 * spec.hidden_size})"
         wider = [("", f'{wide} and rnnkit.states.bridge(hx, "concat"{option})')]
-        if top.startswith("("):  # the other one of the pair is right
+        if spec.batch is None:
+            added, wider = on_state(spec, hx, place, ".unflatten(0, (-1, 2)).sum(1)"), []
+        elif top.startswith("("):  # the other one of the pair is right
             pair = [bridge.format(one) if one == name else one for one in spec.state_names]
             added, wider = f"({', '.join(pair)})", []
         return (

@@ -28,6 +28,22 @@ CASES = {
         ),
         lacks="concat",
     ),
+    "Two rows for each layer of one sequence.": Case(
+        call("nn.GRU(3, 4, 2)(input, hx)", input=(7, 3), hx=(4, 4)),
+        Refused(StateError, "mumbles", "hx", code="state-bidirectional"),
+        fix=("hx.unflatten(0, (-1, 2)).sum(1)", "hx[-2:]"),
+        lacks="bridge",
+    ),
+    "Two rows for each layer of one sequence, whatever the order of a batch's state.": Case(
+        call(
+            "nn.LSTM(3, 4, state_batch_first=True)(input, (h, c))", input=(7, 3), h=(2, 4), c=(2, 4)
+        ),
+        Refused(StateError, "lacks", "hx", code="state-bidirectional"),
+        fix=(
+            fix("tuple(t.unflatten(0, (-1, 2)).sum(1) for t in hx)", into="hx"),
+            fix("tuple(t[-1:] for t in hx)", into="hx"),
+        ),
+    ),
     "Of two rows for each layer no direction is added where the batch is another one, too.": Case(
         call("nn.GRU(3, 4)(input, hx)", input=(7, 5, 3), hx=(2, 3, 4)),
         Refused(StateError, "says", "hx", code="state-layers"),

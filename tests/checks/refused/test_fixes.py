@@ -1,9 +1,17 @@
-"""What a refusal says to type for one mistake in a state ends it, whichever tensor has it."""
+"""What a refusal says to type for one mistake ends it, whichever tensor has it."""
 
 import torch
 
 import rnnkit
-from rnnkit import ArgumentError, CellError, LengthsError, StateError
+from rnnkit import (
+    ArgumentError,
+    CellError,
+    DtypeError,
+    LayoutError,
+    LengthsError,
+    ShapeError,
+    StateError,
+)
 from tests.checks.refusals import Case, Counter, Refused, call, filled, fix, table
 
 NESTED = torch.nested.nested_tensor([filled(3), filled(3)], layout=torch.jagged)
@@ -105,6 +113,32 @@ CASES = {
         call("nn.GRU(3, 4)(input, lengths=mask)", input=(7, 5, 3), mask=torch.ones(7, 5)),
         Refused(LengthsError, "lacks", "lengths"),
         fix=fix("mask.sum(0).long()", gives=[7] * 5),
+    ),
+    "A mask of resets in lists has no methods: exchanged.": Case(
+        call("nn.GRU(3, 4)(input, reset=reset)", input=(7, 5, 3), reset=[[0] * 7] * 5),
+        Refused(LayoutError, "lacks", "reset", code="mask-shape"),
+        fix="torch.as_tensor(reset).t()",
+    ),
+    "A mask of resets in lists has no methods: a third axis.": Case(
+        call("nn.GRU(3, 4)(input, reset=reset)", input=(7, 5, 3), reset=[[[True]] * 5] * 7),
+        Refused(ShapeError, "lacks", "reset", code="mask-shape"),
+        fix="torch.as_tensor(reset).squeeze(-1)",
+    ),
+    "A mask of resets in lists has no methods: other numbers.": Case(
+        call("nn.GRU(3, 4)(input, reset=reset)", input=(7, 5, 3), reset=[[0.9] * 5] * 7),
+        Refused(ArgumentError, "lacks", "reset", code="mask-values"),
+        fix="torch.as_tensor(reset) > 0.5",
+    ),
+    "Booleans are no token ids.": Case(
+        call("nn.GRU(3, 4)(input)", input=filled(7, 3) > 0),
+        Refused(DtypeError, "mumbles", "input", code="input-numbers"),
+        fix="input.float()",
+        lacks="Embedding",
+    ),
+    "An embedding takes token ids of 32 and 64 bits.": Case(
+        call("nn.GRU(3, 4)(input)", input=torch.ones(7, 5, dtype=torch.uint8)),
+        Refused(DtypeError, "mumbles", "input", code="input-numbers"),
+        fix=fix("torch.nn.Embedding(vocabulary, 3)(input.long())", vocabulary=10),
     ),
     "A nested step has no lengths.": Case(
         call("nn.GRU(3, 4).step(x_t)", x_t=NESTED),

@@ -100,15 +100,16 @@ def _without_padding(output: Tensor, valid: Tensor | None) -> Tensor:
 
 def run_loop(cell: Any, course: Course) -> tuple[Tensor, Any]:
     """Run a cell step by step; the output, and the last state or all."""
-    input, hx, lengths, *rest = course
+    input, hx, lengths, reset, initial, reverse, return_states = course
     empty = None if lengths is None or hx is None else lengths.empty()
     if empty is None:
         return _run_steps(cell, course)
     # A sample without a step goes along, and what it begins with may be NaN.
     numbers = map_state(lambda tensor: tensor.nan_to_num(0, 0, 0), hx)
     start = choose(empty, numbers, hx)
-    output, state = _run_steps(cell, Course(input, start, lengths, *rest))
-    some = ~empty.expand(input.shape[0], -1) if course.return_states else ~empty
+    begun = Course(input, start, lengths, reset, initial, reverse, return_states)
+    output, state = _run_steps(cell, begun)
+    some = ~empty.expand(input.shape[0], -1) if return_states else ~empty
     return output, choose(some, state, hx)
 
 

@@ -105,7 +105,7 @@ def run_loop(cell: Any, course: Course) -> tuple[Tensor, Any]:
     if empty is None:
         return _run_steps(cell, course)
     # A sample without a step goes along, and what it begins with may be NaN.
-    numbers = map_state(lambda tensor: tensor.nan_to_num(0, 0, 0), hx)
+    numbers = map_state(lambda tensor: tensor.masked_fill(~tensor.isfinite(), 0), hx)
     start = choose(empty, numbers, hx)
     begun = Course(input, start, lengths, reset, initial, reverse, return_states)
     output, state = _run_steps(cell, begun)

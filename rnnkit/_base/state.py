@@ -117,6 +117,11 @@ def map_state(function: Callable[..., Tensor], state: Any, *others: Any) -> Any:
     return type(state)(*parts) if hasattr(state, "_fields") else type(state)(parts)
 
 
+def has_gap(state: Any) -> bool:
+    """Say whether a state, or a part of it, is None, which stands for the first one."""
+    return state is None or (isinstance(state, (tuple, list)) and any(map(has_gap, state)))
+
+
 def check_alike(state: Any, other: Any) -> None:
     """Hold two states to the same tensors, and to None in the same places."""
     if _members(state) != _members(other):

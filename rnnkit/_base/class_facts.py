@@ -11,8 +11,14 @@ from typing import Any, NamedTuple
 import torch
 from torch.compiler import is_compiling
 
+from rnnkit._base.errors import ArgumentError
+from rnnkit._base.message import brief, refusal
+
 #: The names that torch gives to the weights of a cell and, with an ending, of a layer.
 WEIGHT_NAME = re.compile(r"(weight|bias)_(ih|hh|hr)(_l\d+(_reverse)?)?")
+
+#: The recurrences of an RNN, of which its option chooses one.
+RNN_MODES = ("RNN_TANH", "RNN_RELU")
 
 #: What decides, beside the parameters, which weights a module is found to have.
 LOOKUPS = {"__getattr__", "__getattribute__"}
@@ -94,7 +100,14 @@ def mode_of(module: Any) -> str:
     if mode != "RNN_TANH":
         return mode
     if isinstance(module, torch.nn.RNNBase):
-        return module.mode
+        mode = module.mode
+        if mode not in RNN_MODES:
+            # torch's kernel of another recurrence reads beyond the weights of this one.
+            sentence = f"mode must be RNN_TANH or RNN_RELU, got {brief(mode)}"
+            headline = "the mode of an RNN is its nonlinearity; another recurrence is another class"
+            fix = ("fix", "layer.mode = 'RNN_TANH'")
+            refusal(ArgumentError, "mode", sentence, headline, fix, code="option-value")
+        return mode
     return f"RNN_{module.nonlinearity.upper()}"
 
 

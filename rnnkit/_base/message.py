@@ -178,7 +178,7 @@ PLAIN: tuple[Fix, ...] = (
     (".t()", lambda s: s[::-1] if len(s) == 2 else None),
     (".transpose(0, 1).contiguous()", lambda s: (s[1], s[0], *s[2:]) if len(s) > 1 else None),
     (".flatten(0, 1)", lambda s: (math.prod(s[:2]), *s[2:]) if len(s) > 1 else None),
-    ("[-1]", lambda s: s[1:] if s else None),
+    ("[-1], if the last one is meant", lambda s: s[1:] if s else None),
 )
 
 

@@ -44,7 +44,8 @@ class _Pair(NamedTuple):
         >>> state.detach().h.requires_grad
         False
         """
-        return LSTMState(self.h.detach(), self.c.detach())
+        detached: LSTMState = map_state(Tensor.detach, self)
+        return detached
 
     def to(self, *args: Any, **kwargs: Any) -> "LSTMState":
         """Return the state on another device or in another dtype, as ``Tensor.to`` does.
@@ -52,7 +53,8 @@ class _Pair(NamedTuple):
         >>> rnnkit.LSTM(3, 4).initial_state(5).to(torch.float64).c.dtype
         torch.float64
         """
-        return LSTMState(self.h.to(*args, **kwargs), self.c.to(*args, **kwargs))
+        moved: LSTMState = map_state(lambda tensor: tensor.to(*args, **kwargs), self)
+        return moved
 
 
 if TYPE_CHECKING:
@@ -118,6 +120,11 @@ def map_state(function: Callable[..., Tensor], state: Any, *others: Any) -> Any:
 def with_batch(state: Any, axis: int) -> Any:
     """Give an unbatched state a batch axis, of one sample: axis 1 of a layer's, 0 of a cell's."""
     return map_state(lambda tensor: tensor.unsqueeze(axis), state)
+
+
+def has_gap(state: Any) -> bool:
+    """Say whether a state, or a part of it, is None, which stands for the first one."""
+    return state is None or (isinstance(state, (tuple, list)) and any(map(has_gap, state)))
 
 
 def check_alike(state: Any, other: Any) -> None:

@@ -42,13 +42,15 @@ def check_step(layer: Any, x_t: Any) -> None:
     # Of a Recurrent the cells know the width.
     width = getattr(layer, "input_size", None)
     if layer.bidirectional:
-        one_way = "bidirectional=False" if width is not None else "without reverse_cells"
+        one_way = f"{name}(..., bidirectional=False)"
+        if width is None:
+            one_way = "rnnkit.Recurrent(cells), without reverse_cells"
         refusal(
             ArgumentError,
             "x_t",
             "a bidirectional layer has no single step",
             f"{described(layer)}: its backward direction begins at the last step of a sequence",
-            ("fix", f"{name}(..., {one_way}), or call the layer on the whole sequence"),
+            ("fix", f"{one_way}, or call the layer on the whole sequence"),
             code="step-bidirectional",
         )
     if is_proxy(x_t):
@@ -57,7 +59,7 @@ def check_step(layer: Any, x_t: Any) -> None:
         sentence = f"{name}.step: x_t must be a Tensor (batch, input_size), got {brief(x_t)}"
         refusal(ArgumentError, "x_t", sentence, code="step-type")
     if x_t.is_nested:
-        refuse_nested(layer)
+        refuse_nested(layer, "x_t")
     if x_t.dim() not in (1, 2):
         seq_axis = 1 if layer.batch_first else 0
         wants = "(batch, feature)" if width is None else f"(batch, input_size={width})"

@@ -151,8 +151,10 @@ def _embedding(spec: CallSpec, input: Tensor) -> Rows:
         ids += ".squeeze(-1)"
         if rank not in spec.ranks() or input.shape[-1] != 1:
             return []
-    if input.is_complex():
+    if input.is_complex() or input.dtype is torch.bool:
         return []
+    if input.dtype not in (torch.int32, torch.int64):  # an embedding takes no others
+        ids += ".long()"
     embedded = f"torch.nn.Embedding(vocabulary, {spec.input_size})({ids})"
     if spec.kind == "packed":
         embedded = f"input._replace(data={embedded})"

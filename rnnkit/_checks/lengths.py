@@ -60,7 +60,16 @@ def _fix_axes(spec: CallSpec, each: Tensor) -> str:
         return f"[{each.item()}] * {spec.batch}"
     if each.numel() == spec.batch:
         return "torch.as_tensor(lengths).flatten()"
-    return f"of a mask: mask.sum({1 if spec.batch_first else 0})"
+    return _fix_mask(spec, each)
+
+
+def _fix_mask(spec: CallSpec, mask: Tensor) -> str:
+    """Write what makes lengths of a mask, in whichever layout it is."""
+    batch_first = spec.batch_first
+    if mask.dim() == 2 and spec.seq != spec.batch:
+        batch_first = mask.shape[0] == spec.batch
+    whole = ".long()" if mask.is_floating_point() else ""
+    return f"of a mask: mask.sum({1 if batch_first else 0}){whole}"
 
 
 def _as_integers(spec: CallSpec, lengths: Any) -> Tensor:
@@ -80,12 +89,14 @@ def _as_integers(spec: CallSpec, lengths: Any) -> Tensor:
     else:
         each = _of_list(spec, lengths)
     if each.dtype is torch.bool:
-        fix = f"of a mask: mask.sum({1 if spec.batch_first else 0})"
+        fix = _fix_mask(spec, each)
         _refuse_lengths(spec, lengths, "lengths are booleans, as a mask is", fix)
     # Of no sample there are no fractions: torch.tensor([]) is one of floats.
     if (each.is_floating_point() or each.is_complex()) and each.numel():
         fix = "[int(n) for n in lengths]"
-        if isinstance(lengths, Tensor):
+        if each.dim() == 2:
+            fix = _fix_mask(spec, each)
+        elif isinstance(lengths, Tensor):
             fix = "lengths.long(); of fractions of the input (lengths * seq).round().long()"
         _refuse_lengths(spec, lengths, f"lengths are {each.dtype}, no counts", fix)
     return each.to(torch.int64)

@@ -91,10 +91,10 @@ def check_reset(spec: CallSpec, reset: Any, input: Any) -> Tensor:
         )
     shape = _shape(spec)
     if flags.shape != shape:
-        _refuse_shape(spec, *_shape_cause(spec, flags, shape), flags)
+        _refuse_shape(spec, *_shape_cause(spec, flags, shape, _name(reset)), flags)
     if flags.dtype is not torch.bool:
         if _has_others(flags):
-            _refuse_values(spec, *_value_cause(spec, flags), flags)
+            _refuse_values(spec, *_value_cause(spec, flags, _name(reset)), flags)
         flags = flags != 0
     if spec.batch_first and spec.batch is not None:
         flags = flags.transpose(0, 1)
@@ -108,16 +108,23 @@ def _shape(spec: CallSpec) -> tuple[Any, ...]:
     return (spec.batch, seq) if spec.batch_first else (seq, spec.batch)
 
 
-def _shape_cause(spec: CallSpec, flags: Tensor, shape: tuple[int, ...]) -> tuple[str, str]:
+def _name(reset: Any) -> str:
+    """Write a mask as what has a tensor's methods."""
+    return "reset" if isinstance(reset, Tensor) else "torch.as_tensor(reset)"
+
+
+def _shape_cause(
+    spec: CallSpec, flags: Tensor, shape: tuple[int, ...], name: str
+) -> tuple[str, str]:
     """Say what is wrong with a mask of another shape, and what to type."""
     actual = tuple(flags.shape)
     if actual == shape[::-1]:
         looks, option = ("seq-first", True) if spec.batch_first else ("batch-first", False)
-        return f"the mask looks {looks}, but batch_first={option}", "reset.t()"
+        return f"the mask looks {looks}, but batch_first={option}", f"{name}.t()"
     if actual == (*shape, 1):
-        return "the mask has one axis too many", "reset.squeeze(-1)"
+        return "the mask has one axis too many", f"{name}.squeeze(-1)"
     if actual == (*shape[::-1], 1):
-        return "the mask has its axes in another order", "reset.squeeze(-1).t()"
+        return "the mask has its axes in another order", f"{name}.squeeze(-1).t()"
     if actual == (spec.batch,) and spec.batch is not None:
         return (
             "there is one flag for each sample, and none for its steps",
@@ -126,9 +133,9 @@ def _shape_cause(spec: CallSpec, flags: Tensor, shape: tuple[int, ...]) -> tuple
     return "there must be one flag for each step of each sample", f"a boolean tensor {shape}"
 
 
-def _value_cause(spec: CallSpec, flags: Tensor) -> tuple[str, str]:
+def _value_cause(spec: CallSpec, flags: Tensor, reset: str) -> tuple[str, str]:
     if flags.is_floating_point():
-        return "reset holds numbers other than 0 and 1", "reset > 0.5"
+        return "reset holds numbers other than 0 and 1", f"{reset} > 0.5"
     name = "input.shape[:2]" if len(spec.actual) == SEQUENCES else "len(input)"
     return (
         "reset holds numbers other than 0 and 1: positions are not a mask",
@@ -143,7 +150,7 @@ def _refuse_shape(spec: CallSpec, headline: str, fix: str, reset: Any) -> NoRetu
     if spec.kind != "packed":
         expected = _shape(spec)
         sentence = f"reset must have shape {expected}, got {actual}"
-    error = LayoutError if fix.startswith("reset") and fix.endswith(".t()") else ShapeError
+    error = LayoutError if fix.endswith(".t()") else ShapeError
     refusal(
         error, "reset", sentence, f"{spec.described}: {headline}", *_rows(spec, fix, reset),
         code="mask-packed" if spec.kind == "packed" else "mask-shape", facts=(expected, actual),

@@ -116,8 +116,7 @@ def refuse_sizes(cell: Any, old: Any, new: Any, step: int, *, again: bool) -> No
         return
     first, then = (", ".join(map(str, sizes)) for sizes in (before, after))
     name = type(cell).__name__
-    zeros = ", ".join(f"torch.zeros{size}" for size in after)
-    zeros = f"({zeros})" if len(after) > 1 else zeros
+    zeros = _zeros_typed(new)
     refusal(
         CellError,
         "cell",
@@ -128,6 +127,13 @@ def refuse_sizes(cell: Any, old: Any, new: Any, step: int, *, again: bool) -> No
         code="cell-sizes",
         facts=(step,),
     )
+
+
+def _zeros_typed(state: Any) -> str:
+    """Write zeros of a state's sizes."""
+    if isinstance(state, tuple):
+        return f"({', '.join(map(_zeros_typed, state))}{',' * (len(state) == 1)})"
+    return f"torch.zeros{tuple(state.shape)}" if isinstance(state, Tensor) else "None"
 
 
 def refuse_outputs(cell: Any, outputs: Iterable[Tensor]) -> None:

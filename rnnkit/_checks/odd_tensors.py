@@ -23,14 +23,14 @@ def is_odd(value: Any) -> bool:
     )
 
 
-def refuse_nested(module: Any) -> NoReturn:
-    """Refuse a nested input."""
-    is_layer = isinstance(module, torch.nn.RNNBase)
-    fix = "input.to_padded_tensor(0.0)"
+def refuse_nested(module: Any, argument: str = "input") -> NoReturn:
+    """Refuse a nested input, or a nested step of it."""
+    is_layer = isinstance(module, torch.nn.RNNBase) and argument == "input"
+    fix = f"{argument}.to_padded_tensor(0.0)"
     refusal(
         ArgumentError,
-        "input",
-        "input must be a dense tensor, got a nested one",
+        argument,
+        f"{argument} must be a dense tensor, got a nested one",
         f"{described(module)}: torch has no recurrent kernels for nested tensors",
         ("fix", f"{fix} and lengths=[len(one) for one in input.unbind()]" if is_layer else fix),
         code="input-layout",

@@ -66,13 +66,20 @@ def _lengths_as_state(spec: CallSpec, hx: Any) -> Cause:
     of_mask = isinstance(hx, Tensor) and hx.dtype is torch.bool
     what = "booleans" if of_mask else "integers, as lengths are"
     run = f"{spec.name}(cell, input" if spec.kind == "unrolled" else "layer(input"
+    fix = f"{run}, lengths=hx): lengths are given by name"
+    if of_mask:
+        fix = "hx=None for zeros"
+        if spec.batch is None and len(hx) == spec.seq:
+            fix = f"{run}, reset=hx): resets are given by name"
+        elif len(hx) == spec.batch:
+            fix = "rnnkit.states.reset(state, hx), if these samples start again from zeros"
     return Cause(
         "lengths-as-state",
         StateError,
         "hx",
         f"hx must be a state, got {_outline(hx)}",
         f"{spec.described}: the second argument is the state, and it holds {what}",
-        (input_row(spec), ("fix", f"{run}, lengths=hx): lengths are given by name")),
+        (input_row(spec), ("fix", fix)),
         (sizes(spec.state_axes[0]), tuple(hx.shape) if isinstance(hx, Tensor) else ()),
     )
 
@@ -245,10 +252,16 @@ def _other_rank(spec: CallSpec, hx: Sequence[Tensor], place: int) -> Cause:
     axes = spec.state_axes[place]
     headline = f"{name} has {count(tensor.dim(), 'axis', 'axes')} in place of {len(axes)}"
     suffix = reshaped("", tensor.shape, sizes(axes))
+    if spec.has_rows and spec.batch is None and not spec.state_batch_first and _is_last(suffix):
+        suffix = None  # the last of the layers, of each of as many samples
     fix = f"hx=None for zeros, or {name} as {spell(axes)}"
     if suffix is not None:
         fix = on_state(spec, hx, place, suffix)
     return _cause("state-rank", StateError, spec, hx, place, sentence, headline, ("fix", fix))
+
+
+def _is_last(suffix: str | None) -> bool:
+    return suffix is not None and suffix.startswith("[-1]")
 
 
 def _lacks_seq(spec: CallSpec, tensor: Tensor) -> bool:

@@ -53,7 +53,8 @@ def on_state(spec: CallSpec, hx: Sequence[Tensor], place: int, suffix: str) -> s
     if len(hx) == 1:
         return f"hx{suffix}"
     shapes = [tuple(tensor.shape) for tensor in hx]
-    if shapes[0] == shapes[1] and shapes[1] != sizes(spec.state_axes[1]):
+    alike = shapes[0][:-1] == shapes[1][:-1] and shapes[1] != sizes(spec.state_axes[1])
+    if place == 0 and alike:
         return f"tuple(t{expression} for t in hx){comma}{words}"
     pair = [name + expression * (place == k) for k, name in enumerate(spec.state_names)]
     return f"({', '.join(pair)}){comma}{words}"
@@ -74,7 +75,10 @@ def explain_size(spec: CallSpec, hx: Sequence[Tensor], place: int) -> Finding:
     if spec.seq is not None and got == replace(want, batch=spec.seq):
         return _batch_first_input(spec, name, got, want)
     if got.rows != want.rows:
-        return _other_layer_directions(spec, hx, name, got, want)
+        return _other_layer_directions(spec, hx, place, got, want)
+    if got.batch != want.batch and got.width != want.width:
+        headline = f"{name} has neither the batch nor the width"
+        return "state-sizes", StateError, headline, [("fix", _zeros(spec))]
     if got.batch != want.batch:
         return _other_batch(spec, hx, name, got.batch, want.batch)
     return _other_width(spec, name, got, want)
@@ -137,14 +141,15 @@ def _batch_first_input(spec: CallSpec, name: str, got: _Sizes, want: _Sizes) -> 
 
 
 def _other_layer_directions(
-    spec: CallSpec, hx: Sequence[Tensor], name: str, got: _Sizes, want: _Sizes
+    spec: CallSpec, hx: Sequence[Tensor], place: int, got: _Sizes, want: _Sizes
 ) -> Finding:
+    name = spec.state_names[place]
     axis = str(spec.state_axes[0][1 if spec.state_batch_first else 0])
     zeros = ("fix", _zeros(spec))
     if "directions" in axis and got.rows * 2 == want.rows:
         headline = f"{name} has no rows for the backward direction"
         return "state-directions", StateError, headline, [("evidence", axis), zeros]
-    is_twice = "directions" not in axis and got.rows == 2 * want.rows
+    is_twice = "directions" not in axis and got == replace(want, rows=2 * want.rows)
     output = ("", f"if hx is an output: {OUTPUT_FIX}")
     if is_output(spec, hx[0]) and not is_twice:
         return (
@@ -158,16 +163,25 @@ def _other_layer_directions(
         )
     if is_twice:
         option = _batch_first(spec)
-        top = on_state(spec, hx, 0, f"[{':, ' * spec.state_batch_first}-{want.rows}:]")
+        behind = spec.state_batch_first and spec.batch is not None
+        top = on_state(spec, hx, place, f"[{':, ' * behind}-{want.rows}:]")
+        bridge = f'rnnkit.states.bridge({{}}, "sum"{option})'
+        added = bridge.format("hx")
         wide = f"{spec.constructor}(..., hidden_size={2 * spec.hidden_size})"
+        wider = [("", f'{wide} and rnnkit.states.bridge(hx, "concat"{option})')]
+        if spec.batch is None:
+            added, wider = on_state(spec, hx, place, ".unflatten(0, (-1, 2)).sum(1)"), []
+        elif top.startswith("("):  # the other one of the pair is right
+            pair = [bridge.format(one) if one == name else one for one in spec.state_names]
+            added, wider = f"({', '.join(pair)})", []
         return (
             "state-bidirectional",
             StateError,
             f"{name} has two rows for each layer, as the state of a bidirectional layer",
             [
                 ("evidence", f"{got.rows} is twice {axis}"),
-                ("fix", f'rnnkit.states.bridge(hx, "sum"{option}) adds the directions'),
-                ("", f'{wide} and rnnkit.states.bridge(hx, "concat"{option})'),
+                ("fix", f"{added} adds the directions"),
+                *wider,
                 ("", f"{top}, if hx is from one direction of twice as many layers"),
                 *([output] if is_output(spec, hx[0]) else []),
             ],

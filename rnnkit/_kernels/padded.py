@@ -103,14 +103,20 @@ def run_padded(
     flip = places.flipped if direction.reverse else None
     if flip is not None:
         input = take(input, flip)
-    output, state_out = direction.run(input, state)
-    h = output.flatten(0, 1).index_select(0, places.last).unsqueeze(0)
-    empty = lengths.empty()
+    empty, start = lengths.empty(), state
     if empty is not None:
-        h = torch.where(empty.view(1, -1, 1), state[0].to(h.dtype), h)
+        # What such a sample begins with may be NaN, which no gate stops.
+        empty = empty.view(1, -1, 1)
+        start = tuple([tensor.masked_fill(empty, 0) for tensor in state])
+    output, state_out = direction.run(input, start)
+    h = output.flatten(0, 1).index_select(0, places.last).unsqueeze(0)
+    ends = [h, *state_out[1:]]
+    if empty is not None:
+        pairs = zip(state, ends, strict=True)
+        ends = [torch.where(empty, given.to(end.dtype), end) for given, end in pairs]
     if flip is not None:
         output = take(output, flip)
-    return output, (h, *state_out[1:])
+    return output, tuple(ends)
 
 
 def _held(direction: Direction, input: Tensor, places: Places) -> tuple[Direction, Tensor]:

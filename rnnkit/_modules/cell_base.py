@@ -18,7 +18,7 @@ from rnnkit._base.class_facts import (
     proj_size_of,
     signature_of,
 )
-from rnnkit._base.state import LSTMState
+from rnnkit._base.state import LSTMState, has_gap
 from rnnkit._base.torch_tools import FOREIGN, foreign_call, is_jit_traced, torch_twin
 from rnnkit._checks.arguments import MISSING, check_batch_size, check_surplus
 from rnnkit._checks.calls import check_cell
@@ -143,9 +143,7 @@ def lacks_state(module: Any, hx: Any) -> bool:
 
     Zeros, which the call makes as torch does, are not asked for.
     """
-    if not has_own_start(module):
-        return False
-    return hx is None or (isinstance(hx, (tuple, list)) and any(part is None for part in hx))
+    return has_own_start(module) and has_gap(hx)
 
 
 def started(module: Any, hx: Any, *batch: int) -> Any:

@@ -32,10 +32,10 @@ def needs_scan(steps: Any, *, plain: bool) -> bool:
 
 
 def choose(mask: Tensor, new: Any, old: Any) -> Any:
-    """Take the new state where the mask ``(batch,)`` is true, else the old one."""
+    """Take the new state where the mask is true, ``(batch,)`` or ``(seq, batch)``, else the old."""
 
     def pick(one: Tensor, other: Tensor) -> Tensor:
-        return torch.where(mask.view(-1, *[1] * (one.dim() - 1)), one, other)
+        return torch.where(mask.view(*mask.shape, *[1] * (one.dim() - mask.dim())), one, other)
 
     return map_state(pick, new, old)
 
@@ -100,6 +100,20 @@ def _without_padding(output: Tensor, valid: Tensor | None) -> Tensor:
 
 def run_loop(cell: Any, course: Course) -> tuple[Tensor, Any]:
     """Run a cell step by step; the output, and the last state or all."""
+    input, hx, lengths, reset, initial, reverse, return_states = course
+    empty = None if lengths is None or hx is None else lengths.empty()
+    if empty is None:
+        return _run_steps(cell, course)
+    # A sample without a step goes along, and what it begins with may be NaN.
+    numbers = map_state(lambda tensor: tensor.masked_fill(~tensor.isfinite(), 0), hx)
+    start = choose(empty, numbers, hx)
+    begun = Course(input, start, lengths, reset, initial, reverse, return_states)
+    output, state = _run_steps(cell, begun)
+    some = ~empty.expand(input.shape[0], -1) if return_states else ~empty
+    return output, choose(some, state, hx)
+
+
+def _run_steps(cell: Any, course: Course) -> tuple[Tensor, Any]:
     input, hx, lengths, reset, initial, reverse, return_states = course
     steps = input.shape[0]  # len() would fix the number for a compiler
     valid = None if lengths is None else lengths.valid(steps)

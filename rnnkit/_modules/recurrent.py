@@ -9,6 +9,7 @@ from torch.compiler import is_compiling
 from torch.nn import functional
 
 from rnnkit._base.class_facts import signature_of
+from rnnkit._base.state import has_gap
 from rnnkit._base.torch_tools import is_fx_call, leaf_node
 from rnnkit._checks.arguments import MISSING, check_batch_size, check_step, check_surplus
 from rnnkit._checks.call_spec import sizes_of_sequence
@@ -131,7 +132,7 @@ class Recurrent(torch.nn.Module, Generic[StateT]):
             sizes = sizes_of_sequence(input, batch_first=self.batch_first)
             check_scope(self, self.axes, sizes)
         first = None
-        asks = (hx is None or reset is not None) and isinstance(input, Tensor)
+        asks = (has_gap(hx) or reset is not None) and isinstance(input, Tensor)
         if asks and _has_own_start(self):
             first = self.initial_state(
                 sizes_of_sequence(input, batch_first=self.batch_first).get("batch")

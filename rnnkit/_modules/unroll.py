@@ -9,7 +9,7 @@ from typing import Any, Protocol, TypeVar, runtime_checkable
 from torch import Tensor
 
 from rnnkit._base.class_facts import has_own_start, mode_of, proj_size_of
-from rnnkit._base.state import LSTMState, map_state, with_batch
+from rnnkit._base.state import LSTMState, has_gap, map_state, with_batch
 from rnnkit._base.torch_tools import (
     is_exporting,
     is_jit_traced,
@@ -27,7 +27,7 @@ from rnnkit._kernels import paths
 from rnnkit._kernels.padded import flipped, take
 from rnnkit._kernels.reset_op import run_reset_operators, takes_reset_operator
 from rnnkit._kernels.stack import Direction, Run, Stack
-from rnnkit._modules.cell_base import sequence_weights, weights_of
+from rnnkit._modules.cell_base import Cell, sequence_weights, weights_of
 from rnnkit._modules.lengths import run_operators
 from rnnkit._modules.loop import Course, is_plain, run_loop
 from rnnkit.typing import LengthsLike, ResetLike
@@ -125,7 +125,7 @@ def run(
     fused: bool = True,
 ) -> tuple[Tensor, Any]:
     """Do what :func:`unroll` does, for a caller that may know the cell's ``first`` state better."""
-    plain = is_plain(cell)
+    plain, given = is_plain(cell), hx
     if not plain:
         check_cell_object(cell, input)
     weight = weights_of(cell)[0] if plain else None
@@ -136,7 +136,7 @@ def run(
     mask = None if reset is None else check_reset(spec, reset, input)
     if spec.batch is None:
         output, state = run(
-            cell, input.unsqueeze(1), with_batch(hx, 0), caller,
+            cell, input.unsqueeze(1), with_batch(given, 0), caller,
             batch_first=False, lengths=None, reverse=reverse,
             reset=None if mask is None else mask.unsqueeze(1),
             first=with_batch(first, 0),
@@ -156,10 +156,11 @@ def run(
         output, state = _run_stateless(cell, course)
     else:
         own = plain and (first is not None or has_own_start(cell))
-        if hx is None or mask is not None:
+        missing = _asks_first(cell, given, own=own, whole=counts is None and mask is None)
+        if missing or mask is not None:
             first = initial_state(cell, spec.batch) if first is None else first
             first = first_state(spec, first, input) if own else first
-        hx = first if hx is None else hx
+        hx = _completed(given, first) if missing else hx
         course = Course(input, hx, counts, mask, first, reverse, return_states)
         kernel = _kernel_for(cell, course) if fused and plain and not return_states else None
         if kernel is None:
@@ -204,6 +205,24 @@ def _as_layer(state: Any) -> tuple[Tensor, ...]:
     tensors = (state,) if isinstance(state, Tensor) else state
     # In one piece, which cuDNN asks for.
     return tuple(tensor.unsqueeze(0).contiguous() for tensor in tensors)
+
+
+def _asks_first(cell: Any, hx: Any, *, own: bool, whole: bool) -> bool:
+    """Say whether a state, or a part of it, is the first one, for which the cell is asked.
+
+    Zeros, where no first state is the caller's ``own``, are in a plain cell's pair already. Another
+    cell of ours completes its pair itself, which is too late where lengths or resets read it.
+    """
+    if hx is None or own:
+        return has_gap(hx)
+    return not whole and isinstance(cell, Cell) and has_gap(hx)
+
+
+def _completed(hx: Any, first: Any) -> Any:
+    """Put the first state in place of what is missing of a state."""
+    if hx is None:
+        return first
+    return tuple(one if part is None else part for part, one in zip(hx, first, strict=True))
 
 
 def initial_state(cell: Any, batch: Any) -> Any:

@@ -222,7 +222,7 @@ def reset(
     """Start some samples again, as at the end of an episode.
 
     Args:
-        state: of any batch size; None is zeros, of which states like ``initial`` are made.
+        state: of any batch size; None, or None in a pair, is zeros, made like ``initial``.
         mask: ``(batch,)``: true, or 1, for a sample that starts again.
         initial: the state that it starts from, in the shape of ``state``; None for zeros.
         batch_first: whether the tensors of a layer's state have the batch on axis 0.
@@ -246,13 +246,23 @@ def reset(
         flags = as_mask(mask, tensor.shape[axis], tensor.device).view(shape)
         return tensor.masked_fill(flags, 0) if fresh is None else torch.where(flags, fresh, tensor)
 
-    if state is None:
-        state = map_state(torch.zeros_like, initial)
+    state = _with_zeros(state, initial)
     if initial is not None and isinstance(initial, Tensor) != isinstance(state, Tensor):
         sentence = f"initial must be a state of the same kind as state, got {brief(initial)}"
         refusal(ArgumentError, "initial", sentence, code="initial-kind")
     result: State = map_state(renew, state, *(() if initial is None else (initial,)))
     return result
+
+
+def _with_zeros(state: Any, initial: Any) -> Any:
+    """Put zeros where a state has None, and ``initial`` has a tensor."""
+    if state is None:
+        return map_state(torch.zeros_like, initial)
+    pairs = isinstance(state, tuple | list) and isinstance(initial, tuple | list)
+    if not pairs or len(state) != len(initial):
+        return state
+    parts = map(_with_zeros, state, initial)
+    return type(state)(*parts) if hasattr(state, "_fields") else type(state)(parts)
 
 
 def _is_like(one: Tensor, other: Any) -> bool:

@@ -223,15 +223,19 @@ def test_lengths_by_name() -> None:
 
 @pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors:UserWarning")
 @pytest.mark.parametrize("layout", [torch.jagged, torch.strided])
-@pytest.mark.parametrize("call", [GRU.__call__, GRU.step], ids=["call", "step"])
-def test_a_nested_input_is_padded(layout: torch.layout, call: Callable[..., Any]) -> None:
+@pytest.mark.parametrize(
+    ("name", "call"), [("input", GRU.__call__), ("x_t", GRU.step)], ids=["call", "step"]
+)
+def test_a_nested_input_is_padded(
+    layout: torch.layout, name: str, call: Callable[..., Any]
+) -> None:
     """Nested tensors have no recurrent kernels: they are padded, and their lengths given."""
     nested = torch.nested.nested_tensor([filled(7, 3), filled(5, 3)], layout=layout)
     gru = GRU(3, 4, batch_first=True)
     with pytest.raises(RnnkitError) as caught:
         call(gru, nested)
 
-    padded = fixed(caught.value, "input.to_padded_tensor(0.0)", input=nested)
+    padded = fixed(caught.value, f"{name}.to_padded_tensor(0.0)", **{name: nested})
 
     assert caught.value.code == "input-layout"
     assert gru(padded, lengths=[7, 5])[0].shape == (2, 7, 4)

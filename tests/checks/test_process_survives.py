@@ -3,9 +3,11 @@
 import subprocess
 import sys
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
+from inline_snapshot import snapshot
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence
 
@@ -114,3 +116,38 @@ def test_a_state_of_a_smaller_batch_is_refused(name: str) -> None:
 
     with pytest.raises(rnnkit.StateError):
         layer(packed(4, 6, 1), (h, h) if name == "LSTM" else h)
+
+
+@pytest.mark.parametrize("mode", ["GRU", "LSTM", "relu", None])
+def test_an_rnn_of_another_recurrence_is_refused(mode: str | None) -> None:
+    """An RNN whose mode was set to that of a GRU is refused in each kind of call, and mended."""
+    layer: Any = rnnkit.RNN(INPUT, HIDDEN)
+    x = torch.randn(SEQ, BATCH, INPUT)
+    right, reset = layer(x)[0], torch.ones(SEQ, BATCH, dtype=torch.bool)
+    layer.mode = mode
+
+    calls = [lambda: layer(x), lambda: layer(packed(6, 4, 1)), lambda: layer(x, state(1))]
+    calls += [lambda: layer(x, lengths=[6, 4, 1]), lambda: layer(x, reset=reset)]
+    for call in calls:
+        with pytest.raises(rnnkit.ArgumentError, match="mode must be RNN_TANH or RNN_RELU"):
+            call()
+
+    layer.mode = "RNN_TANH"
+    assert torch.equal(layer(x)[0], right)
+
+
+def test_what_is_said_of_another_recurrence() -> None:
+    """The message has torch's sentence, the reason, and the line to type."""
+    layer = rnnkit.RNN(INPUT, HIDDEN)
+    layer.mode = "GRU"
+
+    with pytest.raises(rnnkit.ArgumentError) as caught:
+        layer(torch.randn(SEQ, BATCH, INPUT))
+
+    assert str(caught.value) == snapshot("""\
+mode must be RNN_TANH or RNN_RELU, got 'GRU'
+  the mode of an RNN is its nonlinearity; another recurrence is another class
+  fix       layer.mode = 'RNN_TANH'
+            where layer is this module
+  more      option-value, in the docs under "Errors"\
+""")

@@ -12,6 +12,7 @@ from torch import Tensor
 
 import rnnkit
 from rnnkit import LSTMState, states
+from tests.strategies import assert_same
 
 sizes = st.integers(1, 4)
 
@@ -137,6 +138,25 @@ def test_none_that_starts_again(*, pair: bool) -> None:
         assert not tensor[:, 1].any()
 
 
+@pytest.mark.parametrize("place", [0, 1])
+@pytest.mark.parametrize("kind", [tuple, list, LSTMState])
+def test_none_of_a_pair_that_starts_again(kind: Any, place: int) -> None:
+    """So it is of one of a pair, and of the state of one cell among several."""
+    state: list[Any] = [torch.rand(2, 3, 4), torch.rand(2, 3, 4)]
+    full, initial = list(state), (torch.rand(2, 3, 4), torch.rand(2, 3, 4))
+    state[place], full[place] = None, torch.zeros_like(initial[place])
+
+    make: Any = LSTMState._make if kind is LSTMState else kind
+
+    begun = states.reset(make(state), [1, 0, 1], initial)
+    of_several: Any = states.reset((None, make(state)), [1, 0, 1], (initial, initial))
+
+    assert type(begun) is type(of_several[1]) is kind
+    assert_same(states.reset(make(full), [1, 0, 1], initial), begun)
+    assert_same(begun, of_several[1])
+    assert_same(states.reset(None, [1, 0, 1], initial), of_several[0])
+
+
 def test_layers_without_a_batch() -> None:
     """Of cells without a batch, whose states are vectors, comes the state of one sequence."""
     vectors = [torch.rand(4), torch.rand(4)]
@@ -197,3 +217,11 @@ def test_a_pair_is_detached_and_moved_as_a_tensor_is() -> None:
     assert torch.equal(state.detach().h, state.h)
     assert {t.dtype for t in state.to(torch.float64)} == {torch.float64}
     assert {t.device.type for t in state.to(device="meta")} == {"meta"}
+
+
+def test_half_a_pair_is_detached_and_moved() -> None:
+    """None, for zeros, stays None."""
+    half: LSTMState = LSTMState._make([torch.rand(2, 5, 3), None])
+
+    assert half.detach().c is half.to(torch.float64).c is None
+    assert half.to(torch.float64).h.dtype is torch.float64

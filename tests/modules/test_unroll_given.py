@@ -8,6 +8,7 @@ from torch._subclasses import FakeTensorMode
 
 import rnnkit
 from tests.checks.refusals import Embedded, Sums, filled
+from tests.strategies import assert_same
 
 
 def test_whole_numbers_for_a_users_cell() -> None:
@@ -71,3 +72,72 @@ def test_a_vector_is_the_state_of_one_sequence() -> None:
 
     assert output.shape == (7, 3)
     assert end.tolist() == [8.0, 9.0, 10.0]
+
+
+class Learned(rnnkit.LSTMCell):
+    """A cell that begins from numbers of its own."""
+
+    def initial_state(self, batch_size: int | None) -> rnnkit.LSTMState:
+        """Return threes and fours."""
+        zeros = super().initial_state(batch_size)
+        return rnnkit.LSTMState(zeros.h + 3, zeros.c + 4)
+
+
+class Hooked(rnnkit.LSTMCell):
+    """A cell whose calls are its own, as those of one with a hook are."""
+
+    def forward(self, input: Any, hx: Any = None) -> Any:  # type: ignore[override]
+        """Run one step."""
+        return super().forward(input, hx)
+
+
+CALLS: list[dict[str, Any]] = [
+    {},
+    {"lengths": [4, 0]},
+    {"reset": [[0, 1], [0, 0], [1, 0], [0, 1]]},
+    {"return_states": True, "lengths": [4, 2]},
+]
+
+
+@pytest.mark.parametrize("options", CALLS, ids=lambda options: "-".join(options) or "plain")
+@pytest.mark.parametrize("missing", [0, 1])
+@pytest.mark.parametrize("sequences", [2, None])
+@pytest.mark.parametrize("kind", [Learned, Hooked])
+def test_the_first_state_of_a_cell_for_what_is_missing(
+    kind: Any, sequences: int | None, missing: int, options: dict[str, Any]
+) -> None:
+    """None in a pair stands for the cell's own first state, with lengths and resets too."""
+    cell, x = kind(3, 4), torch.randn(4, *(() if sequences is None else (2,)), 3)
+    if sequences is None and options:
+        options = {"reset": [0, 0, 1, 0]}
+    first = cell.initial_state(sequences)
+    whole: list[Any] = [first.h + 0.5, first.c + 0.5]
+    half: list[Any] = list(whole)
+    whole[missing], half[missing] = first[missing], None
+
+    expected = rnnkit.unroll(cell, x, tuple(whole), **options)
+
+    for given in (tuple(half), half):
+        assert_same(expected, rnnkit.unroll(cell, x, given, **options))
+    if "return_states" not in options:
+        assert_same(expected, rnnkit.Recurrent(cell)(x, (tuple(half),), **options))
+
+
+@pytest.mark.parametrize("half", [False, True])
+def test_the_first_state_of_a_recurrent_for_what_is_missing(*, half: bool) -> None:
+    """A Recurrent with a first state of its own begins from that where a part is None."""
+
+    class Begins(rnnkit.Recurrent[Any]):
+        def initial_state(self, batch_size: int | None) -> Any:
+            return tuple(
+                rnnkit.LSTMState(*(tensor + 2 for tensor in state))
+                for state in super().initial_state(batch_size)
+            )
+
+    layer, x = Begins([rnnkit.LSTMCell(3, 4), rnnkit.LSTMCell(4, 5)]), torch.randn(7, 2, 3)
+    first, second = layer.initial_state(2)
+    given = (first.h, None) if half else None
+    whole = (first, second)
+
+    assert_same(layer(x, whole), layer(x, (given, second)))
+    assert_same(layer(x, whole, lengths=[7, 0]), layer(x, (given, second), lengths=[7, 0]))

@@ -158,3 +158,13 @@ def test_tests_of_the_mutants_exist() -> None:
 
     assert paths
     assert all((ROOT / path).exists() for path in paths)
+
+
+def test_each_file_is_short() -> None:
+    """No file of Python has 300 lines: who opens one reads all of it."""
+    folders = [PACKAGE / "rnnkit", *(ROOT / name for name in ("tests", "benchmarks", "docs"))]
+    files = [path for folder in folders for path in folder.rglob("*.py")]
+    lines = {str(path): len(path.read_text().splitlines()) for path in files}
+
+    assert len(lines) > 100
+    assert {path: count for path, count in lines.items() if count >= 300} == {}

@@ -31,7 +31,7 @@ LSTMCell: Expected hx[0] to be 1D or 2D, got 3D instead
   input     expected (batch, input_size=3)    got (5, 3)
   h         expected (batch=5, hidden_size=4)    got (2, 5, 4)
   c         expected (batch=5, hidden_size=4)    got (2, 5, 4)
-  fix       tuple(t[-1] for t in hx)
+  fix       tuple(t[-1] for t in hx), if the last one is meant
             where hx is your state
   more      state-rank, in the docs under "Errors"\
 """),
@@ -49,7 +49,7 @@ LSTMCell: Expected hx[0] to be 1D or 2D, got 3D instead
     "A square state of one sample is refused, where torch ends the process.": Case(
         call("nn.LSTMCell(3, 4)(input, (h, h))", input=(3,), h=(4, 4)),
         Refused(StateError, "unsafe", "hx", (4,), (4, 4), code="state-rank"),
-        has="\n  fix       tuple(t[-1] for t in hx)\n",
+        has="\n  fix       tuple(t[-1] for t in hx), if the last one is meant\n",
     ),
     "An RNNCell refuses it too, where torch computes as many samples as units.": Case(
         call("nn.RNNCell(3, 4)(input, hx)", input=(3,), hx=(4, 4)),
@@ -59,7 +59,7 @@ RNNCell: Expected hidden to be 1D, got 2D instead
   RNNCell(3, 4): hx has 2 axes in place of 1
   input     expected (input_size=3,)    got (3,)
   hx        expected (hidden_size=4,)    got (4, 4)
-  fix       hx[-1]
+  fix       hx[-1], if the last one is meant
             where hx is your state
   more      state-rank, in the docs under "Errors"\
 """),
@@ -205,7 +205,7 @@ hidden0 has inconsistent hidden_size: got 4, expected 2
     ),
     "Nor is a cell's.": Case(
         call("nn.GRUCell(3, 4)(input, hx)", input=(5, 3), hx=(1, 6)),
-        Refused(StateError, "says", code="state-one-sample"),
+        Refused(StateError, "says", code="state-sizes"),
         fix=fix("cell.initial_state(5)", into="hx", cell=rnnkit.GRUCell(3, 4)),
     ),
     "If c fits and h is of another width, h is named.": Case(

@@ -38,7 +38,7 @@ input must be a dense tensor, got a nested one
     ),
     "One that is given to a step is padded.": Case(
         "nn.GRU(3, 4).step(torch.nested.nested_tensor([filled(3), filled(3)]))",
-        Refused(ArgumentError, "lacks", "input", code="input-layout"),
+        Refused(ArgumentError, "lacks", "x_t", code="input-layout"),
         has="\n  GRU(3, 4): torch has no recurrent kernels for nested tensors\n",
     ),
     "A sparse state has no last hidden.": Case(

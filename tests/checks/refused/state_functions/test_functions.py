@@ -186,7 +186,7 @@ mask must be booleans, or 0 and 1; got other values
     "A step of a bidirectional Recurrent.": Case(
         "rnnkit.Recurrent(GRUCell(3, 4), GRUCell(3, 4)).step(filled(5, 3))",
         Refused(ArgumentError, "lacks", "x_t"),
-        has="  fix       Recurrent(..., without reverse_cells), or call the layer on the whole",
+        has="  fix       rnnkit.Recurrent(cells), without reverse_cells, or call the layer on",
     ),
     "A sequence in the place of a step of a Recurrent.": Case(
         "rnnkit.Recurrent(GRUCell(3, 4)).step(filled(7, 5, 3))",

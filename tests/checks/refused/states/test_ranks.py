@@ -208,7 +208,7 @@ GRUCell: Expected hidden to be 1D or 2D, got 3D instead
     "With the batch on axis 0, axis 1 is no batch, even where it is as long as the input.": Case(
         call("nn.GRU(3, 4, 2, state_batch_first=True)(input, hx)", input=(2, 3), hx=(6, 2, 4)),
         Refused(StateError, "lacks", code="state-rank"),
-        has="\n  fix       hx[-1]\n",
+        has="\n  fix       hx[-1], if the last one is meant\n",
     ),
     "Two steps with a state for two samples are told as a batch without seq axis.": Case(
         call("nn.GRU(3, 4)(input, hx)", input=(2, 3), hx=(1, 2, 4)),

@@ -245,13 +245,12 @@ Expected hidden size (5, 1, 4), got [8, 1, 4]
         Refused(StateError, "says"),
         message=snapshot("""\
 Expected hidden size (1, 5, 4), got [1, 1, 6]
-  GRU(3, 4): hx is for one sample, the input has 5
+  GRU(3, 4): hx has neither the batch nor the width
   input     expected (seq, batch, input_size=3)    got (7, 5, 3)
   hx        expected (num_layers=1, batch=5, hidden_size=4)    got (1, 1, 6)
-  fix       rnnkit.states.expand(hx, 5), if all samples start from it
-            hx=None or layer.initial_state(5): zeros, if the sequences are new
-            where hx is your state and layer is this module
-  more      state-one-sample, in the docs under "Errors"\
+  fix       hx=None or layer.initial_state(5): zeros
+            where layer is this module
+  more      state-sizes, in the docs under "Errors"\
 """),
     ),
     "With the batch on axis 0 the width is the last axis too.": Case(

@@ -1,0 +1,134 @@
+"""A sample without a step: its state comes back as it was given, and is in no weight's gradient."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+import rnnkit
+from tests.compiles import WHOLE, switched_on
+from tests.kernels.paths import KINDS, LENGTHS, RESET_PATHS, case_of, kinds, mask, on, paths
+from tests.modules.cells_of_users import LayerNormLSTMCell
+from tests.strategies import assert_same, gradients, tensors_of
+
+pytestmark = pytest.mark.filterwarnings("ignore:LSTM with projections is not supported:UserWarning")
+
+#: The sample that has no step.
+NONE = LENGTHS.index(0)
+FILLS = (torch.nan, torch.inf, 1e300)
+
+
+def filled(tensors: Any, fill: float) -> list[Tensor]:
+    """States of which the sample without a step has nothing but this number; leaves."""
+    copies = [tensor.detach().clone() for tensor in tensors]
+    for copy in copies:
+        copy[..., NONE, :] = fill
+    return [copy.requires_grad_() for copy in copies]
+
+
+def check_handed_through(run: Any, tensors: Any, weights: Any, fill: float) -> None:
+    """Only that sample's own state holds what it was given; all else is what it is without."""
+    results = []
+    for number in (0.5, fill):
+        start = filled(tensors, number)
+        output, state = run(tuple(start) if len(start) > 1 else start[0])
+        ends = tensors_of(state)
+        for given, end in zip(start, ends, strict=True):
+            handed = end[..., NONE, :].detach()
+            same = given[..., NONE, :].detach().expand_as(handed)
+            assert torch.equal(handed.nan_to_num(7), same.nan_to_num(7))
+        others = [end[..., [n for n in range(len(LENGTHS)) if n != NONE], :] for end in ends]
+        on_all = gradients([output, *ends], [*weights, *start])
+        results.append((output, others, on_all))
+
+    assert_same(*results)
+    assert all(tensor.isfinite().all() for tensor in tensors_of(results[1]))
+
+
+@pytest.mark.parametrize("fill", FILLS)
+@pytest.mark.parametrize("options", [{}, {"num_layers": 2, "bidirectional": True}], ids=str)
+@paths
+@kinds
+def test_whatever_its_state_is(kind: str, path: str, options: Any, fill: float) -> None:
+    """On each path a state that is no number, or hardly one, goes through a sample without steps."""
+    case = case_of(kind, **options)
+    layer, x = case.module(rnnkit), case.numbers()
+
+    with on(path):
+        check_handed_through(
+            lambda hx: layer(x, hx, lengths=LENGTHS), case.tensors(), list(layer.parameters()), fill
+        )
+
+
+@pytest.mark.parametrize("path", RESET_PATHS)
+@kinds
+def test_with_resets(kind: str, path: str) -> None:
+    """So it does where other samples start again on the way."""
+    case = case_of(kind, num_layers=2, bidirectional=True)
+    layer, x = case.module(rnnkit), case.numbers()
+
+    with on(path):
+        check_handed_through(
+            lambda hx: layer(x, hx, lengths=LENGTHS, reset=mask()),
+            case.tensors(),
+            list(layer.parameters()),
+            torch.nan,
+        )
+
+
+@pytest.mark.parametrize("fill", [torch.nan, torch.inf])
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("return_states", [False, True])
+@pytest.mark.parametrize(
+    "make", [rnnkit.RNNCell, rnnkit.GRUCell, rnnkit.LSTMCell, LayerNormLSTMCell]
+)
+def test_step_by_step(make: Any, fill: float, *, return_states: bool, reverse: bool) -> None:
+    """So it does in a loop over any cell, in each of the states that the loop returns."""
+    cell, x = make(6, 3), torch.randn(7, len(LENGTHS), 6)
+
+    check_handed_through(
+        lambda hx: rnnkit.unroll(
+            cell, x, hx, lengths=LENGTHS, fused=False, return_states=return_states, reverse=reverse
+        ),
+        tensors_of(cell.initial_state(len(LENGTHS))),
+        list(cell.parameters()),
+        fill,
+    )
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "RNN relu"])
+def test_complex_numbers_step_by_step(kind: str) -> None:
+    """So it does with complex numbers, whose parts may be no numbers."""
+    case = case_of(kind, torch.complex128)
+    cell = case.module(rnnkit).cells()[0]
+    x, hx = case.numbers(), [tensor[0] for tensor in case.tensors()]
+
+    check_handed_through(
+        lambda hx: rnnkit.unroll(cell, x, hx, lengths=LENGTHS, fused=False),
+        hx,
+        list(cell.parameters()),
+        torch.nan,
+    )
+
+
+class TestCompiled:
+    """So it does in one graph."""
+
+    pytestmark = WHOLE
+
+    @pytest.fixture(autouse=True)
+    def _switched_on(self) -> Iterator[None]:
+        yield from switched_on()
+
+    @kinds
+    def test_a_layer(self, kind: str) -> None:
+        """A layer."""
+        case = case_of(kind, num_layers=2, bidirectional=True)
+        layer, x, counts = case.module(rnnkit), case.numbers(), torch.tensor(LENGTHS)
+        run = torch.compile(
+            lambda hx: layer(x, hx, lengths=counts), fullgraph=True, backend="aot_eager"
+        )
+
+        check_handed_through(run, case.tensors(), list(layer.parameters()), torch.nan)

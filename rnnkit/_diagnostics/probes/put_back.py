@@ -120,7 +120,7 @@ def order_of_lengths(perturbed: PerturbedRun, changed: int, index: int) -> list[
         inverse = tuple(sorted(range(len(order)), key=order.__getitem__))
         forgotten = EITHER if order == inverse else FORGOTTEN
         for mistaken, rows in ((order, forgotten), (_twice(order), TWICE), (inverse, NEVER)):
-            at = torch.tensor(mistaken).argsort()
+            at = torch.tensor(mistaken, device="cpu").argsort()
             pair = (leaves[index] for leaves in (baseline.normal, perturbed.output))
             before, after = (leaf.index_select(axis, at.to(leaf.device)) for leaf in pair)
             if at.tolist() != list(range(len(at))) and clean(before, after, axis):

@@ -43,6 +43,10 @@ DOUBT = 0.05
 #: samples are copied apart, and their outputs together again.
 CUT = 0.85
 
+#: What it takes to find all pieces of a small batch, in nanoseconds: spent for nothing where they
+#: turn out to be so long that another path is taken.
+LOOK = 100_000
+
 #: What is added to the name of a path whose pieces have to be found in a mask, which costs more.
 OF_PIECES = " of pieces"
 
@@ -195,15 +199,18 @@ def for_resets(
     pieces: tuple[int, int],
     blank: tuple[int, int] | None,
     whole: tuple[int, int] | None,
+    *,
+    found: bool,
 ) -> str:
     """Choose a path for samples that start again on the way.
 
     Args:
         facts: what is known of the call.
-        pieces: the steps of the longest piece, and of all together.
+        pieces: the steps of the longest piece, at least, and of all together.
         blank: the same of samples with their blank steps, all as long as the longest; None where
             blank steps cannot be.
         whole: the same of samples as they are; None where they cannot be run so.
+        found: whether all pieces are found.
     """
     sizes = {BLANK: blank, STEPS: whole}
     best: dict[str, float] = {}
@@ -213,7 +220,7 @@ def for_resets(
             if size is not None:
                 best[path] = cost(facts, path, *size)
         elif path != PADDED:
-            best[path] = cost(facts, path + OF_PIECES, *pieces)
+            best[path] = cost(facts, path + OF_PIECES, *pieces) + (0 if found else LOOK)
     return min(best, key=best.__getitem__, default=PACKED)
 
 

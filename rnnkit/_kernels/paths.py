@@ -12,7 +12,7 @@ from torch import Tensor
 from rnnkit._kernels import choice
 from rnnkit._kernels.lengths import Lengths
 from rnnkit._kernels.padded import run_groups, run_stack
-from rnnkit._kernels.pieces import Pieces, Rows, pieces_of, whole_pieces
+from rnnkit._kernels.pieces import Pieces, Rows, longest_of, pieces_of, whole_pieces
 from rnnkit._kernels.resets import blanks_of, run_blank
 from rnnkit._kernels.rows import run_rows
 from rnnkit._kernels.stack import KERNELS, Direction, Run, Stack, States
@@ -87,13 +87,18 @@ def _run_resets(
     if initial is None:
         longest = max(map(add, values, cuts))
         blank, whole = (longest, longest * batch), (seq, seq * batch) if lengths is None else None
-    # The longest piece cannot be shorter; how long it is takes longer to find out.
-    least = max(-(-each // (1 + cut)) for each, cut in zip(values, cuts, strict=True))
-    rows = sum(values)
-    path = choice.for_resets(facts, (least, rows), blank, whole)
+    # The longest piece is at least so long. How long it is takes longer to find out; that of the
+    # sample that is cut least often, which is nearly as long, does not.
+    bounds = [-(-each // (1 + cut)) for each, cut in zip(values, cuts, strict=True)]
+    least, rows = max(bounds), sum(values)
+    path = choice.for_resets(facts, (least, rows), blank, whole, found=False)
+    if path not in choice.OF_RESETS and blank is not None:
+        sample = bounds.index(least)
+        least = longest_of(starts[: values[sample], sample])
+        path = choice.for_resets(facts, (least, rows), blank, whole, found=False)
     if path not in choice.OF_RESETS:
         pieces = pieces_of(_counts(values), starts)
-        path = choice.for_resets(facts, (int(pieces.steps[0]), rows), blank, whole)
+        path = choice.for_resets(facts, (int(pieces.steps[0]), rows), blank, whole, found=True)
     if path == choice.STEPS:
         return _run_steps(stack, input, state, Cuts(starts))
     if path == choice.BLANK:

@@ -8,6 +8,7 @@ those that have one, and so on.
 
 from collections.abc import Sequence
 from functools import cached_property
+from operator import sub
 from typing import NamedTuple
 
 import torch
@@ -106,6 +107,16 @@ def pieces_of(lengths: Tensor, starts: Tensor) -> Pieces:
     last = (place.add_(steps) == end).nonzero().squeeze(1)
     renewed = fresh.index_select(0, sample.index_select(0, first))
     return Pieces(sample, steps, start, (first.masked_select(~renewed), last), (last, first))
+
+
+def longest_of(starts: Tensor) -> int:
+    """Return how many steps the longest piece of one sample has.
+
+    Args:
+        starts: ``(seq,)``, booleans on the CPU, of its valid steps, of which there is one.
+    """
+    edges = [0, *starts[1:].nonzero().add_(1).squeeze(1).tolist(), len(starts)]
+    return max(map(sub, edges[1:], edges))
 
 
 class Rows:

@@ -12,7 +12,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 import rnnkit
 from rnnkit._kernels import choice
 from rnnkit._kernels.costs import COSTS
-from rnnkit._kernels.pieces import Rows, pieces_of, whole_pieces
+from rnnkit._kernels.pieces import Rows, longest_of, pieces_of, whole_pieces
 from rnnkit._modules.lengths import stack_of
 from tests.kernels.paths import KINDS, case_of, kinds, layers, on
 from tests.strategies import tensors_of
@@ -120,7 +120,7 @@ def test_only_one_path(kind: str) -> None:
 
     assert choice.for_lengths(one, [3, 5]).path == choice.PACKED
     none = one._replace(paths=(choice.PADDED, choice.BLANK, choice.STEPS))
-    assert choice.for_resets(none, (3, 5), None, None) == choice.PACKED
+    assert choice.for_resets(none, (3, 5), None, None, found=True) == choice.PACKED
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -153,6 +153,30 @@ def test_what_is_chosen_gives_what_packing_gives(batch: int, hidden: int) -> Non
 
     found = output, *state
     torch.testing.assert_close(found, (pad_packed_sequence(wanted, total_length=50)[0], *last))
+
+
+@given(starts=st.lists(st.booleans(), min_size=1, max_size=30))
+def test_the_longest_piece_of_a_sample_is_found(starts: list[bool]) -> None:
+    """It is the longest of all that it is cut into."""
+    flags = torch.tensor(starts)
+
+    pieces = pieces_of(torch.tensor([len(starts)]), flags.unsqueeze(1))
+
+    assert longest_of(flags) == int(pieces.steps[0])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_look_that_may_be_for_nothing_has_to_pay(kind: str) -> None:
+    """Where pieces are not found yet they must save more than it takes to find them."""
+    one = facts(kind)._replace(paths=(choice.STEPS, choice.PACKED))
+    pieces = 3, 5
+    by_pieces = choice.cost(one, choice.PACKED + choice.OF_PIECES, *pieces)
+    call, by_step, _ = choice._terms(one, choice.STEPS)
+    steps = round((by_pieces - call) / by_step + choice.LOOK / by_step / 2)
+    whole = steps, 0
+
+    assert choice.for_resets(one, pieces, None, whole, found=True) == choice.PACKED
+    assert choice.for_resets(one, pieces, None, whole, found=False) == choice.STEPS
 
 
 @pytest.mark.parametrize(

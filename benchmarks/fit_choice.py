@@ -57,7 +57,7 @@ def measured(kind: str, size: Size, effort: Effort, *, gradients: bool) -> dict[
     timings = compare(calls, effort)
     return {
         path + choice.OF_PIECES * (resets and path in {choice.ROWS, choice.PACKED}): [
-            *terms(size, *done(call, path, resets=resets)),
+            *terms(_computed(kind, path, size), *done(call, path, resets=resets)),
             timings[path, resets].seconds * 1e9,
         ]
         for path, resets in ways
@@ -79,6 +79,10 @@ def done(call: Call, path: str, *, resets: bool) -> tuple[int, int]:
         pieces = pieces_of(torch.full((batch,), seq), call.reset)
         return int(pieces.steps[0]), seq * batch
     return max(values), sum(values)
+
+
+def _computed(kind: str, path: str, size: Size) -> Size:
+    return size._replace(hidden_size=choice.computed(kind, path, size.hidden_size))
 
 
 def terms(size: Size, steps: int, rows: int) -> list[float]:

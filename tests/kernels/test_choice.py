@@ -208,6 +208,20 @@ def test_a_cpu_has_its_own_costs(
     choice._terms.cache_clear()
 
 
+@pytest.mark.parametrize(("capability", "sizes"), [("AVX512", 2), ("AVX2", 32)])
+def test_onednn_computes_whole_vectors(
+    monkeypatch: pytest.MonkeyPatch, capability: str, sizes: int
+) -> None:
+    """With AVX-512 it takes as long for 17 hidden units as for 32; by hand each unit counts."""
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
+    hidden = range(1, 33)
+
+    padded = {choice.computed("LSTM", choice.PADDED, size) for size in hidden}
+    by_hand = {choice.computed("LSTM", choice.ROWS, size) for size in hidden}
+
+    assert (len(padded), len(by_hand), max(padded)) == (sizes, 32, 32)
+
+
 def test_an_older_torch_does_not_name_the_maker(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its name is known to newer ones only; what it can do is known to all."""
     monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)

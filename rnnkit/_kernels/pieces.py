@@ -8,7 +8,7 @@ those that have one, and so on.
 
 from collections.abc import Sequence
 from functools import cached_property
-from operator import sub
+from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -115,8 +115,9 @@ def longest_of(starts: Tensor) -> int:
     Args:
         starts: ``(seq,)``, booleans on the CPU, of its valid steps, of which there is one.
     """
-    edges = [0, *starts[1:].nonzero().add_(1).squeeze(1).tolist(), len(starts)]
-    return max(map(sub, edges[1:], edges))
+    cuts: list[int] = starts[1:].nonzero().add_(1).squeeze(1).tolist()
+    edges = [0, *cuts, len(starts)]
+    return max(after - before for before, after in pairwise(edges))
 
 
 class Rows:

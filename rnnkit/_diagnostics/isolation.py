@@ -9,7 +9,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -47,7 +47,7 @@ class Listener(TorchFunctionMode):
     A mode of functions, since one of operators imports torch's compiler, which takes seconds.
     """
 
-    def started(self) -> Self:
+    def started(self) -> "Listener":
         """Begin."""
         self.__enter__()  # type: ignore[no-untyped-call]
         return self

@@ -59,5 +59,5 @@ def whole_batches(perturbed: PerturbedRun, changed: int) -> list[Line]:
 
 
 def _turning(runs: list[_Turned], size: int, number: int | None, _: Any) -> list[Any]:
-    runs.append(_Turned(size, number).started())
-    return runs[-1:]
+    runs.append(_Turned(size, number))
+    return [runs[-1].started()]

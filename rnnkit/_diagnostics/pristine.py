@@ -192,8 +192,10 @@ def _place(tensor: Tensor) -> Place:
 
 def _placed(tensor: Tensor, storage: torch.UntypedStorage) -> Tensor:
     """Return a tensor that is in other memory as one is in its own."""
-    empty = torch.empty(0, dtype=tensor.dtype, device=tensor.device)
-    return empty.set_(storage, tensor.storage_offset(), tensor.shape, tensor.stride())
+    # Not in the wider dtype that a mode may ask for: it would read beyond the end.
+    with torch._C.DisableTorchFunction():  # noqa: SLF001
+        empty = torch.empty(0, dtype=tensor.dtype, device=tensor.device)
+        return empty.set_(storage, tensor.storage_offset(), tensor.shape, tensor.stride())
 
 
 def _differ(one: torch.UntypedStorage, other: torch.UntypedStorage) -> bool:

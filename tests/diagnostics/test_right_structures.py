@@ -7,6 +7,8 @@ import torch
 from torch import Tensor, nn
 
 import rnnkit
+from rnnkit._diagnostics.isolation import Given, session
+from rnnkit._diagnostics.widened import run_wide
 from tests.diagnostics.models_of_users import BATCH, FEATURE, HIDDEN, SEQ, Model, numbers, reason
 
 X = numbers(BATCH, SEQ, FEATURE)
@@ -167,3 +169,20 @@ def test_why_integers_are_not_compared() -> None:
     report = rnnkit.verify(made, X, lengths, lengths=lengths)
     assert reason(report, "alone") == "the outputs are integers, which rounding may turn"
     assert reason(report, "padding") == "the outputs are integers"
+
+
+def test_memory_is_not_read_beyond_its_end() -> None:
+    """A copy in float64 of a model that holds a plain tensor in float32 has that tensor's numbers."""
+
+    def compute(m: Any, x: Tensor) -> Tensor:
+        return x * m.factors
+
+    made = Model(compute, layer=nn.Linear(FEATURE, FEATURE))
+    made.factors = 1 + torch.arange(FEATURE, device="cpu").float()
+    given = Given((X,), {})
+    with session(made) as opened:
+        (normal,) = opened.run(given)
+        wide = run_wide(opened, given)
+
+    assert wide is not None
+    torch.testing.assert_close(wide[0], normal.double())

@@ -235,10 +235,10 @@ def _are_right_if_sorted(baseline: Baseline, counts: list[int], index: int) -> b
     other = baseline.on(baseline.batch.samples(order))
     other.normal = output
     for place, sample in enumerate(order):
-        alone = baseline.run_alone(sample)
-        if isinstance(alone, Exception):
-            return False
-        pair = _pair(other, alone, index, other.axes[index] or 0, place)
+        alone, axis = baseline.run_alone(sample), other.axes[index] or 0
+        pair = None
+        if not isinstance(alone, Exception):
+            pair = _pair(other, alone, index, axis, place)
         if pair is None or not other.hides(index, *pair, other.taking(index, place)):
             return False
     return True

@@ -236,10 +236,8 @@ def _are_right_if_sorted(baseline: Baseline, counts: list[int], index: int) -> b
     other.normal = output
     for place, sample in enumerate(order):
         alone, axis = baseline.run_alone(sample), other.axes[index] or 0
-        pair = None
-        if not isinstance(alone, Exception):
-            pair = _pair(other, alone, index, axis, place)
-        if pair is None or not other.hides(index, *pair, other.taking(index, place)):
+        pair = isinstance(alone, list) and _pair(other, alone, index, axis, place)
+        if not pair or not other.hides(index, *pair, other.taking(index, place)):
             return False
     return True
 

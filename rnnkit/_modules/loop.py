@@ -35,7 +35,8 @@ def choose(mask: Tensor, new: Any, old: Any) -> Any:
     """Take the new state where the mask is true, ``(batch,)`` or ``(seq, batch)``, else the old."""
 
     def pick(one: Tensor, other: Tensor) -> Tensor:
-        return torch.where(mask.view(*mask.shape, *[1] * (one.dim() - mask.dim())), one, other)
+        # By an index: sizes that are asked for here are no part of a program that can be saved.
+        return torch.where(mask[(..., *[None] * (one.dim() - mask.dim()))], one, other)
 
     return map_state(pick, new, old)
 

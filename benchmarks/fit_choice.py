@@ -82,7 +82,7 @@ def done(call: Call, path: str, *, resets: bool) -> tuple[int, int]:
 
 
 def _computed(kind: str, path: str, size: Size) -> Size:
-    return size._replace(hidden_size=choice.computed(kind, path, size.hidden_size))
+    return size._replace(hidden_size=choice.computed_units(kind, path, size.hidden_size))
 
 
 def terms(size: Size, steps: int, rows: int) -> list[float]:
@@ -119,8 +119,8 @@ def fitted(rows: Mapping[str, list[list[float]]]) -> dict[str, tuple[list[float]
         call_weights, step, step_weights, row_weights = costs[-4:]
         for place, (path, each) in enumerate(zip(paths, errors.chunk(len(paths)), strict=True)):
             call, row = costs[place], costs[len(paths) + place]
-            table_row = [call, call_weights, step, step_weights, row, row_weights]
-            found[path] = table_row, float(each.median())
+            path_costs = [call, call_weights, step, step_weights, row, row_weights]
+            found[path] = path_costs, float(each.median())
     return found
 
 

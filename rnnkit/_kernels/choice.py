@@ -1,10 +1,14 @@
 """Which path is expected to be fastest: a formula for what each costs, and its measured numbers.
 
-A call on a path costs something by itself and for its weights, which a kernel may lay out anew;
-something for each step, whose kernel starts again and reads the weights of the hidden side again;
-and something for each row (a step of a sample), for its numbers and for its products with the
-weights. Which steps and rows a path computes is known beforehand; what they cost is measured, in
-nanoseconds of one thread, by
+What a call on a path costs is a sum:
+
+- a fixed cost;
+- a cost for the weights, which a kernel may copy into another order;
+- a cost for each step: the kernel starts, and reads the weights of the hidden side;
+- a cost for each row, a step of a sample: for its numbers, and for their products with the weights.
+
+Which steps and rows a path computes is known beforehand. What they cost is measured, in nanoseconds
+of one thread, by
 
     python -m benchmarks.fit_choice
 
@@ -50,15 +54,15 @@ LOOK = 100_000
 #: What is added to the name of a path whose pieces have to be found in a mask, which costs more.
 OF_PIECES = " of pieces"
 
-#: How many hidden units oneDNN computes at once, by what the CPU can do: 17 of them cost as 32 do.
-LANES = {"AVX512": 16}
-
 #: The paths that are there for samples that start again on the way.
 OF_RESETS = (BLANK, STEPS)
 
 #: Modes that do not run over padding as the others do: an LSTM can be set to zero on the way, and
 #: a relu may run away to infinity where a tanh stays.
 OVER_PADDING = {"LSTM": (PADDED, BLANK), "RNN_RELU": ()}
+
+#: How many hidden units oneDNN computes at once, by what the CPU can do: 17 of them cost as 32 do.
+LANES = {"AVX512": 16}
 
 #: What rows by hand take: numbers that bear sums in any order, and tensors that are no more.
 PRECISE = (torch.float32, torch.float64)
@@ -154,7 +158,7 @@ def names_of_cpu() -> tuple[str, ...]:
     return (f"{capability} Intel", capability) if is_of_intel else (capability,)
 
 
-def computed(kind: str, path: str, hidden_size: int) -> int:
+def computed_units(kind: str, path: str, hidden_size: int) -> int:
     """Return how many hidden units a path computes, whole vectors of them."""
     is_onednn = kind == "LSTM" and path in (PADDED, BLANK)
     lanes = LANES.get(torch.backends.cpu.get_cpu_capability(), 1) if is_onednn else 1
@@ -169,7 +173,7 @@ def _terms(facts: Facts, path: str) -> tuple[float, float, float]:
     ]
     by_call = by_step = by_row = 0.0
     for input_size, hidden_size in facts.sizes:
-        hidden = computed(facts.kind, path, hidden_size)
+        hidden = computed_units(facts.kind, path, hidden_size)
         weights = hidden * (input_size + hidden)
         by_call += call + call_weights * weights
         by_step += step + step_weights * hidden * hidden

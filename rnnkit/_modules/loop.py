@@ -35,7 +35,7 @@ def choose(mask: Tensor, new: Any, old: Any) -> Any:
     """Take the new state where the mask is true, ``(batch,)`` or ``(seq, batch)``, else the old."""
 
     def pick(one: Tensor, other: Tensor) -> Tensor:
-        # By an index: sizes that are asked for here are no part of a program that can be saved.
+        # By an index, without sizes: torch saves no exported program that asks for them here.
         return torch.where(mask[(..., *[None] * (one.dim() - mask.dim()))], one, other)
 
     return map_state(pick, new, old)

@@ -216,8 +216,8 @@ def test_onednn_computes_whole_vectors(
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
     hidden = range(1, 33)
 
-    padded = {choice.computed("LSTM", choice.PADDED, size) for size in hidden}
-    by_hand = {choice.computed("LSTM", choice.ROWS, size) for size in hidden}
+    padded = {choice.computed_units("LSTM", choice.PADDED, size) for size in hidden}
+    by_hand = {choice.computed_units("LSTM", choice.ROWS, size) for size in hidden}
 
     assert (len(padded), len(by_hand), max(padded)) == (sizes, 32, 32)
 

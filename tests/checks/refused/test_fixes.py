@@ -5,14 +5,13 @@ import torch
 import rnnkit
 from rnnkit import (
     ArgumentError,
-    CellError,
     DtypeError,
     LayoutError,
     LengthsError,
     ShapeError,
     StateError,
 )
-from tests.checks.refusals import Case, Counter, Refused, call, filled, fix, table
+from tests.checks.refusals import Case, Refused, call, filled, fix, table
 
 NESTED = torch.nested.nested_tensor([filled(3), filled(3)], layout=torch.jagged)
 BOTH = 'rnnkit.states.bridge({}, "sum")'
@@ -152,15 +151,6 @@ CASES = {
         fix=fix(
             "rnnkit.Recurrent(cells)", where="@.step(filled(5, 3))", cells=rnnkit.GRUCell(3, 4)
         ),
-    ),
-    "A pair of which one part is no tensor grows.": Case(
-        call(
-            "rnnkit.unroll(cell, filled(2, 2, 3), hx, lengths=[2, 1])",
-            cell=Counter(lambda _: (torch.ones(2, 9), None)),
-            hx=(filled(2, 4), None),
-        ),
-        Refused(CellError, "lacks", "cell", code="cell-sizes"),
-        fix=fix("(torch.zeros(2, 9), None)", into="hx"),
     ),
 }
 

@@ -117,6 +117,7 @@ Counter took a Tensor of shape (5, 4) as state at step 0, returned None
             hx=(filled(2, 4), None),
         ),
         Refused(CellError, "lacks", "cell", code="cell-sizes"),
+        fix=fix("(torch.zeros(2, 9), None)", into="hx"),
         has=": (2, 4), then (2, 9)\n",
     ),
     "A cell of torch's has no first state to start again from.": Case(

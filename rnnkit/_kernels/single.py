@@ -11,6 +11,7 @@ is
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
+from weakref import WeakSet
 
 import torch
 from torch import Tensor
@@ -24,6 +25,8 @@ ONEDNN: Any = getattr(torch.ops.aten, "mkldnn_rnn_layer", None)
 ONEDNN_BACKWARD: Any = getattr(torch.ops.aten, "mkldnn_rnn_layer_backward", None)
 #: torch's number of the LSTM among oneDNN's recurrences.
 ONEDNN_LSTM = 2
+#: The workspaces that oneDNN has left and somebody still keeps: it reads no other memory as one.
+WORKSPACES: WeakSet[torch.UntypedStorage] = WeakSet()
 
 
 class Options(NamedTuple):
@@ -127,15 +130,18 @@ def _run_onednn(
     train: bool,
 ) -> tuple[Tensor, ...]:
     # The kernel leaves a workspace where gradients are on, and only there. How large it is no
-    # compiler could know: it goes on as the storage of a tensor of no elements. Whoever copies that
-    # tensor loses it, and the backward pass then runs torch's kernel once more.
+    # compiler could know: it goes on as the storage of a tensor without elements. A copy of that
+    # tensor has a different storage, and the backward pass then runs torch's kernel once more.
     with torch.set_grad_enabled(train):
         output, h_n, c_n, workspace = ONEDNN.default(
             input.contiguous(), *_four(weights), *(tensor.contiguous() for tensor in state),
             options.reverse, [], ONEDNN_LSTM, state[0].shape[-1], 1, options.has_bias, False, False,
             train,
         )  # fmt: skip
-    return output, h_n, c_n, nothing(input) if workspace is None else workspace[:0]
+    if workspace is None:
+        return output, h_n, c_n, nothing(input)
+    WORKSPACES.add(workspace.untyped_storage())
+    return output, h_n, c_n, workspace[:0]
 
 
 def _four(weights: Sequence[Tensor]) -> Sequence[Tensor]:
@@ -153,7 +159,7 @@ def derive_single(*args: Any) -> tuple[Tensor, Tensor, Tensor, list[Tensor]]:
     options = _lowered(Options(*args[-len(Options._fields) :]), input, weights)
     state = [h] if c is None else [h, c]
     run = _derive_torch
-    if options.mode == "LSTM" and results[-1].untyped_storage().nbytes():
+    if options.mode == "LSTM" and results[-1].untyped_storage() in WORKSPACES:
         run = _derive_onednn
     elif _has_hand(options, input) and (options.mode != "GRU" or len(results[-1])):
         run = _derive_hand

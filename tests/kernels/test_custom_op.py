@@ -252,11 +252,30 @@ def test_torchs_own_check_of_operators(kind: dict[str, Any]) -> None:
     opcheck(torch.ops.rnnkit.layer.default, call(**kind).arguments(train=True))
 
 
-def test_a_workspace_that_was_copied_is_lost() -> None:
-    """Hooks on saved tensors may copy them: the backward pass then runs torch's kernel again."""
-    one = call("LSTM")
-    with torch.autograd.graph.saved_tensors_hooks(torch.clone, lambda tensor: tensor):
+def into_a_larger_buffer(tensor: Tensor) -> Tensor:
+    """A copy whose storage goes on behind its end."""
+    return torch.cat([tensor.detach().flatten(), tensor.new_zeros(64)])[:-64].view(tensor.shape)
+
+
+@modes
+@pytest.mark.parametrize("pack", [torch.clone, into_a_larger_buffer])
+def test_hooks_may_copy_what_is_saved(mode: str, pack: Any) -> None:
+    """Gradients stay the same where hooks copy the saved tensors, oneDNN's workspace among them."""
+    one = call(mode, steps=10, batch=4)
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
         found = one.by_operator()
+
+    torch.testing.assert_close(gradients(found, one.leaves), gradients(one.by_torch(), one.leaves))
+
+
+@compiles
+@pytest.mark.slow
+def test_hooks_may_copy_what_a_compiled_graph_saves() -> None:
+    """Gradients of a compiled graph stay the same where hooks copy what it saves."""
+    one = call("LSTM", steps=10, batch=4)
+    compiled = torch.compile(one.by_operator, backend="aot_eager", fullgraph=True)
+    with torch.autograd.graph.saved_tensors_hooks(into_a_larger_buffer, lambda tensor: tensor):
+        found = compiled()
 
     torch.testing.assert_close(gradients(found, one.leaves), gradients(one.by_torch(), one.leaves))
 

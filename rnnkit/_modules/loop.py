@@ -103,24 +103,48 @@ def run_loop(cell: Any, course: Course) -> tuple[Tensor, Any]:
     """Run a cell step by step; the output, and the last state or all."""
     input, hx, lengths, reset, initial, reverse, return_states = course
     empty = None if lengths is None or hx is None else lengths.empty()
-    if empty is None:
+    if lengths is None or empty is None:
         return _run_steps(cell, course)
-    # A sample without a step goes along, and what it begins with may be NaN.
-    numbers = map_state(lambda tensor: tensor.masked_fill(~tensor.isfinite(), 0), hx)
-    start = choose(empty, numbers, hx)
+    steps = input.shape[0]
+    if not lengths.longest:
+        first = hx if isinstance(hx, Tensor) else hx[0]
+        states = map_state(lambda tensor: tensor.expand(steps, *tensor.shape), hx)
+        return first.new_zeros(steps, *first.shape), states if return_states else hx
+    # A sample without a step goes along as a copy of the longest one: its own state may be NaN.
+    longest = _longest(lengths)
+    copied = map_state(lambda tensor: tensor.detach().index_select(0, longest), hx)
+    start = choose(empty, copied, hx)
     begun = Course(input, start, lengths, reset, initial, reverse, return_states)
     output, state = _run_steps(cell, begun)
-    some = ~empty.expand(input.shape[0], -1) if return_states else ~empty
+    some = ~empty.expand(steps, -1) if return_states else ~empty
     return output, choose(some, state, hx)
+
+
+def _longest(lengths: Lengths) -> Tensor:
+    """Return the longest sample, ``(1,)``; of no samples ``(0,)``, where ``argmax`` would fail."""
+    return lengths.each.argsort(descending=True)[:1]
+
+
+def _fill_padding(input: Tensor, lengths: Lengths, valid: Tensor) -> Tensor:
+    """Fill padding with the sample's last valid step, or with the longest sample's first.
+
+    A cell may be undefined at zeros, and a NaN that is masked still has a NaN for its gradient.
+    """
+    each = lengths.each
+    sample = torch.arange(input.shape[1], device=input.device)
+    sample = torch.where(each == 0, _longest(lengths), sample)
+    filler = input.detach()[(each - 1).clamp(min=0), sample]
+    if lengths.values is None:  # a graph runs even where no sample has a step
+        filler = filler.masked_fill((each == 0).all(), 0)
+    return torch.where(valid.unsqueeze(-1), input, filler)
 
 
 def _run_steps(cell: Any, course: Course) -> tuple[Tensor, Any]:
     input, hx, lengths, reset, initial, reverse, return_states = course
     steps = input.shape[0]  # len() would fix the number for a compiler
     valid = None if lengths is None else lengths.valid(steps)
-    if valid is not None:
-        # What is on padding may be NaN, and a masked NaN still has a NaN for its gradient.
-        input = input.masked_fill(~valid.unsqueeze(-1), 0)
+    if lengths is not None and valid is not None:
+        input = _fill_padding(input, lengths, valid)
     if reset is not None:
         reset = _before_each(reset.to(input.device), valid, reverse=reverse)
     run: Any = cell

@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -124,6 +126,56 @@ def test_lengths_are_samples_alone(make: Make, reverse: bool) -> None:
         torch.testing.assert_close([t[i : i + 1] for t in tensors_of(state)], one)
 
 
+class LogCell(nn.Module):
+    """A cell that is undefined at zero, in each way that padding of zeros brings about."""
+
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        """Make the weights."""
+        super().__init__()
+        self.scale = nn.Parameter(torch.rand(input_size) + 0.5)
+        self.cell = rnnkit.GRUCell(3 * input_size, hidden_size)
+
+    def forward(self, input: Tensor, hx: Tensor) -> Tensor:
+        """Read the logarithm, the direction and a softmax over the features that are not zero."""
+        scaled = input * self.scale
+        direction = scaled / scaled.norm(dim=1, keepdim=True)
+        attention = scaled.masked_fill(input == 0, -torch.inf).softmax(dim=1)
+        return self.cell(torch.cat([scaled.abs().log(), direction, attention], dim=1), hx)
+
+    def initial_state(self, batch_size: int) -> Tensor:
+        """Return zeros."""
+        return self.cell.initial_state(batch_size)
+
+
+@pytest.mark.parametrize("padding", [0.0, torch.nan])
+@pytest.mark.parametrize("reverse", [False, True])
+@given(lengths=st.lists(st.integers(0, 4), min_size=1, max_size=4))
+def test_gradients_of_a_cell_that_is_undefined_at_zero(
+    padding: float, reverse: bool, lengths: list[int]
+) -> None:
+    """Each sample adds to the gradients of the weights what it adds alone; padding adds nothing."""
+    torch.manual_seed(sum(lengths))
+    cell, steps = LogCell(WIDTH, HIDDEN).double(), torch.arange(5).unsqueeze(1)
+    x = torch.randn(5, len(lengths), WIDTH, dtype=torch.float64)
+    padded = x.masked_fill((steps >= torch.tensor(lengths)).unsqueeze(2), padding)
+    hx = torch.randn(len(lengths), HIDDEN, dtype=torch.float64, requires_grad=True)
+    leaves = (*cell.parameters(), hx)
+    whole = rnnkit.unroll(cell, padded, hx, lengths=lengths, reverse=reverse)
+    alone = [
+        rnnkit.unroll(cell, x[:n, [i]], hx[[i]], reverse=reverse)
+        for i, n in enumerate(lengths)
+        if n
+    ]
+
+    def derived(results: list[Any]) -> list[Tensor]:
+        loss = sum((output.sum() + state.square().sum() for output, state in results), hx.sum() * 0)
+        return [*torch.autograd.grad(loss, leaves, allow_unused=True, materialize_grads=True)]
+
+    of_whole = derived([whole])
+    of_whole[-1] = of_whole[-1].masked_fill(torch.tensor(lengths).unsqueeze(1) == 0, 0)
+    torch.testing.assert_close(of_whole, derived(alone))
+
+
 def both_ways(make: Make) -> rnnkit.Recurrent:
     """Make two layers in two directions."""
     widths = (WIDTH, 2 * HIDDEN)
@@ -169,10 +221,10 @@ def test_training_lowers_the_loss(make: Make) -> None:
 @pytest.mark.slow
 @pytest.mark.needs_torch("2.13", "Dynamo breaks the graph of a loop over cells")
 @pytest.mark.unhooked("Dynamo cannot trace the checks that the hook adds")
-@each
+@pytest.mark.parametrize("make", [LayerNormLSTMCell, ZoneoutGRUCell, LogCell])
 @compiles
 def test_compiled_with_gradients(make: Make) -> None:
-    """In one graph, with gradients, a layer of them computes what it computes without."""
+    """In one graph, with finite gradients, a layer of them computes what it computes without."""
     layer, x = both_ways(make).eval(), sequences(seq=3).transpose(0, 1)
     twin = copy.deepcopy(layer)
     torch._dynamo.reset()

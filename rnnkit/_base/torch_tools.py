@@ -30,6 +30,16 @@ def is_transformed() -> bool:
     )
 
 
+def is_batched(gradient: Tensor | None) -> bool:
+    """Return whether vmap runs a backward pass over many gradients at once: nothing in place."""
+    if gradient is None:
+        return False
+    batched: bool = functorch.is_batchedtensor(gradient) or functorch.is_legacy_batchedtensor(
+        gradient
+    )
+    return batched
+
+
 def is_one_graph(steps: Any) -> bool:
     """Say whether a compiler traces, so that rnnkit's operator stands for torch's kernel.
 
@@ -80,6 +90,13 @@ def is_open(steps: Any) -> bool:
 def hides_values() -> bool:
     """Say whether a look at what a tensor holds would fail, or be written down."""
     return is_compiling() or is_jit_traced() or functorch.peek_interpreter_stack() is not None
+
+
+def are_all(flags: Tensor, sentence: str) -> bool:
+    """Return whether all flags are true; a traced graph raises the sentence when it runs."""
+    if (is_compiling() or is_jit_traced()) and not _is_in_functorch():
+        torch._assert_async(flags.all(), sentence)  # noqa: SLF001 - the one that waits for no GPU
+    return lacks_numbers(flags) or hides_values() or bool(flags.all())
 
 
 def lacks_kernel(mode: str, proj_size: int, input: Tensor) -> bool:

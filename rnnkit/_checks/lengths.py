@@ -9,7 +9,7 @@ from torch.compiler import is_compiling
 
 from rnnkit._base.errors import LengthsError
 from rnnkit._base.message import Row, brief, refusal, wanted
-from rnnkit._base.torch_tools import is_fake, is_jit_traced
+from rnnkit._base.torch_tools import are_all, is_fake, is_jit_traced
 from rnnkit._checks.call_spec import CallSpec
 from rnnkit._checks.input_errors import input_row
 from rnnkit._checks.masks import tensor_or_none
@@ -44,7 +44,9 @@ def check_lengths(spec: CallSpec, lengths: Any, input: Any) -> Lengths:
     # What a trace looked at would be part of it.
     unknown = is_compiling() or is_jit_traced() or is_fake(each)
     values: list[int] | None = None if unknown else each.tolist()
-    for place, value in enumerate(values or ()):
+    # What stands in a list a trace may look at: it is part of the graph.
+    written = lengths if unknown and isinstance(lengths, Sequence) else values
+    for place, value in enumerate(written or ()):
         if not 0 <= value <= spec.seq:
             side = "negative" if value < 0 else "more steps than the input has"
             bound = "min=0" if value < 0 else f"max={spec.seq}"
@@ -52,6 +54,9 @@ def check_lengths(spec: CallSpec, lengths: Any, input: Any) -> Lengths:
             fix = f"check how the lengths were counted; to cut them: {cut}"
             headline = f"lengths[{place}] is {value}: {side}"
             _refuse_lengths(spec, lengths, headline, fix, "lengths-range")
+    if unknown:
+        in_range = (each >= 0) & (each <= spec.seq)
+        are_all(in_range, "lengths must be integers from 0 to seq, one for each sample")
     return Lengths(each.to(input.device), values, spec.seq)
 
 

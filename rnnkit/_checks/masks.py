@@ -9,7 +9,7 @@ from torch.compiler import is_compiling
 
 from rnnkit._base.errors import ArgumentError, LayoutError, ShapeError
 from rnnkit._base.message import Row, brief, refusal, wanted
-from rnnkit._base.torch_tools import hides_values, lacks_numbers
+from rnnkit._base.torch_tools import are_all, lacks_numbers
 from rnnkit._checks.call_spec import SEQUENCES, CallSpec
 from rnnkit._checks.input_errors import input_row
 from rnnkit._checks.odd_tensors import is_odd
@@ -30,9 +30,9 @@ def positions_of(index: Tensor | Sequence[int], batch: int, device: torch.device
         came = f"{positions.dtype} {tuple(positions.shape)}"
         refusal(ArgumentError, "index", f"{sentence}, got {came}", code="index-kind")
     positions = positions.long()  # of those without a sign, -batch would be a large number
-    outside = (positions < -batch) | (positions >= batch)
-    if _has_values(positions) and bool(outside.any()):
-        place = int(outside.nonzero()[0])
+    inside = (positions >= -batch) & (positions < batch)
+    if not are_all(inside, "index must be positions of samples"):
+        place = int((~inside).nonzero()[0])
         came = f"index[{place}] is {int(positions[place])}"
         sentence = f"{came}, but the state has {batch} samples"
         fix = ("fix", f"positions from 0 to {batch - 1}" if batch else "a state of a batch")
@@ -60,7 +60,7 @@ def as_mask(mask: Any, batch: int, device: torch.device) -> Tensor:
         refusal(ArgumentError, "mask", sentence, headline, fix, code="mask-shape")
     if flags.dtype is torch.bool:
         return flags.to(device, copy=True)
-    if _has_others(flags):
+    if _has_others(flags, "mask"):
         sentence = "mask must be booleans, or 0 and 1; got other values"
         refusal(ArgumentError, "mask", sentence, headline, fix, code="mask-values")
     return (flags != 0).to(device)
@@ -93,7 +93,7 @@ def check_reset(spec: CallSpec, reset: Any, input: Any) -> Tensor:
     if flags.shape != shape:
         _refuse_shape(spec, *_shape_cause(spec, flags, shape, _name(reset)), flags)
     if flags.dtype is not torch.bool:
-        if _has_others(flags):
+        if _has_others(flags, "reset"):
             _refuse_values(spec, *_value_cause(spec, flags, _name(reset)), flags)
         flags = flags != 0
     if spec.batch_first and spec.batch is not None:
@@ -176,14 +176,9 @@ def _rows(spec: CallSpec, fix: str, reset: Any) -> list[Row]:
     ]
 
 
-def _has_values(tensor: Tensor) -> bool:
-    """Say whether there are numbers to look at."""
-    return not (lacks_numbers(tensor) or hides_values())
-
-
-def _has_others(flags: Tensor) -> bool:
-    """Say whether a mask holds anything but 0 and 1, as far as there is something to look at."""
-    return _has_values(flags) and not bool(((flags == 0) | (flags == 1)).all())
+def _has_others(flags: Tensor, name: str) -> bool:
+    """Return whether a mask holds anything but 0 and 1, as far as its values can be read."""
+    return not are_all((flags == 0) | (flags == 1), f"{name} must be booleans, or 0 and 1")
 
 
 def tensor_or_none(value: Any) -> Tensor | None:

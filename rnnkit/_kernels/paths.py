@@ -105,8 +105,10 @@ def _run_resets(
         begun = _renewed(stack, state, None, starts)
         counts = None if lengths is None else _counts(values)
         output, ends = run_blank(stack, input, begun, blanks_of(counts, starts, input.device))
-        # One look is enough: what is no number in any layer is none in the output.
-        if bool(output.detach().sum().isfinite()):
+        # One look is enough: a NaN in any layer is one in the output. A half's sum may overflow.
+        if bool(
+            output.detach().sum(dtype=torch.promote_types(output.dtype, torch.float32)).isfinite()
+        ):
             return output, ends
     pieces = pieces or pieces_of(_counts(values), starts)
     return _run_pieces(path, stack, input, state, initial, pieces)

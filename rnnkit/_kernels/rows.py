@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from rnnkit._base.torch_tools import is_batched
 from rnnkit._kernels.derivatives import BACKWARD, through_gates
 from rnnkit._kernels.gates import FORWARD, Weights
 from rnnkit._kernels.pieces import Rows
@@ -99,7 +100,7 @@ def _derived(ctx: Any, gradients: Sequence[Tensor | None]) -> list[Tensor | None
     saved = ctx.saved_tensors  # once: a checkpoint hands them out once
     inputs, (output, *kept) = saved[:7], saved[7:]
     needed = ctx.needs_input_grad[2:]
-    if torch.is_grad_enabled():
+    if torch.is_grad_enabled() or any(map(is_batched, gradients)):
         return _derived_again(ctx, inputs, needed, gradients)
     data, h, c, weight_ih, weight_hh, _, _ = inputs
     start = (h,) if c is None else (h, c)
@@ -136,13 +137,15 @@ def _derived_again(
     needed: Sequence[bool],
     gradients: Sequence[Tensor | None],
 ) -> list[Tensor | None]:
-    """Compute the same gradients with a graph of their own, by torch's kernel."""
-    # Views, since the same tensor may come twice, as a tied bias does.
-    views: list[Any] = [None if tensor is None else tensor.view_as(tensor) for tensor in inputs]
-    data, h, c, *weights = views
-    given = [weight for weight in weights if weight is not None]
-    direction = ctx.direction._replace(weights=given)
-    output, ends = ctx.rows.again(direction, data, (h,) if c is None else (h, c))
+    """Compute the same gradients by torch's kernel: differentiable, or of a batch of gradients."""
+    create_graph = torch.is_grad_enabled()
+    with torch.enable_grad():
+        # Views, since the same tensor may come twice, as a tied bias does.
+        views: list[Any] = [None if tensor is None else tensor.view_as(tensor) for tensor in inputs]
+        data, h, c, *weights = views
+        given = [weight for weight in weights if weight is not None]
+        direction = ctx.direction._replace(weights=given)
+        output, ends = ctx.rows.again(direction, data, (h,) if c is None else (h, c))
     pairs = zip((output, *ends), gradients, strict=True)
     results = [(result, gradient) for result, gradient in pairs if gradient is not None]
     wanted = [view for view, need in zip(views, needed, strict=True) if need]
@@ -151,7 +154,7 @@ def _derived_again(
             [result for result, _ in results],
             wanted,
             [gradient for _, gradient in results],
-            create_graph=True,
+            create_graph=create_graph,
             allow_unused=True,
         )
     )

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 import rnnkit
+from rnnkit._kernels import paths
 from tests.kernels.paths import (
     BATCH,
     LENGTHS,
@@ -226,6 +227,42 @@ def test_checkpointed(kind: str, path: str, reset: Tensor | None) -> None:
         found = torch.autograd.grad(checkpoint(run, x, use_reentrant=False), leaves)
 
     torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.filterwarnings("ignore:There is a performance drop")  # of torch's kernels
+@pytest.mark.parametrize("reset", [None, mask()], ids=["lengths", "resets"])
+@pytest.mark.parametrize("path", ["rows", "packed", "padded", "steps"])
+@kinds
+def test_many_gradients_at_once(kind: str, path: str, reset: Tensor | None) -> None:
+    """A batch of gradients gives for each what that one gives alone, as torch's kernels do."""
+    case = case_of(kind)
+    layer, x = case.module(rnnkit), case.numbers()
+    leaves = [x, *layer.parameters()]
+    with on(path):
+        output, _ = layer(x, lengths=LENGTHS if reset is None else None, reset=reset)
+        many = torch.randn(3, *output.shape, dtype=output.dtype)
+
+        def derived(gradient: Tensor, **options: Any) -> tuple[Tensor, ...]:
+            return torch.autograd.grad(output, leaves, gradient, retain_graph=True, **options)
+
+        expected = [torch.stack(each) for each in zip(*map(derived, many), strict=True)]
+        close(derived(many, is_grads_batched=True), expected)
+        close(torch.vmap(derived)(many), expected)
+
+
+def test_a_finite_half_is_not_computed_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The sum of a finite output in half precision may be infinite: that is no reason to run again."""
+    layer, x = rnnkit.LSTM(1, 64).half(), torch.ones(200, 16, 1, dtype=torch.half)
+    torch.nn.init.constant_(layer.bias_ih_l0, 3.0)
+    reset = torch.zeros(200, 16, dtype=torch.bool)
+    reset[100] = True
+    monkeypatch.setattr(paths, "_run_pieces", None)
+
+    with on("blank"), torch.no_grad():
+        output, _ = layer(x, reset=reset)
+
+    assert output.sum().isinf()
+    assert output.isfinite().all()
 
 
 def test_a_relu_by_hand_passes_gradients_of_what_is_no_number() -> None:

@@ -42,7 +42,7 @@ class NoRecurrence(nn.Linear):
 def deep() -> rnnkit.Recurrent[Any]:
     """Two layers in two directions, of cells."""
     cells = rnnkit.LSTM(INPUT, HIDDEN, 2, bidirectional=True).cells()
-    return rnnkit.Recurrent(cells[::2], cells[1::2])
+    return rnnkit.Recurrent(cells[::2], reverse_cells=cells[1::2])
 
 
 #: What is compiled, over how many steps, with which options of a call; ratio and seconds allowed.

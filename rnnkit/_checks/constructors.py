@@ -14,6 +14,7 @@ import torch
 
 from rnnkit._base.errors import ArgumentError
 from rnnkit._base.message import brief, call, refusal, wanted
+from rnnkit._checks.cell_errors import refuse_second_cell
 from rnnkit._checks.rules import CELL_RULES, FLAG, RULES, Rule, is_truth
 
 #: What other libraries call an option, by its name here.
@@ -116,6 +117,8 @@ def _bind(
     except TypeError as error:
         reason = str(error)
     known = list(signature.parameters)[1:]
+    if "reverse_cells" in known and len(args) > 1:
+        refuse_second_cell(args)
     return _refuse_unbound(type(module).__name__, known, args, kwargs, reason)
 
 
@@ -137,7 +140,7 @@ def _refuse_unbound(
 ) -> NoReturn:
     unknown = next((key for key in kwargs if key not in known), "")
     sentence = f"{name}.__init__() {'got ' if reason.startswith('multiple') else ''}{reason}"
-    fix = f"{name}({', '.join(known[:3])}, ...)"
+    fix = f"{name}({', '.join(known[: 1 if 'reverse_cells' in known else 3])}, ...)"
     meant = next((own for own, others in OTHER_NAMES.items() if unknown in others), None)
     if unknown in OF_RECURRENT and "reverse_cells" in known:
         fix = OF_RECURRENT[unknown]

@@ -235,11 +235,8 @@ def check_directions(cells: Any, reverse_cells: Any) -> None:
                 f"Recurrent: reverse_cells read what cells read, but input_size is "
                 f"{cell.input_size} and {other.input_size}"
             )
-            headline = "the second argument is the backward direction, not the next layer"
             fix = ("fix", "rnnkit.Recurrent([cell, next_cell]) for two layers")
-            refusal(
-                ArgumentError, "reverse_cells", sentence, headline, fix, code="recurrent-directions"
-            )
+            refusal(ArgumentError, "reverse_cells", sentence, "", fix, code="recurrent-directions")
 
 
 def states_of_cells(cells: list[Any], hx: Any) -> Any:

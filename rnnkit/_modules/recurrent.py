@@ -61,8 +61,8 @@ class Recurrent(torch.nn.Module, Generic[StateT]):
     def __init__(
         self,
         cells: Cell[StateT] | Iterable[Cell[StateT]],
-        reverse_cells: Cell[StateT] | Iterable[Cell[StateT]] | None = None,
         *,
+        reverse_cells: Cell[StateT] | Iterable[Cell[StateT]] | None = None,
         batch_first: bool = False,
         dropout: float = 0.0,
         axes: Axes | None = None,
@@ -71,8 +71,8 @@ class Recurrent(torch.nn.Module, Generic[StateT]):
     def __init__(
         self: "Recurrent[Any]",
         cells: Cell[Any] | Iterable[Cell[Any]],
-        reverse_cells: Cell[Any] | Iterable[Cell[Any]] | None = None,
         *,
+        reverse_cells: Cell[Any] | Iterable[Cell[Any]] | None = None,
         batch_first: bool = False,
         dropout: float = 0.0,
         axes: Axes | None = None,
@@ -81,8 +81,8 @@ class Recurrent(torch.nn.Module, Generic[StateT]):
     def __init__(
         self,
         cells: Cell[Any] | Iterable[Cell[Any]],
-        reverse_cells: Cell[Any] | Iterable[Cell[Any]] | None = None,
         *,
+        reverse_cells: Cell[Any] | Iterable[Cell[Any]] | None = None,
         batch_first: bool = False,
         dropout: float = 0.0,
         axes: Axes | None = None,
@@ -209,7 +209,7 @@ class Recurrent(torch.nn.Module, Generic[StateT]):
         Raises:
             StateError: if it is not one state for each cell.
 
-        >>> layer = rnnkit.Recurrent(rnnkit.GRUCell(3, 4), rnnkit.LSTMCell(3, 4))
+        >>> layer = rnnkit.Recurrent(rnnkit.GRUCell(3, 4), reverse_cells=rnnkit.LSTMCell(3, 4))
         >>> _, state = layer(torch.ones(7, 5, 3))
         >>> layer.last_hidden(state).shape
         torch.Size([5, 8])

@@ -58,7 +58,7 @@ def check_around(drawn: Draw, rng: random.Random) -> str:
             "Recurrent lengths": lambda: recurrent(x, lengths=bad),
             "Recurrent reset": lambda: recurrent(x, reset=bad),
             "Recurrent of": lambda: rnnkit.Recurrent(bad),
-            "Recurrent both": lambda: rnnkit.Recurrent(module.cells(), bad),
+            "Recurrent both": lambda: rnnkit.Recurrent(module.cells(), reverse_cells=bad),
             "convert": lambda: rnnkit.convert(bad),
             "revert": lambda: rnnkit.revert(bad),
         }

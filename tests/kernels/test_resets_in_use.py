@@ -50,7 +50,7 @@ def test_recurrent_is_the_layer(kind: str, batch_first: bool) -> None:
     case = case_of(kind, bidirectional=True, num_layers=2, batch_first=batch_first)
     layer, x = case.module(rnnkit), case.numbers()
     cells = layer.cells()
-    recurrent = rnnkit.Recurrent(cells[::2], cells[1::2], batch_first=batch_first)
+    recurrent = rnnkit.Recurrent(cells[::2], reverse_cells=cells[1::2], batch_first=batch_first)
     reset = mask().T if batch_first else mask()
 
     output, states = recurrent(x, lengths=LENGTHS, reset=reset)

@@ -180,7 +180,7 @@ def both_ways(make: Make) -> rnnkit.Recurrent:
     """Make two layers in two directions."""
     widths = (WIDTH, 2 * HIDDEN)
     cells, reverse_cells = ([make(width, HIDDEN) for width in widths] for _ in range(2))
-    return rnnkit.Recurrent(cells, reverse_cells, batch_first=True, dropout=0.2)
+    return rnnkit.Recurrent(cells, reverse_cells=reverse_cells, batch_first=True, dropout=0.2)
 
 
 @each

@@ -83,7 +83,7 @@ def recurrent(layer: Any, wrap: Callable[[Any], Any] = lambda cell: cell) -> Any
     cells, directions = [wrap(cell) for cell in layer.cells()], 1 + layer.bidirectional
     made = rnnkit.Recurrent(
         cells[::directions],
-        cells[1::2] if layer.bidirectional else None,
+        reverse_cells=cells[1::2] if layer.bidirectional else None,
         batch_first=layer.batch_first,
     )
 

@@ -47,7 +47,7 @@ def mixed(*, both: bool = True, **options: Any) -> rnnkit.Recurrent:
         rnnkit.RNNCell(widths[1], 2),
         rnnkit.GRUCell(widths[2], 5),
     ]
-    return rnnkit.Recurrent(forward, backward if both else None, **options)
+    return rnnkit.Recurrent(forward, reverse_cells=backward if both else None, **options)
 
 
 def by_hand(
@@ -98,7 +98,7 @@ def test_layer_of_a_layers_cells(
     layer = make(WIDTH, 4, batch_first=batch_first, dtype=torch.float64, **options)
     cells = layer.cells()
     reverse = cells[1::2] if directions == 2 else None
-    made = rnnkit.Recurrent(cells[::directions], reverse, batch_first=batch_first)
+    made = rnnkit.Recurrent(cells[::directions], reverse_cells=reverse, batch_first=batch_first)
     shape = (BATCH, SEQ, WIDTH) if batch_first else (SEQ, BATCH, WIDTH)
     x = torch.randn(shape, dtype=torch.float64, requires_grad=True)
     hx = made.initial_state(BATCH) if state else None
@@ -202,7 +202,9 @@ def test_copies_compute_the_same() -> None:
 
 def test_names_of_the_weights() -> None:
     """The weights are found by direction, layer and the cell's own names."""
-    layer = rnnkit.Recurrent([rnnkit.RNNCell(3, 4, bias=False)], rnnkit.RNNCell(3, 4, bias=False))
+    layer = rnnkit.Recurrent(
+        [rnnkit.RNNCell(3, 4, bias=False)], reverse_cells=rnnkit.RNNCell(3, 4, bias=False)
+    )
 
     assert list(layer.state_dict()) == [
         *("cells.0.weight_ih", "cells.0.weight_hh"),
@@ -225,7 +227,7 @@ Recurrent(
 )\
 """)
     assert repr(
-        rnnkit.Recurrent(rnnkit.GRUCell(3, 4), rnnkit.GRUCell(3, 4), **options)
+        rnnkit.Recurrent(rnnkit.GRUCell(3, 4), reverse_cells=rnnkit.GRUCell(3, 4), **options)
     ) == snapshot("""\
 Recurrent(
   batch_first=True, dropout=0.25

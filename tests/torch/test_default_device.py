@@ -40,7 +40,9 @@ USES: dict[str, Callable[[Any], Any]] = {
     "packed": lambda layer: layer(PACKED),
     "step": lambda layer: layer.step(X[0]),
     "first state": lambda layer: (layer.initial_state(BATCH),),
-    "Recurrent": lambda layer: rnnkit.Recurrent(layer.cells(), layer.cells())(X, lengths=LENGTHS),
+    "Recurrent": lambda layer: rnnkit.Recurrent(layer.cells(), reverse_cells=layer.cells())(
+        X, lengths=LENGTHS
+    ),
 }
 CELL_USES: dict[str, Callable[[Any], Any]] = {
     "unroll": lambda cell: rnnkit.unroll(cell, X),

@@ -128,7 +128,9 @@ def test_deep_layer(name: str, strict: bool) -> None:
 
 CELLS_OF_LAYERS = {
     "unfused": lambda: rnnkit.Recurrent(LayerNormLSTMCell(INPUT, 4)),
-    "two ways": lambda: rnnkit.Recurrent(rnnkit.GRUCell(INPUT, 4), rnnkit.GRUCell(INPUT, 4)),
+    "two ways": lambda: rnnkit.Recurrent(
+        rnnkit.GRUCell(INPUT, 4), reverse_cells=rnnkit.GRUCell(INPUT, 4)
+    ),
 }
 
 

@@ -64,7 +64,7 @@ class Stacked(nn.Module):
         """Make the parts."""
         super().__init__()
         cells, reverse_cells = ([cell(kind), cell(kind, 2 * HIDDEN)] for _ in range(2))
-        self.core = rnnkit.Recurrent(cells, reverse_cells)
+        self.core = rnnkit.Recurrent(cells, reverse_cells=reverse_cells)
         self.head = nn.Linear(2 * HIDDEN, 1)
 
     def forward(self, x: Tensor, lengths: Any = None) -> Tensor:

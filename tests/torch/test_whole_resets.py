@@ -20,7 +20,8 @@ BATCH = 4
 CORES: dict[str, Any] = {
     "a layer": lambda name: getattr(rnnkit, name)(INPUT, HIDDEN, 2, bidirectional=True),
     "Recurrent": lambda name: rnnkit.Recurrent(
-        *(getattr(rnnkit, name)(INPUT, HIDDEN, bidirectional=True).cells()[i] for i in (0, 1))
+        getattr(rnnkit, f"{name}Cell")(INPUT, HIDDEN),
+        reverse_cells=getattr(rnnkit, f"{name}Cell")(INPUT, HIDDEN),
     ),
     "unroll": lambda name: Unrolled(getattr(rnnkit, f"{name}Cell")(INPUT, HIDDEN)),
 }

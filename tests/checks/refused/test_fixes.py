@@ -146,7 +146,7 @@ CASES = {
         lacks="lengths",
     ),
     "A step of a bidirectional Recurrent.": Case(
-        "rnnkit.Recurrent(GRUCell(3, 4), GRUCell(3, 4)).step(filled(5, 3))",
+        "rnnkit.Recurrent(GRUCell(3, 4), reverse_cells=GRUCell(3, 4)).step(filled(5, 3))",
         Refused(ArgumentError, "lacks", "x_t", code="step-bidirectional"),
         fix=fix(
             "rnnkit.Recurrent(cells)", where="@.step(filled(5, 3))", cells=rnnkit.GRUCell(3, 4)

@@ -161,7 +161,9 @@ def layers_of_cells(x: Tensor, h: Tensor, mask: Tensor) -> None:
     assert_type(layer.initial_state(2), tuple[LSTMState, ...])
     assert_type(layer.step(x, state), tuple[Tensor, tuple[LSTMState, ...]])
     assert_type(layer.last_hidden(state), Tensor)
-    assert_type(rnnkit.Recurrent(gru, rnnkit.GRUCell(3, 4))(x, (h, h))[1], tuple[Tensor, ...])
+    assert_type(
+        rnnkit.Recurrent(gru, reverse_cells=rnnkit.GRUCell(3, 4))(x, (h, h))[1], tuple[Tensor, ...]
+    )
     assert_type(rnnkit.Recurrent(rnnkit.GRU(3, 4, 2).cells())(x)[1], tuple[Tensor, ...])
     mixed: list[Cell[Any]] = [gru, lstm]
     assert_type(rnnkit.Recurrent(mixed)(x)[1], tuple[Any, ...])

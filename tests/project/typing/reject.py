@@ -98,6 +98,8 @@ def cells_over_a_sequence(x: Tensor, h: Tensor) -> None:
     rnnkit.unroll(rnnkit.GRUCell(3, 4), x, lengths=3)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     rnnkit.unroll(Stateless(), x)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     rnnkit.Recurrent(Stateless())  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
+    rnnkit.Recurrent(rnnkit.GRUCell(3, 4), rnnkit.GRUCell(3, 4))  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
+    rnnkit.states.select(h, [0], batch_first=True)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     rnnkit.Recurrent(rnnkit.GRUCell(3, 4))(x, h)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     rnnkit.Recurrent(rnnkit.LSTMCell(3, 4))(x)[1][0].size(0)  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]
     rnnkit.Recurrent(rnnkit.GRUCell(3, 4))(x, lengths="2")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]

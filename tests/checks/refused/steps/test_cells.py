@@ -17,8 +17,67 @@ CASES = {
         Refused(ArgumentError, "lacks", "cell", code="unroll-cell"),
         fix=fix("layer(input)", where="@"),
     ),
-    "Two cells, of which the second was meant as the next layer.": Case(
-        "rnnkit.Recurrent(GRUCell(3, 4), GRUCell(4, 5))",
+    "Two cells by position, each a layer.": Case(
+        call("rnnkit.Recurrent(a, b)", a=rnnkit.GRUCell(3, 4), b=rnnkit.GRUCell(4, 5)),
+        Refused(ArgumentError, "lacks", "cells", code="recurrent-positions"),
+        fix=fix("rnnkit.Recurrent([a, b])", where="@(filled(7, 5, 3))"),
+        message=snapshot("""\
+Recurrent takes its cells in one list, got 2 arguments by position
+  Recurrent(a GRUCell, a GRUCell)
+  fix       rnnkit.Recurrent([a, b]), if each reads the output of the one before
+  more      recurrent-positions, in the docs under "Errors"\
+"""),
+    ),
+    "Two cells by position, one for each direction.": Case(
+        call("rnnkit.Recurrent(a, b)", a=rnnkit.GRUCell(3, 4), b=rnnkit.GRUCell(3, 4)),
+        Refused(ArgumentError, "lacks", "cells", code="recurrent-positions"),
+        fix=fix("rnnkit.Recurrent(a, reverse_cells=b)", where="@(filled(7, 5, 3))"),
+        lacks="[a, b]",
+    ),
+    "Two cells by position, which may be either.": Case(
+        call("rnnkit.Recurrent(a, b)", a=rnnkit.GRUCell(4, 4), b=Counter(lambda hx: hx)),
+        Refused(ArgumentError, "lacks", "cells", code="recurrent-positions"),
+        fix=(
+            fix("rnnkit.Recurrent([a, b])", where="@(filled(7, 5, 4))"),
+            fix("rnnkit.Recurrent(a, reverse_cells=b)", where="@(filled(7, 5, 4))"),
+        ),
+        message=snapshot("""\
+Recurrent takes its cells in one list, got 2 arguments by position
+  Recurrent(a GRUCell, a Counter)
+  fix       rnnkit.Recurrent([a, b]), if each reads the output of the one before
+  or        rnnkit.Recurrent(a, reverse_cells=b), if b runs from the end
+  more      recurrent-positions, in the docs under "Errors"\
+"""),
+    ),
+    "Three projected cells by position.": Case(
+        call(
+            "rnnkit.Recurrent(a, b, c)",
+            a=rnnkit.ProjectedLSTMCell(3, 4, 2),
+            b=rnnkit.LSTMCell(2, 5),
+            c=rnnkit.LSTMCell(5, 5),
+        ),
+        Refused(ArgumentError, "lacks", "cells", code="recurrent-positions"),
+        fix=fix("rnnkit.Recurrent([a, b, c])", where="@(filled(7, 5, 3))"),
+    ),
+    "Two lists by position.": Case(
+        call(
+            "rnnkit.Recurrent(a, b)", a=rnnkit.GRU(3, 4, 2).cells(), b=rnnkit.GRU(3, 4, 2).cells()
+        ),
+        Refused(ArgumentError, "lacks", "cells", code="recurrent-positions"),
+        has="  fix       rnnkit.Recurrent(a, reverse_cells=b), if b runs from the end\n",
+    ),
+    "An option by position.": Case(
+        call("rnnkit.Recurrent(a, True)", a=rnnkit.GRUCell(3, 4)),
+        Refused(ArgumentError, "lacks", "cells", code="recurrent-positions"),
+        fix=fix("rnnkit.Recurrent(a, batch_first=True)", where="@(filled(5, 7, 3))"),
+    ),
+    "No cells.": Case(
+        "rnnkit.Recurrent()",
+        Refused(ArgumentError, "lacks", code="option-unknown"),
+        has="  fix       Recurrent(cells, ...)\n",
+    ),
+    "A cell for the backward direction that reads what the forward one returns.": Case(
+        "rnnkit.Recurrent(GRUCell(3, 4), reverse_cells=GRUCell(4, 5))",
         Refused(ArgumentError, "lacks", "reverse_cells", code="recurrent-directions"),
         fix=fix(
             "rnnkit.Recurrent([cell, next_cell])",
@@ -28,7 +87,6 @@ CASES = {
         ),
         message=snapshot("""\
 Recurrent: reverse_cells read what cells read, but input_size is 3 and 4
-  the second argument is the backward direction, not the next layer
   fix       rnnkit.Recurrent([cell, next_cell]) for two layers
   more      recurrent-directions, in the docs under "Errors"\
 """),
@@ -154,7 +212,7 @@ hx must be a tuple of 1 state, got 5
     ),
     "Of two layers with a user's cell below, the second reads another width.": Case(
         call(
-            "rnnkit.Recurrent([cell, GRUCell(8, 4)], [cell, GRUCell(4, 4)])",
+            "rnnkit.Recurrent([cell, GRUCell(8, 4)], reverse_cells=[cell, GRUCell(4, 4)])",
             cell=Counter(lambda hx: hx),
         ),
         Refused(ArgumentError, "lacks", "reverse_cells", code="recurrent-directions"),

@@ -82,7 +82,7 @@ Recurrent: cells holds LSTM, a layer over whole sequences
 """),
     ),
     "A whole layer is refused in the place of the reverse cells.": Case(
-        call("Recurrent(LSTMCell(3, 4), gru)", gru=[torch.nn.GRU(3, 4)]),
+        call("Recurrent(LSTMCell(3, 4), reverse_cells=gru)", gru=[torch.nn.GRU(3, 4)]),
         Refused(ArgumentError, "lacks", annotated=True),
         message=snapshot("""\
 Recurrent: reverse_cells holds GRU, a layer over whole sequences
@@ -203,7 +203,7 @@ def test_refused(case: Case) -> None:
 def test_failing_cell() -> None:
     """What a user's cell raises goes on as it is, with step, layer and direction beside it."""
     cells = [rnnkit.GRUCell(3, 4), rnnkit.GRUCell(8, 4)]
-    deep = rnnkit.Recurrent(cells, [rnnkit.GRUCell(3, 4), Failing(raises)])
+    deep = rnnkit.Recurrent(cells, reverse_cells=[rnnkit.GRUCell(3, 4), Failing(raises)])
 
     with pytest.raises(ValueError, match="cannot multiply") as caught:
         deep(filled(7, 5, 3))

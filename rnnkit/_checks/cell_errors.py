@@ -1,0 +1,34 @@
+"""Refusals of cells: more of them than one list, and what one does to its state in a step."""
+
+from typing import Any, NoReturn
+
+import torch
+
+from rnnkit._base.errors import ArgumentError
+from rnnkit._base.message import call, refusal
+from rnnkit._base.state import PAIR
+from rnnkit._checks.objects import cells_of
+
+
+def refuse_second_cell(args: tuple[Any, ...]) -> NoReturn:
+    """Refuse what follows the first cells by position: more layers, or the other direction?"""
+    cells_of(args[0], "cells")
+    rows = []
+    one, other = args[:2]
+    alike, reads = (getattr(cell, "input_size", None) for cell in (one, other))
+    width = getattr(one, "proj_size", 0) or getattr(one, "hidden_size", None)
+    same, chained = (reads is None or size in (None, reads) for size in (alike, width))
+    if all(isinstance(cell, torch.nn.Module) and not hasattr(cell, "__len__") for cell in args):
+        if chained or not same:
+            names = ", ".join(chr(ord("a") + place) for place in range(len(args)))
+            rows = [
+                ("fix", f"rnnkit.Recurrent([{names}]), if each reads the output of the one before")
+            ]
+    elif isinstance(other, bool):
+        rows, same = [("fix", f"rnnkit.Recurrent(a, batch_first={other})")], False
+    if same and len(args) == PAIR:
+        back = "rnnkit.Recurrent(a, reverse_cells=b), if b runs from the end"
+        rows.append(("or" if rows else "fix", back))
+    sentence = f"Recurrent takes its cells in one list, got {len(args)} arguments by position"
+    headline = call("Recurrent", args, {})
+    refusal(ArgumentError, "cells", sentence, headline, *rows, code="recurrent-positions")

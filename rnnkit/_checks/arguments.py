@@ -1,9 +1,10 @@
 """Guards of a call's other arguments, and of those that it does not have."""
 
 import difflib
+import functools
 import inspect
-from collections.abc import Mapping
-from typing import Any, NoReturn
+from collections.abc import Callable, Mapping
+from typing import Any, NoReturn, TypeVar, cast
 
 import torch
 from torch import Tensor
@@ -34,6 +35,43 @@ OTHER_NAMES = {
     "reset": {"resets", "done", "dones", "is_first", "is_init", "episode_start", "episode_starts"},
 }
 CELL_STATES = {"c", "c0", "c_0", "cx", "cell", "cell_state"}
+
+#: What a step, and the functions of ``rnnkit.states``, call what a layer calls otherwise.
+RENAMED = {"input": "x_t", "hx": "state", "batch_first": "state_batch_first"}
+
+FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
+
+
+def known_options(function: FunctionT) -> FunctionT:
+    """Refuse keyword arguments that a function does not have, with the name that is meant."""
+    known = tuple(inspect.signature(function).parameters)
+
+    @functools.wraps(function)
+    def checked(*args: Any, **kwargs: Any) -> Any:
+        for name in kwargs:
+            if name not in known:
+                _refuse_option(function.__name__, name, [part for part in known if part != "self"])
+        return function(*args, **kwargs)
+
+    return cast("FunctionT", checked)
+
+
+def _refuse_option(function: str, name: str, known: list[str]) -> NoReturn:
+    shown = bounded(name, BRIEF_LENGTH)
+    headline, rows = f"{function} takes {', '.join(known)}", [("fix", f"leave {shown} out")]
+    meant = [RENAMED.get(name), *difflib.get_close_matches(shown, known)]
+    found = next((own for own in meant if own in known), None)
+    if found == "state_batch_first" and name in RENAMED:
+        headline = (
+            "the batch_first of a layer says nothing about its states, which stay "
+            "(layers * directions, batch, hidden)"
+        )
+        of_batch_first = f"{found}=True, for the states of a layer with {found}=True"
+        rows = [("fix", f"leave {name} out"), ("or", of_batch_first)]
+    elif found is not None:
+        rows = [("fix", f"{found}={shown}, by its name here")]
+    sentence = f"{function}() got an unexpected keyword argument {shown!r}"
+    refusal(ArgumentError, shown, sentence, headline, *rows, code="arguments-of-a-call")
 
 
 def check_step(layer: Any, x_t: Any) -> None:

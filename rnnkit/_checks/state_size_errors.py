@@ -264,4 +264,4 @@ def _zeros(spec: CallSpec) -> str:
 
 def _batch_first(spec: CallSpec) -> str:
     """Write the option of ``rnnkit.states`` that this layer's states need."""
-    return ", batch_first=True" if spec.state_batch_first else ""
+    return ", state_batch_first=True" if spec.state_batch_first else ""

@@ -9,6 +9,7 @@ from torch import Tensor
 from rnnkit._base.errors import ArgumentError, StateError
 from rnnkit._base.message import brief, refusal
 from rnnkit._base.state import BATCHED, layers_first, map_state
+from rnnkit._checks.arguments import known_options
 from rnnkit._checks.objects import listed_states
 from rnnkit.states._samples import State, batch_axis
 
@@ -22,7 +23,7 @@ def batch_first(state: State) -> State:
     """
 
     def exchange(tensor: Tensor) -> Tensor:
-        batch_axis(tensor, batch_first=False)
+        batch_axis(tensor, state_batch_first=False)
         exchanged: Tensor = layers_first(tensor)
         return exchanged
 
@@ -66,7 +67,7 @@ def from_layers(states: Sequence[State]) -> State:
     def join(*tensors: Tensor) -> Tensor:
         for t in tensors:
             if t.dim() != 1:
-                batch_axis(t, batch_first=False)
+                batch_axis(t, state_batch_first=False)
         rows = [t if t.dim() == BATCHED else t.unsqueeze(0) for t in tensors]
         if len({row.shape[1:] for row in rows}) != 1:
             shapes = ", ".join(str(tuple(t.shape)) for t in tensors)
@@ -78,14 +79,15 @@ def from_layers(states: Sequence[State]) -> State:
     return result
 
 
-def to_layers(state: Tensor | tuple[Any, ...] | None, *, batch_first: bool = False) -> Any:
+@known_options
+def to_layers(state: Tensor | tuple[Any, ...] | None, *, state_batch_first: bool = False) -> Any:
     """Take a layer's state apart: the states of its cells, what ``Recurrent(layer.cells())`` takes.
 
     The inverse of :func:`from_layers`.
 
     Args:
         state: tensors ``(layers * directions, batch, hidden)``.
-        batch_first: whether the tensors have the batch on axis 0.
+        state_batch_first: whether the tensors have the batch on axis 0.
 
     Returns:
         The cells' states in a tuple, layer by layer and the forward direction first, each a tensor
@@ -99,7 +101,7 @@ def to_layers(state: Tensor | tuple[Any, ...] | None, *, batch_first: bool = Fal
     >>> h.shape
     torch.Size([5, 4])
     """
-    axis = 1 if batch_first else 0
+    axis = 1 if state_batch_first else 0
     shapes: list[tuple[int, ...]] = []
 
     def look(tensor: Tensor) -> Tensor:
@@ -126,8 +128,9 @@ def to_layers(state: Tensor | tuple[Any, ...] | None, *, batch_first: bool = Fal
     )
 
 
+@known_options
 def bridge(
-    state: State, how: Literal["concat", "sum"] = "concat", *, batch_first: bool = False
+    state: State, how: Literal["concat", "sum"] = "concat", *, state_batch_first: bool = False
 ) -> State:
     """Bring a bidirectional encoder's state to a decoder that runs in one direction.
 
@@ -138,7 +141,7 @@ def bridge(
         state: tensors ``(layers * 2, batch, hidden)``.
         how: ``"concat"`` puts the two directions of a layer side by side, for a decoder twice as
             wide; ``"sum"`` adds them, for one as wide.
-        batch_first: whether the tensors have the batch on axis 0.
+        state_batch_first: whether the tensors have the batch on axis 0.
 
     Returns:
         Tensors ``(layers, batch, 2 * hidden)``, or ``(layers, batch, hidden)``.
@@ -156,9 +159,13 @@ def bridge(
         refusal(ArgumentError, "how", sentence, code="bridge-how")
 
     def join(tensor: Tensor) -> Tensor:
-        rows = 1 if batch_first else 0
+        rows = 1 if state_batch_first else 0
         if tensor.dim() != BATCHED or tensor.shape[rows] % 2:
-            wants = "(batch, layers * 2, hidden)" if batch_first else "(layers * 2, batch, hidden)"
+            wants = (
+                "(batch, layers * 2, hidden)"
+                if state_batch_first
+                else "(layers * 2, batch, hidden)"
+            )
             sentence = f"bridge takes the state of a bidirectional layer, {wants}"
             refusal(
                 StateError,

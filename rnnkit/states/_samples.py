@@ -9,6 +9,7 @@ from torch import Tensor
 from rnnkit._base.errors import ArgumentError, StateError
 from rnnkit._base.message import brief, call, refusal, wanted
 from rnnkit._base.state import BATCHED, map_state
+from rnnkit._checks.arguments import known_options
 from rnnkit._checks.masks import as_mask, positions_of
 from rnnkit._checks.objects import listed_states
 from rnnkit._checks.rules import is_batch_size, is_device
@@ -16,7 +17,7 @@ from rnnkit._checks.rules import is_batch_size, is_device
 State = TypeVar("State", bound=Tensor | tuple[Any, ...] | None)
 
 
-def batch_axis(tensor: Tensor, *, batch_first: bool) -> int:
+def batch_axis(tensor: Tensor, *, state_batch_first: bool) -> int:
     """Return the batch axis of one tensor of a state.
 
     Raises:
@@ -32,7 +33,7 @@ def batch_axis(tensor: Tensor, *, batch_first: bool) -> int:
             code="state-axes",
             facts=((None, None, None), tuple(tensor.shape)),
         )
-    return 1 if tensor.dim() == BATCHED and not batch_first else 0
+    return 1 if tensor.dim() == BATCHED and not state_batch_first else 0
 
 
 def detach(state: State) -> State:
@@ -77,8 +78,9 @@ def to(state: State, *args: Any, **kwargs: Any) -> State:
     return result
 
 
+@known_options
 def select(
-    state: State, index: Tensor | Sequence[int] | slice, *, batch_first: bool = False
+    state: State, index: Tensor | Sequence[int] | slice, *, state_batch_first: bool = False
 ) -> State:
     """Pick samples of a state, or put them in another order: beams, environments.
 
@@ -86,7 +88,7 @@ def select(
         state: of any batch size.
         index: positions on the batch axis, in any order and as often as you like: a list, an
             integer tensor ``(new_batch,)``, or a slice; or a boolean tensor ``(batch,)``.
-        batch_first: whether the tensors of a layer's state have the batch on axis 0.
+        state_batch_first: whether the tensors of a layer's state have the batch on axis 0.
 
     Raises:
         ArgumentError: if ``index`` is none of these, or out of range.
@@ -98,7 +100,7 @@ def select(
     """
 
     def pick(tensor: Tensor) -> Tensor:
-        axis = batch_axis(tensor, batch_first=batch_first)
+        axis = batch_axis(tensor, state_batch_first=state_batch_first)
         batch = tensor.shape[axis]
         if isinstance(index, slice):
             return tensor[(slice(None),) * axis + (index,)]
@@ -108,13 +110,14 @@ def select(
     return result
 
 
-def repeat(state: State, times: int, *, batch_first: bool = False) -> State:
+@known_options
+def repeat(state: State, times: int, *, state_batch_first: bool = False) -> State:
     """Repeat each sample ``times`` times in a row: s0 s0 s1 s1 ..., the order of beams.
 
     Args:
         state: of any batch size.
         times: how often each sample is repeated.
-        batch_first: whether the tensors of a layer's state have the batch on axis 0.
+        state_batch_first: whether the tensors of a layer's state have the batch on axis 0.
 
     Returns:
         A state of ``times * batch`` samples.
@@ -130,21 +133,22 @@ def repeat(state: State, times: int, *, batch_first: bool = False) -> State:
     _check_count("times", times, "repeat-times")
 
     def interleave(tensor: Tensor) -> Tensor:
-        axis = batch_axis(tensor, batch_first=batch_first)
+        axis = batch_axis(tensor, state_batch_first=state_batch_first)
         return tensor.repeat_interleave(int(times), dim=axis)
 
     result: State = map_state(interleave, state)
     return result
 
 
-def expand(state: State, batch_size: int | None, *, batch_first: bool = False) -> State:
+@known_options
+def expand(state: State, batch_size: int | None, *, state_batch_first: bool = False) -> State:
     """Give every sample of a batch the state of one sample, for example a learned one.
 
     Args:
         state: of a batch of one: a layer's ``(layers * directions, 1, hidden)``, a cell's
             ``(1, hidden)``. A tensor that is of ``batch_size`` samples already stays as it is.
         batch_size: number of samples; None for the state of an unbatched call.
-        batch_first: whether the tensors of a layer's state have the batch on axis 0.
+        state_batch_first: whether the tensors of a layer's state have the batch on axis 0.
 
     Returns:
         A state of ``batch_size`` samples, in memory of its own; gradients are summed over them.
@@ -161,7 +165,7 @@ def expand(state: State, batch_size: int | None, *, batch_first: bool = False) -
         _check_count("batch_size", batch_size, "expand-size")
 
     def widen(tensor: Tensor) -> Tensor:
-        axis = batch_axis(tensor, batch_first=batch_first)
+        axis = batch_axis(tensor, state_batch_first=state_batch_first)
         batch = tensor.shape[axis]
         if batch_size is None and batch == 1:
             return tensor.squeeze(axis)
@@ -182,12 +186,13 @@ def expand(state: State, batch_size: int | None, *, batch_first: bool = False) -
     return result
 
 
-def cat(states: Sequence[State], *, batch_first: bool = False) -> State:
+@known_options
+def cat(states: Sequence[State], *, state_batch_first: bool = False) -> State:
     """Join the states of several batches into that of one, as ``torch.cat`` joins tensors.
 
     Args:
         states: of one kind, with the same layers and widths; all may be None.
-        batch_first: whether the tensors of a layer's state have the batch on axis 0.
+        state_batch_first: whether the tensors of a layer's state have the batch on axis 0.
 
     Raises:
         ArgumentError: if there is none, or only some are None.
@@ -200,7 +205,7 @@ def cat(states: Sequence[State], *, batch_first: bool = False) -> State:
     listed = listed_states("cat", states)
 
     def join(*tensors: Any) -> Tensor:
-        axis = batch_axis(tensors[0], batch_first=batch_first)
+        axis = batch_axis(tensors[0], state_batch_first=state_batch_first)
         shapes = [tuple(tensor.shape) for tensor in tensors]
         if len({(*shape[:axis], *shape[axis + 1 :]) for shape in shapes}) != 1:
             sentence = "cat takes states that differ in their batch alone"
@@ -212,12 +217,13 @@ def cat(states: Sequence[State], *, batch_first: bool = False) -> State:
     return result
 
 
+@known_options
 def reset(
     state: State,
     mask: Tensor | Sequence[bool] | Sequence[int],
     initial: Any = None,
     *,
-    batch_first: bool = False,
+    state_batch_first: bool = False,
 ) -> State:
     """Start some samples again, as at the end of an episode.
 
@@ -225,7 +231,7 @@ def reset(
         state: of any batch size; None, or None in a pair, is zeros, made like ``initial``.
         mask: ``(batch,)``: true, or 1, for a sample that starts again.
         initial: the state that it starts from, in the shape of ``state``; None for zeros.
-        batch_first: whether the tensors of a layer's state have the batch on axis 0.
+        state_batch_first: whether the tensors of a layer's state have the batch on axis 0.
 
     Raises:
         ArgumentError: if ``mask`` is not as long as the batch, or holds anything but 0 and 1, such
@@ -239,8 +245,8 @@ def reset(
 
     def renew(tensor: Tensor, fresh: Any = None) -> Tensor:
         if fresh is not None and not _is_like(tensor, fresh):
-            _refuse_initial(tensor, fresh, batch_axis(tensor, batch_first=batch_first))
-        axis = batch_axis(tensor, batch_first=batch_first)
+            _refuse_initial(tensor, fresh, batch_axis(tensor, state_batch_first=state_batch_first))
+        axis = batch_axis(tensor, state_batch_first=state_batch_first)
         shape = [1] * tensor.dim()
         shape[axis] = tensor.shape[axis]
         flags = as_mask(mask, tensor.shape[axis], tensor.device).view(shape)

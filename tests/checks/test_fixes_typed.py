@@ -35,7 +35,7 @@ Expected hidden size (1, 12, 4), got [1, 3, 4]
     "Beams of batch-first states.": Case(
         call("nn.GRU(3, 4, state_batch_first=True)(input, hx)", input=(7, 6, 3), hx=(2, 1, 4)),
         Refused(StateError, "lacks", code="beams-forgotten"),
-        fix="rnnkit.states.repeat(hx, 3, batch_first=True)",
+        fix="rnnkit.states.repeat(hx, 3, state_batch_first=True)",
     ),
     "If c alone is short, the pair is not repeated.": Case(
         call("nn.LSTM(3, 4)(input, (h, c))", input=(7, 6, 3), h=(1, 6, 4), c=(1, 2, 4)),

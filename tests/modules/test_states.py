@@ -220,7 +220,7 @@ def test_reset_by_a_mask_that_is_used_again(made_in: Any, *, initial: bool) -> N
 @pytest.mark.parametrize("act", ["select", "repeat", "reset", "reset to a state"])
 @kinds
 def test_batch_first_states(kind: str, act: str) -> None:
-    """With batch_first=True each function does to a batch-first state what it does else."""
+    """With state_batch_first=True each function does to a batch-first state what it does else."""
     state = state_of(kind, 1)
     acts: dict[str, Callable[..., Any]] = {
         "select": lambda one, **options: states.select(one, [2, 0], **options),
@@ -230,7 +230,7 @@ def test_batch_first_states(kind: str, act: str) -> None:
     }
 
     expected = states.batch_first(acts[act](state))
-    actual = acts[act](states.batch_first(state), batch_first=True)
+    actual = acts[act](states.batch_first(state), state_batch_first=True)
 
     assert_same(expected, actual)
     assert structure(actual) == structure(state)
@@ -238,12 +238,12 @@ def test_batch_first_states(kind: str, act: str) -> None:
 
 @pytest.mark.parametrize("act", ["select", "repeat", "reset"])
 def test_cell_state_has_its_batch_on_axis_0_always(act: str) -> None:
-    """A cell's state is the same with batch_first and without."""
+    """A cell's state is the same with state_batch_first and without."""
     state = state_of("LSTMState", 0)
     argument: Any = {"select": [1, 0], "repeat": 3, "reset": [1, 0, 0]}[act]
     function = getattr(states, act)
 
-    assert_same(function(state, argument), function(state, argument, batch_first=True))
+    assert_same(function(state, argument), function(state, argument, state_batch_first=True))
 
 
 @kinds

@@ -113,7 +113,7 @@ def test_bridge_of_batch_first_states(name: str, how: Any) -> None:
     """A batch-first state is bridged to a batch-first state."""
     state = end_of(layer_of(name, bidirectional=True))
 
-    bridged = states.bridge(states.batch_first(state), how, batch_first=True)
+    bridged = states.bridge(states.batch_first(state), how, state_batch_first=True)
 
     assert_same(states.batch_first(states.bridge(state, how)), bridged)
 

@@ -36,7 +36,7 @@ def test_expanded_is_each_sample_the_same(
     """Every sample of an expanded state is the one that was given, in memory of its own."""
     one = state_of(pair, rows, 1, batch_first=batch_first)
 
-    whole = states.expand(one, batch, batch_first=batch_first)
+    whole = states.expand(one, batch, state_batch_first=batch_first)
 
     for tensor, wide in zip(leaves(one), leaves(whole), strict=True):
         axis = 0 if batch_first else 1
@@ -74,11 +74,11 @@ def test_joined_and_selected_is_each_again(
     """From states that are joined, select gives back each of them."""
     parts = [state_of(pair, rows, batch, batch_first=first) for batch in batches]
 
-    whole = states.cat(parts, batch_first=first)
+    whole = states.cat(parts, state_batch_first=first)
 
     start = 0
     for part, batch in zip(parts, batches, strict=True):
-        found = states.select(whole, slice(start, start + batch), batch_first=first)
+        found = states.select(whole, slice(start, start + batch), state_batch_first=first)
         assert all(map(torch.equal, leaves(found), leaves(part)))
         start += batch
 
@@ -92,7 +92,7 @@ def test_layers_taken_apart_and_joined_is_the_whole(pair: bool, rows: int, batch
 
     assert len(parts) == rows
     assert all(map(torch.equal, leaves(states.from_layers(parts)), leaves(whole)))
-    turned = states.to_layers(states.batch_first(whole), batch_first=True)
+    turned = states.to_layers(states.batch_first(whole), state_batch_first=True)
     for one, other in zip(parts, turned, strict=True):
         assert all(map(torch.equal, leaves(one), leaves(other)))
 

@@ -9,7 +9,7 @@ from inline_snapshot import snapshot
 
 import rnnkit
 from rnnkit import ArgumentError, ShapeError, StateError, states
-from tests.checks.refusals import Case, Refused, call, filled, refusal, table
+from tests.checks.refusals import Case, Refused, call, filled, fix, refusal, table
 
 CASES = {
     "A position that no sample has is refused.": Case(
@@ -106,8 +106,8 @@ bridge takes the state of a bidirectional layer, (layers * 2, batch, hidden)
   more      bridge-rows, in the docs under "Errors"\
 """),
     ),
-    "With batch_first the rows are on axis 1.": Case(
-        "rnnkit.states.bridge(filled(4, 3, 6), batch_first=True)",
+    "With state_batch_first the rows are on axis 1.": Case(
+        "rnnkit.states.bridge(filled(4, 3, 6), state_batch_first=True)",
         Refused(StateError, "lacks", actual=(4, 3, 6)),
         message=snapshot("""\
 bridge takes the state of a bidirectional layer, (batch, layers * 2, hidden)
@@ -183,8 +183,56 @@ mask must be booleans, or 0 and 1; got other values
         Refused(StateError, "lacks", "state", (1, None, 4), (1, 5, 6)),
         has="    got (1, 5, 6)\n",
     ),
+    **{
+        f"The batch_first of a layer says nothing about its states: rnnkit.states.{act}.": Case(
+            f"rnnkit.states.{act}, batch_first=True)",
+            Refused(ArgumentError, "lacks", "batch_first", code="arguments-of-a-call"),
+            fix=fix("state_batch_first=True", where=f"rnnkit.states.{act}, @)"),
+            has="fix       leave batch_first out",
+        )
+        for act in (
+            "select(filled(3, 4, 6), [0]",
+            "repeat(filled(3, 4, 6), 2",
+            "expand(filled(1, 4, 6), 3",
+            "cat([filled(3, 4, 6)]",
+            "reset(filled(3, 4, 6), [1, 0, 1]",
+            "to_layers(filled(3, 4, 6)",
+            "bridge(filled(3, 4, 6)",
+        )
+    },
+    "What is said of it.": Case(
+        "rnnkit.states.select(filled(4, 3, 6), [0], batch_first=True)",
+        Refused(ArgumentError, "lacks"),
+        message=snapshot("""\
+select() got an unexpected keyword argument 'batch_first'
+  the batch_first of a layer says nothing about its states, which stay (layers * directions, batch, hidden)
+  fix       leave batch_first out
+  or        state_batch_first=True, for the states of a layer with state_batch_first=True
+  more      arguments-of-a-call, in the docs under "Errors"\
+"""),
+    ),
+    "An option that is misspelt.": Case(
+        "rnnkit.states.select(filled(4, 3, 6), [0], batchfirst=False)",
+        Refused(ArgumentError, "lacks", "batchfirst"),
+        fix=fix(
+            "state_batch_first=batchfirst",
+            where="rnnkit.states.select(state, [0], @)",
+            state=(3, 4, 6),
+            batchfirst=False,
+        ),
+    ),
+    "An option that no function of states has.": Case(
+        "rnnkit.states.to_layers(filled(4, 3, 6), qqq=1)",
+        Refused(ArgumentError, "lacks", "qqq"),
+        message=snapshot("""\
+to_layers() got an unexpected keyword argument 'qqq'
+  to_layers takes state, state_batch_first
+  fix       leave qqq out
+  more      arguments-of-a-call, in the docs under "Errors"\
+"""),
+    ),
     "A step of a bidirectional Recurrent.": Case(
-        "rnnkit.Recurrent(GRUCell(3, 4), GRUCell(3, 4)).step(filled(5, 3))",
+        "rnnkit.Recurrent(GRUCell(3, 4), reverse_cells=GRUCell(3, 4)).step(filled(5, 3))",
         Refused(ArgumentError, "lacks", "x_t"),
         has="  fix       rnnkit.Recurrent(cells), without reverse_cells, or call the layer on",
     ),
@@ -203,11 +251,11 @@ def test_refused(case: Case) -> None:
 
 
 def test_select_reads_the_batch_where_it_is_told() -> None:
-    """With batch_first a position is one of axis 0, without one of axis 1."""
+    """With state_batch_first a position is one of axis 0, without one of axis 1."""
     state = filled(3, 4, 6)
 
     assert states.select(state, [3]).shape == (3, 1, 6)
-    refusal(ArgumentError, "lacks", lambda _: states.select(state, [3], batch_first=True))
+    refusal(ArgumentError, "lacks", lambda _: states.select(state, [3], state_batch_first=True))
 
 
 FUNCTIONS: dict[str, Callable[[Any], Any]] = {
@@ -234,10 +282,10 @@ def test_what_is_no_state(name: str, wrong: Any) -> None:
 
 
 def test_reset_reads_the_batch_where_it_is_told() -> None:
-    """With batch_first the mask is for axis 0, without for axis 1."""
+    """With state_batch_first the mask is for axis 0, without for axis 1."""
     state = filled(3, 4, 6)
 
-    assert states.reset(state, [1, 0, 1], batch_first=True).shape == state.shape
+    assert states.reset(state, [1, 0, 1], state_batch_first=True).shape == state.shape
     refusal(ArgumentError, "lacks", lambda _: states.reset(state, [1, 0, 1]))
 
 

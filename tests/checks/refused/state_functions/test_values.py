@@ -257,7 +257,7 @@ to_layers takes tensors with the same number of layers * directions
 """),
     ),
     "Nor has h more than c.": Case(
-        "rnnkit.states.to_layers((filled(5, 3, 4), filled(5, 2, 4)), batch_first=True)",
+        "rnnkit.states.to_layers((filled(5, 3, 4), filled(5, 2, 4)), state_batch_first=True)",
         Refused(StateError, "lacks", "state", code="to-layers-rows"),
         message=snapshot("""\
 to_layers takes tensors with the same number of layers * directions

@@ -52,15 +52,15 @@ Expected hidden size (4, 5, 4), got [2, 5, 4]
     "With batch-first states the directions are on axis 1.": Case(
         call("nn.GRU(3, 4, state_batch_first=True)(input, hx)", input=(7, 5, 3), hx=(5, 2, 4)),
         Refused(StateError, "lacks", "hx", (5, 1, 4), (5, 2, 4)),
-        fix='rnnkit.states.bridge(hx, "sum", batch_first=True)',
+        fix='rnnkit.states.bridge(hx, "sum", state_batch_first=True)',
         message=snapshot("""\
 Expected hidden size (5, 1, 4), got [5, 2, 4]
   GRU(3, 4, state_batch_first=True): hx has two rows for each layer, as the state of a bidirectional layer
   input     expected (seq, batch, input_size=3)    got (7, 5, 3)
   hx        expected (batch=5, num_layers=1, hidden_size=4)    got (5, 2, 4)
   evidence  2 is twice num_layers=1
-  fix       rnnkit.states.bridge(hx, "sum", batch_first=True) adds the directions
-            GRU(..., hidden_size=8) and rnnkit.states.bridge(hx, "concat", batch_first=True)
+  fix       rnnkit.states.bridge(hx, "sum", state_batch_first=True) adds the directions
+            GRU(..., hidden_size=8) and rnnkit.states.bridge(hx, "concat", state_batch_first=True)
             hx[:, -1:], if hx is from one direction of twice as many layers
             where hx is your state
   more      state-bidirectional, in the docs under "Errors"\
@@ -211,7 +211,7 @@ Expected hidden size (2, 4), got [4, 2]
     "With batch-first states the rows are cut on axis 0.": Case(
         call("nn.GRU(3, 4, state_batch_first=True)(input, hx)", input=(7, 5, 3), hx=(8, 1, 4)),
         Refused(StateError, "lacks", "hx", (5, 1, 4), (8, 1, 4)),
-        fix="rnnkit.states.select(hx, slice(5), batch_first=True)",
+        fix="rnnkit.states.select(hx, slice(5), state_batch_first=True)",
         message=snapshot("""\
 Expected hidden size (5, 1, 4), got [8, 1, 4]
   GRU(3, 4, state_batch_first=True): hx is for a batch of 8, the input has 5
@@ -219,8 +219,8 @@ Expected hidden size (5, 1, 4), got [8, 1, 4]
   hx        expected (batch=5, num_layers=1, hidden_size=4)    got (8, 1, 4)
   evidence  8 > 5: probably left from a larger batch, as when the last of an epoch is smaller
   fix       hx=None for zeros, if the sequences are new
-            rnnkit.states.select(hx, slice(5), batch_first=True), if the first 5 samples went on
-            rnnkit.states.select(hx, positions, batch_first=True), if others did
+            rnnkit.states.select(hx, slice(5), state_batch_first=True), if the first 5 samples went on
+            rnnkit.states.select(hx, positions, state_batch_first=True), if others did
             where hx is your state
   more      state-batch, in the docs under "Errors"\
 """),

@@ -1,5 +1,6 @@
 """Refusals of cells: more of them than one list, and what one does to its state in a step."""
 
+from collections.abc import Iterable
 from typing import Any, NoReturn
 
 import torch
@@ -24,11 +25,10 @@ def refuse_second_cell(args: tuple[Any, ...]) -> NoReturn:
             rows = [
                 ("fix", f"rnnkit.Recurrent([{names}]), if each reads the output of the one before")
             ]
-    elif isinstance(other, bool):
-        rows, same = [("fix", f"rnnkit.Recurrent(a, batch_first={other})")], False
-    if same and len(args) == PAIR:
+    if same and len(args) == PAIR and isinstance(other, Iterable | torch.nn.Module):
         back = "rnnkit.Recurrent(a, reverse_cells=b), if b runs from the end"
         rows.append(("or" if rows else "fix", back))
+    rows = rows or [("fix", "rnnkit.Recurrent(a, ...), the options by name")]
     sentence = f"Recurrent takes its cells in one list, got {len(args)} arguments by position"
     headline = call("Recurrent", args, {})
     refusal(ArgumentError, "cells", sentence, headline, *rows, code="recurrent-positions")

@@ -69,7 +69,7 @@ Recurrent takes its cells in one list, got 2 arguments by position
     "An option by position.": Case(
         call("rnnkit.Recurrent(a, True)", a=rnnkit.GRUCell(3, 4)),
         Refused(ArgumentError, "lacks", "cells", code="recurrent-positions"),
-        fix=fix("rnnkit.Recurrent(a, batch_first=True)", where="@(filled(5, 7, 3))"),
+        fix=fix("rnnkit.Recurrent(a, ...)", "batch_first=True", where="@(filled(5, 7, 3))"),
     ),
     "No cells.": Case(
         "rnnkit.Recurrent()",

@@ -19,12 +19,11 @@ def refuse_second_cell(args: tuple[Any, ...]) -> NoReturn:
     alike, reads = (getattr(cell, "input_size", None) for cell in (one, other))
     width = getattr(one, "proj_size", 0) or getattr(one, "hidden_size", None)
     same, chained = (reads is None or size in (None, reads) for size in (alike, width))
-    if all(isinstance(cell, torch.nn.Module) and not hasattr(cell, "__len__") for cell in args):
-        if chained or not same:
-            names = ", ".join(chr(ord("a") + place) for place in range(len(args)))
-            rows = [
-                ("fix", f"rnnkit.Recurrent([{names}]), if each reads the output of the one before")
-            ]
+    cells = [isinstance(one, torch.nn.Module) and not hasattr(one, "__len__") for one in args]
+    if all(cells) and (chained or not same):
+        names = ", ".join(chr(ord("a") + place) for place in range(len(args)))
+        fix = f"rnnkit.Recurrent([{names}]), if each reads the output of the one before"
+        rows = [("fix", fix)]
     if same and len(args) == PAIR and isinstance(other, Iterable | torch.nn.Module):
         back = "rnnkit.Recurrent(a, reverse_cells=b), if b runs from the end"
         rows.append(("or" if rows else "fix", back))

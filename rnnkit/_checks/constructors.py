@@ -89,6 +89,9 @@ def checked_arguments(
                 bound.arguments[argument] = operator.index(value)
         _check_projection(bound.arguments, written)
         _warn_of_misplaced(name, list(signature.parameters)[1:], args, kwargs)
+        if bound.arguments["hidden_size"] == 0:  # of a cell: layers refuse it
+            message = "a cell without hidden features computes nothing. Write hidden_size from 1."
+            warnings.warn(f"{written()}: {message}", stacklevel=2)
         init(*bound.args, **bound.kwargs)
 
     return checked_init  # type: ignore[return-value]  # mypy: wraps() keeps self's name

@@ -49,12 +49,17 @@ class Converted:
 
     def __str__(self) -> str:
         """Write a line for each module."""
-        lines = [f"  changed  {name or ROOT}" for name in self.changed]
-        lines += [f"  left     {name or ROOT}: {why}" for name, why in self.left.items()]
+        lines = [f"  changed  {_shown(name)}" for name in self.changed]
+        lines += [f"  left     {_shown(name)}: {why}" for name, why in self.left.items()]
         changed = count(len(self.changed), "module", "modules")
         return "\n".join([f"{changed} changed, {len(self.left)} left", *lines])
 
     __repr__ = __str__
+
+
+def _shown(name: str) -> str:
+    """Quote a name that reads as a number, as those of the modules of a Sequential do."""
+    return repr(name) if name[:1].isdigit() else name or ROOT
 
 
 def convert(model: torch.nn.Module) -> Converted:
@@ -69,7 +74,7 @@ def convert(model: torch.nn.Module) -> Converted:
     >>> model = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.LSTM(4, 5))
     >>> rnnkit.convert(model)
     1 module changed, 0 left
-      changed  1
+      changed  '1'
     >>> isinstance(model[1], rnnkit.LSTM)
     True
     """

@@ -142,3 +142,14 @@ def test_what_convert_did_can_be_kept() -> None:
 
     assert isinstance(done, rnnkit.Converted)
     assert pickle.loads(pickle.dumps(done)) == done
+
+
+def test_a_name_that_reads_as_a_number_is_quoted() -> None:
+    """A module called 0 is no count of modules."""
+    model = nn.Sequential(nn.GRU(WIDTH, HIDDEN), nn.Sequential(OverTorch(WIDTH, HIDDEN)))
+
+    assert str(rnnkit.convert(model)) == snapshot("""\
+1 module changed, 1 left
+  changed  '0'
+  left     '1.0': OverTorch is a subclass of torch.nn.LSTM, whose forward may differ\
+""")

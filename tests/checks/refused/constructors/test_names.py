@@ -149,6 +149,15 @@ TOLD = {
     "nn.LSTMCell(3, 8, 'relu', None)": snapshot(
         "LSTMCell(3, 8, 'relu', None): the argument 'relu' is bias, and counts as True. Drop it."
     ),
+    "nn.RNNCell(3, 0)": snapshot(
+        "RNNCell(3, 0): a cell without hidden features computes nothing. Write hidden_size from 1."
+    ),
+    "nn.LSTMCell(3, hidden_size=0)": snapshot(
+        "LSTMCell(3, hidden_size=0): a cell without hidden features computes nothing. Write hidden_size from 1."
+    ),
+    "nn.GRUCell(0, 0)": snapshot(
+        "GRUCell(0, 0): a cell without hidden features computes nothing. Write hidden_size from 1."
+    ),
 }
 
 #: What is said by name, or goes on after the bias, is meant.
@@ -165,6 +174,7 @@ MEANT = [
     "nn.RNNCell(3, 8, True)",
     "nn.RNNCell(3, 8, True, 'relu')",
     "nn.LSTMCell(3, 8, True, None)",
+    "nn.GRUCell(0, 8)",  # it computes from its state
 ]
 
 
@@ -172,7 +182,7 @@ MEANT = [
 @pytest.mark.parametrize("made", TOLD)
 def test_told(made: str) -> None:
     """What was written is named, and what was probably meant; the module is made all the same."""
-    with pytest.warns(UserWarning, match="is bias") as caught:
+    with pytest.warns(UserWarning, match="Write|Drop") as caught:
         module: Any = call(made)(rnnkit.nn)
 
     assert [str(each.message) for each in caught] == [TOLD[made]]

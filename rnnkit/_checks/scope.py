@@ -11,6 +11,7 @@ import weakref
 from collections.abc import Mapping
 from typing import Any
 
+import jaxtyping
 import torch
 from jaxtyping import Shaped
 from torch import Tensor
@@ -68,6 +69,11 @@ def check_scope(module: torch.nn.Module, axes: Axes, sizes: Mapping[str, int]) -
     shape: Any = Shaped[Tensor, " " + " ".join(axes[axis] for axis in named)]
     if not isinstance(probe, shape):
         _refuse_binding(described(module), axes, named)
+    if _bindings():  # the names, once read, are bound in a scope, and nowhere outside of one
+        SCOPED.add(module)
+    elif named and module not in SCOPED and not jaxtyping.config.jaxtyping_disable:
+        SCOPED.add(module)
+        _warn_of_no_scope(module, axes, sizes)
     if bound and module not in WARNED:
         _warn_of_unbound(module, {axis: axes[axis] for axis in named}, bound)
 
@@ -133,6 +139,23 @@ def _warn_of_unbound(
 
 #: Modules that have had their warning.
 WARNED: weakref.WeakSet[torch.nn.Module] = weakref.WeakSet()
+
+#: Modules that were called in a scope, or have been told that there was none. Checkpointing calls
+#: one in its caller's scope, and again outside of it.
+SCOPED: weakref.WeakSet[torch.nn.Module] = weakref.WeakSet()
+
+
+def _warn_of_no_scope(module: Any, axes: Axes, read: Mapping[str, int]) -> None:
+    """Warn once that ``axes`` compares nothing, since no function above is ``@jaxtyped``."""
+    order = ["batch", "seq"] if getattr(module, "batch_first", False) else ["seq", "batch"]
+    absent = "batch" if "batch" not in read else "" if hasattr(module, "batch_first") else "seq"
+    shape = " ".join(axes.get(axis, "_") for axis in (*order, "feature") if axis != absent)
+    warnings.warn(
+        f"{described(module)}: axes= checks nothing, since no @jaxtyped function calls it. Type "
+        f"above {_caller()}: @jaxtyping.jaxtyped(typechecker=beartype.beartype), and x: "
+        f'jaxtyping.Float[torch.Tensor, "{shape}"]',
+        stacklevel=4,
+    )
 
 
 def _bindings() -> dict[str, int]:

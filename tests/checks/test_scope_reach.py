@@ -70,7 +70,8 @@ def test_no_scope_checks_nothing() -> None:
     """Called from plain code, two calls of different sizes are two calls."""
     gru = layer("GRU", AXES, batch_first=True)
 
-    gru(batch_first_input())
+    with pytest.warns(UserWarning, match="no @jaxtyped function"):
+        gru(batch_first_input())
     gru(torch.randn(BATCH + 1, SEQ + 1, WIDTH))
 
 

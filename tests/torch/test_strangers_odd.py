@@ -83,14 +83,13 @@ def test_a5_a_name_that_is_bound_nowhere(axes: dict[str, str]) -> None:
 
 @unhooked
 def test_a5_no_warning_of_the_modules_own_names() -> None:
-    """Widths have names of their own, and a caller without a scope has none."""
+    """Widths have names of their own."""
     gru = rnnkit.GRU(INPUT, HIDDEN, axes={"seq": "time", "feature": "emb", "hidden": "width"})
 
     @jaxtyped(typechecker=beartype)
     def forward(x: Float[Tensor, "time b"]) -> Any:
         return gru(x.unsqueeze(-1).expand(-1, -1, INPUT))
 
-    gru(X)
     forward(X[..., 0])
 
 

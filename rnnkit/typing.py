@@ -66,8 +66,8 @@ class Cell(Protocol[StateT_co]):
     """What :func:`rnnkit.unroll` and :class:`rnnkit.Recurrent` run over a sequence.
 
     Any module will do that has these two. A state is a tensor ``(batch, hidden)`` or a tuple of
-    such; its first, or only, tensor is the output of the step. The protocol is generic in it:
-    ``Cell[Tensor]``, ``Cell[LSTMState]``.
+    such; its first, or only, tensor is the output of the step. A step never writes into the state
+    that it is given. The protocol is generic in the state: ``Cell[Tensor]``, ``Cell[LSTMState]``.
     """
 
     def __call__(self, input: Any, hx: Any) -> StateT_co:

@@ -4,8 +4,9 @@ from collections.abc import Iterable
 from typing import Any, NoReturn
 
 import torch
+from torch import Tensor
 
-from rnnkit._base.errors import ArgumentError
+from rnnkit._base.errors import ArgumentError, CellError
 from rnnkit._base.message import call, refusal
 from rnnkit._base.state import PAIR
 from rnnkit._checks.objects import cells_of
@@ -31,3 +32,52 @@ def refuse_second_cell(args: tuple[Any, ...]) -> NoReturn:
     sentence = f"Recurrent takes its cells in one list, got {len(args)} arguments by position"
     headline = call("Recurrent", args, {})
     refusal(ArgumentError, "cells", sentence, headline, *rows, code="recurrent-positions")
+
+
+def is_of_layer(state: Any, batch: int) -> bool:
+    """Return whether a state has the batch on axis 1, as a layer's state has, and not on axis 0."""
+    first = state[0] if isinstance(state, tuple) and state else state
+    return (
+        isinstance(first, Tensor)
+        and first.dim() > PAIR
+        and first.shape[0] != batch == first.shape[1]
+    )
+
+
+def refuse_of_layer(cell: Any, hx: Any, new: Any, batch: int, step: int) -> NoReturn:
+    """Refuse a cell whose state is a layer's: its output would have one axis too many."""
+    name = type(cell).__name__
+    shape = tuple((new if isinstance(new, Tensor) else new[0]).shape)
+    fix = f"return a state with the batch on axis 0: {shape[1:]}"
+    if is_of_layer(hx, batch):
+        fix = f"let initial_state return {_zeros_of_cell(hx)}"
+    sentence = f"{name} returned an output of {shape} at step {step}, for {batch} samples"
+    headline = "a cell's state has the batch on axis 0, a layer's on axis 1"
+    refusal(CellError, "cell", sentence, headline, ("fix", fix), code="cell-batch", facts=(step,))
+
+
+def _zeros_of_cell(state: Any) -> str:
+    if isinstance(state, tuple):
+        return f"({', '.join(map(_zeros_of_cell, state))}{',' * (len(state) == 1)})"
+    return f"torch.zeros(batch_size, {', '.join(map(str, state.shape[2:]))})"
+
+
+def versions(state: Any) -> list[int]:
+    """Return how often each tensor of a state has been written; nothing of inference tensors."""
+    if isinstance(state, Tensor):
+        return [] if state.is_inference() else [state._version]  # noqa: SLF001
+    parts = state if isinstance(state, tuple | list) else ()
+    return [version for part in parts for version in versions(part)]
+
+
+def refuse_written(cell: Any, hx: Any, step: int) -> NoReturn:
+    """Refuse a cell that writes its state in place."""
+    fix = "clone what is written, as in h = h.clone(), or return new tensors"
+    if isinstance(hx, Tensor):
+        fix = "hx = hx.clone(), at the start of the step; or hx + x in place of hx.add_(x)"
+    elif all(isinstance(part, Tensor) for part in hx):
+        fix = "hx = tuple(part.clone() for part in hx), at the start of the step"
+    sentence = f"{type(cell).__name__} writes into its state at step {step}"
+    headline = "the same tensor is an earlier output, or the caller's own: that changes with it"
+    code = "cell-writes-state"
+    refusal(CellError, "cell", sentence, headline, ("fix", fix), code=code, facts=(step,))

@@ -9,7 +9,7 @@ from torch.nn.utils.rnn import PackedSequence
 
 from rnnkit._base.errors import LayoutError, ShapeError, StateError
 from rnnkit._base.message import Cause, Row, bounded, brief, count, raise_for, reshaped, wanted
-from rnnkit._base.state import PAIR, map_state
+from rnnkit._base.state import BATCHED, PAIR, map_state
 from rnnkit._checks.call_spec import CallSpec, sizes, spell
 from rnnkit._checks.dtype_errors import state_dtype_or_device
 from rnnkit._checks.input_errors import input_row
@@ -185,7 +185,10 @@ def _other_batch(spec: CallSpec, shape: tuple[int, ...]) -> Cause:
     if shape[:1] == (1,):
         expand = f"rnnkit.states.expand(hx, {spec.batch}), if all samples start from it"
         rows = [("fix", expand), ("", rows[0][1])]
-    if shape[:1] == (spec.seq,):
+    if shape[:2] == (1, spec.batch) and len(shape) == BATCHED:
+        headline = f"{headline}, a layer's on axis 1"
+        rows = [("fix", "rnnkit.states.to_layers(hx)[0], if it is the state of a layer")]
+    elif shape[:1] == (spec.seq,):
         code, error = spec.layout_code, LayoutError
         evidence = f"hx has batch {shape[0]}, which is axis {{axis}} of the input"
         headline, rows = spec.other_layout(evidence)

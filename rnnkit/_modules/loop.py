@@ -15,6 +15,7 @@ from torch.utils import _pytree as pytree
 from rnnkit._base.class_facts import mode_of, proj_size_of
 from rnnkit._base.state import LSTMState, map_state
 from rnnkit._base.torch_tools import is_exporting, is_open
+from rnnkit._checks.cell_errors import is_of_layer, refuse_of_layer, refuse_written, versions
 from rnnkit._checks.objects import is_result, refuse_outputs, refuse_result, refuse_sizes
 from rnnkit._kernels.formulas import ByParts
 from rnnkit._kernels.lengths import Lengths
@@ -160,6 +161,8 @@ def _run_steps(cell: Any, course: Course) -> tuple[Tensor, Any]:
         input = run.project(input)
     if is_compiling() and needs_scan(steps, plain=by_parts):
         return run_scan(run, course, input, valid, reset)
+    if not by_parts and not is_compiling() and torch.is_inference_mode_enabled():
+        hx = _counted(hx)
     # One backward step for all; an index would fill a tensor of all steps at each of them.
     inputs = input.unbind(0)
     outputs: list[Any] = [None] * steps
@@ -251,9 +254,16 @@ def _stacked(cell: Any, outputs: list[Tensor]) -> Tensor:
         raise
 
 
+def _counted(hx: Any) -> Any:
+    """Copy a state so that torch counts what is written into it, as inference mode does not."""
+    with torch.inference_mode(mode=False), torch.no_grad():
+        return pytree.tree_map_only(Tensor, Tensor.clone, hx)
+
+
 def _step(cell: Any, x_t: Tensor, hx: Any, step: int) -> Any:
     if is_compiling():
         return cell(x_t, hx)
+    before = versions(hx)
     try:
         new = cell(x_t, hx)
     except Exception as error:
@@ -261,9 +271,17 @@ def _step(cell: Any, x_t: Tensor, hx: Any, step: int) -> Any:
         error.add_note(f"at step {step}, in {type(cell).__name__}")
         if hx is None:
             error.add_note("it has no initial_state(batch_size), and no hx was given")
+        elif is_of_layer(hx, x_t.shape[0]):
+            error.add_note(
+                f"a cell's state has the batch of {x_t.shape[0]} on axis 0, hx on axis 1"
+            )
         raise
+    if versions(hx) != before:
+        refuse_written(cell, hx, step)
     if not is_result(new, new if hx is None else hx):
         refuse_result(cell, new, hx, step)
+    if is_of_layer(new, x_t.shape[0]):
+        refuse_of_layer(cell, hx, new, x_t.shape[0], step)
     return new
 
 

@@ -45,6 +45,8 @@ FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
 def known_options(function: FunctionT) -> FunctionT:
     """Refuse keyword arguments that a function does not have, with the name that is meant."""
     known = tuple(inspect.signature(function).parameters)
+    # Python's own errors go by it: there is no Layer that people could look up.
+    function.__qualname__ = function.__name__
 
     @functools.wraps(function)
     def checked(*args: Any, **kwargs: Any) -> Any:

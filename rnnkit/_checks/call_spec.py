@@ -118,7 +118,7 @@ class CallSpec(NamedTuple):
     name: str
     module: Any
     input_size: int
-    kind: Literal["layer", "packed", "cell", "unrolled"]
+    kind: Literal["layer", "packed", "step", "cell", "unrolled"]
     actual: tuple[int, ...]  # shape of the input; of a packed one, of its data
     input_axes: tuple[Axis, ...]
     # Of a cell whose state is open: none.
@@ -142,12 +142,13 @@ class CallSpec(NamedTuple):
     # A method, since right calls need it in a graph: torch 2.6 compiles no property.
     def ranks(self) -> tuple[int, ...]:
         """How many axes an input may have."""
-        return {"packed": (2,), "cell": (1, 2)}.get(self.kind, (SEQUENCE, SEQUENCES))
+        special = {"packed": (2,), "step": (1, 2), "cell": (1, 2)}
+        return special.get(self.kind, (SEQUENCE, SEQUENCES))
 
     @property
     def has_rows(self) -> bool:
         """Whether the state stacks layers and directions on an axis, as a layer's does."""
-        return self.kind in ("layer", "packed")
+        return self.kind in ("layer", "packed", "step")
 
     @property
     def constructor(self) -> str:

@@ -239,7 +239,7 @@ def check_directions(cells: Any, reverse_cells: Any) -> None:
             refusal(ArgumentError, "reverse_cells", sentence, "", fix, code="recurrent-directions")
 
 
-def states_of_cells(cells: list[Any], hx: Any) -> Any:
+def states_of_cells(cells: list[Any], hx: Any, name: str = "hx") -> Any:
     """Hold the state of a ``Recurrent`` to one for each of its cells; None is one for all."""
     if hx is None:
         return [None] * len(cells)
@@ -248,7 +248,7 @@ def states_of_cells(cells: list[Any], hx: Any) -> Any:
     plain = all(isinstance(cell, torch.nn.RNNCellBase) for cell in cells)
     is_each = isinstance(hx, tuple | list) and len(hx) == len(cells)
     if not is_each or (is_layers and plain):
-        _refuse_states(len(cells), hx, is_layers=is_layers)
+        _refuse_states(len(cells), hx, name, is_layers=is_layers)
     return hx
 
 
@@ -263,22 +263,22 @@ def _is_state_of_layer(hx: Any, number: int) -> bool:
     )
 
 
-def _refuse_states(number: int, hx: Any, *, is_layers: bool) -> NoReturn:
+def _refuse_states(number: int, hx: Any, name: str, *, is_layers: bool) -> NoReturn:
     came = f"{len(hx)} of them" if isinstance(hx, tuple | list) else brief(hx)
-    headline, rows = "Recurrent carries one state for each cell", [("or", "hx=None for zeros")]
-    fix = "output, hx = layer(input): the second is such a tuple"
+    headline, rows = "Recurrent carries one state for each cell", [("or", f"{name}=None for zeros")]
+    fix = f"output, {name} = layer(input): the second is such a tuple"
     if is_layers:
         headline = f"{headline}; this is a layer's state, all in one"
-        fix, rows = "rnnkit.states.to_layers(hx)", []
+        fix, rows = f"rnnkit.states.to_layers({name})", []
     elif number == 1 and _is_one_state(hx):
         headline = f"{headline}; this is the state itself"
-        fix, rows = "(hx,)", []
+        fix, rows = f"({name},)", []
     refusal(
         StateError,
-        "hx",
-        f"hx must be a tuple of {count(number, 'state', 'states')}, got {came}",
+        name,
+        f"{name} must be a tuple of {count(number, 'state', 'states')}, got {came}",
         headline,
-        ("hx", wanted("layer by layer, the forward direction first", came)),
+        (name, wanted("layer by layer, the forward direction first", came)),
         ("fix", fix),
         *rows,
         code="recurrent-state",

@@ -33,7 +33,7 @@ def diagnose_state(spec: CallSpec, hx: Any, input: Tensor) -> Cause | None:
         size; a LayoutError if its batch is another axis of the input; a DtypeError or DeviceError
         if its numbers are of another dtype than the input's, or on another device.
     """
-    if spec.kind != "cell" and _are_counts(hx):
+    if spec.kind not in ("cell", "step") and _are_counts(hx):
         return _lengths_as_state(spec, hx)
     state: Any = (hx,) if len(spec.state_axes) == 1 else hx
     if not (
@@ -188,7 +188,7 @@ def _other_batch(spec: CallSpec, shape: tuple[int, ...]) -> Cause:
     if shape[:2] == (1, spec.batch) and len(shape) == BATCHED:
         headline = f"{headline}, a layer's on axis 1"
         rows = [("fix", "rnnkit.states.to_layers(hx)[0], if it is the state of a layer")]
-    elif shape[:1] == (spec.seq,):
+    elif shape[:1] == (spec.seq,) != (1,):
         code, error = spec.layout_code, LayoutError
         evidence = f"hx has batch {shape[0]}, which is axis {{axis}} of the input"
         headline, rows = spec.other_layout(evidence)
@@ -235,6 +235,9 @@ def _rank_sentence(spec: CallSpec, hx: Sequence[Tensor], place: int) -> str:
     if not spec.has_rows:
         member = "hidden" if len(hx) == 1 else f"hx[{place}]"
         return f"{spec.name}: Expected {member} to be 1D or 2D, got {ranks[place]}D instead"
+    if spec.kind == "step":
+        wants = len(spec.state_axes[place])
+        return f"{spec.name}.step: Expected hx to be {wants}D, got {ranks[place]}D instead"
     wants, batched = (2, "unbatched 2-D") if spec.batch is None else (3, "batched 3-D")
     came = f"{ranks[0]}-D tensor" if len(hx) == 1 else f"({ranks[0]}-D, {ranks[1]}-D) tensors"
     both = "hx" if len(hx) == 1 else "hx and cx"

@@ -44,7 +44,7 @@ def fitting_state(
     h_shape = (*front, proj_size) if proj_size else c_shape
     h, c = hx
     if h is None or c is None:
-        h, c = _complete_pair(hx, (h_shape, c_shape), like)
+        h, c = complete_pair(hx, (h_shape, c_shape), like)
     fits = _is_state(h, h_shape, dtype, device) and (
         _is_state(c, c_shape, dtype, device)
         or (
@@ -69,7 +69,7 @@ def _is_state(
     )
 
 
-def _complete_pair(hx: Any, shapes: Sequence[tuple[int, ...]], like: Tensor) -> Any:
+def complete_pair(hx: Any, shapes: Sequence[tuple[int, ...]], like: Tensor) -> Any:
     """Put zeros in place of a None in a pair; a state that is no pair stays as it is."""
     if not isinstance(hx, (tuple, list)) or len(hx) != len(shapes) or len(hx) != PAIR:
         return hx
@@ -85,7 +85,7 @@ def diagnosed_state(spec: CallSpec, hx: Any, like: Tensor) -> Any:
     """Return a state that no guard has passed, its pair complete, if nothing is wrong with it."""
     refuse_odd_state(spec.module, hx, like)
     shapes = [tuple(axis.size or 0 for axis in axes) for axes in spec.state_axes]
-    state = _complete_pair(hx, shapes, like)
+    state = complete_pair(hx, shapes, like)
     raise_for(diagnose_state(spec, state, like))
     return state
 

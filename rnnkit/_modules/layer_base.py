@@ -22,14 +22,22 @@ from rnnkit._checks.arguments import (
     MISSING,
     check_batch_size,
     check_own_state,
-    check_step,
     check_surplus,
+    known_options,
 )
 from rnnkit._checks.call_spec import sizes_of_layer
 from rnnkit._checks.scope import LAYER_AXES, check_axes, check_scope
+from rnnkit._checks.steps import explain_layer_step
 from rnnkit._modules.cell_base import FAILURES, GivenT, StateT, warn_of_scripting
 from rnnkit._modules.cells import empty_cell
-from rnnkit._modules.layer_calls import checked_state, explain, run_foreign, run_whole, zeros
+from rnnkit._modules.layer_calls import (
+    checked_state,
+    explain,
+    run_foreign,
+    run_step,
+    run_whole,
+    zeros,
+)
 from rnnkit._modules.lengths import run_pieces, run_traced, takes_operator
 from rnnkit.typing import LengthsLike, ResetLike
 
@@ -154,6 +162,7 @@ class Layer(torch.nn.RNNBase, Generic[StateT, GivenT, CellT]):
             first = layers_first(first)
         return first
 
+    @known_options
     def step(self, x_t: Tensor, state: GivenT | None = None) -> tuple[Tensor, StateT]:
         """Run one time step, through all layers.
 
@@ -175,10 +184,7 @@ class Layer(torch.nn.RNNBase, Generic[StateT, GivenT, CellT]):
         >>> y_t.shape, state.c.shape
         (torch.Size([5, 4]), torch.Size([1, 5, 4]))
         """
-        check_step(self, x_t)
-        seq_axis = 1 if self.batch_first and x_t.dim() > 1 else 0
-        output, state_after = self(x_t.unsqueeze(seq_axis), state)
-        return output.squeeze(seq_axis), state_after
+        return run_step(self, x_t, state, explain_layer_step)
 
     def last_hidden(self, state: StateT) -> Tensor:
         """Return the last layer's h with its directions side by side.
@@ -281,7 +287,7 @@ Layer.initial_state.__defaults__ = (MISSING,)
 # What Python's inspect, and exporters that ask it, see: the arguments that a call may have.
 Layer.forward.__signature__ = signature_of(Layer.forward)  # type: ignore[attr-defined]
 # Python's own errors go by it: there is no Layer that people could look up.
-for _method in (Layer.initial_state, Layer.step, Layer.last_hidden, Layer.split_state, Layer.cells):
+for _method in (Layer.initial_state, Layer.last_hidden, Layer.split_state, Layer.cells):
     _method.__qualname__ = _method.__name__
 
 

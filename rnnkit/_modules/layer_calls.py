@@ -4,6 +4,7 @@ The kernel without lengths is what torch's ``forward`` comes to once the checks 
 subclass has checks of its own, and where a compiler traces, torch's ``forward`` itself runs.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -15,6 +16,7 @@ from rnnkit._base.class_facts import mode_of
 from rnnkit._base.errors import RnnkitError
 from rnnkit._base.state import LSTMState
 from rnnkit._base.torch_tools import foreign_call, is_foreign_call
+from rnnkit._checks.arguments import check_step
 from rnnkit._checks.call_spec import SEQUENCE, batch_of
 from rnnkit._checks.calls import check_layer
 from rnnkit._checks.dtype_errors import explain_missing_kernel
@@ -104,6 +106,22 @@ def run_whole(layer: Any, input: Any, hx: Any, *, own: bool) -> tuple[Any, Any]:
     if unbatched:
         output, ends = output.squeeze(axis), [part.squeeze(1) for part in ends]
     return output, ends[0] if one else ends
+
+
+def run_step(
+    layer: Any, x_t: Any, state: Any, explain: Callable[[Any, Any, Any], None]
+) -> tuple[Any, Any]:
+    """Run one step as a sequence of one; ``explain`` refuses what is wrong in a step's words."""
+    check_step(layer, x_t)
+    seq_axis = 1 if layer.batch_first and x_t.dim() > 1 else 0
+    try:
+        output, state_after = layer(x_t.unsqueeze(seq_axis), state)
+    except RnnkitError:
+        # A subclass with a forward of its own may take what ours refuses.
+        if not is_compiling() and type(layer).forward.__module__.startswith("rnnkit."):
+            explain(layer, x_t, state)
+        raise
+    return output.squeeze(seq_axis), state_after
 
 
 def zeros(layer: Any, like: Tensor, *batch: Any) -> Any:

@@ -11,11 +11,19 @@ from torch.nn import functional
 from rnnkit._base.class_facts import signature_of
 from rnnkit._base.state import has_gap
 from rnnkit._base.torch_tools import is_fx_call, leaf_node
-from rnnkit._checks.arguments import MISSING, check_batch_size, check_step, check_surplus
+from rnnkit._checks.arguments import (
+    MISSING,
+    check_batch_size,
+    check_surplus,
+    known_options,
+)
 from rnnkit._checks.call_spec import sizes_of_sequence
 from rnnkit._checks.constructors import check_option, known_arguments
 from rnnkit._checks.objects import cells_of, check_directions, states_of_cells
 from rnnkit._checks.scope import LAYER_AXES, Axes, check_axes, check_scope
+from rnnkit._checks.steps import explain_cells_step
+from rnnkit._modules.layer_calls import run_step
+from rnnkit._modules.loop import is_plain
 from rnnkit._modules.unroll import initial_state, run
 from rnnkit.typing import Cell, LengthsLike, ResetLike
 
@@ -173,6 +181,7 @@ class Recurrent(torch.nn.Module, Generic[StateT]):
         check_batch_size("Recurrent", batch_size)
         return tuple(initial_state(cell, batch_size) for cell in _in_order(self))
 
+    @known_options
     def step(
         self, x_t: Tensor, state: tuple[Any, ...] | list[Any] | None = None
     ) -> tuple[Tensor, tuple[StateT, ...]]:
@@ -195,10 +204,7 @@ class Recurrent(torch.nn.Module, Generic[StateT]):
         >>> y_t.shape
         torch.Size([5, 4])
         """
-        check_step(self, x_t)
-        seq_axis = 1 if self.batch_first and x_t.dim() > 1 else 0
-        output, state_after = self(x_t.unsqueeze(seq_axis), state)
-        return output.squeeze(seq_axis), state_after
+        return run_step(self, x_t, state, _explain_step)
 
     def last_hidden(self, state: tuple[Any, ...] | list[Any]) -> Tensor:
         """Return the last layer's h, its directions side by side: ``(batch, hidden)``.
@@ -249,6 +255,11 @@ def _layers(layer: Recurrent[Any]) -> Iterable[tuple[Any, ...]]:
 
 def _in_order(layer: Recurrent[Any]) -> list[Any]:
     return [cell for directions in _layers(layer) for cell in directions]
+
+
+def _explain_step(layer: Recurrent[Any], x_t: Tensor, state: Any) -> None:
+    given = states_of_cells(_in_order(layer), state, "state")
+    explain_cells_step([cell if is_plain(cell) else None for cell in layer.cells], x_t, given)
 
 
 def _run_cell(

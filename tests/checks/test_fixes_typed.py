@@ -12,18 +12,18 @@ from tests.checks.refusals import Case, Refused, call, filled, fix, fixed, table
 
 CASES = {
     "Beams that are forgotten: the state is repeated, not thrown away.": Case(
-        call("nn.GRU(3, 4).step(x_t, hx)", x_t=(12, 3), hx=(1, 3, 4)),
-        Refused(StateError, "lacks", "hx", (1, 12, 4), (1, 3, 4), code="beams-forgotten"),
-        fix=fix("rnnkit.states.repeat(hx, 4)", into="hx"),
+        call("nn.GRU(3, 4).step(x_t, state)", x_t=(12, 3), state=(1, 3, 4)),
+        Refused(StateError, "lacks", "state", (1, 12, 4), (1, 3, 4), code="beams-forgotten"),
+        fix="rnnkit.states.repeat(state, 4)",
         message=snapshot("""\
 Expected hidden size (1, 12, 4), got [1, 3, 4]
-  GRU(3, 4): hx is for a batch of 3, the input has 12
-  input     expected (seq, batch, input_size=3)    got (1, 12, 3)
-  hx        expected (num_layers=1, batch=12, hidden_size=4)    got (1, 3, 4)
+  GRU(3, 4): state is for a batch of 3, x_t has 12
+  x_t       expected (batch, input_size=3)    got (12, 3)
+  state     expected (num_layers=1, batch=12, hidden_size=4)    got (1, 3, 4)
   evidence  12 = 4 * 3: 4 beams for each of 3 samples?
-  fix       rnnkit.states.repeat(hx, 4), if so
-            hx=None or layer.initial_state(12): zeros, if the sequences are new
-            where hx is your state and layer is this module
+  fix       rnnkit.states.repeat(state, 4), if so
+            state=None or layer.initial_state(12): zeros, if the sequences are new
+            where layer is this module
   more      beams-forgotten, in the docs under "Errors"\
 """),
     ),

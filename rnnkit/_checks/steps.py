@@ -1,0 +1,70 @@
+"""What is wrong with one step of a layer, in the step's words: x_t and state, and no seq axis.
+
+A step is a call over a sequence of one, whose refusal speaks of ``input``, of ``hx`` and of a seq
+axis that nobody typed.
+"""
+
+import re
+from typing import Any
+
+from torch import Tensor
+
+from rnnkit._base.message import Cause, raise_for
+from rnnkit._checks.call_spec import (
+    Axis,
+    CallSpec,
+    sizes,
+    spec_of_cell,
+    spec_of_layer,
+)
+from rnnkit._checks.input_errors import diagnose_input
+from rnnkit._checks.odd_tensors import refuse_odd_state
+from rnnkit._checks.state_errors import diagnose_state
+from rnnkit._checks.state_guards import complete_pair
+
+#: What a message about a call names, and a step names otherwise.
+WORD = re.compile(r"\b(?:the |an )?(input|hx|cell(?=[.]))\b")
+
+
+def explain_layer_step(layer: Any, x_t: Tensor, state: Any) -> None:
+    """Refuse a step of a layer; return where only the layer's call knows what is wrong."""
+    axes = (Axis("batch"), Axis("input_size", layer.input_size))[-x_t.dim() :]
+    called = spec_of_layer(layer, x_t.unsqueeze(1 if layer.batch_first and x_t.dim() > 1 else 0))
+    spec = called._replace(kind="step", actual=tuple(x_t.shape), input_axes=axes, seq=None)
+    weight = layer._flat_weights[0]  # noqa: SLF001
+    _explain(spec, diagnose_input(spec, x_t, weight), x_t, state, "state")
+
+
+def explain_cells_step(cells: list[Any], x_t: Tensor, state: Any) -> None:
+    """Refuse a step of a ``Recurrent``; of a cell that is None nothing is known."""
+    for place, (cell, hx) in enumerate(zip(cells, state, strict=True)):
+        if cell is not None:
+            spec = spec_of_cell(cell, x_t)
+            weight = next(cell.parameters())
+            cause = None if place else diagnose_input(spec, x_t, weight)
+            _explain(spec, cause, x_t, hx, f"state[{place}]", place=place)
+
+
+def _explain(
+    spec: CallSpec, cause: Cause | None, x_t: Tensor, hx: Any, name: str, place: int = 0
+) -> None:
+    if cause is None and hx is not None:
+        refuse_odd_state(spec.module, hx, x_t)
+        shapes = [tuple(size or 0 for size in sizes(axes)) for axes in spec.state_axes]
+        cause = diagnose_state(spec, complete_pair(hx, shapes, x_t), x_t)
+    if cause is not None:
+        names = {"input": "x_t", "hx": name, "cell": name.replace("state", "layer.cells")}
+
+        def words(text: str) -> str:
+            return WORD.sub(lambda found: names[found[1]], text)
+
+        # Only the first cell reads x_t.
+        rows = [row for row in cause.rows if row[0] != "input" or place == 0]
+        raise_for(
+            cause._replace(
+                argument=words(cause.argument).partition("[")[0],
+                sentence=words(cause.sentence),
+                headline=words(cause.headline),
+                rows=tuple((words(label), words(text)) for label, text in rows),
+            )
+        )

@@ -62,16 +62,24 @@ def _zeros_of_cell(state: Any) -> str:
     return f"torch.zeros(batch_size, {', '.join(map(str, state.shape[2:]))})"
 
 
-def versions(state: Any) -> list[int]:
-    """Return how often each tensor of a state has been written; nothing of inference tensors."""
+def _tensors(state: Any) -> list[Tensor]:
     if isinstance(state, Tensor):
-        return [] if state.is_inference() else [state._version]  # noqa: SLF001
+        return [state]
     parts = state if isinstance(state, tuple | list) else ()
-    return [version for part in parts for version in versions(part)]
+    return [tensor for part in parts for tensor in _tensors(part)]
 
 
-def refuse_written(cell: Any, hx: Any, step: int) -> NoReturn:
-    """Refuse a cell that writes its state in place."""
+def versions(state: Any) -> list[int]:
+    """Return how often each tensor of a state was written; torch does not count in inference."""
+    return [0 if t.is_inference() else t._version for t in _tensors(state)]  # noqa: SLF001
+
+
+def refuse_written(cell: Any, hx: Any, new: Any, step: int) -> None:
+    """Refuse a cell that writes its state in place; return if it may have written beside it."""
+    for old, now in zip(_tensors(hx), _tensors(new), strict=False):
+        # Two places of one buffer, whose parts torch counts as one.
+        if old._base is not None and old._base is now._base and old.data_ptr() != now.data_ptr():  # noqa: SLF001
+            return
     fix = "clone what is written, as in h = h.clone(), or return new tensors"
     if isinstance(hx, Tensor):
         fix = "hx = hx.clone(), at the start of the step; or hx + x in place of hx.add_(x)"

@@ -277,7 +277,7 @@ def _step(cell: Any, x_t: Tensor, hx: Any, step: int) -> Any:
             )
         raise
     if versions(hx) != before:
-        refuse_written(cell, hx, step)
+        refuse_written(cell, hx, new, step)
     if not is_result(new, new if hx is None else hx):
         refuse_result(cell, new, hx, step)
     if is_of_layer(new, x_t.shape[0]):

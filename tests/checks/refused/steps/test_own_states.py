@@ -196,6 +196,30 @@ STEPS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 
 
 @pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_states_side_by_side_in_one_buffer(mode: Any) -> None:
+    """A step that writes the next state beside the last one, into a buffer for all, is taken."""
+    x, buffer = torch.rand(4, 2, 3), torch.zeros(5, 2, 3)
+
+    def step(x: Tensor, h: Tensor) -> Tensor:
+        place = h.storage_offset() // h.numel() + 1
+        buffer[place] = h + x
+        return buffer[place]
+
+    with mode():
+        output, _ = rnnkit.unroll(Own(lambda _: buffer[0], step), x)
+
+    assert torch.equal(output, x.cumsum(0))
+
+
+def test_a_view_that_is_written_is_told() -> None:
+    """A state may be a part of a new tensor: written in place, it is an earlier output all the same."""
+    cell = Own(lambda batch: torch.ones(batch, 6).chunk(2, 1)[0], lambda x, h: h.add_(x))
+
+    with pytest.raises(CellError, match="writes into its state"):
+        rnnkit.unroll(cell, torch.ones(7, 2, 3))
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
 @pytest.mark.parametrize("step", STEPS)
 def test_what_a_cell_writes_of_its_own_is_its_own(step: str, mode: Any) -> None:
     """A step that writes into tensors that it made is taken."""

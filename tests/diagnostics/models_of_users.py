@@ -204,18 +204,6 @@ def tiled_beams(nn: ModuleType, right: bool) -> nn.Module:
     return Model(compute, **layers, head=nn.Linear(HIDDEN, 2))
 
 
-def cell_state_for_hidden(nn: ModuleType, right: bool) -> nn.Module:
-    """Make a vector of a sentence."""
-
-    def compute(m: Any, x: Tensor) -> Tensor:
-        _, (h_n, c_n) = m.lstm(m.embed(x))
-        return m.head((h_n if right else c_n)[-1])
-
-    layer = nn.LSTM(FEATURE, HIDDEN, batch_first=True)
-    embed = nn.Embedding(VOCABULARY, FEATURE)
-    return Model(compute, embed=embed, lstm=layer, head=nn.Linear(HIDDEN, 2))
-
-
 def directions_of_two_layers(nn: ModuleType, right: bool) -> nn.Module:
     """Classify by the last layer's directions."""
 
@@ -282,7 +270,6 @@ TWINS = {
     ),
     "random state": Twin(random_state, "repeatable", "", _batch),
     "tiled beams": Twin(tiled_beams, "batch", "decoder", _batch),
-    "cell state for hidden": Twin(cell_state_for_hidden, "use", "lstm", _tokens),
     "directions of two layers": Twin(directions_of_two_layers, "use", "gru", _batch),
     "windows as one sequence": Twin(
         windows_as_one_sequence, "batch", "lstm", lambda: (numbers(BATCH, SEQ),)

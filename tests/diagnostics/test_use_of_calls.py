@@ -59,7 +59,7 @@ def test_calls_that_were_seen() -> None:
 
 
 def test_number_of_a_call() -> None:
-    """A misuse is found in a layer's second call, where its first one returns something else."""
+    """A layer's second call is looked at, where its first one returns something else."""
 
     class Twice(nn.LSTM):
         first = True
@@ -74,8 +74,51 @@ def test_number_of_a_call() -> None:
         return m.layer(x).sum(1) + m.layer(x)[1][1][-1]
 
     model = Model(compute, layer=Twice(FEATURE, HIDDEN, batch_first=True))
-    with pytest.raises(rnnkit.LeakError, match="only the cell state c is used"):
-        rnnkit.verify(model, X)
+    assert rnnkit.verify(model, X).notes == [f"of what layer returns, {READ}"]
+
+
+def conditional(m: Any, x: Tensor, *, through: Any = lambda c: c) -> tuple[Tensor, Tensor]:
+    """Start the c of a second LSTM from the c of a first one, and its h from zeros."""
+    c = m.layer(x)[1][1]
+    return m.other(x, (torch.zeros_like(c), through(c)))[0][:, -1], c[-1]
+
+
+def by_cells(m: Any, x: Tensor) -> Tensor:
+    """Start a loop over a cell from the c of an LSTM."""
+    c = m.layer(x)[1][1][-1]
+    h = torch.zeros_like(c)
+    for x_t in x.unbind(1):
+        h, c = m.cell(x_t, (h, c))
+    return h
+
+
+READ = "only the cell state c is used; the hidden state is h_n, the first of (h_n, c_n)"
+
+CELLS: dict[str, tuple[Callable[..., Tensor], bool]] = {
+    "read by a head": (lambda m, x: m.head(m.layer(x)[1][1][-1]), True),
+    "the last of the pair": (lambda m, x: m.head(m.layer(x)[1][-1].squeeze(0)), True),
+    "passed on as c": (lambda m, x: conditional(m, x)[0], False),
+    "passed on as c through a layer": (lambda m, x: conditional(m, x, through=m.head)[0], False),
+    "passed on to a cell": (by_cells, False),
+    "passed on, and read": (lambda m, x: sum(conditional(m, x)), True),
+    "passed on as h": (lambda m, x: m.other(x, (m.layer(x)[1][1],) * 2)[0][:, -1], True),
+    "beside an h that is dead": (
+        lambda m, x: (lambda h, c: c[-1] + 1 + (h[-1] * 1e-30).relu())(*m.layer(x)[1]),
+        False,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CELLS)
+def test_cell_states(name: str) -> None:
+    """A c that is read is a note, and one that is passed on as c is used as it should be."""
+    compute, is_read = CELLS[name]
+    layers = {key: nn.LSTM(FEATURE, HIDDEN, batch_first=True) for key in ("layer", "other")}
+    cell, head = nn.LSTMCell(FEATURE, HIDDEN), nn.Linear(HIDDEN, HIDDEN)
+    report = rnnkit.verify(Model(compute, **layers, cell=cell, head=head), X, skip=["gradient"])
+
+    assert "use" in report.checked
+    assert report.notes == [f"of what layer returns, {READ}"] * is_read
 
 
 def calls(count: int, **options: Any) -> str:

@@ -209,17 +209,6 @@ output of sample 1 depends on input of sample 0
 """)
 
 
-def test_text_of_a_cell_state() -> None:
-    """An LSTM's c in the place of its h is named with the order of the two."""
-    assert text(caught("cell state for hidden")) == snapshot("""\
-of what lstm returns, only the cell state c is used
-  first      lstm (LSTM)
-  fix        output, (h_n, c_n) = layer(input): h_n is the hidden state
-  intended?  rnnkit.verify(..., skip=['use'])
-  more       use, in the docs under "Errors"\
-""")
-
-
 def test_text_of_directions_of_two_layers() -> None:
     """Rows of a state that do not belong together are named with those that do."""
     assert text(caught("directions of two layers")) == snapshot("""\

@@ -14,15 +14,19 @@ from rnnkit._base.message import count
 from rnnkit._diagnostics.baseline import Baseline
 from rnnkit._diagnostics.compare import alike
 from rnnkit._diagnostics.events import Event, record
+from rnnkit._diagnostics.isolation import Watch
 from rnnkit._diagnostics.module_calls import (
     KINDS,
     each_call,
+    from_state,
     is_backward,
     mapped,
+    members_of,
     named_arguments,
     rows_of,
     split_result,
 )
+from rnnkit._diagnostics.outputs import leaves
 from rnnkit._diagnostics.probes.patterns import find_patterns
 from rnnkit._diagnostics.report import CALLS, RUNS, fail, skip
 
@@ -37,7 +41,7 @@ def probe_use(baseline: Baseline) -> str:
     events = record(baseline.session, baseline.batch.tree())
     cells = find_patterns(baseline, events)
     calls = _calls(baseline, events)
-    seen = _find_misuse(baseline, calls)
+    seen = _find_misuse(baseline, calls, _same_c(events))
     looked = []
     if calls:
         number = str(seen) if seen == len(calls) else f"{seen} of {len(calls)}"
@@ -60,12 +64,12 @@ def is_recurrent(module: torch.nn.Module) -> bool:
     return isinstance(module, KINDS) or hasattr(module, "initial_state")
 
 
-def _find_misuse(baseline: Baseline, calls: Sequence["_Call"]) -> int:
+def _find_misuse(baseline: Baseline, calls: Sequence["_Call"], same_c: Watch) -> int:
     """Look at calls until one is wrong or enough was run; return how many were seen to the end."""
     budget = baseline.session.passes + RUNS
     for seen, call in enumerate(calls[:CALLS]):
         try:
-            _Judge(baseline, call, budget).find_misuse()
+            _Judge(baseline, call, budget, same_c).find_misuse()
         except _SpentError:
             return seen
     return min(len(calls), CALLS)
@@ -117,8 +121,8 @@ def _is_output(output: Any) -> bool:
 class _Judge:
     """Disturbs the result of one call of one layer."""
 
-    def __init__(self, baseline: Baseline, call: _Call, budget: int) -> None:
-        self.baseline, self.call, self.budget = baseline, call, budget
+    def __init__(self, baseline: Baseline, call: _Call, budget: int, same_c: Watch) -> None:
+        self.baseline, self.call, self.budget, self.same_c = baseline, call, budget, same_c
         self.name = call.name
         self.module: Any = baseline.session.model.get_submodule(call.name)
         self.directions = 2 if self.module.bidirectional else 1
@@ -147,11 +151,12 @@ class _Judge:
         is_used = h_matters or self._is_read()
         if is_used or self.module.mode != "LSTM" or not self._matters(_part("c")):
             return
-        if not self._are_felt(_part("h", torch.nan), _part("output", torch.nan)):
-            self._fail(
-                f"of what {self.name} returns, only the cell state c is used",
-                "output, (h_n, c_n) = layer(input): h_n is the hidden state",
-            )
+        # What goes on as a c is used as it should be; what is left has been read.
+        is_left = not self._are_felt(_part("h", torch.nan), _part("output", torch.nan))
+        if is_left and self._matters(_part("c"), self.same_c):
+            text = f"of what {self.name} returns, only the cell state c is used"
+            note = f"{text}; the hidden state is h_n, the first of (h_n, c_n)"
+            self.baseline.report.noted(note)
 
     def _find_first_step(self) -> None:
         """Find an output of which the first step alone is used: it has read one step."""
@@ -207,7 +212,7 @@ class _Judge:
         """
         return any(map(self._matters, parts))
 
-    def _matters(self, disturb: Disturb) -> bool:
+    def _matters(self, disturb: Disturb, also: Watch = lambda _: []) -> bool:
         if self.baseline.session.passes >= self.budget:
             raise _SpentError
 
@@ -215,9 +220,32 @@ class _Judge:
             return disturb(self.module, output) if number == self.call.number else output
 
         watch = each_call(self.name, after=turn)
-        output = self.baseline.session.attempt(self.baseline.batch.tree(), watch=watch)
+        output = self.baseline.session.attempt(
+            self.baseline.batch.tree(), watch=lambda model: [*watch(model), *also(model)]
+        )
         # What is refused has been read.
         return output is None or not alike(self.baseline.normal, output)
+
+
+def _same_c(events: Sequence[Event]) -> Watch:
+    """Return what gives each call of a recurrent module the c that it was given in these events."""
+    given: dict[str, list[Any]] = {}
+    for event in events:
+        if event.kind == "input" and is_recurrent(event.module):
+            c = members_of(named_arguments(*event.tree).get("hx")).get("c")
+            pairs = zip(leaves(event.tree), event.tensors, strict=True)
+            copies = [copy for leaf, copy in pairs if leaf is c]
+            given.setdefault(event.name, []).append(copies[0] if copies else None)
+
+    def exchange(name: str, number: int, args: Any, kwargs: Any) -> Any:
+        c = dict(enumerate(given[name])).get(number)
+        if c is None:
+            return None
+        h = members_of(named_arguments(args, kwargs).get("hx")).get("h")
+        return from_state(args, kwargs, (h, c))
+
+    watches = [each_call(name, before=partial(exchange, name)) for name in given]
+    return lambda model: [hook for watch in watches for hook in watch(model)]
 
 
 def _noisy(tensor: Tensor, by: float = 1.0) -> Tensor:

@@ -2,12 +2,15 @@
 
 import random
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from rnnkit._diagnostics.outputs import same
 
@@ -44,23 +47,37 @@ class Chance:
     """The sources of random numbers that a model draws from.
 
     Other threads draw from them, too: what the model does not draw from is left alone.
+
+    Attributes:
+        drawn: the sources that the model draws from, by name.
+        doubted: sources that moved, but another thread may have drawn from them.
     """
 
     def __init__(self) -> None:
         """Remember where the sources stand."""
         self._sources = sources()
-        self._start = self.read()
+        self._start = self._read()
         self.drawn: set[str] = set()
+        self.doubted: set[str] = set()
 
-    def read(self) -> dict[str, Any]:
-        """Return where the sources stand."""
+    @contextmanager
+    def noticing(self, *, listens: bool) -> Iterator[None]:
+        """Find out from which sources a run draws, by listening where other threads may draw."""
+        is_shared = threading.active_count() > 1
+        with listening() if listens and is_shared else nullcontext() as heard:
+            before = self._read()
+            try:
+                yield
+            finally:
+                now = self._read()
+                moved = {name for name in before if not equal(before[name], now[name])}
+                moved |= self.doubted  # a model that seeds comes to the same place again
+                self.doubted = moved if is_shared and heard is None else set()
+                if not self.doubted:
+                    self.drawn |= {name for name in moved if heard is None or heard(name)}
+
+    def _read(self) -> dict[str, Any]:
         return {name: source.read() for name, source in self._sources.items()}
-
-    def notice(self, before: dict[str, Any]) -> None:
-        """Find out which sources moved since they were read."""
-        for name, state in before.items():
-            if not equal(state, self._sources[name].read()):
-                self.drawn.add(name)
 
     def seed(self) -> None:
         """Let what is drawn be the same again."""
@@ -71,6 +88,88 @@ class Chance:
         """Let the sources that moved go on from where they stood."""
         for name in self.drawn:
             self._sources[name].write(self._start[name])
+
+
+class _Operations(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Hears which of torch's operations draw in this thread."""
+
+    def __init__(self, hear: Callable[[str], None]) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._hear = hear
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Import no compiler, which takes seconds."""
+        return False
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        if _draws(func, args, kwargs or {}):
+            for leaf in pytree.tree_leaves(result):
+                kind = leaf.device.type if isinstance(leaf, Tensor) else "cpu"
+                self._hear("torch" if kind == "cpu" else f"torch.{kind}")
+        return result
+
+
+def _draws(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    """Return whether an operation draws random numbers, and not from a generator of the model's."""
+    if torch.Tag.nondeterministic_seeded not in func.tags:
+        return False
+    given = {one.name: one.default_value for one in func._schema.arguments}  # noqa: SLF001
+    given |= {**dict(zip(given, args, strict=False)), **kwargs}
+    generators: list[Any] = [None, torch.default_generator, *torch.cuda.default_generators]
+    # An operation is given another object of the same generator.
+    known = {getattr(one, "_cdata", None) for one in generators}
+    switches = ("train", "training", "dropout", "dropout_p")
+    is_on = all(given.get(name, True) for name in switches)
+    return is_on and getattr(given.get("generator"), "_cdata", None) in known
+
+
+@contextmanager
+def listening() -> Iterator[Callable[[str], bool]]:
+    """Listen to what this thread draws; yield what tells whether that was from a source.
+
+    Of Python's and NumPy's functions each thread is heard. If a source moved and nobody was, it was
+    by a name from before, as of ``from random import random``, and may have been this thread.
+    """
+    threads: dict[str, set[int]] = {}
+    own = threading.get_ident()
+
+    def hear(*names: str) -> None:
+        for name in names:
+            threads.setdefault(name, set()).add(threading.get_ident())
+
+    def heard(name: str) -> bool:
+        return own in threads.get(name, () if name.startswith("torch") else {own})
+
+    def noted(function: Any, *names: str) -> Any:
+        def draw(*args: Any, **kwargs: Any) -> Any:
+            hear(*names)
+            return function(*args, **kwargs)
+
+        return draw
+
+    # What sets a source is no operation.
+    seeds = ("manual_seed", "seed", "set_rng_state")
+    functions: list[tuple[Any, str, Any, tuple[str, ...]]] = [
+        (torch, name, getattr(torch, name), ("torch", "torch.cuda")) for name in seeds
+    ]
+    for place in ("random", "numpy.random"):
+        module: Any = sys.modules.get(place)
+        owner = getattr(getattr(module, "random", None), "__self__", None)
+        functions += [
+            (module, name, function, (place,))
+            for name, function in (vars(module) if owner else {}).items()
+            if getattr(function, "__self__", None) is owner
+        ]
+    try:
+        for module, name, function, names in functions:
+            setattr(module, name, noted(function, *names))
+        with _Operations(hear):
+            yield heard
+    finally:
+        for module, name, function, _ in functions:
+            setattr(module, name, function)
 
 
 def equal(one: Any, other: Any) -> bool:

@@ -156,32 +156,37 @@ class Session:
             watch: puts hooks on the copy for this run.
         """
         while True:
-            is_first = not self._tried
+            is_first, listens = not self._tried, bool(self.chance.doubted)
             copy = on if on is not None else self.fresh()
             try:
-                with self.watched(notices=is_first):
+                with self.watched(notices=is_first, listens=listens):
                     output = self._run(copy, inputs, None if is_first else watch)
+            except Exception:
+                if not (listens or self.chance.doubted):
+                    raise
+                self._tried = listens
+                continue
             finally:
                 written = self.pristine.written(thorough=is_first)
-            self._tried = True
-            counts = not is_first or not (watch or self.chance.drawn)
+            self._tried = not self.chance.doubted
+            counts = not is_first or not (watch or listens or self.chance.drawn or not self._tried)
             if counts and (on is not None or not written):
                 return output
 
     @contextmanager
-    def watched(self, *, notices: bool = True) -> Iterator[None]:
+    def watched(self, *, notices: bool = True, listens: bool = True) -> Iterator[None]:
         """Notice what a run draws, and whether it reached the model itself.
 
-        What is drawn is noticed of the first run in each mode.
+        What is drawn is noticed of the first run in each mode. A run that is listened to may round
+        otherwise.
 
         Raises:
             EscapedError: if it did; no module of the model has then run.
         """
-        before = self.chance.read() if notices else {}
         try:
-            yield
+            with self.chance.noticing(listens=listens) if notices else nullcontext():
+                yield
         finally:
-            self.chance.notice(before)
             if self._escaped:
                 raise self._escaped[0]
 

@@ -58,7 +58,7 @@ def _causes(baseline: Baseline) -> list[Line]:
 def drawn_from(baseline: Baseline) -> list[str]:
     """Return from which sources of random numbers the model draws."""
     copy = baseline.session.fresh()
-    found = _sources(copy)
+    found = _sources(baseline, copy)
     before = {name: source.read() for name, source in found.items()}
     baseline.session.run(baseline.batch.tree(), on=copy)
     return [name for name, source in found.items() if not equal(before[name], source.read())]
@@ -71,22 +71,23 @@ def _twice(baseline: Baseline, restart: Collection[str] = ()) -> tuple[Leaves, L
     """
     session, inputs = baseline.session, baseline.batch.tree()
     copy = session.fresh()
-    start = {name: source.read() for name, source in _sources(copy).items()}
+    start = {name: source.read() for name, source in _sources(baseline, copy).items()}
     once = session.run(inputs, on=copy)
-    for name, source in _sources(copy).items():
+    for name, source in _sources(baseline, copy).items():
         if name in restart:
             source.write(start[name])
     return once, session.run(inputs, on=copy)
 
 
-def _sources(model: torch.nn.Module) -> dict[str, Source]:
-    """Return the sources of the process, and those that the model holds."""
+def _sources(baseline: Baseline, model: torch.nn.Module) -> dict[str, Source]:
+    """Return the sources of the process that the model draws from, and those that it holds."""
     held = {
         f"model.{name}": Source(value.get_state, value.set_state, value.manual_seed)
         for name, value in _attributes(model)
         if isinstance(value, torch.Generator)
     }
-    return {**held, **sources()}
+    drawn = baseline.session.chance.drawn
+    return {**held, **{name: source for name, source in sources().items() if name in drawn}}
 
 
 def kept_names(baseline: Baseline, inputs: Given) -> list[str]:

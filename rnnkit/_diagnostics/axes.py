@@ -10,7 +10,7 @@ from torch import Tensor
 from rnnkit._base.errors import ArgumentError
 from rnnkit._base.message import brief, refusal
 from rnnkit._diagnostics.batch import Batch
-from rnnkit._diagnostics.compare import alike
+from rnnkit._diagnostics.compare import alike, apart, eps_of, largest, tolerance
 from rnnkit._diagnostics.isolation import Given
 from rnnkit._diagnostics.outputs import Leaves, shape_of
 from rnnkit._diagnostics.report import TRIES
@@ -44,8 +44,8 @@ def infer_batch_axes(batch: Batch, attempt: Attempt) -> bool:
 
     Inputs of one shape, as the two states of an LSTM, have the batch at the same axis; the last
     choice is that they have none, as a mask over steps. Of the first input the caller has said it.
-    One that may stay as it is while the others have fewer samples has none, as prototypes. Say
-    whether it does.
+    One that may stay as it is while the others have fewer samples has none, as prototypes, unless
+    it is the other way in which the samples that are left stay the same. Say whether it does.
     """
     choices: dict[Shape, list[int | None]] = {}
     for index, axis in _open(batch):
@@ -64,21 +64,66 @@ def infer_batch_axes(batch: Batch, attempt: Attempt) -> bool:
                 pairs = enumerate(zip(given, batch.axes, strict=True))
                 at = batch.axes[batch.first]
                 batch.uncut = frozenset(k for k, pair in pairs if pair == (at, None))
-                for index, _ in _open(batch):
-                    content = batch.is_content(index) and batch.leaves[index].dim() > 1
-                    # Of as many samples as steps, a square may be weights between nodes.
-                    other = batch.size == batch.steps or not batch.may_have_steps(index)
-                    if content and batch.size > 2 and other:
-                        whole = attempt(batch.samples(kept, but=index).tree())
-                        if whole is None or not _have_both(fewer, whole, len(kept)):
-                            continue
-                        if _reads_the_rest(batch, index, len(kept), attempt, whole):
-                            batch.axes[index] = None
+                _choose_ways(batch, choices, kept, attempt, fewer)
                 return True
             batch.axes = list(given)
     # The model takes no other batch: what may be laid out either way is left as it is.
     _lay(batch, {shape: None for shape, axes in choices.items() if len(axes) > 2})
     return False
+
+
+def _choose_ways(
+    batch: Batch,
+    choices: dict[Shape, list[int | None]],
+    kept: list[int],
+    attempt: Attempt,
+    fewer: Leaves,
+) -> None:
+    """Read an input in another way with which the model runs, too, if what is left then stays."""
+    ways: list[tuple[int, int | None]] = [
+        (index, way)
+        for index, axis in _open(batch)
+        for way in choices[tuple(batch.leaves[index].shape)]
+        if way not in (None, axis)
+    ]
+    ways += [(index, None) for index, _ in _open(batch) if _may_be_whole(batch, index)]
+    full = None
+    for index, way in ways:
+        at, batch.axes[index] = batch.axes[index], way
+        other = attempt(batch.samples(kept).tree())
+        batch.axes[index] = at
+        if other is None or not _have_both(fewer, other, len(kept)):
+            continue
+        full = attempt(batch.tree()) if full is None else full
+        stay, other_stays = (_stays(batch, full or [], one, kept) for one in (fewer, other))
+        is_better = other_stays and not stay
+        if way is None and stay == other_stays:
+            is_better = _reads_the_rest(batch, index, len(kept), attempt, other)
+        if is_better:
+            batch.axes[index], fewer = way, other
+
+
+def _may_be_whole(batch: Batch, index: int) -> bool:
+    """Return whether a leaf may have a row for each sample and no batch, as prototypes."""
+    content = batch.is_content(index) and batch.leaves[index].dim() > 1
+    # Of as many samples as steps, a square may be weights between nodes.
+    other = batch.size == batch.steps or not batch.may_have_steps(index)
+    return content and batch.size > 2 and other
+
+
+def _stays(batch: Batch, full: Leaves, fewer: Leaves, kept: list[int]) -> bool:
+    """Return whether the samples that are left give what they gave among all, up to rounding."""
+    followed = [
+        (before, after, axis)
+        for before, after in zip(full, fewer, strict=False)
+        if (axis := followed_axis(before, after, batch.size - len(kept))) is not None
+    ]
+    for before, after, axis in followed:
+        rows = before.index_select(axis, torch.tensor(kept, device=before.device))
+        limit = tolerance(eps_of(rows), batch.steps or 1) * largest(rows)
+        if rows.is_complex() or bool((apart(rows, after) > limit).any()):
+            return False
+    return bool(followed)
 
 
 def infer_steps(batch: Batch, attempt: Attempt) -> Leaves | None:

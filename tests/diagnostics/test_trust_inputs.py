@@ -176,3 +176,42 @@ def test_flat_input() -> None:
     report = rnnkit.verify(model, numbers(2 * SEQ, FEATURE), numbers(1, 2, HIDDEN))
 
     assert reason(report, "batch") == snapshot("axis 0 of the input is 2 * 2, batch and seq in one")
+
+
+class Unflattened(nn.Module):
+    """A policy on (steps * envs, feature), wrapped so that steps and envs have an axis each."""
+
+    def __init__(self, *, right: bool = True) -> None:
+        """Make the layer."""
+        super().__init__()
+        self.gru = nn.GRU(FEATURE, HIDDEN)
+        self.right = right
+
+    def act(self, x: Tensor, hxs: Tensor, masks: Tensor) -> Tensor:
+        """Read from the state how many environments there are, as public code does."""
+        envs = hxs.shape[0]
+        x = torch.cat([x, masks], 1)
+        steps = x.shape[0] // envs
+        x = x.view(steps, envs, -1) if self.right else x.view(envs, steps, -1).transpose(0, 1)
+        return self.gru(x, hxs.unsqueeze(0))[0].reshape(steps * envs, -1)
+
+    def forward(self, x: Tensor, hxs: Tensor, masks: Tensor) -> Tensor:
+        """Flatten the two axes, and return them."""
+        steps, envs = x.shape[:2]
+        return self.act(x.flatten(0, 1), hxs, masks.reshape(-1, 1)).view(steps, envs, -1)
+
+
+@pytest.mark.parametrize(
+    ("steps", "envs"),
+    [(8, 4), (7, 4), (4, 4), (3, 3), (24, 8), (8, 2), (12, HIDDEN), (HIDDEN,) * 2],
+)
+def test_state_that_says_how_many_samples_there_are(steps: int, envs: int) -> None:
+    """A model that runs on a whole state, too, and mixes samples then, is judged with a part of it."""
+    inputs = numbers(steps, envs, FEATURE - 1), numbers(envs, HIDDEN), numbers(steps, envs)
+    report = rnnkit.verify(Unflattened(), *inputs, batch_dim=1)
+
+    assert {"batch", "alone"} <= {*report.checked}
+    assert report.axes["input[1]"] == ("batch", HIDDEN)
+    assert report.axes["input[2]"] == ("seq", "batch")
+    with pytest.raises(rnnkit.LeakError):
+        rnnkit.verify(Unflattened(right=False), *inputs, batch_dim=1)

@@ -25,6 +25,16 @@ Change = Callable[[Tensor], Tensor]
 KINDS = (RNNBase, RNNCellBase)
 
 
+def has_recurrence(model: torch.nn.Module) -> bool:
+    """Return whether a model has a recurrent module: torch's kinds, or one with a first state."""
+    return any(map(is_recurrent, model.modules()))
+
+
+def is_recurrent(module: torch.nn.Module) -> bool:
+    """Return whether a module is of torch's kinds, or has a first state."""
+    return isinstance(module, KINDS) or hasattr(module, "initial_state")
+
+
 def _leave(*_: Any) -> None:
     """Change nothing."""
 

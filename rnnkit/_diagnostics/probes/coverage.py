@@ -10,10 +10,9 @@ from rnnkit._diagnostics.changes import changed, steps_at, steps_from
 from rnnkit._diagnostics.compare import alike, is_number
 from rnnkit._diagnostics.events import record
 from rnnkit._diagnostics.masks import is_binary
-from rnnkit._diagnostics.module_calls import named_arguments, sizes_of
+from rnnkit._diagnostics.module_calls import is_recurrent, named_arguments, sizes_of
 from rnnkit._diagnostics.outputs import Leaves
 from rnnkit._diagnostics.probes.row_order import RowOrder
-from rnnkit._diagnostics.probes.use import is_recurrent
 from rnnkit._diagnostics.reach import STEPS, block_size, poisoned, reached, spaced
 from rnnkit._diagnostics.report import fail, skip
 

@@ -17,8 +17,8 @@ from rnnkit._diagnostics.experiment import PerturbedRun, run_perturbed
 from rnnkit._diagnostics.faint import Gradients
 from rnnkit._diagnostics.isolation import Given
 from rnnkit._diagnostics.masks import is_binary
+from rnnkit._diagnostics.module_calls import has_recurrence, is_recurrent
 from rnnkit._diagnostics.outputs import Leaves, same
-from rnnkit._diagnostics.probes.use import has_recurrence, is_recurrent
 from rnnkit._diagnostics.report import (
     INTEGERS,
     MEMORIES,

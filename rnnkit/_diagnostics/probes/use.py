@@ -13,20 +13,17 @@ from torch.nn.utils.rnn import PackedSequence
 from rnnkit._base.message import count
 from rnnkit._diagnostics.baseline import Baseline
 from rnnkit._diagnostics.compare import alike
-from rnnkit._diagnostics.events import Event, record
+from rnnkit._diagnostics.events import Event, record, same_c
 from rnnkit._diagnostics.isolation import Watch
 from rnnkit._diagnostics.module_calls import (
-    KINDS,
     each_call,
-    from_state,
+    has_recurrence,
     is_backward,
     mapped,
-    members_of,
     named_arguments,
     rows_of,
     split_result,
 )
-from rnnkit._diagnostics.outputs import leaves
 from rnnkit._diagnostics.probes.patterns import find_patterns
 from rnnkit._diagnostics.report import CALLS, RUNS, fail, skip
 
@@ -41,7 +38,7 @@ def probe_use(baseline: Baseline) -> str:
     events = record(baseline.session, baseline.batch.tree())
     cells = find_patterns(baseline, events)
     calls = _calls(baseline, events)
-    seen = _find_misuse(baseline, calls, _same_c(events))
+    seen = _find_misuse(baseline, calls, same_c(events))
     looked = []
     if calls:
         number = str(seen) if seen == len(calls) else f"{seen} of {len(calls)}"
@@ -52,16 +49,6 @@ def probe_use(baseline: Baseline) -> str:
     if not looked:
         skip("no layer call returned output and state, and no cell ran")
     return ", and ".join(looked)
-
-
-def has_recurrence(model: torch.nn.Module) -> bool:
-    """Say whether a model has a recurrent module: torch's kinds, or one with a first state."""
-    return any(map(is_recurrent, model.modules()))
-
-
-def is_recurrent(module: torch.nn.Module) -> bool:
-    """Say whether a module is of torch's kinds, or has a first state."""
-    return isinstance(module, KINDS) or hasattr(module, "initial_state")
 
 
 def _find_misuse(baseline: Baseline, calls: Sequence["_Call"], same_c: Watch) -> int:
@@ -225,27 +212,6 @@ class _Judge:
         )
         # What is refused has been read.
         return output is None or not alike(self.baseline.normal, output)
-
-
-def _same_c(events: Sequence[Event]) -> Watch:
-    """Return what gives each call of a recurrent module the c that it was given in these events."""
-    given: dict[str, list[Any]] = {}
-    for event in events:
-        if event.kind == "input" and is_recurrent(event.module):
-            c = members_of(named_arguments(*event.tree).get("hx")).get("c")
-            pairs = zip(leaves(event.tree), event.tensors, strict=True)
-            copies = [copy for leaf, copy in pairs if leaf is c]
-            given.setdefault(event.name, []).append(copies[0] if copies else None)
-
-    def exchange(name: str, number: int, args: Any, kwargs: Any) -> Any:
-        c = dict(enumerate(given[name])).get(number)
-        if c is None:
-            return None
-        h = members_of(named_arguments(args, kwargs).get("hx")).get("h")
-        return from_state(args, kwargs, (h, c))
-
-    watches = [each_call(name, before=partial(exchange, name)) for name in given]
-    return lambda model: [hook for watch in watches for hook in watch(model)]
 
 
 def _noisy(tensor: Tensor, by: float = 1.0) -> Tensor:

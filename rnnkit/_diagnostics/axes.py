@@ -45,7 +45,8 @@ def infer_batch_axes(batch: Batch, attempt: Attempt) -> bool:
     Inputs of one shape, as the two states of an LSTM, have the batch at the same axis; the last
     choice is that they have none, as a mask over steps. Of the first input the caller has said it.
     One that may stay as it is while the others have fewer samples has none, as prototypes, unless
-    it is the other way in which the samples that are left stay the same. Say whether it does.
+    it is the other way in which the samples that are left stay the same. Return whether the model
+    takes one.
     """
     choices: dict[Shape, list[int | None]] = {}
     for index, axis in _open(batch):

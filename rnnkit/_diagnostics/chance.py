@@ -64,7 +64,8 @@ class Chance:
     def noticing(self, *, listens: bool) -> Iterator[None]:
         """Find out from which sources a run draws, by listening where other threads may draw."""
         is_shared = threading.active_count() > 1
-        with listening() if listens and is_shared else nullcontext() as heard:
+        listens = listens and (is_shared or bool(self.doubted))
+        with listening() if listens else nullcontext() as heard:
             before = self._read()
             try:
                 yield

@@ -141,6 +141,7 @@ DRAWS: dict[str, tuple[str, Callable[[], Any]]] = {
 }
 
 
+@pytest.mark.unhooked("beartype draws from Python's numbers, by a name from before")
 @pytest.mark.parametrize("name", DRAWS)
 def test_each_run_draws_the_same(name: str) -> None:
     """Beside a thread that draws nothing, a model's numbers are the same in each run, and put back."""
@@ -180,6 +181,27 @@ def test_each_run_draws_the_same_beside_one_that_draws(name: str) -> None:
         with session(model(act)) as opened:
             opened.run(Given((X,), {}))
             assert opened.chance.drawn == {source}
+
+
+def test_a_thread_that_ends() -> None:
+    """What another thread drew while the model ran first is not the model's, if that thread is gone."""
+    thread = threading.Thread(target=torch.rand, args=(1,))
+
+    def act(m: Any) -> Any:
+        if thread.ident is None:
+            thread.start()
+            thread.join()
+            stopped.set()
+            other.join()
+        return m.count
+
+    stopped = threading.Event()
+    other = threading.Thread(target=stopped.wait)
+    other.start()
+    with session(model(act, count=0)) as opened:
+        opened.run(Given((X,), {}))
+
+        assert opened.chance.drawn == set()
 
 
 def test_a_model_that_does_not_run_while_it_is_listened_to() -> None:

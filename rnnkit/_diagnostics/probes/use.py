@@ -51,12 +51,12 @@ def probe_use(baseline: Baseline) -> str:
     return ", and ".join(looked)
 
 
-def _find_misuse(baseline: Baseline, calls: Sequence["_Call"], same_c: Watch) -> int:
+def _find_misuse(baseline: Baseline, calls: Sequence["_Call"], keep_c: Watch) -> int:
     """Look at calls until one is wrong or enough was run; return how many were seen to the end."""
     budget = baseline.session.passes + RUNS
     for seen, call in enumerate(calls[:CALLS]):
         try:
-            _Judge(baseline, call, budget, same_c).find_misuse()
+            _Judge(baseline, call, budget, keep_c).find_misuse()
         except _SpentError:
             return seen
     return min(len(calls), CALLS)
@@ -108,8 +108,8 @@ def _is_output(output: Any) -> bool:
 class _Judge:
     """Disturbs the result of one call of one layer."""
 
-    def __init__(self, baseline: Baseline, call: _Call, budget: int, same_c: Watch) -> None:
-        self.baseline, self.call, self.budget, self.same_c = baseline, call, budget, same_c
+    def __init__(self, baseline: Baseline, call: _Call, budget: int, keep_c: Watch) -> None:
+        self.baseline, self.call, self.budget, self.keep_c = baseline, call, budget, keep_c
         self.name = call.name
         self.module: Any = baseline.session.model.get_submodule(call.name)
         self.directions = 2 if self.module.bidirectional else 1
@@ -140,7 +140,7 @@ class _Judge:
             return
         # What goes on as a c is used as it should be; what is left has been read.
         is_left = not self._are_felt(_part("h", torch.nan), _part("output", torch.nan))
-        if is_left and self._matters(_part("c"), self.same_c):
+        if is_left and self._matters(_part("c"), self.keep_c):
             text = f"of what {self.name} returns, only the cell state c is used"
             note = f"{text}; the hidden state is h_n, the first of (h_n, c_n)"
             self.baseline.report.noted(note)

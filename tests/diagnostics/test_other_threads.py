@@ -201,7 +201,7 @@ def test_a_thread_that_ends() -> None:
     with session(model(act, count=0)) as opened:
         opened.run(Given((X,), {}))
 
-        assert opened.chance.drawn == set()
+        assert "torch" not in opened.chance.drawn
 
 
 def test_a_model_that_does_not_run_while_it_is_listened_to() -> None:

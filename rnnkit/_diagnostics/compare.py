@@ -26,6 +26,10 @@ EIGHT_BITS = 1 / 128
 MASKING = 1000
 
 
+#: What picks rows by its arguments, by a part of its name.
+PICKING = ("index", "gather", "scatter", "__getitem__", "__setitem__")
+
+
 class Computation(NamedTuple):
     """What a run computed.
 
@@ -50,9 +54,11 @@ class _Operations(Listener):
         name = getattr(func, "__name__", "")
         result = func(*args, **(kwargs or {}))
         if name != "__get__":
-            picks = any(word in name for word in ("index", "gather", "scatter", "item"))
-            given = pytree.tree_leaves((args, kwargs))
-            self.seen.append((func, [_trait(value, picks=picks) for value in given]))
+            picks = any(word in name for word in PICKING)
+            given = enumerate(pytree.tree_leaves((args, kwargs)))
+            # What rows are picked from, the first argument, may hold ids: it picks none itself.
+            traits = [_trait(v, picks=name == "item" or (picks and k > 0)) for k, v in given]
+            self.seen.append((func, traits))
             self.eps = max([self.eps, *map(_computed, pytree.tree_leaves(result))])
         return result
 
@@ -178,7 +184,7 @@ def is_number(leaf: Any) -> bool:
 def change_last_digit(tree: Any, phase: int, eps: float = 0.0) -> Any:
     """Change the last digit of all numbers in a tree, up and down in turn.
 
-    There are two phases. ``eps`` is the relative change, where it is coarser than a number's own
+    Whole numbers stay, since they may be ids or flags. There are two phases. ``eps`` is the relative change, where it is coarser than a number's own
     last digit.
     """
 
@@ -187,6 +193,7 @@ def change_last_digit(tree: Any, phase: int, eps: float = 0.0) -> Any:
             return tensor
         place = torch.arange(tensor.numel(), device=tensor.device).view(tensor.shape)
         sign = (place // (1 + phase)) % 2 * 2 - 1
-        return tensor * (1 + sign * max(eps, torch.finfo(tensor.dtype).eps)).to(tensor.dtype)
+        other = tensor * (1 + sign * max(eps, torch.finfo(tensor.dtype).eps))
+        return torch.where(tensor == tensor.round(), tensor, other.to(tensor.dtype))
 
     return pytree.tree_map_only(Tensor, changed, tree)

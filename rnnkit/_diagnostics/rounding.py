@@ -1,6 +1,6 @@
 """How far rounding may move what a model returns: measured, and never guessed from one dtype."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cached_property
 from typing import Any
 
@@ -22,6 +22,7 @@ from rnnkit._diagnostics.compare import (
 )
 from rnnkit._diagnostics.isolation import Given, Session, Watch
 from rnnkit._diagnostics.outputs import Leaves, same
+from rnnkit._diagnostics.report import DROWNED, skip
 from rnnkit._diagnostics.widened import run_wide
 
 #: A feature that rounding moves by this part of its size moves by chance.
@@ -83,16 +84,21 @@ class Rounding:
         usual = moved.amax(axes, keepdim=True) if axes else moved
         yield limit + AMPLIFIED * torch.maximum(moved, usual / 4) + self._chaos(index) * size
 
-    def drowns(self, index: int) -> bool:
-        """Say whether rounding alone may move every number of an output by its whole size.
+    def refuse_drowned(self, indices: Iterable[int]) -> None:
+        """Skip a probe if rounding alone may move a feature of what it compared by its size.
 
-        Then a comparison with other sizes of the batch says nothing. It costs no run of the model:
-        where nothing had to be measured, nothing drowned.
+        It costs no run of the model: where nothing had to be measured, nothing drowned.
         """
+        if any(map(self._drowns, indices)):
+            skip(DROWNED)
+
+    def _drowns(self, index: int) -> bool:
+        """Return whether rounding alone may move a feature of an output by its whole size."""
         if "_moved" not in self.__dict__ or index not in self._scales:
             return False
         *_, most = self.limits(index)
-        return bool((most >= 2 * self._scales[index]).all())
+        size = self._scales[index]
+        return bool(((most >= 2 * size) & (size > 0)).any())
 
     def _chaos(self, index: int) -> float:
         """Return by how many sizes rounding may move any feature of an output.

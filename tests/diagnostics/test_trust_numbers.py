@@ -10,7 +10,8 @@ from hypothesis import settings
 from torch import Tensor, nn
 
 import rnnkit
-from tests.diagnostics.models_of_users import BATCH, FEATURE, HIDDEN, SEQ, Model, numbers
+from rnnkit._diagnostics.report import DROWNED
+from tests.diagnostics.models_of_users import BATCH, FEATURE, HIDDEN, SEQ, Model, numbers, reason
 
 X = numbers(BATCH, SEQ, FEATURE)
 LIBRARIES = [torch.nn, rnnkit.nn]
@@ -129,6 +130,50 @@ def test_amplified_rounding() -> None:
         torch.manual_seed(seed)
         model = Model(compute, lstm=nn.LSTM(FEATURE, HIDDEN, batch_first=True))
         assert {"batch", "alone"} <= {*rnnkit.verify(model, X).checked}
+
+
+#: How a model reads two columns of ids that stand beside the numbers of a float tensor.
+LOOK_UPS: dict[str, Callable[[Any, Tensor], Tensor]] = {
+    "an embedding": lambda m, ids: m.embed(ids[..., 0]) + m.embed(ids[..., 1]),
+    "rows of a table": lambda m, ids: m.embed.weight[ids].sum(2),
+}
+
+
+def looked_up(name: str, digits: int, **options: Any) -> Model:
+    """Make a model over ids among numbers, that are told apart by so many digits."""
+
+    def compute(m: Any, x: Tensor, *_: Any) -> Tensor:
+        ids = (x[..., FEATURE:] * 10**digits).long()
+        return m.head(m.gru(torch.cat([x[..., :FEATURE], LOOK_UPS[name](m, ids)], 2))[0])
+
+    layer = nn.GRU(FEATURE + 4, HIDDEN, **options)
+    head = nn.Linear(HIDDEN * (1 + layer.bidirectional), 1)
+    return Model(compute, embed=nn.Embedding(10, 4), gru=layer, head=head)
+
+
+@pytest.mark.parametrize("name", LOOK_UPS)
+def test_ids_among_numbers_hide_nothing(name: str) -> None:
+    """An id that is a float is not made a smaller one in order to see what rounding does."""
+    for seed in range(2 + settings().max_examples // 30):
+        torch.manual_seed(seed)
+        x = torch.cat([X, torch.randint(10, (BATCH, SEQ, 2)).float()], 2)
+
+        assert "batch" in rnnkit.verify(looked_up(name, 0, batch_first=True), x).checked
+        with pytest.raises(rnnkit.LeakError, match="depends on input of sample"):
+            rnnkit.verify(looked_up(name, 0), x)
+
+
+@pytest.mark.parametrize("probe", ["batch", "alone", "padding", "causal"])
+def test_rounding_that_drowns_a_difference_is_no_ok(probe: str) -> None:
+    """Where the last digit picks the row of a table, what differs is not taken for rounding."""
+    torch.manual_seed(0)
+    x = torch.cat([X, torch.randint(10, (BATCH, SEQ, 2)) / 10], 2)
+    lengths = torch.tensor([7, 2, 5, 3])
+    rows = {} if probe == "batch" else {"batch_first": True, "bidirectional": True}
+    options: dict[str, Any] = {"causal": True} if probe == "causal" else {"lengths": lengths}
+    report = rnnkit.verify(looked_up("rows of a table", 1, **rows), x, lengths, **options)
+
+    assert reason(report, probe) == DROWNED
 
 
 def within(x: Tensor) -> Tensor:

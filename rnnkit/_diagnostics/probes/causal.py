@@ -58,6 +58,7 @@ def probe_causal(baseline: Baseline) -> str:
         _look_at_others(perturbed, cut, early)
     if not compared:
         skip(OTHER_SHAPES if tried else UNCHANGED)
+    paced.rounding.refuse_drowned([first])
     return _conclude(paced, early)
 
 

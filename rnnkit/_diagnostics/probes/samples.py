@@ -62,6 +62,7 @@ def probe_batch(baseline: Baseline) -> str:
         baseline.order = order
         leak = _leak(runs, indices)
         if leak is None:
+            baseline.rounding.refuse_drowned(indices)
             check_flags(baseline)
             return _judged(runs, indices)
     baseline.order = Order(None)
@@ -188,8 +189,7 @@ def _conclude(baseline: Baseline, compared: list[tuple[int, int]]) -> str:
         skip(OTHER_STEPS if other else "alone, the outputs have other shapes")
     if short and counts and all(counts[sample] == steps for sample, _ in compared):
         skip("no sample that is shorter than the batch could be compared")
-    if all(baseline.rounding.drowns(index) for index in {index for _, index in compared}):
-        skip("rounding alone moves the outputs by their whole size: nothing can be judged")
+    baseline.rounding.refuse_drowned({index for _, index in compared})
     check_put_back(baseline)
     cut = ", cut to its length," if counts else ""
     return f"a sample alone{cut} gives what it gives in the batch"

@@ -64,6 +64,7 @@ def probe_padding(baseline: Baseline) -> str:
             skip("zeros beyond a length are read, and a sample alone gives the same")
         what = f"{baseline.name(shown)} of sample {sample} depends on what is beyond its length"
         fail("padding", f"{what} of {counts[sample]} steps")
+    baseline.rounding.refuse_drowned(alike)
     return "what is beyond a length does not matter"
 
 

@@ -29,7 +29,13 @@ class Widened(TorchFunctionMode):
         if getattr(func, "__name__", "") in CASTS and args and isinstance(args[0], Tensor):
             return widest(args[0])
         args, kwargs = pytree.tree_map_only(torch.dtype, _wide, (args, kwargs or {}))
-        return pytree.tree_map_only(Tensor, widest, func(*args, **kwargs))
+        result = func(*args, **kwargs)
+        # A map over a tree makes a plain tuple of sizes, which cannot be counted.
+        return pytree.tree_map_only(Tensor, widest, result, is_leaf=_is_size)
+
+
+def _is_size(node: Any) -> bool:
+    return isinstance(node, torch.Size)
 
 
 def _wide(dtype: torch.dtype) -> torch.dtype:

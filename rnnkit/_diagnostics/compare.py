@@ -184,8 +184,8 @@ def is_number(leaf: Any) -> bool:
 def change_last_digit(tree: Any, phase: int, eps: float = 0.0) -> Any:
     """Change the last digit of all numbers in a tree, up and down in turn.
 
-    Whole numbers stay, since they may be ids or flags. There are two phases. ``eps`` is the relative change, where it is coarser than a number's own
-    last digit.
+    Whole numbers stay, since they may be ids or flags. There are two phases. ``eps`` is the
+    relative change, where it is coarser than a number's own last digit.
     """
 
     def changed(tensor: Tensor) -> Tensor:

@@ -179,10 +179,11 @@ def dependency_map(
     """
     check_model("dependency_map", model)
     check_dims("dim", dim=dim, out_dim=out_dim)
-    batch = Batch(Given(inputs, {}), dim, None, argument="dim")
+    given = Given(inputs, {})
+    batch = Batch(given, dim, None, argument="dim")
     dim %= batch.leaves[batch.first].dim()
     out_dim = dim if out_dim is None else out_dim
-    with session(model) as opened:
+    with session(model, None, given, "dependency_map") as opened:
         _infer_axes(batch, dim, opened)
         normal = opened.run(batch.tree())
         first = next((k for k, leaf in enumerate(normal) if is_output(leaf)), None)

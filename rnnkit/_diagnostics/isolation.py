@@ -40,6 +40,9 @@ class Given(NamedTuple):
 #: Calls a model in another way than by its ``forward``.
 Call = Callable[..., Any]
 
+#: Parts that a loader's batch may have, if the model takes only the first ones.
+PARTS = 8
+
 
 class Listener(TorchFunctionMode):
     """Hears which functions of torch's run; as a hook's handle it stops when it is removed.
@@ -239,13 +242,44 @@ def eagerly() -> AbstractContextManager[object]:
     return torch.compiler.set_stance("force_eager") if compiled else nullcontext()
 
 
+def _refuse_batch(opened: Session, given: Given, caller: str, error: Exception) -> None:
+    """Refuse a loader's batch that was given as one input, if the model takes only its parts."""
+    batch = given.args[0] if len(given.args) == 1 else None
+    if not isinstance(batch, list | tuple) or opened.attempt(given) is not None:
+        return
+    sizes = {part.shape[:1] for part in batch if isinstance(part, Tensor)}
+    # The rest may be targets, unless these are many sequences, or sequences of several lengths.
+    least = 1 if len(sizes) == 1 and len(batch) <= PARTS else len(batch)
+    for count in range(len(batch), least - 1, -1):
+        if opened.attempt(Given(tuple(batch[:count]), given.kwargs)) is not None:
+            whole, kind = count == len(batch), f"a {type(batch).__name__} of {len(batch)}"
+            message = f"the model does not take {kind} as one input: it takes the parts of a batch"
+            parts = "*batch" if whole else "batch[0]" if count == 1 else f"*batch[:{count}]"
+            rest = "" if whole else ", if the rest is not for the model"
+            fix = ("fix", f"rnnkit.{caller}(model, {parts}){rest}")
+            refusal(ArgumentError, "inputs", message, "", fix, code="batch-whole", source=error)
+
+
 @contextmanager
-def session(model: torch.nn.Module, call: Call | None = None) -> Iterator[Session]:
-    """Open a session on a model; leave random numbers as they were, if it draws any."""
+def session(
+    model: torch.nn.Module,
+    call: Call | None = None,
+    given: Given | None = None,
+    caller: str = "",
+) -> Iterator[Session]:
+    """Open a session on a model; leave random numbers as they were, if it draws any.
+
+    If the model raises since it is given a loader's batch as one input, say how to unpack that.
+    """
     with torch.inference_mode(mode=False), eagerly():
         opened = Session(model, call)
         try:
             with opened.guarded():
-                yield opened
+                try:
+                    yield opened
+                except Exception as error:
+                    if given is not None:
+                        _refuse_batch(opened, given, caller, error)
+                    raise
         finally:
             opened.chance.put_back()

@@ -126,7 +126,7 @@ def trace(
         message = "model= names the modules that a function calls, and a module was given"
         fix = ("fix", "rnnkit.trace(model, ...), without model=")
         refusal(ArgumentError, "model", message, "", fix, code="trace-model")
-    with session(run) as opened:
+    with session(run, None, Given(inputs, {}), "trace") as opened:
         copy, held = opened.pristine.copy()
         given, attached = private(Given(inputs, {}))
         with opened.watched():

@@ -117,7 +117,7 @@ def verify(
     extra = {*ask, *["streaming"] * streaming}
     probes = [name for name in PROBES if name != "causal" or causal]
     probes += [name for name in ASKED if name in extra]
-    with session(model, call) as opened:
+    with session(model, call, given, "verify") as opened:
         try:
             if len(whole.leaves) > 1:
                 infer_batch_axes(whole, opened.attempt)

@@ -103,3 +103,74 @@ def test_refused_ask() -> None:
         rnnkit.verify(gru(), X, ask=["everything"])
 
     assert error.value.argument == "ask"
+
+
+def masked(m: Any, x: Tensor, n: Tensor) -> Tensor:
+    """Run, and leave out what is beyond a length."""
+    y: Tensor = m.gru(x)[0] * (torch.arange(x.shape[1]) < n.unsqueeze(1)).unsqueeze(2)
+    return y
+
+
+LABELS, LENGTHS = torch.arange(BATCH), torch.tensor([7, 2, 5, 3])
+
+#: A loader's batch, what is computed of its parts, and what is typed for it.
+LOADED: dict[str, tuple[Any, Any, str]] = {
+    "all parts": (masked, (X, LENGTHS), "*batch"),
+    "one part": (lambda m, x: m.gru(x)[0], [X], "*batch"),
+    "with labels": (lambda m, x: m.gru(x)[0], [X, LABELS], "batch[0]"),
+    "lengths, with labels": (masked, [X, LENGTHS, LABELS], "*batch[:2]"),
+}
+TOOLS = ("verify", "trace", "dependency_map")
+
+
+@pytest.mark.parametrize("tool", TOOLS)
+@pytest.mark.parametrize("name", LOADED)
+def test_batch_of_a_loader(name: str, tool: str) -> None:
+    """A batch that was given as one input is refused with what to type, and that runs."""
+    compute, batch, typed = LOADED[name]
+    model = Model(compute, gru=gru())
+    with pytest.raises(rnnkit.ArgumentError) as error:
+        getattr(rnnkit, tool)(model, batch)
+
+    (fix,) = (row[6:].strip() for row in str(error.value).splitlines() if row.startswith("  fix"))
+    assert fix.startswith(f"rnnkit.{tool}(model, {typed})")
+    assert eval(fix.partition(", if")[0], {"rnnkit": rnnkit, "model": model, "batch": batch})  # noqa: S307
+
+
+def test_text_of_a_batch_of_a_loader() -> None:
+    """The message says what the model takes."""
+    with pytest.raises(rnnkit.ArgumentError) as error:
+        rnnkit.verify(gru(), [X, LABELS])
+
+    assert str(error.value) == snapshot("""\
+the model does not take a list of 2 as one input: it takes the parts of a batch
+  fix       rnnkit.verify(model, batch[0]), if the rest is not for the model
+  more      batch-whole, in the docs under "Errors"\
+""")
+
+
+@pytest.mark.parametrize("tool", TOOLS)
+def test_lists_that_a_model_takes(tool: str) -> None:
+    """A list of tensors is given to a model that takes it."""
+    run = getattr(rnnkit, tool)
+
+    assert run(Model(lambda m, xs: m.gru(xs[0] + xs[1])[0], gru=gru()), [X, X])
+    assert run(Model(lambda m, xs: m.gru(xs[0])[0] + xs[1].view(-1, 1, 1), gru=gru()), (X, LABELS))
+
+
+#: Lists that a layer does not take, nor their parts as a batch.
+UNTAKEN: dict[str, tuple[Any, ...]] = {
+    "parts that do not run": ([LABELS, X],),
+    "two batches": ([X, LABELS], [X, LABELS]),
+    "sequences of several lengths": ([X[0], X[1, :3]],),
+    "many sequences": ([X[0]] * 9,),
+}
+
+
+@pytest.mark.parametrize("tool", TOOLS)
+@pytest.mark.parametrize("name", UNTAKEN)
+def test_lists_that_a_model_does_not_take(name: str, tool: str) -> None:
+    """What a model raises of a list that is no batch stays."""
+    with pytest.raises((TypeError, AttributeError)) as error:
+        getattr(rnnkit, tool)(Model(lambda m, x: m.gru(x)[0], gru=gru()), *UNTAKEN[name])
+    assert not isinstance(error.value, rnnkit.RnnkitError)

@@ -82,7 +82,7 @@ class Baseline:
         One that is not the longest: without that, the output may have fewer steps, too. If it is
         not known which that is, it is not another one as well.
         """
-        size, valid = self.batch.size, self.valid_steps()
+        size, valid = self.batch.size, self.batch.valid_steps()
         left_out = min(range(size), key=lambda sample: (valid[sample], -sample))
         for sample in dict.fromkeys((left_out, 0, size - 1)) if size > 1 else ():
             rest = [k for k in range(size) if k != sample]
@@ -94,13 +94,6 @@ class Baseline:
                 self.axes = list(map(followed_axis, self.normal, fewer))
             if self.first is None or self.axes[self.first] is not None:
                 return
-
-    def valid_steps(self) -> list[int]:
-        """Valid steps of each sample, as given or as the padding tells; zeros if nothing does."""
-        if self.counts is not None:
-            return self.counts
-        padding = self.batch.padding(self.batch.paced)
-        return [0] * self.batch.size if padding is None else (~padding).sum(1).tolist()
 
     def _axis(self, argument: str, dim: int | None) -> int | None:
         """Return an axis of the first output, counted from the front."""
@@ -206,6 +199,10 @@ class Baseline:
         """Return what a message calls an output: by its place, if there are several."""
         several = sum(map(is_output, self.normal)) > 1
         return f"output{self.names[index]}" if several else "output"
+
+    def of_sample(self, index: int, sample: int) -> str:
+        """Return what a message calls a sample of an output: by its number for the caller."""
+        return f"{self.name(index)} of sample {self.batch.numbers[sample]}"
 
     def missing(self, index: int) -> int:
         """Return how many steps an output has less than the input, or than its longest sample."""

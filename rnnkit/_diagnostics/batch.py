@@ -24,6 +24,7 @@ class Batch:
         leaves: the inputs, one by one.
         axes: the batch axis of each leaf; None of one that has none.
         size: how many samples there are.
+        numbers: where each of them was in the batch that the caller gave.
         first: index of the leaf that says where the batch is.
         paced: index of the leaf that says how many steps there are.
         seq_dim: the seq axis, of all leaves that have it.
@@ -64,6 +65,7 @@ class Batch:
         self.first = self._index_of(batch_dim, " for the batch" if is_batch else "", argument)
         batch_dim %= self.leaves[self.first].dim()
         self.size = self.leaves[self.first].shape[batch_dim]
+        self.numbers = list(range(self.size))
         if self.size == 0:
             name = "the batch" if is_batch else f"axis {batch_dim}"
             message = f"{name} is empty: the first input has shape {self._shapes()[0]}"
@@ -141,11 +143,25 @@ class Batch:
                 for index, leaf in enumerate(self.leaves)
             ]
         )
-        fewer.size = len(kept)
+        fewer.size, fewer.numbers = len(kept), [self.numbers[sample] for sample in kept]
         fewer.lengths = {
             index: [counts[sample] for sample in kept] for index, counts in self.lengths.items()
         }
         return fewer
+
+    def valid_steps(self) -> list[int]:
+        """Return the valid steps, as given or as the padding tells; zeros if nothing does."""
+        if self.counts is not None:
+            return self.counts
+        padding = self.padding(self.paced)
+        return [0] * self.size if padding is None else (~padding).sum(1).tolist()
+
+    def telling(self, most: int) -> list[int]:
+        """Return the longest sample and the shortest others, so many in all, in their order."""
+        told = list(zip(self.valid_steps(), *self.lengths.values(), strict=True))
+        longest = max(range(self.size), key=told.__getitem__)
+        others = [k for k in sorted(range(self.size), key=told.__getitem__) if k != longest]
+        return sorted([longest, *others[: most - 1]])
 
     def has_steps(self, index: int) -> bool:
         """Say whether a leaf has the seq axis, beside a batch axis."""

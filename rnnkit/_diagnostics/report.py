@@ -196,7 +196,8 @@ def fail(probe: str, what: str, rows: Iterable[Line] = (), module: str = "") -> 
 
 
 #: Samples of a batch that are tried. Each is changed once, which is a run; two would show every
-#: leak between neighbours, four also show one that skips a sample.
+#: leak between neighbours, four also show one that skips a sample. They are the longest and the
+#: shortest ones, which have the padding.
 SAMPLES = 4
 
 #: Ways to lay the batch into the inputs that are tried; only where several axes are as long as it.

@@ -50,8 +50,8 @@ def verify(
 ) -> Report:
     """Find the mistakes that no shape can show: run the model on changed inputs and compare.
 
-    Copies of the model run in eval mode, without gradients, on at most four samples of the batch,
-    a few dozen times; the model itself is never run.
+    Copies of the model run in eval mode, without gradients, a few dozen times, on at most four
+    samples of the batch: the longest and the three shortest. The model itself is never run.
 
     Args:
         model: any module, with torch's recurrent modules or rnnkit's.
@@ -121,7 +121,7 @@ def verify(
         try:
             if len(whole.leaves) > 1:
                 infer_batch_axes(whole, opened.attempt)
-            batch = whole.samples(range(min(whole.size, SAMPLES)))
+            batch = whole.samples(whole.telling(SAMPLES))
             if batch.size < whole.size and opened.attempt(batch.tree()) is None:
                 # A model for one batch size is judged on a batch of that.
                 batch = whole

@@ -30,11 +30,13 @@ def check_flags(baseline: Baseline) -> None:
 
 
 def _check(baseline: Baseline, index: int) -> None:
-    """Turn the flags of sample 0; fail if that shows in another one."""
+    """Turn the flags of the first sample; fail if that shows in another one."""
     batch = baseline.batch
     leaves = list(batch.leaves)
     leaves[index] = leaves[index].clone()
-    row = leaves[index].select(batch.axes[batch.first] or 0, 0)
+    # Flags that are not cut have a row for each sample that the caller gave.
+    number = batch.numbers[0]
+    row = leaves[index].select(batch.axes[batch.first] or 0, number)
     row.copy_(row == 0)
     try:
         run = PerturbedRun(baseline, batch.tree(leaves))
@@ -43,7 +45,8 @@ def _check(baseline: Baseline, index: int) -> None:
     alike = [shown for shown, _ in baseline.judged() if run.has(shown)]
     for sample in range(1, batch.size):
         if (shown := run.shows(sample, alike)) is not None:
-            what = f"{baseline.name(shown)} of sample {sample} depends on input {index} of sample 0"
+            of = baseline.of_sample(shown, sample)
+            what = f"{of} depends on input {index} of sample {number}"
             cause = f"input {index}, (batch, seq), meets features that are as many as samples"
             fix = ("fix", "flags.unsqueeze(-1), where they meet (batch, feature)")
             found = locate_sample(run, 0)

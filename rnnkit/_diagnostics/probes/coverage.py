@@ -116,7 +116,8 @@ def _find_other_lengths(baseline: Baseline) -> None:
         both = any(n > m for n, m in pairs) and any(n < m for n, m in pairs)
         if both and torch.equal(wanted[:, tried], read[:, tried]):
             sample = next(k for k, (n, m) in enumerate(pairs) if n > m)
-            what = f"of sample {sample}, which has {counts[sample]} steps, {told[sample]} are read"
+            reads = f"which has {counts[sample]} steps, {told[sample]} are read"
+            what = f"of sample {batch.numbers[sample]}, {reads}"
             rows = [("cause", f"that is its length in input {index}: each sample is read so far")]
             fail("coverage", what, [*rows, ("fix", "the lengths that belong to this input")])
 

@@ -57,7 +57,7 @@ def check_put_back(baseline: Baseline) -> None:
 
     It is for a model whose samples alone give what they give in the batch.
     """
-    counts = baseline.valid_steps()
+    counts = baseline.batch.valid_steps()
     for falling in (True, False):
         turn = turn_that_shows(counts, falling=falling)
         if turn is None:
@@ -74,7 +74,7 @@ def check_put_back(baseline: Baseline) -> None:
                 and _are(baseline, index, leaf, turn.mistaken)
                 and not _are(baseline, index, leaf, turn.samples)
             ):
-                _fail(baseline.name(index), turn)
+                _fail(baseline, index, turn)
 
 
 def turn_that_shows(counts: Sequence[int], *, falling: bool) -> Turn | None:
@@ -114,7 +114,7 @@ def _are(baseline: Baseline, index: int, leaf: Tensor, samples: Order) -> bool:
 def order_of_lengths(perturbed: PerturbedRun, changed: int, index: int) -> list[Line]:
     """Say which order of the lengths an output is in, if put in order it has no leak."""
     baseline, axis = perturbed.baseline, perturbed.baseline.axes[index] or 0
-    counts, clean = baseline.valid_steps(), clean_samples(changed)
+    counts, clean = baseline.batch.valid_steps(), clean_samples(changed)
     for falling in (True, False):
         order = _sorted(counts, falling=falling)
         inverse = tuple(sorted(range(len(order)), key=order.__getitem__))
@@ -128,11 +128,11 @@ def order_of_lengths(perturbed: PerturbedRun, changed: int, index: int) -> list[
     return []
 
 
-def _fail(name: str, turn: Turn) -> NoReturn:
-    place = next(k for k, pair in enumerate(zip(*turn, strict=True)) if pair[0] != pair[1])
-    order = ", ".join(map(str, turn.samples))
+def _fail(baseline: Baseline, index: int, turn: Turn) -> NoReturn:
+    samples, mistaken = ([baseline.batch.numbers[k] for k in order] for order in turn)
+    place = next(k for k, number in enumerate(samples) if number != mistaken[k])
     what = (
-        f"with the samples in the order {order}, {name} of sample {turn.samples[place]} is "
-        f"that of sample {turn.mistaken[place]}"
+        f"with the samples in the order {', '.join(map(str, samples))}, "
+        f"{baseline.name(index)} of sample {samples[place]} is that of sample {mistaken[place]}"
     )
     fail("alone", what, TWICE)

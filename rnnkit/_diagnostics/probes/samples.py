@@ -71,7 +71,8 @@ def probe_batch(baseline: Baseline) -> str:
     source, sample, shown = _leak(runs, indices) or (0, 0, 0)
     if not _follows(baseline, shown):
         skip(BY_CHANCE)
-    what = f"{baseline.name(shown)} of sample {sample} depends on input of sample {source}"
+    where = f"input of sample {batch.numbers[source]}"
+    what = f"{baseline.of_sample(shown, sample)} depends on {where}"
     run = runs[source]
     found = locate_sample(run, source)
     if all(label != "fix" for label, _ in found.rows):
@@ -217,7 +218,8 @@ def _fail(baseline: Baseline, index: int, inside: Tensor, alone: Tensor, sample:
     off = apart(inside, alone).max().item() / largest(inside)
     counts = baseline.counts
     cut = f", cut to its {counts[sample]} steps," if counts else ""
-    what = f"sample {sample} alone{cut} gives another {baseline.name(index)} than in the batch"
+    which = f"sample {baseline.batch.numbers[sample]} alone{cut}"
+    what = f"{which} gives another {baseline.name(index)} than in the batch"
     rows: list[Line] = [("first", "not looked for: alone, a sample runs through other sizes")]
     if counts and _are_right_if_sorted(baseline, counts, index):
         rows += TAKEN_FOR_SORTED

@@ -62,7 +62,7 @@ def probe_padding(baseline: Baseline) -> str:
         if "alone" in baseline.report.checked and _is_blank(baseline, content, where):
             # Past the end a convolution reads zeros of its own, too.
             skip("zeros beyond a length are read, and a sample alone gives the same")
-        what = f"{baseline.name(shown)} of sample {sample} depends on what is beyond its length"
+        what = f"{baseline.of_sample(shown, sample)} depends on what is beyond its length"
         fail("padding", f"{what} of {counts[sample]} steps")
     baseline.rounding.refuse_drowned(alike)
     return "what is beyond a length does not matter"

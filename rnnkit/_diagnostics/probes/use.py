@@ -148,7 +148,7 @@ class _Judge:
     def _find_first_step(self) -> None:
         """Find an output of which the first step alone is used: it has read one step."""
         reads_on = self.directions == 1 and self.call.starts and self.call.has_more_steps
-        is_short = max(self.baseline.valid_steps()) == 1
+        is_short = max(self.baseline.batch.valid_steps()) == 1
         if not reads_on or is_short or not self.baseline.post or not self._is_read():
             return
         rest = [_later_steps(by) for by in (1.0, torch.nan)]

@@ -31,7 +31,7 @@ def restored_by_the_same_order(nn: ModuleType, is_right: bool) -> Subject:
         gru=nn.GRU(4, 7, batch_first=True),
         topic=nn.Linear(7, 3),
     )
-    lengths = torch.tensor([4, 2, 7, 5, 3])
+    lengths = torch.tensor([2, 4, 3, 7, 5])
     words = torch.randint(1, 20, (5, 7)) * valid(lengths, 7)
     return Subject(model, (words, lengths), {"lengths": lengths})
 

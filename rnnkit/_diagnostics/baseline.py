@@ -3,14 +3,13 @@
 import copy
 from collections.abc import Callable, Iterator
 
-import torch
 from torch import Tensor
 
-from rnnkit._diagnostics.axes import followed_axis, infer_steps, refuse_axis
+from rnnkit._diagnostics.axes import followed_axis, front_axis, infer_steps, refuse_axis
 from rnnkit._diagnostics.batch import Batch
 from rnnkit._diagnostics.compare import apart
 from rnnkit._diagnostics.isolation import Session
-from rnnkit._diagnostics.outputs import STACK, Leaves, Order, is_output, same
+from rnnkit._diagnostics.outputs import STACK, Leaves, Order, arranged, is_output, same
 from rnnkit._diagnostics.report import Report
 from rnnkit._diagnostics.rounding import Rounding
 
@@ -56,6 +55,7 @@ class Baseline:
         self.names = opened.names
         self.again = opened.run(batch.tree(), on=opened.last) if twice else self.normal
         self._alone: dict[int, Leaves | Exception] = {}
+        self._paced: dict[int, Baseline] = {}
         self.first = next((k for k, leaf in enumerate(self.normal) if is_output(leaf)), None)
         self.runs_on_fewer = False
         self.axes: list[int | None] = [None] * len(self.normal)
@@ -66,7 +66,6 @@ class Baseline:
         if is_known and self._told is not None and self._told == self.axes[self.first or 0]:
             what = f"axis {out_seq_dim} of the first output is its batch"
             refuse_axis("out_seq_dim", what, tuple(self.normal[self.first or 0].shape))
-        self.step_axes: list[int | None] = [None] * len(self.normal)
         self._find_step_axes()
         self.rounding = Rounding(opened, batch, self.normal, self._own_axes())
         self.order = Order(None)
@@ -97,15 +96,10 @@ class Baseline:
 
     def _axis(self, argument: str, dim: int | None) -> int | None:
         """Return an axis of the first output, counted from the front."""
-        if dim is None:
-            return None
         shape = () if self.first is None else tuple(self.normal[self.first].shape)
         # Of a list of tensors, it is said of one of them.
         listed = self.first is not None and self.names[self.first].endswith(STACK)
-        shape = shape[listed:]
-        if not -len(shape) <= dim < len(shape):
-            refuse_axis(argument, f"the first output has no axis {dim}", shape)
-        return dim % len(shape) + listed
+        return None if dim is None else front_axis(argument, dim, shape, listed)
 
     def _infer_first(self, axis: int | None) -> None:
         if self.first is None:
@@ -124,6 +118,7 @@ class Baseline:
 
     def _find_step_axes(self) -> None:
         """Find which axis of each output follows when steps are left out, and which is as long."""
+        self.step_axes: list[int | None] = [None] * len(self.normal)
         one = self._alike(infer_steps(self.batch, self.session.attempt))
         self.runs_on_less = one is not None
         for index, leaf in enumerate(self.normal):
@@ -172,17 +167,37 @@ class Baseline:
 
     def on(self, batch: Batch) -> "Baseline":
         """Return the same with another batch in place of its own."""
-        other = copy.copy(self)
-        other.batch = batch
+        other: Baseline = copy.copy(self)
+        other.batch, other._alone, other._paced = batch, {}, {}
         return other
 
     def paced_by(self, index: int) -> "Baseline":
         """Return the same with the steps of another input."""
         other: Baseline = self.on(self.batch.with_leaves(self.batch.leaves))
         other.batch.pace(index)
-        other.step_axes = [None] * len(self.normal)
         other._find_step_axes()
         return other
+
+    def each_told(self) -> Iterator["Baseline"]:
+        """Yield the same with the steps of each input that has lengths, at least as it is."""
+        yield self
+        for index in self.batch.lengths.keys() - {self.batch.paced}:
+            if index not in self._paced:
+                self._paced[index] = self.paced_by(index)
+            told = self._paced[index]
+            told.order, told.exact = self.order, self.exact
+            yield told
+
+    def by_itself(self) -> "Baseline":
+        """Return the same with no lengths but those of the input that paces."""
+        other: Baseline = self.on(self.batch.with_leaves(self.batch.leaves))
+        other.batch.lengths = {self.batch.paced: self.batch.lengths[self.batch.paced]}
+        return other
+
+    def _by_output(self, index: int) -> "Baseline":
+        """Return the same with the steps of that input with lengths whose steps an output has."""
+        others = () if self.has_steps(index) else list(self.each_told())[1:]
+        return next((one for one in others if one.runs_on_less and one.has_steps(index)), self)
 
     def take_axes(self, other: "Baseline") -> None:
         """Take the axes of another baseline, of outputs of the same shapes."""
@@ -220,11 +235,12 @@ class Baseline:
 
         A short sample that is run alone tells.
         """
-        if self.counts is None or self.has_steps(index):
+        if self.counts is None or self._by_output(index).has_steps(index):
             return False
         sample = min(range(self.batch.size), key=self.counts.__getitem__)
-        taken, axis = self.valid(self.normal[index], index, sample), self.axes[index] or 0
-        alone = self.run_alone(sample)
+        axis = self.axes[index] or 0
+        taken: Tensor = self.normal[index].select(axis, sample)
+        alone = (self if len(self.batch.lengths) == 1 else self.by_itself()).run_alone(sample)
         output = None if isinstance(alone, Exception) else self._alike(alone)
         other = None if output is None else output[index]
         if not isinstance(other, Tensor):
@@ -245,16 +261,7 @@ class Baseline:
 
     def arranged(self, output: Leaves) -> Leaves:
         """Return an output with its samples in the order of the input."""
-        if self.order.output is None or len(output) != len(self.normal):
-            return output
-        place = output[self.order.output]
-        place = place if self.order.is_inverse else place.argsort()
-        return [
-            leaf
-            if axis is None or leaf.shape[axis] != len(place)
-            else leaf.index_select(axis, place)
-            for leaf, axis in zip(output, self.axes, strict=True)
-        ]
+        return arranged(output, self.axes, self.order)
 
     def judged(self) -> Iterator[tuple[int, int]]:
         """Yield index and batch axis of each leaf with a row, or more, for each sample."""
@@ -264,20 +271,14 @@ class Baseline:
 
     def valid(self, leaf: Tensor, index: int, sample: int) -> Tensor:
         """Return one sample of a leaf, cut to the sample's valid steps."""
-        axis, seq = self.axes[index] or 0, self.step_axes[index]
-        taken = leaf.select(axis, sample)
-        if self.counts is None or seq is None or not self.has_steps(index):
+        axis, paced = self.axes[index] or 0, self._by_output(index)
+        taken, seq = leaf.select(axis, sample), paced.step_axes[index]
+        if paced.counts is None or seq is None or not paced.has_steps(index):
             return taken
         seq -= axis < seq
-        valid = min(max(self.counts[sample] - self.missing(index), 0), taken.shape[seq])
+        counts = self.batch.lengths[paced.batch.paced]
+        valid = min(max(counts[sample] - paced.missing(index), 0), taken.shape[seq])
         return taken.narrow(seq, 0 if self.post else taken.shape[seq] - valid, valid)
-
-    def valid_mask(self) -> Tensor:
-        """Return which steps of each sample are within its length, ``(batch, seq)``."""
-        steps = self.batch.steps or 0
-        step = torch.arange(steps, device="cpu")
-        limit = torch.tensor(self.counts or [steps] * self.batch.size, device="cpu").unsqueeze(1)
-        return step < limit if self.post else step >= steps - limit
 
     def taking(self, index: int, sample: int) -> Take:
         """Return what takes one sample of an output, cut to its valid steps."""

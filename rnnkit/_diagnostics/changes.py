@@ -55,6 +55,14 @@ def steps_from(start: int, end: int | None = None) -> Where:
     return where
 
 
+def valid_mask(batch: Batch, *, post: bool) -> Tensor:
+    """Return which steps of each sample are within its length, ``(batch, seq)``."""
+    steps = batch.steps or 0
+    step = torch.arange(steps, device="cpu")
+    limit = torch.tensor(batch.counts or [steps] * batch.size, device="cpu").unsqueeze(1)
+    return step < limit if post else step >= steps - limit
+
+
 def along(tensor: Tensor, axis: int, mask: Tensor) -> Tensor:
     """Lay a mask of one axis along an axis of a tensor."""
     shape = [1] * tensor.dim()

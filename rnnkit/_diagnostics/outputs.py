@@ -146,6 +146,18 @@ class Order(NamedTuple):
     is_inverse: bool = False
 
 
+def arranged(output: Leaves, axes: Sequence[int | None], order: Order) -> Leaves:
+    """Return an output with its samples in the order of the input."""
+    if order.output is None or len(output) != len(axes):
+        return output
+    place = output[order.output]
+    place = place if order.is_inverse else place.argsort()
+    return [
+        leaf if axis is None or leaf.shape[axis] != len(place) else leaf.index_select(axis, place)
+        for leaf, axis in zip(output, axes, strict=True)
+    ]
+
+
 def orders(normal: Leaves, axes: Sequence[int | None]) -> list[Order]:
     """Return the orders in which samples may be, that of the input first."""
     found = [Order(None)]

@@ -3,9 +3,9 @@
 What ``verify`` may cost at most: a few dozen forward passes, whatever the batch.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Literal, NoReturn
+from typing import Literal, NoReturn, TypeVar
 
 from rnnkit._base.errors import LeakError
 from rnnkit._base.message import aligned, count
@@ -31,6 +31,8 @@ Line = tuple[str, str]
 
 #: An axis by its name, or its size if it has none.
 Axis = str | int
+
+T = TypeVar("T")
 
 #: The axes of each tensor, by what a message calls it.
 Layout = dict[str, tuple[Axis, ...]]
@@ -161,6 +163,20 @@ class UnjudgedError(Exception):
 def skip(reason: str) -> NoReturn:
     """Raise why something cannot be judged."""
     raise UnjudgedError(reason)
+
+
+def all_judged(probe: Callable[[T], str], given: Iterable[T]) -> str:
+    """Run a probe on each of several; skip it if none can be judged, as the first one says."""
+    held: list[str] = []
+    reasons: list[UnjudgedError] = []
+    for one in given:
+        try:
+            held.append(probe(one))
+        except UnjudgedError as error:
+            reasons.append(error)
+    if not held:
+        raise reasons[0]
+    return held[0]
 
 
 def in_short(error: Exception) -> str:

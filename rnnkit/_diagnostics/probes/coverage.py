@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from rnnkit._diagnostics.baseline import Baseline
-from rnnkit._diagnostics.changes import changed, steps_at, steps_from
+from rnnkit._diagnostics.changes import changed, steps_at, steps_from, valid_mask
 from rnnkit._diagnostics.compare import alike, is_number
 from rnnkit._diagnostics.events import record
 from rnnkit._diagnostics.masks import is_binary
@@ -132,7 +132,8 @@ def _told(leaf: Any) -> list[int] | None:
 
 def _valid(baseline: Baseline) -> Tensor:
     """Return which steps of which samples are no padding, ``(batch, seq)``."""
-    valid, padding = baseline.valid_mask(), baseline.batch.padding(baseline.batch.paced)
+    batch = baseline.batch
+    valid, padding = valid_mask(batch, post=baseline.post), batch.padding(batch.paced)
     return valid if padding is None else valid & ~padding.cpu()
 
 

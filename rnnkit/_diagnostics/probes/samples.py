@@ -27,6 +27,8 @@ from rnnkit._diagnostics.report import (
     UNCHANGED,
     UNFOLLOWED,
     Line,
+    UnjudgedError,
+    all_judged,
     fail,
     in_short,
     skip,
@@ -151,16 +153,29 @@ def _flat(baseline: Baseline) -> str | None:
 
 
 def probe_alone(baseline: Baseline) -> str:
-    """A sample run alone, cut to its length, gives what it gave in the batch."""
+    """A sample run alone, cut to its length, gives what it gave in the batch.
+
+    If no sample that is cut to the lengths of all inputs can be compared, one cut to less may be.
+    """
+    try:
+        return _probe_alone(baseline)
+    except UnjudgedError:
+        if len(baseline.batch.lengths) < 2:
+            raise
+        return all_judged(_probe_alone, (told.by_itself() for told in baseline.each_told()))
+
+
+def _probe_alone(baseline: Baseline) -> str:
     batch, counts = baseline.batch, baseline.counts
     if not any(baseline.judged()):
         skip(UNFOLLOWED)
     if batch.size == 1 and (counts is None or counts[0] == batch.steps):
         skip("the batch has one sample; give two or more")
     # The shortest samples first: they have the most padding.
-    order = sorted(range(batch.size), key=lambda k: counts[k] if counts else k)
+    told = [*batch.lengths.values()] or [list(range(batch.size))]
+    order = [k for n in told for k in sorted(range(batch.size), key=n.__getitem__)[:ALONE]]
     compared: list[tuple[int, int]] = []
-    for sample in order[:ALONE]:
+    for sample in dict.fromkeys(order):
         output = baseline.run_alone(sample)
         if isinstance(output, Exception):
             skip(f"the model does not run on one sample: {in_short(output)}")

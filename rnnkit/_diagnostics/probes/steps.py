@@ -10,7 +10,14 @@ from torch.nn import RNNBase
 
 from rnnkit._diagnostics.baseline import Baseline
 from rnnkit._diagnostics.batch import Batch, length
-from rnnkit._diagnostics.changes import Where, changed, other_leaves, steps_at, steps_from
+from rnnkit._diagnostics.changes import (
+    Where,
+    changed,
+    other_leaves,
+    steps_at,
+    steps_from,
+    valid_mask,
+)
 from rnnkit._diagnostics.compare import is_number, largest
 from rnnkit._diagnostics.events import reads_several_steps, record
 from rnnkit._diagnostics.experiment import PerturbedRun, run_perturbed
@@ -27,13 +34,18 @@ from rnnkit._diagnostics.report import (
     OTHER_STEPS,
     UNCHANGED,
     UNFOLLOWED,
+    all_judged,
     fail,
     skip,
 )
 
 
 def probe_padding(baseline: Baseline) -> str:
-    """What is beyond a sample's length does not matter."""
+    """What is beyond a sample's length does not matter, in any input that has lengths."""
+    return all_judged(_probe_padding, baseline.each_told())
+
+
+def _probe_padding(baseline: Baseline) -> str:
     batch, counts = baseline.batch, baseline.counts
     if counts is None or batch.steps is None:
         skip("no lengths were given")
@@ -50,7 +62,7 @@ def probe_padding(baseline: Baseline) -> str:
         other = any(is_number(baseline.normal[index]) for index in judged)
         text = OTHER_STEPS if other else "the outputs are integers"
         skip(text if judged else UNFOLLOWED)
-    where = steps_at(~baseline.valid_mask())
+    where = steps_at(~valid_mask(batch, post=baseline.post))
     perturbed = run_perturbed(baseline, where, pad=True)
     alike = [index for index in indices if perturbed and perturbed.has(index)]
     if perturbed is None or not alike:
@@ -63,7 +75,8 @@ def probe_padding(baseline: Baseline) -> str:
             # Past the end a convolution reads zeros of its own, too.
             skip("zeros beyond a length are read, and a sample alone gives the same")
         what = f"{baseline.of_sample(shown, sample)} depends on what is beyond its length"
-        fail("padding", f"{what} of {counts[sample]} steps")
+        of = f" in input {batch.paced}" if len(batch.lengths) > 1 else ""
+        fail("padding", f"{what} of {counts[sample]} steps{of}")
     baseline.rounding.refuse_drowned(alike)
     return "what is beyond a length does not matter"
 

@@ -34,6 +34,9 @@ CLOSED_HALF = 6e4
 #: gate is 0 or 1 up to 1e-26.
 CLOSED_COMPLEX = 60.0
 
+#: Which way a feature pushes each gate, in torch's order of them: on padding, and on a blank step.
+SIGNS = {"LSTM": ((-1, 1, 0, 0), (-1, -1, 0, -1)), "RNN_RELU": ((-1,),)}
+
 
 class Places(NamedTuple):
     """Where the steps of a padded batch are, as places on its first two axes flattened."""
@@ -98,7 +101,7 @@ def run_padded(
         The output ``(seq, batch, hidden)``, in the input's order, whatever on padding; and the
         state after each sample's last step, as ``state``.
     """
-    if direction.mode in {"LSTM", "RNN_RELU"}:
+    if direction.mode in SIGNS:
         direction, input = _held(direction, input, places)
     flip = places.flipped if direction.reverse else None
     if flip is not None:
@@ -123,14 +126,13 @@ def _held(direction: Direction, input: Tensor, places: Places) -> tuple[Directio
     weight, *others = direction.weights
     gate = direction.hidden_size()
     marks = [places.beyond] if places.blank is None else [places.beyond, places.blank]
-    columns = weight.new_zeros(weight.shape[0], len(marks))
     closed = _closed(weight)
-    columns[:gate] = -closed
-    if direction.mode == "LSTM":
-        columns[gate : 2 * gate, 0] = closed
-        columns[gate : 2 * gate, 1:] = -closed
-        columns[3 * gate :, 1:] = -closed
-    weights = [torch.cat([weight, columns], dim=1), *others]
+    # Not by writing into a slice of zeros, which torch's older exporter to ONNX fails at.
+    columns = [
+        torch.cat([weight.new_full((gate, 1), sign * closed) for sign in signs])
+        for signs, _ in zip(SIGNS[direction.mode], marks, strict=False)
+    ]
+    weights = [torch.cat([weight, *columns], dim=1), *others]
     input = torch.cat([input, *(mark.to(input.dtype) for mark in marks)], dim=2)
     mode, _, *options = direction  # by _replace torch 2.6 has no graph
     return Direction(mode, weights, *options), input

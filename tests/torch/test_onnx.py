@@ -1,7 +1,7 @@
 """What goes to ONNX: both exporters, and onnxruntime computes what torch does."""
 
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -23,12 +23,26 @@ MODULES: dict[str, Any] = {
 quiet = pytest.mark.filterwarnings("ignore")
 
 
-def compare(module: nn.Module, path: pathlib.Path, inputs: list[Tensor]) -> None:
+class Given(nn.Module):
+    """A model that is given lengths or resets, too."""
+
+    def __init__(self, core: nn.Module, option: str) -> None:
+        """Hold the recurrent module, and the option's name."""
+        super().__init__()
+        self.core, self.option = core, option
+
+    def forward(self, x: Tensor, given: Tensor) -> Any:
+        """Hand both on."""
+        return self.core(x, **{self.option: given})
+
+
+def compare(module: nn.Module, path: pathlib.Path, inputs: Sequence[tuple[Tensor, ...]]) -> None:
     """What onnxruntime computes for each input is what the module does."""
     session = onnxruntime.InferenceSession(str(path))
-    for x in inputs:
-        outputs = session.run(None, {session.get_inputs()[0].name: x.numpy()})
-        leaves = torch.utils._pytree.tree_leaves(module(x))
+    for given in inputs:
+        names = [one.name for one in session.get_inputs()]
+        outputs = session.run(None, {n: x.numpy() for n, x in zip(names, given, strict=True)})
+        leaves = torch.utils._pytree.tree_leaves(module(*given))
         for ours, theirs in zip(leaves, outputs, strict=True):
             torch.testing.assert_close(torch.from_numpy(theirs), ours.detach())
 
@@ -48,7 +62,7 @@ def test_older_exporter(name: str, tmp_path: pathlib.Path) -> None:
         module, (inputs[0],), path, dynamo=False, input_names=["x"], dynamic_axes={"x": free}
     )
 
-    compare(module, path, inputs)
+    compare(module, path, [(x,) for x in inputs])
 
 
 @pytest.fixture
@@ -77,5 +91,54 @@ def test_newer_exporter(name: str, tmp_path: pathlib.Path) -> None:
     torch.onnx.export(
         module, (inputs[0],), path, dynamo=True, dynamic_shapes=(free,), verbose=False
     )
+
+    compare(module, path, [(x,) for x in inputs])
+
+
+OLDER = [(name, False) for name in MODULES if name not in CELLS]
+
+
+@quiet
+@pytest.mark.usefixtures("_loops_are_forgotten")
+@pytest.mark.unhooked("a tracer's sizes are tensors")
+@pytest.mark.parametrize(
+    ("name", "dynamo"),
+    [
+        *OLDER,
+        *(pytest.param(name, True, marks=pytest.mark.slow) for name in ("LSTM", "Recurrent")),
+    ],
+)
+def test_lengths(name: str, dynamo: bool, tmp_path: pathlib.Path) -> None:
+    """Lengths go into a program with a free batch; the older exporter leaves time free, too."""
+    module = Given(MODULES[name](), "lengths").eval()
+    steps = 5 if dynamo else 7
+    inputs = [
+        (torch.randn(5, 2, 3), torch.tensor([5, 3])),
+        (torch.randn(steps, 4, 3), torch.tensor([steps, 1, 0, 2])),
+    ]
+    free: Any = {"dynamic_axes": {"x": {0: "seq", 1: "batch"}, "given": {0: "batch"}}}
+    if dynamo:
+        batch = torch.export.Dim.DYNAMIC
+        free = {"dynamic_shapes": ({1: batch}, {0: batch}), "verbose": False}
+    path = tmp_path / "module.onnx"
+
+    torch.onnx.export(module, inputs[0], path, dynamo=dynamo, input_names=["x", "given"], **free)
+
+    compare(module, path, inputs)
+
+
+@quiet
+@pytest.mark.unhooked("a tracer's sizes are tensors")
+@pytest.mark.parametrize("name", [name for name, _ in OLDER])
+def test_resets(name: str, tmp_path: pathlib.Path) -> None:
+    """So do resets by the older exporter, for as many steps as it was given."""
+    module = Given(MODULES[name](), "reset").eval()
+    inputs = [(torch.randn(5, batch, 3), torch.rand(5, batch) < 0.4) for batch in (2, 4)]
+    path = tmp_path / "module.onnx"
+
+    torch.onnx.export(
+        module, inputs[0], path, dynamo=False, input_names=["x", "given"],
+        dynamic_axes={"x": {1: "batch"}, "given": {1: "batch"}},
+    )  # fmt: skip
 
     compare(module, path, inputs)

@@ -41,7 +41,9 @@ def _checks_of(kind: type) -> tuple[Any, Any]:
 
 
 #: Of each layer of torch's. A class is asked at each call, since somebody may set one later.
-TORCHS_CHECKS = {kind: _checks_of(kind) for kind in (torch.nn.RNN, torch.nn.LSTM, torch.nn.GRU)}
+TORCHS_CHECKS = {
+    kind: _checks_of(kind) for kind in (torch.nn.RNN, torch.nn.LSTM, torch.nn.GRU, torch.nn.RNNBase)
+}
 
 #: Our own ``initial_state``, of layers and of cells: zeros, which a call makes itself.
 ZEROS: list[Any] = []
@@ -87,11 +89,26 @@ class ClassFacts(NamedTuple):
         )
 
 
+#: Our class for each class of torch's, noted as it is made.
+OURS: dict[type, type] = {}
+
+
 def note_subclass(kind: Any) -> None:
     """Note what a new class has of its own; a class of ours brings its facts along."""
-    if "__rnnkit__" not in vars(kind):
-        base = next(part for part in kind.__mro__ if part.__module__ == "rnnkit")
-        kind.__rnnkit__ = kind.__rnnkit__.of_subclass(kind, base)
+    facts = vars(kind).get("__rnnkit__")
+    if facts is not None:
+        OURS.setdefault(facts.torch_class, kind)
+        return
+    # A tool that mirrors our bases one by one derives from them, and from torch's class beside one.
+    parts = [part for own in kind.__mro__ for part in (own, OURS.get(own)) if part is not None]
+    base: Any = next(filter(_is_ours, parts), None)
+    if base is not None:
+        kind.__rnnkit__ = base.__rnnkit__.of_subclass(kind, base)
+
+
+def _is_ours(kind: type) -> bool:
+    facts = vars(kind).get("__rnnkit__")
+    return facts is not None and not facts.is_users
 
 
 def mode_of(module: Any) -> str:

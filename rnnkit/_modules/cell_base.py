@@ -41,7 +41,8 @@ class Cell(torch.nn.RNNCellBase, Generic[StateT, GivenT]):
     """What the three cells share: the checked call, and their first state."""
 
     #: All that is ours and no public name: every other name is a user's subclass's own.
-    __rnnkit__: ClassVar[ClassFacts]
+    #: This base computes nothing by itself, as torch's does not.
+    __rnnkit__: ClassVar[ClassFacts] = ClassFacts(torch.nn.RNNCellBase, ("hx",), "", is_users=True)
     axes: dict[str, str] | None = None
 
     def __init_subclass__(cls, **options: Any) -> None:
@@ -205,7 +206,7 @@ def kernel_of(cell: Any) -> Any:
     kernel = cell.__rnnkit__.kernel
     if kernel is not None:
         return kernel
-    nonlinearity = cell.nonlinearity
+    nonlinearity = getattr(cell, "nonlinearity", None)
     if nonlinearity == "tanh":
         return torch.rnn_tanh_cell
     return torch.rnn_relu_cell if nonlinearity == "relu" else None

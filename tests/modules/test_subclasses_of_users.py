@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from types import ModuleType
-from typing import Any
+from typing import Any, Generic
 
 import pytest
 import torch
@@ -174,3 +174,59 @@ def test_activation_checkpoint(fused: bool) -> None:
     kept.square().sum().backward()
 
     assert_same(x.grad, again.grad)
+
+
+class Mixin(nn.Module):
+    """What a tool puts before every class, with a look-up of its own, as Pyro does."""
+
+    def __getattr__(self, name: str) -> Any:
+        """Look up as torch does."""
+        return super().__getattr__(name)
+
+
+def mirrored(kind: type[nn.Module], made: dict[type, Any] | None = None) -> Any:
+    """A subclass of a class and of the mirrored bases, as Pyro's ``PyroModule[kind]``."""
+    made = {nn.Module: Mixin} if made is None else made
+    if kind not in made:
+        bases = [mirrored(base, made) for base in kind.__bases__ if issubclass(base, nn.Module)]
+        made[kind] = type(f"Mirrored{kind.__name__}", (kind, *bases), {})
+    return made[kind]
+
+
+def of_the_bases(kind: type[nn.Module]) -> Any:
+    """A class that has the bases of another one and nothing else."""
+    return type(kind.__name__, kind.__bases__, {})
+
+
+KINDS = ("RNN", "LSTM", "GRU", "RNNCell", "LSTMCell", "GRUCell")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("make", [mirrored, of_the_bases])
+def test_mirrored_bases(kind: str, make: Callable[[type[nn.Module]], Any]) -> None:
+    """A tool's class of our bases computes what torch's class does, and checks its calls."""
+    theirs, ours = getattr(nn, kind)(3, 4), make(getattr(rnnkit, kind))(3, 4)
+    ours.load_state_dict(theirs.state_dict())
+    x = X[0] if kind.endswith("Cell") else X
+
+    assert_same(theirs(x), ours(x))
+    with pytest.raises(rnnkit.RnnkitError):
+        ours(x[..., :2])
+
+
+@pytest.mark.parametrize("kind", [*KINDS, "ProjectedLSTMCell", "Recurrent"])
+def test_base_by_itself(kind: str) -> None:
+    """Each base of our classes can be derived from, as each base of torch's can."""
+    for base in getattr(rnnkit, kind).__mro__[1:]:
+        if base not in (object, Generic):
+            type("M", (base,), {})
+
+
+@both
+@pytest.mark.parametrize(("kind", "args"), [("GRU", ("GRU", 3, 4)), ("GRUCell", (3, 4, True, 3))])
+def test_base_without_forward(namespace: ModuleType, kind: str, args: tuple[Any, ...]) -> None:
+    """Torch's base of layers, and of cells, computes nothing, and says so: nor does ours."""
+    abstract: Any = type("M", getattr(namespace, kind).__bases__[:1], {})
+
+    with pytest.raises(NotImplementedError, match="missing the required"):
+        abstract(*args)(X if kind == "GRU" else X[0])

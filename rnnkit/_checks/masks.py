@@ -17,18 +17,16 @@ from rnnkit._checks.odd_tensors import is_odd
 
 def positions_of(index: Tensor | Sequence[int], batch: int, device: torch.device) -> Tensor:
     """Return positions on a batch axis, of integers or of a boolean mask."""
-    sentence = f"index must be integers (new_batch,) or booleans (batch={batch},)"
     positions = tensor_or_none(index)
     if positions is None:
-        refusal(ArgumentError, "index", f"{sentence}, got {brief(index)}", code="index-kind")
+        _refuse_index(batch, brief(index))
     if positions.numel() == 0 and positions.dim() == 1:
         positions = positions.long()
     if positions.dtype is torch.bool and positions.shape == (batch,):
         return positions.nonzero().squeeze(1).to(device)
     kinds = (positions.is_floating_point(), positions.is_complex(), positions.dtype is torch.bool)
     if any(kinds) or positions.dim() != 1:
-        came = f"{positions.dtype} {tuple(positions.shape)}"
-        refusal(ArgumentError, "index", f"{sentence}, got {came}", code="index-kind")
+        _refuse_index(batch, f"{positions.dtype} {tuple(positions.shape)}")
     positions = positions.long()  # of those without a sign, -batch would be a large number
     inside = (positions >= -batch) & (positions < batch)
     if not are_all(inside, "index must be positions of samples"):
@@ -38,6 +36,12 @@ def positions_of(index: Tensor | Sequence[int], batch: int, device: torch.device
         fix = ("fix", f"positions from 0 to {batch - 1}" if batch else "a state of a batch")
         refusal(ArgumentError, "index", sentence, "", fix, code="index-range")
     return (positions % max(batch, 1)).to(device)
+
+
+# Sentences are written where they are raised: one that names the batch would fix it in an export.
+def _refuse_index(batch: int, came: str) -> NoReturn:
+    sentence = f"index must be integers (new_batch,) or booleans (batch={batch},), got {came}"
+    refusal(ArgumentError, "index", sentence, code="index-kind")
 
 
 def as_mask(mask: Any, batch: int, device: torch.device) -> Tensor:
@@ -50,20 +54,29 @@ def as_mask(mask: Any, batch: int, device: torch.device) -> Tensor:
     if flags is None:
         sentence = f"mask must be booleans, or 0 and 1, of shape {(batch,)}; got {brief(mask)}"
         refusal(ArgumentError, "mask", sentence, code="mask-kind")
-    headline = "one flag for each sample: positions are not a mask"
-    positions = f"torch.zeros({batch}, dtype=torch.bool).index_fill(0, positions, True)"
-    fix = ("fix", f"of positions: {positions}")
     if flags.shape != (batch,):
-        if flags.shape == (batch, 1):
-            headline, fix = "the mask has a feature axis", ("fix", "mask.squeeze(-1)")
         sentence = f"mask must have shape {(batch,)}, got {tuple(flags.shape)}"
-        refusal(ArgumentError, "mask", sentence, headline, fix, code="mask-shape")
+        if flags.shape == (batch, 1):
+            fix = ("fix", "mask.squeeze(-1)")
+            headline = "the mask has a feature axis"
+            refusal(ArgumentError, "mask", sentence, headline, fix, code="mask-shape")
+        _refuse_positions(batch, sentence, "mask-shape")
     if flags.dtype is torch.bool:
         return flags.to(device, copy=True)
     if _has_others(flags, "mask"):
-        sentence = "mask must be booleans, or 0 and 1; got other values"
-        refusal(ArgumentError, "mask", sentence, headline, fix, code="mask-values")
+        _refuse_positions(
+            batch, "mask must be booleans, or 0 and 1; got other values", "mask-values"
+        )
     return (flags != 0).to(device)
+
+
+def _refuse_positions(batch: int, sentence: str, code: str) -> NoReturn:
+    positions = f"torch.zeros({batch}, dtype=torch.bool).index_fill(0, positions, True)"
+    headline, fix = (
+        "one flag for each sample: positions are not a mask",
+        f"of positions: {positions}",
+    )
+    refusal(ArgumentError, "mask", sentence, headline, ("fix", fix), code=code)
 
 
 def check_reset(spec: CallSpec, reset: Any, input: Any) -> Tensor:

@@ -42,9 +42,9 @@ class Rule:
 
 
 def is_batch_size(value: Any) -> bool:
-    """Say whether a value is a number of samples: an int from 0 that torch can hold."""
-    is_int = isinstance(value, Integral) and not isinstance(value, bool)
-    return is_int and 0 <= operator.index(value) < LARGEST
+    """Return whether a value is a number of samples: an int from 0, or one that is left open."""
+    is_int = isinstance(value, Integral | torch.SymInt) and not isinstance(value, bool)
+    return is_int and 0 <= value < LARGEST  # as it is: an exporter would fix its index
 
 
 def is_device(value: Any) -> bool:

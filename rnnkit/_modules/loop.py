@@ -67,8 +67,10 @@ def run_scan(
     # Imported here, since it is no public module of torch, and few programs come here.
     from torch._higher_order_ops.scan import scan  # noqa: PLC0415
 
-    initial, return_states = course.initial, course.return_states
-    leaves, spec = pytree.tree_flatten(course.hx)
+    hx, initial, return_states = course.hx, course.initial, course.return_states
+    if isinstance(cell, ByParts) and isinstance(hx, tuple):
+        hx = LSTMState(*hx)  # what our cells return, whatever pair they begin with
+    leaves, spec = pytree.tree_flatten(hx)
 
     def step(carry: list[Tensor], now: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
         x_t, *masks = now

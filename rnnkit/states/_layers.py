@@ -69,7 +69,7 @@ def from_layers(states: Sequence[State]) -> State:
             if t.dim() != 1:
                 batch_axis(t, state_batch_first=False)
         rows = [t if t.dim() == BATCHED else t.unsqueeze(0) for t in tensors]
-        if len({row.shape[1:] for row in rows}) != 1:
+        if any(row.shape[1:] != rows[0].shape[1:] for row in rows):
             shapes = ", ".join(str(tuple(t.shape)) for t in tensors)
             sentence = f"from_layers takes states of one batch and width, got {shapes}"
             refusal(StateError, "states", sentence, code="from-layers-sizes")

@@ -134,7 +134,7 @@ def repeat(state: State, times: int, *, state_batch_first: bool = False) -> Stat
 
     def interleave(tensor: Tensor) -> Tensor:
         axis = batch_axis(tensor, state_batch_first=state_batch_first)
-        return tensor.repeat_interleave(int(times), dim=axis)
+        return tensor.repeat_interleave(times, dim=axis)
 
     result: State = map_state(interleave, state)
     return result
@@ -178,7 +178,7 @@ def expand(state: State, batch_size: int | None, *, state_batch_first: bool = Fa
             facts = ((None,) * tensor.dim(), tuple(tensor.shape))
             refusal(StateError, "state", sentence, headline, fix, code="expand-batch", facts=facts)
         sizes = [-1] * tensor.dim()
-        sizes[axis] = int(batch_size)
+        sizes[axis] = batch_size
         # cuDNN takes a state in one piece only.
         return tensor.expand(sizes).contiguous()
 
@@ -207,7 +207,8 @@ def cat(states: Sequence[State], *, state_batch_first: bool = False) -> State:
     def join(*tensors: Any) -> Tensor:
         axis = batch_axis(tensors[0], state_batch_first=state_batch_first)
         shapes = [tuple(tensor.shape) for tensor in tensors]
-        if len({(*shape[:axis], *shape[axis + 1 :]) for shape in shapes}) != 1:
+        others = [(*shape[:axis], *shape[axis + 1 :]) for shape in shapes]
+        if any(other != others[0] for other in others):
             sentence = "cat takes states that differ in their batch alone"
             came = f"got {', '.join(map(str, shapes))}, whose batch is axis {axis}"
             refusal(StateError, "states", sentence, came, code="cat-sizes")

@@ -5,8 +5,11 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor, nn
 from torch.export import Dim
 
+import rnnkit
+from rnnkit import LSTMState
 from tests.torch.test_transforms import Stacked, Torch, Unrolled, sequences
 from tests.torch.test_transforms import pytestmark as transforms
 
@@ -81,6 +84,36 @@ def test_any_number_of_steps_saved(strict: bool) -> None:
     call = (sequences(seq=9, batch=3), torch.tensor([9, 0, 4]))
 
     torch.testing.assert_close(loaded(*call), module(*call))
+
+
+class Begins(nn.Module):
+    """A layer of cells that begins from states of a kind, or from none."""
+
+    def __init__(self, kind: Any) -> None:
+        """Make the cells."""
+        super().__init__()
+        self.core, self.kind = rnnkit.Recurrent(rnnkit.LSTM(3, 4, num_layers=2).cells()), kind
+
+    def forward(self, x: Tensor) -> Any:
+        """Run over a sequence."""
+        ones = x.new_ones(x.shape[1], 4)
+        return self.core(x, self.kind and [self.kind((ones, ones))] * 2)
+
+
+@pytest.mark.needs_torch("2.13", "the exporter and Dynamo fix the number of steps")
+@pytest.mark.unhooked("Dynamo cannot trace the checks that the hook adds")
+@pytest.mark.parametrize(("kind", "strict"), [(None, False), (list, True), (LSTMState, False)])
+def test_states_of_any_number_of_steps(kind: Any, strict: bool) -> None:
+    """The states that come out are of the kind that they are in eager mode, whatever goes in."""
+    module, x = Begins(kind).eval(), sequences(seq=9)
+
+    program = torch.export.export(
+        module, (sequences(),), dynamic_shapes=({0: STEPS},), strict=strict
+    )
+    output, states = program.module()(x)
+
+    torch.testing.assert_close((output, states), module(x))
+    assert [type(state) for state in states] == [LSTMState, LSTMState]
 
 
 @pytest.mark.needs_torch("2.13", "the exporter refuses in other words")

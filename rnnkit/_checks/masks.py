@@ -44,6 +44,17 @@ def _refuse_index(batch: int, came: str) -> NoReturn:
     refusal(ArgumentError, "index", sentence, code="index-kind")
 
 
+def refuse_slice(index: slice, batch: int, source: Exception) -> NoReturn:
+    """Refuse a slice that torch does not take, and write the positions of one that Python takes."""
+    parts = (index.start, index.stop, index.step)
+    written = ":".join("" if part is None else brief(part) for part in parts)
+    rows = []
+    if isinstance(index.step, int) and index.step < 0:
+        rows = [("fix", f"range({batch})[{written}] as the index")]
+    sentence = f"index must be a slice that torch takes, with a step from 1; got [{written}]"
+    refusal(ArgumentError, "index", sentence, "", *rows, code="index-kind", source=source)
+
+
 def as_mask(mask: Any, batch: int, device: torch.device) -> Tensor:
     """Return a boolean mask over a batch, of booleans or of 0 and 1, in memory of its own.
 

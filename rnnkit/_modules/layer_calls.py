@@ -113,7 +113,7 @@ def run_step(
 ) -> tuple[Any, Any]:
     """Run one step as a sequence of one; ``explain`` refuses what is wrong in a step's words."""
     check_step(layer, x_t)
-    seq_axis = 1 if layer.batch_first and x_t.dim() > 1 else 0
+    seq_axis = x_t.dim() - 1 if layer.batch_first else 0  # no question, for torch.fx
     try:
         output, state_after = layer(x_t.unsqueeze(seq_axis), state)
     except RnnkitError:

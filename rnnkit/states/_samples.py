@@ -10,7 +10,7 @@ from rnnkit._base.errors import ArgumentError, StateError
 from rnnkit._base.message import brief, call, refusal, wanted
 from rnnkit._base.state import BATCHED, map_state
 from rnnkit._checks.arguments import known_options
-from rnnkit._checks.masks import as_mask, positions_of
+from rnnkit._checks.masks import as_mask, positions_of, refuse_slice
 from rnnkit._checks.objects import listed_states
 from rnnkit._checks.rules import is_batch_size, is_device
 
@@ -86,8 +86,8 @@ def select(
 
     Args:
         state: of any batch size.
-        index: positions on the batch axis, in any order and as often as you like: a list, an
-            integer tensor ``(new_batch,)``, or a slice; or a boolean tensor ``(batch,)``.
+        index: positions on the batch axis, in any order: a list, an integer tensor, or a slice with
+            a step from 1; or a boolean tensor ``(batch,)``.
         state_batch_first: whether the tensors of a layer's state have the batch on axis 0.
 
     Raises:
@@ -103,7 +103,10 @@ def select(
         axis = batch_axis(tensor, state_batch_first=state_batch_first)
         batch = tensor.shape[axis]
         if isinstance(index, slice):
-            return tensor[(slice(None),) * axis + (index,)]
+            try:
+                return tensor[(slice(None),) * axis + (index,)]
+            except (TypeError, ValueError) as error:
+                refuse_slice(index, batch, error)
         return tensor.index_select(axis, positions_of(index, batch, tensor.device))
 
     result: State = map_state(pick, state)

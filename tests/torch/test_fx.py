@@ -4,6 +4,7 @@ A tracer knows torch's classes by the package they live in; ours must be a leaf 
 """
 
 import copy
+from typing import Any
 
 import pytest
 import torch
@@ -225,3 +226,33 @@ def test_one_node_of_what_torch_lacks(kind: str, model: type[nn.Module]) -> None
     assert steps(traced.graph).count(("call_module", "core")) == 1
     assert not [step for step in steps(traced.graph) if step[0] == "get_attr"]
     assert_same(traced_model(*args), traced(*args))
+
+
+class Steps(nn.Module):
+    """A model that runs two time steps, the second from the state of the first."""
+
+    def __init__(self, core: Any) -> None:
+        """Hold the layer."""
+        super().__init__()
+        self.core = core
+
+    def forward(self, x_t: Tensor) -> object:
+        """Run both on one input."""
+        _, state = self.core.step(x_t)
+        return self.core.step(x_t, state)
+
+
+@pytest.mark.parametrize("batch_first", [False, True])
+@pytest.mark.parametrize("kind", ["GRU", "LSTM", "Recurrent"])
+def test_steps(kind: str, batch_first: bool) -> None:
+    """Steps are traced in either layout, for input with a batch and without."""
+    torch.manual_seed(0)
+    core: Any = rnnkit.Recurrent(rnnkit.LSTMCell(INPUT, HIDDEN), batch_first=batch_first)
+    if kind != "Recurrent":
+        core = getattr(rnnkit, kind)(INPUT, HIDDEN, batch_first=batch_first)
+    model = Steps(core)
+
+    traced = fx.symbolic_trace(model)
+
+    for x_t in (torch.randn(BATCH, INPUT), torch.randn(INPUT)):
+        assert_same(model(x_t), traced(x_t))

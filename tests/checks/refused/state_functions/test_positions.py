@@ -15,7 +15,7 @@ from rnnkit import ArgumentError
 from rnnkit._checks.call_spec import spec_of_layer
 from rnnkit._checks.lengths import check_lengths
 from rnnkit._checks.masks import as_mask, check_reset, positions_of
-from tests.checks.refusals import Case, Refused, call, filled, table
+from tests.checks.refusals import Case, Refused, call, filled, fix, table
 from tests.strategies import assert_same
 
 META = torch.device("meta")
@@ -49,6 +49,24 @@ index must be integers (new_batch,) or booleans (batch=5,), got torch.complex64 
   more      index-kind, in the docs under "Errors"\
 """),
     ),
+    "A slice that steps backwards, of which torch has none.": Case(
+        call("rnnkit.states.select(filled(2, 5, 4), index)", index=slice(3, None, -2)),
+        Refused(ArgumentError, "lacks", "index", code="index-kind"),
+        fix=fix("range(5)[3::-2]", into="index"),
+        message=snapshot("""\
+index must be a slice that torch takes, with a step from 1; got [3::-2]
+  fix       range(5)[3::-2] as the index
+  more      index-kind, in the docs under "Errors"\
+"""),
+    ),
+    **{
+        f"A slice that is none: {index}.": Case(
+            call("rnnkit.states.select(filled(2, 5, 4), index)", index=index),
+            Refused(ArgumentError, "lacks", "index", code="index-kind"),
+            lacks="fix",
+        )
+        for index in (slice(0.5, None), slice(None, None, 0), slice(None, None, "a"))
+    },
 }
 
 

@@ -1,6 +1,7 @@
 """TorchScript compiles models that hold our modules, as with torch's."""
 
 import io
+import pathlib
 import warnings
 
 import pytest
@@ -24,6 +25,8 @@ from tests.torch.side_by_side import (
     sample,
     six,
 )
+
+ROOT = pathlib.Path(__file__).parents[2]
 
 # torch.jit announces in many places that it is deprecated.
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:.torch.jit")]
@@ -163,3 +166,22 @@ def test_no_warning_of_zeros(name: str) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)
         torch.jit.script(Parent(getattr(rnnkit, name)(INPUT, HIDDEN)))
+
+
+def test_script_method() -> None:
+    """A ScriptModule compiles our forward, which torch refuses in the words that the page quotes."""
+
+    class Methods(torch.jit.ScriptModule):
+        def __init__(self) -> None:
+            super().__init__()
+            self.core = rnnkit.GRU(INPUT, HIDDEN)
+
+        @torch.jit.script_method
+        def forward(self, x):  # noqa: ANN001, ANN202 - TorchScript infers them
+            return self.core(x)
+
+    with pytest.raises(torch.jit.frontend.NotSupportedError) as caught:
+        Methods()
+
+    said = str(caught.value).strip().partition("\n")[0]
+    assert f"NotSupportedError: {said}\n" in (ROOT / "docs" / "limits.md").read_text()

@@ -68,26 +68,22 @@ def as_mask(mask: Any, batch: int, device: torch.device) -> Tensor:
     if flags.shape != (batch,):
         sentence = f"mask must have shape {(batch,)}, got {tuple(flags.shape)}"
         if flags.shape == (batch, 1):
-            fix = ("fix", "mask.squeeze(-1)")
-            headline = "the mask has a feature axis"
+            headline, fix = "the mask has a feature axis", ("fix", "mask.squeeze(-1)")
             refusal(ArgumentError, "mask", sentence, headline, fix, code="mask-shape")
         _refuse_positions(batch, sentence, "mask-shape")
     if flags.dtype is torch.bool:
         return flags.to(device, copy=True)
     if _has_others(flags, "mask"):
-        _refuse_positions(
-            batch, "mask must be booleans, or 0 and 1; got other values", "mask-values"
-        )
+        sentence = "mask must be booleans, or 0 and 1; got other values"
+        _refuse_positions(batch, sentence, "mask-values")
     return (flags != 0).to(device)
 
 
 def _refuse_positions(batch: int, sentence: str, code: str) -> NoReturn:
+    headline = "one flag for each sample: positions are not a mask"
     positions = f"torch.zeros({batch}, dtype=torch.bool).index_fill(0, positions, True)"
-    headline, fix = (
-        "one flag for each sample: positions are not a mask",
-        f"of positions: {positions}",
-    )
-    refusal(ArgumentError, "mask", sentence, headline, ("fix", fix), code=code)
+    fix = ("fix", f"of positions: {positions}")
+    refusal(ArgumentError, "mask", sentence, headline, fix, code=code)
 
 
 def check_reset(spec: CallSpec, reset: Any, input: Any) -> Tensor:

@@ -43,8 +43,9 @@ class Rule:
 
 def is_batch_size(value: Any) -> bool:
     """Return whether a value is a number of samples: an int from 0, or one that is left open."""
-    is_int = isinstance(value, Integral | torch.SymInt) and not isinstance(value, bool)
-    return is_int and 0 <= value < LARGEST  # as it is: an exporter would fix its index
+    is_int = isinstance(value, (Integral, torch.SymInt)) and not isinstance(value, bool)
+    number: Any = value  # not its index, which would fix it in an exported program
+    return is_int and 0 <= number < LARGEST
 
 
 def is_device(value: Any) -> bool:

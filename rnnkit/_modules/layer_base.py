@@ -47,8 +47,7 @@ CellT = TypeVar("CellT", bound=torch.nn.Module)
 class Layer(torch.nn.RNNBase, Generic[StateT, GivenT, CellT]):
     """What the three layers share; they differ by what ``__rnnkit__`` says of each."""
 
-    #: All that is ours and no public name: every other name is a user's subclass's own.
-    #: This base computes nothing by itself, as torch's does not.
+    #: All that is ours and no public name. This base computes nothing by itself, as torch's.
     __rnnkit__: ClassVar[ClassFacts] = ClassFacts(torch.nn.RNNBase, ("hx",), "", is_users=True)
     # On the class, so that a module with the default holds nothing that torch's does not hold.
     state_batch_first: bool = False

@@ -1,10 +1,7 @@
-"""Any cell over a sequence, step by step.
-
-In a loop; or by scan, where a compiler or an exporter leaves the number of steps open.
-"""
+"""Any cell over a sequence, step by step in a loop."""
 
 from collections.abc import Iterable  # noqa: TC003 - the import hook reads it
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,7 +11,6 @@ from torch.utils import _pytree as pytree
 
 from rnnkit._base.class_facts import mode_of, proj_size_of
 from rnnkit._base.state import LSTMState, map_state
-from rnnkit._base.torch_tools import is_exporting, is_open
 from rnnkit._checks.cell_errors import is_of_layer, refuse_of_layer, refuse_written, versions
 from rnnkit._checks.objects import is_result, refuse_outputs, refuse_result, refuse_sizes
 from rnnkit._kernels.formulas import ByParts
@@ -22,84 +18,7 @@ from rnnkit._kernels.lengths import Lengths
 from rnnkit._kernels.stack import Direction, Run, Stack, States
 from rnnkit._modules.cell_base import WEIGHTS, Cell, kernel_of, sequence_weights
 from rnnkit._modules.cells import ProjectedLSTMCell
-
-
-def needs_scan(steps: Any, *, plain: bool) -> bool:
-    """Say whether a number of steps is open, and a cell may be run by scan.
-
-    A user's cell may do what scan forbids: only an exporter has no other way.
-    """
-    return is_open(steps) and (plain or is_exporting())
-
-
-def choose(mask: Tensor, new: Any, old: Any) -> Any:
-    """Take the new state where the mask is true, ``(batch,)`` or ``(seq, batch)``, else the old."""
-
-    def pick(one: Tensor, other: Tensor) -> Tensor:
-        # By an index, without sizes: torch saves no exported program that asks for them here.
-        return torch.where(mask[(..., *[None] * (one.dim() - mask.dim()))], one, other)
-
-    return map_state(pick, new, old)
-
-
-class Course(NamedTuple):
-    """What a cell is run over, laid out ``(seq, batch, feature)``, and in which way."""
-
-    input: Tensor
-    #: The first state, a cell's ``(batch, hidden)``; None if the cell makes it itself.
-    hx: Any
-    #: The samples' valid steps; None for all.
-    lengths: Lengths | None = None
-    #: ``(seq, batch)``, true where a sample starts again before that step; None: nowhere.
-    reset: Tensor | None = None
-    #: What it starts again from.
-    initial: Any = None
-    #: Whether it is run from the last valid step to the first.
-    reverse: bool = False
-    #: Whether the state after every step is returned, in place of the last one.
-    return_states: bool = False
-
-
-def run_scan(
-    cell: Any, course: Course, input: Tensor, valid: Tensor | None, reset: Tensor | None
-) -> tuple[Tensor, Any]:
-    """Do what the loop over steps does, by torch's scan: one step is traced for all."""
-    # Imported here, since it is no public module of torch, and few programs come here.
-    from torch._higher_order_ops.scan import scan  # noqa: PLC0415
-
-    hx, initial, return_states = course.hx, course.initial, course.return_states
-    if isinstance(cell, ByParts) and isinstance(hx, tuple):
-        hx = LSTMState(*hx)  # what our cells return, whatever pair they begin with
-    leaves, spec = pytree.tree_flatten(hx)
-
-    def step(carry: list[Tensor], now: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
-        x_t, *masks = now
-        old = pytree.tree_unflatten(carry, spec)
-        if reset is not None:
-            old = choose(masks[-1], initial, old)
-        new = cell(x_t, old)
-        output = new if isinstance(new, Tensor) else new[0]
-        end = pytree.tree_leaves(new if valid is None else choose(masks[0], new, old))
-        # scan refuses results that share their memory.
-        results = [output, *(end if return_states else ())]
-        return [t.clone() for t in end], [t.clone() for t in results]
-
-    over = [tensor for tensor in (input, valid, reset) if tensor is not None]
-    ends, (output, *states) = scan(
-        step,
-        [t.clone() for t in leaves],
-        [t.clone() for t in over],
-        dim=0,
-        reverse=course.reverse,
-    )
-    states = states if return_states else ends
-    return _without_padding(output, valid), pytree.tree_unflatten(states, spec)
-
-
-def _without_padding(output: Tensor, valid: Tensor | None) -> Tensor:
-    if valid is None:
-        return output
-    return output.masked_fill(~valid.view(*valid.shape, *[1] * (output.dim() - 2)), 0)
+from rnnkit._modules.scan import Course, choose, needs_scan, run_scan, without_padding
 
 
 def run_loop(cell: Any, course: Course) -> tuple[Tensor, Any]:
@@ -181,7 +100,7 @@ def _run_steps(cell: Any, course: Course) -> tuple[Tensor, Any]:
         )
         outputs[step] = new if isinstance(new, Tensor) else new[0]
         states[step] = hx
-    output = _without_padding(_stacked(cell, outputs), valid)
+    output = without_padding(_stacked(cell, outputs), valid)
     if return_states:
         return output, map_state(lambda *tensors: torch.stack(tensors), *states)
     return output, hx

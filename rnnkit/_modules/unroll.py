@@ -29,7 +29,8 @@ from rnnkit._kernels.reset_op import run_reset_operators, takes_reset_operator
 from rnnkit._kernels.stack import Direction, Run, Stack
 from rnnkit._modules.cell_base import Cell, sequence_weights, weights_of
 from rnnkit._modules.lengths import run_operators
-from rnnkit._modules.loop import Course, is_plain, run_loop
+from rnnkit._modules.loop import is_plain, run_loop
+from rnnkit._modules.scan import Course
 from rnnkit.typing import LengthsLike, ResetLike
 
 StateT_co = TypeVar("StateT_co", covariant=True)

@@ -18,21 +18,14 @@ State = TypeVar("State", bound=Tensor | tuple[Any, ...] | None)
 
 
 def batch_axis(tensor: Tensor, *, state_batch_first: bool) -> int:
-    """Return the batch axis of one tensor of a state.
-
-    Raises:
-        StateError: if its rank is that of no state.
-    """
+    """Return the batch axis of one tensor of a state; refuse a rank that no state has."""
     if tensor.dim() not in (2, BATCHED):
-        refusal(
-            StateError,
-            "state",
-            f"a state has 2 or 3 axes, got {tensor.dim()}",
-            "rnnkit.states tells the batch axis by the rank",
-            ("state", wanted("(layers * directions, batch, hidden)", f"{tuple(tensor.shape)}")),
-            code="state-axes",
-            facts=((None, None, None), tuple(tensor.shape)),
-        )
+        shape = tuple(tensor.shape)
+        sentence = f"a state has 2 or 3 axes, got {tensor.dim()}"
+        row = ("state", wanted("(layers * directions, batch, hidden)", f"{shape}"))
+        why = "rnnkit.states tells the batch axis by the rank"
+        facts = ((None, None, None), shape)
+        refusal(StateError, "state", sentence, why, row, code="state-axes", facts=facts)
     return 1 if tensor.dim() == BATCHED and not state_batch_first else 0
 
 
@@ -102,12 +95,12 @@ def select(
     def pick(tensor: Tensor) -> Tensor:
         axis = batch_axis(tensor, state_batch_first=state_batch_first)
         batch = tensor.shape[axis]
-        if isinstance(index, slice):
-            try:
-                return tensor[(slice(None),) * axis + (index,)]
-            except (TypeError, ValueError) as error:
-                refuse_slice(index, batch, error)
-        return tensor.index_select(axis, positions_of(index, batch, tensor.device))
+        if not isinstance(index, slice):
+            return tensor.index_select(axis, positions_of(index, batch, tensor.device))
+        try:
+            return tensor[(slice(None),) * axis + (index,)]
+        except (TypeError, ValueError) as error:
+            refuse_slice(index, batch, error)
 
     result: State = map_state(pick, state)
     return result
@@ -300,5 +293,4 @@ def _size_and_dtype(value: Any) -> str:
 
 def _check_count(name: str, value: Any, code: str) -> None:
     if not is_batch_size(value):
-        sentence = f"{name} must be an int from 0, got {brief(value)}"
-        refusal(ArgumentError, name, sentence, code=code)
+        refusal(ArgumentError, name, f"{name} must be an int from 0, got {brief(value)}", code=code)

@@ -43,6 +43,7 @@ PRIVATE_NAMES = {
     "torch._C._is_any_autocast_enabled": (
         "whether autocast is on for any device; the public function asks for one"
     ),
+    "torch._assert_async": "a check that a graph makes when it runs, and that waits for no GPU",
     "torch.compiler._is_compiling_flag": (
         "whether torch 2.6 exports; later ones have torch.compiler.is_exporting"
     ),

@@ -54,7 +54,7 @@ def test_c_recurrent_steps_and_last_hidden() -> None:
     torch.testing.assert_close(torch.stack(outputs, 1), output)
     torch.testing.assert_close(layer.last_hidden(end), output[:, -1])
     assert layer.step(X[0, 0])[0].shape == (6,)
-    both = rnnkit.Recurrent(cells[0], rnnkit.GRUCell(INPUT, HIDDEN))
+    both = rnnkit.Recurrent(cells[0], reverse_cells=rnnkit.GRUCell(INPUT, HIDDEN))
     output, end = both(X)
     expected = torch.cat([output[-1, :, :HIDDEN], output[0, :, HIDDEN:]], -1)
     torch.testing.assert_close(both.last_hidden(end), expected)
@@ -96,7 +96,7 @@ def test_c_where_a_first_state_is_needed() -> None:
     for options in ({"lengths": [7, 0, 1, 2, 3]}, {"reset": torch.ones(7, BATCH)}):
         with pytest.raises(rnnkit.CellError, match="has no initial_state"):
             rnnkit.unroll(cell, X, **options)
-    assert rnnkit.Recurrent(cell, nn.GRUCell(INPUT, HIDDEN))(X)[0].shape == (7, BATCH, 8)
+    assert rnnkit.Recurrent(cell, reverse_cells=cell)(X)[0].shape == (7, BATCH, 8)
 
     class Adds(nn.Module):
         def forward(self, x: Tensor, hx: Tensor) -> Tensor:

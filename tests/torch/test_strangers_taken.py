@@ -32,6 +32,7 @@ def test_b1_what_stands_for_a_size(name: str) -> None:
 
 
 @cells
+@pytest.mark.filterwarnings("ignore:.*without hidden features:UserWarning")
 @pytest.mark.parametrize("sizes", [(3, 0), (0, 4), (0, 0)], ids=str)
 def test_b1_no_features_and_no_hidden_state(name: str, sizes: tuple[int, int]) -> None:
     """A cell without features or without a hidden state does what torch's does; unroll too."""

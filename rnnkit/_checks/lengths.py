@@ -17,6 +17,9 @@ from rnnkit._checks.odd_tensors import is_odd
 from rnnkit._checks.rules import LARGEST
 from rnnkit._kernels.lengths import Lengths
 
+#: Integers that torch neither compares nor clamps.
+UNSIGNED = (torch.uint16, torch.uint32, torch.uint64)
+
 
 def check_lengths(spec: CallSpec, lengths: Any, input: Any) -> Lengths:
     """Hold lengths, a list of ints or an integer tensor, to one from 0 to seq for each sample."""
@@ -48,16 +51,25 @@ def check_lengths(spec: CallSpec, lengths: Any, input: Any) -> Lengths:
     written = lengths if unknown and isinstance(lengths, Sequence) else values
     for place, value in enumerate(written or ()):
         if not 0 <= value <= spec.seq:
-            side = "negative" if value < 0 else "more steps than the input has"
-            bound = "min=0" if value < 0 else f"max={spec.seq}"
-            cut = f"torch.as_tensor(lengths).clamp({bound})"
-            fix = f"check how the lengths were counted; to cut them: {cut}"
-            headline = f"lengths[{place}] is {value}: {side}"
-            _refuse_lengths(spec, lengths, headline, fix, "lengths-range")
+            _refuse_range(spec, lengths, place, value, clamps=each.dtype not in UNSIGNED)
+    each = each.to(input.device, torch.int64)
     if unknown:
         in_range = (each >= 0) & (each <= spec.seq)
         are_all(in_range, "lengths must be integers from 0 to seq, one for each sample")
-    return Lengths(each.to(input.device), values, spec.seq)
+    return Lengths(each, values, spec.seq)
+
+
+def _refuse_range(
+    spec: CallSpec, lengths: Any, place: int, value: int, *, clamps: bool
+) -> NoReturn:
+    side = "negative" if value < 0 else "more steps than the input has"
+    cut = f"torch.as_tensor(lengths).clamp({'min=0' if value < 0 else f'max={spec.seq}'})"
+    if not clamps:
+        listed = "lengths.tolist()" if hasattr(lengths, "tolist") else "lengths"
+        cut = f"[max(0, min(n, {spec.seq})) for n in {listed}]"
+    fix = f"check how the lengths were counted; to cut them: {cut}"
+    headline = f"lengths[{place}] is {brief(value)}: {side}"
+    _refuse_lengths(spec, lengths, headline, fix, "lengths-range")
 
 
 def _fix_axes(spec: CallSpec, each: Tensor) -> str:
@@ -104,7 +116,7 @@ def _as_integers(spec: CallSpec, lengths: Any) -> Tensor:
         elif isinstance(lengths, Tensor):
             fix = "lengths.long(); of fractions of the input (lengths * seq).round().long()"
         _refuse_lengths(spec, lengths, f"lengths are {each.dtype}, no counts", fix)
-    return each.to(torch.int64)
+    return each
 
 
 def _of_list(spec: CallSpec, lengths: Any) -> Tensor:
@@ -118,6 +130,11 @@ def _of_list(spec: CallSpec, lengths: Any) -> Tensor:
         _refuse_lengths(spec, lengths, "lengths hold strings", "[int(n) for n in lengths]")
     each = tensor_or_none(lengths)
     if each is None:
+        # An int of more bits than a tensor has.
+        large = (isinstance(n, int) and not -LARGEST <= n < LARGEST for n in lengths)
+        place = next((place for place, is_large in enumerate(large) if is_large), None)
+        if place is not None:
+            _refuse_range(spec, lengths, place, int(lengths[place]), clamps=False)
         _refuse_lengths(spec, lengths, "lengths are not a plain list of ints", "a list of ints")
     return each
 

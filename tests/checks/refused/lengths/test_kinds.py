@@ -216,6 +216,28 @@ lengths must be integers from 0 to 7, one for each sample
     ),
     "A number that no tensor can hold is refused.": Case(
         call("nn.GRU(3, 4)(input, lengths=lengths)", input=(7, 5, 3), lengths=[2**70, 3, 4, 1, 2]),
+        Refused(LengthsError, "lacks", code="lengths-range"),
+        fix="[max(0, min(n, 7)) for n in lengths]",
+        has=": lengths[0] is 1180591620717411303424: more steps than the input has\n",
+    ),
+    "Nor one below zero.": Case(
+        call("nn.GRU(3, 4)(input, lengths=lengths)", input=(7, 2, 3), lengths=[7, -(2**70)]),
+        Refused(LengthsError, "lacks", code="lengths-range"),
+        fix="[max(0, min(n, 7)) for n in lengths]",
+        has="negative",
+    ),
+    "A number of 64 bits without a sign is no negative one.": Case(
+        call(
+            "nn.GRU(3, 4)(input, lengths=lengths)",
+            input=(7, 2, 3),
+            lengths=torch.tensor([7, 2**64 - 1], dtype=torch.uint64),
+        ),
+        Refused(LengthsError, "lacks", code="lengths-range"),
+        fix="[max(0, min(n, 7)) for n in lengths.tolist()]",
+        has=": lengths[1] is 18446744073709551615: more steps than the input has\n",
+    ),
+    "Other things among them are not counts, however large.": Case(
+        call("nn.GRU(3, 4)(input, lengths=lengths)", input=(7, 2, 3), lengths=[[7], 3]),
         Refused(LengthsError, "lacks", code="lengths-kind"),
         has="\n  fix       a list of ints\n",
     ),

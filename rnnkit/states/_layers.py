@@ -1,13 +1,13 @@
 """A state's layers and directions: their axis moved, taken apart, joined."""
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 
 import torch
 from torch import Tensor
 
 from rnnkit._base.errors import ArgumentError, StateError
-from rnnkit._base.message import brief, refusal
+from rnnkit._base.message import Row, brief, refusal
 from rnnkit._base.state import BATCHED, layers_first, map_state
 from rnnkit._checks.arguments import known_options
 from rnnkit._checks.objects import listed_states
@@ -161,24 +161,34 @@ def bridge(
     def join(tensor: Tensor) -> Tensor:
         rows = 1 if state_batch_first else 0
         if tensor.dim() != BATCHED or tensor.shape[rows] % 2:
-            wants = (
-                "(batch, layers * 2, hidden)"
-                if state_batch_first
-                else "(layers * 2, batch, hidden)"
-            )
-            sentence = f"bridge takes the state of a bidirectional layer, {wants}"
-            refusal(
-                StateError,
-                "state",
-                sentence,
-                f"got {tuple(tensor.shape)}",
-                ("fix", "pass it as it is"),
-                code="bridge-rows",
-                facts=((None, None, None), tuple(tensor.shape)),
-            )
+            _refuse_rows(tensor, how, state_batch_first=state_batch_first)
         pairs: Tensor = tensor.unflatten(rows, (-1, 2))  # type: ignore[no-untyped-call]
         forward, backward = pairs.unbind(rows + 1)
         return forward + backward if how == "sum" else torch.cat([forward, backward], dim=-1)
 
     result: State = map_state(join, state)
     return result
+
+
+def _refuse_rows(tensor: Tensor, how: str, *, state_batch_first: bool) -> NoReturn:
+    """Refuse what has no two rows for each layer, unless its axes are in the other order."""
+    shape = tuple(tensor.shape)
+    orders = ("(layers * 2, batch, hidden)", "(batch, layers * 2, hidden)")
+    rows: list[Row] = [("fix", "pass it as it is")]
+    added = "" if how == "concat" else ', "sum"'
+    if len(shape) == BATCHED and shape[0 if state_batch_first else 1] % 2 == 0:
+        option = "" if state_batch_first else ", state_batch_first=True"
+        other = f"rnnkit.states.bridge(state{added}{option})"
+        rows = [
+            ("fix", f"{other}, if it is {orders[not state_batch_first]}"),
+            ("", "pass it as it is, if its layer runs in one direction"),
+        ]
+    elif len(shape) == BATCHED - 1 and shape[0] % 2 == 0:
+        joined = ".sum(1)" if added else ".flatten(1)"
+        rows = [
+            ("fix", f"t.unflatten(0, (-1, 2)){joined} of each t, if it is (layers * 2, hidden)"),
+            ("", "pass it as it is, if it is a cell's"),
+        ]
+    sentence = f"bridge takes the state of a bidirectional layer, {orders[state_batch_first]}"
+    facts = ((None, None, None), shape)
+    refusal(StateError, "state", sentence, f"got {shape}", *rows, code="bridge-rows", facts=facts)

@@ -8,7 +8,7 @@ import torch
 from inline_snapshot import snapshot
 
 import rnnkit
-from rnnkit import ArgumentError, ShapeError, StateError, states
+from rnnkit import ArgumentError, LSTMState, ShapeError, StateError, states
 from tests.checks.refusals import Case, Refused, call, filled, fix, refusal, table
 
 CASES = {
@@ -108,12 +108,55 @@ bridge takes the state of a bidirectional layer, (layers * 2, batch, hidden)
         message=snapshot("""\
 bridge takes the state of a bidirectional layer, (batch, layers * 2, hidden)
   got (4, 3, 6)
-  fix       pass it as it is
+  fix       rnnkit.states.bridge(state), if it is (layers * 2, batch, hidden)
+            pass it as it is, if its layer runs in one direction
   more      bridge-rows, in the docs under "Errors"\
 """),
     ),
     "A cell's state has no rows to join.": Case(
         "rnnkit.states.bridge(filled(4, 6))",
+        Refused(StateError, "lacks", code="bridge-rows"),
+        has="pass it as it is, if it is a cell's\n",
+        fix=fix(
+            "t.unflatten(0, (-1, 2)).flatten(1)",
+            where="nn.RNN(3, 12)(filled(7, 3), @[:1])",
+            t=(4, 6),
+        ),
+    ),
+    "So has an odd batch.": Case(
+        "rnnkit.states.bridge(filled(3, 6))",
+        Refused(StateError, "lacks", code="bridge-rows"),
+        has="\n  fix       pass it as it is\n",
+    ),
+    "Of one sequence the directions are added.": Case(
+        call("rnnkit.states.bridge(t, 'sum')", t=(2, 6)),
+        Refused(StateError, "lacks", code="bridge-rows"),
+        fix=fix("t.unflatten(0, (-1, 2)).sum(1)", where="nn.RNN(3, 6)(filled(7, 3), @)"),
+    ),
+    "A batch-first layer's state is in torch's order.": Case(
+        call("rnnkit.states.bridge(state, state_batch_first=True)", state=(2, 5, 4)),
+        Refused(StateError, "lacks", code="bridge-rows"),
+        fix=fix("rnnkit.states.bridge(state)", where="nn.RNN(3, 8)(filled(7, 5, 3), @)"),
+    ),
+    "A pair in torch's order, whose directions are added.": Case(
+        call(
+            "rnnkit.states.bridge(state, 'sum', state_batch_first=True)",
+            state=LSTMState(filled(4, 5, 4), filled(4, 5, 4)),
+        ),
+        Refused(StateError, "lacks", code="bridge-rows"),
+        fix=fix('rnnkit.states.bridge(state, "sum")', where="nn.LSTM(3, 4, 2)(filled(7, 5, 3), @)"),
+    ),
+    "A batch-first state without the option.": Case(
+        call("rnnkit.states.bridge(state)", state=(5, 2, 4)),
+        Refused(StateError, "lacks", code="bridge-rows"),
+        fix=fix(
+            "rnnkit.states.bridge(state, state_batch_first=True)",
+            where="nn.GRU(3, 8, state_batch_first=True)(filled(7, 5, 3), @)",
+        ),
+        has="pass it as it is, if its layer runs in one direction\n",
+    ),
+    "Three layers of one direction need no bridge.": Case(
+        call("rnnkit.states.bridge(state)", state=(3, 5, 4)),
         Refused(StateError, "lacks", code="bridge-rows"),
         has="\n  fix       pass it as it is\n",
     ),

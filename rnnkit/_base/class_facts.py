@@ -6,6 +6,7 @@ Every other name of a class that people derive from ours is theirs, as of torch'
 import inspect
 import operator
 import re
+import sys
 from typing import Any, NamedTuple
 
 import torch
@@ -149,6 +150,25 @@ def has_own_start(module: Any) -> bool:
     if is_compiling():
         return module.__rnnkit__.own_start or "initial_state" in module.__dict__
     return type(module).initial_state not in ZEROS or "initial_state" in module.__dict__
+
+
+def constructor_of(module: Any, argument: str = "input_size") -> str:
+    """Return the name of the class that a caller types to make such a module with an argument.
+
+    A tool may have made the module's own class, and a user's class may take other arguments.
+    """
+    kinds = type(module).__mro__[: 1 if is_compiling() else None]
+    return next((kind.__name__ for kind in kinds if _takes(kind, argument)), kinds[0].__name__)
+
+
+def _takes(kind: Any, argument: str) -> bool:
+    home = sys.modules.get(kind.__module__)
+    if "." not in kind.__qualname__ and getattr(home, kind.__name__, None) is not kind:
+        return False
+    parameters = inspect.signature(kind.__init__).parameters
+    return argument in parameters or any(
+        part.kind is inspect.Parameter.VAR_KEYWORD for part in parameters.values()
+    )
 
 
 def signature_of(forward: Any) -> inspect.Signature:

@@ -33,7 +33,7 @@ CALL_LENGTH = 160
 #: Names that a fix uses and the caller may not have, with what they stand for.
 GLOSSARY = {
     r"\bhx\b(?!=)": "hx is your state",
-    r"^\(h[.,\[].*\bc\b": "(h, c) is your state",
+    r"^\((?=.*\bh\b)(?=.*\bc\b)": "(h, c) is your state",
     r"\blayer\b(?=[.(])": "layer is this module",
     r"\bcell\b(?=[.(])": "cell is this module",
 }

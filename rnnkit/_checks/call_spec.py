@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.compiler import is_compiling
 from torch.nn.utils.rnn import PackedSequence
 
-from rnnkit._base.class_facts import ClassFacts, proj_size_of
+from rnnkit._base.class_facts import ClassFacts, constructor_of, proj_size_of
 from rnnkit._base.message import BRIEF_LENGTH, CALL_LENGTH, bounded
 
 #: Ranks of an input over many steps: of a batch, and of one sequence.
@@ -130,6 +130,7 @@ class CallSpec(NamedTuple):
     state_batch_first: bool = False
     batch: int | None = None  # None: unbatched, or of a rank that tells no batch
     seq: int | None = None
+    state: str = "hx"  # how the caller writes the state; of a cell of a Recurrent: hx[0]
 
     @property
     def described(self) -> str:
@@ -151,11 +152,6 @@ class CallSpec(NamedTuple):
         return self.kind in ("layer", "packed", "step")
 
     @property
-    def constructor(self) -> str:
-        """The class that has the widths, whoever calls it."""
-        return type(self.module).__name__
-
-    @property
     def layout_code(self) -> str:
         """The code of an input that is laid out the other way."""
         return "layout-seq-first" if self.batch_first else "layout-batch-first"
@@ -175,7 +171,8 @@ class CallSpec(NamedTuple):
 
     def with_option(self, option: str) -> str:
         """Write the call that has one option of the layout changed."""
-        return f"{self.name}(..., {option})"
+        name = constructor_of(self.module, option.partition("=")[0])
+        return f"{name if self.has_rows else self.name}(..., {option})"
 
 
 def spec_of_layer(layer: CheckedLayer, input: Tensor | PackedSequence) -> CallSpec:
@@ -240,7 +237,7 @@ def spec_of_cell(cell: CheckedCell, input: Tensor) -> CallSpec:
 
 
 def spec_of_unrolled(
-    cell: Any, input: Tensor, caller: str, *, known: bool, batch_first: bool
+    cell: Any, input: Tensor, caller: str, *, known: bool, batch_first: bool, state: str
 ) -> CallSpec:
     """Read the call of something that runs a cell over a sequence.
 
@@ -257,6 +254,7 @@ def spec_of_unrolled(
         **facts,
         kind="unrolled",
         batch_first=batch_first,
+        state=state,
         actual=shape,
         input_axes=(
             *(map(Axis, names) if len(shape) != SEQUENCE else [Axis("seq")]),

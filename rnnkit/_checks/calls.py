@@ -72,7 +72,7 @@ def check_layer(layer: CheckedLayer, input: Any, hx: Any, weight: Tensor | None)
     elif is_foreign_call(input, hx):
         return FOREIGN
     else:
-        refuse_type(layer, input)
+        refuse_type(layer, input, batch_first=layer.batch_first)
     try:
         shape = data.shape
     except RuntimeError:  # a nested tensor has none
@@ -178,6 +178,7 @@ def check_unrolled(
     weight: Tensor | None,
     *,
     batch_first: bool,
+    state: str = "hx",
 ) -> tuple[CallSpec, Any]:
     """Hold the call of something that runs a cell over a sequence to what the cell reads.
 
@@ -190,16 +191,17 @@ def check_unrolled(
         weight: the first weight of a cell that does what rnnkit's do, so that its widths and
             state are known; None of any other.
         batch_first: whether the batch is axis 0.
+        state: how the caller writes the state.
 
     Returns:
         How the call reads, and the state with its tensors complete.
     """
     if not isinstance(input, Tensor):
-        refuse_type(cell, input, unrolled=True)
+        refuse_type(cell, input, unrolled=True, batch_first=batch_first)
     if input.is_nested:
         refuse_nested(cell)
     known = weight is not None
-    spec = spec_of_unrolled(cell, input, caller, known=known, batch_first=batch_first)
+    spec = spec_of_unrolled(cell, input, caller, known=known, batch_first=batch_first, state=state)
     # A third-party cell may take integers; of our own we know what they take.
     raise_for(diagnose_input(spec, input, input if weight is None else weight))
     if hx is None:

@@ -1,6 +1,7 @@
 """Why a tensor is of the wrong kind: no tensor, no numbers, another dtype, another device."""
 
-from typing import NoReturn
+from collections.abc import Sequence
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor
@@ -12,44 +13,79 @@ from rnnkit._base.message import Cause, Row, Rows, brief, refusal, wanted
 from rnnkit._checks.call_spec import (
     CallSpec,
     CheckedCell,
-    CheckedLayer,
     agree,
     described,
     is_autocast,
 )
+from rnnkit._checks.odd_tensors import is_odd
+from rnnkit._checks.state_fixes import from_zeros
 
 
-def refuse_type(module: CheckedCell, input: object, *, unrolled: bool = False) -> NoReturn:
+def refuse_type(
+    module: CheckedCell, input: object, *, unrolled: bool = False, batch_first: bool = False
+) -> NoReturn:
     """Refuse an input that is no tensor; of one step, or unrolled over many."""
-    takes = "a Tensor or a PackedSequence" if isinstance(module, RNNBase) else "a Tensor"
-    fix = _fix_type(input)
-    if unrolled and isinstance(input, PackedSequence):
-        fix = "input, lengths = torch.nn.utils.rnn.pad_packed_sequence(input), and lengths=lengths"
+    is_layer = isinstance(module, RNNBase)
+    option = ", batch_first=True" if batch_first else ""
+    fixes = _fix_type(module, input, option, is_step=not (is_layer or unrolled))
     refusal(
         ArgumentError,
         "input",
         f"input must be a Tensor, got {brief(input)}",
         described(module),
-        ("input", wanted(takes, brief(input))),
-        ("fix", fix),
+        ("input", wanted(f"a Tensor{' or a PackedSequence' * is_layer}", brief(input))),
+        *zip(("fix", "", ""), fixes, strict=False),
         code="input-type",
     )
 
 
-def _fix_type(input: object) -> str:
+def _fix_type(module: Any, input: object, option: str, *, is_step: bool) -> list[str]:
+    """Write what makes an input of this; ``option`` is that of a batch-first layout."""
     if isinstance(input, PackedSequence):
-        return "a cell takes one step: loop over a padded sequence, or use a layer"
+        padded = f"torch.nn.utils.rnn.pad_packed_sequence(input{option})"
+        if is_step:
+            return ["a cell takes one step: loop over a padded sequence, or use a layer"]
+        return [f"input, lengths = {padded}, and lengths=lengths"]
     if input is None:
-        return "see what the line before returns"
+        return ["see what the line before returns"]
     if isinstance(input, tuple | list) and input and isinstance(input[0], Tensor | PackedSequence):
-        if isinstance(input, tuple) and len(input) == 2 and not isinstance(input[1], int | float):
-            return "input[0]: a recurrent layer returns (output, state), nn.Sequential passes both"
-        return "torch.nn.utils.rnn.pad_sequence(input), or torch.stack(input) for equal lengths"
+        return _fix_parts(module, input, option, is_step=is_step)
     try:
         torch.as_tensor(input, device="cpu")
     except (TypeError, ValueError, RuntimeError):
-        return "a floating-point tensor"
-    return "torch.as_tensor(input, dtype=torch.float32)"
+        return ["a floating-point tensor"]
+    dtypes = [weight.dtype for weight in getattr(module, "parameters", list)()]
+    return [f"torch.as_tensor(input, dtype={next(iter(dtypes), torch.float32)})"]
+
+
+def _fix_parts(module: Any, parts: Sequence[Any], option: str, *, is_step: bool) -> list[str]:
+    """Write what makes an input of several tensors: sequences, steps, or a layer's result."""
+    fixes = []
+    if isinstance(parts, tuple) and len(parts) == 2 and not isinstance(parts[1], int | float):
+        result = "a recurrent layer returns (output, state), nn.Sequential passes both"
+        fixes = [f"input[0]: {result}"]
+    plain = all(isinstance(part, Tensor) and not is_odd(part) for part in parts)
+    shapes = {tuple(part.shape) for part in parts} if plain else set()
+    ranks, widths = {len(shape) for shape in shapes}, {shape[-1:] for shape in shapes}
+    width = getattr(module, "input_size", None)
+    padded = f"torch.nn.utils.rnn.pad_sequence(input{option})"
+    if shapes == {(width,)}:
+        return [*fixes, "torch.stack(input)"]
+    if ranks == {1} and width == 1:
+        padded += ".unsqueeze(-1)"
+    elif ranks != {2} or len(widths) > 1:
+        return fixes or ["one tensor, made of these by torch.stack or torch.cat"]
+    lengths = "lengths=[len(x) for x in input]"
+    steps = f"torch.stack(input{', 1' if option else ''})"
+    if is_step:
+        padded = f"rnnkit.unroll(cell, {padded}, {lengths}): a cell takes one step"
+        steps = "for x_t in input: hx = cell(x_t, hx)"
+    else:
+        padded = f"{padded} and {lengths}"
+    sequences = f"{padded}, if each is a sequence"
+    if len(shapes) > 1 or ranks == {1}:
+        return [*fixes, sequences] if fixes else [padded]
+    return [*fixes, sequences, f"{steps}, if each is a step of a batch"]
 
 
 def diagnose_dtype_and_device(spec: CallSpec, input: Tensor, weight: Tensor) -> Cause | None:
@@ -81,13 +117,26 @@ def diagnose_dtype_and_device(spec: CallSpec, input: Tensor, weight: Tensor) -> 
             f"{spec.described}: input and weights are on different devices",
             (
                 ("input", wanted(f"on {weight.device}", f"{input.device}")),
-                ("fix", f"input.to({str(weight.device)!r}), or move the model to the input"),
+                ("fix", _fix_device(spec, input, weight)),
             ),
         )
     return None
 
 
-def explain_missing_kernel(layer: CheckedLayer, error: Exception) -> None:
+def _fix_device(spec: CallSpec, input: Tensor, weight: Tensor) -> str:
+    device = repr(str(weight.device))
+    if input.is_meta and spec.kind == "packed":
+        return f"pack a tensor on {device}: one on meta has no numbers"
+    if input.is_meta:
+        return f"a tensor that has numbers, such as torch.zeros_like(input, device={device})"
+    if weight.is_meta:
+        name = "layer" if spec.has_rows else "cell"
+        empty = f"{name}.to_empty(device={str(input.device)!r})"
+        return f"{empty}, then load its weights, or {name}.reset_parameters()"
+    return f"input.to({device}), or move the model to the input"
+
+
+def explain_missing_kernel(layer: Any, input: Any, hx: Any, error: Exception) -> None:
     """Say in our words that this CPU has no kernel for what autocast makes of a layer.
 
     Returns for every other error of torch's.
@@ -101,13 +150,20 @@ def explain_missing_kernel(layer: CheckedLayer, error: Exception) -> None:
     evidence = f"oneDNN has a bfloat16 LSTM on CPUs with AVX-512 alone; torch sees {level} here"
     if lowered is torch.float16:
         evidence = "oneDNN trains no LSTM in float16, and runs one on few CPUs"
+    # Without autocast input and state must have the dtype of the weights.
+    dtype = next(layer.parameters()).dtype
+    data = input if isinstance(input, Tensor) else input.data
+    given = "input" if data.dtype == dtype else f"input.to({dtype})"
+    if hx is not None:
+        alike = all(part is None or part.dtype == dtype for part in hx)
+        given += ", hx" if alike else f", rnnkit.states.to(hx, {dtype})"
     refusal(
         DtypeError,
         "input",
         text.partition(". ")[0],
         f"{described(layer)}: autocast asks for a {name} LSTM, which this CPU does not have",
         ("evidence", evidence),
-        ("fix", "with torch.autocast('cpu', enabled=False): output, state = layer(input)"),
+        ("fix", f"with torch.autocast('cpu', enabled=False): output, state = layer({given})"),
         ("", f"or both in {name}: layer.to({lowered}) and input.to({lowered})"),
         ("", "or lengths=[...], each sample's valid steps, which takes another kernel"),
         code="kernel-missing",
@@ -182,8 +238,11 @@ def _other_dtype(spec: CallSpec, input: Tensor, weight: Tensor) -> Cause:
     )
 
 
-def state_dtype_or_device(spec: CallSpec, name: str, tensor: Tensor, input: Tensor) -> Cause | None:
+def state_dtype_or_device(
+    spec: CallSpec, hx: Sequence[Tensor], place: int, input: Tensor
+) -> Cause | None:
     """Find what is wrong with one tensor of a state beside its shape: its dtype or its device."""
+    name, tensor = spec.state_names[place], hx[place]
     is_cell = spec.kind == "cell"
     own_dtype = name == "c" and has_own_dtype(tensor, input.dtype, is_cell=is_cell)
     if not (own_dtype or agree(tensor.dtype, input.dtype)):
@@ -199,6 +258,11 @@ def state_dtype_or_device(spec: CallSpec, name: str, tensor: Tensor, input: Tens
             ),
         )
     if tensor.device != input.device:
+        fix = "rnnkit.states.to(hx, input.device)"
+        if spec.kind == "packed":
+            fix = "rnnkit.states.to(hx, input.data.device)"
+        if tensor.is_meta:
+            fix = f"{from_zeros(spec, hx, place)}; a tensor on meta has no numbers"
         where = f"input tensor at {input.device} and hidden tensor at {tensor.device}"
         return Cause(
             "state-device",
@@ -208,7 +272,7 @@ def state_dtype_or_device(spec: CallSpec, name: str, tensor: Tensor, input: Tens
             f"{spec.described}: state and input are on different devices",
             (
                 (name, wanted(f"on {input.device}", f"{tensor.device}")),
-                ("fix", "rnnkit.states.to(hx, input.device)"),
+                ("fix", fix),
             ),
         )
     return None

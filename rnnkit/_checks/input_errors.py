@@ -10,6 +10,7 @@ from itertools import accumulate
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
+from rnnkit._base.class_facts import constructor_of
 from rnnkit._base.errors import LayoutError, LengthsError, ShapeError
 from rnnkit._base.message import Cause, Row, count, reshaped, wanted
 from rnnkit._checks.call_spec import SEQUENCE, SEQUENCES, CallSpec, agree, sizes, spell
@@ -101,7 +102,7 @@ def _fix_rank(spec: CallSpec, rank: int) -> list[Row]:
     if spec.kind == "packed":
         return [("fix", f"pack a padded tensor (batch, seq, {width}), a feature axis at its end")]
     if spec.kind == "cell":
-        layer = spec.name.removesuffix("Cell")
+        layer = spec.module.__rnnkit__.torch_class.__name__.removesuffix("Cell")
         loop = (
             "for x_t in input: hx = cell(x_t, hx)" if rank == SEQUENCES else "input.flatten(0, -2)"
         )
@@ -129,7 +130,7 @@ def _fix_four(spec: CallSpec) -> list[Row]:
     flat = "input.flatten(2), if axes 2 and 3 are features"
     if features == width:
         return [("fix", flat)]
-    wide = f"{spec.constructor}({features}, ...) and {flat}"
+    wide = f"{constructor_of(spec.module)}({features}, ...) and {flat}"
     if shape[3] != width:
         return [("fix", wide)]
     merged = "input.flatten(0, 1), if axes 0 and 1 are both samples: (batch, batch, seq, feature)"
@@ -159,7 +160,7 @@ def _other_width(spec: CallSpec) -> Cause:
         return _cause("layout-features", LayoutError, spec, sentence, headline, *rows)
     headline = f"the input is {shape[-1]} wide, the weights are for {width}"
     features = count(width, "feature", "features")
-    fix = f"{spec.constructor}({shape[-1]}, ...), or an input with {features}"
+    fix = f"{constructor_of(spec.module)}({shape[-1]}, ...), or an input with {features}"
     rows = [("fix", fix)]
     if shape[-1] == 2 * width:
         evidence = f"{shape[-1]} is twice {width}: a bidirectional layer's output"

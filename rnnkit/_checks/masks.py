@@ -95,7 +95,8 @@ def check_reset(spec: CallSpec, reset: Any, input: Any) -> Tensor:
         mask before a backward pass reads it.
     """
     if spec.kind == "packed":
-        fix = "pad_packed_sequence(input), then its two results as input and lengths="
+        option = ", batch_first=True" if spec.batch_first else ""
+        fix = f"pad_packed_sequence(input{option}), then its two results as input and lengths="
         _refuse_shape(spec, "the input is packed, and a mask has no place in it", fix, reset)
     flags = tensor_or_none(reset)
     if flags is None:

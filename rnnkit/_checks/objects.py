@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 import torch
 from torch import Tensor
 
+from rnnkit._base.class_facts import constructor_of
 from rnnkit._base.errors import ArgumentError, CellError, StateError
 from rnnkit._base.message import BRIEF_LENGTH, bounded, brief, count, refusal, wanted
 from rnnkit._base.state import BATCHED, PAIR, LSTMState, check_alike
@@ -193,8 +194,10 @@ def cells_of(cells: Any, argument: str) -> list[torch.nn.Module]:
         _refuse_cells(cells, wrong, argument)
     layers = [cell for cell in listed if isinstance(cell, torch.nn.RNNBase)]
     if layers:
-        name = type(layers[0]).__name__
-        sentence = f"Recurrent: {argument} holds {name}, a layer over whole sequences"
+        name = constructor_of(layers[0])
+        sentence = (
+            f"Recurrent: {argument} holds {type(layers[0]).__name__}, a layer over whole sequences"
+        )
         fix = ("fix", f"{name}(...).cells(), or {name}Cell(...)")
         refusal(ArgumentError, argument, sentence, "", fix, code="recurrent-layer")
     return listed

@@ -5,24 +5,16 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.utils.rnn import PackedSequence
 
 from rnnkit._base.errors import LayoutError, ShapeError, StateError
-from rnnkit._base.message import Cause, Row, bounded, brief, count, raise_for, reshaped, wanted
-from rnnkit._base.state import BATCHED, PAIR, map_state
+from rnnkit._base.message import Cause, Row, count, raise_for, reshaped, wanted
+from rnnkit._base.state import BATCHED, map_state
 from rnnkit._checks.call_spec import CallSpec, sizes, spell
 from rnnkit._checks.dtype_errors import state_dtype_or_device
 from rnnkit._checks.input_errors import input_row
-from rnnkit._checks.state_size_errors import (
-    OUTPUT_FIX,
-    explain_size,
-    is_output,
-    on_state,
-    torch_sentence,
-)
-
-Shape = tuple[int | None, ...]
-Shapes = list[tuple[int, ...] | None]
+from rnnkit._checks.state_fixes import fits, from_zeros, on_state
+from rnnkit._checks.state_size_errors import explain_size, torch_sentence
+from rnnkit._checks.state_structure_errors import diagnose_structure, outlined
 
 
 def diagnose_state(spec: CallSpec, hx: Any, input: Tensor) -> Cause | None:
@@ -41,15 +33,15 @@ def diagnose_state(spec: CallSpec, hx: Any, input: Tensor) -> Cause | None:
         and len(state) == len(spec.state_axes)
         and all(isinstance(tensor, Tensor) for tensor in state)
     ):
-        return _other_structure(spec, hx)
+        return diagnose_structure(spec, hx)
     for place, tensor in enumerate(state):
         if tensor.dim() != len(spec.state_axes[place]):
             return _other_rank(spec, state, place)
     for place, tensor in enumerate(state):
         if tuple(tensor.shape) != sizes(spec.state_axes[place]):
             return _other_size(spec, state, place)
-    for name, tensor in zip(spec.state_names, state, strict=True):
-        cause = state_dtype_or_device(spec, name, tensor, input)
+    for place in range(len(state)):
+        cause = state_dtype_or_device(spec, state, place, input)
         if cause is not None:
             return cause
     return None
@@ -77,111 +69,46 @@ def _lengths_as_state(spec: CallSpec, hx: Any) -> Cause:
         "lengths-as-state",
         StateError,
         "hx",
-        f"hx must be a state, got {_outline(hx)}",
+        f"hx must be a state, got {outlined(hx)}",
         f"{spec.described}: the second argument is the state, and it holds {what}",
         (input_row(spec), ("fix", fix)),
         (sizes(spec.state_axes[0]), tuple(hx.shape) if isinstance(hx, Tensor) else ()),
     )
 
 
-def _other_structure(spec: CallSpec, hx: object) -> Cause:
-    """Say that a state is not made of the tensors that the module carries."""
-    one = len(spec.state_axes) == 1
-    h, c = spell(spec.state_axes[0]), spell(spec.state_axes[-1])
-    pair = f"(h, c), each {h}" if h == c else f"(h, c), h {h} and c {c}"
-    sentence = "hx must be one tensor" if one else "lstm expects two hidden states: hx is (h, c)"
-    return Cause(
-        "state-structure",
-        StateError,
-        "hx",
-        f"{sentence}, got {_outline(hx)}",
-        f"{spec.described} carries {'one tensor' if one else 'the pair (h, c)'}",
-        (("hx", f"expected {h if one else pair}"), ("fix", _fix_structure(spec, hx, one=one))),
-        (sizes(spec.state_axes[0]), tuple(hx.shape) if isinstance(hx, Tensor) else ()),
-    )
-
-
-def _outline(hx: object) -> str:
-    if isinstance(hx, tuple | list) and hx:
-        inside = ", ".join(
-            str(tuple(part.shape)) if isinstance(part, Tensor) else bounded(type(part).__name__, 20)
-            for part in hx[:4]
-        )
-        more = ", ..." if len(hx) > 4 else ""
-        return f"a {type(hx).__name__} of {len(hx)}: {inside}{more}"
-    return brief(hx)
-
-
-def _fix_structure(spec: CallSpec, hx: object, *, one: bool) -> str:
-    zeros = "hx=None for zeros" if one else "hx=None for zeros, or (h, c)"
-    wants = [sizes(axes) for axes in spec.state_axes]
-    if isinstance(hx, Tensor):
-        if all(tuple(hx.shape) == (PAIR, *want) for want in wants):
-            return "tuple(hx), if h and c are stacked on axis 0"
-        if is_output(spec, hx):
-            return OUTPUT_FIX
-        fix = "hx" if tuple(hx.shape) == wants[0] else reshaped("hx", hx.shape, wants[0])
-        if fix is None:
-            return zeros
-        expression, comma, condition = fix.partition(", if")
-        return f"({expression}, None), which starts c from zeros{comma}{condition}"
-    if not isinstance(hx, tuple | list):
-        return "torch.as_tensor(hx)" if hasattr(hx, "__array__") and one else zeros
-    parts = list(hx)
-    if len(parts) == 2 and isinstance(parts[0], Tensor | PackedSequence) and _nested(parts[1]):
-        return "hx[1], if this is a layer's result (output, state)"
-    if parts and all(map(_nested, parts)):
-        return "rnnkit.states.from_layers(hx), if these are the states layer by layer"
-    shapes = [tuple(part.shape) if isinstance(part, Tensor) else None for part in parts]
-    parted = "layer by layer" if spec.has_rows else "sample by sample"
-    fix = _fix_one(shapes, wants[0], parted) if one else _fix_pair(shapes, wants)
-    return fix or zeros
-
-
-def _nested(part: object) -> bool:
-    return isinstance(part, tuple | list)
-
-
-def _fix_one(shapes: Shapes, wants: Shape, parted: str) -> str | None:
-    fitting = [place for place, shape in enumerate(shapes) if shape == wants]
-    if len(fitting) == 1 and len(shapes) == PAIR and fitting[0] == 1:
-        return "hx[1], if this is a layer's result (output, state)"
-    if fitting:
-        return "hx[0]" + (", if this is an LSTM's (h, c)" if len(shapes) == PAIR else "")
-    if len(set(shapes)) != 1 or shapes[0] is None:
-        return None
-    first, rows = shapes[0], len(shapes)
-    if (rows, *first) == wants:
-        return f"torch.stack(hx), if these are the states {parted}"
-    if first and (rows * first[0], *first[1:]) == wants:
-        return f"torch.cat(hx), if these are the states {parted}"
-    return None
-
-
-def _fix_pair(shapes: Shapes, wants: Sequence[Shape]) -> str | None:
-    if shapes[:PAIR] == wants:  # the right pair alone is refused nowhere
-        return "hx[:2], if the first two are h and c"
-    if shapes[:1] == wants[:1] and len(shapes) <= PAIR:
-        return "(hx[0], None), which starts c from zeros"
-    return None
-
-
 def check_batch(spec: CallSpec, hx: Any) -> None:
     """Hold each tensor of a third-party cell's state to the batch of the input."""
 
     def compare(tensor: Tensor) -> Tensor:
-        if tuple(tensor.shape)[:1] != (spec.batch,):
-            raise_for(_other_batch(spec, tuple(tensor.shape)))
+        if not _has_batch(spec, tensor):
+            raise_for(_other_batch(spec, hx, tuple(tensor.shape)))
         return tensor
 
     map_state(compare, hx)
 
 
-def _other_batch(spec: CallSpec, shape: tuple[int, ...]) -> Cause:
+def _has_batch(spec: CallSpec, tensor: Any) -> bool:
+    return isinstance(tensor, Tensor) and tuple(tensor.shape)[:1] == (spec.batch,)
+
+
+def _first_of(spec: CallSpec, hx: Any) -> str:
+    """Write a third-party cell's first state, in place of what has another batch."""
+    words = "" if spec.state == "hx" else f" as {spec.state}"
+    if not hasattr(spec.module, "initial_state"):
+        return f"None{words}" if words else "hx=None"
+    first = f"{'layer' if words else 'cell'}.initial_state({spec.batch}){spec.state[2:]}"
+    fitting = [_has_batch(spec, part) for part in hx] if isinstance(hx, tuple) else []
+    if any(fitting):
+        each = [f"{spec.state if fits else first}[{k}]" for k, fits in enumerate(fitting)]
+        return f"({', '.join(each)}){words}"
+    return f"None{words}, or {first}" if words else f"hx=None or {first}"
+
+
+def _other_batch(spec: CallSpec, hx: Any, shape: tuple[int, ...]) -> Cause:
     code = "state-cell-batch"
     error: type[ShapeError] = StateError
     headline = "a cell's state has the batch on axis 0"
-    rows = [("fix", f"hx=None or cell.initial_state({spec.batch}), if the sequences are new")]
+    rows = [("fix", f"{_first_of(spec, hx)}, if the sequences are new")]
     if shape[:1] == (1,):
         expand = f"rnnkit.states.expand(hx, {spec.batch}), if all samples start from it"
         rows = [("fix", expand), ("", rows[0][1])]
@@ -247,7 +174,7 @@ def _rank_sentence(spec: CallSpec, hx: Sequence[Tensor], place: int) -> str:
 def _other_rank(spec: CallSpec, hx: Sequence[Tensor], place: int) -> Cause:
     name, tensor = spec.state_names[place], hx[place]
     sentence = _rank_sentence(spec, hx, place)
-    if _lacks_seq(spec, tensor):
+    if _lacks_seq(spec, tensor) and not fits(spec, hx, 1 - place):
         evidence = f"{name} has batch {spec.actual[0]}, which is axis 0 of the input"
         rows = [
             ("evidence", evidence),
@@ -257,17 +184,21 @@ def _other_rank(spec: CallSpec, hx: Sequence[Tensor], place: int) -> Cause:
         return _cause("layout-unbatched", LayoutError, spec, hx, place, sentence, headline, *rows)
     axes = spec.state_axes[place]
     headline = f"{name} has {count(tensor.dim(), 'axis', 'axes')} in place of {len(axes)}"
-    suffix = reshaped("", tensor.shape, sizes(axes))
-    if spec.has_rows and spec.batch is None and not spec.state_batch_first and _is_last(suffix):
-        suffix = None  # the last of the layers, of each of as many samples
-    fix = f"hx=None for zeros, or {name} as {spell(axes)}"
-    if suffix is not None:
-        fix = on_state(spec, hx, place, suffix)
+    change = reshaped("{}", tensor.shape, sizes(axes))
+    if spec.has_rows and spec.batch is None and not spec.state_batch_first and _is_last(change):
+        change = None  # the last of the layers, of each of as many samples
+    fix = f"{from_zeros(spec, hx, place)}, or {name} as {spell(axes)}"
+    if not spec.has_rows and tensor.dim() == BATCHED:
+        directions, batch, width = tensor.shape
+        if directions == 2 and (batch, 2 * width) == sizes(axes):
+            change = "{}.transpose(0, 1).flatten(1), if these are the two directions of a layer"
+    if change is not None:
+        fix = on_state(spec, hx, place, change)
     return _cause("state-rank", StateError, spec, hx, place, sentence, headline, ("fix", fix))
 
 
-def _is_last(suffix: str | None) -> bool:
-    return suffix is not None and suffix.startswith("[-1]")
+def _is_last(change: str | None) -> bool:
+    return change is not None and change.startswith("{}[-1]")
 
 
 def _lacks_seq(spec: CallSpec, tensor: Tensor) -> bool:

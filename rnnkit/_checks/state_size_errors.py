@@ -9,9 +9,11 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor
 
+from rnnkit._base.class_facts import constructor_of
 from rnnkit._base.errors import LayoutError, ShapeError, StateError
 from rnnkit._base.message import Row, Rows, count
 from rnnkit._checks.call_spec import CallSpec, sizes
+from rnnkit._checks.state_fixes import fits, from_zeros, on_state, option_of, picked
 
 #: What probably happened: a code, the error to raise, a headline, and rows below it.
 Finding = tuple[str, type[ShapeError], str, Rows]
@@ -40,26 +42,6 @@ def torch_sentence(spec: CallSpec, hx: Sequence[Tensor], place: int) -> str:
     return f"hidden{place} has inconsistent hidden_size: got {got[-1]}, expected {want[-1]}"
 
 
-def on_state(spec: CallSpec, hx: Sequence[Tensor], place: int, suffix: str) -> str:
-    """Write what is typed to treat the wrong tensors of a state, and give the whole state.
-
-    Args:
-        spec: the call.
-        hx: the state that came.
-        place: the first tensor of it that is wrong.
-        suffix: what is typed after that tensor; words may follow it.
-    """
-    expression, comma, words = suffix.partition(", if")
-    if len(hx) == 1:
-        return f"hx{suffix}"
-    shapes = [tuple(tensor.shape) for tensor in hx]
-    alike = shapes[0][:-1] == shapes[1][:-1] and shapes[1] != sizes(spec.state_axes[1])
-    if place == 0 and alike:
-        return f"tuple(t{expression} for t in hx){comma}{words}"
-    pair = [name + expression * (place == k) for k, name in enumerate(spec.state_names)]
-    return f"({', '.join(pair)}){comma}{words}"
-
-
 def explain_size(spec: CallSpec, hx: Sequence[Tensor], place: int) -> Finding:
     """Say which mistake the sizes of one tensor of a state speak for."""
     name = spec.state_names[place]
@@ -72,16 +54,17 @@ def explain_size(spec: CallSpec, hx: Sequence[Tensor], place: int) -> Finding:
     transposed = (want_shape[1], want_shape[0], *want_shape[2:]) if len(want_shape) > 1 else ()
     if got_shape == transposed:
         return _transposed(spec, hx, place)
-    if spec.seq is not None and got == replace(want, batch=spec.seq):
-        return _batch_first_input(spec, name, got, want)
+    kept = fits(spec, hx, 1 - place)  # what fits speaks for the input's layout
+    if spec.seq is not None and got == replace(want, batch=spec.seq) and not kept:
+        return _batch_first_input(spec, hx, place, got, want)
     if got.rows != want.rows:
         return _other_layer_directions(spec, hx, place, got, want)
     if got.batch != want.batch and got.width != want.width:
         headline = f"{name} has neither the batch nor the width"
-        return "state-sizes", StateError, headline, [("fix", _zeros(spec))]
+        return "state-sizes", StateError, headline, [("fix", from_zeros(spec, hx, place))]
     if got.batch != want.batch:
-        return _other_batch(spec, hx, name, got.batch, want.batch)
-    return _other_width(spec, name, got, want)
+        return _other_batch(spec, hx, place, got.batch, want.batch)
+    return _other_width(spec, hx, place, got, want)
 
 
 def _is_swapped(spec: CallSpec, hx: Sequence[Tensor]) -> bool:
@@ -105,14 +88,14 @@ def _transposed(spec: CallSpec, hx: Sequence[Tensor], place: int) -> Finding:
     code = "state-transposed"
     if spec.batch is None or not spec.has_rows:
         # cuDNN takes a layer's state in one piece only.
-        fix = on_state(spec, hx, place, ".t().contiguous()" if spec.has_rows else ".t()")
+        fix = on_state(spec, hx, place, "{}.t().contiguous()" if spec.has_rows else "{}.t()")
         return code, StateError, f"{name} has its axes swapped", [("fix", fix)]
     came, wants, option = "batch", "layers", "state_batch_first=True"
     exchange = "rnnkit.states.from_batch_first(hx)"
     if spec.state_batch_first:
         came, wants, option = "layers", "batch", "state_batch_first=False"
         exchange = "rnnkit.states.batch_first(hx)"
-    whole = on_state(spec, hx, place, ".transpose(0, 1).contiguous()")
+    whole = on_state(spec, hx, place, "{}.transpose(0, 1).contiguous()")
     if whole.startswith("("):  # the other one of the pair is right
         exchange = whole
     rows = [
@@ -123,8 +106,10 @@ def _transposed(spec: CallSpec, hx: Sequence[Tensor], place: int) -> Finding:
     return code, StateError, headline, rows
 
 
-def _batch_first_input(spec: CallSpec, name: str, got: _Sizes, want: _Sizes) -> Finding:
-    code = spec.layout_code
+def _batch_first_input(
+    spec: CallSpec, hx: Sequence[Tensor], place: int, got: _Sizes, want: _Sizes
+) -> Finding:
+    name, code = spec.state_names[place], spec.layout_code
     if spec.kind == "packed":
         code = "layout-packed"
         fix = "pack_padded_sequence(..., batch_first=True) for a (batch, seq, feature) input"
@@ -135,8 +120,10 @@ def _batch_first_input(spec: CallSpec, name: str, got: _Sizes, want: _Sizes) -> 
         evidence = f"{name} has batch {got.batch}, which is axis {{axis}} of the input"
         headline, rows = spec.other_layout(evidence)
     if got.batch > want.batch:
-        kept = f"rnnkit.states.select(hx, positions{_batch_first(spec)}), or hx=None for zeros"
-        rows.append(("", f"if {name} is from a larger batch: {kept}"))
+        kept = on_state(spec, hx, place, picked(spec))
+        zeros = from_zeros(spec, hx, place)
+        rows.append(("", f"{kept}, if {name} is from a larger batch"))
+        rows.append(("", f"{zeros}, if the sequences are new"))
     return code, LayoutError, headline, rows
 
 
@@ -145,13 +132,16 @@ def _other_layer_directions(
 ) -> Finding:
     name = spec.state_names[place]
     axis = str(spec.state_axes[0][1 if spec.state_batch_first else 0])
-    zeros = ("fix", _zeros(spec))
+    zeros = ("fix", from_zeros(spec, hx, place))
     if "directions" in axis and got.rows * 2 == want.rows:
         headline = f"{name} has no rows for the backward direction"
         return "state-directions", StateError, headline, [("evidence", axis), zeros]
-    is_twice = "directions" not in axis and got == replace(want, rows=2 * want.rows)
+    twice = replace(want, rows=2 * want.rows) if "directions" not in axis else None
+    is_twice = got == twice
+    if replace(got, width=2 * got.width) == twice:
+        return _bridged(spec, hx, place)
     output = ("", f"if hx is an output: {OUTPUT_FIX}")
-    if is_output(spec, hx[0]) and not is_twice:
+    if is_output(spec, hx[place]) and not is_twice:
         return (
             "state-is-output",
             StateError,
@@ -162,18 +152,20 @@ def _other_layer_directions(
             ],
         )
     if is_twice:
-        option = _batch_first(spec)
+        option = option_of(spec)
         behind = spec.state_batch_first and spec.batch is not None
-        top = on_state(spec, hx, place, f"[{':, ' * behind}-{want.rows}:]")
+        top = on_state(spec, hx, place, f"{{}}[{':, ' * behind}-{want.rows}:]")
         bridge = f'rnnkit.states.bridge({{}}, "sum"{option})'
-        added = bridge.format("hx")
-        wide = f"{spec.constructor}(..., hidden_size={2 * spec.hidden_size})"
+        wide = f"hidden_size={2 * spec.hidden_size}"
+        if spec.proj_size:
+            wide += f", proj_size={2 * spec.proj_size}"
+        wide = f"{constructor_of(spec.module, 'hidden_size')}(..., {wide})"
         wider = [("", f'{wide} and rnnkit.states.bridge(hx, "concat"{option})')]
         if spec.batch is None:
-            added, wider = on_state(spec, hx, place, ".unflatten(0, (-1, 2)).sum(1)"), []
+            bridge, wider = "{}.unflatten(0, (-1, 2)).sum(1)", []
         elif top.startswith("("):  # the other one of the pair is right
-            pair = [bridge.format(one) if one == name else one for one in spec.state_names]
-            added, wider = f"({', '.join(pair)})", []
+            wider = []
+        added = on_state(spec, hx, place, bridge)
         return (
             "state-bidirectional",
             StateError,
@@ -183,7 +175,7 @@ def _other_layer_directions(
                 ("fix", f"{added} adds the directions"),
                 *wider,
                 ("", f"{top}, if hx is from one direction of twice as many layers"),
-                *([output] if is_output(spec, hx[0]) else []),
+                *([output] if is_output(spec, hx[place]) else []),
             ],
         )
     if got.batch != want.batch and got.width != want.width:
@@ -193,6 +185,20 @@ def _other_layer_directions(
     if len(hx) == 1 and spec.kind == "layer" and got.batch == want.batch:
         rows.append(output)
     return "state-layers", StateError, headline, rows
+
+
+def _bridged(spec: CallSpec, hx: Sequence[Tensor], place: int) -> Finding:
+    """Say that a decoder as wide as both directions got them in rows of their own."""
+    *_, width = spec.state_axes[place]
+    headline = f"{spec.state_names[place]} is in two rows for each layer, each half as wide"
+    bridge = f"rnnkit.states.bridge({{}}{option_of(spec)})"
+    if spec.batch is None:
+        bridge = "{}.unflatten(0, (-1, 2)).flatten(1)"
+    rows = [
+        ("evidence", f"{width} is twice {hx[place].shape[-1]}: both directions side by side"),
+        ("fix", on_state(spec, hx, place, bridge)),
+    ]
+    return "state-bidirectional", StateError, headline, rows
 
 
 #: What to type where an output was given as the state.
@@ -207,9 +213,9 @@ def is_output(spec: CallSpec, tensor: Tensor) -> bool:
     return tuple(tensor.shape) == (*spec.actual[:-1], width)
 
 
-def _other_batch(spec: CallSpec, hx: Sequence[Tensor], name: str, got: int, want: int) -> Finding:
-    option = _batch_first(spec)
-    zeros = ("", f"{_zeros(spec)}, if the sequences are new")
+def _other_batch(spec: CallSpec, hx: Sequence[Tensor], place: int, got: int, want: int) -> Finding:
+    name, option = spec.state_names[place], option_of(spec)
+    zeros = ("", f"{from_zeros(spec, hx, place)}, if the sequences are new")
     if got == 1:
         expand = f"rnnkit.states.expand(hx, {want}{option}), if all samples start from it"
         headline = f"{name} is for one sample, the input has {want}"
@@ -230,38 +236,34 @@ def _other_batch(spec: CallSpec, hx: Sequence[Tensor], name: str, got: int, want
         first = f"rnnkit.states.select(hx, slice({want}){option})"
         rows = [
             ("evidence", f"{got} > {want}: {cause}"),
-            ("fix", "hx=None for zeros, if the sequences are new"),
+            ("fix", zeros[1]),
             ("", f"{first}, if the first {want} samples went on"),
-            ("", f"rnnkit.states.select(hx, positions{option}), if others did"),
+            ("", f"{on_state(spec, hx, place, picked(spec))}, if others did"),
         ]
         return "state-batch", StateError, headline, rows
-    return "state-batch", StateError, headline, [("fix", _zeros(spec))]
+    return "state-batch", StateError, headline, [("fix", from_zeros(spec, hx, place))]
 
 
-def _other_width(spec: CallSpec, name: str, got: _Sizes, want: _Sizes) -> Finding:
-    axis = spec.state_axes[spec.state_names.index(name)][-1]
+def _other_width(
+    spec: CallSpec, hx: Sequence[Tensor], place: int, got: _Sizes, want: _Sizes
+) -> Finding:
+    name, axis = spec.state_names[place], spec.state_axes[place][-1]
+    zeros = ("fix", from_zeros(spec, hx, place))
     headline = f"{name} is {got.width} wide, {axis} is wanted"
     proj_size, hidden_size = spec.proj_size, spec.hidden_size
     if proj_size and name == "h" and got.width == hidden_size:
         evidence = f"proj_size={proj_size} is the width of h, hidden_size={hidden_size} that of c"
-        rows: list[Row] = [("evidence", evidence), ("fix", _zeros(spec))]
+        rows: list[Row] = [("evidence", evidence), zeros]
         return "state-projection", StateError, headline, rows
     linear = f"torch.nn.Linear({got.width}, {want.width}) between the two"
     if got.width == 2 * want.width:
         evidence = f"{got.width} is twice {want.width}: both directions side by side"
-        fix = f"a {linear}"
+        rows = [("evidence", evidence), ("fix", f"a {linear}")]
+        if fits(spec, hx, 1 - place):  # a wider module would refuse the other one
+            rows.append(("", f"or {zeros[1]}"))
         # A projection is narrower than what it projects.
-        if axis.name == "hidden_size" or got.width < hidden_size:
-            fix = f"{spec.constructor}(..., {axis.name}={got.width}), or {fix}"
-        rows = [("evidence", evidence), ("fix", fix)]
+        elif axis.name == "hidden_size" or got.width < hidden_size:
+            wide = f"{constructor_of(spec.module, axis.name)}(..., {axis.name}={got.width})"
+            rows[1] = ("fix", f"{wide}, or a {linear}")
         return "state-twice-as-wide", StateError, headline, rows
-    return "state-width", StateError, headline, [("fix", _zeros(spec)), ("", f"or a {linear}")]
-
-
-def _zeros(spec: CallSpec) -> str:
-    return f"hx=None or {'layer' if spec.has_rows else 'cell'}.initial_state({spec.batch}): zeros"
-
-
-def _batch_first(spec: CallSpec) -> str:
-    """Write the option of ``rnnkit.states`` that this layer's states need."""
-    return ", state_batch_first=True" if spec.state_batch_first else ""
+    return "state-width", StateError, headline, [zeros, ("", f"or a {linear}")]

@@ -52,7 +52,7 @@ def checked_state(layer: Any, input: Any, hx: Any, *, own: bool) -> Any:
 def explain(layer: Any, input: Any, hx: Any, error: Exception) -> None:
     """Say in our words what torch said in its own, where we can; a refusal of ours goes on."""
     if not isinstance(error, RnnkitError):
-        explain_missing_kernel(layer, error)
+        explain_missing_kernel(layer, input, hx, error)
         explain_failure(layer, input, hx, error)
 
 

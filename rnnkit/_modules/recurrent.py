@@ -155,6 +155,7 @@ class Recurrent(torch.nn.Module, Generic[StateT]):
             outputs = []
             for reverse, cell in enumerate(directions):
                 options["reverse"], options["first"] = bool(reverse), again[len(ends)]
+                options["state"] = f"hx[{len(ends)}]"
                 output, end = _run_cell(cell, input, state[len(ends)], place, options)
                 outputs.append(output)
                 ends.append(end)

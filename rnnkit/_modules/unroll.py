@@ -124,13 +124,14 @@ def run(
     first: Any = None,
     return_states: bool = False,
     fused: bool = True,
+    state: str = "hx",
 ) -> tuple[Tensor, Any]:
     """Do what :func:`unroll` does, for a caller that may know the cell's ``first`` state better."""
     plain, given = is_plain(cell), hx
     if not plain:
         check_cell_object(cell, input)
     weight = weights_of(cell)[0] if plain else None
-    spec, hx = check_unrolled(cell, input, hx, caller, weight, batch_first=batch_first)
+    spec, hx = check_unrolled(cell, input, hx, caller, weight, batch_first=batch_first, state=state)
     counts = None if lengths is None else check_lengths(spec, lengths, input)
     if counts is not None and counts.is_full():
         counts = None

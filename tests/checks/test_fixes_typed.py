@@ -7,7 +7,7 @@ import pytest
 import torch
 from inline_snapshot import snapshot
 
-from rnnkit import GRU, LSTM, DtypeError, LSTMState, RnnkitError, ShapeError, StateError
+from rnnkit import GRU, DtypeError, LSTMState, RnnkitError, ShapeError, StateError
 from tests.checks.refusals import Case, Refused, call, filled, fix, fixed, table
 
 CASES = {
@@ -37,10 +37,10 @@ Expected hidden size (1, 12, 4), got [1, 3, 4]
         Refused(StateError, "lacks", code="beams-forgotten"),
         fix="rnnkit.states.repeat(hx, 3, state_batch_first=True)",
     ),
-    "If c alone is short, the pair is not repeated.": Case(
+    "If c alone is short, the pair is not repeated, and h is kept.": Case(
         call("nn.LSTM(3, 4)(input, (h, c))", input=(7, 6, 3), h=(1, 6, 4), c=(1, 2, 4)),
         Refused(StateError, "says", code="state-batch"),
-        fix=fix("layer.initial_state(6)", into="hx", layer=LSTM(3, 4)),
+        fix=fix("(h, None)", into="hx"),
     ),
     "A state that every sample starts from is expanded.": Case(
         call("nn.LSTM(3, 4, 2)(input, (h, c))", input=(7, 5, 3), h=(2, 1, 4), c=(2, 1, 4)),

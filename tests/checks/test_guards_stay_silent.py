@@ -163,14 +163,14 @@ def test_a_c_of_its_own_dtype() -> None:
     c = torch.zeros(5, 4)
 
     cell(x, (c.double(), c))
-    assert state_dtype_or_device(spec_of_cell(cell, x), "c", c, x) is None
-    assert state_dtype_or_device(spec_of_cell(cell, x), "h", c, x) is not None
+    assert state_dtype_or_device(spec_of_cell(cell, x), (c, c), 1, x) is None
+    assert state_dtype_or_device(spec_of_cell(cell, x), (c, c), 0, x) is not None
     layer = rnnkit.LSTM(3, 4).double()
     spec = spec_of_layer(layer, x)
-    assert state_dtype_or_device(spec, "c", c, x) is not None
+    assert state_dtype_or_device(spec, (c, c), 1, x) is not None
     with torch.autocast("cpu", dtype=torch.bfloat16):
         layer(x, (c[:1].double(), c[:1]))
-        assert state_dtype_or_device(spec, "c", c, x) is None
+        assert state_dtype_or_device(spec, (c, c), 1, x) is None
 
 
 def test_the_fixture_notices() -> None:

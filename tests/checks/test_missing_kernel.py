@@ -43,6 +43,38 @@ def test_the_fixes_work() -> None:
     torch.testing.assert_close(half.float(), expected, rtol=0.01, atol=0.01)
 
 
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize(
+    ("dtype", "h", "given"),
+    [
+        (torch.float32, None, "input"),
+        (torch.float32, torch.float32, "input, hx"),
+        (torch.bfloat16, None, "input.to(torch.float32)"),
+        (
+            torch.bfloat16,
+            torch.bfloat16,
+            "input.to(torch.float32), rnnkit.states.to(hx, torch.float32)",
+        ),
+    ],
+)
+def test_the_first_fix_works_for_halves_too(
+    dtype: torch.dtype, h: torch.dtype | None, given: str, *, packed: bool
+) -> None:
+    """Without autocast input and state have the dtype of the weights; the state is not left out."""
+    layer, input = rnnkit.LSTM(3, 4), torch.randn(7, 5, 3, dtype=dtype)
+    if packed:
+        input = torch.nn.utils.rnn.pack_padded_sequence(input, [7] * 5)
+    hx = None if h is None else (torch.randn(1, 5, 4, dtype=h), None)
+    said = RuntimeError("could not create a primitive")
+
+    with torch.autocast("cpu", torch.float16), pytest.raises(rnnkit.DtypeError) as caught:
+        explain_missing_kernel(layer, input, hx, said)
+    assert f"enabled=False): output, state = layer({given})\n" in str(caught.value)
+    with torch.autocast("cpu", torch.float16):
+        names = {"rnnkit": rnnkit, "layer": layer, "input": input, "hx": hx, "torch": torch}
+        exec(f"with torch.autocast('cpu', enabled=False): layer({given})", names)  # noqa: S102
+
+
 @pytest.mark.parametrize("grad", [False, True])
 def test_bfloat16_runs_or_says_why(*, grad: bool) -> None:
     """On any CPU a bfloat16 LSTM under autocast gives torch's numbers, or the error."""
@@ -63,7 +95,7 @@ def test_the_message_of_bfloat16() -> None:
     said = RuntimeError("could not create a primitive. Not here. Nor there")
 
     with torch.autocast("cpu", torch.bfloat16), pytest.raises(rnnkit.DtypeError) as caught:
-        explain_missing_kernel(rnnkit.LSTM(3, 4), said)
+        explain_missing_kernel(rnnkit.LSTM(3, 4), torch.zeros(7, 5, 3), None, said)
     assert caught.value.argument == "input"
     level = torch.backends.cpu.get_cpu_capability()
     assert str(caught.value).replace(f" {level} ", " LEVEL ") == snapshot("""\

@@ -116,7 +116,7 @@ RNN input dtype (torch.int64) does not match weight dtype (torch.float32).
 Input and parameter tensors are not at the same device, found input tensor at meta and parameter tensor at cpu
   RNNCell(3, 4): input and weights are on different devices
   input     expected on cpu    got meta
-  fix       input.to('cpu'), or move the model to the input
+  fix       a tensor that has numbers, such as torch.zeros_like(input, device='cpu')
   more      input-device, in the docs under "Errors"\
 """),
     ),

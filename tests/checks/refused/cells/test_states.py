@@ -90,10 +90,10 @@ Input batch size 5 doesn't match hidden0 batch size 8
   h         expected (batch=5, hidden_size=4)    got (8, 4)
   c         expected (batch=5, hidden_size=4)    got (8, 4)
   evidence  8 > 5: probably left from a larger batch, as when the last of an epoch is smaller
-  fix       hx=None for zeros, if the sequences are new
+  fix       hx=None or cell.initial_state(5): zeros, if the sequences are new
             rnnkit.states.select(hx, slice(5)), if the first 5 samples went on
             rnnkit.states.select(hx, positions), if others did
-            where hx is your state
+            where hx is your state and cell is this module
   more      state-batch, in the docs under "Errors"\
 """),
     ),
@@ -156,7 +156,7 @@ hidden0 has inconsistent hidden_size: got 8, expected 4
     "If h fits and c is of another width, c is named.": Case(
         call("nn.LSTMCell(3, 4)(input, (h, c))", input=(5, 3), h=(5, 4), c=(5, 6)),
         Refused(StateError, "says", "hx", (5, 4), (5, 6), code="state-width"),
-        has="\n  fix       hx=None or cell.initial_state(5): zeros\n",
+        fix=fix("(h, None)", into="hx"),
     ),
     "A state of another dtype is refused.": Case(
         call("nn.GRUCell(3, 4)(input, hx)", input=(5, 3), hx=filled(5, 4, dtype=torch.float64)),
@@ -178,8 +178,8 @@ hx dtype (torch.float64) does not match input dtype (torch.float32)
 Input and hidden tensors are not at the same device, found input tensor at cpu and hidden tensor at meta
   LSTMCell(3, 4): state and input are on different devices
   c         expected on cpu    got meta
-  fix       rnnkit.states.to(hx, input.device)
-            where hx is your state
+  fix       (h, None), which starts c from zeros; a tensor on meta has no numbers
+            where (h, c) is your state
   more      state-device, in the docs under "Errors"\
 """),
     ),
@@ -211,7 +211,7 @@ hidden0 has inconsistent hidden_size: got 4, expected 2
     "If c fits and h is of another width, h is named.": Case(
         call("nn.LSTMCell(3, 4)(input, (h, c))", input=(5, 3), h=(5, 6), c=(5, 4)),
         Refused(StateError, "says", code="state-width"),
-        has="\n  fix       hx=None or cell.initial_state(5): zeros\n",
+        fix=fix("(None, c)", into="hx"),
     ),
 }
 

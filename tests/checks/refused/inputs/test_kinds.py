@@ -4,7 +4,7 @@ import torch
 from inline_snapshot import snapshot
 
 import rnnkit
-from rnnkit import ArgumentError, DeviceError, DtypeError, LayoutError, ShapeError
+from rnnkit import LSTM, ArgumentError, DeviceError, DtypeError, LayoutError, ShapeError
 from tests.checks.refusals import Case, Refused, call, filled, fix, fixed, refusal, table
 
 CASES = {
@@ -116,17 +116,18 @@ RNN input dtype (torch.complex64) does not match weight dtype (torch.float32).
     "An input on another device is refused with both devices.": Case(
         call("nn.GRU(3, 4)(input)", input=filled(7, 5, 3).to("meta")),
         Refused(DeviceError, "says", "input", code="input-device"),
-        has="\n  fix       input.to('cpu'), or move the model to the input\n",
+        fix="torch.zeros_like(input, device='cpu')",
     ),
     "Weights on another device are told by the same words.": Case(
         call("nn.LSTM(3, 4, device='meta')(input)", input=(7, 5, 3)),
         Refused(DeviceError, "says", "input"),
-        fix="input.to('meta')",
+        fix=fix("layer.to_empty(device='cpu')", where="@(input)", layer=LSTM(3, 4, device="meta")),
         message=snapshot("""\
 Input and parameter tensors are not at the same device, found input tensor at cpu and parameter tensor at meta
   LSTM(3, 4): input and weights are on different devices
   input     expected on meta    got cpu
-  fix       input.to('meta'), or move the model to the input
+  fix       layer.to_empty(device='cpu'), then load its weights, or layer.reset_parameters()
+            where layer is this module
   more      input-device, in the docs under "Errors"\
 """),
     ),
@@ -165,8 +166,8 @@ hx dtype (torch.bfloat16) does not match input dtype (torch.float32)
 Input and hidden tensors are not at the same device, found input tensor at cpu and hidden tensor at meta
   GRU(3, 4): state and input are on different devices
   hx        expected on cpu    got meta
-  fix       rnnkit.states.to(hx, input.device)
-            where hx is your state
+  fix       hx=None or layer.initial_state(5): zeros; a tensor on meta has no numbers
+            where layer is this module
   more      state-device, in the docs under "Errors"\
 """),
     ),
@@ -178,7 +179,7 @@ Input and hidden tensors are not at the same device, found input tensor at cpu a
             c=(1, 5, 4),
         ),
         Refused(DeviceError, "says", "hx", code="state-device"),
-        has="\n  fix       rnnkit.states.to(hx, input.device)\n",
+        fix=fix("(None, c)", into="hx"),
     ),
     "An input of another width is refused with both numbers.": Case(
         call("nn.LSTM(3, 4)(input)", input=(7, 5, 10)),

@@ -109,7 +109,7 @@ RNN input dtype (torch.int64) does not match weight dtype (torch.float32).
     "Packed sequences on another device are refused.": Case(
         call("nn.RNN(3, 4)(input)", input=packed(7, 6, 6, 2, 1).to("meta")),
         Refused(DeviceError, "mumbles", "input", code="input-device"),
-        has="\n  fix       input.to('cpu'), or move the model to the input\n",
+        has="\n  fix       pack a tensor on 'cpu': one on meta has no numbers\n",
     ),
     "A packed sequence is refused by a cell.": Case(
         call("nn.GRUCell(3, 4)(input)", input=packed(7, 6, 6, 2, 1)),
@@ -148,15 +148,15 @@ Expected hidden[1] size (2, 5, 4), got [1, 5, 4]
   input     expected (sum of lengths, input_size=3)    got (22, 3)
   h         expected (num_layers=2, batch=5, hidden_size=4)    got (2, 5, 4)
   c         expected (num_layers=2, batch=5, hidden_size=4)    got (1, 5, 4)
-  fix       hx=None or layer.initial_state(5): zeros
-            where layer is this module
+  fix       (h, None), which starts c from zeros
+            where (h, c) is your state
   more      state-layers, in the docs under "Errors"\
 """),
     ),
     "A c with more layers than h is refused, where torch drops them in silence.": Case(
         call("nn.LSTM(3, 4)(input, (h, c))", input=packed(7, 6, 6, 2, 1), h=(1, 5, 4), c=(3, 5, 4)),
         Refused(StateError, "unsafe", "hx", (1, 5, 4), (3, 5, 4), code="state-layers"),
-        has="\n  fix       hx=None or layer.initial_state(5): zeros\n",
+        fix=fix("(h, None)", into="hx"),
     ),
     "A c without the backward direction is refused.": Case(
         call(
@@ -166,7 +166,7 @@ Expected hidden[1] size (2, 5, 4), got [1, 5, 4]
             c=(1, 5, 4),
         ),
         Refused(StateError, "unsafe", "hx", (2, 5, 4), (1, 5, 4), code="state-directions"),
-        has="\n  fix       hx=None or layer.initial_state(5): zeros\n",
+        fix=fix("(h, None)", into="hx"),
     ),
     "A c of one sample is refused, where torch gives it to all in silence.": Case(
         call("nn.LSTM(3, 4)(input, (h, c))", input=packed(7, 6, 6, 2, 1), h=(1, 5, 4), c=(1, 1, 4)),
@@ -208,8 +208,9 @@ Expected hidden size (1, 5, 4), got [1, 7, 4]
   hx        expected (num_layers=1, batch=5, hidden_size=4)    got (1, 7, 4)
   evidence  hx has batch 7, which is the number of steps packed
   fix       pack_padded_sequence(..., batch_first=True) for a (batch, seq, feature) input
-            if hx is from a larger batch: rnnkit.states.select(hx, positions), or hx=None for zeros
-            where hx is your state
+            rnnkit.states.select(hx, positions), if hx is from a larger batch
+            hx=None or layer.initial_state(5): zeros, if the sequences are new
+            where hx is your state and layer is this module
   more      layout-packed, in the docs under "Errors"\
 """),
     ),
@@ -264,7 +265,7 @@ Expected hidden size (1, 5, 4), got [1, 7, 4]
     "A state on another device is refused.": Case(
         call("nn.GRU(3, 4)(input, hx)", input=packed(7, 6, 6, 2, 1), hx=filled(1, 5, 4).to("meta")),
         Refused(DeviceError, "unsafe", "hx", code="state-device"),
-        has="\n  fix       rnnkit.states.to(hx, input.device)\n",
+        fix=fix("layer.initial_state(5)", into="hx", layer=rnnkit.GRU(3, 4)),
     ),
 }
 

@@ -41,10 +41,10 @@ Expected hidden size (1, 5, 4), got [1, 8, 4]
   input     expected (seq, batch, input_size=3)    got (7, 5, 3)
   hx        expected (num_layers=1, batch=5, hidden_size=4)    got (1, 8, 4)
   evidence  8 > 5: probably left from a larger batch, as when the last of an epoch is smaller
-  fix       hx=None for zeros, if the sequences are new
+  fix       hx=None or layer.initial_state(5): zeros, if the sequences are new
             rnnkit.states.select(hx, slice(5)), if the first 5 samples went on
             rnnkit.states.select(hx, positions), if others did
-            where hx is your state
+            where hx is your state and layer is this module
   more      state-batch, in the docs under "Errors"\
 """),
     ),

@@ -52,7 +52,7 @@ lstm expects two hidden states: hx is (h, c), got a Tensor of shape (1, 5, 2)
             hx=(filled(1, 5, 3), filled(1, 5, 4)),
         ),
         Refused(StateError, "says", code="state-width"),
-        has="\n  fix       hx=None or layer.initial_state(5): zeros\n",
+        fix=fix("(None, c)", into="hx", c=(1, 5, 4)),
     ),
     "A c as narrow as h is refused by its own width.": Case(
         call(
@@ -61,16 +61,16 @@ lstm expects two hidden states: hx is (h, c), got a Tensor of shape (1, 5, 2)
             hx=(filled(1, 5, 2), filled(1, 5, 2)),
         ),
         Refused(StateError, "says", code="state-width"),
-        has="\n  fix       hx=None or layer.initial_state(5): zeros\n",
+        fix=fix("(h, None)", into="hx", h=(1, 5, 2)),
     ),
     "An h twice as wide is refused with the proj_size that it fits.": Case(
         call(
             "nn.LSTM(3, 6, proj_size=2)(input, hx)",
             input=(7, 5, 3),
-            hx=(filled(1, 5, 4), filled(1, 5, 6)),
+            hx=(filled(1, 5, 4), filled(1, 5, 8)),
         ),
         Refused(StateError, "says", code="state-twice-as-wide"),
-        fix=fix("LSTM(..., proj_size=4)", "3, 6"),
+        fix=fix("LSTM(..., proj_size=4)", "3, 8"),
     ),
     "Where twice the width is no projection any more, no such option is advised.": Case(
         call(
@@ -87,17 +87,19 @@ Expected hidden[0] size (1, 5, 3), got [1, 5, 6]
   c         expected (num_layers=1, batch=5, hidden_size=5)    got (1, 5, 5)
   evidence  6 is twice 3: both directions side by side
   fix       a torch.nn.Linear(6, 3) between the two
+            or (None, c), which starts h from zeros
   more      state-twice-as-wide, in the docs under "Errors"\
 """),
     ),
-    "A c twice as wide is refused with the hidden_size that it fits.": Case(
+    "A c twice as wide as it should be, beside an h that fits, is not what the layer is widened for.": Case(
         call(
             "nn.LSTM(3, 4, proj_size=2)(input, hx)",
             input=(7, 5, 3),
             hx=(filled(1, 5, 2), filled(1, 5, 8)),
         ),
-        Refused(StateError, "says"),
-        has="LSTM(..., hidden_size=8)",
+        Refused(StateError, "says", code="state-twice-as-wide"),
+        fix=fix("(h, None)", into="hx", h=(1, 5, 2)),
+        lacks="LSTM(...",
     ),
     "Without a projection, an h twice as wide is refused with the hidden_size that it fits.": Case(
         call("nn.LSTM(3, 4)(input, hx)", input=(7, 5, 3), hx=(filled(1, 5, 8), filled(1, 5, 8))),

@@ -140,8 +140,8 @@ For unbatched 2-D input, hx should also be 2-D but got 3-D tensor
   RNN(3, 4): hx has 3 axes in place of 2
   input     expected (seq, input_size=3)    got (7, 3)
   hx        expected (num_layers=1, hidden_size=4)    got (1, 5, 4)
-  fix       hx=None for zeros, or hx as (num_layers=1, hidden_size=4)
-            where hx is your state
+  fix       hx=None or layer.initial_state(None): zeros, or hx as (num_layers=1, hidden_size=4)
+            where hx is your state and layer is this module
   more      state-rank, in the docs under "Errors"\
 """),
     ),
@@ -187,8 +187,8 @@ GRUCell: Expected hidden to be 1D or 2D, got 3D instead
   GRUCell(3, 4): hx has 3 axes in place of 1
   input     expected (input_size=3,)    got (3,)
   hx        expected (hidden_size=4,)    got (1, 3, 4)
-  fix       hx=None for zeros, or hx as (hidden_size=4,)
-            where hx is your state
+  fix       hx=None or cell.initial_state(None): zeros, or hx as (hidden_size=4,)
+            where hx is your state and cell is this module
   more      state-rank, in the docs under "Errors"\
 """),
     ),

@@ -74,7 +74,7 @@ Expected hidden size (5, 1, 4), got [5, 2, 4]
     "If h fits and c has other layers, c is named.": Case(
         call("nn.LSTM(3, 4, 2)(input, (h, c))", input=(7, 5, 3), h=(2, 5, 4), c=(1, 5, 4)),
         Refused(StateError, "says", "hx", (2, 5, 4), (1, 5, 4), code="state-layers"),
-        has="\n  fix       hx=None or layer.initial_state(5): zeros\n",
+        fix=fix("(h, None)", into="hx"),
     ),
     "A state of another width is refused with both numbers.": Case(
         call("nn.GRU(3, 4)(input, hx)", input=(7, 5, 3), hx=(1, 5, 6)),
@@ -118,7 +118,7 @@ Expected hidden[0] size (1, 5, 2), got [1, 5, 4]
     "With a projection, an h as wide as c is refused.": Case(
         call("nn.LSTM(3, 4, proj_size=2)(input, (h, h))", input=(7, 5, 3), h=(1, 5, 4)),
         Refused(StateError, "says", "hx", (1, 5, 2), (1, 5, 4), code="state-projection"),
-        has="\n  fix       hx=None or layer.initial_state(5): zeros\n",
+        fix=fix("(None, c)", into="hx", c=(1, 5, 4)),
     ),
     "A state of which no size fits is refused.": Case(
         call("nn.GRU(3, 4, 2)(input, hx)", input=(7, 5, 3), hx=(3, 8, 6)),
@@ -218,10 +218,10 @@ Expected hidden size (5, 1, 4), got [8, 1, 4]
   input     expected (seq, batch, input_size=3)    got (7, 5, 3)
   hx        expected (batch=5, num_layers=1, hidden_size=4)    got (8, 1, 4)
   evidence  8 > 5: probably left from a larger batch, as when the last of an epoch is smaller
-  fix       hx=None for zeros, if the sequences are new
-            rnnkit.states.select(hx, slice(5), state_batch_first=True), if the first 5 samples went on
-            rnnkit.states.select(hx, positions, state_batch_first=True), if others did
-            where hx is your state
+  fix       hx=None or layer.initial_state(5): zeros, if the sequences are new
+            rnnkit.states.select(hx, slice(5), batch_first=True), if the first 5 samples went on
+            rnnkit.states.select(hx, positions, batch_first=True), if others did
+            where hx is your state and layer is this module
   more      state-batch, in the docs under "Errors"\
 """),
     ),

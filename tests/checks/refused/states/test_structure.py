@@ -88,7 +88,7 @@ hx must be one tensor, got a list of 2: (4,), (4,)
 hx must be one tensor, got an ndarray
   GRU(3, 4) carries one tensor
   hx        expected (num_layers=1, batch=5, hidden_size=4)
-  fix       torch.as_tensor(hx)
+  fix       torch.as_tensor(hx).to(input)
             where hx is your state
   more      state-structure, in the docs under "Errors"\
 """),

@@ -129,7 +129,8 @@ hx must be a tuple of 2 states, got 1 of them
 hx must be one tensor, got a tuple of 2: (5, 6), (5, 6)
   Recurrent of GRUCell(3, 4) carries one tensor
   hx        expected (batch=5, hidden_size=4)
-  fix       hx=None for zeros
+  fix       None as hx[0] for zeros
+            where hx is your state
   more      state-structure, in the docs under "Errors"\
 """),
     ),

@@ -139,8 +139,9 @@ Input batch size 5 doesn't match hidden0 batch size 7
   hx        expected (batch=5, hidden_size=4)    got (7, 4)
   evidence  hx has batch 7, which is axis 1 of the input
   fix       unroll(..., batch_first=False), or input.transpose(0, 1)
-            if hx is from a larger batch: rnnkit.states.select(hx, positions), or hx=None for zeros
-            where hx is your state
+            rnnkit.states.select(hx, positions), if hx is from a larger batch
+            hx=None or cell.initial_state(5): zeros, if the sequences are new
+            where hx is your state and cell is this module
   more      layout-seq-first, in the docs under "Errors"\
 """),
     ),
@@ -152,7 +153,7 @@ Input batch size 5 doesn't match hidden0 batch size 7
     "A list of steps is refused with the call that stacks them.": Case(
         call("unroll(GRUCell(3, 4), steps)", steps=[filled(5, 3), filled(5, 3)]),
         Refused(ArgumentError, "lacks", "input", code="input-type", annotated=True),
-        has="  fix       torch.nn.utils.rnn.pad_sequence(input), or torch.stack(input) for",
+        fix=fix("torch.stack(input)", into="steps", input=[filled(5, 3), filled(5, 3)]),
     ),
     "A user's cell has a state for as many samples as the input.": Case(
         call("unroll(cell, input, hx)", cell=Sums(), input=(7, 5, 3), hx=(4, 3)),

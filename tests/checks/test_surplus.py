@@ -168,6 +168,7 @@ Recurrent.forward() takes from 2 to 3 positional arguments but 4 were given
 GRU.forward() got an unexpected keyword argument 'mask'
   GRU(3, 4, batch_first=True) takes input, hx, lengths, reset
   fix       lengths=mask.sum(1), if the mask is true on valid steps
+            reset=mask, if it is true where a sample starts again
   more      arguments-of-a-call, in the docs under "Errors"\
 """),
     ),
@@ -185,6 +186,8 @@ GRU.forward() got an unexpected keyword argument 'mask'
         Refused(ArgumentError, "says", "mask", code=NAME),
         ends="""
   fix       leave the mask out: a cell takes one step
+            rnnkit.states.reset(hx, mask) as hx, if it is true for samples that start again
+            where hx is your state
   more      arguments-of-a-call, in the docs under "Errors"\
 """,
     ),

@@ -5,9 +5,12 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from torch._subclasses import FakeTensorMode
 
 import rnnkit
 from rnnkit import DtypeError, StateError
+from rnnkit._checks.call_spec import spec_of_layer
+from rnnkit._checks.dtype_errors import diagnose_dtype_and_device
 from tests.checks.refusals import filled
 
 
@@ -70,3 +73,14 @@ def test_errors_survive_pickling_with_their_code() -> None:
 def test_a_leak_has_the_name_of_its_probe_for_a_code() -> None:
     """It needs no list of its own."""
     assert rnnkit.LeakError("text", "batch", "encoder").code == "batch"
+
+
+def test_an_input_that_has_numbers_is_moved_to_the_weights() -> None:
+    """What holds for two devices that this machine need not have."""
+    layer, input = rnnkit.GRU(3, 4), filled(7, 5, 3)
+    with FakeTensorMode():
+        weight = torch.empty(12, 3, device="cuda")
+    cause = diagnose_dtype_and_device(spec_of_layer(layer, input), input, weight)
+
+    assert cause is not None
+    assert cause.rows[-1] == ("fix", "input.to('cuda:0'), or move the model to the input")

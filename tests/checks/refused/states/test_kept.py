@@ -94,6 +94,11 @@ CASES = _rows() | {
             fix("(h, rnnkit.states.select(c, positions))", into="hx", positions=[0, 2, 4, 6, 7]),
         ),
     ),
+    "Where neither fits, and no projection is as wide as h, none is advised.": Case(
+        call("nn.LSTM(3, 5, proj_size=3)(input, (h, h))", input=(7, 5, 3), h=(1, 5, 6)),
+        Refused(StateError, "says", "hx", code="state-twice-as-wide"),
+        has="  fix       a torch.nn.Linear(6, 3) between the two\n  more",
+    ),
     "An h that fits speaks for the input's layout, whatever c fits.": Case(
         call("nn.LSTM(3, 4)(input, (h, c))", input=(7, 5, 3), h=(1, 5, 4), c=(1, 7, 4)),
         Refused(StateError, "says", "hx", code="state-batch"),
@@ -201,17 +206,17 @@ CASES = _rows() | {
     ),
     "A user's cell without a first state has none to type.": Case(
         call("unroll(cell, input, hx)", cell=Untold(), input=(7, 5, 3), hx=(4, 3)),
-        Refused(StateError, "lacks", "hx", code="state-cell-batch"),
+        Refused(StateError, "lacks", "hx", code="state-cell-batch", annotated=True),
         has="  fix       hx=None, if the sequences are new\n",
     ),
     "Nor in a Recurrent.": Case(
         call(
-            "layer(input, hx)",
-            layer=rnnkit.Recurrent(Untold()),
+            "Recurrent(cell)(input, hx)",
+            cell=Untold(),
             input=(7, 5, 3),
             hx=(filled(4, 3),),
         ),
-        Refused(StateError, "lacks", "hx", code="state-cell-batch"),
+        Refused(StateError, "lacks", "hx", code="state-cell-batch", annotated=True),
         has="  fix       None as hx[0], if the sequences are new\n",
     ),
 }

@@ -130,7 +130,7 @@ def _held(direction: Direction, input: Tensor, places: Places) -> tuple[Directio
     # Not by writing into a slice of zeros, which torch's older exporter to ONNX fails at.
     columns = [
         torch.cat([weight.new_full((gate, 1), sign * closed) for sign in signs])
-        for signs, _ in zip(SIGNS[direction.mode], marks, strict=False)
+        for signs in SIGNS[direction.mode][: len(marks)]
     ]
     weights = [torch.cat([weight, *columns], dim=1), *others]
     input = torch.cat([input, *(mark.to(input.dtype) for mark in marks)], dim=2)

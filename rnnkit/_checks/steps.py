@@ -32,30 +32,30 @@ def explain_layer_step(layer: Any, x_t: Tensor, state: Any) -> None:
     called = spec_of_layer(layer, x_t.unsqueeze(1 if layer.batch_first and x_t.dim() > 1 else 0))
     spec = called._replace(kind="step", actual=tuple(x_t.shape), input_axes=axes, seq=None)
     weight = layer._flat_weights[0]  # noqa: SLF001
-    _explain(spec, diagnose_input(spec, x_t, weight), x_t, state, "state")
+    _explain(spec, diagnose_input(spec, x_t, weight), x_t, state)
 
 
 def explain_cells_step(cells: list[Any], x_t: Tensor, state: Any) -> None:
     """Refuse a step of a ``Recurrent``; of a cell that is None nothing is known."""
     for place, (cell, hx) in enumerate(zip(cells, state, strict=True)):
         if cell is not None:
-            spec = spec_of_cell(cell, x_t)
+            spec = spec_of_cell(cell, x_t)._replace(state=f"hx[{place}]")
             weight = next(cell.parameters())
             cause = None if place else diagnose_input(spec, x_t, weight)
-            _explain(spec, cause, x_t, hx, f"state[{place}]", place=place)
+            _explain(spec, cause, x_t, hx, place)
 
 
-def _explain(
-    spec: CallSpec, cause: Cause | None, x_t: Tensor, hx: Any, name: str, place: int = 0
-) -> None:
+def _explain(spec: CallSpec, cause: Cause | None, x_t: Tensor, hx: Any, place: int = 0) -> None:
     if cause is None and hx is not None:
         refuse_odd_state(spec.module, hx, x_t)
         shapes = [tuple(size or 0 for size in sizes(axes)) for axes in spec.state_axes]
         cause = diagnose_state(spec, complete_pair(hx, shapes, x_t), x_t)
     if cause is not None:
+        name = spec.state.replace("hx", "state")
         names = {"input": "x_t", "hx": name, "cell": name.replace("state", "layer.cells")}
 
         def words(text: str) -> str:
+            text = text.replace(spec.state, name).replace("hx=", "state=")
             return WORD.sub(lambda found: names[found[1]], text)
 
         # Only the first cell reads x_t.

@@ -39,7 +39,7 @@ Expected hidden size (1, 5, 8), got [2, 5, 4]
     "Batch-first states.": Case(
         call("nn.RNN(3, 8, state_batch_first=True)(input, hx)", input=(7, 5, 3), hx=(5, 2, 4)),
         Refused(StateError, "lacks", "hx", code=CODE),
-        fix="rnnkit.states.bridge(hx, batch_first=True)",
+        fix="rnnkit.states.bridge(hx, state_batch_first=True)",
     ),
     "c alone.": Case(
         call("nn.LSTM(3, 8)(input, (h, c))", input=(7, 5, 3), h=(1, 5, 8), c=(2, 5, 4)),

@@ -212,7 +212,7 @@ Expected hidden size (2, 4), got [4, 2]
         call("nn.GRU(3, 4, state_batch_first=True)(input, hx)", input=(7, 5, 3), hx=(8, 1, 4)),
         Refused(StateError, "lacks", "hx", (5, 1, 4), (8, 1, 4)),
         fix="rnnkit.states.select(hx, slice(5), state_batch_first=True)",
-        message=snapshot('''\
+        message=snapshot("""\
 Expected hidden size (5, 1, 4), got [8, 1, 4]
   GRU(3, 4, state_batch_first=True): hx is for a batch of 8, the input has 5
   input     expected (seq, batch, input_size=3)    got (7, 5, 3)
@@ -223,7 +223,7 @@ Expected hidden size (5, 1, 4), got [8, 1, 4]
             rnnkit.states.select(hx, positions, state_batch_first=True), if others did
             where hx is your state and layer is this module
   more      state-batch, in the docs under "Errors"\
-'''),
+"""),
     ),
     "A state of a smaller batch is refused.": Case(
         call("nn.LSTM(3, 4)(input, (h, h))", input=(7, 5, 3), h=(1, 2, 4)),

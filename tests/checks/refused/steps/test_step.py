@@ -133,14 +133,14 @@ step() got an unexpected keyword argument 'input'
         ),
         Refused(StateError, "lacks", "state", (5, 5), (4, 5), code="state-batch"),
         fix=fix("(None, state[1][1])", into="other", state=(OF_GRU, (filled(4, 5), filled(5, 5)))),
-        message=snapshot('''\
+        message=snapshot("""\
 Input batch size 5 doesn't match hidden0 batch size 4
   LSTMCell(4, 5): h is for a batch of 4, x_t has 5
   h         expected (batch=5, hidden_size=5)    got (4, 5)
   c         expected (batch=5, hidden_size=5)    got (5, 5)
   fix       (None, state[1][1]) as state[1], which starts h from zeros
   more      state-batch, in the docs under "Errors"\
-'''),
+"""),
     ),
     "Of a Recurrent: one state for all.": Case(
         call("Recurrent(GRUCell(3, 4)).step(x_t, state)", x_t=(5, 3), state=(5, 4)),

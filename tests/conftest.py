@@ -9,6 +9,7 @@ import torch
 
 import rnnkit
 from rnnkit._base import callers
+from tests.covering import cover
 
 WHOLE = hypothesis.settings(
     deadline=None,  # the first call of a kernel is slow, and machines are shared
@@ -43,8 +44,10 @@ def _one_seed_one_thread() -> None:
     torch.manual_seed(2026)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Leave out what cannot hold under jaxtyping's import hook or an old torch; marks say why."""
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out rows that others cover, and what a mark says cannot hold here."""
+    cover(config, items)
     for item in items:
         if hasattr(rnnkit, "jaxtyping"):
             for mark in item.iter_markers("unhooked"):

@@ -55,6 +55,7 @@ PRECISIONS: dict[str, tuple[Callable[..., Model], torch.dtype]] = {
 }
 
 
+@pytest.mark.covering(2)
 @pytest.mark.parametrize("library", LIBRARIES, ids=["torch", "rnnkit"])
 @pytest.mark.parametrize("head", [True, False], ids=["head", "no head"])
 @pytest.mark.parametrize("name", PRECISIONS)

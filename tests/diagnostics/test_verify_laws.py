@@ -143,6 +143,7 @@ def test_rounding_is_no_leak(kind: Any, seq: int) -> None:
     assert "alone" in rnnkit.verify(model, normal(4, seq, 256)).checked
 
 
+@pytest.mark.covering(2)
 @pytest.mark.parametrize("kind", [nn.RNN, nn.LSTM, nn.GRU])
 @pytest.mark.parametrize("scale", [8, 16])
 @pytest.mark.parametrize("seed", range(2))

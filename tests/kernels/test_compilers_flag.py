@@ -44,6 +44,7 @@ def flag(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Cal
     return rise
 
 
+@pytest.mark.covering(3)
 @kinds
 @pytest.mark.parametrize("how", MAKES)
 @pytest.mark.parametrize("lengths", [None, LENGTHS])

@@ -1,7 +1,5 @@
 """``lengths``: each sample of a padded batch gives what it gives alone, cut to its length."""
 
-from collections.abc import Iterator
-from itertools import product
 from typing import Any
 
 import numpy as np
@@ -102,25 +100,28 @@ def check_alone(
     )
 
 
-def every_option() -> Iterator[Any]:
-    """All options in all combinations; the quick run has each alone, none, and all of them."""
-    for flags in product((1, 2), *[(False, True)] * 3):
-        others = sum(map(int.__ne__, flags, (1, False, False, True)))
-        marks = [pytest.mark.slow] if 1 < others < len(flags) else []
-        yield pytest.param(flags, id="-".join(map(str, flags)), marks=marks)
-
-
-@pytest.mark.parametrize("options", list(every_option()))
+@pytest.mark.covering(3)
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("batch_first", [False, True])
+@pytest.mark.parametrize("bidirectional", [False, True])
+@pytest.mark.parametrize("num_layers", [1, 2])
 @pytest.mark.parametrize("state", ["none", "given", "batch first"])
 @paths
 @kinds
 def test_each_sample_as_alone_for_every_option(
-    kind: str, path: str, state: str, options: tuple[int, bool, bool, bool]
+    kind: str,
+    path: str,
+    state: str,
+    num_layers: int,
+    *,
+    bidirectional: bool,
+    batch_first: bool,
+    bias: bool,
 ) -> None:
     """With every option on either path a batch gives what its samples give alone."""
-    names = ("num_layers", "bidirectional", "batch_first", "bias")
+    options = {"bidirectional": bidirectional, "batch_first": batch_first, "bias": bias}
 
-    check_alone(case_of(kind, **dict(zip(names, options, strict=True))), LENGTHS, state, path)
+    check_alone(case_of(kind, num_layers=num_layers, **options), LENGTHS, state, path)
 
 
 def draw_lengths(data: st.DataObject, case: Case) -> tuple[int, ...]:
@@ -160,6 +161,7 @@ def test_each_sample_as_alone_in_single_precision(
     check_alone(case, draw_lengths(data, case), state, path, tolerance=1e-5)
 
 
+@pytest.mark.covering(2)
 @paths
 @kinds
 @pytest.mark.parametrize("lengths", [(3,), (1,), (0,)])

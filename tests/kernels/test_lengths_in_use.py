@@ -85,6 +85,7 @@ def test_all_dropped(name: str, path: str) -> None:
         assert_same(layer(x, lengths=LENGTHS)[0], layer(-x, lengths=LENGTHS)[0])
 
 
+@pytest.mark.covering(2)
 @paths
 @kinds
 @pytest.mark.parametrize("given", [False, True])
@@ -141,6 +142,7 @@ def test_half_precision_and_complex_numbers(kind: str, dtype: torch.dtype, path:
     assert all(tensor.isfinite().all() for tensor in tensors_of(state))
 
 
+@pytest.mark.covering(2)
 @pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
 @paths
 @kinds
@@ -158,6 +160,7 @@ def test_without_gradients(kind: str, path: str, mode: Any) -> None:
     assert not any(tensor.requires_grad for tensor in tensors_of(actual))
 
 
+@pytest.mark.covering(2)
 @kinds
 @pytest.mark.parametrize("size", [(3, 5, 2, 4), (16, 40, 8, 64)])
 @pytest.mark.parametrize("fill", [0.15, 0.9])
@@ -210,6 +213,7 @@ def test_weights_given_for_one_call(kind: str, path: str) -> None:
         assert_same(doubled(x, lengths=LENGTHS), actual)
 
 
+@pytest.mark.covering(2)
 @paths
 @layers
 @pytest.mark.parametrize("how", ["weight_norm", "prune"])

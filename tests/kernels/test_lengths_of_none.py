@@ -47,6 +47,7 @@ def check_handed_through(run: Any, tensors: Any, weights: Any, fill: float) -> N
     assert all(tensor.isfinite().all() for tensor in tensors_of(results[1]))
 
 
+@pytest.mark.covering(3)
 @pytest.mark.parametrize("fill", FILLS)
 @pytest.mark.parametrize("options", [{}, {"num_layers": 2, "bidirectional": True}], ids=str)
 @paths
@@ -78,6 +79,7 @@ def test_with_resets(kind: str, path: str) -> None:
         )
 
 
+@pytest.mark.covering(3)
 @pytest.mark.parametrize("fill", [torch.nan, torch.inf])
 @pytest.mark.parametrize("reverse", [False, True])
 @pytest.mark.parametrize("return_states", [False, True])

@@ -55,6 +55,7 @@ def results(output: Tensor, state: Any, leaves: list[Tensor], which: int | None)
     return [*found, *grads]
 
 
+@pytest.mark.covering(3)
 @kinds
 @pytest.mark.parametrize("reverse", [False, True])
 @pytest.mark.parametrize("lengths", [None, LENGTHS])

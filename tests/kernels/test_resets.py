@@ -91,6 +91,7 @@ def check(
     )
 
 
+@pytest.mark.covering(3)
 @reset_paths
 @kinds
 @pytest.mark.parametrize("lengths", [None, LENGTHS])
@@ -134,6 +135,7 @@ def test_each_piece_as_alone_in_single_precision(name: str, path: str) -> None:
     check(case, drawn(case), path, lengths=LENGTHS, tolerance=1e-4)
 
 
+@pytest.mark.covering(2)
 @kinds
 @pytest.mark.parametrize("size", [(3, 9, 2, 4), (11, 40, 8, 48)])
 @pytest.mark.parametrize("rate", [0.02, 0.3])
@@ -203,6 +205,7 @@ def test_one_sequence_without_batch(kind: str, batch_first: bool) -> None:
     assert_same([tensor.squeeze(1) for tensor in tensors_of(state)], end)
 
 
+@pytest.mark.covering(2)
 @reset_paths
 @kinds
 @pytest.mark.parametrize("number", [math.nan, math.inf])
@@ -246,6 +249,7 @@ def test_second_derivatives(name: str, lengths: Any) -> None:
     torch.testing.assert_close(actual, expected, rtol=1e-10, atol=1e-10)
 
 
+@pytest.mark.covering(2)
 @reset_paths
 @layers
 @pytest.mark.parametrize("rate", [0.4, 0.0])

@@ -91,6 +91,7 @@ def test_unrolled_cells_traced(name: str) -> None:
     close(traced(x, mask(0.1)), rnnkit.unroll(cell, x, reset=mask(0.1))[0])
 
 
+@pytest.mark.covering(2)
 @kinds
 @pytest.mark.parametrize("rate", [0.0, 0.4])
 @pytest.mark.parametrize("number", [1.0, float("nan")])
@@ -208,6 +209,7 @@ def test_only_what_asks_for_a_gradient_has_one(name: str, path: str) -> None:
     assert all(tensor.grad.abs().sum() > 0 for tensor in tensors)
 
 
+@pytest.mark.covering(2)
 @pytest.mark.parametrize("reset", [None, mask()], ids=["lengths", "resets"])
 @pytest.mark.parametrize("path", ["rows", "packed", "padded", "steps"])
 @kinds

@@ -17,6 +17,7 @@ LENGTHS = torch.tensor([4, 5, 2])
 X = torch.linspace(-1, 1, SEQ * BATCH * FEATURE).sin().reshape(SEQ, BATCH, FEATURE)
 
 
+@pytest.mark.covering(3)
 @pytest.mark.parametrize("name", ["LSTM", "GRU", "RNN"])
 @pytest.mark.parametrize("lengths", [None, LENGTHS], ids=["whole", "lengths"])
 @pytest.mark.parametrize("batch_first", [True, False])
@@ -49,6 +50,7 @@ def test_what_is_no_tensor_takes_no_operator() -> None:
     assert not layer_paths.takes_operator(rnnkit.GRU(FEATURE, HIDDEN), packed)
 
 
+@pytest.mark.covering(3)
 @pytest.mark.parametrize("name", ["LSTMCell", "GRUCell", "RNNCell"])
 @pytest.mark.parametrize("lengths", [None, LENGTHS], ids=["whole", "lengths"])
 @pytest.mark.parametrize("with_reset", [True, False])

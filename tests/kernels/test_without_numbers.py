@@ -13,6 +13,7 @@ from tests.strategies import gradients
 pytestmark = pytest.mark.filterwarnings("ignore:TF32 acceleration on top of oneDNN:UserWarning")
 
 
+@pytest.mark.covering(3)
 @pytest.mark.parametrize("lowered", [None, torch.bfloat16])
 @pytest.mark.parametrize("projected", [False, True])
 @pytest.mark.parametrize("halved", [False, True])

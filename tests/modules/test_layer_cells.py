@@ -48,6 +48,7 @@ def test_unrolled_cells_are_the_layer(name: str, data: st.DataObject, *, fused: 
     torch.testing.assert_close(tensors_of(actual), tensors_of(expected), rtol=1e-10, atol=1e-10)
 
 
+@pytest.mark.covering(2)
 @kinds
 @pytest.mark.parametrize("bias", [False, True])
 @pytest.mark.parametrize("bidirectional", [False, True])

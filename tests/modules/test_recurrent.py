@@ -118,6 +118,7 @@ def test_layer_of_a_layers_cells(
     torch.testing.assert_close(found[:1], found[1:])
 
 
+@pytest.mark.covering(2)
 @pytest.mark.parametrize("both", [False, True])
 @pytest.mark.parametrize("batch_first", [False, True])
 @pytest.mark.parametrize("lengths", [None, [3, 0]])

@@ -48,6 +48,7 @@ def scanned(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     return run
 
 
+@pytest.mark.covering(3)
 @kinds
 @pytest.mark.parametrize("lengths", [None, LENGTHS])
 @pytest.mark.parametrize("reset", [None, mask()], ids=["whole", "resets"])

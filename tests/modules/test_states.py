@@ -96,6 +96,7 @@ INDICES: dict[str, tuple[Any, list[int]]] = {
 }
 
 
+@pytest.mark.covering(2)
 @pytest.mark.parametrize("index", INDICES)
 @kinds
 @where
@@ -138,6 +139,7 @@ def test_repeat_is_what_a_repeated_batch_gives() -> None:
     torch.testing.assert_close(states.repeat(state, 4), expected)
 
 
+@pytest.mark.covering(2)
 @pytest.mark.parametrize(
     "mask",
     [

@@ -108,6 +108,7 @@ def test_global_hooks_are_called_at_each_step() -> None:
     assert seen == [cell] * 7
 
 
+@pytest.mark.covering(2)
 @both
 @pytest.mark.parametrize("kind", ["RNNCell", "LSTMCell", "GRUCell"])
 @pytest.mark.parametrize("attribute", ["kernel", "mode", "weights", "proj_size"])

@@ -26,6 +26,7 @@ def test_pair_of_one_sequence(given: Any) -> None:
     assert state.h.shape == state.c.shape == (4,)
 
 
+@pytest.mark.covering(2)
 @pytest.mark.parametrize("batch", [0, 1, 5])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("missing", ["h", "c", "both"])
@@ -99,6 +100,7 @@ CALLS: list[dict[str, Any]] = [
 ]
 
 
+@pytest.mark.covering(3)
 @pytest.mark.parametrize("options", CALLS, ids=lambda options: "-".join(options) or "plain")
 @pytest.mark.parametrize("missing", [0, 1])
 @pytest.mark.parametrize("sequences", [2, None])

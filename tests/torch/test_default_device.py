@@ -86,6 +86,7 @@ def test_states(name: str) -> None:
             assert_same(one, other)
 
 
+@pytest.mark.covering(3)
 @pytest.mark.parametrize("grad", [True, False])
 @pytest.mark.parametrize("bidirectional", [True, False])
 @pytest.mark.parametrize("kind", KINDS)

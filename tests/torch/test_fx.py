@@ -113,6 +113,7 @@ def assert_traced_alike(
     assert_same(theirs(*args), fx.GraphModule(ours, graphs[1])(*args))
 
 
+@pytest.mark.covering(2)
 @six
 @pytest.mark.parametrize("tracer", [fx.Tracer, LinearLeaves])
 @pytest.mark.parametrize("model", [Plain, Stateful, Keywords])

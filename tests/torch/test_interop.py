@@ -172,6 +172,7 @@ def test_checkpoint_goes_both_ways(name: str) -> None:
         assert_same(source(x), loaded(x))
 
 
+@pytest.mark.covering(2)
 @six
 @pytest.mark.parametrize("given", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("kept", [None, torch.float32, torch.bfloat16])

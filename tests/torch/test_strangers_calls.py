@@ -65,6 +65,7 @@ def test_c_recurrent_steps_and_last_hidden() -> None:
             both.last_hidden(wrong)
 
 
+@pytest.mark.covering(3)
 @pytest.mark.unhooked("the annotations ask for initial_state")
 @cells
 @pytest.mark.parametrize("reverse", [False, True])

@@ -2,6 +2,8 @@
 
 import sys
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import pytest
@@ -56,27 +58,54 @@ def is_packed(sample: Sample) -> bool:
 
 @dataclass(frozen=True)
 class Case:
-    """One sample of one class: its data and weights are drawn again, from one seed, in each test."""
+    """One sample of one class, whose modules are drawn from one seed."""
 
     name: str
     index: int
+    sample: Sample
 
-    def sample(self, dtype: torch.dtype, *, requires_grad: bool = False) -> Sample:
-        """Torch's sample, with inputs of this dtype."""
-        torch.manual_seed(self.index)
-        return draw(self.name, dtype, requires_grad=requires_grad)[self.index]
+    @property
+    def traits(self) -> tuple[tuple[str, object], ...]:
+        """How the sample differs from the others of its class."""
+        constructor, args = self.sample.constructor_input, self.inputs
+        sizes = [("sizes", str(constructor.args)), ("shape", str(tensors(args)[0].shape))]
+        also = [("packed", is_packed(self.sample)), ("hx", len(args) > 1)]
+        return (*sizes, *constructor.kwargs.items(), *also)
 
-    def build(self, classes: Classes, sample: Sample) -> nn.Module:
+    @property
+    def inputs(self) -> tuple[object, ...]:
+        """What the module is called with."""
+        return self.sample.forward_input.args
+
+    def build(self, classes: Classes) -> nn.Module:
         """Construct the sample's module, of our class or of torch's, in the dtype of its input."""
-        constructor = sample.constructor_input
-        dtype = tensors(sample.forward_input.args)[0].dtype
+        constructor = self.sample.constructor_input
+        dtype = tensors(self.inputs)[0].dtype
         torch.manual_seed(self.index + 1)
         return classes[self.name](*constructor.args, **constructor.kwargs, dtype=dtype)
 
-    def pair(self, sample: Sample, mode: str = "train") -> tuple[nn.Module, nn.Module]:
+    def pair(self, mode: str = "train") -> tuple[nn.Module, nn.Module]:
         """Construct our module and torch's, with the same weights."""
-        ours, theirs = self.build(OURS, sample), self.build(THEIRS, sample)
+        ours, theirs = self.build(OURS), self.build(THEIRS)
         return ours.train(mode == "train"), theirs.train(mode == "train")
+
+
+def cases(
+    name: str, dtype: torch.dtype = torch.float32, *, requires_grad: bool = False
+) -> list[Case]:
+    """Torch's samples for a class, with inputs of this dtype."""
+    samples = enumerate(draw(name, dtype, requires_grad=requires_grad))
+    return [Case(name, index, sample) for index, sample in samples]
+
+
+@contextmanager
+def naming(case: Case) -> Iterator[None]:
+    """Name the sample on which an assertion fails."""
+    try:
+        yield
+    except Exception as error:
+        error.add_note(f"sample {case.index}: {case.traits}")
+        raise
 
 
 def tensors(value: object) -> list[Tensor]:
@@ -112,18 +141,3 @@ def strided(value: object) -> object:
 def assert_identical(actual: list[Tensor], expected: list[Tensor]) -> None:
     """Equal bit for bit."""
     torch.testing.assert_close(actual, expected, rtol=0, atol=0)
-
-
-def every_case(*, packed: bool) -> list[object]:
-    """List the samples of all six classes, as parameters whose ids say how they differ."""
-    cases = []
-    for name in OURS:
-        for index, sample in enumerate(draw(name, torch.float32)):
-            constructor, args = sample.constructor_input, sample.forward_input.args
-            said = [f"{key}={value}" for key, value in constructor.kwargs.items()]
-            said += ["packed"] * is_packed(sample) + ["hx"] * (len(args) - 1)
-            if packed or not is_packed(sample):
-                cases.append(
-                    pytest.param(Case(name, index), id="-".join([name, str(index), *said]))
-                )
-    return cases

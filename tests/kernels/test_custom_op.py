@@ -1,7 +1,5 @@
 """The operator of one layer in one direction: torch's numbers, torch's gradients, no surprise for a compiler."""
 
-import itertools
-from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import pytest
@@ -111,19 +109,20 @@ def check(
     )
 
 
-def kinds() -> Iterator[dict[str, Any]]:
-    """Each kind of layer that has a path of its own."""
-    dtypes = (torch.float32, torch.float64)
-    for mode, bias, reverse, dtype in itertools.product(GATES, *[(True, False)] * 2, dtypes):
-        yield {"mode": mode, "bias": bias, "reverse": reverse, "dtype": dtype}
-    for bias in (True, False):
-        yield {"mode": "LSTM", "bias": bias, "projected": True}
-
-
-@pytest.mark.parametrize("kind", list(kinds()), ids=lambda kind: "-".join(map(str, kind.values())))
-def test_torchs_numbers(kind: dict[str, Any]) -> None:
+@pytest.mark.covering(3)
+@modes
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("reverse", [True, False])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_torchs_numbers(mode: str, dtype: torch.dtype, *, bias: bool, reverse: bool) -> None:
     """Output, state and gradients are those of torch's kernel."""
-    check(call(**kind))
+    check(call(mode, bias=bias, reverse=reverse, dtype=dtype))
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_torchs_numbers_of_a_projection(*, bias: bool) -> None:
+    """Those of an LSTM with a projection, too."""
+    check(call("LSTM", bias=bias, projected=True))
 
 
 @pytest.mark.filterwarnings("ignore:LSTM with projections:UserWarning")

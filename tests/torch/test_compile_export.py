@@ -20,8 +20,7 @@ from tests.torch.side_by_side import (
     HIDDEN,
     INPUT,
     LAYERS,
-    assert_same,
-    assert_same_compiled,
+    assert_close,
     carried,
     layers,
     pair,
@@ -60,6 +59,7 @@ class Parent(nn.Module):
 SIZES = [(5, 2), (6, 4), (3, 3), (1, 1), (7, 5)]
 
 
+@pytest.mark.covering(2)
 @six
 @settings
 @pytest.mark.parametrize("bare", [False, True])
@@ -82,7 +82,7 @@ def test_as_many_graphs(name: str, allow_rnn: bool, bare: bool) -> None:
     whole = allow_rnn or name in CELLS
     assert not whole or counts[1] == (3, 0)
     assert counts[1] == counts[0] or (allow_rnn and name in LAYERS and counts[0] == (5, 0))
-    assert_same_compiled(name, *results)
+    assert_close(*results)
 
 
 @pytest.mark.unhooked("Dynamo cannot trace the checks that the hook adds")
@@ -105,9 +105,10 @@ def test_as_many_graphs_with_a_state(name: str, allow_rnn: bool) -> None:
     whole = allow_rnn or name in CELLS
     assert not whole or graphs[1] == (2 if name in CELLS else 3)
     assert graphs[0] == (4 if name in LAYERS and allow_rnn else graphs[1])
-    assert_same_compiled(name, results[: len(inputs)], results[len(inputs) :])
+    assert_close(results[: len(inputs)], results[len(inputs) :])
 
 
+@pytest.mark.covering(2)
 @layers
 @settings
 @pytest.mark.parametrize("bare", [False, True])
@@ -170,7 +171,7 @@ def test_fullgraph(name: str, with_state: bool) -> None:
         for batch in (2, 4, 6):
             x = sample(name, batch=batch)
             args = (x, carried(name, batch, rnnkit.LSTMState._make)) if with_state else (x,)
-            assert_same_compiled(name, theirs(*args), compiled.call(*args))
+            assert_close(theirs(*args), compiled.call(*args))
 
     assert compiled.graphs == 1
 
@@ -185,14 +186,13 @@ def test_marked_axis_stays_free(name: str) -> None:
 
     with torch._dynamo.config.patch(allow_rnn=True):
         compiled = Compiled(ours, fullgraph=True)
-        assert_same_compiled(name, theirs(x), compiled.call(x))
+        assert_close(theirs(x), compiled.call(x))
 
 
 @pytest.mark.unhooked("Dynamo cannot trace the checks that the hook adds")
 @six
 @settings
-@pytest.mark.parametrize("backend", ["eager", "aot_eager"])
-def test_gradients(name: str, allow_rnn: bool, backend: str) -> None:
+def test_gradients(name: str, allow_rnn: bool) -> None:
     """A compiled training step gives torch's gradients."""
     torch.manual_seed(0)
     x, state = sample(name), carried(name, kind=rnnkit.LSTMState._make)
@@ -200,13 +200,10 @@ def test_gradients(name: str, allow_rnn: bool, backend: str) -> None:
     with torch._dynamo.config.patch(allow_rnn=allow_rnn):
         for module in pair(name, Parent):
             torch._dynamo.reset()
-            result = torch.compile(module, backend=backend)(x, state)
+            result = torch.compile(module, backend="aot_eager")(x, state)
             pytree.tree_leaves(result)[0].square().sum().backward()
             gradients.append([parameter.grad for parameter in module.parameters()])
 
-    # With the switch the derivatives of a GRU and of an RNN are written out, with other sums.
-    if name in CELLS or not allow_rnn or (name, backend) == ("LSTM", "eager"):
-        assert_same(*gradients)
     torch.testing.assert_close(*gradients)
 
 
@@ -233,7 +230,7 @@ def test_no_false_alarm(name: str, allow_rnn: bool) -> None:
     with torch._dynamo.config.patch(allow_rnn=allow_rnn):
         compiled = Compiled(ours)
         for call in valid_calls(name):
-            assert_same_compiled(name, theirs(*call), compiled.call(*call))
+            assert_close(theirs(*call), compiled.call(*call))
 
 
 class Packing(nn.Module):
@@ -260,4 +257,4 @@ def test_packed(name: str, allow_rnn: bool) -> None:
         compiled = Compiled(ours)
         for lengths in ([5, 2], [3, 4, 6]):
             args = (sample(name, max(lengths), len(lengths)), torch.tensor(lengths))
-            assert_same_compiled(name, theirs(*args), compiled.call(*args))
+            assert_close(theirs(*args), compiled.call(*args))

@@ -28,8 +28,13 @@ CORES: dict[str, Any] = {
     "Recurrent": lambda name: rnnkit.Recurrent(CELLS[name](INPUT, HIDDEN)),
 }
 cores = pytest.mark.parametrize("kind", CORES)
+#: Of what no class and no core does in a way of its own.
+some = pytest.mark.parametrize(
+    ("kind", "name"), [("a layer", "LSTM"), ("unroll", "GRU"), ("Recurrent", "RNN")]
+)
 
 
+@pytest.mark.covering(2)
 @layers
 @cores
 @pytest.mark.parametrize(("steps", "batch"), [(1, 1), (1, 3), (4, 1), (4, 0), (1, 0)])
@@ -40,8 +45,7 @@ def test_one_step_and_one_sample_or_none(kind: str, name: str, steps: int, batch
     check(model, [(x, None, {})])
 
 
-@layers
-@cores
+@some
 @pytest.mark.needs_torch("2.13", "older compilers read no message")
 def test_no_step_is_refused_as_eagerly(kind: str, name: str) -> None:
     """A sequence without a step has the refusal of an eager call, in a whole graph too."""
@@ -103,8 +107,7 @@ def test_tied_weights(name: str) -> None:
     check(model, [(torch.randn(6, 4, INPUT), None, {})])
 
 
-@layers
-@cores
+@some
 def test_without_onednn(kind: str, name: str) -> None:
     """With oneDNN switched off the operator takes torch's other kernels."""
     with torch.backends.mkldnn.flags(enabled=False):
@@ -141,9 +144,8 @@ def _one_process(tmp_path: Any) -> Iterator[None]:
     dist.destroy_process_group()
 
 
-@layers
 @pytest.mark.usefixtures("_one_process")
-@pytest.mark.parametrize("wrapped_first", [False, True])
+@pytest.mark.parametrize(("name", "wrapped_first"), [("GRU", False), ("LSTM", True)])
 def test_data_parallel(name: str, wrapped_first: bool) -> None:
     """DistributedDataParallel of a compiled model, or compiled itself, gives the gradients."""
     model, x = Parent(CORES["a layer"](name), HIDDEN), torch.randn(6, 4, INPUT)

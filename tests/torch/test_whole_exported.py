@@ -9,10 +9,15 @@ from torch import Tensor, nn
 
 import rnnkit
 from tests.compiles import WHOLE, switched_on, trained
-from tests.torch.side_by_side import HIDDEN, INPUT, layers, modes
+from tests.torch.side_by_side import HIDDEN, INPUT, OLD_STRICT
 
 pytestmark = WHOLE
 _switched_on = pytest.fixture(autouse=True)(switched_on)
+#: Each class by one of torch's two ways to export.
+strictly = pytest.mark.parametrize(
+    ("name", "strict"),
+    [("RNN", False), pytest.param("LSTM", True, marks=OLD_STRICT), ("GRU", False)],
+)
 
 
 def program_of(model: nn.Module, x: Tensor, axes: dict[int, Any] | None, strict: bool) -> Any:
@@ -37,8 +42,7 @@ class Plain(nn.Module):
         return self.core(x)
 
 
-@layers
-@modes
+@strictly
 @pytest.mark.needs_torch("2.13", "its exporter fixes the number of steps")
 @pytest.mark.filterwarnings("ignore:The tensor attributes? .*_flat_weights:UserWarning")
 def test_exported_for_any_number_of_steps(name: str, strict: bool) -> None:
@@ -51,14 +55,13 @@ def test_exported_for_any_number_of_steps(name: str, strict: bool) -> None:
 
     for batch, steps in ((4, 6), (3, 11)):
         x = torch.randn(batch, steps, INPUT)
-        torch.testing.assert_close(program.module()(x), model(x), rtol=0, atol=0)
+        torch.testing.assert_close(program.module()(x), model(x))
     again = program.module()
     torch.testing.assert_close(trained(again, again, x)[0], trained(model, model, x)[0])
     assert any("rnnkit.layer" in str(node.target) for node in program.graph.nodes)
 
 
-@layers
-@modes
+@strictly
 @pytest.mark.filterwarnings("ignore:The tensor attributes? .*_flat_weights:UserWarning")
 def test_exported_for_these_steps_is_torchs_program(name: str, strict: bool) -> None:
     """A program for a number of steps needs no rnnkit where it is loaded."""

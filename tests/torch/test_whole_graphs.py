@@ -79,14 +79,13 @@ VARIANTS: dict[str, dict[str, Any]] = {
 }
 #: What an LSTM does not have; the others go one way through the same code, so few are tried.
 OF_AN_RNN = ("relu", "relu, lengths")
-OF_EACH = ("state", "unbatched", "no bias", "lengths")
+OF_OTHERS = {"GRU": ("state", "lengths"), "RNN": ("unbatched", "no bias", *OF_AN_RNN)}
 
 
 def variants() -> list[tuple[str, str]]:
     """Each variant of an LSTM, and of the others those that differ in the operator."""
     of_lstm = [("LSTM", variant) for variant in VARIANTS if variant not in OF_AN_RNN]
-    of_others = [(name, variant) for name in ("GRU", "RNN") for variant in OF_EACH]
-    return of_lstm + of_others + [("RNN", variant) for variant in OF_AN_RNN]
+    return of_lstm + [(name, one) for name, some in OF_OTHERS.items() for one in some]
 
 
 @pytest.mark.parametrize(("name", "variant"), variants())
@@ -109,8 +108,9 @@ def test_a_layer(name: str, variant: str) -> None:
     check(model, calls, **({"rtol": 0.1, "atol": 0.1} if dtype is torch.bfloat16 else {}))
 
 
-@layers
-@pytest.mark.parametrize("backend", ["eager", "aot_eager", "inductor"])
+@pytest.mark.parametrize(
+    ("name", "backend"), [("RNN", "aot_eager"), ("LSTM", "inductor"), ("GRU", "aot_eager")]
+)
 def test_one_graph_for_all_sizes(name: str, backend: str) -> None:
     """Two sizes make two graphs, however many follow; axes that are marked make one."""
     layer = getattr(rnnkit, name)(INPUT, HIDDEN)
@@ -133,8 +133,7 @@ CELLS: dict[str, Any] = {
 }  # fmt: skip
 
 
-@layers
-@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize(("name", "reverse"), [("RNN", True), ("LSTM", True), ("GRU", False)])
 def test_unroll(name: str, reverse: bool) -> None:
     """``unroll`` of rnnkit's cells is whole under default settings, with lengths too."""
     cell = CELLS[name](INPUT, HIDDEN)
@@ -178,8 +177,10 @@ def test_recurrent_of_many_steps() -> None:
     assert nodes[0] == nodes[1]
 
 
-@layers
-@pytest.mark.parametrize("lowered", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize(
+    ("name", "lowered"),
+    [("RNN", torch.bfloat16), ("LSTM", torch.float16), ("GRU", torch.bfloat16)],
+)
 def test_under_autocast(name: str, lowered: torch.dtype) -> None:
     """A compiled layer has the results and dtypes that autocast gives it eagerly."""
     model = Parent(getattr(rnnkit, name)(INPUT, HIDDEN), HIDDEN)

@@ -39,6 +39,7 @@ def model_of(kind: str, name: str) -> nn.Module:
     return Parent(CORES[kind](name), HIDDEN * (1 if kind == "unroll" else 2))
 
 
+@pytest.mark.covering(2)
 @layers
 @pytest.mark.parametrize("kind", CORES)
 @pytest.mark.parametrize("with_lengths", [False, True])

@@ -21,6 +21,14 @@ modes = pytest.mark.parametrize("strict", [False, pytest.param(True, marks=OLD_S
 six = pytest.mark.parametrize("name", LAYERS + CELLS)
 layers = pytest.mark.parametrize("name", LAYERS)
 cells = pytest.mark.parametrize("name", CELLS)
+#: Dynamo always looks into a cell, and into a layer if it is told to.
+settings = pytest.mark.parametrize(
+    ("name", "allow_rnn"),
+    [*((name, False) for name in LAYERS + CELLS), *((name, True) for name in LAYERS)],
+)
+settings_of_layers = pytest.mark.parametrize(
+    ("name", "allow_rnn"), [("LSTM", False), *((name, True) for name in LAYERS)]
+)
 
 
 def pair(

@@ -25,10 +25,10 @@ from tests.torch.side_by_side import (
     layers,
     pair,
     sample,
+    settings,
+    settings_of_layers,
     six,
 )
-
-settings = pytest.mark.parametrize("allow_rnn", [False, True])
 
 pytestmark = [
     pytest.mark.slow,
@@ -60,7 +60,6 @@ SIZES = [(5, 2), (6, 4), (3, 3), (1, 1), (7, 5)]
 
 
 @pytest.mark.covering(2)
-@six
 @settings
 @pytest.mark.parametrize("bare", [False, True])
 def test_as_many_graphs(name: str, allow_rnn: bool, bare: bool) -> None:
@@ -86,7 +85,6 @@ def test_as_many_graphs(name: str, allow_rnn: bool, bare: bool) -> None:
 
 
 @pytest.mark.unhooked("Dynamo cannot trace the checks that the hook adds")
-@six
 @settings
 def test_as_many_graphs_with_a_state(name: str, allow_rnn: bool) -> None:
     """A state that is handed from call to call costs no graph more than with torch's module."""
@@ -109,8 +107,7 @@ def test_as_many_graphs_with_a_state(name: str, allow_rnn: bool) -> None:
 
 
 @pytest.mark.covering(2)
-@layers
-@settings
+@settings_of_layers
 @pytest.mark.parametrize("bare", [False, True])
 def test_explained_as_torch(name: str, allow_rnn: bool, bare: bool) -> None:
     """torch._dynamo.explain reports as many graphs and graph breaks as for torch's layer."""
@@ -190,7 +187,6 @@ def test_marked_axis_stays_free(name: str) -> None:
 
 
 @pytest.mark.unhooked("Dynamo cannot trace the checks that the hook adds")
-@six
 @settings
 def test_gradients(name: str, allow_rnn: bool) -> None:
     """A compiled training step gives torch's gradients."""
@@ -221,7 +217,6 @@ def valid_calls(name: str) -> list[Call]:
 
 
 @pytest.mark.unhooked("Dynamo cannot trace the checks that the hook adds")
-@six
 @settings
 def test_no_false_alarm(name: str, allow_rnn: bool) -> None:
     """Unbatched, single and non-contiguous input and each kind of state pass when compiled."""
@@ -247,8 +242,7 @@ class Packing(nn.Module):
         return output.data, state
 
 
-@layers
-@settings
+@settings_of_layers
 def test_packed(name: str, allow_rnn: bool) -> None:
     """A compiled model may pack inside; it gives what the eager one gives."""
     torch.manual_seed(0)

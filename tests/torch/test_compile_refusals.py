@@ -18,7 +18,7 @@ from tests.torch.side_by_side import (
     layers,
     pair,
     sample,
-    six,
+    settings,
 )
 
 LENGTHS = "lengths must be integers from 0 to seq, one for each sample"
@@ -115,8 +115,6 @@ def test_a_list_is_refused_while_it_is_traced(trace: str) -> None:
         calls[trace]()
 
 
-settings = pytest.mark.parametrize("allow_rnn", [False, True])
-
 pytestmark = [
     pytest.mark.slow,
     # torch is about to retire what it still imports itself.
@@ -134,7 +132,6 @@ def bad_calls(name: str) -> list[Call]:
 
 
 @pytest.mark.unhooked("Dynamo cannot trace the checks that the hook adds")
-@six
 @settings
 def test_refusal_is_that_of_eager_mode(name: str, allow_rnn: bool) -> None:
     """Bad input of a compiled module raises our exception with the message of an eager call."""

@@ -70,7 +70,7 @@ def test_any_memory(name: str) -> None:
     check(layer, [(x, hx, {"lengths": lengths, "reset": reset})])
 
 
-@layers
+@pytest.mark.parametrize("name", ["LSTM"])
 def test_no_gradients(name: str) -> None:
     """Under no_grad and inference_mode results are the eager ones, and require no gradient."""
     model, x = Parent(CORES["a layer"](name), HIDDEN), torch.randn(6, 4, INPUT)
@@ -98,7 +98,7 @@ class Tied(nn.Module):
         return self.second(self.first(x, hx)[0], hx)
 
 
-@layers
+@pytest.mark.parametrize("name", ["GRU"])
 def test_tied_weights(name: str) -> None:
     """A weight that stands in two layers gets the sum of both gradients."""
     model = Tied(name)

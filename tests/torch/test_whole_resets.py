@@ -65,7 +65,7 @@ def test_a_whole_graph(kind: str, name: str, with_lengths: bool) -> None:
     assert nodes[0] == nodes[1]
 
 
-@layers
+@pytest.mark.parametrize("name", ["GRU"])
 def test_one_graph_for_all_sizes(name: str) -> None:
     """Under aot_eager two sizes make two graphs, however many follow."""
     model, graphs = model_of("a layer", name), []
@@ -110,7 +110,7 @@ def test_a_first_state_that_is_learned() -> None:
     )
 
 
-@layers
+@pytest.mark.parametrize("name", ["LSTM"])
 def test_under_autocast_the_loop_is_compiled(name: str) -> None:
     """There the operator steps aside: the graph has a loop, and is as right."""
     model, x = model_of("unroll", name), torch.randn(6, BATCH, INPUT)

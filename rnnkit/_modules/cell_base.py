@@ -20,10 +20,11 @@ from rnnkit._base.class_facts import (
 )
 from rnnkit._base.state import LSTMState, has_gap
 from rnnkit._base.torch_tools import FOREIGN, foreign_call, is_jit_traced, torch_twin
-from rnnkit._checks.arguments import MISSING, check_batch_size, check_surplus
+from rnnkit._checks.arguments import MISSING, check_batch_size
 from rnnkit._checks.calls import check_cell
 from rnnkit._checks.odd_tensors import explain_failure
 from rnnkit._checks.scope import CELL_AXES, check_axes, check_scope
+from rnnkit._checks.surplus import check_surplus
 
 #: What a module carries, and what it takes as such.
 StateT = TypeVar("StateT")

@@ -11,11 +11,11 @@ from torch.nn import Parameter
 from rnnkit._base.class_facts import ClassFacts
 from rnnkit._base.state import LSTMState
 from rnnkit._base.torch_tools import FOREIGN, foreign_call, is_fx_call
-from rnnkit._checks.arguments import check_surplus
 from rnnkit._checks.calls import check_cell
 from rnnkit._checks.constructors import checked_arguments
 from rnnkit._checks.rules import Device
 from rnnkit._checks.scope import Axes
+from rnnkit._checks.surplus import check_surplus
 from rnnkit._modules.cell_base import (
     Cell,
     lacks_state,

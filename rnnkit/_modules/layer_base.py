@@ -22,12 +22,12 @@ from rnnkit._checks.arguments import (
     MISSING,
     check_batch_size,
     check_own_state,
-    check_surplus,
     known_options,
 )
 from rnnkit._checks.call_spec import sizes_of_layer
 from rnnkit._checks.scope import LAYER_AXES, check_axes, check_scope
 from rnnkit._checks.steps import explain_layer_step
+from rnnkit._checks.surplus import check_surplus
 from rnnkit._modules.cell_base import FAILURES, GivenT, StateT, warn_of_scripting
 from rnnkit._modules.cells import empty_cell
 from rnnkit._modules.layer_calls import (

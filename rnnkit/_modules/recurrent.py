@@ -14,7 +14,6 @@ from rnnkit._base.torch_tools import is_fx_call, leaf_node
 from rnnkit._checks.arguments import (
     MISSING,
     check_batch_size,
-    check_surplus,
     known_options,
 )
 from rnnkit._checks.call_spec import sizes_of_sequence
@@ -22,6 +21,7 @@ from rnnkit._checks.constructors import check_option, known_arguments
 from rnnkit._checks.objects import cells_of, check_directions, states_of_cells
 from rnnkit._checks.scope import LAYER_AXES, Axes, check_axes, check_scope
 from rnnkit._checks.steps import explain_cells_step
+from rnnkit._checks.surplus import check_surplus
 from rnnkit._modules.layer_calls import run_step
 from rnnkit._modules.loop import is_plain
 from rnnkit._modules.unroll import initial_state, run

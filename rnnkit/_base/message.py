@@ -71,7 +71,8 @@ def _glossary(rows: Sequence[Row]) -> Rows:
     places = [place for place, (label, _) in enumerate(rows) if label == "fix"]
     fixes = "\n".join(text for _, text in rows[places[0] :]) if places else ""
     names = [meaning for name, meaning in GLOSSARY.items() if re.search(name, fixes, re.MULTILINE)]
-    return [("", f"where {' and '.join(names)}")] if names else []
+    words = " and ".join(names).replace("hx is your state and (h, c)", "hx = (h, c)")
+    return [("", f"where {words}")] if names else []
 
 
 class Cause(NamedTuple):

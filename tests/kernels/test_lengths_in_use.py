@@ -291,7 +291,6 @@ def test_autocast_without_a_kernel(lengths: tuple[int, ...], *, given: bool) -> 
     case = case_of("LSTM", torch.float32, num_layers=2, bidirectional=True)
     layer, x = case.module(rnnkit), case.numbers()
     hx: Any = None if not given else case.state()
-
     with torch.autocast("cpu", torch.float16):
         result = layer(x, hx, lengths=lengths)
     (gradient,) = torch.autograd.grad(sum(tensor.sum() for tensor in tensors_of(result)), x)

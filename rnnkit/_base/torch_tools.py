@@ -95,7 +95,8 @@ def hides_values() -> bool:
 def are_all(flags: Tensor, sentence: str) -> bool:
     """Return whether all flags are true; a traced graph raises the sentence when it runs."""
     if (is_compiling() or is_jit_traced()) and not _is_in_functorch():
-        torch._assert_async(flags.all(), sentence)  # noqa: SLF001 - the one that waits for no GPU
+        # The one check that waits for no GPU.
+        torch._assert_async(flags.all(), sentence)  # noqa: SLF001  # pyright: ignore[reportPrivateImportUsage]
     return lacks_numbers(flags) or hides_values() or bool(flags.all())
 
 

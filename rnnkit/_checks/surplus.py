@@ -27,7 +27,7 @@ OTHER_NAMES = {
     "reset": {"resets", "is_first", "is_init"},
 }
 #: Words in the names that people give to a mask of resets.
-RESET_WORDS = re.compile("reset|done|start|begin|boundar|terminat|truncat|episode")
+RESET_WORDS = re.compile("reset|done|start|begin|boundar|terminat|truncated|truncation|episode")
 STATE_WORDS = re.compile("state|hidden|cell")
 CELL_STATES = {"c", "c0", "c_0", "cx", "cell", "cell_state"}
 

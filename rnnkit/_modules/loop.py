@@ -24,8 +24,7 @@ from rnnkit._modules.scan import Course, choose, needs_scan, run_scan, without_p
 def run_loop(cell: Any, course: Course) -> tuple[Tensor, Any]:
     """Run a cell step by step; the output, and the last state or all."""
     input, hx, lengths, reset, initial, reverse, return_states = course
-    empty = None if lengths is None or hx is None else lengths.empty()
-    if lengths is None or empty is None:
+    if lengths is None or hx is None or (empty := lengths.empty()) is None:
         return _run_steps(cell, course)
     steps = input.shape[0]
     if not lengths.longest:

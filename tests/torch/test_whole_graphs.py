@@ -156,7 +156,7 @@ def test_unroll(name: str, reverse: bool) -> None:
 def test_recurrent_of_many_steps() -> None:
     """A graph of 300 steps, two layers and two directions has as many nodes as one of three."""
     cells = [rnnkit.LSTMCell(INPUT, HIDDEN), rnnkit.GRUCell(2 * HIDDEN, HIDDEN)]
-    core = rnnkit.Recurrent(cells, copy.deepcopy(cells), dropout=0.5)
+    core = rnnkit.Recurrent(cells, reverse_cells=copy.deepcopy(cells), dropout=0.5)
     model, nodes = Parent(core, 2 * HIDDEN), []
 
     def count(graph: torch.fx.GraphModule, _: Any) -> Any:

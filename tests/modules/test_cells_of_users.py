@@ -1,6 +1,5 @@
 """The cells of the examples: right by their formulas, and layers like any other."""
 
-import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -12,7 +11,6 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import rnnkit
-from tests.compiles import compiles
 from tests.modules.cells_of_users import LayerNormLSTMCell, ZoneoutGRUCell
 from tests.strategies import assert_same, tensors_of
 
@@ -216,23 +214,3 @@ def test_training_lowers_the_loss(make: Make) -> None:
         losses.append(loss.item())
 
     assert min(losses[-5:]) < losses[0] / 2
-
-
-@pytest.mark.slow
-@pytest.mark.needs_torch("2.13", "Dynamo breaks the graph of a loop over cells")
-@pytest.mark.unhooked("Dynamo cannot trace the checks that the hook adds")
-@pytest.mark.parametrize("make", [LayerNormLSTMCell, ZoneoutGRUCell, LogCell])
-@compiles
-def test_compiled_with_gradients(make: Make) -> None:
-    """In one graph, with finite gradients, a layer of them computes what it computes without."""
-    layer, x = both_ways(make).eval(), sequences(seq=3).transpose(0, 1)
-    twin = copy.deepcopy(layer)
-    torch._dynamo.reset()
-    compiled: Any = torch.compile(layer, backend="aot_eager", fullgraph=True)
-    results = [run(x, lengths=torch.tensor([3, 0, 2, 1, 3])) for run in (twin, compiled)]
-    for output, _ in results:
-        output.square().sum().backward()
-
-    torch.testing.assert_close(*map(tensors_of, results))
-    pairs = [[p.grad for p in one.parameters()] for one in (twin, layer)]
-    torch.testing.assert_close(*pairs)

@@ -14,9 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import rnnkit
-from tests.compiles import compiles
 from tests.strategies import assert_same, tensors_of
-from tests.torch.side_by_side import modes
 
 BATCH, SEQ, WIDTH = 2, 5, 3
 
@@ -240,58 +238,3 @@ Recurrent(
   )
 )\
 """)
-
-
-@pytest.mark.needs_torch("2.13", "Dynamo breaks the graph of a loop over cells")
-# torch's scan, which runs where the number of steps is open, imports what torch has scripted.
-@pytest.mark.slow
-@pytest.mark.unhooked("Dynamo cannot trace the checks that the hook adds")
-@pytest.mark.filterwarnings("ignore:`torch.jit.script")
-@compiles
-def test_no_false_alarm_while_compiled() -> None:
-    """Over many sizes, in one graph each, the checks see nothing wrong."""
-    layer = mixed(batch_first=True)
-    torch._dynamo.reset()
-    compiled: Any = torch.compile(layer, backend="eager", fullgraph=True)
-    for batch, seq in ((2, 3), (3, 2), (1, 1)):
-        x = torch.randn(batch, seq, WIDTH)
-        lengths = torch.arange(batch) % (seq + 1)
-        torch.testing.assert_close(compiled(x), layer(x))
-        torch.testing.assert_close(compiled(x, lengths=lengths), layer(x, lengths=lengths))
-
-
-@pytest.mark.slow
-@pytest.mark.needs_torch("2.13", "Dynamo breaks the graph of a loop over cells")
-@pytest.mark.unhooked("Dynamo cannot trace the checks that the hook adds")
-@compiles
-@pytest.mark.parametrize("lengths", [None, [3, 1]])
-def test_compiled_with_gradients(lengths: list[int] | None) -> None:
-    """In one graph, with gradients, it computes what it computes without."""
-    layer, x = mixed(), torch.randn(3, BATCH, WIDTH)
-    torch._dynamo.reset()
-    compiled: Any = torch.compile(layer, backend="aot_eager", fullgraph=True)
-    counts = None if lengths is None else torch.tensor(lengths)
-    results = [run(x, lengths=counts) for run in (layer, compiled)]
-    found = [
-        torch.autograd.grad(output.square().sum(), list(layer.parameters()), allow_unused=True)
-        for output, _ in results
-    ]
-
-    torch.testing.assert_close(tensors_of(results[1]), tensors_of(results[0]))
-    torch.testing.assert_close(found[1], found[0])
-
-
-@pytest.mark.slow
-@pytest.mark.unhooked("Dynamo cannot trace the checks that the hook adds")
-@modes
-def test_exported(strict: bool) -> None:
-    """An exported layer, saved and loaded, computes the same."""
-    layer, x = mixed(batch_first=True).eval(), torch.randn(BATCH, SEQ, WIDTH)
-    lengths, buffer = torch.tensor([4, 0]), io.BytesIO()
-    program = torch.export.export(layer, (x,), {"lengths": lengths}, strict=strict)
-    torch.export.save(program, buffer)
-    buffer.seek(0)
-    loaded = torch.export.load(buffer).module()
-
-    results = (run(x, lengths=lengths) for run in (layer, loaded))
-    torch.testing.assert_close(*map(tensors_of, results))

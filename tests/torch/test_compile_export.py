@@ -156,23 +156,6 @@ def test_fullgraph_is_refused_as_for_torch(name: str) -> None:
             Compiled(module, fullgraph=True).call(sample(name))
 
 
-@pytest.mark.unhooked("Dynamo cannot trace the checks that the hook adds")
-@six
-@pytest.mark.parametrize("with_state", [False, True])
-def test_fullgraph(name: str, with_state: bool) -> None:
-    """A cell, and with allow_rnn a layer, is one graph for all batch sizes when asked for that."""
-    torch.manual_seed(0)
-    theirs, ours = pair(name, Parent)
-    with torch._dynamo.config.patch(allow_rnn=name in LAYERS):
-        compiled = Compiled(ours, fullgraph=True, dynamic=True)
-        for batch in (2, 4, 6):
-            x = sample(name, batch=batch)
-            args = (x, carried(name, batch, rnnkit.LSTMState._make)) if with_state else (x,)
-            assert_close(theirs(*args), compiled.call(*args))
-
-    assert compiled.graphs == 1
-
-
 @six
 def test_marked_axis_stays_free(name: str) -> None:
     """A batch axis that the user marks as dynamic is not pinned down by a guard of ours."""
@@ -184,23 +167,6 @@ def test_marked_axis_stays_free(name: str) -> None:
     with torch._dynamo.config.patch(allow_rnn=True):
         compiled = Compiled(ours, fullgraph=True)
         assert_close(theirs(x), compiled.call(x))
-
-
-@pytest.mark.unhooked("Dynamo cannot trace the checks that the hook adds")
-@settings
-def test_gradients(name: str, allow_rnn: bool) -> None:
-    """A compiled training step gives torch's gradients."""
-    torch.manual_seed(0)
-    x, state = sample(name), carried(name, kind=rnnkit.LSTMState._make)
-    gradients = []
-    with torch._dynamo.config.patch(allow_rnn=allow_rnn):
-        for module in pair(name, Parent):
-            torch._dynamo.reset()
-            result = torch.compile(module, backend="aot_eager")(x, state)
-            pytree.tree_leaves(result)[0].square().sum().backward()
-            gradients.append([parameter.grad for parameter in module.parameters()])
-
-    torch.testing.assert_close(*gradients)
 
 
 def valid_calls(name: str) -> list[Call]:

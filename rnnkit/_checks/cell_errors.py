@@ -34,7 +34,7 @@ def refuse_second_cell(args: tuple[Any, ...]) -> NoReturn:
     refusal(ArgumentError, "cells", sentence, headline, *rows, code="recurrent-positions")
 
 
-def is_of_layer(state: Any, batch: int) -> bool:
+def is_of_layer(state: Any, batch: Any) -> bool:
     """Return whether a state has the batch on axis 1, as a layer's state has, and not on axis 0."""
     first = state[0] if isinstance(state, tuple) and state else state
     return (
@@ -44,7 +44,7 @@ def is_of_layer(state: Any, batch: int) -> bool:
     )
 
 
-def refuse_of_layer(cell: Any, hx: Any, new: Any, batch: int, step: int) -> NoReturn:
+def refuse_of_layer(cell: Any, hx: Any, new: Any, batch: Any, step: int) -> NoReturn:
     """Refuse a cell whose state is a layer's: its output would have one axis too many."""
     name = type(cell).__name__
     shape = tuple((new if isinstance(new, Tensor) else new[0]).shape)

@@ -1,4 +1,4 @@
-"""Calls at random sizes, on each path that a choice may take, for those who fit and judge it."""
+"""Calls at random sizes, on each path that may be chosen, to judge the choice."""
 
 import math
 import random
@@ -99,16 +99,14 @@ def _resets(size: Size) -> Tensor:
 
 @contextmanager
 def forced(path: str) -> Iterator[None]:
-    """Let every call take one path; over the padding in one group."""
-    only = (choice.PADDED, path) if path == choice.BLANK else (path,)
-    usual = choice.paths_of, choice.grouped
+    """Let every call take one path."""
+    usual = choice.for_lengths, choice.for_resets
     # Not by a mock, which takes as long as a short call.
-    choice.paths_of = lambda *_, **__: only
-    choice.grouped = lambda values, *_: [(0, len(values))]
+    choice.for_lengths = choice.for_resets = lambda *_, **__: path  # type: ignore[assignment]
     try:
         yield
     finally:
-        choice.paths_of, choice.grouped = usual
+        choice.for_lengths, choice.for_resets = usual
 
 
 def run(call: Call, path: str | None, *, resets: bool) -> Callable[[], object]:

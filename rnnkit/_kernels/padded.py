@@ -14,7 +14,7 @@ so without a trace:
 - a relu over padding may run away to infinity: the feature that holds c holds it at 0.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -41,8 +41,11 @@ SIGNS = {"LSTM": ((-1, 1, 0, 0), (-1, -1, 0, -1)), "RNN_RELU": ((-1,), (-1,))}
 class Places(NamedTuple):
     """Where the steps of a padded batch are, as places on its first two axes flattened."""
 
+    lengths: Lengths
     #: ``(seq, batch, 1)``: true on padding.
     beyond: Tensor
+    #: The padding as places; None where no values are known.
+    padding: Tensor | None
     #: ``(batch,)``: the last step of each sample; its first, if it has none.
     last: Tensor
     #: What :func:`flipped` finds; None if no direction runs backward.
@@ -51,17 +54,65 @@ class Places(NamedTuple):
     blank: Tensor | None
 
 
-def places_of(lengths: Lengths, steps: int, *, reverse: bool, blank: Tensor | None) -> Places:
-    """Find the places of ``steps`` steps, of which those that are ``blank`` set an LSTM to zero."""
-    batch = lengths.each.shape[0]
-    sample = torch.arange(batch, device=lengths.each.device)
+def run_padded(
+    stack: Stack,
+    input: Tensor,
+    state: States,
+    lengths: Lengths | None = None,
+    blank: Tensor | None = None,
+) -> tuple[Tensor, States]:
+    """Run a stack over a padded batch, as if over each sample alone.
+
+    Args:
+        stack: the layers.
+        input: ``(seq, batch, feature)``; what is beyond a length is not read.
+        state: the tensors of the first state, each ``(layers * directions, batch, hidden)``.
+        lengths: the samples' valid steps; None for all.
+        blank: ``(seq, batch, 1)``, true on steps that set an LSTM to zero; None if there are none.
+            With it the input is zero there and on padding, where the output may be anything.
+
+    Returns:
+        The output ``(seq, batch, directions * hidden)``, zero on padding, and the state after
+        each sample's own last step.
+    """
+    seq = input.shape[0]
+    is_cut = lengths is not None and lengths.values is not None and 0 < lengths.longest < seq
+    if lengths is not None and is_cut:
+        input = input[: lengths.longest]
+    places = None if lengths is None else _places_of(stack, lengths, input, blank)
+
+    def run(direction: Direction, input: Tensor, start: States) -> Run:
+        first = tuple(tensor.unsqueeze(0) for tensor in start)
+        if places is None:
+            output, end = direction.run(input, first, reverse=direction.reverse)
+        else:
+            output, end = _run_direction(direction, input, first, places)
+        return output, tuple(tensor.squeeze(0) for tensor in end)
+
+    output, ends = stack.run_each(_zero_padding(input, places), run, state)
+    return functional.pad(output, (0, 0, 0, 0, 0, seq - len(output))) if is_cut else output, ends
+
+
+def _places_of(stack: Stack, lengths: Lengths, input: Tensor, blank: Tensor | None) -> Places:
+    steps, batch = input.shape[:2]
+    beyond = ~lengths.valid(steps).unsqueeze(-1)
+    padding = None
+    if lengths.values is not None and not is_fake(beyond):
+        padding = beyond.reshape(-1).nonzero().squeeze(1)
+    sample = torch.arange(batch, device=beyond.device)
     last = (lengths.each - 1).clamp(min=0) * batch + sample
-    flip = flipped(lengths, steps) if reverse else None
-    return Places(~lengths.valid(steps).unsqueeze(-1), last, flip, blank)
+    # Not by a property, of which torch 2.6 makes no graph.
+    reverse = any(direction.reverse for layer in stack.layers for direction in layer)
+    return Places(
+        lengths, beyond, padding, last, flipped(lengths, steps) if reverse else None, blank
+    )
 
 
 def flipped(lengths: Lengths, steps: int) -> Tensor:
-    """Find each sample's steps flipped within its length, ``(seq * batch,)``: its own inverse."""
+    """Return the places of each sample's steps, flipped within its length: its own inverse.
+
+    Of lengths 1 and 3 over 3 steps: ``[[0, 5], [2, 3], [4, 1]]``, flattened to ``(seq * batch,)``.
+    """
     valid = lengths.valid(steps)
     step = torch.arange(steps, device=valid.device).unsqueeze(1)
     batch = valid.shape[1]
@@ -70,43 +121,26 @@ def flipped(lengths: Lengths, steps: int) -> Tensor:
     return places.reshape(-1)
 
 
-def padding_of(lengths: Lengths, places: Places) -> Tensor | None:
-    """Find the places of the padding; None where no values are known."""
-    if lengths.values is None or is_fake(places.beyond):
-        return None
-    return places.beyond.reshape(-1).nonzero().squeeze(1)
-
-
-def emptied(tensor: Tensor, places: Places, padding: Tensor | None) -> Tensor:
-    """Return a padded batch with zeros on its padding."""
-    if padding is None:
+def _zero_padding(tensor: Tensor, places: Places | None) -> Tensor:
+    """Return a padded batch with zeros on its padding, unless they are there or do not matter."""
+    if places is None or places.blank is not None:
+        return tensor
+    if places.padding is None:
         return tensor.masked_fill(places.beyond, 0)
     # A mask that is spread over the features takes several times as long.
-    return tensor.flatten(0, 1).index_fill(0, padding, 0).view(tensor.shape)
+    return tensor.flatten(0, 1).index_fill(0, places.padding, 0).view(tensor.shape)
 
 
-def run_padded(
-    direction: Direction, input: Tensor, state: States, lengths: Lengths, places: Places
+def _run_direction(
+    direction: Direction, input: Tensor, state: States, places: Places
 ) -> tuple[Tensor, States]:
-    """Run one layer in one direction over a padded batch, as if over each sample alone.
-
-    Args:
-        direction: the weights and their kernel.
-        input: ``(seq, batch, feature)``, zero on padding.
-        state: the tensors of the first state, each ``(1, batch, hidden)``.
-        lengths: the samples' valid steps.
-        places: where they are.
-
-    Returns:
-        The output ``(seq, batch, hidden)``, in the input's order, whatever on padding; and the
-        state after each sample's last step, as ``state``.
-    """
+    """Run one layer in one direction over input that is zero on padding."""
     if direction.mode in SIGNS:
-        direction, input = _held(direction, input, places)
+        direction, input = _freeze_on_padding(direction, input, places)
     flip = places.flipped if direction.reverse else None
     if flip is not None:
         input = take(input, flip)
-    empty, start = lengths.empty(), state
+    empty, start = places.lengths.empty(), state
     if empty is not None:
         # What such a sample begins with may be NaN, which no gate stops.
         empty = empty.view(1, -1, 1)
@@ -119,10 +153,12 @@ def run_padded(
         ends = [torch.where(empty, given.to(end.dtype), end) for given, end in pairs]
     if flip is not None:
         output = take(output, flip)
-    return output, tuple(ends)
+    return _zero_padding(output, places), tuple(ends)
 
 
-def _held(direction: Direction, input: Tensor, places: Places) -> tuple[Direction, Tensor]:
+def _freeze_on_padding(
+    direction: Direction, input: Tensor, places: Places
+) -> tuple[Direction, Tensor]:
     weight, *others = direction.weights
     gate = direction.hidden_size()
     marks = [places.beyond] if places.blank is None else [places.beyond, places.blank]
@@ -149,98 +185,3 @@ def _closed(weight: Tensor) -> float:
 def take(tensor: Tensor, places: Tensor) -> Tensor:
     """Put the steps of a padded batch in the order of these places."""
     return tensor.flatten(0, 1).index_select(0, places).view(tensor.shape)
-
-
-def run_layers(stack: Stack, input: Tensor, state: States) -> tuple[Tensor, States]:
-    """Run layers upon layers over a batch of which all steps are valid.
-
-    Arguments and results are those of :func:`run_stack`.
-    """
-
-    def run(direction: Direction, input: Tensor, start: States) -> Run:
-        first = tuple(tensor.unsqueeze(0) for tensor in start)
-        output, end = direction.run(input, first, reverse=direction.reverse)
-        return output, tuple(tensor.squeeze(0) for tensor in end)
-
-    return stack.run_each(input, run, state)
-
-
-def run_stack(
-    stack: Stack,
-    input: Tensor,
-    state: States,
-    lengths: Lengths,
-    blank: Tensor | None = None,
-) -> tuple[Tensor, States]:
-    """Run layers upon layers over a padded batch.
-
-    Args:
-        stack: the layers.
-        input: ``(seq, batch, feature)``; what is beyond a length is not read.
-        state: the tensors of the first state, each ``(layers * directions, batch, hidden)``.
-        lengths: the samples' valid steps.
-        blank: ``(seq, batch, 1)``, true on steps that set an LSTM to zero; None if there are none.
-            With it the input is zero there and on padding, where the output may be anything.
-
-    Returns:
-        The output ``(seq, batch, directions * hidden)``, zero on padding, and the state after
-        each sample's own last step.
-    """
-    # Not by a property, of which torch 2.6 makes no graph.
-    reverse = any(direction.reverse for layer in stack.layers for direction in layer)
-    places = places_of(lengths, input.shape[0], reverse=reverse, blank=blank)
-    padding = None if blank is not None else padding_of(lengths, places)
-
-    def run(direction: Direction, input: Tensor, start: States) -> Run:
-        first = tuple(tensor.unsqueeze(0) for tensor in start)
-        output, end = run_padded(direction, input, first, lengths, places)
-        if blank is None:
-            output = emptied(output, places, padding)
-        return output, tuple(tensor.squeeze(0) for tensor in end)
-
-    return stack.run_each(emptied(input, places, padding) if blank is None else input, run, state)
-
-
-def run_groups(
-    stack: Stack, input: Tensor, state: States, lengths: Lengths, groups: list[list[int]]
-) -> tuple[Tensor, States]:
-    """Do what :func:`run_stack` does in groups of samples, each cut to its longest sample.
-
-    Args:
-        stack: the layers.
-        input: ``(seq, batch, feature)``; what is beyond a length is not read.
-        state: the tensors of the first state, each ``(layers * directions, batch, hidden)``.
-        lengths: the samples' valid steps, known as numbers.
-        groups: the samples of each group.
-    """
-    if len(groups) == 1:
-        return _run_cut(stack, input, state, lengths)
-    values: Any = lengths.values
-    outputs, ends = [], []
-    for group in groups:
-        order = torch.tensor(group, device=input.device)
-        cut = tuple(tensor.index_select(1, order) for tensor in state)
-        counts = lengths.each.index_select(0, order)
-        own = Lengths(counts, [values[sample] for sample in group], lengths.seq)
-        output, end = _run_cut(stack, input, cut, own, order)
-        outputs.append(output)
-        ends.append(end)
-    order = torch.tensor([sample for group in groups for sample in group], device=input.device)
-    back = order.argsort()
-    joined = (torch.cat(tensors, dim=1) for tensors in zip(*ends, strict=True))
-    return (
-        torch.cat(outputs, dim=1).index_select(1, back),
-        tuple(tensor.index_select(1, back) for tensor in joined),
-    )
-
-
-def _run_cut(
-    stack: Stack, input: Tensor, state: States, lengths: Lengths, order: Tensor | None = None
-) -> tuple[Tensor, States]:
-    """Run these samples of the input, or all, cut to the longest of them."""
-    steps = max(1, lengths.longest)
-    input = input[:steps]
-    if order is not None:
-        input = input.index_select(1, order)
-    output, ends = run_stack(stack, input, state, lengths)
-    return functional.pad(output, (0, 0, 0, 0, 0, lengths.seq - steps)), ends

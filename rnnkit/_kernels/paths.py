@@ -3,7 +3,6 @@
 Whichever it is, each piece of each sample gives what it gives alone.
 """
 
-from operator import add
 from typing import Any
 
 import torch
@@ -11,8 +10,8 @@ from torch import Tensor
 
 from rnnkit._kernels import choice
 from rnnkit._kernels.lengths import Lengths
-from rnnkit._kernels.padded import run_groups, run_stack
-from rnnkit._kernels.pieces import Pieces, Rows, longest_of, pieces_of, whole_pieces
+from rnnkit._kernels.padded import run_padded
+from rnnkit._kernels.pieces import Pieces, Rows, pieces_of, whole_pieces
 from rnnkit._kernels.resets import blanks_of, run_blank
 from rnnkit._kernels.rows import run_rows
 from rnnkit._kernels.stack import KERNELS, Direction, Run, Stack, States
@@ -52,17 +51,14 @@ def run(
 def _run_lengths(
     stack: Stack, input: Tensor, state: States, lengths: Lengths
 ) -> tuple[Tensor, States]:
-    if lengths.values is None:
-        return run_stack(stack, input, state, lengths)
-    if not lengths.longest:
-        # There is no row; over the padding the result still hangs on its leaves.
-        return run_groups(stack, input, state, lengths, [[]])
-    facts = choice.facts_of(stack, input, state)
-    path, groups = choice.for_lengths(facts, lengths.values)
+    values = lengths.values
+    # Without a valid step there is no row; over the padding the result still has a gradient.
+    if not values or not lengths.longest:
+        return run_padded(stack, input, state, lengths)
+    path = choice.for_lengths(choice.facts_of(stack, input, state), values)
     if path == choice.PADDED:
-        return run_groups(stack, input, state, lengths, groups)
-    pieces = whole_pieces(lengths.values, groups[0])
-    return _run_pieces(path, stack, input, state, None, pieces)
+        return run_padded(stack, input, state, lengths)
+    return _run_pieces(path, stack, input, state, None, whole_pieces(values))
 
 
 def _run_resets(
@@ -78,40 +74,25 @@ def _run_resets(
     if lengths is not None:
         values = lengths.values or values
         starts = starts & (torch.arange(seq, device="cpu").unsqueeze(1) < _counts(values))
-    cuts: list[int] = starts[1:].sum(0).tolist()
-    if not any(cuts):
-        # No sample starts again but at its first step: whatever runs it can do that.
-        return run(stack, input, _renewed(stack, state, initial, starts), lengths)
+    cuts = int(starts[1:].sum())
+    if not cuts:
+        # No sample is cut after its first step: whatever runs the batch can do that.
+        return run(stack, input, _reset_at_start(stack, state, initial, starts), lengths)
     facts = choice.facts_of(stack, input, state)
-    blank = whole = pieces = None
-    if initial is None:
-        longest = max(map(add, values, cuts))
-        blank, whole = (longest, longest * batch), (seq, seq * batch) if lengths is None else None
-    # The longest piece is at least so long. How long it is takes longer to find out; that of the
-    # sample that is cut least often, which is nearly as long, does not.
-    bounds = [-(-each // (1 + cut)) for each, cut in zip(values, cuts, strict=True)]
-    least, rows = max(bounds), sum(values)
-    path = choice.for_resets(facts, (least, rows), blank, whole, found=False)
-    if path not in choice.OF_RESETS and blank is not None:
-        sample = bounds.index(least)
-        least = longest_of(starts[: values[sample], sample])
-        path = choice.for_resets(facts, (least, rows), blank, whole, found=False)
-    if path not in choice.OF_RESETS:
-        pieces = pieces_of(_counts(values), starts)
-        path = choice.for_resets(facts, (int(pieces.steps[0]), rows), blank, whole, found=True)
+    path = choice.for_resets(
+        facts, batch, cuts, is_full=lengths is None, from_zeros=initial is None
+    )
     if path == choice.STEPS:
         return _run_steps(stack, input, state, Cuts(starts))
     if path == choice.BLANK:
-        begun = _renewed(stack, state, None, starts)
+        begun = _reset_at_start(stack, state, None, starts)
         counts = None if lengths is None else _counts(values)
         output, ends = run_blank(stack, input, begun, blanks_of(counts, starts, input.device))
         # One look is enough: a NaN in any layer is one in the output. A half's sum may overflow.
-        if bool(
-            output.detach().sum(dtype=torch.promote_types(output.dtype, torch.float32)).isfinite()
-        ):
+        precise = torch.promote_types(output.dtype, torch.float32)
+        if bool(output.detach().sum(dtype=precise).isfinite()):
             return output, ends
-    pieces = pieces or pieces_of(_counts(values), starts)
-    return _run_pieces(path, stack, input, state, initial, pieces)
+    return _run_pieces(path, stack, input, state, initial, pieces_of(_counts(values), starts))
 
 
 def _counts(values: list[int]) -> Tensor:
@@ -216,8 +197,8 @@ def _is_backward(stack: Stack) -> bool:
     return stack.layers[0][0].reverse
 
 
-def _renewed(stack: Stack, state: States, initial: States | None, starts: Tensor) -> States:
-    """Let samples that start again at step 0 do so, where that is the first step to be run."""
+def _reset_at_start(stack: Stack, state: States, initial: States | None, starts: Tensor) -> States:
+    """Apply resets at step 0, where that is the first step to be run."""
     fresh = starts[0].unsqueeze(1)
     if not fresh.any():
         return state

@@ -8,7 +8,6 @@ those that have one, and so on.
 
 from collections.abc import Sequence
 from functools import cached_property
-from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -71,14 +70,10 @@ class Pieces(NamedTuple):
         return hx.to(ends.dtype).index_copy(0, sample, ends.index_select(0, leave))
 
 
-def whole_pieces(lengths: Sequence[int], order: Sequence[int]) -> Pieces:
-    """Take each sample that has a step for one piece.
-
-    Args:
-        lengths: the valid steps of each sample.
-        order: the samples from the longest to the shortest.
-    """
-    samples = order[: len(order) - lengths.count(0)]
+def whole_pieces(lengths: Sequence[int]) -> Pieces:
+    """Take each sample that has a step as one piece."""
+    samples = [sample for sample, length in enumerate(lengths) if length]
+    samples.sort(key=lengths.__getitem__, reverse=True)
     steps = [lengths[sample] for sample in samples]
     return Pieces(torch.tensor(samples, device="cpu"), torch.tensor(steps, device="cpu"))
 
@@ -107,17 +102,6 @@ def pieces_of(lengths: Tensor, starts: Tensor) -> Pieces:
     last = (place.add_(steps) == end).nonzero().squeeze(1)
     renewed = fresh.index_select(0, sample.index_select(0, first))
     return Pieces(sample, steps, start, (first.masked_select(~renewed), last), (last, first))
-
-
-def longest_of(starts: Tensor) -> int:
-    """Return how many steps the longest piece of one sample has.
-
-    Args:
-        starts: ``(seq,)``, booleans on the CPU, of its valid steps, of which there is one.
-    """
-    cuts: list[int] = starts[1:].nonzero().add_(1).squeeze(1).tolist()
-    edges = [0, *cuts, len(starts)]
-    return max(after - before for before, after in pairwise(edges))
 
 
 class Rows:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from rnnkit._kernels.lengths import Lengths
-from rnnkit._kernels.padded import run_stack
+from rnnkit._kernels.padded import run_padded
 from rnnkit._kernels.stack import Stack, States
 
 
@@ -81,7 +81,7 @@ def run_blank(stack: Stack, input: Tensor, state: States, blanks: Blanks) -> tup
         rows = rows.index_select(0, places)
     longer = input.new_zeros(blanks.steps * batch, input.shape[2])
     longer = longer.index_copy_(0, blanks.moved, rows).view(blanks.steps, batch, -1)
-    output, ends = run_stack(stack, longer, state, blanks.lengths, blanks.blank)
+    output, ends = run_padded(stack, longer, state, blanks.lengths, blanks.blank)
     rows = output.flatten(0, 1).index_select(0, blanks.moved)
     if places is not None:
         rows = rows.new_zeros(seq * batch, rows.shape[1]).index_copy_(0, places, rows)

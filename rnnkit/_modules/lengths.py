@@ -24,8 +24,7 @@ from rnnkit._checks.call_spec import SEQUENCE, CallSpec, spec_of_layer
 from rnnkit._checks.lengths import check_lengths
 from rnnkit._checks.masks import check_reset
 from rnnkit._checks.state_guards import first_state
-from rnnkit._kernels.lengths import Lengths
-from rnnkit._kernels.padded import run_layers, run_stack
+from rnnkit._kernels.padded import run_padded
 from rnnkit._kernels.paths import run
 from rnnkit._kernels.reset_op import run_reset_operators, takes_reset_operator
 from rnnkit._kernels.stack import KERNELS, Direction, Run, Stack, States
@@ -95,19 +94,10 @@ def run_traced(layer: Any, input: Tensor, hx: Any, lengths: Any) -> tuple[Tensor
     if lengths is not None:
         counts = check_lengths(spec_of_layer(layer, input), lengths, input)
 
-    def run_traced_stack(stack: Stack, input: Tensor, state: States) -> Run:
-        return run_operators(stack, input, state, counts)
+    def run_operators(stack: Stack, input: Tensor, state: States) -> Run:
+        return run_padded(stack, input, state, counts)
 
-    return _run_seq_first(layer, input, hx, run_traced_stack)
-
-
-def run_operators(
-    stack: Stack, input: Tensor, state: States, lengths: Lengths | None, *_: None
-) -> Run:
-    """Run a stack without resets as operators that a compiler leaves whole."""
-    if lengths is None:
-        return run_layers(stack, input, state)
-    return run_stack(stack, input, state, lengths)
+    return _run_seq_first(layer, input, hx, run_operators)
 
 
 def _run_seq_first(

@@ -24,11 +24,10 @@ from rnnkit._checks.masks import check_reset
 from rnnkit._checks.objects import check_cell_object, refuse_stateless
 from rnnkit._checks.state_guards import first_state
 from rnnkit._kernels import paths
-from rnnkit._kernels.padded import flipped, take
+from rnnkit._kernels.padded import flipped, run_padded, take
 from rnnkit._kernels.reset_op import run_reset_operators, takes_reset_operator
 from rnnkit._kernels.stack import Direction, Run, Stack
 from rnnkit._modules.cell_base import Cell, sequence_weights, weights_of
-from rnnkit._modules.lengths import run_operators
 from rnnkit._modules.loop import is_plain, run_loop
 from rnnkit._modules.scan import Course
 from rnnkit.typing import LengthsLike, ResetLike
@@ -177,7 +176,7 @@ def _kernel_for(cell: Any, course: Course) -> Callable[..., Run] | None:
     input, reset = course.input, course.reset
     # An exported program is a loop or a scan, which asks nobody who loads it for rnnkit.
     if reset is None and is_one_graph(input.shape[0]) and not is_exporting():
-        return run_operators
+        return run_padded
     if reset is not None and takes_reset_operator(input):
         return run_reset_operators
     watched = is_transformed() or (reset is not None and (is_jit_traced() or lacks_numbers(reset)))
@@ -193,7 +192,8 @@ def _run_kernel(
     input, hx, lengths, reset, initial, reverse, _ = course
     restart = _as_layer(initial) if reset is not None and own else None
     stack = _stack_of(cell, reverse=reverse)
-    output, ends = kernel(stack, input, _as_layer(hx), lengths, reset, restart)
+    args = (stack, input, _as_layer(hx), lengths)
+    output, ends = kernel(*args) if reset is None else kernel(*args, reset, restart)
     tensors = [tensor.squeeze(0) for tensor in ends]
     return output, tensors[0] if len(tensors) == 1 else LSTMState(*tensors)
 

@@ -44,25 +44,21 @@ def skip_without_kernel(kind: str) -> None:
 def on(path: str) -> Iterator[None]:
     """Send every batch along one path; those that cannot take it, packed."""
 
-    def facts(stack: Any, input: Tensor, state: Any) -> Any:
-        mode, projected = stack.mode, stack.directions[0].is_projected
-        taken: tuple[str, ...] = (path,)
-        if path == choice.BLANK:
-            taken = (choice.PADDED, choice.BLANK) if mode == "LSTM" else (choice.PACKED,)
-        elif path in {choice.ROWS, choice.STEPS}:
-            is_free = not projected and not torch.is_autocast_enabled("cpu")
-            # Steps are free where all are valid; elsewhere there is nothing but packing.
-            taken = (choice.PACKED,) if not is_free else (path, choice.PACKED)
-        return facts_of(stack, input, state)._replace(paths=taken)
+    def for_lengths(facts: choice.Facts, _: list[int]) -> str:
+        free = {choice.PADDED: True, choice.ROWS: facts.by_hand}
+        return path if free.get(path) else choice.PACKED
 
-    facts_of = choice.facts_of
+    def for_resets(facts: choice.Facts, *_: int, is_full: bool, from_zeros: bool) -> str:
+        free = {
+            choice.BLANK: facts.mode == "LSTM" and from_zeros,
+            choice.STEPS: facts.by_hand and is_full and from_zeros,
+            choice.ROWS: facts.by_hand,
+        }
+        return path if free.get(path) else choice.PACKED
+
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(choice, "facts_of", facts)
-        patch.setattr(
-            choice,
-            "cost",
-            lambda _, way, *__: float(not way.startswith((choice.STEPS, choice.ROWS))),
-        )
+        patch.setattr(choice, "for_lengths", for_lengths)
+        patch.setattr(choice, "for_resets", for_resets)
         yield
 
 

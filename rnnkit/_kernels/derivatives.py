@@ -167,6 +167,39 @@ def through_gates(
     return [on_input, on_weight_ih, on_weight_hh, on_bias_ih, on_bias_hh]
 
 
+def detached(given: Sequence[Tensor | None]) -> list[Tensor | None]:
+    """Return a leaf of its own for each tensor."""
+    return [None if each is None else each.detach().requires_grad_() for each in given]
+
+
+def differentiate_again(
+    run: Callable[..., Sequence[Tensor]],
+    leaves: Sequence[Tensor | None],
+    gradients: Sequence[Tensor | None],
+    *,
+    create_graph: bool = False,
+) -> list[Tensor | None]:
+    """Run once more, recorded, and differentiate.
+
+    Args:
+        run: takes the leaves one by one; returns outputs, and may return fewer than gradients.
+        leaves: None stays None; so does the gradient of a tensor that requires none.
+        gradients: of the outputs; None for zeros.
+        create_graph: whether the gradients can be differentiated again.
+    """
+    with torch.enable_grad():
+        pairs = zip(run(*leaves), gradients, strict=False)
+    reached = [(output, gradient) for output, gradient in pairs if gradient is not None]
+    wanted = [leaf for leaf in leaves if leaf is not None and leaf.requires_grad]
+    found = iter(
+        torch.autograd.grad(
+            [output for output, _ in reached], wanted, [gradient for _, gradient in reached],
+            create_graph=create_graph, allow_unused=True, materialize_grads=True,
+        )
+    )  # fmt: skip
+    return [next(found) if leaf is not None and leaf.requires_grad else None for leaf in leaves]
+
+
 BACKWARD: dict[str, Callable[..., OnGates]] = {
     "LSTM": lstm_backward,
     "GRU": gru_backward,

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from rnnkit._base.torch_tools import is_batched
-from rnnkit._kernels.derivatives import BACKWARD, through_gates
+from rnnkit._kernels.derivatives import BACKWARD, differentiate_again, through_gates
 from rnnkit._kernels.gates import FORWARD, Weights
 from rnnkit._kernels.pieces import Rows
 from rnnkit._kernels.stack import Direction, States
@@ -101,7 +101,7 @@ def _derived(ctx: Any, gradients: Sequence[Tensor | None]) -> list[Tensor | None
     inputs, (output, *kept) = saved[:7], saved[7:]
     needed = ctx.needs_input_grad[2:]
     if torch.is_grad_enabled() or any(map(is_batched, gradients)):
-        return _derived_again(ctx, inputs, needed, gradients)
+        return _derived_by_torch(ctx, inputs, gradients)
     data, h, c, weight_ih, weight_hh, _, _ = inputs
     start = (h,) if c is None else (h, c)
     rows, reverse = ctx.rows, ctx.direction.reverse
@@ -131,31 +131,19 @@ def _order(rows: Rows | Cuts, reverse: bool) -> range:
     return steps[::-1] if reverse else steps
 
 
-def _derived_again(
-    ctx: Any,
-    inputs: Sequence[Tensor | None],
-    needed: Sequence[bool],
-    gradients: Sequence[Tensor | None],
+def _derived_by_torch(
+    ctx: Any, inputs: Sequence[Tensor | None], gradients: Sequence[Tensor | None]
 ) -> list[Tensor | None]:
     """Compute the same gradients by torch's kernel: differentiable, or of a batch of gradients."""
-    create_graph = torch.is_grad_enabled()
-    with torch.enable_grad():
-        # Views, since the same tensor may come twice, as a tied bias does.
-        views: list[Any] = [None if tensor is None else tensor.view_as(tensor) for tensor in inputs]
-        data, h, c, *weights = views
+
+    def run(data: Tensor, h: Tensor, c: Tensor | None, *weights: Tensor | None) -> States:
         given = [weight for weight in weights if weight is not None]
         direction = ctx.direction._replace(weights=given)
         output, ends = ctx.rows.again(direction, data, (h,) if c is None else (h, c))
-    pairs = zip((output, *ends), gradients, strict=True)
-    results = [(result, gradient) for result, gradient in pairs if gradient is not None]
-    wanted = [view for view, need in zip(views, needed, strict=True) if need]
-    found = iter(
-        torch.autograd.grad(
-            [result for result, _ in results],
-            wanted,
-            [gradient for _, gradient in results],
-            create_graph=create_graph,
-            allow_unused=True,
-        )
-    )
-    return [next(found) if need else None for need in needed]
+        return output, *ends
+
+    create_graph = torch.is_grad_enabled()
+    with torch.enable_grad():
+        # A tensor may come twice, as a tied bias does: each is a view of its own.
+        views = [None if tensor is None else tensor.view_as(tensor) for tensor in inputs]
+    return differentiate_again(run, views, gradients, create_graph=create_graph)

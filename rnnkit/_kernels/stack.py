@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from rnnkit._base.torch_tools import is_one_graph
-from rnnkit._kernels.custom_op import run_operator
+from rnnkit._kernels.compiled.operators import run_operator
 
 #: torch's kernels over a sequence, by torch's name of the recurrence.
 KERNELS: dict[str, Callable[..., tuple[Tensor, ...]]] = {

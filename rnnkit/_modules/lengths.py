@@ -24,9 +24,9 @@ from rnnkit._checks.call_spec import SEQUENCE, CallSpec, spec_of_layer
 from rnnkit._checks.lengths import check_lengths
 from rnnkit._checks.masks import check_reset
 from rnnkit._checks.state_guards import first_state
+from rnnkit._kernels.compiled.resets import run_reset_operators, takes_reset_operator
 from rnnkit._kernels.padded import run_padded
 from rnnkit._kernels.paths import run
-from rnnkit._kernels.reset_op import run_reset_operators, takes_reset_operator
 from rnnkit._kernels.stack import KERNELS, Direction, Run, Stack, States
 from rnnkit._modules.cell_base import lacks_state
 from rnnkit._modules.layer_calls import run_whole, zeros

@@ -24,8 +24,8 @@ from rnnkit._checks.masks import check_reset
 from rnnkit._checks.objects import check_cell_object, refuse_stateless
 from rnnkit._checks.state_guards import first_state
 from rnnkit._kernels import paths
+from rnnkit._kernels.compiled.resets import run_reset_operators, takes_reset_operator
 from rnnkit._kernels.padded import flipped, run_padded, take
-from rnnkit._kernels.reset_op import run_reset_operators, takes_reset_operator
 from rnnkit._kernels.stack import Direction, Run, Stack
 from rnnkit._modules.cell_base import Cell, sequence_weights, weights_of
 from rnnkit._modules.loop import is_plain, run_loop

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.library import opcheck
 
-from rnnkit._kernels import single
-from rnnkit._kernels.custom_op import run_operator
+from rnnkit._kernels.compiled import direction as single
+from rnnkit._kernels.compiled.operators import run_operator
 from tests.compiles import compiles
 from tests.strategies import gradients, laid_out, memories
 

@@ -10,8 +10,8 @@ from torch import Tensor
 from torch.library import opcheck
 
 import rnnkit
+from rnnkit._kernels.compiled.resets import run_reset_operators
 from rnnkit._kernels.lengths import Lengths
-from rnnkit._kernels.reset_op import run_reset_operators
 from rnnkit._modules.unroll import _as_layer, _stack_of
 from tests.compiles import compiles
 from tests.strategies import gradients, laid_out, memories, tensors_of

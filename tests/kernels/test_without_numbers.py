@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from rnnkit._kernels.reset_op import run_reset_operators
+from rnnkit._kernels.compiled.resets import run_reset_operators
 from rnnkit._modules.unroll import _as_layer, _stack_of
 from tests.compiles import compiles
 from tests.kernels import test_reset_op as resets

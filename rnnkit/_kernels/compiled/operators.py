@@ -1,9 +1,4 @@
-"""One layer in one direction as an operator that a compiler leaves whole.
-
-A compiler that looks into torch's kernels unrolls every step, and fails at oneDNN's derivative.
-Here it sees two operators, ``rnnkit::layer`` and its backward, whose graph does not grow with the
-steps; ``single`` has what they do.
-"""
+"""``rnnkit::layer`` and its backward, and how an operator is registered."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,7 +7,7 @@ import torch
 from torch import Tensor
 
 from rnnkit._base.torch_tools import is_exporting
-from rnnkit._kernels.single import (
+from rnnkit._kernels.compiled.direction import (
     Options,
     derive_single,
     dtypes_of,

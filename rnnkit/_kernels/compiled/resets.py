@@ -1,11 +1,11 @@
-"""One layer in one direction whose samples start again: an operator that compilers leave whole.
+"""``rnnkit::resets``: one layer in one direction with resets.
 
-Where samples start again is in a mask, and a compiler knows no values: it would write down a loop
-over all steps. Here it sees one operator, which looks at the mask when it runs and takes the path
-that an eager call takes. Its backward operator runs that path once more, recorded.
+A compiler knows no values of a mask: it would write down a loop over all steps. Here it sees one
+operator, which looks at the mask when it runs and takes the path that an eager call takes. Its
+backward operator runs that path once more, recorded.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -13,10 +13,11 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from rnnkit._base.torch_tools import is_exporting, is_one_graph
-from rnnkit._kernels.custom_op import LIBRARY, register
+from rnnkit._kernels.compiled.direction import nothing
+from rnnkit._kernels.compiled.operators import LIBRARY, register
+from rnnkit._kernels.derivatives import detached, differentiate_again
 from rnnkit._kernels.lengths import Lengths
 from rnnkit._kernels.paths import run
-from rnnkit._kernels.single import nothing
 from rnnkit._kernels.stack import Direction, Run, Stack, States
 
 #: What both operators are told: the call, where samples start again, from what, and the layer.
@@ -92,27 +93,14 @@ def _run_resets(*args: Any) -> tuple[Tensor, ...]:
 
 def _derive_resets(*args: Any) -> Any:
     gradients, given, others = args[:3], args[3 : 3 + DERIVED], args[3 + DERIVED :]
-    with torch.enable_grad():
-        leaves = _map(lambda tensor: tensor.detach().requires_grad_(), given, None)
-        pairs = zip(_run(*leaves, *others, training=True), gradients, strict=False)
-        reached = [(output, gradient) for output, gradient in pairs if gradient is not None]
-        flat = [leaf for leaf in pytree.tree_leaves(leaves) if leaf is not None]
-        found = torch.autograd.grad(
-            [output for output, _ in reached], flat, [gradient for _, gradient in reached],
-            allow_unused=True, materialize_grads=True,
-        )  # fmt: skip
-    rest = iter(found)
-    return _map(lambda _: next(rest).contiguous(), given, nothing(given[0]))
+    leaves, spec = pytree.tree_flatten(given)
 
+    def run_again(*leaves: Tensor | None) -> Sequence[Tensor]:
+        return _run(*pytree.tree_unflatten(list(leaves), spec), *others, training=True)
 
-def _map(function: Callable[[Tensor], Tensor], given: Sequence[Any], missing: Any) -> Any:
-    """Apply a function to each tensor, and to those of the list of weights."""
-    return tuple(
-        [function(each) for each in one]
-        if isinstance(one, list)
-        else (missing if one is None else function(one))
-        for one in given
-    )
+    found = differentiate_again(run_again, detached(leaves), gradients)
+    contiguous = [nothing(given[0]) if each is None else each.contiguous() for each in found]
+    return pytree.tree_unflatten(contiguous, spec)
 
 
 def _fake_resets(input: Tensor, h: Tensor, c: Tensor | None, *_: Any) -> tuple[Tensor, ...]:
@@ -122,7 +110,9 @@ def _fake_resets(input: Tensor, h: Tensor, c: Tensor | None, *_: Any) -> tuple[T
 
 def _fake_resets_backward(*args: Any) -> Any:
     given = args[3 : 3 + DERIVED]
-    return _map(lambda tensor: tensor.new_empty(tensor.shape), given, nothing(given[0]))
+    return pytree.tree_map(
+        lambda each: nothing(given[0]) if each is None else each.new_empty(each.shape), given
+    )
 
 
 def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from rnnkit._base.torch_tools import lacks_kernel
-from rnnkit._kernels.derivatives import BACKWARD, through_gates
+from rnnkit._kernels.derivatives import BACKWARD, detached, differentiate_again, through_gates
 from rnnkit._kernels.gates import FORWARD
 
 #: oneDNN's recurrence and its backward pass, private to torch: None in a torch without them.
@@ -264,15 +264,10 @@ def _derive_torch(
     weights: list[Tensor],
     results: Sequence[Tensor],  # noqa: ARG001 - as the others
 ) -> Derived:
-    with torch.enable_grad():
-        leaves = [tensor.detach().requires_grad_() for tensor in (input, *state, *weights)]
-        count = 1 + len(state)
-        outputs = _run_torch(options, leaves[0], leaves[1:count], leaves[count:])
-        # The engine takes None for zeros, but not for all outputs: those are not differentiated.
-        given = list(zip(outputs, gradients, strict=False))
-        reached = [output for output, gradient in given if gradient is not None]
-        found = torch.autograd.grad(
-            reached, leaves, [gradient for _, gradient in given if gradient is not None],
-            allow_unused=True, materialize_grads=True,
-        )  # fmt: skip
-    return found[0], found[1:count], found[count:]
+    count = len(state)
+
+    def run(input: Tensor, *rest: Tensor) -> list[Tensor]:
+        return _run_torch(options, input, rest[:count], list(rest[count:]))
+
+    found: Any = differentiate_again(run, detached([input, *state, *weights]), gradients)
+    return found[0], found[1 : 1 + count], found[1 + count :]

@@ -141,14 +141,10 @@ def _through_sigmoid(gradient: Tensor, gate: Tensor) -> None:
 def through_gates(
     on_gates: OnGates, data: Tensor, before: Tensor, weight_ih: Tensor, needed: Sequence[bool]
 ) -> list[Tensor | None]:
-    """Return the gradients of the input, of both weights and of both biases; None if not needed.
+    """Return the gradients of the input, both weights and both biases; None if not needed.
 
-    Args:
-        on_gates: what a backward function has returned; it is overwritten.
-        data: the input, ``(rows, feature)``.
-        before: each row's state before its step, ``(rows, hidden)``.
-        weight_ih: the weight on the input's side.
-        needed: which of the five are.
+    ``on_gates`` is what a backward function has returned, and is overwritten; ``before`` is each
+    row's state before its step, ``(rows, hidden)``.
     """
     flat, on_n = on_gates
     on_input = on_weight_ih = on_weight_hh = on_bias_ih = on_bias_hh = None
@@ -179,13 +175,9 @@ def differentiate_again(
     *,
     create_graph: bool = False,
 ) -> list[Tensor | None]:
-    """Run once more, recorded, and differentiate.
+    """Run once more, recorded, and differentiate; a gradient that is None stands for zeros.
 
-    Args:
-        run: takes the leaves one by one; returns outputs, and may return fewer than gradients.
-        leaves: None stays None; so does the gradient of a tensor that requires none.
-        gradients: of the outputs; None for zeros.
-        create_graph: whether the gradients can be differentiated again.
+    ``run`` takes the leaves one by one, and may return fewer outputs than there are gradients.
     """
     with torch.enable_grad():
         pairs = zip(run(*leaves), gradients, strict=False)

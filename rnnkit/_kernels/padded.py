@@ -61,19 +61,10 @@ def run_padded(
     lengths: Lengths | None = None,
     blank: Tensor | None = None,
 ) -> tuple[Tensor, States]:
-    """Run a stack over a padded batch, as if over each sample alone.
+    """Run a stack over a padded batch ``(seq, batch, feature)``, each sample as if alone.
 
-    Args:
-        stack: the layers.
-        input: ``(seq, batch, feature)``; what is beyond a length is not read.
-        state: the tensors of the first state, each ``(layers * directions, batch, hidden)``.
-        lengths: the samples' valid steps; None for all.
-        blank: ``(seq, batch, 1)``, true on steps that set an LSTM to zero; None if there are none.
-            With it the input is zero there and on padding, where the output may be anything.
-
-    Returns:
-        The output ``(seq, batch, directions * hidden)``, zero on padding, and the state after
-        each sample's own last step.
+    ``blank`` ``(seq, batch, 1)`` is true on steps that set an LSTM to zero: there and on padding
+    the input is zero then, and the output may be anything.
     """
     seq = input.shape[0]
     is_cut = lengths is not None and lengths.values is not None and 0 < lengths.longest < seq

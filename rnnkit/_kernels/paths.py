@@ -26,20 +26,11 @@ def run(
     reset: Tensor | None = None,
     initial: States | None = None,
 ) -> tuple[Tensor, States]:
-    """Run a stack over a padded batch, as if over each piece of each sample alone.
+    """Run a stack over a padded batch ``(seq, batch, feature)``, each piece as if alone.
 
-    Args:
-        stack: the layers.
-        input: ``(seq, batch, feature)``; what is beyond a length is not read.
-        state: the tensors of the first state, each ``(layers * directions, batch, hidden)``.
-        lengths: the samples' valid steps; None for all.
-        reset: ``(seq, batch)``, booleans in one piece, true where a sample is cut: it starts again
-            before that step. None for nowhere.
-        initial: what it starts again from, as ``state``; None for zeros.
-
-    Returns:
-        The output ``(seq, batch, directions * hidden)``, zero on padding, and the state of the
-        piece of each sample that is run last: of its last one, run forward.
+    ``reset`` ``(seq, batch)`` is contiguous; ``initial`` is what a sample is reset to, as
+    ``state``, None for zeros. Returns the output, zero on padding, and the state of the piece of
+    each sample that is run last.
     """
     if reset is not None:
         return _run_resets(stack, input, state, lengths, reset, initial)
@@ -77,7 +68,7 @@ def _run_resets(
     cuts = int(starts[1:].sum())
     if not cuts:
         # No sample is cut after its first step: whatever runs the batch can do that.
-        return run(stack, input, _reset_at_start(stack, state, initial, starts), lengths)
+        return run(stack, input, _apply_reset_at_start(stack, state, initial, starts), lengths)
     facts = choice.facts_of(stack, input, state)
     path = choice.for_resets(
         facts, batch, cuts, is_full=lengths is None, from_zeros=initial is None
@@ -85,7 +76,7 @@ def _run_resets(
     if path == choice.STEPS:
         return _run_steps(stack, input, state, Cuts(starts))
     if path == choice.BLANK:
-        begun = _reset_at_start(stack, state, None, starts)
+        begun = _apply_reset_at_start(stack, state, None, starts)
         counts = None if lengths is None else _counts(values)
         output, ends = run_blank(stack, input, begun, blanks_of(counts, starts, input.device))
         # One look is enough: a NaN in any layer is one in the output. A half's sum may overflow.
@@ -197,7 +188,9 @@ def _is_backward(stack: Stack) -> bool:
     return stack.layers[0][0].reverse
 
 
-def _reset_at_start(stack: Stack, state: States, initial: States | None, starts: Tensor) -> States:
+def _apply_reset_at_start(
+    stack: Stack, state: States, initial: States | None, starts: Tensor
+) -> States:
     """Apply resets at step 0, where that is the first step to be run."""
     fresh = starts[0].unsqueeze(1)
     if not fresh.any():

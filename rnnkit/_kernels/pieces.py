@@ -32,8 +32,8 @@ class Pieces(NamedTuple):
     start: Tensor | None = None
     #: Pieces that the state given by the caller enters, and those whose last state is returned,
     #: when the steps are run forward, and the same when they are run backward.
-    enter: tuple[Tensor, ...] = ()
-    leave: tuple[Tensor, ...] = ()
+    first_pieces: tuple[Tensor, ...] = ()
+    last_pieces: tuple[Tensor, ...] = ()
 
     @property
     def are_whole(self) -> bool:
@@ -41,14 +41,8 @@ class Pieces(NamedTuple):
         return self.start is None
 
     def begin(self, reverse: bool, hx: Tensor, initial: Tensor | None) -> Tensor:
-        """Return each piece's first state, ``(pieces, hidden)``.
-
-        Args:
-            reverse: whether pieces run from their last step to their first.
-            hx: the state given for each sample, ``(batch, hidden)``.
-            initial: what a sample starts again from, ``(batch, hidden)``; None for zeros.
-        """
-        enter = self.enter[reverse]
+        """Return each piece's first state, of ``hx`` or of ``initial``; None stands for zeros."""
+        enter = self.first_pieces[reverse]
         if initial is None:
             first = hx.new_zeros(len(self.sample), hx.shape[1])
         else:
@@ -57,14 +51,8 @@ class Pieces(NamedTuple):
         return first.index_copy(0, enter, given)
 
     def finish(self, reverse: bool, hx: Tensor, ends: Tensor) -> Tensor:
-        """Return each sample's last state, ``(batch, hidden)``: ``hx`` of one without a step.
-
-        Args:
-            reverse: whether pieces were run from their last step to their first.
-            hx: the state given for each sample, ``(batch, hidden)``.
-            ends: each piece's last state, ``(pieces, hidden)``.
-        """
-        leave = self.leave[reverse]
+        """Return each sample's last state of those of all pieces; ``hx`` if it has no step."""
+        leave = self.last_pieces[reverse]
         sample = self.sample.index_select(0, leave)
         # Autocast may have lowered what came out, and not what went in.
         return hx.to(ends.dtype).index_copy(0, sample, ends.index_select(0, leave))
@@ -79,12 +67,9 @@ def whole_pieces(lengths: Sequence[int]) -> Pieces:
 
 
 def pieces_of(lengths: Tensor, starts: Tensor) -> Pieces:
-    """Cut a batch into pieces.
+    """Cut a batch by lengths ``(batch,)`` and resets ``(seq, batch)``, both on the CPU.
 
-    Args:
-        lengths: ``(batch,)``, on the CPU: the valid steps of each sample.
-        starts: ``(seq, batch)``, booleans on the CPU, true where a sample starts again before that
-            step, and nowhere beyond its length.
+    No reset lies beyond a length.
     """
     seq = len(starts)
     # One sample after the other, so that a piece ends where the next one starts, or its sample.
@@ -114,13 +99,7 @@ class Rows:
     """
 
     def __init__(self, pieces: Pieces, batch: int, device: torch.device) -> None:
-        """Lay out the rows of these pieces, whose tensors are on the CPU.
-
-        Args:
-            pieces: what is laid out.
-            batch: samples of the padded batch.
-            device: where the input is.
-        """
+        """Lay out the rows of pieces of a padded batch; their tensors are on the CPU."""
         # While it is laid out, all is on the CPU, where a small tensor costs least.
         self._steps, self._device = pieces.steps, device
         if pieces.start is None:
@@ -214,7 +193,9 @@ class Rows:
         step = self._steps.index_select(0, self._piece) - 1 - self._step
         return (self._first.index_select(0, step) + self._piece).to(self._device)
 
-    def again(self, direction: Direction, data: Tensor, state: States) -> tuple[Tensor, States]:
+    def run_differentiable(
+        self, direction: Direction, data: Tensor, state: States
+    ) -> tuple[Tensor, States]:
         """Do what ``run_rows`` does by torch's own kernel over packed input, of any dtype."""
         if direction.reverse:
             data = data.index_select(0, self.mirror)

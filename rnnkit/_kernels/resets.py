@@ -31,14 +31,7 @@ class Blanks(NamedTuple):
 
 
 def blanks_of(lengths: Tensor | None, starts: Tensor, device: torch.device) -> Blanks:
-    """Put a blank step before each step, but the first, at which a sample starts again.
-
-    Args:
-        lengths: ``(batch,)``, on the CPU: the valid steps of each sample; None for all.
-        starts: ``(seq, batch)``, booleans on the CPU, true where a sample starts again before that
-            step, and nowhere beyond its length.
-        device: where the input is.
-    """
+    """Put a blank step before each reset but at the first step; arguments as in ``pieces_of``."""
     seq, batch = starts.shape
     cut = starts.clone()
     cut[0] = False
@@ -64,17 +57,7 @@ def blanks_of(lengths: Tensor | None, starts: Tensor, device: torch.device) -> B
 
 
 def run_blank(stack: Stack, input: Tensor, state: States, blanks: Blanks) -> tuple[Tensor, States]:
-    """Run a stack of LSTMs over a padded batch with blank steps in it.
-
-    Args:
-        stack: the layers.
-        input: ``(seq, batch, feature)``, without the blank steps.
-        state: the tensors of the first state, each ``(layers * directions, batch, hidden)``.
-        blanks: where the blank steps are.
-
-    Returns:
-        The output ``(seq, batch, directions * hidden)``, zero on padding, and the last state.
-    """
+    """Run a stack of LSTMs over a padded batch, with blank steps added."""
     seq, batch = input.shape[:2]
     rows, places = input.flatten(0, 1), blanks.places
     if places is not None:

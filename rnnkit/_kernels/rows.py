@@ -23,16 +23,9 @@ from rnnkit._kernels.steps import Cuts
 def run_rows(
     direction: Direction, data: Tensor, state: States, rows: Rows | Cuts
 ) -> tuple[Tensor, States]:
-    """Run one layer in one direction over packed rows, each piece from its own state.
+    """Run one layer in one direction over ``(rows, feature)``, each piece from its own state.
 
-    Args:
-        direction: the weights, of float32 or float64, without a projection.
-        data: ``(rows, feature)``.
-        state: each piece's first state, one tensor ``(pieces, hidden)`` or an LSTM's two.
-        rows: where the rows of pieces are; or the samples, each a piece, and their cuts.
-
-    Returns:
-        The output ``(rows, hidden)`` and each piece's last state.
+    Weights are float32 or float64, without a projection; states are ``(pieces, hidden)``.
     """
     weight_ih, weight_hh, *biases = direction.weights
     bias_ih, bias_hh = biases or (None, None)
@@ -139,7 +132,7 @@ def _derived_by_torch(
     def run(data: Tensor, h: Tensor, c: Tensor | None, *weights: Tensor | None) -> States:
         given = [weight for weight in weights if weight is not None]
         direction = ctx.direction._replace(weights=given)
-        output, ends = ctx.rows.again(direction, data, (h,) if c is None else (h, c))
+        output, ends = ctx.rows.run_differentiable(direction, data, (h,) if c is None else (h, c))
         return output, *ends
 
     create_graph = torch.is_grad_enabled()

@@ -46,13 +46,7 @@ class Direction(NamedTuple):
         return len(self.weights) == (5 if self.bias else 3)
 
     def run(self, input: Tensor, state: States, *, reverse: bool = False) -> tuple[Tensor, States]:
-        """Run over ``(seq, batch, feature)`` from a state ``(1, batch, hidden)``.
-
-        Args:
-            input: what is run over, forward unless ``reverse`` says otherwise.
-            state: the tensors of the first state.
-            reverse: whether to run from the last step to the first; a compiler's trace alone.
-        """
+        """Run over ``(seq, batch, feature)`` from ``(1, batch, hidden)``; backward if compiled."""
         if is_one_graph(input.shape[0]):
             return run_operator(
                 self.mode, self.weights, input, state, bias=self.bias, reverse=reverse
@@ -103,14 +97,8 @@ class Stack(NamedTuple):
     ) -> tuple[Tensor, States]:
         """Run each direction of each layer on the output of the layer below.
 
-        Args:
-            input: what the first layer reads, the features on the last axis.
-            run: takes a direction, its input, and its part of each of the states; returns its
-                output and its last state, without the axis of layers and directions.
-            *states: tensors ``(layers * directions, ...)``, or None, which is handed on.
-
-        Returns:
-            The last layer's output, both directions side by side, and all last states.
+        ``run`` takes a direction, its input, and its part of each of the states
+        ``(layers * directions, ...)``, None if a state is; it returns output and last state.
         """
         ends: list[States] = []
         for place, layer in enumerate(self.layers):

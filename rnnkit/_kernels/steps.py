@@ -75,13 +75,15 @@ class Cuts:
         step, sample = self._cuts(reverse)[0].unbind(1)
         return torch.cat(both).index_fill_(0, step * batch + sample, 0)
 
-    def again(self, direction: Direction, data: Tensor, state: States) -> tuple[Tensor, States]:
+    def run_differentiable(
+        self, direction: Direction, data: Tensor, state: States
+    ) -> tuple[Tensor, States]:
         """Run pieces by torch's own kernel, which can be differentiated once more."""
         seq, batch = self._starts.shape
         pieces = pieces_of(torch.full((batch,), seq, device="cpu"), self._starts)
         rows, reverse = Rows(pieces, batch, data.device), direction.reverse
         first = tuple(pieces.begin(reverse, tensor, None) for tensor in state)
-        output, ends = rows.again(direction, data.index_select(0, rows.places), first)
+        output, ends = rows.run_differentiable(direction, data.index_select(0, rows.places), first)
         pairs = zip(state, ends, strict=True)
         last = tuple(pieces.finish(reverse, given, end) for given, end in pairs)
         return rows.put(output, seq, batch).flatten(0, 1), last

@@ -44,20 +44,7 @@ def run_operator(
     bias: bool,
     reverse: bool = False,
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
-    """Run one layer in one direction as one operator.
-
-    Args:
-        mode: torch's name of the recurrence.
-        weights: the weights in the order of torch's kernels.
-        input: ``(seq, batch, feature)``.
-        state: the tensors of the first state, each ``(1, batch, hidden)``.
-        bias: whether there are biases among the weights.
-        reverse: whether to run from the last step to the first; the output stays in the input's
-            order.
-
-    Returns:
-        The output ``(seq, batch, hidden)``, and the state after the step that is run last.
-    """
+    """Run one layer in one direction over ``(seq, batch, feature)``, as one operator."""
     device, lowered = input.device.type, None
     if torch.is_autocast_enabled(device) and input.dtype is not torch.float64:
         lowered = torch.get_autocast_dtype(device)
@@ -113,15 +100,7 @@ def _derive(ctx: Any, *gradients: Tensor | None) -> tuple[Any, ...]:
 
 
 def register(name: str, forward: Any, backward: Any, save: Any, derive: Any) -> None:
-    """Register an operator that was defined, and its backward, which is an operator too.
-
-    Args:
-        name: of the operator; that of the other one ends in ``_backward``.
-        forward: what the operator does, and what a compiler sees of it in place of that.
-        backward: the same of the other one.
-        save: keeps what the derivative needs.
-        derive: calls the other operator.
-    """
+    """Register an operator and its backward, an operator too: each runs, and has a fake."""
     for each, (run, fake) in ((name, forward), (f"{name}_backward", backward)):
         for device in ("CPU", "CUDA"):
             LIBRARY.impl(each, run, device)

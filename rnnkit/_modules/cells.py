@@ -1,7 +1,6 @@
 """RNNCell, LSTMCell and GRUCell: torch's cells, their calls checked."""
 
 import inspect
-import sys
 from typing import Any, ClassVar, TypeAlias
 
 import torch
@@ -179,13 +178,6 @@ class ProjectedLSTMCell(LSTMCell):
         """Return the constructor's arguments."""
         return f"{Cell.extra_repr(self)}, proj_size={self.proj_size}"
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        """Take pickles of version 0.1.0 too, which had another name for the width."""
-        if "_proj_size" in state:
-            state = {**state, "proj_size": state["_proj_size"]}
-            del state["_proj_size"]
-        super().__setstate__(state)  # type: ignore[no-untyped-call]
-
 
 ProjectedLSTMCell.forward.__signature__ = inspect.signature(  # type: ignore[attr-defined]
     Cell.forward
@@ -248,7 +240,3 @@ def empty_cell(layer: Any, input_size: int) -> torch.nn.Module:
 
 for _cell in (RNNCell, LSTMCell, ProjectedLSTMCell, GRUCell):
     _cell.__module__ = "rnnkit"
-
-
-# Pickles of version 0.1.0 name the file in which ProjectedLSTMCell stood then.
-sys.modules.setdefault("rnnkit._cells", sys.modules[__name__])

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence
 
 import rnnkit
-from tests.strategies import CELLS, LAYERS, assert_same
+from tests.strategies import CELLS, LAYERS
 from tests.torch.strangers import (
     BATCH,
     HIDDEN,
@@ -140,14 +140,3 @@ def test_c_a_learned_first_state() -> None:
 def test_version() -> None:
     """The version is that of the distribution."""
     assert rnnkit.__version__ == importlib.metadata.version("rnnkit")
-
-
-def test_older_pickles_of_a_projected_cell() -> None:
-    """Version 0.1.0 kept the width under another name."""
-    cell = rnnkit.LSTM(3, 4, proj_size=2).cells()[0]
-    old = {**cell.__getstate__()}
-    old["_proj_size"] = old.pop("proj_size")
-    again = rnnkit.ProjectedLSTMCell.__new__(rnnkit.ProjectedLSTMCell)
-    again.__setstate__(old)
-
-    assert_same(cell(X[0]), again(X[0]))

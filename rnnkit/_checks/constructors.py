@@ -17,18 +17,15 @@ from rnnkit._base.message import brief, call, refusal, wanted
 from rnnkit._checks.cell_errors import refuse_second_cell
 from rnnkit._checks.rules import CELL_RULES, FLAG, RULES, Rule, is_truth
 
-#: What other libraries call an option, by its name here.
+#: What Keras calls an option, and its name here.
 OTHER_NAMES = {
-    "hidden_size": {"units", "num_units", "n_hidden", "hidden_dim"},
-    "input_size": {"input_dim", "embedding_dim", "in_features"},
-    "num_layers": {"n_layers", "layers"},
-    "bias": {"use_bias"},
-    "dropout": {"dropout_p", "dropout_rate"},
-    "bidirectional": {"bidir"},
-    "nonlinearity": {"activation"},
+    "units": "hidden_size",
+    "input_dim": "input_size",
+    "use_bias": "bias",
+    "activation": "nonlinearity",
 }
 
-#: Options of other libraries that are none here, and what is typed in their place.
+#: Options of Keras that do not exist here, and what to type instead.
 NO_OPTIONS = {
     "return_sequences": "leave it out: output, state = layer(input) returns every step",
     "return_state": "leave it out: output, state = layer(input) returns the state too",
@@ -46,10 +43,6 @@ OF_RECURRENT = {
 Arguments = ParamSpec("Arguments")
 Module = TypeVar("Module")
 InitT = TypeVar("InitT", bound=Callable[..., None])
-
-#: From where a dropout above 1 reads as a percentage.
-LEAST_PERCENTAGE = 5
-PERCENT = 100
 
 #: Of the rules: what counts are read as.
 COUNTS = (Integral, SupportsIndex)
@@ -144,7 +137,7 @@ def _refuse_unbound(
     unknown = next((key for key in kwargs if key not in known), "")
     sentence = f"{name}.__init__() {'got ' if reason.startswith('multiple') else ''}{reason}"
     fix = f"{name}({', '.join(known[: 1 if 'reverse_cells' in known else 3])}, ...)"
-    meant = next((own for own, others in OTHER_NAMES.items() if unknown in others), None)
+    meant = OTHER_NAMES.get(unknown)
     if unknown in OF_RECURRENT and "reverse_cells" in known:
         fix = OF_RECURRENT[unknown]
     elif unknown == "proj_size":
@@ -199,8 +192,6 @@ def _fix(name: str, rule: Rule, argument: str, value: Any) -> str:
     number = _number(value)
     if argument == "dropout" and number is not None and 0 <= number <= 1:
         return f"dropout={number:g}"
-    if argument == "dropout" and number is not None and LEAST_PERCENTAGE <= number <= PERCENT:
-        return f"dropout={number / PERCENT:g}"
     if number is not None and number == int(number) and rule.is_kind(int(number)):
         fits = rule.fits(int(number))
         return f"{argument}={int(number)}" if fits else f"{argument}: {rule.expected}"
@@ -212,8 +203,6 @@ def _fix(name: str, rule: Rule, argument: str, value: Any) -> str:
 def _fix_flag(argument: str, value: Any) -> str:
     if isinstance(value, str):
         return f"a string counts as true whatever it says: {argument}=True or {argument}=False"
-    if type(value).__name__ == "bool":
-        return f"{argument}=bool(...): NumPy has a bool of its own"
     if argument == "bias" and isinstance(value, float) and 0 < value < 1:
         return f"by name: dropout={value}"
     return f"{argument}={bool(value)}" if isinstance(value, int) else f"{argument}=True or False"

@@ -23,11 +23,6 @@ CASES = {
         fix=fix("hidden_size=4", where="nn.GRU(3, @)"),
         has="fix       hidden_size=4",
     ),
-    "The width of an embedding.": Case(
-        "nn.GRU(embedding_dim=3, hidden_size=4)",
-        Refused(ArgumentError, "mumbles", "embedding_dim", code="option-unknown"),
-        fix=fix("input_size=3", where="nn.GRU(hidden_size=4, @)"),
-    ),
     "Another library's option of the output.": Case(
         "nn.LSTM(3, 4, return_sequences=True)",
         Refused(ArgumentError, "mumbles", "return_sequences", code="option-unknown"),
@@ -87,16 +82,6 @@ GRUCell.__init__() got an unexpected keyword argument 'bidirectional'
 RNNCell.__init__() got an unexpected keyword argument 'num_layers'
   RNNCell(3, 4, num_layers=2)
   fix       leave num_layers out: a cell is one layer, in one direction, for one step
-  more      option-unknown, in the docs under "Errors"\
-"""),
-    ),
-    "Another library's name for an option that a cell lacks.": Case(
-        "nn.GRUCell(3, 4, dropout_rate=0.5)",
-        Refused(ArgumentError, "says", "dropout_rate", code="option-unknown"),
-        message=snapshot("""\
-GRUCell.__init__() got an unexpected keyword argument 'dropout_rate'
-  GRUCell(3, 4, dropout_rate=0.5)
-  fix       GRUCell(input_size, hidden_size, bias, ...)
   more      option-unknown, in the docs under "Errors"\
 """),
     ),

@@ -4,7 +4,6 @@ Every other name of a class that people derive from ours is theirs, as of torch'
 """
 
 import inspect
-import operator
 import re
 import sys
 from typing import Any, NamedTuple
@@ -24,26 +23,14 @@ RNN_MODES = ("RNN_TANH", "RNN_RELU")
 #: What decides, beside the parameters, which weights a module is found to have.
 LOOKUPS = {"__getattr__", "__getattribute__"}
 
-#: The methods of torch's layers that look at a call, each of which a subclass may have replaced.
-CHECKS = (
+#: The methods of torch's layers that look at a call, each of which a subclass may override.
+CHECKS = {
     "check_input",
     "check_hidden_size",
     "check_forward_args",
     "get_expected_hidden_size",
     "get_expected_cell_size",
     "permute_hidden",
-)
-
-
-def _checks_of(kind: type) -> tuple[Any, Any]:
-    """Return what reads those checks off a class, and what it reads off torch's at import."""
-    read = operator.attrgetter(*[name for name in CHECKS if hasattr(kind, name)])
-    return read, read(kind)
-
-
-#: Of each layer of torch's. A class is asked at each call, since somebody may set one later.
-TORCHS_CHECKS = {
-    kind: _checks_of(kind) for kind in (torch.nn.RNN, torch.nn.LSTM, torch.nn.GRU, torch.nn.RNNBase)
 }
 
 #: Our own ``initial_state``, of layers and of cells: zeros, which a call makes itself.
@@ -71,8 +58,7 @@ class ClassFacts(NamedTuple):
     is_users: bool = False
     #: Whether a subclass computes or replaces weights, or looks attributes up in its own way.
     own_weights: bool = False
-    #: Whether a subclass replaces one of torch's checks, so that torch's forward must run them: for
-    #: a compiler; elsewhere the class itself is asked, which may be changed later.
+    #: Whether a subclass overrides one of torch's checks, so that torch's forward must run them.
     own_checks: bool = False
     #: Whether a subclass has another first state, which a call without a state must ask for: for a
     #: compiler, too.
@@ -135,14 +121,9 @@ def proj_size_of(module: Any) -> int:
 
 
 def has_own_checks(layer: Any) -> bool:
-    """Say whether somebody has put a check of their own in the place of one of torch's."""
-    facts = layer.__rnnkit__
-    if is_compiling():
-        return facts.own_checks  # type: ignore[no-any-return]
-    read, torchs = TORCHS_CHECKS[facts.torch_class]
-    if read(type(layer)) != torchs:
-        return True
-    return not layer.__dict__.keys().isdisjoint(CHECKS)
+    """Return whether a subclass, or an instance, overrides one of torch's checks."""
+    own: bool = layer.__rnnkit__.own_checks
+    return own or not (is_compiling() or layer.__dict__.keys().isdisjoint(CHECKS))
 
 
 def has_own_start(module: Any) -> bool:

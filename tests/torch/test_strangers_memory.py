@@ -28,12 +28,8 @@ def test_a1_torchs_body_in_a_subclass(name: str) -> None:
 
 @layers
 @pytest.mark.parametrize("method", ["check_input", "check_hidden_size", "check_forward_args"])
-@pytest.mark.parametrize(
-    "where", ["class", "mixin", "instance", "class, later", "base, later", "torch, later"]
-)
-def test_a1_overridden_checks_run(
-    name: str, method: str, where: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize("where", ["class", "mixin", "instance"])
+def test_a1_overridden_checks_run(name: str, method: str, where: str) -> None:
     """A check that a user puts in the place of torch's is called as torch calls it."""
     called = []
 
@@ -47,9 +43,6 @@ def test_a1_overridden_checks_run(
         layer = kind(INPUT, HIDDEN)
         if where == "instance":
             setattr(layer, method, lambda *args: check(layer, *args))
-        patched = {"class, later": kind, "base, later": base, "torch, later": getattr(nn, name)}
-        if where in patched:
-            monkeypatch.setattr(patched[where], method, check)
         return layer
 
     calls = []

@@ -102,9 +102,7 @@ def _row(name: str, effort: Effort) -> tuple[str, ...]:
     allowed = torch._dynamo.config.patch(allow_rnn=True)  # noqa: SLF001
     # In this process, whose children the clock knows.
     one = torch._inductor.config.patch(compile_threads=1)  # noqa: SLF001
-    utils: Any = torch._inductor.utils  # noqa: SLF001
-    # torch 2.6 has it by another name.
-    fresh = getattr(utils, "fresh_cache", None) or utils.fresh_inductor_cache
+    fresh: Any = torch._inductor.utils.fresh_cache  # noqa: SLF001
     with allowed, one, fresh():
         # What inductor compiles once for all: its header.
         torch.compile(torch.sin)(x)

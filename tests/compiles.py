@@ -18,8 +18,7 @@ WHOLE = [
     pytest.mark.unhooked("Dynamo cannot trace the checks that the hook adds"),
     pytest.mark.filterwarnings("ignore:LSTM with projections is not supported:UserWarning"),
     pytest.mark.filterwarnings("ignore:TF32 acceleration on top of oneDNN:UserWarning"),
-    # Inductor imports what is deprecated, and in torch 2.6 cannot write down a setting of its own.
-    pytest.mark.filterwarnings("ignore:Skipping serialization of:UserWarning"),
+    # Inductor imports what is deprecated.
     pytest.mark.filterwarnings("ignore:`torch.jit.script_method`"),
     compiles,
 ]

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.autograd import forward_ad
-from torch.compiler import is_compiling
+from torch.compiler import is_compiling, is_exporting
 from torch.fx import Proxy
 from torch.nn.parameter import is_lazy
 
@@ -62,29 +62,17 @@ def _is_in_functorch() -> bool:
     return depth > 0
 
 
-# A compiler of torch 2.6 knows no other way to ask. torch.compiler.assume_constant_result sets
+# A compiler of torch 2.8 knows no other way to ask. torch.compiler.assume_constant_result sets
 # this, and imports the whole compiler before it does.
 vars(_is_in_functorch)["_dynamo_marked_constant"] = True
 
 
-#: torch 2.6 has no such function.
-HAS_IS_EXPORTING = hasattr(torch.compiler, "is_exporting")
-
-
-def is_exporting() -> bool:
-    """Say whether the compiler that traces is an exporter, strict or not."""
-    if HAS_IS_EXPORTING:
-        return torch.compiler.is_exporting()
-    return torch.compiler._is_compiling_flag  # noqa: SLF001
-
-
 def is_open(steps: Any) -> bool:
-    """Say whether a compiler or an exporter leaves a number of steps open."""
-    from torch.fx.experimental import symbolic_shapes  # noqa: PLC0415 - few programs come here
+    """Return whether a compiler or an exporter leaves a number of steps open."""
+    # Imported here, since few programs come here.
+    from torch.fx.experimental.symbolic_shapes import has_static_value  # noqa: PLC0415
 
-    # torch 2.6 has none, and fixes every number of steps.
-    is_static: Any = getattr(symbolic_shapes, "has_static_value", bool)
-    return not is_static(steps)
+    return not has_static_value(steps)
 
 
 def hides_values() -> bool:

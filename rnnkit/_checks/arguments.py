@@ -104,7 +104,7 @@ def check_step(layer: Any, x_t: Any) -> None:
 
 
 class _Missing:
-    """A kind of its own: a compiler of torch 2.6 compares no open size with an object."""
+    """A kind of its own: a compiler of torch 2.8 compares no open size with an object."""
 
 
 #: The default of ``batch_size``: Python's own complaint names a class that nobody can import.

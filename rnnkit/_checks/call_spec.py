@@ -140,7 +140,7 @@ class CallSpec(NamedTuple):
         cell = described(self.module) if self.state_axes else type(self.module).__name__
         return f"{self.name} of {cell}"
 
-    # A method, since right calls need it in a graph: torch 2.6 compiles no property.
+    # A method, since right calls need it in a graph: torch 2.8 compiles no property.
     def ranks(self) -> tuple[int, ...]:
         """How many axes an input may have."""
         special = {"packed": (2,), "step": (1, 2), "cell": (1, 2)}
@@ -248,10 +248,8 @@ def spec_of_unrolled(
     read = sizes_of_sequence(input, batch_first=batch_first)
     front = (Axis("batch", read["batch"]),) if "batch" in read else ()
     open_facts = {"module": cell, "input_size": shape[-1] if shape else 0}
-    # Not by |, which a compiler of torch 2.6 does not know.
-    facts: dict[str, Any] = {**read, **(_common(cell) if known else open_facts), "name": caller}
     return CallSpec(
-        **facts,
+        **(read | (_common(cell) if known else open_facts) | {"name": caller}),
         kind="unrolled",
         batch_first=batch_first,
         state=state,

@@ -57,7 +57,7 @@ def to(state: State, *args: Any, **kwargs: Any) -> State:
             return tensor.to(*args, **kwargs)
         except (TypeError, ValueError, RuntimeError) as error:
             names = [value for value in (*args, *kwargs.values()) if isinstance(value, str | bytes)]
-            # A number that is too large is a RuntimeError in torch 2.6; anything else, a lack of
+            # A number that is too large is a RuntimeError in torch 2.8; anything else, a lack of
             # memory say, is no fault of the arguments.
             is_other = all(map(is_device, names)) and "Overflow" not in str(error)
             if isinstance(error, RuntimeError) and is_other:

@@ -12,7 +12,6 @@ from torch.nn.utils import prune
 from torch.nn.utils.rnn import pack_padded_sequence
 
 import rnnkit
-from rnnkit._base import torch_tools
 from tests.kernels.paths import BATCH, LENGTHS, SEQ, case_of, close, kinds, mask
 from tests.strategies import Case
 
@@ -126,14 +125,3 @@ def test_the_callers_names_are_not_looked_at(flag: Callable[[], None]) -> None:
     flag()
 
     assert run(torch.ones(BATCH))[0].shape == (SEQ, BATCH + 1, 4)
-
-
-def test_an_older_torch_says_in_another_way_whether_it_exports(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """There is no function for it in torch 2.6, but a flag that its exporter sets."""
-    assert not torch_tools.is_exporting()
-    monkeypatch.setattr(torch_tools, "HAS_IS_EXPORTING", False)
-    assert not torch_tools.is_exporting()
-    monkeypatch.setattr(torch.compiler, "_is_compiling_flag", True)
-    assert torch_tools.is_exporting()

@@ -21,8 +21,6 @@ from docs import charts
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.filterwarnings("ignore:`torch.jit.script_method`"),
-    # The compiler of torch 2.6 warns of its own configuration.
-    pytest.mark.filterwarnings("ignore:Skipping serialization of:UserWarning"),
 ]
 
 TOPICS = topics()

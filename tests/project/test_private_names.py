@@ -12,7 +12,7 @@ PACKAGE = pathlib.Path(str(rnnkit.__file__)).parent
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 #: Every private name of torch that rnnkit uses, and why no public one will do; ``Module.`` stands
-#: for an attribute of a module. torch 2.6, the oldest that is claimed, has all but scan.
+#: for an attribute of a module. torch 2.8, the oldest that is claimed, has all.
 PRIVATE_NAMES = {
     "Module._all_weights": "the names of a layer's weights, by layer and direction",
     "Module._backward_hooks": "whether a cell has hooks",
@@ -44,13 +44,7 @@ PRIVATE_NAMES = {
         "whether autocast is on for any device; the public function asks for one"
     ),
     "torch._assert_async": "a check that a graph makes when it runs, and that waits for no GPU",
-    "torch.compiler._is_compiling_flag": (
-        "whether torch 2.6 exports; later ones have torch.compiler.is_exporting"
-    ),
-    "torch._higher_order_ops.scan.scan": (
-        "a loop over an open number of steps in one graph; torch 2.6, which fixes every number of "
-        "steps, unrolls the loop"
-    ),
+    "torch._higher_order_ops.scan.scan": "a loop over an open number of steps in one graph",
     "torch.autograd.forward_ad._current_level": (
         "whether derivatives run forward, for which the fused kernels have no rules"
     ),

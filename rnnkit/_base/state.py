@@ -1,7 +1,7 @@
 """The state of an LSTM, and the way into any state's tensors."""
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, Self, overload
+from typing import Any, NamedTuple, NoReturn, Self, overload
 
 import torch
 from torch import Tensor
@@ -19,6 +19,16 @@ PAIR = 2
 
 
 class _Pair(NamedTuple):
+    """The two tensors by name."""
+
+    h: Tensor
+    c: Tensor
+
+
+_NOTHING: Any = object()
+
+
+class LSTMState(_Pair):
     """What an LSTM carries: still the tuple ``(h, c)`` that torch takes and returns.
 
     ``LSTMState(h, c)``, or ``LSTMState(pair)`` as ``tuple(pair)``. Of a layer, both are
@@ -34,8 +44,20 @@ class _Pair(NamedTuple):
     (torch.Size([1, 5, 4]), torch.Size([1, 5, 4]))
     """
 
-    h: Tensor
-    c: Tensor
+    __slots__ = ()
+    __module__ = "rnnkit"
+
+    @overload
+    def __new__(cls, h: Tensor, c: Tensor) -> Self: ...
+    @overload
+    def __new__(cls, h: Iterable[Tensor]) -> Self: ...
+    def __new__(cls, h: Any, c: Any = _NOTHING) -> Self:
+        """Take h and c, or an iterable of the two, as ``tuple`` does."""
+        if c is not _NOTHING:
+            return super().__new__(cls, h, c)
+        if isinstance(h, Tensor) or not isinstance(h, Iterable):
+            return super().__new__(cls, h)  # type: ignore[call-arg]
+        return cls._make(h)
 
     def detach(self) -> "LSTMState":
         """Return the state cut from the graph that made it, as ``Tensor.detach`` does.
@@ -55,39 +77,6 @@ class _Pair(NamedTuple):
         """
         moved: LSTMState = map_state(lambda tensor: tensor.to(*args, **kwargs), self)
         return moved
-
-
-if TYPE_CHECKING:
-
-    class LSTMState(_Pair):
-        @overload
-        def __new__(cls, h: Tensor, c: Tensor) -> Self: ...
-        @overload
-        def __new__(cls, h: Iterable[Tensor]) -> Self: ...
-        def __new__(cls, h: Any, c: Any = None) -> Self: ...
-
-else:
-    # No subclass: torch 2.6 takes for a named tuple what derives from tuple itself.
-    LSTMState = _Pair
-    LSTMState.__name__ = LSTMState.__qualname__ = "LSTMState"
-    _new_pair = LSTMState.__new__
-    _NOTHING = object()
-
-    def __new__(cls: Any, h: Any, c: Any = _NOTHING) -> Any:  # noqa: N807  # pragma: no cover
-        """Take h and c, or an iterable of the two, as ``tuple`` does."""
-        if c is not _NOTHING:
-            return _new_pair(cls, h, c)
-        if isinstance(h, Tensor) or not isinstance(h, Iterable):
-            return _new_pair(cls, h)
-        return cls._make(h)
-
-    # By these two names a compiler knows the constructor of a named tuple, and compiles it for no
-    # shape that it meets outside of a graph. Coverage finds no line of it in this file.
-    __new__.__code__ = __new__.__code__.replace(co_filename="<string>")
-    LSTMState.__new__ = __new__
-    del __new__
-
-LSTMState.__module__ = "rnnkit"
 
 
 # A bare tuple needs neither: torch.export.save asks a named tuple for a name to write down,

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.autograd import forward_ad
-from torch.compiler import is_compiling, is_exporting
+from torch.compiler import is_compiling
 from torch.fx import Proxy
 from torch.nn.parameter import is_lazy
 
@@ -65,6 +65,12 @@ def _is_in_functorch() -> bool:
 # A compiler of torch 2.8 knows no other way to ask. torch.compiler.assume_constant_result sets
 # this, and imports the whole compiler before it does.
 vars(_is_in_functorch)["_dynamo_marked_constant"] = True
+
+
+def is_exporting() -> bool:
+    """Return whether the compiler that traces is an exporter, strict or not."""
+    # A compiler of torch 2.8 takes torch.compiler.is_exporting() for true, whatever traces.
+    return torch.compiler._is_exporting_flag  # noqa: SLF001
 
 
 def is_open(steps: Any) -> bool:

@@ -4,11 +4,10 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.compiler import is_exporting
 from torch.utils import _pytree as pytree
 
 from rnnkit._base.state import LSTMState, map_state
-from rnnkit._base.torch_tools import is_open
+from rnnkit._base.torch_tools import is_exporting, is_open
 from rnnkit._kernels.formulas import ByParts
 from rnnkit._kernels.lengths import Lengths
 

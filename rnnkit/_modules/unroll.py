@@ -7,11 +7,11 @@ from collections.abc import Callable
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from torch import Tensor
-from torch.compiler import is_exporting
 
 from rnnkit._base.class_facts import has_own_start, mode_of, proj_size_of
 from rnnkit._base.state import LSTMState, has_gap, map_state, with_batch
 from rnnkit._base.torch_tools import (
+    is_exporting,
     is_jit_traced,
     is_one_graph,
     is_transformed,

@@ -44,6 +44,9 @@ PRIVATE_NAMES = {
         "whether autocast is on for any device; the public function asks for one"
     ),
     "torch._assert_async": "a check that a graph makes when it runs, and that waits for no GPU",
+    "torch.compiler._is_exporting_flag": (
+        "whether torch exports; a compiler of torch 2.8 takes the public function for true"
+    ),
     "torch._higher_order_ops.scan.scan": "a loop over an open number of steps in one graph",
     "torch.autograd.forward_ad._current_level": (
         "whether derivatives run forward, for which the fused kernels have no rules"

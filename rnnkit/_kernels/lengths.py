@@ -21,7 +21,6 @@ class Lengths(NamedTuple):
         """The most steps that any sample has."""
         return self.seq if self.values is None else max(self.values, default=0)
 
-    # Methods, as all that a graph needs: torch 2.6 compiles no property of a named tuple.
     def empty(self) -> Tensor | None:
         """``(batch,)``, true of samples without a step; None if there are surely none."""
         return None if self.values is not None and 0 not in self.values else self.each == 0

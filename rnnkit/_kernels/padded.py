@@ -92,7 +92,6 @@ def _places_of(stack: Stack, lengths: Lengths, input: Tensor, blank: Tensor | No
         padding = beyond.reshape(-1).nonzero().squeeze(1)
     sample = torch.arange(batch, device=beyond.device)
     last = (lengths.each - 1).clamp(min=0) * batch + sample
-    # Not by a property, of which torch 2.6 makes no graph.
     reverse = any(direction.reverse for layer in stack.layers for direction in layer)
     return Places(
         lengths, beyond, padding, last, flipped(lengths, steps) if reverse else None, blank
@@ -161,7 +160,7 @@ def _freeze_on_padding(
     ]
     weights = [torch.cat([weight, *columns], dim=1), *others]
     input = torch.cat([input, *(mark.to(input.dtype) for mark in marks)], dim=2)
-    mode, _, *options = direction  # by _replace torch 2.6 has no graph
+    mode, _, *options = direction
     return Direction(mode, weights, *options), input
 
 

@@ -56,7 +56,7 @@ class LSTMState(_Pair):
         if c is not _NOTHING:
             return super().__new__(cls, h, c)
         if isinstance(h, Tensor) or not isinstance(h, Iterable):
-            return super().__new__(cls, h)  # type: ignore[call-arg]
+            return super().__new__(cls, h)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
         return cls._make(h)
 
     def detach(self) -> "LSTMState":

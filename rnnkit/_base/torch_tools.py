@@ -135,36 +135,14 @@ def lacks_numbers(tensor: Tensor) -> bool:
     return tensor.is_meta or is_fake(tensor)
 
 
-def is_foreign(value: Any) -> bool:
-    """Say whether a value stands in for a tensor: torch's functions ask it what to do."""
-    return not isinstance(value, Tensor) and hasattr(type(value), "__torch_function__")
-
-
-def is_foreign_call(input: Any, hx: Any) -> bool:
-    """Say whether input or state, or a part of it, stands in for tensors."""
-    if is_compiling():
-        return False
-    parts = hx if isinstance(hx, (tuple, list)) else (hx,)
-    return is_foreign(input) or any(map(is_foreign, parts))
-
-
 def is_fx_call(input: Any, hx: Any) -> bool:
     """Say whether ``torch.fx`` is recording this call."""
     parts = hx if isinstance(hx, (tuple, list)) else (hx,)
     return is_proxy(input) or any(map(is_proxy, parts))
 
 
-#: What a guard returns, in place of a state, of a call that torch's class must have as it is.
+#: What a guard returns instead of a state, of a call that torch's class must have as it is.
 FOREIGN: Any = object()
-
-
-def foreign_call(
-    module: torch.nn.Module, torch_class: Any, input: Any, hx: Any, **options: Any
-) -> Any:
-    """Hand torch's class what stands in for tensors, as it is; what ``torch.fx`` records, to it."""
-    if is_fx_call(input, hx):
-        return leaf_node(module, input, hx, **options)
-    return torch_class.forward(module, input, hx)
 
 
 def leaf_node(module: torch.nn.Module, input: Any, hx: Any, **options: Any) -> Proxy:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from rnnkit._base.class_facts import constructor_of
 from rnnkit._base.errors import ArgumentError, ShapeError, StateError
-from rnnkit._base.message import BRIEF_LENGTH, bounded, brief, refusal, wanted
+from rnnkit._base.message import BRIEF_LENGTH, bounded, brief, raise_for, refusal, wanted
 from rnnkit._base.torch_tools import hides_values, is_jit_traced, is_proxy
 from rnnkit._checks.call_spec import (
     Axis,
@@ -21,7 +21,7 @@ from rnnkit._checks.call_spec import (
     sizes,
     spell,
 )
-from rnnkit._checks.odd_tensors import is_odd, refuse_nested
+from rnnkit._checks.odd_tensors import not_dense
 from rnnkit._checks.rules import is_batch_size
 
 #: What a step, and the functions of ``rnnkit.states``, call what a layer calls otherwise.
@@ -87,7 +87,7 @@ def check_step(layer: Any, x_t: Any) -> None:
         sentence = f"{name}.step: x_t must be a Tensor (batch, input_size), got {brief(x_t)}"
         refusal(ArgumentError, "x_t", sentence, code="step-type")
     if x_t.is_nested:
-        refuse_nested(layer, "x_t")
+        raise_for(not_dense(layer, x_t, "x_t"))
     if x_t.dim() not in (1, 2):
         seq_axis = 1 if layer.batch_first else 0
         wants = "(batch, feature)" if width is None else f"(batch, input_size={width})"
@@ -146,7 +146,7 @@ def check_own_state(layer: CheckedLayer, state: Any) -> None:
 
 
 def _fits(tensor: Any, axes: tuple[Axis, ...]) -> bool:
-    if not isinstance(tensor, Tensor) or is_odd(tensor):
+    if not isinstance(tensor, Tensor):
         return False
     if tensor.dim() == len(axes) - 1:
         axes = tuple(axis for axis in axes if axis.name != "batch")

@@ -248,8 +248,9 @@ def spec_of_unrolled(
     read = sizes_of_sequence(input, batch_first=batch_first)
     front = (Axis("batch", read["batch"]),) if "batch" in read else ()
     open_facts = {"module": cell, "input_size": shape[-1] if shape else 0}
+    facts: dict[str, Any] = read | (_common(cell) if known else open_facts) | {"name": caller}
     return CallSpec(
-        **(read | (_common(cell) if known else open_facts) | {"name": caller}),
+        **facts,
         kind="unrolled",
         batch_first=batch_first,
         state=state,

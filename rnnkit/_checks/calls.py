@@ -20,7 +20,7 @@ from torch.nn.utils.rnn import PackedSequence
 
 from rnnkit._base.message import raise_for
 from rnnkit._base.state import layers_first
-from rnnkit._base.torch_tools import FOREIGN, is_foreign_call, is_jit_traced
+from rnnkit._base.torch_tools import FOREIGN, is_fx_call, is_jit_traced
 from rnnkit._checks.call_spec import (
     SEQUENCE,
     SEQUENCES,
@@ -35,7 +35,7 @@ from rnnkit._checks.call_spec import (
 )
 from rnnkit._checks.dtype_errors import diagnose_dtype_and_device, refuse_type
 from rnnkit._checks.input_errors import diagnose_input, diagnose_shape
-from rnnkit._checks.odd_tensors import has_odd_state, refuse_nested
+from rnnkit._checks.odd_tensors import goes_to_torch, not_dense
 from rnnkit._checks.packed import batch_of_fields, check_packed
 from rnnkit._checks.state_errors import check_batch
 from rnnkit._checks.state_guards import completed, diagnosed_state, fitting_state
@@ -69,17 +69,16 @@ def check_layer(layer: CheckedLayer, input: Any, hx: Any, weight: Tensor | None)
         if not packed:
             check_packed(layer, input, given=hx is not None)
         data, batched = input.data, SEQUENCE
-    elif is_foreign_call(input, hx):
+    elif is_fx_call(input, hx):
         return FOREIGN
     else:
         refuse_type(layer, input, batch_first=layer.batch_first)
     try:
         shape = data.shape
     except RuntimeError:  # a nested tensor has none
-        if data.is_nested:
-            refuse_nested(layer)
+        raise_for(not_dense(layer, data) if data.is_nested else None)
         raise
-    rank = len(shape)
+    odd, rank = False, len(shape)
     dtype = data.dtype
     device = data.device
     if not (
@@ -92,12 +91,14 @@ def check_layer(layer: CheckedLayer, input: Any, hx: Any, weight: Tensor | None)
         )
         and data.layout is torch.strided
     ):
-        if data.is_nested:
-            refuse_nested(layer)
-        raise_for(
-            diagnose_input(spec_of_layer(layer, input), data, data if weight is None else weight)
-        )
-    return None if hx is None else _check_layer_state(layer, input, hx, data, shape, packed)
+        odd = goes_to_torch(layer, input, hx)
+        diagnose = diagnose_shape if odd else diagnose_input
+        judge = data if odd or weight is None else weight
+        raise_for(diagnose(spec_of_layer(layer, input), data, judge))
+    state = None
+    if hx is not None:
+        state = _check_layer_state(layer, input, hx, data, shape, packed)
+    return FOREIGN if odd else state
 
 
 def _check_layer_state(
@@ -113,12 +114,12 @@ def _check_layer_state(
         front = front[::-1]
     state = fitting_state(layer, hx, front, data)
     if state is None:
-        padded = isinstance(input, Tensor) and not layer.state_batch_first
-        if is_foreign_call(input, hx) or (
-            padded and has_odd_state(hx, len(layer.__rnnkit__.state_names))
-        ):
+        if is_fx_call(input, hx):
             return FOREIGN
-        state = diagnosed_state(spec_of_layer(layer, input), hx, data)
+        odd = goes_to_torch(layer, input, hx)
+        state = diagnosed_state(spec_of_layer(layer, input), hx, data, only_sizes=odd)
+        if odd:
+            return FOREIGN
     return layers_first(state) if layer.state_batch_first else state
 
 
@@ -140,30 +141,34 @@ def check_cell(  # noqa: C901 - in one piece, as check_layer is
     if is_jit_traced():
         return completed(cell, hx)
     if not isinstance(input, Tensor):
-        if is_foreign_call(input, hx):
+        if is_fx_call(input, hx):
             return FOREIGN
         refuse_type(cell, input)
     try:
         shape = input.shape
     except RuntimeError:  # a nested tensor has none
-        if input.is_nested:
-            refuse_nested(cell)
+        raise_for(not_dense(cell, input) if input.is_nested else None)
         raise
-    rank = len(shape)
+    odd, rank = False, len(shape)
     dtype = input.dtype
     device = input.device
     if weight is None:
         weight = input
     alike = (weight.dtype is dtype or agree(dtype, weight.dtype)) and weight.device == device
     if not (rank in (2, 1) and shape[-1] == cell.input_size and alike):
-        raise_for(diagnose_shape(spec_of_cell(cell, input), input, weight))
+        odd = goes_to_torch(cell, input, hx)
+        judge = input if odd else weight
+        raise_for(diagnose_shape(spec_of_cell(cell, input), input, judge))
     state = None
     if hx is not None:
         state = fitting_state(cell, hx, shape[:-1], input, any_c=True)
         if state is None:
-            if is_foreign_call(input, hx) or has_odd_state(hx, len(cell.__rnnkit__.state_names)):
+            if is_fx_call(input, hx):
                 return FOREIGN
-            state = diagnosed_state(spec_of_cell(cell, input), hx, input)
+            odd = goes_to_torch(cell, input, hx)
+            state = diagnosed_state(spec_of_cell(cell, input), hx, input, only_sizes=odd)
+    if odd:
+        return FOREIGN
     if not alike:
         # After the state: where both are wrong torch speaks of the state's size.
         raise_for(diagnose_dtype_and_device(spec_of_cell(cell, input), input, weight))
@@ -199,7 +204,7 @@ def check_unrolled(
     if not isinstance(input, Tensor):
         refuse_type(cell, input, unrolled=True, batch_first=batch_first)
     if input.is_nested:
-        refuse_nested(cell)
+        raise_for(not_dense(cell, input))
     known = weight is not None
     spec = spec_of_unrolled(cell, input, caller, known=known, batch_first=batch_first, state=state)
     # A third-party cell may take integers; of our own we know what they take.

@@ -17,7 +17,6 @@ from rnnkit._checks.call_spec import (
     described,
     is_autocast,
 )
-from rnnkit._checks.odd_tensors import is_odd
 from rnnkit._checks.state_fixes import from_zeros
 
 
@@ -64,7 +63,7 @@ def _fix_parts(module: Any, parts: Sequence[Any], option: str, *, is_step: bool)
     if isinstance(parts, tuple) and len(parts) == 2 and not isinstance(parts[1], int | float):
         result = "a recurrent layer returns (output, state), nn.Sequential passes both"
         fixes = [f"input[0]: {result}"]
-    plain = all(isinstance(part, Tensor) and not is_odd(part) for part in parts)
+    plain = all(isinstance(part, Tensor) for part in parts)
     shapes = {tuple(part.shape) for part in parts} if plain else set()
     ranks, widths = {len(shape) for shape in shapes}, {shape[-1:] for shape in shapes}
     width = getattr(module, "input_size", None)
@@ -89,24 +88,9 @@ def _fix_parts(module: Any, parts: Sequence[Any], option: str, *, is_step: bool)
 
 
 def diagnose_dtype_and_device(spec: CallSpec, input: Tensor, weight: Tensor) -> Cause | None:
-    """Find what is wrong with an input's dtype or device: a DtypeError or a DeviceError.
-
-    An input that is not strided is an ArgumentError.
-    """
+    """Find what is wrong with an input's dtype or device: a DtypeError or a DeviceError."""
     if not agree(input.dtype, weight.dtype):
         return _other_dtype(spec, input, weight)
-    if input.layout is not torch.strided and spec.kind != "cell":
-        dense = "input.to_dense()"
-        if spec.kind == "packed":
-            dense = "input._replace(data=input.data.to_dense())"
-        return Cause(
-            "input-layout",
-            ArgumentError,
-            "input",
-            f"input must be a dense tensor, got {input.layout}",
-            f"{spec.described}: torch has no recurrent kernels for other layouts",
-            (("fix", dense),),
-        )
     if input.device != weight.device:
         return Cause(
             "input-device",
@@ -176,7 +160,8 @@ def _dtype_sentence(input: Tensor, weight: Tensor) -> str:
 
 
 def no_numbers(spec: CallSpec, input: Tensor, weight: Tensor) -> Cause:
-    """Say that an input holds integers, booleans or complex numbers."""
+    """Say that an input holds integers or booleans."""
+    numbers = "input.float()" if weight.dtype == torch.float32 else f"input.to({weight.dtype})"
     # torch's sentence goes on to advise model.to(torch.int64), which no model survives.
     return Cause(
         "input-numbers",
@@ -186,17 +171,10 @@ def no_numbers(spec: CallSpec, input: Tensor, weight: Tensor) -> Cause:
         f"{spec.described}: the input holds no real floating-point numbers",
         (
             ("input", wanted(f"{weight.dtype}", f"{input.dtype}")),
-            ("fix", _fix_numbers(input, weight)),
+            ("fix", f"numbers: {numbers}"),
             *_embedding(spec, input),
         ),
     )
-
-
-def _fix_numbers(input: Tensor, weight: Tensor) -> str:
-    if input.is_complex():
-        return "torch.view_as_real(input).flatten(-2), twice as many features"
-    number = "input.float()" if weight.dtype == torch.float32 else f"input.to({weight.dtype})"
-    return f"numbers: {number}"
 
 
 def _embedding(spec: CallSpec, input: Tensor) -> Rows:
@@ -207,7 +185,7 @@ def _embedding(spec: CallSpec, input: Tensor) -> Rows:
         ids += ".squeeze(-1)"
         if rank not in spec.ranks() or input.shape[-1] != 1:
             return []
-    if input.is_complex() or input.dtype is torch.bool:
+    if input.dtype is torch.bool:
         return []
     if input.dtype not in (torch.int32, torch.int64):  # an embedding takes no others
         ids += ".long()"

@@ -15,10 +15,13 @@ from rnnkit._base.errors import LayoutError, LengthsError, ShapeError
 from rnnkit._base.message import Cause, Row, count, reshaped, wanted
 from rnnkit._checks.call_spec import SEQUENCE, SEQUENCES, CallSpec, agree, sizes, spell
 from rnnkit._checks.dtype_errors import diagnose_dtype_and_device, no_numbers
+from rnnkit._checks.odd_tensors import is_odd, not_dense
 
 
 def diagnose_input(spec: CallSpec, input: Tensor, weight: Tensor) -> Cause | None:
-    """Find what is wrong with an input: its shape, else its dtype or device."""
+    """Find what is wrong with an input: its layout or shape, else its dtype or device."""
+    if is_odd(input):
+        return not_dense(spec.module, input)
     return diagnose_shape(spec, input, weight) or diagnose_dtype_and_device(spec, input, weight)
 
 

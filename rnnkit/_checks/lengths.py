@@ -35,8 +35,6 @@ def check_lengths(spec: CallSpec, lengths: Any, input: Any) -> Lengths:
         fix = f"input.unsqueeze({0 if spec.batch_first else 1}), a batch of one"
         _refuse_lengths(spec, lengths, "the input has no batch axis", fix, "lengths-unbatched")
     each = _as_integers(spec, lengths)
-    if is_fake(each) and not is_fake(input):
-        _refuse_lengths(spec, lengths, "lengths hold no values to look at", "a list of ints")
     if each.dim() != 1:
         fix = _fix_axes(spec, each)
         _refuse_lengths(

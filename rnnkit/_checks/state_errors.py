@@ -12,18 +12,29 @@ from rnnkit._base.state import BATCHED, map_state
 from rnnkit._checks.call_spec import CallSpec, sizes, spell
 from rnnkit._checks.dtype_errors import state_dtype_or_device
 from rnnkit._checks.input_errors import input_row
+from rnnkit._checks.odd_tensors import is_odd, not_dense, parts_of
 from rnnkit._checks.state_fixes import fits, from_zeros, on_state
 from rnnkit._checks.state_size_errors import explain_size, torch_sentence
 from rnnkit._checks.state_structure_errors import diagnose_structure, outlined
 
 
 def diagnose_state(spec: CallSpec, hx: Any, input: Tensor) -> Cause | None:
-    """Find what is wrong with a state.
+    """Find what is wrong with a state: its sizes, else its layout, its dtype or its device."""
+    cause = diagnose_sizes(spec, hx)
+    state = parts_of(hx)
+    for place in range(0 if cause else len(state)):
+        if is_odd(state[place]):
+            return not_dense(spec.module, state[place], "hx")
+        cause = cause or state_dtype_or_device(spec, state, place, input)
+    return cause
+
+
+def diagnose_sizes(spec: CallSpec, hx: Any) -> Cause | None:
+    """Find what is wrong with the tensors of a state, but for their numbers.
 
     Returns:
         A StateError if it is not the tensors that the module carries, or one has another rank or
-        size; a LayoutError if its batch is another axis of the input; a DtypeError or DeviceError
-        if its numbers are of another dtype than the input's, or on another device.
+        size; a LayoutError if its batch is another axis of the input.
     """
     if spec.kind not in ("cell", "step") and _are_counts(hx):
         return _lengths_as_state(spec, hx)
@@ -40,10 +51,6 @@ def diagnose_state(spec: CallSpec, hx: Any, input: Tensor) -> Cause | None:
     for place, tensor in enumerate(state):
         if tuple(tensor.shape) != sizes(spec.state_axes[place]):
             return _other_size(spec, state, place)
-    for place in range(len(state)):
-        cause = state_dtype_or_device(spec, state, place, input)
-        if cause is not None:
-            return cause
     return None
 
 

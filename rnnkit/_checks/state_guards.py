@@ -15,8 +15,7 @@ from rnnkit._base.message import raise_for
 from rnnkit._base.state import PAIR
 from rnnkit._checks.call_spec import CallSpec, CheckedCell, agree
 from rnnkit._checks.dtype_errors import has_own_dtype
-from rnnkit._checks.odd_tensors import refuse_odd_state
-from rnnkit._checks.state_errors import diagnose_state
+from rnnkit._checks.state_errors import diagnose_sizes, diagnose_state
 
 
 def fitting_state(
@@ -81,12 +80,11 @@ def complete_pair(hx: Any, shapes: Sequence[tuple[int, ...]], like: Tensor) -> A
     return h, c
 
 
-def diagnosed_state(spec: CallSpec, hx: Any, like: Tensor) -> Any:
+def diagnosed_state(spec: CallSpec, hx: Any, like: Tensor, *, only_sizes: bool = False) -> Any:
     """Return a state that no guard has passed, its pair complete, if nothing is wrong with it."""
-    refuse_odd_state(spec.module, hx, like)
     shapes = [tuple(axis.size or 0 for axis in axes) for axes in spec.state_axes]
     state = complete_pair(hx, shapes, like)
-    raise_for(diagnose_state(spec, state, like))
+    raise_for(diagnose_sizes(spec, state) if only_sizes else diagnose_state(spec, state, like))
     return state
 
 

@@ -18,7 +18,6 @@ from rnnkit._checks.call_spec import (
     spec_of_layer,
 )
 from rnnkit._checks.input_errors import diagnose_input
-from rnnkit._checks.odd_tensors import refuse_odd_state
 from rnnkit._checks.state_errors import diagnose_state
 from rnnkit._checks.state_guards import complete_pair
 
@@ -47,7 +46,6 @@ def explain_cells_step(cells: list[Any], x_t: Tensor, state: Any) -> None:
 
 def _explain(spec: CallSpec, cause: Cause | None, x_t: Tensor, hx: Any, place: int = 0) -> None:
     if cause is None and hx is not None:
-        refuse_odd_state(spec.module, hx, x_t)
         shapes = [tuple(size or 0 for size in sizes(axes)) for axes in spec.state_axes]
         cause = diagnose_state(spec, complete_pair(hx, shapes, x_t), x_t)
     if cause is not None:

@@ -14,7 +14,6 @@ from rnnkit._base.errors import ArgumentError
 from rnnkit._base.message import BRIEF_LENGTH, bounded, brief, refusal
 from rnnkit._checks.call_spec import described
 from rnnkit._checks.masks import tensor_or_none
-from rnnkit._checks.odd_tensors import is_odd
 
 #: Names that people give to the arguments of a call, by the name that it has.
 OTHER_NAMES = {
@@ -80,7 +79,7 @@ def _fix_reset(known: list[str], name: str) -> str:
 
 
 def _fix_mask(module: Any, known: list[str], name: str, mask: Any) -> tuple[str, str]:
-    flags = _flags_of(mask)
+    flags = tensor_or_none(mask)
     if "lengths" not in known:
         return "leave the mask out: a cell takes one step", _fix_reset(known, name)
     if flags is not None and flags.dim() == 1:
@@ -91,10 +90,6 @@ def _fix_mask(module: Any, known: list[str], name: str, mask: Any) -> tuple[str,
     whole = ".long()" if flags is not None and flags.is_floating_point() else ""
     lengths = f"lengths={typed}.sum({axis}){whole}, if the mask is true on valid steps"
     return lengths, _fix_reset(known, name)
-
-
-def _flags_of(mask: Any) -> Tensor | None:
-    return None if is_odd(mask) else tensor_or_none(mask)
 
 
 def _refuse_place(module: Any, given: list[Any], count: int) -> NoReturn:
@@ -128,7 +123,7 @@ def _are_counts(value: Any) -> bool:
 
 def _is_mask(value: Any, *, of_floats: bool) -> bool:
     """Return whether a value may be flags: booleans, or numbers of samples and steps."""
-    flags = _flags_of(value)
+    flags = tensor_or_none(value)
     if flags is None or not 0 < flags.dim() < 3:
         return False
     floats = flags.is_floating_point() or flags.is_complex()

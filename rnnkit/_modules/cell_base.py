@@ -19,10 +19,9 @@ from rnnkit._base.class_facts import (
     signature_of,
 )
 from rnnkit._base.state import LSTMState, has_gap
-from rnnkit._base.torch_tools import FOREIGN, foreign_call, is_jit_traced, torch_twin
+from rnnkit._base.torch_tools import FOREIGN, is_fx_call, is_jit_traced, leaf_node, torch_twin
 from rnnkit._checks.arguments import MISSING, check_batch_size
 from rnnkit._checks.calls import check_cell
-from rnnkit._checks.odd_tensors import explain_failure
 from rnnkit._checks.scope import CELL_AXES, check_axes, check_scope
 from rnnkit._checks.surplus import check_surplus
 
@@ -32,10 +31,6 @@ GivenT = TypeVar("GivenT")
 
 #: torch's names of a cell's weights, in the order of its kernels' arguments.
 WEIGHTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-
-
-#: What torch raises of a kernel that is missing, and of tensors that are no plain ones.
-FAILURES = (RuntimeError, ValueError, TypeError, AssertionError)
 
 
 class Cell(torch.nn.RNNCellBase, Generic[StateT, GivenT]):
@@ -64,24 +59,21 @@ class Cell(torch.nn.RNNCellBase, Generic[StateT, GivenT]):
         weights = None if is_compiling() or is_jit_traced() else weights_of(self)
         weight = self._parameters.get("weight_ih") if weights is None else weights[0]
         state = check_cell(self, input, hx, weight)
-        foreign = weights is not None and state is FOREIGN
-        if not foreign and lacks_state(self, hx):
-            state = check_cell(self, input, started(self, hx, *input.shape[:-1]), weight)
-        if self.axes is not None and not foreign and input.dim() > 1:
-            check_scope(self, self.axes, {"batch": input.size(0)})
+        if lacks_state(self, hx) and not is_fx_call(input, hx):
+            hx = started(self, hx, *input.shape[:-1])
+            state = check_cell(self, input, hx, weight)
         kernel = None if weights is None else kernel_of(self)
-        try:
-            if foreign:
-                result = foreign_call(self, facts.torch_class, input, hx)
-            elif kernel is None:
-                result = facts.torch_class.forward(self, input, state)
-            else:
-                result = _run_kernel(self, kernel, input, state, weights)
-        except FAILURES as error:
-            explain_failure(self, input, hx, error)
-            raise
-        one = len(facts.state_names) == 1 or not isinstance(result, tuple)
-        return result if one else LSTMState(*result)
+        if kernel is not None and state is FOREIGN:
+            if is_fx_call(input, hx):
+                return leaf_node(self, input, hx)
+            kernel, state = None, hx
+        if self.axes is not None and input.dim() > 1:
+            check_scope(self, self.axes, {"batch": input.size(0)})
+        if kernel is None:
+            result = facts.torch_class.forward(self, input, state)
+        else:
+            result = _run_kernel(self, kernel, input, state, weights)
+        return result if len(facts.state_names) == 1 else LSTMState(*result)
 
     def extra_repr(self) -> str:
         """Return the constructor's arguments as torch prints them, then ours."""

@@ -9,7 +9,7 @@ from torch.nn import Parameter
 
 from rnnkit._base.class_facts import ClassFacts
 from rnnkit._base.state import LSTMState
-from rnnkit._base.torch_tools import FOREIGN, foreign_call, is_fx_call
+from rnnkit._base.torch_tools import is_fx_call, leaf_node
 from rnnkit._checks.calls import check_cell
 from rnnkit._checks.constructors import checked_arguments
 from rnnkit._checks.rules import Device
@@ -157,14 +157,12 @@ class ProjectedLSTMCell(LSTMCell):
         if surplus or unknown:
             check_surplus(self, surplus, unknown)
         if is_fx_call(input, hx):  # before a weight is read, which a tracer would write down
-            return foreign_call(self, self.__rnnkit__.torch_class, input, hx)
+            return leaf_node(self, input, hx)
         weights = sequence_weights(self)
         state = check_cell(self, input, hx, weights[0])
-        if state is None or (state is FOREIGN and hx is None) or lacks_state(self, hx):
+        if state is None or lacks_state(self, hx):
             hx = started(self, hx, *input.shape[:-1])
             state = check_cell(self, input, hx, weights[0])
-        if state is FOREIGN:  # torch has no such cell, and its kernel takes what stands in as it is
-            state = hx
         # The kernel reads (seq, batch, feature), from a state (layers, batch, hidden).
         added = (0,) if input.dim() > 1 else (0, 1)
         for _ in added:

@@ -25,15 +25,16 @@ from rnnkit._checks.arguments import (
     known_options,
 )
 from rnnkit._checks.call_spec import sizes_of_layer
+from rnnkit._checks.dtype_errors import explain_missing_kernel
 from rnnkit._checks.scope import LAYER_AXES, check_axes, check_scope
 from rnnkit._checks.steps import explain_layer_step
 from rnnkit._checks.surplus import check_surplus
-from rnnkit._modules.cell_base import FAILURES, GivenT, StateT, warn_of_scripting
+from rnnkit._modules.cell_base import GivenT, StateT, warn_of_scripting
 from rnnkit._modules.cells import empty_cell
 from rnnkit._modules.layer_calls import (
     checked_state,
-    explain,
-    run_foreign,
+    delegated,
+    returned,
     run_step,
     run_whole,
     zeros,
@@ -87,7 +88,7 @@ class Layer(torch.nn.RNNBase, Generic[StateT, GivenT, CellT]):
         own = whole and has_own_checks(self)
         state = checked_state(self, input, hx, own=own)
         if not is_compiling() and state is FOREIGN:
-            return run_foreign(self, input, hx, lengths=lengths, reset=reset)
+            return delegated(self, input, hx, lengths=lengths, reset=reset)
         if self.axes is not None:
             check_scope(self, self.axes, sizes_of_layer(self, input))
         try:
@@ -97,14 +98,10 @@ class Layer(torch.nn.RNNBase, Generic[StateT, GivenT, CellT]):
                 output, state = run_whole(self, input, state, own=own)
             else:
                 output, state = run_pieces(self, input, state, lengths, reset)
-        except FAILURES as error:
-            explain(self, input, hx, error)
+        except RuntimeError as error:
+            explain_missing_kernel(self, input, hx, error)
             raise
-        if len(self.__rnnkit__.state_names) > 1:
-            state = LSTMState(*state)
-        if self.state_batch_first:
-            state = layers_first(state)
-        return output, state
+        return output, returned(self, state)
 
     if TYPE_CHECKING:  # torch's own is Any
 

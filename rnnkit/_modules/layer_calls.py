@@ -14,15 +14,13 @@ from torch.nn.utils.rnn import PackedSequence
 
 from rnnkit._base.class_facts import mode_of
 from rnnkit._base.errors import RnnkitError
-from rnnkit._base.state import LSTMState
-from rnnkit._base.torch_tools import foreign_call, is_foreign_call
+from rnnkit._base.state import LSTMState, layers_first
+from rnnkit._base.torch_tools import is_fx_call, leaf_node
 from rnnkit._checks.arguments import check_step
 from rnnkit._checks.call_spec import SEQUENCE, batch_of
 from rnnkit._checks.calls import check_layer
-from rnnkit._checks.dtype_errors import explain_missing_kernel
-from rnnkit._checks.odd_tensors import explain_failure
 from rnnkit._kernels.stack import KERNELS
-from rnnkit._modules.cell_base import FAILURES, lacks_state, started
+from rnnkit._modules.cell_base import lacks_state, started
 
 
 def checked_state(layer: Any, input: Any, hx: Any, *, own: bool) -> Any:
@@ -43,29 +41,39 @@ def checked_state(layer: Any, input: Any, hx: Any, *, own: bool) -> Any:
         if weight is None:
             weight = layer._flat_weights[0]  # noqa: SLF001
     state = check_layer(layer, input, hx, weight)
-    if lacks_state(layer, hx) and not is_foreign_call(input, hx):
+    if lacks_state(layer, hx) and not is_fx_call(input, hx):
         first = started(layer, hx, *batch_of(layer, input))
         state = check_layer(layer, input, first, weight)
     return state
 
 
-def explain(layer: Any, input: Any, hx: Any, error: Exception) -> None:
-    """Say in our words what torch said in its own, where we can; a refusal of ours goes on."""
-    if not isinstance(error, RnnkitError):
-        explain_missing_kernel(layer, input, hx, error)
-        explain_failure(layer, input, hx, error)
+def delegated(layer: Any, input: Any, hx: Any, **options: Any) -> Any:
+    """Hand torch.fx a call to record, or torch's class one with a tensor that is not dense."""
+    if is_fx_call(input, hx):
+        return leaf_node(layer, input, hx, **options)
+    if lacks_state(layer, hx):
+        hx = started(layer, hx, *batch_of(layer, input))
+    if layer.state_batch_first and hx is not None:
+        hx = layers_first(hx)
+    # torch's class has no lengths and no resets, and says so.
+    given = {name: value for name, value in options.items() if value is not None}
+    torch_class = layer.__rnnkit__.torch_class
+    output, state = torch_class.forward(layer, _in_one_piece(input), hx, **given)
+    return output, returned(layer, state)
 
 
-def run_foreign(layer: Any, input: Any, hx: Any, **options: Any) -> Any:
-    """Hand torch's class what stands in for tensors, or is none of the plain ones."""
-    try:
-        result = foreign_call(layer, layer.__rnnkit__.torch_class, input, hx, **options)
-    except FAILURES as error:
-        explain(layer, input, hx, error)
-        raise
-    if len(layer.__rnnkit__.state_names) > 1 and isinstance(result, tuple):
-        return result[0], LSTMState(*result[1])
-    return result
+def returned(layer: Any, state: Any) -> Any:
+    """Return the state that torch's class or its kernel returned as the layer returns it."""
+    if len(layer.__rnnkit__.state_names) > 1:
+        state = LSTMState(*state)
+    return layers_first(state) if layer.state_batch_first else state
+
+
+def _in_one_piece(input: Any) -> Any:
+    """Return packed input whose sizes torch can read: it takes memory in strides for a row."""
+    if isinstance(input, PackedSequence) and not input.batch_sizes.is_contiguous():
+        return input._replace(batch_sizes=input.batch_sizes.contiguous())
+    return input
 
 
 def run_whole(layer: Any, input: Any, hx: Any, *, own: bool) -> tuple[Any, Any]:
@@ -73,9 +81,7 @@ def run_whole(layer: Any, input: Any, hx: Any, *, own: bool) -> tuple[Any, Any]:
 
     With ``own`` torch's own forward runs, and with it checks that somebody put in.
     """
-    if isinstance(input, PackedSequence) and not input.batch_sizes.is_contiguous():
-        # torch reads them in memory, whatever their strides, and beyond their end.
-        input = input._replace(batch_sizes=input.batch_sizes.contiguous())
+    input = _in_one_piece(input)
     facts, mode = layer.__rnnkit__, mode_of(layer)
     # A line of its own: Dynamo may stop at the one above, and compiles again for whatever object is
     # on the stack there and new in each call, as a bound method is.

@@ -13,6 +13,7 @@ from rnnkit._base.class_facts import mode_of, proj_size_of
 from rnnkit._base.state import LSTMState, map_state
 from rnnkit._checks.cell_errors import is_of_layer, refuse_of_layer, refuse_written, versions
 from rnnkit._checks.objects import is_result, refuse_outputs, refuse_result, refuse_sizes
+from rnnkit._checks.odd_tensors import goes_to_torch
 from rnnkit._kernels.formulas import ByParts
 from rnnkit._kernels.lengths import Lengths
 from rnnkit._kernels.stack import Direction, Run, Stack, States
@@ -69,7 +70,7 @@ def _run_steps(cell: Any, course: Course) -> tuple[Tensor, Any]:
     if reset is not None:
         reset = _before_each(reset.to(input.device), valid, reverse=reverse)
     run: Any = cell
-    if is_plain(cell):
+    if is_plain(cell) and not goes_to_torch(cell, input, hx):
         run = ByParts(
             mode_of(cell),
             sequence_weights(cell),

@@ -22,6 +22,7 @@ from rnnkit._checks.calls import check_unrolled
 from rnnkit._checks.lengths import check_lengths
 from rnnkit._checks.masks import check_reset
 from rnnkit._checks.objects import check_cell_object, refuse_stateless
+from rnnkit._checks.odd_tensors import goes_to_torch
 from rnnkit._checks.state_guards import first_state
 from rnnkit._kernels import paths
 from rnnkit._kernels.compiled.resets import run_reset_operators, takes_reset_operator
@@ -126,7 +127,7 @@ def run(
     state: str = "hx",
 ) -> tuple[Tensor, Any]:
     """Do what :func:`unroll` does, for a caller that may know the cell's ``first`` state better."""
-    plain, given = is_plain(cell), hx
+    plain, given = is_plain(cell) and not goes_to_torch(cell, input, hx), hx
     if not plain:
         check_cell_object(cell, input)
     weight = weights_of(cell)[0] if plain else None

@@ -26,7 +26,14 @@ LEFT_TO_TORCH = (
 
 #: Of states and steps that are sparse, nested, in oneDNN's layout, or have no sizes yet.
 EXOTIC = (
-    *("for Sparse tensors", "sparse tensors", "MkldnnCPU", "NestedTensor", "uninitialized"),
+    *(
+        "for Sparse tensors",
+        "sparse tensors",
+        "MkldnnCPU",
+        "mkldnn",
+        "NestedTensor",
+        "uninitialized",
+    ),
     *("nested tensor", "Nested tensor", "Sparse", "sparse"),
 )
 

@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pack_sequence
 
 import rnnkit
-from rnnkit._base.state import map_state
 from tests.strategies import assert_same
 from tests.torch.strangers import HIDDEN, INPUT, PACKED, X, layers, state, twins
 
@@ -139,17 +138,6 @@ def test_a2_way_back_alone_to_nowhere(name: str, back: list[int]) -> None:
 
     with pytest.raises(rnnkit.LengthsError, match="positions among the 5 sequences"):
         getattr(rnnkit, name)(INPUT, HIDDEN)(packed)
-
-
-@layers
-def test_a7_states_to_split_are_dense(name: str) -> None:
-    """A state in oneDNN's layout, which has no views, is refused by what splits a state."""
-    layer = getattr(rnnkit, name)(INPUT, HIDDEN, bidirectional=True)
-    hx = map_state(Tensor.to_mkldnn, layer.initial_state(5))
-
-    for act in (layer.split_state, layer.last_hidden):
-        with pytest.raises(rnnkit.StateError):
-            act(hx)
 
 
 class Counts(Tensor):

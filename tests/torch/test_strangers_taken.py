@@ -174,81 +174,29 @@ def test_b8_packed_calls_are_torchs(name: str) -> None:
 
 
 class Wrapper:
-    """Stands in for a tensor by ``__torch_function__`` alone, as torch's own test has it."""
-
-    def __init__(self, data: Tensor) -> None:
-        """Hold a tensor, and what was asked of it."""
-        self.data = data
-        self.asked: set[str] = set()
-
-    def __getattr__(self, name: str) -> Any:
-        """Hand out the tensor's attributes."""
-        self.asked.add(name)
-        value = getattr(self.data, name)
-        return Wrapper(value) if isinstance(value, Tensor) else value
-
-    @classmethod
-    def __torch_function__(
-        cls, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        """Run a function of torch's on the tensors inside."""
-        return torch.utils._pytree.tree_map(
-            lambda one: cls(one) if isinstance(one, Tensor) else one,
-            func(*unwrapped(args), **unwrapped(kwargs or {})),
-        )
-
-    def unsqueeze(self, dim: int) -> "Wrapper":
-        """Hand on."""
-        return Wrapper(self.data.unsqueeze(dim))
-
-
-def unwrapped(value: Any) -> Any:
-    """What a nest of values holds, without wrappers."""
-    return torch.utils._pytree.tree_map(
-        lambda one: one.data if isinstance(one, Wrapper) else one, value
-    )
-
-
-@pytest.mark.parametrize("name", [*LAYERS, *CELLS])
-@pytest.mark.parametrize("place", ["input", "hx", "both"])
-def test_b10_what_stands_in_for_tensors(name: str, place: str) -> None:
-    """Input and state that are no tensors, but have ``__torch_function__``, go to torch's class."""
-    theirs, ours = twins(name)
-    x = X if name in LAYERS else X[0]
-    hx = state(name)
-    given = Wrapper(x) if place != "hx" else x
-    wrapped = tuple(map(Wrapper, hx)) if isinstance(hx, tuple) else Wrapper(hx)
-    for start in (wrapped, None) if place == "input" else (wrapped,):
-        expected: Any
-        try:
-            expected = unwrapped(theirs(given, start if place != "input" else None))
-        except (TypeError, RuntimeError) as error:
-            with pytest.raises(type(error)):
-                ours(given, start if place != "input" else None)
-            continue
-        assert_same(expected, unwrapped(ours(given, start if place != "input" else None)))
-
-
-@pytest.mark.parametrize("place", ["input", "hx", "both"])
-@pytest.mark.parametrize("batched", [True, False])
-def test_b10_what_stands_in_for_tensors_of_a_projected_cell(place: str, *, batched: bool) -> None:
-    """A cell that torch does not have gives its kernel what stands in for tensors."""
-    cell = rnnkit.ProjectedLSTMCell(INPUT, HIDDEN, 2)
-    x = X[0] if batched else X[0, 0]
-    hx = cell.initial_state(len(x) if batched else None)
-    given = Wrapper(x) if place != "hx" else x
-    start = tuple(map(Wrapper, hx)) if place != "input" else None
-
-    assert_same(cell(x), unwrapped(cell(given, start)))
-
-
-class Refuses(Wrapper):
-    """Stands in for a tensor, and knows none of torch's functions."""
+    """Stands in for a tensor by ``__torch_function__`` alone."""
 
     @classmethod
     def __torch_function__(cls, *_: Any, **__: Any) -> Any:
-        """Refuse."""
-        raise RuntimeError(cls.__name__)
+        """Run anything."""
+        return torch.ones(1)
+
+
+@pytest.mark.parametrize("name", [*LAYERS, *CELLS])
+@pytest.mark.parametrize("options", [{}, {"lengths": [7, 5, 3, 2, 1]}], ids=str)
+def test_b10_what_stands_in_for_tensors(name: str, options: dict[str, Any]) -> None:
+    """What has only ``__torch_function__`` is no tensor: it is refused, and no option is lost."""
+    _, ours = twins(name)
+    x = X if name in LAYERS else X[0]
+    call = ours if name in LAYERS else lambda *args, **given: rnnkit.unroll(ours, *args, **given)
+
+    with pytest.raises(rnnkit.ArgumentError, match="input must be a Tensor, got a Wrapper"):
+        ours(Wrapper())
+    for hx in (Wrapper(), (Wrapper(), Wrapper())):
+        with pytest.raises(rnnkit.StateError):
+            ours(x, hx)
+        with pytest.raises(rnnkit.StateError):
+            call(X, hx, **options)
 
 
 class Shapeless(Tensor):
@@ -262,13 +210,11 @@ class Shapeless(Tensor):
 
 @pytest.mark.parametrize("name", [*LAYERS, *CELLS])
 def test_what_a_strange_tensor_says_is_not_changed(name: str) -> None:
-    """What stands in for a tensor, or is one of a subclass, refuses in its own words."""
+    """A tensor of a subclass refuses in its own words."""
     _, ours = twins(name)
     x = X if name in LAYERS else X[0]
     with pytest.raises(RuntimeError, match="Shapeless"):
         ours(x.as_subclass(Shapeless))
-    with pytest.raises(RuntimeError, match="Refuses"):
-        ours(Refuses(x))
 
 
 def test_a_lack_of_memory_is_no_wrong_argument() -> None:

@@ -4,9 +4,8 @@ import torch
 from inline_snapshot import snapshot
 from torch.nn.utils.rnn import PackedSequence
 
-import rnnkit
 from rnnkit import DtypeError, LayoutError, ShapeError
-from tests.checks.refusals import CONTENT, Case, Refused, call, filled, fix, refusal, table
+from tests.checks.refusals import CONTENT, Case, Refused, call, filled, fix, table
 
 CASES = {
     "Two features are enough to tell where they are.": Case(
@@ -99,11 +98,6 @@ input must have 2 dimensions, got 1
             ("GRUCell", 7, 5, 1),
         )
     },
-    "Complex numbers are no token ids, of whatever rank they are.": Case(
-        call("nn.GRU(3, 4)(input)", input=filled(7, 5, dtype=torch.complex64)),
-        Refused(DtypeError, "unsafe"),
-        lacks="Embedding",
-    ),
     "A single step is refused with the axis that makes it a sequence.": Case(
         call("nn.LSTM(3, 4)(input)", input=(3,)),
         Refused(ShapeError, "says", "input", (None, None, 3), (3,)),
@@ -216,12 +210,3 @@ GRU: Expected input to be 2D or 3D, got 5D instead
 def test_refused(case: Case) -> None:
     """Each is refused as its row says, and what the message says to type runs."""
     case.check()
-
-
-def test_sparse_input_of_a_cell_on_another_device() -> None:
-    """A cell takes sparse input: on another device it is refused for the device alone."""
-    x = filled(5, 3).to_sparse()
-
-    error = refusal(rnnkit.DeviceError, "unsafe", lambda nn: nn.RNNCell(3, 4, device="meta")(x))
-    assert "found input tensor at cpu and parameter tensor at meta" in str(error)
-    rnnkit.RNNCell(3, 4)(x)

@@ -30,17 +30,6 @@ input must be a Tensor, got an ndarray
   more      input-type, in the docs under "Errors"\
 """),
     ),
-    "A sparse input, for which torch has no kernel, is refused with the call that fills it.": Case(
-        call("nn.GRU(3, 4)(input)", input=filled(7, 5, 3).to_sparse()),
-        Refused(ArgumentError, "mumbles", "input"),
-        fix="input.to_dense()",
-        message=snapshot("""\
-input must be a dense tensor, got torch.sparse_coo
-  GRU(3, 4): torch has no recurrent kernels for other layouts
-  fix       input.to_dense()
-  more      input-layout, in the docs under "Errors"\
-"""),
-    ),
     "A sentence is no tensor, and nothing makes one of it.": Case(
         "nn.GRU(3, 4)('seven words')",
         Refused(ArgumentError, "mumbles", "input"),
@@ -101,17 +90,6 @@ RNN input dtype (torch.bfloat16) does not match weight dtype (torch.float32). Co
         call("nn.RNN(3, 4, dtype=torch.float64)(input)", input=(7, 5, 3)),
         Refused(DtypeError, "says", "input", code="input-dtype"),
         fix="input.to(torch.float64)",
-    ),
-    "Complex numbers are refused.": Case(
-        call("nn.RNN(3, 4)(input)", input=filled(7, 5, 3, dtype=torch.complex64)),
-        Refused(DtypeError, "mumbles", "input"),
-        message=snapshot("""\
-RNN input dtype (torch.complex64) does not match weight dtype (torch.float32).
-  RNN(3, 4): the input holds no real floating-point numbers
-  input     expected torch.float32    got torch.complex64
-  fix       torch.view_as_real(input).flatten(-2), twice as many features
-  more      input-numbers, in the docs under "Errors"\
-"""),
     ),
     "An input on another device is refused with both devices.": Case(
         call("nn.GRU(3, 4)(input)", input=filled(7, 5, 3).to("meta")),

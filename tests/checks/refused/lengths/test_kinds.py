@@ -259,10 +259,6 @@ lengths must be integers from 0 to 7, one for each sample
         Refused(rnnkit.LengthsError, "lacks", "lengths", code="lengths-kind", annotated=True),
         has="  fix       a list of ints\n",
     ),
-    "Lengths whose sizes are open.": Case(
-        call("nn.GRU(3, 4)(filled(7, 5, 3), lengths=n)", n=torch.nn.UninitializedParameter()),
-        Refused(rnnkit.LengthsError, "lacks", "lengths", code="lengths-kind", annotated=True),
-    ),
 }
 
 

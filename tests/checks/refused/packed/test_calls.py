@@ -3,7 +3,6 @@
 import pytest
 import torch
 from inline_snapshot import snapshot
-from torch import Tensor
 from torch.nn.utils.rnn import pack_padded_sequence, pack_sequence
 
 import rnnkit
@@ -28,16 +27,6 @@ from tests.checks.refusals import (
     sizes,
     table,
 )
-
-
-class Checked(rnnkit.GRU):
-    """A user's layer with a check of their own, of no more than the data's kind."""
-
-    def check_input(self, input: Tensor, batch_sizes: Tensor | None) -> None:
-        """Want numbers."""
-        del batch_sizes
-        assert input.is_floating_point()
-
 
 CASES = {
     "Packed double precision is refused.": Case(
@@ -70,16 +59,6 @@ input.size(-1) must be equal to input_size. Expected 3, got 5
   fix       GRU(5, ...), or an input with 3 features
   more      input-width, in the docs under "Errors"\
 """),
-    ),
-    "A layer with a check of its user's refuses what ours does, too.": Case(
-        call(
-            "layer(3, 4)(input)",
-            layer=Checked,
-            input=packed(2, 1)._replace(data=filled(3, 3).to_sparse()),
-        ),
-        Refused(ArgumentError, "lacks", "input", code="input-layout"),
-        fix="input._replace(data=input.data.to_dense())",
-        has="\n  fix       input._replace(data=input.data.to_dense())\n",
     ),
     "Packed sequences of single numbers are refused with the feature axis they lack.": Case(
         call("nn.GRU(1, 4)(input)", input=pack_sequence([filled(7), filled(6)])),

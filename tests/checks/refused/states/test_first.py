@@ -88,14 +88,6 @@ Expected hidden size (1, 5, 4), got [1, 8, 4]
         ),
         Refused(StateError, "lacks", "hx", (1, 5, 4), (1, 4, 4)),
     ),
-    "A state that is sparse is none to start again from.": Case(
-        call(
-            "layer(filled(7, 5, 3), filled(1, 5, 4), reset=reset)",
-            layer=beginning(filled(1, 5, 4).to_sparse()),
-            reset=RESET,
-        ),
-        Refused(StateError, "lacks", "hx", code="state-layout"),
-    ),
     "unroll asks a cell for its first state, and holds it to the batch.": Case(
         call("unroll(cell, filled(7, 5, 3))", cell=beginning(filled(1, 4), rnnkit.GRUCell)),
         Refused(StateError, "lacks", "hx", (5, 4), (1, 4), code="state-one-sample"),

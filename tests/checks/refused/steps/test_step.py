@@ -93,10 +93,6 @@ GRU.step: Expected state to be 2D, got 3D instead
         Refused(StateError, "lacks", "state", code="state-structure", annotated=True),
         lacks="lengths",
     ),
-    "A state that is not dense.": Case(
-        call("nn.GRU(3, 4).step(x_t, state)", x_t=(5, 3), state=torch.ones(1, 5, 4).to_sparse()),
-        Refused(StateError, "lacks", code="state-layout"),
-    ),
     "A state whose dtype differs.": Case(
         call("nn.GRU(3, 4).step(x_t, state)", x_t=(5, 3), state=torch.ones(1, 5, 4).double()),
         Refused(DtypeError, "lacks", "state", code="state-dtype"),

@@ -12,8 +12,6 @@ from typing import Any, NamedTuple, NoReturn
 import torch
 from torch import Tensor
 
-from rnnkit._base.torch_tools import lacks_sizes
-
 #: A row of a message: a label and a text.
 Row = tuple[str, str]
 Rows = list[Row]
@@ -128,8 +126,6 @@ def brief(value: object) -> str:
     if isinstance(value, Tensor):
         if value.is_nested:
             return "a nested Tensor"
-        if lacks_sizes(value):
-            return "a Tensor whose sizes are open"
         return f"a Tensor of shape {tuple(value.shape)}"
     if isinstance(value, torch.dtype | torch.device):
         return str(value)

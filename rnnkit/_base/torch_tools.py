@@ -11,7 +11,6 @@ from torch import Tensor
 from torch.autograd import forward_ad
 from torch.compiler import is_compiling
 from torch.fx import Proxy
-from torch.nn.parameter import is_lazy
 
 functorch: Any = torch._C._functorch  # noqa: SLF001  # pyright: ignore[reportAttributeAccessIssue]
 
@@ -118,11 +117,6 @@ def lacks_kernel(mode: str, proj_size: int, input: Tensor) -> bool:
 def is_proxy(value: Any) -> bool:
     """Say whether ``torch.fx`` stands in for a value."""
     return isinstance(value, Proxy)
-
-
-def lacks_sizes(value: Any) -> bool:
-    """Say whether a tensor's sizes are open, as a lazy module's are; a compiler meets none."""
-    return not is_compiling() and is_lazy(value)
 
 
 def is_fake(value: Any) -> bool:

@@ -101,8 +101,6 @@ def check_reset(spec: CallSpec, reset: Any, input: Any) -> Tensor:
     flags = tensor_or_none(reset)
     if flags is None:
         _refuse_values(spec, "reset is not a mask", "a boolean tensor of that shape", reset)
-    if is_odd(flags):
-        _refuse_values(spec, "reset is not a plain tensor", "a boolean tensor, dense", flags)
     if lacks_numbers(flags) and not lacks_numbers(input):
         _refuse_values(
             spec,
@@ -206,10 +204,10 @@ def tensor_or_none(value: Any) -> Tensor | None:
     """Return a tensor where it is; of a list or an array on the CPU: no device is waited for.
 
     An array is read by position, whatever its strides and the order of its bytes, and a table's
-    column whatever its labels. None of what is neither.
+    column whatever its labels. None of what is neither, or not dense.
     """
     if isinstance(value, Tensor):
-        return value
+        return None if is_odd(value) else value
     is_array = not isinstance(value, Sequence) and hasattr(value, "__array__")
     try:
         if is_array and not is_compiling():  # to a compiler an array is a tensor

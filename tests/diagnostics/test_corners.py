@@ -145,7 +145,6 @@ class Box:
         self.parts = parts
 
 
-@pytest.mark.needs_torch("2.13", "a container stays registered for good")
 def test_container_that_is_registered() -> None:
     """The tensors of a container that is registered with torch are judged."""
     pytree.register_pytree_node(

@@ -143,7 +143,6 @@ def test_leak_beside_a_layer_that_rounds_by_a_range() -> None:
     assert "a quantized layer rounds by the largest number of all" in str(report)
 
 
-@pytest.mark.needs_torch("2.13", "an older one gives other numbers in the copy")
 def test_float32_inside_of_float64() -> None:
     """What cancels out in float32 may be returned in float64."""
 

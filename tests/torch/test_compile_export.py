@@ -147,7 +147,6 @@ def test_no_compilation_after_the_first_calls(name: str, with_state: bool) -> No
     assert looks[1] <= looks[0] + limit
 
 
-@pytest.mark.needs_torch("2.13", "other words")
 @layers
 def test_fullgraph_is_refused_as_for_torch(name: str) -> None:
     """Without allow_rnn Dynamo refuses a full graph of a layer, be it torch's or ours."""

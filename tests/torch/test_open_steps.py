@@ -31,9 +31,11 @@ class Begins(nn.Module):
         return self.core(x, self.kind and [self.kind((ones, ones))] * 2)
 
 
-@pytest.mark.needs_torch("2.13", "the exporter and Dynamo fix the number of steps")
 @pytest.mark.unhooked("Dynamo cannot trace the checks that the hook adds")
-@pytest.mark.parametrize(("kind", "strict"), [(None, False), (list, True), (LSTMState, False)])
+@pytest.mark.parametrize(
+    ("kind", "strict"),
+    [(None, False), pytest.param(list, True, marks=OLD_STRICT), (LSTMState, False)],
+)
 def test_states_of_any_number_of_steps(kind: Any, strict: bool) -> None:
     """The states that come out are of the kind that they are in eager mode, whatever goes in."""
     module, x = Begins(kind).eval(), sequences(seq=9)
@@ -47,7 +49,6 @@ def test_states_of_any_number_of_steps(kind: Any, strict: bool) -> None:
     assert [type(state) for state in states] == [LSTMState, LSTMState]
 
 
-@pytest.mark.needs_torch("2.13", "the exporter refuses in other words")
 @pytest.mark.filterwarnings("ignore:The tensor attributes self.core:UserWarning")
 @pytest.mark.parametrize("kind", ["LSTM", "GRU"])
 def test_torch_exports_one_number_of_steps(kind: str) -> None:
@@ -57,7 +58,6 @@ def test_torch_exports_one_number_of_steps(kind: str) -> None:
         torch.export.export(module, (x,), dynamic_shapes=({0: STEPS},), strict=False)
 
 
-@pytest.mark.needs_torch("2.13", "the exporter and Dynamo fix the number of steps")
 @pytest.mark.unhooked("Dynamo cannot trace the checks that the hook adds")
 def test_one_graph_for_any_number_of_steps() -> None:
     """Compiled, a new number of steps costs no new graph once the axis is seen to vary."""

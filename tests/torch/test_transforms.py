@@ -193,7 +193,6 @@ def test_second_derivatives_in_single_precision(kind: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.needs_torch("2.13", "Dynamo breaks the graph of a loop over cells")
 @pytest.mark.unhooked("Dynamo cannot trace the checks that the hook adds")
 @pytest.mark.parametrize(
     ("kind", "model"),
@@ -214,7 +213,6 @@ def test_one_graph_with_gradients(kind: str, model: Model) -> None:
         torch.testing.assert_close(*grads)
 
 
-@pytest.mark.needs_torch("2.13", "Dynamo refuses in other words")
 @pytest.mark.parametrize("kind", ["RNN", "LSTM", "GRU"])
 def test_torch_makes_no_graph(kind: str) -> None:
     """With default settings Dynamo refuses torch's layers."""

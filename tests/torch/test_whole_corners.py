@@ -46,7 +46,6 @@ def test_one_step_and_one_sample_or_none(kind: str, name: str, steps: int, batch
 
 
 @some
-@pytest.mark.needs_torch("2.13", "older compilers read no message")
 def test_no_step_is_refused_as_eagerly(kind: str, name: str) -> None:
     """A sequence without a step has the refusal of an eager call, in a whole graph too."""
     model, x = CORES[kind](name), torch.randn(0, 3, INPUT)

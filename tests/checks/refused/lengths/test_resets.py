@@ -163,10 +163,10 @@ reset must have shape (7, 5), got (2,)
         Refused(ArgumentError, "lacks", "reset", code="mask-values", annotated=True),
         message=snapshot("""\
 reset must be booleans, or 0 and 1
-  GRU(3, 4): reset is not a plain tensor
+  GRU(3, 4): reset is not a mask
   input     expected (seq, batch, input_size=3)    got (7, 5, 3)
   reset     expected (seq, batch), booleans    got a nested Tensor
-  fix       a boolean tensor, dense
+  fix       a boolean tensor of that shape
   more      mask-values, in the docs under "Errors"\
 """),
     ),

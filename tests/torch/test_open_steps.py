@@ -9,6 +9,7 @@ from torch.export import Dim
 
 import rnnkit
 from rnnkit import LSTMState
+from tests.torch.side_by_side import OLD_STRICT
 from tests.torch.test_transforms import Torch, Unrolled, sequences
 from tests.torch.test_transforms import pytestmark as transforms
 

@@ -1,7 +1,7 @@
 """The state of an LSTM, and the way into any state's tensors."""
 
 from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple, NoReturn, Self, overload
+from typing import Any, NamedTuple, NoReturn, overload
 
 import torch
 from torch import Tensor
@@ -48,10 +48,10 @@ class LSTMState(_Pair):
     __module__ = "rnnkit"
 
     @overload
-    def __new__(cls, h: Tensor, c: Tensor) -> Self: ...
+    def __new__(cls, h: Tensor, c: Tensor) -> "LSTMState": ...
     @overload
-    def __new__(cls, h: Iterable[Tensor]) -> Self: ...
-    def __new__(cls, h: Any, c: Any = _NOTHING) -> Self:
+    def __new__(cls, h: Iterable[Tensor]) -> "LSTMState": ...
+    def __new__(cls, h: Any, c: Any = _NOTHING) -> "LSTMState":  # noqa: PYI034 - beartype reads Self on classes only
         """Take h and c, or an iterable of the two, as ``tuple`` does."""
         if c is not _NOTHING:
             return super().__new__(cls, h, c)

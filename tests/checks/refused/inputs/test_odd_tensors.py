@@ -6,7 +6,7 @@ from inline_snapshot import snapshot
 
 import rnnkit
 from rnnkit import ArgumentError
-from tests.checks.refusals import Case, Refused, call, filled, table
+from tests.checks.refusals import Case, Refused, Sums, call, filled, table
 
 NESTED = torch.nested.nested_tensor([filled(7, 3), filled(5, 3)], layout=torch.jagged)
 STATES = torch.nested.nested_tensor([filled(2, 4), filled(2, 4)], layout=torch.jagged)
@@ -49,6 +49,16 @@ input must be a dense tensor, got a nested one
         call("unroll(GRUCell(3, 4), input)", input=NESTED),
         Refused(ArgumentError, "lacks", "input", code="input-layout"),
         message=NESTED_STEP,
+    ),
+    "One of a user's cell is padded.": Case(
+        call("unroll(cell, input)", cell=Sums(), input=NESTED),
+        Refused(ArgumentError, "lacks", "input", code="input-layout"),
+        has="\n  Sums(): torch has no recurrent kernels for other tensors\n",
+    ),
+    "A sparse sequence is filled before it is unrolled.": Case(
+        call("unroll(GRUCell(3, 4), input)", input=filled(7, 5, 3).to_sparse()),
+        Refused(ArgumentError, "lacks", "input", code="input-layout"),
+        fix="input.to_dense()",
     ),
     "A nested state is padded.": Case(
         call("nn.GRU(3, 4)(input, hx)", input=(7, 2, 3), hx=STATES),

@@ -1,6 +1,7 @@
 """What every test stands on: one thread, one seed, and the same examples in every run."""
 
 import os
+import sys
 
 import coverage
 import hypothesis
@@ -42,6 +43,13 @@ def _one_seed_one_thread() -> None:
     """Seed torch, and keep its kernels to one thread: sums then have one order."""
     torch.set_num_threads(1)
     torch.manual_seed(2026)
+
+
+@pytest.fixture(autouse=True)
+def _empty_compiler() -> None:
+    """Let no test meet graphs that others compiled: Dynamo counts them by function, up to 8."""
+    if "torch._dynamo" in sys.modules:
+        torch._dynamo.reset()
 
 
 @pytest.hookimpl(tryfirst=True)

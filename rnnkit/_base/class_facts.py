@@ -23,8 +23,8 @@ RNN_MODES = ("RNN_TANH", "RNN_RELU")
 #: What decides, beside the parameters, which weights a module is found to have.
 LOOKUPS = {"__getattr__", "__getattribute__"}
 
-#: The methods of torch's layers that look at a call, each of which a subclass may override.
-CHECKS = {
+#: The methods of torch's layers that check a call, each of which a subclass may override.
+ORIGINAL_CHECK_METHODS = {
     "check_input",
     "check_hidden_size",
     "check_forward_args",
@@ -33,12 +33,12 @@ CHECKS = {
     "permute_hidden",
 }
 
-#: Our own ``initial_state``, of layers and of cells: zeros, which a call makes itself.
-ZEROS: list[Any] = []
+#: The ``initial_state`` of our layers and of our cells: zeros, which a call makes itself.
+DEFAULT_INITIAL_STATES: list[Any] = []
 
 
 class ClassFacts(NamedTuple):
-    """What a class of ours is, and what a user's subclass has of its own in its place."""
+    """What a class of ours is, and what a user's subclass overrides."""
 
     #: torch's class, bound at import: somebody may put ours in its place in ``torch.nn``.
     torch_class: Any
@@ -53,26 +53,24 @@ class ClassFacts(NamedTuple):
     kernel: Any = None
     #: Whether the module has a ``proj_size``, which may be 0.
     is_projected: bool = False
-    #: Whether this is a class of a user's, whose weights must be asked for by name: a property may
-    #: stand before each.
-    is_users: bool = False
-    #: Whether a subclass computes or replaces weights, or looks attributes up in its own way.
-    own_weights: bool = False
+    #: Whether this is a user's class, whose weights are read by name: each may be a property.
+    is_user_subclass: bool = False
+    #: Whether a subclass computes or replaces weights, or overrides how attributes are found.
+    overrides_weights: bool = False
     #: Whether a subclass overrides one of torch's checks, so that torch's forward must run them.
-    own_checks: bool = False
-    #: Whether a subclass has another first state, which a call without a state must ask for: for a
-    #: compiler, too.
-    own_start: bool = False
+    overrides_checks: bool = False
+    #: Whether a subclass overrides ``initial_state``, so that a call without a state must ask it.
+    overrides_initial_state: bool = False
 
     def of_subclass(self, kind: type, base: type) -> "ClassFacts":
-        """Note once what a subclass, and what is beside ours among its bases, has of its own."""
+        """Note once what a subclass, and what is beside ours among its bases, overrides."""
         added = [part for part in kind.__mro__ if part not in base.__mro__]
         names = {name for part in added for name in vars(part)}
         return self._replace(
-            is_users=True,
-            own_weights=any(map(WEIGHT_NAME.fullmatch, names)) or not names.isdisjoint(LOOKUPS),
-            own_checks=not names.isdisjoint(CHECKS),
-            own_start="initial_state" in names,
+            is_user_subclass=True,
+            overrides_weights=any(map(WEIGHT_NAME.fullmatch, names)) or bool(names & LOOKUPS),
+            overrides_checks=bool(names & ORIGINAL_CHECK_METHODS),
+            overrides_initial_state="initial_state" in names,
         )
 
 
@@ -81,7 +79,7 @@ OURS: dict[type, type] = {}
 
 
 def note_subclass(kind: Any) -> None:
-    """Note what a new class has of its own; a class of ours brings its facts along."""
+    """Note what a new class overrides; a class of ours brings its facts along."""
     facts = vars(kind).get("__rnnkit__")
     if facts is not None:
         OURS.setdefault(facts.torch_class, kind)
@@ -95,7 +93,7 @@ def note_subclass(kind: Any) -> None:
 
 def _is_ours(kind: type) -> bool:
     facts = vars(kind).get("__rnnkit__")
-    return facts is not None and not facts.is_users
+    return facts is not None and not facts.is_user_subclass
 
 
 def mode_of(module: Any) -> str:
@@ -120,17 +118,21 @@ def proj_size_of(module: Any) -> int:
     return module.proj_size if module.__rnnkit__.is_projected else 0
 
 
-def has_own_checks(layer: Any) -> bool:
+def overrides_torch_checks(layer: Any) -> bool:
     """Return whether a subclass, or an instance, overrides one of torch's checks."""
-    own: bool = layer.__rnnkit__.own_checks
-    return own or not (is_compiling() or layer.__dict__.keys().isdisjoint(CHECKS))
+    overrides: bool = layer.__rnnkit__.overrides_checks
+    # A compiler reads no keys of an instance.
+    return overrides or not (
+        is_compiling() or layer.__dict__.keys().isdisjoint(ORIGINAL_CHECK_METHODS)
+    )
 
 
-def has_own_start(module: Any) -> bool:
-    """Say whether somebody has put a first state of their own in the place of our zeros."""
-    if is_compiling():
-        return module.__rnnkit__.own_start or "initial_state" in module.__dict__
-    return type(module).initial_state not in ZEROS or "initial_state" in module.__dict__
+def overrides_initial_state(module: Any) -> bool:
+    """Return whether a subclass, or an instance, overrides the zeros of ``initial_state``."""
+    overrides: bool = module.__rnnkit__.overrides_initial_state
+    if not is_compiling():  # somebody may put it on the class later
+        overrides = type(module).initial_state not in DEFAULT_INITIAL_STATES
+    return overrides or "initial_state" in module.__dict__
 
 
 def constructor_of(module: Any, argument: str = "input_size") -> str:

@@ -1,6 +1,6 @@
 """The state of an LSTM, and the way into any state's tensors."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple, NoReturn, overload
 
 import torch
@@ -102,8 +102,32 @@ def map_state(function: Callable[..., Tensor], state: Any, *others: Any) -> Any:
     for other in others:
         if not isinstance(other, (tuple, list)) or len(other) != len(state):
             _refuse_kinds(state, other)
-    parts = [map_state(function, *members) for members in zip(state, *others, strict=True)]
+    return _like(state, [map_state(function, *parts) for parts in zip(state, *others, strict=True)])
+
+
+def _like(state: Any, parts: list[Any]) -> Any:
+    """Return these members as a tuple or list of the same class."""
     return type(state)(*parts) if hasattr(state, "_fields") else type(state)(parts)
+
+
+def filled(state: Any, first: Any) -> Any:
+    """Return a state with the members of a first state where it has None."""
+    if state is None:
+        return first
+    both = (state, first)
+    if not all(isinstance(one, (tuple, list)) for one in both) or len(state) != len(first):
+        return state
+    return _like(state, [filled(*parts) for parts in zip(state, first, strict=True)])
+
+
+def tensors_of(state: Any) -> tuple[Tensor, ...]:
+    """Return the tensors of a module's state in torch's order, and ``state_of`` them again."""
+    return tuple(state) if isinstance(state, (tuple, list)) else (state,)
+
+
+def state_of(tensors: Sequence[Tensor]) -> Any:
+    """Return one tensor as it is, and an LSTM's two as an LSTMState."""
+    return tensors[0] if len(tensors) == 1 else LSTMState(*tensors)
 
 
 def with_batch(state: Any, axis: int) -> Any:
@@ -111,9 +135,9 @@ def with_batch(state: Any, axis: int) -> Any:
     return map_state(lambda tensor: tensor.unsqueeze(axis), state)
 
 
-def has_gap(state: Any) -> bool:
-    """Say whether a state, or a part of it, is None, which stands for the first one."""
-    return state is None or (isinstance(state, (tuple, list)) and any(map(has_gap, state)))
+def has_missing_part(state: Any) -> bool:
+    """Return whether a state, or a part of it, is None, which stands for the initial one."""
+    return state is None or (isinstance(state, (tuple, list)) and any(map(has_missing_part, state)))
 
 
 def check_alike(state: Any, other: Any) -> None:

@@ -9,6 +9,7 @@ from torch import Tensor
 from rnnkit._base.errors import ArgumentError, CellError
 from rnnkit._base.message import call, refusal
 from rnnkit._base.state import PAIR
+from rnnkit._checks.cell_guards import is_of_layer, tensors_in
 from rnnkit._checks.objects import cells_of
 
 
@@ -34,16 +35,6 @@ def refuse_second_cell(args: tuple[Any, ...]) -> NoReturn:
     refusal(ArgumentError, "cells", sentence, headline, *rows, code="recurrent-positions")
 
 
-def is_of_layer(state: Any, batch: Any) -> bool:
-    """Return whether a state has the batch on axis 1, as a layer's state has, and not on axis 0."""
-    first = state[0] if isinstance(state, tuple) and state else state
-    return (
-        isinstance(first, Tensor)
-        and first.dim() > PAIR
-        and first.shape[0] != batch == first.shape[1]
-    )
-
-
 def refuse_of_layer(cell: Any, hx: Any, new: Any, batch: Any, step: int) -> NoReturn:
     """Refuse a cell whose state is a layer's: its output would have one axis too many."""
     name = type(cell).__name__
@@ -62,21 +53,9 @@ def _zeros_of_cell(state: Any) -> str:
     return f"torch.zeros(batch_size, {', '.join(map(str, state.shape[2:]))})"
 
 
-def _tensors(state: Any) -> list[Tensor]:
-    if isinstance(state, Tensor):
-        return [state]
-    parts = state if isinstance(state, tuple | list) else ()
-    return [tensor for part in parts for tensor in _tensors(part)]
-
-
-def versions(state: Any) -> list[int]:
-    """Return how often each tensor of a state was written; torch does not count in inference."""
-    return [0 if t.is_inference() else t._version for t in _tensors(state)]  # noqa: SLF001
-
-
 def refuse_written(cell: Any, hx: Any, new: Any, step: int) -> None:
     """Refuse a cell that writes its state in place; return if it may have written beside it."""
-    for old, now in zip(_tensors(hx), _tensors(new), strict=False):
+    for old, now in zip(tensors_in(hx), tensors_in(new), strict=False):
         # Two places of one buffer, whose parts torch counts as one.
         if old._base is not None and old._base is now._base and old.data_ptr() != now.data_ptr():  # noqa: SLF001
             return

@@ -15,8 +15,8 @@ from rnnkit._checks.call_spec import (
     CheckedCell,
     agree,
     described,
-    is_autocast,
 )
+from rnnkit._checks.guards import has_own_dtype
 from rnnkit._checks.state_fixes import from_zeros
 
 
@@ -254,16 +254,3 @@ def state_dtype_or_device(
             ),
         )
     return None
-
-
-def has_own_dtype(c: Tensor, dtype: torch.dtype, *, is_cell: bool) -> bool:
-    """Say whether torch's kernel takes this c beside an input of another dtype.
-
-    Of a cell it does; of a layer it does under autocast, which leaves float64 alone and brings
-    other floats together, and c is only multiplied.
-    """
-    return (
-        c.is_floating_point()
-        and c.device.type == "cpu"
-        and (is_cell or (dtype is torch.float64 and is_autocast()))
-    )

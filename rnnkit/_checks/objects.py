@@ -13,7 +13,8 @@ from torch import Tensor
 from rnnkit._base.class_facts import constructor_of
 from rnnkit._base.errors import ArgumentError, CellError, StateError
 from rnnkit._base.message import BRIEF_LENGTH, bounded, brief, count, refusal, wanted
-from rnnkit._base.state import BATCHED, PAIR, LSTMState, check_alike
+from rnnkit._base.state import PAIR, LSTMState, check_alike
+from rnnkit._checks.cell_guards import is_recurrent, is_state_of_layer, is_with_output
 
 #: torch's names of cells, of which rnnkit has each.
 CELLS = ("RNNCell", "LSTMCell", "GRUCell")
@@ -22,7 +23,7 @@ CELLS = ("RNNCell", "LSTMCell", "GRUCell")
 def check_cell_object(cell: Any, input: Any) -> None:
     """Hold what is to be unrolled to a cell."""
     takes, layer = "a cell", ""
-    if isinstance(cell, torch.nn.RNNBase) or _is_recurrent(cell):
+    if isinstance(cell, torch.nn.RNNBase) or is_recurrent(cell):
         layer = f"the layer {type(cell).__name__}"
         headline, fix = "a layer runs over a sequence itself", "layer(input)"
     elif isinstance(cell, list | tuple | torch.nn.ModuleList):
@@ -46,12 +47,6 @@ def check_cell_object(cell: Any, input: Any) -> None:
     refusal(ArgumentError, "cell", sentence, headline, ("fix", fix), code="unroll-cell")
 
 
-def _is_recurrent(cell: Any) -> bool:
-    return any(
-        (kind.__module__, kind.__name__) == ("rnnkit", "Recurrent") for kind in type(cell).__mro__
-    )
-
-
 def refuse_stateless(cell: Any, *, again: bool = False) -> NoReturn:
     """Refuse a cell that has no initial state, where none was given.
 
@@ -65,34 +60,13 @@ def refuse_stateless(cell: Any, *, again: bool = False) -> NoReturn:
     refusal(CellError, "cell", sentence, "", row, code="cell-initial-state")
 
 
-def is_result(new: Any, hx: Any) -> bool:
-    """Say whether what a cell returned is a state of the kind that it was given."""
-    if isinstance(new, Tensor):
-        return isinstance(hx, Tensor)
-    return isinstance(new, tuple) and not isinstance(hx, Tensor) and not _is_with_output(new, hx)
-
-
-def _is_with_output(new: Any, hx: Any) -> bool:
-    """Say whether a cell returned ``(output, state)``, and not the state."""
-    if not isinstance(new, tuple) or len(new) != PAIR or not isinstance(new[0], Tensor):
-        return False
-    if isinstance(hx, Tensor):
-        return isinstance(new[1], Tensor)
-    inner = new[1]
-    return (
-        isinstance(inner, tuple)
-        and len(inner) == len(hx)
-        and all(isinstance(part, Tensor) for part in (*inner, *hx))
-    )
-
-
 def refuse_result(cell: Any, new: Any, hx: Any, step: int) -> NoReturn:
     """Refuse what a cell returned in place of a state."""
     sentence = (
         f"{type(cell).__name__} took {brief(hx)} as state at step {step}, returned {brief(new)}"
     )
     fix = "return the next state, of the same kind as hx; its first tensor is the output"
-    if _is_with_output(new, hx):
+    if is_with_output(new, hx):
         fix = "return state, in place of return output, state: its first tensor is the output"
     elif isinstance(new, list):
         made = "state[0]" if isinstance(hx, Tensor) else "tuple(state)"
@@ -242,35 +216,12 @@ def check_directions(cells: Any, reverse_cells: Any) -> None:
             refusal(ArgumentError, "reverse_cells", sentence, "", fix, code="recurrent-directions")
 
 
-def states_of_cells(cells: list[Any], hx: Any, name: str = "hx") -> Any:
-    """Hold the state of a ``Recurrent`` to one for each of its cells; None is one for all."""
-    if hx is None:
-        return [None] * len(cells)
-    is_layers = _is_state_of_layer(hx, len(cells))
-    # Of a third-party cell the state may have three axes.
-    plain = all(isinstance(cell, torch.nn.RNNCellBase) for cell in cells)
-    is_each = isinstance(hx, tuple | list) and len(hx) == len(cells)
-    if not is_each or (is_layers and plain):
-        _refuse_states(len(cells), hx, name, is_layers=is_layers)
-    return hx
-
-
-def _is_state_of_layer(hx: Any, number: int) -> bool:
-    """Say whether this is a tensor, or a pair, that has the states of all cells on axis 0."""
-    tensors = [hx] if isinstance(hx, Tensor) else hx
-    return (
-        isinstance(tensors, tuple | list)
-        and len(tensors) in (1, PAIR)
-        and all(isinstance(one, Tensor) and one.dim() == BATCHED for one in tensors)
-        and all(len(one) == number for one in tensors)
-    )
-
-
-def _refuse_states(number: int, hx: Any, name: str, *, is_layers: bool) -> NoReturn:
+def refuse_states(number: int, hx: Any, name: str) -> NoReturn:
+    """Refuse a state of a ``Recurrent`` that is not one for each of its cells."""
     came = f"{len(hx)} of them" if isinstance(hx, tuple | list) else brief(hx)
     headline, rows = "Recurrent carries one state for each cell", [("or", f"{name}=None for zeros")]
     fix = f"output, {name} = layer(input): the second is such a tuple"
-    if is_layers:
+    if is_state_of_layer(hx, number):
         headline = f"{headline}; this is a layer's state, all in one"
         fix, rows = f"rnnkit.states.to_layers({name})", []
     elif number == 1 and _is_one_state(hx):

@@ -12,44 +12,7 @@ from rnnkit._base.torch_tools import hides_values, is_fake
 from rnnkit._checks.call_spec import described, spec_of_layer
 from rnnkit._checks.input_errors import diagnose_packed
 from rnnkit._checks.odd_tensors import is_odd
-
-#: What torch's index_select takes.
-INDICES = (torch.int64, torch.int32)
-
-
-def batch_of_fields(input: PackedSequence) -> int:  # noqa: C901 - each is paid at every call
-    """Return how many sequences are packed, if the fields surely agree; 0: look again."""
-    data, sizes, order, back = input
-    if type(sizes) is not Tensor or sizes.dtype is not torch.int64 or hides_values():
-        return 0
-    if not isinstance(data, Tensor) or not data.dim() or sizes.layout is not torch.strided:
-        return 0
-    if not (sizes.is_cpu and sizes.dim() == 1):
-        return 0
-    counts = sizes.tolist()
-    if sum(counts) != data.size(0) or not counts or counts[-1] < 1:
-        return 0
-    if sorted(counts, reverse=True) != counts:
-        return 0
-    if order is None:
-        return 0 if back is not None else counts[0]
-    if type(order) is not Tensor or type(back) is not Tensor or not (order.is_cpu and back.is_cpu):
-        return 0
-    if order.dtype is not torch.int64 or back.dtype is not torch.int64 or not data.is_cpu:
-        return 0
-    if order.layout is not torch.strided or back.layout is not torch.strided:
-        return 0
-    if order.dim() != 1 or back.dim() != 1:
-        return 0
-    return counts[0] if is_inverse(order.tolist(), back.tolist(), counts[0]) else 0
-
-
-def is_inverse(places: Any, inverse: Any, batch: int) -> bool:
-    """Say whether these are an order of a batch, and the one that undoes it."""
-    if len(places) != batch or len(inverse) != batch:
-        return False
-    ends = list(range(batch))
-    return sorted(places) == ends and [inverse[place] for place in places] == ends
+from rnnkit._checks.packed_fields import INDICES, is_inverse
 
 
 def check_packed(layer: Any, input: PackedSequence, *, given: bool) -> None:

@@ -13,13 +13,12 @@ from rnnkit._base.message import Cause, raise_for
 from rnnkit._checks.call_spec import (
     Axis,
     CallSpec,
-    sizes,
     spec_of_cell,
     spec_of_layer,
 )
+from rnnkit._checks.diagnosis import completed
 from rnnkit._checks.input_errors import diagnose_input
 from rnnkit._checks.state_errors import diagnose_state
-from rnnkit._checks.state_guards import complete_pair
 
 #: What a message about a call names, and a step names otherwise.
 WORD = re.compile(r"\b(?:the |an )?(input|hx|cell(?=[.]))\b")
@@ -46,8 +45,7 @@ def explain_cells_step(cells: list[Any], x_t: Tensor, state: Any) -> None:
 
 def _explain(spec: CallSpec, cause: Cause | None, x_t: Tensor, hx: Any, place: int = 0) -> None:
     if cause is None and hx is not None:
-        shapes = [tuple(size or 0 for size in sizes(axes)) for axes in spec.state_axes]
-        cause = diagnose_state(spec, complete_pair(hx, shapes, x_t), x_t)
+        cause = diagnose_state(spec, completed(spec, hx, x_t), x_t)
     if cause is not None:
         name = spec.state.replace("hx", "state")
         names = {"input": "x_t", "hx": name, "cell": name.replace("state", "layer.cells")}

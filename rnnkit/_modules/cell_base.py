@@ -1,6 +1,7 @@
-"""What RNNCell, LSTMCell and GRUCell share: the checked call, and their first state.
+"""What RNNCell, LSTMCell and GRUCell share: the checked call, and their initial state.
 
-A layer's first state is asked for here, too.
+What a call does that does not fit its guard, and how an overridden initial state is asked for, is
+here, too, for cells and layers.
 """
 
 import warnings
@@ -11,17 +12,20 @@ from torch import Tensor
 from torch.compiler import is_compiling
 
 from rnnkit._base.class_facts import (
-    ZEROS,
+    DEFAULT_INITIAL_STATES,
     ClassFacts,
-    has_own_start,
     note_subclass,
+    overrides_initial_state,
     proj_size_of,
     signature_of,
 )
-from rnnkit._base.state import LSTMState, has_gap
-from rnnkit._base.torch_tools import FOREIGN, is_fx_call, is_jit_traced, leaf_node, torch_twin
+from rnnkit._base.state import LSTMState, filled, has_missing_part
+from rnnkit._base.torch_tools import is_fx_call, is_jit_traced, leaf_node, torch_twin
 from rnnkit._checks.arguments import MISSING, check_batch_size
-from rnnkit._checks.calls import check_cell
+from rnnkit._checks.call_spec import batch_of
+from rnnkit._checks.cell_guards import MISFIT
+from rnnkit._checks.diagnosis import diagnose
+from rnnkit._checks.guards import fitting_cell
 from rnnkit._checks.scope import CELL_AXES, check_axes, check_scope
 from rnnkit._checks.surplus import check_surplus
 
@@ -36,13 +40,15 @@ WEIGHTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 class Cell(torch.nn.RNNCellBase, Generic[StateT, GivenT]):
     """What the three cells share: the checked call, and their first state."""
 
-    #: All that is ours and no public name: every other name is a user's subclass's own.
+    #: All that is ours and not public: every other name is a user's subclass's own.
     #: This base computes nothing by itself, as torch's does not.
-    __rnnkit__: ClassVar[ClassFacts] = ClassFacts(torch.nn.RNNCellBase, ("hx",), "", is_users=True)
+    __rnnkit__: ClassVar[ClassFacts] = ClassFacts(
+        torch.nn.RNNCellBase, ("hx",), "", is_user_subclass=True
+    )
     axes: dict[str, str] | None = None
 
     def __init_subclass__(cls, **options: Any) -> None:
-        """Note what a subclass has of its own."""
+        """Note what a subclass overrides."""
         super().__init_subclass__(**options)
         note_subclass(cls)
 
@@ -54,26 +60,23 @@ class Cell(torch.nn.RNNCellBase, Generic[StateT, GivenT]):
         """Run one step; the class describes arguments and results."""
         if surplus or unknown:
             check_surplus(self, surplus, unknown)
-        facts = self.__rnnkit__
-        # Where something traces, torch's own forward runs, and reads the weights itself.
+        # A tracer records torch's own forward, which reads the weights itself.
         weights = None if is_compiling() or is_jit_traced() else weights_of(self)
         weight = self._parameters.get("weight_ih") if weights is None else weights[0]
-        state = check_cell(self, input, hx, weight)
-        if lacks_state(self, hx) and not is_fx_call(input, hx):
-            hx = started(self, hx, *input.shape[:-1])
-            state = check_cell(self, input, hx, weight)
-        kernel = None if weights is None else kernel_of(self)
-        if kernel is not None and state is FOREIGN:
-            if is_fx_call(input, hx):
-                return leaf_node(self, input, hx)
-            kernel, state = None, hx
+        state = fitting_cell(self, input, hx, weight)
+        if state is not MISFIT and needs_initial_state(self, hx):
+            hx = with_initial_state(self, input, hx)
+            state = fitting_cell(self, input, hx, weight)
+        if state is MISFIT:
+            return delegated_cell(self, input, hx, weight)
         if self.axes is not None and input.dim() > 1:
             check_scope(self, self.axes, {"batch": input.size(0)})
+        kernel = None if weights is None else kernel_of(self)
         if kernel is None:
-            result = facts.torch_class.forward(self, input, state)
+            result = self.__rnnkit__.torch_class.forward(self, input, state)
         else:
             result = _run_kernel(self, kernel, input, state, weights)
-        return result if len(facts.state_names) == 1 else LSTMState(*result)
+        return result if len(self.__rnnkit__.state_names) == 1 else LSTMState(*result)
 
     def extra_repr(self) -> str:
         """Return the constructor's arguments as torch prints them, then ours."""
@@ -114,13 +117,13 @@ class Cell(torch.nn.RNNCellBase, Generic[StateT, GivenT]):
     def __prepare_scriptable__(self) -> torch.nn.Module:
         """Hand TorchScript a module of torch's class with the same parameters.
 
-        It warns of an ``initial_state`` of a subclass's own, which TorchScript does not ask for.
+        It warns of an overridden ``initial_state``, which TorchScript does not ask for.
         """
         warn_of_scripting(self)
         return torch_twin(self, self.__rnnkit__.torch_class)
 
 
-ZEROS.append(Cell.initial_state)
+DEFAULT_INITIAL_STATES.append(Cell.initial_state)
 # Type checkers ask for the argument; Python would name a class that nobody can import.
 Cell.initial_state.__defaults__ = (MISSING,)
 Cell.forward.__signature__ = signature_of(Cell.forward)  # type: ignore[attr-defined]
@@ -132,34 +135,45 @@ def set_cell_options(cell: Cell[Any, Any], axes: Any) -> None:
         cell.axes = check_axes(type(cell).__name__, axes, CELL_AXES)
 
 
-def lacks_state(module: Any, hx: Any) -> bool:
-    """Say whether a call must ask the module for its first state, or for a part of it.
+def needs_initial_state(module: Any, hx: Any) -> bool:
+    """Return whether a call must ask a module that overrides ``initial_state`` for a state.
 
     Zeros, which the call makes as torch does, are not asked for.
     """
-    return has_own_start(module) and has_gap(hx)
+    return overrides_initial_state(module) and has_missing_part(hx)
 
 
-def started(module: Any, hx: Any, *batch: int) -> Any:
-    """Ask a module for its first state, and put it where the caller gave none.
+def with_initial_state(module: Any, input: Any, hx: Any) -> Any:
+    """Ask a layer or a cell for its initial state, and put it where the caller gave none."""
+    is_layer = issubclass(type(module), torch.nn.RNNBase)
+    batch: Any = batch_of(module, input) if is_layer else input.shape[:-1]
+    return filled(hx, module.initial_state(batch[0] if batch else None))
 
-    Args:
-        module: a layer or a cell.
-        hx: what the caller gave: nothing, or a pair with a None in it.
-        batch: the number of samples; nothing for an unbatched call.
-    """
-    first = module.initial_state(batch[0] if batch else None)
-    if hx is None:
-        return first
-    return tuple(one if part is None else part for part, one in zip(hx, first, strict=True))
+
+def delegated_state(module: Any, input: Any, hx: Any, weight: Tensor | None) -> Any:
+    """Raise what is wrong with a call that fits no guard, or return the state for torch's class."""
+    diagnose(module, input, hx, weight)
+    if not is_fx_call(input, hx) and needs_initial_state(module, hx):
+        hx = with_initial_state(module, input, hx)
+        diagnose(module, input, hx, weight)
+    return hx
+
+
+def delegated_cell(cell: Any, input: Any, hx: Any, weight: Tensor | None) -> Any:
+    """Raise what is wrong with a call, or hand it to ``torch.fx`` or to torch's class as it is."""
+    hx = delegated_state(cell, input, hx, weight)
+    if is_fx_call(input, hx):
+        return leaf_node(cell, input, hx)
+    result = cell.__rnnkit__.torch_class.forward(cell, input, hx)
+    return result if isinstance(result, Tensor) else LSTMState(*result)
 
 
 def warn_of_scripting(module: Any) -> None:
-    """Warn that TorchScript's module of torch's class does not ask for a first state.
+    """Warn that TorchScript's module of torch's class does not ask for an initial state.
 
-    It is no refusal: a program that gives each call a state is right there, too.
+    It does not refuse: a program that gives each call a state is right there, too.
     """
-    if has_own_start(module):
+    if overrides_initial_state(module):
         name = type(module).__name__
         warnings.warn(
             f"TorchScript does not ask {name}.initial_state: without a state it begins from zeros. "
@@ -172,14 +186,14 @@ def warn_of_scripting(module: Any) -> None:
 def weights_of(cell: Any) -> tuple[Tensor | None, ...]:
     """Return a cell's weights in the order of torch's kernels for one step, each read once.
 
-    A bias that it does not have is None.
-
-    The parameters themselves, unless something stands before them or in their place, as a
-    parametrization, pruning, ``layer.cells()``, or a property of a subclass does.
+    These are the parameters themselves, unless a parametrization, pruning, ``layer.cells()`` or a
+    property of a subclass overrides them. A bias that the cell does not have is None.
     """
     held: Any = cell._parameters  # noqa: SLF001
     if not (
-        is_compiling() or cell.__rnnkit__.is_users or not cell.__dict__.keys().isdisjoint(WEIGHTS)
+        is_compiling()
+        or cell.__rnnkit__.is_user_subclass
+        or not cell.__dict__.keys().isdisjoint(WEIGHTS)
     ):
         try:
             return held["weight_ih"], held["weight_hh"], held["bias_ih"], held["bias_hh"]

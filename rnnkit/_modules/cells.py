@@ -8,19 +8,20 @@ from torch import Tensor
 from torch.nn import Parameter
 
 from rnnkit._base.class_facts import ClassFacts
-from rnnkit._base.state import LSTMState
+from rnnkit._base.state import LSTMState, has_missing_part
 from rnnkit._base.torch_tools import is_fx_call, leaf_node
-from rnnkit._checks.calls import check_cell
+from rnnkit._checks.cell_guards import MISFIT
 from rnnkit._checks.constructors import checked_arguments
+from rnnkit._checks.guards import fitting_cell
 from rnnkit._checks.rules import Device
 from rnnkit._checks.scope import Axes
 from rnnkit._checks.surplus import check_surplus
 from rnnkit._modules.cell_base import (
     Cell,
-    lacks_state,
+    delegated_cell,
     sequence_weights,
     set_cell_options,
-    started,
+    with_initial_state,
 )
 
 #: An LSTM's state as callers give it: of (h, c) one or both may be None.
@@ -156,13 +157,15 @@ class ProjectedLSTMCell(LSTMCell):
         """Run one step; the class describes arguments and results."""
         if surplus or unknown:
             check_surplus(self, surplus, unknown)
-        if is_fx_call(input, hx):  # before a weight is read, which a tracer would write down
+        if is_fx_call(input, hx):  # before a weight is read, which a tracer would record
             return leaf_node(self, input, hx)
         weights = sequence_weights(self)
-        state = check_cell(self, input, hx, weights[0])
-        if state is None or lacks_state(self, hx):
-            hx = started(self, hx, *input.shape[:-1])
-            state = check_cell(self, input, hx, weights[0])
+        state = fitting_cell(self, input, hx, weights[0])
+        if state is not MISFIT and has_missing_part(hx):
+            hx = with_initial_state(self, input, hx)
+            state = fitting_cell(self, input, hx, weights[0])
+        if state is MISFIT:
+            return delegated_cell(self, input, hx, weights[0])
         # The kernel reads (seq, batch, feature), from a state (layers, batch, hidden).
         added = (0,) if input.dim() > 1 else (0, 1)
         for _ in added:

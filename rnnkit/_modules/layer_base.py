@@ -4,20 +4,19 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, overload
 
 import torch
 from torch import Tensor
-from torch.compiler import is_compiling
 from torch.nn.utils.rnn import PackedSequence
 
 from rnnkit._base.class_facts import (
-    ZEROS,
+    DEFAULT_INITIAL_STATES,
     ClassFacts,
-    has_own_checks,
     note_subclass,
+    overrides_torch_checks,
     signature_of,
 )
 from rnnkit._base.errors import RnnkitError
 from rnnkit._base.message import refusal
 from rnnkit._base.state import LSTMState, layers_first, map_state
-from rnnkit._base.torch_tools import FOREIGN, torch_twin
+from rnnkit._base.torch_tools import torch_twin
 from rnnkit._checks.arguments import (
     MISSING,
     check_batch_size,
@@ -25,21 +24,29 @@ from rnnkit._checks.arguments import (
     known_options,
 )
 from rnnkit._checks.call_spec import sizes_of_layer
+from rnnkit._checks.cell_guards import MISFIT
 from rnnkit._checks.dtype_errors import explain_missing_kernel
+from rnnkit._checks.guards import fitting_layer
 from rnnkit._checks.scope import LAYER_AXES, check_axes, check_scope
 from rnnkit._checks.steps import explain_layer_step
 from rnnkit._checks.surplus import check_surplus
-from rnnkit._modules.cell_base import GivenT, StateT, warn_of_scripting
+from rnnkit._modules.cell_base import (
+    GivenT,
+    StateT,
+    needs_initial_state,
+    warn_of_scripting,
+    with_initial_state,
+)
 from rnnkit._modules.cells import empty_cell
 from rnnkit._modules.layer_calls import (
-    checked_state,
     delegated,
+    first_weight,
     returned,
     run_step,
-    run_whole,
+    run_without_lengths,
     zeros,
 )
-from rnnkit._modules.lengths import run_pieces, run_traced, takes_operator
+from rnnkit._modules.lengths import checked_pieces, run_with_lengths_or_reset, uses_operator
 from rnnkit.typing import LengthsLike, ResetLike
 
 CellT = TypeVar("CellT", bound=torch.nn.Module)
@@ -48,14 +55,16 @@ CellT = TypeVar("CellT", bound=torch.nn.Module)
 class Layer(torch.nn.RNNBase, Generic[StateT, GivenT, CellT]):
     """What the three layers share; they differ by what ``__rnnkit__`` says of each."""
 
-    #: All that is ours and no public name. This base computes nothing by itself, as torch's.
-    __rnnkit__: ClassVar[ClassFacts] = ClassFacts(torch.nn.RNNBase, ("hx",), "", is_users=True)
+    #: All that is ours and not public. This base computes nothing by itself, as torch's does not.
+    __rnnkit__: ClassVar[ClassFacts] = ClassFacts(
+        torch.nn.RNNBase, ("hx",), "", is_user_subclass=True
+    )
     # On the class, so that a module with the default holds nothing that torch's does not hold.
     state_batch_first: bool = False
     axes: dict[str, str] | None = None
 
     def __init_subclass__(cls, **options: Any) -> None:
-        """Note what a subclass has of its own."""
+        """Note what a subclass overrides."""
         super().__init_subclass__(**options)
         note_subclass(cls)
 
@@ -84,20 +93,23 @@ class Layer(torch.nn.RNNBase, Generic[StateT, GivenT, CellT]):
         """Run over a sequence; the class describes arguments and results."""
         if surplus or unknown:
             check_surplus(self, surplus, unknown)
-        whole = lengths is None and reset is None
-        own = whole and has_own_checks(self)
-        state = checked_state(self, input, hx, own=own)
-        if not is_compiling() and state is FOREIGN:
-            return delegated(self, input, hx, lengths=lengths, reset=reset)
+        all_valid = lengths is None and reset is None
+        overrides_checks = all_valid and overrides_torch_checks(self)
+        weight = None if overrides_checks else first_weight(self)
+        state = fitting_layer(self, input, hx, weight)
+        if state is not MISFIT and needs_initial_state(self, hx):
+            hx = with_initial_state(self, input, hx)
+            state = fitting_layer(self, input, hx, weight)
+        if state is MISFIT:
+            return delegated(self, input, hx, weight, lengths=lengths, reset=reset)
         if self.axes is not None:
             check_scope(self, self.axes, sizes_of_layer(self, input))
+        pieces = None if all_valid else checked_pieces(self, input, weight, lengths, reset)
         try:
-            if is_compiling() and reset is None and takes_operator(self, input):
-                output, state = run_traced(self, input, state, lengths)
-            elif whole:
-                output, state = run_whole(self, input, state, own=own)
+            if pieces is None and not uses_operator(self, input):
+                output, state = run_without_lengths(self, input, state, overrides_checks)
             else:
-                output, state = run_pieces(self, input, state, lengths, reset)
+                output, state = run_with_lengths_or_reset(self, input, state, pieces)
         except RuntimeError as error:
             explain_missing_kernel(self, input, hx, error)
             raise
@@ -126,7 +138,7 @@ class Layer(torch.nn.RNNBase, Generic[StateT, GivenT, CellT]):
         # torch seeks each weight twice in three places, a tenth of a small call; most of the time
         # the parameters themselves say that nothing has changed.
         parameters, own = self._parameters, self.__dict__
-        if not self.__rnnkit__.is_users:
+        if not self.__rnnkit__.is_user_subclass:
             for weight, name in zip(self._flat_weight_refs, self._flat_weights_names, strict=True):
                 if weight is None or name in own or weight() is not parameters.get(name, self):
                     break
@@ -137,12 +149,9 @@ class Layer(torch.nn.RNNBase, Generic[StateT, GivenT, CellT]):
     def initial_state(self, batch_size: int | None) -> StateT:
         """Return zeros as this layer's state, on the device and in the dtype of its weights.
 
-        Args:
-            batch_size: number of samples; None for the state of an unbatched call.
-
-        Returns:
-            A tensor ``(layers * directions, batch, hidden)``, of an LSTM a pair of such; with
-            ``state_batch_first`` ``(batch, layers * directions, hidden)``.
+        It is a tensor ``(layers * directions, batch, hidden)``, an LSTM's a pair of such; with
+        ``state_batch_first`` ``(batch, layers * directions, hidden)``; without the batch axis if
+        ``batch_size`` is None.
 
         Raises:
             ArgumentError: if ``batch_size`` is not a non-negative integer.
@@ -163,12 +172,9 @@ class Layer(torch.nn.RNNBase, Generic[StateT, GivenT, CellT]):
     def step(self, x_t: Tensor, state: GivenT | None = None) -> tuple[Tensor, StateT]:
         """Run one time step, through all layers.
 
-        Args:
-            x_t: ``(batch, input_size)``, or ``(input_size,)`` unbatched.
-            state: the state before the step, as a call takes it; None for zeros.
-
-        Returns:
-            The output ``(batch, hidden)`` and the state after the step.
+        ``x_t`` is ``(batch, input_size)``, or ``(input_size,)`` unbatched; ``state`` is the state
+        before the step, as a call takes it, None for zeros. Returns the output ``(batch, hidden)``
+        and the state after the step.
 
         Raises:
             ArgumentError: if the layer is bidirectional: its backward direction would have to
@@ -191,9 +197,6 @@ class Layer(torch.nn.RNNBase, Generic[StateT, GivenT, CellT]):
         Use it instead of ``h_n.view(batch, -1)``, which mixes samples. With ``lengths`` or packed
         input it is right for each sample, since the state is the one after its own last step.
 
-        Args:
-            state: the state that this layer returned.
-
         Raises:
             StateError: if it is not a state of this layer.
 
@@ -207,13 +210,7 @@ class Layer(torch.nn.RNNBase, Generic[StateT, GivenT, CellT]):
         return h[-1].movedim(0, -2).flatten(-2)
 
     def split_state(self, state: StateT) -> StateT:
-        """Split a state into ``(layers, directions, batch, hidden)``.
-
-        Args:
-            state: the state that this layer returned.
-
-        Returns:
-            A view; of an LSTM's state an LSTMState of two views.
+        """Split a state into a view ``(layers, directions, batch, hidden)``, an LSTM's into two.
 
         Raises:
             StateError: if it is not a state of this layer.
@@ -226,7 +223,7 @@ class Layer(torch.nn.RNNBase, Generic[StateT, GivenT, CellT]):
         check_own_state(self, state)
         whole: Any = state
         if len(self.__rnnkit__.state_names) > 1:
-            whole = LSTMState(whole[0], whole[1])
+            whole = LSTMState(whole[0], whole[1])  # by index, which a proxy has
         if self.state_batch_first:
             whole = layers_first(whole)
         rows = (self.num_layers, 2 if self.bidirectional else 1)
@@ -234,7 +231,7 @@ class Layer(torch.nn.RNNBase, Generic[StateT, GivenT, CellT]):
         return split
 
     def cells(self) -> list[CellT]:
-        """Return the cells that the layer is made of, layer by layer, the forward direction first.
+        """Return the layer's cells, layer by layer, starting with the forward direction.
 
         They share the layer's parameters: training one trains the other. A computed weight
         (parametrized, pruned) is shared as it is now.
@@ -265,7 +262,7 @@ class Layer(torch.nn.RNNBase, Generic[StateT, GivenT, CellT]):
     def __prepare_scriptable__(self) -> torch.nn.Module:
         """Hand TorchScript a module of torch's class with the same parameters.
 
-        It warns of an ``initial_state`` of a subclass's own, which TorchScript does not ask for.
+        It warns of an overridden ``initial_state``, which TorchScript does not ask for.
 
         Raises:
             RnnkitError: with ``state_batch_first``, which torch's class does not know.
@@ -278,7 +275,7 @@ class Layer(torch.nn.RNNBase, Generic[StateT, GivenT, CellT]):
         return torch_twin(self, self.__rnnkit__.torch_class)
 
 
-ZEROS.append(Layer.initial_state)
+DEFAULT_INITIAL_STATES.append(Layer.initial_state)
 # Type checkers ask for the argument; Python would name a class that nobody can import.
 Layer.initial_state.__defaults__ = (MISSING,)
 # What Python's inspect, and exporters that ask it, see: the arguments that a call may have.

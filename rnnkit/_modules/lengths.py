@@ -1,18 +1,17 @@
-"""A layer's call over ``(seq, batch, feature)``: each piece of each sample as if alone.
+"""A layer's call over ``(seq, batch, feature)``, where each piece of each sample runs by itself.
 
-With ``lengths`` or ``reset`` by the kernels' paths; while a compiler traces, by operators that stay
-whole, each a layer's direction.
+With ``lengths`` or ``reset`` by the paths of the kernels; while a compiler traces, by operators
+that stay whole, each a layer's direction.
 """
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.compiler import is_compiling
 
-from rnnkit._base.class_facts import has_own_checks, mode_of
-from rnnkit._base.state import layers_first, map_state, with_batch
+from rnnkit._base.class_facts import mode_of, overrides_initial_state, overrides_torch_checks
+from rnnkit._base.state import map_state, tensors_of, with_batch
 from rnnkit._base.torch_tools import (
     is_jit_traced,
     is_one_graph,
@@ -20,115 +19,112 @@ from rnnkit._base.torch_tools import (
     lacks_kernel,
     lacks_numbers,
 )
-from rnnkit._checks.call_spec import SEQUENCE, CallSpec, spec_of_layer
+from rnnkit._checks.call_spec import SEQUENCE, spec_of_layer
+from rnnkit._checks.cell_guards import MISFIT
+from rnnkit._checks.diagnosis import diagnose_initial_state
+from rnnkit._checks.guards import fitting_layer
 from rnnkit._checks.lengths import check_lengths
 from rnnkit._checks.masks import check_reset
-from rnnkit._checks.state_guards import first_state
 from rnnkit._kernels.compiled.resets import run_reset_operators, takes_reset_operator
+from rnnkit._kernels.lengths import Lengths
 from rnnkit._kernels.padded import run_padded
 from rnnkit._kernels.paths import run
 from rnnkit._kernels.stack import KERNELS, Direction, Run, Stack, States
-from rnnkit._modules.cell_base import lacks_state
-from rnnkit._modules.layer_calls import run_whole, zeros
+from rnnkit._modules.layer_calls import run_without_lengths, zeros
 from rnnkit._modules.loop import loop_stack
 
-
-def run_pieces(layer: Any, input: Any, hx: Any, lengths: Any, reset: Any) -> tuple[Tensor, Any]:
-    """Run a layer on a checked input: each sample up to its length, cut where it is reset."""
-    # Packed input brings its own lengths, and is refused where lengths are checked.
-    is_packed = not isinstance(input, Tensor)
-    if is_packed or not lacks_kernel(mode_of(layer), layer.proj_size, input):
-        return _run(layer, input, hx, lengths, reset)
-    # Autocast leaves packed input alone, but for lengths that are all equal.
-    weight: Any = layer._flat_weights[0]  # noqa: SLF001
-    hx = None if hx is None else map_state(lambda tensor: tensor.to(weight.dtype), hx)
-    with torch.autocast("cpu", enabled=False):
-        return _run(layer, input.to(weight.dtype), hx, lengths, reset)
+#: The samples' valid steps, the mask of resets ``(seq, batch)``, and the state that these start
+#: again from, as a layer's; None for all steps, for no reset, and for zeros.
+Pieces = tuple[Lengths | None, Tensor | None, Any]
 
 
-def _run(layer: Any, input: Any, hx: Any, lengths: Any, reset: Any) -> tuple[Tensor, Any]:
+def checked_pieces(
+    layer: Any, input: Any, weight: Tensor | None, lengths: Any, reset: Any
+) -> Pieces:
+    """Check lengths and resets, and ask a layer that overrides it for the state after a reset."""
     spec = spec_of_layer(layer, input)
     counts = None if lengths is None else check_lengths(spec, lengths, input)
-    mask = None if reset is None else check_reset(spec, reset, input)
+    if reset is None:
+        return counts, None, None
+    mask = check_reset(spec, reset, input)
+    initial = None
+    if overrides_initial_state(layer):
+        given = layer.initial_state(spec.batch)
+        initial = fitting_layer(layer, input, given, weight)
+        if initial is MISFIT:
+            diagnose_initial_state(spec, given, input)
+    return counts, mask, initial
+
+
+def uses_operator(layer: Any, input: Any) -> bool:
+    """Return whether a compiled call without lengths runs rnnkit's operator."""
+    if not is_compiling() or not isinstance(input, Tensor) or overrides_torch_checks(layer):
+        return False
+    seq_axis = 1 if layer.batch_first and input.dim() > SEQUENCE else 0
+    return mode_of(layer) in KERNELS and is_one_graph(input.shape[seq_axis])
+
+
+def run_with_lengths_or_reset(
+    layer: Any, input: Tensor, hx: Any, pieces: Pieces | None
+) -> tuple[Tensor, Any]:
+    """Run a layer on a checked input: each sample up to its length, cut where it is reset."""
+    counts, mask, initial = pieces or (None, None, None)
+    if is_compiling() or not lacks_kernel(mode_of(layer), layer.proj_size, input):
+        return _run(layer, input, hx, counts, mask, initial)
+    # Autocast leaves packed input as it is, except lengths that are all equal.
+    dtype = layer._flat_weights[0].dtype  # noqa: SLF001
+    hx, initial = (map_state(lambda tensor: tensor.to(dtype), state) for state in (hx, initial))
+    with torch.autocast("cpu", enabled=False):
+        return _run(layer, input.to(dtype), hx, counts, mask, initial)
+
+
+def _run(
+    layer: Any, input: Tensor, hx: Any, counts: Lengths | None, mask: Tensor | None, initial: Any
+) -> tuple[Tensor, Any]:
     if counts is not None and counts.is_full():
         counts = None
-    if counts is None and mask is None:
-        return run_whole(layer, input, hx, own=has_own_checks(layer))
-    initial = None
-    if mask is not None and lacks_state(layer, None):
-        initial = _first_state(layer, spec, input)
-    if mask is not None and spec.batch is None:
-        mask = mask.unsqueeze(1)
-
-    def run_path(stack: Stack, input: Tensor, state: States) -> Run:
-        if mask is not None and takes_reset_operator(input):
-            return run_reset_operators(stack, input, state, counts, mask, initial)
-        by_steps = mask is not None or stack.mode == "RNN_RELU"
-        watched = is_transformed() or is_jit_traced() or (mask is not None and lacks_numbers(mask))
-        if by_steps and watched:
-            # Pieces are found by what a mask holds, and a relu may not run over padding.
-            return loop_stack(stack, input, state, counts, mask, initial)
-        return run(stack, input, state, counts, mask, initial)
-
-    return _run_seq_first(layer, input, hx, run_path)
-
-
-def _first_state(layer: Any, spec: CallSpec, input: Tensor) -> States:
-    """Ask a layer that has one of its own for the state from which a sample starts again."""
-    first = first_state(spec, layer.initial_state(spec.batch), input)
-    if layer.state_batch_first:
-        first = layers_first(first)
-    return _tensors(first if spec.batch is not None else with_batch(first, 1))
-
-
-def takes_operator(layer: Any, input: Any) -> bool:
-    """Say whether a compiled call takes rnnkit's operator in the place of torch's forward."""
-    if not isinstance(input, Tensor) or has_own_checks(layer) or mode_of(layer) not in KERNELS:
-        return False
-    return is_one_graph(input.shape[1 if layer.batch_first and input.dim() > SEQUENCE else 0])
-
-
-def run_traced(layer: Any, input: Tensor, hx: Any, lengths: Any) -> tuple[Tensor, Any]:
-    """Run a layer on a checked input by operators."""
-    counts = None
-    if lengths is not None:
-        counts = check_lengths(spec_of_layer(layer, input), lengths, input)
-
-    def run_operators(stack: Stack, input: Tensor, state: States) -> Run:
-        return run_padded(stack, input, state, counts)
-
-    return _run_seq_first(layer, input, hx, run_operators)
-
-
-def _run_seq_first(
-    layer: Any, input: Tensor, hx: Any, run: Callable[[Stack, Tensor, States], Run]
-) -> tuple[Tensor, Any]:
-    """Run a layer's stack over ``(seq, batch, feature)``; the result is as the layer lays it out.
-
-    Without ``hx`` the state is zeros.
-    """
+    if counts is None and mask is None and not is_compiling():
+        return run_without_lengths(layer, input, hx, overrides_torch_checks(layer))
     unbatched = input.dim() == SEQUENCE
     if unbatched:
-        input = input.unsqueeze(1)
-        hx = with_batch(hx, 1)
+        input, hx, initial = input.unsqueeze(1), with_batch(hx, 1), with_batch(initial, 1)
+        mask = None if mask is None else mask.unsqueeze(1)
     elif layer.batch_first:
         input = input.transpose(0, 1)
     if hx is None:
         hx = zeros(layer, input, input.shape[1])
-    output, ends = run(stack_of(layer), input, _tensors(hx))
+    restart = None if initial is None else tensors_of(initial)
+    output, ends = _run_stack(stack_of(layer), input, tensors_of(hx), counts, mask, restart)
     if unbatched:
         output, ends = output.squeeze(1), tuple(tensor.squeeze(1) for tensor in ends)
     elif layer.batch_first:
         output = output.transpose(0, 1)
-    return output, ends if len(ends) > 1 else next(iter(ends))
+    return output, ends[0] if len(ends) == 1 else ends
 
 
-def _tensors(state: Any) -> States:
-    return (state,) if isinstance(state, Tensor) else tuple(state)
+def _run_stack(
+    stack: Stack,
+    input: Tensor,
+    state: States,
+    counts: Lengths | None,
+    mask: Tensor | None,
+    initial: States | None,
+) -> Run:
+    """Run a stack over ``(seq, batch, feature)`` by the path that may run where someone traces."""
+    if mask is None and is_one_graph(input.shape[0]):
+        return run_padded(stack, input, state, counts)
+    if mask is not None and takes_reset_operator(input):
+        return run_reset_operators(stack, input, state, counts, mask, initial)
+    by_steps = mask is not None or stack.mode == "RNN_RELU"
+    traced = is_transformed() or is_jit_traced() or (mask is not None and lacks_numbers(mask))
+    if by_steps and traced:
+        # Pieces are found by the values of a mask, and a relu may not run over padding.
+        return loop_stack(stack, input, state, counts, mask, initial)
+    return run(stack, input, state, counts, mask, initial)
 
 
 def stack_of(layer: Any) -> Stack:
-    """Return what a layer is made of, layer by layer, the forward direction first."""
+    """Return a layer's directions, layer by layer, starting with the forward one."""
     if is_compiling():
         # By their names: a graph then holds no list that has to be kept up to date.
         weights: Any = [getattr(layer, name) for name in layer._flat_weights_names]  # noqa: SLF001

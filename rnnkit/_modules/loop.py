@@ -10,23 +10,23 @@ from torch.nn.modules import module as nn_module
 from torch.utils import _pytree as pytree
 
 from rnnkit._base.class_facts import mode_of, proj_size_of
-from rnnkit._base.state import LSTMState, map_state
-from rnnkit._checks.cell_errors import is_of_layer, refuse_of_layer, refuse_written, versions
-from rnnkit._checks.objects import is_result, refuse_outputs, refuse_result, refuse_sizes
-from rnnkit._checks.odd_tensors import goes_to_torch
+from rnnkit._base.state import map_state, state_of, tensors_of
+from rnnkit._checks.cell_errors import refuse_of_layer, refuse_written
+from rnnkit._checks.cell_guards import is_of_layer, is_result, versions
+from rnnkit._checks.objects import refuse_outputs, refuse_result, refuse_sizes
 from rnnkit._kernels.formulas import ByParts
 from rnnkit._kernels.lengths import Lengths
 from rnnkit._kernels.stack import Direction, Run, Stack, States
 from rnnkit._modules.cell_base import WEIGHTS, Cell, kernel_of, sequence_weights
 from rnnkit._modules.cells import ProjectedLSTMCell
-from rnnkit._modules.scan import Course, choose, needs_scan, run_scan, without_padding
+from rnnkit._modules.scan import UnrollArgs, needs_scan, run_scan, where_state, without_padding
 
 
-def run_loop(cell: Any, course: Course) -> tuple[Tensor, Any]:
-    """Run a cell step by step; the output, and the last state or all."""
-    input, hx, lengths, reset, initial, reverse, return_states = course
+def run_loop(cell: Any, args: UnrollArgs) -> tuple[Tensor, Any]:
+    """Run a cell step by step; return the output, and the last state or all."""
+    input, hx, lengths, return_states = args.input, args.hx, args.lengths, args.return_states
     if lengths is None or hx is None or (empty := lengths.empty()) is None:
-        return _run_steps(cell, course)
+        return _run_steps(cell, args)
     steps = input.shape[0]
     if not lengths.longest:
         first = hx if isinstance(hx, Tensor) else hx[0]
@@ -35,11 +35,9 @@ def run_loop(cell: Any, course: Course) -> tuple[Tensor, Any]:
     # A sample without a step goes along as a copy of the longest one: its own state may be NaN.
     longest = _longest(lengths)
     copied = map_state(lambda tensor: tensor.detach().index_select(0, longest), hx)
-    start = choose(empty, copied, hx)
-    begun = Course(input, start, lengths, reset, initial, reverse, return_states)
-    output, state = _run_steps(cell, begun)
+    output, state = _run_steps(cell, args._replace(hx=where_state(empty, copied, hx)))
     some = ~empty.expand(steps, -1) if return_states else ~empty
-    return output, choose(some, state, hx)
+    return output, where_state(some, state, hx)
 
 
 def _longest(lengths: Lengths) -> Tensor:
@@ -61,8 +59,10 @@ def _fill_padding(input: Tensor, lengths: Lengths, valid: Tensor) -> Tensor:
     return torch.where(valid.unsqueeze(-1), input, filler)
 
 
-def _run_steps(cell: Any, course: Course) -> tuple[Tensor, Any]:
-    input, hx, lengths, reset, initial, reverse, return_states = course
+def _run_steps(  # noqa: C901 - the loop that the docstring of unroll shows
+    cell: Any, args: UnrollArgs
+) -> tuple[Tensor, Any]:
+    input, hx, lengths, reset, initial, reverse, return_states, plain = args
     steps = input.shape[0]  # len() would fix the number for a compiler
     valid = None if lengths is None else lengths.valid(steps)
     if lengths is not None and valid is not None:
@@ -70,18 +70,14 @@ def _run_steps(cell: Any, course: Course) -> tuple[Tensor, Any]:
     if reset is not None:
         reset = _before_each(reset.to(input.device), valid, reverse=reverse)
     run: Any = cell
-    if is_plain(cell) and not goes_to_torch(cell, input, hx):
-        run = ByParts(
-            mode_of(cell),
-            sequence_weights(cell),
-            bias=bool(cell.bias),
-            proj=bool(proj_size_of(cell)),
-        )
+    if plain:
+        bias, proj = bool(cell.bias), bool(proj_size_of(cell))
+        run = ByParts(mode_of(cell), sequence_weights(cell), bias=bias, proj=proj)
     by_parts = isinstance(run, ByParts)
     if by_parts:
         input = run.project(input)
     if is_compiling() and needs_scan(steps, plain=by_parts):
-        return run_scan(run, course, input, valid, reset)
+        return run_scan(run, args, input, valid, reset)
     if not by_parts and not is_compiling() and torch.is_inference_mode_enabled():
         hx = _counted(hx)
     # One backward step for all; an index would fill a tensor of all steps at each of them.
@@ -89,17 +85,16 @@ def _run_steps(cell: Any, course: Course) -> tuple[Tensor, Any]:
     outputs: list[Any] = [None] * steps
     states: list[Any] = [None] * steps
     order: Iterable[int] = reversed(range(steps)) if reverse else range(steps)
-    for step in order:
+    for t in order:
         if reset is not None:
-            hx = _chosen(cell, reset[step], initial, hx, step, again=True)
-        new = _step(run, inputs[step], hx, step)
-        hx = (
-            new
-            if valid is None or hx is None
-            else _chosen(cell, valid[step], new, hx, step, again=False)
-        )
-        outputs[step] = new if isinstance(new, Tensor) else new[0]
-        states[step] = hx
+            hx = _where(cell, reset[t], initial, hx, t, is_reset=True)
+        new = _step(run, inputs[t], hx, t)
+        if valid is not None and hx is not None:
+            hx = _where(cell, valid[t], new, hx, t, is_reset=False)
+        else:
+            hx = new
+        outputs[t] = new if isinstance(new, Tensor) else new[0]
+        states[t] = hx
     output = without_padding(_stacked(cell, outputs), valid)
     if return_states:
         return output, map_state(lambda *tensors: torch.stack(tensors), *states)
@@ -121,28 +116,24 @@ def loop_stack(
         input: ``(seq, batch, feature)``.
         state: the tensors of the first state, each ``(layers * directions, batch, hidden)``.
         lengths: the samples' valid steps; None for all.
-        reset: ``(seq, batch)``, true where a sample starts again before that step; None: nowhere.
-        initial: what it starts again from, as ``state``; None for zeros.
+        reset: ``(seq, batch)``, true where a sample is reset before that step; None: nowhere.
+        initial: the state that a reset returns to, as ``state``; None for zeros.
     """
 
     def run(direction: Direction, input: Tensor, start: States, restart: Any) -> Run:
         weights, projected = direction.weights, direction.is_projected
         cell = ByParts(direction.mode, weights, bias=direction.bias, proj=projected)
-        hx = _as_cell_state(start)
-        fresh = map_state(torch.zeros_like, hx) if restart is None else _as_cell_state(restart)
-        output, end = run_loop(cell, Course(input, hx, lengths, reset, fresh, direction.reverse))
-        return output, (end,) if isinstance(end, Tensor) else end
+        hx = state_of(start)
+        fresh = map_state(torch.zeros_like, hx) if restart is None else state_of(restart)
+        args = UnrollArgs(input, hx, lengths, reset, fresh, direction.reverse)
+        output, end = run_loop(cell, args)
+        return output, tensors_of(end)
 
     return stack.run_each(input, run, state, initial)
 
 
-def _as_cell_state(parts: States) -> Any:
-    first, *others = parts
-    return LSTMState(first, *others) if others else first
-
-
 def _before_each(reset: Tensor, valid: Tensor | None, *, reverse: bool) -> Tensor:
-    """Return before which steps a sample starts again, in the order in which they are run.
+    """Return before which steps a sample is reset, in the order in which they run.
 
     A reset at t cuts between t - 1 and t: run backward, that is before step t - 1.
     """
@@ -155,13 +146,13 @@ def _before_each(reset: Tensor, valid: Tensor | None, *, reverse: bool) -> Tenso
     return reset.roll(-1, 0) & (torch.arange(steps, device=reset.device) < steps - 1).unsqueeze(1)
 
 
-def _chosen(cell: Any, mask: Tensor, new: Any, old: Any, step: int, *, again: bool) -> Any:
+def _where(cell: Any, mask: Tensor, new: Any, old: Any, step: int, *, is_reset: bool) -> Any:
     if is_compiling():
-        return choose(mask, new, old)
+        return where_state(mask, new, old)
     try:
-        return choose(mask, new, old)
+        return where_state(mask, new, old)
     except RuntimeError:
-        refuse_sizes(cell, *((new, old) if again else (old, new)), step, again=again)
+        refuse_sizes(cell, *((new, old) if is_reset else (old, new)), step, again=is_reset)
         raise
 
 
@@ -218,7 +209,7 @@ OWN_FORWARDS = (Cell.forward, ProjectedLSTMCell.forward)
 
 
 def is_plain(cell: Any) -> bool:
-    """Say whether a call of the cell does what rnnkit's cells do, and nothing else.
+    """Return whether a call of the cell does what rnnkit's cells do, and nothing else.
 
     A weight that is computed at each step may differ from step to step, as with weight dropout or
     spectral norm in training.
@@ -230,7 +221,7 @@ def is_plain(cell: Any) -> bool:
         and not any(GLOBAL_HOOKS)
         and not (cell._forward_hooks or cell._forward_pre_hooks)  # noqa: SLF001
         and not (cell._backward_hooks or cell._backward_pre_hooks)  # noqa: SLF001
-        and not cell.__rnnkit__.own_weights
+        and not cell.__rnnkit__.overrides_weights
         and not any(hasattr(type(cell), name) for name in WEIGHTS)
         and cell.hidden_size > 0
         and kernel_of(cell) is not None

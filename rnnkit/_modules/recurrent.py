@@ -9,7 +9,7 @@ from torch.compiler import is_compiling
 from torch.nn import functional
 
 from rnnkit._base.class_facts import signature_of
-from rnnkit._base.state import has_gap
+from rnnkit._base.state import has_missing_part, tensors_of
 from rnnkit._base.torch_tools import is_fx_call, leaf_node
 from rnnkit._checks.arguments import (
     MISSING,
@@ -17,8 +17,9 @@ from rnnkit._checks.arguments import (
     known_options,
 )
 from rnnkit._checks.call_spec import sizes_of_sequence
+from rnnkit._checks.cell_guards import MISFIT, fitting_states
 from rnnkit._checks.constructors import check_option, known_arguments
-from rnnkit._checks.objects import cells_of, check_directions, states_of_cells
+from rnnkit._checks.objects import cells_of, check_directions, refuse_states
 from rnnkit._checks.scope import LAYER_AXES, Axes, check_axes, check_scope
 from rnnkit._checks.steps import explain_cells_step
 from rnnkit._checks.surplus import check_surplus
@@ -139,14 +140,13 @@ class Recurrent(torch.nn.Module, Generic[StateT]):
         if self.axes is not None and isinstance(input, Tensor):
             sizes = sizes_of_sequence(input, batch_first=self.batch_first)
             check_scope(self, self.axes, sizes)
-        first = None
-        asks = (has_gap(hx) or reset is not None) and isinstance(input, Tensor)
-        if asks and _has_own_start(self):
-            first = self.initial_state(
-                sizes_of_sequence(input, batch_first=self.batch_first).get("batch")
-            )
-        state = states_of_cells(_in_order(self), first if hx is None else hx)
-        again = states_of_cells(_in_order(self), first)
+        initial = None
+        asks = (has_missing_part(hx) or reset is not None) and isinstance(input, Tensor)
+        if asks and _overrides_initial_state(self):
+            sizes = sizes_of_sequence(input, batch_first=self.batch_first)
+            initial = self.initial_state(sizes.get("batch"))
+        state = _checked_states(self, initial if hx is None else hx)
+        reset_states = _checked_states(self, initial)
         options = {"batch_first": self.batch_first, "lengths": lengths, "reset": reset}
         ends: list[Any] = []
         for place, directions in enumerate(_layers(self)):
@@ -154,7 +154,7 @@ class Recurrent(torch.nn.Module, Generic[StateT]):
                 input = functional.dropout(input, self.dropout, self.training)
             outputs = []
             for reverse, cell in enumerate(directions):
-                options["reverse"], options["first"] = bool(reverse), again[len(ends)]
+                options["reverse"], options["initial"] = bool(reverse), reset_states[len(ends)]
                 options["state"] = f"hx[{len(ends)}]"
                 output, end = _run_cell(cell, input, state[len(ends)], place, options)
                 outputs.append(output)
@@ -163,7 +163,7 @@ class Recurrent(torch.nn.Module, Generic[StateT]):
         return input, tuple(ends)
 
     def initial_state(self, batch_size: int | None) -> tuple[StateT, ...]:
-        """Return the cells' first states, layer by layer, the forward direction first.
+        """Return the cells' initial states, layer by layer, starting with the forward direction.
 
         A call without a state calls this method, and so does one with ``reset``: a subclass may
         override it.
@@ -172,7 +172,7 @@ class Recurrent(torch.nn.Module, Generic[StateT]):
             batch_size: number of samples; None, of cells that know it, for an unbatched call.
 
         Raises:
-            CellError: if a cell has no first state.
+            CellError: if a cell has no initial state.
 
         >>> cells = [rnnkit.GRUCell(3, 4), rnnkit.LSTMCell(4, 5)]
         >>> h, (h_2, c_2) = rnnkit.Recurrent(cells).initial_state(2)
@@ -190,7 +190,7 @@ class Recurrent(torch.nn.Module, Generic[StateT]):
 
         Args:
             x_t: ``(batch, feature)``, or ``(feature,)`` unbatched.
-            state: the state before the step, as a call takes it; None for the first.
+            state: the state before the step, as a call takes it; None for the initial one.
 
         Returns:
             The output of the last layer ``(batch, hidden)``, and the state after the step.
@@ -221,8 +221,8 @@ class Recurrent(torch.nn.Module, Generic[StateT]):
         >>> layer.last_hidden(state).shape
         torch.Size([5, 8])
         """
-        each = states_of_cells(_in_order(self), () if state is None else state)
-        ends: list[Tensor] = [one if isinstance(one, Tensor) else one[0] for one in each]
+        each = _checked_states(self, () if state is None else state)
+        ends = [tensors_of(one)[0] for one in each]
         return torch.cat(ends[-2:], dim=-1) if self.bidirectional else ends[-1]
 
     def extra_repr(self) -> str:
@@ -243,9 +243,9 @@ Recurrent.initial_state.__defaults__ = (MISSING,)
 Recurrent.forward.__signature__ = signature_of(Recurrent.forward)  # type: ignore[attr-defined]
 
 
-def _has_own_start(layer: Recurrent[Any]) -> bool:
-    own = "initial_state" in layer.__dict__
-    return own or type(layer).initial_state is not Recurrent.initial_state
+def _overrides_initial_state(layer: Recurrent[Any]) -> bool:
+    on_instance = "initial_state" in layer.__dict__
+    return on_instance or type(layer).initial_state is not Recurrent.initial_state
 
 
 # Functions, not methods: the names of a user's subclass are its own.
@@ -258,8 +258,17 @@ def _in_order(layer: Recurrent[Any]) -> list[Any]:
     return [cell for directions in _layers(layer) for cell in directions]
 
 
+def _checked_states(layer: Recurrent[Any], hx: Any, name: str = "hx") -> Any:
+    """Return one state for each cell; None is one for all."""
+    cells = _in_order(layer)
+    states = fitting_states(cells, hx)
+    if states is MISFIT:
+        refuse_states(len(cells), hx, name)
+    return states
+
+
 def _explain_step(layer: Recurrent[Any], x_t: Tensor, state: Any) -> None:
-    given = states_of_cells(_in_order(layer), state, "state")
+    given = _checked_states(layer, state, "state")
     explain_cells_step([cell if is_plain(cell) else None for cell in layer.cells], x_t, given)
 
 

@@ -1,6 +1,6 @@
 """``unroll``: any cell, run over a sequence.
 
-rnnkit's own cells over a sequence by torch's fused kernels.
+rnnkit's own cells run over a sequence by torch's fused kernels.
 """
 
 from collections.abc import Callable
@@ -8,8 +8,15 @@ from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from torch import Tensor
 
-from rnnkit._base.class_facts import has_own_start, mode_of, proj_size_of
-from rnnkit._base.state import LSTMState, has_gap, map_state, with_batch
+from rnnkit._base.class_facts import mode_of, overrides_initial_state, proj_size_of
+from rnnkit._base.state import (
+    filled,
+    has_missing_part,
+    map_state,
+    state_of,
+    tensors_of,
+    with_batch,
+)
 from rnnkit._base.torch_tools import (
     is_exporting,
     is_jit_traced,
@@ -18,19 +25,20 @@ from rnnkit._base.torch_tools import (
     lacks_kernel,
     lacks_numbers,
 )
-from rnnkit._checks.calls import check_unrolled
+from rnnkit._checks.call_spec import spec_of_unrolled
+from rnnkit._checks.cell_guards import MISFIT
+from rnnkit._checks.diagnosis import diagnose_initial_state, diagnose_unrolled
+from rnnkit._checks.guards import fitting_unrolled
 from rnnkit._checks.lengths import check_lengths
 from rnnkit._checks.masks import check_reset
-from rnnkit._checks.objects import check_cell_object, refuse_stateless
-from rnnkit._checks.odd_tensors import goes_to_torch
-from rnnkit._checks.state_guards import first_state
+from rnnkit._checks.objects import refuse_stateless
 from rnnkit._kernels import paths
 from rnnkit._kernels.compiled.resets import run_reset_operators, takes_reset_operator
 from rnnkit._kernels.padded import flipped, run_padded, take
-from rnnkit._kernels.stack import Direction, Run, Stack
+from rnnkit._kernels.stack import Direction, Run, Stack, States
 from rnnkit._modules.cell_base import Cell, sequence_weights, weights_of
 from rnnkit._modules.loop import is_plain, run_loop
-from rnnkit._modules.scan import Course
+from rnnkit._modules.scan import UnrollArgs
 from rnnkit.typing import LengthsLike, ResetLike
 
 StateT_co = TypeVar("StateT_co", covariant=True)
@@ -121,82 +129,82 @@ def run(
     lengths: Any,
     reverse: bool,
     reset: Any = None,
-    first: Any = None,
+    initial: Any = None,
     return_states: bool = False,
     fused: bool = True,
     state: str = "hx",
 ) -> tuple[Tensor, Any]:
-    """Do what :func:`unroll` does, for a caller that may know the cell's ``first`` state better."""
-    plain, given = is_plain(cell) and not goes_to_torch(cell, input, hx), hx
-    if not plain:
-        check_cell_object(cell, input)
+    """Do what :func:`unroll` does, for a caller that may know a different ``initial`` state."""
+    plain, given = is_plain(cell), hx
     weight = weights_of(cell)[0] if plain else None
-    spec, hx = check_unrolled(cell, input, hx, caller, weight, batch_first=batch_first, state=state)
+    hx = fitting_unrolled(cell, input, given, weight, batch_first=batch_first)
+    if hx is MISFIT:
+        diagnose_unrolled(cell, input, given, weight, caller, batch_first=batch_first, state=state)
+        # torch's class takes each step as it is.
+        hx, plain, weight = given, False, None
+    spec = spec_of_unrolled(cell, input, caller, known=plain, batch_first=batch_first, state=state)
     counts = None if lengths is None else check_lengths(spec, lengths, input)
     if counts is not None and counts.is_full():
         counts = None
     mask = None if reset is None else check_reset(spec, reset, input)
     if spec.batch is None:
-        output, state = run(
+        output, end = run(
             cell, input.unsqueeze(1), with_batch(given, 0), caller,
             batch_first=False, lengths=None, reverse=reverse,
             reset=None if mask is None else mask.unsqueeze(1),
-            first=with_batch(first, 0),
+            initial=with_batch(initial, 0),
             return_states=return_states, fused=fused,
         )  # fmt: skip
-        batch_axis = 1 if return_states else 0
-        return output.squeeze(1), map_state(lambda tensor: tensor.squeeze(batch_axis), state)
+        return output.squeeze(1), map_state(lambda t: t.squeeze(1 if return_states else 0), end)
     if batch_first:
         input = input.transpose(0, 1)
-    stateless = first is None and not hasattr(cell, "initial_state")
-    if stateless and mask is not None:
-        refuse_stateless(cell, again=True)
-    if stateless and hx is None:
-        if counts is not None and counts.empty() is not None:
-            refuse_stateless(cell)
-        course = Course(input, None, counts, None, None, reverse, return_states)
-        output, state = _run_stateless(cell, course)
+    args = UnrollArgs(input, hx, counts, mask, None, reverse, return_states, plain)
+    if initial is None and not hasattr(cell, "initial_state"):
+        output, end = _run_stateless(cell, args)
     else:
-        own = plain and (first is not None or has_own_start(cell))
-        missing = _asks_first(cell, given, own=own, whole=counts is None and mask is None)
+        overrides = plain and (initial is not None or overrides_initial_state(cell))
+        missing = _asks_initial(cell, given, args, overrides=overrides)
         if missing or mask is not None:
-            first = initial_state(cell, spec.batch) if first is None else first
-            first = first_state(spec, first, input) if own else first
-        hx = _completed(given, first) if missing else hx
-        course = Course(input, hx, counts, mask, first, reverse, return_states)
-        kernel = _kernel_for(cell, course) if fused and plain and not return_states else None
+            initial = initial_state(cell, spec.batch) if initial is None else initial
+            if overrides:
+                given_initial = initial
+                initial = fitting_unrolled(cell, input, initial, weight, batch_first=False)
+                if initial is MISFIT:
+                    diagnose_initial_state(spec, given_initial, input)
+            args = args._replace(hx=filled(given, initial) if missing else hx, initial=initial)
+        kernel = _kernel_for(cell, args) if fused and plain and not return_states else None
         if kernel is None:
-            output, state = run_loop(cell, course)
+            output, end = run_loop(cell, args)
         else:
-            output, state = _run_kernel(cell, kernel, course, own=own)
-    return output.transpose(0, 1) if batch_first else output, state
+            output, end = _run_kernel(cell, kernel, args, overrides=overrides)
+    return output.transpose(0, 1) if batch_first else output, end
 
 
-def _kernel_for(cell: Any, course: Course) -> Callable[..., Run] | None:
+def _kernel_for(cell: Any, args: UnrollArgs) -> Callable[..., Run] | None:
     """Return what runs a cell by torch's kernels; None where only a loop may."""
-    input, reset = course.input, course.reset
-    # An exported program is a loop or a scan, which asks nobody who loads it for rnnkit.
+    input, reset = args.input, args.reset
+    # An exported program is a loop or a scan, which nobody needs rnnkit to load.
     if reset is None and is_one_graph(input.shape[0]) and not is_exporting():
         return run_padded
     if reset is not None and takes_reset_operator(input):
         return run_reset_operators
-    watched = is_transformed() or (reset is not None and (is_jit_traced() or lacks_numbers(reset)))
-    if watched or lacks_kernel(mode_of(cell), proj_size_of(cell), input):
+    traced = is_transformed() or (reset is not None and (is_jit_traced() or lacks_numbers(reset)))
+    if traced or lacks_kernel(mode_of(cell), proj_size_of(cell), input):
         return None
     return paths.run
 
 
 def _run_kernel(
-    cell: Any, kernel: Callable[..., Run], course: Course, *, own: bool
+    cell: Any, kernel: Callable[..., Run], args: UnrollArgs, *, overrides: bool
 ) -> tuple[Tensor, Any]:
-    """Run a cell as a layer of one, forward or backward; ``own``: it may start from no zeros."""
-    input, hx, lengths, reset, initial, reverse, _ = course
-    restart = _as_layer(initial) if reset is not None and own else None
-    stack = _stack_of(cell, reverse=reverse)
-    args = (stack, input, _as_layer(hx), lengths)
-    output, ends = kernel(*args) if reset is None else kernel(*args, reset, restart)
-    tensors = [tensor.squeeze(0) for tensor in ends]
-    return output, tensors[0] if len(tensors) == 1 else LSTMState(*tensors)
+    """Run a cell as a layer of one, forward or backward; what ``overrides`` zeros is given."""
+    stack, reset = _stack_of(cell, reverse=args.reverse), args.reset
+    called = (stack, args.input, _as_layer(args.hx), args.lengths)
+    if reset is None:
+        output, ends = kernel(*called)
+    else:
+        output, ends = kernel(*called, reset, _as_layer(args.initial) if overrides else None)
+    return output, state_of([tensor.squeeze(0) for tensor in ends])
 
 
 def _stack_of(cell: Any, *, reverse: bool) -> Stack:
@@ -204,46 +212,42 @@ def _stack_of(cell: Any, *, reverse: bool) -> Stack:
     return Stack([[Direction(mode_of(cell), weights, bool(cell.bias), cell.training, reverse)]])
 
 
-def _as_layer(state: Any) -> tuple[Tensor, ...]:
-    tensors = (state,) if isinstance(state, Tensor) else state
+def _as_layer(state: Any) -> States:
     # In one piece, which cuDNN asks for.
-    return tuple(tensor.unsqueeze(0).contiguous() for tensor in tensors)
+    return tuple(tensor.unsqueeze(0).contiguous() for tensor in tensors_of(state))
 
 
-def _asks_first(cell: Any, hx: Any, *, own: bool, whole: bool) -> bool:
-    """Say whether a state, or a part of it, is the first one, for which the cell is asked.
+def _asks_initial(cell: Any, hx: Any, args: UnrollArgs, *, overrides: bool) -> bool:
+    """Return whether a cell is asked for its initial state, because a part of the state is missing.
 
-    Zeros, where no first state is the caller's ``own``, are in a plain cell's pair already. Another
-    cell of ours completes its pair itself, which is too late where lengths or resets read it.
+    A plain cell's pair has its zeros already. A different cell of ours completes its pair itself,
+    which is too late where lengths or resets read it.
     """
-    if hx is None or own:
-        return has_gap(hx)
-    return not whole and isinstance(cell, Cell) and has_gap(hx)
-
-
-def _completed(hx: Any, first: Any) -> Any:
-    """Put the first state in place of what is missing of a state."""
-    if hx is None:
-        return first
-    return tuple(one if part is None else part for part, one in zip(hx, first, strict=True))
+    if hx is None or overrides:
+        return has_missing_part(hx)
+    cuts = args.lengths is not None or args.reset is not None
+    return cuts and isinstance(cell, Cell) and has_missing_part(hx)
 
 
 def initial_state(cell: Any, batch: Any) -> Any:
-    """Ask a cell for its first state, of an int, of None, or of the tensor that a tracer has."""
+    """Ask a cell for its initial state, for an int, None, or the tensor that a tracer has."""
     if not hasattr(cell, "initial_state"):
         refuse_stateless(cell)
     return cell.initial_state(batch)
 
 
-def _run_stateless(cell: Any, course: Course) -> tuple[Tensor, Any]:
-    """Run a cell that makes its first state itself, from None, at each sample's first step."""
-    lengths, return_states = course.lengths, course.return_states
-    if lengths is None or not course.reverse:
-        return run_loop(cell, course)
+def _run_stateless(cell: Any, args: UnrollArgs) -> tuple[Tensor, Any]:
+    """Run a cell that makes its initial state itself, from None, at each sample's first step."""
+    lengths = args.lengths
+    if args.reset is not None:
+        refuse_stateless(cell, again=True)
+    if args.hx is None and lengths is not None and lengths.empty() is not None:
+        refuse_stateless(cell)
+    if args.hx is not None or lengths is None or not args.reverse:
+        return run_loop(cell, args)
     # Flipped within its length, each sample begins at step 0, where there is no state for any.
-    flip = flipped(lengths, course.input.shape[0])
-    forward = Course(take(course.input, flip), None, lengths, return_states=return_states)
-    output, state = run_loop(cell, forward)
-    if return_states:
+    flip = flipped(lengths, args.input.shape[0])
+    output, state = run_loop(cell, args._replace(input=take(args.input, flip), reverse=False))
+    if args.return_states:
         state = map_state(lambda tensor: take(tensor, flip), state)
     return take(output, flip), state

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from rnnkit._base.errors import ArgumentError, StateError
 from rnnkit._base.message import brief, call, refusal, wanted
-from rnnkit._base.state import BATCHED, map_state
+from rnnkit._base.state import BATCHED, filled, has_missing_part, map_state
 from rnnkit._checks.arguments import known_options
 from rnnkit._checks.masks import as_mask, positions_of, refuse_slice
 from rnnkit._checks.objects import listed_states
@@ -249,23 +249,13 @@ def reset(
         flags = as_mask(mask, tensor.shape[axis], tensor.device).view(shape)
         return tensor.masked_fill(flags, 0) if fresh is None else torch.where(flags, fresh, tensor)
 
-    state = _with_zeros(state, initial)
+    if has_missing_part(state):
+        state = filled(state, map_state(torch.zeros_like, initial))
     if initial is not None and isinstance(initial, Tensor) != isinstance(state, Tensor):
         sentence = f"initial must be a state of the same kind as state, got {brief(initial)}"
         refusal(ArgumentError, "initial", sentence, code="initial-kind")
     result: State = map_state(renew, state, *(() if initial is None else (initial,)))
     return result
-
-
-def _with_zeros(state: Any, initial: Any) -> Any:
-    """Put zeros where a state has None, and ``initial`` has a tensor."""
-    if state is None:
-        return map_state(torch.zeros_like, initial)
-    pairs = isinstance(state, tuple | list) and isinstance(initial, tuple | list)
-    if not pairs or len(state) != len(initial):
-        return state
-    parts = map(_with_zeros, state, initial)
-    return type(state)(*parts) if hasattr(state, "_fields") else type(state)(parts)
 
 
 def _is_like(one: Tensor, other: Any) -> bool:

@@ -17,37 +17,10 @@ LENGTHS = torch.tensor([4, 5, 2])
 X = torch.linspace(-1, 1, SEQ * BATCH * FEATURE).sin().reshape(SEQ, BATCH, FEATURE)
 
 
-@pytest.mark.covering(3)
-@pytest.mark.parametrize("name", ["LSTM", "GRU", "RNN"])
-@pytest.mark.parametrize("lengths", [None, LENGTHS], ids=["whole", "lengths"])
-@pytest.mark.parametrize("batch_first", [True, False])
-@pytest.mark.parametrize("given", [True, False])
-def test_layer(name: str, lengths: Tensor | None, batch_first: bool, given: bool) -> None:
-    """A batched call."""
-    layer = getattr(rnnkit, name)(FEATURE, HIDDEN, batch_first=batch_first)
-    x = X.transpose(0, 1) if batch_first else X
-    hx = layer.initial_state(BATCH) if given else None
-    options: dict[str, Any] = {} if lengths is None else {"lengths": lengths}
-    torch.testing.assert_close(
-        layer_paths.run_traced(layer, x, hx, lengths),
-        tuple(layer(x, hx, **options)),
-        check_stride=False,
-    )
-
-
-@pytest.mark.parametrize("name", ["LSTM", "GRU"])
-@pytest.mark.parametrize("given", [True, False])
-def test_layer_on_one_sample(name: str, given: bool) -> None:
-    """A call without a batch."""
-    layer, x = getattr(rnnkit, name)(FEATURE, HIDDEN), X[:, 0]
-    hx = layer.initial_state(None) if given else None
-    torch.testing.assert_close(layer_paths.run_traced(layer, x, hx, None), tuple(layer(x, hx)))
-
-
 def test_what_is_no_tensor_takes_no_operator() -> None:
     """Packed input is left to torch."""
     packed = torch.nn.utils.rnn.pack_sequence(list(X.unbind(1)))
-    assert not layer_paths.takes_operator(rnnkit.GRU(FEATURE, HIDDEN), packed)
+    assert not layer_paths.uses_operator(rnnkit.GRU(FEATURE, HIDDEN), packed)
 
 
 @pytest.mark.covering(3)

@@ -1,0 +1,237 @@
+"""The guards: whether a call fits, as the completed state or MISFIT; they explain nothing.
+
+They are plain Python on sizes, so that they cost next to nothing and ``torch.compile`` traces them.
+What torch would refuse, or read outside of its memory, fits no guard: torch's own checks of the
+same things are switched off. What does not fit goes once, whole, to ``diagnosis.diagnose``, and if
+that finds nothing, to torch's class with torch's checks.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import PackedSequence
+
+from rnnkit._base.class_facts import proj_size_of
+from rnnkit._base.state import PAIR, filled, layers_first
+from rnnkit._base.torch_tools import is_jit_traced
+from rnnkit._checks.call_spec import (
+    SEQUENCE,
+    SEQUENCES,
+    CheckedCell,
+    CheckedLayer,
+    agree,
+    is_autocast,
+    packed_batch,
+)
+from rnnkit._checks.cell_guards import MISFIT, has_batch, is_callable_cell
+from rnnkit._checks.packed_fields import fitting_fields
+
+
+def fitting_layer(  # noqa: C901 - in one piece, since a call in Python costs as much as the rest
+    layer: CheckedLayer, input: Any, hx: Any, weight: Tensor | None
+) -> Any:
+    """Return the state of a layer's call as torch's layer takes it, its pair complete, or MISFIT.
+
+    Args:
+        layer: an RNN, LSTM or GRU.
+        input: of the right kind a Tensor ``(seq, batch, input_size)``, in the other order with
+            ``batch_first``, without batch if unbatched, or a PackedSequence.
+        hx: what the caller gave as state, or None.
+        weight: the layer's first weight, as the call will read it; None where torch's own forward
+            runs, with the checks that a subclass overrides.
+    """
+    if is_jit_traced() or (weight is None and isinstance(input, Tensor)):
+        # Under a tracer sizes are tensors: what is compared is recorded, with a warning.
+        hx = _completed(layer, hx)
+        return layers_first(hx) if hx is not None and layer.state_batch_first else hx
+    packed = 0
+
+    data: Any
+    if isinstance(input, Tensor):
+        data, batched = input, SEQUENCES
+    elif isinstance(input, PackedSequence):
+        packed = fitting_fields(input, given=hx is not None)
+        if not packed:
+            return MISFIT
+        data, batched = input.data, SEQUENCE
+    else:
+        return MISFIT
+    try:
+        shape = data.shape
+    except RuntimeError:  # a nested tensor has none
+        return MISFIT
+    rank = len(shape)
+    dtype = data.dtype
+    device = data.device
+    if not (
+        rank in (batched, SEQUENCE)
+        and shape[-1] == layer.input_size
+        and shape[1 if rank == SEQUENCES and layer.batch_first else 0] != 0
+        and (
+            weight is None
+            or ((weight.dtype is dtype or agree(dtype, weight.dtype)) and weight.device == device)
+        )
+        and data.layout is torch.strided
+    ):
+        return MISFIT
+    if hx is None:
+        return None
+    rows = layer.num_layers * 2 if layer.bidirectional else layer.num_layers
+    front: tuple[int, ...]
+    if rank == SEQUENCES:
+        front = (rows, shape[0 if layer.batch_first else 1])
+    elif isinstance(input, Tensor):
+        front = (rows,)
+    else:
+        front = (rows, packed if packed > 0 else packed_batch(input))
+    if layer.state_batch_first:
+        front = front[::-1]
+    state = fitting_state(layer, hx, front, data)
+    return layers_first(state) if layer.state_batch_first and state is not MISFIT else state
+
+
+def fitting_cell(cell: CheckedCell, input: Any, hx: Any, weight: Tensor | None) -> Any:
+    """Return the state of a cell's call as torch's cell takes it, its pair complete, or MISFIT.
+
+    Args:
+        cell: an RNNCell, LSTMCell or GRUCell.
+        input: of the right kind a Tensor ``(batch, input_size)``, or ``(input_size,)`` unbatched.
+        hx: what the caller gave as state, or None.
+        weight: the cell's first weight, as the call will read it; None if that is not known.
+    """
+    if is_jit_traced():
+        return _completed(cell, hx)
+    if not isinstance(input, Tensor):
+        return MISFIT
+    try:
+        shape = input.shape
+    except RuntimeError:  # a nested tensor has none
+        return MISFIT
+    dtype = input.dtype
+    if not (
+        len(shape) in (2, 1)
+        and shape[-1] == cell.input_size
+        and (
+            weight is None
+            or (
+                (weight.dtype is dtype or agree(dtype, weight.dtype))
+                and weight.device == input.device
+            )
+        )
+    ):
+        return MISFIT
+    return None if hx is None else fitting_state(cell, hx, shape[:-1], input, any_c=True)
+
+
+def fitting_unrolled(
+    cell: Any, input: Any, hx: Any, weight: Tensor | None, *, batch_first: bool
+) -> Any:
+    """Return the state of a cell that is run over a sequence, its pair complete, or MISFIT.
+
+    Args:
+        cell: a cell of rnnkit's, or any that follows the protocol.
+        input: of the right kind a Tensor ``(seq, batch, feature)``, in the other order with
+            ``batch_first``, or without batch.
+        hx: what the caller gave as state, or None.
+        weight: the first weight of a cell that computes what rnnkit's do, so that its widths and
+            state are known; None for any other, which may read whole numbers, too.
+        batch_first: whether the batch is axis 0.
+    """
+    if not isinstance(input, Tensor) or input.is_nested or input.layout is not torch.strided:
+        return MISFIT
+    shape = input.shape
+    batched = len(shape) == SEQUENCES
+    if not (len(shape) in (SEQUENCE, SEQUENCES) and shape[1 if batched and batch_first else 0]):
+        return MISFIT
+    front = (shape[0 if batch_first else 1],) if batched else ()
+    if weight is None:
+        fits = is_callable_cell(cell) and (not batched or hx is None or has_batch(hx, front))
+        return hx if fits else MISFIT
+    if not (
+        shape[-1] == cell.input_size
+        and agree(input.dtype, weight.dtype)
+        and weight.device == input.device
+    ):
+        return MISFIT
+    return None if hx is None else fitting_state(cell, hx, front, input)
+
+
+def fitting_state(
+    module: CheckedCell, hx: Any, front: tuple[int, ...], like: Tensor, *, any_c: bool = False
+) -> Any:
+    """Return a state whose tensors have the sizes, dtype and device that the module takes.
+
+    Args:
+        module: a layer or a cell.
+        hx: what the caller gave.
+        front: the sizes of a state but for its width.
+        like: the input, whose dtype and device a state has.
+        any_c: whether c may be of another floating-point dtype, as torch's cells take it.
+
+    Returns:
+        A tensor, or a tuple of an LSTM's two; MISFIT if it does not fit.
+    """
+    dtype, device = like.dtype, like.device
+    c_shape = (*front, module.hidden_size)
+    if len(module.__rnnkit__.state_names) == 1:
+        return hx if _is_state(hx, c_shape, dtype, device) else MISFIT
+    if not isinstance(hx, (tuple, list)) or len(hx) != PAIR:
+        return MISFIT
+    proj_size = proj_size_of(module)
+    h_shape = (*front, proj_size) if proj_size else c_shape
+    h, c = hx
+    if h is None or c is None:
+        h, c = filled(hx, [zeros_like_input(like, shape) for shape in (h_shape, c_shape)])
+    fits = _is_state(h, h_shape, dtype, device) and (
+        _is_state(c, c_shape, dtype, device)
+        or (
+            isinstance(c, Tensor)
+            and has_own_dtype(c, dtype, is_cell=any_c)
+            and _is_state(c, c_shape, c.dtype, device)
+        )
+    )
+    return (h, c) if fits else MISFIT
+
+
+def _is_state(
+    tensor: Any, shape: tuple[int, ...], dtype: torch.dtype, device: torch.device
+) -> bool:
+    return (
+        isinstance(tensor, Tensor)
+        and tensor.layout is torch.strided
+        and not tensor.is_nested
+        and tensor.shape == shape
+        and (tensor.dtype is dtype or agree(tensor.dtype, dtype))
+        and tensor.device == device
+    )
+
+
+def has_own_dtype(c: Tensor, dtype: torch.dtype, *, is_cell: bool) -> bool:
+    """Return whether torch's kernel takes this c beside an input of a different dtype.
+
+    A cell's does; a layer's does under autocast, which leaves float64 as it is and brings other
+    floats together, and c is only multiplied.
+    """
+    return (
+        c.is_floating_point()
+        and c.device.type == "cpu"
+        and (is_cell or (dtype is torch.float64 and is_autocast()))
+    )
+
+
+def zeros_like_input(like: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """Make zeros in the dtype and on the device of an input, which a subclass of Tensor may be."""
+    return torch.zeros(shape, dtype=like.dtype, device=like.device)
+
+
+def _completed(module: CheckedCell, hx: Any) -> Any:
+    """Complete a pair by zeros as a tracer must see them: their sizes come from the other one."""
+    if len(module.__rnnkit__.state_names) == 1 or not isinstance(hx, (tuple, list)):
+        return hx
+    if len(hx) != PAIR or hx[0] is hx[1] is None:
+        return None if len(hx) == PAIR else hx
+    h, c = hx
+    if h is None:
+        h = c.new_zeros(*c.shape[:-1], proj_size_of(module) or module.hidden_size)
+    return h, h.new_zeros(*h.shape[:-1], module.hidden_size) if c is None else c

@@ -1,123 +1,140 @@
-"""Data-parallel training on two processes gives the gradients of one process on the whole batch.
+"""Data-parallel training: two processes hold the mean of the gradients of both their batches.
 
 Run as a script, this file is one of the two processes.
 """
 
+import os
+import subprocess
 import sys
+from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
+import torch.distributed as dist
+from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils import _pytree as pytree
 
-import rnnkit
-from tests.torch.two_processes import PROCESSES, meet, part, run_both
+from tests.compiles import compiles
+from tests.torch.models import call_of, model_of, rows_of
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(not torch.distributed.is_available(), reason="torch without processes"),
+    pytest.mark.skipif(not dist.is_available(), reason="torch without processes"),
+    compiles,
 ]
 
-BATCH, SEQ, INPUT, HIDDEN = 6, 5, 3, 7
-NAMES = ("RNN", "LSTM", "GRU", "RNNCell", "LSTMCell", "GRUCell")
+RANKS = range(2)
 
 
-class Model(nn.Module):
-    """A model that is given a state and gives one back, with a part that is never used."""
-
-    def __init__(self, core: nn.Module) -> None:
-        """Hold the parts."""
-        super().__init__()
-        self.core = core
-        self.head = nn.Linear(HIDDEN, 2)
-        self.unused = nn.Linear(HIDDEN, 2)
-
-    def forward(self, x: Tensor, hx: object) -> tuple[Tensor, object]:
-        """Run from a state; return the scores and the state."""
-        result = self.core(x, hx)
-        output, state = result if isinstance(self.core, nn.RNNBase) else (None, result)
-        if output is None:
-            output = pytree.tree_leaves(state)[0]
-        return self.head(output), state
+def with_unused(model: nn.Module) -> nn.Module:
+    """Wrap a model with a part that no step reaches, for which the wrapper reads what is returned."""
+    model.unused = nn.Linear(1, 1)
+    return DistributedDataParallel(model, find_unused_parameters=True)
 
 
-def a_model(name: str, package: object = rnnkit) -> Model:
-    """The model that every process and the test build alike."""
+#: What stands around a model. A graph that has the wrapper in it is cut where a bucket is full.
+WRAPPERS: dict[str, Callable[[nn.Module], Any]] = {
+    "eager": with_unused,
+    "compiled inside": lambda model: DistributedDataParallel(
+        torch.compile(model, backend="aot_eager", fullgraph=True)
+    ),
+    "compiled outside": lambda model: torch.compile(
+        DistributedDataParallel(model), backend="aot_eager"
+    ),
+}
+#: Every core, class and call is trained as it is, and some in a graph.
+ROWS = [
+    *(("eager", *row) for row in rows_of(1)),
+    ("compiled inside", "layer", "LSTM", "state"),
+    ("compiled inside", "layer", "GRU", "lengths"),
+    ("compiled inside", "unroll", "GRU", "plain"),
+    ("compiled outside", "layer", "RNN", "plain"),
+    ("compiled outside", "stack", "LSTM", "plain"),
+    ("compiled outside", "Recurrent", "LSTM", "lengths"),
+]
+
+
+def trained(
+    rank: int,
+    core: str,
+    name: str,
+    call: str,
+    wrap: Callable[[nn.Module], Any] = lambda model: model,
+) -> tuple[Any, dict[str, Any]]:
+    """Take two steps on a process's own batch, the second from the state of the first.
+
+    Returns what the second returned, and the gradients of both, added up.
+    """
     torch.manual_seed(0)
-    return Model(getattr(package, name)(INPUT, HIDDEN))
-
-
-def a_batch(name: str) -> tuple[Tensor, Tensor | rnnkit.LSTMState]:
-    """The whole batch, input and state, with the batch on the last axis but one."""
-    torch.manual_seed(1)
-    cell = name.endswith("Cell")
-    size = (BATCH, HIDDEN) if cell else (1, BATCH, HIDDEN)
-    x = torch.randn((BATCH, INPUT) if cell else (SEQ, BATCH, INPUT))
-    if "LSTM" in name:
-        return x, rnnkit.LSTMState(torch.randn(size), torch.randn(size))
-    return x, torch.randn(size)
-
-
-def train(model: nn.Module, batch: tuple[Tensor, object]) -> tuple[object, object]:
-    """Two steps, the second from the state of the first; the last state and all gradients."""
-    x, state = batch
-    scores, state = model(x, state)
-    scores, state = model(x, state)
-    loss = sum(leaf.square().mean() for leaf in pytree.tree_leaves((scores, state)))
-    loss.backward()
-    gradients = {
-        key.removeprefix("module."): value.grad
-        for key, value in model.named_parameters()
-        if "unused" not in key
-    }
-    return pytree.tree_map(lambda leaf: leaf.detach(), state), gradients
+    model = model_of(core, name, call)
+    torch.manual_seed(rank)
+    (x, hx), options = call_of(model, core, call, 5, 6)
+    run = wrap(model)
+    for _ in range(2):
+        result = run(x, hx, **options)
+        sum(leaf.square().mean() for leaf in pytree.tree_leaves(result)).backward()
+        result = pytree.tree_map(torch.Tensor.detach, result)
+        hx = result if core == "step" else result[1]
+    gradients = {key: weight.grad for key, weight in model.named_parameters()}
+    return result, {key: grad for key, grad in gradients.items() if not key.startswith("unused")}
 
 
 def work(rank: int, folder: Path) -> None:
-    """Train on this process's share of each batch and write down what came out."""
-    meet(rank, folder)
+    """Be one of the processes: train each model, and write down what came out."""
+    torch.set_num_threads(1)
+    dist.init_process_group(
+        "gloo", init_method=(folder / "meeting").as_uri(), rank=rank, world_size=len(RANKS),
+        timeout=timedelta(seconds=25),
+    )  # fmt: skip
+    dist._DEFAULT_FIRST_BUCKET_BYTES = 64  # so small that a graph is cut
     results = {}
-    for name in NAMES:
-        model = DistributedDataParallel(a_model(name), find_unused_parameters=True)
-        share = pytree.tree_map(
-            lambda leaf: leaf.chunk(PROCESSES, dim=-2)[rank].clone(), a_batch(name)
-        )
-        results[name] = train(model, share)
-    part(rank, folder, results)
+    with torch._dynamo.config.patch(allow_rnn=True):
+        for wrapper, *row in ROWS:
+            torch._dynamo.reset()
+            results[wrapper, *row] = trained(rank, *row, wrap=WRAPPERS[wrapper])
+    torch.save(results, folder / f"{rank}.pt")
+    dist.destroy_process_group()
 
 
 @pytest.fixture(scope="module")
-def results(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, tuple[object, object]]]:
-    """What each process came to, for each class."""
-    return run_both(__file__, tmp_path_factory.mktemp("ddp"))
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_gradients_are_those_of_the_whole_batch(
-    name: str, results: list[dict[str, tuple[object, object]]]
-) -> None:
-    """Both processes hold the gradients of torch's module on the joined batch."""
-    _, expected = train(a_model(name, nn), a_batch(name))
-
-    for result in results:
-        torch.testing.assert_close(result[name][1], expected)
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_states_are_shares_of_the_whole_state(
-    name: str, results: list[dict[str, tuple[object, object]]]
-) -> None:
-    """A state that went into the wrapped model comes out with its type, and as a share."""
-    whole, _ = train(a_model(name), a_batch(name))
-    states = [result[name][0] for result in results]
-
-    assert {type(state) for state in states} == {type(whole)}
-    joined = [
-        torch.cat(shares, dim=-2) for shares in zip(*map(pytree.tree_leaves, states), strict=True)
+def results(tmp_path_factory: pytest.TempPathFactory) -> list[Any]:
+    """What each process came to, for each row."""
+    folder = tmp_path_factory.mktemp("ddp")
+    path = os.pathsep.join(entry for entry in sys.path if entry)
+    processes = [
+        subprocess.Popen(  # noqa: S603 - a test's own file
+            [sys.executable, __file__, str(rank), str(folder)],
+            env={**os.environ, "PYTHONPATH": path, "GLOO_SOCKET_IFNAME": "lo"},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in RANKS
     ]
-    torch.testing.assert_close(joined, pytree.tree_leaves(whole))
+    try:
+        errors = [process.communicate(timeout=300)[1] for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+    if any(process.returncode for process in processes):
+        pytest.fail("\n".join(errors))
+    return [torch.load(folder / f"{rank}.pt") for rank in RANKS]
+
+
+@pytest.mark.parametrize("row", ROWS, ids="-".join)
+def test_two_processes(row: tuple[str, ...], results: list[Any]) -> None:
+    """Each holds its own results, of the same types, and the mean of both processes' gradients."""
+    _, *others = row
+    alone = [trained(rank, *others) for rank in RANKS]
+    mean = {key: sum(own[key] for _, own in alone) / len(RANKS) for key in alone[0][1]}
+
+    for (returned, _), both in zip(alone, results, strict=True):
+        found, gradients = both[row]
+        torch.testing.assert_close((found, gradients), (returned, mean))
+        assert pytree.tree_structure(found) == pytree.tree_structure(returned)
 
 
 if __name__ == "__main__":

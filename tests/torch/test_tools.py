@@ -4,7 +4,7 @@ The loss reads each number of output and state, so that a gradient that is lost 
 """
 
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import product
 from typing import Any
@@ -15,10 +15,8 @@ from torch import Tensor, nn
 from torch._dynamo.utils import counters
 from torch.utils import _pytree as pytree
 
-import rnnkit
 from tests.compiles import WHOLE, trained
-from tests.covering import covering
-from tests.modules.cells_of_users import LayerNormLSTMCell, ZoneoutGRUCell
+from tests.torch.models import CALLS, CORES, WIDTH, Call, Model, call_of, model_of, rows_of
 
 pytestmark = [
     *WHOLE,
@@ -27,127 +25,8 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:torch.compile is ignored when called inside:UserWarning"),
 ]
 
-#: No two axes are of one size, also in none of two calls: a compiler takes equal sizes for one.
-WIDTH, HIDDEN, PROJECTED = 3, 7, 2
+#: No two axes have one size, also in none of two calls: a compiler takes equal sizes for one.
 STEPS, BATCH = (5, 6), (8, 9)
-
-#: A class, with its options.
-CLASSES: dict[str, tuple[str, dict[str, Any]]] = {
-    "RNN": ("RNN", {}),
-    "relu": ("RNN", {"nonlinearity": "relu"}),
-    "LSTM": ("LSTM", {}),
-    "projected": ("LSTM", {"proj_size": PROJECTED}),
-    "GRU": ("GRU", {}),
-}
-
-
-class Logarithm(nn.Module):
-    """A user's cell over one of rnnkit's, undefined at zero."""
-
-    def __init__(self, cell: Any) -> None:
-        """Hold the cell."""
-        super().__init__()
-        self.cell = cell
-        self.initial_state = cell.initial_state
-
-    def forward(self, input: Tensor, hx: Any) -> Any:
-        """Read the logarithm."""
-        return self.cell(input.abs().log(), hx)
-
-
-class Unrolled(nn.Module):
-    """A cell over the steps, with the options of ``unroll``."""
-
-    def __init__(self, cell: Any, **options: Any) -> None:
-        """Hold the cell."""
-        super().__init__()
-        self.cell, self.options = cell, options
-        self.initial_state = cell.initial_state
-
-    def forward(self, x: Tensor, hx: Any = None, **options: Any) -> Any:
-        """Run over a sequence."""
-        cell: Any = self.cell
-        return rnnkit.unroll(cell, x, hx, **self.options, **options)
-
-
-def layer_of(name: str, width: int = WIDTH, **options: Any) -> Any:
-    """Make a layer of a class."""
-    kind, own = CLASSES[name]
-    return getattr(rnnkit, kind)(width, HIDDEN, **own, **options)
-
-
-def cell_of(name: str) -> Any:
-    """Make a cell of a class."""
-    return layer_of(name).cells()[0]
-
-
-def cell_of_user(name: str) -> Any:
-    """Make a user's cell that carries what the class does."""
-    users: dict[str, Any] = {"LSTM": LayerNormLSTMCell, "GRU": ZoneoutGRUCell}
-    return users[name](WIDTH, HIDDEN) if name in users else Logarithm(cell_of(name))
-
-
-CORES: dict[str, Callable[..., Any]] = {
-    "layer": lambda name, **options: layer_of(name, bias=False, **options),
-    "stack": lambda name, **options: layer_of(name, num_layers=2, bidirectional=True, **options),
-    "Recurrent": lambda name, **options: rnnkit.Recurrent(
-        cell_of(name), reverse_cells=rnnkit.LSTMCell(WIDTH, PROJECTED), **options
-    ),
-    "unroll": lambda name, **options: Unrolled(cell_of(name), reverse=True, **options),
-    "user's": lambda name, **options: rnnkit.Recurrent(cell_of_user(name), **options),
-    "step": cell_of,
-}
-
-#: What is given beside the input, and how everything is laid out.
-CALLS: dict[str, set[str]] = {
-    "plain": set(),
-    "state": {"hx"},
-    "lengths": {"hx", "lengths"},
-    "reset": {"reset"},
-    "batch first": {"hx", "lengths", "reset", "batch_first"},
-    "unbatched": {"hx", "unbatched"},
-}
-
-Call = tuple[tuple[Any, ...], dict[str, Any]]
-
-
-class Model(nn.Module):
-    """A recurrent core behind a linear layer."""
-
-    def __init__(self, core: nn.Module) -> None:
-        """Hold the parts."""
-        super().__init__()
-        self.before, self.core = nn.Linear(WIDTH, WIDTH), core
-
-    def forward(
-        self, x: Tensor, hx: Any = None, lengths: Tensor | None = None, reset: Tensor | None = None
-    ) -> Any:
-        """Hand on what is given."""
-        options = {"lengths": lengths, "reset": reset}
-        given = {name: value for name, value in options.items() if value is not None}
-        return self.core(self.before(x), hx, **given)
-
-
-def call_of(model: Model, core: str, call: str, steps: int, batch: int) -> Call:
-    """Make the arguments of a call: one sample has no step, and another starts again at once."""
-    given, options = CALLS[call], {}
-    unbatched, batch_first = "unbatched" in given, "batch_first" in given
-    x, hx = torch.randn(steps, batch, WIDTH), None
-    if "lengths" in given:
-        options["lengths"] = torch.randint(1, steps + 1, (batch,))
-        options["lengths"][0], options["lengths"][-1] = 0, steps
-    if "reset" in given:
-        reset = torch.rand(steps, batch) < 0.3
-        reset[0, 1] = reset[2, -1] = True
-        options["reset"] = reset.T if batch_first else reset
-    x = x[0] if core == "step" else x
-    if unbatched:
-        x = x.select(-2, 0)
-    if "hx" in given:
-        recurrent: Any = model.core
-        first = recurrent.initial_state(1 if unbatched else batch)
-        hx = pytree.tree_map(lambda t: torch.randn_like(t.select(-2, 0) if unbatched else t), first)
-    return (x.transpose(0, 1) if batch_first else x, hx), options
 
 
 class Compiled:
@@ -169,7 +48,7 @@ def exported(
     """Export with all axes open whose sizes differ between the calls; write and read the program."""
     args, options = calls[0]
     program = torch.export.export(
-        model, args, options, dynamic_shapes=open_axes(calls), strict=strict
+        model, args, options, dynamic_shapes=shapes_of(calls), strict=strict
     )
     if saved:
         file = io.BytesIO()
@@ -179,17 +58,60 @@ def exported(
     return program.module()
 
 
-def open_axes(calls: Sequence[Call]) -> Any:
-    """Return the axes whose sizes differ between two calls."""
-
-    def axes(one: Any, other: Any) -> Any:
-        if one is None:
-            return None
-        pairs = enumerate(zip(one.shape, other.shape, strict=True))
-        return {axis: torch.export.Dim.DYNAMIC for axis, (a, b) in pairs if a != b}
-
+def shapes_of(calls: Sequence[Call]) -> Any:
+    """Return the open axes of each argument, by its name."""
     one, other = ({"x": args[0], "hx": args[1], **options} for args, options in calls)
-    return pytree.tree_map(axes, one, other)
+    return pytree.tree_map(open_axes, one, other)
+
+
+def open_axes(one: Any, other: Any) -> Any:
+    """Return the axes whose sizes differ between an argument of two calls."""
+    if one is None:
+        return None
+    pairs = enumerate(zip(one.shape, other.shape, strict=True))
+    return {axis: torch.export.Dim.DYNAMIC for axis, (a, b) in pairs if a != b}
+
+
+class Onnx:
+    """A model in onnxruntime, which computes no gradients, and knows nothing of structures."""
+
+    def __init__(self, model: nn.Module, calls: Sequence[Call], *, dynamo: bool) -> None:
+        """Export it with the newer or the older exporter, the same axes open."""
+        onnxruntime: Any = pytest.importorskip("onnxruntime")
+        pytest.importorskip("onnxscript")
+        (args, options), file = calls[0], io.BytesIO()
+        if dynamo:
+            program: Any = torch.onnx.export(
+                model, args, kwargs=options, dynamic_shapes=shapes_of(calls), verbose=False
+            )
+            file.write(program.model_proto.SerializeToString())
+        else:
+            pairs = enumerate(zip(*map(tensors_of, calls), strict=True))
+            axes = {f"given{place}": [*open_axes(*pair)] for place, pair in pairs}
+            torch.onnx.export(
+                model, args, file, kwargs=options, input_names=[*axes], dynamic_axes=axes,
+                dynamo=False,
+            )  # fmt: skip
+        self.session = onnxruntime.InferenceSession(file.getvalue())
+
+    def __call__(self, *args: Any, **options: Any) -> list[Tensor]:
+        """Run it."""
+        given = zip(self.session.get_inputs(), tensors_of((args, options)), strict=True)
+        outputs = self.session.run(None, {each.name: tensor.numpy() for each, tensor in given})
+        return [torch.from_numpy(output) for output in outputs]
+
+
+def tensors_of(call: Call) -> list[Tensor]:
+    """Return the tensors of a call in order."""
+    return [leaf for leaf in pytree.tree_leaves(call) if leaf is not None]
+
+
+@pytest.fixture(autouse=True)
+def _loops_are_forgotten() -> Iterator[None]:
+    """Torch 2.15 puts a loop in its kernels' place while it exports; what has cached it keeps it."""
+    yield
+    for kernel in (torch.ops.aten.gru.input, torch.ops.aten.lstm.input):
+        kernel._dispatch_cache.clear()
 
 
 TOOLS: dict[str, Callable[[Model, Sequence[Call]], Any]] = {
@@ -199,47 +121,51 @@ TOOLS: dict[str, Callable[[Model, Sequence[Call]], Any]] = {
     "export": exported,
     "export, strict": partial(exported, strict=True),
     "export, fixed steps": partial(exported, saved=False),
+    "ONNX": partial(Onnx, dynamo=True),
+    "ONNX, older": partial(Onnx, dynamo=False),
 }
 
 
 def is_possible(tool: str, core: str, name: str, call: str) -> bool:
-    """Return whether a row is there: a step has no sequence, and inductor takes its time."""
+    """Return whether a row is there: inductor takes its time, and ONNX has no projections."""
     if tool == "inductor":
         return (core, name, call) == ("stack", "LSTM", "batch first")
-    return core != "step" or call in {"plain", "state", "unbatched"}
+    return name != "projected" or "ONNX" not in tool
 
 
-#: Dynamo unrolls what a user's cell does.
-FIXED = {(tool, "user's") for tool in ("compile", "compile, as it is", "export, strict")}
+def has_fixed_steps(tool: str, core: str, name: str, call: str) -> bool:
+    """Return whether a tool writes down each step."""
+    if tool == "ONNX, older":
+        has_resets, packs = "reset" in CALLS[call], name == "relu" and "lengths" in CALLS[call]
+        return has_resets or packs or core == "user's"
+    if tool == "ONNX":  # it takes torch's kernels, which fix the number of steps
+        return core in {"layer", "stack"}
+    if tool == "export, fixed steps":
+        return True
+    # Dynamo unrolls what a user's cell does.
+    return core == "user's" and tool != "export"
 
 
-def rows_of(place: int, tool: str) -> list[tuple[str, ...]]:
-    """Return rows of a tool: Dynamo meets each pair of other values, another tool each value."""
-    names, calls = ([*each][place:] + [*each][:place] for each in (CLASSES, CALLS))
-    rows = [
-        (("core", core), ("name", name), ("call", call))
-        for core, name, call in product(CORES, names, calls)
-        if is_possible(tool, core, name, call)
-    ]
-    chosen = covering(rows, 2 if tool == "compile" else 1)
-    return [(tool, *dict(row).values()) for row in chosen]
+#: Dynamo meets each pair of values, as does the older exporter, which is quick.
+STRENGTHS = {"compile": 2, "ONNX, older": 2}
 
 
-#: The tools begin with different values, so that their rows differ.
-ROWS = [row for place, tool in enumerate(TOOLS) for row in rows_of(place, tool)]
+def all_rows() -> Iterator[Any]:
+    """Return rows of each tool; the tools begin with different values, so that their rows differ."""
+    young = pytest.mark.needs_torch("2.13", "older ones fix the number of steps, or unroll them")
+    for place, tool in enumerate(TOOLS):
+        # Both exporters, and what they call, warn of themselves.
+        marks = [pytest.mark.filterwarnings("ignore")] if "ONNX" in tool else []
+        marks += [] if tool == "ONNX, older" else [young]
+        for row in rows_of(STRENGTHS.get(tool, 1), place, partial(is_possible, tool)):
+            yield pytest.param(tool, *row, marks=marks)
 
 
-@pytest.mark.needs_torch("2.13", "older ones fix the number of steps, or unroll them")
-@pytest.mark.parametrize(("tool", "core", "name", "call"), ROWS)
+@pytest.mark.parametrize(("tool", "core", "name", "call"), [*all_rows()])
 def test_a_tool(tool: str, core: str, name: str, call: str) -> None:
     """Results, their types, and gradients are those of eager mode, at sizes that change."""
-    options: dict[str, Any] = {}
-    if "batch_first" in CALLS[call]:
-        options = {"batch_first": True}
-        if core in {"layer", "stack"}:
-            options["state_batch_first"] = True
-    model = Model(CORES[core](name, **options)).eval()
-    steps = (3, 3) if (tool, core) in FIXED or tool == "export, fixed steps" else STEPS
+    model = model_of(core, name, call)
+    steps = (3, 3) if has_fixed_steps(tool, core, name, call) else STEPS
     calls = [call_of(model, core, call, *sizes) for sizes in zip(steps, BATCH, strict=True)]
     torch._dynamo.reset()
     counters.clear()
@@ -253,8 +179,12 @@ def test_a_tool(tool: str, core: str, name: str, call: str) -> None:
         assert counters["stats"]["unique_graphs"] <= 1 + (core == "layer" and "hx" in CALLS[call])
 
 
-def compare(model: Model, run: Any, *args: Any, **given: Any) -> None:
+def compare(model: nn.Module, run: Any, *args: Any, **given: Any) -> None:
     """Compare what a tool has made to the model."""
+    if isinstance(run, Onnx):
+        expected = [leaf.detach() for leaf in pytree.tree_leaves(model(*args, **given))]
+        torch.testing.assert_close(run(*args, **given), expected)
+        return
     structures = []
 
     def noted(run: Any, *args: Any, **given: Any) -> Any:
@@ -265,3 +195,13 @@ def compare(model: Model, run: Any, *args: Any, **given: Any) -> None:
     found = trained(owner, partial(noted, run), *args, **given)
     torch.testing.assert_close(found, trained(model, partial(noted, model), *args, **given))
     assert structures[0] == structures[1]
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_the_older_exporter_takes_a_bare_module() -> None:
+    """It hands over each parameter of ``forward`` by position, those by name alone included."""
+    for core, name in product(("layer", "Recurrent", "step"), ("RNN", "LSTM", "GRU")):
+        module = CORES[core](name).eval()
+        sizes = zip(BATCH) if core == "step" else zip(STEPS, BATCH, strict=True)
+        calls = [((torch.randn(*size, WIDTH),), {}) for size in sizes]
+        compare(module, Onnx(module, calls, dynamo=False), *calls[1][0])

@@ -1,0 +1,159 @@
+"""What tools are given: models around each recurrent core, of each class, and their calls."""
+
+from collections.abc import Callable
+from itertools import product
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils import _pytree as pytree
+
+import rnnkit
+from tests.covering import covering
+from tests.modules.cells_of_users import LayerNormLSTMCell, ZoneoutGRUCell
+
+#: Sizes unlike each other and unlike the steps and samples of tests.
+WIDTH, HIDDEN, PROJECTED = 3, 7, 2
+
+#: A class, with its options.
+CLASSES: dict[str, tuple[str, dict[str, Any]]] = {
+    "RNN": ("RNN", {}),
+    "relu": ("RNN", {"nonlinearity": "relu"}),
+    "LSTM": ("LSTM", {}),
+    "projected": ("LSTM", {"proj_size": PROJECTED}),
+    "GRU": ("GRU", {}),
+}
+
+
+class Logarithm(nn.Module):
+    """A user's cell over one of rnnkit's, undefined at zero."""
+
+    def __init__(self, cell: Any) -> None:
+        """Hold the cell."""
+        super().__init__()
+        self.cell = cell
+        self.initial_state = cell.initial_state
+
+    def forward(self, input: Tensor, hx: Any) -> Any:
+        """Read the logarithm."""
+        return self.cell(input.abs().log(), hx)
+
+
+class Unrolled(nn.Module):
+    """A cell over the steps, with the options of ``unroll``."""
+
+    def __init__(self, cell: Any, **options: Any) -> None:
+        """Hold the cell."""
+        super().__init__()
+        self.cell, self.options = cell, options
+        self.initial_state = cell.initial_state
+
+    def forward(self, x: Tensor, hx: Any = None, **options: Any) -> Any:
+        """Run over a sequence."""
+        cell: Any = self.cell
+        return rnnkit.unroll(cell, x, hx, **self.options, **options)
+
+
+def layer_of(name: str, width: int = WIDTH, **options: Any) -> Any:
+    """Make a layer of a class."""
+    kind, own = CLASSES[name]
+    return getattr(rnnkit, kind)(width, HIDDEN, **own, **options)
+
+
+def cell_of(name: str) -> Any:
+    """Make a cell of a class."""
+    return layer_of(name).cells()[0]
+
+
+def cell_of_user(name: str) -> Any:
+    """Make a user's cell that carries what the class does."""
+    users: dict[str, Any] = {"LSTM": LayerNormLSTMCell, "GRU": ZoneoutGRUCell}
+    return users[name](WIDTH, HIDDEN) if name in users else Logarithm(cell_of(name))
+
+
+CORES: dict[str, Callable[..., Any]] = {
+    "layer": lambda name, **options: layer_of(name, bias=False, **options),
+    "stack": lambda name, **options: layer_of(name, num_layers=2, bidirectional=True, **options),
+    "Recurrent": lambda name, **options: rnnkit.Recurrent(
+        cell_of(name), reverse_cells=rnnkit.LSTMCell(WIDTH, PROJECTED), **options
+    ),
+    "unroll": lambda name, **options: Unrolled(cell_of(name), reverse=True, **options),
+    "user's": lambda name, **options: rnnkit.Recurrent(cell_of_user(name), **options),
+    "step": cell_of,
+}
+
+#: What is given beside the input, and how everything is laid out.
+CALLS: dict[str, set[str]] = {
+    "plain": set(),
+    "state": {"hx"},
+    "lengths": {"hx", "lengths"},
+    "reset": {"reset"},
+    "batch first": {"hx", "lengths", "reset", "batch_first"},
+    "unbatched": {"hx", "unbatched"},
+}
+
+#: The arguments by position, and those by name.
+Call = tuple[tuple[Any, ...], dict[str, Any]]
+
+
+class Model(nn.Module):
+    """A recurrent core behind a linear layer."""
+
+    def __init__(self, core: nn.Module) -> None:
+        """Hold the parts."""
+        super().__init__()
+        self.before, self.core = nn.Linear(WIDTH, WIDTH), core
+
+    def forward(
+        self, x: Tensor, hx: Any = None, lengths: Tensor | None = None, reset: Tensor | None = None
+    ) -> Any:
+        """Hand on what is given."""
+        options = {"lengths": lengths, "reset": reset}
+        given = {name: value for name, value in options.items() if value is not None}
+        return self.core(self.before(x), hx, **given)
+
+
+def call_of(model: Model, core: str, call: str, steps: int, batch: int) -> Call:
+    """Make the arguments of a call: one sample has no step, and another starts again at once."""
+    given, options = CALLS[call], {}
+    unbatched, batch_first = "unbatched" in given, "batch_first" in given
+    x, hx = torch.randn(steps, batch, WIDTH), None
+    if "lengths" in given:
+        options["lengths"] = torch.randint(1, steps + 1, (batch,))
+        options["lengths"][0], options["lengths"][-1] = 0, steps
+    if "reset" in given:
+        reset = torch.rand(steps, batch) < 0.3
+        reset[0, 1] = reset[2, -1] = True
+        options["reset"] = reset.T if batch_first else reset
+    x = x[0] if core == "step" else x
+    if unbatched:
+        x = x.select(-2, 0)
+    if "hx" in given:
+        recurrent: Any = model.core
+        first = recurrent.initial_state(1 if unbatched else batch)
+        hx = pytree.tree_map(lambda t: torch.randn_like(t.select(-2, 0) if unbatched else t), first)
+    return (x.transpose(0, 1) if batch_first else x, hx), options
+
+
+def model_of(core: str, name: str, call: str) -> Model:
+    """Make a model that is called so."""
+    options: dict[str, Any] = {}
+    if "batch_first" in CALLS[call]:
+        options = {"batch_first": True}
+        if core in {"layer", "stack"}:
+            options["state_batch_first"] = True
+    return Model(CORES[core](name, **options)).eval()
+
+
+def rows_of(
+    strength: int, place: int = 0, is_possible: Callable[..., bool] = lambda *_: True
+) -> list[tuple[str, str, str]]:
+    """Return rows of core, class and call in which so many values meet; a step has no sequence."""
+    names, calls = ([*each][place:] + [*each][:place] for each in (CLASSES, CALLS))
+    rows = [
+        (("core", core), ("name", name), ("call", call))
+        for core, name, call in product(CORES, names, calls)
+        if is_possible(core, name, call)
+        and (core != "step" or call in {"plain", "state", "unbatched"})
+    ]
+    return [tuple(dict(row).values()) for row in covering(rows, strength)]

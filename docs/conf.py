@@ -94,7 +94,7 @@ def shown_in_the_gallery() -> dict[str, list[tuple[str, str]]]:
         for section in page.read_text().split("\n## ")[1:]:
             title = section.partition("\n")[0]
             anchor = re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-")
-            for code in set(re.findall(r"^  more +([a-z-]+), in the docs", section, re.MULTILINE)):
+            for code in set(re.findall(r"^  more +.* explain ([a-z-]+)$", section, re.MULTILINE)):
                 found.setdefault(code, []).append((title, f"gallery/{page.stem}.html#{anchor}"))
     return found
 

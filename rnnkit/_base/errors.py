@@ -14,8 +14,8 @@
     └── LeakError       AssertionError
 
 The second bases are what torch raises at the same places, so that code written for torch
-catches these too. Each refusal has a code, which says what was refused: it is the last line of the
-message, and an anchor of the page "Errors".
+catches these too. Each refusal has a code, which says what was refused: the last line of the
+message has the command that explains it, and ``errors.md`` has a section of that name.
 """
 
 import sys

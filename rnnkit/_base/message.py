@@ -5,7 +5,6 @@ may be tracing.
 """
 
 import math
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, NoReturn
 
@@ -27,14 +26,6 @@ LINE_LENGTH = 240
 
 #: How long a module or a call may become as it is written in a message.
 CALL_LENGTH = 160
-
-#: Names that a fix uses and the caller may not have, with what they stand for.
-GLOSSARY = {
-    r"\bhx\b(?!=)": "hx is your state",
-    r"^\((?=.*\bh\b)(?=.*\bc\b)": "(h, c) is your state",
-    r"\blayer\b(?=[.(])": "layer is this module",
-    r"\bcell\b(?=[.(])": "cell is this module",
-}
 
 
 def refusal(
@@ -59,18 +50,13 @@ def refusal(
         facts: what the class keeps beside text and argument: of a ShapeError the sizes.
         source: torch's own error, which a traceback then shows too.
     """
-    more = ("more", f'{code}, in the docs under "Errors"')
-    text = compose(sentence, headline, [*rows, *_glossary(rows), more])
+    text = compose(sentence, headline, [*rows, more(code)])
     raise error(text, argument, *facts, code=code) from source
 
 
-def _glossary(rows: Sequence[Row]) -> Rows:
-    """Say what the names in a fix stand for, which are ours and not the caller's."""
-    places = [place for place, (label, _) in enumerate(rows) if label == "fix"]
-    fixes = "\n".join(text for _, text in rows[places[0] :]) if places else ""
-    names = [meaning for name, meaning in GLOSSARY.items() if re.search(name, fixes, re.MULTILINE)]
-    words = " and ".join(names).replace("hx is your state and (h, c)", "hx = (h, c)")
-    return [("", f"where {words}")] if names else []
+def more(code: str) -> Row:
+    """Return the last row of every message, which can be typed."""
+    return ("more", f"python -m rnnkit explain {code}")
 
 
 class Cause(NamedTuple):

@@ -196,6 +196,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m rnnkit",
         description="Train a speaker classifier, then make six classic mistakes with it.",
+        epilog="python -m rnnkit explain CODE: what the code of an error means.",
     )
     parser.add_argument(
         "--namespace",

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Literal, NoReturn, TypeVar
 
 from rnnkit._base.errors import LeakError
-from rnnkit._base.message import aligned, count
+from rnnkit._base.message import aligned, count, more
 
 OTHER_STEPS = "the output has other steps than the input: which are valid is not known"
 INTEGERS = "the outputs are integers, which may stay the same by chance"
@@ -207,8 +207,7 @@ def fail(probe: str, what: str, rows: Iterable[Line] = (), module: str = "") -> 
     The rows say where, why, and how to fix it; the module is the first one where it shows.
     """
     intended = ("intended?", f"rnnkit.verify(..., skip=[{probe!r}])")
-    more = ("more", f'{probe}, in the docs under "Errors"')
-    raise LeakError("\n".join([what, *aligned([*rows, intended, more])]), probe, module)
+    raise LeakError("\n".join([what, *aligned([*rows, intended, more(probe)])]), probe, module)
 
 
 #: Samples of a batch that are tried. Each is changed once, which is a run; two would show every

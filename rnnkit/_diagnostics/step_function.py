@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from rnnkit._base.errors import ArgumentError, LeakError
-from rnnkit._base.message import aligned, brief, refusal
+from rnnkit._base.message import aligned, brief, more, refusal
 from rnnkit._diagnostics.axes import check_dims, infer_batch_axes
 from rnnkit._diagnostics.baseline import Baseline
 from rnnkit._diagnostics.batch import Batch
@@ -68,5 +68,5 @@ def check_streams(
         if drawn := drawn_from(baseline):
             text = f"step draws random numbers ({', '.join(drawn)}); of dropout, call eval() first"
             rows = [*rows, ("note", text)]
-        more = ("more", 'streaming, in the docs under "Errors"')
-        raise LeakError("\n".join([what, *aligned([*rows, more])]), "streaming", module)
+        text = "\n".join([what, *aligned([*rows, more("streaming")])])
+        raise LeakError(text, "streaming", module)

@@ -98,7 +98,7 @@ def verify(
       cause      the model reads axis 0 of its input as seq, but the batch is there
       fix        GRU(..., batch_first=True), or input.transpose(0, 1)
       intended?  rnnkit.verify(..., skip=['batch'])
-      more       batch, in the docs under "Errors"
+      more       python -m rnnkit explain batch
     """
     _check_arguments(model, pad, skip, ask, causal, streaming)
     _check_call(call, kwargs)

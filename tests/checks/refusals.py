@@ -224,7 +224,7 @@ def refusal(
     assert not any(inside in str(ours) for inside in TORCHS_INSIDES)
     assert len(str(ours)) < LONGEST
     assert ours.code in CODES
-    assert re.search(rf'\n  more +{ours.code}, in the docs under "Errors"$', str(ours))
+    assert re.search(rf"\n  more +python -m rnnkit explain {ours.code}$", str(ours))
     if torchs not in ("unsafe", "lacks"):
         _compare(ours, torchs, act)
     return ours

@@ -23,8 +23,7 @@ Expected hidden size (1, 12, 4), got [1, 3, 4]
   evidence  12 = 4 * 3: 4 beams for each of 3 samples?
   fix       rnnkit.states.repeat(state, 4), if so
             state=None or layer.initial_state(12): zeros, if the sequences are new
-            where layer is this module
-  more      beams-forgotten, in the docs under "Errors"\
+  more      python -m rnnkit explain beams-forgotten\
 """),
     ),
     "Beams of a cell's pair.": Case(
@@ -56,8 +55,7 @@ hx must be a tuple of 2 states, got a Tensor of shape (2, 5, 4)
   Recurrent carries one state for each cell; this is a layer's state, all in one
   hx        expected layer by layer, the forward direction first    got a Tensor of shape (2, 5, 4)
   fix       rnnkit.states.to_layers(hx)
-            where hx is your state
-  more      recurrent-state, in the docs under "Errors"\
+  more      python -m rnnkit explain recurrent-state\
 """),
     ),
     "An LSTM's state given to a Recurrent of its two cells is taken apart.": Case(
@@ -80,8 +78,7 @@ Expected hidden size (1, 5, 4), got [7, 5, 4]
   hx        expected (num_layers=1, batch=5, hidden_size=4)    got (7, 5, 4)
   evidence  hx has seq 7 and batch 5, as the input
   fix       output, hx = ...: of what a layer returns, the state is the second
-            where hx is your state
-  more      state-is-output, in the docs under "Errors"\
+  more      python -m rnnkit explain state-is-output\
 """),
     ),
     "The output of a bidirectional layer in the state's place, batch-first.": Case(
@@ -119,8 +116,7 @@ hx must be a state, got a Tensor of shape (2,)
   GRU(3, 4): the second argument is the state, and it holds integers, as lengths are
   input     expected (seq, batch, input_size=3)    got (7, 2, 3)
   fix       layer(input, lengths=hx): lengths are given by name
-            where hx is your state and layer is this module
-  more      lengths-as-state, in the docs under "Errors"\
+  more      python -m rnnkit explain lengths-as-state\
 """),
     ),
     "Four axes, seq-first: which are samples, and which are features?": Case(
@@ -133,7 +129,7 @@ GRU: Expected input to be 2D or 3D, got 4D instead
   input     expected (seq, batch, input_size=6)    got (7, 5, 2, 6)
   fix       input.flatten(1, 2), if axes 1 and 2 are both samples: (seq, batch, batch, feature)
             GRU(12, ...) and input.flatten(2), if axes 2 and 3 are features
-  more      input-rank, in the docs under "Errors"\
+  more      python -m rnnkit explain input-rank\
 """),
     ),
     "Four axes, batch-first.": Case(
@@ -146,7 +142,7 @@ LSTM: Expected input to be 2D or 3D, got 4D instead
   input     expected (batch, seq, input_size=6)    got (5, 2, 7, 6)
   fix       input.flatten(0, 1), if axes 0 and 1 are both samples: (batch, batch, seq, feature)
             LSTM(42, ...) and input.flatten(2), if axes 2 and 3 are features
-  more      input-rank, in the docs under "Errors"\
+  more      python -m rnnkit explain input-rank\
 """),
     ),
     "Four axes whose last two are the features.": Case(
@@ -186,8 +182,7 @@ Expected hidden[0] size (2, 5, 4), got [5, 2, 4]
   c         expected (num_layers=2, batch=5, hidden_size=4)    got (2, 5, 4)
   evidence  h with axes 0 and 1 exchanged fits
   fix       (h.transpose(0, 1).contiguous(), c), or LSTM(..., state_batch_first=True)
-            where (h, c) is your state
-  more      state-transposed, in the docs under "Errors"\
+  more      python -m rnnkit explain state-transposed\
 """),
     ),
     "A pair in another dtype is brought to the input's as a whole.": Case(

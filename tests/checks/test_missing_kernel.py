@@ -23,8 +23,7 @@ def test_float16_has_no_training() -> None:
   fix       with torch.autocast('cpu', enabled=False): output, state = layer(input)
             or both in float16: layer.to(torch.float16) and input.to(torch.float16)
             or lengths=[...], each sample's valid steps, which takes another kernel
-            where layer is this module
-  more      kernel-missing, in the docs under "Errors"\
+  more      python -m rnnkit explain kernel-missing\
 """)
     assert isinstance(caught.value, RuntimeError)
     assert isinstance(caught.value.__cause__, RuntimeError)
@@ -105,8 +104,7 @@ could not create a primitive
   fix       with torch.autocast('cpu', enabled=False): output, state = layer(input)
             or both in bfloat16: layer.to(torch.bfloat16) and input.to(torch.bfloat16)
             or lengths=[...], each sample's valid steps, which takes another kernel
-            where layer is this module
-  more      kernel-missing, in the docs under "Errors"\
+  more      python -m rnnkit explain kernel-missing\
 """)
 
 

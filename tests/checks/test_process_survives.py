@@ -148,6 +148,5 @@ def test_what_is_said_of_another_recurrence() -> None:
 mode must be RNN_TANH or RNN_RELU, got 'GRU'
   the mode of an RNN is its nonlinearity; another recurrence is another class
   fix       layer.mode = 'RNN_TANH'
-            where layer is this module
-  more      option-value, in the docs under "Errors"\
+  more      python -m rnnkit explain option-value\
 """)

@@ -70,7 +70,7 @@ time is 5 in the caller's scope, but 2 in input
   read      time=2 as seq, b=5 as batch
   bound     b=2, time=5, feat=3 in BatchFirstModel.forward
   fix       the other batch_first, or input.transpose(0, 1)
-  more      scope-layout, in the docs under "Errors"\
+  more      python -m rnnkit explain scope-layout\
 """)
 
 
@@ -88,7 +88,7 @@ feat is 3 in the caller's scope, but 4 in input
   read      feat=4 as hidden
   bound     b=2, time=5, feat=3 in BatchFirstModel.forward
   fix       hidden_size with feat=3, or another name in axes
-  more      scope-size, in the docs under "Errors"\
+  more      python -m rnnkit explain scope-size\
 """)
 
 
@@ -105,7 +105,7 @@ time is 5 in the caller's scope, but 2 in input
   read      time=2 as seq, b=5 as batch
   bound     b=2, time=5, feat=3 in BatchFirstModel.forward
   fix       the other batch_first, or input.transpose(0, 1)
-  more      scope-layout, in the docs under "Errors"\
+  more      python -m rnnkit explain scope-layout\
 """)
 
 
@@ -140,7 +140,7 @@ b is 2 in the caller's scope, but 5 in input
   read      b=5 as batch
   bound     b=2, seq=5, feat=3 in test_the_message_of_a_cell.<locals>.forward
   fix       an input with b=2, or another name in axes
-  more      scope-size, in the docs under "Errors"\
+  more      python -m rnnkit explain scope-size\
 """)
 
 

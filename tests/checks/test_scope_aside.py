@@ -86,7 +86,7 @@ time is 5 in the caller's scope, but 2 in input
   read      time=2 as seq, b=5 as batch
   bound     b=2, time=5 in Model.forward
   fix       the other batch_first, or input.transpose(0, 1)
-  more      scope-layout, in the docs under "Errors"\
+  more      python -m rnnkit explain scope-layout\
 """)
 
 
@@ -114,19 +114,19 @@ def test_names_that_are_none() -> None:
 axes maps seq, batch, feature, hidden to the caller's names, got {'time': 'seq'}
   LSTM
   fix       axes={'seq': 'seq', 'batch': 'batch'}, the values as in the caller's annotations
-  more      axes-names, in the docs under "Errors"\
+  more      python -m rnnkit explain axes-names\
 """)
     assert refused(rnnkit.LSTMCell, {"seq": "time"}) == snapshot("""\
 axes maps batch to the caller's names, got {'seq': 'time'}
   LSTMCell
   fix       axes={'batch': 'batch'}, the values as in the caller's annotations
-  more      axes-names, in the docs under "Errors"\
+  more      python -m rnnkit explain axes-names\
 """)
     assert refused(rnnkit.Recurrent, {"feature": "f"}) == snapshot("""\
 axes maps seq, batch to the caller's names, got {'feature': 'f'}
   Recurrent
   fix       axes={'seq': 'seq', 'batch': 'batch'}, the values as in the caller's annotations
-  more      axes-names, in the docs under "Errors"\
+  more      python -m rnnkit explain axes-names\
 """)
 
 

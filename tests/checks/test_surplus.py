@@ -19,8 +19,7 @@ CASES = {
 LSTM.forward() takes from 2 to 3 positional arguments but 4 were given
   LSTM(3, 4) takes input, hx, lengths, reset
   fix       layer(input, (h, c)), the pair as one argument
-            where layer is this module
-  more      arguments-of-a-call, in the docs under "Errors"\
+  more      python -m rnnkit explain arguments-of-a-call\
 """),
     ),
     "Of a cell too.": Case(
@@ -31,8 +30,7 @@ LSTM.forward() takes from 2 to 3 positional arguments but 4 were given
 LSTMCell.forward() takes from 2 to 3 positional arguments but 4 were given
   LSTMCell(3, 4) takes input, hx
   fix       cell(input, (h, c)), the pair as one argument
-            where cell is this module
-  more      arguments-of-a-call, in the docs under "Errors"\
+  more      python -m rnnkit explain arguments-of-a-call\
 """),
     ),
     "A third argument of a layer with one tensor.": Case(
@@ -43,8 +41,7 @@ LSTMCell.forward() takes from 2 to 3 positional arguments but 4 were given
 GRU.forward() takes from 2 to 3 positional arguments but 4 were given
   GRU(3, 4) takes input, hx, lengths, reset
   fix       layer(input, hx), and nothing after it
-            where hx is your state and layer is this module
-  more      arguments-of-a-call, in the docs under "Errors"\
+  more      python -m rnnkit explain arguments-of-a-call\
 """),
     ),
     "Lengths by position.": Case(
@@ -61,8 +58,7 @@ GRU.forward() takes from 2 to 3 positional arguments but 4 were given
 GRU.forward() takes from 2 to 3 positional arguments but 4 were given
   GRU(3, 4) takes input, hx, lengths, reset
   fix       layer(input, hx, lengths=lengths): lengths are given by name
-            where hx is your state and layer is this module
-  more      arguments-of-a-call, in the docs under "Errors"\
+  more      python -m rnnkit explain arguments-of-a-call\
 """),
     ),
     "A state by the name that papers give it.": Case(
@@ -73,7 +69,7 @@ GRU.forward() takes from 2 to 3 positional arguments but 4 were given
 GRU.forward() got an unexpected keyword argument 'h0'
   GRU(3, 4) takes input, hx, lengths, reset
   fix       hx=h0
-  more      arguments-of-a-call, in the docs under "Errors"\
+  more      python -m rnnkit explain arguments-of-a-call\
 """),
     ),
     "A state by another library's name.": Case(
@@ -84,7 +80,7 @@ GRU.forward() got an unexpected keyword argument 'h0'
 LSTM.forward() got an unexpected keyword argument 'state'
   LSTM(3, 4) takes input, hx, lengths, reset
   fix       hx=state
-  more      arguments-of-a-call, in the docs under "Errors"\
+  more      python -m rnnkit explain arguments-of-a-call\
 """),
     ),
     "c by its name.": Case(
@@ -95,7 +91,7 @@ LSTM.forward() got an unexpected keyword argument 'state'
 LSTM.forward() got an unexpected keyword argument 'c0'
   LSTM(3, 4) takes input, hx, lengths, reset
   fix       hx=(h, c0), the pair as one argument
-  more      arguments-of-a-call, in the docs under "Errors"\
+  more      python -m rnnkit explain arguments-of-a-call\
 """),
     ),
     "A third argument of a Recurrent.": Case(
@@ -111,8 +107,7 @@ LSTM.forward() got an unexpected keyword argument 'c0'
 Recurrent.forward() takes from 2 to 3 positional arguments but 4 were given
   Recurrent() takes input, hx, lengths, reset
   fix       layer(input, hx), a tuple of one state for each cell, and nothing after it
-            where hx is your state and layer is this module
-  more      arguments-of-a-call, in the docs under "Errors"\
+  more      python -m rnnkit explain arguments-of-a-call\
 """),
     ),
     "Lengths of a Recurrent by position.": Case(
@@ -169,7 +164,7 @@ GRU.forward() got an unexpected keyword argument 'mask'
   GRU(3, 4, batch_first=True) takes input, hx, lengths, reset
   fix       lengths=mask.sum(1), if the mask is true on valid steps
             reset=mask, if it is true where a sample starts again
-  more      arguments-of-a-call, in the docs under "Errors"\
+  more      python -m rnnkit explain arguments-of-a-call\
 """),
     ),
     "A mask of floats is counted.": Case(
@@ -187,8 +182,7 @@ GRU.forward() got an unexpected keyword argument 'mask'
         ends="""
   fix       leave the mask out: a cell takes one step
             rnnkit.states.reset(hx, mask) as hx, if it is true for samples that start again
-            where hx is your state
-  more      arguments-of-a-call, in the docs under "Errors"\
+  more      python -m rnnkit explain arguments-of-a-call\
 """,
     ),
     "The input by another name.": Case(
@@ -223,7 +217,7 @@ GRU.forward() got an unexpected keyword argument 'mask'
         message=snapshot("""\
 GRU.initial_state() missing 1 required argument: 'batch_size'
   fix       initial_state(5) of five samples, initial_state(None) without a batch axis
-  more      batch-size, in the docs under "Errors"\
+  more      python -m rnnkit explain batch-size\
 """),
     ),
     "initial_state of a cell without a batch.": Case(

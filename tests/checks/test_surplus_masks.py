@@ -21,7 +21,7 @@ GRU.forward() takes from 2 to 3 positional arguments but 4 were given
   GRU(3, 4) takes input, hx, lengths, reset
   fix       reset=mask, if it is true where a sample starts again
             lengths=mask.sum(0), if the mask is true on valid steps
-  more      arguments-of-a-call, in the docs under "Errors"\
+  more      python -m rnnkit explain arguments-of-a-call\
 """),
     ),
     "A mask by position, of an LSTM, is no c.": Case(

@@ -57,7 +57,7 @@ output of sample 1 depends on input 1 of sample 0
   cause      input 1, (batch, seq), meets features that are as many as samples
   fix        flags.unsqueeze(-1), where they meet (batch, feature)
   intended?  rnnkit.verify(..., skip=['batch'])
-  more       batch, in the docs under "Errors"\
+  more       python -m rnnkit explain batch\
 """)
 
 

@@ -23,7 +23,7 @@ step 4 of the output reads no earlier step, though step 3 does
   cause      it starts each block from zeros: the state that it returned is lost
   fix        y, state = layer(x, state)
   intended?  rnnkit.verify(..., skip=['streaming'])
-  more       streaming, in the docs under "Errors"\
+  more       python -m rnnkit explain streaming\
 """)
     report = rnnkit.verify(chunked(fixed=True), numbers(BATCH, 12, FEATURE), streaming=True)
     assert reason(report, "streaming") == "the model returns no state that it takes"

@@ -137,7 +137,7 @@ decoder (GRU) is called for 5 steps, and starts each of them afresh
   evidence   each call is given no state or zeros: what one step returned is not passed on
   fix        y, state = layer(x, state), or state = cell(x, state), in the loop
   intended?  rnnkit.verify(..., skip=['use'])
-  more       use, in the docs under "Errors"\
+  more       python -m rnnkit explain use\
 """)
     # The fix that it says.
     assert rnnkit.verify(decoder(True), SOURCE, TARGET).checked
@@ -179,7 +179,7 @@ forward_ reads the steps in both directions, and backward_ is never called
   evidence   both are a GRUCell with weights of the same sizes
   fix        call backward_ for one of the directions
   intended?  rnnkit.verify(..., skip=['use'])
-  more       use, in the docs under "Errors"\
+  more       python -m rnnkit explain use\
 """)
 
 
@@ -246,7 +246,7 @@ of sample 0, which has 7 steps, 4 are read
   cause      that is its length in input 3: each sample is read so far
   fix        the lengths that belong to this input
   intended?  rnnkit.verify(..., skip=['coverage'])
-  more       coverage, in the docs under "Errors"\
+  more       python -m rnnkit explain coverage\
 """)
 
 

@@ -65,7 +65,7 @@ output of step 1 depends on input of step 3 or later
   through    of 2 inputs with steps, it is input 1 alone:
              if a decoder may read all of it, fix it in a wrapper and give the target alone
   intended?  rnnkit.verify(..., skip=['causal'])
-  more       causal, in the docs under "Errors"\
+  more       python -m rnnkit explain causal\
 """)
 
 

@@ -178,7 +178,7 @@ def test_unequal_axes_are_not_compared() -> None:
         assert str(error.value) == snapshot("""\
 rule compares indices, and 6 outputs and 8 inputs have none in common
   fix       out_dim=, if another axis of the output is intended; or no rule
-  more      map-axes, in the docs under "Errors"\
+  more      python -m rnnkit explain map-axes\
 """)
     assert found.plot().get_title() == snapshot("""\
 some depend on some inputs; axes

@@ -131,7 +131,7 @@ def test_refused_axes() -> None:
         (
             """\
 no input has an axis -4: their shapes are [(5, 4, 3)]
-  more      verify-axis, in the docs under "Errors"\
+  more      python -m rnnkit explain verify-axis\
 """,
             "dim",
         )
@@ -140,7 +140,7 @@ no input has an axis -4: their shapes are [(5, 4, 3)]
         (
             """\
 the first output has no axis -4: its shape is (5, 4, 4)
-  more      verify-axis, in the docs under "Errors"\
+  more      python -m rnnkit explain verify-axis\
 """,
             "out_dim",
         )
@@ -149,7 +149,7 @@ the first output has no axis -4: its shape is (5, 4, 4)
         (
             """\
 axis 1 is empty: the first input has shape (5, 0, 3)
-  more      verify-batch, in the docs under "Errors"\
+  more      python -m rnnkit explain verify-batch\
 """,
             "inputs",
         )
@@ -158,7 +158,7 @@ axis 1 is empty: the first input has shape (5, 0, 3)
         (
             """\
 inputs must be tensors, got nothing
-  more      verify-inputs, in the docs under "Errors"\
+  more      python -m rnnkit explain verify-inputs\
 """,
             "inputs",
         )
@@ -176,7 +176,7 @@ def test_refused_rule(act: str) -> None:
     assert str(error.value) == snapshot(
         """\
 rule must be one of independent, causal, got 'independant'
-  more      map-rule, in the docs under "Errors"\
+  more      python -m rnnkit explain map-rule\
 """
     )
     assert error.value.argument == "rule"

@@ -220,7 +220,7 @@ def test_refused_input_axis() -> None:
     assert refused(gru(), numbers(SEQ, BATCH, FEATURE), dim=3) == snapshot(
         """\
 no input has an axis 3: their shapes are [(5, 3, 2)]
-  more      verify-axis, in the docs under "Errors"\
+  more      python -m rnnkit explain verify-axis\
 """
     )
 
@@ -232,7 +232,7 @@ def test_refused_output_axis() -> None:
     assert refused(model, numbers(SEQ, BATCH, FEATURE), dim=1) == snapshot(
         """\
 the first output has no axis 1: its shape is (5,)
-  more      verify-axis, in the docs under "Errors"\
+  more      python -m rnnkit explain verify-axis\
 """
     )
 
@@ -244,7 +244,7 @@ def test_refused_output() -> None:
     assert refused(model, numbers(SEQ, BATCH, FEATURE)) == snapshot(
         """\
 the first output has no axis 0: its shape is ()
-  more      verify-axis, in the docs under "Errors"\
+  more      python -m rnnkit explain verify-axis\
 """
     )
 
@@ -256,7 +256,7 @@ def test_refused_packed_input() -> None:
     assert refused(gru(), packed) == snapshot(
         """\
 a packed input has no batch axis to try: pass the padded batch and lengths
-  more      verify-packed, in the docs under "Errors"\
+  more      python -m rnnkit explain verify-packed\
 """
     )
 

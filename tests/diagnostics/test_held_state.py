@@ -109,5 +109,5 @@ cell (GRUCell) is called 6 times, each time with the state of call 0
   evidence   its next input depends on what it returned, and its next state does not
   fix        y, state = layer(x, state), or state = cell(x, state), in the loop
   intended?  rnnkit.verify(..., skip=['use'])
-  more       use, in the docs under "Errors"\
+  more       python -m rnnkit explain use\
 """)

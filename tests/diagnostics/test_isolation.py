@@ -168,7 +168,7 @@ def test_way_past_the_copy_is_said() -> None:
     with pytest.raises(rnnkit.ArgumentError, match="a closure, a global or a weak ref") as caught:
         rnnkit.dependency_map(model, X)
     assert caught.value.code == "model-escaped"
-    assert str(caught.value).endswith('\n  more      model-escaped, in the docs under "Errors"')
+    assert str(caught.value).endswith("\n  more      python -m rnnkit explain model-escaped")
 
 
 GLOBAL: Any = None

@@ -74,7 +74,7 @@ def test_place_in_a_loop(hidden: int) -> None:
 output of step 0 depends on input of step 3 or later
   first      not found: cell is called in a loop over the steps
   intended?  rnnkit.verify(..., skip=['causal'])
-  more       causal, in the docs under "Errors"\
+  more       python -m rnnkit explain causal\
 """)
 
 

@@ -35,7 +35,7 @@ def test_no_gradient() -> None:
 no gradient reaches one (GRU) from any output
   means      what it returns is unused, or cut off: detach, .data, argmax, .item()
   intended?  rnnkit.verify(..., skip=['gradient'])
-  more       gradient, in the docs under "Errors"\
+  more       python -m rnnkit explain gradient\
 """)
 
     def quiet(m: Any, x: Tensor) -> Tensor:
@@ -112,7 +112,7 @@ def test_layer_that_is_not_registered() -> None:
 a GRU that runs is not registered in the model: no optimizer gets its weights
   fix        torch.nn.ModuleList([...]), or ModuleDict({...})
   intended?  rnnkit.verify(..., skip=['gradient'])
-  more       gradient, in the docs under "Errors"\
+  more       python -m rnnkit explain gradient\
 """)
     model.layers[0].requires_grad_(requires_grad=False)
     assert reason(rnnkit.verify(model, X), "gradient") == snapshot(
@@ -184,7 +184,7 @@ def test_target_that_is_not_shifted(strict: Any) -> None:
 output of step 3 depends on step 3 of the first input
   fix        shift the input: step t reads target t - 1
   intended?  rnnkit.verify(..., skip=['causal'])
-  more       causal, in the docs under "Errors"\
+  more       python -m rnnkit explain causal\
 """)
     with pytest.raises(rnnkit.ArgumentError, match="causal is True, False or 'strict'"):
         rnnkit.verify(model, X, causal="loose")  # type: ignore[arg-type]
@@ -266,32 +266,32 @@ output of step 0 depends on the first and the last step alone
   cause      outputs of a layer that ran backwards were not flipped back
   fix        output.flip(seq_dim), before the two are joined
   intended?  rnnkit.verify(..., skip=['use'])
-  more       use, in the docs under "Errors"\
+  more       python -m rnnkit explain use\
 """),
             "one state for two cells": snapshot("""\
 two takes the output of one as its input, and as its state, too
   fix        a state for each cell: h[0], h[1]
   intended?  rnnkit.verify(..., skip=['use'])
-  more       use, in the docs under "Errors"\
+  more       python -m rnnkit explain use\
 """),
             "steps for channels": snapshot("""\
 norm (BatchNorm1d) takes axis 1 of its input for channels, which is seq
   fix        x.transpose(1, 2) before, and after
   intended?  rnnkit.verify(..., skip=['use'])
-  more       use, in the docs under "Errors"\
+  more       python -m rnnkit explain use\
 """),
             "steps of the input for channels": snapshot("""\
 norm (BatchNorm1d) takes axis 1 of its input for channels, which is seq
   fix        x.transpose(1, 2) before, and after
   intended?  rnnkit.verify(..., skip=['use'])
-  more       use, in the docs under "Errors"\
+  more       python -m rnnkit explain use\
 """),
             "state of the first layer": snapshot("""\
 of what one returns, only h_n[0] of 2 is used, not the last layer
   first      one (GRU)
   fix        h_n[-1], the last layer's state; or the output
   intended?  rnnkit.verify(..., skip=['use'])
-  more       use, in the docs under "Errors"\
+  more       python -m rnnkit explain use\
 """),
         }[name]
     )

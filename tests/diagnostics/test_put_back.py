@@ -113,7 +113,7 @@ with the samples in the order 0, 1, 3, 2, output of sample 0 is that of sample 1
   cause      samples are sorted by length, and put back by the order in place of its inverse
   fix        output[order.argsort()] in place of output[order], where order has sorted the samples
   intended?  rnnkit.verify(..., skip=['alone'])
-  more       alone, in the docs under "Errors"\
+  more       python -m rnnkit explain alone\
 """)
 
 
@@ -149,7 +149,7 @@ output of sample 2 depends on input of sample 0
   cause      samples are sorted by length, and not put back
   fix        output[order.argsort()], where order has sorted the samples
   intended?  rnnkit.verify(..., skip=['batch'])
-  more       batch, in the docs under "Errors"\
+  more       python -m rnnkit explain batch\
 """)
     assert said_of(halfway(x_sorted=False, put_back=True), (3, 7, 2, 5)) == snapshot("""\
 output of sample 1 depends on input of sample 0
@@ -157,7 +157,7 @@ output of sample 1 depends on input of sample 0
   cause      samples are put back from the order of their lengths, and were never sorted
   fix        x[order], where order has sorted the lengths
   intended?  rnnkit.verify(..., skip=['batch'])
-  more       batch, in the docs under "Errors"\
+  more       python -m rnnkit explain batch\
 """)
     assert said_of(halfway(x_sorted=True, put_back=False), (5, 7, 2, 3)) == snapshot("""\
 output of sample 1 depends on input of sample 0
@@ -166,7 +166,7 @@ output of sample 1 depends on input of sample 0
   fix        output[order.argsort()], where order has sorted the samples
   or         x[order], where order has sorted the lengths
   intended?  rnnkit.verify(..., skip=['batch'])
-  more       batch, in the docs under "Errors"\
+  more       python -m rnnkit explain batch\
 """)
 
 

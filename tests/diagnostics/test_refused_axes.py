@@ -30,7 +30,7 @@ def test_refused_axes() -> None:
         (
             """\
 no input has an axis 3 for the batch: their shapes are [(5, 7, 3)]
-  more      verify-axis, in the docs under "Errors"\
+  more      python -m rnnkit explain verify-axis\
 """,
             "batch_dim",
         )
@@ -39,7 +39,7 @@ no input has an axis 3 for the batch: their shapes are [(5, 7, 3)]
         (
             """\
 no input has an axis 9 for seq: their shapes are [(5, 7, 3)]
-  more      verify-axis, in the docs under "Errors"\
+  more      python -m rnnkit explain verify-axis\
 """,
             "seq_dim",
         )
@@ -48,7 +48,7 @@ no input has an axis 9 for seq: their shapes are [(5, 7, 3)]
         (
             """\
 seq_dim and batch_dim are both axis 0 of the input
-  more      verify-axis, in the docs under "Errors"\
+  more      python -m rnnkit explain verify-axis\
 """,
             "seq_dim",
         )
@@ -57,7 +57,7 @@ seq_dim and batch_dim are both axis 0 of the input
         (
             """\
 seq_dim and batch_dim are both axis 0 of the input
-  more      verify-axis, in the docs under "Errors"\
+  more      python -m rnnkit explain verify-axis\
 """,
             "seq_dim",
         )
@@ -67,7 +67,7 @@ seq_dim and batch_dim are both axis 0 of the input
             """\
 the first output has no axis 9: its shape is (4, 7, 6)
   fix       leave out_batch_dim out, and the axis is found
-  more      verify-axis, in the docs under "Errors"\
+  more      python -m rnnkit explain verify-axis\
 """,
             "out_batch_dim",
         )
@@ -77,7 +77,7 @@ the first output has no axis 9: its shape is (4, 7, 6)
             """\
 axis 1 of the first output is not a batch of 4: its shape is (4, 7, 6)
   fix       leave out_batch_dim out, and the axis is found
-  more      verify-batch, in the docs under "Errors"\
+  more      python -m rnnkit explain verify-batch\
 """,
             "out_batch_dim",
         )
@@ -87,7 +87,7 @@ axis 1 of the first output is not a batch of 4: its shape is (4, 7, 6)
             """\
 the first output has no axis -4: its shape is (4, 7, 6)
   fix       leave out_seq_dim out, and the axis is found
-  more      verify-axis, in the docs under "Errors"\
+  more      python -m rnnkit explain verify-axis\
 """,
             "out_seq_dim",
         )
@@ -101,7 +101,7 @@ def test_refused_equal_axes() -> None:
             """\
 axis -3 of the first output is its batch: its shape is (4, 7, 6)
   fix       leave out_seq_dim out, and the axis is found
-  more      verify-axis, in the docs under "Errors"\
+  more      python -m rnnkit explain verify-axis\
 """,
             "out_seq_dim",
         )
@@ -111,7 +111,7 @@ axis -3 of the first output is its batch: its shape is (4, 7, 6)
             """\
 axis 0 of the first output is its batch: its shape is (4, 7, 6)
   fix       leave out_seq_dim out, and the axis is found
-  more      verify-axis, in the docs under "Errors"\
+  more      python -m rnnkit explain verify-axis\
 """,
             "out_seq_dim",
         )
@@ -137,7 +137,7 @@ def test_refused_axis_of_no_output() -> None:
     assert str(error.value) == snapshot("""\
 the first output has no axis 1: its shape is ()
   fix       leave out_seq_dim out, and the axis is found
-  more      verify-axis, in the docs under "Errors"\
+  more      python -m rnnkit explain verify-axis\
 """)
 
 
@@ -147,7 +147,7 @@ def test_refused_inputs() -> None:
         (
             """\
 inputs must be tensors, got an ndarray
-  more      verify-inputs, in the docs under "Errors"\
+  more      python -m rnnkit explain verify-inputs\
 """,
             "inputs",
         )
@@ -156,7 +156,7 @@ inputs must be tensors, got an ndarray
         (
             """\
 inputs must be tensors, got 1.0, 2.0
-  more      verify-inputs, in the docs under "Errors"\
+  more      python -m rnnkit explain verify-inputs\
 """,
             "inputs",
         )
@@ -165,7 +165,7 @@ inputs must be tensors, got 1.0, 2.0
         (
             """\
 inputs must be tensors, got nothing
-  more      verify-inputs, in the docs under "Errors"\
+  more      python -m rnnkit explain verify-inputs\
 """,
             "inputs",
         )
@@ -174,7 +174,7 @@ inputs must be tensors, got nothing
         (
             """\
 no input has an axis 0 for the batch: their shapes are [()]
-  more      verify-axis, in the docs under "Errors"\
+  more      python -m rnnkit explain verify-axis\
 """,
             "batch_dim",
         )
@@ -183,7 +183,7 @@ no input has an axis 0 for the batch: their shapes are [()]
         (
             """\
 the batch is empty: the first input has shape (0, 7, 3)
-  more      verify-batch, in the docs under "Errors"\
+  more      python -m rnnkit explain verify-batch\
 """,
             "inputs",
         )
@@ -192,7 +192,7 @@ the batch is empty: the first input has shape (0, 7, 3)
         (
             """\
 a packed input has no batch axis to try: pass the padded batch and lengths
-  more      verify-packed, in the docs under "Errors"\
+  more      python -m rnnkit explain verify-packed\
 """,
             "inputs",
         )

@@ -81,7 +81,7 @@ output of sample 1 depends on input of sample 0
   fix        repeat_interleave(3, dim=0)
   at         test_repeats.py:...
   intended?  rnnkit.verify(..., skip=['batch'])
-  more       batch, in the docs under "Errors"\
+  more       python -m rnnkit explain batch\
 """)
 
 

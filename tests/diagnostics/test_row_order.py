@@ -98,7 +98,7 @@ steps go into layer out of order, each feature in an order of its own
   cause      likely a view or reshape where axes must change places first
   fix        x.permute(...), then reshape
   intended?  rnnkit.verify(..., skip=['coverage'])
-  more       coverage, in the docs under "Errors"\
+  more       python -m rnnkit explain coverage\
 """)
 
 

@@ -85,7 +85,7 @@ def test_text_and_report() -> None:
             "  cause      padding is pooled, or read as the last step",
             "  intended?  rnnkit.verify(..., skip=['alone'])",
             "  seen       on a copy in float64: in half precision rounding alone may do as much",
-            '  more       alone, in the docs under "Errors"',
+            "  more       python -m rnnkit explain alone",
         ]
     )
     assert [check.outcome for check in report.checks if check.probe == "alone"] == ["failed"]

@@ -40,7 +40,7 @@ def test_step_that_returns_no_pair() -> None:
     assert error.value.code == "streams-result"
     assert str(error.value) == snapshot("""\
 step returns a pair, output and state, got a Tensor of shape (4, 7, 6)
-  more      streams-result, in the docs under "Errors"\
+  more      python -m rnnkit explain streams-result\
 """)
 
 

@@ -45,7 +45,7 @@ def test_step_that_is_never_read() -> None:
 step 0 reaches no output of the model, and later steps do
   evidence   a NaN there reaches no output
   intended?  rnnkit.verify(..., skip=['coverage'])
-  more       coverage, in the docs under "Errors"\
+  more       python -m rnnkit explain coverage\
 """)
     words = nn.Embedding(11, FEATURE)
     model = Model(lambda m, x: late(m, m.words(x)), cell=nn.GRUCell(FEATURE, HIDDEN), words=words)

@@ -204,7 +204,7 @@ output[0] of step 3 differs in chunks of 3 and 4, the state passed on, from the 
   fix        y, state = layer(x, state), and return that state
   evidence   the second chunk gives the same, whatever state it is given
   intended?  rnnkit.verify(..., skip=['streaming'])
-  more       streaming, in the docs under "Errors"\
+  more       python -m rnnkit explain streaming\
 """)
     assert error.value.module == "lstm"
     # The fix that it says.
@@ -222,7 +222,7 @@ output[0] of step 0 differs in chunks of 3 and 4, the state passed on, from the 
   cause      gru is bidirectional: its backward direction reads the chunks to come
   fix        GRU(..., bidirectional=False)
   intended?  rnnkit.verify(..., skip=['streaming'])
-  more       streaming, in the docs under "Errors"\
+  more       python -m rnnkit explain streaming\
 """)
     assert "streaming" in judge("directions", fixed=True).checked
 
@@ -235,7 +235,7 @@ def test_text_of_a_state_that_is_not_the_last() -> None:
     assert str(error.value) == snapshot("""\
 output[2] (the state at the end) differs in chunks of 3 and 4, the state passed on, from the sequence at once: off by 1.1e+00 of the largest
   intended?  rnnkit.verify(..., skip=['streaming'])
-  more       streaming, in the docs under "Errors"\
+  more       python -m rnnkit explain streaming\
 """)
 
 
@@ -254,7 +254,7 @@ def test_text_of_a_sequence_that_is_remembered() -> None:
 a new sequence does not start afresh: it depends on the one before
   cause      model.kept is kept from call to call
   intended?  rnnkit.verify(..., skip=['streaming'])
-  more       streaming, in the docs under "Errors"\
+  more       python -m rnnkit explain streaming\
 """)
 
 
@@ -267,5 +267,5 @@ def test_refused() -> None:
     assert (error.value.argument, error.value.code) == ("streaming", "verify-streaming")
     assert str(error.value) == snapshot("""\
 streaming is True or False, got 'yes'
-  more      verify-streaming, in the docs under "Errors"\
+  more      python -m rnnkit explain verify-streaming\
 """)

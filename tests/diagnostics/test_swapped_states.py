@@ -61,7 +61,7 @@ def test_what_is_said() -> None:
 two takes the c of one as its h, and the h as its c
   fix        output, (h, c) = layer(input): h comes first, as in hx=(h, c)
   intended?  rnnkit.verify(..., skip=['use'])
-  more       use, in the docs under "Errors"\
+  more       python -m rnnkit explain use\
 """)
 
 

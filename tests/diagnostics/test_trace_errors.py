@@ -84,7 +84,7 @@ def test_refused_names() -> None:
     assert str(error.value) == snapshot("""\
 model= names the modules that a function calls, and a module was given
   fix       rnnkit.trace(model, ...), without model=
-  more      trace-model, in the docs under "Errors"\
+  more      python -m rnnkit explain trace-model\
 """)
     assert len(rnnkit.trace(layer, X).rows) == 1
 

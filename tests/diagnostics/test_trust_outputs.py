@@ -95,7 +95,7 @@ output['mixed'] of sample 1 depends on input of sample 0
   by         sub
   at         test_trust_outputs.py:...
   intended?  rnnkit.verify(..., skip=['batch'])
-  more       batch, in the docs under "Errors"\
+  more       python -m rnnkit explain batch\
 """)
 
 
@@ -112,7 +112,7 @@ def test_rows_that_are_features() -> None:
     assert str(error.value) == snapshot("""\
 axis 1 of the output follows axis 2 of the input, and none follows its steps, on axis 1
   intended?  rnnkit.verify(..., skip=['causal'])
-  more       causal, in the docs under "Errors"\
+  more       python -m rnnkit explain causal\
 """)
 
 

@@ -270,6 +270,6 @@ of the output of layer, the first step alone is used, which has read one step
   first      layer (GRU)
   fix        h_n[-1], or output[:, -1], the last step with batch_first=True
   intended?  rnnkit.verify(..., skip=['use'])
-  more       use, in the docs under "Errors"\
+  more       python -m rnnkit explain use\
 """)
     assert rnnkit.verify(model, X, lengths=[SEQ] * BATCH, pad="pre").judged

@@ -176,7 +176,7 @@ def test_rows_for_steps() -> None:
 output (7, 6) has a row for each of 7 steps, none for a sample
   cause      likely batch and seq have changed places
   intended?  rnnkit.verify(..., skip=['batch'])
-  more       batch, in the docs under "Errors"\
+  more       python -m rnnkit explain batch\
 """)
 
 
@@ -210,7 +210,7 @@ output of sample 1 depends on input of sample 0
   first      gru (GRU), output of call 0
   at         test_verify_axes.py:...
   intended?  rnnkit.verify(..., skip=['batch'])
-  more       batch, in the docs under "Errors"\
+  more       python -m rnnkit explain batch\
 """)
 
 
@@ -225,7 +225,7 @@ output[0] of sample 1 depends on input of sample 0
   cause      the model reads axis 0 of its input as seq, but the batch is there
   fix        LSTM(..., batch_first=True), or input.transpose(0, 1)
   intended?  rnnkit.verify(..., skip=['batch'])
-  more       batch, in the docs under "Errors"\
+  more       python -m rnnkit explain batch\
 """)
     assert error.value.module == ""
 

@@ -80,7 +80,7 @@ output of sample 1 depends on input of sample 0
   at         test_verify_calls.py:...
   intended?  rnnkit.verify(..., skip=['batch'])
   also       causal: output of step 0 depends on input of step 3 or later
-  more       batch, in the docs under "Errors"\
+  more       python -m rnnkit explain batch\
 """)
 
 
@@ -145,7 +145,7 @@ def test_text_of_a_batch_of_a_loader() -> None:
     assert str(error.value) == snapshot("""\
 the model does not take a list of 2 as one input: it takes the parts of a batch
   fix       rnnkit.verify(model, batch[0]), if the rest is not for the model
-  more      batch-whole, in the docs under "Errors"\
+  more      python -m rnnkit explain batch-whole\
 """)
 
 

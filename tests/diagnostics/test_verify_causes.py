@@ -229,7 +229,7 @@ def test_shared_by_the_batch() -> None:
 sample 0 alone gives another output than in the batch: off by 7.5e-01 of the largest
   first      not looked for: alone, a sample runs through other sizes
   intended?  rnnkit.verify(..., skip=['alone'])
-  more       alone, in the docs under "Errors"\
+  more       python -m rnnkit explain alone\
 """)
 
 

@@ -78,7 +78,7 @@ output of sample 1 depends on input of sample 0
   cause      lstm reads axis 0 of its input as seq, but the batch is there
   fix        LSTM(..., batch_first=True), or input.transpose(0, 1)
   intended?  rnnkit.verify(..., skip=['batch'])
-  more       batch, in the docs under "Errors"\
+  more       python -m rnnkit explain batch\
 """)
 
 
@@ -90,7 +90,7 @@ output of sample 1 depends on input of sample 0
   cause      lstm reads axis 0 of its input as seq, but the batch is there
   fix        LSTM(..., batch_first=True), or input.transpose(0, 1)
   intended?  rnnkit.verify(..., skip=['batch'])
-  more       batch, in the docs under "Errors"\
+  more       python -m rnnkit explain batch\
 """)
 
 
@@ -103,7 +103,7 @@ output of sample 2 depends on input of sample 0
   by         reshape(4, -1)
   at         models_of_users.py:...
   intended?  rnnkit.verify(..., skip=['batch'])
-  more       batch, in the docs under "Errors"\
+  more       python -m rnnkit explain batch\
 """)
 
 
@@ -116,7 +116,7 @@ output of sample 1 depends on input of sample 0
   by         view(7, 4, 3)
   at         models_of_users.py:...
   intended?  rnnkit.verify(..., skip=['batch'])
-  more       batch, in the docs under "Errors"\
+  more       python -m rnnkit explain batch\
 """)
 
 
@@ -127,7 +127,7 @@ sample 3 alone, cut to its 2 steps, gives another output than in the batch: off 
   first      not looked for: alone, a sample runs through other sizes
   cause      padding is pooled, or read as the last step
   intended?  rnnkit.verify(..., skip=['alone'])
-  more       alone, in the docs under "Errors"\
+  more       python -m rnnkit explain alone\
 """)
 
 
@@ -138,7 +138,7 @@ sample 3 alone, cut to its 2 steps, gives another output than in the batch: off 
   first      not looked for: alone, a sample runs through other sizes
   cause      padding is pooled, or read as the last step
   intended?  rnnkit.verify(..., skip=['alone'])
-  more       alone, in the docs under "Errors"\
+  more       python -m rnnkit explain alone\
 """)
 
 
@@ -149,7 +149,7 @@ of the output of lstm, the backward half is used at the last step only, where it
   first      lstm (LSTM)
   fix        last_hidden(state), or torch.cat([h_n[-2], h_n[-1]], dim=1)
   intended?  rnnkit.verify(..., skip=['use'])
-  more       use, in the docs under "Errors"\
+  more       python -m rnnkit explain use\
 """)
 
 
@@ -161,7 +161,7 @@ output of step 0 depends on input of step 3 or later
   cause      encoder is bidirectional: its backward direction has read the later steps
   fix        GRU(..., bidirectional=False)
   intended?  rnnkit.verify(..., skip=['causal'])
-  more       causal, in the docs under "Errors"\
+  more       python -m rnnkit explain causal\
 """)
 
 
@@ -172,7 +172,7 @@ the last output depends on no earlier step of the input: nothing is remembered
   cause      likely a loop that passes on the first state
   or         axis 1 of the input is not seq: rnnkit.verify(..., seq_dim=...)
   intended?  rnnkit.verify(..., skip=['memory'])
-  more       memory, in the docs under "Errors"\
+  more       python -m rnnkit explain memory\
 """)
 
 
@@ -182,7 +182,7 @@ def test_text_of_a_kept_state() -> None:
 the same input gives another output the second time
   cause      model.state is kept from call to call
   intended?  rnnkit.verify(..., skip=['repeatable'])
-  more       repeatable, in the docs under "Errors"\
+  more       python -m rnnkit explain repeatable\
 """)
 
 
@@ -192,7 +192,7 @@ def test_text_of_a_random_state() -> None:
 the same input gives another output the second time
   cause      forward draws random numbers (torch)
   intended?  rnnkit.verify(..., skip=['repeatable'])
-  more       repeatable, in the docs under "Errors"\
+  more       python -m rnnkit explain repeatable\
 """)
 
 
@@ -205,7 +205,7 @@ output of sample 1 depends on input of sample 0
   fix        repeat_interleave(3, dim=1)
   at         models_of_users.py:...
   intended?  rnnkit.verify(..., skip=['batch'])
-  more       batch, in the docs under "Errors"\
+  more       python -m rnnkit explain batch\
 """)
 
 
@@ -216,7 +216,7 @@ of the state of gru, h_n[0] and h_n[3] are used: directions of different layers
   first      gru (GRU)
   fix        h_n[2] and h_n[3], the last layer's; or last_hidden(state)
   intended?  rnnkit.verify(..., skip=['use'])
-  more       use, in the docs under "Errors"\
+  more       python -m rnnkit explain use\
 """)
 
 
@@ -228,7 +228,7 @@ output of sample 1 depends on input of sample 0
   cause      lstm reads axis 0 of its 2-D input as seq, but the batch is there
   fix        input.unsqueeze(1) for one step, input.unsqueeze(-1) for a series
   intended?  rnnkit.verify(..., skip=['batch'])
-  more       batch, in the docs under "Errors"\
+  more       python -m rnnkit explain batch\
 """)
 
 
@@ -245,7 +245,7 @@ output of sample 1 depends on input of sample 0
   by         batch_norm
   at         test_verify_mistakes.py:...
   intended?  rnnkit.verify(..., skip=['batch'])
-  more       batch, in the docs under "Errors"\
+  more       python -m rnnkit explain batch\
 """)
 
     report = rnnkit.verify(model, x, skip=["batch"])

@@ -106,7 +106,7 @@ def test_scripted_model(right: bool) -> None:
 output of sample 1 depends on input of sample 0
   first      not found: no hooks can be put on a ScriptModule
   intended?  rnnkit.verify(..., skip=['batch'])
-  more       batch, in the docs under "Errors"\
+  more       python -m rnnkit explain batch\
 """)
 
 

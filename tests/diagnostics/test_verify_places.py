@@ -43,7 +43,7 @@ output of sample 1 depends on input of sample 0
   cause      gru reads axis 0 of its input as seq, but the batch is there
   fix        GRU(..., batch_first=True), or input.transpose(0, 1)
   intended?  rnnkit.verify(..., skip=['batch'])
-  more       batch, in the docs under "Errors"\
+  more       python -m rnnkit explain batch\
 """)
 
 
@@ -60,7 +60,7 @@ def test_other_modules_on_other_values() -> None:
 output of sample 1 depends on input of sample 0
   first      not found: the model calls other modules on other values
   intended?  rnnkit.verify(..., skip=['batch'])
-  more       batch, in the docs under "Errors"\
+  more       python -m rnnkit explain batch\
 """)
 
 
@@ -77,7 +77,7 @@ output of step 2 depends on input of step 3 or later
   by         conv1d(1, 1, 1, 1)
   at         test_verify_places.py:...
   intended?  rnnkit.verify(..., skip=['causal'])
-  more       causal, in the docs under "Errors"\
+  more       python -m rnnkit explain causal\
 """)
 
 
@@ -98,7 +98,7 @@ output of sample 1 depends on input of sample 0
   first      gru (Mixed), output of call 0
   at         test_verify_places.py:...
   intended?  rnnkit.verify(..., skip=['batch'])
-  more       batch, in the docs under "Errors"\
+  more       python -m rnnkit explain batch\
 """)
 
 

@@ -30,7 +30,7 @@ def test_refused_model() -> None:
         """\
 verify takes a model, a torch.nn.Module, got a function
   fix       rnnkit.verify(model, ..., call=lambda model, *inputs: ...), if it wraps a model
-  more      model-type, in the docs under "Errors"\
+  more      python -m rnnkit explain model-type\
 """
     )
 
@@ -41,7 +41,7 @@ def test_refused_skip() -> None:
         """\
 skip takes a list of repeatable, batch, alone, padding, causal, memory, coverage, use, gradient, streaming, got 'padings'
   fix       skip=['padding']
-  more      verify-probes, in the docs under "Errors"\
+  more      python -m rnnkit explain verify-probes\
 """
     )
 
@@ -52,7 +52,7 @@ def test_refused_skip_as_text() -> None:
         """\
 skip takes a list of repeatable, batch, alone, padding, causal, memory, coverage, use, gradient, streaming, got 'batch'
   fix       skip=['batch']
-  more      verify-probes, in the docs under "Errors"\
+  more      python -m rnnkit explain verify-probes\
 """
     )
 
@@ -104,7 +104,7 @@ def test_refused_pad() -> None:
     """Padding is after or before."""
     assert refused("pad", pad="left") == snapshot("""\
 pad is 'post' or 'pre', got 'left'
-  more      verify-pad, in the docs under "Errors"\
+  more      python -m rnnkit explain verify-pad\
 """)
 
 
@@ -114,7 +114,7 @@ def test_refused_lengths(lengths: tuple[int, ...]) -> None:
     assert refused("lengths", lengths=lengths) == snapshot(
         """\
 lengths must be 4 counts from 1 to 7, one for each sample: axis 1 of the input is 7 long
-  more      verify-lengths, in the docs under "Errors"\
+  more      python -m rnnkit explain verify-lengths\
 """
     )
 
@@ -124,7 +124,7 @@ def test_refused_mask() -> None:
     assert refused("lengths", lengths=torch.ones(BATCH, SEQ, dtype=torch.bool)) == snapshot(
         """\
 lengths must be integers, one for each sample, got a Tensor of shape (4, 7); of a mask, mask.sum(1)
-  more      verify-lengths, in the docs under "Errors"\
+  more      python -m rnnkit explain verify-lengths\
 """
     )
 
@@ -135,31 +135,31 @@ def test_refused_fractions() -> None:
     assert refused("lengths", lengths=[2.7, 7, 7, 7]) == snapshot(
         """\
 lengths must be integers, one for each sample, got a list
-  more      verify-lengths, in the docs under "Errors"\
+  more      python -m rnnkit explain verify-lengths\
 """
     )
     assert refused("lengths", lengths=torch.ones(4)) == snapshot(
         """\
 lengths must be integers, one for each sample, got a Tensor of shape (4,)
-  more      verify-lengths, in the docs under "Errors"\
+  more      python -m rnnkit explain verify-lengths\
 """
     )
     assert refused("lengths", lengths=[True, 7, 7, 7]) == snapshot(
         """\
 lengths must be integers, one for each sample, got a list
-  more      verify-lengths, in the docs under "Errors"\
+  more      python -m rnnkit explain verify-lengths\
 """
     )
     assert refused("lengths", lengths=7) == snapshot(
         """\
 lengths must be integers, one for each sample, got 7
-  more      verify-lengths, in the docs under "Errors"\
+  more      python -m rnnkit explain verify-lengths\
 """
     )
     assert refused("lengths", lengths=[]) == snapshot(
         """\
 lengths must be integers, one for each sample, got an empty list
-  more      verify-lengths, in the docs under "Errors"\
+  more      python -m rnnkit explain verify-lengths\
 """
     )
 
@@ -171,7 +171,7 @@ def test_lengths_without_steps() -> None:
 
     assert str(error.value) == snapshot("""\
 lengths were given, but no input has an axis 1 for seq
-  more      verify-lengths, in the docs under "Errors"\
+  more      python -m rnnkit explain verify-lengths\
 """)
 
 
@@ -213,12 +213,12 @@ def test_refused_call() -> None:
     assert refused("call", call=3) == snapshot("""\
 call is a function of the model and its inputs, got 3
   fix       call=lambda model, *inputs: model.encode(*inputs)
-  more      verify-call, in the docs under "Errors"\
+  more      python -m rnnkit explain verify-call\
 """)
     assert refused("kwargs", kwargs=[1]) == snapshot("""\
 kwargs is a dictionary of inputs by their names, got a list
   fix       kwargs={"mask": mask}, by the name that forward has
-  more      verify-kwargs, in the docs under "Errors"\
+  more      python -m rnnkit explain verify-kwargs\
 """)
 
 

@@ -153,7 +153,7 @@ def test_padding_read() -> None:
     assert str(error.value) == snapshot("""\
 output of sample 0 depends on what is beyond its length of 3 steps
   intended?  rnnkit.verify(..., skip=['padding'])
-  more       padding, in the docs under "Errors"\
+  more       python -m rnnkit explain padding\
 """)
 
 

@@ -199,7 +199,7 @@ output of sample 1 depends on input of sample 0
   by         add
   at         test_verify_steered.py:...
   intended?  rnnkit.verify(..., skip=['batch'])
-  more       batch, in the docs under "Errors"\
+  more       python -m rnnkit explain batch\
 """)
 
 

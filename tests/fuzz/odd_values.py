@@ -115,8 +115,7 @@ def misspoken(error: rnnkit.RnnkitError) -> str:
     if len(text) > LONGEST:
         return f"{len(text)} characters: {text[:300]}"
     last = text.rpartition("\n")[2]
-    if error.code not in CODES or not re.fullmatch(
-        rf'  more +{error.code}, in the docs under "Errors"', last
-    ):
+    more = rf"  more +python -m rnnkit explain {error.code}"
+    if error.code not in CODES or not re.fullmatch(more, last):
         return f"no line of the code: {text[:300]}"
     return f"contents: {text[:300]}" if any(one in text for one in CONTENTS) else ""

@@ -120,8 +120,7 @@ state is not what this GRU returned
   GRU(3, 4, num_layers=2, bidirectional=True)
   state     expected (num_layers * directions = 4, batch, hidden_size=4)    got (7, 5, 8)
   fix       output, state = layer(...): the state is the second of the two
-            where layer is this module
-  more      state-not-own, in the docs under "Errors"\
+  more      python -m rnnkit explain state-not-own\
 """)
 
 
@@ -136,8 +135,7 @@ state is not what this LSTM returned
   LSTM(3, 6, proj_size=4, num_layers=2)
   state     expected h (num_layers=2, batch, proj_size=4), c (num_layers=2, batch, hidden_size=6)    got (2, 5, 4)
   fix       output, state = layer(...): the state is the second of the two
-            where layer is this module
-  more      state-not-own, in the docs under "Errors"\
+  more      python -m rnnkit explain state-not-own\
 """)
 
 
@@ -151,8 +149,7 @@ state is not what this GRU returned
   GRU(3, 4, num_layers=2, state_batch_first=True)
   state     expected (batch, num_layers=2, hidden_size=4)    got (2, 5, 4)
   fix       output, state = layer(...): the state is the second of the two
-            where layer is this module
-  more      state-not-own, in the docs under "Errors"\
+  more      python -m rnnkit explain state-not-own\
 """)
 
 
@@ -210,7 +207,7 @@ def test_step_of_a_bidirectional_layer() -> None:
 a bidirectional layer has no single step
   GRU(3, 4, bidirectional=True): its backward direction begins at the last step of a sequence
   fix       GRU(..., bidirectional=False), or call the layer on the whole sequence
-  more      step-bidirectional, in the docs under "Errors"\
+  more      python -m rnnkit explain step-bidirectional\
 """)
 
 
@@ -234,7 +231,7 @@ LSTM.step: Expected x_t to be 1D or 2D, got 3D instead
   LSTM(3, 4): one time step has no seq axis
   x_t       expected (batch, input_size=3)    got (7, 5, 3)
   fix       for x_t in input.unbind(0): ..., or call the layer
-  more      step-rank, in the docs under "Errors"\
+  more      python -m rnnkit explain step-rank\
 """)
 
 
@@ -247,7 +244,7 @@ def test_step_of_what_is_no_tensor() -> None:
     assert error.argument == "x_t"
     assert str(error) == snapshot("""\
 LSTM.step: x_t must be a Tensor (batch, input_size), got a list
-  more      step-type, in the docs under "Errors"\
+  more      python -m rnnkit explain step-type\
 """)
 
 

@@ -15,7 +15,9 @@ PAGES = [*ROOT.glob("*.md"), *DOCS.rglob("*.md")]
 REFERENCE = (DOCS / "reference.md").read_text()
 BLOCK = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 #: Pages that Sphinx alone can show: lists of what the code says, or of other pages.
-MADE_BY_SPHINX = ("reference.md", "index.md", "changelog.md", "contributing.md", "concepts.md")
+MADE_BY_SPHINX = (
+    *("reference.md", "index.md", "changelog.md", "contributing.md", "concepts.md", "errors.md"),
+)
 
 
 def prose(page: pathlib.Path) -> str:

@@ -16,7 +16,7 @@ input must be a Tensor, got None
   LSTMCell(3, 4)
   input     expected a Tensor    got None
   fix       see what the line before returns
-  more      input-type, in the docs under "Errors"\
+  more      python -m rnnkit explain input-type\
 """),
     ),
     "A list of samples is refused with the call that stacks it.": Case(
@@ -33,8 +33,7 @@ GRUCell: Expected input to be 1D or 2D, got 3D instead
   GRUCell(3, 4): the input has 3 axes
   input     expected (batch, input_size=3)    got (7, 5, 3)
   fix       a cell takes one step: for x_t in input: hx = cell(x_t, hx), or a layer: GRU(3, ...)
-            where hx is your state and cell is this module
-  more      input-rank, in the docs under "Errors"\
+  more      python -m rnnkit explain input-rank\
 """),
     ),
     "A lone number is refused.": Case(
@@ -45,7 +44,7 @@ LSTMCell: Expected input to be 1D or 2D, got 0D instead
   LSTMCell(3, 4): the input has 0 axes
   input     expected (batch, input_size=3)    got ()
   fix       a tensor (batch, input_size=3)
-  more      input-rank, in the docs under "Errors"\
+  more      python -m rnnkit explain input-rank\
 """),
     ),
     "An input of another width is refused with both numbers.": Case(
@@ -68,7 +67,7 @@ input has inconsistent input_size: got 5 expected 3
   input     expected (batch, input_size=3)    got (3, 5)
   evidence  input_size=3 is axis 0 of the input
   fix       input.t()
-  more      layout-features, in the docs under "Errors"\
+  more      python -m rnnkit explain layout-features\
 """),
     ),
     "A batch of single numbers is refused with the feature axis it lacks.": Case(
@@ -81,7 +80,7 @@ input has inconsistent input_size: got 5 expected 1
   input     expected (input_size=1,)    got (5,)
   fix       input.unsqueeze(-1), if each step is one number
             GRUCell(5, ...), or an input with 1 feature
-  more      input-width, in the docs under "Errors"\
+  more      python -m rnnkit explain input-width\
 """),
     ),
     "Double precision is refused.": Case(
@@ -94,7 +93,7 @@ RNN input dtype (torch.float64) does not match weight dtype (torch.float32). Con
   input     expected torch.float32    got torch.float64
   evidence  float64 is what NumPy makes of Python's numbers
   fix       input.to(torch.float32), or model.to(torch.float64)
-  more      input-dtype, in the docs under "Errors"\
+  more      python -m rnnkit explain input-dtype\
 """),
     ),
     "Whole numbers are refused.": Case(
@@ -106,7 +105,7 @@ RNN input dtype (torch.int64) does not match weight dtype (torch.float32).
   GRUCell(3, 4): the input holds no real floating-point numbers
   input     expected torch.float32    got torch.int64
   fix       numbers: input.float()
-  more      input-numbers, in the docs under "Errors"\
+  more      python -m rnnkit explain input-numbers\
 """),
     ),
     "An input on another device is refused.": Case(
@@ -117,7 +116,7 @@ Input and parameter tensors are not at the same device, found input tensor at me
   RNNCell(3, 4): input and weights are on different devices
   input     expected on cpu    got meta
   fix       a tensor that has numbers, such as torch.zeros_like(input, device='cpu')
-  more      input-device, in the docs under "Errors"\
+  more      python -m rnnkit explain input-device\
 """),
     ),
     "An LSTM's pair is refused by a GRUCell.": Case(
@@ -129,8 +128,7 @@ hx must be one tensor, got a tuple of 2: (5, 4), (5, 4)
   GRUCell(3, 4) carries one tensor
   hx        expected (batch=5, hidden_size=4)
   fix       hx[0], if this is an LSTM's (h, c)
-            where hx is your state
-  more      state-structure, in the docs under "Errors"\
+  more      python -m rnnkit explain state-structure\
 """),
     ),
     "One tensor is refused by an LSTMCell.": Case(
@@ -151,8 +149,7 @@ lstm expects two hidden states: hx is (h, c), got a tuple of 3: (5, 4), (5, 4), 
   LSTMCell(3, 4) carries the pair (h, c)
   hx        expected (h, c), each (batch=5, hidden_size=4)
   fix       hx[:2], if the first two are h and c
-            where hx is your state
-  more      state-structure, in the docs under "Errors"\
+  more      python -m rnnkit explain state-structure\
 """),
     ),
     "A list of one tensor is refused with its member.": Case(
@@ -164,8 +161,7 @@ hx must be one tensor, got a list of 1: (5, 4)
   RNNCell(3, 4) carries one tensor
   hx        expected (batch=5, hidden_size=4)
   fix       hx[0]
-            where hx is your state
-  more      state-structure, in the docs under "Errors"\
+  more      python -m rnnkit explain state-structure\
 """),
     ),
     "A layer's whole result in the place of the state is refused.": Case(
@@ -176,8 +172,7 @@ lstm expects two hidden states: hx is (h, c), got a tuple of 2: (7, 5, 4), LSTMS
   LSTMCell(3, 4) carries the pair (h, c)
   hx        expected (h, c), each (batch=5, hidden_size=4)
   fix       hx[1], if this is a layer's result (output, state)
-            where hx is your state
-  more      state-structure, in the docs under "Errors"\
+  more      python -m rnnkit explain state-structure\
 """),
     ),
 }

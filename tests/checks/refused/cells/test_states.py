@@ -18,8 +18,7 @@ GRUCell: Expected hidden to be 1D or 2D, got 3D instead
   input     expected (batch, input_size=3)    got (5, 3)
   hx        expected (batch=5, hidden_size=4)    got (1, 5, 4)
   fix       hx.squeeze(0)
-            where hx is your state
-  more      state-rank, in the docs under "Errors"\
+  more      python -m rnnkit explain state-rank\
 """),
     ),
     "The state of a layer of several is refused.": Case(
@@ -32,8 +31,7 @@ LSTMCell: Expected hx[0] to be 1D or 2D, got 3D instead
   h         expected (batch=5, hidden_size=4)    got (2, 5, 4)
   c         expected (batch=5, hidden_size=4)    got (2, 5, 4)
   fix       tuple(t[-1] for t in hx), if the last one is meant
-            where hx is your state
-  more      state-rank, in the docs under "Errors"\
+  more      python -m rnnkit explain state-rank\
 """),
     ),
     "A state without the batch axis is refused with the repetition.": Case(
@@ -60,8 +58,7 @@ RNNCell: Expected hidden to be 1D, got 2D instead
   input     expected (input_size=3,)    got (3,)
   hx        expected (hidden_size=4,)    got (4, 4)
   fix       hx[-1], if the last one is meant
-            where hx is your state
-  more      state-rank, in the docs under "Errors"\
+  more      python -m rnnkit explain state-rank\
 """),
     ),
     "If c alone lacks the batch axis, c is named.": Case(
@@ -75,8 +72,7 @@ LSTMCell: Expected hx[1] to be 2D, got 1D instead
   h         expected (batch=5, hidden_size=4)    got (5, 4)
   c         expected (batch=5, hidden_size=4)    got (4,)
   fix       (h, c.repeat(5, 1)), if all start from the same values
-            where (h, c) is your state
-  more      state-rank, in the docs under "Errors"\
+  more      python -m rnnkit explain state-rank\
 """),
     ),
     "A state that is left from a larger batch is refused with its rows of now.": Case(
@@ -93,8 +89,7 @@ Input batch size 5 doesn't match hidden0 batch size 8
   fix       hx=None or cell.initial_state(5): zeros, if the sequences are new
             rnnkit.states.select(hx, slice(5)), if the first 5 samples went on
             rnnkit.states.select(hx, positions), if others did
-            where hx is your state and cell is this module
-  more      state-batch, in the docs under "Errors"\
+  more      python -m rnnkit explain state-batch\
 """),
     ),
     "A state of a smaller batch is refused.": Case(
@@ -113,8 +108,7 @@ Input batch size 5 doesn't match hidden0 batch size 1
   hx        expected (batch=5, hidden_size=4)    got (1, 4)
   fix       rnnkit.states.expand(hx, 5), if all samples start from it
             hx=None or cell.initial_state(5): zeros, if the sequences are new
-            where hx is your state and cell is this module
-  more      state-one-sample, in the docs under "Errors"\
+  more      python -m rnnkit explain state-one-sample\
 """),
     ),
     "If h fits and c is of another batch, c is named.": Case(
@@ -131,8 +125,7 @@ Input batch size 5 doesn't match hidden0 batch size 4
   input     expected (batch, input_size=3)    got (5, 3)
   hx        expected (batch=5, hidden_size=4)    got (4, 5)
   fix       hx.t()
-            where hx is your state
-  more      state-transposed, in the docs under "Errors"\
+  more      python -m rnnkit explain state-transposed\
 """),
     ),
     "A state of another width is refused.": Case(
@@ -150,7 +143,7 @@ hidden0 has inconsistent hidden_size: got 8, expected 4
   hx        expected (batch=5, hidden_size=4)    got (5, 8)
   evidence  8 is twice 4: both directions side by side
   fix       GRUCell(..., hidden_size=8), or a torch.nn.Linear(8, 4) between the two
-  more      state-twice-as-wide, in the docs under "Errors"\
+  more      python -m rnnkit explain state-twice-as-wide\
 """),
     ),
     "If h fits and c is of another width, c is named.": Case(
@@ -167,8 +160,7 @@ hx dtype (torch.float64) does not match input dtype (torch.float32)
   GRUCell(3, 4): state and input differ in dtype
   hx        expected torch.float32    got torch.float64
   fix       rnnkit.states.to(hx, torch.float32)
-            where hx is your state
-  more      state-dtype, in the docs under "Errors"\
+  more      python -m rnnkit explain state-dtype\
 """),
     ),
     "Of an LSTMCell's pair the one on another device is named.": Case(
@@ -179,8 +171,7 @@ Input and hidden tensors are not at the same device, found input tensor at cpu a
   LSTMCell(3, 4): state and input are on different devices
   c         expected on cpu    got meta
   fix       (h, None), which starts c from zeros; a tensor on meta has no numbers
-            where (h, c) is your state
-  more      state-device, in the docs under "Errors"\
+  more      python -m rnnkit explain state-device\
 """),
     ),
     "The cell of such a layer tells h from c too.": Case(
@@ -199,8 +190,7 @@ hidden0 has inconsistent hidden_size: got 4, expected 2
   c         expected (batch=5, hidden_size=4)    got (5, 6)
   evidence  proj_size=2 is the width of h, hidden_size=4 that of c
   fix       hx=None or cell.initial_state(5): zeros
-            where cell is this module
-  more      state-projection, in the docs under "Errors"\
+  more      python -m rnnkit explain state-projection\
 """),
     ),
     "Nor is a cell's.": Case(

@@ -33,8 +33,7 @@ CASES = {
 LSTM.__init__() got an unexpected keyword argument 'return_sequences'
   LSTM(3, 4, return_sequences=True)
   fix       leave it out: output, state = layer(input) returns every step
-            where layer is this module
-  more      option-unknown, in the docs under "Errors"\
+  more      python -m rnnkit explain option-unknown\
 """),
     ),
     "Another library's word for the layout is its opposite.": Case(
@@ -62,7 +61,7 @@ LSTM.__init__() got an unexpected keyword argument 'return_sequences'
 Recurrent.__init__() got an unexpected keyword argument 'bidirectional'
   Recurrent(a GRUCell, bidirectional=True)
   fix       reverse_cells=[...], the cell of each layer's backward direction
-  more      option-unknown, in the docs under "Errors"\
+  more      python -m rnnkit explain option-unknown\
 """),
     ),
     "A cell has one direction.": Case(
@@ -72,7 +71,7 @@ Recurrent.__init__() got an unexpected keyword argument 'bidirectional'
 GRUCell.__init__() got an unexpected keyword argument 'bidirectional'
   GRUCell(3, 4, bidirectional=True)
   fix       leave bidirectional out: a cell is one layer, in one direction, for one step
-  more      option-unknown, in the docs under "Errors"\
+  more      python -m rnnkit explain option-unknown\
 """),
     ),
     "A cell is one layer.": Case(
@@ -82,7 +81,7 @@ GRUCell.__init__() got an unexpected keyword argument 'bidirectional'
 RNNCell.__init__() got an unexpected keyword argument 'num_layers'
   RNNCell(3, 4, num_layers=2)
   fix       leave num_layers out: a cell is one layer, in one direction, for one step
-  more      option-unknown, in the docs under "Errors"\
+  more      python -m rnnkit explain option-unknown\
 """),
     ),
 }
@@ -105,7 +104,7 @@ dropout should be a number in range [0, 1] representing the probability of an el
   Recurrent(dropout=2.0)
   dropout   expected a float from 0 to 1    got 2.0
   fix       dropout: a float from 0 to 1
-  more      option-value, in the docs under "Errors"\
+  more      python -m rnnkit explain option-value\
 """)
 
 

@@ -108,162 +108,162 @@ MESSAGES = {
 LSTM.__init__() missing a required argument: 'input_size'
   LSTM()
   fix       LSTM(input_size, hidden_size, num_layers, ...)
-  more      option-unknown, in the docs under "Errors"\
+  more      python -m rnnkit explain option-unknown\
 """),
     "nn.LSTM(3, 4, batchfirst=True)": snapshot("""\
 LSTM.__init__() got an unexpected keyword argument 'batchfirst'
   LSTM(3, 4, batchfirst=True)
   fix       batch_first=True
-  more      option-unknown, in the docs under "Errors"\
+  more      python -m rnnkit explain option-unknown\
 """),
     "nn.LSTMCell(3, 4, batch_first=True)": snapshot("""\
 LSTMCell.__init__() got an unexpected keyword argument 'batch_first'
   LSTMCell(3, 4, batch_first=True)
   fix       leave batch_first out: a cell is one layer, in one direction, for one step
-  more      option-unknown, in the docs under "Errors"\
+  more      python -m rnnkit explain option-unknown\
 """),
     "nn.GRU(3, 4, hidden_size=4)": snapshot("""\
 GRU.__init__() got multiple values for argument 'hidden_size'
   GRU(3, 4, hidden_size=4)
   fix       GRU(input_size, hidden_size, num_layers, ...)
-  more      option-unknown, in the docs under "Errors"\
+  more      python -m rnnkit explain option-unknown\
 """),
     "nn.LSTMCell(3, 4, True, None, None, 1)": snapshot("""\
 LSTMCell.__init__() too many positional arguments
   LSTMCell(3, 4, True, None, None, 1)
   fix       LSTMCell(input_size, hidden_size, bias, ...)
-  more      option-unknown, in the docs under "Errors"\
+  more      python -m rnnkit explain option-unknown\
 """),
     "nn.LSTM(3.0, 4)": snapshot("""\
 input_size should be of type int, got: float
   LSTM(3.0, 4)
   input_size  expected an int from 1    got 3.0
   fix         input_size=3
-  more        option-value, in the docs under "Errors"\
+  more        python -m rnnkit explain option-value\
 """),
     "nn.LSTM(0, 4)": snapshot("""\
 input_size must be greater than zero
   LSTM(0, 4)
   input_size  expected an int from 1    got 0
   fix         input_size: an int from 1
-  more        option-value, in the docs under "Errors"\
+  more        python -m rnnkit explain option-value\
 """),
     "nn.LSTM(3, 4, True)": snapshot("""\
 num_layers should be of type int, got: bool
   LSTM(3, 4, True)
   num_layers  expected an int from 1    got True
   fix         pass options by name: LSTM(..., batch_first=True) or bias=True
-  more        option-value, in the docs under "Errors"\
+  more        python -m rnnkit explain option-value\
 """),
     "nn.LSTM(3, 4, proj_size=4)": snapshot("""\
 proj_size has to be smaller than hidden_size
   LSTM(3, 4, proj_size=4)
   proj_size  expected less than hidden_size=4    got 4
   fix        proj_size=3 or less, or 0 for no projection
-  more       option-projection, in the docs under "Errors"\
+  more       python -m rnnkit explain option-projection\
 """),
     "nn.LSTM(3, 4, proj_size=-1)": snapshot("""\
 proj_size should be a positive integer or zero to disable projections
   LSTM(3, 4, proj_size=-1)
   proj_size  expected an int from 0 (no projection) to hidden_size - 1    got -1
   fix        proj_size: an int from 0 (no projection) to hidden_size - 1
-  more       option-value, in the docs under "Errors"\
+  more       python -m rnnkit explain option-value\
 """),
     "nn.RNNCell(-3, 4)": snapshot("""\
 input_size must not be negative
   RNNCell(-3, 4)
   input_size  expected an int from 0    got -3
   fix         input_size: an int from 0
-  more        option-value, in the docs under "Errors"\
+  more        python -m rnnkit explain option-value\
 """),
     "nn.LSTM(7 / 2, 4)": snapshot("""\
 input_size should be of type int, got: float
   LSTM(3.5, 4)
   input_size  expected an int from 1    got 3.5
   fix         input_size=int(...), or // in place of / where it is computed
-  more        option-value, in the docs under "Errors"\
+  more        python -m rnnkit explain option-value\
 """),
     "nn.LSTM(3, 4, nonlinearity='relu')": snapshot("""\
 LSTM.__init__() got an unexpected keyword argument 'nonlinearity'
   LSTM(3, 4, nonlinearity='relu')
   fix       leave nonlinearity out: LSTM has fixed ones, RNN and RNNCell take it
-  more      option-unknown, in the docs under "Errors"\
+  more      python -m rnnkit explain option-unknown\
 """),
     "nn.GRU(3, 4, proj_size=2)": snapshot("""\
 proj_size argument is only supported for LSTM, not RNN or GRU
   GRU(3, 4, proj_size=2)
   fix       leave proj_size out, or follow GRU by torch.nn.Linear
-  more      option-unknown, in the docs under "Errors"\
+  more      python -m rnnkit explain option-unknown\
 """),
     "nn.LSTM(3, 4, dtype='float32')": snapshot("""\
 dtype should be a floating-point torch.dtype, got: float32
   LSTM(3, 4, dtype='float32')
   dtype     expected torch.float32, torch.float64, torch.bfloat16 or torch.float16    got 'float32'
   fix       dtype=torch.float32
-  more      option-value, in the docs under "Errors"\
+  more      python -m rnnkit explain option-value\
 """),
     "nn.LSTM(3, 4, dtype=torch)": snapshot("""\
 dtype should be a floating-point torch.dtype, got: a module
   LSTM(3, 4, dtype=a module)
   dtype     expected torch.float32, torch.float64, torch.bfloat16 or torch.float16    got a module
   fix       dtype=torch.float32, torch.float64, torch.bfloat16 or torch.float16
-  more      option-value, in the docs under "Errors"\
+  more      python -m rnnkit explain option-value\
 """),
     "nn.LSTM(3, 4, device=torch.float64)": snapshot("""\
 device should be a torch.device or its name, got: torch.float64
   LSTM(3, 4, device=torch.float64)
   device    expected for example 'cpu', 'cuda' or 'cuda:1'    got torch.float64
   fix       by name: dtype=torch.float64
-  more      option-value, in the docs under "Errors"\
+  more      python -m rnnkit explain option-value\
 """),
     "nn.GRU(3, 4, device='gpu')": snapshot("""\
 device should be a torch.device or its name, got: gpu
   GRU(3, 4, device='gpu')
   device    expected for example 'cpu', 'cuda' or 'cuda:1'    got 'gpu'
   fix       device: for example 'cpu', 'cuda' or 'cuda:1'
-  more      option-value, in the docs under "Errors"\
+  more      python -m rnnkit explain option-value\
 """),
     "nn.LSTMCell(3, 4, torch.device('cpu'))": snapshot("""\
 bias should be of type bool, got: device
   LSTMCell(3, 4, cpu)
   bias      expected True or False    got cpu
   fix       by name: device='cpu'
-  more      option-value, in the docs under "Errors"\
+  more      python -m rnnkit explain option-value\
 """),
     "nn.LSTM(3, 4, bidirectional='no')": snapshot("""\
 bidirectional should be of type bool, got: str
   LSTM(3, 4, bidirectional='no')
   bidirectional  expected True or False    got 'no'
   fix            a string counts as true whatever it says: bidirectional=True or bidirectional=False
-  more           option-value, in the docs under "Errors"\
+  more           python -m rnnkit explain option-value\
 """),
     "nn.GRU(3, 4, 2, 0.5)": snapshot("""\
 bias should be of type bool, got: float
   GRU(3, 4, 2, 0.5)
   bias      expected True or False    got 0.5
   fix       by name: dropout=0.5
-  more      option-value, in the docs under "Errors"\
+  more      python -m rnnkit explain option-value\
 """),
     "nn.LSTM(3, 4, bias=None)": snapshot("""\
 bias should be of type bool, got: NoneType
   LSTM(3, 4, bias=None)
   bias      expected True or False    got None
   fix       bias=True or False
-  more      option-value, in the docs under "Errors"\
+  more      python -m rnnkit explain option-value\
 """),
     "nn.LSTM(3, 4, 2, dropout=1.5)": snapshot("""\
 dropout should be a number in range [0, 1] representing the probability of an element being zeroed
   LSTM(3, 4, 2, dropout=1.5)
   dropout   expected a float from 0 to 1    got 1.5
   fix       dropout: a float from 0 to 1
-  more      option-value, in the docs under "Errors"\
+  more      python -m rnnkit explain option-value\
 """),
     "nn.RNN(3, 4, nonlinearity='gelu')": snapshot("""\
 Unknown nonlinearity 'gelu'. Select from 'tanh' or 'relu'.
   RNN(3, 4, nonlinearity='gelu')
   nonlinearity  expected 'tanh' or 'relu'    got 'gelu'
   fix           nonlinearity: 'tanh' or 'relu'
-  more          option-value, in the docs under "Errors"\
+  more          python -m rnnkit explain option-value\
 """),
 }
 

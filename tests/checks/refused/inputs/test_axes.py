@@ -24,7 +24,7 @@ input.size(-1) must be equal to input_size. Expected 1, got 5
   input     expected (seq, batch, input_size=1)    got (1, 7, 5)
   fix       input.movedim(0, -1), then check the order of seq and batch
             GRU(5, ...), or an input with 1 feature
-  more      input-width, in the docs under "Errors"\
+  more      python -m rnnkit explain input-width\
 """),
     ),
     "A vector that is no step either is refused with the shape that is wanted.": Case(
@@ -35,7 +35,7 @@ GRU: Expected input to be 2D or 3D, got 1D instead
   GRU(3, 4): the input has 1 axis
   input     expected (seq, batch, input_size=3)    got (5,)
   fix       a tensor (seq, batch, input_size=3)
-  more      input-rank, in the docs under "Errors"\
+  more      python -m rnnkit explain input-rank\
 """),
     ),
     "(batch, channel, seq, height) is refused with the order of a batch-first layer.": Case(
@@ -55,7 +55,7 @@ input must have 2 dimensions, got 1
   GRU(3, 4): the input has 1 axis
   input     expected (sum of lengths, input_size=3)    got (3,)
   fix       pack a padded tensor (batch, seq, 3), a feature axis at its end
-  more      input-rank, in the docs under "Errors"\
+  more      python -m rnnkit explain input-rank\
 """),
     ),
     "Token ids with a last axis of one are refused with an embedding that leaves it out.": Case(
@@ -107,7 +107,7 @@ LSTM: Expected input to be 2D or 3D, got 1D instead
   LSTM(3, 4): the input has 1 axis
   input     expected (seq, batch, input_size=3)    got (3,)
   fix       input.unsqueeze(0), one unbatched sequence
-  more      input-rank, in the docs under "Errors"\
+  more      python -m rnnkit explain input-rank\
 """),
     ),
     "A series of single numbers is refused with the feature axis it lacks.": Case(
@@ -119,7 +119,7 @@ RNN: Expected input to be 2D or 3D, got 1D tensor instead
   RNN(1, 4): the input has 1 axis
   input     expected (seq, batch, input_size=1)    got (7,)
   fix       input.unsqueeze(-1), one unbatched sequence
-  more      input-rank, in the docs under "Errors"\
+  more      python -m rnnkit explain input-rank\
 """),
     ),
     "A lone number is refused.": Case(
@@ -136,7 +136,7 @@ GRU: Expected input to be 2D or 3D, got 4D instead
   GRU(3, 4, batch_first=True): the input has 4 axes
   input     expected (batch, seq, input_size=3)    got (5, 7, 1, 3)
   fix       input.squeeze(2)
-  more      input-rank, in the docs under "Errors"\
+  more      python -m rnnkit explain input-rank\
 """),
     ),
     "The image of a convolution is refused with the permutation to a sequence.": Case(
@@ -148,7 +148,7 @@ GRU: Expected input to be 2D or 3D, got 4D instead
   GRU(6, 4): the input has 4 axes
   input     expected (seq, batch, input_size=6)    got (5, 2, 7, 3)
   fix       input.permute(2, 0, 1, 3).flatten(2), if it is (batch, channel, seq, height)
-  more      input-rank, in the docs under "Errors"\
+  more      python -m rnnkit explain input-rank\
 """),
     ),
     "Features that are on two axes are refused with the call that joins them.": Case(
@@ -160,7 +160,7 @@ LSTM: Expected input to be 2D or 3D, got 4D instead
   LSTM(33, 4, batch_first=True): the input has 4 axes
   input     expected (batch, seq, input_size=33)    got (5, 7, 3, 11)
   fix       input.flatten(2), if axes 2 and 3 are features
-  more      input-rank, in the docs under "Errors"\
+  more      python -m rnnkit explain input-rank\
 """),
     ),
     "Four axes of which none fits are refused with the order that is wanted.": Case(
@@ -171,7 +171,7 @@ LSTM: Expected input to be 2D or 3D, got 4D instead
   LSTM(10, 4, batch_first=True): the input has 4 axes
   input     expected (batch, seq, input_size=10)    got (5, 2, 7, 3)
   fix       LSTM(21, ...) and input.flatten(2), if axes 2 and 3 are features
-  more      input-rank, in the docs under "Errors"\
+  more      python -m rnnkit explain input-rank\
 """),
     ),
     "A video is refused with the order that is wanted.": Case(
@@ -182,7 +182,7 @@ GRU: Expected input to be 2D or 3D, got 5D instead
   GRU(10, 4): the input has 5 axes
   input     expected (seq, batch, input_size=10)    got (5, 7, 2, 3, 11)
   fix       bring the axes to (seq, batch, input_size=10), the others flattened into the last
-  more      input-rank, in the docs under "Errors"\
+  more      python -m rnnkit explain input-rank\
 """),
     ),
     "Four axes, of which both middle ones may be features, are flattened from axis 2.": Case(

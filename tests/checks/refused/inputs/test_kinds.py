@@ -27,7 +27,7 @@ input must be a Tensor, got an ndarray
   RNN(3, 4)
   input     expected a Tensor or a PackedSequence    got an ndarray
   fix       torch.as_tensor(input, dtype=torch.float32)
-  more      input-type, in the docs under "Errors"\
+  more      python -m rnnkit explain input-type\
 """),
     ),
     "A sentence is no tensor, and nothing makes one of it.": Case(
@@ -38,7 +38,7 @@ input must be a Tensor, got 'seven words'
   GRU(3, 4)
   input     expected a Tensor or a PackedSequence    got 'seven words'
   fix       a floating-point tensor
-  more      input-type, in the docs under "Errors"\
+  more      python -m rnnkit explain input-type\
 """),
     ),
     "Nested lists of numbers are refused with the call that makes a tensor of them.": Case(
@@ -65,7 +65,7 @@ RNN input dtype (torch.bool) does not match weight dtype (torch.float64).
   GRU(3, 4): the input holds no real floating-point numbers
   input     expected torch.float64    got torch.bool
   fix       numbers: input.to(torch.float64)
-  more      input-numbers, in the docs under "Errors"\
+  more      python -m rnnkit explain input-numbers\
 """),
     ),
     "Double precision is refused with its usual source.": Case(
@@ -83,7 +83,7 @@ RNN input dtype (torch.bfloat16) does not match weight dtype (torch.float32). Co
   input     expected torch.float32    got torch.bfloat16
   evidence  torch.bfloat16 is what autocast leaves; it is off here
   fix       input.to(torch.float32), or model.to(torch.bfloat16)
-  more      input-dtype, in the docs under "Errors"\
+  more      python -m rnnkit explain input-dtype\
 """),
     ),
     "Single precision for a double model is refused with both dtypes.": Case(
@@ -105,8 +105,7 @@ Input and parameter tensors are not at the same device, found input tensor at cp
   LSTM(3, 4): input and weights are on different devices
   input     expected on meta    got cpu
   fix       layer.to_empty(device='cpu'), then load its weights, or layer.reset_parameters()
-            where layer is this module
-  more      input-device, in the docs under "Errors"\
+  more      python -m rnnkit explain input-device\
 """),
     ),
     "A state of another dtype is refused with the conversion.": Case(
@@ -128,8 +127,7 @@ hx dtype (torch.bfloat16) does not match input dtype (torch.float32)
   LSTM(3, 4): state and input differ in dtype
   c         expected torch.float32    got torch.bfloat16
   fix       rnnkit.states.to(hx, torch.float32)
-            where hx is your state
-  more      state-dtype, in the docs under "Errors"\
+  more      python -m rnnkit explain state-dtype\
 """),
     ),
     "A state of whole numbers is refused.": Case(
@@ -145,8 +143,7 @@ Input and hidden tensors are not at the same device, found input tensor at cpu a
   GRU(3, 4): state and input are on different devices
   hx        expected on cpu    got meta
   fix       hx=None or layer.initial_state(5): zeros; a tensor on meta has no numbers
-            where layer is this module
-  more      state-device, in the docs under "Errors"\
+  more      python -m rnnkit explain state-device\
 """),
     ),
     "Of an LSTM's pair the one on another device is named.": Case(
@@ -174,7 +171,7 @@ input.size(-1) must be equal to input_size. Expected 3, got 6
   input     expected (seq, batch, input_size=3)    got (7, 5, 6)
   evidence  6 is twice 3: a bidirectional layer's output
   fix       GRU(6, ...), or an input with 3 features
-  more      input-width, in the docs under "Errors"\
+  more      python -m rnnkit explain input-width\
 """),
     ),
     "Under vmap it is one input that is refused.": Case(
@@ -191,7 +188,7 @@ input.size(-1) must be equal to input_size. Expected 3, got 7
   input     expected (batch, seq, input_size=3)    got (5, 3, 7)
   evidence  input_size=3 is axis 1 of the input
   fix       input.transpose(1, 2), if it is (batch, feature, seq)
-  more      layout-features, in the docs under "Errors"\
+  more      python -m rnnkit explain layout-features\
 """),
     ),
     "The same is told to a layer that reads seq first.": Case(
@@ -204,7 +201,7 @@ input.size(-1) must be equal to input_size. Expected 3, got 7
   input     expected (seq, batch, input_size=3)    got (5, 3, 7)
   evidence  input_size=3 is axis 1 of the input
   fix       input.permute(2, 0, 1), if it is (batch, feature, seq)
-  more      layout-features, in the docs under "Errors"\
+  more      python -m rnnkit explain layout-features\
 """),
     ),
     "Features on axis 0 are refused as another layout.": Case(
@@ -240,7 +237,7 @@ Expected sequence length to be larger than 0 in RNN
   LSTM(3, 4, batch_first=True): the input has no steps
   input     expected (batch, seq, input_size=3)    got (5, 0, 3)
   fix       leave empty sequences out, or pad to one step
-  more      input-empty, in the docs under "Errors"\
+  more      python -m rnnkit explain input-empty\
 """),
     ),
     "An empty sequence without a batch is refused.": Case(
@@ -270,6 +267,6 @@ input must be a Tensor, got a tuple
   GRU(4, 6)
   input     expected a Tensor or a PackedSequence    got a tuple
   fix       input[0]: a recurrent layer returns (output, state), nn.Sequential passes both
-  more      input-type, in the docs under "Errors"\
+  more      python -m rnnkit explain input-type\
 """)
     rnnkit.GRU(4, 6)(fixed(error, "input[0]", input=rnnkit.LSTM(3, 4)(x)))

@@ -34,7 +34,7 @@ input must be a Tensor, got a list
   GRU(3, 4)
   input     expected a Tensor or a PackedSequence    got a list
   fix       torch.nn.utils.rnn.pad_sequence(input) and lengths=[len(x) for x in input]
-  more      input-type, in the docs under "Errors"\
+  more      python -m rnnkit explain input-type\
 """),
         lacks="stack",
     ),
@@ -90,7 +90,7 @@ input must be a Tensor, got a list
   input     expected a Tensor or a PackedSequence    got a list
   fix       torch.nn.utils.rnn.pad_sequence(input, batch_first=True) and lengths=[len(x) for x in input], if each is a sequence
             torch.stack(input, 1), if each is a step of a batch
-  more      input-type, in the docs under "Errors"\
+  more      python -m rnnkit explain input-type\
 """),
     ),
     "Steps of a cell.": Case(

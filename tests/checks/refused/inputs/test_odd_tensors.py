@@ -16,7 +16,7 @@ NESTED_STEP = snapshot("""\
 input must be a dense tensor, got a nested one
   GRUCell(3, 4): torch has no recurrent kernels for other tensors
   fix       input.to_padded_tensor(0.0)
-  more      input-layout, in the docs under "Errors"\
+  more      python -m rnnkit explain input-layout\
 """)
 
 CASES = {
@@ -27,7 +27,7 @@ CASES = {
 input must be a dense tensor, got a nested one
   GRU(3, 4, batch_first=True): torch has no recurrent kernels for other tensors
   fix       input.to_padded_tensor(0.0) and lengths=[len(one) for one in input.unbind()]
-  more      input-layout, in the docs under "Errors"\
+  more      python -m rnnkit explain input-layout\
 """),
     ),
     "One of a cell is padded.": Case(
@@ -67,8 +67,7 @@ input must be a dense tensor, got a nested one
 hx must be a dense tensor, got a nested one
   GRU(3, 4): torch has no recurrent kernels for other tensors
   fix       hx.to_padded_tensor(0.0)
-            where hx is your state
-  more      input-layout, in the docs under "Errors"\
+  more      python -m rnnkit explain input-layout\
 """),
     ),
     "What torch's class does not have either is filled: a first state, where samples start again.": Case(

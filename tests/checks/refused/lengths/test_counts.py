@@ -20,7 +20,7 @@ lengths must be integers from 0 to 7, one for each sample
   input     expected (seq, batch, input_size=3)    got (7, 5, 3)
   lengths   expected (batch=5,), integers    got a list of 5
   fix       check how the lengths were counted; to cut them: torch.as_tensor(lengths).clamp(max=7)
-  more      lengths-range, in the docs under "Errors"\
+  more      python -m rnnkit explain lengths-range\
 """),
     ),
     "With batch_first the steps are counted on axis 1.": Case(
@@ -41,7 +41,7 @@ lengths must be integers from 0 to 7, one for each sample
   input     expected (seq, batch, input_size=3)    got (7, 5, 3)
   lengths   expected (batch=5,), integers    got a list of 5
   fix       check how the lengths were counted; to cut them: torch.as_tensor(lengths).clamp(min=0)
-  more      lengths-range, in the docs under "Errors"\
+  more      python -m rnnkit explain lengths-range\
 """),
     ),
     "Fewer lengths than samples are refused.": Case(
@@ -53,7 +53,7 @@ Expected `len(lengths)` to be equal to batch_size, but got 4 (batch_size=5)
   input     expected (seq, batch, input_size=3)    got (7, 5, 3)
   lengths   expected (batch=5,), integers    got a list of 4
   fix       one length for each of the 5 samples
-  more      lengths-count, in the docs under "Errors"\
+  more      python -m rnnkit explain lengths-count\
 """),
     ),
     "More lengths than samples are refused.": Case(
@@ -91,7 +91,7 @@ Expected `len(lengths)` to be equal to batch_size, but got 7 (batch_size=5)
   lengths   expected (batch=5,), integers    got a list of 7
   evidence  there are 7 lengths, and axis 0 of the input has that size
   fix       GRU(..., batch_first=True), or input.transpose(0, 1)
-  more      layout-batch-first, in the docs under "Errors"\
+  more      python -m rnnkit explain layout-batch-first\
 """),
     ),
     "The same with batch_first, the layouts exchanged.": Case(
@@ -109,7 +109,7 @@ Expected `len(lengths)` to be equal to batch_size, but got 7 (batch_size=5)
   lengths   expected (batch=5,), integers    got torch.int64 (7,)
   evidence  there are 7 lengths, and axis 1 of the input has that size
   fix       GRU(..., batch_first=False), or input.transpose(0, 1)
-  more      layout-seq-first, in the docs under "Errors"\
+  more      python -m rnnkit explain layout-seq-first\
 """),
     ),
     "Lengths beside packed input are refused, even if they are its own.": Case(
@@ -121,7 +121,7 @@ lengths must be integers from 0 to 7, one for each sample
   input     expected (sum of lengths, input_size=3)    got (22, 3)
   lengths   expected (batch=5,), integers    got a list of 5
   fix       leave lengths out
-  more      lengths-packed, in the docs under "Errors"\
+  more      python -m rnnkit explain lengths-packed\
 """),
     ),
     **{
@@ -142,7 +142,7 @@ lengths must be integers from 0 to 7, one for each sample
   input     expected (seq, input_size=3)    got (7, 3)
   lengths   expected (batch,), integers    got a list of 1
   fix       input.unsqueeze(0), a batch of one
-  more      lengths-unbatched, in the docs under "Errors"\
+  more      python -m rnnkit explain lengths-unbatched\
 """),
     ),
     "A mask of a batch-first layer in the place of lengths is summed on axis 1.": Case(
@@ -173,7 +173,7 @@ lengths must be integers from 0 to 7, one for each sample
   input     expected (seq, batch, input_size=3)    got (7, 5, 3)
   lengths   expected (batch=5,), integers    got an ndarray
   fix       [7] * 5
-  more      lengths-kind, in the docs under "Errors"\
+  more      python -m rnnkit explain lengths-kind\
 """),
     ),
     "Booleans of a batch-first layer are summed on axis 1.": Case(

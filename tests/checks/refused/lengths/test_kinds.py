@@ -36,7 +36,7 @@ lengths must be integers from 0 to 7, one for each sample
   input     expected (seq, batch, input_size=3)    got (7, 5, 3)
   lengths   expected (batch=5,), integers    got torch.float32 (5,)
   fix       lengths.long(); of fractions of the input (lengths * seq).round().long()
-  more      lengths-kind, in the docs under "Errors"\
+  more      python -m rnnkit explain lengths-kind\
 """),
     ),
     "A floating-point tensor is refused, even of whole numbers.": Case(
@@ -66,7 +66,7 @@ lengths must be integers from 0 to 7, one for each sample
   input     expected (seq, batch, input_size=3)    got (7, 5, 3)
   lengths   expected (batch=5,), integers    got a list of 5
   fix       [int(n) for n in lengths]
-  more      lengths-kind, in the docs under "Errors"\
+  more      python -m rnnkit explain lengths-kind\
 """),
     ),
     "Floats in an array are refused.": Case(
@@ -91,7 +91,7 @@ lengths must be integers from 0 to 7, one for each sample
   input     expected (seq, batch, input_size=3)    got (7, 5, 3)
   lengths   expected (batch=5,), integers    got torch.int64 (5, 1)
   fix       torch.as_tensor(lengths).flatten()
-  more      lengths-axes, in the docs under "Errors"\
+  more      python -m rnnkit explain lengths-axes\
 """),
     ),
     "A single number is refused: it says of no sample that it is meant.": Case(
@@ -103,7 +103,7 @@ lengths must be integers from 0 to 7, one for each sample
   input     expected (seq, batch, input_size=3)    got (7, 5, 3)
   lengths   expected (batch=5,), integers    got 7
   fix       [7] * 5
-  more      lengths-kind, in the docs under "Errors"\
+  more      python -m rnnkit explain lengths-kind\
 """),
     ),
     "A tensor of one number is refused.": Case(
@@ -124,7 +124,7 @@ lengths must be integers from 0 to 7, one for each sample
   input     expected (seq, batch, input_size=3)    got (7, 5, 3)
   lengths   expected (batch=5,), integers    got torch.bool (7, 5)
   fix       of a mask: mask.sum(0)
-  more      lengths-kind, in the docs under "Errors"\
+  more      python -m rnnkit explain lengths-kind\
 """),
     ),
     "Booleans are refused, though Python counts them as integers.": Case(
@@ -140,7 +140,7 @@ lengths must be integers from 0 to 7, one for each sample
   input     expected (seq, batch, input_size=3)    got (7, 5, 3)
   lengths   expected (batch=5,), integers    got a list of 5
   fix       a list of ints
-  more      lengths-kind, in the docs under "Errors"\
+  more      python -m rnnkit explain lengths-kind\
 """),
     ),
     "Strings in a list are refused, as a file of text gives them.": Case(
@@ -153,7 +153,7 @@ lengths must be integers from 0 to 7, one for each sample
   input     expected (seq, batch, input_size=3)    got (7, 5, 3)
   lengths   expected (batch=5,), integers    got a list of 5
   fix       [int(n) for n in lengths]
-  more      lengths-kind, in the docs under "Errors"\
+  more      python -m rnnkit explain lengths-kind\
 """),
     ),
     "Strings in an array are refused.": Case(
@@ -195,7 +195,7 @@ lengths must be integers from 0 to 7, one for each sample
   input     expected (seq, batch, input_size=3)    got (7, 5, 3)
   lengths   expected (batch=5,), integers    got a list of 5
   fix       a list of ints
-  more      lengths-kind, in the docs under "Errors"\
+  more      python -m rnnkit explain lengths-kind\
 """),
     ),
     "Lists of unequal size are refused.": Case(
@@ -211,7 +211,7 @@ lengths must be integers from 0 to 7, one for each sample
   input     expected (seq, batch, input_size=3)    got (7, 5, 3)
   lengths   expected (batch=5,), integers    got a list of 5
   fix       a list of ints
-  more      lengths-kind, in the docs under "Errors"\
+  more      python -m rnnkit explain lengths-kind\
 """),
     ),
     "A number that no tensor can hold is refused.": Case(

@@ -25,7 +25,7 @@ reset must have shape (7, 5), got (5, 7)
   input     expected (seq, batch, input_size=3)    got (7, 5, 3)
   reset     expected (seq, batch), booleans    got torch.bool (5, 7)
   fix       reset.t()
-  more      mask-shape, in the docs under "Errors"\
+  more      python -m rnnkit explain mask-shape\
 """),
     ),
     "A seq-first mask of a batch-first layer likewise.": Case(
@@ -46,8 +46,7 @@ reset must have shape (7, 5), got (5,)
   input     expected (seq, batch, input_size=3)    got (7, 5, 3)
   reset     expected (seq, batch), booleans    got torch.int64 (5,)
   fix       to start them again before the call: rnnkit.states.reset(hx, mask)
-            where hx is your state
-  more      mask-shape, in the docs under "Errors"\
+  more      python -m rnnkit explain mask-shape\
 """),
     ),
     "A mask of another sequence has another shape.": Case(
@@ -64,7 +63,7 @@ reset must be booleans, or 0 and 1
   input     expected (seq, batch, input_size=3)    got (7, 5, 3)
   reset     expected (seq, batch), booleans    got torch.int64 (7, 5)
   fix       mask = torch.zeros(input.shape[:2], dtype=torch.bool), and True at each of the positions
-  more      mask-values, in the docs under "Errors"\
+  more      python -m rnnkit explain mask-values\
 """),
     ),
     "Of one sequence, the mask that is wanted has one axis.": Case(
@@ -80,7 +79,7 @@ reset must be booleans, or 0 and 1
         Refused(ArgumentError, "lacks", "reset", code="mask-values"),
         fix="reset > 0.5",
         has=": reset holds numbers other than 0 and 1\n",
-        ends='  fix       reset > 0.5\n  more      mask-values, in the docs under "Errors"',
+        ends="  fix       reset > 0.5\n  more      python -m rnnkit explain mask-values",
     ),
     "What no tensor can be made of is refused by its kind.": Case(
         "nn.GRU(3, 4)(filled(7, 5, 3), reset=[['no', 'mask']])",
@@ -91,7 +90,7 @@ reset must be booleans, or 0 and 1
   input     expected (seq, batch, input_size=3)    got (7, 5, 3)
   reset     expected (seq, batch), booleans    got a list
   fix       a boolean tensor of that shape
-  more      mask-kind, in the docs under "Errors"\
+  more      python -m rnnkit explain mask-kind\
 """),
     ),
     "A packed input has no layout that a mask could have.": Case(
@@ -105,7 +104,7 @@ reset is a mask over the steps of a padded input
   input     expected (sum of lengths, input_size=3)    got (21, 3)
   reset     expected (seq, batch), booleans    got torch.float32 (7, 5)
   fix       pad_packed_sequence(input), then its two results as input and lengths=
-  more      mask-packed, in the docs under "Errors"\
+  more      python -m rnnkit explain mask-packed\
 """),
     ),
     "unroll refuses the same, under its own name.": Case(
@@ -125,7 +124,7 @@ reset must have shape (7, 5), got (7, 5, 1)
   input     expected (seq, batch, input_size=3)    got (7, 5, 3)
   reset     expected (seq, batch), booleans    got torch.float32 (7, 5, 1)
   fix       reset.squeeze(-1)
-  more      mask-shape, in the docs under "Errors"\
+  more      python -m rnnkit explain mask-shape\
 """),
     ),
     "A mask with both.": Case(
@@ -140,7 +139,7 @@ reset must have shape (7, 5), got (5, 7, 1)
   input     expected (seq, batch, input_size=3)    got (7, 5, 3)
   reset     expected (seq, batch), booleans    got torch.float32 (5, 7, 1)
   fix       reset.squeeze(-1).t()
-  more      mask-shape, in the docs under "Errors"\
+  more      python -m rnnkit explain mask-shape\
 """),
     ),
     "Positions in the place of a mask.": Case(
@@ -152,7 +151,7 @@ reset must have shape (7, 5), got (2,)
   input     expected (seq, batch, input_size=3)    got (7, 5, 3)
   reset     expected (seq, batch), booleans    got torch.int64 (2,)
   fix       a boolean tensor (7, 5)
-  more      mask-shape, in the docs under "Errors"\
+  more      python -m rnnkit explain mask-shape\
 """),
     ),
     "A nested mask.": Case(
@@ -167,7 +166,7 @@ reset must be booleans, or 0 and 1
   input     expected (seq, batch, input_size=3)    got (7, 5, 3)
   reset     expected (seq, batch), booleans    got a nested Tensor
   fix       a boolean tensor of that shape
-  more      mask-values, in the docs under "Errors"\
+  more      python -m rnnkit explain mask-values\
 """),
     ),
     "A mask on the device meta holds nothing to look at.": Case(
@@ -179,7 +178,7 @@ reset must be booleans, or 0 and 1
   input     expected (seq, batch, input_size=3)    got (7, 5, 3)
   reset     expected (seq, batch), booleans    got torch.float32 (7, 5)
   fix       a boolean tensor with values, on the device of the input
-  more      mask-values, in the docs under "Errors"\
+  more      python -m rnnkit explain mask-values\
 """),
     ),
     "Nor does a fake one, of a cell.": Case(

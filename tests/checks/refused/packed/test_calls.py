@@ -57,7 +57,7 @@ input.size(-1) must be equal to input_size. Expected 3, got 5
   GRU(3, 4): the input is 5 wide, the weights are for 3
   input     expected (sum of lengths, input_size=3)    got (3, 5)
   fix       GRU(5, ...), or an input with 3 features
-  more      input-width, in the docs under "Errors"\
+  more      python -m rnnkit explain input-width\
 """),
     ),
     "Packed sequences of single numbers are refused with the feature axis they lack.": Case(
@@ -77,7 +77,7 @@ RNN input dtype (torch.int64) does not match weight dtype (torch.float32).
   input     expected torch.float32    got torch.int64
   fix       numbers: input.float()
             token ids: input._replace(data=torch.nn.Embedding(vocabulary, 3)(input.data))
-  more      input-numbers, in the docs under "Errors"\
+  more      python -m rnnkit explain input-numbers\
 """),
     ),
     "Packed sequences with two feature axes are refused.": Case(
@@ -98,7 +98,7 @@ input must be a Tensor, got a PackedSequence
   GRUCell(3, 4)
   input     expected a Tensor    got a PackedSequence
   fix       a cell takes one step: loop over a padded sequence, or use a layer
-  more      input-type, in the docs under "Errors"\
+  more      python -m rnnkit explain input-type\
 """),
     ),
     "The message tells how many steps are promised, and how many are there.": Case(
@@ -113,7 +113,7 @@ start (16) + length (1) exceeds dimension size (16).
   input     expected (sum of lengths, input_size=3)    got (16, 3)
   evidence  batch_sizes add up to 17 steps, the data have 16
   fix       check how the lengths were counted; to cut them: lengths.clamp(max=steps)
-  more      lengths-packed-range, in the docs under "Errors"\
+  more      python -m rnnkit explain lengths-packed-range\
 """),
     ),
     "A c with fewer layers than h is refused, where torch reads memory that is not there.": Case(
@@ -128,8 +128,7 @@ Expected hidden[1] size (2, 5, 4), got [1, 5, 4]
   h         expected (num_layers=2, batch=5, hidden_size=4)    got (2, 5, 4)
   c         expected (num_layers=2, batch=5, hidden_size=4)    got (1, 5, 4)
   fix       (h, None), which starts c from zeros
-            where (h, c) is your state
-  more      state-layers, in the docs under "Errors"\
+  more      python -m rnnkit explain state-layers\
 """),
     ),
     "A c with more layers than h is refused, where torch drops them in silence.": Case(
@@ -189,8 +188,7 @@ Expected hidden size (1, 5, 4), got [1, 7, 4]
   fix       pack_padded_sequence(..., batch_first=True) for a (batch, seq, feature) input
             rnnkit.states.select(hx, positions), if hx is from a larger batch
             hx=None or layer.initial_state(5): zeros, if the sequences are new
-            where hx is your state and layer is this module
-  more      layout-packed, in the docs under "Errors"\
+  more      python -m rnnkit explain layout-packed\
 """),
     ),
     "A batch-first state is refused, also of a batch-first layer.": Case(

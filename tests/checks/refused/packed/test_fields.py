@@ -31,7 +31,7 @@ CASES = {
 the fields of packed input contradict each other: batch_sizes fall from the number of sequences, and are 1 or more
   GRU(3, 4)
   fix       input._replace(data=...) keeps the others; pack_padded_sequence makes them all
-  more      packed-fields, in the docs under "Errors"\
+  more      python -m rnnkit explain packed-fields\
 """),
     ),
     "Steps that are not counted.": Case(
@@ -95,7 +95,7 @@ the fields of packed input contradict each other: batch_sizes fall from the numb
 data of packed input must be a Tensor, got a list
   GRU(3, 4)
   fix       torch.nn.utils.rnn.pack_padded_sequence makes packed input, with all its fields
-  more      packed-fields, in the docs under "Errors"\
+  more      python -m rnnkit explain packed-fields\
 """),
     ),
     "Sizes of another dtype.": Case(

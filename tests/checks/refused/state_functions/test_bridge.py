@@ -13,7 +13,7 @@ CASES = {
 bridge takes the state of a bidirectional layer, (layers * 2, batch, hidden)
   got (3, 5, 6)
   fix       pass it as it is
-  more      bridge-rows, in the docs under "Errors"\
+  more      python -m rnnkit explain bridge-rows\
 """),
     ),
     "With state_batch_first the rows are on axis 1.": Case(
@@ -24,7 +24,7 @@ bridge takes the state of a bidirectional layer, (batch, layers * 2, hidden)
   got (4, 3, 6)
   fix       rnnkit.states.bridge(state), if it is (layers * 2, batch, hidden)
             pass it as it is, if its layer runs in one direction
-  more      bridge-rows, in the docs under "Errors"\
+  more      python -m rnnkit explain bridge-rows\
 """),
     ),
     "A cell's state has no rows to join.": Case(
@@ -79,7 +79,7 @@ bridge takes the state of a bidirectional layer, (batch, layers * 2, hidden)
         Refused(ArgumentError, "lacks", "how", annotated=True),
         message=snapshot("""\
 how must be 'concat' or 'sum', got 'mean'
-  more      bridge-how, in the docs under "Errors"\
+  more      python -m rnnkit explain bridge-how\
 """),
     ),
 }

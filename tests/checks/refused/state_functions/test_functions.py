@@ -18,7 +18,7 @@ CASES = {
         message=snapshot("""\
 index[1] is 3, but the state has 3 samples
   fix       positions from 0 to 2
-  more      index-range, in the docs under "Errors"\
+  more      python -m rnnkit explain index-range\
 """),
     ),
     "A negative position is counted from the end, and not beyond the first sample.": Case(
@@ -27,7 +27,7 @@ index[1] is 3, but the state has 3 samples
         message=snapshot("""\
 index[1] is -4, but the state has 3 samples
   fix       positions from 0 to 2
-  more      index-range, in the docs under "Errors"\
+  more      python -m rnnkit explain index-range\
 """),
     ),
     "A batch of no samples has no position.": Case(
@@ -41,7 +41,7 @@ index[1] is -4, but the state has 3 samples
         message=snapshot(
             """\
 index must be integers (new_batch,) or booleans (batch=3,), got torch.bool (2,)
-  more      index-kind, in the docs under "Errors"\
+  more      python -m rnnkit explain index-kind\
 """
         ),
     ),
@@ -58,7 +58,7 @@ index must be integers (new_batch,) or booleans (batch=3,), got torch.bool (2,)
         message=snapshot(
             """\
 index must be integers (new_batch,) or booleans (batch=3,), got torch.float32 (2,)
-  more      index-kind, in the docs under "Errors"\
+  more      python -m rnnkit explain index-kind\
 """
         ),
     ),
@@ -81,7 +81,7 @@ index must be integers (new_batch,) or booleans (batch=3,), got torch.float32 (2
 a state has 2 or 3 axes, got 1
   rnnkit.states tells the batch axis by the rank
   state     expected (layers * directions, batch, hidden)    got (6,)
-  more      state-axes, in the docs under "Errors"\
+  more      python -m rnnkit explain state-axes\
 """),
     ),
     "An empty list of states is refused.": Case(
@@ -89,7 +89,7 @@ a state has 2 or 3 axes, got 1
         Refused(ArgumentError, "lacks", "states"),
         message=snapshot("""\
 from_layers takes a list of states, at least one
-  more      states-of-one-kind, in the docs under "Errors"\
+  more      python -m rnnkit explain states-of-one-kind\
 """),
     ),
     "A mask of another length than the batch is refused.": Case(
@@ -102,7 +102,7 @@ from_layers takes a list of states, at least one
 mask must have shape (3,), got (4,)
   one flag for each sample: positions are not a mask
   fix       of positions: torch.zeros(3, dtype=torch.bool).index_fill(0, positions, True)
-  more      mask-shape, in the docs under "Errors"\
+  more      python -m rnnkit explain mask-shape\
 """),
     ),
     "As many positions as there are samples are refused for the number that is no flag.": Case(
@@ -113,7 +113,7 @@ mask must have shape (3,), got (4,)
 mask must be booleans, or 0 and 1; got other values
   one flag for each sample: positions are not a mask
   fix       of positions: torch.zeros(3, dtype=torch.bool).index_fill(0, positions, True)
-  more      mask-values, in the docs under "Errors"\
+  more      python -m rnnkit explain mask-values\
 """
         ),
     ),
@@ -171,7 +171,7 @@ select() got an unexpected keyword argument 'batch_first'
   the batch_first of a layer says nothing about its states, which stay (layers * directions, batch, hidden)
   fix       leave batch_first out
   or        state_batch_first=True, for the states of a layer with state_batch_first=True
-  more      arguments-of-a-call, in the docs under "Errors"\
+  more      python -m rnnkit explain arguments-of-a-call\
 """),
     ),
     "An option that is misspelt.": Case(
@@ -191,7 +191,7 @@ select() got an unexpected keyword argument 'batch_first'
 to_layers() got an unexpected keyword argument 'qqq'
   to_layers takes state, state_batch_first
   fix       leave qqq out
-  more      arguments-of-a-call, in the docs under "Errors"\
+  more      python -m rnnkit explain arguments-of-a-call\
 """),
     ),
     "A step of a bidirectional Recurrent.": Case(

@@ -30,7 +30,7 @@ CASES = {
 mask must have shape (5,), got (5, 1)
   the mask has a feature axis
   fix       mask.squeeze(-1)
-  more      mask-shape, in the docs under "Errors"\
+  more      python -m rnnkit explain mask-shape\
 """),
     ),
     "Positions that are none.": Case(
@@ -38,7 +38,7 @@ mask must have shape (5,), got (5, 1)
         Refused(ArgumentError, "lacks", "index", code="index-kind", annotated=True),
         message=snapshot("""\
 index must be integers (new_batch,) or booleans (batch=5,), got an empty dict
-  more      index-kind, in the docs under "Errors"\
+  more      python -m rnnkit explain index-kind\
 """),
     ),
     "Positions that are complex numbers.": Case(
@@ -46,7 +46,7 @@ index must be integers (new_batch,) or booleans (batch=5,), got an empty dict
         Refused(ArgumentError, "lacks", "index", code="index-kind"),
         message=snapshot("""\
 index must be integers (new_batch,) or booleans (batch=5,), got torch.complex64 (1,)
-  more      index-kind, in the docs under "Errors"\
+  more      python -m rnnkit explain index-kind\
 """),
     ),
     "A slice that steps backwards, of which torch has none.": Case(
@@ -56,7 +56,7 @@ index must be integers (new_batch,) or booleans (batch=5,), got torch.complex64 
         message=snapshot("""\
 index must be a slice that torch takes, with a step from 1; got [3::-2]
   fix       range(5)[3::-2] as the index
-  more      index-kind, in the docs under "Errors"\
+  more      python -m rnnkit explain index-kind\
 """),
     ),
     **{

@@ -18,7 +18,7 @@ CASES = {
         Refused(ArgumentError, "lacks", "mask", annotated=True),
         message=snapshot("""\
 mask must be booleans, or 0 and 1, of shape (3,); got a list
-  more      mask-kind, in the docs under "Errors"\
+  more      python -m rnnkit explain mask-kind\
 """),
     ),
     "A fresh state for fewer samples would be broadcast: it is refused.": Case(
@@ -29,7 +29,7 @@ mask must be booleans, or 0 and 1, of shape (3,); got a list
             """\
 initial must have the shape and dtype of state, (3, 6) of torch.float32; got (1, 6) of torch.float32
   fix       rnnkit.states.expand(initial, 3), if all start from it
-  more      initial-shape, in the docs under "Errors"\
+  more      python -m rnnkit explain initial-shape\
 """
         ),
     ),
@@ -44,7 +44,7 @@ initial must have the shape and dtype of state, (3, 6) of torch.float32; got (1,
             """\
 initial must have the shape and dtype of state, (3, 6) of torch.float32; got (3, 6) of torch.float64
   fix       rnnkit.states.to(initial, torch.float32)
-  more      initial-shape, in the docs under "Errors"\
+  more      python -m rnnkit explain initial-shape\
 """
         ),
     ),
@@ -64,7 +64,7 @@ initial must have the shape and dtype of state, (3, 6) of torch.float32; got (3,
         message=snapshot(
             """\
 initial must be a state of the same kind as state, got a Tensor of shape (3, 6)
-  more      initial-kind, in the docs under "Errors"\
+  more      python -m rnnkit explain initial-kind\
 """
         ),
     ),
@@ -80,7 +80,7 @@ initial must be a state of the same kind as state, got a Tensor of shape (3, 6)
         Refused(ArgumentError, "lacks"),
         message=snapshot("""\
 times must be an int from 0, got -1
-  more      repeat-times, in the docs under "Errors"\
+  more      python -m rnnkit explain repeat-times\
 """),
     ),
     "A GRU's state and an LSTM's make no layer together.": Case(
@@ -92,7 +92,7 @@ times must be an int from 0, got -1
         message=snapshot(
             """\
 from_layers takes a list of states, all of one kind: tensors, pairs, or None
-  more      states-of-one-kind, in the docs under "Errors"\
+  more      python -m rnnkit explain states-of-one-kind\
 """
         ),
     ),
@@ -101,7 +101,7 @@ from_layers takes a list of states, all of one kind: tensors, pairs, or None
         Refused(StateError, "lacks", "states"),
         message=snapshot("""\
 from_layers takes states of one batch and width, got (3, 6), (3, 4)
-  more      from-layers-sizes, in the docs under "Errors"\
+  more      python -m rnnkit explain from-layers-sizes\
 """),
     ),
     "A fresh state of another number of tensors is refused.": Case(
@@ -112,7 +112,7 @@ from_layers takes states of one batch and width, got (3, 6), (3, 4)
         Refused(StateError, "lacks", annotated=True),
         message=snapshot("""\
 states are not of one kind: a tuple of 2 and a tuple of 1
-  more      states-differ, in the docs under "Errors"\
+  more      python -m rnnkit explain states-differ\
 """),
     ),
     "A member that is no tensor is refused.": Case(
@@ -123,7 +123,7 @@ states are not of one kind: a tuple of 2 and a tuple of 1
         Refused(StateError, "lacks", annotated=True),
         message=snapshot("""\
 states are not of one kind: a Tensor of shape (3, 6) and 5
-  more      states-differ, in the docs under "Errors"\
+  more      python -m rnnkit explain states-differ\
 """),
     ),
     "A member that one state has and the other has not is refused.": Case(
@@ -134,7 +134,7 @@ states are not of one kind: a Tensor of shape (3, 6) and 5
         Refused(StateError, "lacks", annotated=True),
         message=snapshot("""\
 states are not of one kind: None and a Tensor of shape (3, 6)
-  more      states-differ, in the docs under "Errors"\
+  more      python -m rnnkit explain states-differ\
 """),
     ),
     "Layers of two kinds of state are refused.": Case(
@@ -161,7 +161,7 @@ states are not of one kind: None and a Tensor of shape (3, 6)
 to takes the arguments of Tensor.to: a dtype, a device or a tensor
   to('state', 'nonsense')
   fix       rnnkit.states.to(state, torch.float64), or to(state, 'cuda')
-  more      to-arguments, in the docs under "Errors"\
+  more      python -m rnnkit explain to-arguments\
 """),
     ),
     "A number that torch cannot hold is no argument of Tensor.to.": Case(
@@ -179,7 +179,7 @@ to takes the arguments of Tensor.to: a dtype, a device or a tensor
 expand takes the state of one sample, got (2, 3, 4)
   axis 1 is the batch, and has 3
   fix       rnnkit.states.select(state, [0]), for that of the first sample
-  more      expand-batch, in the docs under "Errors"\
+  more      python -m rnnkit explain expand-batch\
 """),
     ),
     "A state without batch axis is told how to get one.": Case(
@@ -207,7 +207,7 @@ expand takes the state of one sample, got (2, 3, 4)
         message=snapshot("""\
 cat takes states that differ in their batch alone
   got (1, 3, 4), (1, 3, 5), whose batch is axis 1
-  more      cat-sizes, in the docs under "Errors"\
+  more      python -m rnnkit explain cat-sizes\
 """),
     ),
     "States and None are not joined.": Case(
@@ -221,7 +221,7 @@ cat takes states that differ in their batch alone
         message=snapshot("""\
 cat takes a list of states, got a Tensor of shape (2, 5, 4)
   fix       rnnkit.states.cat([...]), the states in a list
-  more      states-of-one-kind, in the docs under "Errors"\
+  more      python -m rnnkit explain states-of-one-kind\
 """),
     ),
     "Nor is one pair.": Case(
@@ -243,7 +243,7 @@ cat takes a list of states, got a Tensor of shape (2, 5, 4)
         message=snapshot("""\
 to_layers takes the state of a layer, (layers * directions, batch, hidden)
   got (5, 4)
-  more      to-layers-axes, in the docs under "Errors"\
+  more      python -m rnnkit explain to-layers-axes\
 """),
     ),
     "The tensors of a pair that is taken apart have as many rows: none of c's is dropped.": Case(
@@ -253,7 +253,7 @@ to_layers takes the state of a layer, (layers * directions, batch, hidden)
 to_layers takes tensors with the same number of layers * directions
   got (2, 5, 4), (3, 5, 4)
   fix       the pair (h, c) that one layer returned
-  more      to-layers-rows, in the docs under "Errors"\
+  more      python -m rnnkit explain to-layers-rows\
 """),
     ),
     "Nor has h more than c.": Case(
@@ -263,7 +263,7 @@ to_layers takes tensors with the same number of layers * directions
 to_layers takes tensors with the same number of layers * directions
   got (5, 3, 4), (5, 2, 4)
   fix       the pair (h, c) that one layer returned
-  more      to-layers-rows, in the docs under "Errors"\
+  more      python -m rnnkit explain to-layers-rows\
 """),
     ),
     "Layers are made of states of a cell or of a layer.": Case(

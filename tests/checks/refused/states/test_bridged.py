@@ -20,8 +20,7 @@ Expected hidden size (1, 5, 8), got [2, 5, 4]
   hx        expected (num_layers=1, batch=5, hidden_size=8)    got (2, 5, 4)
   evidence  hidden_size=8 is twice 4: both directions side by side
   fix       rnnkit.states.bridge(hx)
-            where hx is your state
-  more      state-bidirectional, in the docs under "Errors"\
+  more      python -m rnnkit explain state-bidirectional\
 """),
     ),
     "Several layers of an LSTM, packed.": Case(

@@ -44,8 +44,7 @@ Expected hidden size (1, 5, 4), got [1, 8, 4]
   fix       hx=None or layer.initial_state(5): zeros, if the sequences are new
             rnnkit.states.select(hx, slice(5)), if the first 5 samples went on
             rnnkit.states.select(hx, positions), if others did
-            where hx is your state and layer is this module
-  more      state-batch, in the docs under "Errors"\
+  more      python -m rnnkit explain state-batch\
 """),
     ),
     "It is held to the layers.": Case(
@@ -98,8 +97,7 @@ Input batch size 5 doesn't match hidden0 batch size 1
   hx        expected (batch=5, hidden_size=4)    got (1, 4)
   fix       rnnkit.states.expand(hx, 5), if all samples start from it
             hx=None or cell.initial_state(5): zeros, if the sequences are new
-            where hx is your state and cell is this module
-  more      state-one-sample, in the docs under "Errors"\
+  more      python -m rnnkit explain state-one-sample\
 """),
     ),
     "In a loop over steps it would be broadcast.": Case(

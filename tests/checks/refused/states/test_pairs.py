@@ -17,8 +17,7 @@ lstm expects two hidden states: hx is (h, c), got a Tensor of shape (1, 5, 2)
   LSTM(3, 4, proj_size=2) carries the pair (h, c)
   hx        expected (h, c), h (num_layers=1, batch=5, proj_size=2) and c (num_layers=1, batch=5, hidden_size=4)
   fix       (hx, None), which starts c from zeros
-            where hx is your state
-  more      state-structure, in the docs under "Errors"\
+  more      python -m rnnkit explain state-structure\
 """),
     ),
     "One tensor of another rank is brought to h's shape, not to c's.": Case(
@@ -88,7 +87,7 @@ Expected hidden[0] size (1, 5, 3), got [1, 5, 6]
   evidence  6 is twice 3: both directions side by side
   fix       a torch.nn.Linear(6, 3) between the two
             or (None, c), which starts h from zeros
-  more      state-twice-as-wide, in the docs under "Errors"\
+  more      python -m rnnkit explain state-twice-as-wide\
 """),
     ),
     "A c twice as wide as it should be, beside an h that fits, is not what the layer is widened for.": Case(
@@ -129,8 +128,7 @@ lstm expects two hidden states: hx is (h, c), got a Tensor of shape (5, 4)
   LSTM(3, 4) carries the pair (h, c)
   hx        expected (h, c), each (num_layers=1, batch=5, hidden_size=4)
   fix       (hx.unsqueeze(0), None), which starts c from zeros
-            where hx is your state
-  more      state-structure, in the docs under "Errors"\
+  more      python -m rnnkit explain state-structure\
 """),
     ),
     "One tensor for one sample is refused with the repetition, and its condition after the pair.": Case(
@@ -142,8 +140,7 @@ lstm expects two hidden states: hx is (h, c), got a Tensor of shape (1, 1, 4)
   LSTM(3, 4) carries the pair (h, c)
   hx        expected (h, c), each (num_layers=1, batch=5, hidden_size=4)
   fix       (hx.repeat(1, 5, 1), None), which starts c from zeros, if all start from the same values
-            where hx is your state
-  more      state-structure, in the docs under "Errors"\
+  more      python -m rnnkit explain state-structure\
 """),
     ),
     "One tensor that no short expression brings to h's shape is refused with zeros instead.": Case(
@@ -179,8 +176,7 @@ lstm expects two hidden states: hx is (h, c), got a Tensor of shape (2, 1, 4)
   LSTM(3, 4) carries the pair (h, c)
   hx        expected (h, c), each (num_layers=1, hidden_size=4)
   fix       tuple(hx), if h and c are stacked on axis 0
-            where hx is your state
-  more      state-structure, in the docs under "Errors"\
+  more      python -m rnnkit explain state-structure\
 """),
     ),
     "Unbatched they are refused too, where torch drops the third in silence.": Case(
@@ -201,8 +197,7 @@ lstm expects two hidden states: hx is (h, c), got a tuple of 1: (1, 5, 4)
   LSTM(3, 4) carries the pair (h, c)
   hx        expected (h, c), each (num_layers=1, batch=5, hidden_size=4)
   fix       (hx[0], None), which starts c from zeros
-            where hx is your state
-  more      state-structure, in the docs under "Errors"\
+  more      python -m rnnkit explain state-structure\
 """),
     ),
     "A list of one pair for each layer is refused with the call that joins them.": Case(
@@ -218,8 +213,7 @@ lstm expects two hidden states: hx is (h, c), got a tuple of 2: tuple, tuple
   LSTM(3, 4, num_layers=2) carries the pair (h, c)
   hx        expected (h, c), each (num_layers=2, batch=5, hidden_size=4)
   fix       rnnkit.states.from_layers(hx), if these are the states layer by layer
-            where hx is your state
-  more      state-structure, in the docs under "Errors"\
+  more      python -m rnnkit explain state-structure\
 """),
     ),
     "A number in the place of c is refused.": Case(
@@ -230,8 +224,7 @@ lstm expects two hidden states: hx is (h, c), got a tuple of 2: (1, 5, 4), float
   LSTM(3, 4) carries the pair (h, c)
   hx        expected (h, c), each (num_layers=1, batch=5, hidden_size=4)
   fix       (hx[0], None), which starts c from zeros
-            where hx is your state
-  more      state-structure, in the docs under "Errors"\
+  more      python -m rnnkit explain state-structure\
 """),
     ),
 }

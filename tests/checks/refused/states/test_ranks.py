@@ -28,8 +28,7 @@ For batched 3-D input, hx and cx should also be 3-D but got (2-D, 2-D) tensors
   h         expected (num_layers=1, batch=5, hidden_size=4)    got (5, 4)
   c         expected (num_layers=1, batch=5, hidden_size=4)    got (5, 4)
   fix       tuple(t.unsqueeze(0) for t in hx)
-            where hx is your state
-  more      state-rank, in the docs under "Errors"\
+  more      python -m rnnkit explain state-rank\
 """),
     ),
     "If c alone has another rank, c is named.": Case(
@@ -43,8 +42,7 @@ For batched 3-D input, hx and cx should also be 3-D but got (3-D, 2-D) tensors
   h         expected (num_layers=1, batch=5, hidden_size=4)    got (1, 5, 4)
   c         expected (num_layers=1, batch=5, hidden_size=4)    got (5, 4)
   fix       (h, c.unsqueeze(0))
-            where (h, c) is your state
-  more      state-rank, in the docs under "Errors"\
+  more      python -m rnnkit explain state-rank\
 """),
     ),
     "The state of one sample for a batch is refused with the axis it lacks.": Case(
@@ -57,8 +55,7 @@ For batched 3-D input, hx should also be 3-D but got 2-D tensor
   input     expected (seq, batch, input_size=3)    got (7, 5, 3)
   hx        expected (num_layers=2, batch=5, hidden_size=4)    got (2, 4)
   fix       hx.unsqueeze(1).repeat(1, 5, 1), if all start from the same values
-            where hx is your state
-  more      state-rank, in the docs under "Errors"\
+  more      python -m rnnkit explain state-rank\
 """),
     ),
     "A state of one axis is refused.": Case(
@@ -70,8 +67,7 @@ For batched 3-D input, hx should also be 3-D but got 1-D tensor
   input     expected (seq, batch, input_size=3)    got (7, 5, 3)
   hx        expected (num_layers=1, batch=5, hidden_size=4)    got (4,)
   fix       hx.repeat(1, 5, 1), if all start from the same values
-            where hx is your state
-  more      state-rank, in the docs under "Errors"\
+  more      python -m rnnkit explain state-rank\
 """),
     ),
     "A state with layers and directions on two axes is refused.": Case(
@@ -84,8 +80,7 @@ For batched 3-D input, hx should also be 3-D but got 4-D tensor
   input     expected (seq, batch, input_size=3)    got (7, 5, 3)
   hx        expected (num_layers * directions = 4, batch=5, hidden_size=4)    got (2, 2, 5, 4)
   fix       hx.flatten(0, 1)
-            where hx is your state
-  more      state-rank, in the docs under "Errors"\
+  more      python -m rnnkit explain state-rank\
 """),
     ),
     "A surplus axis of size 1 is refused with the call that drops it.": Case(
@@ -109,8 +104,7 @@ For unbatched 2-D input, hx and cx should also be 2-D but got (3-D, 3-D) tensors
   h         expected (num_layers=1, hidden_size=4)    got (1, 1, 4)
   c         expected (num_layers=1, hidden_size=4)    got (1, 1, 4)
   fix       tuple(t.squeeze(0) for t in hx)
-            where hx is your state
-  more      state-rank, in the docs under "Errors"\
+  more      python -m rnnkit explain state-rank\
 """),
     ),
     "A batch of single steps is refused by the batch of its state.": Case(
@@ -124,7 +118,7 @@ For unbatched 2-D input, hx should also be 2-D but got 3-D tensor
   hx        expected (num_layers=1, hidden_size=4)    got (1, 5, 4)
   evidence  hx has batch 5, which is axis 0 of the input
   fix       input.unsqueeze(0)
-  more      layout-unbatched, in the docs under "Errors"\
+  more      python -m rnnkit explain layout-unbatched\
 """),
     ),
     "With batch_first the missing step is axis 1.": Case(
@@ -141,8 +135,7 @@ For unbatched 2-D input, hx should also be 2-D but got 3-D tensor
   input     expected (seq, input_size=3)    got (7, 3)
   hx        expected (num_layers=1, hidden_size=4)    got (1, 5, 4)
   fix       hx=None or layer.initial_state(None): zeros, or hx as (num_layers=1, hidden_size=4)
-            where hx is your state and layer is this module
-  more      state-rank, in the docs under "Errors"\
+  more      python -m rnnkit explain state-rank\
 """),
     ),
     "A state without layers for an unbatched input is refused with the axis.": Case(
@@ -170,8 +163,7 @@ Expected hidden size (2, 4), got [2, 6]
   hx        expected (num_layers=2, hidden_size=4)    got (2, 6)
   fix       hx=None or layer.initial_state(None): zeros
             or a torch.nn.Linear(6, 4) between the two
-            where layer is this module
-  more      state-width, in the docs under "Errors"\
+  more      python -m rnnkit explain state-width\
 """),
     ),
     "A cell's one state of another width is refused with both widths.": Case(
@@ -188,8 +180,7 @@ GRUCell: Expected hidden to be 1D or 2D, got 3D instead
   input     expected (input_size=3,)    got (3,)
   hx        expected (hidden_size=4,)    got (1, 3, 4)
   fix       hx=None or cell.initial_state(None): zeros, or hx as (hidden_size=4,)
-            where hx is your state and cell is this module
-  more      state-rank, in the docs under "Errors"\
+  more      python -m rnnkit explain state-rank\
 """),
     ),
     **{

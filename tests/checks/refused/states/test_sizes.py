@@ -21,8 +21,7 @@ Expected hidden size (2, 5, 4), got [3, 8, 4]
   input     expected (seq, batch, input_size=3)    got (7, 5, 3)
   hx        expected (num_layers=2, batch=5, hidden_size=4)    got (3, 8, 4)
   fix       hx=None or layer.initial_state(5): zeros
-            where layer is this module
-  more      state-layers, in the docs under "Errors"\
+  more      python -m rnnkit explain state-layers\
 """),
     ),
     "Of wrong rows and a wrong width the rows are told; the shapes tell the width.": Case(
@@ -40,8 +39,7 @@ Expected hidden size (4, 5, 4), got [2, 5, 4]
   hx        expected (num_layers * directions = 4, batch=5, hidden_size=4)    got (2, 5, 4)
   evidence  num_layers * directions = 4
   fix       hx=None or layer.initial_state(5): zeros
-            where layer is this module
-  more      state-directions, in the docs under "Errors"\
+  more      python -m rnnkit explain state-directions\
 """),
     ),
     "A bidirectional encoder's state is refused with the sum of directions.": Case(
@@ -62,8 +60,7 @@ Expected hidden size (5, 1, 4), got [5, 2, 4]
   fix       rnnkit.states.bridge(hx, "sum", state_batch_first=True) adds the directions
             GRU(..., hidden_size=8) and rnnkit.states.bridge(hx, "concat", state_batch_first=True)
             hx[:, -1:], if hx is from one direction of twice as many layers
-            where hx is your state
-  more      state-bidirectional, in the docs under "Errors"\
+  more      python -m rnnkit explain state-bidirectional\
 """),
     ),
     "A state of another number of layers is refused with both numbers.": Case(
@@ -92,7 +89,7 @@ Expected hidden size (1, 5, 4), got [1, 5, 8]
   hx        expected (num_layers=1, batch=5, hidden_size=4)    got (1, 5, 8)
   evidence  8 is twice 4: both directions side by side
   fix       RNN(..., hidden_size=8), or a torch.nn.Linear(8, 4) between the two
-  more      state-twice-as-wide, in the docs under "Errors"\
+  more      python -m rnnkit explain state-twice-as-wide\
 """),
     ),
     "With a projection, (c, h) is told by the widths.": Case(
@@ -111,8 +108,7 @@ Expected hidden[0] size (1, 5, 2), got [1, 5, 4]
   c         expected (num_layers=1, batch=5, hidden_size=4)    got (1, 5, 2)
   evidence  each has the shape of the other
   fix       hx[::-1], h first
-            where hx is your state
-  more      state-swapped, in the docs under "Errors"\
+  more      python -m rnnkit explain state-swapped\
 """),
     ),
     "With a projection, an h as wide as c is refused.": Case(
@@ -129,8 +125,7 @@ Expected hidden size (2, 5, 4), got [3, 8, 6]
   input     expected (seq, batch, input_size=3)    got (7, 5, 3)
   hx        expected (num_layers=2, batch=5, hidden_size=4)    got (3, 8, 6)
   fix       hx=None or layer.initial_state(5): zeros
-            where layer is this module
-  more      state-sizes, in the docs under "Errors"\
+  more      python -m rnnkit explain state-sizes\
 """),
     ),
     "A batch-first input is told by the batch of its state.": Case(
@@ -162,8 +157,7 @@ Expected hidden size (2, 5, 4), got [5, 2, 4]
   hx        expected (num_layers=2, batch=5, hidden_size=4)    got (5, 2, 4)
   evidence  hx with axes 0 and 1 exchanged fits
   fix       rnnkit.states.from_batch_first(hx), or GRU(..., state_batch_first=True)
-            where hx is your state
-  more      state-transposed, in the docs under "Errors"\
+  more      python -m rnnkit explain state-transposed\
 """),
     ),
     "The option batch_first speaks of the input, never of the state.": Case(
@@ -185,8 +179,7 @@ Expected hidden size (5, 2, 4), got [2, 5, 4]
   hx        expected (batch=5, num_layers=2, hidden_size=4)    got (2, 5, 4)
   evidence  hx with axes 0 and 1 exchanged fits
   fix       rnnkit.states.batch_first(hx), or GRU(..., state_batch_first=False)
-            where hx is your state
-  more      state-transposed, in the docs under "Errors"\
+  more      python -m rnnkit explain state-transposed\
 """),
     ),
     "A state of an unbatched call with its axes swapped is refused.": Case(
@@ -199,8 +192,7 @@ Expected hidden size (2, 4), got [4, 2]
   input     expected (seq, input_size=3)    got (7, 3)
   hx        expected (num_layers=2, hidden_size=4)    got (4, 2)
   fix       hx.t().contiguous()
-            where hx is your state
-  more      state-transposed, in the docs under "Errors"\
+  more      python -m rnnkit explain state-transposed\
 """),
     ),
     "A state that is left from a larger batch is refused with its rows of now.": Case(
@@ -221,8 +213,7 @@ Expected hidden size (5, 1, 4), got [8, 1, 4]
   fix       hx=None or layer.initial_state(5): zeros, if the sequences are new
             rnnkit.states.select(hx, slice(5), state_batch_first=True), if the first 5 samples went on
             rnnkit.states.select(hx, positions, state_batch_first=True), if others did
-            where hx is your state and layer is this module
-  more      state-batch, in the docs under "Errors"\
+  more      python -m rnnkit explain state-batch\
 """),
     ),
     "A state of a smaller batch is refused.": Case(
@@ -249,8 +240,7 @@ Expected hidden size (1, 5, 4), got [1, 1, 6]
   input     expected (seq, batch, input_size=3)    got (7, 5, 3)
   hx        expected (num_layers=1, batch=5, hidden_size=4)    got (1, 1, 6)
   fix       hx=None or layer.initial_state(5): zeros
-            where layer is this module
-  more      state-sizes, in the docs under "Errors"\
+  more      python -m rnnkit explain state-sizes\
 """),
     ),
     "With the batch on axis 0 the width is the last axis too.": Case(

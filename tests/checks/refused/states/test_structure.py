@@ -31,8 +31,7 @@ hx must be one tensor, got a list of 1: (5, 4)
   GRU(3, 4) carries one tensor
   hx        expected (num_layers=1, batch=5, hidden_size=4)
   fix       torch.stack(hx), if these are the states layer by layer
-            where hx is your state
-  more      state-structure, in the docs under "Errors"\
+  more      python -m rnnkit explain state-structure\
 """),
     ),
     "A list of each layer's two directions is refused with the call that joins them.": Case(
@@ -48,8 +47,7 @@ hx must be one tensor, got a list of 2: (2, 5, 4), (2, 5, 4)
   GRU(3, 4, num_layers=2, bidirectional=True) carries one tensor
   hx        expected (num_layers * directions = 4, batch=5, hidden_size=4)
   fix       torch.cat(hx), if these are the states layer by layer
-            where hx is your state
-  more      state-structure, in the docs under "Errors"\
+  more      python -m rnnkit explain state-structure\
 """),
     ),
     "A cell has no layers: a list for it holds its samples.": Case(
@@ -61,8 +59,7 @@ hx must be one tensor, got a list of 2: (4,), (4,)
   GRUCell(3, 4) carries one tensor
   hx        expected (batch=2, hidden_size=4)
   fix       torch.stack(hx), if these are the states sample by sample
-            where hx is your state
-  more      state-structure, in the docs under "Errors"\
+  more      python -m rnnkit explain state-structure\
 """),
     ),
     **{
@@ -89,8 +86,7 @@ hx must be one tensor, got an ndarray
   GRU(3, 4) carries one tensor
   hx        expected (num_layers=1, batch=5, hidden_size=4)
   fix       torch.as_tensor(hx).to(input)
-            where hx is your state
-  more      state-structure, in the docs under "Errors"\
+  more      python -m rnnkit explain state-structure\
 """),
     ),
     "An LSTM's pair given to a GRU is refused with the half that fits.": Case(
@@ -107,8 +103,7 @@ hx must be one tensor, got a tuple of 1: (1, 5, 4)
   RNN(3, 4) carries one tensor
   hx        expected (num_layers=1, batch=5, hidden_size=4)
   fix       hx[0]
-            where hx is your state
-  more      state-structure, in the docs under "Errors"\
+  more      python -m rnnkit explain state-structure\
 """),
     ),
     "A layer's whole result in the place of the state is refused with its second part.": Case(
@@ -130,8 +125,7 @@ hx must be one tensor, got a list of 3: (1, 5, 4), (1, 5, 4), (1, 5, 4)
   GRU(3, 4, num_layers=3) carries one tensor
   hx        expected (num_layers=3, batch=5, hidden_size=4)
   fix       torch.cat(hx), if these are the states layer by layer
-            where hx is your state
-  more      state-structure, in the docs under "Errors"\
+  more      python -m rnnkit explain state-structure\
 """),
     ),
     "Two layers make no difference to that.": Case(
@@ -147,7 +141,7 @@ hx must be one tensor, got 0
   GRU(3, 4) carries one tensor
   hx        expected (num_layers=1, batch=5, hidden_size=4)
   fix       hx=None for zeros
-  more      state-structure, in the docs under "Errors"\
+  more      python -m rnnkit explain state-structure\
 """),
     ),
     "A number in the place of a pair is refused.": Case(
@@ -158,7 +152,7 @@ lstm expects two hidden states: hx is (h, c), got 0
   LSTM(3, 4) carries the pair (h, c)
   hx        expected (h, c), each (num_layers=1, batch=5, hidden_size=4)
   fix       hx=None for zeros, or (h, c)
-  more      state-structure, in the docs under "Errors"\
+  more      python -m rnnkit explain state-structure\
 """),
     ),
     "An empty tuple is refused.": Case(
@@ -169,7 +163,7 @@ hx must be one tensor, got an empty tuple
   GRU(3, 4) carries one tensor
   hx        expected (num_layers=1, batch=5, hidden_size=4)
   fix       hx=None for zeros
-  more      state-structure, in the docs under "Errors"\
+  more      python -m rnnkit explain state-structure\
 """),
     ),
     "An empty tuple is refused for a pair.": Case(
@@ -180,7 +174,7 @@ lstm expects two hidden states: hx is (h, c), got an empty tuple
   LSTM(3, 4) carries the pair (h, c)
   hx        expected (h, c), each (num_layers=1, batch=5, hidden_size=4)
   fix       hx=None for zeros, or (h, c)
-  more      state-structure, in the docs under "Errors"\
+  more      python -m rnnkit explain state-structure\
 """),
     ),
     "A dictionary in the place of a state is refused.": Case(
@@ -191,7 +185,7 @@ lstm expects two hidden states: hx is (h, c), got a dict
   LSTM(3, 4) carries the pair (h, c)
   hx        expected (h, c), each (num_layers=1, batch=5, hidden_size=4)
   fix       hx=None for zeros, or (h, c)
-  more      state-structure, in the docs under "Errors"\
+  more      python -m rnnkit explain state-structure\
 """),
     ),
     "A cell's pair with its axes swapped.": Case(
@@ -218,8 +212,7 @@ Expected hidden[0] size (1, 5, 4), got [2, 5, 4]
   fix       rnnkit.states.bridge(hx, "sum") adds the directions
             LSTM(..., hidden_size=8) and rnnkit.states.bridge(hx, "concat")
             tuple(t[-1:] for t in hx), if hx is from one direction of twice as many layers
-            where hx is your state
-  more      state-bidirectional, in the docs under "Errors"\
+  more      python -m rnnkit explain state-bidirectional\
 """),
     ),
     "Of a pair h alone.": Case(
@@ -240,8 +233,7 @@ Expected hidden size (1, 5, 4), got [2, 5, 4]
             GRU(..., hidden_size=8) and rnnkit.states.bridge(hx, "concat")
             hx[-1:], if hx is from one direction of twice as many layers
             if hx is an output: output, hx = ...: of what a layer returns, the state is the second
-            where hx is your state
-  more      state-bidirectional, in the docs under "Errors"\
+  more      python -m rnnkit explain state-bidirectional\
 """),
     ),
     "Booleans in the place of the state.": Case(
@@ -257,8 +249,7 @@ hx must be a state, got a Tensor of shape (5,)
   unroll of GRUCell(3, 4): the second argument is the state, and it holds integers, as lengths are
   input     expected (seq, batch, input_size=3)    got (7, 5, 3)
   fix       unroll(cell, input, lengths=hx): lengths are given by name
-            where hx is your state
-  more      lengths-as-state, in the docs under "Errors"\
+  more      python -m rnnkit explain lengths-as-state\
 """),
     ),
     "One integer in a list.": Case(

@@ -26,5 +26,5 @@ def test_message_of_batch_first_states_in_torchscript() -> None:
     assert str(caught.value) == snapshot("""\
 GRU(..., state_batch_first=True) has no TorchScript form
   fix       state_batch_first=False, and state.transpose(0, 1) in the caller
-  more      script-state, in the docs under "Errors"\
+  more      python -m rnnkit explain script-state\
 """)

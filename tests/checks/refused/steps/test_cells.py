@@ -25,7 +25,7 @@ CASES = {
 Recurrent takes its cells in one list, got 2 arguments by position
   Recurrent(a GRUCell, a GRUCell)
   fix       rnnkit.Recurrent([a, b]), if each reads the output of the one before
-  more      recurrent-positions, in the docs under "Errors"\
+  more      python -m rnnkit explain recurrent-positions\
 """),
     ),
     "Two cells by position, one for each direction.": Case(
@@ -46,7 +46,7 @@ Recurrent takes its cells in one list, got 2 arguments by position
   Recurrent(a GRUCell, a Counter)
   fix       rnnkit.Recurrent([a, b]), if each reads the output of the one before
   or        rnnkit.Recurrent(a, reverse_cells=b), if b runs from the end
-  more      recurrent-positions, in the docs under "Errors"\
+  more      python -m rnnkit explain recurrent-positions\
 """),
     ),
     "Three projected cells by position.": Case(
@@ -88,7 +88,7 @@ Recurrent takes its cells in one list, got 2 arguments by position
         message=snapshot("""\
 Recurrent: reverse_cells read what cells read, but input_size is 3 and 4
   fix       rnnkit.Recurrent([cell, next_cell]) for two layers
-  more      recurrent-directions, in the docs under "Errors"\
+  more      python -m rnnkit explain recurrent-directions\
 """),
     ),
     "A class in the list of cells.": Case(
@@ -106,7 +106,7 @@ Recurrent: reverse_cells read what cells read, but input_size is 3 and 4
 Recurrent: cells must be a cell or a list of cells, got a Tensor of shape (3, 4)
   the cells come first, then the input
   fix       rnnkit.Recurrent(cells)(input)
-  more      recurrent-cells, in the docs under "Errors"\
+  more      python -m rnnkit explain recurrent-cells\
 """),
     ),
     "Nothing in the place of cells.": Case(
@@ -126,7 +126,7 @@ Recurrent: cells must be a cell or a list of cells, got a Tensor of shape (3, 4)
         message=snapshot("""\
 Recurrent: cells must be a cell or a list of cells, got a dict
   fix       list(cells.values())
-  more      recurrent-cells, in the docs under "Errors"\
+  more      python -m rnnkit explain recurrent-cells\
 """),
     ),
     "Cells in lists of lists.": Case(
@@ -136,7 +136,7 @@ Recurrent: cells must be a cell or a list of cells, got a dict
         message=snapshot("""\
 Recurrent: cells must be a cell or a list of cells, got a list
   fix       [cell for some in cells for cell in some], one flat list
-  more      recurrent-cells, in the docs under "Errors"\
+  more      python -m rnnkit explain recurrent-cells\
 """),
     ),
     "The class of a cell in its place.": Case(
@@ -146,7 +146,7 @@ Recurrent: cells must be a cell or a list of cells, got a list
         message=snapshot("""\
 Recurrent: cells must be a cell or a list of cells, got the type GRUCell
   fix       GRUCell(...), a cell of this class
-  more      recurrent-cells, in the docs under "Errors"\
+  more      python -m rnnkit explain recurrent-cells\
 """),
     ),
     "The name of a class in its place.": Case(
@@ -167,8 +167,7 @@ hx must be a tuple of 1 state, got 2 of them
   Recurrent carries one state for each cell; this is the state itself
   hx        expected layer by layer, the forward direction first    got 2 of them
   fix       (hx,)
-            where hx is your state
-  more      recurrent-state, in the docs under "Errors"\
+  more      python -m rnnkit explain recurrent-state\
 """),
     ),
     "So is one tensor.": Case(
@@ -189,7 +188,7 @@ hx must be a tuple of 1 state, got 2 of them
 Recurrent: cells must be a cell or a list of cells, got 3
   a cell is a torch.nn.Module, called with one step and a state
   fix       [rnnkit.GRUCell(input_size, hidden_size)], one cell for each layer
-  more      recurrent-cells, in the docs under "Errors"\
+  more      python -m rnnkit explain recurrent-cells\
 """),
     ),
     "What is no state.": Case(
@@ -201,8 +200,7 @@ hx must be a tuple of 1 state, got 5
   hx        expected layer by layer, the forward direction first    got 5
   fix       output, hx = layer(input): the second is such a tuple
   or        hx=None for zeros
-            where hx is your state and layer is this module
-  more      recurrent-state, in the docs under "Errors"\
+  more      python -m rnnkit explain recurrent-state\
 """),
     ),
     "Three tensors are no state of one cell.": Case(

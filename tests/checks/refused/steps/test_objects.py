@@ -21,8 +21,7 @@ CASES = {
 unroll takes a cell, got the layer GRU
   a layer runs over a sequence itself
   fix       layer(input)
-            where layer is this module
-  more      unroll-cell, in the docs under "Errors"\
+  more      python -m rnnkit explain unroll-cell\
 """),
     ),
     "Several cells are a Recurrent.": Case(
@@ -33,7 +32,7 @@ unroll takes a cell, got the layer GRU
 unroll takes one cell, got a list
   several cells are a layer's, one above the other
   fix       rnnkit.Recurrent(cells)(input), where cells is what you passed
-  more      unroll-cell, in the docs under "Errors"\
+  more      python -m rnnkit explain unroll-cell\
 """),
     ),
     "The cell comes first.": Case(
@@ -44,7 +43,7 @@ unroll takes one cell, got a list
 unroll takes a cell, got a Tensor of shape (7, 5, 3)
   the cell is the first argument, the input the second
   fix       rnnkit.unroll(cell, input)
-  more      unroll-cell, in the docs under "Errors"\
+  more      python -m rnnkit explain unroll-cell\
 """),
     ),
     "A class is no cell yet.": Case(
@@ -55,7 +54,7 @@ unroll takes a cell, got a Tensor of shape (7, 5, 3)
 unroll takes a cell, got the type GRUCell
   a class is not a module yet
   fix       rnnkit.unroll(GRUCell(...), input)
-  more      unroll-cell, in the docs under "Errors"\
+  more      python -m rnnkit explain unroll-cell\
 """),
     ),
     "What cannot be called is no cell.": Case(
@@ -66,7 +65,7 @@ unroll takes a cell, got the type GRUCell
 unroll takes a cell, got None
   a cell is called with one step and a state, and returns the next state
   fix       rnnkit.unroll(rnnkit.GRUCell(3, ...), input)
-  more      unroll-cell, in the docs under "Errors"\
+  more      python -m rnnkit explain unroll-cell\
 """),
     ),
     "convert of a class.": Case(
@@ -77,7 +76,7 @@ unroll takes a cell, got None
 convert takes a model, a torch.nn.Module, got the type LSTM
   a class is not a module yet
   fix       rnnkit.convert(LSTM(...))
-  more      model-type, in the docs under "Errors"\
+  more      python -m rnnkit explain model-type\
 """),
     ),
     "convert of nothing.": Case(
@@ -87,7 +86,7 @@ convert takes a model, a torch.nn.Module, got the type LSTM
         message=snapshot("""\
 convert takes a model, a torch.nn.Module, got None
   fix       rnnkit.convert(model)
-  more      model-type, in the docs under "Errors"\
+  more      python -m rnnkit explain model-type\
 """),
     ),
     "convert of weights.": Case(
@@ -107,7 +106,7 @@ convert takes a model, a torch.nn.Module, got None
 convert takes a model, a torch.nn.Module, got an OrderedDict
   these look like weights, which are the same in torch's and rnnkit's modules
   fix       model.load_state_dict(...), then rnnkit.convert(model)
-  more      model-type, in the docs under "Errors"\
+  more      python -m rnnkit explain model-type\
 """),
     ),
     "A call of what convert returned.": Case(
@@ -121,7 +120,7 @@ convert takes a model, a torch.nn.Module, got an OrderedDict
 convert returns a report of what it changed, which is not a model
   the model that was given is changed in place
   fix       rnnkit.convert(model), then model(input)
-  more      convert-result, in the docs under "Errors"\
+  more      python -m rnnkit explain convert-result\
 """),
     ),
     "A call of what revert returned.": Case(
@@ -143,7 +142,7 @@ reset must have shape (7, 5), got (5, 7)
   input     expected (seq, batch, input_size=3)    got (7, 5, 3)
   reset     expected (seq, batch), booleans    got torch.float32 (5, 7)
   fix       reset.t()
-  more      mask-shape, in the docs under "Errors"\
+  more      python -m rnnkit explain mask-shape\
 """),
     ),
     "Nothing at all.": Case(
@@ -153,7 +152,7 @@ reset must have shape (7, 5), got (5, 7)
 unroll takes a cell, got 5
   a cell is called with one step and a state, and returns the next state
   fix       rnnkit.unroll(rnnkit.GRUCell(input_size, ...), input)
-  more      unroll-cell, in the docs under "Errors"\
+  more      python -m rnnkit explain unroll-cell\
 """),
     ),
 }

@@ -70,7 +70,7 @@ CASES = {
 Own returned an output of (1, 5, 3) at step 0, for 5 samples
   a cell's state has the batch on axis 0, a layer's on axis 1
   fix       let initial_state return torch.zeros(batch_size, 3)
-  more      cell-batch, in the docs under "Errors"\
+  more      python -m rnnkit explain cell-batch\
 """),
     ),
     "With lengths it is told at step 0, too.": Case(
@@ -111,8 +111,7 @@ Expected hidden batch size 5, got [1]
   input     expected (seq, batch, feature)    got (7, 5, 3)
   hx        expected (batch=5, ...)    got (1, 5, 3)
   fix       rnnkit.states.to_layers(hx)[0], if it is the state of a layer
-            where hx is your state
-  more      state-cell-batch, in the docs under "Errors"\
+  more      python -m rnnkit explain state-cell-batch\
 """),
     ),
     "The first state of a cell of ours.": Case(
@@ -130,8 +129,7 @@ Expected hidden batch size 5, got [1]
 Own writes into its state at step 0
   the same tensor is an earlier output, or the caller's own: that changes with it
   fix       hx = hx.clone(), at the start of the step; or hx + x in place of hx.add_(x)
-            where hx is your state
-  more      cell-writes-state, in the docs under "Errors"\
+  more      python -m rnnkit explain cell-writes-state\
 """),
     ),
     "A part of a state.": Case(

@@ -50,7 +50,7 @@ CASES = {
 Recurrent: cells must be a cell or a list of cells, got an empty list
   a cell is a torch.nn.Module, called with one step and a state
   fix       [rnnkit.GRUCell(input_size, hidden_size)], one cell for each layer
-  more      recurrent-cells, in the docs under "Errors"\
+  more      python -m rnnkit explain recurrent-cells\
 """),
     ),
     "What is no module is refused, in a list too.": Case(
@@ -60,7 +60,7 @@ Recurrent: cells must be a cell or a list of cells, got an empty list
 Recurrent: cells must be a cell or a list of cells, got None
   a cell is a torch.nn.Module, called with one step and a state
   fix       [rnnkit.GRUCell(input_size, hidden_size)], one cell for each layer
-  more      recurrent-cells, in the docs under "Errors"\
+  more      python -m rnnkit explain recurrent-cells\
 """),
     ),
     "One cell for two layers' backward directions is refused.": Case(
@@ -69,7 +69,7 @@ Recurrent: cells must be a cell or a list of cells, got None
         message=snapshot("""\
 Recurrent: 2 cells, but 1 reverse_cells
   fix       one reverse cell for each layer
-  more      recurrent-directions, in the docs under "Errors"\
+  more      python -m rnnkit explain recurrent-directions\
 """),
     ),
     "A whole layer is refused with the call that gives its cells.": Case(
@@ -78,7 +78,7 @@ Recurrent: 2 cells, but 1 reverse_cells
         message=snapshot("""\
 Recurrent: cells holds LSTM, a layer over whole sequences
   fix       LSTM(...).cells(), or LSTMCell(...)
-  more      recurrent-layer, in the docs under "Errors"\
+  more      python -m rnnkit explain recurrent-layer\
 """),
     ),
     "A whole layer is refused in the place of the reverse cells.": Case(
@@ -87,7 +87,7 @@ Recurrent: cells holds LSTM, a layer over whole sequences
         message=snapshot("""\
 Recurrent: reverse_cells holds GRU, a layer over whole sequences
   fix       GRU(...).cells(), or GRUCell(...)
-  more      recurrent-layer, in the docs under "Errors"\
+  more      python -m rnnkit explain recurrent-layer\
 """),
     ),
     **{
@@ -112,8 +112,7 @@ hx must be a tuple of 2 states, got 1 of them
   hx        expected layer by layer, the forward direction first    got 1 of them
   fix       output, hx = layer(input): the second is such a tuple
   or        hx=None for zeros
-            where hx is your state and layer is this module
-  more      recurrent-state, in the docs under "Errors"\
+  more      python -m rnnkit explain recurrent-state\
 """),
     ),
     "A state that belongs to the other cell is refused by the first cell that sees it.": Case(
@@ -130,8 +129,7 @@ hx must be one tensor, got a tuple of 2: (5, 6), (5, 6)
   Recurrent of GRUCell(3, 4) carries one tensor
   hx        expected (batch=5, hidden_size=4)
   fix       None as hx[0] for zeros
-            where hx is your state
-  more      state-structure, in the docs under "Errors"\
+  more      python -m rnnkit explain state-structure\
 """),
     ),
     "The input's width is that of the first cell.": Case(
@@ -142,7 +140,7 @@ input.size(-1) must be equal to input_size. Expected 3, got 2
   Recurrent of GRUCell(3, 4): the input is 2 wide, the weights are for 3
   input     expected (seq, batch, input_size=3)    got (7, 5, 2)
   fix       GRUCell(2, ...), or an input with 3 features
-  more      input-width, in the docs under "Errors"\
+  more      python -m rnnkit explain input-width\
 """),
     ),
     "A cell that reads another width than the one below gives is refused.": Case(
@@ -166,7 +164,7 @@ Input batch size 7 doesn't match hidden0 batch size 5
   hx        expected (batch=7, hidden_size=4)    got (5, 4)
   evidence  hx has batch 5, which is axis 0 of the input
   fix       Recurrent(..., batch_first=True), or input.transpose(0, 1)
-  more      layout-batch-first, in the docs under "Errors"\
+  more      python -m rnnkit explain layout-batch-first\
 """),
     ),
     "So do lengths that are as many as the other axis is long.": Case(
@@ -185,7 +183,7 @@ Input batch size 7 doesn't match hidden0 batch size 5
         message=snapshot("""\
 GRUCell has no initial_state(batch_size), and no hx was given
   fix       rnnkit.GRUCell, or a method initial_state(self, batch_size)
-  more      cell-initial-state, in the docs under "Errors"\
+  more      python -m rnnkit explain cell-initial-state\
 """),
     ),
     "Nor has it one to give.": Case(

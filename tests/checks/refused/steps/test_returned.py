@@ -18,7 +18,7 @@ CASES = {
         message=snapshot("""\
 Counter took a Tensor of shape (5, 4) as state at step 0, returned a tuple
   fix       return state, in place of return output, state: its first tensor is the output
-  more      cell-result, in the docs under "Errors"\
+  more      python -m rnnkit explain cell-result\
 """),
     ),
     "A cell that carries a pair, and returns its output beside it.": Case(
@@ -34,7 +34,7 @@ Counter took a Tensor of shape (5, 4) as state at step 0, returned a tuple
         message=snapshot("""\
 Counter took a Tensor of shape (5, 4) as state at step 0, returned a list
   fix       return state[0], where state is the list that it returns
-  more      cell-result, in the docs under "Errors"\
+  more      python -m rnnkit explain cell-result\
 """),
     ),
     "A cell whose state has another width after the step.": Case(
@@ -51,7 +51,7 @@ the state of Counter changes its sizes at step 0: (3, 4), then (3, 8)
   where a length ends a sample keeps the one, at a reset it takes the other
   fix       return a state of (3, 4) at every step
   or        begin with hx=torch.zeros(3, 8)
-  more      cell-sizes, in the docs under "Errors"\
+  more      python -m rnnkit explain cell-sizes\
 """),
     ),
     "One whose samples start again.": Case(
@@ -68,7 +68,7 @@ the state of Counter changes its sizes at step 1: (2, 4), then (2, 8)
   where a length ends a sample keeps the one, at a reset it takes the other
   fix       return a state of (2, 4) at every step
   or        let initial_state return torch.zeros(2, 8)
-  more      cell-sizes, in the docs under "Errors"\
+  more      python -m rnnkit explain cell-sizes\
 """),
     ),
     "A pair of which one grows.": Case(
@@ -85,7 +85,7 @@ the state of Counter changes its sizes at step 0: (2, 4), (2, 5), then (2, 4), (
   where a length ends a sample keeps the one, at a reset it takes the other
   fix       return a state of (2, 4), (2, 5) at every step
   or        begin with hx=(torch.zeros(2, 4), torch.zeros(2, 9))
-  more      cell-sizes, in the docs under "Errors"\
+  more      python -m rnnkit explain cell-sizes\
 """),
     ),
     "Outputs that grow from step to step.": Case(
@@ -97,7 +97,7 @@ the state of Counter changes its sizes at step 0: (2, 4), (2, 5), then (2, 4), (
         message=snapshot("""\
 Counter returned an output of (5, 8) at step 0, and of (5, 16) at step 1
   fix       return a state whose first tensor has one size at all steps
-  more      cell-sizes, in the docs under "Errors"\
+  more      python -m rnnkit explain cell-sizes\
 """),
     ),
     "A cell that returns nothing.": Case(
@@ -106,8 +106,7 @@ Counter returned an output of (5, 8) at step 0, and of (5, 16) at step 1
         message=snapshot("""\
 Counter took a Tensor of shape (5, 4) as state at step 0, returned None
   fix       return the next state, of the same kind as hx; its first tensor is the output
-            where hx is your state
-  more      cell-result, in the docs under "Errors"\
+  more      python -m rnnkit explain cell-result\
 """),
     ),
     "A pair of which one part is no tensor grows.": Case(
@@ -136,7 +135,7 @@ Counter took a Tensor of shape (5, 4) as state at step 0, returned None
         message=snapshot("""\
 Identity has no initial_state(batch_size), from which a sample starts again
   fix       a method initial_state(self, batch_size)
-  more      cell-initial-state, in the docs under "Errors"\
+  more      python -m rnnkit explain cell-initial-state\
 """),
     ),
 }

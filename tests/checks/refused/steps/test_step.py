@@ -24,7 +24,7 @@ x_t.size(-1) must be equal to input_size. Expected 3, got 2
   GRU(3, 4): x_t is 2 wide, the weights are for 3
   x_t       expected (batch, input_size=3)    got (5, 2)
   fix       GRU(2, ...), or x_t with 3 features
-  more      input-width, in the docs under "Errors"\
+  more      python -m rnnkit explain input-width\
 """),
     ),
     "The axes of x_t.": Case(
@@ -42,7 +42,7 @@ RNN x_t dtype (torch.int64) does not match weight dtype (torch.float32).
   x_t       expected torch.float32    got torch.int64
   fix       numbers: x_t.float()
             token ids: torch.nn.Embedding(vocabulary, 3)(x_t)
-  more      input-numbers, in the docs under "Errors"\
+  more      python -m rnnkit explain input-numbers\
 """),
     ),
     "The batch of the state.": Case(
@@ -56,8 +56,7 @@ Expected hidden[0] size (2, 5, 4), got [2, 4, 4]
   h         expected (num_layers=2, batch=5, hidden_size=4)    got (2, 4, 4)
   c         expected (num_layers=2, batch=5, hidden_size=4)    got (2, 4, 4)
   fix       state=None or layer.initial_state(5): zeros
-            where layer is this module
-  more      state-batch, in the docs under "Errors"\
+  more      python -m rnnkit explain state-batch\
 """),
     ),
     "The state of one sample is no sign of a layout: a step has no seq axis.": Case(
@@ -75,7 +74,7 @@ GRU.step: Expected state to be 2D, got 3D instead
   x_t       expected (input_size=3,)    got (3,)
   state     expected (num_layers=1, hidden_size=4)    got (1, 1, 4)
   fix       state.squeeze(0)
-  more      state-rank, in the docs under "Errors"\
+  more      python -m rnnkit explain state-rank\
 """),
     ),
     "A cell's state.": Case(
@@ -106,7 +105,7 @@ GRU.step: Expected state to be 2D, got 3D instead
 step() got an unexpected keyword argument 'input'
   step takes x_t, state
   fix       x_t=input, by its name here
-  more      arguments-of-a-call, in the docs under "Errors"\
+  more      python -m rnnkit explain arguments-of-a-call\
 """),
     ),
     "The name that a call has for the state.": Case(
@@ -135,7 +134,7 @@ Input batch size 5 doesn't match hidden0 batch size 4
   h         expected (batch=5, hidden_size=5)    got (4, 5)
   c         expected (batch=5, hidden_size=5)    got (5, 5)
   fix       (None, state[1][1]) as state[1], which starts h from zeros
-  more      state-batch, in the docs under "Errors"\
+  more      python -m rnnkit explain state-batch\
 """),
     ),
     "Of a Recurrent: one state for all.": Case(
@@ -147,7 +146,7 @@ state must be a tuple of 1 state, got a Tensor of shape (5, 4)
   Recurrent carries one state for each cell; this is the state itself
   state     expected layer by layer, the forward direction first    got a Tensor of shape (5, 4)
   fix       (state,)
-  more      recurrent-state, in the docs under "Errors"\
+  more      python -m rnnkit explain recurrent-state\
 """),
     ),
     "Of a Recurrent whose cells do not fit: x_t is right.": Case(

@@ -42,7 +42,7 @@ CASES = {
         message=snapshot("""\
 Plain has no initial_state(batch_size), from which a sample starts again
   fix       a method initial_state(self, batch_size)
-  more      cell-initial-state, in the docs under "Errors"\
+  more      python -m rnnkit explain cell-initial-state\
 """),
     ),
     "Token ids are refused before the first step.": Case(
@@ -54,7 +54,7 @@ RNN input dtype (torch.int64) does not match weight dtype (torch.float32).
   input     expected torch.float32    got torch.int64
   fix       numbers: input.float()
             token ids: torch.nn.Embedding(vocabulary, 3)(input)
-  more      input-numbers, in the docs under "Errors"\
+  more      python -m rnnkit explain input-numbers\
 """),
     ),
     "So are doubles for a cell of floats.": Case(
@@ -66,7 +66,7 @@ RNN input dtype (torch.float64) does not match weight dtype (torch.float32). Con
   input     expected torch.float32    got torch.float64
   evidence  float64 is what NumPy makes of Python's numbers
   fix       input.to(torch.float32), or model.to(torch.float64)
-  more      input-dtype, in the docs under "Errors"\
+  more      python -m rnnkit explain input-dtype\
 """),
     ),
     "A cell that is no Module is called by its class alone.": Case(
@@ -77,7 +77,7 @@ input must be a Tensor, got 'text'
   Plain
   input     expected a Tensor    got 'text'
   fix       a floating-point tensor
-  more      input-type, in the docs under "Errors"\
+  more      python -m rnnkit explain input-type\
 """),
     ),
     **{
@@ -124,8 +124,7 @@ hidden0 has inconsistent hidden_size: got 6, expected 4
   hx        expected (hidden_size=4,)    got (6,)
   fix       hx=None or cell.initial_state(None): zeros
             or a torch.nn.Linear(6, 4) between the two
-            where cell is this module
-  more      state-width, in the docs under "Errors"\
+  more      python -m rnnkit explain state-width\
 """),
     ),
     "Of a batch-first call, a state as long as the input's axis 1 tells of the other layout.": Case(
@@ -141,8 +140,7 @@ Input batch size 5 doesn't match hidden0 batch size 7
   fix       unroll(..., batch_first=False), or input.transpose(0, 1)
             rnnkit.states.select(hx, positions), if hx is from a larger batch
             hx=None or cell.initial_state(5): zeros, if the sequences are new
-            where hx is your state and cell is this module
-  more      layout-seq-first, in the docs under "Errors"\
+  more      python -m rnnkit explain layout-seq-first\
 """),
     ),
     "A state with its axes swapped is refused, as the cell itself does.": Case(
@@ -164,8 +162,7 @@ Expected hidden batch size 5, got [4]
   input     expected (seq, batch, feature)    got (7, 5, 3)
   hx        expected (batch=5, ...)    got (4, 3)
   fix       hx=None or cell.initial_state(5), if the sequences are new
-            where cell is this module
-  more      state-cell-batch, in the docs under "Errors"\
+  more      python -m rnnkit explain state-cell-batch\
 """),
     ),
     "Each tensor of a user's state is looked at.": Case(
@@ -195,7 +192,7 @@ Expected hidden batch size 5, got [7]
   hx        expected (batch=5, ...)    got (7, 3)
   evidence  hx has batch 7, which is axis 0 of the input
   fix       unroll(..., batch_first=True), or input.transpose(0, 1)
-  more      layout-batch-first, in the docs under "Errors"\
+  more      python -m rnnkit explain layout-batch-first\
 """),
     ),
     **{
@@ -212,7 +209,7 @@ Expected hidden batch size 5, got [7]
         message=snapshot(
             """\
 LSTM.initial_state: batch_size must be an int from 0, or None for a state without batch axis, got -1
-  more      batch-size, in the docs under "Errors"\
+  more      python -m rnnkit explain batch-size\
 """
         ),
     ),
@@ -231,8 +228,7 @@ Expected hidden batch size 5, got [1]
   hx        expected (batch=5, ...)    got (1, 4)
   fix       rnnkit.states.expand(hx, 5), if all samples start from it
             hx=None or cell.initial_state(5), if the sequences are new
-            where hx is your state and cell is this module
-  more      state-cell-batch, in the docs under "Errors"\
+  more      python -m rnnkit explain state-cell-batch\
 """),
     ),
     "A first state of as many samples.": Case(
@@ -259,7 +255,7 @@ input must be a Tensor, got a PackedSequence
   GRUCell(3, 4)
   input     expected a Tensor    got a PackedSequence
   fix       input, lengths = torch.nn.utils.rnn.pad_packed_sequence(input), and lengths=lengths
-  more      input-type, in the docs under "Errors"\
+  more      python -m rnnkit explain input-type\
 """)
     advised = "input, lengths = torch.nn.utils.rnn.pad_packed_sequence(input)"
     input, lengths = fixed(error, advised.partition(" = ")[2], input=x)

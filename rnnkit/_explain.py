@@ -1,0 +1,56 @@
+"""``python -m rnnkit explain CODE``: a section of the page of errors that the package has."""
+
+import difflib
+import importlib.util
+import os
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+PAGE = Path(__file__).parent / "errors.md"
+USAGE = "usage: python -m rnnkit explain [CODE]"
+
+
+def explain(arguments: Sequence[str]) -> None:
+    """Print the section of a code, or list the codes; exit with what to type for another name."""
+    if len(arguments) > 1 or any(one.startswith("-") for one in arguments):
+        sys.exit(USAGE)
+    sections = dict(
+        re.findall(r"^### (\S+)\n\n(.*?)\n*(?=^##|\Z)", _page(), re.MULTILINE | re.DOTALL)
+    )
+    if not arguments:
+        print(_listed())
+    elif arguments[0] in sections:
+        _show(arguments[0], sections[arguments[0]])
+    else:
+        near = difflib.get_close_matches(arguments[0], sections, cutoff=0.4)
+        hint = f"did you mean {', '.join(near)}?" if near else f"{USAGE}, which lists the codes."
+        sys.exit(f"No error has the code {arguments[0]!r}; {hint}")
+
+
+def _page() -> str:
+    return PAGE.read_text("utf-8")
+
+
+def _listed() -> str:
+    """Return each topic with its codes and their first sentences."""
+    entry = re.compile(r"^## (.+)|^### (\S+)\n\n(.+)", re.MULTILINE)
+    return "\n".join(
+        f"\n{topic}" if topic else f"  {code:<22}{sentence}"
+        for topic, code, sentence in entry.findall(_page())
+    ).strip()
+
+
+def _show(code: str, section: str) -> None:
+    if sys.stdout.isatty() and importlib.util.find_spec("rich") and not os.environ.get("NO_COLOR"):
+        from rich.console import Console  # noqa: PLC0415 - an optional extra
+        from rich.markdown import Markdown  # noqa: PLC0415
+
+        Console().print(Markdown(f"**{code}**\n\n{section}"))
+    else:
+        blocks = re.split(r"^```.*\n", section, flags=re.MULTILINE)
+        blocks[1::2] = [
+            re.sub("^(?=.)", "    ", block, flags=re.MULTILINE) for block in blocks[1::2]
+        ]
+        print(f"{code}\n\n{''.join(blocks)}")

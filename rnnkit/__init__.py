@@ -15,6 +15,7 @@ from rnnkit._base.errors import (
     LeakError,
     LengthsError,
     RnnkitError,
+    RnnkitWarning,
     ShapeError,
     StateError,
 )
@@ -56,6 +57,7 @@ __all__ = [
     "Recurrent",
     "Report",
     "RnnkitError",
+    "RnnkitWarning",
     "Row",
     "ShapeError",
     "StateError",

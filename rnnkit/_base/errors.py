@@ -12,6 +12,7 @@
     ├── DtypeError      ValueError, RuntimeError
     ├── DeviceError     ValueError, RuntimeError
     └── LeakError       AssertionError
+    RnnkitWarning       UserWarning
 
 The second bases are what torch raises at the same places, so that code written for torch
 catches these too. Each refusal has a code, which says what was refused: the last line of the
@@ -145,6 +146,23 @@ class LeakError(RnnkitError, AssertionError):
         super().__init__(message, "model", code=probe)
         self.probe = probe
         self.module = module
+
+
+class RnnkitWarning(UserWarning):
+    """A call that torch computes, and that hardly anyone means.
+
+    Attributes:
+        code: the name of the warning, such as ``"bias-by-position"``.
+    """
+
+    __module__ = "rnnkit"
+
+    code: str
+
+    def __init__(self, message: str, code: str = "") -> None:
+        """Keep the code beside the text."""
+        super().__init__(message)
+        self.code = code
 
 
 def hide_frames() -> None:

@@ -5,11 +5,14 @@ may be tracing.
 """
 
 import math
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, NoReturn
 
 import torch
 from torch import Tensor
+
+from rnnkit._base.errors import RnnkitWarning
 
 #: A row of a message: a label and a text.
 Row = tuple[str, str]
@@ -57,6 +60,12 @@ def refusal(
 def more(code: str) -> Row:
     """Return the last row of every message, which can be typed."""
     return ("more", f"python -m rnnkit explain {code}")
+
+
+def warn(code: str, text: str, stacklevel: int) -> None:
+    """Warn the caller's line, with the command that explains it below the text."""
+    message = "\n".join([text, *aligned([more(code)])])
+    warnings.warn(RnnkitWarning(message, code), stacklevel=stacklevel + 1)
 
 
 class Cause(NamedTuple):

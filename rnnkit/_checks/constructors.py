@@ -5,7 +5,6 @@ import functools
 import inspect
 import math
 import operator
-import warnings
 from collections.abc import Callable, Mapping
 from numbers import Integral
 from typing import Any, Concatenate, NoReturn, ParamSpec, SupportsIndex, TypeVar, cast
@@ -13,7 +12,7 @@ from typing import Any, Concatenate, NoReturn, ParamSpec, SupportsIndex, TypeVar
 import torch
 
 from rnnkit._base.errors import ArgumentError
-from rnnkit._base.message import brief, call, refusal, wanted
+from rnnkit._base.message import brief, call, refusal, wanted, warn
 from rnnkit._checks.cell_errors import refuse_second_cell
 from rnnkit._checks.rules import CELL_RULES, FLAG, RULES, Rule, is_truth
 
@@ -84,7 +83,7 @@ def checked_arguments(
         _warn_of_misplaced(name, list(signature.parameters)[1:], args, kwargs)
         if bound.arguments["hidden_size"] == 0:  # of a cell: layers refuse it
             message = "a cell without hidden features computes nothing. Write hidden_size from 1."
-            warnings.warn(f"{written()}: {message}", stacklevel=2)
+            warn("hidden-size-zero", f"{written()}: {message}", stacklevel=2)
         init(*bound.args, **bound.kwargs)
 
     return checked_init  # type: ignore[return-value]  # mypy: wraps() keeps self's name
@@ -252,7 +251,8 @@ def _warn_of_misplaced(
     written = call(name, args, {})
     last = len(args) == place + 1 and "batch_first" not in named
     if args[place] is True and last and "batch_first" in parameters:
-        warnings.warn(
+        warn(
+            "bias-by-position",
             f"{written}: the last argument is bias, which is True anyway, not batch_first. "
             f"Write batch_first=True if the input is (batch, seq, feature), or drop it.",
             stacklevel=3,
@@ -260,7 +260,8 @@ def _warn_of_misplaced(
     elif args[place] in ("tanh", "relu"):
         has = "nonlinearity" in parameters
         advice = f"Write nonlinearity={args[place]!r}" if has else "Drop it"
-        warnings.warn(
+        warn(
+            "bias-by-position",
             f"{written}: the argument {args[place]!r} is bias, and counts as True. {advice}.",
             stacklevel=3,
         )

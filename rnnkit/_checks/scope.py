@@ -6,7 +6,6 @@ it has not. That is all that is used here; jaxtyping keeps a scope for each thre
 """
 
 import difflib
-import warnings
 import weakref
 from collections.abc import Mapping
 from typing import Any
@@ -19,7 +18,7 @@ from torch.compiler import is_compiling
 
 from rnnkit._base.callers import user_frame
 from rnnkit._base.errors import ArgumentError, LayoutError, ShapeError
-from rnnkit._base.message import bounded, brief, refusal
+from rnnkit._base.message import bounded, brief, refusal, warn
 from rnnkit._checks.call_spec import described
 
 #: Names of axes: of ours, keys; of the caller's, values.
@@ -130,7 +129,8 @@ def _warn_of_unbound(
     ]
     if unbound:
         WARNED.add(module)
-        warnings.warn(
+        warn(
+            "scope-unbound",
             f"{described(module)}: the caller's scope has no {' and no '.join(unbound)}, so that "
             f"nothing is checked there; {_caller()} has bound {', '.join(bound)}",
             stacklevel=4,
@@ -150,7 +150,8 @@ def _warn_of_no_scope(module: Any, axes: Axes, read: Mapping[str, int]) -> None:
     order = ["batch", "seq"] if getattr(module, "batch_first", False) else ["seq", "batch"]
     absent = "batch" if "batch" not in read else "" if hasattr(module, "batch_first") else "seq"
     shape = " ".join(axes.get(axis, "_") for axis in (*order, "feature") if axis != absent)
-    warnings.warn(
+    warn(
+        "scope-missing",
         f"{described(module)}: axes= checks nothing, since no @jaxtyped function calls it. Type "
         f"above {_caller()}: @jaxtyping.jaxtyped(typechecker=beartype.beartype), and x: "
         f'jaxtyping.Float[torch.Tensor, "{shape}"]',

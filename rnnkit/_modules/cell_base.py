@@ -4,7 +4,6 @@ What a call does that does not fit its guard, and how an overridden initial stat
 here, too, for cells and layers.
 """
 
-import warnings
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, overload
 
 import torch
@@ -19,6 +18,7 @@ from rnnkit._base.class_facts import (
     proj_size_of,
     signature_of,
 )
+from rnnkit._base.message import warn
 from rnnkit._base.state import LSTMState, filled, has_missing_part
 from rnnkit._base.torch_tools import is_fx_call, is_jit_traced, leaf_node, torch_twin
 from rnnkit._checks.arguments import MISSING, check_batch_size
@@ -175,10 +175,10 @@ def warn_of_scripting(module: Any) -> None:
     """
     if overrides_initial_state(module):
         name = type(module).__name__
-        warnings.warn(
+        warn(
+            "script-initial-state",
             f"TorchScript does not ask {name}.initial_state: without a state it begins from zeros. "
             f"In what you script, give each call of this {name} its state.",
-            UserWarning,
             stacklevel=3,
         )
 

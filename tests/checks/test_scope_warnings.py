@@ -46,7 +46,10 @@ def test_the_message() -> None:
         BatchFirstModel(gru)(torch.zeros(2, 5, 3))
 
     assert str(caught[0].message) == snapshot(
-        "GRU(3, 4, batch_first=True, axes={'seq': 'tmie', 'batch': 'n'}): the caller's scope has no tmie and no n, so that nothing is checked there; BatchFirstModel.forward has bound b, time, feat"
+        """\
+GRU(3, 4, batch_first=True, axes={'seq': 'tmie', 'batch': 'n'}): the caller's scope has no tmie and no n, so that nothing is checked there; BatchFirstModel.forward has bound b, time, feat
+  more      python -m rnnkit explain scope-unbound\
+"""
     )
 
 
@@ -73,7 +76,7 @@ def test_without_a_scope_it_is_told_once_what_to_type(name: str) -> None:
 
     with pytest.warns(UserWarning, match="no @jaxtyped function") as caught:
         module(x)
-    typed = re.findall(r": (@.*), and (x: .*)$", str(caught[0].message))[0]
+    typed = re.findall(r": (@.*), and (x: .*)\n", str(caught[0].message))[0]
     known: dict[str, Any] = {"beartype": beartype, "jaxtyping": jaxtyping, "torch": torch}
     exec(f"{typed[0]}\ndef caller(module, {typed[1]}): return module(x)", known)  # noqa: S102
     with warnings.catch_warnings():
@@ -88,7 +91,10 @@ def test_the_message_without_a_scope() -> None:
         CALLS["batch-first"][0]()(torch.ones(2, 5, 3))
 
     assert str(caught[0].message) == snapshot(
-        "LSTM(3, 4, batch_first=True, axes={'seq': 'time', 'feature': 'f'}): axes= checks nothing, since no @jaxtyped function calls it. Type above test_the_message_without_a_scope: @jaxtyping.jaxtyped(typechecker=beartype.beartype), and x: jaxtyping.Float[torch.Tensor, \"_ time f\"]"
+        """\
+LSTM(3, 4, batch_first=True, axes={'seq': 'time', 'feature': 'f'}): axes= checks nothing, since no @jaxtyped function calls it. Type above test_the_message_without_a_scope: @jaxtyping.jaxtyped(typechecker=beartype.beartype), and x: jaxtyping.Float[torch.Tensor, "_ time f"]
+  more      python -m rnnkit explain scope-missing\
+"""
     )
 
 

@@ -9,7 +9,7 @@ import torch
 import rnnkit
 from rnnkit._demo.mistakes import BATCH, FEATURES, MISTAKES, Scene
 
-ANSWERS = ("UserWarning", "StateError", "StateError", "LayoutError", "StateError", "DtypeError")
+ANSWERS = ("RnnkitWarning", "StateError", "StateError", "LayoutError", "StateError", "DtypeError")
 
 needs_recordings = pytest.mark.skipif(
     importlib.util.find_spec("sktime") is None,

@@ -21,7 +21,8 @@ def literals() -> set[str]:
 
 def keywords() -> set[str]:
     """Return every string that is given as a code by name."""
-    return {code for path in FILES for code in re.findall(r'\bcode="([a-z-]*)"', path.read_text())}
+    given = re.compile(r'\b(?:code=|warn\(\s*)"([a-z-]*)"')
+    return {code for path in FILES for code in given.findall(path.read_text())}
 
 
 def test_each_code_is_raised_somewhere_and_none_beside() -> None:

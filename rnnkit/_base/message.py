@@ -1,12 +1,7 @@
-"""What a refusal says: torch's sentence, what was called, aligned rows, the fix.
+"""What a refusal says: torch's sentence, what was called, aligned rows, the fix."""
 
-A fix that reshapes is tried on the shape before it is offered; on numbers alone, since a compiler
-may be tracing.
-"""
-
-import math
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple, NoReturn
 
 import torch
@@ -146,74 +141,3 @@ def call(name: str, args: Iterable[object], kwargs: Mapping[str, object]) -> str
     parts = [brief(value) for value in args]
     parts += [f"{key}={brief(value)}" for key, value in kwargs.items()]
     return bounded(f"{name}({', '.join(parts)})", CALL_LENGTH)
-
-
-Shape = tuple[int, ...]
-
-#: What is typed after the name, and what it makes of a shape; None where it makes nothing.
-Fix = tuple[str, Callable[[Shape], Shape | None]]
-
-
-def _squeeze(axis: int) -> Callable[[Shape], Shape | None]:
-    return lambda s: (*s[:axis], *s[axis + 1 :]) if len(s) > axis and s[axis] == 1 else None
-
-
-def _unsqueeze(axis: int) -> Callable[[Shape], Shape | None]:
-    return lambda s: (*s[:axis], 1, *s[axis:]) if len(s) >= axis else None
-
-
-PLAIN: tuple[Fix, ...] = (
-    *((f".squeeze({axis})", _squeeze(axis)) for axis in range(4)),
-    (".unsqueeze(0)", _unsqueeze(0)),
-    (".unsqueeze(-1)", lambda s: (*s, 1)),
-    (".unsqueeze(1)", _unsqueeze(1)),
-    (".t()", lambda s: s[::-1] if len(s) == 2 else None),
-    (".transpose(0, 1).contiguous()", lambda s: (s[1], s[0], *s[2:]) if len(s) > 1 else None),
-    (".flatten(0, 1)", lambda s: (math.prod(s[:2]), *s[2:]) if len(s) > 1 else None),
-    ("[-1], if the last one is meant", lambda s: s[1:] if s else None),
-)
-
-
-def reshaped(name: str, shape: Sequence[int], want: Sequence[int | None]) -> str | None:
-    """Return the expression that makes ``shape`` the wanted one; None if no short one does.
-
-    >>> reshaped("hx", (5, 4), (1, 5, 4))
-    'hx.unsqueeze(0)'
-    >>> reshaped("hx", (2, 1, 4), (2, 5, 4))
-    'hx.repeat(1, 5, 1), if all start from the same values'
-    """
-    for text, fix in (*PLAIN, *_repeating(want)):
-        result = fix(tuple(shape))
-        if result is not None and len(result) == len(want) and _fits(result, want):
-            return name + text
-    return None
-
-
-def _fits(shape: Shape, want: Sequence[int | None]) -> bool:
-    return all(one in (size, None) for size, one in zip(shape, want, strict=True))
-
-
-def _repeating(want: Sequence[int | None]) -> list[Fix]:
-    """Return the fixes that give every layer, or every sample, the same state."""
-    fixes: list[Fix] = []
-    for axis, size in enumerate(want[:-1]):
-        if size is not None and size > 1:
-            times = [size if place == axis else 1 for place in range(len(want))]
-            repeat = f".repeat({', '.join(map(str, times))})"
-            same = ", if all start from the same values"
-            fixes.append((repeat + same, _repeat(times, None)))
-            fixes.append((f".unsqueeze({axis}){repeat}{same}", _repeat(times, axis)))
-    return fixes
-
-
-def _repeat(times: list[int], new_axis: int | None) -> Callable[[Shape], Shape | None]:
-    def result(shape: Shape) -> Shape | None:
-        if new_axis is not None:
-            shape = (*shape[:new_axis], 1, *shape[new_axis:])
-        if len(shape) > len(times):
-            return None
-        # torch repeats over axes that it adds in front.
-        full = (*[1] * (len(times) - len(shape)), *shape)
-        return tuple(size * by for size, by in zip(full, times, strict=True))
-
-    return result

@@ -11,7 +11,7 @@ from torch.compiler import is_compiling
 from torch.nn.utils.rnn import PackedSequence
 
 from rnnkit._base.class_facts import ClassFacts, constructor_of, proj_size_of
-from rnnkit._base.message import BRIEF_LENGTH, CALL_LENGTH, bounded
+from rnnkit._base.message import BRIEF_LENGTH, CALL_LENGTH, Cause, Row, bounded
 
 #: Ranks of an input over many steps: of a batch, and of one sequence.
 SEQUENCES = 3
@@ -65,10 +65,7 @@ def sizes_of_layer(layer: CheckedLayer, input: Tensor | PackedSequence) -> dict[
 
 
 def sizes_of_sequence(input: Tensor, *, batch_first: bool) -> dict[str, Any]:
-    """Return how many steps an input has, and how many samples if it is a batch.
-
-    The sizes are ints, and tensors where ``torch.jit.trace`` writes the call down.
-    """
+    """Return how many steps an input has, and how many samples if it is a batch."""
     shape = tuple(input.shape)
     if len(shape) != SEQUENCES:
         return {"seq": shape[0]} if shape else {}
@@ -113,7 +110,7 @@ def sizes(axes: tuple[Axis, ...]) -> tuple[int | None, ...]:
 
 
 class CallSpec(NamedTuple):
-    """One call as the module reads it: the axes of its input, and of each tensor it carries."""
+    """One call as the module reads it: the axes of its input, and of each tensor of its state."""
 
     name: str
     module: Any
@@ -140,6 +137,13 @@ class CallSpec(NamedTuple):
         cell = described(self.module) if self.state_axes else type(self.module).__name__
         return f"{self.name} of {cell}"
 
+    def cause(
+        self, code: str, error: Any, argument: str, sentence: str, headline: str, *rows: Row,
+        facts: tuple[Any, ...] = (),
+    ) -> Cause:  # fmt: skip
+        """Write why this call is wrong."""
+        return Cause(code, error, argument, sentence, f"{self.described}: {headline}", rows, facts)
+
     # A method, since right calls need it in a graph: torch 2.8 compiles no property.
     def ranks(self) -> tuple[int, ...]:
         """How many axes an input may have."""
@@ -157,11 +161,7 @@ class CallSpec(NamedTuple):
         return "layout-seq-first" if self.batch_first else "layout-batch-first"
 
     def other_layout(self, evidence: str) -> tuple[str, list[tuple[str, str]]]:
-        """Say that the input looks laid out the other way, on what evidence, and what to type.
-
-        Args:
-            evidence: has ``{axis}`` for the axis of the input that is read as seq.
-        """
+        """Explain that the input looks laid out the other way; ``{axis}`` is its axis of steps."""
         axis, looks = (1, "seq-first") if self.batch_first else (0, "batch-first")
         option = self.with_option(f"batch_first={not self.batch_first}")
         return f"the input looks {looks}, but batch_first={self.batch_first}", [
@@ -239,10 +239,7 @@ def spec_of_cell(cell: CheckedCell, input: Tensor) -> CallSpec:
 def spec_of_unrolled(
     cell: Any, input: Tensor, caller: str, *, known: bool, batch_first: bool, state: str
 ) -> CallSpec:
-    """Read the call of something that runs a cell over a sequence.
-
-    Of a cell that is not ``known`` to do what rnnkit's do, width and state are open.
-    """
+    """Read a cell's call over a sequence; a cell that is not ``known`` may have any widths."""
     shape = tuple(input.shape)
     names = ("batch", "seq") if batch_first else ("seq", "batch")
     read = sizes_of_sequence(input, batch_first=batch_first)
@@ -282,12 +279,12 @@ def _state_axes(module: CheckedCell, front: tuple[Axis, ...]) -> tuple[tuple[Axi
 
 
 def is_autocast() -> bool:
-    """Say whether autocast is on, for any kind of device."""
+    """Return whether autocast is on, for any kind of device."""
     return torch._C._is_any_autocast_enabled()  # noqa: SLF001
 
 
 def agree(one: torch.dtype, other: torch.dtype) -> bool:
-    """Say whether a kernel takes both dtypes together; autocast brings all but float64 to one."""
+    """Return whether a kernel takes both dtypes together; autocast unites all but float64."""
     return one == other or (
         is_autocast()
         and one.is_floating_point

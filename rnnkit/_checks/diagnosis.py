@@ -16,13 +16,17 @@ from rnnkit._base.message import raise_for
 from rnnkit._base.state import PAIR, filled, has_missing_part
 from rnnkit._base.torch_tools import is_fx_call
 from rnnkit._checks.call_spec import CallSpec, spec_of_cell, spec_of_layer, spec_of_unrolled
-from rnnkit._checks.dtype_errors import diagnose_dtype_and_device, refuse_type
+from rnnkit._checks.causes.inputs import (
+    diagnose_dtype_and_device,
+    diagnose_input,
+    diagnose_shape,
+    refuse_type,
+)
+from rnnkit._checks.causes.states import check_batch, diagnose_sizes, diagnose_state
 from rnnkit._checks.guards import zeros_like_input
-from rnnkit._checks.input_errors import diagnose_input, diagnose_shape
 from rnnkit._checks.objects import check_cell_object
 from rnnkit._checks.odd_tensors import goes_to_torch, not_dense
 from rnnkit._checks.packed import check_packed
-from rnnkit._checks.state_errors import check_batch, diagnose_sizes, diagnose_state
 
 
 def diagnose(module: Any, input: Any, hx: Any, weight: Tensor | None) -> None:

@@ -28,9 +28,7 @@ from rnnkit._checks.cell_guards import MISFIT, has_batch, is_callable_cell
 from rnnkit._checks.packed_fields import fitting_fields
 
 
-def fitting_layer(  # noqa: C901 - in one piece, since a call in Python costs as much as the rest
-    layer: CheckedLayer, input: Any, hx: Any, weight: Tensor | None
-) -> Any:
+def fitting_layer(layer: CheckedLayer, input: Any, hx: Any, weight: Tensor | None) -> Any:
     """Return the state of a layer's call as torch's layer takes it, its pair complete, or MISFIT.
 
     Args:

@@ -10,9 +10,9 @@ from torch.compiler import is_compiling
 from rnnkit._base.errors import LengthsError
 from rnnkit._base.message import Row, brief, refusal, wanted
 from rnnkit._base.torch_tools import are_all, is_fake, is_jit_traced
+from rnnkit._checks.arrays import tensor_or_none
 from rnnkit._checks.call_spec import CallSpec
-from rnnkit._checks.input_errors import input_row
-from rnnkit._checks.masks import tensor_or_none
+from rnnkit._checks.causes.inputs import input_row
 from rnnkit._checks.odd_tensors import is_odd
 from rnnkit._checks.rules import LARGEST
 from rnnkit._kernels.lengths import Lengths

@@ -5,13 +5,13 @@ from typing import Any, NoReturn
 
 import torch
 from torch import Tensor
-from torch.compiler import is_compiling
 
 from rnnkit._base.errors import ArgumentError, LayoutError, ShapeError
 from rnnkit._base.message import Row, brief, refusal, wanted
 from rnnkit._base.torch_tools import are_all, lacks_numbers
+from rnnkit._checks.arrays import tensor_or_none
 from rnnkit._checks.call_spec import SEQUENCES, CallSpec
-from rnnkit._checks.input_errors import input_row
+from rnnkit._checks.causes.inputs import input_row
 from rnnkit._checks.odd_tensors import is_odd
 
 
@@ -198,23 +198,3 @@ def _rows(spec: CallSpec, fix: str, reset: Any) -> list[Row]:
 def _has_others(flags: Tensor, name: str) -> bool:
     """Return whether a mask holds anything but 0 and 1, as far as its values can be read."""
     return not are_all((flags == 0) | (flags == 1), f"{name} must be booleans, or 0 and 1")
-
-
-def tensor_or_none(value: Any) -> Tensor | None:
-    """Return a tensor where it is; of a list or an array on the CPU: no device is waited for.
-
-    An array is read by position, whatever its strides and the order of its bytes, and a table's
-    column whatever its labels. None of what is neither, or not dense.
-    """
-    if isinstance(value, Tensor):
-        return None if is_odd(value) else value
-    is_array = not isinstance(value, Sequence) and hasattr(value, "__array__")
-    try:
-        if is_array and not is_compiling():  # to a compiler an array is a tensor
-            given: Any = value
-            array = given.__array__()
-            native = array.dtype.newbyteorder("=")
-            value = array.tolist() if array.dtype.hasobject else array.astype(native)
-        return torch.as_tensor(value, device="cpu")
-    except (TypeError, ValueError, RuntimeError):
-        return None

@@ -10,7 +10,7 @@ from rnnkit._base.errors import ArgumentError, LengthsError
 from rnnkit._base.message import Row, brief, raise_for, refusal
 from rnnkit._base.torch_tools import hides_values, is_fake
 from rnnkit._checks.call_spec import described, spec_of_layer
-from rnnkit._checks.input_errors import diagnose_packed
+from rnnkit._checks.causes.inputs import diagnose_packed
 from rnnkit._checks.odd_tensors import is_odd
 from rnnkit._checks.packed_fields import INDICES, is_inverse
 

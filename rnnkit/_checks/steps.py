@@ -16,9 +16,9 @@ from rnnkit._checks.call_spec import (
     spec_of_cell,
     spec_of_layer,
 )
+from rnnkit._checks.causes.inputs import diagnose_input
+from rnnkit._checks.causes.states import diagnose_state
 from rnnkit._checks.diagnosis import completed
-from rnnkit._checks.input_errors import diagnose_input
-from rnnkit._checks.state_errors import diagnose_state
 
 #: What a message about a call names, and a step names otherwise.
 WORD = re.compile(r"\b(?:the |an )?(input|hx|cell(?=[.]))\b")

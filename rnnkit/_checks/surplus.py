@@ -12,8 +12,8 @@ from torch.nn import RNNCellBase
 
 from rnnkit._base.errors import ArgumentError
 from rnnkit._base.message import BRIEF_LENGTH, bounded, brief, refusal
+from rnnkit._checks.arrays import tensor_or_none
 from rnnkit._checks.call_spec import described
-from rnnkit._checks.masks import tensor_or_none
 
 #: Names that people give to the arguments of a call, by the name that it has.
 OTHER_NAMES = {

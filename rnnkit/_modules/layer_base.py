@@ -24,8 +24,8 @@ from rnnkit._checks.arguments import (
     known_options,
 )
 from rnnkit._checks.call_spec import sizes_of_layer
+from rnnkit._checks.causes.kernel import explain_missing_kernel
 from rnnkit._checks.cell_guards import MISFIT
-from rnnkit._checks.dtype_errors import explain_missing_kernel
 from rnnkit._checks.guards import fitting_layer
 from rnnkit._checks.scope import LAYER_AXES, check_axes, check_scope
 from rnnkit._checks.steps import explain_layer_step

@@ -38,7 +38,7 @@ Expected hidden size (1, 12, 4), got [1, 3, 4]
     ),
     "If c alone is short, the pair is not repeated, and h is kept.": Case(
         call("nn.LSTM(3, 4)(input, (h, c))", input=(7, 6, 3), h=(1, 6, 4), c=(1, 2, 4)),
-        Refused(StateError, "says", code="state-batch"),
+        Refused(StateError, "says", code="beams-forgotten"),
         fix=fix("(h, None)", into="hx"),
     ),
     "A state that every sample starts from is expanded.": Case(
@@ -77,7 +77,7 @@ Expected hidden size (1, 5, 4), got [7, 5, 4]
   input     expected (seq, batch, input_size=3)    got (7, 5, 3)
   hx        expected (num_layers=1, batch=5, hidden_size=4)    got (7, 5, 4)
   evidence  hx has seq 7 and batch 5, as the input
-  fix       output, hx = ...: of what a layer returns, the state is the second
+  fix       output, hx = ...: a layer returns its output first, its state second
   more      python -m rnnkit explain state-is-output\
 """),
     ),
@@ -122,13 +122,12 @@ hx must be a state, got a Tensor of shape (2,)
     "Four axes, seq-first: which are samples, and which are features?": Case(
         call("nn.GRU(6, 4)(input)", input=(7, 5, 2, 6)),
         Refused(ShapeError, "says", code="input-rank"),
-        fix=("input.flatten(1, 2)", fix("GRU(12, ...)", "4", input=filled(7, 5, 12))),
+        fix="input.flatten(1, 2)",
         message=snapshot("""\
 GRU: Expected input to be 2D or 3D, got 4D instead
   GRU(6, 4): the input has 4 axes
   input     expected (seq, batch, input_size=6)    got (7, 5, 2, 6)
-  fix       input.flatten(1, 2), if axes 1 and 2 are both samples: (seq, batch, batch, feature)
-            GRU(12, ...) and input.flatten(2), if axes 2 and 3 are features
+  fix       input.flatten(1, 2), if axes 1 and 2 are both samples
   more      python -m rnnkit explain input-rank\
 """),
     ),
@@ -140,8 +139,7 @@ GRU: Expected input to be 2D or 3D, got 4D instead
 LSTM: Expected input to be 2D or 3D, got 4D instead
   LSTM(6, 4, batch_first=True): the input has 4 axes
   input     expected (batch, seq, input_size=6)    got (5, 2, 7, 6)
-  fix       input.flatten(0, 1), if axes 0 and 1 are both samples: (batch, batch, seq, feature)
-            LSTM(42, ...) and input.flatten(2), if axes 2 and 3 are features
+  fix       input.flatten(0, 1), if axes 0 and 1 are both samples
   more      python -m rnnkit explain input-rank\
 """),
     ),
@@ -158,7 +156,7 @@ LSTM: Expected input to be 2D or 3D, got 4D instead
     "Five axes that fit nowhere.": Case(
         call("nn.GRU(11, 4)(input)", input=(7, 5, 2, 3, 2)),
         Refused(ShapeError, "says", code="input-rank"),
-        has="bring the axes to (seq, batch, input_size=11)",
+        has="GRU(12, ...) and input.flatten(2)",
     ),
     "Four axes that fit nowhere.": Case(
         call("nn.GRU(5, 4)(input)", input=(7, 5, 2, 3)),
@@ -173,7 +171,7 @@ LSTM: Expected input to be 2D or 3D, got 4D instead
     "If h alone is batch-first, the pair is made of what fits.": Case(
         call("nn.LSTM(3, 4, 2)(input, (h, c))", input=(7, 5, 3), h=(5, 2, 4), c=(2, 5, 4)),
         Refused(StateError, "says", code="state-transposed"),
-        fix=fix("(h.transpose(0, 1).contiguous(), c)", into="hx"),
+        fix=fix("(rnnkit.states.from_batch_first(h), c)", into="hx"),
         message=snapshot("""\
 Expected hidden[0] size (2, 5, 4), got [5, 2, 4]
   LSTM(3, 4, num_layers=2): h has the batch on axis 0, a state has the layers on axis 0
@@ -181,7 +179,7 @@ Expected hidden[0] size (2, 5, 4), got [5, 2, 4]
   h         expected (num_layers=2, batch=5, hidden_size=4)    got (5, 2, 4)
   c         expected (num_layers=2, batch=5, hidden_size=4)    got (2, 5, 4)
   evidence  h with axes 0 and 1 exchanged fits
-  fix       (h.transpose(0, 1).contiguous(), c), or LSTM(..., state_batch_first=True)
+  fix       (rnnkit.states.from_batch_first(h), c)
   more      python -m rnnkit explain state-transposed\
 """),
     ),

@@ -69,7 +69,7 @@ def states(case: Case) -> list[Any]:
 
 #: Functions of code that explains, by file and name.
 EXPLAINING = re.compile(
-    r"/rnnkit/(_base/(message|errors)|_checks/(diagnosis|packed|steps|\w+_(errors|fixes)))\.py:\w"
+    r"/rnnkit/(_base/(message|errors)|_checks/(diagnosis|packed|steps|causes/.*|\w+_errors))\.py:\w"
     r"|/rnnkit/.*:_?(refus|diagnose|explain|fix_|not_dense|goes_to_torch)"
 )
 

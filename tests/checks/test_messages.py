@@ -10,7 +10,7 @@ from torch._subclasses import FakeTensorMode
 import rnnkit
 from rnnkit import DtypeError, StateError
 from rnnkit._checks.call_spec import spec_of_layer
-from rnnkit._checks.dtype_errors import diagnose_dtype_and_device
+from rnnkit._checks.causes.inputs import diagnose_dtype_and_device
 from tests.checks.refusals import filled
 
 

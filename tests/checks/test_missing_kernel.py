@@ -6,7 +6,7 @@ from inline_snapshot import snapshot
 
 import rnnkit
 from rnnkit._base.torch_tools import lacks_kernel
-from rnnkit._checks.dtype_errors import explain_missing_kernel
+from rnnkit._checks.causes.kernel import explain_missing_kernel
 
 
 def test_float16_has_no_training() -> None:
@@ -22,7 +22,7 @@ def test_float16_has_no_training() -> None:
   evidence  oneDNN trains no LSTM in float16, and runs one on few CPUs
   fix       with torch.autocast('cpu', enabled=False): output, state = layer(input)
             or both in float16: layer.to(torch.float16) and input.to(torch.float16)
-            or lengths=[...], each sample's valid steps, which takes another kernel
+            or lengths=[...], each sample's valid steps, which takes a different kernel
   more      python -m rnnkit explain kernel-missing\
 """)
     assert isinstance(caught.value, RuntimeError)
@@ -100,10 +100,10 @@ def test_the_message_of_bfloat16() -> None:
     assert str(caught.value).replace(f" {level} ", " LEVEL ") == snapshot("""\
 could not create a primitive
   LSTM(3, 4): autocast asks for a bfloat16 LSTM, which this CPU does not have
-  evidence  oneDNN has a bfloat16 LSTM on CPUs with AVX-512 alone; torch sees LEVEL here
+  evidence  oneDNN has a bfloat16 LSTM only on CPUs with AVX-512; torch sees LEVEL here
   fix       with torch.autocast('cpu', enabled=False): output, state = layer(input)
             or both in bfloat16: layer.to(torch.bfloat16) and input.to(torch.bfloat16)
-            or lengths=[...], each sample's valid steps, which takes another kernel
+            or lengths=[...], each sample's valid steps, which takes a different kernel
   more      python -m rnnkit explain kernel-missing\
 """)
 

@@ -35,22 +35,6 @@ CASES = {
         ),
         lacks="concat",
     ),
-    "Two rows for each layer of one sequence.": Case(
-        call("nn.GRU(3, 4, 2)(input, hx)", input=(7, 3), hx=(4, 4)),
-        Refused(StateError, "mumbles", "hx", code="state-bidirectional"),
-        fix=("hx.unflatten(0, (-1, 2)).sum(1)", "hx[-2:]"),
-        lacks="bridge",
-    ),
-    "Two rows for each layer of one sequence, whatever the order of a batch's state.": Case(
-        call(
-            "nn.LSTM(3, 4, state_batch_first=True)(input, (h, c))", input=(7, 3), h=(2, 4), c=(2, 4)
-        ),
-        Refused(StateError, "lacks", "hx", code="state-bidirectional"),
-        fix=(
-            fix("tuple(t.unflatten(0, (-1, 2)).sum(1) for t in hx)", into="hx"),
-            fix("tuple(t[-1:] for t in hx)", into="hx"),
-        ),
-    ),
     "Of two rows for each layer no direction is added where the batch is another one, too.": Case(
         call("nn.GRU(3, 4)(input, hx)", input=(7, 5, 3), hx=(2, 3, 4)),
         Refused(StateError, "says", "hx", code="state-layers"),
@@ -72,7 +56,7 @@ CASES = {
         call("nn.GRUCell(3, 4)(input, hx)", input=(5, 3), hx=(2, 5, 4)),
         Refused(StateError, "says", "hx", code="state-rank"),
         fix="hx[-1]",
-        has="  fix       hx[-1], if the last one is meant\n",
+        has="  fix       hx[-1], if the last layer is meant\n",
     ),
     "Two layers of two samples are not taken for two layers of one.": Case(
         call("nn.GRU(3, 4, 2)(input, hx)", input=(7, 3), hx=(2, 2, 4)),

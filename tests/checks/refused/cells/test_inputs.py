@@ -115,7 +115,7 @@ RNN input dtype (torch.int64) does not match weight dtype (torch.float32).
 Input and parameter tensors are not at the same device, found input tensor at meta and parameter tensor at cpu
   RNNCell(3, 4): input and weights are on different devices
   input     expected on cpu    got meta
-  fix       a tensor that has numbers, such as torch.zeros_like(input, device='cpu')
+  fix       an input on 'cpu': a tensor on meta has no numbers
   more      python -m rnnkit explain input-device\
 """),
     ),
@@ -171,7 +171,7 @@ hx must be one tensor, got a list of 1: (5, 4)
 lstm expects two hidden states: hx is (h, c), got a tuple of 2: (7, 5, 4), LSTMState
   LSTMCell(3, 4) carries the pair (h, c)
   hx        expected (h, c), each (batch=5, hidden_size=4)
-  fix       hx[1], if this is a layer's result (output, state)
+  fix       hx=None for zeros, or (h, c)
   more      python -m rnnkit explain state-structure\
 """),
     ),

@@ -30,14 +30,14 @@ LSTMCell: Expected hx[0] to be 1D or 2D, got 3D instead
   input     expected (batch, input_size=3)    got (5, 3)
   h         expected (batch=5, hidden_size=4)    got (2, 5, 4)
   c         expected (batch=5, hidden_size=4)    got (2, 5, 4)
-  fix       tuple(t[-1] for t in hx), if the last one is meant
+  fix       tuple(t[-1] for t in hx), if the last layer is meant
   more      python -m rnnkit explain state-rank\
 """),
     ),
     "A state without the batch axis is refused with the repetition.": Case(
         call("nn.RNNCell(3, 4)(input, hx)", input=(5, 3), hx=(4,)),
         Refused(StateError, "mumbles", "hx", (5, 4), (4,), code="state-rank"),
-        fix="hx.repeat(5, 1)",
+        fix="hx.expand(5, -1).contiguous()",
     ),
     "A batch of one in the state of one sample is refused.": Case(
         call("nn.GRUCell(3, 4)(input, hx)", input=(3,), hx=(1, 4)),
@@ -47,7 +47,7 @@ LSTMCell: Expected hx[0] to be 1D or 2D, got 3D instead
     "A square state of one sample is refused, where torch ends the process.": Case(
         call("nn.LSTMCell(3, 4)(input, (h, h))", input=(3,), h=(4, 4)),
         Refused(StateError, "unsafe", "hx", (4,), (4, 4), code="state-rank"),
-        has="\n  fix       tuple(t[-1] for t in hx), if the last one is meant\n",
+        has="\n  fix       tuple(t[-1] for t in hx), if the last layer is meant\n",
     ),
     "An RNNCell refuses it too, where torch computes as many samples as units.": Case(
         call("nn.RNNCell(3, 4)(input, hx)", input=(3,), hx=(4, 4)),
@@ -57,21 +57,21 @@ RNNCell: Expected hidden to be 1D, got 2D instead
   RNNCell(3, 4): hx has 2 axes in place of 1
   input     expected (input_size=3,)    got (3,)
   hx        expected (hidden_size=4,)    got (4, 4)
-  fix       hx[-1], if the last one is meant
+  fix       hx[-1], if the last layer is meant
   more      python -m rnnkit explain state-rank\
 """),
     ),
     "If c alone lacks the batch axis, c is named.": Case(
         call("nn.LSTMCell(3, 4)(input, (h, c))", input=(5, 3), h=(5, 4), c=(4,)),
         Refused(StateError, "mumbles", "hx", (5, 4), (4,)),
-        fix=fix("(h, c.repeat(5, 1))", into="hx"),
+        fix=fix("(h, c.expand(5, -1).contiguous())", into="hx"),
         message=snapshot("""\
 LSTMCell: Expected hx[1] to be 2D, got 1D instead
   LSTMCell(3, 4): c has 1 axis in place of 2
   input     expected (batch, input_size=3)    got (5, 3)
   h         expected (batch=5, hidden_size=4)    got (5, 4)
   c         expected (batch=5, hidden_size=4)    got (4,)
-  fix       (h, c.repeat(5, 1)), if all start from the same values
+  fix       (h, c.expand(5, -1).contiguous()), if all start from it
   more      python -m rnnkit explain state-rank\
 """),
     ),
@@ -87,8 +87,7 @@ Input batch size 5 doesn't match hidden0 batch size 8
   c         expected (batch=5, hidden_size=4)    got (8, 4)
   evidence  8 > 5: probably left from a larger batch, as when the last of an epoch is smaller
   fix       hx=None or cell.initial_state(5): zeros, if the sequences are new
-            rnnkit.states.select(hx, slice(5)), if the first 5 samples went on
-            rnnkit.states.select(hx, positions), if others did
+            rnnkit.states.select(hx, slice(5)), if the first samples went on
   more      python -m rnnkit explain state-batch\
 """),
     ),
@@ -114,7 +113,7 @@ Input batch size 5 doesn't match hidden0 batch size 1
     "If h fits and c is of another batch, c is named.": Case(
         call("nn.LSTMCell(3, 4)(input, (h, c))", input=(5, 3), h=(5, 4), c=(1, 4)),
         Refused(StateError, "says", "hx", (5, 4), (1, 4), code="state-one-sample"),
-        fix="rnnkit.states.expand(hx, 5)",
+        fix=fix("(h, rnnkit.states.expand(c, 5))", into="hx"),
     ),
     "A state with its axes swapped is refused.": Case(
         call("nn.GRUCell(3, 4)(input, hx)", input=(5, 3), hx=(4, 5)),
@@ -124,7 +123,7 @@ Input batch size 5 doesn't match hidden0 batch size 4
   GRUCell(3, 4): hx has its axes swapped
   input     expected (batch, input_size=3)    got (5, 3)
   hx        expected (batch=5, hidden_size=4)    got (4, 5)
-  fix       hx.t()
+  fix       hx.t().contiguous()
   more      python -m rnnkit explain state-transposed\
 """),
     ),
@@ -142,7 +141,8 @@ hidden0 has inconsistent hidden_size: got 8, expected 4
   input     expected (batch, input_size=3)    got (5, 3)
   hx        expected (batch=5, hidden_size=4)    got (5, 8)
   evidence  8 is twice 4: both directions side by side
-  fix       GRUCell(..., hidden_size=8), or a torch.nn.Linear(8, 4) between the two
+  fix       torch.nn.Linear(8, 4) between the two
+            GRUCell(..., hidden_size=8)
   more      python -m rnnkit explain state-twice-as-wide\
 """),
     ),

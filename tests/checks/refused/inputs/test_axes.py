@@ -159,7 +159,7 @@ GRU: Expected input to be 2D or 3D, got 4D instead
 LSTM: Expected input to be 2D or 3D, got 4D instead
   LSTM(33, 4, batch_first=True): the input has 4 axes
   input     expected (batch, seq, input_size=33)    got (5, 7, 3, 11)
-  fix       input.flatten(2), if axes 2 and 3 are features
+  fix       input.flatten(2), if the axes from 2 on are features
   more      python -m rnnkit explain input-rank\
 """),
     ),
@@ -170,7 +170,7 @@ LSTM: Expected input to be 2D or 3D, got 4D instead
 LSTM: Expected input to be 2D or 3D, got 4D instead
   LSTM(10, 4, batch_first=True): the input has 4 axes
   input     expected (batch, seq, input_size=10)    got (5, 2, 7, 3)
-  fix       LSTM(21, ...) and input.flatten(2), if axes 2 and 3 are features
+  fix       LSTM(21, ...) and input.flatten(2), if the axes from 2 on are features
   more      python -m rnnkit explain input-rank\
 """),
     ),
@@ -181,7 +181,7 @@ LSTM: Expected input to be 2D or 3D, got 4D instead
 GRU: Expected input to be 2D or 3D, got 5D instead
   GRU(10, 4): the input has 5 axes
   input     expected (seq, batch, input_size=10)    got (5, 7, 2, 3, 11)
-  fix       bring the axes to (seq, batch, input_size=10), the others flattened into the last
+  fix       GRU(66, ...) and input.flatten(2), if the axes from 2 on are features
   more      python -m rnnkit explain input-rank\
 """),
     ),
@@ -189,7 +189,7 @@ GRU: Expected input to be 2D or 3D, got 5D instead
         call("nn.GRU(12, 4)(input)", input=(5, 6, 6, 2)),
         Refused(ShapeError, "says"),
         fix="input.flatten(2)",
-        has="  fix       input.flatten(2), if axes 2 and 3 are features\n",
+        has="  fix       input.flatten(2), if the axes from 2 on are features\n",
     ),
     "Five axes are flattened from axis 2.": Case(
         call("nn.GRU(12, 4)(input)", input=(7, 5, 2, 3, 2)),

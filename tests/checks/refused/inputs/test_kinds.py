@@ -94,7 +94,6 @@ RNN input dtype (torch.bfloat16) does not match weight dtype (torch.float32). Co
     "An input on another device is refused with both devices.": Case(
         call("nn.GRU(3, 4)(input)", input=filled(7, 5, 3).to("meta")),
         Refused(DeviceError, "says", "input", code="input-device"),
-        fix="torch.zeros_like(input, device='cpu')",
     ),
     "Weights on another device are told by the same words.": Case(
         call("nn.LSTM(3, 4, device='meta')(input)", input=(7, 5, 3)),
@@ -104,7 +103,7 @@ RNN input dtype (torch.bfloat16) does not match weight dtype (torch.float32). Co
 Input and parameter tensors are not at the same device, found input tensor at cpu and parameter tensor at meta
   LSTM(3, 4): input and weights are on different devices
   input     expected on meta    got cpu
-  fix       layer.to_empty(device='cpu'), then load its weights, or layer.reset_parameters()
+  fix       layer.to_empty(device='cpu'), then load its weights
   more      python -m rnnkit explain input-device\
 """),
     ),

@@ -33,7 +33,7 @@ CASES = {
 input must be a Tensor, got a list
   GRU(3, 4)
   input     expected a Tensor or a PackedSequence    got a list
-  fix       torch.nn.utils.rnn.pad_sequence(input) and lengths=[len(x) for x in input]
+  fix       torch.nn.utils.rnn.pad_sequence(input) and lengths=[len(x) for x in input], if each is a sequence
   more      python -m rnnkit explain input-type\
 """),
         lacks="stack",
@@ -89,7 +89,7 @@ input must be a Tensor, got a list
   GRU(3, 4, batch_first=True)
   input     expected a Tensor or a PackedSequence    got a list
   fix       torch.nn.utils.rnn.pad_sequence(input, batch_first=True) and lengths=[len(x) for x in input], if each is a sequence
-            torch.stack(input, 1), if each is a step of a batch
+            torch.stack(input, 1), if each is a step
   more      python -m rnnkit explain input-type\
 """),
     ),

@@ -88,7 +88,7 @@ RNN input dtype (torch.int64) does not match weight dtype (torch.float32).
     "Packed sequences on another device are refused.": Case(
         call("nn.RNN(3, 4)(input)", input=packed(7, 6, 6, 2, 1).to("meta")),
         Refused(DeviceError, "mumbles", "input", code="input-device"),
-        has="\n  fix       pack a tensor on 'cpu': one on meta has no numbers\n",
+        has="\n  fix       an input on 'cpu': a tensor on meta has no numbers\n",
     ),
     "A packed sequence is refused by a cell.": Case(
         call("nn.GRUCell(3, 4)(input)", input=packed(7, 6, 6, 2, 1)),
@@ -149,7 +149,7 @@ Expected hidden[1] size (2, 5, 4), got [1, 5, 4]
     "A c of one sample is refused, where torch gives it to all in silence.": Case(
         call("nn.LSTM(3, 4)(input, (h, c))", input=packed(7, 6, 6, 2, 1), h=(1, 5, 4), c=(1, 1, 4)),
         Refused(StateError, "unsafe", "hx", (1, 5, 4), (1, 1, 4), code="state-one-sample"),
-        fix="rnnkit.states.expand(hx, 5)",
+        fix=fix("(h, rnnkit.states.expand(c, 5))", into="hx"),
     ),
     "A state of a larger batch is refused, of which torch takes the rows that it needs.": Case(
         call("nn.GRU(3, 4)(input, hx)", input=packed(7, 6, 6, 2, 1), hx=(1, 8, 4)),
@@ -186,8 +186,6 @@ Expected hidden size (1, 5, 4), got [1, 7, 4]
   hx        expected (num_layers=1, batch=5, hidden_size=4)    got (1, 7, 4)
   evidence  hx has batch 7, which is the number of steps packed
   fix       pack_padded_sequence(..., batch_first=True) for a (batch, seq, feature) input
-            rnnkit.states.select(hx, positions), if hx is from a larger batch
-            hx=None or layer.initial_state(5): zeros, if the sequences are new
   more      python -m rnnkit explain layout-packed\
 """),
     ),

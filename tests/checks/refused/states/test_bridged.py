@@ -45,11 +45,6 @@ Expected hidden size (1, 5, 8), got [2, 5, 4]
         Refused(StateError, "says", "hx", code=CODE),
         fix=fix("(h, rnnkit.states.bridge(c))", into="hx"),
     ),
-    "One sequence.": Case(
-        call("nn.LSTM(3, 8, 2)(input, (h, h))", input=(7, 3), h=(4, 4)),
-        Refused(StateError, "mumbles", "hx", code=CODE),
-        fix=fix("tuple(t.unflatten(0, (-1, 2)).flatten(1) for t in hx)", into="hx"),
-    ),
     "A decoder made of a cell.": Case(
         call("nn.LSTMCell(3, 8)(input, (h, h))", input=(5, 3), h=(2, 5, 4)),
         Refused(StateError, "says", "hx", code="state-rank"),

@@ -42,8 +42,7 @@ Expected hidden size (1, 5, 4), got [1, 8, 4]
   hx        expected (num_layers=1, batch=5, hidden_size=4)    got (1, 8, 4)
   evidence  8 > 5: probably left from a larger batch, as when the last of an epoch is smaller
   fix       hx=None or layer.initial_state(5): zeros, if the sequences are new
-            rnnkit.states.select(hx, slice(5)), if the first 5 samples went on
-            rnnkit.states.select(hx, positions), if others did
+            rnnkit.states.select(hx, slice(5)), if the first samples went on
   more      python -m rnnkit explain state-batch\
 """),
     ),

@@ -85,8 +85,7 @@ Expected hidden[0] size (1, 5, 3), got [1, 5, 6]
   h         expected (num_layers=1, batch=5, proj_size=3)    got (1, 5, 6)
   c         expected (num_layers=1, batch=5, hidden_size=5)    got (1, 5, 5)
   evidence  6 is twice 3: both directions side by side
-  fix       a torch.nn.Linear(6, 3) between the two
-            or (None, c), which starts h from zeros
+  fix       torch.nn.Linear(6, 3) between the two
   more      python -m rnnkit explain state-twice-as-wide\
 """),
     ),
@@ -97,7 +96,6 @@ Expected hidden[0] size (1, 5, 3), got [1, 5, 6]
             hx=(filled(1, 5, 2), filled(1, 5, 8)),
         ),
         Refused(StateError, "says", code="state-twice-as-wide"),
-        fix=fix("(h, None)", into="hx", h=(1, 5, 2)),
         lacks="LSTM(...",
     ),
     "Without a projection, an h twice as wide is refused with the hidden_size that it fits.": Case(
@@ -128,18 +126,6 @@ lstm expects two hidden states: hx is (h, c), got a Tensor of shape (5, 4)
   LSTM(3, 4) carries the pair (h, c)
   hx        expected (h, c), each (num_layers=1, batch=5, hidden_size=4)
   fix       (hx.unsqueeze(0), None), which starts c from zeros
-  more      python -m rnnkit explain state-structure\
-"""),
-    ),
-    "One tensor for one sample is refused with the repetition, and its condition after the pair.": Case(
-        call("nn.LSTM(3, 4)(input, hx)", input=(7, 5, 3), hx=(1, 1, 4)),
-        Refused(StateError, "mumbles"),
-        fix="(hx.repeat(1, 5, 1), None)",
-        message=snapshot("""\
-lstm expects two hidden states: hx is (h, c), got a Tensor of shape (1, 1, 4)
-  LSTM(3, 4) carries the pair (h, c)
-  hx        expected (h, c), each (num_layers=1, batch=5, hidden_size=4)
-  fix       (hx.repeat(1, 5, 1), None), which starts c from zeros, if all start from the same values
   more      python -m rnnkit explain state-structure\
 """),
     ),

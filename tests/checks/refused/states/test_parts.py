@@ -85,15 +85,6 @@ CASES = {
         Refused(StateError, "mumbles", "hx", code="state-structure"),
         fix="rnnkit.states.from_layers(hx)",
     ),
-    "Pairs layer by layer, of batch-first states.": Case(
-        call(
-            "nn.LSTM(3, 4, 3, state_batch_first=True)(input, hx)",
-            input=(7, 5, 3),
-            hx=[(ROW, ROW)] * 3,
-        ),
-        Refused(StateError, "lacks", "hx", code="state-structure"),
-        fix="rnnkit.states.batch_first(rnnkit.states.from_layers(hx))",
-    ),
     "Pairs of one sequence.": Case(
         call("nn.LSTM(3, 4, 3)(input, hx)", input=(7, 3), hx=[(filled(4), filled(4))] * 3),
         Refused(StateError, "mumbles", "hx", code="state-structure"),

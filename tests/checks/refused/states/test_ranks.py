@@ -15,7 +15,7 @@ CASES = {
     "With several layers the axis is repeated for them.": Case(
         call("nn.RNN(3, 4, 2)(input, hx)", input=(7, 5, 3), hx=(5, 4)),
         Refused(StateError, "says", "hx", (2, 5, 4), (5, 4), code="state-rank"),
-        fix="hx.repeat(2, 1, 1)",
+        fix="hx.expand(2, 5, -1).contiguous()",
     ),
     "Of an LSTM's pair without that axis both ranks are told.": Case(
         call("nn.LSTM(3, 4)(input, (h, h))", input=(7, 5, 3), h=(5, 4)),
@@ -48,13 +48,13 @@ For batched 3-D input, hx and cx should also be 3-D but got (3-D, 2-D) tensors
     "The state of one sample for a batch is refused with the axis it lacks.": Case(
         call("nn.GRU(3, 4, 2)(input, hx)", input=(7, 5, 3), hx=(2, 4)),
         Refused(StateError, "says", "hx", (2, 5, 4), (2, 4)),
-        fix="hx.unsqueeze(1).repeat(1, 5, 1)",
+        fix="hx.unsqueeze(1).expand(2, 5, -1).contiguous()",
         message=snapshot("""\
 For batched 3-D input, hx should also be 3-D but got 2-D tensor
   GRU(3, 4, num_layers=2): hx has 2 axes in place of 3
   input     expected (seq, batch, input_size=3)    got (7, 5, 3)
   hx        expected (num_layers=2, batch=5, hidden_size=4)    got (2, 4)
-  fix       hx.unsqueeze(1).repeat(1, 5, 1), if all start from the same values
+  fix       hx.unsqueeze(1).expand(2, 5, -1).contiguous(), if all start from it
   more      python -m rnnkit explain state-rank\
 """),
     ),
@@ -66,7 +66,7 @@ For batched 3-D input, hx should also be 3-D but got 1-D tensor
   GRU(3, 4): hx has 1 axis in place of 3
   input     expected (seq, batch, input_size=3)    got (7, 5, 3)
   hx        expected (num_layers=1, batch=5, hidden_size=4)    got (4,)
-  fix       hx.repeat(1, 5, 1), if all start from the same values
+  fix       hx=None or layer.initial_state(5): zeros
   more      python -m rnnkit explain state-rank\
 """),
     ),
@@ -82,11 +82,6 @@ For batched 3-D input, hx should also be 3-D but got 4-D tensor
   fix       hx.flatten(0, 1)
   more      python -m rnnkit explain state-rank\
 """),
-    ),
-    "A surplus axis of size 1 is refused with the call that drops it.": Case(
-        call("nn.GRU(3, 4, 2)(input, hx)", input=(7, 5, 3), hx=(2, 5, 1, 4)),
-        Refused(StateError, "says", "hx", (2, 5, 4), (2, 5, 1, 4), code="state-rank"),
-        fix="hx.squeeze(2)",
     ),
     "A batch of one in the state of an unbatched call is refused with the squeeze.": Case(
         call("nn.GRU(3, 4, 2)(input, hx)", input=(7, 3), hx=(2, 1, 4)),
@@ -134,7 +129,7 @@ For unbatched 2-D input, hx should also be 2-D but got 3-D tensor
   RNN(3, 4): hx has 3 axes in place of 2
   input     expected (seq, input_size=3)    got (7, 3)
   hx        expected (num_layers=1, hidden_size=4)    got (1, 5, 4)
-  fix       hx=None or layer.initial_state(None): zeros, or hx as (num_layers=1, hidden_size=4)
+  fix       hx=None or layer.initial_state(None): zeros
   more      python -m rnnkit explain state-rank\
 """),
     ),
@@ -146,7 +141,7 @@ For unbatched 2-D input, hx should also be 2-D but got 3-D tensor
     "With several layers the axis is repeated for them, without a batch too.": Case(
         call("nn.RNN(3, 4, 2)(input, hx)", input=(7, 3), hx=(4,)),
         Refused(StateError, "says", "hx", (2, 4), (4,), code="state-rank"),
-        fix="hx.repeat(2, 1)",
+        fix="hx.expand(2, -1).contiguous()",
     ),
     "A state with more rows than the layer has layers is refused with both numbers.": Case(
         call("nn.GRU(3, 4, 2)(input, hx)", input=(7, 3), hx=(3, 4)),
@@ -162,7 +157,7 @@ Expected hidden size (2, 4), got [2, 6]
   input     expected (seq, input_size=3)    got (7, 3)
   hx        expected (num_layers=2, hidden_size=4)    got (2, 6)
   fix       hx=None or layer.initial_state(None): zeros
-            or a torch.nn.Linear(6, 4) between the two
+            torch.nn.Linear(6, 4) between the two
   more      python -m rnnkit explain state-width\
 """),
     ),
@@ -179,7 +174,7 @@ GRUCell: Expected hidden to be 1D or 2D, got 3D instead
   GRUCell(3, 4): hx has 3 axes in place of 1
   input     expected (input_size=3,)    got (3,)
   hx        expected (hidden_size=4,)    got (1, 3, 4)
-  fix       hx=None or cell.initial_state(None): zeros, or hx as (hidden_size=4,)
+  fix       hx=None or cell.initial_state(None): zeros
   more      python -m rnnkit explain state-rank\
 """),
     ),
@@ -199,7 +194,7 @@ GRUCell: Expected hidden to be 1D or 2D, got 3D instead
     "With the batch on axis 0, axis 1 is no batch, even where it is as long as the input.": Case(
         call("nn.GRU(3, 4, 2, state_batch_first=True)(input, hx)", input=(2, 3), hx=(6, 2, 4)),
         Refused(StateError, "lacks", code="state-rank"),
-        has="\n  fix       hx[-1], if the last one is meant\n",
+        has="\n  fix       hx=None or layer.initial_state(None): zeros\n",
     ),
     "Two steps with a state for two samples are told as a batch without seq axis.": Case(
         call("nn.GRU(3, 4)(input, hx)", input=(2, 3), hx=(1, 2, 4)),

@@ -56,10 +56,9 @@ Expected hidden size (5, 1, 4), got [5, 2, 4]
   GRU(3, 4, state_batch_first=True): hx has two rows for each layer, as the state of a bidirectional layer
   input     expected (seq, batch, input_size=3)    got (7, 5, 3)
   hx        expected (batch=5, num_layers=1, hidden_size=4)    got (5, 2, 4)
-  evidence  2 is twice num_layers=1
   fix       rnnkit.states.bridge(hx, "sum", state_batch_first=True) adds the directions
+            hx[:, -1:], if it is from one direction of twice as many layers
             GRU(..., hidden_size=8) and rnnkit.states.bridge(hx, "concat", state_batch_first=True)
-            hx[:, -1:], if hx is from one direction of twice as many layers
   more      python -m rnnkit explain state-bidirectional\
 """),
     ),
@@ -88,7 +87,8 @@ Expected hidden size (1, 5, 4), got [1, 5, 8]
   input     expected (seq, batch, input_size=3)    got (7, 5, 3)
   hx        expected (num_layers=1, batch=5, hidden_size=4)    got (1, 5, 8)
   evidence  8 is twice 4: both directions side by side
-  fix       RNN(..., hidden_size=8), or a torch.nn.Linear(8, 4) between the two
+  fix       torch.nn.Linear(8, 4) between the two
+            RNN(..., hidden_size=8)
   more      python -m rnnkit explain state-twice-as-wide\
 """),
     ),
@@ -156,7 +156,8 @@ Expected hidden size (2, 5, 4), got [5, 2, 4]
   input     expected (seq, batch, input_size=3)    got (7, 5, 3)
   hx        expected (num_layers=2, batch=5, hidden_size=4)    got (5, 2, 4)
   evidence  hx with axes 0 and 1 exchanged fits
-  fix       rnnkit.states.from_batch_first(hx), or GRU(..., state_batch_first=True)
+  fix       rnnkit.states.from_batch_first(hx)
+            GRU(..., state_batch_first=True)
   more      python -m rnnkit explain state-transposed\
 """),
     ),
@@ -178,7 +179,8 @@ Expected hidden size (5, 2, 4), got [2, 5, 4]
   input     expected (seq, batch, input_size=3)    got (7, 5, 3)
   hx        expected (batch=5, num_layers=2, hidden_size=4)    got (2, 5, 4)
   evidence  hx with axes 0 and 1 exchanged fits
-  fix       rnnkit.states.batch_first(hx), or GRU(..., state_batch_first=False)
+  fix       rnnkit.states.batch_first(hx)
+            GRU(..., state_batch_first=False)
   more      python -m rnnkit explain state-transposed\
 """),
     ),
@@ -211,8 +213,7 @@ Expected hidden size (5, 1, 4), got [8, 1, 4]
   hx        expected (batch=5, num_layers=1, hidden_size=4)    got (8, 1, 4)
   evidence  8 > 5: probably left from a larger batch, as when the last of an epoch is smaller
   fix       hx=None or layer.initial_state(5): zeros, if the sequences are new
-            rnnkit.states.select(hx, slice(5), state_batch_first=True), if the first 5 samples went on
-            rnnkit.states.select(hx, positions, state_batch_first=True), if others did
+            rnnkit.states.select(hx, slice(5), state_batch_first=True), if the first samples went on
   more      python -m rnnkit explain state-batch\
 """),
     ),
@@ -229,14 +230,14 @@ Expected hidden size (5, 1, 4), got [8, 1, 4]
     "If h fits and c is of another batch, c is named.": Case(
         call("nn.LSTM(3, 4)(input, (h, c))", input=(7, 5, 3), h=(1, 5, 4), c=(1, 6, 4)),
         Refused(StateError, "says", "hx", (1, 5, 4), (1, 6, 4), code="state-batch"),
-        fix="rnnkit.states.select(hx, slice(5))",
+        fix=fix("(h, rnnkit.states.select(c, slice(5)))", into="hx"),
     ),
     "One sample's state of another width is not to be repeated.": Case(
         call("nn.GRU(3, 4)(input, hx)", input=(7, 5, 3), hx=(1, 1, 6)),
         Refused(StateError, "says"),
         message=snapshot("""\
 Expected hidden size (1, 5, 4), got [1, 1, 6]
-  GRU(3, 4): hx has neither the batch nor the width
+  GRU(3, 4): hx fits on no axis
   input     expected (seq, batch, input_size=3)    got (7, 5, 3)
   hx        expected (num_layers=1, batch=5, hidden_size=4)    got (1, 1, 6)
   fix       hx=None or layer.initial_state(5): zeros

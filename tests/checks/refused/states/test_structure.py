@@ -191,13 +191,13 @@ lstm expects two hidden states: hx is (h, c), got a dict
     "A cell's pair with its axes swapped.": Case(
         call("nn.LSTMCell(3, 4)(input, (h, c))", input=(5, 3), h=(4, 5), c=(4, 5)),
         Refused(StateError, "says", "hx", (5, 4), (4, 5), code="state-transposed"),
-        fix="tuple(t.t() for t in hx)",
-        has="  fix       tuple(t.t() for t in hx)\n",
+        fix="tuple(t.t().contiguous() for t in hx)",
+        has="  fix       tuple(t.t().contiguous() for t in hx)\n",
     ),
     "Of a cell's pair c alone.": Case(
         call("nn.LSTMCell(3, 4)(input, (h, c))", input=(5, 3), h=(5, 4), c=(4, 5)),
         Refused(StateError, "says", "hx", (5, 4), (4, 5), code="state-transposed"),
-        has="  fix       (h, c.t())\n",
+        has="  fix       (h, c.t().contiguous())\n",
     ),
     "A pair of a bidirectional layer for one direction.": Case(
         call("nn.LSTM(3, 4)(input, (h, c))", input=(7, 5, 3), h=(2, 5, 4), c=(2, 5, 4)),
@@ -208,17 +208,16 @@ Expected hidden[0] size (1, 5, 4), got [2, 5, 4]
   input     expected (seq, batch, input_size=3)    got (7, 5, 3)
   h         expected (num_layers=1, batch=5, hidden_size=4)    got (2, 5, 4)
   c         expected (num_layers=1, batch=5, hidden_size=4)    got (2, 5, 4)
-  evidence  2 is twice num_layers=1
   fix       rnnkit.states.bridge(hx, "sum") adds the directions
+            tuple(t[-1:] for t in hx), if it is from one direction of twice as many layers
             LSTM(..., hidden_size=8) and rnnkit.states.bridge(hx, "concat")
-            tuple(t[-1:] for t in hx), if hx is from one direction of twice as many layers
   more      python -m rnnkit explain state-bidirectional\
 """),
     ),
     "Of a pair h alone.": Case(
         call("nn.LSTM(3, 4)(input, (h, c))", input=(7, 5, 3), h=(2, 5, 4), c=(1, 5, 4)),
         Refused(StateError, "says", "hx", (1, 5, 4), (2, 5, 4), code="state-bidirectional"),
-        has="  (h[-1:], c), if hx is from one direction of twice as many layers\n",
+        has="  (h[-1:], c), if it is from one direction of twice as many layers\n",
     ),
     "Two steps of output may be two rows.": Case(
         call("nn.GRU(3, 4)(input, hx)", input=(2, 5, 3), hx=(2, 5, 4)),
@@ -228,11 +227,9 @@ Expected hidden size (1, 5, 4), got [2, 5, 4]
   GRU(3, 4): hx has two rows for each layer, as the state of a bidirectional layer
   input     expected (seq, batch, input_size=3)    got (2, 5, 3)
   hx        expected (num_layers=1, batch=5, hidden_size=4)    got (2, 5, 4)
-  evidence  2 is twice num_layers=1
   fix       rnnkit.states.bridge(hx, "sum") adds the directions
+            hx[-1:], if it is from one direction of twice as many layers
             GRU(..., hidden_size=8) and rnnkit.states.bridge(hx, "concat")
-            hx[-1:], if hx is from one direction of twice as many layers
-            if hx is an output: output, hx = ...: of what a layer returns, the state is the second
   more      python -m rnnkit explain state-bidirectional\
 """),
     ),

@@ -123,7 +123,7 @@ hidden0 has inconsistent hidden_size: got 6, expected 4
   input     expected (seq, input_size=3)    got (7, 3)
   hx        expected (hidden_size=4,)    got (6,)
   fix       hx=None or cell.initial_state(None): zeros
-            or a torch.nn.Linear(6, 4) between the two
+            torch.nn.Linear(6, 4) between the two
   more      python -m rnnkit explain state-width\
 """),
     ),
@@ -138,7 +138,6 @@ Input batch size 5 doesn't match hidden0 batch size 7
   hx        expected (batch=5, hidden_size=4)    got (7, 4)
   evidence  hx has batch 7, which is axis 1 of the input
   fix       unroll(..., batch_first=False), or input.transpose(0, 1)
-            rnnkit.states.select(hx, positions), if hx is from a larger batch
             hx=None or cell.initial_state(5): zeros, if the sequences are new
   more      python -m rnnkit explain layout-seq-first\
 """),

@@ -10,7 +10,7 @@ from torch import Tensor
 from rnnkit._base.errors import ArgumentError
 from rnnkit._base.message import brief, refusal
 from rnnkit._diagnostics.batch import Batch
-from rnnkit._diagnostics.compare import alike, apart, eps_of, largest, tolerance
+from rnnkit._diagnostics.compare import alike, apart, eps_of, largest
 from rnnkit._diagnostics.isolation import Given
 from rnnkit._diagnostics.outputs import Leaves, shape_of
 from rnnkit._diagnostics.report import TRIES
@@ -129,7 +129,7 @@ def _stays(batch: Batch, full: Leaves, fewer: Leaves, kept: list[int]) -> bool:
     ]
     for before, after, axis in followed:
         rows = before.index_select(axis, torch.tensor(kept, device=before.device))
-        limit = tolerance(eps_of(rows), batch.steps or 1) * largest(rows)
+        limit = 1000 * eps_of(rows) * largest(rows)
         if rows.is_complex() or bool((apart(rows, after) > limit).any()):
             return False
     return bool(followed)

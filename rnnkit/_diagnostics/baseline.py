@@ -7,11 +7,9 @@ from torch import Tensor
 
 from rnnkit._diagnostics.axes import followed_axis, front_axis, infer_steps, refuse_axis
 from rnnkit._diagnostics.batch import Batch
-from rnnkit._diagnostics.compare import apart
 from rnnkit._diagnostics.isolation import Session
-from rnnkit._diagnostics.outputs import STACK, Leaves, Order, arranged, is_output, same
+from rnnkit._diagnostics.outputs import STACK, Leaves, Order, arranged, is_output
 from rnnkit._diagnostics.report import Report
-from rnnkit._diagnostics.rounding import Rounding
 
 #: Takes a part of an output, and of what is as large as it.
 Take = Callable[[Tensor], Tensor]
@@ -33,8 +31,10 @@ class Baseline:
         runs_on_less: whether the model takes fewer steps.
         first: index of the first leaf with numbers; the arguments of ``verify`` are about it.
         order: the order in which the samples of outputs are.
-        rounding: how far rounding may move each leaf.
-        exact: whether the same run gives the same output to the last bit.
+        tolerance: by how much of its size a feature may move; None if by nothing, and what differs
+            is left to the judge.
+        judge: the same in a wider dtype, once it was asked.
+        scales, amplified: how large each output is, and what it makes of rounding, once measured.
     """
 
     def __init__(
@@ -50,10 +50,13 @@ class Baseline:
     ) -> None:
         """Run the model on the batch, and on less of it to see which axes follow."""
         self.session, self.batch, self.post, self.strict = opened, batch, post, strict
-        self.report, self.exact = Report(), True
+        self.report = Report()
+        self.tolerance: float | None = None
+        self.judge: Baseline | None = None
+        self.amplified: float | None = None
         self.normal: Leaves = opened.run(batch.tree())
         self.names = opened.names
-        self.again = opened.run(batch.tree(), on=opened.last) if twice else self.normal
+        self.again = opened.run(batch.tree(), on=opened.last) if twice else None
         self._alone: dict[int, Leaves | Exception] = {}
         self._paced: dict[int, Baseline] = {}
         self.first = next((k for k, leaf in enumerate(self.normal) if is_output(leaf)), None)
@@ -67,7 +70,7 @@ class Baseline:
             what = f"axis {out_seq_dim} of the first output is its batch"
             refuse_axis("out_seq_dim", what, tuple(self.normal[self.first or 0].shape))
         self._find_step_axes()
-        self.rounding = Rounding(opened, batch, self.normal, self._own_axes())
+        self.scales: dict[int, Tensor] = {}
         self.order = Order(None)
 
     @property
@@ -161,14 +164,11 @@ class Baseline:
                 return fitting[0]
         return None
 
-    def _own_axes(self) -> list[tuple[int, ...]]:
-        pairs = zip(self.axes, self.step_axes, strict=True)
-        return [tuple({axis for axis in pair if axis is not None}) for pair in pairs]
-
     def on(self, batch: Batch) -> "Baseline":
         """Return the same with another batch in place of its own."""
         other: Baseline = copy.copy(self)
-        other.batch, other._alone, other._paced = batch, {}, {}
+        other.batch, other._alone, other._paced, other.scales = batch, {}, {}, {}
+        other.amplified = None
         return other
 
     def paced_by(self, index: int) -> "Baseline":
@@ -185,7 +185,7 @@ class Baseline:
             if index not in self._paced:
                 self._paced[index] = self.paced_by(index)
             told = self._paced[index]
-            told.order, told.exact = self.order, self.exact
+            told.order = self.order
             yield told
 
     def by_itself(self) -> "Baseline":
@@ -198,12 +198,6 @@ class Baseline:
         """Return the same with the steps of that input with lengths whose steps an output has."""
         others = () if self.has_steps(index) else list(self.each_told())[1:]
         return next((one for one in others if one.runs_on_less and one.has_steps(index)), self)
-
-    def take_axes(self, other: "Baseline") -> None:
-        """Take the axes of another baseline, of outputs of the same shapes."""
-        self.axes, self.step_axes = other.axes, other.step_axes
-        self.order, self.exact = other.order, other.exact
-        self.rounding = Rounding(self.session, self.batch, self.normal, self._own_axes())
 
     @property
     def out_seq_dim(self) -> int | None:
@@ -283,14 +277,3 @@ class Baseline:
     def taking(self, index: int, sample: int) -> Take:
         """Return what takes one sample of an output, cut to its valid steps."""
         return lambda leaf: self.valid(leaf, index, sample)
-
-    def hides(self, index: int, before: Tensor, after: Tensor, take: Take) -> bool:
-        """Say whether a part of an output differs by no more than rounding explains."""
-        if not before.is_floating_point():
-            return same(before, after)
-        off = apart(before, after)
-        if not bool(off.any()):
-            return True
-        is_small = any(bool((off <= take(most)).all()) for most in self.rounding.limits(index))
-        self.rounding.hidden |= is_small
-        return is_small

@@ -15,7 +15,6 @@ from rnnkit._diagnostics.isolation import Given, Session, session
 from rnnkit._diagnostics.map_search import Search
 from rnnkit._diagnostics.outputs import is_output
 from rnnkit._diagnostics.picture import draw
-from rnnkit._diagnostics.progress import Progress
 from rnnkit._diagnostics.reach import blocks_of
 
 #: The widest map that a terminal of 80 columns shows.
@@ -151,11 +150,9 @@ def dependency_map(
     """Find which output depends on which input along one axis.
 
     A copy of the model runs once for each index of the axis (at most 33, evenly spaced), on inputs
-    that are changed there. Where the output stays the same, or moves by rounding since other
-    operations ran, it runs with a larger change, and then gradients are computed: so an input that
-    was forgotten is distinguished from one that was not read. What is near to rounding on a later
-    input is looked at on a copy in float64, where what cancels out is gone. On a terminal a line
-    shows the progress, if it takes more than two seconds.
+    that are changed there, in float64. Where the output stays the same, it runs with a larger
+    change, and then gradients are computed: so an input that was forgotten is distinguished from
+    one that was not read.
 
     An input that shares the axis is changed together with the first one. Whether it shares it is
     found by running the model on fewer indices of both. A model that cannot run so is mapped by
@@ -194,8 +191,7 @@ def dependency_map(
         out_dim %= len(shape)
         columns, rows = _spaced(batch.size), _spaced(shape[out_dim])
         search = Search(opened, batch, normal, first, out_dim)
-        with Progress("rnnkit.dependency_map", len(columns)) as progress:
-            found = search.found(rows, columns, progress)
+        found = search.found(rows, columns)
     return DependencyMap(found[0], rows, columns, dim, out_dim, *found[1:])
 
 

@@ -1,24 +1,15 @@
 """The model on changed inputs, beside the model on the inputs as they are."""
 
 from collections.abc import Sequence
-from functools import cached_property
-from itertools import islice
 from typing import Any
-
-import torch
-from torch import Tensor
 
 from rnnkit._diagnostics.baseline import Baseline, Take
 from rnnkit._diagnostics.batch import Batch
 from rnnkit._diagnostics.changes import Where, changed, within
-from rnnkit._diagnostics.compare import AMPLIFIED, apart, compute, is_number
 from rnnkit._diagnostics.isolation import EscapedError, Given, Watch
+from rnnkit._diagnostics.judge import agree
 from rnnkit._diagnostics.outputs import Leaves, same, shape_of
 from rnnkit._diagnostics.report import UnjudgedError, in_short
-from rnnkit._diagnostics.widened import run_wide
-
-#: What is rounding shrinks in float64 by more than this, and what depends does not.
-SHRINKS = 1e-6
 
 
 def run_perturbed(baseline: Baseline, where: Where, **options: Any) -> "PerturbedRun | None":
@@ -64,73 +55,22 @@ class PerturbedRun:
         before, after = (session.attempt(given, watch=watch) for given in inputs)
         return None if before is None or after is None else (before, after)
 
-    @cached_property
-    def ran_alike(self) -> bool:
-        """Whether the same operations ran on the same sizes, so that all rounded alike."""
-        normal = self.baseline.rounding.computation.operations
-        if normal is None or not self.baseline.exact:
-            return False
-        return compute(self.baseline.session, self.inputs).operations == normal
-
-    def differs(self, index: int, take: Take) -> bool:
-        """Say whether a change of the inputs shows in a part of an output."""
-        before, after = self._parts(index, take, self.baseline.normal, self.output)
-        if same(before, after):
-            return False
-        return self.ran_alike or not self.baseline.hides(index, before, after, take)
-
     def leaks(self, index: int, take: Take) -> bool:
-        """Say whether a part of an output depends on what was changed.
+        """Return whether a part of an output depends on what was changed."""
+        baseline = self.baseline
+        before, after = (
+            take(baseline.arranged(output)[index]) for output in (baseline.normal, self.output)
+        )
+        return not agree(baseline, index, before, after, take)
 
-        What cancels out, as the maximum that is taken off before an exponential, or what a Fourier
-        transform makes of later steps, leaves its rounding behind. In float64 that is gone.
-        """
-        return self.differs(index, take) and not self._cancels_out(index, take)
-
-    def _cancels_out(self, index: int, take: Take) -> bool:
-        """Say whether a difference vanishes in float64, and is near to rounding.
-
-        Where values steer the computation, rounding may have picked another one of two.
-        """
-        rounding = self.baseline.rounding
-        before, after = self._parts(index, take, self.baseline.normal, self.output)
-        if not is_number(before) or before.shape != after.shape:
-            return False
-        # Of what computes in less than it returns, the second limit knows.
-        off, limit = apart(before, after), take([*islice(rounding.limits(index), 2)][1])
-        if not bool((off <= AMPLIFIED * limit).all()) and self.ran_alike:
-            return False
-        if not self._fits(rounding.wide, index) or not self._fits(self._wide, index):
-            return False
-        wide = apart(*self._parts(index, take, rounding.wide or [], self._wide or []))
-        rounded = limit * (torch.finfo(torch.float64).eps / rounding.eps(before))
-        return bool((wide <= (SHRINKS * off.max()).maximum(rounded)).all())
-
-    def _parts(self, index: int, take: Take, *outputs: Leaves) -> list[Tensor]:
-        """Take a part of an output, the samples in the order of the input."""
-        return [take(self.baseline.arranged(output)[index]) for output in outputs]
-
-    def _fits(self, output: Leaves | None, index: int) -> bool:
-        """Say whether an output has the same shape as without the change."""
-        normal = self.baseline.normal
-        if output is None or len(output) != len(normal):
-            return False
-        return shape_of(output[index]) == shape_of(normal[index])
-
-    @cached_property
-    def _wide(self) -> Leaves | None:
-        """What the model returns in float64."""
-        return run_wide(self.baseline.session, self.inputs)
-
-    def differ_inside(self, before: Tensor, after: Tensor) -> bool:
-        """Say whether a change shows in a tensor inside the model."""
-        if same(before, after):
-            return False
-        return self.ran_alike or not self.baseline.rounding.hides(before, after)
+    def moves(self, index: int, take: Take) -> bool:
+        """Return whether a part of an output is not the same to the last bit."""
+        return not same(take(self.baseline.normal[index]), take(self.output[index]))
 
     def has(self, index: int) -> bool:
         """Say whether an output has the same shape as without the change."""
-        return self._fits(self.output, index)
+        normal, output = self.baseline.normal, self.output
+        return len(output) == len(normal) and shape_of(output[index]) == shape_of(normal[index])
 
     def shows(self, sample: int, indices: Sequence[int]) -> int | None:
         """Return the first of some outputs in which the change shows in a sample; None if in none.

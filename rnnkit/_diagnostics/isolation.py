@@ -8,7 +8,7 @@ numbers that it draws, and closures that lead back to the model itself. It count
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from typing import Any, NamedTuple
 
 import torch
@@ -78,6 +78,8 @@ class Session:
         is_wrapped: whether that is a function of the caller's.
         names: where the leaves of the last output were in it.
         returned: the last output, as the model returned it.
+        stack: what is closed with the session.
+        wider: sessions on copies in a wider dtype.
     """
 
     def __init__(self, model: torch.nn.Module, call: Call | None = None) -> None:
@@ -105,6 +107,8 @@ class Session:
         self.chance = Chance()
         self._tried = False
         self._escaped: list[EscapedError] = []
+        self.stack = ExitStack()
+        self.wider: list[Session] = []
 
     @contextmanager
     def guarded(self) -> Iterator[None]:
@@ -274,7 +278,7 @@ def session(
     with torch.inference_mode(mode=False), eagerly():
         opened = Session(model, call)
         try:
-            with opened.guarded():
+            with opened.stack, opened.guarded():
                 try:
                     yield opened
                 except Exception as error:

@@ -22,6 +22,7 @@ from rnnkit._diagnostics.causes import (
 )
 from rnnkit._diagnostics.events import Event, Step, record, record_steps
 from rnnkit._diagnostics.experiment import PerturbedRun
+from rnnkit._diagnostics.judge import near
 from rnnkit._diagnostics.outputs import shape_of
 from rnnkit._diagnostics.report import Line
 
@@ -48,7 +49,7 @@ def locate_sample(perturbed: PerturbedRun, changed: int) -> Location:
     def shows(before: Tensor, after: Tensor, axis: int) -> bool:
         # Of a part of the samples it is not known which they are.
         return before.shape[axis] == batch.size and any(
-            perturbed.differ_inside(before.select(axis, k), after.select(axis, k))
+            not near(perturbed.baseline, before.select(axis, k), after.select(axis, k))
             for k in range(batch.size)
             if k != changed
         )
@@ -65,8 +66,8 @@ def locate_step(perturbed: PerturbedRun, cut: int) -> Location:
 
     def shows(before: Tensor, after: Tensor, axis: int) -> bool:
         whole = before.shape[axis] >= cut
-        return whole and perturbed.differ_inside(
-            before.narrow(axis, 0, cut), after.narrow(axis, 0, cut)
+        return whole and not near(
+            perturbed.baseline, before.narrow(axis, 0, cut), after.narrow(axis, 0, cut)
         )
 
     shorter = batch.cut(steps - 1, front=True)

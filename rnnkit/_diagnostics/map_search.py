@@ -1,91 +1,81 @@
 """Which parts of an output a change of each part of the inputs shows in, for a dependency map."""
 
 from collections.abc import Sequence
-from functools import cached_property
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from rnnkit._diagnostics.batch import Batch
 from rnnkit._diagnostics.changes import other_leaves, sample_at
-from rnnkit._diagnostics.compare import AMPLIFIED, apart, compute, is_number, scale
-from rnnkit._diagnostics.experiment import SHRINKS
-from rnnkit._diagnostics.faint import Gradients, changed_more
+from rnnkit._diagnostics.compare import apart, eps_of, is_number, scale
 from rnnkit._diagnostics.isolation import Given, Session
-from rnnkit._diagnostics.outputs import Leaves, same
-from rnnkit._diagnostics.progress import Progress
-from rnnkit._diagnostics.rounding import CHAOTIC, Rounding
-from rnnkit._diagnostics.widened import opened_wide, run_wide, widest
+from rnnkit._diagnostics.outputs import Leaves
+from rnnkit._diagnostics.slopes import Gradients
+from rnnkit._diagnostics.widened import open_wide, widest
 
 #: So many other values are tried where the model refuses some: a sample may have turned empty.
 DRAWS = 5
-
-
-class _Change(NamedTuple):
-    """A change at an index, and what came of it.
-
-    Attributes:
-        column: the index.
-        found: in which rows it shows.
-        near: the rows in which it is near to rounding, as long as float64 was not asked.
-        is_larger: whether it was the larger one.
-    """
-
-    column: int
-    found: Tensor
-    near: list[int]
-    is_larger: bool
+#: How much larger the second change is: others are then the largest, where a maximum is taken.
+LARGER = 100
+#: A gradient that cancels out shrinks in float64 by more than this.
+SHRINKS = 1e-6
+#: A gradient below this is nothing in float32.
+VANISHED = 1e-50
 
 
 class Search:
-    """Fills the matrix: by a change, by a larger one, by gradients."""
+    """Fills the matrix: by a change, by a larger one, by gradients; in float64, if that runs.
+
+    The axis of the inputs that is mapped is the batch's batch axis.
+    """
 
     def __init__(
         self, opened: Session, batch: Batch, normal: Leaves, first: int, out_dim: int
     ) -> None:
-        """Change nothing yet; the axis of the inputs that is mapped is the batch's batch axis."""
+        """Run the model as it is in float64."""
+        self.first, self.out_dim = first, out_dim
+        self._own = opened, batch
         self.opened, self.batch = opened, batch
         self.before: Tensor = normal[first]
-        self.first, self.out_dim = first, out_dim
-        self.cancels = False  # whether something does
-        self.changes: list[_Change] = []
+        self.tolerance = min(1000 * eps_of(self.before), 0.01)
+        self.is_wide = False
+        try:
+            wide = open_wide(opened, torch.float64)
+            leaves = [widest(one) if isinstance(one, Tensor) else one for one in batch.leaves]
+            other = batch.with_leaves(leaves)
+            before = wide.run(other.tree())[first]
+        except Exception:  # noqa: BLE001 - a model may insist on its own precision as it likes
+            before = None
+        fits = isinstance(before, Tensor) and before.shape == self.before.shape
+        if fits and (not is_number(before) or before.dtype is torch.float64):
+            self.opened, self.batch, self.before = wide, other, before
+            self.tolerance, self.is_wide = 1e-9, True
         self.is_finite = bool(self.before.isfinite().all())
-        axes = tuple({*range(self.before.dim() - 1), out_dim})
-        self.size = scale(self.before, axes)
-        self.rounding = Rounding(opened, batch, normal, [axes] * len(normal))
 
     def found(
-        self, rows: Sequence[int], columns: Sequence[int], progress: Progress
+        self, rows: Sequence[int], columns: Sequence[int]
     ) -> tuple[Tensor, Tensor | None, bool]:
         """Return the matrix, what gradients alone show of it, and whether the rest is certain."""
-        matrix = torch.zeros(len(rows), len(columns), dtype=torch.bool, device="cpu")
-        for column, index in enumerate(columns):
-            matrix[:, column] = self._changed(*self._run(index), rows, index)
-            progress.step()
-        self._change_more(matrix, rows, columns, progress)
-        if self.cancels:
-            self._look_again(matrix, rows, columns)
-        gradients = None if matrix.all() else Gradients(self.batch, self.opened, self.first)
-        only = torch.zeros_like(matrix)
-        if gradients is not None and gradients.are_whole:
-            left = (~matrix.all(1)).nonzero().flatten().tolist()
-            progress.total += len(left)
-            for row in left:
-                known = matrix[row]
-                only[row] = self._sloping(gradients, rows[row], columns, known) & ~known
-                progress.step()
-        is_certain = gradients is None or (gradients.are_whole and not gradients.vanish)
+        shown = [self._shown(self._run(column), rows) for column in columns]
+        matrix = torch.stack(shown, 1)
+        for place, column in enumerate(columns):
+            if not matrix[:, place].all():
+                matrix[:, place] |= self._shown_by_more(column, rows)
+        only, is_certain = torch.zeros_like(matrix), True
+        if not matrix.all():
+            only, is_certain = self._sloping(rows, columns)
+            only &= ~matrix
         return matrix | only, only if only.any() else None, is_certain
 
-    def _run(self, index: int) -> tuple[Given, Tensor]:
+    def _run(self, column: int) -> Tensor:
         """Run on inputs that are changed at an index, by values that the model takes."""
-        inputs = self._replaced(index)
-        for seed in range(1, DRAWS):
-            if (found := self.opened.attempt(inputs)) is not None:
-                return inputs, self._first(found)
-            inputs = self._replaced(index, seed)
-        return inputs, self._first(self.opened.run(inputs))
+        for seed in range(DRAWS - 1):
+            if (found := self.opened.attempt(self._replaced(column, seed))) is not None:
+                return self._first(found)
+        return self._first(self.opened.run(self._replaced(column, DRAWS - 1)))
+
+    def _replaced(self, column: int, seed: int) -> Given:
+        return self.batch.tree(other_leaves(self.batch, sample_at(column), seed))
 
     def _first(self, leaves: Leaves) -> Tensor:
         """Return the first output, of the rank that it has without a change; else nothing."""
@@ -94,130 +84,57 @@ class Search:
             return leaf
         return self.before[:0]
 
-    def _replaced(self, index: int, seed: int = 0) -> Given:
-        return self.batch.tree(other_leaves(self.batch, sample_at(index), seed))
+    def _shown(self, after: Tensor, rows: Sequence[int]) -> Tensor:
+        """Return in which rows an output has changed."""
+        before, axis = self.before, self.out_dim
+        if after.shape != before.shape:
+            sizes = range(before.dim())
+            cut = all(k == axis or after.shape[k] == before.shape[k] for k in sizes)
+            if not cut or after.shape[axis] > before.shape[axis]:
+                return torch.ones(len(rows), dtype=torch.bool, device="cpu")
+            before = before.narrow(axis, 0, after.shape[axis])
+        moved = apart(before, after)
+        if is_number(before) and moved.numel():
+            axes = tuple({*range(before.dim() - 1), axis})
+            moved = (moved > self.tolerance * scale(before, axes)).double()
+        whole = moved.movedim(axis, 0).flatten(1).any(1).cpu() if moved.dim() > 1 else moved.cpu()
+        rest = self.before.shape[axis] - len(whole)
+        known: Tensor = torch.cat([whole.bool(), torch.ones(rest, dtype=torch.bool, device="cpu")])
+        return known[list(rows)]
 
-    def _change_more(
-        self, matrix: Tensor, rows: Sequence[int], columns: Sequence[int], progress: Progress
-    ) -> None:
-        """Fill in what a larger change shows, in columns where something is open."""
-        left = (~matrix.all(0)).nonzero().flatten().tolist()
-        progress.total += len(left)
-        for column in left:
-            index = columns[column]
-            inputs = changed_more(self.batch, sample_at(index))
-            found = self.opened.attempt(inputs)
-            after = None if found is None else self._first(found)
-            # What is not finite any more makes something of what a mask took out.
-            if after is not None and (bool(after.isfinite().all()) or not self.is_finite):
-                matrix[:, column] |= self._changed(inputs, after, rows, index, is_larger=True)
-            progress.step()
+    def _shown_by_more(self, column: int, rows: Sequence[int]) -> Tensor:
+        """Return in which rows a larger change shows."""
+        found = self.opened.attempt(changed_more(self.batch, column))
+        after = None if found is None else self._first(found)
+        # What is not finite any more makes something of what a mask took out.
+        if after is None or (self.is_finite and not bool(after.isfinite().all())):
+            return torch.zeros(len(rows), dtype=torch.bool, device="cpu")
+        return self._shown(after, rows)
 
-    def _changed(
-        self,
-        inputs: Given,
-        after: Tensor,
-        rows: Sequence[int],
-        column: int,
-        *,
-        is_larger: bool = False,
-    ) -> Tensor:
-        """Say in which rows an output has changed, by more than rounding if others ran."""
-        changed = [row for row in rows if not same(*self._parts(row, self.before, after))]
-        near: list[int] = []
-        if self._is_near(after, changed):
-            if not self._computes_alike(inputs):
-                changed = [row for row in changed if not self._hides(row, after)]
-            else:
-                near = self._near(after, changed)
-        found = torch.tensor([row in changed for row in rows], device="cpu")
-        # A net that forgets has such rows after a change, and what cancels out before it, too.
-        if near and min(near) < column:
-            self._take_out(found, near, rows, inputs, after)
-            near = []
-        self.changes.append(_Change(column, found, near, is_larger))
-        return found
-
-    def _near(self, after: Tensor, rows: Sequence[int]) -> list[int]:
-        """Return the rows that differ by so little that float64 is asked whether they do."""
-        limit = AMPLIFIED * next(self.rounding.limits(self.first))
-        off = apart(self.before, after)
-        return [row for row in rows if bool((off <= limit).select(self.out_dim, row).all())]
-
-    def _take_out(
-        self, found: Tensor, near: list[int], rows: Sequence[int], inputs: Given, after: Tensor
-    ) -> None:
-        """Take the rows out in which a change vanishes in float64: what was changed cancels out."""
-        one, other = self.rounding.wide, run_wide(self.opened, inputs)
-        ends = [self._first(leaves) for leaves in (one, other) if leaves is not None]
-        if len(ends) < 2 or ends[0].shape != ends[1].shape:
-            return
-        wide, moved = apart(*ends), apart(self.before, after)
-        for row in near:
-            off, rest = (_at(each, self.out_dim, row) for each in (moved, wide))
-            if rest.max().item() <= SHRINKS * off.max().item():
-                found[rows.index(row)] = False
-                self.cancels = True
-
-    def _look_again(self, matrix: Tensor, rows: Sequence[int], columns: Sequence[int]) -> None:
-        """Ask float64 of all changes that are near to rounding: something cancels out."""
-        matrix.zero_()
-        for column, found, near, is_larger in self.changes:
-            if near:
-                inputs, after = self._run(column)
-                if is_larger:
-                    inputs = changed_more(self.batch, sample_at(column))
-                    after = self._first(self.opened.run(inputs))
-                self._take_out(found, near, rows, inputs, after)
-            matrix[:, columns.index(column)] |= found
-
-    def _sloping(
-        self, gradients: Gradients, row: int, columns: Sequence[int], known: Tensor
-    ) -> Tensor:
-        """Say on which columns a row has a gradient that is no rounding of what cancels out."""
-        sizes = gradients.sizes(self.out_dim, row, columns)
-        found = sizes > 0
-        later = torch.tensor(columns, device="cpu") > row
-        wanted = self.cancels or bool((found & ~known & later).any())
-        if not wanted or self._wide_gradients is None or not self._wide_gradients.are_whole:
-            return found
-        wide = self._wide_gradients.sizes(self.out_dim, row, columns) > SHRINKS * sizes
-        self.cancels |= bool((found & ~wide).any())
-        return found & wide
-
-    @cached_property
-    def _wide_gradients(self) -> Gradients | None:
-        """Gradients in float64; None if the model does not run so."""
-        leaves = [widest(one) if isinstance(one, Tensor) else one for one in self.batch.leaves]
-        try:
-            with opened_wide(self.opened) as opened:
-                return Gradients(self.batch.with_leaves(leaves), opened, self.first)
-        except Exception:  # noqa: BLE001 - a model may insist on its own precision as it likes
-            return None
-
-    def _parts(self, row: int, *leaves: Tensor) -> list[Tensor]:
-        return [_at(leaf, self.out_dim, row) for leaf in leaves]
-
-    def _computes_alike(self, inputs: Given) -> bool:
-        """Say whether the same operations run on changed inputs: all round alike then."""
-        normal = self.rounding.computation.operations
-        return normal is not None and compute(self.opened, inputs).operations == normal
-
-    def _is_near(self, after: Tensor, rows: Sequence[int]) -> bool:
-        """Say whether one of the rows differs by so little that rounding might explain it."""
-        if not rows or after.shape != self.before.shape or not is_number(after):
-            return False
-        is_small = apart(self.before, after) <= CHAOTIC * self.size
-        near = is_small.movedim(self.out_dim, 0).reshape(after.shape[self.out_dim], -1).all(1)
-        return bool(near[list(rows)].any())
-
-    def _hides(self, row: int, after: Tensor) -> bool:
-        """Say whether a row differs by no more than rounding explains."""
-        off = apart(*self._parts(row, self.before, after))
-        limits = (_at(most, self.out_dim, row) for most in self.rounding.limits(self.first))
-        return any(bool((off <= most).all()) for most in limits)
+    def _sloping(self, rows: Sequence[int], columns: Sequence[int]) -> tuple[Tensor, bool]:
+        """Return where a gradient is that does not cancel out, and whether the rest is certain."""
+        gradients = Gradients(self.batch, self.opened, self.first)
+        found = torch.zeros(len(rows), len(columns), dtype=torch.bool, device="cpu")
+        if not gradients.are_whole:
+            return found, False
+        own = Gradients(self._own[1], self._own[0], self.first) if self.is_wide else None
+        for place, row in enumerate(rows):
+            sizes = gradients.sizes(self.out_dim, row, columns)
+            found[place] = sizes > 0
+            if own is not None and own.are_whole:
+                coarse = own.sizes(self.out_dim, row, columns)
+                found[place] &= (sizes > SHRINKS * coarse) & ((coarse > 0) | (sizes < VANISHED))
+        return found & gradients.are_whole, gradients.are_whole and not gradients.vanish
 
 
-def _at(leaf: Tensor, axis: int, index: int) -> Tensor:
-    """Return what is at an index; nothing, which is not the same as something, beyond the end."""
-    return leaf.narrow(axis, index, 1) if index < leaf.shape[axis] else leaf.narrow(axis, 0, 0)
+def changed_more(batch: Batch, column: int) -> Given:
+    """Return the inputs with other values at an index, further away than those that occur.
+
+    Whole numbers, which may be flags, classes or indices, become others that occur.
+    """
+    leaves = list(other_leaves(batch, sample_at(column), seed=1))
+    for index, (leaf, other) in enumerate(zip(batch.leaves, leaves, strict=True)):
+        if other is not leaf and leaf.is_floating_point() and leaf.dim():
+            whole = (leaf == leaf.round()).flatten(0, -2).all(0) if leaf.dim() > 1 else leaf.isnan()
+            leaves[index] = torch.where(whole, other, leaf + LARGER * (other - leaf))
+    return batch.tree(leaves)

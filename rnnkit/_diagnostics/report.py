@@ -17,7 +17,7 @@ NO_STEPS = "the input has no two steps"
 OTHER_OUTPUTS = "no output has the steps of the input; give out_seq_dim"
 UNFOLLOWED = "no output follows the batch"
 OTHER_SHAPES = "other values give outputs of other shapes: nothing can be compared"
-DROWNED = "rounding alone moves the outputs by their whole size: nothing can be judged"
+AMPLIFIES = "the model amplifies rounding: nothing can be judged"
 Outcome = Literal["passed", "skipped", "failed"]
 
 #: So many inputs and outputs are shown with their axes.

@@ -14,6 +14,7 @@ from rnnkit._diagnostics.baseline import Baseline
 from rnnkit._diagnostics.batch import Batch
 from rnnkit._diagnostics.carried import Carried, Pair
 from rnnkit._diagnostics.isolation import Given, session
+from rnnkit._diagnostics.judge import DoubtError, judge
 from rnnkit._diagnostics.probes.repeatable import drawn_from
 from rnnkit._diagnostics.probes.streaming import explained, judge_way
 from rnnkit._diagnostics.report import UnjudgedError
@@ -58,7 +59,12 @@ def check_streams(
         infer_batch_axes(batch, opened.attempt)
         baseline = Baseline(opened, batch, out_seq_dim=out_seq_dim)
         try:
-            found = explained(judge_way(baseline, CARRIED), prefix="")
+            try:
+                verdict = judge_way(baseline, CARRIED)
+            except DoubtError:
+                baseline = judge(baseline)
+                verdict = judge_way(baseline, CARRIED)
+            found = explained(verdict, prefix="")
         except UnjudgedError as error:
             message = f"streaming was not judged: {error}"
             raise AssertionError(message) from None

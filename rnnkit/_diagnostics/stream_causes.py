@@ -10,6 +10,7 @@ from torch.nn import RNNBase
 
 from rnnkit._diagnostics.compare import is_number
 from rnnkit._diagnostics.events import Event, record
+from rnnkit._diagnostics.judge import near
 from rnnkit._diagnostics.locate import Location
 from rnnkit._diagnostics.module_calls import KINDS, each_call, from_state
 from rnnkit._diagnostics.outputs import leaves
@@ -87,7 +88,7 @@ def _differs(stream: Stream, call: _Call) -> bool:
     """Say whether what came out of a call, joined from the chunks, is another one."""
     parts = [part.tensors[0] if part.tensors else None for part in call.parts]
     pairs = _joined(stream, call.whole, parts)
-    return bool(pairs) and not any(stream.baseline.rounding.hides(*pair) for pair in pairs)
+    return bool(pairs) and not any(near(stream.baseline, *pair) for pair in pairs)
 
 
 def _joined(stream: Stream, whole: Event, parts: Sequence[Any]) -> list[tuple[Tensor, Tensor]]:
@@ -140,13 +141,13 @@ def _cause(stream: Stream, call: _Call, first: list[Event]) -> list[Line]:
     pairs = _joined(stream, event, [*(part.tensors[0] for part in call.parts[:-1]), cured])
     if cured is None or not pairs:
         return []
-    if any(stream.baseline.rounding.hides(*pair) for pair in pairs):
+    if any(near(stream.baseline, *pair) for pair in pairs):
         text = f"{event.label} does not start the second chunk from the state that it returned"
         return [("cause", text), ("fix", "y, state = layer(x, state), and return that state")]
     half = event.tensors[0].shape[-1] // 2
     halves = [[tensor[..., :half] for tensor in pair] for pair in pairs]
     if getattr(event.module, "bidirectional", False) and any(
-        stream.baseline.rounding.hides(*pair) for pair in halves
+        near(stream.baseline, *pair) for pair in halves
     ):
         text = f"{event.label} is bidirectional: its backward direction reads the chunks to come"
         return [("cause", text), ("fix", f"{event.class_name}(..., bidirectional=False)")]

@@ -7,12 +7,13 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
-from rnnkit._diagnostics.baseline import Baseline
+from rnnkit._diagnostics.baseline import Baseline, Take
 from rnnkit._diagnostics.batch import Batch, is_whole
 from rnnkit._diagnostics.carried import Carried
 from rnnkit._diagnostics.changes import changed, steps_from
 from rnnkit._diagnostics.compare import alike, apart, is_number, largest
 from rnnkit._diagnostics.isolation import Given
+from rnnkit._diagnostics.judge import agree, refuse_chance
 from rnnkit._diagnostics.report import OTHER_OUTPUTS, skip
 
 #: So many steps are run one by one at most; the rest is a chunk.
@@ -119,23 +120,24 @@ class Stream:
             skip(f"chunks of {self.sizes[0]} steps give outputs of other shapes")
         joined = torch.cat(parts, axis)
         for step in range(whole.shape[axis]):
-            before, after = whole.select(axis, step), joined.select(axis, step)
-            if not self.baseline.hides(
-                index,
-                before,
-                after,
-                lambda leaf, step=step: leaf.select(axis, step),  # type: ignore[misc]
-            ):
-                return Difference(index, step, _off(before, after))
+            parts_at = whole.select(axis, step), joined.select(axis, step)
+            if found := self._differs(index, step, *parts_at, lambda leaf: leaf.select(axis, step)):  # noqa: B023 - called at once
+                return found
         return None
 
     def _at_end(self, index: int) -> Difference | None:
         whole, last = self.baseline.normal[index], self.outputs[-1][index]
         if not is_number(whole) or not is_number(last) or whole.shape != last.shape:
             return None
-        if self.baseline.hides(index, whole, last, lambda leaf: leaf):
+        return self._differs(index, None, whole, last, lambda leaf: leaf)
+
+    def _differs(
+        self, index: int, step: int | None, before: Tensor, after: Tensor, take: Take
+    ) -> Difference | None:
+        if agree(self.baseline, index, before, after, take):
             return None
-        return Difference(index, None, _off(whole, last))
+        refuse_chance(self.baseline, index, before, after, take)
+        return Difference(index, step, apart(before, after).max().item() / largest(before))
 
     def is_read(self) -> bool:
         """Say whether what the second chunk gives depends on the state of the first.
@@ -167,10 +169,6 @@ class Stream:
         axis = self.baseline.step_axes[index]
         in_steps = self.baseline.has_steps(index) and not self.baseline.missing(index)
         return leaf.narrow(axis, cut, 1) if in_steps and axis is not None else leaf
-
-
-def _off(one: Tensor, other: Tensor) -> float:
-    return apart(one, other).max().item() / largest(one)
 
 
 def chunk(batch: Batch, start: int, end: int) -> Given:

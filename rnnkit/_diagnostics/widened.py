@@ -1,7 +1,5 @@
 """A model in float64: what rounding makes is gone there, and what depends on an input is not."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -9,66 +7,100 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
 
-from rnnkit._diagnostics.isolation import Given, Session, session
-from rnnkit._diagnostics.outputs import Leaves
+from rnnkit._diagnostics.isolation import Session, session
 
 #: Of more weights than this, a copy in float64 would be too large.
 WEIGHTS = 2**25
 
-#: What turns numbers into other ones, by the names of methods.
+#: Casts to a narrower dtype, by the names of methods.
 CASTS = {"half", "bfloat16", "float", "cfloat", "chalf"}
 
-WIDER = {torch.complex32: torch.complex128, torch.complex64: torch.complex128}
+#: Attributes of a module that are torch's own.
+TORCHS = frozenset(vars(torch.nn.Module()))
 
 
 class Widened(TorchFunctionMode):
-    """Computes in float64 what would be computed in less; autocast leaves float64 alone."""
+    """Computes in float64, or float32, what is asked for in less; autocast skips float64."""
+
+    def __init__(self, least: torch.dtype) -> None:
+        """Take the narrowest dtype that may occur."""
+        super().__init__()
+        self._least = least
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Run a function with float64 where it is asked for less."""
+        """Run a function with a wider dtype where it is asked for less."""
+        kwargs = kwargs or {}
         if getattr(func, "__name__", "") in CASTS and args and isinstance(args[0], Tensor):
-            return widest(args[0])
-        args, kwargs = pytree.tree_map_only(torch.dtype, _wide, (args, kwargs or {}))
+            kind = torch.complex32 if func.__name__.startswith("c") else torch.float16
+            return args[0].to(wider(kind, self._least))
+        if any(isinstance(one, torch.dtype) for one in (*args, *kwargs.values())):
+            args = tuple(map(self._of, args))
+            kwargs = {name: self._of(value) for name, value in kwargs.items()}
         result = func(*args, **kwargs)
-        # A map over a tree makes a plain tuple of sizes, which cannot be counted.
-        return pytree.tree_map_only(Tensor, widest, result, is_leaf=_is_size)
+        if isinstance(result, Tensor):
+            return self._widest(result)
+        plain = type(result) in (tuple, list)
+        return pytree.tree_map_only(Tensor, self._widest, result) if plain else result
+
+    def _of(self, value: Any) -> Any:
+        return wider(value, self._least) if isinstance(value, torch.dtype) else value
+
+    def _widest(self, tensor: Tensor) -> Tensor:
+        return widest(tensor, self._least)
 
 
-def _is_size(node: Any) -> bool:
-    return isinstance(node, torch.Size)
+def wider(dtype: torch.dtype, least: torch.dtype) -> torch.dtype:
+    """Return a dtype that is at least as wide as another one, of the same kind."""
+    if dtype.is_complex:
+        return torch.promote_types(dtype, least)
+    narrow = dtype.is_floating_point and torch.finfo(dtype).bits < torch.finfo(least).bits
+    return least if narrow else dtype
 
 
-def _wide(dtype: torch.dtype) -> torch.dtype:
-    return torch.float64 if dtype.is_floating_point else WIDER.get(dtype, dtype)
+def widest(tensor: Tensor, least: torch.dtype = torch.float64) -> Tensor:
+    """Return a tensor of numbers in float64, or in two such; any other tensor as it is."""
+    return tensor if tensor.is_nested else tensor.to(wider(tensor.dtype, least))
 
 
-def widest(tensor: Tensor) -> Tensor:
-    """Return a tensor of numbers in float64, or of two such; any other tensor as it is."""
-    return tensor if tensor.is_nested else tensor.to(_wide(tensor.dtype))
+def _is_narrow(leaf: Any, least: torch.dtype) -> bool:
+    return isinstance(leaf, Tensor) and wider(leaf.dtype, least) is not leaf.dtype
 
 
-@contextmanager
-def opened_wide(opened: Session) -> Iterator[Session]:
-    """Open a session on a copy in float64; raise if that would be too large."""
+def _widen(model: torch.nn.Module, least: torch.dtype) -> None:
+    """Turn the numbers of a model wider: weights, buffers, plain tensors, unregistered modules."""
+    turn = torch.nn.Module.double if least is torch.float64 else torch.nn.Module.float
+    turn(model)
+    waiting, seen = [model], set[int]()
+    while waiting:
+        module = waiting.pop()
+        seen.add(id(module))
+        for tensor in [*module.parameters(recurse=False), *module.buffers(recurse=False)]:
+            tensor.data = widest(tensor.data, least)
+        for name, value in vars(module).items():
+            leaves = pytree.tree_leaves(value)
+            others = [one for one in leaves if isinstance(one, torch.nn.Module)]
+            for other in others if name not in TORCHS else ():
+                turn(other)
+            waiting += [one for one in others if id(one) not in seen]
+            if name not in TORCHS and any(_is_narrow(leaf, least) for leaf in leaves):
+                wide = pytree.tree_map_only(Tensor, lambda one: widest(one, least), value)
+                vars(module)[name] = wide
+
+
+def open_wide(opened: Session, least: torch.dtype) -> Session:
+    """Open a session on a copy in a wider dtype, as long as the first one is open."""
     weights = [*opened.model.parameters(), *opened.model.buffers()]
     if sum(weight.numel() for weight in weights) > WEIGHTS:
-        message = "too large for a copy in float64"
+        message = "too large for a wider copy"
         raise MemoryError(message)
-    copy, _ = opened.pristine.copy()
-    copy.double()
-    for tensor in [*copy.parameters(), *copy.buffers()]:
-        if tensor.is_complex():
-            tensor.data = widest(tensor.data)
-    with session(copy, opened.call if opened.is_wrapped else None) as wide, Widened():
-        yield wide
+    copy = opened.pristine.copy()[0]
+    _widen(copy, least)
 
+    def call(model: torch.nn.Module, *args: Any, **kwargs: Any) -> Any:
+        with Widened(least):
+            return opened.call(model, *args, **kwargs)
 
-def run_wide(opened: Session, inputs: Given) -> Leaves | None:
-    """Run a copy in float64; None if the model does not run so."""
-    try:
-        with opened_wide(opened) as wide:
-            output = wide.run(pytree.tree_map_only(Tensor, widest, inputs))
-            opened.passes += wide.passes
-    except Exception:  # noqa: BLE001 - a model may insist on its own precision as it likes
-        return None
-    return output
+    other = opened.stack.enter_context(session(copy, call))
+    other.is_wrapped = opened.is_wrapped
+    opened.wider.append(other)
+    return other

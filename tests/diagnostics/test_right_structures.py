@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 import rnnkit
 from rnnkit._diagnostics.isolation import Given, session
-from rnnkit._diagnostics.widened import run_wide
+from rnnkit._diagnostics.widened import open_wide
 from tests.diagnostics.models_of_users import BATCH, FEATURE, HIDDEN, SEQ, Model, numbers, reason
 
 X = numbers(BATCH, SEQ, FEATURE)
@@ -186,8 +186,7 @@ def test_copy_in_float64(name: str) -> None:
     given = Given((X,), {})
     with session(made) as opened:
         (normal,) = opened.run(given)
-        wide = run_wide(opened, given)
+        wide = open_wide(opened, torch.float64).run(Given((X.double(),), {}))
 
-    assert wide is not None
     assert wide[0].dtype is torch.float64
     torch.testing.assert_close(wide[0].float(), normal)

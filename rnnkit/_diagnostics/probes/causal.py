@@ -58,7 +58,6 @@ def probe_causal(baseline: Baseline) -> str:
         _look_at_others(perturbed, cut, early)
     if not compared:
         skip(OTHER_SHAPES if tried else UNCHANGED)
-    paced.rounding.refuse_drowned([first])
     return _conclude(paced, early)
 
 
@@ -176,7 +175,7 @@ def _reading(baseline: Baseline, index: int, first: int, step: int) -> set[int]:
     return {
         at
         for at in range(baseline.normal[first].shape[seq])
-        if perturbed.differs(first, lambda leaf, at=at: leaf.select(seq, at))  # type: ignore[misc]
+        if perturbed.moves(first, lambda leaf, at=at: leaf.select(seq, at))  # type: ignore[misc]
     }
 
 

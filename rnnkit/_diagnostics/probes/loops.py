@@ -169,7 +169,7 @@ def find_blocks(baseline: Baseline) -> None:
     earlier = run_perturbed(baseline, steps_from(0, size))
     if earlier is None or not earlier.has(first):
         return
-    if earlier.differs(first, lambda leaf: leaf.narrow(seq, size, steps - size)):
+    if earlier.moves(first, lambda leaf: leaf.narrow(seq, size, steps - size)):
         return
     for name, calls in calls_of(record(baseline.session, baseline.batch.tree())).items():
         outputs = earlier.both(_pass_on(baseline, name)) if len(calls) > 1 else None

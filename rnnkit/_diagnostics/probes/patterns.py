@@ -86,7 +86,7 @@ def _reads_ends(baseline: Baseline, first: int, edge: int, take: Any) -> bool:
         perturbed = run_perturbed(baseline, steps_from(start, end))
         if perturbed is None or not perturbed.has(first):
             return False
-        if perturbed.differs(first, lambda leaf: take(leaf, edge - 1)) != expected:
+        if perturbed.moves(first, lambda leaf: take(leaf, edge - 1)) != expected:
             return False
     return True
 

@@ -14,6 +14,7 @@ from torch import Tensor
 from rnnkit._diagnostics.baseline import Baseline
 from rnnkit._diagnostics.causes import clean_samples
 from rnnkit._diagnostics.experiment import PerturbedRun
+from rnnkit._diagnostics.judge import agree
 from rnnkit._diagnostics.report import Line, fail
 
 Order = tuple[int, ...]
@@ -108,7 +109,7 @@ def _are(baseline: Baseline, index: int, leaf: Tensor, samples: Order) -> bool:
     places = leaf.new_tensor(samples).long().argsort()
     back = leaf.index_select(baseline.axes[index] or 0, places)
     takes = [baseline.taking(index, sample) for sample in samples]
-    return all(baseline.hides(index, take(normal), take(back), take) for take in takes)
+    return all(agree(baseline, index, take(normal), take(back), take) for take in takes)
 
 
 def order_of_lengths(perturbed: PerturbedRun, changed: int, index: int) -> list[Line]:

@@ -11,11 +11,10 @@ from rnnkit._diagnostics.baseline import Baseline
 from rnnkit._diagnostics.chance import Source, equal, sources
 from rnnkit._diagnostics.compare import alike
 from rnnkit._diagnostics.isolation import Given
+from rnnkit._diagnostics.judge import agree
 from rnnkit._diagnostics.outputs import Leaves
 from rnnkit._diagnostics.report import Line, fail
-
-#: Attributes of a module that are torch's own.
-TORCHS = frozenset(vars(torch.nn.Module()))
+from rnnkit._diagnostics.widened import TORCHS
 
 #: How many of the names that a model keeps a message lists.
 NAMES = 3
@@ -23,22 +22,24 @@ NAMES = 3
 
 def probe_repeatable(baseline: Baseline) -> str:
     """The same input twice gives the same output."""
-    if alike(baseline.normal, baseline.again):
+    again = baseline.again
+    pair = _twice(baseline) if again is None else (baseline.normal, again)
+    if alike(*pair):
         return "twice the same input, twice the same output"
-    rows = _causes(baseline)
-    if not rows and all(_rounded(baseline, *pair) for pair in zip(*_twice(baseline), strict=False)):
+    if all(_agree(baseline, index, *both) for index, both in enumerate(zip(*pair, strict=False))):
         # As kernels on a GPU that add in the order in which threads come.
-        baseline.exact = False
         return "twice the same input, twice the same up to rounding"
-    rows = rows or [("cause", "likely a state that is kept outside of the model's attributes")]
+    rows = _causes(baseline) or [
+        ("cause", "likely a state that is kept outside of the model's attributes")
+    ]
     return fail("repeatable", "the same input gives another output the second time", rows)
 
 
-def _rounded(baseline: Baseline, before: Any, after: Any) -> bool:
+def _agree(baseline: Baseline, index: int, before: Any, after: Any) -> bool:
     if not isinstance(before, Tensor):
         return True
     fits = isinstance(after, Tensor) and before.shape == after.shape
-    return fits and baseline.rounding.hides(before, after)
+    return fits and agree(baseline, index, before, after, lambda leaf: leaf)
 
 
 def _causes(baseline: Baseline) -> list[Line]:

@@ -13,6 +13,7 @@ from rnnkit._diagnostics.changes import sample_at
 from rnnkit._diagnostics.compare import apart, far, is_number, largest
 from rnnkit._diagnostics.events import record
 from rnnkit._diagnostics.experiment import PerturbedRun, run_perturbed
+from rnnkit._diagnostics.judge import agree, refuse_chance
 from rnnkit._diagnostics.locate import locate_sample
 from rnnkit._diagnostics.outputs import Leaves, Order, orders
 from rnnkit._diagnostics.probes.across import check_flags
@@ -64,7 +65,6 @@ def probe_batch(baseline: Baseline) -> str:
         baseline.order = order
         leak = _leak(runs, indices)
         if leak is None:
-            baseline.rounding.refuse_drowned(indices)
             check_flags(baseline)
             return _judged(runs, indices)
     baseline.order = Order(None)
@@ -186,7 +186,7 @@ def _probe_alone(baseline: Baseline) -> str:
             if pair is None:
                 continue
             compared.append((sample, index))
-            if baseline.hides(index, *pair, baseline.taking(index, sample)):
+            if agree(baseline, index, *pair, baseline.taking(index, sample)):
                 continue
             if "repeatable" not in baseline.report.checked and drawn_from(baseline):
                 skip("the model draws random numbers: for one sample it draws others")
@@ -205,7 +205,6 @@ def _conclude(baseline: Baseline, compared: list[tuple[int, int]]) -> str:
         skip(OTHER_STEPS if other else "alone, the outputs have other shapes")
     if short and counts and all(counts[sample] == steps for sample, _ in compared):
         skip("no sample that is shorter than the batch could be compared")
-    baseline.rounding.refuse_drowned({index for _, index in compared})
     check_put_back(baseline)
     cut = ", cut to its length," if counts else ""
     return f"a sample alone{cut} gives what it gives in the batch"
@@ -230,6 +229,7 @@ def _pair(
 def _fail(baseline: Baseline, index: int, inside: Tensor, alone: Tensor, sample: int) -> NoReturn:
     if not _follows(baseline, index):
         skip(BY_CHANCE)
+    refuse_chance(baseline, index, inside, alone, baseline.taking(index, sample))
     off = apart(inside, alone).max().item() / largest(inside)
     counts = baseline.counts
     cut = f", cut to its {counts[sample]} steps," if counts else ""
@@ -254,7 +254,7 @@ def _are_right_if_sorted(baseline: Baseline, counts: list[int], index: int) -> b
     for place, sample in enumerate(order):
         alone, axis = baseline.run_alone(sample), other.axes[index] or 0
         pair = isinstance(alone, list) and _pair(other, alone, index, axis, place)
-        if not pair or not other.hides(index, *pair, other.taking(index, place)):
+        if not pair or not agree(other, index, *pair, other.taking(index, place)):
             return False
     return True
 
@@ -273,5 +273,5 @@ def _cause(baseline: Baseline, index: int, inside: Tensor, sample: int) -> list[
     # As if it were the batch, so that it is cut like that.
     spread = torch.zeros_like(baseline.normal[index]) + padded
     taken = baseline.valid(spread, index, sample)
-    same = baseline.hides(index, inside, taken, baseline.taking(index, sample))
+    same = agree(baseline, index, inside, taken, baseline.taking(index, sample))
     return [("cause", "padding is pooled, or read as the last step")] if same else []

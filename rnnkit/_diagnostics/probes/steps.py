@@ -21,7 +21,6 @@ from rnnkit._diagnostics.changes import (
 from rnnkit._diagnostics.compare import is_number, largest
 from rnnkit._diagnostics.events import reads_several_steps, record
 from rnnkit._diagnostics.experiment import PerturbedRun, run_perturbed
-from rnnkit._diagnostics.faint import Gradients
 from rnnkit._diagnostics.isolation import Given
 from rnnkit._diagnostics.masks import is_binary
 from rnnkit._diagnostics.module_calls import has_recurrence, is_recurrent
@@ -38,6 +37,7 @@ from rnnkit._diagnostics.report import (
     fail,
     skip,
 )
+from rnnkit._diagnostics.slopes import Gradients
 
 
 def probe_padding(baseline: Baseline) -> str:
@@ -77,7 +77,6 @@ def _probe_padding(baseline: Baseline) -> str:
         what = f"{baseline.of_sample(shown, sample)} depends on what is beyond its length"
         of = f" in input {batch.paced}" if len(batch.lengths) > 1 else ""
         fail("padding", f"{what} of {counts[sample]} steps{of}")
-    baseline.rounding.refuse_drowned(alike)
     return "what is beyond a length does not matter"
 
 

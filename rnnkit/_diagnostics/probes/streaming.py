@@ -5,6 +5,7 @@ from typing import NamedTuple
 from rnnkit._diagnostics.baseline import Baseline
 from rnnkit._diagnostics.carried import Carried, find_carried, is_read_as_state
 from rnnkit._diagnostics.compare import far, is_number
+from rnnkit._diagnostics.judge import near
 from rnnkit._diagnostics.outputs import STACK
 from rnnkit._diagnostics.probes.loops import find_blocks
 from rnnkit._diagnostics.probes.repeatable import NAMES, kept_names
@@ -112,7 +113,9 @@ def _unpadded(baseline: Baseline) -> Baseline:
     first = baseline.first
     told = None if first is None or baseline.names[first].endswith(STACK) else baseline.out_seq_dim
     shorter = batch.cut(max(min(valid), 1), front=baseline.post)
-    return Baseline(baseline.session, shorter, post=baseline.post, out_seq_dim=told)
+    other = Baseline(baseline.session, shorter, post=baseline.post, out_seq_dim=told)
+    other.tolerance = baseline.tolerance
+    return other
 
 
 def explained(verdict: Verdict, prefix: str = "model.") -> tuple[str, list[Line], str] | None:
@@ -147,10 +150,7 @@ def _remembered(stream: Stream, prefix: str) -> tuple[str, list[Line], str] | No
     session.run(stream.given[1])
     again = session.run(stream.given[0], on=session.last)
     pairs = zip(stream.outputs[0], again, strict=False)
-    if all(
-        not is_number(one) or (one.shape == other.shape and baseline.rounding.hides(one, other))
-        for one, other in pairs
-    ):
+    if all(not is_number(one) or near(baseline, one, other) for one, other in pairs):
         return None
     names = [f"{prefix}{name}" for name in kept_names(baseline, stream.given[1])[:NAMES]]
     verb = "is" if len(names) == 1 else "are"

@@ -1,4 +1,4 @@
-"""What hides behind the rounding of half precision is found on a copy in float64."""
+"""Float64 is the judge: what rounds in half precision hides no leak, and is none."""
 
 from collections.abc import Callable
 from types import ModuleType
@@ -11,8 +11,8 @@ from inline_snapshot import snapshot
 from torch import Tensor, nn
 
 import rnnkit
-from rnnkit._diagnostics import second_opinion, widened
-from tests.diagnostics.models_of_users import FEATURE, HIDDEN, Model, mask, padded
+from rnnkit._diagnostics import widened
+from tests.diagnostics.models_of_users import FEATURE, HIDDEN, Model, mask, padded, reason
 
 X, LENGTHS = padded()
 LIBRARIES = [torch.nn, rnnkit.nn]
@@ -72,63 +72,45 @@ def test_pooled_padding(way: str, library: ModuleType) -> None:
             rnnkit.verify(wrong, X, LENGTHS, **options)
 
 
-def test_text_and_report() -> None:
-    """The message says where it was seen, and the report holds one check of the probe."""
-    wrong = model("autocast", torch.nn, is_right=False)
-    options: dict[str, Any] = {"lengths": LENGTHS, "skip": ["padding"], "raises": False}
-    report = rnnkit.verify(wrong, X, LENGTHS, **options)
-
-    (finding,) = report.findings
-    assert str(finding).splitlines()[1:] == snapshot(
-        [
-            "  first      not looked for: alone, a sample runs through other sizes",
-            "  cause      padding is pooled, or read as the last step",
-            "  intended?  rnnkit.verify(..., skip=['alone'])",
-            "  seen       on a copy in float64: in half precision rounding alone may do as much",
-            "  more       python -m rnnkit explain alone",
-        ]
-    )
-    assert [check.outcome for check in report.checks if check.probe == "alone"] == ["failed"]
-    assert "alone" not in report.checked
-
-
 def insisting(m: Any, x: Tensor, n: Tensor) -> Tensor:
     """Take nothing but half precision."""
-    given = x.bfloat16()
+    given = x
     if given.dtype != torch.bfloat16:
         message = "half precision alone"
         raise TypeError(message)
-    return pooled(m.bfloat16(), given, n, is_right=False)
+    return pooled(m, given, n, is_right=False)
 
 
 @pytest.mark.parametrize("why", ["it insists", "it is large", "it gives other shapes"])
-def test_first_opinion_stays(why: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A model that cannot be looked at in float64 is judged as it is."""
+def test_what_runs_in_nothing_wider(why: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model in half precision that does not run in float64 is not judged: never a blind ok."""
 
     def by_precision(m: Any, x: Tensor, n: Tensor) -> Tensor:
         y = under_autocast(m, x, n)
-        return y if x.dtype is torch.float32 else y[:, :3]
+        return y if x.dtype is torch.bfloat16 else y[:, :3]
 
     computes = {"it insists": insisting, "it gives other shapes": by_precision}
     if why == "it is large":
         monkeypatch.setattr(widened, "WEIGHTS", 10)
-    made = model("autocast", torch.nn, is_right=False)
+    made = model("autocast", torch.nn, is_right=False).bfloat16()
     made.compute = computes.get(why, under_autocast)
-    report = rnnkit.verify(made, X, LENGTHS, lengths=LENGTHS, skip=["padding"])
+    report = rnnkit.verify(made, X.bfloat16(), LENGTHS, lengths=LENGTHS, skip=["padding"])
 
-    assert "alone" in report.checked
-
-
-def test_single_precision_costs_nothing_more(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A model in float32 is not run in float64."""
-
-    def refuse(*_: Any) -> None:
-        pytest.fail("no second opinion is wanted")
-
-    monkeypatch.setattr(second_opinion, "_in_float64", refuse)
-    made = Model(
-        lambda m, x, n: pooled(m, x, n, is_right=True),
-        gru=nn.GRU(FEATURE, HIDDEN, batch_first=True),
-        head=nn.Linear(HIDDEN, 5),
+    assert reason(report, "alone") == snapshot(
+        "bfloat16 rounds too much, and the model runs in nothing wider"
     )
-    assert "alone" in rnnkit.verify(made, X, LENGTHS, lengths=LENGTHS).checked
+
+
+def test_single_precision_is_judged_as_it_is() -> None:
+    """A model that insists on float32 is judged in that, and the report says so."""
+
+    def insisting(m: Any, x: Tensor, n: Tensor) -> Tensor:
+        assert x.dtype is torch.float32
+        return pooled(m, x, n, is_right=m.is_right)
+
+    for is_right in (True, False):
+        made = model("autocast", torch.nn, is_right=is_right)
+        made.compute = insisting
+        report = rnnkit.verify(made, X, LENGTHS, lengths=LENGTHS, raises=False)
+        assert report.found("alone") is not is_right
+        assert report.notes == snapshot(["judged in float32: the model does not run in float64"])

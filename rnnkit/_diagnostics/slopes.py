@@ -1,9 +1,7 @@
-"""Dependencies that a changed input does not show: of what is forgotten, or seldom looked at.
+"""Which part of an output has a gradient in which part of the inputs: what may be faint, or seldom.
 
-A recurrent net forgets: after some dozens of steps the effect of an input is less than the last
-digit of the output. Its gradient is as small, but it stands alone, not beside a large number, and
-does not vanish until the numbers themselves end. What a model does not read has none at all. And
-a maximum reads the few steps that have it: a larger change makes others the largest.
+A recurrent net forgets: after some dozens of steps the effect of an input is smaller than the last
+digit of the output. Its gradient is as small, but it stands by itself, not beside a large number.
 """
 
 from collections.abc import Iterator, Sequence
@@ -13,29 +11,11 @@ import torch
 from torch import Tensor
 
 from rnnkit._diagnostics.batch import Batch
-from rnnkit._diagnostics.changes import Where, other_leaves
-from rnnkit._diagnostics.isolation import Given, Session
+from rnnkit._diagnostics.isolation import Session
 from rnnkit._diagnostics.outputs import named_leaves
 
-#: How much larger the second change is.
-LARGER = 100
-#: A gradient is about to vanish if it is no more than so many times the smallest number.
-VANISHING = 1e4
-
-
-def changed_more(batch: Batch, where: Where) -> Given:
-    """Return the inputs with other values at some places, further away than those that occur.
-
-    Whole numbers, which may be flags, classes or indices, become others that occur.
-    """
-    leaves: list[Any] = []
-    for leaf, other in zip(batch.leaves, other_leaves(batch, where, seed=1), strict=True):
-        if other is leaf or not leaf.is_floating_point() or leaf.dim() == 0:
-            leaves.append(other)
-            continue
-        whole = (leaf == leaf.round()).flatten(0, -2).all(0) if leaf.dim() > 1 else leaf.isnan()
-        leaves.append(torch.where(whole, other, leaf + LARGER * (other - leaf)))
-    return batch.tree(leaves)
+#: A gradient is about to vanish if it is no more than this power of the smallest number.
+VANISHING = 0.9
 
 
 class Gradients:
@@ -65,7 +45,6 @@ class Gradients:
         The part is at an index on an axis, ``dim``; the places are indices on the axis of the
         inputs.
         """
-        assert self._output is not None  # noqa: S101 - are_whole says so
         part = self._output.narrow(dim, index, 1)
         # A plain sum is the same whatever is in it where that is normed, as by softmax.
         generator = torch.Generator("cpu").manual_seed(0)
@@ -86,7 +65,7 @@ class Gradients:
         for gradient, (_, axis) in zip(found, self._sources, strict=True):
             if gradient is not None:
                 rows = gradient.nan_to_num(0.0).movedim(axis, 0)
-                smallest = torch.finfo(rows.dtype).tiny * VANISHING
+                smallest = torch.finfo(rows.dtype).tiny ** VANISHING
                 self.vanish |= bool((rows.ne(0) & (rows.abs() < smallest)).any())
                 largest = rows.abs().reshape(len(rows), -1).amax(1)[list(places)]
                 reached = reached.maximum(largest.double().cpu() / factor)

@@ -3,7 +3,7 @@
 A layer and a cell differ here by data: which axes they read, and what they carry.
 """
 
-from typing import Any, ClassVar, Literal, NamedTuple, Protocol, runtime_checkable
+from typing import Any, ClassVar, Literal, NamedTuple, NoReturn, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -11,7 +11,7 @@ from torch.compiler import is_compiling
 from torch.nn.utils.rnn import PackedSequence
 
 from rnnkit._base.class_facts import ClassFacts, constructor_of, proj_size_of
-from rnnkit._base.message import BRIEF_LENGTH, CALL_LENGTH, Cause, Row, bounded
+from rnnkit._base.message import BRIEF_LENGTH, CALL_LENGTH, Cause, Row, bounded, refusal
 
 #: Ranks of an input over many steps: of a batch, and of one sequence.
 SEQUENCES = 3
@@ -143,6 +143,14 @@ class CallSpec(NamedTuple):
     ) -> Cause:  # fmt: skip
         """Write why this call is wrong."""
         return Cause(code, error, argument, sentence, f"{self.described}: {headline}", rows, facts)
+
+    def refuse(
+        self, code: str, error: Any, argument: str, sentence: str, headline: str, *rows: Row,
+        facts: tuple[Any, ...] = (),
+    ) -> NoReturn:  # fmt: skip
+        """Raise why this call is wrong."""
+        headline = f"{self.described}: {headline}"
+        refusal(error, argument, sentence, headline, *rows, code=code, facts=facts)
 
     # A method, since right calls need it in a graph: torch 2.8 compiles no property.
     def ranks(self) -> tuple[int, ...]:

@@ -1,4 +1,4 @@
-"""``lengths``: one count of valid steps for each sample, or a refusal."""
+"""The arguments ``lengths`` and ``reset`` of a call over a sequence."""
 
 from collections.abc import Sequence
 from typing import Any, NoReturn
@@ -7,175 +7,190 @@ import torch
 from torch import Tensor
 from torch.compiler import is_compiling
 
-from rnnkit._base.errors import LengthsError
-from rnnkit._base.message import Row, brief, refusal, wanted
-from rnnkit._base.torch_tools import are_all, is_fake, is_jit_traced
-from rnnkit._checks.arrays import tensor_or_none
+from rnnkit._base.errors import ArgumentError, LayoutError, LengthsError, ShapeError
+from rnnkit._base.message import Row, wanted
+from rnnkit._base.torch_tools import are_all, is_fake, is_jit_traced, lacks_numbers
+from rnnkit._checks.arrays import has_others, is_whole, outlined_array, tensor_or_none
 from rnnkit._checks.call_spec import CallSpec
 from rnnkit._checks.causes.inputs import input_row
-from rnnkit._checks.odd_tensors import is_odd
-from rnnkit._checks.rules import LARGEST
 from rnnkit._kernels.lengths import Lengths
-
-#: Integers that torch neither compares nor clamps.
-UNSIGNED = (torch.uint16, torch.uint32, torch.uint64)
 
 
 def check_lengths(spec: CallSpec, lengths: Any, input: Any) -> Lengths:
-    """Hold lengths, a list of ints or an integer tensor, to one from 0 to seq for each sample."""
+    """Check that lengths are integers from 0 to seq, one for each sample."""
     if spec.kind == "packed":
-        _refuse_lengths(
-            spec,
-            lengths,
-            "the input is packed and brings its lengths along",
-            "leave lengths out",
-            "lengths-packed",
-        )
+        headline = "the input is packed and brings its lengths along"
+        _refuse(spec, lengths, headline, "leave lengths out", "lengths-packed")
     if spec.batch is None or spec.seq is None:
         fix = f"input.unsqueeze({0 if spec.batch_first else 1}), a batch of one"
-        _refuse_lengths(spec, lengths, "the input has no batch axis", fix, "lengths-unbatched")
-    each = _as_integers(spec, lengths)
-    if each.dim() != 1:
-        fix = _fix_axes(spec, each)
-        _refuse_lengths(
-            spec, lengths, f"lengths have {each.dim()} axes, one is wanted", fix, "lengths-axes"
-        )
+        _refuse(spec, lengths, "the input has no batch axis", fix, "lengths-unbatched")
+    if isinstance(lengths, range) and len(lengths) != spec.batch:
+        _refuse_count(spec, lengths, len(lengths))  # it may not fit into memory
+    each = tensor_or_none(lengths)
+    if each is None or each.is_meta:
+        _refuse(spec, lengths, "lengths are not integers that can be read", "a list of ints")
+    if each.dim() == 0 and is_whole(each):
+        fix = f"[{lengths}] * {spec.batch}"
+        _refuse(spec, lengths, "lengths are one number, not one for each sample", fix)
+    if each.dim() != 1 or not is_whole(each):
+        _refuse_kind(spec, lengths, each)
     if each.shape[0] != spec.batch:
         _refuse_count(spec, lengths, each.shape[0])
-    # What a trace looked at would be part of it.
+    each = each.to(torch.int64)
+    # A trace must not read values, except those of a list, which is part of the graph.
     unknown = is_compiling() or is_jit_traced() or is_fake(each)
     values: list[int] | None = None if unknown else each.tolist()
-    # What stands in a list a trace may look at: it is part of the graph.
-    written = lengths if unknown and isinstance(lengths, Sequence) else values
-    for place, value in enumerate(written or ()):
+    for place, value in enumerate(values or (lengths if isinstance(lengths, Sequence) else ())):
         if not 0 <= value <= spec.seq:
-            _refuse_range(spec, lengths, place, value, clamps=each.dtype not in UNSIGNED)
-    each = each.to(input.device, torch.int64)
+            _refuse_range(spec, lengths, place, value)
+    each = each.to(input.device)
     if unknown:
         in_range = (each >= 0) & (each <= spec.seq)
         are_all(in_range, "lengths must be integers from 0 to seq, one for each sample")
     return Lengths(each, values, spec.seq)
 
 
-def _refuse_range(
-    spec: CallSpec, lengths: Any, place: int, value: int, *, clamps: bool
-) -> NoReturn:
-    side = "negative" if value < 0 else "more steps than the input has"
+def _refuse_range(spec: CallSpec, lengths: Any, place: int, value: int) -> NoReturn:
     cut = f"torch.as_tensor(lengths).clamp({'min=0' if value < 0 else f'max={spec.seq}'})"
-    if not clamps:
-        listed = "lengths.tolist()" if hasattr(lengths, "tolist") else "lengths"
-        cut = f"[max(0, min(n, {spec.seq})) for n in {listed}]"
+    headline = f"lengths[{place}] is {value} and the input has {spec.seq} steps"
     fix = f"check how the lengths were counted; to cut them: {cut}"
-    headline = f"lengths[{place}] is {brief(value)}: {side}"
-    _refuse_lengths(spec, lengths, headline, fix, "lengths-range")
+    _refuse(spec, lengths, headline, fix, "lengths-range")
 
 
-def _fix_axes(spec: CallSpec, each: Tensor) -> str:
-    if each.dim() == 0:
-        return f"[{each.item()}] * {spec.batch}"
-    if each.numel() == spec.batch:
-        return "torch.as_tensor(lengths).flatten()"
-    return _fix_mask(spec, each)
-
-
-def _fix_mask(spec: CallSpec, mask: Tensor) -> str:
-    """Write what makes lengths of a mask, in whichever layout it is."""
-    batch_first = spec.batch_first
-    if mask.dim() == 2 and spec.seq != spec.batch:
-        batch_first = mask.shape[0] == spec.batch
-    whole = ".long()" if mask.is_floating_point() else ""
-    return f"of a mask: mask.sum({1 if batch_first else 0}){whole}"
-
-
-def _as_integers(spec: CallSpec, lengths: Any) -> Tensor:
+def _refuse_kind(spec: CallSpec, lengths: Any, each: Tensor) -> NoReturn:
+    """Refuse a mask, fractions, or counts with one axis too many."""
+    headline, code = f"lengths are {each.dtype}, not counts", "lengths-kind"
+    fix = "[int(n) for n in lengths]"
     if isinstance(lengths, Tensor):
-        if is_odd(lengths) or lengths.is_meta:
-            _refuse_lengths(spec, lengths, "lengths hold no values to look at", "a list of ints")
-        each = lengths
-    elif isinstance(lengths, str | type) or not (
-        isinstance(lengths, Sequence) or hasattr(lengths, "__array__")
-    ):
-        one = isinstance(lengths, int) and abs(lengths) < LARGEST
-        fix = f"[{lengths}] * {spec.batch}" if one else "a list of ints"
-        _refuse_lengths(spec, lengths, "lengths are neither list nor tensor", fix)
-    elif not isinstance(lengths, Sequence) and getattr(lengths, "ndim", 1) == 0:
-        fix = f"[{lengths}] * {spec.batch}"
-        _refuse_lengths(spec, lengths, "lengths are one number, not one for each sample", fix)
-    else:
-        each = _of_list(spec, lengths)
-    if each.dtype is torch.bool:
-        fix = _fix_mask(spec, each)
-        _refuse_lengths(spec, lengths, "lengths are booleans, as a mask is", fix)
-    # Of no sample there are no fractions: torch.tensor([]) is one of floats.
-    if (each.is_floating_point() or each.is_complex()) and each.numel():
-        fix = "[int(n) for n in lengths]"
-        if each.dim() == 2:
-            fix = _fix_mask(spec, each)
-        elif isinstance(lengths, Tensor):
-            fix = "lengths.long(); of fractions of the input (lengths * seq).round().long()"
-        _refuse_lengths(spec, lengths, f"lengths are {each.dtype}, no counts", fix)
-    return each
-
-
-def _of_list(spec: CallSpec, lengths: Any) -> Tensor:
-    if isinstance(lengths, range) and len(lengths) != spec.batch:
-        # It may have more numbers than there is memory for.
-        _refuse_count(spec, lengths, len(lengths))
-    odd = next(((k, n) for k, n in enumerate(lengths) if n is None or isinstance(n, bool)), None)
-    if odd is not None:
-        _refuse_lengths(spec, lengths, "lengths[{}] is {}".format(*odd), "a list of ints")
-    if any(isinstance(length, str) for length in lengths):
-        _refuse_lengths(spec, lengths, "lengths hold strings", "[int(n) for n in lengths]")
-    each = tensor_or_none(lengths)
-    if each is None:
-        # An int of more bits than a tensor has.
-        large = (isinstance(n, int) and not -LARGEST <= n < LARGEST for n in lengths)
-        place = next((place for place, is_large in enumerate(large) if is_large), None)
-        if place is not None:
-            _refuse_range(spec, lengths, place, int(lengths[place]), clamps=False)
-        _refuse_lengths(spec, lengths, "lengths are not a plain list of ints", "a list of ints")
-    return each
+        fix = "lengths.long(); of fractions of the input (lengths * seq).round().long()"
+    if each.dtype is torch.bool or each.dim() > 1:
+        is_first = spec.batch_first
+        if each.dim() == 2 and spec.seq != spec.batch:
+            is_first = each.shape[0] == spec.batch
+        whole = ".long()" if each.is_floating_point() else ""
+        headline = "lengths are a mask, not counts"
+        fix = f"of a mask: mask.sum({1 if is_first else 0}){whole}"
+    if each.numel() == spec.batch and is_whole(each):
+        headline, code = f"lengths have {each.dim()} axes, one is wanted", "lengths-axes"
+        fix = "torch.as_tensor(lengths).flatten()"
+    _refuse(spec, lengths, headline, fix, "lengths-axes" if is_whole(each) else code)
 
 
 def _refuse_count(spec: CallSpec, lengths: Any, count: int) -> NoReturn:
-    sentence = (
-        f"Expected `len(lengths)` to be equal to batch_size, but got {count} "
-        f"(batch_size={spec.batch})"
-    )
-    code = "lengths-count"
-    rows = [("fix", f"one length for each of the {spec.batch} samples")]
+    came = f"but got {count} (batch_size={spec.batch})"
+    code, rows = "lengths-count", [("fix", f"one length for each of the {spec.batch} samples")]
     headline = f"there are {count} lengths for {spec.batch} samples"
     if count == spec.seq:
         evidence = f"there are {count} lengths, and axis {{axis}} of the input has that size"
-        code = spec.layout_code
-        headline, rows = spec.other_layout(evidence)
-    _raise_lengths(code, spec, lengths, sentence, headline, *rows)
+        code, (headline, rows) = spec.layout_code, spec.other_layout(evidence)
+    sentence = f"Expected `len(lengths)` to be equal to batch_size, {came}"
+    _refuse(spec, lengths, headline, "", code, sentence, *rows)
 
 
-def _refuse_lengths(
-    spec: CallSpec, lengths: Any, headline: str, fix: str, code: str = "lengths-kind"
-) -> NoReturn:
-    sentence = f"lengths must be integers from 0 to {spec.seq}, one for each sample"
-    _raise_lengths(code, spec, lengths, sentence, headline, ("fix", fix))
-
-
-def _raise_lengths(
-    code: str, spec: CallSpec, lengths: Any, sentence: str, headline: str, *rows: Row
-) -> NoReturn:
-    has_shape = isinstance(lengths, Tensor) and not is_odd(lengths)
-    shape = tuple(lengths.shape) if has_shape else ()
-    came = f"{lengths.dtype} {shape}" if has_shape else brief(lengths)
-    if isinstance(lengths, list | tuple) and lengths:
-        came += f" of {len(lengths)}"
+def _refuse(
+    spec: CallSpec, lengths: Any, headline: str, fix: str, code: str = "lengths-kind",
+    sentence: str = "", *rows: Row,
+) -> NoReturn:  # fmt: skip
     expected = "(batch,)" if spec.batch is None else f"(batch={spec.batch},)"
-    refusal(
-        LengthsError,
-        "lengths",
-        sentence,
-        f"{spec.described}: {headline}",
-        input_row(spec),
-        ("lengths", wanted(f"{expected}, integers", came)),
-        *rows,
-        code=code,
-        facts=((spec.batch,), shape),
-    )
+    shape = tuple(lengths.shape) if isinstance(lengths, Tensor) and not lengths.is_nested else ()
+    spec.refuse(
+        code, LengthsError, "lengths",
+        sentence or f"lengths must be integers from 0 to {spec.seq}, one for each sample",
+        headline, input_row(spec),
+        ("lengths", wanted(f"{expected}, integers", outlined_array(lengths))),
+        *(rows or (("fix", fix),)), facts=((spec.batch,), shape),
+    )  # fmt: skip
+
+
+def check_reset(spec: CallSpec, reset: Any, input: Any) -> Tensor:
+    """Check that a mask of resets, in the layout of the input, has 0 or 1 at each step.
+
+    Returns:
+        Booleans ``(seq, batch)``, or ``(seq,)`` unbatched, on the device of the mask, in memory of
+        their own: a caller may write into the mask before a backward pass reads it.
+    """
+    flags = tensor_or_none(reset)
+    if spec.kind == "packed":
+        option = ", batch_first=True" if spec.batch_first else ""
+        fix = f"pad_packed_sequence(input{option}), then its two results as input and lengths="
+        headline = "the input is packed, and a mask of its steps is not possible"
+        _refuse_mask(spec, reset, "mask-packed", headline, fix)
+    if flags is None or (lacks_numbers(flags) and not lacks_numbers(input)):
+        code = "mask-values" if isinstance(reset, Tensor) else "mask-kind"
+        headline = "reset holds no values that can be read"
+        _refuse_mask(spec, reset, code, headline, "a boolean tensor, on the device of the input")
+    shape: tuple[Any, ...] = (spec.seq, spec.batch)
+    shape = shape[:1] if spec.batch is None else shape[:: -1 if spec.batch_first else 1]
+    if flags.shape != shape:
+        _refuse_mask(spec, flags, "mask-shape", *_cause_of_shape(spec, reset, flags, shape))
+    if flags.dtype is not torch.bool:
+        if has_others(flags, "reset"):
+            fix = f"{_name(reset)} {'> 0.5' if flags.is_floating_point() else '!= 0'}"
+            headline = "reset holds numbers other than 0 and 1"
+            if flags.dim() == 1 and is_whole(flags):
+                fix = f"torch.zeros{shape}.bool().index_fill(0, {_name(reset)}, True)"
+                headline += ": positions are not a mask"
+            _refuse_mask(spec, flags, "mask-values", headline, fix)
+        flags = flags != 0
+    if spec.batch_first and spec.batch is not None:
+        flags = flags.transpose(0, 1)
+    return flags.clone(memory_format=torch.contiguous_format)
+
+
+def _name(reset: Any) -> str:
+    """Write a mask as what has a tensor's methods."""
+    return "reset" if isinstance(reset, Tensor) else "torch.as_tensor(reset)"
+
+
+def _cause_of_shape(
+    spec: CallSpec, reset: Any, flags: Tensor, shape: tuple[int, ...]
+) -> tuple[str, str]:
+    """Return what is wrong with a mask of a different shape, and what to type."""
+    seq_axis = 1 if spec.batch_first and spec.batch is not None else 0
+    actual = tuple(flags.shape)
+    name = _name(reset)
+    if actual in (shape[::-1], (*shape[::-1], 1)):
+        looks = "seq-first" if spec.batch_first else "batch-first"
+        squeezed = ".squeeze(-1)" if len(actual) > len(shape) else ""
+        return (
+            f"the mask looks {looks}, but batch_first={spec.batch_first}",
+            f"{name}{squeezed}.t()",
+        )
+    if actual == (*shape, 1):
+        return "the mask has one axis too many", f"{name}.squeeze(-1)"
+    if actual == (spec.batch,):
+        headline = "there is one flag for each sample, and none for its steps"
+        return headline, "to start them again before the call: rnnkit.states.reset(hx, mask)"
+    if len(actual) == 1 and is_whole(flags):
+        steps = f"torch.zeros{shape}.bool().index_fill({seq_axis}, {name}, True)"
+        return "positions are not a mask", f"{steps}, if these are steps of each sample"
+    wrong = [k for k in range(len(shape)) if len(actual) == len(shape) and actual[k] != shape[k]]
+    if len(wrong) != 1:
+        return "there must be one flag for each step of each sample", f"a boolean tensor {shape}"
+    axis = wrong[0]
+    noun = "steps" if axis == seq_axis else "samples"
+    headline = f"axis {axis} of the mask has {actual[axis]} {noun}, the input {shape[axis]}"
+    if actual[axis] < shape[axis]:
+        return headline, f"a boolean tensor {shape}"
+    part = f"{':, ' * axis}:{shape[axis]}"
+    return headline, f"{name}[{part}], if the input is the first part of what the mask is for"
+
+
+def _refuse_mask(spec: CallSpec, reset: Any, code: str, headline: str, fix: str) -> NoReturn:
+    names = ("batch", "seq") if spec.batch_first else ("seq", "batch")
+    axes: tuple[str, ...] = ("seq",) if spec.batch is None else names
+    wants = () if spec.kind == "packed" else tuple(getattr(spec, name) for name in axes)
+    shape = tuple(reset.shape) if isinstance(reset, Tensor) and not reset.is_nested else ()
+    sentence = {
+        "mask-packed": "reset is a mask over the steps of a padded input",
+        "mask-shape": f"reset must have shape {wants}, got {shape}",
+    }.get(code, "reset must be booleans, or 0 and 1")
+    error: Any = ArgumentError
+    if code in ("mask-packed", "mask-shape"):
+        error = LayoutError if fix.endswith(".t()") else ShapeError
+    spelled = f"({', '.join(axes)}{',' * (len(axes) == 1)})"
+    spec.refuse(
+        code, error, "reset", sentence, headline, input_row(spec),
+        ("reset", wanted(f"{spelled}, booleans", outlined_array(reset))), ("fix", fix),
+        facts=() if error is ArgumentError else (wants, shape),
+    )  # fmt: skip

@@ -23,8 +23,7 @@ from rnnkit._checks.call_spec import SEQUENCE, spec_of_layer
 from rnnkit._checks.cell_guards import MISFIT
 from rnnkit._checks.diagnosis import diagnose_initial_state
 from rnnkit._checks.guards import fitting_layer
-from rnnkit._checks.lengths import check_lengths
-from rnnkit._checks.masks import check_reset
+from rnnkit._checks.lengths import check_lengths, check_reset
 from rnnkit._kernels.compiled.resets import run_reset_operators, takes_reset_operator
 from rnnkit._kernels.lengths import Lengths
 from rnnkit._kernels.padded import run_padded

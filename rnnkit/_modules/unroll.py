@@ -29,8 +29,7 @@ from rnnkit._checks.call_spec import spec_of_unrolled
 from rnnkit._checks.cell_guards import MISFIT
 from rnnkit._checks.diagnosis import diagnose_initial_state, diagnose_unrolled
 from rnnkit._checks.guards import fitting_unrolled
-from rnnkit._checks.lengths import check_lengths
-from rnnkit._checks.masks import check_reset
+from rnnkit._checks.lengths import check_lengths, check_reset
 from rnnkit._checks.objects import refuse_stateless
 from rnnkit._kernels import paths
 from rnnkit._kernels.compiled.resets import run_reset_operators, takes_reset_operator

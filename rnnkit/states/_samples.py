@@ -10,7 +10,7 @@ from rnnkit._base.errors import ArgumentError, StateError
 from rnnkit._base.message import brief, call, refusal, wanted
 from rnnkit._base.state import BATCHED, filled, has_missing_part, map_state
 from rnnkit._checks.arguments import known_options
-from rnnkit._checks.masks import as_mask, positions_of, refuse_slice
+from rnnkit._checks.arrays import as_mask, positions_of, refuse_slice
 from rnnkit._checks.objects import listed_states
 from rnnkit._checks.rules import is_batch_size, is_device
 
@@ -100,7 +100,7 @@ def select(
         try:
             return tensor[(slice(None),) * axis + (index,)]
         except (TypeError, ValueError) as error:
-            refuse_slice(index, batch, error)
+            refuse_slice(index, error)
 
     result: State = map_state(pick, state)
     return result

@@ -16,7 +16,7 @@ CASES = {
         Refused(LengthsError, "lacks", "lengths", (5,), ()),
         message=snapshot("""\
 lengths must be integers from 0 to 7, one for each sample
-  GRU(3, 4): lengths[2] is 8: more steps than the input has
+  GRU(3, 4): lengths[2] is 8 and the input has 7 steps
   input     expected (seq, batch, input_size=3)    got (7, 5, 3)
   lengths   expected (batch=5,), integers    got a list of 5
   fix       check how the lengths were counted; to cut them: torch.as_tensor(lengths).clamp(max=7)
@@ -37,7 +37,7 @@ lengths must be integers from 0 to 7, one for each sample
         Refused(LengthsError, "lacks", "lengths", (5,), ()),
         message=snapshot("""\
 lengths must be integers from 0 to 7, one for each sample
-  GRU(3, 4): lengths[1] is -1: negative
+  GRU(3, 4): lengths[1] is -1 and the input has 7 steps
   input     expected (seq, batch, input_size=3)    got (7, 5, 3)
   lengths   expected (batch=5,), integers    got a list of 5
   fix       check how the lengths were counted; to cut them: torch.as_tensor(lengths).clamp(min=0)
@@ -162,7 +162,7 @@ lengths must be integers from 0 to 7, one for each sample
     "A list is refused for what it holds first.": Case(
         "nn.GRU(3, 4)(filled(7, 5, 3), lengths=['7', '5'])",
         Refused(LengthsError, "lacks", "lengths", (5,), (), code="lengths-kind", annotated=True),
-        has="GRU(3, 4): lengths hold strings\n",
+        has="GRU(3, 4): lengths are not integers that can be read\n",
     ),
     "A NumPy array without axes is one number.": Case(
         "nn.GRU(3, 4)(filled(7, 5, 3), lengths=np.array(7))",

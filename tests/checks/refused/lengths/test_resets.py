@@ -52,17 +52,17 @@ reset must have shape (7, 5), got (5,)
     "A mask of another sequence has another shape.": Case(
         call("nn.GRU(3, 4)(filled(7, 5, 3), reset=reset)", reset=(6, 5)),
         Refused(ShapeError, "lacks", "reset", code="mask-shape"),
-        has=": there must be one flag for each step of each sample\n",
+        has=": axis 0 of the mask has",
     ),
     "Positions in the shape of a mask are refused, with how a mask is made of them.": Case(
         call("nn.GRU(3, 4)(filled(7, 5, 3), reset=reset)", reset=torch.arange(35).view(7, 5)),
         Refused(ArgumentError, "lacks", "reset"),
         message=snapshot("""\
 reset must be booleans, or 0 and 1
-  GRU(3, 4): reset holds numbers other than 0 and 1: positions are not a mask
+  GRU(3, 4): reset holds numbers other than 0 and 1
   input     expected (seq, batch, input_size=3)    got (7, 5, 3)
   reset     expected (seq, batch), booleans    got torch.int64 (7, 5)
-  fix       mask = torch.zeros(input.shape[:2], dtype=torch.bool), and True at each of the positions
+  fix       reset != 0
   more      python -m rnnkit explain mask-values\
 """),
     ),
@@ -71,7 +71,7 @@ reset must be booleans, or 0 and 1
         Refused(ArgumentError, "lacks", "reset", code="mask-values"),
         has="""
   reset     expected (seq,), booleans    got torch.int64 (7,)
-  fix       mask = torch.zeros(len(input), dtype=torch.bool), and True at each of the positions
+  fix       torch.zeros(7,).bool().index_fill(0, reset, True)
 """,
     ),
     "Probabilities are no mask.": Case(
@@ -86,10 +86,10 @@ reset must be booleans, or 0 and 1
         Refused(ArgumentError, "lacks", "reset"),
         message=snapshot("""\
 reset must be booleans, or 0 and 1
-  GRU(3, 4): reset is not a mask
+  GRU(3, 4): reset holds no values that can be read
   input     expected (seq, batch, input_size=3)    got (7, 5, 3)
-  reset     expected (seq, batch), booleans    got a list
-  fix       a boolean tensor of that shape
+  reset     expected (seq, batch), booleans    got a list of 1
+  fix       a boolean tensor, on the device of the input
   more      python -m rnnkit explain mask-kind\
 """),
     ),
@@ -100,7 +100,7 @@ reset must be booleans, or 0 and 1
         Refused(ShapeError, "lacks", "reset"),
         message=snapshot("""\
 reset is a mask over the steps of a padded input
-  GRU(3, 4): the input is packed, and a mask has no place in it
+  GRU(3, 4): the input is packed, and a mask of its steps is not possible
   input     expected (sum of lengths, input_size=3)    got (21, 3)
   reset     expected (seq, batch), booleans    got torch.float32 (7, 5)
   fix       pad_packed_sequence(input), then its two results as input and lengths=
@@ -135,7 +135,7 @@ reset must have shape (7, 5), got (7, 5, 1)
         fix="reset.squeeze(-1).t()",
         message=snapshot("""\
 reset must have shape (7, 5), got (5, 7, 1)
-  unroll of GRUCell(3, 4): the mask has its axes in another order
+  unroll of GRUCell(3, 4): the mask looks batch-first, but batch_first=False
   input     expected (seq, batch, input_size=3)    got (7, 5, 3)
   reset     expected (seq, batch), booleans    got torch.float32 (5, 7, 1)
   fix       reset.squeeze(-1).t()
@@ -147,10 +147,10 @@ reset must have shape (7, 5), got (5, 7, 1)
         Refused(ShapeError, "lacks", "reset", code="mask-shape", annotated=True),
         message=snapshot("""\
 reset must have shape (7, 5), got (2,)
-  unroll of GRUCell(3, 4): there must be one flag for each step of each sample
+  unroll of GRUCell(3, 4): positions are not a mask
   input     expected (seq, batch, input_size=3)    got (7, 5, 3)
   reset     expected (seq, batch), booleans    got torch.int64 (2,)
-  fix       a boolean tensor (7, 5)
+  fix       torch.zeros(7, 5).bool().index_fill(0, torch.as_tensor(reset), True), if these are steps of each sample
   more      python -m rnnkit explain mask-shape\
 """),
     ),
@@ -162,10 +162,10 @@ reset must have shape (7, 5), got (2,)
         Refused(ArgumentError, "lacks", "reset", code="mask-values", annotated=True),
         message=snapshot("""\
 reset must be booleans, or 0 and 1
-  GRU(3, 4): reset is not a mask
+  GRU(3, 4): reset holds no values that can be read
   input     expected (seq, batch, input_size=3)    got (7, 5, 3)
   reset     expected (seq, batch), booleans    got a nested Tensor
-  fix       a boolean tensor of that shape
+  fix       a boolean tensor, on the device of the input
   more      python -m rnnkit explain mask-values\
 """),
     ),
@@ -174,17 +174,17 @@ reset must be booleans, or 0 and 1
         Refused(ArgumentError, "lacks", "reset", code="mask-values"),
         message=snapshot("""\
 reset must be booleans, or 0 and 1
-  GRU(3, 4): reset holds no values to look at
+  GRU(3, 4): reset holds no values that can be read
   input     expected (seq, batch, input_size=3)    got (7, 5, 3)
   reset     expected (seq, batch), booleans    got torch.float32 (7, 5)
-  fix       a boolean tensor with values, on the device of the input
+  fix       a boolean tensor, on the device of the input
   more      python -m rnnkit explain mask-values\
 """),
     ),
     "Nor does a fake one, of a cell.": Case(
         call("unroll(GRUCell(3, 4), filled(7, 5, 3), reset=reset)", reset=FAKE_MASK),
         Refused(ArgumentError, "lacks", "reset", code="mask-values"),
-        has=": reset holds no values to look at\n",
+        has=": reset holds no values that can be read\n",
     ),
     "A mask in lists beside packed input.": Case(
         call(

@@ -101,7 +101,7 @@ from_layers takes a list of states, at least one
         message=snapshot("""\
 mask must have shape (3,), got (4,)
   one flag for each sample: positions are not a mask
-  fix       of positions: torch.zeros(3, dtype=torch.bool).index_fill(0, positions, True)
+  fix       torch.zeros(3, dtype=torch.bool).index_fill(0, positions, True)
   more      python -m rnnkit explain mask-shape\
 """),
     ),
@@ -112,7 +112,7 @@ mask must have shape (3,), got (4,)
             """\
 mask must be booleans, or 0 and 1; got other values
   one flag for each sample: positions are not a mask
-  fix       of positions: torch.zeros(3, dtype=torch.bool).index_fill(0, positions, True)
+  fix       torch.zeros(3, dtype=torch.bool).index_fill(0, positions, True)
   more      python -m rnnkit explain mask-values\
 """
         ),

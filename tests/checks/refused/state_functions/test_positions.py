@@ -12,10 +12,10 @@ from torch._subclasses import FakeTensorMode
 
 import rnnkit
 from rnnkit import ArgumentError
+from rnnkit._checks.arrays import as_mask, positions_of
 from rnnkit._checks.call_spec import spec_of_layer
-from rnnkit._checks.lengths import check_lengths
-from rnnkit._checks.masks import as_mask, check_reset, positions_of
-from tests.checks.refusals import Case, Refused, call, filled, fix, table
+from rnnkit._checks.lengths import check_lengths, check_reset
+from tests.checks.refusals import Case, Refused, call, filled, table
 from tests.strategies import assert_same
 
 META = torch.device("meta")
@@ -46,16 +46,6 @@ index must be integers (new_batch,) or booleans (batch=5,), got an empty dict
         Refused(ArgumentError, "lacks", "index", code="index-kind"),
         message=snapshot("""\
 index must be integers (new_batch,) or booleans (batch=5,), got torch.complex64 (1,)
-  more      python -m rnnkit explain index-kind\
-"""),
-    ),
-    "A slice that steps backwards, of which torch has none.": Case(
-        call("rnnkit.states.select(filled(2, 5, 4), index)", index=slice(3, None, -2)),
-        Refused(ArgumentError, "lacks", "index", code="index-kind"),
-        fix=fix("range(5)[3::-2]", into="index"),
-        message=snapshot("""\
-index must be a slice that torch takes, with a step from 1; got [3::-2]
-  fix       range(5)[3::-2] as the index
   more      python -m rnnkit explain index-kind\
 """),
     ),

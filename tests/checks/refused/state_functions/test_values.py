@@ -11,7 +11,7 @@ CASES = {
     "A mask (seq, batch) is refused, whatever the batch axis of the state.": Case(
         call("rnnkit.states.reset(filled(4, 3, 6), mask)", mask=torch.ones(7, 3, dtype=torch.bool)),
         Refused(ArgumentError, "lacks", code="mask-shape"),
-        has="\n  fix       of positions: torch.zeros(3, dtype=torch.bool).index_fill(0, positions, True)\n",
+        has="\n  fix       torch.zeros(3, dtype=torch.bool).index_fill(0, positions, True)\n",
     ),
     "What no tensor can be made of is refused.": Case(
         "rnnkit.states.reset(filled(3, 6), ['yes', 'no', 'no'])",

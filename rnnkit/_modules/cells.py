@@ -38,17 +38,11 @@ class RNNCell(Cell[Tensor, Tensor], torch.nn.RNNCell):  # type: ignore[misc]  # 
     ``cell(input, hx=None)`` returns ``h'``. ``input`` is ``(batch, input_size)`` and ``hx`` and
     ``h'`` are ``(batch, hidden_size)``, or all without the batch axis; no ``hx`` means zeros.
 
-    Args:
-        input_size: features of the input.
-        hidden_size: features of the hidden state.
-        bias: whether to add ``b_ih`` and ``b_hh``.
-        nonlinearity: ``"tanh"`` or ``"relu"``.
-        device: where the weights are.
-        dtype: the weights' dtype.
-        axes: the name that the caller's jaxtyping scope has for batch; None: no check.
+    The constructor's arguments are torch's, and ``axes``: the name that the caller's jaxtyping
+    scope has for batch, against whose size each call is checked.
 
     Raises:
-        ArgumentError: if an argument is of another type or out of range.
+        ArgumentError: if an argument has the wrong type or is out of range.
         RnnkitError: when called, the matching subclass, if input or state are not as above.
 
     >>> h = None
@@ -91,16 +85,10 @@ class LSTMCell(Cell[LSTMState, Pair], torch.nn.LSTMCell):  # type: ignore[misc] 
     and ``hx`` the pair ``(h, c)``, each ``(batch, hidden_size)``, or all without the batch axis;
     None for one of the pair, or for both, means zeros.
 
-    Args:
-        input_size: features of the input.
-        hidden_size: features of the hidden and of the cell state.
-        bias: whether to add ``b_ih`` and ``b_hh``.
-        device: where the weights are.
-        dtype: the weights' dtype.
-        axes: the name that the caller's jaxtyping scope has for batch; None: no check.
+    The constructor's arguments are torch's, and ``axes`` as for :class:`RNNCell`.
 
     Raises:
-        ArgumentError: if an argument is of another type or out of range.
+        ArgumentError: if an argument has the wrong type or is out of range.
         RnnkitError: when called, the matching subclass, if input or state are not as above.
 
     >>> h, c = rnnkit.LSTMCell(3, 4)(torch.ones(2, 3))
@@ -199,8 +187,8 @@ class GRUCell(Cell[Tensor, Tensor], torch.nn.GRUCell):  # type: ignore[misc]  # 
     :class:`RNNCell`, except ``nonlinearity``.
 
     Raises:
-        ArgumentError: if an argument is of another type or out of range.
-        RnnkitError: when called, the matching subclass, if input or state are of another shape.
+        ArgumentError: if an argument has the wrong type or is out of range.
+        RnnkitError: when called, the matching subclass, if input or state are not as there.
 
     >>> rnnkit.GRUCell(3, 4)(torch.ones(2, 3)).shape
     torch.Size([2, 4])

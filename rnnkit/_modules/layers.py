@@ -28,35 +28,24 @@ class RNN(Layer[Tensor, Tensor, RNNCell], torch.nn.RNN):
     input_size)``, with ``batch_first`` ``(batch, seq, input_size)``; ``(seq, input_size)`` for
     one sequence without batch; or a PackedSequence. ``output`` has the same layout and is
     ``directions * hidden_size`` wide. ``hx`` and ``state`` are ``(layers * directions, batch,
-    hidden_size)``, layer by layer, the forward direction first; for unbatched input without the
-    batch axis. Without ``hx`` the first state is zeros.
+    hidden_size)``, layer by layer, starting with the forward direction; for unbatched input without
+    the batch axis. Without ``hx`` the layer starts from zeros.
 
-    ``lengths=``, a list of ints or an integer tensor ``(batch,)``, gives the valid steps of each
-    sample of a padded batch, 0 to seq. Each sample then gets the results that it gets alone: its
-    state is the one after its own last step, in both directions, and its output is zero beyond.
+    ``lengths=``, a list of ints or an integer tensor ``(batch,)``, holds the valid steps of each
+    sample of a padded batch, 0 to seq. Each sample then gets the results that it gets by itself:
+    its state is the one after its own last step, in both directions, and its output is zero beyond.
 
     ``reset=``, booleans or 0 and 1 in the layout of the input, ``(seq, batch)``, marks the steps
-    before which a sample starts again from the first state, as at the end of an episode. The
-    sequence is cut there, in both directions, and each piece runs as if alone. ``hx`` is the first
-    state of the piece that runs first; the returned state is that of the piece that runs last.
+    before which a sample is reset to the initial state, as at the end of an episode. The sequence
+    is cut there, in both directions, and each piece runs by itself. ``hx`` starts the piece that
+    runs first; the returned state is that of the piece that runs last.
 
-    Args:
-        input_size: features of a step of the input.
-        hidden_size: features of the hidden state.
-        num_layers: how many RNNs are stacked.
-        nonlinearity: ``"tanh"`` or ``"relu"``.
-        bias: whether to add ``b_ih`` and ``b_hh``.
-        batch_first: whether input and output have the batch on axis 0. The state does not.
-        dropout: probability of dropping a feature between two layers, in training.
-        bidirectional: whether to run over the steps from both ends.
-        device: where the weights are.
-        dtype: the weights' dtype.
-        state_batch_first: whether states are ``(batch, layers * directions, hidden_size)``.
-        axes: the names that the caller's jaxtyping scope has for seq, batch, feature and hidden;
-            each call is checked against the sizes bound there. None: no check.
+    The constructor's arguments are torch's, and two more. With ``state_batch_first`` states are
+    ``(batch, layers * directions, hidden_size)``. ``axes`` names seq, batch, feature and hidden as
+    the caller's jaxtyping scope does, and each call is checked against the sizes bound there.
 
     Raises:
-        ArgumentError: if an argument is of another type or out of range.
+        ArgumentError: if an argument has the wrong type or is out of range.
         RnnkitError: when called, the matching subclass, if input or state are not as above.
 
     >>> out, h_n = rnnkit.RNN(3, 4, batch_first=True)(torch.ones(2, 5, 3))
@@ -106,27 +95,12 @@ class LSTM(Layer[LSTMState, Pair, LSTMCell], torch.nn.LSTM):
     ``c`` is ``(layers * directions, batch, hidden_size)``, both without the batch axis for
     unbatched input; None for one of them, or for both, means zeros.
 
-    ``lengths=``, a list of ints or an integer tensor ``(batch,)``, gives the valid steps of each
-    sample of a padded batch. ``reset=``, a mask ``(seq, batch)``, marks the steps before which a
-    sample starts again from the first state. :class:`RNN` describes both.
+    :class:`RNN` describes ``lengths=`` and ``reset=``.
 
-    Args:
-        input_size: features of a step of the input.
-        hidden_size: features of the cell state.
-        num_layers: how many LSTMs are stacked.
-        bias: whether to add ``b_ih`` and ``b_hh``.
-        batch_first: whether input and output have the batch on axis 0. The state does not.
-        dropout: probability of dropping a feature between two layers, in training.
-        bidirectional: whether to run over the steps from both ends.
-        proj_size: if not 0, ``h`` is projected to this width.
-        device: where the weights are.
-        dtype: the weights' dtype.
-        state_batch_first: whether states are ``(batch, layers * directions, hidden_size)``.
-        axes: the names that the caller's jaxtyping scope has for seq, batch, feature and hidden;
-            each call is checked against the sizes bound there. None: no check.
+    With ``proj_size`` h is projected to that width. The other arguments are those of :class:`RNN`.
 
     Raises:
-        ArgumentError: if an argument is of another type or out of range.
+        ArgumentError: if an argument has the wrong type or is out of range.
         RnnkitError: when called, the matching subclass, if input or state are not as above.
 
     >>> out, (h_n, c_n) = rnnkit.LSTM(50, 100, num_layers=2)(torch.ones(10, 3, 50))
@@ -178,13 +152,11 @@ class GRU(Layer[Tensor, Tensor, GRUCell], torch.nn.GRU):
     ``gru(input, hx=None)`` returns ``(output, state)``; shapes and arguments are those of
     :class:`RNN`, except ``nonlinearity``.
 
-    ``lengths=``, a list of ints or an integer tensor ``(batch,)``, gives the valid steps of each
-    sample of a padded batch. ``reset=``, a mask ``(seq, batch)``, marks the steps before which a
-    sample starts again from the first state. :class:`RNN` describes both.
+    :class:`RNN` describes ``lengths=`` and ``reset=``.
 
     Raises:
-        ArgumentError: if an argument is of another type or out of range.
-        RnnkitError: when called, the matching subclass, if input or state are of another shape.
+        ArgumentError: if an argument has the wrong type or is out of range.
+        RnnkitError: when called, the matching subclass, if input or state are not as there.
 
     >>> out, h_n = rnnkit.GRU(10, 20)(torch.ones(3, 32, 10))
     >>> out.shape, h_n.shape

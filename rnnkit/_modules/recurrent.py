@@ -36,17 +36,13 @@ class Recurrent(torch.nn.Module, Generic[StateT]):
 
     ``layer(input, hx=None, *, lengths=None, reset=None)`` returns ``(output, state)``, as
     :class:`rnnkit.LSTM` does, except that the state is the tuple of the cells' states, layer by
-    layer, the forward direction first. A layer reads the output of the one below it, both
+    layer, starting with the forward direction. A layer reads the output of the one below it, both
     directions side by side.
 
-    Args:
-        cells: the cell of each layer, from the input up; one cell for one layer. Any module as
-            :class:`rnnkit.typing.Cell` describes it; widths may differ.
-        reverse_cells: as many cells that run from the last valid step to the first; None for one
-            direction.
-        batch_first: whether input and output have the batch on axis 0.
-        dropout: probability of dropping a feature between two layers, in training.
-        axes: the names that the caller's jaxtyping scope has for seq and batch; None: no check.
+    ``cells`` holds the cell of each layer, from the input up, or is one cell: any module that
+    :class:`rnnkit.typing.Cell` describes; widths may differ. ``reverse_cells``, as many, run from
+    the last valid step to the first. ``dropout`` drops features between two layers, in training.
+    ``axes`` names seq and batch as the caller's jaxtyping scope does.
 
     Raises:
         ArgumentError: if there is no cell, or the two directions differ in number.
@@ -168,8 +164,7 @@ class Recurrent(torch.nn.Module, Generic[StateT]):
         A call without a state calls this method, and so does one with ``reset``: a subclass may
         override it.
 
-        Args:
-            batch_size: number of samples; None, of cells that know it, for an unbatched call.
+        ``batch_size`` is None for an unbatched call.
 
         Raises:
             CellError: if a cell has no initial state.
@@ -188,12 +183,9 @@ class Recurrent(torch.nn.Module, Generic[StateT]):
     ) -> tuple[Tensor, tuple[StateT, ...]]:
         """Run one time step, through all layers.
 
-        Args:
-            x_t: ``(batch, feature)``, or ``(feature,)`` unbatched.
-            state: the state before the step, as a call takes it; None for the initial one.
-
-        Returns:
-            The output of the last layer ``(batch, hidden)``, and the state after the step.
+        ``x_t`` is ``(batch, feature)``, or ``(feature,)`` unbatched; ``state`` is the state before
+        the step, as a call takes it. Returns the last layer's output ``(batch, hidden)`` and the
+        state after the step.
 
         Raises:
             ArgumentError: if the layer has reverse cells, which start at the end.
@@ -209,9 +201,6 @@ class Recurrent(torch.nn.Module, Generic[StateT]):
 
     def last_hidden(self, state: tuple[Any, ...] | list[Any]) -> Tensor:
         """Return the last layer's h, its directions side by side: ``(batch, hidden)``.
-
-        Args:
-            state: the state that this layer returned.
 
         Raises:
             StateError: if it is not one state for each cell.

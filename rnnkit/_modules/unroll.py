@@ -73,7 +73,7 @@ def unroll(
             hx = cell(x_t, hx)
             output.append(hx, or hx[0] of a tuple)
 
-    rnnkit's own cells run torch's fused kernel, at the cost of the layer, unless
+    For rnnkit's own cells torch's fused kernel runs, at the cost of the layer, unless
     ``return_states`` asks for what the kernel does not return. Compilers, ``torch.func`` and
     cells with hooks get the loop.
 
@@ -87,9 +87,9 @@ def unroll(
             them; the state is the one after each sample's own last step.
         reverse: whether to run from the last valid step to the first; the output stays in the
             input's order.
-        reset: ``(seq, batch)``, booleans or 0 and 1, true where a sample starts again from
+        reset: ``(seq, batch)``, booleans or 0 and 1, true where a sample is reset to
             ``initial_state`` before that step: the sequence is cut between two steps, in whichever
-            direction it is run.
+            direction it runs.
         return_states: whether to return the state after every step, each tensor with a seq axis
             in front, instead of the last one.
         fused: whether torch's fused kernel may run. False keeps to the loop, whose gradients can

@@ -8,19 +8,18 @@ Rows and steps are those of ``gates``, run in the opposite order.
 """
 
 import itertools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils import _pytree as pytree
 
-from rnnkit._kernels.gates import gru_parts, steps_of
+from rnnkit._kernels.gates import Schedule, gru_parts, steps_of
 
 #: The gradients on the hidden side of all gates, ``(rows, gates * hidden)``, which are those on the
 #: input's side, too; but for the last gate of a GRU, whose gradient on that side comes beside them.
 OnGates = tuple[Tensor, Tensor | None]
-
-#: Changes the gradients on the states that a step begins with, in place.
-Leave = Callable[[int, Sequence[Tensor]], None]
 
 
 def rnn_backward(
@@ -33,20 +32,18 @@ def rnn_backward(
         now: Sequence[Tensor],
         kept: Sequence[Tensor],
         weight_hh: Tensor,
-        sizes: list[int],
-        steps: Iterable[int],
-        leave: Leave | None = None,
+        schedule: Schedule,
     ) -> OnGates:
         output, _ = kept
         gates = derivative(output)
         with torch.inference_mode():
-            rows_of = steps_of(sizes, gates, on_output, *now)
-            for step in steps:
+            rows_of = steps_of(schedule.sizes, gates, on_output, *now)
+            for step in reversed(schedule.order):
                 factor, on_output_t, on_h = rows_of[step]
                 factor.mul_(on_h.add_(on_output_t))
                 torch.mm(factor, weight_hh, out=on_h)
-                if leave is not None:
-                    leave(step, now)
+                if schedule.carry_back is not None:
+                    schedule.carry_back(step, now)
         return gates, None
 
     return run
@@ -57,9 +54,7 @@ def gru_backward(
     now: Sequence[Tensor],
     kept: Sequence[Tensor],
     weight_hh: Tensor,
-    sizes: list[int],
-    steps: Iterable[int],
-    leave: Leave | None = None,
+    schedule: Schedule,
 ) -> OnGates:
     """Derive a GRU: gradients on the hidden side of its gates, and of n on the input's side."""
     _, before, buffer = kept
@@ -76,7 +71,7 @@ def gru_backward(
     torch.mul(on_n, r, out=on_n_h)
     # Of each step's state, the gradient through its output; the loop adds that through later steps.
     on_every = on_output.clone(memory_format=torch.contiguous_format)
-    order = list(steps)
+    order, sizes, carry_back = schedule.order[::-1], schedule.sizes, schedule.carry_back
     with torch.inference_mode():
         rows_of = steps_of(sizes, factors, flat, z, on_every, on_every.unsqueeze(1), *now)
         *_, on_every_t, _, on_h = rows_of[order[0]]
@@ -84,12 +79,12 @@ def gru_backward(
         for step, following in itertools.zip_longest(order, order[1:]):
             factor, factor_flat, z_t, on_every_t, on_each_gate, on_h = rows_of[step]
             factor.mul_(on_each_gate)
-            if leave is None and following is not None and sizes[following] == sizes[step]:
+            if carry_back is None and following is not None and sizes[following] == sizes[step]:
                 rows_of[following][3].addcmul_(on_every_t, z_t).addmm_(factor_flat, weight_hh)
                 continue
             torch.mul(on_every_t, z_t, out=on_h).addmm_(factor_flat, weight_hh)
-            if leave is not None:
-                leave(step, now)
+            if carry_back is not None:
+                carry_back(step, now)
             if following is not None:
                 rows_of[following][3].add_(rows_of[following][5])
     return flat, on_every.mul_(on_n)
@@ -100,9 +95,7 @@ def lstm_backward(
     now: Sequence[Tensor],
     kept: Sequence[Tensor],
     weight_hh: Tensor,
-    sizes: list[int],
-    steps: Iterable[int],
-    leave: Leave | None = None,
+    schedule: Schedule,
 ) -> OnGates:
     """Derive an LSTM: gradients of its gates, in torch's order i, f, g, o."""
     _, _, before, gates, bounded = kept
@@ -118,8 +111,8 @@ def lstm_backward(
     flat = factors.view(rows, 4 * hidden)
     with torch.inference_mode():
         parts = (factors[:, :3], factors[:, 3], flat, on_c_of_h, f, on_output, *now)
-        rows_of = steps_of(sizes, *parts)
-        for step in steps:
+        rows_of = steps_of(schedule.sizes, *parts)
+        for step in reversed(schedule.order):
             ifg, o_t, flat_t, on_c_of_h_t, f_t, on_output_t, on_h, on_c = rows_of[step]
             on_h.add_(on_output_t)
             on_c.addcmul_(on_h, on_c_of_h_t)
@@ -127,8 +120,8 @@ def lstm_backward(
             o_t.mul_(on_h)
             on_c.mul_(f_t)
             torch.mm(flat_t, weight_hh, out=on_h)
-            if leave is not None:
-                leave(step, now)
+            if schedule.carry_back is not None:
+                schedule.carry_back(step, now)
     return flat, None
 
 
@@ -163,9 +156,14 @@ def through_gates(
     return [on_input, on_weight_ih, on_weight_hh, on_bias_ih, on_bias_hh]
 
 
-def detached(given: Sequence[Tensor | None]) -> list[Tensor | None]:
-    """Return a leaf of its own for each tensor."""
-    return [None if each is None else each.detach().requires_grad_() for each in given]
+def derive_again(run: Callable[..., Sequence[Tensor]], given: Any, gradients: Any) -> Any:
+    """Return gradients of a tree of tensors, whose parts ``run`` takes; None of what is None."""
+    leaves, spec = pytree.tree_flatten(given)
+    copies = [None if each is None else each.detach().requires_grad_() for each in leaves]
+    found = differentiate_again(
+        lambda *copies: run(*pytree.tree_unflatten(list(copies), spec)), copies, gradients
+    )
+    return pytree.tree_unflatten(found, spec)
 
 
 def differentiate_again(
@@ -196,6 +194,6 @@ BACKWARD: dict[str, Callable[..., OnGates]] = {
     "LSTM": lstm_backward,
     "GRU": gru_backward,
     "RNN_TANH": rnn_backward(lambda output: (output * output).neg_().add_(1)),
-    # What is no number is not below zero: its gradient goes on, as torch's does.
+    # NaN is not below zero: its gradient goes on, as torch's does.
     "RNN_RELU": rnn_backward(lambda output: (output <= 0).logical_not_().to(output.dtype)),
 }

@@ -4,7 +4,7 @@ torch's kernels for a step have no rules for ``torch.func`` nor for forward-mode
 their parts have. And the products with the input, of all steps at once, are one product.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -13,32 +13,9 @@ from torch.nn import functional
 
 from rnnkit._base.state import LSTMState
 
-#: From the input's part ``(batch, gates * hidden)``, the hidden part and h, the next h.
-Formula = Callable[[Tensor, Tensor, Tensor], Tensor]
-
-
-def _tanh(given: Tensor, hidden: Tensor, _: Tensor) -> Tensor:
-    return torch.tanh(given + hidden)
-
-
-def _relu(given: Tensor, hidden: Tensor, _: Tensor) -> Tensor:
-    return torch.relu(given + hidden)
-
-
-def _gru(given: Tensor, hidden: Tensor, h: Tensor) -> Tensor:
-    given_r, given_z, given_n = given.chunk(3, -1)
-    hidden_r, hidden_z, hidden_n = hidden.chunk(3, -1)
-    r = torch.sigmoid(given_r + hidden_r)
-    z = torch.sigmoid(given_z + hidden_z)
-    n = torch.tanh(given_n + r * hidden_n)
-    return n + z * (h - n)
-
-
-FORMULAS: dict[str, Formula] = {"RNN_TANH": _tanh, "RNN_RELU": _relu, "GRU": _gru}
-
 
 class ByParts:
-    """A cell whose step takes the input's part in place of the input."""
+    """A cell whose step takes the input's part instead of the input."""
 
     def __init__(self, mode: str, weights: Sequence[Tensor], *, bias: bool, proj: bool) -> None:
         """Take the weights in the order of torch's kernels over a sequence."""
@@ -56,8 +33,17 @@ class ByParts:
         """Run one step from the input's part ``(batch, gates * hidden)`` and a state."""
         h = hx if isinstance(hx, Tensor) else hx[0]
         hidden = functional.linear(h, *self.hidden_weights)
-        if self.mode != "LSTM":
-            return FORMULAS[self.mode](given, hidden, h)
+        if self.mode == "RNN_TANH":
+            return torch.tanh(given + hidden)
+        if self.mode == "RNN_RELU":
+            return torch.relu(given + hidden)
+        if self.mode == "GRU":
+            given_r, given_z, given_n = given.chunk(3, -1)
+            hidden_r, hidden_z, hidden_n = hidden.chunk(3, -1)
+            r = torch.sigmoid(given_r + hidden_r)
+            z = torch.sigmoid(given_z + hidden_z)
+            n = torch.tanh(given_n + r * hidden_n)
+            return n + z * (h - n)
         i, f, g, o = (given + hidden).chunk(4, -1)
         c = torch.sigmoid(f) * hx[1] + torch.sigmoid(i) * torch.tanh(g)
         h = torch.sigmoid(o) * torch.tanh(c)

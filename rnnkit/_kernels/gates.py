@@ -2,14 +2,13 @@
 
 The input's part of all steps is computed in one product, then one step after the other in place.
 
-Rows come in steps, ``sizes[t]`` of them for step t; ``steps`` is the order in which they are run.
-``enter`` makes the state that a step begins with of the one that the step before has left. Pieces
-are sorted by length, so a step concerns the first ``sizes[t]`` of them: run forward they become
-fewer, and run backward more, each new one with its first state. What only a backward function
-needs is kept if ``keep`` says so.
+Rows come in steps. Pieces are sorted by length, so step t concerns the first ``sizes[t]`` of them:
+run forward they become fewer, and run backward more, each new one with its first state. What only a
+backward function needs is kept if ``keep`` says so.
 """
 
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -21,8 +20,6 @@ Weights = tuple[Tensor, Tensor, Tensor | None, Tensor | None]
 #: The output, the states that are not the output, and what the backward function needs besides.
 Run = tuple[Tensor, States, States]
 
-#: From a step, the state that comes to it, and first states: the state that the step begins with.
-Enter = Callable[[int, Tensor, Tensor], Tensor]
 #: An LSTM's gates in the order used here, i, f, o, g of torch's i, f, g, o: sigmoids side by side.
 ORDER = (0, 1, 3, 2)
 
@@ -30,6 +27,23 @@ ORDER = (0, 1, 3, 2)
 #: Above so many steps of each size, on average, a GRU computes all of them in one place, if nothing
 #: but the output is needed later: there are fewer views then, and the place stays in the cache.
 STEPS_PER_SIZE = 3
+
+
+class Schedule(NamedTuple):
+    """In which order steps are run, and what happens to the state between two of them."""
+
+    #: How many rows each step has.
+    sizes: list[int]
+    reverse: bool
+    #: From a step, the state after the step before and first states: the state before the step.
+    carry: Callable[[int, Tensor, Tensor], Tensor] = lambda _, state, __: state
+    #: The same backward: changes the gradients of the states before a step in place.
+    carry_back: Callable[[int, Sequence[Tensor]], None] | None = None
+
+    @property
+    def order(self) -> range:
+        """Numbers of the steps as they are run."""
+        return range(len(self.sizes))[:: -1 if self.reverse else 1]
 
 
 def steps_of(sizes: list[int], *tensors: Tensor) -> list[tuple[Tensor, ...]]:
@@ -56,9 +70,7 @@ def rnn_forward(activate: Callable[[Tensor], Tensor]) -> Callable[..., Run]:
         data: Tensor,
         start: States,
         weights: Weights,
-        sizes: list[int],
-        steps: range,
-        enter: Enter,
+        schedule: Schedule,
         *,
         keep: bool,  # noqa: ARG001 - the output is all there is
     ) -> Run:
@@ -67,10 +79,11 @@ def rnn_forward(activate: Callable[[Tensor], Tensor]) -> Callable[..., Run]:
         output = torch.nn.functional.linear(data, weight_ih, bias)
         (first,) = start
         with torch.inference_mode():
-            rows, weight, h = steps_of(sizes, output), weight_hh.t(), first
-            for step in steps:
+            rows, carry = steps_of(schedule.sizes, output), schedule.carry
+            weight, h = weight_hh.t(), first
+            for step in schedule.order:
                 (out,) = rows[step]
-                h = activate(out.addmm_(enter(step, h, first), weight))
+                h = activate(out.addmm_(carry(step, h, first), weight))
         return output, (), ()
 
     return run
@@ -80,9 +93,7 @@ def gru_forward(
     data: Tensor,
     start: States,
     weights: Weights,
-    sizes: list[int],
-    steps: range,
-    enter: Enter,
+    schedule: Schedule,
     *,
     keep: bool,
 ) -> Run:
@@ -91,7 +102,7 @@ def gru_forward(
     hidden = weight_hh.shape[1]
     two = 2 * hidden
     kept, output = data.new_empty(4 * len(data) * hidden), data.new_empty(len(data), hidden)
-    (first,) = start
+    (first,), sizes = start, schedule.sizes
     with torch.inference_mode():
         gates, every_n = gru_parts(kept, hidden)
         rz_weight, n_weight = weight_ih[:two].t(), weight_ih[two:].t()
@@ -109,11 +120,11 @@ def gru_forward(
         if not keep and STEPS_PER_SIZE * len(set(sizes)) < len(sizes):
             work, n_work = gru_parts(data.new_empty(4 * max(sizes) * hidden), hidden)
         parts = (gates, every_n, output, work, work[:, :two], *work.chunk(3, 1), n_work)
-        rows = steps_of(sizes, *parts)
+        rows, carry = steps_of(sizes, *parts), schedule.carry
         weight, h = weight_hh.t(), first
-        for step in steps:
+        for step in schedule.order:
             of_input, n_of_input, out, all_gates, rz, r, z, n_h, n = rows[step]
-            h = enter(step, h, first)
+            h = carry(step, h, first)
             torch.addmm(of_input, h, weight, out=all_gates)
             rz.sigmoid_()
             torch.addcmul(n_of_input, r, n_h, out=n).tanh_()
@@ -132,9 +143,7 @@ def lstm_forward(
     data: Tensor,
     start: States,
     weights: Weights,
-    sizes: list[int],
-    steps: range,
-    enter: Enter,
+    schedule: Schedule,
     *,
     keep: bool,
 ) -> Run:
@@ -144,15 +153,15 @@ def lstm_forward(
     gates = torch.nn.functional.linear(data, _ordered(weight_ih), bias)
     hidden = weight_hh.shape[1]
     output, cells = gates.new_empty(2, len(gates), hidden).unbind(0)
-    bounded = gates.new_empty(len(gates) if keep else max(sizes), hidden)
+    bounded = gates.new_empty(len(gates) if keep else max(schedule.sizes), hidden)
     first_h, first_c = start
     with torch.inference_mode():
         parts = (gates, gates[:, : 3 * hidden], *gates.chunk(4, 1), cells, bounded, output)
-        rows = steps_of(sizes, *parts)
+        rows, carry = steps_of(schedule.sizes, *parts), schedule.carry
         weight, h, c = _ordered(weight_hh).t(), first_h, first_c
-        for step in steps:
+        for step in schedule.order:
             all_gates, ifo, i, f, o, g, new_c, tanh_c, out = rows[step]
-            h, c = enter(step, h, first_h), enter(step, c, first_c)
+            h, c = carry(step, h, first_h), carry(step, c, first_c)
             all_gates.addmm_(h, weight)
             ifo.sigmoid_()
             g.tanh_()

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
-from rnnkit._kernels.gates import Enter
-from rnnkit._kernels.stack import Direction, States
+from rnnkit._kernels.gates import Schedule
+from rnnkit._kernels.stack import Direction, Run, Stack, States
 
 
 class Pieces(NamedTuple):
@@ -35,27 +35,39 @@ class Pieces(NamedTuple):
     first_pieces: tuple[Tensor, ...] = ()
     last_pieces: tuple[Tensor, ...] = ()
 
-    @property
-    def are_whole(self) -> bool:
-        """Whether each piece is all of its sample."""
-        return self.start is None
+    def begin(self, stack: Stack, state: States, initial: States | None) -> States:
+        """Return each piece's first states, ``(layers * directions, pieces, hidden)``.
 
-    def begin(self, reverse: bool, hx: Tensor, initial: Tensor | None) -> Tensor:
-        """Return each piece's first state, of ``hx`` or of ``initial``; None stands for zeros."""
-        enter = self.first_pieces[reverse]
-        if initial is None:
-            first = hx.new_zeros(len(self.sample), hx.shape[1])
-        else:
-            first = initial.index_select(0, self.sample)
-        given = hx.index_select(0, self.sample.index_select(0, enter))
-        return first.index_copy(0, enter, given)
+        They are of ``state`` or of ``initial``, the state after a reset; None stands for zeros.
+        """
+        if self.start is None:
+            return tuple(given.index_select(1, self.sample) for given in state)
 
-    def finish(self, reverse: bool, hx: Tensor, ends: Tensor) -> Tensor:
-        """Return each sample's last state of those of all pieces; ``hx`` if it has no step."""
-        leave = self.last_pieces[reverse]
-        sample = self.sample.index_select(0, leave)
+        def run(direction: Direction, hx: Tensor, new: Tensor | None) -> Tensor:
+            pieces = self.first_pieces[direction.reverse]
+            if new is None:
+                first = hx.new_zeros(len(self.sample), hx.shape[1])
+            else:
+                first = new.index_select(0, self.sample)
+            given = hx.index_select(0, self.sample.index_select(0, pieces))
+            return first.index_copy(0, pieces, given)
+
+        return stack.map_state(run, state, initial)
+
+    def finish(self, stack: Stack, state: States, ends: States) -> States:
+        """Return each sample's last states, of those of all pieces; ``state`` if it has no step."""
         # Autocast may have lowered what came out, and not what went in.
-        return hx.to(ends.dtype).index_copy(0, sample, ends.index_select(0, leave))
+        state = tuple(hx.to(end.dtype) for hx, end in zip(state, ends, strict=True))
+        if self.start is None:
+            pairs = zip(state, ends, strict=True)
+            return tuple(hx.index_copy(1, self.sample, end) for hx, end in pairs)
+
+        def run(direction: Direction, hx: Tensor, end: Tensor) -> Tensor:
+            pieces = self.last_pieces[direction.reverse]
+            sample = self.sample.index_select(0, pieces)
+            return hx.index_copy(0, sample, end.index_select(0, pieces))
+
+        return stack.map_state(run, state, ends)
 
 
 def whole_pieces(lengths: Sequence[int]) -> Pieces:
@@ -142,21 +154,19 @@ class Rows:
         """Each row's piece, ``(rows,)``."""
         return self._row - self._first.index_select(0, self._step)
 
-    def entering(self, reverse: bool) -> Enter:  # noqa: ARG002 - sizes of steps say enough
-        """Return what makes the state before a step of the state after the one before."""
+    def schedule(self, reverse: bool) -> Schedule:
+        """Return how the rows of a direction are run."""
+        sizes = self.sizes
 
-        def enter(step: int, state: Tensor, start: Tensor) -> Tensor:
-            size, had = self.sizes[step], len(state)
+        def carry(step: int, state: Tensor, first: Tensor) -> Tensor:
+            size, had = sizes[step], len(state)
             if size == had:
                 return state
             if size > had:  # those that only now begin have their first state
-                return torch.cat([state, start[had:size]])
+                return torch.cat([state, first[had:size]])
             return state[:size]
 
-        return enter
-
-    def leaving(self, reverse: bool) -> None:
-        """Return what a step does to gradients that leave it: nothing."""
+        return Schedule(sizes, reverse, carry)
 
     def ends(self, tensor: Tensor, reverse: bool) -> Tensor:
         """Take each piece's last state out of all, ``(pieces, hidden)``: a copy."""
@@ -193,17 +203,12 @@ class Rows:
         step = self._steps.index_select(0, self._piece) - 1 - self._step
         return (self._first.index_select(0, step) + self._piece).to(self._device)
 
-    def run_differentiable(
-        self, direction: Direction, data: Tensor, state: States
-    ) -> tuple[Tensor, States]:
-        """Do what ``run_rows`` does by torch's own kernel over packed input, of any dtype."""
-        if direction.reverse:
+    def run_differentiable(self, stack: Stack, data: Tensor, state: States) -> Run:
+        """Run all layers by torch's kernel over packed input, of any dtype and on any device."""
+        if stack.is_backward:
             data = data.index_select(0, self.mirror)
-        started = tuple(tensor.unsqueeze(0) for tensor in state)
-        output, ends = direction.run_packed(data, self.batch_sizes, started)
-        if direction.reverse:
-            output = output.index_select(0, self.mirror)
-        return output, tuple(tensor.squeeze(0) for tensor in ends)
+        output, ends = stack.run(data, state, self.batch_sizes)
+        return output.index_select(0, self.mirror) if stack.is_backward else output, ends
 
     def take(self, padded: Tensor) -> Tensor:
         """Take the rows ``(rows, feature)`` out of a padded batch ``(seq, batch, feature)``."""

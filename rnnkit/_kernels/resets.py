@@ -2,70 +2,52 @@
 
 On a blank step a further feature closes the gates i, f and o, so that c = 0 and h = 0 exactly and
 no gradient passes. The fast kernel then runs over all of a sample at once. Two things it cannot
-do: start from anything but zeros, and stop what is no number, since 0 times NaN is NaN.
+do: start from anything but zeros, and stop a NaN, since 0 times NaN is NaN.
 """
-
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from rnnkit._kernels.lengths import Lengths
 from rnnkit._kernels.padded import run_padded
-from rnnkit._kernels.stack import Stack, States
+from rnnkit._kernels.stack import Run, Stack, States
 
 
-class Blanks(NamedTuple):
-    """A padded batch with a blank step before each step at which a sample starts again."""
+def run_blank(
+    stack: Stack, input: Tensor, state: States, counts: Tensor | None, starts: Tensor
+) -> Run:
+    """Run a stack of LSTMs over a padded batch, with a blank step before each reset.
 
-    #: Steps of the longest sample, the blank ones included.
-    steps: int
-    #: ``(steps, batch, 1)``: true on blank steps.
-    blank: Tensor
-    #: Valid steps of each sample, the blank ones included.
-    lengths: Lengths
-    #: ``(rows,)``: the places of all valid steps in the batch, flattened; None if all are valid.
-    places: Tensor | None
-    #: Where they go.
-    moved: Tensor
+    ``counts`` ``(batch,)`` and ``starts`` ``(seq, batch)`` are on the CPU; step 0 is no reset here.
+    The result is that of ::
 
-
-def blanks_of(lengths: Tensor | None, starts: Tensor, device: torch.device) -> Blanks:
-    """Put a blank step before each reset but at the first step; arguments as in ``pieces_of``."""
+        for t, x_t in enumerate(input):
+            if starts[t].any() and t > 0:
+                state = [torch.where(starts[t].unsqueeze(1), 0, tensor) for tensor in state]
+            output_t, state = step(x_t, state)
+    """
     seq, batch = starts.shape
     cut = starts.clone()
     cut[0] = False
     added = cut.cumsum(0)
     moved = torch.arange(seq * batch, device="cpu").add_(added.view(-1), alpha=batch)
-    counts = added[-1] + (seq if lengths is None else lengths)
-    values: list[int] = counts.tolist()
-    steps = max(values)
+    longer = added[-1] + (seq if counts is None else counts)
+    values: list[int] = longer.tolist()
+    steps, device = max(values), input.device
     blank = torch.zeros(steps * batch, 1, dtype=torch.bool, device="cpu")
     blank.index_fill_(0, moved[cut.view(-1)] - batch, value=True)
-    places = None
-    if lengths is not None:
-        valid = torch.arange(seq, device="cpu").unsqueeze(1) < lengths
+    blank = blank.view(steps, batch, 1).to(device)
+    rows, places = input.flatten(0, 1), None
+    if counts is not None:
+        valid = torch.arange(seq, device="cpu").unsqueeze(1) < counts
         places = valid.view(-1).nonzero().squeeze(1)
-        moved = moved.index_select(0, places)
-    return Blanks(
-        steps,
-        blank.view(steps, batch, 1).to(device),
-        Lengths(counts.to(device), values, steps),
-        None if places is None else places.to(device),
-        moved.to(device),
-    )
-
-
-def run_blank(stack: Stack, input: Tensor, state: States, blanks: Blanks) -> tuple[Tensor, States]:
-    """Run a stack of LSTMs over a padded batch, with blank steps added."""
-    seq, batch = input.shape[:2]
-    rows, places = input.flatten(0, 1), blanks.places
-    if places is not None:
+        moved, places = moved.index_select(0, places), places.to(device)
         rows = rows.index_select(0, places)
-    longer = input.new_zeros(blanks.steps * batch, input.shape[2])
-    longer = longer.index_copy_(0, blanks.moved, rows).view(blanks.steps, batch, -1)
-    output, ends = run_padded(stack, longer, state, blanks.lengths, blanks.blank)
-    rows = output.flatten(0, 1).index_select(0, blanks.moved)
+    moved = moved.to(device)
+    lengths = Lengths(longer.to(device), values, steps)
+    spread = input.new_zeros(steps * batch, input.shape[2]).index_copy_(0, moved, rows)
+    output, ends = run_padded(stack, spread.view(steps, batch, -1), state, lengths, blank)
+    rows = output.flatten(0, 1).index_select(0, moved)
     if places is not None:
         rows = rows.new_zeros(seq * batch, rows.shape[1]).index_copy_(0, places, rows)
     return rows.view(seq, batch, -1), ends

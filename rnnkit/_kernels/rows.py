@@ -14,26 +14,22 @@ from torch import Tensor
 
 from rnnkit._base.torch_tools import is_batched
 from rnnkit._kernels.derivatives import BACKWARD, differentiate_again, through_gates
-from rnnkit._kernels.gates import FORWARD, Weights
+from rnnkit._kernels.gates import FORWARD
 from rnnkit._kernels.pieces import Rows
-from rnnkit._kernels.stack import Direction, States
+from rnnkit._kernels.stack import Direction, Run, Stack, States
 from rnnkit._kernels.steps import Cuts
 
 
-def run_rows(
-    direction: Direction, data: Tensor, state: States, rows: Rows | Cuts
-) -> tuple[Tensor, States]:
+def run_rows(direction: Direction, data: Tensor, state: States, rows: Rows | Cuts) -> Run:
     """Run one layer in one direction over ``(rows, feature)``, each piece from its own state.
 
     Weights are float32 or float64, without a projection; states are ``(pieces, hidden)``.
     """
-    weight_ih, weight_hh, *biases = direction.weights
-    bias_ih, bias_hh = biases or (None, None)
-    weights = (weight_ih, weight_hh, bias_ih, bias_hh)
+    weights = (*direction.weights, None, None)[:4]
     if not torch.is_grad_enabled():
         output, ends, _ = _computed(direction, rows, data, state, weights, keep=False)
         return output, ends
-    h, c = state if len(state) == 2 else (state[0], None)
+    h, c = (*state, None)[:2]
     output, *last = _Recurrence.apply(  # type: ignore[no-untyped-call]
         direction, rows, data, h, c, *weights
     )
@@ -45,16 +41,14 @@ def _computed(
     rows: Rows | Cuts,
     data: Tensor,
     start: States,
-    weights: Weights,
+    weights: Sequence[Tensor | None],
     *,
     keep: bool,
 ) -> tuple[Tensor, States, States]:
     """Return the output, last states, and what the backward function needs."""
-    reverse = direction.reverse
-    output, cells, kept = FORWARD[direction.mode](
-        data, start, weights, rows.sizes, _order(rows, reverse), rows.entering(reverse), keep=keep
-    )
-    return output, tuple(rows.ends(tensor, reverse) for tensor in (output, *cells)), kept
+    schedule = rows.schedule(direction.reverse)
+    output, cells, kept = FORWARD[direction.mode](data, start, weights, schedule, keep=keep)
+    return output, tuple(rows.ends(each, schedule.reverse) for each in (output, *cells)), kept
 
 
 class _Recurrence(torch.autograd.Function):
@@ -62,23 +56,14 @@ class _Recurrence(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any,
-        direction: Direction,
-        rows: Rows | Cuts,
-        data: Tensor,
-        h: Tensor,
-        c: Tensor | None,
-        weight_ih: Tensor,
-        weight_hh: Tensor,
-        bias_ih: Tensor | None,
-        bias_hh: Tensor | None,
+        ctx: Any, direction: Direction, rows: Rows | Cuts, *inputs: Any
     ) -> tuple[Tensor, ...]:
+        data, h, c, *weights = inputs
         start = (h,) if c is None else (h, c)
-        weights = (weight_ih, weight_hh, bias_ih, bias_hh)
         output, ends, kept = _computed(direction, rows, data, start, weights, keep=True)
         # Without its weights, which a saved tensor guards against a change in between.
         ctx.direction, ctx.rows = direction._replace(weights=[]), rows
-        ctx.save_for_backward(data, h, c, *weights, output, *kept)
+        ctx.save_for_backward(*inputs, output, *kept)
         ctx.set_materialize_grads(False)
         return output, *ends
 
@@ -97,10 +82,10 @@ def _derived(ctx: Any, gradients: Sequence[Tensor | None]) -> list[Tensor | None
         return _derived_by_torch(ctx, inputs, gradients)
     data, h, c, weight_ih, weight_hh, _, _ = inputs
     start = (h,) if c is None else (h, c)
-    rows, reverse = ctx.rows, ctx.direction.reverse
-    hidden = rows.earlier(h, output, reverse)
+    rows, schedule = ctx.rows, ctx.rows.schedule(ctx.direction.reverse)
+    hidden = rows.earlier(h, output, schedule.reverse)
     if c is not None:
-        kept[0] = rows.earlier(c, kept[0], reverse)
+        kept[0] = rows.earlier(c, kept[0], schedule.reverse)
     on_output, *on_ends = gradients
     on_output = torch.zeros_like(output) if on_output is None else on_output
     # One buffer for all steps: what is left in it at the end is the first states' gradient.
@@ -109,19 +94,13 @@ def _derived(ctx: Any, gradients: Sequence[Tensor | None]) -> list[Tensor | None
         for tensor, gradient in zip(start, on_ends, strict=True)
     ]
     on_gates = BACKWARD[ctx.direction.mode](
-        on_output, now, (output, hidden, *kept), weight_hh, rows.sizes,
-        reversed(_order(rows, reverse)), rows.leaving(reverse),
-    )  # fmt: skip
+        on_output, now, (output, hidden, *kept), weight_hh, schedule
+    )
     on_data, *on_weights = through_gates(
         on_gates, data, hidden, weight_ih, (needed[0], *needed[3:])
     )
     starts = [gradient if need else None for gradient, need in zip(now, needed[1:3], strict=False)]
     return [on_data, *starts, *[None] * (2 - len(starts)), *on_weights]
-
-
-def _order(rows: Rows | Cuts, reverse: bool) -> range:
-    steps = range(len(rows.sizes))
-    return steps[::-1] if reverse else steps
 
 
 def _derived_by_torch(
@@ -131,9 +110,10 @@ def _derived_by_torch(
 
     def run(data: Tensor, h: Tensor, c: Tensor | None, *weights: Tensor | None) -> States:
         given = [weight for weight in weights if weight is not None]
-        direction = ctx.direction._replace(weights=given)
-        output, ends = ctx.rows.run_differentiable(direction, data, (h,) if c is None else (h, c))
-        return output, *ends
+        stack = Stack([[ctx.direction._replace(weights=given)]])
+        state = tuple(tensor.unsqueeze(0) for tensor in (h, c) if tensor is not None)
+        output, ends = ctx.rows.run_differentiable(stack, data, state)
+        return output, *(tensor.squeeze(0) for tensor in ends)
 
     create_graph = torch.is_grad_enabled()
     with torch.enable_grad():

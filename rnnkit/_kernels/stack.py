@@ -1,6 +1,7 @@
 """What is run: layers upon layers, in one direction or two."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from itertools import repeat
 from typing import Any, NamedTuple
 
 import torch
@@ -51,25 +52,13 @@ class Direction(NamedTuple):
             return run_operator(
                 self.mode, self.weights, input, state, bias=self.bias, reverse=reverse
             )
-        hx: Any = state if self.mode == "LSTM" else state[0]
-        output, *state_out = KERNELS[self.mode](
-            input, hx, self.weights, self.bias, 1, 0.0, self.training, False, False
-        )
-        return output, tuple(state_out)
-
-    def run_packed(self, data: Tensor, sizes: Tensor, state: States) -> tuple[Tensor, States]:
-        """Run forward over packed rows ``(rows, feature)`` from a state ``(1, pieces, hidden)``."""
-        hx: Any = state if self.mode == "LSTM" else state[0]
-        output, *state_out = KERNELS[self.mode](
-            data, sizes, hx, self.weights, self.bias, 1, 0.0, self.training, False
-        )
-        return output, tuple(state_out)
+        return Stack([[self]]).run(input, state)
 
 
 class Stack(NamedTuple):
     """Layers upon layers; each reads the output of the one below, both directions side by side."""
 
-    #: Layer by layer, the forward direction first; or one layer that runs backward alone.
+    #: Layer by layer, the forward direction first; or one layer that runs only backward.
     layers: list[list[Direction]]
     #: Probability of dropping a feature between two layers, in training.
     dropout: float = 0.0
@@ -85,12 +74,30 @@ class Stack(NamedTuple):
         return self.layers[0][0].mode
 
     @property
-    def arguments(self) -> tuple[Any, ...]:
-        """What torch's kernels take after the state, but for ``batch_first``."""
-        first, directions = self.layers[0][0], self.directions
+    def is_backward(self) -> bool:
+        """Whether it is one layer that runs only backward, which torch does not have."""
+        return self.layers[0][0].reverse
+
+    def run(self, input: Tensor, state: States, sizes: Tensor | None = None) -> Run:
+        """Run all layers by torch's kernel, over a padded batch or, with ``sizes``, packed rows."""
+        (first, *others), directions = self.layers[0], self.directions
         weights = [weight for direction in directions for weight in direction.weights]
-        both = len(self.layers[0]) > 1
-        return weights, first.bias, len(self.layers), self.dropout, first.training, both
+        options = weights, first.bias, len(self.layers), self.dropout, first.training, bool(others)
+        hx: Any = state if self.mode == "LSTM" else state[0]
+        given = (input, hx, *options, False) if sizes is None else (input, sizes, hx, *options)
+        output, *ends = KERNELS[self.mode](*given)
+        return output, tuple(ends)
+
+    def map_state(self, run: Callable[..., Tensor], *states: States | None) -> States:
+        """Return the state that ``run`` makes of each direction and its part of each state."""
+
+        def spread(parts: Iterable[Any]) -> Iterator[Any]:
+            return zip(*(repeat(None) if part is None else part for part in parts), strict=False)
+
+        return tuple(
+            torch.stack([run(*each) for each in spread([self.directions, *tensors])])
+            for tensors in spread(states)
+        )
 
     def run_each(
         self, input: Tensor, run: Callable[..., Run], *states: States | None

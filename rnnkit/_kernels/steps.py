@@ -10,10 +10,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from rnnkit._kernels.derivatives import Leave
-from rnnkit._kernels.gates import Enter
+from rnnkit._kernels.gates import Schedule
 from rnnkit._kernels.pieces import Rows, pieces_of
-from rnnkit._kernels.stack import Direction, States
+from rnnkit._kernels.stack import Run, Stack, States
 
 
 class Cuts:
@@ -41,27 +40,21 @@ class Cuts:
             self._found[reverse] = places, [*steps, None][: len(self.sizes)]
         return self._found[reverse]
 
-    def entering(self, reverse: bool) -> Enter:
-        """Return what makes the state before a step of the state after the one before."""
+    def schedule(self, reverse: bool) -> Schedule:
+        """Return how the steps of a direction are run: a sample's state is zero after its cut."""
         _, cuts = self._cuts(reverse)
 
-        def enter(step: int, state: Tensor, _: Tensor) -> Tensor:
+        def carry(step: int, state: Tensor, _: Tensor) -> Tensor:
             samples = cuts[step]
             return state if samples is None else state.index_fill(0, samples, 0)
 
-        return enter
-
-    def leaving(self, reverse: bool) -> Leave:
-        """Return what a step does to gradients that leave it: no state, no gradient."""
-        _, cuts = self._cuts(reverse)
-
-        def leave(step: int, gradients: Sequence[Tensor]) -> None:
+        def carry_back(step: int, gradients: Sequence[Tensor]) -> None:
             samples = cuts[step]
             if samples is not None:
                 for gradient in gradients:
                     gradient.index_fill_(0, samples, 0)
 
-        return leave
+        return Schedule(self.sizes, reverse, carry, carry_back)
 
     def ends(self, tensor: Tensor, reverse: bool) -> Tensor:
         """Take each sample's last state out of all, ``(batch, hidden)``: a copy."""
@@ -75,15 +68,11 @@ class Cuts:
         step, sample = self._cuts(reverse)[0].unbind(1)
         return torch.cat(both).index_fill_(0, step * batch + sample, 0)
 
-    def run_differentiable(
-        self, direction: Direction, data: Tensor, state: States
-    ) -> tuple[Tensor, States]:
+    def run_differentiable(self, stack: Stack, data: Tensor, state: States) -> Run:
         """Run pieces by torch's own kernel, which can be differentiated once more."""
         seq, batch = self._starts.shape
         pieces = pieces_of(torch.full((batch,), seq, device="cpu"), self._starts)
-        rows, reverse = Rows(pieces, batch, data.device), direction.reverse
-        first = tuple(pieces.begin(reverse, tensor, None) for tensor in state)
-        output, ends = rows.run_differentiable(direction, data.index_select(0, rows.places), first)
-        pairs = zip(state, ends, strict=True)
-        last = tuple(pieces.finish(reverse, given, end) for given, end in pairs)
-        return rows.put(output, seq, batch).flatten(0, 1), last
+        rows, first = Rows(pieces, batch, data.device), pieces.begin(stack, state, None)
+        data = data.index_select(0, rows.places)
+        output, ends = rows.run_differentiable(stack, data, first)
+        return rows.put(output, seq, batch).flatten(0, 1), pieces.finish(stack, state, ends)

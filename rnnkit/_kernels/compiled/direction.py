@@ -1,7 +1,7 @@
 """One layer in one direction: torch's kernel, and its derivatives by one call each.
 
-The forward pass is torch's own kernel, bit for bit, but for a GRU that is trained on a CPU: it is
-written out, since torch's kernel keeps no gates, and its last bit may be another. The backward pass
+The forward pass is torch's own kernel, bit for bit, except for a GRU that is trained on a CPU: it
+is written out, since torch's kernel keeps no gates, and its last bit may differ. The backward pass
 is
 
 - oneDNN's own, of a float32 LSTM on a CPU, from the workspace that its forward pass has left;
@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 
 from rnnkit._base.torch_tools import lacks_kernel
-from rnnkit._kernels.derivatives import BACKWARD, detached, differentiate_again, through_gates
-from rnnkit._kernels.gates import FORWARD
+from rnnkit._kernels.derivatives import BACKWARD, derive_again, through_gates
+from rnnkit._kernels.gates import FORWARD, Schedule
 
 #: oneDNN's recurrence and its backward pass, private to torch: None in a torch without them.
 ONEDNN: Any = getattr(torch.ops.aten, "mkldnn_rnn_layer", None)
@@ -28,10 +28,17 @@ ONEDNN_LSTM = 2
 #: The workspaces that oneDNN has left and somebody still keeps: it reads no other memory as one.
 WORKSPACES: WeakSet[torch.UntypedStorage] = WeakSet()
 
+#: Gradients of the input, of both members of the state and of the weights.
+Derived = tuple[Tensor, Tensor, Tensor | None, Sequence[Tensor]]
 
-class Options(NamedTuple):
-    """What an operator is told beside tensors."""
 
+class Call(NamedTuple):
+    """The arguments of an operator, in its order; the state is ``(1, batch, hidden)``."""
+
+    input: Tensor
+    h: Tensor
+    c: Tensor | None
+    weights: Sequence[Tensor]
     #: torch's name of the recurrence.
     mode: str
     #: Whether there are biases among the weights.
@@ -41,146 +48,153 @@ class Options(NamedTuple):
     #: The dtype of the caller's autocast; None without.
     lowered: torch.dtype | None
 
+    @property
+    def state(self) -> list[Tensor]:
+        """H, and an LSTM's c."""
+        return [self.h] if self.c is None else [self.h, self.c]
 
-def run_single(
-    input: Tensor, h: Tensor, c: Tensor | None, weights: list[Tensor], *rest: Any
-) -> tuple[Tensor, ...]:
-    options, train = _lowered(Options(*rest[:-1]), input, weights), rest[-1]
-    state = [h] if c is None else [h, c]
-    if options.lowered is None and _has_onednn(options.mode, input, weights):
-        return _run_onednn(options, input, state, weights, train=train)
-    if train and len(input) and _has_own_forward(options, input):  # no step is torch's to refuse
-        return _run_gru(options, input, h, weights)
+    @property
+    def is_projected(self) -> bool:
+        """Whether an LSTM's h is projected: its weights are then one more."""
+        return len(self.weights) % 2 == 1
+
+    @property
+    def has_hand(self) -> bool:
+        """Whether the backward pass is written out."""
+        is_precise = self.input.dtype in {torch.float32, torch.float64}
+        on_cpu = self.input.device.type == "cpu"
+        return self.mode != "LSTM" and self.lowered is None and on_cpu and is_precise
+
+    @property
+    def has_onednn(self) -> bool:
+        """Whether oneDNN runs it, in float32."""
+        input, mkldnn = self.input, torch.backends.mkldnn
+        if self.mode != "LSTM" or input.device.type != "cpu" or input.dtype is not torch.float32:
+            return False
+        if None in (ONEDNN, ONEDNN_BACKWARD) or not mkldnn.enabled:
+            return False
+        has = input.numel() > 0 and not self.is_projected
+        return has and mkldnn.is_available()  # type: ignore[no-untyped-call]
+
+
+def call_of(*args: Any) -> Call:
+    """Return a call, without autocast where that asks for a kernel that this CPU lacks."""
+    call = Call(*args)
+    if call.lowered is None:
+        return call
+    with torch.autocast(call.input.device.type, dtype=call.lowered):
+        lacks = lacks_kernel(call.mode, call.is_projected, call.input)
+    return call._replace(lowered=None) if lacks else call
+
+
+def nothing(like: Tensor) -> Tensor:
+    """Return a tensor without elements, for a result that there is not."""
+    return like.new_empty(0, dtype=torch.uint8)
+
+
+def run_single(*args: Any) -> tuple[Tensor, ...]:
+    """Return output, h, c and the workspace, as ``rnnkit::layer`` does."""
+    call, train = call_of(*args[:-1]), args[-1]
+    if call.lowered is None and call.has_onednn:
+        return _run_onednn(call, train=train)
+    if train and len(call.input) and call.mode == "GRU" and call.has_hand:  # torch refuses no steps
+        return _run_gru(call)
     with torch.no_grad():
-        results = _run_torch(options, input, state, weights)
+        results = _run_torch(call)
     # An operator's outputs are no views, of each other or of an input.
     found = [
         result.to(dtype, copy=bool(place)).contiguous()
-        for place, (result, dtype) in enumerate(
-            zip(results, dtypes_of(options, input, state, weights), strict=True)
-        )
+        for place, (result, dtype) in enumerate(zip(results, dtypes_of(call), strict=True))
     ]
-    return *found, *(nothing(h) for _ in range(4 - len(found)))
+    return *found, *(nothing(call.h) for _ in range(4 - len(found)))
 
 
-def _lowered(options: Options, input: Tensor, weights: Sequence[Tensor]) -> Options:
-    """Leave autocast aside where it asks for a kernel that is not on this CPU."""
-    if options.lowered is None:
-        return options
-    with torch.autocast(input.device.type, dtype=options.lowered):
-        lacks = lacks_kernel(options.mode, len(weights) % 2, input)
-    return options._replace(lowered=None) if lacks else options
+def fake_single(*args: Any) -> tuple[Tensor, ...]:
+    """Return results without numbers."""
+    call, train = call_of(*args[:-1]), args[-1]
+    input, h = call.input, call.h
+    shapes = [(*input.shape[:2], h.shape[2]), *(tensor.shape for tensor in call.state)]
+    pairs = zip(shapes, dtypes_of(call), strict=True)
+    found = [input.new_empty(shape, dtype=dtype) for shape, dtype in pairs]
+    found += [nothing(h) for _ in range(4 - len(found))]
+    if train and call.mode == "GRU" and call.has_hand:
+        found[3] = input.new_empty(4 * input.shape[0] * h.numel())
+    return tuple(found)
 
 
-def dtypes_of(
-    options: Options, input: Tensor, state: Sequence[Tensor], weights: Sequence[Tensor]
-) -> list[torch.dtype]:
+def dtypes_of(call: Call) -> list[torch.dtype]:
     """Return the dtypes of output and state, which autocast mixes."""
-    lowered = _lowered(options, input, weights).lowered
+    state, lowered = call.state, call.lowered
     if lowered is None:
-        return [tensor.dtype for tensor in (input, *state)]
+        return [tensor.dtype for tensor in (call.input, *state)]
     mixed = torch.promote_types(state[-1].dtype, lowered)
-    one_kernel = input.device.type != "cpu" or _has_onednn(options.mode, input, weights)
-    if one_kernel or options.mode.startswith("RNN"):
+    one_kernel = call.input.device.type != "cpu" or call.has_onednn
+    if one_kernel or call.mode.startswith("RNN"):
         mixed = lowered
-    is_projected = len(weights) % 2 == 1
-    return [lowered if is_projected else mixed] * len(state) + [mixed]
+    return [lowered if call.is_projected else mixed] * len(state) + [mixed]
 
 
-def _run_torch(
-    options: Options, input: Tensor, state: Sequence[Tensor], weights: list[Tensor]
-) -> list[Tensor]:
-    mode, has_bias, reverse, lowered = options
-    kernel = getattr(torch, mode.lower())
-    if reverse:
-        input = input.flip(0)
-    hx: Any = tuple(state) if len(state) > 1 else state[0]
+def _run_torch(call: Call) -> list[Tensor]:
+    input = call.input.flip(0) if call.reverse else call.input
+    kernel, train = getattr(torch, call.mode.lower()), torch.is_grad_enabled()
+    hx: Any = call.h if call.c is None else (call.h, call.c)
     # Without autocast's cache, which would hand a recorded run what was cast unrecorded.
     with torch.autocast(
-        input.device.type, dtype=lowered, enabled=lowered is not None, cache_enabled=False
+        input.device.type, call.lowered, enabled=call.lowered is not None, cache_enabled=False
     ):
-        train = torch.is_grad_enabled()
-        output, *ends = kernel(input, hx, weights, has_bias, 1, 0.0, train, False, False)
-    return [output.flip(0) if reverse else output, *ends]
+        output, *ends = kernel(input, hx, call.weights, call.has_bias, 1, 0.0, train, False, False)
+    return [output.flip(0) if call.reverse else output, *ends]
 
 
-def workspace_of(options: Options, input: Tensor, h: Tensor, *, train: bool) -> Tensor:
-    """Return a tensor as the one that goes from the forward pass to the backward one."""
-    if train and _has_own_forward(options, input):
-        return input.new_empty(4 * input.shape[0] * h.numel())
-    return nothing(h)
-
-
-def _has_onednn(mode: str, input: Tensor, weights: Sequence[Tensor]) -> bool:
-    if mode != "LSTM" or input.device.type != "cpu" or input.dtype is not torch.float32:
-        return False
-    if None in (ONEDNN, ONEDNN_BACKWARD) or not torch.backends.mkldnn.enabled:
-        return False
-    is_projected = len(weights) % 2 == 1
-    has = input.numel() > 0 and not is_projected
-    return has and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
-
-
-def _run_onednn(
-    options: Options,
-    input: Tensor,
-    state: Sequence[Tensor],
-    weights: Sequence[Tensor],
-    *,
-    train: bool,
-) -> tuple[Tensor, ...]:
+def _run_onednn(call: Call, *, train: bool) -> tuple[Tensor, ...]:
     # The kernel leaves a workspace where gradients are on, and only there. How large it is no
     # compiler could know: it goes on as the storage of a tensor without elements. A copy of that
     # tensor has a different storage, and the backward pass then runs torch's kernel once more.
     with torch.set_grad_enabled(train):
         output, h_n, c_n, workspace = ONEDNN.default(
-            input.contiguous(), *_four(weights), *(tensor.contiguous() for tensor in state),
-            options.reverse, [], ONEDNN_LSTM, state[0].shape[-1], 1, options.has_bias, False, False,
-            train,
+            *_for_onednn(call), call.reverse, [], ONEDNN_LSTM, call.h.shape[-1], 1, call.has_bias,
+            False, False, train,
         )  # fmt: skip
     if workspace is None:
-        return output, h_n, c_n, nothing(input)
+        return output, h_n, c_n, nothing(call.input)
     WORKSPACES.add(workspace.untyped_storage())
     return output, h_n, c_n, workspace[:0]
 
 
-def _four(weights: Sequence[Tensor]) -> Sequence[Tensor]:
-    if len(weights) == 4:
-        return weights
-    return [*weights, *[weights[0].new_zeros(weights[0].shape[0])] * 2]
+def _for_onednn(call: Call) -> list[Tensor]:
+    """Return the input, four weights and the state, as oneDNN's recurrence takes them."""
+    weights = [*call.weights]
+    if not call.has_bias:
+        weights += [weights[0].new_zeros(weights[0].shape[0])] * 2
+    return [call.input.contiguous(), *weights, *(tensor.contiguous() for tensor in call.state)]
 
 
-def nothing(like: Tensor) -> Tensor:
-    return like.new_empty(0, dtype=torch.uint8)
+def _run_gru(call: Call) -> tuple[Tensor, ...]:
+    steps, batch = call.input.shape[:2]
+    schedule = Schedule([batch] * steps, call.reverse)
+    weights = (*call.weights, None, None)[:4]
+    output, _, (kept,) = FORWARD["GRU"](
+        call.input.flatten(0, 1), (call.h[0],), weights, schedule, keep=True
+    )
+    output = output.view(steps, batch, call.h.shape[2])
+    return output, output[schedule.order[-1]].unsqueeze(0).clone(), nothing(call.h), kept
 
 
-def derive_single(*args: Any) -> tuple[Tensor, Tensor, Tensor, list[Tensor]]:
-    gradients, (input, h, c, weights), results = args[:3], args[3:7], args[7:11]
-    options = _lowered(Options(*args[-len(Options._fields) :]), input, weights)
-    state = [h] if c is None else [h, c]
-    run = _derive_torch
-    if options.mode == "LSTM" and results[-1].untyped_storage() in WORKSPACES:
-        run = _derive_onednn
-    elif _has_hand(options, input) and (options.mode != "GRU" or len(results[-1])):
-        run = _derive_hand
-    on_input, on_state, on_weights = run(options, gradients, input, state, weights, results)
-    on_h, *others = (gradient.contiguous() for gradient in on_state)
-    on_weights = [gradient.contiguous() for gradient in on_weights]
-    return on_input.contiguous(), on_h, others[0] if others else nothing(h), on_weights
+def derive_single(*args: Any) -> Derived:
+    """Return gradients, as ``rnnkit::layer_backward`` does."""
+    gradients, results, call = args[:3], args[7:11], call_of(*args[3:7], *args[11:])
+    if call.mode == "LSTM" and results[-1].untyped_storage() in WORKSPACES:
+        return _derive_onednn(call, gradients, *results)
+    if call.has_hand and (call.mode != "GRU" or len(results[-1])):
+        return _derive_hand(call, gradients, *results)
+    given, options = args[3:7], call[4:]
+    derived: Derived = derive_again(
+        lambda *given: _run_torch(Call._make([*given, *options])), given, gradients
+    )
+    return derived
 
 
-#: Gradients of the input, of the first state and of the weights.
-Derived = tuple[Tensor, Sequence[Tensor], Sequence[Tensor]]
-
-
-def _derive_onednn(
-    options: Options,
-    gradients: Sequence[Tensor | None],
-    input: Tensor,
-    state: Sequence[Tensor],
-    weights: list[Tensor],
-    results: Sequence[Tensor],
-) -> Derived:
+def _derive_onednn(call: Call, gradients: Sequence[Tensor | None], *results: Tensor) -> Derived:
     *outputs, left = results
     workspace = left.new_empty(0).set_(left.untyped_storage())
     whole = [
@@ -188,86 +202,27 @@ def _derive_onednn(
         for gradient, output in zip(gradients, outputs, strict=True)
     ]
     on_input, *on_weights, on_h, on_c = ONEDNN_BACKWARD.default(
-        input.contiguous(), *_four(weights), *(tensor.contiguous() for tensor in state),
-        *outputs, *whole, options.reverse, ONEDNN_LSTM, state[0].shape[-1], 1, options.has_bias,
-        True, False, [], False, workspace,
+        *_for_onednn(call), *outputs, *whole, call.reverse, ONEDNN_LSTM, call.h.shape[-1], 1,
+        call.has_bias, True, False, [], False, workspace,
     )  # fmt: skip
-    # Both biases have the same gradient, and oneDNN gives it twice as one tensor.
+    # Both biases have the same gradient, and oneDNN returns it twice as one tensor.
     on_weights[3] = on_weights[3].clone()
-    return on_input, (on_h, on_c), on_weights[: len(weights)]
-
-
-def _has_hand(options: Options, input: Tensor) -> bool:
-    return (
-        options.mode != "LSTM"
-        and options.lowered is None
-        and input.device.type == "cpu"
-        and input.dtype in {torch.float32, torch.float64}
-    )
-
-
-def _run_gru(
-    options: Options, input: Tensor, h: Tensor, weights: list[Tensor]
-) -> tuple[Tensor, ...]:
-    steps, batch = input.shape[:2]
-    weight_ih, weight_hh, *biases = weights
-    bias_ih, bias_hh = biases or (None, None)
-    order = range(steps)[::-1] if options.reverse else range(steps)
-    output, _, (kept,) = FORWARD["GRU"](
-        input.flatten(0, 1), (h[0],), (weight_ih, weight_hh, bias_ih, bias_hh),
-        [batch] * steps, order, _entered, keep=True,
-    )  # fmt: skip
-    output = output.view(steps, batch, h.shape[2])
-    return output, output[order[-1]].unsqueeze(0).clone(), nothing(h), kept
-
-
-def _entered(_: int, state: Tensor, __: Tensor) -> Tensor:
-    """Let a step begin with the state that the step before has left: all steps have one batch."""
-    return state
-
-
-def _has_own_forward(options: Options, input: Tensor) -> bool:
-    return options.mode == "GRU" and _has_hand(options, input)
+    return on_input, on_h, on_c, on_weights[: len(call.weights)]
 
 
 def _derive_hand(
-    options: Options,
-    gradients: Sequence[Tensor | None],
-    input: Tensor,
-    state: Sequence[Tensor],
-    weights: list[Tensor],
-    results: Sequence[Tensor],
+    call: Call, gradients: Sequence[Tensor | None], output: Tensor, *others: Tensor
 ) -> Derived:
-    on_output, on_h, _ = gradients
-    (output, *_, workspace), (h,), reverse = results, state, options.reverse
-    steps, batch = output.shape[:2]
-    before = torch.cat([output[1:], h] if reverse else [h, output[:-1]]).flatten(0, 1)
+    (on_output, on_h, _), h, (steps, batch) = gradients, call.h, output.shape[:2]
+    before = torch.cat([output[1:], h] if call.reverse else [h, output[:-1]]).flatten(0, 1)
     now = torch.zeros_like(h) if on_h is None else on_h.clone()
     on_output = torch.zeros_like(output) if on_output is None else on_output
-    order = range(steps) if reverse else range(steps)[::-1]
-    data, kept = input.flatten(0, 1), (workspace,) if options.mode == "GRU" else ()
-    on_gates = BACKWARD[options.mode](
+    data, kept = call.input.flatten(0, 1), others[-1:] if call.mode == "GRU" else ()
+    on_gates = BACKWARD[call.mode](
         on_output.flatten(0, 1).contiguous(), [now[0]], (output.flatten(0, 1), before, *kept),
-        weights[1], [batch] * steps, order,
+        call.weights[1], Schedule([batch] * steps, call.reverse),
     )  # fmt: skip
-    needed = (True, True, True, options.has_bias, options.has_bias)
-    found = through_gates(on_gates, data, before, weights[0], needed)
+    needed = (True, True, True, call.has_bias, call.has_bias)
+    found = through_gates(on_gates, data, before, call.weights[0], needed)
     on_data, *on_weights = (part for part in found if part is not None)
-    return on_data.view(input.shape), (now,), on_weights
-
-
-def _derive_torch(
-    options: Options,
-    gradients: Sequence[Tensor | None],
-    input: Tensor,
-    state: Sequence[Tensor],
-    weights: list[Tensor],
-    results: Sequence[Tensor],  # noqa: ARG001 - as the others
-) -> Derived:
-    count = len(state)
-
-    def run(input: Tensor, *rest: Tensor) -> list[Tensor]:
-        return _run_torch(options, input, rest[:count], list(rest[count:]))
-
-    found: Any = differentiate_again(run, detached([input, *state, *weights]), gradients)
-    return found[0], found[1 : 1 + count], found[1 + count :]
+    return on_data.view(call.input.shape), now, None, on_weights

@@ -5,28 +5,25 @@ operator, which looks at the mask when it runs and takes the path that an eager 
 backward operator runs that path once more, recorded.
 """
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils import _pytree as pytree
 
 from rnnkit._base.torch_tools import is_exporting, is_one_graph
 from rnnkit._kernels.compiled.direction import nothing
 from rnnkit._kernels.compiled.operators import LIBRARY, register
-from rnnkit._kernels.derivatives import detached, differentiate_again
+from rnnkit._kernels.derivatives import derive_again
 from rnnkit._kernels.lengths import Lengths
 from rnnkit._kernels.paths import run
 from rnnkit._kernels.stack import Direction, Run, Stack, States
 
-#: What both operators are told: the call, where samples start again, from what, and the layer.
+#: What both operators are told: first what gradients are taken of.
 GIVEN = (
     "Tensor input, Tensor h, Tensor? c, Tensor[] weights, Tensor? first_h, Tensor? first_c,"
     " Tensor reset, Tensor? lengths, str mode, bool has_bias, bool reverse"
 )
-#: Of these, what gradients are taken of, the list of weights among them.
-DERIVED = 6
+DERIVED, OTHERS = 6, 5
 
 LIBRARY.define(f"resets({GIVEN}) -> (Tensor, Tensor, Tensor)")
 LIBRARY.define(
@@ -36,10 +33,10 @@ LIBRARY.define(
 
 
 def takes_reset_operator(input: Tensor) -> bool:
-    """Say whether a call with resets is compiled to operators.
+    """Return whether a call with resets is compiled to operators.
 
-    An exported program is a loop or a scan, which asks nobody who loads it for rnnkit; and under
-    autocast each path mixes dtypes in its own way, which no compiler could know.
+    An exported program is a loop or a scan, which runs without rnnkit; and under autocast each path
+    mixes dtypes in its own way, which no compiler could know.
     """
     if not is_one_graph(input.shape[0]) or is_exporting():
         return False
@@ -54,16 +51,15 @@ def run_reset_operators(
     reset: Tensor,
     initial: States | None,
 ) -> tuple[Tensor, States]:
-    """Run a stack whose samples start again on the way; arguments are those of ``paths.run``."""
+    """Run a stack with resets; arguments are those of ``paths.run``."""
     each = None if lengths is None else lengths.each
 
     def run_one(direction: Direction, input: Tensor, start: States, first: Any) -> Run:
         mode, weights, bias, _, reverse = direction
-        h, c = _pair(start)
-        first_h, first_c = _pair(first or ())
         output, *ends = torch.ops.rnnkit.resets.default(
-            input, h, c, list(weights), first_h, first_c, reset, each, mode, bias, reverse
-        )
+            input, *_pair(start), list(weights), *_pair(first or ()), reset, each, mode, bias,
+            reverse,
+        )  # fmt: skip
         return output, tuple(tensor.squeeze(0) for tensor in ends[: len(start)])
 
     return stack.run_each(input, run_one, state, initial)
@@ -91,48 +87,16 @@ def _run_resets(*args: Any) -> tuple[Tensor, ...]:
     return output.contiguous(), *ends, *(nothing(output) for _ in range(2 - len(ends)))
 
 
-def _derive_resets(*args: Any) -> Any:
-    gradients, given, others = args[:3], args[3 : 3 + DERIVED], args[3 + DERIVED :]
-    leaves, spec = pytree.tree_flatten(given)
-
-    def run_again(*leaves: Tensor | None) -> Sequence[Tensor]:
-        return _run(*pytree.tree_unflatten(list(leaves), spec), *others, training=True)
-
-    found = differentiate_again(run_again, detached(leaves), gradients)
-    contiguous = [nothing(given[0]) if each is None else each.contiguous() for each in found]
-    return pytree.tree_unflatten(contiguous, spec)
-
-
 def _fake_resets(input: Tensor, h: Tensor, c: Tensor | None, *_: Any) -> tuple[Tensor, ...]:
     output = input.new_empty((*input.shape[:2], h.shape[2]))
     return output, h.new_empty(h.shape), nothing(h) if c is None else c.new_empty(c.shape)
 
 
-def _fake_resets_backward(*args: Any) -> Any:
-    given = args[3 : 3 + DERIVED]
-    return pytree.tree_map(
-        lambda each: nothing(given[0]) if each is None else each.new_empty(each.shape), given
-    )
-
-
-def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-    input, h, c, weights, first_h, first_c, reset, lengths, *ctx.options = inputs
-    ctx.set_materialize_grads(value=False)
-    if c is None:
-        ctx.mark_non_differentiable(output[2])
-    ctx.save_for_backward(input, h, c, first_h, first_c, reset, lengths, *weights)
-
-
-def _derive(ctx: Any, *gradients: Tensor | None) -> tuple[Any, ...]:
-    input, h, c, first_h, first_c, reset, lengths, *weights = ctx.saved_tensors
-    given = (input, h, c, weights, first_h, first_c)
-    found = torch.ops.rnnkit.resets_backward.default(
-        *gradients, *given, reset, lengths, *ctx.options
-    )
-    pairs = zip(given, found, strict=True)
-    return *(None if one is None else on_it for one, on_it in pairs), *(None,) * 5
+def _derive_resets(*args: Any) -> Any:
+    gradients, given, others = args[:3], args[3 : 3 + DERIVED], args[3 + DERIVED :]
+    return derive_again(lambda *given: _run(*given, *others, training=True), given, gradients)
 
 
 register(
-    "resets", (_run_resets, _fake_resets), (_derive_resets, _fake_resets_backward), _save, _derive
+    "resets", _run_resets, _fake_resets, _derive_resets, derived=DERIVED, results=0, others=OTHERS
 )

@@ -35,6 +35,9 @@ SCHEMAS = {
     ),
     "citation-file-format": ["CITATION.cff"],
 }
+#: Turns of phrase that plain English does without, and the folders that are free of them.
+ODD_WORDS = "of which|in the place of|what is no|as yet|Say whether|Hold "
+PLAIN_FOLDERS = ["rnnkit/_kernels"]
 #: What the environment of ``package`` says of the rnnkit that it finds.
 PROOF = """
 import importlib.metadata, pathlib, sys
@@ -182,10 +185,12 @@ def compare(session: nox.Session, unpacked: pathlib.Path) -> None:
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Check style, format, spelling and the direction of imports."""
+    """Check style, format, spelling, words and the direction of imports."""
     run(session, "ruff", "check")
     run(session, "ruff", "format", "--check")
     run(session, "codespell_lib")
+    # It prints what it finds with file and line, and ends with 1 if that is nothing.
+    session.run("grep", "-rnE", "--include=*.py", ODD_WORDS, *PLAIN_FOLDERS, success_codes=[1])
     session.run(str(ENVIRONMENT / "bin" / "lint-imports"))
     for schema, files in SCHEMAS.items():
         run(session, "check_jsonschema", "--builtin-schema", f"vendor.{schema}", *files)

@@ -1,4 +1,4 @@
-"""How does a layer run over its steps, in numbers?
+"""How a layer runs over its steps, numerically.
 
-Tensors and sizes go in, tensors come out. No module and no message comes in.
+Tensors and sizes go in, tensors come out. Nothing here knows a module or raises one of our errors.
 """

@@ -9,7 +9,7 @@ With lengths, on a CPU:
 
 With resets, on a CPU:
 
-- an LSTM that oneDNN runs gets blank steps, if it starts again from zeros;
+- an LSTM that oneDNN runs gets blank steps, if samples are reset to zeros;
 - a batch of at most ``FEW`` samples with more than ``CUTS`` resets each is cut into pieces, and so
   is a batch with lengths or with initial states that are not zeros: they run as rows;
 - otherwise all steps run by hand.
@@ -34,12 +34,12 @@ BLANK, STEPS = "blank", "steps"
 
 #: Hidden numbers of padding that a step may compute before rows cost less than padding.
 WASTE = 6000
-#: A batch with so few samples is cut into pieces where each has more resets than ``CUTS``.
+#: A batch of at most ``FEW`` samples is cut into pieces if each has more than ``CUTS`` resets.
 FEW, CUTS = 16, 2
 
 
 class Facts(NamedTuple):
-    """What the rule asks of a call."""
+    """The facts about a call that decide its path."""
 
     mode: str
     hidden_size: int
@@ -55,7 +55,7 @@ class Facts(NamedTuple):
 
 
 def facts_of(stack: Stack, input: Tensor, state: States) -> Facts:
-    """Collect what the rule asks of a call."""
+    """Return the facts about a call."""
     first, mkldnn = stack.layers[0][0], torch.backends.mkldnn
     weights = [weight for each in stack.directions for weight in each.weights]
     tensors = [input, *state, *weights]
@@ -78,7 +78,7 @@ def facts_of(stack: Stack, input: Tensor, state: States) -> Facts:
 
 
 def for_lengths(facts: Facts, lengths: list[int]) -> str:
-    """Choose a path for a padded batch in which one step is valid, at least."""
+    """Choose a path for a padded batch with at least one valid step."""
     if not facts.on_cpu:
         return PACKED
     if facts.is_watched:  # under autocast a packed LSTM returns a different dtype than a padded one
@@ -90,14 +90,9 @@ def for_lengths(facts: Facts, lengths: list[int]) -> str:
 
 
 def for_resets(facts: Facts, batch: int, cuts: int, *, is_full: bool, from_zeros: bool) -> str:
-    """Choose a path for a batch with so many resets in all.
+    """Choose a path for a batch with so many ``cuts``, resets after the first step.
 
-    Args:
-        facts: what the rule asks of the call.
-        batch: samples.
-        cuts: resets after the first step.
-        is_full: whether all steps are valid.
-        from_zeros: whether samples start again from zeros.
+    ``is_full``: there is no padding; ``from_zeros``: samples are reset to zeros.
     """
     if not facts.on_cpu:
         return PACKED

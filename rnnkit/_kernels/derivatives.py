@@ -1,8 +1,8 @@
 """The derivatives of the three recurrences over packed rows, written out.
 
-First it is computed, for all rows at once, what the gradient of a row's output is multiplied by for
-each of its gates; a step is then left with few operations. It is done in place wherever it can be:
-to allocate memory takes longer than to compute in it.
+The factors by which the gradient of a row's output is multiplied for each of its gates are computed
+first, for all rows at once; few operations are left to each step. They work in place wherever
+possible: allocating memory takes longer than computing in it.
 
 Rows and steps are those of ``gates``, run in the opposite order.
 """
@@ -17,15 +17,13 @@ from torch.utils import _pytree as pytree
 
 from rnnkit._kernels.gates import Schedule, gru_parts, steps_of
 
-#: The gradients on the hidden side of all gates, ``(rows, gates * hidden)``, which are those on the
-#: input's side, too; but for the last gate of a GRU, whose gradient on that side comes beside them.
+#: The gradients on the hidden side of all gates, ``(rows, gates * hidden)``. Those on the input's
+#: side are the same, except for the last gate of a GRU: its gradient there is the second tensor.
 OnGates = tuple[Tensor, Tensor | None]
 
 
-def rnn_backward(
-    derivative: Callable[[Tensor], Tensor],
-) -> Callable[..., OnGates]:
-    """Return the backward function of an RNN; its activation's derivative, given the output."""
+def rnn_backward(derivative: Callable[[Tensor], Tensor]) -> Callable[..., OnGates]:
+    """Return the backward function of an RNN, given its activation's derivative at an output."""
 
     def run(
         on_output: Tensor,
@@ -69,7 +67,7 @@ def gru_backward(
     _through_sigmoid(torch.mul(on_n, n_h, out=on_r), r)
     _through_sigmoid(torch.sub(before, n, out=on_z), z)
     torch.mul(on_n, r, out=on_n_h)
-    # Of each step's state, the gradient through its output; the loop adds that through later steps.
+    # Gradients of each step's state through its output; the loop adds those through later steps.
     on_every = on_output.clone(memory_format=torch.contiguous_format)
     order, sizes, carry_back = schedule.order[::-1], schedule.sizes, schedule.carry_back
     with torch.inference_mode():
@@ -136,8 +134,8 @@ def through_gates(
 ) -> list[Tensor | None]:
     """Return the gradients of the input, both weights and both biases; None if not needed.
 
-    ``on_gates`` is what a backward function has returned, and is overwritten; ``before`` is each
-    row's state before its step, ``(rows, hidden)``.
+    ``on_gates``, which a backward function returned, is overwritten; ``before`` ``(rows, hidden)``
+    is each row's state before its step.
     """
     flat, on_n = on_gates
     on_input = on_weight_ih = on_weight_hh = on_bias_ih = on_bias_hh = None
@@ -173,7 +171,7 @@ def differentiate_again(
     *,
     create_graph: bool = False,
 ) -> list[Tensor | None]:
-    """Run once more, recorded, and differentiate; a gradient that is None stands for zeros.
+    """Run once more, recorded, and differentiate; a gradient of None stands for zeros.
 
     ``run`` takes the leaves one by one, and may return fewer outputs than there are gradients.
     """

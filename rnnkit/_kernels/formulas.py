@@ -1,7 +1,7 @@
 """One step of rnnkit's own cells by their formulas, the input's part computed beforehand.
 
-torch's kernels for a step have no rules for ``torch.func`` nor for forward-mode derivatives;
-their parts have. And the products with the input, of all steps at once, are one product.
+torch's fused kernels for a step have no rules for ``torch.func`` and forward-mode derivatives; the
+operations in the formulas do. And the products of all steps with the input are one product.
 """
 
 from collections.abc import Sequence

@@ -1,6 +1,6 @@
 """The three recurrences over packed rows, written out: ``derivatives`` has their derivatives.
 
-The input's part of all steps is computed in one product, then one step after the other in place.
+The input's part of all steps is computed in one product; then each step works in place.
 
 Rows come in steps. Pieces are sorted by length, so step t concerns the first ``sizes[t]`` of them:
 run forward they become fewer, and run backward more, each new one with its first state. What only a
@@ -13,19 +13,18 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-#: h, and an LSTM's c beside it. Not that of stack, which stands on this file.
+#: h, and an LSTM's c. (That of ``stack``, which imports this file.)
 States = tuple[Tensor, ...]
 #: ``weight_ih``, ``weight_hh``, and the biases or None.
 Weights = tuple[Tensor, Tensor, Tensor | None, Tensor | None]
 #: The output, the states that are not the output, and what the backward function needs besides.
 Run = tuple[Tensor, States, States]
 
-#: An LSTM's gates in the order used here, i, f, o, g of torch's i, f, g, o: sigmoids side by side.
+#: An LSTM's gates here are i, f, o, g instead of torch's i, f, g, o: sigmoids side by side.
 ORDER = (0, 1, 3, 2)
 
-
-#: Above so many steps of each size, on average, a GRU computes all of them in one place, if nothing
-#: but the output is needed later: there are fewer views then, and the place stays in the cache.
+#: Above so many steps of each size, on average, a GRU computes all of them in one buffer, if only
+#: the output is needed later: there are fewer views then, and the buffer stays in the cache.
 STEPS_PER_SIZE = 3
 
 
@@ -47,10 +46,10 @@ class Schedule(NamedTuple):
 
 
 def steps_of(sizes: list[int], *tensors: Tensor) -> list[tuple[Tensor, ...]]:
-    """Return each step's rows of tensors; the first ones, of what holds one step and is used again.
+    """Return each step's rows of tensors; of a buffer for one step, as many of its first rows.
 
-    A loop over them belongs in inference mode, in which a view is made in a third of the time
-    and no operation counts versions; what leaves the loop is made before it.
+    Loop over them in inference mode, where a view takes a third of the time and no operation counts
+    versions. Allocate what leaves the loop before it.
     """
     each = {id(tensor): _each_step(tensor, sizes) for tensor in tensors}  # one may come twice
     return list(zip(*(each[id(tensor)] for tensor in tensors), strict=True))

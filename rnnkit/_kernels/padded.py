@@ -1,17 +1,17 @@
 """torch's fused kernels over padded input, exact for every length.
 
-A packed input leaves the fast kernels on CPU. A padded one runs over the padding; here it does
-so without a trace:
+Packed input does not reach the fast kernels on CPU. Padded input does, and here its padding has no
+effect:
 
 - the padding is zero (it may hold NaN), and so is the output there, which stops gradients too;
 - the backward direction reads each sample flipped within its own length;
 - the h of each sample is the output of its last step;
-- the c of an LSTM is in no output, so it is held: a further feature, 1 on padding, reaches the
-  input gate with a weight far below zero and the forget gate with one far above. There i = 0 and
-  f = 1 exactly, c stays what it was, and no gradient passes the gates;
-- an LSTM starts again from zeros inside a sample after a blank step, on which one more feature
-  closes the gates i, f and o: there c = 0 and h = 0 exactly;
-- a relu over padding may run away to infinity: the feature that holds c holds it at 0.
+- the c of an LSTM is not in the output, so it is frozen: a further feature, 1 on padding, reaches
+  the input gate with a weight far below zero and the forget gate with one far above. There i = 0
+  and f = 1 exactly, c stays the same, and no gradient passes the gates;
+- an LSTM is reset to zeros by a blank step, on which one more feature closes the gates i, f and o:
+  there c = 0 and h = 0 exactly;
+- a relu RNN may diverge over padding: the feature that freezes c sets its h to 0.
 """
 
 from typing import NamedTuple
@@ -27,11 +27,11 @@ from rnnkit._kernels.stack import Direction, Run, Stack, States
 #: Far enough that a sigmoid is 0 or 1 exactly, whatever else reaches the gate.
 CLOSED = 1e30
 
-#: The same in float16, where the other would be infinite, and no number times the feature's 0.
+#: The same in float16, where 1e30 would be infinite, and NaN times the feature's 0.
 CLOSED_HALF = 6e4
 
-#: The same of complex numbers, where the sigmoid is no number if the exponential is not finite: the
-#: gate is 0 or 1 up to 1e-26.
+#: The same of complex numbers, whose sigmoid is NaN if the exponential is not finite: the gate is 0
+#: or 1 up to 1e-26.
 CLOSED_COMPLEX = 60.0
 
 #: Which way a feature pushes each gate, in torch's order of them: on padding, and on a blank step.
@@ -48,7 +48,7 @@ class Places(NamedTuple):
     padding: Tensor | None
     #: ``(batch,)``: the last step of each sample; its first, if it has none.
     last: Tensor
-    #: What :func:`flipped` finds; None if no direction runs backward.
+    #: What :func:`flipped` returns; None if no direction runs backward.
     flipped: Tensor | None
     #: ``(seq, batch, 1)``: true on blank steps; None if there are none.
     blank: Tensor | None
@@ -61,7 +61,7 @@ def run_padded(
     lengths: Lengths | None = None,
     blank: Tensor | None = None,
 ) -> tuple[Tensor, States]:
-    """Run a stack over a padded batch ``(seq, batch, feature)``, each sample as if alone.
+    """Run a stack over a padded batch ``(seq, batch, feature)``, each sample as if by itself.
 
     ``blank`` ``(seq, batch, 1)`` is true on steps that set an LSTM to zero: there and on padding
     the input is zero then, and the output may be anything.
@@ -101,7 +101,11 @@ def _places_of(stack: Stack, lengths: Lengths, input: Tensor, blank: Tensor | No
 def flipped(lengths: Lengths, steps: int) -> Tensor:
     """Return the places of each sample's steps, flipped within its length: its own inverse.
 
-    Of lengths 1 and 3 over 3 steps: ``[[0, 5], [2, 3], [4, 1]]``, flattened to ``(seq * batch,)``.
+    They are ``(seq * batch,)``. With lengths 1 and 3, places ``[[0, 5], [2, 3], [4, 1]]`` turn ::
+
+        [[a, b],        [[a, d],
+         [-, c],  into   [-, c],
+         [-, d]]         [-, b]]
     """
     valid = lengths.valid(steps)
     step = torch.arange(steps, device=valid.device).unsqueeze(1)
@@ -112,12 +116,12 @@ def flipped(lengths: Lengths, steps: int) -> Tensor:
 
 
 def _zero_padding(tensor: Tensor, places: Places | None) -> Tensor:
-    """Return a padded batch with zeros on its padding, unless they are there or do not matter."""
+    """Return a padded batch with zeros on its padding, unless that does not matter."""
     if places is None or places.blank is not None:
         return tensor
     if places.padding is None:
         return tensor.masked_fill(places.beyond, 0)
-    # A mask that is spread over the features takes several times as long.
+    # Filling by a mask, broadcast over the features, takes several times as long.
     return tensor.flatten(0, 1).index_fill(0, places.padding, 0).view(tensor.shape)
 
 

@@ -1,6 +1,6 @@
 """A stack over a padded batch, by the path that is expected to be fastest.
 
-Whichever it is, each piece of each sample gives what it gives by itself.
+On each of them, a piece of a sample returns what it returns by itself.
 """
 
 from functools import partial
@@ -38,7 +38,7 @@ def run(
         output, ends = stack.run(input.flip(0) if stack.is_backward else input, state)
         return output.flip(0) if stack.is_backward else output, ends
     values = lengths.values
-    # Without a valid step there is no row; over the padding the result still has a gradient.
+    # Without a valid step there are no rows, and over the padding the result still has a gradient.
     if not values or not lengths.longest:
         return run_padded(stack, input, state, lengths)
     path = choice.for_lengths(choice.facts_of(stack, input, state), values)
@@ -62,7 +62,7 @@ def _run_resets(
         starts = starts & (torch.arange(seq, device="cpu").unsqueeze(1) < counts)
     cuts = int(starts[1:].sum())
     if not cuts:
-        # No sample is cut after its first step: whatever runs the batch can do that.
+        # A reset at the first step only changes the state that is given.
         return run(stack, input, _apply_reset_at_start(stack, state, initial, starts), lengths)
     path = choice.for_resets(
         choice.facts_of(stack, input, state),
@@ -101,7 +101,7 @@ def _run_pieces(
 
 
 def _lowered(stack: Stack, output: Tensor, ends: States) -> Run:
-    """Lower what autocast would have lowered, had the LSTM not been packed."""
+    """Lower the results of a packed LSTM as autocast lowers those of a padded one."""
     if stack.mode != "LSTM" or output.dtype is not torch.float32:
         return output, ends
     if output.device.type != "cpu" or not torch.is_autocast_enabled("cpu"):

@@ -1,9 +1,8 @@
 """A batch as pieces, and pieces as packed rows: no step of padding is computed.
 
-A piece is a stretch of one sample that runs from a state of its own to its end. Without resets
-each sample is one piece, cut to its length. The pieces are sorted from the longest to the shortest,
-and their rows have the order of a PackedSequence: the first step of every piece, then the second of
-those that have one, and so on.
+A piece is a stretch of one sample between two resets. Without resets each sample is one piece, cut
+to its length. The pieces are sorted from the longest to the shortest, and their rows have the order
+of a PackedSequence: the first step of every piece, then the second of those that have one, etc.
 """
 
 from collections.abc import Sequence
@@ -30,15 +29,15 @@ class Pieces(NamedTuple):
     steps: Tensor
     #: ``(pieces,)``: the step of the sample at which it starts; None if each is all of its sample.
     start: Tensor | None = None
-    #: Pieces that the state given by the caller enters, and those whose last state is returned,
-    #: when the steps are run forward, and the same when they are run backward.
+    #: Pieces that begin with the caller's state, and pieces whose last state is returned: of the
+    #: forward direction, and of the backward one.
     first_pieces: tuple[Tensor, ...] = ()
     last_pieces: tuple[Tensor, ...] = ()
 
     def begin(self, stack: Stack, state: States, initial: States | None) -> States:
         """Return each piece's first states, ``(layers * directions, pieces, hidden)``.
 
-        They are of ``state`` or of ``initial``, the state after a reset; None stands for zeros.
+        The first pieces begin with ``state``, others with ``initial``; None stands for zeros.
         """
         if self.start is None:
             return tuple(given.index_select(1, self.sample) for given in state)
@@ -55,7 +54,7 @@ class Pieces(NamedTuple):
         return stack.map_state(run, state, initial)
 
     def finish(self, stack: Stack, state: States, ends: States) -> States:
-        """Return each sample's last states, of those of all pieces; ``state`` if it has no step."""
+        """Pick each sample's last states from those of all pieces; without a step, ``state``."""
         # Autocast may have lowered what came out, and not what went in.
         state = tuple(hx.to(end.dtype) for hx, end in zip(state, ends, strict=True))
         if self.start is None:
@@ -112,7 +111,7 @@ class Rows:
 
     def __init__(self, pieces: Pieces, batch: int, device: torch.device) -> None:
         """Lay out the rows of pieces of a padded batch; their tensors are on the CPU."""
-        # While it is laid out, all is on the CPU, where a small tensor costs least.
+        # The layout is computed on the CPU, where small tensors cost least.
         self._steps, self._device = pieces.steps, device
         if pieces.start is None:
             step = torch.arange(int(pieces.steps[0]), device="cpu").unsqueeze(1)
@@ -169,12 +168,12 @@ class Rows:
         return Schedule(sizes, reverse, carry)
 
     def ends(self, tensor: Tensor, reverse: bool) -> Tensor:
-        """Take each piece's last state out of all, ``(pieces, hidden)``: a copy."""
+        """Return a copy of each piece's last state, ``(pieces, hidden)``, of those of all rows."""
         # The pieces' first rows come first.
         return tensor[: self.sizes[0]].clone() if reverse else tensor.index_select(0, self._last)
 
     def earlier(self, start: Tensor, after: Tensor, reverse: bool) -> Tensor:
-        """Return the state before each row's step, of first states and of those after each."""
+        """Return the state before each row's step, given first states and the states after."""
         return torch.cat([start, after]).index_select(0, self._before[reverse])
 
     @cached_property

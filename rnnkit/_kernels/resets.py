@@ -1,8 +1,8 @@
-"""Samples that start again between two steps, in a padded LSTM: a blank step in between.
+"""Resets of a padded LSTM by blank steps.
 
 On a blank step a further feature closes the gates i, f and o, so that c = 0 and h = 0 exactly and
-no gradient passes. The fast kernel then runs over all of a sample at once. Two things it cannot
-do: start from anything but zeros, and stop a NaN, since 0 times NaN is NaN.
+no gradient passes. The fast kernel then runs over each whole sample. This can only reset to zeros,
+and does not stop a NaN, since 0 times NaN is NaN.
 """
 
 import torch

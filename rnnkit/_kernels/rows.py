@@ -1,8 +1,8 @@
 """One layer in one direction over packed rows, forward and backward by hand.
 
 torch's own kernel over packed input records every operation of every step for its backward pass.
-Here the backward pass of a step is three to six operations on what all steps have prepared at
-once, and each weight's gradient is one product over all rows. A second derivative goes back to
+Here the backward pass of a step is three to six operations, on factors computed for all steps at
+once, and each weight's gradient is one product over all rows. A second derivative falls back to
 torch's kernel, which can be differentiated again.
 """
 
@@ -69,7 +69,7 @@ class _Recurrence(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
-        # What ran in full precision is derived so, even if that is done under autocast.
+        # What ran in full precision is differentiated in full precision, even under autocast.
         with torch.autocast("cpu", enabled=False):
             return None, None, *_derived(ctx, gradients)
 
@@ -88,7 +88,7 @@ def _derived(ctx: Any, gradients: Sequence[Tensor | None]) -> list[Tensor | None
         kept[0] = rows.earlier(c, kept[0], schedule.reverse)
     on_output, *on_ends = gradients
     on_output = torch.zeros_like(output) if on_output is None else on_output
-    # One buffer for all steps: what is left in it at the end is the first states' gradient.
+    # One buffer for all steps, which holds the gradient of the first states at the end.
     now = [
         torch.zeros_like(tensor) if gradient is None else gradient.clone()
         for tensor, gradient in zip(start, on_ends, strict=True)
@@ -117,6 +117,6 @@ def _derived_by_torch(
 
     create_graph = torch.is_grad_enabled()
     with torch.enable_grad():
-        # A tensor may come twice, as a tied bias does: each is a view of its own.
+        # A tensor may come twice, as a tied bias does: each becomes a different view.
         views = [None if tensor is None else tensor.view_as(tensor) for tensor in inputs]
     return differentiate_again(run, views, gradients, create_graph=create_graph)

@@ -1,8 +1,7 @@
-"""A batch whose samples start again from zeros, run step by step as it is.
+"""Resets to zeros of a batch without padding, which runs step by step as it is.
 
-Where sequences are short, or samples many, it costs more to cut them into pieces and to sort these
-than to run all steps, and to set to zero, before a step, the states of the samples that start again
-there.
+Where sequences are short, or samples many, cutting them into pieces and sorting these costs more
+than running all steps and setting states to zero before the steps at which samples are reset.
 """
 
 from collections.abc import Sequence
@@ -16,22 +15,25 @@ from rnnkit._kernels.stack import Run, Stack, States
 
 
 class Cuts:
-    """What :func:`run_rows` asks of ``Rows``, of a batch of which all steps are valid.
+    """What ``run_rows`` needs instead of ``Rows``, over the rows of ``(seq, batch)``.
 
-    Attributes:
-        sizes: how many samples have a first step, a second one, and so on: all.
+    Forward, it returns what this loop returns; backward, a state is set to zero after the step ::
+
+        for x_t, starts_t in zip(input, starts):
+            state = [tensor.masked_fill(starts_t.unsqueeze(1), 0) for tensor in state]
+            output_t, state = step(x_t, state)
     """
 
     def __init__(self, starts: Tensor) -> None:
-        """Take ``(seq, batch)``, booleans on the CPU, true where a sample starts again."""
+        """Take the resets, ``(seq, batch)``, booleans on the CPU."""
         self.sizes = [starts.shape[1]] * starts.shape[0]
         self._starts = starts
         self._found: dict[bool, tuple[Tensor, list[Tensor | None]]] = {}
 
     def _cuts(self, reverse: bool) -> tuple[Tensor, list[Tensor | None]]:
-        """Find the steps and samples whose state is set to zero, and the samples step by step."""
+        """Return the steps and samples before which a state is zeroed, and the samples by step."""
         if reverse not in self._found:
-            # Run backward, the cut before a step is met after it.
+            # Run backward, the cut before a step comes after it.
             starts = self._starts[1:] if reverse else self._starts
             places = starts.nonzero()
             counts: list[int] = starts.sum(1).tolist()
@@ -41,7 +43,7 @@ class Cuts:
         return self._found[reverse]
 
     def schedule(self, reverse: bool) -> Schedule:
-        """Return how the steps of a direction are run: a sample's state is zero after its cut."""
+        """Return how the steps of a direction are run."""
         _, cuts = self._cuts(reverse)
 
         def carry(step: int, state: Tensor, _: Tensor) -> Tensor:
@@ -57,19 +59,19 @@ class Cuts:
         return Schedule(self.sizes, reverse, carry, carry_back)
 
     def ends(self, tensor: Tensor, reverse: bool) -> Tensor:
-        """Take each sample's last state out of all, ``(batch, hidden)``: a copy."""
+        """Return a copy of each sample's last state, ``(batch, hidden)``."""
         batch = self.sizes[0]
         return (tensor[:batch] if reverse else tensor[-batch:]).clone()
 
     def earlier(self, start: Tensor, after: Tensor, reverse: bool) -> Tensor:
-        """Return the state before each row's step, of first states and of those after each."""
+        """Return the state before each row's step, given first states and the states after."""
         batch = self.sizes[0]
         both = (after[batch:], start) if reverse else (start, after[:-batch])
         step, sample = self._cuts(reverse)[0].unbind(1)
         return torch.cat(both).index_fill_(0, step * batch + sample, 0)
 
     def run_differentiable(self, stack: Stack, data: Tensor, state: States) -> Run:
-        """Run pieces by torch's own kernel, which can be differentiated once more."""
+        """Run pieces by torch's own kernel, which can be differentiated again."""
         seq, batch = self._starts.shape
         pieces = pieces_of(torch.full((batch,), seq, device="cpu"), self._starts)
         rows, first = Rows(pieces, batch, data.device), pieces.begin(stack, state, None)

@@ -4,9 +4,9 @@ The forward pass is torch's own kernel, bit for bit, except for a GRU that is tr
 is written out, since torch's kernel keeps no gates, and its last bit may differ. The backward pass
 is
 
-- oneDNN's own, of a float32 LSTM on a CPU, from the workspace that its forward pass has left;
-- written out, of a GRU or an RNN on a CPU;
-- of everything else torch's: its kernel runs once more, recorded, and is differentiated.
+- oneDNN's own for a float32 LSTM on a CPU, from the workspace that its forward pass has left;
+- written out for a GRU or an RNN on a CPU;
+- torch's for everything else: its kernel runs once more, recorded, and is differentiated.
 """
 
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ ONEDNN: Any = getattr(torch.ops.aten, "mkldnn_rnn_layer", None)
 ONEDNN_BACKWARD: Any = getattr(torch.ops.aten, "mkldnn_rnn_layer_backward", None)
 #: torch's number of the LSTM among oneDNN's recurrences.
 ONEDNN_LSTM = 2
-#: The workspaces that oneDNN has left and somebody still keeps: it reads no other memory as one.
+#: The workspaces of oneDNN that are still alive: it must not read any other memory as one.
 WORKSPACES: WeakSet[torch.UntypedStorage] = WeakSet()
 
 #: Gradients of the input, of both members of the state and of the weights.
@@ -88,7 +88,7 @@ def call_of(*args: Any) -> Call:
 
 
 def nothing(like: Tensor) -> Tensor:
-    """Return a tensor without elements, for a result that there is not."""
+    """Return a tensor without elements, which stands for None."""
     return like.new_empty(0, dtype=torch.uint8)
 
 
@@ -147,9 +147,9 @@ def _run_torch(call: Call) -> list[Tensor]:
 
 
 def _run_onednn(call: Call, *, train: bool) -> tuple[Tensor, ...]:
-    # The kernel leaves a workspace where gradients are on, and only there. How large it is no
-    # compiler could know: it goes on as the storage of a tensor without elements. A copy of that
-    # tensor has a different storage, and the backward pass then runs torch's kernel once more.
+    # The kernel leaves a workspace only where gradients are on. A compiler cannot know its size: it
+    # is returned as the storage of a tensor without elements. A copy of that tensor has a different
+    # storage, and the backward pass then runs torch's kernel once more.
     with torch.set_grad_enabled(train):
         output, h_n, c_n, workspace = ONEDNN.default(
             *_for_onednn(call), call.reverse, [], ONEDNN_LSTM, call.h.shape[-1], 1, call.has_bias,

@@ -10,12 +10,12 @@ from torch.utils import _pytree as pytree
 from rnnkit._base.torch_tools import is_exporting
 from rnnkit._kernels.compiled.direction import derive_single, fake_single, nothing, run_single
 
-#: What both operators are told of the layer and of the call.
+#: Arguments of both operators that are not tensors.
 OPTIONS = "str mode, bool has_bias, bool reverse, ScalarType? lowered"
 
 #: A compiler's cache on disk and a saved program know an operator only by its name. Who changes
 #: what one takes or returns, its sizes included, renames it: both would fail otherwise.
-#: The workspace is an exception: a graph hands it on unread, and its size is the kernel's own.
+#: The workspace is an exception: a graph only passes it along, and the kernel knows its size.
 LIBRARY: Any = torch.library.Library("rnnkit", "DEF")  # type: ignore[no-untyped-call]
 LIBRARY.define(
     f"layer(Tensor input, Tensor h, Tensor? c, Tensor[] weights, {OPTIONS}, bool train)"

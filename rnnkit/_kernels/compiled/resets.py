@@ -1,7 +1,7 @@
 """``rnnkit::resets``: one layer in one direction with resets.
 
-A compiler knows no values of a mask: it would write down a loop over all steps. Here it sees one
-operator, which looks at the mask when it runs and takes the path that an eager call takes. Its
+A compiler does not know a mask's values: it would write down a loop over all steps. Here it sees
+one operator, which reads the mask when it runs and takes the path that an eager call takes. Its
 backward operator runs that path once more, recorded.
 """
 
@@ -18,7 +18,7 @@ from rnnkit._kernels.lengths import Lengths
 from rnnkit._kernels.paths import run
 from rnnkit._kernels.stack import Direction, Run, Stack, States
 
-#: What both operators are told: first what gradients are taken of.
+#: Arguments of both operators: the first six have gradients.
 GIVEN = (
     "Tensor input, Tensor h, Tensor? c, Tensor[] weights, Tensor? first_h, Tensor? first_c,"
     " Tensor reset, Tensor? lengths, str mode, bool has_bias, bool reverse"

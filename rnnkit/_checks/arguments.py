@@ -1,6 +1,5 @@
 """Guards of a call's other arguments, and of those that it does not have."""
 
-import difflib
 import functools
 import inspect
 from collections.abc import Callable
@@ -21,11 +20,9 @@ from rnnkit._checks.call_spec import (
     sizes,
     spell,
 )
+from rnnkit._checks.names import hint
 from rnnkit._checks.odd_tensors import not_dense
 from rnnkit._checks.rules import is_batch_size
-
-#: What a step, and the functions of ``rnnkit.states``, call what a layer calls otherwise.
-RENAMED = {"input": "x_t", "hx": "state", "batch_first": "state_batch_first"}
 
 FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
 
@@ -38,30 +35,22 @@ def known_options(function: FunctionT) -> FunctionT:
 
     @functools.wraps(function)
     def checked(*args: Any, **kwargs: Any) -> Any:
-        for name in kwargs:
+        for name, value in kwargs.items():
             if name not in known:
-                _refuse_option(function.__name__, name, [part for part in known if part != "self"])
+                others = [part for part in known if part != "self"]
+                _refuse_option(function.__name__, name, value, others)
         return function(*args, **kwargs)
 
     return cast("FunctionT", checked)
 
 
-def _refuse_option(function: str, name: str, known: list[str]) -> NoReturn:
-    shown = bounded(name, BRIEF_LENGTH)
-    headline, rows = f"{function} takes {', '.join(known)}", [("fix", f"leave {shown} out")]
-    meant = [RENAMED.get(name), *difflib.get_close_matches(shown, known)]
-    found = next((own for own in meant if own in known), None)
-    if found == "state_batch_first" and name in RENAMED:
-        headline = (
-            "the batch_first of a layer says nothing about its states, which stay "
-            "(layers * directions, batch, hidden)"
-        )
-        of_batch_first = f"{found}=True, for the states of a layer with {found}=True"
-        rows = [("fix", f"leave {name} out"), ("or", of_batch_first)]
-    elif found is not None:
-        rows = [("fix", f"{found}={shown}, by its name here")]
+def _refuse_option(function: str, name: str, value: Any, known: list[str]) -> NoReturn:
+    shown, headline = bounded(name, BRIEF_LENGTH), f"{function} takes {', '.join(known)}"
+    if name == "batch_first" and "state_batch_first" in known:
+        headline = "the batch_first of a layer is about its input: states keep the layers on axis 0"
     sentence = f"{function}() got an unexpected keyword argument {shown!r}"
-    refusal(ArgumentError, shown, sentence, headline, *rows, code="arguments-of-a-call")
+    fix = ("fix", hint(function, name, value, known))
+    refusal(ArgumentError, shown, sentence, headline, fix, code="arguments-of-a-call")
 
 
 def check_step(layer: Any, x_t: Any) -> None:

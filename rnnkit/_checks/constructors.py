@@ -1,6 +1,5 @@
 """The guard of the constructors: refuses an argument before torch sees it, and says why."""
 
-import difflib
 import functools
 import inspect
 import math
@@ -14,30 +13,8 @@ import torch
 from rnnkit._base.errors import ArgumentError
 from rnnkit._base.message import brief, call, refusal, wanted, warn
 from rnnkit._checks.cell_errors import refuse_second_cell
+from rnnkit._checks.names import hint
 from rnnkit._checks.rules import CELL_RULES, FLAG, RULES, Rule, is_truth
-
-#: What Keras calls an option, and its name here.
-OTHER_NAMES = {
-    "units": "hidden_size",
-    "input_dim": "input_size",
-    "use_bias": "bias",
-    "activation": "nonlinearity",
-}
-
-#: Options of Keras that do not exist here, and what to type instead.
-NO_OPTIONS = {
-    "return_sequences": "leave it out: output, state = layer(input) returns every step",
-    "return_state": "leave it out: output, state = layer(input) returns the state too",
-    "go_backwards": "rnnkit.unroll(cell, input, reverse=True)",
-    "stateful": "leave it out: output, hx = layer(input, hx) passes the state on",
-    "recurrent_dropout": "leave it out: torch's kernels have none between steps",
-}
-
-#: Options of layers, and what is typed in place of them for a ``Recurrent``.
-OF_RECURRENT = {
-    "bidirectional": "reverse_cells=[...], the cell of each layer's backward direction",
-    "num_layers": "cells=[...], the cell of each layer",
-}
 
 Arguments = ParamSpec("Arguments")
 Module = TypeVar("Module")
@@ -50,15 +27,7 @@ COUNTS = (Integral, SupportsIndex)
 def checked_arguments(
     init: Callable[Concatenate[Module, Arguments], None],
 ) -> Callable[Concatenate[Module, Arguments], None]:
-    """Check a constructor's arguments before torch sees them.
-
-    The signature stays the constructor's own: ``torch.nn.utils.skip_init`` looks for ``device``
-    in it.
-
-    Raises:
-        ArgumentError: when called, if an argument is missing, unknown, of another type or out
-            of range.
-    """
+    """Check a constructor's arguments before torch sees them; keep its signature for tools."""
     signature = inspect.signature(init)
 
     @functools.wraps(init)
@@ -90,7 +59,7 @@ def checked_arguments(
 
 
 def known_arguments(init: InitT) -> InitT:
-    """Tell of arguments that a constructor does not have, and leave all else to it."""
+    """Refuse arguments that a constructor does not have, and leave the others to it."""
     signature = inspect.signature(init)
 
     @functools.wraps(init)
@@ -118,7 +87,7 @@ def _bind(
 
 
 def check_option(argument: str, value: Any) -> Any:
-    """Hold one option of a Recurrent to what layers take under this name."""
+    """Check that an option of a Recurrent is what layers take under this name."""
     rule = RULES[argument]
     if not rule.is_kind(value) or not rule.fits(value):
         written = functools.partial(call, "Recurrent", (), {argument: value})
@@ -136,26 +105,10 @@ def _refuse_unbound(
     unknown = next((key for key in kwargs if key not in known), "")
     sentence = f"{name}.__init__() {'got ' if reason.startswith('multiple') else ''}{reason}"
     fix = f"{name}({', '.join(known[: 1 if 'reverse_cells' in known else 3])}, ...)"
-    meant = OTHER_NAMES.get(unknown)
-    if unknown in OF_RECURRENT and "reverse_cells" in known:
-        fix = OF_RECURRENT[unknown]
-    elif unknown == "proj_size":
+    if unknown:
+        fix = hint(name, unknown, kwargs[unknown], known)
+    if unknown == "proj_size":
         sentence = "proj_size argument is only supported for LSTM, not RNN or GRU"
-        fix = f"leave proj_size out, or follow {name} by torch.nn.Linear"
-    elif unknown in {"batch_first", "bidirectional", "num_layers"}:
-        fix = f"leave {unknown} out: a cell is one layer, in one direction, for one step"
-    elif unknown == "nonlinearity":
-        fix = f"leave nonlinearity out: {name} has fixed ones, RNN and RNNCell take it"
-    elif unknown == "activation" and "hidden_size" in known and "nonlinearity" not in known:
-        fix = f"leave activation out: {name} has fixed ones, RNN and RNNCell take nonlinearity"
-    elif meant in known:
-        fix = f"{meant}={brief(kwargs[unknown])}"
-    elif unknown == "time_major" and "batch_first" in known:
-        fix = f"batch_first={not kwargs[unknown]}"
-    elif unknown in NO_OPTIONS:
-        fix = NO_OPTIONS[unknown]
-    elif similar := difflib.get_close_matches(unknown, known):
-        fix = f"{similar[0]}={brief(kwargs[unknown])}"
     headline = call(name, args, kwargs)
     refusal(ArgumentError, unknown, sentence, headline, ("fix", fix), code="option-unknown")
 
@@ -177,45 +130,42 @@ def _refuse(
 
 
 def _fix(name: str, rule: Rule, argument: str, value: Any) -> str:
+    known = isinstance(value, str) and isinstance(getattr(torch, value, None), torch.dtype)
+    number = _number(value)
     if isinstance(value, torch.dtype):
         return f"by name: dtype={value}"
     if isinstance(value, torch.device):
         return f"by name: device={value.type!r}"
-    if rule is FLAG:
-        return _fix_flag(argument, value)
-    if argument == "dtype":
-        known = isinstance(value, str) and isinstance(getattr(torch, value, None), torch.dtype)
-        return f"dtype=torch.{value}" if known else f"dtype={rule.expected}"
-    if isinstance(value, bool) and argument in {"num_layers", "hidden_size", "input_size"}:
-        return f"pass options by name: {name}(..., batch_first={value}) or bias={value}"
-    number = _number(value)
-    if argument == "dropout" and number is not None and 0 <= number <= 1:
-        return f"dropout={number:g}"
-    if number is not None and number == int(number) and rule.is_kind(int(number)):
-        fits = rule.fits(int(number))
-        return f"{argument}={int(number)}" if fits else f"{argument}: {rule.expected}"
-    if number is not None and rule.kind in COUNTS:
-        return f"{argument}=int(...), or // in place of / where it is computed"
-    return f"{argument}: {rule.expected}"
-
-
-def _fix_flag(argument: str, value: Any) -> str:
-    if isinstance(value, str):
+    if rule is FLAG and isinstance(value, str):
         return f"a string counts as true whatever it says: {argument}=True or {argument}=False"
     if argument == "bias" and isinstance(value, float) and 0 < value < 1:
         return f"by name: dropout={value}"
-    return f"{argument}={bool(value)}" if isinstance(value, int) else f"{argument}=True or False"
+    if rule is FLAG:
+        return f"{argument}={bool(value) if isinstance(value, int) else 'True or False'}"
+    if argument == "dtype":
+        return f"dtype=torch.{value}" if known else f"dtype={rule.expected}"
+    if isinstance(value, bool) and argument in {"num_layers", "hidden_size", "input_size"}:
+        return f"pass options by name: {name}(..., batch_first={value}) or bias={value}"
+    if argument == "dropout" and number is not None and 0 <= number <= 1:
+        return f"dropout={number:g}"
+    if (
+        number is None
+        or rule.kind not in COUNTS
+        or (number == int(number) and not rule.fits(int(number)))
+    ):
+        return f"{argument}: {rule.expected}"
+    if number == int(number):
+        return f"{argument}={int(number)}"
+    return f"{argument}=int(...), or // in place of / where it is computed"
 
 
 def _number(value: Any) -> float | None:
-    """Read a number, or a string that is one; a bool is none."""
-    if isinstance(value, str | int | float) and not isinstance(value, bool):
-        try:
-            number = float(value)
-        except (ValueError, OverflowError):
-            return None
-        return number if math.isfinite(number) else None
-    return None
+    """Return the number that a number or a string is; None for a bool."""
+    try:
+        number = math.nan if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError, OverflowError, RuntimeError):
+        return None
+    return number if math.isfinite(number) else None
 
 
 def _check_projection(arguments: Mapping[str, Any], written: Callable[[], str]) -> None:

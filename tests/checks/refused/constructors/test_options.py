@@ -186,7 +186,7 @@ input_size should be of type int, got: float
     "nn.LSTM(3, 4, nonlinearity='relu')": snapshot("""\
 LSTM.__init__() got an unexpected keyword argument 'nonlinearity'
   LSTM(3, 4, nonlinearity='relu')
-  fix       leave nonlinearity out: LSTM has fixed ones, RNN and RNNCell take it
+  fix       leave nonlinearity out: LSTM has fixed ones, RNN and RNNCell take nonlinearity
   more      python -m rnnkit explain option-unknown\
 """),
     "nn.GRU(3, 4, proj_size=2)": snapshot("""\

@@ -168,9 +168,8 @@ mask must be booleans, or 0 and 1; got other values
         Refused(ArgumentError, "lacks"),
         message=snapshot("""\
 select() got an unexpected keyword argument 'batch_first'
-  the batch_first of a layer says nothing about its states, which stay (layers * directions, batch, hidden)
-  fix       leave batch_first out
-  or        state_batch_first=True, for the states of a layer with state_batch_first=True
+  the batch_first of a layer is about its input: states keep the layers on axis 0
+  fix       leave batch_first out, or state_batch_first=True for the states of a layer that has it
   more      python -m rnnkit explain arguments-of-a-call\
 """),
     ),
@@ -178,7 +177,7 @@ select() got an unexpected keyword argument 'batch_first'
         "rnnkit.states.select(filled(4, 3, 6), [0], batchfirst=False)",
         Refused(ArgumentError, "lacks", "batchfirst"),
         fix=fix(
-            "state_batch_first=batchfirst",
+            "state_batch_first=False",
             where="rnnkit.states.select(state, [0], @)",
             state=(3, 4, 6),
             batchfirst=False,

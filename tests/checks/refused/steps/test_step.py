@@ -104,7 +104,7 @@ GRU.step: Expected state to be 2D, got 3D instead
         message=snapshot("""\
 step() got an unexpected keyword argument 'input'
   step takes x_t, state
-  fix       x_t=input, by its name here
+  fix       x_t=input
   more      python -m rnnkit explain arguments-of-a-call\
 """),
     ),

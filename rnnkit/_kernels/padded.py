@@ -35,7 +35,7 @@ CLOSED_HALF = 6e4
 CLOSED_COMPLEX = 60.0
 
 #: Which way a feature pushes each gate, in torch's order of them: on padding, and on a blank step.
-SIGNS = {"LSTM": ((-1, 1, 0, 0), (-1, -1, 0, -1)), "RNN_RELU": ((-1,), (-1,))}
+SIGNS = {"LSTM": ((-1, 1, 0, 0), (-1, -1, 0, -1)), "RNN_RELU": ((-1,),)}
 
 
 class Places(NamedTuple):

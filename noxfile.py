@@ -38,16 +38,23 @@ SCHEMAS = {
 #: Turns of phrase that plain English does without, and the folders that are free of them.
 ODD_WORDS = "of which|in the place of|what is no|as yet|Say whether|Hold "
 PLAIN_FOLDERS = ["rnnkit/_kernels"]
-#: What the environment of ``package`` says of the rnnkit that it finds.
+#: What the environment of ``package`` checks of the rnnkit that it finds: each module is imported.
 PROOF = """
-import importlib.metadata, pathlib, sys
+import importlib.metadata, pathlib, pkgutil, sys
 from packaging.metadata import Metadata
 import rnnkit
 home = pathlib.Path(rnnkit.__file__).parent
 assert home.is_relative_to(sys.prefix), home
 assert (home / "py.typed").is_file()
 Metadata.from_email(importlib.metadata.distribution("rnnkit").read_text("METADATA"))
+for module in pkgutil.walk_packages(rnnkit.__path__, "rnnkit."):
+    if not module.name.endswith("__main__"):
+        importlib.import_module(module.name)
 """
+#: The tests that ``package`` runs: the public names, and the numbers beside torch's.
+OF_PACKAGE = ("tests/project/test_public_names.py", "tests/torch/test_same_numbers.py")
+#: The tests that ``hooked`` runs: those of the folders whose functions take users' arguments.
+OF_HOOK = ("tests/checks", "tests/kernels", "tests/modules", "-m", "not slow")
 
 nox.options.sessions = ["tests", "lint", "types", "docs", "hooked", "package"]
 nox.options.default_venv_backend = "none"
@@ -76,23 +83,23 @@ def run(session: nox.Session, module: str, *args: str) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Run the tests, a process for each core; arguments after ``--`` go to pytest."""
-    run(session, "pytest", *PARALLEL, *session.posargs)
+    """Run the tests, a process for each core; arguments after ``--`` go to pytest.
 
-
-@nox.session
-def hooked(session: nox.Session) -> None:
-    """Run the tests with every annotation of rnnkit checked at each call."""
-    run(session, "pytest", HOOK, *PARALLEL, *session.posargs)
-
-
-@nox.session
-def coverage(session: nox.Session) -> None:
-    """Run the tests, and fail if they miss a line or a branch; show which."""
+    With COVERAGE in the environment, fail if they miss a line or a branch, and show which.
+    """
+    if "COVERAGE" not in os.environ:
+        run(session, "pytest", *PARALLEL, *session.posargs)
+        return
     run(session, "coverage", "erase")
     run(session, "coverage", "run", "-m", "pytest", *PARALLEL, *session.posargs)
     run(session, "coverage", "combine", "--quiet")
     run(session, "coverage", "report", "--skip-covered")
+
+
+@nox.session
+def hooked(session: nox.Session) -> None:
+    """Run tests with every annotation of rnnkit checked at each call."""
+    run(session, "pytest", HOOK, *PARALLEL, *(session.posargs or OF_HOOK))
 
 
 @nox.session
@@ -139,7 +146,7 @@ def run_apart(session: nox.Session, *packages: str) -> None:
 
 @nox.session
 def package(session: nox.Session) -> None:
-    """Run the tests of the sdist with the wheel, and with nothing else of this folder."""
+    """Compare the sdist to git, import each module of the wheel, and run some tests with it."""
     prepare(session)
     with tempfile.TemporaryDirectory() as name:
         place = pathlib.Path(name)
@@ -153,7 +160,7 @@ def package(session: nox.Session) -> None:
         python = beside(session, place / "environment", wheel)
         with session.chdir(unpacked):
             session.run(python, "-c", PROOF)
-            session.run(python, "-m", "pytest", *PARALLEL, *session.posargs)
+            session.run(python, "-m", "pytest", *PARALLEL, *(session.posargs or OF_PACKAGE))
 
 
 def beside(session: nox.Session, place: pathlib.Path, wheel: pathlib.Path) -> str:

@@ -20,6 +20,7 @@ from rnnkit._checks.call_spec import (
     sizes,
     spell,
 )
+from rnnkit._checks.causes.structures import outlined
 from rnnkit._checks.names import hint
 from rnnkit._checks.odd_tensors import not_dense
 from rnnkit._checks.rules import is_batch_size
@@ -54,7 +55,7 @@ def _refuse_option(function: str, name: str, value: Any, known: list[str]) -> No
 
 
 def check_step(layer: Any, x_t: Any) -> None:
-    """Hold a step to one time step, of a layer that runs in one direction."""
+    """Check that a step is one time step, of a layer that runs in one direction."""
     name = type(layer).__name__
     # Of a Recurrent the cells know the width.
     width = getattr(layer, "input_size", None)
@@ -101,37 +102,45 @@ MISSING: Any = _Missing()
 
 
 def check_batch_size(name: str, batch_size: Any) -> None:
-    """Hold the argument of ``initial_state`` to a count, or None for no batch axis."""
+    """Check that the argument of ``initial_state`` is a count, or None for no batch axis."""
+    fix = ("fix", "initial_state(5) of five samples, initial_state(None) without a batch axis")
     if isinstance(batch_size, _Missing):
         sentence = f"{name}.initial_state() missing 1 required argument: 'batch_size'"
-        fix = ("fix", "initial_state(5) of five samples, initial_state(None) without a batch axis")
         refusal(ArgumentError, "batch_size", sentence, "", fix, code="batch-size")
     if hides_values() or isinstance(batch_size, torch.SymInt) or is_proxy(batch_size):
         # A size is no int there, and a comparison would fix it.
         return
     if batch_size is not None and not is_batch_size(batch_size):
-        refusal(
-            ArgumentError,
-            "batch_size",
-            f"{name}.initial_state: batch_size must be an int from 0, or None for a state without "
-            f"batch axis, got {brief(batch_size)}",
-            code="batch-size",
-        )
+        wants = "an int from 0, or None for a state without batch axis"
+        sentence = f"{name}.initial_state: batch_size must be {wants}, got {brief(batch_size)}"
+        refusal(ArgumentError, "batch_size", sentence, code="batch-size")
 
 
 def check_own_state(layer: CheckedLayer, state: Any) -> None:
-    """Hold a state to what this layer returns, of any batch."""
-    tensors = (state,) if isinstance(state, Tensor) else state
+    """Check that a state is what this layer returns, of any batch."""
     if is_jit_traced() or is_proxy(state):
         return
-    wants = own_state_axes(layer)
-    if not isinstance(tensors, tuple | list) or len(tensors) != len(wants):
-        _refuse_state(layer, state, 0)
-    if any(map(is_proxy, tensors)):
+    wants, parts = own_state_axes(layer), (state,)
+    if len(wants) > 1 and isinstance(state, tuple | list):
+        parts = tuple(state)
+    if any(map(is_proxy, parts)):
         return
-    for place, (tensor, axes) in enumerate(zip(tensors, wants, strict=True)):
-        if not _fits(tensor, axes) or tensor.shape[:-1] != tensors[0].shape[:-1]:
-            _refuse_state(layer, state, place)
+    wrong = [
+        place
+        for place, (tensor, axes) in enumerate(zip(parts, wants, strict=False))
+        if not (_fits(tensor, axes) and tensor.shape[:-1] == parts[0].shape[:-1])
+    ]
+    if wrong or len(parts) != len(wants):
+        expected, place = spell(wants[0]), wrong[0] if wrong else 0
+        if len(wants) > 1:
+            expected = f"h {expected}, c {spell(wants[-1])}"
+        shape = getattr(parts[place], "shape", ()) if parts else ()
+        refusal(
+            StateError, "state", f"state is not what this {type(layer).__name__} returned",
+            described(layer), ("state", wanted(expected, outlined(state))),
+            ("fix", "output, state = layer(...): the state is the second of the two"),
+            code="state-not-own", facts=(sizes(wants[place]), tuple(shape)),
+        )  # fmt: skip
 
 
 def _fits(tensor: Any, axes: tuple[Axis, ...]) -> bool:
@@ -140,35 +149,5 @@ def _fits(tensor: Any, axes: tuple[Axis, ...]) -> bool:
     if tensor.dim() == len(axes) - 1:
         axes = tuple(axis for axis in axes if axis.name != "batch")
     return tensor.dim() == len(axes) and all(
-        axis.size is None or axis.size == size
-        for axis, size in zip(axes, tensor.shape, strict=True)
+        axis.size in (None, size) for axis, size in zip(axes, tensor.shape, strict=True)
     )
-
-
-def _refuse_state(layer: CheckedLayer, state: Any, place: int) -> NoReturn:
-    wants = own_state_axes(layer)
-    both = f"h {spell(wants[0])}, c {spell(wants[-1])}"
-    wrong = state
-    if not isinstance(state, Tensor):
-        wrong = state[place] if isinstance(state, tuple | list) and len(state) > place else None
-    actual = tuple(wrong.shape) if isinstance(wrong, Tensor) else ()
-    refusal(
-        StateError,
-        "state",
-        f"state is not what this {type(layer).__name__} returned",
-        described(layer),
-        ("state", wanted(spell(wants[0]) if len(wants) == 1 else both, _shapes(state))),
-        ("fix", "output, state = layer(...): the state is the second of the two"),
-        code="state-not-own",
-        facts=(sizes(wants[place]), actual),
-    )
-
-
-def _shapes(state: Any) -> str:
-    if isinstance(state, tuple | list) and 0 < len(state) <= len(("h", "c")):
-        return "(" + ", ".join(map(_shape, state)) + ")"
-    return _shape(state)
-
-
-def _shape(tensor: Any) -> str:
-    return f"{tuple(tensor.shape)}" if isinstance(tensor, Tensor) else brief(tensor)

@@ -1,9 +1,7 @@
 """Refusals of cells: more of them than one list, and what one does to its state in a step."""
 
-from collections.abc import Iterable
 from typing import Any, NoReturn
 
-import torch
 from torch import Tensor
 
 from rnnkit._base.errors import ArgumentError, CellError
@@ -14,22 +12,14 @@ from rnnkit._checks.objects import cells_of
 
 
 def refuse_second_cell(args: tuple[Any, ...]) -> NoReturn:
-    """Refuse what follows the first cells by position: more layers, or the other direction?"""
+    """Refuse what follows the first cells by position: more layers, or the other direction."""
     cells_of(args[0], "cells")
-    rows = []
-    one, other = args[:2]
-    alike, reads = (getattr(cell, "input_size", None) for cell in (one, other))
-    width = getattr(one, "proj_size", 0) or getattr(one, "hidden_size", None)
-    same, chained = (reads is None or size in (None, reads) for size in (alike, width))
-    cells = [isinstance(one, torch.nn.Module) and not hasattr(one, "__len__") for one in args]
-    if all(cells) and (chained or not same):
-        names = ", ".join(chr(ord("a") + place) for place in range(len(args)))
-        fix = f"rnnkit.Recurrent([{names}]), if each reads the output of the one before"
-        rows = [("fix", fix)]
-    if same and len(args) == PAIR and isinstance(other, Iterable | torch.nn.Module):
-        back = "rnnkit.Recurrent(a, reverse_cells=b), if b runs from the end"
-        rows.append(("or" if rows else "fix", back))
-    rows = rows or [("fix", "rnnkit.Recurrent(a, ...), the options by name")]
+    names = ", ".join(chr(ord("a") + place) for place in range(len(args)))
+    rows = [("fix", f"rnnkit.Recurrent([{names}]), if each reads the output of the one before")]
+    if isinstance(args[1], bool | int | float):
+        rows = [("fix", "rnnkit.Recurrent(a, ...), the options by name")]
+    elif len(args) == PAIR:
+        rows.append(("or", "rnnkit.Recurrent(a, reverse_cells=b), if b runs from the end"))
     sentence = f"Recurrent takes its cells in one list, got {len(args)} arguments by position"
     headline = call("Recurrent", args, {})
     refusal(ArgumentError, "cells", sentence, headline, *rows, code="recurrent-positions")
@@ -37,20 +27,15 @@ def refuse_second_cell(args: tuple[Any, ...]) -> NoReturn:
 
 def refuse_of_layer(cell: Any, hx: Any, new: Any, batch: Any, step: int) -> NoReturn:
     """Refuse a cell whose state is a layer's: its output would have one axis too many."""
-    name = type(cell).__name__
     shape = tuple((new if isinstance(new, Tensor) else new[0]).shape)
     fix = f"return a state with the batch on axis 0: {shape[1:]}"
     if is_of_layer(hx, batch):
-        fix = f"let initial_state return {_zeros_of_cell(hx)}"
-    sentence = f"{name} returned an output of {shape} at step {step}, for {batch} samples"
+        sizes = ", ".join(map(str, ("batch_size", *shape[2:])))
+        fix = f"let initial_state return a state of ({sizes})"
+    came = f"returned an output of {shape} at step {step}, for {batch} samples"
+    sentence = f"{type(cell).__name__} {came}"
     headline = "a cell's state has the batch on axis 0, a layer's on axis 1"
     refusal(CellError, "cell", sentence, headline, ("fix", fix), code="cell-batch", facts=(step,))
-
-
-def _zeros_of_cell(state: Any) -> str:
-    if isinstance(state, tuple):
-        return f"({', '.join(map(_zeros_of_cell, state))}{',' * (len(state) == 1)})"
-    return f"torch.zeros(batch_size, {', '.join(map(str, state.shape[2:]))})"
 
 
 def refuse_written(cell: Any, hx: Any, new: Any, step: int) -> None:
@@ -59,11 +44,10 @@ def refuse_written(cell: Any, hx: Any, new: Any, step: int) -> None:
         # Two places of one buffer, whose parts torch counts as one.
         if old._base is not None and old._base is now._base and old.data_ptr() != now.data_ptr():  # noqa: SLF001
             return
-    fix = "clone what is written, as in h = h.clone(), or return new tensors"
-    if isinstance(hx, Tensor):
-        fix = "hx = hx.clone(), at the start of the step; or hx + x in place of hx.add_(x)"
-    elif all(isinstance(part, Tensor) for part in hx):
-        fix = "hx = tuple(part.clone() for part in hx), at the start of the step"
+    cloned = "hx.clone()" if isinstance(hx, Tensor) else "tuple(part.clone() for part in hx)"
+    fix = f"hx = {cloned}, at the start of the step; or hx + x instead of hx.add_(x)"
+    if isinstance(hx, tuple) and not all(isinstance(part, Tensor) for part in hx):
+        fix = "clone what is written, as in h = h.clone(), or return new tensors"
     sentence = f"{type(cell).__name__} writes into its state at step {step}"
     headline = "the same tensor is an earlier output, or the caller's own: that changes with it"
     code = "cell-writes-state"

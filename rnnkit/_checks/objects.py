@@ -1,10 +1,6 @@
-"""Objects in the wrong place: a layer where a cell is wanted, a class where a module is.
+"""Objects in the wrong place: in ``unroll``, as what a cell returns, and in a ``Recurrent``."""
 
-The guards of ``unroll``, of what a cell returns, of what ``convert`` did and of lists of states;
-and of what a ``Recurrent`` is made of and carries, one state for each cell.
-"""
-
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any, NoReturn
 
 import torch
@@ -21,94 +17,60 @@ CELLS = ("RNNCell", "LSTMCell", "GRUCell")
 
 
 def check_cell_object(cell: Any, input: Any) -> None:
-    """Hold what is to be unrolled to a cell."""
-    takes, layer = "a cell", ""
+    """Check that what is to be unrolled is a cell."""
     if isinstance(cell, torch.nn.RNNBase) or is_recurrent(cell):
-        layer = f"the layer {type(cell).__name__}"
         headline, fix = "a layer runs over a sequence itself", "layer(input)"
     elif isinstance(cell, list | tuple | torch.nn.ModuleList):
-        takes = "one cell"
-        headline = "several cells are a layer's, one above the other"
+        headline = "several cells, one above the other, are a layer"
         fix = "rnnkit.Recurrent(cells)(input), where cells is what you passed"
     elif isinstance(cell, Tensor):
-        headline = "the cell is the first argument, the input the second"
-        fix = "rnnkit.unroll(cell, input)"
+        headline, fix = "the cell comes first, then the input", "rnnkit.unroll(cell, input)"
     elif isinstance(cell, type):
-        headline = "a class is not a module yet"
-        fix = f"rnnkit.unroll({cell.__name__}(...), input)"
+        headline, fix = "a class is not a module yet", f"rnnkit.unroll({cell.__name__}(...), input)"
     elif not callable(cell):
         headline = "a cell is called with one step and a state, and returns the next state"
-        sized = isinstance(input, Tensor) and input.dim()
-        width = input.shape[-1] if sized else "input_size"
+        width = input.shape[-1] if isinstance(input, Tensor) and input.dim() else "input_size"
         fix = f"rnnkit.unroll(rnnkit.GRUCell({width}, ...), input)"
     else:
         return
-    sentence = f"unroll takes {takes}, got {layer or brief(cell)}"
+    came = type(cell).__name__ if isinstance(cell, torch.nn.Module) else brief(cell)
+    sentence = f"unroll takes one cell, got {came}"
     refusal(ArgumentError, "cell", sentence, headline, ("fix", fix), code="unroll-cell")
 
 
 def refuse_stateless(cell: Any, *, again: bool = False) -> NoReturn:
-    """Refuse a cell that has no initial state, where none was given.
-
-    A reset, which asks ``again``, goes back to no hx that is given.
-    """
+    """Refuse a cell without an initial state, where none was given or, ``again``, at a reset."""
     name = type(cell).__name__
-    fixes = [f"rnnkit.{name}"] if name in CELLS else [] if again else ["hx=..."]
+    first = f"rnnkit.{name}" if name in CELLS else "" if again else "hx=..."
     why = "from which a sample starts again" if again else "and no hx was given"
     sentence = f"{name} has no initial_state(batch_size), {why}"
-    row = ("fix", ", or ".join([*fixes, "a method initial_state(self, batch_size)"]))
-    refusal(CellError, "cell", sentence, "", row, code="cell-initial-state")
+    fix = f"{first}{', or ' if first else ''}a method initial_state(self, batch_size)"
+    refusal(CellError, "cell", sentence, "", ("fix", fix), code="cell-initial-state")
 
 
 def refuse_result(cell: Any, new: Any, hx: Any, step: int) -> NoReturn:
-    """Refuse what a cell returned in place of a state."""
-    sentence = (
-        f"{type(cell).__name__} took {brief(hx)} as state at step {step}, returned {brief(new)}"
-    )
+    """Refuse what a cell returned instead of a state."""
+    came = f"took {brief(hx)} as state at step {step}, returned {brief(new)}"
     fix = "return the next state, of the same kind as hx; its first tensor is the output"
     if is_with_output(new, hx):
-        fix = "return state, in place of return output, state: its first tensor is the output"
+        fix = "return state, instead of return output, state: its first tensor is the output"
     elif isinstance(new, list):
-        made = "state[0]" if isinstance(hx, Tensor) else "tuple(state)"
-        fix = f"return {made}, where state is the list that it returns"
+        fix = f"return {'state[0]' if isinstance(hx, Tensor) else 'tuple(state)'}, not the list"
+    sentence = f"{type(cell).__name__} {came}"
     refusal(CellError, "cell", sentence, "", ("fix", fix), code="cell-result", facts=(step,))
 
 
 def refuse_sizes(cell: Any, old: Any, new: Any, step: int, *, again: bool) -> None:
-    """Refuse a state that cannot stand beside another one; return if the sizes are alike.
-
-    With lengths or resets a sample keeps the one or takes the other, so both must have one size.
-
-    Args:
-        cell: the cell.
-        old: the state before the step; at a reset, the one that a sample starts again from.
-        new: the state after it; at a reset, the one before it.
-        step: at which step.
-        again: whether it is a reset.
-    """
+    """Refuse a state whose sizes change where lengths or, ``again``, resets keep one of the two."""
     before, after = (_sizes(state) for state in (old, new))
-    if before == after:
-        return
-    first, then = (", ".join(map(str, sizes)) for sizes in (before, after))
-    name = type(cell).__name__
-    zeros = _zeros_typed(new)
-    refusal(
-        CellError,
-        "cell",
-        f"the state of {name} changes its sizes at step {step}: {first}, then {then}",
-        "where a length ends a sample keeps the one, at a reset it takes the other",
-        ("fix", f"return a state of {first} at every step"),
-        ("or", f"let initial_state return {zeros}" if again else f"begin with hx={zeros}"),
-        code="cell-sizes",
-        facts=(step,),
-    )
-
-
-def _zeros_typed(state: Any) -> str:
-    """Write zeros of a state's sizes."""
-    if isinstance(state, tuple):
-        return f"({', '.join(map(_zeros_typed, state))}{',' * (len(state) == 1)})"
-    return f"torch.zeros{tuple(state.shape)}" if isinstance(state, Tensor) else "None"
+    if before != after:
+        first, then = (", ".join(map(str, sizes)) for sizes in (before, after))
+        came = f"changes its sizes at step {step}: {first}, then {then}"
+        why = "where a length ends a sample keeps the one, at a reset it takes the other"
+        other = f"let initial_state return {then}" if again else f"begin with a state of {then}"
+        fix = ("fix", f"return a state of {first} at every step, or {other}")
+        sentence = f"the state of {type(cell).__name__} {came}"
+        refusal(CellError, "cell", sentence, why, fix, code="cell-sizes", facts=(step,))
 
 
 def refuse_outputs(cell: Any, outputs: Iterable[Tensor]) -> None:
@@ -116,10 +78,8 @@ def refuse_outputs(cell: Any, outputs: Iterable[Tensor]) -> None:
     first, *others = (tuple(output.shape) for output in outputs)
     for step, size in enumerate(others, 1):
         if size != first:
-            sentence = (
-                f"{type(cell).__name__} returned an output of {first} at step 0, and of {size} "
-                f"at step {step}"
-            )
+            came = f"an output of {first} at step 0, and of {size} at step {step}"
+            sentence = f"{type(cell).__name__} returned {came}"
             fix = ("fix", "return a state whose first tensor has one size at all steps")
             refusal(CellError, "cell", sentence, "", fix, code="cell-sizes", facts=(step,))
 
@@ -165,81 +125,55 @@ def cells_of(cells: Any, argument: str) -> list[torch.nn.Module]:
         listed = list(cells)
     wrong = [cell for cell in listed if not isinstance(cell, torch.nn.Module)]
     if wrong or not listed:
-        _refuse_cells(cells, wrong, argument)
+        came = wrong[0] if wrong and isinstance(cells, list | tuple) else cells
+        headline = "a cell is a torch.nn.Module, called with one step and a state"
+        fix = "[rnnkit.GRUCell(input_size, hidden_size)], one cell for each layer"
+        if isinstance(came, type):
+            fix = f"{bounded(came.__name__, BRIEF_LENGTH)}(...), a cell of this class"
+        elif isinstance(came, Tensor):
+            headline, fix = "the cells come first, then the input", "rnnkit.Recurrent(cells)(input)"
+        sentence = f"Recurrent: {argument} must be a cell or a list of cells, got {brief(came)}"
+        refusal(ArgumentError, argument, sentence, headline, ("fix", fix), code="recurrent-cells")
     layers = [cell for cell in listed if isinstance(cell, torch.nn.RNNBase)]
     if layers:
         name = constructor_of(layers[0])
-        sentence = (
-            f"Recurrent: {argument} holds {type(layers[0]).__name__}, a layer over whole sequences"
-        )
-        fix = ("fix", f"{name}(...).cells(), or {name}Cell(...)")
-        refusal(ArgumentError, argument, sentence, "", fix, code="recurrent-layer")
+        sentence = f"Recurrent: {argument} must be cells, got the layer {type(layers[0]).__name__}"
+        headline = "a layer runs over a whole sequence, a cell takes one step"
+        fix = f"{name}(...).cells(), or {name}Cell(...)"
+        refusal(ArgumentError, argument, sentence, headline, ("fix", fix), code="recurrent-layer")
     return listed
 
 
-def _refuse_cells(cells: Any, wrong: list[Any], argument: str) -> NoReturn:
-    first = wrong[0] if wrong and isinstance(cells, list | tuple) else cells
-    headline = "a cell is a torch.nn.Module, called with one step and a state"
-    fix = "[rnnkit.GRUCell(input_size, hidden_size)], one cell for each layer"
-    if isinstance(first, type):
-        headline, fix = "", f"{bounded(first.__name__, BRIEF_LENGTH)}(...), a cell of this class"
-    elif isinstance(first, Tensor):
-        headline, fix = "the cells come first, then the input", "rnnkit.Recurrent(cells)(input)"
-    elif isinstance(cells, Mapping) and _are_modules(cells.values()):
-        headline, fix = "", f"list({argument}.values())"
-    elif isinstance(first, list | tuple) and first and _are_modules(first):
-        headline, fix = "", f"[cell for some in {argument} for cell in some], one flat list"
-    sentence = f"Recurrent: {argument} must be a cell or a list of cells, got {brief(first)}"
-    refusal(ArgumentError, argument, sentence, headline, ("fix", fix), code="recurrent-cells")
-
-
-def _are_modules(values: Iterable[Any]) -> bool:
-    return all(isinstance(value, torch.nn.Module) for value in values)
-
-
 def check_directions(cells: Any, reverse_cells: Any) -> None:
-    """Hold the cells of both directions to as many, reading the same."""
+    """Check that there are as many cells in both directions, and that they read the same."""
+    sentence, fix = "", "one reverse cell for each layer"
     if len(reverse_cells) != len(cells):
-        sentence = f"Recurrent: {len(cells)} cells, but {len(reverse_cells)} reverse_cells"
-        fix = ("fix", "one reverse cell for each layer")
-        refusal(ArgumentError, "reverse_cells", sentence, "", fix, code="recurrent-directions")
-    for cell, other in zip(cells, reverse_cells, strict=True):
+        number = count(len(cells), "cell", "cells")
+        sentence = f"Recurrent: {number} forward and {len(reverse_cells)} backward"
+    for cell, other in zip(cells, reverse_cells, strict=False):
         both = (cell, other)
-        if not all(isinstance(one, torch.nn.RNNCellBase) for one in both):
-            continue
-        if cell.input_size != other.input_size:
-            sentence = (
-                f"Recurrent: reverse_cells read what cells read, but input_size is "
-                f"{cell.input_size} and {other.input_size}"
-            )
-            fix = ("fix", "rnnkit.Recurrent([cell, next_cell]) for two layers")
-            refusal(ArgumentError, "reverse_cells", sentence, "", fix, code="recurrent-directions")
+        if not sentence and all(isinstance(one, torch.nn.RNNCellBase) for one in both):
+            reads = [one.input_size for one in both]
+            if reads[0] != reads[1]:
+                came = f"input_size is {reads[0]} and {reads[1]}"
+                sentence = f"Recurrent: reverse_cells read what cells read, but {came}"
+                fix = "rnnkit.Recurrent([cell, next_cell]) for two layers"
+    if sentence:
+        row = ("fix", fix)
+        refusal(ArgumentError, "reverse_cells", sentence, "", row, code="recurrent-directions")
 
 
 def refuse_states(number: int, hx: Any, name: str) -> NoReturn:
     """Refuse a state of a ``Recurrent`` that is not one for each of its cells."""
     came = f"{len(hx)} of them" if isinstance(hx, tuple | list) else brief(hx)
-    headline, rows = "Recurrent carries one state for each cell", [("or", f"{name}=None for zeros")]
-    fix = f"output, {name} = layer(input): the second is such a tuple"
+    headline = "Recurrent carries one state for each cell"
+    fix = f"output, {name} = layer(input): the second is such a tuple; or {name}=None for zeros"
+    parts = [hx] if isinstance(hx, Tensor) else hx
     if is_state_of_layer(hx, number):
         headline = f"{headline}; this is a layer's state, all in one"
-        fix, rows = f"rnnkit.states.to_layers({name})", []
-    elif number == 1 and _is_one_state(hx):
-        headline = f"{headline}; this is the state itself"
-        fix, rows = f"({name},)", []
-    refusal(
-        StateError,
-        name,
-        f"{name} must be a tuple of {count(number, 'state', 'states')}, got {came}",
-        headline,
-        (name, wanted("layer by layer, the forward direction first", came)),
-        ("fix", fix),
-        *rows,
-        code="recurrent-state",
-    )
-
-
-def _is_one_state(hx: Any) -> bool:
-    """Say whether this may be the state of one cell."""
-    pair = isinstance(hx, tuple | list) and len(hx) == PAIR
-    return isinstance(hx, Tensor) or (pair and all(isinstance(part, Tensor) for part in hx))
+        fix = f"rnnkit.states.to_layers({name})"
+    elif number == 1 and isinstance(parts, tuple | list) and len(parts) in (1, PAIR):
+        headline, fix = f"{headline}; this is the state itself", f"({name},)"
+    sentence = f"{name} must be a tuple of {count(number, 'state', 'states')}, got {came}"
+    row = (name, wanted("layer by layer, starting with the forward direction", came))
+    refusal(StateError, name, sentence, headline, row, ("fix", fix), code="recurrent-state")

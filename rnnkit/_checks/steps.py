@@ -1,8 +1,4 @@
-"""What is wrong with one step of a layer, in the step's words: x_t and state, and no seq axis.
-
-A step is a call over a sequence of one, whose refusal speaks of ``input``, of ``hx`` and of a seq
-axis that nobody typed.
-"""
+"""What is wrong with one step of a layer, in the step's words: x_t and state, and no seq axis."""
 
 import re
 from typing import Any
@@ -25,7 +21,7 @@ WORD = re.compile(r"\b(?:the |an )?(input|hx|cell(?=[.]))\b")
 
 
 def explain_layer_step(layer: Any, x_t: Tensor, state: Any) -> None:
-    """Refuse a step of a layer; return where only the layer's call knows what is wrong."""
+    """Refuse a step of a layer; return if only the layer's call finds what is wrong."""
     axes = (Axis("batch"), Axis("input_size", layer.input_size))[-x_t.dim() :]
     called = spec_of_layer(layer, x_t.unsqueeze(1 if layer.batch_first and x_t.dim() > 1 else 0))
     spec = called._replace(kind="step", actual=tuple(x_t.shape), input_axes=axes, seq=None)

@@ -53,7 +53,7 @@ Expected hidden size (1, 12, 4), got [1, 3, 4]
         message=snapshot("""\
 hx must be a tuple of 2 states, got a Tensor of shape (2, 5, 4)
   Recurrent carries one state for each cell; this is a layer's state, all in one
-  hx        expected layer by layer, the forward direction first    got a Tensor of shape (2, 5, 4)
+  hx        expected layer by layer, starting with the forward direction    got a Tensor of shape (2, 5, 4)
   fix       rnnkit.states.to_layers(hx)
   more      python -m rnnkit explain recurrent-state\
 """),

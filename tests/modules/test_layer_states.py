@@ -118,7 +118,7 @@ def test_output_for_a_state() -> None:
     assert str(error) == snapshot("""\
 state is not what this GRU returned
   GRU(3, 4, num_layers=2, bidirectional=True)
-  state     expected (num_layers * directions = 4, batch, hidden_size=4)    got (7, 5, 8)
+  state     expected (num_layers * directions = 4, batch, hidden_size=4)    got a Tensor of shape (7, 5, 8)
   fix       output, state = layer(...): the state is the second of the two
   more      python -m rnnkit explain state-not-own\
 """)
@@ -133,7 +133,7 @@ def test_h_alone_for_an_lstm() -> None:
     assert str(error) == snapshot("""\
 state is not what this LSTM returned
   LSTM(3, 6, proj_size=4, num_layers=2)
-  state     expected h (num_layers=2, batch, proj_size=4), c (num_layers=2, batch, hidden_size=6)    got (2, 5, 4)
+  state     expected h (num_layers=2, batch, proj_size=4), c (num_layers=2, batch, hidden_size=6)    got a Tensor of shape (2, 5, 4)
   fix       output, state = layer(...): the state is the second of the two
   more      python -m rnnkit explain state-not-own\
 """)
@@ -147,7 +147,7 @@ def test_state_of_another_layout() -> None:
     assert str(error) == snapshot("""\
 state is not what this GRU returned
   GRU(3, 4, num_layers=2, state_batch_first=True)
-  state     expected (batch, num_layers=2, hidden_size=4)    got (2, 5, 4)
+  state     expected (batch, num_layers=2, hidden_size=4)    got a Tensor of shape (2, 5, 4)
   fix       output, state = layer(...): the state is the second of the two
   more      python -m rnnkit explain state-not-own\
 """)

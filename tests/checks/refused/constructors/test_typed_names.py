@@ -108,7 +108,7 @@ CASES = {
     "A layer in place of a cell.": Case(
         call("Recurrent(layer)", layer=Configured(SIZES)),
         Refused(ArgumentError, "lacks", "cells", code="recurrent-layer"),
-        has="holds Configured, a layer over whole sequences\n  fix       LSTM(...).cells()",
+        has="\n  fix       LSTM(...).cells()",
     ),
 }
 

@@ -129,22 +129,26 @@ mask must be booleans, or 0 and 1; got other values
     "One tensor in a list.": Case(
         call("rnnkit.LSTM(3, 4).last_hidden([h])", h=(1, 5, 4)),
         Refused(StateError, "lacks", "state", (1, None, 4), (1, 5, 4), annotated=True),
-        has="    got ((1, 5, 4))\n",
+        has="    got a list of 1: (1, 5, 4)\n",
+    ),
+    "A list for a layer with one tensor.": Case(
+        call("rnnkit.GRU(3, 4).last_hidden([h])", h=(1, 5, 4)),
+        Refused(StateError, "lacks", "state", annotated=True),
     ),
     "Two tensors, the second of another width.": Case(
         call("rnnkit.LSTM(3, 4).last_hidden((h, c))", h=(1, 5, 4), c=(1, 5, 6)),
         Refused(StateError, "lacks", "state", (1, None, 4), (1, 5, 6)),
-        has="    got ((1, 5, 4), (1, 5, 6))\n",
+        has="    got a tuple of 2: (1, 5, 4), (1, 5, 6)\n",
     ),
     "Three tensors.": Case(
         call("rnnkit.LSTM(3, 4).last_hidden((h, h, h))", h=(1, 5, 4)),
         Refused(StateError, "lacks", "state", (1, None, 4), (1, 5, 4), annotated=True),
-        has="    got a tuple\n",
+        has="    got a tuple of 3: ",
     ),
     "A tensor of another width.": Case(
         call("rnnkit.GRU(3, 4).split_state(h)", h=(1, 5, 6)),
         Refused(StateError, "lacks", "state", (1, None, 4), (1, 5, 6)),
-        has="    got (1, 5, 6)\n",
+        has="    got a Tensor of shape (1, 5, 6)\n",
     ),
     **{
         f"The batch_first of a layer says nothing about its states: rnnkit.states.{act}.": Case(

@@ -25,6 +25,7 @@ CASES = {
 Recurrent takes its cells in one list, got 2 arguments by position
   Recurrent(a GRUCell, a GRUCell)
   fix       rnnkit.Recurrent([a, b]), if each reads the output of the one before
+  or        rnnkit.Recurrent(a, reverse_cells=b), if b runs from the end
   more      python -m rnnkit explain recurrent-positions\
 """),
     ),
@@ -32,7 +33,6 @@ Recurrent takes its cells in one list, got 2 arguments by position
         call("rnnkit.Recurrent(a, b)", a=rnnkit.GRUCell(3, 4), b=rnnkit.GRUCell(3, 4)),
         Refused(ArgumentError, "lacks", "cells", code="recurrent-positions"),
         fix=fix("rnnkit.Recurrent(a, reverse_cells=b)", where="@(filled(7, 5, 3))"),
-        lacks="[a, b]",
     ),
     "Two cells by position, which may be either.": Case(
         call("rnnkit.Recurrent(a, b)", a=rnnkit.GRUCell(4, 4), b=Counter(lambda hx: hx)),
@@ -64,7 +64,7 @@ Recurrent takes its cells in one list, got 2 arguments by position
             "rnnkit.Recurrent(a, b)", a=rnnkit.GRU(3, 4, 2).cells(), b=rnnkit.GRU(3, 4, 2).cells()
         ),
         Refused(ArgumentError, "lacks", "cells", code="recurrent-positions"),
-        has="  fix       rnnkit.Recurrent(a, reverse_cells=b), if b runs from the end\n",
+        has="rnnkit.Recurrent(a, reverse_cells=b), if b runs from the end\n",
     ),
     "An option by position.": Case(
         call("rnnkit.Recurrent(a, True)", a=rnnkit.GRUCell(3, 4)),
@@ -119,32 +119,13 @@ Recurrent: cells must be a cell or a list of cells, got a Tensor of shape (3, 4)
             hidden_size=4,
         ),
     ),
-    "Cells by name.": Case(
-        call("rnnkit.Recurrent(cells)", cells={"a": rnnkit.GRUCell(3, 4)}),
-        Refused(ArgumentError, "lacks", "cells", code="recurrent-cells", annotated=True),
-        fix=fix("list(cells.values())", where="rnnkit.Recurrent(@)"),
-        message=snapshot("""\
-Recurrent: cells must be a cell or a list of cells, got a dict
-  fix       list(cells.values())
-  more      python -m rnnkit explain recurrent-cells\
-"""),
-    ),
-    "Cells in lists of lists.": Case(
-        call("rnnkit.Recurrent(cells)", cells=[rnnkit.GRU(3, 4).cells(), rnnkit.GRU(4, 5).cells()]),
-        Refused(ArgumentError, "lacks", "cells", code="recurrent-cells", annotated=True),
-        fix=fix("[cell for some in cells for cell in some]", where="rnnkit.Recurrent(@)"),
-        message=snapshot("""\
-Recurrent: cells must be a cell or a list of cells, got a list
-  fix       [cell for some in cells for cell in some], one flat list
-  more      python -m rnnkit explain recurrent-cells\
-"""),
-    ),
     "The class of a cell in its place.": Case(
         "rnnkit.Recurrent(GRUCell)",
         Refused(ArgumentError, "lacks", "cells", code="recurrent-cells", annotated=True),
         fix=fix("GRUCell(...)", "3, 4", where="rnnkit.Recurrent(@)"),
         message=snapshot("""\
 Recurrent: cells must be a cell or a list of cells, got the type GRUCell
+  a cell is a torch.nn.Module, called with one step and a state
   fix       GRUCell(...), a cell of this class
   more      python -m rnnkit explain recurrent-cells\
 """),
@@ -165,7 +146,7 @@ Recurrent: cells must be a cell or a list of cells, got the type GRUCell
         message=snapshot("""\
 hx must be a tuple of 1 state, got 2 of them
   Recurrent carries one state for each cell; this is the state itself
-  hx        expected layer by layer, the forward direction first    got 2 of them
+  hx        expected layer by layer, starting with the forward direction    got 2 of them
   fix       (hx,)
   more      python -m rnnkit explain recurrent-state\
 """),
@@ -197,9 +178,8 @@ Recurrent: cells must be a cell or a list of cells, got 3
         message=snapshot("""\
 hx must be a tuple of 1 state, got 5
   Recurrent carries one state for each cell
-  hx        expected layer by layer, the forward direction first    got 5
-  fix       output, hx = layer(input): the second is such a tuple
-  or        hx=None for zeros
+  hx        expected layer by layer, starting with the forward direction    got 5
+  fix       output, hx = layer(input): the second is such a tuple; or hx=None for zeros
   more      python -m rnnkit explain recurrent-state\
 """),
     ),

@@ -18,7 +18,7 @@ CASES = {
         Refused(ArgumentError, "lacks", "cell", code=unroll, annotated=True),
         fix=fix("layer(input)", where="@"),
         message=snapshot("""\
-unroll takes a cell, got the layer GRU
+unroll takes one cell, got GRU
   a layer runs over a sequence itself
   fix       layer(input)
   more      python -m rnnkit explain unroll-cell\
@@ -30,7 +30,7 @@ unroll takes a cell, got the layer GRU
         fix=fix("rnnkit.Recurrent(cells)(input)", where="@"),
         message=snapshot("""\
 unroll takes one cell, got a list
-  several cells are a layer's, one above the other
+  several cells, one above the other, are a layer
   fix       rnnkit.Recurrent(cells)(input), where cells is what you passed
   more      python -m rnnkit explain unroll-cell\
 """),
@@ -40,8 +40,8 @@ unroll takes one cell, got a list
         Refused(ArgumentError, "lacks", "cell", code=unroll, annotated=True),
         fix=fix("rnnkit.unroll(cell, input)", where="@"),
         message=snapshot("""\
-unroll takes a cell, got a Tensor of shape (7, 5, 3)
-  the cell is the first argument, the input the second
+unroll takes one cell, got a Tensor of shape (7, 5, 3)
+  the cell comes first, then the input
   fix       rnnkit.unroll(cell, input)
   more      python -m rnnkit explain unroll-cell\
 """),
@@ -51,7 +51,7 @@ unroll takes a cell, got a Tensor of shape (7, 5, 3)
         Refused(ArgumentError, "lacks", "cell", code=unroll),
         fix=fix("rnnkit.unroll(GRUCell(...), input)", "3, 4", where="@"),
         message=snapshot("""\
-unroll takes a cell, got the type GRUCell
+unroll takes one cell, got the type GRUCell
   a class is not a module yet
   fix       rnnkit.unroll(GRUCell(...), input)
   more      python -m rnnkit explain unroll-cell\
@@ -62,7 +62,7 @@ unroll takes a cell, got the type GRUCell
         Refused(ArgumentError, "lacks", "cell", code=unroll, annotated=True),
         fix=fix("rnnkit.unroll(rnnkit.GRUCell(3, ...), input)", "4", where="@"),
         message=snapshot("""\
-unroll takes a cell, got None
+unroll takes one cell, got None
   a cell is called with one step and a state, and returns the next state
   fix       rnnkit.unroll(rnnkit.GRUCell(3, ...), input)
   more      python -m rnnkit explain unroll-cell\
@@ -149,7 +149,7 @@ reset must have shape (7, 5), got (5, 7)
         "rnnkit.unroll(5, None)",
         Refused(ArgumentError, "lacks", "cell", code=unroll, annotated=True),
         message=snapshot("""\
-unroll takes a cell, got 5
+unroll takes one cell, got 5
   a cell is called with one step and a state, and returns the next state
   fix       rnnkit.unroll(rnnkit.GRUCell(input_size, ...), input)
   more      python -m rnnkit explain unroll-cell\

@@ -67,7 +67,7 @@ Recurrent: cells must be a cell or a list of cells, got None
         call("Recurrent(two, reverse_cells=reverse)", reverse=rnnkit.GRUCell(3, 4), two=TWO),
         Refused(ArgumentError, "lacks", "reverse_cells"),
         message=snapshot("""\
-Recurrent: 2 cells, but 1 reverse_cells
+Recurrent: 2 cells forward and 1 backward
   fix       one reverse cell for each layer
   more      python -m rnnkit explain recurrent-directions\
 """),
@@ -76,7 +76,8 @@ Recurrent: 2 cells, but 1 reverse_cells
         call("Recurrent(lstm)", lstm=rnnkit.LSTM(3, 4)),
         Refused(ArgumentError, "lacks", "cells", annotated=True),
         message=snapshot("""\
-Recurrent: cells holds LSTM, a layer over whole sequences
+Recurrent: cells must be cells, got the layer LSTM
+  a layer runs over a whole sequence, a cell takes one step
   fix       LSTM(...).cells(), or LSTMCell(...)
   more      python -m rnnkit explain recurrent-layer\
 """),
@@ -85,7 +86,8 @@ Recurrent: cells holds LSTM, a layer over whole sequences
         call("Recurrent(LSTMCell(3, 4), reverse_cells=gru)", gru=[torch.nn.GRU(3, 4)]),
         Refused(ArgumentError, "lacks", annotated=True),
         message=snapshot("""\
-Recurrent: reverse_cells holds GRU, a layer over whole sequences
+Recurrent: reverse_cells must be cells, got the layer GRU
+  a layer runs over a whole sequence, a cell takes one step
   fix       GRU(...).cells(), or GRUCell(...)
   more      python -m rnnkit explain recurrent-layer\
 """),
@@ -100,7 +102,7 @@ Recurrent: reverse_cells holds GRU, a layer over whole sequences
     "A bare tensor is refused for the states of two cells.": Case(
         call("Recurrent(two)(input, anything)", input=(7, 5, 3), anything=(5, 4), two=TWO),
         Refused(StateError, "lacks", code="recurrent-state"),
-        has="\n  fix       output, hx = layer(input): the second is such a tuple\n",
+        has="\n  fix       output, hx = layer(input): the second is such a tuple; or",
     ),
     "A tuple of another number of states is refused.": Case(
         call("Recurrent(two)(input, hx)", input=(7, 5, 3), hx=(filled(5, 4),), two=TWO),
@@ -109,9 +111,8 @@ Recurrent: reverse_cells holds GRU, a layer over whole sequences
         message=snapshot("""\
 hx must be a tuple of 2 states, got 1 of them
   Recurrent carries one state for each cell
-  hx        expected layer by layer, the forward direction first    got 1 of them
-  fix       output, hx = layer(input): the second is such a tuple
-  or        hx=None for zeros
+  hx        expected layer by layer, starting with the forward direction    got 1 of them
+  fix       output, hx = layer(input): the second is such a tuple; or hx=None for zeros
   more      python -m rnnkit explain recurrent-state\
 """),
     ),

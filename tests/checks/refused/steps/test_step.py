@@ -144,7 +144,7 @@ Input batch size 5 doesn't match hidden0 batch size 4
         message=snapshot("""\
 state must be a tuple of 1 state, got a Tensor of shape (5, 4)
   Recurrent carries one state for each cell; this is the state itself
-  state     expected layer by layer, the forward direction first    got a Tensor of shape (5, 4)
+  state     expected layer by layer, starting with the forward direction    got a Tensor of shape (5, 4)
   fix       (state,)
   more      python -m rnnkit explain recurrent-state\
 """),

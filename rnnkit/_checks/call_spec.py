@@ -1,7 +1,4 @@
-"""How a module reads the tensors of one call, in words and in numbers.
-
-A layer and a cell differ here by data: which axes they read, and what they carry.
-"""
+"""How a module reads the tensors of one call, in words and in numbers."""
 
 from typing import Any, ClassVar, Literal, NamedTuple, NoReturn, Protocol, runtime_checkable
 
@@ -25,11 +22,6 @@ class CheckedCell(Protocol):
     __rnnkit__: ClassVar[ClassFacts]
     input_size: int
     hidden_size: int
-    _parameters: dict[str, torch.nn.Parameter | None]
-
-    def extra_repr(self) -> str:
-        """Return the constructor's arguments, as torch prints them."""
-        ...
 
 
 @runtime_checkable
@@ -144,12 +136,9 @@ class CallSpec(NamedTuple):
         """Write why this call is wrong."""
         return Cause(code, error, argument, sentence, f"{self.described}: {headline}", rows, facts)
 
-    def refuse(
-        self, code: str, error: Any, argument: str, sentence: str, headline: str, *rows: Row,
-        facts: tuple[Any, ...] = (),
-    ) -> NoReturn:  # fmt: skip
-        """Raise why this call is wrong."""
-        headline = f"{self.described}: {headline}"
+    def refuse(self, *args: Any, facts: tuple[Any, ...]) -> NoReturn:
+        """Raise a ``cause``."""
+        code, error, argument, sentence, headline, rows, _ = self.cause(*args)
         refusal(error, argument, sentence, headline, *rows, code=code, facts=facts)
 
     # A method, since right calls need it in a graph: torch 2.8 compiles no property.
@@ -172,10 +161,9 @@ class CallSpec(NamedTuple):
         """Explain that the input looks laid out the other way; ``{axis}`` is its axis of steps."""
         axis, looks = (1, "seq-first") if self.batch_first else (0, "batch-first")
         option = self.with_option(f"batch_first={not self.batch_first}")
-        return f"the input looks {looks}, but batch_first={self.batch_first}", [
-            ("evidence", evidence.format(axis=axis)),
-            ("fix", f"{option}, or input.transpose(0, 1)"),
-        ]
+        fix = ("fix", f"{option}, or input.transpose(0, 1)")
+        headline = f"the input looks {looks}, but batch_first={self.batch_first}"
+        return headline, [("evidence", evidence.format(axis=axis)), fix]
 
     def with_option(self, option: str) -> str:
         """Write the call that has one option of the layout changed."""

@@ -1,8 +1,7 @@
-"""The caller's jaxtyping scope: a module held to the axis names that its caller has bound.
+"""The caller's jaxtyping scope: whether a module's sizes fit the names that its caller has bound.
 
-An ``isinstance`` against a jaxtyping annotation, made below a ``@jaxtyped`` function or a
-``with jaxtyped("context")``, looks names up in the scope of that function, and binds those that
-it has not. That is all that is used here; jaxtyping keeps a scope for each thread.
+An ``isinstance`` against a jaxtyping annotation, made below a ``@jaxtyped`` function, looks names
+up in that function's scope and binds new ones; jaxtyping keeps a scope for each thread.
 """
 
 import difflib
@@ -28,37 +27,22 @@ CELL_AXES = ("batch",)
 
 
 def check_axes(name: str, axes: Any, known: tuple[str, ...]) -> dict[str, str]:
-    """Hold the ``axes`` of a constructor to a dictionary from our names to the caller's."""
+    """Check that the ``axes`` of a constructor map our names to the caller's."""
     if (
-        not isinstance(axes, Mapping)
-        or not set(axes) <= set(known)
-        or not all(isinstance(name, str) and name.isidentifier() for name in axes.values())
+        isinstance(axes, Mapping)
+        and set(axes) <= set(known)
+        and all(isinstance(name, str) and name.isidentifier() for name in axes.values())
     ):
-        example = ", ".join(f"{key!r}: {key!r}" for key in known[:2])
-        came = bounded(str(dict(axes)), 80) if isinstance(axes, Mapping) else brief(axes)
-        refusal(
-            ArgumentError,
-            "axes",
-            f"axes maps {', '.join(known)} to the caller's names, got {came}",
-            name,
-            ("fix", f"axes={{{example}}}, the values as in the caller's annotations"),
-            code="axes-names",
-        )
-    return dict(axes)
+        return dict(axes)
+    example = ", ".join(f"{key!r}: {key!r}" for key in known[:2])
+    came = bounded(str(dict(axes)), 80) if isinstance(axes, Mapping) else brief(axes)
+    sentence = f"axes maps {', '.join(known)} to the caller's names, got {came}"
+    fix = ("fix", f"axes={{{example}}}, the values as in the caller's annotations")
+    return refusal(ArgumentError, "axes", sentence, name, fix, code="axes-names")
 
 
 def check_scope(module: torch.nn.Module, axes: Axes, sizes: Mapping[str, int]) -> None:
-    """Hold the sizes that a module reads of its input to what the caller's names are bound to.
-
-    Args:
-        module: who reads.
-        axes: the caller's names of the module's axes.
-        sizes: what the module reads, by its own names.
-
-    Raises:
-        LayoutError: if seq and batch are bound the other way round.
-        ShapeError: if another name is bound to another size.
-    """
+    """Check that the sizes that a module reads, by our names, fit what the caller has bound."""
     if is_compiling():
         return
     named = {axis: size for axis, size in sizes.items() if axis in axes}
@@ -90,36 +74,22 @@ def _refuse_binding(module: str, axes: Axes, read: Mapping[str, int]) -> None:
         ("read", ", ".join(f"{axes[axis]}={size} as {axis}" for axis, size in read.items())),
         ("bound", f"{', '.join(f'{k}={v}' for k, v in bound.items())} in {_caller()}"),
     ]
-    swapped = (
-        {"seq", "batch"} <= set(read)
-        and bound.get(axes["seq"]) == read["batch"]
-        and bound.get(axes["batch"]) == read["seq"]
-    )
-    error: type[ShapeError] = ShapeError
-    if swapped:
-        error = LayoutError
-        rows.append(("fix", "the other batch_first, or input.transpose(0, 1)"))
-    else:
-        what = f"{first}_size" if first == "hidden" else "an input"
-        rows.append(("fix", f"{what} with {axes[first]}={wants}, or another name in axes"))
-    refusal(
-        error,
-        "input",
-        f"{axes[first]} is {wants} {found}",
-        module,
-        *rows,
-        code="scope-layout" if swapped else "scope-size",
-        facts=((wants,), (read[first],)),
-    )
+    both = {"seq", "batch"} <= set(read)
+    what = f"{first}_size" if first == "hidden" else "an input"
+    error, code = ShapeError, "scope-size"
+    fix = f"{what} with {axes[first]}={wants}, or a different name in axes"
+    if both and [bound.get(axes[k]) for k in ("seq", "batch")] == [read["batch"], read["seq"]]:
+        error, code = LayoutError, "scope-layout"
+        fix = "the other batch_first, or input.transpose(0, 1)"
+    sentence, facts = f"{axes[first]} is {wants} {found}", ((wants,), (read[first],))
+    refusal(error, "input", sentence, module, *rows, ("fix", fix), code=code, facts=facts)
 
 
-def _warn_of_unbound(
-    module: torch.nn.Module, axes: Mapping[str, str], bound: Mapping[str, int]
-) -> None:
-    """Say once of a module that a name is bound nowhere in its caller's scope: a typo, often.
+def _warn_of_unbound(module: Any, axes: Mapping[str, str], bound: Mapping[str, int]) -> None:
+    """Warn once that a name is not bound in the caller's scope, often a typo.
 
-    A caller's annotation of the input binds seq and batch. Features and hidden are the module's
-    own, as often as not: their names count only if they look like one that is bound.
+    The caller's annotation of the input binds seq and batch; feature and hidden are often only the
+    module's: their names count if they look like one that is bound.
     """
     unbound = [
         name

@@ -87,7 +87,7 @@ feat is 3 in the caller's scope, but 4 in input
   GRU(3, 4, batch_first=True, axes={'hidden': 'feat'})
   read      feat=4 as hidden
   bound     b=2, time=5, feat=3 in BatchFirstModel.forward
-  fix       hidden_size with feat=3, or another name in axes
+  fix       hidden_size with feat=3, or a different name in axes
   more      python -m rnnkit explain scope-size\
 """)
 
@@ -139,7 +139,7 @@ b is 2 in the caller's scope, but 5 in input
   LSTMCell(3, 4, axes={'batch': 'b'})
   read      b=5 as batch
   bound     b=2, seq=5, feat=3 in test_the_message_of_a_cell.<locals>.forward
-  fix       an input with b=2, or another name in axes
+  fix       an input with b=2, or a different name in axes
   more      python -m rnnkit explain scope-size\
 """)
 

@@ -58,13 +58,20 @@ def by_verify(subject: Subject) -> Said:
     )
 
 
+def out_batch_dim(subject: Subject) -> int | None:
+    """Return the batch axis of the first output that has one."""
+    report = rnnkit.verify(subject.model, *subject.inputs, raises=False, **subject.options)
+    outputs = (axes for name, axes in report.axes.items() if name.startswith("output"))
+    return next((axes.index("batch") for axes in outputs if "batch" in axes), None)
+
+
 def by_torchtest2(subject: Subject) -> Said:
     """Run all checks that need no loss; it makes one of the outputs by itself."""
     report = torchtest2.check_model(
         subject.model,
         subject.inputs,
         batch_dim=subject.options.get("batch_dim", 0),
-        output_batch_dim=subject.options.get("out_batch_dim"),
+        output_batch_dim=out_batch_dim(subject),
     )
     by_status = {
         status: tuple(result.name for result in report.results if result.status.name == status)
@@ -99,7 +106,7 @@ def by_pytest_torch(subject: Subject) -> Said:
     """Run the contract, the layout of memory and the gradients, each with what a model needs."""
     model, inputs = subject.model, subject.inputs
     before = subject.options.get("batch_dim") == 1
-    after = subject.options.get("out_batch_dim") == 1
+    after = out_batch_dim(subject) == 1
     inputs = tuple(map(turned, inputs)) if before else inputs
     model = BatchFirst(model, inputs=before, outputs=after) if before or after else model
     contract = pytest_torch.check_inference_contract(model.eval(), inputs, raise_on_failure=False)

@@ -39,14 +39,6 @@ def refuse_axis(argument: str, what: str, shape: Shape, code: str = "verify-axis
     refusal(ArgumentError, argument, f"{what}: its shape is {shape}", "", fix, code=code)
 
 
-def front_axis(argument: str, dim: int, shape: Shape, listed: bool) -> int:
-    """Return an axis of the first output, counted from the front: a list has one more."""
-    shape = shape[listed:]
-    if not -len(shape) <= dim < len(shape):
-        refuse_axis(argument, f"the first output has no axis {dim}", shape)
-    return dim % len(shape) + listed
-
-
 def infer_batch_axes(batch: Batch, attempt: Attempt) -> bool:
     """Try axes for the inputs after the first until the model takes a batch of another size.
 

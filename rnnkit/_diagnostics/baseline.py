@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 
 from torch import Tensor
 
-from rnnkit._diagnostics.axes import followed_axis, front_axis, infer_steps, refuse_axis
+from rnnkit._diagnostics.axes import followed_axis, infer_steps, refuse_axis
 from rnnkit._diagnostics.batch import Batch
 from rnnkit._diagnostics.isolation import Session
 from rnnkit._diagnostics.outputs import STACK, Leaves, Order, arranged, is_output
@@ -43,7 +43,6 @@ class Baseline:
         batch: Batch,
         *,
         post: bool = True,
-        out_batch_dim: int | None = None,
         out_seq_dim: int | None = None,
         strict: bool = False,
         twice: bool = False,
@@ -63,10 +62,10 @@ class Baseline:
         self.runs_on_fewer = False
         self.axes: list[int | None] = [None] * len(self.normal)
         self._find_batch_axes()
-        self._infer_first(self._axis("out_batch_dim", out_batch_dim))
-        self._told = self._axis("out_seq_dim", out_seq_dim)
-        is_known = out_batch_dim is not None or self.runs_on_fewer
-        if is_known and self._told is not None and self._told == self.axes[self.first or 0]:
+        self._infer_first()
+        self._told = self._axis(out_seq_dim)
+        known = self.runs_on_fewer and self._told is not None
+        if known and self._told == self.axes[self.first or 0]:
             what = f"axis {out_seq_dim} of the first output is its batch"
             refuse_axis("out_seq_dim", what, tuple(self.normal[self.first or 0].shape))
         self._find_step_axes()
@@ -97,27 +96,25 @@ class Baseline:
             if self.first is None or self.axes[self.first] is not None:
                 return
 
-    def _axis(self, argument: str, dim: int | None) -> int | None:
-        """Return an axis of the first output, counted from the front."""
-        shape = () if self.first is None else tuple(self.normal[self.first].shape)
-        # Of a list of tensors, it is said of one of them.
+    def _axis(self, dim: int | None) -> int | None:
+        """Return the seq axis of the first output that was told, counted from the front."""
+        if dim is None:
+            return None
+        # Of a list of tensors, one tensor is meant.
         listed = self.first is not None and self.names[self.first].endswith(STACK)
-        return None if dim is None else front_axis(argument, dim, shape, listed)
+        shape = () if self.first is None else tuple(self.normal[self.first].shape)[listed:]
+        if not -len(shape) <= dim < len(shape):
+            refuse_axis("out_seq_dim", f"the first output has no axis {dim}", shape)
+        return dim % len(shape) + listed
 
-    def _infer_first(self, axis: int | None) -> None:
-        if self.first is None:
+    def _infer_first(self) -> None:
+        """Take the input's batch axis for the first output's, if no sample can be left out."""
+        if self.first is None or self.axes[self.first] is not None or self.runs_on_fewer:
             return
-        shape, size = tuple(self.normal[self.first].shape), self.batch.size
-        if axis is not None and shape[axis] != size:
-            what = f"axis {axis} of the first output is not a batch of {size}"
-            refuse_axis("out_batch_dim", what, shape, "verify-batch")
-        if axis is None and self.axes[self.first] is None and not self.runs_on_fewer:
-            # Nothing could be left out: the batch may be where it was in the input.
-            batch_dim = self.batch.axes[self.batch.first]
-            fitting = [k for k, length in enumerate(shape[:-1]) if length == size]
-            axis = batch_dim if fitting == [batch_dim] else None
-        if axis is not None:
-            self.axes[self.first] = axis
+        batch_dim, sizes = self.batch.axes[self.batch.first], self.normal[self.first].shape
+        sizes = sizes[:-1] or sizes
+        if [k for k, size in enumerate(sizes) if size == self.batch.size] == [batch_dim]:
+            self.axes[self.first] = batch_dim
 
     def _find_step_axes(self) -> None:
         """Find which axis of each output follows when steps are left out, and which is as long."""

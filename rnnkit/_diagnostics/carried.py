@@ -1,21 +1,21 @@
 """The state that a model returns and takes: which part of its output goes where in its inputs."""
 
-import copy
 import inspect
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn import RNNBase, RNNCellBase
 from torch.utils import _pytree as pytree
 
 from rnnkit._diagnostics.baseline import Baseline
+from rnnkit._diagnostics.batch import is_whole
 from rnnkit._diagnostics.compare import is_number
 from rnnkit._diagnostics.events import record
 from rnnkit._diagnostics.isolation import Given
-from rnnkit._diagnostics.outputs import leaves, parts, shape_of, tensors_of
+from rnnkit._diagnostics.module_calls import KINDS
+from rnnkit._diagnostics.outputs import parts, tensors_of
 
 #: What people call a state, or a part of one, among the words of an argument's name.
 WORDS = frozenset(
@@ -26,31 +26,12 @@ WORDS = frozenset(
 #: So many ways to pass a state on are tried.
 TRIES = 12
 
-#: Where something is among the inputs: ``("args", 1)``, ``("kwargs", "hx")``, or deeper.
-Path = tuple[Any, ...]
-
-#: Of so many parts is a state at most, where each has an argument of its own.
+#: A state has at most so many parts, where each has an argument of its own.
 MEMBERS = 3
 
-#: Parameters that take what is given by position.
-POSITIONAL = (
-    inspect.Parameter.POSITIONAL_ONLY,
-    inspect.Parameter.POSITIONAL_OR_KEYWORD,
-)
-
-Shapes = list[tuple[int, ...] | None]
-
-
-class Pair(NamedTuple):
-    """A part of the output, and where it goes.
-
-    Attributes:
-        source: where it is in the output, as Python writes that.
-        target: where it goes among the inputs.
-    """
-
-    source: str
-    target: Path
+#: A part of the output, as Python writes it, and where it goes: to an input, by its index among
+#: the leaves, or to an argument that was left out, by its name.
+Pair = tuple[str, int | str]
 
 
 class Carried(NamedTuple):
@@ -58,91 +39,80 @@ class Carried(NamedTuple):
 
     Attributes:
         pairs: what goes where.
-        is_named: whether all that takes it is called like a state.
-        grows: whether a part of it has the steps so far, as the keys and values of an attention.
+        is_named: whether what takes it, and nothing else, is named like a state.
     """
 
     pairs: tuple[Pair, ...]
     is_named: bool
-    grows: bool = False
 
     def pass_on(self, given: Given, returned: Any) -> Given:
         """Return inputs with the state of the call before."""
         found = dict(_places(returned))
-        inputs: Any = given._asdict()
-        for pair in self.pairs:
-            inputs = _put(inputs, pair.target, found[pair.source])
-        return Given(**inputs)
+        leaves, spec = pytree.tree_flatten(given, is_leaf=is_whole)
+        named = {}
+        for source, target in self.pairs:
+            if isinstance(target, int):
+                leaves[target] = found[source]
+            else:
+                named[target] = found[source]
+        args, kwargs = pytree.tree_unflatten(leaves, spec)
+        return Given(args, {**kwargs, **named})
 
     def holds(self, name: str) -> bool:
-        """Say whether a leaf of the output, by its place, is a part of the state."""
-        return any(_is_in(name, pair.source) for pair in self.pairs)
+        """Return whether a leaf of the output, by its place, is a part of the state."""
+        return any(_is_in(name, source) for source, _ in self.pairs)
 
 
 def find_carried(baseline: Baseline) -> list[Carried]:
     """Return the ways to pass a state on that fit by structure and sizes, the likeliest first.
 
-    A state that is given says by its shapes which part of the output it is. If none is given, each
-    argument that was left at its default is one that may take it.
+    A state that is given shows by its shapes which part of the output it is. If none is given, an
+    argument that was left at its default and is named like a state takes it.
     """
     places = [(name, part) for name, part in _places(baseline.session.returned) if name]
     sources = [place for place in places if _may_be_state(baseline, *place)]
     parameters = _arguments(baseline)
-    ways = [*itertools.islice(_given_pairs(baseline, sources), TRIES)]
+    given = itertools.islice(_given_pairs(baseline, sources), TRIES)
+    ways = [Carried(way, _are_named(baseline, way, parameters)) for way in given]
     if not ways:
-        named = _open_pairs(baseline, sources, parameters, named=True)
-        every = _open_pairs(baseline, sources, parameters)
-        others = (way for way in every if not _are_named(way, parameters))
-        ways = [*itertools.islice(itertools.chain(named, others), TRIES)]
-    plain = [Carried(way, _are_named(way, parameters)) for way in ways]
-    growing = [*itertools.islice(_growing(baseline, places, parameters), TRIES)]
-    return sorted([*plain, *growing], key=lambda one: (not one.is_named, -len(one.pairs)))
+        left_out = itertools.islice(_open_pairs(baseline, sources, parameters), TRIES)
+        names = _free_names(baseline, parameters)
+        ways = [Carried(way, is_named=len(way) == len(names)) for way in left_out]
+    return sorted(ways, key=lambda one: (not one.is_named, -len(one.pairs)))
 
 
-def _are_named(way: Sequence[Pair], parameters: Mapping[str, inspect.Parameter]) -> bool:
-    return all(_is_word(_called(pair.target, parameters)) for pair in way)
-
-
-def _growing(
-    baseline: Baseline,
-    places: Sequence[tuple[str, Any]],
-    parameters: Mapping[str, inspect.Parameter],
-) -> Iterator[Carried]:
-    """Yield ways in which a part of the state has the input's steps, as keys and values have.
-
-    What has steps is more often no state: so it must be an output of its own, and what takes it
-    must be called like a state.
-    """
-    outer = [name for name, _ in parts(baseline.session.returned)]
-    sources = [
-        place
-        for place in places
-        if place[0] in outer and _may_be_state(baseline, *place, may_grow=True)
-    ]
-    fixed = [name for name, part in sources if _may_be_state(baseline, name, part)]
-    for way in _open_pairs(baseline, sources, parameters, named=True):
-        if any(pair.source not in fixed for pair in way):
-            yield Carried(way, is_named=True, grows=True)
-
-
-def _arguments(baseline: Baseline) -> Mapping[str, inspect.Parameter]:
+def _arguments(baseline: Baseline) -> list[inspect.Parameter]:
     """Return the parameters of the model's forward; none if another function calls it."""
+    if baseline.session.is_wrapped:
+        return []
     try:
-        return (
-            {}
-            if baseline.session.is_wrapped
-            else inspect.signature(baseline.session.model.forward).parameters
-        )
+        return [*inspect.signature(baseline.session.model.forward).parameters.values()]
     except (TypeError, ValueError):
-        return {}
+        return []
 
 
-def _called(path: Path, parameters: Mapping[str, inspect.Parameter]) -> str:
-    """Return what the model calls an input, or a part of one."""
-    names = [name for name, one in parameters.items() if one.kind in POSITIONAL]
-    if len(path) == 2 and path[0] == "args":
-        return names[path[1]] if path[1] < len(names) else ""
-    return str(path[1] if path[0] == "kwargs" and isinstance(path[-1], int) else path[-1])
+def _positional(parameters: Sequence[inspect.Parameter]) -> list[str]:
+    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return [one.name for one in parameters if one.kind in kinds]
+
+
+def _are_named(
+    baseline: Baseline, way: Sequence[Pair], parameters: Sequence[inspect.Parameter]
+) -> bool:
+    """Return whether all inputs that take a part of the state are named like one."""
+    paths: list[Any] = [
+        path
+        for path, _ in pytree.tree_flatten_with_path(baseline.batch.tree(), is_leaf=is_whole)[0]
+    ]
+    names = _positional(parameters)
+    for _, target in way:
+        field, *keys = paths[int(target)]
+        texts = [key.key for key in keys if isinstance(getattr(key, "key", None), str)]
+        if field.name == "args" and not texts:
+            texts = names[keys[0].idx : keys[0].idx + 1]
+        if not any(map(_is_word, texts[-1:])):
+            return False
+    return True
 
 
 def _is_word(name: str) -> bool:
@@ -158,22 +128,15 @@ def _places(tree: Any, name: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def _is_in(name: str, place: str) -> bool:
-    """Say whether a leaf is at a place of the output, or in it."""
+    """Return whether a leaf is at a place of the output, or in it."""
     return name.startswith(place) and name[len(place) :][:1] in ("", "[", ".")
 
 
-def _may_be_state(baseline: Baseline, place: str, part: Any, *, may_grow: bool = False) -> bool:
-    """Say whether a part of the output has numbers, and nothing in it has the input's steps."""
+def _may_be_state(baseline: Baseline, place: str, part: Any) -> bool:
+    """Return whether a part of the output has numbers, and nothing in it has the input's steps."""
     inside = [k for k, name in enumerate(baseline.session.names) if _is_in(name, place)]
-    return (
-        any(tensor.is_floating_point() for tensor in tensors_of(part))
-        and bool(inside)
-        and (may_grow or all(baseline.step_axes[k] is None for k in inside))
-    )
-
-
-def _shapes(tree: Any) -> Shapes:
-    return [shape_of(leaf) for leaf in leaves(tree)]
+    numbers = isinstance(part, Tensor) or any(map(is_number, tensors_of(part)))
+    return numbers and bool(inside) and all(baseline.step_axes[k] is None for k in inside)
 
 
 def _given_pairs(
@@ -181,24 +144,21 @@ def _given_pairs(
 ) -> Iterator[tuple[Pair, ...]]:
     """Yield ways in which inputs that were given are parts of the output, in the same order."""
     batch = baseline.batch
-    numbers = batch.tree(range(len(batch.leaves)))
-    targets: list[tuple[Path, list[int]]] = []
-    for path, part in _deeper(batch.tree()._asdict(), ()):
-        if len(path) < 2:
-            continue
-        inside: list[int] = pytree.tree_leaves(_at(numbers, path))
-        known = {batch.first, batch.paced}
-        taken = any(path[: len(other)] == other for other, _ in targets)
-        if taken or known & set(inside) or any(map(batch.has_steps, inside)):
-            continue
-        if not any(is_number(batch.leaves[k]) for k in inside):
-            continue
-        fitting = [k for k, (_, one) in enumerate(sources) if _shapes(one) == _shapes(part)]
-        if fitting:
-            targets.append((path, fitting))
-    # A state in two parts is returned as it is taken: h first.
-    for chosen in _rising([fitting for _, fitting in targets]) if targets else ():
-        yield tuple(Pair(sources[k][0], path) for k, (path, _) in zip(chosen, targets, strict=True))
+    targets: dict[int, list[int]] = {}
+    for index, leaf in enumerate(batch.leaves):
+        if isinstance(leaf, Tensor) and index not in (batch.first, batch.paced):
+            fitting = [k for k, (_, part) in enumerate(sources) if _are_alike(part, leaf)]
+            if fitting and not batch.has_steps(index):
+                targets[index] = fitting
+    if any(is_number(batch.leaves[index]) for index in targets):
+        # A state in two parts is returned as it is taken: h first.
+        for chosen in _rising([*targets.values()]):
+            yield tuple((sources[k][0], index) for k, index in zip(chosen, targets, strict=True))
+
+
+def _are_alike(part: Any, leaf: Tensor) -> bool:
+    fits = isinstance(part, Tensor) and part.shape == leaf.shape
+    return fits and part.is_floating_point() == leaf.is_floating_point()
 
 
 def _rising(choices: Sequence[Sequence[int]], above: int = -1) -> Iterator[tuple[int, ...]]:
@@ -214,77 +174,38 @@ def _rising(choices: Sequence[Sequence[int]], above: int = -1) -> Iterator[tuple
 def _open_pairs(
     baseline: Baseline,
     sources: Sequence[tuple[str, Any]],
-    parameters: Mapping[str, inspect.Parameter],
-    *,
-    named: bool = False,
+    parameters: Sequence[inspect.Parameter],
 ) -> Iterator[tuple[Pair, ...]]:
-    """Yield ways in which arguments that were left out may take parts of the output.
+    """Yield ways in which arguments that were left out may take parts of the output."""
+    names = _free_names(baseline, parameters)
+    held = [name for name, part in sources if any(map(is_number, tensors_of(part)))]
+    for count in range(min(len(names), len(held), MEMBERS), 0, -1):
+        for some in itertools.combinations(held, count):
+            pairs = itertools.combinations(some, 2)
+            if not any(_is_in(inner, outer) for outer, inner in pairs):
+                for chosen in itertools.combinations(names, count):
+                    yield tuple(zip(some, chosen, strict=True))
 
-    If ``named``, only arguments that are called like a state are meant.
-    """
+
+def _free_names(baseline: Baseline, parameters: Sequence[inspect.Parameter]) -> list[str]:
+    """Return the arguments that were left out and are named like a state."""
     given = baseline.batch.tree()
-    positional = [name for name, one in parameters.items() if one.kind in POSITIONAL]
-    bound = {*positional[: len(given.args)], *given.kwargs}
+    bound = {*_positional(parameters)[: len(given.args)], *given.kwargs}
     kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
-    free = [name for name, one in parameters.items() if one.kind in kinds and name not in bound]
-    free = [name for name in free if _is_word(name)] if named else free
-    for count in range(min(len(free), len(sources), MEMBERS), 0, -1):
-        for names in itertools.combinations(free, count):
-            for some in itertools.combinations(sources, count):
-                pairs = itertools.combinations([source for source, _ in some], 2)
-                if not any(_is_in(inner, outer) for outer, inner in pairs):
-                    yield tuple(
-                        Pair(source, ("kwargs", name))
-                        for (source, _), name in zip(some, names, strict=True)
-                    )
-
-
-def _deeper(tree: Any, path: Path) -> Iterator[tuple[Path, Any]]:
-    """Yield the parts of what a model is called with, from the outside in."""
-    yield path, tree
-    if isinstance(tree, Mapping):
-        for key, part in tree.items():
-            yield from _deeper(part, (*path, key))
-    elif isinstance(tree, list | tuple):
-        for index, part in enumerate(tree):
-            yield from _deeper(part, (*path, index))
-
-
-def _at(given: Given, path: Path) -> Any:
-    part: Any = given._asdict()
-    for key in path:
-        part = part[key]
-    return part
-
-
-def _put(tree: Any, path: Path, value: Any) -> Any:
-    """Return a tree with another part at a place."""
-    if not path:
-        return value
-    key, rest = path[0], path[1:]
-    if isinstance(tree, Mapping):
-        changed: Any = copy.copy(tree)
-        changed[key] = _put(tree.get(key), rest, value)
-        return changed
-    members = [_put(part, rest, value) if k == key else part for k, part in enumerate(tree)]
-    if hasattr(tree, "_fields"):
-        return type(tree)(*members)
-    return type(tree)(members)
+    free = [p.name for p in parameters if p.kind in kinds and p.name not in bound]
+    return [name for name in free if _is_word(name)]
 
 
 def is_read_as_state(baseline: Baseline, given: Given, state: Carried) -> bool:
-    """Say whether a recurrent module is given the numbers of a state as its own first state."""
-    passed = [
-        leaf.flatten().sort().values
-        for pair in state.pairs
-        for leaf in leaves(_at(given, pair.target))
-        if is_number(leaf)
-    ]
-    for event in record(baseline.session, given):
-        if event.kind == "input" and isinstance(event.module, RNNBase | RNNCellBase):
-            for tensor in event.tensors[1:]:
-                if isinstance(tensor, Tensor) and any(
-                    torch.equal(tensor.flatten().sort().values, one) for one in passed
-                ):
-                    return True
-    return False
+    """Return whether a recurrent module is given the numbers of a state as its own first state."""
+    leaves = pytree.tree_leaves(given, is_leaf=is_whole)
+    passed = [leaves[k] for _, k in state.pairs if isinstance(k, int) and is_number(leaves[k])]
+    return any(
+        torch.equal(tensor.flatten().sort().values, one.flatten().sort().values)
+        for event in record(baseline.session, given)
+        if event.kind == "input" and isinstance(event.module, KINDS)
+        for tensor in event.tensors[1:]
+        if is_number(tensor)
+        for one in passed
+        if one.numel() == tensor.numel()
+    )

@@ -6,7 +6,7 @@ from torch import Tensor
 from rnnkit._diagnostics.baseline import Baseline, Take
 from rnnkit._diagnostics.compare import apart, eps_of, is_number, largest, scale
 from rnnkit._diagnostics.outputs import same, shape_of
-from rnnkit._diagnostics.report import AMPLIFIES, skip
+from rnnkit._diagnostics.report import AMPLIFIES, note, skip
 from rnnkit._diagnostics.widened import open_wide, widest
 
 #: By how much of its size a feature may move in float64.
@@ -79,7 +79,7 @@ def judge(baseline: Baseline) -> Baseline:
     wide.again, baseline.judge = None, wide
     if least is not torch.float64:
         text = f"judged in {str(least)[6:]}: the model does not run in float64"
-        baseline.report.noted(text)
+        note(baseline.report, text)
     return wide
 
 

@@ -83,24 +83,6 @@ class Report:
     passes: int = 0
     seconds: float = 0.0
 
-    def passed(self, probe: str, detail: str) -> None:
-        """Note that a probe found nothing."""
-        self.checks.append(Check(probe, "passed", detail))
-
-    def skipped(self, probe: str, detail: str) -> None:
-        """Note that a probe could not be tried."""
-        self.checks.append(Check(probe, "skipped", detail))
-
-    def failed(self, error: LeakError) -> None:
-        """Note what a probe found."""
-        self.findings.append(error)
-        self.checks.append(Check(error.probe, "failed", str(error).splitlines()[0]))
-
-    def noted(self, note: str) -> None:
-        """Note what is no failure, once."""
-        if note not in self.notes:
-            self.notes.append(note)
-
     def found(self, probe: str) -> bool:
         """Say whether a probe found something."""
         return any(error.probe == probe for error in self.findings)
@@ -154,6 +136,12 @@ class Report:
         return ": ".join(["nothing was judged", *reasons[:1]])
 
     __repr__ = __str__
+
+
+def note(report: Report, text: str) -> None:
+    """Note what is not a failure, once."""
+    if text not in report.notes:
+        report.notes.append(text)
 
 
 class UnjudgedError(Exception):

@@ -12,15 +12,15 @@ from rnnkit._base.message import aligned, brief, more, refusal
 from rnnkit._diagnostics.axes import check_dims, infer_batch_axes
 from rnnkit._diagnostics.baseline import Baseline
 from rnnkit._diagnostics.batch import Batch
-from rnnkit._diagnostics.carried import Carried, Pair
+from rnnkit._diagnostics.carried import Carried
 from rnnkit._diagnostics.isolation import Given, session
 from rnnkit._diagnostics.judge import DoubtError, judge
 from rnnkit._diagnostics.probes.repeatable import drawn_from
-from rnnkit._diagnostics.probes.streaming import explained, judge_way
+from rnnkit._diagnostics.probes.streaming import Verdict, explained, judge_way
 from rnnkit._diagnostics.report import UnjudgedError
 
 #: The second of a pair goes where the second argument is.
-CARRIED = Carried((Pair("[1]", ("args", 1)),), is_named=True)
+CARRIED = Carried((("[1]", "state"),), is_named=True)
 
 
 class Step(torch.nn.Module):
@@ -49,7 +49,7 @@ def check_streams(
     __tracebackhide__ = True
     check_dims("seq_dim", seq_dim=seq_dim, out_seq_dim=out_seq_dim)
     batch_dim = 1 if isinstance(x, Tensor) and seq_dim in (0, -x.dim()) else 0
-    batch = Batch(Given((x, state), {}), batch_dim, seq_dim)
+    batch = Batch(Given((x,), {"state": state}), batch_dim, seq_dim)
     with session(Step(step)) as opened:
         opened.run(batch.tree())
         pair = opened.returned
@@ -60,8 +60,10 @@ def check_streams(
         baseline = Baseline(opened, batch, out_seq_dim=out_seq_dim)
         try:
             try:
-                verdict = judge_way(baseline, CARRIED)
+                verdict: Verdict | None = judge_way(baseline, CARRIED)
             except DoubtError:
+                verdict = None
+            if verdict is None:
                 baseline = judge(baseline)
                 verdict = judge_way(baseline, CARRIED)
             found = explained(verdict, prefix="")

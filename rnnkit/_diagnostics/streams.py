@@ -62,22 +62,6 @@ class Stream:
             self.given.append(given)
             self.outputs.append(output)
             start += size
-            if carried.grows and not self._has_grown(output, start):
-                skip("what the model returns has the steps of each chunk, and is no state")
-
-    def _has_grown(self, output: list[Any], steps: int) -> bool:
-        """Say whether a state that has steps has all of them so far."""
-        baseline = self.baseline
-        missing = sum(self.sizes) - steps
-        return all(
-            isinstance(output[index], Tensor)
-            and output[index].dim() == leaf.dim()
-            and output[index].shape[axis] == leaf.shape[axis] - missing
-            for index, (leaf, axis) in enumerate(
-                zip(baseline.normal, baseline.step_axes, strict=True)
-            )
-            if axis is not None and self.carried.holds(baseline.names[index])
-        )
 
     def difference(self) -> Difference | None:
         """Return where the chunks give something else: by step first, then in the last state.

@@ -1,7 +1,7 @@
 """``verify``: the mistakes that no shape can show, found by which output depends on which input."""
 
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any, Literal
 
@@ -19,15 +19,18 @@ from rnnkit._diagnostics.compare import scales_by_range
 from rnnkit._diagnostics.isolation import EscapedError, Given, session
 from rnnkit._diagnostics.judge import DoubtError, judge
 from rnnkit._diagnostics.lengths import lay_lengths, read_lengths
-from rnnkit._diagnostics.probes.table import ASKED, PROBES
+from rnnkit._diagnostics.probes.table import PROBES
 from rnnkit._diagnostics.report import (
     LEFT_OUT,
     SAMPLES,
     Axis,
+    Check,
     Layout,
+    Outcome,
     Report,
     UnjudgedError,
     joined,
+    note,
 )
 
 
@@ -38,13 +41,11 @@ def verify(
     call: Callable[..., Any] | None = None,
     batch_dim: int = 0,
     seq_dim: int | None = None,
-    out_batch_dim: int | None = None,
     out_seq_dim: int | None = None,
     causal: bool | Literal["strict"] = False,
     streaming: bool = False,
     lengths: Any = None,
     pad: Literal["post", "pre"] = "post",
-    ask: Sequence[str] = (),
     skip: Sequence[str] = (),
     raises: bool = True,
 ) -> Report:
@@ -64,17 +65,15 @@ def verify(
         call: calls the model, ``call(model, *inputs, **kwargs)``, if not as ``model(*inputs)``.
         batch_dim: the batch axis of the inputs.
         seq_dim: the seq axis of the inputs; None for the other one of axes 0 and 1.
-        out_batch_dim: the batch axis of the first output; None to find it by leaving a sample out.
         out_seq_dim: the seq axis of the first output; None if it has none, or the axis that is as
             long as the input's.
         causal: whether a step of the output may depend on no later step of the input; or
             ``"strict"``, if not on its own step of the first input either.
         streaming: whether the whole sequence must give what its chunks give, the state that the
-            model returned passed on; as ``ask=["streaming"]``.
+            model returned passed on.
         lengths: the samples' valid steps, ``(batch,)`` integers, where the inputs are padded; or a
             dictionary of them by input, its position or its keyword.
         pad: whether the padding is after a sample (``"post"``) or before it.
-        ask: probes to run in addition, by name, that cost more: streaming.
         skip: probes to leave out, by name: repeatable, batch (and with it alone), alone, padding,
             causal, memory, coverage, use, gradient, streaming.
         raises: whether to raise what is found; if not, it is in the report.
@@ -100,13 +99,12 @@ def verify(
       intended?  rnnkit.verify(..., skip=['batch'])
       more       python -m rnnkit explain batch
     """
-    _check_arguments(model, pad, skip, ask, causal, streaming)
+    _check_arguments(model, pad, skip, causal, streaming)
     _check_call(call, kwargs)
     check_dims(
         "batch_dim",
         batch_dim=batch_dim,
         seq_dim=seq_dim,
-        out_batch_dim=out_batch_dim,
         out_seq_dim=out_seq_dim,
     )
     start = time.perf_counter()
@@ -114,9 +112,8 @@ def verify(
     told = read_lengths(lengths, given)
     whole = Batch(given, batch_dim, seq_dim, max(told.get(None, [0])))
     lay_lengths(whole, told)
-    extra = {*ask, *["streaming"] * streaming}
-    probes = [name for name in PROBES if name != "causal" or causal]
-    probes += [name for name in ASKED if name in extra]
+    requested = {"causal": bool(causal), "streaming": streaming}
+    probes = [name for name in PROBES if requested.get(name, True)]
     with session(model, call, given, "verify") as opened:
         try:
             if len(whole.leaves) > 1:
@@ -129,7 +126,6 @@ def verify(
                 opened,
                 batch,
                 post=pad == "post",
-                out_batch_dim=out_batch_dim,
                 out_seq_dim=out_seq_dim,
                 strict=causal == "strict",
                 twice="repeatable" not in skip,
@@ -139,8 +135,8 @@ def verify(
             _probe(baseline, probes, skip)
         except EscapedError as error:
             report = Report()
-            for name in probes:
-                report.skipped(name, str(error).partition("\n")[0])
+            reason = str(error).partition("\n")[0]
+            report.checks = [Check(name, "skipped", reason) for name in probes]
         except RuntimeError as error:
             if "does not require grad" in str(error):
                 error.add_note(
@@ -149,9 +145,9 @@ def verify(
                 )
             raise
         if shared := opened.pristine.shared:
-            report.noted(f"not copied, but shared with the model: {', '.join(shared)}")
+            note(report, f"not copied, but shared with the model: {', '.join(shared)}")
         report.passes = sum(one.passes for one in (opened, *opened.wider))
-    asked = {"causal": bool(causal), "alone": lengths is not None, **dict.fromkeys(extra, True)}
+    asked = requested | {"alone": lengths is not None}
     report.asked = [name for name, wanted in asked.items() if wanted and name not in skip]
     report.seconds = time.perf_counter() - start
     if report.findings and raises:
@@ -176,22 +172,25 @@ def _probe(baseline: Baseline, probes: Sequence[str], skip: Sequence[str]) -> No
     report = baseline.report
     for name in probes:
         found = {error.probe for error in report.findings}
+        outcome: Outcome = "skipped"
         if name in skip:
-            report.skipped(name, LEFT_OUT)
+            detail = LEFT_OUT
         elif name == "alone" and ("batch" in skip or "batch" in found):
-            report.skipped(name, "samples that may mix give something else alone")
+            detail = "samples that may mix give something else alone"
         elif found & HIDING.get(name, set()):
-            report.skipped(name, "what is found already would show here, too")
+            detail = "what is found already would show here, too"
         else:
             try:
-                report.passed(name, _ask(baseline, (PROBES | ASKED)[name]))
+                outcome, detail = "passed", _ask(baseline, PROBES[name])
             except LeakError as error:
                 if name in COMPARING and scales_by_range(baseline.session.model):
-                    report.skipped(name, BY_RANGE)
+                    outcome, detail = "skipped", BY_RANGE
                 else:
-                    report.failed(error)
+                    report.findings.append(error)
+                    outcome, detail = "failed", str(error).splitlines()[0]
             except UnjudgedError as error:
-                report.skipped(name, str(error))
+                outcome, detail = "skipped", str(error)
+        report.checks.append(Check(name, outcome, detail))
 
 
 def _ask(baseline: Baseline, probe: Callable[[Baseline], str]) -> str:
@@ -199,23 +198,22 @@ def _ask(baseline: Baseline, probe: Callable[[Baseline], str]) -> str:
     try:
         return probe(baseline)
     except DoubtError:
-        return probe(judge(baseline))
+        pass  # what is raised next does not come of it
+    return probe(judge(baseline))
 
 
-def _check_arguments(
-    model: Any, pad: Any, skip: Any, ask: Any, causal: Any, streaming: Any
-) -> None:
+def _check_arguments(model: Any, pad: Any, skip: Any, causal: Any, streaming: Any) -> None:
     check_model("verify", model)
-    for argument, names, known in (("skip", skip, PROBES | ASKED), ("ask", ask, ASKED)):
-        given = names if isinstance(names, tuple | list | set | frozenset) else [names]
-        wrong = [name for name in given if not isinstance(name, str) or name not in known]
-        if given is not names and not wrong:  # one name in the place of a list of names
-            wrong = [names]
-        if wrong:
-            message = f"{argument} takes a list of {', '.join(known)}, got {brief(wrong[0])}"
-            fix = _typed(argument, wrong[0], known)
-            rows = [("fix", fix)] if fix else []
-            refusal(ArgumentError, argument, message, "", *rows, code="verify-probes")
+    given = skip if isinstance(skip, tuple | list | set | frozenset) else [skip]
+    wrong = [name for name in given if not isinstance(name, str) or name not in PROBES]
+    if given is not skip and not wrong:  # one name instead of a list of names
+        wrong = [skip]
+    if wrong:
+        message = f"skip takes a list of {', '.join(PROBES)}, got {brief(wrong[0])}"
+        name = wrong[0].lower() if isinstance(wrong[0], str) else ""
+        similar = get_close_matches(name, PROBES, n=1)
+        rows = [("fix", f"skip={similar!r}")] if similar else []
+        refusal(ArgumentError, "skip", message, "", *rows, code="verify-probes")
     if not isinstance(causal, bool) and causal != "strict":
         message = f"causal is True, False or 'strict', got {brief(causal)}"
         refusal(ArgumentError, "causal", message, code="verify-causal")
@@ -225,16 +223,6 @@ def _check_arguments(
     if not isinstance(pad, str) or pad not in ("post", "pre"):
         message = f"pad is 'post' or 'pre', got {brief(pad)}"
         refusal(ArgumentError, "pad", message, code="verify-pad")
-
-
-def _typed(argument: str, name: Any, known: Collection[str]) -> str:
-    """Return what to type for a name that is no probe, or not one that is asked for."""
-    if not isinstance(name, str):
-        return ""
-    if argument == "ask" and name in PROBES:
-        return "causal=True" if name == "causal" else f"leave {name!r} out: it is run anyway"
-    similar = [name] if name in known else get_close_matches(name.lower(), known, n=1)
-    return f"{argument}={similar!r}" if similar else ""
 
 
 def _check_call(call: Any, kwargs: Any) -> None:

@@ -126,44 +126,6 @@ def causal_convolution(fixed: bool) -> nn.Module:
     return Named(compute, gru=gru(), conv=conv, head=head())
 
 
-def attend(m: Any, x: Tensor, cache: Any, *, fixed: bool) -> Any:
-    """Attend to all steps so far; wrong: each chunk is masked as if it were the first."""
-    query, *pair = m.attention(x).chunk(3, -1)
-    keys, values = (torch.cat(both, 1) for both in zip(cache, pair, strict=True)) if cache else pair
-    steps, known = query.shape[1], keys.shape[1]
-    mask = torch.ones(steps, known, dtype=torch.bool).tril(known - steps if fixed else 0)
-    product = nn.functional.scaled_dot_product_attention(query, keys, values, mask)
-    return product, (keys, values)
-
-
-def keys_and_values(fixed: bool) -> nn.Module:
-    """Keep the keys and values of an attention, which grow with the steps."""
-
-    def compute(m: Any, x: Tensor, state: Any) -> Any:
-        return attend(m, x, state, fixed=fixed)
-
-    return Named(compute, attention=nn.Linear(FEATURE, 3 * HIDDEN))
-
-
-class Cached(Model):
-    """A model that takes a state and a cache."""
-
-    def forward(self, x: Tensor, hidden: Any = None, cache: Any = None) -> Any:
-        """Compute."""
-        return self.compute(self, x, hidden, cache)
-
-
-def state_and_cache(fixed: bool) -> nn.Module:
-    """Keep the state of a layer, and the keys and values of an attention above it."""
-
-    def compute(m: Any, x: Tensor, hidden: Any, cache: Any) -> Any:
-        output, hidden = m.gru(x, hidden)
-        output, cache = attend(m, output, cache, fixed=fixed)
-        return {"output": output, "hidden": hidden, "cache": cache}
-
-    return Cached(compute, gru=gru(), attention=nn.Linear(HIDDEN, 3 * HIDDEN))
-
-
 def layout(fixed: bool) -> nn.Module:
     """Keep the state batch-first outside; wrong: it is viewed, and not transposed."""
 
@@ -261,8 +223,6 @@ STREAMING: dict[str, Streaming] = {
     "two layers, by a dataclass": Streaming(first_states_only),
     "cells, by a dictionary": Streaming(cells),
     "a convolution's past": Streaming(causal_convolution),
-    "keys and values": Streaming(keys_and_values),
-    "a state and a cache": Streaming(state_and_cache),
     "a batch-first state": Streaming(layout),
     "directions": Streaming(both_directions),
     "a policy": Streaming(last_logits),

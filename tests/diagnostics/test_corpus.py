@@ -49,7 +49,7 @@ def test_alarm_on_the_right_twin() -> None:
 
 def test_names_of_probes_are_passed_on() -> None:
     """What is asked for reaches ``verify``, which knows no such probe."""
-    assert judge(CASES[0], asked=["dreaming"]).faults == ["ArgumentError"]
+    assert judge(CASES[0], asked=["dreaming"]).faults == ["TypeError"]
 
 
 def broken(nn_: object, right: bool) -> Subject:  # noqa: ARG001 - as each case is made

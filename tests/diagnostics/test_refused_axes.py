@@ -62,26 +62,6 @@ seq_dim and batch_dim are both axis 0 of the input
             "seq_dim",
         )
     )
-    assert refused(x, out_batch_dim=9) == snapshot(
-        (
-            """\
-the first output has no axis 9: its shape is (4, 7, 6)
-  fix       leave out_batch_dim out, and the axis is found
-  more      python -m rnnkit explain verify-axis\
-""",
-            "out_batch_dim",
-        )
-    )
-    assert refused(x, out_batch_dim=1) == snapshot(
-        (
-            """\
-axis 1 of the first output is not a batch of 4: its shape is (4, 7, 6)
-  fix       leave out_batch_dim out, and the axis is found
-  more      python -m rnnkit explain verify-batch\
-""",
-            "out_batch_dim",
-        )
-    )
     assert refused(x, out_seq_dim=-4) == snapshot(
         (
             """\
@@ -96,7 +76,7 @@ the first output has no axis -4: its shape is (4, 7, 6)
 
 def test_refused_equal_axes() -> None:
     """An axis of the output that is the batch cannot be seq as well, told or found."""
-    assert refused(out_batch_dim=0, out_seq_dim=-3) == snapshot(
+    assert refused(out_seq_dim=-3) == snapshot(
         (
             """\
 axis -3 of the first output is its batch: its shape is (4, 7, 6)
@@ -116,16 +96,6 @@ axis 0 of the first output is its batch: its shape is (4, 7, 6)
             "out_seq_dim",
         )
     )
-
-
-@pytest.mark.parametrize("argument", ["out_batch_dim", "out_seq_dim"])
-def test_refused_axis_left_out(argument: str) -> None:
-    """What the refusal of an axis says to type is taken."""
-    x = numbers(BATCH, SEQ, FEATURE)
-    said, named = refused(x, **{argument: 2 if argument == "out_batch_dim" else 0})
-
-    assert (named, f"leave {argument} out" in said) == (argument, True)
-    assert rnnkit.verify(nn.GRU(FEATURE, 6, batch_first=True), x).judged
 
 
 def test_refused_axis_of_no_output() -> None:

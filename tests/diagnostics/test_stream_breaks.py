@@ -17,7 +17,7 @@ X = numbers(BATCH, SEQ, FEATURE)
 def caught(model: nn.Module, *inputs: Any, **options: Any) -> rnnkit.LeakError:
     """Verify a model that does not stream; return what is said of it."""
     with pytest.raises(rnnkit.LeakError) as error:
-        rnnkit.verify(model, *inputs, ask=["streaming"], **options)
+        rnnkit.verify(model, *inputs, streaming=True, **options)
     assert error.value.probe == "streaming"
     return error.value
 

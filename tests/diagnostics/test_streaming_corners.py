@@ -25,14 +25,14 @@ class Chunk(NamedTuple):
 def caught(model: nn.Module, *inputs: Any, **options: Any) -> rnnkit.LeakError:
     """Verify a model that does not stream; return what is said of it."""
     with pytest.raises(rnnkit.LeakError) as error:
-        rnnkit.verify(model, *inputs, ask=["streaming"], **options)
+        rnnkit.verify(model, *inputs, streaming=True, **options)
     assert error.value.probe == "streaming"
     return error.value
 
 
 def unjudged(model: nn.Module, *inputs: Any, **options: Any) -> str:
     """Verify a model whose chunks cannot be compared; return the reason."""
-    return reason(rnnkit.verify(model, *inputs, ask=["streaming"], **options), "streaming")
+    return reason(rnnkit.verify(model, *inputs, streaming=True, **options), "streaming")
 
 
 @pytest.mark.parametrize("fixed", [True, False])
@@ -59,7 +59,7 @@ def test_where_a_state_is_given(kind: str, fixed: bool) -> None:
     options: dict[str, Any] = {"kwargs": {"state": state}} if kind == "keyword" else {}
     given = inputs.get(kind, X)
     if fixed:
-        report = rnnkit.verify(Whole(), given, ask=["streaming"], **options)
+        report = rnnkit.verify(Whole(), given, streaming=True, **options)
         assert "streaming" in report.checked
     else:
         assert "in chunks of 3 and 4" in str(caught(Whole(), given, **options))
@@ -72,7 +72,7 @@ def test_state_in_a_pair_and_two_arguments() -> None:
         return m.lstm(x, None if h is None else (h, c))
 
     model = Apart(compute, lstm=lstm())
-    assert "streaming" in rnnkit.verify(model, X, ask=["streaming"]).checked
+    assert "streaming" in rnnkit.verify(model, X, streaming=True).checked
 
 
 def test_a_state_for_each_of_many_layers() -> None:
@@ -95,7 +95,7 @@ def test_a_state_for_each_of_many_layers() -> None:
     states = [numbers(1, BATCH, HIDDEN) for _ in range(count)]
     assert (
         "streaming"
-        in rnnkit.verify(Layers(), numbers(BATCH, SEQ, HIDDEN), *states, ask=["streaming"]).checked
+        in rnnkit.verify(Layers(), numbers(BATCH, SEQ, HIDDEN), *states, streaming=True).checked
     )
 
 
@@ -116,7 +116,7 @@ def test_a_state_among_many_arguments_and_outputs() -> None:
     ]
     told = [*names.values()][:-1] + free
     Many.forward.__signature__ = inspect.Signature(told)  # type: ignore[attr-defined]
-    found = rnnkit.verify(Many(compute, gru=gru()), X, ask=["streaming"], raises=False)
+    found = rnnkit.verify(Many(compute, gru=gru()), X, streaming=True, raises=False)
     assert "streaming" in found.checked
 
 
@@ -140,7 +140,7 @@ def test_state_that_no_name_tells() -> None:
     wrong, right = (Unnamed(lambda: None, gru=gru()) for _ in range(2))
     wrong.factor, right.factor = 2.0, 1.0
     state = numbers(1, BATCH, HIDDEN)
-    assert "streaming" in rnnkit.verify(right, X, state, ask=["streaming"]).checked
+    assert "streaming" in rnnkit.verify(right, X, state, streaming=True).checked
     assert "the state passed on" in str(caught(wrong, X, state))
 
 
@@ -180,14 +180,14 @@ def test_padding_without_lengths() -> None:
     x = X.clone()
     x[1, 5:] = 0
     model = Named(lambda m, x, state: m.gru(x, state), gru=gru())
-    report = rnnkit.verify(model, x, ask=["streaming"])
+    report = rnnkit.verify(model, x, streaming=True)
     assert "5 steps at once" in str(report)
 
 
 def test_outputs_beside_the_numbers() -> None:
     """What is no tensor among the outputs is no obstacle."""
     model = Named(lambda m, x, state: (*m.gru(x, state), "a note"), gru=gru())
-    assert "streaming" in rnnkit.verify(model, X, ask=["streaming"]).checked
+    assert "streaming" in rnnkit.verify(model, X, streaming=True).checked
 
 
 def test_output_of_other_steps() -> None:
@@ -209,7 +209,7 @@ def test_one_step_without_its_axis() -> None:
         output, state = m.gru(x, state)
         return output.squeeze(1), state
 
-    report = rnnkit.verify(Named(compute, gru=gru()), X, ask=["streaming"])
+    report = rnnkit.verify(Named(compute, gru=gru()), X, streaming=True)
     assert "step by step" in str(report)
 
 
@@ -246,14 +246,14 @@ def test_state_that_is_never_read_and_no_memory() -> None:
         return m.head(x), x.new_zeros(1, len(x), HIDDEN) if state is None else state
 
     model = Named(compute, head=nn.Linear(FEATURE, 5))
-    assert "streaming" not in [c.probe for c in rnnkit.verify(model, X, ask=["streaming"]).findings]
+    assert "streaming" not in [c.probe for c in rnnkit.verify(model, X, streaming=True).findings]
 
 
 def test_tokens_that_are_all_alike() -> None:
     """Where no other input can be drawn, a state is not said to be ignored."""
     twin = STREAMING["words"]
     x = torch.full((SEQ, BATCH), 3)
-    assert "streaming" in rnnkit.verify(twin.make(True), x, batch_dim=1, ask=["streaming"]).checked
+    assert "streaming" in rnnkit.verify(twin.make(True), x, batch_dim=1, streaming=True).checked
 
 
 def test_chunk_that_takes_no_other_values() -> None:
@@ -263,7 +263,7 @@ def test_chunk_that_takes_no_other_values() -> None:
         assert x.shape[1] != 3 or bool((x == X[: len(x), :3]).all())
         return m.gru(x, state)
 
-    assert "streaming" in rnnkit.verify(Named(compute, gru=gru()), X, ask=["streaming"]).checked
+    assert "streaming" in rnnkit.verify(Named(compute, gru=gru()), X, streaming=True).checked
 
 
 def test_data_parallel() -> None:
@@ -271,5 +271,5 @@ def test_data_parallel() -> None:
     model = nn.DataParallel(STREAMING["a tagger"].make(True)).cpu()
     model.device_ids = []  # as where there is no GPU
 
-    assert "streaming" in rnnkit.verify(model, X, ask=["streaming"]).checked
+    assert "streaming" in rnnkit.verify(model, X, streaming=True).checked
     assert rnnkit.verify(model, X, call=lambda model, x: model.module(x)).judged

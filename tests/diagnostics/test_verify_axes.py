@@ -104,16 +104,6 @@ RIGHT: dict[str, tuple[Callable[[], nn.Module], tuple[Any, ...], dict[str, Any],
         {"causal": True},
         "batch alone causal",
     ),
-    "a mask over steps for one batch size": (
-        lambda: Model(
-            lambda m, x, mask: attending(m, x.view(4, 4, FEATURE), mask),
-            wide=nn.Linear(FEATURE, 8),
-            attend=nn.MultiheadAttention(8, 2, batch_first=True),
-        ),
-        (SQUARE, later(4)),
-        {"out_batch_dim": 0},
-        "batch",
-    ),
     "masks beside states, all of one length": (
         lambda: Model(
             lambda m, x, keep, h, c: m.lstm(keep.inverse() @ x, (h, c))[0],
@@ -136,7 +126,7 @@ RIGHT: dict[str, tuple[Callable[[], nn.Module], tuple[Any, ...], dict[str, Any],
     "axes counted from the end": (
         gru,
         (numbers(5, SEQ, FEATURE),),
-        {"batch_dim": -3, "seq_dim": -2, "out_batch_dim": -3, "out_seq_dim": -2, "causal": True},
+        {"batch_dim": -3, "seq_dim": -2, "out_seq_dim": -2, "causal": True},
         "batch alone causal memory",
     ),
 }

@@ -97,14 +97,6 @@ def test_padding_is_told_once() -> None:
     assert [error.probe for error in report.findings] == ["alone"]
 
 
-def test_refused_ask() -> None:
-    """A probe that there is none of is refused."""
-    with pytest.raises(rnnkit.ArgumentError) as error:
-        rnnkit.verify(gru(), X, ask=["everything"])
-
-    assert error.value.argument == "ask"
-
-
 def masked(m: Any, x: Tensor, n: Tensor) -> Tensor:
     """Run, and leave out what is beyond a length."""
     y: Tensor = m.gru(x)[0] * (torch.arange(x.shape[1]) < n.unsqueeze(1)).unsqueeze(2)

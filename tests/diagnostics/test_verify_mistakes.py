@@ -201,8 +201,6 @@ def test_text_of_tiled_beams() -> None:
     assert text(caught("tiled beams")) == snapshot("""\
 output of sample 1 depends on input of sample 0
   first      decoder (GRU), output of call 0
-  cause      repeat(1, 3, 1) lays batch after batch, and the rows are read sample by sample
-  fix        repeat_interleave(3, dim=1)
   at         models_of_users.py:...
   intended?  rnnkit.verify(..., skip=['batch'])
   more       python -m rnnkit explain batch\
@@ -276,6 +274,6 @@ def test_an_axis_of_the_output_that_is_told() -> None:
     """The swapped axes are found with the axes of the output told, as without."""
     twin = TWINS["batch_first forgotten, square"]
     with pytest.raises(rnnkit.LeakError) as error:
-        rnnkit.verify(twin.make(torch.nn, False), *twin.inputs(), out_batch_dim=0, out_seq_dim=1)
+        rnnkit.verify(twin.make(torch.nn, False), *twin.inputs(), out_seq_dim=1)
 
     assert error.value.probe == "batch"

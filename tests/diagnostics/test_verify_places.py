@@ -122,25 +122,6 @@ def wavering(steps: int, x: Tensor) -> int:
     return int(1e6 * x.abs().sum()) % 977 + steps
 
 
-WAVERING: dict[str, Callable[..., Any]] = {
-    "shape": lambda m, x, *_: m.gru(x)[0].sum(1) + torch.zeros(wavering(1, x), 1, 1),
-    "number": lambda m, x, *_: [m.gru(x)[0]] * wavering(1, x),
-}
-
-
-@pytest.mark.parametrize("name", WAVERING)
-def test_outputs_that_waver(name: str) -> None:
-    """Samples of outputs whose shapes or number hang on the values are not compared."""
-    where = {"out_batch_dim": 1, "out_seq_dim": 0} if name == "shape" else {"out_batch_dim": 0}
-    report = rnnkit.verify(
-        Model(WAVERING[name], gru=gru()), PADDED, COUNTS, lengths=LENGTHS, causal=True, **where
-    )
-
-    assert "nothing can be compared" in reason(report, "batch")
-    assert "padding" not in report.checked
-    assert "memory" in report.checked
-
-
 def test_outputs_that_hang_on_a_layer() -> None:
     """Outputs whose number hangs on what a layer returns are no obstacle to any probe."""
 
@@ -148,7 +129,7 @@ def test_outputs_that_hang_on_a_layer() -> None:
         y = m.gru(x)[0]
         return [y] * wavering(1, y) + [None if wavering(0, y) % 2 else y]
 
-    report = rnnkit.verify(Model(compute, gru=gru()), X, out_batch_dim=0)
+    report = rnnkit.verify(Model(compute, gru=gru()), X)
 
     assert "use" in report.checked
 
@@ -159,9 +140,7 @@ def test_steps_that_waver() -> None:
     def compute(m: Any, x: Tensor) -> Tensor:
         return m.gru(x)[0].mean(2, keepdim=True) * torch.ones(wavering(1, x))
 
-    report = rnnkit.verify(
-        Model(compute, gru=gru()), X, causal=True, out_batch_dim=0, out_seq_dim=1
-    )
+    report = rnnkit.verify(Model(compute, gru=gru()), X, causal=True, out_seq_dim=1)
 
     assert "nothing can be compared" in reason(report, "causal")
 

@@ -57,40 +57,9 @@ skip takes a list of repeatable, batch, alone, padding, causal, memory, coverage
     )
 
 
-ASKED: dict[str, dict[str, Any]] = {
-    "misspelt": {"ask": ["straeming"]},
-    "one name": {"ask": "streaming"},
-    "run anyway": {"ask": ["coverage"]},
-    "an option": {"ask": ["causal"]},
-    "nothing near": {"ask": ["xyz"]},
-}
-
-
-@pytest.mark.parametrize("name", ASKED)
-def test_refused_ask(name: str) -> None:
-    """A probe that cannot be asked for is refused with what to type, if that is known."""
-    lines = refused("ask", **ASKED[name]).splitlines()[1:-1]
-
-    expected: dict[str, list[str]] = snapshot(
-        {
-            "misspelt": ["  fix       ask=['streaming']"],
-            "one name": ["  fix       ask=['streaming']"],
-            "run anyway": ["  fix       leave 'coverage' out: it is run anyway"],
-            "an option": ["  fix       causal=True"],
-            "nothing near": [],
-        }
-    )
-    assert lines == expected[name]
-
-
 def test_fixes_of_names() -> None:
     """What a refusal says is typed as it stands, and is taken."""
-    for options in (
-        {"skip": ["padings"]},
-        {"skip": "batch"},
-        *list(ASKED.values())[:2],
-        {"ask": ["causal"]},
-    ):
+    for options in ({"skip": ["padings"]}, {"skip": "batch"}):
         (argument,) = options
         message = refused(argument, **options)
         fix = next(line for line in message.splitlines() if line.startswith("  fix"))

@@ -37,7 +37,7 @@ def test_report() -> None:
     report = rnnkit.verify(twin.make(nn, True), *twin.inputs(), **twin.options)
 
     assert text(report) == snapshot("""\
-rnnkit.verify: no leak found (8 probes judged; 24 forward passes, ... s)
+rnnkit.verify: no leak found (8 probes judged; 26 forward passes, ... s)
   ok  repeatable  twice the same input, twice the same output
   ok  batch       4 samples, each on its own
   ok  alone       a sample alone, cut to its length, gives what it gives in the batch

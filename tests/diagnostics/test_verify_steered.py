@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence
 
 import rnnkit
-from tests.diagnostics.models_of_users import BATCH, FEATURE, SEQ, Model, numbers, reason, text
+from tests.diagnostics.models_of_users import BATCH, FEATURE, SEQ, Model, numbers, text
 
 #: Twenty; a quarter of them where the slow tests are left out.
 SEEDS = range(settings().max_examples // 3)
@@ -243,38 +243,3 @@ def test_padding_stays_padding() -> None:
     x[:, 5:] = 0
     with pytest.raises(rnnkit.LeakError, match="depends on input of sample"):
         rnnkit.verify(Model(trimmed, gru=nn.GRU(FEATURE, 6, batch_first=True)), x)
-
-
-def test_outputs_of_other_shapes() -> None:
-    """Where other values always give other shapes, nothing was compared, which is said."""
-
-    def compute(m: Any, x: Tensor) -> Tensor:
-        return m.head(x).sum(1) * torch.ones(len(x), int(1e6 * x.abs().sum()) % 977 + 1)
-
-    report = rnnkit.verify(
-        Model(compute, head=nn.Linear(FEATURE, 1)), numbers(BATCH, SEQ, FEATURE), out_batch_dim=0
-    )
-
-    assert reason(report, "batch") == snapshot(
-        "other values give outputs of other shapes: nothing can be compared"
-    )
-    assert reason(report, "alone") == snapshot("alone, the outputs have other shapes")
-    assert str(report).startswith("rnnkit.verify: nothing was judged: other values give")
-
-
-def test_outputs_of_other_numbers() -> None:
-    """Where other values always give another number of outputs, it is the same."""
-
-    def compute(m: Any, x: Tensor) -> Any:
-        return [m.head(x)] * (int(1e6 * x.abs().sum()) % 977 + 1)
-
-    x = numbers(BATCH, SEQ, FEATURE)
-    report = rnnkit.verify(
-        Model(compute, head=nn.Linear(FEATURE, 1)), x, causal=True, out_batch_dim=0
-    )
-
-    assert (
-        reason(report, "batch")
-        == "other values give outputs of other shapes: nothing can be compared"
-    )
-    assert reason(report, "alone") == "alone, the outputs have other shapes"

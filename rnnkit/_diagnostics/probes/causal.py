@@ -14,6 +14,7 @@ from rnnkit._diagnostics.report import (
     Line,
     UnjudgedError,
     fail,
+    note,
     skip,
 )
 
@@ -77,7 +78,7 @@ def _conclude(paced: Baseline, early: dict[int, int | None]) -> str:
     for index, step in early.items():
         if step is not None:
             text = f"{paced.name(index)} of step {step} depends on later steps of the input"
-            paced.report.noted(f"{text}; causal is judged of {first}")
+            note(paced.report, f"{text}; causal is judged of {first}")
     of = "" if alike == "output" else f"{alike}: "
     return f"{of}no step of {paced.batch.steps} depends on {own}a later one"
 

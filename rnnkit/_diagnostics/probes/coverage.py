@@ -14,7 +14,7 @@ from rnnkit._diagnostics.module_calls import is_recurrent, named_arguments, size
 from rnnkit._diagnostics.outputs import Leaves
 from rnnkit._diagnostics.probes.row_order import RowOrder
 from rnnkit._diagnostics.reach import STEPS, block_size, poisoned, reached, spaced
-from rnnkit._diagnostics.report import fail, skip
+from rnnkit._diagnostics.report import fail, note, skip
 
 #: So many steps around one that is not read are looked at.
 AROUND = 8
@@ -65,7 +65,7 @@ def probe_coverage(baseline: Baseline) -> str:
             fail("coverage", what, [("evidence", "a NaN there reaches no output")])
     if (size := block_size(reach, steps)) is not None:
         text = f"the output reads the input in blocks of {size} steps: a state starts afresh there"
-        baseline.report.noted(text)
+        note(baseline.report, text)
     return _conclude(steps, fates)
 
 

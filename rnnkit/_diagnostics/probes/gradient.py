@@ -15,7 +15,7 @@ from rnnkit._diagnostics.compare import alike
 from rnnkit._diagnostics.isolation import private
 from rnnkit._diagnostics.module_calls import KINDS, each_call, named_arguments
 from rnnkit._diagnostics.outputs import leaves, named_leaves
-from rnnkit._diagnostics.report import fail, in_short, skip
+from rnnkit._diagnostics.report import fail, in_short, note, skip
 
 
 class _Training:
@@ -46,7 +46,7 @@ class _Training:
         self._returned: dict[int, Tensor] = {}
         thread = threading.get_ident()
 
-        def note(module: Any, _: Any) -> None:
+        def write_down(module: Any, _: Any) -> None:
             if threading.get_ident() == thread and isinstance(module, KINDS):
                 with_gradient = torch.is_grad_enabled()
                 self.ran.setdefault(id(module), (module, with_gradient))
@@ -58,7 +58,7 @@ class _Training:
         with session.watched():
             cells = {id(one): one for _, one in self.registered if isinstance(one, RNNCellBase)}
             handles = [
-                register_module_forward_pre_hook(note),
+                register_module_forward_pre_hook(write_down),
                 *(one.register_forward_hook(follow, with_kwargs=True) for one in cells.values()),
             ]
             try:
@@ -123,12 +123,12 @@ def probe_gradient(baseline: Baseline) -> str:
             fail("gradient", what, [("fix", "torch.nn.ModuleList([...]), or ModuleDict({...})")])
         elif not learns and not with_gradient:
             label = name or f"a {kind}"
-            report.noted(f"{label} runs without gradients, though its weights want some")
+            note(report, f"{label} runs without gradients, though its weights want some")
         elif not learns and name is not None:
             what = f"no gradient reaches {name or 'the model'} ({kind})"
             _fail_or_note(baseline, training, what, name)
     for text in (*_detached(training), *_idle(training, training.reached)):
-        report.noted(text)
+        note(report, text)
     return "each recurrent module gets a gradient"
 
 
@@ -149,10 +149,10 @@ def _turned(tensor: Tensor) -> Tensor:
 def _fail_or_note(baseline: Baseline, training: _Training, what: str, name: str) -> None:
     """Fail, unless there is one step, or outputs are made without: that may be meant."""
     if baseline.batch.steps == 1:
-        baseline.report.noted(f"{what}: of one step, no next one takes its state")
+        note(baseline.report, f"{what}: of one step, no next one takes its state")
         return
     if _gives_targets(baseline, training, name):
-        baseline.report.noted(f"{what}: the outputs that it makes have none")
+        note(baseline.report, f"{what}: the outputs that it makes have none")
         return
     rows = [("means", "what it returns is unused, or cut off: detach, .data, argmax, .item()")]
     fail("gradient", f"{what} from any output", rows, name)

@@ -16,10 +16,7 @@ from rnnkit._diagnostics.experiment import PerturbedRun, run_perturbed
 from rnnkit._diagnostics.judge import agree, refuse_chance
 from rnnkit._diagnostics.locate import locate_sample
 from rnnkit._diagnostics.outputs import Leaves, Order, orders
-from rnnkit._diagnostics.probes.across import check_flags
-from rnnkit._diagnostics.probes.put_back import check_put_back, order_of_lengths
 from rnnkit._diagnostics.probes.repeatable import drawn_from
-from rnnkit._diagnostics.repeats import whole_batches
 from rnnkit._diagnostics.report import (
     ALONE,
     OTHER_SHAPES,
@@ -32,8 +29,10 @@ from rnnkit._diagnostics.report import (
     all_judged,
     fail,
     in_short,
+    note,
     skip,
 )
+from rnnkit._diagnostics.row_orders import check_orders, order_of_lengths, sorted_order
 
 #: Why an output is not judged whose rows values pick.
 BY_CHANCE = "an output has as many rows as samples by chance"
@@ -65,7 +64,6 @@ def probe_batch(baseline: Baseline) -> str:
         baseline.order = order
         leak = _leak(runs, indices)
         if leak is None:
-            check_flags(baseline)
             return _judged(runs, indices)
     baseline.order = Order(None)
     if (rows := _flat(baseline)) is not None:
@@ -78,7 +76,7 @@ def probe_batch(baseline: Baseline) -> str:
     run = runs[source]
     found = locate_sample(run, source)
     if all(label != "fix" for label, _ in found.rows):
-        cause = order_of_lengths(run, source, shown) or whole_batches(run, source)
+        cause = order_of_lengths(run, source, shown)
         fail("batch", what, [found.rows[0], *(cause or found.rows[1:])], found.module)
     return fail("batch", what, found.rows, found.module)
 
@@ -205,7 +203,7 @@ def _conclude(baseline: Baseline, compared: list[tuple[int, int]]) -> str:
         skip(OTHER_STEPS if other else "alone, the outputs have other shapes")
     if short and counts and all(counts[sample] == steps for sample, _ in compared):
         skip("no sample that is shorter than the batch could be compared")
-    check_put_back(baseline)
+    check_orders(baseline)
     cut = ", cut to its length," if counts else ""
     return f"a sample alone{cut} gives what it gives in the batch"
 
@@ -220,7 +218,7 @@ def _pair(
         return None
     if alone.shape == inside.shape:
         shape = tuple(alone.shape)
-        baseline.report.noted(f"a batch of one has lost its batch axis: output {shape}")
+        note(baseline.report, f"a batch of one has lost its batch axis: output {shape}")
     elif alone.dim() == inside.dim() + 1 and alone.shape[axis] == 1:
         alone = alone.squeeze(axis)
     return (inside, alone) if inside.shape == alone.shape else None
@@ -245,7 +243,7 @@ def _fail(baseline: Baseline, index: int, inside: Tensor, alone: Tensor, sample:
 
 def _are_right_if_sorted(baseline: Baseline, counts: list[int], index: int) -> bool:
     """Say whether samples give what they give alone if the longest comes first."""
-    order = sorted(range(len(counts)), key=counts.__getitem__, reverse=True)
+    order = sorted_order(counts, falling=True)
     output = baseline.attempt(baseline.batch.samples(order))
     if output is None:
         return False

@@ -56,7 +56,7 @@ def _judge(baseline: Baseline) -> Verdict:
             try:
                 verdict = judge_way(cut_alike, carried)
             except UnjudgedError as error:
-                reason = str(error) if carried.is_named and not carried.grows else reason
+                reason = str(error) if carried.is_named else reason
                 continue
             if verdict.difference is None and not verdict.is_ignored:
                 return verdict

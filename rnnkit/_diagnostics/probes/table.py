@@ -24,7 +24,5 @@ PROBES: dict[str, Callable[[Baseline], str]] = {
     "coverage": probe_coverage,
     "use": probe_use,
     "gradient": probe_gradient,
+    "streaming": probe_streaming,
 }
-
-#: Probes that cost more, and run if they are asked for.
-ASKED: dict[str, Callable[[Baseline], str]] = {"streaming": probe_streaming}

@@ -25,7 +25,7 @@ from rnnkit._diagnostics.module_calls import (
     split_result,
 )
 from rnnkit._diagnostics.probes.patterns import find_patterns
-from rnnkit._diagnostics.report import CALLS, RUNS, fail, skip
+from rnnkit._diagnostics.report import CALLS, RUNS, fail, note, skip
 
 #: Changes what a call of a layer returned.
 Disturb = Callable[[RNNBase, Any], Any]
@@ -142,8 +142,8 @@ class _Judge:
         is_left = not self._are_felt(_part("h", torch.nan), _part("output", torch.nan))
         if is_left and self._matters(_part("c"), self.keep_c):
             text = f"of what {self.name} returns, only the cell state c is used"
-            note = f"{text}; the hidden state is h_n, the first of (h_n, c_n)"
-            self.baseline.report.noted(note)
+            text = f"{text}; the hidden state is h_n, the first of (h_n, c_n)"
+            note(self.baseline.report, text)
 
     def _find_first_step(self) -> None:
         """Find an output of which the first step alone is used: it has read one step."""
@@ -181,7 +181,7 @@ class _Judge:
         one = self.call.number == 0 and 0 < len(directions) < self.directions
         if one and not self._is_read() and not self._are_felt(unused):
             text = f"of what {self.name} returns, one direction is used: {rows} of {count}"
-            self.baseline.report.noted(f"{text}; last_hidden(state) has both")
+            note(self.baseline.report, f"{text}; last_hidden(state) has both")
 
     def _is_read(self) -> bool:
         if self._reads is None:

@@ -25,7 +25,7 @@ def state_kept_at_the_end(nn: ModuleType, is_right: bool) -> Subject:
     model = Net(compute, cell=nn.GRUCell(4, 6), act=nn.Linear(6, 3))
     ended = torch.zeros(8, 4, dtype=torch.bool)
     ended[2, 0] = ended[5, 3] = True
-    return Subject(model, (torch.randn(8, 4, 4), ended), {"batch_dim": 1, "out_batch_dim": 1})
+    return Subject(model, (torch.randn(8, 4, 4), ended), {"batch_dim": 1})
 
 
 @mistake("use")
@@ -83,7 +83,7 @@ def actor_and_critic(nn: ModuleType) -> Subject:
     first = torch.zeros(7, 4, dtype=torch.bool)
     first[3, 1] = True
     seen = {"view": torch.randn(7, 4, 5), "first": first}
-    return Subject(model, (seen,), {"batch_dim": 1, "out_batch_dim": 1, "causal": True})
+    return Subject(model, (seen,), {"batch_dim": 1, "causal": True})
 
 
 @right

@@ -62,7 +62,7 @@ def ask(case: Case, *, right: bool, seed: int, dtype: str, asked: Sequence[str] 
     """Make a model and verify it."""
     torch.manual_seed(seed)
     subject = in_dtype(case.make(nn, right), dtype)  # type: ignore[arg-type]
-    options = {**subject.options, **({"ask": list(asked)} if asked else {})}
+    options = {**subject.options, **dict.fromkeys(asked, True)}
     with torch.random.fork_rng():
         try:
             with torch.no_grad():

@@ -173,7 +173,7 @@ def diagnoses(model: torch.nn.Module, x: Tensor) -> None:
     """What the model is called with, and how, has a type."""
     assert_type(rnnkit.verify(model, x, kwargs={"lengths": [2, 1]}), rnnkit.Report)
     assert_type(rnnkit.verify(model, x, call=lambda m, x: m(x)), rnnkit.Report)
-    assert_type(rnnkit.verify(model, x, streaming=True, ask=["streaming"]), rnnkit.Report)
+    assert_type(rnnkit.verify(model, x, streaming=True), rnnkit.Report)
 
 
 def streams(x: Tensor, h: Tensor) -> None:

@@ -25,8 +25,8 @@ from rnnkit._checks.steps import explain_cells_step
 from rnnkit._checks.surplus import check_surplus
 from rnnkit._modules.layer_calls import run_step
 from rnnkit._modules.loop import is_plain
-from rnnkit._modules.unroll import initial_state, run
-from rnnkit.typing import Cell, LengthsLike, ResetLike
+from rnnkit._modules.unroll import Steps, initial_state, run
+from rnnkit.typing import LengthsLike, ResetLike  # noqa: TC001 - the import hook reads them
 
 StateT = TypeVar("StateT")
 
@@ -65,9 +65,9 @@ class Recurrent(torch.nn.Module, Generic[StateT]):
     @overload
     def __init__(
         self,
-        cells: Cell[StateT] | Iterable[Cell[StateT]],
+        cells: Steps[StateT, Any] | Iterable[Steps[StateT, Any]],
         *,
-        reverse_cells: Cell[StateT] | Iterable[Cell[StateT]] | None = None,
+        reverse_cells: Steps[StateT, Any] | Iterable[Steps[StateT, Any]] | None = None,
         batch_first: bool = False,
         dropout: float = 0.0,
         axes: Axes | None = None,
@@ -75,9 +75,9 @@ class Recurrent(torch.nn.Module, Generic[StateT]):
     @overload
     def __init__(
         self: "Recurrent[Any]",
-        cells: Cell[Any] | Iterable[Cell[Any]],
+        cells: Steps[Any, Any] | Iterable[Steps[Any, Any]],
         *,
-        reverse_cells: Cell[Any] | Iterable[Cell[Any]] | None = None,
+        reverse_cells: Steps[Any, Any] | Iterable[Steps[Any, Any]] | None = None,
         batch_first: bool = False,
         dropout: float = 0.0,
         axes: Axes | None = None,
@@ -85,9 +85,9 @@ class Recurrent(torch.nn.Module, Generic[StateT]):
     @known_arguments
     def __init__(
         self,
-        cells: Cell[Any] | Iterable[Cell[Any]],
+        cells: Steps[Any, Any] | Iterable[Steps[Any, Any]],
         *,
-        reverse_cells: Cell[Any] | Iterable[Cell[Any]] | None = None,
+        reverse_cells: Steps[Any, Any] | Iterable[Steps[Any, Any]] | None = None,
         batch_first: bool = False,
         dropout: float = 0.0,
         axes: Axes | None = None,

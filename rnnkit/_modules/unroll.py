@@ -45,16 +45,17 @@ GivenT_contra = TypeVar("GivenT_contra", contravariant=True)
 
 
 @runtime_checkable  # jaxtyping's hook asks isinstance of every annotation
-class _Steps(Protocol[StateT_co, GivenT_contra]):
+class Steps(Protocol[StateT_co, GivenT_contra]):
     """A cell as ``rnnkit.typing.Cell`` describes it, with what it takes as its state."""
 
-    def __call__(self, input: Any, hx: GivenT_contra) -> StateT_co: ...
+    # Any, as torch types the call of a module that has only ``forward``.
+    def __call__(self, input: Any, hx: GivenT_contra) -> Any: ...
 
     def initial_state(self, batch_size: int) -> StateT_co: ...
 
 
 def unroll(
-    cell: _Steps[StateT_co, GivenT_contra],
+    cell: Steps[StateT_co, GivenT_contra],
     input: Tensor,
     hx: GivenT_contra | None = None,
     *,

@@ -1,7 +1,7 @@
 """A state's layers and directions: their axis moved, taken apart, joined."""
 
 from collections.abc import Sequence
-from typing import Any, Literal, NoReturn
+from typing import Any, Literal, NoReturn, TypeVar, overload
 
 import torch
 from torch import Tensor
@@ -12,6 +12,8 @@ from rnnkit._base.state import BATCHED, layers_first, map_state
 from rnnkit._checks.arguments import known_options
 from rnnkit._checks.objects import listed_states
 from rnnkit.states._samples import State, batch_axis
+
+Parts = TypeVar("Parts", bound=Tensor | tuple[Any, ...])
 
 
 def batch_first(state: State) -> State:
@@ -79,8 +81,12 @@ def from_layers(states: Sequence[State]) -> State:
     return result
 
 
+@overload
+def to_layers(state: None, *, state_batch_first: bool = ...) -> None: ...
+@overload
+def to_layers(state: Parts, *, state_batch_first: bool = ...) -> tuple[Parts, ...]: ...
 @known_options
-def to_layers(state: Tensor | tuple[Any, ...] | None, *, state_batch_first: bool = False) -> Any:
+def to_layers(state: Any, *, state_batch_first: bool = False) -> Any:
     """Take a layer's state apart: the states of its cells, what ``Recurrent(layer.cells())`` takes.
 
     The inverse of :func:`from_layers`.

@@ -125,6 +125,39 @@ class Own(nn.Module):
         return {"h": input + hx["h"]}
 
 
+class OwnByForward(nn.Module):
+    """A cell of a user's as most people write it: torch types the call of a module as Any."""
+
+    def initial_state(self, batch_size: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Return three tensors."""
+        h = torch.zeros(batch_size, 4)
+        return h, h, h
+
+    def forward(
+        self, input: Tensor, hx: tuple[Tensor, Tensor, Tensor]
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Run one step."""
+        return input + hx[0], hx[1], hx[2]
+
+
+def own_cells(x: Tensor, h: Tensor) -> None:
+    """``unroll`` and ``Recurrent`` know the state by ``initial_state``."""
+    cell, state = OwnByForward(), (h, h, h)
+    assert_type(rnnkit.unroll(cell, x), tuple[Tensor, tuple[Tensor, Tensor, Tensor]])
+    assert_type(rnnkit.unroll(cell, x, state), tuple[Tensor, tuple[Tensor, Tensor, Tensor]])
+    assert_type(rnnkit.Recurrent(cell), rnnkit.Recurrent[tuple[Tensor, Tensor, Tensor]])
+    assert_type(rnnkit.Recurrent([cell])(x)[1], tuple[tuple[Tensor, Tensor, Tensor], ...])
+
+
+def states_of_layers(h: Tensor, state: LSTMState, pair: tuple[Tensor, Tensor]) -> None:
+    """A layer's state, taken apart, is a tuple of its kind."""
+    assert_type(rnnkit.states.to_layers(h), tuple[Tensor, ...])
+    assert_type(rnnkit.states.to_layers(state), tuple[LSTMState, ...])
+    assert_type(rnnkit.states.to_layers(pair), tuple[tuple[Tensor, Tensor], ...])
+    assert_type(rnnkit.states.to_layers(None), None)
+    assert_type(rnnkit.states.to_layers(h, state_batch_first=True), tuple[Tensor, ...])
+
+
 def cells_over_a_sequence(x: Tensor, h: Tensor, c: Tensor, n: Tensor, mask: Tensor) -> None:
     """``unroll`` gives the state of its cell, a user's own kind too."""
     lstm, gru = rnnkit.LSTMCell(3, 4), rnnkit.GRUCell(3, 4)

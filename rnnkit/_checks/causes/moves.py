@@ -93,27 +93,6 @@ NEW = "{zeros}, if the sequences are new"
 
 
 # fmt: off
-def _other_layout(*, larger: bool) -> Move:
-    """Take the batch for the steps; a state of a larger batch may also be an old one."""
-    return Move(
-        "{layout}", "the input looks {looks}, but batch_first={batch_first}",
-        sized(lambda s, g, w: g.batch == s.seq and larger == (g.batch > w.batch)
-              and g._replace(batch=w.batch)),
-        (), ("<batch_first={other}>, or input.transpose(0, 1)", NEW)[: 1 + larger],
-        "{name} has batch {got.batch}, which is axis {axis} of the input", LayoutError)
-
-
-def _other_rows(*, output: bool) -> Move:
-    """Begin from zeros where the layers differ; one tensor may also be an output."""
-    def changed(s: CallSpec, g: Sizes, w: Sizes) -> Sizes | None:
-        may_be_output = len(s.state_names) == 1 and s.kind == "layer" and s.batch == g.batch
-        is_one = g.rows != w.rows and (g.batch == w.batch or g.width == w.width)
-        return w if is_one and may_be_output >= output else None
-
-    return Move("state-layers", "{name} has {rows}, this layer carries {want.rows}", sized(changed),
-                ZEROS, (f"if {{name}} is an output: {OUTPUT_FIX}",) * output)
-
-
 MOVES = (
     Move("state-transposed", "{name} has the {second} on axis 0, a state has the {first} on axis 0",
          lambda _, g, w: (g[1], g[0], g[2]) if len(g) == 3 else None,
@@ -126,8 +105,10 @@ MOVES = (
                and g._replace(batch=w.batch)),
          (), ("pack_padded_sequence(..., batch_first=True) for a (batch, seq, feature) input",),
          "{name} has batch {got.batch}, which is the number of steps packed", LayoutError),
-    _other_layout(larger=False),
-    _other_layout(larger=True),
+    Move("{layout}", "the input looks {looks}, but batch_first={batch_first}",
+         sized(lambda s, g, w: g.batch == s.seq and g._replace(batch=w.batch)),
+         (), ("<batch_first={other}>, or input.transpose(0, 1)", "{if_larger}"),
+         "{name} has batch {got.batch}, which is axis {axis} of the input", LayoutError),
     Move("layout-unbatched",
          "the input is read as one unbatched sequence, but it looks like a batch",
          _lacks_seq, (), ("input.unsqueeze({axis})",),
@@ -165,8 +146,10 @@ MOVES = (
          "as when the last of an epoch is smaller"),
     Move("state-batch", "{name} is for a batch of {got.batch}, the input has {want.batch}",
          sized(lambda _, g, w: g._replace(batch=w.batch)), ZEROS),
-    _other_rows(output=True),
-    _other_rows(output=False),
+    Move("state-layers", "{name} has {rows}, this layer carries {want.rows}",
+         sized(lambda _, g, w: g.rows != w.rows and w in (w._replace(batch=g.batch),
+                                                          w._replace(width=g.width)) and w),
+         ZEROS, ("{if_output}",)),
     Move("state-projection", "{name} is {got.width} wide, {width} is wanted",
          sized(lambda s, g, w: w.width == s.proj_size and g.width == s.hidden_size
                and g._replace(width=w.width)),
@@ -242,12 +225,15 @@ def facts_of(spec: CallSpec, fit: Fit, shapes: Sequence[Shape], wants: Sequence[
     first, second = ("batch", "layers") if states_first else ("layers", "batch")
     twice = f", proj_size={2 * spec.proj_size}" if spec.proj_size else ""
     # A projection is narrower than what it projects.
+    may_be_output = len(shapes) == 1 and spec.kind == "layer" and spec.batch == got.batch
     may_be_wide = width.name == "hidden_size" or got.width < spec.hidden_size
     return spec._asdict() | {
         "got": got, "want": want, "axes": len(wanted), "width": width,
         "front": ", ".join(map(str, wanted[:-1])),
         "name": fit.names[place],
         "zeros": fit.zeros(spec),
+        "if_larger": NEW.format(zeros=fit.zeros(spec)) if got.batch > want.batch else "",
+        "if_output": f"if {fit.names[place]} is an output: {OUTPUT_FIX}" * may_be_output,
         "rank": count(len(shape), "axis", "axes"),
         "rows": count(int(got.rows), "row", "rows"),
         "rows_axis": spec.state_axes[place][1 if second == "layers" and len(wanted) > 2 else 0],

@@ -134,12 +134,13 @@ def check_own_state(layer: CheckedLayer, state: Any) -> None:
         expected, place = spell(wants[0]), wrong[0] if wrong else 0
         if len(wants) > 1:
             expected = f"h {expected}, c {spell(wants[-1])}"
-        shape = getattr(parts[place], "shape", ()) if parts else ()
+        first = parts[place] if parts else None
+        shape = tuple(first.shape) if isinstance(first, Tensor) else ()
         refusal(
             StateError, "state", f"state is not what this {type(layer).__name__} returned",
             described(layer), ("state", wanted(expected, outlined(state))),
             ("fix", "output, state = layer(...): the state is the second of the two"),
-            code="state-not-own", facts=(sizes(wants[place]), tuple(shape)),
+            code="state-not-own", facts=(sizes(wants[place]), shape),
         )  # fmt: skip
 
 

@@ -144,6 +144,38 @@ def test_a_wrong_state_is_mended(drawn: Drawn, data: st.DataObject) -> None:
             assert all(made[k] is tensor for k, tensor in enumerate(tensors) if right[k]), text
 
 
+#: What people give instead of a state, made of the right tensors.
+STRUCTURES: dict[str, Callable[[Any], Any]] = {
+    "in a list": lambda hx: [hx],
+    "a result": lambda hx: (torch.ones(9, 9, 9), hx),
+    "an LSTM's result": lambda hx: (torch.ones(9, 9, 9), (hx, hx)),
+    "a pair": lambda hx: (hx, hx),
+    "the first": lambda hx: hx[0] if isinstance(hx, tuple) else (hx,),
+    "the first alone": lambda hx: hx[:1] if isinstance(hx, tuple) else [hx],
+    "three": lambda hx: (*hx, hx[0]) if isinstance(hx, tuple) else [hx] * 3,
+    "row by row": lambda hx: [list(part) for part in hx] if isinstance(hx, tuple) else list(hx),
+    "arrays": lambda hx: [t.numpy() for t in hx] if isinstance(hx, tuple) else hx.numpy(),
+    "stacked": lambda hx: torch.stack([hx[-1]] * 2) if isinstance(hx, tuple) else [hx, None],
+    "swapped": lambda hx: hx[::-1] if isinstance(hx, tuple) else (None, hx),
+}
+
+
+@settings(deadline=None, max_examples=200, suppress_health_check=list(hypothesis.HealthCheck))
+@given(drawn=calls(), how=st.sampled_from(sorted(STRUCTURES)))
+def test_a_wrong_structure_is_mended(drawn: Drawn, how: str) -> None:
+    """Each fix of a state that is not the module's tensors runs and ends the mistake."""
+    hx = STRUCTURES[how](drawn.state([torch.ones(shape) for shape in drawn.shapes]))
+    fixes: list[str] = []
+    try:
+        drawn.run(drawn.names["input"], hx)
+    except rnnkit.ShapeError as error:
+        fixes = expressions(error)
+
+    names = {**drawn.names, "hx": hx} | dict(zip("hc", hx if len(hx) == 2 else (), strict=False))
+    for text in fixes:
+        drawn.run(drawn.names["input"], typed(text, names))
+
+
 @settings(deadline=None, max_examples=200, suppress_health_check=list(hypothesis.HealthCheck))
 @given(drawn=calls(), data=st.data())
 def test_a_wrong_input_is_mended(drawn: Drawn, data: st.DataObject) -> None:

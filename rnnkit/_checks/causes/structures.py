@@ -28,7 +28,7 @@ def diagnose_structure(spec: CallSpec, hx: object) -> Cause:
     else:
         sentence, carried = "lstm expects two hidden states: hx is (h, c)", "the pair (h, c)"
         wants = f"(h, c), each {h}" if h == c else f"(h, c), h {h} and c {c}"
-        fix, zeros = _pair_of(spec, hx), f"{zeros}, or (h, c)"
+        fix = _pair_of(spec, hx)
     if fix is not None and spec.state != "hx":
         fix = re.sub(r"\bhx\b", spec.state, fix) + f", as {spec.state}"
     return Cause(

@@ -115,7 +115,7 @@ Expected hidden[0] size (1, 5, 3), got [1, 5, 6]
     "One array is no pair: it is not offered to an LSTM.": Case(
         call("nn.LSTM(3, 4)(input, hx)", input=(7, 5, 3), hx=np.zeros((1, 5, 4), dtype=np.float32)),
         Refused(StateError, "mumbles"),
-        has="\n  fix       hx=None for zeros, or (h, c)\n",
+        has="\n  fix       hx=None for zeros\n",
     ),
     "One tensor of another rank is refused with what brings it to h's.": Case(
         call("nn.LSTM(3, 4)(input, hx)", input=(7, 5, 3), hx=(5, 4)),
@@ -132,7 +132,7 @@ lstm expects two hidden states: hx is (h, c), got a Tensor of shape (5, 4)
     "One tensor that no short expression brings to h's shape is refused with zeros instead.": Case(
         call("nn.LSTM(3, 4)(input, hx)", input=(7, 5, 3), hx=(1, 5, 9)),
         Refused(StateError, "mumbles"),
-        has="\n  fix       hx=None for zeros, or (h, c)\n",
+        has="\n  fix       hx=None for zeros\n",
     ),
     "Three parts of which only the first fits are refused with zeros instead.": Case(
         call(
@@ -141,7 +141,7 @@ lstm expects two hidden states: hx is (h, c), got a Tensor of shape (5, 4)
             hx=(filled(1, 5, 4), filled(7, 5, 4), filled(1, 5, 4)),
         ),
         Refused(StateError, "mumbles"),
-        has="\n  fix       hx=None for zeros, or (h, c)\n",
+        has="\n  fix       hx=None for zeros\n",
     ),
     "One tensor given to an LSTM is refused with the pair that starts c from zeros.": Case(
         call("nn.LSTM(3, 4)(input, hx)", input=(7, 5, 3), hx=(1, 5, 4)),

@@ -121,7 +121,7 @@ CASES = {
     "Numbers of other sizes are no state.": Case(
         call("nn.LSTM(3, 4)(input, hx)", input=(7, 5, 3), hx=([[1.0], [2.0, 3.0]], [[1.0]])),
         Refused(StateError, "mumbles", "hx", code="state-structure"),
-        has="  fix       hx=None for zeros, or (h, c)\n",
+        has="  fix       hx=None for zeros\n",
     ),
 }
 

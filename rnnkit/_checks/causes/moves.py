@@ -4,12 +4,12 @@ The cause of a wrong state is the first Move that makes it fit, from the most to
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from rnnkit._base.errors import LayoutError, ShapeError, StateError
 from rnnkit._base.message import count
-from rnnkit._checks.call_spec import CallSpec
+from rnnkit._checks.call_spec import Axis, CallSpec
 
 Shape = tuple[int, ...]
 Makes = Callable[[CallSpec, Shape, Shape], Shape | None]
@@ -57,23 +57,42 @@ class Move(NamedTuple):
 
     code: str
     headline: str
-    makes: Makes
+    makes: "Makes | Sized"
     typed: tuple[str, ...] = ()
     instead: tuple[str, ...] = ()
     evidence: str = ""
     error: type[ShapeError] = StateError
 
 
-def sized(change: Callable[[CallSpec, Sizes, Sizes], Any]) -> Makes:
-    """Make a function on shapes of one on sizes by meaning."""
+class Sized(NamedTuple):
+    """A function on sizes by meaning, where others are on shapes."""
 
-    def makes(spec: CallSpec, got: Shape, want: Shape) -> Shape | None:
-        if len(got) != len(want):
-            return None
-        wanted = by_meaning(spec, want)
-        return want if change(spec, by_meaning(spec, got), wanted) == wanted else None
+    change: Callable[[CallSpec, Sizes, Sizes], Any]
 
-    return makes
+
+class Pair(NamedTuple):
+    """The shape of a tensor that does not fit, and the one that does; by meaning if of one rank."""
+
+    shape: Shape
+    wanted: Shape
+    got: Sizes | None
+    want: Sizes | None
+
+
+def pair_of(spec: CallSpec, shape: Shape, wanted: Any) -> Pair:
+    """Compare two shapes."""
+    if len(shape) != len(wanted):
+        return Pair(shape, wanted, None, None)
+    return Pair(shape, wanted, by_meaning(spec, shape), by_meaning(spec, wanted))
+
+
+def mends(move: Move, spec: CallSpec, pair: Pair) -> bool:
+    """Return whether a Move makes a tensor fit."""
+    if not isinstance(move.makes, Sized):
+        return move.makes(spec, pair.shape, pair.wanted) == pair.wanted
+    if pair.got is None or pair.want is None:
+        return False
+    return bool(move.makes.change(spec, pair.got, pair.want) == pair.want)
 
 
 def _lacks_seq(spec: CallSpec, got: Shape, want: Shape) -> Shape | None:
@@ -101,12 +120,12 @@ MOVES = (
     Move("state-transposed", "{name} has its axes swapped",
          lambda _, g, w: g[::-1] if len(g) == 2 else None, ("{}.t().contiguous()",)),
     Move("layout-packed", "the sequences look packed in the other layout",
-         sized(lambda s, g, w: s.kind == "packed" and g.batch == s.seq
+         Sized(lambda s, g, w: s.kind == "packed" and g.batch == s.seq
                and g._replace(batch=w.batch)),
          (), ("pack_padded_sequence(..., batch_first=True) for a (batch, seq, feature) input",),
          "{name} has batch {got.batch}, which is the number of steps packed", LayoutError),
     Move("{layout}", "the input looks {looks}, but batch_first={batch_first}",
-         sized(lambda s, g, w: g.batch == s.seq and g._replace(batch=w.batch)),
+         Sized(lambda s, g, w: g.batch == s.seq and g._replace(batch=w.batch)),
          (), ("<batch_first={other}>, or input.transpose(0, 1)", "{if_larger}"),
          "{name} has batch {got.batch}, which is axis {axis} of the input", LayoutError),
     Move("layout-unbatched",
@@ -114,16 +133,16 @@ MOVES = (
          _lacks_seq, (), ("input.unsqueeze({axis})",),
          "{name} has batch {actual[0]}, which is axis 0 of the input", LayoutError),
     Move("state-directions", "{name} has no rows for the backward direction",
-         sized(lambda s, g, w: s.has_rows and s.module.bidirectional
+         Sized(lambda s, g, w: s.has_rows and s.module.bidirectional
                and g.rows * 2 == w.rows and w),
          ZEROS, (), "{rows_axis}"),
     Move("state-bidirectional", "{name} is in two rows for each layer, each half as wide",
-         sized(lambda s, g, w: _one_way(s) and Sizes(g.rows / 2, g.batch, g.width * 2)),
+         Sized(lambda s, g, w: _one_way(s) and Sizes(g.rows / 2, g.batch, g.width * 2)),
          ("rnnkit.states.bridge({}{option})",), (),
          "{width} is twice {got.width}: both directions side by side"),
     Move("state-bidirectional",
          "{name} has two rows for each layer, as the state of a bidirectional layer",
-         sized(lambda s, g, w: _one_way(s) and g._replace(rows=g.rows / 2)),
+         Sized(lambda s, g, w: _one_way(s) and g._replace(rows=g.rows / 2)),
          ('rnnkit.states.bridge({}, "sum"{option}) adds the directions',
           "{}[{all}-{want.rows}:], if it is from one direction of twice as many layers"),
          ('<{twice}> and rnnkit.states.bridge(hx, "concat"{option})',)),
@@ -131,37 +150,37 @@ MOVES = (
          lambda s, g, w: w if g == output_shape(s) else None, (), (OUTPUT_FIX,),
          "{name} has seq {seq} and batch {batch}, as the input"),
     Move("state-one-sample", "{name} is for one sample, the input has {want.batch}",
-         sized(lambda _, g, w: g.batch == 1 and g._replace(batch=w.batch)),
+         Sized(lambda _, g, w: g.batch == 1 and g._replace(batch=w.batch)),
          ("rnnkit.states.expand({}, {want.batch}{option}), if all samples start from it", NEW)),
     Move("beams-forgotten", "{name} is for a batch of {got.batch}, the input has {want.batch}",
-         sized(lambda _, g, w: g.batch and w.batch > g.batch and w.batch % g.batch == 0
+         Sized(lambda _, g, w: g.batch and w.batch > g.batch and w.batch % g.batch == 0
                and g._replace(batch=w.batch)),
          ("rnnkit.states.repeat({}, {times}{option}), if so", NEW), (),
          "{want.batch} = {times} * {got.batch}: {times} beams for each of {got.batch} samples?"),
     Move("state-batch", "{name} is for a batch of {got.batch}, the input has {want.batch}",
-         sized(lambda _, g, w: g._replace(batch=min(g.batch, w.batch))),
+         Sized(lambda _, g, w: g._replace(batch=min(g.batch, w.batch))),
          (NEW,
           "rnnkit.states.select({}, slice({want.batch}){option}), if the first samples went on"),
          (), "{got.batch} > {want.batch}: probably left from a larger batch, "
          "as when the last of an epoch is smaller"),
     Move("state-batch", "{name} is for a batch of {got.batch}, the input has {want.batch}",
-         sized(lambda _, g, w: g._replace(batch=w.batch)), ZEROS),
+         Sized(lambda _, g, w: g._replace(batch=w.batch)), ZEROS),
     Move("state-layers", "{name} has {rows}, this layer carries {want.rows}",
-         sized(lambda _, g, w: g.rows != w.rows and w in (w._replace(batch=g.batch),
+         Sized(lambda _, g, w: g.rows != w.rows and w in (w._replace(batch=g.batch),
                                                           w._replace(width=g.width)) and w),
          ZEROS, ("{if_output}",)),
     Move("state-projection", "{name} is {got.width} wide, {width} is wanted",
-         sized(lambda s, g, w: w.width == s.proj_size and g.width == s.hidden_size
+         Sized(lambda s, g, w: w.width == s.proj_size and g.width == s.hidden_size
                and g._replace(width=w.width)),
          ZEROS, (), "proj_size={proj_size} is the width of h, hidden_size={hidden_size} that of c"),
     Move("state-twice-as-wide", "{name} is {got.width} wide, {width} is wanted",
-         sized(lambda _, g, w: g._replace(width=g.width / 2)),
+         Sized(lambda _, g, w: g._replace(width=g.width / 2)),
          ("torch.nn.Linear({got.width}, {want.width}) between the two",), ("{as_wide}",),
          "{got.width} is twice {want.width}: both directions side by side"),
     Move("state-width", "{name} is {got.width} wide, {width} is wanted",
-         sized(lambda _, g, w: g._replace(width=w.width)),
+         Sized(lambda _, g, w: g._replace(width=w.width)),
          (*ZEROS, "torch.nn.Linear({got.width}, {want.width}) between the two")),
-    Move("state-sizes", "{name} fits on no axis", sized(lambda _, g, w: w), ZEROS),
+    Move("state-sizes", "{name} fits on no axis", Sized(lambda _, g, w: w), ZEROS),
     *(Move("state-rank", "{name} has {rank} in place of {axes}", makes, (typed,))
       for typed, makes in (
           ("{}.squeeze(0)", lambda _, g, w: g[1:] if g[:1] == (1,) else None),
@@ -181,6 +200,10 @@ MOVES = (
          lambda _, g, w: w if len(g) != len(w) else None, ZEROS),
 )
 # fmt: on
+
+
+#: Those that change each tensor that is wrong; the others begin from zeros or change the call.
+CHANGES = frozenset(k for k, move in enumerate(MOVES) if any("{}" in text for text in move.typed))
 
 
 class Fit(NamedTuple):
@@ -215,35 +238,35 @@ class Fit(NamedTuple):
         return f"None as {self.state}, or hx=layer.initial_state({spec.batch}) of all cells: zeros"
 
 
-def facts_of(spec: CallSpec, fit: Fit, shapes: Sequence[Shape], wants: Sequence[Any]) -> Any:
+def facts_of(spec: CallSpec, fit: Fit, pair: Pair, width: Axis) -> dict[str, Any]:
     """Return what the texts of a Move name, of the first tensor that does not fit."""
-    place, states_first = fit.kept.index(False), spec.state_batch_first
-    shape, wanted, width = shapes[place], wants[place], spec.state_axes[place][-1]
-    got = want = Sizes(0, 0, 0)
-    if len(shape) == len(wanted):
-        got, want = by_meaning(spec, shape), by_meaning(spec, wanted)
+    states_first, zeros = spec.state_batch_first, fit.zeros(spec)
+    none = Sizes(0, 0, 0)
+    got, want = pair.got or none, pair.want or none
+    name, rank = fit.names[fit.kept.index(False)], len(pair.wanted)
     first, second = ("batch", "layers") if states_first else ("layers", "batch")
     twice = f", proj_size={2 * spec.proj_size}" if spec.proj_size else ""
+    may_be_output = len(fit.kept) == 1 and spec.kind == "layer" and spec.batch == got.batch
     # A projection is narrower than what it projects.
-    may_be_output = len(shapes) == 1 and spec.kind == "layer" and spec.batch == got.batch
     may_be_wide = width.name == "hidden_size" or got.width < spec.hidden_size
-    return spec._asdict() | {
-        "got": got, "want": want, "axes": len(wanted), "width": width,
-        "front": ", ".join(map(str, wanted[:-1])),
-        "name": fit.names[place],
-        "zeros": fit.zeros(spec),
-        "if_larger": NEW.format(zeros=fit.zeros(spec)) if got.batch > want.batch else "",
-        "if_output": f"if {fit.names[place]} is an output: {OUTPUT_FIX}" * may_be_output,
-        "rank": count(len(shape), "axis", "axes"),
+    return {
+        "got": got, "want": want, "name": name, "zeros": zeros, "width": width, "axes": rank,
+        "rank": count(len(pair.shape), "axis", "axes"),
         "rows": count(int(got.rows), "row", "rows"),
-        "rows_axis": spec.state_axes[place][1 if second == "layers" and len(wanted) > 2 else 0],
+        "front": ", ".join(map(str, pair.wanted[:-1])),
+        "if_larger": NEW.format(zeros=zeros) if got.batch > want.batch else "",
+        "if_output": f"if {name} is an output: {OUTPUT_FIX}" if may_be_output else "",
         "times": want.batch // got.batch if got.batch else 0,
         "as_wide": f"<{width.name}={got.width}>" if may_be_wide else "",
         "twice": f"hidden_size={2 * spec.hidden_size}{twice}",
+        "rows_axis": spec.state_axes[0][1 if states_first and rank > 2 else 0],
         "all": ":, " if states_first else "",
         "option": ", state_batch_first=True" if states_first else "",
         "exchange": "batch_first" if states_first else "from_batch_first",
         "first": first, "second": second, "other_states": not states_first,
         "layout": spec.layout_code, "axis": 1 if spec.batch_first else 0,
-        "looks": "seq-first" if spec.batch_first else "batch-first", "other": not spec.batch_first,
+        "looks": "seq-first" if spec.batch_first else "batch-first",
+        "batch_first": spec.batch_first, "other": not spec.batch_first,
+        "actual": spec.actual, "batch": spec.batch, "seq": spec.seq, "state": spec.state,
+        "proj_size": spec.proj_size, "hidden_size": spec.hidden_size,
     }  # fmt: skip

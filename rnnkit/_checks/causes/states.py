@@ -11,7 +11,17 @@ from rnnkit._base.message import Cause, raise_for, wanted
 from rnnkit._base.state import BATCHED, map_state
 from rnnkit._checks.call_spec import CallSpec, agree, sizes, spell
 from rnnkit._checks.causes.inputs import input_row, rows_of
-from rnnkit._checks.causes.moves import MOVES, Fit, Move, Shape, facts_of
+from rnnkit._checks.causes.moves import (
+    CHANGES,
+    MOVES,
+    Fit,
+    Move,
+    Pair,
+    Shape,
+    facts_of,
+    mends,
+    pair_of,
+)
 from rnnkit._checks.causes.structures import diagnose_structure, outlined
 from rnnkit._checks.guards import has_own_dtype
 from rnnkit._checks.odd_tensors import is_odd, not_dense, parts_of
@@ -51,28 +61,19 @@ def diagnose_sizes(spec: CallSpec, hx: Any) -> Cause | None:
 
 def _explain(spec: CallSpec, hx: Any, shapes: list[Shape], wants: list[Any]) -> Cause:
     """Find the Move that makes a state fit."""
-    pairs = list(zip(shapes, wants, strict=True))
     fit = fit_of(spec, hx)
-    wrong = [pair for pair, kept in zip(pairs, fit.kept, strict=True) if not kept]
-    swapped = shapes[::-1] == wants
-    for move in (SWAPPED,) if swapped else MOVES:
-        # What changes the state mends all that is wrong; zeros mend anything.
-        needed = wrong if any("{}" in text for text in move.typed) or not move.typed else wrong[:1]
-        is_left_out = not move.typed and any(fit.kept)
-        if swapped or (
-            not is_left_out and all(move.makes(spec, got, want) == want for got, want in needed)
-        ):
-            break
-    facts = facts_of(spec, fit, shapes, wants)
+    place = fit.kept.index(False)
+    wrong = [pair_of(spec, shapes[k], wants[k]) for k, kept in enumerate(fit.kept) if not kept]
+    move = SWAPPED if shapes[::-1] == wants else _mending(spec, wrong, any(fit.kept))
+    facts = facts_of(spec, fit, wrong[0], spec.state_axes[place][-1])
 
     def written(text: str) -> str:
-        text = text.format("{}", **facts)
+        text = text.format("{}", **facts) if "{" in text else text
         if text.startswith("<"):  # an option of the constructor
             option, _, rest = text[1:].partition(">")
             return spec.with_option(option) + rest
         return fit.typed(text) if "{}" in text else text
 
-    place = fit.kept.index(False)
     fixes = [*move.typed, *(() if any(fit.kept) else move.instead)]
     members = [
         (name, wanted(spell(axes), f"{shape}"))
@@ -83,6 +84,17 @@ def _explain(spec: CallSpec, hx: Any, shapes: list[Shape], wants: list[Any]) -> 
         written(move.headline), input_row(spec), *members,
         *rows_of(written(move.evidence), map(written, fixes)), facts=(wants[place], shapes[place]),
     )  # fmt: skip
+
+
+def _mending(spec: CallSpec, wrong: list[Pair], kept: bool) -> Move:
+    """Return the first Move that mends a state; zeros mend what is wrong in several ways."""
+    for k, move in enumerate(MOVES):
+        if mends(move, spec, wrong[0]):
+            if not move.typed and kept:
+                continue  # it changes the call, and what fits would not fit any more
+            if (k not in CHANGES and move.typed) or all(mends(move, spec, p) for p in wrong[1:]):
+                return move
+    raise AssertionError
 
 
 def fit_of(spec: CallSpec, hx: Sequence[Tensor], *, place: int | None = None) -> Fit:

@@ -12,7 +12,7 @@ from rnnkit._base.message import Cause, bounded, brief
 from rnnkit._base.state import BATCHED, PAIR
 from rnnkit._checks.arrays import tensor_or_none
 from rnnkit._checks.call_spec import CallSpec, sizes, spell
-from rnnkit._checks.causes.moves import MOVES, OUTPUT_FIX, Shape, output_shape
+from rnnkit._checks.causes.moves import MOVES, OUTPUT_FIX, Shape, mends, output_shape, pair_of
 
 #: What may be typed, with what it makes of the value.
 Made = tuple[str, Callable[[Any], Any]]
@@ -135,11 +135,11 @@ def _pair_of(spec: CallSpec, hx: Any) -> str | None:
 
 def _changed(spec: CallSpec, shape: Shape, want: Shape) -> str | None:
     """Return the method that brings one tensor to a shape."""
+    front, pair = ", ".join(map(str, want[:-1])), pair_of(spec, shape, want)
     typed = [
-        text.partition(", if")[0].format("hx", front=", ".join(map(str, want[:-1])))
+        move.typed[0].partition(", if")[0].format("hx", front=front)
         for move in MOVES
-        for text in move.typed[:1]
-        if text.startswith("{}.") and move.makes(spec, shape, want) == want
+        if move.typed and move.typed[0].startswith("{}.") and mends(move, spec, pair)
     ]
     return "hx" if shape == want else next(iter(typed), None)
 

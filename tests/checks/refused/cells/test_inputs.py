@@ -171,7 +171,7 @@ hx must be one tensor, got a list of 1: (5, 4)
 lstm expects two hidden states: hx is (h, c), got a tuple of 2: (7, 5, 4), LSTMState
   LSTMCell(3, 4) carries the pair (h, c)
   hx        expected (h, c), each (batch=5, hidden_size=4)
-  fix       hx=None for zeros, or (h, c)
+  fix       hx=None for zeros
   more      python -m rnnkit explain state-structure\
 """),
     ),

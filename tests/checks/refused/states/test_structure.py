@@ -151,7 +151,7 @@ hx must be one tensor, got 0
 lstm expects two hidden states: hx is (h, c), got 0
   LSTM(3, 4) carries the pair (h, c)
   hx        expected (h, c), each (num_layers=1, batch=5, hidden_size=4)
-  fix       hx=None for zeros, or (h, c)
+  fix       hx=None for zeros
   more      python -m rnnkit explain state-structure\
 """),
     ),
@@ -173,7 +173,7 @@ hx must be one tensor, got an empty tuple
 lstm expects two hidden states: hx is (h, c), got an empty tuple
   LSTM(3, 4) carries the pair (h, c)
   hx        expected (h, c), each (num_layers=1, batch=5, hidden_size=4)
-  fix       hx=None for zeros, or (h, c)
+  fix       hx=None for zeros
   more      python -m rnnkit explain state-structure\
 """),
     ),
@@ -184,7 +184,7 @@ lstm expects two hidden states: hx is (h, c), got an empty tuple
 lstm expects two hidden states: hx is (h, c), got a dict
   LSTM(3, 4) carries the pair (h, c)
   hx        expected (h, c), each (num_layers=1, batch=5, hidden_size=4)
-  fix       hx=None for zeros, or (h, c)
+  fix       hx=None for zeros
   more      python -m rnnkit explain state-structure\
 """),
     ),

@@ -50,9 +50,9 @@ def output_shape(spec: CallSpec) -> Shape | None:
 class Move(NamedTuple):
     """What can be typed, with its function on shapes, and the mistake that it mends.
 
-    ``typed`` changes the state: ``{}`` is a tensor or, for a function, a state. ``instead`` changes
-    the layer or the input, which helps only if no tensor of the state is right; in angle brackets
-    is an option of the constructor. The other names are those of ``facts_of``.
+    ``typed`` changes the state: ``{it}`` is a tensor or, for a function, a state. ``instead``
+    changes the layer or the input, which helps only if no tensor of the state is right; in angle
+    brackets is an option of the constructor. The other names are those of ``FACTS``.
     """
 
     code: str
@@ -113,54 +113,54 @@ NEW = "{zeros}, if the sequences are new"
 
 # fmt: off
 MOVES = (
-    Move("state-transposed", "{name} has the {second} on axis 0, a state has the {first} on axis 0",
+    Move("state-transposed", "{name} has the {came} on axis 0, a state has the {wanted} on axis 0",
          lambda _, g, w: (g[1], g[0], g[2]) if len(g) == 3 else None,
-         ("rnnkit.states.{exchange}({})",), ("<state_batch_first={other_states}>",),
+         ("rnnkit.states.{exchange}({it})",), ("<state_batch_first={other_states}>",),
          "{name} with axes 0 and 1 exchanged fits"),
     Move("state-transposed", "{name} has its axes swapped",
-         lambda _, g, w: g[::-1] if len(g) == 2 else None, ("{}.t().contiguous()",)),
+         lambda _, g, w: g[::-1] if len(g) == 2 else None, ("{it}.t().contiguous()",)),
     Move("layout-packed", "the sequences look packed in the other layout",
          Sized(lambda s, g, w: s.kind == "packed" and g.batch == s.seq
                and g._replace(batch=w.batch)),
          (), ("pack_padded_sequence(..., batch_first=True) for a (batch, seq, feature) input",),
          "{name} has batch {got.batch}, which is the number of steps packed", LayoutError),
-    Move("{layout}", "the input looks {looks}, but batch_first={batch_first}",
+    Move("{spec.layout_code}", "the input looks {looks}, but batch_first={spec.batch_first}",
          Sized(lambda s, g, w: g.batch == s.seq and g._replace(batch=w.batch)),
          (), ("<batch_first={other}>, or input.transpose(0, 1)", "{if_larger}"),
          "{name} has batch {got.batch}, which is axis {axis} of the input", LayoutError),
     Move("layout-unbatched",
          "the input is read as one unbatched sequence, but it looks like a batch",
          _lacks_seq, (), ("input.unsqueeze({axis})",),
-         "{name} has batch {actual[0]}, which is axis 0 of the input", LayoutError),
+         "{name} has batch {spec.actual[0]}, which is axis 0 of the input", LayoutError),
     Move("state-directions", "{name} has no rows for the backward direction",
          Sized(lambda s, g, w: s.has_rows and s.module.bidirectional
                and g.rows * 2 == w.rows and w),
          ZEROS, (), "{rows_axis}"),
     Move("state-bidirectional", "{name} is in two rows for each layer, each half as wide",
          Sized(lambda s, g, w: _one_way(s) and Sizes(g.rows / 2, g.batch, g.width * 2)),
-         ("rnnkit.states.bridge({}{option})",), (),
+         ("rnnkit.states.bridge({it}{option})",), (),
          "{width} is twice {got.width}: both directions side by side"),
     Move("state-bidirectional",
          "{name} has two rows for each layer, as the state of a bidirectional layer",
          Sized(lambda s, g, w: _one_way(s) and g._replace(rows=g.rows / 2)),
-         ('rnnkit.states.bridge({}, "sum"{option}) adds the directions',
-          "{}[{all}-{want.rows}:], if it is from one direction of twice as many layers"),
+         ('rnnkit.states.bridge({it}, "sum"{option}) adds the directions',
+          "{it}{top}, if it is from one direction of twice as many layers"),
          ('<{twice}> and rnnkit.states.bridge(hx, "concat"{option})',)),
     Move("state-is-output", "{name} looks like an output, not like a state",
          lambda s, g, w: w if g == output_shape(s) else None, (), (OUTPUT_FIX,),
-         "{name} has seq {seq} and batch {batch}, as the input"),
+         "{name} has seq {spec.seq} and batch {spec.batch}, as the input"),
     Move("state-one-sample", "{name} is for one sample, the input has {want.batch}",
          Sized(lambda _, g, w: g.batch == 1 and g._replace(batch=w.batch)),
-         ("rnnkit.states.expand({}, {want.batch}{option}), if all samples start from it", NEW)),
+         ("rnnkit.states.expand({it}, {want.batch}{option}), if all samples start from it", NEW)),
     Move("beams-forgotten", "{name} is for a batch of {got.batch}, the input has {want.batch}",
          Sized(lambda _, g, w: g.batch and w.batch > g.batch and w.batch % g.batch == 0
                and g._replace(batch=w.batch)),
-         ("rnnkit.states.repeat({}, {times}{option}), if so", NEW), (),
+         ("rnnkit.states.repeat({it}, {times}{option}), if so", NEW), (),
          "{want.batch} = {times} * {got.batch}: {times} beams for each of {got.batch} samples?"),
     Move("state-batch", "{name} is for a batch of {got.batch}, the input has {want.batch}",
          Sized(lambda _, g, w: g._replace(batch=min(g.batch, w.batch))),
          (NEW,
-          "rnnkit.states.select({}, slice({want.batch}){option}), if the first samples went on"),
+          "rnnkit.states.select({it}, slice({want.batch}){option}), if the first samples went on"),
          (), "{got.batch} > {want.batch}: probably left from a larger batch, "
          "as when the last of an epoch is smaller"),
     Move("state-batch", "{name} is for a batch of {got.batch}, the input has {want.batch}",
@@ -172,7 +172,7 @@ MOVES = (
     Move("state-projection", "{name} is {got.width} wide, {width} is wanted",
          Sized(lambda s, g, w: w.width == s.proj_size and g.width == s.hidden_size
                and g._replace(width=w.width)),
-         ZEROS, (), "proj_size={proj_size} is the width of h, hidden_size={hidden_size} that of c"),
+         ZEROS, (), "proj_size={spec.proj_size} is the width of h, hidden_size that of c"),
     Move("state-twice-as-wide", "{name} is {got.width} wide, {width} is wanted",
          Sized(lambda _, g, w: g._replace(width=g.width / 2)),
          ("torch.nn.Linear({got.width}, {want.width}) between the two",), ("{as_wide}",),
@@ -183,18 +183,18 @@ MOVES = (
     Move("state-sizes", "{name} fits on no axis", Sized(lambda _, g, w: w), ZEROS),
     *(Move("state-rank", "{name} has {rank} in place of {axes}", makes, (typed,))
       for typed, makes in (
-          ("{}.squeeze(0)", lambda _, g, w: g[1:] if g[:1] == (1,) else None),
-          ("{}.squeeze(1)", lambda _, g, w: (*g[:1], *g[2:]) if g[1:2] == (1,) else None),
-          ("{}.unsqueeze(0)", lambda _, g, w: (1, *g)),
-          ("{}.unsqueeze(1)", lambda _, g, w: (*g[:1], 1, *g[1:])),
-          ("{}.flatten(0, 1)", lambda _, g, w: (g[0] * g[1], *g[2:]) if len(g) == 4 else None),
-          ("{}.transpose(0, 1).flatten(1), if these are the two directions of a layer",
+          ("{it}.squeeze(0)", lambda _, g, w: g[1:] if g[:1] == (1,) else None),
+          ("{it}.squeeze(1)", lambda _, g, w: (*g[:1], *g[2:]) if g[1:2] == (1,) else None),
+          ("{it}.unsqueeze(0)", lambda _, g, w: (1, *g)),
+          ("{it}.unsqueeze(1)", lambda _, g, w: (*g[:1], 1, *g[1:])),
+          ("{it}.flatten(0, 1)", lambda _, g, w: (g[0] * g[1], *g[2:]) if len(g) == 4 else None),
+          ("{it}.transpose(0, 1).flatten(1), if these are the two directions of a layer",
            lambda s, g, w: (g[1], 2 * g[2]) if len(g) == 3 and g[0] == 2 and len(w) == 2
            and not s.has_rows else None),
-          ("{}[-1], if the last layer is meant", lambda s, g, w: None if s.has_rows else g[1:]),
-          ("{}.expand({front}, -1).contiguous(), if all start from it",
+          ("{it}[-1], if the last layer is meant", lambda s, g, w: None if s.has_rows else g[1:]),
+          ("{it}.expand({front}, -1).contiguous(), if all start from it",
            lambda _, g, w: w if g and g == w[1:] else None),
-          ("{}.unsqueeze(1).expand({front}, -1).contiguous(), if all start from it",
+          ("{it}.unsqueeze(1).expand({front}, -1).contiguous(), if all start from it",
            lambda _, g, w: w if len(w) == 3 and g == (w[0], w[2]) else None))),
     Move("state-rank", "{name} has {rank} in place of {axes}",
          lambda _, g, w: w if len(g) != len(w) else None, ZEROS),
@@ -203,7 +203,7 @@ MOVES = (
 
 
 #: Those that change each tensor that is wrong; the others begin from zeros or change the call.
-CHANGES = frozenset(k for k, move in enumerate(MOVES) if any("{}" in text for text in move.typed))
+CHANGES = frozenset(k for k, move in enumerate(MOVES) if any("{it}" in text for text in move.typed))
 
 
 class Fit(NamedTuple):
@@ -238,35 +238,48 @@ class Fit(NamedTuple):
         return f"None as {self.state}, or hx=layer.initial_state({spec.batch}) of all cells: zeros"
 
 
-def facts_of(spec: CallSpec, fit: Fit, pair: Pair, width: Axis) -> dict[str, Any]:
-    """Return what the texts of a Move name, of the first tensor that does not fit."""
-    states_first, zeros = spec.state_batch_first, fit.zeros(spec)
-    none = Sizes(0, 0, 0)
-    got, want = pair.got or none, pair.want or none
-    name, rank = fit.names[fit.kept.index(False)], len(pair.wanted)
-    first, second = ("batch", "layers") if states_first else ("layers", "batch")
-    twice = f", proj_size={2 * spec.proj_size}" if spec.proj_size else ""
-    may_be_output = len(fit.kept) == 1 and spec.kind == "layer" and spec.batch == got.batch
+class Facts(dict[str, Any]):
+    """What the texts of a Move name, of the first tensor that does not fit; found when needed."""
+
+    def __init__(self, spec: CallSpec, fit: Fit, pair: Pair, width: Axis) -> None:
+        """Keep the call, and the sizes by meaning."""
+        none = Sizes(0, 0, 0)
+        self.spec, self.fit, self.pair, self.width = spec, fit, pair, width
+        self.got, self.want = pair.got or none, pair.want or none
+        self.first = spec.state_batch_first
+
+    def __missing__(self, name: str) -> Any:
+        """Find a fact."""
+        return FACTS[name](self) if name in FACTS else getattr(self, name)
+
+
+# fmt: off
+FACTS: dict[str, Callable[[Facts], Any]] = {
+    "it": lambda _: "{}",
+    "name": lambda f: f.fit.names[f.fit.kept.index(False)],
+    "zeros": lambda f: f.fit.zeros(f.spec),
+    "if_larger": lambda f: NEW.format_map(f) if f.got.batch > f.want.batch else "",
+    "if_output": lambda f: f"if {f['name']} is an output: {OUTPUT_FIX}" * (
+        len(f.fit.kept) == 1 and f.spec.kind == "layer" and f.spec.batch == f.got.batch),
+    "rank": lambda f: count(len(f.pair.shape), "axis", "axes"),
+    "axes": lambda f: len(f.pair.wanted),
+    "front": lambda f: ", ".join(map(str, f.pair.wanted[:-1])),
+    "rows": lambda f: count(int(f.got.rows), "row", "rows"),
+    "rows_axis": lambda f: f.spec.state_axes[0][f.first and len(f.pair.wanted) > 2],
+    "times": lambda f: f.want.batch // f.got.batch,
     # A projection is narrower than what it projects.
-    may_be_wide = width.name == "hidden_size" or got.width < spec.hidden_size
-    return {
-        "got": got, "want": want, "name": name, "zeros": zeros, "width": width, "axes": rank,
-        "rank": count(len(pair.shape), "axis", "axes"),
-        "rows": count(int(got.rows), "row", "rows"),
-        "front": ", ".join(map(str, pair.wanted[:-1])),
-        "if_larger": NEW.format(zeros=zeros) if got.batch > want.batch else "",
-        "if_output": f"if {name} is an output: {OUTPUT_FIX}" if may_be_output else "",
-        "times": want.batch // got.batch if got.batch else 0,
-        "as_wide": f"<{width.name}={got.width}>" if may_be_wide else "",
-        "twice": f"hidden_size={2 * spec.hidden_size}{twice}",
-        "rows_axis": spec.state_axes[0][1 if states_first and rank > 2 else 0],
-        "all": ":, " if states_first else "",
-        "option": ", state_batch_first=True" if states_first else "",
-        "exchange": "batch_first" if states_first else "from_batch_first",
-        "first": first, "second": second, "other_states": not states_first,
-        "layout": spec.layout_code, "axis": 1 if spec.batch_first else 0,
-        "looks": "seq-first" if spec.batch_first else "batch-first",
-        "batch_first": spec.batch_first, "other": not spec.batch_first,
-        "actual": spec.actual, "batch": spec.batch, "seq": spec.seq, "state": spec.state,
-        "proj_size": spec.proj_size, "hidden_size": spec.hidden_size,
-    }  # fmt: skip
+    "as_wide": lambda f: f"<{f.width.name}={f.got.width}>" * (
+        f.width.name == "hidden_size" or f.got.width < f.spec.hidden_size),
+    "twice": lambda f: f"hidden_size={2 * f.spec.hidden_size}" + (
+        f", proj_size={2 * f.spec.proj_size}" if f.spec.proj_size else ""),
+    "top": lambda f: f"[{':, ' * f.first}-{f.want.rows}:]",
+    "option": lambda f: ", state_batch_first=True" * f.first,
+    "exchange": lambda f: "batch_first" if f.first else "from_batch_first",
+    "came": lambda f: "layers" if f.first else "batch",
+    "wanted": lambda f: "batch" if f.first else "layers",
+    "other_states": lambda f: not f.first,
+    "axis": lambda f: int(f.spec.batch_first),
+    "looks": lambda f: "seq-first" if f.spec.batch_first else "batch-first",
+    "other": lambda f: not f.spec.batch_first,
+}
+# fmt: on

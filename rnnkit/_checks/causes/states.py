@@ -14,11 +14,11 @@ from rnnkit._checks.causes.inputs import input_row, rows_of
 from rnnkit._checks.causes.moves import (
     CHANGES,
     MOVES,
+    Facts,
     Fit,
     Move,
     Pair,
     Shape,
-    facts_of,
     mends,
     pair_of,
 )
@@ -28,7 +28,7 @@ from rnnkit._checks.odd_tensors import is_odd, not_dense, parts_of
 
 SWAPPED = Move(
     "state-swapped", "h and c are in the other order", lambda *_: None,
-    instead=("{state}[::-1], h first",), evidence="each has the shape of the other",
+    instead=("{spec.state}[::-1], h first",), evidence="each has the shape of the other",
 )  # fmt: skip
 
 
@@ -65,10 +65,10 @@ def _explain(spec: CallSpec, hx: Any, shapes: list[Shape], wants: list[Any]) -> 
     place = fit.kept.index(False)
     wrong = [pair_of(spec, shapes[k], wants[k]) for k, kept in enumerate(fit.kept) if not kept]
     move = SWAPPED if shapes[::-1] == wants else _mending(spec, wrong, any(fit.kept))
-    facts = facts_of(spec, fit, wrong[0], spec.state_axes[place][-1])
+    facts = Facts(spec, fit, wrong[0], spec.state_axes[place][-1])
 
     def written(text: str) -> str:
-        text = text.format("{}", **facts) if "{" in text else text
+        text = text.format_map(facts) if "{" in text else text
         if text.startswith("<"):  # an option of the constructor
             option, _, rest = text[1:].partition(">")
             return spec.with_option(option) + rest

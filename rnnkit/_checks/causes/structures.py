@@ -137,9 +137,9 @@ def _changed(spec: CallSpec, shape: Shape, want: Shape) -> str | None:
     """Return the method that brings one tensor to a shape."""
     front, pair = ", ".join(map(str, want[:-1])), pair_of(spec, shape, want)
     typed = [
-        move.typed[0].partition(", if")[0].format("hx", front=front)
+        move.typed[0].partition(", if")[0].format(it="hx", front=front)
         for move in MOVES
-        if move.typed and move.typed[0].startswith("{}.") and mends(move, spec, pair)
+        if move.typed and move.typed[0].startswith("{it}.") and mends(move, spec, pair)
     ]
     return "hx" if shape == want else next(iter(typed), None)
 

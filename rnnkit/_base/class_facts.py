@@ -140,6 +140,8 @@ def constructor_of(module: Any, argument: str = "input_size") -> str:
 
     A tool may have made the module's own class, and a user's class may take other arguments.
     """
+    if not is_compiling() and _is_ours(type(module)):
+        return type(module).__name__
     kinds = type(module).__mro__[: 1 if is_compiling() else None]
     return next((kind.__name__ for kind in kinds if _takes(kind, argument)), kinds[0].__name__)
 

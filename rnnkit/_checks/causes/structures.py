@@ -86,7 +86,8 @@ def _first(part: Any) -> Any:
 
 
 def _of_numbers(value: Any) -> Tensor | None:
-    return None if isinstance(value, Tensor) else tensor_or_none(value)
+    leaf = value[0] if isinstance(value, tuple | list) and value else value
+    return None if isinstance(leaf, Tensor) else tensor_or_none(value)
 
 
 def _ones(spec: CallSpec) -> list[Made]:
@@ -104,22 +105,23 @@ def _ones(spec: CallSpec) -> list[Made]:
 def _pair_of(spec: CallSpec, hx: Any) -> str | None:
     """Return what is typed to make a pair of this; None if nothing does."""
     wants: list[Any] = [sizes(axes) for axes in spec.state_axes]
+    if isinstance(hx, Tensor):
+        shape = tuple(hx.shape)
+        if all(shape == (PAIR, *want) for want in wants):
+            return "tuple(hx), if h and c are stacked on axis 0"
+        if shape == output_shape(spec):
+            return OUTPUT_FIX
+        fix = _changed(spec, shape, wants[0])
+        return f"({fix}, None), which starts c from zeros" if fix else None
     whole: list[Made] = [
-        ("tuple(hx), if h and c are stacked on axis 0", tuple),
         ("hx[1], if this is a layer's result (output, state)", lambda hx: hx[1]),
         ("hx[:2], if the first two are h and c", lambda hx: hx[:2]),
-        (
-            "rnnkit.states.from_layers(hx), if these are the states layer by layer",
-            lambda hx: None if spec.state_batch_first else _of_layers(hx),
-        ),
     ]
+    if not spec.state_batch_first:
+        words = "if these are the states layer by layer"
+        whole.append((f"rnnkit.states.from_layers(hx), {words}", _of_layers))
     if fix := _made(whole, hx, wants):
         return fix
-    if isinstance(hx, Tensor):
-        if tuple(hx.shape) == output_shape(spec):
-            return OUTPUT_FIX
-        fix = _changed(spec, tuple(hx.shape), wants[0])
-        return f"({fix}, None), which starts c from zeros" if fix else None
     if not isinstance(hx, tuple | list) or len(hx) > PAIR:
         return None
     parts = [_made([(f"hx[{k}]", lambda part: part), (f"hx[{k}][0]", _first),

@@ -188,7 +188,7 @@ hidden0 has inconsistent hidden_size: got 4, expected 2
   input     expected (batch, input_size=3)    got (5, 3)
   h         expected (batch=5, proj_size=2)    got (5, 4)
   c         expected (batch=5, hidden_size=4)    got (5, 6)
-  evidence  proj_size=2 is the width of h, hidden_size=4 that of c
+  evidence  proj_size=2 is the width of h, hidden_size that of c
   fix       hx=None or cell.initial_state(5): zeros
   more      python -m rnnkit explain state-projection\
 """),

@@ -7,8 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import benchmarks
-from benchmarks.page import page
-from benchmarks.report import Table, heading
+from benchmarks.report import Table, heading, page
 from benchmarks.timing import QUICK, Effort
 
 

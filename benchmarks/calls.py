@@ -2,15 +2,14 @@
 
 import itertools
 import statistics
-from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import torch
-from torch import nn
 
-from benchmarks.growth import Growth, Sizes
+from benchmarks.growth import Sizes, growth
 from benchmarks.report import Table, budget
-from benchmarks.subjects import state, trio
+from benchmarks.subjects import sharing, state, trio
 from benchmarks.timing import Effort, Timing, compare
 
 LAYERS = ("RNN", "LSTM", "GRU")
@@ -78,25 +77,23 @@ def tables(effort: Effort) -> list[Table]:
             ),
             rows,
         ),
-        *_growth(effort.brief()),
+        _growth(effort.brief()),
     ]
 
 
-def _growth(effort: Effort) -> list[Table]:
-    def timed(kind: str, sizes: Sizes) -> dict[str, Timing]:
-        if kind in LAYERS:
-            shape = (sizes.seq, sizes.batch, sizes.hidden)
-            return measure(kind, shape, effort, given=True, grad=True)
-        if sizes.seq != BASE.seq:
-            return {}
-        return measure(kind, (sizes.batch, sizes.hidden), effort, given=True, grad=True)
+def _growth(effort: Effort) -> Table:
+    def timed(kind: str, sizes: Sizes) -> Timing | str:
+        if kind in CELLS and sizes.seq != BASE.seq:
+            return ""
+        seq = (sizes.seq,) if kind in LAYERS else ()
+        shape = (*seq, sizes.batch, sizes.hidden)
+        return measure(kind, shape, effort, given=True, grad=True)["rnnkit"]
 
-    grown = Growth(effort, BASE, VARIED, (*LAYERS, *CELLS), timed)
-    given = "with a state and with gradients."
-    return [
-        grown.table("Checked calls as sizes grow", f"rnnkit/torch, {given}", "rnnkit"),
-        grown.table("Naively checked calls as sizes grow", f"naive/torch, {given}", "naive"),
-    ]
+    return growth(
+        "Checked calls as sizes grow",
+        "rnnkit/torch, with a state and with gradients.",
+        *(effort, BASE, VARIED, (*LAYERS, *CELLS), timed),
+    )
 
 
 def measure(
@@ -106,22 +103,11 @@ def measure(
     torch.manual_seed(0)
     hidden = sizes[-1]
     modules = trio(kind, hidden, hidden)
-    twin = type(modules.torch)(hidden, hidden)
-    twin.load_state_dict(modules.torch.state_dict(), assign=True)
+    _, twin = sharing(modules.torch, type(modules.torch)(hidden, hidden))
     arguments: tuple[object, ...] = (torch.randn(sizes),)
     if given:
         arguments += (state(kind, *((1, *sizes[1:]) if kind in LAYERS else sizes)),)
 
-    def call(module: nn.Module) -> Callable[[], object]:
-        return lambda: module(*arguments)
-
+    makes = {**modules._asdict(), "torch again": twin}
     with torch.set_grad_enabled(grad):
-        return compare(
-            {
-                "torch": call(modules.torch),
-                "rnnkit": call(modules.rnnkit),
-                "naive": call(modules.naive),
-                "torch again": call(twin),
-            },
-            effort,
-        )
+        return compare({name: partial(make, *arguments) for name, make in makes.items()}, effort)

@@ -18,35 +18,22 @@ class Sizes(NamedTuple):
     fill: float = 1.0
 
 
-class Growth:
-    """What was measured for each column at each size; each once, however often it is shown."""
-
-    def __init__(
-        self,
-        effort: Effort,
-        base: Sizes,
-        varied: Mapping[str, Sequence[float]],
-        columns: Sequence[str],
-        measure: Callable[[str, Sizes], Mapping[str, object]],
-    ) -> None:
-        """Say what is varied around which base, and how a column is measured: results by name.
-
-        A column gives no results where it has not the size that is varied.
-        """
-        self.base = base
-        self.varied = {size: values[: effort.sizes] for size, values in varied.items()}
-        self.columns = columns
-        self.measure = functools.cache(measure)
-
-    def table(self, title: str, note: str, name: str) -> Table:
-        """Show one of the results: a row for each value of each size."""
-        held = ", ".join(f"{size} {getattr(self.base, size):g}" for size in self.varied)
-        rows = []
-        for size, values in self.varied.items():
-            for value in values:
-                sizes = self.base._replace(**{size: value})
-                results = [self.measure(column, sizes) for column in self.columns]
-                cells = (str(result.get(name, "")) for result in results)
-                rows.append((f"{size} {value:g}", *cells))
-        text = f"{note}\nOne size is varied at a time; the others are {held}."
-        return Table(title, text, ("varied", *self.columns), rows)
+def growth(
+    title: str,
+    note: str,
+    effort: Effort,
+    base: Sizes,
+    varied: Mapping[str, Sequence[float]],
+    columns: Sequence[str],
+    measure: Callable[[str, Sizes], object],
+) -> Table:
+    """Show what is measured of each column at each size; the base, which comes often, once."""
+    once = functools.cache(measure)
+    held = ", ".join(f"{size} {getattr(base, size):g}" for size in varied)
+    rows = [
+        (f"{size} {n:g}", *(str(once(name, base._replace(**{size: n}))) for name in columns))
+        for size, numbers in varied.items()
+        for n in numbers[: effort.sizes]
+    ]
+    text = f"{note}\nOne size is varied at a time; the others are {held}."
+    return Table(title, text, ("varied", *columns), rows)

@@ -13,24 +13,14 @@ from benchmarks.timing import Effort, spread
 LIMIT = 50.0
 
 # The clock runs inside the interpreter: the import of torch, ten times as long and as noisy, would
-# drown the difference between two whole processes. The collector has a clock of its own because it
-# walks over all that torch made, in whichever import happens to make the last object it waits for.
+# drown the difference between two whole processes.
 PROGRAM = """
-import gc
 from time import perf_counter
-
-collecting = 0.0
-
-def watch(phase, info):
-    global collecting
-    collecting += perf_counter() if phase == "stop" else -perf_counter()
-
 start = perf_counter()
 import torch
 between = perf_counter()
-gc.callbacks.append(watch)
 import rnnkit
-print(between - start, perf_counter() - between, collecting)
+print(between - start, perf_counter() - between)
 """
 
 
@@ -42,7 +32,7 @@ def tables(effort: Effort) -> list[Table]:
         environment = {**os.environ, **bytecode}
         _import(environment)
         runs = [_import(environment) for _ in range(effort.processes)]
-    torch, beyond, collecting = zip(*runs, strict=True)
+    torch, beyond = zip(*runs, strict=True)
     limit = budget(1e3 * statistics.median(beyond), LIMIT, "ms", 1e3 * spread(beyond))
     return [
         Table(
@@ -52,20 +42,14 @@ def tables(effort: Effort) -> list[Table]:
             [
                 ("torch", _shown(torch), ""),
                 ("rnnkit beyond torch", _shown(beyond), limit),
-                ("of it the garbage collector", _shown(collecting), ""),
             ],
         )
     ]
 
 
 def _import(environment: Mapping[str, str]) -> list[float]:
-    done = subprocess.run(  # noqa: S603  # what runs is this interpreter and the text above
-        [sys.executable, "-c", PROGRAM],
-        capture_output=True,
-        check=True,
-        text=True,
-        env=environment,
-    )
+    command = [sys.executable, "-c", PROGRAM]
+    done = subprocess.run(command, capture_output=True, check=True, text=True, env=environment)  # noqa: S603 - the text above
     return [float(number) for number in done.stdout.split()]
 
 

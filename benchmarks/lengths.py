@@ -6,13 +6,13 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-import rnnkit
-from benchmarks.growth import Growth, Sizes
+from benchmarks.growth import Sizes, growth
 from benchmarks.passes import PASSES, SHAPES, KernelPath, Shape, calls, cases
 from benchmarks.report import Table, budget
+from benchmarks.subjects import pair
 from benchmarks.timing import Effort, Timing, compare
 
 KINDS = ("LSTM", "GRU")
@@ -34,8 +34,8 @@ VARIED = {
 
 
 def tables(effort: Effort) -> list[Table]:
-    """Mixed lengths over the grid, their mean, all the same, packed input, and growth."""
-    return [*_mixed(effort), _full(effort), _packed(effort), _growth(effort.brief())]
+    """Mixed lengths over the grid, their mean, packed input, and growth."""
+    return [*_mixed(effort), _packed(effort), _growth(effort.brief())]
 
 
 def _mixed(effort: Effort) -> list[Table]:
@@ -53,7 +53,8 @@ def _mixed(effort: Effort) -> list[Table]:
                 (
                     *(passes, spread, str(shape), kind, str(directions)),
                     *(f"{1e3 * timings[name].seconds:.2f}" for name in ("pack", "lengths")),
-                    *(str(ours), _everywhere(ours, backward=backward), str(padded)),
+                    *(str(ours), budget(ours.ratio, EVERYWHERE[backward], spread=ours.spread)),
+                    str(padded),
                 )
             )
         mean = statistics.geometric_mean(ratios)
@@ -84,10 +85,6 @@ def _mixed(effort: Effort) -> list[Table]:
     ]
 
 
-def _everywhere(ours: Timing, *, backward: bool) -> str:
-    return budget(ours.ratio, EVERYWHERE[backward], spread=ours.spread)
-
-
 def _packed(effort: Effort) -> Table:
     rows: list[tuple[str, ...]] = []
     for (passes, backward), shape, kind in itertools.product(
@@ -111,59 +108,31 @@ def packed_calls(kind: str, shape: Shape, *, backward: bool) -> dict[str, Callab
     """Return the calls of torch's layer and of rnnkit's, with the same packed input."""
     torch.manual_seed(0)
     batch, seq, input_size, hidden_size = shape
-    theirs: nn.Module = getattr(nn, kind)(input_size, hidden_size)
-    ours: nn.Module = getattr(rnnkit, kind)(input_size, hidden_size)
-    ours.load_state_dict(theirs.state_dict(), assign=True)
+    theirs, ours = pair(kind, input_size, hidden_size)
     x = torch.randn(seq, batch, input_size)
     packed = pack_padded_sequence(x, lengths_of(batch, seq, 0.5), enforce_sorted=False)
-
-    def call(module: nn.Module) -> Callable[[], object]:
-        def run() -> object:
-            with torch.set_grad_enabled(backward):
-                output, _ = module(packed)
-                if backward:
-                    return torch.autograd.grad(output.data.sum(), list(module.parameters()))
-                return output
-
-        return run
-
-    return {"torch": call(theirs), "rnnkit": call(ours), "torch again": call(theirs)}
-
-
-def _full(effort: Effort) -> Table:
-    rows: list[tuple[str, ...]] = []
-    for (passes, backward), shape, kind, directions in itertools.product(
-        PASSES.items(), SHAPES[: effort.sizes], KINDS, (1, 2)
-    ):
-        paths = made(kind, shape, fill=1.0, directions=directions, backward=backward)
-        timings = compare(paths, effort, baseline="padded")
-        ratios = (str(timings[name]) for name in ("lengths", "pack"))
-        rows.append((passes, str(shape), kind, str(directions), *ratios))
-    return Table(
-        "Lengths that are all seq",
-        "Times relative to torch's layer without lengths.",
-        (
-            *("passes", "batch, seq, input, hidden", "layer", "directions"),
-            *("lengths/padded", "pack/padded"),
-        ),
-        rows,
-    )
+    modules = {"torch": theirs, "rnnkit": ours, "torch again": theirs}
+    paths = {
+        name: KernelPath(module, lambda module=module: module(packed)[0].data)  # type: ignore[misc]
+        for name, module in modules.items()
+    }
+    return calls(paths, backward=backward)
 
 
 def _growth(effort: Effort) -> Table:
     columns = cases(KINDS)
 
-    def timed(column: str, sizes: Sizes) -> dict[str, Timing]:
+    def timed(column: str, sizes: Sizes) -> Timing:
         kind, backward = columns[column]
         shape = (sizes.batch, sizes.seq, sizes.hidden, sizes.hidden)
         paths = made(kind, shape, fill=sizes.fill, directions=1, backward=backward)
-        return compare({name: paths[name] for name in ("pack", "lengths")}, effort)
+        return compare({name: paths[name] for name in ("pack", "lengths")}, effort)["lengths"]
 
-    return Growth(effort, BASE, VARIED, list(columns), timed).table(
+    return growth(
         "Mixed lengths as sizes grow",
         "Times of `lengths=` relative to packing, in one direction. 'fill' is the mean length by\n"
-        "that of the longest sample.",
-        "lengths",
+        "that of the longest sample. seq 50, hidden 64, fill 0.5.",
+        *(effort, BASE, VARIED, list(columns), timed),
     )
 
 
@@ -173,10 +142,7 @@ def made(
     """Return the three paths over the same weights: packed by hand, lengths, over the padding."""
     torch.manual_seed(0)
     batch, seq, input_size, hidden_size = shape
-    options = {"bidirectional": directions == 2}
-    theirs: nn.Module = getattr(nn, kind)(input_size, hidden_size, **options)
-    ours: nn.Module = getattr(rnnkit, kind)(input_size, hidden_size, **options)
-    ours.load_state_dict(theirs.state_dict(), assign=True)
+    theirs, ours = pair(kind, input_size, hidden_size, bidirectional=directions == 2)
     lengths = lengths_of(batch, seq, fill)
     x = torch.randn(seq, batch, input_size)
 

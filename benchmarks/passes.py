@@ -1,4 +1,4 @@
-"""Paths over a sequence, timed in the forward pass alone and in both passes."""
+"""Paths over a sequence, timed in the forward pass only and in both passes."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
@@ -21,10 +21,10 @@ PASSES = {"forward": False, "forward + backward": True}
 
 
 class KernelPath(NamedTuple):
-    """A way from an input to output and state, and the module whose weights it uses."""
+    """A way to an output, or an output and a state, and the module whose weights it uses."""
 
     module: nn.Module
-    run: Callable[[], tuple[Tensor, Any]]
+    run: Callable[[], Any]
 
 
 def cases(kinds: Sequence[str]) -> dict[str, tuple[str, bool]]:
@@ -35,27 +35,28 @@ def cases(kinds: Sequence[str]) -> dict[str, tuple[str, bool]]:
 
 
 def calls(
-    paths: Mapping[str, KernelPath], x: Tensor, *, backward: bool
+    paths: Mapping[str, KernelPath], x: Tensor | None = None, *, backward: bool
 ) -> dict[str, Callable[[], object]]:
-    """Return a call of each path: the forward pass alone, without a graph, or both passes."""
-    x.requires_grad_(backward)
-    return {name: (_both(path, x) if backward else _forward(path)) for name, path in paths.items()}
+    """Return a call of each path: the forward pass, without a graph, or both passes.
 
+    Gradients are those of all weights, and of ``x`` if it is given.
+    """
+    given = [] if x is None else [x.requires_grad_(backward)]
 
-def _forward(path: KernelPath) -> Callable[[], object]:
-    def forward() -> object:
-        with torch.no_grad():
-            return path.run()
+    def call(path: KernelPath) -> Callable[[], object]:
+        leaves = [*given, *path.module.parameters()]
 
-    return forward
+        def run() -> object:
+            with torch.set_grad_enabled(backward):
+                result = path.run()
+                if not backward:
+                    return result
+                output, state = result if isinstance(result, tuple) else (result, None)
+                loss = output.sum()
+                if state is not None:
+                    loss = loss + (state if isinstance(state, Tensor) else state[0]).sum()
+                return torch.autograd.grad(loss, leaves)
 
+        return run
 
-def _both(path: KernelPath, x: Tensor) -> Callable[[], object]:
-    leaves = [x, *path.module.parameters()]
-
-    def both() -> object:
-        output, state = path.run()
-        h = state if isinstance(state, Tensor) else state[0]
-        return torch.autograd.grad(output.sum() + h.sum(), leaves)
-
-    return both
+    return {name: call(path) for name, path in paths.items()}

@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-import rnnkit
-from benchmarks.passes import PASSES
+from benchmarks.passes import PASSES, KernelPath, calls
 from benchmarks.report import Table, budget
+from benchmarks.subjects import pair, sharing
 from benchmarks.timing import Effort, compare
 
 #: By kind, the most that resets may be of one call without them, in both passes.
@@ -35,8 +35,7 @@ def _long(effort: Effort) -> Table:
     for (passes, backward), kind, (seq, batch), rate in itertools.product(
         PASSES.items(), LIMITS, LONG[: effort.sizes], RATES[: effort.sizes]
     ):
-        calls = made(kind, (seq, batch, HIDDEN), rate, backward=backward)
-        timings = compare(calls, effort)
+        timings = compare(made(kind, (seq, batch, HIDDEN), rate, backward=backward), effort)
         ours = timings["reset"]
         limit = budget(ours.ratio, LIMITS[kind], spread=ours.spread) if backward else ""
         others = [str(timings[name]) if name in timings else "" for name in ("loop", "torchrl")]
@@ -61,8 +60,8 @@ def _short(effort: Effort) -> Table:
     for (passes, backward), kind, shape in itertools.product(
         PASSES.items(), LIMITS, SHORT[: effort.sizes]
     ):
-        calls = made(kind, shape, 0.05, backward=backward)
-        timings = compare({name: calls[name] for name in ("loop", "reset")}, effort)
+        paths = made(kind, shape, 0.05, backward=backward)
+        timings = compare({name: paths[name] for name in ("loop", "reset")}, effort)
         ours = timings["reset"]
         limit = budget(ours.ratio, LOOP, spread=ours.spread) if backward else ""
         sizes = ", ".join(map(str, shape))
@@ -82,35 +81,19 @@ def made(
     """Return the calls over the same weights: without resets, with them, the loop, torchrl."""
     torch.manual_seed(0)
     seq, batch, hidden = shape
-    theirs: nn.Module = getattr(nn, kind)(INPUT, hidden)
-    ours: nn.Module = getattr(rnnkit, kind)(INPUT, hidden)
-    ours.load_state_dict(theirs.state_dict(), assign=True)
-    cell: nn.Module = getattr(nn, f"{kind}Cell")(INPUT, hidden)
-    weights = {name.removesuffix("_l0"): weight for name, weight in theirs.state_dict().items()}
-    cell.load_state_dict(weights, assign=True)
+    theirs, ours = pair(kind, INPUT, hidden)
+    _, cell = sharing(theirs, getattr(nn, f"{kind}Cell")(INPUT, hidden))
     x = torch.randn(seq, batch, INPUT)
     reset = torch.rand(seq, batch) < rate
     reset[seq // 2, 0] = True
-    paths: dict[str, tuple[nn.Module, Callable[[], Tensor]]] = {
-        "fused": (theirs, lambda: theirs(x)[0]),
-        "reset": (ours, lambda: ours(x, reset=reset)[0]),
-        "loop": (cell, lambda: looped(cell, x, reset)),
+    paths = {
+        "fused": KernelPath(theirs, lambda: theirs(x)[0]),
+        "reset": KernelPath(ours, lambda: ours(x, reset=reset)[0]),
+        "loop": KernelPath(cell, lambda: looped(cell, x, reset)),
     }
     if find_spec("torchrl") and kind != "RNN":  # pragma: no cover - where it is installed
-        module = torchrl_module(kind, hidden, theirs)
-        paths["torchrl"] = (module, lambda: run_torchrl(module, x, reset))
-
-    def call(module: nn.Module, run: Callable[[], Tensor]) -> Callable[[], object]:
-        leaves = list(module.parameters())
-
-        def once() -> object:
-            with torch.set_grad_enabled(backward):
-                output = run()
-                return torch.autograd.grad(output.sum(), leaves) if backward else output
-
-        return once
-
-    return {name: call(*path) for name, path in paths.items()}
+        paths["torchrl"] = torchrl_path(kind, hidden, theirs, x, reset)
+    return calls(paths, backward=backward)
 
 
 def looped(cell: nn.Module, x: Tensor, reset: Tensor) -> Tensor:
@@ -125,21 +108,20 @@ def looped(cell: nn.Module, x: Tensor, reset: Tensor) -> Tensor:
     return torch.stack(outputs)
 
 
-def torchrl_module(kind: str, hidden: int, theirs: nn.Module) -> Any:  # pragma: no cover
-    """Make torchrl's module with the same weights."""
-    from torchrl import modules  # noqa: PLC0415 - not a requirement
+def torchrl_path(
+    kind: str, hidden: int, theirs: nn.Module, x: Tensor, reset: Tensor
+) -> KernelPath:  # pragma: no cover
+    """Make torchrl's module with the same weights, which runs over a whole rollout."""
+    from tensordict import TensorDict  # noqa: PLC0415 - not a requirement
+    from torchrl import modules  # noqa: PLC0415
 
     module = getattr(modules, f"{kind}Module")(INPUT, hidden, in_key="x", out_key="y")
     getattr(module, kind.lower()).load_state_dict(theirs.state_dict(), assign=True)
-    return module
-
-
-def run_torchrl(module: Any, x: Tensor, reset: Tensor) -> Tensor:  # pragma: no cover
-    """Run it over a whole rollout."""
-    from tensordict import TensorDict  # noqa: PLC0415
-    from torchrl.modules import set_recurrent_mode  # noqa: PLC0415
-
     steps = {"x": x.transpose(0, 1), "is_init": reset.t().unsqueeze(-1)}
-    with set_recurrent_mode(True):
-        output: Tensor = module(TensorDict(steps, [x.shape[1], x.shape[0]]))["y"]
-    return output
+
+    def run() -> Tensor:
+        with modules.set_recurrent_mode(True):
+            output: Tensor = module(TensorDict(steps, [x.shape[1], x.shape[0]]))["y"]
+        return output
+
+    return KernelPath(module, run)

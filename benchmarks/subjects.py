@@ -137,11 +137,20 @@ def trio(kind: str, *sizes: int) -> Trio:
     Weights of their own would be placed differently in the processor's caches, which can weigh more
     than what is measured.
     """
-    modules = Trio(getattr(nn, kind)(*sizes), getattr(rnnkit, kind)(*sizes), NAIVE[kind](*sizes))
-    weights = modules.torch.state_dict()
-    for module in modules:
-        module.load_state_dict(weights, assign=True)
-    return modules
+    return Trio(*sharing(*pair(kind, *sizes), NAIVE[kind](*sizes)))
+
+
+def pair(kind: str, *sizes: int, **options: Any) -> list[nn.Module]:
+    """Torch's module of a kind and rnnkit's, over the same weights."""
+    return sharing(*(getattr(package, kind)(*sizes, **options) for package in (nn, rnnkit)))
+
+
+def sharing(first: nn.Module, *others: nn.Module) -> list[nn.Module]:
+    """Give modules the weights of the first; cells, those of a layer."""
+    for module in others:
+        weights = zip(module.state_dict(), first.state_dict().values(), strict=True)
+        module.load_state_dict(dict(weights), assign=True)
+    return [first, *others]
 
 
 def state(kind: str, *shape: int) -> Tensor | tuple[Tensor, Tensor]:

@@ -8,9 +8,10 @@ import torch
 from torch import Tensor, nn
 
 import rnnkit
-from benchmarks.growth import Growth, Sizes
+from benchmarks.growth import Sizes, growth
 from benchmarks.passes import PASSES, SHAPES, KernelPath, Shape, calls, cases
 from benchmarks.report import Table, budget
+from benchmarks.subjects import pair, sharing
 from benchmarks.timing import Effort, Timing, compare
 
 KINDS = ("RNN", "LSTM", "GRU")
@@ -46,41 +47,31 @@ def tables(effort: Effort) -> list[Table]:
         ),
         rows,
     )
-    return [table, *_growth(effort.brief())]
+    return [table, _growth(effort.brief())]
 
 
-def _growth(effort: Effort) -> list[Table]:
+def _growth(effort: Effort) -> Table:
     columns = cases(KINDS)
 
-    def timed(column: str, sizes: Sizes) -> dict[str, Timing]:
+    def timed(column: str, sizes: Sizes) -> Timing:
         kind, backward = columns[column]
-        shape = (sizes.batch, sizes.seq, sizes.hidden, sizes.hidden)
-        paths = made(kind, shape, backward=backward)
-        return compare({name: paths[name] for name in ("layer", "unroll", "loop")}, effort)
+        paths = made(kind, (sizes.batch, sizes.seq, sizes.hidden, sizes.hidden), backward=backward)
+        return compare({name: paths[name] for name in ("layer", "unroll")}, effort)["unroll"]
 
-    grown = Growth(effort, BASE, VARIED, list(columns), timed)
-    return [
-        grown.table(
-            "Unrolled cells as sizes grow", "Times of `unroll` relative to torch's layer.", "unroll"
-        ),
-        grown.table(
-            "Loops over torch's cells as sizes grow",
-            "Times of the loop relative to torch's layer.",
-            "loop",
-        ),
-    ]
+    return growth(
+        "Unrolled cells as sizes grow",
+        "Times of `unroll` relative to torch's layer.",
+        *(effort, BASE, VARIED, list(columns), timed),
+    )
 
 
 def made(kind: str, shape: Shape, *, backward: bool) -> dict[str, Callable[[], object]]:
     """Return the paths over the same weights: the layer, unroll, and two loops over cells."""
     torch.manual_seed(0)
     batch, seq, input_size, hidden_size = shape
-    layer: nn.Module = getattr(nn, kind)(input_size, hidden_size)
-    weights = {name.removesuffix("_l0"): weight for name, weight in layer.state_dict().items()}
-    theirs: nn.Module = getattr(nn, f"{kind}Cell")(input_size, hidden_size)
-    ours: Any = getattr(rnnkit, f"{kind}Cell")(input_size, hidden_size)
-    for cell in (theirs, ours):
-        cell.load_state_dict(weights, assign=True)
+    sizes = input_size, hidden_size
+    layer, theirs, ours = sharing(getattr(nn, kind)(*sizes), *pair(f"{kind}Cell", *sizes))
+    cell: Any = ours
     x = torch.randn(seq, batch, input_size)
 
     def loop() -> tuple[Tensor, Any]:
@@ -93,8 +84,8 @@ def made(kind: str, shape: Shape, *, backward: bool) -> dict[str, Callable[[], o
 
     paths = {
         "layer": KernelPath(layer, lambda: layer(x)),
-        "unroll": KernelPath(ours, lambda: rnnkit.unroll(ours, x)),
+        "unroll": KernelPath(ours, lambda: rnnkit.unroll(cell, x)),
         "loop": KernelPath(theirs, loop),
-        "unfused": KernelPath(ours, lambda: rnnkit.unroll(ours, x, fused=False)),
+        "unfused": KernelPath(ours, lambda: rnnkit.unroll(cell, x, fused=False)),
     }
     return calls(paths, x, backward=backward)

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 
-from benchmarks.page import unfolded
+from benchmarks.report import unfolded
 from docs.maps import INK, style, write
 from docs.pages import ROOT
 

@@ -12,9 +12,8 @@ import torch
 pytest.importorskip("benchmarks", reason="the benchmarks are in the repository, not in the wheel")
 
 from benchmarks.__main__ import main, topics
-from benchmarks.growth import Growth, Sizes
-from benchmarks.page import unfolded
-from benchmarks.report import Table, budget
+from benchmarks.growth import Sizes, growth
+from benchmarks.report import Table, budget, unfolded
 from benchmarks.timing import QUICK, Effort
 from docs import charts
 
@@ -131,15 +130,12 @@ def test_one_size_is_varied_at_a_time() -> None:
     """Each row of a growth table has the base's sizes but one, and each case is measured once."""
     measured: list[tuple[str, Sizes]] = []
 
-    def measure(column: str, sizes: Sizes) -> dict[str, object]:
+    def measure(column: str, sizes: Sizes) -> str:
         measured.append((column, sizes))
-        if column == "b" and sizes.seq != 2:
-            return {}
-        return {"sizes": f"{column} {sizes.batch} {sizes.seq}", "other": "no"}
+        return "" if column == "b" and sizes.seq != 2 else f"{column} {sizes.batch} {sizes.seq}"
 
-    grown = Growth(Effort(), Sizes(1, 2, 3), {"batch": (1, 4), "seq": (2, 5)}, ("a", "b"), measure)
-    table = grown.table("Title", "Note.", "sizes")
-    grown.table("Other", "Note.", "other")
+    varied = {"batch": (1, 4), "seq": (2, 5)}
+    table = growth("Title", "Note.", Effort(), Sizes(1, 2, 3), varied, ("a", "b"), measure)
 
     assert table.columns == ("varied", "a", "b")
     assert table.rows == [
@@ -156,7 +152,7 @@ def test_quick_growth_has_the_first_sizes() -> None:
     """With the least effort, only the first value of each size is measured."""
     varied = {"batch": (1, 4), "seq": (2, 5)}
 
-    table = Growth(QUICK, Sizes(1, 2, 3), varied, ("a",), lambda *_: {"x": 1}).table("T", "N", "x")
+    table = growth("T", "N", QUICK, Sizes(1, 2, 3), varied, ("a",), lambda *_: 1)
 
     assert table.rows == [("batch 1", "1"), ("seq 2", "1")]
 

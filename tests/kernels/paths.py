@@ -16,6 +16,7 @@ from tests.strategies import LAYERS, Case, tensors_of
 #: blank steps before resets. Which one is fastest is chosen by size.
 PATHS = ("padded", "rows", "packed")
 RESET_PATHS = ("blank", "rows", "packed", "steps")
+ALL_PATHS = (*PATHS, "blank", "steps")
 KINDS: dict[str, dict[str, Any]] = {
     "RNN": {},
     "RNN relu": {"nonlinearity": "relu"},
@@ -28,6 +29,7 @@ LENGTHS = (4, 0, 7, 1, 6)
 SEQ, BATCH = 7, len(LENGTHS)
 
 paths = pytest.mark.parametrize("path", PATHS)
+reset_paths = pytest.mark.parametrize("path", RESET_PATHS)
 layers = pytest.mark.parametrize("name", LAYERS)
 kinds = pytest.mark.parametrize("kind", KINDS)
 
@@ -80,6 +82,36 @@ def mask(rate: float = 0.4) -> Tensor:
     reset = torch.rand(SEQ, BATCH, generator=torch.Generator().manual_seed(1)) < rate
     reset[0, 1] = True
     return reset
+
+
+def drawn(case: Case, rate: float = 0.4) -> Tensor:
+    """A mask ``(seq, batch)`` for a case."""
+    generator = torch.Generator().manual_seed(case.seed)
+    return torch.rand(case.seq, case.batch, generator=generator) < rate
+
+
+def by_cells(
+    layer: Any, x: Tensor, hx: list[Tensor], lengths: Tensor, reset: Tensor | None
+) -> tuple[Tensor, list[Tensor]]:
+    """Run a layer's cells, one step after the other, over ``(seq, batch, ...)``: what is right."""
+    valid = (torch.arange(len(x)).unsqueeze(1) < lengths).unsqueeze(2)
+    cut = torch.zeros_like(valid) if reset is None else reset.bool().unsqueeze(2)
+    cells, ends = layer.cells(), []
+    for place in range(0, len(cells), 1 + layer.bidirectional):
+        x, outputs = x.masked_fill(~valid, 0), []
+        for reverse, cell in enumerate(cells[place : place + 1 + layer.bidirectional]):
+            state, steps = [tensor[place + reverse] for tensor in hx], [x] * len(x)
+            for t in reversed(range(len(x))) if reverse else range(len(x)):
+                # Backward, the cut is met on the way from the step that it stands before.
+                fresh = cut[t] if not reverse else (cut & valid)[t + 1 : t + 2].any(0)
+                begin: Any = [tensor.masked_fill(fresh, 0) for tensor in state]
+                new = tensors_of(cell(x[t], begin if len(begin) > 1 else begin[0]))
+                state = [torch.where(valid[t], *pair) for pair in zip(new, state, strict=True)]
+                steps[t] = new[0].masked_fill(~valid[t], 0)
+            outputs.append(torch.stack(steps))
+            ends.append(state)
+        x = torch.cat(outputs, dim=2)
+    return x, [torch.stack(each) for each in zip(*ends, strict=True)]
 
 
 def close(actual: Any, expected: Any, tolerance: float = 1e-12) -> None:

@@ -5,41 +5,23 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
 from torch.func import functional_call
 from torch.nn.utils import parametrizations, prune
 
 import rnnkit
 from tests.kernels.paths import (
-    KINDS,
     LENGTHS,
-    SEQ,
+    by_cells,
     case_of,
+    close,
     kinds,
     layers,
     on,
     paths,
-    skip_without_kernel,
 )
 from tests.strategies import assert_same, tensors_of
 
 pytestmark = pytest.mark.filterwarnings("ignore:LSTM with projections is not supported:UserWarning")
-
-
-def cut(layer: Any, x: Tensor, hx: Any = None) -> list[Tensor]:
-    """The outputs of the samples that have steps, each run alone, one below the other."""
-    rows = []
-    for sample, length in enumerate(LENGTHS):
-        if length:
-            one: Any = None if hx is None else [t[:, sample] for t in tensors_of(hx)]
-            start = one if one is None or len(one) > 1 else one[0]
-            rows.append(layer(x[:length, sample], start)[0])
-    return rows
-
-
-def valid(output: Tensor) -> list[Tensor]:
-    """What a padded output holds up to each length, of the samples that have steps."""
-    return [output[:length, sample] for sample, length in enumerate(LENGTHS) if length]
 
 
 @paths
@@ -86,63 +68,6 @@ def test_all_dropped(name: str, path: str) -> None:
 
 
 @pytest.mark.covering(2)
-@paths
-@kinds
-@pytest.mark.parametrize("given", [False, True])
-def test_autocast(kind: str, path: str, *, given: bool) -> None:
-    """Under autocast a padded batch is near to its samples without."""
-    skip_without_kernel(kind)
-    case = case_of(kind, torch.float32, num_layers=2, bidirectional=True)
-    layer, x = case.module(rnnkit), case.numbers()
-    hx = case.state() if given else None
-
-    with on(path), torch.autocast("cpu", torch.bfloat16):
-        output, state = layer(x, hx, lengths=LENGTHS)
-    sum(tensor.float().sum() for tensor in (output, *tensors_of(state))).backward()
-
-    expected = cut(layer, x, hx)
-    torch.testing.assert_close(
-        [one.float() for one in valid(output)], expected, rtol=0.05, atol=0.05
-    )
-    assert x.grad is not None
-    assert x.grad.isfinite().all()
-
-
-@paths
-@kinds
-def test_autocast_of_samples_without_steps(kind: str, path: str) -> None:
-    """Under autocast a sample without steps changes no dtype, not even of a float32 state."""
-    skip_without_kernel(kind)
-    case = case_of(kind, torch.float32, num_layers=2, bidirectional=True)
-    layer, x, hx = case.module(rnnkit), case.numbers(), case.state()
-    some = [max(1, length) for length in LENGTHS]
-
-    with on(path), torch.autocast("cpu", torch.bfloat16):
-        expected = tensors_of(layer(x, hx, lengths=some))
-        actual = tensors_of(layer(x, hx, lengths=LENGTHS))
-
-    assert [tensor.dtype for tensor in actual] == [tensor.dtype for tensor in expected]
-
-
-@paths
-@pytest.mark.parametrize(
-    ("kind", "dtype"),
-    [*((kind, torch.bfloat16) for kind in KINDS), ("LSTM", torch.complex128)],
-)
-def test_half_precision_and_complex_numbers(kind: str, dtype: torch.dtype, path: str) -> None:
-    """A padded batch keeps its dtype and is near to its samples alone."""
-    case = case_of(kind, dtype, bidirectional=True)
-    layer, x = case.module(rnnkit), case.numbers()
-
-    with on(path):
-        output, state = layer(x, lengths=LENGTHS)
-
-    torch.testing.assert_close(valid(output), cut(layer, x), rtol=0.05, atol=0.05)
-    assert {tensor.dtype for tensor in (output, *tensors_of(state))} == {dtype}
-    assert all(tensor.isfinite().all() for tensor in tensors_of(state))
-
-
-@pytest.mark.covering(2)
 @pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
 @paths
 @kinds
@@ -158,25 +83,6 @@ def test_without_gradients(kind: str, path: str, mode: Any) -> None:
 
     torch.testing.assert_close(tensors_of(actual), tensors_of(expected), rtol=1e-12, atol=1e-12)
     assert not any(tensor.requires_grad for tensor in tensors_of(actual))
-
-
-@pytest.mark.covering(2)
-@kinds
-@pytest.mark.parametrize("size", [(3, 5, 2, 4), (16, 40, 8, 64)])
-@pytest.mark.parametrize("fill", [0.15, 0.9])
-def test_the_road_of_its_own_choice(kind: str, size: tuple[int, ...], fill: float) -> None:
-    """Small or large, mostly padding or hardly any: each sample gives what it gives alone."""
-    batch, seq, features, hidden = size
-    lengths = [max(1, round(seq * fill)) - n % 2 for n in range(batch)]
-    layer = getattr(rnnkit, kind.split(maxsplit=1)[0])(features, hidden, **KINDS[kind])
-    x = torch.randn(seq, batch, features)
-
-    output, _ = layer(x, lengths=lengths)
-
-    for sample, length in enumerate(lengths):
-        alone = layer(x[:length, sample])[0] if length else output[:0, sample]
-        torch.testing.assert_close(output[:length, sample], alone, rtol=1e-4, atol=1e-5)
-        assert not output[length:, sample].any()
 
 
 @paths
@@ -235,7 +141,8 @@ def test_weights_that_are_computed(name: str, path: str, how: str) -> None:
         after = layer(x, lengths=LENGTHS)[0]
 
     assert not torch.equal(before, after)
-    torch.testing.assert_close(valid(after), cut(layer, x), rtol=1e-10, atol=1e-10)
+    zeros = tensors_of(layer.initial_state(len(LENGTHS)))
+    close(after, by_cells(layer, x, zeros, torch.tensor(LENGTHS), None)[0])
 
 
 @paths
@@ -252,47 +159,3 @@ def test_two_windows_are_one_sequence(kind: str, path: str) -> None:
         _, state = layer(x[3:], state, lengths=(counts - 3).clamp(min=0))
 
     torch.testing.assert_close(tensors_of(state), tensors_of(expected), rtol=1e-10, atol=1e-10)
-
-
-@paths
-@layers
-def test_layout_of_the_input_in_memory(name: str, path: str) -> None:
-    """A transposed or sliced input gives what its copy gives, and is left as it was."""
-    case = case_of(name, batch_first=True)
-    layer = case.module(rnnkit)
-    wide = torch.randn(SEQ, len(LENGTHS), 12, dtype=torch.float64)
-    x = wide.transpose(0, 1)[:, :, ::2]
-    kept = wide.clone()
-
-    with on(path):
-        assert_same(layer(x.contiguous(), lengths=LENGTHS), layer(x, lengths=LENGTHS))
-
-    assert torch.equal(kept, wide)
-
-
-@kinds
-def test_path_under_autocast(kind: str) -> None:
-    """Under autocast a batch runs padded, since packed it would come back in another dtype."""
-    skip_without_kernel(kind)
-    case = case_of(kind, torch.float32, num_layers=2)
-    layer, x = case.module(rnnkit), case.numbers()
-
-    with torch.autocast("cpu", torch.bfloat16):
-        chosen = layer(x, lengths=LENGTHS)
-        with on("padded"):
-            assert_same(layer(x, lengths=LENGTHS), chosen)
-
-
-@pytest.mark.parametrize("lengths", [LENGTHS, (SEQ,) * 5, (3,) * 5], ids=str)
-@pytest.mark.parametrize("given", [False, True])
-def test_autocast_without_a_kernel(lengths: tuple[int, ...], *, given: bool) -> None:
-    """Where oneDNN has no kernel, as to train in float16, lengths run as without autocast."""
-    case = case_of("LSTM", torch.float32, num_layers=2, bidirectional=True)
-    layer, x = case.module(rnnkit), case.numbers()
-    hx: Any = None if not given else case.state()
-    with torch.autocast("cpu", torch.float16):
-        result = layer(x, hx, lengths=lengths)
-    (gradient,) = torch.autograd.grad(sum(tensor.sum() for tensor in tensors_of(result)), x)
-
-    torch.testing.assert_close(result, layer(x, hx, lengths=lengths))
-    assert gradient.isfinite().all()

@@ -1,6 +1,5 @@
 """``reset`` under what watches a call or changes its numbers: transforms, traces, autocast, dropout."""
 
-import copy
 import warnings
 from typing import Any
 
@@ -10,20 +9,19 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 import rnnkit
-from rnnkit._kernels import paths
 from tests.kernels.paths import (
     BATCH,
     LENGTHS,
     SEQ,
     case_of,
     close,
+    drawn,
     kinds,
     layers,
     mask,
     on,
-    skip_without_kernel,
+    reset_paths,
 )
-from tests.kernels.test_resets import drawn, reset_paths
 from tests.strategies import assert_same, tensors_of
 
 
@@ -59,91 +57,6 @@ def test_forward_derivatives(name: str) -> None:
 
 
 @layers
-def test_traced(name: str) -> None:
-    """A trace takes the mask as an input."""
-    layer = case_of(name).module(rnnkit).eval().requires_grad_(requires_grad=False)
-    x = torch.randn(SEQ, BATCH, 6, dtype=torch.float64)
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch says that tracing is old, and that sizes are fixed
-        traced = torch.jit.trace(
-            lambda x, reset: layer(x, reset=reset)[0], (x, mask()), check_trace=False
-        )
-
-    close(traced(x, mask(0.1)), layer(x, reset=mask(0.1))[0])
-
-
-@pytest.mark.unhooked("a tracer's sizes are tensors")
-@layers
-def test_unrolled_cells_traced(name: str) -> None:
-    """So does a trace of unroll."""
-    layer = case_of(name).module(rnnkit).requires_grad_(requires_grad=False)
-    (cell,) = layer.cells()
-    x = torch.randn(SEQ, BATCH, 6, dtype=torch.float64)
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        traced = torch.jit.trace(
-            lambda x, reset: rnnkit.unroll(cell, x, reset=reset)[0],
-            (x, mask()), check_trace=False,
-        )  # fmt: skip
-
-    close(traced(x, mask(0.1)), rnnkit.unroll(cell, x, reset=mask(0.1))[0])
-
-
-@pytest.mark.covering(2)
-@kinds
-@pytest.mark.parametrize("rate", [0.0, 0.4])
-@pytest.mark.parametrize("number", [1.0, float("nan")])
-def test_autocast(kind: str, rate: float, number: float) -> None:
-    """Under autocast output and state are of the dtype that they have without resets."""
-    skip_without_kernel(kind)
-    case = case_of(kind, torch.float32, num_layers=2, bidirectional=True)
-    layer, x = case.module(rnnkit).eval(), case.numbers().detach()
-    x[0, 0, 0] = number
-    reset = torch.zeros(SEQ, BATCH, dtype=torch.bool)
-    reset[2:] = torch.rand(SEQ - 2, BATCH) < rate
-
-    with torch.autocast("cpu", torch.bfloat16):
-        expected = layer(x)
-        actual = layer(x, reset=reset)
-
-    dtypes = [tensor.dtype for tensor in tensors_of(expected)]
-    assert [tensor.dtype for tensor in tensors_of(actual)] == dtypes
-    clean = layer(x, reset=reset)[0][:, 1:]
-    torch.testing.assert_close(actual[0][:, 1:].float(), clean, rtol=0.05, atol=0.05)
-
-
-@kinds
-def test_autocast_without_a_kernel(kind: str) -> None:
-    """Where autocast asks for a kernel that is missing, resets run as without autocast."""
-    case = case_of(kind, torch.float32)
-    layer, x = case.module(rnnkit), case.numbers()
-
-    with torch.autocast("cpu", torch.float16):
-        output, state = layer(x, case.state(), reset=mask())
-    sum(tensor.float().sum() for tensor in (output, *tensors_of(state))).backward()
-
-    expected = layer(x, case.state(), reset=mask())[0]
-    torch.testing.assert_close(output.float(), expected, rtol=0.05, atol=0.05)
-
-
-@layers
-def test_backward_under_autocast(name: str) -> None:
-    """Gradients of what ran in full precision are of full precision, wherever backward is called."""
-    case = case_of(name, torch.float32)
-    layer, x = case.module(rnnkit), case.numbers()
-    found = []
-    for enabled in (False, True):
-        with on("rows"):
-            output, _ = layer(x, reset=mask())
-        with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
-            found.append(torch.autograd.grad(output.sum(), [x, *layer.parameters()]))
-
-    assert_same(*found)
-
-
-@layers
 def test_dropout_between_layers(name: str) -> None:
     """In training, features between two layers are dropped, by the random numbers of the moment."""
     case = case_of(name, num_layers=2, dropout=0.5)
@@ -156,37 +69,6 @@ def test_dropout_between_layers(name: str) -> None:
             torch.manual_seed(0)
             assert_same(first, layer(x, reset=mask())[0])
             assert not torch.equal(first, layer(x, reset=mask())[0])
-
-
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-@kinds
-def test_half_precision(kind: str, dtype: torch.dtype) -> None:
-    """In half precision a batch keeps its dtype and is near to what it gives in float32."""
-    case = case_of(kind, dtype, bidirectional=True)
-    layer, x = case.module(rnnkit), case.numbers()
-
-    output, state = layer(x, reset=mask())
-
-    expected = copy.deepcopy(layer).float()(x.float(), reset=mask())[0]
-    torch.testing.assert_close(output.float(), expected, rtol=0.05, atol=0.05)
-    assert {tensor.dtype for tensor in (output, *tensors_of(state))} == {dtype}
-
-
-@layers
-@pytest.mark.unhooked("Dynamo cannot trace the checks that the hook adds")
-@pytest.mark.slow
-def test_compiled(name: str) -> None:
-    """A compiled parent runs resets and lengths as the eager one does."""
-    case = case_of(name, bidirectional=True)
-    recurrent = rnnkit.Recurrent(case.module(rnnkit).cells()[:1])
-    x = case.numbers()
-    torch._dynamo.reset()
-
-    compiled = torch.compile(
-        lambda x, reset: recurrent(x, lengths=list(LENGTHS), reset=reset), backend="eager"
-    )
-
-    close(compiled(x, mask()), recurrent(x, lengths=list(LENGTHS), reset=mask()))
 
 
 @reset_paths
@@ -252,21 +134,6 @@ def test_many_gradients_at_once(kind: str, path: str, reset: Tensor | None) -> N
         close(torch.vmap(derived)(many), expected)
 
 
-def test_a_finite_half_is_not_computed_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The sum of a finite output in half precision may be infinite: that is no reason to run again."""
-    layer, x = rnnkit.LSTM(1, 64).half(), torch.ones(200, 16, 1, dtype=torch.half)
-    torch.nn.init.constant_(layer.bias_ih_l0, 3.0)
-    reset = torch.zeros(200, 16, dtype=torch.bool)
-    reset[100] = True
-    monkeypatch.setattr(paths, "_run_pieces", None)
-
-    with on("blank"), torch.no_grad():
-        output, _ = layer(x, reset=reset)
-
-    assert output.sum().isinf()
-    assert output.isfinite().all()
-
-
 def test_a_relu_by_hand_passes_gradients_of_what_is_no_number() -> None:
     """Where the output of a relu is NaN, its gradient goes on, as through torch's kernel."""
     case = case_of("RNN relu")
@@ -283,14 +150,20 @@ def test_a_relu_by_hand_passes_gradients_of_what_is_no_number() -> None:
         torch.testing.assert_close(found, gradients(), equal_nan=True)
 
 
+@pytest.mark.unhooked("a tracer's sizes are tensors")
+@pytest.mark.parametrize("unrolled", [False, True])
 @layers
-@pytest.mark.parametrize("lengths", [None, LENGTHS])
-def test_without_numbers(name: str, lengths: Any) -> None:
-    """On the meta device a call has the shapes that it has elsewhere."""
-    case = case_of(name, bidirectional=True)
-    layer, x = case.module(rnnkit), case.numbers()
+def test_traced(name: str, unrolled: bool) -> None:
+    """A trace takes the mask as an input, of a layer and of unroll."""
+    layer = case_of(name).module(rnnkit).eval().requires_grad_(requires_grad=False)
+    (cell,) = layer.cells()
+    x = torch.randn(SEQ, BATCH, 6, dtype=torch.float64)
 
-    expected = layer(x, lengths=lengths, reset=mask())
-    actual = layer.to("meta")(x.to("meta"), lengths=lengths, reset=mask())
+    def run(x: Tensor, reset: Tensor) -> Tensor:
+        return (rnnkit.unroll(cell, x, reset=reset) if unrolled else layer(x, reset=reset))[0]
 
-    assert [t.shape for t in tensors_of(actual)] == [t.shape for t in tensors_of(expected)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch says that tracing is old, and that sizes are fixed
+        traced = torch.jit.trace(run, (x, mask()), check_trace=False)
+
+    close(traced(x, mask(0.1)), run(x, mask(0.1)))

@@ -1,0 +1,248 @@
+"""Each piece of each sample, cut by ``lengths`` and by resets, gives what it gives by itself."""
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+import rnnkit
+from tests.kernels.paths import (
+    ALL_PATHS,
+    BATCH,
+    KINDS,
+    LENGTHS,
+    RESET_PATHS,
+    SEQ,
+    by_cells,
+    case_of,
+    drawn,
+    kinds,
+    layers,
+    mask,
+    on,
+    reset_paths,
+)
+from tests.strategies import APART, WAYS, Case, assert_same, cases, gradients, laid_out, tensors_of
+
+pytestmark = pytest.mark.filterwarnings("ignore:LSTM with projections is not supported:UserWarning")
+
+
+def check(
+    case: Case,
+    path: str,
+    lengths: Any = None,
+    reset: Tensor | None = None,
+    state: str = "given",
+    tolerance: float = 1e-10,
+) -> None:
+    """Output, state and gradients are those of a loop over the layer's cells, whatever padding is."""
+    layer = case.module(rnnkit, state_batch_first=state == "batch first").eval()
+
+    def turn(tensor: Tensor) -> Tensor:
+        return tensor.transpose(0, 1) if case.options.get("batch_first") else tensor
+
+    counts = None if lengths is None else case.laid_out("lengths", torch.tensor(lengths))
+    # As users have it: a mask that was transposed here would be turned back to where it was.
+    cuts = None if reset is None else case.laid_out("mask", turn(reset).contiguous())
+    each = torch.full((case.batch,), case.seq) if counts is None else counts.clone()
+    x, tensors = case.numbers(), list(case.tensors())
+    step = torch.arange(case.seq).unsqueeze(1)
+    padding = step >= each
+    numbers = x.detach().clone(memory_format=torch.contiguous_format)
+    turn(numbers)[padding] = torch.nan
+    turn(numbers)[padding & (step % 2 == 1)] = torch.inf
+    # Steps and samples that are one in memory would all be padding.
+    way = case.memory.get("input")
+    padded = laid_out(numbers, way if way in APART else WAYS[0]).requires_grad_()
+    before = padded.detach().clone()
+
+    start = [torch.zeros_like(t) for t in tensors] if state == "none" else tensors
+    expected, ends = by_cells(layer, turn(x), start, each, None if cuts is None else turn(cuts))
+    hx: Any = [t.transpose(0, 1) for t in tensors] if state == "batch first" else tensors
+    hx = None if state == "none" else hx if case.is_lstm else hx[0]
+    with on(path):
+        actual, carried = layer(padded, hx, lengths=counts, reset=cuts)
+    carried = tensors_of(carried)
+    if state == "batch first":
+        carried = [tensor.transpose(0, 1) for tensor in carried]
+    others, way = [*tensors, *layer.parameters()], case.memory.get("gradients", WAYS[0])
+    on_all = gradients([turn(expected), *ends], [x, *others], way)
+    found = gradients([actual, *carried], [padded, *others], way)
+
+    assert_same(padded, before)
+    assert not turn(actual)[padding].any()
+    assert not turn(found[0])[padding].any()
+    torch.testing.assert_close(
+        [actual, *carried, *found],
+        [turn(expected), *ends, *on_all],
+        rtol=tolerance,
+        atol=tolerance,
+    )
+
+
+@pytest.mark.covering(3)
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"num_layers": 2, "bidirectional": True},
+        {"bidirectional": True, "batch_first": True, "bias": False},
+        {"num_layers": 2, "batch_first": True},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("state", ["none", "given", "batch first"])
+@pytest.mark.parametrize("lengths", [None, LENGTHS, (0,) * 5])
+@pytest.mark.parametrize("reset", [None, mask()], ids=["whole", "resets"])
+@pytest.mark.parametrize("path", ALL_PATHS)
+@kinds
+def test_every_option(
+    kind: str, path: str, reset: Any, lengths: Any, state: str, options: dict[str, Any]
+) -> None:
+    """With every option, on every path; a batch may have no step at all."""
+    check(case_of(kind, **options), path, lengths, reset, state)
+
+
+@pytest.mark.parametrize("path", ALL_PATHS)
+@layers
+@settings(max_examples=settings().max_examples // 2)
+@given(data=st.data())
+def test_any_sizes(name: str, path: str, data: st.DataObject) -> None:
+    """Whatever sizes, lengths and resets; in float32, where LSTM has a fast kernel, to rounding."""
+    case = data.draw(cases([name], ["padded"], [torch.float32, torch.float64]))
+    counts = st.lists(st.integers(0, case.seq), min_size=case.batch, max_size=case.batch)
+    rate = data.draw(st.sampled_from([None, 0.0, 0.1, 0.5, 1.0]))
+
+    check(
+        case,
+        path,
+        data.draw(st.none() | counts),
+        None if rate is None else drawn(case, rate),
+        data.draw(st.sampled_from(["none", "given", "batch first"])),
+        1e-4 if case.dtype is torch.float32 else 1e-10,
+    )
+
+
+@pytest.mark.covering(2)
+@kinds
+@pytest.mark.parametrize("size", [(3, 5, 2, 4), (11, 40, 8, 48)])
+@pytest.mark.parametrize("fill", [None, 0.15, 0.9])
+@pytest.mark.parametrize("rate", [None, 0.02, 0.3])
+@pytest.mark.parametrize("grad", [True, False])
+def test_the_path_of_its_own_choice(
+    kind: str, size: tuple[int, ...], fill: float | None, rate: float | None, grad: bool
+) -> None:
+    """Small or large, mostly padding or hardly any, with few resets or many, trained or not."""
+    batch, seq, features, hidden = size
+    layer = getattr(rnnkit, kind.split(maxsplit=1)[0])(features, hidden, **KINDS[kind])
+    x, state = torch.randn(seq, batch, features), tensors_of(layer.initial_state(batch))
+    lengths = fill and [max(1, round(seq * fill)) - n % 2 for n in range(batch)]
+    reset = None if rate is None else torch.rand(seq, batch) < rate
+    each = torch.tensor(lengths or [seq] * batch)
+
+    with torch.set_grad_enabled(grad):
+        output, ends = layer(x, lengths=lengths, reset=reset)
+        expected = by_cells(layer, x, state, each, reset)
+
+    found = output, tensors_of(ends)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["lengths", "reset"])
+@layers
+@given(data=st.data())
+def test_full_lengths_and_no_reset_change_nothing(
+    name: str, kind: str, data: st.DataObject
+) -> None:
+    """The call is the call without them, bit for bit, and draws the same random numbers."""
+    case = data.draw(cases([name], ["padded"] if kind == "lengths" else ["padded", "unbatched"]))
+    layer, numbers, tensors = case.module(rnnkit), case.numbers(), case.tensors()
+    none = torch.zeros(numbers.shape[:-1], dtype=torch.bool)
+    option: Any = [case.seq] * case.batch if kind == "lengths" else none
+
+    results = []
+    for options in ({}, {kind: option}):
+        torch.manual_seed(case.seed)
+        output, state = layer(numbers, tensors if case.is_lstm else tensors[0], **options)
+        of_call = gradients([output, *tensors_of(state)], [numbers, *layer.parameters()])
+        results.append((output, state, of_call, torch.get_rng_state()))
+
+    assert_same(results[0], results[1])
+
+
+@pytest.mark.covering(2)
+@layers
+@pytest.mark.parametrize("path", RESET_PATHS)
+@pytest.mark.parametrize("lengths", [None, LENGTHS])
+@pytest.mark.parametrize("rate", [0.4, 0.0])
+def test_second_derivatives(name: str, path: str, lengths: Any, rate: float) -> None:
+    """Those of a tied bias too, though the mask is written into after the call."""
+    case = case_of(name, bidirectional=True)
+    layer, x, tensors, reset = (
+        case.module(rnnkit),
+        case.numbers(),
+        case.tensors(),
+        drawn(case, rate),
+    )
+    layer.bias_hh_l0 = layer.bias_ih_l0
+    reset[0, 1] = True
+    leaves = [x, *tensors, *layer.parameters()]
+
+    def both(output: Tensor) -> list[Tensor]:
+        first = torch.autograd.grad(output.pow(2).sum(), leaves, create_graph=True)
+        second = torch.autograd.grad(sum(each.pow(2).sum() for each in first), leaves)
+        return [*first, *second]
+
+    used = reset.clone()
+    with on(path):
+        output, _ = layer(x, tensors if case.is_lstm else tensors[0], lengths=lengths, reset=used)
+    used.logical_not_()
+
+    each = torch.tensor(lengths or [case.seq] * case.batch)
+    expected, _ = by_cells(layer, x, list(tensors), each, reset)
+    torch.testing.assert_close(both(output), both(expected), rtol=1e-10, atol=1e-10)
+
+
+@kinds
+@pytest.mark.parametrize("batch_first", [False, True])
+def test_one_sequence_without_batch(kind: str, batch_first: bool) -> None:
+    """A sequence without a batch axis, and a mask without, give what they give in a batch of one."""
+    case = replace(case_of(kind, bidirectional=True, batch_first=batch_first), batch=1)
+    layer, x, hx, reset = case.module(rnnkit), case.numbers(), case.state(), drawn(case)[:, 0]
+    axis = 0 if batch_first else 1
+    alone: Any = tuple(t[:, 0] for t in hx) if case.is_lstm else hx[:, 0]
+
+    output, state = layer(x, hx, reset=reset.unsqueeze(axis))
+    actual, end = layer(x.squeeze(axis), alone, reset=reset)
+
+    assert_same(output.squeeze(axis), actual)
+    assert_same([tensor.squeeze(1) for tensor in tensors_of(state)], end)
+
+
+@pytest.mark.covering(2)
+@reset_paths
+@kinds
+@pytest.mark.parametrize("number", [math.nan, math.inf])
+def test_nan_does_not_pass_a_reset(kind: str, path: str, number: float) -> None:
+    """A NaN or an infinity before a cut, and on padding, reaches nothing beyond it."""
+    case = case_of(kind, bidirectional=True, num_layers=2)
+    layer, clean = case.module(rnnkit), case.numbers().detach()
+    reset = torch.zeros(SEQ, BATCH, dtype=torch.bool)
+    reset[3] = True
+    dirty = clean.clone()
+    dirty[1, 2] = dirty[5, 4] = number
+    dirty[6, 4:] = dirty[4:, 0] = math.nan
+
+    with on(path):
+        expected, _ = layer(clean, lengths=LENGTHS, reset=reset)
+        actual, _ = layer(dirty, lengths=LENGTHS, reset=reset)
+
+    assert not actual[:3, 2].isfinite().all()
+    touched = torch.zeros(SEQ, BATCH, dtype=torch.bool)
+    touched[:3, 2] = touched[3:6, 4] = True
+    torch.testing.assert_close(actual[~touched], expected[~touched], rtol=1e-12, atol=1e-12)

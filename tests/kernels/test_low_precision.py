@@ -1,0 +1,160 @@
+"""``lengths`` and ``reset`` under autocast, in half precision, and with complex numbers."""
+
+import copy
+from typing import Any
+
+import pytest
+import torch
+
+import rnnkit
+from rnnkit._kernels import paths
+from tests.kernels.paths import (
+    ALL_PATHS,
+    BATCH,
+    LENGTHS,
+    SEQ,
+    by_cells,
+    case_of,
+    kinds,
+    layers,
+    mask,
+    on,
+    skip_without_kernel,
+)
+from tests.strategies import assert_same, tensors_of
+
+pytestmark = pytest.mark.filterwarnings("ignore:LSTM with projections is not supported:UserWarning")
+
+#: What is given beside input and state.
+GIVEN: dict[str, dict[str, Any]] = {
+    "lengths": {"lengths": LENGTHS},
+    "full": {"lengths": (SEQ,) * BATCH},
+    "short": {"lengths": (3,) * BATCH},
+    "resets": {"reset": mask()},
+    "a reset": {"reset": torch.arange(SEQ).unsqueeze(1).expand(SEQ, BATCH) == 2},
+}
+givens = pytest.mark.parametrize("given", GIVEN)
+
+
+def expected(layer: Any, x: Any, hx: Any, given: str) -> Any:
+    """What the layer's cells give in full precision, step by step."""
+    each = torch.tensor(GIVEN[given].get("lengths", (SEQ,) * BATCH))
+    start = tensors_of(layer.initial_state(BATCH) if hx is None else hx)
+    return by_cells(layer, x, start, each, GIVEN[given].get("reset"))
+
+
+def near(actual: Any, wanted: Any) -> None:
+    """Two results are near each other, whatever their dtypes."""
+    torch.testing.assert_close(
+        tensors_of(actual), tensors_of(wanted), rtol=0.05, atol=0.05, check_dtype=False
+    )
+
+
+@pytest.mark.covering(2)
+@kinds
+@givens
+@pytest.mark.parametrize("path", ALL_PATHS)
+@pytest.mark.parametrize("with_state", [False, True])
+@pytest.mark.parametrize("number", [1.0, torch.nan])
+def test_autocast(kind: str, path: str, given: str, with_state: bool, number: float) -> None:
+    """A batch has the dtypes of a call without, and numbers near those of full precision."""
+    skip_without_kernel(kind)
+    case = case_of(kind, torch.float32, num_layers=2, bidirectional=True)
+    layer, x, hx = case.module(rnnkit), case.numbers(), case.state() if with_state else None
+    with torch.no_grad():
+        x[0, 0, 0] = number
+
+    with on(path), torch.autocast("cpu", torch.bfloat16):
+        result = tensors_of(layer(x, hx, **GIVEN[given]))
+        plain = tensors_of(layer(x, hx))
+    sum(tensor.float().sum() for tensor in result).backward()
+
+    assert [tensor.dtype for tensor in result] == [tensor.dtype for tensor in plain]
+    near(
+        *([t[:, 1:] for t in tensors_of(each)] for each in (result, expected(layer, x, hx, given)))
+    )
+    assert x.grad[:, 1:].isfinite().all()
+
+
+@kinds
+@givens
+@pytest.mark.parametrize("with_state", [False, True])
+def test_autocast_without_a_kernel(kind: str, given: str, with_state: bool) -> None:
+    """Where oneDNN has no kernel, as to train in float16, a batch runs as without autocast."""
+    case = case_of(kind, torch.float32, num_layers=2, bidirectional=True)
+    layer, x, hx = case.module(rnnkit), case.numbers(), case.state() if with_state else None
+
+    with torch.autocast("cpu", torch.float16):
+        result = layer(x, hx, **GIVEN[given])
+    sum(tensor.float().sum() for tensor in tensors_of(result)).backward()
+
+    near(result, expected(layer, x, hx, given))
+    if kind == "LSTM" and "lengths" in GIVEN[given]:
+        torch.testing.assert_close(result, layer(x, hx, **GIVEN[given]))
+    assert x.grad.isfinite().all()
+
+
+@layers
+def test_backward_under_autocast(name: str) -> None:
+    """Gradients of what ran in full precision are of full precision, wherever backward is called."""
+    case = case_of(name, torch.float32)
+    layer, x = case.module(rnnkit), case.numbers()
+    found = []
+    for enabled in (False, True):
+        with on("rows"):
+            output, _ = layer(x, reset=mask())
+        with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+            found.append(torch.autograd.grad(output.sum(), [x, *layer.parameters()]))
+
+    assert_same(*found)
+
+
+@kinds
+def test_path_under_autocast(kind: str) -> None:
+    """Under autocast a batch runs padded, since packed it would come back in another dtype."""
+    skip_without_kernel(kind)
+    case = case_of(kind, torch.float32, num_layers=2)
+    layer, x = case.module(rnnkit), case.numbers()
+
+    with torch.autocast("cpu", torch.bfloat16):
+        chosen = layer(x, lengths=LENGTHS)
+        with on("padded"):
+            assert_same(layer(x, lengths=LENGTHS), chosen)
+
+
+@pytest.mark.covering(2)
+@givens
+@pytest.mark.parametrize("path", ALL_PATHS)
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.complex128])
+@kinds
+def test_half_precision_and_complex_numbers(
+    kind: str, path: str, given: str, dtype: torch.dtype
+) -> None:
+    """A batch keeps its dtype and is near to what it gives in full precision."""
+    if dtype.is_complex and kind != "LSTM":
+        return
+    case = case_of(kind, dtype, bidirectional=True)
+    layer, x = case.module(rnnkit), case.numbers()
+
+    with on(path):
+        result = tensors_of(layer(x, **GIVEN[given]))
+
+    if not dtype.is_complex:
+        layer, x = copy.deepcopy(layer).float(), x.float()
+    near(result, expected(layer, x, None, given))
+    assert {tensor.dtype for tensor in result} == {dtype}
+
+
+def test_a_finite_half_is_not_computed_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The sum of a finite output in half precision may be infinite: that is no reason to run again."""
+    layer, x = rnnkit.LSTM(1, 64).half(), torch.ones(200, 16, 1, dtype=torch.half)
+    torch.nn.init.constant_(layer.bias_ih_l0, 3.0)
+    reset = torch.zeros(200, 16, dtype=torch.bool)
+    reset[100] = True
+    monkeypatch.setattr(paths, "_run_pieces", None)
+
+    with on("blank"), torch.no_grad():
+        output, _ = layer(x, reset=reset)
+
+    assert output.sum().isinf()
+    assert output.isfinite().all()

@@ -4,7 +4,6 @@ from typing import Any
 
 import pytest
 import torch
-from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 import rnnkit
 from rnnkit._kernels import choice
@@ -85,23 +84,6 @@ def test_the_path_of_resets(
     chosen = choice.for_resets(facts, 16, cuts, is_full=is_full, from_zeros=from_zeros)
 
     assert chosen == path
-
-
-@pytest.mark.parametrize("batch", [7, 32])
-@pytest.mark.parametrize("hidden", [16, 128])
-def test_what_is_chosen_gives_what_packing_gives(batch: int, hidden: int) -> None:
-    """At sizes that are close to each other in cost, on paths that nobody has forced."""
-    layer = rnnkit.LSTM(64, hidden, bidirectional=True)
-    x = torch.randn(50, batch, 64)
-    lengths = (torch.randperm(batch) + 1) * 50 // batch
-    packed = pack_padded_sequence(x, lengths, enforce_sorted=False)
-
-    with torch.no_grad():
-        output, state = layer(x, lengths=lengths)
-        wanted, last = layer(packed)
-
-    found = output, *state
-    torch.testing.assert_close(found, (pad_packed_sequence(wanted, total_length=50)[0], *last))
 
 
 def test_rows_lie_on_the_device_of_the_input() -> None:

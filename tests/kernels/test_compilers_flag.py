@@ -1,6 +1,7 @@
 """Under the flag that compilers set, a call gives what it gives without: numbers, and refusals."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -12,21 +13,24 @@ from torch.nn.utils import prune
 from torch.nn.utils.rnn import pack_padded_sequence
 
 import rnnkit
+from rnnkit._base import torch_tools
+from rnnkit._modules import lengths as layer_paths
 from tests.kernels.paths import BATCH, LENGTHS, SEQ, case_of, close, kinds, mask
 from tests.strategies import Case
 
 Make = Callable[[Case], Callable[..., Any]]
 
 
-def unrolled(case: Case) -> Callable[..., Any]:
+def unrolled(case: Case, *, reverse: bool = False) -> Callable[..., Any]:
     """The first cell of a layer, over a sequence."""
     (cell,) = case.module(rnnkit).cells()
-    return lambda x, **options: rnnkit.unroll(cell, x, **options)
+    return lambda x, **options: rnnkit.unroll(cell, x, reverse=reverse, **options)
 
 
 MAKES: dict[str, Make] = {
     "layer": lambda case: case.module(rnnkit),
     "unroll": unrolled,
+    "unroll, backward": partial(unrolled, reverse=True),
     "Recurrent": lambda case: rnnkit.Recurrent(case.module(rnnkit).cells()),
 }
 
@@ -125,3 +129,25 @@ def test_the_callers_names_are_not_looked_at(flag: Callable[[], None]) -> None:
     flag()
 
     assert run(torch.ones(BATCH))[0].shape == (SEQ, BATCH + 1, 4)
+
+
+def test_packed_input_takes_no_operator() -> None:
+    """Packed input is left to torch."""
+    packed = torch.nn.utils.rnn.pack_sequence([torch.ones(SEQ, 3)])
+    assert not layer_paths.takes_operator(rnnkit.GRU(3, 4), packed)
+
+
+def test_what_a_transform_sees_is_no_graph(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The operator is not taken in torch.func, nor of an exported program with a known length."""
+    monkeypatch.setattr(torch_tools, "is_compiling", lambda: True)
+    seen: list[bool] = []
+
+    def watched(x: Tensor) -> Tensor:
+        seen.append(torch_tools.is_one_graph(SEQ))
+        return x
+
+    watched(torch.ones(SEQ))
+    torch.func.vmap(watched)(torch.ones(SEQ))
+    monkeypatch.setattr(torch_tools, "is_exporting", lambda: True)
+    watched(torch.ones(SEQ))
+    assert seen == [True, False, False]

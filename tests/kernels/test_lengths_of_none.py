@@ -9,7 +9,7 @@ from torch import Tensor
 
 import rnnkit
 from tests.compiles import WHOLE, switched_on
-from tests.kernels.paths import KINDS, LENGTHS, RESET_PATHS, case_of, kinds, mask, on, paths
+from tests.kernels.paths import ALL_PATHS, KINDS, LENGTHS, case_of, kinds, mask, on
 from tests.modules.cells_of_users import LayerNormLSTMCell
 from tests.strategies import assert_same, gradients, tensors_of
 
@@ -50,32 +50,20 @@ def check_handed_through(run: Any, tensors: Any, weights: Any, fill: float) -> N
 @pytest.mark.covering(3)
 @pytest.mark.parametrize("fill", FILLS)
 @pytest.mark.parametrize("options", [{}, {"num_layers": 2, "bidirectional": True}], ids=str)
-@paths
+@pytest.mark.parametrize("reset", [None, mask()], ids=["whole", "resets"])
+@pytest.mark.parametrize("path", ALL_PATHS)
 @kinds
-def test_whatever_its_state_is(kind: str, path: str, options: Any, fill: float) -> None:
-    """On each path a state that is no number, or hardly one, goes through a sample without steps."""
+def test_whatever_its_state_is(kind: str, path: str, reset: Any, options: Any, fill: float) -> None:
+    """On each path a state that is NaN, or hardly a number, goes through a sample without steps."""
     case = case_of(kind, **options)
     layer, x = case.module(rnnkit), case.numbers()
 
     with on(path):
         check_handed_through(
-            lambda hx: layer(x, hx, lengths=LENGTHS), case.tensors(), list(layer.parameters()), fill
-        )
-
-
-@pytest.mark.parametrize("path", RESET_PATHS)
-@kinds
-def test_with_resets(kind: str, path: str) -> None:
-    """So it does where other samples start again on the way."""
-    case = case_of(kind, num_layers=2, bidirectional=True)
-    layer, x = case.module(rnnkit), case.numbers()
-
-    with on(path):
-        check_handed_through(
-            lambda hx: layer(x, hx, lengths=LENGTHS, reset=mask()),
+            lambda hx: layer(x, hx, lengths=LENGTHS, reset=reset),
             case.tensors(),
             list(layer.parameters()),
-            torch.nan,
+            fill,
         )
 
 

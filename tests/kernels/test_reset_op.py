@@ -37,83 +37,58 @@ def mask() -> Tensor:
 
 def random_state(cell: Any) -> Any:
     """A state of random numbers, of which gradients are taken."""
-    state = cell.initial_state(BATCH)
-    return rnnkit.states.to(
-        type(state)(torch.randn_like(t).requires_grad_() for t in state)
-        if isinstance(state, tuple)
-        else torch.randn_like(state).requires_grad_(),
-        torch.float64,
-    )
-
-
-def results(output: Tensor, state: Any, leaves: list[Tensor], which: int | None) -> list[Tensor]:
-    """Output, state, and the gradients by all of them or by one."""
-    found = [output, *tensors_of(state)]
-    chosen = found if which is None else [found[which]]
-    weights = [torch.linspace(-1, 1, t.numel(), dtype=t.dtype).view(t.shape) for t in chosen]
-    grads = torch.autograd.grad(chosen, leaves, weights, allow_unused=True, materialize_grads=True)
-    return [*found, *grads]
-
-
-@pytest.mark.covering(3)
-@kinds
-@pytest.mark.parametrize("reverse", [False, True])
-@pytest.mark.parametrize("lengths", [None, LENGTHS])
-@pytest.mark.parametrize("own_start", [False, True])
-@pytest.mark.parametrize("which", [None, 0, 1])
-def test_it_is_the_loop(
-    kind: str, reverse: bool, lengths: Any, own_start: bool, which: int | None
-) -> None:
-    """Results and all gradients are those of the loop over steps, whatever the loss is made of."""
-    cell = KINDS[kind](INPUT, HIDDEN, dtype=torch.float64)
-    x = torch.randn(SEQ, BATCH, INPUT, dtype=torch.float64).requires_grad_()
-    hx, first = random_state(cell), random_state(cell)
-    if own_start:
-        cell.initial_state = lambda _: first
-    leaves = [x, *tensors_of(hx), *cell.parameters(), *(tensors_of(first) if own_start else [])]
-    each = torch.tensor(lengths) if lengths else None
-    counts = None if each is None else Lengths(each, None, SEQ)
-
-    output, ends = run_reset_operators(
-        _stack_of(cell, reverse=reverse), x, _as_layer(hx), counts, mask(),
-        _as_layer(first) if own_start else None,
-    )  # fmt: skip
-    expected = rnnkit.unroll(
-        cell, x, hx, lengths=lengths, reset=mask(), reverse=reverse, fused=False
-    )
-
-    torch.testing.assert_close(
-        results(output, [end.squeeze(0) for end in ends], leaves, which),
-        results(*expected, leaves, which),
-    )
+    zeros = tensors_of(cell.initial_state(BATCH))
+    return as_state([torch.randn_like(tensor).requires_grad_() for tensor in zeros])
 
 
 @kinds
-@given(memory=memories, reverse=st.booleans())
-def test_any_memory(kind: str, memory: dict[str, str], reverse: bool) -> None:
-    """However its tensors lie in memory, the results are the same, and in one piece."""
+@given(data=st.data())
+def test_it_is_the_loop(kind: str, data: st.DataObject) -> None:
+    """Results and all gradients are those of the loop over steps, whatever the loss is made of.
+
+    However its tensors lie in memory, results are in one piece.
+    """
+    memory, reverse, own_start = data.draw(memories), *(data.draw(st.booleans()) for _ in range(2))
+    which = data.draw(st.sampled_from([(0,), (1,), (0, 1)]))
     torch.manual_seed(1)
     cell = KINDS[kind](INPUT, HIDDEN, dtype=torch.float64)
-    x = torch.randn(SEQ, BATCH, INPUT, dtype=torch.float64)
-    state = [tensor.detach() for tensor in tensors_of(random_state(cell))]
-    parts = zip(("input", "lengths", *"hc"), (x, torch.tensor(LENGTHS), *state), strict=False)
-    drawn = [laid_out(tensor, memory.get(part, "")) for part, tensor in parts]
-    pieces = [tensor.clone(memory_format=torch.contiguous_format) for tensor in drawn]
+    states = [tensors_of(random_state(cell)) for _ in range(2)]
+    x, hx, first = (
+        [laid_out(t.detach(), memory.get(part, "")).requires_grad_() for part, t in parts]
+        for parts in (
+            [("input", torch.randn(SEQ, BATCH, INPUT, dtype=torch.float64))],
+            *(zip("hc", state, strict=False) for state in states),
+        )
+    )
+    each = laid_out(torch.tensor(LENGTHS), memory.get("lengths", ""))
+    each = each if data.draw(st.booleans()) else None
+    start = first if own_start else [torch.zeros_like(tensor) for tensor in first]
+    cell.initial_state = lambda _: as_state(start)
+    leaves = [*x, *hx, *cell.parameters(), *(first if own_start else [])]
 
-    def run(x: Tensor, each: Tensor, *hx: Tensor) -> list[Tensor]:
-        leaves = [x, *hx, *cell.parameters()]
-        for leaf in leaves:
-            leaf.requires_grad_()
-        output, ends = run_reset_operators(
-            _stack_of(cell, reverse=reverse), x, tuple(tensor.unsqueeze(0) for tensor in hx),
-            Lengths(each, None, SEQ), mask(), None,
-        )  # fmt: skip
-        return [output, *ends, *gradients([output, *ends], leaves, memory.get("gradients", ""))]
+    def results(output: Tensor, ends: list[Tensor]) -> list[Tensor]:
+        found = [output, *ends]
+        chosen = [found[place] for place in which]
+        return [*found, *gradients(chosen, leaves, memory.get("gradients", ""))]
 
-    found, expected = run(*drawn), run(*pieces)
+    output, ends = run_reset_operators(
+        _stack_of(cell, reverse=reverse), x[0], _as_layer(as_state(hx)),
+        None if each is None else Lengths(each, None, SEQ), mask(),
+        _as_layer(as_state(first)) if own_start else None,
+    )  # fmt: skip
+    lengths = None if each is None else each.tolist()
+    expected, state = rnnkit.unroll(
+        cell, x[0], as_state(hx), lengths=lengths, reset=mask(), reverse=reverse, fused=False
+    )
 
-    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
+    found = results(output, [end.squeeze(0) for end in ends])
+    torch.testing.assert_close(found, results(expected, tensors_of(state)))
     assert all(one.is_contiguous() for one in found)
+
+
+def as_state(tensors: list[Tensor]) -> Any:
+    """A cell's state of its tensors."""
+    return rnnkit.LSTMState(*tensors) if len(tensors) > 1 else tensors[0]
 
 
 @compiles

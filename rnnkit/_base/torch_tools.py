@@ -1,4 +1,4 @@
-"""What is used of torch's insides: who watches a call, which kernels there are, TorchScript's twin.
+"""What is used of torch's insides: who traces or transforms a call, which kernels there are, twins.
 
 Each private name of torch stands in the table of ``tests/project/test_private_names.py``, with the
 reason.
@@ -16,12 +16,12 @@ functorch: Any = torch._C._functorch  # noqa: SLF001  # pyright: ignore[reportAt
 
 
 def is_jit_traced() -> bool:
-    """Say whether ``torch.jit.trace`` is writing down the call: sizes are tensors there."""
+    """Return whether ``torch.jit.trace`` records the call: sizes are tensors there."""
     return torch._C._get_tracing_state() is not None  # noqa: SLF001
 
 
 def is_transformed() -> bool:
-    """Say whether something traces or transforms that torch's kernels have no rules for."""
+    """Return whether a call is traced, or transformed as torch's kernels have no rules for."""
     return (
         is_compiling()
         or functorch.peek_interpreter_stack() is not None
@@ -30,7 +30,7 @@ def is_transformed() -> bool:
 
 
 def is_batched(gradient: Tensor | None) -> bool:
-    """Return whether vmap runs a backward pass over many gradients at once: nothing in place."""
+    """Return whether vmap runs a backward pass over many gradients at once, never in place."""
     if gradient is None:
         return False
     batched: bool = functorch.is_batchedtensor(gradient) or functorch.is_legacy_batchedtensor(
@@ -40,12 +40,11 @@ def is_batched(gradient: Tensor | None) -> bool:
 
 
 def is_one_graph(steps: Any) -> bool:
-    """Say whether a compiler traces, so that rnnkit's operator stands for torch's kernel.
+    """Return whether a compiler is shown rnnkit's operator instead of torch's kernel.
 
-    The operator has no rules for what ``torch.func`` does. An exported program is torch's where
-    torch's is right, since the operator asks whoever loads it for rnnkit: the number of steps must
-    be open, which torch's kernels would fix, and the program not meant for ONNX, which has an LSTM
-    of its own.
+    The operator has no rules for ``torch.func``. An exported program contains it only where the
+    number of steps is dynamic, which torch's kernels would fix, since it then needs rnnkit to load;
+    and never on the way to ONNX, which has an LSTM of its own.
     """
     if not is_compiling():
         return False
@@ -81,7 +80,7 @@ def is_open(steps: Any) -> bool:
 
 
 def hides_values() -> bool:
-    """Say whether a look at what a tensor holds would fail, or be written down."""
+    """Return whether reading a tensor's values would fail, or be recorded."""
     return is_compiling() or is_jit_traced() or functorch.peek_interpreter_stack() is not None
 
 
@@ -94,10 +93,10 @@ def are_all(flags: Tensor, sentence: str) -> bool:
 
 
 def lacks_kernel(mode: str, proj_size: int, input: Tensor) -> bool:
-    """Say whether autocast asks for a fused LSTM that oneDNN does not have on this CPU.
+    """Return whether autocast asks for a fused LSTM that oneDNN does not have on this CPU.
 
     Autocast sends a float32 LSTM to oneDNN in half precision without asking what oneDNN has: a
-    bfloat16 LSTM on CPUs with AVX-512 alone, a float16 one on fewer, and none that trains. Packed
+    bfloat16 LSTM only on CPUs with AVX-512, a float16 one on fewer, and none that trains. Packed
     input, a step and a loop over cells do not go there.
     """
     if mode != "LSTM" or proj_size or not torch.is_autocast_enabled("cpu"):
@@ -115,22 +114,22 @@ def lacks_kernel(mode: str, proj_size: int, input: Tensor) -> bool:
 
 
 def is_proxy(value: Any) -> bool:
-    """Say whether ``torch.fx`` stands in for a value."""
+    """Return whether a value is a proxy of ``torch.fx``."""
     return isinstance(value, Proxy)
 
 
 def is_fake(value: Any) -> bool:
-    """Say whether a tensor has sizes and no numbers, as under torch's FakeTensorMode."""
+    """Return whether a tensor has sizes and no numbers, as under torch's FakeTensorMode."""
     return type(value).__module__ == "torch._subclasses.fake_tensor"
 
 
 def lacks_numbers(tensor: Tensor) -> bool:
-    """Say whether a tensor has sizes and no numbers: a fake one, or one on the device meta."""
+    """Return whether a tensor has sizes and no numbers: a fake one, or one on the device meta."""
     return tensor.is_meta or is_fake(tensor)
 
 
 def is_fx_call(input: Any, hx: Any) -> bool:
-    """Say whether ``torch.fx`` is recording this call."""
+    """Return whether ``torch.fx`` is recording this call."""
     parts = hx if isinstance(hx, (tuple, list)) else (hx,)
     return is_proxy(input) or any(map(is_proxy, parts))
 
@@ -153,15 +152,15 @@ def leaf_node(module: torch.nn.Module, input: Any, hx: Any, **options: Any) -> P
     return node
 
 
-#: What every class has of its own, and none takes over from another; and what is ours alone.
+#: Attributes that every class has of its own, and the one that is only ours.
 OF_EACH_CLASS = {"__dict__", "__weakref__", "__rnnkit__"}
 
 
 def torch_twin(module: torch.nn.Module, torch_class: type[torch.nn.Module]) -> torch.nn.Module:
     """Return a module of torch's class that holds the same parameters, hooks and options.
 
-    TorchScript compiles torch's classes, whose ``forward`` it knows, and no guard. What a subclass
-    of a user's adds to ours, it adds to torch's there.
+    TorchScript compiles torch's classes, whose ``forward`` it knows, but not our guards. What a
+    user's subclass adds to our class, it adds to torch's there.
     """
     own = [kind for kind in type(module).__mro__ if kind.__module__.partition(".")[0] != "rnnkit"]
     added: dict[str, Any] = {}

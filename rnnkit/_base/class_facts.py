@@ -33,7 +33,7 @@ ORIGINAL_CHECK_METHODS = {
     "permute_hidden",
 }
 
-#: The ``initial_state`` of our layers and of our cells: zeros, which a call makes itself.
+#: The ``initial_state`` of our layers, cells and ``Recurrent``: zeros, which a call makes itself.
 DEFAULT_INITIAL_STATES: list[Any] = []
 
 
@@ -59,8 +59,6 @@ class ClassFacts(NamedTuple):
     overrides_weights: bool = False
     #: Whether a subclass overrides one of torch's checks, so that torch's forward must run them.
     overrides_checks: bool = False
-    #: Whether a subclass overrides ``initial_state``, so that a call without a state must ask it.
-    overrides_initial_state: bool = False
 
     def of_subclass(self, kind: type, base: type) -> "ClassFacts":
         """Note once what a subclass, and what is beside ours among its bases, overrides."""
@@ -70,7 +68,6 @@ class ClassFacts(NamedTuple):
             is_user_subclass=True,
             overrides_weights=any(map(WEIGHT_NAME.fullmatch, names)) or bool(names & LOOKUPS),
             overrides_checks=bool(names & ORIGINAL_CHECK_METHODS),
-            overrides_initial_state="initial_state" in names,
         )
 
 
@@ -128,11 +125,9 @@ def overrides_torch_checks(layer: Any) -> bool:
 
 
 def overrides_initial_state(module: Any) -> bool:
-    """Return whether a subclass, or an instance, overrides the zeros of ``initial_state``."""
-    overrides: bool = module.__rnnkit__.overrides_initial_state
-    if not is_compiling():  # somebody may put it on the class later
-        overrides = type(module).initial_state not in DEFAULT_INITIAL_STATES
-    return overrides or "initial_state" in module.__dict__
+    """Return whether a subclass, or an instance, overrides our ``initial_state``."""
+    kind: Any = type(module)  # each time, since a program may set it on the class later
+    return kind.initial_state not in DEFAULT_INITIAL_STATES or "initial_state" in module.__dict__
 
 
 def constructor_of(module: Any, argument: str = "input_size") -> str:

@@ -1,12 +1,13 @@
 """The state of an LSTM, and the way into any state's tensors."""
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NamedTuple, NoReturn, overload
+from typing import Any, NamedTuple, NoReturn, TypeVar, overload
 
 import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
+from rnnkit._base.class_facts import proj_size_of
 from rnnkit._base.errors import StateError
 from rnnkit._base.message import brief, refusal
 from rnnkit._base.torch_tools import is_proxy
@@ -16,6 +17,9 @@ BATCHED = 3
 
 #: How many tensors an LSTM carries.
 PAIR = 2
+
+
+StateT = TypeVar("StateT")
 
 
 class _Pair(NamedTuple):
@@ -53,11 +57,9 @@ class LSTMState(_Pair):
     def __new__(cls, h: Iterable[Tensor]) -> "LSTMState": ...
     def __new__(cls, h: Any, c: Any = _NOTHING) -> "LSTMState":  # noqa: PYI034 - beartype reads Self on classes only
         """Take h and c, or an iterable of the two, as ``tuple`` does."""
-        if c is not _NOTHING:
-            return super().__new__(cls, h, c)
-        if isinstance(h, Tensor) or not isinstance(h, Iterable):
-            return super().__new__(cls, h)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
-        return cls._make(h)
+        if c is _NOTHING and not isinstance(h, Tensor):
+            return cls._make(h)
+        return super().__new__(cls, *((h,) if c is _NOTHING else (h, c)))
 
     def detach(self) -> "LSTMState":
         """Return the state cut from the graph that made it, as ``Tensor.detach`` does.
@@ -66,8 +68,7 @@ class LSTMState(_Pair):
         >>> state.detach().h.requires_grad
         False
         """
-        detached: LSTMState = map_state(Tensor.detach, self)
-        return detached
+        return map_state(Tensor.detach, self)
 
     def to(self, *args: Any, **kwargs: Any) -> "LSTMState":
         """Return the state on another device or in another dtype, as ``Tensor.to`` does.
@@ -75,39 +76,54 @@ class LSTMState(_Pair):
         >>> rnnkit.LSTM(3, 4).initial_state(5).to(torch.float64).c.dtype
         torch.float64
         """
-        moved: LSTMState = map_state(lambda tensor: tensor.to(*args, **kwargs), self)
-        return moved
+        return map_state(lambda tensor: tensor.to(*args, **kwargs), self)
 
 
 # A bare tuple needs neither: torch.export.save asks a named tuple for a name to write down,
 # torch.load(weights_only=True) builds no class that it was not told of.
 pytree._register_namedtuple(LSTMState, serialized_type_name="rnnkit.LSTMState")  # noqa: SLF001
-
-
 torch.serialization.add_safe_globals([LSTMState])
 
 
-def map_state(function: Callable[..., Tensor], state: Any, *others: Any) -> Any:
+def map_state(function: Callable[..., Any], state: StateT, *others: Any) -> StateT:
     """Apply a function to each tensor of a state, together with those of others beside it.
 
     A None, which stands for zeros, stays None.
     """
-    if state is None:
-        return None
-    if isinstance(state, Tensor) or is_proxy(state):
-        return function(state, *others)
-    if not isinstance(state, (tuple, list)):
-        sentence = f"a state is a tensor or a tuple of tensors, got {brief(state)}"
+    whole: Any = state
+    mapped: StateT
+    if whole is None:
+        return state
+    if isinstance(whole, Tensor) or is_proxy(whole):
+        mapped = function(whole, *others)
+        return mapped
+    if not isinstance(whole, (tuple, list)):
+        sentence = f"a state is a tensor or a tuple of tensors, got {brief(whole)}"
         refusal(StateError, "state", sentence, code="state-kind")
     for other in others:
-        if not isinstance(other, (tuple, list)) or len(other) != len(state):
-            _refuse_kinds(state, other)
-    return _like(state, [map_state(function, *parts) for parts in zip(state, *others, strict=True)])
+        if not isinstance(other, (tuple, list)) or len(other) != len(whole):
+            _refuse_kinds(whole, other)
+    parts = zip(whole, *others, strict=True)
+    mapped = _like(whole, [map_state(function, *part) for part in parts])
+    return mapped
 
 
 def _like(state: Any, parts: list[Any]) -> Any:
     """Return these members as a tuple or list of the same class."""
     return type(state)(*parts) if hasattr(state, "_fields") else type(state)(parts)
+
+
+def zeros(module: Any, like: Tensor, *front: Any) -> Any:
+    """Return a layer's or cell's state of zeros, ``(*front, hidden)``, made like another tensor.
+
+    An LSTM's h and c are one tensor if they have one width: whoever writes into it copies it.
+    """
+    options: Any = {"dtype": like.dtype, "device": like.device}
+    c = torch.zeros(*front, module.hidden_size, **options)
+    if len(module.__rnnkit__.state_names) == 1:
+        return c
+    proj_size = proj_size_of(module)
+    return LSTMState(torch.zeros(*front, proj_size, **options) if proj_size else c, c)
 
 
 def filled(state: Any, first: Any) -> Any:
@@ -130,48 +146,34 @@ def state_of(tensors: Sequence[Tensor]) -> Any:
     return tensors[0] if len(tensors) == 1 else LSTMState(*tensors)
 
 
-def with_batch(state: Any, axis: int) -> Any:
-    """Give an unbatched state a batch axis, of one sample: axis 1 of a layer's, 0 of a cell's."""
-    return map_state(lambda tensor: tensor.unsqueeze(axis), state)
-
-
 def has_missing_part(state: Any) -> bool:
     """Return whether a state, or a part of it, is None, which stands for the initial one."""
     return state is None or (isinstance(state, (tuple, list)) and any(map(has_missing_part, state)))
 
 
 def check_alike(state: Any, other: Any) -> None:
-    """Hold two states to the same tensors, and to None in the same places."""
-    if _members(state) != _members(other):
-        _refuse_kinds(state, other)
-    if isinstance(state, (tuple, list)):
+    """Check that two states have their tensors, and None, in the same places."""
+    if isinstance(state, (tuple, list)) and isinstance(other, (tuple, list)):
+        if len(state) != len(other):
+            _refuse_kinds(state, other)
         for pair in zip(state, other, strict=True):
             check_alike(*pair)
+    elif (state is None) != (other is None) or _is_tensor(state) != _is_tensor(other):
+        _refuse_kinds(state, other)
 
 
-def _members(state: Any) -> int | None:
-    """Return how many members a tuple has; -1 of a tensor, -2 of None, None of anything else."""
-    if isinstance(state, (tuple, list)):
-        return len(state)
-    if state is None:
-        return -2
-    return -1 if isinstance(state, Tensor) or is_proxy(state) else None
+def _is_tensor(state: Any) -> bool:
+    return isinstance(state, Tensor) or is_proxy(state)
 
 
-def _refuse_kinds(state: Any, other: Any) -> NoReturn:
-    sentence = f"states are not of one kind: {_kind(state)} and {_kind(other)}"
+def _refuse_kinds(*states: Any) -> NoReturn:
+    kinds = [f"a tuple of {len(s)}" if isinstance(s, tuple | list) else brief(s) for s in states]
+    sentence = f"states are not of one kind: {kinds[0]} and {kinds[1]}"
     refusal(StateError, "state", sentence, code="states-differ")
 
 
-def _kind(state: Any) -> str:
-    return f"a tuple of {len(state)}" if isinstance(state, tuple | list) else brief(state)
-
-
 def layers_first(state: Any) -> Any:
-    """Exchange axes 0 and 1 of a layer's state: from batch-first to torch's order, and back.
-
-    A state without a batch axis stays as it is.
-    """
+    """Exchange axes 0 and 1 of a layer's state, if it has a batch: from batch-first, and back."""
     if not isinstance(state, Tensor):
         return LSTMState(*map(layers_first, state))
     return state.transpose(0, 1).contiguous() if state.dim() == BATCHED else state

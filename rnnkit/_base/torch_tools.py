@@ -134,10 +134,6 @@ def is_fx_call(input: Any, hx: Any) -> bool:
     return is_proxy(input) or any(map(is_proxy, parts))
 
 
-#: What a guard returns instead of a state, of a call that torch's class must have as it is.
-FOREIGN: Any = object()
-
-
 def leaf_node(module: torch.nn.Module, input: Any, hx: Any, **options: Any) -> Proxy:
     """Record a call as one ``call_module`` node.
 

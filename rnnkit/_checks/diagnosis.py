@@ -1,8 +1,8 @@
-"""The other way of a call: what is wrong with one that does not fit its guard.
+"""The other way of a call, which does not fit its guard: what is wrong with it.
 
-``diagnose`` gets the whole call once and raises. If it finds nothing, the call is one that
-``torch.fx`` records, or has a tensor that is not dense: torch's class takes it as it is, with its
-own checks. A compiler traces this, so that the same error is raised.
+``diagnose`` gets the whole call once and raises. If it finds nothing, ``torch.fx`` records the
+call, or a tensor is not dense: torch's class takes it as it is, with torch's own checks. A compiler
+traces this, so that the same error is raised.
 """
 
 from typing import Any
@@ -13,7 +13,7 @@ from torch.nn.utils.rnn import PackedSequence
 
 from rnnkit._base.errors import RnnkitError
 from rnnkit._base.message import raise_for
-from rnnkit._base.state import PAIR, filled, has_missing_part
+from rnnkit._base.state import PAIR, filled, has_missing_part, zeros
 from rnnkit._base.torch_tools import is_fx_call
 from rnnkit._checks.call_spec import CallSpec, spec_of_cell, spec_of_layer, spec_of_unrolled
 from rnnkit._checks.causes.inputs import (
@@ -23,7 +23,6 @@ from rnnkit._checks.causes.inputs import (
     refuse_type,
 )
 from rnnkit._checks.causes.states import check_batch, diagnose_sizes, diagnose_state
-from rnnkit._checks.guards import zeros_like_input
 from rnnkit._checks.objects import check_cell_object
 from rnnkit._checks.odd_tensors import goes_to_torch, not_dense
 from rnnkit._checks.packed import check_packed
@@ -65,14 +64,8 @@ def diagnose_unrolled(
 ) -> None:
     """Raise what is wrong with a cell that is run over a sequence; return if it runs by steps.
 
-    Args:
-        cell: a cell of rnnkit's, or any that follows the protocol.
-        input: what the caller gave as input.
-        hx: what the caller gave as state, or None.
-        weight: the first weight of a cell that computes what rnnkit's do; None for any other.
-        caller: how the caller is called in messages.
-        batch_first: whether the batch is axis 0.
-        state: how the caller writes the state.
+    ``weight`` is None for a cell of a user's, ``caller`` the name of the caller in messages, and
+    ``state`` how it writes the state.
     """
     if weight is None:
         check_cell_object(cell, input)
@@ -96,8 +89,8 @@ def completed(spec: CallSpec, hx: Any, like: Tensor) -> Any:
         return hx
     if not has_missing_part(hx):
         return tuple(hx)
-    shapes = [tuple(axis.size or 0 for axis in axes) for axes in spec.state_axes]
-    return tuple(filled(hx, [zeros_like_input(like, shape) for shape in shapes]))
+    front = [axis.size or 0 for axis in spec.state_axes[0][:-1]]
+    return tuple(filled(hx, zeros(spec.module, like, *front)))
 
 
 def diagnose_initial_state(spec: CallSpec, initial: Any, like: Tensor) -> None:

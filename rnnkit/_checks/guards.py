@@ -1,9 +1,9 @@
 """The guards: whether a call fits, as the completed state or MISFIT; they explain nothing.
 
 They are plain Python on sizes, so that they cost next to nothing and ``torch.compile`` traces them.
-What torch would refuse, or read outside of its memory, fits no guard: torch's own checks of the
-same things are switched off. What does not fit goes once, whole, to ``diagnosis.diagnose``, and if
-that finds nothing, to torch's class with torch's checks.
+They must be exact, since torch's own checks of the same things are switched off. A call that does
+not fit goes once, as a whole, to ``diagnosis.diagnose`` and, if that finds nothing, to torch's
+class with torch's checks.
 """
 
 from typing import Any
@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
 from rnnkit._base.class_facts import proj_size_of
-from rnnkit._base.state import PAIR, filled, layers_first
+from rnnkit._base.state import PAIR, filled, has_missing_part, layers_first, zeros
 from rnnkit._base.torch_tools import is_jit_traced
 from rnnkit._checks.call_spec import (
     SEQUENCE,
@@ -31,20 +31,14 @@ from rnnkit._checks.packed_fields import fitting_fields
 def fitting_layer(layer: CheckedLayer, input: Any, hx: Any, weight: Tensor | None) -> Any:
     """Return the state of a layer's call as torch's layer takes it, its pair complete, or MISFIT.
 
-    Args:
-        layer: an RNN, LSTM or GRU.
-        input: of the right kind a Tensor ``(seq, batch, input_size)``, in the other order with
-            ``batch_first``, without batch if unbatched, or a PackedSequence.
-        hx: what the caller gave as state, or None.
-        weight: the layer's first weight, as the call will read it; None where torch's own forward
-            runs, with the checks that a subclass overrides.
+    ``weight`` is the layer's first weight, as the call will read it; None where torch's own forward
+    runs, with the checks that a subclass overrides.
     """
     if is_jit_traced() or (weight is None and isinstance(input, Tensor)):
-        # Under a tracer sizes are tensors: what is compared is recorded, with a warning.
+        # Under a tracer sizes are tensors: a comparison would be recorded, with a warning.
         hx = _completed(layer, hx)
         return layers_first(hx) if hx is not None and layer.state_batch_first else hx
     packed = 0
-
     data: Any
     if isinstance(input, Tensor):
         data, batched = input, SEQUENCES
@@ -92,11 +86,7 @@ def fitting_layer(layer: CheckedLayer, input: Any, hx: Any, weight: Tensor | Non
 def fitting_cell(cell: CheckedCell, input: Any, hx: Any, weight: Tensor | None) -> Any:
     """Return the state of a cell's call as torch's cell takes it, its pair complete, or MISFIT.
 
-    Args:
-        cell: an RNNCell, LSTMCell or GRUCell.
-        input: of the right kind a Tensor ``(batch, input_size)``, or ``(input_size,)`` unbatched.
-        hx: what the caller gave as state, or None.
-        weight: the cell's first weight, as the call will read it; None if that is not known.
+    ``weight`` is the cell's first weight, as the call will read it; None if that is not known.
     """
     if is_jit_traced():
         return _completed(cell, hx)
@@ -127,14 +117,8 @@ def fitting_unrolled(
 ) -> Any:
     """Return the state of a cell that is run over a sequence, its pair complete, or MISFIT.
 
-    Args:
-        cell: a cell of rnnkit's, or any that follows the protocol.
-        input: of the right kind a Tensor ``(seq, batch, feature)``, in the other order with
-            ``batch_first``, or without batch.
-        hx: what the caller gave as state, or None.
-        weight: the first weight of a cell that computes what rnnkit's do, so that its widths and
-            state are known; None for any other, which may read whole numbers, too.
-        batch_first: whether the batch is axis 0.
+    ``weight`` is the first weight of a cell that computes what rnnkit's do, so that its widths and
+    state are known; None for any other, which may read integers, too.
     """
     if not isinstance(input, Tensor) or input.is_nested or input.layout is not torch.strided:
         return MISFIT
@@ -158,17 +142,10 @@ def fitting_unrolled(
 def fitting_state(
     module: CheckedCell, hx: Any, front: tuple[int, ...], like: Tensor, *, any_c: bool = False
 ) -> Any:
-    """Return a state whose tensors have the sizes, dtype and device that the module takes.
+    """Return a state ``(*front, hidden)``, its pair complete, or MISFIT.
 
-    Args:
-        module: a layer or a cell.
-        hx: what the caller gave.
-        front: the sizes of a state but for its width.
-        like: the input, whose dtype and device a state has.
-        any_c: whether c may be of another floating-point dtype, as torch's cells take it.
-
-    Returns:
-        A tensor, or a tuple of an LSTM's two; MISFIT if it does not fit.
+    It has the dtype and the device of the input, ``like``. With ``any_c`` an LSTM's c may have a
+    different floating-point dtype, as torch's cells take it.
     """
     dtype, device = like.dtype, like.device
     c_shape = (*front, module.hidden_size)
@@ -180,7 +157,7 @@ def fitting_state(
     h_shape = (*front, proj_size) if proj_size else c_shape
     h, c = hx
     if h is None or c is None:
-        h, c = filled(hx, [zeros_like_input(like, shape) for shape in (h_shape, c_shape)])
+        h, c = filled(hx, zeros(module, like, *front))
     fits = _is_state(h, h_shape, dtype, device) and (
         _is_state(c, c_shape, dtype, device)
         or (
@@ -218,18 +195,10 @@ def has_own_dtype(c: Tensor, dtype: torch.dtype, *, is_cell: bool) -> bool:
     )
 
 
-def zeros_like_input(like: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """Make zeros in the dtype and on the device of an input, which a subclass of Tensor may be."""
-    return torch.zeros(shape, dtype=like.dtype, device=like.device)
-
-
 def _completed(module: CheckedCell, hx: Any) -> Any:
     """Complete a pair by zeros as a tracer must see them: their sizes come from the other one."""
-    if len(module.__rnnkit__.state_names) == 1 or not isinstance(hx, (tuple, list)):
+    is_pair = isinstance(hx, (tuple, list)) and len(hx) == PAIR
+    if len(module.__rnnkit__.state_names) == 1 or not is_pair or not has_missing_part(hx):
         return hx
-    if len(hx) != PAIR or hx[0] is hx[1] is None:
-        return None if len(hx) == PAIR else hx
-    h, c = hx
-    if h is None:
-        h = c.new_zeros(*c.shape[:-1], proj_size_of(module) or module.hidden_size)
-    return h, h.new_zeros(*h.shape[:-1], module.hidden_size) if c is None else c
+    given = hx[0] if hx[1] is None else hx[1]
+    return None if given is None else filled(hx, zeros(module, given, *given.shape[:-1]))

@@ -1,4 +1,4 @@
-"""Tensors that are not dense: torch's class has them as they are, and no kernel of rnnkit's."""
+"""Tensors that are not dense: torch's class takes them as they are, no kernel of rnnkit's does."""
 
 from typing import Any
 
@@ -24,9 +24,9 @@ def parts_of(hx: Any) -> tuple[Any, ...]:
 
 
 def goes_to_torch(module: Any, input: Any, hx: Any) -> bool:
-    """Return whether torch's class has a call as it is, since a tensor is not dense or not real.
+    """Return whether torch's class takes a call as it is, since a tensor is not dense or not real.
 
-    Nested tensors are refused. Torch has no projected cell, and a compiler traces no such call.
+    Nested tensors are refused. torch has no projected cell, and a compiler traces no such call.
     """
     data = input.data if isinstance(input, PackedSequence) else input
     tensors = [part for part in (data, *parts_of(hx)) if isinstance(part, Tensor)]
@@ -39,7 +39,7 @@ def goes_to_torch(module: Any, input: Any, hx: Any) -> bool:
 
 
 def not_dense(module: Any, tensor: Tensor, argument: str = "input") -> Cause:
-    """Return why a tensor that torch's class does not have either is refused."""
+    """Return why a tensor is refused that torch's class does not take either."""
     kind, fix = f"{tensor.layout}", f"{argument}.to_dense()"
     if tensor.is_nested:
         kind, fix = "a nested one", f"{argument}.to_padded_tensor(0.0)"

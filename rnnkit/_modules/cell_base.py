@@ -4,11 +4,13 @@ What a call does that does not fit its guard, and how an overridden initial stat
 here, too, for cells and layers.
 """
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, overload
 
 import torch
 from torch import Tensor
 from torch.compiler import is_compiling
+from torch.nn.modules import module as nn_module
 
 from rnnkit._base.class_facts import (
     DEFAULT_INITIAL_STATES,
@@ -19,7 +21,7 @@ from rnnkit._base.class_facts import (
     signature_of,
 )
 from rnnkit._base.message import warn
-from rnnkit._base.state import LSTMState, filled, has_missing_part
+from rnnkit._base.state import LSTMState, filled, has_missing_part, map_state, zeros
 from rnnkit._base.torch_tools import is_fx_call, is_jit_traced, leaf_node, torch_twin
 from rnnkit._checks.arguments import MISSING, check_batch_size
 from rnnkit._checks.call_spec import batch_of
@@ -60,8 +62,10 @@ class Cell(torch.nn.RNNCellBase, Generic[StateT, GivenT]):
         """Run one step; the class describes arguments and results."""
         if surplus or unknown:
             check_surplus(self, surplus, unknown)
+        facts = self.__rnnkit__
         # A tracer records torch's own forward, which reads the weights itself.
-        weights = None if is_compiling() or is_jit_traced() else weights_of(self)
+        traced = (is_compiling() or is_jit_traced()) and not facts.is_projected
+        weights: Any = None if traced else weights_of(self)
         weight = self._parameters.get("weight_ih") if weights is None else weights[0]
         state = fitting_cell(self, input, hx, weight)
         if state is not MISFIT and needs_initial_state(self, hx):
@@ -73,10 +77,19 @@ class Cell(torch.nn.RNNCellBase, Generic[StateT, GivenT]):
             check_scope(self, self.axes, {"batch": input.size(0)})
         kernel = None if weights is None else kernel_of(self)
         if kernel is None:
-            result = self.__rnnkit__.torch_class.forward(self, input, state)
+            result = facts.torch_class.forward(self, input, state)
         else:
-            result = _run_kernel(self, kernel, input, state, weights)
-        return result if len(self.__rnnkit__.state_names) == 1 else LSTMState(*result)
+            # What torch's forward comes to once the checks are made. A loop over steps is paid by
+            # the microsecond, and nn.Module seeks each weight in three places.
+            batched = input.dim() > 1
+            if not batched:
+                input, state = input.unsqueeze(0), map_state(_with_batch, state)
+            if state is None:
+                state = zeros(self, input, input.size(0))
+            result = kernel(input, state, *weights)
+            if not batched:
+                result = map_state(_without_batch, result)
+        return result if len(facts.state_names) == 1 else LSTMState(*result)
 
     def extra_repr(self) -> str:
         """Return the constructor's arguments as torch prints them, then ours."""
@@ -107,12 +120,8 @@ class Cell(torch.nn.RNNCellBase, Generic[StateT, GivenT]):
         """
         check_batch_size(type(self).__name__, batch_size)
         front = () if batch_size is None else (batch_size,)
-        hidden = self.weight_hh.new_zeros(*front, self.hidden_size)
-        state: Any = hidden
-        if len(self.__rnnkit__.state_names) > 1:
-            h = hidden.new_zeros(*front, proj_size_of(self) or self.hidden_size)
-            state = LSTMState(h, hidden)
-        return state  # type: ignore[no-any-return]
+        state: StateT = zeros(self, self.weight_hh, *front)
+        return map_state(Tensor.clone, state)
 
     def __prepare_scriptable__(self) -> torch.nn.Module:
         """Hand TorchScript a module of torch's class with the same parameters.
@@ -213,27 +222,56 @@ def kernel_of(cell: Any) -> Any:
     kernel = cell.__rnnkit__.kernel
     if kernel is not None:
         return kernel
+    if cell.__rnnkit__.is_projected:
+        return partial(_projected_step, cell)
     nonlinearity = getattr(cell, "nonlinearity", None)
     if nonlinearity == "tanh":
         return torch.rnn_tanh_cell
     return torch.rnn_relu_cell if nonlinearity == "relu" else None
 
 
-def _run_kernel(cell: Any, kernel: Any, input: Tensor, hx: Any, weights: Any) -> Any:
-    """Do what torch's forward comes to once the checks are made.
+def _projected_step(cell: Any, input: Tensor, hx: Any, *weights: Any) -> tuple[Tensor, Tensor]:
+    """Run torch's kernel over a sequence of one step: torch has none for a step with projection."""
+    given = [*weights[: 4 if cell.bias else 2], cell.weight_hr]
+    options = (bool(cell.bias), 1, 0.0, cell.training, False, False)
+    _, h, c = torch.lstm(
+        input.unsqueeze(0), [hx[0].unsqueeze(0), hx[1].unsqueeze(0)], given, *options
+    )
+    return h.squeeze(0), c.squeeze(0)
 
-    A loop over steps is paid by the microsecond, and nn.Module seeks each weight in three places.
+
+def _with_batch(tensor: Tensor) -> Tensor:
+    return tensor.unsqueeze(0)
+
+
+def _without_batch(tensor: Tensor) -> Tensor:
+    return tensor.squeeze(0)
+
+
+#: torch's hooks on all modules, those of each kind in a dictionary that stays the same object.
+GLOBAL_HOOKS = (
+    nn_module._global_forward_hooks,  # noqa: SLF001
+    nn_module._global_forward_pre_hooks,  # noqa: SLF001
+    nn_module._global_backward_hooks,  # noqa: SLF001
+    nn_module._global_backward_pre_hooks,  # noqa: SLF001
+)
+
+
+def is_plain(cell: Any) -> bool:
+    """Return whether a call of the cell does what rnnkit's cells do, and nothing else.
+
+    A weight that is computed at each step may differ from step to step, as with weight dropout or
+    spectral norm in training.
     """
-    one = len(cell.__rnnkit__.state_names) == 1
-    batched = input.dim() > 1
-    if not batched:
-        input = input.unsqueeze(0)
-    if hx is None:
-        hx = torch.zeros(input.size(0), cell.hidden_size, dtype=input.dtype, device=input.device)
-        hx = hx if one else (hx, hx)
-    elif not batched:
-        hx = hx.unsqueeze(0) if one else (hx[0].unsqueeze(0), hx[1].unsqueeze(0))
-    result = kernel(input, hx, *weights)
-    if batched:
-        return result
-    return result.squeeze(0) if one else (result[0].squeeze(0), result[1].squeeze(0))
+    return (
+        isinstance(cell, Cell)
+        and type(cell).forward is Cell.forward
+        and "forward" not in cell.__dict__
+        and not any(GLOBAL_HOOKS)
+        and not (cell._forward_hooks or cell._forward_pre_hooks)  # noqa: SLF001
+        and not (cell._backward_hooks or cell._backward_pre_hooks)  # noqa: SLF001
+        and not cell.__rnnkit__.overrides_weights
+        and not any(hasattr(type(cell), name) for name in WEIGHTS)
+        and cell.hidden_size > 0
+        and kernel_of(cell) is not None
+    )

@@ -1,6 +1,5 @@
 """RNNCell, LSTMCell and GRUCell: torch's cells, their calls checked."""
 
-import inspect
 from typing import Any, ClassVar, TypeAlias
 
 import torch
@@ -8,20 +7,13 @@ from torch import Tensor
 from torch.nn import Parameter
 
 from rnnkit._base.class_facts import ClassFacts
-from rnnkit._base.state import LSTMState, has_missing_part
-from rnnkit._base.torch_tools import is_fx_call, leaf_node
-from rnnkit._checks.cell_guards import MISFIT
+from rnnkit._base.state import LSTMState
 from rnnkit._checks.constructors import checked_arguments
-from rnnkit._checks.guards import fitting_cell
 from rnnkit._checks.rules import Device
 from rnnkit._checks.scope import Axes
-from rnnkit._checks.surplus import check_surplus
 from rnnkit._modules.cell_base import (
     Cell,
-    delegated_cell,
-    sequence_weights,
     set_cell_options,
-    with_initial_state,
 )
 
 #: An LSTM's state as callers give it: of (h, c) one or both may be None.
@@ -122,7 +114,7 @@ class ProjectedLSTMCell(LSTMCell):
     Like :class:`LSTMCell`, but ``h' = W_hr (sigmoid(o) * tanh(c'))`` is ``proj_size`` wide.
     """
 
-    __rnnkit__: ClassVar[ClassFacts] = LSTMCell.__rnnkit__._replace(is_projected=True)
+    __rnnkit__: ClassVar[ClassFacts] = LSTMCell.__rnnkit__._replace(kernel=None, is_projected=True)
     proj_size: int
 
     def __init__(
@@ -141,36 +133,9 @@ class ProjectedLSTMCell(LSTMCell):
         self.weight_hr: Tensor = Parameter(self.weight_hh.new_empty(proj_size, hidden_size))
         self.reset_parameters()
 
-    def forward(self, input: Any = None, hx: Any = None, *surplus: Any, **unknown: Any) -> Any:
-        """Run one step; the class describes arguments and results."""
-        if surplus or unknown:
-            check_surplus(self, surplus, unknown)
-        if is_fx_call(input, hx):  # before a weight is read, which a tracer would record
-            return leaf_node(self, input, hx)
-        weights = sequence_weights(self)
-        state = fitting_cell(self, input, hx, weights[0])
-        if state is not MISFIT and has_missing_part(hx):
-            hx = with_initial_state(self, input, hx)
-            state = fitting_cell(self, input, hx, weights[0])
-        if state is MISFIT:
-            return delegated_cell(self, input, hx, weights[0])
-        # The kernel reads (seq, batch, feature), from a state (layers, batch, hidden).
-        added = (0,) if input.dim() > 1 else (0, 1)
-        for _ in added:
-            input, state = input.unsqueeze(0), tuple(tensor.unsqueeze(0) for tensor in state)
-        _, h, c = torch.lstm(
-            input, state, weights, bool(self.bias), 1, 0.0, self.training, False, False
-        )
-        return LSTMState(h.squeeze(added), c.squeeze(added))
-
     def extra_repr(self) -> str:
         """Return the constructor's arguments."""
         return f"{Cell.extra_repr(self)}, proj_size={self.proj_size}"
-
-
-ProjectedLSTMCell.forward.__signature__ = inspect.signature(  # type: ignore[attr-defined]
-    Cell.forward
-)
 
 
 class GRUCell(Cell[Tensor, Tensor], torch.nn.GRUCell):  # type: ignore[misc]  # two overloads for one with a default

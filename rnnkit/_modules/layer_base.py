@@ -15,7 +15,7 @@ from rnnkit._base.class_facts import (
 )
 from rnnkit._base.errors import RnnkitError
 from rnnkit._base.message import refusal
-from rnnkit._base.state import LSTMState, layers_first, map_state
+from rnnkit._base.state import LSTMState, layers_first, map_state, zeros
 from rnnkit._base.torch_tools import torch_twin
 from rnnkit._checks.arguments import (
     MISSING,
@@ -42,9 +42,9 @@ from rnnkit._modules.layer_calls import (
     delegated,
     first_weight,
     returned,
+    rows_of,
     run_step,
     run_without_lengths,
-    zeros,
 )
 from rnnkit._modules.lengths import checked_pieces, run_with_lengths_or_reset, uses_operator
 from rnnkit.typing import LengthsLike, ResetLike
@@ -163,10 +163,9 @@ class Layer(torch.nn.RNNBase, Generic[StateT, GivenT, CellT]):
         weight: Any = self._parameters.get("weight_ih_l0")
         if weight is None:  # parametrized: computed once, where torch keeps it
             weight = self._flat_weights[0]
-        first: StateT = zeros(self, weight, *(() if batch_size is None else (batch_size,)))
-        if self.state_batch_first:
-            first = layers_first(first)
-        return first
+        front = (rows_of(self),) if batch_size is None else (rows_of(self), batch_size)
+        state = map_state(Tensor.clone, zeros(self, weight, *front))
+        return layers_first(state) if self.state_batch_first else state  # type: ignore[no-any-return]
 
     @known_options
     def step(self, x_t: Tensor, state: GivenT | None = None) -> tuple[Tensor, StateT]:

@@ -7,14 +7,13 @@ subclass overrides torch's checks, and where a compiler traces, torch's ``forwar
 from collections.abc import Callable
 from typing import Any
 
-import torch
 from torch import Tensor
 from torch.compiler import is_compiling
 from torch.nn.utils.rnn import PackedSequence
 
 from rnnkit._base.class_facts import mode_of
 from rnnkit._base.errors import RnnkitError
-from rnnkit._base.state import layers_first, map_state, state_of
+from rnnkit._base.state import layers_first, map_state, state_of, zeros
 from rnnkit._base.torch_tools import is_fx_call, leaf_node
 from rnnkit._checks.arguments import check_step
 from rnnkit._checks.call_spec import SEQUENCE
@@ -75,7 +74,7 @@ def run_without_lengths(layer: Any, input: Any, hx: Any, overrides_checks: bool)
     if isinstance(input, PackedSequence):
         data, sizes, order, back = input
         if hx is None:
-            hx = zeros(layer, data, sizes[0])  # a tensor, which a tracer can follow
+            hx = zeros(layer, data, rows_of(layer), sizes[0])  # a tensor, which a tracer can follow
         elif order is not None:
             hx = _permuted(hx, order)
         output, *ends = kernel(data, sizes, hx, weights, *options)
@@ -88,7 +87,7 @@ def run_without_lengths(layer: Any, input: Any, hx: Any, overrides_checks: bool)
         input = input.unsqueeze(axis)
         hx = map_state(lambda tensor: tensor.unsqueeze(1), hx)
     if hx is None:
-        hx = zeros(layer, input, input.size(axis))
+        hx = zeros(layer, input, rows_of(layer), input.size(axis))
     output, *ends = kernel(input, hx, weights, *options, layer.batch_first)
     if unbatched:
         output, ends = output.squeeze(axis), [part.squeeze(1) for part in ends]
@@ -111,15 +110,9 @@ def run_step(
     return output.squeeze(seq_axis), state_after
 
 
-def zeros(layer: Any, like: Tensor, *batch: Any) -> Any:
-    """Make the zeros that a call without a state begins from, as torch makes them."""
-    rows = layer.num_layers * 2 if layer.bidirectional else layer.num_layers
-    options: Any = {"dtype": like.dtype, "device": like.device}
-    tensors = [torch.zeros(rows, *batch, layer.hidden_size, **options)]
-    if len(layer.__rnnkit__.state_names) > 1:
-        width = layer.proj_size or layer.hidden_size
-        tensors.insert(0, torch.zeros(rows, *batch, width, **options))
-    return state_of(tensors)
+def rows_of(layer: Any) -> int:
+    """Return how many states a layer has, one for each direction of each of its layers."""
+    return layer.num_layers * 2 if layer.bidirectional else layer.num_layers  # type: ignore[no-any-return]
 
 
 def _permuted(state: Any, order: Tensor) -> Any:

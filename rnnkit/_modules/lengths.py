@@ -1,7 +1,6 @@
-"""A layer's call over ``(seq, batch, feature)``, where each piece of each sample runs by itself.
+"""A layer's call with ``lengths`` or ``reset``, where each piece of each sample runs by itself.
 
-With ``lengths`` or ``reset`` by the paths of the kernels; while a compiler traces, by operators
-that stay whole, each a layer's direction.
+The paths of the kernels run it; while a compiler traces, operators, one for each direction.
 """
 
 from typing import Any
@@ -11,7 +10,7 @@ from torch import Tensor
 from torch.compiler import is_compiling
 
 from rnnkit._base.class_facts import mode_of, overrides_initial_state, overrides_torch_checks
-from rnnkit._base.state import map_state, tensors_of, with_batch
+from rnnkit._base.state import map_state, tensors_of, zeros
 from rnnkit._base.torch_tools import (
     is_jit_traced,
     is_one_graph,
@@ -24,12 +23,12 @@ from rnnkit._checks.cell_guards import MISFIT
 from rnnkit._checks.diagnosis import diagnose_initial_state
 from rnnkit._checks.guards import fitting_layer
 from rnnkit._checks.lengths import check_lengths, check_reset
+from rnnkit._kernels import paths
 from rnnkit._kernels.compiled.resets import run_reset_operators, takes_reset_operator
 from rnnkit._kernels.lengths import Lengths
 from rnnkit._kernels.padded import run_padded
-from rnnkit._kernels.paths import run
 from rnnkit._kernels.stack import KERNELS, Direction, Run, Stack, States
-from rnnkit._modules.layer_calls import run_without_lengths, zeros
+from rnnkit._modules.layer_calls import rows_of, run_without_lengths
 from rnnkit._modules.loop import loop_stack
 
 #: The samples' valid steps, the mask of resets ``(seq, batch)``, and the state that these start
@@ -86,14 +85,15 @@ def _run(
         return run_without_lengths(layer, input, hx, overrides_torch_checks(layer))
     unbatched = input.dim() == SEQUENCE
     if unbatched:
-        input, hx, initial = input.unsqueeze(1), with_batch(hx, 1), with_batch(initial, 1)
+        input = input.unsqueeze(1)
+        hx, initial = (map_state(lambda t: t.unsqueeze(1), given) for given in (hx, initial))
         mask = None if mask is None else mask.unsqueeze(1)
     elif layer.batch_first:
         input = input.transpose(0, 1)
     if hx is None:
-        hx = zeros(layer, input, input.shape[1])
+        hx = zeros(layer, input, rows_of(layer), input.shape[1])
     restart = None if initial is None else tensors_of(initial)
-    output, ends = _run_stack(stack_of(layer), input, tensors_of(hx), counts, mask, restart)
+    output, ends = run_stack(stack_of(layer), input, tensors_of(hx), counts, mask, restart)
     if unbatched:
         output, ends = output.squeeze(1), tuple(tensor.squeeze(1) for tensor in ends)
     elif layer.batch_first:
@@ -101,7 +101,7 @@ def _run(
     return output, ends[0] if len(ends) == 1 else ends
 
 
-def _run_stack(
+def run_stack(
     stack: Stack,
     input: Tensor,
     state: States,
@@ -109,40 +109,33 @@ def _run_stack(
     mask: Tensor | None,
     initial: States | None,
 ) -> Run:
-    """Run a stack over ``(seq, batch, feature)`` by the path that may run where someone traces."""
+    """Run a stack over ``(seq, batch, feature)`` by a path that works for whoever traces."""
     if mask is None and is_one_graph(input.shape[0]):
         return run_padded(stack, input, state, counts)
     if mask is not None and takes_reset_operator(input):
         return run_reset_operators(stack, input, state, counts, mask, initial)
-    by_steps = mask is not None or stack.mode == "RNN_RELU"
+    # Pieces are found by the values of a mask, and a relu may not run over padding.
+    by_values = mask is not None or (stack.mode == "RNN_RELU" and counts is not None)
     traced = is_transformed() or is_jit_traced() or (mask is not None and lacks_numbers(mask))
-    if by_steps and traced:
-        # Pieces are found by the values of a mask, and a relu may not run over padding.
-        return loop_stack(stack, input, state, counts, mask, initial)
+    run = loop_stack if by_values and traced else paths.run
     return run(stack, input, state, counts, mask, initial)
 
 
 def stack_of(layer: Any) -> Stack:
     """Return a layer's directions, layer by layer, starting with the forward one."""
+    weights = layer._flat_weights  # noqa: SLF001
     if is_compiling():
         # By their names: a graph then holds no list that has to be kept up to date.
-        weights: Any = [getattr(layer, name) for name in layer._flat_weights_names]  # noqa: SLF001
-    else:
-        layer._update_flat_weights()  # noqa: SLF001
-        weights = layer._flat_weights  # noqa: SLF001
-    directions = 2 if layer.bidirectional else 1
-    rows = layer.num_layers * directions
-    per_direction = len(weights) // rows
-    mode = mode_of(layer)
+        weights = [getattr(layer, name) for name in layer._flat_weights_names]  # noqa: SLF001
+    directions, mode = 2 if layer.bidirectional else 1, mode_of(layer)
+    size = len(weights) // (layer.num_layers * directions)
     each = [
-        Direction(
-            mode,
-            weights[place * per_direction : (place + 1) * per_direction],
-            layer.bias,
-            layer.training,
-            bool(place % directions),
+        Direction(mode, weights[place : place + size], layer.bias, layer.training, reverse)
+        for reverse, place in zip(
+            [False, True][:directions] * layer.num_layers,
+            range(0, len(weights), size),
+            strict=True,
         )
-        for place in range(rows)
     ]
-    layers = [each[place : place + directions] for place in range(0, rows, directions)]
+    layers = [each[place : place + directions] for place in range(0, len(each), directions)]
     return Stack(layers, layer.dropout)

@@ -1,43 +1,94 @@
-"""Any cell over a sequence, step by step in a loop."""
+"""Any cell over a sequence, step by step: by a loop or, if the number of steps is open, a scan."""
 
 from collections.abc import Iterable  # noqa: TC003 - the import hook reads it
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.compiler import is_compiling
-from torch.nn.modules import module as nn_module
 from torch.utils import _pytree as pytree
 
-from rnnkit._base.class_facts import mode_of, proj_size_of
-from rnnkit._base.state import map_state, state_of, tensors_of
+from rnnkit._base.state import LSTMState, map_state, state_of, tensors_of
+from rnnkit._base.torch_tools import is_exporting, is_open
 from rnnkit._checks.cell_errors import refuse_of_layer, refuse_written
 from rnnkit._checks.cell_guards import is_of_layer, is_result, versions
 from rnnkit._checks.objects import refuse_outputs, refuse_result, refuse_sizes
 from rnnkit._kernels.formulas import ByParts
 from rnnkit._kernels.lengths import Lengths
 from rnnkit._kernels.stack import Direction, Run, Stack, States
-from rnnkit._modules.cell_base import WEIGHTS, Cell, kernel_of, sequence_weights
-from rnnkit._modules.cells import ProjectedLSTMCell
-from rnnkit._modules.scan import UnrollArgs, needs_scan, run_scan, where_state, without_padding
+
+
+class UnrollArgs(NamedTuple):
+    """What a cell is run over, laid out ``(seq, batch, feature)``, and how."""
+
+    input: Tensor
+    #: The state before the first step, a cell's ``(batch, hidden)``; None if the cell makes it.
+    hx: Any
+    #: The samples' valid steps; None for all.
+    lengths: Lengths | None = None
+    #: ``(seq, batch)``, true where a sample is reset before that step; None: nowhere.
+    reset: Tensor | None = None
+    #: The state that a reset returns to.
+    initial: Any = None
+    #: Whether it runs from the last valid step to the first.
+    reverse: bool = False
+    #: Whether the state after every step is returned instead of the last one.
+    return_states: bool = False
 
 
 def run_loop(cell: Any, args: UnrollArgs) -> tuple[Tensor, Any]:
     """Run a cell step by step; return the output, and the last state or all."""
-    input, hx, lengths, return_states = args.input, args.hx, args.lengths, args.return_states
+    input, hx, lengths = args[:3]
     if lengths is None or hx is None or (empty := lengths.empty()) is None:
         return _run_steps(cell, args)
     steps = input.shape[0]
     if not lengths.longest:
-        first = hx if isinstance(hx, Tensor) else hx[0]
+        first = tensors_of(hx)[0]
         states = map_state(lambda tensor: tensor.expand(steps, *tensor.shape), hx)
-        return first.new_zeros(steps, *first.shape), states if return_states else hx
+        return first.new_zeros(steps, *first.shape), states if args.return_states else hx
     # A sample without a step goes along as a copy of the longest one: its own state may be NaN.
     longest = _longest(lengths)
     copied = map_state(lambda tensor: tensor.detach().index_select(0, longest), hx)
     output, state = _run_steps(cell, args._replace(hx=where_state(empty, copied, hx)))
-    some = ~empty.expand(steps, -1) if return_states else ~empty
+    some = ~empty.expand(steps, -1) if args.return_states else ~empty
     return output, where_state(some, state, hx)
+
+
+def _run_steps(cell: Any, args: UnrollArgs) -> tuple[Tensor, Any]:
+    """Run the loop that the docstring of ``unroll`` shows, with lengths and resets."""
+    input, hx, lengths, reset, initial, reverse, return_states = args
+    steps = input.shape[0]  # len() would fix the number for a compiler
+    valid = None if lengths is None else lengths.valid(steps)
+    if lengths is not None and valid is not None:
+        input = _fill_padding(input, lengths, valid)
+    if reset is not None:
+        reset = _before_each(reset.to(input.device), valid, reverse=reverse)
+    by_parts = isinstance(cell, ByParts)
+    if by_parts:
+        input = cell.project(input)
+    if is_compiling() and needs_scan(steps, plain=by_parts):
+        return _run_scan(cell, args, input, valid, reset)
+    if not by_parts and not is_compiling() and torch.is_inference_mode_enabled():
+        hx = _counted(hx)
+    # One backward step for all; an index would fill a tensor of all steps at each of them.
+    inputs = input.unbind(0)
+    outputs: list[Any] = [None] * steps
+    states: list[Any] = [None] * steps
+    order: Iterable[int] = reversed(range(steps)) if reverse else range(steps)
+    for t in order:
+        if reset is not None:
+            hx = _where(cell, reset[t], initial, hx, t, is_reset=True)
+        new = _step(cell, inputs[t], hx, t)
+        if valid is not None and hx is not None:
+            hx = _where(cell, valid[t], new, hx, t, is_reset=False)
+        else:
+            hx = new
+        outputs[t] = new if isinstance(new, Tensor) else new[0]
+        states[t] = hx
+    output = _without_padding(_stacked(cell, outputs), valid)
+    if return_states:
+        return output, map_state(lambda *tensors: torch.stack(tensors), *states)
+    return output, hx
 
 
 def _longest(lengths: Lengths) -> Tensor:
@@ -59,79 +110,6 @@ def _fill_padding(input: Tensor, lengths: Lengths, valid: Tensor) -> Tensor:
     return torch.where(valid.unsqueeze(-1), input, filler)
 
 
-def _run_steps(  # noqa: C901 - the loop that the docstring of unroll shows
-    cell: Any, args: UnrollArgs
-) -> tuple[Tensor, Any]:
-    input, hx, lengths, reset, initial, reverse, return_states, plain = args
-    steps = input.shape[0]  # len() would fix the number for a compiler
-    valid = None if lengths is None else lengths.valid(steps)
-    if lengths is not None and valid is not None:
-        input = _fill_padding(input, lengths, valid)
-    if reset is not None:
-        reset = _before_each(reset.to(input.device), valid, reverse=reverse)
-    run: Any = cell
-    if plain:
-        bias, proj = bool(cell.bias), bool(proj_size_of(cell))
-        run = ByParts(mode_of(cell), sequence_weights(cell), bias=bias, proj=proj)
-    by_parts = isinstance(run, ByParts)
-    if by_parts:
-        input = run.project(input)
-    if is_compiling() and needs_scan(steps, plain=by_parts):
-        return run_scan(run, args, input, valid, reset)
-    if not by_parts and not is_compiling() and torch.is_inference_mode_enabled():
-        hx = _counted(hx)
-    # One backward step for all; an index would fill a tensor of all steps at each of them.
-    inputs = input.unbind(0)
-    outputs: list[Any] = [None] * steps
-    states: list[Any] = [None] * steps
-    order: Iterable[int] = reversed(range(steps)) if reverse else range(steps)
-    for t in order:
-        if reset is not None:
-            hx = _where(cell, reset[t], initial, hx, t, is_reset=True)
-        new = _step(run, inputs[t], hx, t)
-        if valid is not None and hx is not None:
-            hx = _where(cell, valid[t], new, hx, t, is_reset=False)
-        else:
-            hx = new
-        outputs[t] = new if isinstance(new, Tensor) else new[0]
-        states[t] = hx
-    output = without_padding(_stacked(cell, outputs), valid)
-    if return_states:
-        return output, map_state(lambda *tensors: torch.stack(tensors), *states)
-    return output, hx
-
-
-def loop_stack(
-    stack: Stack,
-    input: Tensor,
-    state: States,
-    lengths: Lengths | None,
-    reset: Tensor | None,
-    initial: States | None,
-) -> tuple[Tensor, States]:
-    """Run a stack of layers step by step, for what torch's kernels have no rules for.
-
-    Args:
-        stack: the layers.
-        input: ``(seq, batch, feature)``.
-        state: the tensors of the first state, each ``(layers * directions, batch, hidden)``.
-        lengths: the samples' valid steps; None for all.
-        reset: ``(seq, batch)``, true where a sample is reset before that step; None: nowhere.
-        initial: the state that a reset returns to, as ``state``; None for zeros.
-    """
-
-    def run(direction: Direction, input: Tensor, start: States, restart: Any) -> Run:
-        weights, projected = direction.weights, direction.is_projected
-        cell = ByParts(direction.mode, weights, bias=direction.bias, proj=projected)
-        hx = state_of(start)
-        fresh = map_state(torch.zeros_like, hx) if restart is None else state_of(restart)
-        args = UnrollArgs(input, hx, lengths, reset, fresh, direction.reverse)
-        output, end = run_loop(cell, args)
-        return output, tensors_of(end)
-
-    return stack.run_each(input, run, state, initial)
-
-
 def _before_each(reset: Tensor, valid: Tensor | None, *, reverse: bool) -> Tensor:
     """Return before which steps a sample is reset, in the order in which they run.
 
@@ -146,7 +124,18 @@ def _before_each(reset: Tensor, valid: Tensor | None, *, reverse: bool) -> Tenso
     return reset.roll(-1, 0) & (torch.arange(steps, device=reset.device) < steps - 1).unsqueeze(1)
 
 
+def where_state(mask: Tensor, new: Any, old: Any) -> Any:
+    """Return the new state where a mask ``(batch,)`` or ``(seq, batch)`` is true, else the old."""
+
+    def pick(one: Tensor, other: Tensor) -> Tensor:
+        # By an index, without sizes: torch saves no exported program that asks for them here.
+        return torch.where(mask[(..., *[None] * (one.dim() - mask.dim()))], one, other)
+
+    return map_state(pick, new, old)
+
+
 def _where(cell: Any, mask: Tensor, new: Any, old: Any, step: int, *, is_reset: bool) -> Any:
+    """Return :func:`where_state`, and explain states of different sizes."""
     if is_compiling():
         return where_state(mask, new, old)
     try:
@@ -156,7 +145,15 @@ def _where(cell: Any, mask: Tensor, new: Any, old: Any, step: int, *, is_reset: 
         raise
 
 
+def _without_padding(output: Tensor, valid: Tensor | None) -> Tensor:
+    """Return an output that is zero on padding."""
+    if valid is None:
+        return output
+    return output.masked_fill(~valid.view(*valid.shape, *[1] * (output.dim() - 2)), 0)
+
+
 def _stacked(cell: Any, outputs: list[Tensor]) -> Tensor:
+    """Return the outputs as one tensor, and explain different sizes."""
     if is_compiling():
         return torch.stack(outputs)
     try:
@@ -167,13 +164,14 @@ def _stacked(cell: Any, outputs: list[Tensor]) -> Tensor:
 
 
 def _counted(hx: Any) -> Any:
-    """Copy a state so that torch counts what is written into it, as inference mode does not."""
+    """Copy a state so that torch counts writes into it, which inference mode does not."""
     with torch.inference_mode(mode=False), torch.no_grad():
         return pytree.tree_map_only(Tensor, Tensor.clone, hx)
 
 
 def _step(cell: Any, x_t: Tensor, hx: Any, step: int) -> Any:
-    if is_compiling():
+    """Run one step, and check what a user's cell does in it."""
+    if is_compiling() or isinstance(cell, ByParts):
         return cell(x_t, hx)
     before = versions(hx)
     try:
@@ -197,32 +195,66 @@ def _step(cell: Any, x_t: Tensor, hx: Any, step: int) -> Any:
     return new
 
 
-#: torch's hooks on all modules, those of each kind in a dictionary that stays the same object.
-GLOBAL_HOOKS = (
-    nn_module._global_forward_hooks,  # noqa: SLF001
-    nn_module._global_forward_pre_hooks,  # noqa: SLF001
-    nn_module._global_backward_hooks,  # noqa: SLF001
-    nn_module._global_backward_pre_hooks,  # noqa: SLF001
-)
+def needs_scan(steps: Any, *, plain: bool) -> bool:
+    """Return whether a compiler leaves a number of steps open, and scan may run the cell.
 
-OWN_FORWARDS = (Cell.forward, ProjectedLSTMCell.forward)
-
-
-def is_plain(cell: Any) -> bool:
-    """Return whether a call of the cell does what rnnkit's cells do, and nothing else.
-
-    A weight that is computed at each step may differ from step to step, as with weight dropout or
-    spectral norm in training.
+    A user's cell may do what scan forbids: only an exporter has no other way.
     """
-    return (
-        isinstance(cell, Cell)
-        and type(cell).forward in OWN_FORWARDS
-        and "forward" not in cell.__dict__
-        and not any(GLOBAL_HOOKS)
-        and not (cell._forward_hooks or cell._forward_pre_hooks)  # noqa: SLF001
-        and not (cell._backward_hooks or cell._backward_pre_hooks)  # noqa: SLF001
-        and not cell.__rnnkit__.overrides_weights
-        and not any(hasattr(type(cell), name) for name in WEIGHTS)
-        and cell.hidden_size > 0
-        and kernel_of(cell) is not None
-    )
+    return is_open(steps) and (plain or is_exporting())
+
+
+def _run_scan(
+    cell: Any, args: UnrollArgs, input: Tensor, valid: Tensor | None, reset: Tensor | None
+) -> tuple[Tensor, Any]:
+    """Do what the loop over steps does, by torch's scan: one step is traced for all."""
+    # Imported here, since it is not a public module of torch, and few programs come here.
+    from torch._higher_order_ops.scan import scan  # noqa: PLC0415
+
+    hx = args.hx
+    if isinstance(cell, ByParts) and isinstance(hx, tuple):
+        hx = LSTMState(*hx)  # which our cells return, whatever pair they begin with
+    leaves, spec = pytree.tree_flatten(hx)
+
+    def step(carry: list[Tensor], now: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+        x_t, *masks = now
+        old = pytree.tree_unflatten(carry, spec)
+        if reset is not None:
+            old = where_state(masks[-1], args.initial, old)
+        new = cell(x_t, old)
+        output = new if isinstance(new, Tensor) else new[0]
+        end = pytree.tree_leaves(new if valid is None else where_state(masks[0], new, old))
+        # scan refuses results that share their memory.
+        results = [output, *(end if args.return_states else ())]
+        return [t.clone() for t in end], [t.clone() for t in results]
+
+    over = [tensor.clone() for tensor in (input, valid, reset) if tensor is not None]
+    first = [tensor.clone() for tensor in leaves]
+    ends, (output, *states) = scan(step, first, over, dim=0, reverse=args.reverse)
+    states = states if args.return_states else ends
+    return _without_padding(output, valid), pytree.tree_unflatten(states, spec)
+
+
+def by_parts_of(direction: Direction) -> ByParts:
+    """Return a cell that computes a layer's direction by its formula."""
+    mode, weights, bias = direction[:3]
+    return ByParts(mode, weights, bias=bias, proj=direction.is_projected)
+
+
+def loop_stack(
+    stack: Stack,
+    input: Tensor,
+    state: States,
+    lengths: Lengths | None,
+    reset: Tensor | None,
+    initial: States | None,
+) -> Run:
+    """Do what ``paths.run`` does step by step, for what torch's kernels have no rules for."""
+
+    def run(direction: Direction, input: Tensor, start: States, restart: Any) -> Run:
+        hx = state_of(start)
+        fresh = map_state(torch.zeros_like, hx) if restart is None else state_of(restart)
+        args = UnrollArgs(input, hx, lengths, reset, fresh, direction.reverse)
+        output, end = run_loop(by_parts_of(direction), args)
+        return output, tensors_of(end)
+
+    return stack.run_each(input, run, state, initial)

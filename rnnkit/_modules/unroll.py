@@ -3,41 +3,24 @@
 rnnkit's own cells run over a sequence by torch's fused kernels.
 """
 
-from collections.abc import Callable
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from torch import Tensor
 
 from rnnkit._base.class_facts import mode_of, overrides_initial_state, proj_size_of
-from rnnkit._base.state import (
-    filled,
-    has_missing_part,
-    map_state,
-    state_of,
-    tensors_of,
-    with_batch,
-)
-from rnnkit._base.torch_tools import (
-    is_exporting,
-    is_jit_traced,
-    is_one_graph,
-    is_transformed,
-    lacks_kernel,
-    lacks_numbers,
-)
-from rnnkit._checks.call_spec import spec_of_unrolled
+from rnnkit._base.state import filled, has_missing_part, map_state, state_of, tensors_of
+from rnnkit._base.torch_tools import is_exporting, is_one_graph, is_transformed, lacks_kernel
+from rnnkit._checks.call_spec import SEQUENCE, spec_of_unrolled
 from rnnkit._checks.cell_guards import MISFIT
 from rnnkit._checks.diagnosis import diagnose_initial_state, diagnose_unrolled
 from rnnkit._checks.guards import fitting_unrolled
 from rnnkit._checks.lengths import check_lengths, check_reset
 from rnnkit._checks.objects import refuse_stateless
-from rnnkit._kernels import paths
-from rnnkit._kernels.compiled.resets import run_reset_operators, takes_reset_operator
-from rnnkit._kernels.padded import flipped, run_padded, take
-from rnnkit._kernels.stack import Direction, Run, Stack, States
-from rnnkit._modules.cell_base import Cell, sequence_weights, weights_of
-from rnnkit._modules.loop import is_plain, run_loop
-from rnnkit._modules.scan import UnrollArgs
+from rnnkit._kernels.padded import flipped, take
+from rnnkit._kernels.stack import Direction, Stack, States
+from rnnkit._modules.cell_base import Cell, is_plain, sequence_weights, weights_of
+from rnnkit._modules.lengths import run_stack
+from rnnkit._modules.loop import UnrollArgs, by_parts_of, run_loop
 from rnnkit.typing import LengthsLike, ResetLike
 
 StateT_co = TypeVar("StateT_co", covariant=True)
@@ -78,26 +61,20 @@ def unroll(
     ``return_states`` asks for what the kernel does not return. Compilers, ``torch.func`` and
     cells with hooks get the loop.
 
-    Args:
-        cell: an rnnkit cell, or any module as :class:`rnnkit.typing.Cell` describes it.
-        input: ``(seq, batch, feature)``, with ``batch_first`` ``(batch, seq, feature)``, or
-            ``(seq, feature)`` for one sequence without batch.
-        hx: the cell's state before the first step; None for its ``initial_state``.
-        batch_first: whether input, output and ``reset`` have the batch on axis 0.
-        lengths: ``(batch,)``, the valid steps of each sample, 0 to seq. The output is zero beyond
-            them; the state is the one after each sample's own last step.
-        reverse: whether to run from the last valid step to the first; the output stays in the
-            input's order.
-        reset: ``(seq, batch)``, booleans or 0 and 1, true where a sample is reset to
-            ``initial_state`` before that step: the sequence is cut between two steps, in whichever
-            direction it runs.
-        return_states: whether to return the state after every step, each tensor with a seq axis
-            in front, instead of the last one.
-        fused: whether torch's fused kernel may run. False keeps to the loop, whose gradients can
-            be differentiated again.
+    ``cell`` is an rnnkit cell, or any module as :class:`rnnkit.typing.Cell` describes it. ``input``
+    is ``(seq, batch, feature)``, with ``batch_first`` ``(batch, seq, feature)``, or
+    ``(seq, feature)`` for one sequence without batch; ``hx`` is the cell's state before the first
+    step, None for its ``initial_state``. Returns the output, in the input's layout, and the last
+    state.
 
-    Returns:
-        The output, in the input's layout, and the last state (or all).
+    ``lengths`` ``(batch,)`` are the valid steps of each sample, 0 to seq: the output is zero beyond
+    them, and the state is the one after each sample's own last step. ``reset`` ``(seq, batch)``,
+    booleans or 0 and 1 in the input's layout, is true where a sample is reset to ``initial_state``
+    before that step: the sequence is cut between two steps, in whichever direction it runs.
+
+    ``reverse`` runs from the last valid step to the first, with the output in the input's order.
+    ``return_states`` returns the state after every step, each tensor with a seq axis in front.
+    ``fused=False`` keeps to the loop, whose gradients can be differentiated again.
 
     Raises:
         RnnkitError: the matching subclass, if input, state, lengths or mask are not as above.
@@ -142,91 +119,79 @@ def run(
         diagnose_unrolled(cell, input, given, weight, caller, batch_first=batch_first, state=state)
         # torch's class takes each step as it is.
         hx, plain, weight = given, False, None
-    spec = spec_of_unrolled(cell, input, caller, known=plain, batch_first=batch_first, state=state)
-    counts = None if lengths is None else check_lengths(spec, lengths, input)
-    if counts is not None and counts.is_full():
-        counts = None
-    mask = None if reset is None else check_reset(spec, reset, input)
-    if spec.batch is None:
-        output, end = run(
-            cell, input.unsqueeze(1), with_batch(given, 0), caller,
-            batch_first=False, lengths=None, reverse=reverse,
-            reset=None if mask is None else mask.unsqueeze(1),
-            initial=with_batch(initial, 0),
-            return_states=return_states, fused=fused,
-        )  # fmt: skip
-        return output.squeeze(1), map_state(lambda t: t.squeeze(1 if return_states else 0), end)
-    if batch_first:
+    counts = mask = None
+    if lengths is not None or reset is not None:
+        options: Any = {"known": plain, "batch_first": batch_first, "state": state}
+        spec = spec_of_unrolled(cell, input, caller, **options)
+        counts = None if lengths is None else check_lengths(spec, lengths, input)
+        counts = None if counts is None or counts.is_full() else counts
+        mask = None if reset is None else check_reset(spec, reset, input)
+    unbatched = input.dim() == SEQUENCE
+    if unbatched:
+        input, given, hx, initial = input.unsqueeze(1), *map(_with_batch, (given, hx, initial))
+        mask = None if mask is None else mask.unsqueeze(1)
+    elif batch_first:
         input = input.transpose(0, 1)
-    args = UnrollArgs(input, hx, counts, mask, None, reverse, return_states, plain)
+    args = UnrollArgs(input, hx, counts, mask, None, reverse, return_states)
     if initial is None and not hasattr(cell, "initial_state"):
         output, end = _run_stateless(cell, args)
     else:
+        # A cell of ours completes its pair itself, which is too late where lengths read it.
+        missing = given is None or (isinstance(cell, Cell) and has_missing_part(given))
         overrides = plain and (initial is not None or overrides_initial_state(cell))
-        missing = _asks_initial(cell, given, args, overrides=overrides)
         if missing or mask is not None:
-            initial = initial_state(cell, spec.batch) if initial is None else initial
+            initial = initial_state(cell, input.shape[1]) if initial is None else initial
             if overrides:
-                given_initial = initial
-                initial = fitting_unrolled(cell, input, initial, weight, batch_first=False)
-                if initial is MISFIT:
-                    diagnose_initial_state(spec, given_initial, input)
+                initial = _checked_initial(cell, input, initial, weight, caller, state)
             args = args._replace(hx=filled(given, initial) if missing else hx, initial=initial)
-        kernel = _kernel_for(cell, args) if fused and plain and not return_states else None
-        if kernel is None:
+        if not plain:
             output, end = run_loop(cell, args)
         else:
-            output, end = _run_kernel(cell, kernel, args, overrides=overrides)
+            output, end = _run_plain(cell, args, fused=fused, overrides=overrides)
+    if unbatched:
+        seq_axes = 1 if return_states else 0
+        return output.squeeze(1), map_state(lambda tensor: tensor.squeeze(seq_axes), end)
     return output.transpose(0, 1) if batch_first else output, end
 
 
-def _kernel_for(cell: Any, args: UnrollArgs) -> Callable[..., Run] | None:
-    """Return what runs a cell by torch's kernels; None where only a loop may."""
-    input, reset = args.input, args.reset
+def _with_batch(state: Any) -> Any:
+    return map_state(lambda tensor: tensor.unsqueeze(0), state)
+
+
+def _checked_initial(
+    cell: Any, input: Tensor, initial: Any, weight: Any, caller: str, state: str
+) -> Any:
+    """Return what a plain cell's overridden ``initial_state`` returned, its pair complete."""
+    fits = fitting_unrolled(cell, input, initial, weight, batch_first=False)
+    if fits is MISFIT:
+        spec = spec_of_unrolled(cell, input, caller, known=True, batch_first=False, state=state)
+        diagnose_initial_state(spec, initial, input)
+    return fits
+
+
+def _run_plain(cell: Any, args: UnrollArgs, *, fused: bool, overrides: bool) -> tuple[Tensor, Any]:
+    """Run a cell that does what rnnkit's do: as a layer of one by a fused kernel, or in a loop."""
+    input, direction = args.input, direction_of(cell, reverse=args.reverse)
     # An exported program is a loop or a scan, which nobody needs rnnkit to load.
-    if reset is None and is_one_graph(input.shape[0]) and not is_exporting():
-        return run_padded
-    if reset is not None and takes_reset_operator(input):
-        return run_reset_operators
-    traced = is_transformed() or (reset is not None and (is_jit_traced() or lacks_numbers(reset)))
-    if traced or lacks_kernel(mode_of(cell), proj_size_of(cell), input):
-        return None
-    return paths.run
-
-
-def _run_kernel(
-    cell: Any, kernel: Callable[..., Run], args: UnrollArgs, *, overrides: bool
-) -> tuple[Tensor, Any]:
-    """Run a cell as a layer of one, forward or backward; what ``overrides`` zeros is given."""
-    stack, reset = _stack_of(cell, reverse=args.reverse), args.reset
-    called = (stack, args.input, _as_layer(args.hx), args.lengths)
-    if reset is None:
-        output, ends = kernel(*called)
-    else:
-        output, ends = kernel(*called, reset, _as_layer(args.initial) if overrides else None)
+    lacks_rules = is_transformed() and (is_exporting() or not is_one_graph(input.shape[0]))
+    fused = fused and not args.return_states and not lacks_rules
+    if not fused or lacks_kernel(direction.mode, proj_size_of(cell), input):
+        return run_loop(by_parts_of(direction), args)
+    initial = as_layer(args.initial) if overrides and args.reset is not None else None
+    options = (args.lengths, args.reset, initial)
+    output, ends = run_stack(Stack([[direction]]), input, as_layer(args.hx), *options)
     return output, state_of([tensor.squeeze(0) for tensor in ends])
 
 
-def _stack_of(cell: Any, *, reverse: bool) -> Stack:
+def direction_of(cell: Any, *, reverse: bool) -> Direction:
+    """Return a cell as one direction of a layer."""
     weights = sequence_weights(cell)
-    return Stack([[Direction(mode_of(cell), weights, bool(cell.bias), cell.training, reverse)]])
+    return Direction(mode_of(cell), weights, bool(cell.bias), cell.training, reverse)
 
 
-def _as_layer(state: Any) -> States:
-    # In one piece, which cuDNN asks for.
+def as_layer(state: Any) -> States:
+    """Return a cell's state as that of one layer, in one piece, as cuDNN needs it."""
     return tuple(tensor.unsqueeze(0).contiguous() for tensor in tensors_of(state))
-
-
-def _asks_initial(cell: Any, hx: Any, args: UnrollArgs, *, overrides: bool) -> bool:
-    """Return whether a cell is asked for its initial state, because a part of the state is missing.
-
-    A plain cell's pair has its zeros already. A different cell of ours completes its pair itself,
-    which is too late where lengths or resets read it.
-    """
-    if hx is None or overrides:
-        return has_missing_part(hx)
-    cuts = args.lengths is not None or args.reset is not None
-    return cuts and isinstance(cell, Cell) and has_missing_part(hx)
 
 
 def initial_state(cell: Any, batch: Any) -> Any:

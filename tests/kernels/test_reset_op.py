@@ -12,7 +12,8 @@ from torch.library import opcheck
 import rnnkit
 from rnnkit._kernels.compiled.resets import run_reset_operators
 from rnnkit._kernels.lengths import Lengths
-from rnnkit._modules.unroll import _as_layer, _stack_of
+from rnnkit._kernels.stack import Stack
+from rnnkit._modules.unroll import as_layer, direction_of
 from tests.compiles import compiles
 from tests.strategies import gradients, laid_out, memories, tensors_of
 
@@ -72,9 +73,9 @@ def test_it_is_the_loop(kind: str, data: st.DataObject) -> None:
         return [*found, *gradients(chosen, leaves, memory.get("gradients", ""))]
 
     output, ends = run_reset_operators(
-        _stack_of(cell, reverse=reverse), x[0], _as_layer(as_state(hx)),
+        Stack([[direction_of(cell, reverse=reverse)]]), x[0], as_layer(as_state(hx)),
         None if each is None else Lengths(each, None, SEQ), mask(),
-        _as_layer(as_state(first)) if own_start else None,
+        as_layer(as_state(first)) if own_start else None,
     )  # fmt: skip
     lengths = None if each is None else each.tolist()
     expected, state = rnnkit.unroll(
@@ -98,7 +99,7 @@ def as_state(tensors: list[Tensor]) -> Any:
 def test_torchs_own_check_of_operators(kind: str, lengths: Any) -> None:
     """Schema, registration, shapes without numbers and tracing: ``opcheck`` finds nothing."""
     cell = KINDS[kind](INPUT, HIDDEN, dtype=torch.float64)
-    stack = _stack_of(cell, reverse=False)
+    stack = Stack([[direction_of(cell, reverse=False)]])
     (direction,) = stack.directions
     h, c = (*(t.detach().unsqueeze(0) for t in tensors_of(random_state(cell))), None)[:2]
     x = torch.randn(SEQ, BATCH, INPUT, dtype=torch.float64).requires_grad_()

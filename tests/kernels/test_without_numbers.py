@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from rnnkit._kernels.compiled.resets import run_reset_operators
-from rnnkit._modules.unroll import _as_layer, _stack_of
+from rnnkit._kernels.stack import Stack
+from rnnkit._modules.unroll import as_layer, direction_of
 from tests.compiles import compiles
 from tests.kernels import test_reset_op as resets
 from tests.kernels.test_custom_op import call, modes
@@ -57,8 +58,8 @@ def test_resets_without_numbers(kind: str) -> None:
     """Where no number is computed results and gradients have the shapes and dtypes of numbers."""
     cell = resets.KINDS[kind](resets.INPUT, resets.HIDDEN, dtype=torch.float64)
     x = torch.randn(resets.SEQ, resets.BATCH, resets.INPUT, dtype=torch.float64).requires_grad_()
-    state = _as_layer(resets.random_state(cell))
-    stack = _stack_of(cell, reverse=False)
+    state = as_layer(resets.random_state(cell))
+    stack = Stack([[direction_of(cell, reverse=False)]])
     leaves = [x, *cell.parameters()]
 
     def run() -> list[tuple[torch.Size, torch.dtype]]:

@@ -1,8 +1,4 @@
-"""What RNNCell, LSTMCell and GRUCell share: the checked call, and their initial state.
-
-What a call does that does not fit its guard, and how an overridden initial state is asked for, is
-here, too, for cells and layers.
-"""
+"""What RNNCell, LSTMCell and GRUCell share: the checked call, and their initial state."""
 
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, overload
@@ -16,20 +12,22 @@ from rnnkit._base.class_facts import (
     DEFAULT_INITIAL_STATES,
     ClassFacts,
     note_subclass,
-    overrides_initial_state,
     proj_size_of,
     signature_of,
 )
-from rnnkit._base.message import warn
-from rnnkit._base.state import LSTMState, filled, has_missing_part, map_state, zeros
-from rnnkit._base.torch_tools import is_fx_call, is_jit_traced, leaf_node, torch_twin
+from rnnkit._base.state import LSTMState, map_state, zeros
+from rnnkit._base.torch_tools import is_jit_traced
 from rnnkit._checks.arguments import MISSING, check_batch_size
-from rnnkit._checks.call_spec import batch_of
 from rnnkit._checks.cell_guards import MISFIT
-from rnnkit._checks.diagnosis import diagnose
 from rnnkit._checks.guards import fitting_cell
-from rnnkit._checks.scope import CELL_AXES, check_axes, check_scope
+from rnnkit._checks.scope import check_scope
 from rnnkit._checks.surplus import check_surplus
+from rnnkit._modules.layer_calls import (
+    delegated,
+    needs_initial_state,
+    scripted,
+    with_initial_state,
+)
 
 #: What a module carries, and what it takes as such.
 StateT = TypeVar("StateT")
@@ -72,7 +70,7 @@ class Cell(torch.nn.RNNCellBase, Generic[StateT, GivenT]):
             hx = with_initial_state(self, input, hx)
             state = fitting_cell(self, input, hx, weight)
         if state is MISFIT:
-            return delegated_cell(self, input, hx, weight)
+            return delegated(self, input, hx, weight)
         if self.axes is not None and input.dim() > 1:
             check_scope(self, self.axes, {"batch": input.size(0)})
         kernel = None if weights is None else kernel_of(self)
@@ -103,14 +101,9 @@ class Cell(torch.nn.RNNCellBase, Generic[StateT, GivenT]):
     def initial_state(self, batch_size: int | None) -> StateT:
         """Return zeros as this cell's state, on the device and in the dtype of its weights.
 
-        A subclass may return another one, as a state that is learned: a call without a state asks
-        for it.
-
-        Args:
-            batch_size: number of samples; None for the state of an unbatched call.
-
-        Returns:
-            A tensor ``(batch, hidden)``, of an LSTMCell a pair of such.
+        It is a tensor ``(batch, hidden)``, an LSTMCell's a pair of such; without the batch axis if
+        ``batch_size`` is None. A subclass may override it, for a state that is learned: a call
+        without a state asks for it.
 
         Raises:
             ArgumentError: if ``batch_size`` is not a non-negative integer.
@@ -121,15 +114,11 @@ class Cell(torch.nn.RNNCellBase, Generic[StateT, GivenT]):
         check_batch_size(type(self).__name__, batch_size)
         front = () if batch_size is None else (batch_size,)
         state: StateT = zeros(self, self.weight_hh, *front)
-        return map_state(Tensor.clone, state)
+        return map_state(lambda tensor: tensor.clone(), state)
 
     def __prepare_scriptable__(self) -> torch.nn.Module:
-        """Hand TorchScript a module of torch's class with the same parameters.
-
-        It warns of an overridden ``initial_state``, which TorchScript does not ask for.
-        """
-        warn_of_scripting(self)
-        return torch_twin(self, self.__rnnkit__.torch_class)
+        """Hand TorchScript a module of torch's class, and warn of what it does not ask for."""
+        return scripted(self)
 
 
 DEFAULT_INITIAL_STATES.append(Cell.initial_state)
@@ -138,65 +127,11 @@ Cell.initial_state.__defaults__ = (MISSING,)
 Cell.forward.__signature__ = signature_of(Cell.forward)  # type: ignore[attr-defined]
 
 
-def set_cell_options(cell: Cell[Any, Any], axes: Any) -> None:
-    """Keep the options that torch's class does not have."""
-    if axes is not None:
-        cell.axes = check_axes(type(cell).__name__, axes, CELL_AXES)
-
-
-def needs_initial_state(module: Any, hx: Any) -> bool:
-    """Return whether a call must ask a module that overrides ``initial_state`` for a state.
-
-    Zeros, which the call makes as torch does, are not asked for.
-    """
-    return overrides_initial_state(module) and has_missing_part(hx)
-
-
-def with_initial_state(module: Any, input: Any, hx: Any) -> Any:
-    """Ask a layer or a cell for its initial state, and put it where the caller gave none."""
-    is_layer = issubclass(type(module), torch.nn.RNNBase)
-    batch: Any = batch_of(module, input) if is_layer else input.shape[:-1]
-    return filled(hx, module.initial_state(batch[0] if batch else None))
-
-
-def delegated_state(module: Any, input: Any, hx: Any, weight: Tensor | None) -> Any:
-    """Raise what is wrong with a call that fits no guard, or return the state for torch's class."""
-    diagnose(module, input, hx, weight)
-    if not is_fx_call(input, hx) and needs_initial_state(module, hx):
-        hx = with_initial_state(module, input, hx)
-        diagnose(module, input, hx, weight)
-    return hx
-
-
-def delegated_cell(cell: Any, input: Any, hx: Any, weight: Tensor | None) -> Any:
-    """Raise what is wrong with a call, or hand it to ``torch.fx`` or to torch's class as it is."""
-    hx = delegated_state(cell, input, hx, weight)
-    if is_fx_call(input, hx):
-        return leaf_node(cell, input, hx)
-    result = cell.__rnnkit__.torch_class.forward(cell, input, hx)
-    return result if isinstance(result, Tensor) else LSTMState(*result)
-
-
-def warn_of_scripting(module: Any) -> None:
-    """Warn that TorchScript's module of torch's class does not ask for an initial state.
-
-    It does not refuse: a program that gives each call a state is right there, too.
-    """
-    if overrides_initial_state(module):
-        name = type(module).__name__
-        warn(
-            "script-initial-state",
-            f"TorchScript does not ask {name}.initial_state: without a state it begins from zeros. "
-            f"In what you script, give each call of this {name} its state.",
-            stacklevel=3,
-        )
-
-
 def weights_of(cell: Any) -> tuple[Tensor | None, ...]:
     """Return a cell's weights in the order of torch's kernels for one step, each read once.
 
-    These are the parameters themselves, unless a parametrization, pruning, ``layer.cells()`` or a
-    property of a subclass overrides them. A bias that the cell does not have is None.
+    They are the parameters themselves, unless a parametrization, pruning, ``layer.cells()`` or a
+    property of a subclass overrides them. A missing bias is None.
     """
     held: Any = cell._parameters  # noqa: SLF001
     if not (

@@ -10,11 +10,9 @@ from rnnkit._base.class_facts import ClassFacts
 from rnnkit._base.state import LSTMState
 from rnnkit._checks.constructors import checked_arguments
 from rnnkit._checks.rules import Device
-from rnnkit._checks.scope import Axes
-from rnnkit._modules.cell_base import (
-    Cell,
-    set_cell_options,
-)
+from rnnkit._checks.scope import CELL_AXES, Axes
+from rnnkit._modules.cell_base import Cell
+from rnnkit._modules.layer_calls import set_options
 
 #: An LSTM's state as callers give it: of (h, c) one or both may be None.
 Pair: TypeAlias = tuple[Tensor | None, Tensor | None] | list[Tensor] | list[Tensor | None]
@@ -61,7 +59,7 @@ class RNNCell(Cell[Tensor, Tensor], torch.nn.RNNCell):  # type: ignore[misc]  # 
     ) -> None:
         """Make the weights, drawn as torch draws them."""
         super().__init__(input_size, hidden_size, bias, nonlinearity, device=device, dtype=dtype)
-        set_cell_options(self, axes)
+        set_options(self, CELL_AXES, axes)
 
 
 class LSTMCell(Cell[LSTMState, Pair], torch.nn.LSTMCell):  # type: ignore[misc]  # two overloads for one with a default
@@ -105,7 +103,7 @@ class LSTMCell(Cell[LSTMState, Pair], torch.nn.LSTMCell):  # type: ignore[misc] 
     ) -> None:
         """Make the weights, drawn as torch draws them."""
         super().__init__(input_size, hidden_size, bias, device=device, dtype=dtype)
-        set_cell_options(self, axes)
+        set_options(self, CELL_AXES, axes)
 
 
 class ProjectedLSTMCell(LSTMCell):
@@ -176,20 +174,19 @@ class GRUCell(Cell[Tensor, Tensor], torch.nn.GRUCell):  # type: ignore[misc]  # 
     ) -> None:
         """Make the weights, drawn as torch draws them."""
         super().__init__(input_size, hidden_size, bias, device=device, dtype=dtype)
-        set_cell_options(self, axes)
+        set_options(self, CELL_AXES, axes)
 
 
-def empty_cell(layer: Any, input_size: int) -> torch.nn.Module:
+def empty_cell(layer: Any, input_size: int) -> Any:
     """Return a cell like those that a layer is made of, without numbers."""
+    sizes = (input_size, layer.hidden_size)
     if layer.proj_size:
-        sizes = (input_size, layer.hidden_size, layer.proj_size)
-        projected: torch.nn.Module = ProjectedLSTMCell(*sizes, layer.bias, device="meta")
-        return projected
-    cell = layer.__rnnkit__.cell_class(input_size, layer.hidden_size, layer.bias, device="meta")
+        return ProjectedLSTMCell(*sizes, layer.proj_size, layer.bias, device="meta")
+    cell = layer.__rnnkit__.cell_class(*sizes, layer.bias, device="meta")
     if isinstance(layer, torch.nn.RNN):
         # torch's layer goes by its mode, whatever is set later.
         cell.nonlinearity = layer.mode.removeprefix("RNN_").lower()
-    return cell  # type: ignore[no-any-return]
+    return cell
 
 
 for _cell in (RNNCell, LSTMCell, ProjectedLSTMCell, GRUCell):

@@ -16,7 +16,6 @@ OURS: dict[type[torch.nn.Module], type[torch.nn.Module]] = {
 }
 
 TORCHS = {ours: theirs for theirs, ours in OURS.items()}
-ROOT = "(the model itself)"
 
 #: Options that torch's classes do not have.
 OPTIONS = ("state_batch_first", "axes")
@@ -49,17 +48,17 @@ class Converted:
 
     def __str__(self) -> str:
         """Write a line for each module."""
-        lines = [f"  changed  {_shown(name)}" for name in self.changed]
-        lines += [f"  left     {_shown(name)}: {why}" for name, why in self.left.items()]
-        changed = count(len(self.changed), "module", "modules")
-        return "\n".join([f"{changed} changed, {len(self.left)} left", *lines])
+        lines = [f"{count(len(self.changed), 'module', 'modules')} changed, {len(self.left)} left"]
+        for done, name, why in [
+            *(("changed", name, "") for name in self.changed),
+            *(("left", name, f": {why}") for name, why in self.left.items()),
+        ]:
+            # A name that reads as a number, as those of the modules of a Sequential do, is quoted.
+            shown = repr(name) if name[:1].isdigit() else name or "(the model itself)"
+            lines.append(f"  {done:<9}{shown}{why}")
+        return "\n".join(lines)
 
     __repr__ = __str__
-
-
-def _shown(name: str) -> str:
-    """Quote a name that reads as a number, as those of the modules of a Sequential do."""
-    return repr(name) if name[:1].isdigit() else name or ROOT
 
 
 def convert(model: torch.nn.Module) -> Converted:
@@ -100,41 +99,31 @@ def _change(
     model: torch.nn.Module,
     table: dict[type[torch.nn.Module], type[torch.nn.Module]],
 ) -> Converted:
+    """Change the class of each module that is exactly of a class in the table."""
     check_model(caller, model)
     result = Converted(model=model, _caller=caller)
-    home = "torch.nn" if table is OURS else "rnnkit"
     for name, module in model.named_modules():
-        kind, wrapped = _exact(module)
-        if kind in table:
-            own = [option for option in OPTIONS if option in module.__dict__]
-            if table is TORCHS and own:
-                result.left[name] = f"torch's class has no {own[0]}"
-                continue
-            target = table[kind]
-            module.__class__ = _rewrapped(type(module), target) if wrapped else target
+        # A parametrization stands before the class.
+        wrapped = torch.nn.utils.parametrize.is_parametrized(module)
+        kind = type(module).__bases__[0] if wrapped else type(module)
+        options = [option for option in OPTIONS if option in module.__dict__]
+        if kind in table and options and table is TORCHS:
+            result.left[name] = f"torch's class has no {options[0]}"
+        elif kind in table:
+            module.__class__ = _rewrapped(type(module), table[kind]) if wrapped else table[kind]
             result.changed.append(name)
         elif isinstance(module, tuple(table)) and not (
             table is OURS and isinstance(module, tuple(TORCHS))
         ):
+            home = "torch.nn" if table is OURS else "rnnkit"
             base = next(base.__name__ for base in table if isinstance(module, base))
             why = f"{kind.__name__} is a subclass of {home}.{base}, whose forward may differ"
             result.left[name] = why
     return result
 
 
-def _exact(module: torch.nn.Module) -> tuple[type[torch.nn.Module], bool]:
-    """Return a module's class, and whether a parametrization stands before it."""
-    kind = type(module)
-    if torch.nn.utils.parametrize.is_parametrized(module):
-        return kind.__bases__[0], True
-    return kind, False
-
-
 def _rewrapped(wrapper: type, target: type[torch.nn.Module]) -> type:
-    attributes = {
-        name: value
-        for name, value in vars(wrapper).items()
-        if name not in ("__dict__", "__weakref__", "__doc__", "__module__")
-    }
-    attributes["__module__"] = wrapper.__module__
+    """Return the class of a parametrized module on top of a different class."""
+    own = ("__dict__", "__weakref__", "__doc__")
+    attributes = {name: value for name, value in vars(wrapper).items() if name not in own}
     return type(f"Parametrized{target.__name__}", (target,), attributes)

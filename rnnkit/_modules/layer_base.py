@@ -16,7 +16,6 @@ from rnnkit._base.class_facts import (
 from rnnkit._base.errors import RnnkitError
 from rnnkit._base.message import refusal
 from rnnkit._base.state import LSTMState, layers_first, map_state, zeros
-from rnnkit._base.torch_tools import torch_twin
 from rnnkit._checks.arguments import (
     MISSING,
     check_batch_size,
@@ -27,24 +26,21 @@ from rnnkit._checks.call_spec import sizes_of_layer
 from rnnkit._checks.causes.kernel import explain_missing_kernel
 from rnnkit._checks.cell_guards import MISFIT
 from rnnkit._checks.guards import fitting_layer
-from rnnkit._checks.scope import LAYER_AXES, check_axes, check_scope
+from rnnkit._checks.scope import check_scope
 from rnnkit._checks.steps import explain_layer_step
 from rnnkit._checks.surplus import check_surplus
-from rnnkit._modules.cell_base import (
-    GivenT,
-    StateT,
-    needs_initial_state,
-    warn_of_scripting,
-    with_initial_state,
-)
+from rnnkit._modules.cell_base import GivenT, StateT
 from rnnkit._modules.cells import empty_cell
 from rnnkit._modules.layer_calls import (
     delegated,
     first_weight,
+    needs_initial_state,
     returned,
     rows_of,
     run_step,
     run_without_lengths,
+    scripted,
+    with_initial_state,
 )
 from rnnkit._modules.lengths import checked_pieces, run_with_lengths_or_reset, uses_operator
 from rnnkit.typing import LengthsLike, ResetLike
@@ -164,7 +160,7 @@ class Layer(torch.nn.RNNBase, Generic[StateT, GivenT, CellT]):
         if weight is None:  # parametrized: computed once, where torch keeps it
             weight = self._flat_weights[0]
         front = (rows_of(self),) if batch_size is None else (rows_of(self), batch_size)
-        state = map_state(Tensor.clone, zeros(self, weight, *front))
+        state = map_state(lambda tensor: tensor.clone(), zeros(self, weight, *front))
         return layers_first(state) if self.state_batch_first else state  # type: ignore[no-any-return]
 
     @known_options
@@ -243,7 +239,7 @@ class Layer(torch.nn.RNNBase, Generic[StateT, GivenT, CellT]):
         cells: list[CellT] = []
         for names in self._all_weights:
             weights = {name.partition("_l")[0]: getattr(self, name) for name in names}
-            cell: Any = empty_cell(self, weights["weight_ih"].shape[1])
+            cell = empty_cell(self, weights["weight_ih"].shape[1])
             for name, weight in weights.items():
                 delattr(cell, name)
                 setattr(cell, name, weight)
@@ -259,19 +255,12 @@ class Layer(torch.nn.RNNBase, Generic[StateT, GivenT, CellT]):
         return text if self.axes is None else f"{text}, axes={self.axes}"
 
     def __prepare_scriptable__(self) -> torch.nn.Module:
-        """Hand TorchScript a module of torch's class with the same parameters.
-
-        It warns of an overridden ``initial_state``, which TorchScript does not ask for.
-
-        Raises:
-            RnnkitError: with ``state_batch_first``, which torch's class does not know.
-        """
+        """Hand TorchScript a module of torch's class, and warn of what it does not ask for."""
         if self.state_batch_first:
             sentence = f"{type(self).__name__}(..., state_batch_first=True) has no TorchScript form"
             fix = ("fix", "state_batch_first=False, and state.transpose(0, 1) in the caller")
             refusal(RnnkitError, "state_batch_first", sentence, "", fix, code="script-state")
-        warn_of_scripting(self)
-        return torch_twin(self, self.__rnnkit__.torch_class)
+        return scripted(self)
 
 
 DEFAULT_INITIAL_STATES.append(Layer.initial_state)
@@ -282,11 +271,3 @@ Layer.forward.__signature__ = signature_of(Layer.forward)  # type: ignore[attr-d
 # Python's own errors go by it: there is no Layer that people could look up.
 for _method in (Layer.initial_state, Layer.last_hidden, Layer.split_state, Layer.cells):
     _method.__qualname__ = _method.__name__
-
-
-def set_layer_options(layer: Layer[Any, Any, Any], *, state_batch_first: bool, axes: Any) -> None:
-    """Keep the options that torch's class does not have."""
-    if state_batch_first:
-        layer.state_batch_first = True
-    if axes is not None:
-        layer.axes = check_axes(type(layer).__name__, axes, LAYER_AXES)

@@ -1,4 +1,4 @@
-"""A layer's checked call: torch's kernel over all its steps, and what torch fails at.
+"""A checked call beside its guard: initial states, torch's own class, torch's kernel, one step.
 
 The kernel without lengths is what torch's ``forward`` comes to once the checks are made. Where a
 subclass overrides torch's checks, and where a compiler traces, torch's ``forward`` itself runs.
@@ -7,18 +7,84 @@ subclass overrides torch's checks, and where a compiler traces, torch's ``forwar
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.compiler import is_compiling
 from torch.nn.utils.rnn import PackedSequence
 
-from rnnkit._base.class_facts import mode_of
+from rnnkit._base.class_facts import mode_of, overrides_initial_state
 from rnnkit._base.errors import RnnkitError
-from rnnkit._base.state import layers_first, map_state, state_of, zeros
-from rnnkit._base.torch_tools import is_fx_call, leaf_node
+from rnnkit._base.message import warn
+from rnnkit._base.state import filled, has_missing_part, layers_first, map_state, state_of, zeros
+from rnnkit._base.torch_tools import is_fx_call, leaf_node, torch_twin
 from rnnkit._checks.arguments import check_step
-from rnnkit._checks.call_spec import SEQUENCE
+from rnnkit._checks.call_spec import SEQUENCE, batch_of
+from rnnkit._checks.diagnosis import diagnose
+from rnnkit._checks.scope import check_axes
 from rnnkit._kernels.stack import KERNELS
-from rnnkit._modules.cell_base import delegated_state
+
+
+def set_options(
+    module: Any, known: tuple[str, ...], axes: Any, *, state_batch_first: bool = False
+) -> None:
+    """Keep the options that torch's class does not have, unless they are the default."""
+    if state_batch_first:
+        module.state_batch_first = True
+    if axes is not None:
+        module.axes = check_axes(type(module).__name__, axes, known)
+
+
+def needs_initial_state(module: Any, hx: Any) -> bool:
+    """Return whether a call asks an overridden ``initial_state``; it makes zeros itself."""
+    return overrides_initial_state(module) and has_missing_part(hx)
+
+
+def with_initial_state(module: Any, input: Any, hx: Any) -> Any:
+    """Ask a layer or a cell for its initial state, and put it where the caller gave none."""
+    is_layer = issubclass(type(module), torch.nn.RNNBase)
+    batch: Any = batch_of(module, input) if is_layer else input.shape[:-1]
+    return filled(hx, module.initial_state(batch[0] if batch else None))
+
+
+def delegated(module: Any, input: Any, hx: Any, weight: Tensor | None, **options: Any) -> Any:
+    """Raise what is wrong with a call, or hand it to ``torch.fx`` or to torch's class as it is."""
+    diagnose(module, input, hx, weight)
+    if is_fx_call(input, hx):
+        return leaf_node(module, input, hx, **options)
+    if needs_initial_state(module, hx):
+        hx = with_initial_state(module, input, hx)
+        diagnose(module, input, hx, weight)
+    torch_class = module.__rnnkit__.torch_class
+    if isinstance(module, torch.nn.RNNCellBase):
+        return state_of(_listed(torch_class.forward(module, input, hx)))
+    if module.state_batch_first and hx is not None:
+        hx = layers_first(hx)
+    # torch's class has no lengths and no resets, and says so.
+    given = {name: value for name, value in options.items() if value is not None}
+    output, state = torch_class.forward(module, _in_one_piece(input), hx, **given)
+    return output, returned(module, state)
+
+
+def returned(layer: Any, state: Any) -> Any:
+    """Return the state that torch's class or its kernel returned as the layer returns it."""
+    state = state_of(_listed(state))
+    return layers_first(state) if layer.state_batch_first else state
+
+
+def scripted(module: Any) -> torch.nn.Module:
+    """Return the module of torch's class that TorchScript compiles, and warn if it differs.
+
+    It does not refuse: a program that passes a state to each call is right there, too.
+    """
+    if overrides_initial_state(module):
+        name = type(module).__name__
+        warn(
+            "script-initial-state",
+            f"TorchScript does not ask {name}.initial_state: without a state it begins from zeros. "
+            f"In what you script, give each call of this {name} its state.",
+            stacklevel=3,
+        )
+    return torch_twin(module, module.__rnnkit__.torch_class)
 
 
 def first_weight(layer: Any) -> Tensor:
@@ -30,27 +96,6 @@ def first_weight(layer: Any) -> Tensor:
     else:
         layer._update_flat_weights()  # noqa: SLF001
     return layer._flat_weights[0] if weight is None else weight  # type: ignore[no-any-return]  # noqa: SLF001
-
-
-def delegated(layer: Any, input: Any, hx: Any, weight: Tensor | None, **options: Any) -> Any:
-    """Raise what is wrong with a call, or hand it to ``torch.fx`` or to torch's class as it is."""
-    hx = delegated_state(layer, input, hx, weight)
-    if is_fx_call(input, hx):
-        return leaf_node(layer, input, hx, **options)
-    if layer.state_batch_first and hx is not None:
-        hx = layers_first(hx)
-    # torch's class has no lengths and no resets, and says so.
-    given = {name: value for name, value in options.items() if value is not None}
-    torch_class = layer.__rnnkit__.torch_class
-    output, state = torch_class.forward(layer, _in_one_piece(input), hx, **given)
-    return output, returned(layer, state)
-
-
-def returned(layer: Any, state: Any) -> Any:
-    """Return the state that torch's class or its kernel returned as the layer returns it."""
-    if not isinstance(state, Tensor):
-        state = state_of(state)
-    return layers_first(state) if layer.state_batch_first else state
 
 
 def _in_one_piece(input: Any) -> Any:
@@ -113,6 +158,10 @@ def run_step(
 def rows_of(layer: Any) -> int:
     """Return how many states a layer has, one for each direction of each of its layers."""
     return layer.num_layers * 2 if layer.bidirectional else layer.num_layers  # type: ignore[no-any-return]
+
+
+def _listed(state: Any) -> Any:
+    return [state] if isinstance(state, Tensor) else state
 
 
 def _permuted(state: Any, order: Tensor) -> Any:

@@ -12,9 +12,10 @@ from rnnkit._base.class_facts import ClassFacts
 from rnnkit._base.state import LSTMState
 from rnnkit._checks.constructors import checked_arguments
 from rnnkit._checks.rules import Device
-from rnnkit._checks.scope import Axes
+from rnnkit._checks.scope import LAYER_AXES, Axes
 from rnnkit._modules.cells import GRUCell, LSTMCell, Pair, RNNCell
-from rnnkit._modules.layer_base import Layer, set_layer_options
+from rnnkit._modules.layer_base import Layer
+from rnnkit._modules.layer_calls import set_options
 
 
 class RNN(Layer[Tensor, Tensor, RNNCell], torch.nn.RNN):
@@ -77,7 +78,7 @@ class RNN(Layer[Tensor, Tensor, RNNCell], torch.nn.RNN):
         """Make the weights, drawn as torch draws them."""
         options = (num_layers, nonlinearity, bias, batch_first, dropout, bidirectional)
         super().__init__(input_size, hidden_size, *options, device=device, dtype=dtype)
-        set_layer_options(self, state_batch_first=state_batch_first, axes=axes)
+        set_options(self, LAYER_AXES, axes, state_batch_first=state_batch_first)
 
 
 class LSTM(Layer[LSTMState, Pair, LSTMCell], torch.nn.LSTM):
@@ -136,7 +137,7 @@ class LSTM(Layer[LSTMState, Pair, LSTMCell], torch.nn.LSTM):
         """Make the weights, drawn as torch draws them."""
         options = (num_layers, bias, batch_first, dropout, bidirectional, proj_size)
         super().__init__(input_size, hidden_size, *options, device=device, dtype=dtype)
-        set_layer_options(self, state_batch_first=state_batch_first, axes=axes)
+        set_options(self, LAYER_AXES, axes, state_batch_first=state_batch_first)
 
 
 class GRU(Layer[Tensor, Tensor, GRUCell], torch.nn.GRU):
@@ -184,7 +185,7 @@ class GRU(Layer[Tensor, Tensor, GRUCell], torch.nn.GRU):
         """Make the weights, drawn as torch draws them."""
         options = (num_layers, bias, batch_first, dropout, bidirectional)
         super().__init__(input_size, hidden_size, *options, device=device, dtype=dtype)
-        set_layer_options(self, state_batch_first=state_batch_first, axes=axes)
+        set_options(self, LAYER_AXES, axes, state_batch_first=state_batch_first)
 
 
 for _layer in (RNN, LSTM, GRU):

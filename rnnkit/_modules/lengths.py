@@ -67,18 +67,13 @@ def run_with_lengths_or_reset(
 ) -> tuple[Tensor, Any]:
     """Run a layer on a checked input: each sample up to its length, cut where it is reset."""
     counts, mask, initial = pieces or (None, None, None)
-    if is_compiling() or not lacks_kernel(mode_of(layer), layer.proj_size, input):
-        return _run(layer, input, hx, counts, mask, initial)
-    # Autocast leaves packed input as it is, except lengths that are all equal.
-    dtype = layer._flat_weights[0].dtype  # noqa: SLF001
-    hx, initial = (map_state(lambda tensor: tensor.to(dtype), state) for state in (hx, initial))
-    with torch.autocast("cpu", enabled=False):
-        return _run(layer, input.to(dtype), hx, counts, mask, initial)
-
-
-def _run(
-    layer: Any, input: Tensor, hx: Any, counts: Lengths | None, mask: Tensor | None, initial: Any
-) -> tuple[Tensor, Any]:
+    if not is_compiling() and lacks_kernel(mode_of(layer), layer.proj_size, input):
+        # Autocast leaves packed input as it is, except lengths that are all equal.
+        dtype = layer._flat_weights[0].dtype  # noqa: SLF001
+        hx, initial = (map_state(lambda tensor: tensor.to(dtype), state) for state in (hx, initial))
+        with torch.autocast("cpu", enabled=False):
+            pieces = (counts, mask, initial)
+            return run_with_lengths_or_reset(layer, input.to(dtype), hx, pieces)
     if counts is not None and counts.is_full():
         counts = None
     if counts is None and mask is None and not is_compiling():

@@ -8,14 +8,14 @@ from torch import Tensor
 from torch.compiler import is_compiling
 from torch.nn import functional
 
-from rnnkit._base.class_facts import signature_of
+from rnnkit._base.class_facts import (
+    DEFAULT_INITIAL_STATES,
+    overrides_initial_state,
+    signature_of,
+)
 from rnnkit._base.state import has_missing_part, tensors_of
 from rnnkit._base.torch_tools import is_fx_call, leaf_node
-from rnnkit._checks.arguments import (
-    MISSING,
-    check_batch_size,
-    known_options,
-)
+from rnnkit._checks.arguments import MISSING, check_batch_size, known_options
 from rnnkit._checks.call_spec import sizes_of_sequence
 from rnnkit._checks.cell_guards import MISFIT, fitting_states
 from rnnkit._checks.constructors import check_option, known_arguments
@@ -133,26 +133,26 @@ class Recurrent(torch.nn.Module, Generic[StateT]):
             check_surplus(self, surplus, unknown)
         if is_fx_call(input, hx):
             return leaf_node(self, input, hx, lengths=lengths, reset=reset)
-        if self.axes is not None and isinstance(input, Tensor):
-            sizes = sizes_of_sequence(input, batch_first=self.batch_first)
+        first = self.batch_first
+        sizes = sizes_of_sequence(input, batch_first=first) if isinstance(input, Tensor) else {}
+        if self.axes is not None and sizes:
             check_scope(self, self.axes, sizes)
         initial = None
-        asks = (has_missing_part(hx) or reset is not None) and isinstance(input, Tensor)
-        if asks and _overrides_initial_state(self):
-            sizes = sizes_of_sequence(input, batch_first=self.batch_first)
+        if sizes and (has_missing_part(hx) or reset is not None) and overrides_initial_state(self):
             initial = self.initial_state(sizes.get("batch"))
         state = _checked_states(self, initial if hx is None else hx)
         reset_states = _checked_states(self, initial)
-        options = {"batch_first": self.batch_first, "lengths": lengths, "reset": reset}
+        options = {"batch_first": first, "lengths": lengths, "reset": reset}
         ends: list[Any] = []
         for place, directions in enumerate(_layers(self)):
             if place and self.dropout:
                 input = functional.dropout(input, self.dropout, self.training)
             outputs = []
             for reverse, cell in enumerate(directions):
-                options["reverse"], options["initial"] = bool(reverse), reset_states[len(ends)]
-                options["state"] = f"hx[{len(ends)}]"
-                output, end = _run_cell(cell, input, state[len(ends)], place, options)
+                at = len(ends)
+                of_cell = {"reverse": bool(reverse), "initial": reset_states[at]}
+                options |= of_cell | {"state": f"hx[{at}]"}
+                output, end = _run_cell(cell, input, state[at], place, options)
                 outputs.append(output)
                 ends.append(end)
             input = outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=-1)
@@ -161,10 +161,8 @@ class Recurrent(torch.nn.Module, Generic[StateT]):
     def initial_state(self, batch_size: int | None) -> tuple[StateT, ...]:
         """Return the cells' initial states, layer by layer, starting with the forward direction.
 
-        A call without a state calls this method, and so does one with ``reset``: a subclass may
-        override it.
-
-        ``batch_size`` is None for an unbatched call.
+        ``batch_size`` is None for an unbatched call. A subclass may override this method: a call
+        without a state calls it, and so does one with ``reset``.
 
         Raises:
             CellError: if a cell has no initial state.
@@ -216,25 +214,15 @@ class Recurrent(torch.nn.Module, Generic[StateT]):
 
     def extra_repr(self) -> str:
         """Return the options that are not the default."""
-        options = []
-        if self.batch_first:
-            options.append("batch_first=True")
-        if self.dropout:
-            options.append(f"dropout={self.dropout}")
-        if self.axes is not None:
-            options.append(f"axes={self.axes}")
-        return ", ".join(options)
+        options = {"batch_first": self.batch_first, "dropout": self.dropout, "axes": self.axes}
+        return ", ".join(f"{name}={value}" for name, value in options.items() if value)
 
 
 Recurrent.__module__ = "rnnkit"
+DEFAULT_INITIAL_STATES.append(Recurrent.initial_state)
 # Type checkers ask for the argument; Python would name a class that nobody can import.
 Recurrent.initial_state.__defaults__ = (MISSING,)
 Recurrent.forward.__signature__ = signature_of(Recurrent.forward)  # type: ignore[attr-defined]
-
-
-def _overrides_initial_state(layer: Recurrent[Any]) -> bool:
-    on_instance = "initial_state" in layer.__dict__
-    return on_instance or type(layer).initial_state is not Recurrent.initial_state
 
 
 # Functions, not methods: the names of a user's subclass are its own.

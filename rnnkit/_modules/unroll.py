@@ -16,7 +16,6 @@ from rnnkit._checks.diagnosis import diagnose_initial_state, diagnose_unrolled
 from rnnkit._checks.guards import fitting_unrolled
 from rnnkit._checks.lengths import check_lengths, check_reset
 from rnnkit._checks.objects import refuse_stateless
-from rnnkit._kernels.padded import flipped, take
 from rnnkit._kernels.stack import Direction, Stack, States
 from rnnkit._modules.cell_base import Cell, is_plain, sequence_weights, weights_of
 from rnnkit._modules.lengths import run_stack
@@ -206,13 +205,7 @@ def _run_stateless(cell: Any, args: UnrollArgs) -> tuple[Tensor, Any]:
     lengths = args.lengths
     if args.reset is not None:
         refuse_stateless(cell, again=True)
-    if args.hx is None and lengths is not None and lengths.empty() is not None:
+    # Each sample's first step must be the first that runs: there is no state for a part of them.
+    if args.hx is None and lengths is not None and (args.reverse or lengths.empty() is not None):
         refuse_stateless(cell)
-    if args.hx is not None or lengths is None or not args.reverse:
-        return run_loop(cell, args)
-    # Flipped within its length, each sample begins at step 0, where there is no state for any.
-    flip = flipped(lengths, args.input.shape[0])
-    output, state = run_loop(cell, args._replace(input=take(args.input, flip), reverse=False))
-    if args.return_states:
-        state = map_state(lambda tensor: take(tensor, flip), state)
-    return take(output, flip), state
+    return run_loop(cell, args)

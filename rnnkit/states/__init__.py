@@ -5,7 +5,8 @@ Every function here takes a state as modules return it: a tensor (RNN, GRU), an
 :class:`rnnkit.Recurrent` carries; and returns a new one of the same kind. None, which stands for
 zeros everywhere, stays None. The batch axis follows from the rank. A layer's state,
 ``(layers * directions, batch, hidden)``, has it at axis 1, whatever the layer's ``batch_first`` is,
-or at axis 0 with ``state_batch_first=True``; a cell's state, ``(batch, hidden)``, at axis 0.
+or at axis 0 with ``state_batch_first=True``, for layers that have this option; a cell's state,
+``(batch, hidden)``, at axis 0.
 """
 
 from rnnkit._base.state import LSTMState

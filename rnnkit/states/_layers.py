@@ -5,6 +5,7 @@ from typing import Any, Literal, NoReturn, TypeVar, overload
 
 import torch
 from torch import Tensor
+from torch.utils import _pytree as pytree
 
 from rnnkit._base.errors import ArgumentError, StateError
 from rnnkit._base.message import Row, brief, refusal
@@ -26,11 +27,9 @@ def batch_first(state: State) -> State:
 
     def exchange(tensor: Tensor) -> Tensor:
         batch_axis(tensor, state_batch_first=False)
-        exchanged: Tensor = layers_first(tensor)
-        return exchanged
+        return layers_first(tensor)  # type: ignore[no-any-return]
 
-    result: State = map_state(exchange, state)
-    return result
+    return map_state(exchange, state)
 
 
 def from_batch_first(state: State) -> State:
@@ -48,13 +47,9 @@ def from_batch_first(state: State) -> State:
 def from_layers(states: Sequence[State]) -> State:
     """Join a list of states, layer by layer, into the state of one layer of all of them.
 
-    Args:
-        states: of each layer, and of each direction of it, the forward one first: a cell's state
-            ``(batch, hidden)``, or ``(hidden,)`` without a batch, or a layer's ``(rows, batch,
-            hidden)``.
-
-    Returns:
-        Tensors ``(layers * directions, batch, hidden)``.
+    The list has the states of each layer's directions, starting with the forward one: a cell's
+    ``(batch, hidden)``, ``(hidden,)`` without a batch, or a layer's ``(rows, batch, hidden)``. The
+    result is ``(layers * directions, batch, hidden)``.
 
     Raises:
         ArgumentError: if the list is empty, or has tensors and pairs.
@@ -89,15 +84,9 @@ def to_layers(state: Parts, *, state_batch_first: bool = ...) -> tuple[Parts, ..
 def to_layers(state: Any, *, state_batch_first: bool = False) -> Any:
     """Take a layer's state apart: the states of its cells, what ``Recurrent(layer.cells())`` takes.
 
-    The inverse of :func:`from_layers`.
-
-    Args:
-        state: tensors ``(layers * directions, batch, hidden)``.
-        state_batch_first: whether the tensors have the batch on axis 0.
-
-    Returns:
-        The cells' states in a tuple, layer by layer and the forward direction first, each a tensor
-        ``(batch, hidden)``, or a pair of such for an LSTM; None if the state is None.
+    The inverse of :func:`from_layers`: from tensors ``(layers * directions, batch, hidden)`` to the
+    cells' states in a tuple, layer by layer, starting with the forward direction, each a tensor
+    ``(batch, hidden)``, or a pair of such for an LSTM.
 
     Raises:
         StateError: if a tensor of the state has another rank, or another number of layers.
@@ -108,29 +97,26 @@ def to_layers(state: Any, *, state_batch_first: bool = False) -> Any:
     torch.Size([5, 4])
     """
     axis = 1 if state_batch_first else 0
-    shapes: list[tuple[int, ...]] = []
 
-    def look(tensor: Tensor) -> Tensor:
+    def rows(tensor: Tensor) -> Tensor:
         if tensor.dim() != BATCHED:
             sentence = "to_layers takes the state of a layer, (layers * directions, batch, hidden)"
-            facts = ((None, None, None), tuple(tensor.shape))
-            came = f"got {tuple(tensor.shape)}"
+            facts, came = ((None, None, None), tuple(tensor.shape)), f"got {tuple(tensor.shape)}"
             refusal(StateError, "state", sentence, came, code="to-layers-axes", facts=facts)
-        shapes.append(tuple(tensor.shape))
         return tensor
 
-    map_state(look, state)
-    if not shapes:
+    tensors = pytree.tree_leaves(map_state(rows, state))
+    if not tensors or tensors[0] is None:
         return state
-    rows = shapes[0][axis]
-    if any(shape[axis] != rows for shape in shapes[1:]):
+    shapes = [tuple(tensor.shape) for tensor in tensors]
+    if len({shape[axis] for shape in shapes}) > 1:
         sentence = "to_layers takes tensors with the same number of layers * directions"
         came = f"got {', '.join(map(str, shapes))}"
         fix = ("fix", "the pair (h, c) that one layer returned")
         refusal(StateError, "state", sentence, came, fix, code="to-layers-rows")
     return tuple(
         map_state(lambda tensor: tensor.select(axis, row), state)  # noqa: B023 - called at once
-        for row in range(rows)
+        for row in range(shapes[0][axis])
     )
 
 
@@ -140,17 +126,10 @@ def bridge(
 ) -> State:
     """Bring a bidirectional encoder's state to a decoder that runs in one direction.
 
-    No size tells the state of two directions from that of one direction of two layers, which
-    needs no bridge: give this function a bidirectional layer's state only.
-
-    Args:
-        state: tensors ``(layers * 2, batch, hidden)``.
-        how: ``"concat"`` puts the two directions of a layer side by side, for a decoder twice as
-            wide; ``"sum"`` adds them, for one as wide.
-        state_batch_first: whether the tensors have the batch on axis 0.
-
-    Returns:
-        Tensors ``(layers, batch, 2 * hidden)``, or ``(layers, batch, hidden)``.
+    From tensors ``(layers * 2, batch, hidden)``, ``"concat"`` puts the two directions of a layer
+    side by side, ``(layers, batch, 2 * hidden)``, and ``"sum"`` adds them, ``(layers, batch,
+    hidden)``. Pass only a bidirectional layer's state: no size tells it from the state of two
+    layers in one direction, which needs no bridge.
 
     Raises:
         StateError: if a tensor has an odd number of rows, or no such axis.
@@ -172,28 +151,21 @@ def bridge(
         forward, backward = pairs.unbind(rows + 1)
         return forward + backward if how == "sum" else torch.cat([forward, backward], dim=-1)
 
-    result: State = map_state(join, state)
-    return result
+    return map_state(join, state)
 
 
 def _refuse_rows(tensor: Tensor, how: str, *, state_batch_first: bool) -> NoReturn:
-    """Refuse what has no two rows for each layer, unless its axes are in the other order."""
+    """Refuse a state without two rows for each layer, unless its axes are in the other order."""
     shape = tuple(tensor.shape)
     orders = ("(layers * 2, batch, hidden)", "(batch, layers * 2, hidden)")
     rows: list[Row] = [("fix", "pass it as it is")]
-    added = "" if how == "concat" else ', "sum"'
     if len(shape) == BATCHED and shape[0 if state_batch_first else 1] % 2 == 0:
+        added = "" if how == "concat" else ', "sum"'
         option = "" if state_batch_first else ", state_batch_first=True"
         other = f"rnnkit.states.bridge(state{added}{option})"
         rows = [
             ("fix", f"{other}, if it is {orders[not state_batch_first]}"),
             ("", "pass it as it is, if its layer runs in one direction"),
-        ]
-    elif len(shape) == BATCHED - 1 and shape[0] % 2 == 0:
-        joined = ".sum(1)" if added else ".flatten(1)"
-        rows = [
-            ("fix", f"t.unflatten(0, (-1, 2)){joined} of each t, if it is (layers * 2, hidden)"),
-            ("", "pass it as it is, if it is a cell's"),
         ]
     sentence = f"bridge takes the state of a bidirectional layer, {orders[state_batch_first]}"
     facts = ((None, None, None), shape)

@@ -1,7 +1,7 @@
-"""A state's samples: picked, repeated, joined, started again; or the whole of it moved."""
+"""A state's samples: picked, repeated, joined, reset; or all of it moved."""
 
 from collections.abc import Sequence
-from typing import Any, NoReturn, TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -36,8 +36,7 @@ def detach(state: State) -> State:
     >>> rnnkit.states.detach(state).requires_grad
     False
     """
-    result: State = map_state(Tensor.detach, state)
-    return result
+    return map_state(Tensor.detach, state)
 
 
 def to(state: State, *args: Any, **kwargs: Any) -> State:
@@ -67,8 +66,7 @@ def to(state: State, *args: Any, **kwargs: Any) -> State:
             fix = ("fix", "rnnkit.states.to(state, torch.float64), or to(state, 'cuda')")
             refusal(ArgumentError, "args", sentence, came, fix, code="to-arguments", source=error)
 
-    result: State = map_state(move, state)
-    return result
+    return map_state(move, state)
 
 
 @known_options
@@ -77,15 +75,12 @@ def select(
 ) -> State:
     """Pick samples of a state, or put them in another order: beams, environments.
 
-    Args:
-        state: of any batch size.
-        index: positions on the batch axis, in any order: a list, an integer tensor, or a slice with
-            a step from 1; or a boolean tensor ``(batch,)``.
-        state_batch_first: whether the tensors of a layer's state have the batch on axis 0.
+    ``index`` holds positions on the batch axis, in any order: a list, an integer tensor, or a slice
+    with a step from 1; or it is a boolean tensor ``(batch,)``.
 
     Raises:
         ArgumentError: if ``index`` is none of these, or out of range.
-        StateError: if a tensor of the state has another rank than a state has.
+        StateError: if a tensor of the state does not have 2 or 3 axes.
 
     >>> _, state = rnnkit.GRU(3, 4)(torch.ones(7, 5, 3))
     >>> rnnkit.states.select(state, [4, 0, 0]).shape
@@ -102,25 +97,16 @@ def select(
         except (TypeError, ValueError) as error:
             refuse_slice(index, error)
 
-    result: State = map_state(pick, state)
-    return result
+    return map_state(pick, state)
 
 
 @known_options
 def repeat(state: State, times: int, *, state_batch_first: bool = False) -> State:
     """Repeat each sample ``times`` times in a row: s0 s0 s1 s1 ..., the order of beams.
 
-    Args:
-        state: of any batch size.
-        times: how often each sample is repeated.
-        state_batch_first: whether the tensors of a layer's state have the batch on axis 0.
-
-    Returns:
-        A state of ``times * batch`` samples.
-
     Raises:
         ArgumentError: if ``times`` is not a non-negative integer.
-        StateError: if a tensor of the state has another rank than a state has.
+        StateError: if a tensor of the state does not have 2 or 3 axes.
 
     >>> h = torch.tensor([[1.0], [2.0]])
     >>> rnnkit.states.repeat(h, 2).flatten().tolist()
@@ -132,22 +118,16 @@ def repeat(state: State, times: int, *, state_batch_first: bool = False) -> Stat
         axis = batch_axis(tensor, state_batch_first=state_batch_first)
         return tensor.repeat_interleave(times, dim=axis)
 
-    result: State = map_state(interleave, state)
-    return result
+    return map_state(interleave, state)
 
 
 @known_options
 def expand(state: State, batch_size: int | None, *, state_batch_first: bool = False) -> State:
     """Give every sample of a batch the state of one sample, for example a learned one.
 
-    Args:
-        state: of a batch of one: a layer's ``(layers * directions, 1, hidden)``, a cell's
-            ``(1, hidden)``. A tensor that is of ``batch_size`` samples already stays as it is.
-        batch_size: number of samples; None for the state of an unbatched call.
-        state_batch_first: whether the tensors of a layer's state have the batch on axis 0.
-
-    Returns:
-        A state of ``batch_size`` samples, in memory of its own; gradients are summed over them.
+    The state is a layer's ``(layers * directions, 1, hidden)`` or a cell's ``(1, hidden)``; a
+    tensor of ``batch_size`` samples stays as it is. With ``batch_size`` None the result has no
+    batch axis. It has memory of its own, and gradients are summed over the samples.
 
     Raises:
         ArgumentError: if ``batch_size`` is not a non-negative integer.
@@ -178,17 +158,14 @@ def expand(state: State, batch_size: int | None, *, state_batch_first: bool = Fa
         # cuDNN takes a state in one piece only.
         return tensor.expand(sizes).contiguous()
 
-    result: State = map_state(widen, state)
-    return result
+    return map_state(widen, state)
 
 
 @known_options
 def cat(states: Sequence[State], *, state_batch_first: bool = False) -> State:
     """Join the states of several batches into that of one, as ``torch.cat`` joins tensors.
 
-    Args:
-        states: of one kind, with the same layers and widths; all may be None.
-        state_batch_first: whether the tensors of a layer's state have the batch on axis 0.
+    They are of one kind, with the same layers and widths; all may be None.
 
     Raises:
         ArgumentError: if there is none, or only some are None.
@@ -205,7 +182,7 @@ def cat(states: Sequence[State], *, state_batch_first: bool = False) -> State:
         shapes = [tuple(tensor.shape) for tensor in tensors]
         others = [(*shape[:axis], *shape[axis + 1 :]) for shape in shapes]
         if any(other != others[0] for other in others):
-            sentence = "cat takes states that differ in their batch alone"
+            sentence = "cat takes states that differ only in their batch"
             came = f"got {', '.join(map(str, shapes))}, whose batch is axis {axis}"
             refusal(StateError, "states", sentence, came, code="cat-sizes")
         return torch.cat(tensors, dim=axis)
@@ -224,16 +201,13 @@ def reset(
 ) -> State:
     """Start some samples again, as at the end of an episode.
 
-    Args:
-        state: of any batch size; None, or None in a pair, is zeros, made like ``initial``.
-        mask: ``(batch,)``: true, or 1, for a sample that starts again.
-        initial: the state that it starts from, in the shape of ``state``; None for zeros.
-        state_batch_first: whether the tensors of a layer's state have the batch on axis 0.
+    ``mask`` ``(batch,)`` is true, or 1, for a sample that starts again, from ``initial``, a state
+    like ``state``, or from zeros. A None in ``state`` is zeros, made like ``initial``.
 
     Raises:
         ArgumentError: if ``mask`` is not as long as the batch, or holds anything but 0 and 1, such
-            as positions, which would reset the wrong samples; or if ``initial`` is not a state
-            like ``state``.
+            as positions, which would reset the wrong samples; or if ``initial`` is not like
+            ``state``.
 
     >>> h = torch.ones(3, 1)
     >>> rnnkit.states.reset(h, torch.tensor([0, 1, 0])).flatten().tolist()
@@ -241,9 +215,9 @@ def reset(
     """
 
     def renew(tensor: Tensor, fresh: Any = None) -> Tensor:
-        if fresh is not None and not _is_like(tensor, fresh):
-            _refuse_initial(tensor, fresh, batch_axis(tensor, state_batch_first=state_batch_first))
         axis = batch_axis(tensor, state_batch_first=state_batch_first)
+        if fresh is not None:
+            _check_like(tensor, fresh, axis)
         shape = [1] * tensor.dim()
         shape[axis] = tensor.shape[axis]
         flags = as_mask(mask, tensor.shape[axis], tensor.device).view(shape)
@@ -254,31 +228,23 @@ def reset(
     if initial is not None and isinstance(initial, Tensor) != isinstance(state, Tensor):
         sentence = f"initial must be a state of the same kind as state, got {brief(initial)}"
         refusal(ArgumentError, "initial", sentence, code="initial-kind")
-    result: State = map_state(renew, state, *(() if initial is None else (initial,)))
-    return result
+    return map_state(renew, state, *(() if initial is None else (initial,)))
 
 
-def _is_like(one: Tensor, other: Any) -> bool:
-    return isinstance(other, Tensor) and one.shape == other.shape and one.dtype == other.dtype
-
-
-def _refuse_initial(tensor: Tensor, initial: Any, axis: int) -> NoReturn:
-    wants, came = _size_and_dtype(tensor), _size_and_dtype(initial)
-    sentence = f"initial must have the shape and dtype of state, {wants}; got {came}"
-    rows = []
+def _check_like(tensor: Tensor, initial: Any, axis: int) -> None:
+    """Check that an initial state has the shape and dtype of a state."""
+    shape, dtype, rows = tuple(tensor.shape), tensor.dtype, []
     if isinstance(initial, Tensor):
-        shape = list(tensor.shape)
-        shape[axis] = 1
-        if list(initial.shape) == shape:
-            expand = f"rnnkit.states.expand(initial, {tensor.shape[axis]})"
-            rows = [("fix", f"{expand}, if all start from it")]
-        elif initial.shape == tensor.shape:
-            rows = [("fix", f"rnnkit.states.to(initial, {tensor.dtype})")]
+        if initial.shape == shape and initial.dtype == dtype:
+            return
+        if initial.shape == shape:
+            rows = [("fix", f"rnnkit.states.to(initial, {dtype})")]
+        elif initial.shape == (*shape[:axis], 1, *shape[axis + 1 :]):
+            expanded = f"rnnkit.states.expand(initial, {shape[axis]})"
+            rows = [("fix", f"{expanded}, if all start from it")]
+    came = f"{tuple(initial.shape)} of {initial.dtype}" if rows else brief(initial)
+    sentence = f"initial must have the shape and dtype of state, {shape} of {dtype}; got {came}"
     refusal(ArgumentError, "initial", sentence, "", *rows, code="initial-shape")
-
-
-def _size_and_dtype(value: Any) -> str:
-    return f"{tuple(value.shape)} of {value.dtype}" if isinstance(value, Tensor) else brief(value)
 
 
 def _check_count(name: str, value: Any, code: str) -> None:

@@ -28,24 +28,9 @@ bridge takes the state of a bidirectional layer, (batch, layers * 2, hidden)
 """),
     ),
     "A cell's state has no rows to join.": Case(
-        "rnnkit.states.bridge(filled(4, 6))",
-        Refused(StateError, "lacks", code="bridge-rows"),
-        has="pass it as it is, if it is a cell's\n",
-        fix=fix(
-            "t.unflatten(0, (-1, 2)).flatten(1)",
-            where="nn.RNN(3, 12)(filled(7, 3), @[:1])",
-            t=(4, 6),
-        ),
-    ),
-    "So has an odd batch.": Case(
         "rnnkit.states.bridge(filled(3, 6))",
         Refused(StateError, "lacks", code="bridge-rows"),
         has="\n  fix       pass it as it is\n",
-    ),
-    "Of one sequence the directions are added.": Case(
-        call("rnnkit.states.bridge(t, 'sum')", t=(2, 6)),
-        Refused(StateError, "lacks", code="bridge-rows"),
-        fix=fix("t.unflatten(0, (-1, 2)).sum(1)", where="nn.RNN(3, 6)(filled(7, 3), @)"),
     ),
     "A batch-first layer's state is in torch's order.": Case(
         call("rnnkit.states.bridge(state, state_batch_first=True)", state=(2, 5, 4)),

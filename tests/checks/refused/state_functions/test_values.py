@@ -205,7 +205,7 @@ expand takes the state of one sample, got (2, 3, 4)
         "rnnkit.states.cat([filled(1, 3, 4), filled(1, 3, 5)])",
         Refused(StateError, "lacks", "states", code="cat-sizes"),
         message=snapshot("""\
-cat takes states that differ in their batch alone
+cat takes states that differ only in their batch
   got (1, 3, 4), (1, 3, 5), whose batch is axis 1
   more      python -m rnnkit explain cat-sizes\
 """),

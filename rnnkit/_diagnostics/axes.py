@@ -62,9 +62,6 @@ def infer_batch_axes(batch: Batch, attempt: Attempt) -> bool:
             _lay(batch, dict(zip(choices, chosen, strict=True)))
             fewer = attempt(batch.samples(kept).tree())
             if fewer is not None:
-                pairs = enumerate(zip(given, batch.axes, strict=True))
-                at = batch.axes[batch.first]
-                batch.uncut = frozenset(k for k, pair in pairs if pair == (at, None))
                 _choose_ways(batch, choices, kept, attempt, fewer)
                 return True
             batch.axes = list(given)
@@ -155,10 +152,7 @@ def infer_steps(batch: Batch, attempt: Attempt) -> Leaves | None:
 
 
 def _find_padded_alike(batch: Batch, attempt: Attempt, fewer: Leaves) -> None:
-    """Find inputs that end in zeros where the paced one ends, of those that need not be cut.
-
-    A model that pools such an input takes it of any length. What the output follows is none.
-    """
+    """Find inputs that end in zeros where the paced one ends, of those that need not be cut."""
     batch.padded_alike, own = frozenset(), batch.on_their_own
     for index in own if batch.counts else ():
         zeros = batch.padding(index) if batch.is_content(index) else None
@@ -184,7 +178,7 @@ def _lay(batch: Batch, axes: dict[Shape, int | None]) -> None:
 
 
 def _have_both(fewer: Leaves, whole: Leaves, kept: int) -> bool:
-    """Say whether some axis of the outputs has as many samples as are left, both times."""
+    """Return whether some axis of the outputs has as many samples as are left, both times."""
     pairs = zip(fewer, whole, strict=False)
     return any(
         isinstance(one, Tensor)
@@ -196,10 +190,7 @@ def _have_both(fewer: Leaves, whole: Leaves, kept: int) -> bool:
 
 
 def _reads_the_rest(batch: Batch, index: int, kept: int, attempt: Attempt, whole: Leaves) -> bool:
-    """Say whether a leaf that keeps all its rows is read beyond those of the samples that are left.
-
-    If not, these rows are samples without a partner, as in a packed sequence of too few lengths.
-    """
+    """Return whether a leaf that keeps all its rows is read beyond those of the samples left."""
     axis = batch.axes[index] or 0
     rows = torch.arange(batch.size, device=batch.leaves[index].device)
     leaves = list(batch.leaves)

@@ -217,15 +217,12 @@ class Baseline:
         return 0 if size in (batch.steps, batch.longest) else (batch.steps or 0) - size
 
     def has_steps(self, index: int) -> bool:
-        """Say whether a leaf of the output has the input's steps, beside its batch."""
+        """Return whether a leaf of the output has the input's steps, beside its batch."""
         axis = self.step_axes[index]
         return axis is not None and axis != self.axes[index] and abs(self.missing(index)) <= 1
 
     def has_other_steps(self, index: int) -> bool:
-        """Say whether a leaf of the output has steps, but other ones than the input.
-
-        A short sample that is run alone tells.
-        """
+        """Return whether a leaf of the output has steps, but other ones than the input."""
         if self.counts is None or self._by_output(index).has_steps(index):
             return False
         sample = min(range(self.batch.size), key=self.counts.__getitem__)

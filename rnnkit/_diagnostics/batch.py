@@ -31,7 +31,6 @@ class Batch:
         steps: how many steps there are; None if no leaf has a seq axis.
         on_their_own: leaves that are as long, but whose steps are no steps of the paced one.
         padded_alike: those of them that are padded where the paced one is, and are cut with it.
-        uncut: leaves with as many rows as samples that are not cut with them.
         lengths: valid steps of each sample, of the leaves that were given any.
         drawn: other values for the leaves, as far as some were drawn.
     """
@@ -44,15 +43,7 @@ class Batch:
         longest: int = 0,
         argument: str = "batch_dim",
     ) -> None:
-        """Find the axes.
-
-        Args:
-            inputs: what the model is called with.
-            batch_dim: the batch axis of the first tensor that has one so far back.
-            seq_dim: the seq axis; None for the other one of axes 0 and 1.
-            longest: valid steps of the longest sample, to tell the sequences from other inputs.
-            argument: what the caller calls ``batch_dim``, which may be any axis.
-        """
+        """Find the axes."""
         self.leaves, self.spec = pytree.tree_flatten(inputs, is_leaf=is_whole)
         if any(isinstance(leaf, PackedSequence) for leaf in self.leaves):
             message = "a packed input has no batch axis to try: pass the padded batch and lengths"
@@ -79,7 +70,7 @@ class Batch:
             if self.seq_dim == batch_dim:
                 message = f"seq_dim and batch_dim are both axis {batch_dim} of the input"
                 refusal(ArgumentError, "seq_dim", message, code="verify-axis")
-        self.on_their_own = self.padded_alike = self.uncut = frozenset[int]()
+        self.on_their_own = self.padded_alike = frozenset[int]()
         self.lengths: Lengths = {}
         self.drawn: dict[Any, Tensor] = {}
         self.pace(self._find_paced(batch_dim, longest))
@@ -164,19 +155,16 @@ class Batch:
         return sorted([longest, *others[: most - 1]])
 
     def has_steps(self, index: int) -> bool:
-        """Say whether a leaf has the seq axis, beside a batch axis."""
+        """Return whether a leaf has the seq axis, beside a batch axis."""
         return index not in self.on_their_own and self.may_have_steps(index)
 
     def may_have_steps(self, index: int) -> bool:
-        """Say whether a leaf is as long as the paced one, beside a batch axis."""
+        """Return whether a leaf is as long as the paced one, beside a batch axis."""
         axis, steps = self.axes[index], length(self.leaves[index], self.seq_dim)
         return axis not in (None, self.seq_dim) and steps is not None and steps == self.steps
 
     def cut(self, steps: int, *, front: bool) -> "Batch":
-        """Return the same inputs with some steps only: the first ones, or the last.
-
-        Lengths among the inputs that would be longer are shortened.
-        """
+        """Return the same inputs with some steps only: the first ones, or the last."""
         return self.cut_each(
             {index: steps for index in range(len(self.leaves)) if self.has_steps(index)},
             steps,
@@ -199,10 +187,7 @@ class Batch:
         return single.cut_each(ends, ends.get(self.paced, self.steps or 0), front=front)
 
     def cut_each(self, ends: Mapping[int, int], steps: int, *, front: bool) -> "Batch":
-        """Return the same inputs, some cut to so many steps each: the first ones, or the last.
-
-        Of the paced one ``steps`` are left: lengths are no longer than that.
-        """
+        """Return the same inputs, some cut to so many steps each: the first ones, or the last."""
         leaves = []
         for index, leaf in enumerate(self.leaves):
             if index in ends:
@@ -228,7 +213,7 @@ class Batch:
         return padding(self.leaves[index], axis, self.seq_dim)
 
     def is_content(self, index: int) -> bool:
-        """Say whether a leaf holds what is read, and not lengths, labels or a mask."""
+        """Return whether a leaf holds what is read, and not lengths, labels or a mask."""
         leaf = self.leaves[index]
         if not isinstance(leaf, Tensor) or self.axes[index] is None or leaf.numel() == 0:
             return False
@@ -242,12 +227,12 @@ class Batch:
         return leaf.is_floating_point() or leaf.dim() > 1
 
     def knows_lengths(self) -> bool:
-        """Say whether the model is told the lengths, or a mask of them."""
+        """Return whether the model is told the lengths, or a mask of them."""
         told = self.counts or []
         return any(self.tells(index, told) for index in range(len(self.leaves)))
 
     def tells(self, index: int, told: list[int]) -> bool:
-        """Say whether a leaf holds lengths, or a mask of them."""
+        """Return whether a leaf holds lengths, or a mask of them."""
         leaf, axis = self.leaves[index], self.axes[index]
         if isinstance(leaf, list):
             return leaf == told
@@ -265,7 +250,7 @@ class Batch:
 
 
 def is_whole(node: Any) -> bool:
-    """Say whether a node is a leaf: packed, or a list with a number for each sample."""
+    """Return whether a node is a leaf: packed, or a list with a number for each sample."""
     if isinstance(node, list):
         return bool(node) and all(isinstance(n, int) for n in node)
     return isinstance(node, PackedSequence)

@@ -55,10 +55,7 @@ def confirm(
     layers: Sequence[Sequence[str]],
     clean: Clean,
 ) -> list[Line]:
-    """Undo what is suspected; return what a message says, if the leak is then gone.
-
-    There may be several ways to choose the layers at which it is undone.
-    """
+    """Undo what is suspected; return what a message says, if the leak is then gone."""
     if suspicion is None:
         return []
     for names in layers:
@@ -70,7 +67,7 @@ def confirm(
 
 
 def is_gone(perturbed: PerturbedRun, outputs: tuple[Leaves, Leaves], clean: Clean) -> bool:
-    """Say whether there is no leak in outputs without and with the change, of those judged."""
+    """Return whether there is no leak in outputs without and with the change, of those judged."""
     baseline, (before, after) = perturbed.baseline, outputs
     judged = [
         clean(before[index], after[index], axis)

@@ -181,7 +181,7 @@ def equal(one: Any, other: Any) -> bool:
 
 
 def _is_numbers(node: Any) -> bool:
-    """Say whether a node is many numbers, as Python's own source holds."""
+    """Return whether a node is many numbers, as Python's own source holds."""
     return isinstance(node, tuple) and set(map(type, node)) == {int}
 
 

@@ -147,10 +147,7 @@ def other_leaves(
 
 
 def changed(batch: Batch, where: Where, seed: int = 0, **options: Any) -> Given | None:
-    """Return changed inputs, see :func:`other_leaves`; None if all of them stay as they were.
-
-    Padding is left as it is, unless an option says otherwise.
-    """
+    """Return changed inputs, see :func:`other_leaves`; None if all of them stay as they were."""
     leaves = other_leaves(batch, where, seed, **{"pad": False, **options})
     return _if_changed(batch, leaves)
 

@@ -59,7 +59,7 @@ def largest(tensor: Tensor) -> float:
 
 
 def alike(one: Leaves, other: Leaves) -> bool:
-    """Say whether two outputs hold the same tensors, to the last bit."""
+    """Return whether two outputs hold the same tensors, to the last bit."""
     return len(one) == len(other) and all(
         isinstance(after, Tensor) and same(before, after)
         for before, after in zip(one, other, strict=True)
@@ -68,5 +68,5 @@ def alike(one: Leaves, other: Leaves) -> bool:
 
 
 def is_number(leaf: Any) -> bool:
-    """Say whether a leaf holds numbers with fractions."""
+    """Return whether a leaf holds numbers with fractions."""
     return isinstance(leaf, Tensor) and leaf.is_floating_point()

@@ -36,11 +36,7 @@ class Contents(pickle.Pickler):
     """
 
     def __init__(self, model: Any, refused: list[Any], data: int = sys.maxsize) -> None:
-        """Prepare to write down a model, or a part of one.
-
-        What was refused, as it cannot be read again, is shared; so is data: a tensor or an array of
-        more numbers than that.
-        """
+        """Prepare to write down a model, or a part of one."""
         self._file = io.BytesIO()
         super().__init__(self._file, protocol=5)
         self._model, self._refused, self._data = model, set(map(id, refused)), data
@@ -63,7 +59,7 @@ class Contents(pickle.Pickler):
         return _Reader(io.BytesIO(self._bytes), stand_ins).load()
 
     def persistent_id(self, obj: Any) -> int | None:
-        """Say whether an object is kept: a method of the base class, which is asked of all."""
+        """Return whether an object is kept: a method of the base class, which is asked of all."""
         key, kind = id(obj), type(obj)
         if kind is str:
             # The key in front of what it leads to.

@@ -212,7 +212,7 @@ def _infer_axes(batch: Batch, dim: int, opened: Session) -> None:
 
 
 def _shares(leaf: Any, shape: tuple[int, ...], dim: int) -> bool:
-    """Say whether a tensor surely shares an axis: integers or flags, as long on the first axes.
+    """Return whether a tensor surely shares an axis: integers or flags, as long on the first axes.
 
     Numbers with fractions may be a state.
     """

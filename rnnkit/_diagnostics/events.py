@@ -1,8 +1,7 @@
 """What goes into a model's modules and functions and comes out of them, in the order of time."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,12 +13,8 @@ from torch.nn.utils.rnn import PackedSequence
 from torch.utils import _pytree as pytree
 
 from rnnkit._base.callers import calling_frame, user_frame
-from rnnkit._diagnostics.isolation import Given, Listener, Session, Watch
+from rnnkit._diagnostics.isolation import Given, Listener, Session
 from rnnkit._diagnostics.module_calls import (
-    each_call,
-    from_state,
-    is_recurrent,
-    members_of,
     named_arguments,
     sizes_of,
 )
@@ -82,10 +77,7 @@ class Step:
 
 
 def record(session: Session, inputs: Given) -> list[Event]:
-    """Run the model and write down every call of its modules, in the order of time.
-
-    The model itself is one of them if it is a layer.
-    """
+    """Run the model and write down every call of its modules, in the order of time."""
     events: list[Event] = []
     session.run(inputs, watch=lambda model: _watch(model, events.append))
     return events
@@ -213,28 +205,7 @@ def place_of_call() -> str:
 
 
 def reads_several_steps(event: Event) -> bool:
-    """Say whether a recurrent layer was called with a sequence of two steps or more."""
+    """Return whether a recurrent layer was called with a sequence of two steps or more."""
     if event.kind == "output" or not isinstance(event.module, RNNBase):
         return False
     return sizes_of(event.module, named_arguments(*event.tree).get("input")).get("seq", 0) > 1
-
-
-def same_c(events: Sequence[Event]) -> Watch:
-    """Return what gives each call of a recurrent module the c that it was given in these events."""
-    given: dict[str, list[Any]] = {}
-    for event in events:
-        if event.kind == "input" and is_recurrent(event.module):
-            c = members_of(named_arguments(*event.tree).get("hx")).get("c")
-            pairs = zip(leaves(event.tree), event.tensors, strict=True)
-            copies = [copy for leaf, copy in pairs if leaf is c]
-            given.setdefault(event.name, []).append(copies[0] if copies else None)
-
-    def exchange(name: str, number: int, args: Any, kwargs: Any) -> Any:
-        c = dict(enumerate(given[name])).get(number)
-        if c is None:
-            return None
-        h = members_of(named_arguments(args, kwargs).get("hx")).get("h")
-        return from_state(args, kwargs, (h, c))
-
-    watches = [each_call(name, before=partial(exchange, name)) for name in given]
-    return lambda model: [hook for watch in watches for hook in watch(model)]

@@ -22,11 +22,7 @@ class PerturbedRun:
     """The model on changed inputs, beside the model on the inputs as they are."""
 
     def __init__(self, baseline: Baseline, inputs: Given, batch: Batch | None = None) -> None:
-        """Run on inputs that were changed from those of the baseline, or of another batch.
-
-        Raises:
-            UnjudgedError: if the model raises.
-        """
+        """Run on inputs that were changed from those of the baseline, or of another batch."""
         self.baseline, self.inputs = baseline, inputs
         try:
             self.output = self._run(baseline.batch if batch is None else batch)
@@ -68,7 +64,7 @@ class PerturbedRun:
         return not same(take(self.baseline.normal[index]), take(self.output[index]))
 
     def has(self, index: int) -> bool:
-        """Say whether an output has the same shape as without the change."""
+        """Return whether an output has the same shape as without the change."""
         normal, output = self.baseline.normal, self.output
         return len(output) == len(normal) and shape_of(output[index]) == shape_of(normal[index])
 

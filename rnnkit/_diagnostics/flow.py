@@ -86,7 +86,7 @@ class Flow:
         return Origin(last.row, last.member, "computed from")
 
     def same_place(self, one: Tensor, other: Tensor) -> bool:
-        """Say whether two tensors are the same numbers in the same memory."""
+        """Return whether two tensors are the same numbers in the same memory."""
         return (
             _storage(one) == _storage(other)
             and one.storage_offset() == other.storage_offset()
@@ -94,11 +94,11 @@ class Flow:
         )
 
     def shares(self, tensor: Tensor, others: Iterable[Tensor]) -> bool:
-        """Say whether a tensor shares memory with one of others."""
+        """Return whether a tensor shares memory with one of others."""
         return any(_storage(tensor) == _storage(other) for other in others)
 
     def goes_on(self, one: Tensor, other: Tensor, axis: int) -> bool:
-        """Say whether a tensor begins, along an axis, where another ends: two parts of a third.
+        """Return whether a tensor begins, along an axis, where another ends: two parts of a third.
 
         Not of one that has a further axis: its parts may be samples in their own right, as the
         sentences of a document are.
@@ -114,31 +114,33 @@ class Flow:
             and other.storage_offset() == one.storage_offset() + one.shape[axis] * one.stride(axis)
         )
 
+    def length(self, part: Tensor, axis: int) -> int:
+        """Return how long a tensor is along an axis that another one is a part of."""
+        whole = part._base  # noqa: SLF001
+        return 0 if whole is None else whole.shape[axis]
+
     def are_parts(self, one: Tensor, other: Tensor) -> bool:
-        """Say whether two tensors are parts of a third that has one axis more."""
+        """Return whether two tensors are parts of a third that has one axis more."""
         whole = other._base  # noqa: SLF001
         return whole is not None and whole is one._base and whole.dim() == other.dim() + 1  # noqa: SLF001
 
     def is_attached(self, tensor: Tensor) -> bool:
-        """Say whether a tensor was there before the run, on the graph of an earlier one."""
+        """Return whether a tensor was there before the run, on the graph of an earlier one."""
         whole = tensor if tensor._base is None else tensor._base  # noqa: SLF001
         age = _age(whole.grad_fn)
         return (age is not None and age < self._first) or self.shares(tensor, self._attached)
 
     def is_learned_from(self, tensor: Tensor) -> bool:
-        """Say whether backward has been through a tensor that was noted: a loss was made of it."""
+        """Return whether backward has been through a tensor: a loss was made of it."""
         return id(tensor) in self._learned
 
     def is_freed(self, tensor: Tensor) -> bool:
-        """Say whether backward has gone through the graph on which a tensor is, and freed it."""
+        """Return whether backward has gone through the graph on which a tensor is, and freed it."""
         near = islice(_nodes([(tensor.grad_fn, 0)]), NEAR)
         return any(_is_freed(node) for node, _ in near)
 
     def reached(self, tensors: Iterable[Tensor], until: Iterable[Tensor] = ()) -> Edges:
-        """Return the outputs of operations that some tensors were computed from.
-
-        What ``until`` in turn was computed from is left out.
-        """
+        """Return the outputs of operations that some tensors were computed from."""
         tensors = list(tensors)
         ends = {(t.grad_fn, t.output_nr) for t in until}
         return set(_nodes([(t.grad_fn, t.output_nr) for t in tensors], ends)) | {
@@ -146,7 +148,7 @@ class Flow:
         }
 
     def is_reached(self, tensor: Tensor, edges: Edges) -> bool:
-        """Say whether a tensor is among those that others were computed from, or shares memory."""
+        """Return whether others were computed from a tensor, or share its memory."""
         made = tensor.grad_fn is not None and (tensor.grad_fn, tensor.output_nr) in edges
         return made or (_storage(tensor), -1) in edges
 
@@ -180,7 +182,7 @@ def _age(node: Any) -> int | None:
 
 
 def _is_freed(node: Any) -> bool:
-    """Say whether what an operation kept for its backward is gone."""
+    """Return whether what an operation kept for its backward is gone."""
     for name in dir(node):
         if name.startswith("_saved_") or name == "saved_tensors":
             try:

@@ -155,13 +155,7 @@ class Session:
         on: torch.nn.Module | None = None,
         watch: Watch | None = None,
     ) -> Leaves:
-        """Run a copy of the model; return the leaves of what it returns, tensors cloned.
-
-        Args:
-            inputs: what it is called with.
-            on: a copy, run as it is, and with the random numbers as they are; None for a new one.
-            watch: puts hooks on the copy for this run.
-        """
+        """Run a copy of the model; return the leaves of what it returns, tensors cloned."""
         while True:
             is_first, listens = not self._tried, bool(self.chance.doubted)
             copy = on if on is not None else self.fresh()
@@ -182,14 +176,7 @@ class Session:
 
     @contextmanager
     def watched(self, *, notices: bool = True, listens: bool = True) -> Iterator[None]:
-        """Notice what a run draws, and whether it reached the model itself.
-
-        What is drawn is noticed of the first run in each mode. A run that is listened to may round
-        otherwise.
-
-        Raises:
-            EscapedError: if it did; no module of the model has then run.
-        """
+        """Notice what a run draws, and whether it reached the model itself."""
         try:
             with self.chance.noticing(listens=listens) if notices else nullcontext():
                 yield
@@ -220,10 +207,7 @@ class Session:
 
 
 def private(inputs: Given) -> tuple[Given, list[Tensor]]:
-    """Copy what a model is given, since it may write into that.
-
-    Return the copies, which hang on no graph, and those of them whose originals do.
-    """
+    """Copy what a model is given, since it may write into that."""
     attached: list[Tensor] = []
 
     def copied(tensor: Tensor) -> Tensor:
@@ -271,10 +255,7 @@ def session(
     given: Given | None = None,
     caller: str = "",
 ) -> Iterator[Session]:
-    """Open a session on a model; leave random numbers as they were, if it draws any.
-
-    If the model raises since it is given a loader's batch as one input, say how to unpack that.
-    """
+    """Open a session on a model; leave random numbers as they were, if it draws any."""
     with torch.inference_mode(mode=False), eagerly():
         opened = Session(model, call)
         try:

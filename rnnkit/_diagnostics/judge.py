@@ -23,11 +23,7 @@ class DoubtError(Exception):
 
 
 def agree(baseline: Baseline, index: int, before: Tensor, after: Tensor, take: Take) -> bool:
-    """Return whether a part of an output is the same.
-
-    Raises:
-        DoubtError: if bits differ, and this is not the judge.
-    """
+    """Return whether a part of an output is the same."""
     if same(before, after):
         return True
     if before.shape != after.shape or before.dtype is not after.dtype:
@@ -59,11 +55,7 @@ def near(baseline: Baseline, before: Tensor, after: Tensor) -> bool:
 
 
 def judge(baseline: Baseline) -> Baseline:
-    """Return the same where rounding is small: in float64, or in float32, if the model runs.
-
-    Raises:
-        UnjudgedError: if it is too coarse.
-    """
+    """Return the same where rounding is small: in float64, or in float32, if the model runs."""
     if baseline.judge is not None:
         return baseline.judge
     for least in (torch.float64, torch.float32):
@@ -107,10 +99,7 @@ def refuse_chance(
 
 
 def _amplified(baseline: Baseline) -> float:
-    """Return by how much features move if all weights and inputs change in their last digits.
-
-    Whole numbers stay, since they may be ids or flags.
-    """
+    """Return by how much features move if all weights and inputs change in their last digits."""
     if baseline.amplified is not None:
         return baseline.amplified
     copy = baseline.session.fresh()

@@ -149,7 +149,7 @@ class _Search:
         )
 
     def _shows(self, before: Tensor, after: Tensor, axis: _Axis) -> bool:
-        """Say whether a tensor shows the leak, in whichever order several rows of each are."""
+        """Return whether a tensor shows the leak, in whichever order several rows of each are."""
         if axis.each == 1:
             return self.shows(before, after, axis.dim)
         orders = (
@@ -211,15 +211,7 @@ class _Search:
         return f"the output of {last.label}" if last else "the model's input"
 
     def _function(self, numbers: Sequence[int]) -> tuple[int, list[Line]]:
-        """Name the first function before some events that gives what shows the leak.
-
-        It is looked for among those that made what the last of these events is about; if none of
-        them shows it, among those that ran just before. What runs inside of a module is left out
-        if what comes out of that shows nothing.
-
-        Returns:
-            Before which event it ran, the last one if there is no such function; and its rows.
-        """
+        """Name the first function before some events that gives what shows the leak."""
         baseline = self.perturbed.baseline
         inside = self._inside(numbers[-1])
         numbers = [number for number in numbers if number not in inside]
@@ -289,7 +281,7 @@ def _plain_axis(axes: Sequence[_Axis | None]) -> int | None:
 
 
 def _are_pairs(full: Any, fewer: Any) -> bool:
-    """Say whether samples meet samples in a tensor: two of its axes have one less of them."""
+    """Return whether samples meet samples in a tensor: two of its axes have one less of them."""
     shapes = zip(shape_of(full) or (), shape_of(fewer) or (), strict=False)
     return [one - other for one, other in shapes if one != other] == [1, 1]
 

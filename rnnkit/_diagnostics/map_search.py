@@ -113,25 +113,22 @@ class Search:
 
     def _sloping(self, rows: Sequence[int], columns: Sequence[int]) -> tuple[Tensor, bool]:
         """Return where a gradient is that does not cancel out, and whether the rest is certain."""
-        gradients = Gradients(self.batch, self.opened, self.first)
+        gradients = Gradients(self.batch, self.opened)
         found = torch.zeros(len(rows), len(columns), dtype=torch.bool, device="cpu")
-        if not gradients.are_whole:
+        if not (gradients.are_whole and gradients.output[self.first].requires_grad):
             return found, False
-        own = Gradients(self._own[1], self._own[0], self.first) if self.is_wide else None
+        own = Gradients(self._own[1], self._own[0]) if self.is_wide else None
         for place, row in enumerate(rows):
-            sizes = gradients.sizes(self.out_dim, row, columns)
+            sizes = gradients.sizes(self.first, self.out_dim, row, columns)
             found[place] = sizes > 0
             if own is not None and own.are_whole:
-                coarse = own.sizes(self.out_dim, row, columns)
+                coarse = own.sizes(self.first, self.out_dim, row, columns)
                 found[place] &= (sizes > SHRINKS * coarse) & ((coarse > 0) | (sizes < VANISHED))
         return found & gradients.are_whole, gradients.are_whole and not gradients.vanish
 
 
 def changed_more(batch: Batch, column: int) -> Given:
-    """Return the inputs with other values at an index, further away than those that occur.
-
-    Whole numbers, which may be flags, classes or indices, become others that occur.
-    """
+    """Return the inputs with other values at an index, further away than those that occur."""
     leaves = list(other_leaves(batch, sample_at(column), seed=1))
     for index, (leaf, other) in enumerate(zip(batch.leaves, leaves, strict=True)):
         if other is not leaf and leaf.is_floating_point() and leaf.dim():

@@ -5,13 +5,12 @@ that starts two passes, windows that are joined to nothing, cells that take turn
 """
 
 from collections.abc import Iterator
-from functools import cached_property
 from typing import Any
 
 from torch import Tensor
 from torch.nn import RNNBase, RNNCellBase
 
-from rnnkit._diagnostics.flow import Edges, Flow, Origin
+from rnnkit._diagnostics.flow import Flow, Origin
 from rnnkit._diagnostics.outputs import tensors_of
 from rnnkit._diagnostics.recorder import Call
 
@@ -47,7 +46,7 @@ class Judge:
         return reached or self.flow.shares(tensor, self._given)
 
     def is_used(self, call: Call) -> bool | None:
-        """Say whether something depends on some part of the state that a call returned."""
+        """Return whether something depends on some part of the state that a call returned."""
         unused = self.unused[call.number]
         return None if unused is None else len(unused) < len(call.returned)
 
@@ -101,7 +100,7 @@ class Judge:
             yield f"starts from zeros, and c of {row} is unused"
 
     def _are_samples(self, last: Call, call: Call) -> bool:
-        """Say whether a layer runs over one sample after the other, two of which have one step."""
+        """Return whether a layer runs over one sample after the other, two of one step."""
         if isinstance(call.module, RNNCellBase) or call.sizes.get("batch", 1) > 1:
             return False
         is_part = self._have_one_base(last, call) and not self._goes_on(last, call)
@@ -125,7 +124,7 @@ class Judge:
         return [m for m in same if not self._goes_into(last, m)]
 
     def _goes_into(self, last: Call, member: str) -> bool:
-        """Say whether a later call of a module takes what one returned: two may begin alike."""
+        """Return whether a later call of a module takes what one returned: two may begin alike."""
         return any(
             later.module is last.module
             and member in later.origins
@@ -141,62 +140,26 @@ class Judge:
             yield f"its {member} belongs to {graph}: detach it"
 
     def _is_next_window(self, last: Call, call: Call) -> bool:
-        """Say whether two calls run over parts of one sequence that should be one run.
-
-        They are so if their outputs are one sequence again at the end. Where a further module
-        reads all of them first, it may see to what is between the parts.
-        """
+        """Return whether two calls run over parts of one sequence, and their outputs are joined."""
         if not self._goes_on(last, call) or self.is_used(last) is not False:
             return False
         outputs = [last.output, call.output]
-        if not all(isinstance(output, Tensor) for output in outputs) or self._are_read(outputs):
+        if not all(isinstance(output, Tensor) for output in outputs):
             return False
-        return self._are_joined(outputs, self._steps[call.number]) or self._are_listed(outputs)
+        inputs = (self.flow.reached(tensors_of(one.input)) for one in self.calls)
+        if any(all(self.flow.is_reached(out, edges) for out in outputs) for edges in inputs):
+            return False  # a further module reads all of them, and may see to what is between
+        joins = self.flow.joins(self.reached, self.flow.length(call.input, self._axis(call)))
+        return any(all(self.flow.is_reached(out, join) for out in outputs) for join in joins)
 
     def _goes_on(self, last: Call, call: Call) -> bool:
         both = isinstance(last.input, Tensor) and isinstance(call.input, Tensor)
         if not both or not isinstance(call.module, RNNBase):
             return False
-        axis = 1 if call.module.batch_first and call.input.dim() == 3 else 0
-        return self.flow.goes_on(last.input, call.input, axis)
+        return self.flow.goes_on(last.input, call.input, self._axis(call))
 
-    @cached_property
-    def _steps(self) -> dict[int, int]:
-        """How many steps there are in all parts of the sequence of which a call has one."""
-        first: dict[int, int] = {}
-        sums: dict[int, int] = {}
-        for call in self.calls:
-            last = self._last(call)
-            begins = last is None or not self._goes_on(last, call)
-            first[call.number] = call.number if last is None or begins else first[last.number]
-            place = first[call.number]
-            sums[place] = sums.get(place, 0) + call.sizes.get("seq", 0)
-        return {number: sums[place] for number, place in first.items()}
-
-    def _are_joined(self, outputs: list[Tensor], steps: int) -> bool:
-        joins = self.flow.joins(self.reached, steps)
-        return any(all(self.flow.is_reached(out, join) for out in outputs) for join in joins)
-
-    def _are_listed(self, outputs: list[Tensor]) -> bool:
-        """Say whether what comes of each output is returned as it is, with its steps."""
-        return all(
-            any(
-                leaf.shape[: out.dim() - 1] == out.shape[:-1]
-                and self.flow.is_reached(out, self.flow.reached([leaf]))
-                for leaf in self.leaves
-            )
-            for out in outputs
-        )
-
-    def _are_read(self, outputs: list[Tensor]) -> bool:
-        return any(
-            all(self.flow.is_reached(out, edges) for out in outputs) for edges in self._inputs
-        )
-
-    @cached_property
-    def _inputs(self) -> list[Edges]:
-        """What the input of each call was computed from."""
-        return [self.flow.reached(tensors_of(call.input)) for call in self.calls]
+    def _axis(self, call: Call) -> int:
+        return 1 if call.module.batch_first and call.input.dim() == 3 else 0
 
     def _two_sources(self, call: Call) -> Iterator[str]:
         """Mark an h and a c that two modules returned."""
@@ -224,7 +187,7 @@ class Judge:
         return both and self.flow.same_place(result, call.input)
 
     def _takes_no_state_of_its_own(self, call: Call) -> bool:
-        """Say whether a module is in a loop, and runs from states of other modules in all of it.
+        """Return whether a module is in a loop, and runs from states of other modules in all of it.
 
         The first step of a decoder is one that reads its encoder's state, and starts from it.
         """
@@ -256,7 +219,7 @@ class Judge:
         yield f"its {member} begins with {where} of row {origin.row}"
 
     def _is_taken(self, origin: Origin, start: int) -> bool:
-        """Say whether another call takes the part that would be the right one: each has its own."""
+        """Return whether another call takes the part that would be right: each has its own."""
         return any(
             (other.row, other.member, other.start) == (origin.row, origin.member, start)
             for call in self.calls

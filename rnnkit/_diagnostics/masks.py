@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 def is_relative(leaf: Tensor, told: list[int], steps: int) -> bool:
-    """Say whether numbers are lengths as parts of all steps, or of the longest."""
+    """Return whether numbers are lengths as parts of all steps, or of the longest."""
     if not leaf.is_floating_point():
         return False
     counts = torch.tensor(told, dtype=torch.float64, device=leaf.device)
@@ -30,12 +30,12 @@ def shortened(leaf: Any, told: list[int], steps: int) -> Any:
 
 
 def is_binary(leaf: Any) -> bool:
-    """Say whether a leaf is a tensor of zeros and ones."""
+    """Return whether a leaf is a tensor of zeros and ones."""
     return isinstance(leaf, Tensor) and bool(((leaf == 0) | (leaf == 1)).all())
 
 
 def is_mask(leaf: Tensor, seq_axis: int = 1) -> bool:
-    """Say whether a tensor is a mask.
+    """Return whether a tensor is a mask.
 
     Of padding, it is zeros and ones, and changes once at most along the steps; of attention, what
     is left out has a large negative number.

@@ -35,6 +35,11 @@ def is_recurrent(module: torch.nn.Module) -> bool:
     return isinstance(module, KINDS) or hasattr(module, "initial_state")
 
 
+def trained(module: torch.nn.Module) -> list[Tensor]:
+    """Return the weights of a module that want a gradient."""
+    return [weight for weight in module.parameters() if weight.requires_grad]
+
+
 def _leave(*_: Any) -> None:
     """Change nothing."""
 
@@ -116,10 +121,7 @@ def split_result(module: torch.nn.Module, result: Any) -> tuple[Any, tuple[Tenso
 def mapped(
     result: Any, *, output: Change | None = None, h: Change | None = None, c: Change | None = None
 ) -> Any:
-    """Return what a layer returned, with other numbers in its output, in h or in c.
-
-    A subclass may return the output alone, or more than output and state.
-    """
+    """Return what a layer returned, with other numbers in its output, in h or in c."""
     parts: list[Any] = [result] if isinstance(result, Tensor) else list(result)
     if output is not None:
         packed = isinstance(parts[0], PackedSequence)

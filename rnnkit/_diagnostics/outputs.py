@@ -55,7 +55,7 @@ def tensors_of(tree: Any) -> list[Tensor]:
 
 
 def is_output(leaf: Any) -> bool:
-    """Say whether a leaf holds numbers that can be compared."""
+    """Return whether a leaf holds numbers that can be compared."""
     return isinstance(leaf, Tensor) and leaf.dim() > 0 and leaf.numel() > 0
 
 

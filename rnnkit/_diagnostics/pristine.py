@@ -133,10 +133,7 @@ class Pristine:
         return model, [twins[key] for key in attached]
 
     def written(self, *, thorough: bool) -> bool:
-        """Say whether the last run wrote what runs have in common; if so, that is put right.
-
-        A thorough look compares bits: what is written through ``.data`` is not counted.
-        """
+        """Return whether the last run wrote what runs have in common; if so, that is put right."""
         held = [one for one in self._held.values() if one.place and one.place not in self._own]
         written = {one.place for one in held if version(one.private) != one.private_version}
         if thorough:

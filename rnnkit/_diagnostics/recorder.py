@@ -137,10 +137,7 @@ class Recorder:
 
 @contextmanager
 def _intercepted(kind: Any, instead: Callable[..., Any]) -> Iterator[None]:
-    """Let something else answer the calls that this thread makes of modules of a kind.
-
-    A hook on all modules of the process would not be told the keywords.
-    """
+    """Let something else answer the calls that this thread makes of modules of a kind."""
     own, call, thread = vars(kind).get("__call__"), kind.__call__, threading.get_ident()
 
     def answer(module: torch.nn.Module, *args: Any, **named: Any) -> Any:
@@ -159,5 +156,5 @@ def _intercepted(kind: Any, instead: Callable[..., Any]) -> Iterator[None]:
 
 
 def _are_zeros(tensor: Tensor) -> bool:
-    """Say whether a tensor holds nothing but zeros, and is no weight that is learned."""
+    """Return whether a tensor holds nothing but zeros, and is no weight that is learned."""
     return not tensor.requires_grad and not tensor.is_meta and not bool(tensor.any())

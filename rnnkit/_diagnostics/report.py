@@ -84,7 +84,7 @@ class Report:
     seconds: float = 0.0
 
     def found(self, probe: str) -> bool:
-        """Say whether a probe found something."""
+        """Return whether a probe found something."""
         return any(error.probe == probe for error in self.findings)
 
     @property
@@ -190,10 +190,7 @@ def with_lines(error: LeakError, lines: list[Line]) -> LeakError:
 
 
 def fail(probe: str, what: str, rows: Iterable[Line] = (), module: str = "") -> NoReturn:
-    """Raise what a probe found: the sentence that says what depends on what.
-
-    The rows say where, why, and how to fix it; the module is the first one where it shows.
-    """
+    """Raise what a probe found: the sentence that says what depends on what."""
     intended = ("intended?", f"rnnkit.verify(..., skip=[{probe!r}])")
     raise LeakError("\n".join([what, *aligned([*rows, intended, more(probe)])]), probe, module)
 
@@ -215,6 +212,5 @@ CUTS = 3
 #: Other last steps with which the probe *memory* tries again: units may be dead for one of them.
 MEMORIES = 4
 
-#: Calls of layers that the probe *use* looks at, and runs that it begins none after.
+#: Calls of layers that the probe *use* looks at.
 CALLS = 4
-RUNS = 18

@@ -4,14 +4,18 @@ A recurrent net forgets: after some dozens of steps the effect of an input is sm
 digit of the output. Its gradient is as small, but it stands by itself, not beside a large number.
 """
 
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.jit import ScriptModule
+from torch.nn.utils.rnn import PackedSequence
 
 from rnnkit._diagnostics.batch import Batch
 from rnnkit._diagnostics.isolation import Session
+from rnnkit._diagnostics.module_calls import KINDS, from_state, named_arguments, split_result
 from rnnkit._diagnostics.outputs import named_leaves
 
 #: A gradient is about to vanish if it is no more than this power of the smallest number.
@@ -19,57 +23,79 @@ VANISHING = 0.9
 
 
 class Gradients:
-    """Which part of an output has a gradient with respect to which part of the inputs.
+    """One run with gradients: in what the outputs have a gradient.
 
     Attributes:
+        output: the leaves of what the model returned; none if it cannot be differentiated.
+        sources: an input, or its embedding, and the batch's axis in it; by the input's index.
         are_whole: whether every input that has the axis was followed: integers are where an
             embedding reads them. A backward that fails, later, makes it false.
         vanish: whether some came so close to the smallest number that others may be below it.
     """
 
-    def __init__(self, batch: Batch, opened: Session, first: int) -> None:
-        """Run a copy of the model with gradients."""
-        self._sources: list[tuple[Tensor, int]] = []
-        self._batch, self.vanish = batch, False
-        self._missing = {k for k, leaf, _ in self._followed() if not leaf.is_floating_point()}
+    def __init__(self, batch: Batch, opened: Session, *, cuts_c: bool = False) -> None:
+        """Run a copy of the model; the c that each call is given may be cut from the graph."""
+        self.output: list[Any] = []
+        self.sources: dict[int, tuple[Tensor, int]] = {}
+        self._batch, self._cuts_c, self.vanish = batch, cuts_c, False
+        self._results: dict[str, list[Any]] = defaultdict(list)
+        followed = list(self._followed())
         try:
-            self._output = self._run(opened, first)
+            self.output = self._run(opened)
         except Exception:  # noqa: BLE001 - a model may refuse to be differentiated as it likes
-            self._output = None
-        has_gradient = self._output is not None and self._output.requires_grad
-        self.are_whole = has_gradient and bool(self._sources) and not self._missing
+            self.sources = {}
+        self.are_whole = bool(self.sources) and all(k in self.sources for k, *_ in followed)
 
-    def sizes(self, dim: int, index: int, places: Sequence[int]) -> Tensor:
-        """Return how large the gradient of a part of the output is at places of the inputs.
-
-        The part is at an index on an axis, ``dim``; the places are indices on the axis of the
-        inputs.
-        """
-        part = self._output.narrow(dim, index, 1)
-        # A plain sum is the same whatever is in it where that is normed, as by softmax.
+    def slopes(self, wanted: Sequence[Tensor], told: Sequence[Any]) -> list[Tensor | None]:
+        """Return the gradients of a random weighted sum of some parts of the outputs."""
+        total: Any = 0.0
         generator = torch.Generator("cpu").manual_seed(0)
-        weights = torch.rand(part.shape, generator=generator, device="cpu") + 0.5
-        total = (part * weights.to(part.device, part.dtype)).sum()
-        # What begins large sinks below the smallest number later.
-        factor = torch.finfo(part.dtype).max ** 0.5
-        total = total * factor
-        wanted = total.real if total.is_complex() else total
-        sources = [source for source, _ in self._sources]
-        found: tuple[Tensor | None, ...]
+        for part in told:
+            if isinstance(part, Tensor) and part.requires_grad:
+                # A plain sum is the same whatever is in it where that is normed, as by softmax.
+                weights = torch.rand(part.shape, generator=generator, device="cpu") + 0.5
+                finite = part.nan_to_num(0.0, 0.0, 0.0)
+                one = (finite * weights.to(part.device, part.dtype)).sum()
+                # What begins large sinks below the smallest number later.
+                total = total + one * torch.finfo(part.dtype).max ** 0.5
+        if not isinstance(total, Tensor):
+            return [None] * len(wanted)
+        reachable = [one for one in wanted if one.requires_grad]
         try:
-            found = torch.autograd.grad(wanted, sources, retain_graph=True, allow_unused=True)
+            found = torch.autograd.grad(total, reachable, retain_graph=True, allow_unused=True)
         except Exception:  # noqa: BLE001 - what the model wrote in place, or a backward of its own
             self.are_whole = False
-            found = (None,) * len(sources)
+            return [None] * len(wanted)
+        by_id = {id(one): slope for one, slope in zip(reachable, found, strict=True)}
+        return [by_id.get(id(one)) for one in wanted]
+
+    def sizes(self, output: int, dim: int, index: int, places: Sequence[int]) -> Tensor:
+        """Return how large the gradient of a part of an output is at places of the inputs."""
+        part = self.output[output].narrow(dim, index, 1)
         reached = torch.zeros(len(places), dtype=torch.float64, device="cpu")
-        for gradient, (_, axis) in zip(found, self._sources, strict=True):
+        sources = [*self.sources.values()]
+        found = self.slopes([source for source, _ in sources], [part])
+        for gradient, (_, axis) in zip(found, sources, strict=True):
             if gradient is not None:
                 rows = gradient.nan_to_num(0.0).movedim(axis, 0)
                 smallest = torch.finfo(rows.dtype).tiny ** VANISHING
                 self.vanish |= bool((rows.ne(0) & (rows.abs() < smallest)).any())
                 largest = rows.abs().reshape(len(rows), -1).amax(1)[list(places)]
-                reached = reached.maximum(largest.double().cpu() / factor)
-        return reached
+                reached = reached.maximum(largest.double().cpu())
+        factor: float = torch.finfo(part.dtype).max ** 0.5
+        return reached / factor
+
+    def of_call(self, name: str, number: int) -> dict[str, Tensor]:
+        """Return the gradients that arrive in what a layer's call returned: output, h and c."""
+        results = self._results[name]
+        if number >= len(results):
+            return {}
+        module, result = results[number]
+        output, state = split_result(module, result)
+        data = output.data if isinstance(output, PackedSequence) else output
+        parts = dict(zip(("output", "h", "c"), (data, *state), strict=False))
+        found = self.slopes([*parts.values()], self.output)
+        return {part: one for part, one in zip(parts, found, strict=True) if one is not None}
 
     def _followed(self) -> Iterator[tuple[int, Tensor, int]]:
         batch = self._batch
@@ -77,34 +103,48 @@ class Gradients:
             if axis is not None and isinstance(leaf, Tensor) and batch.is_content(place):
                 yield place, leaf, axis
 
-    def _run(self, opened: Session, first: int) -> Any:
+    def _run(self, opened: Session) -> list[Any]:
         copy, _ = opened.pristine.copy()
         leaves = [x.detach().clone() if isinstance(x, Tensor) else x for x in self._batch.leaves]
         for place, leaf, axis in self._followed():
             if leaf.is_floating_point():
                 source = leaf.detach().clone().requires_grad_()
-                self._sources.append((source, axis))
+                self.sources[place] = source, axis
                 # A model may write into what it is given, and into no leaf of a graph.
                 leaves[place] = source * 1
         given = self._batch.tree(leaves)
-        for module in copy.modules():
+        for name, module in copy.named_modules():
             if isinstance(module, torch.nn.Embedding):
                 module.register_forward_hook(self._embedded)
+            elif isinstance(module, torch.nn.RNNBase) and not isinstance(module, ScriptModule):
+                module.register_forward_hook(self._writing(name))
+            if self._cuts_c and isinstance(module, KINDS):
+                module.register_forward_pre_hook(_cut_c, with_kwargs=True)
         opened.passes += 1
         cudnn = torch.backends.cudnn.flags(enabled=False)  # its backward wants train mode
         with opened.watched(notices=False), torch.enable_grad(), cudnn:
             output = opened.call(copy, *given.args, **given.kwargs)
-        return named_leaves(output, stack=True)[first][1]
+        return [leaf for _, leaf in named_leaves(output, stack=True)]
+
+    def _writing(self, name: str) -> Any:
+        return lambda module, _, result: self._results[name].append((module, result))
 
     def _embedded(self, _: Any, args: Any, output: Tensor) -> Any:
         """Follow what an embedding makes of an input that it is given as it is."""
         for place, leaf, axis in self._followed():
             if args and isinstance(args[0], Tensor) and _are_equal(args[0], leaf):
                 source = output.detach().clone().requires_grad_()
-                self._sources.append((source, axis))
-                self._missing.discard(place)
+                self.sources[place] = source, axis
                 return source * 1
         return output
+
+
+def _cut_c(_: Any, args: Any, kwargs: Any) -> Any:
+    """Give a call its c without a graph."""
+    state = named_arguments(args, kwargs).get("hx")
+    if not isinstance(state, tuple | list) or len(state) != 2 or state[1] is None:
+        return None
+    return from_state(args, kwargs, (state[0], state[1].detach()))
 
 
 def _are_equal(one: Tensor, other: Tensor) -> bool:

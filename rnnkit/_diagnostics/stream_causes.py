@@ -85,7 +85,7 @@ def _by_call(events: list[Event]) -> dict[tuple[str, str], list[Event]]:
 
 
 def _differs(stream: Stream, call: _Call) -> bool:
-    """Say whether what came out of a call, joined from the chunks, is another one."""
+    """Return whether what came out of a call, joined from the chunks, is another one."""
     parts = [part.tensors[0] if part.tensors else None for part in call.parts]
     pairs = _joined(stream, call.whole, parts)
     return bool(pairs) and not any(near(stream.baseline, *pair) for pair in pairs)

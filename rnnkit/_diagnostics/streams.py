@@ -64,10 +64,7 @@ class Stream:
             start += size
 
     def difference(self) -> Difference | None:
-        """Return where the chunks give something else: by step first, then in the last state.
-
-        Skip if nothing but the state can be compared, though outputs have steps.
-        """
+        """Return where the chunks give something else: by step first, then in the last state."""
         baseline, stepped = self.baseline, False
         states: list[int] = []
         for index, leaf in enumerate(baseline.normal):
@@ -124,10 +121,7 @@ class Stream:
         return Difference(index, step, apart(before, after).max().item() / largest(before))
 
     def is_read(self) -> bool:
-        """Say whether what the second chunk gives depends on the state of the first.
-
-        Also where the whole sequence has no memory at all, and there is nothing to be read.
-        """
+        """Return whether what the second chunk gives depends on the state of the first."""
         baseline, session, cut = self.baseline, self.baseline.session, self.sizes[0]
         inputs = changed(baseline.batch, steps_from(0, cut))
         other = None if inputs is None else session.attempt(inputs)

@@ -144,16 +144,6 @@ def test_calls_left() -> None:
     assert calls(6) == "outputs and states of 4 of 6 layer calls"
 
 
-def test_runs_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A call that would take too many runs is left, and does not count as seen."""
-    options = {"num_layers": 3, "bidirectional": True}
-    free = calls(2, **options)
-    monkeypatch.setattr("rnnkit._diagnostics.probes.use.RUNS", 10)
-
-    assert free == "outputs and states of 2 layer calls"
-    assert calls(2, **options) == "outputs and states of 1 of 2 layer calls"
-
-
 def test_one_step() -> None:
     """The last step of one is all that a bidirectional layer has read, which is no mistake."""
     model = Model(

@@ -119,10 +119,7 @@ def _check_features(baseline: Baseline) -> None:
 
 
 def _in_step(baseline: Baseline) -> Baseline | None:
-    """Return the model with the steps of that input which the first output has, too.
-
-    Of an encoder and a decoder it is the target, also if that is as long as the source.
-    """
+    """Return the model with the steps of that input which the first output has, too."""
     batch = baseline.batch
     if baseline.first is None:
         return None

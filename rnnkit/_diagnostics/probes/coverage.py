@@ -91,10 +91,7 @@ def _place(baseline: Baseline, tried: list[int], start: int, sample: int) -> int
 
 
 def _find_other_lengths(baseline: Baseline) -> None:
-    """Find that the samples are read up to lengths that are those of another input.
-
-    Some are read too far then, and some not far enough.
-    """
+    """Find that the samples are read up to lengths that are those of another input."""
     batch, counts, steps = baseline.batch, baseline.counts, baseline.batch.steps or 0
     others = [
         (index, [min(n, steps) for n in told])
@@ -144,7 +141,7 @@ def _silent(baseline: Baseline, step: int) -> list[int]:
 
 
 def _is_sampled(baseline: Baseline, step: int, valid: Tensor) -> bool:
-    """Say whether half of the steps around one reach no output, as where frames are skipped."""
+    """Return whether half of the steps around one reach no output, as where frames are skipped."""
     last = (baseline.batch.steps or 0) - 1
     start = max(1, min(step - AROUND // 2, last - AROUND))
     near = [k for k in range(start, min(start + AROUND, last)) if bool(valid[:, k].any())]
@@ -153,7 +150,7 @@ def _is_sampled(baseline: Baseline, step: int, valid: Tensor) -> bool:
 
 
 def _is_middle(baseline: Baseline, step: int) -> bool:
-    """Say whether a step is in the middle of a window, and nothing recurrent reads past it."""
+    """Return whether a step is in the middle of a window, and nothing recurrent reads past it."""
     steps = baseline.batch.steps or 0
     if step not in ((steps - 1) // 2, steps // 2) or baseline.out_seq_dim is not None:
         return False
@@ -166,7 +163,7 @@ def _is_middle(baseline: Baseline, step: int) -> bool:
 
 
 def _is_switched_off(baseline: Baseline, step: int) -> bool:
-    """Say whether a step is read once a flag of it is turned, as one that says what is missing."""
+    """Return whether a step is read once a flag of it is turned, as of what is missing."""
     batch, axis = baseline.batch, baseline.batch.seq_dim
     flags = (
         index
@@ -179,7 +176,7 @@ def _is_switched_off(baseline: Baseline, step: int) -> bool:
 
 
 def _is_read_if_turned(baseline: Baseline, step: int, index: int) -> bool:
-    """Say whether a step is read where a flag of it is another one."""
+    """Return whether a step is read where a flag of it is another one."""
     batch = baseline.batch.with_leaves(list(baseline.batch.leaves))
     batch.leaves[index] = turned = batch.leaves[index].clone()
     flag = turned.select(batch.seq_dim, step)
@@ -223,12 +220,12 @@ def _read(
 
 
 def _shows(baseline: Baseline, output: Leaves) -> list[bool]:
-    """Say of which samples what is no number comes out."""
+    """Return of which samples what is no number comes out."""
     return _any(baseline, output, lambda one, other: other.isnan() & ~one.isnan())
 
 
 def _moves(baseline: Baseline, output: Leaves) -> list[bool]:
-    """Say of which samples an output is another one."""
+    """Return of which samples an output is another one."""
     return _any(baseline, output, torch.ne)
 
 
@@ -247,7 +244,7 @@ def _any(baseline: Baseline, output: Leaves, differ: Any) -> list[bool]:
 
 
 def _came_out(baseline: Baseline, output: Leaves) -> bool:
-    """Say whether what is no number came out elsewhere: of an output that does not follow."""
+    """Return whether what is no number came out elsewhere: of an output that does not follow."""
     pairs = zip(baseline.normal, output, strict=False)
     return any(
         isinstance(one, Tensor) and isinstance(other, Tensor) and not alike([one], [other])

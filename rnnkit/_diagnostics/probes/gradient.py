@@ -13,7 +13,7 @@ from torch.utils import _pytree as pytree
 from rnnkit._diagnostics.baseline import Baseline
 from rnnkit._diagnostics.compare import alike
 from rnnkit._diagnostics.isolation import private
-from rnnkit._diagnostics.module_calls import KINDS, each_call, named_arguments
+from rnnkit._diagnostics.module_calls import KINDS, each_call, named_arguments, trained
 from rnnkit._diagnostics.outputs import leaves, named_leaves
 from rnnkit._diagnostics.report import fail, in_short, note, skip
 
@@ -94,11 +94,6 @@ class _Training:
         return {id(weight) for weight, gradient in pairs if gradient is not None}
 
 
-def trained(module: torch.nn.Module) -> list[Tensor]:
-    """Return the weights of a module that want a gradient."""
-    return [weight for weight in module.parameters() if weight.requires_grad]
-
-
 def probe_gradient(baseline: Baseline) -> str:
     """Each recurrent module that ran in training gets a gradient from some output."""
     report = baseline.report
@@ -133,7 +128,7 @@ def probe_gradient(baseline: Baseline) -> str:
 
 
 def _gives_targets(baseline: Baseline, training: _Training, name: str) -> bool:
-    """Say whether only outputs without a gradient depend on a module, as a teacher's."""
+    """Return whether only outputs without a gradient depend on a module, as a teacher's."""
     turned: Any = lambda _, made: pytree.tree_map_only(Tensor, _turned, made)  # noqa: E731
     watch = each_call(name, after=turned)
     moved = baseline.session.attempt(baseline.batch.tree(), watch=watch) or []
@@ -159,7 +154,7 @@ def _fail_or_note(baseline: Baseline, training: _Training, what: str, name: str)
 
 
 def _detached(training: _Training) -> Iterator[str]:
-    """Say of which cells no state has a gradient in the one before: that may be meant."""
+    """Return of which cells no state has a gradient in the one before: that may be meant."""
     for key, cut in training.cut.items():
         if len(cut) > 1 and all(cut):
             label = training.names.get(key) or "the model"
@@ -167,10 +162,7 @@ def _detached(training: _Training) -> Iterator[str]:
 
 
 def _idle(training: _Training, reached: set[int]) -> Iterator[str]:
-    """Say which recurrent modules have two names, and which did not run: often they are right.
-
-    What runs without a call, as a cell's weights in ``unroll``, shows by its gradient.
-    """
+    """Say which recurrent modules have two names, and which did not run: often they are right."""
     names: dict[int, list[str]] = {}
     for name, module in training.registered:
         names.setdefault(id(module), []).append(name)

@@ -66,10 +66,7 @@ def drawn_from(baseline: Baseline) -> list[str]:
 
 
 def _twice(baseline: Baseline, restart: Collection[str] = ()) -> tuple[Leaves, Leaves]:
-    """Run one copy of the model twice in a row.
-
-    Sources of random numbers that restart begin as in the first run; the others go on.
-    """
+    """Run one copy of the model twice in a row."""
     session, inputs = baseline.session, baseline.batch.tree()
     copy = session.fresh()
     start = {name: source.read() for name, source in _sources(baseline, copy).items()}

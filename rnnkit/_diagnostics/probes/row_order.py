@@ -86,10 +86,7 @@ def _fail(name: str) -> NoReturn:
 
 
 def _have_own(columns: list[Tensor | None]) -> bool:
-    """Say whether steps were found behind the features in all runs, most in columns of their own.
-
-    Of what comes back with each season, many steps share theirs.
-    """
+    """Return whether steps were found behind the features, most in columns of their own."""
     rows = [tuple(row) for each in columns if each is not None for row in each.tolist()]
     if not rows or any(each is None for each in columns):
         return False
@@ -117,7 +114,7 @@ def _columns(masks: Tensor) -> Tensor | None:
 
 
 def _are_mixed(masks: Tensor) -> bool:
-    """Say whether in some features rows go up and down, as of a circular shift they do not."""
+    """Return whether in some features rows go up and down, as of a circular shift they do not."""
     count = masks.shape[1]
     place = torch.arange(count, device="cpu").view(1, -1, 1)
     low = torch.where(masks, place, count).amin(1)
@@ -136,7 +133,7 @@ def _are_mixed(masks: Tensor) -> bool:
 
 
 def _differ_side_by_side(masks: Tensor) -> bool:
-    """Say whether most features hold other steps than the feature before them.
+    """Return whether most features hold other steps than the feature before them.
 
     After a view the numbers of a row are of steps one after the other. The features of a step, and
     those of its season, go together. The features are on the last axis.
@@ -146,10 +143,7 @@ def _differ_side_by_side(masks: Tensor) -> bool:
 
 
 def _are_seasons(masks: Tensor) -> bool:
-    """Say whether most numbers are reached by the steps of a season: every third, say, of them all.
-
-    The steps are on the first axis, behind it the numbers.
-    """
+    """Return whether the steps of a season, on the first axis, reach most numbers."""
     count, reached = len(masks), masks.sum(0)
     step = torch.arange(count, device="cpu").view(-1, *[1] * (masks.dim() - 1))
     first = torch.where(masks, step, count).amin(0)
@@ -160,10 +154,7 @@ def _are_seasons(masks: Tensor) -> bool:
 
 
 def _are_in_turn(masks: Tensor) -> bool:
-    """Say whether, row by row and in a row feature by feature, all steps return in turn.
-
-    So it is where the numbers lie in memory as they did, with the steps behind another axis.
-    """
+    """Return whether, row by row and in a row feature by feature, all steps return in turn."""
     count, width = masks.shape[1:]
     flat = masks.flatten(1)
     turns = (count * size for size in range(1, width) if width % size == 0)

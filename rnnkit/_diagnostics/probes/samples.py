@@ -98,7 +98,7 @@ def _judge_rows(baseline: Baseline) -> NoReturn:
 
 
 def _has_rows(baseline: Baseline, first: Tensor) -> bool:
-    """Say whether the first output has a row for each step, however many samples there are."""
+    """Return whether the first output has a row for each step, however many samples there are."""
     axis, steps = baseline.out_seq_dim, (baseline.batch.steps, baseline.batch.longest)
     if axis is None or first.shape[axis] not in steps:
         return False
@@ -119,7 +119,7 @@ def _leak(runs: Mapping[int, PerturbedRun], indices: list[int]) -> tuple[int, in
 
 
 def _follows(baseline: Baseline, index: int) -> bool:
-    """Say whether an output has one row less, whichever sample is left out."""
+    """Return whether an output has one row less, whichever sample is left out."""
     batch, axis = baseline.batch, baseline.axes[index]
     for left in range(batch.size):
         rest = [k for k in range(batch.size) if k != left]
@@ -151,10 +151,7 @@ def _flat(baseline: Baseline) -> str | None:
 
 
 def probe_alone(baseline: Baseline) -> str:
-    """A sample run alone, cut to its length, gives what it gave in the batch.
-
-    If no sample that is cut to the lengths of all inputs can be compared, one cut to less may be.
-    """
+    """A sample run alone, cut to its length, gives what it gave in the batch."""
     try:
         return _probe_alone(baseline)
     except UnjudgedError:
@@ -242,7 +239,7 @@ def _fail(baseline: Baseline, index: int, inside: Tensor, alone: Tensor, sample:
 
 
 def _are_right_if_sorted(baseline: Baseline, counts: list[int], index: int) -> bool:
-    """Say whether samples give what they give alone if the longest comes first."""
+    """Return whether samples give what they give alone if the longest comes first."""
     order = sorted_order(counts, falling=True)
     output = baseline.attempt(baseline.batch.samples(order))
     if output is None:

@@ -81,7 +81,7 @@ def _probe_padding(baseline: Baseline) -> str:
 
 
 def _is_blank(baseline: Baseline, content: list[int], where: Where) -> bool:
-    """Say whether there are zeros and nothing else at some steps."""
+    """Return whether there are zeros and nothing else at some steps."""
     leaves = baseline.batch.leaves
     masks = [(leaves[k], where(baseline.batch, k)) for k in content]
     return not any(bool(leaf.where(mask, 0).any()) for leaf, mask in masks if mask is not None)
@@ -123,10 +123,7 @@ def probe_memory(baseline: Baseline) -> str:
 
 
 def _runs_along(baseline: Baseline) -> bool:
-    """Say whether a layer runs, or something recurrent is called once for each step.
-
-    Cells that refine each step, or that run over the features of one, loop over something else.
-    """
+    """Return whether a layer runs, or something recurrent is called once for each step."""
     batch, steps = baseline.batch, baseline.batch.steps or 0
     events = record(baseline.session, batch.tree())
     if any(isinstance(event.module, RNNBase) for event in events):
@@ -164,10 +161,7 @@ def _drawn(batch: Batch) -> Iterator[Batch]:
 
 
 def _others(batch: Batch) -> Iterator[Batch]:
-    """Yield inputs in which memory may show where it does not in the batch.
-
-    Flags may start each sample again, and large numbers hold each unit at its end.
-    """
+    """Yield inputs in which memory may show where it does not in the batch."""
     flags = [
         (1 - x.to(torch.int8)).to(x.dtype) if _is_flag(batch, k) else x
         for k, x in enumerate(batch.leaves)
@@ -179,7 +173,7 @@ def _others(batch: Batch) -> Iterator[Batch]:
 
 
 def _is_flag(batch: Batch, index: int) -> bool:
-    """Say whether a leaf is of zeros and ones, and what is seldom is at the last step of all."""
+    """Return whether a leaf is of zeros and ones, and what is seldom is at the last step of all."""
     leaf = batch.leaves[index]
     if index == batch.paced or not is_binary(leaf) or not length(leaf, batch.seq_dim):
         return False
@@ -197,16 +191,16 @@ def _tamed(leaf: Tensor) -> Tensor:
 
 
 def _reads(baseline: Baseline, indices: list[int]) -> bool:
-    """Say whether the last output has a gradient in the earlier steps: it has forgotten them."""
+    """Return whether the last output has a gradient in the earlier steps: it has forgotten them."""
     batch, steps = baseline.batch, baseline.batch.steps or 0
     along = Batch(batch.tree(), batch.seq_dim, None, argument="dim")
+    gradients = Gradients(along, baseline.session)
     for index in indices if batch.counts is None else ():
-        gradients = Gradients(along, baseline.session, index)
         if gradients.are_whole:
             seq = baseline.step_axes[index] if baseline.has_steps(index) else None
             axis = (baseline.axes[index] or 0) if seq is None else seq
             last = baseline.normal[index].shape[axis] - 1
-            if bool(gradients.sizes(axis, last, range(steps - 1)).any()):
+            if bool(gradients.sizes(index, axis, last, range(steps - 1)).any()):
                 return True
     return False
 
@@ -219,7 +213,7 @@ def _changes(
     batch: Batch,
     at: int = -1,
 ) -> bool:
-    """Say whether other inputs show in a step of an output, the last one or the first."""
+    """Return whether other inputs show in a step of an output, the last one or the first."""
     after = PerturbedRun(baseline, inputs, batch).output
     counts = baseline.counts or [baseline.batch.steps or 0] * baseline.batch.size
     if len(before) != len(after):

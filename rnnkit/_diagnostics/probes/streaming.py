@@ -2,14 +2,20 @@
 
 from typing import NamedTuple
 
+import torch
+
 from rnnkit._diagnostics.baseline import Baseline
 from rnnkit._diagnostics.carried import Carried, find_carried, is_read_as_state
+from rnnkit._diagnostics.changes import steps_from
 from rnnkit._diagnostics.compare import far, is_number
+from rnnkit._diagnostics.events import record
+from rnnkit._diagnostics.experiment import run_perturbed
 from rnnkit._diagnostics.judge import near
 from rnnkit._diagnostics.outputs import STACK
-from rnnkit._diagnostics.probes.loops import find_blocks
 from rnnkit._diagnostics.probes.repeatable import NAMES, kept_names
+from rnnkit._diagnostics.reach import block_size, reach_of
 from rnnkit._diagnostics.report import NO_STEPS, Line, UnjudgedError, fail, skip
+from rnnkit._diagnostics.starts import by_name, calls_in, pass_on
 from rnnkit._diagnostics.stream_causes import find_break
 from rnnkit._diagnostics.streams import Difference, Stream, ways_to_cut
 
@@ -35,7 +41,7 @@ def probe_streaming(baseline: Baseline) -> str:
     try:
         verdict = _judge(_unpadded(baseline))
     except UnjudgedError:
-        find_blocks(baseline)
+        _find_blocks(baseline)
         raise
     if (found := explained(verdict)) is not None:
         fail("streaming", *found)
@@ -68,10 +74,7 @@ def _judge(baseline: Baseline) -> Verdict:
 
 
 def _ways_to_follow(baseline: Baseline) -> list[Baseline]:
-    """Return the model with all that is as long cut with the input, and as it was inferred.
-
-    A loop that ends with the shorter of two inputs takes the other one uncut, too.
-    """
+    """Return the model with all that is as long cut with the input, and as it was inferred."""
     if not baseline.batch.on_their_own:
         return [baseline]
     other = baseline.on(baseline.batch.with_leaves(baseline.batch.leaves))
@@ -119,10 +122,7 @@ def _unpadded(baseline: Baseline) -> Baseline:
 
 
 def explained(verdict: Verdict, prefix: str = "model.") -> tuple[str, list[Line], str] | None:
-    """Return what is wrong with a stream: the sentence, the rows of a message, and the module.
-
-    The prefix stands in front of the names of attributes.
-    """
+    """Return what is wrong with a stream: the sentence, the rows of a message, and the module."""
     stream, difference = verdict.stream, verdict.difference
     rows: list[Line] = []
     if verdict.is_ignored:
@@ -163,3 +163,33 @@ def _cut(sizes: list[int]) -> str:
         rest = f" and then {sizes[-1]} together" if sizes[-1] > 1 else ""
         return f"step by step{rest}"
     return f"in chunks of {' and '.join(map(str, sizes))}"
+
+
+def _find_blocks(baseline: Baseline) -> None:
+    """Find that the output reads the input in blocks, since a layer starts each of them afresh.
+
+    It does not, if the state of that layer is passed on.
+    """
+    steps = baseline.batch.steps or 0
+    size = block_size(reach_of(baseline), steps)
+    if size is None:
+        return
+    first, seq = baseline.first or 0, baseline.out_seq_dim or 0
+    earlier = run_perturbed(baseline, steps_from(0, size))
+    if earlier is None or not earlier.has(first):
+        return
+    if earlier.moves(first, lambda leaf: leaf.narrow(seq, size, steps - size)):
+        return
+    for name, calls in by_name(calls_in(record(baseline.session, baseline.batch.tree()))).items():
+        outputs = earlier.both(pass_on(baseline, name)) if len(calls) > 1 else None
+        if outputs is None:
+            continue
+        before, after = (output[first].select(seq, size) for output in outputs)
+        if not torch.equal(before, after):
+            what = f"step {size} of the output reads no earlier step, though step {size - 1} does"
+            rows = [
+                ("first", f"{name} ({calls[0].event.class_name}), called {len(calls)} times"),
+                ("cause", "it starts each block from zeros: the state that it returned is lost"),
+                ("fix", "y, state = layer(x, state)"),
+            ]
+            fail("streaming", what, rows, name)

@@ -1,4 +1,4 @@
-"""How a model uses what its recurrent layers return: found by disturbing that, not the input."""
+"""How a model uses what its recurrent layers return: by gradients and, where none arrives, NaN."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -13,8 +13,7 @@ from torch.nn.utils.rnn import PackedSequence
 from rnnkit._base.message import count
 from rnnkit._diagnostics.baseline import Baseline
 from rnnkit._diagnostics.compare import alike
-from rnnkit._diagnostics.events import Event, record, same_c
-from rnnkit._diagnostics.isolation import Watch
+from rnnkit._diagnostics.events import Event, record
 from rnnkit._diagnostics.module_calls import (
     each_call,
     has_recurrence,
@@ -24,11 +23,12 @@ from rnnkit._diagnostics.module_calls import (
     rows_of,
     split_result,
 )
-from rnnkit._diagnostics.probes.patterns import find_patterns
-from rnnkit._diagnostics.report import CALLS, RUNS, fail, note, skip
+from rnnkit._diagnostics.patterns import find_patterns
+from rnnkit._diagnostics.report import CALLS, fail, note, skip
+from rnnkit._diagnostics.slopes import Gradients
 
-#: Changes what a call of a layer returned.
-Disturb = Callable[[RNNBase, Any], Any]
+#: Where in a part of a result: a mask that broadcasts to it.
+Where = Callable[[Tensor], Tensor]
 
 
 def probe_use(baseline: Baseline) -> str:
@@ -36,12 +36,15 @@ def probe_use(baseline: Baseline) -> str:
     if not has_recurrence(baseline.session.model):
         skip("the model has no recurrent module")
     events = record(baseline.session, baseline.batch.tree())
-    cells = find_patterns(baseline, events)
+    # What goes on as a c is used as it should be.
+    gradients = Gradients(baseline.batch, baseline.session, cuts_c=True)
+    cells = find_patterns(baseline, events, gradients)
     calls = _calls(baseline, events)
-    seen = _find_misuse(baseline, calls, same_c(events))
+    for call in calls[:CALLS]:
+        _Judge(baseline, call, gradients, events).find_misuse()
     looked = []
     if calls:
-        number = str(seen) if seen == len(calls) else f"{seen} of {len(calls)}"
+        number = str(len(calls)) if len(calls) <= CALLS else f"{CALLS} of {len(calls)}"
         noun = "layer call" if len(calls) == 1 else "layer calls"
         looked.append(f"outputs and states of {number} {noun}")
     if cells:
@@ -49,21 +52,6 @@ def probe_use(baseline: Baseline) -> str:
     if not looked:
         skip("no layer call returned output and state, and no cell ran")
     return ", and ".join(looked)
-
-
-def _find_misuse(baseline: Baseline, calls: Sequence["_Call"], keep_c: Watch) -> int:
-    """Look at calls until one is wrong or enough was run; return how many were seen to the end."""
-    budget = baseline.session.passes + RUNS
-    for seen, call in enumerate(calls[:CALLS]):
-        try:
-            _Judge(baseline, call, budget, keep_c).find_misuse()
-        except _SpentError:
-            return seen
-    return min(len(calls), CALLS)
-
-
-class _SpentError(Exception):
-    """As many runs were made as may be."""
 
 
 class _Call(NamedTuple):
@@ -92,7 +80,8 @@ def _calls(baseline: Baseline, events: Sequence[Event]) -> list[_Call]:
             starts[event.name] = named_arguments(*event.tree).get("hx") is None
         elif isinstance(event.module, RNNBase):
             output, state = split_result(event.module, event.tree)
-            if state and _is_output(output):
+            padded = isinstance(output, Tensor) and output.dim() in {2, 3}
+            if state and (padded or isinstance(output, PackedSequence)):
                 more = bool((~_last_rows(baseline, event.module, output)).any())
                 call = _Call(event.name, counts[event.name], more, starts[event.name])
                 found.append(call)
@@ -100,59 +89,48 @@ def _calls(baseline: Baseline, events: Sequence[Event]) -> list[_Call]:
     return found
 
 
-def _is_output(output: Any) -> bool:
-    padded = isinstance(output, Tensor) and output.dim() in {2, 3}
-    return padded or isinstance(output, PackedSequence)
-
-
 class _Judge:
-    """Disturbs the result of one call of one layer."""
+    """Finds out which parts of the result of one call of one layer are read."""
 
-    def __init__(self, baseline: Baseline, call: _Call, budget: int, keep_c: Watch) -> None:
-        self.baseline, self.call, self.budget, self.keep_c = baseline, call, budget, keep_c
-        self.name = call.name
+    def __init__(
+        self, baseline: Baseline, call: _Call, gradients: Gradients, events: Sequence[Event]
+    ) -> None:
+        self.baseline, self.call, self.events = baseline, call, events
+        self.name, self.slopes = call.name, gradients.of_call(call.name, call.number)
         self.module: Any = baseline.session.model.get_submodule(call.name)
         self.directions = 2 if self.module.bidirectional else 1
-        self._reads: bool | None = None  # the output, or a part of it
 
     def find_misuse(self) -> None:
         """Try what is known to go wrong."""
-        if self.directions == 2 and self._matters(_backward_half(self.baseline, last=True)):
-            self._reads = True
-            # What has no weight by its value, as in attention, is read all the same.
-            rest = [_backward_half(self.baseline, last=False, by=size) for size in (1.0, torch.nan)]
-            if self.call.has_more_steps and not any(map(self._matters, rest)):
+        if self.directions == 2 and self._reads(output=partial(self._backward_half, last=True)):
+            rest = partial(self._backward_half, last=False)
+            if self.call.has_more_steps and not self._reads(output=rest):
                 self._fail(
                     f"of the output of {self.name}, the backward half is used at the last step "
                     "only, where it has read one step",
                     "last_hidden(state), or torch.cat([h_n[-2], h_n[-1]], dim=1)",
                 )
         has_steps = self.baseline.out_seq_dim is not None
-        if has_steps and self.module.num_layers == 1 and self._is_read():
+        if has_steps and self.module.num_layers == 1 and self._reads(output=_all):
             return
-        h_matters = self._matters(_part("h"))
+        h_matters = self._reads(h=_all)
         if h_matters and self.module.num_layers * self.directions > 1:
             self._find_mixed_rows()
         if not (h_matters or has_steps):
             self._find_first_step()
-        is_used = h_matters or self._is_read()
-        if is_used or self.module.mode != "LSTM" or not self._matters(_part("c")):
-            return
-        # What goes on as a c is used as it should be; what is left has been read.
-        is_left = not self._are_felt(_part("h", torch.nan), _part("output", torch.nan))
-        if is_left and self._matters(_part("c"), self.keep_c):
+        is_used = h_matters or self._reads(output=_all)
+        if self.module.mode == "LSTM" and not is_used and self._slopes(c=_all):
             text = f"of what {self.name} returns, only the cell state c is used"
             text = f"{text}; the hidden state is h_n, the first of (h_n, c_n)"
             note(self.baseline.report, text)
 
     def _find_first_step(self) -> None:
-        """Find an output of which the first step alone is used: it has read one step."""
+        """Find an output whose first step only is used: it has read one step."""
         reads_on = self.directions == 1 and self.call.starts and self.call.has_more_steps
         is_short = max(self.baseline.batch.valid_steps()) == 1
-        if not reads_on or is_short or not self.baseline.post or not self._is_read():
+        if not reads_on or is_short or not self.baseline.post or not self._reads(output=_all):
             return
-        rest = [_later_steps(by) for by in (1.0, torch.nan)]
-        if not self._are_felt(*rest, _part("h", torch.nan), _part("c", torch.nan)):
+        if not self._reads(output=self._later_steps, h=_all, c=_all):
             self._fail(
                 f"of the output of {self.name}, the first step alone is used, which has read one "
                 "step",
@@ -160,105 +138,87 @@ class _Judge:
             )
 
     def _find_mixed_rows(self) -> None:
-        count = self.module.num_layers * self.directions
-        used = [row for row in range(count) if self._matters(_rows([row]))]
-        layers = {row // self.directions for row in used}
+        total = self.module.num_layers * self.directions
+        used = [row for row in range(total) if self._slopes(h=partial(self._rows, rows=[row]))]
+        others = [row for row in range(total) if row not in used]
+        if not used or self._is_felt(h=partial(self._rows, rows=others)):
+            return
+        layers, directions = ({row // self.directions for row in used}, {row % 2 for row in used})
         rows = " and ".join(f"h_n[{row}]" for row in used)
-        unused = _rows([row for row in range(count) if row not in used], torch.nan)
-        is_early = max(layers, default=count) < self.module.num_layers - 1
-        if is_early and not self._is_read() and not self._are_felt(unused):
+        if max(layers) < self.module.num_layers - 1 and not self._reads(output=_all):
             self._fail(
-                f"of what {self.name} returns, only {rows} of {count} is used, not the last layer",
+                f"of what {self.name} returns, only {rows} of {total} is used, not the last layer",
                 "h_n[-1], the last layer's state; or the output",
             )
-        both = self.directions == 2 and len(used) == len(layers) == 2
-        if both and used[0] % 2 != used[1] % 2 and not self._are_felt(unused):
+        if self.directions == 2 and len(used) == len(layers) == len(directions) == 2:
             self._fail(
                 f"of the state of {self.name}, {rows} are used: directions of different layers",
-                f"h_n[{count - 2}] and h_n[{count - 1}], the last layer's; or last_hidden(state)",
+                f"h_n[{total - 2}] and h_n[{total - 1}], the last layer's; or last_hidden(state)",
             )
-        directions = {row % self.directions for row in used}
-        one = self.call.number == 0 and 0 < len(directions) < self.directions
-        if one and not self._is_read() and not self._are_felt(unused):
-            text = f"of what {self.name} returns, one direction is used: {rows} of {count}"
+        one = self.call.number == 0 and self.directions == 2 and len(directions) == 1
+        if one and not self._reads(output=_all):
+            text = f"of what {self.name} returns, one direction is used: {rows} of {total}"
             note(self.baseline.report, f"{text}; last_hidden(state) has both")
-
-    def _is_read(self) -> bool:
-        if self._reads is None:
-            self._reads = self._matters(_part("output"))
-        return self._reads
 
     def _fail(self, what: str, fix: str) -> NoReturn:
         rows = [("first", f"{self.name} ({type(self.module).__name__})"), ("fix", fix)]
         fail("use", what, rows, self.name)
 
-    def _are_felt(self, *parts: Disturb) -> bool:
-        """Say whether something is read that no number of its own size changes anything by.
+    def _reads(self, **parts: Where) -> bool:
+        """Return whether the outputs depend on some of the parts of the result, at some places."""
+        return self._slopes(**parts) or self._is_felt(**parts)
 
-        So is a state where large inputs saturate each unit: what is no number shows.
-        """
-        return any(map(self._matters, parts))
+    def _slopes(self, **parts: Where) -> bool:
+        """Return whether a gradient arrives there."""
+        found = ((self.slopes[part], where) for part, where in parts.items() if part in self.slopes)
+        return any(bool(((slope != 0) & where(slope)).any()) for slope, where in found)
 
-    def _matters(self, disturb: Disturb, also: Watch = lambda _: []) -> bool:
-        if self.baseline.session.passes >= self.budget:
-            raise _SpentError
+    def _is_felt(self, **parts: Where) -> bool:
+        """Return whether a NaN there, or noise, comes out."""
+        return any(self._disturbed(by, parts) for by in (torch.nan, 1.0))
 
-        def turn(number: int, output: Any) -> Any:
-            return disturb(self.module, output) if number == self.call.number else output
+    def _disturbed(self, by: float, parts: dict[str, Where]) -> bool:
+        def turn(number: int, result: Any) -> Any:
+            if number != self.call.number:
+                return result
+            changes = {part: partial(_noisy, where=where, by=by) for part, where in parts.items()}
+            return mapped(result, **changes)
 
         watch = each_call(self.name, after=turn)
-        output = self.baseline.session.attempt(
-            self.baseline.batch.tree(), watch=lambda model: [*watch(model), *also(model)]
-        )
+        output = self.baseline.session.attempt(self.baseline.batch.tree(), watch=watch)
         # What is refused has been read.
         return output is None or not alike(self.baseline.normal, output)
 
+    def _rows(self, state: Tensor, rows: Sequence[int]) -> Tensor:
+        return torch.isin(rows_of(self.module, state), torch.tensor(rows, device=state.device))
 
-def _noisy(tensor: Tensor, by: float = 1.0) -> Tensor:
+    def _backward_half(self, data: Tensor, *, last: bool) -> Tensor:
+        """Return a mask over the backward half of an output at the last valid steps, or others."""
+        at_last = _last_rows(self.baseline, self.module, self._like(data))
+        return is_backward(data) & (at_last if last else ~at_last).unsqueeze(-1)
+
+    def _later_steps(self, data: Tensor) -> Tensor:
+        """Return a mask over all steps but the first; of packed data, the first ones count, too."""
+        step = torch.arange(data.shape[0], device=data.device)
+        if data.dim() == 3 and self.module.batch_first:
+            return (torch.arange(data.shape[1], device=data.device) > 0).view(1, -1, 1)
+        return (step > 0).view(-1, *[1] * (data.dim() - 1))
+
+    def _like(self, data: Tensor) -> Any:
+        """Return the output of the call, packed or not, with other data."""
+        made = [e for e in self.events if e.kind == "output" and e.name == self.name]
+        output = made[self.call.number].tree[0]
+        return output._replace(data=data) if isinstance(output, PackedSequence) else data
+
+
+def _all(data: Tensor) -> Tensor:
+    return torch.ones_like(data, dtype=torch.bool)
+
+
+def _noisy(tensor: Tensor, where: Where, by: float) -> Tensor:
     generator = torch.Generator("cpu").manual_seed(1)
     noise = torch.randn(tensor.shape, generator=generator, device="cpu")
-    return tensor + by * noise.to(tensor.device, tensor.dtype)
-
-
-def _part(name: str, by: float = 1.0) -> Disturb:
-    return lambda _, result: mapped(result, **{name: partial(_noisy, by=by)})
-
-
-def _rows(rows: Sequence[int], by: float = 1.0) -> Disturb:
-    def disturb(module: RNNBase, result: Any) -> Any:
-        def turned(h: Tensor) -> Tensor:
-            at = torch.isin(rows_of(module, h), torch.tensor(rows, device=h.device))
-            return torch.where(at, _noisy(h, by), h)
-
-        return mapped(result, h=turned)
-
-    return disturb
-
-
-def _backward_half(baseline: Baseline, *, last: bool, by: float = 1.0) -> Disturb:
-    """Disturb the backward half of the output at the last valid steps, or at all others."""
-
-    def disturb(module: RNNBase, result: Any) -> Any:
-        at_last = _last_rows(baseline, module, result[0])
-
-        def half(data: Tensor) -> Tensor:
-            where = is_backward(data) & (at_last if last else ~at_last).unsqueeze(-1)
-            return torch.where(where, _noisy(data, by), data)
-
-        return mapped(result, output=half)
-
-    return disturb
-
-
-def _later_steps(by: float) -> Disturb:
-    """Disturb the output at all steps but the first; of what is packed, at first ones as well."""
-
-    def later(module: RNNBase, data: Tensor) -> Tensor:
-        noisy, axis = _noisy(data, by), 1 if module.batch_first and data.dim() == 3 else 0
-        noisy.select(axis, 0).copy_(data.select(axis, 0))
-        return noisy
-
-    return lambda module, result: mapped(result, output=partial(later, module))
+    return torch.where(where(tensor), tensor + by * noise.to(tensor.device, tensor.dtype), tensor)
 
 
 def _last_rows(baseline: Baseline, module: RNNBase, output: Any) -> Tensor:

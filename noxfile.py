@@ -251,6 +251,12 @@ def detection(session: nox.Session) -> None:
 
 
 @nox.session
+def errors(session: nox.Session) -> None:
+    """Write the messages of the table of refusals, and the page of errors that the package has."""
+    run(session, "tests.checks.write")
+
+
+@nox.session
 def peers(session: nox.Session) -> None:
     """Hold verify and its peers to the gallery, and write who finds what into ``docs/peers.md``."""
     prepare(session)

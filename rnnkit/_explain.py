@@ -49,7 +49,7 @@ def _show(code: str, section: str) -> None:
 
         Console().print(Markdown(f"**{code}**\n\n{section}"))
     else:
-        blocks = re.split(r"^```.*\n", section, flags=re.MULTILINE)
+        blocks = re.split(r"^```.*\n?", section, flags=re.MULTILINE)
         blocks[1::2] = [
             re.sub("^(?=.)", "    ", block, flags=re.MULTILINE) for block in blocks[1::2]
         ]

@@ -1,4 +1,4 @@
-"""The codes of refusals, each with its sentence, as errors.md lists them."""
+"""The codes of refusals and warnings, each with its sentence, as errors.md lists them."""
 
 import pathlib
 import re

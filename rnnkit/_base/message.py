@@ -22,6 +22,9 @@ LARGEST = 10**BRIEF_LENGTH
 #: How long a line of a message may become; what is longer was made so by a caller's value.
 LINE_LENGTH = 240
 
+#: How many lines a message has at most: it leaves out its last fix before it has more.
+LINES = 9
+
 #: How long a module or a call may become as it is written in a message.
 CALL_LENGTH = 160
 
@@ -48,7 +51,7 @@ def refusal(
         facts: what the class keeps beside text and argument: of a ShapeError the sizes.
         source: torch's own error, which a traceback then shows too.
     """
-    text = compose(sentence, headline, [*rows, more(code)])
+    text = compose(sentence, headline, [*rows[: LINES - 3], more(code)])
     raise error(text, argument, *facts, code=code) from source
 
 

@@ -1,17 +1,20 @@
-"""What holds for every message: it is short, it survives a worker process, it has a code."""
+"""What an error knows beside its text, and texts that a call of the table cannot show."""
 
+import os
 import pickle
+import re
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
+from torch import Tensor, nn
 from torch._subclasses import FakeTensorMode
 
 import rnnkit
-from rnnkit import DtypeError, StateError
+from rnnkit import ArgumentError, CellError, DtypeError, RnnkitWarning, ShapeError, StateError
 from rnnkit._checks.call_spec import spec_of_layer
 from rnnkit._checks.causes.inputs import diagnose_dtype_and_device
-from tests.checks.refusals import filled
 
 
 class Odd(rnnkit.GRU):
@@ -26,24 +29,25 @@ class Odd(rnnkit.GRU):
 def test_a_failing_extra_repr_does_not_replace_the_error() -> None:
     """What a user's class prints is cut or left out; the error is ours."""
     with pytest.raises(DtypeError, match=r"Odd\(\.\.\.\): input and weights differ"):
-        Odd(3, 4)(filled(7, 5, 3, dtype=torch.float64))
+        Odd(3, 4)(torch.ones(7, 5, 3, dtype=torch.float64))
 
 
 LONG: dict[str, Callable[[], object]] = {
     "a long list as a pair": lambda: rnnkit.LSTM(3, 4)(
-        filled(7, 5, 3), [filled(1, 5, 4)] * 100_000
+        torch.ones(7, 5, 3), [torch.ones(1, 5, 4)] * 100_000
     ),
-    "many ints as a state": lambda: rnnkit.GRU(3, 4)(filled(7, 5, 3), [1] * 100_000),
-    "a long string as lengths": lambda: rnnkit.GRU(3, 4)(filled(7, 5, 3), lengths="x" * 100_000),
+    "many ints as a state": lambda: rnnkit.GRU(3, 4)(torch.ones(7, 5, 3), [1] * 100_000),
+    "a long string as lengths": lambda: rnnkit.GRU(3, 4)(torch.ones(7, 5, 3), lengths="x" * 10**5),
+    "a huge int as lengths": lambda: rnnkit.GRU(3, 4)(torch.ones(7, 5, 3), lengths=10**5000),
     "a long string as size": lambda: rnnkit.GRU(3, "4" * 100_000),
     "a huge int": lambda: rnnkit.GRU(3, 10**5000),
     "a long name": lambda: rnnkit.GRU(3, 4, **{"x" * 100_000: 1}),
     "long axes": lambda: rnnkit.GRU(3, 4, axes={"seq": "x " * 100_000}),
-    "a long how": lambda: rnnkit.states.bridge(filled(2, 3, 4), "x" * 100_000),
-    "a long device": lambda: rnnkit.states.to(filled(2, 4), "x" * 100_000),
-    "sixty axes": lambda: rnnkit.GRU(3, 4)(filled(*[1] * 60, 2, 2)),
-    "nested state": lambda: rnnkit.GRU(3, 4).last_hidden([[filled(1)] * 1000] * 1000),
-    "a long class name": lambda: type("X" * 100_000, (rnnkit.GRU,), {})(3, 4)(filled(7, 5, 2)),
+    "a long how": lambda: rnnkit.states.bridge(torch.ones(2, 3, 4), "x" * 100_000),
+    "a long device": lambda: rnnkit.states.to(torch.ones(2, 4), "x" * 100_000),
+    "sixty axes": lambda: rnnkit.GRU(3, 4)(torch.ones(*[1] * 60, 2, 2)),
+    "nested state": lambda: rnnkit.GRU(3, 4).last_hidden([[torch.ones(1)] * 1000] * 1000),
+    "a long class name": lambda: type("X" * 10**5, (rnnkit.GRU,), {})(3, 4)(torch.ones(7, 5, 2)),
 }
 
 
@@ -58,29 +62,157 @@ def test_no_message_is_long(act: Callable[[], object]) -> None:
 
 
 def test_errors_survive_pickling_with_their_code() -> None:
-    """A worker process sends errors back whole; a DataLoader makes them of their text alone."""
+    """A worker process sends errors back whole; a DataLoader makes them of their text only."""
     with pytest.raises(StateError) as caught:
-        rnnkit.GRU(3, 4)(filled(7, 5, 3), filled(1, 8, 4))
+        rnnkit.GRU(3, 4)(torch.ones(7, 5, 3), torch.ones(1, 8, 4))
     error = caught.value
     again = pickle.loads(pickle.dumps(error))
 
-    assert (again.code, again.argument, again.actual) == ("state-batch", "hx", (1, 8, 4))
+    assert (again.code, again.argument, again.expected, again.actual) == (
+        *("state-batch", "hx", (1, 5, 4), (1, 8, 4)),
+    )
     assert str(again) == str(error)
-    assert type(error)("text").code == ""
+    assert type(error)("text").code == RnnkitWarning("text").code == ""
     assert rnnkit.CellError("text").step == 0
-
-
-def test_a_leak_has_the_name_of_its_probe_for_a_code() -> None:
-    """It needs no list of its own."""
     assert rnnkit.LeakError("text", "batch", "encoder").code == "batch"
 
 
 def test_an_input_that_has_numbers_is_moved_to_the_weights() -> None:
     """What holds for two devices that this machine need not have."""
-    layer, input = rnnkit.GRU(3, 4), filled(7, 5, 3)
+    layer, input = rnnkit.GRU(3, 4), torch.ones(7, 5, 3)
     with FakeTensorMode():
         weight = torch.empty(12, 3, device="cuda")
     cause = diagnose_dtype_and_device(spec_of_layer(layer, input), input, weight)
 
     assert cause is not None
     assert cause.rows[-1] == ("fix", "input.to('cuda:0'), or move the model to the input")
+
+
+class Begins(rnnkit.GRU):
+    """A layer with a first state for another batch."""
+
+    def initial_state(self, batch_size: int | None) -> Any:  # noqa: ARG002 - of another batch
+        """Return one."""
+        return torch.ones(1, 8, 4)
+
+
+class Failing(nn.Module):
+    """A user's cell that does what it is told to at its third step."""
+
+    def __init__(self, act: Callable[[Tensor], Any]) -> None:
+        """Count from zero."""
+        super().__init__()
+        self.act = act
+        self.steps = 0
+
+    def forward(self, input: Tensor, hx: Tensor) -> Any:  # noqa: ARG002 - the protocol's
+        """Act at the third step."""
+        self.steps += 1
+        return self.act(hx) if self.steps == 3 else hx
+
+    def initial_state(self, batch_size: int) -> Tensor:
+        """Return a state as wide as the input."""
+        return torch.ones(batch_size, 4)
+
+
+def fails(hx: Tensor) -> Tensor:
+    """Fail in a way of its own."""
+    return hx @ hx
+
+
+def test_notes_say_where() -> None:
+    """An error says which state it is about, and a cell's, its own or ours, at which step of which cell."""
+    x, deep = torch.ones(7, 5, 3), "in layer 1, backward direction, of Recurrent"
+    with pytest.raises(StateError) as first:
+        Begins(3, 4)(x, torch.ones(1, 5, 4), reset=torch.ones(7, 5))
+    for act, kind, step in ((fails, RuntimeError, "at step 4, in Failing"), (str, CellError, "")):
+        cells = [rnnkit.GRUCell(3, 4), rnnkit.GRUCell(8, 4)]
+        with pytest.raises(kind) as caught:
+            rnnkit.Recurrent(cells, reverse_cells=[rnnkit.GRUCell(3, 4), Failing(act)])(x)
+        assert caught.value.__notes__ == [*([step] if step else []), deep]
+        assert step or (caught.value.step, caught.value.argument) == (4, "cell")
+
+    assert first.value.__notes__ == ["hx is what initial_state returned"]
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.enable_grad, torch.inference_mode])
+@pytest.mark.parametrize("options", [{}, {"reverse": True, "lengths": [2, 1]}], ids=str)
+def test_a_written_state_is_seen_in_each_mode(mode: Any, options: dict[str, Any]) -> None:
+    """It is seen at the first step that is run; the line to type ends it."""
+    x, h = torch.ones(2, 2, 3), torch.ones(2, 3)
+
+    def write(x: Tensor, hx: Tensor) -> Tensor:
+        hx.detach()[0].add_(x[0])
+        return hx
+
+    with mode():
+        with pytest.raises(CellError, match=r"fix +hx = hx\.clone\(\)") as caught:
+            rnnkit.unroll(write, x, h.clone(), **options)
+        rnnkit.unroll(lambda x, hx: write(x, hx.clone()), x, h, **options)
+        with pytest.raises(CellError, match="writes into its state"):  # a view is one, too
+            rnnkit.unroll(lambda x, hx: hx.add_(x), x, torch.ones(2, 6).chunk(2, 1)[0])
+
+    assert caught.value.step == (1 if options else 0)
+
+
+@pytest.mark.parametrize("mode", ["GRU", "LSTM", "relu", None])
+def test_an_rnn_of_another_recurrence_is_refused(mode: str | None) -> None:
+    """An RNN whose mode was set to that of a GRU, whose weights it lacks, runs in no kind of call."""
+    layer: Any = rnnkit.RNN(3, 4)
+    x, layer.mode = torch.randn(7, 2, 3), mode
+    packed = nn.utils.rnn.pack_padded_sequence(x, [7, 5])
+
+    for args, options in (((x,), {}), ((packed,), {}), ((x,), {"lengths": [7, 5]}),
+                          ((x, torch.ones(1, 2, 4)), {}), ((x,), {"reset": torch.ones(7, 2)})):  # fmt: skip
+        with pytest.raises(ArgumentError, match="mode must be RNN_TANH or RNN_RELU"):
+            layer(*args, **options)
+
+
+@pytest.mark.parametrize("name", ["RNN", "LSTM", "GRU"])
+@pytest.mark.parametrize("batch", [2, 7])
+def test_torch_does_not_cut_or_spread_a_state_of_packed_input(name: str, batch: int) -> None:
+    """Where torch would take what it needs of a state, or read beyond it, it is refused."""
+    h, layer = torch.randn(2, batch, 5), getattr(rnnkit, name)(4, 5, 2)
+    for packed in ([torch.randn(n, 4) for n in lengths] for lengths in ((6, 4, 1), (4, 6, 1))):
+        x = nn.utils.rnn.pack_sequence(packed, enforce_sorted=False)
+        with pytest.raises(StateError):
+            layer(x, (h, h) if name == "LSTM" else h)
+
+
+@pytest.mark.unhooked("the hook complains first")
+def test_what_is_not_ours_goes_on() -> None:
+    """Python's complaint, torch's failures, and a cell's on two devices are left as they are."""
+    layer: Any = rnnkit.GRU(3, 4)
+    with pytest.raises(TypeError, match=re.escape("step() missing 1 required positional argument")):
+        layer.step()
+    layer.weight_hh_l0.data = torch.randn(12, 3)
+    with pytest.raises(RuntimeError) as broken:
+        layer(torch.ones(7, 5, 3))
+    cell: Any = lambda _, hx: hx.to("meta") if hx.any() else hx + 1  # noqa: E731
+    with pytest.raises(RuntimeError, match="device") as moved:
+        rnnkit.unroll(cell, torch.ones(2, 2, 3), torch.zeros(2, 4), lengths=[2, 1])
+
+    assert not isinstance(broken.value, rnnkit.RnnkitError)
+    assert not isinstance(moved.value, rnnkit.RnnkitError)
+
+
+def test_input_and_state_are_looked_at_before_lengths() -> None:
+    """What is wrong by itself is refused for what it is; no random number is drawn for it."""
+    layer, before = rnnkit.GRU(3, 4, 2, dropout=0.5), torch.get_rng_state()
+    for input, hx, kind in ((torch.ones(7, 5, 9), None, ShapeError),
+                            (torch.ones(7, 5, 3), torch.ones(2, 4, 4), StateError)):  # fmt: skip
+        with pytest.raises(kind) as caught:
+            layer(input, hx, lengths=[7, 3])
+        assert type(caught.value) is kind
+
+    assert torch.equal(before, torch.get_rng_state())
+
+
+@pytest.mark.unhooked("it adds frames")
+@pytest.mark.skipif("MUTANT_UNDER_TEST" in os.environ, reason="mutmut adds frames")
+def test_warnings_are_of_the_callers_line() -> None:
+    """A warning points at what was written, and filters of UserWarning see it."""
+    for kind, args in ((rnnkit.GRU, (3, 8, 1, True)), (rnnkit.RNNCell, (3, 0))):
+        with pytest.warns(UserWarning, match="Write") as caught:
+            kind(*args)
+        assert [each.filename for each in caught] == [__file__]

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 import torch
 from beartype import beartype
-from inline_snapshot import snapshot
 from jaxtyping import Float, jaxtyped
 from torch import Tensor
 
@@ -57,58 +56,6 @@ def test_a_layer_that_reads_other_axes_is_refused(name: str) -> None:
     assert (caught.value.expected, caught.value.actual) == ((SEQ,), (BATCH,))
 
 
-def test_the_message_of_a_swap() -> None:
-    """It says what was read, what was bound, and by whom."""
-    model = BatchFirstModel(layer("GRU", AXES, batch_first=False))
-
-    with pytest.raises(rnnkit.LayoutError) as caught:
-        model(batch_first_input())
-
-    assert str(caught.value) == snapshot("""\
-time is 5 in the caller's scope, but 2 in input
-  GRU(3, 4, axes={'seq': 'time', 'batch': 'b'})
-  read      time=2 as seq, b=5 as batch
-  bound     b=2, time=5, feat=3 in BatchFirstModel.forward
-  fix       the other batch_first, or input.transpose(0, 1)
-  more      python -m rnnkit explain scope-layout\
-""")
-
-
-def test_the_message_of_another_size() -> None:
-    """A name that is bound to another size is named with both."""
-    model = BatchFirstModel(rnnkit.GRU(WIDTH, HIDDEN, batch_first=True, axes={"hidden": "feat"}))
-
-    with pytest.raises(rnnkit.ShapeError) as caught:
-        model(batch_first_input())
-
-    assert not isinstance(caught.value, rnnkit.LayoutError)
-    assert str(caught.value) == snapshot("""\
-feat is 3 in the caller's scope, but 4 in input
-  GRU(3, 4, batch_first=True, axes={'hidden': 'feat'})
-  read      feat=4 as hidden
-  bound     b=2, time=5, feat=3 in BatchFirstModel.forward
-  fix       hidden_size with feat=3, or a different name in axes
-  more      python -m rnnkit explain scope-size\
-""")
-
-
-def test_the_message_of_recurrent() -> None:
-    """Recurrent says it alike."""
-    model = BatchFirstModel(layer("Recurrent", AXES, batch_first=False))
-
-    with pytest.raises(rnnkit.LayoutError) as caught:
-        model(batch_first_input())
-
-    assert str(caught.value) == snapshot("""\
-time is 5 in the caller's scope, but 2 in input
-  Recurrent(axes={'seq': 'time', 'batch': 'b'})
-  read      time=2 as seq, b=5 as batch
-  bound     b=2, time=5, feat=3 in BatchFirstModel.forward
-  fix       the other batch_first, or input.transpose(0, 1)
-  more      python -m rnnkit explain scope-layout\
-""")
-
-
 @pytest.mark.parametrize("name", CELLS)
 def test_a_cell_is_held_to_the_batch(name: str) -> None:
     """A cell that is given a step of another batch than the caller's raises."""
@@ -121,27 +68,6 @@ def test_a_cell_is_held_to_the_batch(name: str) -> None:
 
     with pytest.raises(rnnkit.ShapeError, match="b is 2 in the caller's scope, but 5 in input"):
         forward(batch_first_input())
-
-
-def test_the_message_of_a_cell() -> None:
-    """A cell has one axis to name."""
-    cell = rnnkit.LSTMCell(WIDTH, HIDDEN, axes={"batch": "b"})
-
-    @jaxtyped(typechecker=beartype)
-    def forward(x: Float[Tensor, "b seq feat"]) -> Any:
-        return cell(x[0])
-
-    with pytest.raises(rnnkit.ShapeError) as caught:
-        forward(batch_first_input())
-
-    assert str(caught.value) == snapshot("""\
-b is 2 in the caller's scope, but 5 in input
-  LSTMCell(3, 4, axes={'batch': 'b'})
-  read      b=5 as batch
-  bound     b=2, seq=5, feat=3 in test_the_message_of_a_cell.<locals>.forward
-  fix       an input with b=2, or a different name in axes
-  more      python -m rnnkit explain scope-size\
-""")
 
 
 @pytest.mark.parametrize("name", [*LAYERS, "Recurrent"])

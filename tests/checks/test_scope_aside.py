@@ -108,28 +108,6 @@ def refused(kind: Any, axes: Any) -> str:
     return str(caught.value)
 
 
-def test_names_that_are_none() -> None:
-    """Axes that no module of the kind has are refused with those that it has."""
-    assert refused(rnnkit.LSTM, {"time": "seq"}) == snapshot("""\
-axes maps seq, batch, feature, hidden to the caller's names, got {'time': 'seq'}
-  LSTM
-  fix       axes={'seq': 'seq', 'batch': 'batch'}, the values as in the caller's annotations
-  more      python -m rnnkit explain axes-names\
-""")
-    assert refused(rnnkit.LSTMCell, {"seq": "time"}) == snapshot("""\
-axes maps batch to the caller's names, got {'seq': 'time'}
-  LSTMCell
-  fix       axes={'batch': 'batch'}, the values as in the caller's annotations
-  more      python -m rnnkit explain axes-names\
-""")
-    assert refused(rnnkit.Recurrent, {"feature": "f"}) == snapshot("""\
-axes maps seq, batch to the caller's names, got {'feature': 'f'}
-  Recurrent
-  fix       axes={'seq': 'seq', 'batch': 'batch'}, the values as in the caller's annotations
-  more      python -m rnnkit explain axes-names\
-""")
-
-
 WRONG = [("seq", "batch"), "time", {"seq": 3}, {"seq": "two words"}, {"seq": ""}, {3: "seq"}, True]
 
 

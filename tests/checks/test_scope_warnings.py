@@ -8,7 +8,6 @@ import beartype
 import jaxtyping
 import pytest
 import torch
-from inline_snapshot import snapshot
 from jaxtyping import Shaped, jaxtyped
 
 import rnnkit
@@ -36,21 +35,6 @@ def test_unbound_names_are_told_once(axes: dict[str, str], told: str) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         model(torch.zeros(2, 5, 3))
-
-
-def test_the_message() -> None:
-    """It names the module, and what is bound and by whom."""
-    gru = rnnkit.GRU(3, 4, batch_first=True, axes={"seq": "tmie", "batch": "n"})
-
-    with pytest.warns(UserWarning, match="the caller's scope") as caught:
-        BatchFirstModel(gru)(torch.zeros(2, 5, 3))
-
-    assert str(caught[0].message) == snapshot(
-        """\
-GRU(3, 4, batch_first=True, axes={'seq': 'tmie', 'batch': 'n'}): the caller's scope has no tmie and no n, so that nothing is checked there; BatchFirstModel.forward has bound b, time, feat
-  more      python -m rnnkit explain scope-unbound\
-"""
-    )
 
 
 CALLS: dict[str, tuple[Any, torch.Tensor]] = {
@@ -83,19 +67,6 @@ def test_without_a_scope_it_is_told_once_what_to_type(name: str) -> None:
         warnings.simplefilter("error")
         module(x)
         known["caller"](make(), x)
-
-
-def test_the_message_without_a_scope() -> None:
-    """It names the module and who called it."""
-    with pytest.warns(UserWarning, match="no @jaxtyped function") as caught:
-        CALLS["batch-first"][0]()(torch.ones(2, 5, 3))
-
-    assert str(caught[0].message) == snapshot(
-        """\
-LSTM(3, 4, batch_first=True, axes={'seq': 'time', 'feature': 'f'}): axes= checks nothing, since no @jaxtyped function calls it. Type above test_the_message_without_a_scope: @jaxtyping.jaxtyped(typechecker=beartype.beartype), and x: jaxtyping.Float[torch.Tensor, "_ time f"]
-  more      python -m rnnkit explain scope-missing\
-"""
-    )
 
 
 def test_nothing_is_told_beside_a_scope() -> None:
@@ -153,12 +124,3 @@ def test_a_name_that_is_free_is_not_the_one_that_differs() -> None:
         assert isinstance(torch.zeros(2), Shaped[torch.Tensor, " b"])
         with pytest.raises(rnnkit.ShapeError, match=r"^b is 2 in the caller's scope, but 4 in"):
             gru(torch.zeros(5, 4, 3))
-
-
-def test_axes_that_are_no_dictionary() -> None:
-    """They are shown in brief."""
-    made: Any = rnnkit.GRU
-    with pytest.raises(rnnkit.ArgumentError, match="names, got 5\n"):
-        made(3, 4, axes=5)
-    with pytest.raises(rnnkit.ArgumentError, match=r"names, got .{77}\.\.\.\n"):
-        made(3, 4, axes={"time": "x" * 100})

@@ -6,12 +6,10 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from inline_snapshot import snapshot
 from torch import Tensor
 
 import rnnkit
 from rnnkit import LSTMState, states
-from tests.checks.refusals import filled, fixed, refusal, sizes
 from tests.strategies import LAYERS, Case, assert_same, cases, tensors_of
 
 pytestmark = pytest.mark.filterwarnings("ignore:LSTM with projections is not supported:UserWarning")
@@ -107,70 +105,6 @@ def test_split_state_is_a_view() -> None:
     assert state.sum() == 35
 
 
-def test_output_for_a_state() -> None:
-    """The output in place of the state is refused by both."""
-    layer = rnnkit.GRU(3, 4, 2, bidirectional=True)
-    output, _ = layer(filled(7, 5, 3))
-
-    for act in ("last_hidden", "split_state"):
-        error = refusal(rnnkit.StateError, "lacks", lambda _, act=act: getattr(layer, act)(output))
-        assert error.argument == "state"
-    assert str(error) == snapshot("""\
-state is not what this GRU returned
-  GRU(3, 4, num_layers=2, bidirectional=True)
-  state     expected (num_layers * directions = 4, batch, hidden_size=4)    got a Tensor of shape (7, 5, 8)
-  fix       output, state = layer(...): the state is the second of the two
-  more      python -m rnnkit explain state-not-own\
-""")
-
-
-def test_h_alone_for_an_lstm() -> None:
-    """An LSTM's h alone is refused, the pair is wanted."""
-    layer = rnnkit.LSTM(3, 6, 2, proj_size=4)
-    _, (h, _) = layer(filled(7, 5, 3))
-
-    error = refusal(rnnkit.StateError, "lacks", lambda _: layer.last_hidden(h))
-    assert str(error) == snapshot("""\
-state is not what this LSTM returned
-  LSTM(3, 6, proj_size=4, num_layers=2)
-  state     expected h (num_layers=2, batch, proj_size=4), c (num_layers=2, batch, hidden_size=6)    got a Tensor of shape (2, 5, 4)
-  fix       output, state = layer(...): the state is the second of the two
-  more      python -m rnnkit explain state-not-own\
-""")
-
-
-def test_state_of_another_layout() -> None:
-    """A state whose batch is where the layer has its rows is refused."""
-    layer = rnnkit.GRU(3, 4, 2, state_batch_first=True)
-
-    error = refusal(rnnkit.StateError, "lacks", lambda _: layer.split_state(filled(2, 5, 4)))
-    assert str(error) == snapshot("""\
-state is not what this GRU returned
-  GRU(3, 4, num_layers=2, state_batch_first=True)
-  state     expected (batch, num_layers=2, hidden_size=4)    got a Tensor of shape (2, 5, 4)
-  fix       output, state = layer(...): the state is the second of the two
-  more      python -m rnnkit explain state-not-own\
-""")
-
-
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        None,
-        filled(2, 5, 9),
-        filled(3, 5, 4),
-        filled(1, 2, 5, 4),
-        (filled(2, 5, 4), filled(2, 5, 4)),
-    ],
-    ids=["None", "width", "rows", "rank", "pair"],
-)
-def test_states_of_other_layers(wrong: Any) -> None:
-    """What another layer carries is refused."""
-    layer = rnnkit.GRU(3, 4, 2)
-
-    refusal(rnnkit.StateError, "lacks", lambda _: layer.last_hidden(wrong))
-
-
 @layers
 @given(data=st.data(), state_batch_first=st.booleans(), given_state=st.booleans())
 def test_steps_are_the_layer(
@@ -195,71 +129,3 @@ def test_steps_are_the_layer(
     actual = (torch.stack(outputs, dim=seq_axis), state)
     assert type(state) is type(expected[1])
     torch.testing.assert_close(tensors_of(actual), tensors_of(expected), rtol=1e-12, atol=1e-12)
-
-
-def test_step_of_a_bidirectional_layer() -> None:
-    """A bidirectional layer has no single step."""
-    layer = rnnkit.GRU(3, 4, bidirectional=True)
-
-    error = refusal(rnnkit.ArgumentError, "lacks", lambda _: layer.step(filled(5, 3)))
-    assert error.argument == "x_t"
-    assert str(error) == snapshot("""\
-a bidirectional layer has no single step
-  GRU(3, 4, bidirectional=True): its backward direction begins at the last step of a sequence
-  fix       GRU(..., bidirectional=False), or call the layer on the whole sequence
-  more      python -m rnnkit explain step-bidirectional\
-""")
-
-
-@pytest.mark.parametrize("batch_first", [False, True])
-def test_step_of_a_sequence(*, batch_first: bool) -> None:
-    """A sequence is no step, and the fix takes it apart along the right axis."""
-    layer = rnnkit.LSTM(3, 4, batch_first=batch_first)
-    x = filled(5, 7, 3) if batch_first else filled(7, 5, 3)
-
-    error = refusal(rnnkit.ShapeError, "lacks", lambda _: layer.step(x))
-    assert sizes(error) == ("x_t", (None, 3), tuple(x.shape))
-    steps = fixed(error, f"input.unbind({int(batch_first)})", input=x)
-    assert {layer.step(x_t)[0].shape for x_t in steps} == {(5, 4)}
-
-
-def test_message_of_a_sequence() -> None:
-    """The message names the axis that one time step lacks."""
-    error = refusal(rnnkit.ShapeError, "lacks", lambda _: rnnkit.LSTM(3, 4).step(filled(7, 5, 3)))
-    assert str(error) == snapshot("""\
-LSTM.step: Expected x_t to be 1D or 2D, got 3D instead
-  LSTM(3, 4): one time step has no seq axis
-  x_t       expected (batch, input_size=3)    got (7, 5, 3)
-  fix       for x_t in input.unbind(0): ..., or call the layer
-  more      python -m rnnkit explain step-rank\
-""")
-
-
-@pytest.mark.skipif(hasattr(rnnkit, "jaxtyping"), reason="the annotation refuses it first")
-def test_step_of_what_is_no_tensor() -> None:
-    """A list of numbers is refused."""
-    wrong: Any = [7.0, 5.0, 3.0]
-
-    error = refusal(rnnkit.ArgumentError, "lacks", lambda _: rnnkit.LSTM(3, 4).step(wrong))
-    assert error.argument == "x_t"
-    assert str(error) == snapshot("""\
-LSTM.step: x_t must be a Tensor (batch, input_size), got a list
-  more      python -m rnnkit explain step-type\
-""")
-
-
-def test_step_with_the_state_of_another_batch() -> None:
-    """A state for another batch is refused as in a call."""
-    layer = rnnkit.GRU(3, 4, 2)
-
-    refusal(rnnkit.StateError, "lacks", lambda _: layer.step(filled(5, 3), layer.initial_state(6)))
-
-
-@pytest.mark.parametrize("wrong", [(filled(2, 5, 4), None), (filled(2, 5, 4), filled(2, 6, 4))])
-def test_pairs_that_no_layer_returned(wrong: Any) -> None:
-    """A pair that lacks c, or is for two batches, is refused; the error knows the shape."""
-    layer = rnnkit.LSTM(3, 4, 2)
-
-    error = refusal(rnnkit.StateError, "lacks", lambda _: layer.last_hidden(wrong))
-    c = wrong[1]
-    assert (error.expected, error.actual) == ((2, None, 4), () if c is None else tuple(c.shape))

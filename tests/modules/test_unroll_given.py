@@ -7,8 +7,24 @@ import torch
 from torch._subclasses import FakeTensorMode
 
 import rnnkit
-from tests.checks.refusals import Embedded, Sums, filled
 from tests.strategies import assert_same
+
+
+class Embedded(torch.nn.Module):
+    """A user's cell that reads whole numbers, and has a weight named as ours."""
+
+    def __init__(self) -> None:
+        """Make a table of ten rows."""
+        super().__init__()
+        self.weight_ih = torch.nn.Parameter(torch.ones(10, 4))
+
+    def forward(self, input: torch.Tensor, hx: torch.Tensor) -> torch.Tensor:
+        """Add the rows that are named."""
+        return hx + self.weight_ih[input].sum(-2)
+
+    def initial_state(self, batch_size: int) -> torch.Tensor:
+        """Begin with zeros."""
+        return torch.zeros(batch_size, 4)
 
 
 def test_whole_numbers_for_a_users_cell() -> None:
@@ -18,10 +34,12 @@ def test_whole_numbers_for_a_users_cell() -> None:
     assert torch.equal(output[0], torch.full((5, 4), 3.0))
 
 
-@pytest.mark.parametrize("given", [(None, None), (filled(4), filled(4)), [filled(4), None]])
+@pytest.mark.parametrize(
+    "given", [(None, None), (torch.ones(4), torch.ones(4)), [torch.ones(4), None]]
+)
 def test_pair_of_one_sequence(given: Any) -> None:
     """Each form of the pair that a cell takes for one step is taken for one sequence."""
-    output, state = rnnkit.unroll(rnnkit.LSTMCell(3, 4), filled(7, 3), given)
+    output, state = rnnkit.unroll(rnnkit.LSTMCell(3, 4), torch.ones(7, 3), given)
     assert output.shape == (7, 4)
     assert state.h.shape == state.c.shape == (4,)
 
@@ -69,7 +87,9 @@ def test_tensors_without_numbers() -> None:
 
 def test_a_vector_is_the_state_of_one_sequence() -> None:
     """Without a batch, a user's state is handed to the cell with a batch of one."""
-    output, end = rnnkit.unroll(Sums(), torch.ones(7, 3), torch.tensor([1.0, 2.0, 3.0]))
+    output, end = rnnkit.unroll(
+        lambda x, hx: hx + x, torch.ones(7, 3), torch.tensor([1.0, 2.0, 3.0])
+    )
 
     assert output.shape == (7, 3)
     assert end.tolist() == [8.0, 9.0, 10.0]

@@ -72,4 +72,6 @@ def test_it_runs_anywhere(tmp_path: pathlib.Path) -> None:
 
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)  # noqa: S603
 
-    assert done.stdout.startswith("state-batch\n\nThe state is for a larger or smaller batch")
+    assert done.stdout.startswith(
+        "state-batch\n\nThe state was kept from a call with another batch"
+    )

@@ -1,0 +1,71 @@
+"""What comes of a program of the table: what rnnkit says, and what torch does with the same."""
+
+import ast
+import warnings
+from types import ModuleType
+from typing import Any, Literal
+
+import torch
+
+import rnnkit
+
+#: What torch does: it says what ours begins with, says something else, takes it, or has no such
+#: thing.
+Torch = Literal["says", "mumbles", "accepts", "lacks"]
+CATCHABLE = (RuntimeError, ValueError, TypeError)
+#: What the modules that a program makes print, and what else a message never has a reason to say.
+TORCHS_INSIDES = ("mat1", "mkldnn", "tensor([", "7.81")
+
+
+def filled(*shape: int, **options: Any) -> torch.Tensor:
+    """Return a tensor of a number that nobody would print, in the place of ones."""
+    return torch.full(*(shape if isinstance(shape[0], tuple) else (shape,)), 7.8125).to(**options)
+
+
+def statements(program: str) -> list[str]:
+    """Split a program into its statements, as they are written."""
+    tree = ast.parse(program)
+    lines = [min([one.lineno, *(d.lineno for d in getattr(one, "decorator_list", ()))])
+             for one in tree.body]  # fmt: skip
+    rows = program.split("\n")
+    ends = [*(line - 1 for line in lines[1:]), len(rows)]
+    return ["\n".join(rows[a - 1 : b]) for a, b in zip(lines, ends, strict=True)]
+
+
+def run(program: str, nn: ModuleType = rnnkit.nn, **names: Any) -> None:
+    """Run a program with the names that every program of the table has."""
+    torch.manual_seed(0)
+    exec(program, {"rnnkit": rnnkit, "torch": torch, "nn": nn, **names})  # noqa: S102 - our own
+
+
+def said(program: str, **names: Any) -> rnnkit.RnnkitError | rnnkit.RnnkitWarning | None:
+    """Return rnnkit's error or its first warning."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            run(program, **names)
+        except rnnkit.RnnkitError as error:
+            return error
+    told = (each.message for each in caught if isinstance(each.message, rnnkit.RnnkitWarning))
+    return next(told, None)
+
+
+def of_torch(program: str) -> Exception | None:
+    """Return torch's error; None if it takes the program."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            run(program, torch.nn)
+        except Exception as error:  # noqa: BLE001 - whatever torch raises is compared
+            return error
+    return None
+
+
+def kind(theirs: Exception | None, ours: Exception) -> Torch:
+    """Return what torch did, beside what rnnkit says."""
+    if theirs is None:
+        return "accepts"
+    first = str(theirs).partition("\n")[0]
+    if first and str(ours).startswith(first):
+        return "says"
+    return "lacks" if "keyword argument" in first or "no attribute" in first else "mumbles"

@@ -1,0 +1,160 @@
+"""Right calls that look like wrong ones run, and rnnkit says nothing."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from rnnkit._checks.masks import as_mask, check_reset, positions_of
+from torch import Tensor
+from torch._subclasses import FakeTensorMode
+from torch.nn.utils.rnn import PackedSequence
+
+import rnnkit
+from rnnkit._checks.call_spec import spec_of_layer
+from rnnkit._checks.lengths import check_lengths
+from tests.checks.outcome import said
+from tests.strategies import assert_same
+
+META = torch.device("meta")
+RIGHT = {
+    "options in their own places": (
+        "nn.LSTM(3, 8, 2, False); nn.LSTM(3, 8, 2, True, False); nn.LSTM(3, 8, 2, bias=True)",
+        "nn.LSTM(3, 8, 2, True, batch_first=True); nn.GRU(3, 8, 2, True, True)",
+        "nn.RNN(3, 8, 2, 'relu'); nn.RNN(3, 8, 2, 'relu', False)",
+        "nn.RNN(3, 8, 2, 'relu', True, True); nn.RNNCell(3, 8, True, 'relu')",
+        "nn.LSTMCell(3, 8, True, None); nn.GRUCell(0, 8)",
+    ),
+    "an exporter passes every parameter by its position": (
+        "nn.GRU(3, 4)(torch.ones(7, 5, 3), None, None, None)",
+        "nn.GRUCell(3, 4)(torch.ones(5, 3), None, None)",
+    ),
+    "the batch is where the functions on states are told that it is": (
+        "rnnkit.states.select(torch.ones(3, 4, 6), [3])",
+        "rnnkit.states.reset(torch.ones(3, 4, 6), [1, 0, 1], state_batch_first=True)",
+    ),
+    "the state of one sequence has no batch axis": (
+        "layer = nn.GRU(3, 4, 2, bidirectional=True); output, hx = layer(torch.ones(7, 3)); layer.last_hidden(hx)",
+    ),
+    "a forward of a user's own takes the state that it says": (
+        """
+class Reversed(rnnkit.GRU):
+    def forward(self, input, hx=None):
+        return super().forward(input, hx.transpose(0, 1))
+
+Reversed(3, 4).step(torch.ones(5, 3), torch.ones(5, 1, 4))""",
+    ),
+    "a user's states have any rank": (
+        "cell, x = lambda input, hx: hx + input[:, :1, None], torch.ones(7, 5, 3); rnnkit.unroll(cell, x, torch.ones(5, 2, 6))",
+        "cell = lambda input, hx: hx + input.unsqueeze(-1); rnnkit.unroll(cell, torch.ones(7, 1, 3), torch.ones(1, 3, 2))",
+    ),
+    "a cell begins with None and carries a pair from there on": (
+        "cell = lambda input, hx: (hx[0] + 1, (hx[0], hx[0])); rnnkit.unroll(cell, torch.ones(7, 5, 3), (torch.ones(5, 4), None))",
+    ),
+    "a cell writes into tensors that it has made": tuple(
+        f"cell = lambda input, hx: {step}\n"
+        f"with torch.{mode}(): rnnkit.unroll(cell, torch.ones(7, 5, 3), torch.ones(5, 3))"
+        for mode in ("no_grad", "inference_mode")
+        for step in (
+            "(hx * 0.5).add_(input)",
+            "hx.clone().mul_(input)",
+            "hx",
+            "hx.view(hx.shape)",
+            "torch.add(hx, input, out=torch.empty_like(hx))",
+        )
+    ),
+}
+
+
+@pytest.mark.filterwarnings("error::rnnkit.RnnkitWarning")
+@pytest.mark.parametrize("name", RIGHT)
+def test_nothing_is_said(name: str) -> None:
+    """Each is right in torch, or as the page of the function says."""
+    for program in RIGHT[name]:
+        assert said(program) is None, program
+
+
+@pytest.mark.parametrize("name", ["RNN", "LSTM", "GRU"])
+def test_the_way_back_alone(name: str) -> None:
+    """Without a state torch brings the last one back by it, whatever the order was; so do we."""
+    x = PackedSequence(torch.ones(5, 3), torch.tensor([3, 2]), None, torch.tensor([2, 0, 1]))
+    theirs, ours = (getattr(space, name)(3, 4) for space in (torch.nn, rnnkit))
+    ours.load_state_dict(theirs.state_dict())
+
+    assert_same(theirs(x)[1], ours(x)[1])
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_states_side_by_side_in_one_buffer(mode: Any) -> None:
+    """A step that writes the next state beside the last one, into a buffer for all, is taken."""
+    x, buffer = torch.rand(4, 2, 3), torch.zeros(5, 2, 3)
+
+    def step(x: Tensor, h: Tensor) -> Tensor:
+        place = h.storage_offset() // h.numel() + 1
+        buffer[place] = h + x
+        return buffer[place]
+
+    with mode():
+        output, _ = rnnkit.unroll(step, x, buffer[0])
+
+    assert torch.equal(output, x.cumsum(0))
+
+
+FLAGS = np.arange(35).reshape(7, 5) % 4 == 1
+ARRAYS: dict[str, Callable[[], Any]] = {
+    "by columns": lambda: np.asfortranarray(FLAGS),
+    "backward": lambda: np.flip(np.flip(FLAGS).copy()),
+    "strided": lambda: np.repeat(FLAGS, 2, axis=1)[:, ::2],
+    "objects": lambda: FLAGS.astype(object),
+    "big-endian": lambda: FLAGS.astype(">i4"),
+    "a tensor of floats": lambda: torch.as_tensor(FLAGS).float(),
+}
+
+
+@pytest.mark.parametrize("name", ARRAYS)
+def test_a_mask_may_come_as_anything(name: str) -> None:
+    """A mask, however it lies in memory, is the one in a list."""
+    layer, x = rnnkit.GRU(3, 4), torch.randn(7, 5, 3)
+
+    assert_same(layer(x, reset=FLAGS.tolist()), layer(x, reset=ARRAYS[name]()))
+
+
+@pytest.mark.unhooked("the annotation refuses it first")
+@pytest.mark.parametrize("dtype", ["i8", ">i4", "O", "u1"])
+def test_positions_may_come_as_any_array(dtype: str) -> None:
+    """Positions in an array are those in a list; the last of one sample is its first."""
+    state = torch.randn(3, 4)
+
+    assert_same(state[[2, 0]], rnnkit.states.select(state, np.array([0, 2], dtype)[::-1]))
+    assert positions_of([-1], 1, torch.device("cpu")).tolist() == [0]
+
+
+def test_they_come_to_where_they_are_used() -> None:
+    """Positions, masks and lengths are brought to the state or the input; no value is looked into."""
+    spec = spec_of_layer(rnnkit.GRU(3, 4, batch_first=True), torch.ones(5, 7, 3, device=META))
+    mask = check_reset(spec, torch.ones(5, 7, device=META), torch.ones(5, 7, 3, device=META))
+
+    assert (mask.device, mask.shape, mask.is_contiguous()) == (META, (7, 5), True)
+    assert check_lengths(spec, [7] * 5, torch.ones(5, 7, 3, device=META)).each.device == META
+    assert positions_of([True, False], 2, META).device == as_mask([1, 0], 2, META).device == META
+    with FakeTensorMode():
+        places = torch.tensor([7, 8])
+    for index in (places, places.to("meta")):
+        assert as_mask(index, 2, META).shape == positions_of(index, 2, META).shape == (2,)
+
+
+LISTS: dict[str, Callable[[Tensor], Any]] = {
+    "positions": lambda x: rnnkit.states.select(x[0], [0]),
+    "mask": lambda x: rnnkit.states.reset(x[0], [0, 0, 1], x[0]),
+    "reset": lambda x: rnnkit.unroll(lambda x, h: h + x, x, x[0], lengths=[5, 5, 4]),
+}
+
+
+@pytest.mark.parametrize("name", LISTS)
+def test_lists_beside_a_default_device(name: str) -> None:
+    """A list is read on the CPU, whatever device new tensors go to."""
+    x = torch.arange(60.0).view(5, 3, 4)
+    expected = LISTS[name](x)
+    with META:
+        assert_same(expected, LISTS[name](x))

@@ -1,0 +1,116 @@
+"""What holds for every call of the table; ``python -m tests.checks.write`` writes its two files."""
+
+import re
+
+import pytest
+import torch
+
+from tests.checks.outcome import CATCHABLE, TORCHS_INSIDES, filled, kind, of_torch, said
+from tests.checks.table import ROWS, Call, Row
+from tests.checks.typist import LEFT, typed
+from tests.checks.write import MESSAGES, PAGE, answer, asks_torch, messages_of, section
+
+#: No message has more characters, or lines, whatever was given.
+LONGEST = 2000
+LINES = 9
+#: The torch whose words and deeds the files have.
+QUOTED = torch.__version__.startswith("2.13")
+
+pytestmark = [
+    pytest.mark.unhooked("the annotation refuses some of it first"),
+    pytest.mark.filterwarnings("ignore"),  # of nested tensors, TorchScript and projections
+]
+rows = pytest.mark.parametrize("row", ROWS, ids=[row.code for row in ROWS])
+
+
+def sections(text: str, heading: str) -> dict[str, str]:
+    """Split a file by the codes in its headings."""
+    parts = re.split(rf"^{heading} (?=[a-z-]+$)", text, flags=re.MULTILINE)[1:]
+    return {part.partition("\n")[0]: re.sub(r"\n\n## .*", "", part).strip() for part in parts}
+
+
+FILES = [
+    (sections(MESSAGES.read_text("utf-8"), "##"), messages_of),
+    (sections(PAGE.read_text("utf-8"), "###"), section),
+]
+
+
+@rows
+def test_written(row: Row) -> None:
+    """Both files have the row as it is."""
+    for file, write in FILES if QUOTED else []:
+        assert file[row.code] == write(row).partition(" ")[2].strip()
+
+
+def test_nothing_else_is_written() -> None:
+    """A code that is gone is gone from the files."""
+    assert all(list(file) == [row.code for row in ROWS] for file, _ in FILES)
+
+
+@rows
+def test_message(row: Row) -> None:
+    """A message is short, of this code, and ends with a command."""
+    for call in row.calls:
+        ours = answer(call)
+        *lines, last = str(ours).split("\n")
+        assert ours.code == row.code
+        assert re.fullmatch(rf"  more +python -m rnnkit explain {row.code}", last)
+        assert len(str(ours)) < LONGEST
+        assert len(lines) < LINES
+        assert not any(inside in str(ours) for inside in TORCHS_INSIDES)
+
+
+@rows
+def test_no_number_of_a_tensor_is_printed(row: Row) -> None:
+    """With other numbers in its tensors a call gets the same message."""
+    for call in row.calls:
+        other = call.program.replace("torch.ones(", "filled(")
+        assert other == call.program or str(said(other, filled=filled)) == str(answer(call))
+
+
+@rows
+def test_caught_as_torchs(row: Row) -> None:
+    """Code that catches torch's error at the same place catches ours."""
+    for call in filter(asks_torch, row.calls):
+        theirs = of_torch(call.program)
+        kinds = [one for one in CATCHABLE if isinstance(theirs, one)]
+        if kind(theirs, answer(call)) == "lacks":
+            continue
+        assert all(isinstance(answer(call), one) for one in kinds), call.program
+
+
+def ends(program: str, code: str) -> bool:
+    """Return whether a program runs without this mistake; it may have made another one, too."""
+    try:
+        found = said(program, **LEFT)
+    except Exception:  # noqa: BLE001 - it was typed where it does not belong
+        return False
+    return found is None or found.code != code
+
+
+@rows
+def test_fixes(row: Row) -> None:
+    """Whatever a message says to type, if it is code, ends the mistake."""
+    for call in row.calls:
+        ours = answer(call)
+        for piece, programs in typed(call.program, str(ours), getattr(ours, "argument", "")):
+            assert any(ends(program, row.code) for program in programs), (piece, call.program)
+
+
+@rows
+def test_right(row: Row) -> None:
+    """The right call beside a wrong one is right."""
+    for call in row.calls:
+        assert not call.right or said(call.right) is None
+
+
+def test_many_fixes_are_typed() -> None:
+    """The typist reads most of what messages say."""
+    found = [dict(typed(call.program, str(answer(call)), "hx")) for call in each_call()]
+
+    assert sum(map(len, found)) > 250
+
+
+def each_call() -> list[Call]:
+    """Return the calls of the table that no machine lacks."""
+    return [call for row in ROWS if not row.needs for call in row.calls]

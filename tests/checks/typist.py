@@ -1,0 +1,185 @@
+"""Types what a message says to type into the program that was refused."""
+
+import ast
+import builtins
+import itertools
+import re
+from collections.abc import Iterator
+
+from tests.checks.outcome import statements
+
+FIX = re.compile(r"^  fix +(.+(?:\n {12}.+)*)", re.MULTILINE)
+ZEROS = re.compile(r"(\w+)=None or ((?:layer|cell)\.initial_state\(.*?\)(?:\[\d\])?)")
+LABEL = re.compile(r"^(?:[a-z ]+: |.* such as )(?=for |[\w.]+[=(])")
+STATEMENT = re.compile(r"for .+?: .+?\)|\w+, \w+ = [^.].+?\)(?=$|,)|layer\.\w+ = \S+")
+#: What stands for a whole call, and not for a value.
+WHOLE = ("layer(", "cell(", "rnnkit.unroll(", "rnnkit.Recurrent(", "rnnkit.convert(")
+#: A name that a fix leaves to the user, and its value.
+LEFT = {"vocabulary": 10}
+KNOWN = {*dir(builtins), "rnnkit", "torch", "nn", *LEFT}
+
+#: A program: its statements.
+Lines = list[str]
+
+
+def pieces(message: str) -> list[str]:
+    """Return the alternatives of a message's fix, each with the words behind it."""
+    lines = [line.strip() for text in FIX.findall(message) for line in text.split("\n")]
+    apart = [ZEROS.sub(r"\1=None, or \1=\2", line.removeprefix("or ")) for line in lines]
+    return [piece for line in apart for piece in re.split(", then.*|, or ", line) if piece]
+
+
+def typed(program: str, message: str, argument: str) -> Iterator[tuple[str, list[str]]]:
+    """Yield each piece that is code with the programs that it may make; one of them is right."""
+    for piece in pieces(message):
+        programs = [statements(program)]
+        for part in re.split(r",? and (?=[\w.]+[=(])", LABEL.sub("", piece)):
+            programs = [each for one in programs for each in _edits(one, part, argument)]
+        if programs:
+            yield piece, ["\n".join(one) for one in programs]
+
+
+def _edits(program: Lines, part: str, argument: str) -> list[Lines]:
+    """Return the programs that one part of a fix may make of a program."""
+    if found := re.match(r"leave (\w+) out", part):
+        return [_call(program, argument if found[1] == "it" else found[1])]
+    if found := STATEMENT.match(part):
+        text = found[0]
+        if not _read(text) - _bound([*program, text]) <= KNOWN:
+            return []
+        first = [] if "hx" in _bound(program) else ["hx = None"]
+        return [[*program[:-1], *([*first, text] if part[:3] == "for" else [text, program[-1]])]]
+    for end in [*_ends(part, ", |: |; |$"), *_ends(part, " ")]:
+        text, rest = part[:end], part[end:]
+        node, call = _parsed(text), _parsed(f"_({text})")
+        if isinstance(call, ast.Call) and call.keywords and not call.args:
+            keyword = call.keywords[0]
+            is_code = " = " not in text and "..." not in text
+            value = ast.unparse(keyword.value)
+            return _keyword(program, str(keyword.arg), value, argument) if is_code else []
+        if node is not None and not isinstance(node, ast.Name | ast.Constant):
+            return _expression(program, text, rest, argument)
+    return []
+
+
+def _ends(part: str, boundary: str) -> list[int]:
+    return [found.start() for found in re.finditer(boundary, part)]
+
+
+def _parsed(text: str) -> ast.expr | None:
+    try:
+        return ast.parse(text, mode="eval").body
+    except SyntaxError:
+        return None
+
+
+def _bound(program: Lines) -> set[str]:
+    """Return the names that a program gives a value."""
+    nodes = [node for line in program for node in ast.walk(ast.parse(line))]
+    names = {one.id for one in nodes if isinstance(one, ast.Name) and type(one.ctx) is ast.Store}
+    return names | {one.name for one in nodes if isinstance(one, ast.ClassDef)}
+
+
+def _read(text: str) -> set[str]:
+    """Return the names that a text uses and does not make."""
+    nodes = list(ast.walk(ast.parse(text)))
+    names = {one.id for one in nodes if isinstance(one, ast.Name) and type(one.ctx) is ast.Load}
+    return names - _bound([text])
+
+
+def _keyword(program: Lines, name: str, value: str, argument: str) -> list[Lines]:
+    """Give the last call an argument by name, in the place of what was wrong."""
+    if not _read(value) - _bound(program) <= KNOWN:
+        return []
+    bound = [[*program[:-1], f"{name} = {value}", program[-1]]] if name in _bound(program) else []
+    given = f"{name}={value}"
+    return [*bound, *(_call(program, argument, given, drop) for drop in (0, 1, 2))]
+
+
+def _call(program: Lines, without: str, given: str = "", drop: int = 0) -> Lines:
+    """Change the call of the last line: one keyword less, one more, fewer by position."""
+    tree = ast.parse(program[-1])
+    if isinstance(tree.body[0], ast.Expr) and isinstance(tree.body[0].value, ast.Call):
+        call = tree.body[0].value
+        new = ast.parse(f"_({given})", mode="eval").body.keywords  # type: ignore[attr-defined]
+        gone = {without, *(one.arg for one in new)}
+        call.keywords = [*(one for one in call.keywords if one.arg not in gone), *new]
+        call.args = call.args[: len(call.args) - drop]
+    return [*program[:-1], ast.unparse(tree)]
+
+
+def _expression(program: Lines, text: str, rest: str, argument: str) -> list[Lines]:
+    """Put an expression where it belongs: a constructor, a whole call, or the value of a name."""
+    bound = _bound(program)
+    module = next((name for name in ("layer", "cell") if name in bound), "layer")
+    if "model" not in bound:
+        text = re.sub(r"\bmodel\b", module, text)
+    if "..." in text:
+        return _constructors(program, text)
+    if ".initial_state(" in text or not _read(text) - bound <= KNOWN:
+        return []
+    if text.startswith(WHOLE):
+        made = [*program[:-1], f"{module} = {text}", program[-1]]
+        return [[*program[:-1], text], made]
+    if text.partition("(")[0] == program[-1].partition("(")[0]:
+        return [[*program[:-1], text]]
+    read = _read(text) & bound
+    target = re.match(r",? as (\w+)(?:\[(\d)\])?", rest)
+    if target and target[2]:
+        name, place = target[1], int(target[2])
+        text = f"(*{name}[:{place}], {text}, *{name}[{place + 1}:])"
+    elif target or (argument in bound and (argument in read or text.startswith("("))):
+        name = target[1] if target else argument
+    else:
+        name = min(read, key=text.index, default="")
+    if name not in bound:
+        return []
+    if not target and (given := _given(program[-1], name, text)):
+        return [[*program[:-1], given], [*program[:-1], f"{name} = {text}", program[-1]]]
+    lines = [*program[:-1], f"{name} = {text}", program[-1]]
+    return [lines, _call(lines, argument), _call(lines, "", drop=1)] if target else [lines]
+
+
+def _given(line: str, name: str, text: str) -> str:
+    """Write an expression for a name that the call of a line is given; empty if it is not."""
+    tree = ast.parse(line)
+    call = getattr(tree.body[0], "value", None)
+    for args in [call.args] if isinstance(call, ast.Call) else []:
+        for place, one in enumerate(args):
+            if isinstance(one, ast.Name) and one.id == name:
+                args[place] = ast.parse(text, mode="eval").body
+                return ast.unparse(tree)
+    return ""
+
+
+def _constructors(program: Lines, text: str) -> list[Lines]:
+    """Write a constructor's own arguments for the dots of a fix."""
+    node, made = _parsed(text), []
+    if not isinstance(node, ast.Call) or not _name(node)[:1].isupper():
+        return []
+    if not _read(text) - {_name(node)} - _bound(program) <= KNOWN:
+        return []
+    for (place, line), drop in itertools.product(enumerate(program), (0, 1)):
+        for which in itertools.count():
+            tree = ast.parse(line)
+            calls = [one for one in ast.walk(tree) if isinstance(one, ast.Call)]
+            alike = [one for one in calls if _name(one) == _name(node)]
+            if which == len(alike):
+                break
+            _merge(alike[which], node, drop)
+            made.append([*program[:place], ast.unparse(tree), *program[place + 1 :]])
+    return made
+
+
+def _name(call: ast.Call) -> str:
+    return ast.unparse(call.func).rpartition(".")[2]
+
+
+def _merge(old: ast.Call, new: ast.Call, drop: int) -> None:
+    """Put what a fix names into a call, leaving the rest as it is."""
+    first = old.args[:1] if ast.unparse(new.args[0]) == "..." else new.args[:1]
+    old.args = [*first, *old.args[1 : len(old.args) - drop]]
+    named = {str(one.arg): one for one in new.keywords}
+    if "hidden_size" in named and len(old.args) > 1:
+        old.args[1] = named.pop("hidden_size").value
+    old.keywords = [*(one for one in old.keywords if one.arg not in named), *named.values()]

@@ -254,6 +254,7 @@ def detection(session: nox.Session) -> None:
 def errors(session: nox.Session) -> None:
     """Write the messages of the table of refusals, and the page of errors that the package has."""
     run(session, "tests.checks.write")
+    run(session, "ruff", "format", "rnnkit/errors.md")
 
 
 @nox.session

@@ -115,6 +115,7 @@ INPUT = {
         "layer = rnnkit.GRU(3, 4); x_t = torch.ones(5, 2); layer.step(x_t)",
         "layer = nn.GRU(3, 4); input = nn.utils.rnn.pack_sequence([torch.ones(2, 5), torch.ones(1, 5)]); layer(input)",
         "layer = nn.GRU(3, 4); input = torch.ones(7, 5, 6); layer(input)",
+        "layer = rnnkit.Recurrent([rnnkit.GRUCell(3, 4), rnnkit.GRUCell(4, 4)]); x_t = torch.ones(5, 2); layer.step(x_t)",
     ),
     "input-empty": (
         "A sequence without a single step has no state after it, so that torch refuses it.",

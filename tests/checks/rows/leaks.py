@@ -11,11 +11,11 @@ LEAKS = {
     ),
     "alone": (
         "Padding changes the result: it is pooled, or read as the last step.",
-        "model, x = nn.GRU(3, 6, batch_first=True), torch.randn(5, 7, 3); rnnkit.verify(model, x, lengths=[7, 5, 4, 3, 2], call=lambda model, x: model(x)[0][:, -1]) => model, x, lengths = nn.GRU(3, 6, batch_first=True), torch.randn(5, 7, 3), torch.tensor([7, 5, 4, 3, 2]); rnnkit.verify(model, x, lengths, lengths=lengths, call=lambda model, x, lengths: model.last_hidden(model(x, lengths=lengths)[1]))",
+        "model, x = nn.GRU(3, 6, batch_first=True), torch.randn(5, 7, 3); rnnkit.verify(model, x, lengths=[7, 5, 4, 3, 2], call=lambda model, x: model(x)[0][:, -1]) => model = nn.GRU(3, 6, batch_first=True); x, lengths = torch.randn(5, 7, 3), torch.tensor([7, 5, 4, 3, 2]); rnnkit.verify(model, x, lengths, lengths=lengths, call=lambda model, x, lengths: model.last_hidden(model(x, lengths=lengths)[1]))",
     ),
     "padding": (
         "What lies beyond the length of a sample reaches its output.",
-        'model, x, lengths = nn.GRU(3, 6, batch_first=True), torch.randn(5, 7, 3), torch.tensor([7, 5, 4, 3, 2]); rnnkit.verify(model, x, lengths, lengths=lengths, skip=["alone"], call=lambda model, x, lengths: model(x)[0].sum(1) / lengths[:, None]) => model, x, lengths = nn.GRU(3, 6, batch_first=True), torch.randn(5, 7, 3), torch.tensor([7, 5, 4, 3, 2]); rnnkit.verify(model, x, lengths, lengths=lengths, call=lambda model, x, lengths: model(x, lengths=lengths)[0].sum(1) / lengths[:, None])',
+        'model = nn.GRU(3, 6, batch_first=True); x, lengths = torch.randn(5, 7, 3), torch.tensor([7, 5, 4, 3, 2]); rnnkit.verify(model, x, lengths, lengths=lengths, skip=["alone"], call=lambda model, x, lengths: model(x)[0].sum(1) / lengths[:, None]) => model = nn.GRU(3, 6, batch_first=True); x, lengths = torch.randn(5, 7, 3), torch.tensor([7, 5, 4, 3, 2]); rnnkit.verify(model, x, lengths, lengths=lengths, call=lambda model, x, lengths: model(x, lengths=lengths)[0].sum(1) / lengths[:, None])',
     ),
     "causal": (
         "The output of a step has seen later steps: through a backward direction, a pool, or an attention without a mask.",

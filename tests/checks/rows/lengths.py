@@ -28,6 +28,7 @@ ROWS = {
         "unsafe: layer = nn.GRU(3, 4); input, n = nn.utils.rnn.pack_padded_sequence(torch.ones(2, 2, 3), [2, 1], enforce_sorted=False), torch.tensor(0); layer(input._replace(sorted_indices=n))",
         'unsafe: layer = nn.GRU(3, 4); input, n = nn.utils.rnn.pack_padded_sequence(torch.ones(2, 2, 3), [2, 1], enforce_sorted=False), torch.ones(2, dtype=torch.int64, device="meta"); layer(input._replace(unsorted_indices=n))',
         "unsafe: layer = nn.GRU(3, 4); input = nn.utils.rnn.pack_padded_sequence(torch.ones(2, 2, 3), [2, 1], enforce_sorted=False); layer(input._replace(batch_sizes=[2, 1]))",
+        "unsafe: P = nn.utils.rnn.PackedSequence; layer = nn.GRU(3, 4); layer(P(torch.ones(5, 3), torch.tensor([2, 2])))",
     ),
     "lengths-unbatched": (
         "One sequence without a batch axis ends at its last step, so that it has no lengths.",

@@ -92,6 +92,8 @@ class Learned(rnnkit.GRU):
 
 layer, reset = Learned(3, 4), torch.ones(7, 5, dtype=torch.bool); layer(torch.ones(7, 5, 3), torch.ones(1, 5, 4), reset=reset)""",
         "layer = nn.RNN(3, 4); input, hx = nn.utils.rnn.pack_sequence([torch.ones(3, 3), torch.ones(2, 3)]), torch.ones(1, 8, 4); layer(input, hx)",
+        "layer = rnnkit.Recurrent([rnnkit.GRUCell(3, 4), rnnkit.LSTMCell(4, 6)]); x_t, state = torch.ones(5, 3), (torch.ones(5, 4), (torch.ones(2, 6), torch.ones(5, 6))); layer.step(x_t, state)",
+        "layer = rnnkit.Recurrent([rnnkit.GRUCell(3, 4), rnnkit.GRUCell(4, 4)]); x_t, state = torch.ones(5, 3), (torch.ones(5, 4), torch.ones(2, 4)); layer.step(x_t, state)",
     ),
     "state-cell-batch": (
         "A cell's state has the batch on axis 0, and this one is for another batch, or a layer's.",
@@ -108,6 +110,15 @@ class Cell(nn.Module):
         return torch.zeros(batch_size, 3)
 
 layer = rnnkit.Recurrent([Cell()]); input, hx = torch.ones(7, 5, 3), (torch.ones(8, 3),); layer(input, hx)""",
+        """\
+class Cell(nn.Module):
+    def forward(self, input, hx):
+        return tuple(part + input for part in hx)
+
+    def initial_state(self, batch_size):
+        return torch.zeros(batch_size, 3), torch.zeros(batch_size, 3)
+
+cell = Cell(); input, hx = torch.ones(7, 5, 3), (torch.ones(5, 3), torch.ones(2, 3)); rnnkit.unroll(cell, input, hx)""",
     ),
     "state-width": (
         "The hidden_size of this module is not that of the module that the state comes from.",

@@ -1,126 +1,260 @@
 """``axes=``: a module is held to the axis names that its caller's jaxtyping scope has bound."""
 
 import copy
+import importlib
 import pickle
-from collections.abc import Callable
+import sys
+import threading
+from pathlib import Path
 from typing import Any
 
+import jaxtyping
 import pytest
 import torch
 from beartype import beartype
 from jaxtyping import Float, jaxtyped
 from torch import Tensor
+from torch.nn.utils.rnn import pack_sequence
 
 import rnnkit
-from tests.checks.scope_callers import (
-    AXES,
-    BATCH,
-    HIDDEN,
-    SEQ,
-    WIDTH,
-    BatchFirstModel,
-    batch_first_input,
-    layer,
-    step,
-)
 from tests.strategies import CELLS, LAYERS
 
-Make = Callable[..., Any]
+BATCH, SEQ = 2, 5
+AXES = {"seq": "time", "batch": "b"}
+MODULES = [*LAYERS, "Recurrent"]
 
-pytestmark = pytest.mark.skipif(
-    hasattr(rnnkit, "jaxtyping"), reason="under the hook rnnkit's own functions are the scope"
-)
-
-
-@pytest.mark.parametrize("name", [*LAYERS, "Recurrent"])
-def test_a_layer_that_reads_the_callers_layout_runs(name: str) -> None:
-    """With the layout that the annotation promises, the result is that of a layer without axes."""
-    model = BatchFirstModel(layer(name, AXES, batch_first=True))
-    x = batch_first_input()
-
-    checked, _ = model(x)
-
-    model.inner.axes = None
-    assert torch.equal(checked, model(x)[0])
+#: With the hook on, each function of rnnkit's has a scope of its own, and the caller's is hidden.
+unhooked = pytest.mark.unhooked("rnnkit's own functions are the scope")
+every_layer = pytest.mark.parametrize("name", MODULES)
 
 
-@pytest.mark.parametrize("name", [*LAYERS, "Recurrent"])
-def test_a_layer_that_reads_other_axes_is_refused(name: str) -> None:
-    """A layer that reads axis 0 as time, which the caller calls the batch, raises at once."""
-    model = BatchFirstModel(layer(name, AXES, batch_first=False))
+def module(name: str, axes: Any, **options: Any) -> Any:
+    """Make a module of a class of rnnkit's."""
+    args = [rnnkit.GRUCell(3, 4)] if name == "Recurrent" else [3, 4]
+    return getattr(rnnkit, name)(*args, axes=axes, **options)
 
+
+@jaxtyped(typechecker=beartype)
+def call(inner: Any, x: Float[Tensor, "b time feat"]) -> Any:
+    """Hand an input on, the batch in front."""
+    return inner(x)
+
+
+@jaxtyped(typechecker=beartype)
+def step(cell: Any, x: Float[Tensor, "b feat"]) -> Any:
+    """Hand one step on."""
+    return cell(x)
+
+
+def x(batch: int = BATCH, seq: int = SEQ) -> Tensor:
+    """Make a batch-first input whose axes differ in size."""
+    return torch.randn(batch, seq, 3)
+
+
+@unhooked
+@every_layer
+def test_a_layer_is_held_to_its_callers_layout(name: str) -> None:
+    """A layer that reads what the annotation promises runs as without axes; the other is refused."""
+    right, given = module(name, AXES, batch_first=True), x()
+
+    checked, _ = call(right, given)
+    right.axes = None
+    assert torch.equal(checked, call(right, given)[0])
     with pytest.raises(rnnkit.LayoutError) as caught:
-        model(batch_first_input())
+        call(module(name, AXES, batch_first=False), given)
+    error = caught.value
+    assert (error.argument, error.expected, error.actual) == ("input", (SEQ,), (BATCH,))
 
-    assert caught.value.argument == "input"
-    assert (caught.value.expected, caught.value.actual) == ((SEQ,), (BATCH,))
 
-
+@unhooked
 @pytest.mark.parametrize("name", CELLS)
 def test_a_cell_is_held_to_the_batch(name: str) -> None:
     """A cell that is given a step of another batch than the caller's raises."""
-    cell = getattr(rnnkit, name)(WIDTH, HIDDEN, axes={"batch": "b"})
-    step(cell, torch.randn(BATCH, WIDTH))
-
-    @jaxtyped(typechecker=beartype)
-    def forward(x: Float[Tensor, "b seq feat"]) -> Any:
-        return cell(x[0])
+    cell = module(name, {"batch": "b"})
+    step(cell, torch.randn(BATCH, 3))
 
     with pytest.raises(rnnkit.ShapeError, match="b is 2 in the caller's scope, but 5 in input"):
-        forward(batch_first_input())
+        call(lambda x: cell(x[0]), x())
 
 
-@pytest.mark.parametrize("name", [*LAYERS, "Recurrent"])
-def test_without_axes_nothing_is_bound(name: str) -> None:
-    """A layer without axes neither binds nor checks the caller's names."""
-    plain = layer(name, None, batch_first=False)
-
-    with jaxtyped("context"):
-        plain(batch_first_input())
-        # Any sizes are free still, and names that the layer uses itself are not taken.
-        assert isinstance(torch.empty(11, 12), Float[Tensor, "seq batch"])
-        assert isinstance(torch.empty(13, 14), Float[Tensor, "feature hidden"])
-
-
-@pytest.mark.parametrize(
-    "carry", [copy.deepcopy, lambda module: pickle.loads(pickle.dumps(module))]
-)
-@pytest.mark.parametrize("name", [*LAYERS, *CELLS, "Recurrent"])
-def test_copies_keep_their_axes(name: str, carry: Make) -> None:
-    """A copy and a pickle have the axes of the module, and print them."""
-    axes = {"batch": "b"} if name in CELLS else AXES
-    module = (
-        getattr(rnnkit, name)(WIDTH, HIDDEN, axes=axes)
-        if name in CELLS
-        else layer(name, axes, batch_first=True)
-    )
-
-    again = carry(module)
-
-    assert again.axes == axes
-    assert f"axes={axes}" in again.extra_repr()
-
-
-def test_the_axes_are_the_modules_own() -> None:
-    """A dictionary that the caller changes later changes no module."""
-    axes = {"seq": "time"}
-    gru = rnnkit.GRU(WIDTH, HIDDEN, axes=axes)
-
-    axes["batch"] = "b"
-
-    assert gru.axes == {"seq": "time"}
-
-
+@unhooked
 @pytest.mark.parametrize(
     ("axes", "text"),
     [
+        ({"feature": "time"}, "time is 5 in the caller's scope, but 3"),
         ({"seq": "d", "batch": "d"}, "d is 5 as seq, but 2 as batch"),
         ({"feature": "d", "hidden": "d"}, "d is 3 as feature, but 4 as hidden"),
     ],
 )
-def test_one_name_of_two_axes(axes: dict[str, str], text: str) -> None:
-    """A name that the caller has not bound, and two axes have, is of the size of the first."""
-    model = BatchFirstModel(rnnkit.GRU(WIDTH, HIDDEN, batch_first=True, axes=axes))
-
+def test_sizes_that_disagree(axes: dict[str, str], text: str) -> None:
+    """Features are held to the caller's names; a free name of two axes has the size of the first."""
     with pytest.raises(rnnkit.ShapeError, match=text):
-        model(batch_first_input())
+        call(module("GRU", axes, batch_first=True), x())
+    call(module("GRU", {"feature": "feat"}, batch_first=True), x())
+
+
+@unhooked
+@every_layer
+def test_without_axes_nothing_is_bound(name: str) -> None:
+    """A layer without axes neither binds nor checks the caller's names."""
+    with jaxtyped("context"):
+        module(name, None)(x())
+        assert isinstance(torch.empty(11, 12), Float[Tensor, "seq batch"])
+        assert isinstance(torch.empty(13, 14), Float[Tensor, "feature hidden"])
+
+
+@pytest.mark.parametrize("name", [*MODULES, *CELLS])
+def test_a_module_keeps_its_axes(name: str) -> None:
+    """They are copied when it is made; a copy and a pickle have them, and print them."""
+    axes = {"batch": "b"} if name in CELLS else dict(AXES)
+    made = module(name, axes)
+    expected = dict(axes)
+    axes["batch"] = "other"
+
+    for again in (copy.deepcopy(made), pickle.loads(pickle.dumps(made))):
+        assert again.axes == expected
+        assert f"axes={expected}" in again.extra_repr()
+
+
+WRONG = [("seq", "batch"), "time", {"seq": 3}, {"seq": "two words"}, {"seq": ""}, {3: "seq"}, True]
+
+
+@pytest.mark.unhooked("the annotation refuses it first")
+@pytest.mark.parametrize("name", [*MODULES, *CELLS])
+def test_axes_that_are_no_names(name: str) -> None:
+    """What is not a dictionary from an axis to an identifier is refused by each class."""
+    for axes in WRONG:
+        with pytest.raises(rnnkit.ArgumentError, match="axes maps") as caught:
+            module(name, axes)
+        assert caught.value.argument == "axes"
+
+
+@unhooked
+def test_a_context_without_a_function() -> None:
+    """``with jaxtyped("context")`` is a scope as well: what one call binds holds for the next."""
+    gru = module("GRU", AXES, batch_first=True)
+    with jaxtyped("context"):
+        gru(x())
+        gru(x())
+        with pytest.raises(rnnkit.ShapeError):
+            gru(x(seq=SEQ + 1))
+
+    gru(x(seq=SEQ + 1))
+
+
+@unhooked
+def test_a_refused_call_binds_nothing() -> None:
+    """After a failure the scope has what it had; the axis that differs is named, not a free one."""
+    gru = module("GRU", {"seq": "fresh", "batch": "b"})
+    with jaxtyped("context"):
+        assert isinstance(torch.empty(7), Float[Tensor, " b"])
+        with pytest.raises(rnnkit.ShapeError, match=r"^b is 7 in the caller's scope, but 2 in"):
+            gru(torch.randn(SEQ, BATCH, 3))
+        assert isinstance(torch.empty(6), Float[Tensor, " fresh"])
+
+
+@unhooked
+def test_scopes_are_apart() -> None:
+    """Names bound outside mean nothing in a nested function; two layers name their own lengths."""
+    gru = module("GRU", AXES, batch_first=True)
+    encoder, decoder = (
+        module("GRU", {"seq": seq, "batch": "b"}, batch_first=True) for seq in ("time", "target")
+    )
+
+    @jaxtyped(typechecker=beartype)
+    def outer(x: Float[Tensor, "b time 3"], y: Float[Tensor, "b target 3"]) -> Any:
+        call(gru, x[:, 1:])
+        encoder(x)
+        decoder(y)
+        return encoder(y)
+
+    with pytest.raises(rnnkit.ShapeError, match="time is 5 in the caller's scope, but 7"):
+        outer(x(), x(seq=7))
+
+
+@unhooked
+def test_threads_have_scopes_of_their_own() -> None:
+    """Two threads with different sizes, both inside the same function, do not disturb each other."""
+    gru, meet = module("GRU", AXES, batch_first=True), threading.Barrier(2, timeout=20)
+    failures: list[BaseException] = []
+
+    def run(batch: int, seq: int) -> None:
+        try:
+            call(lambda x: [(meet.wait(), gru(x)) for _ in range(5)], x(batch, seq))
+        except BaseException as error:  # noqa: BLE001 - a thread cannot fail a test by itself
+            failures.append(error)
+
+    threads = [threading.Thread(target=run, args=sizes) for sizes in ((2, 5), (7, 6))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert not failures
+
+
+@unhooked
+def test_input_without_an_axis() -> None:
+    """Of packed input the batch is held to the caller's, of unbatched input seq; nothing else is."""
+    packed = pack_sequence([torch.randn(4, 3), torch.randn(2, 3)])
+    for given, right, wrong in ((packed, (9, 2), (9, 3)), (torch.randn(5, 3), (5, 9), (6, 9))):
+        for sizes in (right, wrong):
+            with jaxtyped("context"):
+                assert isinstance(torch.empty(sizes), Float[Tensor, "time b"])
+                if sizes == right:
+                    module("GRU", AXES)(given)
+                else:
+                    with pytest.raises(rnnkit.ShapeError, match=r"b is 3|time is 6"):
+                        module("GRU", AXES)(given)
+
+
+PACKAGE = """
+import rnnkit
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from rnnkit.typing import BatchFirst
+
+
+def run(gru: torch.nn.Module, x: Float[Tensor, "b time 3"]) -> Float[Tensor, "b time 4"]:
+    return gru(x)[0]
+
+
+def same_batch(one: BatchFirst, other: BatchFirst) -> BatchFirst:
+    return one
+"""
+
+
+@unhooked
+def test_a_watched_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a package under jaxtyping's import hook each function is a scope, as rnnkit.typing's names are."""
+    (tmp_path / "watched_by_hook.py").write_text(PACKAGE)
+    monkeypatch.syspath_prepend(tmp_path)
+    with jaxtyping.install_import_hook("watched_by_hook", "beartype.beartype"):
+        watched = importlib.import_module("watched_by_hook")
+    del sys.modules["watched_by_hook"]
+    given = x()
+
+    assert watched.run(module("GRU", AXES, batch_first=True), given).shape == (BATCH, SEQ, 4)
+    with pytest.raises(rnnkit.LayoutError, match=r"bound +b=2, time=5 in run"):
+        watched.run(module("GRU", AXES), given)
+    assert watched.same_batch(given, given) is given
+    with pytest.raises(jaxtyping.TypeCheckError):
+        watched.same_batch(given, given[:, 1:])
+
+
+@pytest.mark.slow
+@unhooked
+@pytest.mark.parametrize("name", [*MODULES, *CELLS])
+def test_a_compiled_module_raises_no_false_alarm(name: str) -> None:
+    """Compiled, a cell as one graph, a module with axes steps aside, silent without a scope, too."""
+    made = module(name, {"batch": "b"} if name in CELLS else AXES)
+    compiled: Any = torch.compile(made, backend="eager", fullgraph=name in CELLS)
+    for batch in (2, 5, 7):
+        given = torch.randn(batch, 3) if name in CELLS else torch.randn(SEQ, batch, 3)
+        ours = compiled(given)
+        with jaxtyped("context"):
+            expected = made(given)
+            inside = compiled(given)
+        for got in (ours, inside):
+            torch.testing.assert_close(got, expected)

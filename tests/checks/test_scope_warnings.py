@@ -8,14 +8,12 @@ import beartype
 import jaxtyping
 import pytest
 import torch
-from jaxtyping import Shaped, jaxtyped
+from jaxtyping import jaxtyped
 
 import rnnkit
-from tests.checks.scope_callers import BatchFirstModel
+from tests.checks.test_scope import call
 
-pytestmark = pytest.mark.skipif(
-    hasattr(rnnkit, "jaxtyping"), reason="under the hook rnnkit's own functions are the scope"
-)
+pytestmark = pytest.mark.unhooked("rnnkit's own functions are the scope")
 
 
 @pytest.mark.parametrize(
@@ -28,13 +26,13 @@ pytestmark = pytest.mark.skipif(
 )
 def test_unbound_names_are_told_once(axes: dict[str, str], told: str) -> None:
     """A name of seq or batch that is bound nowhere is told at the first call."""
-    model = BatchFirstModel(rnnkit.GRU(3, 4, batch_first=True, axes=axes))
+    model = rnnkit.GRU(3, 4, batch_first=True, axes=axes)
 
     with pytest.warns(UserWarning, match=told):
-        model(torch.zeros(2, 5, 3))
+        call(model, torch.zeros(2, 5, 3))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        model(torch.zeros(2, 5, 3))
+        call(model, torch.zeros(2, 5, 3))
 
 
 CALLS: dict[str, tuple[Any, torch.Tensor]] = {
@@ -87,40 +85,9 @@ def test_nothing_is_told_beside_a_scope() -> None:
 
 def test_features_are_told_if_they_look_like_a_name_that_is_bound() -> None:
     """A feature axis is the module's own, unless its name is nearly that of a bound one."""
-    near = BatchFirstModel(rnnkit.GRU(3, 4, batch_first=True, axes={"feature": "faet"}))
-    own = BatchFirstModel(rnnkit.GRU(3, 4, batch_first=True, axes={"hidden": "units"}))
+    near = rnnkit.GRU(3, 4, batch_first=True, axes={"feature": "faet"})
+    own = rnnkit.GRU(3, 4, batch_first=True, axes={"hidden": "units"})
 
     with pytest.warns(UserWarning, match="no faet"):
-        near(torch.zeros(2, 5, 3))
-    own(torch.zeros(2, 5, 3))
-
-
-def test_two_names_of_the_module_that_disagree() -> None:
-    """A name that the module gives two of its own sizes is refused with what is bound by it."""
-    gru = rnnkit.GRU(3, 4, axes={"feature": "d", "hidden": "d"})
-
-    with (
-        jaxtyped("context"),
-        pytest.raises(rnnkit.ShapeError, match=r"read +d=3 as feature, d=4 as hidden"),
-    ):
-        gru(torch.zeros(5, 2, 3))
-
-
-def test_the_axis_that_differs_is_named() -> None:
-    """It is not the first one that is read."""
-    gru = rnnkit.GRU(3, 4, axes={"seq": "time", "batch": "b"})
-
-    with jaxtyped("context"):
-        gru(torch.zeros(5, 2, 3))
-        with pytest.raises(rnnkit.ShapeError, match=r"^b is 2 in the caller's scope, but 4 in"):
-            gru(torch.zeros(5, 4, 3))
-
-
-def test_a_name_that_is_free_is_not_the_one_that_differs() -> None:
-    """What no caller has bound is no reason for a refusal."""
-    gru = rnnkit.GRU(3, 4, axes={"seq": "free", "batch": "b"})
-
-    with jaxtyped("context"):
-        assert isinstance(torch.zeros(2), Shaped[torch.Tensor, " b"])
-        with pytest.raises(rnnkit.ShapeError, match=r"^b is 2 in the caller's scope, but 4 in"):
-            gru(torch.zeros(5, 4, 3))
+        call(near, torch.zeros(2, 5, 3))
+    call(own, torch.zeros(2, 5, 3))

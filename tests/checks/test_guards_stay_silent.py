@@ -5,11 +5,12 @@ import functools
 import itertools
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
 import rnnkit
 from tests.strategies import CELLS, LAYERS, LAYOUTS, Case, assert_same
@@ -87,29 +88,26 @@ def _nothing_explains() -> Iterator[None]:
     assert not set(filter(EXPLAINING.search, names))
 
 
+def changed(hx: Any, change: Callable[[Tensor], Tensor]) -> Any:
+    """Change each tensor of a state."""
+    parts = [hx] if hx is None or isinstance(hx, Tensor) else list(hx)
+    parts = [part if part is None else change(part) for part in parts]
+    return parts if isinstance(hx, tuple | list) else parts[0]
+
+
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 def test_right_calls(dtype: torch.dtype) -> None:
-    """Each class takes each layout with each right state at once."""
+    """Each class takes each layout with each right state at once, batch-first ones and on meta, too."""
     for drawn in right_cases():
         case = dataclasses.replace(drawn, dtype=dtype)
-        module = case.module(rnnkit)
+        turn = (lambda t: t.transpose(0, 1)) if case.is_batched else (lambda t: t)
         for hx in states(case):
-            module(case.input(), hx)
-
-
-def test_batch_first_states() -> None:
-    """So do layers whose states have the batch on axis 0."""
-    for case in right_cases():
-        if not case.is_layer:
-            continue
-        module = case.module(rnnkit, state_batch_first=True)
-        for hx in states(case):
-            turned = hx
-            if case.is_batched and hx is not None:
-                parts = [hx] if isinstance(hx, torch.Tensor) else list(hx)
-                parts = [part if part is None else part.transpose(0, 1) for part in parts]
-                turned = parts if case.is_lstm else parts[0]
-            module(case.input(), turned)
+            case.module(rnnkit)(case.input(), hx)
+            if case.is_layer:
+                case.module(rnnkit, state_batch_first=True)(case.input(), changed(hx, turn))
+            if case.seq == 1 and not case.layout.startswith("packed"):  # a long one takes long
+                moved = changed(hx, lambda t: t.to("meta"))
+                case.module(rnnkit).to("meta")(case.input().to("meta"), moved)
 
 
 def test_mixed_dtypes_under_autocast() -> None:
@@ -187,20 +185,6 @@ def test_an_order_of_few_bits() -> None:
         )
         expected, actual = (case.module(rnnkit)(each, case.state()) for each in (x, short))
         assert_same([expected[0].data, expected[1]], [actual[0].data, actual[1]])
-
-
-@pytest.mark.slow
-def test_on_another_device() -> None:
-    """Where all are on one device, it may be any."""
-    for case in right_cases():
-        if case.layout.startswith("packed"):
-            continue
-        module = case.module(rnnkit).to("meta")
-        for hx in states(case):
-            parts = [hx] if hx is None or isinstance(hx, torch.Tensor) else list(hx)
-            parts = [part if part is None else part.to("meta") for part in parts]
-            moved = parts if case.is_lstm and hx is not None else parts[0]
-            module(case.input().to("meta"), moved)
 
 
 def test_a_c_of_its_own_dtype() -> None:

@@ -14,7 +14,6 @@ from torch.nn.utils.rnn import pack_padded_sequence
 
 import rnnkit
 from rnnkit._base import torch_tools
-from rnnkit._modules import lengths as layer_paths
 from tests.kernels.paths import BATCH, LENGTHS, SEQ, case_of, close, kinds, mask
 from tests.strategies import Case
 
@@ -129,12 +128,6 @@ def test_the_callers_names_are_not_looked_at(flag: Callable[[], None]) -> None:
     flag()
 
     assert run(torch.ones(BATCH))[0].shape == (SEQ, BATCH + 1, 4)
-
-
-def test_packed_input_takes_no_operator() -> None:
-    """Packed input is left to torch."""
-    packed = torch.nn.utils.rnn.pack_sequence([torch.ones(SEQ, 3)])
-    assert not layer_paths.takes_operator(rnnkit.GRU(3, 4), packed)
 
 
 def test_what_a_transform_sees_is_no_graph(monkeypatch: pytest.MonkeyPatch) -> None:

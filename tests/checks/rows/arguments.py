@@ -107,18 +107,15 @@ CONSTRUCTORS = {
     "axes-names": (
         "axes maps the module's own names (seq, batch, feature, hidden) to the names in your annotations.",
         'nn.GRU(3, 4, axes={"time": "seq"})',
-        'nn.GRU(3, 4, axes={"seq": 3})',
         'rnnkit.GRU(3, 4, axes=["seq"])',
         'rnnkit.LSTMCell(3, 4, axes={"seq": "time"})',
         'rnnkit.Recurrent(rnnkit.GRUCell(3, 4), axes={"feature": "f"})',
-        "rnnkit.GRU(3, 4, axes=5)",
     ),
     "recurrent-cells": (
         "Recurrent is made of cells, modules that take one step; sizes and weights are the cells' own.",
         "rnnkit.Recurrent(3, 4) => rnnkit.Recurrent(rnnkit.GRUCell(3, 4))",
         "rnnkit.Recurrent(rnnkit.GRUCell)",
         "rnnkit.Recurrent([torch.ones(3, 4)])",
-        "rnnkit.Recurrent(None)",
         'rnnkit.Recurrent({"a": rnnkit.GRUCell(3, 4)})',
         "rnnkit.Recurrent([[rnnkit.GRUCell(3, 4)], [rnnkit.GRUCell(4, 4)]])",
     ),

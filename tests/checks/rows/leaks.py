@@ -48,7 +48,6 @@ WARNINGS = {
         "The argument behind the sizes is the bias, where many expect batch_first, and a cell's nonlinearity comes after it.",
         "nn.LSTM(3, 8, 2, True) => nn.LSTM(3, 8, 2, batch_first=True)",
         'nn.RNNCell(3, 8, "relu")',
-        'nn.GRUCell(3, 8, "tanh")',
         'nn.RNN(3, 8, 1, "relu", True)',
     ),
     "hidden-size-zero": (

@@ -105,7 +105,7 @@ def test_right_calls(dtype: torch.dtype) -> None:
             case.module(rnnkit)(case.input(), hx)
             if case.is_layer:
                 case.module(rnnkit, state_batch_first=True)(case.input(), changed(hx, turn))
-            if case.seq == 1 and not case.layout.startswith("packed"):  # a long one takes long
+            if case.seq == 1 and dtype is DTYPES[0] and case.layout == "padded":  # it takes long
                 moved = changed(hx, lambda t: t.to("meta"))
                 case.module(rnnkit).to("meta")(case.input().to("meta"), moved)
 

@@ -6,14 +6,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from rnnkit._checks.masks import as_mask, check_reset, positions_of
 from torch import Tensor
 from torch._subclasses import FakeTensorMode
 from torch.nn.utils.rnn import PackedSequence
 
 import rnnkit
+from rnnkit._checks.arrays import as_mask, positions_of
 from rnnkit._checks.call_spec import spec_of_layer
-from rnnkit._checks.lengths import check_lengths
+from rnnkit._checks.lengths import check_lengths, check_reset
 from tests.checks.outcome import said
 from tests.strategies import assert_same
 

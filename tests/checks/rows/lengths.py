@@ -44,11 +44,12 @@ ROWS = {
         'layer = nn.GRU(3, 4); lengths = torch.ones(5, dtype=torch.int64, device="meta"); layer(torch.ones(7, 5, 3), lengths=lengths)',
         "layer = nn.GRU(3, 4); input, lengths = torch.ones(7, 5, 3), [[7, 3], [4], [1], [2], [2]]; layer(input, lengths=lengths)",
         "layer = nn.GRU(3, 4); input, mask = torch.ones(7, 5, 3), torch.ones(7, 5); layer(input, lengths=mask)",
+        "layer = nn.GRU(3, 4); input, lengths = torch.ones(7, 2, 3), [7, -1180591620717411303424]; layer(input, lengths=lengths)",
+        "layer = nn.GRU(3, 4); input, lengths = torch.ones(7, 5, 3), torch.tensor(7); layer(input, lengths=lengths)",
     ),
     "lengths-axes": (
         "Lengths have one axis, the batch; a mask of integers has two.",
         "layer = nn.GRU(3, 4); input, lengths = torch.ones(7, 5, 3), torch.ones(7, 5, dtype=torch.int64); layer(input, lengths=lengths) => layer = nn.GRU(3, 4); input, mask = torch.ones(7, 5, 3), torch.ones(7, 5, dtype=torch.int64); layer(input, lengths=mask.sum(0))",
-        "layer = nn.GRU(3, 4); input, lengths = torch.ones(7, 5, 3), torch.tensor(7); layer(input, lengths=lengths)",
         "layer = nn.GRU(3, 4); input, lengths = torch.ones(7, 5, 3), torch.tensor([[7], [3], [4], [1], [2]]); layer(input, lengths=lengths)",
     ),
     "lengths-count": (
@@ -60,7 +61,6 @@ ROWS = {
         "A length counts steps of the padded input, from 0 to all of them.",
         "layer = nn.GRU(3, 4); input, lengths = torch.ones(7, 5, 3), [7, 3, 8, 1, 2]; layer(input, lengths=lengths) => layer = nn.GRU(3, 4); input, lengths = torch.ones(8, 5, 3), [7, 3, 8, 1, 2]; layer(input, lengths=lengths)",
         "layer = nn.GRU(3, 4); input, lengths = torch.ones(7, 5, 3), [7, -1, 3, 1, 2]; layer(input, lengths=lengths)",
-        "layer = nn.GRU(3, 4); input, lengths = torch.ones(7, 2, 3), [7, -1180591620717411303424]; layer(input, lengths=lengths)",
     ),
     "mask-packed": (
         "Packed sequences have no padded steps that a mask of resets could point at.",

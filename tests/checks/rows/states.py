@@ -49,10 +49,8 @@ SIZES = {
         "layer = rnnkit.GRU(3, 4, state_batch_first=True); input, hx = torch.ones(7, 5, 3), torch.ones(5, 2, 4); layer(input, hx)",
         "layer = nn.GRU(3, 4); input, hx = torch.ones(2, 5, 3), torch.ones(2, 5, 4); layer(input, hx)",
         "layer = nn.LSTM(3, 8); input = torch.ones(7, 5, 3); hx = h, c = torch.ones(1, 5, 8), torch.ones(2, 5, 4); layer(input, hx)",
-        "layer = nn.LSTM(3, 8, 2); input = torch.ones(7, 3); hx = h, c = torch.ones(4, 4), torch.ones(4, 4); layer(input, hx)",
         "layer = nn.LSTM(3, 4, proj_size=2); input = torch.ones(7, 5, 3); hx = h, c = torch.ones(2, 5, 2), torch.ones(2, 5, 4); layer(input, hx)",
         "layer = nn.LSTM(3, 4); input = torch.ones(7, 5, 3); hx = h, c = torch.ones(2, 5, 4), torch.ones(1, 5, 4); layer(input, hx)",
-        "layer = nn.GRU(3, 4, 2); input, hx = torch.ones(7, 3), torch.ones(4, 4); layer(input, hx)",
     ),
     "state-layers": (
         "The state was made by, or for, a layer of another num_layers.",

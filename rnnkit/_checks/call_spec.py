@@ -175,32 +175,23 @@ def spec_of_layer(layer: CheckedLayer, input: Tensor | PackedSequence) -> CallSp
     """Read a layer's call; an input of any rank."""
     # Of a tensor not its data, at which vmap lets nobody look.
     shape = tuple((input if isinstance(input, Tensor) else input.data).shape)
-    feature = Axis("input_size", layer.input_size)
-    kind: Literal["layer", "packed"] = "layer"
-    axes: tuple[Axis, ...]
-    batch = seq = None
+    names: tuple[str, ...] = ("batch", "seq") if layer.batch_first else ("seq", "batch")
     if not isinstance(input, Tensor):
-        kind, axes = "packed", (Axis("sum of lengths"), feature)
-        batch, seq = packed_batch(input), len(input.batch_sizes)
-    elif len(shape) == SEQUENCE:
-        axes = (Axis("seq"), feature)
-        seq = shape[0]
+        names, read = ("sum of lengths",), {"batch": packed_batch(input)}
+        read["seq"] = len(input.batch_sizes)
     else:
-        names = ("batch", "seq") if layer.batch_first else ("seq", "batch")
-        axes = (Axis(names[0]), Axis(names[1]), feature)
-        if len(shape) == SEQUENCES:
-            batch, seq = shape[names.index("batch")], shape[names.index("seq")]
-    front = (stack_axis(layer),) if batch is None else (stack_axis(layer), Axis("batch", batch))
+        names = ("seq",) if len(shape) == SEQUENCE else names
+        read = sizes_of_sequence(input, batch_first=layer.batch_first)
+    batch = (Axis("batch", read["batch"]),) if "batch" in read else ()
+    front = (stack_axis(layer), *batch)
     return CallSpec(
-        **_common(layer),
-        kind=kind,
+        **_common(layer) | read,
+        kind="layer" if isinstance(input, Tensor) else "packed",
         batch_first=layer.batch_first,
         state_batch_first=layer.state_batch_first,
         actual=shape,
-        input_axes=axes,
+        input_axes=(*map(Axis, names), Axis("input_size", layer.input_size)),
         state_axes=_state_axes(layer, front[::-1] if layer.state_batch_first else front),
-        batch=batch,
-        seq=seq,
     )
 
 

@@ -181,7 +181,7 @@ MOVES = (
          Sized(lambda _, g, w: Sizes(g.rows, g.batch, w.width)),
          (*ZEROS, "torch.nn.Linear({got.width}, {want.width}) between the two")),
     Move("state-sizes", "{name} fits on no axis", Sized(lambda _, g, w: w), ZEROS),
-    *(Move("state-rank", "{name} has {rank} in place of {axes}", makes, (typed,))
+    *(Move("state-rank", "{name} has {rank} instead of {axes}", makes, (typed,))
       for typed, makes in (
           ("{it}.squeeze(0)", lambda _, g, w: g[1:] if g[:1] == (1,) else None),
           ("{it}.squeeze(1)", lambda _, g, w: (*g[:1], *g[2:]) if g[1:2] == (1,) else None),
@@ -196,7 +196,7 @@ MOVES = (
            lambda _, g, w: w if g and g == w[1:] else None),
           ("{it}.unsqueeze(1).expand({front}, -1).contiguous(), if all start from it",
            lambda _, g, w: w if len(w) == 3 and g == (w[0], w[2]) else None))),
-    Move("state-rank", "{name} has {rank} in place of {axes}",
+    Move("state-rank", "{name} has {rank} instead of {axes}",
          lambda _, g, w: w if len(g) != len(w) else None, ZEROS),
 )
 # fmt: on

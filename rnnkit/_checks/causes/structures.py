@@ -72,13 +72,12 @@ def _joined(spec: CallSpec, name: str) -> list[Made]:
     axis = int(spec.state_batch_first and spec.batch is not None)
     place, words = ", 1" * axis, "layer by layer" if spec.has_rows else "sample by sample"
     like = "input.data" if spec.kind == "packed" else "input"
+    words = f"({name}{place}), if these are the states {words}"
     return [
         (f"torch.as_tensor({name}).to({like})", _of_numbers),
-        (f"torch.stack({name}{place}), if these are the states {words}",
-         lambda part: torch.stack(part, axis)),
-        (f"torch.cat({name}{place}), if these are the states {words}",
-         lambda part: torch.cat(part, axis)),
-    ]  # fmt: skip
+        (f"torch.stack{words}", lambda part: torch.stack(part, axis)),
+        (f"torch.cat{words}", lambda part: torch.cat(part, axis)),
+    ]
 
 
 def _first(part: Any) -> Any:
@@ -93,13 +92,15 @@ def _of_numbers(value: Any) -> Tensor | None:
 def _ones(spec: CallSpec) -> list[Made]:
     """Return how one tensor is made of what a caller may have."""
     return [
-        ("hx[0], if this is an LSTM's (h, c)", lambda hx: hx[0] if len(hx) == PAIR else None),
-        ("hx[1], if this is a layer's result (output, state)",
-         lambda hx: hx[1] if len(hx) == PAIR else None),
+        ("hx[0], if this is an LSTM's (h, c)", lambda hx: len(hx) == PAIR and hx[0]),
+        (
+            "hx[1], if this is a layer's result (output, state)",
+            lambda hx: len(hx) == PAIR and hx[1],
+        ),
         ("hx[1][0], if this is an LSTM's result (output, (h, c))", lambda hx: hx[1][0]),
         ("hx[0]", lambda hx: hx[0]),
         *_joined(spec, "hx"),
-    ]  # fmt: skip
+    ]
 
 
 def _pair_of(spec: CallSpec, hx: Any) -> str | None:

@@ -37,7 +37,7 @@ SCHEMAS = {
 }
 #: Turns of phrase that plain English does without, and the folders that are free of them.
 ODD_WORDS = "of which|in the place of|what is no|as yet|Say whether|Hold "
-PLAIN_FOLDERS = ["rnnkit/_kernels"]
+PLAIN_FOLDERS = ["rnnkit/_base", "rnnkit/_kernels", "rnnkit/_modules", "rnnkit/states"]
 #: What the environment of ``package`` checks of the rnnkit that it finds: each module is imported.
 PROOF = """
 import importlib.metadata, pathlib, pkgutil, sys

@@ -1,6 +1,6 @@
 """What a class of ours is, as data: one attribute, ``__rnnkit__``, and functions that read it.
 
-Every other name of a class that people derive from ours is theirs, as of torch's classes.
+Every other name on a user's subclass belongs to the user.
 """
 
 import inspect
@@ -14,16 +14,13 @@ from torch.compiler import is_compiling
 from rnnkit._base.errors import ArgumentError
 from rnnkit._base.message import brief, refusal
 
-#: The names that torch gives to the weights of a cell and, with an ending, of a layer.
+#: torch's names of the weights of a cell and, with an ending, of a layer.
 WEIGHT_NAME = re.compile(r"(weight|bias)_(ih|hh|hr)(_l\d+(_reverse)?)?")
 
-#: The recurrences of an RNN, of which its option chooses one.
-RNN_MODES = ("RNN_TANH", "RNN_RELU")
-
-#: What decides, beside the parameters, which weights a module is found to have.
+#: The methods that decide, beside the parameters, which weights a module is found to have.
 LOOKUPS = {"__getattr__", "__getattribute__"}
 
-#: The methods of torch's layers that check a call, each of which a subclass may override.
+#: The methods of torch's layers that check a call; a subclass may override each.
 ORIGINAL_CHECK_METHODS = {
     "check_input",
     "check_hidden_size",
@@ -40,16 +37,15 @@ DEFAULT_INITIAL_STATES: list[Any] = []
 class ClassFacts(NamedTuple):
     """What a class of ours is, and what a user's subclass overrides."""
 
-    #: torch's class, bound at import: somebody may put ours in its place in ``torch.nn``.
+    #: torch's class, bound at import: a program may set ``torch.nn.LSTM`` to ours.
     torch_class: Any
     #: The tensors of the state, in torch's order.
     state_names: tuple[str, ...]
-    #: torch's name of the recurrence, which its kernels over a sequence go by; of an RNN it is an
-    #: option, and stands here with the default.
+    #: torch's name of the recurrence; an RNN's option may change it.
     mode: str
-    #: Of a layer: the class of one step in one direction. Of a cell: None.
+    #: A layer's class of one step in one direction.
     cell_class: Any = None
-    #: Of a cell: torch's function for one step; None where the nonlinearity decides.
+    #: torch's function for a cell's step; None where the nonlinearity or a projection decides.
     kernel: Any = None
     #: Whether the module has a ``proj_size``, which may be 0.
     is_projected: bool = False
@@ -82,15 +78,11 @@ def note_subclass(kind: Any) -> None:
         OURS.setdefault(facts.torch_class, kind)
         return
     # A tool that mirrors our bases one by one derives from them, and from torch's class beside one.
-    parts = [part for own in kind.__mro__ for part in (own, OURS.get(own)) if part is not None]
-    base: Any = next(filter(_is_ours, parts), None)
-    if base is not None:
-        kind.__rnnkit__ = base.__rnnkit__.of_subclass(kind, base)
-
-
-def _is_ours(kind: type) -> bool:
-    facts = vars(kind).get("__rnnkit__")
-    return facts is not None and not facts.is_user_subclass
+    for base in (part for own in kind.__mro__ for part in (own, OURS.get(own))):
+        facts = vars(base).get("__rnnkit__") if base else None
+        if facts is not None and not facts.is_user_subclass:
+            kind.__rnnkit__ = facts.of_subclass(kind, base)
+            break
 
 
 def mode_of(module: Any) -> str:
@@ -100,12 +92,11 @@ def mode_of(module: Any) -> str:
         return mode
     if isinstance(module, torch.nn.RNNBase):
         mode = module.mode
-        if mode not in RNN_MODES:
-            # torch's kernel of another recurrence reads beyond the weights of this one.
+        if mode not in ("RNN_TANH", "RNN_RELU"):
+            # torch's kernel of a different recurrence reads beyond the weights of this one.
             sentence = f"mode must be RNN_TANH or RNN_RELU, got {brief(mode)}"
-            headline = "the mode of an RNN is its nonlinearity; another recurrence is another class"
             fix = ("fix", "layer.mode = 'RNN_TANH'")
-            refusal(ArgumentError, "mode", sentence, headline, fix, code="option-value")
+            refusal(ArgumentError, "mode", sentence, "", fix, code="option-value")
         return mode
     return f"RNN_{module.nonlinearity.upper()}"
 
@@ -131,17 +122,16 @@ def overrides_initial_state(module: Any) -> bool:
 
 
 def constructor_of(module: Any, argument: str = "input_size") -> str:
-    """Return the name of the class that a caller types to make such a module with an argument.
-
-    A tool may have made the module's own class, and a user's class may take other arguments.
-    """
-    if not is_compiling() and _is_ours(type(module)):
-        return type(module).__name__
-    kinds = type(module).__mro__[: 1 if is_compiling() else None]
+    """Return the name of the class that a caller types to make such a module with an argument."""
+    # A tool may have made the module's own class, and a user's class may take other arguments.
+    facts = getattr(module, "__rnnkit__", None)
+    is_known = is_compiling() or (facts is not None and not facts.is_user_subclass)
+    kinds = type(module).__mro__[: 1 if is_known else None]
     return next((kind.__name__ for kind in kinds if _takes(kind, argument)), kinds[0].__name__)
 
 
 def _takes(kind: Any, argument: str) -> bool:
+    """Return whether a class can be typed by its name, and takes an argument."""
     home = sys.modules.get(kind.__module__)
     if "." not in kind.__qualname__ and getattr(home, kind.__name__, None) is not kind:
         return False

@@ -1,4 +1,4 @@
-"""What is no model, where a model is wanted: the guard of ``convert`` and of the diagnostics."""
+"""The guard of ``convert`` and of the diagnostics: whether a model is a module."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,7 +10,7 @@ from rnnkit._base.message import brief, refusal
 
 
 def check_model(caller: str, model: Any) -> None:
-    """Hold a model to a module."""
+    """Check that a model is a module."""
     if isinstance(model, torch.nn.Module):
         return
     rest = "" if caller in ("convert", "revert") else ", ..."

@@ -1,4 +1,4 @@
-"""The state of an LSTM, and the way into any state's tensors."""
+"""The state of an LSTM, and functions on the tensors of any state."""
 
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple, NoReturn, TypeVar, overload
@@ -114,7 +114,7 @@ def _like(state: Any, parts: list[Any]) -> Any:
 
 
 def zeros(module: Any, like: Tensor, *front: Any) -> Any:
-    """Return a layer's or cell's state of zeros, ``(*front, hidden)``, made like another tensor.
+    """Return a layer's or cell's state of zeros, ``(*front, hidden)``, made like a tensor.
 
     An LSTM's h and c are one tensor if they have one width: whoever writes into it copies it.
     """

@@ -1,7 +1,6 @@
-"""What is used of torch's insides: who traces or transforms a call, which kernels there are, twins.
+"""What rnnkit uses of torch's private names: who traces a call, which kernels exist, the twin.
 
-Each private name of torch stands in the table of ``tests/project/test_private_names.py``, with the
-reason.
+``tests/project/test_private_names.py`` lists each, with the reason.
 """
 
 from typing import Any
@@ -21,7 +20,7 @@ def is_jit_traced() -> bool:
 
 
 def is_transformed() -> bool:
-    """Return whether a call is traced, or transformed as torch's kernels have no rules for."""
+    """Return whether something traces or transforms for which torch's kernels have no rules."""
     return (
         is_compiling()
         or functorch.peek_interpreter_stack() is not None
@@ -40,11 +39,11 @@ def is_batched(gradient: Tensor | None) -> bool:
 
 
 def is_one_graph(steps: Any) -> bool:
-    """Return whether a compiler is shown rnnkit's operator instead of torch's kernel.
+    """Return whether a compiler traces, so that rnnkit's operator replaces torch's kernel.
 
-    The operator has no rules for ``torch.func``. An exported program contains it only where the
-    number of steps is dynamic, which torch's kernels would fix, since it then needs rnnkit to load;
-    and never on the way to ONNX, which has an LSTM of its own.
+    The operator has no rules for ``torch.func``. An exported program has it only if the number of
+    steps is open, which torch's kernels would fix, since such a program needs rnnkit to load; and
+    not for ONNX, which has an LSTM of its own.
     """
     if not is_compiling():
         return False
@@ -80,7 +79,7 @@ def is_open(steps: Any) -> bool:
 
 
 def hides_values() -> bool:
-    """Return whether reading a tensor's values would fail, or be recorded."""
+    """Return whether reading the values of a tensor would fail, or be recorded."""
     return is_compiling() or is_jit_traced() or functorch.peek_interpreter_stack() is not None
 
 
@@ -95,9 +94,9 @@ def are_all(flags: Tensor, sentence: str) -> bool:
 def lacks_kernel(mode: str, proj_size: int, input: Tensor) -> bool:
     """Return whether autocast asks for a fused LSTM that oneDNN does not have on this CPU.
 
-    Autocast sends a float32 LSTM to oneDNN in half precision without asking what oneDNN has: a
-    bfloat16 LSTM only on CPUs with AVX-512, a float16 one on fewer, and none that trains. Packed
-    input, a step and a loop over cells do not go there.
+    Autocast sends a float32 LSTM to oneDNN in half precision, whatever oneDNN has: a bfloat16 LSTM
+    only on CPUs with AVX-512, a float16 one on fewer, and none that trains. Packed input, a step
+    and a loop over cells do not go there.
     """
     if mode != "LSTM" or proj_size or not torch.is_autocast_enabled("cpu"):
         return False
@@ -119,27 +118,23 @@ def is_proxy(value: Any) -> bool:
 
 
 def is_fake(value: Any) -> bool:
-    """Return whether a tensor has sizes and no numbers, as under torch's FakeTensorMode."""
+    """Return whether this is a fake tensor, as under torch's FakeTensorMode."""
     return type(value).__module__ == "torch._subclasses.fake_tensor"
 
 
 def lacks_numbers(tensor: Tensor) -> bool:
-    """Return whether a tensor has sizes and no numbers: a fake one, or one on the device meta."""
+    """Return whether a tensor has no values: a fake one, or one on the device meta."""
     return tensor.is_meta or is_fake(tensor)
 
 
 def is_fx_call(input: Any, hx: Any) -> bool:
-    """Return whether ``torch.fx`` is recording this call."""
+    """Return whether ``torch.fx`` records this call."""
     parts = hx if isinstance(hx, (tuple, list)) else (hx,)
     return is_proxy(input) or any(map(is_proxy, parts))
 
 
 def leaf_node(module: torch.nn.Module, input: Any, hx: Any, **options: Any) -> Proxy:
-    """Record a call as one ``call_module`` node.
-
-    torch's own classes are leaves to every tracer by the name of their package; a module of rnnkit
-    is one by what it does when it meets a proxy.
-    """
+    """Record a call as one ``call_module`` node, so that every tracer sees a leaf."""
     args = (input,) if hx is None else (input, hx)
     parts: tuple[Any, ...] = (input, *(hx if isinstance(hx, (tuple, list)) else (hx,)))
     tracer: Any = next(part.tracer for part in parts if is_proxy(part))
@@ -148,15 +143,15 @@ def leaf_node(module: torch.nn.Module, input: Any, hx: Any, **options: Any) -> P
     return node
 
 
-#: Attributes that every class has of its own, and the one that is only ours.
+#: The attributes that a copy of a class must not take over.
 OF_EACH_CLASS = {"__dict__", "__weakref__", "__rnnkit__"}
 
 
 def torch_twin(module: torch.nn.Module, torch_class: type[torch.nn.Module]) -> torch.nn.Module:
-    """Return a module of torch's class that holds the same parameters, hooks and options.
+    """Return a module of torch's class with the same parameters, hooks and options.
 
-    TorchScript compiles torch's classes, whose ``forward`` it knows, but not our guards. What a
-    user's subclass adds to our class, it adds to torch's there.
+    TorchScript can compile torch's classes, but no guard. What a user's subclass adds to ours, it
+    adds to torch's there.
     """
     own = [kind for kind in type(module).__mro__ if kind.__module__.partition(".")[0] != "rnnkit"]
     added: dict[str, Any] = {}

@@ -71,13 +71,6 @@ def _refuse_index(batch: int, came: str) -> NoReturn:
     refusal(ArgumentError, "index", sentence, code="index-kind")
 
 
-def refuse_slice(index: slice, source: Exception) -> NoReturn:
-    """Refuse a slice that torch does not take."""
-    came = ":".join("" if n is None else brief(n) for n in (index.start, index.stop, index.step))
-    sentence = f"index must be a slice that torch takes, with a step from 1; got [{came}]"
-    refusal(ArgumentError, "index", sentence, code="index-kind", source=source)
-
-
 def as_mask(mask: Any, batch: int, device: torch.device) -> Tensor:
     """Return a boolean mask over a batch, of booleans or of 0 and 1, in memory of its own.
 

@@ -1,4 +1,4 @@
-"""Guards of cells over a sequence: what may be one, its state, and what a step of it did."""
+"""Guards of cells over a sequence: what may be one, its state, and what its step did."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ MISFIT: Any = False
 
 
 def is_callable_cell(cell: Any) -> bool:
-    """Return whether this may be a cell: it is called, and is no layer, list, tensor or class."""
+    """Return whether this may be a cell: callable, and not a layer, list, tensor or class."""
     wrong = (torch.nn.RNNBase, torch.nn.ModuleList, Tensor, type)
     return callable(cell) and not isinstance(cell, wrong) and not is_recurrent(cell)
 
@@ -93,5 +93,5 @@ def tensors_in(state: Any) -> list[Tensor]:
 
 
 def versions(state: Any) -> list[int]:
-    """Return how often each tensor of a state was written; torch does not count in inference."""
+    """Return how often each tensor of a state was written; in inference mode torch counts none."""
     return [0 if t.is_inference() else t._version for t in tensors_in(state)]  # noqa: SLF001

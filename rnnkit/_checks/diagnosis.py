@@ -84,7 +84,7 @@ def diagnose_unrolled(
 
 
 def completed(spec: CallSpec, hx: Any, like: Tensor) -> Any:
-    """Put zeros where a pair has None; a state that is no pair stays as it is."""
+    """Put zeros where a pair has None; any other state stays as it is."""
     if not isinstance(hx, (tuple, list)) or len(hx) != len(spec.state_axes) or len(hx) != PAIR:
         return hx
     if not has_missing_part(hx):

@@ -8,22 +8,17 @@ from torch import Tensor
 from torch.compiler import is_compiling
 from torch.nn.modules import module as nn_module
 
-from rnnkit._base.class_facts import (
-    DEFAULT_INITIAL_STATES,
-    ClassFacts,
-    note_subclass,
-    proj_size_of,
-    signature_of,
-)
+from rnnkit._base.class_facts import ClassFacts, note_subclass, proj_size_of
 from rnnkit._base.state import LSTMState, map_state, zeros
 from rnnkit._base.torch_tools import is_jit_traced
-from rnnkit._checks.arguments import MISSING, check_batch_size
+from rnnkit._checks.arguments import check_batch_size
 from rnnkit._checks.cell_guards import MISFIT
 from rnnkit._checks.guards import fitting_cell
 from rnnkit._checks.scope import check_scope
 from rnnkit._checks.surplus import check_surplus
 from rnnkit._modules.layer_calls import (
     delegated,
+    finish,
     needs_initial_state,
     scripted,
     with_initial_state,
@@ -63,7 +58,7 @@ class Cell(torch.nn.RNNCellBase, Generic[StateT, GivenT]):
         facts = self.__rnnkit__
         # A tracer records torch's own forward, which reads the weights itself.
         traced = (is_compiling() or is_jit_traced()) and not facts.is_projected
-        weights: Any = None if traced else weights_of(self)
+        weights = None if traced else weights_of(self)
         weight = self._parameters.get("weight_ih") if weights is None else weights[0]
         state = fitting_cell(self, input, hx, weight)
         if state is not MISFIT and needs_initial_state(self, hx):
@@ -73,20 +68,19 @@ class Cell(torch.nn.RNNCellBase, Generic[StateT, GivenT]):
             return delegated(self, input, hx, weight)
         if self.axes is not None and input.dim() > 1:
             check_scope(self, self.axes, {"batch": input.size(0)})
-        kernel = None if weights is None else kernel_of(self)
-        if kernel is None:
+        if weights is None or (kernel := kernel_of(self)) is None:
             result = facts.torch_class.forward(self, input, state)
         else:
             # What torch's forward comes to once the checks are made. A loop over steps is paid by
             # the microsecond, and nn.Module seeks each weight in three places.
             batched = input.dim() > 1
             if not batched:
-                input, state = input.unsqueeze(0), map_state(_with_batch, state)
+                input, state = input.unsqueeze(0), map_state(lambda part: part.unsqueeze(0), state)
             if state is None:
                 state = zeros(self, input, input.size(0))
             result = kernel(input, state, *weights)
             if not batched:
-                result = map_state(_without_batch, result)
+                result = map_state(lambda part: part.squeeze(0), result)
         return result if len(facts.state_names) == 1 else LSTMState(*result)
 
     def extra_repr(self) -> str:
@@ -121,10 +115,7 @@ class Cell(torch.nn.RNNCellBase, Generic[StateT, GivenT]):
         return scripted(self)
 
 
-DEFAULT_INITIAL_STATES.append(Cell.initial_state)
-# Type checkers ask for the argument; Python would name a class that nobody can import.
-Cell.initial_state.__defaults__ = (MISSING,)
-Cell.forward.__signature__ = signature_of(Cell.forward)  # type: ignore[attr-defined]
+finish(Cell)
 
 
 def weights_of(cell: Any) -> tuple[Tensor | None, ...]:
@@ -175,23 +166,6 @@ def _projected_step(cell: Any, input: Tensor, hx: Any, *weights: Any) -> tuple[T
     return h.squeeze(0), c.squeeze(0)
 
 
-def _with_batch(tensor: Tensor) -> Tensor:
-    return tensor.unsqueeze(0)
-
-
-def _without_batch(tensor: Tensor) -> Tensor:
-    return tensor.squeeze(0)
-
-
-#: torch's hooks on all modules, those of each kind in a dictionary that stays the same object.
-GLOBAL_HOOKS = (
-    nn_module._global_forward_hooks,  # noqa: SLF001
-    nn_module._global_forward_pre_hooks,  # noqa: SLF001
-    nn_module._global_backward_hooks,  # noqa: SLF001
-    nn_module._global_backward_pre_hooks,  # noqa: SLF001
-)
-
-
 def is_plain(cell: Any) -> bool:
     """Return whether a call of the cell does what rnnkit's cells do, and nothing else.
 
@@ -202,7 +176,7 @@ def is_plain(cell: Any) -> bool:
         isinstance(cell, Cell)
         and type(cell).forward is Cell.forward
         and "forward" not in cell.__dict__
-        and not any(GLOBAL_HOOKS)
+        and not nn_module._has_any_global_hook()  # type: ignore[no-untyped-call]  # noqa: SLF001
         and not (cell._forward_hooks or cell._forward_pre_hooks)  # noqa: SLF001
         and not (cell._backward_hooks or cell._backward_pre_hooks)  # noqa: SLF001
         and not cell.__rnnkit__.overrides_weights

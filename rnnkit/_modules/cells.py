@@ -28,15 +28,14 @@ class RNNCell(Cell[Tensor, Tensor], torch.nn.RNNCell):  # type: ignore[misc]  # 
     ``cell(input, hx=None)`` returns ``h'``. ``input`` is ``(batch, input_size)`` and ``hx`` and
     ``h'`` are ``(batch, hidden_size)``, or all without the batch axis; no ``hx`` means zeros.
 
-    The constructor's arguments are torch's, and ``axes``: the name that the caller's jaxtyping
-    scope has for batch, against whose size each call is checked.
+    The constructor's arguments are torch's, and ``axes``, which names batch as the caller's
+    jaxtyping scope does.
 
     Raises:
         ArgumentError: if an argument has the wrong type or is out of range.
         RnnkitError: when called, the matching subclass, if input or state are not as above.
 
-    >>> h = None
-    >>> cell = rnnkit.RNNCell(3, 4)
+    >>> cell, h = rnnkit.RNNCell(3, 4), None
     >>> for x_t in torch.ones(5, 2, 3):
     ...     h = cell(x_t, h)
     >>> h.shape
@@ -57,7 +56,6 @@ class RNNCell(Cell[Tensor, Tensor], torch.nn.RNNCell):  # type: ignore[misc]  # 
         *,
         axes: Axes | None = None,
     ) -> None:
-        """Make the weights, drawn as torch draws them."""
         super().__init__(input_size, hidden_size, bias, nonlinearity, device=device, dtype=dtype)
         set_options(self, CELL_AXES, axes)
 
@@ -73,9 +71,8 @@ class LSTMCell(Cell[LSTMState, Pair], torch.nn.LSTMCell):  # type: ignore[misc] 
 
     ``cell(input, hx=None)`` returns ``LSTMState(h', c')``. ``input`` is ``(batch, input_size)``
     and ``hx`` the pair ``(h, c)``, each ``(batch, hidden_size)``, or all without the batch axis;
-    None for one of the pair, or for both, means zeros.
-
-    The constructor's arguments are torch's, and ``axes`` as for :class:`RNNCell`.
+    None for one of the pair, or for both, means zeros. The constructor is :class:`RNNCell`'s,
+    except ``nonlinearity``.
 
     Raises:
         ArgumentError: if an argument has the wrong type or is out of range.
@@ -101,7 +98,6 @@ class LSTMCell(Cell[LSTMState, Pair], torch.nn.LSTMCell):  # type: ignore[misc] 
         *,
         axes: Axes | None = None,
     ) -> None:
-        """Make the weights, drawn as torch draws them."""
         super().__init__(input_size, hidden_size, bias, device=device, dtype=dtype)
         set_options(self, CELL_AXES, axes)
 
@@ -124,7 +120,6 @@ class ProjectedLSTMCell(LSTMCell):
         device: Device = None,
         dtype: torch.dtype | None = None,
     ) -> None:
-        """Make the weights, drawn as torch draws them."""
         super().__init__(input_size, hidden_size, bias, device, dtype)
         self.proj_size = proj_size
         self.weight_hh: Tensor = Parameter(self.weight_hh.new_empty(4 * hidden_size, proj_size))
@@ -172,7 +167,6 @@ class GRUCell(Cell[Tensor, Tensor], torch.nn.GRUCell):  # type: ignore[misc]  # 
         *,
         axes: Axes | None = None,
     ) -> None:
-        """Make the weights, drawn as torch draws them."""
         super().__init__(input_size, hidden_size, bias, device=device, dtype=dtype)
         set_options(self, CELL_AXES, axes)
 

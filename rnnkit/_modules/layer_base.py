@@ -1,4 +1,4 @@
-"""What RNN, LSTM and GRU share: the checked call, lengths, steps, and their states."""
+"""What RNN, LSTM and GRU share: the checked call, steps, and their states."""
 
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, overload
 
@@ -6,22 +6,11 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
-from rnnkit._base.class_facts import (
-    DEFAULT_INITIAL_STATES,
-    ClassFacts,
-    note_subclass,
-    overrides_torch_checks,
-    signature_of,
-)
+from rnnkit._base.class_facts import ClassFacts, note_subclass, overrides_torch_checks
 from rnnkit._base.errors import RnnkitError
 from rnnkit._base.message import refusal
 from rnnkit._base.state import LSTMState, layers_first, map_state, zeros
-from rnnkit._checks.arguments import (
-    MISSING,
-    check_batch_size,
-    check_own_state,
-    known_options,
-)
+from rnnkit._checks.arguments import check_batch_size, check_own_state, known_options
 from rnnkit._checks.call_spec import sizes_of_layer
 from rnnkit._checks.causes.kernel import explain_missing_kernel
 from rnnkit._checks.cell_guards import MISFIT
@@ -33,6 +22,7 @@ from rnnkit._modules.cell_base import GivenT, StateT
 from rnnkit._modules.cells import empty_cell
 from rnnkit._modules.layer_calls import (
     delegated,
+    finish,
     first_weight,
     needs_initial_state,
     returned,
@@ -49,7 +39,7 @@ CellT = TypeVar("CellT", bound=torch.nn.Module)
 
 
 class Layer(torch.nn.RNNBase, Generic[StateT, GivenT, CellT]):
-    """What the three layers share; they differ by what ``__rnnkit__`` says of each."""
+    """What the three layers share; they differ by their constructors and by ``__rnnkit__``."""
 
     #: All that is ours and not public. This base computes nothing by itself, as torch's does not.
     __rnnkit__: ClassVar[ClassFacts] = ClassFacts(
@@ -168,12 +158,11 @@ class Layer(torch.nn.RNNBase, Generic[StateT, GivenT, CellT]):
         """Run one time step, through all layers.
 
         ``x_t`` is ``(batch, input_size)``, or ``(input_size,)`` unbatched; ``state`` is the state
-        before the step, as a call takes it, None for zeros. Returns the output ``(batch, hidden)``
-        and the state after the step.
+        before the step, as a call takes it. Returns the output ``(batch, hidden)`` and the state
+        after the step.
 
         Raises:
-            ArgumentError: if the layer is bidirectional: its backward direction would have to
-                start at the end.
+            ArgumentError: if the layer is bidirectional, since backward it starts at the end.
             ShapeError: if ``x_t`` has a seq axis.
 
         >>> lstm, state = rnnkit.LSTM(3, 4), None
@@ -185,12 +174,10 @@ class Layer(torch.nn.RNNBase, Generic[StateT, GivenT, CellT]):
         return run_step(self, x_t, state, explain_layer_step)
 
     def last_hidden(self, state: StateT) -> Tensor:
-        """Return the last layer's h with its directions side by side.
-
-        The shape is ``(batch, directions * hidden)``.
+        """Return the last layer's h, its directions side by side: ``(batch, directions * hidden)``.
 
         Use it instead of ``h_n.view(batch, -1)``, which mixes samples. With ``lengths`` or packed
-        input it is right for each sample, since the state is the one after its own last step.
+        input it is that of each sample's own last step.
 
         Raises:
             StateError: if it is not a state of this layer.
@@ -222,8 +209,7 @@ class Layer(torch.nn.RNNBase, Generic[StateT, GivenT, CellT]):
         if self.state_batch_first:
             whole = layers_first(whole)
         rows = (self.num_layers, 2 if self.bidirectional else 1)
-        split: StateT = map_state(lambda tensor: tensor.unflatten(0, rows), whole)
-        return split
+        return map_state(lambda tensor: tensor.unflatten(0, rows), whole)  # type: ignore[no-any-return]
 
     def cells(self) -> list[CellT]:
         """Return the layer's cells, layer by layer, starting with the forward direction.
@@ -263,11 +249,4 @@ class Layer(torch.nn.RNNBase, Generic[StateT, GivenT, CellT]):
         return scripted(self)
 
 
-DEFAULT_INITIAL_STATES.append(Layer.initial_state)
-# Type checkers ask for the argument; Python would name a class that nobody can import.
-Layer.initial_state.__defaults__ = (MISSING,)
-# What Python's inspect, and exporters that ask it, see: the arguments that a call may have.
-Layer.forward.__signature__ = signature_of(Layer.forward)  # type: ignore[attr-defined]
-# Python's own errors go by it: there is no Layer that people could look up.
-for _method in (Layer.initial_state, Layer.last_hidden, Layer.split_state, Layer.cells):
-    _method.__qualname__ = _method.__name__
+finish(Layer)

@@ -12,16 +12,32 @@ from torch import Tensor
 from torch.compiler import is_compiling
 from torch.nn.utils.rnn import PackedSequence
 
-from rnnkit._base.class_facts import mode_of, overrides_initial_state
+from rnnkit._base.class_facts import (
+    DEFAULT_INITIAL_STATES,
+    mode_of,
+    overrides_initial_state,
+    signature_of,
+)
 from rnnkit._base.errors import RnnkitError
 from rnnkit._base.message import warn
 from rnnkit._base.state import filled, has_missing_part, layers_first, map_state, state_of, zeros
 from rnnkit._base.torch_tools import is_fx_call, leaf_node, torch_twin
-from rnnkit._checks.arguments import check_step
+from rnnkit._checks.arguments import MISSING, check_step
 from rnnkit._checks.call_spec import SEQUENCE, batch_of
 from rnnkit._checks.diagnosis import diagnose
 from rnnkit._checks.scope import check_axes
 from rnnkit._kernels.stack import KERNELS
+
+
+def finish(kind: Any) -> None:
+    """Complete what Python's inspect and Python's own errors show of a base class's methods."""
+    DEFAULT_INITIAL_STATES.append(kind.initial_state)
+    # Type checkers ask for the argument; Python would name a class that nobody can import.
+    kind.initial_state.__defaults__ = (MISSING,)
+    kind.forward.__signature__ = signature_of(kind.forward)
+    for name in ("initial_state", "last_hidden", "split_state", "cells"):
+        if name in vars(kind):
+            getattr(kind, name).__qualname__ = name
 
 
 def set_options(

@@ -1,7 +1,4 @@
-"""RNN, LSTM and GRU: torch's layers, their calls checked.
-
-The three differ by data, in ``Layer``'s class variables, and by their constructors.
-"""
+"""RNN, LSTM and GRU: torch's layers, their calls checked."""
 
 from typing import ClassVar
 
@@ -28,20 +25,20 @@ class RNN(Layer[Tensor, Tensor, RNNCell], torch.nn.RNN):
     ``rnn(input, hx=None)`` returns ``(output, state)``. ``input`` is ``(seq, batch,
     input_size)``, with ``batch_first`` ``(batch, seq, input_size)``; ``(seq, input_size)`` for
     one sequence without batch; or a PackedSequence. ``output`` has the same layout and is
-    ``directions * hidden_size`` wide. ``hx`` and ``state`` are ``(layers * directions, batch,
-    hidden_size)``, layer by layer, starting with the forward direction; for unbatched input without
-    the batch axis. Without ``hx`` the layer starts from zeros.
+    ``directions * hidden_size`` wide. ``hx``, None for zeros, and ``state`` are ``(layers *
+    directions, batch, hidden_size)``, layer by layer, starting with the forward direction; for
+    unbatched input without the batch axis.
 
-    ``lengths=``, a list of ints or an integer tensor ``(batch,)``, holds the valid steps of each
-    sample of a padded batch, 0 to seq. Each sample then gets the results that it gets by itself:
-    its state is the one after its own last step, in both directions, and its output is zero beyond.
+    ``lengths=``, integers ``(batch,)`` from 0 to seq, are the valid steps of each sample of a
+    padded batch. Each sample then gets the results that it gets by itself: its state is the one
+    after its own last step, in both directions, and its output is zero beyond.
 
-    ``reset=``, booleans or 0 and 1 in the layout of the input, ``(seq, batch)``, marks the steps
-    before which a sample is reset to the initial state, as at the end of an episode. The sequence
-    is cut there, in both directions, and each piece runs by itself. ``hx`` starts the piece that
-    runs first; the returned state is that of the piece that runs last.
+    ``reset=``, a mask in the layout of the input, ``(seq, batch)``, is true where a sample is reset
+    to the initial state before that step, as at the end of an episode. In both directions each
+    piece runs by itself: ``hx`` starts the piece that runs first, and the returned state is that of
+    the piece that runs last.
 
-    The constructor's arguments are torch's, and two more. With ``state_batch_first`` states are
+    Two arguments of the constructor are not torch's. With ``state_batch_first`` states are
     ``(batch, layers * directions, hidden_size)``. ``axes`` names seq, batch, feature and hidden as
     the caller's jaxtyping scope does, and each call is checked against the sizes bound there.
 
@@ -75,7 +72,6 @@ class RNN(Layer[Tensor, Tensor, RNNCell], torch.nn.RNN):
         state_batch_first: bool = False,
         axes: Axes | None = None,
     ) -> None:
-        """Make the weights, drawn as torch draws them."""
         options = (num_layers, nonlinearity, bias, batch_first, dropout, bidirectional)
         super().__init__(input_size, hidden_size, *options, device=device, dtype=dtype)
         set_options(self, LAYER_AXES, axes, state_batch_first=state_batch_first)
@@ -90,27 +86,20 @@ class LSTM(Layer[LSTMState, Pair, LSTMCell], torch.nn.LSTM):
         c_t = sigmoid(f) * c_(t-1) + sigmoid(i) * tanh(g)
         h_t = sigmoid(o) * tanh(c_t)
 
-    ``lstm(input, hx=None)`` returns ``(output, LSTMState(h, c))``. ``input`` and ``output`` are
-    as in :class:`RNN`; the output is ``directions * (proj_size or hidden_size)`` wide. ``hx`` is
-    the pair ``(h, c)``; ``h`` is ``(layers * directions, batch, proj_size or hidden_size)``,
-    ``c`` is ``(layers * directions, batch, hidden_size)``, both without the batch axis for
-    unbatched input; None for one of them, or for both, means zeros.
-
-    :class:`RNN` describes ``lengths=`` and ``reset=``.
-
-    With ``proj_size`` h is projected to that width. The other arguments are those of :class:`RNN`.
+    ``lstm(input, hx=None)`` returns ``(output, LSTMState(h, c))``; :class:`RNN` describes input,
+    output, ``lengths=``, ``reset=`` and the constructor's arguments. ``hx`` is the pair ``(h, c)``,
+    each ``(layers * directions, batch, hidden_size)``, without the batch axis for unbatched input;
+    None for one of them, or for both, means zeros. With ``proj_size`` h and output are projected to
+    that width.
 
     Raises:
         ArgumentError: if an argument has the wrong type or is out of range.
         RnnkitError: when called, the matching subclass, if input or state are not as above.
 
-    >>> out, (h_n, c_n) = rnnkit.LSTM(50, 100, num_layers=2)(torch.ones(10, 3, 50))
-    >>> out.shape, h_n.shape
-    (torch.Size([10, 3, 100]), torch.Size([2, 3, 100]))
     >>> lstm = rnnkit.LSTM(3, 4, bidirectional=True)
-    >>> out, state = lstm(torch.ones(7, 5, 3), lengths=[7, 2, 5, 1, 4])
-    >>> lstm.last_hidden(state).shape
-    torch.Size([5, 8])
+    >>> out, (h_n, c_n) = lstm(torch.ones(7, 5, 3), lengths=[7, 2, 5, 1, 4])
+    >>> out.shape, h_n.shape
+    (torch.Size([7, 5, 8]), torch.Size([2, 5, 4]))
     """
 
     __rnnkit__: ClassVar[ClassFacts] = ClassFacts(
@@ -134,7 +123,6 @@ class LSTM(Layer[LSTMState, Pair, LSTMCell], torch.nn.LSTM):
         state_batch_first: bool = False,
         axes: Axes | None = None,
     ) -> None:
-        """Make the weights, drawn as torch draws them."""
         options = (num_layers, bias, batch_first, dropout, bidirectional, proj_size)
         super().__init__(input_size, hidden_size, *options, device=device, dtype=dtype)
         set_options(self, LAYER_AXES, axes, state_batch_first=state_batch_first)
@@ -152,8 +140,6 @@ class GRU(Layer[Tensor, Tensor, GRUCell], torch.nn.GRU):
 
     ``gru(input, hx=None)`` returns ``(output, state)``; shapes and arguments are those of
     :class:`RNN`, except ``nonlinearity``.
-
-    :class:`RNN` describes ``lengths=`` and ``reset=``.
 
     Raises:
         ArgumentError: if an argument has the wrong type or is out of range.
@@ -182,7 +168,6 @@ class GRU(Layer[Tensor, Tensor, GRUCell], torch.nn.GRU):
         state_batch_first: bool = False,
         axes: Axes | None = None,
     ) -> None:
-        """Make the weights, drawn as torch draws them."""
         options = (num_layers, bias, batch_first, dropout, bidirectional)
         super().__init__(input_size, hidden_size, *options, device=device, dtype=dtype)
         set_options(self, LAYER_AXES, axes, state_batch_first=state_batch_first)

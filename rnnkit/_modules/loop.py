@@ -19,20 +19,17 @@ from rnnkit._kernels.stack import Direction, Run, Stack, States
 
 
 class UnrollArgs(NamedTuple):
-    """What a cell is run over, laid out ``(seq, batch, feature)``, and how."""
+    """What a cell is run over, ``(seq, batch, feature)``, and how, as ``unroll`` describes it.
+
+    ``hx`` is None if the cell makes it; ``reset`` ``(seq, batch)`` returns to ``initial``.
+    """
 
     input: Tensor
-    #: The state before the first step, a cell's ``(batch, hidden)``; None if the cell makes it.
     hx: Any
-    #: The samples' valid steps; None for all.
     lengths: Lengths | None = None
-    #: ``(seq, batch)``, true where a sample is reset before that step; None: nowhere.
     reset: Tensor | None = None
-    #: The state that a reset returns to.
     initial: Any = None
-    #: Whether it runs from the last valid step to the first.
     reverse: bool = False
-    #: Whether the state after every step is returned instead of the last one.
     return_states: bool = False
 
 

@@ -8,14 +8,10 @@ from torch import Tensor
 from torch.compiler import is_compiling
 from torch.nn import functional
 
-from rnnkit._base.class_facts import (
-    DEFAULT_INITIAL_STATES,
-    overrides_initial_state,
-    signature_of,
-)
+from rnnkit._base.class_facts import overrides_initial_state
 from rnnkit._base.state import has_missing_part, tensors_of
 from rnnkit._base.torch_tools import is_fx_call, leaf_node
-from rnnkit._checks.arguments import MISSING, check_batch_size, known_options
+from rnnkit._checks.arguments import check_batch_size, known_options
 from rnnkit._checks.call_spec import sizes_of_sequence
 from rnnkit._checks.cell_guards import MISFIT, fitting_states
 from rnnkit._checks.constructors import check_option, known_arguments
@@ -24,7 +20,7 @@ from rnnkit._checks.scope import LAYER_AXES, Axes, check_axes, check_scope
 from rnnkit._checks.steps import explain_cells_step
 from rnnkit._checks.surplus import check_surplus
 from rnnkit._modules.cell_base import is_plain
-from rnnkit._modules.layer_calls import run_step
+from rnnkit._modules.layer_calls import finish, run_step
 from rnnkit._modules.unroll import Steps, initial_state, run
 from rnnkit.typing import LengthsLike, ResetLike  # noqa: TC001 - the import hook reads them
 
@@ -35,14 +31,12 @@ class Recurrent(torch.nn.Module, Generic[StateT]):
     """A layer made of cells: stacked, in one direction or two.
 
     ``layer(input, hx=None, *, lengths=None, reset=None)`` returns ``(output, state)``, as
-    :class:`rnnkit.LSTM` does, except that the state is the tuple of the cells' states, layer by
-    layer, starting with the forward direction. A layer reads the output of the one below it, both
-    directions side by side.
+    :class:`rnnkit.RNN` does, except that the state is the tuple of the cells' states, layer by
+    layer, starting with the forward direction.
 
     ``cells`` holds the cell of each layer, from the input up, or is one cell: any module that
     :class:`rnnkit.typing.Cell` describes; widths may differ. ``reverse_cells``, as many, run from
-    the last valid step to the first. ``dropout`` drops features between two layers, in training.
-    ``axes`` names seq and batch as the caller's jaxtyping scope does.
+    the last valid step to the first. ``axes`` names seq and batch.
 
     Raises:
         ArgumentError: if there is no cell, or the two directions differ in number.
@@ -181,9 +175,8 @@ class Recurrent(torch.nn.Module, Generic[StateT]):
     ) -> tuple[Tensor, tuple[StateT, ...]]:
         """Run one time step, through all layers.
 
-        ``x_t`` is ``(batch, feature)``, or ``(feature,)`` unbatched; ``state`` is the state before
-        the step, as a call takes it. Returns the last layer's output ``(batch, hidden)`` and the
-        state after the step.
+        ``x_t`` is ``(batch, feature)``, or ``(feature,)`` unbatched. Returns the last layer's
+        output ``(batch, hidden)`` and the state after the step.
 
         Raises:
             ArgumentError: if the layer has reverse cells, which start at the end.
@@ -219,10 +212,7 @@ class Recurrent(torch.nn.Module, Generic[StateT]):
 
 
 Recurrent.__module__ = "rnnkit"
-DEFAULT_INITIAL_STATES.append(Recurrent.initial_state)
-# Type checkers ask for the argument; Python would name a class that nobody can import.
-Recurrent.initial_state.__defaults__ = (MISSING,)
-Recurrent.forward.__signature__ = signature_of(Recurrent.forward)  # type: ignore[attr-defined]
+finish(Recurrent)
 
 
 # Functions, not methods: the names of a user's subclass are its own.

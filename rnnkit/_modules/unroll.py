@@ -95,7 +95,7 @@ def unroll(
 unroll.__module__ = "rnnkit"
 
 
-def run(
+def run(  # noqa: C901 - a flat chain of questions
     cell: Any,
     input: Any,
     hx: Any,
@@ -132,21 +132,23 @@ def run(
     elif batch_first:
         input = input.transpose(0, 1)
     args = UnrollArgs(input, hx, counts, mask, None, reverse, return_states)
+    # A cell of ours completes its pair itself, which is too late where lengths read it.
+    missing = given is None or (isinstance(cell, Cell) and has_missing_part(given))
     if initial is None and not hasattr(cell, "initial_state"):
-        output, end = _run_stateless(cell, args)
+        # It makes its state itself, at the first step that runs: of each sample, or it is refused.
+        from_none = counts is None or (not reverse and counts.empty() is None)
+        missing = missing and not from_none
+    overrides = plain and (initial is not None or overrides_initial_state(cell))
+    if missing or mask is not None:
+        if initial is None:
+            initial = initial_state(cell, input.shape[1], again=mask is not None)
+        if overrides:
+            initial = _checked_initial(cell, input, initial, weight, caller, state)
+        args = args._replace(hx=filled(given, initial) if missing else hx, initial=initial)
+    if plain:
+        output, end = _run_plain(cell, args, fused=fused, overrides=overrides)
     else:
-        # A cell of ours completes its pair itself, which is too late where lengths read it.
-        missing = given is None or (isinstance(cell, Cell) and has_missing_part(given))
-        overrides = plain and (initial is not None or overrides_initial_state(cell))
-        if missing or mask is not None:
-            initial = initial_state(cell, input.shape[1]) if initial is None else initial
-            if overrides:
-                initial = _checked_initial(cell, input, initial, weight, caller, state)
-            args = args._replace(hx=filled(given, initial) if missing else hx, initial=initial)
-        if not plain:
-            output, end = run_loop(cell, args)
-        else:
-            output, end = _run_plain(cell, args, fused=fused, overrides=overrides)
+        output, end = run_loop(cell, args)
     if unbatched:
         seq_axes = 1 if return_states else 0
         return output.squeeze(1), map_state(lambda tensor: tensor.squeeze(seq_axes), end)
@@ -193,19 +195,8 @@ def as_layer(state: Any) -> States:
     return tuple(tensor.unsqueeze(0).contiguous() for tensor in tensors_of(state))
 
 
-def initial_state(cell: Any, batch: Any) -> Any:
+def initial_state(cell: Any, batch: Any, *, again: bool = False) -> Any:
     """Ask a cell for its initial state, for an int, None, or the tensor that a tracer has."""
     if not hasattr(cell, "initial_state"):
-        refuse_stateless(cell)
+        refuse_stateless(cell, again=again)
     return cell.initial_state(batch)
-
-
-def _run_stateless(cell: Any, args: UnrollArgs) -> tuple[Tensor, Any]:
-    """Run a cell that makes its initial state itself, from None, at each sample's first step."""
-    lengths = args.lengths
-    if args.reset is not None:
-        refuse_stateless(cell, again=True)
-    # Each sample's first step must be the first that runs: there is no state for a part of them.
-    if args.hx is None and lengths is not None and (args.reverse or lengths.empty() is not None):
-        refuse_stateless(cell)
-    return run_loop(cell, args)

@@ -35,9 +35,6 @@ def batch_first(state: State) -> State:
 def from_batch_first(state: State) -> State:
     """Bring a state ``(batch, layers * directions, hidden)`` to the order that layers take.
 
-    Raises:
-        StateError: if a tensor of it has another rank.
-
     >>> rnnkit.states.from_batch_first(torch.ones(5, 2, 4)).shape
     torch.Size([2, 5, 4])
     """
@@ -53,7 +50,7 @@ def from_layers(states: Sequence[State]) -> State:
 
     Raises:
         ArgumentError: if the list is empty, or has tensors and pairs.
-        StateError: if the states differ in batch or width, or have another rank.
+        StateError: if the states differ in batch or width, or do not have 2 or 3 axes.
 
     >>> cells = rnnkit.GRU(3, 4, num_layers=2).cells()
     >>> rnnkit.states.from_layers([cell.initial_state(5) for cell in cells]).shape
@@ -89,7 +86,7 @@ def to_layers(state: Any, *, state_batch_first: bool = False) -> Any:
     ``(batch, hidden)``, or a pair of such for an LSTM.
 
     Raises:
-        StateError: if a tensor of the state has another rank, or another number of layers.
+        StateError: if a tensor of the state does not have 3 axes, or the layers differ in number.
 
     >>> lstm = rnnkit.LSTM(3, 4, num_layers=2)
     >>> (h, c), _ = rnnkit.states.to_layers(lstm.initial_state(5))

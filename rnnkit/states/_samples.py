@@ -7,12 +7,12 @@ import torch
 from torch import Tensor
 
 from rnnkit._base.errors import ArgumentError, StateError
-from rnnkit._base.message import brief, call, refusal, wanted
+from rnnkit._base.message import brief, refusal, wanted
 from rnnkit._base.state import BATCHED, filled, has_missing_part, map_state
 from rnnkit._checks.arguments import known_options
-from rnnkit._checks.arrays import as_mask, positions_of, refuse_slice
+from rnnkit._checks.arrays import as_mask, positions_of
 from rnnkit._checks.objects import listed_states
-from rnnkit._checks.rules import is_batch_size, is_device
+from rnnkit._checks.rules import is_batch_size
 
 State = TypeVar("State", bound=Tensor | tuple[Any, ...] | None)
 
@@ -42,38 +42,18 @@ def detach(state: State) -> State:
 def to(state: State, *args: Any, **kwargs: Any) -> State:
     """Move a state to a device or dtype; the arguments are those of ``Tensor.to``.
 
-    Raises:
-        ArgumentError: if they are not arguments of ``Tensor.to``.
-        StateError: if ``state`` is not a state.
-
     >>> state = rnnkit.states.to(rnnkit.LSTM(3, 4).initial_state(2), torch.float64)
     >>> state.h.dtype
     torch.float64
     """
-
-    def move(tensor: Tensor) -> Tensor:
-        try:
-            return tensor.to(*args, **kwargs)
-        except (TypeError, ValueError, RuntimeError) as error:
-            names = [value for value in (*args, *kwargs.values()) if isinstance(value, str | bytes)]
-            # A number that is too large is a RuntimeError in torch 2.8; anything else, a lack of
-            # memory say, is no fault of the arguments.
-            is_other = all(map(is_device, names)) and "Overflow" not in str(error)
-            if isinstance(error, RuntimeError) and is_other:
-                raise
-            sentence = "to takes the arguments of Tensor.to: a dtype, a device or a tensor"
-            came = call("to", ["state", *args], kwargs)
-            fix = ("fix", "rnnkit.states.to(state, torch.float64), or to(state, 'cuda')")
-            refusal(ArgumentError, "args", sentence, came, fix, code="to-arguments", source=error)
-
-    return map_state(move, state)
+    return map_state(lambda tensor: tensor.to(*args, **kwargs), state)
 
 
 @known_options
 def select(
     state: State, index: Tensor | Sequence[int] | slice, *, state_batch_first: bool = False
 ) -> State:
-    """Pick samples of a state, or put them in another order: beams, environments.
+    """Pick samples of a state, or put them in a different order: beams, environments.
 
     ``index`` holds positions on the batch axis, in any order: a list, an integer tensor, or a slice
     with a step from 1; or it is a boolean tensor ``(batch,)``.
@@ -90,12 +70,9 @@ def select(
     def pick(tensor: Tensor) -> Tensor:
         axis = batch_axis(tensor, state_batch_first=state_batch_first)
         batch = tensor.shape[axis]
-        if not isinstance(index, slice):
-            return tensor.index_select(axis, positions_of(index, batch, tensor.device))
-        try:
+        if isinstance(index, slice):
             return tensor[(slice(None),) * axis + (index,)]
-        except (TypeError, ValueError) as error:
-            refuse_slice(index, error)
+        return tensor.index_select(axis, positions_of(index, batch, tensor.device))
 
     return map_state(pick, state)
 
@@ -206,8 +183,9 @@ def reset(
 
     Raises:
         ArgumentError: if ``mask`` is not as long as the batch, or holds anything but 0 and 1, such
-            as positions, which would reset the wrong samples; or if ``initial`` is not like
-            ``state``.
+            as positions, which would reset the wrong samples; or if ``initial`` has a different
+            shape or dtype.
+        StateError: if ``initial`` is a tensor, and ``state`` a pair.
 
     >>> h = torch.ones(3, 1)
     >>> rnnkit.states.reset(h, torch.tensor([0, 1, 0])).flatten().tolist()
@@ -225,9 +203,6 @@ def reset(
 
     if has_missing_part(state):
         state = filled(state, map_state(torch.zeros_like, initial))
-    if initial is not None and isinstance(initial, Tensor) != isinstance(state, Tensor):
-        sentence = f"initial must be a state of the same kind as state, got {brief(initial)}"
-        refusal(ArgumentError, "initial", sentence, code="initial-kind")
     return map_state(renew, state, *(() if initial is None else (initial,)))
 
 

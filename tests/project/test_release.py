@@ -168,3 +168,18 @@ def test_each_file_is_short() -> None:
 
     assert len(lines) > 100
     assert {path: count for path, count in lines.items() if count >= 300} == {}
+
+
+#: The most lines of Python that a folder may have, once it has come down to that.
+BUDGETS = {"rnnkit/_kernels": 2000, "rnnkit/states": 430}
+
+
+def test_each_folder_stays_within_its_budget() -> None:
+    """A folder that has reached its size does not grow again: what comes in makes room."""
+    lines = {
+        name: sum(len(path.read_text().splitlines()) for path in (PACKAGE / name).rglob("*.py"))
+        for name in BUDGETS
+    }
+
+    assert all(lines.values())
+    assert {name: count for name, count in lines.items() if count > BUDGETS[name]} == {}

@@ -44,7 +44,6 @@ LONG: dict[str, Callable[[], object]] = {
     "a long name": lambda: rnnkit.GRU(3, 4, **{"x" * 100_000: 1}),
     "long axes": lambda: rnnkit.GRU(3, 4, axes={"seq": "x " * 100_000}),
     "a long how": lambda: rnnkit.states.bridge(torch.ones(2, 3, 4), "x" * 100_000),
-    "a long device": lambda: rnnkit.states.to(torch.ones(2, 4), "x" * 100_000),
     "sixty axes": lambda: rnnkit.GRU(3, 4)(torch.ones(*[1] * 60, 2, 2)),
     "nested state": lambda: rnnkit.GRU(3, 4).last_hidden([[torch.ones(1)] * 1000] * 1000),
     "a long class name": lambda: type("X" * 10**5, (rnnkit.GRU,), {})(3, 4)(torch.ones(7, 5, 2)),

@@ -89,7 +89,6 @@ def check_states(drawn: Draw, rng: random.Random) -> str:
     hx: Any = good if len(good) > 1 else good[0]
     acts: dict[str, Callable[[], Any]] = {
         "detach": lambda: states.detach(bad),
-        "to": lambda: states.to(hx, bad),
         "to of": lambda: states.to(bad, torch.float64),
         "select": lambda: states.select(hx, bad),
         "select of": lambda: states.select(bad, [0]),

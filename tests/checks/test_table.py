@@ -31,9 +31,14 @@ def sections(text: str, heading: str) -> dict[str, str]:
 
 
 def plain(text: str) -> str:
-    """Write the code of a page on lines of Python's own: ruff lays it out."""
+    """Write code on lines of Python's own, as ruff lays it out; of another torch, leave out its deeds."""
     code = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
-    return code.sub(lambda found: ast.unparse(ast.parse(found[1])), text)
+    text = code.sub(lambda found: ast.unparse(ast.parse(found[1])), text)
+    return (
+        text
+        if QUOTED
+        else re.sub(r", torch (?:says|mumbles|accepts|lacks)$", "", text, flags=re.MULTILINE)
+    )
 
 
 FILES = [
@@ -45,7 +50,7 @@ FILES = [
 @rows
 def test_written(row: Row) -> None:
     """Both files have the row as it is."""
-    for file, write in FILES if QUOTED else []:
+    for file, write in FILES if QUOTED or not row.needs else []:
         assert plain(file[row.code]) == plain(write(row).partition(" ")[2].strip())
 
 

@@ -146,7 +146,7 @@ INPUT = {
         'unsafe: layer = nn.RNN(3, 4); input = nn.utils.rnn.pack_sequence([torch.ones(2, 3), torch.ones(1, 3)]); input = input._replace(data=input.data.to("meta")); layer(input)',
     ),
     "kernel-missing": (
-        "needs: torch's own words",
+        "needs: torch 2.13, with whose words the message begins",
         "Under autocast torch asks for a half-precision kernel of recurrent layers, which CPUs without AVX-512 do not have.",
         """\
 layer, input = nn.LSTM(3, 4), torch.ones(7, 5, 3)

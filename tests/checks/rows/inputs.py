@@ -86,6 +86,8 @@ INPUT = {
         "layer = rnnkit.GRU(3, 4); x_t = torch.nested.nested_tensor([torch.ones(3), torch.ones(3)], layout=torch.jagged); layer.step(x_t)",
         "input = torch.ones(7, 5, 3).to_sparse(); rnnkit.unroll(rnnkit.GRUCell(3, 4), input)",
         "input = torch.nested.nested_tensor([torch.ones(7, 3), torch.ones(5, 3)], layout=torch.jagged); rnnkit.unroll(lambda input, hx: hx + input, input, torch.ones(2, 3), batch_first=True)",
+        "layer = nn.GRU(3, 4, batch_first=True); input = torch.nested.nested_tensor([torch.ones(7, 3), torch.ones(5, 3)]); layer(input)",
+        "cell = nn.GRUCell(3, 4); input = torch.nested.nested_tensor([torch.ones(3), torch.ones(3)]); cell(input)",
     ),
     "input-rank": (
         "The input has an axis too many or too few: an image, a single vector, or a sequence given to a cell.",

@@ -12,14 +12,7 @@ from rnnkit._base.class_facts import constructor_of
 from rnnkit._base.errors import ArgumentError, ShapeError, StateError
 from rnnkit._base.message import BRIEF_LENGTH, bounded, brief, raise_for, refusal, wanted
 from rnnkit._base.torch_tools import hides_values, is_jit_traced, is_proxy
-from rnnkit._checks.call_spec import (
-    Axis,
-    CheckedLayer,
-    described,
-    own_state_axes,
-    sizes,
-    spell,
-)
+from rnnkit._checks.call_spec import Axis, CheckedLayer, described, own_state_axes, sizes, spell
 from rnnkit._checks.causes.structures import outlined
 from rnnkit._checks.names import hint
 from rnnkit._checks.odd_tensors import not_dense

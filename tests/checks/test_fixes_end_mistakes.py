@@ -133,7 +133,7 @@ def test_a_wrong_state_is_mended(drawn: Drawn, data: st.DataObject) -> None:
     fixes = expressions(caught.value)
 
     assert fixes or caught.value.code in IN_WORDS
-    assert len(str(caught.value).splitlines()) <= 10
+    assert len(str(caught.value).splitlines()) <= 9
     for text in fixes:
         made = typed(text, drawn.names | {"hx": hx} | dict(zip("hc", tensors, strict=False)))
         if text.startswith("input"):

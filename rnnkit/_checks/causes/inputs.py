@@ -21,16 +21,7 @@ from rnnkit._base.errors import (
 )
 from rnnkit._base.message import Cause, Row, brief, count, refusal, wanted
 from rnnkit._checks.arrays import tensor_or_none
-from rnnkit._checks.call_spec import (
-    SEQUENCE,
-    SEQUENCES,
-    CallSpec,
-    CheckedCell,
-    agree,
-    described,
-    sizes,
-    spell,
-)
+from rnnkit._checks.call_spec import CallSpec, agree, described, sizes, spell
 from rnnkit._checks.odd_tensors import is_odd, not_dense
 
 
@@ -85,7 +76,7 @@ def _cause(
 
 
 def _fixes_of_rank(spec: CallSpec) -> list[str]:
-    """Ask which axes are features, and which are samples."""
+    """Write what brings an input to the rank: which axes are features, and which are samples?"""
     shape, width, rank = spec.actual, spec.input_size, len(spec.actual)
     wants = f"a tensor {spell(spec.input_axes)}"
     if rank == 0:
@@ -131,9 +122,9 @@ def _other_width(spec: CallSpec) -> Cause:
     features = count(width, "feature", "features")
     fixes = [f"{constructor_of(spec.module)}({shape[-1]}, ...), or an input with {features}"]
     twice = f"{shape[-1]} is twice {width}: a bidirectional layer's output"
-    if width == 1 and len(shape) == (1 if spec.kind == "cell" else SEQUENCE):
+    if width == 1 and len(shape) == (1 if spec.kind == "cell" else 2):
         fixes = ["input.unsqueeze(-1), if each step is one number", *fixes]
-    elif fitting and len(shape) == SEQUENCES:
+    elif fitting and len(shape) == 3:
         fixes = [_move_feature(spec, fitting[-1]), *fixes]
     headline = f"the input is {shape[-1]} wide, the weights are for {width}"
     evidence = twice if shape[-1] == 2 * width else ""
@@ -221,7 +212,7 @@ def _no_numbers(spec: CallSpec, input: Tensor, weight: Tensor) -> Cause:
 
 
 def refuse_type(
-    module: CheckedCell, input: Any, *, unrolled: bool = False, batch_first: bool = False
+    module: Any, input: Any, *, unrolled: bool = False, batch_first: bool = False
 ) -> NoReturn:
     """Refuse an input that is not a tensor; of one step, or unrolled over many."""
     is_layer = isinstance(module, RNNBase)

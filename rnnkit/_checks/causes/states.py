@@ -10,18 +10,9 @@ from rnnkit._base.errors import DeviceError, DtypeError, LayoutError, ShapeError
 from rnnkit._base.message import Cause, raise_for, wanted
 from rnnkit._base.state import BATCHED, map_state
 from rnnkit._checks.call_spec import CallSpec, agree, sizes, spell
+from rnnkit._checks.causes import moves
 from rnnkit._checks.causes.inputs import input_row, rows_of
-from rnnkit._checks.causes.moves import (
-    CHANGES,
-    MOVES,
-    Facts,
-    Fit,
-    Move,
-    Pair,
-    Shape,
-    mends,
-    pair_of,
-)
+from rnnkit._checks.causes.moves import Fit, Move, Pair, Shape, mends
 from rnnkit._checks.causes.structures import diagnose_structure, outlined
 from rnnkit._checks.guards import has_own_dtype
 from rnnkit._checks.odd_tensors import is_odd, not_dense, parts_of
@@ -63,9 +54,11 @@ def _explain(spec: CallSpec, hx: Any, shapes: list[Shape], wants: list[Any]) -> 
     """Find the Move that makes a state fit."""
     fit = fit_of(spec, hx)
     place = fit.kept.index(False)
-    wrong = [pair_of(spec, shapes[k], wants[k]) for k, kept in enumerate(fit.kept) if not kept]
+    wrong = [
+        moves.pair_of(spec, shapes[k], wants[k]) for k, kept in enumerate(fit.kept) if not kept
+    ]
     move = SWAPPED if shapes[::-1] == wants else _mending(spec, wrong, any(fit.kept))
-    facts = Facts(spec, fit, wrong[0], spec.state_axes[place][-1])
+    facts = moves.Facts(spec, fit, wrong[0], spec.state_axes[place][-1])
 
     def written(text: str) -> str:
         text = text.format_map(facts) if "{" in text else text
@@ -88,13 +81,17 @@ def _explain(spec: CallSpec, hx: Any, shapes: list[Shape], wants: list[Any]) -> 
 
 def _mending(spec: CallSpec, wrong: list[Pair], kept: bool) -> Move:
     """Return the first Move that mends a state; zeros mend what is wrong in several ways."""
-    for k, move in enumerate(MOVES):
-        if mends(move, spec, wrong[0]):
-            if not move.typed and kept:
-                continue  # it changes the call, and what fits would not fit any more
-            if (k not in CHANGES and move.typed) or all(mends(move, spec, p) for p in wrong[1:]):
-                return move
-    raise AssertionError
+    return next(
+        move
+        for k, move in enumerate(moves.MOVES)
+        # What changes the call makes a tensor that fits wrong.
+        if (move.typed or not kept)
+        and mends(move, spec, wrong[0])
+        and (
+            (move.typed and k not in moves.CHANGES)
+            or all(mends(move, spec, pair) for pair in wrong[1:])
+        )
+    )
 
 
 def fit_of(spec: CallSpec, hx: Sequence[Tensor], *, place: int | None = None) -> Fit:

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable, Iterator
+from typing import Any
 
 from torch import Tensor
 
@@ -34,7 +35,8 @@ class Baseline:
         tolerance: by how much of its size a feature may move; None if by nothing, and what differs
             is left to the judge.
         judge: the same in a wider dtype, once it was asked.
-        scales, amplified: how large each output is, and what it makes of rounding, once measured.
+        scales, amplified, gradients: how large each output is, what it makes of rounding, and what
+            it has a gradient in, once measured.
     """
 
     def __init__(
@@ -53,6 +55,7 @@ class Baseline:
         self.tolerance: float | None = None
         self.judge: Baseline | None = None
         self.amplified: float | None = None
+        self.gradients: Any = None
         self.normal: Leaves = opened.run(batch.tree())
         self.names = opened.names
         self.again = opened.run(batch.tree(), on=opened.last) if twice else None
@@ -165,7 +168,7 @@ class Baseline:
         """Return the same with another batch in place of its own."""
         other: Baseline = copy.copy(self)
         other.batch, other._alone, other._paced, other.scales = batch, {}, {}, {}
-        other.amplified = None
+        other.amplified = other.gradients = None
         return other
 
     def paced_by(self, index: int) -> "Baseline":

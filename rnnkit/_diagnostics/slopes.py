@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.jit import ScriptModule
 from torch.nn.utils.rnn import PackedSequence
 
+from rnnkit._diagnostics.baseline import Baseline
 from rnnkit._diagnostics.batch import Batch
 from rnnkit._diagnostics.isolation import Session
 from rnnkit._diagnostics.module_calls import KINDS, from_state, named_arguments, split_result
@@ -85,6 +86,17 @@ class Gradients:
         factor: float = torch.finfo(part.dtype).max ** 0.5
         return reached / factor
 
+    def places(self, index: int, seq_dim: int, told: Sequence[Any] = ()) -> Tensor | None:
+        """Return at which places of an input a gradient arrives, (batch, seq); None if unknown."""
+        if index not in self.sources:
+            return None
+        source, axis = self.sources[index]
+        (slope,) = self.slopes([source], told or self.output)
+        if slope is None:
+            return None
+        rows = slope.movedim((axis, seq_dim), (0, 1))
+        return rows.reshape(*rows.shape[:2], -1).ne(0).any(2).cpu()
+
     def of_call(self, name: str, number: int) -> dict[str, Tensor]:
         """Return the gradients that arrive in what a layer's call returned: output, h and c."""
         results = self._results[name]
@@ -137,6 +149,14 @@ class Gradients:
                 self.sources[place] = source, axis
                 return source * 1
         return output
+
+
+def gradients_of(baseline: Baseline) -> Gradients:
+    """Return the gradients of a baseline, where the c that each call is given has no graph."""
+    if baseline.gradients is None:
+        baseline.gradients = Gradients(baseline.batch, baseline.session, cuts_c=True)
+    found: Gradients = baseline.gradients
+    return found
 
 
 def _cut_c(_: Any, args: Any, kwargs: Any) -> Any:

@@ -37,13 +37,13 @@ def test_report() -> None:
     report = rnnkit.verify(twin.make(nn, True), *twin.inputs(), **twin.options)
 
     assert text(report) == snapshot("""\
-rnnkit.verify: no leak found (8 probes judged; 26 forward passes, ... s)
+rnnkit.verify: no leak found (8 probes judged; 25 forward passes, ... s)
   ok  repeatable  twice the same input, twice the same output
   ok  batch       4 samples, each on its own
   ok  alone       a sample alone, cut to its length, gives what it gives in the batch
   ok  padding     what is beyond a length does not matter
   ok  memory      the last output depends on earlier steps
-  ok  coverage    4 of 7 steps, each reaches an output
+  ok  coverage    6 of 7 steps, each reaches an output
   ok  use         outputs and states of 1 layer call
   ok  gradient    each recurrent module gets a gradient
   axes  input[0] (batch, seq, 3), input[1] (batch), output (batch, 2)\
@@ -58,7 +58,7 @@ def test_report_of_what_was_skipped() -> None:
     report = rnnkit.verify(nn.Linear(3, 2), numbers(1, 3), causal=True, skip=["repeatable"])
 
     assert text(report) == snapshot("""\
-rnnkit.verify: nothing was judged: the batch has one sample; give two or more (1 probe judged, 1 skipped, 7 not possible; 5 forward passes, ... s)
+rnnkit.verify: nothing was judged: the batch has one sample; give two or more (1 probe judged, 1 skipped, 7 not possible; 6 forward passes, ... s)
   --  repeatable  left out by the caller
   --  batch       the batch has one sample; give two or more
   --  alone       the batch has one sample; give two or more

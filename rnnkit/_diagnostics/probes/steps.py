@@ -37,7 +37,7 @@ from rnnkit._diagnostics.report import (
     fail,
     skip,
 )
-from rnnkit._diagnostics.slopes import Gradients
+from rnnkit._diagnostics.slopes import gradients_of
 
 
 def probe_padding(baseline: Baseline) -> str:
@@ -103,7 +103,7 @@ def probe_memory(baseline: Baseline) -> str:
         skip(UNCHANGED)
     batches = chain([batch], _drawn(batch), _others(batch))
     remembers = (_remembers(baseline, indices, one, seed) for seed, one in enumerate(batches))
-    if any(remembers) or _reads(baseline, indices):
+    if _reads(baseline, indices) or any(remembers):
         return "the last output depends on earlier steps"
     ordered = [k for k in indices if baseline.step_axes[k] is not None and baseline.has_steps(k)]
     if ordered and _remembers(baseline, ordered, batch, backward=True):
@@ -142,12 +142,7 @@ def _remembers(
     baseline: Baseline, indices: list[int], batch: Batch, seed: int = 0, *, backward: bool = False
 ) -> bool:
     """Change the earlier steps alone, of the batch as it is or of another one; or the later."""
-    steps = batch.steps or 0
-    counts = torch.tensor(baseline.counts or [steps] * batch.size, device="cpu").unsqueeze(1)
-    start = torch.zeros_like(counts) if baseline.post else steps - counts
-    step = torch.arange(steps, device="cpu")
-    others = step > start if backward else step < start + counts - 1
-    inputs = changed(batch, steps_at(others), seed)
+    inputs = changed(batch, steps_at(_earlier(baseline, backward=backward)), seed)
     before = baseline.session.attempt(batch.tree()) if seed else baseline.normal
     if inputs is None or before is None:
         return False
@@ -191,18 +186,24 @@ def _tamed(leaf: Tensor) -> Tensor:
 
 
 def _reads(baseline: Baseline, indices: list[int]) -> bool:
-    """Return whether the last output has a gradient in the earlier steps: it has forgotten them."""
-    batch, steps = baseline.batch, baseline.batch.steps or 0
-    along = Batch(batch.tree(), batch.seq_dim, None, argument="dim")
-    gradients = Gradients(along, baseline.session)
-    for index in indices if batch.counts is None else ():
-        if gradients.are_whole:
-            seq = baseline.step_axes[index] if baseline.has_steps(index) else None
-            axis = (baseline.axes[index] or 0) if seq is None else seq
-            last = baseline.normal[index].shape[axis] - 1
-            if bool(gradients.sizes(index, axis, last, range(steps - 1)).any()):
-                return True
-    return False
+    """Return whether the last outputs have a gradient in an earlier step: it may be forgotten."""
+    batch, gradients = baseline.batch, gradients_of(baseline)
+    samples = range(batch.size)
+    if not gradients.output:
+        return False
+    told = [_step(baseline, gradients.output[k], k, n, -1) for k in indices for n in samples]
+    read = gradients.places(batch.paced, batch.seq_dim, told)
+    return read is not None and bool((read & _earlier(baseline)).any())
+
+
+def _earlier(baseline: Baseline, *, backward: bool = False) -> Tensor:
+    """Return which steps are before each sample's last one, or after its first, (batch, seq)."""
+    steps = baseline.batch.steps or 0
+    counts = torch.tensor(baseline.counts or [steps] * baseline.batch.size, device="cpu")
+    counts = counts.unsqueeze(1)
+    start = torch.zeros_like(counts) if baseline.post else steps - counts
+    step = torch.arange(steps, device="cpu")
+    return (step > start) if backward else (step >= start) & (step < start + counts - 1)
 
 
 def _changes(

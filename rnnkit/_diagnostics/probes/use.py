@@ -25,7 +25,7 @@ from rnnkit._diagnostics.module_calls import (
 )
 from rnnkit._diagnostics.patterns import find_patterns
 from rnnkit._diagnostics.report import CALLS, fail, note, skip
-from rnnkit._diagnostics.slopes import Gradients
+from rnnkit._diagnostics.slopes import Gradients, gradients_of
 
 #: Where in a part of a result: a mask that broadcasts to it.
 Where = Callable[[Tensor], Tensor]
@@ -36,8 +36,7 @@ def probe_use(baseline: Baseline) -> str:
     if not has_recurrence(baseline.session.model):
         skip("the model has no recurrent module")
     events = record(baseline.session, baseline.batch.tree())
-    # What goes on as a c is used as it should be.
-    gradients = Gradients(baseline.batch, baseline.session, cuts_c=True)
+    gradients = gradients_of(baseline)  # what goes on as a c is used as it should be
     cells = find_patterns(baseline, events, gradients)
     calls = _calls(baseline, events)
     for call in calls[:CALLS]:

@@ -2,12 +2,9 @@
 
 import textwrap
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from torch import Tensor
-
-if TYPE_CHECKING:
-    from rnnkit._diagnostics.dependency_map import DependencyMap
 
 #: How many indices are written along an axis at most: more would collide.
 LABELS = 8
@@ -16,8 +13,8 @@ DEPENDS, FAINT, FORBIDDEN = "#33658a", "#9dc0dc", "#d1495b"
 LINES = "#8c8c8c"
 
 
-def draw(found: "DependencyMap", forbidden: Tensor | None, title: str, ax: Any) -> Any:
-    """Draw a map, on axes of matplotlib's or on new ones; return the axes."""
+def draw(found: Any, forbidden: Tensor | None, title: str, ax: Any) -> Any:
+    """Draw a DependencyMap, on axes of matplotlib's or on new ones; return the axes."""
     import matplotlib.pyplot as plt  # noqa: PLC0415 - an optional extra
     from matplotlib.colors import ListedColormap  # noqa: PLC0415
     from matplotlib.patches import Patch  # noqa: PLC0415

@@ -15,7 +15,7 @@ from rnnkit._diagnostics.batch import Batch
 from rnnkit._diagnostics.carried import Carried
 from rnnkit._diagnostics.isolation import Given, session
 from rnnkit._diagnostics.judge import DoubtError, judge
-from rnnkit._diagnostics.probes.repeatable import drawn_from
+from rnnkit._diagnostics.kept import drawn_from
 from rnnkit._diagnostics.probes.streaming import Verdict, explained, judge_way
 from rnnkit._diagnostics.report import UnjudgedError
 

@@ -14,9 +14,9 @@ from rnnkit._diagnostics.events import record
 from rnnkit._diagnostics.masks import is_binary
 from rnnkit._diagnostics.module_calls import is_recurrent, named_arguments, sizes_of
 from rnnkit._diagnostics.outputs import Leaves
-from rnnkit._diagnostics.probes.row_order import RowOrder
 from rnnkit._diagnostics.reach import block_size, poisoned, reached, spaced
 from rnnkit._diagnostics.report import fail, note, skip
+from rnnkit._diagnostics.row_order import RowOrder
 from rnnkit._diagnostics.slopes import gradients_of
 
 #: So many steps around one that is not read are looked at.

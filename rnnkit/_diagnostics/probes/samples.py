@@ -14,9 +14,9 @@ from rnnkit._diagnostics.compare import apart, far, is_number, largest
 from rnnkit._diagnostics.events import record
 from rnnkit._diagnostics.experiment import PerturbedRun, run_perturbed
 from rnnkit._diagnostics.judge import agree, refuse_chance
+from rnnkit._diagnostics.kept import drawn_from
 from rnnkit._diagnostics.locate import locate_sample
 from rnnkit._diagnostics.outputs import Leaves, Order, orders
-from rnnkit._diagnostics.probes.repeatable import drawn_from
 from rnnkit._diagnostics.report import (
     ALONE,
     OTHER_SHAPES,

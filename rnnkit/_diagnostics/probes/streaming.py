@@ -11,8 +11,8 @@ from rnnkit._diagnostics.compare import far, is_number
 from rnnkit._diagnostics.events import record
 from rnnkit._diagnostics.experiment import run_perturbed
 from rnnkit._diagnostics.judge import near
+from rnnkit._diagnostics.kept import NAMES, kept_names
 from rnnkit._diagnostics.outputs import STACK
-from rnnkit._diagnostics.probes.repeatable import NAMES, kept_names
 from rnnkit._diagnostics.reach import block_size, reach_of
 from rnnkit._diagnostics.report import NO_STEPS, Line, UnjudgedError, fail, skip
 from rnnkit._diagnostics.starts import by_name, calls_in, pass_on

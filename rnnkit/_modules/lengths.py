@@ -31,14 +31,11 @@ from rnnkit._kernels.stack import KERNELS, Direction, Run, Stack, States
 from rnnkit._modules.layer_calls import rows_of, run_without_lengths
 from rnnkit._modules.loop import loop_stack
 
-#: The samples' valid steps, the mask of resets ``(seq, batch)``, and the state that these start
-#: again from, as a layer's; None for all steps, for no reset, and for zeros.
+#: The lengths, the mask of resets ``(seq, batch)``, and the layer's state that they return to.
 Pieces = tuple[Lengths | None, Tensor | None, Any]
 
 
-def checked_pieces(
-    layer: Any, input: Any, weight: Tensor | None, lengths: Any, reset: Any
-) -> Pieces:
+def checked_pieces(layer: Any, input: Any, weight: Any, lengths: Any, reset: Any) -> Pieces:
     """Check lengths and resets, and ask a layer that overrides it for the state after a reset."""
     spec = spec_of_layer(layer, input)
     counts = None if lengths is None else check_lengths(spec, lengths, input)
@@ -122,15 +119,11 @@ def stack_of(layer: Any) -> Stack:
     if is_compiling():
         # By their names: a graph then holds no list that has to be kept up to date.
         weights = [getattr(layer, name) for name in layer._flat_weights_names]  # noqa: SLF001
-    directions, mode = 2 if layer.bidirectional else 1, mode_of(layer)
-    size = len(weights) // (layer.num_layers * directions)
+    rows, directions = rows_of(layer), 2 if layer.bidirectional else 1
+    size, mode, options = len(weights) // rows, mode_of(layer), (layer.bias, layer.training)
     each = [
-        Direction(mode, weights[place : place + size], layer.bias, layer.training, reverse)
-        for reverse, place in zip(
-            [False, True][:directions] * layer.num_layers,
-            range(0, len(weights), size),
-            strict=True,
-        )
+        Direction(mode, weights[row * size : (row + 1) * size], *options, row % directions > 0)
+        for row in range(rows)
     ]
-    layers = [each[place : place + directions] for place in range(0, len(each), directions)]
+    layers = [each[row : row + directions] for row in range(0, rows, directions)]
     return Stack(layers, layer.dropout)

@@ -119,15 +119,16 @@ def run(  # noqa: C901 - a flat chain of questions
         # torch's class takes each step as it is.
         hx, plain, weight = given, False, None
     counts = mask = None
+    options: Any = {"known": plain, "batch_first": batch_first, "state": state}
     if lengths is not None or reset is not None:
-        options: Any = {"known": plain, "batch_first": batch_first, "state": state}
         spec = spec_of_unrolled(cell, input, caller, **options)
         counts = None if lengths is None else check_lengths(spec, lengths, input)
         counts = None if counts is None or counts.is_full() else counts
         mask = None if reset is None else check_reset(spec, reset, input)
     unbatched = input.dim() == SEQUENCE
     if unbatched:
-        input, given, hx, initial = input.unsqueeze(1), *map(_with_batch, (given, hx, initial))
+        input, states = input.unsqueeze(1), (given, hx, initial)
+        given, hx, initial = (map_state(lambda part: part.unsqueeze(0), one) for one in states)
         mask = None if mask is None else mask.unsqueeze(1)
     elif batch_first:
         input = input.transpose(0, 1)
@@ -143,7 +144,11 @@ def run(  # noqa: C901 - a flat chain of questions
         if initial is None:
             initial = initial_state(cell, input.shape[1], again=mask is not None)
         if overrides:
-            initial = _checked_initial(cell, input, initial, weight, caller, state)
+            returned = initial
+            initial = fitting_unrolled(cell, input, returned, weight, batch_first=False)
+            if initial is MISFIT:
+                spec = spec_of_unrolled(cell, input, caller, **(options | {"batch_first": False}))
+                diagnose_initial_state(spec, returned, input)
         args = args._replace(hx=filled(given, initial) if missing else hx, initial=initial)
     if plain:
         output, end = _run_plain(cell, args, fused=fused, overrides=overrides)
@@ -153,21 +158,6 @@ def run(  # noqa: C901 - a flat chain of questions
         seq_axes = 1 if return_states else 0
         return output.squeeze(1), map_state(lambda tensor: tensor.squeeze(seq_axes), end)
     return output.transpose(0, 1) if batch_first else output, end
-
-
-def _with_batch(state: Any) -> Any:
-    return map_state(lambda tensor: tensor.unsqueeze(0), state)
-
-
-def _checked_initial(
-    cell: Any, input: Tensor, initial: Any, weight: Any, caller: str, state: str
-) -> Any:
-    """Return what a plain cell's overridden ``initial_state`` returned, its pair complete."""
-    fits = fitting_unrolled(cell, input, initial, weight, batch_first=False)
-    if fits is MISFIT:
-        spec = spec_of_unrolled(cell, input, caller, known=True, batch_first=False, state=state)
-        diagnose_initial_state(spec, initial, input)
-    return fits
 
 
 def _run_plain(cell: Any, args: UnrollArgs, *, fused: bool, overrides: bool) -> tuple[Tensor, Any]:

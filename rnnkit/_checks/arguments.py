@@ -113,9 +113,10 @@ def check_own_state(layer: CheckedLayer, state: Any) -> None:
     """Check that a state is what this layer returns, of any batch."""
     if is_jit_traced() or is_proxy(state):
         return
-    wants, parts = own_state_axes(layer), (state,)
+    wants = own_state_axes(layer)
+    parts: list[Any] = [state]
     if len(wants) > 1 and isinstance(state, tuple | list):
-        parts = tuple(state)
+        parts = list(state)
     if any(map(is_proxy, parts)):
         return
     wrong = [

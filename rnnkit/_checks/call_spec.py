@@ -176,6 +176,7 @@ def spec_of_layer(layer: CheckedLayer, input: Tensor | PackedSequence) -> CallSp
     # Of a tensor not its data, at which vmap lets nobody look.
     shape = tuple((input if isinstance(input, Tensor) else input.data).shape)
     names: tuple[str, ...] = ("batch", "seq") if layer.batch_first else ("seq", "batch")
+    read: dict[str, Any]
     if not isinstance(input, Tensor):
         names, read = ("sum of lengths",), {"batch": packed_batch(input)}
         read["seq"] = len(input.batch_sizes)

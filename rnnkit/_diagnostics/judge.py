@@ -38,8 +38,9 @@ def _off(baseline: Baseline, index: int, before: Tensor, after: Tensor, take: Ta
     if not is_number(before):
         return torch.inf
     if index not in baseline.scales:
-        axes = {baseline.axes[index], baseline.step_axes[index]} - {None}
-        baseline.scales[index] = scale(baseline.normal[index], tuple(axes))  # type: ignore[arg-type]
+        both = (baseline.axes[index], baseline.step_axes[index])
+        axes = {axis for axis in both if axis is not None}
+        baseline.scales[index] = scale(baseline.normal[index], tuple(axes))
     return (apart(before, after) / take(baseline.scales[index]).clamp(min=TINY)).max().item()
 
 

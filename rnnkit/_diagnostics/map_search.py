@@ -45,9 +45,9 @@ class Search:
             other = batch.with_leaves(leaves)
             before = wide.run(other.tree())[first]
         except Exception:  # noqa: BLE001 - a model may insist on its own precision as it likes
-            before = None
-        fits = isinstance(before, Tensor) and before.shape == self.before.shape
-        if fits and (not is_number(before) or before.dtype is torch.float64):
+            wide, other, before = opened, batch, normal[first].new_empty(0, 0)
+        is_same = isinstance(before, Tensor) and before.shape == self.before.shape
+        if is_same and (not is_number(before) or before.dtype is torch.float64):
             self.opened, self.batch, self.before = wide, other, before
             self.tolerance, self.is_wide = 1e-9, True
         self.is_finite = bool(self.before.isfinite().all())

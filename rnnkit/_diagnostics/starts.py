@@ -71,6 +71,7 @@ def find_wrong_starts(baseline: Baseline, events: Sequence[Event]) -> None:
     for name, calls in by_name(order).items():
         kind, count = calls[0].event.class_name, len(calls)
         rows: list[Line] = []
+        what = ""
         if _are_from_zeros(baseline, name, calls):
             lost_c = any(map(_has_h, calls))
             start, given = ("with zeros for c", "a c of zeros") if lost_c else ("afresh", "")

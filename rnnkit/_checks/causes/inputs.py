@@ -242,6 +242,7 @@ def _fixes_of_type(module: Any, input: Any, batch_first: bool, *, is_step: bool)
         return [f"torch.as_tensor(input, dtype={next(iter(dtypes), torch.float32)})"]
     result = "input[0]: a recurrent layer returns (output, state), nn.Sequential passes both"
     fixes = [result] * (isinstance(input, tuple) and len(parts) == 2)
+    shapes: set[tuple[int, ...]]
     shapes = {tuple(part.shape) if isinstance(part, Tensor) else () for part in parts}
     width = getattr(module, "input_size", None)
     if shapes == {(width,)}:

@@ -54,7 +54,7 @@ WRONG: dict[str, tuple[Callable[[], object], str]] = {
     "call": (lambda: rnnkit.GRU(3, 4)(torch.ones(7, 5, 2)), "_call_impl"),
     "cell": (lambda: rnnkit.GRUCell(3, 4)(torch.ones(5, 2)), "_call_impl"),
     "unroll": (lambda: rnnkit.unroll(rnnkit.GRUCell(3, 4), torch.ones(7, 5, 2)), "<lambda>"),
-    "states": (lambda: rnnkit.states.to(torch.ones(2, 4), "nonsense"), "<lambda>"),
+    "states": (lambda: rnnkit.states.repeat(torch.ones(2, 4), -1), "<lambda>"),
     "convert": (lambda: rnnkit.convert(None), "<lambda>"),
 }
 

@@ -46,7 +46,8 @@ def run_loop(cell: Any, args: UnrollArgs) -> tuple[Tensor, Any]:
     # A sample without a step goes along as a copy of the longest one: its own state may be NaN.
     longest = _longest(lengths)
     copied = map_state(lambda tensor: tensor.detach().index_select(0, longest), hx)
-    output, state = _run_steps(cell, args._replace(hx=where_state(empty, copied, hx)))
+    first = where_state(empty, copied, hx)
+    output, state = _run_steps(cell, UnrollArgs(input, first, *args[2:]))  # 2.8 traces no _replace
     some = ~empty.expand(steps, -1) if args.return_states else ~empty
     return output, where_state(some, state, hx)
 

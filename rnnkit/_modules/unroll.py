@@ -132,7 +132,6 @@ def run(  # noqa: C901 - a flat chain of questions
         mask = None if mask is None else mask.unsqueeze(1)
     elif batch_first:
         input = input.transpose(0, 1)
-    args = UnrollArgs(input, hx, counts, mask, None, reverse, return_states)
     # A cell of ours completes its pair itself, which is too late where lengths read it.
     missing = given is None or (isinstance(cell, Cell) and has_missing_part(given))
     if initial is None and not hasattr(cell, "initial_state"):
@@ -149,7 +148,8 @@ def run(  # noqa: C901 - a flat chain of questions
             if initial is MISFIT:
                 spec = spec_of_unrolled(cell, input, caller, **(options | {"batch_first": False}))
                 diagnose_initial_state(spec, returned, input)
-        args = args._replace(hx=filled(given, initial) if missing else hx, initial=initial)
+        hx = filled(given, initial) if missing else hx
+    args = UnrollArgs(input, hx, counts, mask, initial, reverse, return_states)
     if plain:
         output, end = _run_plain(cell, args, fused=fused, overrides=overrides)
     else:

@@ -38,7 +38,7 @@ def is_batched(gradient: Tensor | None) -> bool:
     return batched
 
 
-def is_one_graph(steps: Any) -> bool:
+def uses_custom_op(steps: Any) -> bool:
     """Return whether a compiler traces, so that rnnkit's operator replaces torch's kernel.
 
     The operator has no rules for ``torch.func``. An exported program has it only if the number of
@@ -51,7 +51,7 @@ def is_one_graph(steps: Any) -> bool:
         return False
     if not is_exporting():
         return True
-    return is_open(steps) and not torch.onnx.is_in_onnx_export()
+    return is_dynamic_size(steps) and not torch.onnx.is_in_onnx_export()
 
 
 def _is_in_functorch() -> bool:
@@ -70,7 +70,7 @@ def is_exporting() -> bool:
     return torch.compiler._is_exporting_flag  # noqa: SLF001
 
 
-def is_open(steps: Any) -> bool:
+def is_dynamic_size(steps: Any) -> bool:
     """Return whether a compiler or an exporter leaves a number of steps open."""
     # Imported here, since few programs come here.
     from torch.fx.experimental.symbolic_shapes import has_static_value  # noqa: PLC0415
@@ -78,7 +78,7 @@ def is_open(steps: Any) -> bool:
     return not has_static_value(steps)
 
 
-def hides_values() -> bool:
+def values_are_abstract() -> bool:
     """Return whether reading the values of a tensor would fail, or be recorded."""
     return is_compiling() or is_jit_traced() or functorch.peek_interpreter_stack() is not None
 
@@ -88,7 +88,7 @@ def are_all(flags: Tensor, sentence: str) -> bool:
     if (is_compiling() or is_jit_traced()) and not _is_in_functorch():
         # The one check that waits for no GPU.
         torch._assert_async(flags.all(), sentence)  # noqa: SLF001  # pyright: ignore[reportPrivateImportUsage]
-    return lacks_numbers(flags) or hides_values() or bool(flags.all())
+    return is_meta_or_fake(flags) or values_are_abstract() or bool(flags.all())
 
 
 def lacks_kernel(mode: str, proj_size: int, input: Tensor) -> bool:
@@ -122,7 +122,7 @@ def is_fake(value: Any) -> bool:
     return type(value).__module__ == "torch._subclasses.fake_tensor"
 
 
-def lacks_numbers(tensor: Tensor) -> bool:
+def is_meta_or_fake(tensor: Tensor) -> bool:
     """Return whether a tensor has no values: a fake one, or one on the device meta."""
     return tensor.is_meta or is_fake(tensor)
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from rnnkit._base.class_facts import constructor_of
 from rnnkit._base.errors import ArgumentError, ShapeError, StateError
 from rnnkit._base.message import BRIEF_LENGTH, bounded, brief, raise_for, refusal, wanted
-from rnnkit._base.torch_tools import hides_values, is_jit_traced, is_proxy
+from rnnkit._base.torch_tools import is_jit_traced, is_proxy, values_are_abstract
 from rnnkit._checks.call_spec import Axis, CheckedLayer, described, own_state_axes, sizes, spell
 from rnnkit._checks.causes.structures import outlined
 from rnnkit._checks.names import hint
@@ -100,7 +100,7 @@ def check_batch_size(name: str, batch_size: Any) -> None:
     if isinstance(batch_size, _Missing):
         sentence = f"{name}.initial_state() missing 1 required argument: 'batch_size'"
         refusal(ArgumentError, "batch_size", sentence, "", fix, code="batch-size")
-    if hides_values() or isinstance(batch_size, torch.SymInt) or is_proxy(batch_size):
+    if values_are_abstract() or isinstance(batch_size, torch.SymInt) or is_proxy(batch_size):
         # A size is no int there, and a comparison would fix it.
         return
     if batch_size is not None and not is_batch_size(batch_size):

@@ -9,7 +9,7 @@ from torch.compiler import is_compiling
 
 from rnnkit._base.errors import ArgumentError, LayoutError, LengthsError, ShapeError
 from rnnkit._base.message import Row, wanted
-from rnnkit._base.torch_tools import are_all, is_fake, is_jit_traced, lacks_numbers
+from rnnkit._base.torch_tools import are_all, is_fake, is_jit_traced, is_meta_or_fake
 from rnnkit._checks.arrays import has_others, is_whole, outlined_array, tensor_or_none
 from rnnkit._checks.call_spec import CallSpec
 from rnnkit._checks.causes.inputs import input_row
@@ -115,7 +115,7 @@ def check_reset(spec: CallSpec, reset: Any, input: Any) -> Tensor:
         fix = f"pad_packed_sequence(input{option}), then its two results as input and lengths="
         headline = "the input is packed, and a mask of its steps is not possible"
         _refuse_mask(spec, reset, "mask-packed", headline, fix)
-    if flags is None or (lacks_numbers(flags) and not lacks_numbers(input)):
+    if flags is None or (is_meta_or_fake(flags) and not is_meta_or_fake(input)):
         code = "mask-values" if isinstance(reset, Tensor) else "mask-kind"
         headline = "reset holds no values that can be read"
         _refuse_mask(spec, reset, code, headline, "a boolean tensor, on the device of the input")

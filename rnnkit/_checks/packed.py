@@ -8,7 +8,7 @@ from torch.nn.utils.rnn import PackedSequence
 
 from rnnkit._base.errors import ArgumentError, LengthsError
 from rnnkit._base.message import raise_for, refusal
-from rnnkit._base.torch_tools import hides_values, is_fake
+from rnnkit._base.torch_tools import is_fake, values_are_abstract
 from rnnkit._checks.arrays import outlined_array
 from rnnkit._checks.call_spec import described, spec_of_layer
 from rnnkit._checks.causes.inputs import diagnose_packed
@@ -34,7 +34,7 @@ def check_packed(layer: Any, input: PackedSequence, *, given: bool) -> None:
             _refuse_kind(layer, name, "a Tensor (batch,) of int64", index)
         if index is not None and index.device != data.device:
             _refuse_kind(layer, name, f"on {data.device}, as the data are", index.device)
-    if hides_values() or is_fake(sizes):
+    if values_are_abstract() or is_fake(sizes):
         return
     counts = sizes.tolist()
     if not counts or counts[-1] < 1 or sorted(counts, reverse=True) != counts:

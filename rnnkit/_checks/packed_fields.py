@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
-from rnnkit._base.torch_tools import hides_values, is_fake
+from rnnkit._base.torch_tools import is_fake, values_are_abstract
 
 #: What torch's index_select takes.
 INDICES = (torch.int64, torch.int32)
@@ -31,7 +31,7 @@ def fitting_fields(input: PackedSequence, *, given: bool) -> int:
         and _is_index(back, data)
     ):
         return 0
-    if hides_values() or is_fake(sizes):
+    if values_are_abstract() or is_fake(sizes):
         return -1
     counts = sizes.tolist()
     if not counts or counts[-1] < 1 or sorted(counts, reverse=True) != counts:

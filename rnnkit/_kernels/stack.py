@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from rnnkit._base.torch_tools import is_one_graph
+from rnnkit._base.torch_tools import uses_custom_op
 from rnnkit._kernels.compiled.operators import run_operator
 
 #: torch's kernels over a sequence, by torch's name of the recurrence.
@@ -48,7 +48,7 @@ class Direction(NamedTuple):
 
     def run(self, input: Tensor, state: States, *, reverse: bool = False) -> tuple[Tensor, States]:
         """Run over ``(seq, batch, feature)`` from ``(1, batch, hidden)``; backward if compiled."""
-        if is_one_graph(input.shape[0]):
+        if uses_custom_op(input.shape[0]):
             return run_operator(
                 self.mode, self.weights, input, state, bias=self.bias, reverse=reverse
             )

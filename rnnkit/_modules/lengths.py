@@ -13,10 +13,10 @@ from rnnkit._base.class_facts import mode_of, overrides_initial_state, overrides
 from rnnkit._base.state import map_state, tensors_of, zeros
 from rnnkit._base.torch_tools import (
     is_jit_traced,
-    is_one_graph,
+    is_meta_or_fake,
     is_transformed,
     lacks_kernel,
-    lacks_numbers,
+    uses_custom_op,
 )
 from rnnkit._checks.call_spec import SEQUENCE, spec_of_layer
 from rnnkit._checks.cell_guards import MISFIT
@@ -56,7 +56,7 @@ def uses_operator(layer: Any, input: Any) -> bool:
     if not is_compiling() or not isinstance(input, Tensor) or overrides_torch_checks(layer):
         return False
     seq_axis = 1 if layer.batch_first and input.dim() > SEQUENCE else 0
-    return mode_of(layer) in KERNELS and is_one_graph(input.shape[seq_axis])
+    return mode_of(layer) in KERNELS and uses_custom_op(input.shape[seq_axis])
 
 
 def run_with_lengths_or_reset(
@@ -102,13 +102,13 @@ def run_stack(
     initial: States | None,
 ) -> Run:
     """Run a stack over ``(seq, batch, feature)`` by a path that works for whoever traces."""
-    if mask is None and is_one_graph(input.shape[0]):
+    if mask is None and uses_custom_op(input.shape[0]):
         return run_padded(stack, input, state, counts)
     if mask is not None and takes_reset_operator(input):
         return run_reset_operators(stack, input, state, counts, mask, initial)
     # Pieces are found by the values of a mask, and a relu may not run over padding.
     by_values = mask is not None or (stack.mode == "RNN_RELU" and counts is not None)
-    traced = is_transformed() or is_jit_traced() or (mask is not None and lacks_numbers(mask))
+    traced = is_transformed() or is_jit_traced() or (mask is not None and is_meta_or_fake(mask))
     run = loop_stack if by_values and traced else paths.run
     return run(stack, input, state, counts, mask, initial)
 

@@ -9,7 +9,7 @@ from torch.compiler import is_compiling
 from torch.utils import _pytree as pytree
 
 from rnnkit._base.state import LSTMState, map_state, state_of, tensors_of
-from rnnkit._base.torch_tools import is_exporting, is_open
+from rnnkit._base.torch_tools import is_dynamic_size, is_exporting
 from rnnkit._checks.cell_errors import refuse_of_layer, refuse_written
 from rnnkit._checks.cell_guards import is_of_layer, is_result, versions
 from rnnkit._checks.objects import refuse_outputs, refuse_result, refuse_sizes
@@ -198,7 +198,7 @@ def needs_scan(steps: Any, *, plain: bool) -> bool:
 
     A user's cell may do what scan forbids: only an exporter has no other way.
     """
-    return is_open(steps) and (plain or is_exporting())
+    return is_dynamic_size(steps) and (plain or is_exporting())
 
 
 def _run_scan(

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from rnnkit._base.class_facts import mode_of, overrides_initial_state, proj_size_of
 from rnnkit._base.state import filled, has_missing_part, map_state, state_of, tensors_of
-from rnnkit._base.torch_tools import is_exporting, is_one_graph, is_transformed, lacks_kernel
+from rnnkit._base.torch_tools import is_exporting, is_transformed, lacks_kernel, uses_custom_op
 from rnnkit._checks.call_spec import SEQUENCE, spec_of_unrolled
 from rnnkit._checks.cell_guards import MISFIT
 from rnnkit._checks.diagnosis import diagnose_initial_state, diagnose_unrolled
@@ -164,7 +164,7 @@ def _run_plain(cell: Any, args: UnrollArgs, *, fused: bool, overrides: bool) -> 
     """Run a cell that does what rnnkit's do: as a layer of one by a fused kernel, or in a loop."""
     input, direction = args.input, direction_of(cell, reverse=args.reverse)
     # An exported program is a loop or a scan, which nobody needs rnnkit to load.
-    lacks_rules = is_transformed() and (is_exporting() or not is_one_graph(input.shape[0]))
+    lacks_rules = is_transformed() and (is_exporting() or not uses_custom_op(input.shape[0]))
     fused = fused and not args.return_states and not lacks_rules
     if not fused or lacks_kernel(direction.mode, proj_size_of(cell), input):
         return run_loop(by_parts_of(direction), args)

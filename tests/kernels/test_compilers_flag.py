@@ -136,7 +136,7 @@ def test_what_a_transform_sees_is_no_graph(monkeypatch: pytest.MonkeyPatch) -> N
     seen: list[bool] = []
 
     def watched(x: Tensor) -> Tensor:
-        seen.append(torch_tools.is_one_graph(SEQ))
+        seen.append(torch_tools.uses_custom_op(SEQ))
         return x
 
     watched(torch.ones(SEQ))

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rnnkit._base.torch_tools import is_exporting, is_one_graph
+from rnnkit._base.torch_tools import is_exporting, uses_custom_op
 from rnnkit._kernels.compiled.direction import nothing
 from rnnkit._kernels.compiled.operators import LIBRARY, register
 from rnnkit._kernels.derivatives import derive_again
@@ -38,7 +38,7 @@ def takes_reset_operator(input: Tensor) -> bool:
     An exported program is a loop or a scan, which runs without rnnkit; and under autocast each path
     mixes dtypes in its own way, which no compiler could know.
     """
-    if not is_one_graph(input.shape[0]) or is_exporting():
+    if not uses_custom_op(input.shape[0]) or is_exporting():
         return False
     return not torch.is_autocast_enabled(input.device.type)
 

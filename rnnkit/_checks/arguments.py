@@ -125,9 +125,8 @@ def check_own_state(layer: CheckedLayer, state: Any) -> None:
         if not (_fits(tensor, axes) and tensor.shape[:-1] == parts[0].shape[:-1])
     ]
     if wrong or len(parts) != len(wants):
-        expected, place = spell(wants[0]), wrong[0] if wrong else 0
-        if len(wants) > 1:
-            expected = f"h {expected}, c {spell(wants[-1])}"
+        h, *others = map(spell, wants)
+        expected, place = f"h {h}, c {others[0]}" if others else h, wrong[0] if wrong else 0
         first = parts[place] if parts else None
         shape = tuple(first.shape) if isinstance(first, Tensor) else ()
         refusal(

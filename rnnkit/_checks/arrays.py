@@ -81,19 +81,23 @@ def as_mask(mask: Any, batch: int, device: torch.device) -> Tensor:
     if flags is None:
         sentence = f"mask must be booleans, or 0 and 1, of shape {(batch,)}; got {brief(mask)}"
         refusal(ArgumentError, "mask", sentence, code="mask-kind")
-    headline = "one flag for each sample: positions are not a mask"
-    positions = f"torch.zeros({batch}, dtype=torch.bool).index_fill(0, positions, True)"
     if flags.shape != (batch,):
         sentence = f"mask must have shape {(batch,)}, got {tuple(flags.shape)}"
-        if flags.shape == (batch, 1):
-            headline, positions = "the mask has a feature axis", "mask.squeeze(-1)"
-        refusal(ArgumentError, "mask", sentence, headline, ("fix", positions), code="mask-shape")
+        _refuse_flags(batch, sentence, "mask-shape", has_feature=flags.shape == (batch, 1))
     if flags.dtype is torch.bool:
         return flags.to(device, copy=True)
     if has_others(flags, "mask"):
         sentence = "mask must be booleans, or 0 and 1; got other values"
-        refusal(ArgumentError, "mask", sentence, headline, ("fix", positions), code="mask-values")
+        _refuse_flags(batch, sentence, "mask-values", has_feature=False)
     return (flags != 0).to(device)
+
+
+def _refuse_flags(batch: int, sentence: str, code: str, *, has_feature: bool) -> NoReturn:
+    headline = "one flag for each sample: positions are not a mask"
+    fix = f"torch.zeros({batch}, dtype=torch.bool).index_fill(0, positions, True)"
+    if has_feature:
+        headline, fix = "the mask has a feature axis", "mask.squeeze(-1)"
+    refusal(ArgumentError, "mask", sentence, headline, ("fix", fix), code=code)
 
 
 def has_others(flags: Tensor, name: str) -> bool:

@@ -44,12 +44,12 @@ def diagnose(module: Any, input: Any, hx: Any, weight: Tensor | None) -> None:
     spec = spec_of(module, input)
     judge = data if odd or weight is None else weight
     # torch reads a cell's state before it compares dtypes.
-    raise_for((diagnose_shape if odd or not is_layer else diagnose_input)(spec, data, judge))
-    if hx is not None:
+    cause = (diagnose_shape if odd or not is_layer else diagnose_input)(spec, data, judge)
+    if cause is None and hx is not None:
         state = completed(spec, hx, data)
-        # Sizes come first: on packed input torch compares none, and reads beyond a small state.
-        raise_for(diagnose_sizes(spec, state) if odd else diagnose_state(spec, state, data))
-    raise_for(diagnose_dtype_and_device(spec, data, judge))
+        # Sizes, where torch's class takes the call: on packed input it would read beyond a state.
+        cause = diagnose_sizes(spec, state) if odd else diagnose_state(spec, state, data)
+    raise_for(cause or diagnose_dtype_and_device(spec, data, judge))
 
 
 def diagnose_unrolled(
@@ -76,10 +76,11 @@ def diagnose_unrolled(
     known = weight is not None and not goes_to_torch(cell, input, hx)
     spec = spec_of_unrolled(cell, input, caller, known=known, batch_first=batch_first, state=state)
     # A user's cell may take integers; of our own we know what they take.
-    raise_for(diagnose_input(spec, input, weight if known and weight is not None else input))
-    if hx is not None and known:
-        raise_for(diagnose_state(spec, completed(spec, hx, input), input))
-    elif hx is not None and spec.batch is not None:
+    cause = diagnose_input(spec, input, weight if known and weight is not None else input)
+    if cause is None and hx is not None and known:
+        cause = diagnose_state(spec, completed(spec, hx, input), input)
+    raise_for(cause)
+    if hx is not None and not known and spec.batch is not None:
         check_batch(spec, hx)
 
 

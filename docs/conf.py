@@ -60,7 +60,7 @@ nitpicky = True
 nitpick_ignore_regex = [
     ("py:.*", r"(torch|jaxtyping|collections|typing|matplotlib)(\..*)?|Tensor"),
     # Variables of types: a state's, a cell's.
-    ("py:class", r"rnnkit\..*\b(State|StateT|StateT_co|GivenT|GivenT_contra|CellT|_Steps)"),
+    ("py:class", r"rnnkit\..*\b(State|StateT|StateT_co|GivenT|GivenT_contra|CellT|Steps)"),
 ]
 
 

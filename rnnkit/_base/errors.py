@@ -31,8 +31,6 @@ class RnnkitError(Exception):
         code: the name of the error, such as ``"state-batch"``; empty if it was raised without one.
     """
 
-    __module__ = "rnnkit"
-
     argument: str
     code: str
 
@@ -46,8 +44,6 @@ class RnnkitError(Exception):
 class ArgumentError(RnnkitError, ValueError, TypeError, RuntimeError):
     """An argument has the wrong type or value."""
 
-    __module__ = "rnnkit"
-
 
 class ShapeError(RnnkitError, ValueError, RuntimeError):
     """A tensor does not have the expected shape.
@@ -57,8 +53,6 @@ class ShapeError(RnnkitError, ValueError, RuntimeError):
         expected: the expected sizes; ``None`` where any size is right.
         actual: the sizes that arrived; empty if no tensor arrived.
     """
-
-    __module__ = "rnnkit"
 
     expected: tuple[int | None, ...]
     actual: tuple[int, ...]
@@ -81,19 +75,13 @@ class ShapeError(RnnkitError, ValueError, RuntimeError):
 class LayoutError(ShapeError):
     """A tensor's axes are in another order than the module reads them."""
 
-    __module__ = "rnnkit"
-
 
 class LengthsError(ShapeError):
     """``lengths`` are not one count of steps for each sample."""
 
-    __module__ = "rnnkit"
-
 
 class StateError(ShapeError, TypeError):
     """A hidden state is not what this module carries."""
-
-    __module__ = "rnnkit"
 
 
 class CellError(RnnkitError, RuntimeError):
@@ -102,8 +90,6 @@ class CellError(RnnkitError, RuntimeError):
     Attributes:
         step: the step, counted from 0 in the order of the input.
     """
-
-    __module__ = "rnnkit"
 
     step: int
 
@@ -118,13 +104,9 @@ class CellError(RnnkitError, RuntimeError):
 class DtypeError(RnnkitError, ValueError, RuntimeError):
     """A tensor has another dtype than the module's weights, or than the input."""
 
-    __module__ = "rnnkit"
-
 
 class DeviceError(RnnkitError, ValueError, RuntimeError):
     """A tensor is on another device than the module's weights, or than the input."""
-
-    __module__ = "rnnkit"
 
 
 class LeakError(RnnkitError, AssertionError):
@@ -135,8 +117,6 @@ class LeakError(RnnkitError, AssertionError):
         module: qualified name of the first module where it shows; empty if it shows in none, in
             the model itself, or if the probe looks for none (alone, padding, memory, repeatable).
     """
-
-    __module__ = "rnnkit"
 
     probe: str
     module: str
@@ -155,14 +135,17 @@ class RnnkitWarning(UserWarning):
         code: the name of the warning, such as ``"bias-by-position"``.
     """
 
-    __module__ = "rnnkit"
-
     code: str
 
     def __init__(self, message: str, code: str = "") -> None:
         """Keep the code beside the text."""
         super().__init__(message)
         self.code = code
+
+
+for _kind in list(vars().values()):
+    if isinstance(_kind, type) and issubclass(_kind, (RnnkitError, RnnkitWarning)):
+        _kind.__module__ = "rnnkit"
 
 
 def hide_frames() -> None:

@@ -41,15 +41,8 @@ def refusal(
 ) -> NoReturn:
     """Raise an error whose message is composed of these parts.
 
-    Args:
-        error: the class to raise.
-        argument: the parameter that was wrong, as the caller writes it.
-        sentence: torch's, where it has one.
-        headline: what was called, and what is wrong with it.
-        *rows: expected and got, evidence, fix.
-        code: which refusal this is, as the page "Errors" lists them.
-        facts: what the class keeps beside text and argument: of a ShapeError the sizes.
-        source: torch's own error, which a traceback then shows too.
+    ``sentence`` is torch's, where it has one; ``headline`` is what was called, and what is wrong
+    with it. ``facts`` is what the class keeps beside text and argument, a ShapeError the sizes.
     """
     text = compose(sentence, headline, [*rows[: LINES - 3], more(code)])
     raise error(text, argument, *facts, code=code) from source
@@ -110,7 +103,7 @@ def aligned(rows: Iterable[Row], least: int = LABEL_WIDTH) -> list[str]:
 
 
 def wanted(expected: str, actual: str) -> str:
-    """Say what was expected beside what came."""
+    """Write what was expected beside what came."""
     return f"expected {expected}    got {actual}"
 
 

@@ -22,7 +22,7 @@ MEANT = {
     **dict.fromkeys(["lens", "length", "seq_lens", "seq_lengths", "sequence_length"], "lengths"),
     "input_lengths": "lengths",
 }
-RESET = re.compile("reset|done|start|begin|boundar|terminat|truncat|episode|is_first|is_init")
+RESET = re.compile("reset|done|start|begin|boundar|terminat|trunc|episode|is_first|is_init")
 STATE = re.compile("state|hidden|cell")
 CELL_STATES = {"c", "c0", "c_0", "cx", "cell", "cell_state"}
 

@@ -47,7 +47,7 @@ def _computed(
 ) -> tuple[Tensor, States, States]:
     """Return the output, last states, and what the backward function needs."""
     schedule = rows.schedule(direction.reverse)
-    output, cells, kept = FORWARD[direction.mode](data, start, weights, schedule, keep=keep)
+    output, cells, kept = FORWARD[direction.mode](data, start, tuple(weights), schedule, keep=keep)
     return output, tuple(rows.ends(each, schedule.reverse) for each in (output, *cells)), kept
 
 

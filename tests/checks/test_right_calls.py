@@ -67,6 +67,7 @@ Reversed(3, 4).step(torch.ones(5, 3), torch.ones(5, 1, 4))""",
 }
 
 
+@pytest.mark.unhooked("the annotation asks for an initial_state")
 @pytest.mark.filterwarnings("error::rnnkit.RnnkitWarning")
 @pytest.mark.parametrize("name", RIGHT)
 def test_nothing_is_said(name: str) -> None:
@@ -85,6 +86,7 @@ def test_the_way_back_alone(name: str) -> None:
     assert_same(theirs(x)[1], ours(x)[1])
 
 
+@pytest.mark.unhooked("the annotation asks for an initial_state")
 @pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
 def test_states_side_by_side_in_one_buffer(mode: Any) -> None:
     """A step that writes the next state beside the last one, into a buffer for all, is taken."""
@@ -151,6 +153,7 @@ LISTS: dict[str, Callable[[Tensor], Any]] = {
 }
 
 
+@pytest.mark.unhooked("the annotation asks for an initial_state")
 @pytest.mark.parametrize("name", LISTS)
 def test_lists_beside_a_default_device(name: str) -> None:
     """A list is read on the CPU, whatever device new tensors go to."""

@@ -85,6 +85,7 @@ def test_tensors_without_numbers() -> None:
     assert state.shape == (5, 4)
 
 
+@pytest.mark.unhooked("the annotation asks for an initial_state")
 def test_a_vector_is_the_state_of_one_sequence() -> None:
     """Without a batch, a user's state is handed to the cell with a batch of one."""
     output, end = rnnkit.unroll(

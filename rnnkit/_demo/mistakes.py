@@ -230,7 +230,7 @@ def show(scene: Scene, nn: ModuleType) -> None:
         table.append((str(number), mistake.title, brief, ours.kind or "silence"))
     say("\n")
     for place, row in enumerate(table):
-        say("{:<2} {:<37} {:<26} {}".format(*row), "" if place else "bold")
+        say("{:<2} {:<36} {:<26} {}".format(*row), "" if place else "bold")
     say("\nTo see one end as it will: python -m rnnkit --namespace torch.nn --mistake 3")
 
 

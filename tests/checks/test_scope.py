@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pack_sequence
 
 import rnnkit
+from tests.compiles import compiles
 from tests.strategies import CELLS, LAYERS
 
 BATCH, SEQ = 2, 5
@@ -245,6 +246,7 @@ def test_a_watched_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 @pytest.mark.slow
 @unhooked
+@compiles
 @pytest.mark.parametrize("name", [*MODULES, *CELLS])
 def test_a_compiled_module_raises_no_false_alarm(name: str) -> None:
     """Compiled, a cell as one graph, a module with axes steps aside, silent without a scope, too."""

@@ -71,6 +71,22 @@ def _refuse_index(batch: int, came: str) -> NoReturn:
     refusal(ArgumentError, "index", sentence, code="index-kind")
 
 
+def sliced(tensor: Tensor, axis: int, index: slice) -> Tensor:
+    """Return a slice of an axis, and refuse one that torch does not take."""
+    try:
+        return tensor[(slice(None),) * axis + (index,)]
+    except (TypeError, ValueError) as error:
+        parts = (index.start, index.stop, index.step)
+        came = ":".join("" if part is None else brief(part) for part in parts)
+        sentence = f"index must be a slice that torch takes, with a step from 1; got [{came}]"
+        whole = all(part is None or isinstance(part, int) for part in parts)
+        fix = (
+            f"range({tensor.shape[axis]})[{came}] as the index" if whole else "a slice of integers"
+        )
+        row = ("fix", fix)
+        refusal(ArgumentError, "index", sentence, "", row, code="index-kind", source=error)
+
+
 def as_mask(mask: Any, batch: int, device: torch.device) -> Tensor:
     """Return a boolean mask over a batch, of booleans or of 0 and 1, in memory of its own.
 

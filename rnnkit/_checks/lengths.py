@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.compiler import is_compiling
 
 from rnnkit._base.errors import ArgumentError, LayoutError, LengthsError, ShapeError
-from rnnkit._base.message import Row, wanted
+from rnnkit._base.message import Row, brief, wanted
 from rnnkit._base.torch_tools import are_all, is_fake, is_jit_traced, is_meta_or_fake
 from rnnkit._checks.arrays import has_others, is_whole, outlined_array, tensor_or_none
 from rnnkit._checks.call_spec import CallSpec
@@ -27,7 +27,12 @@ def check_lengths(spec: CallSpec, lengths: Any, input: Any) -> Lengths:
     if isinstance(lengths, range) and len(lengths) != spec.batch:
         _refuse_count(spec, lengths, len(lengths))  # it may not fit into memory
     each = tensor_or_none(lengths)
-    if each is None or each.is_meta:
+    listed = lengths if isinstance(lengths, list | tuple) else ()
+    for place, value in enumerate(listed if each is None else ()):
+        if isinstance(value, int) and not 0 <= value <= spec.seq:  # beyond 64 bits, too
+            _refuse_range(spec, lengths, place, value)
+    mixed = each is not None and each.dtype is not torch.bool and bool in map(type, listed)
+    if each is None or each.is_meta or mixed:
         _refuse(spec, lengths, "lengths are not integers that can be read", "a list of ints")
     if each.dim() == 0 and is_whole(each):
         fix = f"[{lengths}] * {spec.batch}"
@@ -51,8 +56,10 @@ def check_lengths(spec: CallSpec, lengths: Any, input: Any) -> Lengths:
 
 
 def _refuse_range(spec: CallSpec, lengths: Any, place: int, value: int) -> NoReturn:
-    cut = f"torch.as_tensor(lengths).clamp({'min=0' if value < 0 else f'max={spec.seq}'})"
-    headline = f"lengths[{place}] is {value} and the input has {spec.seq} steps"
+    cut = f"[max(0, min(n, {spec.seq})) for n in lengths]"
+    if not isinstance(lengths, list | tuple):
+        cut = f"torch.as_tensor(lengths).clamp({'min=0' if value < 0 else f'max={spec.seq}'})"
+    headline = f"lengths[{place}] is {brief(value)} and the input has {spec.seq} steps"
     fix = f"check how the lengths were counted; to cut them: {cut}"
     _refuse(spec, lengths, headline, fix, "lengths-range")
 
@@ -125,7 +132,10 @@ def check_reset(spec: CallSpec, reset: Any, input: Any) -> Tensor:
         _refuse_mask(spec, flags, "mask-shape", *_cause_of_shape(spec, reset, flags, shape))
     if flags.dtype is not torch.bool:
         if has_others(flags, "reset"):
-            fix = f"{_name(reset)} {'> 0.5' if flags.is_floating_point() else '!= 0'}"
+            first = ":, :1" if spec.batch_first and flags.dim() > 1 else ":1"
+            name, changes = _name(reset), f"dim={first.count(',')}, prepend={_name(reset)}[{first}]"
+            fix = f"{name}.diff({changes}) != 0, if these are numbers of documents"
+            fix = f"{name} > 0.5" if flags.is_floating_point() else fix
             headline = "reset holds numbers other than 0 and 1"
             if flags.dim() == 1 and is_whole(flags):
                 fix = f"torch.zeros{shape}.bool().index_fill(0, {_name(reset)}, True)"

@@ -148,8 +148,8 @@ def _changed(spec: CallSpec, shape: Shape, want: Shape) -> str | None:
 
 
 def _of_layers(states: Any) -> list[Tensor]:
-    """Join pairs as ``rnnkit.states.from_layers`` does."""
-    parts = zip(*states, strict=True)
+    """Join pairs as ``rnnkit.states.from_layers`` does; a tensor beside them is not one."""
+    parts = zip(*[None if isinstance(state, Tensor) else state for state in states], strict=True)
     return [
         torch.cat([t if t.dim() == BATCHED else t.unsqueeze(0) for t in tensors])
         for tensors in parts

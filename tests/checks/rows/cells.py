@@ -96,6 +96,8 @@ STATES = {
         "rnnkit.states.select(torch.ones(4, 3, 6), 1) => rnnkit.states.select(torch.ones(4, 3, 6), [1])",
         "rnnkit.states.select(torch.ones(4, 3, 6), torch.tensor([True, False]))",
         'rnnkit.states.select(torch.ones(4, 3, 6), "01")',
+        "rnnkit.states.select(torch.ones(2, 5, 4), slice(None, None, -1)) => rnnkit.states.select(torch.ones(2, 5, 4), range(5)[::-1])",
+        "rnnkit.states.select(torch.ones(2, 5, 4), slice(0.5, None))",
     ),
     "index-range": (
         "A position counts the samples of the state, and this one is beyond them.",

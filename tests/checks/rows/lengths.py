@@ -44,7 +44,7 @@ ROWS = {
         'layer = nn.GRU(3, 4); lengths = torch.ones(5, dtype=torch.int64, device="meta"); layer(torch.ones(7, 5, 3), lengths=lengths)',
         "layer = nn.GRU(3, 4); input, lengths = torch.ones(7, 5, 3), [[7, 3], [4], [1], [2], [2]]; layer(input, lengths=lengths)",
         "layer = nn.GRU(3, 4); input, mask = torch.ones(7, 5, 3), torch.ones(7, 5); layer(input, lengths=mask)",
-        "layer = nn.GRU(3, 4); input, lengths = torch.ones(7, 2, 3), [7, -1180591620717411303424]; layer(input, lengths=lengths)",
+        "layer = nn.GRU(3, 4); input, lengths = torch.ones(7, 5, 3), [True, 3, 4, 1, 2]; layer(input, lengths=lengths)",
         "layer = nn.GRU(3, 4); input, lengths = torch.ones(7, 5, 3), torch.tensor(7); layer(input, lengths=lengths)",
     ),
     "lengths-axes": (
@@ -61,6 +61,8 @@ ROWS = {
         "A length counts steps of the padded input, from 0 to all of them.",
         "layer = nn.GRU(3, 4); input, lengths = torch.ones(7, 5, 3), [7, 3, 8, 1, 2]; layer(input, lengths=lengths) => layer = nn.GRU(3, 4); input, lengths = torch.ones(8, 5, 3), [7, 3, 8, 1, 2]; layer(input, lengths=lengths)",
         "layer = nn.GRU(3, 4); input, lengths = torch.ones(7, 5, 3), [7, -1, 3, 1, 2]; layer(input, lengths=lengths)",
+        "layer = nn.GRU(3, 4); input, lengths = torch.ones(7, 2, 3), [7, -1180591620717411303424]; layer(input, lengths=lengths)",
+        "layer = nn.GRU(3, 4); input, lengths = torch.ones(7, 2, 3), [7, 2**70]; layer(input, lengths=lengths)",
     ),
     "mask-packed": (
         "Packed sequences have no padded steps that a mask of resets could point at.",
@@ -88,6 +90,7 @@ ROWS = {
     "mask-values": (
         "These numbers are positions, or probabilities, and not flags.",
         "layer = nn.GRU(3, 4); input, reset = torch.ones(7, 5, 3), torch.full((7, 5), 0.5); layer(input, reset=reset)",
+        "layer = nn.GRU(3, 4, batch_first=True); input, reset = torch.ones(2, 4, 3), torch.tensor([[0, 0, 1, 2], [3, 3, 3, 4]]); layer(input, reset=reset)",
         "layer = nn.GRU(3, 4); input, reset = torch.ones(7, 3), torch.tensor([0, 1, 2, 3, 4, 5, 6]); layer(input, reset=reset)",
         'layer = nn.GRU(3, 4); reset = torch.ones(7, 5, device="meta"); layer(torch.ones(7, 5, 3), reset=reset)',
         "rnnkit.states.reset(torch.ones(4, 3, 6), [2, 0, 1])",

@@ -36,8 +36,8 @@ SCHEMAS = {
     "citation-file-format": ["CITATION.cff"],
 }
 #: Turns of phrase that plain English does without, and the folders that are free of them.
-ODD_WORDS = "of which|in the place of|what is no|as yet|Say whether|Hold "
-PLAIN_FOLDERS = ["rnnkit/_base", "rnnkit/_kernels", "rnnkit/_modules", "rnnkit/states"]
+ODD_WORDS = "of which|in the place of|what is no|as yet|Say whether|in silence|Hold "
+PLAIN_FOLDERS = ["rnnkit", "benchmarks"]
 #: What the environment of ``package`` checks of the rnnkit that it finds: each module is imported.
 PROOF = """
 import importlib.metadata, pathlib, pkgutil, sys
@@ -177,7 +177,7 @@ def beside(session: nox.Session, place: pathlib.Path, wheel: pathlib.Path) -> st
 
 
 def compare(session: nox.Session, unpacked: pathlib.Path) -> None:
-    """Hold the sdist to git: it has every file that is tracked, and none that git ignores."""
+    """Check that the sdist has every file that git tracks, and none that it ignores."""
     packed = {str(path.relative_to(unpacked)) for path in unpacked.rglob("*") if path.is_file()}
     listed = [
         set(session.run("git", "ls-files", *args, silent=True, log=False).splitlines())
@@ -259,7 +259,7 @@ def errors(session: nox.Session) -> None:
 
 @nox.session
 def peers(session: nox.Session) -> None:
-    """Hold verify and its peers to the gallery, and write who finds what into ``docs/peers.md``."""
+    """Run verify and its peers on the gallery, and write who finds what into ``docs/peers.md``."""
     prepare(session)
     with tempfile.TemporaryDirectory() as place:
         # Beside the shared environment, whose torch they find: a plugin of pytest's stays out.

@@ -18,7 +18,7 @@ class Parent(nn.Module):
     """A model with something before and after its recurrent part."""
 
     def __init__(self, core: nn.Module, width: int) -> None:
-        """Hold the parts."""
+        """Keep the parts."""
         super().__init__()
         self.before = nn.Linear(INPUT, INPUT)
         self.core = core

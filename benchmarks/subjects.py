@@ -39,7 +39,7 @@ class Layer(nn.RNNBase):
         self.width = self.size * directions
 
     def forward(self, input: Any, hx: Any = None) -> Any:
-        """Check what is no packed sequence, by the layout that the layer has."""
+        """Check anything but a packed sequence, by the layout that the layer has."""
         if isinstance(input, PackedSequence):
             return super().forward(input, hx)
         return self.batch_major(input, hx) if self.batch_first else self.seq_major(input, hx)

@@ -80,7 +80,7 @@ class Row:
     cells: dict[str, str]
 
     def kind(self, make: str) -> str:
-        """Say whether a make is silent, obscure or clear."""
+        """Return whether a make is silent, obscure or clear."""
         return self.cells[make].partition(":")[0]
 
     @property

@@ -1,4 +1,4 @@
-"""Hold verify and its peers to the gallery: ``nox -s peers`` writes the tables of ``peers.md``.
+"""Run verify and its peers on the gallery: ``nox -s peers`` writes the tables of ``peers.md``.
 
 Each tool is given a wrong model and its right twin, by the arguments that suit it best and that
 need no code written for the model. A mistake is found if the wrong twin fails a check that the

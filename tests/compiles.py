@@ -35,7 +35,7 @@ class Compiled:
     """A module compiled afresh, with a count of the graphs that were made for it."""
 
     def __init__(self, module: nn.Module, **options: Any) -> None:
-        """Hold the parts."""
+        """Keep the parts."""
         torch._dynamo.reset()
         counters.clear()
         self.graphs = 0

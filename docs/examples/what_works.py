@@ -27,7 +27,7 @@ class Layer(nn.Module):
     """A model that runs a layer of either namespace."""
 
     def __init__(self, lstm: Any) -> None:
-        """Hold the layer."""
+        """Keep the layer."""
         super().__init__()
         self.lstm = lstm
 
@@ -41,7 +41,7 @@ class Unrolled(nn.Module):
     """A model that runs a cell over the steps."""
 
     def __init__(self, cell: rnnkit.LSTMCell) -> None:
-        """Hold the cell."""
+        """Keep the cell."""
         super().__init__()
         self.cell = cell
 
@@ -149,7 +149,7 @@ class Alone(nn.Module):
     """A model without options, which exporters would write into a program's signature."""
 
     def __init__(self, model: nn.Module) -> None:
-        """Hold the model."""
+        """Keep the model."""
         super().__init__()
         self.model = model
 
@@ -170,7 +170,7 @@ class Scriptable(nn.Module):
     """A model as TorchScript takes it: without options."""
 
     def __init__(self, lstm: Any) -> None:
-        """Hold the layer."""
+        """Keep the layer."""
         super().__init__()
         self.lstm = lstm
 
@@ -214,7 +214,7 @@ ATTEMPTS: dict[str, Callable[[nn.Module], Pair]] = {
 
 
 def works(attempt: Callable[[nn.Module], Pair], model: nn.Module) -> bool:
-    """Say whether an attempt gives what it should."""
+    """Return whether an attempt gives what it should."""
     try:
         found, expected = attempt(model)
         torch.testing.assert_close(found, expected)

@@ -24,11 +24,11 @@ def is_recurrent(cell: Any) -> bool:
     )
 
 
-def has_batch(hx: Any, front: tuple[int, ...]) -> bool:
+def has_batch(hx: Any, batch: Any) -> bool:
     """Return whether each tensor of a user's state has the batch on axis 0."""
     if isinstance(hx, tuple | list):
-        return all(part is None or has_batch(part, front) for part in hx)
-    return isinstance(hx, Tensor) and tuple(hx.shape)[:1] == front
+        return all(part is None or has_batch(part, batch) for part in hx)
+    return isinstance(hx, Tensor) and tuple(hx.shape)[:1] == (batch,)
 
 
 def fitting_states(cells: list[Any], hx: Any) -> Any:

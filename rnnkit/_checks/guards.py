@@ -128,7 +128,7 @@ def fitting_unrolled(
         return MISFIT
     front = (shape[0 if batch_first else 1],) if batched else ()
     if weight is None:
-        fits = is_callable_cell(cell) and (not batched or hx is None or has_batch(hx, front))
+        fits = is_callable_cell(cell) and (not batched or hx is None or has_batch(hx, *front))
         return hx if fits else MISFIT
     if not (
         shape[-1] == cell.input_size

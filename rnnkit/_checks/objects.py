@@ -12,7 +12,7 @@ from rnnkit._base.message import BRIEF_LENGTH, bounded, brief, count, refusal, w
 from rnnkit._base.state import PAIR, LSTMState, check_alike
 from rnnkit._checks.cell_guards import is_recurrent, is_state_of_layer, is_with_output
 
-#: torch's names of cells, all of which rnnkit has.
+#: torch's names of the cells that rnnkit has, too.
 CELLS = ("RNNCell", "LSTMCell", "GRUCell")
 
 

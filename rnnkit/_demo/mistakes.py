@@ -235,7 +235,7 @@ def show(scene: Scene, nn: ModuleType) -> None:
 
 
 def find(scene: Scene, folder: Path) -> None:
-    """Have ``verify`` find the first mistake, of which no shape tells, and save its picture."""
+    """Have ``verify`` find the first mistake, which no shape shows, and save its picture."""
     say("\n\nMistake 1 once more: torch is silent, and rnnkit.verify is not.\n", "bold")
     model = LastStep(torch.nn.LSTM(FEATURES, HIDDEN, 2, True))
     say(">>> rnnkit.verify(model, recordings, lengths)")

@@ -58,7 +58,7 @@ class Recordings(NamedTuple):
         return Recordings(self.input[rows, : int(lengths.max())], lengths, self.speaker[rows])
 
     def batches(self, order: Int64[Tensor, " batch"]) -> "list[Recordings]":
-        """Cut the recordings, in this order, into batches of which the last may be smaller."""
+        """Cut the recordings, in this order, into batches; the last one may be smaller."""
         return [self.take(rows) for rows in torch.split(order, BATCH)]
 
 

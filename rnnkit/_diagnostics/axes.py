@@ -22,7 +22,7 @@ Attempt = Callable[[Given], Leaves | None]
 
 
 def check_dims(*needed: str, **axes: Any) -> None:
-    """Hold axes to integers, or to None where they are not needed."""
+    """Check that axes are integers, or None where they are not needed."""
     for argument, dim in axes.items():
         is_axis = isinstance(dim, SupportsIndex) and not isinstance(dim, bool | Tensor)
         if not is_axis and (dim is not None or argument in needed):

@@ -55,7 +55,7 @@ class Contents(pickle.Pickler):
         self.clear_memo()
 
     def read(self, stand_ins: Mapping[int, Any]) -> Any:
-        """Make what was written down, with others in the place of what was kept."""
+        """Make what was written down, with others instead of what was kept."""
         return _Reader(io.BytesIO(self._bytes), stand_ins).load()
 
     def persistent_id(self, obj: Any) -> int | None:

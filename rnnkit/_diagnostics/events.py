@@ -30,7 +30,7 @@ class Event:
         name: the module's qualified name.
         module: the module of the copy that ran.
         tree: the arguments by position and by name, or the result: the tensors themselves.
-        tensors: copies of them, as they were then; None for what is no tensor.
+        tensors: copies of them, as they were then; None for anything else.
         is_packed: whether one of them was packed.
     """
 

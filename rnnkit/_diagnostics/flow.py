@@ -48,7 +48,7 @@ class Flow:
     """Tensors that calls returned, kept alive so that their memory is not given to others."""
 
     def __init__(self, attached: Iterable[Tensor]) -> None:
-        """Begin with copies of what there was before, the originals of which hung on a graph."""
+        """Begin with copies of earlier tensors, whose originals hung on a graph."""
         self._attached = list(attached)
         self._known: dict[int, list[tuple[Tensor, Origin, int | None]]] = defaultdict(list)
         self._made: dict[tuple[Any, int], Origin] = {}

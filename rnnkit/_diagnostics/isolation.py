@@ -67,7 +67,7 @@ class EscapedError(ArgumentError):
 
 
 class Session:
-    """A model of which copies can be run any number of times; counts the runs.
+    """A model whose copies can be run any number of times; it counts the runs.
 
     Attributes:
         model: a copy that is never run, in eval mode.

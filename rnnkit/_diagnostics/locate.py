@@ -190,7 +190,7 @@ class _Search:
         return Location(event.name, (*rows, *cause))
 
     def _layers(self, event: Event, suspect: Suspect) -> list[list[str]]:
-        """Return the layer alone, and all layers of which the same is suspected."""
+        """Return the layer by itself, and all layers that are suspected of the same."""
         alike = {
             one.name: None
             for one, axes in zip(self.normal, self.axes, strict=True)
@@ -236,7 +236,7 @@ class _Search:
         return first.number, [("by", first.text), *place]
 
     def _judged(self, numbers: Sequence[int], runs: list[list[Step]]) -> dict[Step, bool]:
-        """Say which functions and modules show the leak, of those of which that can be said."""
+        """Return which functions and modules show the leak, among those that can be judged."""
         # A module that ran before shows nothing, or cannot be compared.
         shown = {step: False for step in runs[0] if not step.name and any(self.axes[step.number])}
         for number in numbers:

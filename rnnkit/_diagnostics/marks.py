@@ -171,7 +171,7 @@ class Judge:
                 yield f"its h is of {one.name}, row {rows[0]}, its c of {other.name}, row {rows[1]}"
 
     def _other_module(self, call: Call, source: Call, origin: Origin, member: str) -> Iterator[str]:
-        """Mark a state of the module of which the call reads the output, too."""
+        """Mark a state of the module whose output the call reads, too."""
         if not self._continues(call, source):
             return
         if not call.is_step:

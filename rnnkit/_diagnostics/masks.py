@@ -18,7 +18,7 @@ def is_relative(leaf: Tensor, told: list[int], steps: int) -> bool:
 
 
 def shortened(leaf: Any, told: list[int], steps: int) -> Any:
-    """Return lengths of which none is longer than some steps; a mask stays."""
+    """Return lengths that are not longer than some steps; a mask stays."""
     if isinstance(leaf, list):
         return [min(n, steps) for n in leaf]
     if leaf.numel() != len(told):

@@ -1,7 +1,7 @@
 """A call of a recurrent module: what it is given and what it gives, read in one way for everyone.
 
 There are two ways to hear of a call. ``events`` hooks the modules of a copy of a model, so that
-other threads, which run the model itself, notice nothing. ``recorder`` answers in the place of
+other threads, which run the model itself, notice nothing. ``recorder`` answers instead of
 torch's classes: a function has no modules that could be copied.
 """
 
@@ -79,7 +79,7 @@ def from_state(
 
 
 def sizes_of(module: torch.nn.Module, input: Any) -> dict[str, int]:
-    """Return the sizes of an input, as a layer or cell reads its axes; none of what is no input."""
+    """Return an input's sizes, as a layer or cell reads its axes; none if it is not an input."""
     if isinstance(input, PackedSequence):
         sizes = input.batch_sizes
         return {"seq": len(sizes), "batch": int(sizes[0]), "feature": input.data.shape[-1]}
@@ -141,7 +141,7 @@ def is_backward(output: Tensor) -> Tensor:
 
 
 def rows_of(module: torch.nn.Module, state: Tensor) -> Tensor:
-    """Return of which layer and direction each part of a layer's state is, to broadcast to it."""
+    """Return the layer and direction of each part of a layer's state, to broadcast to it."""
     axis = rows_axis(module, state)
     return along(state, axis, torch.arange(state.shape[axis], device=state.device))
 

@@ -1,4 +1,4 @@
-"""Which steps of the output a step of the input reaches: where what is no number comes out."""
+"""Which steps of the output a step of the input reaches: where NaN comes out."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -35,7 +35,7 @@ def reach_of(baseline: Baseline) -> Reach:
 
 
 def reached(baseline: Baseline, output: Leaves, places: list[int]) -> dict[int, int]:
-    """Return the last step of the first output at which what is no number comes out."""
+    """Return the last step of the first output at which NaN comes out."""
     first, seq, steps = baseline.first, baseline.out_seq_dim, baseline.batch.steps or 0
     axis = None if first is None else baseline.axes[first]
     if first is None or seq is None or axis is None or seq == axis or baseline.counts is not None:
@@ -49,7 +49,7 @@ def reached(baseline: Baseline, output: Leaves, places: list[int]) -> dict[int, 
 
 
 def poisoned(baseline: Baseline, where: Where, watch: Watch | None = None) -> Leaves | None:
-    """Run with what is no number at some steps; of tokens, in their embedding."""
+    """Run with NaN at some steps; for tokens, in their embedding."""
     batch, leaf = baseline.batch, baseline.batch.leaves[baseline.batch.paced]
     mask = where(batch, batch.paced)
     if is_number(leaf):

@@ -39,7 +39,7 @@ class Call:
         state: h, and c if there is one, as far as it was given them.
         origins: where each of them came from.
         attached: the members that are on the graph of an earlier run.
-        freed: the members through the graph of which backward has gone.
+        freed: the members through whose graph backward has gone.
         is_fresh: whether it starts from zeros, that were given to it or not.
         output: its output, without the state; None of a cell.
         returned: h, and c if there is one, as far as it returned them.
@@ -78,7 +78,7 @@ class Recorder:
     def __init__(self, model: torch.nn.Module | None, attached: Iterable[Tensor] = ()) -> None:
         """Remember the names of a model's modules; what is run may be a function that calls them.
 
-        ``attached`` has copies of what there was before, the originals of which hung on a graph.
+        ``attached`` has copies of earlier tensors, whose originals hung on a graph.
         """
         self.calls: list[Call] = []
         modules = {} if model is None else dict(model.named_modules())

@@ -30,7 +30,7 @@ class Step(torch.nn.Module):
     """
 
     def __init__(self, step: Callable[..., Any]) -> None:
-        """Hold it."""
+        """Keep it."""
         super().__init__()
         self.model: torch.nn.Module | None = None
         self.step: Callable[..., Any] = step

@@ -89,7 +89,7 @@ def trace(
     """Record which state went where while a model runs once.
 
     Args:
-        run: any module, of which a copy is run in eval mode; or any function that calls modules,
+        run: any module, whose copy runs in eval mode; or any function that calls modules,
             a loop over cells, say.
         *inputs: what it is called with.
         model: beside a function, the module by which the modules that it calls are named. That of

@@ -50,7 +50,7 @@ class Wrapped(torch.nn.Module):
     """A user's cell around one of rnnkit's."""
 
     def __init__(self, cell: Any) -> None:
-        """Hold the cell."""
+        """Keep the cell."""
         super().__init__()
         self.cell, self.initial_state = cell, cell.initial_state
 

@@ -25,7 +25,7 @@ class Holder(nn.Module):
     """A layer, and whatever a test lets it hold and do."""
 
     def __init__(self, act: Callable[[Any], Any] = lambda m: None, **held: Any) -> None:  # noqa: ARG005
-        """Hold it."""
+        """Keep it."""
         super().__init__()
         self.gru = nn.GRU(3, 6, batch_first=True)
         self.act = act

@@ -141,7 +141,7 @@ class Box:
     """A container that torch takes apart."""
 
     def __init__(self, *parts: Any) -> None:
-        """Hold parts."""
+        """Keep parts."""
         self.parts = parts
 
 

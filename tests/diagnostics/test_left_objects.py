@@ -84,7 +84,7 @@ class Called:
     """A state in an object that can be called."""
 
     def __init__(self) -> None:
-        """Hold nothing."""
+        """Keep nothing."""
         self.h: Any = None
 
     def __call__(self) -> Any:

@@ -2,6 +2,7 @@
 
 import random
 import sys
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -245,6 +246,8 @@ def test_without_numpy(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_with_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where a GPU is in use, its random numbers are one of the sources."""
     state = [torch.zeros(1)]
+    # Beside another thread, which an earlier test may have left, verify listens to operations.
+    monkeypatch.setattr(threading, "active_count", lambda: 1)
     monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
     monkeypatch.setattr(torch.cuda, "get_rng_state_all", lambda: [state[0].clone()])
     monkeypatch.setattr(torch.cuda, "set_rng_state_all", lambda new: state.__setitem__(0, new[0]))

@@ -68,7 +68,7 @@ class Wrapped(nn.Module):
     """A user's cell: one of rnnkit's inside, of which ``unroll`` knows nothing."""
 
     def __init__(self, cell: Any) -> None:
-        """Hold the cell."""
+        """Keep the cell."""
         super().__init__()
         self.cell = cell
         self.initial_state = cell.initial_state

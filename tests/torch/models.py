@@ -29,7 +29,7 @@ class Logarithm(nn.Module):
     """A user's cell over one of rnnkit's, undefined at zero."""
 
     def __init__(self, cell: Any) -> None:
-        """Hold the cell."""
+        """Keep the cell."""
         super().__init__()
         self.cell = cell
         self.initial_state = cell.initial_state
@@ -43,7 +43,7 @@ class Unrolled(nn.Module):
     """A cell over the steps, with the options of ``unroll``."""
 
     def __init__(self, cell: Any, **options: Any) -> None:
-        """Hold the cell."""
+        """Keep the cell."""
         super().__init__()
         self.cell, self.options = cell, options
         self.initial_state = cell.initial_state
@@ -100,7 +100,7 @@ class Model(nn.Module):
     """A recurrent core behind a linear layer."""
 
     def __init__(self, core: nn.Module) -> None:
-        """Hold the parts."""
+        """Keep the parts."""
         super().__init__()
         self.before, self.core = nn.Linear(WIDTH, WIDTH), core
 

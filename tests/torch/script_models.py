@@ -14,7 +14,7 @@ class Parent(nn.Module):
     """A model with a recurrent module behind a linear one."""
 
     def __init__(self, core: nn.Module) -> None:
-        """Hold the parts."""
+        """Keep the parts."""
         super().__init__()
         self.before = nn.Linear(INPUT, INPUT)
         self.core = core

@@ -19,7 +19,7 @@ class Lines(nn.Module):
     """A model of a user's, with a submodule of theirs on each side of its layer."""
 
     def __init__(self, core: nn.Module, nested: bool) -> None:
-        """Hold the parts."""
+        """Keep the parts."""
         super().__init__()
         self.core, self.nested = core, nested
         self.before, self.after = Scaled(INPUT), Scaled(HIDDEN)

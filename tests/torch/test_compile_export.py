@@ -42,7 +42,7 @@ class Parent(nn.Module):
     """A model that has something before and something after its recurrent module."""
 
     def __init__(self, core: nn.Module) -> None:
-        """Hold the parts."""
+        """Keep the parts."""
         super().__init__()
         self.before = nn.Linear(INPUT, INPUT)
         self.core = core
@@ -197,7 +197,7 @@ class Packing(nn.Module):
     """A model that packs its input and unpacks nothing."""
 
     def __init__(self, core: nn.Module) -> None:
-        """Hold the parts."""
+        """Keep the parts."""
         super().__init__()
         self.core = core
 

@@ -58,7 +58,7 @@ class Calls(nn.Module):
     """A model that calls a function of states."""
 
     def __init__(self, function: Callable[..., Any]) -> None:
-        """Hold it."""
+        """Keep it."""
         super().__init__()
         self.function = function
 

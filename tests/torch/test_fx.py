@@ -20,7 +20,7 @@ class Plain(nn.Module):
     """A model that gives its recurrent module no state."""
 
     def __init__(self, core: nn.Module) -> None:
-        """Hold the parts."""
+        """Keep the parts."""
         super().__init__()
         self.before = nn.Linear(INPUT, INPUT)
         self.core = core
@@ -50,7 +50,7 @@ class StartsFromParameter(Plain):
     """A model whose first state is learned."""
 
     def __init__(self, core: nn.Module, state: Tensor | tuple[Tensor, Tensor]) -> None:
-        """Hold the parts."""
+        """Keep the parts."""
         super().__init__(core)
         self.start = nn.ParameterList(pytree.tree_leaves(state))
 
@@ -63,7 +63,7 @@ class ReadsConstant(Plain):
     """A model whose input is a constant and whose state is not, as in a decoder's first step."""
 
     def __init__(self, core: nn.Module, constant: Tensor) -> None:
-        """Hold the parts."""
+        """Keep the parts."""
         super().__init__(core)
         self.register_buffer("constant", constant)
 
@@ -233,7 +233,7 @@ class Steps(nn.Module):
     """A model that runs two time steps, the second from the state of the first."""
 
     def __init__(self, core: Any) -> None:
-        """Hold the layer."""
+        """Keep the layer."""
         super().__init__()
         self.core = core
 

@@ -56,7 +56,7 @@ class Uses(nn.Module):
     """A model that uses a layer in one way."""
 
     def __init__(self, layer: Any, use: Use) -> None:
-        """Hold the layer."""
+        """Keep the layer."""
         super().__init__()
         self.layer, self.use = layer, use
 

@@ -112,7 +112,7 @@ class Learned(rnnkit.LSTM):
     """An LSTM that learns where it begins."""
 
     def __init__(self, *sizes: int) -> None:
-        """Hold the first state of one sample."""
+        """Keep the first state of one sample."""
         super().__init__(*sizes)
         self.first = nn.ParameterList(torch.randn(1, 1, HIDDEN) for _ in range(2))
 

@@ -21,7 +21,7 @@ class Parent(nn.Module):
     """A model with something before and after its recurrent part."""
 
     def __init__(self, core: nn.Module, width: int) -> None:
-        """Hold the parts."""
+        """Keep the parts."""
         super().__init__()
         self.before = nn.Linear(INPUT, INPUT)
         self.core = core
@@ -37,7 +37,7 @@ class Unrolled(nn.Module):
     """A cell over the steps, with the options of ``unroll``."""
 
     def __init__(self, cell: nn.Module, **options: Any) -> None:
-        """Hold the cell."""
+        """Keep the cell."""
         super().__init__()
         self.cell = cell
         self.options = options

@@ -14,6 +14,7 @@ from rnnkit._checks.causes import moves
 from rnnkit._checks.causes.inputs import input_row, rows_of
 from rnnkit._checks.causes.moves import Fit, Move, Pair, Shape, mends
 from rnnkit._checks.causes.structures import diagnose_structure, outlined
+from rnnkit._checks.cell_guards import has_batch
 from rnnkit._checks.guards import has_own_dtype
 from rnnkit._checks.odd_tensors import is_odd, not_dense, parts_of
 
@@ -152,15 +153,11 @@ def check_batch(spec: CallSpec, hx: Any) -> None:
     """Check that each tensor of a third-party cell's state has the batch of the input."""
 
     def compare(tensor: Tensor) -> Tensor:
-        if not _has_batch(spec, tensor):
+        if not has_batch(tensor, spec.batch):
             raise_for(_other_batch(spec, hx, tuple(tensor.shape)))
         return tensor
 
     map_state(compare, hx)
-
-
-def _has_batch(spec: CallSpec, tensor: Any) -> bool:
-    return isinstance(tensor, Tensor) and tuple(tensor.shape)[:1] == (spec.batch,)
 
 
 def _other_batch(spec: CallSpec, hx: Any, shape: Shape) -> Cause:
@@ -192,7 +189,7 @@ def _first_of(spec: CallSpec, hx: Any) -> str:
     if not hasattr(spec.module, "initial_state"):
         return none
     first = f"{'layer' if words else 'cell'}.initial_state({spec.batch}){spec.state[2:]}"
-    fitting = [_has_batch(spec, part) for part in hx] if isinstance(hx, tuple) else []
+    fitting = [has_batch(part, spec.batch) for part in hx] if isinstance(hx, tuple) else []
     if not any(fitting):
         return f"{none}{',' if words else ''} or {first}"
     each = [f"{spec.state if fits else first}[{k}]" for k, fits in enumerate(fitting)]

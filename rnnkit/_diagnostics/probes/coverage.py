@@ -47,7 +47,7 @@ def probe_coverage(baseline: Baseline) -> str:
     open_ = {t: look(t) for t in tried if not bool((known & valid)[:, t].any())}
     count = len(tried) - sum(one is None for one in open_.values())
     if not count:
-        skip("what is no number does not go in: no embedding takes the tokens, or it is refused")
+        skip("NaN does not go in: no embedding takes the tokens, or it is refused")
     found = [(t, one & valid[:, t]) for t, one in open_.items() if one is not None]
     silent = {t: one for t, one in found if bool(one.any())}
     _find_other_lengths(baseline, known)
@@ -126,7 +126,7 @@ def _find_other_lengths(baseline: Baseline, read: Tensor) -> None:
 
 
 def _valid(baseline: Baseline) -> Tensor:
-    """Return which steps of which samples are no padding, ``(batch, seq)``."""
+    """Return which steps of each sample are not padding, ``(batch, seq)``."""
     batch = baseline.batch
     valid, padding = valid_mask(batch, post=baseline.post), batch.padding(batch.paced)
     return valid if padding is None else valid & ~padding.cpu()
@@ -209,7 +209,7 @@ def _differ(baseline: Baseline, output: Leaves, differ: Any) -> Tensor:
 
 
 def _came_out(baseline: Baseline, output: Leaves) -> bool:
-    """Return whether what is no number came out elsewhere: of an output that does not follow."""
+    """Return whether NaN came out elsewhere, in an output that does not follow."""
     return any(
         isinstance(one, Tensor) and isinstance(other, Tensor) and not alike([one], [other])
         for one, other in zip(baseline.normal, output, strict=False)

@@ -154,7 +154,7 @@ def _fail_or_note(baseline: Baseline, training: _Training, what: str, name: str)
 
 
 def _detached(training: _Training) -> Iterator[str]:
-    """Return of which cells no state has a gradient in the one before: that may be meant."""
+    """Return the cells whose states have no gradient in the one before: that may be meant."""
     for key, cut in training.cut.items():
         if len(cut) > 1 and all(cut):
             label = training.names.get(key) or "the model"

@@ -46,6 +46,7 @@ import rnnkit
 home = pathlib.Path(rnnkit.__file__).parent
 assert home.is_relative_to(sys.prefix), home
 assert (home / "py.typed").is_file() and (home / "errors.md").is_file()
+assert (home / "_demo" / "vowels.pt").is_file()
 Metadata.from_email(importlib.metadata.distribution("rnnkit").read_text("METADATA"))
 for module in pkgutil.walk_packages(rnnkit.__path__, "rnnkit."):
     if not module.name.endswith("__main__"):

@@ -13,14 +13,14 @@ def main() -> None:
         return
     import torch  # noqa: PLC0415
 
-    from rnnkit._demo import speakers  # noqa: PLC0415
+    from rnnkit._demo import show  # noqa: PLC0415
 
     # Nets as small as these are faster on one thread, and so give the same numbers everywhere.
     torch.set_num_threads(1)
     # Before Python 3.13 the interpreter itself quotes files alone; a mistake stands in none.
     sys.excepthook = traceback.print_exception
     try:
-        speakers.main()
+        show.main()
     except KeyboardInterrupt:
         sys.exit("\nStopped.")
 

@@ -1,5 +1,1 @@
-"""What does the library do on real data?
-
-A classifier of speakers, and the mistakes that people make with one. Nothing imports it but
-``python -m rnnkit``.
-"""
+"""The demonstration, ``python -m rnnkit``: mistakes that people make, on recorded speech."""

@@ -1,4 +1,4 @@
-"""What is said when a mistake is made: the first error or warning, or silence."""
+"""Run code and catch its first error or warning."""
 
 import signal
 import subprocess
@@ -11,45 +11,38 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a run: its first error or warning, if any, and what it returned.
-
-    Attributes:
-        kind: the name of the class of what was said; empty if nothing was.
-        text: the message.
-        value: what the run returned; ``None`` if it raised.
-    """
+    """The class and the text of a run's first error or warning, if any, and what it returned."""
 
     kind: str = ""
     text: str = ""
     value: Any = None
 
     def __str__(self) -> str:
-        """Write what was said."""
+        """Return the error or warning as Python prints it."""
         return f"{self.kind}: {self.text}" if self.kind else "silence"
 
 
 def listen(run: Callable[[], Any]) -> Outcome:
-    """Run something and note what is said."""
-    value = None
+    """Run something and catch its error, or its first warning."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
             value = run()
-        except (NameError, SyntaxError):  # of the mistake's author
+        except (NameError, SyntaxError):  # a fault of whoever wrote the mistake
             raise
-        except Exception as error:  # noqa: BLE001  whatever is raised is what is to be shown
-            # Below the line, jaxtyping lists all there is, right or wrong.
+        except Exception as error:  # noqa: BLE001  each error is to be shown
+            # Below the line, jaxtyping lists every argument.
             return Outcome(type(error).__name__, str(error).partition("\n-----")[0])
-    said = ((warning.category.__name__, str(warning.message)) for warning in caught)
-    return Outcome(*next(said, ("", "")), value)
+    for warning in caught:
+        return Outcome(warning.category.__name__, str(warning.message), value)
+    return Outcome(value=value)
 
 
-def listen_apart(number: int, seed: int) -> Outcome:
-    """Make a mistake by torch's layers in a process of its own, which it may end."""
-    command = [sys.executable, "-m", "rnnkit", "--namespace", "torch.nn"]
-    command += ["--mistake", str(number), "--seed", str(seed)]
+def listen_in_child(*arguments: str) -> Outcome:
+    """Run ``python -m rnnkit`` with these arguments in a child process, which may crash."""
+    command = [sys.executable, "-m", "rnnkit", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
     if done.returncode < 0:
-        return Outcome(signal.Signals(-done.returncode).name, "no message; the process is dead")
+        return Outcome(signal.Signals(-done.returncode).name, "no message; the process crashed")
     lines = done.stderr.strip().splitlines()
     return Outcome(*lines[-1].split(": ", 1)) if done.returncode and lines else Outcome()

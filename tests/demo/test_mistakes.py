@@ -1,8 +1,5 @@
-"""The demonstration's mistakes: each is what it claims to be."""
+"""The demonstration's mistakes and recordings: each is what it claims to be."""
 
-import signal
-import subprocess
-import sys
 from functools import partial
 from types import ModuleType
 
@@ -10,44 +7,75 @@ import pytest
 import torch
 
 import rnnkit
-from rnnkit._demo import speakers as demonstration
-from rnnkit._demo.listening import listen, listen_apart
-from rnnkit._demo.mistakes import BATCH, FEATURES, HIDDEN, MISTAKES, Mistake, Scene
-from tests.demo.scenes import (
-    ANSWERS,
-    each_mistake,
-    each_namespace,
-    make_scene,
-    needs_recordings,
-)
+from rnnkit._demo import mistakes, recordings
+from rnnkit._demo.listening import listen
+from rnnkit._demo.mistakes import FEATURES, HIDDEN, MISTAKES, Mistake
+
+ANSWERS = ("RnnkitWarning", "StateError", "StateError", "LayoutError", "StateError", "DtypeError")
+each_mistake = pytest.mark.parametrize("mistake", MISTAKES, ids=lambda mistake: mistake.title)
 
 
-@each_namespace
+def test_recordings() -> None:
+    """All recordings are there, with the lengths and the speakers that the archive states."""
+    train, test = recordings.load()
+
+    assert train.input.shape == (270, 26, 12)
+    assert test.input.shape == (370, 29, 12)
+    assert train.speaker.bincount().tolist() == [30] * 9
+    assert test.speaker.bincount().tolist() == [31, 35, 88, 44, 29, 24, 40, 50, 29]
+    assert int(min(train.lengths.min(), test.lengths.min())) == 7
+    spoken = torch.arange(26) < train.lengths[:, None]
+    torch.testing.assert_close(train.input[spoken].mean(dim=0), torch.zeros(12), atol=1e-5, rtol=0)
+    torch.testing.assert_close(train.input[spoken].std(dim=0), torch.ones(12))
+    assert not train.input[~spoken].any()
+
+
 @each_mistake
-def test_mended(mistake: Mistake, nn: ModuleType) -> None:
-    """Done right, each of them runs, with torch's layers and with ours, and nobody warns."""
-    make_scene().play(mistake, nn, right=True)
+def test_each_mistake(mistake: Mistake, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The library answers the wrong line; the right line runs in both namespaces without a warning."""
+    monkeypatch.setattr(recordings, "EPOCHS", 0)
+
+    assert listen(partial(mistake.run, rnnkit.nn)).kind == ANSWERS[MISTAKES.index(mistake)]
+    for nn in (torch.nn, rnnkit.nn):
+        mistake.run(nn, right=True)
 
 
-@pytest.mark.parametrize(
-    ("mistake", "answer"),
-    [
-        pytest.param(mistake, answer, id=mistake.title)
-        for mistake, answer in zip(MISTAKES, ANSWERS, strict=True)
-    ],
-)
-def test_rnnkit_speaks(mistake: Mistake, answer: str) -> None:
-    """Each of the mistakes is answered by rnnkit, with an error or a warning of the right kind."""
-    assert listen(partial(make_scene().play, mistake, rnnkit.nn)).kind == answer
+def test_namespaces_train_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both namespaces train the classifier to the same parameters, bit for bit."""
+    trained = []
+
+    def train(model: torch.nn.Module) -> float:
+        recordings.accuracy(model)
+        trained.append(torch.cat([each.detach().flatten() for each in model.parameters()]))
+        return 0.0
+
+    monkeypatch.setattr(recordings, "EPOCHS", 1)
+    monkeypatch.setattr(mistakes, "accuracy", train)
+    for nn in (torch.nn, rnnkit.nn):
+        MISTAKES[0].run(nn, right=True)
+
+    assert trained[0].equal(trained[1])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mistake", MISTAKES[:2], ids=lambda mistake: mistake.title)
+def test_silence_costs_accuracy(mistake: Mistake) -> None:
+    """torch.nn says nothing about the first two mistakes, and the classifier is worse for them."""
+    outcome = listen(partial(mistake.run, torch.nn))
+    right = mistake.run(torch.nn, right=True) or 0.0
+
+    assert not outcome.kind
+    assert outcome.value < right - 0.01
+    assert right >= 0.95
 
 
 def test_silent_end_of_a_mistake() -> None:
-    """Who follows torch's advice in the fourth mistake makes a silent one, which verify finds."""
+    """Whoever follows torch's advice in mistake 4 makes a silent one, which verify finds."""
 
     class Advised(torch.nn.Module):
-        def __init__(self) -> None:
+        def __init__(self, nn: ModuleType = torch.nn) -> None:
             super().__init__()
-            self.lstm = torch.nn.LSTM(FEATURES, HIDDEN)
+            self.lstm = nn.LSTM(FEATURES, HIDDEN)
 
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             h = c = torch.zeros(1, x.size(1), HIDDEN)
@@ -56,87 +84,12 @@ def test_silent_end_of_a_mistake() -> None:
 
     assert "rnnkit.verify" in MISTAKES[3].because
     with pytest.raises(rnnkit.LeakError, match="batch_first=True"):
-        rnnkit.verify(Advised(), make_scene().input)
+        rnnkit.verify(Advised(), recordings.load()[0].input[:8])
 
 
-@pytest.mark.slow
-@needs_recordings
-def test_process_apart() -> None:
-    """Made in a process of its own, a mistake is reported as if made in this one."""
-    here = listen(partial(make_scene().play, MISTAKES[4], torch.nn))
-
-    assert listen_apart(5, seed=0) == here
-
-
-def test_process_that_dies(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A process that a signal ended is reported by the name of the signal."""
-    dead = subprocess.CompletedProcess([], -signal.SIGSEGV, "", "")
-    monkeypatch.setattr(subprocess, "run", lambda *_, **__: dead)
-
-    said = str(listen_apart(3, seed=0))
-
-    assert said == "SIGSEGV: no message; the process is dead"
-
-
-def test_process_that_fails(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A process that an error ended is reported by the last line of its traceback."""
-    said = "Traceback (most recent call last):\n  ...\nRuntimeError: sizes differ: 3 and 4\n"
-    failed = subprocess.CompletedProcess([], 1, "", said)
-    monkeypatch.setattr(subprocess, "run", lambda *_, **__: failed)
-
-    assert str(listen_apart(3, seed=0)) == "RuntimeError: sizes differ: 3 and 4"
-
-
-def test_author_is_not_judged() -> None:
-    """A name that the code of a mistake does not have is an error of its author, and is raised."""
+def test_authors_fault_is_raised() -> None:
+    """A name that the program of a mistake does not know is its author's fault, and is raised."""
     unknown = Mistake("title", "{}", wrong="missing", right="", because="")
 
     with pytest.raises(NameError, match="missing"):
-        listen(partial(make_scene().play, unknown, torch.nn))
-
-
-@pytest.mark.slow
-@needs_recordings
-@pytest.mark.parametrize("mistake", MISTAKES[:2], ids=lambda mistake: mistake.title)
-def test_silence_costs_accuracy(mistake: Mistake, data: demonstration.Data) -> None:
-    """To the first two mistakes torch says nothing, and the classifier is worse for it."""
-
-    def study(model: torch.nn.Module) -> float:
-        demonstration.fit(model, data.train, demonstration.EPOCHS)
-        return demonstration.accuracy(model, data.test)
-
-    scene = Scene(*data.train.take(torch.arange(BATCH))[:2], study, seed=0)
-
-    outcome = listen(partial(scene.play, mistake, torch.nn))
-
-    assert str(outcome) == "silence"
-    assert outcome.value < (scene.play(mistake, torch.nn, right=True) or 0) - 0.01
-
-
-@needs_recordings
-def test_torch_shows_no_mistakes(capsys: pytest.CaptureFixture[str]) -> None:
-    """With torch's namespace, the same training is all that happens."""
-    demonstration.main(["--epochs", "1", "--namespace", "torch.nn"])
-
-    assert capsys.readouterr().out.splitlines()[-1].startswith("  test accuracy ")
-
-
-@pytest.mark.slow
-@needs_recordings
-def test_one_mistake_ends_as_it_will() -> None:
-    """A single mistake is not caught; the traceback can be read, and quotes the wrong line."""
-    command = [sys.executable, "-m", "rnnkit", "--mistake", "5"]
-
-    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
-
-    assert f"\n    {MISTAKES[4].wrong}\n" in done.stderr
-    assert "\nrnnkit.StateError: hx must be one tensor" in done.stderr
-    assert done.returncode == 1
-
-
-@needs_recordings
-def test_one_silent_mistake_is_measured(capsys: pytest.CaptureFixture[str]) -> None:
-    """A single mistake that nobody stops ends with the accuracy that it leaves."""
-    demonstration.main(["--mistake", "2", "--namespace", "torch.nn", "--epochs", "1"])
-
-    assert capsys.readouterr().out.splitlines()[-1].startswith("no error; test accuracy ")
+        listen(partial(unknown.run, torch.nn))

@@ -143,7 +143,7 @@ def test_import_loads_nothing_that_it_does_not_need() -> None:
     loaded = modules_after("import rnnkit")
 
     assert "torch" in loaded
-    assert not loaded & {"pytest", "hypothesis", "beartype", "matplotlib", "sktime", "pandas"}
+    assert not loaded & {"pytest", "hypothesis", "beartype", "matplotlib", "rich"}
     assert not loaded & {"torch._dynamo", "sympy"}
     assert not any(name.startswith("rnnkit._diagnostics") for name in loaded)
 

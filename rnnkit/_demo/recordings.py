@@ -1,0 +1,60 @@
+"""Recorded speech that comes with the package, and a way to train a classifier of speakers."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Int64
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from rnnkit.typing import BatchFirst
+
+FILE = Path(__file__).parent / "vowels.pt"
+SPEAKERS, TRAIN = 9, 270
+BATCH, EPOCHS = 32, 10
+
+
+class Recordings(NamedTuple):
+    """Recordings, padded with zeros to the longest, and the speaker of each."""
+
+    input: BatchFirst
+    lengths: Int64[Tensor, " batch"]
+    speaker: Int64[Tensor, " batch"]
+
+    def take(self, rows: slice | Tensor) -> "Recordings":
+        """Select some recordings, padded only to the longest of these."""
+        lengths = self.lengths[rows]
+        return Recordings(self.input[rows, : int(lengths.max())], lengths, self.speaker[rows])
+
+    def batches(self, order: Tensor) -> "list[Recordings]":
+        """Cut the recordings, in this order, into batches; the last one may be smaller."""
+        return [self.take(rows) for rows in torch.split(order, BATCH)]
+
+
+def load() -> tuple[Recordings, Recordings]:
+    """Return the recordings for training and for testing, scaled by those for training."""
+    saved = torch.load(FILE, weights_only=True)
+    steps, lengths = saved["steps"].float(), saved["lengths"].long()
+    known = steps[: int(lengths[:TRAIN].sum())]
+    steps = (steps - known.mean(dim=0)) / known.std(dim=0)
+    padded = pad_sequence(steps.split(lengths.tolist()), batch_first=True)
+    every = Recordings(padded, lengths, saved["speakers"].long())
+    return every.take(slice(TRAIN)), every.take(slice(TRAIN, None))
+
+
+def accuracy(model: torch.nn.Module) -> float:
+    """Train a classifier, and return the share of test recordings whose speaker it names."""
+    train, test = load()
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
+    for _ in range(EPOCHS):
+        for batch in train.batches(torch.randperm(TRAIN)):
+            scores = model(batch.input, batch.lengths)
+            optimizer.zero_grad()
+            torch.nn.functional.cross_entropy(scores, batch.speaker).backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+    model.eval()
+    count = len(test.lengths)
+    with torch.no_grad():
+        named = [model(*batch[:2]).argmax(1) for batch in test.batches(torch.arange(count))]
+    return int((torch.cat(named) == test.speaker).sum()) / count

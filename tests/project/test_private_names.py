@@ -36,6 +36,7 @@ PRIVATE_NAMES = {
         "parametrized"
     ),
     "Module._sequence_nr": "whether a tensor's graph was there before a run that is traced",
+    "Module._version": "whether a tensor was written into, for which torch has no public name",
     "torch._C._functorch": (
         "whether torch.func transforms the call, whose values then cannot be looked at"
     ),

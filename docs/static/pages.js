@@ -17,6 +17,28 @@ document.addEventListener("DOMContentLoaded", () => {
     }
     list.replaceWith(lines);
   }
+  // On a phone a message's lines wrap. Each becomes a block, so that what wraps is set in.
+  for (const pre of document.querySelectorAll(".highlight pre")) {
+    const lines = [[]];
+    for (const node of [...pre.childNodes]) {
+      const parts = node.textContent.split("\n");
+      parts.forEach((part, at) => {
+        if (at) lines.push([]);
+        const whole = parts.length === 1 || node.nodeType !== Node.ELEMENT_NODE;
+        const piece = parts.length === 1 ? node : whole ? document.createTextNode(part) : node.cloneNode(false);
+        if (!whole) piece.textContent = part;
+        if (part) lines.at(-1).push(piece);
+      });
+    }
+    pre.replaceChildren(
+      ...lines.map((pieces, at) => {
+        const line = document.createElement("span");
+        line.className = "line";
+        line.append(...pieces, at + 1 < lines.length ? "\n" : "");
+        return line;
+      }),
+    );
+  }
   // What scrolls to the side can be reached by Tab, and scrolled by the arrows.
   const focus = () => {
     for (const box of document.querySelectorAll(".highlight pre, .table-wrapper, .sig")) {

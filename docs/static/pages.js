@@ -30,11 +30,12 @@ document.addEventListener("DOMContentLoaded", () => {
         if (part) lines.at(-1).push(piece);
       });
     }
+    if (!lines.at(-1).length) lines.pop();
     pre.replaceChildren(
-      ...lines.map((pieces, at) => {
+      ...lines.map((pieces) => {
         const line = document.createElement("span");
         line.className = "line";
-        line.append(...pieces, at + 1 < lines.length ? "\n" : "");
+        line.append(...pieces, "\n");
         return line;
       }),
     );

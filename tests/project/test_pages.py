@@ -12,12 +12,10 @@ import rnnkit
 ROOT = pathlib.Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 PAGES = [*ROOT.glob("*.md"), *DOCS.rglob("*.md")]
-REFERENCE = (DOCS / "reference.md").read_text()
+REFERENCE = "\n".join(page.read_text() for page in sorted((DOCS / "reference").glob("*.md")))
 BLOCK = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 #: Pages that Sphinx alone can show: lists of what the code says, or of other pages.
-MADE_BY_SPHINX = (
-    *("reference.md", "index.md", "changelog.md", "contributing.md", "concepts.md", "errors.md"),
-)
+MADE_BY_SPHINX = ("index.md", "changelog.md", "contributing.md", "concepts.md", "errors.md")
 
 
 def prose(page: pathlib.Path) -> str:

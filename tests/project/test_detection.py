@@ -95,5 +95,5 @@ def test_each_mistake_stands_in_the_frame(page: pathlib.Path) -> None:
 
     for section in sections:
         _, right = section.split("\n**Right**")
-        assert "\n**Symptom.**" in section, section
+        assert "\n**The mistake.**" in section, section
         assert "\n```python\n" in right, section

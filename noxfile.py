@@ -35,9 +35,9 @@ SCHEMAS = {
     ),
     "citation-file-format": ["CITATION.cff"],
 }
-#: Turns of phrase that plain English does without, and the folders that are free of them.
+#: Turns of phrase that plain English does without, and what is free of them.
 ODD_WORDS = "of which|in the place of|what is no|as yet|Say whether|in silence|Hold"
-PLAIN_FOLDERS = ["rnnkit", "benchmarks"]
+PLAIN = ["rnnkit", "benchmarks", "docs", "README.md", "CONTRIBUTING.md", "CHANGELOG.md"]
 #: What the environment of ``package`` checks of the rnnkit that it finds: each module is imported.
 PROOF = """
 import importlib.metadata, pathlib, pkgutil, sys
@@ -198,7 +198,8 @@ def lint(session: nox.Session) -> None:
     run(session, "ruff", "format", "--check")
     run(session, "codespell_lib")
     # It prints what it finds with file and line, and ends with 1 if that is nothing.
-    session.run("grep", "-rnwE", "--include=*.py", ODD_WORDS, *PLAIN_FOLDERS, success_codes=[1])
+    files = ("--include=*.py", "--include=*.md", "--exclude-dir=_build")
+    session.run("grep", "-rnwE", *files, ODD_WORDS, *PLAIN, success_codes=[1])
     session.run(str(ENVIRONMENT / "bin" / "lint-imports"))
     for schema, files in SCHEMAS.items():
         run(session, "check_jsonschema", "--builtin-schema", f"vendor.{schema}", *files)

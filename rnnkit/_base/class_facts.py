@@ -5,7 +5,6 @@ Every other name on a user's subclass belongs to the user.
 
 import inspect
 import re
-import sys
 from typing import Any, NamedTuple
 
 import torch
@@ -14,11 +13,8 @@ from torch.compiler import is_compiling
 from rnnkit._base.errors import ArgumentError
 from rnnkit._base.message import brief, refusal
 
-#: torch's names of the weights of a cell and, with an ending, of a layer.
-WEIGHT_NAME = re.compile(r"(weight|bias)_(ih|hh|hr)(_l\d+(_reverse)?)?")
-
-#: The methods that decide, beside the parameters, which weights a module is found to have.
-LOOKUPS = {"__getattr__", "__getattribute__"}
+#: torch's names of a cell's or a layer's weights, and the methods that decide what they are.
+WEIGHTS = re.compile(r"(weight|bias)_(ih|hh|hr)(_l\d+(_reverse)?)?|__getattr(ibute)?__")
 
 #: The methods of torch's layers that check a call; a subclass may override each.
 ORIGINAL_CHECK_METHODS = {
@@ -56,16 +52,6 @@ class ClassFacts(NamedTuple):
     #: Whether a subclass overrides one of torch's checks, so that torch's forward must run them.
     overrides_checks: bool = False
 
-    def of_subclass(self, kind: type, base: type) -> "ClassFacts":
-        """Note once what a subclass, and what is beside ours among its bases, overrides."""
-        added = [part for part in kind.__mro__ if part not in base.__mro__]
-        names = {name for part in added for name in vars(part)}
-        return self._replace(
-            is_user_subclass=True,
-            overrides_weights=any(map(WEIGHT_NAME.fullmatch, names)) or bool(names & LOOKUPS),
-            overrides_checks=bool(names & ORIGINAL_CHECK_METHODS),
-        )
-
 
 #: Our class for each class of torch's, noted as it is made.
 OURS: dict[type, type] = {}
@@ -78,10 +64,17 @@ def note_subclass(kind: Any) -> None:
         OURS.setdefault(facts.torch_class, kind)
         return
     # A tool that mirrors our bases one by one derives from them, and from torch's class beside one.
-    for base in (part for own in kind.__mro__ for part in (own, OURS.get(own))):
-        facts = vars(base).get("__rnnkit__") if base else None
+    for base in (part for own in kind.__mro__ for part in (own, OURS.get(own, own))):
+        facts = vars(base).get("__rnnkit__")
         if facts is not None and not facts.is_user_subclass:
-            kind.__rnnkit__ = facts.of_subclass(kind, base)
+            # With what is beside ours among the bases.
+            added = [part for part in kind.__mro__ if part not in base.__mro__]
+            names = {name for part in added for name in vars(part)}
+            kind.__rnnkit__ = facts._replace(
+                is_user_subclass=True,
+                overrides_weights=any(map(WEIGHTS.fullmatch, names)),
+                overrides_checks=bool(names & ORIGINAL_CHECK_METHODS),
+            )
             break
 
 
@@ -121,30 +114,16 @@ def overrides_initial_state(module: Any) -> bool:
     return kind.initial_state not in DEFAULT_INITIAL_STATES or "initial_state" in module.__dict__
 
 
-def constructor_of(module: Any, argument: str = "input_size") -> str:
-    """Return the name of the class that a caller types to make such a module with an argument."""
-    # A tool may have made the module's own class, and a user's class may take other arguments.
-    facts = getattr(module, "__rnnkit__", None)
-    is_known = is_compiling() or (facts is not None and not facts.is_user_subclass)
-    kinds = type(module).__mro__[: 1 if is_known else None]
-    return next((kind.__name__ for kind in kinds if _takes(kind, argument)), kinds[0].__name__)
-
-
-def _takes(kind: Any, argument: str) -> bool:
-    """Return whether a class can be typed by its name, and takes an argument."""
-    home = sys.modules.get(kind.__module__)
-    if "." not in kind.__qualname__ and getattr(home, kind.__name__, None) is not kind:
-        return False
-    parameters = inspect.signature(kind.__init__).parameters
-    return argument in parameters or any(
-        part.kind is inspect.Parameter.VAR_KEYWORD for part in parameters.values()
-    )
+def constructor_of(module: Any) -> str:
+    """Return the name of the class whose constructor takes a recurrent module's options."""
+    # A user's class, or one that a tool has made, may take other arguments.
+    kinds = type(module).__mro__
+    return next((kind.__name__ for kind in kinds if kind in OURS), kinds[0].__name__)
 
 
 def signature_of(forward: Any) -> inspect.Signature:
     """Return the signature of a ``forward`` without what it takes in order to refuse it."""
     signature = inspect.signature(forward)
-    gathers = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-    kept = [part for part in signature.parameters.values() if part.kind not in gathers]
+    kept = [part for part in signature.parameters.values() if "VAR" not in part.kind.name]
     kept[1] = kept[1].replace(default=inspect.Parameter.empty)
     return signature.replace(parameters=kept)

@@ -31,14 +31,11 @@ class RnnkitError(Exception):
         code: the name of the error, such as ``"state-batch"``; empty if it was raised without one.
     """
 
-    argument: str
-    code: str
-
     def __init__(self, message: str, argument: str = "", *, code: str = "") -> None:
         """Keep beside the text which argument it was, and the code."""
         super().__init__(message)
-        self.argument = argument
-        self.code = code
+        self.argument: str = argument
+        self.code: str = code
 
 
 class ArgumentError(RnnkitError, ValueError, TypeError, RuntimeError):
@@ -49,13 +46,9 @@ class ShapeError(RnnkitError, ValueError, RuntimeError):
     """A tensor does not have the expected shape.
 
     Attributes:
-        argument: the parameter that was wrong, as the caller writes it.
         expected: the expected sizes; ``None`` where any size is right.
         actual: the sizes that arrived; empty if no tensor arrived.
     """
-
-    expected: tuple[int | None, ...]
-    actual: tuple[int, ...]
 
     def __init__(
         self,
@@ -68,8 +61,8 @@ class ShapeError(RnnkitError, ValueError, RuntimeError):
     ) -> None:
         """Keep the sizes beside the text, so that code need not parse it."""
         super().__init__(message, argument, code=code)
-        self.expected = expected
-        self.actual = actual
+        self.expected: tuple[int | None, ...] = expected
+        self.actual: tuple[int, ...] = actual
 
 
 class LayoutError(ShapeError):
@@ -91,14 +84,12 @@ class CellError(RnnkitError, RuntimeError):
         step: the step, counted from 0 in the order of the input.
     """
 
-    step: int
-
     def __init__(
         self, message: str, argument: str = "cell", step: int = 0, *, code: str = ""
     ) -> None:
         """Keep the step beside the text."""
         super().__init__(message, argument, code=code)
-        self.step = step
+        self.step: int = step
 
 
 class DtypeError(RnnkitError, ValueError, RuntimeError):
@@ -118,14 +109,11 @@ class LeakError(RnnkitError, AssertionError):
             the model itself, or if the probe looks for none (alone, padding, memory, repeatable).
     """
 
-    probe: str
-    module: str
-
     def __init__(self, message: str, probe: str = "", module: str = "") -> None:
         """Keep what was found beside the text."""
         super().__init__(message, "model", code=probe)
-        self.probe = probe
-        self.module = module
+        self.probe: str = probe
+        self.module: str = module
 
 
 class RnnkitWarning(UserWarning):
@@ -135,12 +123,10 @@ class RnnkitWarning(UserWarning):
         code: the name of the warning, such as ``"bias-by-position"``.
     """
 
-    code: str
-
     def __init__(self, message: str, code: str = "") -> None:
         """Keep the code beside the text."""
         super().__init__(message)
-        self.code = code
+        self.code: str = code
 
 
 for _kind in list(vars().values()):
@@ -149,15 +135,12 @@ for _kind in list(vars().values()):
 
 
 def hide_frames() -> None:
-    """Let pytest leave the frames of this package out of the traceback of its own errors.
-
-    Whoever reads of an error wants the line that called. pytest asks a frame's module for the
-    name that is set here, and calls what it finds with what was raised.
-    """
+    """Let pytest leave the frames of this package out of the traceback of its own errors."""
 
     def hides(caught: Any) -> bool:
         return caught is not None and isinstance(caught.value, RnnkitError)
 
     for name, module in list(sys.modules.items()):
         if name.startswith("rnnkit."):
+            # pytest calls it with what was raised.
             vars(module)["__tracebackhide__"] = hides

@@ -11,22 +11,14 @@ from rnnkit._base.errors import RnnkitWarning
 
 #: A row of a message: a label and a text.
 Row = tuple[str, str]
-Rows = list[Row]
 
 LABEL_WIDTH = 10
-BRIEF_LENGTH = 40
-
+#: The most characters of a value, of a module or a call, and of a line.
+BRIEF_LENGTH, CALL_LENGTH, LINE_LENGTH = 40, 160, 240
 #: From where an int is not printed.
 LARGEST = 10**BRIEF_LENGTH
-
-#: How long a line of a message may become; what is longer was made so by a caller's value.
-LINE_LENGTH = 240
-
 #: How many lines a message has at most: it leaves out its last fix before it has more.
 LINES = 9
-
-#: How long a module or a call may become as it is written in a message.
-CALL_LENGTH = 160
 
 
 def refusal(
@@ -110,9 +102,7 @@ def wanted(expected: str, actual: str) -> str:
 def brief(value: object) -> str:
     """Name a value without printing what a tensor holds, in a few words however large it is."""
     if isinstance(value, Tensor):
-        if value.is_nested:
-            return "a nested Tensor"
-        return f"a Tensor of shape {tuple(value.shape)}"
+        return "a nested Tensor" if value.is_nested else f"a Tensor of shape {tuple(value.shape)}"
     if isinstance(value, torch.dtype | torch.device):
         return str(value)
     if isinstance(value, type):

@@ -1,10 +1,11 @@
 """The state of an LSTM, and functions on the tensors of any state."""
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NamedTuple, NoReturn, TypeVar, overload
+from typing import Any, NamedTuple, TypeVar, overload
 
 import torch
 from torch import Tensor
+from torch.compiler import is_compiling
 from torch.utils import _pytree as pytree
 
 from rnnkit._base.class_facts import proj_size_of
@@ -12,12 +13,8 @@ from rnnkit._base.errors import StateError
 from rnnkit._base.message import brief, refusal
 from rnnkit._base.torch_tools import is_proxy
 
-#: How many axes a layer's state has, of a batch.
-BATCHED = 3
-
-#: How many tensors an LSTM carries.
-PAIR = 2
-
+#: How many axes a layer's state has, of a batch; how many tensors an LSTM carries.
+BATCHED, PAIR = 3, 2
 
 StateT = TypeVar("StateT")
 
@@ -88,24 +85,33 @@ torch.serialization.add_safe_globals([LSTMState])
 def map_state(function: Callable[..., Any], state: StateT, *others: Any) -> StateT:
     """Apply a function to each tensor of a state, together with those of others beside it.
 
-    A None, which stands for zeros, stays None.
+    A None, which stands for zeros, stays None; others have their tensors and None where it has.
     """
     whole: Any = state
-    mapped: StateT
+    for other in others:
+        if _kind(other) != _kind(whole):
+            both = (whole, other)
+            kinds = [
+                f"a tuple of {len(s)}" if isinstance(s, tuple | list) else brief(s) for s in both
+            ]
+            sentence = f"states are not of one kind: {kinds[0]} and {kinds[1]}"
+            refusal(StateError, "state", sentence, code="states-differ")
+    if isinstance(whole, (tuple, list)):
+        parts = [map_state(function, *part) for part in zip(whole, *others, strict=True)]
+        return _like(whole, parts)  # type: ignore[no-any-return]
     if whole is None:
         return state
-    if isinstance(whole, Tensor) or is_proxy(whole):
-        mapped = function(whole, *others)
-        return mapped
-    if not isinstance(whole, (tuple, list)):
+    if not _kind(whole):
         sentence = f"a state is a tensor or a tuple of tensors, got {brief(whole)}"
         refusal(StateError, "state", sentence, code="state-kind")
-    for other in others:
-        if not isinstance(other, (tuple, list)) or len(other) != len(whole):
-            _refuse_kinds(whole, other)
-    parts = zip(whole, *others, strict=True)
-    mapped = _like(whole, [map_state(function, *part) for part in parts])
-    return mapped
+    return function(whole, *others)  # type: ignore[no-any-return]
+
+
+def _kind(state: Any) -> Any:
+    """Return how many members a tuple has, and of anything else whether it is a tensor."""
+    if isinstance(state, (tuple, list)):
+        return [len(state)]
+    return isinstance(state, Tensor) or is_proxy(state)
 
 
 def _like(state: Any, parts: list[Any]) -> Any:
@@ -130,8 +136,7 @@ def filled(state: Any, first: Any) -> Any:
     """Return a state with the members of a first state where it has None."""
     if state is None:
         return first
-    both = (state, first)
-    if not all(isinstance(one, (tuple, list)) for one in both) or len(state) != len(first):
+    if not isinstance(state, (tuple, list)) or _kind(state) != _kind(first):
         return state
     return _like(state, [filled(*parts) for parts in zip(state, first, strict=True)])
 
@@ -143,33 +148,15 @@ def tensors_of(state: Any) -> tuple[Tensor, ...]:
 
 def state_of(tensors: Sequence[Tensor]) -> Any:
     """Return one tensor as it is, and an LSTM's two as an LSTMState."""
-    return tensors[0] if len(tensors) == 1 else LSTMState(*tensors)
+    if len(tensors) == 1:
+        return tensors[0]
+    # A step is paid by the microsecond, and a call of a class costs more than its tuple.
+    return LSTMState(*tensors) if is_compiling() else tuple.__new__(LSTMState, tensors)
 
 
 def has_missing_part(state: Any) -> bool:
     """Return whether a state, or a part of it, is None, which stands for the initial one."""
     return state is None or (isinstance(state, (tuple, list)) and any(map(has_missing_part, state)))
-
-
-def check_alike(state: Any, other: Any) -> None:
-    """Check that two states have their tensors, and None, in the same places."""
-    if isinstance(state, (tuple, list)) and isinstance(other, (tuple, list)):
-        if len(state) != len(other):
-            _refuse_kinds(state, other)
-        for pair in zip(state, other, strict=True):
-            check_alike(*pair)
-    elif (state is None) != (other is None) or _is_tensor(state) != _is_tensor(other):
-        _refuse_kinds(state, other)
-
-
-def _is_tensor(state: Any) -> bool:
-    return isinstance(state, Tensor) or is_proxy(state)
-
-
-def _refuse_kinds(*states: Any) -> NoReturn:
-    kinds = [f"a tuple of {len(s)}" if isinstance(s, tuple | list) else brief(s) for s in states]
-    sentence = f"states are not of one kind: {kinds[0]} and {kinds[1]}"
-    refusal(StateError, "state", sentence, code="states-differ")
 
 
 def layers_first(state: Any) -> Any:

@@ -30,12 +30,8 @@ def is_transformed() -> bool:
 
 def is_batched(gradient: Tensor | None) -> bool:
     """Return whether vmap runs a backward pass over many gradients at once, never in place."""
-    if gradient is None:
-        return False
-    batched: bool = functorch.is_batchedtensor(gradient) or functorch.is_legacy_batchedtensor(
-        gradient
-    )
-    return batched
+    checks = (functorch.is_batchedtensor, functorch.is_legacy_batchedtensor)
+    return gradient is not None and any(check(gradient) for check in checks)
 
 
 def uses_custom_op(steps: Any) -> bool:
@@ -45,18 +41,13 @@ def uses_custom_op(steps: Any) -> bool:
     steps is open, which torch's kernels would fix, since such a program needs rnnkit to load; and
     not for ONNX, which has an LSTM of its own.
     """
-    if not is_compiling():
+    if not is_compiling() or _is_in_functorch() or forward_ad._current_level >= 0:  # noqa: SLF001
         return False
-    if _is_in_functorch() or forward_ad._current_level >= 0:  # noqa: SLF001
-        return False
-    if not is_exporting():
-        return True
-    return is_dynamic_size(steps) and not torch.onnx.is_in_onnx_export()
+    return not is_exporting() or (is_dynamic_size(steps) and not torch.onnx.is_in_onnx_export())
 
 
 def _is_in_functorch() -> bool:
-    depth: int = functorch.get_dynamic_layer_stack_depth()
-    return depth > 0
+    return bool(functorch.get_dynamic_layer_stack_depth())
 
 
 # A compiler of torch 2.8 knows no other way to ask. torch.compiler.assume_constant_result sets
@@ -108,8 +99,7 @@ def lacks_kernel(mode: str, proj_size: int, input: Tensor) -> bool:
     if lowered is torch.float16 and torch.is_grad_enabled():
         return True
     name = "_is_mkldnn_bf16_supported" if lowered is torch.bfloat16 else "_is_mkldnn_fp16_supported"
-    supported: bool = getattr(torch.ops.mkldnn, name)()
-    return not supported
+    return not getattr(torch.ops.mkldnn, name)()
 
 
 def is_proxy(value: Any) -> bool:
@@ -143,20 +133,17 @@ def leaf_node(module: torch.nn.Module, input: Any, hx: Any, **options: Any) -> P
     return node
 
 
-#: The attributes that a copy of a class must not take over.
-OF_EACH_CLASS = {"__dict__", "__weakref__", "__rnnkit__"}
-
-
 def torch_twin(module: torch.nn.Module, torch_class: type[torch.nn.Module]) -> torch.nn.Module:
     """Return a module of torch's class with the same parameters, hooks and options.
 
     TorchScript can compile torch's classes, but no guard. What a user's subclass adds to ours, it
     adds to torch's there.
     """
+    of_each_class = {"__dict__", "__weakref__", "__rnnkit__"}
     own = [kind for kind in type(module).__mro__ if kind.__module__.partition(".")[0] != "rnnkit"]
     added: dict[str, Any] = {}
     for kind in reversed(own[: own.index(torch_class)]):
-        added |= {name: value for name, value in vars(kind).items() if name not in OF_EACH_CLASS}
+        added |= {name: value for name, value in vars(kind).items() if name not in of_each_class}
     twin_class: Any = type(type(module).__name__, (torch_class,), added) if added else torch_class
     twin: torch.nn.Module = twin_class.__new__(twin_class)
     twin.__dict__ = module.__dict__.copy()

@@ -53,7 +53,7 @@ def check_step(layer: Any, x_t: Any) -> None:
     # Of a Recurrent the cells know the width.
     width = getattr(layer, "input_size", None)
     if layer.bidirectional:
-        one_way = f"{constructor_of(layer, 'bidirectional')}(..., bidirectional=False)"
+        one_way = f"{constructor_of(layer)}(..., bidirectional=False)"
         if width is None:
             one_way = "rnnkit.Recurrent(cells), without reverse_cells"
         refusal(

@@ -167,7 +167,7 @@ class CallSpec(NamedTuple):
 
     def with_option(self, option: str) -> str:
         """Write the call that has one option of the layout changed."""
-        name = constructor_of(self.module, option.partition("=")[0])
+        name = constructor_of(self.module)
         return f"{name if self.has_rows else self.name}(..., {option})"
 
 

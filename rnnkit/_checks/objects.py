@@ -9,7 +9,7 @@ from torch import Tensor
 from rnnkit._base.class_facts import constructor_of
 from rnnkit._base.errors import ArgumentError, CellError, StateError
 from rnnkit._base.message import BRIEF_LENGTH, bounded, brief, count, refusal, wanted
-from rnnkit._base.state import PAIR, LSTMState, check_alike
+from rnnkit._base.state import PAIR, LSTMState
 from rnnkit._checks.cell_guards import is_recurrent, is_state_of_layer, is_with_output
 
 #: torch's names of the cells that rnnkit has, too.
@@ -111,8 +111,6 @@ def listed_states(name: str, states: Any) -> list[Any]:
         what = "at least one" if not listed else "all of one kind: tensors, pairs, or None"
         sentence = f"{name} takes a list of states, {what}"
         refusal(ArgumentError, "states", sentence, code="states-of-one-kind")
-    for other in listed[1:]:
-        check_alike(listed[0], other)
     return listed
 
 

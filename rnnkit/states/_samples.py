@@ -8,7 +8,7 @@ from torch import Tensor
 
 from rnnkit._base.errors import ArgumentError, StateError
 from rnnkit._base.message import brief, refusal, wanted
-from rnnkit._base.state import BATCHED, filled, has_missing_part, map_state
+from rnnkit._base.state import BATCHED, filled, map_state
 from rnnkit._checks.arguments import known_options
 from rnnkit._checks.arrays import as_mask, positions_of, sliced
 from rnnkit._checks.objects import listed_states
@@ -192,31 +192,28 @@ def reset(
     [1.0, 0.0, 1.0]
     """
 
-    def renew(tensor: Tensor, fresh: Any = None) -> Tensor:
+    def renew(tensor: Tensor, fresh: Any) -> Tensor:
         axis = batch_axis(tensor, state_batch_first=state_batch_first)
-        if fresh is not None:
-            _check_like(tensor, fresh, axis)
+        _check_like(tensor, fresh, axis)
         shape = [1] * tensor.dim()
         shape[axis] = tensor.shape[axis]
         flags = as_mask(mask, tensor.shape[axis], tensor.device).view(shape)
-        return tensor.masked_fill(flags, 0) if fresh is None else torch.where(flags, fresh, tensor)
+        return torch.where(flags, fresh, tensor)
 
-    if has_missing_part(state):
-        state = filled(state, map_state(torch.zeros_like, initial))
-    return map_state(renew, state, *(() if initial is None else (initial,)))
+    state = filled(state, map_state(torch.zeros_like, initial))
+    return map_state(renew, state, filled(initial, map_state(torch.zeros_like, state)))
 
 
-def _check_like(tensor: Tensor, initial: Any, axis: int) -> None:
+def _check_like(tensor: Tensor, initial: Tensor, axis: int) -> None:
     """Check that an initial state has the shape and dtype of a state."""
     shape, dtype, rows = tuple(tensor.shape), tensor.dtype, []
-    if isinstance(initial, Tensor):
-        if initial.shape == shape and initial.dtype == dtype:
-            return
-        if initial.shape == shape:
-            rows = [("fix", f"rnnkit.states.to(initial, {dtype})")]
-        elif initial.shape == (*shape[:axis], 1, *shape[axis + 1 :]):
-            expanded = f"rnnkit.states.expand(initial, {shape[axis]})"
-            rows = [("fix", f"{expanded}, if all start from it")]
+    if initial.shape == shape and initial.dtype == dtype:
+        return
+    if initial.shape == shape:
+        rows = [("fix", f"rnnkit.states.to(initial, {dtype})")]
+    elif initial.shape == (*shape[:axis], 1, *shape[axis + 1 :]):
+        expanded = f"rnnkit.states.expand(initial, {shape[axis]})"
+        rows = [("fix", f"{expanded}, if all start from it")]
     came = f"{tuple(initial.shape)} of {initial.dtype}" if rows else brief(initial)
     sentence = f"initial must have the shape and dtype of state, {shape} of {dtype}; got {came}"
     refusal(ArgumentError, "initial", sentence, "", *rows, code="initial-shape")

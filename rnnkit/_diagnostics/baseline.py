@@ -8,6 +8,8 @@ from torch import Tensor
 
 from rnnkit._diagnostics.axes import followed_axis, infer_steps, refuse_axis
 from rnnkit._diagnostics.batch import Batch
+from rnnkit._diagnostics.compare import alike
+from rnnkit._diagnostics.events import Event, record, watching
 from rnnkit._diagnostics.isolation import Session
 from rnnkit._diagnostics.outputs import STACK, Leaves, Order, arranged, is_output
 from rnnkit._diagnostics.report import Report
@@ -58,7 +60,11 @@ class Baseline:
         self.gradients: Any = None
         self.normal: Leaves = opened.run(batch.tree())
         self.names = opened.names
-        self.again = opened.run(batch.tree(), on=opened.last) if twice else None
+        self._events: list[Event] = []
+        watch = watching(self._events.append)
+        self.again = opened.run(batch.tree(), on=opened.last, watch=watch) if twice else None
+        if self.again is None or not alike(self.normal, self.again):
+            self._events = []
         self._alone: dict[int, Leaves | Exception] = {}
         self._paced: dict[int, Baseline] = {}
         self.first = next((k for k, leaf in enumerate(self.normal) if is_output(leaf)), None)
@@ -79,6 +85,12 @@ class Baseline:
     def counts(self) -> list[int] | None:
         """Valid steps of each sample; None if not given."""
         return self.batch.counts
+
+    @property
+    def events(self) -> list[Event]:
+        """What goes into modules and comes out of them."""
+        self._events = self._events or record(self.session, self.batch.tree())
+        return self._events
 
     def _find_batch_axes(self) -> None:
         """Find which axis of each output follows when a sample is left out.
@@ -169,6 +181,7 @@ class Baseline:
         other: Baseline = copy.copy(self)
         other.batch, other._alone, other._paced, other.scales = batch, {}, {}, {}
         other.amplified = other.gradients = None
+        other._events = []
         return other
 
     def paced_by(self, index: int) -> "Baseline":

@@ -13,7 +13,7 @@ from torch.nn.utils.rnn import PackedSequence
 from torch.utils import _pytree as pytree
 
 from rnnkit._base.callers import calling_frame, user_frame
-from rnnkit._diagnostics.isolation import Given, Listener, Session
+from rnnkit._diagnostics.isolation import Given, Listener, Session, Watch
 from rnnkit._diagnostics.module_calls import (
     named_arguments,
     sizes_of,
@@ -79,8 +79,13 @@ class Step:
 def record(session: Session, inputs: Given) -> list[Event]:
     """Run the model and write down every call of its modules, in the order of time."""
     events: list[Event] = []
-    session.run(inputs, watch=lambda model: _watch(model, events.append))
+    session.run(inputs, watch=watching(events.append))
     return events
+
+
+def watching(note: Callable[[Event], Any]) -> Watch:
+    """Return what notes every call of a model's modules."""
+    return lambda model: _watch(model, note)
 
 
 def record_steps(session: Session, inputs: Given, numbers: Collection[int]) -> "Steps":

@@ -91,7 +91,7 @@ class _Search:
         self.perturbed, self.smaller, self.size, self.shows = perturbed, smaller, size, shows
         self.unit = unit
         self.session = perturbed.baseline.session
-        self.normal = record(self.session, perturbed.baseline.batch.tree())
+        self.normal = perturbed.baseline.events
         self.changed = record(self.session, perturbed.inputs)
         try:
             fewer = record(self.session, smaller.tree())

@@ -203,7 +203,7 @@ SAMPLES = 4
 #: Ways to lay the batch into the inputs that are tried; only where several axes are as long as it.
 TRIES = 12
 
-#: Samples that are run alone, the shortest first: they have the most padding.
+#: Samples that are run alone, the shortest first; the last of them if the others say nothing.
 ALONE = 3
 
 #: Places at which the probe *causal* cuts: before the last step, and twice further in front.

@@ -58,6 +58,11 @@ class RowOrder:
 
         return watch
 
+    def is_plain(self) -> bool:
+        """Return whether every layer reads the steps seen so far as whole rows."""
+        masks = [self._masks(name) for name in self._behind]
+        return all(one is not None and torch.equal(one[..., 1:], one[..., :-1]) for one in masks)
+
     def judge(self) -> None:
         """Look at each layer; fail if steps go into one up and down."""
         for name, columns in self._behind.items():

@@ -41,7 +41,7 @@ def find_break(stream: Stream) -> Location:
     if isinstance(session.model, torch.jit.ScriptModule) or len(stream.given) < 2:
         return Location("", ())
     try:
-        whole = record(session, stream.baseline.batch.tree())
+        whole = stream.baseline.events
         first, second = (record(session, given) for given in stream.given[:2])
     except Exception:  # noqa: BLE001 - a model may refuse to be watched
         return Location("", ())

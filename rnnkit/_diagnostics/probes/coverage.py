@@ -10,7 +10,6 @@ from torch import Tensor
 from rnnkit._diagnostics.baseline import Baseline
 from rnnkit._diagnostics.changes import changed, steps_at, steps_from, valid_mask
 from rnnkit._diagnostics.compare import alike, is_number
-from rnnkit._diagnostics.events import record
 from rnnkit._diagnostics.masks import is_binary
 from rnnkit._diagnostics.module_calls import is_recurrent, named_arguments, sizes_of
 from rnnkit._diagnostics.outputs import Leaves
@@ -66,13 +65,16 @@ def _look_inside(baseline: Baseline) -> None:
     batch, steps = baseline.batch, baseline.batch.steps or 0
     reach, order = dict[int, int](), RowOrder(batch.size, steps)
     tried = spaced(steps - 2)
-    for start in range(0, len(tried), batch.size):
-        # Another one in each sample, so that few runs are enough.
-        places = [tried[(start + sample) % len(tried)] for sample in range(batch.size)]
+    runs = -(-len(tried) // batch.size)
+    for start in range(runs):
+        # A different one in each sample, so that few runs are enough.
+        places = [tried[(start + k * runs) % len(tried)] for k in range(batch.size)]
         where = _at(torch.tensor(places, device="cpu"), steps)
         output = poisoned(baseline, where, order.watching(places))
         if output is not None:
             reach.update(reached(baseline, output, places))
+        if order.is_plain() and all(last == steps - 1 for last in reach.values()):
+            return
     order.judge()
     if (size := block_size(reach, steps)) is not None:
         text = f"the output reads the input in blocks of {size} steps: a state starts afresh there"
@@ -147,7 +149,7 @@ def _is_middle(baseline: Baseline, step: int) -> bool:
     steps = baseline.batch.steps or 0
     if step not in ((steps - 1) // 2, steps // 2) or baseline.out_seq_dim is not None:
         return False
-    for event in record(baseline.session, baseline.batch.tree()):
+    for event in baseline.events:
         if event.kind == "input" and is_recurrent(event.module):
             sizes = sizes_of(event.module, named_arguments(*event.tree).get("input"))
             if sizes.get("seq", steps) > steps // 2:

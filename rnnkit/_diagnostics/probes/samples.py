@@ -11,9 +11,8 @@ from rnnkit._base.message import count
 from rnnkit._diagnostics.baseline import Baseline
 from rnnkit._diagnostics.changes import sample_at
 from rnnkit._diagnostics.compare import apart, far, is_number, largest
-from rnnkit._diagnostics.events import record
 from rnnkit._diagnostics.experiment import PerturbedRun, run_perturbed
-from rnnkit._diagnostics.judge import agree, refuse_chance
+from rnnkit._diagnostics.judge import agree, for_other_sizes, refuse_chance
 from rnnkit._diagnostics.kept import drawn_from
 from rnnkit._diagnostics.locate import locate_sample
 from rnnkit._diagnostics.outputs import Leaves, Order, orders
@@ -141,7 +140,7 @@ def _judged(runs: Mapping[int, PerturbedRun], indices: list[int]) -> str:
 
 def _flat(baseline: Baseline) -> str | None:
     """Return the sizes that a layer makes of the axis of samples, if it holds batch and seq."""
-    for event in record(baseline.session, baseline.batch.tree()):
+    for event in baseline.events:
         given = event.tensors[0] if event.kind == "input" and event.tensors else None
         if isinstance(event.module, RNNBase) and isinstance(given, Tensor) and given.dim() == 3:
             one, two = given.shape[:2]
@@ -166,11 +165,15 @@ def _probe_alone(baseline: Baseline) -> str:
         skip(UNFOLLOWED)
     if batch.size == 1 and (counts is None or counts[0] == batch.steps):
         skip("the batch has one sample; give two or more")
-    # The shortest samples first: they have the most padding.
-    told = [*batch.lengths.values()] or [list(range(batch.size))]
-    order = [k for n in told for k in sorted(range(batch.size), key=n.__getitem__)[:ALONE]]
+    baseline = for_other_sizes(baseline)
+    # The shortest samples have the most padding; the first one is where a wrong order shows least.
+    ranks = [sorted(range(batch.size), key=n.__getitem__)[:ALONE] for n in batch.lengths.values()]
+    first = [k for rank in ranks for k in rank[:-1]] or [batch.size - 1]
+    rest = [rank[-1] for rank in ranks] or [*range(batch.size)][: ALONE - 1]
     compared: list[tuple[int, int]] = []
-    for sample in dict.fromkeys(order):
+    for sample in dict.fromkeys([*first, *rest]):
+        if compared and sample not in first:
+            break
         output = baseline.run_alone(sample)
         if isinstance(output, Exception):
             skip(f"the model does not run on one sample: {in_short(output)}")

@@ -110,7 +110,7 @@ def probe_memory(baseline: Baseline) -> str:
         return "the first output depends on later steps: the model runs backwards"
     if not _changes(baseline, indices, baseline.normal, inputs, batch):
         skip("the last output depends on no step at all, as dead units do")
-    if any(map(reads_several_steps, record(baseline.session, batch.tree()))):
+    if any(map(reads_several_steps, baseline.events)):
         skip(f"layers read several steps, but not along axis {batch.seq_dim}; give seq_dim")
     if not _runs_along(baseline):
         skip(f"cells are called in loops, but not once for each step of axis {batch.seq_dim}")
@@ -125,7 +125,7 @@ def probe_memory(baseline: Baseline) -> str:
 def _runs_along(baseline: Baseline) -> bool:
     """Return whether a layer runs, or something recurrent is called once for each step."""
     batch, steps = baseline.batch, baseline.batch.steps or 0
-    events = record(baseline.session, batch.tree())
+    events = baseline.events
     if any(isinstance(event.module, RNNBase) for event in events):
         return True
     calls = Counter(event.name for event in events if is_recurrent(event.module))

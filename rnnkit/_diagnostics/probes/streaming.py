@@ -8,9 +8,8 @@ from rnnkit._diagnostics.baseline import Baseline
 from rnnkit._diagnostics.carried import Carried, find_carried, is_read_as_state
 from rnnkit._diagnostics.changes import steps_from
 from rnnkit._diagnostics.compare import far, is_number
-from rnnkit._diagnostics.events import record
 from rnnkit._diagnostics.experiment import run_perturbed
-from rnnkit._diagnostics.judge import near
+from rnnkit._diagnostics.judge import for_other_sizes, near
 from rnnkit._diagnostics.kept import NAMES, kept_names
 from rnnkit._diagnostics.outputs import STACK
 from rnnkit._diagnostics.reach import block_size, reach_of
@@ -39,7 +38,7 @@ class Verdict(NamedTuple):
 def probe_streaming(baseline: Baseline) -> str:
     """The whole sequence gives what its chunks give, the state passed on."""
     try:
-        verdict = _judge(_unpadded(baseline))
+        verdict = _judge(_unpadded(for_other_sizes(baseline)))
     except UnjudgedError:
         _find_blocks(baseline)
         raise
@@ -180,7 +179,7 @@ def _find_blocks(baseline: Baseline) -> None:
         return
     if earlier.moves(first, lambda leaf: leaf.narrow(seq, size, steps - size)):
         return
-    for name, calls in by_name(calls_in(record(baseline.session, baseline.batch.tree()))).items():
+    for name, calls in by_name(calls_in(baseline.events)).items():
         outputs = earlier.both(pass_on(baseline, name)) if len(calls) > 1 else None
         if outputs is None:
             continue

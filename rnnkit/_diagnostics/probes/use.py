@@ -13,7 +13,7 @@ from torch.nn.utils.rnn import PackedSequence
 from rnnkit._base.message import count
 from rnnkit._diagnostics.baseline import Baseline
 from rnnkit._diagnostics.compare import alike
-from rnnkit._diagnostics.events import Event, record
+from rnnkit._diagnostics.events import Event
 from rnnkit._diagnostics.module_calls import (
     each_call,
     has_recurrence,
@@ -35,7 +35,7 @@ def probe_use(baseline: Baseline) -> str:
     """What recurrent layers return is used where it means something."""
     if not has_recurrence(baseline.session.model):
         skip("the model has no recurrent module")
-    events = record(baseline.session, baseline.batch.tree())
+    events = baseline.events
     gradients = gradients_of(baseline)  # what goes on as a c is used as it should be
     cells = find_patterns(baseline, events, gradients)
     calls = _calls(baseline, events)
@@ -101,7 +101,9 @@ class _Judge:
 
     def find_misuse(self) -> None:
         """Try what is known to go wrong."""
-        if self.directions == 2 and self._reads(output=partial(self._backward_half, last=True)):
+        if self.directions == 2 and self._seems_read(
+            output=partial(self._backward_half, last=True)
+        ):
             rest = partial(self._backward_half, last=False)
             if self.call.has_more_steps and not self._reads(output=rest):
                 self._fail(
@@ -110,15 +112,16 @@ class _Judge:
                     "last_hidden(state), or torch.cat([h_n[-2], h_n[-1]], dim=1)",
                 )
         has_steps = self.baseline.out_seq_dim is not None
-        if has_steps and self.module.num_layers == 1 and self._reads(output=_all):
+        if has_steps and self.module.num_layers == 1 and self._seems_read(output=_all):
             return
-        h_matters = self._reads(h=_all)
+        h_matters = self._seems_read(h=_all)
         if h_matters and self.module.num_layers * self.directions > 1:
             self._find_mixed_rows()
         if not (h_matters or has_steps):
             self._find_first_step()
-        is_used = h_matters or self._reads(output=_all)
-        if self.module.mode == "LSTM" and not is_used and self._slopes(c=_all):
+        if self.module.mode != "LSTM" or h_matters or not self._slopes(c=_all):
+            return
+        if not self._reads(output=_all, h=_all):
             text = f"of what {self.name} returns, only the cell state c is used"
             text = f"{text}; the hidden state is h_n, the first of (h_n, c_n)"
             note(self.baseline.report, text)
@@ -127,7 +130,7 @@ class _Judge:
         """Find an output whose first step only is used: it has read one step."""
         reads_on = self.directions == 1 and self.call.starts and self.call.has_more_steps
         is_short = max(self.baseline.batch.valid_steps()) == 1
-        if not reads_on or is_short or not self.baseline.post or not self._reads(output=_all):
+        if not reads_on or is_short or not self.baseline.post or not self._seems_read(output=_all):
             return
         if not self._reads(output=self._later_steps, h=_all, c=_all):
             self._fail(
@@ -137,25 +140,26 @@ class _Judge:
             )
 
     def _find_mixed_rows(self) -> None:
-        total = self.module.num_layers * self.directions
+        """Find a state of which rows are used that do not go together, and no others."""
+        directions, total = self.directions, self.module.num_layers * self.directions
         used = [row for row in range(total) if self._slopes(h=partial(self._rows, rows=[row]))]
-        others = [row for row in range(total) if row not in used]
-        if not used or self._is_felt(h=partial(self._rows, rows=others)):
+        if not used:
             return
-        layers, directions = ({row // self.directions for row in used}, {row % 2 for row in used})
+        unused = partial(self._rows, rows=[row for row in range(total) if row not in used])
+        layers, ways = ({row // directions for row in used}, {row % directions for row in used})
         rows = " and ".join(f"h_n[{row}]" for row in used)
-        if max(layers) < self.module.num_layers - 1 and not self._reads(output=_all):
+        if max(layers) < self.module.num_layers - 1 and not self._reads(output=_all, h=unused):
             self._fail(
                 f"of what {self.name} returns, only {rows} of {total} is used, not the last layer",
                 "h_n[-1], the last layer's state; or the output",
             )
-        if self.directions == 2 and len(used) == len(layers) == len(directions) == 2:
+        if len(used) == len(layers) == len(ways) == 2 and not self._is_felt(h=unused):
             self._fail(
                 f"of the state of {self.name}, {rows} are used: directions of different layers",
                 f"h_n[{total - 2}] and h_n[{total - 1}], the last layer's; or last_hidden(state)",
             )
-        one = self.call.number == 0 and self.directions == 2 and len(directions) == 1
-        if one and not self._reads(output=_all):
+        one = self.call.number == 0 and directions == 2 and len(ways) == 1
+        if one and not self._reads(output=_all, h=unused):
             text = f"of what {self.name} returns, one direction is used: {rows} of {total}"
             note(self.baseline.report, f"{text}; last_hidden(state) has both")
 
@@ -166,6 +170,11 @@ class _Judge:
     def _reads(self, **parts: Where) -> bool:
         """Return whether the outputs depend on some of the parts of the result, at some places."""
         return self._slopes(**parts) or self._is_felt(**parts)
+
+    def _seems_read(self, **parts: Where) -> bool:
+        """Return the same by gradients only, if any arrive in this call: enough for a suspicion."""
+        arrives = any(bool(slope.any()) for slope in self.slopes.values())
+        return self._slopes(**parts) if arrives else self._is_felt(**parts)
 
     def _slopes(self, **parts: Where) -> bool:
         """Return whether a gradient arrives there."""

@@ -1,14 +1,11 @@
-"""What ``verify`` found: a report, or what it raises.
-
-What ``verify`` may cost at most: a few dozen forward passes, whatever the batch.
-"""
+"""What ``verify`` found: a report, or what it raises."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Literal, NoReturn, TypeVar
 
 from rnnkit._base.errors import LeakError
-from rnnkit._base.message import aligned, count, more
+from rnnkit._base.message import LINES, aligned, count, more
 
 OTHER_STEPS = "the output has other steps than the input: which are valid is not known"
 INTEGERS = "the outputs are integers, which may stay the same by chance"
@@ -22,6 +19,11 @@ Outcome = Literal["passed", "skipped", "failed"]
 
 #: So many inputs and outputs are shown with their axes.
 SHOWN = 8
+
+#: What keeps the cost at a few dozen runs: samples that are changed, the longest and the shortest
+#: ones, since these have the padding; layouts that are tried where several axes are as long as the
+#: batch; samples that are run alone; cuts of *causal*; redrawn steps of *memory*; calls of *use*.
+SAMPLES, TRIES, ALONE, CUTS, MEMORIES, CALLS = 4, 12, 3, 3, 4, 4
 
 #: Why a probe that ``skip`` names was skipped.
 LEFT_OUT = "left out by the caller"
@@ -39,6 +41,19 @@ Layout = dict[str, tuple[Axis, ...]]
 
 #: The probes that change the inputs, or the batch, and so judge what depends on what.
 JUDGING = ("batch", "alone", "padding", "causal", "memory", "streaming")
+
+#: What to change where no cause is known, by probe.
+FIXES = {
+    "repeatable": "start each call from the same state; draw random numbers if self.training",
+    "batch": "let no view, norm, softmax or mean cross the axis of the samples",
+    "alone": "mask or pack the padding; compute nothing from the batch as a whole",
+    "padding": "mask what is beyond each length before it is pooled or passed on, or pack it",
+    "causal": "bidirectional=False; pad a convolution on the left, mask attention",
+    "memory": "y, state = layer(x, state), or state = cell(x, state), in the loop",
+    "coverage": "read each step: look at slices, masks and views on its way",
+    "gradient": "no detach(), .data, argmax or no_grad() between this module and the loss",
+    "streaming": "y, state = layer(x, state), and return that state",
+}
 
 
 @dataclass(frozen=True)
@@ -108,34 +123,32 @@ class Report:
         lines = [f"  {marks[c.outcome]}  {c.probe:<10}  {c.detail}" for c in self.checks]
         lines += [f"  note  {note}" for note in self.notes]
         axes = [f"{name} ({', '.join(map(str, parts))})" for name, parts in self.axes.items()]
-        more = [f"and {len(axes) - SHOWN} more"] * (len(axes) > SHOWN)
-        lines += [f"  axes  {', '.join([*axes[:SHOWN], *more])}"] * bool(axes)
+        rest = [f"and {len(axes) - SHOWN} more"] * (len(axes) > SHOWN)
+        lines += [f"  axes  {', '.join([*axes[:SHOWN], *rest])}"] * bool(axes)
         passes = count(self.passes, "forward pass", "forward passes")
         cost = f"{self._counts()}; {passes}, {self.seconds:.2f} s"
-        return "\n".join([f"rnnkit.verify: {self._finding()} ({cost})", *lines])
+        return "\n".join([f"rnnkit.verify: {self._headline()} ({cost})", *lines])
+
+    __repr__ = __str__
 
     def _counts(self) -> str:
-        """Say how many probes were judged, left out by the caller, and not possible."""
-        judged = sum(c.outcome != "skipped" for c in self.checks)
         skipped = sum(c.detail == LEFT_OUT for c in self.checks)
-        missing = len(self.checks) - judged - skipped
+        missing = sum(c.outcome == "skipped" for c in self.checks) - skipped
         parts = [
-            count(judged, "probe judged", "probes judged"),
+            count(len(self.checks) - skipped - missing, "probe judged", "probes judged"),
             *[f"{skipped} skipped"] * bool(skipped),
             *[f"{missing} not possible"] * bool(missing),
         ]
         return ", ".join(parts)
 
-    def _finding(self) -> str:
+    def _headline(self) -> str:
         if self.findings:
-            return f"{count(len(self.findings), 'finding', 'findings')}"
+            return count(len(self.findings), "finding", "findings")
         if self.judged:
-            missing = [f"{c.probe} was not judged: {c.detail}" for c in self.unjudged]
-            return ", but ".join(["no leak found", *["; ".join(missing)] * bool(missing)])
+            missing = "; ".join(f"{c.probe} was not judged: {c.detail}" for c in self.unjudged)
+            return ", but ".join(["no leak found", *[missing] * bool(missing)])
         reasons = [check.detail for check in self.checks if check.probe in JUDGING]
         return ": ".join(["nothing was judged", *reasons[:1]])
-
-    __repr__ = __str__
 
 
 def note(report: Report, text: str) -> None:
@@ -173,44 +186,29 @@ def in_short(error: Exception) -> str:
     return f"{type(error).__name__}: {reason}"
 
 
-def joined(findings: list[LeakError]) -> LeakError:
-    """Return the first finding, which lists the others below."""
-    first, *others = findings
-    if not others:
-        return first
-    lines = [("also", f"{error.probe}: {str(error).splitlines()[0]}") for error in others]
-    return with_lines(first, lines)
-
-
-def with_lines(error: LeakError, lines: list[Line]) -> LeakError:
-    """Return a finding with lines before its last one."""
-    *head, more = str(error).splitlines()
-    width = len("intended?") + 2
-    return LeakError("\n".join([*head, *aligned(lines, width), more]), error.probe, error.module)
+def with_fix(probe: str, rows: Iterable[Line]) -> list[Line]:
+    """Return the rows of a finding with a fix: that of the probe if the cause has none."""
+    lines = list(rows)
+    return lines if "fix" in dict(lines) else [*lines, ("fix", FIXES[probe])]
 
 
 def fail(probe: str, what: str, rows: Iterable[Line] = (), module: str = "") -> NoReturn:
-    """Raise what a probe found: the sentence that says what depends on what."""
+    """Raise what a probe found: the sentence that says what depends on what, and its rows."""
     intended = ("intended?", f"rnnkit.verify(..., skip=[{probe!r}])")
-    raise LeakError("\n".join([what, *aligned([*rows, intended, more(probe)])]), probe, module)
+    lines = [*with_fix(probe, rows), intended, more(probe)]
+    raise LeakError("\n".join([what, *aligned(lines)]), probe, module)
 
 
-#: Samples of a batch that are tried. Each is changed once, which is a run; two would show every
-#: leak between neighbours, four also show one that skips a sample. They are the longest and the
-#: shortest ones, which have the padding.
-SAMPLES = 4
-
-#: Ways to lay the batch into the inputs that are tried; only where several axes are as long as it.
-TRIES = 12
-
-#: Samples that are run alone, the shortest first; the last of them if the others say nothing.
-ALONE = 3
-
-#: Places at which the probe *causal* cuts: before the last step, and twice further in front.
-CUTS = 3
-
-#: Other last steps with which the probe *memory* tries again: units may be dead for one of them.
-MEMORIES = 4
-
-#: Calls of layers that the probe *use* looks at.
-CALLS = 4
+def joined(findings: list[LeakError]) -> LeakError:
+    """Return the first finding, which lists the others as far as a message has lines."""
+    first, *others = findings
+    if not others:
+        return first
+    *head, last = str(first).splitlines()
+    lines = [f"{error.probe}: {str(error).splitlines()[0]}" for error in others]
+    room = max(LINES - len(head) - 1, 1)
+    if len(lines) > room:
+        lines[room - 1 :] = [", ".join(error.probe for error in others[room - 1 :])]
+    width = len("intended?") + 2
+    also = aligned([("also", line) for line in lines], width)
+    return LeakError("\n".join([*head, *also, last]), first.probe, first.module)

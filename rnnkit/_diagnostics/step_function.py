@@ -17,7 +17,7 @@ from rnnkit._diagnostics.isolation import Given, session
 from rnnkit._diagnostics.judge import DoubtError, judge
 from rnnkit._diagnostics.kept import drawn_from
 from rnnkit._diagnostics.probes.streaming import Verdict, explained, judge_way
-from rnnkit._diagnostics.report import UnjudgedError
+from rnnkit._diagnostics.report import UnjudgedError, with_fix
 
 #: The second of a pair goes where the second argument is.
 CARRIED = Carried((("[1]", "state"),), is_named=True)
@@ -76,5 +76,5 @@ def check_streams(
         if drawn := drawn_from(baseline):
             text = f"step draws random numbers ({', '.join(drawn)}); of dropout, call eval() first"
             rows = [*rows, ("note", text)]
-        text = "\n".join([what, *aligned([*rows, more("streaming")])])
+        text = "\n".join([what, *aligned([*with_fix("streaming", rows), more("streaming")])])
         raise LeakError(text, "streaming", module)

@@ -1,9 +1,8 @@
-"""A sequence in chunks, the state passed on, beside the whole sequence at once."""
+"""A sequence in chunks, passing the state along, beside the whole sequence at once."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
@@ -12,8 +11,8 @@ from rnnkit._diagnostics.batch import Batch, is_whole
 from rnnkit._diagnostics.carried import Carried
 from rnnkit._diagnostics.changes import changed, steps_from
 from rnnkit._diagnostics.compare import alike, apart, is_number, largest
-from rnnkit._diagnostics.isolation import Given
-from rnnkit._diagnostics.judge import agree, refuse_chance
+from rnnkit._diagnostics.isolation import Given, Watch
+from rnnkit._diagnostics.judge import agree, near, refuse_chance
 from rnnkit._diagnostics.report import OTHER_OUTPUTS, skip
 
 #: So many steps are run one by one at most; the rest is a chunk.
@@ -21,7 +20,7 @@ SINGLE = 16
 
 
 class Difference(NamedTuple):
-    """Where the chunks give something else than the whole.
+    """Where the chunks differ from the whole.
 
     Attributes:
         output: which one.
@@ -35,11 +34,11 @@ class Difference(NamedTuple):
 
 
 class Stream:
-    """One way to pass a state on, and one way to cut the steps.
+    """One way to pass a state along, and one way to cut the steps.
 
     Attributes:
         baseline: the model on the whole sequence.
-        carried: how the state is passed on.
+        carried: how the state is passed along.
         sizes: how many steps each chunk has.
         given: the inputs of each chunk, with the state that it was given.
         outputs: the leaves of what the model returned for each.
@@ -64,53 +63,42 @@ class Stream:
             start += size
 
     def difference(self) -> Difference | None:
-        """Return where the chunks give something else: by step first, then in the last state."""
-        baseline, stepped = self.baseline, False
-        states: list[int] = []
-        for index, leaf in enumerate(baseline.normal):
-            if self.carried.holds(baseline.names[index]):
-                states.append(index)
-            elif not is_number(leaf):
-                continue
-            elif baseline.has_steps(index) and not baseline.missing(index):
-                stepped = True
-                if (found := self._in_steps(index)) is not None:
-                    return found
+        """Return where the chunks differ: by step first, then in the last state."""
+        baseline = self.baseline
+        states = [k for k, name in enumerate(baseline.names) if self.carried.holds(name)]
+        rest = [k for k in range(len(baseline.normal)) if k not in states]
+        stepped = [k for k in rest if self._has_steps(k)]
+        for index in stepped:
+            axis, start = baseline.step_axes[index] or 0, 0
+            for size, output in zip(self.sizes, self.outputs, strict=True):
+                whole = baseline.normal[index].narrow(axis, start, size)
+                part = _as_steps(output[index], whole, axis)
+                if part is None:
+                    skip(f"chunks of {self.sizes[0]} steps give outputs of other shapes")
+                for step in range(size):
+                    take: Take = lambda leaf, at=start + step: leaf.select(axis, at)  # type: ignore[misc]  # noqa: B023, E731 - called at once
+                    both = whole.select(axis, step), part.select(axis, step)
+                    if (found := self._differs(index, start + step, *both, take)) is not None:
+                        return found
+                start += size
         if not stepped and any(map(self._has_other_steps, range(len(baseline.normal)))):
             skip(OTHER_OUTPUTS)
         for index in states:
-            if (found := self._at_end(index)) is not None:
-                return found
+            whole, last = baseline.normal[index], self.outputs[-1][index]
+            if is_number(whole) and is_number(last) and whole.shape == last.shape:
+                found = self._differs(index, None, whole, last, lambda leaf: leaf)
+                if found is not None:
+                    return found
         return None
+
+    def _has_steps(self, index: int) -> bool:
+        baseline = self.baseline
+        steps = baseline.has_steps(index) and not baseline.missing(index)
+        return steps and is_number(baseline.normal[index])
 
     def _has_other_steps(self, index: int) -> bool:
         one, other = self.baseline.normal[index], self.outputs[0][index]
         return isinstance(one, Tensor) and isinstance(other, Tensor) and one.shape != other.shape
-
-    def _in_steps(self, index: int) -> Difference | None:
-        whole, axis = self.baseline.normal[index], self.baseline.step_axes[index] or 0
-        parts = []
-        for size, output in zip(self.sizes, self.outputs, strict=True):
-            part = output[index]
-            if isinstance(part, Tensor) and part.dim() == whole.dim() - 1 and size == 1:
-                part = part.unsqueeze(axis)  # one step without its axis
-            parts.append(part)
-        shapes = [tuple(part.shape) for part in parts if isinstance(part, Tensor)]
-        wanted = [(*whole.shape[:axis], size, *whole.shape[axis + 1 :]) for size in self.sizes]
-        if shapes != wanted:
-            skip(f"chunks of {self.sizes[0]} steps give outputs of other shapes")
-        joined = torch.cat(parts, axis)
-        for step in range(whole.shape[axis]):
-            parts_at = whole.select(axis, step), joined.select(axis, step)
-            if found := self._differs(index, step, *parts_at, lambda leaf: leaf.select(axis, step)):  # noqa: B023 - called at once
-                return found
-        return None
-
-    def _at_end(self, index: int) -> Difference | None:
-        whole, last = self.baseline.normal[index], self.outputs[-1][index]
-        if not is_number(whole) or not is_number(last) or whole.shape != last.shape:
-            return None
-        return self._differs(index, None, whole, last, lambda leaf: leaf)
 
     def _differs(
         self, index: int, step: int | None, before: Tensor, after: Tensor, take: Take
@@ -120,8 +108,24 @@ class Stream:
         refuse_chance(self.baseline, index, before, after, take)
         return Difference(index, step, apart(before, after).max().item() / largest(before))
 
+    def holds(self, whole: Watch | None = None, second: Watch | None = None) -> bool:
+        """Return whether the second chunk returns what the whole does, under hooks."""
+        baseline, (start, size) = self.baseline, self.sizes[:2]
+        run, normal = baseline.session.attempt, baseline.normal
+        full = normal if whole is None else run(baseline.batch.tree(), watch=whole)
+        output = run(self.given[1], watch=second)
+        pairs = [
+            (part, _as_steps(output[k], part, axis))
+            for k, axis in enumerate(baseline.step_axes)
+            if full is not None and output is not None and axis is not None and self._has_steps(k)
+            for part in [full[k].narrow(axis, start, size)]
+        ]
+        return bool(pairs) and all(
+            two is not None and near(baseline, one, two) for one, two in pairs
+        )
+
     def is_read(self) -> bool:
-        """Return whether what the second chunk gives depends on the state of the first."""
+        """Return whether what the second chunk returns depends on the state of the first."""
         baseline, session, cut = self.baseline, self.baseline.session, self.sizes[0]
         inputs = changed(baseline.batch, steps_from(0, cut))
         other = None if inputs is None else session.attempt(inputs)
@@ -132,21 +136,25 @@ class Stream:
             for k, (one, two) in enumerate(zip(baseline.normal, other, strict=True))
             if isinstance(one, Tensor) and isinstance(two, Tensor) and one.shape == two.shape
         ]
-        if all(alike([one], [two]) for one, two in pairs):
-            return True
         head = baseline.batch.with_leaves(pytree.tree_leaves(inputs, is_leaf=is_whole))
-        if session.attempt(chunk(head, 0, cut)) is None:
+        forgets = all(alike([one], [two]) for one, two in pairs)
+        if forgets or session.attempt(chunk(head, 0, cut)) is None:
             return True
-        end = self.sizes[0] + self.sizes[1]
-        given = self.carried.pass_on(chunk(baseline.batch, cut, end), session.returned)
+        given = self.carried.pass_on(self.given[1], session.returned)
         output = session.attempt(given)
         return output is None or not alike(self.outputs[1], output)
 
     def _after(self, index: int, leaf: Tensor, cut: int) -> Tensor:
         """Return the step after a cut; of what has no steps, all of it."""
-        axis = self.baseline.step_axes[index]
-        in_steps = self.baseline.has_steps(index) and not self.baseline.missing(index)
-        return leaf.narrow(axis, cut, 1) if in_steps and axis is not None else leaf
+        axis = self.baseline.step_axes[index] or 0
+        return leaf.narrow(axis, cut, 1) if self._has_steps(index) else leaf
+
+
+def _as_steps(part: object, whole: Tensor, axis: int) -> Tensor | None:
+    """Return a chunk's output with the axis of steps, which one step may lack; None if unfit."""
+    if isinstance(part, Tensor) and part.dim() == whole.dim() - 1 and whole.shape[axis] == 1:
+        part = part.unsqueeze(axis)
+    return part if isinstance(part, Tensor) and part.shape == whole.shape else None
 
 
 def chunk(batch: Batch, start: int, end: int) -> Given:
@@ -155,13 +163,12 @@ def chunk(batch: Batch, start: int, end: int) -> Given:
 
 
 def ways_to_cut(steps: int) -> list[list[int]]:
-    """Return the sizes of chunks: two, three, and single steps as far as there are few.
+    """Return the sizes of chunks: two halves, and single steps as far as there are few.
 
     >>> from rnnkit._diagnostics.streams import ways_to_cut
     >>> ways_to_cut(7)
     [[3, 4], [1, 1, 1, 1, 1, 1, 1]]
     """
-    half = steps // 2
-    few = min(steps, SINGLE)
+    half, few = steps // 2, min(steps, SINGLE)
     single = [1] * few + [steps - few] * (steps > few)
     return [[half, steps - half], *[single] * (steps > 2)]

@@ -62,8 +62,8 @@ def test_text_of_a_later_time() -> None:
     assert said(irregular(3), X, TIMES, causal=True) == snapshot("""\
 output of step 1 depends on input of step 3 or later
   first      not found: cell is called in a loop over the steps
-  through    of 2 inputs with steps, it is input 1 alone:
-             if a decoder may read all of it, fix it in a wrapper and give the target alone
+  through    input 1; if it may be read whole, fix it in a wrapper and give the others
+  fix        bidirectional=False; pad a convolution on the left, mask attention
   intended?  rnnkit.verify(..., skip=['causal'])
   more       python -m rnnkit explain causal\
 """)

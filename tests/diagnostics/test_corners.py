@@ -232,7 +232,7 @@ def test_input_through_which_it_happens() -> None:
         two=nn.GRU(3, 3, batch_first=True, bidirectional=True),
     )
     lines = said(model, X, X + 1, causal=True)
-    assert "of 2 inputs with steps, it is input 1 alone" in lines
+    assert "through    input 1;" in lines
 
 
 def test_parameters_of_the_user() -> None:

@@ -7,6 +7,8 @@ import pytest
 import torch
 from torch import nn
 
+import rnnkit
+from rnnkit._diagnostics.report import joined
 from tests.diagnostics.corpus.case import CASES, Case, Net, Subject
 from tests.diagnostics.corpus.runner import in_dtype, judge
 
@@ -92,3 +94,15 @@ def test_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[
     assert text.splitlines()[-1] == "1 of 2 mistakes found, 0 faults"
     assert "wrong: causal (expected: causal)" in text
     assert "output of step" in text
+
+
+@BY_NAME
+def test_finding_has_a_fix_and_nine_lines(case: Case) -> None:
+    """What is raised says what to change, in at most nine lines, whatever was found besides."""
+    torch.manual_seed(0)
+    subject = case.make(nn, False)  # type: ignore[arg-type]
+    report = rnnkit.verify(subject.model, *subject.inputs, raises=False, **subject.options)
+    for finding in [*report.findings, *map(joined, [report.findings] * bool(report.findings))]:
+        labels = [line.split()[0] for line in str(finding).splitlines()[1:]]
+        assert labels.count("fix") == 1
+        assert len(labels) < 9

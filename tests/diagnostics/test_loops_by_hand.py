@@ -73,6 +73,7 @@ def test_place_in_a_loop(hidden: int) -> None:
     assert said(model, causal=True) == snapshot("""\
 output of step 0 depends on input of step 3 or later
   first      not found: cell is called in a loop over the steps
+  fix        bidirectional=False; pad a convolution on the left, mask attention
   intended?  rnnkit.verify(..., skip=['causal'])
   more       python -m rnnkit explain causal\
 """)

@@ -233,6 +233,7 @@ def test_text_of_a_state_that_is_not_the_last() -> None:
 
     assert str(error.value) == snapshot("""\
 output[2] (the state at the end) differs in chunks of 3 and 4, the state passed on, from the sequence at once: off by 1.1e+00 of the largest
+  fix        y, state = layer(x, state), and return that state
   intended?  rnnkit.verify(..., skip=['streaming'])
   more       python -m rnnkit explain streaming\
 """)
@@ -252,6 +253,7 @@ def test_text_of_a_sequence_that_is_remembered() -> None:
     assert str(error.value) == snapshot("""\
 a new sequence does not start afresh: it depends on the one before
   cause      model.kept is kept from call to call
+  fix        y, state = layer(x, state), and return that state
   intended?  rnnkit.verify(..., skip=['streaming'])
   more       python -m rnnkit explain streaming\
 """)

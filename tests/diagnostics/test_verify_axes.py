@@ -165,6 +165,7 @@ def test_rows_for_steps() -> None:
     assert text(error.value) == snapshot("""\
 output (7, 6) has a row for each of 7 steps, none for a sample
   cause      likely batch and seq have changed places
+  fix        let no view, norm, softmax or mean cross the axis of the samples
   intended?  rnnkit.verify(..., skip=['batch'])
   more       python -m rnnkit explain batch\
 """)
@@ -199,6 +200,7 @@ def test_square_input_to_a_packed_layer() -> None:
 output of sample 1 depends on input of sample 0
   first      gru (GRU), output of call 0
   at         test_verify_axes.py:...
+  fix        let no view, norm, softmax or mean cross the axis of the samples
   intended?  rnnkit.verify(..., skip=['batch'])
   more       python -m rnnkit explain batch\
 """)

@@ -78,6 +78,7 @@ output of sample 1 depends on input of sample 0
   cause      between the output of one and the input of two
   by         add
   at         test_verify_calls.py:...
+  fix        let no view, norm, softmax or mean cross the axis of the samples
   intended?  rnnkit.verify(..., skip=['batch'])
   also       causal: output of step 0 depends on input of step 3 or later
   more       python -m rnnkit explain batch\

@@ -102,6 +102,7 @@ output of sample 2 depends on input of sample 0
   cause      between the output of gru and the input of head
   by         reshape(4, -1)
   at         models_of_users.py:...
+  fix        let no view, norm, softmax or mean cross the axis of the samples
   intended?  rnnkit.verify(..., skip=['batch'])
   more       python -m rnnkit explain batch\
 """)
@@ -115,6 +116,7 @@ output of sample 1 depends on input of sample 0
   cause      between the model's input and the input of norm
   by         view(7, 4, 3)
   at         models_of_users.py:...
+  fix        let no view, norm, softmax or mean cross the axis of the samples
   intended?  rnnkit.verify(..., skip=['batch'])
   more       python -m rnnkit explain batch\
 """)
@@ -126,6 +128,7 @@ def test_text_of_pooled_padding() -> None:
 sample 3 alone, cut to its 2 steps, gives another output than in the batch: off by 1.8e-01 of the largest
   first      not looked for: alone, a sample runs through other sizes
   cause      padding is pooled, or read as the last step
+  fix        mask or pack the padding; compute nothing from the batch as a whole
   intended?  rnnkit.verify(..., skip=['alone'])
   more       python -m rnnkit explain alone\
 """)
@@ -137,6 +140,7 @@ def test_text_of_the_last_step_of_a_padded_batch() -> None:
 sample 3 alone, cut to its 2 steps, gives another output than in the batch: off by 9.1e-02 of the largest
   first      not looked for: alone, a sample runs through other sizes
   cause      padding is pooled, or read as the last step
+  fix        mask or pack the padding; compute nothing from the batch as a whole
   intended?  rnnkit.verify(..., skip=['alone'])
   more       python -m rnnkit explain alone\
 """)
@@ -171,6 +175,7 @@ def test_text_of_a_state_never_advanced() -> None:
 the last output depends on no earlier step of the input: nothing is remembered
   cause      likely a loop that passes on the first state
   or         axis 1 of the input is not seq: rnnkit.verify(..., seq_dim=...)
+  fix        y, state = layer(x, state), or state = cell(x, state), in the loop
   intended?  rnnkit.verify(..., skip=['memory'])
   more       python -m rnnkit explain memory\
 """)
@@ -181,6 +186,7 @@ def test_text_of_a_kept_state() -> None:
     assert text(caught("kept state")) == snapshot("""\
 the same input gives another output the second time
   cause      model.state is kept from call to call
+  fix        start each call from the same state; draw random numbers if self.training
   intended?  rnnkit.verify(..., skip=['repeatable'])
   more       python -m rnnkit explain repeatable\
 """)
@@ -191,6 +197,7 @@ def test_text_of_a_random_state() -> None:
     assert text(caught("random state")) == snapshot("""\
 the same input gives another output the second time
   cause      forward draws random numbers (torch)
+  fix        start each call from the same state; draw random numbers if self.training
   intended?  rnnkit.verify(..., skip=['repeatable'])
   more       python -m rnnkit explain repeatable\
 """)
@@ -202,6 +209,7 @@ def test_text_of_tiled_beams() -> None:
 output of sample 1 depends on input of sample 0
   first      decoder (GRU), output of call 0
   at         models_of_users.py:...
+  fix        let no view, norm, softmax or mean cross the axis of the samples
   intended?  rnnkit.verify(..., skip=['batch'])
   more       python -m rnnkit explain batch\
 """)
@@ -242,6 +250,7 @@ output of sample 1 depends on input of sample 0
   first      norm (BatchNorm1d), output of call 0
   by         batch_norm
   at         test_verify_mistakes.py:...
+  fix        let no view, norm, softmax or mean cross the axis of the samples
   intended?  rnnkit.verify(..., skip=['batch'])
   more       python -m rnnkit explain batch\
 """)

@@ -59,6 +59,7 @@ def test_other_modules_on_other_values() -> None:
     assert said(Model(compute, gru=gru(), one=nn.Linear(FEATURE, 6))) == snapshot("""\
 output of sample 1 depends on input of sample 0
   first      not found: the model calls other modules on other values
+  fix        let no view, norm, softmax or mean cross the axis of the samples
   intended?  rnnkit.verify(..., skip=['batch'])
   more       python -m rnnkit explain batch\
 """)
@@ -76,6 +77,7 @@ output of step 2 depends on input of step 3 or later
   first      conv (Conv1d), output of call 0
   by         conv1d(1, 1, 1, 1)
   at         test_verify_places.py:...
+  fix        bidirectional=False; pad a convolution on the left, mask attention
   intended?  rnnkit.verify(..., skip=['causal'])
   more       python -m rnnkit explain causal\
 """)
@@ -97,6 +99,7 @@ def test_layer_that_mixes_otherwise() -> None:
 output of sample 1 depends on input of sample 0
   first      gru (Mixed), output of call 0
   at         test_verify_places.py:...
+  fix        let no view, norm, softmax or mean cross the axis of the samples
   intended?  rnnkit.verify(..., skip=['batch'])
   more       python -m rnnkit explain batch\
 """)
@@ -264,7 +267,7 @@ def test_packing_is_not_blamed() -> None:
     message = said(Model(compute, gru=gru()), X, torch.tensor([3, 7, 2, 5]))
 
     assert "first      after gru, in what the model does with tensors itself" in message
-    assert "by " not in message
+    assert "\n  by " not in message
 
 
 def test_write_into_a_part() -> None:

@@ -152,6 +152,7 @@ def test_padding_read() -> None:
 
     assert str(error.value) == snapshot("""\
 output of sample 0 depends on what is beyond its length of 3 steps
+  fix        mask what is beyond each length before it is pooled or passed on, or pack it
   intended?  rnnkit.verify(..., skip=['padding'])
   more       python -m rnnkit explain padding\
 """)

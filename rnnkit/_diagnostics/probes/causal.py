@@ -208,6 +208,5 @@ def _source(baseline: Baseline, later: Where, cut: int) -> list[Line]:
             found.append(index)
     if len(found) != 1:
         return []
-    text = f"of {len(content)} inputs with steps, it is input {found[0]} alone:"
-    fix = "if a decoder may read all of it, fix it in a wrapper and give the target alone"
-    return [("through", text), ("", fix)]
+    text = f"input {found[0]}; if it may be read whole, fix it in a wrapper and give the others"
+    return [("through", text)]

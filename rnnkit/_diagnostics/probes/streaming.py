@@ -11,11 +11,11 @@ from rnnkit._diagnostics.compare import far, is_number
 from rnnkit._diagnostics.experiment import run_perturbed
 from rnnkit._diagnostics.judge import for_other_sizes, near
 from rnnkit._diagnostics.kept import NAMES, kept_names
+from rnnkit._diagnostics.locate import find_break
 from rnnkit._diagnostics.outputs import STACK
 from rnnkit._diagnostics.reach import block_size, reach_of
 from rnnkit._diagnostics.report import NO_STEPS, Line, UnjudgedError, fail, skip
 from rnnkit._diagnostics.starts import by_name, calls_in, pass_on
-from rnnkit._diagnostics.stream_causes import find_break
 from rnnkit._diagnostics.streams import Difference, Stream, ways_to_cut
 
 

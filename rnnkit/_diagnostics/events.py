@@ -1,6 +1,7 @@
 """What goes into a model's modules and functions and comes out of them, in the order of time."""
 
-from collections.abc import Callable, Collection
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -14,10 +15,7 @@ from torch.utils import _pytree as pytree
 
 from rnnkit._base.callers import calling_frame, user_frame
 from rnnkit._diagnostics.isolation import Given, Listener, Session, Watch
-from rnnkit._diagnostics.module_calls import (
-    named_arguments,
-    sizes_of,
-)
+from rnnkit._diagnostics.module_calls import hooked, is_recurrent, named_arguments, sizes_of
 from rnnkit._diagnostics.outputs import leaves, tensors_of
 
 
@@ -105,20 +103,17 @@ def _watch(model: torch.nn.Module, note: Callable[[Event], Any]) -> list[Any]:
     hooks: list[Any] = []
     for name, module in model.named_modules():
         watched = not isinstance(module, torch.jit.ScriptModule)
-        if watched and (name or isinstance(module, RNNBase)):
+        if watched and (name or is_recurrent(module)):
             hooks += _hooked(module, name, note)
     return hooks
 
 
 def _hooked(module: torch.nn.Module, name: str, note: Callable[[Event], Any]) -> list[Any]:
-    def before(module: torch.nn.Module, args: Any, kwargs: Any) -> None:
-        note(_event("input", name, module, (args, kwargs)))
-
-    def after(module: torch.nn.Module, _: Any, output: Any) -> None:
-        note(_event("output", name, module, output))
-
-    first = module.register_forward_pre_hook(before, with_kwargs=True)
-    return [first, module.register_forward_hook(after)]
+    return hooked(
+        module,
+        lambda args, kwargs: note(_event("input", name, module, (args, kwargs))),
+        lambda output: note(_event("output", name, module, output)),
+    )
 
 
 def _event(
@@ -214,3 +209,18 @@ def reads_several_steps(event: Event) -> bool:
     if event.kind == "output" or not isinstance(event.module, RNNBase):
         return False
     return sizes_of(event.module, named_arguments(*event.tree).get("input")).get("seq", 0) > 1
+
+
+def looping(events: Iterable[Event]) -> set[str]:
+    """Return the modules that are given a tensor that they made before: cells of anybody's."""
+    made: dict[str, set[int]] = defaultdict(set)
+    given: dict[str, set[int]] = {}
+    found = set()
+    for event in events:
+        tensors = {id(part) for part in pytree.tree_leaves(event.tree) if isinstance(part, Tensor)}
+        if event.kind == "input":
+            given[event.name] = tensors
+            found |= {event.name} if tensors & made[event.name] else set()
+        else:  # dropout returns what it is given
+            made[event.name] |= tensors - given[event.name]
+    return found

@@ -44,6 +44,36 @@ def _leave(*_: Any) -> None:
     """Change nothing."""
 
 
+class Forward:
+    """A hook around a module's ``forward``, which some call without the module.
+
+    It stands on the instance, so that others of the class do not notice.
+    """
+
+    def __init__(self, module: Any, before: Callable[..., Any], after: Callable[..., Any]) -> None:
+        """Take what is called before, with the arguments, and after, with the result."""
+        self._module, self._forward, self._active = module, module.forward, True
+        self._before, self._after = before, after
+        self._own = module.__dict__.get("forward")
+        module.__dict__["forward"] = self
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the module, with other arguments or another result where a hook returns some."""
+        if not self._active:
+            return self._forward(*args, **kwargs)
+        args, kwargs = self._before(args, kwargs) or (args, kwargs)
+        result = self._forward(*args, **kwargs)
+        other = self._after(result)
+        return result if other is None else other
+
+    def remove(self) -> None:
+        """Stop; restore what was there, unless another hook stands around this one."""
+        self._active, held = False, self._module.__dict__
+        if held.get("forward") is self:
+            del held["forward"]
+            held |= {} if self._own is None else {"forward": self._own}
+
+
 def each_call(
     name: str, before: Callable[..., Any] = _leave, after: Callable[..., Any] = _leave
 ) -> Watch:
@@ -54,13 +84,26 @@ def each_call(
     """
 
     def watch(model: torch.nn.Module) -> list[Any]:
-        module, begun, ended = model.get_submodule(name), itertools.count(), itertools.count()
-        start: Any = lambda _, args, kwargs: before(next(begun), args, kwargs)  # noqa: E731
-        end: Any = lambda _, __, output: after(next(ended), output)  # noqa: E731
-        first = module.register_forward_pre_hook(start, with_kwargs=True)
-        return [first, module.register_forward_hook(end)]
+        begun, ended = itertools.count(), itertools.count()
+        return hooked(
+            model.get_submodule(name),
+            lambda args, kwargs: before(next(begun), args, kwargs),
+            lambda output: after(next(ended), output),
+        )
 
     return watch
+
+
+def hooked(
+    module: torch.nn.Module, before: Callable[..., Any] = _leave, after: Callable[..., Any] = _leave
+) -> list[Any]:
+    """Hook each call of a module, before and after; of a layer or cell each ``forward``."""
+    if isinstance(module, KINDS) and not isinstance(module, torch.jit.ScriptModule):
+        return [Forward(module, before, after)]
+    first = module.register_forward_pre_hook(
+        lambda _, args, kwargs: before(args, kwargs), with_kwargs=True
+    )
+    return [first, module.register_forward_hook(lambda _, __, output: after(output))]
 
 
 def named_arguments(args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from torch.nn import BatchNorm1d, ModuleDict, RNNBase, RNNCellBase
 from rnnkit._diagnostics.baseline import Baseline
 from rnnkit._diagnostics.changes import steps_from
 from rnnkit._diagnostics.compare import is_number
-from rnnkit._diagnostics.events import Event
+from rnnkit._diagnostics.events import Event, looping
 from rnnkit._diagnostics.module_calls import trained
 from rnnkit._diagnostics.reach import poisoned
 from rnnkit._diagnostics.report import fail
@@ -23,7 +23,11 @@ def find_patterns(baseline: Baseline, events: Sequence[Event], gradients: Gradie
     find_wrong_starts(baseline, events)
     _find_shared_direction(baseline, by_name(calls_in(events)))
     _find_reversed_outputs(baseline, gradients)
-    return sum(isinstance(one.module, RNNCellBase) and one.kind == "input" for one in events)
+    cells = looping(events)
+    return sum(
+        one.kind == "input" and (isinstance(one.module, RNNCellBase) or one.name in cells)
+        for one in events
+    )
 
 
 def _find_reversed_outputs(baseline: Baseline, gradients: Gradients) -> None:

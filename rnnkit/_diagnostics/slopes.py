@@ -6,6 +6,7 @@ digit of the output. Its gradient is as small, but it stands by itself, not besi
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -16,7 +17,13 @@ from torch.nn.utils.rnn import PackedSequence
 from rnnkit._diagnostics.baseline import Baseline
 from rnnkit._diagnostics.batch import Batch
 from rnnkit._diagnostics.isolation import Session
-from rnnkit._diagnostics.module_calls import KINDS, from_state, named_arguments, split_result
+from rnnkit._diagnostics.module_calls import (
+    KINDS,
+    from_state,
+    hooked,
+    named_arguments,
+    split_result,
+)
 from rnnkit._diagnostics.outputs import named_leaves
 
 #: A gradient is about to vanish if it is no more than this power of the smallest number.
@@ -129,7 +136,7 @@ class Gradients:
             if isinstance(module, torch.nn.Embedding):
                 module.register_forward_hook(self._embedded)
             elif isinstance(module, torch.nn.RNNBase) and not isinstance(module, ScriptModule):
-                module.register_forward_hook(self._writing(name))
+                hooked(module, after=partial(self._write, name, module))
             if self._cuts_c and isinstance(module, KINDS):
                 module.register_forward_pre_hook(_cut_c, with_kwargs=True)
         opened.passes += 1
@@ -138,8 +145,8 @@ class Gradients:
             output = opened.call(copy, *given.args, **given.kwargs)
         return [leaf for _, leaf in named_leaves(output, stack=True)]
 
-    def _writing(self, name: str) -> Any:
-        return lambda module, _, result: self._results[name].append((module, result))
+    def _write(self, name: str, module: Any, result: Any) -> None:
+        self._results[name].append((module, result))
 
     def _embedded(self, _: Any, args: Any, output: Tensor) -> Any:
         """Follow what an embedding makes of an input that it is given as it is."""

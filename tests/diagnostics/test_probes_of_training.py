@@ -34,6 +34,7 @@ def test_no_gradient() -> None:
     assert said(model) == snapshot("""\
 no gradient reaches one (GRU) from any output
   means      what it returns is unused, or cut off: detach, .data, argmax, .item()
+  fix        no detach(), .data, argmax or no_grad() between this module and the loss
   intended?  rnnkit.verify(..., skip=['gradient'])
   more       python -m rnnkit explain gradient\
 """)
@@ -157,7 +158,7 @@ def test_training_that_tells_nothing(name: str) -> None:
             "refuses": snapshot(
                 "the model does not train on this batch: AssertionError: not in training"
             ),
-            "no layer": snapshot("no recurrent module ran"),
+            "no layer": snapshot('no module with a state ran'),
             "integers": snapshot("no output of the model, or no weight, has a gradient"),
         }[name]
     )

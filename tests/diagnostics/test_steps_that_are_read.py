@@ -44,6 +44,7 @@ def test_step_that_is_never_read() -> None:
     assert said(Model(late, cell=nn.GRUCell(FEATURE, HIDDEN))) == snapshot("""\
 step 0 reaches no output of the model, and later steps do
   evidence   a NaN there reaches no output
+  fix        read each step: look at slices, masks and views on its way
   intended?  rnnkit.verify(..., skip=['coverage'])
   more       python -m rnnkit explain coverage\
 """)

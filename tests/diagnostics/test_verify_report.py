@@ -58,16 +58,16 @@ def test_report_of_what_was_skipped() -> None:
     report = rnnkit.verify(nn.Linear(3, 2), numbers(1, 3), causal=True, skip=["repeatable"])
 
     assert text(report) == snapshot("""\
-rnnkit.verify: nothing was judged: the batch has one sample; give two or more (1 probe judged, 1 skipped, 7 not possible; 6 forward passes, ... s)
+rnnkit.verify: nothing was judged: the batch has one sample; give two or more (1 probe judged, 1 skipped, 7 not possible; 9 forward passes, ... s)
   --  repeatable  left out by the caller
   --  batch       the batch has one sample; give two or more
   --  alone       the batch has one sample; give two or more
   --  padding     no lengths were given
   --  causal      no output has the steps of the input; give out_seq_dim
-  --  memory      the model has no recurrent module; a loop of its own is not seen
+  --  memory      no module has a state; a loop over functions is not seen
   ok  coverage    2 of 3 steps, each reaches an output
-  --  use         the model has no recurrent module
-  --  gradient    no recurrent module ran
+  --  use         no module has a state
+  --  gradient    no module with a state ran
   axes  input (batch, seq), output (batch, 2)\
 """)
 
@@ -183,7 +183,7 @@ def test_model_that_ignores_its_input(dim: int) -> None:
     report = rnnkit.verify(nn.Linear(3, 2), numbers(4, 5, 3), batch_dim=dim)
 
     assert reason(report, "memory") == snapshot(
-        "the model has no recurrent module; a loop of its own is not seen"
+        'no module has a state; a loop over functions is not seen'
     )
 
 

@@ -1,7 +1,9 @@
 """The probe *gradient*: in training, what a recurrent module has learned from."""
 
+import itertools
 import threading
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from functools import partial
 from typing import Any
 
 import torch
@@ -12,8 +14,16 @@ from torch.utils import _pytree as pytree
 
 from rnnkit._diagnostics.baseline import Baseline
 from rnnkit._diagnostics.compare import alike
+from rnnkit._diagnostics.events import looping, record
 from rnnkit._diagnostics.isolation import private
-from rnnkit._diagnostics.module_calls import KINDS, each_call, named_arguments, trained
+from rnnkit._diagnostics.module_calls import (
+    KINDS,
+    each_call,
+    has_recurrence,
+    hooked,
+    named_arguments,
+    trained,
+)
 from rnnkit._diagnostics.outputs import leaves, named_leaves
 from rnnkit._diagnostics.report import fail, in_short, note, skip
 
@@ -31,25 +41,27 @@ class _Training:
             is what the call before returned, and hangs on no graph.
     """
 
-    def __init__(self, baseline: Baseline) -> None:
-        """Run; the copy is thrown away afterwards."""
+    def __init__(self, baseline: Baseline, loops: Collection[str]) -> None:
+        """Run, minding layers and cells and what else has a state; the copy is thrown away."""
         session = baseline.session
         copy, _ = session.pristine.copy()
         self.names = {id(module): name for name, module in copy.named_modules()}
         self.registered = [
             (name, module)
             for name, module in copy.named_modules(remove_duplicate=False)
-            if isinstance(module, KINDS)
+            if isinstance(module, KINDS) or name in loops
         ]
         self.ran: dict[int, tuple[Any, bool]] = {}
         self.cut: dict[int, list[bool]] = {}
         self._returned: dict[int, Tensor] = {}
         thread = threading.get_ident()
 
-        def write_down(module: Any, _: Any) -> None:
+        def write_down(module: Any, *_: Any) -> None:
+            self.ran.setdefault(id(module), (module, torch.is_grad_enabled()))
+
+        def hear(module: Any, _: Any) -> None:
             if threading.get_ident() == thread and isinstance(module, KINDS):
-                with_gradient = torch.is_grad_enabled()
-                self.ran.setdefault(id(module), (module, with_gradient))
+                write_down(module)
 
         def follow(module: Any, args: Any, kwargs: Any, output: Any) -> None:
             self._follow(module, named_arguments(args, kwargs).get("hx"), output)
@@ -58,7 +70,10 @@ class _Training:
         with session.watched():
             cells = {id(one): one for _, one in self.registered if isinstance(one, RNNCellBase)}
             handles = [
-                register_module_forward_pre_hook(write_down),
+                register_module_forward_pre_hook(hear),
+                *itertools.chain(
+                    *(hooked(one, partial(write_down, one)) for _, one in self.registered)
+                ),
                 *(one.register_forward_hook(follow, with_kwargs=True) for one in cells.values()),
             ]
             try:
@@ -98,11 +113,13 @@ def probe_gradient(baseline: Baseline) -> str:
     """Each recurrent module that ran in training gets a gradient from some output."""
     report = baseline.report
     try:
-        training = _Training(baseline)
+        given = baseline.batch.tree()
+        known = has_recurrence(baseline.session.model)
+        training = _Training(baseline, () if known else looping(record(baseline.session, given)))
     except Exception as error:  # noqa: BLE001 - it may run in eval mode alone
         skip(f"the model does not train on this batch: {in_short(error)}")
     if not training.ran:
-        skip("no recurrent module ran")
+        skip("no module with a state ran")
     if training.reached is None:
         skip("no output of the model, or no weight, has a gradient")
     for key, (module, with_gradient) in training.ran.items():

@@ -19,7 +19,7 @@ from rnnkit._diagnostics.changes import (
     valid_mask,
 )
 from rnnkit._diagnostics.compare import is_number, largest
-from rnnkit._diagnostics.events import reads_several_steps, record
+from rnnkit._diagnostics.events import looping, reads_several_steps, record
 from rnnkit._diagnostics.experiment import PerturbedRun, run_perturbed
 from rnnkit._diagnostics.isolation import Given
 from rnnkit._diagnostics.masks import is_binary
@@ -90,8 +90,9 @@ def _is_blank(baseline: Baseline, content: list[int], where: Where) -> bool:
 def probe_memory(baseline: Baseline) -> str:
     """The last step, or the pooled output, depends on earlier steps at all."""
     batch = baseline.batch
-    if not has_recurrence(baseline.session.model):
-        skip("the model has no recurrent module; a loop of its own is not seen")
+    known = has_recurrence(baseline.session.model)
+    if not known and not looping(record(baseline.session, batch.tree())):
+        skip("no module has a state; a loop over functions is not seen")
     tried = batch.steps is not None and any(map(batch.has_steps, range(len(batch.leaves))))
     if not tried or not batch.steps or max(baseline.counts or [batch.steps]) == 1:
         skip(NO_STEPS)
@@ -128,7 +129,8 @@ def _runs_along(baseline: Baseline) -> bool:
     events = baseline.events
     if any(isinstance(event.module, RNNBase) for event in events):
         return True
-    calls = Counter(event.name for event in events if is_recurrent(event.module))
+    cells = looping(events)
+    calls = Counter(e.name for e in events if is_recurrent(e.module) or e.name in cells)
     try:
         shorter = record(baseline.session, batch.cut(steps - 1, front=baseline.post).tree())
     except Exception:  # noqa: BLE001 - it may be made for so many steps

@@ -13,7 +13,7 @@ from torch.nn.utils.rnn import PackedSequence
 from rnnkit._base.message import count
 from rnnkit._diagnostics.baseline import Baseline
 from rnnkit._diagnostics.compare import alike
-from rnnkit._diagnostics.events import Event
+from rnnkit._diagnostics.events import Event, looping
 from rnnkit._diagnostics.module_calls import (
     each_call,
     has_recurrence,
@@ -33,9 +33,9 @@ Where = Callable[[Tensor], Tensor]
 
 def probe_use(baseline: Baseline) -> str:
     """What recurrent layers return is used where it means something."""
-    if not has_recurrence(baseline.session.model):
-        skip("the model has no recurrent module")
     events = baseline.events
+    if not has_recurrence(baseline.session.model) and not looping(events):
+        skip("no module has a state")
     gradients = gradients_of(baseline)  # what goes on as a c is used as it should be
     cells = find_patterns(baseline, events, gradients)
     calls = _calls(baseline, events)

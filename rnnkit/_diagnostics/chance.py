@@ -1,9 +1,14 @@
-"""Random numbers: where their sources stand, and how each run starts from the same."""
+"""Random numbers: which sources a model draws from, so that each run starts from the same ones.
+
+The sources belong to the process. What the model does not draw from is left to other threads, which
+otherwise would draw the same numbers again.
+"""
 
 import random
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any, NamedTuple
 
@@ -18,7 +23,7 @@ SEED = 20201
 
 
 class Source(NamedTuple):
-    """How to read and write where a source of random numbers stands, and how to seed it."""
+    """How to read, write and seed a source of random numbers."""
 
     read: Callable[[], Any]
     write: Callable[[Any], Any]
@@ -26,15 +31,13 @@ class Source(NamedTuple):
 
 
 def sources() -> dict[str, Source]:
-    """Return the sources that the process has, by name."""
-    generator = torch.default_generator
+    """Return the sources of the process, by name."""
+    generator, cuda, numpy = torch.default_generator, torch.cuda, sys.modules.get("numpy")
     found = {"torch": Source(generator.get_state, generator.set_state, generator.manual_seed)}
-    cuda = torch.cuda
     if cuda.is_initialized():  # type: ignore[no-untyped-call]
         found["torch.cuda"] = Source(
             cuda.get_rng_state_all, cuda.set_rng_state_all, cuda.manual_seed_all
         )
-    numpy = sys.modules.get("numpy")
     if numpy is not None:
         numbers = numpy.random
         found["numpy.random"] = Source(numbers.get_state, numbers.set_state, numbers.seed)
@@ -46,39 +49,38 @@ def sources() -> dict[str, Source]:
 class Chance:
     """The sources of random numbers that a model draws from.
 
-    Other threads draw from them, too: what the model does not draw from is left alone.
-
     Attributes:
-        drawn: the sources that the model draws from, by name.
-        doubted: sources that moved, but another thread may have drawn from them.
+        drawn: their names.
     """
 
     def __init__(self) -> None:
         """Remember where the sources stand."""
         self._sources = sources()
-        self._start = self._read()
+        self._start = self.read()
         self.drawn: set[str] = set()
-        self.doubted: set[str] = set()
+
+    def read(self) -> dict[str, Any]:
+        """Return where the sources stand."""
+        return {name: source.read() for name, source in self._sources.items()}
+
+    def moved(self, before: dict[str, Any]) -> set[str]:
+        """Return which sources were drawn from since, by whichever thread."""
+        return {name for name, now in self.read().items() if not equal(before[name], now)}
 
     @contextmanager
-    def noticing(self, *, listens: bool) -> Iterator[None]:
-        """Find out from which sources a run draws, by listening where other threads may draw."""
-        is_shared = threading.active_count() > 1
-        listens = listens and (is_shared or bool(self.doubted))
-        with listening() if listens else nullcontext() as heard:
-            before = self._read()
+    def noticing(self, moved: Collection[str] = ()) -> Iterator[None]:
+        """Find out from which sources a run draws, listening if other threads may draw.
+
+        Those that moved in a run before are among them: a model that seeds leaves them where it
+        left them then.
+        """
+        before = self.read()
+        with listening() if moved or threading.active_count() > 1 else nullcontext() as heard:
             try:
                 yield
             finally:
-                now = self._read()
-                moved = {name for name in before if not equal(before[name], now[name])}
-                moved |= self.doubted  # a model that seeds comes to the same place again
-                self.doubted = moved if is_shared and heard is None else set()
-                if not self.doubted:
-                    self.drawn |= {name for name in moved if heard is None or heard(name)}
-
-    def _read(self) -> dict[str, Any]:
-        return {name: source.read() for name, source in self._sources.items()}
+                found = {*moved, *self.moved(before)}
+                self.drawn |= {name for name in found if heard is None or heard(name)}
 
     def seed(self) -> None:
         """Let what is drawn be the same again."""
@@ -86,7 +88,7 @@ class Chance:
             self._sources[name].seed(SEED)
 
     def put_back(self) -> None:
-        """Let the sources that moved go on from where they stood."""
+        """Let the sources that the model drew from go on from where they stood."""
         for name in self.drawn:
             self._sources[name].write(self._start[name])
 
@@ -128,20 +130,19 @@ def _draws(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
 
 @contextmanager
 def listening() -> Iterator[Callable[[str], bool]]:
-    """Listen to what this thread draws; yield what tells whether that was from a source.
+    """Listen to what is drawn; yield a function that tells whether this thread drew from a source.
 
-    Of Python's and NumPy's functions each thread is heard. If a source moved and nobody was, it was
-    by a name from before, as of ``from random import random``, and may have been this thread.
+    If a source moved and no thread was heard, it was by a name from before, as of ``from random
+    import random``, and may have been this thread.
     """
-    threads: dict[str, set[int]] = {}
-    own = threading.get_ident()
+    threads: dict[str, set[int]] = defaultdict(set)
 
     def hear(*names: str) -> None:
         for name in names:
-            threads.setdefault(name, set()).add(threading.get_ident())
+            threads[name].add(threading.get_ident())
 
     def heard(name: str) -> bool:
-        return own in threads.get(name, () if name.startswith("torch") else {own})
+        return own in threads[name] or not (threads[name] or name.startswith("torch"))
 
     def noted(function: Any, *names: str) -> Any:
         def draw(*args: Any, **kwargs: Any) -> Any:
@@ -150,48 +151,41 @@ def listening() -> Iterator[Callable[[str], bool]]:
 
         return draw
 
-    # What sets a source is no operation.
+    own = threading.get_ident()
+    # What seeds torch is not an operation.
     seeds = ("manual_seed", "seed", "set_rng_state")
-    functions: list[tuple[Any, str, Any, tuple[str, ...]]] = [
+    patched: list[Any] = [
         (torch, name, getattr(torch, name), ("torch", "torch.cuda")) for name in seeds
     ]
     for place in ("random", "numpy.random"):
         module: Any = sys.modules.get(place)
-        owner = getattr(getattr(module, "random", None), "__self__", None)
-        functions += [
+        source = getattr(getattr(module, "random", None), "__self__", None)
+        patched += [
             (module, name, function, (place,))
-            for name, function in (vars(module) if owner else {}).items()
-            if getattr(function, "__self__", None) is owner
+            for name, function in (vars(module) if source else {}).items()
+            if getattr(function, "__self__", None) is source
         ]
     try:
-        for module, name, function, names in functions:
+        for module, name, function, names in patched:
             setattr(module, name, noted(function, *names))
         with _Operations(hear):
             yield heard
     finally:
-        for module, name, function, _ in functions:
+        for module, name, function, _ in patched:
             setattr(module, name, function)
 
 
 def equal(one: Any, other: Any) -> bool:
-    """Compare what may hold tensors and arrays; what cannot be compared is another one."""
-    ones, spec = pytree.tree_flatten(one, is_leaf=_is_numbers)
-    others, other_spec = pytree.tree_flatten(other, is_leaf=_is_numbers)
-    return spec == other_spec and all(map(_equal_leaves, ones, others))
-
-
-def _is_numbers(node: Any) -> bool:
-    """Return whether a node is many numbers, as Python's own source holds."""
-    return isinstance(node, tuple) and set(map(type, node)) == {int}
-
-
-def _equal_leaves(one: Any, other: Any) -> bool:
-    if one is other:
-        return True
-    if type(one) is not type(other):
-        return False
+    """Compare what may hold tensors and arrays; other objects equal only themselves."""
+    kind = type(one)
+    if one is other or kind is not type(other):
+        return one is other
     if isinstance(one, Tensor):
         return one.dtype == other.dtype and same(one, other)
-    if type(one).__module__ == "numpy":
-        return one.shape == other.shape and bool((one == other).all())
-    return isinstance(one, int | float | str | tuple) and one == other
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(equal(one[key], other[key]) for key in one)
+    if isinstance(one, list | tuple) and set(map(type, one)) != {int}:
+        return len(one) == len(other) and all(map(equal, one, other))
+    if kind.__module__ == "numpy":
+        return bool(one.shape == other.shape and (one == other).all())
+    return isinstance(one, int | float | str | list | tuple) and bool(one == other)

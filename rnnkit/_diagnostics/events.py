@@ -11,11 +11,17 @@ from torch import Tensor
 from torch.nn import RNNBase
 from torch.nn.utils import rnn
 from torch.nn.utils.rnn import PackedSequence
+from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
 
 from rnnkit._base.callers import calling_frame, user_frame
-from rnnkit._diagnostics.isolation import Given, Listener, Session, Watch
-from rnnkit._diagnostics.module_calls import hooked, is_recurrent, named_arguments, sizes_of
+from rnnkit._diagnostics.isolation import Given, Session, Watch
+from rnnkit._diagnostics.module_calls import (
+    hooked,
+    is_recurrent,
+    named_arguments,
+    sizes_of,
+)
 from rnnkit._diagnostics.outputs import leaves, tensors_of
 
 
@@ -125,8 +131,10 @@ def _event(
     return Event(kind, name, module, tree, tensors, is_packed)
 
 
-class Steps(Listener):
-    """Writes down what functions and modules give.
+class Steps(TorchFunctionMode):
+    """Writes down what functions and modules give; as a hook's handle it stops when removed.
+
+    It is a mode of functions, since one of operators imports torch's compiler, which takes seconds.
 
     Tensors are known by their identity, and kept alive so that no other one gets it.
 
@@ -145,6 +153,15 @@ class Steps(Listener):
         self._numbers, self._last = set(numbers), max(numbers)
         self._begun: list[set[int]] = []
         self._alive: list[Tensor] = []
+
+    def started(self) -> "Steps":
+        """Begin."""
+        self.__enter__()  # type: ignore[no-untyped-call]
+        return self
+
+    def remove(self) -> None:
+        """Stop."""
+        self.__exit__(None, None, None)  # type: ignore[no-untyped-call]
 
     def known(self, tree: Any) -> set[int]:
         """Return which tensors are in a tree."""

@@ -1,14 +1,13 @@
-"""Somebody's model is never run: copies of it are, each from the same state.
+"""A user's model is never run: copies of it are, each from the same state.
 
-So modes, buffers, attributes, gradients and optimizers are left as they are, whatever happens
-meanwhile. The first run shows what the others have to mind: weights that the model writes, random
-numbers that it draws, and closures that lead back to the model itself. It counts if there are none.
+So modes, buffers, attributes, gradients and optimizers stay as they are, whatever happens. The
+first run shows which weights the model writes and which random numbers it draws.
 """
 
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from typing import Any, NamedTuple
 
 import torch
@@ -16,26 +15,16 @@ from torch import Tensor
 from torch.nn.modules.module import register_module_forward_pre_hook
 from torch.nn.parallel import DataParallel
 from torch.nn.parameter import is_lazy
-from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
 
 from rnnkit._base.errors import ArgumentError
 from rnnkit._base.message import refusal
 from rnnkit._diagnostics.chance import Chance
-from rnnkit._diagnostics.contents import unwrapped
+from rnnkit._diagnostics.copies import Pristine, unwrapped
 from rnnkit._diagnostics.outputs import Leaves, named_leaves
-from rnnkit._diagnostics.pristine import Pristine
 
 #: Puts hooks on a model and returns their handles.
 Watch = Callable[[torch.nn.Module], list[Any]]
-
-
-class Given(NamedTuple):
-    """What a model is called with."""
-
-    args: tuple[Any, ...]
-    kwargs: dict[str, Any]
-
 
 #: Calls a model in another way than by its ``forward``.
 Call = Callable[..., Any]
@@ -44,20 +33,11 @@ Call = Callable[..., Any]
 PARTS = 8
 
 
-class Listener(TorchFunctionMode):
-    """Hears which functions of torch's run; as a hook's handle it stops when it is removed.
+class Given(NamedTuple):
+    """What a model is called with."""
 
-    A mode of functions, since one of operators imports torch's compiler, which takes seconds.
-    """
-
-    def started(self) -> "Listener":
-        """Begin."""
-        self.__enter__()  # type: ignore[no-untyped-call]
-        return self
-
-    def remove(self) -> None:
-        """Stop."""
-        self.__exit__(None, None, None)  # type: ignore[no-untyped-call]
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
 
 
 class EscapedError(ArgumentError):
@@ -97,16 +77,15 @@ class Session:
             )
             refusal(ArgumentError, "model", message, code="model-lazy")
         self.pristine = Pristine(model)
-        self.model = self.pristine.model
-        self.last = self.model
+        self.model = self.last = self.pristine.model
         self.passes = 0
         self.names: list[str] = []
         self.returned: Any = None
         self.is_wrapped = call is not None
         self.call = call or (lambda model, *args, **kwargs: model(*args, **kwargs))
         self.chance = Chance()
-        self._tried = False
-        self._escaped: list[EscapedError] = []
+        self._is_first = True
+        self._escaped: EscapedError | None = None
         self.stack = ExitStack()
         self.wider: list[Session] = []
 
@@ -125,7 +104,7 @@ class Session:
                 try:
                     refusal(EscapedError, "model", message, code="model-escaped")
                 except EscapedError as error:
-                    self._escaped.append(error)
+                    self._escaped = error
                     raise
 
         handle = register_module_forward_pre_hook(refuse)
@@ -156,33 +135,46 @@ class Session:
         watch: Watch | None = None,
     ) -> Leaves:
         """Run a copy of the model; return the leaves of what it returns, tensors cloned."""
+        if self._is_first:
+            output = self._rehearse(inputs)
+            self._is_first = False
+            if output is not None and on is None and watch is None:
+                return output
         while True:
-            is_first, listens = not self._tried, bool(self.chance.doubted)
-            copy = on if on is not None else self.fresh()
             try:
-                with self.watched(notices=is_first, listens=listens):
-                    output = self._run(copy, inputs, None if is_first else watch)
-            except Exception:
-                if not (listens or self.chance.doubted):
-                    raise
-                self._tried = listens
-                continue
+                with self.watched(notices=False):
+                    output = self._run(self.fresh() if on is None else on, inputs, watch)
             finally:
-                written = self.pristine.written(thorough=is_first)
-            self._tried = not self.chance.doubted
-            counts = not is_first or not (watch or listens or self.chance.drawn or not self._tried)
-            if counts and (on is not None or not written):
+                written = self.pristine.written(thorough=False)
+            if on is not None or not written:
                 return output
 
-    @contextmanager
-    def watched(self, *, notices: bool = True, listens: bool = True) -> Iterator[None]:
-        """Notice what a run draws, and whether it reached the model itself."""
+    def _rehearse(self, inputs: Given) -> Leaves | None:
+        """Find out what a run writes and draws; return its output if it does neither."""
+        before, is_shared = self.chance.read(), threading.active_count() > 1
         try:
-            with self.chance.noticing(listens=listens) if notices else nullcontext():
+            with self.watched(notices=False):
+                output = self._run(self.fresh(), inputs, None)
+        finally:
+            is_written = self.pristine.written(thorough=True)
+            moved = self.chance.moved(before)
+            if moved and is_shared:
+                # A run more, since another thread may have drawn; a model may refuse to be heard.
+                with suppress(Exception), self.chance.noticing(moved):
+                    self._run(self.fresh(), inputs, None)
+            else:
+                self.chance.drawn |= moved
+        return None if is_written or self.chance.drawn else output
+
+    @contextmanager
+    def watched(self, *, notices: bool = True) -> Iterator[None]:
+        """Notice from where a run draws, and whether it reached the model itself."""
+        try:
+            with self.chance.noticing() if notices else nullcontext():
                 yield
         finally:
-            if self._escaped:
-                raise self._escaped[0]
+            if self._escaped is not None:
+                raise self._escaped
 
     def _run(self, copy: torch.nn.Module, inputs: Given, watch: Watch | None) -> Leaves:
         self.passes += 1
@@ -207,7 +199,7 @@ class Session:
 
 
 def private(inputs: Given) -> tuple[Given, list[Tensor]]:
-    """Copy what a model is given, since it may write into that."""
+    """Copy what a model is given, since it may write into that; list copies of what had a graph."""
     attached: list[Tensor] = []
 
     def copied(tensor: Tensor) -> Tensor:

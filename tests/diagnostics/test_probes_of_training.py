@@ -158,7 +158,7 @@ def test_training_that_tells_nothing(name: str) -> None:
             "refuses": snapshot(
                 "the model does not train on this batch: AssertionError: not in training"
             ),
-            "no layer": snapshot('no module with a state ran'),
+            "no layer": snapshot("no module with a state ran"),
             "integers": snapshot("no output of the model, or no weight, has a gradient"),
         }[name]
     )

@@ -183,7 +183,7 @@ def test_model_that_ignores_its_input(dim: int) -> None:
     report = rnnkit.verify(nn.Linear(3, 2), numbers(4, 5, 3), batch_dim=dim)
 
     assert reason(report, "memory") == snapshot(
-        'no module has a state; a loop over functions is not seen'
+        "no module has a state; a loop over functions is not seen"
     )
 
 

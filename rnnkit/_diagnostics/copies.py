@@ -1,0 +1,269 @@
+"""Copies of a model, all in the state that it had; they share its weights, which are copied once.
+
+Python's deepcopy refuses a tensor on a graph, stops at the first lock, follows no weak reference,
+and takes longer than the forward of a small model.
+"""
+
+import copy
+import copyreg
+import sys
+from collections import OrderedDict
+from collections.abc import Callable
+from contextlib import suppress
+from types import FunctionType, MethodType, ModuleType
+from typing import Any
+from weakref import ReferenceType
+
+import torch
+from torch import Tensor, nn
+from torch.nn import Parameter
+from torch.nn.parallel import DistributedDataParallel
+from torch.nn.utils.parametrize import is_parametrized
+from torch.utils.data import DataLoader, Dataset
+
+from rnnkit._base.errors import ArgumentError
+from rnnkit._diagnostics.outputs import same
+
+#: A tensor with more numbers than this, and than the model has, is data, and not copied.
+DATA = 2**26
+
+#: What has more bytes than this is copied once, like weights, until a run writes it.
+LARGE = 2**20
+
+#: Objects that nobody can change, by their exact class; of these, many are met.
+CONSTANT = {int, float, bool, str, bytes, complex, type(None), torch.dtype, torch.device}
+CONSTANT |= {type, FunctionType, torch.Size, torch.layout, torch.jit.ScriptFunction}
+
+
+class _Copier:
+    """Makes a deep copy.
+
+    Attributes:
+        memo: the copies, by the id of what was copied.
+        shared: what was not copied, and the name that led there.
+        modules: what to call the modules that were copied, by id.
+    """
+
+    def __init__(
+        self,
+        memo: dict[int, Any],
+        hold: Callable[[Tensor, dict[int, Any]], Tensor | None],
+        limit: int = sys.maxsize,
+        names: dict[int, str] | None = None,
+    ) -> None:
+        self.memo, self._hold, self._limit, self._names = memo, hold, limit, names or {}
+        self.shared: list[tuple[str, Any]] = []
+        self.modules: dict[int, str] = {}
+        self._name = ""
+        self._temporary: list[Any] = []  # kept alive, so that no other object gets the same id
+
+    def copy(self, x: Any) -> Any:
+        """Copy an object with all that it holds."""
+        kind = type(x)
+        if kind in CONSTANT:
+            return x
+        if (twin := self.memo.get(id(x))) is not None:
+            return twin
+        if kind is dict or kind is OrderedDict:
+            twin = self.memo[id(x)] = kind()
+            return self._fill(twin, x) if x else twin
+        if kind is list:
+            twin = self.memo[id(x)] = []
+            twin.extend(map(self.copy, [*x]))
+        elif kind is tuple or kind is set:
+            twin = kind(map(self.copy, [*x]))
+        elif isinstance(x, nn.Module):
+            twin = self._module(x)
+        elif isinstance(x, MethodType):
+            twin = MethodType(x.__func__, self.copy(x.__self__))
+        elif isinstance(x, ReferenceType):
+            twin = ReferenceType(self.memo[id(x())]) if id(x()) in self.memo else x
+        elif isinstance(x, type | ModuleType):
+            twin = x
+        elif not isinstance(x, Dataset | DataLoader) and _size(x) <= self._limit:
+            try:
+                twin = self._hold(x, self.memo) if isinstance(x, Tensor) else self._object(x)
+            except ArgumentError:
+                raise
+            except Exception:  # noqa: BLE001 - it may refuse as it likes
+                twin = None
+        if twin is None:
+            self.shared.append((self._name or kind.__name__, x))
+        twin = self.memo[id(x)] = x if twin is None else twin
+        return twin
+
+    def _fill(self, twin: Any, held: Any) -> Any:
+        for name, part in [*held.items()]:  # another thread may write it meanwhile
+            key, kind = name, type(part)
+            if type(name) is str:
+                self._name = name
+            else:
+                key = self.copy(name)
+            if kind in CONSTANT:
+                twin[key] = part
+            elif (kind is OrderedDict or kind is dict) and not part:
+                # A module has a dozen of these.
+                twin[key] = self.memo.setdefault(id(part), kind())
+            else:
+                twin[key] = self.copy(part)
+        return twin
+
+    def _module(self, x: nn.Module) -> Any:
+        if (inner := unwrapped(x)) is not x:
+            return self.copy(inner)
+        kind = type(x)
+        self.modules[id(x)] = self._names.get(id(x), f"a {kind.__name__} of the model")
+        if hasattr(kind, "__deepcopy__") and not is_parametrized(x):
+            if not isinstance(x, torch.jit.ScriptModule):
+                self.copy([*x.parameters(), *x.buffers()])
+            try:
+                return copy.deepcopy(x, self.memo)
+            except Exception as error:
+                message = (
+                    f"{self.modules[id(x)].removesuffix(' itself')} ({kind.__name__}) cannot be "
+                    f"copied, and the model itself is never run: {error}; give the model as it "
+                    "was before it was wrapped or sharded"
+                )
+                raise ArgumentError(message, "model") from error
+        # Not by a __getstate__ of its class: that is for files, and may leave things out.
+        twin = self.memo[id(x)] = kind.__new__(kind)
+        self._fill(vars(twin), vars(x)).pop("_compiled_call_impl", None)
+        return twin
+
+    def _object(self, x: Any) -> Any:
+        """Copy an object in the way of its class, as Python's deepcopy does."""
+        if hasattr(type(x), "__deepcopy__"):
+            return copy.deepcopy(x, self.memo)
+        reduce: Any = copyreg.dispatch_table.get(type(x))
+        made: Any = reduce(x) if reduce else x.__reduce_ex__(4)
+        if isinstance(made, str):
+            return x
+        self._temporary.append(made)
+        make, args, state, members, items = (*made, *[None] * (5 - len(made)))[:5]
+        twin = self.memo[id(x)] = make(*map(self.copy, args))
+        state = self.copy(state)
+        if state is not None and hasattr(twin, "__setstate__"):
+            twin.__setstate__(state)
+        else:
+            attributes, slots = state if isinstance(state, tuple) else (state, {})
+            if attributes:
+                vars(twin).update(attributes)
+            for name, part in slots.items():
+                setattr(twin, name, part)
+        for member in members or ():
+            twin.append(self.copy(member))
+        for key, part in items or ():
+            twin[self.copy(key)] = self.copy(part)
+        return twin
+
+
+class Pristine:
+    """Copies of a model, all in the state that it has now.
+
+    Attributes:
+        model: a copy that is never run.
+        shared: the names of what copies share with the model itself.
+        originals: what to call the modules of the model itself, by id.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        """Copy the model."""
+        self._held: list[tuple[Tensor, Tensor, int | None]] = []
+        self._own: set[int] = set()
+        sizes = [tensor.numel() for tensor in [*model.parameters(), *model.buffers()]]
+        names = {id(one): f"model.{name}" for name, one in model.named_modules()}
+        names[id(model)] = "the model itself"
+        copier = _Copier({}, self._hold, max(DATA, sum(sizes)), names)
+        self._private: nn.Module = copier.copy(model)
+        self.originals, self.shared = copier.modules, [name for name, _ in copier.shared]
+        self._shared = {id(x): x for _, x in copier.shared}
+        for module in self._private.modules():
+            if isinstance(module, nn.RNNBase):
+                module.flatten_parameters()  # else cuDNN warns
+        self._versions = {id(private): _version(private) for _, private, _ in self._held}
+        self.model = self.copy()[0]
+
+    def _hold(self, tensor: Tensor, memo: dict[int, Any]) -> Tensor | None:
+        """Copy a tensor once; small ones that are not weights, each copy has by itself."""
+        odd = tensor.is_nested or tensor.is_meta or tensor.is_quantized
+        odd |= tensor.layout is not torch.strided or type(tensor.data) is not Tensor
+        size = 1 if odd else tensor.untyped_storage().nbytes()
+        if tensor.numel() and not size:
+            return None  # its memory was given back: reading it would end the process
+        private = _dressed(_cloned(tensor, memo), tensor)
+        self._held.append((tensor, private, _version(tensor)))
+        if odd or not (isinstance(tensor, Parameter) or size > LARGE):
+            self._own.add(id(private))
+        return private
+
+    def copy(self) -> tuple[nn.Module, list[Tensor]]:
+        """Return a copy to run, and its tensors that are on a graph in the model itself."""
+        memo = dict(self._shared)
+        for _, private, _ in self._held:
+            own = id(private) in self._own
+            plain = _cloned(private, memo) if own else private.detach()
+            memo[id(private)] = _dressed(plain, private)
+        model = _Copier(memo, _cloned).copy(self._private).eval()
+        attached = [one for given, one, _ in self._held if given.grad_fn is not None]
+        return model, [memo[id(private)] for private in attached]
+
+    def written(self, *, thorough: bool) -> bool:
+        """Return whether the last run wrote what runs share; undo it, and share it no longer.
+
+        Being thorough finds what torch does not count: writes through ``.data``, or by NumPy.
+        """
+        written = False
+        for given, private, version in self._held:
+            if id(private) in self._own:
+                continue
+            is_same = _version(private) == self._versions[id(private)]
+            if is_same and thorough and _version(given) == version:
+                is_same = same(given, private)
+            if not is_same:
+                private.data.copy_(given)
+                self._own.add(id(private))
+                written = True
+        return written
+
+
+def _cloned(tensor: Tensor, memo: dict[int, Any]) -> Tensor:
+    """Copy a tensor without its graph; what shares memory shares it in a copy, except weights."""
+    if not isinstance(tensor, Parameter):
+        with suppress(RuntimeError):
+            return copy.deepcopy(tensor.detach(), memo)
+    return tensor.detach().clone()
+
+
+def unwrapped(module: nn.Module) -> nn.Module:
+    """Return the module inside of compiled and distributed wrappers."""
+    while True:
+        distributed = isinstance(module, DistributedDataParallel)
+        inner: Any = getattr(module, "module" if distributed else "_orig_mod", None)
+        if inner is None:
+            return module
+        module = inner
+
+
+def _size(x: Any) -> int:
+    if isinstance(x, Tensor):
+        return x.numel()
+    return x.size if type(x).__module__ == "numpy" and hasattr(x, "size") else 0
+
+
+def _dressed(twin: Tensor, tensor: Tensor) -> Tensor:
+    """Give a tensor the class, the attributes and the ``requires_grad`` of another one."""
+    wanted = tensor.requires_grad
+    if type(tensor) is Parameter or (isinstance(tensor, Parameter) and type(twin) is not Tensor):
+        twin = Parameter(twin, requires_grad=wanted)
+    elif isinstance(tensor, Parameter):
+        twin = twin.as_subclass(type(tensor)).requires_grad_(wanted)
+    elif wanted and tensor.is_leaf:
+        twin.requires_grad_()
+    if held := getattr(tensor, "__dict__", None):
+        vars(twin).update(held)
+    return twin
+
+
+def _version(tensor: Tensor) -> int | None:
+    """Return how often a tensor was written; None if nobody counts."""
+    return None if tensor.is_inference() else tensor._version  # noqa: SLF001

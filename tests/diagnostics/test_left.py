@@ -1,0 +1,254 @@
+"""What a model holds and changes while it runs: each run starts alike, and the model stays as it was."""
+
+import functools
+import random
+import types
+import weakref
+from collections import OrderedDict, defaultdict, deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+import rnnkit
+from rnnkit._diagnostics.chance import equal
+from rnnkit._diagnostics.isolation import EscapedError, Given, Session, session
+from tests.diagnostics.held import Holder, X, twice
+
+
+@dataclass(slots=True)
+class Slots:
+    """A state in slots."""
+
+    h: Any = 0
+    parts: Any = None
+
+
+class Called:
+    """A state in an object that can be called."""
+
+    h = 0
+
+    def __call__(self) -> int:
+        """Advance it."""
+        self.h += 1
+        return self.h
+
+
+class Counts:
+    """An object that copies itself."""
+
+    def __init__(self, h: int) -> None:
+        """Keep a count."""
+        self.h = h
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        """Copy it."""
+        return Counts(self.h)
+
+
+class Table(dict[str, int]):
+    """A mapping of a user's class, with an attribute."""
+
+    h = 0
+
+
+def advance(held: Any) -> None:
+    """Advance a count in an attribute."""
+    held.h += 1
+
+
+def swap(held: Tensor) -> None:
+    """Give a tensor other memory and another shape."""
+    held.data = torch.ones(5)
+
+
+def as_number(done: Any) -> Any:
+    """Make a number of a tensor."""
+    return done.detach().to_dense().sum() if isinstance(done, Tensor) else None
+
+
+#: What a model holds, what a run does to it, and how to read it if it cannot be compared.
+HELD: dict[str, tuple[Any, ...]] = {
+    "tensor": (lambda: torch.zeros(3), lambda x: x.add_(1)),
+    "past the count": (lambda: torch.zeros(5)[1:4], lambda x: x.data.add_(1)),
+    "other memory": (lambda: torch.zeros(3), swap),
+    "expanded": (lambda: torch.zeros(2, 1).expand(2, 3), lambda x: x[:, 0].add_(1)),
+    "not contiguous": (lambda: torch.zeros(3, 2).t(), lambda x: x.add_(1)),
+    "integers": (lambda: torch.zeros(3, dtype=torch.long), lambda x: x.data.add_(1)),
+    "sparse": (lambda: torch.eye(3).to_sparse(), lambda x: x.mul_(2), Tensor.to_dense),
+    "on a graph": (
+        lambda: torch.ones(3, requires_grad=True) * 2,
+        lambda x: x.add_(1),
+        torch.detach,
+    ),
+    "buffer": (lambda: nn.Buffer(torch.zeros(3)), lambda x: x.add_(1)),
+    "array": (lambda: np.zeros(3), lambda x: x.fill(1)),
+    "array of objects": (lambda: np.array([1, "a"], dtype=object), lambda x: x.fill(None), list),
+    "read-only array": (lambda: np.broadcast_to(np.zeros(2), (3, 2)), lambda x: x.sum()),
+    "dict": (lambda: {"a": 1}, lambda x: x.update(b=2)),
+    "order": (lambda: OrderedDict(a=1, b=2), lambda x: x.move_to_end("a"), list),
+    "defaultdict": (lambda: defaultdict(list), lambda x: x["a"].append(1), dict),
+    "list": (lambda: [1], lambda x: x.append(2)),
+    "tuple": (lambda: ([1], 2), lambda x: x[0].append(2)),
+    "set": (lambda: {1}, lambda x: x.add(2), sorted),
+    "deque": (lambda: deque([1]), lambda x: x.append(2), list),
+    "table": (lambda: Table(a=1), advance, vars),
+    "slots": (Slots, advance, lambda x: x.h),
+    "list in a slot": (lambda: Slots(parts=[1]), lambda x: x.parts.append(2), lambda x: x.parts),
+    "called": (Called, lambda x: x(), lambda x: x.h),
+    "copies itself": (lambda: Counts(0), advance, lambda x: x.h),
+    "nested": (
+        lambda: SimpleNamespace(inner=[SimpleNamespace(h=0)], teacher=nn.Linear(2, 2)),
+        lambda x: advance(x.inner[0]),
+        lambda x: x.inner[0].h,
+    ),
+    "generator": (
+        lambda: torch.Generator().manual_seed(0),
+        lambda x: torch.randn(1, generator=x),
+        torch.Generator.get_state,
+    ),
+    "numpy's generator": (
+        lambda: np.random.default_rng(0),
+        lambda x: torch.tensor(x.random()),
+        lambda x: x.bit_generator.state,
+    ),
+    "numpy's old one": (
+        lambda: np.random.RandomState(0),
+        lambda x: torch.tensor(x.rand()),
+        np.random.RandomState.get_state,
+    ),
+    "python's generator": (
+        lambda: random.Random(0),  # noqa: S311
+        lambda x: torch.tensor(x.random()),
+        random.Random.getstate,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", HELD)
+def test_what_a_run_leaves(name: str) -> None:
+    """What a model holds is the same in each run, with its own numbers, and stays as it was."""
+    make, act, *reads = HELD[name]
+    read = reads[0] if reads else lambda held: held
+    model = Holder(lambda m: as_number(act(m.held)), held=make())
+    held, opened = model.held, twice(model)
+
+    assert model.held is held
+    assert equal(read(held), read(make()))
+    assert opened.pristine.shared == []
+    assert opened.last.held is not held
+
+
+def test_trainer() -> None:
+    """An object that holds the model is copied with all that it holds."""
+    for wrap in (lambda m: m, nn.Sequential):
+        trainer = SimpleNamespace(step=0, logger=SimpleNamespace(lines=[]))
+        model = Holder(lambda m: m.trainer.logger.lines.append("a line"), trainer=trainer)
+        trainer.strategy = SimpleNamespace(model=wrap(model))
+        last: Any = twice(model).last
+
+        assert trainer.logger.lines == []
+        assert last.trainer.strategy.model in (last, last.trainer.strategy.model)
+        assert last in [*last.trainer.strategy.model.modules()]
+
+
+def test_random_numbers_are_put_back() -> None:
+    """Random numbers are seeded and put back where a run draws any, and left alone elsewhere."""
+    model = Holder(lambda m: torch.rand(1))  # noqa: ARG005
+    before = torch.get_rng_state(), random.getstate(), np.random.get_state()  # noqa: NPY002
+    assert twice(model).chance.drawn >= {"torch"}
+    model.act = lambda _: torch.tensor(np.random.rand())  # noqa: NPY002
+    assert twice(model).chance.drawn >= {"numpy.random"}
+    assert equal(before, (torch.get_rng_state(), random.getstate(), np.random.get_state()))  # noqa: NPY002
+
+
+def test_lazy_modules() -> None:
+    """A model whose sizes are still open is refused with what to do."""
+    with pytest.raises(rnnkit.ArgumentError, match="call it once") as error:
+        rnnkit.verify(nn.LazyLinear(2), X)
+
+    assert error.value.argument == "model"
+
+
+def replaced(self: Any, x: Tensor) -> Any:
+    """Stand for a model's forward."""
+    return self.gru(x)[0] * 2
+
+
+#: Ways from what a model holds back to the model, that lead to the copy in a copy.
+BACK: dict[str, tuple[Any, Any]] = {
+    "partial": (
+        lambda m: functools.partial(lambda m, x: m.gru(x)[0], m),
+        lambda m: m.held(X),
+    ),
+    "method": (lambda m: {"run": m.gru.forward, m.gru: 1}, lambda m: m.held["run"](X)[0]),
+    "module as a key": (lambda m: {m.gru: 1}, lambda m: m.gru.bias_hh_l0[0] * m.held[m.gru]),
+    "weak reference": (weakref.ref, lambda m: m.held().gru(X)[0]),
+    "weak reference elsewhere": (lambda _: weakref.ref(OTHER), lambda m: m.held()(X)),
+    "forward": (lambda m: types.MethodType(replaced, m), lambda m: m.held(X)),
+}
+OTHER = nn.Linear(3, 6)
+
+
+@pytest.mark.parametrize("name", BACK)
+def test_ways_back(name: str) -> None:
+    """What leads back to the model leads to the copy in a copy."""
+    hold, act = BACK[name]
+    model = Holder(act)
+    model.held = hold(model)
+    twice(model)
+
+
+def swallowing(model: nn.Module) -> None:
+    """Run a model, and go on if that is refused."""
+    try:
+        model(X)
+    except rnnkit.ArgumentError as error:
+        raise KeyError from error
+
+
+#: Ways to the model itself that no copy can turn: what each holds, and the module that it calls.
+PAST: dict[str, tuple[Callable[[Any], Callable[..., Any]], str]] = {
+    "closure": (lambda model: lambda _: model.gru(X), r"calls model\.gru, and not"),
+    "global": (lambda _: lambda _: GLOBAL["model"].gru(X), r"calls model\.gru, and not"),
+    "caught": (lambda _: lambda _: swallowing(GLOBAL["model"]), "calls the model itself"),
+    "unregistered": (lambda model: lambda _: model.hidden[0](X), "calls a GRU of the model"),
+    "late": (lambda model: lambda m: m.runs and model.hidden[0](X), "calls a GRU of the model"),
+}
+GLOBAL: dict[str, Any] = {}
+
+
+@pytest.mark.parametrize("name", PAST)
+def test_ways_past_the_copy(name: str) -> None:
+    """A model that calls its own modules past the copy is not run, in whichever run it does."""
+    make, match = PAST[name]
+    model = GLOBAL["model"] = Holder(hidden=[nn.GRU(3, 6)], runs=[])
+    called: list[nn.Module] = []
+    for module in model.modules():
+        module.register_forward_hook(lambda module, *_: called.append(module))
+    model.act = make(model)
+    run: Callable[[Session], Any]
+    for run in (run_again, attempt_again):
+        with session(model) as opened, pytest.raises(EscapedError, match=match):
+            run(opened)
+
+    assert not {*called} & {*model.modules()}
+
+
+def run_again(opened: Session) -> None:
+    """Run a model, and one copy again."""
+    opened.run(Given((X,), {}))
+    opened.last.runs = [1]
+    opened.run(Given((X,), {}), on=opened.last)
+
+
+def attempt_again(opened: Session) -> None:
+    """Run a model if it does not refuse, and watch it."""
+    opened.attempt(Given((X,), {}))
+    opened.attempt(Given((X,), {}), watch=lambda model: [setattr(model, "runs", [1])][:0])

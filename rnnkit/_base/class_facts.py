@@ -64,7 +64,7 @@ def note_subclass(kind: Any) -> None:
         OURS.setdefault(facts.torch_class, kind)
         return
     # A tool that mirrors our bases one by one derives from them, and from torch's class beside one.
-    for base in (part for own in kind.__mro__ for part in (own, OURS.get(own, own))):
+    for base in (part for own in kind.__mro__ for part in (own, OURS.get(own) or own)):
         facts = vars(base).get("__rnnkit__")
         if facts is not None and not facts.is_user_subclass:
             # With what is beside ours among the bases.

@@ -10,13 +10,12 @@ from torch.nn.modules import module as nn_module
 
 from rnnkit._base.class_facts import ClassFacts, note_subclass, proj_size_of
 from rnnkit._base.state import LSTMState, map_state, zeros
-from rnnkit._base.torch_tools import is_jit_traced
 from rnnkit._checks.arguments import check_batch_size
 from rnnkit._checks.cell_guards import MISFIT
 from rnnkit._checks.guards import fitting_cell
 from rnnkit._checks.scope import check_scope
 from rnnkit._checks.surplus import check_surplus
-from rnnkit._modules.layer_calls import (
+from rnnkit._modules.calls import (
     delegated,
     finish,
     needs_initial_state,
@@ -55,10 +54,9 @@ class Cell(torch.nn.RNNCellBase, Generic[StateT, GivenT]):
         """Run one step; the class describes arguments and results."""
         if surplus or unknown:
             check_surplus(self, surplus, unknown)
-        facts = self.__rnnkit__
-        # A tracer records torch's own forward, which reads the weights itself.
-        traced = (is_compiling() or is_jit_traced()) and not facts.is_projected
-        weights = None if traced else weights_of(self)
+        facts, compiling = self.__rnnkit__, is_compiling()
+        # A compiler records torch's own forward, which reads the weights itself.
+        weights = None if compiling and not facts.is_projected else weights_of(self)
         weight = self._parameters.get("weight_ih") if weights is None else weights[0]
         state = fitting_cell(self, input, hx, weight)
         if state is not MISFIT and needs_initial_state(self, hx):
@@ -66,14 +64,14 @@ class Cell(torch.nn.RNNCellBase, Generic[StateT, GivenT]):
             state = fitting_cell(self, input, hx, weight)
         if state is MISFIT:
             return delegated(self, input, hx, weight)
-        if self.axes is not None and input.dim() > 1:
+        batched = input.dim() > 1
+        if self.axes is not None and batched:
             check_scope(self, self.axes, {"batch": input.size(0)})
-        if weights is None or (kernel := kernel_of(self)) is None:
+        # A loop over steps is paid by the microsecond: LSTMState's own checks cost half of one, and
+        # nn.Module seeks each weight in three places.
+        if weights is None or (kernel := facts.kernel or kernel_of(self)) is None:
             result = facts.torch_class.forward(self, input, state)
         else:
-            # What torch's forward comes to once the checks are made. A loop over steps is paid by
-            # the microsecond, and nn.Module seeks each weight in three places.
-            batched = input.dim() > 1
             if not batched:
                 input, state = input.unsqueeze(0), map_state(lambda part: part.unsqueeze(0), state)
             if state is None:
@@ -81,7 +79,9 @@ class Cell(torch.nn.RNNCellBase, Generic[StateT, GivenT]):
             result = kernel(input, state, *weights)
             if not batched:
                 result = map_state(lambda part: part.squeeze(0), result)
-        return result if len(facts.state_names) == 1 else LSTMState(*result)
+        if len(facts.state_names) == 1:
+            return result
+        return LSTMState(*result) if compiling else tuple.__new__(LSTMState, result)
 
     def extra_repr(self) -> str:
         """Return the constructor's arguments as torch prints them, then ours."""
@@ -145,15 +145,10 @@ def sequence_weights(cell: Any) -> list[Tensor]:
 
 def kernel_of(cell: Any) -> Any:
     """Return torch's function for one step; None where torch has none, and says so."""
-    kernel = cell.__rnnkit__.kernel
-    if kernel is not None:
-        return kernel
     if cell.__rnnkit__.is_projected:
         return partial(_projected_step, cell)
-    nonlinearity = getattr(cell, "nonlinearity", None)
-    if nonlinearity == "tanh":
-        return torch.rnn_tanh_cell
-    return torch.rnn_relu_cell if nonlinearity == "relu" else None
+    of_rnn: Any = {"tanh": torch.rnn_tanh_cell, "relu": torch.rnn_relu_cell}
+    return cell.__rnnkit__.kernel or of_rnn.get(getattr(cell, "nonlinearity", None))
 
 
 def _projected_step(cell: Any, input: Tensor, hx: Any, *weights: Any) -> tuple[Tensor, Tensor]:

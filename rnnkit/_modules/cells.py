@@ -11,8 +11,8 @@ from rnnkit._base.state import LSTMState
 from rnnkit._checks.constructors import checked_arguments
 from rnnkit._checks.rules import Device
 from rnnkit._checks.scope import CELL_AXES, Axes
+from rnnkit._modules.calls import set_options
 from rnnkit._modules.cell_base import Cell
-from rnnkit._modules.layer_calls import set_options
 
 #: An LSTM's state as callers give it: of (h, c) one or both may be None.
 Pair: TypeAlias = tuple[Tensor | None, Tensor | None] | list[Tensor] | list[Tensor | None]

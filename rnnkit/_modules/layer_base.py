@@ -18,21 +18,18 @@ from rnnkit._checks.guards import fitting_layer
 from rnnkit._checks.scope import check_scope
 from rnnkit._checks.steps import explain_layer_step
 from rnnkit._checks.surplus import check_surplus
-from rnnkit._modules.cell_base import GivenT, StateT
-from rnnkit._modules.cells import empty_cell
-from rnnkit._modules.layer_calls import (
+from rnnkit._modules.calls import (
     delegated,
     finish,
-    first_weight,
     needs_initial_state,
     returned,
-    rows_of,
     run_step,
-    run_without_lengths,
     scripted,
     with_initial_state,
 )
-from rnnkit._modules.lengths import checked_pieces, run_with_lengths_or_reset, uses_operator
+from rnnkit._modules.cell_base import GivenT, StateT
+from rnnkit._modules.cells import empty_cell
+from rnnkit._modules.layer_run import checked_pieces, first_weight, rows_of, run_layer
 from rnnkit.typing import LengthsLike, ResetLike
 
 CellT = TypeVar("CellT", bound=torch.nn.Module)
@@ -92,10 +89,7 @@ class Layer(torch.nn.RNNBase, Generic[StateT, GivenT, CellT]):
             check_scope(self, self.axes, sizes_of_layer(self, input))
         pieces = None if all_valid else checked_pieces(self, input, weight, lengths, reset)
         try:
-            if pieces is None and not uses_operator(self, input):
-                output, state = run_without_lengths(self, input, state, overrides_checks)
-            else:
-                output, state = run_with_lengths_or_reset(self, input, state, pieces)
+            output, state = run_layer(self, input, state, pieces, overrides_checks=overrides_checks)
         except RuntimeError as error:
             explain_missing_kernel(self, input, hx, error)
             raise

@@ -10,9 +10,9 @@ from rnnkit._base.state import LSTMState
 from rnnkit._checks.constructors import checked_arguments
 from rnnkit._checks.rules import Device
 from rnnkit._checks.scope import LAYER_AXES, Axes
+from rnnkit._modules.calls import set_options
 from rnnkit._modules.cells import GRUCell, LSTMCell, Pair, RNNCell
 from rnnkit._modules.layer_base import Layer
-from rnnkit._modules.layer_calls import set_options
 
 
 class RNN(Layer[Tensor, Tensor, RNNCell], torch.nn.RNN):

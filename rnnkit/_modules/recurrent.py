@@ -19,8 +19,8 @@ from rnnkit._checks.objects import cells_of, check_directions, refuse_states
 from rnnkit._checks.scope import LAYER_AXES, Axes, check_axes, check_scope
 from rnnkit._checks.steps import explain_cells_step
 from rnnkit._checks.surplus import check_surplus
+from rnnkit._modules.calls import finish, run_step
 from rnnkit._modules.cell_base import is_plain
-from rnnkit._modules.layer_calls import finish, run_step
 from rnnkit._modules.unroll import Steps, initial_state, run
 from rnnkit.typing import LengthsLike, ResetLike  # noqa: TC001 - the import hook reads them
 

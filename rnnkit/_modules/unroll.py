@@ -18,7 +18,7 @@ from rnnkit._checks.lengths import check_lengths, check_reset
 from rnnkit._checks.objects import refuse_stateless
 from rnnkit._kernels.stack import Direction, Stack, States
 from rnnkit._modules.cell_base import Cell, is_plain, sequence_weights, weights_of
-from rnnkit._modules.lengths import run_stack
+from rnnkit._modules.layer_run import run_stack
 from rnnkit._modules.loop import UnrollArgs, by_parts_of, run_loop
 from rnnkit.typing import LengthsLike, ResetLike
 

@@ -8,7 +8,7 @@ import torch
 import rnnkit
 from rnnkit._kernels import choice
 from rnnkit._kernels.pieces import Rows, pieces_of, whole_pieces
-from rnnkit._modules.lengths import stack_of
+from rnnkit._modules.layer_run import stack_of
 from tests.kernels.paths import case_of, kinds
 from tests.strategies import tensors_of
 

@@ -1,6 +1,8 @@
-"""A layer's call with ``lengths`` or ``reset``, where each piece of each sample runs by itself.
+"""How a layer runs once its call is checked.
 
-The paths of the kernels run it; while a compiler traces, operators, one for each direction.
+Without lengths and resets that is what torch's ``forward`` comes to. With them, each piece of each
+sample runs by itself, on the paths of the kernels; while a compiler traces, by operators, one for
+each direction.
 """
 
 from typing import Any
@@ -8,8 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.compiler import is_compiling
+from torch.nn.utils.rnn import PackedSequence
 
-from rnnkit._base.class_facts import mode_of, overrides_initial_state, overrides_torch_checks
+from rnnkit._base.class_facts import mode_of, overrides_initial_state
 from rnnkit._base.state import map_state, tensors_of, zeros
 from rnnkit._base.torch_tools import (
     is_jit_traced,
@@ -28,11 +31,27 @@ from rnnkit._kernels.compiled.resets import run_reset_operators, takes_reset_ope
 from rnnkit._kernels.lengths import Lengths
 from rnnkit._kernels.padded import run_padded
 from rnnkit._kernels.stack import KERNELS, Direction, Run, Stack, States
-from rnnkit._modules.layer_calls import rows_of, run_without_lengths
+from rnnkit._modules.calls import run_as_torch
 from rnnkit._modules.loop import loop_stack
 
 #: The lengths, the mask of resets ``(seq, batch)``, and the layer's state that they return to.
 Pieces = tuple[Lengths | None, Tensor | None, Any]
+
+
+def first_weight(layer: Any) -> Tensor:
+    """Return a layer's first weight as the call will read it."""
+    weight: Any = None
+    if is_compiling():
+        # What torch's forward does first is not recorded twice.
+        weight = layer._parameters.get("weight_ih_l0")  # noqa: SLF001
+    else:
+        layer._update_flat_weights()  # noqa: SLF001
+    return layer._flat_weights[0] if weight is None else weight  # type: ignore[no-any-return]  # noqa: SLF001
+
+
+def rows_of(layer: Any) -> int:
+    """Return how many states a layer has, one for each direction of each of its layers."""
+    return layer.num_layers * 2 if layer.bidirectional else layer.num_layers  # type: ignore[no-any-return]
 
 
 def checked_pieces(layer: Any, input: Any, weight: Any, lengths: Any, reset: Any) -> Pieces:
@@ -51,46 +70,66 @@ def checked_pieces(layer: Any, input: Any, weight: Any, lengths: Any, reset: Any
     return counts, mask, initial
 
 
-def uses_operator(layer: Any, input: Any) -> bool:
-    """Return whether a compiled call without lengths runs rnnkit's operator."""
-    if not is_compiling() or not isinstance(input, Tensor) or overrides_torch_checks(layer):
-        return False
-    seq_axis = 1 if layer.batch_first and input.dim() > SEQUENCE else 0
-    return mode_of(layer) in KERNELS and uses_custom_op(input.shape[seq_axis])
-
-
-def run_with_lengths_or_reset(
-    layer: Any, input: Tensor, hx: Any, pieces: Pieces | None
-) -> tuple[Tensor, Any]:
-    """Run a layer on a checked input: each sample up to its length, cut where it is reset."""
+def run_layer(
+    layer: Any, input: Any, hx: Any, pieces: Pieces | None, *, overrides_checks: bool
+) -> tuple[Any, Any]:
+    """Run a layer on a checked call, its weights up to date, and return what torch's returns."""
+    mode, compiling = mode_of(layer), is_compiling()
+    # A line of its own: Dynamo may stop at the one above, and compiles again for whatever object is
+    # on the stack there and new in each call, as a bound method is.
+    kernel: Any = KERNELS.get(mode)
     counts, mask, initial = pieces or (None, None, None)
-    if not is_compiling() and lacks_kernel(mode_of(layer), layer.proj_size, input):
+    if pieces is not None and not compiling and lacks_kernel(mode, layer.proj_size, input):
         # Autocast leaves packed input as it is, except lengths that are all equal.
         dtype = layer._flat_weights[0].dtype  # noqa: SLF001
         hx, initial = (map_state(lambda tensor: tensor.to(dtype), state) for state in (hx, initial))
         with torch.autocast("cpu", enabled=False):
             pieces = (counts, mask, initial)
-            return run_with_lengths_or_reset(layer, input.to(dtype), hx, pieces)
+            return run_layer(layer, input.to(dtype), hx, pieces, overrides_checks=overrides_checks)
     if counts is not None and counts.is_full():
         counts = None
-    if counts is None and mask is None and not is_compiling():
-        return run_without_lengths(layer, input, hx, overrides_torch_checks(layer))
-    unbatched = input.dim() == SEQUENCE
+    packed, whole = isinstance(input, PackedSequence), counts is None and mask is None
+    unbatched = not packed and input.dim() == SEQUENCE
+    by_batch = layer.batch_first and not unbatched
+    by_operator = compiling and not packed and uses_custom_op(input.shape[1 if by_batch else 0])
+    if whole and (kernel is None or overrides_checks or (compiling and not by_operator)):
+        return run_as_torch(layer, input, hx)  # type: ignore[no-any-return]
+    if packed:
+        return _run_packed(layer, input, hx)
     if unbatched:
-        input = input.unsqueeze(1)
+        input, mask = input.unsqueeze(1), None if mask is None else mask.unsqueeze(1)
         hx, initial = (map_state(lambda t: t.unsqueeze(1), given) for given in (hx, initial))
-        mask = None if mask is None else mask.unsqueeze(1)
-    elif layer.batch_first:
-        input = input.transpose(0, 1)
     if hx is None:
-        hx = zeros(layer, input, rows_of(layer), input.shape[1])
-    restart = None if initial is None else tensors_of(initial)
-    output, ends = run_stack(stack_of(layer), input, tensors_of(hx), counts, mask, restart)
+        hx = zeros(layer, input, rows_of(layer), input.shape[0 if by_batch else 1])
+    if whole and not compiling:
+        output, *ends = kernel(input, hx, *_options(layer), by_batch)
+    else:
+        data = input.transpose(0, 1) if by_batch else input
+        restart = None if initial is None else tensors_of(initial)
+        output, ends = run_stack(stack_of(layer), data, tensors_of(hx), counts, mask, restart)
+        output = output.transpose(0, 1) if by_batch else output
     if unbatched:
-        output, ends = output.squeeze(1), tuple(tensor.squeeze(1) for tensor in ends)
-    elif layer.batch_first:
-        output = output.transpose(0, 1)
-    return output, ends[0] if len(ends) == 1 else ends
+        output, ends = output.squeeze(1), [part.squeeze(1) for part in ends]
+    return output, ends
+
+
+def _options(layer: Any) -> tuple[Any, ...]:
+    """Return what torch's kernels take after input and state."""
+    options = (layer.bias, layer.num_layers, layer.dropout, layer.training, layer.bidirectional)
+    return layer._flat_weights, *options  # noqa: SLF001
+
+
+def _run_packed(layer: Any, input: PackedSequence, hx: Any) -> tuple[PackedSequence, Any]:
+    data, sizes, order, back = input
+    sizes = sizes.contiguous()  # of sizes that are not in one piece torch reads other memory
+    if hx is None:
+        hx = zeros(layer, data, rows_of(layer), sizes[0])  # a tensor, which a tracer can follow
+    elif order is not None:
+        hx = map_state(lambda tensor: tensor.index_select(1, order), hx)
+    output, *ends = KERNELS[mode_of(layer)](data, sizes, hx, *_options(layer))
+    if back is not None:
+        ends = [end.index_select(1, back) for end in ends]
+    return PackedSequence(output, sizes, order, back), ends
 
 
 def run_stack(

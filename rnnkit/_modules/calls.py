@@ -1,0 +1,115 @@
+"""What calls of layers and of cells share: initial states, torch's own class, and one step."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.compiler import is_compiling
+from torch.nn.utils.rnn import PackedSequence
+
+from rnnkit._base.class_facts import DEFAULT_INITIAL_STATES, overrides_initial_state, signature_of
+from rnnkit._base.errors import RnnkitError
+from rnnkit._base.message import warn
+from rnnkit._base.state import filled, has_missing_part, layers_first, state_of, tensors_of
+from rnnkit._base.torch_tools import is_fx_call, leaf_node, torch_twin
+from rnnkit._checks.arguments import MISSING, check_step
+from rnnkit._checks.call_spec import batch_of
+from rnnkit._checks.diagnosis import diagnose
+from rnnkit._checks.scope import check_axes
+
+
+def finish(kind: Any) -> None:
+    """Complete what Python's inspect and Python's own errors show of a base class's methods."""
+    DEFAULT_INITIAL_STATES.append(kind.initial_state)
+    # Type checkers ask for the argument; Python would name a class that nobody can import.
+    kind.initial_state.__defaults__ = (MISSING,)
+    kind.forward.__signature__ = signature_of(kind.forward)
+    for name in {"initial_state", "last_hidden", "split_state", "cells"} & set(vars(kind)):
+        getattr(kind, name).__qualname__ = name
+
+
+def set_options(
+    module: Any, known: tuple[str, ...], axes: Any, *, state_batch_first: bool = False
+) -> None:
+    """Keep the options that torch's class does not have, unless they are the default."""
+    if state_batch_first:
+        module.state_batch_first = True
+    if axes is not None:
+        module.axes = check_axes(type(module).__name__, axes, known)
+
+
+def needs_initial_state(module: Any, hx: Any) -> bool:
+    """Return whether a call asks an overridden ``initial_state``; it makes zeros itself."""
+    return overrides_initial_state(module) and has_missing_part(hx)
+
+
+def with_initial_state(module: Any, input: Any, hx: Any) -> Any:
+    """Ask a layer or a cell for its initial state, and put it where the caller gave none."""
+    is_layer = issubclass(type(module), torch.nn.RNNBase)
+    batch: Any = batch_of(module, input) if is_layer else input.shape[:-1]
+    return filled(hx, module.initial_state(batch[0] if batch else None))
+
+
+def run_as_torch(module: Any, input: Any, hx: Any, **options: Any) -> Any:
+    """Run the forward of torch's class."""
+    if isinstance(input, PackedSequence):
+        # Of sizes that are not in one piece torch reads other memory.
+        input = input._replace(batch_sizes=input.batch_sizes.contiguous())
+    return module.__rnnkit__.torch_class.forward(module, input, hx, **options)
+
+
+def delegated(module: Any, input: Any, hx: Any, weight: Tensor | None, **options: Any) -> Any:
+    """Raise what is wrong with a call, or hand it to ``torch.fx`` or to torch's class as it is."""
+    diagnose(module, input, hx, weight)
+    # torch's class has no lengths and no resets, and says so.
+    options = {name: value for name, value in options.items() if value is not None}
+    if is_fx_call(input, hx):
+        return leaf_node(module, input, hx, **options)
+    if needs_initial_state(module, hx):
+        hx = with_initial_state(module, input, hx)
+        diagnose(module, input, hx, weight)
+    if isinstance(module, torch.nn.RNNCellBase):
+        return state_of(tensors_of(run_as_torch(module, input, hx)))
+    if module.state_batch_first and hx is not None:
+        hx = layers_first(hx)
+    output, state = run_as_torch(module, input, hx, **options)
+    return output, returned(module, state)
+
+
+def returned(layer: Any, state: Any) -> Any:
+    """Return the state that torch's class or its kernel returned as the layer returns it."""
+    state = state_of(tensors_of(state))
+    return layers_first(state) if layer.state_batch_first else state
+
+
+def scripted(module: Any) -> torch.nn.Module:
+    """Return the module of torch's class that TorchScript compiles, and warn if it differs.
+
+    It does not refuse: a program that passes a state to each call is right there, too.
+    """
+    if overrides_initial_state(module):
+        name = type(module).__name__
+        warn(
+            "script-initial-state",
+            f"TorchScript does not ask {name}.initial_state: without a state it begins from zeros. "
+            f"In what you script, give each call of this {name} its state.",
+            stacklevel=3,
+        )
+    return torch_twin(module, module.__rnnkit__.torch_class)
+
+
+def run_step(
+    layer: Any, x_t: Any, state: Any, explain: Callable[[Any, Any, Any], None]
+) -> tuple[Any, Any]:
+    """Run one step as a sequence of one; ``explain`` says what is wrong in a step's words."""
+    check_step(layer, x_t)
+    seq_axis = x_t.dim() - 1 if layer.batch_first else 0  # no question, for torch.fx
+    try:
+        output, state_after = layer(x_t.unsqueeze(seq_axis), state)
+    except RnnkitError:
+        # A subclass that overrides forward may take what ours refuses.
+        if not is_compiling() and type(layer).forward.__module__.startswith("rnnkit."):
+            explain(layer, x_t, state)
+        raise
+    return output.squeeze(seq_axis), state_after

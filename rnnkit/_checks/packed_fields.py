@@ -27,6 +27,7 @@ def fitting_fields(input: PackedSequence, *, given: bool) -> int:
         and sizes.layout is torch.strided
         and sizes.is_cpu
         and sizes.dim() == 1
+        and sizes.is_contiguous()  # torch takes memory in strides for a row
         and _is_index(order, data)
         and _is_index(back, data)
     ):

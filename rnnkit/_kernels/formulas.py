@@ -4,7 +4,6 @@ torch's fused kernels for a step have no rules for ``torch.func`` and forward-mo
 operations in the formulas do. And the products of all steps with the input are one product.
 """
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -12,18 +11,18 @@ from torch import Tensor
 from torch.nn import functional
 
 from rnnkit._base.state import LSTMState
+from rnnkit._kernels.stack import Direction
 
 
 class ByParts:
     """A cell whose step takes the input's part instead of the input."""
 
-    def __init__(self, mode: str, weights: Sequence[Tensor], *, bias: bool, proj: bool) -> None:
-        """Take the weights in the order of torch's kernels over a sequence."""
-        self.mode = mode
-        weight_ih, weight_hh, *others = weights
+    def __init__(self, direction: Direction) -> None:
+        """Take the weights of a layer's direction."""
+        self.mode, (weight_ih, weight_hh, *others), bias = direction[:3]
         self.input_weights = (weight_ih, others[0] if bias else None)
         self.hidden_weights = (weight_hh, others[1] if bias else None)
-        self.projection = others[-1] if proj else None
+        self.projection = others[-1] if direction.is_projected else None
 
     def project(self, input: Tensor) -> Tensor:
         """Compute the input's part for all steps: ``(seq, batch, gates * hidden)``."""

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from rnnkit._base.torch_tools import uses_custom_op
 from rnnkit._kernels.compiled.operators import run_operator
 
 #: torch's kernels over a sequence, by torch's name of the recurrence.
@@ -35,6 +34,8 @@ class Direction(NamedTuple):
     training: bool
     #: Whether it runs from the last valid step to the first.
     reverse: bool = False
+    #: Whether a compiler traces it, and rnnkit's operator replaces torch's kernel.
+    by_operator: bool = False
 
     def hidden_size(self) -> int:
         """Features of the state; of an LSTM with a projection, of its c."""
@@ -48,7 +49,7 @@ class Direction(NamedTuple):
 
     def run(self, input: Tensor, state: States, *, reverse: bool = False) -> tuple[Tensor, States]:
         """Run over ``(seq, batch, feature)`` from ``(1, batch, hidden)``; backward if compiled."""
-        if uses_custom_op(input.shape[0]):
+        if self.by_operator:
             return run_operator(
                 self.mode, self.weights, input, state, bias=self.bias, reverse=reverse
             )

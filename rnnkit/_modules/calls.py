@@ -51,14 +51,6 @@ def with_initial_state(module: Any, input: Any, hx: Any) -> Any:
     return filled(hx, module.initial_state(batch[0] if batch else None))
 
 
-def run_as_torch(module: Any, input: Any, hx: Any, **options: Any) -> Any:
-    """Run the forward of torch's class."""
-    if isinstance(input, PackedSequence):
-        # Of sizes that are not in one piece torch reads other memory.
-        input = input._replace(batch_sizes=input.batch_sizes.contiguous())
-    return module.__rnnkit__.torch_class.forward(module, input, hx, **options)
-
-
 def delegated(module: Any, input: Any, hx: Any, weight: Tensor | None, **options: Any) -> Any:
     """Raise what is wrong with a call, or hand it to ``torch.fx`` or to torch's class as it is."""
     diagnose(module, input, hx, weight)
@@ -69,11 +61,15 @@ def delegated(module: Any, input: Any, hx: Any, weight: Tensor | None, **options
     if needs_initial_state(module, hx):
         hx = with_initial_state(module, input, hx)
         diagnose(module, input, hx, weight)
+    run: Any = module.__rnnkit__.torch_class.forward
     if isinstance(module, torch.nn.RNNCellBase):
-        return state_of(tensors_of(run_as_torch(module, input, hx)))
+        return state_of(tensors_of(run(module, input, hx)))
     if module.state_batch_first and hx is not None:
         hx = layers_first(hx)
-    output, state = run_as_torch(module, input, hx, **options)
+    if isinstance(input, PackedSequence):
+        # torch takes memory in strides for a row.
+        input = input._replace(batch_sizes=input.batch_sizes.contiguous())
+    output, state = run(module, input, hx, **options)
     return output, returned(module, state)
 
 

@@ -7,7 +7,6 @@ each direction.
 
 from typing import Any
 
-import torch
 from torch import Tensor
 from torch.compiler import is_compiling
 from torch.nn.utils.rnn import PackedSequence
@@ -18,7 +17,6 @@ from rnnkit._base.torch_tools import (
     is_jit_traced,
     is_meta_or_fake,
     is_transformed,
-    lacks_kernel,
     uses_custom_op,
 )
 from rnnkit._checks.call_spec import SEQUENCE, spec_of_layer
@@ -31,7 +29,6 @@ from rnnkit._kernels.compiled.resets import run_reset_operators, takes_reset_ope
 from rnnkit._kernels.lengths import Lengths
 from rnnkit._kernels.padded import run_padded
 from rnnkit._kernels.stack import KERNELS, Direction, Run, Stack, States
-from rnnkit._modules.calls import run_as_torch
 from rnnkit._modules.loop import loop_stack
 
 #: The lengths, the mask of resets ``(seq, batch)``, and the layer's state that they return to.
@@ -79,21 +76,13 @@ def run_layer(
     # on the stack there and new in each call, as a bound method is.
     kernel: Any = KERNELS.get(mode)
     counts, mask, initial = pieces or (None, None, None)
-    if pieces is not None and not compiling and lacks_kernel(mode, layer.proj_size, input):
-        # Autocast leaves packed input as it is, except lengths that are all equal.
-        dtype = layer._flat_weights[0].dtype  # noqa: SLF001
-        hx, initial = (map_state(lambda tensor: tensor.to(dtype), state) for state in (hx, initial))
-        with torch.autocast("cpu", enabled=False):
-            pieces = (counts, mask, initial)
-            return run_layer(layer, input.to(dtype), hx, pieces, overrides_checks=overrides_checks)
-    if counts is not None and counts.is_full():
-        counts = None
-    packed, whole = isinstance(input, PackedSequence), counts is None and mask is None
+    packed = isinstance(input, PackedSequence)
     unbatched = not packed and input.dim() == SEQUENCE
     by_batch = layer.batch_first and not unbatched
     by_operator = compiling and not packed and uses_custom_op(input.shape[1 if by_batch else 0])
-    if whole and (kernel is None or overrides_checks or (compiling and not by_operator)):
-        return run_as_torch(layer, input, hx)  # type: ignore[no-any-return]
+    by_torch = compiling and not by_operator
+    if pieces is None and (kernel is None or overrides_checks or by_torch):
+        return layer.__rnnkit__.torch_class.forward(layer, input, hx)  # type: ignore[no-any-return]
     if packed:
         return _run_packed(layer, input, hx)
     if unbatched:
@@ -101,12 +90,14 @@ def run_layer(
         hx, initial = (map_state(lambda t: t.unsqueeze(1), given) for given in (hx, initial))
     if hx is None:
         hx = zeros(layer, input, rows_of(layer), input.shape[0 if by_batch else 1])
-    if whole and not compiling:
+    if pieces is None and not compiling:
         output, *ends = kernel(input, hx, *_options(layer), by_batch)
     else:
-        data = input.transpose(0, 1) if by_batch else input
+        input = input.transpose(0, 1) if by_batch else input
         restart = None if initial is None else tensors_of(initial)
-        output, ends = run_stack(stack_of(layer), data, tensors_of(hx), counts, mask, restart)
+        counts = None if counts is None or counts.is_full() else counts
+        stack = stack_of(layer, by_operator=by_operator)
+        output, ends = run_stack(stack, input, tensors_of(hx), counts, mask, restart)
         output = output.transpose(0, 1) if by_batch else output
     if unbatched:
         output, ends = output.squeeze(1), [part.squeeze(1) for part in ends]
@@ -121,7 +112,6 @@ def _options(layer: Any) -> tuple[Any, ...]:
 
 def _run_packed(layer: Any, input: PackedSequence, hx: Any) -> tuple[PackedSequence, Any]:
     data, sizes, order, back = input
-    sizes = sizes.contiguous()  # of sizes that are not in one piece torch reads other memory
     if hx is None:
         hx = zeros(layer, data, rows_of(layer), sizes[0])  # a tensor, which a tracer can follow
     elif order is not None:
@@ -141,9 +131,9 @@ def run_stack(
     initial: States | None,
 ) -> Run:
     """Run a stack over ``(seq, batch, feature)`` by a path that works for whoever traces."""
-    if mask is None and uses_custom_op(input.shape[0]):
+    if mask is None and stack.directions[0].by_operator:
         return run_padded(stack, input, state, counts)
-    if mask is not None and takes_reset_operator(input):
+    if mask is not None and takes_reset_operator(stack, input):
         return run_reset_operators(stack, input, state, counts, mask, initial)
     # Pieces are found by the values of a mask, and a relu may not run over padding.
     by_values = mask is not None or (stack.mode == "RNN_RELU" and counts is not None)
@@ -152,7 +142,7 @@ def run_stack(
     return run(stack, input, state, counts, mask, initial)
 
 
-def stack_of(layer: Any) -> Stack:
+def stack_of(layer: Any, *, by_operator: bool = False) -> Stack:
     """Return a layer's directions, layer by layer, starting with the forward one."""
     weights = layer._flat_weights  # noqa: SLF001
     if is_compiling():
@@ -161,8 +151,8 @@ def stack_of(layer: Any) -> Stack:
     rows, directions = rows_of(layer), 2 if layer.bidirectional else 1
     size, mode, options = len(weights) // rows, mode_of(layer), (layer.bias, layer.training)
     each = [
-        Direction(mode, weights[row * size : (row + 1) * size], *options, row % directions > 0)
-        for row in range(rows)
+        Direction(mode, part, *options, row % directions > 0, by_operator)
+        for row, part in enumerate(weights[k : k + size] for k in range(0, len(weights), size))
     ]
     layers = [each[row : row + directions] for row in range(0, rows, directions)]
     return Stack(layers, layer.dropout)

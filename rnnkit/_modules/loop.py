@@ -232,12 +232,6 @@ def _run_scan(
     return _without_padding(output, valid), pytree.tree_unflatten(states, spec)
 
 
-def by_parts_of(direction: Direction) -> ByParts:
-    """Return a cell that computes a layer's direction by its formula."""
-    mode, weights, bias = direction[:3]
-    return ByParts(mode, weights, bias=bias, proj=direction.is_projected)
-
-
 def loop_stack(
     stack: Stack,
     input: Tensor,
@@ -252,7 +246,7 @@ def loop_stack(
         hx = state_of(start)
         fresh = map_state(torch.zeros_like, hx) if restart is None else state_of(restart)
         args = UnrollArgs(input, hx, lengths, reset, fresh, direction.reverse)
-        output, end = run_loop(by_parts_of(direction), args)
+        output, end = run_loop(ByParts(direction), args)
         return output, tensors_of(end)
 
     return stack.run_each(input, run, state, initial)

@@ -16,10 +16,11 @@ from rnnkit._checks.diagnosis import diagnose_initial_state, diagnose_unrolled
 from rnnkit._checks.guards import fitting_unrolled
 from rnnkit._checks.lengths import check_lengths, check_reset
 from rnnkit._checks.objects import refuse_stateless
+from rnnkit._kernels.formulas import ByParts
 from rnnkit._kernels.stack import Direction, Stack, States
 from rnnkit._modules.cell_base import Cell, is_plain, sequence_weights, weights_of
 from rnnkit._modules.layer_run import run_stack
-from rnnkit._modules.loop import UnrollArgs, by_parts_of, run_loop
+from rnnkit._modules.loop import UnrollArgs, run_loop
 from rnnkit.typing import LengthsLike, ResetLike
 
 StateT_co = TypeVar("StateT_co", covariant=True)
@@ -162,22 +163,23 @@ def run(  # noqa: C901 - a flat chain of questions
 
 def _run_plain(cell: Any, args: UnrollArgs, *, fused: bool, overrides: bool) -> tuple[Tensor, Any]:
     """Run a cell that does what rnnkit's do: as a layer of one by a fused kernel, or in a loop."""
-    input, direction = args.input, direction_of(cell, reverse=args.reverse)
+    input, by_operator = args.input, uses_custom_op(args.input.shape[0])
+    direction = direction_of(cell, reverse=args.reverse, by_operator=by_operator)
     # An exported program is a loop or a scan, which nobody needs rnnkit to load.
-    lacks_rules = is_transformed() and (is_exporting() or not uses_custom_op(input.shape[0]))
+    lacks_rules = is_transformed() and (is_exporting() or not by_operator)
     fused = fused and not args.return_states and not lacks_rules
     if not fused or lacks_kernel(direction.mode, proj_size_of(cell), input):
-        return run_loop(by_parts_of(direction), args)
+        return run_loop(ByParts(direction), args)
     initial = as_layer(args.initial) if overrides and args.reset is not None else None
     options = (args.lengths, args.reset, initial)
     output, ends = run_stack(Stack([[direction]]), input, as_layer(args.hx), *options)
     return output, state_of([tensor.squeeze(0) for tensor in ends])
 
 
-def direction_of(cell: Any, *, reverse: bool) -> Direction:
+def direction_of(cell: Any, *, reverse: bool, by_operator: bool = False) -> Direction:
     """Return a cell as one direction of a layer."""
-    weights = sequence_weights(cell)
-    return Direction(mode_of(cell), weights, bool(cell.bias), cell.training, reverse)
+    options = (bool(cell.bias), cell.training, reverse, by_operator)
+    return Direction(mode_of(cell), sequence_weights(cell), *options)
 
 
 def as_layer(state: Any) -> States:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rnnkit._base.torch_tools import is_exporting, uses_custom_op
+from rnnkit._base.torch_tools import is_exporting
 from rnnkit._kernels.compiled.direction import nothing
 from rnnkit._kernels.compiled.operators import LIBRARY, register
 from rnnkit._kernels.derivatives import derive_again
@@ -32,13 +32,13 @@ LIBRARY.define(
 )
 
 
-def takes_reset_operator(input: Tensor) -> bool:
+def takes_reset_operator(stack: Stack, input: Tensor) -> bool:
     """Return whether a call with resets is compiled to operators.
 
     An exported program is a loop or a scan, which runs without rnnkit; and under autocast each path
     mixes dtypes in its own way, which no compiler could know.
     """
-    if not uses_custom_op(input.shape[0]) or is_exporting():
+    if not stack.directions[0].by_operator or is_exporting():
         return False
     return not torch.is_autocast_enabled(input.device.type)
 
@@ -55,7 +55,7 @@ def run_reset_operators(
     each = None if lengths is None else lengths.each
 
     def run_one(direction: Direction, input: Tensor, start: States, first: Any) -> Run:
-        mode, weights, bias, _, reverse = direction
+        mode, weights, bias, _, reverse, _ = direction
         output, *ends = torch.ops.rnnkit.resets.default(
             input, *_pair(start), list(weights), *_pair(first or ()), reset, each, mode, bias,
             reverse,

@@ -2,88 +2,122 @@
 
 import functools
 import inspect
-from collections.abc import Callable
-from typing import Any, NoReturn, TypeVar, cast
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor
 
 from rnnkit._base.class_facts import constructor_of
 from rnnkit._base.errors import ArgumentError, ShapeError, StateError
-from rnnkit._base.message import BRIEF_LENGTH, bounded, brief, raise_for, refusal, wanted
+from rnnkit._base.message import BRIEF_LENGTH, bounded, brief, refusal, wanted
 from rnnkit._base.torch_tools import is_jit_traced, is_proxy, values_are_abstract
-from rnnkit._checks.call_spec import Axis, CheckedLayer, described, own_state_axes, sizes, spell
+from rnnkit._checks.arrays import is_whole, tensor_or_none
+from rnnkit._checks.call_spec import Axis, described, parts_of, refuse_odd, sizes, spell, state_axes
+from rnnkit._checks.causes.inputs import rows_of
 from rnnkit._checks.causes.structures import outlined
-from rnnkit._checks.names import hint
-from rnnkit._checks.odd_tensors import not_dense
-from rnnkit._checks.rules import is_batch_size
+from rnnkit._checks.constructors import is_batch_size
+from rnnkit._checks.names import RESET, hint, reset_hint
 
 FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
 
 
 def known_options(function: FunctionT) -> FunctionT:
     """Refuse keyword arguments that a function does not have, with the name that is meant."""
-    known = tuple(inspect.signature(function).parameters)
+    known = [name for name in inspect.signature(function).parameters if name != "self"]
     # Python's own errors go by it: there is no Layer that people could look up.
-    function.__qualname__ = function.__name__
+    name = function.__qualname__ = function.__name__
 
     @functools.wraps(function)
     def checked(*args: Any, **kwargs: Any) -> Any:
-        for name, value in kwargs.items():
-            if name not in known:
-                others = [part for part in known if part != "self"]
-                _refuse_option(function.__name__, name, value, others)
+        for argument, value in kwargs.items():
+            if argument not in known:
+                shown, headline = (
+                    bounded(argument, BRIEF_LENGTH),
+                    f"{name} takes {', '.join(known)}",
+                )
+                if argument == "batch_first" and "state_batch_first" in known:
+                    headline = "a layer's batch_first is about its input, not about its states"
+                sentence = f"{name}() got an unexpected keyword argument {shown!r}"
+                fix = ("fix", hint(name, argument, value, known))
+                refusal(ArgumentError, shown, sentence, headline, fix, code="arguments-of-a-call")
         return function(*args, **kwargs)
 
     return cast("FunctionT", checked)
 
 
-def _refuse_option(function: str, name: str, value: Any, known: list[str]) -> NoReturn:
-    shown, headline = bounded(name, BRIEF_LENGTH), f"{function} takes {', '.join(known)}"
-    if name == "batch_first" and "state_batch_first" in known:
-        headline = "the batch_first of a layer is about its input: states keep the layers on axis 0"
-    sentence = f"{function}() got an unexpected keyword argument {shown!r}"
-    fix = ("fix", hint(function, name, value, known))
-    refusal(ArgumentError, shown, sentence, headline, fix, code="arguments-of-a-call")
+def check_surplus(module: Any, surplus: tuple[Any, ...], unknown: Mapping[str, Any]) -> None:
+    """Refuse unknown names, and what follows ``input`` and ``hx`` by position unless all are None.
+
+    torch's older exporter to ONNX passes every parameter of a ``forward`` by its position.
+    """
+    given = [value for value in surplus if value is not None]
+    if not unknown and not given:
+        return
+    taken = inspect.signature(module.forward).parameters
+    known = ["input", "hx", *(name for name in ("lengths", "reset") if name in taken)]
+    argument, value = next(iter(unknown.items())) if unknown else ("hx", given[0])
+    shown, flags, is_layer = bounded(argument, BRIEF_LENGTH), tensor_or_none(value), len(known) > 2
+    is_mask = unknown and "mask" in argument and not RESET.search(argument)
+    sentence = f"got an unexpected keyword argument {shown!r}"
+    name, state = shown, "hx), and nothing after it"
+    if isinstance(module, torch.nn.LSTM | torch.nn.LSTMCell):
+        state = "(h, c)), the pair as one argument"
+    elif not isinstance(module, torch.nn.RNNBase | torch.nn.RNNCellBase):
+        state = "hx), a tuple of one state for each cell, and nothing after it"
+    if unknown:
+        fixes = [hint(type(module).__name__, argument, value, known)]
+    else:
+        sentence = f"takes from 2 to 3 positional arguments but {3 + len(surplus)} were given"
+        fixes = [f"{'layer' if is_layer else 'cell'}(input, {state}"]
+        is_mask = flags is not None and flags.dtype is torch.bool and 0 < flags.dim() < 3
+        name = "mask"
+        if is_layer and not is_mask and flags is not None and flags.dim() < 2 and is_whole(flags):
+            fixes = ["layer(input, hx, lengths=lengths): lengths are given by name"]
+    if is_mask and flags is not None:
+        fixes = [reset_hint(name, known)]
+        if not is_layer:
+            fixes.append("leave the mask out: a cell takes one step")
+        elif flags.dim() > 1:
+            whole = ".long()" if flags.is_floating_point() else ""
+            counts = f"lengths={name}.sum({1 if module.batch_first else 0}){whole}"
+            fixes.insert(0, f"{counts}, if the mask is true on valid steps")
+    refusal(
+        ArgumentError, shown, f"{type(module).__name__}.forward() {sentence}",
+        f"{described(module)} takes {', '.join(known)}", *rows_of("", fixes),
+        code="arguments-of-a-call",
+    )  # fmt: skip
 
 
 def check_step(layer: Any, x_t: Any) -> None:
     """Check that a step is one time step, of a layer that runs in one direction."""
-    name = type(layer).__name__
+    step = f"{type(layer).__name__}.step"
     # Of a Recurrent the cells know the width.
     width = getattr(layer, "input_size", None)
     if layer.bidirectional:
         one_way = f"{constructor_of(layer)}(..., bidirectional=False)"
         if width is None:
             one_way = "rnnkit.Recurrent(cells), without reverse_cells"
-        refusal(
-            ArgumentError,
-            "x_t",
-            "a bidirectional layer has no single step",
-            f"{described(layer)}: its backward direction begins at the last step of a sequence",
-            ("fix", f"{one_way}, or call the layer on the whole sequence"),
-            code="step-bidirectional",
-        )
+        sentence = "a bidirectional layer has no single step"
+        why = "its backward direction begins at the last step of a sequence"
+        fix = ("fix", f"{one_way}, or call the layer on the whole sequence")
+        headline = f"{described(layer)}: {why}"
+        refusal(ArgumentError, "x_t", sentence, headline, fix, code="step-bidirectional")
     if is_proxy(x_t):
         return
-    if not isinstance(x_t, Tensor):
-        sentence = f"{name}.step: x_t must be a Tensor (batch, input_size), got {brief(x_t)}"
-        refusal(ArgumentError, "x_t", sentence, code="step-type")
-    if x_t.is_nested:
-        raise_for(not_dense(layer, x_t, "x_t"))
-    if x_t.dim() not in (1, 2):
-        seq_axis = 1 if layer.batch_first else 0
+    if isinstance(x_t, Tensor) and x_t.is_nested:
+        refuse_odd(layer, x_t, "x_t")
+    if not isinstance(x_t, Tensor) or x_t.dim() not in (1, 2):
+        is_tensor = isinstance(x_t, Tensor)
         wants = "(batch, feature)" if width is None else f"(batch, input_size={width})"
+        came, shape = (f"{x_t.dim()}D", tuple(x_t.shape)) if is_tensor else (brief(x_t), ())
         refusal(
-            ShapeError,
-            "x_t",
-            f"{name}.step: Expected x_t to be 1D or 2D, got {x_t.dim()}D instead",
+            ShapeError, "x_t", f"{step}: Expected x_t to be 1D or 2D, got {came} instead",
             f"{described(layer)}: one time step has no seq axis",
-            ("x_t", wanted(wants, f"{tuple(x_t.shape)}")),
-            ("fix", f"for x_t in input.unbind({seq_axis}): ..., or call the layer"),
-            code="step-rank",
-            facts=((None, width), tuple(x_t.shape)),
-        )
+            ("x_t", wanted(wants, f"{shape or came}")),
+            ("fix", f"for x_t in input.unbind({int(layer.batch_first)}): ..., or call the layer"),
+            code="step-rank", facts=((None, width), shape),
+        )  # fmt: skip
 
 
 class _Missing:
@@ -96,52 +130,40 @@ MISSING: Any = _Missing()
 
 def check_batch_size(name: str, batch_size: Any) -> None:
     """Check that the argument of ``initial_state`` is a count, or None for no batch axis."""
-    fix = ("fix", "initial_state(5) of five samples, initial_state(None) without a batch axis")
-    if isinstance(batch_size, _Missing):
-        sentence = f"{name}.initial_state() missing 1 required argument: 'batch_size'"
-        refusal(ArgumentError, "batch_size", sentence, "", fix, code="batch-size")
-    if values_are_abstract() or isinstance(batch_size, torch.SymInt) or is_proxy(batch_size):
+    sentence = f"{name}.initial_state() missing 1 required argument: 'batch_size'"
+    if not isinstance(batch_size, _Missing):
         # A size is no int there, and a comparison would fix it.
-        return
-    if batch_size is not None and not is_batch_size(batch_size):
+        if values_are_abstract() or isinstance(batch_size, torch.SymInt) or is_proxy(batch_size):
+            return
+        if batch_size is None or is_batch_size(batch_size):
+            return
         wants = "an int from 0, or None for a state without batch axis"
         sentence = f"{name}.initial_state: batch_size must be {wants}, got {brief(batch_size)}"
-        refusal(ArgumentError, "batch_size", sentence, code="batch-size")
+    fix = ("fix", "initial_state(5) of five samples, initial_state(None) without a batch axis")
+    refusal(ArgumentError, "batch_size", sentence, "", fix, code="batch-size")
 
 
-def check_own_state(layer: CheckedLayer, state: Any) -> None:
+def check_own_state(layer: Any, state: Any) -> None:
     """Check that a state is what this layer returns, of any batch."""
-    if is_jit_traced() or is_proxy(state):
+    wants = state_axes(layer, Axis("batch"))
+    parts = parts_of(state) if len(wants) > 1 else (state,)
+    if is_jit_traced() or is_proxy(state) or any(map(is_proxy, parts)):
         return
-    wants = own_state_axes(layer)
-    parts: list[Any] = [state]
-    if len(wants) > 1 and isinstance(state, tuple | list):
-        parts = list(state)
-    if any(map(is_proxy, parts)):
-        return
-    wrong = [
-        place
-        for place, (tensor, axes) in enumerate(zip(parts, wants, strict=False))
-        if not (_fits(tensor, axes) and tensor.shape[:-1] == parts[0].shape[:-1])
-    ]
-    if wrong or len(parts) != len(wants):
-        h, *others = map(spell, wants)
-        expected, place = f"h {h}, c {others[0]}" if others else h, wrong[0] if wrong else 0
-        first = parts[place] if parts else None
-        shape = tuple(first.shape) if isinstance(first, Tensor) else ()
-        refusal(
-            StateError, "state", f"state is not what this {type(layer).__name__} returned",
-            described(layer), ("state", wanted(expected, outlined(state))),
-            ("fix", "output, state = layer(...): the state is the second of the two"),
-            code="state-not-own", facts=(sizes(wants[place]), shape),
-        )  # fmt: skip
-
-
-def _fits(tensor: Any, axes: tuple[Axis, ...]) -> bool:
-    if not isinstance(tensor, Tensor):
-        return False
-    if tensor.dim() == len(axes) - 1:
-        axes = tuple(axis for axis in axes if axis.name != "batch")
-    return tensor.dim() == len(axes) and all(
-        axis.size in (None, size) for axis, size in zip(axes, tensor.shape, strict=True)
-    )
+    batch_axis = 0 if layer.state_batch_first else 1
+    for place, axes in enumerate(wants):
+        part = parts[place] if len(parts) == len(wants) else None
+        shape = list(part.shape) if isinstance(part, Tensor) else []
+        want, front = [axis.size for axis in axes], list(parts[0].shape[:-1]) if shape else []
+        if len(shape) == len(want):
+            want[batch_axis] = shape[batch_axis]
+        else:
+            del want[batch_axis]
+        if shape != want or shape[:-1] != front:
+            h, *others = map(spell, wants)
+            expected = f"h {h}, c {others[0]}" if others else h
+            fix = ("fix", "output, state = layer(...): the state is the second of the two")
+            refusal(
+                StateError, "state", f"state is not what this {type(layer).__name__} returned",
+                described(layer), ("state", wanted(expected, outlined(state))), fix,
+                code="state-not-own", facts=(sizes(axes), tuple(shape)),
+            )  # fmt: skip

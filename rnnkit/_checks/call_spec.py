@@ -1,37 +1,23 @@
 """How a module reads the tensors of one call, in words and in numbers."""
 
-from typing import Any, ClassVar, Literal, NamedTuple, NoReturn, Protocol, runtime_checkable
+import re
+from typing import Any, Literal, NamedTuple, NoReturn
 
 import torch
 from torch import Tensor
 from torch.compiler import is_compiling
 from torch.nn.utils.rnn import PackedSequence
 
-from rnnkit._base.class_facts import ClassFacts, constructor_of, proj_size_of
-from rnnkit._base.message import BRIEF_LENGTH, CALL_LENGTH, Cause, Row, bounded, refusal
+from rnnkit._base.class_facts import constructor_of, proj_size_of
+from rnnkit._base.errors import ArgumentError
+from rnnkit._base.message import BRIEF_LENGTH, CALL_LENGTH, Row, bounded, refusal
 
 #: Ranks of an input over many steps: of a batch, and of one sequence.
 SEQUENCES = 3
 SEQUENCE = 2
 
-
-@runtime_checkable  # jaxtyping's hook asks isinstance of every annotation
-class CheckedCell(Protocol):
-    """What the guards need to know of a cell, and of a layer too."""
-
-    __rnnkit__: ClassVar[ClassFacts]
-    input_size: int
-    hidden_size: int
-
-
-@runtime_checkable
-class CheckedLayer(CheckedCell, Protocol):
-    """What the guards need to know of a layer."""
-
-    num_layers: int
-    batch_first: bool
-    bidirectional: bool
-    state_batch_first: bool
+#: What a message about a call names, and a step names otherwise.
+WORD = re.compile(r"\b(?:the |an )?(input|hx|cell(?=[.]))\b")
 
 
 def described(module: Any) -> str:
@@ -48,7 +34,29 @@ def described(module: Any) -> str:
     return bounded(f"{name}({options})", CALL_LENGTH)
 
 
-def sizes_of_layer(layer: CheckedLayer, input: Tensor | PackedSequence) -> dict[str, int]:
+def is_odd(value: Any) -> bool:
+    """Return whether a tensor does not store its numbers in strides."""
+    return isinstance(value, Tensor) and (value.is_nested or value.layout is not torch.strided)
+
+
+def parts_of(hx: Any) -> tuple[Any, ...]:
+    """Return the members of a state, or the state as the only one."""
+    return tuple(hx) if isinstance(hx, (tuple, list)) else (hx,)
+
+
+def refuse_odd(module: Any, tensor: Any, argument: str = "input") -> NoReturn:
+    """Refuse a tensor that torch's class does not take either."""
+    kind, fix = f"{tensor.layout}", f"{argument}.to_dense()"
+    if tensor.is_nested:
+        kind, fix = "a nested one", f"{argument}.to_padded_tensor(0.0)"
+        if isinstance(module, torch.nn.RNNBase) and argument == "input":
+            fix += " and lengths=[len(one) for one in input.unbind()]"
+    sentence = f"{argument} must be a dense tensor, got {kind}"
+    headline = f"{described(module)}: torch has no recurrent kernels for other tensors"
+    refusal(ArgumentError, argument, sentence, headline, ("fix", fix), code="input-layout")
+
+
+def sizes_of_layer(layer: Any, input: Tensor | PackedSequence) -> dict[str, int]:
     """Return the sizes that a layer reads, by the names of their axes."""
     sizes = {"feature": layer.input_size, "hidden": layer.hidden_size}
     if not isinstance(input, Tensor):
@@ -64,14 +72,14 @@ def sizes_of_sequence(input: Tensor, *, batch_first: bool) -> dict[str, Any]:
     return {"seq": shape[1 if batch_first else 0], "batch": shape[0 if batch_first else 1]}
 
 
-def batch_of(layer: CheckedLayer, input: Tensor | PackedSequence) -> tuple[int, ...]:
+def batch_of(layer: Any, input: Tensor | PackedSequence) -> tuple[int, ...]:
     """Return how many samples a checked input of a layer has; nothing if it is unbatched."""
     if not isinstance(input, Tensor):
         return (packed_batch(input),)
     return () if input.dim() == SEQUENCE else (input.shape[0 if layer.batch_first else 1],)
 
 
-def packed_batch(input: PackedSequence) -> int:
+def packed_batch(input: Any) -> int:
     """Return how many sequences are packed."""
     # The order of the batch has its length without a look into a tensor's values.
     order = input.sorted_indices
@@ -98,7 +106,7 @@ def spell(axes: tuple[Axis, ...]) -> str:
 
 def sizes(axes: tuple[Axis, ...]) -> tuple[int | None, ...]:
     """Return the numbers of a shape."""
-    return tuple(axis.size for axis in axes)
+    return tuple([axis.size for axis in axes])
 
 
 class CallSpec(NamedTuple):
@@ -106,19 +114,16 @@ class CallSpec(NamedTuple):
 
     name: str
     module: Any
-    input_size: int
     kind: Literal["layer", "packed", "step", "cell", "unrolled"]
     actual: tuple[int, ...]  # shape of the input; of a packed one, of its data
     input_axes: tuple[Axis, ...]
     # Of a cell whose state is open: none.
     state_names: tuple[str, ...] = ()
     state_axes: tuple[tuple[Axis, ...], ...] = ()
-    hidden_size: int = 0
-    proj_size: int = 0
-    batch_first: bool = False
-    state_batch_first: bool = False
     batch: int | None = None  # None: unbatched, or of a rank that tells no batch
     seq: int | None = None
+    batch_first: bool = False
+    state_batch_first: bool = False
     state: str = "hx"  # how the caller writes the state; of a cell of a Recurrent: hx[0]
 
     @property
@@ -129,23 +134,31 @@ class CallSpec(NamedTuple):
         cell = described(self.module) if self.state_axes else type(self.module).__name__
         return f"{self.name} of {cell}"
 
-    def cause(
+    def refuse(
         self, code: str, error: Any, argument: str, sentence: str, headline: str, *rows: Row,
         facts: tuple[Any, ...] = (),
-    ) -> Cause:  # fmt: skip
-        """Write why this call is wrong."""
-        return Cause(code, error, argument, sentence, f"{self.described}: {headline}", rows, facts)
+    ) -> NoReturn:  # fmt: skip
+        """Raise why this call is wrong; a step's tensors are x_t and state."""
+        headline = f"{self.described}: {headline}"
+        if self.kind == "step" or (self.kind == "cell" and self.state != "hx"):
+            name = self.state.replace("hx", "state")
+            names = {"input": "x_t", "hx": name, "cell": name.replace("state", "layer.cells")}
 
-    def refuse(self, *args: Any, facts: tuple[Any, ...]) -> NoReturn:
-        """Raise a ``cause``."""
-        code, error, argument, sentence, headline, rows, _ = self.cause(*args)
+            def words(text: str) -> str:
+                text = text.replace(self.state, name).replace("hx=", "state=")
+                return WORD.sub(lambda found: names[found[1]], text)
+
+            argument, sentence, headline = map(words, (argument, sentence, headline))
+            # Only the first cell reads x_t.
+            shown = [row for row in rows if row[0] != "input" or name in ("state", "state[0]")]
+            rows = tuple([(words(label), words(text)) for label, text in shown])
+            argument = argument.partition("[")[0]
         refusal(error, argument, sentence, headline, *rows, code=code, facts=facts)
 
-    # A method, since right calls need it in a graph: torch 2.8 compiles no property.
-    def ranks(self) -> tuple[int, ...]:
-        """How many axes an input may have."""
-        special = {"packed": (2,), "step": (1, 2), "cell": (1, 2)}
-        return special.get(self.kind, (SEQUENCE, SEQUENCES))
+    @property
+    def input_row(self) -> Row:
+        """The expected shape beside the one that came."""
+        return "input", f"expected {spell(self.input_axes)}    got {self.actual}"
 
     @property
     def has_rows(self) -> bool:
@@ -157,7 +170,7 @@ class CallSpec(NamedTuple):
         """The code of an input that is laid out the other way."""
         return "layout-seq-first" if self.batch_first else "layout-batch-first"
 
-    def other_layout(self, evidence: str) -> tuple[str, list[tuple[str, str]]]:
+    def other_layout(self, evidence: str) -> tuple[str, list[Row]]:
         """Explain that the input looks laid out the other way; ``{axis}`` is its axis of steps."""
         axis, looks = (1, "seq-first") if self.batch_first else (0, "batch-first")
         option = self.with_option(f"batch_first={not self.batch_first}")
@@ -171,99 +184,66 @@ class CallSpec(NamedTuple):
         return f"{name if self.has_rows else self.name}(..., {option})"
 
 
-def spec_of_layer(layer: CheckedLayer, input: Tensor | PackedSequence) -> CallSpec:
+def spec_of_layer(layer: Any, input: Tensor | PackedSequence) -> CallSpec:
     """Read a layer's call; an input of any rank."""
-    # Of a tensor not its data, at which vmap lets nobody look.
-    shape = tuple((input if isinstance(input, Tensor) else input.data).shape)
-    names: tuple[str, ...] = ("batch", "seq") if layer.batch_first else ("seq", "batch")
-    read: dict[str, Any]
-    if not isinstance(input, Tensor):
-        names, read = ("sum of lengths",), {"batch": packed_batch(input)}
-        read["seq"] = len(input.batch_sizes)
-    else:
-        names = ("seq",) if len(shape) == SEQUENCE else names
+    if isinstance(input, Tensor):  # not its data, at which vmap lets nobody look
         read = sizes_of_sequence(input, batch_first=layer.batch_first)
-    batch = (Axis("batch", read["batch"]),) if "batch" in read else ()
-    front = (stack_axis(layer), *batch)
-    return CallSpec(
-        **_common(layer) | read,
-        kind="layer" if isinstance(input, Tensor) else "packed",
-        batch_first=layer.batch_first,
-        state_batch_first=layer.state_batch_first,
-        actual=shape,
-        input_axes=(*map(Axis, names), Axis("input_size", layer.input_size)),
-        state_axes=_state_axes(layer, front[::-1] if layer.state_batch_first else front),
-    )
+        shape, names, kind = input.shape, _sequence_names(input, layer.batch_first), "layer"
+    else:
+        read = {"batch": packed_batch(input), "seq": len(input.batch_sizes)}
+        shape, names, kind = input.data.shape, ("sum of lengths",), "packed"
+    options = {"batch_first": layer.batch_first, "state_batch_first": layer.state_batch_first}
+    return _spec(layer, kind, shape, names, **read, **options)
 
 
-def stack_axis(layer: CheckedLayer) -> Axis:
-    """Return the axis of a state on which layers and directions are, the layers first."""
-    if layer.bidirectional:
-        return Axis("num_layers * directions", layer.num_layers * 2)
-    return Axis("num_layers", layer.num_layers)
-
-
-def own_state_axes(layer: CheckedLayer) -> tuple[tuple[Axis, ...], ...]:
-    """Return the axes of what a layer carries, for any batch."""
-    front = (stack_axis(layer), Axis("batch"))
-    return _state_axes(layer, front[::-1] if layer.state_batch_first else front)
-
-
-def spec_of_cell(cell: CheckedCell, input: Tensor) -> CallSpec:
+def spec_of_cell(cell: Any, input: Tensor) -> CallSpec:
     """Read a cell's call; an input of any rank."""
-    shape = tuple(input.shape)
-    feature = Axis("input_size", cell.input_size)
+    shape = input.shape
     batch = shape[0] if len(shape) == 2 else None
-    return CallSpec(
-        **_common(cell),
-        kind="cell",
-        actual=shape,
-        input_axes=(feature,) if len(shape) == 1 else (Axis("batch"), feature),
-        state_axes=_state_axes(cell, () if batch is None else (Axis("batch", batch),)),
-        batch=batch,
-    )
+    return _spec(cell, "cell", shape, () if len(shape) == 1 else ("batch",), batch=batch)
 
 
 def spec_of_unrolled(
     cell: Any, input: Tensor, caller: str, *, known: bool, batch_first: bool, state: str
 ) -> CallSpec:
     """Read a cell's call over a sequence; a cell that is not ``known`` may have any widths."""
-    shape = tuple(input.shape)
-    names = ("batch", "seq") if batch_first else ("seq", "batch")
     read = sizes_of_sequence(input, batch_first=batch_first)
-    front = (Axis("batch", read["batch"]),) if "batch" in read else ()
-    open_facts = {"module": cell, "input_size": shape[-1] if shape else 0}
-    facts: dict[str, Any] = read | (_common(cell) if known else open_facts) | {"name": caller}
+    names = _sequence_names(input, batch_first)
+    options: Any = {"batch_first": batch_first, "state": state, "name": caller, "known": known}
+    return _spec(cell, "unrolled", input.shape, names, **read, **options)
+
+
+def _sequence_names(input: Tensor, batch_first: bool) -> tuple[str, ...]:
+    if input.dim() == SEQUENCE:
+        return ("seq",)
+    return ("batch", "seq") if batch_first else ("seq", "batch")
+
+
+def _spec(
+    module: Any, kind: Any, shape: Any, names: tuple[str, ...], *, name: str = "",
+    known: bool = True, batch: int | None = None, **options: Any,
+) -> CallSpec:  # fmt: skip
+    width = Axis("input_size", module.input_size) if known else Axis("feature")
     return CallSpec(
-        **facts,
-        kind="unrolled",
-        batch_first=batch_first,
-        state=state,
-        actual=shape,
-        input_axes=(
-            *(map(Axis, names) if len(shape) != SEQUENCE else [Axis("seq")]),
-            Axis("input_size", cell.input_size) if known else Axis("feature"),
-        ),
-        state_axes=_state_axes(cell, front) if known else (),
-    )
+        name or type(module).__name__, module, kind, tuple(shape), (*map(Axis, names), width),
+        module.__rnnkit__.state_names if known else (),
+        state_axes(module, *([] if batch is None else [Axis("batch", batch)])) if known else (),
+        batch, **options,
+    )  # fmt: skip
 
 
-def _common(module: CheckedCell) -> dict[str, Any]:
-    return {
-        "name": type(module).__name__,
-        "module": module,
-        "state_names": module.__rnnkit__.state_names,
-        "input_size": module.input_size,
-        "hidden_size": module.hidden_size,
-        "proj_size": proj_size_of(module),
-    }
-
-
-def _state_axes(module: CheckedCell, front: tuple[Axis, ...]) -> tuple[tuple[Axis, ...], ...]:
+def state_axes(module: Any, *batch: Axis) -> tuple[tuple[Axis, ...], ...]:
+    """Return the axes of each tensor of a module's state."""
+    front, facts, projected = batch, module.__rnnkit__, proj_size_of(module)
+    if issubclass(type(module), torch.nn.RNNBase):
+        rows = Axis("num_layers", module.num_layers)
+        if module.bidirectional:
+            rows = Axis("num_layers * directions", module.num_layers * 2)
+        front = (*batch, rows) if module.state_batch_first else (rows, *batch)
     hidden = Axis("hidden_size", module.hidden_size)
-    proj_size = proj_size_of(module)
-    of_h = Axis("proj_size", proj_size) if proj_size else hidden
-    return tuple((*front, width) for width in (of_h, hidden))[: len(module.__rnnkit__.state_names)]
+    of_h = Axis("proj_size", projected) if projected else hidden
+    both = ((*front, of_h), (*front, hidden))
+    return both[: len(facts.state_names)]
 
 
 def is_autocast() -> bool:

@@ -19,9 +19,8 @@ def is_callable_cell(cell: Any) -> bool:
 
 def is_recurrent(cell: Any) -> bool:
     """Return whether this is a ``Recurrent``, which stands in a higher layer of imports."""
-    return any(
-        (kind.__module__, kind.__name__) == ("rnnkit", "Recurrent") for kind in type(cell).__mro__
-    )
+    kinds = type(cell).__mro__
+    return any((kind.__module__, kind.__name__) == ("rnnkit", "Recurrent") for kind in kinds)
 
 
 def has_batch(hx: Any, batch: Any) -> bool:
@@ -44,13 +43,10 @@ def fitting_states(cells: list[Any], hx: Any) -> Any:
 
 def is_state_of_layer(hx: Any, rows: int) -> bool:
     """Return whether this is a tensor, or a pair, that has the states of all cells on axis 0."""
-    tensors = [hx] if isinstance(hx, Tensor) else hx
-    return (
-        isinstance(tensors, tuple | list)
-        and len(tensors) in (1, PAIR)
-        and all(isinstance(one, Tensor) and one.dim() == BATCHED for one in tensors)
-        and all(len(one) == rows for one in tensors)
-    )
+    parts = [hx] if isinstance(hx, Tensor) else hx
+    if not isinstance(parts, tuple | list) or len(parts) not in (1, PAIR):
+        return False
+    return all(isinstance(t, Tensor) and t.dim() == BATCHED and len(t) == rows for t in parts)
 
 
 def is_result(new: Any, hx: Any) -> bool:
@@ -66,22 +62,15 @@ def is_with_output(new: Any, hx: Any) -> bool:
         return False
     if isinstance(hx, Tensor):
         return isinstance(new[1], Tensor)
-    inner = new[1]
-    return (
-        isinstance(inner, tuple)
-        and len(inner) == len(hx)
-        and all(isinstance(part, Tensor) for part in (*inner, *hx))
-    )
+    if not isinstance(new[1], tuple) or len(new[1]) != len(hx):
+        return False
+    return all(isinstance(part, Tensor) for part in (*new[1], *hx))
 
 
 def is_of_layer(state: Any, batch: Any) -> bool:
     """Return whether a state has the batch on axis 1, as a layer's state has, and not on axis 0."""
-    first = state[0] if isinstance(state, tuple) and state else state
-    return (
-        isinstance(first, Tensor)
-        and first.dim() > PAIR
-        and first.shape[0] != batch == first.shape[1]
-    )
+    t = state[0] if isinstance(state, tuple) and state else state
+    return isinstance(t, Tensor) and t.dim() > PAIR and t.shape[0] != batch == t.shape[1]
 
 
 def tensors_in(state: Any) -> list[Tensor]:

@@ -5,23 +5,95 @@ import inspect
 import math
 import operator
 from collections.abc import Callable, Mapping
-from numbers import Integral
-from typing import Any, Concatenate, NoReturn, ParamSpec, SupportsIndex, TypeVar, cast
+from numbers import Integral, Real
+from typing import Any, Concatenate, NamedTuple, NoReturn, ParamSpec, TypeAlias, TypeVar, cast
 
 import torch
 
 from rnnkit._base.errors import ArgumentError
 from rnnkit._base.message import brief, call, refusal, wanted, warn
-from rnnkit._checks.cell_errors import refuse_second_cell
 from rnnkit._checks.names import hint
-from rnnkit._checks.rules import CELL_RULES, FLAG, RULES, Rule, is_truth
+from rnnkit._checks.objects import cells_of
 
 Arguments = ParamSpec("Arguments")
 Module = TypeVar("Module")
 InitT = TypeVar("InitT", bound=Callable[..., None])
 
-#: Of the rules: what counts are read as.
-COUNTS = (Integral, SupportsIndex)
+#: What a constructor takes as ``device``.
+Device: TypeAlias = torch.device | str | int | None
+
+#: torch counts in 64 bits.
+LARGEST = 2**63
+
+
+class Rule(NamedTuple):
+    """The values that fit, in code and in words, torch's sentence for others, and its type's name.
+
+    A count has the type ``int``, a flag ``bool``; torch has a sentence for values of other types.
+    """
+
+    fits: Callable[[Any], bool]
+    expected: str
+    sentence: str
+    type: str = ""
+
+
+def is_batch_size(value: Any) -> bool:
+    """Return whether a value is a number of samples: an int from 0, or one that is left open."""
+    is_int = isinstance(value, (Integral, torch.SymInt)) and not isinstance(value, bool)
+    number: Any = value  # not its index, which would fix it in an exported program
+    return is_int and 0 <= number < LARGEST
+
+
+def is_index(value: Any) -> bool:
+    """Return whether a value stands for an integer, as a 0-d tensor of integers does."""
+    if isinstance(value, bool) or getattr(value, "dtype", None) is torch.bool:
+        return False
+    try:
+        operator.index(value)
+    except (TypeError, ValueError, RuntimeError):
+        return False
+    return True
+
+
+def is_truth(value: Any) -> bool:
+    """Return whether a value is True or False, 1 or 0, or NumPy's own True or False."""
+    return (isinstance(value, Integral) or type(value).__module__ == "numpy") and value in (0, 1)
+
+
+def _count(least: int, expected: str, sentence: str, kind: Any = object) -> Rule:
+    def fits(value: Any) -> bool:
+        is_int = is_index(value) and isinstance(value, kind)
+        return is_int and least <= operator.index(value) < LARGEST
+
+    return Rule(fits, expected, sentence, "int")
+
+
+ONE = "an int from 1", "{name} must be greater than zero"
+# torch asks isinstance(..., int) of the two sizes of a layer, and counts with all others.
+SIZE = _count(1, *ONE, Integral)
+FLAG = Rule(lambda value: isinstance(value, bool), "True or False", "", "bool")
+# fmt: off
+# torch checks the dtype and the device itself, and says so in its own words.
+RULES = {
+    "input_size": SIZE,
+    "hidden_size": SIZE,
+    "num_layers": _count(1, *ONE),
+    "proj_size": _count(0, "an int from 0 (no projection) to hidden_size - 1",
+                        "proj_size should be a positive integer or zero to disable projections"),
+    **dict.fromkeys(["bias", "batch_first", "bidirectional", "state_batch_first"], FLAG),
+    "dropout": Rule(lambda p: isinstance(p, Real) and p is not True and p is not False
+                    and 0 <= float(p) <= 1,
+                    "a float from 0 to 1", "dropout should be a number in range [0, 1] "
+                    "representing the probability of an element being zeroed"),
+    "nonlinearity": Rule(lambda name: name in ("tanh", "relu"), "'tanh' or 'relu'",
+                         "Unknown nonlinearity '{value}'. Select from 'tanh' or 'relu'."),
+}
+# fmt: on
+
+# A cell computes without features (only its state) and without a hidden state; layers do not.
+CELL_SIZE = _count(0, "an int from 0", "{name} must not be negative")
+CELL_RULES = RULES | {"input_size": CELL_SIZE, "hidden_size": CELL_SIZE}
 
 
 def checked_arguments(
@@ -44,20 +116,13 @@ def checked_arguments(
                 given[argument] = bool(value)
             # torch's own tests construct RNNCell(10, 20, 'relu'), a cell with bias: a warning.
             elif rule is not None and not (is_cell and argument == "bias" and _is_mode(value)):
-                if not rule.is_kind(value) or not rule.fits(value):
+                if not rule.fits(value):
                     _refuse(name, rule, argument, value, call(name, args, kwargs))
-                if rule.kind in COUNTS:
+                if rule.type == "int":
                     # A NumPy count would make torch's own type check fail.
                     given[argument] = operator.index(value)
-        hidden_size, proj_size = given["hidden_size"], given.get("proj_size")
-        if proj_size and proj_size >= hidden_size:
-            sentence = "proj_size has to be smaller than hidden_size"
-            row = ("proj_size", wanted(f"less than hidden_size={hidden_size}", f"{proj_size}"))
-            fix = ("fix", f"proj_size={hidden_size - 1} or less, or 0 for no projection")
-            written, code = call(name, args, kwargs), "option-projection"
-            refusal(ArgumentError, "proj_size", sentence, written, row, fix, code=code)
         _warn_of_misplaced(name, parameters, args, kwargs)
-        if hidden_size == 0:  # of a cell: layers refuse it
+        if given["hidden_size"] == 0:  # of a cell: layers refuse it
             message = "a cell without hidden features computes nothing. Write hidden_size from 1."
             warn("hidden-size-zero", f"{call(name, args, kwargs)}: {message}", stacklevel=2)
         init(*bound.args, **bound.kwargs)
@@ -86,13 +151,14 @@ def _bind(
     except TypeError as error:
         reason = str(error)
     name, known = type(module).__name__, list(signature.parameters)[1:]
-    if "reverse_cells" in known and len(args) > 1:
-        refuse_second_cell(args)
     unknown = next((key for key in kwargs if key not in known), "")
     sentence = f"{name}.__init__() {'got ' if reason.startswith('multiple') else ''}{reason}"
     fix = f"{name}({', '.join(known[: 1 if 'reverse_cells' in known else 3])}, ...)"
     if unknown:
         fix = hint(name, unknown, kwargs[unknown], known)
+    elif "reverse_cells" in known and len(args) > 1:
+        cells_of(args[0], "cells")
+        fix = "rnnkit.Recurrent([a, b]), where b reads the output of a; or reverse_cells=b"
     if unknown == "proj_size":
         sentence = "proj_size argument is only supported for LSTM, not RNN or GRU"
     written, row = call(name, args, kwargs), ("fix", fix)
@@ -102,56 +168,39 @@ def _bind(
 def check_option(argument: str, value: Any) -> Any:
     """Check that an option of a Recurrent is what layers take under this name."""
     rule = RULES[argument]
-    if not rule.is_kind(value) or not rule.fits(value):
+    if not rule.fits(value):
         _refuse("Recurrent", rule, argument, value, call("Recurrent", (), {argument: value}))
     return value
 
 
-def _refuse(name: str, rule: Rule, argument: str, value: object, written: str) -> NoReturn:
-    sentence = rule.wrong_value if rule.is_kind(value) else rule.wrong_kind
-    shown = value if isinstance(value, str | int | float) else brief(value)
-    sentence = sentence.format(name=argument, kind=type(value).__name__, value=shown)
-    rows = [
-        (argument, wanted(rule.expected, brief(value))),
-        ("fix", _fix(name, rule, argument, value)),
-    ]
-    refusal(ArgumentError, argument, sentence, written, *rows, code="option-value")
-
-
-def _fix(name: str, rule: Rule, argument: str, value: Any) -> str:
-    known = isinstance(value, str) and isinstance(getattr(torch, value, None), torch.dtype)
-    number = _number(value)
-    whole = None if number is None or rule.kind not in COUNTS else int(number)
-    if isinstance(value, torch.dtype):
-        return f"by name: dtype={value}"
-    if isinstance(value, torch.device):
-        return f"by name: device={value.type!r}"
-    if rule is FLAG and isinstance(value, str):
-        return f"a string counts as true whatever it says: {argument}=True or {argument}=False"
-    if argument == "bias" and isinstance(value, float) and 0 < value < 1:
-        return f"by name: dropout={value}"
-    if rule is FLAG:
-        return f"{argument}={bool(value) if isinstance(value, int) else 'True or False'}"
-    if argument == "dtype" and known:
-        return f"dtype=torch.{value}"
-    if isinstance(value, bool) and argument in {"num_layers", "hidden_size", "input_size"}:
-        return f"pass options by name: {name}(..., batch_first={value}) or bias={value}"
-    if argument == "dropout" and number is not None and 0 <= number <= 1:
-        return f"dropout={number:g}"
-    if whole is not None and whole != number:
-        return f"{argument}=int(...), or // instead of / where it is computed"
-    if whole is not None and rule.fits(whole):
-        return f"{argument}={whole}"
-    return f"{argument}: {rule.expected}"
-
-
-def _number(value: Any) -> float | None:
-    """Return the number that a number or a string is; None for a bool."""
+def _refuse(name: str, rule: Rule, argument: str, value: Any, written: str) -> NoReturn:
+    """Refuse a value, and write what is meant by it."""
+    sentence, kind, fix = rule.sentence, type(value).__name__, f"{argument}: {rule.expected}"
+    if rule is FLAG or (rule.type == "int" and not is_index(value)):
+        sentence = f"{argument} should be of type {rule.type}, got: {kind}"
     try:
         number = math.nan if isinstance(value, bool) else float(value)
     except (TypeError, ValueError, OverflowError, RuntimeError):
-        return None
-    return number if math.isfinite(number) else None
+        number = math.nan
+    meant: Any = number if rule.type == "" or not math.isfinite(number) else int(number)
+    if isinstance(value, torch.dtype | torch.device):
+        fix = f"by name: {kind}={repr(value.type) if isinstance(value, torch.device) else value}"
+    elif argument == "bias" and isinstance(value, float) and 0 < value < 1:
+        fix = f"by name: dropout={value}"
+    elif rule is FLAG and isinstance(value, str):
+        fix = f"a string counts as true whatever it says: {argument}=True or {argument}=False"
+    elif rule is FLAG:
+        fix = f"{argument}={bool(value) if isinstance(value, int) else 'True or False'}"
+    elif isinstance(value, bool) and argument in {"num_layers", "hidden_size", "input_size"}:
+        fix = f"pass options by name: {name}(..., batch_first={value}) or bias={value}"
+    elif rule.type == "int" and math.isfinite(number) and meant != number:
+        fix = f"{argument}=int(...), or // instead of / where it is computed"
+    elif math.isfinite(number) and rule.fits(meant):
+        fix = f"{argument}={meant}"
+    shown = value if isinstance(value, str | int | float) else brief(value)
+    rows = [(argument, wanted(rule.expected, brief(value))), ("fix", fix)]
+    sentence = sentence.format(name=argument, value=shown)
+    refusal(ArgumentError, argument, sentence, written, *rows, code="option-value")
 
 
 def _is_mode(value: object) -> bool:

@@ -15,20 +15,15 @@ from torch.nn.utils.rnn import PackedSequence
 from rnnkit._base.class_facts import proj_size_of
 from rnnkit._base.state import PAIR, filled, has_missing_part, layers_first, zeros
 from rnnkit._base.torch_tools import is_jit_traced
-from rnnkit._checks.call_spec import (
-    SEQUENCE,
-    SEQUENCES,
-    CheckedCell,
-    CheckedLayer,
-    agree,
-    is_autocast,
-    packed_batch,
-)
+from rnnkit._checks.call_spec import SEQUENCE, SEQUENCES, agree, is_autocast, packed_batch
 from rnnkit._checks.cell_guards import MISFIT, has_batch, is_callable_cell
 from rnnkit._checks.packed_fields import fitting_fields
 
+#: Bound once, since each guard compares it.
+STRIDED = torch.strided
 
-def fitting_layer(layer: CheckedLayer, input: Any, hx: Any, weight: Tensor | None) -> Any:
+
+def fitting_layer(layer: Any, input: Any, hx: Any, weight: Tensor | None) -> Any:
     """Return the state of a layer's call as torch's layer takes it, its pair complete, or MISFIT.
 
     ``weight`` is the layer's first weight, as the call will read it; None where torch's own forward
@@ -38,52 +33,42 @@ def fitting_layer(layer: CheckedLayer, input: Any, hx: Any, weight: Tensor | Non
         # Under a tracer sizes are tensors: a comparison would be recorded, with a warning.
         hx = _completed(layer, hx)
         return layers_first(hx) if hx is not None and layer.state_batch_first else hx
-    packed = 0
-    data: Any
-    if isinstance(input, Tensor):
-        data, batched = input, SEQUENCES
-    elif isinstance(input, PackedSequence):
-        packed = fitting_fields(input, given=hx is not None)
-        if not packed:
+    data: Any = input
+    batched, packed = SEQUENCES, 0
+    if isinstance(input, PackedSequence):
+        fields = fitting_fields(input, given=hx is not None)
+        if isinstance(fields, str):
             return MISFIT
-        data, batched = input.data, SEQUENCE
-    else:
+        data, batched, packed = input.data, SEQUENCE, fields
+    elif not isinstance(input, Tensor):
         return MISFIT
     try:
         shape = data.shape
     except RuntimeError:  # a nested tensor has none
         return MISFIT
     rank = len(shape)
-    dtype = data.dtype
-    device = data.device
     if not (
         rank in (batched, SEQUENCE)
         and shape[-1] == layer.input_size
         and shape[1 if rank == SEQUENCES and layer.batch_first else 0] != 0
-        and (
-            weight is None
-            or ((weight.dtype is dtype or agree(dtype, weight.dtype)) and weight.device == device)
-        )
-        and data.layout is torch.strided
+        and (weight is None or _is_like(data, weight))
+        and data.layout is STRIDED
     ):
         return MISFIT
     if hx is None:
         return None
-    rows = layer.num_layers * 2 if layer.bidirectional else layer.num_layers
-    front: tuple[int, ...]
+    front: tuple[int, ...] = (layer.num_layers * 2 if layer.bidirectional else layer.num_layers,)
     if rank == SEQUENCES:
-        front = (rows, shape[0 if layer.batch_first else 1])
-    elif isinstance(input, Tensor):
-        front = (rows,)
-    else:
-        front = (rows, packed if packed > 0 else packed_batch(input))
-    if layer.state_batch_first:
-        front = front[::-1]
-    state = fitting_state(layer, hx, front, data)
-    return layers_first(state) if layer.state_batch_first and state is not MISFIT else state
+        front = (*front, shape[0 if layer.batch_first else 1])
+    elif packed:
+        front = (*front, packed if packed > 0 else packed_batch(input))
+    if not layer.state_batch_first:
+        return fitting_state(layer, hx, front, data)
+    state = fitting_state(layer, hx, front[::-1], data)
+    return MISFIT if state is MISFIT else layers_first(state)
 
 
-def fitting_cell(cell: CheckedCell, input: Any, hx: Any, weight: Tensor | None) -> Any:
+def fitting_cell(cell: Any, input: Any, hx: Any, weight: Tensor | None) -> Any:
     """Return the state of a cell's call as torch's cell takes it, its pair complete, or MISFIT.
 
     ``weight`` is the cell's first weight, as the call will read it; None if that is not known.
@@ -96,20 +81,17 @@ def fitting_cell(cell: CheckedCell, input: Any, hx: Any, weight: Tensor | None) 
         shape = input.shape
     except RuntimeError:  # a nested tensor has none
         return MISFIT
-    dtype = input.dtype
     if not (
         len(shape) in (2, 1)
         and shape[-1] == cell.input_size
-        and (
-            weight is None
-            or (
-                (weight.dtype is dtype or agree(dtype, weight.dtype))
-                and weight.device == input.device
-            )
-        )
-    ):
+        and (weight is None or (weight.dtype is input.dtype and weight.device == input.device)
+             or _is_like(input, weight))
+    ):  # fmt: skip
         return MISFIT
-    return None if hx is None else fitting_state(cell, hx, shape[:-1], input, any_c=True)
+    if hx is None:
+        return None
+    front = (shape[0],) if len(shape) == 2 else ()
+    return fitting_state(cell, hx, front, input, any_c=True)
 
 
 def fitting_unrolled(
@@ -130,56 +112,60 @@ def fitting_unrolled(
     if weight is None:
         fits = is_callable_cell(cell) and (not batched or hx is None or has_batch(hx, *front))
         return hx if fits else MISFIT
-    if not (
-        shape[-1] == cell.input_size
-        and agree(input.dtype, weight.dtype)
-        and weight.device == input.device
-    ):
+    if shape[-1] != cell.input_size or not _is_like(input, weight):
         return MISFIT
     return None if hx is None else fitting_state(cell, hx, front, input)
 
 
 def fitting_state(
-    module: CheckedCell, hx: Any, front: tuple[int, ...], like: Tensor, *, any_c: bool = False
+    module: Any, hx: Any, front: tuple[int, ...], like: Tensor, *, any_c: bool = False
 ) -> Any:
     """Return a state ``(*front, hidden)``, its pair complete, or MISFIT.
 
     It has the dtype and the device of the input, ``like``. With ``any_c`` an LSTM's c may have a
     different floating-point dtype, as torch's cells take it.
     """
-    dtype, device = like.dtype, like.device
-    c_shape = (*front, module.hidden_size)
+    shape, dtype, device = (*front, module.hidden_size), like.dtype, like.device
     if len(module.__rnnkit__.state_names) == 1:
-        return hx if _is_state(hx, c_shape, dtype, device) else MISFIT
+        return hx if _is_state(hx, shape, dtype, device) else MISFIT
     if not isinstance(hx, (tuple, list)) or len(hx) != PAIR:
         return MISFIT
-    proj_size = proj_size_of(module)
-    h_shape = (*front, proj_size) if proj_size else c_shape
     h, c = hx
     if h is None or c is None:
         h, c = filled(hx, zeros(module, like, *front))
-    fits = _is_state(h, h_shape, dtype, device) and (
-        _is_state(c, c_shape, dtype, device)
+    proj_size = proj_size_of(module)
+    h_shape = (*front, proj_size) if proj_size else shape
+    if _is_state(h, h_shape, dtype, device) and (
+        _is_state(c, shape, dtype, device)
         or (
             isinstance(c, Tensor)
             and has_own_dtype(c, dtype, is_cell=any_c)
-            and _is_state(c, c_shape, c.dtype, device)
+            and _is_state(c, shape, c.dtype, device)
         )
-    )
-    return (h, c) if fits else MISFIT
+    ):
+        return h, c
+    return MISFIT
 
 
 def _is_state(
     tensor: Any, shape: tuple[int, ...], dtype: torch.dtype, device: torch.device
 ) -> bool:
-    return (
-        isinstance(tensor, Tensor)
-        and tensor.layout is torch.strided
-        and not tensor.is_nested
-        and tensor.shape == shape
-        and (tensor.dtype is dtype or agree(tensor.dtype, dtype))
-        and tensor.device == device
-    )
+    try:
+        return (
+            isinstance(tensor, Tensor)
+            and tensor.layout is STRIDED
+            and tensor.shape == shape
+            and (tensor.dtype is dtype or agree(tensor.dtype, dtype))
+            and tensor.device == device
+        )
+    except RuntimeError:  # a nested tensor has no shape
+        return False
+
+
+def _is_like(tensor: Tensor, weight: Tensor) -> bool:
+    """Return whether a kernel takes an input beside a weight: their dtypes and devices."""
+    one, two = tensor.dtype, weight.dtype
+    return (one is two or agree(one, two)) and tensor.device == weight.device
 
 
 def has_own_dtype(c: Tensor, dtype: torch.dtype, *, is_cell: bool) -> bool:
@@ -188,14 +174,11 @@ def has_own_dtype(c: Tensor, dtype: torch.dtype, *, is_cell: bool) -> bool:
     A cell's does; a layer's does under autocast, which leaves float64 as it is and brings other
     floats together, and c is only multiplied.
     """
-    return (
-        c.is_floating_point()
-        and c.device.type == "cpu"
-        and (is_cell or (dtype is torch.float64 and is_autocast()))
-    )
+    own = is_cell or (dtype is torch.float64 and is_autocast())
+    return own and c.is_floating_point() and c.device.type == "cpu"
 
 
-def _completed(module: CheckedCell, hx: Any) -> Any:
+def _completed(module: Any, hx: Any) -> Any:
     """Complete a pair by zeros as a tracer must see them: their sizes come from the other one."""
     is_pair = isinstance(hx, (tuple, list)) and len(hx) == PAIR
     if len(module.__rnnkit__.state_names) == 1 or not is_pair or not has_missing_part(hx):

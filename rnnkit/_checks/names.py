@@ -51,8 +51,7 @@ def reset_hint(name: str, known: Sequence[str]) -> str:
 
 def hint(owner: str, name: str, value: Any, known: Sequence[str]) -> str:
     """Write what is meant by a name that its owner does not have."""
-    shown = bounded(name, BRIEF_LENGTH)
-    meant = MEANT.get(name, name)
+    shown, meant = bounded(name, BRIEF_LENGTH), MEANT.get(name, name)
     meant = meant if meant in known else MEANT.get(meant, meant)
     if "reverse_cells" in known and name in OF_RECURRENT:
         return OF_RECURRENT[name]

@@ -10,7 +10,7 @@ from rnnkit._base.class_facts import constructor_of
 from rnnkit._base.errors import ArgumentError, CellError, StateError
 from rnnkit._base.message import BRIEF_LENGTH, bounded, brief, count, refusal, wanted
 from rnnkit._base.state import PAIR, LSTMState
-from rnnkit._checks.cell_guards import is_recurrent, is_state_of_layer, is_with_output
+from rnnkit._checks.cell_guards import is_recurrent, is_state_of_layer, is_with_output, tensors_in
 
 #: torch's names of the cells that rnnkit has, too.
 CELLS = ("RNNCell", "LSTMCell", "GRUCell")
@@ -18,6 +18,9 @@ CELLS = ("RNNCell", "LSTMCell", "GRUCell")
 
 def check_cell_object(cell: Any, input: Any) -> None:
     """Check that what is to be unrolled is a cell."""
+    headline = "a cell is called with one step and a state, and returns the next state"
+    width = input.shape[-1] if isinstance(input, Tensor) and input.dim() else "input_size"
+    fix = f"rnnkit.unroll(rnnkit.GRUCell({width}, ...), input)"
     if isinstance(cell, torch.nn.RNNBase) or is_recurrent(cell):
         headline, fix = "a layer runs over a sequence itself", "layer(input)"
     elif isinstance(cell, list | tuple | torch.nn.ModuleList):
@@ -27,68 +30,59 @@ def check_cell_object(cell: Any, input: Any) -> None:
         headline, fix = "the cell comes first, then the input", "rnnkit.unroll(cell, input)"
     elif isinstance(cell, type):
         headline, fix = "a class is not a module yet", f"rnnkit.unroll({cell.__name__}(...), input)"
-    elif not callable(cell):
-        headline = "a cell is called with one step and a state, and returns the next state"
-        width = input.shape[-1] if isinstance(input, Tensor) and input.dim() else "input_size"
-        fix = f"rnnkit.unroll(rnnkit.GRUCell({width}, ...), input)"
-    else:
+    elif callable(cell):
         return
     came = type(cell).__name__ if isinstance(cell, torch.nn.Module) else brief(cell)
     sentence = f"unroll takes one cell, got {came}"
     refusal(ArgumentError, "cell", sentence, headline, ("fix", fix), code="unroll-cell")
 
 
+def _refuse_cell(cell: Any, came: str, why: str, fix: str, code: str, step: int = 0) -> NoReturn:
+    sentence = f"{type(cell).__name__} {came}"
+    refusal(CellError, "cell", sentence, why, ("fix", fix), code=code, facts=(step,))
+
+
 def refuse_stateless(cell: Any, *, again: bool = False) -> NoReturn:
     """Refuse a cell without an initial state, where none was given or, ``again``, at a reset."""
-    name = type(cell).__name__
-    first = f"rnnkit.{name}" if name in CELLS else "" if again else "hx=..."
+    is_torchs = isinstance(cell, torch.nn.RNNCellBase)
+    first = f"rnnkit.{type(cell).__name__}" if is_torchs else "" if again else "hx=..."
     why = "from which a sample starts again" if again else "and no hx was given"
-    sentence = f"{name} has no initial_state(batch_size), {why}"
     fix = f"{first}{', or ' if first else ''}a method initial_state(self, batch_size)"
-    refusal(CellError, "cell", sentence, "", ("fix", fix), code="cell-initial-state")
+    came = f"has no initial_state(batch_size), {why}"
+    _refuse_cell(cell, came, "", fix, "cell-initial-state")
 
 
 def refuse_result(cell: Any, new: Any, hx: Any, step: int) -> NoReturn:
     """Refuse what a cell returned instead of a state."""
-    came = f"took {brief(hx)} as state at step {step}, returned {brief(new)}"
     fix = "return the next state, of the same kind as hx; its first tensor is the output"
     if is_with_output(new, hx):
         fix = "return state, instead of return output, state: its first tensor is the output"
     elif isinstance(new, list):
         fix = f"return {'state[0]' if isinstance(hx, Tensor) else 'tuple(state)'}, not the list"
-    sentence = f"{type(cell).__name__} {came}"
-    refusal(CellError, "cell", sentence, "", ("fix", fix), code="cell-result", facts=(step,))
+    came = f"took {brief(hx)} as state at step {step}, returned {brief(new)}"
+    _refuse_cell(cell, came, "", fix, "cell-result", step)
 
 
-def refuse_sizes(cell: Any, old: Any, new: Any, step: int, *, again: bool) -> None:
-    """Refuse a state whose sizes change where lengths or, ``again``, resets keep one of the two."""
-    before, after = (_sizes(state) for state in (old, new))
-    if before != after:
-        first, then = (", ".join(map(str, sizes)) for sizes in (before, after))
-        came = f"changes its sizes at step {step}: {first}, then {then}"
-        why = "where a length ends a sample keeps the one, at a reset it takes the other"
-        other = f"let initial_state return {then}" if again else f"begin with a state of {then}"
-        fix = ("fix", f"return a state of {first} at every step, or {other}")
-        sentence = f"the state of {type(cell).__name__} {came}"
-        refusal(CellError, "cell", sentence, why, fix, code="cell-sizes", facts=(step,))
+def refuse_of_layer(cell: Any, new: Any, batch: Any, step: int) -> NoReturn:
+    """Refuse a cell whose state is a layer's: its output would have one axis too many."""
+    shape = tuple(tensors_in(new)[0].shape)
+    fix = f"return, and let initial_state return, a state with the batch on axis 0: {shape[1:]}"
+    came = f"returned an output of {shape} at step {step}, for {batch} samples"
+    why = "a cell's state has the batch on axis 0, a layer's on axis 1"
+    _refuse_cell(cell, came, why, fix, "cell-batch", step)
 
 
-def refuse_outputs(cell: Any, outputs: Iterable[Tensor]) -> None:
-    """Refuse outputs, in the order of the steps, that are not of one size; return if they are."""
-    first, *others = (tuple(output.shape) for output in outputs)
-    for step, size in enumerate(others, 1):
-        if size != first:
-            came = f"an output of {first} at step 0, and of {size} at step {step}"
-            sentence = f"{type(cell).__name__} returned {came}"
-            fix = ("fix", "return a state whose first tensor has one size at all steps")
-            refusal(CellError, "cell", sentence, "", fix, code="cell-sizes", facts=(step,))
-
-
-def _sizes(state: Any) -> list[tuple[int, ...]]:
-    """Return the sizes of the tensors of a state."""
-    if isinstance(state, Tensor):
-        return [tuple(state.shape)]
-    return [size for part in state for size in _sizes(part)] if isinstance(state, tuple) else []
+def refuse_written(cell: Any, hx: Any, new: Any, step: int) -> None:
+    """Refuse a cell that writes its state in place; return if it may have written beside it."""
+    for old, now in zip(tensors_in(hx), tensors_in(new), strict=False):
+        # Two places of one buffer, whose parts torch counts as one.
+        if old._base is not None and old._base is now._base and old.data_ptr() != now.data_ptr():  # noqa: SLF001
+            return
+    cloned = "hx.clone()" if isinstance(hx, Tensor) else "tuple(part.clone() for part in hx)"
+    fix = f"hx = {cloned}, at the start of the step; or hx + x instead of hx.add_(x)"
+    came = f"writes into its state at step {step}"
+    why = "the same tensor is an earlier output, or the caller's own: that changes with it"
+    _refuse_cell(cell, came, why, fix, "cell-writes-state", step)
 
 
 def refuse_call_of_result(name: str) -> NoReturn:
@@ -101,27 +95,26 @@ def refuse_call_of_result(name: str) -> NoReturn:
 
 def listed_states(name: str, states: Any) -> list[Any]:
     """Return states as a list of one kind, with None in the same places."""
-    if isinstance(states, Tensor | LSTMState | str) or not isinstance(states, Iterable):
-        sentence = f"{name} takes a list of states, got {brief(states)}"
+    is_one = isinstance(states, Tensor | LSTMState | str) or not isinstance(states, Iterable)
+    listed = [] if is_one else list(states)
+    if len({(isinstance(state, Tensor), state is None) for state in listed}) != 1:
+        what = f"got {brief(states)}" if is_one else "at least one"
+        what = "all of one kind: tensors, pairs, or None" if listed else what
+        sentence = f"{name} takes a list of states, {what}"
         fix = ("fix", f"rnnkit.states.{name}([...]), the states in a list")
         refusal(ArgumentError, "states", sentence, "", fix, code="states-of-one-kind")
-    listed = list(states)
-    kinds = {(isinstance(state, Tensor), state is None) for state in listed}
-    if len(kinds) != 1:
-        what = "at least one" if not listed else "all of one kind: tensors, pairs, or None"
-        sentence = f"{name} takes a list of states, {what}"
-        refusal(ArgumentError, "states", sentence, code="states-of-one-kind")
     return listed
 
 
 def cells_of(cells: Any, argument: str) -> list[torch.nn.Module]:
     """Return the cells of a ``Recurrent`` as a list."""
-    listed: list[Any] = []
-    if isinstance(cells, torch.nn.Module) and not isinstance(cells, torch.nn.ModuleList):
-        listed = [cells]
-    elif isinstance(cells, Iterable) and not isinstance(cells, Tensor):
-        listed = list(cells)
+    listed: list[Any] = [cells]
+    if not isinstance(cells, torch.nn.Module) or isinstance(cells, torch.nn.ModuleList):
+        listed = (
+            list(cells) if isinstance(cells, Iterable) and not isinstance(cells, Tensor) else []
+        )
     wrong = [cell for cell in listed if not isinstance(cell, torch.nn.Module)]
+    layers = [cell for cell in listed if isinstance(cell, torch.nn.RNNBase)]
     if wrong or not listed:
         came = wrong[0] if wrong and isinstance(cells, list | tuple) else cells
         headline = "a cell is a torch.nn.Module, called with one step and a state"
@@ -132,7 +125,6 @@ def cells_of(cells: Any, argument: str) -> list[torch.nn.Module]:
             headline, fix = "the cells come first, then the input", "rnnkit.Recurrent(cells)(input)"
         sentence = f"Recurrent: {argument} must be a cell or a list of cells, got {brief(came)}"
         refusal(ArgumentError, argument, sentence, headline, ("fix", fix), code="recurrent-cells")
-    layers = [cell for cell in listed if isinstance(cell, torch.nn.RNNBase)]
     if layers:
         name = constructor_of(layers[0])
         sentence = f"Recurrent: {argument} must be cells, got the layer {type(layers[0]).__name__}"
@@ -143,21 +135,11 @@ def cells_of(cells: Any, argument: str) -> list[torch.nn.Module]:
 
 
 def check_directions(cells: Any, reverse_cells: Any) -> None:
-    """Check that there are as many cells in both directions, and that they read the same."""
-    sentence, fix = "", "one reverse cell for each layer"
+    """Check that there are as many cells in both directions."""
     if len(reverse_cells) != len(cells):
         number = count(len(cells), "cell", "cells")
         sentence = f"Recurrent: {number} forward and {len(reverse_cells)} backward"
-    for cell, other in zip(cells, reverse_cells, strict=False):
-        both = (cell, other)
-        if not sentence and all(isinstance(one, torch.nn.RNNCellBase) for one in both):
-            reads = [one.input_size for one in both]
-            if reads[0] != reads[1]:
-                came = f"input_size is {reads[0]} and {reads[1]}"
-                sentence = f"Recurrent: reverse_cells read what cells read, but {came}"
-                fix = "rnnkit.Recurrent([cell, next_cell]) for two layers"
-    if sentence:
-        row = ("fix", fix)
+        row = ("fix", "one reverse cell for each layer")
         refusal(ArgumentError, "reverse_cells", sentence, "", row, code="recurrent-directions")
 
 
@@ -166,11 +148,10 @@ def refuse_states(number: int, hx: Any, name: str) -> NoReturn:
     came = f"{len(hx)} of them" if isinstance(hx, tuple | list) else brief(hx)
     headline = "Recurrent carries one state for each cell"
     fix = f"output, {name} = layer(input): the second is such a tuple; or {name}=None for zeros"
-    parts = [hx] if isinstance(hx, Tensor) else hx
     if is_state_of_layer(hx, number):
         headline = f"{headline}; this is a layer's state, all in one"
         fix = f"rnnkit.states.to_layers({name})"
-    elif number == 1 and isinstance(parts, tuple | list) and len(parts) in (1, PAIR):
+    elif number == 1 and (isinstance(hx, Tensor) or len(tensors_in(hx)) == PAIR):
         headline, fix = f"{headline}; this is the state itself", f"({name},)"
     sentence = f"{name} must be a tuple of {count(number, 'state', 'states')}, got {came}"
     row = (name, wanted("layer by layer, starting with the forward direction", came))

@@ -7,7 +7,7 @@ up in that function's scope and binds new ones; jaxtyping keeps a scope for each
 import difflib
 import weakref
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NoReturn
 
 import jaxtyping
 import torch
@@ -25,17 +25,23 @@ Axes = Mapping[str, str]
 LAYER_AXES = ("seq", "batch", "feature", "hidden")
 CELL_AXES = ("batch",)
 
+#: Modules that have had their warning of a name.
+WARNED: weakref.WeakSet[torch.nn.Module] = weakref.WeakSet()
+
+#: Modules that were called in a scope, or have been told that there was none. Checkpointing calls
+#: one in its caller's scope, and again outside of it.
+SCOPED: weakref.WeakSet[torch.nn.Module] = weakref.WeakSet()
+
 
 def check_axes(name: str, axes: Any, known: tuple[str, ...]) -> dict[str, str]:
     """Check that the ``axes`` of a constructor map our names to the caller's."""
-    if (
-        isinstance(axes, Mapping)
-        and set(axes) <= set(known)
-        and all(isinstance(name, str) and name.isidentifier() for name in axes.values())
-    ):
+    is_map = isinstance(axes, Mapping)
+    names = list(axes.values()) if is_map else [None]
+    fits = all(isinstance(name, str) and name.isidentifier() for name in names)
+    if fits and set(axes) <= set(known):
         return dict(axes)
     example = ", ".join(f"{key!r}: {key!r}" for key in known[:2])
-    came = bounded(str(dict(axes)), 80) if isinstance(axes, Mapping) else brief(axes)
+    came = bounded(str(dict(axes)), 80) if is_map else brief(axes)
     sentence = f"axes maps {', '.join(known)} to the caller's names, got {came}"
     fix = ("fix", f"axes={{{example}}}, the values as in the caller's annotations")
     return refusal(ArgumentError, "axes", sentence, name, fix, code="axes-names")
@@ -58,10 +64,23 @@ def check_scope(module: torch.nn.Module, axes: Axes, sizes: Mapping[str, int]) -
         SCOPED.add(module)
         _warn_of_no_scope(module, axes, sizes)
     if bound and module not in WARNED:
-        _warn_of_unbound(module, {axis: axes[axis] for axis in named}, bound)
+        # The caller's annotation of the input binds seq and batch; feature and hidden are often
+        # only the module's: their names count if they look like one that is bound.
+        unbound = [
+            name for axis, name in axes.items() if axis in named and name not in bound
+            and (axis in ("seq", "batch") or difflib.get_close_matches(name, bound))
+        ]  # fmt: skip
+        if unbound:
+            WARNED.add(module)
+            warn(
+                "scope-unbound",
+                f"{described(module)}: the caller's scope has no {' and no '.join(unbound)}, so "
+                f"that nothing is checked there; {_caller()} has bound {', '.join(bound)}",
+                stacklevel=3,
+            )
 
 
-def _refuse_binding(module: str, axes: Axes, read: Mapping[str, int]) -> None:
+def _refuse_binding(module: str, axes: Axes, read: Mapping[str, int]) -> NoReturn:
     bound = _bindings()
     known = dict(bound)
     # A name that the caller has not bound is bound by the first of the axes that have it.
@@ -74,45 +93,15 @@ def _refuse_binding(module: str, axes: Axes, read: Mapping[str, int]) -> None:
         ("read", ", ".join(f"{axes[axis]}={size} as {axis}" for axis, size in read.items())),
         ("bound", f"{', '.join(f'{k}={v}' for k, v in bound.items())} in {_caller()}"),
     ]
-    both = {"seq", "batch"} <= set(read)
     what = f"{first}_size" if first == "hidden" else "an input"
     error, code = ShapeError, "scope-size"
     fix = f"{what} with {axes[first]}={wants}, or a different name in axes"
-    if both and [bound.get(axes[k]) for k in ("seq", "batch")] == [read["batch"], read["seq"]]:
+    here = (read.get("seq"), read.get("batch"))
+    if None not in here and tuple(bound.get(axes[k]) for k in ("batch", "seq")) == here:
         error, code = LayoutError, "scope-layout"
         fix = "the other batch_first, or input.transpose(0, 1)"
     sentence, facts = f"{axes[first]} is {wants} {found}", ((wants,), (read[first],))
     refusal(error, "input", sentence, module, *rows, ("fix", fix), code=code, facts=facts)
-
-
-def _warn_of_unbound(module: Any, axes: Mapping[str, str], bound: Mapping[str, int]) -> None:
-    """Warn once that a name is not bound in the caller's scope, often a typo.
-
-    The caller's annotation of the input binds seq and batch; feature and hidden are often only the
-    module's: their names count if they look like one that is bound.
-    """
-    unbound = [
-        name
-        for axis, name in axes.items()
-        if name not in bound
-        and (axis in ("seq", "batch") or difflib.get_close_matches(name, bound))
-    ]
-    if unbound:
-        WARNED.add(module)
-        warn(
-            "scope-unbound",
-            f"{described(module)}: the caller's scope has no {' and no '.join(unbound)}, so that "
-            f"nothing is checked there; {_caller()} has bound {', '.join(bound)}",
-            stacklevel=4,
-        )
-
-
-#: Modules that have had their warning.
-WARNED: weakref.WeakSet[torch.nn.Module] = weakref.WeakSet()
-
-#: Modules that were called in a scope, or have been told that there was none. Checkpointing calls
-#: one in its caller's scope, and again outside of it.
-SCOPED: weakref.WeakSet[torch.nn.Module] = weakref.WeakSet()
 
 
 def _warn_of_no_scope(module: Any, axes: Axes, read: Mapping[str, int]) -> None:

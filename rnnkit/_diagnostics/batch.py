@@ -53,7 +53,7 @@ class Batch:
             fix = ("fix", "inputs and model on the CPU: a model is made there without device=")
             refusal(ArgumentError, "inputs", message, "", fix, code="verify-meta")
         is_batch = argument == "batch_dim"
-        self.first = self._index_of(batch_dim, " for the batch" if is_batch else "", argument)
+        self.first = self._index_of(batch_dim, argument, 0 if is_batch else 1)
         batch_dim %= self.leaves[self.first].dim()
         self.size = self.leaves[self.first].shape[batch_dim]
         self.numbers = list(range(self.size))
@@ -65,7 +65,7 @@ class Batch:
         if seq_dim is None:
             self.seq_dim = 1 - batch_dim if batch_dim in (0, 1) else 1
         else:
-            paced = self._index_of(seq_dim, " for seq", "seq_dim")
+            paced = self._index_of(seq_dim, "seq_dim", 1)
             self.seq_dim = seq_dim % self.leaves[paced].dim()
             if self.seq_dim == batch_dim:
                 message = f"seq_dim and batch_dim are both axis {batch_dim} of the input"
@@ -90,7 +90,7 @@ class Batch:
         """Valid steps of the longest sample."""
         return max(self.counts) if self.counts else self.steps
 
-    def _index_of(self, dim: int, purpose: str, argument: str) -> int:
+    def _index_of(self, dim: int, argument: str, usual: int) -> int:
         """Return the index of the first leaf that has an axis."""
         for index, leaf in enumerate(self.leaves):
             if isinstance(leaf, Tensor) and -leaf.dim() <= dim < leaf.dim():
@@ -99,8 +99,14 @@ class Batch:
             given = ", ".join(brief(leaf) for leaf in self.leaves) or "nothing"
             message = f"inputs must be tensors, got {given}"
             refusal(ArgumentError, "inputs", message, code="verify-inputs")
-        message = f"no input has an axis {dim}{purpose}: their shapes are {self._shapes()}"
-        return refusal(ArgumentError, argument, message, code="verify-axis")
+        shapes = self._shapes()
+        last, which = max(map(len, shapes)) - 1, f"the inputs {shapes} have"
+        which = f"the input {shapes[0]} has" if len(shapes) == 1 else which
+        axes = f"axes 0 to {last}" if last > 0 else "axis 0 only" if last == 0 else "no axes"
+        words = ", where the steps mostly are" if usual else ""
+        rows = [("fix", f"{argument}={usual}{words}")] if last >= usual else []
+        message = f"{argument}={dim}, but {which} {axes}"
+        return refusal(ArgumentError, argument, message, "", *rows, code="verify-axis")
 
     def _shapes(self) -> list[tuple[int, ...]]:
         return [tuple(leaf.shape) for leaf in self.leaves if isinstance(leaf, Tensor)]

@@ -209,10 +209,11 @@ def _check_arguments(model: Any, pad: Any, skip: Any, causal: Any, streaming: An
     if given is not skip and not wrong:  # one name instead of a list of names
         wrong = [skip]
     if wrong:
-        message = f"skip takes a list of {', '.join(PROBES)}, got {brief(wrong[0])}"
+        message = f"skip takes a list of probes by name, got {brief(wrong[0])}"
         name = wrong[0].lower() if isinstance(wrong[0], str) else ""
         similar = get_close_matches(name, PROBES, n=1)
         rows = [("fix", f"skip={similar!r}")] if similar else []
+        rows.append(("probes", ", ".join(PROBES)))
         refusal(ArgumentError, "skip", message, "", *rows, code="verify-probes")
     if not isinstance(causal, bool) and causal != "strict":
         message = f"causal is True, False or 'strict', got {brief(causal)}"

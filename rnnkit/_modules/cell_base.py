@@ -10,11 +10,10 @@ from torch.nn.modules import module as nn_module
 
 from rnnkit._base.class_facts import ClassFacts, note_subclass, proj_size_of
 from rnnkit._base.state import LSTMState, map_state, zeros
-from rnnkit._checks.arguments import check_batch_size
+from rnnkit._checks.arguments import check_batch_size, check_surplus
 from rnnkit._checks.cell_guards import MISFIT
 from rnnkit._checks.guards import fitting_cell
 from rnnkit._checks.scope import check_scope
-from rnnkit._checks.surplus import check_surplus
 from rnnkit._modules.calls import (
     delegated,
     finish,

@@ -8,8 +8,7 @@ from torch.nn import Parameter
 
 from rnnkit._base.class_facts import ClassFacts
 from rnnkit._base.state import LSTMState
-from rnnkit._checks.constructors import checked_arguments
-from rnnkit._checks.rules import Device
+from rnnkit._checks.constructors import Device, checked_arguments
 from rnnkit._checks.scope import CELL_AXES, Axes
 from rnnkit._modules.calls import set_options
 from rnnkit._modules.cell_base import Cell

@@ -10,14 +10,17 @@ from rnnkit._base.class_facts import ClassFacts, note_subclass, overrides_torch_
 from rnnkit._base.errors import RnnkitError
 from rnnkit._base.message import refusal
 from rnnkit._base.state import LSTMState, layers_first, map_state, zeros
-from rnnkit._checks.arguments import check_batch_size, check_own_state, known_options
+from rnnkit._checks.arguments import (
+    check_batch_size,
+    check_own_state,
+    check_surplus,
+    known_options,
+)
 from rnnkit._checks.call_spec import sizes_of_layer
-from rnnkit._checks.causes.kernel import explain_missing_kernel
 from rnnkit._checks.cell_guards import MISFIT
+from rnnkit._checks.diagnosis import explain_layer_step, explain_missing_kernel
 from rnnkit._checks.guards import fitting_layer
 from rnnkit._checks.scope import check_scope
-from rnnkit._checks.steps import explain_layer_step
-from rnnkit._checks.surplus import check_surplus
 from rnnkit._modules.calls import (
     delegated,
     finish,

@@ -7,8 +7,7 @@ from torch import Tensor
 
 from rnnkit._base.class_facts import ClassFacts
 from rnnkit._base.state import LSTMState
-from rnnkit._checks.constructors import checked_arguments
-from rnnkit._checks.rules import Device
+from rnnkit._checks.constructors import Device, checked_arguments
 from rnnkit._checks.scope import LAYER_AXES, Axes
 from rnnkit._modules.calls import set_options
 from rnnkit._modules.cells import GRUCell, LSTMCell, Pair, RNNCell

@@ -10,9 +10,8 @@ from torch.utils import _pytree as pytree
 
 from rnnkit._base.state import LSTMState, map_state, state_of, tensors_of
 from rnnkit._base.torch_tools import is_dynamic_size, is_exporting
-from rnnkit._checks.cell_errors import refuse_of_layer, refuse_written
 from rnnkit._checks.cell_guards import is_of_layer, is_result, versions
-from rnnkit._checks.objects import refuse_outputs, refuse_result, refuse_sizes
+from rnnkit._checks.objects import refuse_of_layer, refuse_result, refuse_written
 from rnnkit._kernels.formulas import ByParts
 from rnnkit._kernels.lengths import Lengths
 from rnnkit._kernels.stack import Direction, Run, Stack, States
@@ -75,15 +74,12 @@ def _run_steps(cell: Any, args: UnrollArgs) -> tuple[Tensor, Any]:
     order: Iterable[int] = reversed(range(steps)) if reverse else range(steps)
     for t in order:
         if reset is not None:
-            hx = _where(cell, reset[t], initial, hx, t, is_reset=True)
+            hx = where_state(reset[t], initial, hx)
         new = _step(cell, inputs[t], hx, t)
-        if valid is not None and hx is not None:
-            hx = _where(cell, valid[t], new, hx, t, is_reset=False)
-        else:
-            hx = new
+        hx = new if valid is None or hx is None else where_state(valid[t], new, hx)
         outputs[t] = new if isinstance(new, Tensor) else new[0]
         states[t] = hx
-    output = _without_padding(_stacked(cell, outputs), valid)
+    output = _without_padding(torch.stack(outputs), valid)
     if return_states:
         return output, map_state(lambda *tensors: torch.stack(tensors), *states)
     return output, hx
@@ -132,33 +128,11 @@ def where_state(mask: Tensor, new: Any, old: Any) -> Any:
     return map_state(pick, new, old)
 
 
-def _where(cell: Any, mask: Tensor, new: Any, old: Any, step: int, *, is_reset: bool) -> Any:
-    """Return :func:`where_state`, and explain states of different sizes."""
-    if is_compiling():
-        return where_state(mask, new, old)
-    try:
-        return where_state(mask, new, old)
-    except RuntimeError:
-        refuse_sizes(cell, *((new, old) if is_reset else (old, new)), step, again=is_reset)
-        raise
-
-
 def _without_padding(output: Tensor, valid: Tensor | None) -> Tensor:
     """Return an output that is zero on padding."""
     if valid is None:
         return output
     return output.masked_fill(~valid.view(*valid.shape, *[1] * (output.dim() - 2)), 0)
-
-
-def _stacked(cell: Any, outputs: list[Tensor]) -> Tensor:
-    """Return the outputs as one tensor, and explain different sizes."""
-    if is_compiling():
-        return torch.stack(outputs)
-    try:
-        return torch.stack(outputs)
-    except RuntimeError:
-        refuse_outputs(cell, outputs)
-        raise
 
 
 def _counted(hx: Any) -> Any:
@@ -189,7 +163,7 @@ def _step(cell: Any, x_t: Tensor, hx: Any, step: int) -> Any:
     if not is_result(new, new if hx is None else hx):
         refuse_result(cell, new, hx, step)
     if is_of_layer(new, x_t.shape[0]):
-        refuse_of_layer(cell, hx, new, x_t.shape[0], step)
+        refuse_of_layer(cell, new, x_t.shape[0], step)
     return new
 
 

@@ -11,14 +11,13 @@ from torch.nn import functional
 from rnnkit._base.class_facts import overrides_initial_state
 from rnnkit._base.state import has_missing_part, tensors_of
 from rnnkit._base.torch_tools import is_fx_call, leaf_node
-from rnnkit._checks.arguments import check_batch_size, known_options
+from rnnkit._checks.arguments import check_batch_size, check_surplus, known_options
 from rnnkit._checks.call_spec import sizes_of_sequence
 from rnnkit._checks.cell_guards import MISFIT, fitting_states
 from rnnkit._checks.constructors import check_option, known_arguments
+from rnnkit._checks.diagnosis import explain_cells_step
 from rnnkit._checks.objects import cells_of, check_directions, refuse_states
 from rnnkit._checks.scope import LAYER_AXES, Axes, check_axes, check_scope
-from rnnkit._checks.steps import explain_cells_step
-from rnnkit._checks.surplus import check_surplus
 from rnnkit._modules.calls import finish, run_step
 from rnnkit._modules.cell_base import is_plain
 from rnnkit._modules.unroll import Steps, initial_state, run

@@ -20,7 +20,7 @@ import rnnkit
 pytestmark = pytest.mark.filterwarnings("ignore:LSTM with projections is not supported:UserWarning")
 
 #: What no expression mends: the words say where to look instead.
-IN_WORDS = {"layout-packed", "state-is-output", "state-twice-as-wide", "input-rank", "input-width"}
+IN_WORDS = {"state-is-output", "state-width", "input-rank", "input-width"}
 
 
 class Drawn(NamedTuple):

@@ -70,8 +70,8 @@ def states(case: Case) -> list[Any]:
 
 #: Functions of code that explains, by file and name.
 EXPLAINING = re.compile(
-    r"/rnnkit/(_base/(message|errors)|_checks/(diagnosis|packed|steps|causes/.*|\w+_errors))\.py:\w"
-    r"|/rnnkit/.*:_?(refus|diagnose|explain|fix_|not_dense|goes_to_torch)"
+    r"/rnnkit/(_base/(message|errors)|_checks/(diagnosis|steps|causes/.*))\.py:\w"
+    r"|/rnnkit/.*:_?(refus|diagnose|explain|fix_|goes_to_torch)"
 )
 
 

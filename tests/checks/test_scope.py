@@ -3,11 +3,13 @@
 import copy
 import importlib
 import pickle
+import re
 import sys
 import threading
 from pathlib import Path
 from typing import Any
 
+import beartype as beartype_module
 import jaxtyping
 import pytest
 import torch
@@ -242,6 +244,63 @@ def test_a_watched_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert watched.same_batch(given, given) is given
     with pytest.raises(jaxtyping.TypeCheckError):
         watched.same_batch(given, given[:, 1:])
+
+
+@unhooked
+@pytest.mark.filterwarnings("error")
+def test_unbound_names_are_told_once() -> None:
+    """A name that is bound nowhere is told at the first call: of seq or batch, or nearly a bound one."""
+    for axes, told in (
+        ({"seq": "tmie", "batch": "n"}, "no tmie and no n, so"),
+        ({"batch": "zzz"}, "no zzz, so"),
+        ({"feature": "faet"}, "no faet"),
+    ):
+        model = module("GRU", axes, batch_first=True)
+        with pytest.warns(UserWarning, match=told):
+            call(model, x())
+        call(model, x())
+    call(module("GRU", {"hidden": "units"}, batch_first=True), x())
+
+
+@unhooked
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(
+    ("made", "given"),
+    [
+        (lambda: module("GRU", AXES), torch.ones(5, 2, 3)),
+        (lambda: module("LSTM", {"seq": "time", "feature": "f"}, batch_first=True), x()),
+        (lambda: module("RNN", AXES), torch.ones(5, 3)),
+        (lambda: module("GRUCell", {"batch": "b"}), torch.ones(2, 3)),
+        (lambda: module("Recurrent", {"seq": "time"}), torch.ones(5, 2, 3)),
+    ],
+    ids=["a layer", "batch-first", "unbatched", "a cell", "Recurrent"],
+)
+def test_without_a_scope_it_is_told_once_what_to_type(made: Any, given: Tensor) -> None:
+    """Nothing is checked there; what is typed around the call makes a scope."""
+    one = made()
+    with pytest.warns(UserWarning, match="no @jaxtyped function") as caught:
+        one(given)
+    typed = re.findall(r": (@.*), and (x: .*)\n", str(caught[0].message))[0]
+    known: dict[str, Any] = {"beartype": beartype_module, "jaxtyping": jaxtyping, "torch": torch}
+    exec(f"{typed[0]}\ndef caller(module, {typed[1]}): return module(x)", known)  # noqa: S102
+    one(given)
+    known["caller"](made(), given)
+
+
+@unhooked
+@pytest.mark.filterwarnings("error")
+def test_nothing_is_told_beside_a_scope() -> None:
+    """A layer that was checked runs again, as checkpointing does; no axis is read; jaxtyping is off."""
+    gru = module("GRU", AXES)
+    with jaxtyped("context"):
+        gru(torch.ones(5, 2, 3))
+    gru(torch.ones(5, 2, 3))
+    module("GRU", {"batch": "b"})(torch.ones(5, 3))
+    jaxtyping.config.update("jaxtyping_disable", True)
+    try:
+        module("GRU", {"batch": "b"})(torch.ones(5, 2, 3))
+    finally:
+        jaxtyping.config.update("jaxtyping_disable", False)
 
 
 @pytest.mark.slow

@@ -130,7 +130,8 @@ def test_refused_axes() -> None:
     assert refused(gru(), x, dim=-4) == snapshot(
         (
             """\
-no input has an axis -4: their shapes are [(5, 4, 3)]
+dim=-4, but the input (5, 4, 3) has axes 0 to 2
+  fix       dim=1, where the steps mostly are
   more      python -m rnnkit explain verify-axis\
 """,
             "dim",

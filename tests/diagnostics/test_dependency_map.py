@@ -219,7 +219,8 @@ def test_refused_input_axis() -> None:
     """An axis that no input has is refused."""
     assert refused(gru(), numbers(SEQ, BATCH, FEATURE), dim=3) == snapshot(
         """\
-no input has an axis 3: their shapes are [(5, 3, 2)]
+dim=3, but the input (5, 3, 2) has axes 0 to 2
+  fix       dim=1, where the steps mostly are
   more      python -m rnnkit explain verify-axis\
 """
     )

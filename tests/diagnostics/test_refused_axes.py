@@ -29,7 +29,8 @@ def test_refused_axes() -> None:
     assert refused(x, batch_dim=3) == snapshot(
         (
             """\
-no input has an axis 3 for the batch: their shapes are [(5, 7, 3)]
+batch_dim=3, but the input (5, 7, 3) has axes 0 to 2
+  fix       batch_dim=0
   more      python -m rnnkit explain verify-axis\
 """,
             "batch_dim",
@@ -38,7 +39,8 @@ no input has an axis 3 for the batch: their shapes are [(5, 7, 3)]
     assert refused(x, seq_dim=9) == snapshot(
         (
             """\
-no input has an axis 9 for seq: their shapes are [(5, 7, 3)]
+seq_dim=9, but the input (5, 7, 3) has axes 0 to 2
+  fix       seq_dim=1, where the steps mostly are
   more      python -m rnnkit explain verify-axis\
 """,
             "seq_dim",
@@ -143,7 +145,7 @@ inputs must be tensors, got nothing
     assert refused(torch.tensor(1.0)) == snapshot(
         (
             """\
-no input has an axis 0 for the batch: their shapes are [()]
+batch_dim=0, but the input () has no axes
   more      python -m rnnkit explain verify-axis\
 """,
             "batch_dim",

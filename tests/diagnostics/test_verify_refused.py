@@ -39,8 +39,9 @@ def test_refused_skip() -> None:
     """A probe that there is none of is refused with those that there are."""
     assert refused("skip", skip=["padings"]) == snapshot(
         """\
-skip takes a list of repeatable, batch, alone, padding, causal, memory, coverage, use, gradient, streaming, got 'padings'
+skip takes a list of probes by name, got 'padings'
   fix       skip=['padding']
+  probes    repeatable, batch, alone, padding, causal, memory, coverage, use, gradient, streaming
   more      python -m rnnkit explain verify-probes\
 """
     )
@@ -50,8 +51,9 @@ def test_refused_skip_as_text() -> None:
     """A name in the place of a list of names is refused, and not read letter by letter."""
     assert refused("skip", skip="batch") == snapshot(
         """\
-skip takes a list of repeatable, batch, alone, padding, causal, memory, coverage, use, gradient, streaming, got 'batch'
+skip takes a list of probes by name, got 'batch'
   fix       skip=['batch']
+  probes    repeatable, batch, alone, padding, causal, memory, coverage, use, gradient, streaming
   more      python -m rnnkit explain verify-probes\
 """
     )
@@ -148,7 +150,7 @@ lengths were given, but no input has an axis 1 for seq
 @pytest.mark.parametrize("skip", [None, 3, ["batch", 3], [None]], ids=repr)
 def test_refused_names_of_another_kind(skip: Any) -> None:
     """What is no list of names is named, and not printed at length."""
-    assert "skip takes a list of repeatable, " in refused("skip", skip=skip)
+    assert "skip takes a list of probes by name, got " in refused("skip", skip=skip)
     assert len(refused("skip", skip=["x" * 10**5])) < 2000
 
 

@@ -59,13 +59,6 @@ layer = rnnkit.Recurrent([Cell()]); layer(torch.ones(7, 5, 3))""",
         "cell = lambda input, hx: hx.add_(input); rnnkit.unroll(cell, torch.ones(7, 5, 3), torch.ones(5, 3)) => cell = lambda input, hx: hx + input; rnnkit.unroll(cell, torch.ones(7, 5, 3), torch.ones(5, 3))",
         "cell = lambda input, hx: (hx[0] + input, hx[1].zero_()); rnnkit.unroll(cell, torch.ones(7, 5, 3), (torch.ones(5, 3), torch.ones(5, 3)))",
     ),
-    "cell-sizes": (
-        "A state, and the output, keep their sizes from step to step, so that the outputs can be stacked.",
-        "cell = lambda input, hx: torch.cat([hx, input], dim=1); rnnkit.unroll(cell, torch.ones(7, 5, 3), torch.ones(5, 3)) => cell = lambda input, hx: hx + input; rnnkit.unroll(cell, torch.ones(7, 5, 3), torch.ones(5, 3))",
-        "cell = lambda input, hx: torch.cat([hx, input], dim=1); rnnkit.unroll(cell, torch.ones(7, 3, 3), torch.ones(3, 3), lengths=[7, 5, 1])",
-        "cell = lambda input, hx: (hx[0], torch.cat([hx[1], input], dim=1)); rnnkit.unroll(cell, torch.ones(2, 2, 3), (torch.ones(2, 3), torch.ones(2, 3)), lengths=[2, 1])",
-        "cell = lambda input, hx: hx.new_ones(5, 8) if hx.mean() > 2 else hx + 1; rnnkit.unroll(cell, torch.ones(7, 5, 3), torch.zeros(5, 4))",
-    ),
 }
 
 STATES = {
@@ -96,8 +89,6 @@ STATES = {
         "rnnkit.states.select(torch.ones(4, 3, 6), 1) => rnnkit.states.select(torch.ones(4, 3, 6), [1])",
         "rnnkit.states.select(torch.ones(4, 3, 6), torch.tensor([True, False]))",
         'rnnkit.states.select(torch.ones(4, 3, 6), "01")',
-        "rnnkit.states.select(torch.ones(2, 5, 4), slice(None, None, -1)) => rnnkit.states.select(torch.ones(2, 5, 4), range(5)[::-1])",
-        "rnnkit.states.select(torch.ones(2, 5, 4), slice(0.5, None))",
     ),
     "index-range": (
         "A position counts the samples of the state, and this one is beyond them.",

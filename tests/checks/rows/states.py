@@ -28,10 +28,6 @@ SIZES = {
         "cell = nn.GRUCell(3, 4); input, hx = torch.ones(5, 3), torch.ones(4, 5); cell(input, hx)",
         "layer = nn.LSTM(3, 4, 2); input = torch.ones(7, 5, 3); hx = h, c = torch.ones(5, 2, 4), torch.ones(2, 5, 4); layer(input, hx)",
     ),
-    "state-swapped": (
-        "The pair came as (c, h): some other libraries keep c in front.",
-        "layer = nn.LSTM(3, 4, proj_size=2); input, hx = torch.ones(7, 5, 3), (torch.ones(1, 5, 4), torch.ones(1, 5, 2)); layer(input, hx)",
-    ),
     "state-is-output": (
         "A layer returns (output, state), and the first of the two was passed on.",
         "layer, decoder = nn.GRU(3, 4), nn.GRU(3, 4); input = torch.ones(7, 5, 3); hx, _ = layer(input); decoder(input, hx) => layer, decoder = nn.GRU(3, 4), nn.GRU(3, 4); input = torch.ones(7, 5, 3); _, hx = layer(input); decoder(input, hx)",
@@ -105,32 +101,17 @@ class Cell(nn.Module):
         return torch.zeros(batch_size, 3)
 
 layer = rnnkit.Recurrent([Cell()]); input, hx = torch.ones(7, 5, 3), (torch.ones(8, 3),); layer(input, hx)""",
-        """\
-class Cell(nn.Module):
-    def forward(self, input, hx):
-        return tuple(part + input for part in hx)
-
-    def initial_state(self, batch_size):
-        return torch.zeros(batch_size, 3), torch.zeros(batch_size, 3)
-
-cell = Cell(); input, hx = torch.ones(7, 5, 3), (torch.ones(5, 3), torch.ones(2, 3)); rnnkit.unroll(cell, input, hx)""",
     ),
     "state-width": (
-        "The hidden_size of this module is not that of the module that the state comes from.",
+        "The hidden_size of this module is not that of the module that the state comes from; or two directions were joined side by side; or h is projected and c is not.",
         "layer = nn.GRU(3, 4); input, hx = torch.ones(7, 5, 3), torch.ones(1, 5, 6); layer(input, hx)",
         "layer = nn.LSTM(3, 4); input = torch.ones(7, 5, 3); hx = h, c = torch.ones(1, 5, 4), torch.ones(1, 5, 6); layer(input, hx)",
         "layer = nn.GRU(3, 4, 2); input, hx = torch.ones(7, 3), torch.ones(2, 6); layer(input, hx)",
         "layer = nn.LSTM(3, 4, proj_size=2); input = torch.ones(7, 5, 3); hx = h, c = torch.ones(1, 5, 3), torch.ones(1, 5, 4); layer(input, hx)",
         "cell = nn.RNNCell(3, 4); input, hx = torch.ones(5, 3), torch.ones(5, 6); cell(input, hx)",
-    ),
-    "state-twice-as-wide": (
-        "The two directions of an encoder were joined side by side, and this module carries one.",
         "layer = nn.RNN(3, 4); input, hx = torch.ones(7, 5, 3), torch.ones(1, 5, 8); layer(input, hx)",
         "cell = nn.LSTMCell(3, 4); input = torch.ones(5, 3); hx = h, c = torch.ones(5, 4), torch.ones(5, 8); cell(input, hx)",
         "layer = nn.LSTM(3, 5, proj_size=3); input = torch.ones(7, 5, 3); hx = h, c = torch.ones(1, 5, 6), torch.ones(1, 5, 6); layer(input, hx)",
-    ),
-    "state-projection": (
-        "With proj_size only h is projected: it is proj_size wide, and c is hidden_size wide.",
         "layer = nn.LSTM(3, 4, proj_size=2); input = torch.ones(7, 5, 3); hx = h, c = torch.ones(1, 5, 4), torch.ones(1, 5, 4); layer(input, hx)",
         "cell = rnnkit.ProjectedLSTMCell(3, 4, 2); input = torch.ones(5, 3); hx = h, c = torch.ones(5, 4), torch.ones(5, 4); cell(input, hx)",
     ),
@@ -141,8 +122,8 @@ cell = Cell(); input, hx = torch.ones(7, 5, 3), (torch.ones(5, 3), torch.ones(2,
     ),
     "state-device": (
         "The state was made on, or kept from, another device than the input is on.",
-        'layer = nn.GRU(3, 4); input, hx = torch.ones(7, 5, 3), torch.ones(1, 5, 4, device="meta"); layer(input, hx)',
+        'layer = nn.GRU(3, 4, device="meta"); input, hx = torch.ones(7, 5, 3, device="meta"), torch.ones(1, 5, 4); layer(input, hx)',
         'unsafe: layer = nn.GRU(3, 4, device="meta"); input, hx = nn.utils.rnn.pack_sequence([torch.ones(3, 3), torch.ones(2, 3)]), torch.ones(1, 2, 4); input = input._replace(data=input.data.to("meta")); layer(input, hx)',
-        'cell = nn.LSTMCell(3, 4); input = torch.ones(5, 3); hx = h, c = torch.ones(5, 4), torch.ones(5, 4, device="meta"); cell(input, hx)',
+        'cell = nn.LSTMCell(3, 4, device="meta"); input = torch.ones(5, 3, device="meta"); hx = h, c = torch.ones(5, 4, device="meta"), torch.ones(5, 4); cell(input, hx)',
     ),
 }

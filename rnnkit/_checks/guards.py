@@ -37,7 +37,8 @@ def fitting_layer(layer: Any, input: Any, hx: Any, weight: Tensor | None) -> Any
     batched, packed = SEQUENCES, 0
     if isinstance(input, PackedSequence):
         fields = fitting_fields(input, given=hx is not None)
-        if isinstance(fields, str):
+        # torch takes memory in strides for a row; its own class gets a copy in one piece.
+        if isinstance(fields, str) or not input.batch_sizes.is_contiguous():
             return MISFIT
         data, batched, packed = input.data, SEQUENCE, fields
     elif not isinstance(input, Tensor):

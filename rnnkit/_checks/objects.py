@@ -12,9 +12,6 @@ from rnnkit._base.message import BRIEF_LENGTH, bounded, brief, count, refusal, w
 from rnnkit._base.state import PAIR, LSTMState
 from rnnkit._checks.cell_guards import is_recurrent, is_state_of_layer, is_with_output, tensors_in
 
-#: torch's names of the cells that rnnkit has, too.
-CELLS = ("RNNCell", "LSTMCell", "GRUCell")
-
 
 def check_cell_object(cell: Any, input: Any) -> None:
     """Check that what is to be unrolled is a cell."""

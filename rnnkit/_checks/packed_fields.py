@@ -29,9 +29,8 @@ def fitting_fields(input: PackedSequence, *, given: bool) -> int | str:
         and sizes.layout is torch.strided
         and sizes.is_cpu
         and sizes.dim() == 1
-        and sizes.is_contiguous()  # torch takes memory in strides for a row
     ):
-        return "batch_sizes must be a contiguous Tensor (steps,) of int64, on the CPU"
+        return "batch_sizes must be a Tensor (steps,) of int64, on the CPU"
     if not (_is_index(order, data) and _is_index(back, data)):
         return "the indices must be Tensors (batch,) of int64, on the device of the data"
     if values_are_abstract() or is_fake(sizes):

@@ -48,7 +48,7 @@ FIXES = {
     "batch": "let no view, norm, softmax or mean cross the axis of the samples",
     "alone": "mask or pack the padding; compute nothing from the batch as a whole",
     "padding": "mask what is beyond each length before it is pooled or passed on, or pack it",
-    "causal": "bidirectional=False; pad a convolution on the left, mask attention",
+    "causal": "run no backward direction; pad a convolution on the left; mask attention",
     "memory": "y, state = layer(x, state), or state = cell(x, state), in the loop",
     "coverage": "read each step: look at slices, masks and views on its way",
     "gradient": "no detach(), .data, argmax or no_grad() between this module and the loss",

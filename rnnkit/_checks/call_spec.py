@@ -46,11 +46,11 @@ def parts_of(hx: Any) -> tuple[Any, ...]:
 
 def refuse_odd(module: Any, tensor: Any, argument: str = "input") -> NoReturn:
     """Refuse a tensor that torch's class does not take either."""
-    kind, fix = f"{tensor.layout}", f"{argument}.to_dense()"
-    if tensor.is_nested:
-        kind, fix = "a nested one", f"{argument}.to_padded_tensor(0.0)"
-        if isinstance(module, torch.nn.RNNBase) and argument == "input":
-            fix += " and lengths=[len(one) for one in input.unbind()]"
+    kind, fix = "a nested one", f"{argument}.to_padded_tensor(0.0)"
+    if not tensor.is_nested:
+        kind, fix = f"{tensor.layout}", f"{argument}.to_dense()"
+    elif isinstance(module, torch.nn.RNNBase) and argument == "input":
+        fix += " and lengths=[len(one) for one in input.unbind()]"
     sentence = f"{argument} must be a dense tensor, got {kind}"
     headline = f"{described(module)}: torch has no recurrent kernels for other tensors"
     refusal(ArgumentError, argument, sentence, headline, ("fix", fix), code="input-layout")
@@ -187,48 +187,49 @@ class CallSpec(NamedTuple):
 def spec_of_layer(layer: Any, input: Tensor | PackedSequence) -> CallSpec:
     """Read a layer's call; an input of any rank."""
     if isinstance(input, Tensor):  # not its data, at which vmap lets nobody look
-        read = sizes_of_sequence(input, batch_first=layer.batch_first)
-        shape, names, kind = input.shape, _sequence_names(input, layer.batch_first), "layer"
-    else:
-        read = {"batch": packed_batch(input), "seq": len(input.batch_sizes)}
-        shape, names, kind = input.data.shape, ("sum of lengths",), "packed"
-    options = {"batch_first": layer.batch_first, "state_batch_first": layer.state_batch_first}
-    return _spec(layer, kind, shape, names, **read, **options)
+        return _spec_of_sequence(layer, "layer", input, layer.batch_first)
+    steps, shape = len(input.batch_sizes), tuple(input.data.shape)
+    names = ("sum of lengths",)
+    return _spec(layer, "packed", shape, names, packed_batch(input), steps, layer.batch_first)
 
 
 def spec_of_cell(cell: Any, input: Tensor) -> CallSpec:
     """Read a cell's call; an input of any rank."""
-    shape = input.shape
-    batch = shape[0] if len(shape) == 2 else None
-    return _spec(cell, "cell", shape, () if len(shape) == 1 else ("batch",), batch=batch)
+    shape = tuple(input.shape)
+    names = () if len(shape) == 1 else ("batch",)
+    return _spec(cell, "cell", shape, names, shape[0] if len(shape) == 2 else None)
 
 
 def spec_of_unrolled(
     cell: Any, input: Tensor, caller: str, *, known: bool, batch_first: bool, state: str
 ) -> CallSpec:
     """Read a cell's call over a sequence; a cell that is not ``known`` may have any widths."""
-    read = sizes_of_sequence(input, batch_first=batch_first)
-    names = _sequence_names(input, batch_first)
-    options: Any = {"batch_first": batch_first, "state": state, "name": caller, "known": known}
-    return _spec(cell, "unrolled", input.shape, names, **read, **options)
+    return _spec_of_sequence(cell, "unrolled", input, batch_first, caller, known, state)
 
 
-def _sequence_names(input: Tensor, batch_first: bool) -> tuple[str, ...]:
-    if input.dim() == SEQUENCE:
-        return ("seq",)
-    return ("batch", "seq") if batch_first else ("seq", "batch")
+def _spec_of_sequence(
+    module: Any, kind: Any, input: Tensor, batch_first: bool, *options: Any
+) -> CallSpec:
+    read, shape = sizes_of_sequence(input, batch_first=batch_first), tuple(input.shape)
+    names: tuple[str, ...] = ("batch", "seq") if batch_first else ("seq", "batch")
+    names = ("seq",) if len(shape) == SEQUENCE else names
+    batch, seq = read.get("batch"), read.get("seq")
+    return _spec(module, kind, shape, names, batch, seq, batch_first, *options)
 
 
 def _spec(
-    module: Any, kind: Any, shape: Any, names: tuple[str, ...], *, name: str = "",
-    known: bool = True, batch: int | None = None, **options: Any,
+    module: Any, kind: Any, shape: tuple[int, ...], names: tuple[str, ...], batch: int | None,
+    seq: int | None = None, batch_first: bool = False, name: str = "", known: bool = True,
+    state: str = "hx",
 ) -> CallSpec:  # fmt: skip
     width = Axis("input_size", module.input_size) if known else Axis("feature")
+    carried = module.__rnnkit__.state_names if known else ()
+    axes = state_axes(module, *([] if batch is None else [Axis("batch", batch)])) if known else ()
+    inputs = (*[Axis(axis) for axis in names], width)
+    states_first = kind in ("layer", "packed") and module.state_batch_first
     return CallSpec(
-        name or type(module).__name__, module, kind, tuple(shape), (*map(Axis, names), width),
-        module.__rnnkit__.state_names if known else (),
-        state_axes(module, *([] if batch is None else [Axis("batch", batch)])) if known else (),
-        batch, **options,
+        name or type(module).__name__, module, kind, shape, inputs, carried, axes, batch, seq,
+        batch_first, states_first, state,
     )  # fmt: skip
 
 

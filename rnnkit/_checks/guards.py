@@ -52,8 +52,8 @@ def fitting_layer(layer: Any, input: Any, hx: Any, weight: Tensor | None) -> Any
         rank in (batched, SEQUENCE)
         and shape[-1] == layer.input_size
         and shape[1 if rank == SEQUENCES and layer.batch_first else 0] != 0
-        and (weight is None or _is_like(data, weight))
         and data.layout is STRIDED
+        and (weight is None or _is_like(data, weight))
     ):
         return MISFIT
     if hx is None:

@@ -149,10 +149,10 @@ def _explain(spec: CallSpec, shapes: list[Shape], wants: list[Shape]) -> NoRetur
         )  # fmt: skip
 
     def fits(change: Callable[[Shape, Shape], Any]) -> bool:
-        return all(change(g, w) == w for g, w in pairs)
+        return False not in [change(g, w) == w for g, w in pairs]
 
     def resized(change: Callable[[Sizes, Sizes], Any]) -> bool:
-        return len(read) == len(pairs) and all(change(g, w) == w for g, w in read)
+        return len(read) == len(pairs) and False not in [change(g, w) == w for g, w in read]
 
     zeros = f"hx=None or {'layer' if spec.has_rows else 'cell'}.initial_state({spec.batch}): zeros"
     if any(kept):
@@ -161,6 +161,16 @@ def _explain(spec: CallSpec, shapes: list[Shape], wants: list[Shape]) -> NoRetur
         zeros = f"None as {state}, or hx=layer.initial_state({spec.batch}) of all cells: zeros"
     new = f"{zeros}, if the sequences are new"
     # fmt: off
+    if len(got) != len(want):
+        steps, unbatched = spec.actual[0], spec.kind == "layer" and spec.batch is None
+        if (unbatched and steps != 1 and not any(kept)
+                and fits(lambda g, w: g == ((steps, *w) if first else (w[0], steps, w[1])) and w)):
+            found("layout-unbatched",
+                  "the input is read as one unbatched sequence, but it looks like a batch",
+                  f"input.unsqueeze({int(spec.batch_first)})",
+                  evidence=f"{name} has batch {steps}, which is axis 0 of the input")
+        headline = f"{name} has {count(len(got), 'axis', 'axes')} instead of {len(want)}"
+        found("state-rank", headline, of_rank(spec, pairs) or zeros)
     if fits(lambda g, _: (g[1], g[0], g[2]) if len(g) == BATCHED else None):
         came, carried = ("layers", "batch") if first else ("batch", "layers")
         found("state-transposed",
@@ -170,19 +180,9 @@ def _explain(spec: CallSpec, shapes: list[Shape], wants: list[Shape]) -> NoRetur
               evidence=f"{name} with axes 0 and 1 exchanged fits")
     if fits(lambda g, _: g[::-1] if len(g) == 2 else None):
         found("state-transposed", f"{name} has its axes swapped", "{}.t().contiguous()")
-    steps = spec.actual[0]
-    if (spec.kind == "layer" and spec.batch is None and steps != 1 and not any(kept)
-            and fits(lambda g, w: g == ((steps, *w) if first else (w[0], steps, w[1])) and w)):
-        found("layout-unbatched",
-              "the input is read as one unbatched sequence, but it looks like a batch",
-              f"input.unsqueeze({int(spec.batch_first)})",
-              evidence=f"{name} has batch {steps}, which is axis 0 of the input")
-    if len(got) != len(want):
-        headline = f"{name} has {count(len(got), 'axis', 'axes')} instead of {len(want)}"
-        found("state-rank", headline, of_rank(spec, pairs) or zeros)
     g, w = read[0]
     padded = spec.kind != "packed" and not any(kept)
-    if padded and resized(lambda g, w: g.batch == spec.seq and (g.rows, w.batch, g.width)):
+    if padded and g.batch == spec.seq and resized(lambda g, w: (g.rows, w.batch, g.width)):
         evidence = f"{name} has batch {g.batch}, which is axis {{axis}} of the input"
         headline, ((_, evidence), (_, fix)) = spec.other_layout(evidence)
         found(spec.layout_code, headline, fix, new if g.batch > w.batch else "", evidence=evidence)
@@ -190,7 +190,7 @@ def _explain(spec: CallSpec, shapes: list[Shape], wants: list[Shape]) -> NoRetur
         rows_axis = 1 if first and len(want) == BATCHED else 0
         found("state-directions", f"{name} has no rows for the backward direction", zeros,
               evidence=f"{spec.state_axes[0][rows_axis]}")
-    one_way = spec.has_rows and spec.batch is not None and not module.bidirectional
+    one_way = g.rows == 2 * w.rows and spec.batch is not None and not module.bidirectional
     if one_way and resized(lambda g, _: (g.rows / 2, g.batch, g.width * 2)):
         found("state-bidirectional", f"{name} is in two rows for each layer, each half as wide",
               f"rnnkit.states.bridge({{}}{option})",
@@ -203,19 +203,19 @@ def _explain(spec: CallSpec, shapes: list[Shape], wants: list[Shape]) -> NoRetur
               f'rnnkit.states.bridge({{}}, "sum"{option}) adds the directions',
               f"{{}}[{':, ' if first else ''}-{w.rows}:], if it is from one direction of twice as "
               "many layers", instead=f'{wider} and rnnkit.states.bridge(hx, "concat"{option})')
-    if not any(kept) and fits(lambda g, w: g == output_shape(spec) and w):
+    if got[:-1] == spec.actual[:-1] and fits(lambda g, w: g == output_shape(spec) and w):
         found("state-is-output", f"{name} looks like an output, not like a state", OUTPUT_FIX,
               evidence=f"{name} has seq {spec.seq} and batch {spec.batch}, as the input")
-    if resized(lambda g, w: g.batch == 1 and (g.rows, w.batch, g.width)):
+    if g.batch == 1 and resized(lambda g, w: (g.rows, w.batch, g.width)):
         found("state-one-sample", f"{name} is for one sample, the input has {w.batch}",
               f"rnnkit.states.expand({{}}, {w.batch}{option}), if all samples start from it", new)
     headline = f"{name} is for a batch of {g.batch}, the input has {w.batch}"
     times = w.batch // g.batch if g.batch else 0
-    if times and resized(lambda g, _: (g.rows, g.batch * times, g.width)):
+    if times > 1 and resized(lambda g, _: (g.rows, g.batch * times, g.width)):
         found("beams-forgotten", headline, f"rnnkit.states.repeat({{}}, {times}{option}), if so",
               new, evidence=f"{w.batch} = {times} * {g.batch}: "
                             f"{times} beams for each of {g.batch} samples?")
-    if resized(lambda g, w: (g.rows, min(g.batch, w.batch), g.width)):
+    if g.batch > w.batch and resized(lambda g, w: (g.rows, w.batch, g.width)):
         select = f"rnnkit.states.select({{}}, slice({w.batch}){option})"
         found("state-batch", headline, new, f"{select}, if the first samples went on",
               evidence=f"{g.batch} > {w.batch}: probably left from a larger batch, as when the "

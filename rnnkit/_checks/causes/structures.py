@@ -84,7 +84,7 @@ def refuse_structure(spec: CallSpec, hx: Any) -> NoReturn:
 
 
 def _ways(spec: CallSpec, hx: Any, wants: list[Any]) -> Iterator[tuple[str, Callable[[Any], Any]]]:
-    """Yield what may be typed to make the state of a value, and what it makes of the value."""
+    """Yield what may be typed to make the state of a value, and its tensors or their shapes."""
     result = "hx[1], if this is a layer's result (output, state)"
     if len(wants) == 1:
         axis = 1 if spec.state_batch_first and spec.batch is not None else 0
@@ -98,7 +98,7 @@ def _ways(spec: CallSpec, hx: Any, wants: list[Any]) -> Iterator[tuple[str, Call
         like = "input.data" if spec.kind == "packed" else "input"
         yield f"torch.as_tensor(hx).to({like})", tensor_or_none
         return
-    h, c = map(torch.empty, wants)
+    h, c = wants
     if isinstance(hx, Tensor):
         yield "tuple(hx), if h and c are stacked on axis 0", tuple
         yield OUTPUT_FIX, lambda hx: tuple(hx.shape) == output_shape(spec) and [h, c]
@@ -117,7 +117,6 @@ def _fits(make: Callable[[Any], Any], hx: Any, wants: list[Any]) -> bool:
     try:
         made = make(hx)
         parts = made if len(wants) > 1 and isinstance(made, tuple | list) else [made]
-        shapes = [tuple(part.shape) for part in parts if isinstance(part, Tensor)]
-        return len(shapes) == len(parts) and shapes == wants
+        return [tuple(t.shape) if isinstance(t, Tensor) else t for t in parts] == wants
     except (TypeError, ValueError, KeyError, IndexError, RuntimeError, AttributeError):
         return False

@@ -1,14 +1,15 @@
-"""The model on one batch: what it returned, and where batch and seq are in that."""
+"""The model on one batch: what it returned, and where samples and steps are in that."""
 
 import copy
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from rnnkit._diagnostics.axes import followed_axis, infer_steps, refuse_axis
 from rnnkit._diagnostics.batch import Batch
-from rnnkit._diagnostics.compare import alike
+from rnnkit._diagnostics.compare import alike, scale
 from rnnkit._diagnostics.events import Event, record, watching
 from rnnkit._diagnostics.isolation import Session
 from rnnkit._diagnostics.outputs import STACK, Leaves, Order, arranged, is_output
@@ -17,28 +18,26 @@ from rnnkit._diagnostics.report import Report
 #: Takes a part of an output, and of what is as large as it.
 Take = Callable[[Tensor], Tensor]
 
+TINY = 1e-300
+
 
 class Baseline:
     """A session, a batch, and the leaves of the output that can be judged sample by sample.
 
     Attributes:
-        session, batch: what runs the model, and the inputs, few samples of them.
+        session, batch: what runs the model, and a few samples of the inputs.
         post: whether the padding is after a sample.
         strict: whether a step of the output may not read its own step of the first input either.
         report: what was found so far.
-        normal: the leaves of the output for the batch as it is.
-        again: those for the same input, run a second time by the same copy.
+        normal, again: the leaves of the output for the batch, and of a second run of the same copy.
         names: where in the output they are.
-        axes: the batch axis of each leaf; None of one that does not follow the batch.
-        step_axes: the seq axis of each leaf; None of one that has not the input's steps.
-        runs_on_less: whether the model takes fewer steps.
+        axes, step_axes: the batch and the seq axis of each leaf; None where it has none.
+        runs_on_fewer, runs_on_less: whether the model takes fewer samples, or fewer steps.
         first: index of the first leaf with numbers; the arguments of ``verify`` are about it.
         order: the order in which the samples of outputs are.
-        tolerance: by how much of its size a feature may move; None if by nothing, and what differs
-            is left to the judge.
+        tolerance: by how much of its size a feature may move; None if the judge has to decide.
         judge: the same in a wider dtype, once it was asked.
-        scales, amplified, gradients: how large each output is, what it makes of rounding, and what
-            it has a gradient in, once measured.
+        amplified, gradients: how much it amplifies rounding, and its gradients, once measured.
     """
 
     def __init__(
@@ -59,27 +58,23 @@ class Baseline:
         self.amplified: float | None = None
         self.gradients: Any = None
         self.normal: Leaves = opened.run(batch.tree())
-        self.names = opened.names
+        self.names, self.again = opened.names, None
         self._events: list[Event] = []
-        watch = watching(self._events.append)
-        self.again = opened.run(batch.tree(), on=opened.last, watch=watch) if twice else None
-        if self.again is None or not alike(self.normal, self.again):
-            self._events = []
+        if twice:
+            watch = watching(self._events.append)
+            self.again = opened.run(batch.tree(), on=opened.last, watch=watch)
+            if not alike(self.normal, self.again):
+                self._events = []
         self._alone: dict[int, Leaves | Exception] = {}
         self._paced: dict[int, Baseline] = {}
+        self._scales: dict[int, Tensor] = {}
+        self.order = Order(None)
         self.first = next((k for k, leaf in enumerate(self.normal) if is_output(leaf)), None)
         self.runs_on_fewer = False
         self.axes: list[int | None] = [None] * len(self.normal)
         self._find_batch_axes()
-        self._infer_first()
-        self._told = self._axis(out_seq_dim)
-        known = self.runs_on_fewer and self._told is not None
-        if known and self._told == self.axes[self.first or 0]:
-            what = f"axis {out_seq_dim} of the first output is its batch"
-            refuse_axis("out_seq_dim", what, tuple(self.normal[self.first or 0].shape))
+        self._told = self._told_axis(out_seq_dim)
         self._find_step_axes()
-        self.scales: dict[int, Tensor] = {}
-        self.order = Order(None)
 
     @property
     def counts(self) -> list[int] | None:
@@ -93,10 +88,9 @@ class Baseline:
         return self._events
 
     def _find_batch_axes(self) -> None:
-        """Find which axis of each output follows when a sample is left out.
+        """Find which axis of each output follows when a sample is left out, one of the shortest.
 
-        One that is not the longest: without that, the output may have fewer steps, too. If it is
-        not known which that is, it is not another one as well.
+        Without the longest, the output may have fewer steps, too.
         """
         size, valid = self.batch.size, self.batch.valid_steps()
         left_out = min(range(size), key=lambda sample: (valid[sample], -sample))
@@ -104,15 +98,21 @@ class Baseline:
             rest = [k for k in range(size) if k != sample]
             fewer = self.session.attempt(self.batch.samples(rest).tree())
             if fewer is None:
-                return
+                break
             self.runs_on_fewer = True
             if len(fewer) == len(self.normal):
                 self.axes = list(map(followed_axis, self.normal, fewer))
             if self.first is None or self.axes[self.first] is not None:
-                return
+                break
+        if self.first is not None and not self.runs_on_fewer:
+            # No sample can be left out: an output has its batch where the input has it.
+            batch_dim, sizes = self.batch.axes[self.batch.first], self.normal[self.first].shape
+            sizes = sizes[:-1] or sizes
+            if [k for k, length in enumerate(sizes) if length == size] == [batch_dim]:
+                self.axes[self.first] = batch_dim
 
-    def _axis(self, dim: int | None) -> int | None:
-        """Return the seq axis of the first output that was told, counted from the front."""
+    def _told_axis(self, dim: int | None) -> int | None:
+        """Return the seq axis of the first output that the caller gave, counted from the front."""
         if dim is None:
             return None
         # Of a list of tensors, one tensor is meant.
@@ -120,30 +120,25 @@ class Baseline:
         shape = () if self.first is None else tuple(self.normal[self.first].shape)[listed:]
         if not -len(shape) <= dim < len(shape):
             refuse_axis("out_seq_dim", f"the first output has no axis {dim}", shape)
-        return dim % len(shape) + listed
-
-    def _infer_first(self) -> None:
-        """Take the input's batch axis for the first output's, if no sample can be left out."""
-        if self.first is None or self.axes[self.first] is not None or self.runs_on_fewer:
-            return
-        batch_dim, sizes = self.batch.axes[self.batch.first], self.normal[self.first].shape
-        sizes = sizes[:-1] or sizes
-        if [k for k, size in enumerate(sizes) if size == self.batch.size] == [batch_dim]:
-            self.axes[self.first] = batch_dim
+        axis = dim % len(shape) + listed
+        if self.runs_on_fewer and axis == self.axes[self.first or 0]:
+            what = f"axis {dim} of the first output is its batch"
+            refuse_axis("out_seq_dim", what, tuple(self.normal[self.first or 0].shape))
+        return axis
 
     def _find_step_axes(self) -> None:
         """Find which axis of each output follows when steps are left out, and which is as long."""
         self.step_axes: list[int | None] = [None] * len(self.normal)
         one = self._alike(infer_steps(self.batch, self.session.attempt))
         self.runs_on_less = one is not None
-        for index, leaf in enumerate(self.normal):
-            if one is not None and is_output(leaf):
-                self.step_axes[index] = self._followed(index, one, 1)
-            elif index == self.first:
-                self.step_axes[index] = self._axis_of_steps(leaf)
-        found = [(k, axis) for k, axis in enumerate(self.step_axes) if one and axis is not None]
         longest = self.batch.longest or 0
         known = (self.batch.steps, longest)
+        if one is None and self.first is not None and self.normal[self.first].dim():
+            self.step_axes[self.first] = self._axis_as_long(self.normal[self.first])
+        for index, leaf in enumerate(self.normal if one is not None else ()):
+            if is_output(leaf):
+                self.step_axes[index] = self._followed(index, one or [], 1)
+        found = [(k, axis) for k, axis in enumerate(self.step_axes) if one and axis is not None]
         if longest > 2 and any(self.normal[k].shape[axis] not in known for k, axis in found):
             # Of half as many steps, one may follow by chance, and not two.
             two = self.attempt(self.batch.cut(longest - 2, front=True))
@@ -158,7 +153,6 @@ class Baseline:
         return self._alike(self.session.attempt(batch.tree()))
 
     def _alike(self, output: Leaves | None) -> Leaves | None:
-        """Return an output if it has as many leaves."""
         return output if output is not None and len(output) == len(self.normal) else None
 
     def _followed(self, index: int, shorter: Leaves, by: int) -> int | None:
@@ -166,26 +160,24 @@ class Baseline:
         axes = [followed_axis(full, shorter[index], more) for more in {by, by + rest}]
         return next((axis for axis in axes if axis not in (None, self.axes[index])), None)
 
-    def _axis_of_steps(self, leaf: Tensor) -> int | None:
+    def _axis_as_long(self, leaf: Tensor) -> int | None:
         """Return the axis of the first output that is as long as the input, or as its longest."""
-        shape, batch_axis = leaf.shape, self.axes[self.first or 0]
         for steps in (self.batch.steps, self.batch.longest):
-            axes = [k for k, length in enumerate(shape[:-1]) if length == steps]
-            fitting = [axis for axis in axes if axis != batch_axis]
+            axes = [k for k, length in enumerate(leaf.shape[:-1]) if length == steps]
+            fitting = [axis for axis in axes if axis != self.axes[self.first or 0]]
             if len(fitting) == 1:
                 return fitting[0]
         return None
 
     def on(self, batch: Batch) -> "Baseline":
-        """Return the same with another batch in place of its own."""
+        """Return the same with a different batch."""
         other: Baseline = copy.copy(self)
-        other.batch, other._alone, other._paced, other.scales = batch, {}, {}, {}
-        other.amplified = other.gradients = None
-        other._events = []
+        other.batch, other._alone, other._paced, other._scales = batch, {}, {}, {}
+        other.amplified, other.gradients, other._events = None, None, []
         return other
 
     def paced_by(self, index: int) -> "Baseline":
-        """Return the same with the steps of another input."""
+        """Return the same with the steps of a different input."""
         other: Baseline = self.on(self.batch.with_leaves(self.batch.leaves))
         other.batch.pace(index)
         other._find_step_axes()
@@ -197,9 +189,8 @@ class Baseline:
         for index in self.batch.lengths.keys() - {self.batch.paced}:
             if index not in self._paced:
                 self._paced[index] = self.paced_by(index)
-            told = self._paced[index]
-            told.order = self.order
-            yield told
+            self._paced[index].order = self.order
+            yield self._paced[index]
 
     def by_itself(self) -> "Baseline":
         """Return the same with no lengths but those of the input that paces."""
@@ -228,8 +219,7 @@ class Baseline:
 
     def missing(self, index: int) -> int:
         """Return how many steps an output has less than the input, or than its longest sample."""
-        axis, batch = self.step_axes[index] or 0, self.batch
-        size = self.normal[index].shape[axis]
+        size, batch = self.normal[index].shape[self.step_axes[index] or 0], self.batch
         return 0 if size in (batch.steps, batch.longest) else (batch.steps or 0) - size
 
     def has_steps(self, index: int) -> bool:
@@ -238,19 +228,16 @@ class Baseline:
         return axis is not None and axis != self.axes[index] and abs(self.missing(index)) <= 1
 
     def has_other_steps(self, index: int) -> bool:
-        """Return whether a leaf of the output has steps, but other ones than the input."""
+        """Return whether a leaf of the output has steps that are not those of the input."""
         if self.counts is None or self._by_output(index).has_steps(index):
             return False
-        sample = min(range(self.batch.size), key=self.counts.__getitem__)
-        axis = self.axes[index] or 0
-        taken: Tensor = self.normal[index].select(axis, sample)
+        sample, axis = min(range(self.batch.size), key=self.counts.__getitem__), self.axes[index]
         alone = (self if len(self.batch.lengths) == 1 else self.by_itself()).run_alone(sample)
-        output = None if isinstance(alone, Exception) else self._alike(alone)
-        other = None if output is None else output[index]
+        taken: Tensor = self.normal[index].select(axis or 0, sample)
+        other = alone[index] if isinstance(alone, list) and self._alike(alone) else None
         if not isinstance(other, Tensor):
             return taken.dim() > 1
-        if other.dim() == taken.dim() + 1:
-            other = other.squeeze(axis)
+        other = other.squeeze(axis or 0) if other.dim() == taken.dim() + 1 else other
         return other.shape != taken.shape
 
     def run_alone(self, sample: int) -> Leaves | Exception:
@@ -273,17 +260,44 @@ class Baseline:
             if axis is not None and is_output(leaf) and leaf.shape[axis] >= self.batch.size:
                 yield index, axis
 
-    def valid(self, leaf: Tensor, index: int, sample: int) -> Tensor:
-        """Return one sample of a leaf, cut to the sample's valid steps."""
+    def valid(self, row: Tensor, index: int, sample: int) -> Tensor:
+        """Return one sample of a leaf, without its batch axis, cut to the sample's valid steps."""
         axis, paced = self.axes[index] or 0, self._by_output(index)
-        taken, seq = leaf.select(axis, sample), paced.step_axes[index]
+        seq = paced.step_axes[index]
         if paced.counts is None or seq is None or not paced.has_steps(index):
-            return taken
+            return row
         seq -= axis < seq
-        counts = self.batch.lengths[paced.batch.paced]
-        valid = min(max(counts[sample] - paced.missing(index), 0), taken.shape[seq])
-        return taken.narrow(seq, 0 if self.post else taken.shape[seq] - valid, valid)
+        steps = row.shape[seq]
+        valid = min(max(paced.counts[sample] - paced.missing(index), 0), steps)
+        return row.narrow(seq, 0 if self.post else steps - valid, valid)
 
     def taking(self, index: int, sample: int) -> Take:
         """Return what takes one sample of an output, cut to its valid steps."""
-        return lambda leaf: self.valid(leaf, index, sample)
+        return lambda leaf: self.valid(leaf.select(self.axes[index] or 0, sample), index, sample)
+
+    def scale_of(self, index: int) -> Tensor:
+        """Return how large the features of an output are, in its shape."""
+        if index not in self._scales:
+            both = (self.axes[index], self.step_axes[index])
+            axes = {axis for axis in both if axis is not None}
+            self._scales[index] = scale(self.normal[index], tuple(axes)).clamp(min=TINY)
+        return self._scales[index]
+
+    def places(self, index: int, mask: Tensor) -> Tensor:
+        """Return at which ``(samples, steps)`` a mask over an output holds; without steps, one."""
+        axis, seq = self.axes[index], self.step_axes[index]
+        if axis is None:  # all samples in one
+            axis, mask = 0, mask.unsqueeze(0)
+            seq = None if seq is None else seq + 1
+        if seq is None or not self.has_steps(index):
+            rows = mask.movedim(axis, 0)[: self.batch.size]
+            return rows.reshape(len(rows), -1).any(1, keepdim=True)
+        rows = mask.movedim((axis, seq), (0, 1))[: self.batch.size]
+        return rows.reshape(*rows.shape[:2], -1).any(2)
+
+    def valid_places(self, index: int) -> Tensor:
+        """Return which of these ``(samples, steps)`` are not padding."""
+        mask = torch.zeros_like(self.normal[index], dtype=torch.bool)
+        for sample in range(self.batch.size):
+            self.taking(index, sample)(mask).fill_(True)
+        return self.places(index, mask)

@@ -1,14 +1,15 @@
-"""The model on changed inputs, beside the model on the inputs as they are."""
+"""The lower bound: a finite change of the inputs, and where it is visible in the outputs."""
 
-from collections.abc import Sequence
 from typing import Any
 
-from rnnkit._diagnostics.baseline import Baseline, Take
-from rnnkit._diagnostics.batch import Batch
+import torch
+from torch import Tensor
+
+from rnnkit._diagnostics.baseline import Baseline
 from rnnkit._diagnostics.changes import Where, changed, within
 from rnnkit._diagnostics.isolation import EscapedError, Given, Watch
-from rnnkit._diagnostics.judge import agree
-from rnnkit._diagnostics.outputs import Leaves, same, shape_of
+from rnnkit._diagnostics.judge import differences
+from rnnkit._diagnostics.outputs import Leaves, shape_of
 from rnnkit._diagnostics.report import UnjudgedError, in_short
 
 
@@ -19,31 +20,23 @@ def run_perturbed(baseline: Baseline, where: Where, **options: Any) -> "Perturbe
 
 
 class PerturbedRun:
-    """The model on changed inputs, beside the model on the inputs as they are."""
+    """The model on changed inputs, next to the model on the inputs as they are."""
 
-    def __init__(self, baseline: Baseline, inputs: Given, batch: Batch | None = None) -> None:
-        """Run on inputs that were changed from those of the baseline, or of another batch."""
+    def __init__(self, baseline: Baseline, inputs: Given) -> None:
+        """Run; if the model refuses, with numbers within the range that occurs, and times kept."""
         self.baseline, self.inputs = baseline, inputs
         try:
-            self.output = self._run(baseline.batch if batch is None else batch)
+            self.output: Leaves = baseline.session.run(inputs)
         except Exception as error:
-            text = "the model refuses changed values of its inputs, drawn from those that occur"
-            message = f"{text}: {in_short(error)}"
-            raise UnjudgedError(message) from error
-
-    def _run(self, batch: Batch) -> Leaves:
-        """Run; if the model refuses, with numbers held to the range that occurs, and times kept."""
-        session, inputs = self.baseline.session, self.inputs
-        try:
-            return session.run(inputs)
-        except Exception as error:
-            escaped = isinstance(error, EscapedError)
-            held = None if escaped else within(batch, inputs)
-            output = None if held is None else session.attempt(held)
-            if held is None or output is None:
-                raise
-            self.inputs = held
-            return output
+            within_range = within(baseline.batch, inputs)
+            output = None
+            if within_range is not None and not isinstance(error, EscapedError):
+                output = baseline.session.attempt(within_range)
+            if within_range is None or output is None:
+                text = "the model refuses changed values of its inputs, drawn from those that occur"
+                message = f"{text}: {in_short(error)}"
+                raise UnjudgedError(message) from error
+            self.inputs, self.output = within_range, output
 
     def both(self, watch: Watch) -> tuple[Leaves, Leaves] | None:
         """Run without and with the change, hooks on the copies; None if the model refuses one."""
@@ -51,29 +44,26 @@ class PerturbedRun:
         before, after = (session.attempt(given, watch=watch) for given in inputs)
         return None if before is None or after is None else (before, after)
 
-    def leaks(self, index: int, take: Take) -> bool:
-        """Return whether a part of an output depends on what was changed."""
-        baseline = self.baseline
-        before, after = (
-            take(baseline.arranged(output)[index]) for output in (baseline.normal, self.output)
-        )
-        return not agree(baseline, index, before, after, take)
-
-    def moves(self, index: int, take: Take) -> bool:
-        """Return whether a part of an output is not the same to the last bit."""
-        return not same(take(self.baseline.normal[index]), take(self.output[index]))
-
     def has(self, index: int) -> bool:
         """Return whether an output has the same shape as without the change."""
         normal, output = self.baseline.normal, self.output
         return len(output) == len(normal) and shape_of(output[index]) == shape_of(normal[index])
 
-    def shows(self, sample: int, indices: Sequence[int]) -> int | None:
-        """Return the first of some outputs in which the change shows in a sample; None if in none.
+    def moved(self, index: int, *, exact: bool = False) -> Tensor:
+        """Return at which ``(samples, steps)`` an output of the same shape is a different one.
 
-        They are outputs that :meth:`has` holds of.
+        The last bit counts with ``exact``, and as long as no judge was asked.
         """
-        for index in indices:
-            if self.leaks(index, self.baseline.taking(index, sample)):
-                return index
-        return None
+        baseline = self.baseline
+        before, after = (baseline.arranged(one)[index] for one in (baseline.normal, self.output))
+        off = differences(baseline, index, before, after, exact=exact)
+        return baseline.places(index, off)
+
+    def moved_within(self, index: int) -> Tensor:
+        """Return the same, only where there is no padding."""
+        return self.moved(index) & self.baseline.valid_places(index)
+
+
+def first_true(mask: Tensor) -> int:
+    """Return the first place of a mask that holds."""
+    return int(torch.nonzero(mask)[0])

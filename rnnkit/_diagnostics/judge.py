@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from rnnkit._diagnostics.baseline import Baseline, Take
-from rnnkit._diagnostics.compare import apart, eps_of, is_number, largest, scale
+from rnnkit._diagnostics.compare import apart, eps_of, is_number, largest
 from rnnkit._diagnostics.outputs import same, shape_of
 from rnnkit._diagnostics.report import AMPLIFIES, UnjudgedError, note, skip
 from rnnkit._diagnostics.widened import open_wide, widest
@@ -15,7 +15,6 @@ JUDGED = 1e-9
 COARSE = 0.01
 #: How many times the measured effect of rounding two kernels may differ.
 AMPLIFIED = 50
-TINY = 1e-300
 
 
 class DoubtError(Exception):
@@ -28,20 +27,36 @@ def agree(baseline: Baseline, index: int, before: Tensor, after: Tensor, take: T
         return True
     if before.shape != after.shape or before.dtype is not after.dtype:
         return False
-    if baseline.tolerance is None:
+    return not is_shown(baseline, differences(baseline, index, before, after, take))
+
+
+def differences(
+    baseline: Baseline,
+    index: int,
+    before: Tensor,
+    after: Tensor,
+    take: Take = lambda leaf: leaf,
+    *,
+    exact: bool = False,
+) -> Tensor:
+    """Return where a part of an output differs by more than rounding, number by number."""
+    if exact or baseline.tolerance is None or not is_number(before):
+        return ~((before == after) | ((before != before) & (after != after)))  # noqa: PLR0124
+    return apart(before, after) > baseline.tolerance * take(baseline.scale_of(index))
+
+
+def is_shown(baseline: Baseline, mask: Tensor) -> bool:
+    """Return whether a difference is anywhere; bits that differ are left to the judge."""
+    if baseline.tolerance is None and bool(mask.any()):
         raise DoubtError
-    return _off(baseline, index, before, after, take) <= baseline.tolerance
+    return bool(mask.any())
 
 
 def _off(baseline: Baseline, index: int, before: Tensor, after: Tensor, take: Take) -> float:
     """Return by how much of its size a feature has moved at most."""
     if not is_number(before):
         return torch.inf
-    if index not in baseline.scales:
-        both = (baseline.axes[index], baseline.step_axes[index])
-        axes = {axis for axis in both if axis is not None}
-        baseline.scales[index] = scale(baseline.normal[index], tuple(axes))
-    return (apart(before, after) / take(baseline.scales[index]).clamp(min=TINY)).max().item()
+    return (apart(before, after) / take(baseline.scale_of(index))).max().item()
 
 
 def near(baseline: Baseline, before: Tensor, after: Tensor) -> bool:

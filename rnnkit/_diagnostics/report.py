@@ -13,6 +13,7 @@ UNCHANGED = "the inputs have the same values everywhere: give inputs that differ
 NO_STEPS = "the input has no two steps"
 OTHER_OUTPUTS = "no output has the steps of the input; give out_seq_dim"
 UNFOLLOWED = "no output follows the batch"
+BY_CHANCE = "an output has as many rows as samples by chance"
 OTHER_SHAPES = "other values give outputs of other shapes: nothing can be compared"
 AMPLIFIES = "the model amplifies rounding: nothing can be judged"
 Outcome = Literal["passed", "skipped", "failed"]

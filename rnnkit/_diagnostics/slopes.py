@@ -38,6 +38,7 @@ class Gradients:
         sources: an input, or its embedding, and the batch's axis in it; by the input's index.
         are_whole: whether every input that has the axis was followed: integers are where an
             embedding reads them. A backward that fails, later, makes it false.
+        read: at which places of the paced input the last outputs have one, once that was asked.
         vanish: whether some came so close to the smallest number that others may be below it.
     """
 
@@ -46,6 +47,7 @@ class Gradients:
         self.output: list[Any] = []
         self.sources: dict[int, tuple[Tensor, int]] = {}
         self._batch, self._cuts_c, self.vanish = batch, cuts_c, False
+        self.read: Tensor | None = None
         self._results: dict[str, list[Any]] = defaultdict(list)
         followed = list(self._followed())
         try:

@@ -95,5 +95,5 @@ def test_text_of_no_number() -> None:
     model = Model(lambda m, x: m.gru(x)[0] / (len(x) - 1), gru=gru())
 
     assert said(model).splitlines()[0] == snapshot(
-        "sample 0 alone gives another output than in the batch: one of them has a NaN or an infinity, and the other a number"
+        "sample 3 alone gives another output than in the batch: one of them has a NaN or an infinity, and the other a number"
     )

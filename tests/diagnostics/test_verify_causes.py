@@ -227,7 +227,7 @@ def test_shared_by_the_batch() -> None:
         rnnkit.verify(model(compute), X, skip=["repeatable"])
 
     assert str(error.value) == snapshot("""\
-sample 0 alone gives another output than in the batch: off by 7.5e-01 of the largest
+sample 3 alone gives another output than in the batch: off by 7.5e-01 of the largest
   first      not looked for: alone, a sample runs through other sizes
   intended?  rnnkit.verify(..., skip=['alone'])
   more       python -m rnnkit explain alone\

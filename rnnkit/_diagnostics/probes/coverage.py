@@ -1,7 +1,5 @@
 """The probe *coverage*: every valid step of the first input reaches some output."""
 
-from collections.abc import Callable
-from functools import cache, partial
 from typing import Any
 
 import torch
@@ -10,7 +8,6 @@ from torch import Tensor
 from rnnkit._diagnostics.baseline import Baseline
 from rnnkit._diagnostics.changes import changed, steps_at, steps_from, valid_mask
 from rnnkit._diagnostics.compare import alike, is_number
-from rnnkit._diagnostics.masks import is_binary
 from rnnkit._diagnostics.module_calls import is_recurrent, named_arguments, sizes_of
 from rnnkit._diagnostics.outputs import Leaves
 from rnnkit._diagnostics.reach import block_size, poisoned, reached, spaced
@@ -21,9 +18,6 @@ from rnnkit._diagnostics.slopes import gradients_of
 #: So many steps around one that is not read are looked at.
 AROUND = 8
 
-#: Returns in which samples a step reaches no output; None if that is not known.
-Look = Callable[[int], Tensor | None]
-
 
 def probe_coverage(baseline: Baseline) -> str:
     """A gradient arrives at each step or, where none does, a NaN comes out, or a change.
@@ -32,27 +26,31 @@ def probe_coverage(baseline: Baseline) -> str:
     the ends may be left out: a forecaster's target, a chunk, lengths that a model finds in values;
     so may a word that is told from those on both sides.
     """
-    batch = baseline.batch
-    steps = batch.steps or 0
+    batch, steps = baseline.batch, baseline.batch.steps or 0
     if steps < 3 or not batch.may_have_steps(batch.paced):
         skip("the input has no three steps")
     if not any(is_number(baseline.normal[index]) for index, _ in baseline.judged()):
         skip("no output of numbers follows the batch")
-    _look_inside(baseline)
-    valid, read = _valid(baseline), gradients_of(baseline).places(batch.paced, batch.seq_dim)
+    padding = batch.padding(batch.paced)
+    valid = valid_mask(batch, post=baseline.post)
+    valid = valid if padding is None else valid & ~padding.cpu()
+    slopes = _with_gradient(baseline, valid)
+    read = slopes | _look_inside(baseline, bool((slopes & valid).any(0)[:-1].all()))
+    _find_other_lengths(baseline, slopes)
     tried = spaced(steps - 2)
-    known = torch.zeros_like(valid) if read is None else read
-    look = cache(partial(_silent, baseline))
-    open_ = {t: look(t) for t in tried if not bool((known & valid)[:, t].any())}
-    count = len(tried) - sum(one is None for one in open_.values())
+    found = {t: _silent(baseline, t) for t in tried if not bool((read & valid)[:, t].any())}
+    count = len(tried) - sum(one is None for one in found.values())
     if not count:
         skip("NaN does not go in: no embedding takes the tokens, or it is refused")
-    found = [(t, one & valid[:, t]) for t, one in open_.items() if one is not None]
-    silent = {t: one for t, one in found if bool(one.any())}
-    _find_other_lengths(baseline, known)
+    silent = {
+        t: where & valid[:, t]
+        for t, where in found.items()
+        if where is not None and bool((where & valid[:, t]).any())
+    }
     for step, where in silent.items():
-        if torch.equal(where, valid[:, step]):
-            _judge(baseline, step, valid, look)
+        if torch.equal(where, valid[:, step]) and not _may_be_left_out(baseline, step, read, valid):
+            what = f"step {step} reaches no output of the model, and later steps do"
+            fail("coverage", what, [("evidence", "a NaN there reaches no output")])
     if silent:
         names = " and ".join(map(str, silent)) if len(silent) < 3 else f"{len(silent)} others"
         text = f"{count - len(silent)} of {steps} steps reach an output"
@@ -60,119 +58,79 @@ def probe_coverage(baseline: Baseline) -> str:
     return f"{count} of {steps} steps, each reaches an output"
 
 
-def _look_inside(baseline: Baseline) -> None:
-    """Look where steps go into recurrent layers, and at which outputs they come out."""
+def _with_gradient(baseline: Baseline, valid: Tensor) -> Tensor:
+    """Return where a gradient arrives, of the last outputs if that is everywhere, or of all."""
+    batch, gradients = baseline.batch, gradients_of(baseline)
+    if gradients.read is not None and torch.equal(gradients.read & valid, valid):
+        return gradients.read
+    read = gradients.places(batch.paced, batch.seq_dim)
+    return torch.zeros_like(valid) if read is None else read
+
+
+def _look_inside(baseline: Baseline, is_known: bool) -> Tensor:
+    """Look where steps go into recurrent layers, and at which outputs they come out, if any."""
     batch, steps = baseline.batch, baseline.batch.steps or 0
-    reach, order = dict[int, int](), RowOrder(batch.size, steps)
+    reach, order = dict[int, int](), RowOrder()
+    felt = torch.zeros(batch.size, steps, dtype=torch.bool, device="cpu")
     tried = spaced(steps - 2)
     runs = -(-len(tried) // batch.size)
     for start in range(runs):
         # A different one in each sample, so that few runs are enough.
-        places = [tried[(start + k * runs) % len(tried)] for k in range(batch.size)]
-        where = _at(torch.tensor(places, device="cpu"), steps)
-        output = poisoned(baseline, where, order.watching(places))
+        places = torch.tensor([tried[(start + k * runs) % len(tried)] for k in range(batch.size)])
+        where = torch.arange(steps, device="cpu") == places.unsqueeze(1)
+        output = poisoned(baseline, steps_at(where), order.watch)
         if output is not None:
-            reach.update(reached(baseline, output, places))
-        if order.is_plain() and all(last == steps - 1 for last in reach.values()):
-            return
-    order.judge()
+            reach.update(reached(baseline, output, places.tolist()))
+            came_out = _differ(baseline, output, lambda one, other: other.isnan() & ~one.isnan())
+            felt |= where & came_out.unsqueeze(1)
+        if is_known and order.is_plain() and set(reach.values()) <= {steps - 1}:
+            break
+    order.judge(len(tried))
     if (size := block_size(reach, steps)) is not None:
         text = f"the output reads the input in blocks of {size} steps: a state starts afresh there"
         note(baseline.report, text)
+    return felt
 
 
-def _at(places: Tensor, steps: int) -> Any:
-    return steps_at(torch.arange(steps, device="cpu") == places.unsqueeze(1))
+def _may_be_left_out(baseline: Baseline, step: int, read: Tensor, valid: Tensor) -> bool:
+    """Return whether a right model leaves out a step: at the ends, in the middle, or every other.
 
-
-def _judge(baseline: Baseline, step: int, valid: Tensor, look: Look) -> None:
-    """Fail if a step that reaches no output is none that a right model leaves out."""
-    first, last = baseline.first, (baseline.batch.steps or 0) - 1
+    Of an output without all the steps, those in front may be left out, too.
+    """
+    first, steps = baseline.first, baseline.batch.steps or 0
     is_whole = first is not None and baseline.has_steps(first) and not baseline.missing(first)
-    # Of an output without all the steps, those in front may be left out, too.
-    for end in [last] if is_whole else [0, last]:
-        ends = look(end)
+    for end in [steps - 1] if is_whole else [0, steps - 1]:
+        ends = None if bool((read & valid)[:, end].all()) else _silent(baseline, end)
         if ends is not None and bool((ends & valid[:, step]).any()):
-            return
-    if _is_switched_off(baseline, step) or _is_middle(baseline, step):
-        return
-    if is_whole or not _is_sampled(baseline, step, valid, look):
-        what = f"step {step} reaches no output of the model, and later steps do"
-        fail("coverage", what, [("evidence", "a NaN there reaches no output")])
+            return True
+    inputs = [e for e in baseline.events if e.kind == "input" and is_recurrent(e.module)]
+    sizes = [sizes_of(e.module, named_arguments(*e.tree).get("input")) for e in inputs]
+    reads_past = any(one.get("seq", steps) > steps // 2 for one in sizes)
+    if baseline.out_seq_dim is None and step in ((steps - 1) // 2, steps // 2) and not reads_past:
+        return True
+    start = max(1, min(step - AROUND // 2, steps - 1 - AROUND))
+    near = [k for k in range(start, min(start + AROUND, steps - 1)) if bool(valid[:, k].any())]
+    unread = [k for k in near if not bool((read & valid)[:, k].any())]
+    return not is_whole and len(unread) > 1 and 2 * len(unread) >= len(near)
 
 
 def _find_other_lengths(baseline: Baseline, read: Tensor) -> None:
-    """Find that the samples are read up to lengths that are those of another input.
-
-    Some are read too far then, and some not far enough.
-    """
+    """Find samples that are read up to lengths of another input: some too far, some not enough."""
     batch, counts, steps = baseline.batch, baseline.counts, baseline.batch.steps or 0
-    for index, leaf in enumerate(batch.leaves):
+    for index, leaf in enumerate(batch.leaves if counts and baseline.post else ()):
         whole = isinstance(leaf, Tensor) and leaf.dtype in (torch.int64, torch.int32)
         told: Any = leaf.tolist() if whole and leaf.dim() == 1 else leaf
-        if counts is None or not baseline.post or not isinstance(told, list) or told == counts:
+        if not isinstance(told, list) or len(told) != batch.size or counts is None:
             continue
-        if len(told) != batch.size or not all(isinstance(n, int) and n > 0 for n in told):
-            continue
-        pairs = [(n, min(m, steps)) for n, m in zip(counts, told, strict=True)]
-        wanted = torch.arange(steps, device="cpu") < torch.tensor(
-            [[m] for _, m in pairs], device="cpu"
-        )
-        both = any(n > m for n, m in pairs) and any(n < m for n, m in pairs)
-        if both and torch.equal(wanted, read):
-            sample = next(k for k, (n, m) in enumerate(pairs) if n > m)
-            reads = f"which has {counts[sample]} steps, {pairs[sample][1]} are read"
-            what = f"of sample {batch.numbers[sample]}, {reads}"
+        ends = [min(n, steps) if isinstance(n, int) else 0 for n in told]
+        wanted = torch.arange(steps, device="cpu") < torch.tensor(ends, device="cpu").unsqueeze(1)
+        longer = [k for k, (n, end) in enumerate(zip(counts, ends, strict=True)) if n > end > 0]
+        shorter = any(n < end for n, end in zip(counts, ends, strict=True))
+        if longer and shorter and torch.equal(wanted, read):
+            reads = f"which has {counts[longer[0]]} steps, {ends[longer[0]]} are read"
+            what = f"of sample {batch.numbers[longer[0]]}, {reads}"
             rows = [("cause", f"that is its length in input {index}: each sample is read so far")]
             fail("coverage", what, [*rows, ("fix", "the lengths that belong to this input")])
-
-
-def _valid(baseline: Baseline) -> Tensor:
-    """Return which steps of each sample are not padding, ``(batch, seq)``."""
-    batch = baseline.batch
-    valid, padding = valid_mask(batch, post=baseline.post), batch.padding(batch.paced)
-    return valid if padding is None else valid & ~padding.cpu()
-
-
-def _is_sampled(baseline: Baseline, step: int, valid: Tensor, look: Look) -> bool:
-    """Return whether half of the steps around one reach no output, as where frames are skipped."""
-    last = (baseline.batch.steps or 0) - 1
-    start = max(1, min(step - AROUND // 2, last - AROUND))
-    near = [k for k in range(start, min(start + AROUND, last)) if bool(valid[:, k].any())]
-    found = [(k, look(k)) for k in near]
-    unread = [k for k, one in found if one is not None and bool(one[valid[:, k]].all())]
-    return len(unread) > 1 and 2 * len(unread) >= len(near)
-
-
-def _is_middle(baseline: Baseline, step: int) -> bool:
-    """Return whether a step is the middle of a window, and nothing recurrent reads past it."""
-    steps = baseline.batch.steps or 0
-    if step not in ((steps - 1) // 2, steps // 2) or baseline.out_seq_dim is not None:
-        return False
-    for event in baseline.events:
-        if event.kind == "input" and is_recurrent(event.module):
-            sizes = sizes_of(event.module, named_arguments(*event.tree).get("input"))
-            if sizes.get("seq", steps) > steps // 2:
-                return False
-    return True
-
-
-def _is_switched_off(baseline: Baseline, step: int) -> bool:
-    """Return whether a step is read once a flag of it is turned, as one of what is missing."""
-    axis, own = baseline.batch.seq_dim, baseline.batch
-    for index, leaf in enumerate(own.leaves):
-        flags = index != own.paced and is_binary(leaf)
-        if not flags or leaf.shape[axis : axis + 1] != (own.steps,):
-            continue
-        batch = own.with_leaves(list(own.leaves))
-        batch.leaves[index] = turned = leaf.clone()
-        flag = turned.select(axis, step)
-        flag.copy_(flag == 0)
-        before = baseline.session.attempt(batch.tree())
-        after = poisoned(baseline.on(batch), steps_from(step, step + 1))
-        if before is not None and after is not None and not alike(before, after):
-            return True
-    return False
 
 
 def _silent(baseline: Baseline, step: int) -> Tensor | None:
@@ -182,17 +140,15 @@ def _silent(baseline: Baseline, step: int) -> Tensor | None:
     read = torch.zeros(batch.size, dtype=torch.bool, device="cpu")
     if output is not None:
         read |= _differ(baseline, output, lambda one, other: other.isnan() & ~one.isnan())
-        if not bool(read.any()) and _came_out(baseline, output):
-            return read
+        elsewhere = zip(baseline.normal, output, strict=False)
+        if not bool(read.any()) and not all(alike([one], [other]) for one, other in elsewhere):
+            return read  # NaN came out in an output that does not follow
     # What does not come out as NaN may be compared only, and a change comes out.
-    for seed in range(2):
-        if bool(read.all()):
-            break
-        inputs = changed(batch, where, seed, only=batch.paced)
-        moved = None if inputs is None else baseline.session.attempt(inputs)
-        if moved is None:
-            return None
-        read |= _differ(baseline, moved, torch.ne)
+    inputs = changed(batch, where, only=batch.paced)
+    moved = None if inputs is None else baseline.session.attempt(inputs)
+    if moved is None:
+        return None
+    read |= _differ(baseline, moved, torch.ne)
     return None if output is None and not bool(read.all()) else ~read
 
 
@@ -208,11 +164,3 @@ def _differ(baseline: Baseline, output: Leaves, differ: Any) -> Tensor:
             return torch.ones_like(found)
         found |= differ(one, other).movedim(axis, 0)[:size].reshape(size, -1).any(1).cpu()
     return found
-
-
-def _came_out(baseline: Baseline, output: Leaves) -> bool:
-    """Return whether NaN came out elsewhere, in an output that does not follow."""
-    return any(
-        isinstance(one, Tensor) and isinstance(other, Tensor) and not alike([one], [other])
-        for one, other in zip(baseline.normal, output, strict=False)
-    )

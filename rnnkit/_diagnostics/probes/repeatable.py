@@ -1,13 +1,12 @@
 """The probe *repeatable*: the same input twice gives the same output; and if not, why."""
 
-from typing import Any
-
 from torch import Tensor
 
 from rnnkit._diagnostics.baseline import Baseline
 from rnnkit._diagnostics.compare import alike
 from rnnkit._diagnostics.judge import agree
 from rnnkit._diagnostics.kept import NAMES, drawn_from, kept_names, run_twice
+from rnnkit._diagnostics.outputs import shape_of
 from rnnkit._diagnostics.report import Line, fail
 
 
@@ -17,20 +16,17 @@ def probe_repeatable(baseline: Baseline) -> str:
     pair = run_twice(baseline) if again is None else (baseline.normal, again)
     if alike(*pair):
         return "twice the same input, twice the same output"
-    if all(_agree(baseline, index, *both) for index, both in enumerate(zip(*pair, strict=False))):
+    if all(
+        shape_of(before) == shape_of(after) and agree(baseline, index, before, after, lambda x: x)
+        for index, (before, after) in enumerate(zip(*pair, strict=False))
+        if isinstance(before, Tensor)
+    ):
         # As kernels on a GPU that add in the order in which threads come.
         return "twice the same input, twice the same up to rounding"
     rows = _causes(baseline) or [
         ("cause", "likely a state that is kept outside of the model's attributes")
     ]
     return fail("repeatable", "the same input gives another output the second time", rows)
-
-
-def _agree(baseline: Baseline, index: int, before: Any, after: Any) -> bool:
-    if not isinstance(before, Tensor):
-        return True
-    fits = isinstance(after, Tensor) and before.shape == after.shape
-    return fits and agree(baseline, index, before, after, lambda leaf: leaf)
 
 
 def _causes(baseline: Baseline) -> list[Line]:

@@ -1,33 +1,21 @@
 """Probes along the steps: padding and memory."""
 
 from collections import Counter
-from collections.abc import Iterator
-from itertools import chain
 
-import torch
 from torch import Tensor
 from torch.nn import RNNBase
 
 from rnnkit._diagnostics.baseline import Baseline
-from rnnkit._diagnostics.batch import Batch, length
-from rnnkit._diagnostics.changes import (
-    Where,
-    changed,
-    other_leaves,
-    steps_at,
-    steps_from,
-    valid_mask,
-)
-from rnnkit._diagnostics.compare import is_number, largest
+from rnnkit._diagnostics.changes import Where, changed, steps_at, steps_from, valid_mask
+from rnnkit._diagnostics.compare import is_number
 from rnnkit._diagnostics.events import looping, reads_several_steps, record
-from rnnkit._diagnostics.experiment import PerturbedRun, run_perturbed
+from rnnkit._diagnostics.experiment import PerturbedRun, first_true, run_perturbed
 from rnnkit._diagnostics.isolation import Given
-from rnnkit._diagnostics.masks import is_binary
+from rnnkit._diagnostics.judge import is_shown
 from rnnkit._diagnostics.module_calls import has_recurrence, is_recurrent
-from rnnkit._diagnostics.outputs import Leaves, same
+from rnnkit._diagnostics.outputs import same
 from rnnkit._diagnostics.report import (
     INTEGERS,
-    MEMORIES,
     NO_STEPS,
     OTHER_SHAPES,
     OTHER_STEPS,
@@ -64,17 +52,17 @@ def _probe_padding(baseline: Baseline) -> str:
         skip(text if judged else UNFOLLOWED)
     where = steps_at(~valid_mask(batch, post=baseline.post))
     perturbed = run_perturbed(baseline, where, pad=True)
-    alike = [index for index in indices if perturbed and perturbed.has(index)]
-    if perturbed is None or not alike:
+    if perturbed is None or not any(map(perturbed.has, indices)):
         skip(OTHER_SHAPES if perturbed else UNCHANGED)
-    for sample in range(batch.size):
-        shown = perturbed.shows(sample, alike)
-        if shown is None:
+    for index in filter(perturbed.has, indices):
+        shown = perturbed.moved_within(index).any(1)
+        if not is_shown(baseline, shown):
             continue
         if "alone" in baseline.report.checked and _is_blank(baseline, content, where):
             # Past the end a convolution reads zeros of its own, too.
             skip("zeros beyond a length are read, and a sample alone gives the same")
-        what = f"{baseline.of_sample(shown, sample)} depends on what is beyond its length"
+        sample = first_true(shown)
+        what = f"{baseline.of_sample(index, sample)} depends on what is beyond its length"
         of = f" in input {batch.paced}" if len(batch.lengths) > 1 else ""
         fail("padding", f"{what} of {counts[sample]} steps{of}")
     return "what is beyond a length does not matter"
@@ -102,14 +90,14 @@ def probe_memory(baseline: Baseline) -> str:
     inputs = changed(batch, steps_from(0))
     if inputs is None:
         skip(UNCHANGED)
-    batches = chain([batch], _drawn(batch), _others(batch))
-    remembers = (_remembers(baseline, indices, one, seed) for seed, one in enumerate(batches))
-    if _reads(baseline, indices) or any(remembers):
+    earlier = changed(batch, steps_at(_earlier(baseline)))
+    if _reads(baseline, indices) or _changes(baseline, indices, earlier):
         return "the last output depends on earlier steps"
     ordered = [k for k in indices if baseline.step_axes[k] is not None and baseline.has_steps(k)]
-    if ordered and _remembers(baseline, ordered, batch, backward=True):
+    later = changed(batch, steps_at(_earlier(baseline, backward=True))) if ordered else None
+    if _changes(baseline, ordered, later, at=0):
         return "the first output depends on later steps: the model runs backwards"
-    if not _changes(baseline, indices, baseline.normal, inputs, batch):
+    if not _changes(baseline, indices, inputs):
         skip("the last output depends on no step at all, as dead units do")
     if any(map(reads_several_steps, baseline.events)):
         skip(f"layers read several steps, but not along axis {batch.seq_dim}; give seq_dim")
@@ -126,11 +114,10 @@ def probe_memory(baseline: Baseline) -> str:
 def _runs_along(baseline: Baseline) -> bool:
     """Return whether a layer runs, or something recurrent is called once for each step."""
     batch, steps = baseline.batch, baseline.batch.steps or 0
-    events = baseline.events
-    if any(isinstance(event.module, RNNBase) for event in events):
+    if any(isinstance(event.module, RNNBase) for event in baseline.events):
         return True
-    cells = looping(events)
-    calls = Counter(e.name for e in events if is_recurrent(e.module) or e.name in cells)
+    cells = looping(baseline.events)
+    calls = Counter(e.name for e in baseline.events if is_recurrent(e.module) or e.name in cells)
     try:
         shorter = record(baseline.session, batch.cut(steps - 1, front=baseline.post).tree())
     except Exception:  # noqa: BLE001 - it may be made for so many steps
@@ -140,103 +127,45 @@ def _runs_along(baseline: Baseline) -> bool:
     return any(count - fewer[name] == 2 for name, count in calls.items())
 
 
-def _remembers(
-    baseline: Baseline, indices: list[int], batch: Batch, seed: int = 0, *, backward: bool = False
-) -> bool:
-    """Change the earlier steps alone, of the batch as it is or of another one; or the later."""
-    inputs = changed(batch, steps_at(_earlier(baseline, backward=backward)), seed)
-    before = baseline.session.attempt(batch.tree()) if seed else baseline.normal
-    if inputs is None or before is None:
-        return False
-    return _changes(baseline, indices, before, inputs, batch, 0 if backward else -1)
-
-
-def _drawn(batch: Batch) -> Iterator[Batch]:
-    """Yield the batch with other steps: a unit may be dead for the last one, and cut memory off."""
-    for seed in range(1, MEMORIES):
-        yield batch.with_leaves(other_leaves(batch, steps_from(0), seed, pad=False))
-
-
-def _others(batch: Batch) -> Iterator[Batch]:
-    """Yield inputs in which memory may show where it does not in the batch."""
-    flags = [
-        (1 - x.to(torch.int8)).to(x.dtype) if _is_flag(batch, k) else x
-        for k, x in enumerate(batch.leaves)
-    ]
-    small = [_tamed(x) if batch.is_content(k) else x for k, x in enumerate(batch.leaves)]
-    for leaves in (flags, small):
-        if any(one is not x for one, x in zip(leaves, batch.leaves, strict=True)):
-            yield batch.with_leaves(leaves)
-
-
-def _is_flag(batch: Batch, index: int) -> bool:
-    """Return whether a leaf is of zeros and ones, and what is seldom is at the last step of all."""
-    leaf = batch.leaves[index]
-    if index == batch.paced or not is_binary(leaf) or not length(leaf, batch.seq_dim):
-        return False
-    steps = leaf.movedim(batch.seq_dim, 0).double().flatten(1).mean(1)
-    # The first step may be marked as such; of two steps nothing is seldom.
-    usual = steps[1:-1].mean().nan_to_num(0.5).item()
-    last = steps[-1].item()
-    return last in (0.0, 1.0) and abs(last - usual) >= 0.5
-
-
-def _tamed(leaf: Tensor) -> Tensor:
-    """Return numbers divided by their largest, if that is more than one."""
-    size = largest(leaf) if is_number(leaf) else 0.0
-    return leaf / size if size > 1 else leaf
+def _earlier(baseline: Baseline, *, backward: bool = False) -> Tensor:
+    """Return which steps are before each sample's last one, or after its first, (batch, seq)."""
+    valid = valid_mask(baseline.batch, post=baseline.post)
+    rest = valid.roll(1 if backward else -1, 1)
+    rest[:, 0 if backward else -1] = False
+    return valid & rest
 
 
 def _reads(baseline: Baseline, indices: list[int]) -> bool:
     """Return whether the last outputs have a gradient in an earlier step: it may be forgotten."""
     batch, gradients = baseline.batch, gradients_of(baseline)
-    samples = range(batch.size)
     if not gradients.output:
         return False
+    samples = range(batch.size)
     told = [_step(baseline, gradients.output[k], k, n, -1) for k in indices for n in samples]
-    read = gradients.places(batch.paced, batch.seq_dim, told)
-    return read is not None and bool((read & _earlier(baseline)).any())
+    gradients.read = gradients.places(batch.paced, batch.seq_dim, told)
+    return gradients.read is not None and bool((gradients.read & _earlier(baseline)).any())
 
 
-def _earlier(baseline: Baseline, *, backward: bool = False) -> Tensor:
-    """Return which steps are before each sample's last one, or after its first, (batch, seq)."""
-    steps = baseline.batch.steps or 0
-    counts = torch.tensor(baseline.counts or [steps] * baseline.batch.size, device="cpu")
-    counts = counts.unsqueeze(1)
-    start = torch.zeros_like(counts) if baseline.post else steps - counts
-    step = torch.arange(steps, device="cpu")
-    return (step > start) if backward else (step >= start) & (step < start + counts - 1)
-
-
-def _changes(
-    baseline: Baseline,
-    indices: list[int],
-    before: Leaves,
-    inputs: Given,
-    batch: Batch,
-    at: int = -1,
-) -> bool:
+def _changes(baseline: Baseline, indices: list[int], inputs: Given | None, at: int = -1) -> bool:
     """Return whether other inputs show in a step of an output, the last one or the first."""
-    after = PerturbedRun(baseline, inputs, batch).output
-    counts = baseline.counts or [baseline.batch.steps or 0] * baseline.batch.size
-    if len(before) != len(after):
-        return True
-    for index in indices:
-        one, other = before[index], after[index]
-        if not isinstance(other, Tensor) or one.shape != other.shape:
-            return True
-        for sample in range(baseline.batch.size):
-            # A sample of one step has none to remember.
-            if counts[sample] != 1 and not same(
-                *(_step(baseline, leaf, index, sample, at) for leaf in (one, other))
-            ):
-                return True
-    return False
+    if inputs is None:
+        return False
+    perturbed = PerturbedRun(baseline, inputs)
+    both = (baseline.normal, perturbed.output)
+    counts = baseline.counts or [0] * baseline.batch.size
+    # A sample of one step has none to remember.
+    return any(
+        not perturbed.has(index)
+        or not same(*(_step(baseline, one[index], index, k, at) for one in both))
+        for index in indices
+        for k in range(baseline.batch.size)
+        if counts[k] != 1
+    )
 
 
 def _step(baseline: Baseline, leaf: Tensor, index: int, sample: int, at: int) -> Tensor:
-    taken = baseline.valid(leaf, index, sample)
     axis, seq = baseline.axes[index] or 0, baseline.step_axes[index]
+    taken = baseline.taking(index, sample)(leaf)
     if seq is None or not baseline.has_steps(index):
         return taken
     return taken.select(seq - (axis < seq), at)

@@ -177,7 +177,7 @@ def _find_blocks(baseline: Baseline) -> None:
     earlier = run_perturbed(baseline, steps_from(0, size))
     if earlier is None or not earlier.has(first):
         return
-    if earlier.moves(first, lambda leaf: leaf.narrow(seq, size, steps - size)):
+    if bool(earlier.moved(first, exact=True)[:, size:].any()):
         return
     for name, calls in by_name(calls_in(baseline.events)).items():
         outputs = earlier.both(pass_on(baseline, name)) if len(calls) > 1 else None

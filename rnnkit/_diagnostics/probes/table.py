@@ -3,11 +3,12 @@
 from collections.abc import Callable
 
 from rnnkit._diagnostics.baseline import Baseline
+from rnnkit._diagnostics.probes.alone import probe_alone
+from rnnkit._diagnostics.probes.batch import probe_batch
 from rnnkit._diagnostics.probes.causal import probe_causal
 from rnnkit._diagnostics.probes.coverage import probe_coverage
 from rnnkit._diagnostics.probes.gradient import probe_gradient
 from rnnkit._diagnostics.probes.repeatable import probe_repeatable
-from rnnkit._diagnostics.probes.samples import probe_alone, probe_batch
 from rnnkit._diagnostics.probes.steps import probe_memory, probe_padding
 from rnnkit._diagnostics.probes.streaming import probe_streaming
 from rnnkit._diagnostics.probes.use import probe_use

@@ -1,0 +1,124 @@
+"""The probe *alone*: a sample by itself, and the samples in a different order."""
+
+from rnnkit._diagnostics.baseline import Baseline
+from rnnkit._diagnostics.compare import apart, far, is_number, largest
+from rnnkit._diagnostics.judge import for_other_sizes
+from rnnkit._diagnostics.kept import drawn_from
+from rnnkit._diagnostics.report import (
+    ALONE,
+    BY_CHANCE,
+    OTHER_STEPS,
+    UNFOLLOWED,
+    Line,
+    UnjudgedError,
+    all_judged,
+    fail,
+    in_short,
+    note,
+    skip,
+)
+from rnnkit._diagnostics.restriction import (
+    Part,
+    check_orders,
+    difference,
+    follows,
+    parts,
+    refuse_rounding,
+    sorted_order,
+)
+
+#: What a message says of a model whose samples are right in one order.
+TAKEN_FOR_SORTED: list[Line] = [
+    ("cause", "samples are taken for sorted by length: so, each gives what it gives alone"),
+    ("fix", "x[order], where order sorts the lengths; or pack with enforce_sorted=False"),
+]
+
+
+def probe_alone(baseline: Baseline) -> str:
+    """A sample run alone, cut to its length, gives what it gave in the batch."""
+    counts = baseline.counts
+    if not any(baseline.judged()):
+        skip(UNFOLLOWED)
+    if baseline.batch.size == 1 and (counts is None or counts[0] == baseline.batch.steps):
+        skip("the batch has one sample; give two or more")
+    baseline = for_other_sizes(baseline)
+    try:
+        return _probe(baseline)
+    except UnjudgedError:
+        if len(baseline.batch.lengths) < 2:
+            raise
+        return all_judged(_probe, (told.by_itself() for told in baseline.each_told()))
+
+
+def _probe(baseline: Baseline) -> str:
+    batch, counts = baseline.batch, baseline.counts
+    compared: dict[int, list[Part]] = {}
+    # The shortest samples have the most padding; a further one is tried if these say nothing.
+    ranks = [sorted(range(batch.size), key=n.__getitem__)[:ALONE] for n in batch.lengths.values()]
+    first = [k for rank in ranks for k in rank[:-1]] or [batch.size - 1]
+    rest = [rank[-1] for rank in ranks] or [*range(batch.size)][: ALONE - 1]
+    for sample in dict.fromkeys([*first, *rest]):
+        if compared and sample not in first:
+            break
+        output = baseline.run_alone(sample)
+        if isinstance(output, Exception):
+            skip(f"the model does not run on one sample: {in_short(output)}")
+        found = [*parts(baseline, output, [sample])]
+        compared |= {sample: found} if found else {}
+        for one in found:
+            if output[one.output].dim() < baseline.normal[one.output].dim():
+                shape = tuple(output[one.output].shape)
+                note(baseline.report, f"a batch of one has lost its batch axis: output {shape}")
+        if (part := difference(baseline, found)) is not None:
+            if "repeatable" not in baseline.report.checked and drawn_from(baseline):
+                skip("the model draws random numbers: for one sample it draws others")
+            _fail(baseline, part)
+    if not compared:
+        judged = [index for index, _ in baseline.judged()]
+        if not any(is_number(baseline.normal[index]) for index in judged):
+            skip("the outputs are integers, which rounding may turn")
+        other = any(map(baseline.has_other_steps, judged))
+        skip(OTHER_STEPS if other else "alone, the outputs have other shapes")
+    if counts and min(counts) < (batch.steps or 0) == min(counts[k] for k in compared):
+        skip("no sample that is shorter than the batch could be compared")
+    check_orders(baseline)
+    cut = ", cut to its length," if counts else ""
+    return f"a sample alone{cut} gives what it gives in the batch"
+
+
+def _fail(baseline: Baseline, part: Part) -> None:
+    batch, counts, index, sample = baseline.batch, baseline.counts, part.output, part.sample
+    if not follows(baseline, index):
+        skip(BY_CHANCE)
+    refuse_rounding(baseline, part)
+    off = apart(part.among_all, part.by_itself).max().item() / largest(part.among_all)
+    cut = f", cut to its {counts[sample]} steps," if counts else ""
+    which = f"sample {batch.numbers[sample]} alone{cut}"
+    what = f"{which} gives another {baseline.name(index)} than in the batch"
+    rows: list[Line] = [("first", "not looked for: alone, a sample runs through other sizes")]
+    if counts and _are_right_if_sorted(baseline, counts, index):
+        rows += TAKEN_FOR_SORTED
+    elif counts and counts[sample] < (batch.steps or 0):
+        # With its padding, does it return what it returned? Then the batch has no part in that.
+        padded = baseline.attempt(batch.samples([sample])) or []
+        found = [one for one in parts(baseline, padded, [sample]) if one.output == index]
+        if found and difference(baseline, found) is None:
+            rows.append(("cause", "padding is pooled, or read as the last step"))
+    fail("alone", f"{what}: {far(off)}", rows)
+
+
+def _are_right_if_sorted(baseline: Baseline, counts: list[int], index: int) -> bool:
+    """Return whether samples give what they give alone if the longest comes first."""
+    order = sorted_order(counts, falling=True)
+    other = baseline.on(baseline.batch.samples(order))
+    output = baseline.attempt(other.batch)
+    if output is None:
+        return False
+    other.normal = output
+    for place, sample in enumerate(order):
+        alone = baseline.run_alone(sample)
+        found = parts(other, alone, [place]) if isinstance(alone, list) else ()
+        pairs = [part for part in found if part.output == index]
+        if not pairs or difference(other, pairs) is not None:
+            return False
+    return True

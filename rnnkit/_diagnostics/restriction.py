@@ -1,0 +1,148 @@
+"""The restriction: a part of the inputs by itself returns that part, f(x|S) = f(x)|S."""
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from rnnkit._diagnostics.baseline import Baseline
+from rnnkit._diagnostics.causes import clean_samples
+from rnnkit._diagnostics.compare import is_number
+from rnnkit._diagnostics.experiment import PerturbedRun
+from rnnkit._diagnostics.judge import agree, refuse_chance
+from rnnkit._diagnostics.outputs import Leaves
+from rnnkit._diagnostics.report import Line, fail
+
+#: What a message says of samples that are in an order of their lengths.
+UNSORT: Line = ("fix", "output[order.argsort()], where order has sorted the samples")
+SORT = "x[order], where order has sorted the lengths"
+FORGOTTEN: list[Line] = [("cause", "samples are sorted by length, and not put back"), UNSORT]
+EITHER: list[Line] = [
+    ("cause", "samples are sorted by length and not put back, or put back and never sorted"),
+    UNSORT,
+    ("or", SORT),
+]
+TWICE: list[Line] = [
+    ("cause", "samples are sorted by length, and put back by the order instead of its inverse"),
+    ("fix", "output[order.argsort()] instead of output[order], where order sorts the samples"),
+]
+NEVER: list[Line] = [
+    ("cause", "samples are put back from the order of their lengths, and were never sorted"),
+    ("fix", SORT),
+]
+
+
+class Part(NamedTuple):
+    """What an output holds of one sample, among all samples and in a run of some."""
+
+    output: int
+    sample: int
+    among_all: Tensor
+    by_itself: Tensor
+
+
+def parts(baseline: Baseline, output: Leaves, samples: Sequence[int]) -> Iterator[Part]:
+    """Yield what can be compared in a run of some samples, each named by its place among all.
+
+    A batch of one may have lost its batch axis.
+    """
+    output = baseline.arranged(output) if len(samples) == baseline.batch.size else output
+    for index, axis in baseline.judged() if len(output) == len(baseline.normal) else ():
+        normal, made = baseline.arranged(baseline.normal)[index], output[index]
+        if not is_number(normal) or not isinstance(made, Tensor):
+            continue
+        is_row = len(samples) == 1 and made.dim() == normal.dim() - 1
+        if not is_row and (made.dim() != normal.dim() or made.shape[axis] != len(samples)):
+            continue
+        for place, sample in enumerate(samples):
+            whole = normal.select(axis, sample)
+            other = made if is_row else made.select(axis, place)
+            one = baseline.valid(whole, index, sample)
+            if other.shape == whole.shape:
+                other = baseline.valid(other, index, sample)
+            if one.shape == other.shape:
+                yield Part(index, sample, one, other)
+
+
+def difference(baseline: Baseline, found: Iterator[Part] | Sequence[Part]) -> Part | None:
+    """Return the first part that differs by more than rounding."""
+    for part in found:
+        take = baseline.taking(part.output, part.sample)
+        if not agree(baseline, part.output, part.among_all, part.by_itself, take):
+            return part
+    return None
+
+
+def refuse_rounding(baseline: Baseline, part: Part) -> None:
+    """Skip a probe if rounding may make such a difference."""
+    take = baseline.taking(part.output, part.sample)
+    refuse_chance(baseline, part.output, part.among_all, part.by_itself, take)
+
+
+def follows(baseline: Baseline, index: int) -> bool:
+    """Return whether an output has one row less, whichever sample is left out."""
+    batch, axis = baseline.batch, baseline.axes[index]
+    for left in range(batch.size):
+        fewer = baseline.attempt(batch.samples([k for k in range(batch.size) if k != left]))
+        other = None if fewer is None else fewer[index]
+        size = other.shape[axis or 0] if isinstance(other, Tensor) and other.dim() else None
+        if fewer is not None and size != batch.size - 1:
+            return False
+    return True
+
+
+def sorted_order(counts: Sequence[int], *, falling: bool) -> list[int]:
+    """Return the samples in the order of their lengths."""
+    return sorted(range(len(counts)), key=counts.__getitem__, reverse=falling)
+
+
+def _orders(counts: Sequence[int]) -> Iterator[tuple[list[int], list[Line]]]:
+    """Yield the orders in which mistakes leave the samples, and what a message says of each."""
+    for falling in (True, False):
+        order = sorted_order(counts, falling=falling)
+        inverse = sorted(range(len(order)), key=order.__getitem__)
+        yield order, EITHER if order == inverse else FORGOTTEN
+        yield [order[place] for place in order], TWICE
+        yield inverse, NEVER
+
+
+def cause_of_order(perturbed: PerturbedRun, changed: int, index: int) -> list[Line]:
+    """Return what a message says if an output has no leak once its samples are put in order."""
+    baseline, axis = perturbed.baseline, perturbed.baseline.axes[index] or 0
+    clean = clean_samples(changed)
+    for order, rows in _orders(baseline.batch.valid_steps()):
+        at = torch.tensor(order, device="cpu").argsort()
+        pair = (leaves[index] for leaves in (baseline.normal, perturbed.output))
+        before, after = (leaf.index_select(axis, at.to(leaf.device)) for leaf in pair)
+        if order != sorted(order) and clean(before, after, axis):
+            return rows
+    return []
+
+
+def check_orders(baseline: Baseline) -> None:
+    """Run the samples in two different orders; fail if one does not return what it returned.
+
+    They are sorted by length and moved on by one, so that no model's sorting undoes itself. A model
+    may count on a batch with the longest first, and is then accused of a known mistake only.
+    """
+    counts = baseline.batch.valid_steps()
+    for falling in (True, False) if len(set(counts)) > 1 else ():
+        first, *rest = sorted_order(counts, falling=falling)
+        samples = [*rest, first]
+        output = baseline.attempt(baseline.batch.samples(samples))
+        if (
+            output is None
+            or (part := difference(baseline, parts(baseline, output, samples))) is None
+        ):
+            continue
+        refuse_rounding(baseline, part)
+        rows: list[Line] = []
+        for order, mistake in _orders([counts[k] for k in samples]):
+            put = parts(baseline, output, [samples[k] for k in order])
+            if mistake is TWICE and difference(baseline, put) is None:
+                rows = TWICE
+        if rows or counts != sorted(counts, reverse=True):
+            numbers = ", ".join(str(baseline.batch.numbers[k]) for k in samples)
+            of = baseline.of_sample(part.output, part.sample)
+            fail("alone", f"with the samples in the order {numbers}, {of} is not what it was", rows)

@@ -43,10 +43,7 @@ def infer_batch_axes(batch: Batch, attempt: Attempt) -> bool:
     """Try axes for the inputs after the first until the model takes a batch of another size.
 
     Inputs of one shape, as the two states of an LSTM, have the batch at the same axis; the last
-    choice is that they have none, as a mask over steps. Of the first input the caller has said it.
-    One that may stay as it is while the others have fewer samples has none, as prototypes, unless
-    it is the other way in which the samples that are left stay the same. Return whether the model
-    takes one.
+    choice is that they have none, as a mask over steps. Return whether the model takes one.
     """
     choices: dict[Shape, list[int | None]] = {}
     for index, axis in _open(batch):
@@ -54,17 +51,16 @@ def infer_batch_axes(batch: Batch, attempt: Attempt) -> bool:
         others = [k for k, length in enumerate(shape) if length == batch.size and k != axis]
         choices[shape] = [axis, *others, None]
     given = list(batch.axes)
-    if batch.size > 1:
-        # With one sample, what has many may be joined by broadcasting: of two, three are made.
-        several = [[0, 1]] if batch.size > 2 else [[0, 1, 1], [0]]
-        laid = itertools.islice(itertools.product(*choices.values()), TRIES)
-        for kept, chosen in itertools.product(several, laid):
-            _lay(batch, dict(zip(choices, chosen, strict=True)))
-            fewer = attempt(batch.samples(kept).tree())
-            if fewer is not None:
-                _choose_ways(batch, choices, kept, attempt, fewer)
-                return True
-            batch.axes = list(given)
+    # With one sample, what has many may be joined by broadcasting: of two, three are made.
+    several = [[0, 1]] if batch.size > 2 else [[0, 1, 1], [0]] if batch.size > 1 else []
+    laid = itertools.islice(itertools.product(*choices.values()), TRIES)
+    for kept, chosen in itertools.product(several, laid):
+        _lay(batch, dict(zip(choices, chosen, strict=True)))
+        fewer = attempt(batch.samples(kept).tree())
+        if fewer is not None:
+            _choose_ways(batch, choices, kept, attempt, fewer)
+            return True
+        batch.axes = list(given)
     # The model takes no other batch: what may be laid out either way is left as it is.
     _lay(batch, {shape: None for shape, axes in choices.items() if len(axes) > 2})
     return False
@@ -77,25 +73,25 @@ def _choose_ways(
     attempt: Attempt,
     fewer: Leaves,
 ) -> None:
-    """Read an input in another way with which the model runs, too, if what is left then stays."""
-    ways: list[tuple[int, int | None]] = [
-        (index, way)
-        for index, axis in _open(batch)
-        for way in choices[tuple(batch.leaves[index].shape)]
-        if way not in (None, axis)
-    ]
-    ways += [(index, None) for index, _ in _open(batch) if _may_be_whole(batch, index)]
-    full = None
+    """Read an input in another way with which the model runs, too, if what is left then stays.
+
+    One that may stay as it is while the others have fewer samples has no batch, as prototypes.
+    """
+    every = [(k, choices[tuple(batch.leaves[k].shape)], axis) for k, axis in _open(batch)]
+    ways: list[tuple[int, int | None]]
+    ways = [(k, way) for k, axes, axis in every for way in axes if way not in (None, axis)]
+    ways += [(index, None) for index, *_ in every if _may_be_whole(batch, index)]
+    full: Leaves | None = None
     for index, way in ways:
         at, batch.axes[index] = batch.axes[index], way
         other = attempt(batch.samples(kept).tree())
         batch.axes[index] = at
         if other is None or not _have_both(fewer, other, len(kept)):
             continue
-        full = attempt(batch.tree()) if full is None else full
-        stay, other_stays = (_stays(batch, full or [], one, kept) for one in (fewer, other))
-        is_better = other_stays and not stay
-        if way is None and stay == other_stays:
+        full = full or attempt(batch.tree()) or []
+        stays, other_stays = (_stays(batch, full, one, kept) for one in (fewer, other))
+        is_better = other_stays and not stays
+        if way is None and stays == other_stays:
             is_better = _reads_the_rest(batch, index, len(kept), attempt, other)
         if is_better:
             batch.axes[index], fewer = way, other
@@ -110,12 +106,10 @@ def _may_be_whole(batch: Batch, index: int) -> bool:
 
 
 def _stays(batch: Batch, full: Leaves, fewer: Leaves, kept: list[int]) -> bool:
-    """Return whether the samples that are left give what they gave among all, up to rounding."""
-    followed = [
-        (before, after, axis)
-        for before, after in zip(full, fewer, strict=False)
-        if (axis := followed_axis(before, after, batch.size - len(kept))) is not None
-    ]
+    """Return whether the samples that are left return what they did among all, up to rounding."""
+    left_out = batch.size - len(kept)
+    pairs = [(*two, followed_axis(*two, left_out)) for two in zip(full, fewer, strict=False)]
+    followed = [(one, other, axis) for one, other, axis in pairs if axis is not None]
     for before, after, axis in followed:
         rows = before.index_select(axis, torch.tensor(kept, device=before.device))
         limit = 1000 * eps_of(rows) * largest(rows)
@@ -135,33 +129,25 @@ def infer_steps(batch: Batch, attempt: Attempt) -> Leaves | None:
     if batch.steps is None or steps is None or steps < 2 or not batch.may_have_steps(batch.paced):
         return None
     others = [k for k in range(len(batch.leaves)) if k != batch.paced and batch.may_have_steps(k)]
-    subsets = (
-        set(chosen)
-        for count in range(len(others) + 1)
-        for chosen in itertools.combinations(others, count)
-    )
+    sizes = range(len(others) + 1)
+    subsets = itertools.chain(*(itertools.combinations(others, count) for count in sizes))
     for following in itertools.islice(subsets, TRIES):
-        batch.on_their_own = frozenset(others) - following
+        batch.on_their_own = own = frozenset(others) - set(following)
+        batch.padded_alike = frozenset()
         output = attempt(batch.cut(steps - 1, front=True).tree())
         if output is not None:
-            _find_padded_alike(batch, attempt, output)
+            for index in own:  # what ends in zeros where the paced one ends is padded alike
+                zeros = batch.padding(index) if batch.counts and batch.is_content(index) else None
+                if zeros is not None and (~zeros).sum(1).tolist() == batch.counts:
+                    batch.on_their_own = own - {index}
+                    cut = attempt(batch.cut(steps - 1, front=True).tree())
+                    if cut is not None and list(map(shape_of, cut)) == list(map(shape_of, output)):
+                        batch.padded_alike |= {index}
+            batch.on_their_own = own
             return output
     # The model takes no other number of steps: what is as long has the same ones, it may be.
     batch.on_their_own = frozenset()
     return None
-
-
-def _find_padded_alike(batch: Batch, attempt: Attempt, fewer: Leaves) -> None:
-    """Find inputs that end in zeros where the paced one ends, of those that need not be cut."""
-    batch.padded_alike, own = frozenset(), batch.on_their_own
-    for index in own if batch.counts else ():
-        zeros = batch.padding(index) if batch.is_content(index) else None
-        if zeros is not None and (~zeros).sum(1).tolist() == batch.counts:
-            batch.on_their_own = own - {index}
-            cut = attempt(batch.cut((batch.longest or 0) - 1, front=True).tree())
-            if cut is not None and list(map(shape_of, cut)) == list(map(shape_of, fewer)):
-                batch.padded_alike |= {index}
-    batch.on_their_own = own
 
 
 def _open(batch: Batch) -> list[tuple[int, int]]:
@@ -179,14 +165,8 @@ def _lay(batch: Batch, axes: dict[Shape, int | None]) -> None:
 
 def _have_both(fewer: Leaves, whole: Leaves, kept: int) -> bool:
     """Return whether some axis of the outputs has as many samples as are left, both times."""
-    pairs = zip(fewer, whole, strict=False)
-    return any(
-        isinstance(one, Tensor)
-        and isinstance(other, Tensor)
-        and one.dim() == other.dim()
-        and (kept, kept) in zip(one.shape, other.shape, strict=True)
-        for one, other in pairs
-    )
+    shapes = [(shape_of(one) or (), shape_of(other) or ()) for one, other in zip(fewer, whole)]  # noqa: B905 - one may have more
+    return any(len(a) == len(b) and (kept, kept) in zip(a, b, strict=True) for a, b in shapes)
 
 
 def _reads_the_rest(batch: Batch, index: int, kept: int, attempt: Attempt, whole: Leaves) -> bool:
@@ -201,11 +181,8 @@ def _reads_the_rest(batch: Batch, index: int, kept: int, attempt: Attempt, whole
 
 def followed_axis(full: Any, fewer: Any, by: int = 1) -> int | None:
     """Return the axis of a tensor that is shorter, by so many, when something was left out."""
-    if not isinstance(full, Tensor) or not isinstance(fewer, Tensor) or full.dim() != fewer.dim():
+    one, other = shape_of(full), shape_of(fewer)
+    if one is None or other is None or len(one) != len(other):
         return None
-    pairs = list(zip(full.shape, fewer.shape, strict=True))
-    changed = [axis for axis, (one, other) in enumerate(pairs) if one != other]
-    if len(changed) != 1:
-        return None
-    one, other = pairs[changed[0]]
-    return changed[0] if one == other + by else None
+    changed = [axis for axis, size in enumerate(one) if size != other[axis]]
+    return changed[0] if len(changed) == 1 and one[changed[0]] == other[changed[0]] + by else None

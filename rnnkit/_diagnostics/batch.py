@@ -11,7 +11,7 @@ from torch.utils import _pytree as pytree
 from rnnkit._base.errors import ArgumentError
 from rnnkit._base.message import brief, refusal
 from rnnkit._diagnostics.isolation import Given
-from rnnkit._diagnostics.masks import is_mask, is_relative, padding, shortened
+from rnnkit._diagnostics.lengths import Told, is_mask, padding, shortened, tells
 
 #: Valid steps of each sample, by the index of the leaf that has them.
 Lengths = Mapping[int, list[int]]
@@ -21,14 +21,10 @@ class Batch:
     """The inputs of a model as leaves, and where batch and seq are in each of them.
 
     Attributes:
-        leaves: the inputs, one by one.
-        axes: the batch axis of each leaf; None of one that has none.
-        size: how many samples there are.
-        numbers: where each of them was in the batch that the caller gave.
-        first: index of the leaf that says where the batch is.
-        paced: index of the leaf that says how many steps there are.
-        seq_dim: the seq axis, of all leaves that have it.
-        steps: how many steps there are; None if no leaf has a seq axis.
+        leaves, axes: the inputs, one by one, and the batch axis of each; None if it has none.
+        size, numbers: how many samples, and where each was in the batch that the caller gave.
+        first, paced: index of the leaf that shows where the batch is, and how many steps.
+        seq_dim, steps: the seq axis of all leaves that have it, and its size; None if none has it.
         on_their_own: leaves that are as long, but whose steps are no steps of the paced one.
         padded_alike: those of them that are padded where the paced one is, and are cut with it.
         lengths: valid steps of each sample, of the leaves that were given any.
@@ -54,17 +50,16 @@ class Batch:
             refusal(ArgumentError, "inputs", message, "", fix, code="verify-meta")
         is_batch = argument == "batch_dim"
         self.first = self._index_of(batch_dim, argument, 0 if is_batch else 1)
-        batch_dim %= self.leaves[self.first].dim()
-        self.size = self.leaves[self.first].shape[batch_dim]
-        self.numbers = list(range(self.size))
+        shape = self.leaves[self.first].shape
+        batch_dim %= len(shape)
+        self.size, self.numbers = shape[batch_dim], list(range(shape[batch_dim]))
         if self.size == 0:
             name = "the batch" if is_batch else f"axis {batch_dim}"
             message = f"{name} is empty: the first input has shape {self._shapes()[0]}"
             refusal(ArgumentError, "inputs", message, code="verify-batch")
         self.axes = [_batch_axis(leaf, batch_dim, self.size) for leaf in self.leaves]
-        if seq_dim is None:
-            self.seq_dim = 1 - batch_dim if batch_dim in (0, 1) else 1
-        else:
+        self.seq_dim = 1 - batch_dim if batch_dim in (0, 1) else 1
+        if seq_dim is not None:
             paced = self._index_of(seq_dim, "seq_dim", 1)
             self.seq_dim = seq_dim % self.leaves[paced].dim()
             if self.seq_dim == batch_dim:
@@ -73,7 +68,10 @@ class Batch:
         self.on_their_own = self.padded_alike = frozenset[int]()
         self.lengths: Lengths = {}
         self.drawn: dict[Any, Tensor] = {}
-        self.pace(self._find_paced(batch_dim, longest))
+        steps = [length(leaf, self.seq_dim) for leaf in self.leaves]
+        known = [(k, n) for k, n in enumerate(steps) if n is not None and self.axes[k] == batch_dim]
+        fitting = [k for k, n in known if n == longest] + [k for k, n in known if n > longest]
+        self.pace(fitting[0] if fitting else self.first)
 
     def pace(self, index: int) -> None:
         """Take the steps of a leaf for the steps that are judged."""
@@ -111,19 +109,37 @@ class Batch:
     def _shapes(self) -> list[tuple[int, ...]]:
         return [tuple(leaf.shape) for leaf in self.leaves if isinstance(leaf, Tensor)]
 
-    def _find_paced(self, batch_dim: int, longest: int) -> int:
-        """Return the index of the first leaf that is as long as the longest sample, or longer."""
-        steps = [length(leaf, self.seq_dim) for leaf in self.leaves]
-        known = [(k, n) for k, n in enumerate(steps) if n is not None and self.axes[k] == batch_dim]
-        fitting = [index for index, count in known if count == longest]
-        fitting += [index for index, count in known if count > longest]
-        return fitting[0] if fitting else self.first
+    def lay(self, told: Told) -> None:
+        """Take the lengths of inputs; the first one that has any paces the others."""
+        for name, counts in told.items():
+            index = self.paced if name is None else self._leaf(name)
+            steps = length(self.leaves[index], self.seq_dim)
+            message = ""
+            if steps is None:
+                message = f"lengths were given, but no input has an axis {self.seq_dim} for seq"
+            elif len(counts) != self.size or not all(0 < n <= steps for n in counts):
+                message = (
+                    f"lengths must be {self.size} counts from 1 to {steps}, one for each sample: "
+                    f"axis {self.seq_dim} of the input is {steps} long"
+                )
+            if message:
+                refusal(ArgumentError, "lengths", message, code="verify-lengths")
+            self.lengths = {**self.lengths, index: counts}
+        if self.lengths:
+            self.pace(next(iter(self.lengths)))
+
+    def _leaf(self, name: int | str) -> int:
+        """Return the index of the first leaf of an input that has steps."""
+        numbers = self.tree(range(len(self.leaves)))
+        held = numbers.args[name] if isinstance(name, int) else numbers.kwargs[name]
+        places: list[int] = pytree.tree_leaves(held)
+        known = (k for k in places if length(self.leaves[k], self.seq_dim) is not None)
+        return next(known, places[0])
 
     def tree(self, leaves: Sequence[Any] | None = None) -> Given:
         """Return the inputs as the model takes them."""
-        given: Given = pytree.tree_unflatten(
-            list(self.leaves if leaves is None else leaves), self.spec
-        )
+        held = list(self.leaves if leaves is None else leaves)
+        given: Given = pytree.tree_unflatten(held, self.spec)
         return given
 
     def with_leaves(self, leaves: list[Any]) -> "Batch":
@@ -134,16 +150,11 @@ class Batch:
 
     def samples(self, kept: Sequence[int], but: int | None = None) -> "Batch":
         """Return the same inputs with some of the samples only; one leaf may keep all of them."""
-        fewer = self.with_leaves(
-            [
-                leaf if index == but else _pick(leaf, self.axes[index], kept)
-                for index, leaf in enumerate(self.leaves)
-            ]
-        )
+        pairs = enumerate(zip(self.leaves, self.axes, strict=True))
+        leaves = [leaf if k == but else _pick(leaf, axis, kept) for k, (leaf, axis) in pairs]
+        fewer = self.with_leaves(leaves)
         fewer.size, fewer.numbers = len(kept), [self.numbers[sample] for sample in kept]
-        fewer.lengths = {
-            index: [counts[sample] for sample in kept] for index, counts in self.lengths.items()
-        }
+        fewer.lengths = {k: [counts[s] for s in kept] for k, counts in self.lengths.items()}
         return fewer
 
     def valid_steps(self) -> list[int]:
@@ -171,43 +182,37 @@ class Batch:
 
     def cut(self, steps: int, *, front: bool) -> "Batch":
         """Return the same inputs with some steps only: the first ones, or the last."""
-        return self.cut_each(
-            {index: steps for index in range(len(self.leaves)) if self.has_steps(index)},
-            steps,
-            front=front,
-        )
+        followers = filter(self.has_steps, range(len(self.leaves)))
+        return self.cut_each(dict.fromkeys(followers, steps), steps, front=front)
 
     def alone(self, sample: int, *, front: bool) -> "Batch":
         """Return one sample, each input cut to its length if that was given."""
-        single = self.samples([sample])
+        single, every = self.samples([sample]), range(len(self.leaves))
+        steps = [length(leaf, self.seq_dim) for leaf in self.leaves]
         ends = {index: counts[0] for index, counts in single.lengths.items()}
         if self.paced in ends:
-            followers = {k for k in range(len(self.leaves)) if single.has_steps(k)}
-            ends |= dict.fromkeys(followers | self.padded_alike, ends[self.paced])
+            followers = [k for k in every if single.has_steps(k) or k in self.padded_alike]
+            ends |= dict.fromkeys(followers, ends[self.paced])
         for index in single.lengths:
             # A mask of an input that has lengths of its own.
-            steps = [length(leaf, self.seq_dim) for leaf in self.leaves]
-            alike = [k for k, count in enumerate(steps) if count == steps[index]]
-            same = [k for k in alike if not self.is_content(k) and not self.has_steps(k)]
-            ends |= dict.fromkeys((k for k in same if k not in ends), ends[index])
+            alike = [k for k in every if steps[k] == steps[index] and k not in ends]
+            masks = [k for k in alike if not self.is_content(k) and not self.has_steps(k)]
+            ends |= dict.fromkeys(masks, ends[index])
         return single.cut_each(ends, ends.get(self.paced, self.steps or 0), front=front)
 
     def cut_each(self, ends: Mapping[int, int], steps: int, *, front: bool) -> "Batch":
         """Return the same inputs, some cut to so many steps each: the first ones, or the last."""
-        leaves = []
+        leaves = list(self.leaves)
         for index, leaf in enumerate(self.leaves):
             if index in ends:
                 start = 0 if front else leaf.shape[self.seq_dim] - ends[index]
-                leaves.append(leaf.narrow(self.seq_dim, start, ends[index]))
+                leaves[index] = leaf.narrow(self.seq_dim, start, ends[index])
             elif self.counts and self.tells(index, self.counts):
-                leaves.append(shortened(leaf, self.counts, steps))
-            else:
-                leaves.append(leaf)
+                leaves[index] = shortened(leaf, self.counts, steps)
         shorter = self.with_leaves(leaves)
         shorter.steps = steps if self.paced in ends else self.steps
         shorter.lengths = {
-            index: [min(n, ends.get(index, n)) for n in counts]
-            for index, counts in self.lengths.items()
+            k: [min(n, ends.get(k, n)) for n in counts] for k, counts in self.lengths.items()
         }
         return shorter
 
@@ -234,8 +239,7 @@ class Batch:
 
     def knows_lengths(self) -> bool:
         """Return whether the model is told the lengths, or a mask of them."""
-        told = self.counts or []
-        return any(self.tells(index, told) for index in range(len(self.leaves)))
+        return any(self.tells(index, self.counts or []) for index in range(len(self.leaves)))
 
     def tells(self, index: int, told: list[int]) -> bool:
         """Return whether a leaf holds lengths, or a mask of them."""
@@ -244,15 +248,9 @@ class Batch:
             return leaf == told
         if not isinstance(leaf, Tensor) or axis is None or self.steps is None:
             return False
-        if leaf.dim() == 1 or (leaf.dim() == 2 and leaf.shape[1] == 1):
-            return leaf.flatten().tolist() == told or is_relative(leaf, told, self.steps)
-        if index in (self.first, self.paced) or len(leaf.unique()) != 2:  # type: ignore[no-untyped-call]
-            return False
-        # A mask is zero at the valid steps, or at all others; it may be laid out for attention.
-        zeros = (leaf == 0).movedim(axis, 0).flatten(1).sum(1).tolist()
-        times, rest = divmod(leaf.numel(), self.size * self.steps)
-        padding = [(self.steps - n) * times for n in told]
-        return rest == 0 and zeros in ([n * times for n in told], padding)
+        flat = leaf.dim() == 1 or (leaf.dim() == 2 and leaf.shape[1] == 1)
+        content = index in (self.first, self.paced) and not flat
+        return not content and len(told) == self.size and tells(leaf, axis, told, self.steps)
 
 
 def is_whole(node: Any) -> bool:

@@ -33,12 +33,12 @@ def steps_at(mask: Tensor) -> Where:
     def where(batch: Batch, index: int) -> Tensor | None:
         if not batch.has_steps(index):
             return None
-        leaf, axis = batch.leaves[index], batch.axes[index] or 0
-        if mask.dim() == 1:
-            return along(leaf, batch.seq_dim, mask.to(leaf.device))
+        leaf, axis, seq = batch.leaves[index], batch.axes[index] or 0, batch.seq_dim
         shape = [1] * leaf.dim()
-        shape[axis], shape[batch.seq_dim] = mask.shape
-        ordered = mask if axis < batch.seq_dim else mask.t()
+        shape[seq] = mask.shape[-1]
+        if mask.dim() == 2:
+            shape[axis] = mask.shape[0]
+        ordered = mask.t() if mask.dim() == 2 and axis > seq else mask
         return ordered.to(leaf.device).reshape(shape)
 
     return where
@@ -76,10 +76,9 @@ def other_values(
     """Return a tensor with other values.
 
     What is on the other axes, as the features of a step, is drawn as a whole from another place of
-    the same tensor: a column of few categories gets no value of another column, and what holds
-    between columns goes on to hold. Numbers with fractions are moved besides, since two equal
-    samples would hide a leak. Values change places along the axes: batch, and seq if there is one.
-    Places along these that are kept, as padding, stay, and their values are not drawn.
+    the same tensor: what holds between columns goes on to hold. Numbers with fractions are moved
+    besides, since two equal samples would hide a leak. Values change places along the axes: batch,
+    and seq if there is one. Places along these that are kept, as padding, are not drawn from.
     """
     if leaf.dtype in LIMITED:
         return other_values(leaf.long(), axes, kept, seed).to(leaf.dtype)
@@ -89,8 +88,7 @@ def other_values(
     front = tuple(range(len(axes)))
     moved = leaf.movedim(tuple(axes), front)
     rows = moved.reshape(moved.shape[: len(axes)].numel(), -1)
-    drawn = rows.clone()
-    free = torch.ones(len(rows), dtype=torch.bool, device=leaf.device)
+    drawn, free = rows.clone(), torch.ones(len(rows), dtype=torch.bool, device=leaf.device)
     if kept is not None:
         free = ~kept.reshape(-1)
     drawn[free] = _drawn_values(rows[free], torch.Generator("cpu").manual_seed(seed))
@@ -102,8 +100,7 @@ def _drawn_values(rows: Tensor, generator: torch.Generator) -> Tensor:
     numbers = rows.is_floating_point()
     whole = (rows == rows.round()).all(0) if numbers else torch.ones_like(rows[0]).bool()
     if bool(whole.all()):
-        exact = rows.double() if numbers else rows
-        kinds, kind = torch.unique(exact, dim=0, return_inverse=True)
+        kinds, kind = torch.unique(rows.double() if numbers else rows, dim=0, return_inverse=True)
         if len(kinds) > 1:
             shift = torch.randint(1, len(kinds), kind.shape, generator=generator, device="cpu")
             others: Tensor = kinds[(kind + shift.to(rows.device)) % len(kinds)]
@@ -127,10 +124,11 @@ def other_leaves(
     """Return the leaves with other values at some places, drawn from the values that occur.
 
     Lengths, labels and masks (one axis of integers, booleans) stay: they say what the rest is. What
-    stays is the same object. Padding may stay, too, and one leaf alone may be replaced.
+    stays is the same object. Padding may stay, too, and only one leaf may be replaced.
     """
     leaves = list(batch.leaves)
-    for index, (leaf, axis) in enumerate(zip(batch.leaves, batch.axes, strict=True)):
+    for index, leaf in enumerate(batch.leaves):
+        axis = batch.axes[index]
         mask = where(batch, index) if batch.is_content(index) and only in (None, index) else None
         if mask is None or axis is None:
             continue
@@ -148,8 +146,7 @@ def other_leaves(
 
 def changed(batch: Batch, where: Where, seed: int = 0, **options: Any) -> Given | None:
     """Return changed inputs, see :func:`other_leaves`; None if all of them stay as they were."""
-    leaves = other_leaves(batch, where, seed, **{"pad": False, **options})
-    return _if_changed(batch, leaves)
+    return _if_changed(batch, other_leaves(batch, where, seed, **{"pad": False, **options}))
 
 
 def _if_changed(batch: Batch, leaves: list[Any]) -> Given | None:
@@ -158,15 +155,13 @@ def _if_changed(batch: Batch, leaves: list[Any]) -> Given | None:
 
 
 def within(batch: Batch, inputs: Given) -> Given | None:
-    """Return changed inputs, held to the values that occur; None if nothing would be changed.
+    """Return changed inputs within the range of each column; None if nothing would be changed.
 
-    Numbers are held to the range of their column, and what only grows along the steps, as times,
-    stays as it was.
+    What only grows along the steps, as times, stays as it was.
     """
     leaves = list(batch.leaves)
-    for index, (leaf, other) in enumerate(
-        zip(batch.leaves, pytree.tree_flatten(inputs, is_leaf=is_whole)[0], strict=True)
-    ):
+    others = pytree.tree_leaves(inputs, is_leaf=is_whole)
+    for index, (leaf, other) in enumerate(zip(batch.leaves, others, strict=True)):
         if other is leaf or not isinstance(leaf, Tensor) or leaf.dim() == 0:
             continue
         whole = _computable(leaf)

@@ -1,15 +1,17 @@
-"""The lengths that a caller of ``verify`` gives: of one input, or of each."""
+"""Lengths: those that a caller of ``verify`` gives, and what an input tells of them.
+
+An input tells lengths as counts, as parts of the longest, as a mask, or by zeros at one end.
+"""
 
 import operator
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import Tensor
-from torch.utils import _pytree as pytree
 
 from rnnkit._base.errors import ArgumentError
 from rnnkit._base.message import brief, refusal
-from rnnkit._diagnostics.batch import Batch, length
 from rnnkit._diagnostics.isolation import Given
 
 #: Lengths by input; None for those of the one that paces the others.
@@ -29,32 +31,10 @@ def read_lengths(lengths: Any, given: Given) -> Told:
     return {name: _integers(lengths[name]) for name in names if name in lengths}
 
 
-def lay_lengths(batch: Batch, told: Told) -> None:
-    """Give a batch the lengths of its inputs; the first one that has any paces the others."""
-    found: dict[int, list[int]] = {}
-    for name, counts in told.items():
-        index = batch.paced if name is None else _leaf(batch, name)
-        _check(batch, index, counts)
-        found[index] = counts
-    if found:
-        batch.lengths = found
-        batch.pace(next(iter(found)))
-
-
-def _leaf(batch: Batch, name: int | str) -> int:
-    """Return the index of the first leaf of an input that has steps."""
-    numbers = batch.tree(range(len(batch.leaves)))
-    held = numbers.args[name] if isinstance(name, int) else numbers.kwargs[name]
-    places: list[int] = pytree.tree_leaves(held)
-    tensors = (k for k in places if isinstance(batch.leaves[k], Tensor))
-    return next((k for k in tensors if batch.leaves[k].dim() > batch.seq_dim), places[0])
-
-
 def _integers(lengths: Any) -> list[int]:
     each = lengths.tolist() if hasattr(lengths, "tolist") else lengths
     if isinstance(each, list) and all(isinstance(n, list) and len(n) == 1 for n in each):
-        # (batch, 1), as a collate function may leave them.
-        each = [n[0] for n in each]
+        each = [n[0] for n in each]  # (batch, 1), as a collate function may leave them
     integers = isinstance(each, list | tuple) and all(hasattr(n, "__index__") for n in each)
     if integers and each and not any(isinstance(n, bool) for n in each):
         return [operator.index(n) for n in each]
@@ -64,14 +44,64 @@ def _integers(lengths: Any) -> list[int]:
     return refusal(ArgumentError, "lengths", message, code="verify-lengths")
 
 
-def _check(batch: Batch, index: int, counts: list[int]) -> None:
-    steps = length(batch.leaves[index], batch.seq_dim)
-    if steps is None:
-        message = f"lengths were given, but no input has an axis {batch.seq_dim} for seq"
-        refusal(ArgumentError, "lengths", message, code="verify-lengths")
-    if len(counts) != batch.size or not all(0 < n <= steps for n in counts):
-        message = (
-            f"lengths must be {batch.size} counts from 1 to {steps}, one for each sample: "
-            f"axis {batch.seq_dim} of the input is {steps} long"
+def tells(leaf: Tensor, axis: int, told: list[int], steps: int) -> bool:
+    """Return whether a tensor holds lengths as counts or parts of the longest, or masks them."""
+    if leaf.dim() == 1 or (leaf.dim() == 2 and leaf.shape[1] == 1):
+        counts = torch.tensor(told, dtype=torch.float64, device=leaf.device)
+        parts = {steps, max(told, default=1)} if leaf.is_floating_point() else set[int]()
+        return leaf.flatten().tolist() == told or any(
+            bool(((leaf.flatten().double() * whole - counts).abs() <= 0.5).all()) for whole in parts
         )
-        refusal(ArgumentError, "lengths", message, code="verify-lengths")
+    if len(leaf.unique()) != 2:  # type: ignore[no-untyped-call]
+        return False
+    # A mask is zero at the valid steps, or at all others; it may be laid out for attention.
+    zeros = (leaf == 0).movedim(axis, 0).flatten(1).sum(1).tolist()
+    times, rest = divmod(leaf.numel(), len(told) * steps)
+    valid, padded = [n * times for n in told], [(steps - n) * times for n in told]
+    return rest == 0 and zeros in (valid, padded)
+
+
+def shortened(leaf: Any, told: list[int], steps: int) -> Any:
+    """Return lengths that are not longer than some steps; a mask stays."""
+    if isinstance(leaf, list):
+        return [min(n, steps) for n in leaf]
+    if leaf.numel() != len(told):
+        return leaf
+    if leaf.is_floating_point() and leaf.flatten().tolist() != told:
+        counts = leaf.new_tensor([min(n, steps) for n in told])
+        return (counts / counts.max()).view(leaf.shape)
+    return leaf.clamp(max=steps)
+
+
+def is_binary(leaf: Any) -> bool:
+    """Return whether a leaf is a tensor of zeros and ones."""
+    return isinstance(leaf, Tensor) and bool(((leaf == 0) | (leaf == 1)).all())
+
+
+def is_mask(leaf: Tensor, seq_axis: int = 1) -> bool:
+    """Return whether a tensor is a mask: of padding 0s and 1s, of attention 0s and -infinities.
+
+    A mask of padding changes once at most along the steps.
+    """
+    if bool(((leaf == 0) | (leaf < -1000)).all()) and bool((leaf != 0).any()):
+        return True
+    while leaf.dim() > 2 and leaf.shape[-1] == 1:  # a mask that multiplies features
+        leaf = leaf.squeeze(-1)
+    if leaf.dim() != 2 or not is_binary(leaf):
+        return False
+    each = (leaf.int().diff(dim=axis) for axis in {1, seq_axis} if axis < 2)
+    return any(bool((changes <= 0).all() or (changes >= 0).all()) for changes in each)
+
+
+def padding(leaf: Tensor, batch_axis: int, seq_axis: int) -> Tensor | None:
+    """Return which steps are padding, ``(batch, seq)``: zeros at one end of the samples.
+
+    None if there are none, or if zeros are also between other values and may mean something.
+    """
+    if bool((leaf != 0).all()):
+        return None
+    sequences = leaf.movedim((batch_axis, seq_axis), (0, 1))
+    zero = (sequences == 0).reshape(*sequences.shape[:2], -1).all(2)
+    rising = zero.int().diff(dim=1)
+    at_one_end = bool((rising >= 0).all() or (rising <= 0).all())
+    return zero if at_one_end and bool(zero.any()) and not bool(zero.all(1).any()) else None

@@ -60,7 +60,7 @@ def is_output(leaf: Any) -> bool:
 
 
 def shape_of(leaf: Any) -> tuple[int, ...] | None:
-    """Return the shape of a tensor; None of what is none."""
+    """Return the shape of a tensor; None of anything else."""
     return tuple(leaf.shape) if isinstance(leaf, Tensor) else None
 
 
@@ -82,7 +82,10 @@ def _numbers(tree: Any) -> Any:
     numpy = sys.modules.get("numpy")
     if numpy is not None and isinstance(tree, numpy.ndarray):
         return torch.from_numpy(tree.copy()) if tree.dtype.kind in "biuf" else tree
-    if not isinstance(tree, list) or not tree or not _is_numbers(tree):
+    numbers = pytree.tree_leaves(tree, is_leaf=lambda node: not isinstance(node, list))
+    if not isinstance(tree, list) or not numbers:
+        return None
+    if not all(isinstance(number, int | float) for number in numbers):
         return None
     try:
         return torch.tensor(tree, device="cpu")
@@ -90,21 +93,11 @@ def _numbers(tree: Any) -> Any:
         return tree
 
 
-def _is_numbers(tree: Any) -> bool:
-    if isinstance(tree, list):
-        return all(map(_is_numbers, tree))
-    return isinstance(tree, int | float)
-
-
 def _is_stack(tree: Any) -> bool:
-    if type(tree) not in (list, tuple) or len(tree) < 2:
+    if type(tree) not in (list, tuple) or len(tree) < (2 if type(tree) is list else MEMBERS + 1):
         return False
-    if type(tree) is tuple and len(tree) <= MEMBERS:
-        return False
-    kinds = {
-        (part.shape, part.dtype, part.device) if isinstance(part, Tensor) else None for part in tree
-    }
-    return len(kinds) == 1 and None not in kinds and not tree[0].is_nested
+    whole = all(isinstance(part, Tensor) and not part.is_nested for part in tree)
+    return whole and len({(part.shape, part.dtype, part.device) for part in tree}) == 1
 
 
 def parts(tree: Any) -> Iterator[Named]:
@@ -135,11 +128,9 @@ def same(one: Tensor, other: Tensor) -> bool:
 
 
 class Order(NamedTuple):
-    """An output that says in which order the samples of the others are.
+    """An output that holds the order of the others' samples; None if that is the input's order.
 
-    Attributes:
-        output: which one; None if they are in the order of the input.
-        is_inverse: whether it says where each sample is, and not which sample is where.
+    It holds which sample is where or, as an inverse, where each sample is.
     """
 
     output: int | None

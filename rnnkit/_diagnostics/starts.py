@@ -13,7 +13,7 @@ from rnnkit._diagnostics.baseline import Baseline
 from rnnkit._diagnostics.compare import alike, is_number
 from rnnkit._diagnostics.events import Event, record
 from rnnkit._diagnostics.isolation import Given, Watch
-from rnnkit._diagnostics.masks import is_binary
+from rnnkit._diagnostics.lengths import is_binary
 from rnnkit._diagnostics.module_calls import KINDS, each_call, from_state, named_arguments
 from rnnkit._diagnostics.report import Line, fail
 

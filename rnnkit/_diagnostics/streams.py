@@ -1,19 +1,26 @@
 """A sequence in chunks, passing the state along, beside the whole sequence at once."""
 
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor
+from torch.nn import RNNBase
 from torch.utils import _pytree as pytree
 
 from rnnkit._diagnostics.baseline import Baseline, Take
 from rnnkit._diagnostics.batch import Batch, is_whole
 from rnnkit._diagnostics.carried import Carried
+from rnnkit._diagnostics.causes import Cause, Change, confirmed, forward_only
 from rnnkit._diagnostics.changes import changed, steps_from
 from rnnkit._diagnostics.compare import alike, apart, is_number, largest
+from rnnkit._diagnostics.events import Event, record
 from rnnkit._diagnostics.isolation import Given, Watch
 from rnnkit._diagnostics.judge import agree, near, refuse_chance
-from rnnkit._diagnostics.report import OTHER_OUTPUTS, skip
+from rnnkit._diagnostics.locate import Location
+from rnnkit._diagnostics.module_calls import KINDS, from_state
+from rnnkit._diagnostics.report import FIXES, OTHER_OUTPUTS, Line, skip
 
 #: So many steps are run one by one at most; the rest is a chunk.
 SINGLE = 16
@@ -172,3 +179,78 @@ def ways_to_cut(steps: int) -> list[list[int]]:
     half, few = steps // 2, min(steps, SINGLE)
     single = [1] * few + [steps - few] * (steps > few)
     return [[half, steps - half], *[single] * (steps > 2)]
+
+
+def find_break(stream: Stream) -> Location:
+    """Find the first module that returns something else in the second chunk, and why."""
+    session, baseline = stream.baseline.session, stream.baseline
+    inputs = [baseline.batch.tree(), *stream.given[:2]]
+    try:
+        whole, first, second = (record(session, given) for given in inputs)
+    except Exception:  # noqa: BLE001 - a model may refuse to be watched
+        return Location("", [])
+    made: dict[str, Any] = {}  # the states after the first chunk
+    for one in first:
+        if one.kind == "output" and isinstance(one.module, KINDS):
+            state = one.tensors[1:] if isinstance(one.module, RNNBase) else one.tensors
+            made |= {one.name: tuple(state) if len(state) > 1 else state[0]} if state else {}
+
+    def passed(name: str, _: torch.nn.Module) -> Change:
+        state = [made[name]]
+        return lambda args, kwargs: from_state(args, kwargs, state.pop()) if state else None, None
+
+    event = _first_break(stream, whole, second)
+    rows: list[Line] = []
+    if event is not None:
+        rows = [("first", f"{event.label} ({event.class_name}), {event.kind}")]
+    name, is_last = event.name if event else "", event is not None and event.kind == "output"
+    if not (event is None or (is_last and isinstance(event.module, KINDS))) or stream.holds():
+        return Location(name, rows)
+    for each in [name] if event else made:
+        label = each or "the model"
+        text = f"{label} does not start the second chunk from the state that it returned"
+        lost = Cause([("cause", text), ("fix", FIXES["streaming"])], passed)
+        groups = [[each], [*made]] if each in made else []
+        if cause := confirmed(lost, groups, lambda watch: stream.holds(second=watch)):
+            return Location(each, [*rows, *cause])
+    if event is None or not getattr(event.module, "bidirectional", False):
+        return Location(name, rows)
+    text = f"{event.label} is bidirectional: its backward direction reads the chunks to come"
+    fix = f"{event.class_name}(..., bidirectional=False)"
+    back = Cause([("cause", text), ("fix", fix)], lambda _, module: (None, forward_only(module)))
+    cause = confirmed(back, [[name]], lambda watch: stream.holds(watch, watch))
+    return Location(name, [*rows, *cause])
+
+
+def _first_break(stream: Stream, whole: list[Event], second: list[Event]) -> Event | None:
+    """Return the first event whose steps in the second chunk differ from those in the whole."""
+    runs = [_by_call(run) for run in (whole, second)]
+    steps, (start, size) = sum(stream.sizes), stream.sizes[:2]
+    seen = Counter[tuple[str, str]]()
+    for event in whole:
+        key = event.kind, event.name
+        calls, others = (run[key] for run in runs)
+        # A call for all steps, or calls for each step, of which the first chunk has some.
+        skipped = 0 if len(calls) == len(others) else start * len(calls) // steps
+        at = seen[key] - skipped
+        seen[key] += 1
+        each = skipped == 0 or len(calls) * size == len(others) * steps
+        if not each or not 0 <= at < len(others):
+            continue
+        pair: list[Any] = [next(iter(e.tensors), None) for e in (event, others[at])]
+        if not all(map(is_number, pair)) or pair[0].dim() != pair[1].dim():
+            continue
+        sizes = [tuple(x.shape) for x in pair]
+        axes = [k for k, (one, two) in enumerate(zip(*sizes, strict=True)) if one != two]
+        if [(sizes[0][k], sizes[1][k]) for k in axes] == [(steps, size)] * (skipped == 0):
+            part = pair[0].narrow(axes[0], start, size) if axes else pair[0]
+            if not near(stream.baseline, part, pair[1]):
+                return event
+    return None
+
+
+def _by_call(events: list[Event]) -> dict[tuple[str, str], list[Event]]:
+    found: dict[tuple[str, str], list[Event]] = defaultdict(list)
+    for event in events:
+        found[event.kind, event.name].append(event)
+    return found

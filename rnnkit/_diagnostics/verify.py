@@ -19,7 +19,7 @@ from rnnkit._diagnostics.batch import Batch, is_whole
 from rnnkit._diagnostics.compare import scales_by_range
 from rnnkit._diagnostics.isolation import EscapedError, Given, session
 from rnnkit._diagnostics.judge import DoubtError, judge
-from rnnkit._diagnostics.lengths import lay_lengths, read_lengths
+from rnnkit._diagnostics.lengths import read_lengths
 from rnnkit._diagnostics.probes.table import PROBES
 from rnnkit._diagnostics.report import (
     LEFT_OUT,
@@ -112,7 +112,7 @@ def verify(
     given = Given(inputs, dict(kwargs or {}))
     told = read_lengths(lengths, given)
     whole = Batch(given, batch_dim, seq_dim, max(told.get(None, [0])))
-    lay_lengths(whole, told)
+    whole.lay(told)
     requested = {"causal": bool(causal), "streaming": streaming}
     probes = [name for name in PROBES if requested.get(name, True)]
     with session(model, call, given, "verify") as opened:

@@ -11,7 +11,7 @@ from torch.utils import _pytree as pytree
 import rnnkit
 from rnnkit._diagnostics.batch import Batch
 from rnnkit._diagnostics.isolation import EscapedError, Given, session
-from rnnkit._diagnostics.masks import shortened
+from rnnkit._diagnostics.lengths import shortened
 from tests.diagnostics.models_of_users import BATCH, FEATURE, HIDDEN, SEQ, Model, numbers
 from tests.diagnostics.small import gru, said
 

@@ -263,7 +263,7 @@ def test_patterns(name: str) -> None:
         lines
         == {
             "not flipped back": snapshot("""\
-output of step 0 depends on the first and the last step alone
+output of step 0 depends on the first and the last step only
   cause      outputs of a layer that ran backwards were not flipped back
   fix        output.flip(seq_dim), before the two are joined
   intended?  rnnkit.verify(..., skip=['use'])

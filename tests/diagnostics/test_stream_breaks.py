@@ -40,20 +40,6 @@ def test_scripted_model() -> None:
     assert "first " not in str(error)
 
 
-def test_model_that_cannot_be_watched() -> None:
-    """A model that refuses hooks is judged, and no module named."""
-
-    def compute(m: Any, x: Tensor, state: Any) -> Any:
-        if m.gru._forward_hooks and x.shape[1] < 5:
-            raise RuntimeError
-        output, new = m.gru(x, state)
-        return output, new * 2
-
-    error = caught(Named(compute, gru=gru()), X)
-    assert error.module == ""
-    assert "first " not in str(error)
-
-
 def test_module_that_drops_a_step_of_each_chunk() -> None:
     """A convolution that looks back, and not into the chunk before, is where chunks part."""
 
@@ -116,20 +102,6 @@ def test_cell_that_breaks_inside_of_a_chunk() -> None:
         return torch.stack(outputs, 1), h
 
     error = caught(Named(compute, cell=nn.GRUCell(FEATURE, HIDDEN)), X)
-    assert error.module == "cell"
-    assert "cause" not in str(error)
-
-
-def test_cell_that_the_first_chunk_does_not_call() -> None:
-    """A cell that did not run in the first chunk has no state that could be the cause."""
-
-    def compute(m: Any, x: Tensor, state: Any) -> Any:
-        h = x.new_zeros(len(x), HIDDEN) if state is None else state
-        is_long = x.shape[1] > SEQ // 2
-        h = m.cell(x[:, -1], h) if is_long else h + x.mean((1, 2)).unsqueeze(1)
-        return m.head(x.cumsum(1).sum(2, keepdim=True) + h.unsqueeze(1)), h
-
-    error = caught(Named(compute, cell=nn.GRUCell(FEATURE, HIDDEN), head=head()), X)
     assert error.module == "cell"
     assert "cause" not in str(error)
 

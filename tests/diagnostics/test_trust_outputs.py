@@ -94,6 +94,7 @@ output['mixed'] of sample 1 depends on input of sample 0
   first      after gru, in what the model does with tensors itself
   by         sub
   at         test_trust_outputs.py:...
+  fix        let no view, norm, softmax or mean cross the axis of the samples
   intended?  rnnkit.verify(..., skip=['batch'])
   more       python -m rnnkit explain batch\
 """)
@@ -111,6 +112,7 @@ def test_rows_that_are_features() -> None:
 
     assert str(error.value) == snapshot("""\
 axis 1 of the output follows axis 2 of the input, and none follows its steps, on axis 1
+  fix        bidirectional=False; pad a convolution on the left, mask attention
   intended?  rnnkit.verify(..., skip=['causal'])
   more       python -m rnnkit explain causal\
 """)

@@ -229,6 +229,7 @@ def test_shared_by_the_batch() -> None:
     assert str(error.value) == snapshot("""\
 sample 3 alone gives another output than in the batch: off by 7.5e-01 of the largest
   first      not looked for: alone, a sample runs through other sizes
+  fix        mask or pack the padding; compute nothing from the batch as a whole
   intended?  rnnkit.verify(..., skip=['alone'])
   more       python -m rnnkit explain alone\
 """)

@@ -105,6 +105,7 @@ def test_scripted_model(right: bool) -> None:
     assert str(error.value) == snapshot("""\
 output of sample 1 depends on input of sample 0
   first      not found: no hooks can be put on a ScriptModule
+  fix        let no view, norm, softmax or mean cross the axis of the samples
   intended?  rnnkit.verify(..., skip=['batch'])
   more       python -m rnnkit explain batch\
 """)

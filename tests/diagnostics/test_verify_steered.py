@@ -198,6 +198,7 @@ output of sample 1 depends on input of sample 0
   first      after head, in what the model does with tensors itself
   by         add
   at         test_verify_steered.py:...
+  fix        let no view, norm, softmax or mean cross the axis of the samples
   intended?  rnnkit.verify(..., skip=['batch'])
   more       python -m rnnkit explain batch\
 """)

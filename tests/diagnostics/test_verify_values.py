@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 import rnnkit
 from rnnkit._diagnostics.changes import other_values
-from rnnkit._diagnostics.masks import padding
+from rnnkit._diagnostics.lengths import padding
 from tests.diagnostics.models_of_users import BATCH, FEATURE, SEQ, Model, numbers, reason, tokens
 
 

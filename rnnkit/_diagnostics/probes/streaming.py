@@ -5,18 +5,17 @@ from typing import NamedTuple
 import torch
 
 from rnnkit._diagnostics.baseline import Baseline
-from rnnkit._diagnostics.carried import Carried, find_carried, is_read_as_state
+from rnnkit._diagnostics.carried import Carried, find_carried
 from rnnkit._diagnostics.changes import steps_from
 from rnnkit._diagnostics.compare import far, is_number
 from rnnkit._diagnostics.experiment import run_perturbed
 from rnnkit._diagnostics.judge import for_other_sizes, near
 from rnnkit._diagnostics.kept import NAMES, kept_names
-from rnnkit._diagnostics.locate import find_break
 from rnnkit._diagnostics.outputs import STACK
 from rnnkit._diagnostics.reach import block_size, reach_of
 from rnnkit._diagnostics.report import NO_STEPS, Line, UnjudgedError, fail, skip
 from rnnkit._diagnostics.starts import by_name, calls_in, pass_on
-from rnnkit._diagnostics.streams import Difference, Stream, ways_to_cut
+from rnnkit._diagnostics.streams import Difference, Stream, find_break, ways_to_cut
 
 
 class Verdict(NamedTuple):
@@ -65,7 +64,7 @@ def _judge(baseline: Baseline) -> Verdict:
                 continue
             if verdict.difference is None and not verdict.is_ignored:
                 return verdict
-            if carried.is_named or is_read_as_state(baseline, verdict.stream.given[1], carried):
+            if carried.is_named:
                 broken.append(verdict)
             else:
                 reason = "an input has the sizes of an output, but may be no state"

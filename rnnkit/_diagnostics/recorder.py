@@ -1,17 +1,20 @@
-"""The calls of recurrent modules in one run, written down from outside."""
+"""The calls of recurrent modules in one run, and which tensor came from which call."""
 
+import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import islice
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import RNNCellBase
+from torch.nn.modules import module as modules
 from torch.nn.utils.rnn import PackedSequence
 
-from rnnkit._diagnostics.flow import Flow, Origin
 from rnnkit._diagnostics.isolation import eagerly
 from rnnkit._diagnostics.module_calls import (
     KINDS,
@@ -22,13 +25,39 @@ from rnnkit._diagnostics.module_calls import (
     split_result,
 )
 
-#: Held while classes of torch are patched: what one thread puts back is then what it found.
-_PATCHED = threading.RLock()
+#: Which output of an operation in an autograd graph.
+Edge = tuple[Any, int]
+
+#: So many nodes next to a tensor are asked whether backward has freed them.
+NEAR = 64
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a state came from: a row of the trace, or elsewhere.
+
+    Attributes:
+        row: the call that returned it; None if no call did.
+        member: h or c.
+        how: ``""``, ``"a slice of"`` or ``"computed from"``.
+        start: of a slice, its first index among the layers and directions.
+    """
+
+    row: int | None = None
+    member: str = ""
+    how: str = ""
+    start: int | None = None
+
+    def __str__(self) -> str:
+        """Write it for the table."""
+        if self.row is None:
+            return "from elsewhere"
+        return f"{self.how} {self.member} of row {self.row}".strip()
 
 
 @dataclass
 class Call:
-    """A call of a recurrent module: what it was given, and what it gave.
+    """A call of a recurrent module: what it was given, and what it returned.
 
     Attributes:
         number: counted from 0.
@@ -40,10 +69,10 @@ class Call:
         origins: where each of them came from.
         attached: the members that are on the graph of an earlier run.
         freed: the members through whose graph backward has gone.
-        is_fresh: whether it starts from zeros, that were given to it or not.
-        output: its output, without the state; None of a cell.
-        returned: h, and c if there is one, as far as it returned them.
+        is_fresh: whether it starts from zeros, given or not.
         error: what it raised.
+        output: its output, without the state; h of a cell.
+        returned: h, and c if there is one, as far as it returned them.
     """
 
     number: int
@@ -56,9 +85,9 @@ class Call:
     attached: list[str]
     freed: list[str]
     is_fresh: bool
+    error: BaseException | None = None
     output: Any = None
     returned: dict[str, Tensor] = field(default_factory=dict)
-    error: BaseException | None = None
 
     @property
     def spec(self) -> str:
@@ -67,94 +96,171 @@ class Call:
         return f"packed {sizes}" if isinstance(self.input, PackedSequence) else sizes
 
     @property
+    def is_cell(self) -> bool:
+        """Whether the module is a cell."""
+        return isinstance(self.module, RNNCellBase)
+
+    @property
     def is_step(self) -> bool:
         """Whether the call is one step of a loop."""
-        return isinstance(self.module, RNNCellBase) or self.sizes.get("seq") == 1
+        return self.is_cell or self.sizes.get("seq") == 1
 
 
 class Recorder:
-    """Writes down calls while a function runs, and which tensor came from which call."""
+    """Writes down calls while a model or a function runs.
+
+    Attributes:
+        calls: the calls, in the order of their ends. Their tensors are kept alive, so that no
+            other tensor gets their memory.
+        learned: the ids of returned tensors through which backward has gone.
+    """
 
     def __init__(self, model: torch.nn.Module | None, attached: Iterable[Tensor] = ()) -> None:
-        """Remember the names of a model's modules; what is run may be a function that calls them.
-
-        ``attached`` has copies of earlier tensors, whose originals hung on a graph.
-        """
-        self.calls: list[Call] = []
+        """Take a model for the names, and copies of tensors whose originals had a graph."""
         modules = {} if model is None else dict(model.named_modules())
         self._names = {id(module): name for name, module in modules.items()}
-        self.flow = Flow(attached)
+        self._attached = set(map(storage, attached))
+        self.calls: list[Call] = []
+        self.learned: set[int] = set()
+        self._known: dict[int, tuple[Tensor, Origin, int | None]] = {}
+        self._made: dict[Edge, Origin] = {}
+        with torch.enable_grad():
+            # What has a smaller number was made before.
+            new = torch.ones((), requires_grad=True, device="cpu").clone()
+        self._first = _age(new.grad_fn) or 0
 
     def run(self, model: Callable[..., Any], inputs: tuple[Any, ...]) -> Any:
         """Run a model or a function, with gradients; return what it returns."""
-        with ExitStack() as stack:
-            stack.enter_context(_PATCHED)
-            for kind in KINDS:
-                stack.enter_context(_intercepted(kind, self._call))
-            stack.enter_context(torch.enable_grad())
-            stack.enter_context(eagerly())
-            return model(*inputs)
+        thread = threading.get_ident()
 
-    def _call(
-        self, call: Callable[..., Any], module: torch.nn.Module, args: Any, named: dict[str, Any]
-    ) -> Any:
-        record = self._before(module, args, named)
+        def after(module: torch.nn.Module, args: Any, *rest: Any) -> None:
+            if isinstance(module, KINDS) and threading.get_ident() == thread:
+                # Of a call that raised, torch passes no arguments by name.
+                self._write_down(module, args, rest[0] if len(rest) > 1 else {}, rest[-1])
+
+        hook: Any = after
+        handle = modules.register_module_forward_hook(hook, with_kwargs=True, always_call=True)
         try:
-            result = call(module, *args, **named)
-        except BaseException as error:
-            record.error = error
-            raise
-        record.output, returned = split_result(module, result)
-        record.returned = dict(zip(("h", "c"), returned, strict=False))
-        for member, tensor in record.returned.items():
-            axis = None if isinstance(module, RNNCellBase) else rows_axis(module, tensor)
-            self.flow.note(tensor, Origin(record.number, member), axis)
-        return result
+            with torch.enable_grad(), eagerly():
+                return model(*inputs)
+        finally:
+            handle.remove()
+            # This mark torch leaves, and would call every module the slow way from now on.
+            modules._global_forward_hooks_with_kwargs.pop(handle.id, None)  # noqa: SLF001
 
-    def _before(self, module: torch.nn.Module, args: Any, named: dict[str, Any]) -> Call:
-        named = named_arguments(args, named)
+    def _write_down(self, module: torch.nn.Module, args: Any, kwargs: Any, result: Any) -> None:
+        named = named_arguments(args, kwargs)
         input, state = named.get("input"), members_of(named.get("hx"))
-        kind, flow = type(module).__name__, self.flow
-        origins = {member: flow.origin(tensor) for member, tensor in state.items()}
+        origins = {member: self._origin(tensor) for member, tensor in state.items()}
         elsewhere = [member for member, origin in origins.items() if origin.row is None]
-        grad = torch.is_grad_enabled()
-        record = Call(
-            number=len(self.calls),
+        grad, number = torch.is_grad_enabled(), len(self.calls)
+        output, returned = split_result(module, result)
+        call = Call(
+            number=number,
             module=module,
-            name=self._names.setdefault(id(module), f"{kind}-{len(self._names)}"),
+            name=self._names.setdefault(id(module), f"{type(module).__name__}-{len(self._names)}"),
             input=input,
             sizes=sizes_of(module, input),
             state=state,
             origins=origins,
-            attached=[m for m in elsewhere if grad and flow.is_attached(state[m])],
+            attached=[m for m in elsewhere if grad and self._is_attached(state[m])],
             # It is told now: at the end backward may have gone through all of it.
-            freed=[m for m in state if grad and m not in elsewhere and flow.is_freed(state[m])],
+            freed=[m for m in state if grad and m not in elsewhere and _is_freed(state[m])],
             is_fresh=len(elsewhere) == len(state) and all(map(_are_zeros, state.values())),
+            error=sys.exc_info()[1] if result is None else None,
+            returned=dict(zip(("h", "c"), returned, strict=False)),
         )
-        self.calls.append(record)
-        return record
+        call.output = call.returned.get("h") if call.is_cell else output
+        for member, tensor in call.returned.items():
+            axis = None if call.is_cell else rows_axis(module, tensor)
+            self._known[storage(tensor)] = tensor, Origin(number, member), axis
+            self._made[edge(tensor)] = Origin(number, member)
+            if tensor.requires_grad:
+                # The hook outlives the run, and must not hold the recorder, nor return anything.
+                note = partial(_note, self.learned, id(tensor))
+                tensor.register_hook(note)  # type: ignore[no-untyped-call]
+        self.calls.append(call)
+
+    def _origin(self, tensor: Tensor) -> Origin:
+        """Return where a tensor came from: what it is, shares memory with, or was computed from."""
+        if (place := storage(tensor)) in self._known:
+            known, origin, axis = self._known[place]
+            if same_place(known, tensor):
+                return origin
+            start = int(tensor.storage_offset()) - int(known.storage_offset())
+            if axis is not None:
+                start = start // (known.stride(axis) or 1) % known.shape[axis]
+            return Origin(origin.row, origin.member, "a slice of", None if axis is None else start)
+        # What a call returned ends the search: its c is computed from what its h is, too.
+        near = nodes([edge(tensor)], self._made.keys())
+        origins = [self._made[one] for one in near if one in self._made]
+        last = max(origins, key=lambda origin: origin.row or 0, default=Origin())
+        return Origin(last.row, last.member, "computed from") if origins else last
+
+    def _is_attached(self, tensor: Tensor) -> bool:
+        """Return whether a tensor was there before the run, on the graph of an earlier one."""
+        whole = tensor if tensor._base is None else tensor._base  # noqa: SLF001
+        age = _age(whole.grad_fn)
+        return (age is not None and age < self._first) or storage(tensor) in self._attached
 
 
-@contextmanager
-def _intercepted(kind: Any, instead: Callable[..., Any]) -> Iterator[None]:
-    """Let something else answer the calls that this thread makes of modules of a kind."""
-    own, call, thread = vars(kind).get("__call__"), kind.__call__, threading.get_ident()
+def edge(tensor: Tensor) -> Edge:
+    """Return the output of an operation that a tensor is."""
+    return tensor.grad_fn, tensor.output_nr
 
-    def answer(module: torch.nn.Module, *args: Any, **named: Any) -> Any:
-        if threading.get_ident() != thread:
-            return call(module, *args, **named)
-        return instead(call, module, args, named)
 
-    kind.__call__ = answer
-    try:
-        yield
-    finally:
-        if own is None:
-            del kind.__call__
-        else:
-            kind.__call__ = own
+def nodes(start: Iterable[Edge], ends: Collection[Edge] = frozenset()) -> Iterator[Edge]:
+    """Yield what some edges were computed from, near ones first, down to some ends."""
+    waiting = deque(one for one in start if one[0] is not None)
+    seen = set(waiting)
+    while waiting:
+        yield (one := waiting.popleft())
+        if one not in ends:
+            new = [e for e in one[0].next_functions if e[0] is not None and e not in seen]
+            seen.update(new)
+            waiting += new
+
+
+def storage(tensor: Tensor) -> int:
+    """Return a number for the memory of a tensor."""
+    return tensor.untyped_storage().data_ptr() or id(tensor)
+
+
+def same_place(one: Any, other: Any) -> bool:
+    """Return whether two objects are tensors of the same numbers in the same memory."""
+    return (
+        isinstance(one, Tensor)
+        and isinstance(other, Tensor)
+        and storage(one) == storage(other)
+        and one.storage_offset() == other.storage_offset()
+        and one.shape == other.shape
+    )
+
+
+def _note(learned: set[int], key: int, _: Tensor) -> None:
+    """Note that backward has gone through a tensor."""
+    learned.add(key)
+
+
+def _age(node: Any) -> int | None:
+    """Return when an operation was run, as a number that grows within a thread."""
+    return None if node is None else int(node._sequence_nr())  # noqa: SLF001
+
+
+def _is_freed(tensor: Tensor) -> bool:
+    """Return whether backward has gone through the graph of a tensor, and freed what it kept."""
+    for node, _ in islice(nodes([edge(tensor)]), NEAR):
+        for name in dir(node):
+            if name.startswith("_saved_") or name == "saved_tensors":
+                try:
+                    getattr(node, name)
+                except RuntimeError as error:
+                    # There are other reasons: what was saved was written in place.
+                    if "second time" in str(error):
+                        return True
+    return False
 
 
 def _are_zeros(tensor: Tensor) -> bool:
-    """Return whether a tensor holds nothing but zeros, and is no weight that is learned."""
+    """Return whether a tensor holds only zeros, and is not a weight that is learned."""
     return not tensor.requires_grad and not tensor.is_meta and not bool(tensor.any())

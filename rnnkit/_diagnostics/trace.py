@@ -9,10 +9,9 @@ import torch
 from rnnkit._base.errors import ArgumentError
 from rnnkit._base.message import refusal
 from rnnkit._base.model import check_model
-from rnnkit._diagnostics.flow import Origin
 from rnnkit._diagnostics.isolation import Given, private, session
 from rnnkit._diagnostics.marks import Judge
-from rnnkit._diagnostics.recorder import Recorder
+from rnnkit._diagnostics.recorder import Origin, Recorder
 
 
 @dataclass
@@ -150,7 +149,7 @@ def _traced(recorder: Recorder, run: Callable[..., Any], inputs: tuple[Any, ...]
 
 def _judged(recorder: Recorder, result: Any, error: BaseException | None = None) -> Trace:
     """Make the rows, once it is known what became of each state."""
-    judge = Judge(recorder.calls, recorder.flow, result, error)
+    judge = Judge(recorder, result, error)
     return Trace(
         [
             Row(
@@ -172,7 +171,7 @@ def _describe(origins: list[Origin]) -> str:
         return "zeros"
     texts = [str(origin) for origin in origins]
     rows = {origin.row for origin in origins}
-    whole = all(origin.row is not None and origin.is_whole for origin in origins)
+    whole = all(origin.row is not None and not origin.how for origin in origins)
     if len(rows) == 1 and whole and [o.member for o in origins] in (["h"], ["h", "c"]):
         return f"row {origins[0].row}"
     return texts[0] if len(set(texts)) == 1 else ", ".join(texts)

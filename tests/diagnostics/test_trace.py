@@ -1,268 +1,243 @@
-"""``trace``: which state went where, and what looks like a mistake."""
+"""``trace``: which state went where, call by call, also of runs that fail."""
 
-from collections.abc import Callable
+import threading
 from typing import Any
 
 import pytest
 import torch
 from inline_snapshot import snapshot
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pack_padded_sequence
+from torch.nn.utils.rnn import pack_padded_sequence, pack_sequence
 
 import rnnkit
 from tests.diagnostics.models_of_users import BATCH, FEATURE, HIDDEN, SEQ, Model, numbers
-from tests.diagnostics.small import lstm
+from tests.diagnostics.small import gru, lstm
 
 X = numbers(BATCH, SEQ, FEATURE)
-SHORT = X[:, :3]
 
 
-def pair(bridge: Callable[[Any], Any], **options: Any) -> Model:
-    """Make an encoder and a decoder, and what is between their states."""
-
-    def compute(m: Any, x: Tensor) -> Tensor:
-        return m.decoder(x, bridge(m.encoder(x)[1]))[0]
-
-    return Model(compute, encoder=lstm(**options), decoder=lstm())
+def pair() -> Model:
+    """Make an encoder and a decoder that starts from its state, given by keyword."""
+    return Model(lambda m, x: m.decoder(x, hx=m.encoder(x)[1])[0], encoder=lstm(), decoder=lstm())
 
 
-def test_layer() -> None:
-    """A layer is one row; its state is part of what the model returns."""
-    model = Model(lambda m, x: m.lstm(x), lstm=lstm())
+def test_table() -> None:
+    """The table has a row for each call, and each mark below its row; the rows are data, too."""
 
-    assert str(rnnkit.trace(model, X)) == snapshot("""\
-row  module       input as read            state given  state returned
-0    lstm (LSTM)  batch=4 seq=7 feature=3  zeros        used\
-""")
+    def run(m: Any, x: Tensor) -> Tensor:
+        state = m.encoder(x)[1]
+        h, c = m.decoder(x[:, :1], state[::-1])[1]
+        for x_t in x[:, :2].unbind(1):
+            h, c = m.cell(x_t, (h.squeeze(0), c.squeeze(0) * 2))
+        return h
 
-
-def test_encoder_and_decoder() -> None:
-    """The decoder starts from the encoder's state, which is a right program."""
-    found = rnnkit.trace(pair(lambda state: state), X)
+    cell = nn.LSTMCell(FEATURE, HIDDEN)
+    found = rnnkit.trace(Model(run, encoder=lstm(), decoder=lstm(), cell=cell), X)
 
     assert (
-        repr(found)
-        == str(found)
+        str(found)
+        == repr(found)
         == snapshot("""\
-row  module          input as read            state given  state returned
-0    encoder (LSTM)  batch=4 seq=7 feature=3  zeros        used
-1    decoder (LSTM)  batch=4 seq=7 feature=3  row 0        not used\
+row  module           input as read            state given                                      state returned
+0    encoder (LSTM)   batch=4 seq=7 feature=3  zeros                                            used
+1    decoder (LSTM)   batch=4 seq=1 feature=3  c of row 0, h of row 0                           used
+     ^ its h is c of row 0
+     ^ its c is h of row 0
+2    cell (LSTMCell)  batch=4 feature=3        a slice of h of row 1, computed from c of row 1  used
+3    cell (LSTMCell)  batch=4 feature=3        h of row 2, computed from c of row 2             used\
 """)
     )
-    assert found.marked == []
-
-
-def test_data() -> None:
-    """What the table says is there as data, too."""
-    first, second = rnnkit.trace(pair(lambda state: state), X).rows
-
+    first = found.rows[0]
     assert (first.number, first.module, first.kind) == (0, "encoder", "LSTM")
-    assert (first.spec, first.state, first.used) == (
-        f"batch={BATCH} seq={SEQ} feature={FEATURE}",
-        "zeros",
-        True,
+    assert (first.spec, first.state, first.used) == ("batch=4 seq=7 feature=3", "zeros", True)
+    assert found.marked == [found.rows[1]]
+
+
+def rows(run: Any, *inputs: Any, **options: Any) -> list[str]:
+    """Trace; return what each row says."""
+    found = rnnkit.trace(run, *(inputs or (X,)), **options).rows
+    return [f"{row.module}: {row.spec}, {row.state}, {row.used}" for row in found]
+
+
+def test_inputs_and_names() -> None:
+    """Inputs are as the layer reads them; modules have their names, and in a function a class's."""
+    model, layer = Model(lambda m, x: m.lstm(x), lstm=lstm()), gru()
+    lengths = [7, 5, 3, 2]
+    packed = Model(lambda m, x: m.lstm(pack_padded_sequence(x, lengths, True))[1], lstm=lstm())
+    listed = Model(lambda m, x: m.parts[0](x)[0])
+    listed.parts = [gru()]
+    compiled = torch.compile(pair(), backend="eager")
+    inner = Model(lambda m, x: m.layer(x)[0], layer=torch.compile(gru(), backend="eager"))
+
+    assert rows(model) == snapshot(["lstm: batch=4 seq=7 feature=3, zeros, True"])
+    assert rows(model, X[0]) == snapshot(["lstm: seq=7 feature=3, zeros, True"])
+    assert rows(packed) == snapshot(["lstm: packed seq=7 batch=4 feature=3, zeros, True"])
+    assert rows(listed) == snapshot(["GRU-1: batch=4 seq=7 feature=3, zeros, False"])
+    assert rows(lambda x: layer(hx=None, input=x)[0]) == snapshot(
+        ["GRU-0: batch=4 seq=7 feature=3, zeros, False"]
     )
-    assert (second.state, second.used, second.marks) == ("row 0", False, [])
+    assert rows(lambda x: [model(x)], model=model) == rows(model.forward) == rows(model)
+    assert (
+        rows(compiled)
+        == rows(pair())
+        == snapshot(
+            [
+                "encoder: batch=4 seq=7 feature=3, zeros, True",
+                "decoder: batch=4 seq=7 feature=3, row 0, False",
+            ]
+        )
+    )
+    assert rows(inner) == snapshot(["layer: batch=4 seq=7 feature=3, zeros, False"])
+    assert rows(Model(torch.no_grad()(lambda m, x: m.lstm(x)[0]), lstm=lstm())) == snapshot(
+        ["lstm: batch=4 seq=7 feature=3, zeros, None"]
+    )
+    assert rows(nn.Linear(FEATURE, 2)) == []
 
 
-def test_loop() -> None:
-    """A loop over a cell passes each state on."""
+class OutputOnly(nn.LSTM):
+    """A layer that keeps its state to itself."""
 
-    def compute(m: Any, x: Tensor) -> Tensor:
-        state = None
-        for x_t in x.unbind(1):
-            state = m.cell(x_t, state)
-        return state[0]
-
-    found = rnnkit.trace(Model(compute, cell=nn.LSTMCell(FEATURE, HIDDEN)), SHORT)
-
-    assert str(found) == snapshot("""\
-row  module           input as read      state given  state returned
-0    cell (LSTMCell)  batch=4 feature=3  zeros        used
-1    cell (LSTMCell)  batch=4 feature=3  row 0        used
-2    cell (LSTMCell)  batch=4 feature=3  row 1        used\
-""")
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the output."""
+        output: Tensor = super().forward(x)[0]
+        return output
 
 
-def test_state_never_advanced() -> None:
-    """A loop that passes on the first state is marked at each step but the first."""
+class Measured(nn.GRU):
+    """A layer that returns a loss beside its output, and takes lengths."""
 
-    def compute(m: Any, x: Tensor) -> Tensor:
-        first = x.new_zeros(len(x), HIDDEN)
-        return torch.stack([m.cell(x_t, first) for x_t in x.unbind(1)])
-
-    found = rnnkit.trace(Model(compute, cell=nn.GRUCell(FEATURE, HIDDEN)), SHORT)
-
-    assert str(found) == snapshot("""\
-row  module          input as read      state given     state returned
-0    cell (GRUCell)  batch=4 feature=3  from elsewhere  used
-1    cell (GRUCell)  batch=4 feature=3  from elsewhere  used
-     ^ the same state as in row 0: it is never advanced
-2    cell (GRUCell)  batch=4 feature=3  from elsewhere  used
-     ^ the same state as in row 1: it is never advanced\
-""")
+    def forward(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """Return output and loss."""
+        output: Tensor = super().forward(x)[0]
+        return output, output.mean() * len(lengths)
 
 
-def test_state_dropped() -> None:
-    """A loop that drops each state, and starts from zeros, is marked."""
+class Scored(nn.GRUCell):
+    """A cell that returns its state in a dictionary of its own."""
 
-    def compute(m: Any, x: Tensor) -> Tensor:
-        return torch.cat([m.lstm(x_t)[0] for x_t in x.split(1, 1)], 1)
+    def forward(self, *, x: Tensor) -> dict[str, Any]:
+        """Return the state, and a name."""
+        return {"name": "scored", "a": super().forward(x), "b": x, "c": x}
 
-    assert str(rnnkit.trace(Model(compute, lstm=lstm()), SHORT)) == snapshot("""\
-row  module       input as read            state given  state returned
-0    lstm (LSTM)  batch=4 seq=1 feature=3  zeros        not used
-1    lstm (LSTM)  batch=4 seq=1 feature=3  zeros        not used
-     ^ starts from zeros, and the state of row 0 is unused
-2    lstm (LSTM)  batch=4 seq=1 feature=3  zeros        not used
-     ^ starts from zeros, and the state of row 1 is unused\
-""")
+
+def test_subclass_without_a_state() -> None:
+    """What a subclass returns that is not a state is not taken for one."""
+    lengths = torch.full((BATCH,), SEQ)
+    first = OutputOnly(FEATURE, HIDDEN, batch_first=True)
+    second = Measured(HIDDEN, HIDDEN, batch_first=True)
+    third = Scored(HIDDEN, HIDDEN)
+
+    assert rows(lambda x: third(x=second(first(x), lengths)[0][:, -1])["a"]) == snapshot(
+        [
+            "OutputOnly-0: batch=4 seq=7 feature=3, zeros, None",
+            "Measured-1: batch=4 seq=7 feature=6, zeros, None",
+            "Scored-2: ?, zeros, None",
+        ]
+    )
+
+
+def test_packed_single_step() -> None:
+    """A packed input of one step is one step of a loop."""
+    layer, start = nn.GRU(FEATURE, HIDDEN), torch.zeros(1, 1, HIDDEN)
+    packed = pack_sequence([numbers(1, FEATURE)])
+    found = rnnkit.trace(lambda h: [layer(packed, h), layer(packed, h)], start)
+
+    assert found.rows[1].marks == ["the same state as in row 0: it is never advanced"]
 
 
 def test_state_of_an_earlier_graph() -> None:
-    """A state that is kept with its graph is marked; one that is detached is not."""
+    """A state that is kept with its graph is marked, in a model and as an input."""
     model = Model(lambda m, x: m.lstm(x, m.state)[0], lstm=lstm())
     model.state = model.lstm(X)[1]
+    layer = model.lstm
 
-    assert str(rnnkit.trace(model, X)) == snapshot("""\
-row  module       input as read            state given     state returned
-0    lstm (LSTM)  batch=4 seq=7 feature=3  from elsewhere  not used
-     ^ its h belongs to the graph of an earlier run: detach it
-     ^ its c belongs to the graph of an earlier run: detach it\
-""")
+    assert rnnkit.trace(model, X).marked[0].marks == snapshot(
+        [
+            "its h belongs to the graph of an earlier run: detach it",
+            "its c belongs to the graph of an earlier run: detach it",
+        ]
+    )
+    assert len(rnnkit.trace(lambda x, state: layer(x, state)[0], X, layer(X)[1]).marked) == 1
     model.state = rnnkit.states.detach(model.state)
     assert rnnkit.trace(model, X).marked == []
 
 
-def test_old_state_as_an_input() -> None:
-    """A state of an earlier graph is marked where it is an input, as well."""
-    layer = lstm()
-    found = rnnkit.trace(lambda x, state: layer(x, state)[0], X, layer(X)[1])
+def test_other_threads_and_traces() -> None:
+    """A trace has the calls of its own thread, also those that a trace within it writes down."""
+    layer, inner = gru(), list[rnnkit.Trace]()
 
-    assert len(found.marked) == 1
+    def run(x: Tensor) -> Tensor:
+        other = threading.Thread(target=lambda: layer(x[:, :3]))
+        other.start()
+        other.join()
+        inner.append(rnnkit.trace(layer, x[:, :2]))
+        return layer(x)[0]
 
-
-def test_members_swapped() -> None:
-    """An h in the place of c, and a c in the place of h, are marked."""
-    assert str(rnnkit.trace(pair(lambda state: state[::-1]), X)) == snapshot("""\
-row  module          input as read            state given             state returned
-0    encoder (LSTM)  batch=4 seq=7 feature=3  zeros                   used
-1    decoder (LSTM)  batch=4 seq=7 feature=3  c of row 0, h of row 0  not used
-     ^ its h is c of row 0
-     ^ its c is h of row 0\
-""")
-
-
-def test_hidden_state_for_both() -> None:
-    """An h given for both is marked once."""
-    (row,) = rnnkit.trace(pair(lambda state: (state[0], state[0])), X).marked
-
-    assert row.marks == snapshot(["its c is h of row 0"])
-
-
-def test_slice_of_another_direction() -> None:
-    """A decoder that takes the backward direction of its encoder is marked."""
-    model = pair(lambda state: tuple(part[1:2] for part in state), bidirectional=True)
-
-    assert str(rnnkit.trace(model, X)) == snapshot("""\
-row  module          input as read            state given                                   state returned
-0    encoder (LSTM)  batch=4 seq=7 feature=3  zeros                                         used
-1    decoder (LSTM)  batch=4 seq=7 feature=3  a slice of h of row 0, a slice of c of row 0  not used
-     ^ its h begins with the backward direction of layer 0 of row 0
-     ^ its c begins with the backward direction of layer 0 of row 0\
-""")
-
-
-def test_slice_of_another_layer() -> None:
-    """A decoder that takes the first layer of two is marked, and not if it takes the last."""
-    options = {"num_layers": 2, "bidirectional": True}
-    first = pair(lambda state: tuple(part[:1] for part in state), **options)
-    last = pair(lambda state: tuple(part[2:3] for part in state), **options)
-
-    (row,) = rnnkit.trace(first, X).marked
-    assert row.marks == snapshot(
-        [
-            "its h begins with the forward direction of layer 0 of row 0",
-            "its c begins with the forward direction of layer 0 of row 0",
-        ]
-    )
-    assert rnnkit.trace(last, X).marked == []
-
-
-def test_output_read_from_its_end_state() -> None:
-    """A layer that reads another's output, and starts from its end, is marked."""
-
-    def compute(m: Any, x: Tensor) -> Tensor:
-        output, state = m.first(x)
-        return m.second(output, state)[0]
-
-    model = Model(compute, first=lstm(), second=lstm(HIDDEN))
-
-    assert str(rnnkit.trace(model, X)) == snapshot("""\
-row  module         input as read            state given  state returned
-0    first (LSTM)   batch=4 seq=7 feature=3  zeros        used
-1    second (LSTM)  batch=4 seq=7 feature=6  row 0        not used
-     ^ reads the output of row 0 from its end state: step 0 has seen it all\
-""")
-
-
-def packed(m: Any, x: Tensor) -> Tensor:
-    """Pack."""
-    lengths = [7, 5, 3, 2]
-    return m.lstm(pack_padded_sequence(x, lengths, batch_first=True))[1][0][-1]
-
-
-def test_packed_and_unbatched_input() -> None:
-    """The input is told as it is read: packed, or without a batch."""
-    (row,) = rnnkit.trace(Model(packed, lstm=lstm()), X).rows
-    assert row.spec == f"packed seq={SEQ} batch={BATCH} feature={FEATURE}"
-
-    (row,) = rnnkit.trace(Model(lambda m, x: m.lstm(x), lstm=lstm()), X[0]).rows
-    assert row.spec == f"seq={SEQ} feature={FEATURE}"
-
-
-def test_functions() -> None:
-    """A function that calls modules is traced; its modules are named by class."""
-    first, second = lstm(), nn.GRUCell(HIDDEN, HIDDEN)
-    found = rnnkit.trace(lambda x: second(first(x)[0][:, -1]), X)
-
-    assert str(found) == snapshot("""\
-row  module               input as read            state given  state returned
-0    LSTM-0 (LSTM)        batch=4 seq=7 feature=3  zeros        not used
-1    GRUCell-1 (GRUCell)  batch=4 feature=6        zeros        used\
-""")
-
-
-def test_without_gradients() -> None:
-    """Where the model runs without gradients, the use of a state cannot be told."""
-    model = Model(torch.no_grad()(lambda m, x: m.lstm(x)[0]), lstm=lstm())
-
-    assert [row.used for row in rnnkit.trace(model, X).rows] == [None]
+    two, seven = (f"batch=4 seq={steps} feature=3" for steps in (2, 7))
+    assert [row.spec for row in rnnkit.trace(run, X).rows] == [two, seven]
+    assert [row.spec for row in inner[0].rows] == [two]
 
 
 def test_nothing_stays_behind() -> None:
-    """After a trace, of a module or of a function, no hook is left, and no gradient."""
-    layer = lstm()
+    """After a trace, also of a run that failed, no hook is left, and no gradient."""
+    layer = gru()
     rnnkit.trace(layer, X)
     rnnkit.trace(lambda x: layer(x)[0], X)
-
-    def fails(x: Tensor) -> Tensor:
-        layer(x)
-        message = "no"
-        raise KeyError(message)
-
     with pytest.raises(KeyError):
-        rnnkit.trace(fails, X)
+        rnnkit.trace(lambda x: layer(x)[0][{}[1]], X)
 
     assert not layer._forward_hooks
     assert not layer._forward_pre_hooks
-    assert not nn.modules.module._global_forward_hooks
-    assert not nn.modules.module._global_forward_pre_hooks
+    assert not nn.modules.module._has_any_global_hook()  # type: ignore[no-untyped-call]
     assert all(weight.grad is None for weight in layer.parameters())
 
 
-def test_compiled() -> None:
-    """A compiled model is traced as the one that was compiled, with its names."""
-    model = torch.compile(pair(lambda state: state), backend="eager")
+def test_rows_of_a_run_that_fails() -> None:
+    """The rows until an error are on it; the row that raised is marked, unless that was caught."""
+    layer, cell = gru(), nn.GRUCell(FEATURE, HIDDEN)
 
-    assert [row.module for row in rnnkit.trace(model, X).rows] == ["encoder", "decoder"]
+    def fails(x: Tensor) -> None:
+        cell(x[:, 1], cell(x[:, 0]))
+        message = "no"
+        raise KeyError(message)
+
+    def catches(x: Tensor) -> Any:
+        try:
+            return layer(x[..., :1])[0]
+        except RuntimeError:
+            return layer(x)[0]
+
+    with pytest.raises(KeyError) as caught:
+        rnnkit.trace(fails, X)
+    assert str(caught.value.trace) == snapshot("""\
+row  module               input as read      state given  state returned
+0    GRUCell-0 (GRUCell)  batch=4 feature=3  zeros        used
+1    GRUCell-0 (GRUCell)  batch=4 feature=3  row 0        ?\
+""")  # type: ignore[attr-defined]
+    assert [(row.used, row.marks) for row in rnnkit.trace(catches, X).rows] == snapshot(
+        [(None, []), (False, [])]
+    )
+    for library in (nn, rnnkit.nn):
+        two = (library.GRU(FEATURE, HIDDEN, batch_first=True) for _ in range(2))
+        first, second = two
+        model = Model(lambda m, x: m.second(m.first(x)[0]), first=first, second=second)
+        with pytest.raises((RuntimeError, ValueError)) as error:
+            rnnkit.trace(model, X)
+
+        found = error.value.trace  # type: ignore[union-attr]
+        assert [(row.module, row.used) for row in found.rows] == [("first", None), ("second", None)]
+        assert found.rows[1].marks == [f"it raised {type(error.value).__name__}"]
+        assert found.marked == [found.rows[1]]
+
+
+@pytest.mark.unhooked("beartype refuses it first")
+def test_refused_names() -> None:
+    """A module has its own names: another's beside it are refused, and so is a class."""
+    layer = gru()
+    with pytest.raises(rnnkit.ArgumentError) as error:
+        rnnkit.trace(layer, X, model=layer)
+    with pytest.raises(rnnkit.ArgumentError, match="trace takes a model"):
+        rnnkit.trace(layer.forward, X, model=nn.GRU)  # type: ignore[arg-type]
+
+    assert error.value.code == "trace-model"
+    assert len(rnnkit.trace(layer, X).rows) == 1

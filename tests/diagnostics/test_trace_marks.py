@@ -1,135 +1,263 @@
 """Each mark of ``trace``, on layers and cells, torch's and rnnkit's."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
 from inline_snapshot import snapshot
-from torch import Tensor, nn
-from torch.nn.utils.rnn import pack_padded_sequence
+from torch import Tensor
 
 import rnnkit
-from tests.diagnostics.models_of_users import BATCH, FEATURE, HIDDEN, SEQ, Model, numbers
+from tests.diagnostics.models_of_users import BATCH, FEATURE, HIDDEN, SEQ, numbers
+from tests.diagnostics.test_trace_right import Parts
 
 X = numbers(BATCH, SEQ, FEATURE)
-LIBRARIES = pytest.mark.parametrize("library", [nn, rnnkit.nn], ids=["torch", "rnnkit"])
 
 
-def marks(model: Any, *inputs: Any) -> list[list[str]]:
-    """Return the marks of each row that has some."""
-    return [row.marks for row in rnnkit.trace(model, *inputs).marked]
+def steps(call: Callable[[Any, Tensor], Any]) -> Callable[[Any], Callable[[Tensor], Any]]:
+    """Call a cell for each of three steps."""
+
+    def make(nn: Any) -> Callable[[Tensor], Any]:
+        cell = nn.GRUCell()
+        return lambda x: [call(cell, x_t) for x_t in x[:, :3].unbind(1)]
+
+    return make
 
 
-@LIBRARIES
-@pytest.mark.parametrize("kind", ["RNN", "LSTM", "GRU"])
-def test_windows_from_zeros(library: Any, kind: str) -> None:
-    """Windows of one sequence, joined again, each from zeros, are marked where they go on."""
-    layer = getattr(library, kind)(FEATURE, HIDDEN, batch_first=True)
-    model = Model(lambda m, x: torch.cat([m.rnn(w)[0] for w in x.split(3, 1)], 1), rnn=layer)
+def pair(
+    bridge: Callable[[Any], Any], kind: str = "LSTM", decoder: str = "", **options: Any
+) -> Callable[[Any], Callable[[Tensor], Any]]:
+    """Make an encoder and a decoder, and what is between their states."""
 
-    assert marks(model, X) == snapshot(
-        [
-            [
-                "its input goes on where that of row 0 ended, but it starts from zeros, and the state of row 0 is unused"
-            ],
-            [
-                "its input goes on where that of row 1 ended, but it starts from zeros, and the state of row 1 is unused"
-            ],
-        ]
-    )
+    def make(nn: Any) -> Callable[[Tensor], Any]:
+        one, two = getattr(nn, kind)(**options), getattr(nn, decoder or kind)()
+        return lambda x: two(x[:, 0] if decoder else x, bridge(one(x)[1]))
+
+    return make
 
 
-@LIBRARIES
-def test_windows_of_steps_first(library: Any) -> None:
-    """Windows along axis 0, behind a head, with zeros that are made anew, are marked as well."""
-    layer, head = library.GRU(FEATURE, HIDDEN), nn.Linear(HIDDEN, 2)
-
-    def run(x: Tensor) -> Tensor:
-        zeros = [torch.zeros(1, x.shape[1], HIDDEN) for _ in range(2)]
-        parts = [head(layer(w, h)[0]) for w, h in zip(x.chunk(2), zeros, strict=True)]
-        return torch.cat(parts)
-
-    assert len(marks(run, X.transpose(0, 1))) == 1
+def windows_from_zeros(nn: Any) -> Callable[[Tensor], Any]:
+    """Join windows of one sequence, each from zeros, made anew or not given, behind a head."""
+    layer, head = nn.GRU(), torch.nn.Linear(HIDDEN, 2)
+    first = torch.zeros(1, BATCH, HIDDEN)
+    starts = iter([None, first, None])
+    return lambda x: torch.cat([head(layer(w, next(starts))[0]) for w in x.split(3, 1)], 1)
 
 
-@LIBRARIES
-def test_windows_from_one_state(library: Any) -> None:
-    """Windows that all start from a state that was given are marked."""
-    layer = library.LSTM(FEATURE, HIDDEN, batch_first=True)
-    state = layer(X)[1]
-    state = tuple(part.detach() for part in state)
-    found = marks(lambda x: torch.cat([layer(w, state)[0] for w in x.split(4, 1)], 1), X)
-
-    assert found == snapshot(
-        [
-            [
-                "its input goes on where that of row 0 ended, but it starts from the same state: it is never advanced"
-            ]
-        ]
-    )
+def windows_from_one_state(nn: Any) -> Callable[[Tensor], Any]:
+    """Join windows that all start from a state that was given."""
+    layer = nn.LSTM()
+    state = numbers(1, BATCH, HIDDEN), numbers(1, BATCH, HIDDEN)
+    return lambda x: torch.cat([layer(w, state)[0] for w in x.split(4, 1)], 1)
 
 
-@LIBRARIES
-def test_windows_beside_other_calls(library: Any) -> None:
-    """Windows are marked, and not the cells and the packed input beside them."""
-    layer = library.GRU(FEATURE, HIDDEN, batch_first=True)
-    cell = library.GRUCell(FEATURE, HIDDEN)
-
-    def run(x: Tensor) -> Any:
-        h = cell(x[:, 1], cell(x[:, 0]))
-        packed = pack_padded_sequence(x, [3] * BATCH, batch_first=True)
-        return (
-            torch.cat([layer(w)[0] for w in x.split(4, 1)], 1),
-            h,
-            layer(packed)[1],
-            layer(packed)[1],
-        )
-
-    assert [row.number for row in rnnkit.trace(run, X).marked] == [3]
+def zeros_each_time(nn: Any) -> Callable[[Tensor], Any]:
+    """Give a layer zeros at each step."""
+    layer = nn.GRU()
+    return lambda x: [layer(w, torch.zeros(1, BATCH, HIDDEN))[0] for w in x.split(1, 1)[:2]]
 
 
-@LIBRARIES
-def test_steps_from_zeros_that_are_given(library: Any) -> None:
-    """A state of zeros, made anew at each step, is no other than none."""
-    layer = library.GRU(FEATURE, HIDDEN, batch_first=True)
-    found = marks(
-        lambda x: [layer(x_t, torch.zeros(1, BATCH, HIDDEN))[0] for x_t in x.split(1, 1)], X[:, :2]
-    )
-
-    assert found == snapshot([["starts from zeros, and the state of row 0 is unused"]])
+def cell_without_a_state(nn: Any) -> Callable[[Tensor], Any]:
+    """Give an LSTM cell no state: its h is the output, and its c is unused."""
+    cell = nn.LSTMCell()
+    return lambda x: [cell(x_t)[0] for x_t in x[:, :2].unbind(1)]
 
 
-@LIBRARIES
-def test_cell_from_zeros(library: Any) -> None:
-    """An LSTM cell that is given no state is marked, though its h is the output: c is unused."""
-    cell = library.LSTMCell(FEATURE, HIDDEN)
-
-    assert marks(lambda x: [cell(x_t)[0] for x_t in x.unbind(1)], X[:, :3]) == snapshot(
-        [
-            ["starts from zeros, and c of row 0 is unused"],
-            ["starts from zeros, and c of row 1 is unused"],
-        ]
-    )
-
-
-@LIBRARIES
-def test_one_member_never_advanced(library: Any) -> None:
-    """Where only c goes from step to step, h is named."""
-    cell, h = library.LSTMCell(FEATURE, HIDDEN), numbers(BATCH, HIDDEN)
+def h_never_advanced(nn: Any) -> Callable[[Tensor], Any]:
+    """Advance only c."""
+    cell, h = nn.LSTMCell(), numbers(BATCH, HIDDEN)
 
     def run(x: Tensor) -> Tensor:
         c = torch.zeros(BATCH, HIDDEN)
-        for x_t in x.unbind(1):
+        for x_t in x[:, :2].unbind(1):
             new, c = cell(x_t, (h, c))
         return new
 
-    assert marks(run, X[:, :2]) == snapshot([["the same h as in row 0: it is never advanced"]])
+    return run
 
 
-@LIBRARIES
-def test_graph_that_backward_has_freed(library: Any) -> None:
-    """Windows of a training loop without detach: the row before the error says which state it is."""
-    layer = library.LSTM(FEATURE, HIDDEN, batch_first=True)
+def kept_with_its_graph(nn: Any) -> Callable[[Tensor], Any]:
+    """Start from states of an earlier graph, one of them a view."""
+    cell = nn.GRUCell()
+    kept, view = cell(X[:, 0]), cell(X[:, 0]).unsqueeze(0)
+    return lambda x: cell(x[:, 1], kept) + cell(x[:, 1], view[0])
+
+
+def members_of_two_cells(nn: Any) -> Callable[[Tensor], Any]:
+    """Give a cell the h of one and the c of the other."""
+    low, high = nn.LSTMCell(), nn.LSTMCell_wide()
+
+    def run(x: Tensor) -> Tensor:
+        one, two = low(x[:, 0]), high(low(x[:, 0])[0])
+        return high(one[0], (two[0], one[1]))[0]
+
+    return run
+
+
+def state_of_the_cell_below(nn: Any) -> Callable[[Tensor], Any]:
+    """Start the upper of two cells from the state of the lower in each step."""
+    low, high = nn.LSTMCell(), nn.LSTMCell_wide()
+
+    def run(x: Tensor) -> list[Tensor]:
+        state, outputs = None, []
+        for x_t in x[:, :3].unbind(1):
+            state = low(x_t, state)
+            outputs.append(high(state[0], state)[0])
+        return outputs
+
+    return run
+
+
+def output_from_its_end(nn: Any) -> Callable[[Tensor], Any]:
+    """Read a layer's output from its end state."""
+    first, second = nn.LSTM(), nn.LSTM_wide()
+    return lambda x: second(*first(x))[0]
+
+
+def rows_of_a_batch_first_state(_: Any) -> Callable[[Tensor], Any]:
+    """Start from the backward direction of a batch-first state."""
+    options = {"batch_first": True, "state_batch_first": True}
+    encoder = rnnkit.GRU(FEATURE, HIDDEN, num_layers=2, bidirectional=True, **options)
+    decoder = rnnkit.GRU(FEATURE, HIDDEN, **options)
+    return lambda x: decoder(x, encoder(x)[1][:, 3:4])[0]
+
+
+GIVEN = numbers(BATCH, HIDDEN)
+TWO = {"num_layers": 2, "bidirectional": True}
+
+#: Wrong programs, and the marks of each row that has some.
+MARKED: dict[str, tuple[Callable[[Any], Any], Any]] = {
+    "never advanced": (
+        steps(lambda cell, x: cell(hx=GIVEN, input=x)),
+        snapshot(
+            [
+                ["the same state as in row 0: it is never advanced"],
+                ["the same state as in row 1: it is never advanced"],
+            ]
+        ),
+    ),
+    "h never advanced": (
+        h_never_advanced,
+        snapshot([["the same h as in row 0: it is never advanced"]]),
+    ),
+    "dropped": (
+        steps(lambda cell, x: int(cell(x).sum())),
+        snapshot(
+            [
+                ["starts from zeros, and the state of row 0 is unused"],
+                ["starts from zeros, and the state of row 1 is unused"],
+            ]
+        ),
+    ),
+    "zeros each time": (
+        zeros_each_time,
+        snapshot([["starts from zeros, and the state of row 0 is unused"]]),
+    ),
+    "cell without a state": (
+        cell_without_a_state,
+        snapshot([["starts from zeros, and c of row 0 is unused"]]),
+    ),
+    "windows from zeros": (
+        windows_from_zeros,
+        snapshot(
+            [
+                [
+                    "its input goes on where that of row 0 ended, but it starts from zeros, and the state of row 0 is unused"
+                ],
+                [
+                    "its input goes on where that of row 1 ended, but it starts from zeros, and the state of row 1 is unused"
+                ],
+            ]
+        ),
+    ),
+    "windows from one state": (
+        windows_from_one_state,
+        snapshot(
+            [
+                [
+                    "its input goes on where that of row 0 ended, but it starts from the same state: it is never advanced"
+                ]
+            ]
+        ),
+    ),
+    "kept with its graph": (
+        kept_with_its_graph,
+        snapshot(
+            [
+                ["its h belongs to the graph of an earlier run: detach it"],
+                ["its h belongs to the graph of an earlier run: detach it"],
+            ]
+        ),
+    ),
+    "swapped": (
+        pair(lambda state: state[::-1]),
+        snapshot([["its h is c of row 0", "its c is h of row 0"]]),
+    ),
+    "h for both": (pair(lambda state: (state[0], state[0])), snapshot([["its c is h of row 0"]])),
+    "members of two cells": (
+        members_of_two_cells,
+        snapshot([["its h is of LSTMCell-1, row 2, its c of LSTMCell-0, row 0"]]),
+    ),
+    "cell below": (
+        state_of_the_cell_below,
+        snapshot(
+            [
+                [
+                    "its h is h of LSTMCell-0, row 0, as its input is",
+                    "its c is c of LSTMCell-0, row 0, as its input is",
+                ],
+                [
+                    "its h is h of LSTMCell-0, row 2, as its input is",
+                    "its c is c of LSTMCell-0, row 2, as its input is",
+                ],
+                [
+                    "its h is h of LSTMCell-0, row 4, as its input is",
+                    "its c is c of LSTMCell-0, row 4, as its input is",
+                ],
+            ]
+        ),
+    ),
+    "output from its end": (
+        output_from_its_end,
+        snapshot([["reads the output of row 0 from its end state: step 0 has seen it all"]]),
+    ),
+    "backward direction": (
+        pair(lambda h: h[1:2], "GRU", bidirectional=True),
+        snapshot([["its h begins with the backward direction of layer 0 of row 0"]]),
+    ),
+    "backward, for a cell": (
+        pair(lambda h: h[-1], "GRU", "GRUCell", bidirectional=True),
+        snapshot([["its h begins with the backward direction of layer 0 of row 0"]]),
+    ),
+    "first of two layers": (
+        pair(lambda h: h[0], "GRU", "GRUCell", num_layers=2),
+        snapshot([["its h begins with layer 0 of row 0"]]),
+    ),
+    "first of four rows": (
+        pair(lambda h: h[:1], "GRU", **TWO),
+        snapshot([["its h begins with the forward direction of layer 0 of row 0"]]),
+    ),
+    "batch-first rows": (
+        rows_of_a_batch_first_state,
+        snapshot([["its h begins with the backward direction of layer 1 of row 0"]]),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", MARKED)
+def test_marks(name: str) -> None:
+    """A wrong program is marked where it goes wrong, with torch's layers and rnnkit's."""
+    make, expected = MARKED[name]
+    for nn in (torch.nn, rnnkit.nn):
+        found = rnnkit.trace(make(Parts(nn)), X)
+
+        assert [row.marks for row in found.marked] == expected
+
+
+def test_training_without_detach() -> None:
+    """Of a training loop without detach, the row before the error says which state it is."""
+    layer = Parts(torch.nn).LSTM()
 
     def train(x: Tensor) -> None:
         state = None
@@ -152,103 +280,4 @@ def test_graph_that_backward_has_freed(library: Any) -> None:
     )
     assert caught.value.__notes__ == snapshot(
         ["rnnkit.trace: 2 rows until then, in this error's .trace"]
-    )
-
-
-@LIBRARIES
-def test_state_kept_in_a_closure(library: Any) -> None:
-    """A state of an earlier graph is marked wherever a function finds it, cells' too."""
-    cell = library.GRUCell(FEATURE, HIDDEN)
-    kept = cell(X[:, 0])
-    view = cell(X[:, 0]).unsqueeze(0)
-
-    def run(x: Tensor) -> Tensor:
-        return cell(x, kept) + cell(x, view[0])
-
-    assert marks(run, X[:, 1]) == snapshot(
-        [
-            ["its h belongs to the graph of an earlier run: detach it"],
-            ["its h belongs to the graph of an earlier run: detach it"],
-        ]
-    )
-
-
-@LIBRARIES
-def test_members_of_two_cells(library: Any) -> None:
-    """An h of one cell beside a c of another is marked."""
-    low, high = library.LSTMCell(FEATURE, HIDDEN), library.LSTMCell(HIDDEN, HIDDEN)
-
-    def compute(m: Any, x: Tensor) -> Tensor:
-        one, two = m.low(x[:, 0]), m.high(m.low(x[:, 0])[0])
-        return m.high(one[0], (two[0], one[1]))[0]
-
-    assert marks(Model(compute, low=low, high=high), X) == snapshot(
-        [["its h is of high, row 2, its c of low, row 0"]]
-    )
-
-
-@LIBRARIES
-@pytest.mark.parametrize("kind", ["GRUCell", "LSTMCell"])
-def test_state_of_the_cell_below(library: Any, kind: str) -> None:
-    """The upper of two cells, which starts each step from the state of the lower, is marked."""
-    low, high = getattr(library, kind)(FEATURE, HIDDEN), getattr(library, kind)(HIDDEN, HIDDEN)
-
-    def compute(m: Any, x: Tensor) -> list[Tensor]:
-        state, outputs = None, []
-        for x_t in x.unbind(1):
-            state = m.low(x_t, state)
-            top = state[0] if isinstance(state, tuple) else state
-            outputs.append(m.high(top, state))
-        return outputs
-
-    found = marks(Model(compute, low=low, high=high), X[:, :3])
-    assert [row[0] for row in found] == snapshot(
-        [
-            "its h is h of low, row 0, as its input is",
-            "its h is h of low, row 2, as its input is",
-            "its h is h of low, row 4, as its input is",
-        ]
-    )
-
-
-@LIBRARIES
-def test_state_of_the_layer_below(library: Any) -> None:
-    """So is the upper of two layers that run step by step."""
-    options = {"batch_first": True}
-    low, high = library.LSTM(FEATURE, HIDDEN, **options), library.LSTM(HIDDEN, HIDDEN, **options)
-
-    def compute(m: Any, x: Tensor) -> list[Tensor]:
-        state, outputs = None, []
-        for x_t in x.split(1, 1):
-            y, state = m.low(x_t, state)
-            y, state = m.high(y, state)
-            outputs.append(y)
-        return outputs
-
-    assert len(marks(Model(compute, low=low, high=high), X[:, :3])) == 3
-
-
-@LIBRARIES
-@pytest.mark.parametrize("decoder", ["GRU", "GRUCell"])
-def test_lower_layer_for_a_decoder(library: Any, decoder: str) -> None:
-    """A decoder that starts from the first of two layers is marked, in one direction too."""
-    encoder = library.GRU(FEATURE, HIDDEN, num_layers=2, batch_first=True)
-    right = getattr(library, decoder)(FEATURE, HIDDEN)
-    step, part = (X[:, 0], 0) if decoder == "GRUCell" else (X.transpose(0, 1), slice(0, 1))
-    last = -1 if decoder == "GRUCell" else slice(1, 2)
-
-    assert marks(lambda x: right(step, encoder(x)[1][part]), X) == snapshot(
-        [["its h begins with layer 0 of row 0"]]
-    )
-    assert marks(lambda x: right(step, encoder(x)[1][last]), X) == []
-
-
-@LIBRARIES
-def test_backward_direction_for_a_cell(library: Any) -> None:
-    """A decoder cell that starts from ``h_n[-1]`` of a bidirectional encoder is marked."""
-    encoder = library.GRU(FEATURE, HIDDEN, batch_first=True, bidirectional=True)
-    cell = library.GRUCell(FEATURE, HIDDEN)
-
-    assert marks(lambda x: cell(x[:, 0], encoder(x)[1][-1]), X) == snapshot(
-        [["its h begins with the backward direction of layer 0 of row 0"]]
     )

@@ -52,6 +52,9 @@ PRIVATE_NAMES = {
     "torch.autograd.forward_ad._current_level": (
         "whether derivatives run forward, for which the fused kernels have no rules"
     ),
+    "torch.nn.modules.module._global_forward_hooks_with_kwargs": (
+        "the mark of a hook that torch leaves behind when the hook is removed"
+    ),
     "torch.nn.modules.module._has_any_global_hook": "whether someone listens to every module",
     "torch.ops.mkldnn._is_mkldnn_bf16_supported": "whether oneDNN has a bfloat16 LSTM on this CPU",
     "torch.ops.mkldnn._is_mkldnn_fp16_supported": "whether oneDNN has a float16 LSTM on this CPU",

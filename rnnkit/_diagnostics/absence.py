@@ -10,7 +10,7 @@ from rnnkit._diagnostics.batch import Batch, length
 from rnnkit._diagnostics.changes import along, other_leaves, steps_from
 from rnnkit._diagnostics.compare import is_number, largest
 from rnnkit._diagnostics.isolation import EscapedError
-from rnnkit._diagnostics.masks import is_binary
+from rnnkit._diagnostics.lengths import is_binary
 from rnnkit._diagnostics.outputs import shape_of
 from rnnkit._diagnostics.report import UnjudgedError
 
@@ -50,7 +50,7 @@ def _others(baseline: Baseline) -> Iterator[Batch]:
     yield drawn
     yield drawn.with_leaves([_turned(batch, k, x) for k, x in enumerate(batch.leaves)])
     longest = batch.longest or 0
-    if longest > 6 and batch.has_steps(batch.paced):
+    if longest > 3 and batch.has_steps(batch.paced):
         yield drawn.cut(longest - 1, front=baseline.post)
     elif batch.size > 2:
         yield drawn.samples(range(batch.size - 1))

@@ -38,7 +38,7 @@ def _find_reversed_outputs(baseline: Baseline, gradients: Gradients) -> None:
     first, batch, seq = baseline.first, baseline.batch, baseline.out_seq_dim
     steps = batch.steps or 0
     whole = [k for k, n in enumerate(baseline.counts or [steps] * batch.size) if n == steps]
-    if first is None or seq is None or baseline.axes[first] is None or not whole or steps < 6:
+    if first is None or seq is None or baseline.axes[first] is None or not whole or steps < 5:
         return
     if not baseline.has_steps(first) or baseline.normal[first].shape[seq] != steps:
         return

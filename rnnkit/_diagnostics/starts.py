@@ -10,9 +10,10 @@ from torch.nn import LSTM, LSTMCell, RNNBase, RNNCellBase
 from torch.utils import _pytree as pytree
 
 from rnnkit._diagnostics.baseline import Baseline
+from rnnkit._diagnostics.batch import length
 from rnnkit._diagnostics.compare import alike, is_number
 from rnnkit._diagnostics.events import Event, record
-from rnnkit._diagnostics.isolation import Given, Watch
+from rnnkit._diagnostics.isolation import Watch
 from rnnkit._diagnostics.lengths import is_binary
 from rnnkit._diagnostics.module_calls import KINDS, each_call, from_state, named_arguments
 from rnnkit._diagnostics.report import Line, fail
@@ -63,13 +64,19 @@ def by_name(calls: Sequence[Call]) -> dict[str, list[Call]]:
     return found
 
 
+def are_equal(ones: Sequence[Any], others: Sequence[Any]) -> bool:
+    """Return whether two lists hold equal tensors."""
+    return len(ones) == len(others) and all(map(torch.equal, ones, others))
+
+
 def find_wrong_starts(baseline: Baseline, events: Sequence[Event]) -> None:
     """Fail if calls start from what they should not, and a different output comes if undone."""
     order = calls_in(events)
-    _find_state_as_input(order)
-    _find_swapped(order)
+    _find_mistaken_members(order)
     for name, calls in by_name(order).items():
         kind, count = calls[0].event.class_name, len(calls)
+        if count < CALLS or any(call.event.is_packed for call in calls):
+            continue
         rows: list[Line] = []
         what = ""
         if _are_from_zeros(baseline, name, calls):
@@ -82,21 +89,17 @@ def find_wrong_starts(baseline: Baseline, events: Sequence[Event]) -> None:
             text = "its next input depends on what it returned, and its next state does not"
             rows = [("evidence", text), FIX]
             what = f"is called {count} times, each time with the state of call 0"
-        elif count > 2 and all(map(_loses_c, calls, calls[1:])):
+        elif all(map(_loses_c, calls, calls[1:])):
             rows = [("fix", "y, (h, c) = layer(x, (h, c)): both are the state")]
             what = "is given the h that it returned, and zeros for c, each time"
-        if rows and would_matter(baseline, name):
-            fail("use", f"{name} ({kind}) {what}", rows, name)
-
-
-def would_matter(baseline: Baseline, name: str) -> bool:
-    """Return whether the output changes if each call gets the state that the last one returned."""
-    output = baseline.session.attempt(baseline.batch.tree(), watch=pass_on(baseline, name))
-    return output is not None and not alike(baseline.normal, output)
+        if rows:
+            output = baseline.session.attempt(baseline.batch.tree(), watch=pass_on(baseline, name))
+            if output is not None and not alike(baseline.normal, output):
+                fail("use", f"{name} ({kind}) {what}", rows, name)
 
 
 def pass_on(baseline: Baseline, name: str) -> Watch:
-    """Return what passes the state of a module on from call to call."""
+    """Return what passes the state of a module along from call to call."""
     is_layer = isinstance(baseline.session.model.get_submodule(name), RNNBase)
     returned: list[Any] = []
 
@@ -109,14 +112,64 @@ def pass_on(baseline: Baseline, name: str) -> Watch:
     return each_call(name, start, keep)
 
 
+def _find_mistaken_members(order: Sequence[Call]) -> None:
+    """Find a state whose h and c are swapped, or which is the output of a different cell."""
+    last: dict[str, Call] = {}
+    for call in order:
+        label, name, state = call.event.label, call.event.name, call.state
+        for source in last.values() if all(map(is_number, [call.input, *state])) else ():
+            made, from_ = source.returned[-2:], source.event.label
+            if not all(map(is_number, made)):
+                continue
+            is_pair = len(made) == 2 and _has_c(call) and _has_c(source)
+            if is_pair and are_equal(state, made[::-1]) and not torch.equal(*made):
+                what = f"{label} takes the c of {from_} as its h, and the h as its c"
+                text = "output, (h, c) = layer(input): h comes first, as in hx=(h, c)"
+                fail("use", what, [("fix", text)], name)
+            kinds = call.event.module, source.event.module
+            are_cells = all(isinstance(one, RNNCellBase) for one in kinds)
+            if are_cells and from_ != label and state and bool(made[0].any()):
+                h = source.returned[0]
+                if torch.equal(call.input, h) and torch.equal(state[0], h):
+                    text = f"takes the output of {from_} as its input, and as its state, too"
+                    rows = [("fix", "a state for each cell: h[0], h[1]")]
+                    fail("use", f"{label} {text}", rows, name)
+        last[name] = call
+
+
+def _has_c(call: Call) -> bool:
+    return isinstance(call.event.module, LSTM | LSTMCell)
+
+
+def _has_h(call: Call) -> bool:
+    """Return whether a call is given a state that is not zero, which is then h."""
+    return any(is_number(leaf) and bool(leaf.any()) for leaf in call.state)
+
+
 def _are_from_zeros(baseline: Baseline, name: str, calls: Sequence[Call]) -> bool:
     """Return whether calls are one step of an input each, and all start from zeros."""
-    tensors = [leaf for leaf in baseline.batch.leaves if isinstance(leaf, Tensor) and leaf.dim()]
+    batch = baseline.batch
+    tensors = [leaf for leaf in batch.leaves if isinstance(leaf, Tensor) and leaf.dim()]
     if any(1 in leaf.shape or is_binary(leaf) for leaf in tensors):
         return False
-    if len(calls) < CALLS or baseline.report.found("memory") or not all(map(_is_first, calls)):
+    if baseline.report.found("memory") or not all(map(_is_first, calls)):
         return False
-    return _follows_steps(baseline, name, len(calls)) and not _is_kept_by_index(baseline, name)
+    if len(calls) not in {length(leaf, batch.seq_dim) for leaf in tensors}:
+        return False
+    # A memory with a place for each of many continues one if all integers are alike.
+    same = [
+        leaf.narrow(batch.seq_dim, 0, 1).expand_as(leaf).clone()
+        if batch.may_have_steps(index) and leaf.dtype in (torch.int64, torch.int32)
+        else leaf
+        for index, leaf in enumerate(batch.leaves)
+    ]
+    if all(one is leaf for one, leaf in zip(same, batch.leaves, strict=True)):
+        return True
+    try:
+        again = by_name(calls_in(record(baseline.session, batch.tree(same))))[name]
+    except Exception:  # noqa: BLE001 - it may refuse that as it likes
+        return True
+    return all(map(_is_first, again))
 
 
 def _is_first(call: Call) -> bool:
@@ -128,82 +181,24 @@ def _is_first(call: Call) -> bool:
         seq = 1 if module.batch_first else 0
         if input.dim() != 3 or input.shape[seq] != 1:
             return False
-    is_pair = isinstance(module, LSTM | LSTMCell) and len(call.state) > 1
-    rest = call.state[1:] if is_pair else call.state
+    rest = call.state[1:] if _has_c(call) and len(call.state) > 1 else call.state
     return all(leaf is None or (is_number(leaf) and not leaf.any()) for leaf in rest)
-
-
-def _has_h(call: Call) -> bool:
-    """Return whether a call is given a state that is not zero, which is then h."""
-    return any(is_number(leaf) and bool(leaf.any()) for leaf in call.state)
-
-
-def _follows_steps(baseline: Baseline, name: str, count: int) -> bool:
-    """Return whether there is one call less when an input has one step less."""
-    batch, seq = baseline.batch, baseline.batch.seq_dim
-    shapes = [getattr(leaf, "shape", ()) for leaf in batch.leaves]
-    axes = enumerate(zip(batch.axes, shapes, strict=True))
-    long = [
-        k for k, (axis, shape) in axes if axis not in (None, seq) and shape[seq:][:1] == (count,)
-    ]
-    followers = [
-        k for k in range(len(shapes)) if batch.has_steps(k) and (batch.steps or 0) >= count
-    ]
-    for cut in (long, *([index] for index in long), followers):
-        shorter = batch.cut_each(dict.fromkeys(cut, count - 1), count - 1, front=baseline.post)
-        if len(_calls_with(baseline, shorter.tree(), name)) == count - 1:
-            return True
-    return False
-
-
-def _calls_with(baseline: Baseline, inputs: Given, name: str) -> list[Call]:
-    """Return the calls of a module on other inputs; none if the model does not take them."""
-    try:
-        return by_name(calls_in(record(baseline.session, inputs)))[name]
-    except Exception:  # noqa: BLE001 - it may refuse that as it likes
-        return []
-
-
-def _is_kept_by_index(baseline: Baseline, name: str) -> bool:
-    """Return whether a call continues a different one if integers among the inputs are all alike.
-
-    A memory with a place for each of many holds what was returned for one of them.
-    """
-    batch = baseline.batch
-    same = [
-        leaf.select(batch.seq_dim, 0).unsqueeze(batch.seq_dim).expand_as(leaf).clone()
-        if batch.may_have_steps(index) and leaf.dtype in (torch.int64, torch.int32)
-        else leaf
-        for index, leaf in enumerate(batch.leaves)
-    ]
-    if all(one is leaf for one, leaf in zip(same, batch.leaves, strict=True)):
-        return False
-    return not all(map(_is_first, _calls_with(baseline, batch.tree(same), name)))
 
 
 def _are_from_the_first(baseline: Baseline, calls: Sequence[Call]) -> bool:
     """Return whether calls are steps of one sequence, and all start from one state.
 
-    Calls from one state are right where they are alternatives, as an action and another one, or
-    refine one result. Here two inputs depend on what the call before returned, and an output has a
-    step for each call, or one more, with which it began.
+    Calls from one state are right where they are alternatives, or refine one result. Here two
+    inputs depend on what the call before returned, and an output has a step for each call, or one
+    more, with which it began.
     """
-    tensors = [leaf for call in calls for leaf in (call.input, *call.state)]
-    if (
-        len(calls) < CALLS
-        or any(c.event.is_packed for c in calls)
-        or not all(map(is_number, tensors))
-    ):
-        return False
     first = calls[0]
+    if not all(is_number(leaf) for call in calls for leaf in (call.input, *call.state)):
+        return False
     if not _has_h(first) or not all(are_equal(call.state, first.state) for call in calls):
         return False
-    sizes = {
-        size
-        for index, batch_axis in baseline.judged()
-        for axis, size in enumerate(baseline.normal[index].shape)
-        if axis != batch_axis
-    }
+    shapes = ((baseline.normal[k].shape, batch_axis) for k, batch_axis in baseline.judged())
+    sizes = {size for shape, at in shapes for axis, size in enumerate(shape) if axis != at}
     if not sizes & {len(calls), len(calls) + 1}:
         return False
     hits = (k for k in range(min(len(calls) - 1, TRIED)) if _changes_next(baseline, calls, k))
@@ -230,51 +225,7 @@ def _loses_c(before: Call, after: Call) -> bool:
     """Return whether a call takes h of the one before, and zeros for c."""
     made, taken = before.returned[-2:], after.state
     are_pairs = len(made) == len(taken) == 2 and all(map(is_number, [*made, *taken]))
-    if not are_pairs or not isinstance(before.event.module, LSTM | LSTMCell):
+    if not are_pairs or not _has_c(before):
         return False
     lost = bool(made[1].any()) and not bool(taken[1].any())
     return lost and bool(made[0].any()) and torch.equal(made[0], taken[0])
-
-
-def are_equal(ones: Sequence[Any], others: Sequence[Any]) -> bool:
-    return len(ones) == len(others) and all(map(torch.equal, ones, others))
-
-
-def _find_swapped(order: Sequence[Call]) -> None:
-    """Find an LSTM that takes the c of a call as its h, and the h as its c."""
-    pairs = [
-        call
-        for call in order
-        if isinstance(call.event.module, LSTM | LSTMCell)
-        and all(map(is_number, call.returned[-2:]))
-    ]
-    for at, call in enumerate(pairs):
-        taken = call.state
-        if len(taken) == 2 and all(map(is_number, taken)):
-            for source in pairs[:at]:
-                h, c = source.returned[-2:]
-                if are_equal(taken, [c, h]) and not torch.equal(h, c):
-                    label, name = call.event.label, source.event.label
-                    what = f"{label} takes the c of {name} as its h, and the h as its c"
-                    text = "output, (h, c) = layer(input): h comes first, as in hx=(h, c)"
-                    fail("use", what, [("fix", text)], call.event.name)
-
-
-def _find_state_as_input(order: Sequence[Call]) -> None:
-    """Find a cell whose state is the output of a different one, which is also its input."""
-    made: dict[tuple[int, ...], str] = {}
-    for call in order:
-        if isinstance(call.event.module, RNNCellBase):
-            name, given = call.event.name, named_arguments(*call.event.tree)
-            state = _ids(given.get("hx"))
-            source = made.get(state, name)
-            if state[:1] == _ids(given.get("input")) and source != name:
-                what = f"{name} takes the output of {source} as its input, and as its state, too"
-                fail("use", what, [("fix", "a state for each cell: h[0], h[1]")], name)
-            if call.after:
-                made[_ids(call.after[0].tree)] = name
-
-
-def _ids(state: Any) -> tuple[int, ...]:
-    """Return which tensors a state holds: h, and c if there is one."""
-    return tuple(map(id, state)) if isinstance(state, tuple | list) else (id(state),)

@@ -76,11 +76,12 @@ def _look_inside(baseline: Baseline, is_known: bool) -> Tensor:
     runs = -(-len(tried) // batch.size)
     for start in range(runs):
         # A different one in each sample, so that few runs are enough.
-        places = torch.tensor([tried[(start + k * runs) % len(tried)] for k in range(batch.size)])
+        at = [tried[(start + k * runs) % len(tried)] for k in range(batch.size)]
+        places = torch.tensor(at, device="cpu")
         where = torch.arange(steps, device="cpu") == places.unsqueeze(1)
         output = poisoned(baseline, steps_at(where), order.watch)
         if output is not None:
-            reach.update(reached(baseline, output, places.tolist()))
+            reach.update(reached(baseline, output, at))
             came_out = _differ(baseline, output, lambda one, other: other.isnan() & ~one.isnan())
             felt |= where & came_out.unsqueeze(1)
         if is_known and order.is_plain() and set(reach.values()) <= {steps - 1}:

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from rnnkit._diagnostics.baseline import Baseline
-from rnnkit._diagnostics.batch import is_whole
+from rnnkit._diagnostics.batch import Batch, is_whole
 from rnnkit._diagnostics.compare import is_number
 from rnnkit._diagnostics.isolation import Given
 from rnnkit._diagnostics.outputs import parts, tensors_of
@@ -63,7 +63,8 @@ def find_carried(baseline: Baseline) -> list[Carried]:
     A state that is given shows by its shapes which part of the output it is. If none is given, an
     argument that was left at its default and is named like a state takes it.
     """
-    batch, names = baseline.batch, _input_names(baseline)
+    batch, (positional, free) = baseline.batch, _arguments(baseline)
+    names = _input_names(batch, positional)
     places = [(name, part) for name, part in _places(baseline.session.returned) if name]
     sources = {name: part for name, part in places if _may_be_state(baseline, name, part)}
     given = [
@@ -87,7 +88,6 @@ def find_carried(baseline: Baseline) -> list[Carried]:
         for way in itertools.islice(ways, TRIES)
     ]:
         return sorted(found, key=lambda one: not one.is_named)
-    free = _free_names(baseline)
     left_out = [
         tuple(zip(some, chosen, strict=True))
         for count in range(min(len(free), len(sources), MEMBERS), 0, -1)
@@ -99,40 +99,35 @@ def find_carried(baseline: Baseline) -> list[Carried]:
     return sorted(found, key=lambda one: (not one.is_named, -len(one.pairs)))
 
 
-def _arguments(baseline: Baseline) -> list[inspect.Parameter]:
-    """Return the parameters of the model's forward; none if another function calls it."""
+def _arguments(baseline: Baseline) -> tuple[list[str], list[str]]:
+    """Return the model's arguments by position, and those that were left out, named like a state.
+
+    None are known if another function calls the model.
+    """
     try:
-        found = inspect.signature(baseline.session.model.forward).parameters.values()
+        found = [*inspect.signature(baseline.session.model.forward).parameters.values()]
     except (TypeError, ValueError):
-        return []
-    return [] if baseline.session.is_wrapped else [*found]
+        return [], []
+    if baseline.session.is_wrapped:
+        return [], []
+    given, kinds = baseline.batch.tree(), inspect.Parameter
+    either = kinds.POSITIONAL_OR_KEYWORD
+    positional = [p.name for p in found if p.kind in (kinds.POSITIONAL_ONLY, either)]
+    bound = {*positional[: len(given.args)], *given.kwargs}
+    free = [p.name for p in found if p.kind in (either, kinds.KEYWORD_ONLY)]
+    return positional, [name for name in free if name not in bound and _is_word(name)]
 
 
-def _positional(baseline: Baseline) -> list[str]:
-    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    return [one.name for one in _arguments(baseline) if one.kind in kinds]
-
-
-def _input_names(baseline: Baseline) -> list[str]:
+def _input_names(batch: Batch, positional: list[str]) -> list[str]:
     """Return what each input is called: by its key, else its argument's name; empty if unknown."""
-    names, found = _positional(baseline), []
-    flat: Any = pytree.tree_flatten_with_path(baseline.batch.tree(), is_leaf=is_whole)[0]
+    found = []
+    flat: Any = pytree.tree_flatten_with_path(batch.tree(), is_leaf=is_whole)[0]
     for (field, *keys), _ in flat:
         texts = [str(getattr(key, "key", getattr(key, "name", ""))) for key in keys]
-        texts = [text for text in texts if text]
-        if field.name == "args" and not texts:
-            texts = names[keys[0].idx : keys[0].idx + 1]
-        found.append("".join(texts[-1:]))
+        if field.name == "args" and not any(texts):
+            texts = positional[keys[0].idx : keys[0].idx + 1]
+        found.append(next(filter(None, reversed(texts)), ""))
     return found
-
-
-def _free_names(baseline: Baseline) -> list[str]:
-    """Return the arguments that were left out and are named like a state."""
-    given = baseline.batch.tree()
-    bound = {*_positional(baseline)[: len(given.args)], *given.kwargs}
-    kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
-    free = [p.name for p in _arguments(baseline) if p.kind in kinds and p.name not in bound]
-    return [name for name in free if _is_word(name)]
 
 
 def _is_word(name: str) -> bool:

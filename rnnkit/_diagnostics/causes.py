@@ -1,6 +1,6 @@
 """Why a leak is there: each suspect is undone on copies, and named only if the leak is gone."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -25,8 +25,8 @@ from rnnkit._diagnostics.report import Line
 #: Whether an output, without and with the change, has no leak, given its batch axis.
 Clean = Callable[[Tensor, Tensor, int], bool]
 
-#: What changes the calls of a module: its arguments before each, its result after; None: nothing.
-Change = tuple[Callable[..., Any] | None, Callable[..., Any] | None]
+#: What ``each_call`` does to the calls of a module.
+Change = Mapping[str, Callable[..., Any]]
 
 
 class Cause(NamedTuple):
@@ -37,18 +37,16 @@ class Cause(NamedTuple):
 
     def undone(self, names: Sequence[str]) -> Watch:
         """Return what undoes it in some modules of a copy."""
+        return lambda model: [
+            hook
+            for name in names
+            for hook in each_call(name, **self.undo(name, model.get_submodule(name)))(model)
+        ]
 
-        def watch(model: torch.nn.Module) -> list[Any]:
-            hooks: list[Any] = []
-            for name in names:
-                before, after = self.undo(name, model.get_submodule(name))
-                start: Any = before and (lambda _, *given, before=before: before(*given))
-                end: Any = after and (lambda _, result, after=after: after(result))
-                changes = {k: v for k, v in (("before", start), ("after", end)) if v is not None}
-                hooks += each_call(name, **changes)(model)
-            return hooks
 
-        return watch
+def blame(what: str, fix: str, undo: Callable[[str, torch.nn.Module], Change]) -> Cause:
+    """Return a cause with the rows of a message."""
+    return Cause([("cause", what), ("fix", fix)], undo)
 
 
 def confirmed(
@@ -85,27 +83,25 @@ def other_layout(given: Event, axis: int | None, loops: bool) -> Cause | None:
     # What was packed has no axes of its own to be taken for each other.
     if axis is None or given.is_packed or not (loops or isinstance(first, bool)):
         return None
-    seq, has_2d = 1 if first else 0, given.tensors[0].dim() == 2
-    if has_2d and isinstance(module, RNNBase):
-        text = f"{label} reads axis 0 of its 2-D input as seq, but the batch is there"
-        fix = f"input.unsqueeze({seq}) for one step, input.unsqueeze(-1) for a series"
-        added: Change = (
-            lambda args, kwargs: _with_input(args, kwargs, lambda x: x.unsqueeze(seq), 1 - seq),
-            lambda result: mapped(result, output=lambda output: output.squeeze(seq)),
-        )
-        return Cause([("cause", text), ("fix", fix)], lambda *_: added)
-    if has_2d or axis != seq:
-        return None
+    seq, is_2d = 1 if first else 0, given.tensors[0].dim() == 2
     own = f"{given.class_name}(..., batch_first={not first})"
+    what = f"axis {axis} of its input"
     fix = own if isinstance(first, bool) else "for x_t in input.unbind(1)"
-    text = f"{label} reads axis {axis} of its input as seq, but the batch is there"
-    rows = [("cause", text), ("fix", f"{fix}, or input.transpose(0, 1)")]
+    fix = f"{fix}, or input.transpose(0, 1)"
     turn: Any = lambda x: x.transpose(0, 1)  # noqa: E731
-    change: Change = (
-        lambda args, kwargs: _with_input(args, kwargs, turn, 1 - seq),
-        lambda result: mapped(result, output=turn),
-    )
-    return Cause(rows, lambda *_: change)
+    back = turn
+    if is_2d and isinstance(module, RNNBase):
+        what = "axis 0 of its 2-D input"
+        fix = f"input.unsqueeze({seq}) for one step, input.unsqueeze(-1) for a series"
+        turn, back = (lambda x: x.unsqueeze(seq)), (lambda x: x.squeeze(seq))
+    elif is_2d or axis != seq:
+        return None
+    change: Change = {
+        "before": lambda _, args, kwargs: _with_input(args, kwargs, turn, 1 - seq),
+        "after": lambda _, result: mapped(result, output=back),
+    }
+    what = f"{label} reads {what} as seq, but the batch is there"
+    return blame(what, fix, lambda *_: change)
 
 
 def _with_input(args: Any, kwargs: Any, turn: Callable[[Tensor], Tensor], batch: int) -> Any:
@@ -126,28 +122,23 @@ def later_steps(given: Event) -> Cause | None:
     module, label = given.module, given.label
     if getattr(module, "bidirectional", False):
         text = f"{label} is bidirectional: its backward direction has read the later steps"
-        fix = f"{given.class_name}(..., bidirectional=False)"
-        return Cause(
-            [("cause", text), ("fix", fix)], lambda _, module: (None, forward_only(module))
-        )
+        return blame(text, f"{given.class_name}(..., bidirectional=False)", forward_only)
     if isinstance(module, RNNBase) and len(given.tensors) > 1:
-        text = f"the state given to {label} has read the later steps"
+        start: Change = {"before": lambda _, args, kwargs: from_state(args, kwargs, None)}
         fix = "start from zeros, or from a state that has read earlier steps only"
-        start: Any = lambda args, kwargs: from_state(args, kwargs, None)  # noqa: E731
-        return Cause([("cause", text), ("fix", fix)], lambda *_: (start, None))
+        return blame(f"the state given to {label} has read the later steps", fix, lambda *_: start)
     return None
 
 
-def forward_only(module: torch.nn.Module) -> Callable[[Any], Any]:
-    """Return what blanks everything that a backward direction returned."""
+def forward_only(_: str, module: torch.nn.Module) -> Change:
+    """Blank everything that a backward direction returned."""
 
     def blank(state: Tensor) -> Tensor:
         return state.masked_fill(rows_of(module, state) % 2 == 1, 0)
 
     states = {"h": blank, "c": blank} if isinstance(module, RNNBase) else {}
-    return lambda result: mapped(
-        result, output=lambda data: data.masked_fill(is_backward(data), 0.0), **states
-    )
+    half: Any = lambda data: data.masked_fill(is_backward(data), 0.0)  # noqa: E731
+    return {"after": lambda _, result: mapped(result, output=half, **states)}
 
 
 def clean_samples(changed: int) -> Clean:

@@ -59,11 +59,9 @@ def locate_sample(perturbed: PerturbedRun, changed: int) -> Location:
 
     def shows(before: Tensor, after: Tensor, axis: int) -> bool:
         # Of a part of the samples it is not known which they are.
-        return before.shape[axis] == batch.size and any(
-            not near(perturbed.baseline, before.select(axis, k), after.select(axis, k))
-            for k in range(batch.size)
-            if k != changed
-        )
+        others = [k for k in range(batch.size) if k != changed and before.shape[axis] == batch.size]
+        pairs = ((before.select(axis, k), after.select(axis, k)) for k in others)
+        return any(not near(perturbed.baseline, *pair) for pair in pairs)
 
     fewer = batch.samples(range(batch.size - 1))
     search = _Search(perturbed, fewer, batch.size, "samples", shows)
@@ -76,10 +74,8 @@ def locate_step(perturbed: PerturbedRun, cut: int) -> Location:
     steps = batch.steps or 1
 
     def shows(before: Tensor, after: Tensor, axis: int) -> bool:
-        whole = before.shape[axis] >= cut
-        return whole and not near(
-            perturbed.baseline, before.narrow(axis, 0, cut), after.narrow(axis, 0, cut)
-        )
+        early = [x.narrow(axis, 0, min(cut, x.shape[axis])) for x in (before, after)]
+        return before.shape[axis] >= cut and not near(perturbed.baseline, *early)
 
     search = _Search(perturbed, batch.cut(steps - 1, front=True), steps, "steps", shows)
     return search.location(lambda given, _, __: later_steps(given), clean_steps(cut, seq))

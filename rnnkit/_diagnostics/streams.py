@@ -12,7 +12,7 @@ from torch.utils import _pytree as pytree
 from rnnkit._diagnostics.baseline import Baseline, Take
 from rnnkit._diagnostics.batch import Batch, is_whole
 from rnnkit._diagnostics.carried import Carried
-from rnnkit._diagnostics.causes import Cause, Change, confirmed, forward_only
+from rnnkit._diagnostics.causes import Change, blame, confirmed, forward_only
 from rnnkit._diagnostics.changes import changed, steps_from
 from rnnkit._diagnostics.compare import alike, apart, is_number, largest
 from rnnkit._diagnostics.events import Event, record
@@ -27,12 +27,9 @@ SINGLE = 16
 
 
 class Difference(NamedTuple):
-    """Where the chunks differ from the whole.
+    """In which output, and from which step on, the chunks differ from the whole, and how far.
 
-    Attributes:
-        output: which one.
-        step: the first step; None of what has no steps, as the last state.
-        off: by how much, in parts of the largest number.
+    The step is None where there are none, as in the last state; ``off`` is in parts of the largest.
     """
 
     output: int
@@ -45,10 +42,8 @@ class Stream:
 
     Attributes:
         baseline: the model on the whole sequence.
-        carried: how the state is passed along.
-        sizes: how many steps each chunk has.
-        given: the inputs of each chunk, with the state that it was given.
-        outputs: the leaves of what the model returned for each.
+        carried, sizes: how the state is passed along, and how many steps each chunk has.
+        given, outputs: the inputs of each chunk, with its state, and what the model returned.
     """
 
     def __init__(self, baseline: Baseline, carried: Carried, sizes: Sequence[int]) -> None:
@@ -196,8 +191,10 @@ def find_break(stream: Stream) -> Location:
             made |= {one.name: tuple(state) if len(state) > 1 else state[0]} if state else {}
 
     def passed(name: str, _: torch.nn.Module) -> Change:
-        state = [made[name]]
-        return lambda args, kwargs: from_state(args, kwargs, state.pop()) if state else None, None
+        def start(number: int, args: Any, kwargs: Any) -> Any:
+            return None if number else from_state(args, kwargs, made[name])
+
+        return {"before": start}
 
     event = _first_break(stream, whole, second)
     rows: list[Line] = []
@@ -207,17 +204,15 @@ def find_break(stream: Stream) -> Location:
     if not (event is None or (is_last and isinstance(event.module, KINDS))) or stream.holds():
         return Location(name, rows)
     for each in [name] if event else made:
-        label = each or "the model"
-        text = f"{label} does not start the second chunk from the state that it returned"
-        lost = Cause([("cause", text), ("fix", FIXES["streaming"])], passed)
+        text = "does not start the second chunk from the state that it returned"
+        lost = blame(f"{each or 'the model'} {text}", FIXES["streaming"], passed)
         groups = [[each], [*made]] if each in made else []
         if cause := confirmed(lost, groups, lambda watch: stream.holds(second=watch)):
             return Location(each, [*rows, *cause])
     if event is None or not getattr(event.module, "bidirectional", False):
         return Location(name, rows)
     text = f"{event.label} is bidirectional: its backward direction reads the chunks to come"
-    fix = f"{event.class_name}(..., bidirectional=False)"
-    back = Cause([("cause", text), ("fix", fix)], lambda _, module: (None, forward_only(module)))
+    back = blame(text, f"{event.class_name}(..., bidirectional=False)", forward_only)
     cause = confirmed(back, [[name]], lambda watch: stream.holds(watch, watch))
     return Location(name, [*rows, *cause])
 

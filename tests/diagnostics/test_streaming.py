@@ -253,7 +253,7 @@ def test_text_of_a_sequence_that_is_remembered() -> None:
     assert str(error.value) == snapshot("""\
 a new sequence does not start afresh: it depends on the one before
   cause      model.kept is kept from call to call
-  fix        y, state = layer(x, state), and return that state
+  fix        keep no state in the module: take it as an argument, and return it
   intended?  rnnkit.verify(..., skip=['streaming'])
   more       python -m rnnkit explain streaming\
 """)

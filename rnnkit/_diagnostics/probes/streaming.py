@@ -153,6 +153,7 @@ def _remembered(stream: Stream, prefix: str) -> tuple[str, list[Line], str] | No
     names = [f"{prefix}{name}" for name in kept_names(baseline, stream.given[1])[:NAMES]]
     verb = "is" if len(names) == 1 else "are"
     rows = [("cause", f"{', '.join(names)} {verb} kept from call to call")] if names else []
+    rows += [("fix", "keep no state in the module: take it as an argument, and return it")]
     return "a new sequence does not start afresh: it depends on the one before", rows, ""
 
 

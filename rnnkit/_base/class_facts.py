@@ -62,12 +62,12 @@ def note_subclass(kind: Any) -> None:
     facts = vars(kind).get("__rnnkit__")
     if facts is not None:
         OURS.setdefault(facts.torch_class, kind)
+        kind.__module__ = "rnnkit"
         return
     # A tool that mirrors our bases one by one derives from them, and from torch's class beside one.
     for base in (part for own in kind.__mro__ for part in (own, OURS.get(own) or own)):
         facts = vars(base).get("__rnnkit__")
         if facts is not None and not facts.is_user_subclass:
-            # With what is beside ours among the bases.
             added = [part for part in kind.__mro__ if part not in base.__mro__]
             names = {name for part in added for name in vars(part)}
             kind.__rnnkit__ = facts._replace(

@@ -1,6 +1,5 @@
 """What calls of layers and of cells share: initial states, torch's own class, and one step."""
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -29,9 +28,7 @@ def finish(kind: Any) -> None:
         getattr(kind, name).__qualname__ = name
 
 
-def set_options(
-    module: Any, known: tuple[str, ...], axes: Any, *, state_batch_first: bool = False
-) -> None:
+def set_options(module: Any, known: Any, axes: Any, *, state_batch_first: bool = False) -> None:
     """Keep the options that torch's class does not have, unless they are the default."""
     if state_batch_first:
         module.state_batch_first = True
@@ -80,10 +77,8 @@ def returned(layer: Any, state: Any) -> Any:
 
 
 def scripted(module: Any) -> torch.nn.Module:
-    """Return the module of torch's class that TorchScript compiles, and warn if it differs.
-
-    It does not refuse: a program that passes a state to each call is right there, too.
-    """
+    """Return the module of torch's class that TorchScript compiles, and warn if it differs."""
+    # It does not refuse: a program that passes a state to each call is right there, too.
     if overrides_initial_state(module):
         name = type(module).__name__
         warn(
@@ -95,9 +90,7 @@ def scripted(module: Any) -> torch.nn.Module:
     return torch_twin(module, module.__rnnkit__.torch_class)
 
 
-def run_step(
-    layer: Any, x_t: Any, state: Any, explain: Callable[[Any, Any, Any], None]
-) -> tuple[Any, Any]:
+def run_step(layer: Any, x_t: Any, state: Any, explain: Any) -> tuple[Any, Any]:
     """Run one step as a sequence of one; ``explain`` says what is wrong in a step's words."""
     check_step(layer, x_t)
     seq_axis = x_t.dim() - 1 if layer.batch_first else 0  # no question, for torch.fx

@@ -12,15 +12,10 @@ from rnnkit._base.class_facts import ClassFacts, note_subclass, proj_size_of
 from rnnkit._base.state import LSTMState, map_state, zeros
 from rnnkit._checks.arguments import check_batch_size, check_surplus
 from rnnkit._checks.cell_guards import MISFIT
+from rnnkit._checks.constructors import Device, checked_arguments
 from rnnkit._checks.guards import fitting_cell
-from rnnkit._checks.scope import check_scope
-from rnnkit._modules.calls import (
-    delegated,
-    finish,
-    needs_initial_state,
-    scripted,
-    with_initial_state,
-)
+from rnnkit._checks.scope import CELL_AXES, Axes, check_scope
+from rnnkit._modules import calls
 
 #: What a module carries, and what it takes as such.
 StateT = TypeVar("StateT")
@@ -40,6 +35,21 @@ class Cell(torch.nn.RNNCellBase, Generic[StateT, GivenT]):
     )
     axes: dict[str, str] | None = None
 
+    @checked_arguments
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        bias: bool = True,
+        device: Device = None,
+        dtype: torch.dtype | None = None,
+        *,
+        axes: Axes | None = None,
+    ) -> None:
+        init: Any = super().__init__  # that of torch's class beside
+        init(input_size, hidden_size, bias, device=device, dtype=dtype)
+        calls.set_options(self, CELL_AXES, axes)
+
     def __init_subclass__(cls, **options: Any) -> None:
         """Note what a subclass overrides."""
         super().__init_subclass__(**options)
@@ -58,11 +68,11 @@ class Cell(torch.nn.RNNCellBase, Generic[StateT, GivenT]):
         weights = None if compiling and not facts.is_projected else weights_of(self)
         weight = self._parameters.get("weight_ih") if weights is None else weights[0]
         state = fitting_cell(self, input, hx, weight)
-        if state is not MISFIT and needs_initial_state(self, hx):
-            hx = with_initial_state(self, input, hx)
+        if state is not MISFIT and calls.needs_initial_state(self, hx):
+            hx = calls.with_initial_state(self, input, hx)
             state = fitting_cell(self, input, hx, weight)
         if state is MISFIT:
-            return delegated(self, input, hx, weight)
+            return calls.delegated(self, input, hx, weight)
         batched = input.dim() > 1
         if self.axes is not None and batched:
             check_scope(self, self.axes, {"batch": input.size(0)})
@@ -106,15 +116,14 @@ class Cell(torch.nn.RNNCellBase, Generic[StateT, GivenT]):
         """
         check_batch_size(type(self).__name__, batch_size)
         front = () if batch_size is None else (batch_size,)
-        state: StateT = zeros(self, self.weight_hh, *front)
-        return map_state(lambda tensor: tensor.clone(), state)
+        return map_state(lambda t: t.clone(), zeros(self, self.weight_hh, *front))  # type: ignore[no-any-return]
 
     def __prepare_scriptable__(self) -> torch.nn.Module:
         """Hand TorchScript a module of torch's class, and warn of what it does not ask for."""
-        return scripted(self)
+        return calls.scripted(self)
 
 
-finish(Cell)
+calls.finish(Cell)
 
 
 def weights_of(cell: Any) -> tuple[Tensor | None, ...]:
@@ -150,13 +159,11 @@ def kernel_of(cell: Any) -> Any:
     return cell.__rnnkit__.kernel or of_rnn.get(getattr(cell, "nonlinearity", None))
 
 
-def _projected_step(cell: Any, input: Tensor, hx: Any, *weights: Any) -> tuple[Tensor, Tensor]:
+def _projected_step(cell: Any, input: Tensor, hx: Any, *_weights: Any) -> tuple[Tensor, Tensor]:
     """Run torch's kernel over a sequence of one step: torch has none for a step with projection."""
-    given = [*weights[: 4 if cell.bias else 2], cell.weight_hr]
     options = (bool(cell.bias), 1, 0.0, cell.training, False, False)
-    _, h, c = torch.lstm(
-        input.unsqueeze(0), [hx[0].unsqueeze(0), hx[1].unsqueeze(0)], given, *options
-    )
+    first = [part.unsqueeze(0) for part in hx]
+    _, h, c = torch.lstm(input.unsqueeze(0), first, sequence_weights(cell), *options)
     return h.squeeze(0), c.squeeze(0)
 
 

@@ -55,7 +55,8 @@ class RNNCell(Cell[Tensor, Tensor], torch.nn.RNNCell):  # type: ignore[misc]  # 
         *,
         axes: Axes | None = None,
     ) -> None:
-        super().__init__(input_size, hidden_size, bias, nonlinearity, device=device, dtype=dtype)
+        init: Any = super(Cell, self).__init__  # Cell's own is that of the others
+        init(input_size, hidden_size, bias, nonlinearity, device=device, dtype=dtype)
         set_options(self, CELL_AXES, axes)
 
 
@@ -85,20 +86,6 @@ class LSTMCell(Cell[LSTMState, Pair], torch.nn.LSTMCell):  # type: ignore[misc] 
     __rnnkit__: ClassVar[ClassFacts] = ClassFacts(
         torch.nn.LSTMCell, ("h", "c"), "LSTM", kernel=torch.lstm_cell
     )
-
-    @checked_arguments
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        bias: bool = True,
-        device: Device = None,
-        dtype: torch.dtype | None = None,
-        *,
-        axes: Axes | None = None,
-    ) -> None:
-        super().__init__(input_size, hidden_size, bias, device=device, dtype=dtype)
-        set_options(self, CELL_AXES, axes)
 
 
 class ProjectedLSTMCell(LSTMCell):
@@ -155,20 +142,6 @@ class GRUCell(Cell[Tensor, Tensor], torch.nn.GRUCell):  # type: ignore[misc]  # 
         torch.nn.GRUCell, ("hx",), "GRU", kernel=torch.gru_cell
     )
 
-    @checked_arguments
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        bias: bool = True,
-        device: Device = None,
-        dtype: torch.dtype | None = None,
-        *,
-        axes: Axes | None = None,
-    ) -> None:
-        super().__init__(input_size, hidden_size, bias, device=device, dtype=dtype)
-        set_options(self, CELL_AXES, axes)
-
 
 def empty_cell(layer: Any, input_size: int) -> Any:
     """Return a cell like those that a layer is made of, without numbers."""
@@ -180,7 +153,3 @@ def empty_cell(layer: Any, input_size: int) -> Any:
         # torch's layer goes by its mode, whatever is set later.
         cell.nonlinearity = layer.mode.removeprefix("RNN_").lower()
     return cell
-
-
-for _cell in (RNNCell, LSTMCell, ProjectedLSTMCell, GRUCell):
-    _cell.__module__ = "rnnkit"

@@ -11,7 +11,7 @@ from rnnkit._checks.objects import refuse_call_of_result
 from rnnkit._modules.cells import GRUCell, LSTMCell, RNNCell
 from rnnkit._modules.layers import GRU, LSTM, RNN
 
-OURS: dict[type[torch.nn.Module], type[torch.nn.Module]] = {
+OURS: dict[Any, Any] = {
     kind.__rnnkit__.torch_class: kind for kind in (RNN, LSTM, GRU, RNNCell, LSTMCell, GRUCell)
 }
 
@@ -39,11 +39,7 @@ class Converted:
     _caller: str = field(default="convert", compare=False)
 
     def __call__(self, *_: Any, **__: Any) -> NoReturn:
-        """Refuse: the model that was given is the one to call.
-
-        Raises:
-            ArgumentError: always.
-        """
+        """Raise an ArgumentError: the model that was given is the one to call."""
         refuse_call_of_result(self._caller)
 
     def __str__(self) -> str:
@@ -94,11 +90,7 @@ convert.__module__ = "rnnkit"
 revert.__module__ = "rnnkit"
 
 
-def _change(
-    caller: str,
-    model: torch.nn.Module,
-    table: dict[type[torch.nn.Module], type[torch.nn.Module]],
-) -> Converted:
+def _change(caller: str, model: torch.nn.Module, table: dict[Any, Any]) -> Converted:
     """Change the class of each module that is exactly of a class in the table."""
     check_model(caller, model)
     result = Converted(model=model, _caller=caller)

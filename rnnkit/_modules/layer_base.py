@@ -21,15 +21,7 @@ from rnnkit._checks.cell_guards import MISFIT
 from rnnkit._checks.diagnosis import explain_layer_step, explain_missing_kernel
 from rnnkit._checks.guards import fitting_layer
 from rnnkit._checks.scope import check_scope
-from rnnkit._modules.calls import (
-    delegated,
-    finish,
-    needs_initial_state,
-    returned,
-    run_step,
-    scripted,
-    with_initial_state,
-)
+from rnnkit._modules import calls
 from rnnkit._modules.cell_base import GivenT, StateT
 from rnnkit._modules.cells import empty_cell
 from rnnkit._modules.layer_run import checked_pieces, first_weight, rows_of, run_layer
@@ -83,11 +75,11 @@ class Layer(torch.nn.RNNBase, Generic[StateT, GivenT, CellT]):
         overrides_checks = all_valid and overrides_torch_checks(self)
         weight = None if overrides_checks else first_weight(self)
         state = fitting_layer(self, input, hx, weight)
-        if state is not MISFIT and needs_initial_state(self, hx):
-            hx = with_initial_state(self, input, hx)
+        if state is not MISFIT and calls.needs_initial_state(self, hx):
+            hx = calls.with_initial_state(self, input, hx)
             state = fitting_layer(self, input, hx, weight)
         if state is MISFIT:
-            return delegated(self, input, hx, weight, lengths=lengths, reset=reset)
+            return calls.delegated(self, input, hx, weight, lengths=lengths, reset=reset)
         if self.axes is not None:
             check_scope(self, self.axes, sizes_of_layer(self, input))
         pieces = None if all_valid else checked_pieces(self, input, weight, lengths, reset)
@@ -96,7 +88,7 @@ class Layer(torch.nn.RNNBase, Generic[StateT, GivenT, CellT]):
         except RuntimeError as error:
             explain_missing_kernel(self, input, hx, error)
             raise
-        return output, returned(self, state)
+        return output, calls.returned(self, state)
 
     if TYPE_CHECKING:  # torch's own is Any
 
@@ -143,11 +135,8 @@ class Layer(torch.nn.RNNBase, Generic[StateT, GivenT, CellT]):
         torch.Size([2, 5, 4])
         """
         check_batch_size(type(self).__name__, batch_size)
-        weight: Any = self._parameters.get("weight_ih_l0")
-        if weight is None:  # parametrized: computed once, where torch keeps it
-            weight = self._flat_weights[0]
         front = (rows_of(self),) if batch_size is None else (rows_of(self), batch_size)
-        state = map_state(lambda tensor: tensor.clone(), zeros(self, weight, *front))
+        state = map_state(lambda t: t.clone(), zeros(self, first_weight(self), *front))
         return layers_first(state) if self.state_batch_first else state  # type: ignore[no-any-return]
 
     @known_options
@@ -168,7 +157,7 @@ class Layer(torch.nn.RNNBase, Generic[StateT, GivenT, CellT]):
         >>> y_t.shape, state.c.shape
         (torch.Size([5, 4]), torch.Size([1, 5, 4]))
         """
-        return run_step(self, x_t, state, explain_layer_step)
+        return calls.run_step(self, x_t, state, explain_layer_step)
 
     def last_hidden(self, state: StateT) -> Tensor:
         """Return the last layer's h, its directions side by side: ``(batch, directions * hidden)``.
@@ -243,7 +232,7 @@ class Layer(torch.nn.RNNBase, Generic[StateT, GivenT, CellT]):
             sentence = f"{type(self).__name__}(..., state_batch_first=True) has no TorchScript form"
             fix = ("fix", "state_batch_first=False, and state.transpose(0, 1) in the caller")
             refusal(RnnkitError, "state_batch_first", sentence, "", fix, code="script-state")
-        return scripted(self)
+        return calls.scripted(self)
 
 
-finish(Layer)
+calls.finish(Layer)

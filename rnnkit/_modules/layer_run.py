@@ -1,9 +1,4 @@
-"""How a layer runs once its call is checked.
-
-Without lengths and resets that is what torch's ``forward`` comes to. With them, each piece of each
-sample runs by itself, on the paths of the kernels; while a compiler traces, by operators, one for
-each direction.
-"""
+"""How a layer runs once its call is checked: as one or, with lengths or resets, in pieces."""
 
 from typing import Any
 
@@ -37,12 +32,10 @@ Pieces = tuple[Lengths | None, Tensor | None, Any]
 
 def first_weight(layer: Any) -> Tensor:
     """Return a layer's first weight as the call will read it."""
-    weight: Any = None
-    if is_compiling():
-        # What torch's forward does first is not recorded twice.
-        weight = layer._parameters.get("weight_ih_l0")  # noqa: SLF001
-    else:
+    weight: Any = layer._parameters.get("weight_ih_l0")  # noqa: SLF001
+    if not is_compiling():  # what torch's forward does first is not recorded twice
         layer._update_flat_weights()  # noqa: SLF001
+        weight = None
     return layer._flat_weights[0] if weight is None else weight  # type: ignore[no-any-return]  # noqa: SLF001
 
 
@@ -72,32 +65,30 @@ def run_layer(
 ) -> tuple[Any, Any]:
     """Run a layer on a checked call, its weights up to date, and return what torch's returns."""
     mode, compiling = mode_of(layer), is_compiling()
-    # A line of its own: Dynamo may stop at the one above, and compiles again for whatever object is
-    # on the stack there and new in each call, as a bound method is.
-    kernel: Any = KERNELS.get(mode)
     counts, mask, initial = pieces or (None, None, None)
-    packed = isinstance(input, PackedSequence)
+    ends: Any
+    by_torch = pieces is None and (overrides_checks or mode not in KERNELS)
+    packed = not isinstance(input, Tensor)
+    if packed and not (by_torch or compiling):
+        return _run_packed(layer, input, hx)
     unbatched = not packed and input.dim() == SEQUENCE
     by_batch = layer.batch_first and not unbatched
     by_operator = compiling and not packed and uses_custom_op(input.shape[1 if by_batch else 0])
-    by_torch = compiling and not by_operator
-    if pieces is None and (kernel is None or overrides_checks or by_torch):
+    if by_torch or (pieces is None and compiling and not by_operator):
         return layer.__rnnkit__.torch_class.forward(layer, input, hx)  # type: ignore[no-any-return]
-    if packed:
-        return _run_packed(layer, input, hx)
     if unbatched:
         input, mask = input.unsqueeze(1), None if mask is None else mask.unsqueeze(1)
         hx, initial = (map_state(lambda t: t.unsqueeze(1), given) for given in (hx, initial))
     if hx is None:
         hx = zeros(layer, input, rows_of(layer), input.shape[0 if by_batch else 1])
     if pieces is None and not compiling:
-        output, *ends = kernel(input, hx, *_options(layer), by_batch)
+        output, *ends = KERNELS[mode](input, hx, *_options(layer), by_batch)
     else:
         input = input.transpose(0, 1) if by_batch else input
         restart = None if initial is None else tensors_of(initial)
         counts = None if counts is None or counts.is_full() else counts
         stack = stack_of(layer, by_operator=by_operator)
-        output, ends = run_stack(stack, input, tensors_of(hx), counts, mask, restart)
+        output, ends = run_stack(stack, input, tensors_of(hx), (counts, mask, restart))
         output = output.transpose(0, 1) if by_batch else output
     if unbatched:
         output, ends = output.squeeze(1), [part.squeeze(1) for part in ends]
@@ -122,24 +113,18 @@ def _run_packed(layer: Any, input: PackedSequence, hx: Any) -> tuple[PackedSeque
     return PackedSequence(output, sizes, order, back), ends
 
 
-def run_stack(
-    stack: Stack,
-    input: Tensor,
-    state: States,
-    counts: Lengths | None,
-    mask: Tensor | None,
-    initial: States | None,
-) -> Run:
+def run_stack(stack: Stack, input: Tensor, state: States, pieces: Pieces) -> Run:
     """Run a stack over ``(seq, batch, feature)`` by a path that works for whoever traces."""
+    counts, mask, _ = pieces
     if mask is None and stack.directions[0].by_operator:
         return run_padded(stack, input, state, counts)
     if mask is not None and takes_reset_operator(stack, input):
-        return run_reset_operators(stack, input, state, counts, mask, initial)
+        return run_reset_operators(stack, input, state, counts, mask, pieces[2])
     # Pieces are found by the values of a mask, and a relu may not run over padding.
     by_values = mask is not None or (stack.mode == "RNN_RELU" and counts is not None)
     traced = is_transformed() or is_jit_traced() or (mask is not None and is_meta_or_fake(mask))
     run = loop_stack if by_values and traced else paths.run
-    return run(stack, input, state, counts, mask, initial)
+    return run(stack, input, state, *pieces)
 
 
 def stack_of(layer: Any, *, by_operator: bool = False) -> Stack:

@@ -170,7 +170,3 @@ class GRU(Layer[Tensor, Tensor, GRUCell], torch.nn.GRU):
         options = (num_layers, bias, batch_first, dropout, bidirectional)
         super().__init__(input_size, hidden_size, *options, device=device, dtype=dtype)
         set_options(self, LAYER_AXES, axes, state_batch_first=state_batch_first)
-
-
-for _layer in (RNN, LSTM, GRU):
-    _layer.__module__ = "rnnkit"

@@ -63,7 +63,8 @@ def _run_steps(cell: Any, args: UnrollArgs) -> tuple[Tensor, Any]:
     by_parts = isinstance(cell, ByParts)
     if by_parts:
         input = cell.project(input)
-    if is_compiling() and needs_scan(steps, plain=by_parts):
+    # A user's cell may do what scan forbids: only an exporter has no other way.
+    if is_compiling() and is_dynamic_size(steps) and (by_parts or is_exporting()):
         return _run_scan(cell, args, input, valid, reset)
     if not by_parts and not is_compiling() and torch.is_inference_mode_enabled():
         hx = _counted(hx)
@@ -153,10 +154,6 @@ def _step(cell: Any, x_t: Tensor, hx: Any, step: int) -> Any:
         error.add_note(f"at step {step}, in {type(cell).__name__}")
         if hx is None:
             error.add_note("it has no initial_state(batch_size), and no hx was given")
-        elif is_of_layer(hx, x_t.shape[0]):
-            error.add_note(
-                f"a cell's state has the batch of {x_t.shape[0]} on axis 0, hx on axis 1"
-            )
         raise
     if versions(hx) != before:
         refuse_written(cell, hx, new, step)
@@ -165,14 +162,6 @@ def _step(cell: Any, x_t: Tensor, hx: Any, step: int) -> Any:
     if is_of_layer(new, x_t.shape[0]):
         refuse_of_layer(cell, new, x_t.shape[0], step)
     return new
-
-
-def needs_scan(steps: Any, *, plain: bool) -> bool:
-    """Return whether a compiler leaves a number of steps open, and scan may run the cell.
-
-    A user's cell may do what scan forbids: only an exporter has no other way.
-    """
-    return is_dynamic_size(steps) and (plain or is_exporting())
 
 
 def _run_scan(
@@ -206,15 +195,9 @@ def _run_scan(
     return _without_padding(output, valid), pytree.tree_unflatten(states, spec)
 
 
-def loop_stack(
-    stack: Stack,
-    input: Tensor,
-    state: States,
-    lengths: Lengths | None,
-    reset: Tensor | None,
-    initial: States | None,
-) -> Run:
+def loop_stack(stack: Stack, input: Tensor, state: States, *pieces: Any) -> Run:
     """Do what ``paths.run`` does step by step, for what torch's kernels have no rules for."""
+    lengths, reset, initial = pieces
 
     def run(direction: Direction, input: Tensor, start: States, restart: Any) -> Run:
         hx = state_of(start)

@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
 import torch
 from torch import Tensor
-from torch.compiler import is_compiling
 from torch.nn import functional
 
 from rnnkit._base.class_facts import overrides_initial_state
@@ -49,12 +48,6 @@ class Recurrent(torch.nn.Module, Generic[StateT]):
     (torch.Size([2, 7, 5]), torch.Size([2, 5]))
     """
 
-    batch_first: bool
-    dropout: float
-    axes: dict[str, str] | None
-    cells: torch.nn.ModuleList
-    reverse_cells: torch.nn.ModuleList | None
-
     @overload
     def __init__(
         self,
@@ -87,11 +80,13 @@ class Recurrent(torch.nn.Module, Generic[StateT]):
     ) -> None:
         """Take the cells as they are."""
         super().__init__()
-        self.batch_first = check_option("batch_first", batch_first)
-        self.dropout = float(check_option("dropout", dropout))
-        self.axes = None if axes is None else check_axes("Recurrent", axes, LAYER_AXES[:2])
-        self.cells = torch.nn.ModuleList(cells_of(cells, "cells"))
-        self.reverse_cells = None
+        self.batch_first: bool = check_option("batch_first", batch_first)
+        self.dropout: float = float(check_option("dropout", dropout))
+        self.axes: dict[str, str] | None = None
+        if axes is not None:
+            self.axes = check_axes("Recurrent", axes, LAYER_AXES[:2])
+        self.cells: torch.nn.ModuleList = torch.nn.ModuleList(cells_of(cells, "cells"))
+        self.reverse_cells: torch.nn.ModuleList | None = None
         if reverse_cells is not None:
             self.reverse_cells = torch.nn.ModuleList(cells_of(reverse_cells, "reverse_cells"))
             check_directions(self.cells, self.reverse_cells)
@@ -134,8 +129,8 @@ class Recurrent(torch.nn.Module, Generic[StateT]):
         if sizes and (has_missing_part(hx) or reset is not None) and overrides_initial_state(self):
             initial = self.initial_state(sizes.get("batch"))
         state = _checked_states(self, initial if hx is None else hx)
-        reset_states = _checked_states(self, initial)
-        options = {"batch_first": first, "lengths": lengths, "reset": reset}
+        restart = _checked_states(self, initial)
+        options: dict[str, Any] = {"batch_first": first, "lengths": lengths, "reset": reset}
         ends: list[Any] = []
         for place, directions in enumerate(_layers(self)):
             if place and self.dropout:
@@ -143,8 +138,7 @@ class Recurrent(torch.nn.Module, Generic[StateT]):
             outputs = []
             for reverse, cell in enumerate(directions):
                 at = len(ends)
-                of_cell = {"reverse": bool(reverse), "initial": reset_states[at]}
-                options |= of_cell | {"state": f"hx[{at}]"}
+                options |= {"reverse": bool(reverse), "initial": restart[at], "state": f"hx[{at}]"}
                 output, end = _run_cell(cell, input, state[at], place, options)
                 outputs.append(output)
                 ends.append(end)
@@ -241,8 +235,6 @@ def _explain_step(layer: Recurrent[Any], x_t: Tensor, state: Any) -> None:
 def _run_cell(
     cell: Any, input: Any, hx: Any, place: int, options: dict[str, Any]
 ) -> tuple[Tensor, Any]:
-    if is_compiling():
-        return run(cell, input, hx, "Recurrent", **options)
     try:
         return run(cell, input, hx, "Recurrent", **options)
     except Exception as error:

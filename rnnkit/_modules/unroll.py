@@ -171,8 +171,8 @@ def _run_plain(cell: Any, args: UnrollArgs, *, fused: bool, overrides: bool) -> 
     if not fused or lacks_kernel(direction.mode, proj_size_of(cell), input):
         return run_loop(ByParts(direction), args)
     initial = as_layer(args.initial) if overrides and args.reset is not None else None
-    options = (args.lengths, args.reset, initial)
-    output, ends = run_stack(Stack([[direction]]), input, as_layer(args.hx), *options)
+    pieces = (args.lengths, args.reset, initial)
+    output, ends = run_stack(Stack([[direction]]), input, as_layer(args.hx), pieces)
     return output, state_of([tensor.squeeze(0) for tensor in ends])
 
 

@@ -40,7 +40,8 @@ def scanned(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     def run(*args: Any, **options: Any) -> Any:
         monkeypatch.setattr(torchs, "scan", watched)
         monkeypatch.setattr(loop, "is_compiling", lambda: True)
-        monkeypatch.setattr(loop, "needs_scan", lambda *_, **__: True)
+        monkeypatch.setattr(loop, "is_exporting", lambda: True)
+        monkeypatch.setattr(loop, "is_dynamic_size", lambda _: True)
         results = rnnkit.unroll(*args, **options)
         watched.assert_called_once()
         return results

@@ -3,6 +3,8 @@
 import copy
 import io
 import pickle
+import warnings
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -12,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrizations, parametrize, prune
 
 import rnnkit
-from tests.strategies import CELLS, CLASSES, LAYERS
+from tests.strategies import CELLS, CLASSES, LAYERS, assert_same
 
 SEQ, BATCH, WIDTH, HIDDEN = 5, 2, 3, 4
 
@@ -20,12 +22,6 @@ SEQ, BATCH, WIDTH, HIDDEN = 5, 2, 3, 4
 def torchs(name: str) -> Any:
     """One of torch's modules, of its own class whatever the test does."""
     return getattr(nn, name)(WIDTH, HIDDEN)
-
-
-def first_tensor(module: nn.Module, input: Tensor) -> Tensor:
-    """What a recurrent module returns, without its state."""
-    result = module(input)
-    return result if isinstance(result, Tensor) else result[0]
 
 
 def input_for(name: str) -> Tensor:
@@ -41,8 +37,12 @@ class Double(nn.Module):
         return 2 * weight
 
 
-class Theirs(nn.LSTM):
-    """Somebody's subclass."""
+class OverTorch(nn.LSTM):
+    """Somebody's subclass of torch's class."""
+
+
+class OverOurs(rnnkit.LSTM):
+    """Somebody's subclass of rnnkit's class."""
 
 
 class Nested(nn.Module):
@@ -57,34 +57,78 @@ class Nested(nn.Module):
         self.deep = nn.Sequential(nn.Sequential(torchs("GRU")))
 
 
-def recurrent(model: nn.Module) -> list[nn.Module]:
-    """The recurrent modules of a model, in order."""
-    kinds = (nn.RNNBase, nn.RNNCellBase)
-    return [module for module in model.modules() if isinstance(module, kinds)]
+def kinds(model: nn.Module) -> list[type]:
+    """The classes of a model's recurrent modules, in order."""
+    recurrent = (nn.RNNBase, nn.RNNCellBase)
+    return [type(module) for module in model.modules() if isinstance(module, recurrent)]
+
+
+def normalise(module: nn.Module, weight: str) -> None:
+    """Parametrize two weights, one of them by torch's own function."""
+    parametrizations.weight_norm(module, weight)
+    parametrize.register_parametrization(module, weight.replace("hh", "ih"), Double())
+
+
+#: What people do to a module before it is converted; the second argument names its weight.
+DONE: dict[str, Callable[[Any, str], Any]] = {
+    "nothing": lambda *_: None,
+    "evaluation": lambda module, _: module.eval(),
+    "frozen": lambda module, weight: getattr(module, weight).requires_grad_(False),
+    "parametrized": normalise,
+    "pruned": lambda module, weight: prune.random_unstructured(module, weight, amount=0.5),
+}
+
+
+@pytest.mark.parametrize("done", DONE)
+def test_nothing_but_the_class_changes(done: str) -> None:
+    """Parameters, names, modes and numbers stay; only rnnkit's class checks the call."""
+    for name in CLASSES:
+        module, x = torchs(name), input_for(name)
+        weight = "weight_hh" if name in CELLS else "weight_hh_l0"
+        DONE[done](module, weight)
+        expected = module(x)
+
+        def facts(module: nn.Module = module) -> list[Any]:
+            named = [(key, id(one), one.requires_grad) for key, one in module.named_parameters()]
+            return [named, list(module.state_dict()), module.training]
+
+        before = facts()
+        for change, namespace, error in (
+            (rnnkit.convert, rnnkit, rnnkit.ShapeError),
+            (rnnkit.revert, nn, RuntimeError),
+        ):
+            change(module)
+
+            assert isinstance(module, getattr(namespace, name))
+            assert isinstance(module, getattr(rnnkit, name)) == (namespace is rnnkit)
+            assert facts() == before
+            assert_same(expected, module(x))
+            with pytest.raises(error) as caught:
+                module(x[..., 1:])
+            assert isinstance(caught.value, rnnkit.RnnkitError) == (namespace is rnnkit)
 
 
 def test_every_recurrent_module_changes_and_comes_back() -> None:
-    """All six classes, in lists, dicts and sequences, become rnnkit's, and torch's again."""
+    """All six classes, in lists, dicts and sequences; a second time changes nothing."""
     model = Nested()
-    before = [type(module) for module in recurrent(model)]
+    before = kinds(model)
 
+    assert not rnnkit.revert(model).changed
     done = rnnkit.convert(model)
-    assert [type(module) for module in recurrent(model)] == [
-        getattr(rnnkit, kind.__name__) for kind in before
-    ]
+    assert kinds(model) == [getattr(rnnkit, kind.__name__) for kind in before]
     assert type(model.linear) is nn.Linear
+    assert not rnnkit.convert(model).changed
 
     undone = rnnkit.revert(model)
-    assert [type(module) for module in recurrent(model)] == before
+    assert kinds(model) == before
     assert done.changed == undone.changed
-    assert not done.left
-    assert not undone.left
+    assert done.left == undone.left == {}
 
 
 def test_what_was_done_is_printed() -> None:
-    """The result has a line for each module."""
+    """The result has a line for each module; a name that reads as a number is quoted."""
     model = Nested()
-    model.listed.append(Theirs(WIDTH, HIDDEN))
+    model.listed.append(OverTorch(WIDTH, HIDDEN))
 
     assert str(rnnkit.convert(model)) == snapshot("""\
 7 modules changed, 1 left
@@ -95,14 +139,13 @@ def test_what_was_done_is_printed() -> None:
   changed  named.LSTMCell
   changed  named.GRUCell
   changed  deep.0.0
-  left     listed.3: Theirs is a subclass of torch.nn.LSTM, whose forward may differ\
+  left     listed.3: OverTorch is a subclass of torch.nn.LSTM, whose forward may differ\
 """)
-
-
-def test_the_model_itself_may_be_the_module() -> None:
-    """A layer alone is converted, and printed as the model itself."""
+    assert str(rnnkit.convert(nn.Sequential(torchs("GRU")))) == snapshot("""\
+1 module changed, 0 left
+  changed  '0'\
+""")
     layer = torchs("LSTM")
-
     assert str(rnnkit.convert(layer)) == snapshot("""\
 1 module changed, 0 left
   changed  (the model itself)\
@@ -110,189 +153,136 @@ def test_the_model_itself_may_be_the_module() -> None:
     assert type(layer) is rnnkit.LSTM
 
 
-def test_a_second_time_changes_nothing() -> None:
-    """A converted model has nothing to convert, and one of torch's nothing to revert."""
-    model = Nested()
+def test_what_is_shared_stays_shared() -> None:
+    """A module in two places is changed once; weights tied between two layers are tied still."""
+    shared, other = torchs("GRU"), torchs("GRU")
+    other.weight_hh_l0 = shared.weight_hh_l0
+    model = nn.ModuleDict({"first": shared, "second": shared, "third": other})
 
-    assert not rnnkit.revert(model).changed
-    rnnkit.convert(model)
-    assert not rnnkit.convert(model).changed
-
-
-@pytest.mark.parametrize("name", CLASSES)
-def test_parameters_and_names_stay(name: str) -> None:
-    """Parameters are the same objects under the same names, in the same order."""
-    model = nn.Sequential(torchs(name))
-    before = dict(model.named_parameters())
-
-    rnnkit.convert(model)
-
-    after = dict(model.named_parameters())
-    assert list(before) == list(after) == list(model.state_dict())
-    assert all(after[key] is before[key] for key in before)
-    rnnkit.revert(model)
-    assert all(dict(model.named_parameters())[key] is before[key] for key in before)
-
-
-@pytest.mark.parametrize("name", CLASSES)
-def test_results_stay(name: str) -> None:
-    """A converted module gives torch's numbers, and so does a reverted one."""
-    module, x = torchs(name), input_for(name)
-    expected = first_tensor(module, x)
-
-    rnnkit.convert(module)
-    assert torch.equal(first_tensor(module, x), expected)
-
-    rnnkit.revert(module)
-    assert torch.equal(first_tensor(module, x), expected)
-
-
-@pytest.mark.parametrize("name", CLASSES)
-def test_a_converted_module_checks_its_calls(name: str) -> None:
-    """After convert a wrong input is refused by rnnkit; after revert by torch."""
-    module, wrong = torchs(name), input_for(name)[..., 1:]
-
-    rnnkit.convert(module)
-    with pytest.raises(rnnkit.ShapeError):
-        module(wrong)
-
-    rnnkit.revert(module)
-    with pytest.raises(RuntimeError) as caught:
-        module(wrong)
-    assert not isinstance(caught.value, rnnkit.RnnkitError)
-
-
-def test_a_shared_module_stays_shared() -> None:
-    """A module in two places is changed once, and is one module still."""
-    shared = torchs("GRU")
-    model = nn.ModuleDict({"first": shared, "second": shared})
-
-    done = rnnkit.convert(model)
-
-    assert done.changed == ["first"]
+    assert rnnkit.convert(model).changed == ["first", "third"]
     assert model["first"] is model["second"] is shared
+    assert other.weight_hh_l0 is shared.weight_hh_l0
 
 
-def test_shared_parameters_stay_shared() -> None:
-    """Weights tied between two layers are tied still."""
-    model = nn.ModuleList([torchs("GRU"), torchs("GRU")])
-    model[1].weight_hh_l0 = model[0].weight_hh_l0
+def test_hooks_still_fire() -> None:
+    """Forward hooks, pre-hooks and hooks of weights are called, once a call."""
+    for name in CLASSES:
+        module, seen = torchs(name), list[str]()
+        module.register_forward_pre_hook(lambda *_, seen=seen: seen.append("before"))
+        module.register_forward_hook(lambda *_, seen=seen: seen.append("after"))
+        next(module.parameters()).register_hook(lambda _, seen=seen: seen.append("gradient"))
 
-    rnnkit.convert(model)
+        rnnkit.convert(module)
+        result = module(input_for(name))
+        (result if isinstance(result, Tensor) else result[0]).sum().backward()
 
-    assert model[1].weight_hh_l0 is model[0].weight_hh_l0
-
-
-@pytest.mark.parametrize("name", CLASSES)
-def test_hooks_still_fire(name: str) -> None:
-    """Forward hooks, pre-hooks and backward hooks are called, once a call."""
-    module, seen = torchs(name), []
-    module.register_forward_pre_hook(lambda *_: seen.append("before"))
-    module.register_forward_hook(lambda *_: seen.append("after"))
-    weight = next(module.parameters())
-    weight.register_hook(lambda _: seen.append("gradient"))
-
-    rnnkit.convert(module)
-    first_tensor(module, input_for(name)).sum().backward()
-
-    assert seen == ["before", "after", "gradient"]
-
-
-def test_modes_and_frozen_weights_stay() -> None:
-    """The training mode of each module, and whether a weight is trained, stay."""
-    model = Nested()
-    model.listed[0].eval()
-    model.listed[1].weight_hh_l0.requires_grad_(requires_grad=False)
-    modes = [module.training for module in model.modules()]
-    trained = [weight.requires_grad for weight in model.parameters()]
-
-    rnnkit.convert(model)
-
-    assert [module.training for module in model.modules()] == modes
-    assert [weight.requires_grad for weight in model.parameters()] == trained
+        assert seen == ["before", "after", "gradient"]
 
 
 def test_an_optimizer_goes_on() -> None:
     """Momentum gathered before convert is used after it: training goes as if nothing happened."""
-    x = torch.randn(SEQ, BATCH, WIDTH)
-    one = torchs("LSTM")
+    x, one = torch.randn(SEQ, BATCH, WIDTH), torchs("LSTM")
     other = copy.deepcopy(one)
-    ways = [
-        (one, torch.optim.Adam(one.parameters())),
-        (other, torch.optim.Adam(other.parameters())),
-    ]
+    ways = [(module, torch.optim.Adam(module.parameters())) for module in (one, other)]
 
     for turn in range(4):
         if turn == 2:
             rnnkit.convert(other)
         for module, optimizer in ways:
             optimizer.zero_grad()
-            first_tensor(module, x).square().sum().backward()
+            module(x)[0].square().sum().backward()
             optimizer.step()
 
-    for ours, theirs in zip(other.parameters(), one.parameters(), strict=True):
-        assert torch.equal(ours, theirs)
+    assert_same(list(one.parameters()), list(other.parameters()))
 
 
-@pytest.mark.parametrize("name", CLASSES)
-def test_parametrizations_stay(name: str) -> None:
-    """weight_norm and a user's parametrization give the same weights before, between, after."""
-    module, x = torchs(name), input_for(name)
-    suffix = "" if name in CELLS else "_l0"
-    parametrizations.weight_norm(module, f"weight_hh{suffix}")
-    parametrize.register_parametrization(module, f"weight_ih{suffix}", Double())
-    expected = first_tensor(module, x)
-
-    rnnkit.convert(module)
-    assert isinstance(module, getattr(rnnkit, name))
-    assert parametrize.is_parametrized(module, f"weight_hh{suffix}")
-    assert torch.equal(first_tensor(module, x), expected)
-
-    rnnkit.revert(module)
-    assert not isinstance(module, getattr(rnnkit, name))
-    assert torch.equal(first_tensor(module, x), expected)
-
-
-def test_a_parametrization_can_be_removed_afterwards() -> None:
-    """What was parametrized before convert is plain rnnkit once the parametrization is gone."""
+def test_parametrizations_and_pruning_can_be_removed_afterwards() -> None:
+    """What was parametrized or pruned before convert is plain rnnkit once that is gone."""
     module = torchs("LSTM")
     parametrize.register_parametrization(module, "weight_hh_l0", Double())
+    prune.random_unstructured(module, "weight_ih_l0", amount=0.5)
     expected = module.weight_hh_l0.detach().clone()
 
     rnnkit.convert(module)
     parametrize.remove_parametrizations(module, "weight_hh_l0")
+    prune.remove(module, "weight_ih_l0")
 
     assert type(module) is rnnkit.LSTM
     assert torch.equal(module.weight_hh_l0, expected)
+    assert int((module.weight_ih_l0 == 0).sum()) == module.weight_ih_l0.numel() // 2
 
 
-@pytest.mark.parametrize("name", CLASSES)
-def test_pruning_stays(name: str) -> None:
-    """A pruned weight is pruned still, and can be made permanent."""
-    module, x = torchs(name), input_for(name)
-    weight = "weight_hh" if name in CELLS else "weight_hh_l0"
-    prune.random_unstructured(module, weight, amount=0.5)
-    expected = first_tensor(module, x)
-
-    rnnkit.convert(module)
-    assert torch.equal(first_tensor(module, x), expected)
-
-    prune.remove(module, weight)
-    assert int((getattr(module, weight) == 0).sum()) == getattr(module, weight).numel() // 2
-
-
-def test_a_model_out_of_a_pickle() -> None:
-    """A model that was saved whole with torch's classes is converted once it is loaded."""
-    file, x = io.BytesIO(), torch.randn(SEQ, BATCH, WIDTH)
-    model = nn.Sequential(torchs("LSTM"))
+def test_pickles() -> None:
+    """A model that was saved with torch's classes is converted, and saved with rnnkit's."""
+    file, x, model = io.BytesIO(), torch.randn(SEQ, BATCH, WIDTH), nn.Sequential(torchs("LSTM"))
     torch.save(model, file)
     file.seek(0)
 
     loaded = torch.load(file, weights_only=False)
-    rnnkit.convert(loaded)
+    done = rnnkit.convert(loaded)
 
-    assert type(loaded[0]) is rnnkit.LSTM
-    assert torch.equal(loaded(x)[0], model(x)[0])
-    again = pickle.loads(pickle.dumps(loaded))
-    assert type(again[0]) is rnnkit.LSTM
-    assert torch.equal(again(x)[0], model(x)[0])
+    assert pickle.loads(pickle.dumps(done)) == done
+    for again in (loaded, pickle.loads(pickle.dumps(loaded))):
+        assert type(again[0]) is rnnkit.LSTM
+        assert_same(model(x), again(x))
+
+
+def test_subclasses_are_left() -> None:
+    """What somebody built on a class may rely on it; convert has nothing to say of rnnkit's."""
+    model = nn.ModuleList([OverTorch(WIDTH, HIDDEN), nn.GRU(WIDTH, HIDDEN), OverOurs(3, 4)])
+
+    done, undone = rnnkit.convert(model), rnnkit.revert(model)
+
+    assert kinds(model) == [OverTorch, nn.GRU, OverOurs]
+    assert done.changed == undone.changed == ["1"]
+    assert done.left == {"0": "OverTorch is a subclass of torch.nn.LSTM, whose forward may differ"}
+    assert undone.left == {"2": "OverOurs is a subclass of rnnkit.LSTM, whose forward may differ"}
+
+
+def test_options_that_torch_lacks_are_left_by_revert() -> None:
+    """A module that torch's class could not run as it is stays rnnkit's, and is named."""
+    for name in CLASSES:
+        options = {"axes": {"batch": "b"}, "state_batch_first": True}
+        for option in list(options)[: 1 if name in CELLS else 2]:
+            kind = getattr(rnnkit, name)
+            model = nn.Sequential(kind(WIDTH, HIDDEN, **{option: options[option]}))
+
+            assert rnnkit.revert(model).left == {"0": f"torch's class has no {option}"}
+            assert type(model[0]) is kind
+
+
+def test_wrapped_models() -> None:
+    """Names are those of the wrapper; a model that was compiled and has run gives what it gave."""
+    parallel = nn.DataParallel(nn.Sequential(nn.LSTM(WIDTH, HIDDEN)))
+    model, x = nn.Sequential(nn.GRUCell(WIDTH, HIDDEN)), torch.randn(2, WIDTH)
+    compiled: Any = torch.compile(model, backend="eager")
+    before = compiled(x)
+
+    assert rnnkit.convert(parallel).changed == ["module.0"]
+    assert rnnkit.convert(compiled).changed == ["_orig_mod.0"]
+    assert kinds(model) == [rnnkit.GRUCell]
+    torch.testing.assert_close(compiled(x), before)
+
+
+def quantized(model: nn.Module) -> Any:
+    """The model with its recurrent modules quantized, as far as torch finds them."""
+    with warnings.catch_warnings():
+        # torch announces the end of eager quantization, and of its tensors, at each call.
+        warnings.simplefilter("ignore")
+        return torch.ao.quantization.quantize_dynamic(model)
+
+
+def test_quantization_finds_what_revert_has_reverted() -> None:
+    """Eager dynamic quantization passes rnnkit's class by in silence, and takes the reverted."""
+    for name in CLASSES[1:]:  # torch does not quantize RNN
+        model, x = nn.Sequential(getattr(rnnkit, name)(WIDTH, HIDDEN)), input_for(name)
+        assert type(quantized(model)[0]) is getattr(rnnkit, name)
+
+        rnnkit.revert(model)
+        done = quantized(model)
+
+        assert type(done[0]).__module__.startswith("torch.ao.nn.quantized.dynamic")
+        exact, rounded = model(x), done(x)
+        while isinstance(exact, tuple):
+            exact, rounded = exact[0], rounded[0]
+        torch.testing.assert_close(rounded, exact, rtol=0, atol=0.05)

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import rnnkit
-from tests.strategies import assert_same, tensors_of
+from tests.modules.cells_of_users import LayerNormLSTMCell
+from tests.strategies import LAYERS, Case, assert_same, cases, gradients, tensors_of
 
 BATCH, SEQ, WIDTH = 2, 5, 3
 
@@ -41,7 +42,7 @@ def mixed(*, both: bool = True, **options: Any) -> rnnkit.Recurrent:
         rnnkit.LSTMCell(widths[2], 7),
     ]
     backward = [
-        rnnkit.LSTMCell(widths[0], 6),
+        LayerNormLSTMCell(widths[0], 6),
         rnnkit.RNNCell(widths[1], 2),
         rnnkit.GRUCell(widths[2], 5),
     ]
@@ -69,51 +70,32 @@ def by_hand(
     return x, tuple(ends)
 
 
-@given(
-    name=st.sampled_from(["RNN", "LSTM", "GRU"]),
-    layers=st.integers(1, 3),
-    directions=st.integers(1, 2),
-    proj_size=st.sampled_from([0, 2]),
-    batch_first=st.booleans(),
-    state=st.booleans(),
-    lengths=st.none() | st.lists(st.integers(0, SEQ), min_size=BATCH, max_size=BATCH),
-)
+@pytest.mark.parametrize("name", LAYERS)
+@given(data=st.data(), given_state=st.booleans(), cut=st.booleans())
 def test_layer_of_a_layers_cells(
-    name: str,
-    layers: int,
-    directions: int,
-    proj_size: int,
-    batch_first: bool,
-    state: bool,
-    lengths: list[int] | None,
+    name: str, data: st.DataObject, *, given_state: bool, cut: bool
 ) -> None:
     """Made of a layer's cells it is that layer: output, states, gradients."""
-    torch.manual_seed(0)
-    make: Any = getattr(rnnkit, name)
-    options: dict[str, Any] = {"num_layers": layers, "bidirectional": directions == 2}
-    if name == "LSTM":
-        options["proj_size"] = proj_size
-    layer = make(WIDTH, 4, batch_first=batch_first, dtype=torch.float64, **options)
-    cells = layer.cells()
-    reverse = cells[1::2] if directions == 2 else None
-    made = rnnkit.Recurrent(cells[::directions], reverse_cells=reverse, batch_first=batch_first)
-    shape = (BATCH, SEQ, WIDTH) if batch_first else (SEQ, BATCH, WIDTH)
-    x = torch.randn(shape, dtype=torch.float64, requires_grad=True)
-    hx = made.initial_state(BATCH) if state else None
-    hx = hx and tuple(rnnkit.states.to(one, torch.float64) for one in hx)
-    hx = hx and rnnkit.states.select(hx, list(range(BATCH)))
-    stacked = None if hx is None else rnnkit.states.from_layers(hx)
+    case: Case = data.draw(cases([name], ["padded"], [torch.float64]))
+    layer = case.module(rnnkit).eval()
+    cells, directions = layer.cells(), 1 + layer.bidirectional
+    reverse = cells[1::2] if layer.bidirectional else None
+    made = rnnkit.Recurrent(
+        cells[::directions], reverse_cells=reverse, batch_first=layer.batch_first
+    )
+    x, hx = case.numbers(), case.state() if given_state else None
+    counts = st.lists(st.integers(0, case.seq), min_size=case.batch, max_size=case.batch)
+    lengths = data.draw(counts) if cut else None
 
-    output, ends = made(x, hx, lengths=lengths)
-    expected, end = layer(x, stacked, lengths=lengths)
+    output, ends = made(x, rnnkit.states.to_layers(hx), lengths=lengths)
     actual = tensors_of((output, rnnkit.states.from_layers(ends)))
-    torch.testing.assert_close(actual, tensors_of((expected, end)))
-    found = [
-        torch.autograd.grad(t.square().sum(), [x, *layer.parameters()], materialize_grads=True)
-        for t in (output, expected)
-        if t.requires_grad
-    ]
-    torch.testing.assert_close(found[:1], found[1:])
+    expected = tensors_of(layer(x, hx, lengths=lengths))
+
+    torch.testing.assert_close(actual, expected, rtol=1e-10, atol=1e-10)
+    leaves = [x, *layer.parameters(), *(() if hx is None else tensors_of(hx))]
+    torch.testing.assert_close(
+        gradients(actual, leaves), gradients(expected, leaves), rtol=1e-10, atol=1e-10
+    )
 
 
 @pytest.mark.covering(2)
@@ -144,20 +126,15 @@ def test_states_layer_by_layer() -> None:
             assert tuple(t.shape[1] for t in state) == widths
 
 
-def test_initial_state_is_where_it_starts() -> None:
-    """No state and the initial one are the same, of a user's cell too."""
-    layer = rnnkit.Recurrent([Halving(), rnnkit.GRUCell(WIDTH, 4)])
-    x = torch.randn(SEQ, BATCH, WIDTH)
+def test_users_cells() -> None:
+    """One starts at its own initial state, and may read integers: token numbers, say."""
+    layer, x = rnnkit.Recurrent([Halving(), rnnkit.GRUCell(WIDTH, 4)]), torch.randn(SEQ, 2, WIDTH)
 
-    assert_same(layer(x), layer(x, layer.initial_state(BATCH)))
-
-
-def test_a_user_cell_may_read_integers() -> None:
-    """What a user's cell takes is not ours to refuse: token numbers, say."""
-    layer = rnnkit.Recurrent(Halving())
-
-    output, _ = layer(torch.tensor([[[2, 4, 6]], [[1, 3, 5]]]))
+    assert_same(layer(x), layer(x, layer.initial_state(2)))
+    output, _ = rnnkit.Recurrent(Halving())(torch.tensor([[[2, 4, 6]], [[1, 3, 5]]]))
     assert output.tolist() == [[[1.5, 2.5, 3.5]], [[1.25, 2.75, 4.25]]]
+    cells: Any = nn.ModuleList([rnnkit.GRUCell(3, 4), rnnkit.GRUCell(4, 5)])
+    assert list(rnnkit.Recurrent(cells).cells) == list(cells)
 
 
 def test_dropout_between_layers() -> None:
@@ -199,42 +176,26 @@ def test_copies_compute_the_same() -> None:
         assert repr(twin) == repr(layer)
 
 
-def test_names_of_the_weights() -> None:
-    """The weights are found by direction, layer and the cell's own names."""
-    layer = rnnkit.Recurrent(
-        [rnnkit.RNNCell(3, 4, bias=False)], reverse_cells=rnnkit.RNNCell(3, 4, bias=False)
-    )
+def test_printed_and_saved() -> None:
+    """It prints options, but for the defaults, and cells; weights are found by their places."""
+    cells = [rnnkit.RNNCell(3, 4, bias=False) for _ in range(2)]
+    layer = rnnkit.Recurrent(cells[0], reverse_cells=cells[1], batch_first=True, dropout=0.25)
 
+    assert repr(layer) == snapshot("""\
+Recurrent(
+  batch_first=True, dropout=0.25
+  (cells): ModuleList(
+    (0): RNNCell(3, 4, bias=False)
+  )
+  (reverse_cells): ModuleList(
+    (0): RNNCell(3, 4, bias=False)
+  )
+)\
+""")
+    assert "=" not in repr(rnnkit.Recurrent([rnnkit.RNNCell(3, 4)]))
     assert list(layer.state_dict()) == [
         *("cells.0.weight_ih", "cells.0.weight_hh"),
         *("reverse_cells.0.weight_ih", "reverse_cells.0.weight_hh"),
     ]
     assert layer.bidirectional
     assert not rnnkit.Recurrent(rnnkit.RNNCell(3, 4)).bidirectional
-
-
-def test_printed() -> None:
-    """It prints its options, but for the defaults, and its cells."""
-    one = rnnkit.Recurrent([rnnkit.RNNCell(3, 4)])
-    options = {"batch_first": True, "dropout": 0.25}
-
-    assert repr(one) == snapshot("""\
-Recurrent(
-  (cells): ModuleList(
-    (0): RNNCell(3, 4)
-  )
-)\
-""")
-    assert repr(
-        rnnkit.Recurrent(rnnkit.GRUCell(3, 4), reverse_cells=rnnkit.GRUCell(3, 4), **options)
-    ) == snapshot("""\
-Recurrent(
-  batch_first=True, dropout=0.25
-  (cells): ModuleList(
-    (0): GRUCell(3, 4)
-  )
-  (reverse_cells): ModuleList(
-    (0): GRUCell(3, 4)
-  )
-)\
-""")

@@ -1,5 +1,6 @@
 """``rnnkit.states``: a tensor, a pair, an LSTMState and a tuple of states, treated alike."""
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -15,14 +16,7 @@ from tests.strategies import assert_same, tensors_of
 
 ROWS, BATCH, HIDDEN, PROJ = 4, 3, 6, 5
 
-
-def tensors(*, cell: bool = False) -> tuple[Tensor, Tensor]:
-    """The h and c of a layer or a cell, of different widths, as with a projection."""
-    front = (BATCH,) if cell else (ROWS, BATCH)
-    return torch.randn(*front, PROJ), torch.randn(*front, HIDDEN)
-
-
-#: Every kind of state, made of a layer's or a cell's tensors.
+#: Every kind of state, made of a layer's or a cell's tensors, of different widths.
 STATES: dict[str, Callable[[Tensor, Tensor], Any]] = {
     "tensor": lambda h, _: h,
     "LSTMState": LSTMState,
@@ -30,19 +24,17 @@ STATES: dict[str, Callable[[Tensor, Tensor], Any]] = {
     "Recurrent's": lambda h, c: (h, LSTMState(h + 1, c), (c, h), c - 1),
 }
 kinds = pytest.mark.parametrize("kind", STATES)
-where = pytest.mark.parametrize("axis", [0, 1])
 
 
-def state_of(kind: str, axis: int) -> Any:
+def state_of(kind: str, axis: int = 1, *, rows: int = ROWS, batch: int = BATCH) -> Any:
     """A state of a kind: a cell's, with the batch on axis 0, or a layer's, with it on axis 1."""
-    return STATES[kind](*tensors(cell=axis == 0))
+    front = (batch,) if axis == 0 else (rows, batch)
+    return STATES[kind](torch.rand(*front, PROJ) + 1, torch.rand(*front, HIDDEN) + 1)
 
 
 def structure(state: Any) -> Any:
     """The types of a state, from the outside in."""
-    if isinstance(state, Tensor):
-        return Tensor
-    return (type(state), *map(structure, state))
+    return Tensor if isinstance(state, Tensor) else (type(state), *map(structure, state))
 
 
 def check(state: Any, actual: Any, by_hand: Callable[[Tensor], Tensor]) -> None:
@@ -51,161 +43,148 @@ def check(state: Any, actual: Any, by_hand: Callable[[Tensor], Tensor]) -> None:
     assert_same([by_hand(tensor) for tensor in tensors_of(state)], tensors_of(actual))
 
 
-@kinds
-@where
-def test_detach(kind: str, axis: int) -> None:
-    """Detach keeps the numbers, and cuts them from what made them."""
-    state = STATES[kind](*(t.requires_grad_() for t in tensors(cell=axis == 0)))
-
-    actual = states.detach(state)
-
-    check(state, actual, Tensor.detach)
-    assert all(tensor.requires_grad for tensor in tensors_of(state))
-    assert not any(tensor.requires_grad for tensor in tensors_of(actual))
+def kept(*flags: float) -> Callable[[Tensor, int], Tensor]:
+    """Keep the samples whose flag is 1, and set the others to zero."""
+    return lambda t, axis: t * torch.tensor(flags).view([-1, 1] if axis == 0 else [1, -1, 1])
 
 
-@kinds
-def test_to(kind: str) -> None:
-    """The arguments of ``to`` are those of Tensor.to: dtype, device, by position or by name."""
-    state = state_of(kind, 1)
-
-    check(state, states.to(state, torch.float64), Tensor.double)
-    check(state, states.to(state, dtype=torch.float64), Tensor.double)
-    assert {tensor.device.type for tensor in tensors_of(states.to(state, "meta"))} == {"meta"}
-
-
-INDICES: dict[str, tuple[Any, list[int]]] = {
-    "list": ([2, 0, 0, 1], [2, 0, 0, 1]),
-    "tuple": ((1, 2), [1, 2]),
-    "range": (range(1, 3), [1, 2]),
-    "int64": (torch.tensor([2, 2]), [2, 2]),
-    "int32": (torch.tensor([2, 0], dtype=torch.int32), [2, 0]),
-    "int16": (torch.tensor([2, 0, 2], dtype=torch.int16), [2, 0, 2]),
-    "uint8": (torch.tensor([2, 0], dtype=torch.uint8), [2, 0]),
-    "uint16": (torch.tensor([2, 0], dtype=torch.uint16), [2, 0]),
-    "uint64": (torch.tensor([2, 0], dtype=torch.uint64), [2, 0]),
-    "negative": ([-1, -3, 1], [2, 0, 1]),
-    "booleans": (torch.tensor([True, False, True]), [0, 2]),
-    "list of booleans": ([False, True, True], [1, 2]),
-    "0 and 1": ([0, 1, 1], [0, 1, 1]),
-    "0 and 1 in a tensor": (torch.tensor([1, 0, 0]), [1, 0, 0]),
-    "nothing": ([], []),
-    "no boolean": (torch.tensor([False, False, False]), []),
-    "slice": (slice(1, None), [1, 2]),
-    "slice in steps": (slice(None, None, 2), [0, 2]),
+#: What is done to the samples of a state: by rnnkit, and by hand to one tensor and its batch axis.
+ACTS: dict[str, tuple[Callable[..., Any], Callable[[Tensor, int], Tensor]]] = {
+    "select": (
+        lambda state, **options: states.select(state, [2, 0, 0, 1], **options),
+        lambda t, axis: t.index_select(axis, torch.tensor([2, 0, 0, 1])),
+    ),
+    "repeat": (
+        lambda state, **options: states.repeat(state, 2, **options),
+        lambda t, axis: t.index_select(axis, torch.tensor([0, 0, 1, 1, 2, 2])),
+    ),
+    "reset": (lambda state, **options: states.reset(state, [0, 1, 0], **options), kept(1, 0, 1)),
+    "cat": (
+        lambda state, **options: states.cat([state, state], **options),
+        lambda t, axis: torch.cat([t, t], axis),
+    ),
+    "expand": (lambda state, **options: states.expand(state, BATCH, **options), lambda t, _: t),
+}
+#: What is done to all of it.
+OTHERS: dict[str, tuple[Callable[..., Any], Callable[[Tensor, int], Tensor]]] = {
+    "detach": (states.detach, lambda t, _: t.detach()),
+    "to": (lambda state: states.to(state, torch.float64), lambda t, _: t.double()),
+    "to by name": (lambda state: states.to(state, dtype=torch.half), lambda t, _: t.half()),
+    "batch_first": (states.batch_first, lambda t, axis: t.transpose(0, axis)),
+    "from_batch_first": (states.from_batch_first, lambda t, axis: t.transpose(0, axis)),
 }
 
 
-@pytest.mark.covering(2)
-@pytest.mark.parametrize("index", INDICES)
 @kinds
-@where
-def test_select(kind: str, axis: int, index: str) -> None:
-    """Select picks samples by position, by booleans or by slice; 0 and 1 are positions."""
-    state = state_of(kind, axis)
-    given_as, positions = INDICES[index]
+@pytest.mark.parametrize("act", {**ACTS, **OTHERS})
+def test_each_tensor_is_treated_as_by_hand(act: str, kind: str) -> None:
+    """The kind of the state stays, and so does what is given; batch-first states are the same."""
+    run, by_hand = {**ACTS, **OTHERS}[act]
+    for axis in (0, 1):
+        state = state_of(kind, axis)
+        before = copy.deepcopy(state)
 
-    actual = states.select(state, given_as)
+        actual = run(state)
 
-    picked = torch.tensor(positions, dtype=torch.int64)
-    check(state, actual, lambda tensor: tensor.index_select(axis, picked))
+        check(state, actual, lambda tensor, axis=axis: by_hand(tensor, axis))
+        assert_same(before, state)
+        if act in ACTS:
+            # A cell's state has its batch on axis 0 always.
+            turned = run(states.batch_first(state), state_batch_first=True)
+            assert_same(states.batch_first(actual), turned)
+        elif "batch" in act:
+            # torch's kernels take no state that is otherwise.
+            assert all(tensor.is_contiguous() for tensor in tensors_of(actual))
 
 
-@given(order=st.permutations(range(BATCH)))
-def test_select_can_be_undone(order: list[int]) -> None:
-    """What a permutation has put in order, its inverse puts back."""
-    state = state_of("LSTMState", 1)
+INDICES: list[tuple[Any, list[int]]] = [
+    ((1, 2), [1, 2]),
+    (range(1, 3), [1, 2]),
+    *((torch.tensor([2, 0, 2], dtype=getattr(torch, kind)), [2, 0, 2])
+      for kind in ("int64", "int32", "int16", "uint8", "uint16", "uint64")),
+    ([-1, -3, 1], [2, 0, 1]),
+    (torch.tensor([True, False, True]), [0, 2]),
+    ([False, True, True], [1, 2]),
+    ([0, 1, 1], [0, 1, 1]),
+    (torch.tensor([1, 0, 0]), [1, 0, 0]),
+    ([], []),
+    (torch.tensor([False, False, False]), []),
+    (slice(1, None), [1, 2]),
+    (slice(None, None, 2), [0, 2]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_select_takes_positions_booleans_and_slices(axis: int) -> None:
+    """0 and 1 are positions; what a permutation has put in order, its inverse puts back."""
+    state = state_of("LSTMState", axis)
+    for index, positions in INDICES:
+        picked = torch.tensor(positions, dtype=torch.int64)
+        found = states.select(state, index)
+        check(state, found, lambda t, picked=picked: t.index_select(axis, picked))
+
+    order = [2, 0, 1]
     back = torch.tensor(order).argsort()
-
     assert_same(state, states.select(states.select(state, order), back))
-
-
-@kinds
-@where
-def test_repeat(kind: str, axis: int) -> None:
-    """Repeat keeps the copies of a sample together, the order of beams."""
-    state = state_of(kind, axis)
-    beams = torch.tensor([0, 0, 1, 1, 2, 2])
-
-    check(state, states.repeat(state, 2), lambda tensor: tensor.index_select(axis, beams))
 
 
 def test_repeat_is_what_a_repeated_batch_gives() -> None:
     """The repeated state is that of the batch with each sample repeated."""
     layer, x = rnnkit.LSTM(2, HIDDEN, 2), torch.randn(7, BATCH, 2)
-    _, state = layer(x)
-    _, expected = layer(x.repeat_interleave(4, dim=1))
 
-    torch.testing.assert_close(states.repeat(state, 4), expected)
+    expected = layer(x.repeat_interleave(4, dim=1))[1]
+
+    torch.testing.assert_close(states.repeat(layer(x)[1], 4), expected)
 
 
-@pytest.mark.covering(2)
-@pytest.mark.parametrize(
-    "mask",
-    [
-        torch.tensor([True, False, True]),
-        [True, False, True],
-        torch.tensor([1, 0, 1]),
-        torch.tensor([1.0, 0.0, 1.0]),
-        [1, 0, 1],
-        (1, 0, 1),
-    ],
-    ids=["booleans", "list of booleans", "integers", "floats", "list", "tuple"],
-)
-@kinds
-@where
-def test_reset(kind: str, axis: int, mask: Any) -> None:
-    """Samples that are marked, by booleans or by 1, become zero, the others stay."""
-    state = state_of(kind, axis)
-    kept = torch.tensor([0.0, 1.0, 0.0]).view([-1, 1] if axis == 0 else [1, -1, 1])
-
-    check(state, states.reset(state, mask), lambda tensor: tensor * kept)
+MASKS: list[Any] = [
+    torch.tensor([True, False, True]), [True, False, True], torch.tensor([1, 0, 1]),
+    torch.tensor([1.0, 0.0, 1.0]), [1, 0, 1], (1, 0, 1),
+]  # fmt: skip
 
 
 @kinds
-@where
-def test_reset_to_a_state(kind: str, axis: int) -> None:
-    """Samples that are marked start from the state that is given."""
-    state, initial = state_of(kind, axis), state_of(kind, axis)
-    mask = torch.tensor([True, False, True])
-
-    actual = states.reset(state, mask, initial=initial)
-
-    for sample, fresh in enumerate(mask.tolist()):
-        expected = states.select(initial if fresh else state, [sample])
-        assert_same(expected, states.select(actual, [sample]))
-    assert structure(actual) == structure(state)
-
-
-def test_reset_to_h_alone() -> None:
-    """None for c means zeros, as it does in a call."""
-    state = rnnkit.LSTMState(torch.ones(2, 3), torch.ones(2, 3))
-
-    actual = states.reset(state, [0, 1], initial=(torch.full((2, 3), 2.0), None))
-
-    assert actual.h.tolist() == [[1.0] * 3, [2.0] * 3]
-    assert actual.c.tolist() == [[1.0] * 3, [0.0] * 3]
+def test_reset_starts_samples_again(kind: str) -> None:
+    """Samples that are marked, by booleans or by 1, are those of the initial state, or zeros."""
+    for axis in (0, 1):
+        state, initial = state_of(kind, axis), state_of(kind, axis)
+        for mask in MASKS:
+            check(state, states.reset(state, mask), lambda t, axis=axis: kept(0, 1, 0)(t, axis))
+            actual = states.reset(state, mask, initial=initial)
+            for sample, fresh in enumerate((1, 0, 1)):
+                expected = states.select(initial if fresh else state, [sample])
+                assert_same(expected, states.select(actual, [sample]))
+            # None, in a state or for all of it, is zeros.
+            begun = states.reset(None, mask, initial)
+            check(initial, begun, lambda t, axis=axis: kept(1, 0, 1)(t, axis))
 
 
-def test_reset_ends_a_state_that_is_no_number() -> None:
-    """A NaN is gone after the reset, and has no gradient."""
-    h = torch.randn(BATCH, HIDDEN)
-    h[1] = torch.nan
-    h.requires_grad_()
+@pytest.mark.parametrize("place", [0, 1])
+def test_reset_of_half_a_pair(place: int) -> None:
+    """None for one of a pair is zeros, in the state, in a part of it and in the initial one."""
+    full = [torch.zeros(2, 3, 4), torch.zeros(2, 3, 4)]
+    full[1 - place] = torch.rand(2, 3, 4)
+    half: Any = [None if k == place else one for k, one in enumerate(full)]
+    whole = (torch.rand(2, 3, 4), torch.rand(2, 3, 4))
+    for make in (tuple, LSTMState._make):
+        expected = states.reset(make(full), [1, 0, 1], whole)
+        actual = states.reset(make(half), [1, 0, 1], whole)
 
-    fresh = states.reset(h, [0, 1, 0])
-    fresh.sum().backward()
+        assert type(actual) is type(make(full))
+        assert_same(expected, actual)
+        of_several: Any = states.reset((None, make(half)), [1, 0, 1], (whole, whole))
+        assert_same((states.reset(None, [1, 0, 1], whole), expected), of_several)
+        expected = states.reset(whole, [1, 0, 1], make(full))
+        assert_same(expected, states.reset(whole, [1, 0, 1], make(half)))
 
-    assert fresh.isfinite().all()
-    assert h.grad is not None
-    assert h.grad.tolist() == [[1.0] * HIDDEN, [0.0] * HIDDEN, [1.0] * HIDDEN]
 
-
-@pytest.mark.parametrize("initial", [False, True])
 @pytest.mark.parametrize("made_in", [torch.no_grad, torch.inference_mode])
-def test_reset_by_a_mask_that_is_used_again(made_in: Any, *, initial: bool) -> None:
-    """A mask may come from inference mode, and be written into before the backward pass."""
+@pytest.mark.parametrize("initial", [False, True])
+def test_gradients_of_reset(made_in: Any, *, initial: bool) -> None:
+    """A NaN is gone after it, and has no gradient; a mask may be used again before backward."""
     h, fresh = (torch.randn(BATCH, HIDDEN, requires_grad=True) for _ in range(2))
+    with torch.no_grad():
+        h[0] = torch.nan
     with made_in():
         mask = torch.tensor([True, False, False])
 
@@ -214,77 +193,70 @@ def test_reset_by_a_mask_that_is_used_again(made_in: Any, *, initial: bool) -> N
         mask.logical_not_()
     result.sum().backward()
 
+    assert result.isfinite().all()
     expected = torch.tensor([[0.0], [1.0], [1.0]]).expand(BATCH, HIDDEN)
     assert_same(expected, h.grad)
     assert fresh.grad is None or torch.equal(fresh.grad, 1 - expected)
 
 
-@pytest.mark.parametrize("act", ["select", "repeat", "reset", "reset to a state"])
-@kinds
-def test_batch_first_states(kind: str, act: str) -> None:
-    """With state_batch_first=True each function does to a batch-first state what it does else."""
-    state = state_of(kind, 1)
-    acts: dict[str, Callable[..., Any]] = {
-        "select": lambda one, **options: states.select(one, [2, 0], **options),
-        "repeat": lambda one, **options: states.repeat(one, 2, **options),
-        "reset": lambda one, **options: states.reset(one, [0, 1, 1], **options),
-        "reset to a state": lambda one, **options: states.reset(one, [0, 1, 1], one, **options),
-    }
-
-    expected = states.batch_first(acts[act](state))
-    actual = acts[act](states.batch_first(state), state_batch_first=True)
-
-    assert_same(expected, actual)
-    assert structure(actual) == structure(state)
+sizes = st.integers(1, 4)
 
 
-@pytest.mark.parametrize("act", ["select", "repeat", "reset"])
-def test_cell_state_has_its_batch_on_axis_0_always(act: str) -> None:
-    """A cell's state is the same with state_batch_first and without."""
-    state = state_of("LSTMState", 0)
-    argument: Any = {"select": [1, 0], "repeat": 3, "reset": [1, 0, 0]}[act]
-    function = getattr(states, act)
+@given(kind=st.sampled_from(list(STATES)), rows=sizes, batch=sizes, first=st.booleans())
+def test_expanded_is_each_sample_the_same(kind: str, rows: int, batch: int, first: bool) -> None:
+    """Every sample of an expanded state is the one that was given, in memory of its own."""
+    one = state_of(kind, rows=rows, batch=1)
+    one = states.batch_first(one) if first else one
 
-    assert_same(function(state, argument), function(state, argument, state_batch_first=True))
+    whole = states.expand(one, batch, state_batch_first=first)
 
-
-@kinds
-def test_batch_first_and_back(kind: str) -> None:
-    """batch_first exchanges the first two axes, from_batch_first exchanges them back."""
-    state = state_of(kind, 1)
-
-    turned = states.batch_first(state)
-
-    check(state, turned, lambda tensor: tensor.transpose(0, 1))
-    check(state, states.from_batch_first(turned), lambda tensor: tensor)
-    for tensor in tensors_of(turned) + tensors_of(states.from_batch_first(turned)):
-        # torch's kernels take no state that is otherwise.
-        assert tensor.is_contiguous()
+    check(one, whole, lambda t: torch.cat([t] * batch, dim=0 if first else 1))
+    assert all(tensor.is_contiguous() for tensor in tensors_of(whole))
+    alone = states.expand(one, None, state_batch_first=first)
+    check(one, alone, lambda t: t.squeeze(0 if first else 1))
 
 
-@kinds
-def test_batch_first_leaves_states_without_that_axis(kind: str) -> None:
-    """A cell's state, or that of unbatched input, has nothing to exchange."""
-    state = state_of(kind, 0)
+def test_a_learned_state_gets_the_gradients_of_all_samples() -> None:
+    """The gradient of the one state is the sum over samples; a pair may be half expanded."""
+    h0 = torch.nn.Parameter(torch.rand(1, 4))
 
-    check(state, states.batch_first(state), lambda tensor: tensor)
-    check(state, states.from_batch_first(state), lambda tensor: tensor)
+    wide = states.expand(LSTMState(h0, torch.rand(5, 4)), 5)
+    wide.h.sum().backward()
+
+    assert wide.c.shape == (5, 4)
+    assert_same(torch.full((1, 4), 5.0), h0.grad)
 
 
-@kinds
-@where
-def test_states_given_are_left_as_they_were(kind: str, axis: int) -> None:
-    """No function changes the state that it is given."""
-    state = state_of(kind, axis)
-    kept = [tensor.clone() for tensor in tensors_of(state)]
+@given(
+    kind=st.sampled_from(list(STATES)),
+    rows=sizes,
+    batches=st.lists(sizes, min_size=1),
+    first=st.booleans(),
+)
+def test_joined_and_selected_is_each_again(
+    kind: str, rows: int, batches: list[int], first: bool
+) -> None:
+    """From states that are joined, select gives back each of them."""
+    parts = [state_of(kind, rows=rows, batch=batch) for batch in batches]
+    parts = [states.batch_first(part) if first else part for part in parts]
 
-    for act in (
-        lambda: states.select(state, [1, 1]),
-        lambda: states.repeat(state, 2),
-        lambda: states.reset(state, [1, 1, 1]),
-        lambda: states.batch_first(state),
-    ):
-        for tensor in tensors_of(act()):
-            assert tensor.isfinite().all()
+    whole = states.cat(parts, state_batch_first=first)
 
-    assert_same(kept, tensors_of(state))
+    start = 0
+    for part, batch in zip(parts, batches, strict=True):
+        found = states.select(whole, slice(start, start + batch), state_batch_first=first)
+        check(part, found, lambda tensor: tensor)
+        start += batch
+
+
+def test_none_goes_through() -> None:
+    """None, the initial state everywhere, is None afterwards, and so is a None in a pair."""
+    h = torch.rand(2, BATCH, 3)
+    for run, _ in {**ACTS, **OTHERS}.values():
+        assert run(None) is None
+        half = run((h, None))
+        assert half[1] is None
+        assert_same(run(h), half[0])
+    assert states.from_layers([None, None]) is None
+    assert states.to_layers(None) is None
+    assert states.bridge(None) is None

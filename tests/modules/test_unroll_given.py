@@ -1,5 +1,6 @@
 """What ``unroll`` takes: whole numbers of a user's cell, a part of a pair, a state without a batch."""
 
+import itertools
 from typing import Any
 
 import pytest
@@ -32,38 +33,6 @@ def test_whole_numbers_for_a_users_cell() -> None:
     output, state = rnnkit.unroll(Embedded(), torch.ones(7, 5, 3, dtype=torch.int64))
     assert torch.equal(state, torch.full((5, 4), 21.0))
     assert torch.equal(output[0], torch.full((5, 4), 3.0))
-
-
-@pytest.mark.parametrize(
-    "given", [(None, None), (torch.ones(4), torch.ones(4)), [torch.ones(4), None]]
-)
-def test_pair_of_one_sequence(given: Any) -> None:
-    """Each form of the pair that a cell takes for one step is taken for one sequence."""
-    output, state = rnnkit.unroll(rnnkit.LSTMCell(3, 4), torch.ones(7, 3), given)
-    assert output.shape == (7, 4)
-    assert state.h.shape == state.c.shape == (4,)
-
-
-@pytest.mark.covering(2)
-@pytest.mark.parametrize("batch", [0, 1, 5])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize("missing", ["h", "c", "both"])
-def test_zeros_for_what_is_missing(batch: int, dtype: torch.dtype, missing: str) -> None:
-    """None in a pair stands for zeros, of a projected cell too."""
-    for cell in (
-        rnnkit.LSTMCell(3, 4, dtype=dtype),
-        rnnkit.LSTM(3, 4, proj_size=2, dtype=dtype).cells()[0],
-    ):
-        x = torch.ones(7, batch, 3, dtype=dtype)
-        zeros = cell.initial_state(batch)
-        whole = rnnkit.LSTMState(zeros.h + 1, zeros.c + 1)
-        names = ("h", "c") if missing == "both" else (missing,)
-        given = [None if name in names else getattr(whole, name) for name in ("h", "c")]
-        filled_up = [zeros[k] if part is None else part for k, part in enumerate(given)]
-        for one, other in zip(
-            rnnkit.unroll(cell, x, given)[1], rnnkit.unroll(cell, x, filled_up)[1], strict=True
-        ):
-            assert torch.equal(one, other)
 
 
 def test_zeros_lie_where_the_input_lies() -> None:
@@ -113,37 +82,37 @@ class Hooked(rnnkit.LSTMCell):
         return super().forward(input, hx)
 
 
-CALLS: list[dict[str, Any]] = [
-    {},
-    {"lengths": [4, 0]},
-    {"reset": [[0, 1], [0, 0], [1, 0], [0, 1]]},
-    {"return_states": True, "lengths": [4, 2]},
-]
+#: Options of a call, by the number of samples.
+CALLS: dict[int | None, list[dict[str, Any]]] = {
+    2: [
+        {},
+        {"lengths": [4, 0]},
+        {"reset": [[0, 1], [0, 0], [1, 0], [0, 1]]},
+        {"return_states": True, "lengths": [4, 2]},
+    ],
+    None: [{}, {"reset": [0, 0, 1, 0]}],
+    0: [{}],
+}
 
 
-@pytest.mark.covering(3)
-@pytest.mark.parametrize("options", CALLS, ids=lambda options: "-".join(options) or "plain")
-@pytest.mark.parametrize("missing", [0, 1])
-@pytest.mark.parametrize("sequences", [2, None])
-@pytest.mark.parametrize("kind", [Learned, Hooked])
-def test_the_first_state_of_a_cell_for_what_is_missing(
-    kind: Any, sequences: int | None, missing: int, options: dict[str, Any]
-) -> None:
+@pytest.mark.parametrize("samples", CALLS)
+@pytest.mark.parametrize("kind", ["ours", "projected", "learned", "hooked"])
+def test_the_first_state_of_a_cell_for_what_is_missing(kind: str, samples: int | None) -> None:
     """None in a pair stands for the cell's own first state, with lengths and resets too."""
-    cell, x = kind(3, 4), torch.randn(4, *(() if sequences is None else (2,)), 3)
-    if sequences is None and options:
-        options = {"reset": [0, 0, 1, 0]}
-    first = cell.initial_state(sequences)
-    whole: list[Any] = [first.h + 0.5, first.c + 0.5]
-    half: list[Any] = list(whole)
-    whole[missing], half[missing] = first[missing], None
+    makes: dict[str, Any] = {"ours": rnnkit.LSTMCell, "learned": Learned, "hooked": Hooked}
+    cell = makes[kind](3, 4) if kind in makes else rnnkit.ProjectedLSTMCell(3, 4, 2)
+    x, first = torch.randn(4, *(() if samples is None else (samples,)), 3), None
+    first = cell.initial_state(samples)
+    for options, missing in itertools.product(CALLS[samples], ([0], [1], [0, 1])):
+        whole: list[Any] = [part if k in missing else part + 0.5 for k, part in enumerate(first)]
+        half = [None if k in missing else part for k, part in enumerate(whole)]
 
-    expected = rnnkit.unroll(cell, x, tuple(whole), **options)
+        expected = rnnkit.unroll(cell, x, tuple(whole), **options)
 
-    for given in (tuple(half), half):
-        assert_same(expected, rnnkit.unroll(cell, x, given, **options))
-    if "return_states" not in options:
-        assert_same(expected, rnnkit.Recurrent(cell)(x, (tuple(half),), **options))
+        for given in (tuple(half), half):
+            assert_same(expected, rnnkit.unroll(cell, x, given, **options))
+        if "return_states" not in options:
+            assert_same(expected, rnnkit.Recurrent(cell)(x, (tuple(half),), **options))
 
 
 @pytest.mark.parametrize("half", [False, True])

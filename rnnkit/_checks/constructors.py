@@ -61,6 +61,18 @@ def is_truth(value: Any) -> bool:
     return (isinstance(value, Integral) or type(value).__module__ == "numpy") and value in (0, 1)
 
 
+def _is_device(value: Any) -> bool:
+    try:
+        return value is None or torch.device(value) is not None
+    except (RuntimeError, ValueError, OverflowError, TypeError):
+        return False
+
+
+def _is_dtype(dtype: Any) -> bool:
+    real = isinstance(dtype, torch.dtype) and (dtype.is_floating_point or dtype.is_complex)
+    return dtype is None or dtype is float or real  # torch takes Python's own float for float64
+
+
 def _count(least: int, expected: str, sentence: str, kind: Any = object) -> Rule:
     def fits(value: Any) -> bool:
         is_int = is_index(value) and isinstance(value, kind)
@@ -74,7 +86,6 @@ ONE = "an int from 1", "{name} must be greater than zero"
 SIZE = _count(1, *ONE, Integral)
 FLAG = Rule(lambda value: isinstance(value, bool), "True or False", "", "bool")
 # fmt: off
-# torch checks the dtype and the device itself, and says so in its own words.
 RULES = {
     "input_size": SIZE,
     "hidden_size": SIZE,
@@ -88,6 +99,10 @@ RULES = {
                     "representing the probability of an element being zeroed"),
     "nonlinearity": Rule(lambda name: name in ("tanh", "relu"), "'tanh' or 'relu'",
                          "Unknown nonlinearity '{value}'. Select from 'tanh' or 'relu'."),
+    "dtype": Rule(_is_dtype, "torch.float32, torch.float64, torch.bfloat16 or torch.float16",
+                  "{name} should be a floating-point torch.dtype, got: {value}"),
+    "device": Rule(_is_device, "for example 'cpu', 'cuda' or 'cuda:1'",
+                   "{name} should be a torch.device or its name, got: {value}"),
 }
 # fmt: on
 
@@ -191,6 +206,8 @@ def _refuse(name: str, rule: Rule, argument: str, value: Any, written: str) -> N
         fix = f"a string counts as true whatever it says: {argument}=True or {argument}=False"
     elif rule is FLAG:
         fix = f"{argument}={bool(value) if isinstance(value, int) else 'True or False'}"
+    elif argument == "dtype" and isinstance(getattr(torch, f"{value}", None), torch.dtype):
+        fix = f"dtype=torch.{value}"
     elif isinstance(value, bool) and argument in {"num_layers", "hidden_size", "input_size"}:
         fix = f"pass options by name: {name}(..., batch_first={value}) or bias={value}"
     elif rule.type == "int" and math.isfinite(number) and meant != number:

@@ -9,19 +9,14 @@ from rnnkit._base.message import BRIEF_LENGTH, bounded, brief
 
 #: What people call an argument, by its name here; the second name is that of a step's.
 MEANT = {
-    "units": "hidden_size",
-    "input_dim": "input_size",
-    "use_bias": "bias",
-    "activation": "nonlinearity",
-    "batch_first": "state_batch_first",
-    "hx": "state",
-    "input": "x_t",
+    "units": "hidden_size", "input_dim": "input_size", "use_bias": "bias",
+    "activation": "nonlinearity", "batch_first": "state_batch_first",
+    "hx": "state", "input": "x_t", "input_lengths": "lengths",
     **dict.fromkeys(["x", "inputs", "input_", "inp", "data", "sequence", "x_t"], "input"),
     **dict.fromkeys(["state", "states", "hidden", "hidden_state", "initial_state"], "hx"),
     **dict.fromkeys(["h", "h0", "h_0", "h_n", "hc", "carry", "init_state", "prev_state"], "hx"),
     **dict.fromkeys(["lens", "length", "seq_lens", "seq_lengths", "sequence_length"], "lengths"),
-    "input_lengths": "lengths",
-}
+}  # fmt: skip
 RESET = re.compile("reset|done|start|begin|boundar|terminat|trunc|episode|is_first|is_init")
 STATE = re.compile("state|hidden|cell")
 CELL_STATES = {"c", "c0", "c_0", "cx", "cell", "cell_state"}

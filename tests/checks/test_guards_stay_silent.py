@@ -111,27 +111,26 @@ def test_right_calls(dtype: torch.dtype) -> None:
 
 
 def test_mixed_dtypes_under_autocast() -> None:
-    """Autocast brings inputs, states and weights of several dtypes together."""
+    """Autocast brings inputs, states and weights of several dtypes together; c may have its own."""
     for case in right_cases():
         module = case.module(rnnkit)
         low = dataclasses.replace(case, dtype=torch.bfloat16)
         with torch.autocast("cpu", dtype=torch.bfloat16):
             for hx in states(case):
                 module(low.input(), hx)
+    x, c = torch.zeros(5, 3, dtype=torch.float64), torch.zeros(1, 4)
+    rnnkit.LSTMCell(3, 4).double()(x[:1], (c.double(), c))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        rnnkit.LSTM(3, 4).double()(x, (c.double(), c))
 
 
-def test_cells_of_projected_layers() -> None:
-    """The cell of an LSTM with a projection takes its pair in all forms, batched or not."""
-    cell = PROJECTED
+def test_projected_cells_and_no_samples() -> None:
+    """A projected cell takes its pair in all forms; a batch of no samples is right in torch, too."""
     for batch in (None, 1, 5):
         x = torch.zeros(3 if batch is None else (batch, 3))
-        h, c = cell.initial_state(batch)
+        h, c = PROJECTED.initial_state(batch)
         for hx in (None, (h, c), [h, c], (h, None), (None, c), (None, None)):
-            cell(x, hx)
-
-
-def test_no_samples() -> None:
-    """A batch of no samples is right where torch takes it."""
+            PROJECTED(x, hx)
     for name in (*LAYERS, *CELLS):
         case = Case(name=name, input_size=3, hidden_size=4, batch=0, seq=7)
         for hx in states(case):
@@ -140,26 +139,23 @@ def test_no_samples() -> None:
 
 def test_lengths_and_resets() -> None:
     """Neither do calls with lengths and resets, of layers, cells, cells of users, and steps."""
-    lengths, reset = [7, 2, 5], torch.zeros(7, 3, dtype=torch.bool)
+    lengths, reset, x = [7, 2, 5], torch.zeros(7, 3, dtype=torch.bool), torch.ones(7, 3, 3)
     reset[3, 1] = reset[0, 0] = True
-    x = torch.ones(7, 3, 3)
+    given = (
+        {"lengths": lengths},
+        {"reset": reset},
+        {"lengths": torch.tensor(lengths), "reset": reset},
+    )
     for name in LAYERS:
         cell, layer = getattr(rnnkit, f"{name}Cell")(3, 4), getattr(rnnkit, name)(3, 4)
         wrapped = Wrapped(cell)
-        for run in (
-            layer,
-            rnnkit.Recurrent(cell, reverse_cells=[wrapped]),
-            functools.partial(rnnkit.unroll, cell),
-            functools.partial(rnnkit.unroll, wrapped, return_states=True),
+        deep = rnnkit.Recurrent(cell, reverse_cells=[wrapped])
+        for run, options in itertools.product(
+            (layer, deep, functools.partial(rnnkit.unroll, cell)), given
         ):
-            for options in (
-                {"lengths": lengths},
-                {"reset": reset},
-                {"lengths": torch.tensor(lengths), "reset": reset},
-            ):
-                _, state = run(x, **options)
-                if "return_states" not in getattr(run, "keywords", {}):
-                    run(x, state, **options)
+            _, state = run(x, **options)
+            run(x, state, **options)
+            rnnkit.unroll(wrapped, x, return_states=True, **options)
         _, state = layer.step(x[0])
         layer.step(x[1], state)
         layer.last_hidden(state)
@@ -169,31 +165,14 @@ def test_lengths_and_resets() -> None:
 
 def test_an_order_of_few_bits() -> None:
     """An order of int32 fits, too."""
+    sizes = {"input_size": 3, "hidden_size": 4, "batch": 3, "seq": 4}
     for name in LAYERS:
-        case = Case(
-            name=name,
-            input_size=3,
-            hidden_size=4,
-            batch=3,
-            seq=4,
-            layout="packed unsorted",
-            lengths=(2, 4, 1),
-        )
+        case = Case(name=name, layout="packed unsorted", lengths=(2, 4, 1), **sizes)
         x = case.input()
-        short = x._replace(
-            sorted_indices=x.sorted_indices.int(), unsorted_indices=x.unsorted_indices.int()
-        )
+        orders = ("sorted_indices", "unsorted_indices")
+        short = x._replace(**{order: getattr(x, order).int() for order in orders})
         expected, actual = (case.module(rnnkit)(each, case.state()) for each in (x, short))
         assert_same([expected[0].data, expected[1]], [actual[0].data, actual[1]])
-
-
-def test_a_c_of_its_own_dtype() -> None:
-    """A cell takes a c of a different float dtype, and so does a layer under autocast."""
-    cell, x = rnnkit.LSTMCell(3, 4).double(), torch.zeros(5, 3, dtype=torch.float64)
-    cell(x, (torch.zeros(5, 4).double(), torch.zeros(5, 4)))
-    layer, c = rnnkit.LSTM(3, 4).double(), torch.zeros(1, 4)
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        layer(x, (c.double(), c))
 
 
 def test_wrong_calls_are_noticed() -> None:

@@ -1,8 +1,8 @@
 """Arguments of calls and constructors that are wrong."""
 
+# fmt: off
 CALLS = {
-    "arguments-of-a-call": (
-        "The call has an argument under a name of other classes, or in a place that torch does not have.",
+    "arguments-of-a-call": ("The call has an argument under a name of other classes, or in a place that torch does not have.",
         "layer = nn.LSTM(3, 4); input, h, c = torch.ones(7, 5, 3), torch.ones(1, 5, 4), torch.ones(1, 5, 4); layer(input, h, c)",
         "layer = nn.GRU(3, 4); input, lengths = torch.ones(7, 2, 3), [7, 5]; hx = None; layer(input, hx, lengths)",
         "layer = nn.GRU(3, 4); input, hx = torch.ones(7, 5, 3), torch.ones(1, 5, 4); layer(input, hx, hx)",
@@ -23,32 +23,24 @@ CALLS = {
         "layer = rnnkit.GRU(3, 4); input = torch.ones(5, 3); layer.step(input=input)",
         "rnnkit.states.select(torch.ones(4, 3, 6), [0], batchfirst=False)",
         "rnnkit.states.to_layers(torch.ones(4, 3, 6), qqq=1)",
-        "rnnkit.states.select(torch.ones(3, 4, 6), [0], batch_first=True)",
-    ),
-    "batch-size": (
-        "initial_state makes zeros for a number of samples, and needs to know how many.",
+        "rnnkit.states.select(torch.ones(3, 4, 6), [0], batch_first=True)"),
+    "batch-size": ("initial_state makes zeros for a number of samples, and needs to know how many.",
         "layer = rnnkit.GRU(3, 4); layer.initial_state() => layer = rnnkit.GRU(3, 4); layer.initial_state(5)",
-        "layer = rnnkit.LSTM(3, 4); layer.initial_state(-1)",
-    ),
-    "step-rank": (
-        "A whole sequence went into step, which takes one step without a seq axis.",
+        "layer = rnnkit.LSTM(3, 4); layer.initial_state(-1)"),
+    "step-rank": ("A whole sequence went into step, which takes one step without a seq axis.",
         """\
 layer = rnnkit.GRU(3, 4); input, state = torch.ones(7, 5, 3), None; layer.step(input, state) => layer = rnnkit.GRU(3, 4); input, state = torch.ones(7, 5, 3), None
 for x_t in input.unbind(0):
     y_t, state = layer.step(x_t, state)""",
         "layer = rnnkit.Recurrent(rnnkit.GRUCell(3, 4)); layer.step(torch.ones(7, 5, 3))",
-        "layer = rnnkit.LSTM(3, 4, batch_first=True); layer.step(torch.ones(5, 7, 3))",
-    ),
-    "step-bidirectional": (
-        "The backward direction begins at the last step, so that a bidirectional layer cannot go step by step.",
+        "layer = rnnkit.LSTM(3, 4, batch_first=True); layer.step(torch.ones(5, 7, 3))"),
+    "step-bidirectional": ("The backward direction begins at the last step, so that a bidirectional layer cannot go step by step.",
         "layer = rnnkit.LSTM(3, 4, bidirectional=True); x_t = torch.ones(5, 3); layer.step(x_t)",
-        "cells = rnnkit.GRUCell(3, 4); layer = rnnkit.Recurrent(cells, reverse_cells=rnnkit.GRUCell(3, 4)); layer.step(torch.ones(5, 3))",
-    ),
+        "cells = rnnkit.GRUCell(3, 4); layer = rnnkit.Recurrent(cells, reverse_cells=rnnkit.GRUCell(3, 4)); layer.step(torch.ones(5, 3))"),
 }
 
 CONSTRUCTORS = {
-    "option-unknown": (
-        "The constructor has no argument of this name: it is misspelt, another library's, or of another class.",
+    "option-unknown": ("The constructor has no argument of this name: it is misspelt, another library's, or of another class.",
         "nn.LSTM(3, 4, batchfirst=True)",
         "nn.LSTM(3, 4, return_sequences=True)",
         "nn.GRU(3, units=4)",
@@ -64,10 +56,8 @@ CONSTRUCTORS = {
         "nn.LSTM(3, 4, time_major=True)",
         "cell, back = rnnkit.GRUCell(3, 4), rnnkit.GRUCell(3, 4); rnnkit.Recurrent(cell, bidirectional=True) => cell, back = rnnkit.GRUCell(3, 4), rnnkit.GRUCell(3, 4); rnnkit.Recurrent(cell, reverse_cells=[back])",
         "rnnkit.Recurrent()",
-        "a, b = rnnkit.GRUCell(3, 4), rnnkit.GRUCell(4, 4); rnnkit.Recurrent(a, b)",
-    ),
-    "option-value": (
-        "An option has a value of another type, or out of its range; torch finds out at the first call, or never.",
+        "a, b = rnnkit.GRUCell(3, 4), rnnkit.GRUCell(4, 4); rnnkit.Recurrent(a, b)"),
+    "option-value": ("An option has a value of another type, or out of its range; torch finds out at the first call, or never.",
         'nn.LSTM(3, 4, bidirectional="no")',
         "nn.LSTM(3.0, 4)",
         "nn.LSTM(0, 4)",
@@ -78,6 +68,9 @@ CONSTRUCTORS = {
         "nn.LSTM(3, 4, proj_size=-1)",
         "nn.RNNCell(-3, 4)",
         "nn.LSTM(7 / 2, 4)",
+        'nn.LSTM(3, 4, dtype="float32")',
+        "nn.LSTM(3, 4, device=torch.float64)",
+        'nn.GRU(3, 4, device="gpu")',
         'nn.LSTMCell(3, 4, torch.device("cpu"))',
         "nn.LSTM(3, 4, bidirectional=1)",
         "nn.GRU(3, 4, 2, 0.5)",
@@ -89,31 +82,23 @@ CONSTRUCTORS = {
         "nn.GRU(True, 4)",
         'nn.GRU(3, 4, 2, True, False, "1")',
         "nn.LSTM(3, 4, 1, torch.float64)",
+        "nn.GRU(3, 4, dtype=torch.int64)",
         "rnnkit.Recurrent(rnnkit.GRUCell(3, 4), dropout=2.0)",
-        'unsafe: layer, input = nn.RNN(3, 4), torch.ones(7, 5, 3); layer.mode = "GRU"; layer(input)',
-    ),
-    "axes-names": (
-        "axes maps the module's own names (seq, batch, feature, hidden) to the names in your annotations.",
+        'unsafe: layer, input = nn.RNN(3, 4), torch.ones(7, 5, 3); layer.mode = "GRU"; layer(input)'),
+    "axes-names": ("axes maps the module's own names (seq, batch, feature, hidden) to the names in your annotations.",
         'nn.GRU(3, 4, axes={"time": "seq"})',
         'rnnkit.GRU(3, 4, axes=["seq"])',
         'rnnkit.LSTMCell(3, 4, axes={"seq": "time"})',
-        'rnnkit.Recurrent(rnnkit.GRUCell(3, 4), axes={"feature": "f"})',
-    ),
-    "recurrent-cells": (
-        "Recurrent is made of cells, modules that take one step; sizes and weights are the cells' own.",
+        'rnnkit.Recurrent(rnnkit.GRUCell(3, 4), axes={"feature": "f"})'),
+    "recurrent-cells": ("Recurrent is made of cells, modules that take one step; sizes and weights are the cells' own.",
         "rnnkit.Recurrent(3, 4) => rnnkit.Recurrent(rnnkit.GRUCell(3, 4))",
         "rnnkit.Recurrent(rnnkit.GRUCell)",
         "rnnkit.Recurrent([torch.ones(3, 4)])",
         'rnnkit.Recurrent({"a": rnnkit.GRUCell(3, 4)})',
-        "rnnkit.Recurrent([[rnnkit.GRUCell(3, 4)], [rnnkit.GRUCell(4, 4)]])",
-    ),
-    "recurrent-layer": (
-        "A layer already runs over a sequence, and Recurrent needs something that takes one step.",
+        "rnnkit.Recurrent([[rnnkit.GRUCell(3, 4)], [rnnkit.GRUCell(4, 4)]])"),
+    "recurrent-layer": ("A layer already runs over a sequence, and Recurrent needs something that takes one step.",
         "layer = rnnkit.LSTM(3, 4); rnnkit.Recurrent(layer) => layer = rnnkit.LSTM(3, 4); rnnkit.Recurrent(layer.cells())",
-        "gru = rnnkit.GRU(3, 4); rnnkit.Recurrent(rnnkit.LSTMCell(3, 4), reverse_cells=gru)",
-    ),
-    "recurrent-directions": (
-        "Each layer has a cell for each direction.",
-        "two = [rnnkit.GRUCell(3, 4), rnnkit.GRUCell(8, 4)]; rnnkit.Recurrent(two, reverse_cells=rnnkit.GRUCell(3, 4)) => two = [rnnkit.GRUCell(3, 4), rnnkit.GRUCell(8, 4)]; back = [rnnkit.GRUCell(3, 4), rnnkit.GRUCell(8, 4)]; rnnkit.Recurrent(two, reverse_cells=back)",
-    ),
+        "gru = rnnkit.GRU(3, 4); rnnkit.Recurrent(rnnkit.LSTMCell(3, 4), reverse_cells=gru)"),
+    "recurrent-directions": ("Each layer has a cell for each direction.",
+        "two = [rnnkit.GRUCell(3, 4), rnnkit.GRUCell(8, 4)]; rnnkit.Recurrent(two, reverse_cells=rnnkit.GRUCell(3, 4)) => two = [rnnkit.GRUCell(3, 4), rnnkit.GRUCell(8, 4)]; back = [rnnkit.GRUCell(3, 4), rnnkit.GRUCell(8, 4)]; rnnkit.Recurrent(two, reverse_cells=back)"),
 }

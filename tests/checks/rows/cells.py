@@ -1,30 +1,24 @@
 """Wrong cells, and wrong calls of the functions on states."""
 
+# fmt: off
 CELLS = {
-    "unroll-cell": (
-        "unroll runs a cell, which takes one step; layers run over sequences themselves, and several cells are a Recurrent.",
+    "unroll-cell": ("unroll runs a cell, which takes one step; layers run over sequences themselves, and several cells are a Recurrent.",
         "layer, input = rnnkit.GRU(3, 4), torch.ones(7, 5, 3); rnnkit.unroll(layer, input)",
         "input, cells = torch.ones(7, 5, 3), [rnnkit.GRUCell(3, 4), rnnkit.GRUCell(4, 4)]; rnnkit.unroll(cells, input)",
         "input, cell = torch.ones(7, 5, 3), rnnkit.GRUCell(3, 4); rnnkit.unroll(input, cell)",
         "input = torch.ones(7, 5, 3); rnnkit.unroll(rnnkit.GRUCell, input) => input = torch.ones(7, 5, 3); rnnkit.unroll(rnnkit.GRUCell(3, 4), input)",
-        "rnnkit.unroll(None, torch.ones(7, 5, 3))",
-    ),
-    "cell-initial-state": (
-        "torch's cells and your own have no initial_state unless it is written, and lengths, resets and Recurrent ask for one.",
+        "rnnkit.unroll(None, torch.ones(7, 5, 3))"),
+    "cell-initial-state": ("torch's cells and your own have no initial_state unless it is written, and lengths, resets and Recurrent ask for one.",
         "cell = torch.nn.GRUCell(3, 4); rnnkit.Recurrent(cell).initial_state(5) => cell = rnnkit.GRUCell(3, 4); rnnkit.Recurrent(cell).initial_state(5)",
         "cell = torch.nn.GRUCell(3, 4); rnnkit.unroll(cell, torch.ones(7, 5, 3), lengths=[7, 0, 1, 2, 3])",
-        "rnnkit.unroll(lambda input, hx: hx + input, torch.ones(7, 5, 3), torch.ones(5, 3), reset=torch.ones(7, 5, dtype=torch.bool))",
-    ),
-    "cell-result": (
-        "A cell takes a state and returns the next one, of the same kind; its first tensor is the output.",
+        "rnnkit.unroll(lambda input, hx: hx + input, torch.ones(7, 5, 3), torch.ones(5, 3), reset=torch.ones(7, 5, dtype=torch.bool))"),
+    "cell-result": ("A cell takes a state and returns the next one, of the same kind; its first tensor is the output.",
         "cell = lambda input, hx: (hx, hx + input); rnnkit.unroll(cell, torch.ones(7, 5, 3), torch.ones(5, 3)) => cell = lambda input, hx: hx + input; rnnkit.unroll(cell, torch.ones(7, 5, 3), torch.ones(5, 3))",
         "cell = lambda input, hx: (hx[0], hx); rnnkit.unroll(cell, torch.ones(7, 5, 3), (torch.ones(5, 3), torch.ones(5, 3)))",
         "cell = lambda input, hx: [hx]; rnnkit.unroll(cell, torch.ones(7, 5, 3), torch.ones(5, 3))",
         "cell = lambda input, hx: list(hx); rnnkit.unroll(cell, torch.ones(7, 5, 3), (torch.ones(5, 3), torch.ones(5, 3)))",
-        "cell = lambda input, hx: None; rnnkit.unroll(cell, torch.ones(7, 5, 3), torch.ones(5, 3))",
-    ),
-    "cell-batch": (
-        "A layer's state has the layers on axis 0 and the batch on axis 1; a cell's has the batch on axis 0.",
+        "cell = lambda input, hx: None; rnnkit.unroll(cell, torch.ones(7, 5, 3), torch.ones(5, 3))"),
+    "cell-batch": ("A layer's state has the layers on axis 0 and the batch on axis 1; a cell's has the batch on axis 0.",
         """\
 class Cell(nn.Module):
     def forward(self, input, hx):
@@ -52,95 +46,60 @@ class Cell(nn.Module):
         return (torch.zeros(1, batch_size, 3), torch.zeros(1, batch_size, 3))
 
 layer = rnnkit.Recurrent([Cell()]); layer(torch.ones(7, 5, 3))""",
-        "cell = lambda input, hx: (hx + input).unsqueeze(0); rnnkit.unroll(cell, torch.ones(7, 5, 3), torch.ones(5, 3))",
-    ),
-    "cell-writes-state": (
-        "Earlier outputs are earlier states, so a step that writes into its state changes them, too.",
+        "cell = lambda input, hx: (hx + input).unsqueeze(0); rnnkit.unroll(cell, torch.ones(7, 5, 3), torch.ones(5, 3))"),
+    "cell-writes-state": ("Earlier outputs are earlier states, so a step that writes into its state changes them, too.",
         "cell = lambda input, hx: hx.add_(input); rnnkit.unroll(cell, torch.ones(7, 5, 3), torch.ones(5, 3)) => cell = lambda input, hx: hx + input; rnnkit.unroll(cell, torch.ones(7, 5, 3), torch.ones(5, 3))",
-        "cell = lambda input, hx: (hx[0] + input, hx[1].zero_()); rnnkit.unroll(cell, torch.ones(7, 5, 3), (torch.ones(5, 3), torch.ones(5, 3)))",
-    ),
+        "cell = lambda input, hx: (hx[0] + input, hx[1].zero_()); rnnkit.unroll(cell, torch.ones(7, 5, 3), (torch.ones(5, 3), torch.ones(5, 3)))"),
 }
 
 STATES = {
-    "state-kind": (
-        "The functions of rnnkit.states take a tensor or a tuple of tensors, as modules return.",
+    "state-kind": ("The functions of rnnkit.states take a tensor or a tuple of tensors, as modules return.",
         "rnnkit.states.detach(3) => rnnkit.states.detach(torch.ones(1, 5, 4))",
-        'rnnkit.states.repeat((torch.ones(1, 1, 6), "h"), 2)',
-    ),
-    "states-differ": (
-        "States that are joined, or chosen between, are of one structure: the same tensors in the same places.",
+        'rnnkit.states.repeat((torch.ones(1, 1, 6), "h"), 2)'),
+    "states-differ": ("States that are joined, or chosen between, are of one structure: the same tensors in the same places.",
         "pair = rnnkit.LSTMState(torch.ones(3, 6), torch.ones(3, 6)); rnnkit.states.from_layers([(pair,), (pair, pair)]) => pair = rnnkit.LSTMState(torch.ones(3, 6), torch.ones(3, 6)); rnnkit.states.from_layers([pair, pair])",
         "pair = rnnkit.LSTMState(torch.ones(3, 6), torch.ones(3, 6)); rnnkit.states.cat([pair, (torch.ones(3, 6), 5)])",
         "pair = rnnkit.LSTMState(torch.ones(3, 6), torch.ones(3, 6)); rnnkit.states.reset(pair, [1, 0, 0], initial=(torch.ones(3, 6),))",
-        "pair = rnnkit.LSTMState(torch.ones(3, 6), torch.ones(3, 6)); rnnkit.states.reset(pair, [1, 0, 0], initial=torch.ones(3, 6))",
-    ),
-    "states-of-one-kind": (
-        "cat and from_layers take a list of states, and one tensor or one pair is a single state.",
+        "pair = rnnkit.LSTMState(torch.ones(3, 6), torch.ones(3, 6)); rnnkit.states.reset(pair, [1, 0, 0], initial=torch.ones(3, 6))"),
+    "states-of-one-kind": ("cat and from_layers take a list of states, and one tensor or one pair is a single state.",
         "h = torch.ones(2, 5, 4); rnnkit.states.cat(h) => h = torch.ones(2, 5, 4); rnnkit.states.cat([h])",
-        "rnnkit.states.from_layers([])",
-    ),
-    "state-axes": (
-        "The functions of rnnkit.states find the batch by the number of axes: a layer's state has three, a cell's two.",
+        "rnnkit.states.from_layers([])"),
+    "state-axes": ("The functions of rnnkit.states find the batch by the number of axes: a layer's state has three, a cell's two.",
         "rnnkit.states.repeat(torch.ones(6), 2) => rnnkit.states.repeat(torch.ones(1, 6), 2)",
-        "c = torch.ones(3, 3, 3, 3); rnnkit.states.select(rnnkit.LSTMState(torch.ones(3, 6), c), [1, 0])",
-    ),
-    "index-kind": (
-        "Samples are chosen by a list of positions, a mask with a flag for each, or a slice.",
+        "c = torch.ones(3, 3, 3, 3); rnnkit.states.select(rnnkit.LSTMState(torch.ones(3, 6), c), [1, 0])"),
+    "index-kind": ("Samples are chosen by a list of positions, a mask with a flag for each, or a slice.",
         "rnnkit.states.select(torch.ones(4, 3, 6), 1) => rnnkit.states.select(torch.ones(4, 3, 6), [1])",
         "rnnkit.states.select(torch.ones(4, 3, 6), torch.tensor([True, False]))",
-        'rnnkit.states.select(torch.ones(4, 3, 6), "01")',
-    ),
-    "index-range": (
-        "A position counts the samples of the state, and this one is beyond them.",
+        'rnnkit.states.select(torch.ones(4, 3, 6), "01")'),
+    "index-range": ("A position counts the samples of the state, and this one is beyond them.",
         "rnnkit.states.select(torch.ones(4, 3, 6), [0, 3]) => rnnkit.states.select(torch.ones(4, 3, 6), [0, 2])",
-        "rnnkit.states.select(torch.ones(0, 6), [0])",
-    ),
-    "repeat-times": (
-        "Each sample is repeated a whole number of times.",
-        "rnnkit.states.repeat(torch.ones(3, 6), 1.5) => rnnkit.states.repeat(torch.ones(3, 6), 2)",
-    ),
-    "expand-size": (
-        "The batch that a state is expanded to is a number of samples.",
-        "rnnkit.states.expand(torch.ones(2, 1, 4), -1) => rnnkit.states.expand(torch.ones(2, 1, 4), 5)",
-    ),
-    "expand-batch": (
-        "expand gives every sample the state of one; a state of several samples has no one to start from.",
+        "rnnkit.states.select(torch.ones(0, 6), [0])"),
+    "repeat-times": ("Each sample is repeated a whole number of times.",
+        "rnnkit.states.repeat(torch.ones(3, 6), 1.5) => rnnkit.states.repeat(torch.ones(3, 6), 2)"),
+    "expand-size": ("The batch that a state is expanded to is a number of samples.",
+        "rnnkit.states.expand(torch.ones(2, 1, 4), -1) => rnnkit.states.expand(torch.ones(2, 1, 4), 5)"),
+    "expand-batch": ("expand gives every sample the state of one; a state of several samples has no one to start from.",
         "state = torch.ones(2, 3, 4); rnnkit.states.expand(state, 5) => state = torch.ones(2, 3, 4); rnnkit.states.expand(rnnkit.states.select(state, [0]), 5)",
-        "state = torch.ones(2, 4); rnnkit.states.expand(state, 5)",
-    ),
-    "cat-sizes": (
-        "States are joined along the batch, so that all other axes are alike.",
-        "rnnkit.states.cat([torch.ones(1, 3, 4), torch.ones(1, 3, 5)]) => rnnkit.states.cat([torch.ones(1, 3, 4), torch.ones(1, 2, 4)])",
-    ),
-    "initial-shape": (
-        "The initial state of reset has the shape and dtype of the state, sample for sample.",
+        "state = torch.ones(2, 4); rnnkit.states.expand(state, 5)"),
+    "cat-sizes": ("States are joined along the batch, so that all other axes are alike.",
+        "rnnkit.states.cat([torch.ones(1, 3, 4), torch.ones(1, 3, 5)]) => rnnkit.states.cat([torch.ones(1, 3, 4), torch.ones(1, 2, 4)])"),
+    "initial-shape": ("The initial state of reset has the shape and dtype of the state, sample for sample.",
         "initial = torch.ones(1, 6); rnnkit.states.reset(torch.ones(3, 6), [1, 0, 0], initial)",
         "initial = torch.ones(3, 6, dtype=torch.float64); rnnkit.states.reset(torch.ones(3, 6), [1, 0, 0], initial)",
-        "rnnkit.states.reset(torch.ones(5, 4), [0, 1, 0, 0, 0], torch.ones(3, 4))",
-    ),
-    "from-layers-sizes": (
-        "The states of all layers of one module have the same batch and width.",
-        "rnnkit.states.from_layers([torch.ones(3, 6), torch.ones(3, 4)]) => rnnkit.states.from_layers([torch.ones(3, 6), torch.ones(3, 6)])",
-    ),
-    "to-layers-axes": (
-        "Only a layer's state can be taken apart by layers: it has three axes, or two without a batch.",
-        "rnnkit.states.to_layers(torch.ones(5, 4)) => rnnkit.states.to_layers(torch.ones(2, 5, 4))",
-    ),
-    "to-layers-rows": (
-        "h and c of one layer have the same number of rows, one for each layer and direction.",
-        "rnnkit.states.to_layers((torch.ones(2, 5, 4), torch.ones(3, 5, 4))) => rnnkit.states.to_layers((torch.ones(2, 5, 4), torch.ones(2, 5, 4)))",
-    ),
-    "bridge-how": (
-        'bridge joins the two directions side by side ("concat") or adds them ("sum").',
-        'rnnkit.states.bridge(torch.ones(4, 3, 6), "mean") => rnnkit.states.bridge(torch.ones(4, 3, 6), "sum")',
-    ),
-    "bridge-rows": (
-        "bridge joins the two directions of a bidirectional layer: an even number of rows.",
+        "rnnkit.states.reset(torch.ones(5, 4), [0, 1, 0, 0, 0], torch.ones(3, 4))"),
+    "from-layers-sizes": ("The states of all layers of one module have the same batch and width.",
+        "rnnkit.states.from_layers([torch.ones(3, 6), torch.ones(3, 4)]) => rnnkit.states.from_layers([torch.ones(3, 6), torch.ones(3, 6)])"),
+    "to-layers-axes": ("Only a layer's state can be taken apart by layers: it has three axes, or two without a batch.",
+        "rnnkit.states.to_layers(torch.ones(5, 4)) => rnnkit.states.to_layers(torch.ones(2, 5, 4))"),
+    "to-layers-rows": ("h and c of one layer have the same number of rows, one for each layer and direction.",
+        "rnnkit.states.to_layers((torch.ones(2, 5, 4), torch.ones(3, 5, 4))) => rnnkit.states.to_layers((torch.ones(2, 5, 4), torch.ones(2, 5, 4)))"),
+    "bridge-how": ('bridge joins the two directions side by side ("concat") or adds them ("sum").',
+        'rnnkit.states.bridge(torch.ones(4, 3, 6), "mean") => rnnkit.states.bridge(torch.ones(4, 3, 6), "sum")'),
+    "bridge-rows": ("bridge joins the two directions of a bidirectional layer: an even number of rows.",
         "state = torch.ones(3, 5, 4); rnnkit.states.bridge(state) => state = torch.ones(2, 5, 4); rnnkit.states.bridge(state)",
         "rnnkit.states.bridge(torch.ones(4, 6))",
         'state = torch.ones(2, 6); rnnkit.states.bridge(state, "sum")',
         "state = torch.ones(2, 5, 4); rnnkit.states.bridge(state, state_batch_first=True)",
         "state = torch.ones(5, 2, 4); rnnkit.states.bridge(state)",
-        'state = torch.ones(4, 5, 4); rnnkit.states.bridge(state, "sum", state_batch_first=True)',
-    ),
+        'state = torch.ones(4, 5, 4); rnnkit.states.bridge(state, "sum", state_batch_first=True)'),
 }

@@ -1,16 +1,12 @@
 """Lengths, packed input and masks that are wrong."""
 
+# fmt: off
 ROWS = {
-    "lengths-packed": (
-        "Packed sequences know their lengths, so lengths= would say it twice.",
-        "layer = nn.GRU(3, 4); input = nn.utils.rnn.pack_sequence([torch.ones(7, 3), torch.ones(5, 3)]); layer(input, lengths=[7, 5]) => layer = nn.GRU(3, 4); input = nn.utils.rnn.pack_sequence([torch.ones(7, 3), torch.ones(5, 3)]); layer(input)",
-    ),
-    "lengths-packed-range": (
-        "pack_padded_sequence was given a length beyond the padded steps, and packs fewer than it says.",
-        "unsafe: layer = nn.GRU(3, 4); input = nn.utils.rnn.pack_padded_sequence(torch.ones(6, 4, 3), [9, 6, 6, 1]); layer(input) => layer = nn.GRU(3, 4); input = nn.utils.rnn.pack_padded_sequence(torch.ones(6, 4, 3), [6, 6, 6, 1]); layer(input)",
-    ),
-    "packed-fields": (
-        "The fields of a PackedSequence were changed or made by hand, and say different things about the same data.",
+    "lengths-packed": ("Packed sequences know their lengths, so lengths= would say it twice.",
+        "layer = nn.GRU(3, 4); input = nn.utils.rnn.pack_sequence([torch.ones(7, 3), torch.ones(5, 3)]); layer(input, lengths=[7, 5]) => layer = nn.GRU(3, 4); input = nn.utils.rnn.pack_sequence([torch.ones(7, 3), torch.ones(5, 3)]); layer(input)"),
+    "lengths-packed-range": ("pack_padded_sequence was given a length beyond the padded steps, and packs fewer than it says.",
+        "unsafe: layer = nn.GRU(3, 4); input = nn.utils.rnn.pack_padded_sequence(torch.ones(6, 4, 3), [9, 6, 6, 1]); layer(input) => layer = nn.GRU(3, 4); input = nn.utils.rnn.pack_padded_sequence(torch.ones(6, 4, 3), [6, 6, 6, 1]); layer(input)"),
+    "packed-fields": ("The fields of a PackedSequence were changed or made by hand, and say different things about the same data.",
         "unsafe: layer = nn.GRU(3, 4); input = nn.utils.rnn.PackedSequence(torch.ones(5, 3), torch.tensor([2, 3])); layer(input) => layer = nn.GRU(3, 4); input = nn.utils.rnn.pack_sequence([torch.ones(2, 3), torch.ones(2, 3), torch.ones(1, 3)]); layer(input)",
         "unsafe: P = nn.utils.rnn.PackedSequence; data, sizes, order = torch.ones(5, 3), torch.tensor([3, 2]), torch.tensor([1, 2, 0]); layer = nn.GRU(3, 4); layer(P(data, sizes, order[:2], order))",
         "unsafe: P = nn.utils.rnn.PackedSequence; data, sizes, order = torch.ones(5, 3), torch.tensor([3, 2]), torch.tensor([1, 2, 0]); layer = nn.GRU(3, 4); layer(P(data, sizes, order, order))",
@@ -21,14 +17,10 @@ ROWS = {
         'unsafe: layer = nn.GRU(3, 4); input, n = nn.utils.rnn.pack_padded_sequence(torch.ones(2, 2, 3), [2, 1], enforce_sorted=False), torch.ones(2, dtype=torch.int64, device="meta"); layer(input._replace(batch_sizes=n))',
         "unsafe: layer = nn.GRU(3, 4); input, n = nn.utils.rnn.pack_padded_sequence(torch.ones(2, 2, 3), [2, 1], enforce_sorted=False), torch.tensor(0); layer(input._replace(sorted_indices=n))",
         'unsafe: layer = nn.GRU(3, 4); input, n = nn.utils.rnn.pack_padded_sequence(torch.ones(2, 2, 3), [2, 1], enforce_sorted=False), torch.ones(2, dtype=torch.int64, device="meta"); layer(input._replace(unsorted_indices=n))',
-        "unsafe: P = nn.utils.rnn.PackedSequence; layer = nn.GRU(3, 4); layer(P(torch.ones(5, 3), torch.tensor([2, 2])))",
-    ),
-    "lengths-unbatched": (
-        "One sequence without a batch axis ends at its last step, so that it has no lengths.",
-        "layer = nn.GRU(3, 4); input, lengths = torch.ones(7, 3), [7]; layer(input, lengths=lengths) => layer = nn.GRU(3, 4); input, lengths = torch.ones(7, 3), [7]; layer(input[: lengths[0]])",
-    ),
-    "lengths-kind": (
-        "Lengths are counts, one int for each sample; a mask, floats or one number are something else.",
+        "unsafe: P = nn.utils.rnn.PackedSequence; layer = nn.GRU(3, 4); layer(P(torch.ones(5, 3), torch.tensor([2, 2])))"),
+    "lengths-unbatched": ("One sequence without a batch axis ends at its last step, so that it has no lengths.",
+        "layer = nn.GRU(3, 4); input, lengths = torch.ones(7, 3), [7]; layer(input, lengths=lengths) => layer = nn.GRU(3, 4); input, lengths = torch.ones(7, 3), [7]; layer(input[: lengths[0]])"),
+    "lengths-kind": ("Lengths are counts, one int for each sample; a mask, floats or one number are something else.",
         "layer = nn.GRU(3, 4); input, lengths = torch.ones(7, 5, 3), torch.ones(7, 5, dtype=torch.bool); layer(input, lengths=lengths) => layer = nn.GRU(3, 4); input, mask = torch.ones(7, 5, 3), torch.ones(7, 5, dtype=torch.bool); layer(input, lengths=mask.sum(0))",
         "layer = nn.GRU(3, 4); input, lengths = torch.ones(7, 5, 3), torch.tensor([7.0, 3.0, 4.0, 1.0, 2.0]); layer(input, lengths=lengths)",
         "layer = nn.GRU(3, 4); input, lengths = torch.ones(7, 5, 3), [7, None, 4, 1, 2]; layer(input, lengths=lengths)",
@@ -39,35 +31,23 @@ ROWS = {
         'layer = nn.GRU(3, 4); lengths = torch.ones(5, dtype=torch.int64, device="meta"); layer(torch.ones(7, 5, 3), lengths=lengths)',
         "layer = nn.GRU(3, 4); input, lengths = torch.ones(7, 5, 3), [[7, 3], [4], [1], [2], [2]]; layer(input, lengths=lengths)",
         "layer = nn.GRU(3, 4); input, mask = torch.ones(7, 5, 3), torch.ones(7, 5); layer(input, lengths=mask)",
-        "layer = nn.GRU(3, 4); input, lengths = torch.ones(7, 5, 3), torch.tensor(7); layer(input, lengths=lengths)",
-    ),
-    "lengths-axes": (
-        "Lengths have one axis, the batch; a mask of integers has two.",
+        "layer = nn.GRU(3, 4); input, lengths = torch.ones(7, 5, 3), torch.tensor(7); layer(input, lengths=lengths)"),
+    "lengths-axes": ("Lengths have one axis, the batch; a mask of integers has two.",
         "layer = nn.GRU(3, 4); input, lengths = torch.ones(7, 5, 3), torch.ones(7, 5, dtype=torch.int64); layer(input, lengths=lengths) => layer = nn.GRU(3, 4); input, mask = torch.ones(7, 5, 3), torch.ones(7, 5, dtype=torch.int64); layer(input, lengths=mask.sum(0))",
-        "layer = nn.GRU(3, 4); input, lengths = torch.ones(7, 5, 3), torch.tensor([[7], [3], [4], [1], [2]]); layer(input, lengths=lengths)",
-    ),
-    "lengths-count": (
-        "Lengths are one for each sample of the batch, and these are more or fewer.",
-        "layer = nn.GRU(3, 4); input, lengths = torch.ones(7, 5, 3), [7, 3, 4, 1]; layer(input, lengths=lengths) => layer = nn.GRU(3, 4); input, lengths = torch.ones(7, 5, 3), [7, 3, 4, 1, 7]; layer(input, lengths=lengths)",
-    ),
-    "lengths-range": (
-        "A length counts steps of the padded input, from 0 to all of them.",
+        "layer = nn.GRU(3, 4); input, lengths = torch.ones(7, 5, 3), torch.tensor([[7], [3], [4], [1], [2]]); layer(input, lengths=lengths)"),
+    "lengths-count": ("Lengths are one for each sample of the batch, and these are more or fewer.",
+        "layer = nn.GRU(3, 4); input, lengths = torch.ones(7, 5, 3), [7, 3, 4, 1]; layer(input, lengths=lengths) => layer = nn.GRU(3, 4); input, lengths = torch.ones(7, 5, 3), [7, 3, 4, 1, 7]; layer(input, lengths=lengths)"),
+    "lengths-range": ("A length counts steps of the padded input, from 0 to all of them.",
         "layer = nn.GRU(3, 4); input, lengths = torch.ones(7, 5, 3), [7, 3, 8, 1, 2]; layer(input, lengths=lengths) => layer = nn.GRU(3, 4); input, lengths = torch.ones(8, 5, 3), [7, 3, 8, 1, 2]; layer(input, lengths=lengths)",
         "layer = nn.GRU(3, 4); input, lengths = torch.ones(7, 5, 3), [7, -1, 3, 1, 2]; layer(input, lengths=lengths)",
         "layer = nn.GRU(3, 4); input, lengths = torch.ones(7, 2, 3), [7, -1180591620717411303424]; layer(input, lengths=lengths)",
-        "layer = nn.GRU(3, 4); input, lengths = torch.ones(7, 2, 3), [7, 2**70]; layer(input, lengths=lengths)",
-    ),
-    "mask-packed": (
-        "Packed sequences have no padded steps that a mask of resets could point at.",
-        "layer = nn.GRU(3, 4); padded, lengths, reset = torch.ones(7, 2, 3), [7, 5], torch.ones(7, 2); layer(nn.utils.rnn.pack_padded_sequence(padded, lengths), reset=reset) => layer = nn.GRU(3, 4); padded, lengths, reset = torch.ones(7, 2, 3), [7, 5], torch.ones(7, 2); layer(padded, lengths=lengths, reset=reset)",
-    ),
-    "mask-kind": (
-        "A mask holds booleans, or 0 and 1, one for each step or sample.",
+        "layer = nn.GRU(3, 4); input, lengths = torch.ones(7, 2, 3), [7, 2**70]; layer(input, lengths=lengths)"),
+    "mask-packed": ("Packed sequences have no padded steps that a mask of resets could point at.",
+        "layer = nn.GRU(3, 4); padded, lengths, reset = torch.ones(7, 2, 3), [7, 5], torch.ones(7, 2); layer(nn.utils.rnn.pack_padded_sequence(padded, lengths), reset=reset) => layer = nn.GRU(3, 4); padded, lengths, reset = torch.ones(7, 2, 3), [7, 5], torch.ones(7, 2); layer(padded, lengths=lengths, reset=reset)"),
+    "mask-kind": ("A mask holds booleans, or 0 and 1, one for each step or sample.",
         'layer = nn.GRU(3, 4); layer(torch.ones(7, 5, 3), reset=[["no", "mask"]]) => layer = nn.GRU(3, 4); layer(torch.ones(7, 5, 3), reset=torch.zeros(7, 5, dtype=torch.bool))',
-        "rnnkit.states.reset(torch.ones(3, 6), ['yes', 'no', 'no'])",
-    ),
-    "mask-shape": (
-        "A mask of resets has a flag for each step of each sample, in the layout of the input; one of states.reset has a flag for each sample.",
+        "rnnkit.states.reset(torch.ones(3, 6), ['yes', 'no', 'no'])"),
+    "mask-shape": ("A mask of resets has a flag for each step of each sample, in the layout of the input; one of states.reset has a flag for each sample.",
         "layer = nn.GRU(3, 4); input, reset = torch.ones(7, 5, 3), torch.ones(5, 7, dtype=torch.bool); layer(input, reset=reset)",
         "layer = nn.GRU(3, 4, batch_first=True); reset = torch.ones(5, 7); layer(torch.ones(7, 5, 3), reset=reset)",
         "layer = nn.GRU(3, 4); input, reset = torch.ones(7, 5, 3), [[0] * 7] * 5; layer(input, reset=reset)",
@@ -78,15 +58,12 @@ ROWS = {
         "layer = nn.GRU(3, 4); layer(torch.ones(7, 5, 3), reset=[0, 1, 0, 0, 1])",
         "reset = torch.ones(7, 5, 1); rnnkit.unroll(nn.GRUCell(3, 4), torch.ones(7, 5, 3), reset=reset)",
         "reset = torch.ones(5, 7, 1); rnnkit.unroll(nn.GRUCell(3, 4), torch.ones(7, 5, 3), reset=reset)",
-        "mask = torch.ones(5, 1); rnnkit.states.reset(torch.ones(5, 4), mask)",
-    ),
-    "mask-values": (
-        "These numbers are positions, or probabilities, and not flags.",
+        "mask = torch.ones(5, 1); rnnkit.states.reset(torch.ones(5, 4), mask)"),
+    "mask-values": ("These numbers are positions, or probabilities, and not flags.",
         "layer = nn.GRU(3, 4); input, reset = torch.ones(7, 5, 3), torch.full((7, 5), 0.5); layer(input, reset=reset)",
         "layer = nn.GRU(3, 4, batch_first=True); input, reset = torch.ones(2, 4, 3), torch.tensor([[0, 0, 1, 2], [3, 3, 3, 4]]); layer(input, reset=reset)",
         "layer = nn.GRU(3, 4); input, reset = torch.ones(7, 3), torch.tensor([0, 1, 2, 3, 4, 5, 6]); layer(input, reset=reset)",
         'layer = nn.GRU(3, 4); reset = torch.ones(7, 5, device="meta"); layer(torch.ones(7, 5, 3), reset=reset)',
         "rnnkit.states.reset(torch.ones(4, 3, 6), [2, 0, 1])",
-        "layer = nn.GRU(3, 4); input, reset = torch.ones(7, 5, 3), [[0.9] * 5] * 7; layer(input, reset=reset)",
-    ),
+        "layer = nn.GRU(3, 4); input, reset = torch.ones(7, 5, 3), [[0.9] * 5] * 7; layer(input, reset=reset)"),
 }

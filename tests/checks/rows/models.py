@@ -1,23 +1,17 @@
 """What cannot be converted, verified, mapped or traced."""
 
+# fmt: off
 MODELS = {
-    "model-type": (
-        "A model is a torch.nn.Module that was made; a class, its weights or a function is not.",
+    "model-type": ("A model is a torch.nn.Module that was made; a class, its weights or a function is not.",
         "rnnkit.convert(nn.LSTM) => rnnkit.convert(nn.LSTM(3, 4))",
         "rnnkit.convert(None)",
         "rnnkit.convert(torch.nn.LSTM(3, 4).state_dict())",
-        "model = torch.nn.GRU(3, 4, batch_first=True); rnnkit.verify(lambda x: model(x), torch.ones(5, 7, 3))",
-    ),
-    "convert-result": (
-        "convert and revert change the model in place; what they return is a list of what was changed.",
-        "model, input = torch.nn.LSTM(3, 4), torch.ones(7, 5, 3); rnnkit.convert(model)(input)",
-    ),
-    "model-lazy": (
-        "Lazy modules get their sizes from the first batch, and a module without sizes cannot be copied.",
-        "model = torch.nn.LazyLinear(4); rnnkit.verify(model, torch.ones(5, 7, 3)) => model = torch.nn.LazyLinear(4); model(torch.ones(5, 7, 3)); rnnkit.verify(model, torch.ones(5, 7, 3))",
-    ),
-    "model-escaped": (
-        "verify runs a copy, and this model holds a function or an object that calls the original.",
+        "model = torch.nn.GRU(3, 4, batch_first=True); rnnkit.verify(lambda x: model(x), torch.ones(5, 7, 3))"),
+    "convert-result": ("convert and revert change the model in place; what they return is a list of what was changed.",
+        "model, input = torch.nn.LSTM(3, 4), torch.ones(7, 5, 3); rnnkit.convert(model)(input)"),
+    "model-lazy": ("Lazy modules get their sizes from the first batch, and a module without sizes cannot be copied.",
+        "model = torch.nn.LazyLinear(4); rnnkit.verify(model, torch.ones(5, 7, 3)) => model = torch.nn.LazyLinear(4); model(torch.ones(5, 7, 3)); rnnkit.verify(model, torch.ones(5, 7, 3))"),
+    "model-escaped": ("verify runs a copy, and this model holds a function or an object that calls the original.",
         """\
 class Model(nn.Linear):
     def forward(self, x):
@@ -29,60 +23,36 @@ class Model(nn.Linear):
     def forward(self, x):
         return self.head(x)
 
-model, x = Model(3, 4), torch.ones(5, 7, 3); model.head = nn.Linear(3, 2); rnnkit.trace(model, x)""",
-    ),
-    "script-state": (
-        "TorchScript compiles torch's own class, which has no batch-first states.",
-        "torch.jit.script(rnnkit.GRU(3, 4, state_batch_first=True)) => torch.jit.script(rnnkit.GRU(3, 4))",
-    ),
+model, x = Model(3, 4), torch.ones(5, 7, 3); model.head = nn.Linear(3, 2); rnnkit.trace(model, x)"""),
+    "script-state": ("TorchScript compiles torch's own class, which has no batch-first states.",
+        "torch.jit.script(rnnkit.GRU(3, 4, state_batch_first=True)) => torch.jit.script(rnnkit.GRU(3, 4))"),
 }
 
 DIAGNOSTICS = {
-    "verify-probes": (
-        "skip is a list of names of probes.",
+    "verify-probes": ("skip is a list of names of probes.",
         'model, x = nn.GRU(3, 6, batch_first=True), torch.randn(5, 7, 3); rnnkit.verify(model, x, skip=["padings"])',
-        'model, x = nn.GRU(3, 6, batch_first=True), torch.randn(5, 7, 3); rnnkit.verify(model, x, skip="batch")',
-    ),
-    "verify-pad": (
-        "Padding is behind the steps of a sample (post) or in front of them (pre).",
-        'model, x = nn.GRU(3, 6, batch_first=True), torch.randn(5, 7, 3); rnnkit.verify(model, x, lengths=[7, 5, 4, 3, 2], pad="left") => model, x = nn.GRU(3, 6, batch_first=True), torch.randn(5, 7, 3); rnnkit.verify(model, x, lengths=[7, 5, 4, 3, 2], pad="pre", skip=["alone", "padding"])',
-    ),
-    "verify-causal": (
-        'causal says that no step may depend on later ones: True, False, or "strict" where a step may not depend on itself either.',
-        'model, x = nn.GRU(3, 6, batch_first=True), torch.randn(5, 7, 3); rnnkit.verify(model, x, causal="yes") => model, x = nn.GRU(3, 6, batch_first=True), torch.randn(5, 7, 3); rnnkit.verify(model, x, causal=True)',
-    ),
-    "verify-streaming": (
-        "streaming is True or False.",
-        'model, x = nn.GRU(3, 6, batch_first=True), torch.randn(5, 7, 3); rnnkit.verify(model, x, streaming="yes") => model, x = nn.GRU(3, 6, batch_first=True), torch.randn(5, 7, 3); rnnkit.verify(model, x, streaming=True)',
-    ),
-    "verify-call": (
-        "call is a function that runs the model, for models that are not called directly.",
-        "model, x = nn.GRU(3, 6, batch_first=True), torch.randn(5, 7, 3); rnnkit.verify(model, x, call=3) => model, x = nn.GRU(3, 6, batch_first=True), torch.randn(5, 7, 3); rnnkit.verify(model, x, call=lambda model, x: model(x)[0])",
-    ),
-    "verify-kwargs": (
-        "Inputs that are given by name come as a dictionary.",
-        'model, x = nn.GRU(3, 6, batch_first=True), torch.randn(5, 7, 3); rnnkit.verify(model, x, kwargs=[1]) => model, x = nn.GRU(3, 6, batch_first=True), torch.randn(5, 7, 3); rnnkit.verify(model, x, kwargs={"hx": torch.zeros(1, 5, 6)})',
-    ),
-    "verify-axis-kind": (
-        "An axis is a number, counted from 0, or from -1 at the end.",
-        'model, x = nn.GRU(3, 6, batch_first=True), torch.randn(5, 7, 3); rnnkit.verify(model, x, seq_dim="1") => model, x = nn.GRU(3, 6, batch_first=True), torch.randn(5, 7, 3); rnnkit.verify(model, x, seq_dim=1)',
-    ),
-    "verify-axis": (
-        "No tensor has the axis that was named, or one axis was named for two things.",
+        'model, x = nn.GRU(3, 6, batch_first=True), torch.randn(5, 7, 3); rnnkit.verify(model, x, skip="batch")'),
+    "verify-pad": ("Padding is behind the steps of a sample (post) or in front of them (pre).",
+        'model, x = nn.GRU(3, 6, batch_first=True), torch.randn(5, 7, 3); rnnkit.verify(model, x, lengths=[7, 5, 4, 3, 2], pad="left") => model, x = nn.GRU(3, 6, batch_first=True), torch.randn(5, 7, 3); rnnkit.verify(model, x, lengths=[7, 5, 4, 3, 2], pad="pre", skip=["alone", "padding"])'),
+    "verify-causal": ('causal says that no step may depend on later ones: True, False, or "strict" where a step may not depend on itself either.',
+        'model, x = nn.GRU(3, 6, batch_first=True), torch.randn(5, 7, 3); rnnkit.verify(model, x, causal="yes") => model, x = nn.GRU(3, 6, batch_first=True), torch.randn(5, 7, 3); rnnkit.verify(model, x, causal=True)'),
+    "verify-streaming": ("streaming is True or False.",
+        'model, x = nn.GRU(3, 6, batch_first=True), torch.randn(5, 7, 3); rnnkit.verify(model, x, streaming="yes") => model, x = nn.GRU(3, 6, batch_first=True), torch.randn(5, 7, 3); rnnkit.verify(model, x, streaming=True)'),
+    "verify-call": ("call is a function that runs the model, for models that are not called directly.",
+        "model, x = nn.GRU(3, 6, batch_first=True), torch.randn(5, 7, 3); rnnkit.verify(model, x, call=3) => model, x = nn.GRU(3, 6, batch_first=True), torch.randn(5, 7, 3); rnnkit.verify(model, x, call=lambda model, x: model(x)[0])"),
+    "verify-kwargs": ("Inputs that are given by name come as a dictionary.",
+        'model, x = nn.GRU(3, 6, batch_first=True), torch.randn(5, 7, 3); rnnkit.verify(model, x, kwargs=[1]) => model, x = nn.GRU(3, 6, batch_first=True), torch.randn(5, 7, 3); rnnkit.verify(model, x, kwargs={"hx": torch.zeros(1, 5, 6)})'),
+    "verify-axis-kind": ("An axis is a number, counted from 0, or from -1 at the end.",
+        'model, x = nn.GRU(3, 6, batch_first=True), torch.randn(5, 7, 3); rnnkit.verify(model, x, seq_dim="1") => model, x = nn.GRU(3, 6, batch_first=True), torch.randn(5, 7, 3); rnnkit.verify(model, x, seq_dim=1)'),
+    "verify-axis": ("No tensor has the axis that was named, or one axis was named for two things.",
         "model, x = nn.GRU(3, 6, batch_first=True), torch.randn(5, 7, 3); rnnkit.verify(model, x, seq_dim=9) => model, x = nn.GRU(3, 6, batch_first=True), torch.randn(5, 7, 3); rnnkit.verify(model, x, seq_dim=1)",
         "model, x = nn.GRU(3, 6, batch_first=True), torch.randn(5, 7, 3); rnnkit.verify(model, x, seq_dim=0)",
-        "model, x = nn.GRU(3, 6, batch_first=True), torch.randn(5, 7, 3); rnnkit.verify(model, x, out_seq_dim=0)",
-    ),
-    "verify-batch": (
-        "There is no sample to judge by, or the output has no axis of the batch.",
-        "model = nn.GRU(3, 6, batch_first=True); rnnkit.verify(model, torch.zeros(0, 7, 3)) => model = nn.GRU(3, 6, batch_first=True); rnnkit.verify(model, torch.randn(5, 7, 3))",
-    ),
-    "verify-inputs": (
-        "verify, trace and dependency_map run the model on tensors.",
-        "model, x = nn.GRU(3, 6, batch_first=True), torch.randn(5, 7, 3); rnnkit.verify(model, x.numpy()) => model, x = nn.GRU(3, 6, batch_first=True), torch.randn(5, 7, 3); rnnkit.verify(model, x)",
-    ),
-    "batch-whole": (
-        "A DataLoader yields (input, target) or more, and the model takes the parts.",
+        "model, x = nn.GRU(3, 6, batch_first=True), torch.randn(5, 7, 3); rnnkit.verify(model, x, out_seq_dim=0)"),
+    "verify-batch": ("There is no sample to judge by, or the output has no axis of the batch.",
+        "model = nn.GRU(3, 6, batch_first=True); rnnkit.verify(model, torch.zeros(0, 7, 3)) => model = nn.GRU(3, 6, batch_first=True); rnnkit.verify(model, torch.randn(5, 7, 3))"),
+    "verify-inputs": ("verify, trace and dependency_map run the model on tensors.",
+        "model, x = nn.GRU(3, 6, batch_first=True), torch.randn(5, 7, 3); rnnkit.verify(model, x.numpy()) => model, x = nn.GRU(3, 6, batch_first=True), torch.randn(5, 7, 3); rnnkit.verify(model, x)"),
+    "batch-whole": ("A DataLoader yields (input, target) or more, and the model takes the parts.",
         """\
 class Tagger(nn.GRU):
     def forward(self, x, lengths):
@@ -94,35 +64,20 @@ class Tagger(nn.GRU):
     def forward(self, x, lengths):
         return super().forward(x, lengths=lengths)[0]
 
-model, batch = Tagger(3, 4, batch_first=True), [torch.randn(5, 7, 3), torch.tensor([7, 5, 4, 3, 2])]; rnnkit.verify(model, *batch, lengths=batch[1])""",
-    ),
-    "verify-meta": (
-        "Tensors on the meta device have shapes and no numbers, so that nothing can be compared.",
-        'model, x = nn.GRU(3, 6, batch_first=True), torch.ones(5, 7, 3, device="meta"); rnnkit.verify(model, x) => model, x = nn.GRU(3, 6, batch_first=True), torch.randn(5, 7, 3); rnnkit.verify(model, x)',
-    ),
-    "verify-packed": (
-        "In packed sequences the samples lie between each other, and there is no batch axis to change one.",
-        "model, x = nn.GRU(3, 6), nn.utils.rnn.pack_sequence([torch.ones(7, 3), torch.ones(5, 3)]); rnnkit.verify(model, x) => model, x = nn.GRU(3, 6, batch_first=True), torch.randn(5, 7, 3); rnnkit.verify(model, x)",
-    ),
-    "verify-lengths": (
-        "lengths are one count for each sample of the batch, from 1 to the number of steps.",
+model, batch = Tagger(3, 4, batch_first=True), [torch.randn(5, 7, 3), torch.tensor([7, 5, 4, 3, 2])]; rnnkit.verify(model, *batch, lengths=batch[1])"""),
+    "verify-meta": ("Tensors on the meta device have shapes and no numbers, so that nothing can be compared.",
+        'model, x = nn.GRU(3, 6, batch_first=True), torch.ones(5, 7, 3, device="meta"); rnnkit.verify(model, x) => model, x = nn.GRU(3, 6, batch_first=True), torch.randn(5, 7, 3); rnnkit.verify(model, x)'),
+    "verify-packed": ("In packed sequences the samples lie between each other, and there is no batch axis to change one.",
+        "model, x = nn.GRU(3, 6), nn.utils.rnn.pack_sequence([torch.ones(7, 3), torch.ones(5, 3)]); rnnkit.verify(model, x) => model, x = nn.GRU(3, 6, batch_first=True), torch.randn(5, 7, 3); rnnkit.verify(model, x)"),
+    "verify-lengths": ("lengths are one count for each sample of the batch, from 1 to the number of steps.",
         'model, x = nn.GRU(3, 6, batch_first=True), torch.randn(5, 7, 3); rnnkit.verify(model, x, lengths=[7, 2, 3, 4, 9]) => model, x = nn.GRU(3, 6, batch_first=True), torch.randn(5, 7, 3); rnnkit.verify(model, x, lengths=[7, 2, 3, 4, 5], skip=["alone", "padding"])',
-        "model, x = nn.GRU(3, 6, batch_first=True), torch.randn(5, 7, 3); rnnkit.verify(model, x, lengths=torch.ones(5, 7, dtype=torch.bool))",
-    ),
-    "streams-result": (
-        "assert_streams runs the step function chunk by chunk, and needs the state that it returns.",
-        "gru = nn.GRU(3, 4, batch_first=True); rnnkit.testing.assert_streams(lambda x, state: gru(x, state)[0], torch.randn(5, 7, 3)) => gru = nn.GRU(3, 4, batch_first=True); rnnkit.testing.assert_streams(lambda x, state: gru(x, state), torch.randn(5, 7, 3))",
-    ),
-    "map-rule": (
-        "A rule says what a map should look like, and there are few of them.",
-        'model, x = nn.GRU(3, 6, batch_first=True), torch.randn(5, 7, 3); rnnkit.dependency_map(model, x, dim=1).forbidden("causl") => model, x = nn.GRU(3, 6, batch_first=True), torch.randn(5, 7, 3); rnnkit.dependency_map(model, x, dim=1).forbidden("causal")',
-    ),
-    "map-axes": (
-        "A rule compares each index of the input with the same index of the output, so both axes are equally long.",
-        'model, x = nn.Conv1d(3, 4, 3), torch.randn(5, 3, 7); rnnkit.dependency_map(model, x, dim=2).forbidden("causal") => model, x = nn.Conv1d(3, 4, 3, padding=1), torch.randn(5, 3, 7); rnnkit.dependency_map(model, x, dim=2).forbidden("causal")',
-    ),
-    "trace-model": (
-        "A module knows the names of its parts; model= is for a function that runs one.",
-        "model, x = nn.GRU(3, 6, batch_first=True), torch.randn(5, 7, 3); rnnkit.trace(model, x, model=model) => model, x = nn.GRU(3, 6, batch_first=True), torch.randn(5, 7, 3); rnnkit.trace(model, x)",
-    ),
+        "model, x = nn.GRU(3, 6, batch_first=True), torch.randn(5, 7, 3); rnnkit.verify(model, x, lengths=torch.ones(5, 7, dtype=torch.bool))"),
+    "streams-result": ("assert_streams runs the step function chunk by chunk, and needs the state that it returns.",
+        "gru = nn.GRU(3, 4, batch_first=True); rnnkit.testing.assert_streams(lambda x, state: gru(x, state)[0], torch.randn(5, 7, 3)) => gru = nn.GRU(3, 4, batch_first=True); rnnkit.testing.assert_streams(lambda x, state: gru(x, state), torch.randn(5, 7, 3))"),
+    "map-rule": ("A rule says what a map should look like, and there are few of them.",
+        'model, x = nn.GRU(3, 6, batch_first=True), torch.randn(5, 7, 3); rnnkit.dependency_map(model, x, dim=1).forbidden("causl") => model, x = nn.GRU(3, 6, batch_first=True), torch.randn(5, 7, 3); rnnkit.dependency_map(model, x, dim=1).forbidden("causal")'),
+    "map-axes": ("A rule compares each index of the input with the same index of the output, so both axes are equally long.",
+        'model, x = nn.Conv1d(3, 4, 3), torch.randn(5, 3, 7); rnnkit.dependency_map(model, x, dim=2).forbidden("causal") => model, x = nn.Conv1d(3, 4, 3, padding=1), torch.randn(5, 3, 7); rnnkit.dependency_map(model, x, dim=2).forbidden("causal")'),
+    "trace-model": ("A module knows the names of its parts; model= is for a function that runs one.",
+        "model, x = nn.GRU(3, 6, batch_first=True), torch.randn(5, 7, 3); rnnkit.trace(model, x, model=model) => model, x = nn.GRU(3, 6, batch_first=True), torch.randn(5, 7, 3); rnnkit.trace(model, x)"),
 }

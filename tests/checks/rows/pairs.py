@@ -1,8 +1,8 @@
 """States of the wrong structure."""
 
+# fmt: off
 STRUCTURE = {
-    "state-structure": (
-        "An LSTM carries the pair (h, c), an RNN or a GRU one tensor, and this module was given the other, or neither.",
+    "state-structure": ("An LSTM carries the pair (h, c), an RNN or a GRU one tensor, and this module was given the other, or neither.",
         "layer = nn.LSTM(3, 4); input, hx = torch.ones(7, 5, 3), torch.ones(1, 5, 4); layer(input, hx)",
         "layer = nn.GRU(3, 4); input, hx = torch.ones(7, 5, 3), (torch.ones(1, 5, 4), torch.ones(1, 5, 4)); layer(input, hx)",
         "layer = nn.LSTM(3, 4); input, hx = torch.ones(7, 5, 3), torch.ones(2, 1, 5, 4); layer(input, hx)",
@@ -27,10 +27,8 @@ STRUCTURE = {
         "layer = nn.GRU(3, 4, 2); input, hx = torch.ones(7, 5, 3), [torch.tensor(0.0), torch.tensor(0.0)]; layer(input, hx)",
         "layer = nn.GRU(3, 4, 2); input, hx = torch.ones(7, 5, 3), [torch.ones(5, 4), torch.ones(1, 4)]; layer(input, hx)",
         "layer = nn.GRU(3, 4); x_t, state = torch.ones(5, 3), [1, 1, 1, 1, 1]; layer.step(x_t, state)",
-        "layer = nn.LSTM(3, 4); input, hx = torch.ones(7, 5, 3), torch.ones(7, 5, 4); layer(input, hx)",
-    ),
-    "state-not-own": (
-        "last_hidden and split_state read a state that this layer returned, and this is not one.",
+        "layer = nn.LSTM(3, 4); input, hx = torch.ones(7, 5, 3), torch.ones(7, 5, 4); layer(input, hx)"),
+    "state-not-own": ("last_hidden and split_state read a state that this layer returned, and this is not one.",
         "layer = rnnkit.GRU(3, 4); result = layer(torch.ones(7, 5, 3)); layer.last_hidden(result) => layer = rnnkit.GRU(3, 4); output, state = layer(torch.ones(7, 5, 3)); layer.last_hidden(state)",
         "layer = rnnkit.LSTM(3, 4); layer.last_hidden([torch.ones(1, 5, 4)])",
         "layer = rnnkit.GRU(3, 4); layer.split_state(torch.ones(1, 5, 6))",
@@ -38,17 +36,12 @@ STRUCTURE = {
         "layer = rnnkit.GRU(3, 4, 2, bidirectional=True); layer.last_hidden(torch.ones(5, 4))",
         "layer = rnnkit.GRU(3, 4, 2, state_batch_first=True); layer.split_state(torch.ones(2, 5, 4))",
         "layer = rnnkit.LSTM(3, 6, 2, proj_size=4); layer.last_hidden(torch.ones(2, 5, 4))",
-        "layer = rnnkit.GRU(3, 4, 2); layer.last_hidden(None)",
-    ),
-    "recurrent-state": (
-        "A Recurrent carries a tuple of one state for each of its cells, also where it has a single cell.",
+        "layer = rnnkit.GRU(3, 4, 2); layer.last_hidden(None)"),
+    "recurrent-state": ("A Recurrent carries a tuple of one state for each of its cells, also where it has a single cell.",
         "layer = rnnkit.Recurrent(rnnkit.GRUCell(3, 4)); input, hx = torch.ones(7, 5, 3), torch.ones(5, 4); layer(input, hx)",
         "layer = rnnkit.Recurrent(nn.GRU(3, 4, 2).cells()); input, hx = torch.ones(7, 5, 3), torch.ones(2, 5, 4); layer(input, hx)",
         "layer = rnnkit.Recurrent(rnnkit.LSTMCell(3, 4)); input, hx = torch.ones(7, 5, 3), (torch.ones(5, 4), torch.ones(5, 4)); layer(input, hx)",
-        "layer = rnnkit.Recurrent([rnnkit.GRUCell(3, 4), rnnkit.LSTMCell(4, 6)]); input, hx = torch.ones(7, 5, 3), (torch.ones(5, 4),); layer(input, hx)",
-    ),
-    "lengths-as-state": (
-        "The second argument of a layer is the state; lengths and masks have names of their own.",
-        "layer = nn.GRU(3, 4); input, hx = torch.ones(7, 2, 3), torch.tensor([7, 5]); layer(input, hx)",
-    ),
+        "layer = rnnkit.Recurrent([rnnkit.GRUCell(3, 4), rnnkit.LSTMCell(4, 6)]); input, hx = torch.ones(7, 5, 3), (torch.ones(5, 4),); layer(input, hx)"),
+    "lengths-as-state": ("The second argument of a layer is the state; lengths and masks have names of their own.",
+        "layer = nn.GRU(3, 4); input, hx = torch.ones(7, 2, 3), torch.tensor([7, 5]); layer(input, hx)"),
 }

@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor
@@ -49,25 +49,6 @@ def warn(code: str, text: str, stacklevel: int) -> None:
     """Warn the caller's line, with the command that explains it below the text."""
     message = "\n".join([text, *aligned([more(code)])])
     warnings.warn(RnnkitWarning(message, code), stacklevel=stacklevel + 1)
-
-
-class Cause(NamedTuple):
-    """What a diagnosis has found: the arguments of :func:`refusal`, not yet raised."""
-
-    code: str
-    error: Callable[..., Exception]
-    argument: str
-    sentence: str
-    headline: str
-    rows: tuple[Row, ...]
-    facts: tuple[Any, ...] = ()
-
-
-def raise_for(cause: Cause | None) -> None:
-    """Raise what a diagnosis has found; return if it has found nothing, and the call goes on."""
-    if cause is not None:
-        code, error, argument, sentence, headline, rows, facts = cause
-        refusal(error, argument, sentence, headline, *rows, code=code, facts=facts)
 
 
 def compose(sentence: str, headline: str, rows: Iterable[Row]) -> str:

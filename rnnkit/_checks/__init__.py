@@ -1,5 +1,5 @@
-"""Which call is refused, and what is said?
+"""Which calls are refused, and with which message.
 
-The guards compare a few sizes on every call. When one fails, the errors beside them find the cause
-and what to type. No class of rnnkit comes in: a module is what a protocol says of it.
+The guards compare a few sizes on every call. When one fails, ``diagnosis`` finds the cause, and
+what to type.
 """

@@ -16,7 +16,6 @@ from torch.nn.utils.rnn import PackedSequence
 from rnnkit._base.class_facts import proj_size_of
 from rnnkit._base.errors import DtypeError, RnnkitError
 from rnnkit._base.message import refusal
-from rnnkit._base.state import PAIR, filled, has_missing_part, zeros
 from rnnkit._base.torch_tools import is_fx_call
 from rnnkit._checks.call_spec import (
     Axis,
@@ -35,7 +34,7 @@ from rnnkit._checks.causes.inputs import (
     check_shape,
     refuse_type,
 )
-from rnnkit._checks.causes.states import check_batch, check_sizes, check_state
+from rnnkit._checks.causes.states import check_batch, check_state
 from rnnkit._checks.objects import check_cell_object
 from rnnkit._checks.packed_fields import fitting_fields, refuse_fields
 
@@ -58,10 +57,8 @@ def diagnose(module: Any, input: Any, hx: Any, weight: Tensor | None) -> None:
     judge = data if odd or weight is None else weight
     # torch reads a cell's state before it compares dtypes.
     (check_shape if odd or not is_layer else check_input)(spec, data, judge)
-    if hx is not None:
-        # Sizes, where torch's class takes the call: on packed input it would read beyond a state.
-        state = completed(spec, hx, data)
-        check_sizes(spec, state) if odd else check_state(spec, state, data)
+    # Sizes, where torch's class takes the call: on packed input it would read beyond a state.
+    check_state(spec, hx, data, only_sizes=odd)
     check_dtype_and_device(spec, data, judge)
 
 
@@ -84,26 +81,16 @@ def diagnose_unrolled(
     spec = spec_of_unrolled(cell, input, caller, known=known, batch_first=batch_first, state=state)
     # A user's cell may take integers; of our own we know what they take.
     check_input(spec, input, weight if known and weight is not None else input)
-    if hx is not None and known:
-        check_state(spec, completed(spec, hx, input), input)
+    if known:
+        check_state(spec, hx, input)
     elif hx is not None and spec.batch is not None:
         check_batch(spec, hx)
-
-
-def completed(spec: CallSpec, hx: Any, like: Tensor) -> Any:
-    """Put zeros where a pair has None; any other state stays as it is."""
-    if not isinstance(hx, (tuple, list)) or len(hx) != len(spec.state_axes) or len(hx) != PAIR:
-        return hx
-    if not has_missing_part(hx):
-        return tuple(hx)
-    front = [axis.size or 0 for axis in spec.state_axes[0][:-1]]
-    return tuple(filled(hx, zeros(spec.module, like, *front)))
 
 
 def diagnose_initial_state(spec: CallSpec, initial: Any, like: Tensor) -> None:
     """Raise what is wrong with the state that a module's own ``initial_state`` returned."""
     try:
-        check_state(spec, completed(spec, initial, like), like)
+        check_state(spec, initial, like)
     except RnnkitError as error:
         # The caller may have given a state, which is right.
         error.add_note("hx is what initial_state returned")
@@ -130,7 +117,7 @@ def explain_layer_step(layer: Any, x_t: Tensor, state: Any) -> None:
     called = spec_of_layer(layer, x_t.unsqueeze(1 if layer.batch_first and x_t.dim() > 1 else 0))
     spec = called._replace(kind="step", actual=tuple(x_t.shape), input_axes=axes, seq=None)
     check_input(spec, x_t, layer._flat_weights[0])  # noqa: SLF001
-    _check_state(spec, x_t, state)
+    check_state(spec, state, x_t)
 
 
 def explain_cells_step(cells: list[Any], x_t: Tensor, state: Any) -> None:
@@ -140,12 +127,7 @@ def explain_cells_step(cells: list[Any], x_t: Tensor, state: Any) -> None:
             spec = spec_of_cell(cell, x_t)._replace(state=f"hx[{place}]")
             if place == 0:
                 check_input(spec, x_t, next(cell.parameters()))
-            _check_state(spec, x_t, hx)
-
-
-def _check_state(spec: CallSpec, x_t: Tensor, hx: Any) -> None:
-    if hx is not None:
-        check_state(spec, completed(spec, hx, x_t), x_t)
+            check_state(spec, hx, x_t)
 
 
 def explain_missing_kernel(layer: Any, input: Any, hx: Any, error: Exception) -> None:

@@ -135,10 +135,8 @@ def _refuse_mask(
     wrong = [k for k in range(len(shape)) if len(came) == len(shape) and came[k] != shape[k]]
     code, error, fix = "mask-shape", ShapeError, f"a boolean tensor {shape}"
     if spec.kind == "packed":
-        code, headline = (
-            "mask-packed",
-            "the input is packed, and a mask of its steps is not possible",
-        )
+        code = "mask-packed"
+        headline = "the input is packed, and a mask of its steps is not possible"
         option = ", batch_first=True" if spec.batch_first else ""
         fix = f"pad_packed_sequence(input{option}), then its two results as input and lengths="
     elif unread:
@@ -155,10 +153,9 @@ def _refuse_mask(
         fix = f"{name}.diff({changes}) != 0, if these are numbers of documents"
         fix = f"{name} > 0.5" if flags.is_floating_point() else fix
     elif came in (shape[::-1], (*shape[::-1], 1)):
-        looks, squeezed = "seq-first" if spec.batch_first else "batch-first", ".squeeze(-1)"
+        looks, error = "seq-first" if spec.batch_first else "batch-first", LayoutError
         headline = f"the mask looks {looks}, but batch_first={spec.batch_first}"
-        fix = f"{name}{squeezed if len(came) > len(shape) else ''}.t()"
-        error = LayoutError
+        fix = f"{name}.t()" if len(came) == len(shape) else f"{name}.squeeze(-1).t()"
     elif came == (*shape, 1):
         headline, fix = "the mask has one axis too many", f"{name}.squeeze(-1)"
     elif came == (spec.batch,):
@@ -174,9 +171,8 @@ def _refuse_mask(
             fix = f"{part}, if the input is the first part of what the mask is for"
     else:
         headline = "there must be one flag for each step of each sample"
-    names = ("batch", "seq") if spec.batch_first else ("seq", "batch")
-    axes = ("seq",) if spec.batch is None else names
-    spelled = f"({', '.join(axes)}{',' * (len(axes) == 1)})"
+    spelled = "(batch, seq)" if spec.batch_first else "(seq, batch)"
+    spelled = "(seq,)" if spec.batch is None else spelled
     sentence = {
         "mask-packed": "reset is a mask over the steps of a padded input",
         "mask-shape": f"reset must have shape {shape}, got {came}",

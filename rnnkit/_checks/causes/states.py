@@ -12,7 +12,8 @@ from torch import Tensor
 
 from rnnkit._base.errors import DeviceError, DtypeError, LayoutError, StateError
 from rnnkit._base.message import count, wanted
-from rnnkit._base.state import BATCHED, map_state
+from rnnkit._base.state import BATCHED, PAIR, filled, has_missing_part, map_state, zeros
+from rnnkit._checks.arrays import is_whole
 from rnnkit._checks.call_spec import CallSpec, agree, is_odd, parts_of, refuse_odd, sizes, spell
 from rnnkit._checks.causes.inputs import rows_of
 from rnnkit._checks.causes.structures import (
@@ -49,11 +50,17 @@ def by_meaning(spec: CallSpec, shape: Shape) -> Sizes:
     return Sizes(rows, batch, width)
 
 
-def check_state(spec: CallSpec, hx: Any, input: Tensor) -> None:
-    """Refuse a state of the wrong sizes, else layout, dtype or device."""
-    check_sizes(spec, hx)
-    state = parts_of(hx)
-    for name, tensor in zip(spec.state_names, state, strict=True):
+def check_state(spec: CallSpec, hx: Any, input: Tensor, *, only_sizes: bool = False) -> None:
+    """Refuse a state of the wrong sizes, else layout, dtype or device; None for zeros is right."""
+    if hx is None:
+        return
+    pair = isinstance(hx, (tuple, list)) and len(hx) == len(spec.state_axes) == PAIR
+    if pair and has_missing_part(hx):
+        front = [axis.size or 0 for axis in spec.state_axes[0][:-1]]
+        hx = filled(hx, zeros(spec.module, input, *front))
+    _check_sizes(spec, tuple(hx) if pair else hx)
+    state = () if only_sizes else parts_of(hx)
+    for name, tensor in zip(spec.state_names, state, strict=False):
         if is_odd(tensor):
             refuse_odd(spec.module, tensor, "hx")
         own = name == "c" and has_own_dtype(tensor, input.dtype, is_cell=spec.kind == "cell")
@@ -77,9 +84,12 @@ def check_state(spec: CallSpec, hx: Any, input: Tensor) -> None:
             )  # fmt: skip
 
 
-def check_sizes(spec: CallSpec, hx: Any) -> None:
+def _check_sizes(spec: CallSpec, hx: Any) -> None:
     """Refuse a state that is not made of the module's tensors, or whose shapes are wrong."""
-    if spec.kind not in ("cell", "step") and _are_counts(hx):
+    counts = isinstance(hx, (tuple, list)) and {type(part) for part in hx} == {int}
+    if isinstance(hx, Tensor):
+        counts = hx.dim() == 1 and hx.dtype is not torch.bool and is_whole(hx)
+    if counts and spec.kind not in ("cell", "step"):
         run = f"{spec.name}(cell, input" if spec.kind == "unrolled" else "layer(input"
         spec.refuse(
             "lengths-as-state", StateError, "hx", f"hx must be a state, got {outlined(hx)}",
@@ -98,14 +108,6 @@ def check_sizes(spec: CallSpec, hx: Any) -> None:
     wants: list[Any] = [sizes(axes) for axes in spec.state_axes]
     if shapes != wants:
         _explain(spec, shapes, wants)
-
-
-def _are_counts(hx: Any) -> bool:
-    """Return whether a state is integers, which no state is made of."""
-    if isinstance(hx, Tensor):
-        real = hx.dtype is torch.bool or hx.is_floating_point() or hx.is_complex()
-        return hx.dim() == 1 and not real
-    return isinstance(hx, (tuple, list)) and len(hx) > 0 and all(type(part) is int for part in hx)
 
 
 def _explain(spec: CallSpec, shapes: list[Shape], wants: list[Shape]) -> NoReturn:

@@ -6,10 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from beartype import beartype
-from jaxtyping import Shaped, jaxtyped
 from torch import Tensor
-from torch.nn.utils import prune
 from torch.nn.utils.rnn import pack_padded_sequence
 
 import rnnkit
@@ -89,17 +86,6 @@ def test_refusals(name: str, flag: Callable[[], None]) -> None:
     assert said[0] == said[1]
 
 
-def test_a_computed_weight(flag: Callable[[], None]) -> None:
-    """A cell whose weight is computed has none of that name, and runs."""
-    cell, x = rnnkit.GRUCell(3, 4), torch.randn(BATCH, 3)
-    prune.l1_unstructured(cell, "weight_ih", 0.5)
-    expected = cell(x)
-
-    flag()
-
-    close(cell(x), expected)
-
-
 @kinds
 def test_packed_input(kind: str, flag: Callable[[], None]) -> None:
     """What packed input holds cannot be looked at, and is run."""
@@ -111,23 +97,6 @@ def test_packed_input(kind: str, flag: Callable[[], None]) -> None:
     flag()
 
     close(run(packed), expected)
-
-
-@pytest.mark.unhooked("the hook opens a scope around each call, which then is the caller's")
-def test_the_callers_names_are_not_looked_at(flag: Callable[[], None]) -> None:
-    """Sizes have no numbers while a graph is made: no name of the caller's is held to them."""
-    layer = rnnkit.GRU(3, 4, axes={"batch": "people"})
-
-    @jaxtyped(typechecker=beartype)
-    def run(ages: Shaped[Tensor, " people"]) -> Any:
-        return layer(torch.ones(SEQ, len(ages) + 1, 3))
-
-    with pytest.raises(rnnkit.ShapeError, match="people"):
-        run(torch.ones(BATCH))
-
-    flag()
-
-    assert run(torch.ones(BATCH))[0].shape == (SEQ, BATCH + 1, 4)
 
 
 def test_what_a_transform_sees_is_no_graph(monkeypatch: pytest.MonkeyPatch) -> None:

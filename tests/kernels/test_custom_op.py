@@ -15,7 +15,10 @@ from tests.compiles import compiles
 from tests.strategies import gradients, laid_out, memories
 
 # torch says so where oneDNN is switched off.
-pytestmark = pytest.mark.filterwarnings("ignore:TF32 acceleration on top of oneDNN:UserWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:TF32 acceleration on top of oneDNN:UserWarning"),
+    pytest.mark.filterwarnings("ignore:LSTM with projections:UserWarning"),
+]
 
 GATES = {"LSTM": 4, "GRU": 3, "RNN_TANH": 1, "RNN_RELU": 1}
 modes = pytest.mark.parametrize("mode", GATES)
@@ -112,7 +115,6 @@ def check(
     )
 
 
-@pytest.mark.filterwarnings("ignore:LSTM with projections:UserWarning")
 @modes
 @given(data=st.data())
 def test_torchs_numbers(mode: str, data: st.DataObject) -> None:
@@ -154,31 +156,45 @@ def test_frozen_and_tied_weights(mode: str) -> None:
     assert one.weights[0].grad is None
 
 
-@modes
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_half_precision(mode: str, dtype: torch.dtype) -> None:
-    """Half precision takes torch's own derivative, to the bit; without oneDNN's LSTM on any CPU."""
-    one = call(mode, dtype=dtype)
-    with torch.backends.mkldnn.flags(enabled=False):
-        expected, found = one.by_torch(), one.by_operator()
-        torch.testing.assert_close(found, expected, rtol=0, atol=0)
-        torch.testing.assert_close(
-            gradients(found, one.leaves), gradients(expected, one.leaves), rtol=0, atol=0
-        )
+HALF = [torch.bfloat16, torch.float16]
 
 
 @modes
-@pytest.mark.parametrize("lowered", [torch.bfloat16, torch.float16])
-def test_under_autocast(mode: str, lowered: torch.dtype) -> None:
-    """Each result has the dtype, the numbers and the gradients that autocast gives it."""
-    one = call(mode)
+@pytest.mark.parametrize("lowered", HALF)
+@pytest.mark.parametrize("by_autocast", [False, True])
+def test_half_precision(mode: str, lowered: torch.dtype, by_autocast: bool) -> None:
+    """Each result has torch's dtype and numbers, without oneDNN's LSTM on any CPU, and its gradient."""
+    one = call(mode, dtype=torch.float32 if by_autocast else lowered)
     with torch.backends.mkldnn.flags(enabled=False):
-        with torch.autocast("cpu", dtype=lowered):
+        with torch.autocast("cpu", dtype=lowered, enabled=by_autocast):
             expected, found = one.by_torch(), one.by_operator()
         torch.testing.assert_close(found, expected, rtol=0, atol=0)
-        torch.testing.assert_close(
-            gradients(found, one.leaves), gradients(expected, one.leaves), rtol=0.02, atol=0.02
-        )
+        tolerance = 0.02 if by_autocast else 0
+        derived = (gradients(results, one.leaves) for results in (found, expected))
+        torch.testing.assert_close(*derived, rtol=tolerance, atol=tolerance)
+
+
+@modes
+@pytest.mark.parametrize("projected", [False, True])
+@pytest.mark.parametrize("lowered", [None, torch.bfloat16])
+def test_shapes_without_numbers(mode: str, projected: bool, lowered: torch.dtype | None) -> None:
+    """Where no number is computed results have torch's shapes and dtypes, and gradients those of leaves."""
+    if projected and mode != "LSTM":
+        return
+    one = call(mode, projected=projected)
+    halved = tuple(tensor.detach().to(lowered) for tensor in one.state)
+    for each in (one, *([one._replace(state=halved)] if lowered else [])):
+        with (
+            torch.backends.mkldnn.flags(enabled=False),
+            torch.autocast("cpu", dtype=lowered, enabled=lowered is not None),
+        ):
+            expected = each.by_torch()
+            with torch._subclasses.FakeTensorMode(allow_non_fake_inputs=True):
+                found = each.by_operator()
+                derived = one.leaves if lowered else gradients(found, one.leaves)
+
+        for actual, wanted in ((found, expected), (derived, one.leaves)):
+            assert [(t.shape, t.dtype) for t in actual] == [(t.shape, t.dtype) for t in wanted]
 
 
 @modes

@@ -128,7 +128,7 @@ def test_any_sizes(name: str, path: str, data: st.DataObject) -> None:
     )
 
 
-@pytest.mark.covering(2)
+@pytest.mark.covering(3)
 @kinds
 @pytest.mark.parametrize("size", [(3, 5, 2, 4), (11, 40, 8, 48)])
 @pytest.mark.parametrize("fill", [None, 0.15, 0.9])
@@ -175,7 +175,7 @@ def test_full_lengths_and_no_reset_change_nothing(
     assert_same(results[0], results[1])
 
 
-@pytest.mark.covering(2)
+@pytest.mark.covering(3)
 @layers
 @pytest.mark.parametrize("path", RESET_PATHS)
 @pytest.mark.parametrize("lengths", [None, LENGTHS])
@@ -208,6 +208,7 @@ def test_second_derivatives(name: str, path: str, lengths: Any, rate: float) -> 
     torch.testing.assert_close(both(output), both(expected), rtol=1e-10, atol=1e-10)
 
 
+@pytest.mark.covering(1)
 @kinds
 @pytest.mark.parametrize("batch_first", [False, True])
 def test_one_sequence_without_batch(kind: str, batch_first: bool) -> None:

@@ -7,12 +7,8 @@ import pytest
 import torch
 
 import rnnkit
-from tests.kernels.paths import LENGTHS, SEQ, case_of, kinds, layers, on, paths
-from tests.strategies import (
-    assert_same,
-    gradients,
-    tensors_of,
-)
+from tests.kernels.paths import LENGTHS, SEQ, case_of, layers, on, paths
+from tests.strategies import assert_same, tensors_of
 
 pytestmark = pytest.mark.filterwarnings("ignore:LSTM with projections is not supported:UserWarning")
 
@@ -55,26 +51,3 @@ def test_a_batch_of_no_samples(name: str, lengths: Any) -> None:
 
     assert output.shape == (SEQ, 0, 3)
     assert all(tensor.shape == (2, 0, 3) for tensor in tensors_of(state))
-
-
-@kinds
-@paths
-def test_each_weight_frozen(kind: str, path: str) -> None:
-    """Whichever weight is frozen, those that are not have the gradients that they have without."""
-    case = case_of(kind)
-    layer: Any = case.module(rnnkit)
-    weights = list(layer.parameters())
-    with on(path):
-        everything = gradients([layer(case.numbers(), lengths=LENGTHS)[0]], weights)
-        for frozen in weights:
-            frozen.requires_grad_(requires_grad=False)
-            free = [weight for weight in weights if weight is not frozen]
-            found = gradients([layer(case.numbers(), lengths=LENGTHS)[0]], free)
-            frozen.requires_grad_()
-
-            expected = [
-                gradient
-                for gradient, weight in zip(everything, weights, strict=True)
-                if weight is not frozen
-            ]
-            torch.testing.assert_close(found, expected)

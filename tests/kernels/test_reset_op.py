@@ -110,3 +110,23 @@ def test_torchs_own_check_of_operators(kind: str, lengths: Any) -> None:
     )  # fmt: skip
 
     opcheck(torch.ops.rnnkit.resets.default, arguments)
+
+
+@compiles
+@kinds
+def test_resets_without_numbers(kind: str) -> None:
+    """Where no number is computed results and gradients have the shapes and dtypes of numbers."""
+    cell = KINDS[kind](INPUT, HIDDEN, dtype=torch.float64)
+    x = torch.randn(SEQ, BATCH, INPUT, dtype=torch.float64).requires_grad_()
+    state = as_layer(random_state(cell))
+    stack = Stack([[direction_of(cell, reverse=False)]])
+    leaves = [x, *cell.parameters()]
+
+    def run() -> list[tuple[torch.Size, torch.dtype]]:
+        output, ends = run_reset_operators(stack, x, state, None, mask(), None)
+        found = [output, *ends, *gradients([output, *ends], leaves)]
+        return [(t.shape, t.dtype) for t in found]
+
+    expected = run()
+    with torch._subclasses.FakeTensorMode(allow_non_fake_inputs=True):
+        assert run() == expected

@@ -44,6 +44,7 @@ def test_unrolled_cells_are_the_layer(kind: str, lengths: Any, fused: bool) -> N
         close(actual, expected)
 
 
+@pytest.mark.covering(1)
 @kinds
 @pytest.mark.parametrize("batch_first", [False, True])
 def test_recurrent_is_the_layer(kind: str, batch_first: bool) -> None:
@@ -59,6 +60,7 @@ def test_recurrent_is_the_layer(kind: str, batch_first: bool) -> None:
     close((output, rnnkit.states.from_layers(states)), layer(x, lengths=LENGTHS, reset=reset))
 
 
+@pytest.mark.covering(1)
 @layers
 @pytest.mark.parametrize("path", [*RESET_PATHS, "loop"])
 def test_what_a_caller_writes_into(name: str, path: str) -> None:
@@ -77,21 +79,7 @@ def test_what_a_caller_writes_into(name: str, path: str) -> None:
     assert_same(gradient(write=False), gradient(write=True))
 
 
-@layers
-@pytest.mark.parametrize("path", RESET_PATHS)
-def test_what_was_computed_without_gradients_takes_part_in_some(name: str, path: str) -> None:
-    """Output and state of a burn-in are ordinary tensors: inference mode ends inside of the call."""
-    case = case_of(name, bidirectional=True)
-    layer, x = case.module(rnnkit), case.numbers()
-    with torch.no_grad(), on(path):
-        output, state = layer(x, lengths=LENGTHS, reset=mask())
-    weight = torch.ones((), dtype=output.dtype, requires_grad=True)
-
-    ((output * weight).sum() + sum((each * weight).sum() for each in tensors_of(state))).backward()
-
-    assert weight.grad is not None
-
-
+@pytest.mark.covering(1)
 @layers
 @pytest.mark.parametrize("reverse", [False, True])
 def test_all_states(name: str, reverse: bool) -> None:
@@ -121,44 +109,24 @@ class Learned(rnnkit.GRUCell):
         return self.first.expand(batch_size, -1)
 
 
-@pytest.mark.covering(2)
 @pytest.mark.parametrize("reverse", [False, True])
 @pytest.mark.parametrize("given", [False, True])
-@pytest.mark.parametrize("at", ["anywhere", "the first step"])
-def test_a_first_state_of_the_cells_own(reverse: bool, given: bool, at: str) -> None:
+def test_a_first_state_of_the_cells_own(reverse: bool, given: bool) -> None:
     """A sample starts again from the cell's first state, which gets its gradient."""
-    cell = Learned(6, 3)
+    cell, reset = Learned(6, 3), mask()
     x, hx = torch.randn(SEQ, BATCH, 6).double(), torch.randn(BATCH, 3).double()
-    reset = mask()
-    if at == "the first step":
-        reset[1:] = False
-    options: dict[str, Any] = {"reset": reset, "reverse": reverse}
+    at_first_step = reset & (torch.arange(SEQ) == 0).unsqueeze(1)
+    for cuts in (reset, at_first_step):
+        results = []
+        for path in ("rows", "packed", "steps", "loop"):
+            options: dict[str, Any] = {"reset": cuts, "reverse": reverse, "fused": path != "loop"}
+            with on(path):
+                output, state = rnnkit.unroll(cell, x, hx if given else None, **options)
+            total = output.pow(2).sum() + state.pow(3).sum() + 0 * cell.first.sum()
+            results.append([output, state, torch.autograd.grad(total, cell.first)[0]])
 
-    results = []
-    for path in ("rows", "packed", "steps", "loop"):
-        with on(path):
-            start = hx if given else None
-            output, state = rnnkit.unroll(cell, x, start, fused=path != "loop", **options)
-        total = output.pow(2).sum() + state.pow(3).sum() + 0 * cell.first.sum()
-        results.append([output, state, torch.autograd.grad(total, cell.first)[0]])
-
-    for result in results[:-1]:
-        close(result, results[-1])
-
-
-@layers
-def test_state_batch_first(name: str) -> None:
-    """States with the batch first go in and come out so."""
-    case = case_of(name, num_layers=2)
-    layer, x, tensors = case.module(rnnkit), case.numbers(), case.tensors()
-    other = case.module(rnnkit, state_batch_first=True)
-    turned: Any = tuple(tensor.transpose(0, 1) for tensor in tensors)
-
-    output, state = layer(x, tensors if case.is_lstm else tensors[0], reset=mask())
-    actual, end = other(x, turned if case.is_lstm else turned[0], reset=mask())
-
-    assert_same(output, actual)
-    assert_same([tensor.transpose(0, 1) for tensor in tensors_of(state)], tensors_of(end))
+        for result in results[:-1]:
+            close(result, results[-1])
 
 
 class LearnedLayer(rnnkit.LSTM):

@@ -1,0 +1,273 @@
+"""``lengths`` and ``reset`` in training, in inference, and under what watches a call or its weights."""
+
+import copy
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.func import functional_call, jvp, vmap
+from torch.nn.utils import parametrizations, prune
+from torch.utils.checkpoint import checkpoint
+
+import rnnkit
+from tests.kernels.paths import (
+    BATCH,
+    LENGTHS,
+    PATHS,
+    RESET_PATHS,
+    SEQ,
+    by_cells,
+    case_of,
+    close,
+    kinds,
+    layers,
+    mask,
+    on,
+    paths,
+)
+from tests.strategies import assert_same, gradients, tensors_of
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:LSTM with projections is not supported:UserWarning"),
+    pytest.mark.filterwarnings("ignore:There is a performance drop"),  # of torch's kernels
+    # torch's rules for forward mode are themselves scripted.
+    pytest.mark.filterwarnings("ignore:.torch.jit"),
+]
+
+#: What cuts a batch, and the ways to run it.
+CUTS: dict[str, dict[str, Any]] = {"lengths": {"lengths": LENGTHS}, "resets": {"reset": mask()}}
+cut_paths = pytest.mark.parametrize(
+    ("cut", "path"),
+    [*(("lengths", path) for path in PATHS), *(("resets", path) for path in RESET_PATHS)],
+)
+
+
+@pytest.mark.covering(2)
+@cut_paths
+@kinds
+def test_dropout(kind: str, cut: str, path: str) -> None:
+    """In evaluation it has no effect; in training it drops by the random numbers of the moment."""
+    plain = case_of(kind, num_layers=2, bidirectional=True).module(rnnkit)
+    x, given = case_of(kind).numbers(), CUTS[cut]
+
+    def output(probability: float, x: Tensor = x, seed: int = 0) -> Tensor:
+        torch.manual_seed(seed)
+        dropping = copy.deepcopy(plain)
+        dropping.dropout = probability
+        return dropping(x, **given)[0]
+
+    with on(path):
+        plain.eval()
+        assert_same(plain(x, **given)[0], output(0.5))
+        plain.train()
+        assert_same(output(0.5), output(0.5))
+        assert not torch.equal(output(0.5), output(0.5, seed=1))
+        assert_same(output(1.0), output(1.0, -x))
+
+
+@paths
+def test_dropout_between_layers_in_training(path: str) -> None:
+    """Between layers each feature of each step is dropped with the probability, or scaled up."""
+    lengths = [30, 0, 50, 17]
+    layer = rnnkit.RNN(40, 40, 2, nonlinearity="relu", bias=False, dropout=0.4)
+    for name, weight in layer.named_parameters():
+        # What the upper layer reads is then what it gives.
+        torch.nn.init.eye_(weight) if "ih" in name else torch.nn.init.zeros_(weight)
+
+    with on(path):
+        output, state = layer(torch.ones(50, 4, 40), lengths=lengths)
+    kept = torch.cat([output[:length, sample] for sample, length in enumerate(lengths)])
+
+    assert kept.unique().tolist() == [0, pytest.approx(1 / 0.6)]
+    assert (kept == 0).float().mean().item() == pytest.approx(0.4, abs=0.03)
+    assert len(kept.unique(dim=0)) == sum(lengths)
+    assert_same(torch.stack([output[length - 1, n] for n, length in enumerate(lengths)]), state[1])
+    assert state[0, [0, 2, 3]].eq(1).all()
+
+
+@cut_paths
+@kinds
+@pytest.mark.covering(2)
+def test_without_gradients(kind: str, cut: str, path: str) -> None:
+    """The numbers are the same, nothing asks for a gradient, and results take part in a graph."""
+    case = case_of(kind, num_layers=2, bidirectional=True)
+    layer, x = case.module(rnnkit), case.numbers()
+    weight = torch.ones((), dtype=x.dtype, requires_grad=True)
+
+    with on(path):
+        expected = layer(x, **CUTS[cut])
+        with torch.inference_mode():
+            close(layer(x, **CUTS[cut]), expected)
+        with torch.no_grad():
+            found = tensors_of(layer(x, **CUTS[cut]))
+
+    close(found, expected)
+    assert not any(tensor.requires_grad for tensor in found)
+    sum((each * weight).sum() for each in found).backward()
+    assert weight.grad is not None
+
+
+@paths
+def test_a_relu_that_grows_without_bound(path: str) -> None:
+    """A relu RNN that would overflow on the padding has finite outputs and gradients."""
+    layer = rnnkit.RNN(2, 3, nonlinearity="relu")
+    with torch.no_grad():
+        for weight, number in zip(layer.parameters(), (1, 10, 1, 1), strict=True):
+            weight.fill_(number)
+    x = torch.ones(60, 2, 2)
+    x[:, 1] = -7
+    x.requires_grad_()
+
+    with on(path):
+        output, state = layer(x, lengths=[3, 60])
+    output.sum().backward()
+
+    assert layer(x)[0].isinf().any()
+    assert output.isfinite().all()
+    assert state.isfinite().all()
+    assert all(leaf.grad.isfinite().all() for leaf in (x, *layer.parameters()))
+
+
+def test_a_relu_by_hand_passes_gradients_of_what_is_no_number() -> None:
+    """Where the output of a relu is NaN, its gradient goes on, as through torch's kernel."""
+    case = case_of("RNN relu")
+    layer, x = case.module(rnnkit), case.numbers().detach()
+    x[1, 2] = torch.nan
+    found = []
+    for path in ("rows", "packed"):
+        with on(path):
+            output = layer(x, lengths=[SEQ, 3, SEQ, 3, 3])[0]
+            found.append(torch.autograd.grad(output.sum(), list(layer.parameters())))
+
+    torch.testing.assert_close(*found, equal_nan=True)
+
+
+@pytest.mark.covering(2)
+@cut_paths
+@kinds
+def test_weights_given_for_one_call(kind: str, cut: str, path: str) -> None:
+    """functional_call runs a batch with the weights it is given."""
+    case = case_of(kind, num_layers=2, bidirectional=True)
+    layer, x = case.module(rnnkit), case.numbers()
+    weights = {name: weight * 2 for name, weight in layer.named_parameters()}
+    doubled = copy.deepcopy(layer)
+    doubled.load_state_dict(weights)
+
+    with on(path):
+        actual = functional_call(layer, weights, (x,), CUTS[cut])
+        assert_same(doubled(x, **CUTS[cut]), actual)
+
+
+@pytest.mark.covering(2)
+@pytest.mark.parametrize("how", ["weight_norm", "prune"])
+@cut_paths
+@layers
+def test_weights_that_are_computed(name: str, cut: str, path: str, how: str) -> None:
+    """A parametrized or pruned weight is what it has been trained to."""
+    case, given = case_of(name), CUTS[cut]
+    layer, x = case.module(rnnkit), case.numbers()
+    if how == "prune":
+        prune.l1_unstructured(layer, "weight_hh_l0", amount=0.5)
+    else:
+        parametrizations.weight_norm(layer, "weight_hh_l0")
+    optimizer = torch.optim.SGD(layer.parameters(), lr=0.5)
+
+    with on(path):
+        before = layer(x, **given)[0]
+        before.sum().backward()
+        optimizer.step()
+        after = layer(x, **given)[0]
+
+    assert not torch.equal(before, after)
+    each = torch.tensor(given.get("lengths", (SEQ,) * BATCH))
+    zeros = tensors_of(layer.initial_state(BATCH))
+    close(after, by_cells(layer, x, zeros, each, given.get("reset"))[0])
+
+
+@pytest.mark.covering(2)
+@cut_paths
+@kinds
+def test_each_weight_frozen(kind: str, cut: str, path: str) -> None:
+    """Whatever is frozen, the input among it, all else has the gradients that it has without."""
+    case = case_of(kind)
+    layer, x, hx = case.module(rnnkit), case.numbers(), case.tensors()
+    leaves = [x, *hx, *layer.parameters()]
+
+    def derive(wanted: list[Tensor]) -> list[Tensor]:
+        result = layer(x, hx if case.is_lstm else hx[0], **CUTS[cut])
+        return gradients(tensors_of(result), wanted)
+
+    with on(path):
+        everything = derive(leaves)
+        for frozen in leaves:
+            frozen.requires_grad_(requires_grad=False)
+            found = derive([leaf for leaf in leaves if leaf is not frozen])
+            frozen.requires_grad_()
+
+            pairs = zip(everything, leaves, strict=True)
+            torch.testing.assert_close(found, [grad for grad, leaf in pairs if leaf is not frozen])
+
+
+@pytest.mark.covering(1)
+@paths
+@kinds
+def test_two_windows_are_one_sequence(kind: str, path: str) -> None:
+    """The state after a first window, whatever its lengths, carries into the next one."""
+    case = case_of(kind, num_layers=2)
+    layer, x = case.module(rnnkit), case.numbers()
+    counts = torch.tensor(LENGTHS)
+
+    with on(path):
+        _, expected = layer(x, lengths=counts)
+        _, state = layer(x[:3], lengths=counts.clamp(max=3))
+        _, state = layer(x[3:], state, lengths=(counts - 3).clamp(min=0))
+
+    close(state, expected, 1e-10)
+
+
+@pytest.mark.covering(2)
+@cut_paths
+@kinds
+def test_gradients_again_and_many_at_once(kind: str, cut: str, path: str) -> None:
+    """Under a checkpoint, which runs a layer once more, and as a batch, gradients are the same."""
+    case = case_of(kind)
+    layer, x = case.module(rnnkit), case.numbers()
+    leaves = [x, *layer.parameters()]
+
+    def run(x: Tensor) -> Tensor:
+        return layer(x, **CUTS[cut])[0]
+
+    with on(path):
+        output, again = run(x), checkpoint(run, x, use_reentrant=False)
+        many = torch.randn(3, *output.shape, dtype=output.dtype)
+
+        def derived(gradient: Tensor, **options: Any) -> tuple[Tensor, ...]:
+            return torch.autograd.grad(output, leaves, gradient, retain_graph=True, **options)
+
+        expected = [torch.stack(each) for each in zip(*map(derived, many), strict=True)]
+        close(derived(many, is_grads_batched=True), expected)
+        close(vmap(derived)(many), expected)
+        close(torch.autograd.grad(again, leaves, many[0]), derived(many[0]))
+
+
+@layers
+@pytest.mark.needs_torch("2.13", "torch.func.jvp reads no value of a tensor made inside of it")
+def test_transforms(name: str) -> None:
+    """Each of many batches has resets of its own; forward derivatives are those of backward mode."""
+    case = case_of(name, num_layers=2, bidirectional=True)
+    layer, resets = case.module(rnnkit), torch.stack([mask(), mask(0.1)])
+    x, tangent = torch.randn(2, SEQ, BATCH, 6, dtype=torch.float64)
+
+    def run(x: Tensor, reset: Tensor = resets[0], lengths: Any = None) -> Tensor:
+        return layer(x, lengths=lengths, reset=reset)[0]
+
+    actual = vmap(run)(torch.stack([x, tangent]), resets)
+    close(actual, torch.stack([run(x, resets[0]), run(tangent, resets[1])]))
+
+    def with_lengths(x: Tensor) -> Tensor:
+        return run(x, lengths=LENGTHS)
+
+    _, forward = jvp(with_lengths, (x,), (tangent,))
+    _, expected = torch.autograd.functional.jvp(with_lengths, x, tangent)
+    close(forward, expected)

@@ -1,12 +1,11 @@
-"""What tests that compile or export share: marks, a switch, a count of graphs, a training step."""
+"""What tests that compile or export share: marks, a switch, a training step."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
-from torch._dynamo.utils import counters
+from torch import nn
 from torch.utils import _pytree as pytree
 
 #: A compiler reads ``.grad`` of what it traces, and torch warns of that whoever reads it.
@@ -29,26 +28,6 @@ def switched_on() -> Iterator[None]:
     torch._dynamo.reset()
     with torch._dynamo.config.patch(allow_rnn=True):
         yield
-
-
-class Compiled:
-    """A module compiled afresh, with a count of the graphs that were made for it."""
-
-    def __init__(self, module: nn.Module, **options: Any) -> None:
-        """Keep the parts."""
-        torch._dynamo.reset()
-        counters.clear()
-        self.graphs = 0
-        self.call = torch.compile(module, backend=self._count, **options)
-
-    def _count(self, graph: torch.fx.GraphModule, inputs: Sequence[Tensor]) -> Any:  # noqa: ARG002
-        self.graphs += 1
-        return graph.forward
-
-    @property
-    def breaks(self) -> int:
-        """How often a graph had to end early."""
-        return sum(counters["graph_break"].values())
 
 
 def trained(model: nn.Module, call: Any, *args: Any, **kwargs: Any) -> tuple[list[Any], list[Any]]:

@@ -64,7 +64,8 @@ def test_changelog_begins_with_the_version() -> None:
     """The newest entry of the changelog is about the version that is installed."""
     (version, _), *_ = RELEASE.findall(CHANGELOG)
 
-    assert version == importlib.metadata.version("rnnkit") == PROJECT["version"]
+    installed = importlib.metadata.version("rnnkit")
+    assert version == installed == PROJECT["version"] == rnnkit.__version__
 
 
 def test_changelog_goes_back_in_time() -> None:

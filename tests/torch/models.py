@@ -124,7 +124,8 @@ def call_of(model: Model, core: str, call: str, steps: int, batch: int) -> Call:
     if "reset" in given:
         reset = torch.rand(steps, batch) < 0.3
         reset[0, 1] = reset[2, -1] = True
-        options["reset"] = reset.T if batch_first else reset
+        # Booleans there, and 0 and 1 here.
+        options["reset"] = reset.T if batch_first else reset.long()
     x = x[0] if core == "step" else x
     if unbatched:
         x = x.select(-2, 0)

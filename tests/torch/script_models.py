@@ -3,20 +3,18 @@
 from typing import Any
 
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
-
-from tests.torch.side_by_side import INPUT
+from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 LENGTHS = [3, 5]
 
 
 class Parent(nn.Module):
-    """A model with a recurrent module behind a linear one."""
+    """A model with a recurrent module behind a linear one, of three features."""
 
-    def __init__(self, core: nn.Module) -> None:
+    def __init__(self, core: nn.Module, before: nn.Module | None = None) -> None:
         """Keep the parts."""
         super().__init__()
-        self.before = nn.Linear(INPUT, INPUT)
+        self.before = before or nn.Linear(3, 3)
         self.core = core
 
     def forward(self, x: Tensor) -> Any:
@@ -48,3 +46,18 @@ class Packs(Parent):
         packed = pack_padded_sequence(self.before(x), lengths, enforce_sorted=False)
         output, state = self.core(packed)
         return pad_packed_sequence(output)[0], state
+
+
+class TakesPacked(Parent):
+    """A model that is given packed input."""
+
+    def forward(self, packed: PackedSequence):  # noqa: ANN201 - TorchScript infers it
+        """Run the layer on packed input."""
+        output, state = self.core(packed)
+        return output.data, state
+
+
+def scriptable(model: Any, _: Tensor, hx: Any) -> Parent:
+    """Return a model with the same parts that is called with such a state."""
+    kind: Any = Parent if hx is None else OneTensor if isinstance(hx, Tensor) else TwoTensors
+    return kind(model.core, model.before).train(model.training)

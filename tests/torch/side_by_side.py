@@ -15,20 +15,9 @@ CELLS = ("RNNCell", "LSTMCell", "GRUCell")
 #: No two axes are of one size, so that no two can be taken for each other.
 BATCH, SEQ, INPUT, HIDDEN = 2, 5, 3, 7
 
-OLD_STRICT = pytest.mark.needs_torch("2.13", "strict export follows no method of a subclass")
-#: torch's two ways to export.
-modes = pytest.mark.parametrize("strict", [False, pytest.param(True, marks=OLD_STRICT)])
 six = pytest.mark.parametrize("name", LAYERS + CELLS)
 layers = pytest.mark.parametrize("name", LAYERS)
 cells = pytest.mark.parametrize("name", CELLS)
-#: Dynamo always looks into a cell, and into a layer if it is told to.
-settings = pytest.mark.parametrize(
-    ("name", "allow_rnn"),
-    [*((name, False) for name in LAYERS + CELLS), *((name, True) for name in LAYERS)],
-)
-settings_of_layers = pytest.mark.parametrize(
-    ("name", "allow_rnn"), [("LSTM", False), *((name, True) for name in LAYERS)]
-)
 
 
 def pair(

@@ -1,89 +1,74 @@
 """With another default device, as ``torch.set_default_device`` sets it, everything stays where it is."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given as drawn
 
 import rnnkit
-from tests.kernels.paths import KINDS, PATHS, RESET_PATHS, case_of, on
-from tests.strategies import CELLS, LAYERS, Case, assert_same, cases, tensors_of
-from tests.torch.strangers import BATCH, HIDDEN, INPUT, PACKED, X, state
+from tests.kernels.paths import KINDS, PATHS, RESET_PATHS, case_of, mask, on
+from tests.strategies import CELLS, CLASSES, LAYERS, Case, assert_same, cases, tensors_of
+from tests.torch.interop import BATCH, HIDDEN, Given, given
 
 elsewhere = torch.device("meta")
 
 
-@given(cases())
+@drawn(cases())
 def test_same_numbers(case: Case) -> None:
     """A call gives the same numbers, with a state and without."""
     module = case.module(rnnkit)
     x, hx = case.input(), case.state()
     expected = []
-    for given_state in ((), (hx,)):
+    for hx_given in ((), (hx,)):
         torch.manual_seed(0)
-        expected.append(module(x, *given_state))
+        expected.append(module(x, *hx_given))
 
-    for given_state, result in zip(((), (hx,)), expected, strict=True):
+    for hx_given, result in zip(((), (hx,)), expected, strict=True):
         torch.manual_seed(0)
         with elsewhere:
-            assert_same(result, module(x, *given_state))
+            assert_same(result, module(x, *hx_given))
 
 
-LENGTHS = [7, 2, 0, 1, 4]
-RESET = (torch.arange(35).view(7, 5) % 4 == 1).tolist()
-
-USES: dict[str, Callable[[Any], Any]] = {
-    "lengths": lambda layer: layer(X, lengths=LENGTHS),
-    "a part": lambda layer: layer(X, (None, None) if "LSTM" in type(layer).__name__ else None),
-    "packed": lambda layer: layer(PACKED),
-    "step": lambda layer: layer.step(X[0]),
-    "first state": lambda layer: (layer.initial_state(BATCH),),
-    "Recurrent": lambda layer: rnnkit.Recurrent(layer.cells(), reverse_cells=layer.cells())(
-        X, lengths=LENGTHS
-    ),
-}
-CELL_USES: dict[str, Callable[[Any], Any]] = {
-    "unroll": lambda cell: rnnkit.unroll(cell, X),
-    "lengths": lambda cell: rnnkit.unroll(cell, X, lengths=LENGTHS, reverse=True),
-    "loop": lambda cell: rnnkit.unroll(cell, X, lengths=LENGTHS, fused=False),
-    "reset": lambda cell: rnnkit.unroll(cell, X, reset=RESET),
-    "reset of one": lambda cell: rnnkit.unroll(cell, X[:, 0], reset=[row[0] for row in RESET]),
-    "first state": lambda cell: (cell.initial_state(BATCH),),
-}
+LENGTHS = [6, 2, 0, 1, 4]
+RESET = (torch.arange(30).view(6, 5) % 4 == 1).tolist()
 
 
-@pytest.mark.parametrize(
-    ("name", "use"),
-    [(n, u) for n in LAYERS for u in USES] + [(n, u) for n in CELLS for u in CELL_USES],
-)
-def test_what_is_ours(name: str, use: str) -> None:
-    """Lists of lengths and flags, first states, steps and loops too."""
-    module = getattr(rnnkit, name)(INPUT, HIDDEN)
-    run = (USES if name in LAYERS else CELL_USES)[use]
-    expected = run(module)
-
-    with elsewhere:
-        assert_same(expected, run(module))
-
-
-@pytest.mark.parametrize("name", CELLS)
-def test_states(name: str) -> None:
-    """So do the functions on states."""
-    hx = state(name)
-
-    def use() -> list[Any]:
+def uses(g: Given) -> list[Callable[[], Any]]:
+    """Return what is ours: lists of lengths and flags, first states, steps, loops, states."""
+    module, x, states = g.module, g.x, rnnkit.states
+    if g.name in LAYERS:
+        cells = rnnkit.Recurrent(module.cells(), reverse_cells=module.cells())
         return [
-            rnnkit.states.select(hx, [1, 0, 0]),
-            rnnkit.states.reset(hx, [1, 0, 1, 0, 0]),
-            rnnkit.states.repeat(hx, 2),
+            lambda: module(x, lengths=LENGTHS),
+            lambda: module(x, (None, None) if g.name == "LSTM" else None),
+            lambda: module(g.packed),
+            lambda: module.step(x[0]),
+            lambda: module.initial_state(BATCH),
+            lambda: cells(x, lengths=LENGTHS),
         ]
+    sequence = torch.stack([x] * 6)
+    unroll = partial(rnnkit.unroll, module, sequence)
+    return [
+        *(unroll, partial(unroll, lengths=LENGTHS, reverse=True), partial(unroll, reset=RESET)),
+        partial(unroll, lengths=LENGTHS, fused=False),
+        lambda: rnnkit.unroll(module, sequence[:, 0], reset=[row[0] for row in RESET]),
+        lambda: module.initial_state(BATCH),
+        lambda: states.select(g.hx, [1, 0, 0]),
+        lambda: states.reset(g.hx, [1, 0, 1, 0, 0]),
+        lambda: states.repeat(g.hx, 2),
+    ]
 
-    expected = use()
-    with elsewhere:
-        for one, other in zip(expected, use(), strict=True):
-            assert_same(one, other)
+
+@pytest.mark.parametrize("name", CLASSES)
+def test_what_is_ours(name: str) -> None:
+    """Lists of lengths and flags, first states, steps and loops too, and the functions on states."""
+    for use in uses(given(name, 1)):
+        expected = use()
+        with elsewhere:
+            assert_same(expected, use())
 
 
 @pytest.mark.covering(3)
@@ -98,7 +83,7 @@ def test_on_every_path(what: str, path: str, kind: str, *, bidirectional: bool, 
     """So do lengths and resets on every path, with their gradients."""
     case = case_of(kind, bidirectional=bidirectional, num_layers=2)
     module, (x, hx) = case.module(rnnkit), (case.input(), case.state())
-    options = {"lengths": [4, 0, 7, 1, 6]} | ({"reset": RESET} if what == "reset" else {})
+    options = {"lengths": [4, 0, 7, 1, 6]} | ({"reset": mask()} if what == "reset" else {})
 
     def use() -> Any:
         output, state = module(x, hx, **options)
@@ -118,7 +103,7 @@ def test_on_every_path(what: str, path: str, kind: str, *, bidirectional: bool, 
 @pytest.mark.parametrize("name", CELLS)
 def test_states_without_numbers(name: str) -> None:
     """States on the meta device are picked and started again by lists and by masks, too."""
-    hx = rnnkit.states.to(state(name), "meta")
+    hx = rnnkit.states.to(given(name, 1).hx, "meta")
     marked = [True, False, True, False, False]
 
     for picked in (

@@ -1,295 +1,283 @@
-"""The classes in the hands of torch's tools: copies, files, autocast, parametrizations.
+"""Torch's tools in use on a module: what each does to ours equals what it does to torch's, bit for bit.
 
-Every test lets one of torch's tools loose on a module of torch and on ours with the same weights,
-and what comes out must be the same bit for bit. Where torch's tool fails on torch's class the test
-says so, so that a later torch that can do more is noticed.
+Where torch's tool fails on torch's class, it fails on ours with an error that is caught as torch's.
 """
 
 import copy
 import io
 import pickle
-from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import parametrizations, prune
 from torch.utils import _pytree as pytree
+from torch.utils.checkpoint import checkpoint
 
 import rnnkit
-from tests.torch.side_by_side import (
+from tests.strategies import CELLS, LAYERS
+from tests.torch.interop import (
     BATCH,
-    CELLS,
     HIDDEN,
     INPUT,
-    assert_same,
-    carried,
-    cells,
-    layers,
-    pair,
-    sample,
-    six,
+    Given,
+    Use,
+    attempt,
+    cast,
+    check_uses,
+    given,
+    same,
+    table,
+    total,
 )
 
-
-def carried_ones(name: str) -> Tensor | tuple[Tensor, Tensor]:
-    """A state that reaches every recurrent weight."""
-    return pytree.tree_map(torch.ones_like, carried(name))
+#: Each is given a module and a call; its first line says what it does.
+USES: list[Use] = []
 
 
-def weights(name: str) -> tuple[str, str]:
-    """The names of the parameters that multiply the input and the state."""
-    return ("weight_ih", "weight_hh") if name in CELLS else ("weight_ih_l0", "weight_hh_l0")
+def use(function: Use) -> Use:
+    """Put a use into the table."""
+    USES.append(function)
+    return function
 
 
-def assert_same_outcome(theirs: Callable[[], object], ours: Callable[[], object]) -> None:
-    """Both give the same result, or ours raises what can be caught as torch's exception."""
+def by_file(module: Any, *, weights_only: bool = False) -> Any:
+    """Write and read."""
+    file = io.BytesIO()
+    torch.save(module, file)
+    file.seek(0)
+    return torch.load(file, weights_only=weights_only)
+
+
+def halved(module: Any) -> Any:
+    """Halve the weights in place."""
+    for parameter in module.parameters():
+        parameter.detach().mul_(0.5)
+    return module
+
+
+@use
+def copies(g: Given) -> Any:
+    """A copy made after a call follows its own parameters."""
+    makers: list[Any] = [copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m)), by_file]
+    g.call()
+    made = [make(g.module) for make in makers]
+    assert {type(one) for one in made} == {g.kind}
+    return [g.call(halved(one)) for one in made], g.call()
+
+
+@use
+def checkpoints(g: Given) -> Any:
+    """A checkpoint, read with weights_only, loads into either class, by assignment too."""
+    state = by_file(halved(g.module).state_dict(), weights_only=True)
+    loaded = []
+    for kind in (getattr(nn, g.name), getattr(rnnkit, g.name)):
+        with torch.device("meta"):
+            assigned = kind(INPUT, HIDDEN)
+        assigned.load_state_dict(state, assign=True)
+        assert [v.data_ptr() for v in assigned.state_dict().values()] == [
+            v.data_ptr() for v in state.values()
+        ]
+        # Torch's layers hide from skip_init that they take a device.
+        hides = kind is getattr(nn, g.name) and g.name in LAYERS
+        make = kind if hides else partial(nn.utils.skip_init, kind)
+        copied = make(INPUT, HIDDEN)
+        copied.load_state_dict(state)
+        loaded += [g.call(copied), g.call(assigned)]
+    return loaded
+
+
+@use
+def where_it_is_made(g: Given) -> Any:
+    """Weights are on the device of the context, and move to another one and back."""
+    with torch.device("meta"):
+        made = g.kind(INPUT, HIDDEN)
+    shapes = g.module.to("meta")(g.x.to("meta"))
+    g.module.to_empty(device="cpu").load_state_dict(g.twin(g.kind).state_dict())
+    return [p.device.type for p in made.parameters()], cast(shapes, torch.float32), g.call()
+
+
+@use
+def shared_memory(g: Given) -> Any:
+    """Parameters in shared memory are the ones that the call uses; frozen, none asks for gradients."""
+    shared = halved(g.module.share_memory())
+    assert all(parameter.is_shared() for parameter in shared.parameters())
+    frozen = shared.requires_grad_(requires_grad=False)
+    return g.call(), [leaf.requires_grad for leaf in pytree.tree_leaves(frozen(g.x))]
+
+
+@use
+def dtypes(g: Given) -> Any:
+    """A module that was moved to another dtype computes in it."""
+    found = []
+    for dtype in (torch.float64, torch.float16, torch.bfloat16):
+        moved = copy.deepcopy(g.module).to(dtype)
+        x, hx = cast((g.x, g.hx), dtype)
+        found.append([moved(x), moved(x, hx)])
+    return found
+
+
+@use
+def autocast(g: Given) -> Any:
+    """Under autocast torch mixes dtypes of input, both members of the state, and weights."""
+    found, dtypes = [], (torch.float32, torch.bfloat16, torch.float64)
+    for moved in (g.module, copy.deepcopy(g.module).double()):
+        for dtype in (*dtypes[:2], *[torch.float64] * (moved is not g.module)):
+            hx: list[Any] = [None, *(cast(g.hx, kept) for kept in dtypes)]
+            if "LSTM" in g.name:
+                hx += [(hx[1][0], hx[2][1]), (hx[3][0], hx[1][1])]
+            with torch.autocast("cpu", dtype=torch.bfloat16):
+                found += [attempt(moved, g.x.to(dtype), each) for each in hx]
+    return found
+
+
+@use
+def borrowed_weights(g: Given) -> Any:
+    """A call with borrowed parameters uses those, of another dtype too, and leaves no trace."""
+    found = []
+    for dtype in (torch.float32, torch.float64):
+        weights = {key: 2 * value.to(dtype) for key, value in g.module.state_dict().items()}
+        x, hx = cast((g.x, g.hx), dtype)
+        found += [torch.func.functional_call(g.module, weights, args) for args in [(x, hx), (x,)]]
+    return found, g.call()
+
+
+@use
+def functional_gradient(g: Given) -> Any:
+    """torch.func.grad sees the gradients of the weights."""
+
+    def loss(weights: dict[str, Tensor]) -> Tensor:
+        return total(torch.func.functional_call(g.module, weights, (g.x, g.hx)))
+
+    return torch.func.grad(loss)({k: v.detach() for k, v in g.module.named_parameters()})
+
+
+@use
+def mapped(g: Given) -> Any:
+    """Torch maps two of the cells over an extra axis, and has no rule for the others."""
+    x = torch.stack([g.x, 2 * g.x, -g.x, 0 * g.x])
+    return attempt(torch.vmap(g.module), x)
+
+
+@use
+def recomputed(g: Given) -> Any:
+    """Recomputing a call in the backward pass gives its gradients."""
+    found = []
+    for use_reentrant in (False, True):
+        g.module.zero_grad()
+        x = g.x.clone().requires_grad_()
+        result = checkpoint(g.module, x, g.hx, use_reentrant=use_reentrant)
+        total(result).backward()
+        found += [x.grad, *(parameter.grad for parameter in g.module.parameters())]
+    return found
+
+
+@use
+def hooks_of_a_call(g: Given) -> Any:
+    """Hooks see the arguments as the caller wrote them, and the result, once for each call."""
+    seen: list[Any] = []
+    g.module.register_forward_pre_hook(
+        lambda _, args, options: seen.append((len(args), sorted(options), args, options)),
+        with_kwargs=True,
+    )
+    g.module.register_forward_hook(
+        lambda _, args, options, result: seen.append((len(args), sorted(options), result)),
+        with_kwargs=True,
+    )
+    every = nn.modules.module.register_module_forward_hook(lambda *_: seen.append("everywhere"))
     try:
-        expected = theirs()
-    except (RuntimeError, ValueError, TypeError) as error:
-        with pytest.raises(type(error)):
-            ours()
-    else:
-        assert_same(expected, ours())
+        g.call()
+        g.module(g.x, hx=g.hx)
+        g.module(input=g.x, hx=g.hx)
+    finally:
+        every.remove()
+    assert len(seen) == 12
+    return seen
 
 
-def gradients(module: nn.Module, *args: object) -> dict[str, Tensor | None]:
-    """The gradient of each parameter for a loss that weighs every output differently."""
-    module.zero_grad()
-    outputs = pytree.tree_leaves(module(*args))
-    torch.stack([output.float().square().sum() for output in outputs]).sum().backward()
-    return {name: parameter.grad for name, parameter in module.named_parameters()}
+@use
+def hooks_that_change_a_call(g: Given) -> Any:
+    """A pre-hook mends the input before a check sees it; a hook replaces the result, or sees failures."""
+    failed: list[Any] = []
+    g.module.register_forward_hook(lambda *_: failed.append("failed"), always_call=True)
+    refused = attempt(g.module, g.x[..., :-1])
+    first = g.module.register_forward_pre_hook(lambda _, args: (args[0].movedim(0, -1),))
+    mended = g.module(g.x.movedim(-1, 0))
+    first.remove()
+    g.module.register_forward_hook(lambda *_: "replaced")
+    return refused, failed, mended, g.module(g.x)
 
 
-@layers
+@use
+def hooks_of_gradients(g: Given) -> Any:
+    """Full backward hooks see the gradients, and the state keeps its type on the way."""
+    seen: list[Any] = []
+    g.module.register_full_backward_pre_hook(lambda _, out: seen.append(out))
+    g.module.register_full_backward_hook(lambda _, *both: seen.append(both))
+    x = g.x.clone().requires_grad_()
+    result = g.module(x)
+    total(result).backward()
+    assert len(seen) == 2
+    assert g.name != "LSTM" or isinstance(result[1], rnnkit.LSTMState) == (g.kind is rnnkit.LSTM)
+    return seen, x.grad
+
+
+@use
+def hooks_of_checkpoints(g: Given) -> Any:
+    """Hooks around state_dict and load_state_dict fire in the same order on the same keys."""
+    note: list[Any] = []
+    g.module.register_state_dict_pre_hook(lambda *_: note.append("before save"))
+    g.module.register_state_dict_post_hook(lambda _, d, *__: note.append([*d]))
+    g.module.register_load_state_dict_pre_hook(lambda _, d, *__: note.append([*d]))
+    g.module.register_load_state_dict_post_hook(
+        lambda _, keys: note.append([*keys.missing_keys, *keys.unexpected_keys])
+    )
+    saved = g.module.state_dict()
+    saved["extra"] = saved.popitem()[1]
+    g.module.load_state_dict(saved, strict=False)
+    assert len(note) == 4
+    return note
+
+
+@use
+def packed(g: Given) -> Any:
+    """Packed input, sorted or not, from a state or none."""
+    if g.name in CELLS:
+        return None
+    data, sizes, order, back = g.packed
+    assert order is not None
+    others = [g.packed, g.packed._replace(sorted_indices=order.int())]
+    others.append(nn.utils.rnn.pack_padded_sequence(g.x, [6, 5, 3, 2, 1]))
+    found = [g.module(one, hx) for one in others for hx in (g.hx, None)]
+    return found, g.module(type(g.packed)(data, sizes, None, back))
+
+
+@pytest.mark.filterwarnings("ignore:There is a performance drop:UserWarning")  # of vmap
+@table(USES)
+def test_a_use(use: Use) -> None:
+    """What comes out of a use is the same for torch's module and for ours."""
+    check_uses(use)
+
+
+@pytest.mark.parametrize("name", LAYERS)
 def test_skip_init_does_what_torch_layers_cannot(name: str) -> None:
     """Torch's layers hide `device` from skip_init, ours show it; no random number is drawn."""
     with pytest.raises(RuntimeError, match="'device' arg"):
         nn.utils.skip_init(getattr(nn, name), INPUT, HIDDEN)
     before = torch.get_rng_state()
-
-    ours = nn.utils.skip_init(getattr(rnnkit, name), INPUT, HIDDEN, num_layers=2)
+    ours = nn.utils.skip_init(getattr(rnnkit, name), INPUT, HIDDEN, num_layers=2, device="meta")
 
     assert torch.equal(torch.get_rng_state(), before)
-    assert {weight.device.type for weight in ours.parameters()} == {"cpu"}
-
-
-@six
-def test_module_from_skip_init_computes(name: str) -> None:
-    """A module made by skip_init is usable as soon as weights are loaded into it."""
-    torch.manual_seed(0)
-    theirs, x = getattr(nn, name)(INPUT, HIDDEN), sample(name)
-
-    ours = nn.utils.skip_init(getattr(rnnkit, name), INPUT, HIDDEN)
-    ours.load_state_dict(theirs.state_dict())
-
-    assert type(ours) is getattr(rnnkit, name)
-    assert_same(theirs(x), ours(x))
-
-
-@six
-def test_skip_init_on_a_device(name: str) -> None:
-    """skip_init leaves the parameters on the device that it was given."""
-    ours = nn.utils.skip_init(getattr(rnnkit, name), INPUT, HIDDEN, device="meta")
-
     assert {weight.device.type for weight in ours.parameters()} == {"meta"}
 
 
-@six
-def test_device_context(name: str) -> None:
-    """A module that is constructed under `torch.device` has its parameters there."""
-    with torch.device("meta"):
-        ours = getattr(rnnkit, name)(INPUT, HIDDEN)
-
-    assert {weight.device.type for weight in ours.parameters()} == {"meta"}
-
-
-def by_file(module: nn.Module) -> nn.Module:
-    """A module that went through torch.save."""
-    file = io.BytesIO()
-    torch.save(module, file)
-    file.seek(0)
-    return torch.load(file, weights_only=False)
-
-
-def by_pickle(module: nn.Module) -> nn.Module:
-    """A module that went through pickle."""
-    return pickle.loads(pickle.dumps(module))
-
-
-copiers = pytest.mark.parametrize("copier", [copy.deepcopy, by_pickle, by_file])
-
-
-@six
-@copiers
-def test_copy_lives_by_itself(name: str, copier: Callable[[nn.Module], nn.Module]) -> None:
-    """A copy made after a call is of our class and follows its own parameters, as torch's does."""
-    torch.manual_seed(0)
-    x, state = sample(name), carried(name)
-    modules = pair(name)
-    for module in modules:
-        module(x)
-    theirs, ours = (copier(module) for module in modules)
-
-    for module in (theirs, ours):
-        with torch.no_grad():
-            for parameter in module.parameters():
-                parameter.mul_(0.5)
-
-    assert type(ours) is getattr(rnnkit, name)
-    assert_same(theirs(x, state), ours(x, state))
-    assert_same(modules[0](x, state), modules[1](x, state))
-
-
-@layers
-@copiers
-def test_copy_keeps_options(name: str, copier: Callable[[nn.Module], nn.Module]) -> None:
+@pytest.mark.parametrize("name", LAYERS)
+def test_a_copy_keeps_our_options(name: str) -> None:
     """The keyword options that torch does not know survive a copy."""
-    torch.manual_seed(0)
-    layer = getattr(rnnkit, name)(INPUT, HIDDEN, num_layers=4, state_batch_first=True)
-    x = sample(name)
-
-    output, state = copier(layer)(x)
-
-    assert {tuple(leaf.shape) for leaf in pytree.tree_leaves(state)} == {(BATCH, 4, HIDDEN)}
-    assert_same(layer(x), (output, state))
-
-
-@six
-def test_checkpoint_goes_both_ways(name: str) -> None:
-    """A state_dict file, read with weights_only, loads from torch's class into ours and back."""
-    torch.manual_seed(0)
-    theirs, ours = pair(name)
-    x = sample(name)
-    for source, target in [(theirs, getattr(rnnkit, name)), (ours, getattr(nn, name))]:
-        file = io.BytesIO()
-        torch.save(source.state_dict(), file)
-        file.seek(0)
-        loaded = target(INPUT, HIDDEN)
-
-        loaded.load_state_dict(torch.load(file, weights_only=True))
-
-        assert_same(source(x), loaded(x))
-
-
-@pytest.mark.covering(2)
-@six
-@pytest.mark.parametrize("given", [torch.float32, torch.bfloat16])
-@pytest.mark.parametrize("kept", [None, torch.float32, torch.bfloat16])
-def test_autocast(name: str, given: torch.dtype, kept: torch.dtype | None) -> None:
-    """Under autocast torch mixes dtypes of input, state and weights; ours give the same numbers."""
-    torch.manual_seed(0)
-    theirs, ours = pair(name)
-    x = sample(name).to(given)
-    state = None if kept is None else pytree.tree_map(lambda t: t.to(kept), carried(name))
-
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        assert_same_outcome(lambda: theirs(x, state), lambda: ours(x, state))
-
-
-@six
-@pytest.mark.parametrize(
-    "method",
-    [
-        parametrizations.weight_norm,
-        parametrizations.orthogonal,
-        parametrizations.spectral_norm,
-        pytest.param(
-            nn.utils.weight_norm,
-            # The old function is deprecated, but checkpoints made with it are about.
-            marks=pytest.mark.filterwarnings("ignore:.*weight_norm. is deprecated:FutureWarning"),
-            id="old_weight_norm",
-        ),
-        pytest.param(nn.utils.spectral_norm, id="old_spectral_norm"),
-    ],
-)
-def test_parametrization(name: str, method: Callable[..., nn.Module]) -> None:
-    """Parametrized weights give torch's outputs and gradients, also after a step.
-
-    Each look at a weight under spectral norm advances its power iteration, so the numbers also show
-    that a call looks at no weight more often than torch's does.
-    """
-    torch.manual_seed(0)
-    modules = pair(name)
-    x, state = sample(name), carried(name)
-    outputs, grads = [], []
-    for module in modules:
-        torch.manual_seed(1)
-        for weight in weights(name):
-            method(module, weight)
-        grads.append(gradients(module, x, state))
-        torch.optim.SGD(module.parameters(), lr=0.1).step()
-        outputs.append(module(x, state))
-
-    assert_same(*outputs)
-    assert_same(*grads)
-
-
-@six
-def test_parametrization_made_permanent(name: str) -> None:
-    """After a parametrization is removed its weight is the last of the parameters, and is used."""
-    torch.manual_seed(0)
-    modules = pair(name)
-    x, state = sample(name), carried(name)
-    for module in modules:
-        parametrizations.weight_norm(module, weights(name)[0])
-        nn.utils.parametrize.remove_parametrizations(module, weights(name)[0])
-
-    assert [key for key, _ in modules[1].named_parameters()][-1] == weights(name)[0]
-    assert_same(modules[0](x, state), modules[1](x, state))
-
-
-@six
-@pytest.mark.parametrize("weight", [0, 1])
-def test_parametrized_module_in_another_dtype(name: str, weight: int) -> None:
-    """A parametrized float32 module is called with float64 parameters, then moved to float64."""
-    torch.manual_seed(0)
-    x, state = pytree.tree_map(lambda tensor: tensor.double(), (sample(name), carried(name)))
-    results = []
-    for module in pair(name):
-        parametrizations.weight_norm(module, weights(name)[weight])
-        double = {key: value.double() for key, value in module.named_parameters()}
-        called = torch.func.functional_call(module, double, (x, state))
-        results.append((called, module.double()(x, state)))
-
-    assert_same(*results)
-
-
-@cells
-def test_deepcopy_of_a_parametrized_cell(name: str) -> None:
-    """A parametrized cell can be copied after a call."""
-    torch.manual_seed(0)
-    _, ours = pair(name)
-    x = sample(name)
-    parametrizations.weight_norm(ours, weights(name)[1])
-    expected = ours(x)
-
-    assert_same(expected, copy.deepcopy(ours)(x))
-
-
-@layers
-def test_deepcopy_of_a_parametrized_layer_of_torch(name: str) -> None:
-    """Torch cannot copy a parametrized layer after a call; nothing is promised for ours."""
-    theirs = getattr(nn, name)(INPUT, HIDDEN)
-    parametrizations.weight_norm(theirs, weights(name)[1])
-    theirs(sample(name))
-
-    with pytest.raises(RuntimeError, match="deepcopy protocol"):
-        copy.deepcopy(theirs)
-
-
-@six
-def test_prune(name: str) -> None:
-    """A pruned weight is seen by the call, before and after the pruning is made permanent."""
-    torch.manual_seed(0)
-    modules = pair(name)
-    x, (_, weight) = sample(name), weights(name)
-    results = []
-    for module in modules:
-        whole = module(x, carried_ones(name))
-        prune.l1_unstructured(module, weight, amount=0.5)
-        pruned, grads = module(x, carried_ones(name)), gradients(module, x)
-        prune.remove(module, weight)
-        results.append((whole, pruned, grads, module(x, carried_ones(name))))
-
-    assert_same(*results)
+    g = given(name, 1)
+    layer = g.kind(INPUT, HIDDEN, num_layers=4, state_batch_first=True)
+    for copied in (copy.deepcopy(layer), pickle.loads(pickle.dumps(layer)), by_file(layer)):
+        output, state = copied(g.x)
+        assert {tuple(part.shape) for part in pytree.tree_leaves(state)} == {(BATCH, 4, HIDDEN)}
+        same(layer(g.x), (output, state))

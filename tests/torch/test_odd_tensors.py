@@ -1,26 +1,17 @@
-"""Tensors that are not dense, or not real: torch's class has them, and no kernel of rnnkit's."""
+"""Tensors that are not dense, not real, or not tensors: torch's class has them, or our own words."""
 
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from torch.utils import _pytree as pytree
 
 import rnnkit
-from tests.strategies import CELLS, LAYERS, assert_same
-from tests.torch.strangers import (
-    BATCH,
-    HIDDEN,
-    INPUT,
-    PACKED,
-    X,
-    cells,
-    layers,
-    state,
-    step_by_step,
-    twins,
-)
+from tests.strategies import CELLS, CLASSES, LAYERS
+from tests.torch.interop import BATCH, HIDDEN, INPUT, Given, attempt, check_uses, given, same
 
 FAKE = torch._subclasses.FakeTensorMode()
 #: What is not dense, holds no real numbers, or none at all.
@@ -32,125 +23,185 @@ ODD: dict[str, Callable[[Tensor], Tensor]] = {
     "masked": lambda tensor: torch.masked.masked_tensor(tensor, tensor > -9),
     "fake": FAKE.from_tensor,
 }
-#: Calls with such a tensor in one place.
-CALLS: dict[str, Callable[[Any, str, Any], Any]] = {
-    "input": lambda module, name, kind: module(kind(X if name in LAYERS else X[0])),
-    "hx": lambda module, name, kind: module(X if name in LAYERS else X[0], state(name, kind=kind)),
-    "packed": lambda module, _, kind: module(PACKED._replace(data=kind(PACKED.data))),
-    "hx of packed": lambda module, name, kind: module(PACKED, state(name, kind=kind)),
-}
-odd = pytest.mark.parametrize("kind", ODD)
-quietly = pytest.mark.filterwarnings("ignore:.*(MaskedTensor|quantize|data type is deprecated)")
+LENGTHS = [6, 5, 3, 2, 1]
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.*(MaskedTensor|quantize|data type is deprecated)"),
+    pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors"),
+]
 
 
-def result_of(call: Callable[[], Any]) -> Any:
-    """What a call returns, made dense, or the error that it raises."""
-    torch.manual_seed(1)
-    try:
-        result = call()
-    except Exception as error:  # noqa: BLE001 - torch raises AssertionErrors too
-        return type(error), str(error)
-    return torch.utils._pytree.tree_map_only(Tensor, Tensor.to_dense, result)
+def calls_of(g: Given, kind: Callable[[Tensor], Tensor]) -> list[tuple[Any, Any]]:
+    """Return calls with such a tensor in one place."""
+    hx = pytree.tree_map(kind, g.hx)
+    calls: list[tuple[Any, Any]] = [(kind(g.x), None), (kind(g.x), g.hx), (g.x, hx)]
+    if g.name in LAYERS:
+        calls += [(g.packed._replace(data=kind(g.packed.data)), None), (g.packed, hx)]
+    return calls
 
 
-@quietly
-@odd
-@pytest.mark.parametrize(
-    ("name", "place"),
-    [(name, place) for name in LAYERS for place in CALLS]
-    + [(name, place) for name in CELLS for place in ("input", "hx")],
-)
-def test_what_is_not_dense_is_torchs(name: str, place: str, kind: str) -> None:
-    """Torch's class has it, and returns or raises what it does."""
-    theirs, ours = (
-        result_of(lambda module=module: CALLS[place](module, name, ODD[kind]))
-        for module in twins(name)
-    )
+@pytest.mark.parametrize("kind", ODD)
+def test_what_is_not_dense_is_torchs(kind: str) -> None:
+    """Torch's class has it, and returns or raises what it does; of other sizes, the error is ours."""
 
-    if isinstance(theirs[0], type):
-        assert ours[0] is theirs[0]
-    else:
-        assert_same(theirs, ours)
+    def use(g: Given) -> Any:
+        results = [attempt(g.module, *each) for each in calls_of(g, ODD[kind])]
+        return pytree.tree_map_only(Tensor, Tensor.to_dense, results)
+
+    check_uses(use)
+    for name in LAYERS if kind in {"sparse", "complex", "quantized"} else ():
+        g = given(name, 1)
+        wrong = torch.ones(2, BATCH, HIDDEN)
+        for x, hx in calls_of(g, ODD[kind]):
+            one = wrong if hx is None or hx is g.hx else ODD[kind](wrong)
+            with pytest.raises(rnnkit.StateError, match="Expected hidden"):
+                g.module(x, (one, one) if name == "LSTM" else one)
 
 
-@quietly
-@odd
-@layers
-@pytest.mark.parametrize("place", ["input", "hx"])
-@pytest.mark.parametrize(
-    "option", [{"lengths": [7, 5, 3, 2, 1]}, {"reset": torch.ones(7, BATCH)}], ids=str
-)
-def test_what_is_not_dense_loses_no_option(
-    name: str, place: str, kind: str, option: dict[str, Any]
-) -> None:
+@pytest.mark.parametrize("kind", ODD)
+def test_what_is_not_dense_loses_no_option(kind: str) -> None:
     """Torch's class has neither lengths nor resets: an error, and no result without them."""
-    layer = getattr(rnnkit, name)(INPUT, HIDDEN)
-
-    with pytest.raises((TypeError, RuntimeError, AssertionError)):
-        CALLS[place](lambda *call: layer(*call, **option), name, ODD[kind])
-
-
-@quietly
-@layers
-@pytest.mark.parametrize("kind", ["sparse", "complex", "quantized"])
-@pytest.mark.parametrize("place", CALLS)
-def test_sizes_are_ours_to_check(name: str, kind: str, place: str) -> None:
-    """A state of other sizes is refused: torch's class reads beyond it, beside packed input."""
-    layer = getattr(rnnkit, name)(INPUT, HIDDEN)
-    wrong = torch.ones(2, BATCH, HIDDEN)
-    hx = (wrong, ODD[kind](wrong[:1])) if name == "LSTM" else wrong
-    of_state = "hx" in place
-    x = PACKED if "packed" in place else X
-    if not of_state:
-        x = ODD[kind](X) if place == "input" else PACKED._replace(data=ODD[kind](PACKED.data))
-
-    with pytest.raises(rnnkit.StateError, match="Expected hidden"):
-        layer(x, hx if name == "LSTM" or not of_state else ODD[kind](wrong))
+    for name in LAYERS:
+        g = given(name, 1)
+        for options in ({"lengths": LENGTHS}, {"reset": torch.ones(6, BATCH)}):
+            for x, hx in calls_of(g, ODD[kind])[:3]:
+                with pytest.raises((TypeError, RuntimeError, AssertionError)):
+                    g.module(x, hx, **options)
 
 
-@pytest.mark.parametrize("given", [False, True])
-def test_a_sparse_state_that_torch_takes(*, given: bool) -> None:
-    """Given, or as what a subclass begins from: torch computes with it as with a dense one."""
-    first = torch.rand(1, BATCH, HIDDEN)
-    kind: Any = type("Own", (rnnkit.RNN,), {"initial_state": lambda *_: first.to_sparse()})
-    layer = kind(INPUT, HIDDEN)
+def test_a_sparse_state() -> None:
+    """Given, or as what a subclass begins from, in either layout, and by each step of unroll."""
+    g, first = given("RNN", 1), torch.rand(1, BATCH, HIDDEN)
+    starts = g.twin(type("Own", (rnnkit.RNN,), {"initial_state": lambda *_: first.to_sparse()}))
+    for output, _ in (g.module(g.x, first.to_sparse()), starts(g.x)):
+        torch.testing.assert_close(output, g.module(g.x, first)[0])
 
-    output, _ = layer(X, first.to_sparse()) if given else layer(X)
-    torch.testing.assert_close(output, layer(X, first)[0])
+    for name in LAYERS:
+        g = given(name, 1)
+        layer = g.twin(g.kind, INPUT, HIDDEN, state_batch_first=True)
+        hx = layer.initial_state(BATCH)
+        (output, *_), end = layer(g.packed._replace(data=g.packed.data.to_sparse()), hx)
+        (expected, *_), expected_end = layer(g.packed, hx)
+        torch.testing.assert_close((output, end), (expected, expected_end))
 
+    for name in CELLS:
+        g = given(name, 1)
+        hx = pytree.tree_map(Tensor.to_sparse, g.hx)
+        by_unroll = attempt(
+            lambda module, *call: rnnkit.unroll(module, *call)[1], g.module, g.x[None], hx
+        )
+        same(attempt(g.module, g.x, hx), by_unroll)
 
-@layers
-def test_sparse_input_beside_a_state_in_the_other_layout(name: str) -> None:
-    """Torch's class has the state in torch's layout, and the result has it as it was given."""
-    layer = getattr(rnnkit, name)(INPUT, HIDDEN, state_batch_first=True)
-    hx = layer.initial_state(BATCH)
-    (output, *_), end = layer(PACKED._replace(data=PACKED.data.to_sparse()), hx)
-    (expected, *_), expected_end = layer(PACKED, hx)
-
-    torch.testing.assert_close((output, end), (expected, expected_end))
-
-
-@cells
-def test_a_sparse_state_of_unroll(name: str) -> None:
-    """Each step is torch's, with torch's error."""
-    cell = getattr(rnnkit, name)(INPUT, HIDDEN)
-    hx = state(name, kind=Tensor.to_sparse)
-    theirs = result_of(lambda: step_by_step(cell, X, hx))
-    ours = result_of(lambda: rnnkit.unroll(cell, X, hx)[0])
-
-    if isinstance(theirs, Tensor):
-        torch.testing.assert_close(theirs, ours)
-    else:
-        assert theirs[0] is ours[0]
+    eye = torch.eye(INPUT)[:BATCH].to_sparse()
+    check_uses(lambda g: g.module(eye), CELLS)
 
 
-@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
 @pytest.mark.parametrize("layout", [torch.jagged, torch.strided], ids=str)
-@pytest.mark.parametrize("name", [*LAYERS, *CELLS])
-def test_nested_states(name: str, layout: torch.layout) -> None:
-    """A nested state is refused in our words."""
-    _, ours = twins(name)
-    hx = state(name, kind=lambda t: torch.nested.nested_tensor(list(t), layout=layout))
+def test_nested_tensors(layout: torch.layout) -> None:
+    """Nested input is told what makes a padded one of it, and its lengths; a nested state is refused."""
+    pieces = [torch.ones(2, 3), torch.ones(4, 3)]
+    nested = torch.nested.nested_tensor(pieces, layout=layout)
+    gru = rnnkit.GRU(3, 4, batch_first=True)
 
-    with pytest.raises(rnnkit.ArgumentError, match="hx must be a dense tensor, got a nested one"):
-        ours(X if name in LAYERS else X[0], hx)
+    with pytest.raises(rnnkit.ArgumentError, match=r"to_padded_tensor\(0.0\) and lengths="):
+        gru(nested)
+    lengths = [len(one) for one in nested.unbind()]
+    output, _ = gru(nested.to_padded_tensor(0.0), lengths=lengths)
+    torch.testing.assert_close(output[1], gru(pieces[1])[0])
+    for module in (rnnkit.GRUCell(3, 4), lambda x: rnnkit.unroll(rnnkit.GRUCell(3, 4), x)):
+        if layout is torch.strided:
+            with pytest.raises(rnnkit.ArgumentError, match="to_padded_tensor"):
+                module(nested)
+
+    for name in CLASSES:
+        g = given(name, 1)
+        hx = pytree.tree_map(lambda t: torch.nested.nested_tensor(list(t), layout=layout), g.hx)
+        with pytest.raises(
+            rnnkit.ArgumentError, match="hx must be a dense tensor, got a nested one"
+        ):
+            g.module(g.x, hx)
+
+
+class Wrapper:
+    """Stands in for a tensor by ``__torch_function__`` alone."""
+
+    @classmethod
+    def __torch_function__(cls, *_: Any, **__: Any) -> Any:
+        """Run anything."""
+        return torch.ones(1)
+
+
+class Shapeless(Tensor):
+    """A tensor of which nobody learns the shape."""
+
+    @property
+    def shape(self) -> Any:
+        """Refuse."""
+        raise RuntimeError(type(self).__name__)
+
+
+@pytest.mark.parametrize("name", CLASSES)
+def test_what_stands_in_for_tensors(name: str) -> None:
+    """What has only ``__torch_function__`` is refused, and no option is lost; a tensor keeps its words."""
+    g = given(name, 1)
+    call: Any = g.module if name in LAYERS else lambda *a, **o: rnnkit.unroll(g.module, *a, **o)
+    x = g.x if name in LAYERS else g.x[None]
+
+    with pytest.raises(rnnkit.ArgumentError, match="input must be a Tensor, got a Wrapper"):
+        g.module(Wrapper())
+    for hx in (Wrapper(), (Wrapper(), Wrapper())):
+        with pytest.raises(rnnkit.StateError):
+            g.module(g.x, hx)
+        for options in ({}, {"lengths": [1] * BATCH}):
+            with pytest.raises(rnnkit.StateError):
+                call(x, hx, **options)
+    with pytest.raises(RuntimeError, match="Shapeless"):
+        g.module(g.x.as_subclass(Shapeless))
+
+
+def test_a_lack_of_memory_is_no_wrong_argument() -> None:
+    """What moves a state says that memory is short in torch's words."""
+
+    class Large(Tensor):
+        def to(self, *_: Any, **__: Any) -> Any:
+            raise torch.OutOfMemoryError
+
+    with pytest.raises(torch.OutOfMemoryError):
+        rnnkit.states.to(torch.ones(1, 2, 4).as_subclass(Large), "cpu")
+
+
+@pytest.mark.unhooked("the annotation refuses it first")
+def test_odd_lengths() -> None:
+    """Lengths that are one number, or hold none, end in our error."""
+    five = torch.tensor([6, 2, 3, 1, 4])
+    odd: list[Any] = [np.int64(5), np.array(5), np.array([[5]]), torch.tensor(5), five.to("meta")]
+    pieces = [torch.ones(2), torch.ones(3)]
+    odd += [five.to_sparse(), torch.nested.nested_tensor(pieces, layout=torch.jagged)]
+    for lengths in odd:
+        for name, call in (("GRU", None), ("GRUCell", rnnkit.unroll)):
+            g = given(name, 1)
+            with pytest.raises(rnnkit.LengthsError):
+                (call or type(g.module).__call__)(
+                    g.module, torch.ones(6, BATCH, INPUT), lengths=lengths
+                )
+
+
+@pytest.mark.unhooked("the annotations say int and bool")
+def test_what_stands_for_a_size() -> None:
+    """Sizes are what Python takes for an index; bias is what is 0 or 1; a layer takes what torch takes."""
+    for name in CELLS:
+        kind = getattr(rnnkit, name)
+        for size in (torch.prod(torch.tensor([2, 2])), np.int64(4), torch.tensor(4).to(torch.int8)):
+            assert kind(size, size)(torch.ones(2, 4))[0].shape[-1] == 4
+        for bias in (0, 1, np.True_, np.False_):
+            assert (kind(3, 4, bias).bias_ih is None) == (not bias)
+        for wrong in (torch.tensor([4, 4]), torch.tensor(True), 4.0, "4", True):
+            with pytest.raises(rnnkit.ArgumentError):
+                kind(3, wrong)
+        for wrong in ("no", 2, 0.0, None, np.int64(7)):
+            with pytest.raises(rnnkit.ArgumentError):
+                kind(3, 4, wrong)
+    assert rnnkit.GRU(3, 4, torch.tensor(2)).num_layers == 2
+    assert rnnkit.LSTM(3, 4, proj_size=torch.tensor(2))(torch.ones(1, 3))[0].shape[-1] == 2
+    with pytest.raises(TypeError, match="hidden_size should be of type int"):
+        rnnkit.GRU(3, torch.tensor(4))

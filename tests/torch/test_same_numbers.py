@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 import rnnkit
-from tests.strategies import CELLS, CLASSES, DTYPES, LAYERS, Case, assert_same, cases, tensors_of
+from tests.strategies import CLASSES, DTYPES, LAYERS, Case, assert_same, cases, tensors_of
 
 # torch says so once a process, for its own class and for ours.
 pytestmark = pytest.mark.filterwarnings("ignore:LSTM with projections is not supported:UserWarning")
@@ -71,20 +71,14 @@ def check_same_call(case: Case, given_as: str) -> None:
     )
 
 
-@pytest.mark.parametrize("name", LAYERS)
+@pytest.mark.parametrize("name", CLASSES)
 @given(data=st.data(), given_as=st.sampled_from(GIVEN))
-def test_layer_computes_what_torch_computes(name: str, data: st.DataObject, given_as: str) -> None:
-    """A layer's outputs, states, gradients and dropout are torch's, bit for bit."""
+def test_a_call_is_torchs(name: str, data: st.DataObject, given_as: str) -> None:
+    """Outputs, states, gradients and dropout are torch's, bit for bit."""
     check_same_call(data.draw(cases([name])), given_as)
 
 
-@pytest.mark.parametrize("name", CELLS)
-@given(data=st.data(), given_as=st.sampled_from(GIVEN))
-def test_cell_computes_what_torch_computes(name: str, data: st.DataObject, given_as: str) -> None:
-    """A cell's states and gradients are torch's, bit for bit."""
-    check_same_call(data.draw(cases([name])), given_as)
-
-
+@pytest.mark.covering(2)
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("layout", ["padded", "unbatched", "packed", "packed unsorted"])
 @pytest.mark.parametrize("name", LAYERS)
@@ -124,81 +118,55 @@ def test_evaluation_mode_computes_what_torch_computes(case: Case) -> None:
 
 
 @given(case=cases())
-def test_constructor_draws_what_torch_draws(case: Case) -> None:
-    """After the same seed the weights are torch's, in torch's order and under torch's names."""
+def test_module_is_what_torch_makes(case: Case) -> None:
+    """After the same seed, and drawn again, the weights are torch's, in its order, under its names.
+
+    A module prints as torch's does, and stores nothing of its own.
+    """
     theirs = case.module(torch.nn)
     drawn_by_torch = torch.get_rng_state()
     ours = case.module(rnnkit)
 
     assert torch.equal(drawn_by_torch, torch.get_rng_state())
     assert isinstance(ours, getattr(torch.nn, case.name))
-    assert list(theirs.state_dict()) == list(ours.state_dict())
-    assert [name for name, _ in theirs.named_parameters()] == [
-        name for name, _ in ours.named_parameters()
-    ]
+    for one, other in zip(summary(theirs), summary(ours), strict=True):
+        assert one == other
     assert_same(theirs.state_dict().values(), ours.state_dict().values())
-
-
-@given(case=cases())
-def test_reset_parameters_draws_what_torch_draws(case: Case) -> None:
-    """Weights that are drawn again are torch's too."""
-    theirs, ours = case.module(torch.nn), case.module(rnnkit)
-
-    torch.manual_seed(case.seed + 1)
-    theirs.reset_parameters()
-    torch.manual_seed(case.seed + 1)
-    ours.reset_parameters()
-
+    for module in (theirs, ours):
+        torch.manual_seed(case.seed + 1)
+        module.reset_parameters()
     assert_same(theirs.parameters(), ours.parameters())
 
 
+def summary(module: Any) -> list[Any]:
+    """What a module shows of itself: text, names, and what it stores but for its weights."""
+    ours = vars(torch.nn.Module())
+    options = {
+        key: value
+        for key, value in vars(module).items()
+        if key not in ours and not key.startswith("_flat_weight")
+    }
+    names = [name for name, _ in module.named_parameters()]
+    state = module.state_dict()
+    return [repr(module), names, [*state], state._metadata, [*module.__getstate__()], options]
+
+
 @given(case=cases())
-def test_checkpoints_load_both_ways(case: Case) -> None:
-    """A state_dict of either is one of the other, its metadata included."""
+def test_checkpoints_and_pickles_go_both_ways(case: Case) -> None:
+    """A state_dict of either is one of the other; what torch pickled is taken up."""
     theirs, ours = case.module(torch.nn), case.module(rnnkit)
     checkpoint = OrderedDict((key, value * 2) for key, value in theirs.state_dict().items())
 
     ours.load_state_dict(checkpoint)
     theirs.load_state_dict(ours.state_dict())
 
-    assert_same(checkpoint.values(), ours.state_dict().values())
-    assert_same(checkpoint.values(), theirs.state_dict().values())
-    assert theirs.state_dict()._metadata == ours.state_dict()._metadata
-
-
-@given(case=cases())
-def test_module_holds_what_torch_holds(case: Case) -> None:
-    """A module stores nothing of its own, so what torch pickled is taken up and the reverse."""
-    theirs, ours = case.module(torch.nn), case.module(rnnkit)
+    for module in (theirs, ours):
+        assert_same(checkpoint.values(), module.state_dict().values())
     numbers, hx = case.numbers(), case.state()
-
-    assert list(theirs.__getstate__()) == list(ours.__getstate__())
-    assert options_of(theirs) == options_of(ours)
-
     expected = run(case, theirs, numbers, hx)
-    heir = getattr(rnnkit, case.name).__new__(getattr(rnnkit, case.name))
+    heir = type(ours).__new__(type(ours))
     heir.__setstate__(pickle.loads(pickle.dumps(theirs.__getstate__())))
-    assert_same(expected, run(case, heir, numbers, hx))
-
     copy = pickle.loads(pickle.dumps(ours))
     assert type(copy) is type(ours)
-    assert_same(expected, run(case, copy, numbers, hx))
-
-
-def options_of(module: Any) -> dict[str, Any]:
-    """What a module stores under names of its own, but for its weights."""
-    ours = vars(torch.nn.Module())
-    return {
-        key: value
-        for key, value in vars(module).items()
-        if key not in ours and not key.startswith("_flat_weight")
-    }
-
-
-@pytest.mark.parametrize("name", CLASSES)
-@given(data=st.data())
-def test_prints_as_torch_prints(name: str, data: st.DataObject) -> None:
-    """The repr of a module is torch's."""
-    case = data.draw(cases([name]))
-
-    assert repr(case.module(torch.nn)) == repr(case.module(rnnkit))
+    for module in (heir, copy):
+        assert_same(expected, run(case, module, numbers, hx))

@@ -4,7 +4,6 @@ import inspect
 import typing
 
 import pytest
-import torch
 from torch import nn
 
 import rnnkit
@@ -66,11 +65,3 @@ def test_torch_has_no_argument_that_we_do_not_know() -> None:
 def test_torch_has_no_class_that_we_do_not_know() -> None:
     """A recurrent class that a new torch adds turns this red, until we have one too."""
     assert {*OURS, "RNNBase", "RNNCellBase"} == set(nn.modules.rnn.__all__)
-
-
-@each_class
-def test_skip_init(name: str) -> None:
-    """The device stands in the signature, where torch.nn.utils.skip_init looks for it."""
-    module = torch.nn.utils.skip_init(OURS[name], 3, 5)
-
-    assert {"cpu"} == {parameter.device.type for parameter in module.parameters()}

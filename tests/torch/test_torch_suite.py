@@ -5,142 +5,93 @@ what it is called with, what it must return and which mistakes it must name. Wha
 for a recurrent class of torch has to hold for ours, so a new torch brings its new samples along.
 """
 
-import pickle
+import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
+from torch.utils import _pytree as pytree
 
 import rnnkit
 from tests.covering import covering
-from tests.torch.torch_suite import (
-    LAYERS,
-    OURS,
-    THEIRS,
-    Classes,
-    Stage,
-    assert_identical,
-    call,
-    cases,
-    is_packed,
-    mistakes,
-    naming,
-    strided,
-    tensors,
-)
+from tests.strategies import CELLS, CLASSES, gradients
+
+# Torch's test modules are written to own the process: they load a hypothesis profile of ten
+# examples and freeze the flags of torch.backends. The other test files share this process, so
+# neither may outlive the import.
+with pytest.MonkeyPatch.context() as kept, warnings.catch_warnings():
+    warnings.filterwarnings("ignore", "Fail to import hypothesis", ImportWarning)
+    kept.setitem(sys.modules, "hypothesis", None)
+    kept.setattr(torch.backends, "disable_global_flags", lambda: None)
+    from torch.testing._internal import common_modules
 
 # What jaxtyping's import hook leaves in a module.
 HOOKED = hasattr(rnnkit, "jaxtyping")
 # Torch gives this warning once in a process, to whichever test comes first.
 pytestmark = pytest.mark.filterwarnings("ignore:LSTM with projections is not supported with oneDNN")
-each_class = pytest.mark.parametrize("name", OURS)
-each_dtype = pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
-# The samples have no dropout, so one dtype says enough about evaluation.
-each_mode = pytest.mark.parametrize(
-    ("dtype", "mode"),
-    [(torch.float32, "train"), (torch.float64, "train"), (torch.float32, "eval")],
-    ids=str,
-)
+each_class = pytest.mark.parametrize("name", CLASSES)
+#: The samples have no dropout, so one dtype says enough about evaluation.
+MODES = [(torch.float32, True), (torch.float64, True), (torch.float32, False)]
+
+Sample = common_modules.ModuleInput
+
+
+def info_of(name: str) -> Any:
+    """Return what the database has of a class."""
+    (info,) = (info for info in common_modules.module_db if info.module_cls is getattr(nn, name))
+    return info
+
+
+def samples(name: str, dtype: torch.dtype, *, requires_grad: bool = True) -> Iterator[Sample]:
+    """Yield torch's samples for a class, the packed ones included."""
+    info, packing = info_of(name), {} if name in CELLS else {"with_packed_sequence": True}
+    found = list(info.module_inputs_func(info, "cpu", dtype, requires_grad, True, **packing))
+    if name == "LSTM":
+        # Torch has packed samples for RNN and GRU only; they carry no state, so an LSTM takes them.
+        given = samples("GRU", dtype, requires_grad=requires_grad)
+        found += [one for one in given if isinstance(one.forward_input.args[0], PackedSequence)]
+    yield from found
+
+
+def traits(sample: Sample) -> tuple[tuple[str, Any], ...]:
+    """How a sample differs from the others of its class."""
+    constructor, args = sample.constructor_input, sample.forward_input.args
+    sizes = [("sizes", str(constructor.args)), ("shape", str(tensors(args)[0].shape))]
+    also = [("packed", isinstance(args[0], PackedSequence)), ("hx", len(args) > 1)]
+    return (*sizes, *constructor.kwargs.items(), *also)
+
+
+def tensors(value: Any) -> list[Tensor]:
+    """Return every tensor of a nested input or output, in order."""
+    return [leaf for leaf in pytree.tree_leaves(value) if isinstance(leaf, Tensor)]
+
+
+def build(space: Any, name: str, sample: Sample, *, training: bool = True) -> Any:
+    """Construct a sample's module in the dtype of its input."""
+    constructor, dtype = sample.constructor_input, tensors(sample.forward_input.args)[0].dtype
+    torch.manual_seed(1)
+    module = getattr(space, name)(*constructor.args, **constructor.kwargs, dtype=dtype)
+    return module.train(training)
 
 
 @each_class
-def test_construction_draws_the_same_weights(name: str) -> None:
-    """From one seed both classes draw the same weights, and as many random numbers."""
-    for case in cases(name):
-        with naming(case):
-            ours, after_ours = case.build(OURS), torch.get_rng_state()
-            theirs, after_theirs = case.build(THEIRS), torch.get_rng_state()
-
-            assert list(theirs.state_dict()) == list(ours.state_dict())
-            assert_identical(list(ours.state_dict().values()), list(theirs.state_dict().values()))
-            assert torch.equal(after_ours, after_theirs)
-
-
-@each_class
-@each_mode
-def test_same_numbers_as_torch(name: str, dtype: torch.dtype, mode: str) -> None:
-    """Outputs, states and all gradients equal those of torch's class, bit for bit."""
-    for case in cases(name, dtype, requires_grad=True):
-        with naming(case):
-            ours, theirs = case.pair(mode)
-
-            assert_identical(call(ours, case.inputs), call(theirs, case.inputs))
-
-
-@each_class
-@each_mode
-def test_reference(name: str, dtype: torch.dtype, mode: str) -> None:
-    """A batch of one, as torch's reference makes it, gives torch's numbers; unbatched likewise."""
-    for case in cases(name, dtype):
-        if is_packed(case.sample):
-            continue
-        with naming(case):
-            ours, theirs = case.pair(mode)
-
-            expected = tensors(case.sample.reference_fn(theirs, *case.inputs))
-
-            assert_identical(tensors(case.sample.reference_fn(ours, *case.inputs)), expected)
-            torch.testing.assert_close(tensors(ours(*case.inputs)), expected)
-
-
-@pytest.mark.parametrize("name", LAYERS)
-@pytest.mark.parametrize("mode", ["train", "eval"])
-def test_dropout_draws_the_same_masks(name: str, mode: str) -> None:
-    """Dropout between layers uses random numbers as torch does, in training and in evaluation."""
-    results = []
-    for classes in (OURS, THEIRS):
-        torch.manual_seed(3)
-        module = classes[name](4, 6, num_layers=3, dropout=0.5).train(mode == "train")
-        results.append([*call(module, (torch.randn(5, 2, 4),)), torch.get_rng_state()])
-
-    assert_identical(*results)
-
-
-@each_class
-def test_pickle(name: str) -> None:
-    """A module that went through pickle is of the same class and gives the same output."""
-    for case in cases(name):
-        with naming(case):
-            module = case.build(OURS)
-
-            copy = pickle.loads(pickle.dumps(module))
-
-            assert type(module) is type(copy)
-            assert_identical(tensors(copy(*case.inputs)), tensors(module(*case.inputs)))
-
-
-@each_class
-@pytest.mark.parametrize(
-    ("source", "target"), [(OURS, THEIRS), (THEIRS, OURS)], ids=["to torch", "from torch"]
-)
-def test_checkpoint(name: str, source: Classes, target: Classes) -> None:
-    """A state_dict of one class loads strictly into the other, which then gives the same output."""
-    for case in cases(name, torch.float64):
-        with naming(case):
-            trained, fresh = case.build(source), case.build(target)
-            with torch.no_grad():
-                for parameter in trained.parameters():
-                    parameter.mul_(-0.5)
-
-            fresh.load_state_dict(trained.state_dict(), strict=True)
-
-            assert_identical(tensors(fresh(*case.inputs)), tensors(trained(*case.inputs)))
-
-
-@each_class
-@each_dtype
-def test_non_contiguous(name: str, dtype: torch.dtype) -> None:
-    """Inputs and states in strided memory give the results and gradients of contiguous ones."""
-    for case in cases(name, dtype, requires_grad=True):
-        with naming(case):
-            module = case.build(OURS)
-
-            torch.testing.assert_close(
-                call(module, strided(case.inputs)), call(module, case.inputs)
-            )
+def test_same_numbers_as_torch(name: str) -> None:
+    """Outputs, states, gradients, and what torch's reference makes of a module, to the bit."""
+    for dtype, training in MODES:
+        for sample in samples(name, dtype):
+            args, results = sample.forward_input.args, []
+            for space in (nn, rnnkit):
+                module = build(space, name, sample, training=training)
+                found = tensors(module(*args))
+                leaves = [tensor for tensor in tensors(args) if tensor.requires_grad]
+                results.append(found + gradients(found, [*leaves, *module.parameters()]))
+                if not isinstance(args[0], PackedSequence):
+                    results[-1] += tensors(sample.reference_fn(module, *args))
+            torch.testing.assert_close(*results, rtol=0, atol=0)
 
 
 @pytest.mark.slow
@@ -153,62 +104,40 @@ def test_gradients(name: str, check: Callable[..., bool]) -> None:
 
     They take long, and torch computes them: any two options meet in one of these samples.
     """
-    by_traits = {case.traits: case for case in cases(name, torch.float64, requires_grad=True)}
-    for case in map(by_traits.get, covering(list(by_traits), 2)):
-        with naming(case):
-            module, inputs = case.build(OURS), case.inputs
-            leaves = [tensor for tensor in tensors(inputs) if tensor.requires_grad]
+    by_traits = {traits(sample): sample for sample in samples(name, torch.float64)}
+    for sample in map(by_traits.__getitem__, covering(list(by_traits), 2)):
+        module, inputs = build(rnnkit, name, sample), sample.forward_input.args
+        leaves = [tensor for tensor in tensors(inputs) if tensor.requires_grad]
 
-            def outputs(*_: Tensor, module: Any = module, inputs: Any = inputs) -> Any:
-                """Call the module on leaves that the checks disturb in place."""
-                return tuple(out for out in tensors(module(*inputs)) if out.requires_grad)
+        def outputs(*_: Tensor, module: Any = module, inputs: Any = inputs) -> Any:
+            """Call the module on leaves that the checks disturb in place."""
+            return tuple(out for out in tensors(module(*inputs)) if out.requires_grad)
 
-            assert check(outputs, (*leaves, *module.parameters()), fast_mode=True)
-
-
-@each_class
-def test_factory_arguments(name: str) -> None:
-    """Device and dtype given to the constructor land on every parameter."""
-    for case in cases(name):
-        with naming(case):
-            constructor = case.sample.constructor_input
-
-            options = {**constructor.kwargs, "device": "meta", "dtype": torch.float64}
-            module = OURS[name](*constructor.args, **options)
-
-            found = {(p.device.type, p.dtype) for p in module.parameters()}
-            assert found == {("meta", torch.float64)}
+        assert check(outputs, (*leaves, *module.parameters()), fast_mode=True)
 
 
 @each_class
-def test_repr(name: str) -> None:
-    """A module prints as torch's does."""
-    for case in cases(name):
-        with naming(case):
-            ours, theirs = case.pair()
-
-            assert repr(theirs) == repr(ours)
-
-
-@each_class
-@each_dtype
-def test_mistakes_are_named_as_torch_names_them(name: str, dtype: torch.dtype) -> None:
+def test_mistakes_are_named_as_torch_names_them(name: str) -> None:
     """Each mistake in torch's list raises torch's type of exception with torch's sentence in it."""
-    for mistake in mistakes(name, dtype):
-        sample = mistake.module_error_input
-        constructor = sample.constructor_input
-        refused = pytest.raises(mistake.error_type, match=mistake.error_regex)
+    info = info_of(name)
+    for dtype in (torch.float32, torch.float64):
+        for mistake in info.module_error_inputs_func(
+            info, "cpu", dtype, requires_grad=False, training=True
+        ):
+            sample = mistake.module_error_input
+            constructor = sample.constructor_input
+            refused = pytest.raises(mistake.error_type, match=mistake.error_regex)
 
-        if mistake.error_on is Stage.CONSTRUCTION_ERROR:
+            if mistake.error_on is common_modules.ModuleErrorEnum.CONSTRUCTION_ERROR:
+                with refused:
+                    getattr(rnnkit, name)(*constructor.args, **constructor.kwargs)
+                continue
+
+            if HOOKED and isinstance(constructor.args[-1], str):
+                continue  # under jaxtyping's hook the annotation of bias refuses a string
+            with warnings.catch_warnings():
+                # Torch's list passes a cell's nonlinearity where bias stands, and we warn of that.
+                warnings.filterwarnings("ignore", r".*the argument '\w+' is bias", UserWarning)
+                module = getattr(rnnkit, name)(*constructor.args, **constructor.kwargs)
             with refused:
-                OURS[name](*constructor.args, **constructor.kwargs)
-            continue
-
-        if HOOKED and isinstance(constructor.args[-1], str):
-            continue  # under jaxtyping's hook the annotation of bias refuses a string
-        with warnings.catch_warnings():
-            # Torch's list passes a cell's nonlinearity where bias stands, and we warn of that.
-            warnings.filterwarnings("ignore", r".*the argument '\w+' is bias", UserWarning)
-            module = OURS[name](*constructor.args, **constructor.kwargs)
-        with refused:
-            module(*sample.forward_input.args)
+                module(*sample.forward_input.args)

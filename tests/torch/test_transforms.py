@@ -1,11 +1,10 @@
-"""Where the fused kernels cannot go, the loop can: transforms, compilers, exporters.
+"""Where the fused kernels cannot go, the loop can: torch.func, forward mode, second derivatives.
 
 torch.nn's outcome stands beside ours, so that the documentation can say which path to take; if
 torch learns one of these, its test here fails, and the path is told again.
 """
 
 import copy
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -13,210 +12,153 @@ import torch
 from torch import Tensor, nn
 from torch.autograd import forward_ad
 
-import rnnkit
-from tests.compiles import compiles
+from tests.torch.models import CLASSES, CORES, HIDDEN, WIDTH, Model, Unrolled, cell_of
 
-SEQ, BATCH, WIDTH, HIDDEN = 5, 2, 3, 4
+SEQ, BATCH = 5, 2
 
 pytestmark = [
-    compiles,
-    # torch's rules for forward mode, which its exporter imports too, are themselves scripted.
+    # torch's rules for forward mode are themselves scripted.
     pytest.mark.filterwarnings("ignore:`torch.jit.script"),
     # scan compiles its step when it runs for itself, and says so when it does not.
     pytest.mark.filterwarnings("ignore:torch.compile is ignored when called inside:UserWarning"),
 ]
+classes = pytest.mark.parametrize("name", CLASSES)
+cores = pytest.mark.parametrize("core", ["unroll", "Recurrent"])
+layers = pytest.mark.parametrize("name", ["RNN", "LSTM", "GRU"])
 
 
-class Torch(nn.Module):
-    """A head over torch's layer."""
+class Outputs(Model):
+    """A model that returns its outputs alone."""
 
-    def __init__(self, kind: str) -> None:
-        """Make the parts."""
-        super().__init__()
-        self.core = getattr(nn, kind)(WIDTH, HIDDEN)
-        self.head = nn.Linear(HIDDEN, 1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Run over a sequence."""
-        return self.head(self.core(x)[0])
+    def forward(self, x: Tensor, *args: Any, **options: Any) -> Any:
+        """Run it over a sequence."""
+        return super().forward(x, *args, **options)[0]
 
 
-class Unrolled(nn.Module):
-    """A head over a cell."""
-
-    def __init__(self, kind: str, **options: Any) -> None:
-        """Make the parts."""
-        super().__init__()
-        self.core = cell(kind)
-        self.head = nn.Linear(HIDDEN, 1)
-        self.options = options
-
-    def forward(self, x: Tensor, lengths: Any = None, reset: Any = None) -> Tensor:
-        """Run over a sequence."""
-        output, _ = rnnkit.unroll(self.core, x, lengths=lengths, reset=reset, **self.options)
-        return self.head(output)
+def theirs(name: str) -> Outputs:
+    """Make a model around torch's layer."""
+    return Outputs(getattr(nn, name)(WIDTH, HIDDEN))
 
 
-class Stacked(nn.Module):
-    """A head over two layers in two directions."""
-
-    def __init__(self, kind: str) -> None:
-        """Make the parts."""
-        super().__init__()
-        cells, reverse_cells = ([cell(kind), cell(kind, 2 * HIDDEN)] for _ in range(2))
-        self.core = rnnkit.Recurrent(cells, reverse_cells=reverse_cells)
-        self.head = nn.Linear(2 * HIDDEN, 1)
-
-    def forward(self, x: Tensor, lengths: Any = None) -> Tensor:
-        """Run over a sequence."""
-        return self.head(self.core(x, lengths=lengths)[0])
-
-
-def cell(kind: str, width: int = WIDTH) -> Any:
-    """Make a cell; 'projected' is an LSTM's with proj_size."""
-    if kind == "projected":
-        return rnnkit.LSTM(width, HIDDEN + 2, proj_size=HIDDEN).cells()[0]
-    return getattr(rnnkit, f"{kind}Cell")(width, HIDDEN)
-
-
-def sequences(*, seq: int = SEQ, batch: int = BATCH) -> Tensor:
+def sequences(*, seq: int = SEQ) -> Tensor:
     """Make an input."""
-    return torch.randn(seq, batch, WIDTH)
+    return torch.randn(seq, BATCH, WIDTH)
 
 
-kinds = pytest.mark.parametrize("kind", ["RNN", "LSTM", "GRU", "projected"])
-models = pytest.mark.parametrize("model", [Unrolled, Stacked])
-Model = Callable[[str], nn.Module]
+def called(module: nn.Module, x: Tensor) -> Any:
+    """Return the module as a function of its weights."""
+    return lambda weights: torch.func.functional_call(module, weights, (x,))
 
 
-def per_sample(module: nn.Module, x: Tensor) -> dict[str, Tensor]:
-    """Differentiate each sample's loss for itself, all at once."""
+@classes
+@cores
+def test_gradients_of_each_sample(core: str, name: str) -> None:
+    """By vmap over grad a module has the gradients that a loop over samples gives."""
+    module, x = Outputs(CORES[core](name)), sequences()
+    weights = {key: weight.detach() for key, weight in module.named_parameters()}
 
     def loss(weights: dict[str, Tensor], sample: Tensor) -> Tensor:
-        output = torch.func.functional_call(module, weights, (sample.unsqueeze(1),))
-        return output.square().sum()
+        return called(module, sample.unsqueeze(1))(weights).square().sum()
 
-    weights = {name: weight.detach() for name, weight in module.named_parameters()}
-    return torch.func.vmap(torch.func.grad(loss), (None, 1))(weights, x)
-
-
-@kinds
-@models
-def test_gradients_of_each_sample(kind: str, model: Model) -> None:
-    """By vmap over grad a module has the gradients that a loop over samples gives."""
-    module, x = model(kind), sequences()
-    found = per_sample(module, x)
+    found = torch.func.vmap(torch.func.grad(loss), (None, 1))(weights, x)
     for i in range(BATCH):
-        loss = module(x[:, i : i + 1]).square().sum()
-        expected = torch.autograd.grad(loss, list(module.parameters()))
+        one = module(x[:, i : i + 1]).square().sum()
+        expected = torch.autograd.grad(one, list(module.parameters()))
         torch.testing.assert_close([grads[i] for grads in found.values()], list(expected))
 
 
-@kinds
-@models
-def test_ensemble(kind: str, model: Model) -> None:
+@classes
+@cores
+def test_ensemble(core: str, name: str) -> None:
     """Several models run at once, by vmap over their stacked weights, as one by one."""
-    modules, x = [model(kind) for _ in range(3)], sequences()
-    state = torch.func.stack_module_state(modules)
+    modules, x = [Outputs(CORES[core](name)) for _ in range(3)], sequences()
+    weights, _ = torch.func.stack_module_state(modules)
 
-    def run(*state: dict[str, Tensor]) -> Tensor:
-        return torch.func.functional_call(modules[0], state, (x,))
-
-    outputs = torch.func.vmap(run)(*state)
+    outputs = torch.func.vmap(called(modules[0], x))(weights)
     torch.testing.assert_close(outputs, torch.stack([module(x) for module in modules]))
 
 
-@pytest.mark.parametrize("kind", ["RNN", "LSTM", "GRU"])
-def test_torch_has_no_ensemble(kind: str) -> None:
+@layers
+def test_torch_has_no_ensemble(name: str) -> None:
     """The layers of torch have no rule for vmap over their weights."""
-    modules, x = [Torch(kind) for _ in range(3)], sequences()
-    state = torch.func.stack_module_state(modules)
+    modules = [theirs(name) for _ in range(3)]
+    weights, _ = torch.func.stack_module_state(modules)
     with pytest.raises(RuntimeError, match="Batching rule not implemented"):
-        torch.func.vmap(lambda *s: torch.func.functional_call(modules[0], s, (x,)))(*state)
+        torch.func.vmap(called(modules[0], sequences()))(weights)
 
 
-@kinds
-@models
-def test_forward_mode(kind: str, model: Model) -> None:
-    """jvp, dual numbers and the difference quotient agree."""
-    module = model(kind).double()
+@classes
+@cores
+def test_forward_mode(core: str, name: str) -> None:
+    """jvp, dual numbers and the difference quotient agree; in single precision, too."""
+    module = Outputs(CORES[core](name)).double()
     x = sequences().double()
     tangent = torch.randn_like(x)
     quotient = (module(x + 1e-6 * tangent) - module(x - 1e-6 * tangent)) / 2e-6
 
-    _, derivative = torch.func.jvp(module, (x,), (tangent,))
-    with forward_ad.dual_level():
-        _, dual = forward_ad.unpack_dual(module(forward_ad.make_dual(x, tangent)))
-    torch.testing.assert_close(derivative, quotient, rtol=1e-6, atol=1e-8)
-    torch.testing.assert_close(dual, derivative)
-
-
-def test_forward_mode_in_single_precision() -> None:
-    """There torch's LSTM has none on CPU, where oneDNN runs it, and the loop has."""
-    x, tangent = sequences(), sequences()
-    for module in (Unrolled("LSTM"), Stacked("LSTM")):
+    for dtype, tolerance in ((torch.float64, 1e-6), (torch.float32, 1e-3)):
+        module, given = module.to(dtype), (x.to(dtype), tangent.to(dtype))
+        _, derivative = torch.func.jvp(module, given[:1], given[1:])
         with forward_ad.dual_level():
-            dual = forward_ad.unpack_dual(module(forward_ad.make_dual(x, tangent))).tangent
-        torch.testing.assert_close(dual, torch.func.jvp(module, (x,), (tangent,))[1])
+            dual = forward_ad.unpack_dual(module(forward_ad.make_dual(*given))).tangent
+        torch.testing.assert_close(
+            derivative.double(), quotient, rtol=tolerance, atol=tolerance / 10
+        )
+        torch.testing.assert_close(dual, derivative)
+
+
+def test_torch_has_no_forward_mode() -> None:
+    """Torch's LSTM has none on CPU in single precision, where oneDNN runs it."""
     if torch.backends.mkldnn.is_available():
         with pytest.raises(NotImplementedError, match="forward AD"):
-            torch.func.jvp(Torch("LSTM"), (x,), (tangent,))
+            torch.func.jvp(theirs("LSTM"), (sequences(),), (sequences(),))
 
 
-@kinds
-def test_second_derivatives(kind: str) -> None:
+@classes
+def test_second_derivatives(name: str) -> None:
     """The loop's gradients can be differentiated again, by the input and by every weight."""
-    module = Unrolled(kind, fused=False).double()
+    module = Outputs(Unrolled(cell_of(name), fused=False)).double()
     x = sequences(seq=3).double().requires_grad_()
     names, weights = zip(*module.named_parameters(), strict=True)
 
     def run(x: Tensor, *weights: Tensor) -> Tensor:
         state = dict(zip(names, weights, strict=True))
-        return torch.func.functional_call(module, state, (x, [3, 2]))
+        return torch.func.functional_call(module, state, (x,), {"lengths": [3, 2]})
 
     assert torch.autograd.gradgradcheck(run, (x, *weights), fast_mode=True)
 
 
-@kinds
-def test_second_derivatives_in_single_precision(kind: str) -> None:
+@classes
+def test_second_derivatives_in_single_precision(name: str) -> None:
     """In float32 a penalty on the gradient has the gradient that it has in float64."""
-    module = Unrolled(kind, fused=False)
+    module = Outputs(Unrolled(cell_of(name), fused=False))
     found = []
     for one in (module, copy.deepcopy(module).double()):
         x = torch.linspace(-1, 1, SEQ * BATCH * WIDTH).view(SEQ, BATCH, WIDTH)
-        x = x.to(one.head.weight.dtype).requires_grad_()
+        x = x.to(one.before.weight.dtype).requires_grad_()
         (slope,) = torch.autograd.grad(one(x).sum(), x, create_graph=True)
-        weights = list(one.core.parameters())
-        found.append([g.double() for g in torch.autograd.grad(slope.square().sum(), weights)])
+        grads = torch.autograd.grad(slope.square().sum(), list(one.core.parameters()))
+        found.append([grad.double() for grad in grads])
 
     torch.testing.assert_close(*found, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.slow
-@pytest.mark.unhooked("Dynamo cannot trace the checks that the hook adds")
-@pytest.mark.parametrize(
-    ("kind", "model"),
-    [("RNN", Unrolled), ("LSTM", Stacked), ("GRU", Unrolled), ("projected", Unrolled)],
-)
-def test_one_graph_with_gradients(kind: str, model: Model) -> None:
-    """Compiled with fullgraph=True it gives outputs and gradients, lengths or none."""
-    module, x = model(kind), sequences(seq=3)
-    torch._dynamo.reset()
-    compiled: Any = torch.compile(module, backend="aot_eager", fullgraph=True)
-    for lengths in (None, torch.tensor([3, 1])):
-        outputs = [run(x, lengths) for run in (module, compiled)]
-        grads = [
-            torch.autograd.grad(output.square().sum(), list(module.parameters()))
-            for output in outputs
-        ]
-        torch.testing.assert_close(*outputs)
-        torch.testing.assert_close(*grads)
+class Sequence(nn.Module):
+    """A model that is given a sequence alone."""
+
+    def __init__(self, core: Any) -> None:
+        """Keep it."""
+        super().__init__()
+        self.core = core
+
+    def forward(self, x: Tensor) -> Any:
+        """Run over it."""
+        return self.core(x)
 
 
-@pytest.mark.parametrize("kind", ["RNN", "LSTM", "GRU"])
-def test_torch_makes_no_graph(kind: str) -> None:
-    """With default settings Dynamo refuses torch's layers."""
-    torch._dynamo.reset()
-    compiled: Any = torch.compile(Torch(kind), backend="eager", fullgraph=True)
-    with pytest.raises(torch._dynamo.exc.Unsupported, match="RNN, GRU, or LSTM"):
-        compiled(sequences())
+@pytest.mark.filterwarnings("ignore:The tensor attributes self.core:UserWarning")
+def test_torch_exports_one_number_of_steps() -> None:
+    """The layers of torch write the number of steps into the program."""
+    model, shapes = Sequence(nn.GRU(WIDTH, HIDDEN)), {"x": {0: torch.export.Dim("steps", max=64)}}
+    with pytest.raises(torch._dynamo.exc.UserError, match="specialized it to be a constant"):
+        torch.export.export(model, (sequences(),), dynamic_shapes=shapes, strict=False)

@@ -1,0 +1,122 @@
+"""What the table of torch's tools is made of: a module of torch and one of ours, and how they compare."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence
+from torch.utils import _pytree as pytree
+
+import rnnkit
+from tests.strategies import CELLS, CLASSES
+
+#: No two axes are of one size.
+SEQ, BATCH, INPUT, HIDDEN = 6, 5, 3, 4
+#: Bound before any use puts ours in the place of torch's.
+SPACES = [{name: getattr(space, name) for name in CLASSES} for space in (nn, rnnkit)]
+
+
+class Given(NamedTuple):
+    """What a use is given: a class, a module of it, and a call."""
+
+    name: str
+    kind: Any
+    module: Any
+    x: Tensor
+    hx: Any
+
+    @property
+    def weights(self) -> tuple[str, str]:
+        """The names of the parameters that multiply the input and the state."""
+        end = "" if self.name in CELLS else "_l0"
+        return f"weight_ih{end}", f"weight_hh{end}"
+
+    @property
+    def packed(self) -> PackedSequence:
+        """The sequences in no order of length."""
+        return pack_padded_sequence(self.x, [3, 6, 2, 1, 5], enforce_sorted=False)
+
+    def call(self, module: Any = None) -> list[Any]:
+        """Call a module, with a state and without."""
+        module = module or self.module
+        return [module(self.x, self.hx), module(self.x)]
+
+    def twin(self, kind: Any, *args: Any, **options: Any) -> Any:
+        """Make a module of a subclass, from the same seed."""
+        torch.manual_seed(0)
+        return kind(*(args or (INPUT, HIDDEN)), **options)
+
+    def slopes(self) -> list[Any]:
+        """Return the gradients of a loss that weighs each output and parameter differently."""
+        self.module.zero_grad()
+        total(self.module(self.x, self.hx)).backward()
+        return [parameter.grad for parameter in self.module.parameters()]
+
+
+def given(name: str, space: int) -> Given:
+    """Return torch's module (0) or ours (1), with the same weights, and the same call."""
+    torch.manual_seed(0)
+    kind: Any = SPACES[space][name]
+    module = kind(INPUT, HIDDEN)
+    front = (BATCH,) if name in CELLS else (1, BATCH)
+    x = torch.randn(*((BATCH,) if name in CELLS else (SEQ, BATCH)), INPUT)
+    h, c = torch.randn(*front, HIDDEN), torch.randn(*front, HIDDEN)
+    return Given(name, kind, module, x, (h, c) if "LSTM" in name else h)
+
+
+def total(result: Any) -> Tensor:
+    """One number from all tensors of a result, each with another weight."""
+    leaves = [leaf for leaf in pytree.tree_leaves(result) if leaf.is_floating_point()]
+    return torch.stack([n * leaf.float().square().sum() for n, leaf in enumerate(leaves, 1)]).sum()
+
+
+def cast(value: Any, dtype: torch.dtype) -> Any:
+    """Return the same in another dtype."""
+    return pytree.tree_map(lambda tensor: tensor.to(dtype), value)
+
+
+class Raised(NamedTuple):
+    """What a call raised instead of a result."""
+
+    kind: type[BaseException]
+
+
+def attempt(call: Callable[..., Any], *args: Any, **options: Any) -> Any:
+    """Return what a call returns, or which error it raises."""
+    try:
+        return call(*args, **options)
+    except Exception as error:  # noqa: BLE001 - torch raises AssertionErrors too
+        return Raised(type(error))
+
+
+def same(theirs: Any, ours: Any) -> None:
+    """Check that two results are the same to the bit; an error of ours may be caught as torch's."""
+    expected, found = pytree.tree_leaves(theirs), pytree.tree_leaves(ours)
+    assert len(expected) == len(found)
+    for one, other in zip(expected, found, strict=True):
+        if isinstance(one, Tensor):
+            torch.testing.assert_close(other, one, rtol=0, atol=0, equal_nan=True)
+        elif isinstance(one, type):
+            assert issubclass(other, one)
+        else:
+            assert one == other
+
+
+Use = Callable[[Given], Any]
+
+
+def check_uses(use: Use, names: Any = CLASSES) -> None:
+    """Check that a use of ours comes to what the same use of torch's module comes to."""
+    for name in names:
+        try:
+            same(*(use(given(name, space)) for space in (0, 1)))
+        except Exception as error:
+            error.add_note(f"of {name}")
+            raise
+
+
+def table(uses: list[Use]) -> Any:
+    """Parametrize a test by uses, by their names."""
+    return pytest.mark.parametrize("use", uses, ids=lambda use: use.__name__)

@@ -1,0 +1,216 @@
+"""Where a class of ours stands in for torch's: containers, users' subclasses, torch's own name."""
+
+import copy
+import pickle
+from functools import partial
+from typing import Any, Generic
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import rnnkit
+from tests.strategies import CELLS, CLASSES, LAYERS, tensors_of
+from tests.torch.interop import (
+    BATCH,
+    HIDDEN,
+    INPUT,
+    SPACES,
+    Given,
+    Use,
+    attempt,
+    check_uses,
+    given,
+    same,
+    table,
+)
+
+each_class = pytest.mark.parametrize("name", CLASSES)
+
+
+def in_containers(g: Given) -> Any:
+    """Containers have torch's names of parameters, print the same and give the same."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(INPUT, INPUT), g.module)
+    many = nn.ModuleDict({"one": g.module, "many": nn.ModuleList([g.twin(g.kind)])})
+    assert isinstance(g.module, getattr(nn, g.name))
+    return model(g.x), repr(model), list(many.state_dict()), repr(g.twin(g.kind, 3, 4, bias=False))
+
+
+def initialized(g: Given) -> Any:
+    """`Module.apply` with a test for torch's class, the usual initialization, reaches it."""
+
+    def initialize(module: nn.Module) -> None:
+        if isinstance(module, SPACES[0][g.name]):
+            for parameter in module.parameters():
+                nn.init.constant_(parameter, 0.25)
+
+    return nn.Sequential(g.module).apply(initialize)(g.x)
+
+
+def subclassed(g: Given) -> Any:
+    """A user's class, with a constructor, a forward and parameters of its own."""
+
+    class Own(g.kind):  # type: ignore[name-defined]
+        def __init__(self, width: int, scale: float, *, bias: bool) -> None:
+            super().__init__(INPUT, hidden_size=width, bias=bias)
+            self.scale = scale
+            self.first, self.second = (nn.Parameter(torch.randn(2)) for _ in range(2))
+
+        def forward(self, input: Tensor, hx: Any = None) -> Any:
+            return super().forward(self.scale * input, hx)
+
+    own = [g.twin(Own, HIDDEN, 0.5, bias=bias) for bias in (False, True)]
+    return [g.call(module) for one in own for module in (one, copy.deepcopy(one))]
+
+
+METHODS = ("check_input", "check_hidden_size", "check_forward_args")
+
+
+def overridden_checks(g: Given) -> Any:
+    """A check that a user puts in torch's place is called as torch calls it: class, mixin, instance."""
+    called: list[Any] = []
+    if g.name in CELLS:
+        return None
+    for method in METHODS:
+
+        def check(*args: Any, method: str = method) -> None:
+            called.append((method, len(args)))
+
+        mixin = type("Mixin", (), {method: check})
+        on_instance = type("Own", (g.kind,), {})(INPUT, HIDDEN)
+        setattr(on_instance, method, partial(check, on_instance))
+        kinds = type("Own", (g.kind,), {method: check}), type("Own", (mixin, g.kind), {})
+        for module in (*(kind(INPUT, HIDDEN) for kind in kinds), on_instance):
+            g.call(module)
+    assert len(called) >= 2 * 3 * 3
+    return called
+
+
+class Dropped(nn.Module):
+    """A parametrization that draws random numbers."""
+
+    def forward(self, weight: Tensor) -> Tensor:
+        """Drop some of the weight."""
+        return nn.functional.dropout(weight, 0.5)
+
+
+def weights_beside_a_check(g: Given) -> Any:
+    """A weight that draws random numbers draws them once in a call, beside a user's check, too."""
+    module = g.twin(type("Own", (g.kind,), {"check_input": lambda *_: None}))
+    nn.utils.parametrize.register_parametrization(module, g.weights[1], Dropped())
+    torch.manual_seed(2)
+    return module(g.x), module(g.packed) if g.name in LAYERS else None
+
+
+def body_of_torch(g: Given) -> Any:
+    """A forward that is torch's body is checked by torch's checks, and refuses what they refuse."""
+    module = g.twin(type("Body", (g.kind,), {"forward": SPACES[0][g.name].forward}))
+    wrong = torch.randn(1, 1, HIDDEN) if g.name in LAYERS else torch.randn(1, HIDDEN)
+    hx = (wrong, wrong) if "LSTM" in g.name else wrong
+    return g.call(module), attempt(module, g.x, hx)
+
+
+def odd_sizes(g: Given) -> Any:
+    """Without features, without a hidden state."""
+    if g.name in LAYERS:
+        return None
+    return [g.twin(g.kind, *sizes)(torch.ones(2, sizes[0])) for sizes in ((3, 0), (0, 4), (0, 0))]
+
+
+def in_place_of_torchs(g: Given) -> Any:
+    """`torch.nn.LSTM = rnnkit.LSTM` gives checked modules, and no call goes round in circles."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, kind in SPACES[g.kind is getattr(rnnkit, g.name)].items():
+            patch.setattr(nn, name, kind)
+            patch.setattr(nn.modules.rnn, name, kind)
+        made = g.twin(getattr(nn, g.name))
+        copied = copy.deepcopy(made), pickle.loads(pickle.dumps(made))
+        return [g.call(one) for one in (made, *copied)], attempt(made, g.x[..., :-1])
+
+
+@pytest.mark.filterwarnings("ignore:.*without hidden features:UserWarning")
+@pytest.mark.filterwarnings("ignore:Initializing zero-element tensors:UserWarning")
+@table(
+    [in_containers, initialized, subclassed, overridden_checks, weights_beside_a_check,
+     body_of_torch, odd_sizes, in_place_of_torchs]
+)  # fmt: skip
+def test_a_use(use: Use) -> None:
+    """What comes out of a use is the same for torch's class and for ours."""
+    check_uses(use)
+
+
+@each_class
+def test_all_that_is_ours_has_public_names(name: str) -> None:
+    """Beside torch's names a class of ours has the public ones and ``__rnnkit__`` alone."""
+    ours, theirs = getattr(rnnkit, name), getattr(nn, name)
+    added = {key for key in dir(ours) if key not in dir(theirs)}
+    public = {"axes", "initial_state", "__rnnkit__", "__prepare_scriptable__"}
+    if name in LAYERS:
+        public |= {"state_batch_first", "step", "cells", "last_hidden", "split_state"}
+    assert added - set(dir(Generic)) - {"__orig_bases__", "__parameters__"} == public
+
+
+def ones(module: Any, batch_size: int | None) -> Any:
+    """Return a state of ones."""
+    front = () if batch_size is None else (batch_size,)
+    h = torch.ones(*([1] if isinstance(module, nn.RNNBase) else []), *front, HIDDEN)
+    return (h, h) if isinstance(module, nn.LSTM | nn.LSTMCell) else h
+
+
+@each_class
+@pytest.mark.parametrize("where", ["class", "class, later", "instance"])
+def test_a_module_asks_for_its_own_first_state(name: str, where: str) -> None:
+    """Each kind of call begins from the state that a subclass, or an instance, gives; so does None."""
+    g = given(name, 1)
+    kind: Any = type("Starts", (g.kind,), {"initial_state": ones} if where == "class" else {})
+    module = g.twin(kind)
+    if where == "class, later":
+        kind.initial_state = ones
+    elif where == "instance":
+        module.initial_state = lambda batch_size: ones(module, batch_size)
+    first = ones(module, BATCH)
+
+    same(module(g.x), module(g.x, first))
+    same(module(g.x[..., 0, :]), module(g.x[..., 0, :], ones(module, None)))
+    if "LSTM" in name:
+        same(module(g.x, (g.hx[0], None)), module(g.x, (g.hx[0], first[1])))
+    if name in CELLS:
+        output, _ = rnnkit.unroll(module, g.x[None])
+        torch.testing.assert_close(output[0], tensors_of(module(g.x, first))[0])
+        return
+    same(module(g.packed), module(g.packed, first))
+    for options in ({"lengths": [6, 2, 0, 1, 4]}, {"reset": torch.eye(6, BATCH).bool()}):
+        same(module(g.x, **options), module(g.x, first, **options))
+    same(module.step(g.x[0]), module.step(g.x[0], first))
+
+
+class Learned(rnnkit.LSTM):
+    """An LSTM that learns where it begins."""
+
+    def __init__(self, *sizes: int) -> None:
+        """Keep the first state of one sample."""
+        super().__init__(*sizes)
+        self.first = nn.ParameterList(torch.randn(1, 1, HIDDEN) for _ in range(2))
+
+    def initial_state(self, batch_size: int | None) -> Any:
+        """Give it to each sample."""
+        return rnnkit.states.expand(rnnkit.LSTMState(*self.first), batch_size)
+
+
+def test_a_learned_first_state() -> None:
+    """It is used by every kind of call, and gets a gradient; Recurrent asks for its own, too."""
+    layer, g = Learned(INPUT, HIDDEN), given("LSTM", 1)
+    results: list[Any] = [layer(g.x), layer(g.x[:, 0]), layer(g.packed), layer.step(g.x[0])]
+    results.append(layer(g.x, lengths=[6, 3, 0, 1, 2]))
+    for _, (h, _) in results:
+        layer.zero_grad()
+        h.sum().backward(retain_graph=True)
+        assert all(parameter.grad is not None for parameter in layer.first)
+
+    class Starts(rnnkit.Recurrent):
+        def initial_state(self, batch_size: int | None) -> tuple[Any, ...]:
+            return (torch.ones(batch_size or 1, HIDDEN),)
+
+    cells = Starts(rnnkit.GRUCell(INPUT, HIDDEN))
+    same(cells(g.x), cells(g.x, (torch.ones(BATCH, HIDDEN),)))

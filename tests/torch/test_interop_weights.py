@@ -1,0 +1,183 @@
+"""Weights that torch's tools compute, replace or delete: a call of ours reads what torch's reads."""
+
+import copy
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrizations, parametrize, prune
+from torch.utils import _pytree as pytree
+
+import rnnkit
+from tests.strategies import CELLS, CLASSES, LAYERS
+from tests.torch.interop import Given, Use, attempt, cast, check_uses, given, same, table
+
+USES: list[Use] = []
+
+
+def use(function: Use) -> Use:
+    """Put a use into the table."""
+    USES.append(function)
+    return function
+
+
+class Dropped(nn.Module):
+    """A parametrization that draws random numbers."""
+
+    def forward(self, weight: Tensor) -> Tensor:
+        """Drop some of the weight."""
+        return nn.functional.dropout(weight, 0.5)
+
+
+#: What computes a weight. Spectral norm advances at each look at it, and the last one draws numbers:
+#: they show that a call looks at no weight more often than torch's does.
+COMPUTED: dict[str, Any] = {
+    "weight_norm": parametrizations.weight_norm,
+    "orthogonal": parametrizations.orthogonal,
+    "spectral_norm": parametrizations.spectral_norm,
+    "old weight_norm": nn.utils.weight_norm,
+    "old spectral_norm": nn.utils.spectral_norm,
+    "drawn": lambda m, key: parametrize.register_parametrization(m, key, Dropped()),
+}
+
+
+def parametrized(how: str) -> Use:
+    """Return a use that computes both weights."""
+
+    def used(g: Given) -> Any:
+        torch.manual_seed(1)
+        for weight in g.weights:
+            COMPUTED[how](g.module, weight)
+        slopes = g.slopes()
+        torch.optim.SGD(g.module.parameters(), lr=0.1).step()
+        return slopes, g.call(), torch.get_rng_state()
+
+    used.__name__ = how.replace(" ", "_")
+    return used
+
+
+USES += map(parametrized, COMPUTED)
+
+
+@use
+def made_permanent(g: Given) -> Any:
+    """After a parametrization is removed its weight is the last of the parameters, and is used."""
+    parametrizations.weight_norm(g.module, g.weights[0])
+    parametrize.remove_parametrizations(g.module, g.weights[0])
+    return [key for key, _ in g.module.named_parameters()], g.call()
+
+
+@use
+def parametrized_in_another_dtype(g: Given) -> Any:
+    """A parametrized module is called with float64 parameters, then moved to float64."""
+    args, found = cast((g.x, g.hx), torch.float64), []
+    for weight in g.weights:
+        module = copy.deepcopy(g.module)
+        parametrizations.weight_norm(module, weight)
+        double = {key: value.double() for key, value in module.named_parameters()}
+        found += [torch.func.functional_call(module, double, args), module.double()(*args)]
+    return found
+
+
+@use
+def pruned(g: Given) -> Any:
+    """A pruned weight is seen by the call, before and after the pruning is made permanent."""
+    prune.l1_unstructured(g.module, g.weights[1], amount=0.5)
+    found = g.call(), g.slopes()
+    prune.remove(g.module, g.weights[1])
+    return found, g.call()
+
+
+@use
+def deleted(g: Given) -> Any:
+    """A call without one of its weights ends as torch's does."""
+    found = []
+    for key, _ in [*g.module.named_parameters()]:
+        module = copy.deepcopy(g.module)
+        delattr(module, key)
+        found.append(attempt(module, g.x))
+    return found
+
+
+@use
+def replaced(g: Given) -> Any:
+    """The weights that attribute access finds are the ones that are used, whoever replaced them."""
+    found, (key, shape) = [], (g.weights[1], getattr(g.module, g.weights[1]).shape)
+    other = torch.linspace(-1, 1, shape.numel()).view(shape)
+
+    class Doubles(g.kind):  # type: ignore[name-defined]
+        def __getattr__(self, name: str) -> Any:
+            value = super().__getattr__(name)
+            return 2 * value if name == key else value
+
+    in_dict, read = g.twin(type("Own", (g.kind,), {})), type("Own", (g.kind,), {})
+    in_dict.__dict__[key] = other
+    with_property, set_later = g.twin(read), g.twin(g.kind)
+    setattr(read, key, property(lambda _: other))
+    setattr(set_later, key, nn.Parameter(other))
+    for module in (in_dict, with_property, set_later, g.twin(Doubles)):
+        found += [*g.call(module), module(g.x[..., 0, :])]
+        if g.kind is getattr(rnnkit, g.name) and g.name in CELLS:
+            first = rnnkit.unroll(module, g.x[None], g.hx)[0][0]
+            torch.testing.assert_close(first, pytree.tree_leaves(found[-3])[0])
+    return found
+
+
+@use
+def other_nonlinearity(g: Given) -> Any:
+    """A nonlinearity, or a layer's mode, that is set later counts; an unknown one is refused."""
+    found = []
+    for name, value in (
+        ("nonlinearity", "relu"),
+        ("mode", "RNN_RELU"),
+        ("nonlinearity", "sigmoid"),
+    ):
+        if hasattr(g.module, name) and g.name.startswith("RNN"):
+            setattr(g.module, name, value)
+            found += [attempt(g.module, g.x), attempt(g.module, g.x, g.hx)]
+    return found
+
+
+@pytest.mark.filterwarnings("ignore:.*weight_norm. is deprecated:FutureWarning")
+@table(USES)
+def test_a_use(use: Use) -> None:
+    """What comes out of a use is the same for torch's module and for ours."""
+    check_uses(use)
+
+
+@pytest.mark.parametrize("name", CLASSES)
+def test_a_copy_of_what_torch_cannot_copy(name: str) -> None:
+    """A parametrized cell can be copied after a call; torch cannot copy such a layer."""
+    g = given(name, 0 if name in LAYERS else 1)
+    parametrizations.weight_norm(g.module, g.weights[1])
+    expected = g.call()
+    if name in LAYERS:
+        with pytest.raises(RuntimeError, match="deepcopy protocol"):
+            copy.deepcopy(g.module)
+        return
+    same(expected, g.call(copy.deepcopy(g.module)))
+
+
+@pytest.mark.parametrize("name", CELLS)
+@pytest.mark.parametrize("how", ["pruned", "drawn"])
+def test_a_computed_weight_of_a_cell(name: str, how: str) -> None:
+    """It is checked as any weight is, and unroll reads it as often as the loop does."""
+    g = given(name, 1)
+    if how == "pruned":
+        prune.l1_unstructured(g.module, "weight_ih", 0.5)
+    else:
+        COMPUTED[how](g.module, "weight_ih")
+    sequence, hx, outputs = torch.stack([g.x] * 3), g.hx, []
+    torch.manual_seed(5)
+    for x in sequence:
+        hx = g.module(x, hx)
+        outputs.append(pytree.tree_leaves(hx)[0])
+    torch.manual_seed(5)
+    same(torch.stack(outputs), rnnkit.unroll(g.module, sequence, g.hx)[0])
+
+    for call in (g.module, lambda x: rnnkit.unroll(g.module, x[None])):
+        with pytest.raises(rnnkit.DtypeError):
+            call(g.x.double())
+        with pytest.raises(rnnkit.DeviceError):
+            call(g.x.to("meta"))

@@ -1,0 +1,176 @@
+"""What layers have beside their call, in the hands of torch's tools: they trace, compile, map."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import rnnkit
+from rnnkit import states
+from tests.torch.side_by_side import BATCH, HIDDEN, INPUT, SEQ, assert_same
+
+Use = Callable[[Any, Tensor], Any]
+
+
+def split(layer: Any, x: Tensor) -> Any:
+    """Take the state apart; an output of a graph is no named tuple."""
+    parts = layer.split_state(layer(x)[1])
+    return tuple(parts) if isinstance(parts, tuple) else parts
+
+
+def put_together(layer: Any, x: Tensor) -> Any:
+    """A pair of values of the graph is a state of the layer."""
+    state = layer(x)[1]
+    return layer.last_hidden((state[0], state[1]) if isinstance(layer, nn.LSTM) else state)
+
+
+def h_only(layer: Any, x: Tensor) -> Any:
+    """Begin with h, and zeros for c."""
+    h = x.new_ones(1, x.shape[1], HIDDEN)
+    return layer(x, (h, None) if isinstance(layer, nn.LSTM) else h)[0]
+
+
+def c_only(layer: Any, x: Tensor) -> Any:
+    """Begin with c, and zeros for h."""
+    c = x.new_ones(1, x.shape[1], HIDDEN)
+    return layer(x, (None, c) if isinstance(layer, nn.LSTM) else c)[0]
+
+
+USES: dict[str, Use] = {
+    "last_hidden": lambda layer, x: layer.last_hidden(layer(x)[1]),
+    "split_state": split,
+    "a pair": put_together,
+    "step": lambda layer, x: layer.step(x[0])[0],
+    "h": h_only,
+    "c": c_only,
+    "neither": lambda layer, x: layer(x, (None, None) if isinstance(layer, nn.LSTM) else None)[0],
+    "initial_state": lambda layer, x: layer(x, layer.initial_state(x.shape[1]))[0],
+}
+
+
+class Uses(nn.Module):
+    """A model that uses a layer in one way."""
+
+    def __init__(self, layer: Any, use: Use) -> None:
+        """Keep the layer."""
+        super().__init__()
+        self.layer, self.use = layer, use
+
+    def forward(self, x: Tensor) -> Any:
+        """Use the layer."""
+        return self.use(self.layer, x)
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit")
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
+@pytest.mark.unhooked("the hook's checks look at sizes, which are tensors or proxies there")
+@pytest.mark.parametrize("use", USES)
+def test_traced(use: str) -> None:
+    """By torch.jit and torch.fx: the same for a batch of another size too."""
+    for name in ("RNN", "LSTM", "GRU"):
+        model = Uses(getattr(rnnkit, name)(INPUT, HIDDEN), USES[use])
+        x, larger = torch.randn(SEQ, BATCH, INPUT), torch.randn(SEQ, BATCH + 2, INPUT)
+        traces = [torch.jit.trace(model, x, check_trace=False)]
+        if use != "initial_state" or torch.__version__ >= "2.13":  # a Proxy was no size of a tensor
+            traces.append(torch.fx.symbolic_trace(model))
+        for trace in traces:
+            for given in (x, larger):
+                assert_same(model(given), trace(given))
+
+
+@pytest.mark.unhooked("the hook's checks refuse a SymInt")
+def test_symbolic_sizes() -> None:
+    """A first state may have a symbolic size."""
+    model = Uses(rnnkit.GRU(INPUT, HIDDEN), lambda layer, x: layer.initial_state(x.shape[1]))
+    weights, x = dict(model.named_parameters()), torch.randn(SEQ, BATCH, INPUT)
+    make_fx: Any = torch.fx.experimental.proxy_tensor.make_fx
+
+    def call(weights: Any, x: Tensor) -> Any:
+        return torch.func.functional_call(model, weights, (x,))
+
+    graph = make_fx(call, tracing_mode="symbolic")(weights, x)
+
+    assert graph(weights, x).shape == (1, BATCH, HIDDEN)
+
+
+def test_the_dtype_of_a_first_state() -> None:
+    """It is that of the weights of this call, and of the next; of a computed weight, too."""
+    x = torch.randn(SEQ, BATCH, INPUT)
+    for name in ("RNN", "LSTM", "GRU"):
+        model = Uses(getattr(rnnkit, name)(INPUT, HIDDEN), USES["initial_state"])
+        double = {key: weight.detach().double() for key, weight in model.named_parameters()}
+        found = torch.func.functional_call(model, double, (x.double(),))
+        assert found.dtype is torch.float64
+        assert model(x).dtype is torch.float32
+
+    layer = rnnkit.LSTM(INPUT, HIDDEN, dtype=torch.float64)
+    nn.utils.parametrizations.weight_norm(layer, "weight_ih_l0")
+    state = layer.initial_state(BATCH)
+    assert state.c.dtype is torch.float64
+    layer(x.double(), state)
+
+
+def test_states_under_vmap() -> None:
+    """Each of many states has its own samples picked, or reset."""
+    many, index = torch.randn(4, 1, BATCH, HIDDEN), torch.tensor([[1, 0], [0, 0], [1, 1], [0, 1]])
+
+    for function in (states.select, states.reset):
+        expected = torch.stack([function(*one) for one in zip(many, index, strict=True)])
+        assert_same(expected, torch.vmap(function)(many, index))
+
+
+@pytest.mark.unhooked("the annotation asks for initial_state")
+def test_torchs_cells_are_unrolled() -> None:
+    """They take None, and are run from None; where a first state is needed, it is missed."""
+    x, lengths = torch.randn(SEQ, 3, INPUT), [5, 3, 1]
+    for name in ("RNNCell", "LSTMCell", "GRUCell"):
+        theirs, ours = (getattr(space, name)(INPUT, HIDDEN) for space in (nn, rnnkit))
+        ours.load_state_dict(theirs.state_dict())
+        for options in ({}, {"lengths": lengths}):
+            for more in ({}, {"return_states": True}):
+                found = rnnkit.unroll(theirs, x, **options, **more)
+                expected = rnnkit.unroll(ours, x, fused=False, **options, **more)
+                torch.testing.assert_close(found[0], expected[0])
+                if not (options and more):  # a state beyond an end is nobody's
+                    torch.testing.assert_close(found[1], expected[1])
+
+    cell: Any = nn.GRUCell(INPUT, HIDDEN)
+    backward = {"lengths": lengths, "reverse": True}
+    for options in ({"lengths": [5, 0, 1]}, {"reset": torch.ones(SEQ, 3)}, backward):
+        with pytest.raises(rnnkit.CellError, match="has no initial_state"):
+            rnnkit.unroll(cell, x, **options)
+    assert rnnkit.Recurrent(cell, reverse_cells=cell)(x)[0].shape == (SEQ, 3, 2 * HIDDEN)
+
+    class Adds(nn.Module):
+        def forward(self, x: Tensor, hx: Tensor) -> Tensor:
+            return x + hx
+
+    adds: Any = Adds()
+    with pytest.raises(TypeError) as caught:
+        rnnkit.unroll(adds, x)
+    assert "no hx was given" in caught.value.__notes__[1]
+
+
+@pytest.mark.unhooked("the annotation refuses it first")
+def test_steps_of_a_recurrent() -> None:
+    """A Recurrent runs step by step as over the sequence, and knows its last layer's h."""
+    cells = [rnnkit.GRUCell(INPUT, HIDDEN), rnnkit.LSTMCell(HIDDEN, 6)]
+    layer, x, hx, outputs = (
+        rnnkit.Recurrent(cells, batch_first=True),
+        torch.randn(5, 2, 3),
+        None,
+        [],
+    )
+    for x_t in x:
+        y_t, hx = layer.step(x_t, hx)
+        outputs.append(y_t)
+    output, end = layer(x.transpose(0, 1))
+
+    torch.testing.assert_close(torch.stack(outputs, 1), output)
+    torch.testing.assert_close(layer.last_hidden(end), output[:, -1])
+    both = rnnkit.Recurrent(cells[0], reverse_cells=rnnkit.GRUCell(INPUT, HIDDEN))
+    output, end = both(x)
+    expected = torch.cat([output[-1, :, :HIDDEN], output[0, :, HIDDEN:]], -1)
+    torch.testing.assert_close(both.last_hidden(end), expected)

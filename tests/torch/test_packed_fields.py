@@ -1,0 +1,94 @@
+"""Packed input whose fields contradict each other is refused: torch reads memory by them."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import PackedSequence, pack_sequence
+
+import rnnkit
+from tests.strategies import LAYERS
+from tests.torch.interop import BATCH, Given, check_uses, given
+
+PACKED = given("GRU", 1).packed
+STEPS, LONG = len(PACKED.data), torch.int64
+FIELDS: dict[str, list[Any]] = {
+    "data": [
+        None,
+        [1.0],
+        np.ones((STEPS, 3), np.float32),
+        torch.ones(()),
+        torch.ones(STEPS - 1, 3),
+    ],
+    "batch_sizes": [
+        *(None, [5, 4, 8], torch.ones(STEPS), torch.tensor(STEPS), torch.tensor([[STEPS]])),
+        *(torch.ones(9, dtype=LONG), torch.tensor([1, 2, 14]), torch.tensor([5, 13, -1])),
+        *(torch.tensor([STEPS, 0]), torch.tensor([], dtype=LONG), PACKED.batch_sizes.int()),
+        *(torch.tensor([4, 4, 4, 4, 1]), PACKED.batch_sizes.to("meta"), torch.tensor([9, 8])),
+        PACKED.batch_sizes.to_sparse(),
+    ],
+    "sorted_indices": [
+        *(None, [1, 4, 0, 2, 3], torch.arange(5.0), torch.arange(4), torch.arange(1, 6)),
+        *(torch.arange(5) - 1, torch.zeros(5, dtype=LONG), torch.arange(5), torch.arange(5) + 99),
+        *(torch.arange(5).view(1, 5), torch.arange(5, device="meta"), torch.ones(5).bool()),
+    ],
+    "unsorted_indices": [
+        *(None, [2, 0, 3, 4, 1], torch.arange(5.0), torch.arange(4), torch.arange(5) - 5),
+        *(torch.zeros(5, dtype=LONG), torch.arange(5), torch.arange(6)),
+    ],
+}
+
+
+@pytest.mark.parametrize("field", FIELDS)
+@pytest.mark.parametrize("name", LAYERS)
+def test_fields_that_contradict_each_other(name: str, field: str) -> None:
+    """Packed input with a field that does not go with the others is refused, with a state or not."""
+    g = given(name, 1)
+    for place, value in enumerate(FIELDS[field]):
+        packed = PACKED._replace(**{field: value})
+        # Without a state, torch reads no sorted_indices.
+        states = (g.hx,) if field == "sorted_indices" and value is None else (g.hx, None)
+        for hx in states:
+            try:
+                g.module(packed, hx)
+            except rnnkit.RnnkitError:
+                continue
+            pytest.fail(f"{field} number {place} is taken")
+
+
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
+def test_positions_that_there_are_not() -> None:
+    """Indices without a size, in a sparse order, or to places that there are not, the way back alone."""
+    nested = torch.nested.nested_tensor([torch.ones(2), torch.ones(3)])
+    order, back = PACKED.sorted_indices, PACKED.unsorted_indices
+    assert order is not None
+    assert back is not None
+    sparse = PACKED._replace(sorted_indices=order.to_sparse(), unsorted_indices=back.to_sparse())
+    for name in LAYERS:
+        layer = given(name, 1).module
+        with pytest.raises(rnnkit.ArgumentError, match="unsorted_indices of packed input must be"):
+            layer(PACKED._replace(unsorted_indices=nested))
+        with pytest.raises(rnnkit.ArgumentError) as caught:
+            layer(sparse)
+        assert caught.value.code == "packed-fields"
+        for nowhere in ([3, 1, 0, 5, 2], [0, 1, 2, 3, -1]):
+            packed = PackedSequence(*PACKED[:2], None, torch.tensor(nowhere))
+            with pytest.raises(rnnkit.LengthsError, match="positions among the 5 sequences"):
+                layer(packed)
+
+
+class Counts(Tensor):
+    """Numbers of samples of a class of a user's."""
+
+
+def test_what_torch_reads_is_taken() -> None:
+    """Sorted by hand, and with numbers of samples of a class of a user's."""
+
+    def use(g: Given) -> Any:
+        by_hand = pack_sequence([g.x[:n, 0] for n in (5, 3, 1)])
+        counts = by_hand._replace(batch_sizes=by_hand.batch_sizes.as_subclass(Counts))
+        return g.module(by_hand), g.module(counts), BATCH
+
+    check_uses(use, LAYERS)

@@ -1,0 +1,231 @@
+"""Tools at the corners: models, calls and settings that the table of tools does not have."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrizations, prune
+from torch.nn.utils.rnn import pack_padded_sequence
+
+import rnnkit
+from rnnkit import LSTMState
+from tests.strategies import laid_out, tensors_of
+from tests.torch.models import CORES, HIDDEN, WIDTH, Call, Model, layer_of
+from tests.torch.tools.tools import check, marks
+
+pytestmark = marks
+
+RESET = torch.rand(6, 4, generator=torch.Generator().manual_seed(1)) < 0.3
+
+
+class Corner(NamedTuple):
+    """A model, its calls, and what is allowed of its graphs and numbers."""
+
+    model: nn.Module
+    calls: list[Call]
+    graphs: int = 1
+    tolerance: float | None = None
+
+
+def plain(core: nn.Module, x: Tensor | None = None, *more: Any, **options: Any) -> Corner:
+    """Return a corner of one call."""
+    x = torch.randn(6, 4, WIDTH) if x is None else x
+    tolerance, graphs = options.pop("tolerance", None), options.pop("graphs", 1)
+    call: Call = (x, *(more or (None,))), options
+    return Corner(Model(core).to(x.dtype), [call], graphs, tolerance)
+
+
+def sizes(core: str, name: str, *each: tuple[int, int]) -> Corner:
+    """One step, one sample, one of each, and a batch of none."""
+    calls = [((torch.randn(*size, WIDTH), None), {}) for size in each]
+    return Corner(Model(CORES[core](name)), calls, len(each))
+
+
+def anywhere() -> Corner:
+    """However input, state, lengths and mask lie in memory."""
+    layer = layer_of("LSTM", num_layers=2, batch_first=True, state_batch_first=True)
+    hx = LSTMState(*(laid_out(torch.randn(4, 2, HIDDEN), "overlapping") for _ in "hc"))
+    x = laid_out(torch.randn(4, 6, WIDTH), "exchanged")
+    lengths = laid_out(torch.tensor([5, 6, 0, 1]), "cut out")
+    return plain(layer, x, hx, lengths=lengths, reset=laid_out(RESET.mT, "exchanged"), graphs=2)
+
+
+def with_dropout(dtype: torch.dtype = torch.float32) -> Corner:
+    """Dropout draws the numbers that it draws eagerly, in each dtype."""
+    layer = layer_of("LSTM", num_layers=2, dropout=0.5)
+    tolerance = 0.1 if dtype is torch.bfloat16 else None
+    return plain(layer, torch.randn(6, 4, WIDTH, dtype=dtype), tolerance=tolerance)
+
+
+class Tied(nn.Module):
+    """Two layers that share the weights of the hidden side."""
+
+    def __init__(self) -> None:
+        """Tie the second to the first."""
+        super().__init__()
+        self.first, self.second = layer_of("GRU"), layer_of("GRU", width=HIDDEN)
+        self.second.weight_hh_l0 = self.first.weight_hh_l0
+        self.second.bias_hh_l0 = self.first.bias_ih_l0
+
+    def forward(self, x: Tensor, hx: Any = None) -> Any:
+        """Run one on the other's output."""
+        return self.second(self.first(x, hx)[0], hx)
+
+
+def computed() -> Corner:
+    """Frozen weights get no gradient, and computed ones pass theirs on."""
+    layer = layer_of("LSTM", num_layers=2)
+    layer.weight_hh_l0.requires_grad_(requires_grad=False)
+    return plain(parametrizations.weight_norm(layer, "weight_hh_l1"))
+
+
+class Learned(rnnkit.LSTM):
+    """A layer whose first state is a parameter."""
+
+    def __init__(self) -> None:
+        """Make the parameter."""
+        super().__init__(WIDTH, HIDDEN)
+        self.first = nn.Parameter(torch.randn(HIDDEN))
+
+    def initial_state(self, batch_size: int | None) -> Any:
+        """Begin each sample alike."""
+        assert batch_size is not None
+        state = self.first.expand(1, batch_size, -1)
+        return LSTMState(state, state.tanh())
+
+
+class Packing(nn.Module):
+    """A layer behind what packs its input, where Dynamo cuts a graph."""
+
+    is_cut = True
+
+    def __init__(self, name: str) -> None:
+        """Make the layer."""
+        super().__init__()
+        self.core = layer_of(name, num_layers=2, bidirectional=True)
+
+    def forward(self, x: Tensor, sizes: Tensor) -> Any:
+        """Run the layer on packed input."""
+        output, state = self.core(pack_padded_sequence(x, sizes, enforce_sorted=False))
+        return output.data, state
+
+
+def packing(name: str) -> Corner:
+    """A compiled model may pack inside."""
+    each = torch.tensor([5, 2]), torch.tensor([3, 4, 5])
+    calls: Any = [((torch.randn(5, len(sizes), WIDTH),), {"sizes": sizes}) for sizes in each]
+    return Corner(Packing(name), calls, 2)
+
+
+def kinds_of_state() -> Corner:
+    """A tuple, a list and an LSTMState; without a batch; a transposed input."""
+    x, alone = torch.randn(6, 4, WIDTH), torch.randn(6, WIDTH)
+    pair = [torch.randn(1, 4, HIDDEN), torch.randn(1, 4, HIDDEN)]
+    calls: list[Any] = [(x, tuple(pair)), (x, pair), (x, LSTMState(*pair)), (x, (pair[0], None))]
+    calls += [(alone, None), (alone, tuple(part[:, 0] for part in pair))]
+    calls += [(x.mT.contiguous().mT, LSTMState(*pair))]
+    return Corner(Model(layer_of("LSTM")), [(call, {}) for call in calls], len(calls))
+
+
+def list_of_states() -> Corner:
+    """States that are given as lists come out as LSTMStates; names of axes step aside."""
+    core = rnnkit.Recurrent(layer_of("LSTM", num_layers=2).cells(), axes={"seq": "time"})
+    hx = [[torch.randn(batch, HIDDEN) for _ in "hc"] for batch in (4, 4, 5, 5)]
+    xs = [torch.randn(6, 4, WIDTH), torch.randn(9, 5, WIDTH)]
+    return Corner(Model(core), [((xs[0], hx[:2]), {}), ((xs[1], hx[2:]), {})])
+
+
+def computed_cell(how: Callable[..., Any]) -> Corner:
+    """A cell whose first weight is computed."""
+    cell = rnnkit.GRUCell(WIDTH, HIDDEN)
+    how(cell, "weight_ih")
+    return plain(cell, torch.randn(4, WIDTH))
+
+
+#: By the tool.
+CORNERS: dict[str, dict[str, Callable[[], Corner]]] = {
+    "compile": {
+        "sizes, layer": lambda: sizes("layer", "LSTM", (1, 1), (1, 3), (4, 1), (1, 0)),
+        "sizes, unroll": lambda: sizes("unroll", "GRU", (1, 1), (4, 0)),
+        "sizes, Recurrent": lambda: sizes("Recurrent", "RNN", (1, 3), (4, 0)),
+        "memory": anywhere,
+        "dropout": with_dropout,
+        "float64": lambda: with_dropout(torch.float64),
+        "bfloat16": lambda: with_dropout(torch.bfloat16),
+        "tied": lambda: Corner(Tied(), [((torch.randn(6, 4, WIDTH),), {})]),
+        "frozen and computed": computed,
+        "a learned state": lambda: plain(Learned(), reset=RESET),
+        "array of lengths": lambda: plain(layer_of("GRU"), lengths=np.array([3, 1, 6, 0])),
+        "array of flags": lambda: plain(layer_of("GRU"), reset=RESET.long().numpy()),
+        "packs, RNN": lambda: packing("RNN"),
+        "packs, GRU": lambda: packing("GRU"),
+        "states": kinds_of_state,
+        "pruned cell": lambda: computed_cell(lambda *at: prune.l1_unstructured(*at, 0.5)),
+        "computed cell": lambda: computed_cell(parametrizations.weight_norm),
+    },
+    "compile, as it is": {"packs": lambda: packing("LSTM"), "states": kinds_of_state},
+    "export": {"list of states": list_of_states},
+    "export, strict": {"list of states": list_of_states},
+}
+
+
+@pytest.mark.filterwarnings("ignore:.*axes= checks nothing")
+@pytest.mark.parametrize(
+    ("tool", "corner"), [(tool, corner) for tool, corners in CORNERS.items() for corner in corners]
+)
+@pytest.mark.needs_torch("2.13", "Dynamo knows no array as one, and strict export no subclass")
+def test_a_corner(tool: str, corner: str) -> None:
+    """There, too, what a tool makes of a model keeps the law."""
+    model, calls, graphs, tolerance = CORNERS[tool][corner]()
+    given = {} if tolerance is None else {"rtol": tolerance, "atol": tolerance}
+    check(tool, model, calls, graphs=graphs, **given)
+
+
+HALF = [("layer", "RNN", False), ("layer", "LSTM", False), ("layer", "GRU", False)]
+
+
+@pytest.mark.parametrize(("core", "name", "resets"), [*HALF, ("unroll", "LSTM", True)])
+def test_under_autocast(core: str, name: str, resets: bool) -> None:
+    """A compiled layer has the results and dtypes that autocast gives it eagerly.
+
+    With resets the operator steps aside: the graph has a loop, and is as right.
+    """
+    lowered = torch.float16 if (core, name) == ("layer", "LSTM") else torch.bfloat16
+    model, calls, *_ = plain(CORES[core](name), **({"reset": RESET} if resets else {}))
+    # oneDNN's half-precision LSTM is not on every CPU.
+    with torch.backends.mkldnn.flags(enabled=False), torch.autocast("cpu", dtype=lowered):
+        check("compile", model, calls, rtol=0.05, atol=0.05)
+
+
+@pytest.mark.parametrize("off", ["oneDNN", "gradients", "inference"])
+def test_with_something_switched_off(off: str) -> None:
+    """Without oneDNN there are other kernels; without gradients no result requires one."""
+    model, calls, *_ = plain(layer_of("LSTM"))
+    contexts: dict[str, Any] = {"gradients": torch.no_grad, "inference": torch.inference_mode}
+    if off == "oneDNN":
+        with torch.backends.mkldnn.flags(enabled=False):
+            check("compile", model, calls)
+        return
+    with contexts[off](), torch._dynamo.config.patch(allow_rnn=True):
+        found = torch.compile(model, fullgraph=True, backend="aot_eager")(*calls[0][0])
+        assert not any(tensor.requires_grad for tensor in tensors_of(found))
+        torch.testing.assert_close(tensors_of(found), tensors_of(model(*calls[0][0])))
+
+
+@pytest.mark.parametrize("core", ["Recurrent", "unroll"])
+def test_transforms_take_the_loop(core: str) -> None:
+    """Per-sample gradients compile too: the operator has no rule for them, the loop has."""
+    model, x = Model(CORES[core]("RNN")), torch.randn(5, 3, WIDTH)
+    weights = {key: value.detach() for key, value in model.named_parameters()}
+
+    def loss(weights: dict[str, Tensor], sample: Tensor) -> Tensor:
+        output, _ = torch.func.functional_call(model, weights, (sample.unsqueeze(1),))
+        return output.square().sum()
+
+    each = torch.func.vmap(torch.func.grad(loss), (None, 1))
+
+    found = torch.compile(each, backend="aot_eager")(weights, x)
+    torch.testing.assert_close(found, each(weights, x))

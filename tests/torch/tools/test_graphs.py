@@ -1,0 +1,266 @@
+"""How many graphs are made, and of what size: of our modules no more than of torch's."""
+
+import copy
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch._dynamo.testing import CompileCounterWithBackend
+from torch._dynamo.utils import counters
+
+import rnnkit
+from rnnkit import LSTMState
+from tests.compiles import trained
+from tests.torch.models import CORES, HIDDEN, WIDTH, Model, layer_of
+from tests.torch.script_models import Parent
+from tests.torch.side_by_side import CELLS, LAYERS, assert_close, carried, layers, pair, sample
+from tests.torch.tools.tools import marks
+
+pytestmark = marks
+
+
+class Counted:
+    """A module compiled afresh, and the graphs that were made for it."""
+
+    def __init__(self, module: Any, **options: Any) -> None:
+        """Keep the parts."""
+        torch._dynamo.reset()
+        counters.clear()
+        self.graphs: list[list[str]] = []
+        self.call: Any = torch.compile(module, backend=self._note, **options)
+
+    def _note(self, graph: torch.fx.GraphModule, _: Sequence[Tensor]) -> Any:
+        calls = [node for node in graph.graph.nodes if node.op.startswith("call")]
+        self.graphs.append([getattr(node.target, "__name__", str(node.target)) for node in calls])
+        return graph.forward
+
+    @property
+    def breaks(self) -> int:
+        """How often a graph had to end early."""
+        return sum(counters["graph_break"].values())
+
+
+def models(name: str, *, bare: bool = False) -> tuple[Any, Any]:
+    """Torch's module and ours, maybe each in a model."""
+    return pair(name, None if bare else Model)
+
+
+#: Dynamo always looks into a cell, and into a layer if it is told to.
+SETTINGS = [("LSTM", True, False), ("GRU", True, True), ("RNN", False, False)]
+SETTINGS += [("LSTMCell", False, False), ("GRUCell", False, True)]
+
+
+@pytest.mark.parametrize(("name", "allow_rnn", "bare"), SETTINGS)
+def test_as_many_graphs(name: str, allow_rnn: bool, bare: bool) -> None:
+    """Over many sizes, square ones too, and from a state, ours costs no graph more than torch's."""
+    inputs = [sample(name, *sizes) for sizes in ((5, 2), (6, 4), (3, 3), (1, 1), (7, 5))]
+    given = [(x, carried(name, 4)) for x in (sample(name, n, 4) for n in (5, 5, 6, 7))]
+    counts: list[Any] = []
+    results: list[Any] = []
+    whole = allow_rnn or name in CELLS
+    with torch._dynamo.config.patch(allow_rnn=allow_rnn):
+        for module in models(name, bare=bare):
+            counted, begun = Counted(module), None
+            results.append([counted.call(x) for x in inputs])
+            # With torch's default a layer makes no graph; how often Dynamo then looks is no cost.
+            breaks = counted.breaks if whole else 0
+            begun = Counted(module)
+            results[-1] += [begun.call(*args) for args in given]
+            explained = torch._dynamo.explain(module)(inputs[0])
+            report = explained.graph_count, explained.graph_break_count
+            counts.append((len(counted.graphs), breaks, len(begun.graphs), report))
+
+    # One graph of the first size, one of all others, and one of a single step and sample. Torch's
+    # layers, unrolled, take one for each number of steps.
+    if whole:
+        assert counts[1] == (3, 0, 1 if name in CELLS else 2, (1, 0))
+    if allow_rnn:
+        assert counts[0][0] == 5
+        assert counts[0][2] == 3
+    else:
+        assert counts[0] == counts[1]
+    assert_close(*results)
+
+
+@pytest.mark.parametrize(("name", "with_state"), [("LSTM", True), ("GRU", False)])
+def test_no_compilation_after_the_first_calls(name: str, with_state: bool) -> None:
+    """With torch's default a new size makes Dynamo look no more often at our layer than at torch's.
+
+    Torch 2.13 gives a layer up for good by the second call, the first that shows an axis to vary.
+    A later torch compiles what is around it, and then tries our functions, not its own, up to
+    its limit.
+    """
+    looks, graphs = [], []
+    for module, kind in zip(models(name), (tuple, LSTMState._make), strict=True):
+        counted, frames = Counted(module), []
+        for batch in range(1, 12):
+            state = carried(name, batch, kind) if with_state else None
+            counted.call(sample(name, batch=batch), state)
+            frames.append(counters["frames"]["total"])
+        looks.append(frames[-1] - frames[1])
+        graphs.append(len(counted.graphs))
+
+    limit = torch._dynamo.config.recompile_limit if graphs[0] else 0
+    assert looks[1] <= looks[0] + limit
+
+
+class Lines(nn.Module):
+    """A model of a user's, with a submodule of theirs on each side of its layer."""
+
+    def __init__(self, core: nn.Module, *, nested: bool) -> None:
+        """Keep the parts."""
+        super().__init__()
+        self.core, self.nested = core, nested
+        self.before, self.after = Scaled(WIDTH), Scaled(HIDDEN)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Run the layer in a line of its own, or on what is computed in the same line."""
+        if self.nested:
+            return self.after(self.core(self.before(torch.sin(x)))[0]).cos()
+        x = self.before(torch.sin(x))
+        output, _ = self.core(x)
+        return self.after(output).cos()
+
+
+class Scaled(nn.Module):
+    """A submodule of a user's."""
+
+    def __init__(self, width: int) -> None:
+        """Make the weight."""
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Scale the features."""
+        return torch.tanh(x * self.weight)
+
+
+@pytest.mark.skipif(
+    torch.__version__ >= "2.15", reason="torch 2.15 goes on in a graph behind the layer"
+)
+@pytest.mark.parametrize(("name", "nested"), [("RNN", False), ("LSTM", True), ("GRU", False)])
+def test_what_is_compiled_without_the_switch(name: str, nested: bool) -> None:
+    """What stands before the line that reads the layer, and a user's submodules; no more."""
+    scaled = ["mul", "tanh"]
+    for core in pair(name):
+        counted = Counted(Lines(core, nested=nested))
+        counted.call(sample(name))
+        assert counted.graphs == [scaled if nested else ["sin", *scaled], scaled]
+
+
+@layers
+@pytest.mark.needs_torch("2.15", "an older one never looks into a layer's functions")
+def test_many_sizes_without_the_switch(name: str) -> None:
+    """Ten sizes hit no limit: of a function of ours that is compiled, none is compiled ten times."""
+    counted = Counted(Lines(pair(name)[1], nested=False))
+    with torch._dynamo.config.patch(fail_on_recompile_limit_hit=True):
+        for steps in range(5, 15):
+            counted.call(sample(name, steps))
+
+
+def test_a_whole_graph_is_refused_as_for_torch() -> None:
+    """Without allow_rnn Dynamo refuses a full graph of a layer, be it torch's or ours."""
+    for name in LAYERS:
+        for module in models(name):
+            with pytest.raises(torch._dynamo.exc.Unsupported, match="RNN, GRU, or LSTM"):
+                Counted(module, fullgraph=True).call(sample(name))
+
+
+@pytest.mark.parametrize(
+    ("core", "name", "option"),
+    [("layer", "LSTM", ""), ("layer", "GRU", "reset"), ("unroll", "GRU", ""), ("step", "RNN", "")],
+)
+def test_one_graph_for_all_sizes(core: str, name: str, option: str) -> None:
+    """Two sizes make two graphs, however many follow; axes that are marked make one."""
+    model = Model(CORES[core](name))
+    for expected in (2, 1):
+        torch._dynamo.reset()
+        counter = CompileCounterWithBackend("aot_eager")
+        with torch._dynamo.config.patch(allow_rnn=core == "layer"):
+            compiled = torch.compile(model, fullgraph=True, backend=counter)
+            for sizes in ((6, 4), (9, 5), (8, 2), (12, 3)):
+                given = [torch.randn(*sizes[core == "step" :], WIDTH)]
+                given += [torch.rand(sizes) < 0.3] * bool(option)
+                for tensor in given if expected == 1 else []:
+                    torch._dynamo.mark_dynamic(tensor, 0 if core == "step" else (0, 1))
+                options = dict(zip([option], given[1:], strict=False))
+                results = compiled(given[0], **options), model(given[0], **options)
+                assert_close(*results)
+                torch.utils._pytree.tree_leaves(results[0])[0].sum().backward()
+
+        assert counter.frame_count == expected
+
+
+def deep() -> nn.Module:
+    """Two layers in two directions, with dropout between."""
+    cells = [rnnkit.LSTMCell(WIDTH, HIDDEN), rnnkit.GRUCell(2 * HIDDEN, HIDDEN)]
+    return rnnkit.Recurrent(cells, reverse_cells=copy.deepcopy(cells), dropout=0.5)
+
+
+GROWING = {
+    "Recurrent": deep,
+    "unroll": lambda: CORES["unroll"]("GRU"),
+    "layer": lambda: layer_of("LSTM", num_layers=2, bidirectional=True),
+}
+
+
+@pytest.mark.parametrize("core", GROWING)
+def test_a_graph_does_not_grow(core: str) -> None:
+    """It has as many nodes for three steps as for a hundred, also with resets and lengths."""
+    model = Model(GROWING[core]())
+    for with_pieces in (False, True):
+        sizes = []
+        for steps in (3, 100):
+            x, lengths = torch.randn(steps, 4, WIDTH), torch.tensor([steps, 0, steps - 1, 1])
+            pieces = {"reset": torch.rand(steps, 4) < 0.2, "lengths": lengths}
+            options: Any = pieces if with_pieces else {}
+            with torch._dynamo.config.patch(allow_rnn=core == "layer"):
+                counted = Counted(model, fullgraph=True, dynamic=False)
+                found = trained(model, counted.call, x, **options)
+            torch.testing.assert_close(
+                found, trained(model, model, x, **options), rtol=1e-4, atol=1e-4
+            )
+            sizes += [len(graph) for graph in counted.graphs]
+        assert sizes == [sizes[0]] * 2
+
+
+class Checked(rnnkit.GRU):
+    """A user's layer with a check of their own."""
+
+    def check_input(self, input: Tensor, batch_sizes: Tensor | None) -> None:
+        """Refuse what is too long."""
+        assert input.shape[0] < 8
+        super().check_input(input, batch_sizes)
+
+
+def test_a_subclass_with_a_check_keeps_it() -> None:
+    """Where a user has replaced one of torch's checks, torch's own forward is traced."""
+    layer, x = Checked(WIDTH, HIDDEN), torch.randn(6, 4, WIDTH)
+    with torch._dynamo.config.patch(allow_rnn=True):
+        counted = Counted(layer, fullgraph=True)
+        torch.testing.assert_close(counted.call(x), layer(x))
+    assert not any("rnnkit" in target for target in counted.graphs[0])
+
+
+@pytest.mark.parametrize(
+    ("name", "strict"),
+    [
+        *(("RNN", False), ("GRU", False), ("LSTMCell", False), ("RNNCell", True)),
+        pytest.param("LSTM", True, marks=pytest.mark.needs_torch("2.13", "strict, of a subclass")),
+    ],
+)
+def test_an_exported_program_is_torchs(name: str, strict: bool) -> None:
+    """For a known number of steps it has torch's nodes and parameters, and needs no rnnkit."""
+    theirs, ours = pair(name, Parent)
+    free = {"x": {0 if name in CELLS else 1: torch.export.Dim("batch", min=2, max=64)}}
+    programs = [
+        torch.export.export(model, (sample(name),), dynamic_shapes=free, strict=strict)
+        for model in (theirs, ours)
+    ]
+
+    nodes = [[str(node.target) for node in program.graph.nodes] for program in programs]
+    assert len(nodes[0]) == len(nodes[1])
+    assert not any("rnnkit" in target for target in nodes[1])
+    assert sorted(programs[1].state_dict) == sorted(theirs.state_dict())

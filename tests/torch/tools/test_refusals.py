@@ -1,0 +1,76 @@
+"""What a graph refuses while it is made: what an eager call does, in the same words.
+
+What it refuses when it runs stands in the law of all tools.
+"""
+
+from typing import Any
+
+import pytest
+import torch
+
+import rnnkit
+from rnnkit import states
+from tests.torch.models import CORES, HIDDEN, WIDTH
+from tests.torch.tools.tools import marks
+
+pytestmark = marks
+
+X, STATE = torch.randn(6, 4, WIDTH), torch.randn(1, 4, HIDDEN)
+#: By what is wrong: the width, the rank, the state's batch, a mask's shape, no step.
+SEQUENCES: list[tuple[Any, ...]] = [(X[..., :-1],), (X[None],), (X[:0],)]
+BAD: dict[tuple[str, str], list[tuple[Any, ...]]] = {
+    ("layer", "GRU"): [*SEQUENCES, (X, STATE[:, :-1])],
+    ("stack", "LSTM"): [(X[:0],), (X, (STATE, STATE))],
+    ("Recurrent", "RNN"): [(X[..., :-1],), (X, (STATE[0], STATE[0]))],
+    ("unroll", "projected"): [(X[None],), (X[:0],)],
+    ("step", "LSTM"): [(X[0, :, :-1],), (X,), (X[0], STATE[0])],
+}
+
+
+@pytest.mark.parametrize(("core", "name"), BAD)
+def test_a_call_is_refused_as_eagerly(core: str, name: str) -> None:
+    """Our exception with the message of an eager call; a right call after it runs."""
+    module = CORES[core](name)
+    calls = [(args, {}) for args in BAD[core, name]]
+    if core == "layer":
+        calls.append(((X,), {"reset": torch.ones(4, 6)}))
+    with torch._dynamo.config.patch(allow_rnn=core == "layer"):
+        compiled = torch.compile(module, backend="eager")
+        for args, options in calls:
+            with pytest.raises(rnnkit.RnnkitError) as eager:
+                module(*args, **options)
+            with pytest.raises(rnnkit.RnnkitError) as caught:
+                compiled(*args, **options)
+
+            assert (caught.type, str(caught.value)) == (eager.type, str(eager.value))
+        compiled(X[0] if core == "step" else X)
+
+
+@pytest.mark.parametrize(
+    ("function", "sentence", "wrong"),
+    [
+        (states.reset, "mask must be booleans, or 0 and 1", [0, 2]),
+        (states.select, "index must be positions of samples", [0, 2]),
+    ],
+)
+def test_positions_and_masks(function: Any, sentence: str, wrong: Any) -> None:
+    """A function on states refuses in a graph what it refuses in eager mode, and runs what is right."""
+    compiled = torch.compile(function, backend="aot_eager", fullgraph=True)
+    state, right = torch.randn(1, 2, 4), torch.tensor([0, 1])
+    with pytest.raises(RuntimeError, match=sentence):
+        compiled(state, torch.tensor(wrong))
+    torch.testing.assert_close(compiled(state, right), function(state, right))
+
+
+@pytest.mark.parametrize("trace", ["compile", "export", "jit"])
+def test_a_list_is_refused_while_it_is_traced(trace: str) -> None:
+    """A list of ints is part of the graph: a wrong one is a LengthsError at once."""
+    module = CORES["Recurrent"]("GRU").requires_grad_(requires_grad=False)
+    lengths = [7, 3, 1, 2]
+    calls = {
+        "compile": lambda: torch.compile(module, backend="aot_eager")(X, lengths=lengths),
+        "export": lambda: torch.export.export(module, (X,), {"lengths": lengths}, strict=False),
+        "jit": lambda: torch.jit.trace(lambda x: module(x, lengths=lengths)[0], (X,)),
+    }
+    with pytest.raises(rnnkit.LengthsError, match=r"lengths\[0\] is 7"):
+        calls[trace]()

@@ -1,0 +1,188 @@
+"""What TorchScript makes of our modules beside their numbers: the twin of torch's class, and what it lacks."""
+
+import pathlib
+import warnings
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrizations
+from torch.nn.utils.rnn import pack_padded_sequence
+from torch.utils import _pytree as pytree
+
+import rnnkit
+from tests.torch.script_models import LENGTHS, Packs, Parent, TakesPacked
+from tests.torch.side_by_side import (
+    CELLS,
+    HIDDEN,
+    INPUT,
+    LAYERS,
+    assert_same,
+    carried,
+    cells,
+    layers,
+    pair,
+    sample,
+    six,
+)
+
+ROOT = pathlib.Path(__file__).parents[3]
+
+# torch.jit announces in many places that it is deprecated.
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:.torch.jit")]
+
+
+@six
+def test_a_twin_shares_the_weights(name: str) -> None:
+    """A bare cell, a model, and one whose module stands in torch's place; training changes both."""
+    theirs, ours = pair(name, Parent)
+    x = sample(name)
+    if name in CELLS:
+        assert_same(torch.jit.script(ours.core)(x), ours.core(x))
+    assert type(ours.core) is getattr(rnnkit, name)
+    scripted = [torch.jit.script(ours)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(nn, name, getattr(rnnkit, name))
+        patch.setattr(nn.modules.rnn, name, getattr(rnnkit, name))
+        scripted.append(torch.jit.script(ours))
+    assert sorted(scripted[0].state_dict()) == sorted(theirs.state_dict())
+
+    for model in (theirs, ours):
+        pytree.tree_leaves(model(x))[0].square().sum().backward()
+        torch.optim.SGD(model.parameters(), lr=0.1).step()
+
+    for model in (ours, *scripted):
+        assert_same(theirs(x), model(x))
+
+
+@layers
+def test_a_bare_layer_of_torch_has_no_forward(name: str) -> None:
+    """Torch compiles a layer's forward only for a model that calls it."""
+    scripted = torch.jit.script(getattr(nn, name)(INPUT, HIDDEN))
+
+    with pytest.raises(AttributeError, match="forward"):
+        scripted(sample(name))
+
+
+@pytest.mark.parametrize(("name", "model"), [("GRU", Packs), ("LSTM", TakesPacked), ("RNN", Packs)])
+def test_packing(name: str, model: Any) -> None:
+    """A model packs inside, or is given packed input; where it may be traced, ours may."""
+    theirs, ours = pair(name, model, num_layers=2, bidirectional=True)
+    args: tuple[Any, ...] = (sample(name), torch.tensor(LENGTHS))
+    if model is TakesPacked:
+        args = (pack_padded_sequence(*args, enforce_sorted=False),)
+    else:
+        assert_same(theirs(*args), torch.jit.trace(ours, args)(*args))
+
+    assert_same(theirs(*args), torch.jit.script(ours)(*args))
+
+
+@six
+def test_a_trace_warns_of_no_more(name: str) -> None:
+    """A trace warns of nothing that torch's does not, and follows the weights."""
+    models, kinds = pair(name, Parent), []
+    traces = []
+    for model in models:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            traces.append(torch.jit.trace(model, (sample(name),)))
+            traces[-1] = traces[-1] if name in CELLS else torch.jit.trace(
+                model.core, (sample(name), carried(name))
+            )  # fmt: skip
+        kinds.append({f"{each.category.__name__}: {str(each.message)[:50]}" for each in caught})
+        for parameter in model.parameters():
+            parameter.detach().mul_(0.5)
+
+    assert kinds[1] <= kinds[0]
+    args = (sample(name, batch=9),) if name in CELLS else (sample(name, batch=9), carried(name, 9))
+    assert_same(*(trace(*args) for trace in traces))
+
+
+@six
+def test_a_parametrized_module_is_not_lost_in_silence(name: str) -> None:
+    """TorchScript cannot hold a parametrized layer of torch; nor can it one of ours."""
+    for model in pair(name, Parent) if name in LAYERS else ():
+        parametrizations.weight_norm(model.core, "weight_hh_l0")
+
+        with pytest.raises((RuntimeError, rnnkit.RnnkitError)):
+            torch.jit.script(model)
+
+        assert "weight_hh_l0" in model.core.parametrizations
+
+
+class WithMethod(Parent):
+    """A model that calls a method which a user added to the cell."""
+
+    def forward(self, x: Tensor):  # noqa: ANN201 - TorchScript infers it
+        """Call the added method."""
+        return self.core.doubled(self.before(x))
+
+
+def doubled(self: nn.Module, x: Tensor) -> Tensor:
+    """What a user's class adds."""
+    return 2 * self.forward(x)
+
+
+@pytest.mark.parametrize("name", ["RNNCell", "GRUCell"])
+def test_a_method_of_a_user(name: str) -> None:
+    """A method that a user's class adds to a cell is compiled along."""
+    results, x, weights = [], sample(name), None
+    for module in (nn, rnnkit):
+        cell = type("Users" + name, (getattr(module, name),), {"doubled": doubled})
+        model = WithMethod(cell(INPUT, HIDDEN))
+        weights = weights or model.state_dict()
+        model.load_state_dict(weights)
+        results.append(torch.jit.script(model)(x))
+
+    assert_same(*results)
+
+
+class Starts(rnnkit.GRUCell):
+    """A cell with a first state of its own."""
+
+    def initial_state(self, batch_size: int) -> Tensor:  # type: ignore[override]
+        """Return ones."""
+        return torch.ones(batch_size, self.hidden_size)
+
+
+class GivesState(Parent):
+    """A model that asks its cell for the first state itself."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Run one step from it."""
+        return self.core(x, self.core.initial_state(x.size(0)))
+
+
+@cells
+def test_a_first_state_of_ones_own(name: str) -> None:
+    """TorchScript does not ask for it, which is told; who asks in the model gets it. Zeros are silent."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        torch.jit.script(Parent(getattr(rnnkit, name)(INPUT, HIDDEN)))
+    x, model = sample("GRUCell"), GivesState(Starts(INPUT, HIDDEN))
+    expected = model(x)
+
+    with pytest.warns(UserWarning, match="TorchScript does not ask Starts.initial_state"):
+        scripted = torch.jit.script(model)
+
+    assert_same(scripted(x), expected)
+
+
+def test_script_method() -> None:
+    """A ScriptModule compiles our forward, which torch refuses in the words that the page quotes."""
+
+    class Methods(torch.jit.ScriptModule):
+        def __init__(self) -> None:
+            super().__init__()
+            self.core = rnnkit.GRU(INPUT, HIDDEN)
+
+        @torch.jit.script_method
+        def forward(self, x):  # noqa: ANN001, ANN202 - TorchScript infers them
+            return self.core(x)
+
+    with pytest.raises(torch.jit.frontend.NotSupportedError) as caught:
+        Methods()
+
+    said = str(caught.value).strip().partition("\n")[0]
+    assert f"NotSupportedError: {said}\n" in (ROOT / "docs" / "limits.md").read_text()

@@ -1,0 +1,253 @@
+"""Torch's tools: what each makes of a model, and the law of all: it computes what eager mode does."""
+
+import io
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch._dynamo.utils import counters
+from torch.utils import _pytree as pytree
+
+import rnnkit
+from tests.compiles import WHOLE, trained
+from tests.torch.models import Call
+from tests.torch.script_models import scriptable
+
+marks = [
+    *WHOLE,
+    pytest.mark.filterwarnings("ignore:The tensor attributes? .*_flat_weights:UserWarning"),
+    # torch.jit announces in many places that it is deprecated.
+    pytest.mark.filterwarnings("ignore:.torch.jit"),
+    pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning"),
+    pytest.mark.filterwarnings("ignore:torch.compile is ignored when called inside:UserWarning"),
+]
+
+
+class Compiled:
+    """A model that is compiled for all sizes, as a whole where Dynamo may."""
+
+    def __init__(self, model: Any, _: Sequence[Call], backend: str = "aot_eager") -> None:
+        """Compile it: without its switch Dynamo looks into no layer."""
+        core = getattr(model, "core", model)
+        may_be = torch._dynamo.config.allow_rnn or not isinstance(core, nn.RNNBase)
+        self.is_whole = may_be and not hasattr(model, "is_cut")
+        self.run = torch.compile(model, fullgraph=self.is_whole, dynamic=True, backend=backend)
+
+    def __call__(self, *args: Any, **options: Any) -> Any:
+        """Run it."""
+        return self.run(*args, **options)
+
+
+def exported(
+    model: nn.Module, calls: Sequence[Call], *, strict: bool = False, saved: bool = True
+) -> Any:
+    """Export with all axes open whose sizes differ between the calls; write and read the program."""
+    args, options = calls[0]
+    program = torch.export.export(
+        model, args, options, dynamic_shapes=shapes_of(calls), strict=strict
+    )
+    if saved:
+        file = io.BytesIO()
+        torch.export.save(program, file)
+        file.seek(0)
+        program = torch.export.load(file)
+    return program.module()
+
+
+def shapes_of(calls: Sequence[Call]) -> Any:
+    """Return the open axes of each argument, by its name."""
+    one, other = ({"x": args[0], "hx": args[1], **options} for args, options in calls)
+    return pytree.tree_map(open_axes, one, other)
+
+
+def open_axes(one: Any, other: Any) -> Any:
+    """Return the axes whose sizes differ between an argument of two calls."""
+    if one is None:
+        return None
+    pairs = enumerate(zip(one.shape, other.shape, strict=True))
+    return {axis: torch.export.Dim.DYNAMIC for axis, (a, b) in pairs if a != b}
+
+
+class Onnx:
+    """A model in onnxruntime, which computes no gradients, and knows nothing of structures."""
+
+    def __init__(self, model: nn.Module, calls: Sequence[Call], *, dynamo: bool) -> None:
+        """Export it with the newer or the older exporter, the same axes open."""
+        onnxruntime: Any = pytest.importorskip("onnxruntime")
+        pytest.importorskip("onnxscript")
+        (args, options), file = calls[0], io.BytesIO()
+        if dynamo:
+            program: Any = torch.onnx.export(
+                model, args, kwargs=options, dynamic_shapes=shapes_of(calls), verbose=False
+            )
+            file.write(program.model_proto.SerializeToString())
+        else:
+            pairs = enumerate(zip(*map(tensors_of, calls), strict=True))
+            axes = {f"given{place}": [*open_axes(*pair)] for place, pair in pairs}
+            torch.onnx.export(
+                model, args, file, kwargs=options, input_names=[*axes], dynamic_axes=axes,
+                dynamo=False,
+            )  # fmt: skip
+        self.session = onnxruntime.InferenceSession(file.getvalue())
+
+    def __call__(self, *args: Any, **options: Any) -> list[Tensor]:
+        """Run it."""
+        given = zip(self.session.get_inputs(), tensors_of((args, options)), strict=True)
+        outputs = self.session.run(None, {each.name: tensor.numpy() for each, tensor in given})
+        return [torch.from_numpy(output) for output in outputs]
+
+
+def tensors_of(call: Call) -> list[Tensor]:
+    """Return the tensors of a call in order."""
+    return [leaf for leaf in pytree.tree_leaves(call) if leaf is not None]
+
+
+class Jit:
+    """A model in TorchScript, which takes tensors and pairs, and returns plain tuples."""
+
+    def __init__(self, made: Any, *, saved: bool = False) -> None:
+        """Write and read it."""
+        if saved:
+            file = io.BytesIO()
+            torch.jit.save(made, file)
+            file.seek(0)
+            made = torch.jit.load(file)
+        self.owner = made
+
+    def __call__(self, *args: Any, **options: Any) -> Any:
+        """Run it: a trace takes one tensor after the other."""
+        is_traced = isinstance(self.owner, torch.jit.TopLevelTracedModule)
+        given = tensors_of((args, options)) if is_traced else [x for x in args if x is not None]
+        return self.owner(*given)
+
+
+class Flat(nn.Module):
+    """A model that is called with tensors alone."""
+
+    def __init__(self, model: nn.Module, call: Call) -> None:
+        """Keep how they go together."""
+        super().__init__()
+        self.model, self.structure = model, pytree.tree_map(lambda leaf: leaf is None, call)
+
+    def forward(self, *tensors: Tensor) -> Any:
+        """Call it."""
+        rest = iter(tensors)
+        args, options = pytree.tree_map(lambda none: None if none else next(rest), self.structure)
+        return self.model(*args, **options)
+
+
+def traced(model: nn.Module, calls: Sequence[Call]) -> Jit:
+    """Trace a model by ``torch.jit.trace``."""
+    return Jit(torch.jit.trace(Flat(model, calls[0]), tuple(tensors_of(calls[0]))))
+
+
+def frozen(model: nn.Module, calls: Sequence[Call]) -> Jit:
+    """Turn the weights of a scripted model into constants."""
+    module = torch.jit.freeze(torch.jit.script(scriptable(model, *calls[0][0])))
+    assert list(module.parameters()) == []
+    return Jit(module)
+
+
+def recorded(model: nn.Module, calls: Sequence[Call]) -> Any:
+    """Record a model by ``torch.fx``."""
+    args, options = calls[0]
+    given = {"x": args[0], "hx": args[1], "lengths": None, "reset": None, **options}
+    absent = {name: None for name, value in given.items() if value is None}
+    graph = torch.fx.symbolic_trace(model, concrete_args=absent)
+    assert [node.target for node in graph.graph.nodes if node.op == "call_module"] == [
+        "before",
+        "core",
+    ]
+    return graph
+
+
+TOOLS: dict[str, Callable[[Any, Sequence[Call]], Any]] = {
+    "compile": Compiled,
+    "compile, as it is": Compiled,
+    "inductor": partial(Compiled, backend="inductor"),
+    "export": exported,
+    "export, strict": partial(exported, strict=True),
+    "export, fixed steps": partial(exported, saved=False),
+    "ONNX": partial(Onnx, dynamo=True),
+    "ONNX, older": partial(Onnx, dynamo=False),
+    "trace": traced,
+    "script": lambda model, calls: Jit(
+        torch.jit.script(scriptable(model, *calls[0][0])), saved=True
+    ),
+    "script, frozen": frozen,
+    "fx": recorded,
+}
+#: Those that run the kernels of eager mode.
+EXACT = {"compile, as it is", "trace", "script", "script, frozen", "fx"}
+
+
+def check(
+    tool: str, model: nn.Module, calls: Sequence[Call], *, graphs: int = 1, **tolerance: Any
+) -> None:
+    """Results, their types, and gradients are those of eager mode, at sizes that change.
+
+    What eager mode refuses of lengths and flags is refused, too; the call after that is right.
+    """
+    torch._dynamo.reset()
+    counters.clear()
+    if tool in EXACT:
+        tolerance = {"rtol": 0, "atol": 0}
+    with torch._dynamo.config.patch(allow_rnn=tool != "compile, as it is"):
+        run = TOOLS[tool](model, calls)
+        # Of the older formats, none keeps a check of values.
+        if not isinstance(run, Onnx | Jit):
+            refuse(model, run, calls[-1])
+        # What is exported was run at the first sizes while it was traced.
+        for args, given in calls if isinstance(run, Compiled) else calls[-1:]:
+            compare(model, run, *args, **given, tolerance=tolerance)
+    if isinstance(run, Compiled) and run.is_whole:
+        assert counters["stats"]["unique_graphs"] <= graphs
+
+
+def compare(
+    model: nn.Module, run: Any, *args: Any, tolerance: dict[str, Any] | None = None, **given: Any
+) -> None:
+    """Compare what a tool has made to the model."""
+    tolerance = tolerance or {}
+    if isinstance(run, Onnx):
+        expected = [leaf.detach() for leaf in pytree.tree_leaves(model(*args, **given))]
+        torch.testing.assert_close(run(*args, **given), expected)
+        return
+    structures = []
+
+    def noted(run: Any, *args: Any, **given: Any) -> Any:
+        structures.append(pytree.tree_structure(result := run(*args, **given)))
+        return result
+
+    owner = run if isinstance(run, nn.Module) else getattr(run, "owner", model)
+    results, gradients = trained(owner, partial(noted, run), *args, **given)
+    expected, slopes = trained(model, partial(noted, model), *args, **given)
+    if not list(owner.parameters()):
+        slopes = slopes[-len(gradients) :]
+    torch.testing.assert_close((results, gradients), (expected, slopes), **tolerance)
+    assert isinstance(run, Jit) or structures[0] == structures[1]
+
+
+#: What a graph says of values that it meets only when it runs.
+SENTENCES = {
+    "lengths": "lengths must be integers from 0 to seq, one for each sample",
+    "reset": "reset must be booleans, or 0 and 1",
+}
+
+
+def refuse(model: nn.Module, run: Any, call: Call) -> None:
+    """Check that lengths out of range and flags that are none are refused."""
+    args, options = call
+    for name, value in (("lengths", -1), ("lengths", 99), ("reset", 2)):
+        right: Any = options.get(name)
+        if not isinstance(right, Tensor) or right.dtype is torch.bool:
+            continue
+        wrong = right.clone()
+        wrong[-1] = value
+        with pytest.raises((RuntimeError, rnnkit.RnnkitError)) as caught:
+            trained(model, run, *args, **(options | {name: wrong}))
+        is_ours = isinstance(caught.value, rnnkit.RnnkitError)
+        assert is_ours or SENTENCES[name] in str(caught.value)

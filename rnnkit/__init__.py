@@ -28,7 +28,8 @@ from rnnkit.states import LSTMState
 
 if _typing.TYPE_CHECKING:
     from rnnkit import testing
-    from rnnkit._diagnostics.dependency_map import DependencyMap, dependency_map
+    from rnnkit._diagnostics.dependency_map import dependency_map
+    from rnnkit._diagnostics.picture import DependencyMap
     from rnnkit._diagnostics.report import Check, Report
     from rnnkit._diagnostics.trace import Row, Trace, trace
     from rnnkit._diagnostics.verify import verify
@@ -78,7 +79,7 @@ __all__ = [
 #: program that computes has no use for.
 _DIAGNOSTICS = {
     "Check": "_diagnostics.report",
-    "DependencyMap": "_diagnostics.dependency_map",
+    "DependencyMap": "_diagnostics.picture",
     "Report": "_diagnostics.report",
     "Row": "_diagnostics.trace",
     "Trace": "_diagnostics.trace",

@@ -180,7 +180,7 @@ class Pristine:
         for module in self._private.modules():
             if isinstance(module, nn.RNNBase):
                 module.flatten_parameters()  # else cuDNN warns
-        self._versions = {id(private): _version(private) for _, private, _ in self._held}
+        self._versions = {id(private): _writes(private) for _, private, _ in self._held}
         self.model = self.copy()[0]
 
     def _hold(self, tensor: Tensor, memo: dict[int, Any]) -> Tensor | None:
@@ -191,7 +191,7 @@ class Pristine:
         if tensor.numel() and not size:
             return None  # its memory was given back: reading it would end the process
         private = _dressed(_cloned(tensor, memo), tensor)
-        self._held.append((tensor, private, _version(tensor)))
+        self._held.append((tensor, private, _writes(tensor)))
         if odd or not (isinstance(tensor, Parameter) or size > LARGE):
             self._own.add(id(private))
         return private
@@ -216,8 +216,8 @@ class Pristine:
         for given, private, version in self._held:
             if id(private) in self._own:
                 continue
-            is_same = _version(private) == self._versions[id(private)]
-            if is_same and thorough and _version(given) == version:
+            is_same = _writes(private) == self._versions[id(private)]
+            if is_same and thorough and _writes(given) == version:
                 is_same = same(given, private)
             if not is_same:
                 private.data.copy_(given)
@@ -264,6 +264,6 @@ def _dressed(twin: Tensor, tensor: Tensor) -> Tensor:
     return twin
 
 
-def _version(tensor: Tensor) -> int | None:
+def _writes(tensor: Tensor) -> int | None:
     """Return how often a tensor was written; None if nobody counts."""
     return None if tensor.is_inference() else tensor._version  # noqa: SLF001

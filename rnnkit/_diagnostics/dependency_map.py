@@ -1,147 +1,37 @@
-"""``dependency_map``: which output depends on which input, along one axis, as a picture."""
+"""``dependency_map``: which output depends on which input, along one axis.
 
-from dataclasses import dataclass
-from typing import Any, Literal, get_args
+By a change, by a larger one, then by gradients; in float64, if the model runs in it.
+"""
+
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from rnnkit._base.errors import ArgumentError
-from rnnkit._base.message import brief, refusal
+from rnnkit._base.message import refusal
 from rnnkit._base.model import check_model
 from rnnkit._diagnostics.axes import check_dims, infer_batch_axes
 from rnnkit._diagnostics.batch import Batch
+from rnnkit._diagnostics.changes import other_leaves, sample_at
+from rnnkit._diagnostics.compare import apart, eps_of, is_number, scale
 from rnnkit._diagnostics.isolation import Given, Session, session
-from rnnkit._diagnostics.map_search import Search
-from rnnkit._diagnostics.outputs import is_output
-from rnnkit._diagnostics.picture import draw
-from rnnkit._diagnostics.reach import blocks_of
+from rnnkit._diagnostics.outputs import Leaves, is_output
+from rnnkit._diagnostics.picture import DependencyMap
+from rnnkit._diagnostics.slopes import Gradients
+from rnnkit._diagnostics.widened import open_wide, widest
 
 #: The widest map that a terminal of 80 columns shows.
 WIDEST = 32
-Rule = Literal["independent", "causal"]
-
-
-@dataclass(frozen=True)
-class DependencyMap:
-    """Which output depends on which input along one axis: print it, or plot it.
-
-    An output depends on an input if it changes with it, or if its gradient is not zero: a recurrent
-    net forgets, and over hundreds of steps the effect of an early input is smaller than rounding.
-
-    Attributes:
-        matrix: boolean, ``(outputs, inputs)``: output i depends on input j.
-        outputs: indices of the outputs, on the axis of the output.
-        inputs: indices of the inputs, on the axis of the input.
-        dim: the axis of the input.
-        out_dim: the axis of the output.
-        faint: boolean, as the matrix: only the gradient shows this dependency; None if none does.
-        is_certain: whether an empty cell proves that there is no dependency; without gradients, it
-            may also be one that is smaller than rounding.
-    """
-
-    __module__ = "rnnkit"
-
-    matrix: Tensor
-    outputs: tuple[int, ...]
-    inputs: tuple[int, ...]
-    dim: int
-    out_dim: int
-    faint: Tensor | None = None
-    is_certain: bool = True
-
-    @property
-    def is_square(self) -> bool:
-        """Whether input and output have the same indices, so that a rule can compare them."""
-        return self.outputs == self.inputs
-
-    def forbidden(self, rule: Rule) -> Tensor:
-        """Return the dependencies that a rule forbids.
-
-        Args:
-            rule: ``"independent"``, each output may depend on its own input alone (samples);
-                ``"causal"``, it may also depend on earlier inputs (steps of a language model).
-
-        Raises:
-            ArgumentError: if there is no such rule, or input and output differ in length.
-        """
-        if rule not in get_args(Rule):
-            message = f"rule must be one of {', '.join(get_args(Rule))}, got {brief(rule)}"
-            refusal(ArgumentError, "rule", message, code="map-rule")
-        if not self.is_square:
-            sizes = f"{self.outputs[-1] + 1} outputs and {self.inputs[-1] + 1} inputs"
-            message = f"rule compares indices, and {sizes} have none in common"
-            fix = ("fix", "out_dim=, if another axis of the output is intended; or no rule")
-            refusal(ArgumentError, "rule", message, "", fix, code="map-axes")
-        return self._against(rule)
-
-    def _against(self, rule: Rule) -> Tensor:
-        output = torch.tensor(self.outputs, device="cpu").unsqueeze(1)
-        input = torch.tensor(self.inputs, device="cpu")
-        return self.matrix & (input != output if rule == "independent" else input > output)
-
-    @property
-    def finding(self) -> str:
-        """What the map looks like, in a few words."""
-        if not self.matrix.any():
-            return "nothing depends on this axis"
-        if self.matrix.all():
-            return "each depends on all inputs"
-        if not self.is_square:
-            sizes = f"{self.outputs[-1] + 1} and {self.inputs[-1] + 1}"
-            return f"some depend on some inputs; axes of {sizes} are not compared"
-        if not self._against("independent").any():
-            return "each depends on its own input alone"
-        known = self.matrix if self.faint is None else self.matrix | self.faint
-        if self.is_certain and (size := blocks_of(known)) is not None:
-            return f"each depends on its own block of {size} alone: a state starts afresh"
-        if not self._against("causal").any():
-            return "each depends on its own and earlier inputs"
-        return "some depend on later inputs"
-
-    @property
-    def notes(self) -> dict[str, str]:
-        """What each sign of this map other than ``■`` means."""
-        notes = {}
-        if self.faint is not None:
-            notes["□"] = "depends, by less than rounding shows"
-        if not self.is_certain and not self.matrix.all():
-            notes["·"] = "no change seen: independent, or forgotten"
-        return notes
-
-    def __str__(self) -> str:
-        """Draw the map as a grid, a row for each output."""
-        width = len(str(max(self.outputs, default=0)))
-        signs = self.matrix.long() + (0 if self.faint is None else self.faint.long())
-        rows = [
-            f"{index:>{width}} " + " ".join("·■□"[sign] for sign in row)
-            for index, row in zip(self.outputs, signs.tolist(), strict=True)
-        ]
-        head = f"output on axis {self.out_dim} (down), input on axis {self.dim} (across)"
-        notes = [f"{sign} {note}" for sign, note in self.notes.items()]
-        return "\n".join([f"{head}: {self.finding}", *rows, *notes])
-
-    __repr__ = __str__
-
-    def plot(self, rule: Rule | None = None, title: str | None = None, ax: Any = None) -> Any:
-        """Draw the map with matplotlib: a row for each output, a column for each input.
-
-        Args:
-            rule: draw the dependencies that this rule forbids in red, see :meth:`forbidden`.
-            title: the title, wrapped to fit; None for the finding.
-            ax: the matplotlib axes to draw on; None for new ones.
-
-        Returns:
-            The axes.
-
-        Raises:
-            ArgumentError: if there is no such rule, or input and output differ in length.
-            ModuleNotFoundError: if matplotlib is not installed (``pip install "rnnkit[plot]"``).
-        """
-        forbidden = None if rule is None else self.forbidden(rule)
-        bad = 0 if forbidden is None else int(forbidden.sum())
-        heading = f"{self.finding}\n{bad} forbidden" if bad else self.finding
-        return draw(self, forbidden, title or heading, ax)
+#: So many other values are tried where the model refuses some: a sample may have turned empty.
+DRAWS = 5
+#: How much larger the second change is: others are then the largest, where a maximum is taken.
+LARGER = 100
+#: A gradient that cancels out shrinks in float64 by more than this.
+SHRINKS = 1e-6
+#: A gradient below this is nothing in float32.
+VANISHED = 1e-50
 
 
 def dependency_map(
@@ -181,34 +71,32 @@ def dependency_map(
     dim %= batch.leaves[batch.first].dim()
     out_dim = dim if out_dim is None else out_dim
     with session(model, None, given, "dependency_map") as opened:
-        _infer_axes(batch, dim, opened)
+        if not infer_batch_axes(batch, opened.attempt):
+            # One that is as long by chance must not be replaced.
+            shape = batch.leaves[batch.first].shape
+            for place, leaf in enumerate(batch.leaves):
+                if place != batch.first and not _shares(leaf, shape, dim):
+                    batch.axes[place] = None
         normal = opened.run(batch.tree())
         first = next((k for k, leaf in enumerate(normal) if is_output(leaf)), None)
-        shape = () if first is None else tuple(normal[first].shape)
+        shape = () if first is None else normal[first].shape
         if first is None or not -len(shape) <= out_dim < len(shape):
-            message = f"the first output has no axis {out_dim}: its shape is {shape}"
+            message = f"the first output has no axis {out_dim}: its shape is {tuple(shape)}"
             refusal(ArgumentError, "out_dim", message, code="verify-axis")
         out_dim %= len(shape)
         columns, rows = _spaced(batch.size), _spaced(shape[out_dim])
-        search = Search(opened, batch, normal, first, out_dim)
-        found = search.found(rows, columns)
-    return DependencyMap(found[0], rows, columns, dim, out_dim, *found[1:])
+        lab = _Lab(opened, batch, normal, first, out_dim)
+        wide = _widened(lab)
+        seen = (wide or lab).seen(rows, columns)
+        slope, is_certain = seen, True
+        if not seen.all():
+            slope, is_certain = _sloping(wide or lab, lab if wide else None, rows, columns)
+    faint = slope & ~seen
+    only = faint if faint.any() else None
+    return DependencyMap(seen | faint, rows, columns, dim, out_dim, only, is_certain)
 
 
 dependency_map.__module__ = "rnnkit"
-
-
-def _infer_axes(batch: Batch, dim: int, opened: Session) -> None:
-    """Settle which inputs have the axis: one that is as long by chance must not be replaced.
-
-    A mask ``(batch, seq)`` has the steps of the input, a state ``(layers, batch, hidden)`` has not,
-    though hidden may be as many. Which it is shows where the model runs on fewer.
-    """
-    if not infer_batch_axes(batch, opened.attempt):
-        shape = batch.leaves[batch.first].shape
-        for place, leaf in enumerate(batch.leaves):
-            if place != batch.first and not _shares(leaf, shape, dim):
-                batch.axes[place] = None
 
 
 def _shares(leaf: Any, shape: tuple[int, ...], dim: int) -> bool:
@@ -226,3 +114,101 @@ def _spaced(size: int) -> tuple[int, ...]:
     """Return indices with one distance between them, the first among them, and the last."""
     every = -(-size // WIDEST) if size > WIDEST else 1
     return tuple(sorted({*range(0, size, every), size - 1})) if size else ()
+
+
+class _Lab:
+    """A model on changed inputs, beside the same on the inputs as they are.
+
+    The axis of the inputs that is mapped is the batch's batch axis.
+    """
+
+    def __init__(
+        self, opened: Session, batch: Batch, normal: Leaves, first: int, out_dim: int
+    ) -> None:
+        self.opened, self.batch, self.first, self.axis = opened, batch, first, out_dim
+        self.before: Tensor = normal[first]
+        wide = self.before.dtype is torch.float64
+        self._tolerance = 1e-9 if wide else min(1000 * eps_of(self.before), 0.01)
+
+    def seen(self, rows: Sequence[int], columns: Sequence[int]) -> Tensor:
+        """Return in which rows of the output a change at each column of the inputs shows."""
+        found = []
+        for column in columns:
+            moved = self._moved(self._run(column))[list(rows)]
+            if not moved.all():
+                moved |= self._moved_by_more(column)[list(rows)]
+            found.append(moved)
+        return torch.stack(found, 1)
+
+    def _run(self, column: int) -> Leaves:
+        """Run on inputs that are changed at an index, by values that the model takes."""
+        for seed in range(DRAWS):
+            inputs = self.batch.tree(other_leaves(self.batch, sample_at(column), seed))
+            if (found := self.opened.attempt(inputs)) is not None:
+                return found
+        return self.opened.run(inputs)
+
+    def _moved(self, output: Leaves) -> Tensor:
+        """Return which rows of the output are different; those that are gone are."""
+        before, size = self.before, self.before.shape[self.axis]
+        after: object = output[self.first] if self.first < len(output) else None
+        moved = torch.ones(size, dtype=torch.bool, device="cpu")
+        if not isinstance(after, Tensor) or after.dim() != before.dim():
+            return moved
+        kept = after.shape[self.axis]
+        before = before.narrow(self.axis, 0, min(kept, size))
+        if after.shape != before.shape:
+            return moved
+        off = apart(before, after)
+        if is_number(before) and off.numel():
+            axes = tuple({*range(before.dim() - 1), self.axis})
+            off = off > self._tolerance * scale(before, axes)
+        moved[:kept] = off.bool().movedim(self.axis, 0).reshape(kept, -1).any(1).cpu()
+        return moved
+
+    def _moved_by_more(self, column: int) -> Tensor:
+        """Return which rows a larger change moves, with other values than those that occur."""
+        leaves = list(other_leaves(self.batch, sample_at(column), seed=1))
+        for index, (leaf, other) in enumerate(zip(self.batch.leaves, leaves, strict=True)):
+            if other is not leaf and leaf.is_floating_point() and leaf.dim():
+                rows = leaf if leaf.dim() > 1 else leaf.unsqueeze(1)
+                whole = (rows == rows.round()).flatten(0, -2).all(0) & (leaf.dim() > 1)
+                leaves[index] = torch.where(whole, other, leaf + LARGER * (other - leaf))
+        found = self.opened.attempt(self.batch.tree(leaves))
+        after: object = found[self.first] if found and self.first < len(found) else None
+        # What is not finite any more makes something of what a mask took out.
+        finite = isinstance(after, Tensor) and bool(after.isfinite().all())
+        if found is None or (bool(self.before.isfinite().all()) and not finite):
+            return torch.zeros(self.before.shape[self.axis], dtype=torch.bool, device="cpu")
+        return self._moved(found)
+
+
+def _widened(lab: _Lab) -> _Lab | None:
+    """Return the same in float64; None if the model does not run in it."""
+    leaves = [widest(x) if isinstance(x, Tensor) else x for x in lab.batch.leaves]
+    batch = lab.batch.with_leaves(leaves)
+    try:
+        opened = open_wide(lab.opened, torch.float64)
+        wide = _Lab(opened, batch, opened.run(batch.tree()), lab.first, lab.axis)
+    except Exception:  # noqa: BLE001 - a model may insist on its own precision as it likes
+        return None
+    is_wide = not is_number(wide.before) or wide.before.dtype is torch.float64
+    return wide if is_wide and wide.before.shape == lab.before.shape else None
+
+
+def _sloping(
+    lab: _Lab, narrow: _Lab | None, rows: Sequence[int], columns: Sequence[int]
+) -> tuple[Tensor, bool]:
+    """Return where a gradient is that does not cancel out, and whether the rest is certain."""
+    found = torch.zeros(len(rows), len(columns), dtype=torch.bool, device="cpu")
+    gradients = Gradients(lab.batch, lab.opened)
+    if not (gradients.are_whole and gradients.output[lab.first].requires_grad):
+        return found, False
+    own = None if narrow is None else Gradients(narrow.batch, narrow.opened)
+    for place, row in enumerate(rows):
+        sizes = gradients.sizes(lab.first, lab.axis, row, columns)
+        found[place] = sizes > 0
+        if own is not None and own.are_whole:
+            coarse = own.sizes(lab.first, lab.axis, row, columns)
+            found[place] &= (sizes > SHRINKS * coarse) & ((coarse > 0) | (sizes < VANISHED))
+    return found & gradients.are_whole, gradients.are_whole and not gradients.vanish

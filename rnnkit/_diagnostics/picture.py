@@ -1,65 +1,181 @@
-"""A dependency map as a picture, drawn with matplotlib."""
+"""A dependency map: its matrix, as a grid of text and as a picture."""
 
 import textwrap
-from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
 
+import torch
 from torch import Tensor
+
+from rnnkit._base.errors import ArgumentError
+from rnnkit._base.message import brief, refusal
+from rnnkit._diagnostics.reach import blocks_of
+
+Rule = Literal["independent", "causal"]
 
 #: How many indices are written along an axis at most: more would collide.
 LABELS = 8
+#: The colors of a cell by its kind: what is independent has the color of the paper.
 DEPENDS, FAINT, FORBIDDEN = "#33658a", "#9dc0dc", "#d1495b"
 #: Seen on white paper and on a dark page.
 LINES = "#8c8c8c"
 
 
-def draw(found: Any, forbidden: Tensor | None, title: str, ax: Any) -> Any:
-    """Draw a DependencyMap, on axes of matplotlib's or on new ones; return the axes."""
-    import matplotlib.pyplot as plt  # noqa: PLC0415 - an optional extra
-    from matplotlib.colors import ListedColormap  # noqa: PLC0415
-    from matplotlib.patches import Patch  # noqa: PLC0415
-    from matplotlib.transforms import ScaledTranslation  # noqa: PLC0415
+@dataclass(frozen=True)
+class DependencyMap:
+    """Which output depends on which input along one axis: print it, or plot it.
 
-    axes = plt.subplots(figsize=(4.2, 4.6), layout="constrained")[1] if ax is None else ax
-    kinds = found.matrix.long()
-    if found.faint is not None:
-        kinds = kinds + found.faint.long()
-    if forbidden is not None:
-        kinds = kinds.masked_fill(forbidden, 3)
-    # Where nothing depends, the paper is seen, whatever colour it has.
-    colours = ListedColormap(["none", DEPENDS, FAINT, FORBIDDEN])
-    axes.pcolormesh(kinds.tolist(), cmap=colours, vmin=0, vmax=3, edgecolors=LINES, linewidth=0.4)
-    axes.set_aspect("equal")
-    axes.invert_yaxis()
-    for axis, indices in ((axes.xaxis, found.inputs), (axes.yaxis, found.outputs)):
-        _label(axis, indices)
-    axes.set_xlabel(f"input, index on axis {found.dim}{_thinned(found.inputs)}")
-    axes.set_ylabel(f"output, index on axis {found.out_dim}{_thinned(found.outputs)}")
-    patches = [Patch(color=DEPENDS, label="depends")]
-    if found.faint is not None:
-        patches.append(Patch(color=FAINT, label="depends, below rounding"))
-    if forbidden is not None:
-        patches.append(Patch(color=FORBIDDEN, label="depends, and must not"))
-    if "·" in found.notes:
-        patches.append(Patch(facecolor="none", edgecolor=LINES, label="no change seen"))
-    # Below the axis label, by inches: a part of the axes' height would be nothing for a few rows.
-    below = axes.transAxes + ScaledTranslation(0, -0.55, axes.figure.dpi_scale_trans)
-    place: Any = {"loc": "upper center", "bbox_to_anchor": (0.5, 0), "bbox_transform": below}
-    axes.legend(handles=patches, fontsize="small", ncols=2, frameon=False, **place)
-    lines = [textwrap.fill(line, 34) for line in title.splitlines()]
-    axes.set_title("\n".join(lines), fontsize="medium")
-    return axes
+    An output depends on an input if it changes with it, or if its gradient is not zero: a recurrent
+    net forgets, and over hundreds of steps the effect of an early input is smaller than rounding.
+
+    Attributes:
+        matrix: boolean, ``(outputs, inputs)``: output i depends on input j.
+        outputs: indices of the outputs, on the axis of the output.
+        inputs: indices of the inputs, on the axis of the input.
+        dim: the axis of the input.
+        out_dim: the axis of the output.
+        faint: boolean, as the matrix: only the gradient shows this dependency; None if none does.
+        is_certain: whether an empty cell proves that there is no dependency; without gradients, it
+            may also be one that is smaller than rounding.
+    """
+
+    __module__ = "rnnkit"
+
+    matrix: Tensor
+    outputs: tuple[int, ...]
+    inputs: tuple[int, ...]
+    dim: int
+    out_dim: int
+    faint: Tensor | None = None
+    is_certain: bool = True
+
+    @property
+    def is_square(self) -> bool:
+        """Whether input and output have the same indices, so that a rule can compare them."""
+        return self.outputs == self.inputs
+
+    def forbidden(self, rule: Rule) -> Tensor:
+        """Return the dependencies that a rule forbids.
+
+        Args:
+            rule: ``"independent"``, each output may depend only on its own input (samples);
+                ``"causal"``, it may also depend on earlier inputs (steps of a language model).
+
+        Raises:
+            ArgumentError: if there is no such rule, or input and output differ in length.
+        """
+        if rule not in get_args(Rule):
+            message = f"rule must be one of {', '.join(get_args(Rule))}, got {brief(rule)}"
+            refusal(ArgumentError, "rule", message, code="map-rule")
+        if not self.is_square:
+            sizes = f"{self.outputs[-1] + 1} outputs and {self.inputs[-1] + 1} inputs"
+            message = f"rule compares indices, and {sizes} have none in common"
+            fix = ("fix", "out_dim=, if another axis of the output is intended; or no rule")
+            refusal(ArgumentError, "rule", message, "", fix, code="map-axes")
+        return self._against(rule)
+
+    def _against(self, rule: Rule) -> Tensor:
+        output = torch.tensor(self.outputs, device="cpu").unsqueeze(1)
+        input = torch.tensor(self.inputs, device="cpu")
+        return self.matrix & (input != output if rule == "independent" else input > output)
+
+    @property
+    def finding(self) -> str:
+        """What the map looks like, in a few words."""
+        if not self.matrix.any():
+            return "nothing depends on this axis"
+        if self.matrix.all():
+            return "each depends on all inputs"
+        if not self.is_square:
+            sizes = f"{self.outputs[-1] + 1} and {self.inputs[-1] + 1}"
+            return f"some depend on some inputs; axes of {sizes} are not compared"
+        if not self._against("independent").any():
+            return "each depends on its own input alone"
+        if self.is_certain and (size := blocks_of(self.matrix)) is not None:
+            return f"each depends on its own block of {size} alone: a state starts afresh"
+        if not self._against("causal").any():
+            return "each depends on its own and earlier inputs"
+        return "some depend on later inputs"
+
+    @property
+    def notes(self) -> dict[str, str]:
+        """What each sign of this map other than ``■`` means."""
+        notes = {}
+        if self.faint is not None:
+            notes["□"] = "depends, by less than rounding shows"
+        if not self.is_certain and not self.matrix.all():
+            notes["·"] = "no change seen: independent, or forgotten"
+        return notes
+
+    def _kinds(self) -> Tensor:
+        """Return 0 where nothing depends, 1 where it does, 2 where only the gradient shows it."""
+        return self.matrix.long() + (0 if self.faint is None else self.faint.long())
+
+    def __str__(self) -> str:
+        """Draw the map as a grid, a row for each output."""
+        width = len(str(max(self.outputs, default=0)))
+        rows = [
+            f"{index:>{width}} " + " ".join("·■□"[kind] for kind in row)
+            for index, row in zip(self.outputs, self._kinds().tolist(), strict=True)
+        ]
+        head = f"output on axis {self.out_dim} (down), input on axis {self.dim} (across)"
+        notes = [f"{sign} {note}" for sign, note in self.notes.items()]
+        return "\n".join([f"{head}: {self.finding}", *rows, *notes])
+
+    __repr__ = __str__
+
+    def plot(self, rule: Rule | None = None, title: str | None = None, ax: Any = None) -> Any:
+        """Draw the map with matplotlib: a row for each output, a column for each input.
+
+        Args:
+            rule: draw the dependencies that this rule forbids in red, see :meth:`forbidden`.
+            title: the title, wrapped to fit; None for the finding.
+            ax: the matplotlib axes to draw on; None for new ones.
+
+        Returns:
+            The axes.
+
+        Raises:
+            ArgumentError: if there is no such rule, or input and output differ in length.
+            ModuleNotFoundError: if matplotlib is not installed (``pip install "rnnkit[plot]"``).
+        """
+        forbidden = torch.zeros_like(self.matrix) if rule is None else self.forbidden(rule)
+        import matplotlib.pyplot as plt  # noqa: PLC0415 - an optional extra
+        from matplotlib.colors import ListedColormap  # noqa: PLC0415
+        from matplotlib.patches import Patch  # noqa: PLC0415
+        from matplotlib.transforms import ScaledTranslation  # noqa: PLC0415
+
+        axes = plt.subplots(figsize=(4.2, 4.6), layout="constrained")[1] if ax is None else ax
+        kinds = self._kinds().masked_fill(forbidden, 3).tolist()
+        colors = ListedColormap(["none", DEPENDS, FAINT, FORBIDDEN])
+        axes.pcolormesh(kinds, cmap=colors, vmin=0, vmax=3, edgecolors=LINES, linewidth=0.4)
+        axes.set_aspect("equal")
+        axes.invert_yaxis()
+        for axis, indices in ((axes.xaxis, self.inputs), (axes.yaxis, self.outputs)):
+            every = -(-len(indices) // LABELS)
+            middles = [place + 0.5 for place in range(0, len(indices), every)]
+            axis.set_ticks(middles, [str(index) for index in indices[::every]])
+        axes.set_xlabel(f"input, index on axis {self.dim}{_thinned(self.inputs)}")
+        axes.set_ylabel(f"output, index on axis {self.out_dim}{_thinned(self.outputs)}")
+        patches = [
+            (True, Patch(color=DEPENDS, label="depends")),
+            (self.faint is not None, Patch(color=FAINT, label="depends, below rounding")),
+            (rule is not None, Patch(color=FORBIDDEN, label="depends, and must not")),
+            ("·" in self.notes, Patch(facecolor="none", edgecolor=LINES, label="no change seen")),
+        ]
+        # Below the axis label, by inches: a part of the axes' height would be nothing for few rows.
+        below = axes.transAxes + ScaledTranslation(0, -0.55, axes.figure.dpi_scale_trans)
+        place: Any = {"loc": "upper center", "bbox_to_anchor": (0.5, 0), "bbox_transform": below}
+        shown = [patch for is_shown, patch in patches if is_shown]
+        axes.legend(handles=shown, fontsize="small", ncols=2, frameon=False, **place)
+        bad = f"\n{int(forbidden.sum())} forbidden" if forbidden.any() else ""
+        lines = (title or f"{self.finding}{bad}").splitlines()
+        axes.set_title("\n".join(textwrap.fill(line, 34) for line in lines), fontsize="medium")
+        return axes
 
 
-def _label(axis: Any, indices: Sequence[int]) -> None:
-    """Write the indices below the middles of their cells, no more than there is room for."""
-    every = -(-len(indices) // LABELS)
-    middles = [place + 0.5 for place in range(0, len(indices), every)]
-    axis.set_ticks(middles, [str(index) for index in indices[::every]])
-
-
-def _thinned(indices: Sequence[int]) -> str:
-    """Say if indices between the first and the last were left out."""
+def _thinned(indices: tuple[int, ...]) -> str:
+    """Return a text if indices between the first and the last were left out."""
     if len(indices) < 2 or indices[1] - indices[0] == 1:
         return ""
     every = indices[1] - indices[0]

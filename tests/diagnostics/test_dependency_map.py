@@ -1,276 +1,313 @@
-"""``dependency_map``: which output depends on which input, as numbers, as text, as a picture."""
+"""``dependency_map``: which output depends on which input, and what is refused."""
 
-from collections.abc import Iterator
 from typing import Any
 
-import matplotlib as mpl
 import pytest
 import torch
 from inline_snapshot import snapshot
-from matplotlib import pyplot as plt
-from matplotlib.colors import to_hex
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_padded_sequence, pack_sequence, pad_packed_sequence
 
 import rnnkit
-from tests.diagnostics.models_of_users import Model, numbers
+from tests.diagnostics.models_of_users import Model, numbers, tokens
+from tests.diagnostics.small import gru
 
-BATCH, SEQ, FEATURE = 3, 5, 2
-DIAGONAL = torch.eye(BATCH, dtype=torch.bool)
-TRIANGLE = torch.ones(SEQ, SEQ, dtype=torch.bool).tril()
-FORBIDDEN, PAPER = "#d1495bff", "#00000000"
-
-
-@pytest.fixture(autouse=True)
-def _off_screen() -> Iterator[None]:
-    """Draw without a screen, and close what was drawn."""
-    mpl.use("Agg")
-    yield
-    plt.close("all")
+BATCH, SEQ, FEATURE, HIDDEN = 5, 4, 3, 6
+X = numbers(BATCH, SEQ, FEATURE)
+LONG = numbers(2, 100, FEATURE)
 
 
-def gru(**options: Any) -> nn.GRU:
-    """Make a layer."""
-    return nn.GRU(FEATURE, 4, **options)
+def forgetful(bias: float = -1.0, read: float = 1.0) -> nn.GRU:
+    """Make a layer that keeps a quarter of its state at each step, or less."""
+    layer = gru()
+    with torch.no_grad():
+        layer.bias_hh_l0[HIDDEN : 2 * HIDDEN] = bias
+        layer.weight_hh_l0.mul_(read)
+    return layer
 
 
-def assert_is(expected: Tensor, found: rnnkit.DependencyMap) -> None:
-    """The map is exactly that matrix."""
-    torch.testing.assert_close(found.matrix, expected)
+def model(compute: Any, **modules: nn.Module) -> Model:
+    """Make a model with a batch-first layer."""
+    return Model(compute, **{"gru": gru(), **modules})
 
 
-@pytest.mark.parametrize("library", [nn, rnnkit.nn], ids=["torch", "rnnkit"])
-@pytest.mark.parametrize("kind", ["RNN", "LSTM", "GRU"])
-def test_right_layer(library: Any, kind: str) -> None:
-    """Samples are on their own; steps depend on themselves and earlier ones."""
-    model = getattr(library, kind)(FEATURE, 4, batch_first=True)
-    x = numbers(BATCH, SEQ, FEATURE)
-
-    assert_is(DIAGONAL, rnnkit.dependency_map(model, x))
-    assert_is(TRIANGLE, rnnkit.dependency_map(model, x, dim=1))
+def loop(m: Any, x: Tensor, h: Tensor) -> Tensor:
+    """Run a cell over a sequence."""
+    outputs = []
+    for x_t in x.unbind(1):
+        h = m.cell(x_t, h)
+        outputs.append(h)
+    return torch.stack(outputs, 1)
 
 
-def test_swapped_axes() -> None:
-    """With batch_first forgotten, the triangle is on the batch, and steps are on their own."""
-    x = numbers(BATCH, SEQ, FEATURE)
-
-    assert_is(TRIANGLE[:BATCH, :BATCH], rnnkit.dependency_map(gru(), x))
-    assert_is(torch.eye(SEQ, dtype=torch.bool), rnnkit.dependency_map(gru(), x, dim=1))
+def packed(m: Any, x: Tensor, lengths: Any, scale: float) -> Tensor:
+    """Pack, run and pad."""
+    output = m.gru(pack_padded_sequence(x, lengths, batch_first=True))[0]
+    return pad_packed_sequence(output, batch_first=True)[0] * scale
 
 
-def test_bidirectional_layer() -> None:
-    """Each step of a bidirectional layer depends on all; a sample on itself."""
-    model, x = gru(bidirectional=True), numbers(SEQ, BATCH, FEATURE)
-
-    assert_is(torch.ones_like(TRIANGLE), rnnkit.dependency_map(model, x))
-    assert_is(DIAGONAL, rnnkit.dependency_map(model, x, dim=1))
+def second(m: Any, _: Tensor, other: Tensor) -> Tensor:
+    """Read only the second input."""
+    return m.one(other if other.dim() == 3 else other.unsqueeze(-1).float())[0]
 
 
-def test_tokens_and_another_axis_of_the_output() -> None:
-    """Tokens are replaced by tokens; batch and seq may change places on the way."""
-
-    def compute(m: Any, x: Tensor) -> Tensor:
-        return m.gru(m.embed(x.t()))[0]
-
-    model = Model(compute, embed=nn.Embedding(9, FEATURE), gru=gru())
-    x = torch.arange(BATCH * SEQ).remainder(9).view(BATCH, SEQ)
-
-    assert_is(TRIANGLE, rnnkit.dependency_map(model, x, dim=1, out_dim=0))
-    assert_is(DIAGONAL, rnnkit.dependency_map(model, x, dim=0, out_dim=1))
+def fixed(m: Any, x: Tensor, other: Tensor) -> Tensor:
+    """Read a second input, of so many steps and no fewer."""
+    return second(m, x, other) + numbers(SEQ, HIDDEN) + 0 * x.sum((0, 2)).unsqueeze(1)
 
 
-def test_output_of_another_length() -> None:
-    """A window of three steps shows as three on each row."""
-    found = rnnkit.dependency_map(nn.Conv1d(FEATURE, 4, 3), numbers(BATCH, FEATURE, SEQ), dim=2)
-
-    assert (found.outputs, found.inputs) == ((0, 1, 2), (0, 1, 2, 3, 4))
-    assert str(found) == snapshot("""\
-output on axis 2 (down), input on axis 2 (across): some depend on some inputs; axes of 3 and 5 are not compared
-0 ■ ■ ■ · ·
-1 · ■ ■ ■ ·
-2 · · ■ ■ ■\
-""")
+def attend(m: Any, x: Tensor) -> Tensor:
+    """Attend to earlier steps; others are taken out by a weight of zero, and overflow there."""
+    scores = (m.key(x) @ x.transpose(1, 2)).exp().tril()
+    return scores / scores.sum(2, keepdim=True) @ x
 
 
-def test_grid() -> None:
-    """It prints as a grid with its finding."""
-    found = rnnkit.dependency_map(gru(batch_first=True), numbers(2, SEQ, FEATURE), dim=1)
-
-    assert (
-        str(found)
-        == repr(found)
-        == snapshot("""\
-output on axis 1 (down), input on axis 1 (across): each depends on its own and earlier inputs
-0 ■ · · · ·
-1 ■ ■ · · ·
-2 ■ ■ ■ · ·
-3 ■ ■ ■ ■ ·
-4 ■ ■ ■ ■ ■\
-""")
-    )
-
-
-@pytest.mark.parametrize(
-    ("cells", "finding"),
-    [
-        ("00 00", "nothing depends on this axis"),
-        ("10 01", "each depends on its own input alone"),
-        ("10 11", "each depends on its own and earlier inputs"),
-        ("11 01", "some depend on later inputs"),
-        ("11 11", "each depends on all inputs"),
-    ],
+SEQ_FIRST = nn.GRU(FEATURE, HIDDEN)
+BOTH = nn.GRU(FEATURE, HIDDEN, bidirectional=True)
+CELL = Model(loop, cell=nn.GRUCell(FEATURE, HIDDEN))
+WORDS = nn.Embedding(12, FEATURE)
+SECOND, FIXED = (Model(one, one=gru(1)) for one in (second, fixed))
+FLAGS = (numbers(2, 6, FEATURE) > 0).float()
+OWN, EARLIER, ALL, NOTHING = (
+    "each depends on its own input alone",
+    "each depends on its own and earlier inputs",
+    "each depends on all inputs",
+    "nothing depends on this axis",
 )
-def test_finding(cells: str, finding: str) -> None:
-    """The finding says what the matrix looks like."""
-    matrix = torch.tensor([[cell == "1" for cell in row] for row in cells.split()])
-
-    assert rnnkit.DependencyMap(matrix, (0, 1), (0, 1), 0, 0).finding == finding
 
 
-def test_wide_axes_are_thinned() -> None:
-    """Of a long axis every 4th is tried, and the last, and they are compared by index."""
-    found = rnnkit.dependency_map(gru(), numbers(100, 2, FEATURE))
+def flagged(m: Any, x: Tensor) -> Tensor:
+    """Refuse what is not a flag."""
+    assert ((x == 0) | (x == 1)).all()
+    output: Tensor = m.gru(x)[0]
+    return output
 
-    assert found.matrix.shape == (26, 26)
-    assert found.inputs == found.outputs == (*range(0, 100, 4), 99)
-    assert found.finding == "each depends on its own and earlier inputs"
+
+#: A model, its inputs, the axes, and what the map looks like.
+MAPS: dict[str, tuple[nn.Module, tuple[Any, ...], dict[str, int], str]] = {
+    **{
+        f"{name} of {kind}": (
+            getattr(library, kind)(FEATURE, HIDDEN, batch_first=True),
+            (X,),
+            {"dim": dim},
+            (OWN, EARLIER)[dim],
+        )
+        for library, name in ((nn, "torch"), (rnnkit.nn, "rnnkit"))
+        for kind, dim in (("RNN", 0), ("LSTM", 1), ("GRU", 0), ("GRU", 1))
+    },
+    "batch_first forgotten": (SEQ_FIRST, (X,), {}, EARLIER),
+    "both directions": (BOTH, (X,), {}, ALL),
+    "axes from the end": (gru(), (X,), {"dim": -2, "out_dim": -2}, EARLIER),
+    "tokens, turned": (
+        Model(lambda m, x: m.rnn(m.words(x.t()))[0], words=WORDS, rnn=SEQ_FIRST),
+        (tokens(BATCH, SEQ),),
+        {"dim": 1, "out_dim": 0},
+        EARLIER,
+    ),
+    "long": (SEQ_FIRST, (numbers(100, 2, FEATURE),), {}, EARLIER),
+    **{
+        f"state of {layers} layers, batch {batch}, axis {dim}": (
+            nn.GRU(FEATURE, SEQ, layers, batch_first=True),
+            (numbers(batch, SEQ, FEATURE), numbers(layers, batch, SEQ)),
+            {"dim": dim},
+            (OWN, EARLIER)[dim],
+        )
+        for layers, batch, dim in ((1, SEQ, 1), (SEQ, BATCH, 0), (BATCH, BATCH, 1), (2, SEQ, 0))
+    },
+    "state of a cell": (CELL, (X, numbers(BATCH, HIDDEN)), {"dim": 1}, EARLIER),
+    "state of a cell, batch": (CELL, (X, numbers(BATCH, HIDDEN)), {}, OWN),
+    "second sequence": (SECOND, (X, numbers(BATCH, SEQ)), {"dim": 1}, EARLIER),
+    "second, batch": (SECOND, (X, numbers(BATCH, SEQ)), {}, OWN),
+    "fixed length, tokens": (FIXED, (X, tokens(BATCH, SEQ)), {"dim": 1}, EARLIER),
+    "fixed length, numbers": (FIXED, (X, numbers(BATCH, SEQ)), {"dim": 1}, NOTHING),
+    "lengths": (model(packed), (X, torch.full((BATCH,), SEQ), 2.0), {"dim": 1}, EARLIER),
+    "output that is gone": (
+        Model(lambda m, x: m.words(x)[:, : int(x.max())], words=WORDS),
+        (torch.arange(1, SEQ + 1).unsqueeze(0),),
+        {"dim": 1},
+        OWN,
+    ),
+    "maximum": (
+        Model(lambda m, x: m.head(x).amax(1, keepdim=True), head=nn.Linear(FEATURE, 4)),
+        (numbers(2, 30, FEATURE),),
+        {"dim": 1},
+        ALL,
+    ),
+    "mask": (Model(attend, key=nn.Linear(FEATURE, FEATURE)), (LONG[:, :6],), {"dim": 1}, EARLIER),
+    "flags": (model(flagged), (FLAGS,), {"dim": 1}, EARLIER),
+    "written input": (model(lambda m, x: m.gru(x.mul_(2))[0]), (X,), {"dim": 1}, EARLIER),
+}
+
+
+@pytest.mark.parametrize("name", MAPS)
+def test_maps(name: str) -> None:
+    """A map shows what depends on what, however the inputs are laid out."""
+    made, inputs, options, expected = MAPS[name]
+    found = rnnkit.dependency_map(made, *inputs, **options)
+    whole = torch.ones_like(found.matrix)
+    matrices = {OWN: whole.tril().triu(), EARLIER: whole.tril(), ALL: whole, NOTHING: ~whole}
+
+    assert found.finding == expected
+    assert found.matrix.equal(matrices[expected])
+    assert found.is_certain == ("tokens" not in name)
     assert max(map(len, str(found).splitlines()[1:])) < 80
 
 
-def colour(axes: Any, row: int, column: int) -> str:
-    """Return the colour of a cell of a picture."""
-    (mesh,) = axes.collections
-    return to_hex(mesh.cmap(mesh.norm(mesh.get_array()))[row, column], keep_alpha=True)
+def test_grid() -> None:
+    """It prints as a grid, of a long axis every 4th index; unequal axes are not compared."""
+    conv = rnnkit.dependency_map(nn.Conv1d(FEATURE, 4, 3), X.mT[:, :, :4], dim=2)
 
+    long = rnnkit.dependency_map(SEQ_FIRST, numbers(100, 2, FEATURE))
 
-def legend(axes: Any) -> list[str]:
-    """Return what the legend of a picture says."""
-    return [text.get_text() for text in axes.get_legend().get_texts()]
-
-
-def test_picture_of_what_is_forbidden() -> None:
-    """A dependency on a later step is coloured and counted, one on an earlier step is not."""
-    found = rnnkit.dependency_map(gru(bidirectional=True), numbers(SEQ, BATCH, FEATURE))
-    axes = found.plot("causal")
-
-    assert colour(axes, 0, 4) == FORBIDDEN
-    assert colour(axes, 4, 0) == colour(axes, 0, 0) != FORBIDDEN
-    assert axes.get_title() == "each depends on all inputs\n10 forbidden"
-    assert axes.get_xlabel() == "input, index on axis 0"
-    assert axes.get_ylabel() == "output, index on axis 0"
-    assert legend(axes) == ["depends", "depends, and must not"]
-
-
-def test_picture_of_swapped_axes() -> None:
-    """Samples that depend on each other are coloured below the diagonal."""
-    axes = rnnkit.dependency_map(gru(), numbers(BATCH, SEQ, FEATURE)).plot("independent")
-
-    assert colour(axes, 2, 0) == FORBIDDEN
-    assert FORBIDDEN not in (colour(axes, 0, 2), colour(axes, 1, 1))
-    assert axes.get_title().endswith("\n3 forbidden")
-
-
-def test_picture_without_a_rule() -> None:
-    """Nothing is forbidden without a rule; what is independent is coloured apart."""
-    axes = rnnkit.dependency_map(gru(), numbers(SEQ, BATCH, FEATURE)).plot()
-
-    assert colour(axes, 0, 1) == PAPER
-    assert colour(axes, 0, 0) not in (PAPER, FORBIDDEN)
-    assert legend(axes) == ["depends"]
-    assert axes.get_title() == "each depends on its own and\nearlier inputs"
-
-
-def test_picture_of_many_rows() -> None:
-    """Indices are left out where their labels would collide, and a long title is broken."""
-    found = rnnkit.dependency_map(gru(), numbers(14, BATCH, FEATURE))
-    axes = found.plot(title="the decoder of the model that reads the whole of its source")
-
-    assert [label.get_text() for label in axes.get_yticklabels()] == snapshot(
-        ["0", "2", "4", "6", "8", "10", "12"]
+    assert long.inputs == long.outputs == (*range(0, 100, 4), 99)
+    assert str(rnnkit.dependency_map(gru(), X, dim=1)) == snapshot("""\
+output on axis 1 (down), input on axis 1 (across): each depends on its own and earlier inputs
+0 ■ · · ·
+1 ■ ■ · ·
+2 ■ ■ ■ ·
+3 ■ ■ ■ ■\
+""")
+    assert (
+        str(conv)
+        == repr(conv)
+        == snapshot("""\
+output on axis 2 (down), input on axis 2 (across): some depend on some inputs; axes of 2 and 4 are not compared
+0 ■ ■ ■ ·
+1 · ■ ■ ■\
+""")
     )
-    assert axes.get_title() == snapshot("""\
-the decoder of the model that
-reads the whole of its source\
+    with pytest.raises(rnnkit.ArgumentError) as error:
+        conv.forbidden("causal")
+    assert str(error.value) == snapshot("""\
+rule compares indices, and 2 outputs and 4 inputs have none in common
+  fix       out_dim=, if another axis of the output is intended; or no rule
+  more      python -m rnnkit explain map-axes\
 """)
 
 
-def test_picture_on_given_axes() -> None:
-    """It draws on the axes, and under the title, that it is given."""
-    _, given = plt.subplots()
-    found = rnnkit.dependency_map(gru(), numbers(50, BATCH, FEATURE))
-    axes = found.plot(ax=given, title="a decoder")
+def test_finding() -> None:
+    """The finding says what the matrix looks like."""
+    findings = [NOTHING, OWN, EARLIER, "some depend on later inputs", ALL]
+    for cells, finding in zip(("0000", "1001", "1011", "1101", "1111"), findings, strict=True):
+        matrix = torch.tensor([cell == "1" for cell in cells]).view(2, 2)
+        assert rnnkit.DependencyMap(matrix, (0, 1), (0, 1), 0, 0).finding == finding
 
-    assert axes is given
-    assert axes.get_title() == "a decoder"
-    assert axes.get_xlabel() == "input, index on axis 0,\nevery 2nd, and the last"
-    # A tick is labelled with the index that stands there, which thinning has moved.
-    assert [label.get_text() for label in axes.get_xticklabels()] == snapshot(
-        ["0", "8", "16", "24", "32", "40", "48"]
+
+def test_forgotten_steps() -> None:
+    """What sank below rounding is a dependency, as causal as the rest; so is a vanished gradient."""
+    faint = rnnkit.dependency_map(forgetful(), LONG, dim=1)
+    vanished = rnnkit.dependency_map(forgetful(-20.0, 1e-4), LONG, dim=1)
+
+    assert faint.finding == vanished.finding == EARLIER
+    assert faint.matrix.equal(torch.ones_like(faint.matrix).tril())
+    assert faint.faint is not None
+    assert bool(faint.faint[-1, 0])
+    assert not faint.faint.diagonal().any()
+    assert str(faint).splitlines()[-1] == snapshot("□ depends, by less than rounding shows")
+    assert not vanished.is_certain
+    assert str(vanished).splitlines()[-2:] == snapshot(
+        ["□ depends, by less than rounding shows", "· no change seen: independent, or forgotten"]
     )
 
 
-def refused(*args: Any, **options: Any) -> str:
-    """Ask for a map that there is not; return what is said."""
-    with pytest.raises(rnnkit.ArgumentError) as error:
-        rnnkit.dependency_map(*args, **options)
-    return str(error.value)
+def fails(m: Any, x: Tensor) -> Tensor:
+    """Refuse to be differentiated."""
+    if x.requires_grad:
+        raise NotImplementedError
+    output: Tensor = m.gru(x)[0]
+    return output
 
 
-def test_refused_input_axis() -> None:
-    """An axis that no input has is refused."""
-    assert refused(gru(), numbers(SEQ, BATCH, FEATURE), dim=3) == snapshot(
-        """\
-dim=3, but the input (5, 3, 2) has axes 0 to 2
-  fix       dim=1, where the steps mostly are
-  more      python -m rnnkit explain verify-axis\
-"""
-    )
+def writes(m: Any, x: Tensor) -> Tensor:
+    """Write what the backward needs."""
+    y: Tensor = m.gru(x)[0].exp()
+    z = y * 2
+    y.detach().mul_(1)
+    return z + y
 
 
-def test_refused_output_axis() -> None:
-    """An axis that the output has not is refused."""
-    model = Model(lambda m, x: m.gru(x)[0].mean((1, 2)), gru=gru())
-
-    assert refused(model, numbers(SEQ, BATCH, FEATURE), dim=1) == snapshot(
-        """\
-the first output has no axis 1: its shape is (5,)
-  more      python -m rnnkit explain verify-axis\
-"""
-    )
-
-
-def test_refused_output() -> None:
-    """An output without axes is refused."""
-    model = Model(lambda m, x: m.gru(x)[0].mean(), gru=gru())
-
-    assert refused(model, numbers(SEQ, BATCH, FEATURE)) == snapshot(
-        """\
-the first output has no axis 0: its shape is ()
-  more      python -m rnnkit explain verify-axis\
-"""
-    )
+#: Models whose gradients do not show what they read.
+UNCERTAIN = {
+    "no gradient": model(torch.no_grad()(lambda m, x: m.gru(x)[0])),
+    "refuses": model(fails),
+    "backward fails": model(writes),
+    "tokens without an embedding": Model(
+        lambda m, x: m.gru(m.words.weight[x])[0], gru=gru(), words=WORDS
+    ),
+}
 
 
-def test_refused_packed_input() -> None:
-    """A packed input is refused with what to pass in its place."""
-    packed = nn.utils.rnn.pack_sequence([numbers(5, FEATURE), numbers(3, FEATURE)])
+@pytest.mark.parametrize("name", UNCERTAIN)
+def test_without_gradients(name: str) -> None:
+    """Without gradients, an empty cell is not called independence."""
+    given = tokens(2, SEQ) if "tokens" in name else X
+    found = rnnkit.dependency_map(UNCERTAIN[name], given, dim=1)
 
-    assert refused(gru(), packed) == snapshot(
-        """\
-a packed input has no batch axis to try: pass the padded batch and lengths
-  more      python -m rnnkit explain verify-packed\
-"""
-    )
+    assert found.finding == EARLIER
+    assert not found.is_certain
+    assert found.notes == {"·": "no change seen: independent, or forgotten"}
+
+
+def test_what_is_not_read() -> None:
+    """A model that reads only the first steps depends on no others, and that is certain."""
+    first = model(lambda m, x: m.gru(x[:, :5])[0], gru=forgetful())
+    found = rnnkit.dependency_map(first, numbers(2, 9, FEATURE), dim=1)
+
+    assert found.matrix.equal(torch.ones(5, 9, dtype=torch.bool).tril())
+    assert (found.faint, found.is_certain) == (None, True)
 
 
 def test_model_that_takes_nothing_else() -> None:
-    """A model that refuses whatever is changed is not mapped: its own error comes through."""
-    x = torch.randn(4, 5, 3)
+    """Of a model that refuses whatever is changed, its own error comes through."""
 
     def compute(m: Any, given: Tensor) -> Tensor:
-        if len(given) == len(x) and not torch.equal(given, x):
+        if len(given) == len(X) and not torch.equal(given, X):
             raise LookupError
         return m.gru(given)[0]
 
-    model = Model(compute, gru=nn.GRU(3, 4, batch_first=True))
     with pytest.raises(LookupError):
-        rnnkit.dependency_map(model, x)
+        rnnkit.dependency_map(model(compute), X)
+
+
+#: What is refused: the model, its inputs, the options, the argument, and the message.
+REFUSED: list[tuple[nn.Module, tuple[Any, ...], dict[str, int], str, Any]] = [
+    (gru(), (X,), {"dim": -4}, "dim", snapshot("dim=-4, but the input (5, 4, 3) has axes 0 to 2")),
+    (
+        gru(),
+        (X,),
+        {"out_dim": -4},
+        "out_dim",
+        snapshot("the first output has no axis -4: its shape is (5, 4, 6)"),
+    ),
+    (
+        model(lambda m, x: m.gru(x)[0].mean()),
+        (X,),
+        {},
+        "out_dim",
+        snapshot("the first output has no axis 0: its shape is ()"),
+    ),
+    (
+        gru(),
+        (X[:, :0],),
+        {"dim": 1},
+        "inputs",
+        snapshot("axis 1 is empty: the first input has shape (5, 0, 3)"),
+    ),
+    (gru(), (), {"dim": 1}, "inputs", snapshot("inputs must be tensors, got nothing")),
+    (
+        gru(),
+        (pack_sequence([X[0], X[1]]),),
+        {},
+        "inputs",
+        snapshot("a packed input has no batch axis to try: pass the padded batch and lengths"),
+    ),
+]
+
+
+def test_refused() -> None:
+    """What is said of an axis that is not there names the argument of this function."""
+    for made, inputs, options, argument, expected in REFUSED:
+        with pytest.raises(rnnkit.ArgumentError) as error:
+            rnnkit.dependency_map(made, *inputs, **options)
+        text, _, _ = str(error.value).partition("\n")
+        assert (error.value.argument, text) == (argument, expected)

@@ -1,0 +1,106 @@
+"""``DependencyMap.plot``: colors, labels, legend and title."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import matplotlib as mpl
+import pytest
+import torch
+from inline_snapshot import snapshot
+from matplotlib import pyplot as plt
+from matplotlib.colors import to_hex
+
+import rnnkit
+from rnnkit._diagnostics.picture import FORBIDDEN
+
+PAPER = "#00000000"
+
+
+@pytest.fixture(autouse=True)
+def _off_screen() -> Iterator[None]:
+    """Draw without a screen, and close what was drawn."""
+    mpl.use("Agg")
+    yield
+    plt.close("all")
+
+
+def triangle(size: int, every: int = 1, **options: Any) -> rnnkit.DependencyMap:
+    """Make a causal map."""
+    places = tuple(sorted({*range(0, size, every), size - 1}))
+    matrix = torch.ones(len(places), len(places), dtype=torch.bool).tril()
+    return rnnkit.DependencyMap(matrix, places, places, 0, 1, **options)
+
+
+def color(axes: Any, row: int, column: int) -> str:
+    """Return the color of a cell of a picture."""
+    (mesh,) = axes.collections
+    return to_hex(mesh.cmap(mesh.norm(mesh.get_array()))[row, column], keep_alpha=True)
+
+
+def legend(axes: Any) -> list[str]:
+    """Return what the legend of a picture says."""
+    return [text.get_text() for text in axes.get_legend().get_texts()]
+
+
+def test_what_is_forbidden() -> None:
+    """What a rule forbids is red and counted; what is independent has no color."""
+    axes = triangle(3).plot("independent")
+
+    assert color(axes, 2, 0) == f"{FORBIDDEN}ff"
+    assert color(axes, 0, 2) == PAPER
+    assert color(axes, 1, 1) not in (PAPER, color(axes, 2, 0))
+    assert legend(axes) == ["depends", "depends, and must not"]
+    assert axes.get_title() == snapshot("""\
+each depends on its own and
+earlier inputs
+3 forbidden\
+""")
+    assert (axes.get_xlabel(), axes.get_ylabel()) == snapshot(
+        ("input, index on axis 0", "output, index on axis 1")
+    )
+    axes = triangle(3).plot("causal")
+    assert f"{FORBIDDEN}ff" not in {color(axes, i, j) for i in range(3) for j in range(3)}
+    assert "forbidden" not in axes.get_title()
+
+
+def test_what_is_faint_or_uncertain() -> None:
+    """Both have a place in the legend; without a rule nothing is forbidden."""
+    faint = torch.zeros(3, 3, dtype=torch.bool)
+    faint[2, 0] = True
+    axes = triangle(3, faint=faint, is_certain=False).plot()
+
+    assert legend(axes) == ["depends", "depends, below rounding", "no change seen"]
+    assert len({color(axes, *place) for place in ((2, 0), (1, 1), (0, 2))}) == 3
+
+
+def test_many_rows_on_given_axes() -> None:
+    """Indices are left out where labels would collide; a long title is broken."""
+    _, given = plt.subplots()
+    axes = triangle(50, 2).plot(
+        title="the decoder of a model that reads its whole source", ax=given
+    )
+
+    assert axes is given
+    assert axes.get_title() == snapshot("""\
+the decoder of a model that reads
+its whole source\
+""")
+    assert axes.get_xlabel() == "input, index on axis 0,\nevery 2nd, and the last"
+    assert triangle(187, 6).plot().get_xlabel() == "input, index on axis 0,\nevery 6th"
+    # A tick is labelled with the index that stands there, which thinning has moved.
+    labels = [label.get_text() for label in axes.get_xticklabels()]
+    assert labels == ["0", "8", "16", "24", "32", "40", "48"]
+
+
+@pytest.mark.unhooked("beartype refuses it first")
+def test_refused_rule() -> None:
+    """A rule that there is not is refused, rather than taken for another."""
+    for act in ("forbidden", "plot"):
+        with pytest.raises(rnnkit.ArgumentError) as error:
+            getattr(triangle(3), act)("independant")
+
+        assert str(error.value) == snapshot("""\
+rule must be one of independent, causal, got 'independant'
+  more      python -m rnnkit explain map-rule\
+""")
+        assert error.value.argument == "rule"

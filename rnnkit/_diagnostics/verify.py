@@ -1,7 +1,7 @@
 """``verify``: the mistakes that no shape can show, found by which output depends on which input."""
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any, Literal
 
@@ -19,6 +19,7 @@ from rnnkit._diagnostics.batch import Batch, is_whole
 from rnnkit._diagnostics.compare import scales_by_range
 from rnnkit._diagnostics.isolation import EscapedError, Given, session
 from rnnkit._diagnostics.judge import DoubtError, judge
+from rnnkit._diagnostics.layouts import Swaps, read_seq_dim, swapped, swapping
 from rnnkit._diagnostics.lengths import read_lengths
 from rnnkit._diagnostics.probes.table import PROBES
 from rnnkit._diagnostics.report import (
@@ -41,7 +42,7 @@ def verify(
     kwargs: Mapping[str, Any] | None = None,
     call: Callable[..., Any] | None = None,
     batch_dim: int = 0,
-    seq_dim: int | None = None,
+    seq_dim: int | Mapping[Any, int] | None = None,
     out_seq_dim: int | None = None,
     causal: bool | Literal["strict"] = False,
     streaming: bool = False,
@@ -65,7 +66,8 @@ def verify(
         kwargs: what it is called with by keyword.
         call: calls the model, ``call(model, *inputs, **kwargs)``, if not as ``model(*inputs)``.
         batch_dim: the batch axis of the inputs.
-        seq_dim: the seq axis of the inputs; None for the other one of axes 0 and 1.
+        seq_dim: the seq axis of the inputs; None for the other one of axes 0 and 1; or, where they
+            differ, a dictionary by input, its position or its keyword.
         out_seq_dim: the seq axis of the first output; None if it has none, or the axis that is as
             long as the input's.
         causal: whether a step of the output may depend on no later step of the input; or
@@ -73,7 +75,7 @@ def verify(
         streaming: whether the whole sequence must give what its chunks give, the state that the
             model returned passed on.
         lengths: the samples' valid steps, ``(batch,)`` integers, where the inputs are padded; or a
-            dictionary of them by input, its position or its keyword.
+            dictionary of them by input, its position or its keyword; False or None for none.
         pad: whether the padding is after a sample (``"post"``) or before it.
         skip: probes to leave out, by name: repeatable, batch (and with it alone), alone, padding,
             causal, memory, coverage, use, gradient, streaming.
@@ -100,29 +102,27 @@ def verify(
       intended?  rnnkit.verify(..., skip=['batch'])
       more       python -m rnnkit explain batch
     """
-    _check_arguments(model, pad, skip, causal, streaming)
-    _check_call(call, kwargs)
-    check_dims(
-        "batch_dim",
-        batch_dim=batch_dim,
-        seq_dim=seq_dim,
-        out_seq_dim=out_seq_dim,
-    )
+    check_model("verify", model)
+    _check_choices(skip=skip, causal=causal, streaming=streaming, pad=pad, call=call, kwargs=kwargs)
+    check_dims("batch_dim", batch_dim=batch_dim, out_seq_dim=out_seq_dim)
     start = time.perf_counter()
-    given = Given(inputs, dict(kwargs or {}))
-    told = read_lengths(lengths, given)
+    given, is_wrapped = Given(inputs, dict(kwargs or {})), call is not None
+    seq_dim, swaps = read_seq_dim(seq_dim, given)
+    if swaps:
+        given, call = swapped(given, swaps), swapping(call, swaps)
+    told = read_lengths(None if lengths is False else lengths, given)
     whole = Batch(given, batch_dim, seq_dim, max(told.get(None, [0])))
     whole.lay(told)
     requested = {"causal": bool(causal), "streaming": streaming}
     probes = [name for name in PROBES if requested.get(name, True)]
     with session(model, call, given, "verify") as opened:
+        opened.is_wrapped = is_wrapped
         try:
             if len(whole.leaves) > 1:
                 infer_batch_axes(whole, opened.attempt)
             batch = whole.samples(whole.telling(SAMPLES))
             if batch.size < whole.size and opened.attempt(batch.tree()) is None:
-                # A model for one batch size is judged on a batch of that.
-                batch = whole
+                batch = whole  # a model for one batch size
             baseline = Baseline(
                 opened,
                 batch,
@@ -132,7 +132,7 @@ def verify(
                 twice="repeatable" not in skip,
             )
             report = baseline.report
-            report.axes = _layout(baseline)
+            report.axes = _layout(baseline, swaps)
             _probe(baseline, probes, skip)
         except EscapedError as error:
             report = Report()
@@ -148,7 +148,7 @@ def verify(
         if shared := opened.pristine.shared:
             note(report, f"not copied, but shared with the model: {', '.join(shared)}")
         report.passes = sum(one.passes for one in (opened, *opened.wider))
-    asked = requested | {"alone": lengths is not None}
+    asked = requested | {"alone": bool(told)}
     report.asked = [name for name, wanted in asked.items() if wanted and name not in skip]
     report.seconds = time.perf_counter() - start
     if report.findings and raises:
@@ -210,31 +210,27 @@ def _ask(baseline: Baseline, probe: Callable[[Baseline], str]) -> str:
     return probe(judge(baseline))
 
 
-def _check_arguments(model: Any, pad: Any, skip: Any, causal: Any, streaming: Any) -> None:
-    check_model("verify", model)
-    given = skip if isinstance(skip, tuple | list | set | frozenset) else [skip]
-    wrong = [name for name in given if not isinstance(name, str) or name not in PROBES]
-    if given is not skip and not wrong:  # one name instead of a list of names
-        wrong = [skip]
-    if wrong:
-        message = f"skip takes a list of probes by name, got {brief(wrong[0])}"
-        name = wrong[0].lower() if isinstance(wrong[0], str) else ""
-        similar = get_close_matches(name, PROBES, n=1)
+def _check_choices(**given: Any) -> None:
+    """Check the arguments of ``verify`` that are a choice, a function or a mapping."""
+    skip, causal, call, kwargs = (given[name] for name in ("skip", "causal", "call", "kwargs"))
+    listed = skip if isinstance(skip, tuple | list | set | frozenset) else [skip]
+    wrong = [name for name in listed if not isinstance(name, str) or name not in PROBES]
+    if wrong or listed is not skip:  # one name instead of a list of names
+        one = wrong[0] if wrong else skip
+        similar = get_close_matches(str(one).lower(), PROBES, n=1) if wrong else [skip]
         rows = [("fix", f"skip={similar!r}")] if similar else []
         rows.append(("probes", ", ".join(PROBES)))
+        message = f"skip takes a list of probes by name, got {brief(one)}"
         refusal(ArgumentError, "skip", message, "", *rows, code="verify-probes")
     if not isinstance(causal, bool) and causal != "strict":
         message = f"causal is True, False or 'strict', got {brief(causal)}"
         refusal(ArgumentError, "causal", message, code="verify-causal")
-    if not isinstance(streaming, bool):
-        message = f"streaming is True or False, got {brief(streaming)}"
+    if not isinstance(given["streaming"], bool):
+        message = f"streaming is True or False, got {brief(given['streaming'])}"
         refusal(ArgumentError, "streaming", message, code="verify-streaming")
-    if not isinstance(pad, str) or pad not in ("post", "pre"):
-        message = f"pad is 'post' or 'pre', got {brief(pad)}"
+    if not isinstance(given["pad"], str) or given["pad"] not in ("post", "pre"):
+        message = f"pad is 'post' or 'pre', got {brief(given['pad'])}"
         refusal(ArgumentError, "pad", message, code="verify-pad")
-
-
-def _check_call(call: Any, kwargs: Any) -> None:
     if call is not None and not callable(call):
         message = f"call is a function of the model and its inputs, got {brief(call)}"
         fix = ("fix", "call=lambda model, *inputs: model.encode(*inputs)")
@@ -245,40 +241,35 @@ def _check_call(call: Any, kwargs: Any) -> None:
         refusal(ArgumentError, "kwargs", message, "", fix, code="verify-kwargs")
 
 
-def _layout(baseline: Baseline) -> Layout:
+def _layout(baseline: Baseline, swaps: Swaps) -> Layout:
     """Return the axes of each input and output of a model, as they were found."""
     batch = baseline.batch
     # "seq" are the steps that are judged: other inputs may have steps of their own.
     steps = [batch.seq_dim if batch.has_steps(k) else None for k in range(len(batch.leaves))]
-    names = _input_names(batch)
-    found = _named(names, batch.leaves, {"batch": batch.axes, "seq": steps})
-    outputs = [baseline.name(index) for index in range(len(baseline.normal))]
-    axes = {"batch": baseline.axes, "seq": baseline.step_axes}
-    return found | _named(outputs, baseline.normal, axes)
-
-
-def _input_names(batch: Batch) -> list[str]:
-    flat = pytree.tree_flatten_with_path(batch.tree(), is_leaf=is_whole)[0]
-    paths: list[Any] = [path for path, _ in flat]
-    if sum(isinstance(leaf, Tensor) for leaf in batch.leaves) == 1:
-        return ["input" for _ in paths]
-    return [
-        f"input{pytree.keystr(path[1:])}"
-        if path[0].name == "args"
-        else f"{path[1].key}{pytree.keystr(path[2:])}"
-        for path in paths
+    paths: list[Any] = [
+        path for path, _ in pytree.tree_flatten_with_path(batch.tree(), is_whole)[0]
     ]
-
-
-def _named(
-    names: Iterable[str], leaves: Iterable[Any], axes: Mapping[str, list[int | None]]
-) -> Layout:
+    is_one = sum(isinstance(leaf, Tensor) for leaf in batch.leaves) == 1
     found: Layout = {}
-    for index, (name, leaf) in enumerate(zip(names, leaves, strict=True)):
-        if isinstance(leaf, Tensor) and leaf.dim():
-            parts: list[Axis] = list(leaf.shape)
-            for axis, where in axes.items():
-                if (at := where[index]) is not None:
-                    parts[at] = axis
-            found[name] = tuple(parts)
-    return found
+    for leaf, path, at, seq in zip(batch.leaves, paths, batch.axes, steps, strict=True):
+        key = path[1].idx if path[0].name == "args" else path[1].key
+        name = f"input{pytree.keystr(path[1:])}" if path[0].name == "args" else str(key)
+        name += "" if path[0].name == "args" else pytree.keystr(path[2:])
+        axes = _axes(leaf, at, seq)
+        if key in swaps and len(axes) > max(swaps[key]):
+            one, other = swaps[key]
+            axes[one], axes[other] = axes[other], axes[one]
+        found["input" if is_one else name] = tuple(axes)
+    for index, leaf in enumerate(baseline.normal):
+        axes = _axes(leaf, baseline.axes[index], baseline.step_axes[index])
+        found[baseline.name(index)] = tuple(axes)
+    return {name: axes for name, axes in found.items() if axes}
+
+
+def _axes(leaf: Any, batch: int | None, seq: int | None) -> list[Axis]:
+    """Return the axes of a tensor by name, or by size; none of anything else."""
+    axes: list[Axis] = list(leaf.shape) if isinstance(leaf, Tensor) else []
+    for name, at in (("batch", batch), ("seq", seq)):
+        if at is not None and axes:
+            axes[at] = name
+    return axes

@@ -77,7 +77,7 @@ output of step 2 depends on input of step 3 or later
   first      conv (Conv1d), output of call 0
   by         conv1d(1, 1, 1, 1)
   at         test_verify_places.py:...
-  fix        bidirectional=False; pad a convolution on the left, mask attention
+  fix        run no backward direction; pad a convolution on the left; mask attention
   intended?  rnnkit.verify(..., skip=['causal'])
   more       python -m rnnkit explain causal\
 """)
@@ -279,3 +279,21 @@ def test_write_into_a_part() -> None:
         return y
 
     assert re.search(r"\n  by +a write to an index\n", said(Model(compute, gru=gru())))
+
+
+def pooled(m: Any, x: Tensor, n: Tensor) -> Tensor:
+    """Take the mean of the valid steps, or of all of them."""
+    y, valid = m.one(x)[0], mask(n, x.shape[1]).unsqueeze(2)
+    return (y * valid).sum(1) / valid.sum(1) if m.masks else y.mean(1)
+
+
+@pytest.mark.parametrize("masks", [True, False])
+def test_backward_direction_that_starts_in_the_padding(masks: bool) -> None:
+    """It is named only if the sample returns the same without it."""
+    model = Model(pooled, one=gru(bidirectional=True))
+    model.masks = masks
+
+    message = said(model, PADDED, COUNTS, lengths=LENGTHS)
+
+    assert ("the backward direction of one starts in the padding" in message) == masks
+    assert ("padding is pooled, or read as the last step" in message) != masks

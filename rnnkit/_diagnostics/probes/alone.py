@@ -1,7 +1,9 @@
 """The probe *alone*: a sample by itself, and the samples in a different order."""
 
 from rnnkit._diagnostics.baseline import Baseline
+from rnnkit._diagnostics.causes import blame, confirmed, forward_only
 from rnnkit._diagnostics.compare import apart, far, is_number, largest
+from rnnkit._diagnostics.isolation import Watch
 from rnnkit._diagnostics.judge import for_other_sizes
 from rnnkit._diagnostics.kept import drawn_from
 from rnnkit._diagnostics.report import (
@@ -103,8 +105,29 @@ def _fail(baseline: Baseline, part: Part) -> None:
         padded = baseline.attempt(batch.samples([sample])) or []
         found = [one for one in parts(baseline, padded, [sample]) if one.output == index]
         if found and difference(baseline, found) is None:
-            rows.append(("cause", "padding is pooled, or read as the last step"))
+            rows += _cause(baseline, index, sample)
     fail("alone", f"{what}: {far(off)}", rows)
+
+
+def _cause(baseline: Baseline, index: int, sample: int) -> list[Line]:
+    """Blank the backward directions: if the sample then returns the same, they read the padding."""
+    batch, session = baseline.batch, baseline.session
+
+    def is_gone(watch: Watch) -> bool:
+        other, single = baseline.on(batch), batch.alone(sample, front=baseline.post)
+        runs = [session.attempt(one.tree(), watch=watch) for one in (batch, single)]
+        if runs[0] is None or runs[1] is None:
+            return False
+        other.normal = runs[0]
+        found = [part for part in parts(other, runs[1], [sample]) if part.output == index]
+        return bool(found) and difference(other, found) is None
+
+    modules = session.model.named_modules() if baseline.post else ()
+    names = [name for name, module in modules if getattr(module, "bidirectional", False)]
+    text = f"the backward direction of {', '.join(names) or 'the model'} starts in the padding"
+    fix = "pack_padded_sequence(x, lengths, ..., enforce_sorted=False), or rnnkit's lengths="
+    found = confirmed(blame(text, fix, forward_only), [names], is_gone)
+    return found or [("cause", "padding is pooled, or read as the last step")]
 
 
 def _are_right_if_sorted(baseline: Baseline, counts: list[int], index: int) -> bool:

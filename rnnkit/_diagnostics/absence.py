@@ -7,11 +7,11 @@ from typing import Any
 from rnnkit._base.errors import LeakError
 from rnnkit._diagnostics.baseline import Baseline
 from rnnkit._diagnostics.batch import Batch, length
-from rnnkit._diagnostics.changes import along, other_leaves, steps_from
+from rnnkit._diagnostics.changes import other_leaves, steps_from
 from rnnkit._diagnostics.compare import is_number, largest
 from rnnkit._diagnostics.isolation import EscapedError
 from rnnkit._diagnostics.lengths import is_binary
-from rnnkit._diagnostics.outputs import shape_of
+from rnnkit._diagnostics.outputs import along, shape_of
 from rnnkit._diagnostics.report import UnjudgedError
 
 

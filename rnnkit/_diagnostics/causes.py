@@ -9,7 +9,6 @@ from torch.nn import RNNBase
 from torch.utils import _pytree as pytree
 
 from rnnkit._diagnostics.events import Event
-from rnnkit._diagnostics.experiment import PerturbedRun
 from rnnkit._diagnostics.isolation import Watch
 from rnnkit._diagnostics.module_calls import (
     each_call,
@@ -27,6 +26,13 @@ Clean = Callable[[Tensor, Tensor, int], bool]
 
 #: What ``each_call`` does to the calls of a module.
 Change = Mapping[str, Callable[..., Any]]
+
+
+class Location(NamedTuple):
+    """A module, by its qualified name, and the rows of a message about it."""
+
+    module: str
+    rows: list[Line]
 
 
 class Cause(NamedTuple):
@@ -56,24 +62,6 @@ def confirmed(
     if cause is None or not any(is_gone(cause.undone(names)) for names in groups if names):
         return []
     return cause.rows
-
-
-def without_leak(perturbed: PerturbedRun, clean: Clean) -> Callable[[Watch], bool]:
-    """Return what says whether the judged outputs have no leak under hooks."""
-
-    def is_gone(watch: Watch) -> bool:
-        baseline, outputs = perturbed.baseline, perturbed.both(watch)
-        judged = [
-            clean(before, after, axis)
-            for index, axis in baseline.judged()
-            if outputs is not None and index < min(map(len, outputs))
-            for before, after in [(outputs[0][index], outputs[1][index])]
-            if isinstance(before, Tensor)
-            and before.shape == baseline.normal[index].shape == after.shape
-        ]
-        return bool(judged) and all(judged)
-
-    return is_gone
 
 
 def other_layout(given: Event, axis: int | None, loops: bool) -> Cause | None:

@@ -9,6 +9,7 @@ from torch.utils import _pytree as pytree
 
 from rnnkit._diagnostics.batch import Batch, is_whole
 from rnnkit._diagnostics.isolation import Given
+from rnnkit._diagnostics.outputs import along
 
 #: Whole numbers that torch stores, and hardly computes with.
 LIMITED = (torch.uint16, torch.uint32, torch.uint64)
@@ -61,13 +62,6 @@ def valid_mask(batch: Batch, *, post: bool) -> Tensor:
     step = torch.arange(steps, device="cpu")
     limit = torch.tensor(batch.counts or [steps] * batch.size, device="cpu").unsqueeze(1)
     return step < limit if post else step >= steps - limit
-
-
-def along(tensor: Tensor, axis: int, mask: Tensor) -> Tensor:
-    """Lay a mask of one axis along an axis of a tensor."""
-    shape = [1] * tensor.dim()
-    shape[axis] = -1
-    return mask.view(shape)
 
 
 def other_values(

@@ -13,12 +13,12 @@ from rnnkit._diagnostics.batch import Batch
 from rnnkit._diagnostics.causes import (
     Cause,
     Clean,
+    Location,
     clean_samples,
     clean_steps,
     confirmed,
     later_steps,
     other_layout,
-    without_leak,
 )
 from rnnkit._diagnostics.events import Event, record, record_steps
 from rnnkit._diagnostics.experiment import PerturbedRun
@@ -26,14 +26,6 @@ from rnnkit._diagnostics.isolation import Watch
 from rnnkit._diagnostics.judge import near
 from rnnkit._diagnostics.outputs import shape_of
 from rnnkit._diagnostics.report import Line
-
-
-class Location(NamedTuple):
-    """A module, by its qualified name, and the rows of a message about it."""
-
-    module: str
-    rows: list[Line]
-
 
 #: Whether a tensor shows the leak along an axis, before and after the change.
 Shows = Callable[[Tensor, Tensor, int], bool]
@@ -232,3 +224,21 @@ def _are_pairs(full: Any, fewer: Any) -> bool:
     """Return whether samples meet samples in a tensor: two of its axes have one less of them."""
     shapes = zip(shape_of(full) or (), shape_of(fewer) or (), strict=False)
     return [one - other for one, other in shapes if one != other] == [1, 1]
+
+
+def without_leak(perturbed: PerturbedRun, clean: Clean) -> Callable[[Watch], bool]:
+    """Return what says whether the judged outputs have no leak under hooks."""
+
+    def is_gone(watch: Watch) -> bool:
+        baseline, outputs = perturbed.baseline, perturbed.both(watch)
+        judged = [
+            clean(before, after, axis)
+            for index, axis in baseline.judged()
+            if outputs is not None and index < min(map(len, outputs))
+            for before, after in [(outputs[0][index], outputs[1][index])]
+            if isinstance(before, Tensor)
+            and before.shape == baseline.normal[index].shape == after.shape
+        ]
+        return bool(judged) and all(judged)
+
+    return is_gone

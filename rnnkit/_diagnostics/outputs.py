@@ -127,6 +127,13 @@ def same(one: Tensor, other: Tensor) -> bool:
     return torch.equal(one, other) or bool(((one == other) | (one.isnan() & other.isnan())).all())
 
 
+def along(tensor: Tensor, axis: int, mask: Tensor) -> Tensor:
+    """Lay a mask of one axis along an axis of a tensor."""
+    shape = [1] * tensor.dim()
+    shape[axis] = -1
+    return mask.view(shape)
+
+
 class Order(NamedTuple):
     """An output that holds the order of the others' samples; None if that is the input's order.
 

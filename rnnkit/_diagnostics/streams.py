@@ -12,13 +12,12 @@ from torch.utils import _pytree as pytree
 from rnnkit._diagnostics.baseline import Baseline, Take
 from rnnkit._diagnostics.batch import Batch, is_whole
 from rnnkit._diagnostics.carried import Carried
-from rnnkit._diagnostics.causes import Change, blame, confirmed, forward_only
+from rnnkit._diagnostics.causes import Change, Location, blame, confirmed, forward_only
 from rnnkit._diagnostics.changes import changed, steps_from
 from rnnkit._diagnostics.compare import alike, apart, is_number, largest
 from rnnkit._diagnostics.events import Event, record
 from rnnkit._diagnostics.isolation import Given, Watch
 from rnnkit._diagnostics.judge import agree, near, refuse_chance
-from rnnkit._diagnostics.locate import Location
 from rnnkit._diagnostics.module_calls import KINDS, from_state
 from rnnkit._diagnostics.report import FIXES, OTHER_OUTPUTS, Line, skip
 

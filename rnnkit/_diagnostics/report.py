@@ -29,16 +29,14 @@ SAMPLES, TRIES, ALONE, CUTS, MEMORIES, CALLS = 4, 12, 3, 3, 4, 4
 #: Why a probe that ``skip`` names was skipped.
 LEFT_OUT = "left out by the caller"
 
-#: A line of a message: its label, empty where it continues the one before, and its text.
+#: A line of a message: its label and its text.
 Line = tuple[str, str]
 
-#: An axis by its name, or its size if it has none.
+#: An axis by its name, or its size if it has none; those of each tensor, by what it is called.
 Axis = str | int
+Layout = dict[str, tuple[Axis, ...]]
 
 T = TypeVar("T")
-
-#: The axes of each tensor, by what a message calls it.
-Layout = dict[str, tuple[Axis, ...]]
 
 #: The probes that change the inputs, or the batch, and so judge what depends on what.
 JUDGING = ("batch", "alone", "padding", "causal", "memory", "streaming")
@@ -126,21 +124,17 @@ class Report:
         axes = [f"{name} ({', '.join(map(str, parts))})" for name, parts in self.axes.items()]
         rest = [f"and {len(axes) - SHOWN} more"] * (len(axes) > SHOWN)
         lines += [f"  axes  {', '.join([*axes[:SHOWN], *rest])}"] * bool(axes)
-        passes = count(self.passes, "forward pass", "forward passes")
-        cost = f"{self._counts()}; {passes}, {self.seconds:.2f} s"
-        return "\n".join([f"rnnkit.verify: {self._headline()} ({cost})", *lines])
-
-    __repr__ = __str__
-
-    def _counts(self) -> str:
         skipped = sum(c.detail == LEFT_OUT for c in self.checks)
         missing = sum(c.outcome == "skipped" for c in self.checks) - skipped
-        parts = [
-            count(len(self.checks) - skipped - missing, "probe judged", "probes judged"),
-            *[f"{skipped} skipped"] * bool(skipped),
-            *[f"{missing} not possible"] * bool(missing),
-        ]
-        return ", ".join(parts)
+        counts = [count(len(self.checks) - skipped - missing, "probe judged", "probes judged")]
+        counts += [f"{skipped} skipped"] * bool(skipped) + [f"{missing} not possible"] * bool(
+            missing
+        )
+        cost = f"{count(self.passes, 'forward pass', 'forward passes')}, {self.seconds:.2f} s"
+        head = f"rnnkit.verify: {self._headline()} ({', '.join(counts)}; {cost})"
+        return "\n".join([head, *lines])
+
+    __repr__ = __str__
 
     def _headline(self) -> str:
         if self.findings:
@@ -170,14 +164,14 @@ def skip(reason: str) -> NoReturn:
 def all_judged(probe: Callable[[T], str], given: Iterable[T]) -> str:
     """Run a probe on each of several; skip it if none can be judged, as the first one says."""
     held: list[str] = []
-    reasons: list[UnjudgedError] = []
+    reason: UnjudgedError | None = None
     for one in given:
         try:
             held.append(probe(one))
         except UnjudgedError as error:
-            reasons.append(error)
-    if not held:
-        raise reasons[0]
+            reason = reason or error
+    if not held and reason is not None:
+        raise reason
     return held[0]
 
 

@@ -3,47 +3,39 @@
 import subprocess
 import sys
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
+from inline_snapshot import snapshot
+from torch import Tensor, nn
 
 import rnnkit
 import rnnkit.testing
-from tests.diagnostics.models_of_users import TWINS
+from tests.diagnostics.corpus.forward import X
+from tests.diagnostics.small import gru
 
 
 def test_finding_is_a_failure() -> None:
-    """What is found fails a test as an assertion does, with the text of ``verify``."""
-    twin = TWINS["batch_first forgotten"]
-    model = twin.make(torch.nn, False)
+    """What is found fails a test as an assertion does, with the text of ``verify``, in the test."""
+    wrong = gru(batch_first=False)
     with pytest.raises(AssertionError) as error:
-        rnnkit.testing.assert_no_leak(model, *twin.inputs())
+        rnnkit.testing.assert_no_leak(wrong, X)
+    (helper,) = [entry for entry in error.traceback if entry.name == "assert_no_leak"]
+    assert helper.ishidden(error)
 
-    assert type(error.value) is rnnkit.LeakError
     with pytest.raises(rnnkit.LeakError) as same:
-        rnnkit.verify(model, *twin.inputs())
+        rnnkit.verify(wrong, X)
+    assert type(error.value) is rnnkit.LeakError
     assert str(error.value) == str(same.value)
 
 
 def test_right_model() -> None:
     """A right model passes, and the report is returned; options are those of ``verify``."""
-    twin = TWINS["bidirectional language model"]
-    report = rnnkit.testing.assert_no_leak(
-        twin.make(torch.nn, True), *twin.inputs(), causal=True, skip=["use"]
-    )
+    report = rnnkit.testing.assert_no_leak(gru(), X, causal=True, skip=["use"])
 
     assert "causal" in report.checked
     assert "use" not in report.checked
-
-
-def test_traceback_ends_in_the_test() -> None:
-    """The frame of the helper is one that pytest leaves out."""
-    twin = TWINS["never advanced"]
-    with pytest.raises(rnnkit.LeakError) as error:
-        rnnkit.testing.assert_no_leak(twin.make(torch.nn, False), *twin.inputs())
-
-    (helper,) = [entry for entry in error.traceback if entry.name == "assert_no_leak"]
-    assert helper.ishidden(error)
 
 
 #: Wrong calls; the name of the last function that a traceback shows: the caller's, or torch's.
@@ -60,14 +52,14 @@ WRONG: dict[str, tuple[Callable[[], object], str]] = {
 
 
 @pytest.mark.unhooked("the annotation refuses it first")
-@pytest.mark.parametrize(("act", "last"), WRONG.values(), ids=WRONG)
-def test_traceback_of_ours_shows_no_frame_of_ours(act: Callable[[], object], last: str) -> None:
+def test_traceback_of_ours_shows_no_frame_of_ours() -> None:
     """Whoever reads of an error of ours wants the line that called."""
-    with pytest.raises(rnnkit.RnnkitError) as error:
-        act()
+    for act, last in WRONG.values():
+        with pytest.raises(rnnkit.RnnkitError) as error:
+            act()
 
-    shown = [entry for entry in error.traceback if not entry.ishidden(error)]
-    assert shown[-1].name == last
+        shown = [entry for entry in error.traceback if not entry.ishidden(error)]
+        assert shown[-1].name == last
 
 
 @pytest.mark.unhooked("the annotation asks for a module that has a first state")
@@ -87,12 +79,61 @@ def test_traceback_of_another_error_is_whole() -> None:
 @pytest.mark.slow
 def test_it_needs_no_test_runner() -> None:
     """Neither pytest nor an optional extra is imported with it."""
-    code = (
-        "import sys, rnnkit.testing; "
-        "print({'pytest', 'hypothesis', 'matplotlib'} & set(sys.modules))"
-    )
+    names = "{'pytest', 'hypothesis', 'matplotlib'}"
+    code = f"import sys, rnnkit.testing; print({names} & set(sys.modules))"
     run = subprocess.run(  # noqa: S603 - our own line
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
 
     assert run.stdout == "set()\n"
+
+
+class Tagger(nn.Module):
+    """A module whose step is a method."""
+
+    def __init__(self) -> None:
+        """Make a layer."""
+        super().__init__()
+        self.gru, self.drop = gru(), nn.Dropout(0.5)
+
+    def step(self, x: Tensor, state: Any) -> Any:
+        """Run a chunk."""
+        output, state = self.gru(self.drop(x), state)
+        return output, state
+
+
+def test_function_of_a_chunk_and_a_state() -> None:
+    """A method of a module is a step like a function; the module runs as in eval mode."""
+    tagger = Tagger()
+    rnnkit.testing.assert_streams(tagger.step, X, seq_dim=1)
+    assert tagger.training
+
+    layer = gru()
+    with pytest.raises(rnnkit.LeakError) as error:
+        rnnkit.testing.assert_streams(lambda x, _: layer(x), X, seq_dim=1)
+    assert "in chunks of 3 and 4" in str(error.value)
+
+
+def test_step_that_takes_no_chunk() -> None:
+    """A function that cannot be judged fails a test, which says why."""
+    layer = gru()
+
+    def step(x: Tensor, state: Any) -> Any:
+        assert x.shape[1] == 7
+        return layer(x, state)
+
+    with pytest.raises(AssertionError) as error:
+        rnnkit.testing.assert_streams(step, X, seq_dim=1)
+    assert str(error.value) == snapshot(
+        "streaming was not judged: the model does not take a chunk of 3 of 7 steps"
+    )
+
+
+def test_step_that_draws() -> None:
+    """Random numbers of a function's own are told in a note."""
+    layer = gru()
+    with pytest.raises(rnnkit.LeakError) as error:
+        rnnkit.testing.assert_streams(
+            lambda x, state: layer(nn.functional.dropout(x, 0.5), state), X, seq_dim=1
+        )
+    assert "step draws random numbers" in str(error.value)

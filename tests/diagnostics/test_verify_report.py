@@ -1,6 +1,9 @@
-"""What ``verify`` reports, skips and refuses."""
+"""What ``verify`` reports, how it calls a model, and what becomes of what is found."""
 
+import random
 import re
+import sys
+import threading
 from typing import Any
 
 import pytest
@@ -9,20 +12,12 @@ from inline_snapshot import snapshot
 from torch import Tensor, nn
 
 import rnnkit
-from tests.diagnostics.models_of_users import (
-    BATCH,
-    FEATURE,
-    LENGTHS,
-    SEQ,
-    TWINS,
-    Model,
-    mask,
-    numbers,
-    padded,
-    reason,
-    tokens,
-)
+from rnnkit.testing import assert_no_leak
+from tests.diagnostics.corpus.forward import X, model
+from tests.diagnostics.models_of_users import mask, numbers, padded, tokens
 from tests.diagnostics.small import gru
+
+PADDED, COUNTS = padded()
 
 
 def text(report: rnnkit.Report) -> str:
@@ -32,12 +27,16 @@ def text(report: rnnkit.Report) -> str:
 
 @pytest.mark.unhooked("beartype draws what it looks at of a list: a run more")
 def test_report() -> None:
-    """A report has a line for each probe."""
-    twin = TWINS["pooled padding"]
-    report = rnnkit.verify(twin.make(nn, True), *twin.inputs(), **twin.options)
+    """A report has a line for each probe, and what it costs."""
+
+    def forward(m: Any, x: Tensor, n: Tensor) -> Tensor:
+        y: Tensor = m.gru(x)[0] * mask(n, x.shape[1]).unsqueeze(2)
+        return y.sum(1) / n.unsqueeze(1)
+
+    report = rnnkit.verify(model(forward, gru=gru()), PADDED, COUNTS, lengths=COUNTS)
 
     assert text(report) == snapshot("""\
-rnnkit.verify: no leak found (8 probes judged; 19 forward passes, ... s)
+rnnkit.verify: no leak found (8 probes judged; 24 forward passes, ... s)
   ok  repeatable  twice the same input, twice the same output
   ok  batch       4 samples, each on its own
   ok  alone       a sample alone, cut to its length, gives what it gives in the batch
@@ -46,7 +45,7 @@ rnnkit.verify: no leak found (8 probes judged; 19 forward passes, ... s)
   ok  coverage    6 of 7 steps, each reaches an output
   ok  use         outputs and states of 1 layer call
   ok  gradient    each recurrent module gets a gradient
-  axes  input[0] (batch, seq, 3), input[1] (batch), output (batch, 2)\
+  axes  input[0] (batch, seq, 3), input[1] (batch), output (batch, 6)\
 """)
     assert repr(report) == str(report)
     assert report.seconds > 0
@@ -54,7 +53,7 @@ rnnkit.verify: no leak found (8 probes judged; 19 forward passes, ... s)
 
 @pytest.mark.unhooked("beartype draws what it looks at of a list: a run more")
 def test_report_of_what_was_skipped() -> None:
-    """What cannot be tried stands in the report with its reason."""
+    """What cannot be tried stands in the report with its reason; a report of nothing is one, too."""
     report = rnnkit.verify(nn.Linear(3, 2), numbers(1, 3), causal=True, skip=["repeatable"])
 
     assert text(report) == snapshot("""\
@@ -70,141 +69,9 @@ rnnkit.verify: nothing was judged: the batch has one sample; give two or more (1
   --  gradient    no module with a state ran
   axes  input (batch, seq), output (batch, 2)\
 """)
-
-
-def test_fixed_batch_size() -> None:
-    """A model that cannot run on one sample is judged by the other probes."""
-
-    def compute(m: Any, x: Tensor) -> Tensor:
-        return m.gru(x, torch.zeros(1, BATCH, 6))[0]
-
-    report = rnnkit.verify(Model(compute, gru=gru()), numbers(BATCH, SEQ, FEATURE))
-
-    assert reason(report, "alone") == snapshot(
-        "the model does not run on one sample: RuntimeError: Expected hidden size (1, 1, 6), got [1, 4, 6]"
+    assert str(rnnkit.Report()) == snapshot(
+        "rnnkit.verify: nothing was judged (0 probes judged; 0 forward passes, 0.00 s)"
     )
-    assert {"batch", "memory", "repeatable"} <= set(report.checked)
-
-
-def test_fixed_large_batch_size() -> None:
-    """A model that runs on its own batch size alone is tried on all of the batch."""
-
-    def compute(m: Any, x: Tensor) -> Tensor:
-        return m.gru(x, torch.zeros(1, 80, 6))[0]
-
-    report = rnnkit.verify(Model(compute, gru=gru()), numbers(80, SEQ, FEATURE))
-
-    assert {"batch", "memory", "repeatable"} <= set(report.checked)
-    assert report.passes < 40
-
-
-def test_scalar_output() -> None:
-    """A loss has no axis to judge, which is said."""
-    report = rnnkit.verify(
-        Model(lambda m, x: m.gru(x)[0].mean(), gru=gru()), numbers(BATCH, SEQ, FEATURE)
-    )
-
-    assert reason(report, "batch") == snapshot("no output follows the batch")
-    assert report.checked == ["repeatable", "use", "gradient"]
-
-
-def test_lost_batch_axis() -> None:
-    """A squeeze that takes the batch axis with it is noted."""
-    model = Model(lambda m, x: m.gru(x)[1].squeeze(), gru=gru())
-
-    assert rnnkit.verify(model, numbers(BATCH, SEQ, FEATURE)).notes == snapshot(
-        ["a batch of one has lost its batch axis: output (6,)"]
-    )
-
-
-def test_padding_unknown() -> None:
-    """A model that is told no lengths is not blamed for reading what it knows by its value."""
-
-    def compute(m: Any, x: Tensor) -> Tensor:
-        valid = (x != 0).any(-1, keepdim=True)
-        return (m.gru(x)[0] * valid).sum(1) / valid.sum(1)
-
-    report = rnnkit.verify(Model(compute, gru=gru()), padded()[0], lengths=LENGTHS)
-
-    assert reason(report, "padding") == snapshot(
-        "the model gets no lengths: it may know padding by its value"
-    )
-    assert "alone" in report.checked
-
-
-def test_padding_beside_a_mask() -> None:
-    """A mask of booleans is no sequence of tokens: the padding is tried."""
-
-    def compute(m: Any, x: Tensor, valid: Tensor) -> Tensor:
-        return m.gru(x)[0] * valid.unsqueeze(-1)
-
-    x, lengths = padded()
-    report = rnnkit.verify(Model(compute, gru=gru()), x, mask(lengths), lengths=LENGTHS)
-
-    assert "padding" in report.checked
-
-
-def test_padding_read() -> None:
-    """Padding that is read shows in the padding probe, where samples are not run alone."""
-    twin = TWINS["pooled padding"]
-    with pytest.raises(rnnkit.LeakError) as error:
-        rnnkit.verify(twin.make(nn, False), *twin.inputs(), **twin.options, skip=["alone"])
-
-    assert str(error.value) == snapshot("""\
-output of sample 0 depends on what is beyond its length of 3 steps
-  fix        mask what is beyond each length before it is pooled or passed on, or pack it
-  intended?  rnnkit.verify(..., skip=['padding'])
-  more       python -m rnnkit explain padding\
-""")
-
-
-def test_padding_in_front() -> None:
-    """Padding may be before a sample, and is then found there."""
-
-    def compute(m: Any, x: Tensor, valid: Tensor) -> Tensor:
-        h = x.new_zeros(len(x), 6)
-        for x_t, now in zip(x.unbind(1), valid.unbind(1), strict=True):
-            h = torch.where(now.unsqueeze(1), m.cell(x_t, h), h)
-        return h
-
-    x, lengths = padded()
-    model, turned = Model(compute, cell=nn.GRUCell(FEATURE, 6)), mask(lengths).flip(1)
-    report = rnnkit.verify(model, x.flip(1), turned, lengths=LENGTHS, pad="pre")
-    assert "alone" in report.checked
-
-    with pytest.raises(rnnkit.LeakError) as error:
-        rnnkit.verify(gru(), x.flip(1), lengths=LENGTHS, pad="pre")
-    assert error.value.probe == "alone"
-
-
-@pytest.mark.parametrize("dim", [0, 1])
-def test_model_that_ignores_its_input(dim: int) -> None:
-    """A model without a recurrent module is not asked to remember, as a loop of its own is not."""
-    report = rnnkit.verify(nn.Linear(3, 2), numbers(4, 5, 3), batch_dim=dim)
-
-    assert reason(report, "memory") == snapshot(
-        "no module has a state; a loop over functions is not seen"
-    )
-
-
-def test_exception_of_the_model() -> None:
-    """What the model raises on the batch as it is reaches the caller."""
-    with pytest.raises(RuntimeError, match=r"input.size\(-1\) must be equal to input_size"):
-        rnnkit.verify(gru(), numbers(BATCH, SEQ, 5))
-
-
-def test_tokens_are_replaced_by_tokens() -> None:
-    """A model of few tokens is never given one that the batch has not."""
-    seen: set[int] = set()
-
-    def compute(m: Any, x: Tensor) -> Tensor:
-        seen.update(x.flatten().tolist())
-        return m.gru(m.embed(x))[0]
-
-    x = tokens(BATCH, SEQ)
-    rnnkit.verify(Model(compute, embed=nn.Embedding(11, FEATURE), gru=gru()), x, causal=True)
-
-    assert seen == set(x.flatten().tolist())
 
 
 class Named(nn.Module):
@@ -232,3 +99,189 @@ def test_axes_that_were_found() -> None:
     assert str(report).splitlines()[-1] == snapshot(
         "  axes  input[0] (batch, seq, 3), input[1][0] (batch, 4), bias (1, 7, 4), output['steps'] (batch, seq, 4), output['h1'] (1, batch, 4), output['h2'] (1, batch, 4), output['h3'] (1, batch, 4), output['h4'] (1, batch, 4), and 3 more"
     )
+
+
+class Keyword(nn.Module):
+    """A model that takes its input by keyword, and has a method of its own."""
+
+    def __init__(self, **options: Any) -> None:
+        """Make the layer."""
+        super().__init__()
+        self.gru = gru(**options)
+
+    def forward(self, *, x: Tensor, scale: float = 1.0) -> Tensor:
+        """Run."""
+        y: Tensor = self.gru(x)[0]
+        return scale * y
+
+    def encode(self, x: Tensor) -> Tensor:
+        """Return the last state."""
+        h: Tensor = self.gru(x)[1][0]
+        return h
+
+
+def test_ways_to_call_a_model() -> None:
+    """What a model takes by keyword is changed, too, and it may be called by another method."""
+    named = {"x": X, "scale": 2.0}
+    assert "causal" in rnnkit.verify(Keyword(), kwargs=named, causal=True).checked
+    with pytest.raises(rnnkit.LeakError, match="batch_first=True"):
+        rnnkit.verify(Keyword(batch_first=False), kwargs=named)
+
+    assert "batch" in rnnkit.verify(Keyword(), X, call=lambda m, x: m.encode(x)).checked
+    with pytest.raises(rnnkit.LeakError, match="depends on input of sample"):
+        rnnkit.verify(Keyword(), X, call=lambda m, x: m(x=x.transpose(0, 1)))
+
+
+def test_all_that_is_found() -> None:
+    """All findings stand in a report, if they are not raised; the message of the first lists the others."""
+
+    def forward(m: Any, x: Tensor) -> Tensor:
+        first, state = m.one(x)
+        y: Tensor = m.two(x + x.mean(0), state)[0][:, -1:] + first
+        return y
+
+    wrong = model(forward, one=gru(), two=gru())
+    report = rnnkit.verify(wrong, X, causal=True, raises=False)
+    assert [error.probe for error in report.findings] == ["batch", "causal"]
+    assert str(report).partition(" (")[0] == "rnnkit.verify: 2 findings"
+    with pytest.raises(rnnkit.LeakError) as error:
+        rnnkit.verify(wrong, X, causal=True)
+
+    assert re.sub(r"\.py:\d+", ".py:...", str(error.value)) == snapshot("""\
+output of sample 1 depends on input of sample 0
+  first      two (GRU), input of call 0
+  cause      between the output of one and the input of two
+  by         add
+  at         test_verify_report.py:...
+  intended?  rnnkit.verify(..., skip=['batch'])
+  also       causal: output of step 0 depends on input of step 3 or later
+  more       python -m rnnkit explain batch\
+""")
+    assert rnnkit.verify(wrong, X, skip=["batch"]).judged  # as the message says
+
+
+def test_a_test_fails_where_something_was_not_judged() -> None:
+    """What was asked for and could not be judged fails a test; who leaves it out knows that."""
+    last = model(lambda m, x: m.gru(x)[1][0], gru=gru())
+    with pytest.raises(AssertionError, match="causal was not judged: no output has the steps"):
+        assert_no_leak(last, X, causal=True)
+    assert_no_leak(last, X)
+
+    loss = model(lambda m, x: m.gru(x)[0].mean(), gru=gru())
+    with pytest.raises(AssertionError, match="nothing was judged: no output follows the batch"):
+        assert_no_leak(loss, X)
+    assert not assert_no_leak(loss, X, skip=["batch"]).judged
+
+
+def test_exceptions_of_the_model() -> None:
+    """What the model raises on the batch as it is reaches the caller, with a note where that helps."""
+    with pytest.raises(RuntimeError, match=r"input.size\(-1\) must be equal to input_size"):
+        rnnkit.verify(gru(), numbers(4, 7, 5))
+
+    def forward(m: Any, x: Tensor) -> Tensor:
+        x = x.detach().requires_grad_()
+        return torch.autograd.grad(m.gru(x)[0].square().sum(), x)[0]
+
+    with pytest.raises(RuntimeError, match="does not require grad") as error:
+        rnnkit.verify(model(forward, gru=gru()), X)
+    assert error.value.__notes__ == snapshot(
+        [
+            "rnnkit.verify runs the model without gradients: what is differentiated inside of forward belongs under torch.enable_grad()"
+        ]
+    )
+
+
+@pytest.mark.parametrize(
+    "x",
+    [
+        tokens(4, 7),
+        nn.functional.one_hot(tokens(4, 7)),
+        nn.functional.one_hot(tokens(4, 7)).float(),
+        tokens(4, 7) % 2 == 0,
+        (tokens(4, 7) % 2).to(torch.bfloat16),
+    ],
+    ids=["tokens", "one-hot", "one-hot floats", "flags", "half"],
+)
+def test_rows_that_occur(x: Tensor) -> None:
+    """A model of categories is given no row of features that the batch has not."""
+    rows = {tuple(row) for row in x.reshape(28, -1).tolist()}
+    strange: list[Any] = []
+
+    def forward(m: Any, x: Tensor) -> Tensor:
+        given = x.reshape(x.shape[0] * x.shape[1], -1).tolist()
+        strange.extend(row for row in given if tuple(row) not in rows and row[0] == row[0])
+        y: Tensor = m.gru(m.embed(x.long().reshape(*x.shape[:2], -1)).sum(2))[0]
+        return y
+
+    rnnkit.verify(model(forward, embed=nn.Embedding(11, 3), gru=gru()), x, skip=["coverage"])
+    assert strange == []
+
+
+def cause(draw: Any) -> str:
+    """Verify a model that is not repeatable; return the line that says why."""
+    with pytest.raises(rnnkit.LeakError) as error:
+        rnnkit.verify(model(lambda m, x: m.gru(x)[0] + draw(), gru=gru()), X)
+    return str(error.value).splitlines()[1].removeprefix("  cause").strip()
+
+
+def test_sources_of_chance(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Random numbers are looked for without NumPy, and on a GPU that is in use."""
+    with monkeypatch.context() as without:
+        without.setitem(sys.modules, "numpy", None)
+        assert cause(random.random) == "forward draws random numbers (random)"
+
+    state = [torch.zeros(1)]
+    # Beside another thread, which an earlier test may have left, verify listens to operations.
+    monkeypatch.setattr(threading, "active_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_rng_state_all", lambda: [state[0].clone()])
+    monkeypatch.setattr(torch.cuda, "set_rng_state_all", lambda new: state.__setitem__(0, new[0]))
+
+    def draw() -> Tensor:
+        state[0] = state[0] + 1
+        return state[0]
+
+    assert cause(draw) == "forward draws random numbers (torch.cuda)"
+
+
+def masked(m: Any, x: Tensor, n: Tensor) -> Tensor:
+    """Run, and leave out what is beyond a length."""
+    y: Tensor = m.gru(x)[0] * (torch.arange(x.shape[1]) < n.unsqueeze(1)).unsqueeze(2)
+    return y
+
+
+LABELS, LENGTHS = torch.arange(4), torch.tensor([7, 2, 5, 3])
+
+#: A loader's batch, what is computed of its parts, and what is typed for it.
+LOADED: dict[str, tuple[Any, Any, str]] = {
+    "all parts": (masked, (X, LENGTHS), "*batch"),
+    "one part": (lambda m, x: m.gru(x)[0], [X], "*batch"),
+    "with labels": (lambda m, x: m.gru(x)[0], [X, LABELS], "batch[0]"),
+    "lengths, with labels": (masked, [X, LENGTHS, LABELS], "*batch[:2]"),
+}
+
+#: Lists that a layer does not take, nor their parts as a batch.
+UNTAKEN: dict[str, tuple[Any, ...]] = {
+    "parts that do not run": ([LABELS, X],),
+    "two batches": ([X, LABELS], [X, LABELS]),
+    "sequences of several lengths": ([X[0], X[1, :3]],),
+    "many sequences": ([X[0]] * 9,),
+}
+
+
+@pytest.mark.parametrize("tool", ["verify", "trace", "dependency_map"])
+def test_batch_of_a_loader(tool: str) -> None:
+    """A batch that was given as one input is refused with what to type; other lists are the model's."""
+    run = getattr(rnnkit, tool)
+    for compute, batch, typed in LOADED.values():
+        made = model(compute, gru=gru())
+        with pytest.raises(rnnkit.ArgumentError) as error:
+            run(made, batch)
+        (fix,) = re.findall(r"^  fix +(.*)$", str(error.value), re.MULTILINE)
+        assert fix.startswith(f"rnnkit.{tool}(model, {typed})")
+        assert eval(fix.partition(", if")[0], {"rnnkit": rnnkit, "model": made, "batch": batch})  # noqa: S307
+    for lists in UNTAKEN.values():
+        with pytest.raises((TypeError, AttributeError)) as raised:
+            run(model(lambda m, x: m.gru(x)[0], gru=gru()), *lists)
+        assert not isinstance(raised.value, rnnkit.RnnkitError)
+    assert run(model(lambda m, xs: m.gru(xs[0] + xs[1])[0], gru=gru()), [X, X])

@@ -1,4 +1,4 @@
-"""What a case of the corpus is."""
+"""What a case of the corpus is, and how one is written."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -32,6 +32,9 @@ class Case:
         ask: the probe has to be asked for.
         missed: why nothing finds it.
         is_pair: whether there is a wrong one.
+        is_judged: whether any dependency of the right one can be judged.
+        seeds: how many draws of the weights have the same outcome, which the tests try.
+        file: the file of the corpus that it stands in.
     """
 
     name: str
@@ -40,6 +43,9 @@ class Case:
     ask: bool = False
     missed: str = ""
     is_pair: bool = True
+    is_judged: bool = True
+    seeds: int = 1
+    file: str = ""
 
 
 #: All cases, in the order of their files.
@@ -50,7 +56,7 @@ def mistake(probe: str = "", *, ask: bool = False, missed: str = "") -> Callable
     """Register a pair, and by which probe it is found, or why it is missed."""
 
     def register(make: Make) -> Make:
-        CASES.append(Case(make.__name__, make, probe, ask, missed))
+        CASES.append(Case(make.__name__, make, probe, ask, missed, file=file_of(make)))
         return make
 
     return register
@@ -58,8 +64,13 @@ def mistake(probe: str = "", *, ask: bool = False, missed: str = "") -> Callable
 
 def right(make: Callable[[ModuleType], Subject]) -> Callable[[ModuleType], Subject]:
     """Register a model that is right."""
-    CASES.append(Case(make.__name__, lambda nn, _: make(nn), is_pair=False))
+    CASES.append(Case(make.__name__, lambda nn, _: make(nn), is_pair=False, file=file_of(make)))
     return make
+
+
+def file_of(function: Any) -> str:
+    """Return the file of the corpus that a function stands in."""
+    return str(function.__module__).rpartition(".")[2]
 
 
 class Net(nn.Module):

@@ -1,0 +1,218 @@
+"""Steps that read later ones: in layers, in further inputs, and in outputs of other lengths."""
+
+import torch
+from torch.nn import functional
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+from tests.diagnostics.corpus.forward import (
+    WRONG,
+    X,
+    embedding,
+    fine,
+    gru,
+    gru_cell,
+    linear,
+    pair,
+    part,
+)
+from tests.diagnostics.models_of_users import numbers, tokens
+
+TIMES = numbers(4, 7).abs().cumsum(1)
+SHORT, LONG = torch.tensor([3, 5, 2, 4, 9]), numbers(5, 9, 3)
+
+
+@pair("causal", gru=gru(bidirectional=WRONG), causal=True)
+def output_without_steps_beside(m, x):
+    """An output that has no steps is no obstacle to the cause in one that has."""
+    y = m.gru(x)[0]
+    return y, y.mean((1, 2))
+
+
+@pair("causal", conv=part("Conv1d", 3, 4, 3), causal=True)
+def convolution_around_a_step(m, x):
+    """A convolution reads two steps before its own; or one before and one after, without a cause made up."""
+    return m.conv(functional.pad(x.mT, (2, 0) if m.right else (1, 1))).mT
+
+
+@pair("causal", wide=linear(3, 5), gru=gru(8), causal=True)
+def scaled_by_all_steps(m, x):
+    """Each step is divided by the mean of the steps so far; or of all, before anything is embedded."""
+    mean = x.abs().cumsum(1) if m.right else x.abs().mean(1, keepdim=True)
+    y = x / mean
+    return m.gru(torch.cat([m.wide(x), y], 2))[0]
+
+
+@pair("causal", cell=gru_cell(), causal=True)
+def mean_in_a_loop(m, x):
+    """A loop over a cell, given the mean of all steps as well: no single call has a step."""
+    state, outputs = None, []
+    for x_t in x.unbind(1):
+        state = m.cell(x_t if m.right else x_t + x.mean(1), state)
+        outputs.append(state)
+    return torch.stack(outputs, 1)
+
+
+@pair("causal", one=gru(), two=gru(3, 3, bidirectional=True), inputs=(X, X + 1), causal=True)
+def input_through_which_it_happens(m, a, b):
+    """Of two inputs with steps, the one that shows a later step is named."""
+    y = m.two(b)[0]
+    return m.one(a)[0] + (y[..., [0, 1, 2, 0, 1, 2]] if m.right else y)
+
+
+@pair("causal", gru=gru(6, bidirectional=WRONG), inputs=(X, X), causal=True)
+def both_inputs_look_ahead(m, x, y):
+    """Where each of several inputs shows it, none is named."""
+    return m.gru(torch.cat([x, y], 2))[0]
+
+
+def until(m, x, times, ahead):
+    """Let a state decay until the time of a step that is so far ahead."""
+    h, outputs = x.new_zeros(len(x), 6), []
+    for t in range(x.shape[1]):
+        since = times[:, min(t + ahead, times.shape[1] - 1)] - times[:, max(t - 1, 0)]
+        h = m.cell(x[:, t], h * torch.exp(-since).unsqueeze(1))
+        outputs.append(m.head(h))
+    return torch.stack(outputs, 1)
+
+
+@pair("causal", cell=gru_cell(), head=linear(6, 2), inputs=(X, TIMES), causal=True)
+def time_of_a_later_step(m, x, times):
+    """A state decays until the time of its step; or of the step three later, of another input."""
+    return until(m, x, times, 0 if m.right else 3)
+
+
+@pair("causal", cell=gru_cell(), head=linear(6, 2), inputs=(X, numbers(4, 7, 3)), causal=True)
+def action_of_the_last_step(m, x, actions):
+    """The action of the step before is read; before the first, none, or by an index of -1 the last."""
+    h, outputs = x.new_zeros(len(x), 6), []
+    for t in range(x.shape[1]):
+        h = m.cell(x[:, t] + actions[:, t - 1] * (t > 0 or not m.right), h)
+        outputs.append(m.head(h))
+    return torch.stack(outputs, 1)
+
+
+VALID = torch.ones(4, 7, dtype=torch.bool)
+
+
+@fine(cell=gru_cell(), head=linear(6, 2), inputs=(X, torch.ones(4, 7)), causal=True)
+def times_that_are_all_alike(m, x, times):
+    """An input that has no other values to try is left out."""
+    return until(m, x, times, 3)
+
+
+@fine(cell=gru_cell(), head=linear(6, 2), inputs=(X, TIMES), causal=True)
+def times_that_belong_to_the_input(m, x, times):
+    """A model that takes other times with another input only is judged without them."""
+    if torch.equal(x, X) and not torch.equal(times, TIMES):
+        raise RuntimeError
+    return until(m, x, times, 0)
+
+
+#: How a decoder reads a source that is as long as the target by chance.
+WHOLE = {
+    "first state": lambda m, y, x: m.decoder(y, m.encoder(x)[1])[0],
+    "first output": lambda m, y, x: functional.pad(
+        m.decoder(y[:, :-1], m.encoder(x)[1])[0], (0, 0, 1, 0)
+    ),
+    "attention": lambda m, y, x: attended(m.decoder(y)[0], m.encoder(x)[0]),
+}
+
+
+def attended(y, memory):
+    """Add what is read of a memory."""
+    return (y @ memory.mT).softmax(2) @ memory + y
+
+
+for name, read in WHOLE.items():
+    fine(
+        name=f"source read as a whole: {name}",
+        encoder=gru(),
+        decoder=gru(),
+        inputs=(X, numbers(4, 7, 3)),
+        causal=True,
+    )(read)
+
+
+@pair(
+    "causal",
+    embed=embedding(11, 3),
+    encoder=gru(bidirectional=WRONG),
+    decoder=gru(bidirectional=WRONG),
+    inputs=(tokens(4, 7), tokens(4, 5) % 7),
+    causal=True,
+)
+def decoder_of_another_length(m, source, target):
+    """A decoder may read all of its source: it is the target's steps that are judged."""
+    return m.decoder(m.embed(target), m.encoder(m.embed(source))[1])[0]
+
+
+@pair("causal", gru=gru(), causal="strict")
+def target_that_is_not_shifted(m, x):
+    """With ``causal="strict"``, a step may not read its own target either."""
+    return m.gru(functional.pad(x[:, :-1], (0, 0, 1, 0)) if m.right else x)[0]
+
+
+@pair("causal", encoder=gru(), decoder=gru(), inputs=(X, numbers(4, 5, 3)), causal="strict")
+def target_of_a_decoder(m, x, y):
+    """Where the first input is a source, it is the target's own step that must not be read."""
+    shifted = functional.pad(y[:, :-1], (0, 0, 1, 0))
+    return m.decoder(shifted if m.right else y, m.encoder(x)[1])[0]
+
+
+@fine(one=gru(), other=gru(bidirectional=True), causal=True)
+def later_output_that_reads_all(m, x):
+    """A later output may read all steps, as an encoder's does: it is noted."""
+    return m.one(x)[0], m.other(x)[0]
+
+
+@fine(one=gru(), other=gru(), causal=True)
+def outputs_that_are_both_judged(m, x):
+    """Of several outputs, those that were judged are named."""
+    return m.one(x)[0], m.other(x)[0]
+
+
+KINDS = functional.one_hot(tokens(4, 7) % 7, 7).float()
+
+
+@pair("causal", gru=gru(), embed=embedding(7, 3), inputs=(KINDS,), causal=True)
+def rows_that_are_features(m, x):
+    """Tokens are read off one-hot features by the last axis; or by the steps: as many rows."""
+    return m.gru(m.embed(x.argmax(2 if m.right else 1)))[0]
+
+
+#: Right models of which no output has the steps of the input.
+WITHOUT_STEPS = {
+    "frames of a wave": (lambda m, x: m.gru(m.conv(x).mT)[0], numbers(4, 1, 9), {"seq_dim": 2}),
+    "by variable": (lambda m, x: m.head(x.mT).mT, numbers(4, 7, 7), {}),
+}
+for name, (forward, x, told) in WITHOUT_STEPS.items():
+    used = forward.__code__.co_names
+    parts = {"gru": gru(), "conv": part("Conv1d", 1, 3, 3, stride=3), "head": linear(7, 3)}
+    fine(
+        name=f"causal without steps: {name}",
+        inputs=(x,),
+        causal=True,
+        **told,
+        **{key: value for key, value in parts.items() if key in used},
+    )(forward)
+
+
+@pair(
+    "causal",
+    gru=gru(bidirectional=WRONG),
+    inputs=(LONG[:4], SHORT[:4]),
+    causal=True,
+    lengths=SHORT[:4],
+    out_seq_dim=1,
+)
+def trimmed_output_that_looks_ahead(m, x, lengths):
+    """Told where its steps are, an output as long as the longest sample is judged as any other."""
+    packed = pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False)
+    return pad_packed_sequence(m.gru(packed)[0], batch_first=True)[0]
+
+
+@fine(gru=gru(), causal=True, out_seq_dim=1, judged=False)
+def steps_that_waver(m, x):
+    """An output that has another shape for other values is not judged step by step."""
+    width = int(1e6 * x.abs().sum()) % 977 + 1
+    return m.gru(x)[0].mean(2, keepdim=True) * torch.ones(width)

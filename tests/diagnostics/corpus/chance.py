@@ -1,0 +1,213 @@
+"""The same input twice: chance, what a model keeps, and values that steer a computation."""
+
+import random
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional
+from torch.nn.utils.rnn import pack_padded_sequence
+
+from tests.diagnostics.corpus.forward import embedding, fine, gru, linear, lstm, pair, part
+from tests.diagnostics.models_of_users import mask, numbers, tokens
+
+TWICE = {"skip": ["repeatable"]}
+
+#: What a forward draws, by where it is drawn.
+DRAWS = {
+    "torch": lambda x: x + torch.rand(1),
+    "numpy": lambda x: x + np.random.rand(),
+    "random": lambda x: x + random.random(),
+    "torch and numpy": lambda x: x + torch.rand(1) + np.random.rand(),
+    "dropout": lambda x: functional.dropout(x, 0.5, training=True),
+}
+for name, draw in DRAWS.items():
+
+    @pair("repeatable", name=f"random numbers of {name}", gru=gru())
+    def drawing(m, x, draw=draw):
+        """Random numbers in eval mode are named by where they come from, and are no leak."""
+        y = m.gru(x)[0]
+        return y if m.right else draw(y)
+
+
+@pair("repeatable", gru=gru(), own=torch.Generator)
+def generator_of_the_model(m, x):
+    """Random numbers of a generator that the model holds are named by it."""
+    noise = 0 if m.right else torch.randn(1, generator=m.own)
+    return m.gru(x)[0] + noise
+
+
+@fine(gru=gru(), skip=["repeatable"])
+def dropout_that_is_meant(m, x):
+    """So it is with dropout."""
+    return functional.dropout(m.gru(x)[0], 0.5, training=True)
+
+
+@pair(
+    "repeatable",
+    lstm=lstm(batch_first=False),
+    state=lambda: None,
+    inputs=(numbers(7, 4, 3),),
+    batch_dim=1,
+)
+def kept_state(m, x):
+    """Each batch starts afresh; or from the state of the one before."""
+    output, state = m.lstm(x, None if m.right else m.state)
+    m.state = tuple(part.detach() for part in state)
+    return output
+
+
+def counted(m, _):
+    """Count the calls."""
+    m.calls += 1
+    return m.calls
+
+
+def in_place(m, _):
+    """Write into a buffer of a module inside."""
+    m.inner.running_mean += 1
+    return m.inner.running_mean
+
+
+def many(m, _):
+    """Keep this and that."""
+    m.a, m.b, m.c, m.d = (getattr(m, name, 0) + 1 for name in "abcd")
+    return m.a
+
+
+def in_a_list(m, x):
+    """Keep what was seen."""
+    m.seen.append(x)
+    return len(m.seen)
+
+
+def shown_and_random(m, _):
+    """Keep what was seen last, which is of no account, and draw random numbers."""
+    m.last = torch.rand(1)
+    return m.last
+
+
+KEEPING = {
+    "a number": (counted, {"calls": lambda: 1}),
+    "a buffer": (in_place, {"inner": part("BatchNorm1d", 6)}),
+    "this and that": (many, {name: (lambda: 1) for name in "abcd"}),
+    "a list": (in_a_list, {"seen": list}),
+    "what is of no account": (shown_and_random, {"last": lambda: None}),
+    "a number, and random numbers": (
+        lambda m, x: counted(m, x) + torch.rand(1),
+        {"calls": lambda: 1},
+    ),
+}
+for name, (keep, parts) in KEEPING.items():
+
+    @pair("repeatable", name=f"kept: {name}", gru=gru(), **parts)
+    def keeping(m, x, keep=keep):
+        """What a model keeps is named as its author would write it."""
+        return m.gru(x)[0] + (0 if m.right else keep(m, x))
+
+
+CALLS: list[int] = []
+
+
+@pair("repeatable", gru=gru(), skip=["batch"])
+def kept_elsewhere(m, x):
+    """What a model keeps outside of itself cannot be named."""
+    CALLS.append(1)
+    return m.gru(x)[0] + (0 if m.right else len(CALLS))
+
+
+@pair("repeatable", gru=gru(), seen=list)
+def more_outputs_the_second_time(m, x):
+    """More outputs the second time are another output."""
+    m.seen.append(m.gru(x)[0])
+    return m.seen[:1] if m.right else list(m.seen)
+
+
+TURNS: list[int] = []
+
+
+@pair("batch", gru=gru(), causal=True)
+def rounding_the_second_time(m, x):
+    """Kernels that add in no fixed order are no chance; a leak beside them is found."""
+    TURNS.append(1)
+    y = m.gru(x)[0] * (1 + len(TURNS) % 2 * torch.finfo(x.dtype).eps)
+    return (y if m.right else y + x.sum()), len(x), y.argmax(2)
+
+
+@pair("alone", gru=gru(), skip=["repeatable"])
+def size_of_the_batch(m, x):
+    """What a sample has in the batch only is a finding of its own."""
+    return m.gru(x)[0] * (1 if m.right else len(x))
+
+
+# Values that steer a computation: other samples then round otherwise, which is no leak.
+
+
+def packed(m, x, lengths):
+    """Classify by the end states of a layer over packed samples."""
+    given = pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False)
+    return m.head(torch.cat([*m.layer(given)[1][0]], 1))
+
+
+LENGTHS = torch.tensor([10, 3, 7, 1, 9, 4, 2, 6])
+WORDS = tokens(8, 10) * mask(LENGTHS, 10)
+FEW = WORDS.sign() * (WORDS % 3 + 1)
+SERIES = numbers(5, 7, 3)
+PADDED = SERIES * mask(torch.tensor([7, 3, 5, 1, 6])).unsqueeze(2)
+BOTH = {"layer": lstm(8, 8, bidirectional=True), "head": linear(16, 4)}
+
+
+@fine(embed=embedding(20, 8, padding_idx=0), inputs=(FEW,), seeds=6, **BOTH)
+def lengths_counted_in_tokens(m, x):
+    """Lengths are counted in tokens of few kinds."""
+    return packed(m, m.embed(x), (x != 0).sum(1))
+
+
+def positive(x):
+    """Count the steps whose first feature is above zero."""
+    return (x[..., 0] > 0).sum(1).clamp(min=1)
+
+
+@pair("batch", layer=lstm(3, 33, bidirectional=True), head=linear(66, 4), inputs=(SERIES,), seeds=6)
+def lengths_that_the_content_decides(m, x):
+    """As many steps are read as are positive; a leak beside is found."""
+    y = packed(m, x, positive(x))
+    return y if m.right else y + y.mean(0)
+
+
+@pair("batch", layer=lstm(3, 8, bidirectional=True), head=linear(16, 4), inputs=(SERIES,))
+def count_of_the_others(m, x):
+    """A count of others is a leak, too, in integers, where other operations run."""
+    y = (packed(m, x, positive(x)) > 0).long()
+    return y if m.right else y + positive(x).sum()
+
+
+@fine(
+    gru=gru(3, 32),
+    wide=linear(32, 64),
+    one=linear(32, 8),
+    other=linear(64, 8),
+    inputs=(SERIES,),
+    seeds=6,
+)
+def experts_chosen_by_value(m, x):
+    """Each step is sent to one of two experts, by its value."""
+    y = m.gru(x)[0]
+    chosen = y[..., 0] > 0
+    z = m.one(y)
+    z[chosen] = m.other(torch.relu(m.wide(y[chosen])))
+    return z
+
+
+@fine(
+    embed=embedding(20, 8, padding_idx=0),
+    encoder=lambda: nn.TransformerEncoder(
+        nn.TransformerEncoderLayer(8, 2, 16, batch_first=True), 2
+    ),
+    head=linear(8, 4),
+    inputs=(WORDS,),
+    seeds=6,
+)
+def padding_that_is_not_attended_to(m, x):
+    """Attention to what is no padding: torch has a fast way, that it does not take under watch."""
+    return m.head(m.encoder(m.embed(x), src_key_padding_mask=x == 0)[:, 0])

@@ -1,0 +1,116 @@
+"""Cases in short: the forward of a model; its parts, inputs and options are in the decorator.
+
+``m.right`` tells the right one of a pair from the wrong one, in a forward; among the options of a
+part, ``RIGHT`` is True in the right one, and ``WRONG`` in the wrong one. What is no class of
+``torch.nn`` is a function that makes it.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from types import ModuleType
+from typing import Any, NamedTuple
+
+import torch
+
+from tests.diagnostics.corpus.case import CASES, Case, Subject, file_of
+from tests.diagnostics.models_of_users import numbers
+
+RIGHT, WRONG = object(), object()
+
+#: What a model is given if nothing else is said: four samples of seven steps.
+X = numbers(4, 7, 3)
+
+
+class Part(NamedTuple):
+    """A module of a model, made when the library, and which one of a pair, are known."""
+
+    kind: str
+    args: tuple[Any, ...]
+    options: dict[str, Any]
+
+    def made(self, nn: ModuleType, is_right: bool) -> torch.nn.Module:
+        """Make it."""
+        told = {id(RIGHT): is_right, id(WRONG): not is_right}
+        args = [told.get(id(value), value) for value in self.args]
+        options = {name: told.get(id(value), value) for name, value in self.options.items()}
+        module: torch.nn.Module = getattr(nn, self.kind)(*args, **options)
+        return module
+
+
+def part(kind: str, *args: Any, **options: Any) -> Part:
+    """Return a part of any class of ``torch.nn``."""
+    return Part(kind, args, options)
+
+
+def _layer(kind: str, width: int = 3, hidden: int = 6, **options: Any) -> Part:
+    return Part(kind, (width, hidden), {"batch_first": True, **options})
+
+
+def _cell(kind: str, width: int = 3, hidden: int = 6) -> Part:
+    return Part(kind, (width, hidden), {})
+
+
+gru, lstm, rnn = (partial(_layer, kind) for kind in ("GRU", "LSTM", "RNN"))
+gru_cell, lstm_cell = (partial(_cell, kind) for kind in ("GRUCell", "LSTMCell"))
+linear, embedding = partial(part, "Linear"), partial(part, "Embedding")
+
+
+def model(forward: Callable[..., Any], **attributes: Any) -> torch.nn.Module:
+    """Make a model of a forward and its attributes."""
+    made = type(forward.__name__, (torch.nn.Module,), {"forward": forward})()
+    for name, value in attributes.items():
+        setattr(made, name, value)
+    return made
+
+
+#: Arguments of ``verify``; what else a case names is a part of its model.
+OPTIONS = {
+    *[
+        "batch_dim",
+        "seq_dim",
+        "out_seq_dim",
+        "causal",
+        "streaming",
+        "lengths",
+        "pad",
+        "skip",
+        "kwargs",
+    ]
+}
+
+
+def pair(probe: str = "", *, missed: str = "", **told: Any) -> Callable[[Any], Any]:
+    """Register a forward that is right or wrong by ``m.right``, or by its parts; return it."""
+    return _entry({"probe": probe, "missed": missed}, **told)
+
+
+def fine(**told: Any) -> Callable[[Any], Any]:
+    """Register a forward that is right, or of which nothing can be judged; return it."""
+    return _entry({"is_pair": False}, **told)
+
+
+def _entry(
+    facts: dict[str, Any],
+    *,
+    inputs: tuple[Any, ...] = (X,),
+    name: str = "",
+    judged: bool = True,
+    seeds: int = 1,
+    **told: Any,
+) -> Callable[[Any], Any]:
+    options = {key: value for key, value in told.items() if key in OPTIONS}
+    parts = {key: value for key, value in told.items() if key not in OPTIONS}
+
+    def register(forward: Any) -> Any:
+        def make(nn: ModuleType, is_right: bool) -> Subject:
+            made = {
+                key: value.made(nn, is_right) if isinstance(value, Part) else value()
+                for key, value in parts.items()
+            }
+            return Subject(model(forward, **made, right=is_right), inputs, options)
+
+        more = {"is_judged": judged, "seeds": seeds, "file": file_of(forward)}
+        CASES.append(Case(name or forward.__name__, make, **facts, **more))
+        return forward
+
+    return register

@@ -1,0 +1,294 @@
+"""Inputs and outputs of every kind: what is judged of them, and what is said where nothing is."""
+
+from collections import UserDict
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.distributions import Categorical, Independent, Normal
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+import rnnkit
+from tests.diagnostics.corpus.forward import (
+    RIGHT,
+    WRONG,
+    X,
+    embedding,
+    fine,
+    gru,
+    gru_cell,
+    linear,
+    pair,
+    part,
+)
+from tests.diagnostics.models_of_users import LENGTHS, numbers, padded
+
+PADDED, COUNTS = padded()
+CAUSAL = {"causal": True}
+SQUARE = numbers(4, 4, 3)
+
+
+@dataclass
+class Parts:
+    """What a model returns."""
+
+    scores: Any
+    tags: Any = None
+
+
+#: What a model makes of an output that reads later steps by mistake.
+OUTPUTS = {
+    "steps first": lambda y: y.transpose(0, 1),
+    "no features": lambda y: y.sum(2),
+    "a tuple of steps": lambda y: y.unbind(1),
+    "one step less": lambda y: y[:, :-1],
+    "numbers of Python beside": lambda y: (y, y.argmax(2).tolist(), len(y)),
+    "lists of unequal lengths beside": lambda y: (y, [[0] * (k + 1) for k in range(len(y))]),
+    "an array": lambda y: (y.numpy(), np.array(["a"])),
+    "a sparse tensor beside": lambda y: (y, y.relu().to_sparse()),
+    "eight bits beside": lambda y: (y, torch.quantize_per_tensor(y.detach(), 0.01, 0, torch.qint8)),
+    "a distribution": lambda y: Categorical(logits=y),
+    "a distribution of distributions": lambda y: Independent(Normal(y, y.exp()), 1),
+    "a dataclass": lambda y: Parts(y, y.argmax(2).tolist()),
+    "a mapping": lambda y: UserDict(scores=Parts(y), loss=None),
+    "a generator beside": lambda y: (y, (k for k in range(3))),
+    "nothing beside": lambda y: {"scores": y, "loss": None, "size": []},
+}
+for name, wrap in OUTPUTS.items():
+
+    @pair("causal", name=f"output: {name}", gru=gru(bidirectional=WRONG), causal=True)
+    def returning(m, x, wrap=wrap):
+        """An output of any kind is judged, causality too, and a mistake is found in it."""
+        return wrap(m.gru(x)[0])
+
+
+@pair("batch", gru=gru(batch_first=RIGHT))
+def numbers_before_the_output(m, x):
+    """Numbers of Python before the first tensor are no obstacle."""
+    y = m.gru(x)[0]
+    return [0.5] * len(y), y
+
+
+COUNTED = torch.tensor([7, 2, 5, 3])
+
+#: Tensors of which each is a sample, and no batch that became steps.
+LISTS = {
+    "of their lengths": lambda y, n: [one[:k] for one, k in zip(y, n, strict=True)],
+    "in a dictionary": lambda y, n: {"all": [y[k, :count] for k, count in enumerate(n)]},
+    "of single steps": lambda y, _: [one[: len(one) // (k + 1)] for k, one in enumerate(y)],
+}
+for name, listed in LISTS.items():
+
+    @fine(
+        name=f"samples in a list: {name}",
+        gru=gru(),
+        inputs=(X, COUNTED),
+        lengths=COUNTED,
+        judged=False,
+    )
+    def returned(m, x, n, listed=listed):
+        """An output for each sample is not judged, and said."""
+        return listed(m.gru(x)[0], n.tolist())
+
+
+#: Models whose outputs, or inputs beside, are strange, and that are right.
+STRANGE = {
+    "an output for each sample": (
+        lambda m, x: {f"{k}": y[: 1 + k] for k, y in enumerate(m.gru(x)[0].mean(2))},
+        (X,),
+        {},
+    ),
+    "nothing": (lambda m, x: None, (X,), CAUSAL),
+    "a loss": (lambda m, x: m.gru(x)[0].mean(), (X,), {}),
+    "an object": (lambda m, x: type("Any", (), {"y": m.gru(x)[0]})(), (X,), {}),
+    "one axis of rows": (lambda m, x: m.gru(x)[0].flatten(0, 1).mean(1), (X,), {}),
+    "steps of one size": (lambda m, x: m.gru(x.view(-1, 7, 3))[0].mean(0), (X,), {}),
+    "an output without numbers": (lambda m, x: m.gru(x)[0].to("meta"), (X,), {}),
+    "an output without numbers beside": (lambda m, x: (m.gru(x)[0], x.to("meta")), (X,), {}),
+    "more outputs for NaN": (lambda m, x: (m.gru(x)[0],) * (1 + bool(x.isnan().any())), (X,), {}),
+    "static numbers beside": (
+        lambda m, x, one, more: m.gru(x)[1][0] + one + more.sum(1, keepdim=True),
+        (X, numbers(4, 1), numbers(4, 5)),
+        CAUSAL,
+    ),
+    "one token everywhere beside": (
+        lambda m, x, y: m.gru(m.words(x)[..., :3] + y)[0],
+        (torch.zeros(4, 7, dtype=torch.long), X),
+        {"causal": "strict"},
+    ),
+    "a cell that reads itself": (
+        lambda m, x: m.cell((h := m.cell(m.gru(x)[1][0], m.gru(x)[1][0])), h),
+        (X,),
+        {},
+    ),
+    "as wide as the steps": (
+        lambda m, x, s: m.gru(x)[0] + m.wide(s).unsqueeze(1),
+        (X, numbers(4, 7) + 1),
+        {},
+    ),
+    "flags that are no mask": (
+        lambda m, x, flags: m.gru(x * (1 - flags.unsqueeze(2)))[0],
+        (X, torch.tensor([[0, 1, 0, 0, 1, 0, 0]] * 4).float()),
+        {},
+    ),
+    "a state of one sample": (
+        lambda m, x, h: m.gru(x, h)[0],
+        (numbers(1, 7, 3), numbers(1, 1, 6)),
+        {},
+    ),
+    "a state as many layers as samples": (
+        lambda m, x, h: m.deep(x, h)[0],
+        (X, numbers(4, 4, 6)),
+        {},
+    ),
+    "one step, causal": (lambda m, x: m.gru(x)[0], (numbers(4, 1, 3),), CAUSAL),
+    "no number": (lambda m, x: m.gru(x)[0], (torch.full((4, 7, 3), torch.nan),), {}),
+    "one token everywhere": (
+        lambda m, x: m.gru(m.words(x)[..., :3])[0],
+        (torch.zeros(5, 7, dtype=torch.long),),
+        CAUSAL,
+    ),
+    "one large batch size": (
+        lambda m, x: m.gru(x, torch.zeros(1, 80, 6))[0],
+        (numbers(80, 7, 3),),
+        {},
+    ),
+}
+PARTS = {
+    "gru": gru(),
+    "words": embedding(11, 6),
+    "cell": gru_cell(6),
+    "wide": linear(7, 6),
+    "four": linear(6, 4),
+    "deep": gru(num_layers=4),
+}
+UNJUDGED = {"an output for each sample", "nothing", "a loss", "an object", "one axis of rows"} | {
+    "steps of one size",
+    "an output without numbers",
+    "a state of one sample",
+}
+for name, (forward, inputs, options) in STRANGE.items():
+    parts = {key: made for key, made in PARTS.items() if key in forward.__code__.co_names}
+    fine(name=f"strange: {name}", inputs=inputs, **options, judged=name not in UNJUDGED, **parts)(
+        forward
+    )
+
+
+@fine(gru=gru(), inputs=(numbers(14, 3), numbers(1, 2, 6)), judged=False)
+def batch_and_seq_on_one_axis(m, x, h):
+    """Of input in which batch and seq are one axis, nothing is said."""
+    y, h = m.gru(x.view(h.shape[1], -1, 3), h)
+    return y.flatten(0, 1), h
+
+
+def policy(steps, envs):
+    """Return the inputs of a policy: what it sees, its states, and masks."""
+    return numbers(steps, envs, 2), numbers(envs, 6), numbers(steps, envs)
+
+
+for steps, envs in ((8, 4), (6, 6)):
+
+    @pair(
+        "batch",
+        name=f"policy of {steps} steps and {envs} states",
+        gru=gru(batch_first=False),
+        inputs=policy(steps, envs),
+        batch_dim=1,
+    )
+    def act(m, x, hxs, masks):
+        """A policy on (steps * envs, feature) reads from the state how many environments there are."""
+        steps, envs = x.shape[:2]
+        rows = torch.cat([x.flatten(0, 1), masks.reshape(-1, 1)], 1)
+        told, seen = len(rows) // len(hxs), len(hxs)
+        rows = rows.view(told, seen, -1) if m.right else rows.view(seen, told, -1).transpose(0, 1)
+        return m.gru(rows, hxs.unsqueeze(0))[0].reshape(steps, envs, -1)
+
+
+WEIGHTS = {
+    "each step": (lambda m, x, w: m.gru(x)[0] * w.unsqueeze(1), (2,), 2),
+    "each step and feature": (lambda m, x, w: m.gru(x * w)[0], (3, 2), 3),
+}
+for name, (forward, shape, steps) in WEIGHTS.items():
+    fine(
+        name=f"as many weights as two samples: {name}",
+        gru=gru(2),
+        inputs=(numbers(2, steps, 2), numbers(*shape)),
+    )(forward)
+
+
+@fine(gru=gru(), inputs=(numbers(2, 7, 3), numbers(1, 2, 6)))
+def state_of_two_samples(m, x, hx):
+    """A model that takes no three samples is judged by one, as it can be."""
+    assert len(x) < 3
+    return m.gru(x, hx)[0]
+
+
+@fine(
+    attend=part("MultiheadAttention", 8, 2, batch_first=True),
+    wide=linear(3, 8),
+    inputs=(SQUARE, torch.full((4, 4), -torch.inf).triu(1)),
+    causal=True,
+)
+def mask_over_steps(m, x, later):
+    """A mask over steps, as many as samples, has no batch."""
+    y = m.wide(x)
+    return y + m.attend(y, y, y, attn_mask=later, need_weights=False)[0]
+
+
+LAST = torch.tensor([10, 4, 3, 7])
+
+
+@fine(gru=gru(), head=linear(9, 2), inputs=(numbers(4, 3), numbers(4, 10, 3), LAST), lengths=LAST)
+def static_input_first(m, s, x, n):
+    """What does not change from step to step may come first."""
+    return m.head(torch.cat([s, m.gru(x)[0][torch.arange(len(x)), n - 1]], 1))
+
+
+LONGEST_LAST = torch.tensor([2, 3, 1, 4])
+
+
+@fine(gru=gru(), inputs=(SQUARE, LONGEST_LAST), lengths=LONGEST_LAST, seeds=3)
+def padded_again_with_the_steps_first(m, x, n):
+    """A square batch, the longest last, is padded again with the steps first."""
+    packed = pack_padded_sequence(x, n, batch_first=True, enforce_sorted=False)
+    return pad_packed_sequence(m.gru(packed)[0])[0]
+
+
+@fine(
+    lstm=lambda: rnnkit.LSTM(3, 6, num_layers=2, bidirectional=True),
+    inputs=(PADDED.transpose(0, 1), COUNTS),
+    batch_dim=1,
+    lengths=LENGTHS,
+)
+def lengths_of_rnnkit(m, x, n):
+    """A layer that takes lengths, steps first, and returns its state as one."""
+    return m.lstm(x, lengths=n)
+
+
+@fine(inner=lambda: torch.compile(nn.GRU(3, 6, batch_first=True), backend="eager"))
+def compiled_layer(m, x):
+    """A layer that is compiled."""
+    return m.inner(x)[0]
+
+
+@fine(gru=gru(3, 1), inputs=(numbers(4, 6, 5, 3),), seq_dim=2)
+def layout_in_memory(m, x):
+    """A model may view what it is given: what is replaced is in memory as before."""
+    return m.gru(x.view(-1, 5, 3))[0][:, -1].view(-1, 6)
+
+
+@fine(gru=gru(), seeds=3)
+def rows_that_values_pick(m, x):
+    """As many rows as samples or steps, by chance, are neither."""
+    y = m.gru(x)[0]
+    return y, y[x[..., 0] > 0][:4], y[x[..., 0] > 0]
+
+
+@fine(gru=gru())
+def batch_that_changes_shapes(m, x):
+    """A sample whose change gives outputs of other shapes is not counted as one on its own."""
+    y = m.gru(x)[0]
+    same = bool((x[-1] == X[3]).all()) or len(x) < 4
+    return y if same else torch.cat([y, y], dim=2)

@@ -1,0 +1,222 @@
+"""Samples that are mixed up: axes in another order, views, and functions over the wrong axis."""
+
+import torch
+from beartype import beartype
+from jaxtyping import Float, jaxtyped
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+from tests.diagnostics.corpus.case import Subject, mistake
+from tests.diagnostics.corpus.forward import RIGHT, X, fine, gru, linear, lstm, pair, part, rnn
+from tests.diagnostics.models_of_users import numbers, padded
+
+PADDED, LENGTHS = padded()
+SQUARE, LONGEST_LAST = numbers(4, 4, 3), torch.tensor([2, 3, 1, 4])
+
+
+@pair("batch", lstm=lstm(batch_first=RIGHT), head=linear(6, 2), inputs=(numbers(5, 5, 3),))
+def batch_first_forgotten(m, x):
+    """A layer reads (batch, seq, feature) as it lies; or as (seq, batch, feature), in a square."""
+    return m.head(m.lstm(x)[0])
+
+
+@pair("batch", gru=gru(num_layers=2), head=linear(12, 2))
+def viewed_state(m, x):
+    """The states of both layers side by side: transposed first; or viewed as they lie."""
+    _, h_n = m.gru(x)
+    return m.head((h_n.transpose(0, 1) if m.right else h_n).reshape(len(x), -1))
+
+
+@pair("batch", norm=part("LayerNorm", 3), rnn=rnn(batch_first=False), head=linear(6, 2))
+def viewed_input(m, x):
+    """The batch is brought into the layer's order by a transpose; or by a view."""
+    batch, seq, feature = x.shape
+    turned = x.transpose(0, 1) if m.right else x.view(seq, batch, feature)
+    return m.head(m.rnn(m.norm(turned))[0][-1])
+
+
+@pair("batch", lstm=lstm(1), whole=lstm(7), head=linear(6, 1), inputs=(numbers(4, 7),))
+def windows_as_one_sequence(m, x):
+    """A matrix has a window of a series in each row: a batch of series; or one sequence."""
+    return m.head(m.lstm(x.unsqueeze(-1))[0][:, -1] if m.right else m.whole(x)[0])
+
+
+@pair("batch", gru=gru(batch_first=False), inputs=(numbers(7, 4, 3),), batch_dim=1)
+def last_of_the_batch(m, x):
+    """The last step is taken of (seq, batch, hidden): of axis 0; or of axis 1, the last sample."""
+    y = m.gru(x)[0]
+    return y[-1] if m.right else y[:, -1]
+
+
+@pair("batch", gru=gru(batch_first=RIGHT))
+def one_batch_size(m, x):
+    """A model for one batch size, whose axes are told by their sizes."""
+    return m.gru(x.view(4, 7, 3))[0]
+
+
+@pair("batch", norm=part("LayerNorm", 3), batch=part("BatchNorm1d", 3, track_running_stats=False))
+def statistics_of_the_batch(m, x):
+    """A norm over the features; or over the batch, in eval mode too, which may be meant."""
+    return m.norm(x) if m.right else m.batch(x.mT).mT
+
+
+class OutputOnly(nn.GRU):
+    """A layer of a user's that keeps its state to itself."""
+
+    def forward(self, *inputs):
+        """Run."""
+        return super().forward(*inputs)[0]
+
+
+@pair("batch", gru=gru(), only=lambda: OutputOnly(3, 6))
+def layer_that_returns_its_output_only(m, x):
+    """A layer that returns no state is turned as any other."""
+    return m.gru(x)[0] if m.right else m.only(x)
+
+
+@pair("batch", gru=gru(batch_first=RIGHT))
+def cause_that_cannot_be_undone(m, x):
+    """Where the model refuses what would undo it, no cause is named."""
+    y, h = m.gru(x)
+    assert h.shape[1] == x.shape[0 if m.right else 1]
+    return y
+
+
+def wavering(x):
+    """Return a number that hangs on all values."""
+    return int(1e6 * x.abs().sum()) % 977
+
+
+@pair("batch", gru=gru(), one=linear(3, 6))
+def other_modules_on_other_values(m, x):
+    """A module is called twice; or as often as all values say, and then no module is named."""
+    y = m.gru(x)[0]
+    for _ in range(2 if m.right else wavering(x)):
+        y = y + m.one(x)
+    return y
+
+
+@pair("batch", gru=gru(4), first=linear(3, 4))
+def centred_between_modules(m, x):
+    """A write into a part of a tensor, which is named as such; before the layer."""
+    y = m.first(x).clone()
+    if not m.right:
+        y[1:] = y[:-1].clone()
+    return m.gru(y)[0]
+
+
+@pair("batch", gru=gru())
+def leak_that_does_not_run_under_watch(m, x):
+    """Of what cannot be watched, no function is named."""
+    if torch._C._len_torch_function_stack():
+        message = "not under watch"
+        raise RuntimeError(message)
+    y = m.gru(x)[0]
+    return y if m.right else y + y.mean(0)
+
+
+class Averaged(nn.Module):
+    """A user's module with its axes in annotations, which are checked."""
+
+    @jaxtyped(typechecker=beartype)
+    def forward(self, x: Float[Tensor, "batch seq feature"]) -> Float[Tensor, "..."]:
+        """Take the mean of the batch off."""
+        return x - x.mean(0)
+
+
+@pair("batch", gru=gru(), averaged=Averaged)
+def place_in_a_decorated_forward(m, x):
+    """The line that is named is the user's own, also where jaxtyping and beartype stand between."""
+    y = m.gru(x)[0]
+    return y if m.right else m.averaged(y)
+
+
+@pair("batch", gru=gru(), gate=linear(6, 2), one=linear(6, 6), two=linear(6, 6), head=linear(6, 2))
+def routed_over_all_rows(m, x):
+    """Two experts are weighed by a softmax over them; or over all rows of the batch."""
+    y = m.gru(x)[0].flatten(0, 1)
+    weights = m.gate(y).softmax(1 if m.right else 0)
+    mixed = weights[:, :1] * m.one(y) + weights[:, 1:] * m.two(y)
+    return m.head(mixed.unflatten(0, x.shape[:2]))
+
+
+@pair(
+    "batch",
+    gru=gru(),
+    attention=part("MultiheadAttention", 6, 2, batch_first=RIGHT),
+    head=linear(6, 2),
+)
+def attention_over_windows(m, x):
+    """Attention over windows laid one after the other is named, and not the layer after it."""
+    windows = m.gru(x[:, :6])[0].reshape(-1, 2, 6)
+    return m.head(m.attention(windows, windows, windows)[0].reshape(-1, 6, 6))
+
+
+@pair("batch", gru=gru(), inputs=(X, torch.tensor([3, 7, 2, 5])))
+def packed_and_centred(m, x, n):
+    """Samples that packing sorts, and what it has not filled yet, are no place of a leak."""
+    output, h = m.gru(pack_padded_sequence(x, n, batch_first=True, enforce_sorted=False))
+    mean = 0 if m.right else output.data.mean(0)
+    return output._replace(data=output.data - mean), h
+
+
+@pair("batch", gru=gru(), inputs=(SQUARE, LONGEST_LAST))
+def packed_square(m, x, n):
+    """Of packed input, no axis is said to be taken for another."""
+    x = x if m.right else x + 0.1 * x.sum(0)
+    packed = pack_padded_sequence(x, n, batch_first=True, enforce_sorted=False)
+    return pad_packed_sequence(m.gru(packed)[0], batch_first=True)[0]
+
+
+@pair("batch", gru=gru())
+def output_that_is_meant(m, x):
+    """Of several outputs, the message says which one."""
+    y = m.gru(x)[0]
+    return {"scores": y, "mixed": y if m.right else y - y.mean(0)}
+
+
+@pair("batch", one=gru(), two=gru(), causal=True)
+def two_mistakes(m, x):
+    """The second layer starts from the state of the first, and its last step is added to all."""
+    first, state = m.one(x)
+    if m.right:
+        return m.two(x)[0] + first
+    return m.two(x + x.mean(0), state)[0][:, -1:] + first
+
+
+class Reader(nn.Module):
+    """A layer, whose output only counts, that can be scripted."""
+
+    def __init__(self, batch_first):
+        """Make the layer."""
+        super().__init__()
+        self.gru = nn.GRU(4, 6, batch_first=batch_first)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Run it."""
+        y: Tensor = self.gru(x)[0]
+        return y
+
+
+@pair(
+    "batch",
+    part=lambda: torch.jit.script(nn.Linear(3, 4)),
+    right_reader=lambda: Reader(batch_first=True),
+    reader=lambda: Reader(batch_first=False),
+)
+def scripted_part(m, x):
+    """A part that takes no hooks is passed over on the way to the first module."""
+    return (m.right_reader if m.right else m.reader)(m.part(x))
+
+
+@mistake("batch")
+def scripted_model(nn, right):
+    """A ScriptModule, which takes no hooks, is judged; where a leak shows first is not known."""
+    model = torch.jit.script(nn.Sequential(nn.Linear(3, 4), Reader(batch_first=right)))
+    return Subject(model, (X,))
+
+
+@fine(gru=gru())
+def nested_output(m, x):
+    """A nested output is judged padded, as a packed one."""
+    return torch.nested.nested_tensor(list(m.gru(x)[0].unbind(0)))

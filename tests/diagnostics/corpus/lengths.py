@@ -1,0 +1,229 @@
+"""Padded batches: what tells a model the lengths, in which input, and which samples show it."""
+
+import numpy as np
+import torch
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+from tests.diagnostics.corpus.forward import X, embedding, fine, gru, gru_cell, pair, part
+from tests.diagnostics.models_of_users import LENGTHS, mask, numbers, padded, tokens
+
+PADDED, COUNTS = padded()
+VALID = mask(COUNTS)
+
+
+def kept(x, n):
+    """Return what is no padding, as a mask that broadcasts over the features."""
+    return mask(n, x.shape[1]).unsqueeze(2)
+
+
+@pair("alone", gru=gru(), inputs=(PADDED, COUNTS), lengths=LENGTHS)
+def pooled_padding(m, x, n):
+    """The mean is taken over the valid steps; or over all."""
+    y = m.gru(x)[0]
+    return (y * kept(x, n)).sum(1) / n.unsqueeze(1) if m.right else y.mean(1)
+
+
+@pair("alone", gru=gru(), inputs=(PADDED, COUNTS), lengths=LENGTHS)
+def last_of_padded(m, x, n):
+    """The last valid step is taken; or the last of all."""
+    last = n - 1 if m.right else torch.full_like(n, -1)
+    return m.gru(x)[0][torch.arange(len(x)), last]
+
+
+@pair("alone", gru=gru(bidirectional=True), inputs=(PADDED, COUNTS), lengths=LENGTHS)
+def unpacked_padding(m, x, n):
+    """A bidirectional layer reads a packed batch; or a padded one, whose end it reads first."""
+    if not m.right:
+        return m.gru(x)[0]
+    packed = pack_padded_sequence(x, n, batch_first=True, enforce_sorted=False)
+    return pad_packed_sequence(m.gru(packed)[0], batch_first=True, total_length=x.shape[1])[0]
+
+
+@pair("alone", gru=gru(), inputs=(PADDED, COUNTS), lengths=LENGTHS)
+def pooled_padding_that_loses_its_axis(m, x, n):
+    """The cause is found where a sample alone has lost its axis, too."""
+    return pooled_padding(m, x, n).squeeze()
+
+
+@pair(
+    "alone",
+    gru=gru(),
+    inputs=(numbers(5, 9, 3), torch.tensor([3, 5, 2, 4, 9])),
+    lengths=[3, 5, 2, 4, 9],
+)
+def trimmed_output(m, x, n):
+    """An output as long as the longest sample has the input's steps, up to there."""
+    y = m.gru(x)[0]
+    y = y * kept(x, n) if m.right else y + y.mean(1, keepdim=True)
+    return y[:, : int(n.max())]
+
+
+@pair("alone", cell=gru_cell(), inputs=(PADDED.flip(1), VALID.flip(1)), lengths=LENGTHS, pad="pre")
+def padding_in_front(m, x, valid):
+    """A loop waits for the first valid step; or it runs over the padding, which is in front."""
+    h = x.new_zeros(len(x), 6)
+    for x_t, now in zip(x.unbind(1), valid.unbind(1), strict=True):
+        h = torch.where(now.unsqueeze(1) | (not m.right), m.cell(x_t, h), h)
+    return h
+
+
+CONVOLVED = {"conv": part("Conv1d", 3, 3, 3, padding=1), "gru": gru()}
+
+
+def convolved(m, x, n):
+    """Run a convolution that reads one step beyond each length."""
+    y = m.conv(x.mT).mT
+    return m.gru(pack_padded_sequence(y, n, batch_first=True, enforce_sorted=False))[1][-1]
+
+
+fine(name="zeros_beyond_a_length", inputs=(PADDED, COUNTS), lengths=LENGTHS, **CONVOLVED)(convolved)
+
+
+@pair("alone", inputs=(X, COUNTS), lengths=LENGTHS, **CONVOLVED)
+def numbers_beyond_a_length(m, x, n):
+    """Of other padding than zeros a convolution gives something else than for each sample alone."""
+    return convolved(m, x * kept(x, n) if m.right else x, n)
+
+
+@pair("alone", gru=gru(), inputs=(PADDED, COUNTS / 7), lengths=LENGTHS)
+def relative_lengths(m, x, share):
+    """Lengths as parts of the longest stay what they are; a sample alone is the longest."""
+    n = (share * x.shape[1]).round().long()
+    assert n.max() == x.shape[1]
+    return pooled_padding(m, x, n)
+
+
+def pooled_by_value(m, x, *_):
+    """Take the mean over what is not zero."""
+    valid = (x != 0).any(2, keepdim=True)
+    return (m.gru(x)[0] * valid).sum(1) / valid.sum(1)
+
+
+#: What stands beside an input and tells no lengths: the model may know them by value.
+BESIDE = {
+    "labels of samples": (torch.arange(4),),
+    "a mask that is true everywhere": (torch.ones(4, 7, dtype=torch.bool),),
+    "a mask of fewer steps": (VALID[:, :5],),
+    "a number": (3,),
+    "a mask over steps only": (torch.ones(7, 7).tril(),),
+}
+for name, beside in BESIDE.items():
+    fine(name=f"beside padding: {name}", gru=gru(), inputs=(PADDED, *beside), lengths=LENGTHS)(
+        pooled_by_value
+    )
+
+#: What tells lengths: then the padding must not be read by its value.
+TELLING = {
+    "lengths in a list": list(LENGTHS),
+    "a mask of padding": ~VALID,
+    "an additive mask": torch.zeros(4, 7).masked_fill(~VALID, -torch.inf),
+    "a mask for attention": VALID[:, None, None, :],
+}
+for name, told in TELLING.items():
+
+    @pair(
+        "padding",
+        name=f"padding told: {name}",
+        gru=gru(),
+        inputs=(PADDED, COUNTS, told),
+        lengths=LENGTHS,
+        skip=["alone"],
+    )
+    def pooled(m, x, n, told):
+        """The mean is taken over the valid steps; or over what is no zero."""
+        return pooled_padding(m, x, n) if m.right else pooled_by_value(m, x)
+
+
+@pair(
+    "alone",
+    gru=gru(batch_first=False),
+    inputs=(X.transpose(0, 1), VALID.t().unsqueeze(2).float()),
+    batch_dim=1,
+    lengths=LENGTHS,
+)
+def mean_under_a_mask(m, x, keep):
+    """The mean is taken over what a mask, steps first and with a feature, says is valid; or over all."""
+    y = m.gru(x)[0]
+    return (y * keep).sum(0) / keep.sum(0) if m.right else y.mean(0) + 0 * keep.sum(0)
+
+
+#: Kinds of lengths that are told, and that a model takes.
+LENGTHS_OF_KINDS = {
+    "an array with an axis for nothing": (COUNTS, np.array(LENGTHS)[:, None]),
+    "a column": (COUNTS.unsqueeze(1), COUNTS),
+}
+for name, (given, told) in LENGTHS_OF_KINDS.items():
+
+    @fine(name=f"lengths: {name}", gru=gru(), inputs=(PADDED, given), lengths=told)
+    def masked(m, x, n):
+        """Lengths in an array, or with an axis for nothing, are taken."""
+        return m.gru(x)[0] * kept(x, torch.as_tensor(n).view(-1))
+
+
+#: Right models of padded samples, and what is not tried of them.
+PLAIN = {
+    "no padding": (lambda m, x, n: m.gru(x)[0], X, torch.full((4,), 7)),
+    "tokens": (lambda m, x, n: m.gru(m.embed(x))[0] * kept(x, n), tokens(4, 7), COUNTS),
+    "integers": (lambda m, x, n: m.gru(x)[0].argmax(2), X, COUNTS),
+    "another shape for the short": (
+        lambda m, x, n: (m.gru(x)[0] * kept(x, n)).sum(1)[:, : None if x.shape[1] == 7 else 2],
+        X[:3],
+        torch.tensor([7, 7, 2]),
+    ),
+    "padding that decides shapes": (
+        lambda m, x, n: (m.gru(x)[0] * kept(x, n)).sum(1)[
+            :, : 1 if bool(x[~mask(n, x.shape[1])].any()) else None
+        ],
+        PADDED,
+        COUNTS,
+    ),
+    "a lost batch axis": (
+        lambda m, x, n: (m.gru(x)[0] * kept(x, n)).sum(1).squeeze(),
+        PADDED,
+        COUNTS,
+    ),
+    "one batch size": (
+        lambda m, x, n: (m.gru(x, torch.zeros(1, 4, 6))[0] * mask(n).unsqueeze(2))[:, ::2],
+        PADDED,
+        COUNTS,
+    ),
+    "one batch size, pooled": (
+        lambda m, x, n: (m.gru(x, torch.zeros(1, 4, 6))[0] * mask(n).unsqueeze(2)).sum((1, 2)),
+        PADDED,
+        COUNTS,
+    ),
+}
+for name, (forward, x, n) in PLAIN.items():
+    parts = {"embed": embedding(11, 3)} if name == "tokens" else {}
+    judged = name != "one batch size"
+    fine(name=f"padded: {name}", gru=gru(), inputs=(x, n), lengths=n, judged=judged, **parts)(
+        forward
+    )
+
+
+EIGHT, EVEN = numbers(4, 8, 3), torch.tensor([8, 6, 4, 7])
+FEWER = {"inputs": (EIGHT * mask(EVEN, 8).unsqueeze(2), EVEN), "lengths": EVEN}
+
+
+@fine(lower=gru(), upper=gru(12), seeds=3, **FEWER)
+def pyramid(m, x, n):
+    """An output of fewer steps is not cut: which steps are valid is not known."""
+    y = m.lower(x)[0]
+    y = y[:, : y.shape[1] // 2 * 2]
+    return m.upper(y.reshape(len(y), -1, 12))[0], n // 2
+
+
+#: Lengths of batches in which the first four samples tell little of the padding.
+for counts in [(7, 7, 7, 7, 3, 2), (7, 7, 7, 7, 3, 7, 2, 7)]:
+    n = torch.tensor(counts)
+    x = numbers(len(counts), 7, 3) * mask(n).unsqueeze(2)
+    pair("alone", name=f"pooled in {counts}", gru=gru(), inputs=(x, n), lengths=n)(pooled_padding)
+
+SORTED = torch.tensor([7, 6, 6, 6, 3, 2])
+
+
+@fine(gru=gru(), inputs=(numbers(6, 7, 3), SORTED), lengths=SORTED)
+def samples_that_stay_sorted(m, x, n):
+    """A model that packs a sorted batch runs on the samples that are picked, at its full length."""
+    y = m.gru(pack_padded_sequence(x, n, batch_first=True))[0]
+    return pad_packed_sequence(y, batch_first=True)[0]

@@ -1,0 +1,252 @@
+"""Loops over cells and layers: what each call starts from, and which module is called."""
+
+import torch
+from torch import nn
+from torch.nn.utils.rnn import pack_padded_sequence
+
+from tests.diagnostics.corpus.forward import X, fine, gru, gru_cell, linear, lstm, lstm_cell, pair
+from tests.diagnostics.models_of_users import numbers
+
+TARGET, WIDE = numbers(4, 5, 3), numbers(4, 7, 6)
+
+
+@pair("use", encoder=gru(), decoder=gru(9), inputs=(X, TARGET))
+def decoder_that_forgets(m, source, target):
+    """An attention decoder, whose layer is called for each step with its state; or with none."""
+    memory, h = m.encoder(source)
+    query, state, outputs = h[-1], None, []
+    for x_t in target.unbind(1):
+        weights = (memory @ query.unsqueeze(2)).softmax(1)
+        x = torch.cat([x_t, (weights * memory).sum(1)], 1)
+        output, new = m.decoder(x.unsqueeze(1), state)
+        query, state = output.squeeze(1), new if m.right else state
+        outputs.append(query)
+    return torch.stack(outputs, 1)
+
+
+@pair("use", cell=lstm_cell())
+def cell_state_that_is_forgotten(m, x):
+    """An LSTM's cell is given h and c; or h, and each time a c of zeros."""
+    h = c = x.new_zeros(len(x), 6)
+    outputs = []
+    for x_t in x.unbind(1):
+        h, new = m.cell(x_t, (h, c))
+        c = new if m.right else c
+        outputs.append(h)
+    return torch.stack(outputs, 1)
+
+
+@pair("use", one=lstm())
+def cell_state_that_is_lost_between_chunks(m, x):
+    """Each chunk starts from the state of the one before; or from its h and zeros."""
+    state, outputs = None, []
+    for chunk in x.split(2, 1):
+        output, (h, c) = m.one(chunk, state)
+        state = h, c if m.right else torch.zeros_like(c)
+        outputs.append(output)
+    return torch.cat(outputs, 1)
+
+
+WHO = torch.stack([torch.randperm(7, generator=torch.Generator().manual_seed(k)) for k in range(4)])
+
+
+@pair("use", cell=gru_cell(), inputs=(X, WHO))
+def state_of_each_of_many(m, x, who):
+    """Each step goes on with the state of the one that it is about; or with one of its own."""
+    rows, held = torch.arange(len(x)), x.new_zeros(len(x), 7, 6)
+    for step in range(x.shape[1]):
+        at = who[:, step] if m.right else who[:, step] * 0 + step
+        held = held.index_put((rows, at), m.cell(x[:, step], held[rows, at]))
+    return held.sum(1)
+
+
+def written(m, x, state, is_cell):
+    """Write six steps, each from the one before; the state goes on, or stays the first."""
+    step, steps = x[:, -1], []
+    for _ in range(6):
+        made = m.cell(step if is_cell else step.unsqueeze(1), state)
+        y, new = (None, made) if is_cell else made
+        state = new if m.right else state
+        h = new[0] if isinstance(new, tuple) else new
+        step = m.head(h if y is None else y[:, 0])
+        steps.append(step)
+    return torch.stack(steps, 1)
+
+
+@pair("use", encoder=gru(), cell=gru_cell(), head=linear(6, 3))
+def state_of_the_encoder_throughout(m, x):
+    """A decoder reads what it wrote, from its own state; or each time from the encoder's."""
+    return written(m, x, m.encoder(x)[1][0], is_cell=True)
+
+
+@pair("use", encoder=lstm(), cell=lstm(), head=linear(6, 3))
+def pair_of_the_encoder_in_a_layer(m, x):
+    """So it is for a layer that is called step by step."""
+    return written(m, x, m.encoder(x)[1], is_cell=False)
+
+
+ACTIONS = numbers(4, 6, 3)
+
+
+@fine(encoder=gru(), cell=gru_cell(), head=linear(6, 3), inputs=(X, ACTIONS))
+def alternatives_from_one_state(m, x, actions):
+    """One step ahead for each action, from one state: alternatives do not follow each other."""
+    h = m.encoder(x)[1][0]
+    return torch.stack([m.head(m.cell(action, h)) for action in actions.unbind(1)], 1)
+
+
+@fine(encoder=gru(), cell=gru_cell(), head=linear(6, 3), inputs=(X, ACTIONS))
+def result_that_is_refined(m, x, actions):
+    """One result is refined ten times from its context, which stays: that is no sequence."""
+    h, step = m.encoder(x)[1][0], actions[:, 0]
+    for _ in range(10):
+        step = m.head(m.cell(step, h))
+    return step
+
+
+@pair("use", one=lstm(), two=lstm())
+def swapped_between_layers(m, x):
+    """A decoder starts from (h, c) of the encoder; or from (c, h)."""
+    _, (h, c) = m.one(x)
+    output, _ = m.two(x.flip(1), (h, c) if m.right else (c, h))
+    return torch.cat([output[:, -1], h[-1]], 1)
+
+
+@pair("use", one=lstm_cell(6), two=lstm_cell(6), inputs=(WIDE,))
+def one_pair_for_two_cells(m, x):
+    """A cell that starts from the pair whose h it reads is found."""
+    below = above = (x.new_zeros(len(x), 6),) * 2
+    outputs = []
+    for y in x.unbind(1):
+        below = m.one(y, below)
+        above = m.two(below[0], above if m.right else below)
+        outputs.append(above[0])
+    return torch.stack(outputs, 1)
+
+
+@fine(one=lstm_cell(6), two=lstm_cell(6), inputs=(WIDE,))
+def state_through_two_cells(m, x):
+    """One state goes through two cells at each step, the second one reading the input, too."""
+    state, outputs = (x.new_zeros(len(x), 6),) * 2, []
+    for y in x.unbind(1):
+        state = m.two(y, m.one(y, state))
+        outputs.append(state[0])
+    return torch.stack(outputs, 1)
+
+
+@fine(one=lstm(), two=lstm())
+def h_of_another_layer(m, x):
+    """A decoder starts from h of an encoder and zeros for c, as many do."""
+    h = m.one(x)[1][0]
+    return m.two(x, (h, torch.zeros_like(h)))[0]
+
+
+@pair("use", there=gru_cell(), back=gru_cell())
+def cell_for_both_directions(m, x):
+    """Both directions by hand, of two cells; or the first is called for both, and a twin never."""
+
+    def run(cell, x):
+        h, outputs = x.new_zeros(len(x), 6), []
+        for x_t in x.unbind(1):
+            h = cell(x_t, h)
+            outputs.append(h)
+        return torch.stack(outputs, 1)
+
+    back = m.back if m.right else m.there
+    return torch.cat([run(m.there, x), run(back, x.flip(1)).flip(1)], 2)
+
+
+def both(layer, x):
+    """Run a layer in both directions."""
+    return torch.cat([layer(x)[0], layer(x.flip(1))[0].flip(1)], 2)
+
+
+@fine(gru=gru(), teacher=lambda: nn.GRU(3, 6, batch_first=True).requires_grad_(requires_grad=False))
+def teacher_that_is_not_called(m, x):
+    """A copy that does not learn is no twin that should be called."""
+    return both(m.gru, x)
+
+
+@fine(held=lambda: nn.ModuleDict({k: nn.GRU(3, 6, batch_first=True) for k in ("en", "de")}))
+def one_of_many_by_a_key(m, x):
+    """What is chosen by a key has no twin that should be called."""
+    return both(m.held["en"], x)
+
+
+@pair("use", one=gru(), two=gru())
+def outputs_that_are_not_flipped_back(m, x):
+    """Outputs of a layer that ran backwards are flipped back; or joined as they are."""
+    back = m.two(x.flip(1))[0]
+    return torch.cat([m.one(x)[0], back.flip(1) if m.right else back], 2)
+
+
+@fine(one=gru(), two=gru(), inputs=(numbers(4, 12, 3),))
+def outputs_of_a_model_that_refuses_nan(m, x):
+    """Of a model that refuses NaN it is not known what it reads: nothing is said to run backwards."""
+    if x.isnan().any():
+        raise FloatingPointError
+    return torch.cat([m.one(x)[0], m.two(x.flip(1))[0]], 2)
+
+
+@fine(words=lstm(), sentences=gru(6), inputs=(numbers(4, 7, 3, 3),))
+def sentences_one_by_one(m, x):
+    """A layer that is called for each sentence starts afresh, as it should."""
+    sentences = [m.words(sentence)[0][:, -1] for sentence in x.unbind(1)]
+    return m.sentences(torch.stack(sentences, 1))[0]
+
+
+@fine(cell=gru_cell(), inputs=(X, torch.ones(4, 7)), skip=["memory"])
+def episodes_of_one_step(m, x, first):
+    """Flags by which each step is a first one may be so by chance: nothing is accused."""
+    state, outputs = x.new_zeros(len(x), 6), []
+    for x_t, flag in zip(x.unbind(1), first.unbind(1), strict=True):
+        state = m.cell(x_t, torch.where(flag.unsqueeze(1) > 0, 0.0, state))
+        outputs.append(state)
+    return torch.stack(outputs, 1)
+
+
+#: Calls without a state that do not follow the steps, or are of whole sequences.
+NO_LOOPS = {
+    "three steps": lambda m, x: [m.cell(x[:, k]) for k in range(3)],
+    "packed": lambda m, x: [
+        m.gru(pack_padded_sequence(x * k, [x.shape[1]] * len(x), True))[1][-1] for k in (1, 2, 3)
+    ],
+    "more calls than steps": lambda m, x: [
+        m.cell(x[:, k] * s) for s in (1, 2) for k in range(x.shape[1])
+    ],
+}
+for name, calls in NO_LOOPS.items():
+    parts = {"gru": gru()} if name == "packed" else {"cell": gru_cell()}
+
+    @fine(name=f"no loop: {name}", last=gru(6), **parts)
+    def stacked(m, x, calls=calls):
+        """Read what several calls return."""
+        return m.last(torch.stack(calls(m, x), 1))[0]
+
+
+@pair("batch", cell=gru_cell(3, 4))
+def loop_over_the_samples(m, x):
+    """A loop over the steps; or over the samples, where no call has a sample."""
+    state, outputs = None, []
+    for row in x.unbind(1 if m.right else 0):
+        state = m.cell(row, state)
+        outputs.append(state)
+    return torch.stack(outputs, 1 if m.right else 0)
+
+
+def forgetting():
+    """Make a cell that keeps nothing of its state, and hardly reads it."""
+    cell = nn.GRUCell(3, 6)
+    cell.bias_hh.data[6:12] = -60.0
+    cell.weight_hh.data *= 1e-12
+    return cell
+
+
+@fine(cell=forgetting)
+def loop_that_forgets(m, x):
+    """A cell that forgets is given its state: that is no loop that passes on the first one."""
+    h, outputs = x.new_zeros(len(x), 6), []
+    for y in x.unbind(1):
+        h = m.cell(y, h)
+        outputs.append(h)
+    return torch.stack(outputs, 1)

@@ -1,0 +1,225 @@
+"""What remembers earlier steps, or none of them; and which steps reach an output at all."""
+
+import torch
+from torch.nn import functional
+from torch.nn.utils.rnn import pack_padded_sequence
+
+from tests.diagnostics.corpus.forward import (
+    X,
+    embedding,
+    fine,
+    gru,
+    gru_cell,
+    linear,
+    lstm,
+    pair,
+    part,
+)
+from tests.diagnostics.models_of_users import numbers, padded, tokens
+
+PADDED, LENGTHS = padded()
+SENTENCES = numbers(4, 7, 3, 3)
+
+
+@pair("memory", cell=gru_cell(), head=linear(6, 2))
+def never_advanced(m, x):
+    """A loop passes on the state of each step; or the first one."""
+    h = first = x.new_zeros(len(x), 6)
+    for x_t in x.unbind(1):
+        h = m.cell(x_t, h if m.right else first)
+    return m.head(h)
+
+
+@pair("memory", cell=gru_cell())
+def backwards_without_memory(m, x):
+    """A loop from the last step to the first remembers the later ones; or it loses its state."""
+    state, outputs = None, []
+    for t in reversed(range(x.shape[1])):
+        state = m.cell(x[:, t], state if m.right else None)
+        outputs.insert(0, state)
+    return torch.stack(outputs, 1)
+
+
+@pair("memory", gru=gru())
+def flattened_steps(m, x):
+    """A layer takes each step for a sequence of its own."""
+    if m.right:
+        return m.gru(x)[0]
+    return m.gru(x.flatten(0, 1).unsqueeze(1))[0].view(len(x), -1, 6)
+
+
+@fine(cell=gru_cell())
+def refined_step_by_step(m, x):
+    """A cell that refines each step by itself is not said to remember nothing."""
+    given = x.flatten(0, 1)
+    state = given.new_zeros(len(given), 6)
+    for _ in range(3):
+        state = m.cell(given, state)
+    return state.view(len(x), -1, 6)
+
+
+@pair("memory", cell=gru_cell(), inputs=(X, torch.tensor([1, 7, 5, 2])), lengths=[1, 7, 5, 2])
+def sample_of_one_step(m, x, n):
+    """One sample of one step leaves the others to be asked what they remember."""
+    h = first = x.new_zeros(len(x), 6)
+    for t, x_t in enumerate(x.unbind(1)):
+        h = torch.where((t < n).unsqueeze(1), m.cell(x_t, h if m.right else first), h)
+    return h
+
+
+def flags(step):
+    """Return flags that mark one step of all samples, beside some of single samples."""
+    made = torch.zeros(4, 7)
+    made[0, 1] = made[1:, step] = made[0, step] = 1.0
+    return made
+
+
+def wiped(m, x, start):
+    """Run a cell, whose state is wiped where an episode starts; or everywhere else."""
+    h, outputs = x.new_zeros(len(x), 6), []
+    for step in range(x.shape[1]):
+        flag = start[:, step].unsqueeze(1)
+        h = m.cell(x[:, step], h * (1 - flag if m.right else flag))
+        outputs.append(h)
+    return torch.stack(outputs, 1)
+
+
+pair("memory", name="state_that_is_kept_at_the_flags", cell=gru_cell(), inputs=(X, flags(2)))(wiped)
+fine(name="episodes_that_end_together", cell=gru_cell(), inputs=(X, flags(6)), causal=True)(wiped)
+
+
+@fine(cell=gru_cell(), inputs=(X, flags(3)), causal=True)
+def step_that_is_missing_everywhere(m, x, missing):
+    """A step that a flag switches off in the whole batch need not reach an output."""
+    h, outputs = x.new_zeros(len(x), 6), []
+    for step in range(x.shape[1]):
+        h = torch.where(missing[:, step].unsqueeze(1) > 0, h, m.cell(x[:, step], h))
+        outputs.append(h)
+    return torch.stack(outputs, 1)
+
+
+@fine(
+    rnn=part("RNN", 1, 1, nonlinearity="relu", batch_first=True),
+    inputs=(numbers(1, 2, 1),),
+    judged=False,
+    seeds=8,
+)
+def dead_units(m, x):
+    """A narrow ReLU layer, whose units are often dead, is not accused of remembering nothing."""
+    return m.rnn(x)[0]
+
+
+@pair("coverage", cell=gru_cell())
+def loop_from_the_second_step(m, x):
+    """A loop begins with the first step; or with the second."""
+    h = x.new_zeros(len(x), 6)
+    y = x.new_zeros(*x.shape[:2], 6)
+    for t in range(0 if m.right else 1, x.shape[1]):
+        h = m.cell(x[:, t], h)
+        y[:, t] = h
+    return y
+
+
+@pair("coverage", gru=gru())
+def dropped_step(m, x):
+    """A step that alone is not read is found, also where the output has no steps."""
+    return m.gru(x if m.right else torch.cat([x[:, :3], x[:, 4:]], 1))[1][-1]
+
+
+#: Right models of which some steps reach no output, or none that is known.
+READING = {
+    "fifty steps": (lambda m, x: m.gru(x)[1][0], (numbers(4, 50, 3),), {}),
+    "all but two at the end": (lambda m, x: m.gru(x[:, :5])[1][0], (X,), {}),
+    "padded in front": (
+        lambda m, x: m.gru(x.flip(1))[1][0],
+        (PADDED.flip(1),),
+        {"lengths": LENGTHS, "pad": "pre", "skip": ["alone"]},
+    ),
+    "a code for each step": (
+        lambda m, x: m.codes((m.gru(x)[0] @ m.codes.weight.t()).argmax(2)),
+        (X,),
+        {"skip": ["memory", "gradient"]},
+    ),
+    "embedded by hand": (
+        lambda m, x: m.gru(functional.one_hot(x, 11).float() @ m.codes.weight[:11, :3])[0],
+        (tokens(4, 7),),
+        {},
+    ),
+    "every third, pooled": (lambda m, x: m.gru(x[:, ::3])[1][-1], (X,), {}),
+    "two steps": (lambda m, x: m.gru(x)[0], (X[:, :2],), {}),
+    "characters of words": (
+        lambda m, x: m.gru(m.codes(x.flatten(0, 1)))[1][0].unflatten(0, x.shape[:2]),
+        (tokens(4, 6, 5),),
+        {},
+    ),
+}
+for name, (forward, inputs, options) in READING.items():
+    codes = {"codes": embedding(12, 6)} if "codes" in forward.__code__.co_names else {}
+    layer = gru(6) if name == "characters of words" else gru()
+    fine(name=f"steps that are read: {name}", gru=layer, inputs=inputs, **options, **codes)(forward)
+
+
+@fine(gru=gru())
+def step_that_may_not_be_changed(m, x):
+    """A step that is not read, and may not be changed, is no finding."""
+    assert torch.isin(x.nan_to_num(0.0), torch.cat([X.flatten(), torch.zeros(1)])).all()
+    return functional.pad(m.gru(x[:, 1:])[0], (0, 0, 1, 0))
+
+
+@pair("coverage", words=embedding(11, 3), gru=gru(), back=gru(), inputs=(tokens(4, 8), 4))
+def word_between_two_sides(m, x, at):
+    """A word is told from those before it and after it: the one in the middle; or another."""
+    at, words = at if m.right else at + 1, m.words(x)
+    return torch.cat([m.gru(words[:, :at])[1][0], m.back(words[:, at + 1 :].flip(1))[1][0]], 1)
+
+
+SIZES, OTHERS = torch.tensor([7, 3, 5, 2]), torch.tensor([4, 5, 2, 3])
+
+
+@pair("coverage", gru=gru(), inputs=(X, SIZES, OTHERS), lengths=SIZES, skip=["alone", "padding"])
+def lengths_of_another_input_without_nan(m, x, n, k):
+    """So they are found in a model that refuses NaN."""
+    assert not x.isnan().any()
+    return m.gru(pack_padded_sequence(x, n if m.right else k, True, enforce_sorted=False))[1][-1]
+
+
+HORIZONS = torch.tensor([4, 2, 3, 2])
+
+
+@fine(gru=gru(), inputs=(X, SIZES, HORIZONS), lengths=SIZES)
+def horizon_of_each_sample(m, x, n, k):
+    """Steps that are left out on purpose, never more than a sample has, are no other lengths."""
+    return m.gru(pack_padded_sequence(x, k, True, enforce_sorted=False))[1][-1]
+
+
+@pair("streaming", lstm=lstm(), inputs=(numbers(4, 12, 3),), streaming=True)
+def chunks_that_start_afresh(m, x):
+    """A sequence is cut in chunks inside of forward, and the state goes on; or it is lost."""
+    state, outputs = None, []
+    for chunk in x.split(4, 1):
+        output, new = m.lstm(chunk, state)
+        state = new if m.right else None
+        outputs.append(output)
+    return torch.cat(outputs, 1)
+
+
+def joined(parts):
+    """Join chunks."""
+    return torch.cat(parts, 1)
+
+
+#: Blocks that no lost state makes, as no call could have had the state of the one before.
+BLOCKS = {
+    "folded": lambda m, x: (
+        m.lstm(x.unflatten(1, (3, 4)).flatten(0, 1))[0].unflatten(0, (-1, 3)).flatten(1, 2)
+    ),
+    "the last one first": lambda m, x: joined([m.lstm(p)[0] for p in x.split(4, 1)[::-1]][::-1]),
+    "unasked": lambda m, x: joined([m.lstm(p)[0] for p in x.split(4, 1)]),
+}
+for name, forward in BLOCKS.items():
+    fine(
+        name=f"blocks: {name}",
+        lstm=lstm(),
+        inputs=(numbers(4, 12, 3),),
+        streaming=name != "unasked",
+    )(forward)

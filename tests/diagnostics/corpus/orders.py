@@ -1,0 +1,239 @@
+"""The order of steps that go into a layer, and of samples that are sorted by length."""
+
+import torch
+from torch.nn.functional import pad
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+from tests.diagnostics.corpus.forward import fine, gru, linear, pair, part
+from tests.diagnostics.models_of_users import mask, numbers
+
+STEPS = numbers(4, 9, 3)
+PARTS = {
+    "conv": part("Conv1d", 3, 8, 3, padding=1),
+    "narrow": part("Conv1d", 3, 5, 1),
+    "dilated": part("Conv1d", 3, 8, 3, padding=2, dilation=2),
+    "square": linear(9, 9),
+}
+
+#: The rows of a square one after the other, its columns, and both backwards.
+GRID = torch.arange(9).view(3, 3)
+WAYS = [way.flatten() for way in (GRID, GRID.t(), GRID.flip(0, 1), GRID.t().flip(0, 1))]
+
+
+def season(x):
+    """Return the mean of each third step, again and again."""
+    return x.unflatten(1, (3, 3)).mean(1).repeat(1, 3, 1)
+
+
+def again(x):
+    """Return the first three steps, again and again."""
+    return x[:, :3].repeat(1, 3, 1)
+
+
+#: What stands between the input and a layer of so many features, and is right.
+RIGHT = {
+    "frames side by side": (6, lambda _, x: torch.cat([x, pad(x, (0, 0, 1, 0))[:, :-1]], 2)),
+    "lags in a circle": (12, lambda _, x: torch.cat([x.roll(k, 1) for k in range(4)], 2)),
+    "leads in a circle": (12, lambda _, x: torch.cat([x.roll(-k, 1) for k in range(4)], 2)),
+    "lags of a flip": (6, lambda _, x: torch.cat([x.flip(1).roll(k, 1) for k in (0, 1)], 2)),
+    "shifted channels": (
+        3,
+        lambda _, x: torch.cat([x[..., :1].roll(1, 1), x[..., 1:].roll(-1, 1)], 2),
+    ),
+    "an order of its own": (3, lambda _, x: x[:, [4, 0, 7, 2, 8, 1, 5, 3, 6]]),
+    "a mean over the steps": (
+        6,
+        lambda _, x: torch.cat([x, x.mean(1, keepdim=True).expand_as(x)], 2),
+    ),
+    "four ways over a square": (12, lambda _, x: torch.cat([x[:, way] for way in WAYS], 2)),
+    "a season": (6, lambda _, x: torch.cat([season(x), season(x).roll(1, 1)], 2)),
+    "a season and its change": (
+        6,
+        lambda _, x: torch.cat([season(x), x - season(x).roll(1, 1)], 2),
+    ),
+    "the first season again": (6, lambda _, x: torch.cat([again(x), again(x).roll(1, 1)], 2)),
+}
+
+#: What has one order of axes, and the same numbers in another: a view that mixes steps and features.
+VIEWS = {
+    "a dilated convolution": (8, lambda m, x: m.dilated(x.mT)),
+    "a convolution": (8, lambda m, x: m.conv(x.mT)),
+    "heads": (8, lambda m, x: m.conv(x.mT).unflatten(1, (4, 2)).transpose(1, 2).flatten(1, 2)),
+}
+
+
+def used(*functions):
+    """Return the parts that functions name."""
+    names = {name for function in functions for name in function.__code__.co_names}
+    return {name: made for name, made in PARTS.items() if name in names}
+
+
+for name, (width, between) in RIGHT.items():
+
+    @fine(name=f"order: {name}", layer=gru(width), inputs=(STEPS,), **used(between))
+    def ordered(m, x, between=between):
+        """Rows that move on with the steps are right, as are orders that are the same in each feature."""
+        return m.layer(between(m, x))[0]
+
+
+for name, (width, before) in VIEWS.items():
+
+    @pair(
+        "coverage", name=f"a view after {name}", layer=gru(width), inputs=(STEPS,), **used(before)
+    )
+    def viewed(m, x, before=before, width=width):
+        """Channels come behind the steps by a transpose; or by a view."""
+        y = before(m, x)
+        return m.layer(y.mT if m.right else y.reshape(len(x), 9, width))[0]
+
+
+#: What makes rows of another number than there are samples, and is right.
+ROWS = {
+    "windows": (3, lambda _, x: x.unfold(1, 4, 1).mT.flatten(0, 1)),
+    "features one after the other": (4, lambda _, x: x.unfold(1, 4, 1).flatten(0, 1)),
+    "dilated windows": (
+        3,
+        lambda _, x: x[:, :8].unflatten(1, (4, 2)).transpose(1, 2).flatten(0, 1),
+    ),
+    "heads": (4, lambda m, x: m.conv(x.mT).unflatten(1, (2, 4)).flatten(0, 1).mT),
+    "each channel over its steps": (1, lambda m, x: m.conv(x.mT).reshape(-1, 9, 1)),
+    "one row for a batch": (36, lambda m, x: m.conv(x.mT).mT.flatten(1).unflatten(1, (2, -1))),
+}
+for name, (width, between) in ROWS.items():
+
+    @fine(name=f"rows: {name}", layer=gru(width), inputs=(STEPS,), **used(between))
+    def rowed(m, x, between=between):
+        """Windows, heads and channels are right in whichever order they are laid out on purpose."""
+        return m.layer(between(m, x))[1][-1].view(len(x), -1)
+
+
+#: Rows, and the same numbers in a view that mixes the steps of a window with its features.
+MIXED = {
+    "windows": (3, lambda _, x: x.unfold(1, 4, 1)),
+    "many windows": (3, lambda _, x: x.unfold(1, 5, 2)),
+    "heads": (4, lambda m, x: m.conv(x.mT).unflatten(1, (2, 4))),
+}
+for name, (width, before) in MIXED.items():
+
+    @pair("coverage", name=f"a view of {name}", layer=gru(width), inputs=(STEPS,), **used(before))
+    def mixed(m, x, before=before, width=width):
+        """The steps of a window come before its features by a transpose; or by a view."""
+        y = before(m, x)
+        rows = y.mT.flatten(0, 1) if m.right else y.reshape(-1, y.shape[3], width)
+        return m.layer(rows)[1][-1].view(len(x), -1)
+
+
+def batch_of(*lengths):
+    """Return inputs and options of a padded batch with these lengths."""
+    n = torch.tensor(lengths)
+    x = numbers(len(lengths), 7, 3) * mask(n).unsqueeze(2)
+    return {"inputs": (x, n), "lengths": n}
+
+
+def in_order(m, x, n, *, falling=True):
+    """Sort the samples, run packed, and return the end states in that order, and the order."""
+    counts, order = n.sort(descending=falling)
+    packed = pack_padded_sequence(x[order], counts, batch_first=True, enforce_sorted=falling)
+    output, h = m.gru(packed)
+    return pad_packed_sequence(output, batch_first=True, total_length=x.shape[1])[0], h[-1], order
+
+
+@pair("alone", gru=gru(), **batch_of(4, 2, 7, 5))
+def put_back_by_the_order(m, x, n):
+    """Samples are sorted by length, and put back by the inverse of their order; or by the order."""
+    _, h, order = in_order(m, x, n)
+    return h[order.argsort() if m.right else order]
+
+
+@pair("batch", gru=gru(), **batch_of(7, 2, 5, 3))
+def put_back_shortest_first(m, x, n):
+    """So it is with the shortest first, and an output with steps beside."""
+    y, h, order = in_order(m, x, n, falling=False)
+    place = order.argsort() if m.right else order
+    return y[place], h[place]
+
+
+@pair("alone", gru=gru(), **batch_of(6, 7, 6, 6, 2, 3, 5))
+def put_back_in_a_large_batch(m, x, n):
+    """A message calls a sample by its place in the batch that the caller gave."""
+    return put_back_by_the_order(m, x, n)
+
+
+@pair("batch", gru=gru(), **batch_of(3, 7, 2, 5))
+def not_put_back(m, x, n):
+    """Samples are sorted, and put back; or not."""
+    _, h, order = in_order(m, x, n)
+    return h[order.argsort()] if m.right else h
+
+
+@pair("batch", gru=gru(), **batch_of(5, 7, 2, 3))
+def not_put_back_or_never_sorted(m, x, n):
+    """Where two samples changed places, both causes are named."""
+    return not_put_back(m, x, n)
+
+
+@pair("batch", gru=gru(), **batch_of(3, 7, 2, 5))
+def put_back_and_never_sorted(m, x, n):
+    """Samples are put back from an order in which they never were, and packed by sorted lengths."""
+    counts, order = n.sort(descending=True)
+    packed = pack_padded_sequence(x[order] if m.right else x, counts, batch_first=True)
+    return m.gru(packed)[1][-1][order.argsort()]
+
+
+def lengths_only(m, x, n):
+    """Sort the lengths, and the samples with them, or not."""
+    counts = n if m.right else n.sort(descending=True).values
+    return m.gru(pack_padded_sequence(x, counts, batch_first=True, enforce_sorted=False))[1][-1]
+
+
+pair("alone", name="lengths_that_are_sorted_only", gru=gru(), **batch_of(3, 7, 2, 5))(lengths_only)
+pair(
+    "", missed="they are sorted", name="lengths_that_were_sorted", gru=gru(), **batch_of(7, 5, 3, 2)
+)(lengths_only)
+
+
+@fine(gru=gru(), **batch_of(3, 2, 7, 5))
+def model_that_insists_on_its_order(m, x, n):
+    """What a model raises for another order is no finding."""
+    assert len(n) < 4 or n.tolist() == [3, 2, 7, 5]
+    return m.gru(pack_padded_sequence(x, n, batch_first=True, enforce_sorted=False))[1][-1]
+
+
+@fine(gru=gru(), **batch_of(5, 7, *[5] * 14))
+def batch_whose_lengths_are_alike(m, x, n):
+    """Of many samples not all orders are tried, where sorting undoes itself in most of them."""
+    if len(x) not in (1, 16):
+        message = "only buckets of 1 and 16"
+        raise ValueError(message)
+    return m.gru(x)[0] * mask(n, x.shape[1]).unsqueeze(2)
+
+
+@fine(gru=gru(), **batch_of(3, 7, 5, 2))
+def sorted_output(m, x, n):
+    """Outputs in another order, returned with its inverse, are judged in the first one."""
+    order = n.argsort(descending=True)
+    return m.gru(x[order])[0] * mask(n[order], x.shape[1]).unsqueeze(2), order.argsort()
+
+
+LARGE = batch_of(6, 7, 6, 6, 2, 3, 5)
+OTHERS = {**LARGE, "inputs": (*LARGE["inputs"], 9 - LARGE["lengths"])}
+
+
+#: Wrong models of a large batch: a message calls a sample by its place in it.
+NAMED = {
+    "batch": (lambda m, x, n, _: m.gru(x if m.right else x + x.roll(1, 0))[0], ["alone"]),
+    "padding": (
+        lambda m, x, n, _: (m.gru(x)[0] * (mask(n, x.shape[1]).unsqueeze(2) if m.right else 1)).sum(
+            1
+        ),
+        ["alone"],
+    ),
+    "coverage": (
+        lambda m, x, n, others: m.gru(
+            pack_padded_sequence(x, n if m.right else others, True, enforce_sorted=False)
+        )[1][-1],
+        ["alone", "padding"],
+    ),
+}
+for probe, (forward, skip) in NAMED.items():
+    pair(probe, name=f"sample of a large batch: {probe}", gru=gru(), skip=skip, **OTHERS)(forward)

@@ -1,0 +1,240 @@
+"""Numbers: what rounds, cancels out, saturates or is refused, and leaks that hide behind it."""
+
+import torch
+from torch import nn
+
+from tests.diagnostics.corpus.forward import RIGHT, X, embedding, fine, gru, linear, pair
+from tests.diagnostics.models_of_users import mask, numbers, padded, tokens
+
+PADDED, COUNTS = padded()
+N = torch.tensor([7, 2, 5, 3])
+
+
+def shifted_weights(m, x):
+    """Attend, the largest score of the whole batch taken off before the exponential."""
+    y = m.gru(x)[0]
+    score = m.score(y)
+    weight = (score - score.max()).exp()
+    return (weight * y).sum(1) / weight.sum(1)
+
+
+def long_convolution(m, x):
+    """Convolve with the steps before, by a Fourier transform of twice as many steps."""
+    steps = x.shape[1]
+    kernel = (m.pole.unsqueeze(1) * torch.arange(steps, dtype=x.dtype)).exp().real
+    product = torch.fft.rfft(x.mT, 2 * steps) * torch.fft.rfft(kernel, 2 * steps)
+    return m.gru(torch.fft.irfft(product, 2 * steps)[..., :steps].mT)[0]
+
+
+def masked_late(m, x):
+    """Attend to earlier steps, the largest score of all taken off before the mask."""
+    y = m.gru(x)[0]
+    score = y @ y.mT
+    weight = (score - score.amax(2, keepdim=True)).exp().tril()
+    return weight / weight.sum(2, keepdim=True) @ y
+
+
+def pole():
+    """Make a decaying oscillation for each feature."""
+    return nn.Parameter(torch.complex(-torch.rand(3), torch.rand(3)))
+
+
+CANCELLED = {
+    "a shift of scores": ("batch", shifted_weights, {"score": linear(6, 1)}),
+    "a Fourier transform": ("causal", long_convolution, {"pole": pole}),
+    "a late mask": ("causal", masked_late, {}),
+}
+for name, (probe, compute, parts) in CANCELLED.items():
+
+    @pair(probe, name=f"cancelled: {name}", gru=gru(), causal=probe == "causal", **parts)
+    def leaking(m, x, compute=compute, probe=probe):
+        """What cancels out leaves its rounding behind; a leak that is as small is found."""
+        y = compute(m, x)
+        return y if m.right else y + 1e-6 * (y.sum(0) if probe == "batch" else y[:, -1:])
+
+
+def half(kind, *args, **options):
+    """Return what makes a part in half precision."""
+    return lambda: getattr(nn, kind)(*args, **options).bfloat16()
+
+
+def leaking_a_little(m, x):
+    """Add a little of the other samples, or not, to what was computed in another precision."""
+    y = m.head(m.gru(x.to(m.head.weight.dtype))[0]).float()
+    return y if m.right else y + 1e-3 * y.sum(0)
+
+
+for dtype in (torch.bfloat16, torch.float16, torch.float64):
+    pair(
+        "batch",
+        name=f"{dtype} inside",
+        gru=lambda dtype=dtype: nn.GRU(3, 6, batch_first=True, bidirectional=True).to(dtype),
+        head=lambda dtype=dtype: nn.Linear(12, 5).to(dtype),
+    )(leaking_a_little)
+
+
+@pair("batch", gru=gru(num_layers=2, bidirectional=True), head=linear(12, 5))
+def autocast_inside(m, x):
+    """What is computed by autocast, and returned in float32, is no leak; a small leak is."""
+    with torch.autocast("cpu", torch.bfloat16):
+        y = m.head(m.gru(x)[0]).float()
+    return y if m.right else y + 1e-3 * y.sum(0)
+
+
+def half_pooled(m, x, n):
+    """Take the mean in half precision: without the padding, or with a little of it."""
+    with torch.autocast("cpu", torch.bfloat16):
+        y = m.head(m.gru(x)[0])
+        mean = (y * mask(n, x.shape[1]).unsqueeze(2).to(y.dtype)).sum(1) / n.unsqueeze(1)
+        return mean if m.right else mean + y.mean(1) / 10
+
+
+HALF = {"gru": gru(), "head": linear(6, 5), "inputs": (PADDED, COUNTS)}
+pair(
+    "alone", name="padding_below_half_precision", seeds=4, lengths=COUNTS, skip=["padding"], **HALF
+)(half_pooled)
+
+
+HALVES = {
+    "gru": half("GRU", 3, 6, batch_first=True),
+    "head": half("Linear", 6, 5),
+    "inputs": (PADDED.bfloat16(), COUNTS),
+    "lengths": COUNTS,
+    "skip": ["padding"],
+}
+
+
+@pair(missed="it runs in nothing wider: never a blind ok", **HALVES)
+def half_precision_only(m, x, n):
+    """A model in half precision that runs in nothing wider is not judged, and the report says so."""
+    if x.dtype != torch.bfloat16:
+        message = "half precision only"
+        raise TypeError(message)
+    return half_pooled(m, x, n)
+
+
+@pair(
+    missed="a copy in float64 would be too large",
+    many=lambda: nn.Parameter(torch.zeros(2**25 + 1, dtype=torch.bfloat16), requires_grad=False),
+    **HALVES,
+)
+def half_precision_that_is_large(m, x, n):
+    """So it is where a copy in float64 would be too large."""
+    return half_pooled(m, x, n)
+
+
+@pair("alone", gru=gru(), inputs=(PADDED, COUNTS), lengths=COUNTS)
+def single_precision_only(m, x, n):
+    """A model that insists on float32 is judged in that, and the report says so."""
+    assert x.dtype is torch.float32
+    y = m.gru(x)[0]
+    mean = (y * mask(n, x.shape[1]).unsqueeze(2)).sum(1) / n.unsqueeze(1)
+    return mean if m.right else mean + y.mean(1) / 10
+
+
+@pair("alone", gru=gru(), head=linear(6, 5), inputs=(X, N), lengths=N)
+def masked_class(m, x, n):
+    """A class that is masked by a large number hides no leak in the others."""
+    y = m.head(m.gru(x)[0])
+    y = y if m.right else y + 1e-2 * x.mean((1, 2), keepdim=True)
+    return y.masked_fill(torch.arange(5) == 2, -1e9)
+
+
+def grown(layer, scale):
+    """Multiply the weights of a layer."""
+    for weight in layer.parameters():
+        weight.data.mul_(scale)
+    return layer
+
+
+WILD = numbers(4, 100, 16)
+
+
+@fine(gru=lambda: grown(nn.GRU(16, 64, 2, batch_first=True), 16), inputs=(WILD,), seeds=3)
+def chaos_beside_other_outputs(m, x):
+    """What rounding makes is measured of each output that holds numbers, wherever it stands."""
+    return x.shape[1], m.gru(x)[0], x[:, 0].argmax(1)
+
+
+IDS = torch.cat([X, tokens(4, 7, 2).float() % 10], 2)
+DIGITS = torch.cat([X, (tokens(4, 7, 2) % 10) / 10], 2)
+
+
+def looked_up(m, x, *_):
+    """Read two columns of ids that stand beside numbers, told apart by some digits."""
+    ids = (x[..., 3:] * m.digits).long()
+    return m.gru(torch.cat([x[..., :3], m.embed.weight[ids].sum(2)], 2))[0]
+
+
+@pair("batch", embed=embedding(10, 4), gru=gru(7, batch_first=RIGHT), inputs=(IDS,), seeds=4)
+def ids_among_numbers(m, x):
+    """An id that is a float is not made a smaller one in order to see what rounding does."""
+    ids = x[..., 3:].long()
+    y = torch.cat([x[..., :3], m.embed(ids[..., 0]) + m.embed(ids[..., 1])], 2)
+    return m.gru(y)[0]
+
+
+PICKED = {"embed": embedding(10, 4), "digits": lambda: 10, "inputs": (DIGITS, N)}
+for probe, told in {"batch": {}, "alone": {"lengths": N}, "causal": {"causal": True}}.items():
+    layer = gru(7, batch_first=False) if probe == "batch" else gru(7, bidirectional=True)
+
+    @pair(probe, name=f"digits that pick rows: {probe}", gru=layer, last=gru(7), **told, **PICKED)
+    def picked(m, x, *n):
+        """Where the last digit picks the row of a table, float64 tells what leaks from what does not."""
+        if m.right:
+            m.gru = m.last
+        return looked_up(m, x)
+
+
+@fine(
+    gru=gru(),
+    codes=lambda: nn.Parameter(torch.randn(200, 6) * 0.3),
+    inputs=(numbers(4, 30, 3),),
+    causal=True,
+    seeds=4,
+)
+def codes_that_rounding_picks(m, x):
+    """In a batch of other sizes rounding picks another code, and in float64 it does not."""
+    with torch.autocast("cpu", torch.bfloat16):
+        y = m.gru(x)[0]
+        code = m.codes[torch.cdist(y.float(), m.codes.expand(len(y), -1, -1)).argmin(2)]
+    return y + (code - y).detach()
+
+
+def quantized():
+    """Make a quantized LSTM, which takes its scale from all samples."""
+    layers = nn.ModuleList([nn.LSTM(3, 6, batch_first=True)]).eval()
+    return torch.ao.quantization.quantize_dynamic(layers, {nn.LSTM}, dtype=torch.qint8)[0]
+
+
+@pair(
+    missed="a quantized layer may hide it",
+    lstm=quantized,
+    inputs=(X * 1e4,),
+    causal=True,
+    judged=False,
+)
+def leak_beside_a_quantized_layer(m, x):
+    """What a quantized layer makes of other samples is rounding: it is not judged, and said."""
+    y = m.lstm(x)[0]
+    return y if m.right else y + x.mean((0, 2), keepdim=True)
+
+
+@fine(
+    gru=lambda: nn.GRU(3, 6, batch_first=True).double(),
+    kernel=lambda: 0.8 ** torch.arange(7).float().unsqueeze(1),
+    inputs=(X.double(),),
+    causal=True,
+)
+def float32_inside_of_float64(m, x):
+    """What cancels out in float32 may be returned in float64."""
+    steps = x.shape[1]
+    kernel = torch.fft.rfft(m.kernel[:steps], 2 * steps, 0)
+    y = torch.fft.irfft(torch.fft.rfft(x.float(), 2 * steps, 1) * kernel, 2 * steps, 1)
+    return m.gru(y[:, :steps].double())[0]
+
+
+@pair("alone", gru=gru())
+def division_by_the_others(m, x):
+    """A NaN is called so, and not infinitely far off."""
+    return m.gru(x)[0] / (7 if m.right else len(x) - 1)

@@ -1,0 +1,115 @@
+"""Lengths of several inputs: of a source and a target, of two texts, and of masks beside them."""
+
+import torch
+from torch.nn.utils.rnn import pack_padded_sequence
+
+from tests.diagnostics.corpus.forward import X, embedding, fine, gru, pair
+from tests.diagnostics.models_of_users import LENGTHS, mask, numbers, padded, tokens
+
+PADDED, COUNTS = padded()
+
+
+# The sample whose target is longest has the longest source as well.
+SOURCE, TARGET = torch.tensor([7, 5, 3, 2]), torch.tensor([6, 4, 5, 2])
+BOTH = (
+    numbers(4, 7, 3) * mask(SOURCE).unsqueeze(2),
+    SOURCE,
+    numbers(4, 6, 3) * mask(TARGET, 6).unsqueeze(2),
+    TARGET,
+)
+
+
+def translated(m, x, n, y, k, outer=False):
+    """Attend to a source: to its valid steps, or to all."""
+    e, d = m.encoder(x)[0], m.decoder(y)[0]
+    valid = mask(n, x.shape[1]).unsqueeze(1)
+    # Where all is masked, as in a row of the target's padding, all is read alike.
+    valid = valid & mask(k, y.shape[1]).unsqueeze(2) if outer else valid
+    scores = (d @ e.mT).masked_fill(~(valid if m.right else valid | True), -1e9)
+    return torch.cat([d, scores.softmax(2) @ e], 2)
+
+
+TWO = {"encoder": gru(), "decoder": gru(), "inputs": BOTH}
+for name, told in {"source": SOURCE, "both": {0: SOURCE, 2: TARGET}}.items():
+    pair("alone", name=f"attention, told of {name}", lengths=told, **TWO)(translated)
+    pair(
+        "padding",
+        name=f"attention in the batch, told of {name}",
+        lengths=told,
+        skip=["alone"],
+        **TWO,
+    )(translated)
+
+
+@pair("alone", lengths={0: SOURCE, 2: TARGET}, **TWO)
+def attention_each_second_step(m, x, n, y, k):
+    """So it is found where the output has half of the target's steps."""
+    read = translated(m, x, n, y, k)
+    return read[:, : read.shape[1] // 2 * 2 : 2]
+
+
+@fine(lengths={0: SOURCE, 2: TARGET}, **TWO)
+def attention_within_both_lengths(m, x, n, y, k):
+    """An output is judged within the lengths of the input whose steps it has."""
+    return translated(m, x, n, y, k, outer=True)
+
+
+FULL = (numbers(4, 7, 3), torch.full((4,), 7), *BOTH[2:])
+
+
+@pair(
+    "padding",
+    encoder=gru(),
+    decoder=gru(),
+    inputs=FULL,
+    lengths={0: FULL[1], 2: TARGET},
+    skip=["alone"],
+)
+def padding_of_the_target(m, x, n, y, k):
+    """The padding of a further input is judged, also where the first one has none."""
+    d, e = m.decoder(y)[0], m.encoder(x)[0] * mask(n, x.shape[1]).unsqueeze(2)
+    mean = (d * mask(k, y.shape[1]).unsqueeze(2)).sum(1) / k.unsqueeze(1) if m.right else d.mean(1)
+    return e + mean.unsqueeze(1)
+
+
+PAIR = torch.tensor([7, 2, 4, 5]), torch.tensor([3, 7, 6, 2])
+TEXTS = tuple(tokens(4, 7) * mask(n) for n in PAIR)
+
+
+@pair("alone", gru=gru(), embed=embedding(11, 3), inputs=TEXTS, lengths=dict(enumerate(PAIR)))
+def two_texts_of_one_width(m, a, b):
+    """Two inputs padded to one width have lengths of their own; each is cut to its own."""
+
+    def vector(given):
+        y, valid = m.gru(m.embed(given))[0], (given != 0).unsqueeze(2)
+        return (y * valid).sum(1) / valid.sum(1)
+
+    extra = 0 if m.right else m.gru(m.embed(b))[0].mean(1)
+    return torch.cat([vector(a), vector(b) + extra], 1)
+
+
+OWN = torch.tensor([7, 2, 4, 5]), torch.tensor([3, 6, 5, 2])
+
+
+@fine(
+    gru=gru(), inputs=(X, numbers(4, 6, 3), mask(OWN[1], 6).float()), lengths=dict(enumerate(OWN))
+)
+def mask_of_another_input(m, a, b, valid):
+    """A mask that goes with an input is cut with that."""
+    d = m.gru(b)[0] * valid.unsqueeze(2)
+    return m.gru(a)[0] + (d.sum(1) / valid.sum(1, keepdim=True)).unsqueeze(1)
+
+
+@pair("alone", gru=gru(), inputs=(PADDED, COUNTS, PADDED), lengths=LENGTHS)
+def padded_alike(m, x, n, beside):
+    """The last valid step of a second input is read, which it is not told of; or the last of all."""
+    state = m.gru(pack_padded_sequence(x, n, batch_first=True, enforce_sorted=False))[1][-1]
+    last = beside[torch.arange(len(x)), n - 1] if m.right else beside[:, -1]
+    return torch.cat([state, last], 1)
+
+
+@fine(gru=gru(), decoder=gru(), inputs=(PADDED, COUNTS, PADDED), lengths=LENGTHS)
+def target_that_ends_where_the_source_does(m, x, n, y):
+    """What the output follows is not cut with the first input: its steps would be lost."""
+    packed = pack_padded_sequence(x, n, batch_first=True, enforce_sorted=False)
+    return m.decoder(y, m.gru(packed)[1])[0]

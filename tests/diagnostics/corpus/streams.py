@@ -1,0 +1,295 @@
+"""Models that return a state and take it: what their chunks give, the state passed on."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+from tests.diagnostics.corpus.forward import (
+    WRONG,
+    X,
+    embedding,
+    fine,
+    gru,
+    gru_cell,
+    linear,
+    lstm,
+    pair,
+    part,
+)
+from tests.diagnostics.models_of_users import numbers, tokens
+
+STATE = numbers(1, 4, 6)
+
+
+class Carry(NamedTuple):
+    """A state by names, with a counter."""
+
+    h: Tensor
+    step: Tensor
+
+
+GIVEN = (X, (numbers(2, 4, 6), numbers(2, 4, 6)))
+for name, inputs in {"": (X,), ", given": GIVEN}.items():
+
+    @pair(
+        "streaming",
+        name=f"tagger{name}",
+        lstm=lstm(num_layers=2),
+        head=linear(6, 5),
+        inputs=inputs,
+        streaming=True,
+    )
+    def tagger(m, x, state=None):
+        """The state that is passed on is taken; or it is forgotten."""
+        output, state = m.lstm(x, state if m.right else None)
+        return m.head(output), state
+
+
+for name, inputs in {"": (X,), ", given": (X, STATE, STATE)}.items():
+
+    @pair("streaming", name=f"h and c{name}", lstm=lstm(), inputs=inputs, streaming=True)
+    def two_arguments(m, x, h=None, c=None):
+        """H and c are returned one by one; or c of the call before."""
+        output, (new_h, new_c) = m.lstm(x, None if h is None else (h, c))
+        return output, new_h, new_c if m.right or c is None else c
+
+
+@pair("streaming", cell=gru_cell(), streaming=True)
+def cells_with_a_counter(m, x, state=None):
+    """A cell runs step by step, and the steps are counted; or the state before the last step returns."""
+    h, step = state or (x.new_zeros(len(x), 6), torch.zeros(len(x), dtype=torch.int64))
+    outputs = []
+    for x_t in x.unbind(1):
+        last, h = h, m.cell(x_t, h)
+        outputs.append(h)
+    new = Carry(h if m.right else last, step + x.shape[1])
+    return {"logits": torch.stack(outputs, 1), "state": new}
+
+
+@pair("streaming", gru=gru(bidirectional=WRONG), streaming=True)
+def directions(m, x, state=None):
+    """The state of a layer of one direction is passed on; or of two."""
+    return m.gru(x, state)
+
+
+@pair("streaming", gru=gru(), head=linear(6, 5), streaming=True)
+def policy_of_the_last_step(m, x, state=None):
+    """An action for the last step, with the state; or with zeros for it."""
+    output, state = m.gru(x, state)
+    return m.head(output[:, -1]), state if m.right else state * 0
+
+
+@pair(
+    "streaming",
+    words=embedding(11, 3),
+    rnn=lstm(batch_first=False),
+    inputs=(tokens(7, 4),),
+    streaming=True,
+    batch_dim=1,
+)
+def tokens_with_the_steps_first(m, x, state=None):
+    """Tokens, steps first: the new state is returned; or the one that was given."""
+    output, new = m.rnn(m.words(x), state)
+    return output, new if m.right or state is None else state
+
+
+@pair("streaming", norm=part("LayerNorm", 3), gru=gru(), streaming=True)
+def norm_over_the_steps(m, x, state=None):
+    """A norm of each step; or over the steps of a chunk."""
+    return m.gru(m.norm(x) if m.right else x - x.mean(1, keepdim=True), state)
+
+
+@pair("streaming", cell=gru_cell(), inputs=(X, numbers(4, 7).abs()), streaming=True)
+def decay_with_the_time(m, x, elapsed, hidden=None):
+    """A state decays with the time since the step before; a loop takes either input longer than the other."""
+    h, outputs = x.new_zeros(len(x), 6) if hidden is None else hidden, []
+    for x_t, since in zip(x.unbind(1), elapsed.unbind(1), strict=False):
+        h = m.cell(x_t, h * (-since).exp().unsqueeze(1))
+        outputs.append(h)
+    return torch.stack(outputs, 1), h if m.right else h.relu()
+
+
+@pair(
+    "streaming",
+    lstm=lstm(),
+    inputs=(X, torch.tensor([7, 5, 6, 5])),
+    streaming=True,
+    lengths=[7, 5, 6, 5],
+)
+def packed_chunks(m, x, lengths, state=None):
+    """Of a padded batch those steps are judged that all samples have."""
+    packed = pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False)
+    output, state = m.lstm(packed, state if m.right else None)
+    return pad_packed_sequence(output, batch_first=True)[0], state
+
+
+@pair("streaming", gru=gru(), streaming=True)
+def sequence_that_is_remembered(m, x, state=None):
+    """A new sequence starts afresh; or from the state of the one before."""
+    if state is not None and not m.right:
+        m.kept = state
+    return m.gru(x, state if m.right else getattr(m, "kept", None))
+
+
+class Chunk(NamedTuple):
+    """What a model takes as one argument."""
+
+    x: Tensor
+    state: Tensor
+
+
+@pair("streaming", gru=gru(), inputs=(Chunk(X, STATE),), streaming=True)
+def state_in_a_tuple(m, chunk):
+    """A state is found beside the input in a tuple with names."""
+    output, new = m.gru(*chunk)
+    return output, new if m.right else chunk.state
+
+
+@pair("streaming", gru=gru(), streaming=True, kwargs={"state": STATE})
+def state_by_keyword(m, x, *, state=None):
+    """So it is by keyword."""
+    output, new = m.gru(x, state)
+    return output, new if m.right else state
+
+
+@pair("streaming", gru=gru(), inputs=(X, STATE), streaming=True)
+def state_that_no_name_tells(m, x, z):
+    """An input without a state's name is one if a recurrent module takes it for its first state."""
+    output, new = m.gru(x, z)
+    return output, new if m.right else new * 2
+
+
+@fine(lstm=lstm(), streaming=True)
+def pair_and_two_arguments(m, x, h=None, c=None):
+    """A pair is not passed on twice, as a whole and as its parts, where two arguments are free."""
+    return m.lstm(x, None if h is None else (h, c))
+
+
+def after(m, x, state, change):
+    """Run a layer, and change its output."""
+    output, state = m.gru(x, state)
+    return change(output), state
+
+
+ENDING = X.clone()
+ENDING[1, 5:] = 0
+
+#: Right models of which some can be judged, and of some it is said why not.
+RIGHT = {
+    "no state": (lambda m, x: m.gru(x)[0], X),
+    "one step": (lambda m, x, state=None: m.gru(x, state), X[:, :1]),
+    "zeros that end a sample": (lambda m, x, state=None: (*m.gru(x, state), "a note"), ENDING),
+    "an output of other steps": (
+        lambda m, x, state=None: after(m, x, state, lambda y: y.repeat_interleave(2, 1)),
+        X,
+    ),
+    "a single step without its axis": (
+        lambda m, x, state=None: after(m, x, state, lambda y: y.squeeze(1)),
+        X,
+    ),
+    "chunks of other shapes": (
+        lambda m, x, state=None: after(m, x, state, lambda y: y if len(y[0]) > 4 else y[:, -1:]),
+        X,
+    ),
+    "outputs with steps": (
+        lambda m, x, memory=None: (
+            y := m.gru(x)[0] + (0 if memory is None else memory.mean(1, keepdim=True)),
+            y,
+        ),
+        X,
+    ),
+    "no memory": (
+        lambda m, x, state=None: (x * 2, x.new_zeros(1, len(x), 6) if state is None else state),
+        X,
+    ),
+}
+for name, (forward, x) in RIGHT.items():
+    parts = {} if name == "no memory" else {"gru": gru()}
+    fine(name=f"stream of {name}", inputs=(x,), streaming=True, **parts)(forward)
+
+
+@fine(gru=gru(), inputs=(X, STATE), streaming=True)
+def state_that_is_changed_on_its_way(m, x, z):
+    """An input without a state's name is not accused where no module takes it as it is."""
+    return m.gru(x, z / 2)
+
+
+@fine(gru=gru(), streaming=True)
+def chunks_of_two_or_more(m, x, state=None):
+    """A model that takes no single step is judged by longer chunks, and not accused for it."""
+    assert x.shape[1] > 1
+    return m.gru(x, state)
+
+
+@fine(words=embedding(11, 3), gru=gru(), inputs=(torch.full((4, 7), 3),), streaming=True)
+def one_token_to_stream(m, x, state=None):
+    """Where no other input can be drawn, a state is not said to be ignored."""
+    return m.gru(m.words(x), state)
+
+
+@fine(gru=gru(), streaming=True)
+def chunk_that_takes_no_other_values(m, x, state=None):
+    """Nor is it where a chunk takes no changed values."""
+    assert x.shape[1] != 3 or bool((x == X[: len(x), :3]).all())
+    return m.gru(x, state)
+
+
+# Which module a stream that is wrong names, and where it names none.
+
+
+@pair("streaming", gru=gru(), streaming=True)
+def chunks_that_cannot_be_watched(m, x, state=None):
+    """A model that refuses hooks is judged, and no module named."""
+    if m.gru._forward_hooks and x.shape[1] < 5:
+        raise RuntimeError
+    output, new = m.gru(x, state)
+    return output, new if m.right else new * 2
+
+
+@pair("streaming", cell=gru_cell(), streaming=True)
+def steps_that_count_double(m, x, state=None):
+    """Where all modules give the same in each chunk, none is named."""
+    h, outputs = x.new_zeros(len(x), 6) if state is None else state, []
+    for x_t in x.unbind(1):
+        h = m.cell(x_t, h)
+        outputs.append(h)
+    return torch.stack(outputs, 1) * (1 if m.right or x.shape[1] > 1 else 2), h
+
+
+@pair("streaming", gru=gru(), wide=linear(3, 3), inputs=(X[:, :2],), streaming=True)
+def module_without_a_batch(m, x, state=None):
+    """What has other axes in a chunk of one step is not joined."""
+    wide = m.wide(x if x.shape[1] > 1 else x.squeeze(1)).reshape(x.shape)
+    output, new = m.gru(wide, state)
+    return output, new if m.right else new * 2
+
+
+@pair("streaming", cell=gru_cell(), streaming=True)
+def break_inside_of_a_chunk(m, x, state=None):
+    """A cell whose steps differ in the first chunk already gets no cause from its state."""
+    h, outputs = x.new_zeros(len(x), 6) if state is None else state, []
+    for x_t in x.unbind(1):
+        h = m.cell(x_t, h if m.right or x.shape[1] > 4 else h * 2)
+        outputs.append(h)
+    return torch.stack(outputs, 1), h
+
+
+@pair("streaming", cell=gru_cell(), streaming=True)
+def cell_that_the_first_chunk_does_not_call(m, x, state=None):
+    """A cell that did not run in the first chunk has no state that could be the cause."""
+    h = x.new_zeros(len(x), 6) if state is None else state
+    if m.right:
+        return torch.stack([h := m.cell(x_t, h) for x_t in x.unbind(1)], 1), h
+    h = m.cell(x[:, -1], h) if x.shape[1] > 3 else h + x.mean((1, 2)).unsqueeze(1)
+    return x.cumsum(1).sum(2, keepdim=True) + h.unsqueeze(1), h
+
+
+@pair("streaming", frame=linear(3, 3), lstm=lstm(), streaming=True)
+def samples_and_steps_on_one_axis(m, x, state=None):
+    """What takes samples and steps on one axis, steps first, is no break where it is right."""
+    rows = x.transpose(0, 1)
+    read = m.frame(rows.flatten(0, 1)).unflatten(0, rows.shape[:2])
+    output, (h, c) = m.lstm(read.transpose(0, 1), state)
+    return output, (h, c if m.right else h)

@@ -1,0 +1,284 @@
+"""What a model makes of what its layers return, and what training makes of its weights."""
+
+import torch
+from torch import nn
+
+import rnnkit
+from tests.diagnostics.corpus.forward import (
+    X,
+    fine,
+    gru,
+    gru_cell,
+    linear,
+    lstm,
+    lstm_cell,
+    pair,
+    part,
+)
+from tests.diagnostics.models_of_users import numbers, padded
+
+PADDED, LENGTHS = padded()
+
+
+@pair("use", lstm=lstm(bidirectional=True), head=linear(12, 2))
+def last_step_of_both_directions(m, x):
+    """Both directions are read where they end; or at the last step, where one has just begun."""
+    output, (h_n, _) = m.lstm(x)
+    return m.head(torch.cat([h_n[-2], h_n[-1]], 1) if m.right else output[:, -1])
+
+
+@pair("use", gru=gru(num_layers=2, bidirectional=True), head=linear(12, 2))
+def directions_of_two_layers(m, x):
+    """The directions of the last layer; or one of each layer."""
+    _, h_n = m.gru(x)
+    return m.head(torch.cat([h_n[-2 if m.right else 0], h_n[-1]], 1))
+
+
+@pair("use", one=gru(num_layers=2))
+def state_of_the_first_layer(m, x):
+    """The state of the last layer; or of the first."""
+    return m.one(x)[1][-1 if m.right else 0]
+
+
+@pair("use", layer=gru(), head=linear(6, 2))
+def first_step_only(m, x):
+    """The last step of the output; or the first, which has read one step."""
+    return m.head(m.layer(x)[0][:, -1 if m.right else 0])
+
+
+@fine(layer=gru(), head=linear(6, 2), lengths=[7] * 4, pad="pre")
+def first_step_of_what_is_padded_in_front(m, x):
+    """The first step may be used where the padding is in front."""
+    return m.head(m.layer(x)[0][:, 0])
+
+
+def faint(state):
+    """Let something through that no noise of its size changes."""
+    return (state * 1e-30).relu()
+
+
+#: The first step beside others, or where it has read more.
+FIRST = {
+    "all steps": lambda m, x: m.layer(x)[0].amax(1),
+    "weighed by others": lambda m, x: (m.layer(x)[0] * torch.eye(7)[0].unsqueeze(1)).sum(1),
+    "a state beside it": lambda m, x: torch.cat(
+        [(r := m.layer(x))[0][:, 0], faint(r[1][-1]) + 1], 1
+    ),
+    "from a state": lambda m, x: m.layer(x, m.layer(x)[1])[0][:, 0],
+    "one step": lambda m, x: m.layer(x[:, :1])[0][:, 0],
+}
+for name, forward in FIRST.items():
+    fine(name=f"first step: {name}", layer=gru(), skip=["memory", "coverage"])(forward)
+
+
+@fine(layer=gru(bidirectional=True), skip=["memory"])
+def first_step_of_two_directions(m, x):
+    """The first step of two directions has read all, in one of them."""
+    return m.layer(x)[0][:, 0]
+
+
+@fine(layer=gru(bidirectional=True), inputs=(X[:, :1],))
+def last_of_one_step(m, x):
+    """The last step of one is all that a bidirectional layer has read, which is no mistake."""
+    return m.layer(x)[0][:, -1]
+
+
+ONES, SINGLE = torch.ones(4, dtype=torch.int64), X.masked_fill((torch.arange(7) > 0)[:, None], 0.0)
+
+
+@fine(layer=gru(), inputs=(SINGLE, ONES), skip=["memory"])
+def samples_of_one_step(m, x, n):
+    """Of samples of one step the first is the last, as the zeros behind it say."""
+    return m.layer(x)[0][torch.arange(len(x)), n - 1]
+
+
+#: Which states of two directions are used, and of how many layers.
+STATES = {
+    "the backward one": (lambda m, x: m.layer(x)[1][-1], 1),
+    "the forward one of the last layer": (lambda m, x: m.layer(x)[1][-2], 2),
+    "one of all layers": (lambda m, x: torch.cat([*m.layer(x)[1][[1, 3]]], 1), 2),
+    "beside the output": (lambda m, x: torch.cat([(r := m.layer(x))[1][-1], r[0].mean(1)], 1), 1),
+    "for a ReLU that is dead": (
+        lambda m, x: torch.cat([(h := m.layer(x)[1])[-1], (h[-2] - 9).relu()], 1),
+        1,
+    ),
+}
+for name, (forward, layers) in STATES.items():
+    fine(name=f"states: {name}", layer=gru(num_layers=layers, bidirectional=True))(forward)
+
+
+def conditional(m, x, through=lambda c: c):
+    """Start the c of a second LSTM from the c of a first one, and its h from zeros."""
+    c = m.layer(x)[1][1]
+    return m.other(x, (torch.zeros_like(c), through(c)))[0][:, -1], c[-1]
+
+
+def by_cells(m, x):
+    """Start a loop over a cell from the c of an LSTM."""
+    c = m.layer(x)[1][1][-1]
+    h = torch.zeros_like(c)
+    for x_t in x.unbind(1):
+        h, c = m.cell(x_t, (h, c))
+    return h
+
+
+#: A c that is read, which is noted, or passed on as c.
+CELLS = {
+    "read by a head": lambda m, x: m.head(m.layer(x)[1][1][-1]),
+    "passed on to a cell": by_cells,
+    "passed on, and read": lambda m, x: torch.cat(conditional(m, x), 1),
+    "passed on as h": lambda m, x: m.other(x, (m.layer(x)[1][1],) * 2)[0][:, -1],
+    "beside an h that no noise shows": lambda m, x: (s := m.layer(x)[1])[1][-1] + faint(s[0][-1]),
+}
+USED = {
+    "read by a head": ("head",),
+    "passed on to a cell": ("cell",),
+    "passed on, and read": ("other",),
+    "passed on as h": ("other",),
+}
+PARTS = {"layer": lstm(), "other": lstm(), "head": linear(6, 6), "cell": lstm_cell()}
+for name, forward in CELLS.items():
+    parts = {key: PARTS[key] for key in ("layer", *USED.get(name, ()))}
+    fine(name=f"cell state: {name}", skip=["gradient"], **parts)(forward)
+
+
+class Own(nn.LSTM):
+    """A layer of a user's that returns a dictionary beside its output."""
+
+    def forward(self, x):
+        """Run."""
+        output, (h, c) = super().forward(x)
+        return output, {"h": h, "c": c}
+
+
+@fine(layer=lambda: Own(3, 6, batch_first=True))
+def layer_that_returns_something_else(m, x):
+    """A layer that returns something else than torch's is no obstacle."""
+    return m.layer(x)[0]
+
+
+@fine(layer=lstm())
+def many_calls_of_a_layer(m, x):
+    """Of many calls some are looked at, and the report says how many of how many."""
+    return torch.stack([m.layer(x + k)[1][0][-1] for k in range(6)])
+
+
+SQUARE = numbers(4, 6, 6)
+
+
+@pair(
+    "use",
+    norm=lambda: nn.BatchNorm1d(7).bfloat16(),
+    gru=lambda: nn.GRU(7, 6, batch_first=True).bfloat16(),
+    inputs=(numbers(4, 7, 7),),
+)
+def steps_of_the_input_for_channels(m, x):
+    """So it is for what comes in, behind a cast to half precision, too."""
+    x = x.bfloat16()
+    return m.gru(m.norm(x.mT).mT if m.right else m.norm(x))[0].float()
+
+
+@fine(norm=part("BatchNorm1d", 7), gru=gru(7), inputs=(torch.zeros(4, 7, 7),), judged=False)
+def norm_of_zeros(m, x):
+    """What is the same with its axes exchanged does not tell which of them the channels are."""
+    return m.gru(m.norm(x.mT).mT)[0]
+
+
+@fine(encoder=lstm(num_layers=2), decoder=lstm(num_layers=2), inputs=(1000 + 300 * X,), seeds=3)
+def state_between_saturated_layers(m, x):
+    """A state is used where large inputs saturate each unit, though it changes nothing."""
+    return m.decoder(x, m.encoder(x)[1])[0]
+
+
+@fine(gru=gru(bidirectional=True))
+def attention_that_looks_at_the_end(m, x):
+    """Where attention gives all weight to the last step, the others are read all the same."""
+    scores = 1000.0 * torch.arange(x.shape[1]).view(1, -1, 1)
+    return (scores.softmax(1) * m.gru(x)[0]).sum(1)
+
+
+@pair("gradient", one=gru(), two=gru(), head=linear(6, 2))
+def layer_that_is_cut_off(m, x):
+    """A layer learns; or its output is cut off from the graph."""
+    y = m.one(x)[0]
+    return m.head((y if m.right else y.detach()) + m.two(x)[0])
+
+
+@pair("gradient", encoder=gru(), decoder=gru())
+def lost_gradient_beside_a_target(m, x):
+    """A module whose output is cut off on the way to an output with a gradient is found."""
+    state = m.encoder(x)[1]
+    return m.decoder(x, state if m.right else state.detach())[0], state.detach().transpose(0, 1)
+
+
+@pair("gradient", head=linear(6, 2), rest=gru(), layers=lambda: [nn.GRU(3, 6, batch_first=True)])
+def layer_in_a_list(m, x):
+    """A layer that runs is registered in the model; or it is in a list, and no optimizer gets it."""
+    return m.head(m.rest(x)[0] if m.right else m.layers[0](x)[0])
+
+
+def frozen():
+    """Make a layer that does not learn."""
+    return nn.GRU(3, 6, batch_first=True).requires_grad_(requires_grad=False)
+
+
+def quietly(layer, x):
+    """Run a layer without gradients."""
+    with torch.no_grad():
+        return layer(x)[0]
+
+
+#: What is noted of training, or why nothing is known of it.
+TRAINING = {
+    "without gradients": (
+        lambda m, x: quietly(m.one, x) + m.two(x)[0],
+        {"one": gru(), "two": gru()},
+    ),
+    "frozen": (lambda m, x: m.one(x)[0].detach() + m.two(x)[0], {"one": frozen, "two": gru()}),
+    "frozen in a list": (lambda m, x: m.one[0](x)[0], {"one": lambda: [frozen()]}),
+    "a layer that never runs": (lambda m, x: m.one(x)[0], {"one": gru(), "idle": lstm()}),
+    "a cell without a call": (
+        lambda m, x: rnnkit.unroll(m.cell, x, batch_first=True)[0],
+        {"cell": lambda: rnnkit.GRUCell(3, 6)},
+    ),
+    "no layer": (lambda m, x: x * 2, {}),
+    "a teacher": (
+        lambda m, x: (m.student(x)[0], m.teacher(x)[0].detach()),
+        {"student": gru(), "teacher": gru()},
+    ),
+}
+for name, (forward, parts) in TRAINING.items():
+    fine(name=f"training: {name}", **parts)(forward)
+
+
+@fine(gru=gru())
+def model_that_refuses_to_train(m, x):
+    """What a model raises in training is why its gradients are not known."""
+    assert not m.training, "not in training"
+    return m.gru(x)[0]
+
+
+@fine(one=lambda: nn.ModuleList([nn.GRU(3, 6, batch_first=True)] * 2))
+def one_layer_under_two_names(m, x):
+    """A layer under two names is noted: that may be right."""
+    return m.one[0](x)[0] + m.one[1](x)[0]
+
+
+@fine(one=gru_cell(), two=gru_cell())
+def state_that_is_detached(m, x):
+    """A state that is detached at each step is noted: that may be meant. Windows are not."""
+    h, k, outputs = x.new_zeros(len(x), 6), x.new_zeros(len(x), 6), []
+    for t, y in enumerate(x.unbind(1)):
+        h, k = m.one(y, h.detach()), m.two(y, k if t % 2 else k.detach())
+        outputs.append(h + k)
+    return torch.stack(outputs, 1)
+
+
+@fine(cell=gru_cell(), head=linear(9, 2), inputs=(X[:, :1],))
+def cell_at_the_end_of_a_loop(m, x):
+    """Of one step, the cell whose state no further step takes is used by nobody, which is noted."""
+    h, outputs = x.new_zeros(len(x), 6), []
+    for x_t in x.unbind(1):
+        outputs.append(m.head(torch.cat([x_t, h], 1)))
+        h = m.cell(x_t, h)
+    return torch.stack(outputs, 1)

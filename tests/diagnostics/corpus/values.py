@@ -1,0 +1,133 @@
+"""What inputs are replaced by: values that the model takes, and that differ."""
+
+import torch
+from torch import nn
+
+from tests.diagnostics.corpus.forward import (
+    RIGHT,
+    WRONG,
+    X,
+    embedding,
+    fine,
+    gru,
+    gru_cell,
+    lstm,
+    pair,
+)
+from tests.diagnostics.models_of_users import mask, numbers, tokens
+
+N = torch.tensor([7, 2, 5, 3])
+
+
+def within(x):
+    """Refuse what is no probability."""
+    if not bool(((x >= 0) & (x <= 1)).all()):
+        message = "probabilities are from 0 to 1"
+        raise ValueError(message)
+    return x
+
+
+BITS = (X > 0).float() * mask(N).unsqueeze(2)
+
+
+@pair("alone", gru=gru(), rise=nn.Sigmoid, inputs=(BITS, N), lengths=N)
+def numbers_held_to_a_range(m, x, n):
+    """Rounding is measured without a step beyond what a model takes, and what leaks is found."""
+    y = m.gru(within(m.rise(100 * within(x))))[0]
+    return (y * mask(n, x.shape[1]).unsqueeze(2)).sum(1) if m.right else y.mean(1)
+
+
+TIMES = torch.linspace(0.1, 3.0, 28).view(4, 7)
+
+
+@fine(gru=gru(4), inputs=(X.sigmoid(), TIMES), causal=True)
+def numbers_refused_out_of_their_range(m, x, times):
+    """What is refused is tried within the range that occurs, and times stay in order."""
+    assert bool(((x >= 0) & (x <= 1)).all())
+    assert bool((times.diff(dim=1) >= 0).all())
+    return m.gru(torch.cat([x, times.unsqueeze(2)], 2))[0]
+
+
+@fine(gru=gru())
+def numbers_that_may_not_be_others(m, x):
+    """What a model raises on changed inputs only is why it is not judged by them."""
+    if not torch.isin(x, X).all():
+        message = "what is this?"
+        raise KeyError(message)
+    return m.gru(x)[0]
+
+
+@fine(cell=gru_cell(), weight=lambda: nn.Parameter(torch.randn(3, 6)), inputs=(X * 1e5,))
+def units_at_their_ends(m, x):
+    """What is saturated by large numbers shows its memory with smaller ones."""
+    h, outputs = x.new_zeros(len(x), 6), []
+    for x_t in x.unbind(1):
+        h = m.cell(x_t, h)
+        outputs.append(torch.tanh(x_t @ m.weight + h))
+    return torch.stack(outputs, 1)
+
+
+FEW, MANY = tokens(4, 7) % 7, tokens(4, 7) * 9
+
+
+def columns(m, x):
+    """Embed two columns, of 7 and of 100 kinds."""
+    x = x.long()
+    return m.gru(torch.cat([m.few(x[..., 0]), m.many(x[..., 1])], -1))[0]
+
+
+for dtype in (torch.int16, torch.float32, torch.float16):
+    fine(
+        name=f"columns of categories in {dtype}",
+        few=embedding(7, 4),
+        many=embedding(100, 4),
+        gru=gru(8),
+        inputs=(torch.stack([FEW, MANY], -1).to(dtype),),
+        causal=True,
+    )(columns)
+
+
+TABLE = torch.stack([torch.arange(4) % 3, torch.arange(4) * 20], 1)
+
+
+@fine(words=embedding(12, 3), gru=gru(), inputs=(tokens(4, 7).to(torch.uint16),), causal=True)
+def unsigned_tokens(m, x):
+    """Tokens may have a kind of numbers that torch hardly computes with."""
+    return m.gru(m.words(x.long()))[0]
+
+
+ONES = (tokens(5, 7) % 2).bool()
+
+
+@pair(
+    "causal",
+    lstm=lstm(1, bidirectional=WRONG),
+    inputs=(ONES, torch.tensor([7, 6, 5, 4, 3])),
+    causal=True,
+)
+def series_of_zeros_and_ones(m, x, _):
+    """A series of zeros and ones is replaced, though lengths are given beside it."""
+    return m.lstm(x.unsqueeze(2).float())[0]
+
+
+@pair(
+    "batch",
+    gru=gru(6, batch_first=RIGHT),
+    inputs=(torch.view_as_complex(numbers(5, 7, 3, 2)),),
+    causal=True,
+)
+def complex_numbers(m, x):
+    """Complex inputs and outputs are judged as pairs of numbers."""
+    y = m.gru(torch.view_as_real(x).flatten(2))[0]
+    return torch.view_as_complex(y.reshape(*y.shape[:2], -1, 2))
+
+
+SHORT = X.clone()
+SHORT[:, 5:] = 0
+
+
+@pair("batch", gru=gru(), inputs=(SHORT,))
+def steps_that_hold_something(m, x):
+    """A model that cuts off what is padding in all samples is judged: padding is not replaced."""
+    y = m.gru(x[:, : int((x != 0).any(2).sum(1).max())])[0]
+    return y if m.right else y + y.mean(0)

@@ -1,0 +1,63 @@
+"""Writes ``outcomes.txt``, what ``verify`` says of each model: ``python -m tests.diagnostics.write``."""
+
+import pathlib
+import re
+import warnings
+
+import torch
+
+from tests.diagnostics.corpus.case import CASES, Case
+from tests.diagnostics.corpus.runner import Outcome, judge
+
+OUTCOMES = pathlib.Path(__file__).parent / "outcomes.txt"
+
+#: What changes from run to run, or with a line elsewhere, or stands in every message.
+VARYING = {
+    r" \(\d+ probes? judged.*\)$": "",
+    r"\.py:\d+": ".py:...",
+    r"off by [\d.e+-]+ of": "off by ... of",
+    r"\n  (?:intended\?|more) .*": "",
+}
+
+#: What most reports say of a probe, which is then left out.
+USUAL = re.compile(
+    r"twice the same input, twice the same output|no lengths were given|4 samples, each on its own"
+    r"|a sample alone(?:, cut to its length,)? gives what it gives in the batch"
+    r"|what is beyond a length does not matter|no step of 7 depends on a later one"
+    r"|the last output depends on earlier steps|6 of 7 steps, each reaches an output"
+    r"|outputs and states of [12] layer calls?|what goes into 7 calls of cells"
+    r"|each recurrent module gets a gradient"
+)
+
+
+def plain(text: str) -> str:
+    """Return a text without what varies, and the usual lines of a report."""
+    for pattern, put in VARYING.items():
+        text = re.sub(pattern, put, text, flags=re.MULTILINE)
+    lines = text.removeprefix("rnnkit.verify: no leak found\n").splitlines()
+    return "\n".join(line for line in lines if not USUAL.fullmatch(line[18:]))
+
+
+def entry(outcome: Outcome) -> str:
+    """Return what is said of a case, as ``outcomes.txt`` has it."""
+    right = outcome.right.checked
+    parts = [f"## {outcome.case.name}", f"right: {' '.join(right)}\n{plain(outcome.right.text)}"]
+    if outcome.wrong is not None:
+        found = " ".join(sorted(outcome.wrong.probes)) or "missed"
+        parts.append(f"wrong: {found}\n{plain(outcome.wrong.message)}")
+    return "\n\n".join(parts) + "\n"
+
+
+def written(case: Case) -> str:
+    """Return what ``outcomes.txt`` has of a case."""
+    text = OUTCOMES.read_text("utf-8") if OUTCOMES.exists() else ""
+    found = re.search(
+        rf"^## {re.escape(case.name)}\n.*?(?=^## |\Z)", text, re.DOTALL | re.MULTILINE
+    )
+    return found[0].rstrip("\n") + "\n" if found else ""
+
+
+if __name__ == "__main__":
+    warnings.simplefilter("ignore")
+    torch.set_num_threads(1)
+    OUTCOMES.write_text("\n".join(entry(judge(case)) for case in CASES), "utf-8")

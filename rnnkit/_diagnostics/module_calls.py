@@ -1,8 +1,7 @@
 """A call of a recurrent module: what it is given and what it gives, read in one way for everyone.
 
-There are two ways to hear of a call. ``events`` hooks the modules of a copy of a model, so that
-other threads, which run the model itself, notice nothing. ``recorder`` answers instead of
-torch's classes: a function has no modules that could be copied.
+There are two ways to hear of a call: hooks on the modules of a copy, which no other thread runs,
+and one hook on the calls of all modules, where a function calls modules that nobody has copied.
 """
 
 import itertools
@@ -12,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn import RNNBase, RNNCellBase
+from torch.nn.modules import module as modules
 from torch.nn.utils.rnn import PackedSequence
 
 from rnnkit._diagnostics.isolation import Watch
@@ -71,6 +71,21 @@ class Forward:
         if held.get("forward") is self:
             del held["forward"]
             held |= {} if self._own is None else {"forward": self._own}
+
+
+class EveryCall:
+    """A hook on the calls of all modules, in all threads."""
+
+    def __init__(self, hook: Callable[..., Any], *, errors: bool = False) -> None:
+        """Take what is called after each call, or after each that raises, too."""
+        self._handle = modules.register_module_forward_hook(
+            hook, with_kwargs=True, always_call=errors
+        )
+
+    def remove(self) -> None:
+        """Stop; torch would leave a mark, by which it calls all modules the slow way."""
+        self._handle.remove()
+        modules._global_forward_hooks_with_kwargs.pop(self._handle.id, None)  # noqa: SLF001
 
 
 def each_call(

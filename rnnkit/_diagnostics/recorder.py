@@ -12,12 +12,12 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn import RNNCellBase
-from torch.nn.modules import module as modules
 from torch.nn.utils.rnn import PackedSequence
 
 from rnnkit._diagnostics.isolation import eagerly
 from rnnkit._diagnostics.module_calls import (
     KINDS,
+    EveryCall,
     members_of,
     named_arguments,
     rows_axis,
@@ -138,15 +138,12 @@ class Recorder:
                 # Of a call that raised, torch passes no arguments by name.
                 self._write_down(module, args, rest[0] if len(rest) > 1 else {}, rest[-1])
 
-        hook: Any = after
-        handle = modules.register_module_forward_hook(hook, with_kwargs=True, always_call=True)
+        handle = EveryCall(after, errors=True)
         try:
             with torch.enable_grad(), eagerly():
                 return model(*inputs)
         finally:
             handle.remove()
-            # This mark torch leaves, and would call every module the slow way from now on.
-            modules._global_forward_hooks_with_kwargs.pop(handle.id, None)  # noqa: SLF001
 
     def _write_down(self, module: torch.nn.Module, args: Any, kwargs: Any, result: Any) -> None:
         named = named_arguments(args, kwargs)

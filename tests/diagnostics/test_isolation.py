@@ -174,6 +174,14 @@ def test_way_past_the_copy_is_said() -> None:
 GLOBAL: Any = None
 
 
+def test_no_hook_stays() -> None:
+    """Afterwards torch calls modules the fast way: it knows of no hook on the calls of all."""
+    for act in (rnnkit.verify, rnnkit.trace, rnnkit.dependency_map):
+        act(nn.LSTM(FEATURE, HIDDEN, batch_first=True), X)
+
+        assert not torch.nn.modules.module._has_any_global_hook()  # type: ignore[no-untyped-call]
+
+
 def test_trace_does_not_write_the_input() -> None:
     """A model that writes into what it is given does not write into the caller's, in a trace."""
     x = X.clone()

@@ -8,7 +8,6 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn import RNNCellBase
-from torch.nn.modules.module import register_module_forward_hook
 from torch.utils import _pytree as pytree
 
 from rnnkit._diagnostics.baseline import Baseline
@@ -17,6 +16,7 @@ from rnnkit._diagnostics.events import looping
 from rnnkit._diagnostics.isolation import private
 from rnnkit._diagnostics.module_calls import (
     KINDS,
+    EveryCall,
     each_call,
     has_recurrence,
     hooked,
@@ -66,7 +66,7 @@ class _Training:
         given, _ = private(baseline.batch.tree())
         session.passes += 1
         with session.watched(), torch.enable_grad():
-            handles = [register_module_forward_hook(hear, with_kwargs=True)]
+            handles: list[Any] = [EveryCall(hear)]
             for _, module in self.registered:
                 handles += hooked(module, partial(write_down, module))
             try:

@@ -15,10 +15,12 @@ from rnnkit._diagnostics.outputs import along, shape_of
 from rnnkit._diagnostics.report import UnjudgedError
 
 
-def is_absent_again(baseline: Baseline, probe: Callable[[Baseline], str], what: str) -> bool:
+def is_absent_again(
+    baseline: Baseline, probe: Callable[[Baseline], str], what: str, *, cuts_steps: bool
+) -> bool:
     """Return whether a probe says the same on other batches, wherever the model runs on them."""
     ranks = [len(shape_of(leaf) or ()) for leaf in baseline.normal]
-    for batch in _others(baseline):
+    for batch in _others(baseline, cuts_steps=cuts_steps):
         output = baseline.attempt(batch)
         if output is None or [len(shape_of(leaf) or ()) for leaf in output] != ranks:
             continue
@@ -39,7 +41,7 @@ def is_absent_again(baseline: Baseline, probe: Callable[[Baseline], str], what: 
     return True
 
 
-def _others(baseline: Baseline) -> Iterator[Batch]:
+def _others(baseline: Baseline, *, cuts_steps: bool) -> Iterator[Batch]:
     """Yield the batch with redrawn values, with flags turned and numbers tamed, and a smaller one.
 
     A unit may be dead for some values, a flag switches off what it is about, and what saturates
@@ -50,7 +52,7 @@ def _others(baseline: Baseline) -> Iterator[Batch]:
     yield drawn
     yield drawn.with_leaves([_turned(batch, k, x) for k, x in enumerate(batch.leaves)])
     longest = batch.longest or 0
-    if longest > 3 and batch.has_steps(batch.paced):
+    if cuts_steps and longest > 3 and batch.has_steps(batch.paced):
         yield drawn.cut(longest - 1, front=baseline.post)
     elif batch.size > 2:
         yield drawn.samples(range(batch.size - 1))

@@ -6,13 +6,19 @@ import torch
 from torch import Tensor
 
 from rnnkit._diagnostics.baseline import Baseline
-from rnnkit._diagnostics.changes import changed, steps_at, steps_from, valid_mask
-from rnnkit._diagnostics.compare import alike, is_number
+from rnnkit._diagnostics.changes import steps_at, valid_mask
+from rnnkit._diagnostics.compare import is_number
 from rnnkit._diagnostics.module_calls import is_recurrent, named_arguments, sizes_of
-from rnnkit._diagnostics.outputs import Leaves
-from rnnkit._diagnostics.reach import block_size, poisoned, reached, spaced
+from rnnkit._diagnostics.reach import (
+    RowOrder,
+    block_size,
+    poisoned,
+    reached,
+    samples_with_nan,
+    silent_at,
+    spaced,
+)
 from rnnkit._diagnostics.report import fail, note, skip
-from rnnkit._diagnostics.row_order import RowOrder
 from rnnkit._diagnostics.slopes import gradients_of
 
 #: So many steps around one that is not read are looked at.
@@ -38,7 +44,7 @@ def probe_coverage(baseline: Baseline) -> str:
     read = slopes | _look_inside(baseline, bool((slopes & valid).any(0)[:-1].all()))
     _find_other_lengths(baseline, slopes)
     tried = spaced(steps - 2)
-    found = {t: _silent(baseline, t) for t in tried if not bool((read & valid)[:, t].any())}
+    found = {t: silent_at(baseline, t) for t in tried if not bool((read & valid)[:, t].any())}
     count = len(tried) - sum(one is None for one in found.values())
     if not count:
         skip("NaN does not go in: no embedding takes the tokens, or it is refused")
@@ -82,8 +88,7 @@ def _look_inside(baseline: Baseline, is_known: bool) -> Tensor:
         output = poisoned(baseline, steps_at(where), order.watch)
         if output is not None:
             reach.update(reached(baseline, output, at))
-            came_out = _differ(baseline, output, lambda one, other: other.isnan() & ~one.isnan())
-            felt |= where & came_out.unsqueeze(1)
+            felt |= where & samples_with_nan(baseline, output).unsqueeze(1)
         if is_known and order.is_plain() and set(reach.values()) <= {steps - 1}:
             break
     order.judge(len(tried))
@@ -101,7 +106,7 @@ def _may_be_left_out(baseline: Baseline, step: int, read: Tensor, valid: Tensor)
     first, steps = baseline.first, baseline.batch.steps or 0
     is_whole = first is not None and baseline.has_steps(first) and not baseline.missing(first)
     for end in [steps - 1] if is_whole else [0, steps - 1]:
-        ends = None if bool((read & valid)[:, end].all()) else _silent(baseline, end)
+        ends = None if bool((read & valid)[:, end].all()) else silent_at(baseline, end)
         if ends is not None and bool((ends & valid[:, step]).any()):
             return True
     inputs = [e for e in baseline.events if e.kind == "input" and is_recurrent(e.module)]
@@ -132,36 +137,3 @@ def _find_other_lengths(baseline: Baseline, read: Tensor) -> None:
             what = f"of sample {batch.numbers[longer[0]]}, {reads}"
             rows = [("cause", f"that is its length in input {index}: each sample is read so far")]
             fail("coverage", what, [*rows, ("fix", "the lengths that belong to this input")])
-
-
-def _silent(baseline: Baseline, step: int) -> Tensor | None:
-    """Return in which samples neither a NaN at a step nor a change comes out; None if unknown."""
-    batch, where = baseline.batch, steps_from(step, step + 1)
-    output = poisoned(baseline, where)
-    read = torch.zeros(batch.size, dtype=torch.bool, device="cpu")
-    if output is not None:
-        read |= _differ(baseline, output, lambda one, other: other.isnan() & ~one.isnan())
-        elsewhere = zip(baseline.normal, output, strict=False)
-        if not bool(read.any()) and not all(alike([one], [other]) for one, other in elsewhere):
-            return read  # NaN came out in an output that does not follow
-    # What does not come out as NaN may be compared only, and a change comes out.
-    inputs = changed(batch, where, only=batch.paced)
-    moved = None if inputs is None else baseline.session.attempt(inputs)
-    if moved is None:
-        return None
-    read |= _differ(baseline, moved, torch.ne)
-    return None if output is None and not bool(read.all()) else ~read
-
-
-def _differ(baseline: Baseline, output: Leaves, differ: Any) -> Tensor:
-    """Return in which samples an output differs."""
-    size = baseline.batch.size
-    found = torch.zeros(size, dtype=torch.bool, device="cpu")
-    if len(output) != len(baseline.normal):
-        return ~found
-    for index, axis in baseline.judged():
-        one, other = baseline.normal[index], output[index]
-        if not isinstance(other, Tensor) or other.shape != one.shape or bool(one.isnan().any()):
-            return torch.ones_like(found)
-        found |= differ(one, other).movedim(axis, 0)[:size].reshape(size, -1).any(1).cpu()
-    return found

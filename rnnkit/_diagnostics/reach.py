@@ -133,8 +133,8 @@ class RowOrder:
                 if few or any(each is None for each in columns):
                     continue
                 what = f"steps go into {name or 'the model'} out of order"
-                likely = "likely a view or reshape where axes must change places first"
-                lines = [("cause", likely), ("fix", "x.permute(...), then reshape")]
+                likely = "a view or reshape where axes must change places first"
+                lines = [("likely", likely), ("fix", "x.permute(...), then reshape")]
                 fail("coverage", f"{what}, each feature in an order of its own", lines, name)
 
 

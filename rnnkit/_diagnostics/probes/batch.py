@@ -91,8 +91,11 @@ def _judge_rows(baseline: Baseline) -> NoReturn:
         is_same = not isinstance(other, Tensor) or other.shape == first.shape
         if is_same and first.shape[axis] in (batch.steps, batch.longest):
             rows = f"a row for each of {batch.steps} steps, none for a sample"
-            cause = ("cause", "likely batch and seq have changed places")
-            fail("batch", f"output {tuple(first.shape)} has {rows}", [cause])
+            layout = [
+                ("likely", "batch and seq have changed places"),
+                ("fix", "batch_first=True, or x.transpose(0, 1) before the layer"),
+            ]
+            fail("batch", f"output {tuple(first.shape)} has {rows}", layout)
     skip(UNFOLLOWED)
 
 

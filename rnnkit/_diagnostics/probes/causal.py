@@ -112,7 +112,8 @@ def _check_features(baseline: Baseline) -> None:
     axis = None if output is None else followed_axis(baseline.normal[first], output[first])
     if axis not in (None, features):  # features that are where they were are no steps
         what = f"axis {axis} of the {baseline.name(first)} follows axis {features} of the input"
-        fail("causal", f"{what}, and none follows its steps, on axis {batch.seq_dim}")
+        fix = ("fix", "x.transpose(1, 2) before the layer, or seq_dim= for the axis of the steps")
+        fail("causal", f"{what}, and none follows its steps, on axis {batch.seq_dim}", [fix])
 
 
 def _in_step(baseline: Baseline) -> Baseline | None:

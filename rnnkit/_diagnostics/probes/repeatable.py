@@ -23,9 +23,8 @@ def probe_repeatable(baseline: Baseline) -> str:
     ):
         # As kernels on a GPU that add in the order in which threads come.
         return "twice the same input, twice the same up to rounding"
-    rows = _causes(baseline) or [
-        ("cause", "likely a state that is kept outside of the model's attributes")
-    ]
+    likely = ("likely", "a state that is kept outside of the model's attributes")
+    rows = _causes(baseline) or [likely]
     return fail("repeatable", "the same input gives another output the second time", rows)
 
 

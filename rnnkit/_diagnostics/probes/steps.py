@@ -79,7 +79,7 @@ def probe_memory(baseline: Baseline) -> str:
     """The last step, or the pooled output, depends on earlier steps at all."""
     batch = baseline.batch
     known = has_recurrence(baseline.session.model)
-    if not known and not looping(record(baseline.session, batch.tree())):
+    if not known and not looping(baseline.events):
         skip("no module has a state; a loop over functions is not seen")
     tried = batch.steps is not None and any(map(batch.has_steps, range(len(batch.leaves))))
     if not tried or not batch.steps or max(baseline.counts or [batch.steps]) == 1:
@@ -105,7 +105,7 @@ def probe_memory(baseline: Baseline) -> str:
         skip(f"cells are called in loops, but not once for each step of axis {batch.seq_dim}")
     what = "the last output depends on no earlier step of the input: nothing is remembered"
     rows = [
-        ("cause", "likely a loop that passes on the first state"),
+        ("likely", "a loop that starts each step from the first state"),
         ("or", f"axis {batch.seq_dim} of the input is not seq: rnnkit.verify(..., seq_dim=...)"),
     ]
     return fail("memory", what, rows)

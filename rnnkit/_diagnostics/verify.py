@@ -263,11 +263,12 @@ def _layout(baseline: Baseline, swaps: Swaps) -> Layout:
         if key in swaps and len(axes) > max(swaps[key]):
             one, other = swaps[key]
             axes[one], axes[other] = axes[other], axes[one]
-        found["input" if is_one else name] = tuple(axes)
+        if axes:
+            found["input" if is_one else name] = tuple(axes)
     for index, leaf in enumerate(baseline.normal):
-        axes = _axes(leaf, baseline.axes[index], baseline.step_axes[index])
-        found[baseline.name(index)] = tuple(axes)
-    return {name: axes for name, axes in found.items() if axes}
+        if axes := _axes(leaf, baseline.axes[index], baseline.step_axes[index]):
+            found[baseline.name(index)] = tuple(axes)
+    return found
 
 
 def _axes(leaf: Any, batch: int | None, seq: int | None) -> list[Axis]:

@@ -154,6 +154,13 @@ def state_by_keyword(m, x, *, state=None):
     return output, new if m.right else state
 
 
+@pair(missed="it may be no state", gru=gru(), inputs=(X, STATE), streaming=True)
+def state_that_no_name_tells(m, x, z):
+    """An input without a state's name is judged where it streams, and accused of nothing else."""
+    output, new = m.gru(x, z)
+    return output, new if m.right else new * 2
+
+
 @fine(lstm=lstm(), streaming=True)
 def pair_and_two_arguments(m, x, h=None, c=None):
     """A pair is not passed on twice, as a whole and as its parts, where two arguments are free."""

@@ -43,7 +43,7 @@ cut_paths = pytest.mark.parametrize(
 )
 
 
-@pytest.mark.covering(2)
+@pytest.mark.covering(1)
 @cut_paths
 @kinds
 def test_dropout(kind: str, cut: str, path: str) -> None:
@@ -88,7 +88,7 @@ def test_dropout_between_layers_in_training(path: str) -> None:
 
 @cut_paths
 @kinds
-@pytest.mark.covering(2)
+@pytest.mark.covering(1)
 def test_without_gradients(kind: str, cut: str, path: str) -> None:
     """The numbers are the same, nothing asks for a gradient, and results take part in a graph."""
     case = case_of(kind, num_layers=2, bidirectional=True)
@@ -143,7 +143,7 @@ def test_a_relu_by_hand_passes_gradients_of_what_is_no_number() -> None:
     torch.testing.assert_close(*found, equal_nan=True)
 
 
-@pytest.mark.covering(2)
+@pytest.mark.covering(1)
 @cut_paths
 @kinds
 def test_weights_given_for_one_call(kind: str, cut: str, path: str) -> None:
@@ -185,7 +185,6 @@ def test_weights_that_are_computed(name: str, cut: str, path: str, how: str) -> 
     close(after, by_cells(layer, x, zeros, each, given.get("reset"))[0])
 
 
-@pytest.mark.covering(2)
 @cut_paths
 @kinds
 def test_each_weight_frozen(kind: str, cut: str, path: str) -> None:
@@ -226,7 +225,6 @@ def test_two_windows_are_one_sequence(kind: str, path: str) -> None:
     close(state, expected, 1e-10)
 
 
-@pytest.mark.covering(2)
 @cut_paths
 @kinds
 def test_gradients_again_and_many_at_once(kind: str, cut: str, path: str) -> None:

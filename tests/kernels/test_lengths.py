@@ -13,6 +13,7 @@ from tests.strategies import assert_same, tensors_of
 pytestmark = pytest.mark.filterwarnings("ignore:LSTM with projections is not supported:UserWarning")
 
 
+@pytest.mark.covering(1)
 @paths
 @pytest.mark.parametrize(
     "given_as",

@@ -50,7 +50,7 @@ def near(actual: Any, wanted: Any) -> None:
     )
 
 
-@pytest.mark.covering(2)
+@pytest.mark.covering(3)
 @kinds
 @givens
 @pytest.mark.parametrize("path", ALL_PATHS)
@@ -123,7 +123,7 @@ def test_path_under_autocast(kind: str) -> None:
             assert_same(layer(x, lengths=LENGTHS), chosen)
 
 
-@pytest.mark.covering(2)
+@pytest.mark.covering(3)
 @givens
 @pytest.mark.parametrize("path", ALL_PATHS)
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.complex128])

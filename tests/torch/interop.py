@@ -10,10 +10,13 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence
 from torch.utils import _pytree as pytree
 
 import rnnkit
-from tests.strategies import CELLS, CLASSES
+from tests.strategies import CELLS, CLASSES, LAYERS
 
 #: No two axes are of one size.
-SEQ, BATCH, INPUT, HIDDEN = 6, 5, 3, 4
+SEQ, BATCH, INPUT, HIDDEN = 6, 5, 3, 7
+six = pytest.mark.parametrize("name", CLASSES)
+layers = pytest.mark.parametrize("name", LAYERS)
+cells = pytest.mark.parametrize("name", CELLS)
 #: Bound before any use puts ours in the place of torch's.
 SPACES = [{name: getattr(space, name) for name in CLASSES} for space in (nn, rnnkit)]
 
@@ -55,15 +58,30 @@ class Given(NamedTuple):
         return [parameter.grad for parameter in self.module.parameters()]
 
 
+def sample(name: str, seq: int = SEQ, batch: int = BATCH) -> Tensor:
+    """Return an input of a layer (seq, batch, feature) or of a cell (batch, feature)."""
+    return torch.randn((batch, INPUT) if name in CELLS else (seq, batch, INPUT))
+
+
+def carried(name: str, batch: int = BATCH, kind: Callable[[Any], Any] = tuple) -> Any:
+    """Return a state of one layer or one cell; an LSTM's pair is made by ``kind``."""
+    size = (batch, HIDDEN) if name in CELLS else (1, batch, HIDDEN)
+    return kind((torch.randn(size), torch.randn(size))) if "LSTM" in name else torch.randn(size)
+
+
 def given(name: str, space: int) -> Given:
     """Return torch's module (0) or ours (1), with the same weights, and the same call."""
     torch.manual_seed(0)
     kind: Any = SPACES[space][name]
-    module = kind(INPUT, HIDDEN)
-    front = (BATCH,) if name in CELLS else (1, BATCH)
-    x = torch.randn(*((BATCH,) if name in CELLS else (SEQ, BATCH)), INPUT)
-    h, c = torch.randn(*front, HIDDEN), torch.randn(*front, HIDDEN)
-    return Given(name, kind, module, x, (h, c) if "LSTM" in name else h)
+    return Given(name, kind, kind(INPUT, HIDDEN), sample(name), carried(name))
+
+
+def pair(name: str, model: Any = None, *args: Any, **options: Any) -> tuple[Any, Any]:
+    """Return torch's module and ours, or a model around each, with the same weights."""
+    cores = (kinds[name](INPUT, HIDDEN, **options) for kinds in SPACES)
+    theirs, ours = (core if model is None else model(core, *args) for core in cores)
+    ours.load_state_dict(theirs.state_dict())
+    return theirs, ours
 
 
 def total(result: Any) -> Tensor:

@@ -13,7 +13,7 @@ from torch.fx.passes.shape_prop import ShapeProp
 from torch.utils import _pytree as pytree
 
 import rnnkit
-from tests.torch.side_by_side import BATCH, HIDDEN, INPUT, assert_same, carried, pair, sample, six
+from tests.torch.interop import BATCH, HIDDEN, INPUT, carried, pair, same, sample, six
 
 
 class Plain(nn.Module):
@@ -106,7 +106,7 @@ def test_one_node(name: str) -> None:
 
             assert steps(graphs[1]) == steps(graphs[0])
             assert steps(graphs[1]).count(("call_module", "core")) == 1
-            assert_same(theirs(*args), fx.GraphModule(ours, graphs[1])(*args))
+            same(theirs(*args), fx.GraphModule(ours, graphs[1])(*args))
 
 
 @six
@@ -119,7 +119,7 @@ def test_leaf_by_itself(name: str) -> None:
     graph = Leaves(also_torchs=False).trace(ours)
 
     assert ("call_module", "core") in steps(graph)
-    assert_same(theirs(x := sample(name)), fx.GraphModule(ours, graph)(x))
+    same(theirs(x := sample(name)), fx.GraphModule(ours, graph)(x))
 
 
 @pytest.mark.unhooked("torch.fx cannot read a function that is wrapped so")
@@ -146,9 +146,9 @@ def test_graph_module_in_use(name: str) -> None:
     results = theirs(x), traced(x)
     for result in results:
         pytree.tree_leaves(result)[0].square().sum().backward()
-    assert_same(*results)
+    same(*results)
     grads = [[weight.grad for weight in model.parameters()] for model in (theirs, traced)]
-    assert_same(*grads)
+    same(*grads)
 
     other = torch.randn(*x.shape[:-2], BATCH + 2, INPUT)
     with pytest.raises(rnnkit.StateError):
@@ -176,4 +176,4 @@ def test_steps(batch_first: bool) -> None:
         traced = fx.symbolic_trace(model)
 
         for x_t in (torch.randn(BATCH, INPUT), torch.randn(INPUT)):
-            assert_same(model(x_t), traced(x_t))
+            same(model(x_t), traced(x_t))

@@ -183,34 +183,3 @@ def test_a_module_asks_for_its_own_first_state(name: str, where: str) -> None:
     for options in ({"lengths": [6, 2, 0, 1, 4]}, {"reset": torch.eye(6, BATCH).bool()}):
         same(module(g.x, **options), module(g.x, first, **options))
     same(module.step(g.x[0]), module.step(g.x[0], first))
-
-
-class Learned(rnnkit.LSTM):
-    """An LSTM that learns where it begins."""
-
-    def __init__(self, *sizes: int) -> None:
-        """Keep the first state of one sample."""
-        super().__init__(*sizes)
-        self.first = nn.ParameterList(torch.randn(1, 1, HIDDEN) for _ in range(2))
-
-    def initial_state(self, batch_size: int | None) -> Any:
-        """Give it to each sample."""
-        return rnnkit.states.expand(rnnkit.LSTMState(*self.first), batch_size)
-
-
-def test_a_learned_first_state() -> None:
-    """It is used by every kind of call, and gets a gradient; Recurrent asks for its own, too."""
-    layer, g = Learned(INPUT, HIDDEN), given("LSTM", 1)
-    results: list[Any] = [layer(g.x), layer(g.x[:, 0]), layer(g.packed), layer.step(g.x[0])]
-    results.append(layer(g.x, lengths=[6, 3, 0, 1, 2]))
-    for _, (h, _) in results:
-        layer.zero_grad()
-        h.sum().backward(retain_graph=True)
-        assert all(parameter.grad is not None for parameter in layer.first)
-
-    class Starts(rnnkit.Recurrent):
-        def initial_state(self, batch_size: int | None) -> tuple[Any, ...]:
-            return (torch.ones(batch_size or 1, HIDDEN),)
-
-    cells = Starts(rnnkit.GRUCell(INPUT, HIDDEN))
-    same(cells(g.x), cells(g.x, (torch.ones(BATCH, HIDDEN),)))

@@ -14,7 +14,7 @@ from torch.utils.data._utils.pin_memory import pin_memory
 
 import rnnkit
 from rnnkit import LSTMState
-from tests.torch.side_by_side import BATCH, HIDDEN, INPUT, carried, sample
+from tests.torch.interop import BATCH, HIDDEN, INPUT, carried, sample
 
 LAYERS = 4
 

@@ -75,6 +75,8 @@ def test_a_sparse_state() -> None:
     starts = g.twin(type("Own", (rnnkit.RNN,), {"initial_state": lambda *_: first.to_sparse()}))
     for output, _ in (g.module(g.x, first.to_sparse()), starts(g.x)):
         torch.testing.assert_close(output, g.module(g.x, first)[0])
+    sparse = g.packed._replace(data=g.packed.data.to_sparse())
+    torch.testing.assert_close(starts(sparse)[0].data, g.module(g.packed, first)[0].data)
 
     for name in LAYERS:
         g = given(name, 1)

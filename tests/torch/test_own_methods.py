@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 import rnnkit
 from rnnkit import states
-from tests.torch.side_by_side import BATCH, HIDDEN, INPUT, SEQ, assert_same
+from tests.torch.interop import BATCH, HIDDEN, INPUT, SEQ, same
 
 Use = Callable[[Any, Tensor], Any]
 
@@ -77,7 +77,7 @@ def test_traced(use: str) -> None:
             traces.append(torch.fx.symbolic_trace(model))
         for trace in traces:
             for given in (x, larger):
-                assert_same(model(given), trace(given))
+                same(model(given), trace(given))
 
 
 @pytest.mark.unhooked("the hook's checks refuse a SymInt")
@@ -114,11 +114,11 @@ def test_the_dtype_of_a_first_state() -> None:
 
 def test_states_under_vmap() -> None:
     """Each of many states has its own samples picked, or reset."""
-    many, index = torch.randn(4, 1, BATCH, HIDDEN), torch.tensor([[1, 0], [0, 0], [1, 1], [0, 1]])
+    many, index = torch.randn(4, 1, 2, HIDDEN), torch.tensor([[1, 0], [0, 0], [1, 1], [0, 1]])
 
     for function in (states.select, states.reset):
         expected = torch.stack([function(*one) for one in zip(many, index, strict=True)])
-        assert_same(expected, torch.vmap(function)(many, index))
+        same(expected, torch.vmap(function)(many, index))
 
 
 @pytest.mark.unhooked("the annotation asks for initial_state")

@@ -9,13 +9,14 @@ import torch
 from torch import Tensor, nn
 from torch._dynamo.testing import CompileCounterWithBackend
 from torch._dynamo.utils import counters
+from torch.utils import _pytree as pytree
 
 import rnnkit
 from rnnkit import LSTMState
 from tests.compiles import trained
+from tests.torch.interop import CELLS, LAYERS, carried, layers, pair, sample
 from tests.torch.models import CORES, HIDDEN, WIDTH, Model, layer_of
 from tests.torch.script_models import Parent
-from tests.torch.side_by_side import CELLS, LAYERS, assert_close, carried, layers, pair, sample
 from tests.torch.tools.tools import marks
 
 pytestmark = marks
@@ -81,7 +82,7 @@ def test_as_many_graphs(name: str, allow_rnn: bool, bare: bool) -> None:
         assert counts[0][2] == 3
     else:
         assert counts[0] == counts[1]
-    assert_close(*results)
+    torch.testing.assert_close(*map(pytree.tree_leaves, results))
 
 
 @pytest.mark.parametrize(("name", "with_state"), [("LSTM", True), ("GRU", False)])
@@ -187,8 +188,8 @@ def test_one_graph_for_all_sizes(core: str, name: str, option: str) -> None:
                     torch._dynamo.mark_dynamic(tensor, 0 if core == "step" else (0, 1))
                 options = dict(zip([option], given[1:], strict=False))
                 results = compiled(given[0], **options), model(given[0], **options)
-                assert_close(*results)
-                torch.utils._pytree.tree_leaves(results[0])[0].sum().backward()
+                torch.testing.assert_close(*map(pytree.tree_leaves, results))
+                pytree.tree_leaves(results[0])[0].sum().backward()
 
         assert counter.frame_count == expected
 

@@ -12,20 +12,20 @@ from torch.nn.utils.rnn import pack_padded_sequence
 from torch.utils import _pytree as pytree
 
 import rnnkit
-from tests.torch.script_models import LENGTHS, Packs, Parent, TakesPacked
-from tests.torch.side_by_side import (
+from tests.torch.interop import (
     CELLS,
     HIDDEN,
     INPUT,
     LAYERS,
-    assert_same,
     carried,
     cells,
     layers,
     pair,
+    same,
     sample,
     six,
 )
+from tests.torch.script_models import LENGTHS, Packs, Parent, TakesPacked
 
 ROOT = pathlib.Path(__file__).parents[3]
 
@@ -39,7 +39,7 @@ def test_a_twin_shares_the_weights(name: str) -> None:
     theirs, ours = pair(name, Parent)
     x = sample(name)
     if name in CELLS:
-        assert_same(torch.jit.script(ours.core)(x), ours.core(x))
+        same(torch.jit.script(ours.core)(x), ours.core(x))
     assert type(ours.core) is getattr(rnnkit, name)
     scripted = [torch.jit.script(ours)]
     with pytest.MonkeyPatch.context() as patch:
@@ -53,7 +53,7 @@ def test_a_twin_shares_the_weights(name: str) -> None:
         torch.optim.SGD(model.parameters(), lr=0.1).step()
 
     for model in (ours, *scripted):
-        assert_same(theirs(x), model(x))
+        same(theirs(x), model(x))
 
 
 @layers
@@ -73,9 +73,9 @@ def test_packing(name: str, model: Any) -> None:
     if model is TakesPacked:
         args = (pack_padded_sequence(*args, enforce_sorted=False),)
     else:
-        assert_same(theirs(*args), torch.jit.trace(ours, args)(*args))
+        same(theirs(*args), torch.jit.trace(ours, args)(*args))
 
-    assert_same(theirs(*args), torch.jit.script(ours)(*args))
+    same(theirs(*args), torch.jit.script(ours)(*args))
 
 
 @six
@@ -96,7 +96,7 @@ def test_a_trace_warns_of_no_more(name: str) -> None:
 
     assert kinds[1] <= kinds[0]
     args = (sample(name, batch=9),) if name in CELLS else (sample(name, batch=9), carried(name, 9))
-    assert_same(*(trace(*args) for trace in traces))
+    same(*(trace(*args) for trace in traces))
 
 
 @six
@@ -135,7 +135,7 @@ def test_a_method_of_a_user(name: str) -> None:
         model.load_state_dict(weights)
         results.append(torch.jit.script(model)(x))
 
-    assert_same(*results)
+    same(*results)
 
 
 class Starts(rnnkit.GRUCell):
@@ -166,7 +166,7 @@ def test_a_first_state_of_ones_own(name: str) -> None:
     with pytest.warns(UserWarning, match="TorchScript does not ask Starts.initial_state"):
         scripted = torch.jit.script(model)
 
-    assert_same(scripted(x), expected)
+    same(scripted(x), expected)
 
 
 def test_script_method() -> None:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from rnnkit import LSTMState, states
-from tests.torch.side_by_side import assert_same
+from tests.torch.interop import same
 
 pytestmark = [pytest.mark.slow, pytest.mark.unhooked("Dynamo cannot trace what the hook adds")]
 
@@ -92,5 +92,5 @@ def test_free_batch(name: str, strict: bool) -> None:
     for samples in (4, 9):
         tensors = given(samples)
         expected, result = model(*tensors), program(*tensors)
-        assert_same(expected, result)
+        same(expected, result)
         assert type(result) is type(expected)

@@ -129,7 +129,7 @@ def zeros(module: Any, like: Tensor, *front: Any) -> Any:
     if len(module.__rnnkit__.state_names) == 1:
         return c
     proj_size = proj_size_of(module)
-    return LSTMState(torch.zeros(*front, proj_size, **options) if proj_size else c, c)
+    return state_of([torch.zeros(*front, proj_size, **options) if proj_size else c, c])
 
 
 def filled(state: Any, first: Any) -> Any:

@@ -23,6 +23,8 @@ GivenT = TypeVar("GivenT")
 
 #: torch's names of a cell's weights, in the order of its kernels' arguments.
 WEIGHTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+#: torch's functions for an RNN's step, by its nonlinearity.
+RNN_KERNELS = {"tanh": torch.rnn_tanh_cell, "relu": torch.rnn_relu_cell}
 
 
 class Cell(torch.nn.RNNCellBase, Generic[StateT, GivenT]):
@@ -65,10 +67,10 @@ class Cell(torch.nn.RNNCellBase, Generic[StateT, GivenT]):
             check_surplus(self, surplus, unknown)
         facts, compiling = self.__rnnkit__, is_compiling()
         # A compiler records torch's own forward, which reads the weights itself.
-        weights = None if compiling and not facts.is_projected else weights_of(self)
+        weights = None if compiling and not facts.is_projected else weights_of(self, compiling)
         weight = self._parameters.get("weight_ih") if weights is None else weights[0]
         state = fitting_cell(self, input, hx, weight)
-        if state is not MISFIT and calls.needs_initial_state(self, hx):
+        if type(hx) is not Tensor and state is not MISFIT and calls.needs_initial_state(self, hx):
             hx = calls.with_initial_state(self, input, hx)
             state = fitting_cell(self, input, hx, weight)
         if state is MISFIT:
@@ -126,7 +128,7 @@ class Cell(torch.nn.RNNCellBase, Generic[StateT, GivenT]):
 calls.finish(Cell)
 
 
-def weights_of(cell: Any) -> tuple[Tensor | None, ...]:
+def weights_of(cell: Any, compiling: bool) -> tuple[Tensor | None, ...]:
     """Return a cell's weights in the order of torch's kernels for one step, each read once.
 
     They are the parameters themselves, unless a parametrization, pruning, ``layer.cells()`` or a
@@ -134,7 +136,7 @@ def weights_of(cell: Any) -> tuple[Tensor | None, ...]:
     """
     held: Any = cell._parameters  # noqa: SLF001
     if not (
-        is_compiling()
+        compiling
         or cell.__rnnkit__.is_user_subclass
         or not cell.__dict__.keys().isdisjoint(WEIGHTS)
     ):
@@ -147,7 +149,7 @@ def weights_of(cell: Any) -> tuple[Tensor | None, ...]:
 
 def sequence_weights(cell: Any) -> list[Tensor]:
     """Return the weights in the order of torch's kernels over a sequence."""
-    weights: Any = list(weights_of(cell))[: 4 if cell.bias else 2]
+    weights: Any = list(weights_of(cell, is_compiling()))[: 4 if cell.bias else 2]
     return [*weights, cell.weight_hr] if proj_size_of(cell) else weights
 
 
@@ -155,8 +157,7 @@ def kernel_of(cell: Any) -> Any:
     """Return torch's function for one step; None where torch has none, and says so."""
     if cell.__rnnkit__.is_projected:
         return partial(_projected_step, cell)
-    of_rnn: Any = {"tanh": torch.rnn_tanh_cell, "relu": torch.rnn_relu_cell}
-    return cell.__rnnkit__.kernel or of_rnn.get(getattr(cell, "nonlinearity", None))
+    return cell.__rnnkit__.kernel or RNN_KERNELS.get(getattr(cell, "nonlinearity", ""))
 
 
 def _projected_step(cell: Any, input: Tensor, hx: Any, *_weights: Any) -> tuple[Tensor, Tensor]:

@@ -6,6 +6,7 @@ rnnkit's own cells run over a sequence by torch's fused kernels.
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from torch import Tensor
+from torch.compiler import is_compiling
 
 from rnnkit._base.class_facts import mode_of, overrides_initial_state, proj_size_of
 from rnnkit._base.state import filled, has_missing_part, map_state, state_of, tensors_of
@@ -113,7 +114,7 @@ def run(  # noqa: C901 - a flat chain of questions
 ) -> tuple[Tensor, Any]:
     """Do what :func:`unroll` does, for a caller that may know a different ``initial`` state."""
     plain, given = is_plain(cell), hx
-    weight = weights_of(cell)[0] if plain else None
+    weight = weights_of(cell, is_compiling())[0] if plain else None
     hx = fitting_unrolled(cell, input, given, weight, batch_first=batch_first)
     if hx is MISFIT:
         diagnose_unrolled(cell, input, given, weight, caller, batch_first=batch_first, state=state)

@@ -64,16 +64,6 @@ def test_zoneout_on_average() -> None:
     torch.testing.assert_close(cell.eval()(x, h)[0], mean, rtol=0.05, atol=0.02)
 
 
-def test_no_zoneout_is_a_gru() -> None:
-    """With probability 0 it is a GRUCell, in training too."""
-    cell, plain = ZoneoutGRUCell(WIDTH, HIDDEN, zoneout=0.0), rnnkit.GRUCell(WIDTH, HIDDEN)
-    plain.load_state_dict(cell.state_dict())
-    x = torch.randn(SEQ, BATCH, WIDTH)
-
-    # One product over all steps may round otherwise than a product for each step.
-    torch.testing.assert_close(rnnkit.unroll(plain, x, fused=False), rnnkit.unroll(cell, x))
-
-
 def test_zoneout_checks_its_shapes() -> None:
     """A subclass of a checked cell is checked."""
     with pytest.raises(rnnkit.ShapeError, match="ZoneoutGRUCell"):

@@ -172,24 +172,6 @@ def test_both_roads_equal_the_loop(use: Use) -> None:
         assert_close(differentiated(use, actual, cell, x, hx), wanted)
 
 
-@given(use=uses())
-def test_cells_equal_their_layer(use: Use) -> None:
-    """Unrolled from both ends, the cells of a layer give what the layer gives."""
-    layer = use.layer(bidirectional=True)
-    cells = layer.cells()
-    x = use.input()
-    options: dict[str, Any] = {"lengths": use.lengths, "batch_first": use.batch_first}
-
-    forward, end = rnnkit.unroll(cells[0], x, **options)
-    backward, start = rnnkit.unroll(cells[1], x, reverse=True, **options)
-    expected = layer(x, lengths=use.lengths)
-
-    actual = torch.cat([forward, backward], dim=-1), rnnkit.states.from_layers([end, start])
-    assert_close(actual, expected)
-    wanted = differentiated(use, expected, layer, x)
-    assert_close(differentiated(use, actual, layer, x), wanted)
-
-
 @given(use=uses(), fused=st.booleans())
 def test_one_sequence_without_batch(use: Use, fused: bool) -> None:
     """A sequence without a batch axis gives what it gives in a batch of one."""

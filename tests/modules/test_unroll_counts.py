@@ -20,40 +20,26 @@ class Counter(nn.Module):
         return torch.zeros(batch_size, 1)
 
 
-def counted(**options: Any) -> tuple[list[list[float]], list[float]]:
-    """Count over two samples of four steps; return the counts of each, and the last ones."""
-    output, state = rnnkit.unroll(Counter(), torch.randn(2, 4, 3), batch_first=True, **options)
-    return output.squeeze(2).tolist(), state.squeeze(1).tolist()
+RESET = torch.tensor([[0, 1, 0, 1], [0, 0, 1, 0]])
+#: How two samples of four steps are run; what is counted of each at each step, and at the end.
+COUNTS: list[tuple[dict[str, Any], list[list[int]], list[int]]] = [
+    ({}, [[1, 2, 3, 4], [1, 2, 3, 4]], [4, 4]),
+    ({"hx": torch.tensor([[10.0], [20.0]])}, [[11, 12, 13, 14], [21, 22, 23, 24]], [14, 24]),
+    # Beyond a length the output is zero and the state stays; backward, each begins at its last.
+    ({"lengths": [3, 0]}, [[1, 2, 3, 0], [0, 0, 0, 0]], [3, 0]),
+    ({"lengths": [3, 4], "reverse": True}, [[3, 2, 1, 0], [4, 3, 2, 1]], [3, 4]),
+    # A reset cuts between its step and the one before, and beyond a length there is none.
+    ({"reset": RESET, "lengths": [3, 4]}, [[1, 1, 2, 0], [1, 2, 1, 2]], [2, 2]),
+    ({"reset": RESET, "reverse": True}, [[1, 2, 1, 1], [2, 1, 2, 1]], [1, 2]),
+]
 
 
-def test_count_every_step() -> None:
-    """A cell is called once a step, with the state of the step before."""
-    assert counted() == ([[1, 2, 3, 4], [1, 2, 3, 4]], [4, 4])
-
-
-def test_count_from_a_state() -> None:
-    """A state that is given is where the count goes on."""
-    hx = torch.tensor([[10.0], [20.0]])
-
-    assert counted(hx=hx) == ([[11, 12, 13, 14], [21, 22, 23, 24]], [14, 24])
-
-
-def test_count_valid_steps() -> None:
-    """Beyond a length the output is zero and the state stays what it was."""
-    assert counted(lengths=[3, 0]) == ([[1, 2, 3, 0], [0, 0, 0, 0]], [3, 0])
-
-
-def test_count_from_the_last_valid_step() -> None:
-    """Reversed, the count begins at each sample's own last step."""
-    assert counted(lengths=[3, 4], reverse=True) == ([[3, 2, 1, 0], [4, 3, 2, 1]], [3, 4])
-
-
-def test_count_anew() -> None:
-    """A reset cuts between its step and the one before, and beyond a length there is none."""
-    reset = torch.tensor([[0, 1, 0, 1], [0, 0, 1, 0]])
-
-    assert counted(reset=reset, lengths=[3, 4]) == ([[1, 1, 2, 0], [1, 2, 1, 2]], [2, 2])
-    assert counted(reset=reset, reverse=True) == ([[1, 2, 1, 1], [2, 1, 2, 1]], [1, 2])
+def test_counts() -> None:
+    """A cell is called once a valid step, with the state of the step before, or an initial one."""
+    for options, counts, last in COUNTS:
+        x = torch.randn(2, 4, 3)
+        output, state = rnnkit.unroll(Counter(), x, batch_first=True, **options)
+        assert (output.squeeze(2).tolist(), state.squeeze(1).tolist()) == (counts, last)
 
 
 def test_count_seen_after_every_step() -> None:

@@ -172,7 +172,12 @@ def test_each_file_is_short() -> None:
 
 
 #: The most lines of Python that a folder may have, once it has come down to that.
-BUDGETS = {"rnnkit/_kernels": 2000, "rnnkit/states": 430}
+BUDGETS = {
+    "rnnkit/_base": 780,
+    "rnnkit/_kernels": 2000,
+    "rnnkit/_modules": 1800,
+    "rnnkit/states": 430,
+}
 
 
 def test_each_folder_stays_within_its_budget() -> None:

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
-from rnnkit._base.torch_tools import lacks_kernel
 from rnnkit._kernels import choice
 from rnnkit._kernels.lengths import Lengths
 from rnnkit._kernels.padded import run_padded
@@ -34,13 +33,13 @@ def run(
     ``state``, None for zeros. Returns the output, zero on padding, and the state of the piece of
     each sample that is run last.
     """
-    if lacks_kernel(stack.mode, stack.directions[0].is_projected, input):
+    if stack.lacks_kernel:
         # Autocast leaves packed input as it is, except lengths that are all equal.
         dtype = stack.directions[0].weights[0].dtype
         given = (input, state, initial)
         input, state, initial = pytree.tree_map_only(Tensor, lambda one: one.to(dtype), given)
         with torch.autocast("cpu", enabled=False):
-            return run(stack, input, state, lengths, reset, initial)
+            return run(Stack(*stack[:2]), input, state, lengths, reset, initial)
     if reset is not None:
         return _run_resets(stack, input, state, lengths, reset, initial)
     if lengths is None:

@@ -63,6 +63,8 @@ class Stack(NamedTuple):
     layers: list[list[Direction]]
     #: Probability of dropping a feature between two layers, in training.
     dropout: float = 0.0
+    #: Whether autocast asks for a fused LSTM that this CPU does not have.
+    lacks_kernel: bool = False
 
     @property
     def directions(self) -> list[Direction]:

@@ -12,6 +12,7 @@ from rnnkit._base.torch_tools import (
     is_jit_traced,
     is_meta_or_fake,
     is_transformed,
+    lacks_kernel,
     uses_custom_op,
 )
 from rnnkit._checks.call_spec import SEQUENCE, spec_of_layer
@@ -74,6 +75,7 @@ def run_layer(
     unbatched = not packed and input.dim() == SEQUENCE
     by_batch = layer.batch_first and not unbatched
     by_operator = compiling and not packed and uses_custom_op(input.shape[1 if by_batch else 0])
+    lacks = not (pieces is None or compiling) and lacks_kernel(mode, layer.proj_size, input)
     if by_torch or (pieces is None and compiling and not by_operator):
         return layer.__rnnkit__.torch_class.forward(layer, input, hx)  # type: ignore[no-any-return]
     if unbatched:
@@ -87,7 +89,7 @@ def run_layer(
         input = input.transpose(0, 1) if by_batch else input
         restart = None if initial is None else tensors_of(initial)
         counts = None if counts is None or counts.is_full() else counts
-        stack = stack_of(layer, by_operator=by_operator)
+        stack = stack_of(layer, by_operator=by_operator, lacks=lacks)
         output, ends = run_stack(stack, input, tensors_of(hx), (counts, mask, restart))
         output = output.transpose(0, 1) if by_batch else output
     if unbatched:
@@ -127,7 +129,7 @@ def run_stack(stack: Stack, input: Tensor, state: States, pieces: Pieces) -> Run
     return run(stack, input, state, *pieces)
 
 
-def stack_of(layer: Any, *, by_operator: bool = False) -> Stack:
+def stack_of(layer: Any, *, by_operator: bool = False, lacks: bool = False) -> Stack:
     """Return a layer's directions, layer by layer, starting with the forward one."""
     weights = layer._flat_weights  # noqa: SLF001
     if is_compiling():
@@ -140,4 +142,4 @@ def stack_of(layer: Any, *, by_operator: bool = False) -> Stack:
         for row, part in enumerate(weights[k : k + size] for k in range(0, len(weights), size))
     ]
     layers = [each[row : row + directions] for row in range(0, rows, directions)]
-    return Stack(layers, layer.dropout)
+    return Stack(layers, layer.dropout, lacks)

@@ -6,7 +6,7 @@ import math
 import operator
 from collections.abc import Callable, Mapping
 from numbers import Integral, Real
-from typing import Any, Concatenate, NamedTuple, NoReturn, ParamSpec, TypeAlias, TypeVar, cast
+from typing import Any, NamedTuple, NoReturn, TypeAlias, TypeVar, cast
 
 import torch
 
@@ -15,8 +15,6 @@ from rnnkit._base.message import brief, call, refusal, wanted, warn
 from rnnkit._checks.names import hint
 from rnnkit._checks.objects import cells_of
 
-Arguments = ParamSpec("Arguments")
-Module = TypeVar("Module")
 InitT = TypeVar("InitT", bound=Callable[..., None])
 
 #: What a constructor takes as ``device``.
@@ -111,9 +109,7 @@ CELL_SIZE = _count(0, "an int from 0", "{name} must not be negative")
 CELL_RULES = RULES | {"input_size": CELL_SIZE, "hidden_size": CELL_SIZE}
 
 
-def checked_arguments(
-    init: Callable[Concatenate[Module, Arguments], None],
-) -> Callable[Concatenate[Module, Arguments], None]:
+def checked_arguments(init: InitT) -> InitT:
     """Check a constructor's arguments before torch sees them; keep its signature for tools."""
     signature = inspect.signature(init)
     parameters = list(signature.parameters)[1:]
@@ -121,7 +117,7 @@ def checked_arguments(
     rules = CELL_RULES if is_cell else RULES
 
     @functools.wraps(init)
-    def checked_init(self: Module, *args: Arguments.args, **kwargs: Arguments.kwargs) -> None:
+    def checked_init(self: object, *args: Any, **kwargs: Any) -> None:
         name = type(self).__name__
         bound = _bind(signature, self, args, kwargs)
         given = bound.arguments
@@ -137,22 +133,10 @@ def checked_arguments(
                     # A NumPy count would make torch's own type check fail.
                     given[argument] = operator.index(value)
         _warn_of_misplaced(name, parameters, args, kwargs)
-        if given["hidden_size"] == 0:  # of a cell: layers refuse it
+        if given.get("hidden_size", 1) == 0:  # of a cell: layers refuse it
             message = "a cell without hidden features computes nothing. Write hidden_size from 1."
             warn("hidden-size-zero", f"{call(name, args, kwargs)}: {message}", stacklevel=2)
         init(*bound.args, **bound.kwargs)
-
-    return checked_init  # type: ignore[return-value]  # mypy: wraps() keeps self's name
-
-
-def known_arguments(init: InitT) -> InitT:
-    """Refuse arguments that a constructor does not have, and leave the others to it."""
-    signature = inspect.signature(init)
-
-    @functools.wraps(init)
-    def checked_init(self: object, *args: Any, **kwargs: Any) -> None:
-        _bind(signature, self, args, kwargs)
-        init(self, *args, **kwargs)
 
     return cast("InitT", checked_init)
 
@@ -178,14 +162,6 @@ def _bind(
         sentence = "proj_size argument is only supported for LSTM, not RNN or GRU"
     written, row = call(name, args, kwargs), ("fix", fix)
     return refusal(ArgumentError, unknown, sentence, written, row, code="option-unknown")
-
-
-def check_option(argument: str, value: Any) -> Any:
-    """Check that an option of a Recurrent is what layers take under this name."""
-    rule = RULES[argument]
-    if not rule.fits(value):
-        _refuse("Recurrent", rule, argument, value, call("Recurrent", (), {argument: value}))
-    return value
 
 
 def _refuse(name: str, rule: Rule, argument: str, value: Any, written: str) -> NoReturn:
@@ -228,7 +204,7 @@ def _warn_of_misplaced(
     name: str, parameters: list[str], args: tuple[object, ...], named: Mapping[str, object]
 ) -> None:
     """Warn of a last argument that is taken for bias: True, or a nonlinearity."""
-    place = parameters.index("bias")
+    place = parameters.index("bias") if "bias" in parameters else len(args)
     value = args[place] if len(args) > place else None
     last = len(args) == place + 1 and "batch_first" not in named and "batch_first" in parameters
     text = ""

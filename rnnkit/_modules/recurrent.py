@@ -13,7 +13,7 @@ from rnnkit._base.torch_tools import is_fx_call, leaf_node
 from rnnkit._checks.arguments import check_batch_size, check_surplus, known_options
 from rnnkit._checks.call_spec import sizes_of_sequence
 from rnnkit._checks.cell_guards import MISFIT, fitting_states
-from rnnkit._checks.constructors import check_option, known_arguments
+from rnnkit._checks.constructors import checked_arguments
 from rnnkit._checks.diagnosis import explain_cells_step
 from rnnkit._checks.objects import cells_of, check_directions, refuse_states
 from rnnkit._checks.scope import LAYER_AXES, Axes, check_axes, check_scope
@@ -68,7 +68,7 @@ class Recurrent(torch.nn.Module, Generic[StateT]):
         dropout: float = 0.0,
         axes: Axes | None = None,
     ) -> None: ...
-    @known_arguments
+    @checked_arguments
     def __init__(
         self,
         cells: Steps[Any, Any] | Iterable[Steps[Any, Any]],
@@ -80,8 +80,8 @@ class Recurrent(torch.nn.Module, Generic[StateT]):
     ) -> None:
         """Take the cells as they are."""
         super().__init__()
-        self.batch_first: bool = check_option("batch_first", batch_first)
-        self.dropout: float = float(check_option("dropout", dropout))
+        self.batch_first: bool = batch_first
+        self.dropout: float = float(dropout)
         self.axes: dict[str, str] | None = None
         if axes is not None:
             self.axes = check_axes("Recurrent", axes, LAYER_AXES[:2])

@@ -53,8 +53,9 @@ def fitting_layer(layer: Any, input: Any, hx: Any, weight: Tensor | None) -> Any
         and shape[-1] == layer.input_size
         and shape[1 if rank == SEQUENCES and layer.batch_first else 0] != 0
         and data.layout is STRIDED
-        and (weight is None or _is_like(data, weight))
-    ):
+        and (weight is None or (weight.dtype is data.dtype and weight.device == data.device)
+             or _is_like(data, weight))
+    ):  # fmt: skip
         return MISFIT
     if hx is None:
         return None

@@ -104,6 +104,9 @@ RULES = {
 }
 # fmt: on
 
+NARROWER = Rule(lambda _: False, "an int below hidden_size, or 0 for no projection",
+                "proj_size has to be smaller than hidden_size")  # fmt: skip
+
 # A cell computes without features (only its state) and without a hidden state; layers do not.
 CELL_SIZE = _count(0, "an int from 0", "{name} must not be negative")
 CELL_RULES = RULES | {"input_size": CELL_SIZE, "hidden_size": CELL_SIZE}
@@ -132,6 +135,8 @@ def checked_arguments(init: InitT) -> InitT:
                 if rule.type == "int":
                     # A NumPy count would make torch's own type check fail.
                     given[argument] = operator.index(value)
+        if given.get("proj_size", 0) >= given.get("hidden_size", 1) > 0:
+            _refuse(name, NARROWER, "proj_size", given["proj_size"], call(name, args, kwargs))
         _warn_of_misplaced(name, parameters, args, kwargs)
         if given.get("hidden_size", 1) == 0:  # of a cell: layers refuse it
             message = "a cell without hidden features computes nothing. Write hidden_size from 1."

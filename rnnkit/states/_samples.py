@@ -56,10 +56,10 @@ def select(
     """Pick samples of a state, or put them in a different order: beams, environments.
 
     ``index`` holds positions on the batch axis, in any order: a list, an integer tensor, or a slice
-    with a step from 1; or it is a boolean tensor ``(batch,)``.
+    that torch takes; or it is a boolean tensor ``(batch,)``.
 
     Raises:
-        ArgumentError: if ``index`` is none of these, or out of range.
+        ArgumentError: if ``index`` is not positions or flags, or out of range.
         StateError: if a tensor of the state does not have 2 or 3 axes.
 
     >>> _, state = rnnkit.GRU(3, 4)(torch.ones(7, 5, 3))

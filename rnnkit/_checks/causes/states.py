@@ -88,7 +88,7 @@ def _check_sizes(spec: CallSpec, hx: Any) -> None:
     """Refuse a state that is not made of the module's tensors, or whose shapes are wrong."""
     counts = isinstance(hx, (tuple, list)) and {type(part) for part in hx} == {int}
     if isinstance(hx, Tensor):
-        counts = hx.dim() == 1 and hx.dtype is not torch.bool and is_whole(hx)
+        counts = hx.dim() == 1 and len(hx) > 0 and hx.dtype is not torch.bool and is_whole(hx)
     if counts and spec.kind not in ("cell", "step"):
         run = f"{spec.name}(cell, input" if spec.kind == "unrolled" else "layer(input"
         spec.refuse(

@@ -66,6 +66,7 @@ CONSTRUCTORS = {
         "nn.LSTM(3, 4, True)",
         "nn.RNN(torch.ones(3), 4)",
         "nn.LSTM(3, 4, proj_size=-1)",
+        "nn.LSTM(3, 4, proj_size=4)",
         "nn.RNNCell(-3, 4)",
         "nn.LSTM(7 / 2, 4)",
         'nn.LSTM(3, 4, dtype="float32")',

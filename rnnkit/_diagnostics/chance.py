@@ -47,11 +47,7 @@ def sources() -> dict[str, Source]:
 
 
 class Chance:
-    """The sources of random numbers that a model draws from.
-
-    Attributes:
-        drawn: their names.
-    """
+    """The sources of random numbers that a model draws from."""
 
     def __init__(self) -> None:
         """Remember where the sources stand."""

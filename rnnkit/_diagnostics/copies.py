@@ -36,13 +36,7 @@ CONSTANT |= {type, FunctionType, torch.Size, torch.layout, torch.jit.ScriptFunct
 
 
 class _Copier:
-    """Makes a deep copy.
-
-    Attributes:
-        memo: the copies, by the id of what was copied.
-        shared: what was not copied, and the name that led there.
-        modules: what to call the modules that were copied, by id.
-    """
+    """Makes a deep copy, with a memo of copies by the id of what was copied."""
 
     def __init__(
         self,
@@ -52,8 +46,8 @@ class _Copier:
         names: dict[int, str] | None = None,
     ) -> None:
         self.memo, self._hold, self._limit, self._names = memo, hold, limit, names or {}
-        self.shared: list[tuple[str, Any]] = []
-        self.modules: dict[int, str] = {}
+        self.shared: list[tuple[str, Any]] = []  # what was not copied, and the name that led there
+        self.modules: dict[int, str] = {}  # what to call those that were copied, by id
         self._name = ""
         self._temporary: list[Any] = []  # kept alive, so that no other object gets the same id
 
@@ -160,10 +154,8 @@ class _Copier:
 class Pristine:
     """Copies of a model, all in the state that it has now.
 
-    Attributes:
-        model: a copy that is never run.
-        shared: the names of what copies share with the model itself.
-        originals: what to call the modules of the model itself, by id.
+    ``model`` is one that is never run, ``shared`` the names of what copies share with the model
+    itself, ``originals`` what to call its modules, by id.
     """
 
     def __init__(self, model: nn.Module) -> None:

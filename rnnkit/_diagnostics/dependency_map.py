@@ -45,8 +45,7 @@ def dependency_map(
     one that was not read.
 
     An input that shares the axis is changed together with the first one. Whether it shares it is
-    found by running the model on fewer indices of both. A model that cannot run so is mapped by
-    the first input, and by integers whose first axes have the same length.
+    found by running the model on fewer indices of both, if it runs so, else by its shape.
 
     Args:
         model: any module.
@@ -71,12 +70,7 @@ def dependency_map(
     dim %= batch.leaves[batch.first].dim()
     out_dim = dim if out_dim is None else out_dim
     with session(model, None, given, "dependency_map") as opened:
-        if not infer_batch_axes(batch, opened.attempt):
-            # One that is as long by chance must not be replaced.
-            shape = batch.leaves[batch.first].shape
-            for place, leaf in enumerate(batch.leaves):
-                if place != batch.first and not _shares(leaf, shape, dim):
-                    batch.axes[place] = None
+        infer_batch_axes(batch, opened.attempt)
         normal = opened.run(batch.tree())
         first = next((k for k, leaf in enumerate(normal) if is_output(leaf)), None)
         shape = () if first is None else normal[first].shape
@@ -97,17 +91,6 @@ def dependency_map(
 
 
 dependency_map.__module__ = "rnnkit"
-
-
-def _shares(leaf: Any, shape: tuple[int, ...], dim: int) -> bool:
-    """Return whether a tensor surely shares an axis: integers or flags, as long on the first axes.
-
-    Numbers with fractions may be a state.
-    """
-    if not isinstance(leaf, Tensor) or leaf.is_floating_point() or leaf.dim() <= dim:
-        return False
-    near = min(leaf.dim(), max(dim + 1, 2))
-    return leaf.shape[:near] == shape[:near]
 
 
 def _spaced(size: int) -> tuple[int, ...]:

@@ -27,22 +27,13 @@ from rnnkit._diagnostics.outputs import leaves, tensors_of
 
 @dataclass(frozen=True, eq=False)
 class Event:
-    """What went into a module's call, or came out of it.
-
-    Attributes:
-        kind: which of the two.
-        name: the module's qualified name.
-        module: the module of the copy that ran.
-        tree: the arguments by position and by name, or the result: the tensors themselves.
-        tensors: copies of them, as they were then; None for anything else.
-        is_packed: whether one of them was packed.
-    """
+    """The input or output of a module's call."""
 
     kind: Literal["input", "output"]
     name: str
     module: torch.nn.Module
-    tree: Any
-    tensors: list[Any]
+    tree: Any  # the arguments by position and by name, or the result: the tensors themselves
+    tensors: list[Any]  # copies of them, as they were then; None for anything else
     is_packed: bool
 
     @property
@@ -58,26 +49,15 @@ class Event:
 
 @dataclass(frozen=True, eq=False)
 class Step:
-    """What a function of torch's gave, and where in the user's code it was called; or a module.
+    """What a function of torch returned, and where in the user's code; or a module."""
 
-    Attributes:
-        number: before which event.
-        name: the function; empty for a module.
-        text: the function and its axes, for a message.
-        place: file and line; empty if it was called from nowhere but torch.
-        given: which tensors it was given.
-        made: which tensors it gave, or wrote.
-        tensors: copies of what it gave; none of a module, which has its events, or of what shows
-            nothing.
-    """
-
-    number: int
-    name: str
-    text: str
-    place: str
-    given: set[int]
-    made: set[int]
-    tensors: list[Any]
+    number: int  # of the event that comes next
+    name: str  # empty for a module
+    text: str  # with its axes, for a message
+    place: str  # file and line
+    given: set[int]  # the ids of tensors
+    made: set[int]  # the ids of what it returned, or wrote
+    tensors: list[Any]  # copies of that; none of a module, which has its events
 
 
 def record(session: Session, inputs: Given) -> list[Event]:
@@ -132,23 +112,17 @@ def _event(
 
 
 class Steps(TorchFunctionMode):
-    """Writes down what functions and modules give; as a hook's handle it stops when removed.
+    """Writes down what functions and modules return; as a hook's handle it stops when removed.
 
     It is a mode of functions, since one of operators imports torch's compiler, which takes seconds.
-
-    Tensors are known by their identity, and kept alive so that no other one gets it.
-
-    Attributes:
-        seen: the functions and modules that ran.
-        wanted: which tensors the last event is about.
-        events: how many there were.
+    Tensors are known by their ids, and kept alive so that no other one gets the same.
     """
 
     def __init__(self, numbers: Collection[int]) -> None:
         """Take the events before which functions are written down."""
         super().__init__()
         self.seen: list[Step] = []
-        self.wanted: set[int] = set()
+        self.wanted: set[int] = set()  # the tensors that the last event is about
         self.events = 0
         self._numbers, self._last = set(numbers), max(numbers)
         self._begun: list[set[int]] = []

@@ -47,27 +47,10 @@ class EscapedError(ArgumentError):
 
 
 class Session:
-    """A model whose copies can be run any number of times; it counts the runs.
-
-    Attributes:
-        model: a copy that is never run, in eval mode.
-        pristine: makes the copies.
-        last: the copy that ran last.
-        passes: how many runs there were.
-        call: calls a copy.
-        is_wrapped: whether that is a function of the caller's.
-        names: where the leaves of the last output were in it.
-        returned: the last output, as the model returned it.
-        stack: what is closed with the session.
-        wider: sessions on copies in a wider dtype.
-    """
+    """A model whose copies can be run any number of times, in eval mode."""
 
     def __init__(self, model: torch.nn.Module, call: Call | None = None) -> None:
-        """Copy the model; a call, if there is one, calls a copy with what is given.
-
-        Raises:
-            ArgumentError: if a module is lazy and has not been called, or cannot be copied.
-        """
+        """Copy the model; a call, if there is one, calls a copy with what is given."""
         model = unwrapped(model)
         if call is None and type(model) is DataParallel and not model.device_ids:
             model = unwrapped(model.module)  # which it calls, and whose arguments it hides
@@ -77,17 +60,17 @@ class Session:
             )
             refusal(ArgumentError, "model", message, code="model-lazy")
         self.pristine = Pristine(model)
-        self.model = self.last = self.pristine.model
+        self.model = self.last = self.pristine.model  # one that is never run, and that ran last
         self.passes = 0
-        self.names: list[str] = []
-        self.returned: Any = None
+        self.names: list[str] = []  # of the leaves of the last output
+        self.returned: Any = None  # the last output, as the model returned it
         self.is_wrapped = call is not None
         self.call = call or (lambda model, *args, **kwargs: model(*args, **kwargs))
         self.chance = Chance()
         self._is_first = True
         self._escaped: EscapedError | None = None
-        self.stack = ExitStack()
-        self.wider: list[Session] = []
+        self.stack = ExitStack()  # closed with the session
+        self.wider: list[Session] = []  # on copies in a wider dtype
 
     @contextmanager
     def guarded(self) -> Iterator[None]:

@@ -24,12 +24,7 @@ from rnnkit._diagnostics.recorder import (
 
 
 class Judge:
-    """Knows all calls of a run, and what became of their states.
-
-    Attributes:
-        unused: of each call, the members of its state that nothing depends on; None where that
-            is unknown, without gradients or without a result.
-    """
+    """Knows all calls of a run, and what became of their states."""
 
     def __init__(self, recorder: Recorder, result: Any, error: BaseException | None) -> None:
         """Find out which states were used in a run that returned a result, or raised an error."""
@@ -40,6 +35,7 @@ class Judge:
         # A cell computes its h from its c: that is not a use of c.
         ends = {edge(t) for call in self.calls for t in call.returned.values()}
         reached, places = set(nodes(map(edge, read), ends)), set(map(storage, read))
+        # Of each call, the members that nothing depends on; None where that is unknown.
         self.unused: list[set[str] | None] = []
         for call in self.calls:
             unused = {

@@ -34,18 +34,13 @@ NEAR = 64
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a state came from: a row of the trace, or elsewhere.
-
-    Attributes:
-        row: the call that returned it; None if no call did.
-        member: h or c.
-        how: ``""``, ``"a slice of"`` or ``"computed from"``.
-        start: of a slice, its first index among the layers and directions.
-    """
+    """Where a state came from: h or c of a row of the trace, or elsewhere."""
 
     row: int | None = None
     member: str = ""
+    #: Nothing if it is the same, else "a slice of" or "computed from".
     how: str = ""
+    #: Of a slice, its first index among the layers and directions.
     start: int | None = None
 
     def __str__(self) -> str:
@@ -57,35 +52,23 @@ class Origin:
 
 @dataclass
 class Call:
-    """A call of a recurrent module: what it was given, and what it returned.
-
-    Attributes:
-        number: counted from 0.
-        module: the module.
-        name: its qualified name.
-        input: its input.
-        sizes: the sizes of its input, as the module reads the axes.
-        state: h, and c if there is one, as far as it was given them.
-        origins: where each of them came from.
-        attached: the members that are on the graph of an earlier run.
-        freed: the members through whose graph backward has gone.
-        is_fresh: whether it starts from zeros, given or not.
-        error: what it raised.
-        output: its output, without the state; h of a cell.
-        returned: h, and c if there is one, as far as it returned them.
-    """
+    """A call of a recurrent module; states are h, and c if there is one, by name."""
 
     number: int
     module: torch.nn.Module
     name: str
     input: Any
+    #: Of its input, as the module reads the axes.
     sizes: dict[str, int]
     state: dict[str, Tensor]
     origins: dict[str, Origin]
+    #: The members on the graph of an earlier run, and on one that backward has freed.
     attached: list[str]
     freed: list[str]
+    #: Whether it starts from zeros, given or not.
     is_fresh: bool
     error: BaseException | None = None
+    #: Without the state; h of a cell.
     output: Any = None
     returned: dict[str, Tensor] = field(default_factory=dict)
 
@@ -109,10 +92,7 @@ class Call:
 class Recorder:
     """Writes down calls while a model or a function runs.
 
-    Attributes:
-        calls: the calls, in the order of their ends. Their tensors are kept alive, so that no
-            other tensor gets their memory.
-        learned: the ids of returned tensors through which backward has gone.
+    The tensors of calls are kept alive, so that no other tensor gets their memory or id.
     """
 
     def __init__(self, model: torch.nn.Module | None, attached: Iterable[Tensor] = ()) -> None:
@@ -121,7 +101,7 @@ class Recorder:
         self._names = {id(module): name for name, module in modules.items()}
         self._attached = set(map(storage, attached))
         self.calls: list[Call] = []
-        self.learned: set[int] = set()
+        self.learned: set[int] = set()  # the returned tensors that backward has gone through
         self._known: dict[int, tuple[Tensor, Origin, int | None]] = {}
         self._made: dict[Edge, Origin] = {}
         with torch.enable_grad():

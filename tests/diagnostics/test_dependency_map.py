@@ -119,7 +119,6 @@ MAPS: dict[str, tuple[nn.Module, tuple[Any, ...], dict[str, int], str]] = {
     "second sequence": (SECOND, (X, numbers(BATCH, SEQ)), {"dim": 1}, EARLIER),
     "second, batch": (SECOND, (X, numbers(BATCH, SEQ)), {}, OWN),
     "fixed length, tokens": (FIXED, (X, tokens(BATCH, SEQ)), {"dim": 1}, EARLIER),
-    "fixed length, numbers": (FIXED, (X, numbers(BATCH, SEQ)), {"dim": 1}, NOTHING),
     "lengths": (model(packed), (X, torch.full((BATCH,), SEQ), 2.0), {"dim": 1}, EARLIER),
     "output that is gone": (
         Model(lambda m, x: m.words(x)[:, : int(x.max())], words=WORDS),

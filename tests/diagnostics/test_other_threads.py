@@ -15,15 +15,7 @@ from torch import Tensor, nn
 import rnnkit
 from rnnkit._diagnostics.chance import equal, sources
 from rnnkit._diagnostics.isolation import Given, session
-from tests.diagnostics.models_of_users import BATCH, FEATURE, HIDDEN, SEQ, Model, numbers
-
-X = numbers(BATCH, SEQ, FEATURE)
-
-
-def some() -> tuple[Any, ...]:
-    """Draw from each source as many bits as never come twice by chance."""
-    bits = torch.randint(2**62, (2,)).tolist()
-    return *bits, random.getrandbits(128), *np.random.randint(2**62, size=2)  # noqa: NPY002
+from tests.diagnostics.held import Holder, X
 
 
 class Drawing:
@@ -35,10 +27,11 @@ class Drawing:
         self.waits = threading.Condition()
 
     def go(self, stopped: threading.Event) -> None:
-        """Draw until it is stopped."""
+        """Draw from each source as many bits as never come twice by chance, until it is stopped."""
         while not stopped.is_set():
             with self.waits:
-                self.drawn += some()
+                self.drawn += torch.randint(2**62, (2,)).tolist()
+                self.drawn += [random.getrandbits(128), *np.random.randint(2**62, size=2)]  # noqa: NPY002
                 self.waits.notify_all()
 
     def wait(self) -> None:
@@ -54,27 +47,16 @@ class Drawing:
 
 
 @contextmanager
-def drawing() -> Iterator[Drawing]:
-    """Let another thread draw meanwhile."""
+def drawing(draws: bool = True) -> Iterator[Drawing]:
+    """Let another thread draw meanwhile, or wait."""
     stopped, made = threading.Event(), Drawing()
-    thread = threading.Thread(target=made.go, args=(stopped,))
+    thread = threading.Thread(target=made.go if draws else threading.Event.wait, args=(stopped,))
     thread.start()
     try:
         yield made
     finally:
         stopped.set()
         thread.join()
-
-
-def model(act: Callable[[Any], Any], **kept: Any) -> Model:
-    """Make a model that does something beside its layer, and adds it to the outputs."""
-
-    def compute(m: Any, x: Tensor) -> Tensor:
-        return m.gru(x)[0] + act(m)
-
-    made = Model(compute, gru=nn.GRU(FEATURE, HIDDEN, batch_first=True))
-    vars(made).update(kept)
-    return made
 
 
 def drop_nothing(_: Any) -> Tensor:
@@ -87,7 +69,7 @@ def drop_nothing(_: Any) -> Tensor:
 def keep(m: Any) -> Any:
     """Keep a count from call to call, which is found, and the random numbers are looked at."""
     m.count += 1
-    return m.count
+    return torch.tensor(m.count)
 
 
 def fail(_: Any) -> Any:
@@ -95,12 +77,19 @@ def fail(_: Any) -> Any:
     raise KeyError
 
 
+def refuse_modes(_: Any) -> None:
+    """Run only if no mode listens."""
+    if torch.utils._python_dispatch._get_current_dispatch_mode() is not None:
+        raise KeyError
+
+
+#: What models do that draw from no source of the process.
 QUIET: dict[str, Callable[[Any], Any]] = {
-    "draws none": lambda m: m.count,
     "draws from its own": lambda m: torch.rand(1, generator=m.own),
     "drops nothing": drop_nothing,
     "keeps a count": keep,
     "fails": fail,
+    "refuses modes": refuse_modes,
 }
 
 SISTERS: dict[str, Callable[..., Any]] = {
@@ -110,33 +99,39 @@ SISTERS: dict[str, Callable[..., Any]] = {
 }
 
 
-@pytest.mark.parametrize("sister", SISTERS)
 @pytest.mark.parametrize("name", QUIET)
-def test_no_number_comes_twice(name: str, sister: str) -> None:
-    """Where a model draws from no source of the process, another thread draws on as if alone."""
-    with drawing() as thread:
+def test_no_number_comes_twice(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a model draws from no source of the process, another thread draws on as if alone.
 
-        def act(m: Any) -> Any:
-            thread.wait()  # so that numbers are drawn in each run
-            return QUIET[name](m)
+    Python's and NumPy's functions are the same ones afterwards, also one that somebody set.
+    """
+    monkeypatch.setattr(random, "betavariate", lambda: 0.0)
+    before = dict(vars(random)), dict(vars(np.random))
+    for sister in SISTERS.values():
+        with drawing() as thread:
 
-        tried = model(act, own=torch.Generator().manual_seed(0), count=0)
-        with suppress(KeyError):
-            SISTERS[sister](tried)
+            def act(m: Any, thread: Drawing = thread) -> Any:
+                thread.wait()  # so that numbers are drawn in each run
+                return QUIET[name](m)
 
-    assert len(thread.drawn) > 5
-    assert thread.repeats == 0
+            with suppress(KeyError):
+                sister(Holder(act, own=torch.Generator().manual_seed(0), count=0))
+
+        assert len(thread.drawn) > 5
+        assert thread.repeats == 0
+        assert before == (dict(vars(random)), dict(vars(np.random)))
 
 
+#: What models draw from the process, and from which source.
 DRAWS: dict[str, tuple[str, Callable[[], Any]]] = {
     "torch": ("torch", lambda: torch.rand(1)),
     "torch, its own generator": ("torch", lambda: torch.rand(1, generator=torch.default_generator)),
-    "dropout": ("torch", lambda: nn.functional.dropout(torch.ones(HIDDEN), 0.5)),
-    "a choice": ("torch", lambda: torch.randperm(HIDDEN)),
-    "python": ("random", lambda: random.uniform(0, 1)),  # noqa: S311
-    "python, by a name from before": ("random", random.random),
-    "numpy": ("numpy.random", lambda: np.random.normal(0, 1)),  # noqa: NPY002
-    "numpy, by a name from before": ("numpy.random", rand),
+    "dropout": ("torch", lambda: nn.functional.dropout(torch.ones(6), 0.5)),
+    "a choice": ("torch", lambda: torch.randperm(6).float()),
+    "python": ("random", lambda: torch.tensor(random.uniform(0, 1))),  # noqa: S311
+    "python, by a name from before": ("random", lambda draw=random.random: torch.tensor(draw())),
+    "numpy": ("numpy.random", lambda: torch.tensor(np.random.normal(0, 1))),  # noqa: NPY002
+    "numpy, by a name from before": ("numpy.random", lambda: torch.tensor(rand())),  # noqa: NPY002
     "a seed": ("torch", lambda: torch.manual_seed(7) and torch.rand(1)),
 }
 
@@ -144,13 +139,10 @@ DRAWS: dict[str, tuple[str, Callable[[], Any]]] = {
 @pytest.mark.unhooked("beartype draws from Python's numbers, by a name from before")
 @pytest.mark.parametrize("name", DRAWS)
 def test_each_run_draws_the_same(name: str) -> None:
-    """Beside a thread that draws nothing, a model's numbers are the same in each run, and put back."""
+    """A model's numbers are the same in each run, and put back; its source is known beside others."""
     source, draw = DRAWS[name]
-    stopped = threading.Event()
-    thread = threading.Thread(target=stopped.wait)
-    thread.start()
-    works, fails = model(lambda _: draw()), model(lambda m: (draw(), fail(m)))
-    try:
+    works, fails = Holder(lambda _: draw()), Holder(lambda m: (draw(), fail(m)))
+    with drawing(draws=False):
         before = sources()[source].read()
         report = rnnkit.verify(works, X, skip=["repeatable"])
         with session(works) as opened:
@@ -158,27 +150,12 @@ def test_each_run_draws_the_same(name: str) -> None:
             assert opened.chance.drawn == {source}
         with suppress(KeyError):
             rnnkit.verify(fails, X)
-        after = sources()[source].read()
-    finally:
-        stopped.set()
-        thread.join()
-
+        assert equal(before, sources()[source].read())
     assert {"batch", "alone"} <= {*report.checked}
     assert torch.equal(one, other)
-    assert equal(before, after)
 
-
-@pytest.mark.parametrize("name", [name for name in DRAWS if "before" not in name])
-def test_each_run_draws_the_same_beside_one_that_draws(name: str) -> None:
-    """Which sources a model draws from is found out where another thread draws from all of them."""
-    source, draw = DRAWS[name]
-    with drawing() as thread:
-
-        def act(_: Any) -> Any:
-            thread.wait()
-            return draw()
-
-        with session(model(act)) as opened:
+    if "before" not in name:
+        with drawing() as thread, session(Holder(lambda _: (thread.wait(), draw())[1])) as opened:
             opened.run(Given((X,), {}))
             assert opened.chance.drawn == {source}
 
@@ -187,51 +164,17 @@ def test_a_thread_that_ends() -> None:
     """What another thread drew while the model ran first is not the model's, if that thread is gone."""
     thread = threading.Thread(target=torch.rand, args=(1,))
 
-    def act(m: Any) -> Any:
+    def act(_: Any) -> None:
         if thread.ident is None:
             thread.start()
             thread.join()
             stopped.set()
             other.join()
-        return m.count
 
     stopped = threading.Event()
     other = threading.Thread(target=stopped.wait)
     other.start()
-    with session(model(act, count=0)) as opened:
+    with session(Holder(act)) as opened:
         opened.run(Given((X,), {}))
 
         assert "torch" not in opened.chance.drawn
-
-
-def test_a_model_that_does_not_run_while_it_is_listened_to() -> None:
-    """A model that refuses modes is judged by runs without one."""
-
-    def act(m: Any) -> Any:
-        if torch.utils._python_dispatch._get_current_dispatch_mode() is not None:
-            raise KeyError
-        return m.count
-
-    with drawing() as thread:
-
-        def waiting(m: Any) -> Any:
-            thread.wait()
-            return act(m)
-
-        assert "batch" in rnnkit.verify(model(waiting, count=0), X, skip=["gradient"]).checked
-    assert thread.repeats == 0
-
-
-def test_functions_are_put_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Python's and NumPy's functions are the same ones afterwards, also one that somebody set."""
-    monkeypatch.setattr(random, "random", lambda: 0.0)
-    before = dict(vars(random)), dict(vars(np.random))
-    with drawing() as thread:
-
-        def act(_: Any) -> Any:
-            thread.wait()
-            return random.random() * np.random.rand()  # noqa: NPY002, S311
-
-        rnnkit.verify(model(act), X)
-
-    assert before == (dict(vars(random)), dict(vars(np.random)))

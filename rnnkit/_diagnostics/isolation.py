@@ -151,11 +151,13 @@ class Session:
 
     @contextmanager
     def watched(self, *, notices: bool = True) -> Iterator[None]:
-        """Notice from where a run draws, and whether it reached the model itself."""
+        """Notice what a run draws and writes, and whether it reached the model itself."""
         try:
             with self.chance.noticing() if notices else nullcontext():
                 yield
         finally:
+            if notices:
+                self.pristine.written(thorough=True)
             if self._escaped is not None:
                 raise self._escaped
 

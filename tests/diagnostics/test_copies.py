@@ -131,6 +131,18 @@ def test_what_is_written(name: str) -> None:
     assert not model.large.any()
 
 
+def test_what_is_written_in_training() -> None:
+    """What only training writes into weights, the next run finds as it was."""
+    model = Holder(lambda m: [m.gru.bias_hh_l0.data.add_(1)] if m.training else None)
+    with session(model) as opened:
+        (first,) = opened.run(Given((X,), {}))
+        with opened.watched():
+            opened.pristine.copy()[0].train()(X)
+        (again,) = opened.run(Given((X,), {}))
+
+    assert torch.equal(first, again)
+
+
 def test_nothing_is_written() -> None:
     """The first run counts if it writes and draws nothing, also where weights are NaN."""
     model = Holder()
@@ -269,25 +281,3 @@ def test_what_is_not_worth_a_word() -> None:
     held = [len, int | str, X.dtype, 1j, np, torch.Size([1]), range(3), torch.tanh, nn.Linear]
 
     assert twice(Holder(held=held, key={torch.float32: nn.GRU})).pristine.shared == []
-
-
-class RefusesModule(nn.Linear):
-    """A module that cannot be copied, as a sharded one."""
-
-    def __deepcopy__(self, memo: Any) -> Any:
-        """Refuse."""
-        message = "no deepcopy"
-        raise AssertionError(message)
-
-
-def test_module_that_cannot_be_copied() -> None:
-    """A module that refuses to be copied is named, with what to do."""
-    inner = nn.Sequential(nn.Linear(3, 3), nn.Sequential(RefusesModule(3, 3)))
-    for model, name in ((inner, "model.1.0"), (RefusesModule(3, 3), "the model")):
-        with pytest.raises(rnnkit.ArgumentError) as error, session(model):
-            pass
-
-        assert str(error.value) == (
-            f"{name} (RefusesModule) cannot be copied, and the model itself is never run: no "
-            "deepcopy; give the model as it was before it was wrapped or sharded"
-        )

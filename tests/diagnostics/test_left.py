@@ -168,6 +168,28 @@ def test_random_numbers_are_put_back() -> None:
     assert equal(before, (torch.get_rng_state(), random.getstate(), np.random.get_state()))  # noqa: NPY002
 
 
+class RefusesModule(nn.Linear):
+    """A module that cannot be copied, as a sharded one."""
+
+    def __deepcopy__(self, memo: Any) -> Any:
+        """Refuse."""
+        message = "no deepcopy"
+        raise AssertionError(message)
+
+
+def test_module_that_cannot_be_copied() -> None:
+    """A module that refuses to be copied is named, with what to do."""
+    inner = nn.Sequential(nn.Linear(3, 3), nn.Sequential(RefusesModule(3, 3)))
+    for model, name in ((inner, "model.1.0"), (RefusesModule(3, 3), "the model")):
+        with pytest.raises(rnnkit.ArgumentError) as error, session(model):
+            pass
+
+        assert str(error.value) == (
+            f"{name} (RefusesModule) cannot be copied, and the model itself is never run: no "
+            "deepcopy; give the model as it was before it was wrapped or sharded"
+        )
+
+
 def test_lazy_modules() -> None:
     """A model whose sizes are still open is refused with what to do."""
     with pytest.raises(rnnkit.ArgumentError, match="call it once") as error:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from rnnkit._diagnostics.baseline import Baseline
-from rnnkit._diagnostics.changes import Where, changed, within
+from rnnkit._diagnostics.changes import Where, changed, steps_from, within
 from rnnkit._diagnostics.isolation import EscapedError, Given, Watch
 from rnnkit._diagnostics.judge import differences
 from rnnkit._diagnostics.outputs import Leaves, shape_of
@@ -67,3 +67,49 @@ class PerturbedRun:
 def first_true(mask: Tensor) -> int:
     """Return the first place of a mask that holds."""
     return int(torch.nonzero(mask)[0])
+
+
+def in_step(baseline: Baseline) -> Baseline | None:
+    """Return the model with the steps of that input which the first output has, too."""
+    batch, first = baseline.batch, baseline.first
+    if first is None or (baseline.out_seq_dim is not None and baseline.has_steps(first)):
+        return None if first is None else baseline
+    for index, (leaf, axis) in enumerate(zip(batch.leaves, batch.axes, strict=True)):
+        others = index != batch.paced and not batch.has_steps(index) and batch.is_content(index)
+        if others and axis not in (None, batch.seq_dim) and leaf.dim() > batch.seq_dim:
+            paced = baseline.paced_by(index) if leaf.shape[batch.seq_dim] > 1 else baseline
+            if paced is not baseline and paced.runs_on_less and paced.has_steps(first):
+                return paced
+    return baseline if baseline.out_seq_dim is not None else None
+
+
+def with_followed(baseline: Baseline) -> Baseline:
+    """Return the model with the steps of further inputs, if the output's steps follow those.
+
+    A loop takes times, for one, that are longer than the sequence: they need not be cut with it. Of
+    an input that is read as a whole, no step of the output reads the first step and not the last,
+    nor the last one and not one between.
+    """
+    batch, steps = baseline.batch, baseline.batch.steps or 0
+    followed = baseline
+    for index in sorted(batch.on_their_own):
+        if batch.is_content(index):
+            whole = followed.on(batch.with_leaves(batch.leaves))
+            whole.batch.on_their_own = followed.batch.on_their_own - {index}
+            first, middle, last = (_readers(whole, index, k) for k in (0, steps // 2, steps - 1))
+            between = bool(middle.any()) and bool((last & ~middle).any())
+            if bool(last.any()) and (bool((first & ~last).any()) or between):
+                followed = whole
+    return followed
+
+
+def _readers(baseline: Baseline, index: int, step: int) -> Tensor:
+    """Return which steps of the first output read a step of an input."""
+    first = baseline.first or 0
+    try:
+        perturbed = run_perturbed(baseline, steps_from(step, step + 1), only=index)
+    except UnjudgedError:
+        perturbed = None  # the rest is judged without it
+    if perturbed is None or not perturbed.has(first):
+        return torch.zeros(1, dtype=torch.bool, device="cpu")
+    return perturbed.moved(first, exact=True).any(0).cpu()

@@ -21,7 +21,7 @@ from rnnkit._diagnostics.isolation import EscapedError, Given, session
 from rnnkit._diagnostics.judge import DoubtError, judge
 from rnnkit._diagnostics.layouts import Swaps, read_seq_dim, swapped, swapping
 from rnnkit._diagnostics.lengths import read_lengths
-from rnnkit._diagnostics.probes.table import PROBES
+from rnnkit._diagnostics.probes import PROBES
 from rnnkit._diagnostics.report import (
     LEFT_OUT,
     SAMPLES,

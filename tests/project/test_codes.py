@@ -5,7 +5,7 @@ import pathlib
 import re
 
 import rnnkit
-from rnnkit._diagnostics.probes.table import PROBES
+from rnnkit._diagnostics.probes import PROBES
 from tests.codes import CODES, LEAKS, REFUSALS
 
 CODE = re.compile(r"[a-z]+(-[a-z]+)+")

@@ -1,12 +1,15 @@
 """The probe *causal*: a step of the output depends on no later step of the input."""
 
-import torch
-from torch import Tensor
-
 from rnnkit._diagnostics.axes import followed_axis
 from rnnkit._diagnostics.baseline import Baseline
 from rnnkit._diagnostics.changes import steps_from
-from rnnkit._diagnostics.experiment import PerturbedRun, first_true, run_perturbed
+from rnnkit._diagnostics.experiment import (
+    PerturbedRun,
+    first_true,
+    in_step,
+    run_perturbed,
+    with_followed,
+)
 from rnnkit._diagnostics.judge import is_shown
 from rnnkit._diagnostics.locate import locate_step
 from rnnkit._diagnostics.report import (
@@ -16,7 +19,6 @@ from rnnkit._diagnostics.report import (
     OTHER_SHAPES,
     UNCHANGED,
     Line,
-    UnjudgedError,
     fail,
     note,
     skip,
@@ -30,7 +32,7 @@ def probe_causal(baseline: Baseline) -> str:
     """
     if baseline.batch.steps in (None, 1):
         skip(NO_STEPS)
-    paced = _in_step(baseline)
+    paced = in_step(baseline)
     if paced is None:
         _check_features(baseline)
         skip(OTHER_OUTPUTS)
@@ -39,7 +41,7 @@ def probe_causal(baseline: Baseline) -> str:
         seq = paced.out_seq_dim or 0
         text = f"axis {seq} of the output is {paced.normal[first].shape[seq]} long"
         skip(f"{text}, the input has {steps} steps: of a decoder, give the target alone")
-    paced = _with_followed(paced)
+    paced = with_followed(paced)
     shortest = min(paced.counts or [steps])
     cuts = sorted({steps - 1, max(1, shortest - 1), max(1, shortest // 2)})[-CUTS:]
     early: dict[int, int | None] = {}
@@ -114,52 +116,6 @@ def _check_features(baseline: Baseline) -> None:
         what = f"axis {axis} of the {baseline.name(first)} follows axis {features} of the input"
         fix = ("fix", "x.transpose(1, 2) before the layer, or seq_dim= for the axis of the steps")
         fail("causal", f"{what}, and none follows its steps, on axis {batch.seq_dim}", [fix])
-
-
-def _in_step(baseline: Baseline) -> Baseline | None:
-    """Return the model with the steps of that input which the first output has, too."""
-    batch, first = baseline.batch, baseline.first
-    if first is None or (baseline.out_seq_dim is not None and baseline.has_steps(first)):
-        return None if first is None else baseline
-    for index, (leaf, axis) in enumerate(zip(batch.leaves, batch.axes, strict=True)):
-        others = index != batch.paced and not batch.has_steps(index) and batch.is_content(index)
-        if others and axis not in (None, batch.seq_dim) and leaf.dim() > batch.seq_dim:
-            paced = baseline.paced_by(index) if leaf.shape[batch.seq_dim] > 1 else baseline
-            if paced is not baseline and paced.runs_on_less and paced.has_steps(first):
-                return paced
-    return baseline if baseline.out_seq_dim is not None else None
-
-
-def _with_followed(baseline: Baseline) -> Baseline:
-    """Return the model with the steps of further inputs, if the output's steps follow those.
-
-    A loop takes times, for one, that are longer than the sequence: they need not be cut with it. Of
-    an input that is read as a whole, no step of the output reads the first step and not the last,
-    nor the last one and not one between.
-    """
-    batch, steps = baseline.batch, baseline.batch.steps or 0
-    followed = baseline
-    for index in sorted(batch.on_their_own):
-        if batch.is_content(index):
-            whole = followed.on(batch.with_leaves(batch.leaves))
-            whole.batch.on_their_own = followed.batch.on_their_own - {index}
-            first, middle, last = (_readers(whole, index, k) for k in (0, steps // 2, steps - 1))
-            between = bool(middle.any()) and bool((last & ~middle).any())
-            if bool(last.any()) and (bool((first & ~last).any()) or between):
-                followed = whole
-    return followed
-
-
-def _readers(baseline: Baseline, index: int, step: int) -> Tensor:
-    """Return which steps of the first output read a step of an input."""
-    first = baseline.first or 0
-    try:
-        perturbed = run_perturbed(baseline, steps_from(step, step + 1), only=index)
-    except UnjudgedError:
-        perturbed = None  # the rest is judged without it
-    if perturbed is None or not perturbed.has(first):
-        return torch.zeros(1, dtype=torch.bool, device="cpu")
-    return perturbed.moved(first, exact=True).any(0).cpu()
 
 
 def _source(baseline: Baseline, cut: int) -> list[Line]:

@@ -2,31 +2,19 @@
 
 from typing import NamedTuple
 
-import torch
-
 from rnnkit._diagnostics.baseline import Baseline
 from rnnkit._diagnostics.carried import Carried, find_carried
-from rnnkit._diagnostics.changes import steps_from
 from rnnkit._diagnostics.compare import far, is_number
-from rnnkit._diagnostics.experiment import run_perturbed
 from rnnkit._diagnostics.judge import for_other_sizes, near
 from rnnkit._diagnostics.kept import NAMES, kept_names
 from rnnkit._diagnostics.outputs import STACK
-from rnnkit._diagnostics.reach import block_size, reach_of
 from rnnkit._diagnostics.report import NO_STEPS, Line, UnjudgedError, fail, skip
-from rnnkit._diagnostics.starts import by_name, calls_in, pass_on
+from rnnkit._diagnostics.starts import find_blocks
 from rnnkit._diagnostics.streams import Difference, Stream, find_break, ways_to_cut
 
 
 class Verdict(NamedTuple):
-    """What came of a stream: how it was cut, and where it differs from the whole.
-
-    Attributes:
-        stream: the chunks; of several ways to cut, the first that differs.
-        difference: where; None if nowhere.
-        is_ignored: whether the state that is given is not read.
-        cuts: the ways to cut that were tried.
-    """
+    """A stream, where it differs from the whole, whether its state is unread, and all cuts."""
 
     stream: Stream
     difference: Difference | None
@@ -39,7 +27,7 @@ def probe_streaming(baseline: Baseline) -> str:
     try:
         verdict = _judge(_unpadded(for_other_sizes(baseline)))
     except UnjudgedError:
-        _find_blocks(baseline)
+        find_blocks(baseline)
         raise
     if (found := explained(verdict)) is not None:
         fail("streaming", *found)
@@ -53,12 +41,16 @@ def _judge(baseline: Baseline) -> Verdict:
         skip(NO_STEPS)
     reason = "the model returns no state that it takes"
     broken: list[Verdict] = []
-    for cut_alike in _ways_to_follow(baseline):
+    alike = baseline  # with all that is as long cut with the input; then as it was inferred
+    if baseline.batch.on_their_own:
+        alike = baseline.on(baseline.batch.with_leaves(baseline.batch.leaves))
+        alike.batch.on_their_own = frozenset()
+    for cut in dict.fromkeys((alike, baseline)):
         # What is returned for the batch as it is stands in the session.
         baseline.session.run(baseline.batch.tree())
-        for carried in find_carried(cut_alike):
+        for carried in find_carried(cut):
             try:
-                verdict = judge_way(cut_alike, carried)
+                verdict = judge_way(cut, carried)
             except UnjudgedError as error:
                 reason = str(error) if carried.is_named else reason
                 continue
@@ -69,15 +61,6 @@ def _judge(baseline: Baseline) -> Verdict:
             else:
                 reason = "an input has the sizes of an output, but may be no state"
     return broken[0] if broken else skip(reason)
-
-
-def _ways_to_follow(baseline: Baseline) -> list[Baseline]:
-    """Return the model with all that is as long cut with the input, and as it was inferred."""
-    if not baseline.batch.on_their_own:
-        return [baseline]
-    other = baseline.on(baseline.batch.with_leaves(baseline.batch.leaves))
-    other.batch.on_their_own = frozenset()
-    return [other, baseline]
 
 
 def judge_way(baseline: Baseline, carried: Carried) -> Verdict:
@@ -162,33 +145,3 @@ def _cut(sizes: list[int]) -> str:
         rest = f" and then {sizes[-1]} together" if sizes[-1] > 1 else ""
         return f"step by step{rest}"
     return f"in chunks of {' and '.join(map(str, sizes))}"
-
-
-def _find_blocks(baseline: Baseline) -> None:
-    """Find that the output reads the input in blocks, since a layer starts each of them afresh.
-
-    It does not, if the state of that layer is passed on.
-    """
-    steps = baseline.batch.steps or 0
-    size = block_size(reach_of(baseline), steps)
-    if size is None:
-        return
-    first, seq = baseline.first or 0, baseline.out_seq_dim or 0
-    earlier = run_perturbed(baseline, steps_from(0, size))
-    if earlier is None or not earlier.has(first):
-        return
-    if bool(earlier.moved(first, exact=True)[:, size:].any()):
-        return
-    for name, calls in by_name(calls_in(baseline.events)).items():
-        outputs = earlier.both(pass_on(baseline, name)) if len(calls) > 1 else None
-        if outputs is None:
-            continue
-        before, after = (output[first].select(seq, size) for output in outputs)
-        if not torch.equal(before, after):
-            what = f"step {size} of the output reads no earlier step, though step {size - 1} does"
-            rows = [
-                ("first", f"{name} ({calls[0].event.class_name}), called {len(calls)} times"),
-                ("cause", "it starts each block from zeros: the state that it returned is lost"),
-                ("fix", "y, state = layer(x, state)"),
-            ]
-            fail("streaming", what, rows, name)

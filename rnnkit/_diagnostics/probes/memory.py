@@ -1,4 +1,4 @@
-"""Probes along the steps: padding and memory."""
+"""The probe *memory*: the last output depends on earlier steps."""
 
 from collections import Counter
 
@@ -6,73 +6,15 @@ from torch import Tensor
 from torch.nn import RNNBase
 
 from rnnkit._diagnostics.baseline import Baseline
-from rnnkit._diagnostics.changes import Where, changed, steps_at, steps_from, valid_mask
+from rnnkit._diagnostics.changes import changed, steps_at, steps_from, valid_mask
 from rnnkit._diagnostics.compare import is_number
 from rnnkit._diagnostics.events import looping, reads_several_steps, record
-from rnnkit._diagnostics.experiment import PerturbedRun, first_true, run_perturbed
+from rnnkit._diagnostics.experiment import PerturbedRun
 from rnnkit._diagnostics.isolation import Given
-from rnnkit._diagnostics.judge import is_shown
 from rnnkit._diagnostics.module_calls import has_recurrence, is_recurrent
 from rnnkit._diagnostics.outputs import same
-from rnnkit._diagnostics.report import (
-    INTEGERS,
-    NO_STEPS,
-    OTHER_SHAPES,
-    OTHER_STEPS,
-    UNCHANGED,
-    UNFOLLOWED,
-    all_judged,
-    fail,
-    skip,
-)
+from rnnkit._diagnostics.report import INTEGERS, NO_STEPS, UNCHANGED, UNFOLLOWED, fail, skip
 from rnnkit._diagnostics.slopes import gradients_of
-
-
-def probe_padding(baseline: Baseline) -> str:
-    """What is beyond a sample's length does not matter, in any input that has lengths."""
-    return all_judged(_probe_padding, baseline.each_told())
-
-
-def _probe_padding(baseline: Baseline) -> str:
-    batch, counts = baseline.batch, baseline.counts
-    if counts is None or batch.steps is None:
-        skip("no lengths were given")
-    if min(counts) == batch.steps:
-        skip("every sample is as long as the batch")
-    if not batch.knows_lengths():
-        skip("the model gets no lengths: it may know padding by its value")
-    content = [k for k in range(len(batch.leaves)) if batch.has_steps(k) and batch.is_content(k)]
-    if any(not is_number(batch.leaves[k]) for k in content):
-        skip("tokens: padding is known by its value")
-    judged = [index for index, _ in baseline.judged()]
-    indices = [index for index in judged if not baseline.has_other_steps(index)]
-    if not any(is_number(baseline.normal[index]) for index in indices):
-        other = any(is_number(baseline.normal[index]) for index in judged)
-        text = OTHER_STEPS if other else "the outputs are integers"
-        skip(text if judged else UNFOLLOWED)
-    where = steps_at(~valid_mask(batch, post=baseline.post))
-    perturbed = run_perturbed(baseline, where, pad=True)
-    if perturbed is None or not any(map(perturbed.has, indices)):
-        skip(OTHER_SHAPES if perturbed else UNCHANGED)
-    for index in filter(perturbed.has, indices):
-        shown = perturbed.moved_within(index).any(1)
-        if not is_shown(baseline, shown):
-            continue
-        if "alone" in baseline.report.checked and _is_blank(baseline, content, where):
-            # Past the end a convolution reads zeros of its own, too.
-            skip("zeros beyond a length are read, and a sample alone gives the same")
-        sample = first_true(shown)
-        what = f"{baseline.of_sample(index, sample)} depends on what is beyond its length"
-        of = f" in input {batch.paced}" if len(batch.lengths) > 1 else ""
-        fail("padding", f"{what} of {counts[sample]} steps{of}")
-    return "what is beyond a length does not matter"
-
-
-def _is_blank(baseline: Baseline, content: list[int], where: Where) -> bool:
-    """Return whether there are zeros and nothing else at some steps."""
-    leaves = baseline.batch.leaves
-    masks = [(leaves[k], where(baseline.batch, k)) for k in content]
-    return not any(bool(leaf.where(mask, 0).any()) for leaf, mask in masks if mask is not None)
 
 
 def probe_memory(baseline: Baseline) -> str:

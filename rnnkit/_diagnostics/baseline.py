@@ -25,19 +25,13 @@ class Baseline:
     """A session, a batch, and the leaves of the output that can be judged sample by sample.
 
     Attributes:
-        session, batch: what runs the model, and a few samples of the inputs.
-        post: whether the padding is after a sample.
-        strict: whether a step of the output may not read its own step of the first input either.
-        report: what was found so far.
-        normal, again: the leaves of the output for the batch, and of a second run of the same copy.
+        normal, again: the leaves of the output, and of a second run of the same copy.
         names: where in the output they are.
         axes, step_axes: the batch and the seq axis of each leaf; None where it has none.
         runs_on_fewer, runs_on_less: whether the model takes fewer samples, or fewer steps.
         first: index of the first leaf with numbers; the arguments of ``verify`` are about it.
-        order: the order in which the samples of outputs are.
         tolerance: by how much of its size a feature may move; None if the judge has to decide.
         judge: the same in a wider dtype, once it was asked.
-        amplified, gradients: how much it amplifies rounding, and its gradients, once measured.
     """
 
     def __init__(
@@ -131,20 +125,20 @@ class Baseline:
         self.step_axes: list[int | None] = [None] * len(self.normal)
         one = self._alike(infer_steps(self.batch, self.session.attempt))
         self.runs_on_less = one is not None
-        longest = self.batch.longest or 0
-        known = (self.batch.steps, longest)
-        if one is None and self.first is not None and self.normal[self.first].dim():
+        known = (self.batch.steps, longest := self.batch.longest or 0)
+        if one is None and self.first is not None:
             self.step_axes[self.first] = self._axis_as_long(self.normal[self.first])
-        for index, leaf in enumerate(self.normal if one is not None else ()):
-            if is_output(leaf):
-                self.step_axes[index] = self._followed(index, one or [], 1)
-        found = [(k, axis) for k, axis in enumerate(self.step_axes) if one and axis is not None]
-        if longest > 2 and any(self.normal[k].shape[axis] not in known for k, axis in found):
-            # Of half as many steps, one may follow by chance, and not two.
-            two = self.attempt(self.batch.cut(longest - 2, front=True))
-            for index, axis in found:
-                if two is not None and self._followed(index, two, 2) != axis:
-                    self.step_axes[index] = None
+        elif one is not None:
+            outputs = [k for k, leaf in enumerate(self.normal) if is_output(leaf)]
+            for index in outputs:
+                self.step_axes[index] = self._followed(index, one, 1)
+            found = [(k, axis) for k in outputs if (axis := self.step_axes[k]) is not None]
+            if longest > 2 and any(self.normal[k].shape[axis] not in known for k, axis in found):
+                # Of half as many steps, one may follow by chance, and not two.
+                two = self.attempt(self.batch.cut(longest - 2, front=True))
+                for index, axis in found if two is not None else ():
+                    if self._followed(index, two or [], 2) != axis:
+                        self.step_axes[index] = None
         if self._told is not None:
             self.step_axes[self.first or 0] = self._told
 
@@ -162,9 +156,9 @@ class Baseline:
 
     def _axis_as_long(self, leaf: Tensor) -> int | None:
         """Return the axis of the first output that is as long as the input, or as its longest."""
+        sizes, batch_axis = leaf.shape[:-1], self.axes[self.first or 0]
         for steps in (self.batch.steps, self.batch.longest):
-            axes = [k for k, length in enumerate(leaf.shape[:-1]) if length == steps]
-            fitting = [axis for axis in axes if axis != self.axes[self.first or 0]]
+            fitting = [k for k, size in enumerate(sizes) if size == steps and k != batch_axis]
             if len(fitting) == 1:
                 return fitting[0]
         return None

@@ -154,15 +154,6 @@ def _columns(mask: Tensor, outer: int) -> Tensor | None:
     return columns if not len(mask) or (is_turned and not plain) else None
 
 
-def reach_of(baseline: Baseline) -> dict[int, int]:
-    """Return the last step of the output that steps of the input reach."""
-    reach: dict[int, int] = {}
-    for step in spaced((baseline.batch.steps or 0) - 1):
-        output = poisoned(baseline, steps_from(step, step + 1)) or []
-        reach |= reached(baseline, output, [step] * baseline.batch.size)
-    return reach
-
-
 def reached(baseline: Baseline, output: Leaves, places: Sequence[int]) -> dict[int, int]:
     """Return the last step of the first output at which NaN comes out, by its step in samples."""
     first, steps = baseline.first, baseline.batch.steps or 0

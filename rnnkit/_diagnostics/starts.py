@@ -11,14 +11,11 @@ from torch.utils import _pytree as pytree
 
 from rnnkit._diagnostics.baseline import Baseline
 from rnnkit._diagnostics.batch import length
-from rnnkit._diagnostics.changes import steps_from
 from rnnkit._diagnostics.compare import alike, is_number
 from rnnkit._diagnostics.events import Event, record
-from rnnkit._diagnostics.experiment import run_perturbed
 from rnnkit._diagnostics.isolation import Watch
 from rnnkit._diagnostics.lengths import is_binary
 from rnnkit._diagnostics.module_calls import KINDS, each_call, from_state, named_arguments
-from rnnkit._diagnostics.reach import block_size, reach_of
 from rnnkit._diagnostics.report import Line, fail
 
 #: Fewer calls may be anything, as two tries from one state.
@@ -234,30 +231,3 @@ def _loses_c(before: Call, after: Call) -> bool:
         return False
     lost = bool(made[1].any()) and not bool(taken[1].any())
     return lost and bool(made[0].any()) and torch.equal(made[0], taken[0])
-
-
-def find_blocks(baseline: Baseline) -> None:
-    """Fail if the output reads the input in blocks, until a layer's state is passed along."""
-    steps = baseline.batch.steps or 0
-    size = block_size(reach_of(baseline), steps)
-    if size is None:
-        return
-    first, seq = baseline.first or 0, baseline.out_seq_dim or 0
-    earlier = run_perturbed(baseline, steps_from(0, size))
-    if earlier is None or not earlier.has(first):
-        return
-    if bool(earlier.moved(first, exact=True)[:, size:].any()):
-        return
-    for name, calls in by_name(calls_in(baseline.events)).items():
-        outputs = earlier.both(pass_on(baseline, name)) if len(calls) > 1 else None
-        if outputs is None:
-            continue
-        before, after = (output[first].select(seq, size) for output in outputs)
-        if not torch.equal(before, after):
-            what = f"step {size} of the output reads no earlier step, though step {size - 1} does"
-            rows = [
-                ("first", f"{name} ({calls[0].event.class_name}), called {len(calls)} times"),
-                ("cause", "it starts each block from zeros: the state that it returned is lost"),
-                ("fix", "y, state = layer(x, state)"),
-            ]
-            fail("streaming", what, rows, name)

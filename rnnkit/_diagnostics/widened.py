@@ -62,10 +62,6 @@ def widest(tensor: Tensor, least: torch.dtype = torch.float64) -> Tensor:
     return tensor if tensor.is_nested else tensor.to(wider(tensor.dtype, least))
 
 
-def _is_narrow(leaf: Any, least: torch.dtype) -> bool:
-    return isinstance(leaf, Tensor) and wider(leaf.dtype, least) is not leaf.dtype
-
-
 def _widen(model: torch.nn.Module, least: torch.dtype) -> None:
     """Turn the numbers of a model wider: weights, buffers, plain tensors, unregistered modules."""
     turn = torch.nn.Module.double if least is torch.float64 else torch.nn.Module.float
@@ -82,7 +78,8 @@ def _widen(model: torch.nn.Module, least: torch.dtype) -> None:
             for other in others if name not in TORCHS else ():
                 turn(other)
             waiting += [one for one in others if id(one) not in seen]
-            if name not in TORCHS and any(_is_narrow(leaf, least) for leaf in leaves):
+            tensors = [leaf for leaf in leaves if isinstance(leaf, Tensor)]
+            if name not in TORCHS and any(widest(one, least) is not one for one in tensors):
                 wide = pytree.tree_map_only(Tensor, lambda one: widest(one, least), value)
                 vars(module)[name] = wide
 

@@ -9,7 +9,6 @@ from rnnkit._diagnostics.judge import for_other_sizes, near
 from rnnkit._diagnostics.kept import NAMES, kept_names
 from rnnkit._diagnostics.outputs import STACK
 from rnnkit._diagnostics.report import NO_STEPS, Line, UnjudgedError, fail, skip
-from rnnkit._diagnostics.starts import find_blocks
 from rnnkit._diagnostics.streams import Difference, Stream, find_break, ways_to_cut
 
 
@@ -24,11 +23,7 @@ class Verdict(NamedTuple):
 
 def probe_streaming(baseline: Baseline) -> str:
     """The whole sequence gives what its chunks give, the state passed on."""
-    try:
-        verdict = _judge(_unpadded(for_other_sizes(baseline)))
-    except UnjudgedError:
-        find_blocks(baseline)
-        raise
+    verdict = _judge(_unpadded(for_other_sizes(baseline)))
     if (found := explained(verdict)) is not None:
         fail("streaming", *found)
     ways = ", and ".join(map(_cut, verdict.cuts))

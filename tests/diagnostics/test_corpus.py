@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 import rnnkit
-from rnnkit._diagnostics.report import joined
-from tests.diagnostics.corpus.case import CASES, Case, Net, Subject
+from tests.diagnostics.corpus.case import CASES, Case, Subject
+from tests.diagnostics.corpus.forward import model
 from tests.diagnostics.corpus.runner import ask, in_dtype, judge
 from tests.diagnostics.write import OUTCOMES, entry, plain, written
 
@@ -23,7 +23,10 @@ BY_NAME = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 
 @BY_NAME
 def test_case(case: Case) -> None:
-    """No right model is accused or left unjudged, and all that is said is what the table says."""
+    """No right model is accused or left unjudged, and all that is said is what the table says.
+
+    A finding says what to change, in at most nine lines.
+    """
     for seed in range(case.seeds):
         outcome = judge(case, seed=seed)
 
@@ -32,6 +35,10 @@ def test_case(case: Case) -> None:
             assert case.probe in outcome.found
         else:
             assert outcome.found == set()
+        for finding in outcome.wrong.findings if outcome.wrong else ():
+            labels = [line.split()[0] for line in finding.splitlines()[1:]]
+            assert labels.count("fix") == 1
+            assert len(labels) < 9
         if seed == 0 and QUOTED and not hasattr(rnnkit, "jaxtyping"):  # beartype draws numbers
             assert entry(outcome) == written(case)
 
@@ -78,8 +85,8 @@ def test_right_models_in_each_precision(dtype: str) -> None:
 
 def leaky(nn_: object, right: bool) -> Subject:  # noqa: ARG001 - as each case is made
     """Make a model that takes the mean of the batch off, in both twins."""
-    model = Net(lambda m, x: m.gru(x - x.mean(0))[0], gru=nn.GRU(3, 4, batch_first=True))
-    return Subject(model, (torch.randn(4, 6, 3),))
+    made = model(lambda m, x: m.gru(x - x.mean(0))[0], gru=nn.GRU(3, 4, batch_first=True))
+    return Subject(made, (torch.randn(4, 6, 3),))
 
 
 def broken(nn_: object, right: bool) -> Subject:  # noqa: ARG001 - as each case is made
@@ -101,8 +108,8 @@ def test_faults() -> None:
 def test_dtypes(dtype: str) -> None:
     """A model computes in the dtype that is asked for; tokens stay tokens."""
     parts = {"linear": nn.Linear(3, 2), "embed": nn.Embedding(5, 3)}
-    model = Net(lambda m, tokens, x: m.linear(m.embed(tokens) + x), **parts)
-    subject = in_dtype(Subject(model, (torch.tensor([1]), torch.ones(1, 3))), dtype)
+    made = model(lambda m, tokens, x: m.linear(m.embed(tokens) + x), **parts)
+    subject = in_dtype(Subject(made, (torch.tensor([1]), torch.ones(1, 3))), dtype)
 
     assert subject.inputs[0].dtype == torch.long
     assert subject.model(*subject.inputs).dtype == (
@@ -123,15 +130,3 @@ def test_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[
     assert text.splitlines()[-1] == "1 of 2 mistakes found, 0 faults"
     assert "wrong: causal (expected: causal)" in text
     assert "output of step" in text
-
-
-@BY_NAME
-def test_finding_has_a_fix_and_nine_lines(case: Case) -> None:
-    """What is raised says what to change, in at most nine lines, whatever was found besides."""
-    torch.manual_seed(0)
-    subject = case.make(nn, False)  # type: ignore[arg-type]
-    report = rnnkit.verify(subject.model, *subject.inputs, raises=False, **subject.options)
-    for finding in [*report.findings, *map(joined, [report.findings] * bool(report.findings))]:
-        labels = [line.split()[0] for line in str(finding).splitlines()[1:]]
-        assert labels.count("fix") == 1
-        assert len(labels) < 9

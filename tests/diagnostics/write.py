@@ -44,7 +44,8 @@ def entry(outcome: Outcome) -> str:
     parts = [f"## {outcome.case.name}", f"right: {' '.join(right)}\n{plain(outcome.right.text)}"]
     if outcome.wrong is not None:
         found = " ".join(sorted(outcome.wrong.probes)) or "missed"
-        parts.append(f"wrong: {found}\n{plain(outcome.wrong.message)}")
+        message = "\n".join(outcome.wrong.findings) or outcome.wrong.text
+        parts.append(f"wrong: {found}\n{plain(message)}")
     return "\n\n".join(parts) + "\n"
 
 

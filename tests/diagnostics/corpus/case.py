@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
 
 @dataclass(frozen=True)
@@ -71,31 +71,3 @@ def right(make: Callable[[ModuleType], Subject]) -> Callable[[ModuleType], Subje
 def file_of(function: Any) -> str:
     """Return the file of the corpus that a function stands in."""
     return str(function.__module__).rpartition(".")[2]
-
-
-class Net(nn.Module):
-    """Modules by name, and what they compute: a model in a few lines."""
-
-    def __init__(self, compute: Callable[..., Any], **parts: Any) -> None:
-        """Register the modules; what is none is an attribute."""
-        super().__init__()
-        self.compute = compute
-        for name, part in parts.items():
-            setattr(self, name, part)
-
-    def forward(self, *inputs: Any) -> Any:
-        """Compute."""
-        return self.compute(self, *inputs)
-
-
-class Stream(Net):
-    """A model that takes the state that it returned for the chunk before."""
-
-    def forward(self, x: Tensor, state: Any = None) -> Any:
-        """Compute a chunk."""
-        return self.compute(self, x, state)
-
-
-def valid(lengths: Tensor, steps: int) -> Tensor:
-    """Return a mask (batch, seq) of what is no padding."""
-    return lengths.new_tensor(range(steps)) < lengths.unsqueeze(1)

@@ -2,7 +2,6 @@
 
 import torch
 from torch.nn import functional
-from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from tests.diagnostics.corpus.forward import (
     WRONG,
@@ -165,12 +164,6 @@ def later_output_that_reads_all(m, x):
     return m.one(x)[0], m.other(x)[0]
 
 
-@fine(one=gru(), other=gru(), causal=True)
-def outputs_that_are_both_judged(m, x):
-    """Of several outputs, those that were judged are named."""
-    return m.one(x)[0], m.other(x)[0]
-
-
 KINDS = functional.one_hot(tokens(4, 7) % 7, 7).float()
 
 
@@ -195,20 +188,6 @@ for name, (forward, x, told) in WITHOUT_STEPS.items():
         **told,
         **{key: value for key, value in parts.items() if key in used},
     )(forward)
-
-
-@pair(
-    "causal",
-    gru=gru(bidirectional=WRONG),
-    inputs=(LONG[:4], SHORT[:4]),
-    causal=True,
-    lengths=SHORT[:4],
-    out_seq_dim=1,
-)
-def trimmed_output_that_looks_ahead(m, x, lengths):
-    """Told where its steps are, an output as long as the longest sample is judged as any other."""
-    packed = pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False)
-    return pad_packed_sequence(m.gru(packed)[0], batch_first=True)[0]
 
 
 @fine(gru=gru(), causal=True, out_seq_dim=1, judged=False)

@@ -55,6 +55,11 @@ gru_cell, lstm_cell = (partial(_cell, kind) for kind in ("GRUCell", "LSTMCell"))
 linear, embedding = partial(part, "Linear"), partial(part, "Embedding")
 
 
+def drawn(*shape: int, tokens: int = 0) -> Callable[[], tuple[torch.Tensor]]:
+    """Return what draws an input of numbers, or of so many kinds of tokens, for each seed anew."""
+    return lambda: (torch.randint(0, tokens, shape) if tokens else torch.randn(shape),)
+
+
 def model(forward: Callable[..., Any], **attributes: Any) -> torch.nn.Module:
     """Make a model of a forward and its attributes."""
     made = type(forward.__name__, (torch.nn.Module,), {"forward": forward})()
@@ -79,9 +84,11 @@ OPTIONS = {
 }
 
 
-def pair(probe: str = "", *, missed: str = "", **told: Any) -> Callable[[Any], Any]:
+def pair(
+    probe: str = "", *, missed: str = "", ask: bool = False, **told: Any
+) -> Callable[[Any], Any]:
     """Register a forward that is right or wrong by ``m.right``, or by its parts; return it."""
-    return _entry({"probe": probe, "missed": missed}, **told)
+    return _entry({"probe": probe, "missed": missed, "ask": ask}, **told)
 
 
 def fine(**told: Any) -> Callable[[Any], Any]:
@@ -92,7 +99,7 @@ def fine(**told: Any) -> Callable[[Any], Any]:
 def _entry(
     facts: dict[str, Any],
     *,
-    inputs: tuple[Any, ...] = (X,),
+    inputs: Any = (X,),
     name: str = "",
     judged: bool = True,
     seeds: int = 1,
@@ -107,7 +114,9 @@ def _entry(
                 key: value.made(nn, is_right) if isinstance(value, Part) else value()
                 for key, value in parts.items()
             }
-            return Subject(model(forward, **made, right=is_right), inputs, options)
+            given = inputs() if callable(inputs) else inputs
+            told = {k: v(*given) if callable(v) else v for k, v in options.items()}
+            return Subject(model(forward, **made, right=is_right), given, told)
 
         more = {"is_judged": judged, "seeds": seeds, "file": file_of(forward)}
         CASES.append(Case(name or forward.__name__, make, **facts, **more))

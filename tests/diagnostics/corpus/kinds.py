@@ -21,7 +21,6 @@ from tests.diagnostics.corpus.forward import (
     gru_cell,
     linear,
     pair,
-    part,
 )
 from tests.diagnostics.models_of_users import LENGTHS, numbers, padded
 
@@ -73,24 +72,12 @@ def numbers_before_the_output(m, x):
 
 COUNTED = torch.tensor([7, 2, 5, 3])
 
-#: Tensors of which each is a sample, and no batch that became steps.
-LISTS = {
-    "of their lengths": lambda y, n: [one[:k] for one, k in zip(y, n, strict=True)],
-    "in a dictionary": lambda y, n: {"all": [y[k, :count] for k, count in enumerate(n)]},
-    "of single steps": lambda y, _: [one[: len(one) // (k + 1)] for k, one in enumerate(y)],
-}
-for name, listed in LISTS.items():
 
-    @fine(
-        name=f"samples in a list: {name}",
-        gru=gru(),
-        inputs=(X, COUNTED),
-        lengths=COUNTED,
-        judged=False,
-    )
-    def returned(m, x, n, listed=listed):
-        """An output for each sample is not judged, and said."""
-        return listed(m.gru(x)[0], n.tolist())
+@fine(gru=gru(), inputs=(X, COUNTED), lengths=COUNTED, judged=False)
+def samples_in_a_list(m, x, n):
+    """Tensors of which each is a sample, as long as it is, are no batch that became steps."""
+    y = m.gru(x)[0]
+    return {"all": [y[k, :count] for k, count in enumerate(n.tolist())]}
 
 
 #: Models whose outputs, or inputs beside, are strange, and that are right.
@@ -206,16 +193,10 @@ for steps, envs in ((8, 4), (6, 6)):
         return m.gru(rows, hxs.unsqueeze(0))[0].reshape(steps, envs, -1)
 
 
-WEIGHTS = {
-    "each step": (lambda m, x, w: m.gru(x)[0] * w.unsqueeze(1), (2,), 2),
-    "each step and feature": (lambda m, x, w: m.gru(x * w)[0], (3, 2), 3),
-}
-for name, (forward, shape, steps) in WEIGHTS.items():
-    fine(
-        name=f"as many weights as two samples: {name}",
-        gru=gru(2),
-        inputs=(numbers(2, steps, 2), numbers(*shape)),
-    )(forward)
+@fine(gru=gru(2), inputs=(numbers(2, 2, 2), numbers(2)))
+def as_many_weights_as_two_samples(m, x, w):
+    """Of two samples one takes what is for all by broadcasting, and three show it."""
+    return m.gru(x)[0] * w.unsqueeze(1)
 
 
 @fine(gru=gru(), inputs=(numbers(2, 7, 3), numbers(1, 2, 6)))
@@ -223,27 +204,6 @@ def state_of_two_samples(m, x, hx):
     """A model that takes no three samples is judged by one, as it can be."""
     assert len(x) < 3
     return m.gru(x, hx)[0]
-
-
-@fine(
-    attend=part("MultiheadAttention", 8, 2, batch_first=True),
-    wide=linear(3, 8),
-    inputs=(SQUARE, torch.full((4, 4), -torch.inf).triu(1)),
-    causal=True,
-)
-def mask_over_steps(m, x, later):
-    """A mask over steps, as many as samples, has no batch."""
-    y = m.wide(x)
-    return y + m.attend(y, y, y, attn_mask=later, need_weights=False)[0]
-
-
-LAST = torch.tensor([10, 4, 3, 7])
-
-
-@fine(gru=gru(), head=linear(9, 2), inputs=(numbers(4, 3), numbers(4, 10, 3), LAST), lengths=LAST)
-def static_input_first(m, s, x, n):
-    """What does not change from step to step may come first."""
-    return m.head(torch.cat([s, m.gru(x)[0][torch.arange(len(x)), n - 1]], 1))
 
 
 LONGEST_LAST = torch.tensor([2, 3, 1, 4])

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from tests.diagnostics.corpus.case import Subject, mistake
-from tests.diagnostics.corpus.forward import RIGHT, X, fine, gru, linear, lstm, pair, part, rnn
+from tests.diagnostics.corpus.forward import RIGHT, X, fine, gru, linear, lstm, pair, part
 from tests.diagnostics.models_of_users import numbers, padded
 
 PADDED, LENGTHS = padded()
@@ -25,14 +25,6 @@ def viewed_state(m, x):
     """The states of both layers side by side: transposed first; or viewed as they lie."""
     _, h_n = m.gru(x)
     return m.head((h_n.transpose(0, 1) if m.right else h_n).reshape(len(x), -1))
-
-
-@pair("batch", norm=part("LayerNorm", 3), rnn=rnn(batch_first=False), head=linear(6, 2))
-def viewed_input(m, x):
-    """The batch is brought into the layer's order by a transpose; or by a view."""
-    batch, seq, feature = x.shape
-    turned = x.transpose(0, 1) if m.right else x.view(seq, batch, feature)
-    return m.head(m.rnn(m.norm(turned))[0][-1])
 
 
 @pair("batch", lstm=lstm(1), whole=lstm(7), head=linear(6, 1), inputs=(numbers(4, 7),))
@@ -58,20 +50,6 @@ def one_batch_size(m, x):
 def statistics_of_the_batch(m, x):
     """A norm over the features; or over the batch, in eval mode too, which may be meant."""
     return m.norm(x) if m.right else m.batch(x.mT).mT
-
-
-class OutputOnly(nn.GRU):
-    """A layer of a user's that keeps its state to itself."""
-
-    def forward(self, *inputs):
-        """Run."""
-        return super().forward(*inputs)[0]
-
-
-@pair("batch", gru=gru(), only=lambda: OutputOnly(3, 6))
-def layer_that_returns_its_output_only(m, x):
-    """A layer that returns no state is turned as any other."""
-    return m.gru(x)[0] if m.right else m.only(x)
 
 
 @pair("batch", gru=gru(batch_first=RIGHT))
@@ -140,26 +118,6 @@ def routed_over_all_rows(m, x):
     return m.head(mixed.unflatten(0, x.shape[:2]))
 
 
-@pair(
-    "batch",
-    gru=gru(),
-    attention=part("MultiheadAttention", 6, 2, batch_first=RIGHT),
-    head=linear(6, 2),
-)
-def attention_over_windows(m, x):
-    """Attention over windows laid one after the other is named, and not the layer after it."""
-    windows = m.gru(x[:, :6])[0].reshape(-1, 2, 6)
-    return m.head(m.attention(windows, windows, windows)[0].reshape(-1, 6, 6))
-
-
-@pair("batch", gru=gru(), inputs=(X, torch.tensor([3, 7, 2, 5])))
-def packed_and_centred(m, x, n):
-    """Samples that packing sorts, and what it has not filled yet, are no place of a leak."""
-    output, h = m.gru(pack_padded_sequence(x, n, batch_first=True, enforce_sorted=False))
-    mean = 0 if m.right else output.data.mean(0)
-    return output._replace(data=output.data - mean), h
-
-
 @pair("batch", gru=gru(), inputs=(SQUARE, LONGEST_LAST))
 def packed_square(m, x, n):
     """Of packed input, no axis is said to be taken for another."""
@@ -196,17 +154,6 @@ class Reader(nn.Module):
         """Run it."""
         y: Tensor = self.gru(x)[0]
         return y
-
-
-@pair(
-    "batch",
-    part=lambda: torch.jit.script(nn.Linear(3, 4)),
-    right_reader=lambda: Reader(batch_first=True),
-    reader=lambda: Reader(batch_first=False),
-)
-def scripted_part(m, x):
-    """A part that takes no hooks is passed over on the way to the first module."""
-    return (m.right_reader if m.right else m.reader)(m.part(x))
 
 
 @mistake("batch")

@@ -23,13 +23,6 @@ def pooled_padding(m, x, n):
     return (y * kept(x, n)).sum(1) / n.unsqueeze(1) if m.right else y.mean(1)
 
 
-@pair("alone", gru=gru(), inputs=(PADDED, COUNTS), lengths=LENGTHS)
-def last_of_padded(m, x, n):
-    """The last valid step is taken; or the last of all."""
-    last = n - 1 if m.right else torch.full_like(n, -1)
-    return m.gru(x)[0][torch.arange(len(x)), last]
-
-
 @pair("alone", gru=gru(bidirectional=True), inputs=(PADDED, COUNTS), lengths=LENGTHS)
 def unpacked_padding(m, x, n):
     """A bidirectional layer reads a packed batch; or a padded one, whose end it reads first."""
@@ -43,19 +36,6 @@ def unpacked_padding(m, x, n):
 def pooled_padding_that_loses_its_axis(m, x, n):
     """The cause is found where a sample alone has lost its axis, too."""
     return pooled_padding(m, x, n).squeeze()
-
-
-@pair(
-    "alone",
-    gru=gru(),
-    inputs=(numbers(5, 9, 3), torch.tensor([3, 5, 2, 4, 9])),
-    lengths=[3, 5, 2, 4, 9],
-)
-def trimmed_output(m, x, n):
-    """An output as long as the longest sample has the input's steps, up to there."""
-    y = m.gru(x)[0]
-    y = y * kept(x, n) if m.right else y + y.mean(1, keepdim=True)
-    return y[:, : int(n.max())]
 
 
 @pair("alone", cell=gru_cell(), inputs=(PADDED.flip(1), VALID.flip(1)), lengths=LENGTHS, pad="pre")

@@ -134,13 +134,6 @@ def state_through_two_cells(m, x):
     return torch.stack(outputs, 1)
 
 
-@fine(one=lstm(), two=lstm())
-def h_of_another_layer(m, x):
-    """A decoder starts from h of an encoder and zeros for c, as many do."""
-    h = m.one(x)[1][0]
-    return m.two(x, (h, torch.zeros_like(h)))[0]
-
-
 @pair("use", there=gru_cell(), back=gru_cell())
 def cell_for_both_directions(m, x):
     """Both directions by hand, of two cells; or the first is called for both, and a twin never."""

@@ -58,15 +58,6 @@ def refined_step_by_step(m, x):
     return state.view(len(x), -1, 6)
 
 
-@pair("memory", cell=gru_cell(), inputs=(X, torch.tensor([1, 7, 5, 2])), lengths=[1, 7, 5, 2])
-def sample_of_one_step(m, x, n):
-    """One sample of one step leaves the others to be asked what they remember."""
-    h = first = x.new_zeros(len(x), 6)
-    for t, x_t in enumerate(x.unbind(1)):
-        h = torch.where((t < n).unsqueeze(1), m.cell(x_t, h if m.right else first), h)
-    return h
-
-
 def flags(step):
     """Return flags that mark one step of all samples, beside some of single samples."""
     made = torch.zeros(4, 7)
@@ -118,12 +109,6 @@ def loop_from_the_second_step(m, x):
         h = m.cell(x[:, t], h)
         y[:, t] = h
     return y
-
-
-@pair("coverage", gru=gru())
-def dropped_step(m, x):
-    """A step that alone is not read is found, also where the output has no steps."""
-    return m.gru(x if m.right else torch.cat([x[:, :3], x[:, 4:]], 1))[1][-1]
 
 
 #: Right models of which some steps reach no output, or none that is known.
@@ -184,12 +169,6 @@ def lengths_of_another_input_without_nan(m, x, n, k):
 
 
 HORIZONS = torch.tensor([4, 2, 3, 2])
-
-
-@fine(gru=gru(), inputs=(X, SIZES, HORIZONS), lengths=SIZES)
-def horizon_of_each_sample(m, x, n, k):
-    """Steps that are left out on purpose, never more than a sample has, are no other lengths."""
-    return m.gru(pack_padded_sequence(x, k, True, enforce_sorted=False))[1][-1]
 
 
 @pair("streaming", lstm=lstm(), inputs=(numbers(4, 12, 3),), streaming=True)

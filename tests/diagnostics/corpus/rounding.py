@@ -157,13 +157,6 @@ def chaos_beside_other_outputs(m, x):
 
 
 IDS = torch.cat([X, tokens(4, 7, 2).float() % 10], 2)
-DIGITS = torch.cat([X, (tokens(4, 7, 2) % 10) / 10], 2)
-
-
-def looked_up(m, x, *_):
-    """Read two columns of ids that stand beside numbers, told apart by some digits."""
-    ids = (x[..., 3:] * m.digits).long()
-    return m.gru(torch.cat([x[..., :3], m.embed.weight[ids].sum(2)], 2))[0]
 
 
 @pair("batch", embed=embedding(10, 4), gru=gru(7, batch_first=RIGHT), inputs=(IDS,), seeds=4)
@@ -172,18 +165,6 @@ def ids_among_numbers(m, x):
     ids = x[..., 3:].long()
     y = torch.cat([x[..., :3], m.embed(ids[..., 0]) + m.embed(ids[..., 1])], 2)
     return m.gru(y)[0]
-
-
-PICKED = {"embed": embedding(10, 4), "digits": lambda: 10, "inputs": (DIGITS, N)}
-for probe, told in {"batch": {}, "alone": {"lengths": N}, "causal": {"causal": True}}.items():
-    layer = gru(7, batch_first=False) if probe == "batch" else gru(7, bidirectional=True)
-
-    @pair(probe, name=f"digits that pick rows: {probe}", gru=layer, last=gru(7), **told, **PICKED)
-    def picked(m, x, *n):
-        """Where the last digit picks the row of a table, float64 tells what leaks from what does not."""
-        if m.right:
-            m.gru = m.last
-        return looked_up(m, x)
 
 
 @fine(

@@ -70,7 +70,7 @@ class Said:
     Attributes:
         probes: those that found something.
         text: the report, or what was raised.
-        message: the findings only, if there are any.
+        findings: what was found, text by text.
         checked: the probes that were tried and found nothing.
         is_judged: whether anything was.
         passes: how many times the model was run.
@@ -79,7 +79,7 @@ class Said:
 
     probes: frozenset[str]
     text: str
-    message: str
+    findings: tuple[str, ...] = ()
     checked: tuple[str, ...] = ()
     is_judged: bool = True
     passes: int = 0
@@ -104,12 +104,11 @@ def ask(
             report = rnnkit.verify(subject.model, *subject.inputs, raises=False, **options)
         except Exception as error:  # noqa: BLE001 - whatever a model of the corpus raises
             kind = type(error).__name__
-            return Said(frozenset(), f"{kind}: {error}", f"{kind}: {error}", error=kind)
+            return Said(frozenset(), f"{kind}: {error}", error=kind)
     found = frozenset(finding.probe for finding in report.findings)
-    texts = [str(report), *map(str, report.findings)]
-    message = "\n".join(texts[1:] or texts)
-    told = (tuple(report.checked), report.judged, report.passes)
-    return Said(found, "\n".join(texts), message, *told)
+    findings = tuple(map(str, report.findings))
+    told = (findings, tuple(report.checked), report.judged, report.passes)
+    return Said(found, "\n".join([str(report), *findings]), *told)
 
 
 @dataclass

@@ -54,24 +54,6 @@ def attention_within_both_lengths(m, x, n, y, k):
     return translated(m, x, n, y, k, outer=True)
 
 
-FULL = (numbers(4, 7, 3), torch.full((4,), 7), *BOTH[2:])
-
-
-@pair(
-    "padding",
-    encoder=gru(),
-    decoder=gru(),
-    inputs=FULL,
-    lengths={0: FULL[1], 2: TARGET},
-    skip=["alone"],
-)
-def padding_of_the_target(m, x, n, y, k):
-    """The padding of a further input is judged, also where the first one has none."""
-    d, e = m.decoder(y)[0], m.encoder(x)[0] * mask(n, x.shape[1]).unsqueeze(2)
-    mean = (d * mask(k, y.shape[1]).unsqueeze(2)).sum(1) / k.unsqueeze(1) if m.right else d.mean(1)
-    return e + mean.unsqueeze(1)
-
-
 PAIR = torch.tensor([7, 2, 4, 5]), torch.tensor([3, 7, 6, 2])
 TEXTS = tuple(tokens(4, 7) * mask(n) for n in PAIR)
 

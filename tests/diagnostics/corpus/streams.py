@@ -16,9 +16,8 @@ from tests.diagnostics.corpus.forward import (
     linear,
     lstm,
     pair,
-    part,
 )
-from tests.diagnostics.models_of_users import numbers, tokens
+from tests.diagnostics.models_of_users import numbers
 
 STATE = numbers(1, 4, 6)
 
@@ -79,26 +78,6 @@ def policy_of_the_last_step(m, x, state=None):
     """An action for the last step, with the state; or with zeros for it."""
     output, state = m.gru(x, state)
     return m.head(output[:, -1]), state if m.right else state * 0
-
-
-@pair(
-    "streaming",
-    words=embedding(11, 3),
-    rnn=lstm(batch_first=False),
-    inputs=(tokens(7, 4),),
-    streaming=True,
-    batch_dim=1,
-)
-def tokens_with_the_steps_first(m, x, state=None):
-    """Tokens, steps first: the new state is returned; or the one that was given."""
-    output, new = m.rnn(m.words(x), state)
-    return output, new if m.right or state is None else state
-
-
-@pair("streaming", norm=part("LayerNorm", 3), gru=gru(), streaming=True)
-def norm_over_the_steps(m, x, state=None):
-    """A norm of each step; or over the steps of a chunk."""
-    return m.gru(m.norm(x) if m.right else x - x.mean(1, keepdim=True), state)
 
 
 @pair("streaming", cell=gru_cell(), inputs=(X, numbers(4, 7).abs()), streaming=True)

@@ -46,12 +46,6 @@ def first_step_only(m, x):
     return m.head(m.layer(x)[0][:, -1 if m.right else 0])
 
 
-@fine(layer=gru(), head=linear(6, 2), lengths=[7] * 4, pad="pre")
-def first_step_of_what_is_padded_in_front(m, x):
-    """The first step may be used where the padding is in front."""
-    return m.head(m.layer(x)[0][:, 0])
-
-
 def faint(state):
     """Let something through that no noise of its size changes."""
     return (state * 1e-30).relu()
@@ -66,31 +60,18 @@ FIRST = {
     ),
     "from a state": lambda m, x: m.layer(x, m.layer(x)[1])[0][:, 0],
     "one step": lambda m, x: m.layer(x[:, :1])[0][:, 0],
+    "of two directions": lambda m, x: m.layer(x)[0][:, 0],
+    "last of one step": lambda m, x: m.layer(x[:, :1])[0][:, -1],
 }
 for name, forward in FIRST.items():
-    fine(name=f"first step: {name}", layer=gru(), skip=["memory", "coverage"])(forward)
+    layer = gru(bidirectional=name in {"of two directions", "last of one step"})
+    fine(name=f"first step: {name}", layer=layer, skip=["memory", "coverage"])(forward)
 
-
-@fine(layer=gru(bidirectional=True), skip=["memory"])
-def first_step_of_two_directions(m, x):
-    """The first step of two directions has read all, in one of them."""
-    return m.layer(x)[0][:, 0]
-
-
-@fine(layer=gru(bidirectional=True), inputs=(X[:, :1],))
-def last_of_one_step(m, x):
-    """The last step of one is all that a bidirectional layer has read, which is no mistake."""
-    return m.layer(x)[0][:, -1]
-
-
-ONES, SINGLE = torch.ones(4, dtype=torch.int64), X.masked_fill((torch.arange(7) > 0)[:, None], 0.0)
-
-
-@fine(layer=gru(), inputs=(SINGLE, ONES), skip=["memory"])
-def samples_of_one_step(m, x, n):
-    """Of samples of one step the first is the last, as the zeros behind it say."""
-    return m.layer(x)[0][torch.arange(len(x)), n - 1]
-
+SINGLE = X.masked_fill((torch.arange(7) > 0)[:, None], 0.0)
+ONE = {"layer": gru(), "skip": ["memory"], "inputs": (SINGLE, torch.ones(4, dtype=torch.int64))}
+fine(name="first step: samples of one step", **ONE)(
+    lambda m, x, n: m.layer(x)[0][torch.arange(len(x)), n - 1]
+)
 
 #: Which states of two directions are used, and of how many layers.
 STATES = {

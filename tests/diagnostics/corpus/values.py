@@ -14,28 +14,7 @@ from tests.diagnostics.corpus.forward import (
     lstm,
     pair,
 )
-from tests.diagnostics.models_of_users import mask, numbers, tokens
-
-N = torch.tensor([7, 2, 5, 3])
-
-
-def within(x):
-    """Refuse what is no probability."""
-    if not bool(((x >= 0) & (x <= 1)).all()):
-        message = "probabilities are from 0 to 1"
-        raise ValueError(message)
-    return x
-
-
-BITS = (X > 0).float() * mask(N).unsqueeze(2)
-
-
-@pair("alone", gru=gru(), rise=nn.Sigmoid, inputs=(BITS, N), lengths=N)
-def numbers_held_to_a_range(m, x, n):
-    """Rounding is measured without a step beyond what a model takes, and what leaks is found."""
-    y = m.gru(within(m.rise(100 * within(x))))[0]
-    return (y * mask(n, x.shape[1]).unsqueeze(2)).sum(1) if m.right else y.mean(1)
-
+from tests.diagnostics.models_of_users import numbers, tokens
 
 TIMES = torch.linspace(0.1, 3.0, 28).view(4, 7)
 

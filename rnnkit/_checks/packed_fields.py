@@ -72,8 +72,9 @@ def _is_index(index: Any, data: Tensor) -> bool:
 
 def refuse_fields(layer: Any, input: PackedSequence, rule: str) -> NoReturn:
     """Refuse packed input whose fields break a rule: often, lengths beyond the padded steps."""
-    fields = zip(PackedSequence._fields, input, strict=True)
-    came = ", ".join(f"{name} {outlined_array(value)}" for name, value in fields)
+    names = ("data", "batch_sizes", "sorted_indices", "unsorted_indices")
+    parts = [f"{name} {outlined_array(value)}" for name, value in zip(names, input, strict=True)]
+    came = ", ".join(parts)
     fix = "input._replace(data=...) keeps the others; pack_padded_sequence makes them all"
     code, rows = "packed-fields", [("got", came), ("fix", fix)]
     sentence, headline = f"the fields of packed input do not fit: {rule}", described(layer)

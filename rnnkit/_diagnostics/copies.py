@@ -60,12 +60,18 @@ class _Copier:
             return twin
         if kind is dict or kind is OrderedDict:
             twin = self.memo[id(x)] = kind()
-            return self._fill(twin, x) if x else twin
+            if CONSTANT.issuperset(map(type, [*x, *x.values()])):  # a vocabulary, say
+                twin.update(x)
+                return twin
+            return self._fill(twin, x)
         if kind is list:
-            twin = self.memo[id(x)] = []
-            twin.extend(map(self.copy, [*x]))
+            twin = self.memo[id(x)] = [*x]
+            if not CONSTANT.issuperset(map(type, twin)):
+                twin[:] = map(self.copy, twin)
         elif kind is tuple or kind is set:
-            twin = kind(map(self.copy, [*x]))
+            parts = [*x]
+            known = CONSTANT.issuperset(map(type, parts))
+            twin = kind(parts if known else map(self.copy, parts))
         elif isinstance(x, nn.Module):
             twin = self._module(x)
         elif isinstance(x, MethodType):

@@ -4,30 +4,43 @@ A recurrent net forgets: after some dozens of steps the effect of an input is sm
 digit of the output. Its gradient is as small, but it stands by itself, not beside a large number.
 """
 
+import threading
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 from torch.jit import ScriptModule
+from torch.nn import RNNCellBase
+from torch.nn.modules.module import register_module_forward_pre_hook
 from torch.nn.utils.rnn import PackedSequence
 
 from rnnkit._diagnostics.baseline import Baseline
 from rnnkit._diagnostics.batch import Batch
+from rnnkit._diagnostics.compare import apart, largest
+from rnnkit._diagnostics.events import looping
 from rnnkit._diagnostics.isolation import Session
 from rnnkit._diagnostics.module_calls import (
     KINDS,
     from_state,
+    has_recurrence,
     hooked,
     named_arguments,
     split_result,
+    trained,
 )
-from rnnkit._diagnostics.outputs import named_leaves
+from rnnkit._diagnostics.outputs import leaves, named_leaves, tensors_of
 
 #: A gradient is about to vanish if it is no more than this power of the smallest number.
 VANISHING = 0.9
+
+#: By how much of the largest number an output may differ with gradients on.
+ROUNDING = 1e-4
+
+#: Train mode, eval mode, or train mode for all but the modules of torch and rnnkit.
+Mode = Literal["eval", "train", "both"]
 
 
 class Gradients:
@@ -38,22 +51,41 @@ class Gradients:
         sources: an input, or its embedding, and the batch's axis in it; by the input's index.
         are_whole: whether every input that has the axis was followed: integers are where an
             embedding reads them. A backward that fails, later, makes it false.
+        error: what the run, or a backward, raised.
+        registered: the recurrent modules, by each of their names.
+        ran: those that ran, and whether gradients were on for them; by id.
+        cut: of the cells that ran, of each call but the first, whether the state that it was given
+            is what the call before returned, and hangs on no graph.
         read: at which places of the paced input the last outputs have one, once that was asked.
         vanish: whether some came so close to the smallest number that others may be below it.
     """
 
-    def __init__(self, batch: Batch, opened: Session, *, cuts_c: bool = False) -> None:
-        """Run a copy of the model; the c that each call is given may be cut from the graph."""
+    def __init__(
+        self,
+        batch: Batch,
+        opened: Session,
+        loops: Collection[str] = (),
+        *,
+        cuts_c: bool = False,
+        mode: Mode = "eval",
+    ) -> None:
+        """Run a copy; the c of each call may be cut from the graph. ``loops`` have a state, too."""
+        self._loops = loops
         self.output: list[Any] = []
         self.sources: dict[int, tuple[Tensor, int]] = {}
-        self._batch, self._cuts_c, self.vanish = batch, cuts_c, False
+        self._batch, self._cuts_c, self.mode, self.vanish = batch, cuts_c, mode, False
+        self.error: Exception | None = None
+        self.registered: list[tuple[str, Any]] = []
+        self.ran: dict[int, tuple[Any, bool]] = {}
+        self.cut: dict[int, list[bool]] = {}
+        self._returned: dict[int, Tensor] = {}
         self.read: Tensor | None = None
         self._results: dict[str, list[Any]] = defaultdict(list)
         followed = list(self._followed())
         try:
             self.output = self._run(opened)
-        except Exception:  # noqa: BLE001 - a model may refuse to be differentiated as it likes
-            self.sources = {}
+        except Exception as error:  # noqa: BLE001 - a model may refuse to be differentiated
+            self.sources, self.error = {}, error
         self.are_whole = bool(self.sources) and all(k in self.sources for k, *_ in followed)
 
     def slopes(self, wanted: Sequence[Tensor], told: Sequence[Any]) -> list[Tensor | None]:
@@ -73,8 +105,8 @@ class Gradients:
         reachable = [one for one in wanted if one.requires_grad]
         try:
             found = torch.autograd.grad(total, reachable, retain_graph=True, allow_unused=True)
-        except Exception:  # noqa: BLE001 - what the model wrote in place, or a backward of its own
-            self.are_whole = False
+        except Exception as error:  # noqa: BLE001 - written in place, or a backward of its own
+            self.are_whole, self.error = False, error
             return [None] * len(wanted)
         by_id = {id(one): slope for one, slope in zip(reachable, found, strict=True)}
         return [by_id.get(id(one)) for one in wanted]
@@ -126,26 +158,79 @@ class Gradients:
 
     def _run(self, opened: Session) -> list[Any]:
         copy, _ = opened.pristine.copy()
-        leaves = [x.detach().clone() if isinstance(x, Tensor) else x for x in self._batch.leaves]
+        given = [x.detach().clone() if isinstance(x, Tensor) else x for x in self._batch.leaves]
         for place, leaf, axis in self._followed():
             if leaf.is_floating_point():
                 source = leaf.detach().clone().requires_grad_()
                 self.sources[place] = source, axis
                 # A model may write into what it is given, and into no leaf of a graph.
-                leaves[place] = source * 1
-        given = self._batch.tree(leaves)
+                given[place] = source * 1
+        args, kwargs = self._batch.tree(given)
         for name, module in copy.named_modules():
             if isinstance(module, torch.nn.Embedding):
                 module.register_forward_hook(self._embedded)
             elif isinstance(module, torch.nn.RNNBase) and not isinstance(module, ScriptModule):
                 hooked(module, after=partial(self._write, name, module))
+            if isinstance(module, RNNCellBase):
+                module.register_forward_hook(self._follow, with_kwargs=True)
             if self._cuts_c and isinstance(module, KINDS):
                 module.register_forward_pre_hook(_cut_c, with_kwargs=True)
+        modules = copy.named_modules(remove_duplicate=False)
+        self.registered = [
+            (name, one) for name, one in modules if isinstance(one, KINDS) or name in self._loops
+        ]
+        copy.train(self.mode != "eval")
+        for module in copy.modules() if self.mode == "both" else ():
+            if type(module).__module__.startswith(("torch.nn.", "rnnkit.")):
+                module.training = False
+        thread = threading.get_ident()
+
+        def write_down(module: Any, *_: Any) -> None:
+            self.ran.setdefault(id(module), (module, torch.is_grad_enabled()))
+
+        def hear(module: Any, _: Any) -> None:
+            if threading.get_ident() == thread and isinstance(module, KINDS):
+                write_down(module)
+
+        for _, module in self.registered:
+            hooked(module, partial(write_down, module))
         opened.passes += 1
         cudnn = torch.backends.cudnn.flags(enabled=False)  # its backward wants train mode
-        with opened.watched(notices=False), torch.enable_grad(), cudnn:
-            output = opened.call(copy, *given.args, **given.kwargs)
+        handle = register_module_forward_pre_hook(hear)
+        try:
+            with opened.watched(notices=self.mode != "eval"), torch.enable_grad(), cudnn:
+                output = opened.call(copy, *args, **kwargs)
+        finally:
+            handle.remove()
         return [leaf for _, leaf in named_leaves(output, stack=True)]
+
+    def _follow(self, cell: Any, args: Any, kwargs: Any, output: Any) -> None:
+        """Compare the state that a cell is given with what it returned before."""
+        before, state = self._returned.get(id(cell)), named_arguments(args, kwargs).get("hx")
+        given = [h for h in leaves(state)[:1] if isinstance(h, Tensor)]
+        if before is not None and before.requires_grad:
+            is_cut = any(not h.requires_grad and torch.equal(h, before.detach()) for h in given)
+            self.cut.setdefault(id(cell), []).append(is_cut)
+        self._returned |= {id(cell): h for h in tensors_of(output)[:1]}
+
+    def reached(self) -> set[int] | None:
+        """Return the ids of recurrent weights that get a gradient; None if no output has one."""
+        weights = [weight for module, _ in self.ran.values() for weight in trained(module)]
+        told = any(isinstance(leaf, Tensor) and leaf.requires_grad for leaf in self.output)
+        if not told or not weights:
+            return None
+        pairs = zip(weights, self.slopes(weights, self.output), strict=True)
+        return {id(weight) for weight, slope in pairs if slope is not None}
+
+    def is_like(self, normal: Sequence[Any]) -> bool:
+        """Return whether the outputs are those of a run in eval mode, up to rounding."""
+        pairs = zip(self.output, normal, strict=False)
+        tensors = [(a, b) for a, b in pairs if isinstance(a, Tensor) and isinstance(b, Tensor)]
+        return len(self.output) == len(normal) == len(tensors) and all(
+            one.shape == other.shape
+            and bool((apart(one.detach(), other) <= ROUNDING * largest(other)).all())
+            for one, other in tensors
+        )
 
     def _write(self, name: str, module: Any, result: Any) -> None:
         self._results[name].append((module, result))
@@ -161,11 +246,23 @@ class Gradients:
 
 
 def gradients_of(baseline: Baseline) -> Gradients:
-    """Return the gradients of a baseline, where the c that each call is given has no graph."""
+    """Return the gradients of a baseline, where the c that each call is given has no graph.
+
+    They hold in both modes if the model returns the same in train mode, torch's dropout put aside.
+    """
     if baseline.gradients is None:
-        baseline.gradients = Gradients(baseline.batch, baseline.session, cuts_c=True)
+        given = baseline.batch, baseline.session, loops_of(baseline)
+        both = Gradients(*given, cuts_c=True, mode="both")
+        if not both.is_like(baseline.normal):
+            both = Gradients(*given, cuts_c=True)
+        baseline.gradients = both
     found: Gradients = baseline.gradients
     return found
+
+
+def loops_of(baseline: Baseline) -> Collection[str]:
+    """Return the modules with a state of their own making, where no layer or cell has one."""
+    return () if has_recurrence(baseline.session.model) else looping(baseline.events)
 
 
 def _cut_c(_: Any, args: Any, kwargs: Any) -> Any:

@@ -178,3 +178,34 @@ def test_a_map_shows_no_rounding(name: str) -> None:
         found = rnnkit.dependency_map(model, *inputs, dim=MAPPED[name]).finding
 
         assert found == (own[MAPPED[name]] if right else "each depends on all inputs")
+
+
+class Head(nn.Module):
+    """Drops numbers, and reads its layer in both modes or only in eval mode."""
+
+    def __init__(self, drop: str, *, reads: bool) -> None:
+        """Make a layer and a head."""
+        super().__init__()
+        self.drop, self.reads, self.own = drop, reads, nn.Dropout(0.5)
+        self.gru, self.head = nn.GRU(3, 6, batch_first=True), nn.Linear(3, 6)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Read the layer, or the input only."""
+        y: Tensor = self.own(self.gru(x)[0]) if self.drop == "module" else self.gru(x)[0]
+        if self.drop == "function":
+            y = nn.functional.dropout(y, 0.5, self.training)
+        return y if self.reads or not self.training else self.head(x)
+
+
+@pytest.mark.parametrize("drop", ["none", "module", "function"])
+def test_gradients_are_those_of_training(drop: str) -> None:
+    """Gradients of train mode count, whether it returns what eval mode returns or not."""
+    x, right, wrong = normal(4, 7, 3), Head(drop, reads=True), Head(drop, reads=False)
+    before = torch.get_rng_state()
+
+    report = rnnkit.verify(right, x)
+    found = rnnkit.verify(wrong, x, raises=False).findings
+
+    assert "gradient" in report.checked
+    assert str(found[0]).startswith("no gradient reaches gru (GRU)")
+    assert torch.equal(before, torch.get_rng_state())

@@ -139,7 +139,7 @@ class _Copier:
         if isinstance(made, str):
             return x
         self._temporary.append(made)
-        make, args, state, members, items = (*made, *[None] * (5 - len(made)))[:5]
+        make, args, state, members, items = [*made, None, None, None][:5]
         twin = self.memo[id(x)] = make(*map(self.copy, args))
         state = self.copy(state)
         if state is not None and hasattr(twin, "__setstate__"):

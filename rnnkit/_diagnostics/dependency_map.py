@@ -125,6 +125,7 @@ class _Lab:
 
     def _run(self, column: int) -> Leaves:
         """Run on inputs that are changed at an index, by values that the model takes."""
+        inputs = self.batch.tree()
         for seed in range(DRAWS):
             inputs = self.batch.tree(other_leaves(self.batch, sample_at(column), seed))
             if (found := self.opened.attempt(inputs)) is not None:

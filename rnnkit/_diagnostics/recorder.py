@@ -113,10 +113,11 @@ class Recorder:
         """Run a model or a function, with gradients; return what it returns."""
         thread = threading.get_ident()
 
-        def after(module: torch.nn.Module, args: Any, *rest: Any) -> None:
+        def after(module: torch.nn.Module, args: Any, first: Any, *rest: Any) -> None:
             if isinstance(module, KINDS) and threading.get_ident() == thread:
                 # Of a call that raised, torch passes no arguments by name.
-                self._write_down(module, args, rest[0] if len(rest) > 1 else {}, rest[-1])
+                given, made = (first, rest[0]) if rest else ({}, first)
+                self._write_down(module, args, given, made)
 
         handle = EveryCall(after, errors=True)
         try:

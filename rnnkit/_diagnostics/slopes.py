@@ -19,7 +19,7 @@ from torch.nn.utils.rnn import PackedSequence
 
 from rnnkit._diagnostics.baseline import Baseline
 from rnnkit._diagnostics.batch import Batch
-from rnnkit._diagnostics.compare import apart, largest
+from rnnkit._diagnostics.compare import apart, is_number, largest
 from rnnkit._diagnostics.events import looping
 from rnnkit._diagnostics.isolation import Session
 from rnnkit._diagnostics.module_calls import (
@@ -93,7 +93,7 @@ class Gradients:
         total: Any = 0.0
         generator = torch.Generator("cpu").manual_seed(0)
         for part in told:
-            if isinstance(part, Tensor) and part.requires_grad:
+            if isinstance(part, Tensor) and part.requires_grad and not part.is_meta:
                 # A plain sum is the same whatever is in it where that is normed, as by softmax.
                 weights = torch.rand(part.shape, generator=generator, device="cpu") + 0.5
                 finite = part.nan_to_num(0.0, 0.0, 0.0)
@@ -216,20 +216,20 @@ class Gradients:
     def reached(self) -> set[int] | None:
         """Return the ids of recurrent weights that get a gradient; None if no output has one."""
         weights = [weight for module, _ in self.ran.values() for weight in trained(module)]
-        told = any(isinstance(leaf, Tensor) and leaf.requires_grad for leaf in self.output)
-        if not told or not weights:
+        told = [x for x in self.output if isinstance(x, Tensor) and x.requires_grad]
+        if not weights or all(x.is_meta for x in told):
             return None
-        pairs = zip(weights, self.slopes(weights, self.output), strict=True)
+        pairs = zip(weights, self.slopes(weights, told), strict=True)
         return {id(weight) for weight, slope in pairs if slope is not None}
 
     def is_like(self, normal: Sequence[Any]) -> bool:
         """Return whether the outputs are those of a run in eval mode, up to rounding."""
         pairs = zip(self.output, normal, strict=False)
-        tensors = [(a, b) for a, b in pairs if isinstance(a, Tensor) and isinstance(b, Tensor)]
-        return len(self.output) == len(normal) == len(tensors) and all(
+        numbers = [(a.detach(), b) for a, b in pairs if is_number(a) and is_number(b)]
+        return len(self.output) == len(normal) and all(
             one.shape == other.shape
-            and bool((apart(one.detach(), other) <= ROUNDING * largest(other)).all())
-            for one, other in tensors
+            and bool((apart(one, other) <= ROUNDING * largest(other)).all())
+            for one, other in numbers
         )
 
     def _write(self, name: str, module: Any, result: Any) -> None:
@@ -274,4 +274,4 @@ def _cut_c(_: Any, args: Any, kwargs: Any) -> Any:
 
 
 def _are_equal(one: Tensor, other: Tensor) -> bool:
-    return one.shape == other.shape and torch.equal(one, other)
+    return one.shape == other.shape and torch.equal(one, other.to(one.dtype))

@@ -87,6 +87,8 @@ def as_mask(mask: Any, batch: int, device: torch.device) -> Tensor:
         code = "mask-values"
     came = outlined_array(mask if flags is None else flags)
     sentence = f"mask must be booleans, or 0 and 1, of shape {(batch,)}; got {came}"
+    if flags is not None and code == "mask-shape":
+        sentence = f"mask must have shape {(batch,)}, got {tuple(flags.shape)}"
     headline = "one flag for each sample: positions are not a mask"
     fix = f"torch.zeros({batch}, dtype=torch.bool).index_fill(0, positions, True)"
     if flags is not None and flags.shape == (batch, 1):

@@ -173,7 +173,8 @@ class Pristine:
         names[id(model)] = "the model itself"
         copier = _Copier({}, self._hold, max(DATA, sum(sizes)), names)
         self._private: nn.Module = copier.copy(model)
-        self.originals, self.shared = copier.modules, [name for name, _ in copier.shared]
+        self.originals = copier.modules
+        self.shared = [*dict.fromkeys(name for name, _ in copier.shared)]
         self._shared = {id(x): x for _, x in copier.shared}
         for module in self._private.modules():
             if isinstance(module, nn.RNNBase):

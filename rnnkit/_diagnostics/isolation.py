@@ -67,34 +67,24 @@ class Session:
         self.is_wrapped = call is not None
         self.call = call or (lambda model, *args, **kwargs: model(*args, **kwargs))
         self.chance = Chance()
-        self._is_first = True
+        self._is_first, self._thread = True, threading.get_ident()
         self._escaped: EscapedError | None = None
         self.stack = ExitStack()  # closed with the session
         self.wider: list[Session] = []  # on copies in a wider dtype
 
-    @contextmanager
-    def guarded(self) -> Iterator[None]:
-        """Let no module of the model itself run in this thread."""
-        thread = threading.get_ident()
-
-        def refuse(module: torch.nn.Module, _: Any) -> None:
-            name = self.pristine.originals.get(id(module))
-            if name is not None and threading.get_ident() == thread:
-                message = (
-                    f"forward calls {name}, and not its copy, by way of a closure, a global or a "
-                    "weak reference: only a copy is run"
-                )
-                try:
-                    refusal(EscapedError, "model", message, code="model-escaped")
-                except EscapedError as error:
-                    self._escaped = error
-                    raise
-
-        handle = register_module_forward_pre_hook(refuse)
-        try:
-            yield
-        finally:
-            handle.remove()
+    def refuse(self, module: torch.nn.Module, _: Any) -> None:
+        """Refuse to run a module of the model itself in the thread of the session."""
+        name = self.pristine.originals.get(id(module))
+        if name is not None and threading.get_ident() == self._thread:
+            message = (
+                f"forward calls {name}, and not its copy, by way of a closure, a global or a "
+                "weak reference: only a copy is run"
+            )
+            try:
+                refusal(EscapedError, "model", message, code="model-escaped")
+            except EscapedError as error:
+                self._escaped = error
+                raise
 
     def fresh(self) -> torch.nn.Module:
         """Return a copy that has not run, and let what is drawn be the same again."""
@@ -236,7 +226,8 @@ def session(
     with torch.inference_mode(mode=False), eagerly():
         opened = Session(model, call)
         try:
-            with opened.stack, opened.guarded():
+            with opened.stack:
+                opened.stack.callback(register_module_forward_pre_hook(opened.refuse).remove)
                 try:
                     yield opened
                 except Exception as error:

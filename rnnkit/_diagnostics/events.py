@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -67,11 +68,6 @@ def record(session: Session, inputs: Given) -> list[Event]:
     return events
 
 
-def watching(note: Callable[[Event], Any]) -> Watch:
-    """Return what notes every call of a model's modules."""
-    return lambda model: _watch(model, note)
-
-
 def record_steps(session: Session, inputs: Given, numbers: Collection[int]) -> "Steps":
     """Run the model and write down what functions give before some events, after the ones before.
 
@@ -79,27 +75,28 @@ def record_steps(session: Session, inputs: Given, numbers: Collection[int]) -> "
     model.
     """
     steps = Steps(numbers)
-    session.run(inputs, watch=lambda model: [*_watch(model, steps.count), steps.started()])
+    watch = watching(steps.count)
+    session.run(inputs, watch=lambda model: [*watch(model), steps.started()])
     if steps.events <= max(numbers):
         steps.wanted = steps.known(session.returned)
     return steps
 
 
-def _watch(model: torch.nn.Module, note: Callable[[Event], Any]) -> list[Any]:
-    hooks: list[Any] = []
-    for name, module in model.named_modules():
-        watched = not isinstance(module, torch.jit.ScriptModule)
-        if watched and (name or is_recurrent(module)):
-            hooks += _hooked(module, name, note)
-    return hooks
+def watching(note: Callable[[Event], Any]) -> Watch:
+    """Return what notes every call of a model's modules."""
 
+    def before(name: str, module: torch.nn.Module, args: Any, kwargs: Any) -> None:
+        note(_event("input", name, module, (args, kwargs)))
 
-def _hooked(module: torch.nn.Module, name: str, note: Callable[[Event], Any]) -> list[Any]:
-    return hooked(
-        module,
-        lambda args, kwargs: note(_event("input", name, module, (args, kwargs))),
-        lambda output: note(_event("output", name, module, output)),
-    )
+    def after(name: str, module: torch.nn.Module, output: Any) -> None:
+        note(_event("output", name, module, output))
+
+    return lambda model: [
+        handle
+        for name, module in model.named_modules()
+        if (name or is_recurrent(module)) and not isinstance(module, torch.jit.ScriptModule)
+        for handle in hooked(module, partial(before, name, module), partial(after, name, module))
+    ]
 
 
 def _event(

@@ -131,6 +131,7 @@ READING = {
         {},
     ),
     "every third, pooled": (lambda m, x: m.gru(x[:, ::3])[1][-1], (X,), {}),
+    "the first half": (lambda m, x: functional.pad(m.gru(x[:, :3])[0], (0, 0, 0, 4)), (X,), {}),
     "two steps": (lambda m, x: m.gru(x)[0], (X[:, :2],), {}),
     "characters of words": (
         lambda m, x: m.gru(m.codes(x.flatten(0, 1)))[1][0].unflatten(0, x.shape[:2]),

@@ -133,11 +133,12 @@ def single_precision_only(m, x, n):
 
 
 @pair("alone", gru=gru(), head=linear(6, 5), inputs=(X, N), lengths=N)
-def masked_class(m, x, n):
-    """A class that is masked by a large number hides no leak in the others."""
+def masked_numbers(m, x, n):
+    """A class, and the padding, that are masked by large numbers hide no leak in the others."""
     y = m.head(m.gru(x)[0])
     y = y if m.right else y + 1e-2 * x.mean((1, 2), keepdim=True)
-    return y.masked_fill(torch.arange(5) == 2, -1e9)
+    beyond = ~mask(n, x.shape[1]).unsqueeze(2)
+    return y.masked_fill(torch.arange(5) == 2, -torch.inf).masked_fill(beyond, -1e9)
 
 
 def grown(layer, scale):

@@ -86,7 +86,7 @@ def _choose_ways(
         at, batch.axes[index] = batch.axes[index], way
         other = attempt(batch.samples(kept).tree())
         batch.axes[index] = at
-        if other is None or not _have_both(fewer, other, len(kept)):
+        if other is None:
             continue
         full = full or attempt(batch.tree()) or []
         stays, other_stays = (_stays(batch, full, one, kept) for one in (fewer, other))
@@ -161,12 +161,6 @@ def _open(batch: Batch) -> list[tuple[int, int]]:
 def _lay(batch: Batch, axes: dict[Shape, int | None]) -> None:
     for index, axis in _open(batch):
         batch.axes[index] = axes.get(tuple(batch.leaves[index].shape), axis)
-
-
-def _have_both(fewer: Leaves, whole: Leaves, kept: int) -> bool:
-    """Return whether some axis of the outputs has as many samples as are left, both times."""
-    shapes = [(shape_of(one) or (), shape_of(other) or ()) for one, other in zip(fewer, whole)]  # noqa: B905 - one may have more
-    return any(len(a) == len(b) and (kept, kept) in zip(a, b, strict=True) for a, b in shapes)
 
 
 def _reads_the_rest(batch: Batch, index: int, kept: int, attempt: Attempt, whole: Leaves) -> bool:

@@ -20,7 +20,7 @@ from rnnkit._diagnostics.causes import (
     later_steps,
     other_layout,
 )
-from rnnkit._diagnostics.events import Event, record, record_steps
+from rnnkit._diagnostics.events import Event, Step, record, record_steps
 from rnnkit._diagnostics.experiment import PerturbedRun
 from rnnkit._diagnostics.isolation import Watch
 from rnnkit._diagnostics.judge import near
@@ -180,10 +180,9 @@ class _Search:
         return suspect(given, axis.dim if axis and axis.each == 1 else None, loops)
 
     def _last(self, number: int) -> str:
-        """Return the module that returned last before an event; one that was compared, if any."""
-        outputs = [k for k, event in enumerate(self.normal[:number]) if event.kind == "output"]
-        found = [k for k in outputs if any(self.axes[k])] or outputs
-        return self.normal[found[-1]].label if found else ""
+        """Return the module that returned last before an event."""
+        found = [event.label for event in self.normal[:number] if event.kind == "output"]
+        return found[-1] if found else ""
 
     def _function(self, numbers: Sequence[int]) -> tuple[int, list[Line]]:
         """Name the first function before some events that returns what shows the leak."""
@@ -200,10 +199,9 @@ class _Search:
                 continue
             for before, after, less in zip(*parts, strict=True):
                 axes = self._axes(before.tensors, less.tensors)
-                meet = self.unit == "samples" and any(map(_are_pairs, before.tensors, less.tensors))
-                if meet or any(axes):
-                    shown[before] = meet or self._shown(before.tensors, after.tensors, axes)
-        path = [step for step in seen if step.number == numbers[-1]]
+                if any(axes):
+                    shown[before] = self._shown(before.tensors, after.tensors, axes)
+        path: list[Step] = []
         for step in reversed(seen):
             if step.made & wanted and shown.get(step) is False:
                 wanted = wanted - step.made
@@ -218,12 +216,6 @@ class _Search:
 
 def _call(event: Event) -> tuple[str, str]:
     return event.kind, event.name
-
-
-def _are_pairs(full: Any, fewer: Any) -> bool:
-    """Return whether samples meet samples in a tensor: two of its axes have one less of them."""
-    shapes = zip(shape_of(full) or (), shape_of(fewer) or (), strict=False)
-    return [one - other for one, other in shapes if one != other] == [1, 1]
 
 
 def without_leak(perturbed: PerturbedRun, clean: Clean) -> Callable[[Watch], bool]:

@@ -26,6 +26,8 @@ def check_lengths(spec: CallSpec, lengths: Any, input: Any) -> Lengths:
     each = tensor_or_none(lengths)
     listed = lengths if isinstance(lengths, list | tuple) else ()
     values: list[int] | None = None
+    if bool in map(type, listed) and each is not None and each.dtype is not torch.bool:
+        each = None  # flags among counts, which torch reads as 0 and 1
     if each is None or each.is_meta or each.dim() != 1 or not is_whole(each):
         values = [value for value in listed if isinstance(value, int)]  # of more than 64 bits
         _check_range(spec, lengths, values if each is None else ())

@@ -70,6 +70,7 @@ STATES = {
     "index-kind": ("Samples are chosen by a list of positions, a mask with a flag for each, or a slice.",
         "rnnkit.states.select(torch.ones(4, 3, 6), 1) => rnnkit.states.select(torch.ones(4, 3, 6), [1])",
         "rnnkit.states.select(torch.ones(4, 3, 6), torch.tensor([True, False]))",
+        "rnnkit.states.select(torch.ones(2, 5, 4), slice(None, None, -1)) => rnnkit.states.select(torch.ones(2, 5, 4), range(5)[::-1])",
         'rnnkit.states.select(torch.ones(4, 3, 6), "01")'),
     "index-range": ("A position counts the samples of the state, and this one is beyond them.",
         "rnnkit.states.select(torch.ones(4, 3, 6), [0, 3]) => rnnkit.states.select(torch.ones(4, 3, 6), [0, 2])",

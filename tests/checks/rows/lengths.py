@@ -21,6 +21,7 @@ ROWS = {
     "lengths-unbatched": ("One sequence without a batch axis ends at its last step, so that it has no lengths.",
         "layer = nn.GRU(3, 4); input, lengths = torch.ones(7, 3), [7]; layer(input, lengths=lengths) => layer = nn.GRU(3, 4); input, lengths = torch.ones(7, 3), [7]; layer(input[: lengths[0]])"),
     "lengths-kind": ("Lengths are counts, one int for each sample; a mask, floats or one number are something else.",
+        "layer = nn.GRU(3, 4); input, lengths = torch.ones(7, 5, 3), [True, 3, 4, 1, 2]; layer(input, lengths=lengths)",
         "layer = nn.GRU(3, 4); input, lengths = torch.ones(7, 5, 3), torch.ones(7, 5, dtype=torch.bool); layer(input, lengths=lengths) => layer = nn.GRU(3, 4); input, mask = torch.ones(7, 5, 3), torch.ones(7, 5, dtype=torch.bool); layer(input, lengths=mask.sum(0))",
         "layer = nn.GRU(3, 4); input, lengths = torch.ones(7, 5, 3), torch.tensor([7.0, 3.0, 4.0, 1.0, 2.0]); layer(input, lengths=lengths)",
         "layer = nn.GRU(3, 4); input, lengths = torch.ones(7, 5, 3), [7, None, 4, 1, 2]; layer(input, lengths=lengths)",

@@ -10,8 +10,8 @@ from torch.nn.utils import parametrizations, parametrize, prune
 from torch.utils import _pytree as pytree
 
 import rnnkit
-from tests.strategies import CELLS, CLASSES, LAYERS
-from tests.torch.interop import Given, Use, attempt, cast, check_uses, given, same, table
+from tests.strategies import CELLS, CLASSES, LAYERS, tensors_of
+from tests.torch.interop import Given, Raised, Use, attempt, cast, check_uses, given, same, table
 
 USES: list[Use] = []
 
@@ -91,36 +91,55 @@ def pruned(g: Given) -> Any:
 
 @use
 def deleted(g: Given) -> Any:
-    """A call without one of its weights ends as torch's does."""
+    """A call without one of its weights ends as torch's does; what reads it by its name names it."""
     found = []
     for key, _ in [*g.module.named_parameters()]:
         module = copy.deepcopy(g.module)
         delattr(module, key)
         found.append(attempt(module, g.x))
+        if isinstance(module, OURS):
+            with pytest.raises(AttributeError, match=key):
+                _ = module.cells() if g.name in LAYERS else rnnkit.unroll(module, g.x[None])
     return found
+
+
+OURS = tuple(getattr(rnnkit, name) for name in CLASSES)
+
+
+def check_steps(g: Given, module: Any) -> None:
+    """Check that what runs one of ours over a sequence reads what a call of it reads."""
+    if isinstance(module, OURS):
+        cells = module.cells() if g.name in LAYERS else [module]
+        x = g.x if g.name in LAYERS else g.x[None]
+        expected = module(g.x)[0] if g.name in LAYERS else tensors_of(module(g.x))[0][None]
+        torch.testing.assert_close(rnnkit.unroll(cells[0], x)[0], expected)
+        if g.name in LAYERS:
+            output, _ = module(x, lengths=[6, 6, 6, 6, 5])
+            torch.testing.assert_close(output[:5], expected[:5])
 
 
 @use
 def replaced(g: Given) -> Any:
     """The weights that attribute access finds are the ones that are used, whoever replaced them."""
-    found, (key, shape) = [], (g.weights[1], getattr(g.module, g.weights[1]).shape)
-    other = torch.linspace(-1, 1, shape.numel()).view(shape)
+    found = []
+    for key in (*g.weights, g.weights[0].replace("weight", "bias")):
+        shape = getattr(g.module, key).shape
+        other = torch.linspace(-1, 1, shape.numel()).view(shape)
 
-    class Doubles(g.kind):  # type: ignore[name-defined]
-        def __getattr__(self, name: str) -> Any:
-            value = super().__getattr__(name)
-            return 2 * value if name == key else value
+        class Doubles(g.kind):  # type: ignore[name-defined]
+            def __getattr__(self, name: str, key: str = key) -> Any:
+                value = super().__getattr__(name)
+                return 2 * value if name == key else value
 
-    in_dict, read = g.twin(type("Own", (g.kind,), {})), type("Own", (g.kind,), {})
-    in_dict.__dict__[key] = other
-    with_property, set_later = g.twin(read), g.twin(g.kind)
-    setattr(read, key, property(lambda _: other))
-    setattr(set_later, key, nn.Parameter(other))
-    for module in (in_dict, with_property, set_later, g.twin(Doubles)):
-        found += [*g.call(module), module(g.x[..., 0, :])]
-        if g.kind is getattr(rnnkit, g.name) and g.name in CELLS:
-            first = rnnkit.unroll(module, g.x[None], g.hx)[0][0]
-            torch.testing.assert_close(first, pytree.tree_leaves(found[-3])[0])
+        in_dict, read = g.twin(type("Own", (g.kind,), {})), type("Own", (g.kind,), {})
+        in_dict.__dict__[key] = other
+        with_property, set_later = g.twin(read), g.twin(g.kind)
+        setattr(read, key, property(lambda _, other=other: other))
+        setattr(set_later, key, nn.Parameter(other))
+        for module in (in_dict, with_property, set_later, g.twin(Doubles)):
+            found += [*g.call(module), module(g.x[..., 0, :])]
+            if g.name in CELLS:
+                check_steps(g, module)
     return found
 
 
@@ -128,14 +147,15 @@ def replaced(g: Given) -> Any:
 def other_nonlinearity(g: Given) -> Any:
     """A nonlinearity, or a layer's mode, that is set later counts; an unknown one is refused."""
     found = []
-    for name, value in (
-        ("nonlinearity", "relu"),
-        ("mode", "RNN_RELU"),
-        ("nonlinearity", "sigmoid"),
-    ):
+    for name, value in [("nonlinearity", "relu"), ("mode", "RNN_RELU")]:
         if hasattr(g.module, name) and g.name.startswith("RNN"):
             setattr(g.module, name, value)
-            found += [attempt(g.module, g.x), attempt(g.module, g.x, g.hx)]
+            found += g.call()
+            check_steps(g, g.module)
+    if g.name == "RNNCell":
+        g.module.nonlinearity = "sigmoid"
+        assert isinstance(attempt(rnnkit.unroll, g.module, g.x[None]), Raised)
+        found.append(attempt(g.module, g.x))
     return found
 
 

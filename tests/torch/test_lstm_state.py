@@ -10,7 +10,6 @@ import pytest
 import torch
 from torch.utils import _pytree as pytree
 from torch.utils.data import DataLoader, default_collate
-from torch.utils.data._utils.pin_memory import pin_memory
 
 import rnnkit
 from rnnkit import LSTMState
@@ -92,17 +91,6 @@ def test_collate() -> None:
 
     assert_kept(expected, default_collate(states))
     assert_kept(expected, next(iter(DataLoader(states, batch_size=3))))
-
-
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="memory is pinned for CUDA only")
-def test_pin_memory() -> None:
-    """A loader that pins memory hands out a pinned LSTMState."""
-    state = a_state()
-
-    pinned = pin_memory(state)
-
-    assert_kept(state, pinned)
-    assert all(tensor.is_pinned() for tensor in pinned)
 
 
 @pytest.mark.parametrize("name", ["LSTM", "LSTMCell"])

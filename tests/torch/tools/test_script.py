@@ -99,6 +99,21 @@ def test_a_trace_warns_of_no_more(name: str) -> None:
     same(*(trace(*args) for trace in traces))
 
 
+@layers
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
+def test_a_trace_keeps_no_lengths(name: str) -> None:
+    """What the example's lengths were is no part of it: full ones do not stand for shorter ones."""
+    layer, x = getattr(rnnkit, name)(INPUT, HIDDEN, bidirectional=True), sample(name)
+
+    def run(x: Tensor, lengths: Tensor) -> Tensor:
+        return layer(x, lengths=lengths)[0]
+
+    layer.requires_grad_(requires_grad=False)
+    trace = torch.jit.trace(run, (x, torch.tensor([6] * 5)))
+    for lengths in (torch.tensor(LENGTHS), torch.tensor([0, 6, 1, 1, 2])):
+        torch.testing.assert_close(trace(x, lengths), run(x, lengths))
+
+
 @six
 def test_a_parametrized_module_is_not_lost_in_silence(name: str) -> None:
     """TorchScript cannot hold a parametrized layer of torch; nor can it one of ours."""

@@ -251,4 +251,4 @@ def refuse(model: nn.Module, run: Any, call: Call) -> None:
         with pytest.raises((RuntimeError, rnnkit.RnnkitError)) as caught:
             trained(model, run, *args, **(options | {name: wrong}))
         is_ours = isinstance(caught.value, rnnkit.RnnkitError)
-        assert is_ours or SENTENCES[name] in str(caught.value)
+        assert is_ours or SENTENCES[name] in str(caught.value), str(caught.value)

@@ -64,12 +64,6 @@ def test_zoneout_on_average() -> None:
     torch.testing.assert_close(cell.eval()(x, h)[0], mean, rtol=0.05, atol=0.02)
 
 
-def test_zoneout_checks_its_shapes() -> None:
-    """A subclass of a checked cell is checked."""
-    with pytest.raises(rnnkit.ShapeError, match="ZoneoutGRUCell"):
-        ZoneoutGRUCell(WIDTH, HIDDEN)(torch.randn(BATCH, WIDTH + 1))
-
-
 @each
 def test_unroll_is_the_loop(make: Make) -> None:
     """Unrolled, a cell runs once a step, each time with its state and its random numbers."""

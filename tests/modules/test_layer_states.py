@@ -6,10 +6,10 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch import Tensor
 
 import rnnkit
 from rnnkit import LSTMState, states
+from tests.kernels.paths import close
 from tests.strategies import LAYERS, Case, assert_same, cases, tensors_of
 
 pytestmark = pytest.mark.filterwarnings("ignore:LSTM with projections is not supported:UserWarning")
@@ -86,8 +86,3 @@ def test_steps_are_the_layer(
 
     assert type(state) is type(expected[1])
     close((torch.stack(outputs, dim=seq_axis), state), expected)
-
-
-def close(actual: Any, expected: list[Tensor] | tuple[Any, ...]) -> None:
-    """Two results hold the same tensors, but for the order of sums."""
-    torch.testing.assert_close(tensors_of(actual), tensors_of(expected), rtol=1e-12, atol=1e-12)

@@ -187,7 +187,10 @@ def test_one_size_for_all_steps(name: str) -> None:
 ROWS, BATCH, HIDDEN = 4, 3, 6
 #: What is done to a layer's state: to the tensor, and to the flags and positions beside it.
 ACTS: dict[str, Callable[..., Any]] = {
-    "detach": lambda state, *_: states.detach(state),
+    **{
+        act.__name__: lambda state, *_, act=act: act(state)
+        for act in (states.detach, states.batch_first, states.from_batch_first, states.to_layers)
+    },
     "to": lambda state, *_: states.to(state, torch.float32),
     "select": lambda state, _, index: states.select(state, index),
     "select by flags": lambda state, mask, _: states.select(state, mask),
@@ -197,10 +200,7 @@ ACTS: dict[str, Callable[..., Any]] = {
     "cat": lambda state, *_: states.cat([state, state]),
     "reset": lambda state, mask, _: states.reset(state, mask),
     "reset to": lambda state, mask, _: states.reset(state, mask, state),
-    "batch_first": lambda state, *_: states.batch_first(state),
-    "from_batch_first": lambda state, *_: states.from_batch_first(state),
     "from_layers": lambda state, *_: states.from_layers([state, state]),
-    "to_layers": lambda state, *_: states.to_layers(state),
     "bridge": lambda state, *_: states.bridge(state),
     "sum": lambda state, *_: states.bridge(state, "sum"),
 }

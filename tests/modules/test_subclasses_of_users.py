@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_hook
 
 import rnnkit
-from tests.strategies import assert_same
+from tests.strategies import CLASSES, assert_same
 
 X = torch.linspace(-1, 1, 42).view(7, 2, 3)
 
@@ -176,10 +176,7 @@ def of_the_bases(kind: type[nn.Module]) -> Any:
     return type(kind.__name__, kind.__bases__, {})
 
 
-KINDS = ("RNN", "LSTM", "GRU", "RNNCell", "LSTMCell", "GRUCell")
-
-
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", CLASSES)
 @pytest.mark.parametrize("make", [mirrored, of_the_bases])
 def test_mirrored_bases(kind: str, make: Callable[[type[nn.Module]], Any]) -> None:
     """A tool's class of our bases computes what torch's class does, and checks its calls."""
@@ -194,7 +191,7 @@ def test_mirrored_bases(kind: str, make: Callable[[type[nn.Module]], Any]) -> No
 
 def test_base_by_itself() -> None:
     """Each base of our classes can be derived from, as each base of torch's can."""
-    for kind in (*KINDS, "ProjectedLSTMCell", "Recurrent"):
+    for kind in (*CLASSES, "ProjectedLSTMCell", "Recurrent"):
         for base in getattr(rnnkit, kind).__mro__[1:]:
             if base not in (object, Generic):
                 type("M", (base,), {})

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 import rnnkit
+from tests.kernels.paths import close
 from tests.strategies import APART, WAYS, gradients, laid_out, memories, tensors_of
 
 CELLS = ("tanh", "relu", "LSTM", "GRU", "projected")
@@ -150,11 +151,6 @@ def differentiated(use: Use, result: Any, cell: Any, *given: Any) -> list[Tensor
     return gradients(tensors_of(result), leaves, use.memory.get("gradients", WAYS[0]))
 
 
-def assert_close(actual: Any, expected: Any) -> None:
-    """Two results hold the same tensors, but for the order of sums."""
-    torch.testing.assert_close(tensors_of(actual), tensors_of(expected), rtol=1e-10, atol=1e-10)
-
-
 @given(use=uses())
 def test_both_roads_equal_the_loop(use: Use) -> None:
     """Fused or not, outputs, states and gradients are those of each sample run alone."""
@@ -168,8 +164,8 @@ def test_both_roads_equal_the_loop(use: Use) -> None:
         actual = rnnkit.unroll(
             cell, x, hx, lengths=use.counts(), reset=use.reset(), fused=fused, **use.options
         )
-        assert_close(actual, expected)
-        assert_close(differentiated(use, actual, cell, x, hx), wanted)
+        close(actual, expected, 1e-10)
+        close(differentiated(use, actual, cell, x, hx), wanted, 1e-10)
 
 
 @given(use=uses(), fused=st.booleans())
@@ -193,9 +189,9 @@ def test_one_sequence_without_batch(use: Use, fused: bool) -> None:
         fused=fused, **one.options,
     )  # fmt: skip
 
-    assert_close(actual, output.squeeze(axis))
+    close(actual, output.squeeze(axis), 1e-10)
     axis = 1 if one.options["return_states"] else 0
-    assert_close(end, [tensor.squeeze(axis) for tensor in tensors_of(state)])
+    close(end, [tensor.squeeze(axis) for tensor in tensors_of(state)], 1e-10)
 
 
 @given(use=uses(), fused=st.booleans())
@@ -212,9 +208,9 @@ def test_padding_may_hold_anything(use: Use, fused: bool) -> None:
         rnnkit.unroll(cell, x, lengths=lengths, fused=fused, **use.options) for x in (clean, dirty)
     ]
 
-    assert_close(results[1], results[0])
+    close(results[1], results[0], 1e-10)
     found = [differentiated(use, r, cell, x) for r, x in zip(results, (clean, dirty), strict=True)]
-    assert_close(found[1], found[0])
+    close(found[1], found[0], 1e-10)
     assert not found[1][-1].masked_select(beyond).any()
 
 

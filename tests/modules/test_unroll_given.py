@@ -35,18 +35,12 @@ def test_whole_numbers_for_a_users_cell() -> None:
     assert torch.equal(output[0], torch.full((5, 4), 3.0))
 
 
-def test_zeros_lie_where_the_input_lies() -> None:
-    """They are made on the input's device."""
-    cell = rnnkit.LSTMCell(3, 4, device="meta")
-    h = torch.zeros(5, 4, device="meta")
-    _, state = rnnkit.unroll(cell, torch.ones(7, 5, 3, device="meta"), (h, None))
-    assert state.c.device.type == "meta"
-
-
 def test_tensors_without_numbers() -> None:
-    """Where none has numbers, lengths and states are taken as they are."""
+    """Where none has numbers, lengths and states are taken as they are, zeros beside them."""
     layer, x = rnnkit.LSTM(3, 4, device="meta"), torch.ones(7, 5, 3, device="meta")
     assert layer(x, lengths=[7, 0, 5, 1, 4])[0].is_meta
+    half = (torch.zeros(5, 4, device="meta"), None)
+    assert rnnkit.unroll(layer.cells()[0], x, half)[1].c.is_meta
     with FakeTensorMode():
         cell, x, hx = rnnkit.GRUCell(3, 4), torch.ones(7, 5, 3), torch.ones(5, 4)
         output, state = rnnkit.unroll(cell, x, hx, lengths=torch.tensor([7, 0, 5, 1, 4]))

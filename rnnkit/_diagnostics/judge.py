@@ -1,5 +1,8 @@
 """Float64 is the judge: where bits differ, it says whether that is more than rounding."""
 
+from collections.abc import Callable
+from typing import TypeVar
+
 import torch
 from torch import Tensor
 
@@ -8,6 +11,8 @@ from rnnkit._diagnostics.compare import apart, eps_of, is_number, largest
 from rnnkit._diagnostics.outputs import same, shape_of
 from rnnkit._diagnostics.report import AMPLIFIES, UnjudgedError, note, skip
 from rnnkit._diagnostics.widened import open_wide, widest
+
+T = TypeVar("T")
 
 #: By how much of its size a feature may move in float64.
 JUDGED = 1e-9
@@ -89,6 +94,15 @@ def judge(baseline: Baseline) -> Baseline:
         text = f"judged in {str(least)[6:]}: the model does not run in float64"
         note(baseline.report, text)
     return wide
+
+
+def decide(baseline: Baseline, probe: Callable[[Baseline], T]) -> T:
+    """Run a probe; the judge decides where bits differ."""
+    try:
+        return probe(baseline)
+    except DoubtError:
+        pass  # what is raised next does not come of it
+    return probe(judge(baseline))
 
 
 def for_other_sizes(baseline: Baseline) -> Baseline:

@@ -14,9 +14,9 @@ from rnnkit._diagnostics.baseline import Baseline
 from rnnkit._diagnostics.batch import Batch
 from rnnkit._diagnostics.carried import Carried
 from rnnkit._diagnostics.isolation import Given, session
-from rnnkit._diagnostics.judge import DoubtError, judge
+from rnnkit._diagnostics.judge import decide, for_other_sizes
 from rnnkit._diagnostics.kept import drawn_from
-from rnnkit._diagnostics.probes.streaming import Verdict, explained, judge_way
+from rnnkit._diagnostics.probes.streaming import explained, judge_way
 from rnnkit._diagnostics.report import UnjudgedError, with_fix
 
 #: The second of a pair goes where the second argument is.
@@ -59,13 +59,7 @@ def check_streams(
         infer_batch_axes(batch, opened.attempt)
         baseline = Baseline(opened, batch, out_seq_dim=out_seq_dim)
         try:
-            try:
-                verdict: Verdict | None = judge_way(baseline, CARRIED)
-            except DoubtError:
-                verdict = None
-            if verdict is None:
-                baseline = judge(baseline)
-                verdict = judge_way(baseline, CARRIED)
+            verdict = decide(for_other_sizes(baseline), lambda lab: judge_way(lab, CARRIED))
             found = explained(verdict, prefix="")
         except UnjudgedError as error:
             message = f"streaming was not judged: {error}"

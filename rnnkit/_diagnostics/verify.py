@@ -18,7 +18,7 @@ from rnnkit._diagnostics.baseline import Baseline
 from rnnkit._diagnostics.batch import Batch, is_whole
 from rnnkit._diagnostics.compare import scales_by_range
 from rnnkit._diagnostics.isolation import EscapedError, Given, session
-from rnnkit._diagnostics.judge import DoubtError, judge
+from rnnkit._diagnostics.judge import decide
 from rnnkit._diagnostics.layouts import Swaps, read_seq_dim, swapped, swapping
 from rnnkit._diagnostics.lengths import read_lengths
 from rnnkit._diagnostics.probes import PROBES
@@ -185,7 +185,7 @@ def _probe(baseline: Baseline, probes: Sequence[str], skip: Sequence[str]) -> No
             detail = "what is found already would show here, too"
         else:
             try:
-                outcome, detail = "passed", _ask(baseline, PROBES[name])
+                outcome, detail = "passed", decide(baseline, PROBES[name])
             except LeakError as error:
                 if name in COMPARING and scales_by_range(baseline.session.model):
                     outcome, detail = "skipped", BY_RANGE
@@ -203,15 +203,6 @@ def _probe(baseline: Baseline, probes: Sequence[str], skip: Sequence[str]) -> No
             except UnjudgedError as error:
                 outcome, detail = "skipped", str(error)
         report.checks.append(Check(name, outcome, detail))
-
-
-def _ask(baseline: Baseline, probe: Callable[[Baseline], str]) -> str:
-    """Run a probe; the judge decides where bits differ."""
-    try:
-        return probe(baseline)
-    except DoubtError:
-        pass  # what is raised next does not come of it
-    return probe(judge(baseline))
 
 
 def _check_choices(**given: Any) -> None:

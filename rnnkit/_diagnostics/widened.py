@@ -1,5 +1,6 @@
 """A model in float64: what rounding makes is gone there, and what depends on an input is not."""
 
+import contextlib
 from typing import Any
 
 import torch
@@ -20,12 +21,12 @@ TORCHS = frozenset(vars(torch.nn.Module()))
 
 
 class Widened(TorchFunctionMode):
-    """Computes in float64, or float32, what is asked for in less; autocast skips float64."""
+    """Computes in float64, or float32, what is asked for in less, and turns autocast off."""
 
-    def __init__(self, least: torch.dtype) -> None:
-        """Take the narrowest dtype that may occur."""
+    def __init__(self, least: torch.dtype, devices: set[str]) -> None:
+        """Take the narrowest dtype that may occur, and the types of devices that compute."""
         super().__init__()
-        self._least = least
+        self._least, self._devices = least, devices
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run a function with a wider dtype where it is asked for less."""
@@ -36,7 +37,10 @@ class Widened(TorchFunctionMode):
         if any(isinstance(one, torch.dtype) for one in (*args, *kwargs.values())):
             args = tuple(map(self._of, args))
             kwargs = {name: self._of(value) for name, value in kwargs.items()}
-        result = func(*args, **kwargs)
+        with contextlib.ExitStack() as stack:
+            for device in self._devices if torch._C._is_any_autocast_enabled() else ():  # noqa: SLF001
+                stack.enter_context(torch.autocast(device, enabled=False))
+            result = func(*args, **kwargs)
         if isinstance(result, Tensor):
             return self._widest(result)
         plain = type(result) in (tuple, list)
@@ -93,8 +97,10 @@ def open_wide(opened: Session, least: torch.dtype) -> Session:
     copy = opened.pristine.copy()[0]
     _widen(copy, least)
 
+    devices = {"cpu", *(weight.device.type for weight in weights)}
+
     def call(model: torch.nn.Module, *args: Any, **kwargs: Any) -> Any:
-        with Widened(least):
+        with Widened(least, devices):
             return opened.call(model, *args, **kwargs)
 
     other = opened.stack.enter_context(session(copy, call))

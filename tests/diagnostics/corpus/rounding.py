@@ -202,6 +202,15 @@ def leak_beside_a_quantized_layer(m, x):
     return y if m.right else y + x.mean((0, 2), keepdim=True)
 
 
+@fine(gru=gru(), inputs=(PADDED, COUNTS), lengths=COUNTS, seeds=4)
+def autocast_inside_of_float32(m, x, n):
+    """A model that takes only float32 and computes in half precision is judged without autocast."""
+    assert x.dtype is torch.float32
+    with torch.autocast("cpu", torch.bfloat16):
+        y = m.gru(x)[0] * mask(n, x.shape[1]).unsqueeze(2)
+        return (y.sum(1) / n.unsqueeze(1)).float()
+
+
 @fine(
     gru=lambda: nn.GRU(3, 6, batch_first=True).double(),
     kernel=lambda: 0.8 ** torch.arange(7).float().unsqueeze(1),

@@ -1,12 +1,9 @@
 """``axes=``: a module is held to the axis names that its caller's jaxtyping scope has bound."""
 
 import copy
-import importlib
 import pickle
 import re
-import sys
 import threading
-from pathlib import Path
 from typing import Any
 
 import beartype as beartype_module
@@ -19,7 +16,6 @@ from torch import Tensor
 from torch.nn.utils.rnn import pack_sequence
 
 import rnnkit
-from tests.compiles import compiles
 from tests.strategies import CELLS, LAYERS
 
 BATCH, SEQ = 2, 5
@@ -211,41 +207,6 @@ def test_input_without_an_axis() -> None:
                         module("GRU", AXES)(given)
 
 
-PACKAGE = """
-import rnnkit
-import torch
-from jaxtyping import Float
-from torch import Tensor
-from rnnkit.typing import BatchFirst
-
-
-def run(gru: torch.nn.Module, x: Float[Tensor, "b time 3"]) -> Float[Tensor, "b time 4"]:
-    return gru(x)[0]
-
-
-def same_batch(one: BatchFirst, other: BatchFirst) -> BatchFirst:
-    return one
-"""
-
-
-@unhooked
-def test_a_watched_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In a package under jaxtyping's import hook each function is a scope, as rnnkit.typing's names are."""
-    (tmp_path / "watched_by_hook.py").write_text(PACKAGE)
-    monkeypatch.syspath_prepend(tmp_path)
-    with jaxtyping.install_import_hook("watched_by_hook", "beartype.beartype"):
-        watched = importlib.import_module("watched_by_hook")
-    del sys.modules["watched_by_hook"]
-    given = x()
-
-    assert watched.run(module("GRU", AXES, batch_first=True), given).shape == (BATCH, SEQ, 4)
-    with pytest.raises(rnnkit.LayoutError, match=r"bound +b=2, time=5 in run"):
-        watched.run(module("GRU", AXES), given)
-    assert watched.same_batch(given, given) is given
-    with pytest.raises(jaxtyping.TypeCheckError):
-        watched.same_batch(given, given[:, 1:])
-
-
 @unhooked
 @pytest.mark.filterwarnings("error")
 def test_unbound_names_are_told_once() -> None:
@@ -301,21 +262,3 @@ def test_nothing_is_told_beside_a_scope() -> None:
         module("GRU", {"batch": "b"})(torch.ones(5, 2, 3))
     finally:
         jaxtyping.config.update("jaxtyping_disable", False)
-
-
-@pytest.mark.slow
-@unhooked
-@compiles
-@pytest.mark.parametrize("name", [*MODULES, *CELLS])
-def test_a_compiled_module_raises_no_false_alarm(name: str) -> None:
-    """Compiled, a cell as one graph, a module with axes steps aside, silent without a scope, too."""
-    made = module(name, {"batch": "b"} if name in CELLS else AXES)
-    compiled: Any = torch.compile(made, backend="eager", fullgraph=name in CELLS)
-    for batch in (2, 5, 7):
-        given = torch.randn(batch, 3) if name in CELLS else torch.randn(SEQ, batch, 3)
-        ours = compiled(given)
-        with jaxtyped("context"):
-            expected = made(given)
-            inside = compiled(given)
-        for got in (ours, inside):
-            torch.testing.assert_close(got, expected)

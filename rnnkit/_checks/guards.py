@@ -64,10 +64,9 @@ def fitting_layer(layer: Any, input: Any, hx: Any, weight: Tensor | None) -> Any
         front = (*front, shape[0 if layer.batch_first else 1])
     elif packed:
         front = (*front, packed if packed > 0 else packed_batch(input))
-    if not layer.state_batch_first:
-        return fitting_state(layer, hx, front, data)
-    state = fitting_state(layer, hx, front[::-1], data)
-    return MISFIT if state is MISFIT else layers_first(state)
+    by_batch = layer.state_batch_first
+    state = fitting_state(layer, hx, front[::-1] if by_batch else front, data)
+    return layers_first(state) if by_batch and state is not MISFIT else state
 
 
 def fitting_cell(cell: Any, input: Any, hx: Any, weight: Tensor | None) -> Any:
@@ -133,20 +132,18 @@ def fitting_state(
     if not isinstance(hx, (tuple, list)) or len(hx) != PAIR:
         return MISFIT
     h, c = hx
-    if h is None or c is None:
-        h, c = filled(hx, zeros(module, like, *front))
     proj_size = proj_size_of(module)
     h_shape = (*front, proj_size) if proj_size else shape
-    if _is_state(h, h_shape, dtype, device) and (
-        _is_state(c, shape, dtype, device)
-        or (
-            isinstance(c, Tensor)
-            and has_own_dtype(c, dtype, is_cell=any_c)
-            and _is_state(c, shape, c.dtype, device)
-        )
-    ):
-        return h, c
-    return MISFIT
+    if not (
+        (h is None or _is_state(h, h_shape, dtype, device))
+        and (c is None or _is_state(c, shape, dtype, device)
+             or (isinstance(c, Tensor) and has_own_dtype(c, dtype, is_cell=any_c)
+                 and _is_state(c, shape, c.dtype, device)))
+    ):  # fmt: skip
+        return MISFIT
+    if h is None or c is None:
+        h, c = filled(hx, zeros(module, like, *front))
+    return h, c
 
 
 def _is_state(

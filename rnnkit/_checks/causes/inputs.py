@@ -138,12 +138,12 @@ def check_dtype_and_device(spec: CallSpec, input: Tensor, weight: Tensor) -> Non
             evidence = "float64 is what NumPy makes of Python's numbers"
         elif input.dtype in (torch.float16, torch.bfloat16):
             evidence = f"{input.dtype} is what autocast leaves; it is off here"
+        rows = rows_of(evidence, [f"{one}, or {other}"])
         spec.refuse(
             "input-dtype", DtypeError, "input",
             f"{_dtype_sentence(input, weight)} Convert input: {one}, or convert model: {other}",
             "input and weights differ in dtype",
-            ("input", wanted(f"{weight.dtype}", f"{input.dtype}")),
-            *rows_of(evidence, [f"{one}, or {other}"]),
+            ("input", wanted(f"{weight.dtype}", f"{input.dtype}")), *rows,
         )  # fmt: skip
     if input.device != weight.device:
         fix = f"input.to({str(weight.device)!r}), or move the model to the input"

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from rnnkit._base.errors import DeviceError, DtypeError, LayoutError, StateError
 from rnnkit._base.message import count, wanted
-from rnnkit._base.state import BATCHED, PAIR, filled, has_missing_part, map_state, zeros
+from rnnkit._base.state import BATCHED, PAIR, filled, map_state, zeros
 from rnnkit._checks.arrays import is_whole
 from rnnkit._checks.call_spec import CallSpec, agree, is_odd, parts_of, refuse_odd, sizes, spell
 from rnnkit._checks.causes.inputs import rows_of
@@ -54,13 +54,15 @@ def check_state(spec: CallSpec, hx: Any, input: Tensor, *, only_sizes: bool = Fa
     """Refuse a state of the wrong sizes, else layout, dtype or device; None for zeros is right."""
     if hx is None:
         return
-    pair = isinstance(hx, (tuple, list)) and len(hx) == len(spec.state_axes) == PAIR
-    if pair and has_missing_part(hx):
+    whole = hx
+    if isinstance(hx, (tuple, list)) and len(hx) == len(spec.state_axes) == PAIR:
         front = [axis.size or 0 for axis in spec.state_axes[0][:-1]]
-        hx = filled(hx, zeros(spec.module, input, *front))
-    _check_sizes(spec, tuple(hx) if pair else hx)
+        whole = filled(tuple(hx), zeros(spec.module, torch.empty(0), *front))
+    _check_sizes(spec, whole)
     state = () if only_sizes else parts_of(hx)
     for name, tensor in zip(spec.state_names, state, strict=False):
+        if tensor is None:
+            continue
         if is_odd(tensor):
             refuse_odd(spec.module, tensor, "hx")
         own = name == "c" and has_own_dtype(tensor, input.dtype, is_cell=spec.kind == "cell")

@@ -62,7 +62,17 @@ def check_scope(module: torch.nn.Module, axes: Axes, sizes: Mapping[str, int]) -
         SCOPED.add(module)
     elif named and module not in SCOPED and not jaxtyping.config.jaxtyping_disable:
         SCOPED.add(module)
-        _warn_of_no_scope(module, axes, sizes)
+        first = getattr(module, "batch_first", None)  # a cell has no such option
+        order = ("batch", "seq") if first else ("seq", "batch")
+        absent = "batch" if "batch" not in sizes else "seq" if first is None else ""
+        names = " ".join(axes.get(axis, "_") for axis in (*order, "feature") if axis != absent)
+        warn(
+            "scope-missing",
+            f"{described(module)}: axes= checks nothing, since no @jaxtyped function calls it. "
+            f"Type above {_caller()}: @jaxtyping.jaxtyped(typechecker=beartype.beartype), and x: "
+            f'jaxtyping.Float[torch.Tensor, "{names}"]',
+            stacklevel=3,
+        )
     if bound and module not in WARNED:
         # The caller's annotation of the input binds seq and batch; feature and hidden are often
         # only the module's: their names count if they look like one that is bound.
@@ -102,20 +112,6 @@ def _refuse_binding(module: str, axes: Axes, read: Mapping[str, int]) -> NoRetur
         fix = "the other batch_first, or input.transpose(0, 1)"
     sentence, facts = f"{axes[first]} is {wants} {found}", ((wants,), (read[first],))
     refusal(error, "input", sentence, module, *rows, ("fix", fix), code=code, facts=facts)
-
-
-def _warn_of_no_scope(module: Any, axes: Axes, read: Mapping[str, int]) -> None:
-    """Warn once that ``axes`` compares nothing, since no function above is ``@jaxtyped``."""
-    order = ["batch", "seq"] if getattr(module, "batch_first", False) else ["seq", "batch"]
-    absent = "batch" if "batch" not in read else "" if hasattr(module, "batch_first") else "seq"
-    shape = " ".join(axes.get(axis, "_") for axis in (*order, "feature") if axis != absent)
-    warn(
-        "scope-missing",
-        f"{described(module)}: axes= checks nothing, since no @jaxtyped function calls it. Type "
-        f"above {_caller()}: @jaxtyping.jaxtyped(typechecker=beartype.beartype), and x: "
-        f'jaxtyping.Float[torch.Tensor, "{shape}"]',
-        stacklevel=4,
-    )
 
 
 def _bindings() -> dict[str, int]:

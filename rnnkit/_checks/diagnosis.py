@@ -1,8 +1,8 @@
 """The other way of a call, which does not fit its guard: what is wrong with it.
 
-``diagnose`` gets the whole call once and raises. If it finds nothing, ``torch.fx`` records the
-call, or a tensor is not dense: torch's class takes it as it is, with torch's own checks. A compiler
-traces this, so that the same error is raised.
+``diagnose`` gets the whole call once and raises. If it finds nothing, a tensor is not dense:
+torch's class takes the call as it is, with torch's own checks. A compiler traces this, so that the
+same error is raised.
 """
 
 from typing import Any
@@ -16,7 +16,6 @@ from torch.nn.utils.rnn import PackedSequence
 from rnnkit._base.class_facts import proj_size_of
 from rnnkit._base.errors import DtypeError, RnnkitError
 from rnnkit._base.message import refusal
-from rnnkit._base.torch_tools import is_fx_call
 from rnnkit._checks.call_spec import (
     Axis,
     CallSpec,
@@ -41,8 +40,6 @@ from rnnkit._checks.packed_fields import fitting_fields, refuse_fields
 
 def diagnose(module: Any, input: Any, hx: Any, weight: Tensor | None) -> None:
     """Raise what is wrong with the call of a layer or a cell; return if torch's class takes it."""
-    if is_fx_call(input, hx):
-        return
     is_layer = issubclass(type(module), RNNBase)
     data: Any = input
     if is_layer and isinstance(input, PackedSequence):

@@ -11,7 +11,7 @@ from rnnkit._base.class_facts import DEFAULT_INITIAL_STATES, overrides_initial_s
 from rnnkit._base.errors import RnnkitError
 from rnnkit._base.message import warn
 from rnnkit._base.state import filled, has_missing_part, layers_first, state_of, tensors_of
-from rnnkit._base.torch_tools import is_fx_call, leaf_node, torch_twin
+from rnnkit._base.torch_tools import torch_twin
 from rnnkit._checks.arguments import MISSING, check_step
 from rnnkit._checks.call_spec import batch_of
 from rnnkit._checks.diagnosis import diagnose
@@ -49,12 +49,10 @@ def with_initial_state(module: Any, input: Any, hx: Any) -> Any:
 
 
 def delegated(module: Any, input: Any, hx: Any, weight: Tensor | None, **options: Any) -> Any:
-    """Raise what is wrong with a call, or hand it to ``torch.fx`` or to torch's class as it is."""
+    """Raise what is wrong with a call, or hand it to torch's class as it is."""
     diagnose(module, input, hx, weight)
     # torch's class has no lengths and no resets, and says so.
     options = {name: value for name, value in options.items() if value is not None}
-    if is_fx_call(input, hx):
-        return leaf_node(module, input, hx, **options)
     if needs_initial_state(module, hx):
         hx = with_initial_state(module, input, hx)
         diagnose(module, input, hx, weight)

@@ -10,6 +10,7 @@ from torch.nn.modules import module as nn_module
 
 from rnnkit._base.class_facts import ClassFacts, note_subclass, proj_size_of
 from rnnkit._base.state import LSTMState, map_state, zeros
+from rnnkit._base.torch_tools import is_fx_call, leaf_node
 from rnnkit._checks.arguments import check_batch_size, check_surplus
 from rnnkit._checks.cell_guards import MISFIT
 from rnnkit._checks.constructors import Device, checked_arguments
@@ -74,6 +75,8 @@ class Cell(torch.nn.RNNCellBase, Generic[StateT, GivenT]):
             hx = calls.with_initial_state(self, input, hx)
             state = fitting_cell(self, input, hx, weight)
         if state is MISFIT:
+            if is_fx_call(input, hx):
+                return leaf_node(self, input, hx)
             return calls.delegated(self, input, hx, weight)
         batched = input.dim() > 1
         if self.axes is not None and batched:
@@ -85,8 +88,7 @@ class Cell(torch.nn.RNNCellBase, Generic[StateT, GivenT]):
         else:
             if not batched:
                 input, state = input.unsqueeze(0), map_state(lambda part: part.unsqueeze(0), state)
-            if state is None:
-                state = zeros(self, input, input.size(0))
+            state = zeros(self, input, input.size(0)) if state is None else state
             result = kernel(input, state, *weights)
             if not batched:
                 result = map_state(lambda part: part.squeeze(0), result)

@@ -10,6 +10,7 @@ from rnnkit._base.class_facts import ClassFacts, note_subclass, overrides_torch_
 from rnnkit._base.errors import RnnkitError
 from rnnkit._base.message import refusal
 from rnnkit._base.state import LSTMState, layers_first, map_state, zeros
+from rnnkit._base.torch_tools import is_fx_call, leaf_node
 from rnnkit._checks.arguments import (
     check_batch_size,
     check_own_state,
@@ -72,23 +73,26 @@ class Layer(torch.nn.RNNBase, Generic[StateT, GivenT, CellT]):
         if surplus or unknown:
             check_surplus(self, surplus, unknown)
         all_valid = lengths is None and reset is None
-        overrides_checks = all_valid and overrides_torch_checks(self)
-        weight = None if overrides_checks else first_weight(self)
+        overrides = all_valid and overrides_torch_checks(self)
+        weight = None if overrides else first_weight(self)
         state = fitting_layer(self, input, hx, weight)
         if state is not MISFIT and calls.needs_initial_state(self, hx):
             hx = calls.with_initial_state(self, input, hx)
             state = fitting_layer(self, input, hx, weight)
-        if state is MISFIT:
-            return calls.delegated(self, input, hx, weight, lengths=lengths, reset=reset)
-        if self.axes is not None:
-            check_scope(self, self.axes, sizes_of_layer(self, input))
-        pieces = None if all_valid else checked_pieces(self, input, weight, lengths, reset)
-        try:
-            output, state = run_layer(self, input, state, pieces, overrides_checks=overrides_checks)
-        except RuntimeError as error:
-            explain_missing_kernel(self, input, hx, error)
-            raise
-        return output, calls.returned(self, state)
+        if state is not MISFIT:
+            if self.axes is not None:
+                sizes = sizes_of_layer(self, input)
+                check_scope(self, self.axes, sizes)
+            pieces = None if all_valid else checked_pieces(self, input, weight, lengths, reset)
+            try:
+                output, state = run_layer(self, input, state, pieces, overrides_checks=overrides)
+            except RuntimeError as error:
+                explain_missing_kernel(self, input, hx, error)
+                raise
+            return output, calls.returned(self, state)
+        if is_fx_call(input, hx):
+            return leaf_node(self, input, hx, lengths=lengths, reset=reset)
+        return calls.delegated(self, input, hx, weight, lengths=lengths, reset=reset)
 
     if TYPE_CHECKING:  # torch's own is Any
 

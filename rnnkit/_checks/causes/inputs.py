@@ -150,6 +150,8 @@ def check_dtype_and_device(spec: CallSpec, input: Tensor, weight: Tensor) -> Non
         if weight.is_meta:
             name = "layer" if spec.has_rows else "cell"
             fix = f"{name}.to_empty(device={str(input.device)!r}), then load its weights"
+        elif input.is_meta:
+            fix = f"an input on {str(weight.device)!r}: a tensor on meta has no numbers"
         spec.refuse(
             "input-device", DeviceError, "input",
             "Input and parameter tensors are not at the same device, found input tensor at "

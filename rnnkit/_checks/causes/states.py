@@ -57,7 +57,7 @@ def check_state(spec: CallSpec, hx: Any, input: Tensor, *, only_sizes: bool = Fa
     whole = hx
     if isinstance(hx, (tuple, list)) and len(hx) == len(spec.state_axes) == PAIR:
         front = [axis.size or 0 for axis in spec.state_axes[0][:-1]]
-        whole = filled(tuple(hx), zeros(spec.module, torch.empty(0), *front))
+        whole = filled(tuple(hx), zeros(spec.module, torch.empty(0, device="cpu"), *front))
     _check_sizes(spec, whole)
     state = () if only_sizes else parts_of(hx)
     for name, tensor in zip(spec.state_names, state, strict=False):

@@ -108,6 +108,7 @@ def _ways(spec: CallSpec, hx: Any, wants: list[Any]) -> Iterator[tuple[str, Call
         return
     yield result, lambda hx: hx[1]
     yield "hx[:2], if the first two are h and c", lambda hx: hx[:2]
+    yield "(hx[0], hx[1][0])", lambda hx: [hx[0], hx[1][0]]
     yield "(hx[0], None), which starts c from zeros", lambda hx: [hx[0], c]
     yield "(None, hx[1]), which starts h from zeros", lambda hx: [h, hx[1]]
 

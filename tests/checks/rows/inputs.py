@@ -109,6 +109,7 @@ INPUT = {
         "layer = nn.LSTM(3, 4); input = torch.ones(7, 5, 3, dtype=torch.bfloat16); layer(input)"),
     "input-device": ("The model was moved to a device, and the data were not, or the other way round.",
         'layer = nn.LSTM(3, 4, device="meta"); input = torch.ones(7, 5, 3); layer(input)',
+        'layer = nn.LSTM(3, 4); input = torch.ones(7, 5, 3, device="meta"); layer(input)',
         'unsafe: layer = nn.RNN(3, 4, device="meta"); input = nn.utils.rnn.pack_sequence([torch.ones(2, 3), torch.ones(1, 3)]); layer(input)'),
     "kernel-missing": ("needs: torch 2.13, with whose words the message begins",
         "Under autocast torch asks for a half-precision kernel of recurrent layers, which CPUs without AVX-512 do not have.",

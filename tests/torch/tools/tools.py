@@ -194,7 +194,7 @@ def check(
     torch._dynamo.reset()
     counters.clear()
     # What cuts a sequence is traced on a path of its own.
-    if tool in EXACT and not (tool == "trace" and calls[0][1]):
+    if tool in EXACT and not (tool in ("trace", "compile, as it is") and calls[0][1]):
         tolerance = {"rtol": 0, "atol": 0}
     with torch._dynamo.config.patch(allow_rnn=tool != "compile, as it is"):
         run = TOOLS[tool](model, calls)

@@ -3,8 +3,8 @@
 # fmt: off
 STRUCTURE = {
     "state-structure": ("An LSTM carries the pair (h, c), an RNN or a GRU one tensor, and this module was given the other, or neither.",
-        "layer, input = nn.LSTM(3, 4), torch.ones(7, 5, 3); hx = torch.zeros(1, 5, 4), [torch.zeros(1, 5, 4)]; layer(input, hx)",
         "layer = nn.LSTM(3, 4); input, hx = torch.ones(7, 5, 3), torch.ones(1, 5, 4); layer(input, hx)",
+        "layer, input = nn.LSTM(3, 4), torch.ones(7, 5, 3); hx = torch.zeros(1, 5, 4), [torch.zeros(1, 5, 4)]; layer(input, hx)",
         "layer = nn.GRU(3, 4); input, hx = torch.ones(7, 5, 3), (torch.ones(1, 5, 4), torch.ones(1, 5, 4)); layer(input, hx)",
         "layer = nn.LSTM(3, 4); input, hx = torch.ones(7, 5, 3), torch.ones(2, 1, 5, 4); layer(input, hx)",
         "layer = nn.LSTM(3, 4); input, hx = torch.ones(7, 5, 3), (torch.ones(1, 5, 4), torch.ones(1, 5, 4), torch.ones(1, 5, 4)); layer(input, hx)",

@@ -224,7 +224,7 @@ def _first_break(stream: Stream, whole: list[Event], second: list[Event]) -> Eve
     for event in whole:
         key = event.kind, event.name
         calls, others = (run[key] for run in runs)
-        # A call for all steps, or calls for each step, of which the first chunk has some.
+        # A call for all steps, or calls for each step, some of them in the first chunk.
         skipped = 0 if len(calls) == len(others) else start * len(calls) // steps
         at = seen[key] - skipped
         seen[key] += 1

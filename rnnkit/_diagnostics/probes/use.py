@@ -108,7 +108,7 @@ class _Call(Result):
             note(self.baseline.report, text)
 
     def _find_mixed_rows(self) -> None:
-        """Find a state of which rows are used that do not go together, and no others."""
+        """Find a state whose used rows do not belong together."""
         directions, total = self.directions, self.module.num_layers * self.directions
         used = [row for row in range(total) if self.has_slope(h=partial(self._rows, rows=[row]))]
         if not used:

@@ -23,6 +23,7 @@ class Result:
     def __init__(self, baseline: Baseline, name: str, number: int, output: Any) -> None:
         """Take a call by the name of its layer and its number among those."""
         self.baseline, self.name, self.number = baseline, name, number
+        self.label = name or "the model"
         self.module: Any = baseline.session.model.get_submodule(name)
         self.directions = 2 if self.module.bidirectional else 1
         self.last = _last_rows(baseline, self.module, output)

@@ -80,7 +80,10 @@ def test_reference_has_every_argument(name: str) -> None:
 
 @pytest.mark.parametrize(
     ("page", "file"),
-    [("cells.md", "tests/modules/cells_of_users.py"), ("leaks.md", "docs/examples/verify_once.py")],
+    [
+        ("cells.md", "tests/modules/cells_of_users.py"),
+        ("testing.md", "docs/examples/verify_once.py"),
+    ],
 )
 def test_classes_shown_are_the_tested_ones(page: str, file: str) -> None:
     """A class that a page shows to be copied is the one that has tests, to the letter."""

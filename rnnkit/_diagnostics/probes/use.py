@@ -80,7 +80,7 @@ class _Call(Result):
             and not self.reads(output=self._backward(~self.last))
         ):
             self._fail(
-                f"of the output of {self.name}, the backward half is used at the last step "
+                f"of the output of {self.label}, the backward half is used at the last step "
                 "only, where it has read one step",
                 "last_hidden(state), or torch.cat([h_n[-2], h_n[-1]], dim=1)",
             )
@@ -97,13 +97,13 @@ class _Call(Result):
             and not self.reads(output=self._later_steps, h=everywhere, c=everywhere)
         ):
             self._fail(
-                f"of the output of {self.name}, the first step alone is used, which has read one "
+                f"of the output of {self.label}, the first step alone is used, which has read one "
                 "step",
                 "h_n[-1], or output[:, -1], the last step with batch_first=True",
             )
         c_matters = self.module.mode == "LSTM" and not h_matters and self.has_slope(c=everywhere)
         if c_matters and not self.reads(output=everywhere, h=everywhere):
-            text = f"of what {self.name} returns, only the cell state c is used"
+            text = f"of what {self.label} returns, only the cell state c is used"
             text = f"{text}; the hidden state is h_n, the first of (h_n, c_n)"
             note(self.baseline.report, text)
 
@@ -118,21 +118,21 @@ class _Call(Result):
         rows = " and ".join(f"h_n[{row}]" for row in used)
         if max(layers) < self.module.num_layers - 1 and not self.reads(output=everywhere, h=unused):
             self._fail(
-                f"of what {self.name} returns, only {rows} of {total} is used, not the last layer",
+                f"of what {self.label} returns, only {rows} of {total} is used, not the last layer",
                 "h_n[-1], the last layer's state; or the output",
             )
         if len(used) == len(layers) == len(ways) == 2 and not self.is_felt(h=unused):
             self._fail(
-                f"of the state of {self.name}, {rows} are used: directions of different layers",
+                f"of the state of {self.label}, {rows} are used: directions of different layers",
                 f"h_n[{total - 2}] and h_n[{total - 1}], the last layer's; or last_hidden(state)",
             )
         one = self.number == 0 and directions == 2 and len(ways) == 1
         if one and not self.reads(output=everywhere, h=unused):
-            text = f"of what {self.name} returns, one direction is used: {rows} of {total}"
+            text = f"of what {self.label} returns, one direction is used: {rows} of {total}"
             note(self.baseline.report, f"{text}; last_hidden(state) has both")
 
     def _fail(self, what: str, fix: str) -> NoReturn:
-        rows = [("first", f"{self.name} ({type(self.module).__name__})"), ("fix", fix)]
+        rows = [("first", f"{self.label} ({type(self.module).__name__})"), ("fix", fix)]
         fail("use", what, rows, self.name)
 
     def _rows(self, state: Tensor, rows: Sequence[int]) -> Tensor:

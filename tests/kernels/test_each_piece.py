@@ -225,7 +225,7 @@ def test_one_sequence_without_batch(kind: str, batch_first: bool) -> None:
     assert_same([tensor.squeeze(1) for tensor in tensors_of(state)], end)
 
 
-@pytest.mark.covering(2)
+@pytest.mark.covering(3)
 @reset_paths
 @kinds
 @pytest.mark.parametrize("number", [math.nan, math.inf])

@@ -159,7 +159,7 @@ def test_weights_given_for_one_call(kind: str, cut: str, path: str) -> None:
         assert_same(doubled(x, **CUTS[cut]), actual)
 
 
-@pytest.mark.covering(2)
+@pytest.mark.covering(3)
 @pytest.mark.parametrize("how", ["weight_norm", "prune"])
 @cut_paths
 @layers

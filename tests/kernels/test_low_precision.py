@@ -76,7 +76,7 @@ def test_autocast(kind: str, path: str, given: str, with_state: bool, number: fl
     assert x.grad[:, 1:].isfinite().all()
 
 
-@pytest.mark.covering(2)
+@pytest.mark.covering(3)
 @kinds
 @givens
 @pytest.mark.parametrize("with_state", [False, True])

@@ -23,7 +23,7 @@ from tests.kernels.paths import (
 from tests.strategies import assert_same, tensors_of
 
 
-@pytest.mark.covering(2)
+@pytest.mark.covering(3)
 @kinds
 @pytest.mark.parametrize("lengths", [None, LENGTHS])
 @pytest.mark.parametrize("fused", [True, False])
@@ -179,7 +179,7 @@ class Beginning(rnnkit.Recurrent[Any]):
         return one, (one + 1, one + 2), one
 
 
-@pytest.mark.covering(2)
+@pytest.mark.covering(3)
 @pytest.mark.unhooked("the annotation wants a first state of each cell")
 @pytest.mark.parametrize("given", [False, True])
 @pytest.mark.parametrize("batched", [True, False])
@@ -202,7 +202,7 @@ def test_a_first_state_of_a_recurrents_own(path: str, *, given: bool, batched: b
     close([state[0], *state[1], state[2]], [end[0], *end[1], end[2]], 1e-6)
 
 
-@pytest.mark.covering(2)
+@pytest.mark.covering(3)
 @layers
 @pytest.mark.parametrize("where", [FakeTensorMode(), torch.device("meta")], ids=["fake", "meta"])
 @pytest.mark.parametrize("lengths", [None, [4, 0, 7, 1, 6]])

@@ -98,7 +98,7 @@ def test_layer_of_a_layers_cells(
     )
 
 
-@pytest.mark.covering(2)
+@pytest.mark.covering(3)
 @pytest.mark.parametrize("both", [False, True])
 @pytest.mark.parametrize("batch_first", [False, True])
 @pytest.mark.parametrize("lengths", [None, [3, 0]])

@@ -78,7 +78,7 @@ def test_a_call_is_torchs(name: str, data: st.DataObject, given_as: str) -> None
     check_same_call(data.draw(cases([name])), given_as)
 
 
-@pytest.mark.covering(2)
+@pytest.mark.covering(3)
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("layout", ["padded", "unbatched", "packed", "packed unsorted"])
 @pytest.mark.parametrize("name", LAYERS)

@@ -126,7 +126,7 @@ def _draws(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
 
 @contextmanager
 def listening() -> Iterator[Callable[[str], bool]]:
-    """Listen to what is drawn; yield a function that tells whether this thread drew from a source.
+    """Listen to draws; yield a function that returns whether this thread drew from a source.
 
     If a source moved and no thread was heard, it was by a name from before, as of ``from random
     import random``, and may have been this thread.

@@ -200,7 +200,7 @@ def reads_several_steps(event: Event) -> bool:
 
 
 def looping(events: Iterable[Event]) -> set[str]:
-    """Return the modules that are given a tensor that they made before: cells of anybody's."""
+    """Return the modules that take a tensor which they returned before: cells that users wrote."""
     made: dict[str, set[int]] = defaultdict(set)
     given: dict[str, set[int]] = {}
     found = set()

@@ -101,7 +101,7 @@ def decide(baseline: Baseline, probe: Callable[[Baseline], T]) -> T:
     try:
         return probe(baseline)
     except DoubtError:
-        pass  # what is raised next does not come of it
+        pass  # the next error has a different cause
     return probe(judge(baseline))
 
 

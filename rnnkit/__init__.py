@@ -36,58 +36,22 @@ if _typing.TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
+# fmt: off
 __all__ = [
-    "GRU",
-    "LSTM",
-    "RNN",
-    "ArgumentError",
-    "CellError",
-    "Check",
-    "Converted",
-    "DependencyMap",
-    "DeviceError",
-    "DtypeError",
-    "GRUCell",
-    "LSTMCell",
-    "LSTMState",
-    "LayoutError",
-    "LeakError",
-    "LengthsError",
-    "ProjectedLSTMCell",
-    "RNNCell",
-    "Recurrent",
-    "Report",
-    "RnnkitError",
-    "RnnkitWarning",
-    "Row",
-    "ShapeError",
-    "StateError",
-    "Trace",
-    "convert",
-    "dependency_map",
-    "nn",
-    "revert",
-    "states",
-    "testing",
-    "trace",
-    "typing",
-    "unroll",
-    "verify",
+    "GRU", "LSTM", "RNN", "ArgumentError", "CellError", "Check", "Converted", "DependencyMap",
+    "DeviceError", "DtypeError", "GRUCell", "LSTMCell", "LSTMState", "LayoutError", "LeakError",
+    "LengthsError", "ProjectedLSTMCell", "RNNCell", "Recurrent", "Report", "RnnkitError",
+    "RnnkitWarning", "Row", "ShapeError", "StateError", "Trace", "convert", "dependency_map",
+    "nn", "revert", "states", "testing", "trace", "typing", "unroll", "verify",
 ]
 
-#: The diagnostics are imported when the first of them is asked for: half of this package, which a
-#: program that computes has no use for.
+#: Where each diagnostic is, and is imported from when it is first asked for: half of this package,
+#: which a program that only computes does not need.
 _DIAGNOSTICS = {
-    "Check": "_diagnostics.report",
-    "DependencyMap": "_diagnostics.picture",
-    "Report": "_diagnostics.report",
-    "Row": "_diagnostics.trace",
-    "Trace": "_diagnostics.trace",
-    "dependency_map": "_diagnostics.dependency_map",
-    "testing": "testing",
-    "trace": "_diagnostics.trace",
-    "verify": "_diagnostics.verify",
+    "Check": "report", "DependencyMap": "picture", "Report": "report", "Row": "trace",
+    "Trace": "trace", "dependency_map": "dependency_map", "trace": "trace", "verify": "verify",
 }
+# fmt: on
 
 _errors.hide_frames()
 
@@ -95,12 +59,14 @@ if not _typing.TYPE_CHECKING:
 
     def __getattr__(name: str) -> _typing.Any:
         """Import a diagnostic when it is first asked for."""
+        if name == "testing":
+            return _importlib.import_module("rnnkit.testing")  # which sets the attribute
         if name not in _DIAGNOSTICS:
             sentence = f"module 'rnnkit' has no attribute {name!r}"
             raise AttributeError(sentence, name=name, obj=_sys.modules[__name__])
-        home = _importlib.import_module(f"rnnkit.{_DIAGNOSTICS[name]}")
+        home = _importlib.import_module(f"rnnkit._diagnostics.{_DIAGNOSTICS[name]}")
         _errors.hide_frames()
-        globals()[name] = home if name == "testing" else getattr(home, name)
+        globals()[name] = getattr(home, name)
         return globals()[name]
 
     def __dir__() -> list[str]:

@@ -17,7 +17,7 @@ def main() -> None:
 
     # Nets as small as these are faster on one thread, and so give the same numbers everywhere.
     torch.set_num_threads(1)
-    # Before Python 3.13 the interpreter itself quotes files alone; a mistake stands in none.
+    # Before Python 3.13 the interpreter itself quotes only files, and a mistake is in none.
     sys.excepthook = traceback.print_exception
     try:
         show.main()

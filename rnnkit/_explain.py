@@ -5,41 +5,29 @@ import importlib.util
 import os
 import re
 import sys
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
-PAGE = Path(__file__).parent / "errors.md"
 USAGE = "usage: python -m rnnkit explain [CODE]"
 
 
 def explain(arguments: Sequence[str]) -> None:
     """Print the section of a code, or list the codes; exit with what to type for another name."""
+    page = (Path(__file__).parent / "errors.md").read_text("utf-8")
+    sections = dict(re.findall(r"(?ms)^### (\S+)\n\n(.*?)\n*(?=^##|\Z)", page))
     if len(arguments) > 1 or any(one.startswith("-") for one in arguments):
         sys.exit(USAGE)
-    sections = dict(
-        re.findall(r"^### (\S+)\n\n(.*?)\n*(?=^##|\Z)", _page(), re.MULTILINE | re.DOTALL)
-    )
-    if not arguments:
-        print(_listed())
+    elif not arguments:
+        entries = re.findall(r"(?m)^## (.+)|^### (\S+)\n\n(.+)", page)
+        lines = (f"\n{title}" if title else f"  {code:<22}{text}" for title, code, text in entries)
+        print("\n".join(lines).strip())
     elif arguments[0] in sections:
         _show(arguments[0], sections[arguments[0]])
     else:
         near = difflib.get_close_matches(arguments[0], sections, cutoff=0.4)
         hint = f"did you mean {', '.join(near)}?" if near else f"{USAGE}, which lists the codes."
         sys.exit(f"No error has the code {arguments[0]!r}; {hint}")
-
-
-def _page() -> str:
-    return PAGE.read_text("utf-8")
-
-
-def _listed() -> str:
-    """Return each topic with its codes and their first sentences."""
-    entry = re.compile(r"^## (.+)|^### (\S+)\n\n(.+)", re.MULTILINE)
-    return "\n".join(
-        f"\n{topic}" if topic else f"  {code:<22}{sentence}"
-        for topic, code, sentence in entry.findall(_page())
-    ).strip()
 
 
 def _show(code: str, section: str) -> None:
@@ -49,8 +37,6 @@ def _show(code: str, section: str) -> None:
 
         Console().print(Markdown(f"**{code}**\n\n{section}"))
     else:
-        blocks = re.split(r"^```.*\n?", section, flags=re.MULTILINE)
-        blocks[1::2] = [
-            re.sub("^(?=.)", "    ", block, flags=re.MULTILINE) for block in blocks[1::2]
-        ]
+        blocks = re.split(r"(?m)^```.*\n?", section)
+        blocks[1::2] = [textwrap.indent(block, "    ") for block in blocks[1::2]]
         print(f"{code}\n\n{''.join(blocks)}")

@@ -6,27 +6,15 @@ import torch.nn as _torch_nn
 
 if _typing.TYPE_CHECKING:
     # For mypy the first import of a name holds, for Python and pyright the last.
-    from rnnkit._modules.cells import GRUCell as GRUCell
-    from rnnkit._modules.cells import LSTMCell as LSTMCell
-    from rnnkit._modules.cells import RNNCell as RNNCell
-    from rnnkit._modules.layers import GRU as GRU
-    from rnnkit._modules.layers import LSTM as LSTM
-    from rnnkit._modules.layers import RNN as RNN
+    from rnnkit._modules.cells import GRUCell as GRUCell, LSTMCell as LSTMCell, RNNCell as RNNCell
+    from rnnkit._modules.layers import GRU as GRU, LSTM as LSTM, RNN as RNN
 
 from torch.nn import *  # type: ignore[assignment]  # pyright: ignore[reportWildcardImportFromLibrary]
-from torch.nn import functional as functional
-from torch.nn import init as init
-from torch.nn import modules as modules
-from torch.nn import parallel as parallel
-from torch.nn import parameter as parameter
-from torch.nn import utils as utils
+from torch.nn import functional as functional, init as init, modules as modules
+from torch.nn import parallel as parallel, parameter as parameter, utils as utils
 
-from rnnkit._modules.cells import GRUCell as GRUCell
-from rnnkit._modules.cells import LSTMCell as LSTMCell
-from rnnkit._modules.cells import RNNCell as RNNCell
-from rnnkit._modules.layers import GRU as GRU
-from rnnkit._modules.layers import LSTM as LSTM
-from rnnkit._modules.layers import RNN as RNN
+from rnnkit._modules.cells import GRUCell as GRUCell, LSTMCell as LSTMCell, RNNCell as RNNCell
+from rnnkit._modules.layers import GRU as GRU, LSTM as LSTM, RNN as RNN
 
 if not _typing.TYPE_CHECKING:
 

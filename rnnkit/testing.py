@@ -17,19 +17,12 @@ StateT = TypeVar("StateT")
 
 
 def assert_no_leak(model: torch.nn.Module, *inputs: Any, **options: Any) -> Report:
-    """Fail the test if :func:`rnnkit.verify` finds something, or if it can judge nothing.
-
-    Args:
-        model: any module.
-        *inputs: what it is called with.
-        **options: those of :func:`rnnkit.verify`.
+    """Fail the test if :func:`rnnkit.verify` finds a mistake or can judge nothing.
 
     Raises:
-        LeakError: what was found; an AssertionError, so that a test runner shows a failure and no
-            error.
-        AssertionError: if no dependency was judged, as of a loss, and the probe of the batch was
-            not left out; or if one that was asked for could not be, by ``causal``, ``streaming`` or
-            ``lengths``.
+        LeakError: what was found; an AssertionError, which a test runner shows as a failure.
+        AssertionError: if nothing was judged, as for a model that returns a loss, unless the batch
+            was skipped; or if ``causal``, ``streaming`` or ``lengths`` could not be judged.
 
     >>> model = torch.nn.GRU(3, 4, batch_first=True)
     >>> report = rnnkit.testing.assert_no_leak(model, torch.randn(5, 7, 3))
@@ -69,24 +62,19 @@ def assert_streams(
     seq_dim: int = 1,
     out_seq_dim: int | None = None,
 ) -> None:
-    """Fail the test if a sequence in chunks, the state passed on, differs from it at once.
+    """Fail the test if a sequence in chunks gives other outputs than in one call.
 
-    For models whose interface is their own; of one that is called ``model(x, state)``,
-    :func:`rnnkit.verify` finds that out itself with ``streaming=True``. The steps are cut in two,
-    and run one by one. A module, or a method of one, runs as a copy in eval mode; what a function
-    leads to runs as it is, so call ``eval()`` before.
-
-    Args:
-        step: takes a chunk ``(batch, seq, ...)`` and a state, and returns output and state.
-        x: a sequence.
-        state: the first state; None if ``step`` takes None for it.
-        seq_dim: the seq axis of ``x``.
-        out_seq_dim: the seq axis of the output; None to find it by leaving a step out.
+    For models with an interface of their own; one that is called ``model(x, state)`` needs only
+    :func:`rnnkit.verify` with ``streaming=True``. ``step`` takes a chunk ``(batch, seq, ...)`` of
+    ``x`` and a state, None if no first ``state`` is given, and returns output and state. The seq
+    axis of the output is ``out_seq_dim``, or is found by leaving out a step. The sequence is cut in
+    two, and then into single steps. A module, or a method of one, runs as a copy in eval mode; a
+    function runs as it is, so call ``eval()`` before.
 
     Raises:
-        LeakError: the first step at which the two differ, an AssertionError; or if a new sequence
+        LeakError: at the first step that differs, an AssertionError; or if a new sequence
             remembers the one before.
-        AssertionError: if ``step`` does not take a chunk, or gives outputs of other shapes for it.
+        AssertionError: if ``step`` rejects a chunk, or returns outputs of other shapes for it.
         ArgumentError: if ``step`` does not return a pair, or there is no such axis.
 
     >>> gru, head = torch.nn.GRU(3, 4, batch_first=True), torch.nn.Linear(4, 2)

@@ -1,9 +1,7 @@
 """The tensors of a recurrent net, each named once with its axes.
 
-The axes are seq, batch and feature for sequences; a state stacks layers and directions on its
-first axis: layer by layer, the forward direction before the backward one. The names are
-jaxtyping's: they document a signature, and they are checked in a package that
-``jaxtyping.install_import_hook`` watches.
+A state stacks layers and directions on its first axis: layer by layer, the forward direction first.
+The names document a signature; ``jaxtyping.install_import_hook`` has a package check them.
 """
 
 from collections.abc import Sequence
@@ -51,12 +49,11 @@ SequenceFirstMask = Bool[Tensor, "seq batch"]
 BatchFirstMask = Bool[Tensor, "batch seq"]
 """The same with the batch first: ``(batch, seq)``."""
 
-
 LengthsLike: TypeAlias = Sequence[int] | Tensor
 """Valid steps of each sample, as callers give them."""
 
 ResetLike: TypeAlias = Tensor | Sequence[Sequence[int]] | Sequence[int]
-"""The steps before which each sample starts again. It has the input's axes, and holds 0 and 1."""
+"""1 or true at the steps before which a sample starts again; it has the input's batch and seq."""
 
 StateT_co = TypeVar("StateT_co", covariant=True)
 

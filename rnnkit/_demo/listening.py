@@ -5,12 +5,10 @@ import subprocess
 import sys
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 
-@dataclass(frozen=True)
-class Outcome:
+class Outcome(NamedTuple):
     """The class and the text of a run's first error or warning, if any, and what it returned."""
 
     kind: str = ""

@@ -4,9 +4,8 @@ import functools
 import inspect
 import linecache
 from collections.abc import Callable
-from dataclasses import dataclass
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -14,14 +13,11 @@ from torch.nn.utils.rnn import pack_padded_sequence
 
 from rnnkit._demo.recordings import BATCH, SPEAKERS, accuracy, load
 
-FEATURES, HIDDEN = 12, 40
-#: The steps of a recording that a server gets at once.
-CHUNK = 5
+FEATURES, HIDDEN, CHUNK = 12, 40, 5
 pack = functools.partial(pack_padded_sequence, batch_first=True, enforce_sorted=False)
 
 
-@dataclass(frozen=True)
-class Mistake:
+class Mistake(NamedTuple):
     """A mistake: a program with a gap ``{}``, and the wrong and the right line for it.
 
     The program knows ``nn``, the first recordings as ``x`` and ``lengths``, and the names of this
@@ -52,39 +48,27 @@ class LastStep(torch.nn.Module):
 
     def __init__(self, lstm: torch.nn.Module) -> None:
         super().__init__()
-        self.lstm = lstm
-        self.head = torch.nn.Linear(HIDDEN, SPEAKERS)
+        self.lstm, self.head = lstm, torch.nn.Linear(HIDDEN, SPEAKERS)
 
-    def forward(self, input: Tensor, lengths: Tensor) -> Tensor:
+    def forward(self, input: Tensor, lengths: Tensor) -> Any:
         output, _ = self.lstm(input)
-        scores: Tensor = self.head(output[torch.arange(len(lengths)), lengths - 1])
-        return scores
+        return self.head(output[torch.arange(len(lengths)), lengths - 1])
 
 
-class Served(torch.nn.Module):
-    """Trains on whole recordings, and then reads them in chunks, as a server gets them.
-
-    A recording that has ended leaves the batch; ``step`` runs ``lstm`` on the others.
-    """
+class Served(LastStep):
+    """Trains on whole recordings; a server gets chunks, and recordings that end leave its batch."""
 
     step: Callable[..., Any]
 
-    def __init__(self, lstm: torch.nn.Module) -> None:
-        super().__init__()
-        self.lstm = lstm
-        self.head = torch.nn.Linear(HIDDEN, SPEAKERS)
-
-    def forward(self, input: Tensor, lengths: Tensor) -> Tensor:
+    def forward(self, input: Tensor, lengths: Tensor) -> Any:
         h = c = torch.zeros(1, len(lengths), HIDDEN)
         chunk = input.size(1) if self.training else CHUNK
         for start in range(0, input.size(1), chunk):
             live = torch.nonzero(lengths > start).flatten()
             steps = (lengths[live] - start).clamp(max=chunk)
-            packed = pack(input[live, start : start + chunk], steps)
-            _, state = self.step(packed, h, c, live)
+            _, state = self.step(pack(input[live, start : start + chunk], steps), h, c, live)
             h, c = (old.index_copy(1, live, new) for old, new in zip((h, c), state, strict=True))
-        scores: Tensor = self.head(h[0])
-        return scores
+        return self.head(h[0])
 
 
 MISTAKES = (
@@ -114,22 +98,18 @@ MISTAKES = (
         title="a state without the second direction",
         program="""
             lstm = nn.LSTM(FEATURES, HIDDEN, bidirectional=True)
-            packed = pack(x, lengths)
             h = torch.randn(2, BATCH, HIDDEN)
             {}
         """,
-        wrong="lstm(packed, (h, torch.zeros(1, BATCH, HIDDEN)))",
-        right="lstm(packed, (h, torch.zeros(2, BATCH, HIDDEN)))",
+        wrong="lstm(pack(x, lengths), (h, torch.zeros(1, BATCH, HIDDEN)))",
+        right="lstm(pack(x, lengths), (h, torch.zeros(2, BATCH, HIDDEN)))",
         because="c lacks the backward direction. With packed input, torch does not check the size "
         "of c, and reads memory that belongs to something else.",
         fatal=True,
     ),
     Mistake(
         title="batch_first forgotten, state given",
-        program="""
-            h = c = torch.zeros(1, x.size(0), HIDDEN)
-            {}
-        """,
+        program="h = c = torch.zeros(1, x.size(0), HIDDEN)\n{}",
         wrong="nn.LSTM(FEATURES, HIDDEN)(x, (h, c))",
         right="nn.LSTM(FEATURES, HIDDEN, batch_first=True)(x, (h, c))",
         because="torch blames the state, which is right. Whoever gives it x.size(1) rows ends the "
@@ -137,21 +117,14 @@ MISTAKES = (
     ),
     Mistake(
         title="an LSTM's two states for a GRU",
-        program="""
-            h = c = torch.zeros(1, BATCH, HIDDEN)
-            gru, packed = nn.GRU(FEATURES, HIDDEN), pack(x, lengths)
-            {}
-        """,
-        wrong="gru(packed, (h, c))",
-        right="gru(packed, h)",
+        program="gru, h = nn.GRU(FEATURES, HIDDEN), torch.zeros(1, BATCH, HIDDEN)\n{}",
+        wrong="gru(pack(x, lengths), (h, h))",
+        right="gru(pack(x, lengths), h)",
         because="A GRU's state is one tensor; torch calls a tensor's method on the tuple.",
     ),
     Mistake(
         title="float64, as NumPy reads it",
-        program="""
-            lstm, x = nn.LSTM(FEATURES, HIDDEN), x.double()
-            {}
-        """,
+        program="lstm, x = nn.LSTM(FEATURES, HIDDEN), x.double()\n{}",
         wrong="lstm(pack(x, lengths))",
         right="lstm(pack(x.float(), lengths))",
         because="The input is float64 and the weights are float32. torch names neither.",

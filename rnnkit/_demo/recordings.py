@@ -4,32 +4,27 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Int64
+from jaxtyping import Int
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from rnnkit.typing import BatchFirst
+from rnnkit.typing import BatchFirst, Lengths
 
 FILE = Path(__file__).parent / "vowels.pt"
-SPEAKERS, TRAIN = 9, 270
-BATCH, EPOCHS = 32, 10
+SPEAKERS, TRAIN, BATCH, EPOCHS = 9, 270, 32, 10
 
 
 class Recordings(NamedTuple):
     """Recordings, padded with zeros to the longest, and the speaker of each."""
 
     input: BatchFirst
-    lengths: Int64[Tensor, " batch"]
-    speaker: Int64[Tensor, " batch"]
+    lengths: Lengths
+    speaker: Int[Tensor, " batch"]
 
     def take(self, rows: slice | Tensor) -> "Recordings":
         """Select some recordings, padded only to the longest of these."""
         lengths = self.lengths[rows]
         return Recordings(self.input[rows, : int(lengths.max())], lengths, self.speaker[rows])
-
-    def batches(self, order: Tensor) -> "list[Recordings]":
-        """Cut the recordings, in this order, into batches; the last one may be smaller."""
-        return [self.take(rows) for rows in torch.split(order, BATCH)]
 
 
 def load() -> tuple[Recordings, Recordings]:
@@ -48,13 +43,14 @@ def accuracy(model: torch.nn.Module) -> float:
     train, test = load()
     optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
     for _ in range(EPOCHS):
-        for batch in train.batches(torch.randperm(TRAIN)):
-            scores = model(batch.input, batch.lengths)
+        for rows in torch.split(torch.randperm(TRAIN), BATCH):
+            input, lengths, speaker = train.take(rows)
+            loss = torch.nn.functional.cross_entropy(model(input, lengths), speaker)
             optimizer.zero_grad()
-            torch.nn.functional.cross_entropy(scores, batch.speaker).backward()  # type: ignore[no-untyped-call]
+            loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
     model.eval()
-    count = len(test.lengths)
+    batches = torch.split(torch.arange(len(test.speaker)), BATCH)
     with torch.no_grad():
-        named = [model(*batch[:2]).argmax(1) for batch in test.batches(torch.arange(count))]
-    return int((torch.cat(named) == test.speaker).sum()) / count
+        named = torch.cat([model(*test.take(rows)[:2]).argmax(1) for rows in batches])
+    return int((named == test.speaker).sum()) / len(named)

@@ -1,6 +1,5 @@
 """``python -m rnnkit``: what it prints, on a terminal and in a pipe."""
 
-import importlib.metadata
 import importlib.util
 import runpy
 import signal
@@ -103,17 +102,6 @@ def test_colour(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPa
     show.say("an error", "red")
 
     assert capsys.readouterr().out == "\x1b[31man error\x1b[0m\nan error\n"
-
-
-def test_versions_of_a_checkout(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The versions can be had from a checkout that nobody installed."""
-
-    def missing(name: str) -> str:
-        raise importlib.metadata.PackageNotFoundError(name)
-
-    monkeypatch.setattr(importlib.metadata, "version", missing)
-
-    assert show.versions().startswith("rnnkit (not installed), torch (not installed)")
 
 
 def test_interrupted(monkeypatch: pytest.MonkeyPatch) -> None:

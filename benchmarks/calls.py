@@ -60,17 +60,13 @@ def tables(effort: Effort) -> list[Table]:
     return [
         Table(
             "Checked calls",
-            "Times relative to torch.nn's: geometric mean and worst over modules, states and\n"
-            "gradients, listed below. 'naive' is a subclass whose calls are annotated and\n"
-            "jaxtyped. torchtyping with typeguard has no column: torchtyping 0.1.5, its last\n"
-            "release, reads `Tensor.names` at each check, and torch 2.13 has no such attribute.",
+            "'naive' is annotated and jaxtyped.",
             ("size", "rnnkit/torch", "worst", "naive/torch", "budget"),
             short,
         ),
         Table(
             "Checked calls, one by one",
-            "Microseconds a call, and times relative to torch.nn's. 'torch/torch' is a second\n"
-            "module of torch's own class: its distance from 1 is what this table cannot tell.",
+            "Microseconds a call.",
             (
                 *("module", "size", "state", "grad", "torch", "rnnkit", "rnnkit/torch", "budget"),
                 *("naive/torch", "torch/torch"),
@@ -91,7 +87,7 @@ def _growth(effort: Effort) -> Table:
 
     return growth(
         "Checked calls as sizes grow",
-        "rnnkit/torch, with a state and with gradients.",
+        "rnnkit/torch, given a state, with gradients.",
         *(effort, BASE, VARIED, (*LAYERS, *CELLS), timed),
     )
 

@@ -82,9 +82,7 @@ def tables(effort: Effort) -> list[Table]:
     return [
         Table(
             "Choice of path",
-            f"Time of the call by that of the best path, over {NUMBER} random sizes: the\n"
-            f"geometric mean, how many are within {NEAR:.2f}, and the worst. Batches of 2 to 128,\n"
-            "6 to 400 steps.",
+            f"Chosen kernel / fastest kernel, {NUMBER} random sizes.",
             ("passes", "given", "mean", "budget", f"within {NEAR:.2f}", "at least", "worst"),
             rows,
         )

@@ -32,7 +32,7 @@ class Parent(nn.Module):
 
 
 class NoRecurrence(nn.Linear):
-    """In the place of a recurrent part: what a compiled step costs by itself."""
+    """Instead of a recurrent part: what a compiled step costs by itself."""
 
     def forward(self, input: Tensor) -> Any:
         """Return an output, as a layer does, and no state."""
@@ -63,11 +63,7 @@ def tables(effort: Effort) -> list[Table]:
     rows = [_row(name, effort) for name in list(CASES)[: effort.sizes]]
     table = Table(
         "Compiled models",
-        "A model with a linear layer before its recurrent part and one behind it, in one graph by\n"
-        "`torch.compile(model, fullgraph=True)`: seconds of a core until the first training step\n"
-        "is done, with nothing but its header in inductor's cache, and the time of a step\n"
-        f"relative to the eager model's. Batch {BATCH}, input {INPUT}, hidden {HIDDEN}; a tenth\n"
-        "of all steps are resets.",
+        f"Batch {BATCH}, input {INPUT}, hidden {HIDDEN}; a tenth of the steps are resets.",
         ("recurrent part", "steps", "seconds", "budget", "compiled/eager", "budget of the ratio"),
         rows,
     )

@@ -61,8 +61,7 @@ def tables(effort: Effort) -> list[Table]:
     return [
         Table(
             "Failing calls",
-            "Milliseconds from the call until the text of the error is there. rnnkit's message is\n"
-            "the longer one.",
+            "Milliseconds until the message is complete.",
             ("mistake", "module", "torch", "rnnkit", "rnnkit/torch", "budget", "naive"),
             rows,
         )

@@ -35,5 +35,5 @@ def growth(
         for size, numbers in varied.items()
         for n in numbers[: effort.sizes]
     ]
-    text = f"{note}\nOne size is varied at a time; the others are {held}."
+    text = f"{note}\nOtherwise {held}."
     return Table(title, text, ("varied", *columns), rows)

@@ -27,7 +27,7 @@ print(between - start, perf_counter() - between)
 def tables(effort: Effort) -> list[Table]:
     """Import torch, then rnnkit, in fresh interpreters."""
     with tempfile.TemporaryDirectory() as compiled:
-        # As in an installed package: rnnkit is compiled at its first import alone.
+        # As in an installed package: rnnkit is compiled only at its first import.
         bytecode = {"PYTHONPYCACHEPREFIX": compiled, "PYTHONDONTWRITEBYTECODE": ""}
         environment = {**os.environ, **bytecode}
         _import(environment)
@@ -37,7 +37,7 @@ def tables(effort: Effort) -> list[Table]:
     return [
         Table(
             "Import",
-            f"Milliseconds by `perf_counter`, median of {effort.processes} fresh interpreters.",
+            f"{effort.processes} fresh interpreters.",
             ("what", "milliseconds", "budget"),
             [
                 ("torch", _shown(torch), ""),

@@ -21,6 +21,10 @@ EVERYWHERE = {False: 1.0, True: 0.8}
 ON_AVERAGE = 0.4
 PACKED = 1.05
 
+#: A layer that people train. A call of it takes seconds, so a comparison gets longer.
+LARGE: Shape = (128, 100, 512, 512)
+LONGER = 40
+
 #: How lengths are spread: evenly from 1 to seq, or most of them short and a few long.
 SPREADS = {"even": 0.5, "skewed": 0.25}
 
@@ -34,8 +38,8 @@ VARIED = {
 
 
 def tables(effort: Effort) -> list[Table]:
-    """Mixed lengths over the grid, their mean, packed input, and growth."""
-    return [*_mixed(effort), _packed(effort), _growth(effort.brief())]
+    """Mixed lengths over the grid, their mean, a large layer, packed input, and growth."""
+    return [*_mixed(effort), _large(effort), _packed(effort), _growth(effort.brief())]
 
 
 def _mixed(effort: Effort) -> list[Table]:
@@ -66,16 +70,13 @@ def _mixed(effort: Effort) -> list[Table]:
     return [
         Table(
             "Mixed lengths",
-            "Times relative to `pack_padded_sequence`, the layer, and `pad_packed_sequence`:\n"
-            "geometric mean and worst over shapes, layers and directions, listed below. Lengths\n"
-            "are spread evenly from 1 to seq, or skewed: a quarter of seq on average. 'padded' is\n"
-            "torch's layer over the padding, which is wrong, and shows what the kernel takes.",
+            "Lengths are even (1 to seq) or skewed (mostly short); 'padded' ignores them.",
             ("passes", "lengths", "lengths/pack", "budget", "worst", "padded/pack"),
             short,
         ),
         Table(
             "Mixed lengths, one by one",
-            "Milliseconds, and times as above.",
+            "Milliseconds.",
             (
                 *("passes", "spread", "batch, seq, input, hidden", "layer", "directions"),
                 *("pack", "lengths", "lengths/pack", "budget", "padded/pack"),
@@ -83,6 +84,23 @@ def _mixed(effort: Effort) -> list[Table]:
             rows,
         ),
     ]
+
+
+def _large(effort: Effort) -> Table:
+    effort = effort._replace(seconds=LONGER * effort.seconds)
+    shape = LARGE if effort.sizes is None else SHAPES[0]
+    rows: list[tuple[str, ...]] = []
+    for kind in KINDS:
+        paths = made(kind, shape, fill=SPREADS["even"], directions=1, backward=True)
+        timings = compare({name: paths[name] for name in ("pack", "lengths")}, effort)
+        seconds = (f"{timings[name].seconds:.2f}" for name in ("pack", "lengths"))
+        rows.append((str(shape), kind, *seconds, str(timings["lengths"])))
+    return Table(
+        "Mixed lengths, a large layer",
+        f"Seconds of a training step, {effort.seconds:g} s a comparison.",
+        ("batch, seq, input, hidden", "layer", "pack", "lengths", "lengths/pack"),
+        rows,
+    )
 
 
 def _packed(effort: Effort) -> Table:
@@ -97,8 +115,7 @@ def _packed(effort: Effort) -> Table:
         rows.append((passes, str(shape), kind, str(ours), limit, again))
     return Table(
         "Packed calls",
-        "Times of rnnkit's layers with packed input, relative to torch's. 'torch/torch' is the\n"
-        "same call once more: its distance from 1 is what this table cannot tell.",
+        "Packed input.",
         ("passes", "batch, seq, input, hidden", "layer", "rnnkit/torch", "budget", "torch/torch"),
         rows,
     )
@@ -130,8 +147,7 @@ def _growth(effort: Effort) -> Table:
 
     return growth(
         "Mixed lengths as sizes grow",
-        "Times of `lengths=` relative to packing, in one direction. 'fill' is the mean length by\n"
-        "that of the longest sample. seq 50, hidden 64, fill 0.5.",
+        "lengths/pack; 'fill' is the mean length divided by the longest.",
         *(effort, BASE, VARIED, list(columns), timed),
     )
 

@@ -71,14 +71,10 @@ def facts() -> str:
 
 
 def method(effort: Effort) -> str:
-    """Say how the numbers were made, and how to read them."""
-    return f"""The candidates take turns, in one process on one thread, for {effort.seconds:g} s a
-comparison ({effort.brief().seconds:g} s where sizes grow), by Python's clock `{CLOCK.__name__}`. A
-turn begins with a call that is not timed: what a call leaves, as memory that is given back to the
-system, is paid for by the next one, which should be one of its own kind. A time is the median over
-the turns. A ratio is the median of the ratios within a turn; ± is half the width of its 95 %
-confidence interval. A budget is the most that a number may be. The number is within it,
-**exceeds** it, or is unclear, if noise alone may have put it there.
+    """Explain how the numbers were made, and how to read them."""
+    return f"""Candidates take turns on one thread, {effort.seconds:g} s a comparison
+({effort.brief().seconds:g} s where sizes grow), by `{CLOCK.__name__}`. Numbers are medians, ± half
+of a 95 % confidence interval; a/b is a's time by b's. A budget is our own limit.
 """
 
 

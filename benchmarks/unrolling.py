@@ -39,8 +39,7 @@ def tables(effort: Effort) -> list[Table]:
         )
     table = Table(
         "Unrolled cells",
-        "Milliseconds, and times relative to torch's layer of one direction. 'loop' calls\n"
-        "torch's cell step by step; unfused, `unroll` does the same with rnnkit's.",
+        "Milliseconds. 'loop' calls torch's cells, 'unfused' rnnkit's.",
         (
             *("passes", "batch, seq, input, hidden", "cell", "layer", "unroll"),
             *("unroll/layer", "budget", "loop/layer", "unfused/layer"),
@@ -60,7 +59,7 @@ def _growth(effort: Effort) -> Table:
 
     return growth(
         "Unrolled cells as sizes grow",
-        "Times of `unroll` relative to torch's layer.",
+        "unroll/layer.",
         *(effort, BASE, VARIED, list(columns), timed),
     )
 

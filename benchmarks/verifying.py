@@ -97,9 +97,7 @@ def tables(effort: Effort) -> list[Table]:
     return [
         growth(
             "Time of verify",
-            "By the time of one forward pass over the whole batch, without gradients; in brackets\n"
-            "how often `verify` runs the model, on at most four samples of the batch. In the last\n"
-            "column it finds a leak: the backward direction reads later steps.",
+            "In brackets, the number of passes. The last column has a leak.",
             *(effort, BASE, VARIED, list(CASES), measure),
         )
     ]

@@ -99,6 +99,20 @@ def shown_in_the_gallery() -> dict[str, list[tuple[str, str]]]:
     return found
 
 
+def find_by_words(_: Any, doctree: nodes.document) -> None:
+    """Put what a comment ``<!-- search: words, words -->`` lists into the index of its section.
+
+    A search shows the index first, and leads to the section and not only to its page.
+    """
+    for comment in list(doctree.findall(nodes.raw)):
+        found = re.fullmatch(r"<!-- search: (.+) -->", comment.astext().strip(), re.DOTALL)
+        if found and isinstance(comment.parent, nodes.section):
+            (name, *_) = comment.parent["ids"]
+            words = [word.strip() for word in found[1].split(",")]
+            entries = [("single", word, name, "main", None) for word in words]
+            comment.replace_self(addnodes.index(entries=entries))
+
+
 def explain_codes(app: Any, doctree: nodes.document) -> None:
     """Put each error's code into the index, which a search shows first, and link to examples."""
     if app.env.docname != "errors":
@@ -120,6 +134,7 @@ def explain_codes(app: Any, doctree: nodes.document) -> None:
 def setup(app: Any) -> None:
     """Have the links to the source lead to where it is, attributes their types, codes an index."""
     app.connect("doctree-read", explain_codes)
+    app.connect("doctree-read", find_by_words)
     app.connect("viewcode-follow-imported", where_it_is_written)
     # After napoleon, which makes fields of a section of attributes.
     app.connect("autodoc-process-docstring", type_attributes, priority=600)

@@ -67,12 +67,14 @@ def test_page_has_no_other_tables() -> None:
 
 
 def test_readme_has_the_costs_of_the_page() -> None:
-    """The README's sentences on costs are those of the page's figures, and so are the pictures."""
+    """Sentences on costs, here and in the README, are those of the page's figures, and so are the pictures."""
     tables = unfolded(PAGE.read_text(encoding="utf-8"))
     written = charts.COSTS.search((ROOT / "README.md").read_text(encoding="utf-8"))
 
     assert written is not None
     assert written[0] == charts.costs(tables), "write it again: python -m docs.charts"
+    page = PAGE.read_text(encoding="utf-8")
+    assert all(verdict in page for verdict in charts.verdicts(tables).values())
     for panels in charts.CHARTS.values():
         assert all(all(numbers) for panel in panels for numbers in panel.rows(tables).values())
 
@@ -144,7 +146,7 @@ def test_one_size_is_varied_at_a_time() -> None:
         ("seq 2", "a 1 2", "b 1 2"),
         ("seq 5", "a 1 5", ""),
     ]
-    assert "the others are batch 1, seq 2" in table.note
+    assert "Otherwise batch 1, seq 2" in table.note
     assert len(measured) == len(set(measured)) == 6
 
 

@@ -10,7 +10,6 @@ import torch
 
 import rnnkit
 from rnnkit._base import callers
-from tests.covering import cover
 
 WHOLE = hypothesis.settings(
     deadline=None,  # the first call of a kernel is slow, and machines are shared
@@ -52,10 +51,8 @@ def _empty_compiler() -> None:
         torch._dynamo.reset()
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out rows that others cover, and what a mark says cannot hold here."""
-    cover(config, items)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip what a mark says cannot hold here."""
     for item in items:
         if hasattr(rnnkit, "jaxtyping"):
             for mark in item.iter_markers("unhooked"):

@@ -1,11 +1,12 @@
 """Fewer rows of a product: each combination of values of any few axes is still in one of them."""
 
-from collections import defaultdict
-from collections.abc import Sequence
-from itertools import combinations
+import functools
+import inspect
+from collections.abc import Callable, Iterable, Sequence
+from itertools import combinations, product
 from typing import Any
 
-import pytest
+import torch
 
 Row = tuple[tuple[str, Any], ...]
 
@@ -21,22 +22,34 @@ def covering(rows: Sequence[Row], strength: int) -> list[Row]:
     return chosen
 
 
-def cover(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out the rows of each test marked ``covering(n)`` whose combinations others have."""
-    tests: dict[str, list[Any]] = defaultdict(list)
-    for item in items:
-        if item.get_closest_marker("covering"):
-            tests[item.nodeid.partition("[")[0]].append(item)
-    left_out: set[pytest.Item] = set()
-    for group in tests.values():
-        # A plugin may have shuffled them: the same rows stay in every run.
-        group.sort(key=lambda item: tuple(item.callspec.indices.values()))
-        (strength,) = group[0].get_closest_marker("covering").args
-        # The values are the same objects in all rows.
-        rows = {
-            tuple((name, id(value)) for name, value in item.callspec.params.items()): item
-            for item in group
-        }
-        left_out |= set(group) - {rows[row] for row in covering(list(rows), strength)}
-    items[:] = [item for item in items if item not in left_out]
-    config.hook.pytest_deselected(items=list(left_out))
+def covers(strength: int, **axes: Iterable[Any]) -> Callable[[Callable[..., None]], Any]:
+    """Run one test for so many rows of a product that any so many values of its axes meet.
+
+    A failure names the row that it comes from.
+    """
+    values = {name: list(each) for name, each in axes.items()}
+
+    def decorate(test: Callable[..., None]) -> Callable[..., None]:
+        @functools.wraps(test)
+        def run(**fixtures: Any) -> None:
+            # Values need not be hashable, and their places are.
+            places = product(*(range(len(each)) for each in values.values()))
+            for row in covering(
+                [tuple(zip(values, each, strict=True)) for each in places], strength
+            ):
+                given = {name: values[name][place] for name, place in row}
+                torch.manual_seed(2026)
+                try:
+                    test(**given, **fixtures)
+                except Exception as error:
+                    error.add_note(f"where {given}")
+                    raise
+
+        # pytest reads the names of the fixtures from it.
+        parameters = inspect.signature(test).parameters.values()
+        rest = [one for one in parameters if one.name not in values]
+        run.__signature__ = inspect.Signature(rest)  # type: ignore[attr-defined]
+        del run.__wrapped__  # type: ignore[attr-defined]
+        return run
+
+    return decorate

@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
 import rnnkit
+from tests.covering import covers
 from tests.kernels.paths import (
     ALL_PATHS,
     BATCH,
@@ -21,13 +22,21 @@ from tests.kernels.paths import (
     by_cells,
     case_of,
     drawn,
-    kinds,
     layers,
     mask,
     on,
-    reset_paths,
 )
-from tests.strategies import APART, WAYS, Case, assert_same, cases, gradients, laid_out, tensors_of
+from tests.strategies import (
+    APART,
+    LAYERS,
+    WAYS,
+    Case,
+    assert_same,
+    cases,
+    gradients,
+    laid_out,
+    tensors_of,
+)
 
 pytestmark = pytest.mark.filterwarnings("ignore:LSTM with projections is not supported:UserWarning")
 
@@ -85,22 +94,20 @@ def check(
     )
 
 
-@pytest.mark.covering(3)
-@pytest.mark.parametrize(
-    "options",
-    [
+@covers(
+    3,
+    kind=KINDS,
+    path=ALL_PATHS,
+    reset=[None, mask()],
+    lengths=[None, LENGTHS, (0,) * 5],
+    state=["none", "given", "batch first"],
+    options=[
         {},
         {"num_layers": 2, "bidirectional": True},
         {"bidirectional": True, "batch_first": True, "bias": False},
         {"num_layers": 2, "batch_first": True},
     ],
-    ids=str,
 )
-@pytest.mark.parametrize("state", ["none", "given", "batch first"])
-@pytest.mark.parametrize("lengths", [None, LENGTHS, (0,) * 5])
-@pytest.mark.parametrize("reset", [None, mask()], ids=["whole", "resets"])
-@pytest.mark.parametrize("path", ALL_PATHS)
-@kinds
 def test_every_option(
     kind: str, path: str, reset: Any, lengths: Any, state: str, options: dict[str, Any]
 ) -> None:
@@ -108,11 +115,9 @@ def test_every_option(
     check(case_of(kind, **options), path, lengths, reset, state)
 
 
-@pytest.mark.parametrize("path", ALL_PATHS)
 @layers
-@settings(max_examples=settings().max_examples // 2)
-@given(data=st.data())
-def test_any_sizes(name: str, path: str, data: st.DataObject) -> None:
+@given(data=st.data(), path=st.sampled_from(ALL_PATHS))
+def test_any_sizes(name: str, data: st.DataObject, path: str) -> None:
     """Whatever sizes, lengths and resets; in float32, where LSTM has a fast kernel, to rounding."""
     case = data.draw(cases([name], ["padded"], [torch.float32, torch.float64]))
     counts = st.lists(st.integers(0, case.seq), min_size=case.batch, max_size=case.batch)
@@ -128,12 +133,14 @@ def test_any_sizes(name: str, path: str, data: st.DataObject) -> None:
     )
 
 
-@pytest.mark.covering(3)
-@kinds
-@pytest.mark.parametrize("size", [(3, 5, 2, 4), (11, 40, 8, 48)])
-@pytest.mark.parametrize("fill", [None, 0.15, 0.9])
-@pytest.mark.parametrize("rate", [None, 0.02, 0.3])
-@pytest.mark.parametrize("grad", [True, False])
+@covers(
+    3,
+    grad=[True, False],
+    rate=[None, 0.02, 0.3],
+    fill=[None, 0.15, 0.9],
+    size=[(3, 5, 2, 4), (11, 40, 8, 48)],
+    kind=KINDS,
+)
 def test_the_path_of_its_own_choice(
     kind: str, size: tuple[int, ...], fill: float | None, rate: float | None, grad: bool
 ) -> None:
@@ -153,11 +160,10 @@ def test_the_path_of_its_own_choice(
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("kind", ["lengths", "reset"])
 @layers
-@given(data=st.data())
+@given(data=st.data(), kind=st.sampled_from(["lengths", "reset"]))
 def test_full_lengths_and_no_reset_change_nothing(
-    name: str, kind: str, data: st.DataObject
+    name: str, data: st.DataObject, kind: str
 ) -> None:
     """The call is the call without them, bit for bit, and draws the same random numbers."""
     case = data.draw(cases([name], ["padded"] if kind == "lengths" else ["padded", "unbatched"]))
@@ -175,11 +181,7 @@ def test_full_lengths_and_no_reset_change_nothing(
     assert_same(results[0], results[1])
 
 
-@pytest.mark.covering(3)
-@layers
-@pytest.mark.parametrize("path", RESET_PATHS)
-@pytest.mark.parametrize("lengths", [None, LENGTHS])
-@pytest.mark.parametrize("rate", [0.4, 0.0])
+@covers(3, rate=[0.4, 0.0], lengths=[None, LENGTHS], path=RESET_PATHS, name=LAYERS)
 def test_second_derivatives(name: str, path: str, lengths: Any, rate: float) -> None:
     """Those of a tied bias too, though the mask is written into after the call."""
     case = case_of(name, bidirectional=True)
@@ -208,9 +210,7 @@ def test_second_derivatives(name: str, path: str, lengths: Any, rate: float) -> 
     torch.testing.assert_close(both(output), both(expected), rtol=1e-10, atol=1e-10)
 
 
-@pytest.mark.covering(1)
-@kinds
-@pytest.mark.parametrize("batch_first", [False, True])
+@covers(1, batch_first=[False, True], kind=KINDS)
 def test_one_sequence_without_batch(kind: str, batch_first: bool) -> None:
     """A sequence without a batch axis, and a mask without, give what they give in a batch of one."""
     case = replace(case_of(kind, bidirectional=True, batch_first=batch_first), batch=1)
@@ -225,10 +225,7 @@ def test_one_sequence_without_batch(kind: str, batch_first: bool) -> None:
     assert_same([tensor.squeeze(1) for tensor in tensors_of(state)], end)
 
 
-@pytest.mark.covering(3)
-@reset_paths
-@kinds
-@pytest.mark.parametrize("number", [math.nan, math.inf])
+@covers(3, number=[math.nan, math.inf], kind=KINDS, path=RESET_PATHS)
 def test_nan_does_not_pass_a_reset(kind: str, path: str, number: float) -> None:
     """A NaN or an infinity before a cut, and on padding, reaches nothing beyond it."""
     case = case_of(kind, bidirectional=True, num_layers=2)

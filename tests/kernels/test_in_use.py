@@ -11,8 +11,10 @@ from torch.nn.utils import parametrizations, prune
 from torch.utils.checkpoint import checkpoint
 
 import rnnkit
+from tests.covering import covers
 from tests.kernels.paths import (
     BATCH,
+    KINDS,
     LENGTHS,
     PATHS,
     RESET_PATHS,
@@ -20,13 +22,12 @@ from tests.kernels.paths import (
     by_cells,
     case_of,
     close,
-    kinds,
     layers,
     mask,
     on,
     paths,
 )
-from tests.strategies import assert_same, gradients, tensors_of
+from tests.strategies import LAYERS, assert_same, gradients, tensors_of
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:LSTM with projections is not supported:UserWarning"),
@@ -37,17 +38,13 @@ pytestmark = [
 
 #: What cuts a batch, and the ways to run it.
 CUTS: dict[str, dict[str, Any]] = {"lengths": {"lengths": LENGTHS}, "resets": {"reset": mask()}}
-cut_paths = pytest.mark.parametrize(
-    ("cut", "path"),
-    [*(("lengths", path) for path in PATHS), *(("resets", path) for path in RESET_PATHS)],
-)
+CUT_PATHS = [("lengths", path) for path in PATHS] + [("resets", path) for path in RESET_PATHS]
 
 
-@pytest.mark.covering(1)
-@cut_paths
-@kinds
-def test_dropout(kind: str, cut: str, path: str) -> None:
+@covers(1, kind=KINDS, cut_path=CUT_PATHS)
+def test_dropout(kind: str, cut_path: tuple[str, str]) -> None:
     """In evaluation it has no effect; in training it drops by the random numbers of the moment."""
+    cut, path = cut_path
     plain = case_of(kind, num_layers=2, bidirectional=True).module(rnnkit)
     x, given = case_of(kind).numbers(), CUTS[cut]
 
@@ -86,11 +83,10 @@ def test_dropout_between_layers_in_training(path: str) -> None:
     assert state[0, [0, 2, 3]].eq(1).all()
 
 
-@cut_paths
-@kinds
-@pytest.mark.covering(1)
-def test_without_gradients(kind: str, cut: str, path: str) -> None:
+@covers(1, kind=KINDS, cut_path=CUT_PATHS)
+def test_without_gradients(kind: str, cut_path: tuple[str, str]) -> None:
     """The numbers are the same, nothing asks for a gradient, and results take part in a graph."""
+    cut, path = cut_path
     case = case_of(kind, num_layers=2, bidirectional=True)
     layer, x = case.module(rnnkit), case.numbers()
     weight = torch.ones((), dtype=x.dtype, requires_grad=True)
@@ -143,11 +139,10 @@ def test_a_relu_by_hand_passes_gradients_of_what_is_no_number() -> None:
     torch.testing.assert_close(*found, equal_nan=True)
 
 
-@pytest.mark.covering(1)
-@cut_paths
-@kinds
-def test_weights_given_for_one_call(kind: str, cut: str, path: str) -> None:
+@covers(1, kind=KINDS, cut_path=CUT_PATHS)
+def test_weights_given_for_one_call(kind: str, cut_path: tuple[str, str]) -> None:
     """functional_call runs a batch with the weights it is given."""
+    cut, path = cut_path
     case = case_of(kind, num_layers=2, bidirectional=True)
     layer, x = case.module(rnnkit), case.numbers()
     weights = {name: weight * 2 for name, weight in layer.named_parameters()}
@@ -159,13 +154,10 @@ def test_weights_given_for_one_call(kind: str, cut: str, path: str) -> None:
         assert_same(doubled(x, **CUTS[cut]), actual)
 
 
-@pytest.mark.covering(3)
-@pytest.mark.parametrize("how", ["weight_norm", "prune"])
-@cut_paths
-@layers
-def test_weights_that_are_computed(name: str, cut: str, path: str, how: str) -> None:
+@covers(3, name=LAYERS, cut_path=CUT_PATHS, how=["weight_norm", "prune"])
+def test_weights_that_are_computed(name: str, cut_path: tuple[str, str], how: str) -> None:
     """A parametrized or pruned weight is what it has been trained to."""
-    case, given = case_of(name), CUTS[cut]
+    case, given = case_of(name), CUTS[cut_path[0]]
     layer, x = case.module(rnnkit), case.numbers()
     if how == "prune":
         prune.l1_unstructured(layer, "weight_hh_l0", amount=0.5)
@@ -173,7 +165,7 @@ def test_weights_that_are_computed(name: str, cut: str, path: str, how: str) -> 
         parametrizations.weight_norm(layer, "weight_hh_l0")
     optimizer = torch.optim.SGD(layer.parameters(), lr=0.5)
 
-    with on(path):
+    with on(cut_path[1]):
         before = layer(x, **given)[0]
         before.sum().backward()
         optimizer.step()
@@ -185,10 +177,10 @@ def test_weights_that_are_computed(name: str, cut: str, path: str, how: str) -> 
     close(after, by_cells(layer, x, zeros, each, given.get("reset"))[0])
 
 
-@cut_paths
-@kinds
-def test_each_weight_frozen(kind: str, cut: str, path: str) -> None:
+@covers(2, kind=KINDS, cut_path=CUT_PATHS)
+def test_each_weight_frozen(kind: str, cut_path: tuple[str, str]) -> None:
     """Whatever is frozen, the input among it, all else has the gradients that it has without."""
+    cut, path = cut_path
     case = case_of(kind)
     layer, x, hx = case.module(rnnkit), case.numbers(), case.tensors()
     leaves = [x, *hx, *layer.parameters()]
@@ -208,27 +200,10 @@ def test_each_weight_frozen(kind: str, cut: str, path: str) -> None:
             torch.testing.assert_close(found, [grad for grad, leaf in pairs if leaf is not frozen])
 
 
-@pytest.mark.covering(1)
-@paths
-@kinds
-def test_two_windows_are_one_sequence(kind: str, path: str) -> None:
-    """The state after a first window, whatever its lengths, carries into the next one."""
-    case = case_of(kind, num_layers=2)
-    layer, x = case.module(rnnkit), case.numbers()
-    counts = torch.tensor(LENGTHS)
-
-    with on(path):
-        _, expected = layer(x, lengths=counts)
-        _, state = layer(x[:3], lengths=counts.clamp(max=3))
-        _, state = layer(x[3:], state, lengths=(counts - 3).clamp(min=0))
-
-    close(state, expected, 1e-10)
-
-
-@cut_paths
-@kinds
-def test_gradients_again_and_many_at_once(kind: str, cut: str, path: str) -> None:
+@covers(2, kind=KINDS, cut_path=CUT_PATHS)
+def test_gradients_again_and_many_at_once(kind: str, cut_path: tuple[str, str]) -> None:
     """Under a checkpoint, which runs a layer once more, and as a batch, gradients are the same."""
+    cut, path = cut_path
     case = case_of(kind)
     layer, x = case.module(rnnkit), case.numbers()
     leaves = [x, *layer.parameters()]

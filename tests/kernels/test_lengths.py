@@ -7,17 +7,16 @@ import pytest
 import torch
 
 import rnnkit
-from tests.kernels.paths import LENGTHS, SEQ, case_of, layers, on, paths
+from tests.covering import covers
+from tests.kernels.paths import LENGTHS, PATHS, SEQ, case_of, layers, on
 from tests.strategies import assert_same, tensors_of
 
 pytestmark = pytest.mark.filterwarnings("ignore:LSTM with projections is not supported:UserWarning")
 
 
-@pytest.mark.covering(1)
-@paths
-@pytest.mark.parametrize(
-    "given_as",
-    [
+@covers(
+    1,
+    given_as=[
         tuple,
         torch.tensor,
         lambda lengths: torch.tensor(lengths, dtype=torch.int32),
@@ -30,10 +29,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:LSTM with projections is not sup
         lambda lengths: [torch.tensor(length) for length in lengths],
         lambda lengths: [np.int64(length) for length in lengths],
     ],
-    ids=[
-        *("tuple", "int64", "int32", "uint8"),
-        *("numpy", "backward", "read-only", "objects", "big-endian", "tensors", "numpy numbers"),
-    ],
+    path=PATHS,
 )
 def test_lengths_may_come_as_any_integers(given_as: Any, path: str) -> None:
     """Lengths in a tensor, an array or a tuple are those in a list."""

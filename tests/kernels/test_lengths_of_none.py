@@ -9,7 +9,8 @@ from torch import Tensor
 
 import rnnkit
 from tests.compiles import WHOLE, switched_on
-from tests.kernels.paths import ALL_PATHS, KINDS, LENGTHS, case_of, kinds, mask, on
+from tests.covering import covers
+from tests.kernels.paths import ALL_PATHS, KINDS, LENGTHS, case_of, mask, on
 from tests.modules.cells_of_users import LayerNormLSTMCell
 from tests.strategies import assert_same, gradients, tensors_of
 
@@ -47,12 +48,14 @@ def check_handed_through(run: Any, tensors: Any, weights: Any, fill: float) -> N
     assert all(tensor.isfinite().all() for tensor in tensors_of(results[1]))
 
 
-@pytest.mark.covering(3)
-@pytest.mark.parametrize("fill", FILLS)
-@pytest.mark.parametrize("options", [{}, {"num_layers": 2, "bidirectional": True}], ids=str)
-@pytest.mark.parametrize("reset", [None, mask()], ids=["whole", "resets"])
-@pytest.mark.parametrize("path", ALL_PATHS)
-@kinds
+@covers(
+    3,
+    kind=KINDS,
+    path=ALL_PATHS,
+    reset=[None, mask()],
+    options=[{}, {"num_layers": 2, "bidirectional": True}],
+    fill=FILLS,
+)
 def test_whatever_its_state_is(kind: str, path: str, reset: Any, options: Any, fill: float) -> None:
     """On each path a state that is NaN, or hardly a number, goes through a sample without steps."""
     case = case_of(kind, **options)
@@ -67,12 +70,12 @@ def test_whatever_its_state_is(kind: str, path: str, reset: Any, options: Any, f
         )
 
 
-@pytest.mark.covering(3)
-@pytest.mark.parametrize("fill", [torch.nan, torch.inf])
-@pytest.mark.parametrize("reverse", [False, True])
-@pytest.mark.parametrize("return_states", [False, True])
-@pytest.mark.parametrize(
-    "make", [rnnkit.RNNCell, rnnkit.GRUCell, rnnkit.LSTMCell, LayerNormLSTMCell]
+@covers(
+    3,
+    make=[rnnkit.RNNCell, rnnkit.GRUCell, rnnkit.LSTMCell, LayerNormLSTMCell],
+    return_states=[False, True],
+    reverse=[False, True],
+    fill=[torch.nan, torch.inf],
 )
 def test_step_by_step(make: Any, fill: float, *, return_states: bool, reverse: bool) -> None:
     """So it does in a loop over any cell, in each of the states that the loop returns."""

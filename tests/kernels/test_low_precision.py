@@ -8,18 +8,19 @@ import torch
 
 import rnnkit
 from rnnkit._kernels import paths
+from tests.covering import covers
 from tests.kernels.paths import (
     ALL_PATHS,
     BATCH,
+    KINDS,
     LENGTHS,
     SEQ,
     by_cells,
     case_of,
-    kinds,
+    has_kernel,
     layers,
     mask,
     on,
-    skip_without_kernel,
 )
 from tests.strategies import assert_same, tensors_of
 
@@ -33,7 +34,6 @@ GIVEN: dict[str, dict[str, Any]] = {
     "resets": {"reset": mask()},
     "a reset": {"reset": torch.arange(SEQ).unsqueeze(1).expand(SEQ, BATCH) == 2},
 }
-givens = pytest.mark.parametrize("given", GIVEN)
 
 
 def expected(layer: Any, x: Any, hx: Any, given: str) -> Any:
@@ -50,15 +50,13 @@ def near(actual: Any, wanted: Any) -> None:
     )
 
 
-@pytest.mark.covering(3)
-@kinds
-@givens
-@pytest.mark.parametrize("path", ALL_PATHS)
-@pytest.mark.parametrize("with_state", [False, True])
-@pytest.mark.parametrize("number", [1.0, torch.nan])
+@covers(
+    2, number=[1.0, torch.nan], with_state=[False, True], path=ALL_PATHS, given=GIVEN, kind=KINDS
+)
 def test_autocast(kind: str, path: str, given: str, with_state: bool, number: float) -> None:
     """A batch has the dtypes of a call without, and numbers near those of full precision."""
-    skip_without_kernel(kind)
+    if not has_kernel(kind):
+        return
     case = case_of(kind, torch.float32, num_layers=2, bidirectional=True)
     layer, x, hx = case.module(rnnkit), case.numbers(), case.state() if with_state else None
     with torch.no_grad():
@@ -76,10 +74,7 @@ def test_autocast(kind: str, path: str, given: str, with_state: bool, number: fl
     assert x.grad[:, 1:].isfinite().all()
 
 
-@pytest.mark.covering(3)
-@kinds
-@givens
-@pytest.mark.parametrize("with_state", [False, True])
+@covers(2, with_state=[False, True], given=GIVEN, kind=KINDS)
 def test_autocast_without_a_kernel(kind: str, given: str, with_state: bool) -> None:
     """Where oneDNN has no kernel, as to train in float16, a batch runs as without autocast."""
     case = case_of(kind, torch.float32, num_layers=2, bidirectional=True)
@@ -110,24 +105,13 @@ def test_backward_under_autocast(name: str) -> None:
     assert_same(*found)
 
 
-@kinds
-def test_path_under_autocast(kind: str) -> None:
-    """Under autocast a batch runs padded, since packed it would come back in another dtype."""
-    skip_without_kernel(kind)
-    case = case_of(kind, torch.float32, num_layers=2)
-    layer, x = case.module(rnnkit), case.numbers()
-
-    with torch.autocast("cpu", torch.bfloat16):
-        chosen = layer(x, lengths=LENGTHS)
-        with on("padded"):
-            assert_same(layer(x, lengths=LENGTHS), chosen)
-
-
-@pytest.mark.covering(3)
-@givens
-@pytest.mark.parametrize("path", ALL_PATHS)
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.complex128])
-@kinds
+@covers(
+    2,
+    kind=KINDS,
+    dtype=[torch.bfloat16, torch.float16, torch.complex128],
+    path=ALL_PATHS,
+    given=GIVEN,
+)
 def test_half_precision_and_complex_numbers(
     kind: str, path: str, given: str, dtype: torch.dtype
 ) -> None:

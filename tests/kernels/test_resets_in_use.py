@@ -8,25 +8,22 @@ from torch import Tensor, nn
 from torch._subclasses import FakeTensorMode
 
 import rnnkit
+from tests.covering import covers
 from tests.kernels.paths import (
     BATCH,
+    KINDS,
     LENGTHS,
     RESET_PATHS,
     SEQ,
     case_of,
     close,
-    kinds,
-    layers,
     mask,
     on,
 )
-from tests.strategies import assert_same, tensors_of
+from tests.strategies import LAYERS, assert_same, tensors_of
 
 
-@pytest.mark.covering(3)
-@kinds
-@pytest.mark.parametrize("lengths", [None, LENGTHS])
-@pytest.mark.parametrize("fused", [True, False])
+@covers(3, fused=[True, False], lengths=[None, LENGTHS], kind=KINDS)
 def test_unrolled_cells_are_the_layer(kind: str, lengths: Any, fused: bool) -> None:
     """Unrolled from both ends, the cells of a layer give what the layer gives."""
     case = case_of(kind, bidirectional=True)
@@ -44,9 +41,7 @@ def test_unrolled_cells_are_the_layer(kind: str, lengths: Any, fused: bool) -> N
         close(actual, expected)
 
 
-@pytest.mark.covering(1)
-@kinds
-@pytest.mark.parametrize("batch_first", [False, True])
+@covers(1, batch_first=[False, True], kind=KINDS)
 def test_recurrent_is_the_layer(kind: str, batch_first: bool) -> None:
     """A Recurrent of a layer's cells gives what the layer gives, in both directions."""
     case = case_of(kind, bidirectional=True, num_layers=2, batch_first=batch_first)
@@ -60,9 +55,7 @@ def test_recurrent_is_the_layer(kind: str, batch_first: bool) -> None:
     close((output, rnnkit.states.from_layers(states)), layer(x, lengths=LENGTHS, reset=reset))
 
 
-@pytest.mark.covering(1)
-@layers
-@pytest.mark.parametrize("path", [*RESET_PATHS, "loop"])
+@covers(1, path=[*RESET_PATHS, "loop"], name=LAYERS)
 def test_what_a_caller_writes_into(name: str, path: str) -> None:
     """An activation may work in place on the output, and the mask may be used again."""
     case = case_of(name)
@@ -79,9 +72,7 @@ def test_what_a_caller_writes_into(name: str, path: str) -> None:
     assert_same(gradient(write=False), gradient(write=True))
 
 
-@pytest.mark.covering(1)
-@layers
-@pytest.mark.parametrize("reverse", [False, True])
+@covers(1, reverse=[False, True], name=LAYERS)
 def test_all_states(name: str, reverse: bool) -> None:
     """The state after each step is the output there, or what it was beyond the length."""
     case = case_of(name)
@@ -179,11 +170,8 @@ class Beginning(rnnkit.Recurrent[Any]):
         return one, (one + 1, one + 2), one
 
 
-@pytest.mark.covering(3)
 @pytest.mark.unhooked("the annotation wants a first state of each cell")
-@pytest.mark.parametrize("given", [False, True])
-@pytest.mark.parametrize("batched", [True, False])
-@pytest.mark.parametrize("path", RESET_PATHS)
+@covers(3, path=RESET_PATHS, batched=[True, False], given=[False, True])
 def test_a_first_state_of_a_recurrents_own(path: str, *, given: bool, batched: bool) -> None:
     """A sample starts again from what the layer itself begins from, not from what its cells do."""
     layer = Beginning([rnnkit.GRUCell(3, 3), rnnkit.LSTMCell(3, 3), Nameless()])
@@ -202,10 +190,9 @@ def test_a_first_state_of_a_recurrents_own(path: str, *, given: bool, batched: b
     close([state[0], *state[1], state[2]], [end[0], *end[1], end[2]], 1e-6)
 
 
-@pytest.mark.covering(3)
-@layers
-@pytest.mark.parametrize("where", [FakeTensorMode(), torch.device("meta")], ids=["fake", "meta"])
-@pytest.mark.parametrize("lengths", [None, [4, 0, 7, 1, 6]])
+@covers(
+    3, lengths=[None, [4, 0, 7, 1, 6]], where=[FakeTensorMode(), torch.device("meta")], name=LAYERS
+)
 def test_a_mask_without_numbers(name: str, where: Any, lengths: Any) -> None:
     """Where no tensor has numbers sizes come out, of a layer and of its cells."""
     with where:

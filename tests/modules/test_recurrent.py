@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import rnnkit
+from tests.covering import covers
 from tests.modules.cells_of_users import LayerNormLSTMCell
 from tests.strategies import LAYERS, Case, assert_same, cases, gradients, tensors_of
 
@@ -98,10 +99,7 @@ def test_layer_of_a_layers_cells(
     )
 
 
-@pytest.mark.covering(3)
-@pytest.mark.parametrize("both", [False, True])
-@pytest.mark.parametrize("batch_first", [False, True])
-@pytest.mark.parametrize("lengths", [None, [3, 0]])
+@covers(3, lengths=[None, [3, 0]], batch_first=[False, True], both=[False, True])
 def test_cells_of_any_kind_and_width(
     both: bool, batch_first: bool, lengths: list[int] | None
 ) -> None:

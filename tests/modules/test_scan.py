@@ -11,7 +11,8 @@ from torch import Tensor
 
 import rnnkit
 from rnnkit._modules import loop
-from tests.kernels.paths import BATCH, LENGTHS, SEQ, case_of, close, kinds, mask
+from tests.covering import covers
+from tests.kernels.paths import BATCH, KINDS, LENGTHS, SEQ, case_of, close, mask
 
 Step = Callable[[list[Tensor], list[Tensor]], tuple[list[Tensor], list[Tensor]]]
 
@@ -31,30 +32,34 @@ def scan(
 
 
 @pytest.fixture
-def scanned(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+def scanned() -> Callable[..., Any]:
     """Run ``unroll`` as while a graph is made for any number of steps: by scan, once."""
     # By its name: in its package a function of the same name stands before the module.
     torchs = importlib.import_module("torch._higher_order_ops.scan")
     watched = Mock(side_effect=scan)
 
     def run(*args: Any, **options: Any) -> Any:
-        monkeypatch.setattr(torchs, "scan", watched)
-        monkeypatch.setattr(loop, "is_compiling", lambda: True)
-        monkeypatch.setattr(loop, "is_exporting", lambda: True)
-        monkeypatch.setattr(loop, "is_dynamic_size", lambda _: True)
-        results = rnnkit.unroll(*args, **options)
+        watched.reset_mock()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(torchs, "scan", watched)
+            patch.setattr(loop, "is_compiling", lambda: True)
+            patch.setattr(loop, "is_exporting", lambda: True)
+            patch.setattr(loop, "is_dynamic_size", lambda _: True)
+            results = rnnkit.unroll(*args, **options)
         watched.assert_called_once()
         return results
 
     return run
 
 
-@pytest.mark.covering(3)
-@kinds
-@pytest.mark.parametrize("lengths", [None, LENGTHS])
-@pytest.mark.parametrize("reset", [None, mask()], ids=["whole", "resets"])
-@pytest.mark.parametrize("reverse", [False, True])
-@pytest.mark.parametrize("return_states", [False, True])
+@covers(
+    3,
+    return_states=[False, True],
+    reverse=[False, True],
+    reset=[None, mask()],
+    lengths=[None, LENGTHS],
+    kind=KINDS,
+)
 def test_it_is_the_loop(
     kind: str,
     lengths: Any,

@@ -1,12 +1,14 @@
 """Rows that are left out of a product: what they would show, rows that stay show too."""
 
+import inspect
+import pathlib
 from itertools import combinations, product
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.covering import covering
+from tests.covering import covering, covers
 
 sizes = st.lists(st.integers(1, 4), min_size=1, max_size=5)
 
@@ -32,15 +34,19 @@ def test_few_rows_stay() -> None:
     assert len(covering(rows, 3)) < 60
 
 
-@pytest.mark.covering(2)
-@pytest.mark.parametrize("one", [0, 1])
-@pytest.mark.parametrize("two", [0, 1])
-@pytest.mark.parametrize("three", [0, 1])
-def test_rows_of_a_marked_test(
-    one: int, two: int, three: int, request: pytest.FixtureRequest
-) -> None:
-    """Half of eight rows stay, in which any two of three values meet."""
-    names = [item.originalname for item in request.session.items]
+def test_one_test_for_all_rows(tmp_path: pathlib.Path) -> None:
+    """A test runs once for each row that stays, beside its fixtures; a failure names its row."""
+    met: list[tuple[int, list[str]]] = []
 
-    assert names.count("test_rows_of_a_marked_test") == 4
-    assert {one, two, three} <= {0, 1}
+    @covers(2, one=[0, 1], two=[["a"], ["b"]], three=[True, False])
+    def test(one: int, two: list[str], *, three: bool, tmp_path: pathlib.Path) -> None:
+        assert tmp_path.exists()
+        met.append((one, two))
+        assert len(met) < 4, three
+
+    assert list(inspect.signature(test).parameters) == ["tmp_path"]
+    with pytest.raises(AssertionError) as caught:
+        test(tmp_path=tmp_path)
+    one, two = met[3]
+    assert caught.value.__notes__[0].startswith(f"where {{'one': {one}, 'two': {two}, ")
+    assert len({(one, *two) for one, two in met}) == 4

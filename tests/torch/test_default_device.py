@@ -6,31 +6,12 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given as drawn
 
 import rnnkit
+from tests.covering import covers
 from tests.kernels.paths import KINDS, PATHS, RESET_PATHS, case_of, mask, on
-from tests.strategies import CELLS, CLASSES, LAYERS, Case, assert_same, cases, tensors_of
+from tests.strategies import CELLS, CLASSES, LAYERS, assert_same, tensors_of
 from tests.torch.interop import BATCH, HIDDEN, Given, given
-
-elsewhere = torch.device("meta")
-
-
-@drawn(cases())
-def test_same_numbers(case: Case) -> None:
-    """A call gives the same numbers, with a state and without."""
-    module = case.module(rnnkit)
-    x, hx = case.input(), case.state()
-    expected = []
-    for hx_given in ((), (hx,)):
-        torch.manual_seed(0)
-        expected.append(module(x, *hx_given))
-
-    for hx_given, result in zip(((), (hx,)), expected, strict=True):
-        torch.manual_seed(0)
-        with elsewhere:
-            assert_same(result, module(x, *hx_given))
-
 
 LENGTHS = [6, 2, 0, 1, 4]
 RESET = (torch.arange(30).view(6, 5) % 4 == 1).tolist()
@@ -42,6 +23,7 @@ def uses(g: Given) -> list[Callable[[], Any]]:
     if g.name in LAYERS:
         cells = rnnkit.Recurrent(module.cells(), reverse_cells=module.cells())
         return [
+            lambda: module(x),
             lambda: module(x, lengths=LENGTHS),
             lambda: module(x, (None, None) if g.name == "LSTM" else None),
             lambda: module(g.packed),
@@ -62,41 +44,31 @@ def uses(g: Given) -> list[Callable[[], Any]]:
     ]
 
 
-@pytest.mark.parametrize("name", CLASSES)
-def test_what_is_ours(name: str) -> None:
-    """Lists of lengths and flags, first states, steps and loops too, and the functions on states."""
-    for use in uses(given(name, 1)):
-        expected = use()
-        with elsewhere:
-            assert_same(expected, use())
+def test_what_is_ours() -> None:
+    """Calls, lists of lengths and flags, first states, steps, loops, and the functions on states."""
+    for name in CLASSES:
+        for use in uses(given(name, 1)):
+            expected = use()
+            with torch.device("meta"):
+                assert_same(expected, use())
 
 
-@pytest.mark.covering(3)
-@pytest.mark.parametrize("grad", [True, False])
-@pytest.mark.parametrize("bidirectional", [True, False])
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize(
-    ("what", "path"),
-    [("lengths", path) for path in PATHS] + [("reset", path) for path in RESET_PATHS],
-)
-def test_on_every_path(what: str, path: str, kind: str, *, bidirectional: bool, grad: bool) -> None:
+@covers(2, kind=KINDS, path=[*PATHS, *RESET_PATHS], resets=[False, True], grad=[True, False])
+def test_on_every_path(kind: str, path: str, *, resets: bool, grad: bool) -> None:
     """So do lengths and resets on every path, with their gradients."""
-    case = case_of(kind, bidirectional=bidirectional, num_layers=2)
+    case = case_of(kind, bidirectional=True, num_layers=2)
     module, (x, hx) = case.module(rnnkit), (case.input(), case.state())
-    options = {"lengths": [4, 0, 7, 1, 6]} | ({"reset": mask()} if what == "reset" else {})
+    options = {"lengths": [4, 0, 7, 1, 6]} | ({"reset": mask()} if resets else {})
 
-    def use() -> Any:
-        output, state = module(x, hx, **options)
-        total = sum(one.square().sum() for one in tensors_of((output, state)))
-        return (
-            output,
-            state,
-            *(torch.autograd.grad(total, [x, *module.parameters()]) if grad else ()),
-        )
+    def use() -> list[torch.Tensor]:
+        results = tensors_of(module(x, hx, **options))
+        total = sum(one.square().sum() for one in results)
+        leaves = [x, *module.parameters()]
+        return results + ([*torch.autograd.grad(total, leaves)] if grad else [])
 
     with on(path), torch.set_grad_enabled(grad):
         expected = use()
-        with elsewhere:
+        with torch.device("meta"):
             assert_same(expected, use())
 
 
@@ -106,11 +78,8 @@ def test_states_without_numbers(name: str) -> None:
     hx = rnnkit.states.to(given(name, 1).hx, "meta")
     marked = [True, False, True, False, False]
 
-    for picked in (
-        rnnkit.states.select(hx, [4, 0]),
-        rnnkit.states.select(hx, torch.tensor([4, 0])),
-        rnnkit.states.select(hx, torch.tensor(marked)),
-    ):
+    for index in ([4, 0], torch.tensor([4, 0]), torch.tensor(marked)):
+        picked = rnnkit.states.select(hx, index)
         assert {tuple(one.shape) for one in tensors_of(picked)} == {(2, HIDDEN)}
     for again in (marked, torch.tensor(marked), [1, 0, 0, 1, 0]):
         reset = rnnkit.states.reset(hx, again)

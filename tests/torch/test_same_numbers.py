@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 import rnnkit
+from tests.covering import covers
 from tests.strategies import CLASSES, DTYPES, LAYERS, Case, assert_same, cases, tensors_of
 
 # torch says so once a process, for its own class and for ours.
@@ -78,10 +79,7 @@ def test_a_call_is_torchs(name: str, data: st.DataObject, given_as: str) -> None
     check_same_call(data.draw(cases([name])), given_as)
 
 
-@pytest.mark.covering(3)
-@pytest.mark.parametrize("dtype", DTYPES, ids=str)
-@pytest.mark.parametrize("layout", ["padded", "unbatched", "packed", "packed unsorted"])
-@pytest.mark.parametrize("name", LAYERS)
+@covers(2, name=LAYERS, layout=["padded", "unbatched", "packed", "packed unsorted"], dtype=DTYPES)
 def test_deepest_layer_in_each_layout_and_dtype(name: str, layout: str, dtype: torch.dtype) -> None:
     """Three layers in two directions, with dropout, are torch's for each layout and dtype."""
     options = {"num_layers": 3, "bidirectional": True, "dropout": 0.4}

@@ -12,7 +12,6 @@ from rnnkit._demo.listening import listen
 from rnnkit._demo.mistakes import FEATURES, HIDDEN, MISTAKES, Mistake
 
 ANSWERS = ("RnnkitWarning", "StateError", "StateError", "LayoutError", "StateError", "DtypeError")
-each_mistake = pytest.mark.parametrize("mistake", MISTAKES, ids=lambda mistake: mistake.title)
 
 
 def test_recordings() -> None:
@@ -30,14 +29,20 @@ def test_recordings() -> None:
     assert not train.input[~spoken].any()
 
 
-@each_mistake
-def test_each_mistake(mistake: Mistake, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The library answers the wrong line; the right line runs in both namespaces without a warning."""
-    monkeypatch.setattr(recordings, "EPOCHS", 0)
+def test_each_mistake(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The library answers the wrong line; the right line runs in both namespaces without a warning.
 
-    assert listen(partial(mistake.run, rnnkit.nn)).kind == ANSWERS[MISTAKES.index(mistake)]
-    for nn in (torch.nn, rnnkit.nn):
-        mistake.run(nn, right=True)
+    A name that the program of a mistake does not know is its author's fault, and is raised.
+    """
+    monkeypatch.setattr(recordings, "EPOCHS", 0)
+    answers = [listen(partial(mistake.run, rnnkit.nn)).kind for mistake in MISTAKES]
+
+    assert tuple(answers) == ANSWERS
+    for mistake in MISTAKES:
+        for nn in (torch.nn, rnnkit.nn):
+            mistake.run(nn, right=True)
+    with pytest.raises(NameError, match="missing"):
+        listen(partial(Mistake("", "{}", wrong="missing", right="", because="").run, torch.nn))
 
 
 def test_namespaces_train_alike(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -58,15 +63,15 @@ def test_namespaces_train_alike(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("mistake", MISTAKES[:2], ids=lambda mistake: mistake.title)
-def test_silence_costs_accuracy(mistake: Mistake) -> None:
+def test_silence_costs_accuracy() -> None:
     """torch.nn says nothing about the first two mistakes, and the classifier is worse for them."""
-    outcome = listen(partial(mistake.run, torch.nn))
-    right = mistake.run(torch.nn, right=True) or 0.0
+    for mistake in MISTAKES[:2]:
+        outcome = listen(partial(mistake.run, torch.nn))
+        right = mistake.run(torch.nn, right=True) or 0.0
 
-    assert not outcome.kind
-    assert outcome.value < right - 0.01
-    assert right >= 0.95
+        assert not outcome.kind
+        assert outcome.value < right - 0.01
+        assert right >= 0.95
 
 
 def test_silent_end_of_a_mistake() -> None:
@@ -85,11 +90,3 @@ def test_silent_end_of_a_mistake() -> None:
     assert "rnnkit.verify" in MISTAKES[3].because
     with pytest.raises(rnnkit.LeakError, match="batch_first=True"):
         rnnkit.verify(Advised(), recordings.load()[0].input[:8])
-
-
-def test_authors_fault_is_raised() -> None:
-    """A name that the program of a mistake does not know is its author's fault, and is raised."""
-    unknown = Mistake("title", "{}", wrong="missing", right="", because="")
-
-    with pytest.raises(NameError, match="missing"):
-        listen(partial(unknown.run, torch.nn))

@@ -76,20 +76,17 @@ def test_one_mistake_ends_as_it_will() -> None:
     assert done.returncode == 1
 
 
-@pytest.mark.parametrize(
-    ("code", "stderr", "shown"),
-    [
+def test_child(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The outcome of a child process is its signal, or the last line of its traceback."""
+    for code, stderr, shown in (
         (-signal.SIGSEGV, "", "SIGSEGV: no message; the process crashed"),
         (1, "Traceback:\n  ...\nRuntimeError: sizes: 3 and 4\n", "RuntimeError: sizes: 3 and 4"),
         (0, "", "silence"),
-    ],
-)
-def test_child(code: int, stderr: str, shown: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The outcome of a child process is its signal, or the last line of its traceback."""
-    done = subprocess.CompletedProcess([], code, "", stderr)
-    monkeypatch.setattr(listening.subprocess, "run", lambda *_, **__: done)
+    ):
+        done = subprocess.CompletedProcess([], code, "", stderr)
+        monkeypatch.setattr(listening.subprocess, "run", lambda *_, done=done, **__: done)
 
-    assert str(listen_in_child("--mistake", "3")) == shown
+        assert str(listen_in_child("--mistake", "3")) == shown
 
 
 def test_colour(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -41,20 +41,14 @@ def rows_of(text: str) -> list[list[str]]:
 
 @pytest.mark.parametrize("topic", TOPICS)
 def test_each_table_can_be_made(topic: str) -> None:
-    """Every topic makes tables that have rows, and in each row a cell for every column."""
+    """A topic makes tables that have rows, each with a cell for every column, as on the page."""
+    found = unfolded(PAGE.read_text(encoding="utf-8"))
+
     assert made(topic)
     for table in made(topic):
         rows = rows_of(str(table))
         assert len(rows) == len(table.rows) + 1 > 1
         assert {len(row) for row in rows} == {len(table.columns)}
-
-
-@pytest.mark.parametrize("topic", TOPICS)
-def test_page_has_each_table(topic: str) -> None:
-    """The page has all tables that a topic makes, with the same columns."""
-    found = unfolded(PAGE.read_text(encoding="utf-8"))
-
-    for table in made(topic):
         assert table.title in found, "write the page again: nox -s bench"
         assert list(found[table.title][0]) == list(table.columns)
 
@@ -97,35 +91,21 @@ def test_what_is_printed_is_written(
     assert unfolded(written) == {"One": [{"x": "One"}], "Two": [{"x": "Two"}]}
 
 
-def test_a_page_has_all_topics(tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A page with some topics only is refused before anything is measured or written."""
+def test_what_is_asked_for(tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A misspelt topic, and a page with some topics only, end before anything is measured."""
     page = tmp_path / "page.md"
-
-    with pytest.raises(SystemExit):
-        main(["failures", "--quick", "--write", str(page)])
-
-    assert "a page has all topics" in capsys.readouterr().err
+    for arguments, sentence in (
+        (["failures", "--quick", "--write", str(page)], "a page has all topics"),
+        (["cals"], "no topic cals; there are calls, choosing, compiling"),
+    ):
+        with pytest.raises(SystemExit):
+            main(arguments)
+        assert sentence in " ".join(capsys.readouterr().err.split())
     assert not page.exists()
 
-
-def test_one_topic_on_request(capsys: pytest.CaptureFixture[str]) -> None:
-    """With a topic's name, the heading and that topic's tables are printed, and no others."""
     main(["failures", "--quick"])
-
-    printed = capsys.readouterr().out
-    titles = [line for line in printed.splitlines() if line.startswith("#")]
+    titles = [line for line in capsys.readouterr().out.splitlines() if line.startswith("#")]
     assert titles == ["# Benchmarks", "## Failing calls"]
-    assert f"torch {torch.__version__}" in printed
-    assert "one thread" in printed
-
-
-def test_unknown_topic(capsys: pytest.CaptureFixture[str]) -> None:
-    """A misspelt topic ends with its name, and with what there is to ask for."""
-    with pytest.raises(SystemExit):
-        main(["cals"])
-
-    said = " ".join(capsys.readouterr().err.split())
-    assert "no topic cals; there are calls, choosing, compiling" in said
 
 
 def test_one_size_is_varied_at_a_time() -> None:
@@ -148,37 +128,19 @@ def test_one_size_is_varied_at_a_time() -> None:
     ]
     assert "Otherwise batch 1, seq 2" in table.note
     assert len(measured) == len(set(measured)) == 6
+    # The least effort measures the first of each size.
+    assert growth("T", "N", QUICK, Sizes(1, 2, 3), varied, ("a",), lambda *_: 1).rows == [
+        ("batch 1", "1"),
+        ("seq 2", "1"),
+    ]
 
 
-def test_quick_growth_has_the_first_sizes() -> None:
-    """With the least effort, only the first value of each size is measured."""
-    varied = {"batch": (1, 4), "seq": (2, 5)}
-
-    table = growth("T", "N", QUICK, Sizes(1, 2, 3), varied, ("a",), lambda *_: 1)
-
-    assert table.rows == [("batch 1", "1"), ("seq 2", "1")]
-
-
-@pytest.mark.parametrize(
-    ("value", "limit", "unit", "expected"),
-    [
-        (1.019, 1.02, "", "1.02"),
-        (1.024, 1.02, "", "1.02"),
-        (1.026, 1.02, "", "1.02 **exceeded**"),
-        (1.004, 1.0, "", "1.00"),
-        (99.9, 100.0, "ms", "100 ms"),
-        (1.4, 1.0, "ms", "1 ms **exceeded**"),
-    ],
-)
-def test_budget_is_judged_to_two_decimals(
-    value: float, limit: float, unit: str, expected: str
-) -> None:
-    """A value over its budget is marked, unless it is equal as printed."""
-    assert expected == budget(value, limit, unit)
-
-
-def test_noise_is_no_verdict() -> None:
-    """A value that is over its budget by less than its spread is neither passed nor condemned."""
+def test_budget_is_judged_as_it_is_printed() -> None:
+    """A value over its budget is marked, unless it is equal as printed, or the noise is as large."""
+    assert budget(1.019, 1.02) == budget(1.024, 1.02) == "1.02"
+    assert budget(1.026, 1.02) == "1.02 **exceeded**"
+    assert budget(99.9, 100.0, "ms") == "100 ms"
+    assert budget(1.4, 1.0, "ms") == "1 ms **exceeded**"
     assert budget(1.05, 1.02, spread=0.03) == "1.02 (unclear)"
     assert budget(1.05, 1.02, spread=0.01) == "1.02 **exceeded**"
 

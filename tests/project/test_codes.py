@@ -1,11 +1,16 @@
-"""The codes of refusals: one list, the page "Errors", and what the code itself raises."""
+"""The codes of refusals: one list, the page "Errors", what the code raises, and what ``explain`` prints."""
 
 import ast
 import pathlib
 import re
+import subprocess
+import sys
+
+import pytest
 
 import rnnkit
 from rnnkit._diagnostics.probes import PROBES
+from rnnkit._explain import explain
 from tests.codes import CODES, LEAKS, REFUSALS
 
 CODE = re.compile(r"[a-z]+(-[a-z]+)+")
@@ -31,11 +36,68 @@ def test_each_code_is_raised_somewhere_and_none_beside() -> None:
     assert keywords() - {""} <= set(CODES)
 
 
-def test_a_sentence_stands_for_one_code() -> None:
-    """No code is listed twice, and two never say the same."""
+def test_the_page_of_codes() -> None:
+    """No code is listed twice, no two say the same, and the leaks are in the order of the probes."""
     assert len(REFUSALS) == len(CODES) == len(set(CODES.values()))
-
-
-def test_each_probe_has_its_place_among_the_leaks() -> None:
-    """The page lists the codes of leaks in the order of the probes."""
     assert [code for code, _ in LEAKS] == list(PROBES)
+
+
+def test_each_code_is_explained(capsys: pytest.CaptureFixture[str]) -> None:
+    """Its section is printed, with its own sentence and no Markdown."""
+    for code, sentence in (CODES | dict(LEAKS)).items():
+        explain([code])
+        printed = capsys.readouterr().out
+
+        assert printed.startswith(f"{code}\n\n{sentence}\n")
+        assert "```" not in printed
+        assert "##" not in printed
+
+
+def test_without_a_code_all_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    """Each code stands with its sentence under its topic."""
+    explain([])
+    lines = capsys.readouterr().out.splitlines()
+
+    assert lines[0] == "The input's layout"
+    assert [line.split(maxsplit=1) for line in lines if line.startswith("  ")] == [
+        [code, sentence] for code, sentence in (CODES | dict(LEAKS)).items()
+    ]
+
+
+def test_other_arguments_end_in_a_sentence() -> None:
+    """An unknown code gets the nearest ones, anything else the usage."""
+    others = (["xxxx"], ["--all"], ["batch", "alone"])
+    for arguments in (["state-bach"], *others):
+        said = "usage: python" if arguments in others else "did you mean state-batch"
+        with pytest.raises(SystemExit, match=said):
+            explain(arguments)
+
+
+@pytest.mark.parametrize("installed", [True, False])
+def test_a_terminal_gets_colour_where_rich_is(
+    installed: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """On a terminal rich paints the section; where it is not installed the text is plain."""
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    if not installed:
+        monkeypatch.setitem(sys.modules, "rich", None)
+        monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    explain(["state-batch"])
+    printed = capsys.readouterr().out
+
+    assert ("\x1b[1mstate-batch" in printed) == installed
+    assert "state-batch" in printed
+
+
+@pytest.mark.slow
+def test_it_runs_anywhere(tmp_path: pathlib.Path) -> None:
+    """The line that a message ends with is a command, from an empty folder too."""
+    command = [sys.executable, "-m", "rnnkit", "explain", "state-batch"]
+
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)  # noqa: S603
+
+    assert done.stdout.startswith(
+        "state-batch\n\nThe state was kept from a call with another batch"
+    )

@@ -143,28 +143,14 @@ def used() -> dict[str, str]:
     }
 
 
-def test_each_private_name_is_in_the_table() -> None:
-    """What torch may take away without notice is known, with what it is for."""
-    missing = {
-        name: path
-        for name, path in used().items()
-        if not any(name == known or name.startswith(f"{known}.") for known in PRIVATE_NAMES)
+def test_private_names() -> None:
+    """Each that is used is in the table, with its reason, and each of the table is used."""
+    names = used()
+    known = {
+        name: [row for row in PRIVATE_NAMES if name == row or name.startswith(f"{row}.")]
+        for name in names
     }
 
-    assert missing == {}
-
-
-def test_each_name_of_the_table_is_used() -> None:
-    """A name that nothing uses any more leaves the table."""
-    names = used()
-
-    assert {
-        known
-        for known in PRIVATE_NAMES
-        if not any(name == known or name.startswith(f"{known}.") for name in names)
-    } == set()
-
-
-def test_each_name_has_a_reason() -> None:
-    """The table says why no public name will do."""
+    assert {name: names[name] for name, rows in known.items() if not rows} == {}
+    assert {*PRIVATE_NAMES} - {row for rows in known.values() for row in rows} == set()
     assert all(PRIVATE_NAMES.values())

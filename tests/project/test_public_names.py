@@ -1,7 +1,6 @@
 """The names that users import: complete, sorted, at home in ``rnnkit``, and cheap to import."""
 
 import importlib
-import inspect
 import json
 import subprocess
 import sys
@@ -41,42 +40,26 @@ def test_all_is_sorted() -> None:
     assert list(rnnkit.__all__) == sorted(set(rnnkit.__all__), key=rank)
 
 
-@pytest.mark.parametrize("name", rnnkit.__all__)
-def test_a_name_is_at_home_in_rnnkit(name: str) -> None:
+def test_a_name_is_at_home_in_rnnkit() -> None:
     """A traceback or a repr says ``rnnkit.LSTM``, whichever file the class is in."""
-    value = getattr(rnnkit, name)
-    if isinstance(value, types.ModuleType):
-        assert value.__name__ == f"rnnkit.{name}"
-        return
-
-    assert value.__module__ == "rnnkit"
-    assert value.__qualname__ == name
+    for name in rnnkit.__all__:
+        value = getattr(rnnkit, name)
+        if isinstance(value, types.ModuleType):
+            assert value.__name__ == f"rnnkit.{name}"
+        else:
+            assert (value.__module__, value.__qualname__) == ("rnnkit", name)
 
 
 def test_nn_is_torch_nn_with_six_classes_replaced() -> None:
-    """Each public name of torch.nn is in rnnkit.nn, and all but six are torch's objects."""
-    names = [name for name in dir(torch.nn) if not name.startswith("_")]
+    """Each public name of torch.nn is in rnnkit.nn; all but six are torch's objects; none is more."""
+    names = {name for name in dir(torch.nn) if not name.startswith("_")}
+    replaced = {name for name in names if getattr(nn, name) is not getattr(torch.nn, name)}
 
-    assert {name for name in names if getattr(nn, name) is not getattr(torch.nn, name)} == {
-        *CLASSES
-    }
-
-
-@pytest.mark.parametrize("name", CLASSES)
-def test_nn_has_the_classes_of_rnnkit(name: str) -> None:
-    """The six of rnnkit.nn are those of rnnkit, and torch's are their bases."""
-    assert getattr(nn, name) is getattr(rnnkit, name)
-    assert issubclass(getattr(nn, name), getattr(torch.nn, name))
-
-
-def test_nn_brings_no_name_of_its_own() -> None:
-    """A star import from rnnkit.nn brings the names that one from torch.nn brings."""
-    assert public(nn) <= set(dir(torch.nn))
-
-
-def test_nn_lists_what_torch_nn_lists() -> None:
-    """Completion in an editor offers every name."""
-    assert {name for name in dir(torch.nn) if not name.startswith("_")} <= set(dir(nn))
+    assert replaced == {*CLASSES}
+    assert public(nn) <= names <= set(dir(nn))
+    for name in CLASSES:
+        assert getattr(nn, name) is getattr(rnnkit, name)
+        assert issubclass(getattr(nn, name), getattr(torch.nn, name))
 
 
 def test_nn_has_the_modules_inside_torch_nn() -> None:
@@ -107,54 +90,35 @@ def test_nn_has_no_name_that_torch_nn_lacks() -> None:
         _ = nn.LTSM
 
 
-@pytest.mark.parametrize("name", CLASSES)
-def test_constructor_has_the_parameters_of_torch(name: str) -> None:
-    """The parameters are torch's in torch's order; what is ours comes after, by name only."""
-    ours = list(inspect.signature(getattr(rnnkit, name)).parameters.values())
-    own = [one.name for one in ours if one.kind is inspect.Parameter.KEYWORD_ONLY]
-    theirs = {
-        "RNN": "input_size hidden_size num_layers nonlinearity bias batch_first dropout "
-        "bidirectional device dtype",
-        "LSTM": "input_size hidden_size num_layers bias batch_first dropout bidirectional "
-        "proj_size device dtype",
-        "GRU": "input_size hidden_size num_layers bias batch_first dropout bidirectional "
-        "device dtype",
-        "RNNCell": "input_size hidden_size bias nonlinearity device dtype",
-        "LSTMCell": "input_size hidden_size bias device dtype",
-        "GRUCell": "input_size hidden_size bias device dtype",
-    }[name].split()
-
-    assert [one.name for one in ours if one.name not in own] == theirs
-    assert set(own) <= {"state_batch_first", "axes"}
-    assert all(one.default is not inspect.Parameter.empty for one in ours[2:])
+#: What a fresh interpreter has loaded after the import, and after the diagnostics were asked for.
+LOADED = """
+import json, sys
+import rnnkit
+before = sorted(sys.modules)
+rnnkit.verify
+after = [name for name in sys.modules if name.startswith("rnnkit._diagnostics.")]
+[vars(sys.modules[name])["__tracebackhide__"] for name in after]
+import rnnkit.testing
+print(json.dumps([before, after]))
+"""
 
 
-def modules_after(code: str) -> set[str]:
-    """The modules that a fresh interpreter has loaded after some code."""
-    script = f"{code}\nimport json, sys\nprint(json.dumps(sorted(sys.modules)))"
-    done = subprocess.run(  # noqa: S603 - our own words
-        [sys.executable, "-c", script], capture_output=True, text=True, timeout=300, check=True
-    )
-    return set(json.loads(done.stdout))
-
-
+@pytest.mark.slow
 def test_import_loads_nothing_that_it_does_not_need() -> None:
-    """Importing rnnkit loads no test tool, no extra, and beartype at the first module only."""
-    loaded = modules_after("import rnnkit")
+    """Importing rnnkit loads no test tool, no extra, beartype at the first module, and no diagnostic.
 
-    assert "torch" in loaded
-    assert not loaded & {"pytest", "hypothesis", "beartype", "matplotlib", "rich"}
-    assert not loaded & {"torch._dynamo", "sympy"}
-    assert not any(name.startswith("rnnkit._diagnostics") for name in loaded)
+    Whoever asks for one imports them, and they tell pytest to leave their frames out.
+    """
+    done = subprocess.run(  # noqa: S603 - our own words
+        [sys.executable, "-c", LOADED], capture_output=True, text=True, timeout=300, check=True
+    )
+    before, after = map(set, json.loads(done.stdout))
 
-
-@pytest.mark.parametrize("code", ["import rnnkit; rnnkit.verify", "import rnnkit.testing"])
-def test_a_diagnostic_is_imported_when_asked_for(code: str) -> None:
-    """Each way to the diagnostics imports them, and tells pytest to leave our frames out."""
-    ours = "[m for name, m in sys.modules.items() if name.startswith('rnnkit._diagnostics.')]"
-    hidden = f"import sys; [vars(module)['__tracebackhide__'] for module in {ours}]"
-
-    assert "rnnkit._diagnostics.report" in modules_after(f"{code}\n{hidden}")
+    assert "torch" in before
+    assert not before & {"pytest", "hypothesis", "beartype", "matplotlib", "rich"}
+    assert not before & {"torch._dynamo", "sympy"}
+    assert not any(name.startswith("rnnkit._diagnostics") for name in before)
+    assert "rnnkit._diagnostics.report" in after
 
 
 def test_an_unknown_name_is_an_attribute_error() -> None:

@@ -7,7 +7,6 @@ import re
 import tomllib
 from collections.abc import Iterator
 
-import pytest
 from packaging.requirements import Requirement
 from packaging.version import Version
 
@@ -77,21 +76,12 @@ def test_changelog_goes_back_in_time() -> None:
     assert len({version for version, _ in entries}) == len(entries)
 
 
-def test_readme_says_which_python() -> None:
-    """Every Python that the README asks for is the one that the package asks for."""
-    said = claims("Python(?: of)?")
-
-    assert said
-    assert set(said) == {oldest(PROJECT["requires-python"])}
-
-
-def test_readme_says_which_torch() -> None:
-    """Every torch that the README asks for is the one that the package asks for."""
+def test_readme_says_which_python_and_torch() -> None:
+    """Every Python and torch that the README asks for is the one that the package asks for."""
     torch = next(one for one in PROJECT["dependencies"] if Requirement(one).name == "torch")
-    said = claims("torch")
 
-    assert said
-    assert set(said) == {oldest(torch)}
+    assert set(claims("Python(?: of)?")) == {oldest(PROJECT["requires-python"])}
+    assert set(claims("torch")) == {oldest(torch)}
 
 
 def test_each_dependency_has_an_oldest_version() -> None:
@@ -106,12 +96,15 @@ def test_ruff_knows_the_oldest_python() -> None:
     assert PYPROJECT["tool"]["ruff"]["target-version"] == f"py{major}{minor}"
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_sessions_exist(page: pathlib.Path) -> None:
-    """Each session of nox that a page or CI runs is in noxfile.py."""
-    named = re.findall(r"nox -s ((?:[a-z]+ ?)+)", page.read_text())
+def test_pages_name_sessions_and_extras_that_there_are() -> None:
+    """Each session of nox that a page or CI runs is in noxfile.py, and each extra is the package's."""
+    known = sessions(), set(PROJECT["optional-dependencies"])
+    for page in PAGES:
+        run = re.findall(r"nox -s ((?:[a-z]+ ?)+)", page.read_text())
+        installed = re.findall(r"(?:\.|rnnkit)\[([a-z,]+)\]", page.read_text())
 
-    assert {name for names in named for name in names.split()} <= sessions()
+        assert {name for names in run for name in names.split()} <= known[0], page
+        assert {extra for extras in installed for extra in extras.split(",")} <= known[1], page
 
 
 def test_ci_runs_every_gate() -> None:
@@ -123,16 +116,6 @@ def test_ci_runs_every_gate() -> None:
     assert set(ast.literal_eval(line[1])) <= {name for names in run for name in names.split()}
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_extras_exist(page: pathlib.Path) -> None:
-    """Each extra that a page installs is one of the package's."""
-    named = re.findall(r"(?:\.|rnnkit)\[([a-z,]+)\]", page.read_text())
-
-    assert {extra for extras in named for extra in extras.split(",")} <= set(
-        PROJECT["optional-dependencies"]
-    )
-
-
 def test_paths_of_the_guide_exist() -> None:
     """Each path that CONTRIBUTING.md names is there."""
     named = set(paths_in_backticks((ROOT / "CONTRIBUTING.md").read_text()))
@@ -142,23 +125,14 @@ def test_paths_of_the_guide_exist() -> None:
 
 
 def test_paths_of_the_settings_exist() -> None:
-    """What pyproject.toml packs, mutates and copies is there."""
+    """What pyproject.toml packs, mutates, copies, and tries mutants on is there."""
     sdist = PYPROJECT["tool"]["hatch"]["build"]["targets"]["sdist"]["include"]
     mutmut = PYPROJECT["tool"]["mutmut"]
     named = [path.lstrip("/") for path in sdist if path != "/rnnkit"]
+    named += mutmut["only_mutate"] + mutmut["also_copy"]
+    named += mutmut["pytest_add_cli_args_test_selection"]
 
-    assert [
-        path for path in [*named, *mutmut["only_mutate"], *mutmut["also_copy"]] if not matches(path)
-    ] == []
-
-
-def test_tests_of_the_mutants_exist() -> None:
-    """Each folder or file of tests that mutants are tried on is there."""
-    selection = PYPROJECT["tool"]["mutmut"]["pytest_add_cli_args_test_selection"]
-    paths = [one for one in selection if not one.startswith("-")]
-
-    assert paths
-    assert all((ROOT / path).exists() for path in paths)
+    assert [path for path in named if not path.startswith("-") and not matches(path)] == []
 
 
 def test_each_file_is_short() -> None:

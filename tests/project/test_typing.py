@@ -48,19 +48,14 @@ def ones(name: str, *more: int) -> torch.Tensor:
     return torch.ones(*sizes, *more, dtype=dtype)
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_a_name_takes_what_it_describes(name: str) -> None:
-    """A tensor with as many axes passes."""
-    x = ones(name)
+def test_a_name_takes_what_it_describes() -> None:
+    """A tensor with as many axes passes, and one with an axis more does not."""
+    for name in NAMES:
+        x = ones(name)
 
-    assert checked(name)(x) is x
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_a_name_refuses_another_rank(name: str) -> None:
-    """A tensor with one axis more does not."""
-    with pytest.raises(jaxtyping.TypeCheckError):
-        checked(name)(ones(name, 6))
+        assert checked(name)(x) is x
+        with pytest.raises(jaxtyping.TypeCheckError):
+            checked(name)(ones(name, 6))
 
 
 def test_input_and_state_share_the_batch() -> None:

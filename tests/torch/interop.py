@@ -122,6 +122,14 @@ def same(theirs: Any, ours: Any) -> None:
             assert one == other
 
 
+class Dropped(nn.Module):
+    """A parametrization that draws random numbers."""
+
+    def forward(self, weight: Tensor) -> Tensor:
+        """Drop some of the weight."""
+        return nn.functional.dropout(weight, 0.5)
+
+
 Use = Callable[[Given], Any]
 
 

@@ -4,6 +4,7 @@ A tracer knows torch's classes by the package they live in; ours must be a leaf 
 """
 
 import copy
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -16,59 +17,44 @@ import rnnkit
 from tests.torch.interop import BATCH, HIDDEN, INPUT, carried, pair, same, sample, six
 
 
-class Plain(nn.Module):
-    """A model that gives its recurrent module no state."""
+class One(nn.Module):
+    """A model of one argument that uses its recurrent module in one way."""
 
-    def __init__(self, core: Any, *given: Tensor) -> None:
+    def __init__(self, core: Any, use: Callable[..., Any], *given: Tensor) -> None:
         """Keep the parts."""
         super().__init__()
-        self.before, self.core = nn.Linear(INPUT, INPUT), core
+        self.before, self.core, self.use = nn.Linear(INPUT, INPUT), core, use
         self.given = nn.ParameterList(given)
 
-    def forward(self, x: Tensor) -> Any:
-        """Run the recurrent module on the transformed input."""
-        return self.core(self.before(x))
+    def forward(self, x: Any) -> Any:
+        """Use it."""
+        return self.use(self, x)
 
 
-class Stateful(Plain):
-    """A model that hands a state through."""
+class Two(One):
+    """A model of two."""
 
-    def forward(self, x: Tensor, hx: Any) -> Any:
-        """Run the recurrent module from a state."""
-        return self.core(self.before(x), hx)
-
-
-class Keywords(Plain):
-    """A model that names the arguments."""
-
-    def forward(self, x: Tensor, hx: Any) -> Any:
-        """Run the recurrent module from a state."""
-        return self.core(input=self.before(x), hx=hx)
+    def forward(self, x: Any, hx: Any) -> Any:
+        """Use it."""
+        return self.use(self, x, hx)
 
 
-class StartsFromParameter(Plain):
-    """A model whose first state is learned."""
-
-    def forward(self, x: Tensor) -> Any:
-        """Run the recurrent module from the learned state."""
-        return self.core(x, self.given[0] if len(self.given) == 1 else tuple(self.given))
-
-
-class ReadsConstant(Plain):
-    """A model whose input is a constant and whose state is not, as in a decoder's first step."""
-
-    def forward(self, hx: Any) -> Any:
-        """Run the recurrent module on the constant."""
-        return self.core(self.given[0], hx)
+#: How a model calls its recurrent module: without a state, with one, by name, from a learned one, on
+#: a constant from a state that is none, as in a decoder's first step, and with pairs taken apart.
+USES: dict[str, Callable[..., Any]] = {
+    "plain": lambda m, x: m.core(m.before(x)),
+    "stateful": lambda m, x, hx: m.core(m.before(x), hx),
+    "by name": lambda m, x, hx: m.core(input=m.before(x), hx=hx),
+    "learned": lambda m, x: m.core(x, m.given[0] if len(m.given) == 1 else tuple(m.given)),
+    "constant": lambda m, hx: m.core(m.given[0], hx),
+    "two steps": lambda m, x_t: m.core.step(x_t, m.core.step(x_t)[1]),
+}
 
 
-class Unpacks(Plain):
-    """A model that makes a pair of two tensors and takes the pair in the result apart."""
-
-    def forward(self, x: Tensor, hx: Any) -> Any:
-        """Use all three results."""
-        output, (h, c) = self.core(x, (hx[0], hx[1]))
-        return output.sum(0) + h[0] - c[0]
+def unpacked(model: Any, x: Tensor, hx: Any) -> Any:
+    """Make a pair of two tensors, and take the pair in the result apart."""
+    output, (h, c) = model.core(x, (hx[0], hx[1]))
+    return output.sum(0) + h[0] - c[0]
 
 
 class Leaves(fx.Tracer):
@@ -94,13 +80,13 @@ def steps(graph: fx.Graph) -> list[tuple[str, str]]:
 def test_one_node(name: str) -> None:
     """However a model calls it, by position or by name, a call is one node, as of torch's class."""
     x, hx = sample(name), carried(name)
-    cases: list[tuple[Any, tuple[Any, ...], list[Tensor]]] = [
-        (Plain, (x,), []), (Stateful, (x, hx), []), (Keywords, (x, hx), []),
-        (StartsFromParameter, (x,), pytree.tree_leaves(hx)), (ReadsConstant, (hx,), [x]),
-        *([(Unpacks, (x, hx), [])] if name == "LSTM" else []),
+    uses: list[tuple[Any, tuple[Any, ...], list[Tensor]]] = [
+        ("plain", (x,), []), ("stateful", (x, hx), []), ("by name", (x, hx), []),
+        ("learned", (x,), pytree.tree_leaves(hx)), ("constant", (hx,), [x]),
+        *([(unpacked, (x, hx), [])] if name == "LSTM" else []),
     ]  # fmt: skip
-    for model, args, given in cases:
-        theirs, ours = pair(name, model, *given)
+    for use, args, given in uses:
+        theirs, ours = pair(name, One if len(args) == 1 else Two, USES.get(use, use), *given)
         for tracer in (fx.Tracer(), Leaves(also_torchs=True)):
             graphs = [tracer.trace(each) for each in (theirs, ours)]
 
@@ -112,7 +98,7 @@ def test_one_node(name: str) -> None:
 @six
 def test_leaf_by_itself(name: str) -> None:
     """A tracer that calls no module a leaf fails on torch's class; ours stays one node."""
-    theirs, ours = pair(name, Plain)
+    theirs, ours = pair(name, One, USES["plain"])
     with pytest.raises(fx.proxy.TraceError):
         Leaves(also_torchs=False).trace(theirs)
 
@@ -134,7 +120,7 @@ def test_root_is_no_leaf(name: str) -> None:
 @six
 def test_graph_module_in_use(name: str) -> None:
     """A traced model is copied, given shapes and trained, its module of our class still; it checks."""
-    theirs, ours = pair(name, Plain)
+    theirs, ours = pair(name, One, USES["plain"])
     x = sample(name)
 
     traced = copy.deepcopy(fx.symbolic_trace(ours))
@@ -152,16 +138,7 @@ def test_graph_module_in_use(name: str) -> None:
 
     other = torch.randn(*x.shape[:-2], BATCH + 2, INPUT)
     with pytest.raises(rnnkit.StateError):
-        fx.symbolic_trace(pair(name, Stateful)[1])(other, carried(name))
-
-
-class Steps(Plain):
-    """A model that runs two time steps, the second from the state of the first."""
-
-    def forward(self, x_t: Tensor) -> Any:
-        """Run both on one input."""
-        _, state = self.core.step(x_t)
-        return self.core.step(x_t, state)
+        fx.symbolic_trace(pair(name, Two, USES["stateful"])[1])(other, carried(name))
 
 
 @pytest.mark.unhooked("the annotations ask for a tensor, and a proxy comes")
@@ -172,7 +149,7 @@ def test_steps(batch_first: bool) -> None:
         getattr(rnnkit, name)(INPUT, HIDDEN, batch_first=batch_first) for name in ("GRU", "LSTM")
     ]
     for core in (*kinds, rnnkit.Recurrent(rnnkit.LSTMCell(INPUT, HIDDEN), batch_first=batch_first)):
-        model = Steps(core)
+        model = One(core, USES["two steps"])
         traced = fx.symbolic_trace(model)
 
         for x_t in (torch.randn(BATCH, INPUT), torch.randn(INPUT)):

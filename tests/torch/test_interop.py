@@ -11,9 +11,8 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.utils import _pytree as pytree
-from torch.utils.checkpoint import checkpoint
 
 import rnnkit
 from tests.strategies import CELLS, LAYERS
@@ -99,15 +98,6 @@ def where_it_is_made(g: Given) -> Any:
 
 
 @use
-def shared_memory(g: Given) -> Any:
-    """Parameters in shared memory are the ones that the call uses; frozen, none asks for gradients."""
-    shared = halved(g.module.share_memory())
-    assert all(parameter.is_shared() for parameter in shared.parameters())
-    frozen = shared.requires_grad_(requires_grad=False)
-    return g.call(), [leaf.requires_grad for leaf in pytree.tree_leaves(frozen(g.x))]
-
-
-@use
 def dtypes(g: Given) -> Any:
     """A module that was moved to another dtype computes in it."""
     found = []
@@ -144,33 +134,10 @@ def borrowed_weights(g: Given) -> Any:
 
 
 @use
-def functional_gradient(g: Given) -> Any:
-    """torch.func.grad sees the gradients of the weights."""
-
-    def loss(weights: dict[str, Tensor]) -> Tensor:
-        return total(torch.func.functional_call(g.module, weights, (g.x, g.hx)))
-
-    return torch.func.grad(loss)({k: v.detach() for k, v in g.module.named_parameters()})
-
-
-@use
 def mapped(g: Given) -> Any:
     """Torch maps two of the cells over an extra axis, and has no rule for the others."""
     x = torch.stack([g.x, 2 * g.x, -g.x, 0 * g.x])
     return attempt(torch.vmap(g.module), x)
-
-
-@use
-def recomputed(g: Given) -> Any:
-    """Recomputing a call in the backward pass gives its gradients."""
-    found = []
-    for use_reentrant in (False, True):
-        g.module.zero_grad()
-        x = g.x.clone().requires_grad_()
-        result = checkpoint(g.module, x, g.hx, use_reentrant=use_reentrant)
-        total(result).backward()
-        found += [x.grad, *(parameter.grad for parameter in g.module.parameters())]
-    return found
 
 
 @use
@@ -221,23 +188,6 @@ def hooks_of_gradients(g: Given) -> Any:
     assert len(seen) == 2
     assert g.name != "LSTM" or isinstance(result[1], rnnkit.LSTMState) == (g.kind is rnnkit.LSTM)
     return seen, x.grad
-
-
-@use
-def hooks_of_checkpoints(g: Given) -> Any:
-    """Hooks around state_dict and load_state_dict fire in the same order on the same keys."""
-    note: list[Any] = []
-    g.module.register_state_dict_pre_hook(lambda *_: note.append("before save"))
-    g.module.register_state_dict_post_hook(lambda _, d, *__: note.append([*d]))
-    g.module.register_load_state_dict_pre_hook(lambda _, d, *__: note.append([*d]))
-    g.module.register_load_state_dict_post_hook(
-        lambda _, keys: note.append([*keys.missing_keys, *keys.unexpected_keys])
-    )
-    saved = g.module.state_dict()
-    saved["extra"] = saved.popitem()[1]
-    g.module.load_state_dict(saved, strict=False)
-    assert len(note) == 4
-    return note
 
 
 @use

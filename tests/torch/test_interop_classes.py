@@ -16,6 +16,7 @@ from tests.torch.interop import (
     HIDDEN,
     INPUT,
     SPACES,
+    Dropped,
     Given,
     Use,
     attempt,
@@ -35,17 +36,6 @@ def in_containers(g: Given) -> Any:
     many = nn.ModuleDict({"one": g.module, "many": nn.ModuleList([g.twin(g.kind)])})
     assert isinstance(g.module, getattr(nn, g.name))
     return model(g.x), repr(model), list(many.state_dict()), repr(g.twin(g.kind, 3, 4, bias=False))
-
-
-def initialized(g: Given) -> Any:
-    """`Module.apply` with a test for torch's class, the usual initialization, reaches it."""
-
-    def initialize(module: nn.Module) -> None:
-        if isinstance(module, SPACES[0][g.name]):
-            for parameter in module.parameters():
-                nn.init.constant_(parameter, 0.25)
-
-    return nn.Sequential(g.module).apply(initialize)(g.x)
 
 
 def subclassed(g: Given) -> Any:
@@ -87,14 +77,6 @@ def overridden_checks(g: Given) -> Any:
     return called
 
 
-class Dropped(nn.Module):
-    """A parametrization that draws random numbers."""
-
-    def forward(self, weight: Tensor) -> Tensor:
-        """Drop some of the weight."""
-        return nn.functional.dropout(weight, 0.5)
-
-
 def weights_beside_a_check(g: Given) -> Any:
     """A weight that draws random numbers draws them once in a call, beside a user's check, too."""
     module = g.twin(type("Own", (g.kind,), {"check_input": lambda *_: None}))
@@ -132,7 +114,7 @@ def in_place_of_torchs(g: Given) -> Any:
 @pytest.mark.filterwarnings("ignore:.*without hidden features:UserWarning")
 @pytest.mark.filterwarnings("ignore:Initializing zero-element tensors:UserWarning")
 @table(
-    [in_containers, initialized, subclassed, overridden_checks, weights_beside_a_check,
+    [in_containers, subclassed, overridden_checks, weights_beside_a_check,
      body_of_torch, odd_sizes, in_place_of_torchs]
 )  # fmt: skip
 def test_a_use(use: Use) -> None:

@@ -5,13 +5,24 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.utils import parametrizations, parametrize, prune
 from torch.utils import _pytree as pytree
 
 import rnnkit
 from tests.strategies import CELLS, CLASSES, LAYERS, tensors_of
-from tests.torch.interop import Given, Raised, Use, attempt, cast, check_uses, given, same, table
+from tests.torch.interop import (
+    Dropped,
+    Given,
+    Raised,
+    Use,
+    attempt,
+    cast,
+    check_uses,
+    given,
+    same,
+    table,
+)
 
 USES: list[Use] = []
 
@@ -20,14 +31,6 @@ def use(function: Use) -> Use:
     """Put a use into the table."""
     USES.append(function)
     return function
-
-
-class Dropped(nn.Module):
-    """A parametrization that draws random numbers."""
-
-    def forward(self, weight: Tensor) -> Tensor:
-        """Drop some of the weight."""
-        return nn.functional.dropout(weight, 0.5)
 
 
 #: What computes a weight. Spectral norm advances at each look at it, and the last one draws numbers:
@@ -164,19 +167,6 @@ def other_nonlinearity(g: Given) -> Any:
 def test_a_use(use: Use) -> None:
     """What comes out of a use is the same for torch's module and for ours."""
     check_uses(use)
-
-
-@pytest.mark.parametrize("name", CLASSES)
-def test_a_copy_of_what_torch_cannot_copy(name: str) -> None:
-    """A parametrized cell can be copied after a call; torch cannot copy such a layer."""
-    g = given(name, 0 if name in LAYERS else 1)
-    parametrizations.weight_norm(g.module, g.weights[1])
-    expected = g.call()
-    if name in LAYERS:
-        with pytest.raises(RuntimeError, match="deepcopy protocol"):
-            copy.deepcopy(g.module)
-        return
-    same(expected, g.call(copy.deepcopy(g.module)))
 
 
 @pytest.mark.parametrize("name", CELLS)

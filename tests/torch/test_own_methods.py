@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 import rnnkit
 from rnnkit import states
-from tests.torch.interop import BATCH, HIDDEN, INPUT, SEQ, same
+from tests.torch.interop import BATCH, CELLS, HIDDEN, INPUT, LAYERS, SEQ, pair, same
 
 Use = Callable[[Any, Tensor], Any]
 
@@ -26,16 +26,14 @@ def put_together(layer: Any, x: Tensor) -> Any:
     return layer.last_hidden((state[0], state[1]) if isinstance(layer, nn.LSTM) else state)
 
 
-def h_only(layer: Any, x: Tensor) -> Any:
-    """Begin with h, and zeros for c."""
-    h = x.new_ones(1, x.shape[1], HIDDEN)
-    return layer(x, (h, None) if isinstance(layer, nn.LSTM) else h)[0]
+def begun(h: float | None, c: float | None) -> Use:
+    """Begin with h, with c, or with neither; None stands for zeros."""
 
+    def use(layer: Any, x: Tensor) -> Any:
+        given = [each and x.new_full((1, x.shape[1], HIDDEN), each) for each in (h, c)]
+        return layer(x, tuple(given) if isinstance(layer, nn.LSTM) else given[0])[0]
 
-def c_only(layer: Any, x: Tensor) -> Any:
-    """Begin with c, and zeros for h."""
-    c = x.new_ones(1, x.shape[1], HIDDEN)
-    return layer(x, (None, c) if isinstance(layer, nn.LSTM) else c)[0]
+    return use
 
 
 USES: dict[str, Use] = {
@@ -43,9 +41,9 @@ USES: dict[str, Use] = {
     "split_state": split,
     "a pair": put_together,
     "step": lambda layer, x: layer.step(x[0])[0],
-    "h": h_only,
-    "c": c_only,
-    "neither": lambda layer, x: layer(x, (None, None) if isinstance(layer, nn.LSTM) else None)[0],
+    "h": begun(1.0, None),
+    "c": begun(None, 1.0),
+    "neither": begun(None, None),
     "initial_state": lambda layer, x: layer(x, layer.initial_state(x.shape[1]))[0],
 }
 
@@ -69,7 +67,7 @@ class Uses(nn.Module):
 @pytest.mark.parametrize("use", USES)
 def test_traced(use: str) -> None:
     """By torch.jit and torch.fx: the same for a batch of another size too."""
-    for name in ("RNN", "LSTM", "GRU"):
+    for name in LAYERS:
         model = Uses(getattr(rnnkit, name)(INPUT, HIDDEN), USES[use])
         x, larger = torch.randn(SEQ, BATCH, INPUT), torch.randn(SEQ, BATCH + 2, INPUT)
         traces = [torch.jit.trace(model, x, check_trace=False)]
@@ -80,25 +78,10 @@ def test_traced(use: str) -> None:
                 same(model(given), trace(given))
 
 
-@pytest.mark.unhooked("the hook's checks refuse a SymInt")
-def test_symbolic_sizes() -> None:
-    """A first state may have a symbolic size."""
-    model = Uses(rnnkit.GRU(INPUT, HIDDEN), lambda layer, x: layer.initial_state(x.shape[1]))
-    weights, x = dict(model.named_parameters()), torch.randn(SEQ, BATCH, INPUT)
-    make_fx: Any = torch.fx.experimental.proxy_tensor.make_fx
-
-    def call(weights: Any, x: Tensor) -> Any:
-        return torch.func.functional_call(model, weights, (x,))
-
-    graph = make_fx(call, tracing_mode="symbolic")(weights, x)
-
-    assert graph(weights, x).shape == (1, BATCH, HIDDEN)
-
-
 def test_the_dtype_of_a_first_state() -> None:
     """It is that of the weights of this call, and of the next; of a computed weight, too."""
     x = torch.randn(SEQ, BATCH, INPUT)
-    for name in ("RNN", "LSTM", "GRU"):
+    for name in LAYERS:
         model = Uses(getattr(rnnkit, name)(INPUT, HIDDEN), USES["initial_state"])
         double = {key: weight.detach().double() for key, weight in model.named_parameters()}
         found = torch.func.functional_call(model, double, (x.double(),))
@@ -125,16 +108,11 @@ def test_states_under_vmap() -> None:
 def test_torchs_cells_are_unrolled() -> None:
     """They take None, and are run from None; where a first state is needed, it is missed."""
     x, lengths = torch.randn(SEQ, 3, INPUT), [5, 3, 1]
-    for name in ("RNNCell", "LSTMCell", "GRUCell"):
-        theirs, ours = (getattr(space, name)(INPUT, HIDDEN) for space in (nn, rnnkit))
-        ours.load_state_dict(theirs.state_dict())
-        for options in ({}, {"lengths": lengths}):
-            for more in ({}, {"return_states": True}):
-                found = rnnkit.unroll(theirs, x, **options, **more)
-                expected = rnnkit.unroll(ours, x, fused=False, **options, **more)
-                torch.testing.assert_close(found[0], expected[0])
-                if not (options and more):  # a state beyond an end is nobody's
-                    torch.testing.assert_close(found[1], expected[1])
+    for name in CELLS:
+        theirs, ours = pair(name)
+        for options in ({}, {"lengths": lengths}, {"return_states": True}):
+            found = rnnkit.unroll(theirs, x, **options)
+            torch.testing.assert_close(found, rnnkit.unroll(ours, x, fused=False, **options))
 
     cell: Any = nn.GRUCell(INPUT, HIDDEN)
     backward = {"lengths": lengths, "reverse": True}
@@ -143,11 +121,7 @@ def test_torchs_cells_are_unrolled() -> None:
             rnnkit.unroll(cell, x, **options)
     assert rnnkit.Recurrent(cell, reverse_cells=cell)(x)[0].shape == (SEQ, 3, 2 * HIDDEN)
 
-    class Adds(nn.Module):
-        def forward(self, x: Tensor, hx: Tensor) -> Tensor:
-            return x + hx
-
-    adds: Any = Adds()
+    adds: Any = nn.Bilinear(INPUT, INPUT, INPUT)  # its second argument has no default
     with pytest.raises(TypeError) as caught:
         rnnkit.unroll(adds, x)
     assert "no hx was given" in caught.value.__notes__[1]

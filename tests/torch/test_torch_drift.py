@@ -3,15 +3,12 @@
 import inspect
 import typing
 
-import pytest
 from torch import nn
 
 import rnnkit
+from tests.strategies import CLASSES, LAYERS
 
-LAYERS = ("RNN", "LSTM", "GRU")
-CELLS = ("RNNCell", "LSTMCell", "GRUCell")
-OURS = {name: getattr(rnnkit, name) for name in LAYERS + CELLS}
-THEIRS = {name: getattr(nn, name) for name in LAYERS + CELLS}
+OURS = {name: getattr(rnnkit, name) for name in CLASSES}
 
 SIZES = ("input_size", "hidden_size")
 FACTORY = ("device", "dtype")
@@ -24,33 +21,22 @@ ARGUMENTS = {
     "LSTMCell": (*SIZES, "bias", *FACTORY),
     "GRUCell": (*SIZES, "bias", *FACTORY),
 }
-OWN_OPTIONS = {name: {"state_batch_first", "axes"} if name in LAYERS else {"axes"} for name in OURS}
-
-each_class = pytest.mark.parametrize("name", OURS)
+OWN_OPTIONS = {name: ["state_batch_first"] * (name in LAYERS) + ["axes"] for name in OURS}
 
 
-@each_class
-def test_constructor_is_torch_s(name: str) -> None:
-    """The constructor names torch's arguments in torch's order; then only our keywords follow."""
-    parameters = inspect.signature(OURS[name]).parameters.values()
+def test_constructors_are_torch_s() -> None:
+    """They name torch's arguments in torch's order, with its defaults; then only our keywords follow."""
+    for name, ours in OURS.items():
+        parameters = inspect.signature(ours).parameters
+        theirs = getattr(nn, name).__init__
+        documented = [*typing.get_overloads(theirs), theirs][0]
+        defaults = [(p.name, p.default) for p in inspect.signature(documented).parameters.values()]
 
-    positional = [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
-    keywords = {p.name for p in parameters if p.kind is p.KEYWORD_ONLY}
-    assert list(ARGUMENTS[name]) == positional
-    assert OWN_OPTIONS[name] == keywords
-    assert len(positional) + len(keywords) == len(parameters)
-
-
-@each_class
-def test_defaults_are_torch_s(name: str) -> None:
-    """Each argument has the default that torch documents."""
-    documented = [*typing.get_overloads(THEIRS[name].__init__), THEIRS[name].__init__][0]
-    theirs = [p for p in inspect.signature(documented).parameters.values() if p.name != "self"]
-    ours = inspect.signature(OURS[name]).parameters
-
-    assert [(p.name, p.default) for p in theirs] == [
-        (argument, ours[argument].default) for argument in ARGUMENTS[name]
-    ]
+        assert list(parameters) == [*ARGUMENTS[name], *OWN_OPTIONS[name]]
+        assert all(
+            parameters[own].kind is inspect.Parameter.KEYWORD_ONLY for own in OWN_OPTIONS[name]
+        )
+        assert defaults[1:] == [(each, parameters[each].default) for each in ARGUMENTS[name]]
 
 
 def test_torch_has_no_argument_that_we_do_not_know() -> None:

@@ -5,6 +5,8 @@ what it is called with, what it must return and which mistakes it must name. Wha
 for a recurrent class of torch has to hold for ours, so a new torch brings its new samples along.
 """
 
+import functools
+import importlib
 import sys
 import warnings
 from collections.abc import Callable, Iterator
@@ -20,14 +22,20 @@ import rnnkit
 from tests.covering import covering
 from tests.strategies import CELLS, CLASSES, gradients
 
-# Torch's test modules are written to own the process: they load a hypothesis profile of ten
-# examples and freeze the flags of torch.backends. The other test files share this process, so
-# neither may outlive the import.
-with pytest.MonkeyPatch.context() as kept, warnings.catch_warnings():
-    warnings.filterwarnings("ignore", "Fail to import hypothesis", ImportWarning)
-    kept.setitem(sys.modules, "hypothesis", None)
-    kept.setattr(torch.backends, "disable_global_flags", lambda: None)
-    from torch.testing._internal import common_modules
+
+@functools.cache
+def torchs() -> Any:
+    """Import the database, when a test asks: it takes seconds.
+
+    Torch's test modules are written to own the process: they load a hypothesis profile of ten
+    examples and freeze the flags of torch.backends. Neither may outlive the import.
+    """
+    with pytest.MonkeyPatch.context() as kept, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Fail to import hypothesis", ImportWarning)
+        kept.setitem(sys.modules, "hypothesis", None)
+        kept.setattr(torch.backends, "disable_global_flags", lambda: None)
+        return importlib.import_module("torch.testing._internal.common_modules")
+
 
 # What jaxtyping's import hook leaves in a module.
 HOOKED = hasattr(rnnkit, "jaxtyping")
@@ -37,12 +45,12 @@ each_class = pytest.mark.parametrize("name", CLASSES)
 #: The samples have no dropout, so one dtype says enough about evaluation.
 MODES = [(torch.float32, True), (torch.float64, True), (torch.float32, False)]
 
-Sample = common_modules.ModuleInput
+Sample = Any  # a ModuleInput
 
 
 def info_of(name: str) -> Any:
     """Return what the database has of a class."""
-    (info,) = (info for info in common_modules.module_db if info.module_cls is getattr(nn, name))
+    (info,) = (info for info in torchs().module_db if info.module_cls is getattr(nn, name))
     return info
 
 
@@ -128,7 +136,7 @@ def test_mistakes_are_named_as_torch_names_them(name: str) -> None:
             constructor = sample.constructor_input
             refused = pytest.raises(mistake.error_type, match=mistake.error_regex)
 
-            if mistake.error_on is common_modules.ModuleErrorEnum.CONSTRUCTION_ERROR:
+            if mistake.error_on is torchs().ModuleErrorEnum.CONSTRUCTION_ERROR:
                 with refused:
                     getattr(rnnkit, name)(*constructor.args, **constructor.kwargs)
                 continue

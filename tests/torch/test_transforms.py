@@ -1,7 +1,6 @@
 """Where the fused kernels cannot go, the loop can: torch.func, forward mode, second derivatives.
 
-torch.nn's outcome stands beside ours, so that the documentation can say which path to take; if
-torch learns one of these, its test here fails, and the path is told again.
+What torch's own layers have of these stands in the table of the page on compilers.
 """
 
 import copy
@@ -12,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd import forward_ad
 
-from tests.torch.models import CLASSES, CORES, HIDDEN, WIDTH, Model, Unrolled, cell_of
+from tests.torch.models import CLASSES, CORES, WIDTH, Model, Unrolled, cell_of
 
 SEQ, BATCH = 5, 2
 
@@ -24,7 +23,6 @@ pytestmark = [
 ]
 classes = pytest.mark.parametrize("name", CLASSES)
 cores = pytest.mark.parametrize("core", ["unroll", "Recurrent"])
-layers = pytest.mark.parametrize("name", ["RNN", "LSTM", "GRU"])
 
 
 class Outputs(Model):
@@ -33,11 +31,6 @@ class Outputs(Model):
     def forward(self, x: Tensor, *args: Any, **options: Any) -> Any:
         """Run it over a sequence."""
         return super().forward(x, *args, **options)[0]
-
-
-def theirs(name: str) -> Outputs:
-    """Make a model around torch's layer."""
-    return Outputs(getattr(nn, name)(WIDTH, HIDDEN))
 
 
 def sequences(*, seq: int = SEQ) -> Tensor:
@@ -78,15 +71,6 @@ def test_ensemble(core: str, name: str) -> None:
     torch.testing.assert_close(outputs, torch.stack([module(x) for module in modules]))
 
 
-@layers
-def test_torch_has_no_ensemble(name: str) -> None:
-    """The layers of torch have no rule for vmap over their weights."""
-    modules = [theirs(name) for _ in range(3)]
-    weights, _ = torch.func.stack_module_state(modules)
-    with pytest.raises(RuntimeError, match="Batching rule not implemented"):
-        torch.func.vmap(called(modules[0], sequences()))(weights)
-
-
 @classes
 @cores
 def test_forward_mode(core: str, name: str) -> None:
@@ -105,13 +89,6 @@ def test_forward_mode(core: str, name: str) -> None:
             derivative.double(), quotient, rtol=tolerance, atol=tolerance / 10
         )
         torch.testing.assert_close(dual, derivative)
-
-
-def test_torch_has_no_forward_mode() -> None:
-    """Torch's LSTM has none on CPU in single precision, where oneDNN runs it."""
-    if torch.backends.mkldnn.is_available():
-        with pytest.raises(NotImplementedError, match="forward AD"):
-            torch.func.jvp(theirs("LSTM"), (sequences(),), (sequences(),))
 
 
 @classes
@@ -141,24 +118,3 @@ def test_second_derivatives_in_single_precision(name: str) -> None:
         found.append([grad.double() for grad in grads])
 
     torch.testing.assert_close(*found, rtol=1e-4, atol=1e-5)
-
-
-class Sequence(nn.Module):
-    """A model that is given a sequence alone."""
-
-    def __init__(self, core: Any) -> None:
-        """Keep it."""
-        super().__init__()
-        self.core = core
-
-    def forward(self, x: Tensor) -> Any:
-        """Run over it."""
-        return self.core(x)
-
-
-@pytest.mark.filterwarnings("ignore:The tensor attributes self.core:UserWarning")
-def test_torch_exports_one_number_of_steps() -> None:
-    """The layers of torch write the number of steps into the program."""
-    model, shapes = Sequence(nn.GRU(WIDTH, HIDDEN)), {"x": {0: torch.export.Dim("steps", max=64)}}
-    with pytest.raises(torch._dynamo.exc.UserError, match="specialized it to be a constant"):
-        torch.export.export(model, (sequences(),), dynamic_shapes=shapes, strict=False)

@@ -12,9 +12,8 @@ from torch._dynamo.utils import counters
 from torch.utils import _pytree as pytree
 
 import rnnkit
-from rnnkit import LSTMState
 from tests.compiles import trained
-from tests.torch.interop import CELLS, LAYERS, carried, layers, pair, sample
+from tests.torch.interop import CELLS, LAYERS, carried, pair, sample
 from tests.torch.models import CORES, HIDDEN, WIDTH, Model, layer_of
 from tests.torch.script_models import Parent
 from tests.torch.tools.tools import marks
@@ -43,11 +42,6 @@ class Counted:
         return sum(counters["graph_break"].values())
 
 
-def models(name: str, *, bare: bool = False) -> tuple[Any, Any]:
-    """Torch's module and ours, maybe each in a model."""
-    return pair(name, None if bare else Model)
-
-
 #: Dynamo always looks into a cell, and into a layer if it is told to.
 SETTINGS = [("LSTM", True, False), ("GRU", True, True), ("RNN", False, False)]
 SETTINGS += [("LSTMCell", False, False), ("GRUCell", False, True)]
@@ -62,7 +56,7 @@ def test_as_many_graphs(name: str, allow_rnn: bool, bare: bool) -> None:
     results: list[Any] = []
     whole = allow_rnn or name in CELLS
     with torch._dynamo.config.patch(allow_rnn=allow_rnn):
-        for module in models(name, bare=bare):
+        for module in pair(name, None if bare else Model):
             counted, begun = Counted(module), None
             results.append([counted.call(x) for x in inputs])
             # With torch's default a layer makes no graph; how often Dynamo then looks is no cost.
@@ -85,86 +79,10 @@ def test_as_many_graphs(name: str, allow_rnn: bool, bare: bool) -> None:
     torch.testing.assert_close(*map(pytree.tree_leaves, results))
 
 
-@pytest.mark.parametrize(("name", "with_state"), [("LSTM", True), ("GRU", False)])
-def test_no_compilation_after_the_first_calls(name: str, with_state: bool) -> None:
-    """With torch's default a new size makes Dynamo look no more often at our layer than at torch's.
-
-    Torch 2.13 gives a layer up for good by the second call, the first that shows an axis to vary.
-    A later torch compiles what is around it, and then tries our functions, not its own, up to
-    its limit.
-    """
-    looks, graphs = [], []
-    for module, kind in zip(models(name), (tuple, LSTMState._make), strict=True):
-        counted, frames = Counted(module), []
-        for batch in range(1, 12):
-            state = carried(name, batch, kind) if with_state else None
-            counted.call(sample(name, batch=batch), state)
-            frames.append(counters["frames"]["total"])
-        looks.append(frames[-1] - frames[1])
-        graphs.append(len(counted.graphs))
-
-    limit = torch._dynamo.config.recompile_limit if graphs[0] else 0
-    assert looks[1] <= looks[0] + limit
-
-
-class Lines(nn.Module):
-    """A model of a user's, with a submodule of theirs on each side of its layer."""
-
-    def __init__(self, core: nn.Module, *, nested: bool) -> None:
-        """Keep the parts."""
-        super().__init__()
-        self.core, self.nested = core, nested
-        self.before, self.after = Scaled(WIDTH), Scaled(HIDDEN)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Run the layer in a line of its own, or on what is computed in the same line."""
-        if self.nested:
-            return self.after(self.core(self.before(torch.sin(x)))[0]).cos()
-        x = self.before(torch.sin(x))
-        output, _ = self.core(x)
-        return self.after(output).cos()
-
-
-class Scaled(nn.Module):
-    """A submodule of a user's."""
-
-    def __init__(self, width: int) -> None:
-        """Make the weight."""
-        super().__init__()
-        self.weight = nn.Parameter(torch.ones(width))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Scale the features."""
-        return torch.tanh(x * self.weight)
-
-
-@pytest.mark.skipif(
-    torch.__version__ >= "2.15", reason="torch 2.15 goes on in a graph behind the layer"
-)
-@pytest.mark.parametrize(("name", "nested"), [("RNN", False), ("LSTM", True), ("GRU", False)])
-def test_what_is_compiled_without_the_switch(name: str, nested: bool) -> None:
-    """What stands before the line that reads the layer, and a user's submodules; no more."""
-    scaled = ["mul", "tanh"]
-    for core in pair(name):
-        counted = Counted(Lines(core, nested=nested))
-        counted.call(sample(name))
-        assert counted.graphs == [scaled if nested else ["sin", *scaled], scaled]
-
-
-@layers
-@pytest.mark.needs_torch("2.15", "an older one never looks into a layer's functions")
-def test_many_sizes_without_the_switch(name: str) -> None:
-    """Ten sizes hit no limit: of a function of ours that is compiled, none is compiled ten times."""
-    counted = Counted(Lines(pair(name)[1], nested=False))
-    with torch._dynamo.config.patch(fail_on_recompile_limit_hit=True):
-        for steps in range(5, 15):
-            counted.call(sample(name, steps))
-
-
 def test_a_whole_graph_is_refused_as_for_torch() -> None:
     """Without allow_rnn Dynamo refuses a full graph of a layer, be it torch's or ours."""
     for name in LAYERS:
-        for module in models(name):
+        for module in pair(name, Model):
             with pytest.raises(torch._dynamo.exc.Unsupported, match="RNN, GRU, or LSTM"):
                 Counted(module, fullgraph=True).call(sample(name))
 

@@ -160,7 +160,7 @@ class Session:
             with torch.no_grad():
                 output = self.call(copy, *given.args, **given.kwargs)
         finally:
-            for hook in hooks:
+            for hook in reversed(hooks):
                 hook.remove()
         self.returned = output
         named = named_leaves(output, stack=True)

@@ -4,174 +4,166 @@ A mark rests on which tensor is which. What correct programs do as well is not m
 starts two passes, windows that are not joined, candidates that are scored from one state.
 """
 
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections import deque
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 from torch import Tensor
 from torch.nn import RNNBase
 
+from rnnkit._diagnostics.module_calls import Call
 from rnnkit._diagnostics.outputs import tensors_of
-from rnnkit._diagnostics.recorder import (
-    Call,
-    Edge,
-    Origin,
-    Recorder,
-    edge,
-    nodes,
-    same_place,
-    storage,
-)
+
+#: Which output of an operation in an autograd graph.
+Edge = tuple[Any, int]
 
 
-class Judge:
-    """Knows all calls of a run, and what became of their states."""
+class Origin(NamedTuple):
+    """Where a state came from: h or c of a row of the trace, or elsewhere.
 
-    def __init__(self, recorder: Recorder, result: Any, error: BaseException | None) -> None:
-        """Find out which states were used in a run that returned a result, or raised an error."""
-        self.calls, self.error = recorder.calls, error
-        leaves = tensors_of(result)
-        given = [tensor for call in self.calls for tensor in call.state.values()]
-        read = [*leaves, *given, *(t for call in self.calls for t in tensors_of(call.input))]
-        # A cell computes its h from its c: that is not a use of c.
-        ends = {edge(t) for call in self.calls for t in call.returned.values()}
-        reached, places = set(nodes(map(edge, read), ends)), set(map(storage, read))
-        # Of each call, the members that nothing depends on; None where that is unknown.
-        self.unused: list[set[str] | None] = []
-        for call in self.calls:
-            unused = {
-                name: t
-                for name, t in call.returned.items()
-                if (t.grad_fn is None or edge(t) not in reached)
-                and storage(t) not in places
-                and id(t) not in recorder.learned
-            }
-            if error is not None or all(t.grad_fn is None for t in unused.values()):
-                self.unused.append(set() if len(unused) < len(call.returned) else None)
-            else:
-                self.unused.append(set(unused))
-        # From the result to the next call of a module, which may mind where windows are joined.
-        ends |= {edge(call.output) for call in self.calls if isinstance(call.output, Tensor)}
-        self._joins = list(_joins(map(edge, leaves), ends))
+    ``how`` is empty if it is the same, else "a slice of" or "computed from"; ``start`` is a slice's
+    first index among the layers and directions.
+    """
 
-    def is_used(self, call: Call) -> bool | None:
-        """Return whether something depends on some part of the state that a call returned."""
-        unused = self.unused[call.number]
-        return None if unused is None else len(unused) < len(call.returned)
+    row: int | None = None
+    member: str = ""
+    how: str = ""
+    start: int | None = None
 
-    def marks(self, call: Call) -> list[str]:
-        """Return what looks like a mistake in a call."""
-        graphs = dict.fromkeys(call.attached, "an earlier run") | {
-            m: f"row {call.origins[m].row}, which backward has freed" for m in call.freed
+    def __str__(self) -> str:
+        """Write it for the table."""
+        if self.row is None:
+            return "from elsewhere"
+        return f"{self.how} {self.member} of row {self.row}".strip()
+
+
+@dataclass(eq=False)
+class TracedCall(Call):
+    """A call, and what is known of its state when it runs.
+
+    ``attached`` and ``freed`` are the members on the graph of an earlier run, and on one that
+    backward has freed. A call ``is_fresh`` if it starts from zeros, given or not, and ``loses_c``
+    if something depends on the h that it returned, and nothing on the c.
+    """
+
+    origins: dict[str, Origin] = field(default_factory=dict)
+    attached: list[str] = field(default_factory=list)
+    freed: list[str] = field(default_factory=list)
+    is_fresh: bool = False
+    loses_c: bool = False
+    error: BaseException | None = None
+
+
+def judged(
+    calls: Sequence[TracedCall],
+    learned: Collection[int],
+    result: Any,
+    error: BaseException | None,
+) -> Iterator[tuple[bool | None, list[str]]]:
+    """Yield of each call whether its state was used, None if unknown, and what looks wrong in it.
+
+    ``learned`` are the ids of the states that backward went through.
+    """
+    results = tensors_of(result)
+    given = [x for call in calls for x in (*call.state.values(), *tensors_of(call.input))]
+    # A cell computes its h from its c: that is not a use of c.
+    ends = {edge(t) for call in calls for t in call.returned.values()}
+    reached = set(nodes(map(edge, [*results, *given]), ends))
+    places = {*map(storage, [*results, *given]), *learned}
+    ends |= {edge(call.output) for call in calls if isinstance(call.output, Tensor)}
+    slices = {(one.row, one.member, one.start) for call in calls for one in call.origins.values()}
+    used: list[bool | None] = []
+    for call in calls:
+        idle = {
+            member: t
+            for member, t in call.returned.items()
+            if edge(t) not in reached and not {storage(t), id(t)} & places
         }
-        marks = [
-            *self._after_the_last(call),
-            *(f"its {m} belongs to the graph of {one}: detach it" for m, one in graphs.items()),
-        ]
+        is_known = error is None and any(t.grad_fn is not None for t in idle.values())
+        used.append(len(idle) < len(call.returned) or (False if is_known else None))
+        call.loses_c = is_known and idle.keys() == {"c"}
+
+    def are_joined(last: Call, call: Call) -> bool:
+        """Return whether a result as long as the sequence of two windows has their outputs."""
+        steps = call.input._base.shape[_axis(call)]  # noqa: SLF001
+        # Not by way of another call, which may mind where windows are joined.
+        found = set(nodes([edge(leaf) for leaf in results if steps in leaf.shape], ends))
+        return all(isinstance(c.output, Tensor) and edge(c.output) in found for c in (last, call))
+
+    for call in calls:
+        marks, state = [], call.state
+        family = [c for c in calls if c.module is call.module]
+        origins = [one for c in family for one in c.origins.values()]
+        last = next((c for c in reversed(family) if c.number < call.number), None)
+        if last is not None:
+            row, is_unused = f"row {last.number}", used[last.number] is False
+            fresh = f"starts from zeros, and the state of {row} is unused"
+            # Two sequences may begin alike, and candidates from the state of another module.
+            own = {m for m in state if any((o.row, o.member) == (last.number, m) for o in origins)}
+            same = [
+                m
+                for m in state
+                if same_place(state[m], last.state.get(m))
+                and call.origins[m].row is None
+                and m not in own
+            ]
+            advanced = f"the same {'state' if same == [*state] else ''.join(same[:1])}"
+            if call.is_step and last.is_step:
+                # A layer may run over samples, one after the other.
+                is_part = _are_parts(last, call)
+                is_loop = call.is_cell or call.sizes.get("batch", 1) > 1 or _goes_on(last, call)
+                is_loop = is_loop or not (is_part or any(not c.is_step for c in family))
+                if same:
+                    marks.append(f"{advanced} as in {row}: it is never advanced")
+                elif call.is_fresh and last.is_fresh and is_loop and is_unused:
+                    marks.append(fresh)
+                elif call.is_fresh and last.is_fresh and is_part and call.is_cell and last.loses_c:
+                    # A cell's h is its output, too, so that c has to tell.
+                    marks.append(f"starts from zeros, and c of {row} is unused")
+            elif is_unused and _goes_on(last, call) and are_joined(last, call):
+                onward = f"its input goes on where that of {row} ended, but it"
+                if call.is_fresh:
+                    marks.append(f"{onward} {fresh}")
+                elif same == [*state]:
+                    marks.append(f"{onward} starts from {advanced}: it is never advanced")
+        graphs = dict.fromkeys(call.attached, "an earlier run")
+        graphs |= {m: f"row {call.origins[m].row}, which backward has freed" for m in call.freed}
+        marks += [f"its {m} belongs to the graph of {one}: detach it" for m, one in graphs.items()]
         taken = {m: one for m, one in call.origins.items() if one.how != "computed from"}
-        rows = {m: self.calls[one.row] for m, one in taken.items() if one.row is not None}
-        if len(rows) == 2 and rows["h"].module is not rows["c"].module:
+        rows = {m: calls[one.row] for m, one in taken.items() if one.row is not None}
+        if len({source.module for source in rows.values()}) == 2:
             h, c = (f"{rows[m].name}, row {rows[m].number}" for m in "hc")
             marks.append(f"its h is of {h}, its c of {c}")
         for member, source in rows.items():
             origin, row = taken[member], f"row {source.number}"
             # Of a GRU there is nothing else to start a c from.
-            if origin.member != member and len(call.state) > 1 and "c" in source.returned:
+            if origin.member != member and len(state) > 1 and "c" in source.returned:
                 marks.append(f"its {member} is {origin.member} of {row}")
-            marks += self._other_part(call, source, origin, member)
-            if not same_place(source.output, call.input):
-                continue
-            if not call.is_step:
-                marks.append(
-                    f"reads the output of {row} from its end state: step 0 has seen it all"
-                )
-            elif self._takes_no_state_of_its_own(call):
-                name = f"{source.name}, {row}"
-                marks.append(f"its {member} is {origin.member} of {name}, as its input is")
-        if self.error is not None and call.error is self.error:
-            marks.append(f"it raised {type(self.error).__name__}")
-        return list(dict.fromkeys(marks))
-
-    def _after_the_last(self, call: Call) -> Iterator[str]:
-        """Mark a call that does not go on from the one before of the same module."""
-        before = [c for c in self.calls[: call.number] if c.module is call.module]
-        if not before:
-            return
-        last = before[-1]
-        row, unused = f"row {last.number}", self.unused[last.number]
-        # Two sequences may begin alike, and candidates and horizons from another module's state.
-        later = [one for c in self.calls for one in c.origins.values() if c.module is call.module]
-        same = [
-            m
-            for m in call.state
-            if same_place(call.state[m], last.state.get(m))
-            and call.origins[m].row is None
-            and not any((one.row, one.member) == (last.number, m) for one in later)
-        ]
-        if call.is_step and last.is_step:
-            if same:
-                member = "state" if same == list(call.state) else same[0]
-                yield f"the same {member} as in {row}: it is never advanced"
-            elif call.is_fresh and last.is_fresh and not self._are_samples(last, call):
-                if self.is_used(last) is False:
-                    yield f"starts from zeros, and the state of {row} is unused"
-                elif unused == {"c"} and call.is_cell and _are_steps(last, call):
-                    # A cell's h is its output, too, so that c has to tell.
-                    yield f"starts from zeros, and c of {row} is unused"
-        elif self.is_used(last) is False and self._is_next_window(last, call):
-            onward = f"its input goes on where that of {row} ended"
-            if call.is_fresh:
-                yield f"{onward}, but it starts from zeros, and the state of {row} is unused"
-            elif same == list(call.state):
-                yield f"{onward}, but it starts from the same state: it is never advanced"
-
-    def _are_samples(self, last: Call, call: Call) -> bool:
-        """Return whether a layer runs over one sample after the other, two with one step."""
-        if call.is_cell or call.sizes.get("batch", 1) > 1:
-            return False
-        is_part = _whole(last, call) is not None and not _goes_on(last, call)
-        return is_part or any(c.module is call.module and not c.is_step for c in self.calls)
-
-    def _is_next_window(self, last: Call, call: Call) -> bool:
-        """Return whether two calls run over parts of one sequence, and their outputs are joined."""
-        outputs = [one.output for one in (last, call) if isinstance(one.output, Tensor)]
-        whole, ends = _whole(last, call), set(map(edge, outputs))
-        return (
-            whole is not None
-            and _goes_on(last, call)
-            and any(
-                size == whole.shape[_axis(call)] and edges > ends for size, edges in self._joins
-            )
-        )
-
-    def _takes_no_state_of_its_own(self, call: Call) -> bool:
-        """Return whether a module in a loop always starts from states of other modules.
-
-        The first step of a decoder reads its encoder's state, too, and starts from it.
-        """
-        calls = [c for c in self.calls if c.module is call.module]
-        own = {c.number for c in calls}
-        origins = [one for c in calls for one in c.origins.values() if one.how != "computed from"]
-        return len(calls) > 2 and not any(origin.row in own for origin in origins)
-
-    def _other_part(self, call: Call, source: Call, origin: Origin, member: str) -> Iterator[str]:
-        """Mark a slice of a state that is not of the last layer, or is its backward direction."""
-        layer = source.module
-        if origin.start is None or not isinstance(layer, RNNBase):
-            return
-        if getattr(call.module, "num_layers", 1) > 1 or getattr(
-            call.module, "bidirectional", False
-        ):
-            return  # several layers may correctly begin with the first: state[::2]
-        directions = 2 if layer.bidirectional else 1
-        wanted = (layer.num_layers - 1) * directions
-        taken = {(o.row, o.member, o.start) for c in self.calls for o in c.origins.values()}
-        if origin.start == wanted or (origin.row, origin.member, wanted) in taken:
-            return
-        number, direction = divmod(origin.start, directions)
-        where = f"layer {number}"
-        if layer.bidirectional:
-            where = f"the {'backward' if direction else 'forward'} direction of {where}"
-        yield f"its {member} begins with {where} of row {origin.row}"
+            layer, taker = source.module, call.module
+            # Several layers may correctly begin with the first: state[::2].
+            several = getattr(taker, "num_layers", 1) > 1 or getattr(taker, "bidirectional", False)
+            if origin.start is not None and isinstance(layer, RNNBase) and not several:
+                directions = 2 if layer.bidirectional else 1
+                wanted = (layer.num_layers - 1) * directions
+                where = f"layer {origin.start // directions}"
+                if layer.bidirectional:
+                    way = "backward" if origin.start % 2 else "forward"
+                    where = f"the {way} direction of {where}"
+                if origin.start != wanted and (*origin[:2], wanted) not in slices:
+                    marks.append(f"its {member} begins with {where} of {row}")
+            if same_place(source.output, call.input) and not call.is_step:
+                text = "from its end state: step 0 has seen it all"
+                marks.append(f"reads the output of {row} {text}")
+            elif same_place(source.output, call.input) and len(family) > 2:
+                # The first step of a decoder reads its encoder's state, too, and starts from it.
+                steady = {one.row for one in origins if one.how != "computed from"}
+                if steady.isdisjoint(c.number for c in family):
+                    name = f"{source.name}, {row}"
+                    marks.append(f"its {member} is {origin.member} of {name}, as its input is")
+        if error is not None and call.error is error:
+            marks.append(f"it raised {type(error).__name__}")
+        yield used[call.number], list(dict.fromkeys(marks))
 
 
 def _axis(call: Call) -> int:
@@ -179,12 +171,10 @@ def _axis(call: Call) -> int:
     return 1 if call.module.batch_first and call.input.dim() == 3 else 0
 
 
-def _whole(last: Call, call: Call) -> Tensor | None:
-    """Return the tensor that the inputs of two calls are parts of; None if there is none."""
-    if not isinstance(last.input, Tensor) or not isinstance(call.input, Tensor):
-        return None
-    whole = call.input._base  # noqa: SLF001
-    return whole if whole is last.input._base else None  # noqa: SLF001
+def _are_parts(last: Call, call: Call) -> bool:
+    """Return whether the inputs of two calls are parts of one tensor."""
+    wholes = [getattr(one.input, "_base", None) for one in (last, call)]
+    return wholes[0] is not None and wholes[0] is wholes[1]
 
 
 def _goes_on(last: Call, call: Call) -> bool:
@@ -193,25 +183,41 @@ def _goes_on(last: Call, call: Call) -> bool:
     Not if they are parts of one that has a further axis: these may be samples in their own right,
     as the sentences of a document are.
     """
-    whole, one, other = _whole(last, call), last.input, call.input
-    if whole is None or call.is_cell or not whole.dim() == one.dim() == other.dim():
+    one, other = last.input, call.input
+    if call.is_cell or not _are_parts(last, call) or one._base.dim() != one.dim():  # noqa: SLF001
         return False
-    axis, sizes, others = _axis(call), [*one.shape], [*other.shape]
-    end = one.storage_offset() + sizes.pop(axis) * one.stride(axis)
-    others.pop(axis)
-    same = one.stride() == other.stride() and sizes == others
-    return bool(same and other.storage_offset() == end)
+    end = one.storage_offset() + one.shape[_axis(last)] * one.stride(_axis(last))
+    return bool(one.stride() == other.stride() and other.storage_offset() == end)
 
 
-def _are_steps(last: Call, call: Call) -> bool:
-    """Return whether the inputs of two calls are parts of a tensor that has one axis more."""
-    whole = _whole(last, call)
-    return whole is not None and whole.dim() == call.input.dim() + 1
+def edge(tensor: Tensor) -> Edge:
+    """Return the output of an operation that a tensor is."""
+    return tensor.grad_fn, tensor.output_nr
 
 
-def _joins(leaves: Iterable[Edge], ends: set[Edge]) -> Iterator[tuple[int, set[Edge]]]:
-    """Yield what each concatenation was computed from, and its size on the axis that it joins."""
-    for one in nodes(leaves, ends):
-        if type(one[0]).__name__.startswith("CatBackward"):
-            shape = one[0]._input_metadata[0].shape  # noqa: SLF001
-            yield shape[one[0]._saved_dim % len(shape)], set(nodes([one], ends))  # noqa: SLF001
+def nodes(start: Iterable[Edge], ends: Collection[Edge] = frozenset()) -> Iterator[Edge]:
+    """Yield what some edges were computed from, near ones first, down to some ends."""
+    waiting = deque(one for one in start if one[0] is not None)
+    seen = set(waiting)
+    while waiting:
+        yield (one := waiting.popleft())
+        if one not in ends:
+            new = [e for e in one[0].next_functions if e[0] is not None and e not in seen]
+            seen.update(new)
+            waiting += new
+
+
+def storage(tensor: Tensor) -> int:
+    """Return a number for the memory of a tensor."""
+    return tensor.untyped_storage().data_ptr() or id(tensor)
+
+
+def same_place(one: Any, other: Any) -> bool:
+    """Return whether two objects are tensors of the same numbers in the same memory."""
+    return (
+        isinstance(one, Tensor)
+        and isinstance(other, Tensor)
+        and storage(one) == storage(other)
+        and one.storage_offset() == other.storage_offset()
+        and one.shape == other.shape
+    )

@@ -1,17 +1,13 @@
-"""A call of a recurrent module: what it is given and what it gives, read in one way for everyone.
-
-There are two ways to hear of a call: hooks on the modules of a copy, which no other thread runs,
-and one hook on the calls of all modules, where a function calls modules that nobody has copied.
-"""
+"""A call of a recurrent module: how it is watched and changed, what it is given and returns."""
 
 import itertools
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import RNNBase, RNNCellBase
-from torch.nn.modules import module as modules
 from torch.nn.utils.rnn import PackedSequence
 
 from rnnkit._diagnostics.isolation import Watch
@@ -22,6 +18,39 @@ Change = Callable[[Tensor], Tensor]
 
 #: Layers and cells.
 KINDS = (RNNBase, RNNCellBase)
+
+
+@dataclass(eq=False)
+class Call:
+    """A call of a layer or cell; its states are h, and c if there is one, by name."""
+
+    number: int
+    name: str
+    module: Any
+    input: Any
+    state: dict[str, Tensor]
+    output: Any = None  # h of a cell
+    returned: dict[str, Tensor] = field(default_factory=dict)
+
+    @property
+    def label(self) -> str:
+        """What a message calls the module: the model itself has no name."""
+        return self.name or "the model"
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """The sizes of the input, as the module reads its axes."""
+        return sizes_of(self.module, self.input)
+
+    @property
+    def is_cell(self) -> bool:
+        """Whether the module is a cell."""
+        return isinstance(self.module, RNNCellBase)
+
+    @property
+    def is_step(self) -> bool:
+        """Whether the call is one step of a loop."""
+        return self.is_cell or self.sizes.get("seq") == 1
 
 
 def has_recurrence(model: torch.nn.Module) -> bool:
@@ -44,57 +73,33 @@ def _leave(*_: Any) -> None:
 
 
 class Forward:
-    """A hook around a module's ``forward``, which some call without the module.
-
-    It stands on the instance, so that others of the class do not notice.
-    """
+    """A hook around the ``forward`` of one instance, which some call without the module."""
 
     def __init__(self, module: Any, before: Callable[..., Any], after: Callable[..., Any]) -> None:
         """Take what is called before, with the arguments, and after, with the result."""
-        self._module, self._forward, self._active = module, module.forward, True
-        self._before, self._after = before, after
-        self._own = module.__dict__.get("forward")
-        module.__dict__["forward"] = self
+        self._held, self._own, run = vars(module), vars(module).get("forward"), module.forward
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Run the module, with other arguments or another result where a hook returns some."""
-        if not self._active:
-            return self._forward(*args, **kwargs)
-        args, kwargs = self._before(args, kwargs) or (args, kwargs)
-        result = self._forward(*args, **kwargs)
-        other = self._after(result)
-        return result if other is None else other
+        def forward(*args: Any, **kwargs: Any) -> Any:
+            args, kwargs = before(args, kwargs) or (args, kwargs)
+            result = run(*args, **kwargs)
+            other = after(result)
+            return result if other is None else other
+
+        self._held["forward"] = forward
 
     def remove(self) -> None:
-        """Stop; restore what was there, unless another hook stands around this one."""
-        self._active, held = False, self._module.__dict__
-        if held.get("forward") is self:
-            del held["forward"]
-            held |= {} if self._own is None else {"forward": self._own}
-
-
-class EveryCall:
-    """A hook on the calls of all modules, in all threads."""
-
-    def __init__(self, hook: Callable[..., Any], *, errors: bool = False) -> None:
-        """Take what is called after each call, or after each that raises, too."""
-        self._handle = modules.register_module_forward_hook(
-            hook, with_kwargs=True, always_call=errors
-        )
-
-    def remove(self) -> None:
-        """Stop; torch would leave a mark, by which it calls all modules the slow way."""
-        self._handle.remove()
-        modules._global_forward_hooks_with_kwargs.pop(self._handle.id, None)  # noqa: SLF001
+        """Restore what was there; hooks around one module are removed from the outside in."""
+        del self._held["forward"]
+        self._held |= {} if self._own is None else {"forward": self._own}
 
 
 def each_call(
     name: str, before: Callable[..., Any] = _leave, after: Callable[..., Any] = _leave
 ) -> Watch:
-    """Return what hooks the calls of one module, by its qualified name.
+    """Return what hooks the calls of one module, which are counted from 0.
 
-    ``before`` takes the number of the call and its arguments, by position and by name, ``after``
-    the number and what is returned.
+    ``before`` takes the number and the arguments, by position and by name, ``after`` the number and
+    what is returned.
     """
 
     def watch(model: torch.nn.Module) -> list[Any]:
@@ -130,9 +135,8 @@ def from_state(
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """Return the arguments of the same call from another state."""
     named = named_arguments(args, kwargs)
-    return (named["input"], state, *args[2:]), {
-        name: value for name, value in named.items() if name not in {"input", "hx"}
-    }
+    rest = {name: value for name, value in named.items() if name not in {"input", "hx"}}
+    return (named["input"], state, *args[2:]), rest
 
 
 def sizes_of(module: torch.nn.Module, input: Any) -> dict[str, int]:
@@ -150,36 +154,30 @@ def sizes_of(module: torch.nn.Module, input: Any) -> dict[str, int]:
 
 
 def members_of(state: Any) -> dict[str, Tensor]:
-    """Return which of h and c are given; a subclass of somebody's may take lengths there."""
-    parts = state if isinstance(state, tuple | list) and len(state) == 2 else leaves(state)
-    named = dict(zip(("h", "c"), parts, strict=False))
-    return {
-        name: part
-        for name, part in named.items()
-        if isinstance(part, Tensor) and part.is_floating_point()
-    }
+    """Return h and c, as far as they are given; a user's subclass may take lengths there."""
+    named = zip("hc", leaves(state), strict=False)
+    return {k: x for k, x in named if isinstance(x, Tensor) and x.is_floating_point()}
 
 
 def split_result(module: torch.nn.Module, result: Any) -> tuple[Any, tuple[Tensor, ...]]:
     """Return the output and the state's tensors; no state where a subclass returns none."""
-    output, state = None, result
+    output, state, rank = None, result, 1
     if isinstance(module, RNNBase):
         if not (isinstance(result, tuple) and len(result) == 2):
             return result, ()
-        output, state = result
-    pair = isinstance(state, tuple | list) and len(state) == 2
-    members = tuple(state) if pair else (state,)
-    tensors = tuple(part for part in members if isinstance(part, Tensor))
-    rank = 2 if isinstance(module, RNNBase) else 1
-    whole = len(tensors) == len(members) and all(tensor.dim() >= rank for tensor in tensors)
-    return output, tensors if whole else ()
+        (output, state), rank = result, 2
+    members = tuple(state) if isinstance(state, tuple | list) else (state,)
+    whole = all(isinstance(part, Tensor) and part.dim() >= rank for part in members)
+    return output, members if whole and len(members) <= 2 else ()
 
 
 def mapped(
     result: Any, *, output: Change | None = None, h: Change | None = None, c: Change | None = None
 ) -> Any:
     """Return what a layer returned, with other numbers in its output, in h or in c."""
-    parts: list[Any] = [result] if isinstance(result, Tensor) else list(result)
+    if isinstance(result, Tensor):
+        return result if output is None else output(result)
+    parts = list(result)
     if output is not None:
         packed = isinstance(parts[0], PackedSequence)
         parts[0] = parts[0]._replace(data=output(parts[0].data)) if packed else output(parts[0])
@@ -189,11 +187,11 @@ def mapped(
         changed = [member if change is None else change(member) for member, change in pairs]
         kind = type(state) if hasattr(state, "_fields") else lambda *pair: pair
         parts[1] = changed[0] if isinstance(state, Tensor) else kind(*changed)
-    return parts[0] if isinstance(result, Tensor) else tuple(parts)
+    return tuple(parts)
 
 
 def is_backward(output: Tensor) -> Tensor:
-    """Say which features of a bidirectional layer's output are of its backward direction."""
+    """Return which features of a bidirectional layer's output are of its backward direction."""
     return torch.arange(output.shape[-1], device=output.device) >= output.shape[-1] // 2
 
 

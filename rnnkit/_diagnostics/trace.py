@@ -1,17 +1,41 @@
 """``trace``: which state went where, call by call."""
 
-from collections.abc import Callable
+import sys
+import threading
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import islice
 from typing import Any
 
 import torch
+from torch import Tensor
+from torch.nn.modules import module as modules
 
 from rnnkit._base.errors import ArgumentError
 from rnnkit._base.message import refusal
 from rnnkit._base.model import check_model
-from rnnkit._diagnostics.isolation import Given, private, session
-from rnnkit._diagnostics.marks import Judge
-from rnnkit._diagnostics.recorder import Origin, Recorder
+from rnnkit._diagnostics.isolation import Given, eagerly, private, session
+from rnnkit._diagnostics.marks import (
+    Edge,
+    Origin,
+    TracedCall,
+    edge,
+    judged,
+    nodes,
+    same_place,
+    storage,
+)
+from rnnkit._diagnostics.module_calls import (
+    KINDS,
+    members_of,
+    named_arguments,
+    rows_axis,
+    split_result,
+)
+
+#: So many nodes next to a tensor are asked whether backward has freed them.
+NEAR = 64
 
 
 @dataclass
@@ -120,7 +144,7 @@ def trace(
             check_model("trace", model)
         given, attached = private(Given(inputs, {}))
         names = names if isinstance(names, torch.nn.Module) else None
-        return _traced(Recorder(names, attached), run, given.args)
+        return Recorder(names, attached).traced(run, given.args)
     if model is not None:
         message = "model= names the modules that a function calls, and a module was given"
         fix = ("fix", "rnnkit.trace(model, ...), without model=")
@@ -129,49 +153,149 @@ def trace(
         copy, held = opened.pristine.copy()
         given, attached = private(Given(inputs, {}))
         with opened.watched():
-            return _traced(Recorder(copy, [*held, *attached]), copy, given.args)
+            return Recorder(copy, [*held, *attached]).traced(copy, given.args)
 
 
 trace.__module__ = "rnnkit"
 
 
-def _traced(recorder: Recorder, run: Callable[..., Any], inputs: tuple[Any, ...]) -> Trace:
-    """Run, and make the rows; of a run that fails they are left on what it raises."""
-    try:
-        result = recorder.run(run, inputs)
-    except BaseException as error:
-        found = _judged(recorder, None, error)
-        vars(error)["trace"] = found
-        error.add_note(f"rnnkit.trace: {len(found.rows)} rows until then, in this error's .trace")
-        raise
-    return _judged(recorder, result)
+class Recorder:
+    """Writes down the calls of recurrent modules in one thread while a model or function runs.
 
+    The tensors of calls are kept alive, so that no other tensor gets their memory or id.
+    """
 
-def _judged(recorder: Recorder, result: Any, error: BaseException | None = None) -> Trace:
-    """Make the rows, once it is known what became of each state."""
-    judge = Judge(recorder, result, error)
-    return Trace(
-        [
-            Row(
-                number=call.number,
-                module=call.name,
-                kind=type(call.module).__name__,
-                spec=call.spec,
-                state=_describe([*call.origins.values()]),
-                used=judge.is_used(call),
-                marks=judge.marks(call),
-            )
-            for call in recorder.calls
-        ]
-    )
+    def __init__(self, model: torch.nn.Module | None, attached: Iterable[Tensor] = ()) -> None:
+        """Take a model for the names, and copies of tensors whose originals had a graph."""
+        modules = () if model is None else model.named_modules()
+        self._names = {id(module): name for name, module in modules}
+        self._attached = set(map(storage, attached))
+        self._calls: list[TracedCall] = []
+        self._learned: set[int] = set()  # the returned tensors that backward has gone through
+        self._known: dict[int, tuple[Tensor, Origin, int | None]] = {}
+        self._made: dict[Edge, Origin] = {}
+        with torch.enable_grad():
+            # What has a smaller number was made before.
+            new = torch.ones((), requires_grad=True, device="cpu").clone()
+        self._first = _age(new) or 0
+
+    def traced(self, run: Callable[..., Any], inputs: tuple[Any, ...]) -> Trace:
+        """Run with gradients, and make the rows; of a run that fails they are left on the error."""
+        thread = threading.get_ident()
+
+        def hook(module: torch.nn.Module, args: Any, first: Any, *rest: Any) -> None:
+            if isinstance(module, KINDS) and threading.get_ident() == thread:
+                # Of a call that raised, torch passes no arguments by name.
+                self._write_down(module, args, *((first, *rest) if rest else ({}, first)))
+
+        handle = modules.register_module_forward_hook(hook, with_kwargs=True, always_call=True)
+        try:
+            with torch.enable_grad(), eagerly():
+                result = run(*inputs)
+        except BaseException as error:
+            found = vars(error)["trace"] = self._rows(None, error)
+            text = f"rnnkit.trace: {len(found.rows)} rows until then, in this error's .trace"
+            error.add_note(text)
+            raise
+        finally:
+            handle.remove()
+            # torch would leave a mark, by which it calls all modules the slow way.
+            modules._global_forward_hooks_with_kwargs.pop(handle.id, None)  # noqa: SLF001
+        return self._rows(result)
+
+    def _rows(self, result: Any, error: BaseException | None = None) -> Trace:
+        """Make the rows, once it is known what became of each state."""
+        told, rows = judged(self._calls, self._learned, result, error), []
+        for call, (used, marks) in zip(self._calls, told, strict=True):
+            sizes = " ".join(f"{axis}={size}" for axis, size in call.sizes.items()) or "?"
+            packed = "" if isinstance(call.input, Tensor) or sizes == "?" else "packed "
+            state, kind = _describe([*call.origins.values()]), type(call.module).__name__
+            rows.append(Row(call.number, call.name, kind, packed + sizes, state, used, marks))
+        return Trace(rows)
+
+    def _write_down(self, module: torch.nn.Module, args: Any, kwargs: Any, result: Any) -> None:
+        named, number = named_arguments(args, kwargs), len(self._calls)
+        state = members_of(named.get("hx"))
+        origins = {member: self._origin(tensor) for member, tensor in state.items()}
+        own = {member for member, origin in origins.items() if origin.row is not None}
+        name = self._names.setdefault(id(module), f"{type(module).__name__}-{len(self._names)}")
+        call = TracedCall(number, name, module, named.get("input"), state, origins=origins)
+        call.output, returned = split_result(module, result)
+        call.returned = dict(zip("hc", returned, strict=False))
+        call.output = call.returned.get("h") if call.is_cell else call.output
+        call.is_fresh = not own and all(map(_are_zeros, state.values()))
+        call.error = sys.exc_info()[1] if result is None else None
+        if torch.is_grad_enabled():
+            call.attached = [m for m in state if m not in own and self._is_attached(state[m])]
+            # It is told now: at the end backward may have gone through all of it.
+            call.freed = [m for m in own if _is_freed(state[m])]
+        for member, tensor in call.returned.items():
+            axis = None if call.is_cell else rows_axis(module, tensor)
+            origin = self._made[edge(tensor)] = Origin(number, member)
+            self._known[storage(tensor)] = tensor, origin, axis
+            if tensor.requires_grad:
+                # The hook outlives the run, and must not hold the recorder, nor return anything.
+                tensor.register_hook(partial(_note, self._learned, id(tensor)))  # type: ignore[no-untyped-call]
+        self._calls.append(call)
+
+    def _origin(self, tensor: Tensor) -> Origin:
+        """Return where a tensor came from: what it is, shares memory with, or was computed from."""
+        if (place := storage(tensor)) in self._known:
+            known, origin, axis = self._known[place]
+            if same_place(known, tensor):
+                return origin
+            start = int(tensor.storage_offset()) - int(known.storage_offset())
+            if axis is not None:
+                start = start // (known.stride(axis) or 1) % known.shape[axis]
+            return origin._replace(how="a slice of", start=None if axis is None else start)
+        # What a call returned ends the search: its c is computed from what its h is, too.
+        near = nodes([edge(tensor)], self._made.keys())
+        origins = [self._made[one] for one in near if one in self._made]
+        last = max(origins, key=lambda origin: origin.row or 0, default=Origin())
+        return last._replace(how="computed from") if origins else last
+
+    def _is_attached(self, tensor: Tensor) -> bool:
+        """Return whether a tensor was there before the run, on the graph of an earlier one."""
+        age = _age(tensor if tensor._base is None else tensor._base)  # noqa: SLF001
+        return (age is not None and age < self._first) or storage(tensor) in self._attached
 
 
 def _describe(origins: list[Origin]) -> str:
+    """Write where a state came from."""
     if not origins:
         return "zeros"
-    texts = [str(origin) for origin in origins]
     rows = {origin.row for origin in origins}
     whole = all(origin.row is not None and not origin.how for origin in origins)
     if len(rows) == 1 and whole and [o.member for o in origins] in (["h"], ["h", "c"]):
         return f"row {origins[0].row}"
-    return texts[0] if len(set(texts)) == 1 else ", ".join(texts)
+    return ", ".join(dict.fromkeys(map(str, origins)))
+
+
+def _note(learned: set[int], key: int, _: Tensor) -> None:
+    """Note that backward has gone through a tensor."""
+    learned.add(key)
+
+
+def _age(tensor: Tensor) -> int | None:
+    """Return when a tensor was computed, as a number that grows within a thread."""
+    node: Any = tensor.grad_fn
+    return None if node is None else int(node._sequence_nr())  # noqa: SLF001
+
+
+def _is_freed(tensor: Tensor) -> bool:
+    """Return whether backward has gone through the graph of a tensor, and freed what it kept."""
+    for node, _ in islice(nodes([edge(tensor)]), NEAR):
+        for name in dir(node):
+            if name.startswith("_saved_") or name == "saved_tensors":
+                try:
+                    getattr(node, name)
+                except RuntimeError as error:
+                    # There are other reasons: what was saved was written in place.
+                    if "second time" in str(error):
+                        return True
+    return False
+
+
+def _are_zeros(tensor: Tensor) -> bool:
+    """Return whether a tensor holds only zeros, and is not a weight that is learned."""
+    return not tensor.requires_grad and not tensor.is_meta and not bool(tensor.any())

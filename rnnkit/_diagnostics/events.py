@@ -1,9 +1,8 @@
-"""What goes into a model's modules and functions and comes out of them, in the order of time."""
+"""What happens in a run: what modules and functions are given and return, what is kept or drawn."""
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,14 +15,11 @@ from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
 
 from rnnkit._base.callers import calling_frame, user_frame
+from rnnkit._diagnostics.chance import Source, equal, sources
 from rnnkit._diagnostics.isolation import Given, Session, Watch
-from rnnkit._diagnostics.module_calls import (
-    hooked,
-    is_recurrent,
-    named_arguments,
-    sizes_of,
-)
+from rnnkit._diagnostics.module_calls import hooked, is_recurrent, named_arguments, sizes_of
 from rnnkit._diagnostics.outputs import leaves, tensors_of
+from rnnkit._diagnostics.widened import TORCHS
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,7 +65,7 @@ def record(session: Session, inputs: Given) -> list[Event]:
 
 
 def record_steps(session: Session, inputs: Given, numbers: Collection[int]) -> "Steps":
-    """Run the model and write down what functions give before some events, after the ones before.
+    """Run the model and write down what functions return before some events.
 
     The last of these numbers is what it is about; beyond the last event it is the output of the
     model.
@@ -85,17 +81,14 @@ def record_steps(session: Session, inputs: Given, numbers: Collection[int]) -> "
 def watching(note: Callable[[Event], Any]) -> Watch:
     """Return what notes every call of a model's modules."""
 
-    def before(name: str, module: torch.nn.Module, args: Any, kwargs: Any) -> None:
-        note(_event("input", name, module, (args, kwargs)))
-
-    def after(name: str, module: torch.nn.Module, output: Any) -> None:
-        note(_event("output", name, module, output))
+    def noted(kind: Literal["input", "output"], name: str, module: Any) -> Callable[..., Any]:
+        return lambda *tree: note(_event(kind, name, module, tree if kind == "input" else tree[0]))
 
     return lambda model: [
         handle
         for name, module in model.named_modules()
         if (name or is_recurrent(module)) and not isinstance(module, torch.jit.ScriptModule)
-        for handle in hooked(module, partial(before, name, module), partial(after, name, module))
+        for handle in hooked(module, noted("input", name, module), noted("output", name, module))
     ]
 
 
@@ -136,9 +129,7 @@ class Steps(TorchFunctionMode):
 
     def known(self, tree: Any) -> set[int]:
         """Return which tensors are in a tree."""
-        parts = pytree.tree_leaves(tree)
-        parts = [part.data if isinstance(part, PackedSequence) else part for part in parts]
-        tensors = [part for part in parts if isinstance(part, Tensor)]
+        tensors = [part for part in pytree.tree_leaves(tree) if isinstance(part, Tensor)]
         self._alive += tensors
         return {id(tensor) for tensor in tensors}
 
@@ -152,44 +143,35 @@ class Steps(TorchFunctionMode):
         elif event.kind == "input":
             self._begun.append(tensors)
         else:
-            step = Step(self.events, "", "", "", self._begun.pop(), tensors, [])
-            self.seen.append(step)
+            self.seen.append(Step(self.events, "", "", "", self._begun.pop(), tensors, []))
         self.events += 1
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run a function, and write it down."""
         kwargs = kwargs or {}
         result = func(*args, **kwargs)
-        if self.events in self._numbers:
-            name = getattr(func, "__name__", "")
-            writes = name == "__setitem__" or (name.endswith("_") and not name.endswith("__"))
-            changed = args[0] if writes and args else result
-            copies = [tensor.clone() for tensor in tensors_of(changed)]
-            if copies:
-                text = _text(name.strip("_"), args[1:], kwargs)
-                given, made = self.known((args, kwargs)), self.known((changed, result))
-                if "empty" in name or calling_frame().f_code.co_filename == rnn.__file__:
-                    copies = []  # not filled yet, or sorted by lengths and soon put back
-                step = Step(self.events, name, text, place_of_call(), given, made, copies)
-                self.seen.append(step)
+        if self.events not in self._numbers:
+            return result
+        name = getattr(func, "__name__", "")
+        writes = name == "__setitem__" or (name.endswith("_") and not name.endswith("__"))
+        changed = args[0] if writes and args else result
+        copies = [tensor.clone() for tensor in tensors_of(changed)]
+        if copies:
+            text, frame = _text(name.strip("_"), args[1:], kwargs), user_frame()
+            given, made = self.known((args, kwargs)), self.known((changed, result))
+            if "empty" in name or calling_frame().f_code.co_filename == rnn.__file__:
+                copies = []  # not filled yet, or sorted by lengths and soon put back
+            place = f"{Path(frame.f_code.co_filename).name}:{frame.f_lineno}"
+            self.seen.append(Step(self.events, name, text, place, given, made, copies))
         return result
 
 
 def _text(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
     """Write a call with the sizes and axes that it is given."""
-    if name in ("getitem", "get"):
-        return "an index" if name == "getitem" else "an attribute"
-    if name == "setitem":
-        return "a write to an index"
+    known = {"getitem": "an index", "get": "an attribute", "setitem": "a write to an index"}
     sizes = [str(value) for value in pytree.tree_leaves(args) if type(value) is int]
     sizes += [f"{key}={value}" for key, value in kwargs.items() if type(value) is int]
-    return f"{name}({', '.join(sizes)})" if sizes else name
-
-
-def place_of_call() -> str:
-    """Return the file and line from which the user called torch."""
-    frame = user_frame()
-    return f"{Path(frame.f_code.co_filename).name}:{frame.f_lineno}"
+    return known.get(name, f"{name}({', '.join(sizes)})" if sizes else name)
 
 
 def reads_several_steps(event: Event) -> bool:
@@ -212,3 +194,36 @@ def looping(events: Iterable[Event]) -> set[str]:
         else:  # dropout returns what it is given
             made[event.name] |= tensors - given[event.name]
     return found
+
+
+def changed_by(session: Session, inputs: Given) -> tuple[list[str], list[str]]:
+    """Return which attributes and buffers a run changes, and which random numbers it draws."""
+    copy, new = session.fresh(), object()
+    drawn = sources_of(session, copy)
+    before = {name: source.read() for name, source in drawn.items()}
+    held = _held(copy)
+    session.run(inputs, on=copy)
+    kept = [name for name, value in _held(copy).items() if not equal(held.get(name, new), value)]
+    return kept, [name for name, one in drawn.items() if not equal(before[name], one.read())]
+
+
+def sources_of(session: Session, model: torch.nn.Module) -> dict[str, Source]:
+    """Return the sources of the process that the model draws from, and those that it holds."""
+    own = {
+        f"model.{name}": Source(value.get_state, value.set_state, value.manual_seed)
+        for name, value in _attributes(model)
+        if isinstance(value, torch.Generator)
+    }
+    return own | {n: one for n, one in sources().items() if n in session.chance.drawn}
+
+
+def _held(model: torch.nn.Module) -> dict[str, Any]:
+    return {n: pytree.tree_map_only(Tensor, torch.clone, value) for n, value in _attributes(model)}
+
+
+def _attributes(model: torch.nn.Module) -> Iterator[tuple[str, Any]]:
+    """Yield attributes and buffers of all modules, by qualified name."""
+    for prefix, module in model.named_modules():
+        for name, value in {**vars(module), **module._buffers}.items():  # noqa: SLF001
+            if name not in TORCHS:
+                yield f"{prefix}.{name}".removeprefix("."), value

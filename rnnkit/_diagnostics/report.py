@@ -18,8 +18,8 @@ OTHER_SHAPES = "other values give outputs of other shapes: nothing can be compar
 AMPLIFIES = "the model amplifies rounding: nothing can be judged"
 Outcome = Literal["passed", "skipped", "failed"]
 
-#: So many inputs and outputs are shown with their axes.
-SHOWN = 8
+#: So many inputs and outputs are shown with their axes, and names of what a model keeps.
+SHOWN, NAMES = 8, 3
 
 #: What keeps the cost at a few dozen runs: samples that are changed, the longest and the shortest
 #: ones, since these have the padding; layouts that are tried where several axes are as long as the

@@ -13,9 +13,9 @@ from rnnkit._diagnostics.axes import check_dims, infer_batch_axes
 from rnnkit._diagnostics.baseline import Baseline
 from rnnkit._diagnostics.batch import Batch
 from rnnkit._diagnostics.carried import Carried
+from rnnkit._diagnostics.events import changed_by
 from rnnkit._diagnostics.isolation import Given, session
 from rnnkit._diagnostics.judge import decide, for_other_sizes
-from rnnkit._diagnostics.kept import drawn_from
 from rnnkit._diagnostics.probes.streaming import explained, judge_way
 from rnnkit._diagnostics.report import UnjudgedError, with_fix
 
@@ -67,7 +67,7 @@ def check_streams(
         if found is None:
             return
         what, rows, module = found
-        if drawn := drawn_from(baseline):
+        if drawn := changed_by(opened, batch.tree())[1]:
             text = f"step draws random numbers ({', '.join(drawn)}); of dropout, call eval() first"
             rows = [*rows, ("note", text)]
         text = "\n".join([what, *aligned([*with_fix("streaming", rows), more("streaming")])])

@@ -124,11 +124,9 @@ def trace(
         Exception: what the run raises; the rows until then are its ``trace``.
 
     Returns:
-        A row for each call of a recurrent module. Its marks are worth a look, and no proof. They
-        mark the same state given to calls in a row, a returned state that nothing uses while the
-        next call starts from zeros, both of single steps and of the windows of one sequence; a
-        state from an earlier graph, or from one that backward has freed; h for c; and a state of
-        another layer or cell.
+        A row for each call of a recurrent module. Its marks are worth a look, and no proof: a state
+        that is never advanced, dropped, or of an earlier graph, swapped members, windows of one
+        sequence that start afresh.
 
     >>> cell = torch.nn.GRUCell(3, 4)
     >>> def loop(x, h):
@@ -217,7 +215,7 @@ class Recorder:
         named, number = named_arguments(args, kwargs), len(self._calls)
         state = members_of(named.get("hx"))
         origins = {member: self._origin(tensor) for member, tensor in state.items()}
-        own = {member for member, origin in origins.items() if origin.row is not None}
+        own = [member for member, origin in origins.items() if origin.row is not None]
         name = self._names.setdefault(id(module), f"{type(module).__name__}-{len(self._names)}")
         call = TracedCall(number, name, module, named.get("input"), state, origins=origins)
         call.output, returned = split_result(module, result)

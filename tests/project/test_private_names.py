@@ -28,9 +28,6 @@ PRIVATE_NAMES = {
     "Module._flat_weights_names": "the names of those weights, in the same order",
     "Module._forward_hooks": "whether a cell has hooks",
     "Module._forward_pre_hooks": "whether a cell has hooks",
-    "Module._input_metadata": (
-        "the shape of what a concatenation gave, of which only the graph is left"
-    ),
     "Module._parameters": (
         "a weight itself: an attribute costs a search in three places, and computes what is "
         "parametrized"

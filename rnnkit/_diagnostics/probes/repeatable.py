@@ -1,19 +1,21 @@
 """The probe *repeatable*: the same input twice gives the same output; and if not, why."""
 
+from collections.abc import Collection
+
 from torch import Tensor
 
 from rnnkit._diagnostics.baseline import Baseline
 from rnnkit._diagnostics.compare import alike
+from rnnkit._diagnostics.events import changed_by, sources_of
 from rnnkit._diagnostics.judge import agree
-from rnnkit._diagnostics.kept import NAMES, drawn_from, kept_names, run_twice
-from rnnkit._diagnostics.outputs import shape_of
-from rnnkit._diagnostics.report import Line, fail
+from rnnkit._diagnostics.outputs import Leaves, shape_of
+from rnnkit._diagnostics.report import NAMES, Line, fail
 
 
 def probe_repeatable(baseline: Baseline) -> str:
     """The same input twice gives the same output."""
     again = baseline.again
-    pair = run_twice(baseline) if again is None else (baseline.normal, again)
+    pair = _run_twice(baseline) if again is None else (baseline.normal, again)
     if alike(*pair):
         return "twice the same input, twice the same output"
     if all(
@@ -29,14 +31,25 @@ def probe_repeatable(baseline: Baseline) -> str:
 
 
 def _causes(baseline: Baseline) -> list[Line]:
-    drawn = drawn_from(baseline)
+    kept, drawn = changed_by(baseline.session, baseline.batch.tree())
     for names in (*([name] for name in drawn), drawn):
-        if names and alike(*run_twice(baseline, names)):
+        if names and alike(*_run_twice(baseline, names)):
             return [("cause", f"forward draws random numbers ({', '.join(names)})")]
-    kept = kept_names(baseline, baseline.batch.tree())
     if not kept:
         return []
     shown = [f"model.{name}" for name in kept[:NAMES]]
     more = f" and {len(kept) - NAMES} more" if len(kept) > NAMES else ""
     verb = "is" if len(kept) == 1 else "are"
     return [("cause", f"{', '.join(shown)}{more} {verb} kept from call to call")]
+
+
+def _run_twice(baseline: Baseline, restart: Collection[str] = ()) -> tuple[Leaves, Leaves]:
+    """Run one copy of the model twice in a row, with the same random numbers from some sources."""
+    session, inputs = baseline.session, baseline.batch.tree()
+    copy = session.fresh()
+    start = {name: source.read() for name, source in sources_of(session, copy).items()}
+    once = session.run(inputs, on=copy)
+    for name, source in sources_of(session, copy).items():
+        if name in restart:
+            source.write(start[name])
+    return once, session.run(inputs, on=copy)

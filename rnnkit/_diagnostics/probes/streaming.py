@@ -5,10 +5,10 @@ from typing import NamedTuple
 from rnnkit._diagnostics.baseline import Baseline
 from rnnkit._diagnostics.carried import Carried, find_carried
 from rnnkit._diagnostics.compare import far, is_number
+from rnnkit._diagnostics.events import changed_by
 from rnnkit._diagnostics.judge import for_other_sizes, near
-from rnnkit._diagnostics.kept import NAMES, kept_names
 from rnnkit._diagnostics.outputs import STACK
-from rnnkit._diagnostics.report import NO_STEPS, Line, UnjudgedError, fail, skip
+from rnnkit._diagnostics.report import NAMES, NO_STEPS, Line, UnjudgedError, fail, skip
 from rnnkit._diagnostics.streams import Difference, Stream, find_break, ways_to_cut
 
 
@@ -128,7 +128,7 @@ def _remembered(stream: Stream, prefix: str) -> tuple[str, list[Line], str] | No
     pairs = zip(stream.outputs[0], again, strict=False)
     if all(not is_number(one) or near(baseline, one, other) for one, other in pairs):
         return None
-    names = [f"{prefix}{name}" for name in kept_names(baseline, stream.given[1])[:NAMES]]
+    names = [f"{prefix}{name}" for name in changed_by(session, stream.given[1])[0][:NAMES]]
     verb = "is" if len(names) == 1 else "are"
     rows = [("cause", f"{', '.join(names)} {verb} kept from call to call")] if names else []
     rows += [("fix", "keep no state in the module: take it as an argument, and return it")]

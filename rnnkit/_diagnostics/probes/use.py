@@ -12,6 +12,13 @@ from torch.nn.utils.rnn import PackedSequence
 
 from rnnkit._base.message import count
 from rnnkit._diagnostics.baseline import Baseline
+from rnnkit._diagnostics.calls import (
+    calls_in,
+    find_reversed_outputs,
+    find_shared_direction,
+    find_steps_as_channels,
+    find_wrong_starts,
+)
 from rnnkit._diagnostics.events import looping
 from rnnkit._diagnostics.module_calls import (
     has_recurrence,
@@ -20,7 +27,6 @@ from rnnkit._diagnostics.module_calls import (
     rows_of,
     split_result,
 )
-from rnnkit._diagnostics.patterns import find_patterns
 from rnnkit._diagnostics.report import CALLS, fail, note, skip
 from rnnkit._diagnostics.results import Result, Where, everywhere
 from rnnkit._diagnostics.slopes import gradients_of
@@ -30,7 +36,14 @@ def probe_use(baseline: Baseline) -> str:
     """What recurrent layers return is used where it means something."""
     if not has_recurrence(baseline.session.model) and not looping(baseline.events):
         skip("no module has a state")
-    cells = find_patterns(baseline, baseline.events, gradients_of(baseline))
+    recurrent = calls_in(baseline)
+    find_steps_as_channels(baseline)
+    find_wrong_starts(baseline, recurrent)
+    find_shared_direction(baseline, recurrent)
+    find_reversed_outputs(baseline, gradients_of(baseline))
+    names = looping(baseline.events) | {call.name for call in recurrent if call.is_cell}
+    inputs = (e for e in baseline.events if e.kind == "input" and not isinstance(e.module, RNNBase))
+    cells = sum(event.name in names for event in inputs)
     calls = _calls(baseline)
     for call in calls[:CALLS]:
         call.find_misuse()

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from rnnkit._base.errors import hide_frames
+from rnnkit._diagnostics.probes.streaming import check_streams
 from rnnkit._diagnostics.report import Report
-from rnnkit._diagnostics.step_function import check_streams
 from rnnkit._diagnostics.verify import verify
 
 __all__ = ["assert_no_leak", "assert_streams"]

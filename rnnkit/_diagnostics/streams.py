@@ -1,8 +1,11 @@
 """A sequence in chunks, passing the state along, beside the whole sequence at once."""
 
-from collections import Counter, defaultdict
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+import inspect
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property, partial
+from itertools import combinations
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -10,121 +13,111 @@ from torch.nn import RNNBase
 from torch.utils import _pytree as pytree
 
 from rnnkit._diagnostics.baseline import Baseline, Take
-from rnnkit._diagnostics.batch import Batch, is_whole
-from rnnkit._diagnostics.carried import Carried
-from rnnkit._diagnostics.causes import Change, Location, blame, confirmed, forward_only
+from rnnkit._diagnostics.batch import is_whole
+from rnnkit._diagnostics.causes import forward_only
 from rnnkit._diagnostics.changes import changed, steps_from
 from rnnkit._diagnostics.compare import alike, apart, is_number, largest
 from rnnkit._diagnostics.events import Event, record
 from rnnkit._diagnostics.isolation import Given, Watch
-from rnnkit._diagnostics.judge import agree, near, refuse_chance
-from rnnkit._diagnostics.module_calls import KINDS, from_state
+from rnnkit._diagnostics.judge import agree, differences, near, refuse_chance
+from rnnkit._diagnostics.module_calls import KINDS, each_call, from_state
+from rnnkit._diagnostics.outputs import Leaves, parts, shape_of, tensors_of
 from rnnkit._diagnostics.report import FIXES, OTHER_OUTPUTS, Line, skip
 
-#: So many steps are run one by one at most; the rest is a chunk.
-SINGLE = 16
+#: What people call a state, or a part of one, among the words of an argument's name.
+WORDS = frozenset(
+    {"c", "cache", "carry", "cell", "cells", "cx", "h", "hc", "hidden", "hiddens", "hs", "hx"}
+    | {"memory", "past", "prev", "previous", "state", "states"}
+)
 
-
-class Difference(NamedTuple):
-    """In which output, and from which step on, the chunks differ from the whole, and how far.
-
-    The step is None where there are none, as in the last state; ``off`` is in parts of the largest.
-    """
-
-    output: int
-    step: int | None
-    off: float
+#: Which part of the output, as Python writes its place, goes to which argument, by its name.
+Carried = Mapping[str, str]
 
 
 class Stream:
     """One way to pass a state along, and one way to cut the steps.
 
-    Attributes:
-        baseline: the model on the whole sequence.
-        carried, sizes: how the state is passed along, and how many steps each chunk has.
-        given, outputs: the inputs of each chunk, with its state, and what the model returned.
+    ``difference`` is the first output, the step from which it differs from the whole sequence, None
+    in the state at the end, and by how much.
     """
 
     def __init__(self, baseline: Baseline, carried: Carried, sizes: Sequence[int]) -> None:
         """Run the chunks one after the other; skip if the model does not take them."""
         self.baseline, self.carried, self.sizes = baseline, carried, list(sizes)
         self.given: list[Given] = []
-        self.outputs: list[list[Any]] = []
-        session, start = baseline.session, 0
-        for size in sizes:
-            given = chunk(baseline.batch, start, start + size)
-            if start:
-                given = carried.pass_on(given, session.returned)
-            output = session.attempt(given)
+        self._outputs: list[Leaves] = []
+        for number, size in enumerate(sizes):
+            given = self._chunk(number)
+            output = baseline.session.attempt(given)
             if output is None or len(output) != len(baseline.normal):
                 what = "does not take" if output is None else "returns something else for"
                 skip(f"the model {what} a chunk of {size} of {sum(sizes)} steps")
             self.given.append(given)
-            self.outputs.append(output)
-            start += size
+            self._outputs.append(output)
+        shown = range(len(baseline.normal))
+        states = [k for k in shown if any(_is_in(baseline.names[k], p) for p in carried.values())]
+        self._stepped = [
+            k
+            for k in shown
+            if k not in states and is_number(baseline.normal[k])
+            if baseline.has_steps(k) and not baseline.missing(k)
+        ]
+        self.difference = self._difference(states)
 
-    def difference(self) -> Difference | None:
-        """Return where the chunks differ: by step first, then in the last state."""
-        baseline = self.baseline
-        states = [k for k, name in enumerate(baseline.names) if self.carried.holds(name)]
-        rest = [k for k in range(len(baseline.normal)) if k not in states]
-        stepped = [k for k in rest if self._has_steps(k)]
-        for index in stepped:
-            axis, start = baseline.step_axes[index] or 0, 0
-            for size, output in zip(self.sizes, self.outputs, strict=True):
-                whole = baseline.normal[index].narrow(axis, start, size)
-                part = _as_steps(output[index], whole, axis)
-                if part is None:
-                    skip(f"chunks of {self.sizes[0]} steps give outputs of other shapes")
-                for step in range(size):
-                    take: Take = lambda leaf, at=start + step: leaf.select(axis, at)  # type: ignore[misc]  # noqa: B023, E731 - called at once
-                    both = whole.select(axis, step), part.select(axis, step)
-                    if (found := self._differs(index, start + step, *both, take)) is not None:
-                        return found
-                start += size
-        if not stepped and any(map(self._has_other_steps, range(len(baseline.normal)))):
+    def _chunk(self, number: int, inputs: Given | None = None) -> Given:
+        """Return the inputs of a chunk, with the state that the last run returned."""
+        baseline, start = self.baseline, sum(self.sizes[:number])
+        batch = baseline.batch
+        if inputs is not None:
+            batch = batch.with_leaves(pytree.tree_leaves(inputs, is_leaf=is_whole))
+        size = self.sizes[number]
+        given = batch.cut(start + size, front=True).cut(size, front=False).tree()
+        if not start:
+            return given
+        places = dict(_places(baseline.session.returned))
+        bound = _signature(baseline).bind(*given.args, **given.kwargs)
+        bound.arguments.update({name: places[place] for name, place in self.carried.items()})
+        return Given(bound.args, bound.kwargs)
+
+    def _parts(
+        self, number: int, whole: Leaves, output: Leaves
+    ) -> Iterator[tuple[int, Take, Tensor, Tensor]]:
+        """Yield the outputs of a chunk next to the same steps of the whole sequence."""
+        start, size = sum(self.sizes[:number]), self.sizes[number]
+        for index in self._stepped:
+            axis, part = self.baseline.step_axes[index] or 0, output[index]
+            take = partial(torch.narrow, dim=axis, start=start, length=size)
+            one = take(whole[index])
+            if size == 1 and isinstance(part, Tensor) and part.dim() == one.dim() - 1:
+                part = part.unsqueeze(axis)
+            if shape_of(part) != one.shape:
+                skip(f"chunks of {self.sizes[0]} steps give outputs of other shapes")
+            yield index, take, one, part
+
+    def _difference(self, states: Sequence[int]) -> tuple[int, int | None, float] | None:
+        """Return where the chunks differ: by step first, then in the state at the end."""
+        baseline, whole, first = self.baseline, self.baseline.normal, self._outputs[0]
+        if not self._stepped and list(map(shape_of, whole)) != list(map(shape_of, first)):
             skip(OTHER_OUTPUTS)
-        for index in states:
-            whole, last = baseline.normal[index], self.outputs[-1][index]
-            if is_number(whole) and is_number(last) and whole.shape == last.shape:
-                found = self._differs(index, None, whole, last, lambda leaf: leaf)
-                if found is not None:
-                    return found
+        pairs = [
+            (sum(self.sizes[:number]), *part)
+            for number, output in enumerate(self._outputs)
+            for part in self._parts(number, whole, output)
+        ]
+        keep: Take = lambda leaf: leaf  # noqa: E731
+        last = [(k, keep, whole[k], self._outputs[-1][k]) for k in states]
+        ends = [(None, *x) for x in last if is_number(x[2]) and shape_of(x[2]) == shape_of(x[3])]
+        for start, index, take, before, after in [*pairs, *ends]:
+            if not agree(baseline, index, before, after, take):
+                refuse_chance(baseline, index, before, after, take)
+                off = differences(baseline, index, before, after, take)
+                rows = off.movedim(baseline.step_axes[index] or 0, 0)
+                at = int(rows.reshape(len(rows), -1).any(1).int().argmax())
+                step = None if start is None else start + at
+                return index, step, apart(before, after).max().item() / largest(before)
         return None
 
-    def _has_steps(self, index: int) -> bool:
-        baseline = self.baseline
-        steps = baseline.has_steps(index) and not baseline.missing(index)
-        return steps and is_number(baseline.normal[index])
-
-    def _has_other_steps(self, index: int) -> bool:
-        one, other = self.baseline.normal[index], self.outputs[0][index]
-        return isinstance(one, Tensor) and isinstance(other, Tensor) and one.shape != other.shape
-
-    def _differs(
-        self, index: int, step: int | None, before: Tensor, after: Tensor, take: Take
-    ) -> Difference | None:
-        if agree(self.baseline, index, before, after, take):
-            return None
-        refuse_chance(self.baseline, index, before, after, take)
-        return Difference(index, step, apart(before, after).max().item() / largest(before))
-
-    def holds(self, whole: Watch | None = None, second: Watch | None = None) -> bool:
-        """Return whether the second chunk returns what the whole does, under hooks."""
-        baseline, (start, size) = self.baseline, self.sizes[:2]
-        run, normal = baseline.session.attempt, baseline.normal
-        full = normal if whole is None else run(baseline.batch.tree(), watch=whole)
-        output = run(self.given[1], watch=second)
-        pairs = [
-            (part, _as_steps(output[k], part, axis))
-            for k, axis in enumerate(baseline.step_axes)
-            if full is not None and output is not None and axis is not None and self._has_steps(k)
-            for part in [full[k].narrow(axis, start, size)]
-        ]
-        return bool(pairs) and all(
-            two is not None and near(baseline, one, two) for one, two in pairs
-        )
-
+    @cached_property
     def is_read(self) -> bool:
         """Return whether what the second chunk returns depends on the state of the first."""
         baseline, session, cut = self.baseline, self.baseline.session, self.sizes[0]
@@ -132,119 +125,150 @@ class Stream:
         other = None if inputs is None else session.attempt(inputs)
         if inputs is None or other is None or len(other) != len(baseline.normal):
             return True
-        pairs = [
-            (self._after(k, one, cut), self._after(k, two, cut))
-            for k, (one, two) in enumerate(zip(baseline.normal, other, strict=True))
-            if isinstance(one, Tensor) and isinstance(two, Tensor) and one.shape == two.shape
+        tails = [
+            [
+                x.narrow(baseline.step_axes[k] or 0, cut, 1) if k in self._stepped else x
+                for k, x in enumerate(output)
+            ]
+            for output in (baseline.normal, other)
         ]
-        head = baseline.batch.with_leaves(pytree.tree_leaves(inputs, is_leaf=is_whole))
-        forgets = all(alike([one], [two]) for one, two in pairs)
-        if forgets or session.attempt(chunk(head, 0, cut)) is None:
+        if alike(*tails) or session.attempt(self._chunk(0, inputs)) is None:
             return True
-        given = self.carried.pass_on(self.given[1], session.returned)
-        output = session.attempt(given)
-        return output is None or not alike(self.outputs[1], output)
+        output = session.attempt(self._chunk(1))
+        return output is None or not alike(self._outputs[1], output)
 
-    def _after(self, index: int, leaf: Tensor, cut: int) -> Tensor:
-        """Return the step after a cut; of what has no steps, all of it."""
-        axis = self.baseline.step_axes[index] or 0
-        return leaf.narrow(axis, cut, 1) if self._has_steps(index) else leaf
+    def remembers(self) -> bool:
+        """Return whether a new sequence depends on the one before, on one copy of the model."""
+        session = self.baseline.session
+        session.run(self.given[1])
+        again = session.run(self.given[0], on=session.last)
+        pairs = zip(self._outputs[0], again, strict=False)
+        return any(is_number(one) and not near(self.baseline, one, two) for one, two in pairs)
 
+    def _holds(self, whole: Watch | None = None, second: Watch | None = None) -> bool:
+        """Return whether the second chunk returns what the whole does, under hooks."""
+        run = self.baseline.session.attempt
+        full = self.baseline.normal if whole is None else run(self.baseline.batch.tree(), whole)
+        output = run(self.given[1], second)
+        if full is None or output is None or not self._stepped:
+            return False
+        pairs = self._parts(1, full, output)
+        return all(near(self.baseline, one, two) for _, _, one, two in pairs)
 
-def _as_steps(part: object, whole: Tensor, axis: int) -> Tensor | None:
-    """Return a chunk's output with the axis of steps, which one step may lack; None if unfit."""
-    if isinstance(part, Tensor) and part.dim() == whole.dim() - 1 and whole.shape[axis] == 1:
-        part = part.unsqueeze(axis)
-    return part if isinstance(part, Tensor) and part.shape == whole.shape else None
+    def why(self) -> tuple[list[Line], str]:
+        """Return the first module that differs in the second chunk, why if undone, and its name."""
+        session, inputs = self.baseline.session, [self.baseline.batch.tree(), *self.given[:2]]
+        try:
+            whole, first, second = (record(session, given) for given in inputs)
+        except Exception:  # noqa: BLE001 - a model may refuse to be watched
+            return [], ""
+        states = {
+            one.name: one.tensors[isinstance(one.module, RNNBase) :]
+            for one in first
+            if one.kind == "output" and isinstance(one.module, KINDS)
+        }
+        event, rows, names = self._first_event(whole, second), list[Line](), list(states)
+        if event is not None:
+            rows = [("first", f"{event.label} ({event.class_name}), {event.kind}")]
+            names = [event.name] if event.name in states and event.kind == "output" else []
+        for name in [] if self._holds() else names:
+            if any(self._holds(second=_started(some, states)) for some in ([name], states)):
+                text = "does not start the second chunk from the state that it returned"
+                cause = ("cause", f"{name or 'the model'} {text}")
+                return [*rows, cause, ("fix", FIXES["streaming"])], name
+        if event is not None and getattr(event.module, "bidirectional", False):
+            watch = each_call(event.name, **forward_only("", event.module))
+            if self._holds(watch, watch):
+                text = "is bidirectional: its backward direction reads the chunks to come"
+                fix = ("fix", f"{event.class_name}(..., bidirectional=False)")
+                rows += [("cause", f"{event.label} {text}"), fix]
+        return rows, event.name if event is not None else ""
 
-
-def chunk(batch: Batch, start: int, end: int) -> Given:
-    """Return the inputs with some steps only."""
-    return batch.cut(end, front=True).cut(end - start, front=False).tree()
-
-
-def ways_to_cut(steps: int) -> list[list[int]]:
-    """Return the sizes of chunks: two halves, and single steps as far as there are few.
-
-    >>> from rnnkit._diagnostics.streams import ways_to_cut
-    >>> ways_to_cut(7)
-    [[3, 4], [1, 1, 1, 1, 1, 1, 1]]
-    """
-    half, few = steps // 2, min(steps, SINGLE)
-    single = [1] * few + [steps - few] * (steps > few)
-    return [[half, steps - half], *[single] * (steps > 2)]
-
-
-def find_break(stream: Stream) -> Location:
-    """Find the first module that returns something else in the second chunk, and why."""
-    session, baseline = stream.baseline.session, stream.baseline
-    inputs = [baseline.batch.tree(), *stream.given[:2]]
-    try:
-        whole, first, second = (record(session, given) for given in inputs)
-    except Exception:  # noqa: BLE001 - a model may refuse to be watched
-        return Location("", [])
-    made: dict[str, Any] = {}  # the states after the first chunk
-    for one in first:
-        if one.kind == "output" and isinstance(one.module, KINDS):
-            state = one.tensors[1:] if isinstance(one.module, RNNBase) else one.tensors
-            made |= {one.name: tuple(state) if len(state) > 1 else state[0]} if state else {}
-
-    def passed(name: str, _: torch.nn.Module) -> Change:
-        def start(number: int, args: Any, kwargs: Any) -> Any:
-            return None if number else from_state(args, kwargs, made[name])
-
-        return {"before": start}
-
-    event = _first_break(stream, whole, second)
-    rows: list[Line] = []
-    if event is not None:
-        rows = [("first", f"{event.label} ({event.class_name}), {event.kind}")]
-    name, is_last = event.name if event else "", event is not None and event.kind == "output"
-    if not (event is None or (is_last and isinstance(event.module, KINDS))) or stream.holds():
-        return Location(name, rows)
-    for each in [name] if event else made:
-        text = "does not start the second chunk from the state that it returned"
-        lost = blame(f"{each or 'the model'} {text}", FIXES["streaming"], passed)
-        groups = [[each], [*made]] if each in made else []
-        if cause := confirmed(lost, groups, lambda watch: stream.holds(second=watch)):
-            return Location(each, [*rows, *cause])
-    if event is None or not getattr(event.module, "bidirectional", False):
-        return Location(name, rows)
-    text = f"{event.label} is bidirectional: its backward direction reads the chunks to come"
-    back = blame(text, f"{event.class_name}(..., bidirectional=False)", forward_only)
-    cause = confirmed(back, [[name]], lambda watch: stream.holds(watch, watch))
-    return Location(name, [*rows, *cause])
-
-
-def _first_break(stream: Stream, whole: list[Event], second: list[Event]) -> Event | None:
-    """Return the first event whose steps in the second chunk differ from those in the whole."""
-    runs = [_by_call(run) for run in (whole, second)]
-    steps, (start, size) = sum(stream.sizes), stream.sizes[:2]
-    seen = Counter[tuple[str, str]]()
-    for event in whole:
-        key = event.kind, event.name
-        calls, others = (run[key] for run in runs)
-        # A call for all steps, or calls for each step, some of them in the first chunk.
-        skipped = 0 if len(calls) == len(others) else start * len(calls) // steps
-        at = seen[key] - skipped
-        seen[key] += 1
-        each = skipped == 0 or len(calls) * size == len(others) * steps
-        if not each or not 0 <= at < len(others):
-            continue
-        pair: list[Any] = [next(iter(e.tensors), None) for e in (event, others[at])]
-        if not all(map(is_number, pair)) or pair[0].dim() != pair[1].dim():
-            continue
-        sizes = [tuple(x.shape) for x in pair]
-        axes = [k for k, (one, two) in enumerate(zip(*sizes, strict=True)) if one != two]
-        if [(sizes[0][k], sizes[1][k]) for k in axes] == [(steps, size)] * (skipped == 0):
-            part = pair[0].narrow(axes[0], start, size) if axes else pair[0]
-            if not near(stream.baseline, part, pair[1]):
+    def _first_event(self, whole: Sequence[Event], second: Sequence[Event]) -> Event | None:
+        """Return the first event whose steps in the second chunk differ from those in the whole."""
+        sizes = sum(self.sizes), self.sizes[1]
+        calls = [Counter((event.kind, event.name) for event in run) for run in (whole, second)]
+        seen = Counter[tuple[str, str]]()
+        for event in whole:
+            key = event.kind, event.name
+            if calls[0][key] != calls[1][key]:
+                continue  # it is called in a loop over the steps
+            other = [one for one in second if (one.kind, one.name) == key][seen[key]]
+            seen[key] += 1
+            pair: list[Any] = [next(iter(one.tensors), None) for one in (event, other)]
+            if not all(map(is_number, pair)) or pair[0].dim() != pair[1].dim():
+                continue
+            shapes = zip(pair[0].shape, pair[1].shape, strict=True)
+            axes = [k for k, (one, two) in enumerate(shapes) if one != two]
+            if axes and (pair[0].shape[axes[0]], pair[1].shape[axes[0]]) == sizes:
+                pair[0] = pair[0].narrow(axes[0], self.sizes[0], self.sizes[1])
+            if pair[0].shape == pair[1].shape and not near(self.baseline, *pair):
                 return event
-    return None
+        return None
 
 
-def _by_call(events: list[Event]) -> dict[tuple[str, str], list[Event]]:
-    found: dict[tuple[str, str], list[Event]] = defaultdict(list)
-    for event in events:
-        found[event.kind, event.name].append(event)
-    return found
+def _started(names: Iterable[str], states: Mapping[str, Sequence[Any]]) -> Watch:
+    """Return what starts the first call of some modules from their states."""
+
+    def start(name: str, number: int, args: Any, kwargs: Any) -> Any:
+        state = tuple(states[name])
+        given = state if len(state) > 1 else next(iter(state), None)
+        return None if number else from_state(args, kwargs, given)
+
+    watches = [each_call(name, partial(start, name)) for name in names]
+    return lambda model: [hook for watch in watches for hook in watch(model)]
+
+
+def ways_to_carry(baseline: Baseline) -> Iterator[Carried]:
+    """Yield which parts of the last output may go to arguments that are named like a state.
+
+    Those that were given take parts of the same shapes; if none does, some that were left out.
+    """
+    inputs, signature = baseline.batch.tree(), _signature(baseline)
+    try:
+        bound = signature.bind(*inputs.args, **inputs.kwargs).arguments
+    except TypeError:
+        return
+    axes = dict(zip(baseline.names, baseline.step_axes, strict=True))
+    places: dict[str, list[torch.Size]] = {}
+    for place, part in _places(baseline.session.returned):
+        inside = [axis for name, axis in axes.items() if _is_in(name, place)]
+        if place and inside and not any(axis is not None for axis in inside):
+            places[place] = [x.shape for x in tensors_of(part)]
+    taken = {
+        name: [x.shape for x in tensors_of(bound.get(name))]
+        for name in signature.parameters
+        if not WORDS.isdisjoint(word.strip("0123456789") for word in name.lower().split("_"))
+    }
+    given = [name for name, shapes in taken.items() if shapes in places.values()]
+    free = given or [name for name in taken if bound.get(name) is None]
+    counts = [len(given)] if given else range(min(len(free), len(places)), 0, -1)
+    for count in counts:
+        for chosen in combinations(places, count):
+            for names in combinations(free, count):
+                fits = all(taken[n] in ([], places[p]) for n, p in zip(names, chosen, strict=True))
+                if fits and not any(_is_in(two, one) for one, two in combinations(chosen, 2)):
+                    yield dict(zip(names, chosen, strict=True))
+
+
+def _signature(baseline: Baseline) -> inspect.Signature:
+    """Return how the model is called; without arguments if that is unknown."""
+    session = baseline.session
+    try:
+        found = inspect.signature(session.call if session.is_wrapped else session.model.forward)
+    except (TypeError, ValueError):
+        return inspect.Signature()
+    return found.replace(parameters=[*found.parameters.values()][session.is_wrapped :])
+
+
+def _places(tree: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the parts of an output, from the outside in, each with its place."""
+    yield name, tree
+    if not isinstance(tree, Tensor):
+        for key, part in parts(tree):
+            yield from _places(part, name + key)
+
+
+def _is_in(name: str, place: str) -> bool:
+    """Return whether a leaf is at a place of the output, or in it."""
+    return name.startswith(place) and name[len(place) :][:1] in ("", "[", ".")

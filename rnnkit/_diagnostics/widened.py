@@ -1,6 +1,7 @@
 """A model in float64: what rounding makes is gone there, and what depends on an input is not."""
 
 import contextlib
+import functools
 from typing import Any
 
 import torch
@@ -99,6 +100,7 @@ def open_wide(opened: Session, least: torch.dtype) -> Session:
 
     devices = {"cpu", *(weight.device.type for weight in weights)}
 
+    @functools.wraps(opened.call)  # its arguments tell which is the state
     def call(model: torch.nn.Module, *args: Any, **kwargs: Any) -> Any:
         with Widened(least, devices):
             return opened.call(model, *args, **kwargs)

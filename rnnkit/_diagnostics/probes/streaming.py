@@ -1,41 +1,42 @@
-"""The probe *streaming*: the whole sequence, and chunk by chunk with the state passed on."""
+"""The probe *streaming*: the whole sequence, and chunk by chunk, passing the state along."""
 
-from typing import NamedTuple
+from collections.abc import Callable
+from itertools import islice
+from typing import Any
 
+import torch
+from torch import Tensor
+
+from rnnkit._base.errors import ArgumentError, LeakError
+from rnnkit._base.message import aligned, brief, more, refusal
+from rnnkit._diagnostics.axes import check_dims, infer_batch_axes
 from rnnkit._diagnostics.baseline import Baseline
-from rnnkit._diagnostics.carried import Carried, find_carried
-from rnnkit._diagnostics.compare import far, is_number
+from rnnkit._diagnostics.batch import Batch
+from rnnkit._diagnostics.compare import far
 from rnnkit._diagnostics.events import changed_by
-from rnnkit._diagnostics.judge import for_other_sizes, near
-from rnnkit._diagnostics.outputs import STACK
-from rnnkit._diagnostics.report import NAMES, NO_STEPS, Line, UnjudgedError, fail, skip
-from rnnkit._diagnostics.streams import Difference, Stream, find_break, ways_to_cut
+from rnnkit._diagnostics.isolation import Given, session
+from rnnkit._diagnostics.judge import decide, for_other_sizes
+from rnnkit._diagnostics.report import NAMES, NO_STEPS, Line, UnjudgedError, fail, skip, with_fix
+from rnnkit._diagnostics.streams import Carried, Stream, ways_to_carry
 
-
-class Verdict(NamedTuple):
-    """A stream, where it differs from the whole, whether its state is unread, and all cuts."""
-
-    stream: Stream
-    difference: Difference | None
-    is_ignored: bool
-    cuts: list[list[int]]
+#: So many ways to pass a state along are tried; so many steps are run one by one.
+TRIES, SINGLE = 12, 16
 
 
 def probe_streaming(baseline: Baseline) -> str:
-    """The whole sequence gives what its chunks give, the state passed on."""
-    verdict = _judge(_unpadded(for_other_sizes(baseline)))
-    if (found := explained(verdict)) is not None:
+    """The whole sequence returns what its chunks return, passing the state along."""
+    streams = _judged(_unpadded(for_other_sizes(baseline)))
+    if (found := _explained(streams)) is not None:
         fail("streaming", *found)
-    ways = ", and ".join(map(_cut, verdict.cuts))
-    return f"{sum(verdict.stream.sizes)} steps at once give what they give {ways}"
+    ways = ", and ".join(_cut(stream.sizes) for stream in streams)
+    return f"{sum(streams[0].sizes)} steps at once give what they give {ways}"
 
 
-def _judge(baseline: Baseline) -> Verdict:
-    """Try the ways to pass a state on: one that holds is right; else the likeliest is wrong."""
+def _judged(baseline: Baseline) -> list[Stream]:
+    """Try the ways to pass a state along: one that holds is right; else the likeliest is wrong."""
     if (baseline.batch.steps or 1) < 2:
         skip(NO_STEPS)
-    reason = "the model returns no state that it takes"
-    broken: list[Verdict] = []
+    reason, broken, most = "the model returns no state that it takes", list[list[Stream]](), 0
     alike = baseline  # with all that is as long cut with the input; then as it was inferred
     if baseline.batch.on_their_own:
         alike = baseline.on(baseline.batch.with_leaves(baseline.batch.leaves))
@@ -43,43 +44,39 @@ def _judge(baseline: Baseline) -> Verdict:
     for cut in dict.fromkeys((alike, baseline)):
         # What is returned for the batch as it is stands in the session.
         baseline.session.run(baseline.batch.tree())
-        for carried in find_carried(cut):
+        for carried in islice(ways_to_carry(cut), TRIES):
+            # Of several parts, some may not be enough.
+            most = max(most, len(carried))
             try:
-                verdict = judge_way(cut, carried)
+                streams = _judged_way(cut, carried)
             except UnjudgedError as error:
-                reason = str(error) if carried.is_named else reason
+                reason = str(error) if len(carried) == most else reason
                 continue
-            if verdict.difference is None and not verdict.is_ignored:
-                return verdict
-            if carried.is_named:
-                broken.append(verdict)
-            else:
-                reason = "an input has the sizes of an output, but may be no state"
+            if streams[-1].difference is None and streams[0].is_read:
+                return streams
+            broken += [streams] if len(carried) == most else []
     return broken[0] if broken else skip(reason)
 
 
-def judge_way(baseline: Baseline, carried: Carried) -> Verdict:
-    """Cut the steps in two and one by one, and pass the state on in one way."""
-    cuts: list[list[int]] = []
-    held: list[Stream] = []
-    for sizes in ways_to_cut(baseline.batch.steps or 0):
+def _judged_way(baseline: Baseline, carried: Carried) -> list[Stream]:
+    """Cut the steps in two and one by one, up to a cut that differs from the whole."""
+    steps, streams = baseline.batch.steps or 0, list[Stream]()
+    few = min(steps, SINGLE)
+    ways = [[steps // 2, steps - steps // 2], [1] * few + [steps - few] * (steps > few)]
+    for sizes in ways[: 1 + (steps > 2)]:
         try:
-            tried = Stream(baseline, carried, sizes)
-            found = tried.difference()
+            streams.append(Stream(baseline, carried, sizes))
         except UnjudgedError:
             # A chunk of one step may be too short for a convolution.
-            if not held:
+            if not streams:
                 raise
-            continue
-        cuts.append(sizes)
-        if found is not None:
-            return Verdict(tried, found, not tried.is_read(), cuts)
-        held.append(tried)
-    return Verdict(held[0], None, not held[0].is_read(), cuts)
+        if streams[-1].difference is not None:
+            break
+    return streams
 
 
 def _unpadded(baseline: Baseline) -> Baseline:
-    """Return the model on those steps only that no sample has padding at."""
+    """Return the model on those steps only at which no sample has padding."""
     batch = baseline.batch
     if batch.steps is None or not batch.has_steps(batch.paced):
         skip(NO_STEPS)
@@ -89,54 +86,83 @@ def _unpadded(baseline: Baseline) -> Baseline:
         valid = [*valid, int((~padding).sum(1).min())]
     if min(valid) == batch.steps:
         return baseline
-    first = baseline.first
-    told = None if first is None or baseline.names[first].endswith(STACK) else baseline.out_seq_dim
-    shorter = batch.cut(max(min(valid), 1), front=baseline.post)
-    other = Baseline(baseline.session, shorter, post=baseline.post, out_seq_dim=told)
-    other.tolerance = baseline.tolerance
-    return other
+    shorter = baseline.on(batch.cut(max(min(valid), 1), front=baseline.post))
+    shorter.normal = shorter.session.run(shorter.batch.tree())
+    return shorter
 
 
-def explained(verdict: Verdict, prefix: str = "model.") -> tuple[str, list[Line], str] | None:
-    """Return what is wrong with a stream: the sentence, the rows of a message, and the module."""
-    stream, difference = verdict.stream, verdict.difference
-    rows: list[Line] = []
-    if verdict.is_ignored:
-        text = "the second chunk gives the same, whatever state it is given"
-        rows = [("evidence", text)]
-    if difference is None:
-        if verdict.is_ignored:
-            return "the state is not read: a chunk starts afresh, whatever is passed on", rows, ""
-        return _remembered(stream, prefix)
-    name = stream.baseline.name(difference.output)
-    where = f"{name} of step {difference.step}"
-    if difference.step is None:
-        where = f"{name} (the state at the end)"
-    what = (
-        f"{where} differs {_cut(stream.sizes)}, the state passed on, from the sequence at once: "
-        f"{far(difference.off)}"
-    )
-    found = find_break(stream)
-    return what, [*found.rows, *rows], found.module
-
-
-def _remembered(stream: Stream, prefix: str) -> tuple[str, list[Line], str] | None:
-    """Start a new sequence on the copy that has just run another one, with a state."""
-    session, baseline = stream.baseline.session, stream.baseline
-    session.run(stream.given[1])
-    again = session.run(stream.given[0], on=session.last)
-    pairs = zip(stream.outputs[0], again, strict=False)
-    if all(not is_number(one) or near(baseline, one, other) for one, other in pairs):
+def _explained(streams: list[Stream]) -> tuple[str, list[Line], str] | None:
+    """Return what is wrong with the last stream: a sentence, the rows of a message, the module."""
+    stream = streams[-1]
+    baseline, given, difference = stream.baseline, stream.given, stream.difference
+    evidence = ("evidence", "the second chunk gives the same, whatever state it is given")
+    ignored = [] if streams[-1 if difference else 0].is_read else [evidence]
+    if difference is not None:
+        index, step, off = difference
+        where = "(the state at the end)" if step is None else f"of step {step}"
+        cut = f"{_cut(stream.sizes)}, the state passed on"
+        what = (
+            f"{baseline.name(index)} {where} differs {cut}, from the sequence at once: {far(off)}"
+        )
+        rows, module = stream.why()
+        return what, [*rows, *ignored], module
+    if ignored:
+        what = "the state is not read: a chunk starts afresh, whatever is passed on"
+        return what, ignored, ""
+    if not stream.remembers():
         return None
-    names = [f"{prefix}{name}" for name in changed_by(session, stream.given[1])[0][:NAMES]]
+    names = [f"model.{name}" for name in changed_by(baseline.session, given[1])[0][:NAMES]]
     verb = "is" if len(names) == 1 else "are"
-    rows = [("cause", f"{', '.join(names)} {verb} kept from call to call")] if names else []
-    rows += [("fix", "keep no state in the module: take it as an argument, and return it")]
-    return "a new sequence does not start afresh: it depends on the one before", rows, ""
+    text = f"{', '.join(names)} {verb} kept from call to call"
+    fix = ("fix", "keep no state in the module: take it as an argument, and return it")
+    what = "a new sequence does not start afresh: it depends on the one before"
+    return what, [*[("cause", text)] * bool(names), fix], ""
 
 
 def _cut(sizes: list[int]) -> str:
+    """Write how the steps were cut."""
     if sizes[0] == 1 and len(sizes) > 2:
         rest = f" and then {sizes[-1]} together" if sizes[-1] > 1 else ""
         return f"step by step{rest}"
     return f"in chunks of {' and '.join(map(str, sizes))}"
+
+
+def check_streams(
+    step: Callable[..., Any], x: Tensor, state: Any, *, seq_dim: int, out_seq_dim: int | None
+) -> None:
+    """Run a sequence at once and in chunks; see :func:`rnnkit.testing.assert_streams`."""
+    __tracebackhide__ = True
+    check_dims("seq_dim", seq_dim=seq_dim, out_seq_dim=out_seq_dim)
+    batch_dim = 1 if isinstance(x, Tensor) and seq_dim in (0, -x.dim()) else 0
+    batch = Batch(Given((x, state), {}), batch_dim, seq_dim)
+    # A module, or the one that a method is of, is copied; a function leads to what it leads to.
+    owner = getattr(step, "__self__", step)
+    bound = getattr(step, "__func__", type(owner).__call__)
+    model = owner if isinstance(owner, torch.nn.Module) else None
+
+    def call(copy: Any, x: Tensor, state: Any) -> Any:
+        return step(x, state) if model is None else bound(copy, x, state)
+
+    with session(torch.nn.Module() if model is None else model, call) as opened:
+        opened.run(batch.tree())
+        pair = opened.returned
+        if not isinstance(pair, tuple | list) or len(pair) != 2 or not isinstance(pair[0], Tensor):
+            message = f"step returns a pair, output and state, got {brief(pair)}"
+            refusal(ArgumentError, "step", message, code="streams-result")
+        infer_batch_axes(batch, opened.attempt)
+        baseline = Baseline(opened, batch, out_seq_dim=out_seq_dim)
+        carried: Carried = {"state": "[1]"}
+        try:
+            streams = decide(for_other_sizes(baseline), lambda lab: _judged_way(lab, carried))
+            found = _explained(streams)
+        except UnjudgedError as error:
+            message = f"streaming was not judged: {error}"
+            raise AssertionError(message) from None
+        if found is None:
+            return
+        what, rows, module = found
+        if drawn := changed_by(opened, batch.tree())[1]:
+            text = f"step draws random numbers ({', '.join(drawn)}); of dropout, call eval() first"
+            rows = [*rows, ("note", text)]
+        text = "\n".join([what, *aligned([*with_fix("streaming", rows), more("streaming")])])
+        raise LeakError(text, "streaming", module)

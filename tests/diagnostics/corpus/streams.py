@@ -112,30 +112,16 @@ def sequence_that_is_remembered(m, x, state=None):
     return m.gru(x, state if m.right else getattr(m, "kept", None))
 
 
-class Chunk(NamedTuple):
-    """What a model takes as one argument."""
-
-    x: Tensor
-    state: Tensor
-
-
-@pair("streaming", gru=gru(), inputs=(Chunk(X, STATE),), streaming=True)
-def state_in_a_tuple(m, chunk):
-    """A state is found beside the input in a tuple with names."""
-    output, new = m.gru(*chunk)
-    return output, new if m.right else chunk.state
-
-
 @pair("streaming", gru=gru(), streaming=True, kwargs={"state": STATE})
 def state_by_keyword(m, x, *, state=None):
-    """So it is by keyword."""
+    """A state is given by keyword, and taken; or it is forgotten."""
     output, new = m.gru(x, state)
     return output, new if m.right else state
 
 
-@pair(missed="it may be no state", gru=gru(), inputs=(X, STATE), streaming=True)
+@pair(missed="no argument is named like a state", gru=gru(), inputs=(X, STATE), streaming=True)
 def state_that_no_name_tells(m, x, z):
-    """An input without a state's name is judged where it streams, and accused of nothing else."""
+    """An input without a state's name may be anything: it is not judged."""
     output, new = m.gru(x, z)
     return output, new if m.right else new * 2
 
@@ -189,12 +175,6 @@ for name, (forward, x) in RIGHT.items():
     fine(name=f"stream of {name}", inputs=(x,), streaming=True, **parts)(forward)
 
 
-@fine(gru=gru(), inputs=(X, STATE), streaming=True)
-def state_that_is_changed_on_its_way(m, x, z):
-    """An input without a state's name is not accused where no module takes it as it is."""
-    return m.gru(x, z / 2)
-
-
 @fine(gru=gru(), streaming=True)
 def chunks_of_two_or_more(m, x, state=None):
     """A model that takes no single step is judged by longer chunks, and not accused for it."""
@@ -243,26 +223,6 @@ def module_without_a_batch(m, x, state=None):
     wide = m.wide(x if x.shape[1] > 1 else x.squeeze(1)).reshape(x.shape)
     output, new = m.gru(wide, state)
     return output, new if m.right else new * 2
-
-
-@pair("streaming", cell=gru_cell(), streaming=True)
-def break_inside_of_a_chunk(m, x, state=None):
-    """A cell whose steps differ in the first chunk already gets no cause from its state."""
-    h, outputs = x.new_zeros(len(x), 6) if state is None else state, []
-    for x_t in x.unbind(1):
-        h = m.cell(x_t, h if m.right or x.shape[1] > 4 else h * 2)
-        outputs.append(h)
-    return torch.stack(outputs, 1), h
-
-
-@pair("streaming", cell=gru_cell(), streaming=True)
-def cell_that_the_first_chunk_does_not_call(m, x, state=None):
-    """A cell that did not run in the first chunk has no state that could be the cause."""
-    h = x.new_zeros(len(x), 6) if state is None else state
-    if m.right:
-        return torch.stack([h := m.cell(x_t, h) for x_t in x.unbind(1)], 1), h
-    h = m.cell(x[:, -1], h) if x.shape[1] > 3 else h + x.mean((1, 2)).unsqueeze(1)
-    return x.cumsum(1).sum(2, keepdim=True) + h.unsqueeze(1), h
 
 
 @pair("streaming", frame=linear(3, 3), lstm=lstm(), streaming=True)

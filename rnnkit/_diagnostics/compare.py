@@ -70,3 +70,32 @@ def alike(one: Leaves, other: Leaves) -> bool:
 def is_number(leaf: Any) -> bool:
     """Return whether a leaf holds numbers with fractions."""
     return isinstance(leaf, Tensor) and leaf.is_floating_point()
+
+
+def equal(one: Any, other: Any) -> bool:
+    """Compare what may hold tensors and arrays; other objects equal only themselves."""
+    kind = type(one)
+    if one is other or kind is not type(other):
+        return one is other
+    if isinstance(one, Tensor):
+        return same(one, other)
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(equal(one[key], other[key]) for key in one)
+    if isinstance(one, list | tuple):
+        return len(one) == len(other) and all(map(equal, one, other))
+    if kind.__module__ == "numpy":
+        return bool(one.shape == other.shape and (one == other).all())
+    return isinstance(one, int | float | str) and bool(one == other)
+
+
+def wider(dtype: torch.dtype, least: torch.dtype) -> torch.dtype:
+    """Return a dtype that is at least as wide as another one, of the same kind."""
+    if dtype.is_complex:
+        return torch.promote_types(dtype, least)
+    narrow = dtype.is_floating_point and torch.finfo(dtype).bits < torch.finfo(least).bits
+    return least if narrow else dtype
+
+
+def widest(tensor: Tensor, least: torch.dtype = torch.float64) -> Tensor:
+    """Return a tensor of numbers in float64, or in two such; any other tensor as it is."""
+    return tensor if tensor.is_nested else tensor.to(wider(tensor.dtype, least))

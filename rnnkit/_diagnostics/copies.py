@@ -8,7 +8,7 @@ import copy
 import copyreg
 import sys
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from types import FunctionType, MethodType, ModuleType
 from typing import Any
@@ -22,7 +22,11 @@ from torch.nn.utils.parametrize import is_parametrized
 from torch.utils.data import DataLoader, Dataset
 
 from rnnkit._base.errors import ArgumentError
+from rnnkit._diagnostics.compare import widest
 from rnnkit._diagnostics.outputs import same
+
+#: Makes the copy of a tensor, beside those that a memo has; None to share it.
+Hold = Callable[[Tensor, dict[int, Any]], Tensor | None]
 
 #: A tensor with more numbers than this, and than the model has, is data, and not copied.
 DATA = 2**26
@@ -39,19 +43,15 @@ class _Copier:
     """Makes a deep copy, with a memo of copies by the id of what was copied."""
 
     def __init__(
-        self,
-        memo: dict[int, Any],
-        hold: Callable[[Tensor, dict[int, Any]], Tensor | None],
-        limit: int = sys.maxsize,
-        names: dict[int, str] | None = None,
+        self, memo: dict[int, Any], hold: Hold, names: Mapping[int, str], limit: int = sys.maxsize
     ) -> None:
-        self.memo, self._hold, self._limit, self._names = memo, hold, limit, names or {}
+        self.memo, self._hold, self._limit, self._names = memo, hold, limit, names
         self.shared: list[tuple[str, Any]] = []  # what was not copied, and the name that led there
         self.modules: dict[int, str] = {}  # what to call those that were copied, by id
         self._name = ""
         self._temporary: list[Any] = []  # kept alive, so that no other object gets the same id
 
-    def copy(self, x: Any) -> Any:
+    def copy(self, x: Any, _: Any = None) -> Any:
         """Copy an object with all that it holds."""
         kind = type(x)
         if kind in CONSTANT:
@@ -59,19 +59,18 @@ class _Copier:
         if (twin := self.memo.get(id(x))) is not None:
             return twin
         if kind is dict or kind is OrderedDict:
-            twin = self.memo[id(x)] = kind()
-            if CONSTANT.issuperset(map(type, [*x, *x.values()])):  # a vocabulary, say
-                twin.update(x)
-                return twin
-            return self._fill(twin, x)
-        if kind is list:
+            # Most hold nothing, as in each module; a vocabulary holds only constants.
+            if not x or CONSTANT.issuperset(map(type, [*x, *x.values()])):
+                twin = kind(x)
+            else:
+                twin = self.memo[id(x)] = kind()
+                self._fill(twin, x)
+        elif kind is list:
             twin = self.memo[id(x)] = [*x]
             if not CONSTANT.issuperset(map(type, twin)):
                 twin[:] = map(self.copy, twin)
         elif kind is tuple or kind is set:
-            parts = [*x]
-            known = CONSTANT.issuperset(map(type, parts))
-            twin = kind(parts if known else map(self.copy, parts))
+            twin = kind(map(self.copy, x))
         elif isinstance(x, nn.Module):
             twin = self._module(x)
         elif isinstance(x, MethodType):
@@ -92,21 +91,10 @@ class _Copier:
         twin = self.memo[id(x)] = x if twin is None else twin
         return twin
 
-    def _fill(self, twin: Any, held: Any) -> Any:
+    def _fill(self, twin: dict[Any, Any], held: dict[Any, Any]) -> None:
         for name, part in [*held.items()]:  # another thread may write it meanwhile
-            key, kind = name, type(part)
-            if type(name) is str:
-                self._name = name
-            else:
-                key = self.copy(name)
-            if kind in CONSTANT:
-                twin[key] = part
-            elif (kind is OrderedDict or kind is dict) and not part:
-                # A module has a dozen of these.
-                twin[key] = self.memo.setdefault(id(part), kind())
-            else:
-                twin[key] = self.copy(part)
-        return twin
+            self._name = name if type(name) is str else self._name
+            twin[self.copy(name)] = self.copy(part)
 
     def _module(self, x: nn.Module) -> Any:
         if (inner := unwrapped(x)) is not x:
@@ -127,7 +115,8 @@ class _Copier:
                 raise ArgumentError(message, "model") from error
         # Not by a __getstate__ of its class: that is for files, and may leave things out.
         twin = self.memo[id(x)] = kind.__new__(kind)
-        self._fill(vars(twin), vars(x)).pop("_compiled_call_impl", None)
+        self._fill(vars(twin), vars(x))
+        vars(twin).pop("_compiled_call_impl", None)
         return twin
 
     def _object(self, x: Any) -> Any:
@@ -139,22 +128,8 @@ class _Copier:
         if isinstance(made, str):
             return x
         self._temporary.append(made)
-        make, args, state, members, items = [*made, None, None, None][:5]
-        twin = self.memo[id(x)] = make(*map(self.copy, args))
-        state = self.copy(state)
-        if state is not None and hasattr(twin, "__setstate__"):
-            twin.__setstate__(state)
-        else:
-            attributes, slots = state if isinstance(state, tuple) else (state, {})
-            if attributes:
-                vars(twin).update(attributes)
-            for name, part in slots.items():
-                setattr(twin, name, part)
-        for member in members or ():
-            twin.append(self.copy(member))
-        for key, part in items or ():
-            twin[self.copy(key)] = self.copy(part)
-        return twin
+        python: Any = copy
+        return python._reconstruct(x, self.memo, *made, deepcopy=self.copy)  # noqa: SLF001
 
 
 class Pristine:
@@ -166,12 +141,13 @@ class Pristine:
 
     def __init__(self, model: nn.Module) -> None:
         """Copy the model."""
+        # Tensors, their copies, and how often the copies were written; each copy's owners.
         self._held: list[tuple[Tensor, Tensor, int | None]] = []
         self._own: set[int] = set()
         sizes = [tensor.numel() for tensor in [*model.parameters(), *model.buffers()]]
         names = {id(one): f"model.{name}" for name, one in model.named_modules()}
         names[id(model)] = "the model itself"
-        copier = _Copier({}, self._hold, max(DATA, sum(sizes)), names)
+        copier = _Copier({}, self._hold, names, max(DATA, sum(sizes)))
         self._private: nn.Module = copier.copy(model)
         self.originals = copier.modules
         self.shared = [*dict.fromkeys(name for name, _ in copier.shared)]
@@ -195,14 +171,18 @@ class Pristine:
             self._own.add(id(private))
         return private
 
-    def copy(self) -> tuple[nn.Module, list[Tensor]]:
-        """Return a copy to run, and its tensors that are on a graph in the model itself."""
+    def copy(self, least: torch.dtype | None = None) -> tuple[nn.Module, list[Tensor]]:
+        """Return a copy to run, and its tensors that are on a graph in the model itself.
+
+        With ``least``, its tensors are of that dtype where they are of a narrower one.
+        """
         memo = dict(self._shared)
         for _, private, _ in self._held:
-            own = id(private) in self._own
+            own = least is not None or id(private) in self._own
             plain = _cloned(private, memo) if own else private.detach()
+            plain = plain if least is None else widest(plain, least)
             memo[id(private)] = _dressed(plain, private)
-        model = _Copier(memo, _cloned).copy(self._private).eval()
+        model = _Copier(memo, _cloned, {}).copy(self._private).eval()
         attached = [one for given, one, _ in self._held if given.grad_fn is not None]
         return model, [memo[id(private)] for private in attached]
 
@@ -225,14 +205,6 @@ class Pristine:
         return written
 
 
-def _cloned(tensor: Tensor, memo: dict[int, Any]) -> Tensor:
-    """Copy a tensor without its graph; what shares memory shares it in a copy, except weights."""
-    if not isinstance(tensor, Parameter):
-        with suppress(RuntimeError):
-            return copy.deepcopy(tensor.detach(), memo)
-    return tensor.detach().clone()
-
-
 def unwrapped(module: nn.Module) -> nn.Module:
     """Return the module inside of compiled and distributed wrappers."""
     while True:
@@ -249,17 +221,24 @@ def _size(x: Any) -> int:
     return x.size if type(x).__module__ == "numpy" and hasattr(x, "size") else 0
 
 
+def _cloned(tensor: Tensor, memo: dict[int, Any]) -> Tensor:
+    """Copy a tensor without its graph; what shares memory shares it in a copy, except weights."""
+    if not isinstance(tensor, Parameter):
+        with suppress(RuntimeError):
+            return copy.deepcopy(tensor.detach(), memo)
+    return tensor.detach().clone()
+
+
 def _dressed(twin: Tensor, tensor: Tensor) -> Tensor:
     """Give a tensor the class, the attributes and the ``requires_grad`` of another one."""
-    wanted = tensor.requires_grad
-    if type(tensor) is Parameter or (isinstance(tensor, Parameter) and type(twin) is not Tensor):
+    kind, wanted = type(tensor), tensor.requires_grad
+    if kind is Parameter or (isinstance(tensor, Parameter) and type(twin) is not Tensor):
         twin = Parameter(twin, requires_grad=wanted)
     elif isinstance(tensor, Parameter):
-        twin = twin.as_subclass(type(tensor)).requires_grad_(wanted)
+        twin = twin.as_subclass(kind).requires_grad_(wanted)
     elif wanted and tensor.is_leaf:
         twin.requires_grad_()
-    if held := getattr(tensor, "__dict__", None):
-        vars(twin).update(held)
+    vars(twin).update(getattr(tensor, "__dict__", {}))
     return twin
 
 

@@ -15,12 +15,12 @@ from rnnkit._base.model import check_model
 from rnnkit._diagnostics.axes import check_dims, infer_batch_axes
 from rnnkit._diagnostics.batch import Batch
 from rnnkit._diagnostics.changes import other_leaves, sample_at
-from rnnkit._diagnostics.compare import apart, eps_of, is_number, scale
+from rnnkit._diagnostics.compare import apart, eps_of, is_number, scale, widest
 from rnnkit._diagnostics.isolation import Given, Session, session
+from rnnkit._diagnostics.judge import open_wide
 from rnnkit._diagnostics.outputs import Leaves, is_output
 from rnnkit._diagnostics.picture import DependencyMap
 from rnnkit._diagnostics.slopes import Gradients
-from rnnkit._diagnostics.widened import open_wide, widest
 
 #: The widest map that a terminal of 80 columns shows.
 WIDEST = 32

@@ -7,7 +7,7 @@ first run shows which weights the model writes and which random numbers it draws
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from typing import Any, NamedTuple
 
 import torch
@@ -28,9 +28,6 @@ Watch = Callable[[torch.nn.Module], list[Any]]
 
 #: Calls a model in another way than by its ``forward``.
 Call = Callable[..., Any]
-
-#: Parts that a loader's batch may have, if the model takes only the first ones.
-PARTS = 8
 
 
 class Given(NamedTuple):
@@ -67,10 +64,11 @@ class Session:
         self.is_wrapped = call is not None
         self.call = call or (lambda model, *args, **kwargs: model(*args, **kwargs))
         self.chance = Chance()
-        self._is_first, self._thread = True, threading.get_ident()
-        self._escaped: EscapedError | None = None
         self.stack = ExitStack()  # closed with the session
         self.wider: list[Session] = []  # on copies in a wider dtype
+        self._is_first, self._is_written = True, False
+        self._thread = threading.get_ident()
+        self._escaped: EscapedError | None = None
 
     def refuse(self, module: torch.nn.Module, _: Any) -> None:
         """Refuse to run a module of the model itself in the thread of the session."""
@@ -88,7 +86,7 @@ class Session:
 
     def fresh(self) -> torch.nn.Module:
         """Return a copy that has not run, and let what is drawn be the same again."""
-        self.chance.seed()
+        self.chance.restart()
         return self.pristine.copy()[0]
 
     def attempt(self, inputs: Given, watch: Watch | None = None) -> Leaves | None:
@@ -101,76 +99,56 @@ class Session:
             return None
 
     def run(
-        self,
-        inputs: Given,
-        *,
-        on: torch.nn.Module | None = None,
-        watch: Watch | None = None,
+        self, inputs: Given, *, on: torch.nn.Module | None = None, watch: Watch | None = None
     ) -> Leaves:
-        """Run a copy of the model; return the leaves of what it returns, tensors cloned."""
+        """Run a copy of the model; return the leaves of what it returns, tensors cloned.
+
+        The first run shows what runs write and draw; where it does either, another one counts.
+        """
         if self._is_first:
-            output = self._rehearse(inputs)
             self._is_first = False
-            if output is not None and on is None and watch is None:
+            with self.watched():
+                output = self._run(self.fresh(), inputs)
+            if not (self._is_written or self.chance.drawn or on or watch):
                 return output
         while True:
-            try:
-                with self.watched(notices=False):
-                    output = self._run(self.fresh() if on is None else on, inputs, watch)
-            finally:
-                written = self.pristine.written(thorough=False)
-            if on is not None or not written:
-                return output
-
-    def _rehearse(self, inputs: Given) -> Leaves | None:
-        """Find out what a run writes and draws; return its output if it does neither."""
-        before, is_shared = self.chance.read(), threading.active_count() > 1
-        try:
             with self.watched(notices=False):
-                output = self._run(self.fresh(), inputs, None)
-        finally:
-            is_written = self.pristine.written(thorough=True)
-            moved = self.chance.moved(before)
-            if moved and is_shared:
-                # A run more, since another thread may have drawn; a model may refuse to be heard.
-                with suppress(Exception), self.chance.noticing(moved):
-                    self._run(self.fresh(), inputs, None)
-            else:
-                self.chance.drawn |= moved
-        return None if is_written or self.chance.drawn else output
+                output = self._run(self.fresh() if on is None else on, inputs, watch)
+            if on is not None or not self._is_written:
+                return output
 
     @contextmanager
     def watched(self, *, notices: bool = True) -> Iterator[None]:
-        """Notice what a run draws and writes, and whether it reached the model itself."""
+        """Undo what a run writes into weights, and raise if it has reached the model itself.
+
+        By default, what it draws is noticed, too, and what it writes past torch's count.
+        """
+        before = self.chance.read() if notices else None
         try:
-            with self.chance.noticing() if notices else nullcontext():
-                yield
+            yield
         finally:
-            if notices:
-                self.pristine.written(thorough=True)
+            self._is_written = self.pristine.written(thorough=notices)
+            if before is not None:
+                self.chance.notice(before)
             if self._escaped is not None:
                 raise self._escaped
 
-    def _run(self, copy: torch.nn.Module, inputs: Given, watch: Watch | None) -> Leaves:
+    def _run(self, copy: torch.nn.Module, inputs: Given, watch: Watch | None = None) -> Leaves:
         self.passes += 1
         self.last = copy
         given, _ = private(inputs)
         hooks = watch(copy) if watch else []
         try:
             with torch.no_grad():
-                output = self.call(copy, *given.args, **given.kwargs)
+                self.returned = self.call(copy, *given.args, **given.kwargs)
         finally:
             for hook in reversed(hooks):
                 hook.remove()
-        self.returned = output
-        named = named_leaves(output, stack=True)
+        named = named_leaves(self.returned, stack=True)
         self.names = [name for name, _ in named]
-        tensors = [leaf if isinstance(leaf, Tensor) else None for _, leaf in named]
         # What is on the meta device has no numbers to compare.
-        return [
-            leaf if tensor is None else None if tensor.is_meta else tensor.detach().clone()
-            for tensor, (_, leaf) in zip(tensors, named, strict=True)
-        ]
+        found = [None if isinstance(leaf, Tensor) and leaf.is_meta else leaf for _, leaf in named]
+        return [leaf.detach().clone() if isinstance(leaf, Tensor) else leaf for leaf in found]
 
 
 def private(inputs: Given) -> tuple[Given, list[Tensor]]:
@@ -183,12 +161,7 @@ def private(inputs: Given) -> tuple[Given, list[Tensor]]:
             attached.append(twin)
         return twin.requires_grad_(tensor.requires_grad)
 
-    def each(part: Any) -> Any:
-        whole = isinstance(part, Tensor)
-        return copied(part) if whole else pytree.tree_map_only(Tensor, copied, part)
-
-    named = {name: each(part) for name, part in inputs.kwargs.items()}
-    return Given(tuple(map(each, inputs.args)), named), attached
+    return pytree.tree_map_only(Tensor, copied, inputs), attached
 
 
 def eagerly() -> AbstractContextManager[object]:
@@ -202,10 +175,7 @@ def _refuse_batch(opened: Session, given: Given, caller: str, error: Exception) 
     batch = given.args[0] if len(given.args) == 1 else None
     if not isinstance(batch, list | tuple) or opened.attempt(given) is not None:
         return
-    sizes = {part.shape[:1] for part in batch if isinstance(part, Tensor)}
-    # The rest may be targets, unless these are many sequences, or sequences of several lengths.
-    least = 1 if len(sizes) == 1 and len(batch) <= PARTS else len(batch)
-    for count in range(len(batch), least - 1, -1):
+    for count in range(len(batch), 0, -1):
         if opened.attempt(Given(tuple(batch[:count]), given.kwargs)) is not None:
             whole, kind = count == len(batch), f"a {type(batch).__name__} of {len(batch)}"
             message = f"the model does not take {kind} as one input: it takes the parts of a batch"
@@ -217,10 +187,7 @@ def _refuse_batch(opened: Session, given: Given, caller: str, error: Exception) 
 
 @contextmanager
 def session(
-    model: torch.nn.Module,
-    call: Call | None = None,
-    given: Given | None = None,
-    caller: str = "",
+    model: torch.nn.Module, call: Call | None = None, given: Given | None = None, caller: str = ""
 ) -> Iterator[Session]:
     """Open a session on a model; leave random numbers as they were, if it draws any."""
     with torch.inference_mode(mode=False), eagerly():
@@ -235,4 +202,4 @@ def session(
                         _refuse_batch(opened, given, caller, error)
                     raise
         finally:
-            opened.chance.put_back()
+            opened.chance.restart()

@@ -1,16 +1,20 @@
 """Float64 is the judge: where bits differ, it says whether that is more than rounding."""
 
+import contextlib
+import functools
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
+from torch.utils import _pytree as pytree
 
 from rnnkit._diagnostics.baseline import Baseline, Take
-from rnnkit._diagnostics.compare import apart, eps_of, is_number, largest
+from rnnkit._diagnostics.compare import apart, eps_of, is_number, largest, wider, widest
+from rnnkit._diagnostics.isolation import Session, session
 from rnnkit._diagnostics.outputs import same, shape_of
 from rnnkit._diagnostics.report import AMPLIFIES, UnjudgedError, note, skip
-from rnnkit._diagnostics.widened import open_wide, widest
 
 T = TypeVar("T")
 
@@ -20,19 +24,14 @@ JUDGED = 1e-9
 COARSE = 0.01
 #: How many times the measured effect of rounding two kernels may differ.
 AMPLIFIED = 50
+#: Of more weights than this, a copy in float64 would be too large.
+WEIGHTS = 2**25
+#: Casts to a narrower dtype, by the names of methods.
+CASTS = {"half", "bfloat16", "float", "cfloat", "chalf"}
 
 
 class DoubtError(Exception):
     """Bits differ: the judge, in float64, has to say whether that is rounding."""
-
-
-def agree(baseline: Baseline, index: int, before: Tensor, after: Tensor, take: Take) -> bool:
-    """Return whether a part of an output is the same."""
-    if same(before, after):
-        return True
-    if before.shape != after.shape or before.dtype is not after.dtype:
-        return False
-    return not is_shown(baseline, differences(baseline, index, before, after, take))
 
 
 def differences(
@@ -57,11 +56,11 @@ def is_shown(baseline: Baseline, mask: Tensor) -> bool:
     return bool(mask.any())
 
 
-def _off(baseline: Baseline, index: int, before: Tensor, after: Tensor, take: Take) -> float:
-    """Return by how much of its size a feature has moved at most."""
-    if not is_number(before):
-        return torch.inf
-    return (apart(before, after) / take(baseline.scale_of(index))).max().item()
+def agree(baseline: Baseline, index: int, before: Tensor, after: Tensor, take: Take) -> bool:
+    """Return whether a part of an output is the same."""
+    if before.shape != after.shape or before.dtype is not after.dtype:
+        return False
+    return not is_shown(baseline, differences(baseline, index, before, after, take))
 
 
 def near(baseline: Baseline, before: Tensor, after: Tensor) -> bool:
@@ -73,27 +72,6 @@ def near(baseline: Baseline, before: Tensor, after: Tensor) -> bool:
     if not is_number(before) or before.shape != after.shape:
         return False
     return bool(apart(before, after).max() <= baseline.tolerance * largest(before))
-
-
-def judge(baseline: Baseline) -> Baseline:
-    """Return the same where rounding is small: in float64, or in float32, if the model runs."""
-    if baseline.judge is not None:
-        return baseline.judge
-    for least in (torch.float64, torch.float32):
-        if (wide := _widened(baseline, least)) is not None:
-            break
-    else:
-        wide = baseline.on(baseline.batch)
-        tensors = [*baseline.session.model.parameters(), *baseline.batch.leaves, *baseline.normal]
-        coarsest = max(filter(is_number, tensors), key=eps_of)
-        least, wide.tolerance = coarsest.dtype, 1000 * eps_of(coarsest)
-        if wide.tolerance > COARSE:
-            skip(f"{str(least)[6:]} rounds too much, and the model runs in nothing wider")
-    wide.again, baseline.judge = None, wide
-    if least is not torch.float64:
-        text = f"judged in {str(least)[6:]}: the model does not run in float64"
-        note(baseline.report, text)
-    return wide
 
 
 def decide(baseline: Baseline, probe: Callable[[Baseline], T]) -> T:
@@ -113,6 +91,26 @@ def for_other_sizes(baseline: Baseline) -> Baseline:
         return baseline  # bits may be equal
 
 
+def judge(baseline: Baseline) -> Baseline:
+    """Return the same where rounding is small: in float64, or in float32, if the model runs."""
+    if baseline.judge is not None:
+        return baseline.judge
+    wide, kind = _widened(baseline, torch.float64), "float64"
+    if wide is None:
+        wide, kind = _widened(baseline, torch.float32), "float32"
+    if wide is None:
+        wide = baseline.on(baseline.batch)
+        tensors = [*baseline.session.model.parameters(), *baseline.batch.leaves, *baseline.normal]
+        coarsest = max(filter(is_number, tensors), key=eps_of)
+        wide.tolerance, kind = 1000 * eps_of(coarsest), str(coarsest.dtype)[6:]
+        if wide.tolerance > COARSE:
+            skip(f"{kind} rounds too much, and the model runs in nothing wider")
+    wide.again, baseline.judge = None, wide
+    if kind != "float64":
+        note(baseline.report, f"judged in {kind}: the model does not run in float64")
+    return wide
+
+
 def _widened(baseline: Baseline, least: torch.dtype) -> Baseline | None:
     """Return the same in a wider dtype; None if the model does not run in it."""
     leaves = [widest(x, least) if isinstance(x, Tensor) else x for x in baseline.batch.leaves]
@@ -128,39 +126,88 @@ def _widened(baseline: Baseline, least: torch.dtype) -> Baseline | None:
     return None if any(narrow) or shapes[0] != shapes[1] else wide
 
 
+def open_wide(opened: Session, least: torch.dtype) -> Session:
+    """Open a session on a copy in a wider dtype, as long as the first one is open."""
+    weights = [*opened.model.parameters(), *opened.model.buffers()]
+    if sum(weight.numel() for weight in weights) > WEIGHTS:
+        message = "too large for a wider copy"
+        raise MemoryError(message)
+    copy, devices = opened.pristine.copy(least)[0], {weight.device.type for weight in weights}
+    # Also what copies itself, as a scripted module does.
+    copy.double() if least is torch.float64 else copy.float()
+
+    @functools.wraps(opened.call)  # its arguments tell which is the state
+    def call(model: torch.nn.Module, *args: Any, **kwargs: Any) -> Any:
+        with Widened(least, devices | {"cpu"}):
+            return opened.call(model, *args, **kwargs)
+
+    other = opened.stack.enter_context(session(copy, call))
+    other.is_wrapped = opened.is_wrapped
+    opened.wider.append(other)
+    return other
+
+
+class Widened(TorchFunctionMode):
+    """Computes in float64, or float32, what is asked for in less, and turns autocast off."""
+
+    def __init__(self, least: torch.dtype, devices: set[str]) -> None:
+        """Take the narrowest dtype that may occur, and the types of devices that compute."""
+        super().__init__()
+        self._least, self._devices = least, devices
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Run a function with a wider dtype where it is asked for less."""
+        name, least = getattr(func, "__name__", ""), self._least
+        if name in CASTS and args and isinstance(args[0], Tensor):
+            kind = torch.complex32 if name.startswith("c") else torch.float16
+            return args[0].to(wider(kind, least))
+
+        def turned(given: Any) -> Any:
+            return wider(given, least) if isinstance(given, torch.dtype) else given
+
+        with contextlib.ExitStack() as stack:
+            for device in self._devices if torch._C._is_any_autocast_enabled() else ():  # noqa: SLF001
+                stack.enter_context(torch.autocast(device, enabled=False))
+            named = {name: turned(given) for name, given in (kwargs or {}).items()}
+            result = func(*map(turned, args), **named)
+        if isinstance(result, Tensor):
+            return widest(result, least)
+        plain = type(result) in (tuple, list)
+        return pytree.tree_map_only(Tensor, lambda x: widest(x, least), result) if plain else result
+
+
 def refuse_chance(
     baseline: Baseline, index: int, before: Tensor, after: Tensor, take: Take
 ) -> None:
     """Skip a probe that compares runs of different sizes if rounding may do as much."""
-    if _off(baseline, index, before, after, take) <= AMPLIFIED * _amplified(baseline):
+    if baseline.amplified is None:
+        baseline.amplified = _amplified(baseline)
+    off = torch.inf
+    if is_number(before):
+        off = (apart(before, after) / take(baseline.scale_of(index))).max().item()
+    if off <= AMPLIFIED * baseline.amplified:
         skip(AMPLIFIES)
 
 
 def _amplified(baseline: Baseline) -> float:
     """Return by how much features move if all weights and inputs change in their last digits."""
-    if baseline.amplified is not None:
-        return baseline.amplified
+
+    def changed(x: Any) -> Any:
+        if not is_number(x):
+            return x
+        return torch.where(x == x.round(), x, x * (1 + 4.5 * eps_of(x)))  # 1.0 may be a flag
+
     copy = baseline.session.fresh()
     for tensor in copy.parameters():
-        tensor.data = _changed(tensor.data)
-    leaves = [_changed(x) if isinstance(x, Tensor) else x for x in baseline.batch.leaves]
+        tensor.data = changed(tensor.data)
     try:
+        leaves = list(map(changed, baseline.batch.leaves))
         output = baseline.session.run(baseline.batch.tree(leaves), on=copy)
     except Exception:  # noqa: BLE001 - a model may refuse as it likes
         return torch.inf
-    pairs = enumerate(zip(baseline.normal, output, strict=False))
     moved = [
-        _off(baseline, index, one, other, lambda leaf: leaf)
-        for index, (one, other) in pairs
+        (apart(one, other) / baseline.scale_of(index)).max().item()
+        for index, (one, other) in enumerate(zip(baseline.normal, output, strict=False))
         if is_number(one) and is_number(other) and one.shape == other.shape
     ]
-    baseline.amplified = max(moved, default=torch.inf)
-    return baseline.amplified
-
-
-def _changed(tensor: Tensor) -> Tensor:
-    """Change numbers with fractions in their last digit."""
-    if not is_number(tensor):
-        return tensor
-    other = tensor * (1 + 4.5 * eps_of(tensor))
-    return torch.where(tensor == tensor.round(), tensor, other)
+    return max(moved, default=torch.inf)

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 import rnnkit
-from rnnkit._diagnostics.chance import equal
+from rnnkit._diagnostics.compare import equal
 from rnnkit._diagnostics.isolation import EscapedError, Given, Session, session
 from tests.diagnostics.held import Holder, X, twice
 

@@ -19,7 +19,6 @@ PRIVATE_NAMES = {
     "Module._backward_pre_hooks": "whether a cell has hooks",
     "Module._base": "the tensor of which another is a part",
     "Module._buffers": "the buffers of one module by name, those that are None too",
-    "Module._cdata": "whether a generator is the process's, where it comes as another object",
     "Module._dynamo_marked_constant": (
         "a function's mark that a compiler takes its result for a constant"
     ),
@@ -55,9 +54,6 @@ PRIVATE_NAMES = {
     "torch.nn.modules.module._has_any_global_hook": "whether someone listens to every module",
     "torch.ops.mkldnn._is_mkldnn_bf16_supported": "whether oneDNN has a bfloat16 LSTM on this CPU",
     "torch.ops.mkldnn._is_mkldnn_fp16_supported": "whether oneDNN has a float16 LSTM on this CPU",
-    "torch.utils._python_dispatch": (
-        "what draws random numbers in one thread of several: a mode of functions does not see it all"
-    ),
     "torch.utils._pytree": ("the tensors in nested inputs and outputs, as torch itself finds them"),
 }
 

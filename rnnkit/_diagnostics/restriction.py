@@ -1,6 +1,6 @@
 """The restriction: a part of the inputs by itself returns that part, f(x|S) = f(x)|S."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import torch
@@ -15,21 +15,13 @@ from rnnkit._diagnostics.outputs import Leaves
 from rnnkit._diagnostics.report import Line, fail
 
 #: What a message says of samples that are in an order of their lengths.
-UNSORT: Line = ("fix", "output[order.argsort()], where order has sorted the samples")
-SORT = "x[order], where order has sorted the lengths"
-FORGOTTEN: list[Line] = [("cause", "samples are sorted by length, and not put back"), UNSORT]
-EITHER: list[Line] = [
+SORTED: list[Line] = [
     ("cause", "samples are sorted by length and not put back, or put back and never sorted"),
-    UNSORT,
-    ("or", SORT),
+    ("fix", "x[order], and output[order.argsort()], where order sorts the lengths"),
 ]
 TWICE: list[Line] = [
     ("cause", "samples are sorted by length, and put back by the order instead of its inverse"),
     ("fix", "output[order.argsort()] instead of output[order], where order sorts the samples"),
-]
-NEVER: list[Line] = [
-    ("cause", "samples are put back from the order of their lengths, and were never sorted"),
-    ("fix", SORT),
 ]
 
 
@@ -52,12 +44,12 @@ def parts(baseline: Baseline, output: Leaves, samples: Sequence[int]) -> Iterato
         normal, made = baseline.arranged(baseline.normal)[index], output[index]
         if not is_number(normal) or not isinstance(made, Tensor):
             continue
-        is_row = len(samples) == 1 and made.dim() == normal.dim() - 1
-        if not is_row and (made.dim() != normal.dim() or made.shape[axis] != len(samples)):
+        if len(samples) == 1 and made.dim() == normal.dim() - 1:
+            made = made.unsqueeze(axis)
+        if made.dim() != normal.dim() or made.shape[axis] != len(samples):
             continue
         for place, sample in enumerate(samples):
-            whole = normal.select(axis, sample)
-            other = made if is_row else made.select(axis, place)
+            whole, other = normal.select(axis, sample), made.select(axis, place)
             one = baseline.valid(whole, index, sample)
             if other.shape == whole.shape:
                 other = baseline.valid(other, index, sample)
@@ -65,7 +57,7 @@ def parts(baseline: Baseline, output: Leaves, samples: Sequence[int]) -> Iterato
                 yield Part(index, sample, one, other)
 
 
-def difference(baseline: Baseline, found: Iterator[Part] | Sequence[Part]) -> Part | None:
+def difference(baseline: Baseline, found: Iterable[Part]) -> Part | None:
     """Return the first part that differs by more than rounding."""
     for part in found:
         take = baseline.taking(part.output, part.sample)
@@ -92,19 +84,17 @@ def follows(baseline: Baseline, index: int) -> bool:
     return True
 
 
-def sorted_order(counts: Sequence[int], *, falling: bool) -> list[int]:
-    """Return the samples in the order of their lengths."""
+def _sorted(counts: Sequence[int], falling: bool) -> list[int]:
     return sorted(range(len(counts)), key=counts.__getitem__, reverse=falling)
 
 
 def _orders(counts: Sequence[int]) -> Iterator[tuple[list[int], list[Line]]]:
     """Yield the orders in which mistakes leave the samples, and what a message says of each."""
     for falling in (True, False):
-        order = sorted_order(counts, falling=falling)
-        inverse = sorted(range(len(order)), key=order.__getitem__)
-        yield order, EITHER if order == inverse else FORGOTTEN
+        order = _sorted(counts, falling)
+        yield order, SORTED
         yield [order[place] for place in order], TWICE
-        yield inverse, NEVER
+        yield sorted(range(len(order)), key=order.__getitem__), SORTED
 
 
 def cause_of_order(perturbed: PerturbedRun, changed: int, index: int) -> list[Line]:
@@ -128,13 +118,11 @@ def check_orders(baseline: Baseline) -> None:
     """
     counts = baseline.batch.valid_steps()
     for falling in (True, False) if len(set(counts)) > 1 else ():
-        first, *rest = sorted_order(counts, falling=falling)
+        first, *rest = _sorted(counts, falling)
         samples = [*rest, first]
         output = baseline.attempt(baseline.batch.samples(samples))
-        if (
-            output is None
-            or (part := difference(baseline, parts(baseline, output, samples))) is None
-        ):
+        part = None if output is None else difference(baseline, parts(baseline, output, samples))
+        if output is None or part is None:
             continue
         refuse_rounding(baseline, part)
         rows: list[Line] = []

@@ -26,14 +26,7 @@ from rnnkit._diagnostics.restriction import (
     follows,
     parts,
     refuse_rounding,
-    sorted_order,
 )
-
-#: What a message says of a model whose samples are right in one order.
-TAKEN_FOR_SORTED: list[Line] = [
-    ("cause", "samples are taken for sorted by length: so, each gives what it gives alone"),
-    ("fix", "x[order], where order sorts the lengths; or pack with enforce_sorted=False"),
-]
 
 
 def probe_alone(baseline: Baseline) -> str:
@@ -54,7 +47,7 @@ def probe_alone(baseline: Baseline) -> str:
 
 def _probe(baseline: Baseline) -> str:
     batch, counts = baseline.batch, baseline.counts
-    compared: dict[int, list[Part]] = {}
+    compared: set[int] = set()
     # The shortest samples have the most padding; a further one is tried if these say nothing.
     ranks = [sorted(range(batch.size), key=n.__getitem__)[:ALONE] for n in batch.lengths.values()]
     first = [k for rank in ranks for k in rank[:-1]] or [batch.size - 1]
@@ -66,7 +59,7 @@ def _probe(baseline: Baseline) -> str:
         if isinstance(output, Exception):
             skip(f"the model does not run on one sample: {in_short(output)}")
         found = [*parts(baseline, output, [sample])]
-        compared |= {sample: found} if found else {}
+        compared |= {part.sample for part in found}
         for one in found:
             if output[one.output].dim() < baseline.normal[one.output].dim():
                 shape = tuple(output[one.output].shape)
@@ -99,28 +92,27 @@ def _fail(baseline: Baseline, part: Part) -> None:
     which = f"sample {batch.numbers[sample]} alone{cut}"
     what = f"{which} gives another {baseline.name(index)} than in the batch"
     rows: list[Line] = [("first", "not looked for: alone, a sample runs through other sizes")]
-    if counts and _are_right_if_sorted(baseline, counts, index):
-        rows += TAKEN_FOR_SORTED
-    elif counts and counts[sample] < (batch.steps or 0):
+    if counts and counts[sample] < (batch.steps or 0):
         # With its padding, does it return what it returned? Then the batch has no part in that.
         padded = baseline.attempt(batch.samples([sample])) or []
         found = [one for one in parts(baseline, padded, [sample]) if one.output == index]
         if found and difference(baseline, found) is None:
-            rows += _cause(baseline, index, sample)
+            rows += _cause(baseline, part)
     fail("alone", f"{what}: {far(off)}", rows)
 
 
-def _cause(baseline: Baseline, index: int, sample: int) -> list[Line]:
+def _cause(baseline: Baseline, failed: Part) -> list[Line]:
     """Blank the backward directions: if the sample then returns the same, they read the padding."""
     batch, session = baseline.batch, baseline.session
 
     def is_gone(watch: Watch) -> bool:
-        other, single = baseline.on(batch), batch.alone(sample, front=baseline.post)
+        other, single = baseline.on(batch), batch.alone(failed.sample, front=baseline.post)
         runs = [session.attempt(one.tree(), watch=watch) for one in (batch, single)]
         if runs[0] is None or runs[1] is None:
             return False
         other.normal = runs[0]
-        found = [part for part in parts(other, runs[1], [sample]) if part.output == index]
+        pairs = parts(other, runs[1], [failed.sample])
+        found = [part for part in pairs if part.output == failed.output]
         return bool(found) and difference(other, found) is None
 
     modules = session.model.named_modules() if baseline.post else ()
@@ -129,20 +121,3 @@ def _cause(baseline: Baseline, index: int, sample: int) -> list[Line]:
     fix = "pack_padded_sequence(x, lengths, ..., enforce_sorted=False), or rnnkit's lengths="
     found = confirmed(blame(text, fix, forward_only), [names], is_gone)
     return found or [("cause", "padding is pooled, or read as the last step")]
-
-
-def _are_right_if_sorted(baseline: Baseline, counts: list[int], index: int) -> bool:
-    """Return whether samples give what they give alone if the longest comes first."""
-    order = sorted_order(counts, falling=True)
-    other = baseline.on(baseline.batch.samples(order))
-    output = baseline.attempt(other.batch)
-    if output is None:
-        return False
-    other.normal = output
-    for place, sample in enumerate(order):
-        alone = baseline.run_alone(sample)
-        found = parts(other, alone, [place]) if isinstance(alone, list) else ()
-        pairs = [part for part in found if part.output == index]
-        if not pairs or difference(other, pairs) is not None:
-            return False
-    return True

@@ -15,7 +15,7 @@ import torch
 
 from rnnkit._diagnostics.compare import equal
 
-#: So many seconds show whether other threads draw, too.
+#: So many seconds show whether other threads draw.
 WAIT = 0.05
 
 
@@ -39,32 +39,20 @@ def sources() -> dict[str, Source]:
     return found
 
 
-class Chance:
-    """The sources of random numbers that a model draws from."""
+def states() -> dict[str, Any]:
+    """Return where the sources stand."""
+    return {name: source.read() for name, source in sources().items()}
 
-    def __init__(self) -> None:
-        """Remember where the sources stand."""
-        self._sources = sources()
-        self._start = self.read()
-        self.drawn: set[str] = set()
 
-    def read(self) -> dict[str, Any]:
-        """Return where the sources stand."""
-        return {name: source.read() for name, source in self._sources.items()}
+def drawn_since(before: dict[str, Any]) -> set[str]:
+    """Return the sources that a run drew from; what moves without a run, other threads draw."""
 
-    def _moved(self, before: dict[str, Any]) -> set[str]:
-        return {name for name, now in self.read().items() if not equal(before[name], now)}
+    def moved(one: dict[str, Any], other: dict[str, Any]) -> set[str]:
+        return {name for name in before if not equal(one[name], other[name])}
 
-    def notice(self, before: dict[str, Any]) -> None:
-        """Find out from which sources a run drew; what moves without a run, other threads draw."""
-        moved = self._moved(before) - self.drawn
-        if moved and threading.active_count() > 1:
-            before = self.read()
-            time.sleep(WAIT)
-            moved -= self._moved(before)
-        self.drawn |= moved
-
-    def restart(self) -> None:
-        """Put the sources that the model draws from back to where they stood."""
-        for name in self.drawn:
-            self._sources[name].write(self._start[name])
+    now = states()
+    drawn = moved(before, now)
+    if drawn and threading.active_count() > 1:
+        time.sleep(WAIT)
+        drawn -= moved(now, states())
+    return drawn

@@ -47,15 +47,13 @@ def apart(one: Tensor, other: Tensor) -> Tensor:
 
 def far(off: float) -> str:
     """Write by how much two tensors differ, of the largest number in them."""
-    if math.isfinite(off):
-        return f"off by {off:.1e} of the largest"
-    return "one of them has a NaN or an infinity, and the other a number"
+    return f"off by {off:.1e} of the largest" if math.isfinite(off) else "a NaN or an infinity"
 
 
 def largest(tensor: Tensor) -> float:
     """Return the largest finite number of a tensor, without its sign."""
-    finite = tensor[tensor.isfinite()].double().abs()
-    return max(finite.max().item(), 1e-30) if finite.numel() else 1e-30
+    sizes = tensor.double().abs().nan_to_num(0.0, 0.0, 0.0)
+    return max(sizes.max().item() if sizes.numel() else 0.0, 1e-30)
 
 
 def alike(one: Leaves, other: Leaves) -> bool:

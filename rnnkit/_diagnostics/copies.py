@@ -6,7 +6,6 @@ and takes longer than the forward of a small model.
 
 import copy
 import copyreg
-import sys
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -42,14 +41,11 @@ CONSTANT |= {type, FunctionType, torch.Size, torch.layout, torch.jit.ScriptFunct
 class _Copier:
     """Makes a deep copy, with a memo of copies by the id of what was copied."""
 
-    def __init__(
-        self, memo: dict[int, Any], hold: Hold, names: Mapping[int, str], limit: int = sys.maxsize
-    ) -> None:
-        self.memo, self._hold, self._limit, self._names = memo, hold, limit, names
+    def __init__(self, memo: dict[int, Any], hold: Hold, names: Mapping[int, str]) -> None:
+        self.memo, self._hold, self._names = memo, hold, names
         self.shared: list[tuple[str, Any]] = []  # what was not copied, and the name that led there
         self.modules: dict[int, str] = {}  # what to call those that were copied, by id
         self._name = ""
-        self._temporary: list[Any] = []  # kept alive, so that no other object gets the same id
 
     def copy(self, x: Any, _: Any = None) -> Any:
         """Copy an object with all that it holds."""
@@ -79,7 +75,7 @@ class _Copier:
             twin = ReferenceType(self.memo[id(x())]) if id(x()) in self.memo else x
         elif isinstance(x, type | ModuleType):
             twin = x
-        elif not isinstance(x, Dataset | DataLoader) and _size(x) <= self._limit:
+        elif not isinstance(x, Dataset | DataLoader):
             try:
                 twin = self._hold(x, self.memo) if isinstance(x, Tensor) else self._object(x)
             except ArgumentError:
@@ -127,7 +123,7 @@ class _Copier:
         made: Any = reduce(x) if reduce else x.__reduce_ex__(4)
         if isinstance(made, str):
             return x
-        self._temporary.append(made)
+        self.memo[id(made)] = made  # kept alive, so that no other object gets the same id
         python: Any = copy
         return python._reconstruct(x, self.memo, *made, deepcopy=self.copy)  # noqa: SLF001
 
@@ -145,9 +141,10 @@ class Pristine:
         self._held: list[tuple[Tensor, Tensor, int | None]] = []
         self._own: set[int] = set()
         sizes = [tensor.numel() for tensor in [*model.parameters(), *model.buffers()]]
+        self._limit = max(DATA, sum(sizes))
         names = {id(one): f"model.{name}" for name, one in model.named_modules()}
         names[id(model)] = "the model itself"
-        copier = _Copier({}, self._hold, names, max(DATA, sum(sizes)))
+        copier = _Copier({}, self._hold, names)
         self._private: nn.Module = copier.copy(model)
         self.originals = copier.modules
         self.shared = [*dict.fromkeys(name for name, _ in copier.shared)]
@@ -159,12 +156,15 @@ class Pristine:
         self.model = self.copy()[0]
 
     def _hold(self, tensor: Tensor, memo: dict[int, Any]) -> Tensor | None:
-        """Copy a tensor once; small ones that are not weights, each copy has by itself."""
+        """Copy a tensor once; small ones that are not weights, each copy has by itself.
+
+        Not data, nor a tensor whose memory was given back: reading it would end the process.
+        """
         odd = tensor.is_nested or tensor.is_meta or tensor.is_quantized
         odd |= tensor.layout is not torch.strided or type(tensor.data) is not Tensor
         size = 1 if odd else tensor.untyped_storage().nbytes()
-        if tensor.numel() and not size:
-            return None  # its memory was given back: reading it would end the process
+        if tensor.numel() > (self._limit if size else 0):
+            return None
         private = _dressed(_cloned(tensor, memo), tensor)
         self._held.append((tensor, private, _writes(tensor)))
         if odd or not (isinstance(tensor, Parameter) or size > LARGE):
@@ -213,12 +213,6 @@ def unwrapped(module: nn.Module) -> nn.Module:
         if inner is None:
             return module
         module = inner
-
-
-def _size(x: Any) -> int:
-    if isinstance(x, Tensor):
-        return x.numel()
-    return x.size if type(x).__module__ == "numpy" and hasattr(x, "size") else 0
 
 
 def _cloned(tensor: Tensor, memo: dict[int, Any]) -> Tensor:

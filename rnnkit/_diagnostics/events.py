@@ -21,6 +21,9 @@ from rnnkit._diagnostics.isolation import Given, Session, Watch
 from rnnkit._diagnostics.module_calls import hooked, is_recurrent, named_arguments, sizes_of
 from rnnkit._diagnostics.outputs import leaves, tensors_of
 
+#: Attributes of a module that are torch's own.
+TORCHS = frozenset(vars(torch.nn.Module()))
+
 
 @dataclass(frozen=True, eq=False)
 class Event:
@@ -210,11 +213,11 @@ def changed_by(session: Session, inputs: Given) -> tuple[list[str], list[str]]:
 def sources_of(session: Session, model: torch.nn.Module) -> dict[str, Source]:
     """Return the sources of the process that the model draws from, and those that it holds."""
     own = {
-        f"model.{name}": Source(value.get_state, value.set_state, value.manual_seed)
+        f"model.{name}": Source(value.get_state, value.set_state)
         for name, value in _attributes(model)
         if isinstance(value, torch.Generator)
     }
-    return own | {n: one for n, one in sources().items() if n in session.chance.drawn}
+    return own | {n: one for n, one in sources().items() if n in session.drawn}
 
 
 def _held(model: torch.nn.Module) -> dict[str, Any]:

@@ -13,13 +13,11 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 from torch.nn.modules.module import register_module_forward_pre_hook
-from torch.nn.parallel import DataParallel
-from torch.nn.parameter import is_lazy
 from torch.utils import _pytree as pytree
 
 from rnnkit._base.errors import ArgumentError
 from rnnkit._base.message import refusal
-from rnnkit._diagnostics.chance import Chance
+from rnnkit._diagnostics.chance import drawn_since, sources, states
 from rnnkit._diagnostics.copies import Pristine, unwrapped
 from rnnkit._diagnostics.outputs import Leaves, named_leaves
 
@@ -48,22 +46,15 @@ class Session:
 
     def __init__(self, model: torch.nn.Module, call: Call | None = None) -> None:
         """Copy the model; a call, if there is one, calls a copy with what is given."""
-        model = unwrapped(model)
-        if call is None and type(model) is DataParallel and not model.device_ids:
-            model = unwrapped(model.module)  # which it calls, and whose arguments it hides
-        if any(is_lazy(parameter) for parameter in model.parameters()):
-            message = (
-                "the model has lazy modules whose sizes are open: call it once, then try again"
-            )
-            refusal(ArgumentError, "model", message, code="model-lazy")
-        self.pristine = Pristine(model)
+        self.pristine = Pristine(unwrapped(model))
         self.model = self.last = self.pristine.model  # one that is never run, and that ran last
         self.passes = 0
         self.names: list[str] = []  # of the leaves of the last output
         self.returned: Any = None  # the last output, as the model returned it
         self.is_wrapped = call is not None
         self.call = call or (lambda model, *args, **kwargs: model(*args, **kwargs))
-        self.chance = Chance()
+        self.drawn: set[str] = set()  # from which sources of random numbers
+        self._start = states()  # of these
         self.stack = ExitStack()  # closed with the session
         self.wider: list[Session] = []  # on copies in a wider dtype
         self._is_first, self._is_written = True, False
@@ -86,8 +77,13 @@ class Session:
 
     def fresh(self) -> torch.nn.Module:
         """Return a copy that has not run, and let what is drawn be the same again."""
-        self.chance.restart()
+        self.restart()
         return self.pristine.copy()[0]
+
+    def restart(self) -> None:
+        """Put the sources that the model draws from back to where they stood."""
+        for name in self.drawn:
+            sources()[name].write(self._start[name])
 
     def attempt(self, inputs: Given, watch: Watch | None = None) -> Leaves | None:
         """Run a copy of the model, see :meth:`run`; None if it refuses."""
@@ -109,7 +105,7 @@ class Session:
             self._is_first = False
             with self.watched():
                 output = self._run(self.fresh(), inputs)
-            if not (self._is_written or self.chance.drawn or on or watch):
+            if not (self._is_written or self.drawn or on or watch):
                 return output
         while True:
             with self.watched(notices=False):
@@ -123,13 +119,13 @@ class Session:
 
         By default, what it draws is noticed, too, and what it writes past torch's count.
         """
-        before = self.chance.read() if notices else None
+        before = states() if notices else None
         try:
             yield
         finally:
             self._is_written = self.pristine.written(thorough=notices)
             if before is not None:
-                self.chance.notice(before)
+                self.drawn |= drawn_since(before)
             if self._escaped is not None:
                 raise self._escaped
 
@@ -202,4 +198,4 @@ def session(
                         _refuse_batch(opened, given, caller, error)
                     raise
         finally:
-            opened.chance.restart()
+            opened.restart()

@@ -48,19 +48,23 @@ class Result:
         return any(bool(((slope != 0) & where(slope)).any()) for slope, where in found)
 
     def is_felt(self, **parts: Where) -> bool:
-        """Return whether a NaN there, or noise, comes out."""
-        return any(self._disturbed(by, parts) for by in (torch.nan, 1.0))
+        """Return whether a NaN there, or noise, comes out; what is refused has been read."""
+        return any(self._shows(by, parts) for by in (torch.nan, 1.0))
 
-    def _disturbed(self, by: float, parts: dict[str, Where]) -> bool:
-        changes = {part: partial(_noisy, where=where, by=by) for part, where in parts.items()}
+    def _shows(self, by: float, parts: dict[str, Where]) -> bool:
+        def noisy(part: str, tensor: Tensor) -> Tensor:
+            generator = torch.Generator("cpu").manual_seed(1)
+            noise = torch.randn(tensor.shape, generator=generator, device="cpu")
+            other = tensor + by * noise.to(tensor.device, tensor.dtype)
+            return torch.where(parts[part](tensor), other, tensor)
 
         def turn(number: int, result: Any) -> Any:
+            changes = {part: partial(noisy, part) for part in parts}
             return mapped(result, **changes) if number == self.number else result
 
-        watch = each_call(self.name, after=turn)
-        output = self.baseline.session.attempt(self.baseline.batch.tree(), watch=watch)
-        # What is refused has been read.
-        return output is None or not alike(self.baseline.normal, output)
+        baseline, watch = self.baseline, each_call(self.name, after=turn)
+        output = baseline.session.attempt(baseline.batch.tree(), watch=watch)
+        return output is None or not alike(baseline.normal, output)
 
 
 def everywhere(data: Tensor) -> Tensor:
@@ -68,27 +72,22 @@ def everywhere(data: Tensor) -> Tensor:
     return torch.ones_like(data, dtype=torch.bool)
 
 
-def _noisy(tensor: Tensor, where: Where, by: float) -> Tensor:
-    generator = torch.Generator("cpu").manual_seed(1)
-    noise = torch.randn(tensor.shape, generator=generator, device="cpu")
-    return torch.where(where(tensor), tensor + by * noise.to(tensor.device, tensor.dtype), tensor)
-
-
 def _last_rows(baseline: Baseline, module: Any, output: Any) -> Tensor:
     """Return a mask over the rows of an output that is true at each sample's last valid step."""
     if isinstance(output, PackedSequence):
         sizes = output.batch_sizes
-        ends = torch.cat([sizes[1:], sizes.new_zeros(1)])
-        pairs = zip(sizes.tolist(), ends.tolist(), strict=True)
-        rows = [torch.arange(size, device="cpu") >= end for size, end in pairs]
+        ends = [*sizes[1:].tolist(), 0]
+        rows = [
+            torch.arange(n, device="cpu") >= end
+            for n, end in zip(sizes.tolist(), ends, strict=True)
+        ]
         return torch.cat(rows).to(output.data.device)
     seq = 1 if output.dim() == 3 and module.batch_first else 0
-    steps = output.shape[seq]
-    step = torch.arange(steps, device=output.device)
+    step = torch.arange(output.shape[seq], device=output.device)
     if output.dim() == 2:
-        only: Tensor = step == steps - 1
+        only: Tensor = step == len(step) - 1
         return only
     batch, counts = output.shape[1 - seq], baseline.counts
-    told = counts if counts and len(counts) == batch and baseline.post else [steps] * batch
+    told = counts if counts and len(counts) == batch and baseline.post else [len(step)] * batch
     mask: Tensor = step.unsqueeze(1) == torch.tensor(told, device=output.device) - 1
     return mask.t() if seq == 1 else mask

@@ -258,7 +258,6 @@ SHARED: dict[str, Callable[[], Any]] = {
     "mapping": lambda: Frozen({"a": 1}),
     "object": Refuses,
     "large": lambda: torch.zeros(1000),
-    "large array": lambda: np.zeros(1000),
 }
 
 

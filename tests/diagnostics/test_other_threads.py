@@ -120,7 +120,7 @@ def test_each_run_draws_the_same(name: str) -> None:
             report = rnnkit.verify(works, X, skip=["repeatable"])
             with session(works) as opened:
                 one, other = (opened.run(Given((X,), {}))[0] for _ in range(2))
-                assert opened.chance.drawn == {source}
+                assert opened.drawn == {source}
             with suppress(KeyError):
                 rnnkit.verify(fails, X)
             assert equal(before, sources()[source].read())

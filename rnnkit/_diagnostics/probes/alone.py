@@ -48,12 +48,10 @@ def probe_alone(baseline: Baseline) -> str:
 def _probe(baseline: Baseline) -> str:
     batch, counts = baseline.batch, baseline.counts
     compared: set[int] = set()
-    # The shortest samples have the most padding; a further one is tried if these say nothing.
-    ranks = [sorted(range(batch.size), key=n.__getitem__)[:ALONE] for n in batch.lengths.values()]
-    first = [k for rank in ranks for k in rank[:-1]] or [batch.size - 1]
-    rest = [rank[-1] for rank in ranks] or [*range(batch.size)][: ALONE - 1]
-    for sample in dict.fromkeys([*first, *rest]):
-        if compared and sample not in first:
+    # The shortest samples have the most padding; one more for each input with lengths.
+    least = [min(told) for told in zip(*batch.lengths.values(), strict=True)] or [0] * batch.size
+    for sample in sorted(range(batch.size), key=lambda k: (least[k], -k))[:ALONE]:
+        if len(compared) > len(batch.lengths):
             break
         output = baseline.run_alone(sample)
         if isinstance(output, Exception):

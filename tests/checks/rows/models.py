@@ -12,8 +12,6 @@ MODELS = {
         "rnnkit.dependency_map({}, torch.ones(5, 7, 3))"),
     "convert-result": ("convert and revert change the model in place; what they return is a list of what was changed.",
         "model, input = torch.nn.LSTM(3, 4), torch.ones(7, 5, 3); rnnkit.convert(model)(input)"),
-    "model-lazy": ("Lazy modules get their sizes from the first batch, and a module without sizes cannot be copied.",
-        "model = torch.nn.LazyLinear(4); rnnkit.verify(model, torch.ones(5, 7, 3)) => model = torch.nn.LazyLinear(4); model(torch.ones(5, 7, 3)); rnnkit.verify(model, torch.ones(5, 7, 3))"),
     "model-escaped": ("verify runs a copy, and this model holds a function or an object that calls the original.",
         """\
 class Model(nn.Linear):

@@ -6,11 +6,11 @@ from typing import Any
 
 from rnnkit._base.errors import LeakError
 from rnnkit._diagnostics.baseline import Baseline
-from rnnkit._diagnostics.batch import Batch, length
+from rnnkit._diagnostics.batch import Batch
 from rnnkit._diagnostics.changes import other_leaves, steps_from
 from rnnkit._diagnostics.compare import is_number, largest
 from rnnkit._diagnostics.isolation import EscapedError
-from rnnkit._diagnostics.lengths import is_binary
+from rnnkit._diagnostics.masks import is_binary
 from rnnkit._diagnostics.outputs import along, shape_of
 from rnnkit._diagnostics.report import UnjudgedError
 
@@ -63,10 +63,11 @@ def _turned(batch: Batch, index: int, leaf: Any) -> Any:
 
     So is the end of all episodes at the last step, or a step that is missing in all samples.
     """
-    if index != batch.paced and is_binary(leaf) and length(leaf, batch.seq_dim):
-        steps = leaf.movedim(batch.seq_dim, 0).double().flatten(1).mean(1)
+    seq = batch.seq_dims[index]
+    if index != batch.paced and is_binary(leaf) and batch.length(index):
+        steps = leaf.movedim(seq, 0).double().flatten(1).mean(1)
         is_rare = ((steps == 0) | (steps == 1)) & ((steps - steps.mean()).abs() >= 0.5)
-        return leaf.where(~along(leaf, batch.seq_dim, is_rare), (leaf == 0).to(leaf.dtype))
+        return leaf.where(~along(leaf, seq, is_rare), (leaf == 0).to(leaf.dtype))
     size = largest(leaf) if is_number(leaf) and batch.is_content(index) else 0.0
     return leaf / size if size > 1 else leaf
 

@@ -2,99 +2,68 @@
 
 import itertools
 from collections.abc import Callable
-from typing import Any, NoReturn, SupportsIndex
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor
 
 from rnnkit._base.errors import ArgumentError
-from rnnkit._base.message import brief, refusal
+from rnnkit._base.message import refusal
 from rnnkit._diagnostics.batch import Batch
-from rnnkit._diagnostics.compare import alike, apart, eps_of, largest
+from rnnkit._diagnostics.compare import apart, eps_of, largest
 from rnnkit._diagnostics.isolation import Given
 from rnnkit._diagnostics.outputs import Leaves, shape_of
 from rnnkit._diagnostics.report import TRIES
-
-Shape = tuple[int, ...]
 
 #: Runs a model on a batch; None if it refuses.
 Attempt = Callable[[Given], Leaves | None]
 
 
-def check_dims(*needed: str, **axes: Any) -> None:
-    """Check that axes are integers, or None where they are not needed."""
-    for argument, dim in axes.items():
-        is_axis = isinstance(dim, SupportsIndex) and not isinstance(dim, bool | Tensor)
-        if not is_axis and (dim is not None or argument in needed):
-            of = "the axis of the batch" if argument == "batch_dim" else "an axis"
-            kind = "an int" if argument in needed else "an int or None"
-            message = f"{argument} is {of}, {kind}, got {brief(dim)}"
-            fix = ("fix", f"{argument}=0, the first axis, or another int")
-            refusal(ArgumentError, argument, message, "", fix, code="verify-axis-kind")
-
-
-def refuse_axis(argument: str, what: str, shape: Shape, code: str = "verify-axis") -> NoReturn:
+def refuse_axis(argument: str, what: str, shape: tuple[int, ...]) -> NoReturn:
     """Refuse an axis of the first output: it need not be told."""
     fix = ("fix", f"leave {argument} out, and the axis is found")
-    refusal(ArgumentError, argument, f"{what}: its shape is {shape}", "", fix, code=code)
+    message = f"{what}: its shape is {shape}"
+    refusal(ArgumentError, argument, message, "", fix, code="verify-axis")
 
 
-def infer_batch_axes(batch: Batch, attempt: Attempt) -> bool:
+def infer_batch_axes(batch: Batch, attempt: Attempt) -> None:
     """Try axes for the inputs after the first until the model takes a batch of another size.
 
     Inputs of one shape, as the two states of an LSTM, have the batch at the same axis; the last
-    choice is that they have none, as a mask over steps. Return whether the model takes one.
+    choice is that they have none, as a mask over steps. Where the model takes several choices, one
+    is better with which the samples that are left return what they did.
     """
-    choices: dict[Shape, list[int | None]] = {}
-    for index, axis in _open(batch):
-        shape = tuple(batch.leaves[index].shape)
-        others = [k for k, length in enumerate(shape) if length == batch.size and k != axis]
-        choices[shape] = [axis, *others, None]
-    given = list(batch.axes)
+    given, choices = list(batch.axes), dict[int, list[int | None]]()
+    for index, (leaf, at) in enumerate(zip(batch.leaves, given, strict=True)):
+        if at is not None and isinstance(leaf, Tensor) and index != batch.first:
+            others = [k for k, length in enumerate(leaf.shape) if length == batch.size and k != at]
+            choices[index] = [at, *others, None]
+    by_shape = {batch.leaves[index].shape: each for index, each in choices.items()}
     # With one sample, what has many may be joined by broadcasting: of two, three are made.
     several = [[0, 1]] if batch.size > 2 else [[0, 1, 1], [0]] if batch.size > 1 else []
-    laid = itertools.islice(itertools.product(*choices.values()), TRIES)
-    for kept, chosen in itertools.product(several, laid):
-        _lay(batch, dict(zip(choices, chosen, strict=True)))
-        fewer = attempt(batch.samples(kept).tree())
-        if fewer is not None:
-            _choose_ways(batch, choices, kept, attempt, fewer)
-            return True
-        batch.axes = list(given)
-    # The model takes no other batch: what may be laid out either way is left as it is.
-    _lay(batch, {shape: None for shape, axes in choices.items() if len(axes) > 2})
-    return False
-
-
-def _choose_ways(
-    batch: Batch,
-    choices: dict[Shape, list[int | None]],
-    kept: list[int],
-    attempt: Attempt,
-    fewer: Leaves,
-) -> None:
-    """Read an input in another way with which the model runs, too, if what is left then stays.
-
-    One that may stay as it is while the others have fewer samples has no batch, as prototypes.
-    """
-    every = [(k, choices[tuple(batch.leaves[k].shape)], axis) for k, axis in _open(batch)]
-    ways: list[tuple[int, int | None]]
-    ways = [(k, way) for k, axes, axis in every for way in axes if way not in (None, axis)]
-    ways += [(index, None) for index, *_ in every if _may_be_whole(batch, index)]
+    ways = list(itertools.islice(itertools.product(*by_shape.values()), TRIES))
+    for kept, way in itertools.product(several, ways):
+        chosen = dict(zip(by_shape, way, strict=True))
+        for index in choices:
+            batch.axes[index] = chosen[batch.leaves[index].shape]
+        if (fewer := attempt(batch.samples(kept).tree())) is not None:
+            break
+    else:
+        # The model takes no other batch: what may be laid out either way is left as it is.
+        for index, each in choices.items():
+            batch.axes[index] = given[index] if len(each) == 2 else None
+        return
     full: Leaves | None = None
-    for index, way in ways:
-        at, batch.axes[index] = batch.axes[index], way
-        other = attempt(batch.samples(kept).tree())
-        batch.axes[index] = at
-        if other is None:
+    for index, other_way in [(k, axis) for k, each in choices.items() for axis in each]:
+        at = batch.axes[index]
+        if at in (other_way, None) or (other_way is None and not _may_be_whole(batch, index)):
             continue
-        full = full or attempt(batch.tree()) or []
-        stays, other_stays = (_stays(batch, full, one, kept) for one in (fewer, other))
-        is_better = other_stays and not stays
-        if way is None and stays == other_stays:
-            is_better = _reads_the_rest(batch, index, len(kept), attempt, other)
-        if is_better:
-            batch.axes[index], fewer = way, other
+        batch.axes[index] = other_way
+        if (other := attempt(batch.samples(kept).tree())) is not None:
+            full = full or attempt(batch.tree()) or []
+            if _stays(full, other, kept, batch.size) and not _stays(full, fewer, kept, batch.size):
+                at, fewer = other_way, other
+        batch.axes[index] = at
 
 
 def _may_be_whole(batch: Batch, index: int) -> bool:
@@ -105,17 +74,16 @@ def _may_be_whole(batch: Batch, index: int) -> bool:
     return content and batch.size > 2 and other
 
 
-def _stays(batch: Batch, full: Leaves, fewer: Leaves, kept: list[int]) -> bool:
+def _stays(full: Leaves, fewer: Leaves, kept: list[int], size: int) -> bool:
     """Return whether the samples that are left return what they did among all, up to rounding."""
-    left_out = batch.size - len(kept)
-    pairs = [(*two, followed_axis(*two, left_out)) for two in zip(full, fewer, strict=False)]
-    followed = [(one, other, axis) for one, other, axis in pairs if axis is not None]
-    for before, after, axis in followed:
-        rows = before.index_select(axis, torch.tensor(kept, device=before.device))
-        limit = 1000 * eps_of(rows) * largest(rows)
-        if rows.is_complex() or bool((apart(rows, after) > limit).any()):
-            return False
-    return bool(followed)
+    compared = False
+    for before, after in zip(full, fewer, strict=False):
+        if (axis := followed_axis(before, after, size - len(kept))) is not None:
+            rows = before.index_select(axis, torch.tensor(kept, device=before.device))
+            if bool((apart(rows, after) > 1000 * eps_of(rows) * largest(rows)).any()):
+                return False
+            compared = True
+    return compared
 
 
 def infer_steps(batch: Batch, attempt: Attempt) -> Leaves | None:
@@ -126,7 +94,7 @@ def infer_steps(batch: Batch, attempt: Attempt) -> Leaves | None:
     None if it refuses.
     """
     steps = batch.longest
-    if batch.steps is None or steps is None or steps < 2 or not batch.may_have_steps(batch.paced):
+    if steps is None or steps < 2 or not batch.may_have_steps(batch.paced):
         return None
     others = [k for k in range(len(batch.leaves)) if k != batch.paced and batch.may_have_steps(k)]
     sizes = range(len(others) + 1)
@@ -135,42 +103,20 @@ def infer_steps(batch: Batch, attempt: Attempt) -> Leaves | None:
         batch.on_their_own = own = frozenset(others) - set(following)
         batch.padded_alike = frozenset()
         output = attempt(batch.cut(steps - 1, front=True).tree())
-        if output is not None:
-            for index in own:  # what ends in zeros where the paced one ends is padded alike
-                zeros = batch.padding(index) if batch.counts and batch.is_content(index) else None
-                if zeros is not None and (~zeros).sum(1).tolist() == batch.counts:
-                    batch.on_their_own = own - {index}
-                    cut = attempt(batch.cut(steps - 1, front=True).tree())
-                    if cut is not None and list(map(shape_of, cut)) == list(map(shape_of, output)):
-                        batch.padded_alike |= {index}
-            batch.on_their_own = own
-            return output
+        if output is None:
+            continue
+        for index in own:  # what is padded alike is cut, too, unless an output has its steps
+            zeros = batch.padding(index)
+            if zeros is not None and (~zeros).sum(1).tolist() == batch.counts:
+                batch.on_their_own = own - {index}
+                fewer = attempt(batch.cut(steps - 1, front=True).tree()) or []
+                if list(map(shape_of, fewer)) == list(map(shape_of, output)):
+                    batch.padded_alike |= {index}
+        batch.on_their_own = own
+        return output
     # The model takes no other number of steps: what is as long has the same ones, it may be.
     batch.on_their_own = frozenset()
     return None
-
-
-def _open(batch: Batch) -> list[tuple[int, int]]:
-    return [
-        (index, axis)
-        for index, axis in enumerate(batch.axes)
-        if axis is not None and isinstance(batch.leaves[index], Tensor) and index != batch.first
-    ]
-
-
-def _lay(batch: Batch, axes: dict[Shape, int | None]) -> None:
-    for index, axis in _open(batch):
-        batch.axes[index] = axes.get(tuple(batch.leaves[index].shape), axis)
-
-
-def _reads_the_rest(batch: Batch, index: int, kept: int, attempt: Attempt, whole: Leaves) -> bool:
-    """Return whether a leaf that keeps all its rows is read beyond those of the samples left."""
-    axis = batch.axes[index] or 0
-    rows = torch.arange(batch.size, device=batch.leaves[index].device)
-    leaves = list(batch.leaves)
-    leaves[index] = leaves[index].index_select(axis, torch.where(rows < kept, rows, 0))
-    other = attempt(batch.with_leaves(leaves).samples(range(kept), but=index).tree())
-    return other is None or not alike(whole, other)
 
 
 def followed_axis(full: Any, fewer: Any, by: int = 1) -> int | None:

@@ -62,7 +62,7 @@ class Baseline:
         self._alone: dict[int, Leaves | Exception] = {}
         self._paced: dict[int, Baseline] = {}
         self._scales: dict[int, Tensor] = {}
-        self.order = Order(None)
+        self.order: Order = None
         self.first = next((k for k, leaf in enumerate(self.normal) if is_output(leaf)), None)
         self.runs_on_fewer = False
         self.axes: list[int | None] = [None] * len(self.normal)

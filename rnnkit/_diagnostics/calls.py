@@ -10,11 +10,10 @@ from torch.nn import BatchNorm1d, ModuleDict, RNNBase
 from torch.utils import _pytree as pytree
 
 from rnnkit._diagnostics.baseline import Baseline
-from rnnkit._diagnostics.batch import length
 from rnnkit._diagnostics.changes import steps_from
 from rnnkit._diagnostics.compare import alike, is_number
 from rnnkit._diagnostics.isolation import Watch
-from rnnkit._diagnostics.lengths import is_binary
+from rnnkit._diagnostics.masks import is_binary
 from rnnkit._diagnostics.module_calls import (
     KINDS,
     Call,
@@ -142,7 +141,7 @@ def _are_from_zeros(baseline: Baseline, calls: Sequence[Call]) -> bool:
         or any(1 in leaf.shape or is_binary(leaf) for leaf in tensors.values())
         or baseline.report.found("memory")
         or not baseline.runs_on_less
-        or len(calls) not in {length(leaf, batch.seq_dim) for leaf in tensors.values()}
+        or len(calls) not in {batch.length(index) for index in range(len(batch.leaves))}
     ):
         return False
     # A memory with a place for each of many continues one if all integers are alike.

@@ -11,9 +11,6 @@ from rnnkit._diagnostics.batch import Batch, is_whole
 from rnnkit._diagnostics.isolation import Given
 from rnnkit._diagnostics.outputs import along
 
-#: Whole numbers that torch stores, and hardly computes with.
-LIMITED = (torch.uint16, torch.uint32, torch.uint64)
-
 #: Says which values of a leaf are replaced: a mask that broadcasts to it; None for none.
 Where = Callable[[Batch, int], Tensor | None]
 
@@ -34,13 +31,12 @@ def steps_at(mask: Tensor) -> Where:
     def where(batch: Batch, index: int) -> Tensor | None:
         if not batch.has_steps(index):
             return None
-        leaf, axis, seq = batch.leaves[index], batch.axes[index] or 0, batch.seq_dim
-        shape = [1] * leaf.dim()
-        shape[seq] = mask.shape[-1]
-        if mask.dim() == 2:
-            shape[axis] = mask.shape[0]
-        ordered = mask.t() if mask.dim() == 2 and axis > seq else mask
-        return ordered.to(leaf.device).reshape(shape)
+        leaf, axis, seq = batch.leaves[index], batch.axes[index] or 0, batch.seq_dims[index]
+        rows = mask if mask.dim() == 2 else mask.expand(batch.size, -1)
+        shape = [
+            batch.size if k == axis else rows.shape[1] if k == seq else 1 for k in range(leaf.dim())
+        ]
+        return (rows if axis < seq else rows.t()).to(leaf.device).reshape(shape)
 
     return where
 
@@ -64,9 +60,7 @@ def valid_mask(batch: Batch, *, post: bool) -> Tensor:
     return step < limit if post else step >= steps - limit
 
 
-def other_values(
-    leaf: Tensor, axes: Sequence[int], kept: Tensor | None = None, seed: int = 0
-) -> Tensor:
+def other_values(leaf: Tensor, axes: Sequence[int], kept: Tensor | None, seed: int) -> Tensor:
     """Return a tensor with other values.
 
     What is on the other axes, as the features of a step, is drawn as a whole from another place of
@@ -74,42 +68,35 @@ def other_values(
     besides, since two equal samples would hide a leak. Values change places along the axes: batch,
     and seq if there is one. Places along these that are kept, as padding, are not drawn from.
     """
-    if leaf.dtype in LIMITED:
-        return other_values(leaf.long(), axes, kept, seed).to(leaf.dtype)
     if leaf.is_complex():
         pairs = other_values(torch.view_as_real(leaf), axes, kept, seed)
         return torch.view_as_complex(pairs.contiguous())
     front = tuple(range(len(axes)))
     moved = leaf.movedim(tuple(axes), front)
     rows = moved.reshape(moved.shape[: len(axes)].numel(), -1)
-    drawn, free = rows.clone(), torch.ones(len(rows), dtype=torch.bool, device=leaf.device)
-    if kept is not None:
-        free = ~kept.reshape(-1)
-    drawn[free] = _drawn_values(rows[free], torch.Generator("cpu").manual_seed(seed))
+    free = slice(None) if kept is None else ~kept.reshape(-1)
+    drawn = rows.clone()
+    drawn[free] = _drawn(rows[free], torch.Generator("cpu").manual_seed(seed))
     return drawn.view(moved.shape).movedim(front, tuple(axes))
 
 
-def _drawn_values(rows: Tensor, generator: torch.Generator) -> Tensor:
+def _drawn(rows: Tensor, generator: torch.Generator) -> Tensor:
     """Give each row the values of one that differs from it; move numbers with fractions."""
-    numbers = rows.is_floating_point()
-    whole = (rows == rows.round()).all(0) if numbers else torch.ones_like(rows[0]).bool()
+    fractions = rows.is_floating_point()
+    whole = (rows == rows.round()).all(0) if fractions else torch.ones_like(rows[0]).bool()
     if bool(whole.all()):
-        kinds, kind = torch.unique(rows.double() if numbers else rows, dim=0, return_inverse=True)
+        kinds, kind = torch.unique(rows.double() if fractions else rows, dim=0, return_inverse=True)
         if len(kinds) > 1:
             shift = torch.randint(1, len(kinds), kind.shape, generator=generator, device="cpu")
             others: Tensor = kinds[(kind + shift.to(rows.device)) % len(kinds)]
             return others.to(rows.dtype)
-        if not numbers:
+        if not fractions:
             return rows
         whole = ~whole
     drawn = rows[torch.randperm(len(rows), generator=generator, device="cpu").to(rows.device)]
     noise = torch.randn(rows.shape, generator=generator, device="cpu").to(rows.device, rows.dtype)
     spread = rows.float().std(0, correction=0).to(rows.dtype) + 0.1
     return torch.where(whole, drawn, drawn + noise * spread)
-
-
-def _computable(tensor: Tensor) -> Tensor:
-    return tensor.long() if tensor.dtype in LIMITED else tensor
 
 
 def other_leaves(
@@ -126,14 +113,13 @@ def other_leaves(
         mask = where(batch, index) if batch.is_content(index) and only in (None, index) else None
         if mask is None or axis is None:
             continue
-        axes = (axis, batch.seq_dim) if batch.has_steps(index) else (axis,)
+        axes = (axis, batch.seq_dims[index]) if batch.has_steps(index) else (axis,)
         key = (index, axes, seed, pad)
         if key not in batch.drawn:
             kept = None if pad or len(axes) == 1 else batch.padding(index)
             batch.drawn[key] = other_values(leaf, axes, kept, seed)
         # In the same order of memory, since a model may view it.
-        both = (_computable(tensor) for tensor in (batch.drawn[key], leaf))
-        other = leaf.clone().copy_(torch.where(mask, *both))
+        other = leaf.clone().copy_(torch.where(mask, batch.drawn[key], leaf))
         leaves[index] = leaf if torch.equal(leaf, other) else other
     return leaves
 
@@ -158,10 +144,9 @@ def within(batch: Batch, inputs: Given) -> Given | None:
     for index, (leaf, other) in enumerate(zip(batch.leaves, others, strict=True)):
         if other is leaf or not isinstance(leaf, Tensor) or leaf.dim() == 0:
             continue
-        whole = _computable(leaf)
-        grows = batch.may_have_steps(index) and bool((whole.diff(dim=batch.seq_dim) >= 0).all())
-        if not grows:
-            axes = tuple(range(leaf.dim() - 1 if leaf.dim() > 2 else leaf.dim()))
-            ends = whole.amin(axes, keepdim=True), whole.amax(axes, keepdim=True)
+        has_steps = batch.may_have_steps(index)
+        if not (has_steps and bool((leaf.diff(dim=batch.seq_dims[index]) >= 0).all())):
+            axes = tuple(range(max(leaf.dim() - 1, min(leaf.dim(), 2))))
+            ends = leaf.amin(axes, keepdim=True), leaf.amax(axes, keepdim=True)
             leaves[index] = other.clamp(*ends) if leaf.is_floating_point() else other
     return _if_changed(batch, leaves)

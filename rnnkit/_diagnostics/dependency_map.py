@@ -12,7 +12,8 @@ from torch import Tensor
 from rnnkit._base.errors import ArgumentError
 from rnnkit._base.message import refusal
 from rnnkit._base.model import check_model
-from rnnkit._diagnostics.axes import check_dims, infer_batch_axes
+from rnnkit._diagnostics.arguments import check_arguments
+from rnnkit._diagnostics.axes import infer_batch_axes
 from rnnkit._diagnostics.batch import Batch
 from rnnkit._diagnostics.changes import other_leaves, sample_at
 from rnnkit._diagnostics.compare import apart, eps_of, is_number, scale, widest
@@ -64,9 +65,9 @@ def dependency_map(
     3 ■ ■ ■ ■
     """
     check_model("dependency_map", model)
-    check_dims("dim", dim=dim, out_dim=out_dim)
+    check_arguments(dim=dim, out_dim=out_dim)
     given = Given(inputs, {})
-    batch = Batch(given, dim, None, argument="dim")
+    batch = Batch(given, dim, argument="dim")
     dim %= batch.leaves[batch.first].dim()
     out_dim = dim if out_dim is None else out_dim
     with session(model, None, given, "dependency_map") as opened:

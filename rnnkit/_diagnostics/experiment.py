@@ -74,11 +74,11 @@ def in_step(baseline: Baseline) -> Baseline | None:
     batch, first = baseline.batch, baseline.first
     if first is None or (baseline.out_seq_dim is not None and baseline.has_steps(first)):
         return None if first is None else baseline
-    for index, (leaf, axis) in enumerate(zip(batch.leaves, batch.axes, strict=True)):
+    for index, axis in enumerate(batch.axes):
         others = index != batch.paced and not batch.has_steps(index) and batch.is_content(index)
-        if others and axis not in (None, batch.seq_dim) and leaf.dim() > batch.seq_dim:
-            paced = baseline.paced_by(index) if leaf.shape[batch.seq_dim] > 1 else baseline
-            if paced is not baseline and paced.runs_on_less and paced.has_steps(first):
+        if others and axis != batch.seq_dims[index] and (batch.length(index) or 0) > 1:
+            paced = baseline.paced_by(index)
+            if paced.runs_on_less and paced.has_steps(first):
                 return paced
     return baseline if baseline.out_seq_dim is not None else None
 

@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -21,6 +21,10 @@ MEMBERS = 3
 
 #: Ends the place of a list of tensors that is one leaf.
 STACK = "[:]"
+
+#: Index of the output that holds the order of the others' samples, and whether that is an inverse:
+#: where each sample is, not which one is where. None if the order is the input's.
+Order = tuple[int, bool] | None
 
 
 def leaves(tree: Any) -> Leaves:
@@ -72,8 +76,6 @@ def _plain(leaf: Any) -> Tensor:
         leaf = leaf.to_padded_tensor(0.0)
     elif leaf.layout is not torch.strided:
         leaf = leaf.to_dense()
-    elif leaf.is_quantized:
-        leaf = leaf.dequantize()
     return torch.view_as_real(leaf) if leaf.is_complex() else leaf
 
 
@@ -104,19 +106,20 @@ def parts(tree: Any) -> Iterator[Named]:
     """Yield the members of a tree, each with the key that leads to it."""
     if isinstance(tree, Mapping):
         yield from ((f"[{key!r}]", tree[key]) for key in tree)
-    elif isinstance(tree, tuple) and hasattr(tree, "_fields"):
-        names: tuple[str, ...] = getattr(tree, "_fields", ())
+    elif names := getattr(tree, "_fields", ()) if isinstance(tree, tuple) else _names(tree):
         yield from ((f".{name}", getattr(tree, name)) for name in names)
     elif isinstance(tree, list | tuple):
         yield from ((f"[{index}]", part) for index, part in enumerate(tree))
-    elif is_dataclass(tree) and not isinstance(tree, type):
-        yield from ((f".{field.name}", getattr(tree, field.name)) for field in fields(tree))
-    elif isinstance(tree, Distribution):
-        kinds = (Tensor, Distribution)
-        held = vars(tree).items()
-        yield from ((f".{key}", part) for key, part in held if isinstance(part, kinds))
     elif (found := pytree.tree_leaves(tree)) and found[0] is not tree:
         yield from ((f"[{index}]", part) for index, part in enumerate(found))
+
+
+def _names(tree: Any) -> list[str]:
+    """Return the attributes of a dataclass, or those of a distribution that are tensors."""
+    if is_dataclass(tree) and not isinstance(tree, type):
+        return [field.name for field in fields(tree)]
+    held = vars(tree).items() if isinstance(tree, Distribution) else ()
+    return [name for name, part in held if isinstance(part, Tensor | Distribution)]
 
 
 def same(one: Tensor, other: Tensor) -> bool:
@@ -129,27 +132,14 @@ def same(one: Tensor, other: Tensor) -> bool:
 
 def along(tensor: Tensor, axis: int, mask: Tensor) -> Tensor:
     """Lay a mask of one axis along an axis of a tensor."""
-    shape = [1] * tensor.dim()
-    shape[axis] = -1
-    return mask.view(shape)
-
-
-class Order(NamedTuple):
-    """An output that holds the order of the others' samples; None if that is the input's order.
-
-    It holds which sample is where or, as an inverse, where each sample is.
-    """
-
-    output: int | None
-    is_inverse: bool = False
+    return mask.view([-1 if k == axis else 1 for k in range(tensor.dim())])
 
 
 def arranged(output: Leaves, axes: Sequence[int | None], order: Order) -> Leaves:
     """Return an output with its samples in the order of the input."""
-    if order.output is None or len(output) != len(axes):
+    if order is None or len(output) != len(axes):
         return output
-    place = output[order.output]
-    place = place if order.is_inverse else place.argsort()
+    place = output[order[0]] if order[1] else output[order[0]].argsort()
     return [
         leaf if axis is None or leaf.shape[axis] != len(place) else leaf.index_select(axis, place)
         for leaf, axis in zip(output, axes, strict=True)
@@ -158,10 +148,10 @@ def arranged(output: Leaves, axes: Sequence[int | None], order: Order) -> Leaves
 
 def orders(normal: Leaves, axes: Sequence[int | None]) -> list[Order]:
     """Return the orders in which samples may be, that of the input first."""
-    found = [Order(None)]
+    found: list[Order] = [None]
     for index, (leaf, axis) in enumerate(zip(normal, axes, strict=True)):
         if axis == 0 and leaf.dim() == 1 and leaf.dtype is torch.int64:
             places = torch.arange(len(leaf), device=leaf.device)
             if torch.equal(leaf.sort().values, places) and not torch.equal(leaf, places):
-                found += [Order(index), Order(index, is_inverse=True)]
+                found += [(index, False), (index, True)]
     return found

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Literal, NoReturn, TypeVar
 
 from rnnkit._base.errors import LeakError
-from rnnkit._base.message import LINES, aligned, count, more
+from rnnkit._base.message import aligned, count, more
 
 OTHER_STEPS = "the output has other steps than the input: which are valid is not known"
 INTEGERS = "the outputs are integers, which may stay the same by chance"
@@ -23,8 +23,8 @@ SHOWN, NAMES = 8, 3
 
 #: What keeps the cost at a few dozen runs: samples that are changed, the longest and the shortest
 #: ones, since these have the padding; layouts that are tried where several axes are as long as the
-#: batch; samples that are run alone; cuts of *causal*; redrawn steps of *memory*; calls of *use*.
-SAMPLES, TRIES, ALONE, CUTS, MEMORIES, CALLS = 4, 12, 3, 3, 4, 4
+#: batch; samples that are run alone; cuts of *causal*; calls of *use*.
+SAMPLES, TRIES, ALONE, CUTS, CALLS = 4, 12, 3, 3, 4
 
 #: Why a probe that ``skip`` names was skipped.
 LEFT_OUT = "left out by the caller"
@@ -57,13 +57,7 @@ FIXES = {
 
 @dataclass(frozen=True)
 class Check:
-    """One probe and how it went.
-
-    Attributes:
-        probe: its name.
-        outcome: ``"passed"``, ``"skipped"`` or, with ``raises=False``, ``"failed"``.
-        detail: what holds, why the probe was skipped, or the first line of what it found.
-    """
+    """One probe and how it went: what holds, why it was skipped, or the first line of a finding."""
 
     __module__ = "rnnkit"
 
@@ -77,14 +71,11 @@ class Report:
     """What was checked, what was skipped and why, and what it cost.
 
     Attributes:
-        checks: one for each probe, in order.
-        findings: what was found, with ``raises=False``.
+        checks, findings: one check for each probe; what was found, with ``raises=False``.
         asked: probes that the caller asked for.
         notes: what is not a failure, but worth a look.
-        axes: the axes of each input and output as they were found: ``"batch"``, ``"seq"``, or the
-            size of an axis that is neither.
-        passes: how many times the model was run.
-        seconds: how long it took.
+        axes: by input and output, its axes: ``"batch"``, ``"seq"``, or the size of any other.
+        passes, seconds: how many times the model was run, and how long that took.
     """
 
     __module__ = "rnnkit"
@@ -119,20 +110,19 @@ class Report:
     def __str__(self) -> str:
         """Write what was found and the cost, then a line for each probe, notes and axes."""
         marks = {"passed": "ok", "skipped": "--", "failed": "!!"}
-        lines = [f"  {marks[c.outcome]}  {c.probe:<10}  {c.detail}" for c in self.checks]
-        lines += [f"  note  {note}" for note in self.notes]
-        axes = [f"{name} ({', '.join(map(str, parts))})" for name, parts in self.axes.items()]
-        rest = [f"and {len(axes) - SHOWN} more"] * (len(axes) > SHOWN)
-        lines += [f"  axes  {', '.join([*axes[:SHOWN], *rest])}"] * bool(axes)
+        missing = [c for c in self.checks if c.outcome == "skipped" and c.detail != LEFT_OUT]
         skipped = sum(c.detail == LEFT_OUT for c in self.checks)
-        missing = sum(c.outcome == "skipped" for c in self.checks) - skipped
-        counts = [count(len(self.checks) - skipped - missing, "probe judged", "probes judged")]
-        counts += [f"{skipped} skipped"] * bool(skipped) + [f"{missing} not possible"] * bool(
-            missing
-        )
+        judged = len(self.checks) - skipped - len(missing)
+        counts = [count(judged, "probe judged", "probes judged")]
+        counts += [f"{skipped} skipped"] * bool(skipped)
+        counts += [f"{len(missing)} not possible"] * bool(missing)
         cost = f"{count(self.passes, 'forward pass', 'forward passes')}, {self.seconds:.2f} s"
-        head = f"rnnkit.verify: {self._headline()} ({', '.join(counts)}; {cost})"
-        return "\n".join([head, *lines])
+        axes = [f"{name} ({', '.join(map(str, parts))})" for name, parts in self.axes.items()]
+        axes[SHOWN:] = [f"and {len(axes) - SHOWN} more"] * (len(axes) > SHOWN)
+        lines = [f"rnnkit.verify: {self._headline()} ({', '.join(counts)}; {cost})"]
+        lines += [f"  {marks[c.outcome]}  {c.probe:<10}  {c.detail}" for c in self.checks]
+        lines += [f"  note  {note}" for note in self.notes]
+        return "\n".join([*lines, *[f"  axes  {', '.join(axes)}"] * bool(axes)])
 
     __repr__ = __str__
 
@@ -141,7 +131,7 @@ class Report:
             return count(len(self.findings), "finding", "findings")
         if self.judged:
             missing = "; ".join(f"{c.probe} was not judged: {c.detail}" for c in self.unjudged)
-            return ", but ".join(["no leak found", *[missing] * bool(missing)])
+            return f"no leak found, but {missing}" if missing else "no leak found"
         reasons = [check.detail for check in self.checks if check.probe in JUDGING]
         return ": ".join(["nothing was judged", *reasons[:1]])
 
@@ -164,14 +154,14 @@ def skip(reason: str) -> NoReturn:
 def all_judged(probe: Callable[[T], str], given: Iterable[T]) -> str:
     """Run a probe on each of several; skip it if none can be judged, as the first one says."""
     held: list[str] = []
-    reason: UnjudgedError | None = None
+    reasons: list[UnjudgedError] = []
     for one in given:
         try:
             held.append(probe(one))
         except UnjudgedError as error:
-            reason = reason or error
-    if not held and reason is not None:
-        raise reason
+            reasons.append(error)
+    if not held:
+        raise reasons[0]
     return held[0]
 
 
@@ -195,15 +185,9 @@ def fail(probe: str, what: str, rows: Iterable[Line] = (), module: str = "") -> 
 
 
 def joined(findings: list[LeakError]) -> LeakError:
-    """Return the first finding, which lists the others as far as a message has lines."""
+    """Return the first finding, with a line for the others."""
     first, *others = findings
-    if not others:
-        return first
     *head, last = str(first).splitlines()
-    lines = [f"{error.probe}: {str(error).splitlines()[0]}" for error in others]
-    room = max(LINES - len(head) - 1, 1)
-    if len(lines) > room:
-        lines[room - 1 :] = [", ".join(error.probe for error in others[room - 1 :])]
-    width = len("intended?") + 2
-    also = aligned([("also", line) for line in lines], width)
+    texts = (f"{error.probe}: {str(error).partition(chr(10))[0]}" for error in others)
+    also = aligned([("also", "; ".join(texts))] * bool(others), len("intended?") + 2)
     return LeakError("\n".join([*head, *also, last]), first.probe, first.module)

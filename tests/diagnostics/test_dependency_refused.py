@@ -13,7 +13,7 @@ from tests.diagnostics.test_dependency_map import X, model
 
 #: What is refused: the model, its inputs, the options, the argument, and the message.
 REFUSED: list[tuple[nn.Module, tuple[Any, ...], dict[str, int], str, Any]] = [
-    (gru(), (X,), {"dim": -4}, "dim", snapshot("dim=-4, but the input (5, 4, 3) has axes 0 to 2")),
+    (gru(), (X,), {"dim": -4}, "dim", snapshot("dim=-4, but the shape of the input is (5, 4, 3)")),
     (
         gru(),
         (X,),

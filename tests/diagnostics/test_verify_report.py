@@ -74,62 +74,40 @@ rnnkit.verify: nothing was judged: the batch has one sample; give two or more (1
     )
 
 
-class Named(nn.Module):
-    """Takes what it adds by keyword, and returns its output many times."""
-
-    def __init__(self) -> None:
-        """Make a layer."""
-        super().__init__()
-        self.gru = nn.GRU(3, 4, batch_first=True)
-
-    def forward(self, x: Tensor, pairs: list[Tensor], *, bias: Tensor) -> dict[str, Any]:
-        """Return the steps, and multiples of the state."""
-        output, h_n = self.gru(x, pairs[0][None])
-        return {"steps": output + bias, **{f"h{k}": h_n * k for k in range(1, 8)}}
-
-
 def test_axes_that_were_found() -> None:
     """The report names each input and output with its axes, by name or size; of many, the first."""
+
+    def forward(m: Any, x: Tensor, pairs: list[Tensor], *, bias: Tensor) -> dict[str, Any]:
+        output, h_n = m.gru(x, pairs[0][None])
+        return {"steps": output + bias, **{f"h{k}": h_n * k for k in range(1, 8)}}
+
+    named = {"bias": numbers(2, 1, 7, 6)[0]}
     report = rnnkit.verify(
-        Named(), numbers(5, 7, 3), [numbers(5, 4)], kwargs={"bias": numbers(2, 1, 7, 4)[0]}
+        model(forward, gru=gru()), numbers(5, 7, 3), [numbers(5, 6)], kwargs=named
     )
 
-    assert report.axes["bias"] == (1, 7, 4)
-    assert report.axes["output['h7']"] == (1, "batch", 4)
+    assert report.axes["bias"] == (1, 7, 6)
+    assert report.axes["output['h7']"] == (1, "batch", 6)
     assert str(report).splitlines()[-1] == snapshot(
-        "  axes  input[0] (batch, seq, 3), input[1][0] (batch, 4), bias (1, 7, 4), output['steps'] (batch, seq, 4), output['h1'] (1, batch, 4), output['h2'] (1, batch, 4), output['h3'] (1, batch, 4), output['h4'] (1, batch, 4), and 3 more"
+        "  axes  input[0] (batch, seq, 3), input[1][0] (batch, 6), bias (1, 7, 6), output['steps'] (batch, seq, 6), output['h1'] (1, batch, 6), output['h2'] (1, batch, 6), output['h3'] (1, batch, 6), output['h4'] (1, batch, 6), and 3 more"
     )
-
-
-class Keyword(nn.Module):
-    """A model that takes its input by keyword, and has a method of its own."""
-
-    def __init__(self, **options: Any) -> None:
-        """Make the layer."""
-        super().__init__()
-        self.gru = gru(**options)
-
-    def forward(self, *, x: Tensor, scale: float = 1.0) -> Tensor:
-        """Run."""
-        y: Tensor = self.gru(x)[0]
-        return scale * y
-
-    def encode(self, x: Tensor) -> Tensor:
-        """Return the last state."""
-        h: Tensor = self.gru(x)[1][0]
-        return h
 
 
 def test_ways_to_call_a_model() -> None:
-    """What a model takes by keyword is changed, too, and it may be called by another method."""
-    named = {"x": X, "scale": 2.0}
-    assert "causal" in rnnkit.verify(Keyword(), kwargs=named, causal=True).checked
-    with pytest.raises(rnnkit.LeakError, match="batch_first=True"):
-        rnnkit.verify(Keyword(batch_first=False), kwargs=named)
+    """What a model takes by keyword is changed, too, and it may be called by another function."""
 
-    assert "batch" in rnnkit.verify(Keyword(), X, call=lambda m, x: m.encode(x)).checked
+    def forward(m: Any, *, x: Tensor, scale: float = 1.0) -> Tensor:
+        y: Tensor = scale * m.gru(x)[0]
+        return y
+
+    right, wrong = (model(forward, gru=gru(batch_first=first)) for first in (True, False))
+    named = {"x": X, "scale": 2.0}
+    assert "causal" in rnnkit.verify(right, kwargs=named, causal=True).checked
+    with pytest.raises(rnnkit.LeakError, match="batch_first=True"):
+        rnnkit.verify(wrong, kwargs=named)
+    assert "batch" in rnnkit.verify(right, X, call=lambda m, x: m.gru(x)[1][0]).checked
     with pytest.raises(rnnkit.LeakError, match="depends on input of sample"):
-        rnnkit.verify(Keyword(), X, call=lambda m, x: m(x=x.transpose(0, 1)))
+        rnnkit.verify(right, X, call=lambda m, x: m(x=x.transpose(0, 1)))
 
 
 def test_all_that_is_found() -> None:

@@ -12,7 +12,7 @@ from rnnkit._diagnostics.changes import sample_at
 from rnnkit._diagnostics.experiment import PerturbedRun, first_true, run_perturbed
 from rnnkit._diagnostics.judge import is_shown
 from rnnkit._diagnostics.locate import locate_sample
-from rnnkit._diagnostics.outputs import Order, orders
+from rnnkit._diagnostics.outputs import orders
 from rnnkit._diagnostics.report import (
     BY_CHANCE,
     OTHER_SHAPES,
@@ -49,7 +49,7 @@ def probe_batch(baseline: Baseline) -> str:
                 return f"{which}, each on its own"
             others = "each on its own; the others change the shapes"
             return f"{compared} of {len(runs)} samples, {others}"
-    baseline.order = Order(None)
+    baseline.order = None
     if (rows := _flat(baseline)) is not None:
         skip(f"axis {batch.axes[batch.first]} of the input is {rows} in one")
     source, sample, shown = _leak(runs, indices) or (0, 0, 0)

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from rnnkit._base.errors import ArgumentError, LeakError
 from rnnkit._base.message import aligned, brief, more, refusal
-from rnnkit._diagnostics.axes import check_dims, infer_batch_axes
+from rnnkit._diagnostics.arguments import check_arguments
+from rnnkit._diagnostics.axes import infer_batch_axes
 from rnnkit._diagnostics.baseline import Baseline
 from rnnkit._diagnostics.batch import Batch
 from rnnkit._diagnostics.compare import far
@@ -132,7 +133,7 @@ def check_streams(
 ) -> None:
     """Run a sequence at once and in chunks; see :func:`rnnkit.testing.assert_streams`."""
     __tracebackhide__ = True
-    check_dims("seq_dim", seq_dim=seq_dim, out_seq_dim=out_seq_dim)
+    check_arguments(seq_dim=seq_dim, out_seq_dim=out_seq_dim)
     batch_dim = 1 if isinstance(x, Tensor) and seq_dim in (0, -x.dim()) else 0
     batch = Batch(Given((x, state), {}), batch_dim, seq_dim)
     # A module, or the one that a method is of, is copied; a function leads to what it leads to.

@@ -47,7 +47,6 @@ OUTPUTS = {
     "lists of unequal lengths beside": lambda y: (y, [[0] * (k + 1) for k in range(len(y))]),
     "an array": lambda y: (y.numpy(), np.array(["a"])),
     "a sparse tensor beside": lambda y: (y, y.relu().to_sparse()),
-    "eight bits beside": lambda y: (y, torch.quantize_per_tensor(y.detach(), 0.01, 0, torch.qint8)),
     "a distribution": lambda y: Categorical(logits=y),
     "a distribution of distributions": lambda y: Independent(Normal(y, y.exp()), 1),
     "a dataclass": lambda y: Parts(y, y.argmax(2).tolist()),
@@ -123,6 +122,11 @@ STRANGE = {
     "a state of one sample": (
         lambda m, x, h: m.gru(x, h)[0],
         (numbers(1, 7, 3), numbers(1, 1, 6)),
+        {},
+    ),
+    "as many prototypes as samples": (
+        lambda m, x, p: (m.gru(x)[1][0] @ p.T).softmax(1) @ p,
+        (X, numbers(4, 6)),
         {},
     ),
     "a state as many layers as samples": (

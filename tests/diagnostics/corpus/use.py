@@ -185,6 +185,13 @@ def layer_that_is_cut_off(m, x):
     return m.head((y if m.right else y.detach()) + m.two(x)[0])
 
 
+@pair("gradient", gru=gru(), head=linear(3, 6))
+def layer_that_training_does_not_read(m, x):
+    """What training reads counts, and not what eval mode does; dropout is no obstacle."""
+    y = m.gru(x)[0]
+    return nn.functional.dropout(y, 0.5, m.training) if m.right or not m.training else m.head(x)
+
+
 @pair("gradient", encoder=gru(), decoder=gru())
 def lost_gradient_beside_a_target(m, x):
     """A module whose output is cut off on the way to an output with a gradient is found."""

@@ -66,15 +66,6 @@ for dtype in (torch.int16, torch.float32, torch.float16):
     )(columns)
 
 
-TABLE = torch.stack([torch.arange(4) % 3, torch.arange(4) * 20], 1)
-
-
-@fine(words=embedding(12, 3), gru=gru(), inputs=(tokens(4, 7).to(torch.uint16),), causal=True)
-def unsigned_tokens(m, x):
-    """Tokens may have a kind of numbers that torch hardly computes with."""
-    return m.gru(m.words(x.long()))[0]
-
-
 ONES = (tokens(5, 7) % 2).bool()
 
 

@@ -17,14 +17,6 @@ from tests.diagnostics.corpus.forward import (
 from tests.diagnostics.models_of_users import numbers, tokens
 
 TIMES = numbers(4, 7).abs().cumsum(1)
-SHORT, LONG = torch.tensor([3, 5, 2, 4, 9]), numbers(5, 9, 3)
-
-
-@pair("causal", gru=gru(bidirectional=WRONG), causal=True)
-def output_without_steps_beside(m, x):
-    """An output that has no steps is no obstacle to the cause in one that has."""
-    y = m.gru(x)[0]
-    return y, y.mean((1, 2))
 
 
 @pair("causal", conv=part("Conv1d", 3, 4, 3), causal=True)
@@ -58,12 +50,6 @@ def input_through_which_it_happens(m, a, b):
     return m.one(a)[0] + (y[..., [0, 1, 2, 0, 1, 2]] if m.right else y)
 
 
-@pair("causal", gru=gru(6, bidirectional=WRONG), inputs=(X, X), causal=True)
-def both_inputs_look_ahead(m, x, y):
-    """Where each of several inputs shows it, none is named."""
-    return m.gru(torch.cat([x, y], 2))[0]
-
-
 def until(m, x, times, ahead):
     """Let a state decay until the time of a step that is so far ahead."""
     h, outputs = x.new_zeros(len(x), 6), []
@@ -90,29 +76,15 @@ def action_of_the_last_step(m, x, actions):
     return torch.stack(outputs, 1)
 
 
-VALID = torch.ones(4, 7, dtype=torch.bool)
-
-
 @fine(cell=gru_cell(), head=linear(6, 2), inputs=(X, torch.ones(4, 7)), causal=True)
 def times_that_are_all_alike(m, x, times):
     """An input that has no other values to try is left out."""
     return until(m, x, times, 3)
 
 
-@fine(cell=gru_cell(), head=linear(6, 2), inputs=(X, TIMES), causal=True)
-def times_that_belong_to_the_input(m, x, times):
-    """A model that takes other times with another input only is judged without them."""
-    if torch.equal(x, X) and not torch.equal(times, TIMES):
-        raise RuntimeError
-    return until(m, x, times, 0)
-
-
 #: How a decoder reads a source that is as long as the target by chance.
 WHOLE = {
     "first state": lambda m, y, x: m.decoder(y, m.encoder(x)[1])[0],
-    "first output": lambda m, y, x: functional.pad(
-        m.decoder(y[:, :-1], m.encoder(x)[1])[0], (0, 0, 1, 0)
-    ),
     "attention": lambda m, y, x: attended(m.decoder(y)[0], m.encoder(x)[0]),
 }
 
@@ -188,10 +160,3 @@ for name, (forward, x, told) in WITHOUT_STEPS.items():
         **told,
         **{key: value for key, value in parts.items() if key in used},
     )(forward)
-
-
-@fine(gru=gru(), causal=True, out_seq_dim=1, judged=False)
-def steps_that_waver(m, x):
-    """An output that has another shape for other values is not judged step by step."""
-    width = int(1e6 * x.abs().sum()) % 977 + 1
-    return m.gru(x)[0].mean(2, keepdim=True) * torch.ones(width)

@@ -11,14 +11,11 @@ from torch.nn.utils.rnn import pack_padded_sequence
 from tests.diagnostics.corpus.forward import embedding, fine, gru, linear, lstm, pair, part
 from tests.diagnostics.models_of_users import mask, numbers, tokens
 
-TWICE = {"skip": ["repeatable"]}
-
 #: What a forward draws, by where it is drawn.
 DRAWS = {
     "torch": lambda x: x + torch.rand(1),
     "numpy": lambda x: x + np.random.rand(),
     "random": lambda x: x + random.random(),
-    "torch and numpy": lambda x: x + torch.rand(1) + np.random.rand(),
     "dropout": lambda x: functional.dropout(x, 0.5, training=True),
 }
 for name, draw in DRAWS.items():
@@ -81,22 +78,11 @@ def in_a_list(m, x):
     return len(m.seen)
 
 
-def shown_and_random(m, _):
-    """Keep what was seen last, which is of no account, and draw random numbers."""
-    m.last = torch.rand(1)
-    return m.last
-
-
 KEEPING = {
     "a number": (counted, {"calls": lambda: 1}),
     "a buffer": (in_place, {"inner": part("BatchNorm1d", 6)}),
     "this and that": (many, {name: (lambda: 1) for name in "abcd"}),
     "a list": (in_a_list, {"seen": list}),
-    "what is of no account": (shown_and_random, {"last": lambda: None}),
-    "a number, and random numbers": (
-        lambda m, x: counted(m, x) + torch.rand(1),
-        {"calls": lambda: 1},
-    ),
 }
 for name, (keep, parts) in KEEPING.items():
 
@@ -114,13 +100,6 @@ def kept_elsewhere(m, x):
     """What a model keeps outside of itself cannot be named."""
     CALLS.append(1)
     return m.gru(x)[0] + (0 if m.right else len(CALLS))
-
-
-@pair("repeatable", gru=gru(), seen=list)
-def more_outputs_the_second_time(m, x):
-    """More outputs the second time are another output."""
-    m.seen.append(m.gru(x)[0])
-    return m.seen[:1] if m.right else list(m.seen)
 
 
 TURNS: list[int] = []
@@ -173,13 +152,6 @@ def lengths_that_the_content_decides(m, x):
     """As many steps are read as are positive; a leak beside is found."""
     y = packed(m, x, positive(x))
     return y if m.right else y + y.mean(0)
-
-
-@pair("batch", layer=lstm(3, 8, bidirectional=True), head=linear(16, 4), inputs=(SERIES,))
-def count_of_the_others(m, x):
-    """A count of others is a leak, too, in integers, where other operations run."""
-    y = (packed(m, x, positive(x)) > 0).long()
-    return y if m.right else y + positive(x).sum()
 
 
 @fine(

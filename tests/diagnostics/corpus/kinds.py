@@ -18,7 +18,6 @@ from tests.diagnostics.corpus.forward import (
     embedding,
     fine,
     gru,
-    gru_cell,
     linear,
     pair,
 )
@@ -51,7 +50,6 @@ OUTPUTS = {
     "a distribution of distributions": lambda y: Independent(Normal(y, y.exp()), 1),
     "a dataclass": lambda y: Parts(y, y.argmax(2).tolist()),
     "a mapping": lambda y: UserDict(scores=Parts(y), loss=None),
-    "a generator beside": lambda y: (y, (k for k in range(3))),
     "nothing beside": lambda y: {"scores": y, "loss": None, "size": []},
 }
 for name, wrap in OUTPUTS.items():
@@ -79,92 +77,71 @@ def samples_in_a_list(m, x, n):
     return {"all": [y[k, :count] for k, count in enumerate(n.tolist())]}
 
 
-#: Models whose outputs, or inputs beside, are strange, and that are right.
-STRANGE = {
-    "an output for each sample": (
-        lambda m, x: {f"{k}": y[: 1 + k] for k, y in enumerate(m.gru(x)[0].mean(2))},
-        (X,),
-        {},
-    ),
-    "nothing": (lambda m, x: None, (X,), CAUSAL),
-    "a loss": (lambda m, x: m.gru(x)[0].mean(), (X,), {}),
-    "an object": (lambda m, x: type("Any", (), {"y": m.gru(x)[0]})(), (X,), {}),
-    "one axis of rows": (lambda m, x: m.gru(x)[0].flatten(0, 1).mean(1), (X,), {}),
-    "steps of one size": (lambda m, x: m.gru(x.view(-1, 7, 3))[0].mean(0), (X,), {}),
-    "an output without numbers": (lambda m, x: m.gru(x)[0].to("meta"), (X,), {}),
-    "an output without numbers beside": (lambda m, x: (m.gru(x)[0], x.to("meta")), (X,), {}),
-    "more outputs for NaN": (lambda m, x: (m.gru(x)[0],) * (1 + bool(x.isnan().any())), (X,), {}),
-    "static numbers beside": (
-        lambda m, x, one, more: m.gru(x)[1][0] + one + more.sum(1, keepdim=True),
-        (X, numbers(4, 1), numbers(4, 5)),
-        CAUSAL,
-    ),
-    "one token everywhere beside": (
-        lambda m, x, y: m.gru(m.words(x)[..., :3] + y)[0],
-        (torch.zeros(4, 7, dtype=torch.long), X),
-        {"causal": "strict"},
-    ),
-    "a cell that reads itself": (
-        lambda m, x: m.cell((h := m.cell(m.gru(x)[1][0], m.gru(x)[1][0])), h),
-        (X,),
-        {},
-    ),
-    "as wide as the steps": (
-        lambda m, x, s: m.gru(x)[0] + m.wide(s).unsqueeze(1),
-        (X, numbers(4, 7) + 1),
-        {},
-    ),
-    "flags that are no mask": (
-        lambda m, x, flags: m.gru(x * (1 - flags.unsqueeze(2)))[0],
-        (X, torch.tensor([[0, 1, 0, 0, 1, 0, 0]] * 4).float()),
-        {},
-    ),
-    "a state of one sample": (
-        lambda m, x, h: m.gru(x, h)[0],
-        (numbers(1, 7, 3), numbers(1, 1, 6)),
-        {},
-    ),
-    "as many prototypes as samples": (
-        lambda m, x, p: (m.gru(x)[1][0] @ p.T).softmax(1) @ p,
-        (X, numbers(4, 6)),
-        {},
-    ),
-    "a state as many layers as samples": (
-        lambda m, x, h: m.deep(x, h)[0],
-        (X, numbers(4, 4, 6)),
-        {},
-    ),
-    "one step, causal": (lambda m, x: m.gru(x)[0], (numbers(4, 1, 3),), CAUSAL),
-    "no number": (lambda m, x: m.gru(x)[0], (torch.full((4, 7, 3), torch.nan),), {}),
-    "one token everywhere": (
-        lambda m, x: m.gru(m.words(x)[..., :3])[0],
-        (torch.zeros(5, 7, dtype=torch.long),),
-        CAUSAL,
-    ),
-    "one large batch size": (
-        lambda m, x: m.gru(x, torch.zeros(1, 80, 6))[0],
-        (numbers(80, 7, 3),),
-        {},
-    ),
-}
-PARTS = {
-    "gru": gru(),
-    "words": embedding(11, 6),
-    "cell": gru_cell(6),
-    "wide": linear(7, 6),
-    "four": linear(6, 4),
-    "deep": gru(num_layers=4),
-}
-UNJUDGED = {"an output for each sample", "nothing", "a loss", "an object", "one axis of rows"} | {
-    "steps of one size",
-    "an output without numbers",
+def strange(name, forward, *inputs, judged=True, causal=False, **parts):
+    """Register a right model whose outputs, or inputs beside, are strange."""
+    told = {"name": f"strange: {name}", "inputs": inputs or (X,), "judged": judged}
+    fine(causal=causal, **told, **parts)(forward)
+
+
+LAYER = {"gru": gru()}
+ZERO_ONE, TOKENS = (torch.tensor([[0, 1, 0, 0, 1, 0, 0]] * 4), torch.zeros(5, 7, dtype=torch.long))
+strange("nothing", lambda m, x: None, judged=False, causal=True)
+strange("a loss", lambda m, x: m.gru(x)[0].mean(), judged=False, **LAYER)
+strange("one axis of rows", lambda m, x: m.gru(x)[0].flatten(0, 1), judged=False, **LAYER)
+strange("one step, causal", lambda m, x: m.gru(x)[0], numbers(4, 1, 3), causal=True, **LAYER)
+strange(
+    "an output for each sample",
+    lambda m, x: {f"{k}": y[: 1 + k] for k, y in enumerate(m.gru(x)[0].mean(2))},
+    judged=False,
+    **LAYER,
+)
+strange(
+    "static numbers beside",
+    lambda m, x, one, more: m.gru(x)[1][0] + one + more.sum(1, keepdim=True),
+    *(X, numbers(4, 1), numbers(4, 5)),
+    causal=True,
+    **LAYER,
+)
+strange(
+    "as wide as the steps",
+    lambda m, x, s: m.gru(x)[0] + m.wide(s).unsqueeze(1),
+    *(X, numbers(4, 7) + 1),
+    wide=linear(7, 6),
+    **LAYER,
+)
+strange(
+    "flags that are no mask",
+    lambda m, x, flags: m.gru(x * (1 - flags.unsqueeze(2)))[0],
+    *(X, ZERO_ONE.float()),
+    **LAYER,
+)
+strange(
     "a state of one sample",
-}
-for name, (forward, inputs, options) in STRANGE.items():
-    parts = {key: made for key, made in PARTS.items() if key in forward.__code__.co_names}
-    fine(name=f"strange: {name}", inputs=inputs, **options, judged=name not in UNJUDGED, **parts)(
-        forward
-    )
+    lambda m, x, h: m.gru(x, h)[0],
+    *(numbers(1, 7, 3), numbers(1, 1, 6)),
+    judged=False,
+    **LAYER,
+)
+strange(
+    "as many prototypes as samples",
+    lambda m, x, p: (m.gru(x)[1][0] @ p.T).softmax(1) @ p,
+    *(X, numbers(4, 6)),
+    **LAYER,
+)
+strange(
+    "a state as many layers as samples",
+    lambda m, x, h: m.deep(x, h)[0],
+    *(X, numbers(4, 4, 6)),
+    deep=gru(num_layers=4),
+)
+strange(
+    "one token everywhere",
+    lambda m, x: m.gru(m.words(x))[0],
+    TOKENS,
+    words=embedding(11, 3),
+    causal=True,
+    **LAYER,
+)
 
 
 @fine(gru=gru(), inputs=(numbers(14, 3), numbers(1, 2, 6)), judged=False)
@@ -201,13 +178,6 @@ for steps, envs in ((8, 4), (6, 6)):
 def as_many_weights_as_two_samples(m, x, w):
     """Of two samples one takes what is for all by broadcasting, and three show it."""
     return m.gru(x)[0] * w.unsqueeze(1)
-
-
-@fine(gru=gru(), inputs=(numbers(2, 7, 3), numbers(1, 2, 6)))
-def state_of_two_samples(m, x, hx):
-    """A model that takes no three samples is judged by one, as it can be."""
-    assert len(x) < 3
-    return m.gru(x, hx)[0]
 
 
 LONGEST_LAST = torch.tensor([2, 3, 1, 4])
@@ -248,11 +218,3 @@ def rows_that_values_pick(m, x):
     """As many rows as samples or steps, by chance, are neither."""
     y = m.gru(x)[0]
     return y, y[x[..., 0] > 0][:4], y[x[..., 0] > 0]
-
-
-@fine(gru=gru())
-def batch_that_changes_shapes(m, x):
-    """A sample whose change gives outputs of other shapes is not counted as one on its own."""
-    y = m.gru(x)[0]
-    same = bool((x[-1] == X[3]).all()) or len(x) < 4
-    return y if same else torch.cat([y, y], dim=2)

@@ -8,9 +8,8 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from tests.diagnostics.corpus.case import Subject, mistake
 from tests.diagnostics.corpus.forward import RIGHT, X, fine, gru, linear, lstm, pair, part
-from tests.diagnostics.models_of_users import numbers, padded
+from tests.diagnostics.models_of_users import numbers
 
-PADDED, LENGTHS = padded()
 SQUARE, LONGEST_LAST = numbers(4, 4, 3), torch.tensor([2, 3, 1, 4])
 
 
@@ -83,16 +82,6 @@ def centred_between_modules(m, x):
     return m.gru(y)[0]
 
 
-@pair("batch", gru=gru())
-def leak_that_does_not_run_under_watch(m, x):
-    """Of what cannot be watched, no function is named."""
-    if torch._C._len_torch_function_stack():
-        message = "not under watch"
-        raise RuntimeError(message)
-    y = m.gru(x)[0]
-    return y if m.right else y + y.mean(0)
-
-
 class Averaged(nn.Module):
     """A user's module with its axes in annotations, which are checked."""
 
@@ -109,37 +98,12 @@ def place_in_a_decorated_forward(m, x):
     return y if m.right else m.averaged(y)
 
 
-@pair("batch", gru=gru(), gate=linear(6, 2), one=linear(6, 6), two=linear(6, 6), head=linear(6, 2))
-def routed_over_all_rows(m, x):
-    """Two experts are weighed by a softmax over them; or over all rows of the batch."""
-    y = m.gru(x)[0].flatten(0, 1)
-    weights = m.gate(y).softmax(1 if m.right else 0)
-    mixed = weights[:, :1] * m.one(y) + weights[:, 1:] * m.two(y)
-    return m.head(mixed.unflatten(0, x.shape[:2]))
-
-
 @pair("batch", gru=gru(), inputs=(SQUARE, LONGEST_LAST))
 def packed_square(m, x, n):
     """Of packed input, no axis is said to be taken for another."""
     x = x if m.right else x + 0.1 * x.sum(0)
     packed = pack_padded_sequence(x, n, batch_first=True, enforce_sorted=False)
     return pad_packed_sequence(m.gru(packed)[0], batch_first=True)[0]
-
-
-@pair("batch", gru=gru())
-def output_that_is_meant(m, x):
-    """Of several outputs, the message says which one."""
-    y = m.gru(x)[0]
-    return {"scores": y, "mixed": y if m.right else y - y.mean(0)}
-
-
-@pair("batch", one=gru(), two=gru(), causal=True)
-def two_mistakes(m, x):
-    """The second layer starts from the state of the first, and its last step is added to all."""
-    first, state = m.one(x)
-    if m.right:
-        return m.two(x)[0] + first
-    return m.two(x + x.mean(0), state)[0][:, -1:] + first
 
 
 class Reader(nn.Module):

@@ -32,12 +32,6 @@ def unpacked_padding(m, x, n):
     return pad_packed_sequence(m.gru(packed)[0], batch_first=True, total_length=x.shape[1])[0]
 
 
-@pair("alone", gru=gru(), inputs=(PADDED, COUNTS), lengths=LENGTHS)
-def pooled_padding_that_loses_its_axis(m, x, n):
-    """The cause is found where a sample alone has lost its axis, too."""
-    return pooled_padding(m, x, n).squeeze()
-
-
 @pair("alone", cell=gru_cell(), inputs=(PADDED.flip(1), VALID.flip(1)), lengths=LENGTHS, pad="pre")
 def padding_in_front(m, x, valid):
     """A loop waits for the first valid step; or it runs over the padding, which is in front."""
@@ -83,8 +77,6 @@ def pooled_by_value(m, x, *_):
 BESIDE = {
     "labels of samples": (torch.arange(4),),
     "a mask that is true everywhere": (torch.ones(4, 7, dtype=torch.bool),),
-    "a mask of fewer steps": (VALID[:, :5],),
-    "a number": (3,),
     "a mask over steps only": (torch.ones(7, 7).tril(),),
 }
 for name, beside in BESIDE.items():
@@ -140,45 +132,24 @@ for name, (given, told) in LENGTHS_OF_KINDS.items():
         return m.gru(x)[0] * kept(x, torch.as_tensor(n).view(-1))
 
 
-#: Right models of padded samples, and what is not tried of them.
-PLAIN = {
-    "no padding": (lambda m, x, n: m.gru(x)[0], X, torch.full((4,), 7)),
-    "tokens": (lambda m, x, n: m.gru(m.embed(x))[0] * kept(x, n), tokens(4, 7), COUNTS),
-    "integers": (lambda m, x, n: m.gru(x)[0].argmax(2), X, COUNTS),
-    "another shape for the short": (
-        lambda m, x, n: (m.gru(x)[0] * kept(x, n)).sum(1)[:, : None if x.shape[1] == 7 else 2],
-        X[:3],
-        torch.tensor([7, 7, 2]),
-    ),
-    "padding that decides shapes": (
-        lambda m, x, n: (m.gru(x)[0] * kept(x, n)).sum(1)[
-            :, : 1 if bool(x[~mask(n, x.shape[1])].any()) else None
-        ],
-        PADDED,
-        COUNTS,
-    ),
-    "a lost batch axis": (
-        lambda m, x, n: (m.gru(x)[0] * kept(x, n)).sum(1).squeeze(),
-        PADDED,
-        COUNTS,
-    ),
-    "one batch size": (
-        lambda m, x, n: (m.gru(x, torch.zeros(1, 4, 6))[0] * mask(n).unsqueeze(2))[:, ::2],
-        PADDED,
-        COUNTS,
-    ),
-    "one batch size, pooled": (
-        lambda m, x, n: (m.gru(x, torch.zeros(1, 4, 6))[0] * mask(n).unsqueeze(2)).sum((1, 2)),
-        PADDED,
-        COUNTS,
-    ),
-}
-for name, (forward, x, n) in PLAIN.items():
-    parts = {"embed": embedding(11, 3)} if name == "tokens" else {}
-    judged = name != "one batch size"
-    fine(name=f"padded: {name}", gru=gru(), inputs=(x, n), lengths=n, judged=judged, **parts)(
-        forward
-    )
+def plain(name, forward, x=PADDED, n=COUNTS, **parts):
+    """Register a right model of padded samples, of which not all is tried."""
+    fine(name=f"padded: {name}", gru=gru(), inputs=(x, n), lengths=n, **parts)(forward)
+
+
+plain("no padding", lambda m, x, n: m.gru(x)[0], X, torch.full((4,), 7))
+plain("integers", lambda m, x, n: m.gru(x)[0].argmax(2), X)
+plain("a lost batch axis", lambda m, x, n: (m.gru(x)[0] * kept(x, n)).sum(1).squeeze())
+plain(
+    "tokens",
+    lambda m, x, n: m.gru(m.embed(x))[0] * kept(x, n),
+    tokens(4, 7),
+    embed=embedding(11, 3),
+)
+plain(
+    "one batch size, pooled",
+    lambda m, x, n: (m.gru(x, torch.zeros(1, 4, 6))[0] * mask(n).unsqueeze(2)).sum((1, 2)),
+)
 
 
 EIGHT, EVEN = numbers(4, 8, 3), torch.tensor([8, 6, 4, 7])

@@ -79,12 +79,6 @@ def state_of_the_encoder_throughout(m, x):
     return written(m, x, m.encoder(x)[1][0], is_cell=True)
 
 
-@pair("use", encoder=lstm(), cell=lstm(), head=linear(6, 3))
-def pair_of_the_encoder_in_a_layer(m, x):
-    """So it is for a layer that is called step by step."""
-    return written(m, x, m.encoder(x)[1], is_cell=False)
-
-
 ACTIONS = numbers(4, 6, 3)
 
 
@@ -173,14 +167,6 @@ def outputs_that_are_not_flipped_back(m, x):
     return torch.cat([m.one(x)[0], back.flip(1) if m.right else back], 2)
 
 
-@fine(one=gru(), two=gru(), inputs=(numbers(4, 12, 3),))
-def outputs_of_a_model_that_refuses_nan(m, x):
-    """Of a model that refuses NaN it is not known what it reads: nothing is said to run backwards."""
-    if x.isnan().any():
-        raise FloatingPointError
-    return torch.cat([m.one(x)[0], m.two(x.flip(1))[0]], 2)
-
-
 @fine(words=lstm(), sentences=gru(6), inputs=(numbers(4, 7, 3, 3),))
 def sentences_one_by_one(m, x):
     """A layer that is called for each sentence starts afresh, as it should."""
@@ -188,24 +174,11 @@ def sentences_one_by_one(m, x):
     return m.sentences(torch.stack(sentences, 1))[0]
 
 
-@fine(cell=gru_cell(), inputs=(X, torch.ones(4, 7)), skip=["memory"])
-def episodes_of_one_step(m, x, first):
-    """Flags by which each step is a first one may be so by chance: nothing is accused."""
-    state, outputs = x.new_zeros(len(x), 6), []
-    for x_t, flag in zip(x.unbind(1), first.unbind(1), strict=True):
-        state = m.cell(x_t, torch.where(flag.unsqueeze(1) > 0, 0.0, state))
-        outputs.append(state)
-    return torch.stack(outputs, 1)
-
-
 #: Calls without a state that do not follow the steps, or are of whole sequences.
 NO_LOOPS = {
     "three steps": lambda m, x: [m.cell(x[:, k]) for k in range(3)],
     "packed": lambda m, x: [
         m.gru(pack_padded_sequence(x * k, [x.shape[1]] * len(x), True))[1][-1] for k in (1, 2, 3)
-    ],
-    "more calls than steps": lambda m, x: [
-        m.cell(x[:, k] * s) for s in (1, 2) for k in range(x.shape[1])
     ],
 }
 for name, calls in NO_LOOPS.items():

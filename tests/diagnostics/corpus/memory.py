@@ -2,7 +2,6 @@
 
 import torch
 from torch.nn import functional
-from torch.nn.utils.rnn import pack_padded_sequence
 
 from tests.diagnostics.corpus.forward import (
     X,
@@ -18,7 +17,6 @@ from tests.diagnostics.corpus.forward import (
 from tests.diagnostics.models_of_users import numbers, padded, tokens
 
 PADDED, LENGTHS = padded()
-SENTENCES = numbers(4, 7, 3, 3)
 
 
 @pair("memory", cell=gru_cell(), head=linear(6, 2))
@@ -28,16 +26,6 @@ def never_advanced(m, x):
     for x_t in x.unbind(1):
         h = m.cell(x_t, h if m.right else first)
     return m.head(h)
-
-
-@pair("memory", cell=gru_cell())
-def backwards_without_memory(m, x):
-    """A loop from the last step to the first remembers the later ones; or it loses its state."""
-    state, outputs = None, []
-    for t in reversed(range(x.shape[1])):
-        state = m.cell(x[:, t], state if m.right else None)
-        outputs.insert(0, state)
-    return torch.stack(outputs, 1)
 
 
 @pair("memory", gru=gru())
@@ -111,45 +99,42 @@ def loop_from_the_second_step(m, x):
     return y
 
 
-#: Right models of which some steps reach no output, or none that is known.
-READING = {
-    "fifty steps": (lambda m, x: m.gru(x)[1][0], (numbers(4, 50, 3),), {}),
-    "all but two at the end": (lambda m, x: m.gru(x[:, :5])[1][0], (X,), {}),
-    "padded in front": (
-        lambda m, x: m.gru(x.flip(1))[1][0],
-        (PADDED.flip(1),),
-        {"lengths": LENGTHS, "pad": "pre", "skip": ["alone"]},
-    ),
-    "a code for each step": (
-        lambda m, x: m.codes((m.gru(x)[0] @ m.codes.weight.t()).argmax(2)),
-        (X,),
-        {"skip": ["memory", "gradient"]},
-    ),
-    "embedded by hand": (
-        lambda m, x: m.gru(functional.one_hot(x, 11).float() @ m.codes.weight[:11, :3])[0],
-        (tokens(4, 7),),
-        {},
-    ),
-    "every third, pooled": (lambda m, x: m.gru(x[:, ::3])[1][-1], (X,), {}),
-    "the first half": (lambda m, x: functional.pad(m.gru(x[:, :3])[0], (0, 0, 0, 4)), (X,), {}),
-    "two steps": (lambda m, x: m.gru(x)[0], (X[:, :2],), {}),
-    "characters of words": (
-        lambda m, x: m.gru(m.codes(x.flatten(0, 1)))[1][0].unflatten(0, x.shape[:2]),
-        (tokens(4, 6, 5),),
-        {},
-    ),
-}
-for name, (forward, inputs, options) in READING.items():
-    codes = {"codes": embedding(12, 6)} if "codes" in forward.__code__.co_names else {}
-    layer = gru(6) if name == "characters of words" else gru()
-    fine(name=f"steps that are read: {name}", gru=layer, inputs=inputs, **options, **codes)(forward)
+def reading(name, forward, *inputs, width=3, **told):
+    """Register a right model of which some steps reach no output, or none that is known."""
+    told = {"name": f"steps that are read: {name}", "inputs": inputs or (X,), **told}
+    fine(gru=gru(width), **told)(forward)
 
 
-@fine(gru=gru())
-def step_that_may_not_be_changed(m, x):
-    """A step that is not read, and may not be changed, is no finding."""
-    assert torch.isin(x.nan_to_num(0.0), torch.cat([X.flatten(), torch.zeros(1)])).all()
-    return functional.pad(m.gru(x[:, 1:])[0], (0, 0, 1, 0))
+CODES = {"codes": embedding(12, 6)}
+reading("fifty steps", lambda m, x: m.gru(x)[1][0], numbers(4, 50, 3))
+reading("all but two at the end", lambda m, x: m.gru(x[:, :5])[1][0])
+reading(
+    "padded in front",
+    lambda m, x: m.gru(x.flip(1))[1][0],
+    PADDED.flip(1),
+    lengths=LENGTHS,
+    pad="pre",
+    skip=["alone"],
+)
+reading(
+    "a code for each step",
+    lambda m, x: m.codes((m.gru(x)[0] @ m.codes.weight.t()).argmax(2)),
+    skip=["memory", "gradient"],
+    **CODES,
+)
+reading(
+    "embedded by hand",
+    lambda m, x: m.gru(functional.one_hot(x, 11).float() @ m.codes.weight[:11, :3])[0],
+    tokens(4, 7),
+    **CODES,
+)
+reading(
+    "characters of words",
+    lambda m, x: m.gru(m.codes(x.flatten(0, 1)))[1][0].unflatten(0, x.shape[:2]),
+    tokens(4, 6, 5),
+    width=6,
+    **CODES,
+)
 
 
 @pair("coverage", words=embedding(11, 3), gru=gru(), back=gru(), inputs=(tokens(4, 8), 4))
@@ -157,19 +142,6 @@ def word_between_two_sides(m, x, at):
     """A word is told from those before it and after it: the one in the middle; or another."""
     at, words = at if m.right else at + 1, m.words(x)
     return torch.cat([m.gru(words[:, :at])[1][0], m.back(words[:, at + 1 :].flip(1))[1][0]], 1)
-
-
-SIZES, OTHERS = torch.tensor([7, 3, 5, 2]), torch.tensor([4, 5, 2, 3])
-
-
-@pair("coverage", gru=gru(), inputs=(X, SIZES, OTHERS), lengths=SIZES, skip=["alone", "padding"])
-def lengths_of_another_input_without_nan(m, x, n, k):
-    """So they are found in a model that refuses NaN."""
-    assert not x.isnan().any()
-    return m.gru(pack_padded_sequence(x, n if m.right else k, True, enforce_sorted=False))[1][-1]
-
-
-HORIZONS = torch.tensor([4, 2, 3, 2])
 
 
 @pair(missed="it returns no state", lstm=lstm(), inputs=(numbers(4, 12, 3),), streaming=True)

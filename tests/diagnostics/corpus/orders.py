@@ -25,40 +25,26 @@ def season(x):
     return x.unflatten(1, (3, 3)).mean(1).repeat(1, 3, 1)
 
 
-def again(x):
-    """Return the first three steps, again and again."""
-    return x[:, :3].repeat(1, 3, 1)
-
-
 #: What stands between the input and a layer of so many features, and is right.
 RIGHT = {
     "frames side by side": (6, lambda _, x: torch.cat([x, pad(x, (0, 0, 1, 0))[:, :-1]], 2)),
     "lags in a circle": (12, lambda _, x: torch.cat([x.roll(k, 1) for k in range(4)], 2)),
-    "leads in a circle": (12, lambda _, x: torch.cat([x.roll(-k, 1) for k in range(4)], 2)),
-    "lags of a flip": (6, lambda _, x: torch.cat([x.flip(1).roll(k, 1) for k in (0, 1)], 2)),
     "shifted channels": (
         3,
         lambda _, x: torch.cat([x[..., :1].roll(1, 1), x[..., 1:].roll(-1, 1)], 2),
     ),
-    "an order of its own": (3, lambda _, x: x[:, [4, 0, 7, 2, 8, 1, 5, 3, 6]]),
     "a mean over the steps": (
         6,
         lambda _, x: torch.cat([x, x.mean(1, keepdim=True).expand_as(x)], 2),
     ),
     "four ways over a square": (12, lambda _, x: torch.cat([x[:, way] for way in WAYS], 2)),
     "a season": (6, lambda _, x: torch.cat([season(x), season(x).roll(1, 1)], 2)),
-    "a season and its change": (
-        6,
-        lambda _, x: torch.cat([season(x), x - season(x).roll(1, 1)], 2),
-    ),
-    "the first season again": (6, lambda _, x: torch.cat([again(x), again(x).roll(1, 1)], 2)),
 }
 
 #: What has one order of axes, and the same numbers in another: a view that mixes steps and features.
 VIEWS = {
     "a dilated convolution": (8, lambda m, x: m.dilated(x.mT)),
     "a convolution": (8, lambda m, x: m.conv(x.mT)),
-    "heads": (8, lambda m, x: m.conv(x.mT).unflatten(1, (4, 2)).transpose(1, 2).flatten(1, 2)),
 }
 
 
@@ -90,14 +76,8 @@ for name, (width, before) in VIEWS.items():
 #: What makes rows of another number than there are samples, and is right.
 ROWS = {
     "windows": (3, lambda _, x: x.unfold(1, 4, 1).mT.flatten(0, 1)),
-    "features one after the other": (4, lambda _, x: x.unfold(1, 4, 1).flatten(0, 1)),
-    "dilated windows": (
-        3,
-        lambda _, x: x[:, :8].unflatten(1, (4, 2)).transpose(1, 2).flatten(0, 1),
-    ),
     "heads": (4, lambda m, x: m.conv(x.mT).unflatten(1, (2, 4)).flatten(0, 1).mT),
     "each channel over its steps": (1, lambda m, x: m.conv(x.mT).reshape(-1, 9, 1)),
-    "one row for a batch": (36, lambda m, x: m.conv(x.mT).mT.flatten(1).unflatten(1, (2, -1))),
 }
 for name, (width, between) in ROWS.items():
 
@@ -110,7 +90,6 @@ for name, (width, between) in ROWS.items():
 #: Rows, and the same numbers in a view that mixes the steps of a window with its features.
 MIXED = {
     "windows": (3, lambda _, x: x.unfold(1, 4, 1)),
-    "many windows": (3, lambda _, x: x.unfold(1, 5, 2)),
     "heads": (4, lambda m, x: m.conv(x.mT).unflatten(1, (2, 4))),
 }
 for name, (width, before) in MIXED.items():
@@ -145,20 +124,6 @@ def put_back_by_the_order(m, x, n):
     return h[order.argsort() if m.right else order]
 
 
-@pair("batch", gru=gru(), **batch_of(7, 2, 5, 3))
-def put_back_shortest_first(m, x, n):
-    """So it is with the shortest first, and an output with steps beside."""
-    y, h, order = in_order(m, x, n, falling=False)
-    place = order.argsort() if m.right else order
-    return y[place], h[place]
-
-
-@pair("alone", gru=gru(), **batch_of(6, 7, 6, 6, 2, 3, 5))
-def put_back_in_a_large_batch(m, x, n):
-    """A message calls a sample by its place in the batch that the caller gave."""
-    return put_back_by_the_order(m, x, n)
-
-
 @pair("batch", gru=gru(), **batch_of(3, 7, 2, 5))
 def not_put_back(m, x, n):
     """Samples are sorted, and put back; or not."""
@@ -187,9 +152,6 @@ def lengths_only(m, x, n):
 
 
 pair("alone", name="lengths_that_are_sorted_only", gru=gru(), **batch_of(3, 7, 2, 5))(lengths_only)
-pair(
-    "", missed="they are sorted", name="lengths_that_were_sorted", gru=gru(), **batch_of(7, 5, 3, 2)
-)(lengths_only)
 
 
 @fine(gru=gru(), **batch_of(3, 2, 7, 5))
@@ -197,15 +159,6 @@ def model_that_insists_on_its_order(m, x, n):
     """What a model raises for another order is no finding."""
     assert len(n) < 4 or n.tolist() == [3, 2, 7, 5]
     return m.gru(pack_padded_sequence(x, n, batch_first=True, enforce_sorted=False))[1][-1]
-
-
-@fine(gru=gru(), **batch_of(5, 7, *[5] * 14))
-def batch_whose_lengths_are_alike(m, x, n):
-    """Of many samples not all orders are tried, where sorting undoes itself in most of them."""
-    if len(x) not in (1, 16):
-        message = "only buckets of 1 and 16"
-        raise ValueError(message)
-    return m.gru(x)[0] * mask(n, x.shape[1]).unsqueeze(2)
 
 
 @fine(gru=gru(), **batch_of(3, 7, 5, 2))

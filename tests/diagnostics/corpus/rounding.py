@@ -113,16 +113,6 @@ def half_precision_only(m, x, n):
     return half_pooled(m, x, n)
 
 
-@pair(
-    missed="a copy in float64 would be too large",
-    many=lambda: nn.Parameter(torch.zeros(2**25 + 1, dtype=torch.bfloat16), requires_grad=False),
-    **HALVES,
-)
-def half_precision_that_is_large(m, x, n):
-    """So it is where a copy in float64 would be too large."""
-    return half_pooled(m, x, n)
-
-
 @pair("alone", gru=gru(), inputs=(PADDED, COUNTS), lengths=COUNTS)
 def single_precision_only(m, x, n):
     """A model that insists on float32 is judged in that, and the report says so."""
@@ -200,29 +190,6 @@ def leak_beside_a_quantized_layer(m, x):
     """What a quantized layer makes of other samples is rounding: it is not judged, and said."""
     y = m.lstm(x)[0]
     return y if m.right else y + x.mean((0, 2), keepdim=True)
-
-
-@fine(gru=gru(), inputs=(PADDED, COUNTS), lengths=COUNTS, seeds=4)
-def autocast_inside_of_float32(m, x, n):
-    """A model that takes only float32 and computes in half precision is judged without autocast."""
-    assert x.dtype is torch.float32
-    with torch.autocast("cpu", torch.bfloat16):
-        y = m.gru(x)[0] * mask(n, x.shape[1]).unsqueeze(2)
-        return (y.sum(1) / n.unsqueeze(1)).float()
-
-
-@fine(
-    gru=lambda: nn.GRU(3, 6, batch_first=True).double(),
-    kernel=lambda: 0.8 ** torch.arange(7).float().unsqueeze(1),
-    inputs=(X.double(),),
-    causal=True,
-)
-def float32_inside_of_float64(m, x):
-    """What cancels out in float32 may be returned in float64."""
-    steps = x.shape[1]
-    kernel = torch.fft.rfft(m.kernel[:steps], 2 * steps, 0)
-    y = torch.fft.irfft(torch.fft.rfft(x.float(), 2 * steps, 1) * kernel, 2 * steps, 1)
-    return m.gru(y[:, :steps].double())[0]
 
 
 @pair("alone", gru=gru())

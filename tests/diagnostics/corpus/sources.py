@@ -41,13 +41,6 @@ for name, told in {"source": SOURCE, "both": {0: SOURCE, 2: TARGET}}.items():
     )(translated)
 
 
-@pair("alone", lengths={0: SOURCE, 2: TARGET}, **TWO)
-def attention_each_second_step(m, x, n, y, k):
-    """So it is found where the output has half of the target's steps."""
-    read = translated(m, x, n, y, k)
-    return read[:, : read.shape[1] // 2 * 2 : 2]
-
-
 @fine(lengths={0: SOURCE, 2: TARGET}, **TWO)
 def attention_within_both_lengths(m, x, n, y, k):
     """An output is judged within the lengths of the input whose steps it has."""

@@ -150,14 +150,6 @@ RIGHT = {
         lambda m, x, state=None: after(m, x, state, lambda y: y.repeat_interleave(2, 1)),
         X,
     ),
-    "a single step without its axis": (
-        lambda m, x, state=None: after(m, x, state, lambda y: y.squeeze(1)),
-        X,
-    ),
-    "chunks of other shapes": (
-        lambda m, x, state=None: after(m, x, state, lambda y: y if len(y[0]) > 4 else y[:, -1:]),
-        X,
-    ),
     "outputs with steps": (
         lambda m, x, memory=None: (
             y := m.gru(x)[0] + (0 if memory is None else memory.mean(1, keepdim=True)),
@@ -188,13 +180,6 @@ def one_token_to_stream(m, x, state=None):
     return m.gru(m.words(x), state)
 
 
-@fine(gru=gru(), streaming=True)
-def chunk_that_takes_no_other_values(m, x, state=None):
-    """Nor is it where a chunk takes no changed values."""
-    assert x.shape[1] != 3 or bool((x == X[: len(x), :3]).all())
-    return m.gru(x, state)
-
-
 # Which module a stream that is wrong names, and where it names none.
 
 
@@ -204,24 +189,6 @@ def chunks_that_cannot_be_watched(m, x, state=None):
     if m.gru._forward_hooks and x.shape[1] < 5:
         raise RuntimeError
     output, new = m.gru(x, state)
-    return output, new if m.right else new * 2
-
-
-@pair("streaming", cell=gru_cell(), streaming=True)
-def steps_that_count_double(m, x, state=None):
-    """Where all modules give the same in each chunk, none is named."""
-    h, outputs = x.new_zeros(len(x), 6) if state is None else state, []
-    for x_t in x.unbind(1):
-        h = m.cell(x_t, h)
-        outputs.append(h)
-    return torch.stack(outputs, 1) * (1 if m.right or x.shape[1] > 1 else 2), h
-
-
-@pair("streaming", gru=gru(), wide=linear(3, 3), inputs=(X[:, :2],), streaming=True)
-def module_without_a_batch(m, x, state=None):
-    """What has other axes in a chunk of one step is not joined."""
-    wide = m.wide(x if x.shape[1] > 1 else x.squeeze(1)).reshape(x.shape)
-    output, new = m.gru(wide, state)
     return output, new if m.right else new * 2
 
 

@@ -13,7 +13,6 @@ from tests.diagnostics.corpus.forward import (
     lstm,
     lstm_cell,
     pair,
-    part,
 )
 from tests.diagnostics.models_of_users import numbers, padded
 
@@ -54,18 +53,14 @@ def faint(state):
 #: The first step beside others, or where it has read more.
 FIRST = {
     "all steps": lambda m, x: m.layer(x)[0].amax(1),
-    "weighed by others": lambda m, x: (m.layer(x)[0] * torch.eye(7)[0].unsqueeze(1)).sum(1),
     "a state beside it": lambda m, x: torch.cat(
         [(r := m.layer(x))[0][:, 0], faint(r[1][-1]) + 1], 1
     ),
     "from a state": lambda m, x: m.layer(x, m.layer(x)[1])[0][:, 0],
     "one step": lambda m, x: m.layer(x[:, :1])[0][:, 0],
-    "of two directions": lambda m, x: m.layer(x)[0][:, 0],
-    "last of one step": lambda m, x: m.layer(x[:, :1])[0][:, -1],
 }
 for name, forward in FIRST.items():
-    layer = gru(bidirectional=name in {"of two directions", "last of one step"})
-    fine(name=f"first step: {name}", layer=layer, skip=["memory", "coverage"])(forward)
+    fine(name=f"first step: {name}", layer=gru(), skip=["memory", "coverage"])(forward)
 
 SINGLE = X.masked_fill((torch.arange(7) > 0)[:, None], 0.0)
 ONE = {"layer": gru(), "skip": ["memory"], "inputs": (SINGLE, torch.ones(4, dtype=torch.int64))}
@@ -77,7 +72,6 @@ fine(name="first step: samples of one step", **ONE)(
 STATES = {
     "the backward one": (lambda m, x: m.layer(x)[1][-1], 1),
     "the forward one of the last layer": (lambda m, x: m.layer(x)[1][-2], 2),
-    "one of all layers": (lambda m, x: torch.cat([*m.layer(x)[1][[1, 3]]], 1), 2),
     "beside the output": (lambda m, x: torch.cat([(r := m.layer(x))[1][-1], r[0].mean(1)], 1), 1),
     "for a ReLU that is dead": (
         lambda m, x: torch.cat([(h := m.layer(x)[1])[-1], (h[-2] - 9).relu()], 1),
@@ -88,39 +82,27 @@ for name, (forward, layers) in STATES.items():
     fine(name=f"states: {name}", layer=gru(num_layers=layers, bidirectional=True))(forward)
 
 
-def conditional(m, x, through=lambda c: c):
-    """Start the c of a second LSTM from the c of a first one, and its h from zeros."""
+@fine(layer=lstm(), head=linear(6, 6), skip=["gradient"], name="cell state: read by a head")
+def read_by_a_head(m, x):
+    """A c that a head reads is noted."""
+    return m.head(m.layer(x)[1][1][-1])
+
+
+@fine(layer=lstm(), other=lstm(), skip=["gradient"], name="cell state: passed on, and read")
+def conditional(m, x):
+    """The c of a second LSTM starts from the c of a first one, and its h from zeros."""
     c = m.layer(x)[1][1]
-    return m.other(x, (torch.zeros_like(c), through(c)))[0][:, -1], c[-1]
+    return torch.cat([m.other(x, (torch.zeros_like(c), c))[0][:, -1], c[-1]], 1)
 
 
+@fine(layer=lstm(), cell=lstm_cell(), skip=["gradient"], name="cell state: passed on to a cell")
 def by_cells(m, x):
-    """Start a loop over a cell from the c of an LSTM."""
+    """A loop over a cell starts from the c of an LSTM."""
     c = m.layer(x)[1][1][-1]
     h = torch.zeros_like(c)
     for x_t in x.unbind(1):
         h, c = m.cell(x_t, (h, c))
     return h
-
-
-#: A c that is read, which is noted, or passed on as c.
-CELLS = {
-    "read by a head": lambda m, x: m.head(m.layer(x)[1][1][-1]),
-    "passed on to a cell": by_cells,
-    "passed on, and read": lambda m, x: torch.cat(conditional(m, x), 1),
-    "passed on as h": lambda m, x: m.other(x, (m.layer(x)[1][1],) * 2)[0][:, -1],
-    "beside an h that no noise shows": lambda m, x: (s := m.layer(x)[1])[1][-1] + faint(s[0][-1]),
-}
-USED = {
-    "read by a head": ("head",),
-    "passed on to a cell": ("cell",),
-    "passed on, and read": ("other",),
-    "passed on as h": ("other",),
-}
-PARTS = {"layer": lstm(), "other": lstm(), "head": linear(6, 6), "cell": lstm_cell()}
-for name, forward in CELLS.items():
-    parts = {key: PARTS[key] for key in ("layer", *USED.get(name, ()))}
-    fine(name=f"cell state: {name}", skip=["gradient"], **parts)(forward)
 
 
 class Own(nn.LSTM):
@@ -144,9 +126,6 @@ def many_calls_of_a_layer(m, x):
     return torch.stack([m.layer(x + k)[1][0][-1] for k in range(6)])
 
 
-SQUARE = numbers(4, 6, 6)
-
-
 @pair(
     "use",
     norm=lambda: nn.BatchNorm1d(7).bfloat16(),
@@ -157,12 +136,6 @@ def steps_of_the_input_for_channels(m, x):
     """So it is for what comes in, behind a cast to half precision, too."""
     x = x.bfloat16()
     return m.gru(m.norm(x.mT).mT if m.right else m.norm(x))[0].float()
-
-
-@fine(norm=part("BatchNorm1d", 7), gru=gru(7), inputs=(torch.zeros(4, 7, 7),), judged=False)
-def norm_of_zeros(m, x):
-    """What is the same with its axes exchanged does not tell which of them the channels are."""
-    return m.gru(m.norm(x.mT).mT)[0]
 
 
 @fine(encoder=lstm(num_layers=2), decoder=lstm(num_layers=2), inputs=(1000 + 300 * X,), seeds=3)
@@ -192,13 +165,6 @@ def layer_that_training_does_not_read(m, x):
     return nn.functional.dropout(y, 0.5, m.training) if m.right or not m.training else m.head(x)
 
 
-@pair("gradient", encoder=gru(), decoder=gru())
-def lost_gradient_beside_a_target(m, x):
-    """A module whose output is cut off on the way to an output with a gradient is found."""
-    state = m.encoder(x)[1]
-    return m.decoder(x, state if m.right else state.detach())[0], state.detach().transpose(0, 1)
-
-
 @pair("gradient", head=linear(6, 2), rest=gru(), layers=lambda: [nn.GRU(3, 6, batch_first=True)])
 def layer_in_a_list(m, x):
     """A layer that runs is registered in the model; or it is in a list, and no optimizer gets it."""
@@ -223,7 +189,6 @@ TRAINING = {
         {"one": gru(), "two": gru()},
     ),
     "frozen": (lambda m, x: m.one(x)[0].detach() + m.two(x)[0], {"one": frozen, "two": gru()}),
-    "frozen in a list": (lambda m, x: m.one[0](x)[0], {"one": lambda: [frozen()]}),
     "a layer that never runs": (lambda m, x: m.one(x)[0], {"one": gru(), "idle": lstm()}),
     "a cell without a call": (
         lambda m, x: rnnkit.unroll(m.cell, x, batch_first=True)[0],

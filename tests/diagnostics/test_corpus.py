@@ -35,8 +35,8 @@ def test_case(case: Case) -> None:
             assert case.probe in outcome.found
         else:
             assert outcome.found == set()
-        for finding in outcome.wrong.findings if outcome.wrong else ():
-            labels = [line.split()[0] for line in finding.splitlines()[1:]]
+        for finding in outcome.wrong.report.findings if outcome.wrong else ():
+            labels = [line.split()[0] for line in str(finding).splitlines()[1:]]
             assert labels.count("fix") == 1
             assert len(labels) < 9
         if seed == 0 and QUOTED and not hasattr(rnnkit, "jaxtyping"):  # beartype draws numbers
@@ -54,7 +54,7 @@ def test_table() -> None:
 
 def test_a_right_model_costs_a_few_dozen_runs() -> None:
     """Half of the right models take 25 runs at most, and none takes 80."""
-    passes = [ask(case, right=True).passes for case in CASES[::8]]
+    passes = [ask(case, right=True).report.passes for case in CASES[::8]]
 
     assert statistics.median(passes) <= 25
     assert max(passes) < 80

@@ -40,11 +40,11 @@ def plain(text: str) -> str:
 
 def entry(outcome: Outcome) -> str:
     """Return what is said of a case, as ``outcomes.txt`` has it."""
-    right = outcome.right.checked
+    right = outcome.right.report.checked
     parts = [f"## {outcome.case.name}", f"right: {' '.join(right)}\n{plain(outcome.right.text)}"]
     if outcome.wrong is not None:
         found = " ".join(sorted(outcome.wrong.probes)) or "missed"
-        message = "\n".join(outcome.wrong.findings) or outcome.wrong.text
+        message = "\n".join(map(str, outcome.wrong.report.findings)) or outcome.wrong.text
         parts.append(f"wrong: {found}\n{plain(message)}")
     return "\n\n".join(parts) + "\n"
 

@@ -2,7 +2,6 @@
 
 import argparse
 import sys
-import time
 import warnings
 
 import torch
@@ -10,22 +9,14 @@ import torch
 from tests.diagnostics.corpus.runner import DTYPES, Outcome, cases, judge
 
 
-def say(*texts: str) -> None:
-    """Write a line."""
-    sys.stdout.write(" ".join(texts) + "\n")
-
-
-def line(outcome: Outcome, seconds: float) -> str:
+def line(outcome: Outcome) -> str:
     """Write what came of a case."""
-    word = f"FAULT {', '.join(outcome.faults)}" if outcome.faults else "ok"
-    text = f"{outcome.case.name:34} right: {word:10} {seconds:4.1f}s"
-    if outcome.wrong is None:
-        return text
     case, found = outcome.case, ", ".join(sorted(outcome.found)) or "MISSED"
-    wanted = (
-        f"expected: {case.probe}{', if asked' if case.ask else ''}" if case.probe else case.missed
-    )
-    return f"{text}  wrong: {found} ({wanted})"
+    word = f"FAULT {', '.join(outcome.faults)}" if outcome.faults else "ok"
+    asked = ", if asked" if case.ask else ""
+    wanted = f"expected: {case.probe}{asked}" if case.probe else case.missed
+    wrong = f"  wrong: {found} ({wanted})" if outcome.wrong else ""
+    return f"{case.name:34} right: {word:10}{wrong}"
 
 
 def main() -> int:
@@ -41,18 +32,14 @@ def main() -> int:
     torch.set_num_threads(1)
     found = pairs = faults = 0
     for seed in range(args.seeds):
-        say(f"seed {seed}, {args.dtype}")
         for case in cases(args.names):
-            start = time.perf_counter()
             outcome = judge(case, seed=seed, dtype=args.dtype, asked=args.ask)
-            say(line(outcome, time.perf_counter() - start))
-            for said in (outcome.right, outcome.wrong) if args.v else ():
-                if said is not None:
-                    say("    |", said.text.replace("\n", "\n    | "))
+            texts = [said.text for said in (outcome.right, outcome.wrong) if said and args.v]
+            sys.stdout.write("\n".join([line(outcome), *texts, ""]))
             found += bool(outcome.found)
             pairs += case.is_pair
             faults += bool(outcome.faults)
-    say(f"{found} of {pairs} mistakes found, {faults} faults")
+    sys.stdout.write(f"{found} of {pairs} mistakes found, {faults} faults\n")
     return 1 if faults else 0
 
 

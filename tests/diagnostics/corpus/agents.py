@@ -1,9 +1,9 @@
 """Policies, worlds and loops over cells."""
 
 import torch
+from torch import nn
 from torch.nn.utils import parametrizations
 
-from tests.diagnostics.corpus.case import Subject, right
 from tests.diagnostics.corpus.forward import (
     drawn,
     fine,
@@ -11,8 +11,8 @@ from tests.diagnostics.corpus.forward import (
     linear,
     lstm,
     lstm_cell,
-    model,
     pair,
+    part,
 )
 
 
@@ -88,10 +88,12 @@ def actor_and_critic(m, seen):
     return {"policy": m.act(y).log_softmax(2), "value": m.worth(y).squeeze(2)}
 
 
-@right
-def normed_weights(nn):
+@fine(
+    lstm=lambda: parametrizations.weight_norm(nn.LSTM(3, 5, batch_first=True), "weight_hh_l0"),
+    drop=part("Dropout", 0.5),
+    out=linear(5, 2),
+    inputs=drawn(4, 6, 3),
+)
+def normed_weights(m, x):
     """A layer whose recurrent weight has a norm that is learned, in train mode, with dropout."""
-    lstm = parametrizations.weight_norm(nn.LSTM(3, 5, batch_first=True), "weight_hh_l0")
-    parts = {"lstm": lstm, "drop": nn.Dropout(0.5), "out": nn.Linear(5, 2)}
-    made = model(lambda m, x: m.out(m.drop(m.lstm(x)[0][:, -1])), **parts)
-    return Subject(made.train(), (torch.randn(4, 6, 3),))
+    return m.out(m.drop(m.lstm(x)[0][:, -1]))

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from tests.diagnostics.corpus.case import CASES, Case, Subject, file_of
+from tests.diagnostics.corpus.case import CASES, Case, Subject
 from tests.diagnostics.models_of_users import numbers
 
 RIGHT, WRONG = object(), object()
@@ -69,19 +69,7 @@ def model(forward: Callable[..., Any], **attributes: Any) -> torch.nn.Module:
 
 
 #: Arguments of ``verify``; what else a case names is a part of its model.
-OPTIONS = {
-    *[
-        "batch_dim",
-        "seq_dim",
-        "out_seq_dim",
-        "causal",
-        "streaming",
-        "lengths",
-        "pad",
-        "skip",
-        "kwargs",
-    ]
-}
+OPTIONS = {*"batch_dim seq_dim out_seq_dim causal streaming lengths pad skip kwargs".split()}  # noqa: SIM905
 
 
 def pair(
@@ -118,7 +106,7 @@ def _entry(
             told = {k: v(*given) if callable(v) else v for k, v in options.items()}
             return Subject(model(forward, **made, right=is_right), given, told)
 
-        more = {"is_judged": judged, "seeds": seeds, "file": file_of(forward)}
+        more = {"is_judged": judged, "seeds": seeds, "file": forward.__module__.rpartition(".")[2]}
         CASES.append(Case(name or forward.__name__, make, **facts, **more))
         return forward
 

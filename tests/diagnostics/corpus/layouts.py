@@ -6,7 +6,7 @@ from jaxtyping import Float, jaxtyped
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from tests.diagnostics.corpus.case import Subject, mistake
+from tests.diagnostics.corpus.case import CASES, Case, Subject
 from tests.diagnostics.corpus.forward import RIGHT, X, fine, gru, linear, lstm, pair, part
 from tests.diagnostics.models_of_users import numbers
 
@@ -120,11 +120,12 @@ class Reader(nn.Module):
         return y
 
 
-@mistake("batch")
-def scripted_model(nn, right):
-    """A ScriptModule, which takes no hooks, is judged; where a leak shows first is not known."""
-    model = torch.jit.script(nn.Sequential(nn.Linear(3, 4), Reader(batch_first=right)))
-    return Subject(model, (X,))
+def scripted(_, right):
+    """Make a ScriptModule, which takes no hooks: where a leak shows first is not known."""
+    return Subject(torch.jit.script(nn.Sequential(nn.Linear(3, 4), Reader(right))), (X,))
+
+
+CASES.append(Case("scripted_model", scripted, "batch", file="layouts"))
 
 
 @fine(gru=gru())

@@ -1,5 +1,6 @@
 """Run ``verify`` over the corpus."""
 
+import importlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,26 +10,13 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 import rnnkit
-from tests.diagnostics.corpus import (  # noqa: F401 - they register cases
-    agents,
-    causal,
-    chance,
-    kinds,
-    layouts,
-    lengths,
-    loops,
-    memory,
-    orders,
-    padded,
-    rounding,
-    signals,
-    sources,
-    streams,
-    use,
-    values,
-    words,
-)
 from tests.diagnostics.corpus.case import CASES, Case, Subject
+
+#: The files of the corpus, which register their cases.
+FILES = """agents causal chance kinds layouts lengths loops memory orders padded rounding signals sources
+streams use values words"""
+for name in FILES.split():
+    importlib.import_module(f"tests.diagnostics.corpus.{name}")
 
 DTYPES = ("float32", "float64", "bfloat16", "autocast")
 
@@ -65,25 +53,16 @@ def in_dtype(subject: Subject, dtype: str) -> Subject:
 
 @dataclass(frozen=True)
 class Said:
-    """What ``verify`` said of a model.
+    """What ``verify`` said of a model: its report and findings, or the class of what was raised."""
 
-    Attributes:
-        probes: those that found something.
-        text: the report, or what was raised.
-        findings: what was found, text by text.
-        checked: the probes that were tried and found nothing.
-        is_judged: whether anything was.
-        passes: how many times the model was run.
-        error: the class of what the model or ``verify`` raised.
-    """
-
-    probes: frozenset[str]
     text: str
-    findings: tuple[str, ...] = ()
-    checked: tuple[str, ...] = ()
-    is_judged: bool = True
-    passes: int = 0
+    report: rnnkit.Report = field(default_factory=rnnkit.Report)
     error: str = ""
+
+    @property
+    def probes(self) -> set[str]:
+        """The probes that found something."""
+        return {finding.probe for finding in self.report.findings}
 
 
 def ask(
@@ -104,24 +83,16 @@ def ask(
             report = rnnkit.verify(subject.model, *subject.inputs, raises=False, **options)
         except Exception as error:  # noqa: BLE001 - whatever a model of the corpus raises
             kind = type(error).__name__
-            return Said(frozenset(), f"{kind}: {error}", error=kind)
-    found = frozenset(finding.probe for finding in report.findings)
-    findings = tuple(map(str, report.findings))
-    told = (findings, tuple(report.checked), report.judged, report.passes)
-    return Said(found, "\n".join([str(report), *findings]), *told)
+            return Said(f"{kind}: {error}", error=kind)
+    return Said("\n".join(map(str, [report, *report.findings])), report)
 
 
 @dataclass
 class Outcome:
     """What came of a case.
 
-    Attributes:
-        case: the case.
-        right: what was said of the right model, without asked probes.
-        wrong: what was said of the wrong one, with them; None if there is none.
-        found: the probes that find the mistake and say nothing of the right twin.
-        faults: what is wrong with ``verify`` here: an alarm on a right model, one that is not
-            judged, an error.
+    ``found`` are the probes that find the mistake and say nothing of the right twin; ``faults``
+    what is wrong with ``verify`` here: an alarm on a right model, one that is not judged, an error.
     """
 
     case: Case
@@ -141,7 +112,7 @@ def judge(
     for said in {id(said): said for said in (outcome.right, twin)}.values():
         outcome.faults += [f"alarm: {probe}" for probe in sorted(said.probes)]
         outcome.faults += [said.error] if said.error else []
-    if case.is_judged and not outcome.right.is_judged:
+    if case.is_judged and not outcome.right.report.judged:
         outcome.faults.append("not judged")
     if case.is_pair:
         outcome.wrong = ask(case, right=False, asked=asked, **how)  # type: ignore[arg-type]

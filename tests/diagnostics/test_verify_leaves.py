@@ -69,7 +69,7 @@ ACTS: dict[str, Callable[[Any], Any]] = {
     "statistics": statistics,
     "a leak": leak,
     "a failure": fail,
-    "a mode": lambda m: m.drop.train(),
+    "a mode": lambda m: m.gru.eval(),
     "a number": lambda m: setattr(m, "count", m.count + 1),
     "a new attribute": lambda m: setattr(m, "extra", 1),
     "an attribute less": lambda m: m.__dict__.pop("count", None),

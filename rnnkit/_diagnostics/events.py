@@ -15,9 +15,8 @@ from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
 
 from rnnkit._base.callers import calling_frame, user_frame
-from rnnkit._diagnostics.chance import Source, sources
 from rnnkit._diagnostics.compare import equal
-from rnnkit._diagnostics.isolation import Given, Session, Watch
+from rnnkit._diagnostics.isolation import Given, Session, Source, Watch, sources
 from rnnkit._diagnostics.module_calls import hooked, is_recurrent, named_arguments, sizes_of
 from rnnkit._diagnostics.outputs import leaves, tensors_of
 

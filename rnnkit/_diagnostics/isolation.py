@@ -1,11 +1,15 @@
 """A user's model is never run: copies of it are, each from the same state.
 
 So modes, buffers, attributes, gradients and optimizers stay as they are, whatever happens. The
-first run shows which weights the model writes and which random numbers it draws.
+first run shows which weights the model writes, and from which sources it draws random numbers:
+those start each run alike. The others are left to other threads, which else would draw the same
+numbers again.
 """
 
+import random
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from typing import Any, NamedTuple
@@ -17,7 +21,7 @@ from torch.utils import _pytree as pytree
 
 from rnnkit._base.errors import ArgumentError
 from rnnkit._base.message import refusal
-from rnnkit._diagnostics.chance import drawn_since, sources, states
+from rnnkit._diagnostics.compare import equal
 from rnnkit._diagnostics.copies import Pristine, unwrapped
 from rnnkit._diagnostics.outputs import Leaves, named_leaves
 
@@ -26,6 +30,10 @@ Watch = Callable[[torch.nn.Module], list[Any]]
 
 #: Calls a model in another way than by its ``forward``.
 Call = Callable[..., Any]
+
+
+#: So many seconds show whether other threads draw random numbers.
+WAIT = 0.05
 
 
 class Given(NamedTuple):
@@ -179,6 +187,45 @@ def _refuse_batch(opened: Session, given: Given, caller: str, error: Exception) 
             rest = "" if whole else ", if the rest is not for the model"
             fix = ("fix", f"rnnkit.{caller}(model, {parts}){rest}")
             refusal(ArgumentError, "inputs", message, "", fix, code="batch-whole", source=error)
+
+
+class Source(NamedTuple):
+    """How to read and write the state of a source of random numbers."""
+
+    read: Callable[[], Any]
+    write: Callable[[Any], Any]
+
+
+def sources() -> dict[str, Source]:
+    """Return the sources of the process, by name."""
+    generator, cuda, numpy = torch.default_generator, torch.cuda, sys.modules.get("numpy")
+    found = {"torch": Source(generator.get_state, generator.set_state)}
+    if cuda.is_initialized():  # type: ignore[no-untyped-call]
+        found["torch.cuda"] = Source(cuda.get_rng_state_all, cuda.set_rng_state_all)
+    if numpy is not None:
+        found["numpy.random"] = Source(numpy.random.get_state, numpy.random.set_state)
+    # Last: what checks annotations at random may draw from it, too.
+    found["random"] = Source(random.getstate, random.setstate)
+    return found
+
+
+def states() -> dict[str, Any]:
+    """Return where the sources stand."""
+    return {name: source.read() for name, source in sources().items()}
+
+
+def drawn_since(before: dict[str, Any]) -> set[str]:
+    """Return the sources that a run drew from; what moves without a run, other threads draw."""
+
+    def moved(one: dict[str, Any], other: dict[str, Any]) -> set[str]:
+        return {name for name in before if not equal(one[name], other[name])}
+
+    now = states()
+    drawn = moved(before, now)
+    if drawn and threading.active_count() > 1:
+        time.sleep(WAIT)
+        drawn -= moved(now, states())
+    return drawn
 
 
 @contextmanager

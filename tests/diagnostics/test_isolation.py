@@ -192,22 +192,14 @@ def test_trace_does_not_write_the_input() -> None:
 
 @pytest.mark.slow
 def test_first_alarm_imports_no_compiler() -> None:
-    """The first alarm of a process needs no compiler, which takes seconds to import.
-
-    Nor does a model that draws random numbers beside another thread.
-    """
+    """The first alarm of a process needs no compiler, which takes seconds to import."""
     script = """
-import sys, threading, torch, rnnkit
-threading.Thread(target=threading.Event().wait, daemon=True).start()
+import sys, torch, rnnkit
 x = torch.randn(5, 7, 3)
 try:
     rnnkit.verify(torch.nn.GRU(3, 4), x)
 except rnnkit.LeakError:
     rnnkit.verify(torch.nn.GRU(3, 4, batch_first=True), x, causal=True)
-class Noisy(torch.nn.GRU):
-    def forward(self, x):
-        return super().forward(x)[0] + torch.rand(4)
-rnnkit.verify(Noisy(3, 4, batch_first=True), x, skip=["repeatable"])
 print([name for name in ("torch._dynamo", "sympy", "torch._inductor") if name in sys.modules])
 """
     done = subprocess.run(  # noqa: S603

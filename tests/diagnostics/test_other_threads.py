@@ -12,9 +12,8 @@ import torch
 from torch import nn
 
 import rnnkit
-from rnnkit._diagnostics.chance import sources
 from rnnkit._diagnostics.compare import equal
-from rnnkit._diagnostics.isolation import Given, session
+from rnnkit._diagnostics.isolation import Given, session, sources
 from tests.diagnostics.held import Holder, X
 
 

@@ -1,6 +1,6 @@
 """The restriction: a part of the inputs by itself returns that part, f(x|S) = f(x)|S."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import torch
@@ -34,15 +34,19 @@ class Part(NamedTuple):
     by_itself: Tensor
 
 
-def parts(baseline: Baseline, output: Leaves, samples: Sequence[int]) -> Iterator[Part]:
-    """Yield what can be compared in a run of some samples, each named by its place among all.
+def restricted(
+    baseline: Baseline, output: Leaves, samples: Sequence[int], only: int | None = None
+) -> tuple[list[Part], Part | None]:
+    """Compare a run of some samples, each named by its place among all, with the run of all.
 
-    A batch of one may have lost its batch axis.
+    Return what could be compared, in one output or in all, and the first part that differs by more
+    than rounding. A batch of one may have lost its batch axis.
     """
+    compared: list[Part] = []
     output = baseline.arranged(output) if len(samples) == baseline.batch.size else output
     for index, axis in baseline.judged() if len(output) == len(baseline.normal) else ():
         normal, made = baseline.arranged(baseline.normal)[index], output[index]
-        if not is_number(normal) or not isinstance(made, Tensor):
+        if only not in (None, index) or not is_number(normal) or not isinstance(made, Tensor):
             continue
         if len(samples) == 1 and made.dim() == normal.dim() - 1:
             made = made.unsqueeze(axis)
@@ -54,16 +58,10 @@ def parts(baseline: Baseline, output: Leaves, samples: Sequence[int]) -> Iterato
             if other.shape == whole.shape:
                 other = baseline.valid(other, index, sample)
             if one.shape == other.shape:
-                yield Part(index, sample, one, other)
-
-
-def difference(baseline: Baseline, found: Iterable[Part]) -> Part | None:
-    """Return the first part that differs by more than rounding."""
-    for part in found:
-        take = baseline.taking(part.output, part.sample)
-        if not agree(baseline, part.output, part.among_all, part.by_itself, take):
-            return part
-    return None
+                compared.append(Part(index, sample, one, other))
+                if not agree(baseline, index, one, other, baseline.taking(index, sample)):
+                    return compared, compared[-1]
+    return compared, None
 
 
 def refuse_rounding(baseline: Baseline, part: Part) -> None:
@@ -121,14 +119,14 @@ def check_orders(baseline: Baseline) -> None:
         first, *rest = _sorted(counts, falling)
         samples = [*rest, first]
         output = baseline.attempt(baseline.batch.samples(samples))
-        part = None if output is None else difference(baseline, parts(baseline, output, samples))
+        part = None if output is None else restricted(baseline, output, samples)[1]
         if output is None or part is None:
             continue
         refuse_rounding(baseline, part)
         rows: list[Line] = []
         for order, mistake in _orders([counts[k] for k in samples]):
-            put = parts(baseline, output, [samples[k] for k in order])
-            if mistake is TWICE and difference(baseline, put) is None:
+            differs = restricted(baseline, output, [samples[k] for k in order])[1]
+            if mistake is TWICE and differs is None:
                 rows = TWICE
         if rows or counts != sorted(counts, reverse=True):
             numbers = ", ".join(str(baseline.batch.numbers[k]) for k in samples)

@@ -22,10 +22,9 @@ from rnnkit._diagnostics.report import (
 from rnnkit._diagnostics.restriction import (
     Part,
     check_orders,
-    difference,
     follows,
-    parts,
     refuse_rounding,
+    restricted,
 )
 
 
@@ -56,13 +55,13 @@ def _probe(baseline: Baseline) -> str:
         output = baseline.run_alone(sample)
         if isinstance(output, Exception):
             skip(f"the model does not run on one sample: {in_short(output)}")
-        found = [*parts(baseline, output, [sample])]
-        compared |= {part.sample for part in found}
+        found, part = restricted(baseline, output, [sample])
+        compared |= {one.sample for one in found}
         for one in found:
             if output[one.output].dim() < baseline.normal[one.output].dim():
                 shape = tuple(output[one.output].shape)
                 note(baseline.report, f"a batch of one has lost its batch axis: output {shape}")
-        if (part := difference(baseline, found)) is not None:
+        if part is not None:
             is_known = "repeatable" in baseline.report.checked
             if not is_known and changed_by(baseline.session, batch.tree())[1]:
                 skip("the model draws random numbers: for one sample it draws others")
@@ -93,8 +92,8 @@ def _fail(baseline: Baseline, part: Part) -> None:
     if counts and counts[sample] < (batch.steps or 0):
         # With its padding, does it return what it returned? Then the batch has no part in that.
         padded = baseline.attempt(batch.samples([sample])) or []
-        found = [one for one in parts(baseline, padded, [sample]) if one.output == index]
-        if found and difference(baseline, found) is None:
+        found, other = restricted(baseline, padded, [sample], index)
+        if found and other is None:
             rows += _cause(baseline, part)
     fail("alone", f"{what}: {far(off)}", rows)
 
@@ -109,9 +108,8 @@ def _cause(baseline: Baseline, failed: Part) -> list[Line]:
         if runs[0] is None or runs[1] is None:
             return False
         other.normal = runs[0]
-        pairs = parts(other, runs[1], [failed.sample])
-        found = [part for part in pairs if part.output == failed.output]
-        return bool(found) and difference(other, found) is None
+        found, part = restricted(other, runs[1], [failed.sample], failed.output)
+        return bool(found) and part is None
 
     modules = session.model.named_modules() if baseline.post else ()
     names = [name for name, module in modules if getattr(module, "bidirectional", False)]

@@ -56,7 +56,9 @@ def infer_batch_axes(batch: Batch, attempt: Attempt) -> None:
     full: Leaves | None = None
     for index, other_way in [(k, axis) for k, each in choices.items() for axis in each]:
         at = batch.axes[index]
-        if at in (other_way, None) or (other_way is None and not _may_be_whole(batch, index)):
+        # It may have no batch, as prototypes; but of as many samples as steps, it may be a square.
+        whole = batch.size == batch.steps or not batch.may_have_steps(index)
+        if at in (other_way, None) or (other_way is None and not whole):
             continue
         batch.axes[index] = other_way
         if (other := attempt(batch.samples(kept).tree())) is not None:
@@ -64,14 +66,6 @@ def infer_batch_axes(batch: Batch, attempt: Attempt) -> None:
             if _stays(full, other, kept, batch.size) and not _stays(full, fewer, kept, batch.size):
                 at, fewer = other_way, other
         batch.axes[index] = at
-
-
-def _may_be_whole(batch: Batch, index: int) -> bool:
-    """Return whether a leaf may have a row for each sample and no batch, as prototypes."""
-    content = batch.is_content(index) and batch.leaves[index].dim() > 1
-    # Of as many samples as steps, a square may be weights between nodes.
-    other = batch.size == batch.steps or not batch.may_have_steps(index)
-    return content and batch.size > 2 and other
 
 
 def _stays(full: Leaves, fewer: Leaves, kept: list[int], size: int) -> bool:

@@ -139,14 +139,12 @@ def within(batch: Batch, inputs: Given) -> Given | None:
 
     What only grows along the steps, as times, stays as it was.
     """
-    leaves = list(batch.leaves)
-    others = pytree.tree_leaves(inputs, is_leaf=is_whole)
-    for index, (leaf, other) in enumerate(zip(batch.leaves, others, strict=True)):
-        if other is leaf or not isinstance(leaf, Tensor) or leaf.dim() == 0:
-            continue
-        has_steps = batch.may_have_steps(index)
-        if not (has_steps and bool((leaf.diff(dim=batch.seq_dims[index]) >= 0).all())):
+    leaves = pytree.tree_leaves(inputs, is_leaf=is_whole)
+    for index, (leaf, other) in enumerate(zip(batch.leaves, leaves, strict=True)):
+        if other is not leaf and leaf.is_floating_point():
+            steps, seq = batch.may_have_steps(index), batch.seq_dims[index]
+            grows = steps and bool((leaf.diff(dim=seq) >= 0).all())
             axes = tuple(range(max(leaf.dim() - 1, min(leaf.dim(), 2))))
             ends = leaf.amin(axes, keepdim=True), leaf.amax(axes, keepdim=True)
-            leaves[index] = other.clamp(*ends) if leaf.is_floating_point() else other
+            leaves[index] = leaf if grows else other.clamp(*ends)
     return _if_changed(batch, leaves)

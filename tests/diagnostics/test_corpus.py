@@ -3,6 +3,7 @@
 import runpy
 import statistics
 import sys
+from typing import Any
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ from torch import nn
 import rnnkit
 from tests.diagnostics.corpus.case import CASES, Case, Subject
 from tests.diagnostics.corpus.forward import model
-from tests.diagnostics.corpus.runner import ask, in_dtype, judge
+from tests.diagnostics.corpus.runner import ask, judge
 from tests.diagnostics.write import OUTCOMES, entry, plain, written
 
 #: The torch whose exceptions stand in ``outcomes.txt``.
@@ -83,38 +84,20 @@ def test_right_models_in_each_precision(dtype: str) -> None:
         assert judge(case, dtype=dtype).faults == []
 
 
-def leaky(nn_: object, right: bool) -> Subject:  # noqa: ARG001 - as each case is made
-    """Make a model that takes the mean of the batch off, in both twins."""
-    made = model(lambda m, x: m.gru(x - x.mean(0))[0], gru=nn.GRU(3, 4, batch_first=True))
-    return Subject(made, (torch.randn(4, 6, 3),))
-
-
-def broken(nn_: object, right: bool) -> Subject:  # noqa: ARG001 - as each case is made
-    """Make a model that does not take its input."""
-    return Subject(nn.GRU(3, 4), (torch.randn(4, 6, 5),))
-
-
 def test_faults() -> None:
     """An alarm on both twins is no finding, and a model that fails is a fault of the corpus."""
-    outcome = judge(Case("leaky", leaky, "batch"))
 
+    def subject(compute: Any) -> Any:
+        made = model(compute, gru=nn.GRU(3, 4, batch_first=True))
+        return lambda _, __: Subject(made, (torch.randn(4, 6, 3),))
+
+    outcome = judge(Case("leaky", subject(lambda m, x: m.gru(x - x.mean(0))[0]), "batch"))
     assert "alarm: batch" in outcome.faults
     assert outcome.found == set()
-    assert judge(Case("broken", broken)).faults[0] == "RuntimeError"
-    assert judge(CASES[0], asked=["dreaming"]).faults == ["TypeError"]
-
-
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "autocast"])
-def test_dtypes(dtype: str) -> None:
-    """A model computes in the dtype that is asked for; tokens stay tokens."""
-    parts = {"linear": nn.Linear(3, 2), "embed": nn.Embedding(5, 3)}
-    made = model(lambda m, tokens, x: m.linear(m.embed(tokens) + x), **parts)
-    subject = in_dtype(Subject(made, (torch.tensor([1]), torch.ones(1, 3))), dtype)
-
-    assert subject.inputs[0].dtype == torch.long
-    assert subject.model(*subject.inputs).dtype == (
-        torch.float32 if dtype == "float32" else torch.bfloat16
+    assert (
+        judge(Case("broken", subject(lambda m, x: m.gru(x[..., :2])))).faults[0] == "RuntimeError"
     )
+    assert judge(CASES[0], asked=["dreaming"]).faults == ["TypeError"]
 
 
 def test_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -19,20 +19,6 @@ from tests.diagnostics.models_of_users import numbers, tokens
 TIMES = numbers(4, 7).abs().cumsum(1)
 
 
-@pair("causal", conv=part("Conv1d", 3, 4, 3), causal=True)
-def convolution_around_a_step(m, x):
-    """A convolution reads two steps before its own; or one before and one after, without a cause made up."""
-    return m.conv(functional.pad(x.mT, (2, 0) if m.right else (1, 1))).mT
-
-
-@pair("causal", wide=linear(3, 5), gru=gru(8), causal=True)
-def scaled_by_all_steps(m, x):
-    """Each step is divided by the mean of the steps so far; or of all, before anything is embedded."""
-    mean = x.abs().cumsum(1) if m.right else x.abs().mean(1, keepdim=True)
-    y = x / mean
-    return m.gru(torch.cat([m.wide(x), y], 2))[0]
-
-
 @pair("causal", cell=gru_cell(), causal=True)
 def mean_in_a_loop(m, x):
     """A loop over a cell, given the mean of all steps as well: no single call has a step."""
@@ -74,12 +60,6 @@ def action_of_the_last_step(m, x, actions):
         h = m.cell(x[:, t] + actions[:, t - 1] * (t > 0 or not m.right), h)
         outputs.append(m.head(h))
     return torch.stack(outputs, 1)
-
-
-@fine(cell=gru_cell(), head=linear(6, 2), inputs=(X, torch.ones(4, 7)), causal=True)
-def times_that_are_all_alike(m, x, times):
-    """An input that has no other values to try is left out."""
-    return until(m, x, times, 3)
 
 
 #: How a decoder reads a source that is as long as the target by chance.

@@ -16,7 +16,6 @@ DRAWS = {
     "torch": lambda x: x + torch.rand(1),
     "numpy": lambda x: x + np.random.rand(),
     "random": lambda x: x + random.random(),
-    "dropout": lambda x: functional.dropout(x, 0.5, training=True),
 }
 for name, draw in DRAWS.items():
 
@@ -66,12 +65,6 @@ def in_place(m, _):
     return m.inner.running_mean
 
 
-def many(m, _):
-    """Keep this and that."""
-    m.a, m.b, m.c, m.d = (getattr(m, name, 0) + 1 for name in "abcd")
-    return m.a
-
-
 def in_a_list(m, x):
     """Keep what was seen."""
     m.seen.append(x)
@@ -81,7 +74,6 @@ def in_a_list(m, x):
 KEEPING = {
     "a number": (counted, {"calls": lambda: 1}),
     "a buffer": (in_place, {"inner": part("BatchNorm1d", 6)}),
-    "this and that": (many, {name: (lambda: 1) for name in "abcd"}),
     "a list": (in_a_list, {"seen": list}),
 }
 for name, (keep, parts) in KEEPING.items():

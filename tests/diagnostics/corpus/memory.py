@@ -63,7 +63,6 @@ def wiped(m, x, start):
     return torch.stack(outputs, 1)
 
 
-pair("memory", name="state_that_is_kept_at_the_flags", cell=gru_cell(), inputs=(X, flags(2)))(wiped)
 fine(name="episodes_that_end_together", cell=gru_cell(), inputs=(X, flags(6)), causal=True)(wiped)
 
 

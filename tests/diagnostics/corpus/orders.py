@@ -117,13 +117,6 @@ def in_order(m, x, n, *, falling=True):
     return pad_packed_sequence(output, batch_first=True, total_length=x.shape[1])[0], h[-1], order
 
 
-@pair("alone", gru=gru(), **batch_of(4, 2, 7, 5))
-def put_back_by_the_order(m, x, n):
-    """Samples are sorted by length, and put back by the inverse of their order; or by the order."""
-    _, h, order = in_order(m, x, n)
-    return h[order.argsort() if m.right else order]
-
-
 @pair("batch", gru=gru(), **batch_of(3, 7, 2, 5))
 def not_put_back(m, x, n):
     """Samples are sorted, and put back; or not."""

@@ -9,7 +9,6 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from tests.diagnostics.corpus.forward import (
     WRONG,
     X,
-    embedding,
     fine,
     gru,
     gru_cell,
@@ -174,22 +173,7 @@ def chunks_of_two_or_more(m, x, state=None):
     return m.gru(x, state)
 
 
-@fine(words=embedding(11, 3), gru=gru(), inputs=(torch.full((4, 7), 3),), streaming=True)
-def one_token_to_stream(m, x, state=None):
-    """Where no other input can be drawn, a state is not said to be ignored."""
-    return m.gru(m.words(x), state)
-
-
 # Which module a stream that is wrong names, and where it names none.
-
-
-@pair("streaming", gru=gru(), streaming=True)
-def chunks_that_cannot_be_watched(m, x, state=None):
-    """A model that refuses hooks is judged, and no module named."""
-    if m.gru._forward_hooks and x.shape[1] < 5:
-        raise RuntimeError
-    output, new = m.gru(x, state)
-    return output, new if m.right else new * 2
 
 
 @pair("streaming", frame=linear(3, 3), lstm=lstm(), streaming=True)

@@ -10,8 +10,8 @@ from torch.nn import BatchNorm1d, ModuleDict, RNNBase
 from torch.utils import _pytree as pytree
 
 from rnnkit._diagnostics.baseline import Baseline
-from rnnkit._diagnostics.changes import steps_from
 from rnnkit._diagnostics.compare import alike, is_number
+from rnnkit._diagnostics.events import Event, record
 from rnnkit._diagnostics.isolation import Watch
 from rnnkit._diagnostics.masks import is_binary
 from rnnkit._diagnostics.module_calls import (
@@ -24,9 +24,8 @@ from rnnkit._diagnostics.module_calls import (
     trained,
 )
 from rnnkit._diagnostics.outputs import same
-from rnnkit._diagnostics.reach import poisoned
 from rnnkit._diagnostics.report import Line, fail
-from rnnkit._diagnostics.slopes import Gradients
+from rnnkit._diagnostics.slopes import gradients_of
 
 #: Fewer calls may be anything, as two tries from one state.
 LOOP = 3
@@ -34,11 +33,11 @@ LOOP = 3
 FIX = ("fix", "y, state = layer(x, state), or state = cell(x, state), in the loop")
 
 
-def calls_in(baseline: Baseline) -> list[Call]:
+def calls_in(events: Sequence[Event]) -> list[Call]:
     """Return the calls of layers and cells in one run, in the order of time."""
     calls: list[Call] = []
     last: dict[str, Call] = {}
-    for event in baseline.events:
+    for event in events:
         if isinstance(event.module, KINDS) and event.kind == "input":
             input, *state = event.tensors or [None]
             input = None if event.is_packed else input
@@ -149,7 +148,7 @@ def _are_from_zeros(baseline: Baseline, calls: Sequence[Call]) -> bool:
     for index, leaf in whole.items():
         leaves[index] = torch.full_like(leaf, int(leaf.flatten()[0]))
     try:
-        again = calls_in(baseline.on(batch.with_leaves(leaves))) if whole else []
+        again = calls_in(record(baseline.session, batch.tree(leaves))) if whole else []
     except Exception:  # noqa: BLE001 - it may refuse that as it likes
         return True
     return not any(_is_given(call) for call in again if call.name == calls[0].name)
@@ -237,35 +236,30 @@ def find_shared_direction(baseline: Baseline, calls: Sequence[Call]) -> None:
                     fail("use", what, [("evidence", same), *rows], other)
 
 
-def find_reversed_outputs(baseline: Baseline, gradients: Gradients) -> None:
+def find_reversed_outputs(baseline: Baseline) -> None:
     """Find outputs of a backward layer that were not flipped back.
 
     Then the first output reads the first and the last step, and none between; the second one the
-    two at each end. A NaN between confirms it. Of a padded batch, samples without padding count.
+    two at each end. Of a padded batch, samples without padding count.
     """
-    first, batch, seq = baseline.first, baseline.batch, baseline.out_seq_dim
-    steps = batch.steps or 0
+    first, batch, seq, steps = (
+        baseline.first,
+        baseline.batch,
+        baseline.out_seq_dim,
+        baseline.batch.steps,
+    )
+    if first is None or seq is None or steps is None or baseline.axes[first] is None or steps < 5:
+        return
     whole = [k for k, n in enumerate(baseline.counts or [steps] * batch.size) if n == steps]
-    if first is None or seq is None or baseline.axes[first] is None or not whole or steps < 5:
+    is_known = baseline.has_steps(first) and not baseline.missing(first)
+    gradients = gradients_of(baseline)
+    if not whole or not is_known or not gradients.output or "causal" in baseline.report.checked:
         return
-    if not baseline.has_steps(first) or baseline.normal[first].shape[seq] != steps:
-        return
-    if "causal" in baseline.report.checked or batch.paced not in gradients.sources:
-        return
-    rows = torch.tensor(whole, device=baseline.normal[first].device)
-    at: Callable[[Tensor, int], Tensor] = lambda leaf, step: leaf.index_select(  # noqa: E731
-        baseline.axes[first] or 0, rows
-    ).select(seq, step)
+    output = gradients.output[first].movedim((baseline.axes[first], seq), (0, 1))
     for edge in (1, 2):
-        told = [at(gradients.output[first], edge - 1)]
-        read = gradients.places(batch.paced, batch.seq_dim, told)
+        read = gradients.places(batch.paced, batch.seq_dim, [output[whole, edge - 1]])
         ends = [*range(edge), *range(steps - edge, steps)]
         if read is None or read.any(0).nonzero().flatten().tolist() != ends:
-            return
-        output = poisoned(baseline, steps_from(edge, steps - edge))
-        if output is None or len(output) != len(baseline.normal):
-            return
-        if bool(at(output[first], edge - 1).isnan().any()):
             return
     what = f"{baseline.name(first)} of step 0 depends on the first and the last step only"
     cause = ("cause", "outputs of a layer that ran backwards were not flipped back")

@@ -4,7 +4,7 @@ A mark rests on which tensor is which. What correct programs do as well is not m
 starts two passes, windows that are not joined, candidates that are scored from one state.
 """
 
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -20,16 +20,12 @@ Edge = tuple[Any, int]
 
 
 class Origin(NamedTuple):
-    """Where a state came from: h or c of a row of the trace, or elsewhere.
-
-    ``how`` is empty if it is the same, else "a slice of" or "computed from"; ``start`` is a slice's
-    first index among the layers and directions.
-    """
+    """Where a state came from: h or c of a row of the trace, or elsewhere."""
 
     row: int | None = None
     member: str = ""
-    how: str = ""
-    start: int | None = None
+    how: str = ""  # nothing if it is the same, else "a slice of" or "computed from"
+    start: int | None = None  # of a slice, its first index among the layers and directions
 
     def __str__(self) -> str:
         """Write it for the table."""
@@ -40,109 +36,84 @@ class Origin(NamedTuple):
 
 @dataclass(eq=False)
 class TracedCall(Call):
-    """A call, and what is known of its state when it runs.
-
-    ``attached`` and ``freed`` are the members on the graph of an earlier run, and on one that
-    backward has freed. A call ``is_fresh`` if it starts from zeros, given or not, and ``loses_c``
-    if something depends on the h that it returned, and nothing on the c.
-    """
+    """A call, and what is known of its state when it runs; ``is_fresh``: it starts from zeros."""
 
     origins: dict[str, Origin] = field(default_factory=dict)
-    attached: list[str] = field(default_factory=list)
-    freed: list[str] = field(default_factory=list)
+    marks: list[str] = field(default_factory=list)
     is_fresh: bool = False
-    loses_c: bool = False
+    used: bool | None = True
     error: BaseException | None = None
+    loses_c: bool = False  # nothing depends on the c that it returned, and something on the h
 
 
-def judged(
-    calls: Sequence[TracedCall],
-    learned: Collection[int],
-    result: Any,
-    error: BaseException | None,
-) -> Iterator[tuple[bool | None, list[str]]]:
-    """Yield of each call whether its state was used, None if unknown, and what looks wrong in it.
+def judge(calls: Sequence[TracedCall], learned: Collection[int], result: Any, error: Any) -> None:
+    """Find out of each call whether its state was used, and mark what looks like a mistake.
 
-    ``learned`` are the ids of the states that backward went through.
+    ``learned`` are the ids of the states that backward went through; ``error`` is what ended a run.
     """
     results = tensors_of(result)
-    given = [x for call in calls for x in (*call.state.values(), *tensors_of(call.input))]
+    read = [x for call in calls for x in (*call.state.values(), *tensors_of(call.input))]
+    read += results
     # A cell computes its h from its c: that is not a use of c.
     ends = {edge(t) for call in calls for t in call.returned.values()}
-    reached = set(nodes(map(edge, [*results, *given]), ends))
-    places = {*map(storage, [*results, *given]), *learned}
+    reached, places = set(nodes(map(edge, read), ends)), {*map(storage, read), *learned}
     ends |= {edge(call.output) for call in calls if isinstance(call.output, Tensor)}
     slices = {(one.row, one.member, one.start) for call in calls for one in call.origins.values()}
-    used: list[bool | None] = []
+    families: dict[Any, list[TracedCall]] = defaultdict(list)
     for call in calls:
+        families[call.module].append(call)
         idle = {
             member: t
             for member, t in call.returned.items()
             if edge(t) not in reached and not {storage(t), id(t)} & places
         }
         is_known = error is None and any(t.grad_fn is not None for t in idle.values())
-        used.append(len(idle) < len(call.returned) or (False if is_known else None))
+        call.used = len(idle) < len(call.returned) or (False if is_known else None)
         call.loses_c = is_known and idle.keys() == {"c"}
-
-    def are_joined(last: Call, call: Call) -> bool:
-        """Return whether a result as long as the sequence of two windows has their outputs."""
-        steps = call.input._base.shape[_axis(call)]  # noqa: SLF001
-        # Not by way of another call, which may mind where windows are joined.
-        found = set(nodes([edge(leaf) for leaf in results if steps in leaf.shape], ends))
-        return all(isinstance(c.output, Tensor) and edge(c.output) in found for c in (last, call))
-
+    before: dict[Any, TracedCall] = {}
     for call in calls:
-        marks, state = [], call.state
-        family = [c for c in calls if c.module is call.module]
+        state, family, marks = call.state, families[call.module], list[str]()
         origins = [one for c in family for one in c.origins.values()]
-        last = next((c for c in reversed(family) if c.number < call.number), None)
+        taken = {m: one for m, one in call.origins.items() if one.how != "computed from"}
+        last, before[call.module] = before.get(call.module), call
         if last is not None:
-            row, is_unused = f"row {last.number}", used[last.number] is False
-            fresh = f"starts from zeros, and the state of {row} is unused"
+            row, (is_part, steps) = f"row {last.number}", _sequence(last, call)
             # Two sequences may begin alike, and candidates from the state of another module.
-            own = {m for m in state if any((o.row, o.member) == (last.number, m) for o in origins)}
-            same = [
-                m
-                for m in state
-                if same_place(state[m], last.state.get(m))
-                and call.origins[m].row is None
-                and m not in own
-            ]
+            own = {one.member for one in origins if one.row == last.number}
+            same = [m for m in state if same_place(state[m], last.state.get(m)) and m not in own]
+            same = [m for m in same if call.origins[m].row is None]
             advanced = f"the same {'state' if same == [*state] else ''.join(same[:1])}"
+            fresh = f"starts from zeros, and the state of {row} is unused"
             if call.is_step and last.is_step:
                 # A layer may run over samples, one after the other.
-                is_part = _are_parts(last, call)
-                is_loop = call.is_cell or call.sizes.get("batch", 1) > 1 or _goes_on(last, call)
+                is_loop = call.is_cell or call.sizes.get("batch", 1) > 1 or steps > 0
                 is_loop = is_loop or not (is_part or any(not c.is_step for c in family))
                 if same:
                     marks.append(f"{advanced} as in {row}: it is never advanced")
-                elif call.is_fresh and last.is_fresh and is_loop and is_unused:
+                elif call.is_fresh and last.is_fresh and is_loop and last.used is False:
                     marks.append(fresh)
                 elif call.is_fresh and last.is_fresh and is_part and call.is_cell and last.loses_c:
                     # A cell's h is its output, too, so that c has to tell.
                     marks.append(f"starts from zeros, and c of {row} is unused")
-            elif is_unused and _goes_on(last, call) and are_joined(last, call):
-                onward = f"its input goes on where that of {row} ended, but it"
-                if call.is_fresh:
-                    marks.append(f"{onward} {fresh}")
-                elif same == [*state]:
-                    marks.append(f"{onward} starts from {advanced}: it is never advanced")
-        graphs = dict.fromkeys(call.attached, "an earlier run")
-        graphs |= {m: f"row {call.origins[m].row}, which backward has freed" for m in call.freed}
-        marks += [f"its {m} belongs to the graph of {one}: detach it" for m, one in graphs.items()]
-        taken = {m: one for m, one in call.origins.items() if one.how != "computed from"}
+            elif steps and last.used is False and (call.is_fresh or same == [*state]):
+                # A result as long as the sequence reads both, and not by way of another call.
+                joined = set(nodes([edge(x) for x in results if steps in x.shape], ends))
+                if {edge(last.output), edge(call.output)} <= joined:
+                    onward = f"its input goes on where that of {row} ended, but it"
+                    again = f"starts from {advanced}: it is never advanced"
+                    marks.append(f"{onward} {fresh if call.is_fresh else again}")
         rows = {m: calls[one.row] for m, one in taken.items() if one.row is not None}
         if len({source.module for source in rows.values()}) == 2:
             h, c = (f"{rows[m].name}, row {rows[m].number}" for m in "hc")
             marks.append(f"its h is of {h}, its c of {c}")
         for member, source in rows.items():
-            origin, row = taken[member], f"row {source.number}"
+            origin, row, layer = taken[member], f"row {source.number}", source.module
             # Of a GRU there is nothing else to start a c from.
             if origin.member != member and len(state) > 1 and "c" in source.returned:
                 marks.append(f"its {member} is {origin.member} of {row}")
-            layer, taker = source.module, call.module
             # Several layers may correctly begin with the first: state[::2].
-            several = getattr(taker, "num_layers", 1) > 1 or getattr(taker, "bidirectional", False)
+            several = getattr(call.module, "num_layers", 1) > 1
+            several = several or getattr(call.module, "bidirectional", False)
             if origin.start is not None and isinstance(layer, RNNBase) and not several:
                 directions = 2 if layer.bidirectional else 1
                 wanted = (layer.num_layers - 1) * directions
@@ -152,42 +123,37 @@ def judged(
                     where = f"the {way} direction of {where}"
                 if origin.start != wanted and (*origin[:2], wanted) not in slices:
                     marks.append(f"its {member} begins with {where} of {row}")
-            if same_place(source.output, call.input) and not call.is_step:
+            if not same_place(source.output, call.input):
+                continue
+            # The first step of a decoder reads its encoder's state, too, and starts from it.
+            steady = {one.row for one in origins if one.how != "computed from"}
+            if not call.is_step:
                 text = "from its end state: step 0 has seen it all"
                 marks.append(f"reads the output of {row} {text}")
-            elif same_place(source.output, call.input) and len(family) > 2:
-                # The first step of a decoder reads its encoder's state, too, and starts from it.
-                steady = {one.row for one in origins if one.how != "computed from"}
-                if steady.isdisjoint(c.number for c in family):
-                    name = f"{source.name}, {row}"
-                    marks.append(f"its {member} is {origin.member} of {name}, as its input is")
-        if error is not None and call.error is error:
-            marks.append(f"it raised {type(error).__name__}")
-        yield used[call.number], list(dict.fromkeys(marks))
+            elif len(family) > 2 and steady.isdisjoint(c.number for c in family):
+                name = f"{source.name}, {row}"
+                marks.append(f"its {member} is {origin.member} of {name}, as its input is")
+        raised = [f"it raised {type(error).__name__}"] * (error is not None and call.error is error)
+        call.marks = list(dict.fromkeys([*marks, *call.marks, *raised]))
 
 
-def _axis(call: Call) -> int:
-    """Return the seq axis of a layer's input."""
-    return 1 if call.module.batch_first and call.input.dim() == 3 else 0
+def _sequence(last: Call, call: Call) -> tuple[bool, int]:
+    """Return whether the inputs of two calls are parts of one tensor, and its steps.
 
-
-def _are_parts(last: Call, call: Call) -> bool:
-    """Return whether the inputs of two calls are parts of one tensor."""
-    wholes = [getattr(one.input, "_base", None) for one in (last, call)]
-    return wholes[0] is not None and wholes[0] is wholes[1]
-
-
-def _goes_on(last: Call, call: Call) -> bool:
-    """Return whether a layer's input begins where the one before ends.
-
-    Not if they are parts of one that has a further axis: these may be samples in their own right,
-    as the sentences of a document are.
+    The steps are 0 if a layer's input does not begin where the one before ends, or if the tensor
+    has a further axis: these may be samples in their own right, as the sentences of a document are.
     """
     one, other = last.input, call.input
-    if call.is_cell or not _are_parts(last, call) or one._base.dim() != one.dim():  # noqa: SLF001
-        return False
-    end = one.storage_offset() + one.shape[_axis(last)] * one.stride(_axis(last))
-    return bool(one.stride() == other.stride() and other.storage_offset() == end)
+    bases = [getattr(input, "_base", None) for input in (one, other)]
+    if bases[0] is None or bases[0] is not bases[1]:
+        return False, 0
+    whole: Any = bases[0]
+    if call.is_cell or whole.dim() != one.dim() or not isinstance(call.output, Tensor):
+        return True, 0
+    axis = 1 if call.module.batch_first and one.dim() == 3 else 0
+    end = one.storage_offset() + one.shape[axis] * one.stride(axis)
+    goes_on = one.stride() == other.stride() and other.storage_offset() == end
+    return True, whole.shape[axis] if goes_on else 0
 
 
 def edge(tensor: Tensor) -> Edge:

@@ -1,5 +1,6 @@
 """``trace``: which state went where, call by call."""
 
+import math
 import sys
 import threading
 from collections.abc import Callable, Iterable
@@ -11,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn.modules import module as modules
+from torch.nn.utils.rnn import PackedSequence
 
 from rnnkit._base.errors import ArgumentError
 from rnnkit._base.message import refusal
@@ -21,7 +23,7 @@ from rnnkit._diagnostics.marks import (
     Origin,
     TracedCall,
     edge,
-    judged,
+    judge,
     nodes,
     same_place,
     storage,
@@ -165,8 +167,8 @@ class Recorder:
 
     def __init__(self, model: torch.nn.Module | None, attached: Iterable[Tensor] = ()) -> None:
         """Take a model for the names, and copies of tensors whose originals had a graph."""
-        modules = () if model is None else model.named_modules()
-        self._names = {id(module): name for name, module in modules}
+        named = () if model is None else model.named_modules()
+        self._names = {id(module): name for name, module in named}
         self._attached = set(map(storage, attached))
         self._calls: list[TracedCall] = []
         self._learned: set[int] = set()  # the returned tensors that backward has gone through
@@ -174,8 +176,7 @@ class Recorder:
         self._made: dict[Edge, Origin] = {}
         with torch.enable_grad():
             # What has a smaller number was made before.
-            new = torch.ones((), requires_grad=True, device="cpu").clone()
-        self._first = _age(new) or 0
+            self._first = _age(torch.ones((), requires_grad=True, device="cpu").clone())
 
     def traced(self, run: Callable[..., Any], inputs: tuple[Any, ...]) -> Trace:
         """Run with gradients, and make the rows; of a run that fails they are left on the error."""
@@ -203,37 +204,43 @@ class Recorder:
 
     def _rows(self, result: Any, error: BaseException | None = None) -> Trace:
         """Make the rows, once it is known what became of each state."""
-        told, rows = judged(self._calls, self._learned, result, error), []
-        for call, (used, marks) in zip(self._calls, told, strict=True):
+        judge(self._calls, self._learned, result, error)
+        rows = []
+        for call in self._calls:
             sizes = " ".join(f"{axis}={size}" for axis, size in call.sizes.items()) or "?"
-            packed = "" if isinstance(call.input, Tensor) or sizes == "?" else "packed "
+            packed = "packed " * isinstance(call.input, PackedSequence)
             state, kind = _describe([*call.origins.values()]), type(call.module).__name__
-            rows.append(Row(call.number, call.name, kind, packed + sizes, state, used, marks))
+            row = call.number, call.name, kind, packed + sizes, state, call.used, call.marks
+            rows.append(Row(*row))
         return Trace(rows)
 
     def _write_down(self, module: torch.nn.Module, args: Any, kwargs: Any, result: Any) -> None:
         named, number = named_arguments(args, kwargs), len(self._calls)
         state = members_of(named.get("hx"))
         origins = {member: self._origin(tensor) for member, tensor in state.items()}
-        own = [member for member, origin in origins.items() if origin.row is not None]
         name = self._names.setdefault(id(module), f"{type(module).__name__}-{len(self._names)}")
         call = TracedCall(number, name, module, named.get("input"), state, origins=origins)
         call.output, returned = split_result(module, result)
         call.returned = dict(zip("hc", returned, strict=False))
         call.output = call.returned.get("h") if call.is_cell else call.output
-        call.is_fresh = not own and all(map(_are_zeros, state.values()))
+        call.is_fresh = all(o.row is None and _are_zeros(state[m]) for m, o in origins.items())
         call.error = sys.exc_info()[1] if result is None else None
-        if torch.is_grad_enabled():
-            call.attached = [m for m in state if m not in own and self._is_attached(state[m])]
+        for member, (row, *_) in origins.items() if torch.is_grad_enabled() else ():
             # It is told now: at the end backward may have gone through all of it.
-            call.freed = [m for m in own if _is_freed(state[m])]
+            if row is None and self._is_attached(state[member]):
+                text = f"its {member} belongs to the graph of an earlier run: detach it"
+                call.marks.append(text)
+            elif row is not None and _is_freed(state[member]):
+                graph = f"the graph of row {row}, which backward has freed"
+                call.marks.append(f"its {member} belongs to {graph}: detach it")
         for member, tensor in call.returned.items():
             axis = None if call.is_cell else rows_axis(module, tensor)
             origin = self._made[edge(tensor)] = Origin(number, member)
             self._known[storage(tensor)] = tensor, origin, axis
             if tensor.requires_grad:
                 # The hook outlives the run, and must not hold the recorder, nor return anything.
-                tensor.register_hook(partial(_note, self._learned, id(tensor)))  # type: ignore[no-untyped-call]
+                note = partial(_note, self._learned, id(tensor))
+                tensor.register_hook(note)  # type: ignore[no-untyped-call]
         self._calls.append(call)
 
     def _origin(self, tensor: Tensor) -> Origin:
@@ -242,31 +249,28 @@ class Recorder:
             known, origin, axis = self._known[place]
             if same_place(known, tensor):
                 return origin
-            start = int(tensor.storage_offset()) - int(known.storage_offset())
+            start = None
             if axis is not None:
-                start = start // (known.stride(axis) or 1) % known.shape[axis]
-            return origin._replace(how="a slice of", start=None if axis is None else start)
+                offset = int(tensor.storage_offset()) - int(known.storage_offset())
+                start = offset // (known.stride(axis) or 1) % known.shape[axis]
+            return origin._replace(how="a slice of", start=start)
         # What a call returned ends the search: its c is computed from what its h is, too.
-        near = nodes([edge(tensor)], self._made.keys())
-        origins = [self._made[one] for one in near if one in self._made]
-        last = max(origins, key=lambda origin: origin.row or 0, default=Origin())
-        return last._replace(how="computed from") if origins else last
+        near = (self._made.get(one) for one in nodes([edge(tensor)], self._made.keys()))
+        last = max(filter(None, near), key=lambda origin: origin.row or 0, default=None)
+        return Origin() if last is None else last._replace(how="computed from")
 
     def _is_attached(self, tensor: Tensor) -> bool:
         """Return whether a tensor was there before the run, on the graph of an earlier one."""
-        age = _age(tensor if tensor._base is None else tensor._base)  # noqa: SLF001
-        return (age is not None and age < self._first) or storage(tensor) in self._attached
+        is_old = _age(tensor if tensor._base is None else tensor._base) < self._first  # noqa: SLF001
+        return is_old or storage(tensor) in self._attached
 
 
 def _describe(origins: list[Origin]) -> str:
     """Write where a state came from."""
-    if not origins:
-        return "zeros"
-    rows = {origin.row for origin in origins}
-    whole = all(origin.row is not None and not origin.how for origin in origins)
-    if len(rows) == 1 and whole and [o.member for o in origins] in (["h"], ["h", "c"]):
-        return f"row {origins[0].row}"
-    return ", ".join(dict.fromkeys(map(str, origins)))
+    whole = [(one.row, one.member) for one in origins if not one.how]
+    if len(whole) == len(origins) > 0 and whole == [(whole[0][0], m) for m in "hc"[: len(whole)]]:
+        return f"row {whole[0][0]}"
+    return ", ".join(dict.fromkeys(map(str, origins))) or "zeros"
 
 
 def _note(learned: set[int], key: int, _: Tensor) -> None:
@@ -274,10 +278,10 @@ def _note(learned: set[int], key: int, _: Tensor) -> None:
     learned.add(key)
 
 
-def _age(tensor: Tensor) -> int | None:
+def _age(tensor: Tensor) -> float:
     """Return when a tensor was computed, as a number that grows within a thread."""
     node: Any = tensor.grad_fn
-    return None if node is None else int(node._sequence_nr())  # noqa: SLF001
+    return math.inf if node is None else int(node._sequence_nr())  # noqa: SLF001
 
 
 def _is_freed(tensor: Tensor) -> bool:

@@ -97,7 +97,7 @@ def _explained(streams: list[Stream]) -> tuple[str, list[Line], str] | None:
     stream = streams[-1]
     baseline, given, difference = stream.baseline, stream.given, stream.difference
     evidence = ("evidence", "the second chunk gives the same, whatever state it is given")
-    ignored = [] if streams[-1 if difference else 0].is_read else [evidence]
+    ignored: list[Line] = [] if streams[-1 if difference else 0].is_read else [evidence]
     if difference is not None:
         index, step, off = difference
         where = "(the state at the end)" if step is None else f"of step {step}"

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from typing import Any
 
 import torch
@@ -127,31 +128,34 @@ def _is_given(call: Call) -> bool:
 
 
 def _are_equal(ones: Sequence[Any], others: Sequence[Any]) -> bool:
-    return len(ones) == len(others) and all(map(same, ones, others))
+    pairs = list(zip(ones, others, strict=False))
+    alike = len(ones) == len(others) and all(is_number(one) for one in ones)
+    return alike and all(one.device == two.device and same(one, two) for one, two in pairs)
 
 
 def _are_from_zeros(baseline: Baseline, calls: Sequence[Call]) -> bool:
     """Return whether calls are one step of an input each, and all start from zeros."""
     batch = baseline.batch
-    leaves = list(batch.leaves)
-    tensors = {k: leaf for k, leaf in enumerate(leaves) if isinstance(leaf, Tensor) and leaf.dim()}
     if (
         not all(call.is_step and not _is_given(call) for call in calls)
-        or any(1 in leaf.shape or is_binary(leaf) for leaf in tensors.values())
         or baseline.report.found("memory")
         or not baseline.runs_on_less
         or len(calls) not in {batch.length(index) for index in range(len(batch.leaves))}
     ):
         return False
-    # A memory with a place for each of many continues one if all integers are alike.
-    whole = {k: leaf for k, leaf in tensors.items() if leaf.dtype in (torch.int64, torch.int32)}
-    for index, leaf in whole.items():
-        leaves[index] = torch.full_like(leaf, int(leaf.flatten()[0]))
-    try:
-        again = calls_in(record(baseline.session, batch.tree(leaves))) if whole else []
-    except Exception:  # noqa: BLE001 - it may refuse that as it likes
-        return True
-    return not any(_is_given(call) for call in again if call.name == calls[0].name)
+    # Flags may reset each step, and a memory with a place for each of many has not seen this one.
+    leaves = [
+        (leaf == 0).to(leaf.dtype)
+        if is_binary(leaf)
+        else torch.full_like(leaf, int(leaf.flatten()[0]))
+        if isinstance(leaf, Tensor) and leaf.dtype in (torch.int64, torch.int32) and leaf.numel()
+        else leaf
+        for leaf in batch.leaves
+    ]
+    again = list[Event]()
+    with suppress(Exception):  # it may refuse that as it likes
+        again = record(baseline.session, batch.tree(leaves))
+    return not any(_is_given(call) for call in calls_in(again) if call.name == calls[0].name)
 
 
 def _are_from_the_first(baseline: Baseline, calls: Sequence[Call]) -> bool:

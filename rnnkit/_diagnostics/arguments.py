@@ -6,7 +6,7 @@ from typing import Any, SupportsIndex
 
 from rnnkit._base.errors import ArgumentError
 from rnnkit._base.message import brief, refusal
-from rnnkit._diagnostics.isolation import Given
+from rnnkit._diagnostics.outputs import Given
 
 #: What each argument is: its class, or all its values; and how a message puts that.
 KINDS: dict[str, tuple[Any, str]] = {

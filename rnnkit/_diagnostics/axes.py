@@ -11,8 +11,7 @@ from rnnkit._base.errors import ArgumentError
 from rnnkit._base.message import refusal
 from rnnkit._diagnostics.batch import Batch
 from rnnkit._diagnostics.compare import apart, eps_of, largest
-from rnnkit._diagnostics.isolation import Given
-from rnnkit._diagnostics.outputs import Leaves, shape_of
+from rnnkit._diagnostics.outputs import Given, Leaves, shape_of
 from rnnkit._diagnostics.report import TRIES
 
 #: Runs a model on a batch; None if it refuses.
@@ -56,8 +55,9 @@ def infer_batch_axes(batch: Batch, attempt: Attempt) -> None:
     full: Leaves | None = None
     for index, other_way in [(k, axis) for k, each in choices.items() for axis in each]:
         at = batch.axes[index]
-        # It may have no batch, as prototypes; but of as many samples as steps, it may be a square.
+        # It may have no batch: prototypes or, of as many samples as steps, a square of weights.
         whole = batch.size == batch.steps or not batch.may_have_steps(index)
+        whole = whole and batch.is_content(index)
         if at in (other_way, None) or (other_way is None and not whole):
             continue
         batch.axes[index] = other_way

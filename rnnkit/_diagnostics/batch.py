@@ -12,7 +12,7 @@ from rnnkit._base.errors import ArgumentError
 from rnnkit._base.message import brief, refusal
 from rnnkit._diagnostics import masks
 from rnnkit._diagnostics.arguments import by_input, counts_of
-from rnnkit._diagnostics.isolation import Given
+from rnnkit._diagnostics.outputs import Given
 
 
 class Batch:

@@ -8,8 +8,7 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from rnnkit._diagnostics.batch import Batch, is_whole
-from rnnkit._diagnostics.isolation import Given
-from rnnkit._diagnostics.outputs import along
+from rnnkit._diagnostics.outputs import Given, along
 
 #: Says which values of a leaf are replaced: a mask that broadcasts to it; None for none.
 Where = Callable[[Batch, int], Tensor | None]

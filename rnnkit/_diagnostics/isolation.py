@@ -23,6 +23,7 @@ from rnnkit._base.errors import ArgumentError
 from rnnkit._base.message import refusal
 from rnnkit._diagnostics.compare import equal
 from rnnkit._diagnostics.copies import Pristine, unwrapped
+from rnnkit._diagnostics.outputs import Given as Given  # noqa: PLC0414 - a run takes one
 from rnnkit._diagnostics.outputs import Leaves, named_leaves
 
 #: Puts hooks on a model and returns their handles.
@@ -31,16 +32,8 @@ Watch = Callable[[torch.nn.Module], list[Any]]
 #: Calls a model in another way than by its ``forward``.
 Call = Callable[..., Any]
 
-
 #: So many seconds show whether other threads draw random numbers.
 WAIT = 0.05
-
-
-class Given(NamedTuple):
-    """What a model is called with."""
-
-    args: tuple[Any, ...]
-    kwargs: dict[str, Any]
 
 
 class EscapedError(ArgumentError):

@@ -1,9 +1,9 @@
-"""What a model returns, of whatever kind, as leaves that can be compared; and their order."""
+"""What a model is given, and what it returns, of whatever kind, as leaves; and their order."""
 
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -12,6 +12,14 @@ from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 from torch.utils import _pytree as pytree
 
 Leaves = list[Any]
+
+
+class Given(NamedTuple):
+    """What a model is called with."""
+
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+
 
 #: A leaf, and where in the output it is, as Python writes that.
 Named = tuple[str, Any]

@@ -19,7 +19,16 @@ from rnnkit._diagnostics.batch import Batch, is_whole
 from rnnkit._diagnostics.compare import scales_by_range
 from rnnkit._diagnostics.isolation import EscapedError, Given, session
 from rnnkit._diagnostics.judge import decide
-from rnnkit._diagnostics.probes import PROBES
+from rnnkit._diagnostics.probes.alone import probe_alone
+from rnnkit._diagnostics.probes.batch import probe_batch
+from rnnkit._diagnostics.probes.causal import probe_causal
+from rnnkit._diagnostics.probes.coverage import probe_coverage
+from rnnkit._diagnostics.probes.gradient import probe_gradient
+from rnnkit._diagnostics.probes.memory import probe_memory
+from rnnkit._diagnostics.probes.padding import probe_padding
+from rnnkit._diagnostics.probes.repeatable import probe_repeatable
+from rnnkit._diagnostics.probes.streaming import probe_streaming
+from rnnkit._diagnostics.probes.use import probe_use
 from rnnkit._diagnostics.report import (
     LEFT_OUT,
     SAMPLES,
@@ -31,6 +40,21 @@ from rnnkit._diagnostics.report import (
     joined,
     note,
 )
+
+#: Each returns what holds, or raises. What is not repeatable would look like something else, so
+#: that comes first.
+PROBES: dict[str, Callable[[Baseline], str]] = {
+    "repeatable": probe_repeatable,
+    "batch": probe_batch,
+    "alone": probe_alone,
+    "padding": probe_padding,
+    "causal": probe_causal,
+    "memory": probe_memory,
+    "coverage": probe_coverage,
+    "use": probe_use,
+    "gradient": probe_gradient,
+    "streaming": probe_streaming,
+}
 
 #: What would show in a probe as well, if it was found.
 HIDING = {"padding": {"batch", "alone"}, "streaming": {"repeatable", "batch"}}

@@ -243,8 +243,6 @@ LOADED: dict[str, tuple[Any, Any, str]] = {
 UNTAKEN: dict[str, tuple[Any, ...]] = {
     "parts that do not run": ([LABELS, X],),
     "two batches": ([X, LABELS], [X, LABELS]),
-    "sequences of several lengths": ([X[0], X[1, :3]],),
-    "many sequences": ([X[0]] * 9,),
 }
 
 

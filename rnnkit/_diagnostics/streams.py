@@ -123,7 +123,8 @@ class Stream:
         baseline, session, cut = self.baseline, self.baseline.session, self.sizes[0]
         inputs = changed(baseline.batch, steps_from(0, cut))
         other = None if inputs is None else session.attempt(inputs)
-        if inputs is None or other is None or len(other) != len(baseline.normal):
+        shapes = list(map(shape_of, baseline.normal))
+        if inputs is None or other is None or shapes != list(map(shape_of, other)):
             return True
         tails = [
             [

@@ -136,6 +136,28 @@ def test_subclass_without_a_state() -> None:
     )
 
 
+def test_origin_is_the_near_one() -> None:
+    """A state computed from h is not one computed from c; a mixed one came from the last call."""
+    pairs, cell = nn.LSTMCell(FEATURE, HIDDEN), nn.GRUCell(FEATURE, HIDDEN)
+
+    def scaled(x: Tensor) -> Any:
+        h, c = pairs(x[:, 0])
+        return pairs(x[:, 1], (h * 2, c * 3))
+
+    def mixing(x: Tensor) -> Tensor:
+        state = torch.zeros(len(x), HIDDEN)
+        for x_t in x.unbind(1):
+            state = cell(x_t, state) * 0.9 + state * 0.1
+        return state
+
+    (_, second) = rnnkit.trace(scaled, X).rows
+    assert second.state == "computed from h of row 0, computed from c of row 0"
+    found = rnnkit.trace(mixing, X)
+    origins = [f"computed from h of row {number}" for number in range(SEQ - 1)]
+    assert [row.state for row in found.rows[1:]] == origins
+    assert found.marked == []
+
+
 def test_packed_single_step() -> None:
     """A packed input of one step is one step of a loop."""
     layer, start = nn.GRU(FEATURE, HIDDEN), torch.zeros(1, 1, HIDDEN)
@@ -146,18 +168,16 @@ def test_packed_single_step() -> None:
 
 
 def test_state_of_an_earlier_graph() -> None:
-    """A state that is kept with its graph is marked, in a model and as an input."""
+    """A state that is kept with its graph is marked, in a model and as an input, and as a view."""
     model = Model(lambda m, x: m.lstm(x, m.state)[0], lstm=lstm())
     model.state = model.lstm(X)[1]
-    layer = model.lstm
+    layer, kept = model.lstm, gru()(X)[1].unsqueeze(0)
 
-    assert rnnkit.trace(model, X).marked[0].marks == snapshot(
-        [
-            "its h belongs to the graph of an earlier run: detach it",
-            "its c belongs to the graph of an earlier run: detach it",
-        ]
-    )
+    marks = [f"its {m} belongs to the graph of an earlier run: detach it" for m in "hc"]
+    assert rnnkit.trace(model, X).marked[0].marks == marks
     assert len(rnnkit.trace(lambda x, state: layer(x, state)[0], X, layer(X)[1]).marked) == 1
+    assert rnnkit.trace(lambda x: gru()(x, kept[0]), X).marked[0].marks == marks[:1]
+    assert rnnkit.trace(torch.no_grad()(lambda x: gru()(x, kept[0])), X).marked == []
     model.state = rnnkit.states.detach(model.state)
     assert rnnkit.trace(model, X).marked == []
 

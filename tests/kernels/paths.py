@@ -29,7 +29,6 @@ LENGTHS = (4, 0, 7, 1, 6)
 SEQ, BATCH = 7, len(LENGTHS)
 
 paths = pytest.mark.parametrize("path", PATHS)
-reset_paths = pytest.mark.parametrize("path", RESET_PATHS)
 layers = pytest.mark.parametrize("name", LAYERS)
 kinds = pytest.mark.parametrize("kind", KINDS)
 

@@ -12,6 +12,7 @@ from torch.library import opcheck
 from rnnkit._kernels.compiled import direction as single
 from rnnkit._kernels.compiled.operators import run_operator
 from tests.compiles import compiles
+from tests.covering import covers
 from tests.strategies import gradients, laid_out, memories
 
 # torch says so where oneDNN is switched off.
@@ -178,14 +179,10 @@ def test_half_precision(mode: str, lowered: torch.dtype, by_autocast: bool) -> N
         torch.testing.assert_close(*derived, rtol=tolerance, atol=tolerance)
 
 
-@modes
-@pytest.mark.parametrize("projected", [False, True])
-@pytest.mark.parametrize("lowered", [None, torch.bfloat16])
+@covers(2, mode=GATES, projected=[False, True], lowered=[None, torch.bfloat16])
 def test_shapes_without_numbers(mode: str, projected: bool, lowered: torch.dtype | None) -> None:
     """Where no number is computed results have torch's shapes and dtypes, and gradients those of leaves."""
-    if projected and mode != "LSTM":
-        return
-    one = call(mode, projected=projected)
+    one = call(mode, projected=projected and mode == "LSTM")
     halved = tuple(tensor.detach().to(lowered) for tensor in one.state)
     for each in (one, *([one._replace(state=halved)] if lowered else [])):
         with (
@@ -212,12 +209,6 @@ def test_no_gradient_is_asked_for(mode: str) -> None:
     torch.testing.assert_close(found, expected, rtol=0, atol=0)
     assert not any(result.requires_grad for result in found)
     assert left.untyped_storage().nbytes() == 0
-
-
-def test_no_steps_is_refused_as_torch_refuses_it() -> None:
-    """Without a step there is nothing to run: torch's error comes through."""
-    with pytest.raises(RuntimeError, match="larger than 0"):
-        call("GRU", steps=0).by_operator()
 
 
 CHECKED = [
@@ -248,18 +239,6 @@ def test_hooks_may_copy_what_is_saved(mode: str, pack: Any) -> None:
     one = call(mode, steps=10, batch=4)
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
         found = one.by_operator()
-
-    torch.testing.assert_close(gradients(found, one.leaves), gradients(one.by_torch(), one.leaves))
-
-
-@compiles
-@pytest.mark.slow
-def test_hooks_may_copy_what_a_compiled_graph_saves() -> None:
-    """Gradients of a compiled graph stay the same where hooks copy what it saves."""
-    one = call("LSTM", steps=10, batch=4)
-    compiled = torch.compile(one.by_operator, backend="aot_eager", fullgraph=True)
-    with torch.autograd.graph.saved_tensors_hooks(into_a_larger_buffer, lambda tensor: tensor):
-        found = compiled()
 
     torch.testing.assert_close(gradients(found, one.leaves), gradients(one.by_torch(), one.leaves))
 

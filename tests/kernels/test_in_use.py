@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
-from torch.func import functional_call, jvp, vmap
+from torch.func import jvp, vmap
 from torch.nn.utils import parametrizations, prune
 from torch.utils.checkpoint import checkpoint
 
@@ -139,21 +139,6 @@ def test_a_relu_by_hand_passes_gradients_of_what_is_no_number() -> None:
     torch.testing.assert_close(*found, equal_nan=True)
 
 
-@covers(1, kind=KINDS, cut_path=CUT_PATHS)
-def test_weights_given_for_one_call(kind: str, cut_path: tuple[str, str]) -> None:
-    """functional_call runs a batch with the weights it is given."""
-    cut, path = cut_path
-    case = case_of(kind, num_layers=2, bidirectional=True)
-    layer, x = case.module(rnnkit), case.numbers()
-    weights = {name: weight * 2 for name, weight in layer.named_parameters()}
-    doubled = copy.deepcopy(layer)
-    doubled.load_state_dict(weights)
-
-    with on(path):
-        actual = functional_call(layer, weights, (x,), CUTS[cut])
-        assert_same(doubled(x, **CUTS[cut]), actual)
-
-
 @covers(3, name=LAYERS, cut_path=CUT_PATHS, how=["weight_norm", "prune"])
 def test_weights_that_are_computed(name: str, cut_path: tuple[str, str], how: str) -> None:
     """A parametrized or pruned weight is what it has been trained to."""
@@ -200,7 +185,7 @@ def test_each_weight_frozen(kind: str, cut_path: tuple[str, str]) -> None:
             torch.testing.assert_close(found, [grad for grad, leaf in pairs if leaf is not frozen])
 
 
-@covers(2, kind=KINDS, cut_path=CUT_PATHS)
+@covers(1, kind=KINDS, cut_path=CUT_PATHS)
 def test_gradients_again_and_many_at_once(kind: str, cut_path: tuple[str, str]) -> None:
     """Under a checkpoint, which runs a layer once more, and as a batch, gradients are the same."""
     cut, path = cut_path

@@ -1,17 +1,108 @@
-"""``lengths``: each sample of a padded batch gives what it gives alone, cut to its length."""
+"""``lengths`` in any form, of no sample, and of a sample without a step, whose state comes back."""
 
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 import rnnkit
 from tests.covering import covers
-from tests.kernels.paths import LENGTHS, PATHS, SEQ, case_of, layers, on
-from tests.strategies import assert_same, tensors_of
+from tests.kernels.paths import ALL_PATHS, KINDS, LENGTHS, PATHS, SEQ, case_of, mask, on
+from tests.modules.cells_of_users import LayerNormLSTMCell
+from tests.strategies import LAYERS, assert_same, gradients, tensors_of
 
 pytestmark = pytest.mark.filterwarnings("ignore:LSTM with projections is not supported:UserWarning")
+
+#: The sample that has no step.
+NONE = LENGTHS.index(0)
+FILLS = (torch.nan, torch.inf, 1e300)
+
+
+def filled(tensors: Any, fill: float) -> list[Tensor]:
+    """States of which the sample without a step has nothing but this number; leaves."""
+    copies = [tensor.detach().clone() for tensor in tensors]
+    for copy in copies:
+        copy[..., NONE, :] = fill
+    return [copy.requires_grad_() for copy in copies]
+
+
+def check_handed_through(run: Any, tensors: Any, weights: Any, fill: float) -> None:
+    """Only that sample's own state holds what it was given; all else is what it is without."""
+    results = []
+    for number in (0.5, fill):
+        start = filled(tensors, number)
+        output, state = run(tuple(start) if len(start) > 1 else start[0])
+        ends = tensors_of(state)
+        for given, end in zip(start, ends, strict=True):
+            handed = end[..., NONE, :].detach()
+            same = given[..., NONE, :].detach().expand_as(handed)
+            assert torch.equal(handed.nan_to_num(7), same.nan_to_num(7))
+        others = [end[..., [n for n in range(len(LENGTHS)) if n != NONE], :] for end in ends]
+        on_all = gradients([output, *ends], [*weights, *start])
+        results.append((output, others, on_all))
+
+    assert_same(*results)
+    assert all(tensor.isfinite().all() for tensor in tensors_of(results[1]))
+
+
+@covers(
+    3,
+    kind=KINDS,
+    path=ALL_PATHS,
+    reset=[None, mask()],
+    options=[{}, {"num_layers": 2, "bidirectional": True}],
+    fill=FILLS,
+)
+def test_whatever_its_state_is(kind: str, path: str, reset: Any, options: Any, fill: float) -> None:
+    """On each path a state that is NaN, or hardly a number, goes through a sample without steps."""
+    case = case_of(kind, **options)
+    layer, x = case.module(rnnkit), case.numbers()
+
+    with on(path):
+        check_handed_through(
+            lambda hx: layer(x, hx, lengths=LENGTHS, reset=reset),
+            case.tensors(),
+            list(layer.parameters()),
+            fill,
+        )
+
+
+@covers(
+    3,
+    make=[rnnkit.RNNCell, rnnkit.GRUCell, rnnkit.LSTMCell, LayerNormLSTMCell],
+    return_states=[False, True],
+    reverse=[False, True],
+    fill=[torch.nan, torch.inf],
+)
+def test_step_by_step(make: Any, fill: float, *, return_states: bool, reverse: bool) -> None:
+    """So it does in a loop over any cell, in each of the states that the loop returns."""
+    cell, x = make(6, 3), torch.randn(7, len(LENGTHS), 6)
+
+    check_handed_through(
+        lambda hx: rnnkit.unroll(
+            cell, x, hx, lengths=LENGTHS, fused=False, return_states=return_states, reverse=reverse
+        ),
+        tensors_of(cell.initial_state(len(LENGTHS))),
+        list(cell.parameters()),
+        fill,
+    )
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "RNN relu"])
+def test_complex_numbers_step_by_step(kind: str) -> None:
+    """So it does with complex numbers, whose parts may be no numbers."""
+    case = case_of(kind, torch.complex128)
+    cell = case.module(rnnkit).cells()[0]
+    x, hx = case.numbers(), [tensor[0] for tensor in case.tensors()]
+
+    check_handed_through(
+        lambda hx: rnnkit.unroll(cell, x, hx, lengths=LENGTHS, fused=False),
+        hx,
+        list(cell.parameters()),
+        torch.nan,
+    )
 
 
 @covers(
@@ -40,11 +131,11 @@ def test_lengths_may_come_as_any_integers(given_as: Any, path: str) -> None:
         assert_same(layer(x, lengths=list(LENGTHS)), layer(x, lengths=given_as(LENGTHS)))
 
 
-@layers
-@pytest.mark.parametrize("lengths", [[], (), torch.empty(0, dtype=torch.int64), torch.tensor([])])
-def test_a_batch_of_no_samples(name: str, lengths: Any) -> None:
+@pytest.mark.parametrize("lengths", [[], torch.empty(0, dtype=torch.int64), torch.tensor([])])
+def test_a_batch_of_no_samples(lengths: Any) -> None:
     """An empty batch takes no lengths, and gives an empty output and state."""
-    output, state = getattr(rnnkit, name)(2, 3, 2)(torch.randn(SEQ, 0, 2), lengths=lengths)
+    for name in LAYERS:
+        output, state = getattr(rnnkit, name)(2, 3, 2)(torch.randn(SEQ, 0, 2), lengths=lengths)
 
-    assert output.shape == (SEQ, 0, 3)
-    assert all(tensor.shape == (2, 0, 3) for tensor in tensors_of(state))
+        assert output.shape == (SEQ, 0, 3)
+        assert all(tensor.shape == (2, 0, 3) for tensor in tensors_of(state))

@@ -23,24 +23,6 @@ from tests.kernels.paths import (
 from tests.strategies import LAYERS, assert_same, tensors_of
 
 
-@covers(3, fused=[True, False], lengths=[None, LENGTHS], kind=KINDS)
-def test_unrolled_cells_are_the_layer(kind: str, lengths: Any, fused: bool) -> None:
-    """Unrolled from both ends, the cells of a layer give what the layer gives."""
-    case = case_of(kind, bidirectional=True)
-    layer, x, tensors = case.module(rnnkit), case.numbers(), case.tensors()
-    hx: Any = tensors if case.is_lstm else tensors[0]
-    output, state = layer(x, hx, lengths=lengths, reset=mask())
-
-    for place, cell in enumerate(layer.cells()):
-        start: Any = tuple(tensor[place] for tensor in tensors)
-        actual = rnnkit.unroll(
-            cell, x, start if case.is_lstm else start[0],
-            lengths=lengths, reset=mask(), reverse=bool(place), fused=fused,
-        )  # fmt: skip
-        expected = output.chunk(2, dim=2)[place], [each[place] for each in tensors_of(state)]
-        close(actual, expected)
-
-
 @covers(1, batch_first=[False, True], kind=KINDS)
 def test_recurrent_is_the_layer(kind: str, batch_first: bool) -> None:
     """A Recurrent of a layer's cells gives what the layer gives, in both directions."""
@@ -70,20 +52,6 @@ def test_what_a_caller_writes_into(name: str, path: str) -> None:
         return torch.autograd.grad(output.pow(2).sum(), x)[0]
 
     assert_same(gradient(write=False), gradient(write=True))
-
-
-@covers(1, reverse=[False, True], name=LAYERS)
-def test_all_states(name: str, reverse: bool) -> None:
-    """The state after each step is the output there, or what it was beyond the length."""
-    case = case_of(name)
-    cell, x = case.module(rnnkit).cells()[0], case.numbers()
-
-    output, states = rnnkit.unroll(cell, x, reset=mask(), reverse=reverse, return_states=True)
-    expected, end = rnnkit.unroll(cell, x, reset=mask(), reverse=reverse)
-
-    close(output, expected)
-    close(tensors_of(states)[0], expected)
-    close([tensor[0 if reverse else -1] for tensor in tensors_of(states)], end)
 
 
 class Learned(rnnkit.GRUCell):

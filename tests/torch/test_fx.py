@@ -108,15 +108,6 @@ def test_leaf_by_itself(name: str) -> None:
     same(theirs(x := sample(name)), fx.GraphModule(ours, graph)(x))
 
 
-@pytest.mark.unhooked("torch.fx cannot read a function that is wrapped so")
-@six
-def test_root_is_no_leaf(name: str) -> None:
-    """Tracing a bare module fails for ours as for torch's, and records no call of itself."""
-    for module in (nn, rnnkit):
-        with pytest.raises((fx.proxy.TraceError, AttributeError, NameError)):
-            fx.symbolic_trace(getattr(module, name)(INPUT, HIDDEN))
-
-
 @six
 def test_graph_module_in_use(name: str) -> None:
     """A traced model is copied, given shapes and trained, its module of our class still; it checks."""

@@ -11,7 +11,7 @@ from torch.utils import _pytree as pytree
 
 import rnnkit
 from tests.strategies import CELLS, CLASSES, LAYERS
-from tests.torch.interop import BATCH, HIDDEN, INPUT, Given, attempt, check_uses, given, same
+from tests.torch.interop import BATCH, HIDDEN, Given, attempt, check_uses, given, same
 
 FAKE = torch._subclasses.FakeTensorMode()
 #: What is not dense, holds no real numbers, or none at all.
@@ -97,70 +97,6 @@ def test_nested_tensors(layout: torch.layout) -> None:
             rnnkit.ArgumentError, match="hx must be a dense tensor, got a nested one"
         ):
             g.module(g.x, hx)
-
-
-class Wrapper:
-    """Stands in for a tensor by ``__torch_function__`` alone."""
-
-    @classmethod
-    def __torch_function__(cls, *_: Any, **__: Any) -> Any:
-        """Run anything."""
-        return torch.ones(1)
-
-
-class Shapeless(Tensor):
-    """A tensor of which nobody learns the shape."""
-
-    @property
-    def shape(self) -> Any:
-        """Refuse."""
-        raise RuntimeError(type(self).__name__)
-
-
-@pytest.mark.parametrize("name", CLASSES)
-def test_what_stands_in_for_tensors(name: str) -> None:
-    """What has only ``__torch_function__`` is refused, and no option is lost; a tensor keeps its words."""
-    g = given(name, 1)
-    call: Any = g.module if name in LAYERS else lambda *a, **o: rnnkit.unroll(g.module, *a, **o)
-    x = g.x if name in LAYERS else g.x[None]
-
-    with pytest.raises(rnnkit.ArgumentError, match="input must be a Tensor, got a Wrapper"):
-        g.module(Wrapper())
-    for hx in (Wrapper(), (Wrapper(), Wrapper())):
-        with pytest.raises(rnnkit.StateError):
-            g.module(g.x, hx)
-        for options in ({}, {"lengths": [1] * BATCH}):
-            with pytest.raises(rnnkit.StateError):
-                call(x, hx, **options)
-    with pytest.raises(RuntimeError, match="Shapeless"):
-        g.module(g.x.as_subclass(Shapeless))
-
-
-def test_a_lack_of_memory_is_no_wrong_argument() -> None:
-    """What moves a state says that memory is short in torch's words."""
-
-    class Large(Tensor):
-        def to(self, *_: Any, **__: Any) -> Any:
-            raise torch.OutOfMemoryError
-
-    with pytest.raises(torch.OutOfMemoryError):
-        rnnkit.states.to(torch.ones(1, 2, 4).as_subclass(Large), "cpu")
-
-
-@pytest.mark.unhooked("the annotation refuses it first")
-def test_odd_lengths() -> None:
-    """Lengths that are one number, or hold none, end in our error."""
-    five = torch.tensor([6, 2, 3, 1, 4])
-    odd: list[Any] = [np.int64(5), np.array(5), np.array([[5]]), torch.tensor(5), five.to("meta")]
-    pieces = [torch.ones(2), torch.ones(3)]
-    odd += [five.to_sparse(), torch.nested.nested_tensor(pieces, layout=torch.jagged)]
-    for lengths in odd:
-        for name, call in (("GRU", None), ("GRUCell", rnnkit.unroll)):
-            g = given(name, 1)
-            with pytest.raises(rnnkit.LengthsError):
-                (call or type(g.module).__call__)(
-                    g.module, torch.ones(6, BATCH, INPUT), lengths=lengths
-                )
 
 
 @pytest.mark.unhooked("the annotations say int and bool")

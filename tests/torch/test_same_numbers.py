@@ -12,7 +12,17 @@ from torch import Tensor
 
 import rnnkit
 from tests.covering import covers
-from tests.strategies import CLASSES, DTYPES, LAYERS, Case, assert_same, cases, tensors_of
+from tests.strategies import (
+    CLASSES,
+    DTYPES,
+    LAYERS,
+    WAYS,
+    Case,
+    assert_same,
+    cases,
+    gradients,
+    tensors_of,
+)
 
 # torch says so once a process, for its own class and for ours.
 pytestmark = pytest.mark.filterwarnings("ignore:LSTM with projections is not supported:UserWarning")
@@ -42,16 +52,6 @@ def run(case: Case, module: Any, numbers: Tensor, hx: Any) -> Any:
     return module(case.packed(numbers), hx)
 
 
-def gradients(case: Case, result: Any, leaves: list[Tensor]) -> list[Tensor | None]:
-    """The gradients of a sum in which every number of the result has a weight of its own."""
-    generator = torch.Generator().manual_seed(case.seed)
-    # The index tensors of a PackedSequence carry no gradient.
-    results = [tensor for tensor in tensors_of(result) if tensor.requires_grad]
-    weights = [torch.randn(one.shape, generator=generator).to(one.dtype) for one in results]
-    weights = [case.laid_out("gradients", one) for one in weights]
-    return list(torch.autograd.grad(results, leaves, weights, allow_unused=True))
-
-
 def check_same_call(case: Case, given_as: str) -> None:
     """One call gives torch's results, gradients and random numbers."""
     numbers, tensors = case.numbers(), case.tensors()
@@ -66,9 +66,12 @@ def check_same_call(case: Case, given_as: str) -> None:
     assert_same(expected, actual)
     assert isinstance(actual, type(expected))
     assert [type(part) for part in actual][:1] == [type(part) for part in expected][:1]
+    way, leaves = case.memory.get("gradients", WAYS[0]), [numbers, *tensors]
     assert_same(
-        gradients(case, expected, [numbers, *tensors, *theirs.parameters()]),
-        gradients(case, actual, [numbers, *tensors, *ours.parameters()]),
+        *(
+            gradients(tensors_of(result), [*leaves, *module.parameters()], way)
+            for result, module in ((expected, theirs), (actual, ours))
+        )
     )
 
 

@@ -9,7 +9,7 @@ import functools
 import importlib
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -19,7 +19,6 @@ from torch.nn.utils.rnn import PackedSequence
 from torch.utils import _pytree as pytree
 
 import rnnkit
-from tests.covering import covering
 from tests.strategies import CELLS, CLASSES, gradients
 
 
@@ -40,7 +39,10 @@ def torchs() -> Any:
 # What jaxtyping's import hook leaves in a module.
 HOOKED = hasattr(rnnkit, "jaxtyping")
 # Torch gives this warning once in a process, to whichever test comes first.
-pytestmark = pytest.mark.filterwarnings("ignore:LSTM with projections is not supported with oneDNN")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore:LSTM with projections is not supported with oneDNN"),
+]
 each_class = pytest.mark.parametrize("name", CLASSES)
 #: The samples have no dropout, so one dtype says enough about evaluation.
 MODES = [(torch.float32, True), (torch.float64, True), (torch.float32, False)]
@@ -63,14 +65,6 @@ def samples(name: str, dtype: torch.dtype, *, requires_grad: bool = True) -> Ite
         given = samples("GRU", dtype, requires_grad=requires_grad)
         found += [one for one in given if isinstance(one.forward_input.args[0], PackedSequence)]
     yield from found
-
-
-def traits(sample: Sample) -> tuple[tuple[str, Any], ...]:
-    """How a sample differs from the others of its class."""
-    constructor, args = sample.constructor_input, sample.forward_input.args
-    sizes = [("sizes", str(constructor.args)), ("shape", str(tensors(args)[0].shape))]
-    also = [("packed", isinstance(args[0], PackedSequence)), ("hx", len(args) > 1)]
-    return (*sizes, *constructor.kwargs.items(), *also)
 
 
 def tensors(value: Any) -> list[Tensor]:
@@ -100,28 +94,6 @@ def test_same_numbers_as_torch(name: str) -> None:
                 if not isinstance(args[0], PackedSequence):
                     results[-1] += tensors(sample.reference_fn(module, *args))
             torch.testing.assert_close(*results, rtol=0, atol=0)
-
-
-@pytest.mark.slow
-@each_class
-@pytest.mark.parametrize(
-    "check", [torch.autograd.gradcheck, torch.autograd.gradgradcheck], ids=["grad", "gradgrad"]
-)
-def test_gradients(name: str, check: Callable[..., bool]) -> None:
-    """First and second derivatives in all parameters, inputs and states are the numerical ones.
-
-    They take long, and torch computes them: any two options meet in one of these samples.
-    """
-    by_traits = {traits(sample): sample for sample in samples(name, torch.float64)}
-    for sample in map(by_traits.__getitem__, covering(list(by_traits), 2)):
-        module, inputs = build(rnnkit, name, sample), sample.forward_input.args
-        leaves = [tensor for tensor in tensors(inputs) if tensor.requires_grad]
-
-        def outputs(*_: Tensor, module: Any = module, inputs: Any = inputs) -> Any:
-            """Call the module on leaves that the checks disturb in place."""
-            return tuple(out for out in tensors(module(*inputs)) if out.requires_grad)
-
-        assert check(outputs, (*leaves, *module.parameters()), fast_mode=True)
 
 
 @each_class

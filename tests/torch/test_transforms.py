@@ -3,7 +3,6 @@
 What torch's own layers have of these stands in the table of the page on compilers.
 """
 
-import copy
 from typing import Any
 
 import pytest
@@ -103,18 +102,3 @@ def test_second_derivatives(name: str) -> None:
         return torch.func.functional_call(module, state, (x,), {"lengths": [3, 2]})
 
     assert torch.autograd.gradgradcheck(run, (x, *weights), fast_mode=True)
-
-
-@classes
-def test_second_derivatives_in_single_precision(name: str) -> None:
-    """In float32 a penalty on the gradient has the gradient that it has in float64."""
-    module = Outputs(Unrolled(cell_of(name), fused=False))
-    found = []
-    for one in (module, copy.deepcopy(module).double()):
-        x = torch.linspace(-1, 1, SEQ * BATCH * WIDTH).view(SEQ, BATCH, WIDTH)
-        x = x.to(one.before.weight.dtype).requires_grad_()
-        (slope,) = torch.autograd.grad(one(x).sum(), x, create_graph=True)
-        grads = torch.autograd.grad(slope.square().sum(), list(one.core.parameters()))
-        found.append([grad.double() for grad in grads])
-
-    torch.testing.assert_close(*found, rtol=1e-4, atol=1e-5)

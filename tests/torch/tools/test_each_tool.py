@@ -33,13 +33,11 @@ def is_possible(tool: str, core: str, name: str, call: str) -> bool:
     """Return whether a row is there: inductor takes its time, and torch has no such class."""
     if tool == "inductor":
         return (core, name, call) == ("stack", "LSTM", "batch first")
-    if tool.startswith("script"):
+    if tool == "script":
         takes = call in {"plain", "state", "unbatched"}
         return (
             core in {"layer", "stack", "step"} and takes and (core, name) != ("step", "projected")
         )
-    if tool == "fx":
-        return core != "unroll"  # a function is no leaf
     return name != "projected" or "ONNX" not in tool
 
 
@@ -56,10 +54,10 @@ def has_fixed_steps(tool: str, core: str, name: str, call: str) -> bool:
     return core == "user's" and tool.startswith(("compile", "export, strict"))
 
 
-#: Dynamo meets each pair of values, as do the tools that are quick.
-STRENGTHS = {"compile": 2, "ONNX, older": 2, "trace": 2}
+#: Dynamo meets each pair of values; every other tool each value.
+STRENGTHS = {"compile": 2}
 #: What looks into no loop of steps, and needs no torch of today.
-OLD = {"ONNX, older", "trace", "script", "script, frozen", "fx"}
+OLD = {"ONNX, older", "trace", "script"}
 
 
 def all_rows() -> Iterator[Any]:

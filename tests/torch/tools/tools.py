@@ -144,26 +144,6 @@ def traced(model: nn.Module, calls: Sequence[Call]) -> Jit:
     return Jit(torch.jit.trace(Flat(model, calls[0]), tuple(tensors_of(calls[0]))))
 
 
-def frozen(model: nn.Module, calls: Sequence[Call]) -> Jit:
-    """Turn the weights of a scripted model into constants."""
-    module = torch.jit.freeze(torch.jit.script(scriptable(model, *calls[0][0])))
-    assert list(module.parameters()) == []
-    return Jit(module)
-
-
-def recorded(model: nn.Module, calls: Sequence[Call]) -> Any:
-    """Record a model by ``torch.fx``."""
-    args, options = calls[0]
-    given = {"x": args[0], "hx": args[1], "lengths": None, "reset": None, **options}
-    absent = {name: None for name, value in given.items() if value is None}
-    graph = torch.fx.symbolic_trace(model, concrete_args=absent)
-    assert [node.target for node in graph.graph.nodes if node.op == "call_module"] == [
-        "before",
-        "core",
-    ]
-    return graph
-
-
 TOOLS: dict[str, Callable[[Any, Sequence[Call]], Any]] = {
     "compile": Compiled,
     "compile, as it is": Compiled,
@@ -177,11 +157,9 @@ TOOLS: dict[str, Callable[[Any, Sequence[Call]], Any]] = {
     "script": lambda model, calls: Jit(
         torch.jit.script(scriptable(model, *calls[0][0])), saved=True
     ),
-    "script, frozen": frozen,
-    "fx": recorded,
 }
 #: Those that run the kernels of eager mode.
-EXACT = {"compile, as it is", "trace", "script", "script, frozen", "fx"}
+EXACT = {"compile, as it is", "trace", "script"}
 
 
 def check(

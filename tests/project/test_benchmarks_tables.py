@@ -143,19 +143,3 @@ def test_budget_is_judged_as_it_is_printed() -> None:
     assert budget(1.4, 1.0, "ms") == "1 ms **exceeded**"
     assert budget(1.05, 1.02, spread=0.03) == "1.02 (unclear)"
     assert budget(1.05, 1.02, spread=0.01) == "1.02 **exceeded**"
-
-
-def test_columns_are_aligned() -> None:
-    """A table reads well without being rendered."""
-    table = Table("Title", "Note.", ("name", "x"), [("a", "1.25"), ("longer", "3")])
-
-    assert str(table).splitlines() == [
-        "## Title",
-        "",
-        "Note.",
-        "",
-        "| name   | x    |",
-        "|--------|------|",
-        "| a      | 1.25 |",
-        "| longer | 3    |",
-    ]

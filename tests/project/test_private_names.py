@@ -63,13 +63,6 @@ def is_private(name: str) -> bool:
     return name.startswith("_") and not name.startswith("__")
 
 
-def of_modules() -> set[str]:
-    """The private attributes of torch's modules, and of what people pack for them."""
-    x = torch.zeros(2, 1, 1)
-    objects = (torch.nn.LSTM(1, 1), torch.nn.LSTMCell(1, 1), x, torch.autograd.Function)
-    return {name for one in objects for name in dir(one) if is_private(name)}
-
-
 def dotted(node: ast.expr, names: dict[str, str]) -> str:
     """Write ``torch._C._functorch`` as such, whatever it was imported as; else nothing."""
     if isinstance(node, ast.Attribute):
@@ -92,38 +85,28 @@ def imports(tree: ast.Module) -> dict[str, str]:
     return found
 
 
-def own_names(trees: list[ast.Module]) -> set[str]:
-    """The private names that rnnkit's own classes and functions define."""
-    return {
-        node.name
-        for tree in trees
-        for node in ast.walk(tree)
-        if isinstance(node, ast.FunctionDef | ast.ClassDef)
-    }
-
-
 def used_in(tree: ast.Module, attributes: set[str]) -> Iterator[str]:
     """Yield each private name of torch in a file: by its path, or as a module's attribute."""
     names = imports(tree)
-    for path in names.values():
-        if any(map(is_private, path.split("."))):
-            yield path
+    yield from (path for path in names.values() if any(map(is_private, path.split("."))))
     for node in ast.walk(tree):
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
             # What is looked up by its name.
             yield from (known for known in PRIVATE_NAMES if known.endswith(f".{node.value}"))
         if isinstance(node, ast.Attribute) and is_private(node.attr):
             path = dotted(node, names)
-            if path:
-                yield path
-            elif node.attr in attributes:
-                yield f"Module.{node.attr}"
+            if path or node.attr in attributes:
+                yield path or f"Module.{node.attr}"
 
 
 def used() -> dict[str, str]:
     """Each private name of torch in the package, with a file that uses it."""
     trees = {path: ast.parse(path.read_text()) for path in FILES}
-    attributes = of_modules() - own_names(list(trees.values()))
+    nodes = [node for tree in trees.values() for node in ast.walk(tree)]
+    own = {node.name for node in nodes if isinstance(node, ast.FunctionDef | ast.ClassDef)}
+    x = torch.zeros(2, 1, 1)
+    objects = (torch.nn.LSTM(1, 1), torch.nn.LSTMCell(1, 1), x, torch.autograd.Function)
+    attributes = {name for one in objects for name in dir(one) if is_private(name)} - own
     found = {
         name: str(path.relative_to(PACKAGE))
         for path, tree in trees.items()

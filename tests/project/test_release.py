@@ -135,6 +135,15 @@ def test_paths_of_the_settings_exist() -> None:
     assert [path for path in named if not path.startswith("-") and not matches(path)] == []
 
 
+def test_functions_whose_mutants_may_survive_exist() -> None:
+    """tests/mutants.txt names functions of the guards and the diagnosis."""
+    lines = (ROOT / "tests" / "mutants.txt").read_text().splitlines()
+    source = "\n".join(path.read_text() for path in (PACKAGE / "rnnkit/_checks").rglob("*.py"))
+
+    names = [line for line in lines if line and not line.startswith("#")]
+    assert [name for name in names if f"def {name}(" not in source] == []
+
+
 def test_each_file_is_short() -> None:
     """No file of Python has 300 lines: who opens one reads all of it."""
     folders = [PACKAGE / "rnnkit", *(ROOT / name for name in ("tests", "benchmarks", "docs"))]

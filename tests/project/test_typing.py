@@ -8,7 +8,6 @@ import torch
 from beartype import beartype
 from jaxtyping import jaxtyped
 
-import rnnkit
 import rnnkit.typing
 
 NAMES = sorted(
@@ -56,19 +55,3 @@ def test_a_name_takes_what_it_describes() -> None:
         assert checked(name)(x) is x
         with pytest.raises(jaxtyping.TypeCheckError):
             checked(name)(ones(name, 6))
-
-
-def test_input_and_state_share_the_batch() -> None:
-    """Two names in one signature hold each other to the same batch."""
-    lstm = rnnkit.LSTM(3, 7, 2, bidirectional=True)
-
-    @jaxtyped(typechecker=beartype)
-    def encode(
-        x: rnnkit.typing.SequenceFirst, h: rnnkit.typing.HiddenStack
-    ) -> rnnkit.typing.HiddenStack:
-        return lstm(x, (h, h))[1].h
-
-    x, h = torch.randn(5, 2, 3), torch.randn(4, 2, 7)
-    assert encode(x, h).shape == h.shape
-    with pytest.raises(jaxtyping.TypeCheckError):
-        encode(x, torch.randn(4, 3, 7))

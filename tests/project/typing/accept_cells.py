@@ -43,17 +43,15 @@ class OwnByForward(nn.Module):
 def own_cells(x: Tensor, h: Tensor) -> None:
     """``unroll`` and ``Recurrent`` know the state by ``initial_state``."""
     cell, state = OwnByForward(), (h, h, h)
-    assert_type(rnnkit.unroll(cell, x), tuple[Tensor, tuple[Tensor, Tensor, Tensor]])
     assert_type(rnnkit.unroll(cell, x, state), tuple[Tensor, tuple[Tensor, Tensor, Tensor]])
     assert_type(rnnkit.Recurrent(cell), rnnkit.Recurrent[tuple[Tensor, Tensor, Tensor]])
     assert_type(rnnkit.Recurrent([cell])(x)[1], tuple[tuple[Tensor, Tensor, Tensor], ...])
 
 
-def states_of_layers(h: Tensor, state: LSTMState, pair: tuple[Tensor, Tensor]) -> None:
+def states_of_layers(h: Tensor, state: LSTMState) -> None:
     """A layer's state, taken apart, is a tuple of its kind."""
     assert_type(rnnkit.states.to_layers(h), tuple[Tensor, ...])
     assert_type(rnnkit.states.to_layers(state), tuple[LSTMState, ...])
-    assert_type(rnnkit.states.to_layers(pair), tuple[tuple[Tensor, Tensor], ...])
     assert_type(rnnkit.states.to_layers(None), None)
     assert_type(rnnkit.states.to_layers(h, state_batch_first=True), tuple[Tensor, ...])
 
@@ -63,9 +61,7 @@ def cells_over_a_sequence(x: Tensor, h: Tensor, c: Tensor, n: Tensor, mask: Tens
     lstm, gru = rnnkit.LSTMCell(3, 4), rnnkit.GRUCell(3, 4)
     assert_type(rnnkit.unroll(lstm, x), tuple[Tensor, LSTMState])
     assert_type(rnnkit.unroll(lstm, x, (h, c), lengths=n), tuple[Tensor, LSTMState])
-    assert_type(rnnkit.unroll(lstm, x, (h, None)), tuple[Tensor, LSTMState])
     assert_type(rnnkit.unroll(gru, x, h, reset=mask, reverse=True), tuple[Tensor, Tensor])
-    assert_type(rnnkit.unroll(gru, x, None, lengths=[3, 1]), tuple[Tensor, Tensor])
     assert_type(rnnkit.unroll(rnnkit.ProjectedLSTMCell(3, 4, 2), x), tuple[Tensor, LSTMState])
     assert_type(rnnkit.unroll(Own(), x), tuple[Tensor, dict[str, Tensor]])
     assert_type(rnnkit.unroll(Own(), x, {"h": h}), tuple[Tensor, dict[str, Tensor]])
@@ -97,6 +93,5 @@ def layers_of_cells(x: Tensor, h: Tensor, mask: Tensor) -> None:
     assert_type(
         rnnkit.Recurrent(gru, reverse_cells=rnnkit.GRUCell(3, 4))(x, (h, h))[1], tuple[Tensor, ...]
     )
-    assert_type(rnnkit.Recurrent(rnnkit.GRU(3, 4, 2).cells())(x)[1], tuple[Tensor, ...])
     mixed: list[Cell[Any]] = [gru, lstm]
     assert_type(rnnkit.Recurrent(mixed)(x)[1], tuple[Any, ...])

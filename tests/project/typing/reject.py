@@ -8,20 +8,17 @@ from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
 import rnnkit
-from rnnkit import LSTMState, nn
+from rnnkit import nn
 
 
 def states_of_another_kind(x: Tensor, h: Tensor, c: Tensor, packed: PackedSequence) -> None:
     """RNN and GRU carry one tensor, LSTM two."""
     rnnkit.GRU(3, 4)(x, (h, c))  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
-    rnnkit.RNN(3, 4)(x, LSTMState(h, c))  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
     rnnkit.GRU(3, 4)(packed, [h])  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
     rnnkit.LSTM(3, 4)(x, h)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
     rnnkit.LSTM(3, 4)(x, (h,))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType, reportCallIssue]
     rnnkit.LSTM(3, 4)(x, (h, c, c))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType, reportCallIssue]
-    rnnkit.LSTM(3, 4)(packed, h)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
     rnnkit.GRUCell(3, 4)(x, (h, c))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-    rnnkit.RNNCell(3, 4)(x, rnnkit.LSTMCell(3, 4)(x))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     rnnkit.LSTMCell(3, 4)(x, h)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
@@ -31,7 +28,6 @@ def results_of_a_layer(x: Tensor) -> None:
     rnnkit.LSTM(3, 4)(x).sum()  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]
     rnnkit.GRU(3, 4)(x)[1].h.sum()  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]
     rnnkit.LSTM(3, 4)(x)[1].cell.sum()  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]
-    rnnkit.LSTM(3, 4)(x)[1].size(0)  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def unpacked(x: Tensor) -> None:
@@ -47,28 +43,22 @@ def one_state_of_an_lstm_cell(x: Tensor) -> Tensor:
 def inputs_of_another_kind(x: Tensor, packed: PackedSequence) -> None:
     """A layer takes a tensor or a PackedSequence, a cell a tensor."""
     rnnkit.GRU(3, 4)([x, x])  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
-    rnnkit.LSTM(3, 4)(None)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
     rnnkit.LSTM(3, 4)()  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
     rnnkit.LSTM(3, 4)(x, states=None)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
     rnnkit.RNNCell(3, 4)(packed)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-    rnnkit.LSTMCell(3, 4)([1.0, 2.0])  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
 def arguments_of_constructors() -> None:
     """Arguments have types, names and places."""
     rnnkit.LSTM(3, "4")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-    rnnkit.LSTM(3.0, 4)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     rnnkit.LSTM(3)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     rnnkit.LSTM(3, 4, hidden=5)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
-    rnnkit.LSTM(3, 4, bidirectional="no")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     rnnkit.LSTM(3, 4, dropout="0.5")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     rnnkit.LSTM(3, 4, nonlinearity="relu")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
-    rnnkit.LSTM(3, 4, dtype="float32")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     rnnkit.LSTM(3, 4, 1, True, False, 0.0, False, 0, None, None, True)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     rnnkit.GRU(3, 4, proj_size=2)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     rnnkit.RNN(3, 4, 2, False)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     rnnkit.RNNCell(3, 4, "relu")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-    rnnkit.GRUCell(3, 4, nonlinearity="relu")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     rnnkit.LSTMCell(3, 4, batch_first=True)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
 
 
@@ -95,14 +85,12 @@ def cells_over_a_sequence(x: Tensor, h: Tensor) -> None:
     rnnkit.unroll(rnnkit.GRUCell(3, 4), x, (h, h))  # type: ignore[misc]  # pyright: ignore[reportArgumentType]
     rnnkit.unroll(rnnkit.LSTMCell(3, 4), x, h)  # type: ignore[misc]  # pyright: ignore[reportArgumentType]
     rnnkit.unroll(rnnkit.GRUCell(3, 4), x)[1].h.sum()  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]
-    rnnkit.unroll(rnnkit.GRUCell(3, 4), x, lengths=3)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     rnnkit.unroll(Stateless(), x)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     rnnkit.Recurrent(Stateless())  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
     rnnkit.Recurrent(rnnkit.GRUCell(3, 4), rnnkit.GRUCell(3, 4))  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
     rnnkit.states.select(h, [0], batch_first=True)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     rnnkit.Recurrent(rnnkit.GRUCell(3, 4))(x, h)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     rnnkit.Recurrent(rnnkit.LSTMCell(3, 4))(x)[1][0].size(0)  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]
-    rnnkit.Recurrent(rnnkit.GRUCell(3, 4))(x, lengths="2")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
 def diagnoses(model: nn.Module, x: Tensor) -> None:

@@ -43,7 +43,7 @@ class Table(NamedTuple):
 def budget(value: float, limit: float, unit: str = "", spread: float = 0.0) -> str:
     """What was allowed, and whether the value, to two decimals, is within it.
 
-    A value that may be over it by noise alone is called unclear.
+    A value that noise may have put over it is called unclear.
     """
     allowed = f"{limit:g} {unit}" if unit else f"{limit:.2f}"
     if round(value, 2) <= limit:

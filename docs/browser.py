@@ -117,7 +117,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=pathlib.Path)
     parser.add_argument("--shots", type=pathlib.Path, help="save a picture of each page here")
-    parser.add_argument("--only", help="look at pages whose name has this part, alone")
+    parser.add_argument("--only", help="look only at pages whose name has this part")
     options = parser.parse_args()
     every = sorted(str(page.relative_to(options.folder)) for page in options.folder.rglob("*.html"))
     names = [name for name in every if name not in MADE and not name.startswith("_")]

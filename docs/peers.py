@@ -173,7 +173,7 @@ def said_by(tool: Callable[[Subject], Said], mistake: Mistake) -> Said:
 def silent() -> Iterator[Mistake]:
     """Yield the mistakes of the gallery that torch runs without a word, and computes wrongly.
 
-    What torch says on a GPU alone costs time there, and the numbers are right.
+    What torch says only on a GPU costs time there, and the numbers are right.
     """
     for there in mistakes().values():
         for mistake in there:

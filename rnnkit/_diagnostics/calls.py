@@ -28,6 +28,10 @@ from rnnkit._diagnostics.outputs import same
 from rnnkit._diagnostics.report import Line, fail
 from rnnkit._diagnostics.slopes import gradients_of
 
+#: The right state, from the given one and, in a list, the one that the call before returned.
+PASSED: Callable[..., Any] = lambda _, before: before[0] if before else None  # noqa: E731
+EXCHANGED: Callable[..., Any] = lambda state, _: state and tuple(state)[::-1]  # noqa: E731
+
 #: Fewer calls may be anything, as two tries from one state.
 LOOP = 3
 
@@ -74,16 +78,6 @@ def _starting_from(right: Callable[..., Any], call: Call) -> Watch:
     return each_call(call.name, start, keep)
 
 
-def _passed(_: Any, before: list[Any]) -> Any:
-    """Return the state that the call before returned."""
-    return before[0] if before else None
-
-
-def _exchanged(state: Any, _: list[Any]) -> Any:
-    """Return (h, c) for (c, h)."""
-    return None if state is None else tuple(state)[::-1]
-
-
 def _suspects(
     baseline: Baseline, calls: Sequence[Call]
 ) -> Iterator[tuple[Call, str, list[Line], Callable[..., Any]]]:
@@ -97,11 +91,11 @@ def _suspects(
             if len(made) == 2 and _are_equal(state, made[::-1]) and not torch.equal(*made):
                 what = f"{label} takes the c of {its} as its h, and the h as its c"
                 text = "output, (h, c) = layer(input): h comes first, as in hx=(h, c)"
-                yield call, what, [("fix", text)], _exchanged
+                yield call, what, [("fix", text)], EXCHANGED
             are_cells = call.is_cell and source.is_cell and its != label
             if are_cells and _is_given(call) and _are_equal([call.input, state[0]], made[:1] * 2):
                 what = f"{label} takes the output of {its} as its input, and as its state, too"
-                yield call, what, [("fix", "a state for each cell: h[0], h[1]")], _passed
+                yield call, what, [("fix", "a state for each cell: h[0], h[1]")], PASSED
         last[call.name] = call
         families[call.name].append(call)
     for name, family in families.items():
@@ -111,15 +105,15 @@ def _suspects(
         if _are_from_zeros(baseline, family):
             text = "each call is given no state or zeros: what one step returned is not passed on"
             what = f"{name} ({kind}) is called for {count} steps, and starts each of them afresh"
-            yield family[0], what, [("evidence", text), FIX], _passed
+            yield family[0], what, [("evidence", text), FIX], PASSED
         elif _are_from_the_first(baseline, family):
             text = "its next input depends on what it returned, and its next state does not"
             what = f"{name} ({kind}) is called {count} times, each time with the state of call 0"
-            yield family[0], what, [("evidence", text), FIX], _passed
+            yield family[0], what, [("evidence", text), FIX], PASSED
         elif all(map(_loses_c, family, family[1:])):
             what = f"{name} ({kind}) is given the h that it returned, and zeros for c, each time"
             text = "y, (h, c) = layer(x, (h, c)): both are the state"
-            yield family[0], what, [("fix", text)], _passed
+            yield family[0], what, [("fix", text)], PASSED
 
 
 def _is_given(call: Call) -> bool:

@@ -84,7 +84,14 @@ def watching(note: Callable[[Event], Any]) -> Watch:
     """Return what notes every call of a model's modules."""
 
     def noted(kind: Literal["input", "output"], name: str, module: Any) -> Callable[..., Any]:
-        return lambda *tree: note(_event(kind, name, module, tree if kind == "input" else tree[0]))
+        def write(*given: Any) -> None:
+            tree = given if kind == "input" else given[0]
+            tensors = [leaf.clone() if isinstance(leaf, Tensor) else None for leaf in leaves(tree)]
+            parts = pytree.tree_leaves(tree, is_leaf=lambda x: isinstance(x, PackedSequence))
+            is_packed = any(isinstance(part, PackedSequence) for part in parts)
+            note(Event(kind, name, module, tree, tensors, is_packed))
+
+        return write
 
     return lambda model: [
         handle
@@ -92,15 +99,6 @@ def watching(note: Callable[[Event], Any]) -> Watch:
         if (name or is_recurrent(module)) and not isinstance(module, torch.jit.ScriptModule)
         for handle in hooked(module, noted("input", name, module), noted("output", name, module))
     ]
-
-
-def _event(
-    kind: Literal["input", "output"], name: str, module: torch.nn.Module, tree: Any
-) -> Event:
-    tensors = [leaf.clone() if isinstance(leaf, Tensor) else None for leaf in leaves(tree)]
-    parts = pytree.tree_leaves(tree, is_leaf=lambda node: isinstance(node, PackedSequence))
-    is_packed = any(isinstance(part, PackedSequence) for part in parts)
-    return Event(kind, name, module, tree, tensors, is_packed)
 
 
 class Steps(TorchFunctionMode):

@@ -80,7 +80,7 @@ def judge(calls: Sequence[TracedCall], learned: Collection[int], result: Any, er
             row, (is_part, steps) = f"row {last.number}", _sequence(last, call)
             # Two sequences may begin alike, and candidates from the state of another module.
             own = {one.member for one in origins if one.row == last.number}
-            same = [m for m in state if same_place(state[m], last.state.get(m)) and m not in own]
+            same = [m for m in state if is_same(state[m], last.state.get(m)) and m not in own]
             same = [m for m in same if call.origins[m].row is None]
             advanced = f"the same {'state' if same == [*state] else ''.join(same[:1])}"
             fresh = f"starts from zeros, and the state of {row} is unused"
@@ -123,7 +123,7 @@ def judge(calls: Sequence[TracedCall], learned: Collection[int], result: Any, er
                     where = f"the {way} direction of {where}"
                 if origin.start != wanted and (*origin[:2], wanted) not in slices:
                     marks.append(f"its {member} begins with {where} of {row}")
-            if not same_place(source.output, call.input):
+            if not is_same(source.output, call.input):
                 continue
             # The first step of a decoder reads its encoder's state, too, and starts from it.
             steady = {one.row for one in origins if one.how != "computed from"}
@@ -178,7 +178,7 @@ def storage(tensor: Tensor) -> int:
     return tensor.untyped_storage().data_ptr() or id(tensor)
 
 
-def same_place(one: Any, other: Any) -> bool:
+def is_same(one: Any, other: Any) -> bool:
     """Return whether two objects are tensors of the same numbers in the same memory."""
     return (
         isinstance(one, Tensor)

@@ -16,6 +16,9 @@ from rnnkit._diagnostics.outputs import along, leaves, shape_of
 #: Changes the numbers of a tensor.
 Change = Callable[[Tensor], Tensor]
 
+#: Changes nothing, as a hook.
+_leave: Callable[..., Any] = lambda *_: None  # noqa: E731
+
 #: Layers and cells.
 KINDS = (RNNBase, RNNCellBase)
 
@@ -66,10 +69,6 @@ def is_recurrent(module: torch.nn.Module) -> bool:
 def trained(module: torch.nn.Module) -> list[Tensor]:
     """Return the weights of a module that want a gradient."""
     return [weight for weight in module.parameters() if weight.requires_grad]
-
-
-def _leave(*_: Any) -> None:
-    """Change nothing."""
 
 
 class Forward:

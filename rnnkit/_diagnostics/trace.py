@@ -5,7 +5,6 @@ import sys
 import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -18,16 +17,7 @@ from rnnkit._base.errors import ArgumentError
 from rnnkit._base.message import refusal
 from rnnkit._base.model import check_model
 from rnnkit._diagnostics.isolation import Given, eagerly, private, session
-from rnnkit._diagnostics.marks import (
-    Edge,
-    Origin,
-    TracedCall,
-    edge,
-    judge,
-    nodes,
-    same_place,
-    storage,
-)
+from rnnkit._diagnostics.marks import Edge, Origin, TracedCall, edge, is_same, judge, nodes, storage
 from rnnkit._diagnostics.module_calls import (
     KINDS,
     members_of,
@@ -86,16 +76,10 @@ class Trace:
     def __str__(self) -> str:
         """Write the table: call, input as read, origin of the state, use of the next, marks."""
         table = [("row", "module", "input as read", "state given", "state returned")]
-        table += [
-            (
-                str(row.number),
-                f"{row.module} ({row.kind})".strip(),
-                row.spec,
-                row.state,
-                {True: "used", False: "not used", None: "?"}[row.used],
-            )
-            for row in self.rows
-        ]
+        for row in self.rows:
+            used = {True: "used", False: "not used", None: "?"}[row.used]
+            module = f"{row.module} ({row.kind})".strip()
+            table.append((str(row.number), module, row.spec, row.state, used))
         widths = [max(len(line[k]) for line in table) for k in range(5)]
         lines = ["  ".join(map(str.ljust, line, widths)).rstrip() for line in table]
         for row in reversed(self.rows):
@@ -223,11 +207,16 @@ class Recorder:
         call.output, returned = split_result(module, result)
         call.returned = dict(zip("hc", returned, strict=False))
         call.output = call.returned.get("h") if call.is_cell else call.output
-        call.is_fresh = all(o.row is None and _are_zeros(state[m]) for m, o in origins.items())
+        # Zeros that are learned are a first state like any other.
+        zeros = [not (x.requires_grad or x.is_meta or bool(x.any())) for x in state.values()]
+        call.is_fresh = all(zeros) and all(origin.row is None for origin in origins.values())
         call.error = sys.exc_info()[1] if result is None else None
         for member, (row, *_) in origins.items() if torch.is_grad_enabled() else ():
             # It is told now: at the end backward may have gone through all of it.
-            if row is None and self._is_attached(state[member]):
+            base: Any = state[member]._base  # noqa: SLF001
+            whole = state[member] if base is None else base
+            is_old = _age(whole) < self._first or storage(whole) in self._attached
+            if row is None and is_old:
                 text = f"its {member} belongs to the graph of an earlier run: detach it"
                 call.marks.append(text)
             elif row is not None and _is_freed(state[member]):
@@ -239,7 +228,8 @@ class Recorder:
             self._known[storage(tensor)] = tensor, origin, axis
             if tensor.requires_grad:
                 # The hook outlives the run, and must not hold the recorder, nor return anything.
-                note = partial(_note, self._learned, id(tensor))
+                key, learned = id(tensor), self._learned
+                note: Any = lambda _, key=key, learned=learned: learned.add(key)  # noqa: E731
                 tensor.register_hook(note)  # type: ignore[no-untyped-call]
         self._calls.append(call)
 
@@ -247,7 +237,7 @@ class Recorder:
         """Return where a tensor came from: what it is, shares memory with, or was computed from."""
         if (place := storage(tensor)) in self._known:
             known, origin, axis = self._known[place]
-            if same_place(known, tensor):
+            if is_same(known, tensor):
                 return origin
             start = None
             if axis is not None:
@@ -259,11 +249,6 @@ class Recorder:
         last = max(filter(None, near), key=lambda origin: origin.row or 0, default=None)
         return Origin() if last is None else last._replace(how="computed from")
 
-    def _is_attached(self, tensor: Tensor) -> bool:
-        """Return whether a tensor was there before the run, on the graph of an earlier one."""
-        is_old = _age(tensor if tensor._base is None else tensor._base) < self._first  # noqa: SLF001
-        return is_old or storage(tensor) in self._attached
-
 
 def _describe(origins: list[Origin]) -> str:
     """Write where a state came from."""
@@ -271,11 +256,6 @@ def _describe(origins: list[Origin]) -> str:
     if len(whole) == len(origins) > 0 and whole == [(whole[0][0], m) for m in "hc"[: len(whole)]]:
         return f"row {whole[0][0]}"
     return ", ".join(dict.fromkeys(map(str, origins))) or "zeros"
-
-
-def _note(learned: set[int], key: int, _: Tensor) -> None:
-    """Note that backward has gone through a tensor."""
-    learned.add(key)
 
 
 def _age(tensor: Tensor) -> float:
@@ -296,8 +276,3 @@ def _is_freed(tensor: Tensor) -> bool:
                     if "second time" in str(error):
                         return True
     return False
-
-
-def _are_zeros(tensor: Tensor) -> bool:
-    """Return whether a tensor holds only zeros, and is not a weight that is learned."""
-    return not tensor.requires_grad and not tensor.is_meta and not bool(tensor.any())

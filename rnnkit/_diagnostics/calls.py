@@ -32,8 +32,9 @@ from rnnkit._diagnostics.slopes import gradients_of
 PASSED: Callable[..., Any] = lambda _, before: before[0] if before else None  # noqa: E731
 EXCHANGED: Callable[..., Any] = lambda state, _: state and tuple(state)[::-1]  # noqa: E731
 
-#: Fewer calls may be anything, as two tries from one state.
-LOOP = 3
+
+#: Fewer calls may be anything, as two tries from one state; the order of more rows is not known.
+LOOP, ROWS = 3, 256
 
 FIX = ("fix", "y, state = layer(x, state), or state = cell(x, state), in the loop")
 
@@ -96,6 +97,15 @@ def _suspects(
             if are_cells and _is_given(call) and _are_equal([call.input, state[0]], made[:1] * 2):
                 what = f"{label} takes the output of {its} as its input, and as its state, too"
                 yield call, what, [("fix", "a state for each cell: h[0], h[1]")], PASSED
+        before = list(last[call.name].returned.values()) if call.name in last else []
+        if len(before) == len(state) == 2:
+            orders = [_order(one, two) for one, two in zip(state, before, strict=True)]
+            if None not in orders and orders[0] != orders[1]:
+                what = (
+                    f"{label} takes the rows of h in one order, and those of c in a different one"
+                )
+                fix = ("fix", "h, c = h[rows], c[rows]; or rnnkit.states.select(state, rows)")
+                yield call, what, [fix], _matched
         last[call.name] = call
         families[call.name].append(call)
     for name, family in families.items():
@@ -114,6 +124,23 @@ def _suspects(
             what = f"{name} ({kind}) is given the h that it returned, and zeros for c, each time"
             text = "y, (h, c) = layer(x, (h, c)): both are the state"
             yield family[0], what, [("fix", text)], PASSED
+
+
+def _matched(state: Any, before: list[Any]) -> Any:
+    """Return h as it is given, and c in the same order."""
+    order = _order(state[0], before[0][0]) if state and before else None
+    return None if order is None else (state[0], before[0][1][..., order, :])
+
+
+def _order(given: Tensor, made: Tensor) -> list[int] | None:
+    """Return which row of a returned state each given row is; None if that is not known."""
+    if not 1 < given.dim() == made.dim():
+        return None
+    ones, others = (x.movedim(-2, 0).flatten(1) for x in (given, made))
+    if len(others) > ROWS or ones.shape[1] != others.shape[1] or ones.device != others.device:
+        return None
+    alike = (ones.unsqueeze(1) == others).all(2)
+    return alike.int().argmax(1).tolist() if bool((alike.sum(1) == 1).all()) else None
 
 
 def _is_given(call: Call) -> bool:

@@ -47,6 +47,17 @@ def cell_state_that_is_lost_between_chunks(m, x):
     return torch.cat(outputs, 1)
 
 
+@pair("use", cell=lstm_cell())
+def beams_that_take_only_h_along(m, x):
+    """Two beams of each sample change places at each step, with h and c; or only with h."""
+    rows = torch.arange(2 * len(x)).view(-1, 2).flip(1).flatten()
+    h = c = x.new_zeros(2 * len(x), 6)
+    for x_t in x.repeat_interleave(2, 0).unbind(1):
+        h, c = m.cell(x_t + torch.arange(len(rows)).unsqueeze(1) % 2, (h, c))
+        h, c = h[rows], c[rows] if m.right else c
+    return h.unflatten(0, (-1, 2)).sum(1)
+
+
 WHO = torch.stack([torch.randperm(7, generator=torch.Generator().manual_seed(k)) for k in range(4)])
 
 

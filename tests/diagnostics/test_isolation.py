@@ -36,15 +36,6 @@ def trainee() -> Model:
     return model
 
 
-def train(model: nn.Module, steps: int) -> None:
-    """Train for some steps."""
-    optimizer = torch.optim.Adam(model.parameters())
-    for _ in range(steps):
-        optimizer.zero_grad()
-        model(X).square().mean().backward()
-        optimizer.step()
-
-
 @pytest.mark.slow
 def test_training_in_another_thread() -> None:
     """A model that trains in another thread learns as alone, and is accused of nothing."""
@@ -89,16 +80,17 @@ class Interrupt:
             raise KeyboardInterrupt
         return self
 
-
-def lines(model: nn.Module) -> int:
-    """Count the lines of Python that verify runs."""
-    count = Interrupt(-1)
-    sys.settrace(count)
-    try:
-        rnnkit.verify(model, X[:2], skip=["alone", "use", "memory"])
-    finally:
-        sys.settrace(None)
-    return -count.left
+    def during(self, model: nn.Module) -> "Interrupt":
+        """Run verify."""
+        trace = sys.gettrace()
+        sys.settrace(self)
+        try:
+            rnnkit.verify(model, X[:2], skip=["alone", "use", "memory"])
+        except KeyboardInterrupt:
+            pass
+        finally:
+            sys.settrace(trace)
+        return self
 
 
 def interrupt_anywhere() -> None:
@@ -106,26 +98,20 @@ def interrupt_anywhere() -> None:
     torch.set_num_threads(1)
     torch.manual_seed(2026)
     model = trainee()
-    train(model, 2)
-    hooks = torch.nn.modules.module._global_forward_pre_hooks
+    optimizer = torch.optim.Adam(model.parameters())
+    for _ in range(2):
+        optimizer.zero_grad()
+        model(X).square().mean().backward()
+        optimizer.step()
     before = {name: value.clone() for name, value in model.state_dict().items()}
     grads = {name: weight.grad.clone() for name, weight in model.named_parameters()}
     held = {name: dict(vars(module)) for name, module in model.named_modules()}
-    lines(model)  # what is done once in a process
-    trace, most = sys.gettrace(), lines(model)
+    Interrupt(-1).during(model)  # what is done once in a process
+    most = -Interrupt(-1).during(model).left
     generator = random.Random(1)  # noqa: S311
-    interrupted = 0
     for _ in range(200):
-        sys.settrace(Interrupt(generator.randint(1, most)))
-        try:
-            rnnkit.verify(model, X[:2], skip=["alone", "use", "memory"])
-        except KeyboardInterrupt:
-            interrupted += 1
-        finally:
-            sys.settrace(trace)
-
-        hooks.clear()  # of an interrupt in the last line
-    assert interrupted > 150
+        assert Interrupt(generator.randint(1, most * 9 // 10)).during(model).left <= 0
+        torch.nn.modules.module._global_forward_pre_hooks.clear()  # of one in the last line
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
     assert all(torch.equal(weight.grad, grads[name]) for name, weight in model.named_parameters())
     for name, module in model.named_modules():

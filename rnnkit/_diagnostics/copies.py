@@ -55,11 +55,10 @@ class _Copier:
         if (twin := self.memo.get(id(x))) is not None:
             return twin
         if kind is dict or kind is OrderedDict:
-            # Most hold nothing, as in each module; a vocabulary holds only constants.
-            if not x or CONSTANT.issuperset(map(type, [*x, *x.values()])):
-                twin = kind(x)
-            else:
-                twin = self.memo[id(x)] = kind()
+            twin = self.memo[id(x)] = kind()
+            if x and CONSTANT.issuperset(map(type, [*x, *x.values()])):
+                twin.update(x)  # a vocabulary, say
+            elif x:
                 self._fill(twin, x)
         elif kind is list:
             twin = self.memo[id(x)] = [*x]
@@ -89,8 +88,11 @@ class _Copier:
 
     def _fill(self, twin: dict[Any, Any], held: dict[Any, Any]) -> None:
         for name, part in [*held.items()]:  # another thread may write it meanwhile
-            self._name = name if type(name) is str else self._name
-            twin[self.copy(name)] = self.copy(part)
+            if type(name) is str:
+                self._name = name
+            else:
+                name = self.copy(name)  # noqa: PLW2901
+            twin[name] = part if type(part) in CONSTANT else self.copy(part)
 
     def _module(self, x: nn.Module) -> Any:
         if (inner := unwrapped(x)) is not x:

@@ -105,21 +105,6 @@ def by_cells(m, x):
     return h
 
 
-class Own(nn.LSTM):
-    """A layer of a user's that returns a dictionary beside its output."""
-
-    def forward(self, x):
-        """Run."""
-        output, (h, c) = super().forward(x)
-        return output, {"h": h, "c": c}
-
-
-@fine(layer=lambda: Own(3, 6, batch_first=True))
-def layer_that_returns_something_else(m, x):
-    """A layer that returns something else than torch's is no obstacle."""
-    return m.layer(x)[0]
-
-
 @fine(layer=lstm())
 def many_calls_of_a_layer(m, x):
     """Of many calls some are looked at, and the report says how many of how many."""

@@ -1,5 +1,7 @@
 """Inputs whose steps are on different axes, and no lengths."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -32,6 +34,16 @@ def test_steps_on_different_axes() -> None:
         assert report.axes["input[1]"] == ("batch", 4, "seq")
         with pytest.raises(rnnkit.LeakError, match="depends on input of step"):
             rnnkit.verify(Beside(flips=True), *inputs, seq_dim=seq_dim, causal=True)
+
+    def call(model: nn.Module, x: Tensor, mels: Tensor) -> Any:
+        return model(x, mels.permute(1, 2, 0))
+
+    for flips in (False, True):
+        inputs = torch.randn(5, 7, 3), torch.randn(7, 5, 4)
+        told: dict[str, Any] = {"seq_dim": {1: 0}, "causal": True, "raises": False}
+        report = rnnkit.verify(Beside(flips=flips), *inputs, call=call, **told)
+        assert report.axes["input[1]"] == ("seq", "batch", 4)
+        assert report.found("causal") == flips
 
 
 def test_no_lengths() -> None:

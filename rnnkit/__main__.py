@@ -1,5 +1,6 @@
 """``python -m rnnkit``: the demonstration on real data; ``explain CODE``: what an error means."""
 
+import signal
 import sys
 import traceback
 
@@ -9,6 +10,8 @@ def main() -> None:
     if sys.argv[1:2] == ["explain"]:
         from rnnkit._explain import explain  # noqa: PLC0415 - it needs nothing of the demonstration
 
+        if hasattr(signal, "SIGPIPE"):
+            signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head` ends it without a traceback
         explain(sys.argv[2:])
         return
     import torch  # noqa: PLC0415

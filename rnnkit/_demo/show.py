@@ -1,7 +1,6 @@
 """Run the demonstration and print it."""
 
 import argparse
-import importlib
 import importlib.util
 import platform
 import textwrap

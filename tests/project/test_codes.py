@@ -101,3 +101,17 @@ def test_it_runs_anywhere(tmp_path: pathlib.Path) -> None:
     assert done.stdout.startswith(
         "state-batch\n\nThe state was kept from a call with another batch"
     )
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signal")
+def test_a_reader_that_leaves_early() -> None:
+    """``explain | head`` ends without a traceback."""
+    command = [sys.executable, "-m", "rnnkit", "explain"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:  # noqa: S603
+        assert process.stdout
+        assert process.stderr
+        process.stdout.close()
+        said = process.stderr.read()
+
+    assert b"BrokenPipeError" not in said

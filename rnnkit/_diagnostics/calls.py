@@ -190,6 +190,8 @@ def _are_from_the_first(baseline: Baseline, calls: Sequence[Call]) -> bool:
         return False
     shapes = ((baseline.normal[k].shape, batch_axis) for k, batch_axis in baseline.judged())
     sizes = {size for shape, at in shapes for axis, size in enumerate(shape) if axis != at}
+    if not sizes & {len(calls), len(calls) + 1}:
+        return False
     seen: list[Tensor] = []
 
     def keep(_: int, args: Any, kwargs: Any) -> None:
@@ -198,20 +200,17 @@ def _are_from_the_first(baseline: Baseline, calls: Sequence[Call]) -> bool:
     def turn(at: int, output: Any) -> Any:
         return pytree.tree_map_only(Tensor, torch.neg, output) if at else output
 
-    if sizes & {len(calls), len(calls) + 1}:
-        watch = each_call(calls[0].name, keep, turn)
-        baseline.session.attempt(baseline.batch.tree(), watch=watch)
+    watch = each_call(calls[0].name, keep, turn)
+    baseline.session.attempt(baseline.batch.tree(), watch=watch)
     pairs = zip(seen[2:], calls[2:], strict=False)
     return any(not torch.equal(x, call.input) for x, call in pairs)
 
 
 def _loses_c(before: Call, after: Call) -> bool:
     """Return whether a call takes h of the one before, and zeros for c."""
-    made, taken = before.returned, after.state
-    if len(made) < 2 or "h" not in taken or not _is_given(after):
-        return False
-    lost = bool(made["c"].any()) and not ("c" in taken and bool(taken["c"].any()))
-    return lost and same(made["h"], taken["h"])
+    (h, c), state = map(before.returned.get, "hc"), [*after.state.values()]
+    is_lost = c is not None and bool(c.any()) and not any(bool(x.any()) for x in state[1:])
+    return is_lost and _is_given(after) and _are_equal([h], state[:1])
 
 
 def find_steps_as_channels(baseline: Baseline) -> None:
@@ -255,9 +254,9 @@ def find_shared_direction(baseline: Baseline, calls: Sequence[Call]) -> None:
                 twin = beside and type(module) is type(one) and sizes[0] == sizes[1]
                 if twin and (trained(module) or not trained(one)):
                     what = f"{name} reads the steps in both directions, and {other} is never called"
-                    same = f"both are a {type(module).__name__} with weights of the same sizes"
-                    rows: list[Line] = [("fix", f"call {other} for one of the directions")]
-                    fail("use", what, [("evidence", same), *rows], other)
+                    text = f"both are a {type(module).__name__} with weights of the same sizes"
+                    fix = ("fix", f"call {other} for one of the directions")
+                    fail("use", what, [("evidence", text), fix], other)
 
 
 def find_reversed_outputs(baseline: Baseline) -> None:
@@ -266,20 +265,15 @@ def find_reversed_outputs(baseline: Baseline) -> None:
     Then the first output reads the first and the last step, and none between; the second one the
     two at each end. Of a padded batch, samples without padding count.
     """
-    first, batch, seq, steps = (
-        baseline.first,
-        baseline.batch,
-        baseline.out_seq_dim,
-        baseline.batch.steps,
-    )
-    if first is None or seq is None or steps is None or baseline.axes[first] is None or steps < 5:
-        return
+    first, batch, gradients = baseline.first, baseline.batch, gradients_of(baseline)
+    steps, axis = batch.steps or 0, None if first is None else baseline.axes[first]
     whole = [k for k, n in enumerate(baseline.counts or [steps] * batch.size) if n == steps]
-    is_known = baseline.has_steps(first) and not baseline.missing(first)
-    gradients = gradients_of(baseline)
-    if not whole or not is_known or not gradients.output or "causal" in baseline.report.checked:
+    if first is None or axis is None or steps < 5 or not whole or not gradients.output:
         return
-    output = gradients.output[first].movedim((baseline.axes[first], seq), (0, 1))
+    is_known = baseline.has_steps(first) and not baseline.missing(first)
+    if not is_known or "causal" in baseline.report.checked:
+        return
+    output = gradients.output[first].movedim((axis, baseline.out_seq_dim), (0, 1))
     for edge in (1, 2):
         read = gradients.places(batch.paced, batch.seq_dim, [output[whole, edge - 1]])
         ends = [*range(edge), *range(steps - edge, steps)]

@@ -233,9 +233,10 @@ def ways_to_carry(baseline: Baseline) -> Iterator[Carried]:
     axes = dict(zip(baseline.names, baseline.step_axes, strict=True))
     places: dict[str, list[torch.Size]] = {}
     for place, part in _places(baseline.session.returned):
+        shapes = [x.shape for x in tensors_of(part)]
         inside = [axis for name, axis in axes.items() if _is_in(name, place)]
-        if place and inside and not any(axis is not None for axis in inside):
-            places[place] = [x.shape for x in tensors_of(part)]
+        if place and shapes and inside and not any(axis is not None for axis in inside):
+            places[place] = shapes
     taken = {
         name: [x.shape for x in tensors_of(bound.get(name))]
         for name in signature.parameters

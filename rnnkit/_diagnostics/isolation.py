@@ -120,13 +120,12 @@ class Session:
 
         By default, what it draws is noticed, too, and what it writes past torch's count.
         """
-        before = states() if notices else None
+        before = {n: x for n, x in states().items() if n not in self.drawn} if notices else {}
         try:
             yield
         finally:
             self._is_written = self.pristine.written(thorough=notices)
-            if before is not None:
-                self.drawn |= drawn_since(before)
+            self.drawn |= drawn_since(before)
             if self._escaped is not None:
                 raise self._escaped
 
@@ -213,7 +212,7 @@ def drawn_since(before: dict[str, Any]) -> set[str]:
     def moved(one: dict[str, Any], other: dict[str, Any]) -> set[str]:
         return {name for name in before if not equal(one[name], other[name])}
 
-    now = states()
+    now = states() if before else {}
     drawn = moved(before, now)
     if drawn and threading.active_count() > 1:
         time.sleep(WAIT)

@@ -1,9 +1,10 @@
 """``dependency_map``: which output depends on which input, along one axis.
 
-By a change, by a larger one, then by gradients; in float64, if the model runs in it.
+By a change, by a larger one, then by gradients; judged in float64, if the model runs in it.
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import torch
@@ -14,19 +15,18 @@ from rnnkit._base.message import refusal
 from rnnkit._base.model import check_model
 from rnnkit._diagnostics.arguments import check_arguments
 from rnnkit._diagnostics.axes import infer_batch_axes
+from rnnkit._diagnostics.baseline import Baseline
 from rnnkit._diagnostics.batch import Batch
 from rnnkit._diagnostics.changes import other_leaves, sample_at
-from rnnkit._diagnostics.compare import apart, eps_of, is_number, scale, widest
-from rnnkit._diagnostics.isolation import Given, Session, session
-from rnnkit._diagnostics.judge import open_wide
-from rnnkit._diagnostics.outputs import Leaves, is_output
+from rnnkit._diagnostics.isolation import Given, session
+from rnnkit._diagnostics.judge import COARSE, differences, judge
+from rnnkit._diagnostics.lab import PerturbedRun
 from rnnkit._diagnostics.picture import DependencyMap
+from rnnkit._diagnostics.report import UnjudgedError
 from rnnkit._diagnostics.slopes import Gradients
 
 #: The widest map that a terminal of 80 columns shows.
 WIDEST = 32
-#: So many other values are tried where the model refuses some: a sample may have turned empty.
-DRAWS = 5
 #: How much larger the second change is: others are then the largest, where a maximum is taken.
 LARGER = 100
 #: A gradient that cancels out shrinks in float64 by more than this.
@@ -72,20 +72,21 @@ def dependency_map(
     out_dim = dim if out_dim is None else out_dim
     with session(model, None, given, "dependency_map") as opened:
         infer_batch_axes(batch, opened.attempt)
-        normal = opened.run(batch.tree())
-        first = next((k for k, leaf in enumerate(normal) if is_output(leaf)), None)
-        shape = () if first is None else normal[first].shape
-        if first is None or not -len(shape) <= out_dim < len(shape):
-            message = f"the first output has no axis {out_dim}: its shape is {tuple(shape)}"
+        narrow = Baseline(opened, batch, finds_axes=False)
+        shape = () if narrow.first is None else tuple(narrow.normal[narrow.first].shape)
+        if narrow.first is None or not -len(shape) <= out_dim < len(shape):
+            message = f"the first output has no axis {out_dim}: its shape is {shape}"
             refusal(ArgumentError, "out_dim", message, code="verify-axis")
         out_dim %= len(shape)
+        narrow.axes[narrow.first] = out_dim
         columns, rows = _spaced(batch.size), _spaced(shape[out_dim])
-        lab = _Lab(opened, batch, normal, first, out_dim)
-        wide = _widened(lab)
-        seen = (wide or lab).seen(rows, columns)
-        slope, is_certain = seen, True
-        if not seen.all():
-            slope, is_certain = _sloping(wide or lab, lab if wide else None, rows, columns)
+        try:
+            lab = judge(narrow)
+        except UnjudgedError:
+            lab = narrow.on(batch)
+            lab.tolerance = COARSE
+        seen = torch.stack([_moved(lab, column)[list(rows)] for column in columns], 1)
+        slope, is_certain = (seen, True) if seen.all() else _sloping(lab, narrow, rows, columns)
     faint = slope & ~seen
     only = faint if faint.any() else None
     return DependencyMap(seen | faint, rows, columns, dim, out_dim, only, is_certain)
@@ -100,100 +101,58 @@ def _spaced(size: int) -> tuple[int, ...]:
     return tuple(sorted({*range(0, size, every), size - 1})) if size else ()
 
 
-class _Lab:
-    """A model on changed inputs, beside the same on the inputs as they are.
-
-    The axis of the inputs that is mapped is the batch's batch axis.
-    """
-
-    def __init__(
-        self, opened: Session, batch: Batch, normal: Leaves, first: int, out_dim: int
-    ) -> None:
-        self.opened, self.batch, self.first, self.axis = opened, batch, first, out_dim
-        self.before: Tensor = normal[first]
-        wide = self.before.dtype is torch.float64
-        self._tolerance = 1e-9 if wide else min(1000 * eps_of(self.before), 0.01)
-
-    def seen(self, rows: Sequence[int], columns: Sequence[int]) -> Tensor:
-        """Return in which rows of the output a change at each column of the inputs shows."""
-        found = []
-        for column in columns:
-            moved = self._moved(self._run(column))[list(rows)]
-            if not moved.all():
-                moved |= self._moved_by_more(column)[list(rows)]
-            found.append(moved)
-        return torch.stack(found, 1)
-
-    def _run(self, column: int) -> Leaves:
-        """Run on inputs that are changed at an index, by values that the model takes."""
-        inputs = self.batch.tree()
-        for seed in range(DRAWS):
-            inputs = self.batch.tree(other_leaves(self.batch, sample_at(column), seed))
-            if (found := self.opened.attempt(inputs)) is not None:
-                return found
-        return self.opened.run(inputs)
-
-    def _moved(self, output: Leaves) -> Tensor:
-        """Return which rows of the output are different; those that are gone are."""
-        before, size = self.before, self.before.shape[self.axis]
-        after: object = output[self.first] if self.first < len(output) else None
-        moved = torch.ones(size, dtype=torch.bool, device="cpu")
-        if not isinstance(after, Tensor) or after.dim() != before.dim():
-            return moved
-        kept = after.shape[self.axis]
-        before = before.narrow(self.axis, 0, min(kept, size))
-        if after.shape != before.shape:
-            return moved
-        off = apart(before, after)
-        if is_number(before) and off.numel():
-            axes = tuple({*range(before.dim() - 1), self.axis})
-            off = off > self._tolerance * scale(before, axes)
-        moved[:kept] = off.bool().movedim(self.axis, 0).reshape(kept, -1).any(1).cpu()
-        return moved
-
-    def _moved_by_more(self, column: int) -> Tensor:
-        """Return which rows a larger change moves, with other values than those that occur."""
-        leaves = list(other_leaves(self.batch, sample_at(column), seed=1))
-        for index, (leaf, other) in enumerate(zip(self.batch.leaves, leaves, strict=True)):
+def _moved(lab: Baseline, column: int) -> Tensor:
+    """Return which rows of the output a change at an index of the inputs moves, or a larger one."""
+    leaves = other_leaves(lab.batch, sample_at(column))
+    try:
+        moved, _ = _rows_moved(lab, leaves)
+    except UnjudgedError as error:
+        raise error.__cause__ or error from None
+    if not moved.all():
+        for index, (leaf, other) in enumerate(zip(lab.batch.leaves, leaves, strict=True)):
             if other is not leaf and leaf.is_floating_point() and leaf.dim():
                 rows = leaf if leaf.dim() > 1 else leaf.unsqueeze(1)
-                whole = (rows == rows.round()).flatten(0, -2).all(0) & (leaf.dim() > 1)
-                leaves[index] = torch.where(whole, other, leaf + LARGER * (other - leaf))
-        found = self.opened.attempt(self.batch.tree(leaves))
-        after: object = found[self.first] if found and self.first < len(found) else None
-        # What is not finite any more makes something of what a mask took out.
-        finite = isinstance(after, Tensor) and bool(after.isfinite().all())
-        if found is None or (bool(self.before.isfinite().all()) and not finite):
-            return torch.zeros(self.before.shape[self.axis], dtype=torch.bool, device="cpu")
-        return self._moved(found)
+                is_whole = (rows == rows.round()).flatten(0, -2).all(0) & (leaf.dim() > 1)
+                leaves[index] = torch.where(is_whole, other, leaf + LARGER * (other - leaf))
+        with suppress(UnjudgedError):
+            more, is_finite = _rows_moved(lab, leaves)
+            # What is not finite any more makes something of what a mask took out.
+            moved |= more if is_finite else moved
+    return moved
 
 
-def _widened(lab: _Lab) -> _Lab | None:
-    """Return the same in float64; None if the model does not run in it."""
-    leaves = [widest(x) if isinstance(x, Tensor) else x for x in lab.batch.leaves]
-    batch = lab.batch.with_leaves(leaves)
-    try:
-        opened = open_wide(lab.opened, torch.float64)
-        wide = _Lab(opened, batch, opened.run(batch.tree()), lab.first, lab.axis)
-    except Exception:  # noqa: BLE001 - a model may insist on its own precision as it likes
-        return None
-    is_wide = not is_number(wide.before) or wide.before.dtype is torch.float64
-    return wide if is_wide and wide.before.shape == lab.before.shape else None
+def _rows_moved(lab: Baseline, leaves: list[Any]) -> tuple[Tensor, bool]:
+    """Return which rows of the first output other inputs move, and whether it is as finite.
+
+    Rows that are gone have moved.
+    """
+    first = lab.first or 0
+    axis, before = lab.axes[first] or 0, lab.normal[first]
+    after = PerturbedRun(lab, lab.batch.tree(leaves)).output[first]
+    moved = torch.ones(before.shape[axis], dtype=torch.bool, device="cpu")
+    kept = min(after.shape[axis], len(moved)) if isinstance(after, Tensor) else 0
+
+    def take(leaf: Tensor) -> Tensor:
+        return leaf.narrow(axis, 0, kept)
+
+    if not kept or take(before).shape != after.shape:
+        return moved, True
+    off = differences(lab, first, take(before), after, take)
+    moved[:kept] = off.movedim(axis, 0).reshape(kept, -1).any(1).cpu()
+    return moved, bool(after.isfinite().all()) or not bool(before.isfinite().all())
 
 
 def _sloping(
-    lab: _Lab, narrow: _Lab | None, rows: Sequence[int], columns: Sequence[int]
+    lab: Baseline, narrow: Baseline, rows: Sequence[int], columns: Sequence[int]
 ) -> tuple[Tensor, bool]:
     """Return where a gradient is that does not cancel out, and whether the rest is certain."""
+    first = lab.first or 0
     found = torch.zeros(len(rows), len(columns), dtype=torch.bool, device="cpu")
-    gradients = Gradients(lab.batch, lab.opened)
-    if not (gradients.are_whole and gradients.output[lab.first].requires_grad):
+    wide, own = (Gradients(one.batch, one.session) for one in (lab, narrow))
+    if not (wide.are_whole and wide.output[first].requires_grad):
         return found, False
-    own = None if narrow is None else Gradients(narrow.batch, narrow.opened)
     for place, row in enumerate(rows):
-        sizes = gradients.sizes(lab.first, lab.axis, row, columns)
-        found[place] = sizes > 0
-        if own is not None and own.are_whole:
-            coarse = own.sizes(lab.first, lab.axis, row, columns)
-            found[place] &= (sizes > SHRINKS * coarse) & ((coarse > 0) | (sizes < VANISHED))
-    return found & gradients.are_whole, gradients.are_whole and not gradients.vanish
+        sizes = wide.sizes(first, lab.axes[first] or 0, row, columns)
+        coarse = own.sizes(first, lab.axes[first] or 0, row, columns) if own.are_whole else sizes
+        found[place] = (sizes > SHRINKS * coarse) & ((coarse > 0) | (sizes < VANISHED))
+    return found & wide.are_whole, wide.are_whole and not wide.vanish

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from torch import Tensor
 from torch.jit import ScriptModule
@@ -10,36 +10,16 @@ from torch.nn import RNNBase
 
 from rnnkit._diagnostics.axes import followed_axis
 from rnnkit._diagnostics.batch import Batch
-from rnnkit._diagnostics.causes import (
-    Cause,
-    Clean,
-    Location,
-    clean_samples,
-    clean_steps,
-    confirmed,
-    later_steps,
-    other_layout,
-)
-from rnnkit._diagnostics.events import Event, Step, record, record_steps
-from rnnkit._diagnostics.experiment import PerturbedRun
+from rnnkit._diagnostics.causes import Cause, Location, confirmed, later_steps, other_layout
+from rnnkit._diagnostics.events import Event, record, record_steps
 from rnnkit._diagnostics.isolation import Watch
 from rnnkit._diagnostics.judge import near
+from rnnkit._diagnostics.lab import PerturbedRun
 from rnnkit._diagnostics.outputs import shape_of
 from rnnkit._diagnostics.report import Line
 
 #: Whether a tensor shows the leak along an axis, before and after the change.
 Shows = Callable[[Tensor, Tensor, int], bool]
-
-
-class _Axis(NamedTuple):
-    """The axis of a tensor that follows what is left out, and how many rows of it each has."""
-
-    dim: int
-    each: int
-
-
-#: Whether a leak is gone under hooks.
-IsGone = Callable[[Watch], bool]
 
 #: What may be the cause: from what goes into a module, the axis of that, and whether it loops.
 Suspect = Callable[[Event, int | None, bool], Cause | None]
@@ -47,43 +27,47 @@ Suspect = Callable[[Event, int | None, bool], Cause | None]
 
 def locate_sample(perturbed: PerturbedRun, changed: int) -> Location:
     """Find where one sample first depends on another."""
-    batch = perturbed.baseline.batch
+    baseline, size = perturbed.baseline, perturbed.baseline.batch.size
 
     def shows(before: Tensor, after: Tensor, axis: int) -> bool:
         # Of a part of the samples it is not known which they are.
-        others = [k for k in range(batch.size) if k != changed and before.shape[axis] == batch.size]
+        others = [k for k in range(size) if k != changed and before.shape[axis] == size]
         pairs = ((before.select(axis, k), after.select(axis, k)) for k in others)
-        return any(not near(perturbed.baseline, *pair) for pair in pairs)
+        return any(not near(baseline, *pair) for pair in pairs)
 
-    fewer = batch.samples(range(batch.size - 1))
-    search = _Search(perturbed, fewer, batch.size, "samples", shows)
-    return search.location(other_layout, clean_samples(changed))
+    fewer = baseline.batch.samples(range(size - 1))
+    search = _Search(perturbed, fewer, size, shows, baseline.axes)
+    return search.location("samples", other_layout)
 
 
 def locate_step(perturbed: PerturbedRun, cut: int) -> Location:
     """Find where a step first depends on a later one."""
-    batch, seq = perturbed.baseline.batch, perturbed.baseline.out_seq_dim or 0
-    steps = batch.steps or 1
+    baseline, steps = perturbed.baseline, perturbed.baseline.batch.steps or 1
 
     def shows(before: Tensor, after: Tensor, axis: int) -> bool:
         early = [x.narrow(axis, 0, min(cut, x.shape[axis])) for x in (before, after)]
-        return before.shape[axis] >= cut and not near(perturbed.baseline, *early)
+        return before.shape[axis] >= cut and not near(baseline, *early)
 
-    search = _Search(perturbed, batch.cut(steps - 1, front=True), steps, "steps", shows)
-    return search.location(lambda given, _, __: later_steps(given), clean_steps(cut, seq))
+    fewer = baseline.batch.cut(steps - 1, front=True)
+    search = _Search(perturbed, fewer, steps, shows, baseline.step_axes)
+    return search.location("steps", later_steps)
 
 
 class _Search:
     """Three runs, event by event: as it is, changed, and with less, which shows the axes."""
 
     def __init__(
-        self, perturbed: PerturbedRun, smaller: Batch, size: int, unit: str, shows: Shows
+        self,
+        perturbed: PerturbedRun,
+        smaller: Batch,
+        size: int,
+        shows: Shows,
+        out_axes: Sequence[int | None],
     ) -> None:
-        self.perturbed, self.size, self.unit, self.shows = perturbed, size, unit, shows
-        self.session, batch = perturbed.baseline.session, perturbed.baseline.batch
-        self.inputs = batch.tree(), perturbed.inputs, smaller.tree()
-        self.normal = perturbed.baseline.events
-        self.changed = record(self.session, perturbed.inputs)
+        self.baseline, self.session = perturbed.baseline, perturbed.baseline.session
+        self.size, self.shows, self.out_axes = size, shows, out_axes
+        self.inputs = self.baseline.batch.tree(), perturbed.inputs, smaller.tree()
+        self.normal, self.changed = self.baseline.events, record(self.session, perturbed.inputs)
         try:
             fewer = record(self.session, self.inputs[2])
         except Exception:  # noqa: BLE001 - the axes are then told by their sizes
@@ -99,138 +83,129 @@ class _Search:
             for event in self.normal
         ]
 
-    def _axes(self, tensors: list[Any], fewer: list[Any] | None) -> list[_Axis | None]:
+    def _axes(self, tensors: list[Any], fewer: list[Any] | None) -> list[int | None]:
+        """Return the axis of each tensor that is shorter with less; if unknown, by its size."""
         if fewer is not None:
             return list(map(self._axis, tensors, fewer))
-        shapes = [shape_of(tensor) or () for tensor in tensors]
-        known = (
-            shape.index(self.size) if shape.count(self.size) == 1 else None for shape in shapes
-        )
-        return [None if axis is None else _Axis(axis, 1) for axis in known]
+        shapes = [list(shape_of(tensor) or ()) for tensor in tensors]
+        return [shape.index(self.size) if shape.count(self.size) == 1 else None for shape in shapes]
 
-    def _axis(self, full: Any, fewer: Any) -> _Axis | None:
+    def _axis(self, full: Any, fewer: Any) -> int | None:
         """Return the axis that is shorter: by one, or by as many rows as each has on it."""
-        lengths = shape_of(full) or ()
-        each = {1, *(length // self.size for length in lengths if length % self.size == 0)} - {0}
-        found = ((followed_axis(full, fewer, rows), rows) for rows in sorted(each))
-        whole = [_Axis(axis, rows) for axis, rows in found if axis is not None]
-        return next((one for one in whole if one.each in (1, lengths[one.dim] / self.size)), None)
+        every = {n // self.size for n in shape_of(full) or () if n and n % self.size == 0}
+        found = (followed_axis(full, fewer, rows) for rows in sorted({1, *every}))
+        return next((axis for axis in found if axis is not None), None)
 
-    def location(self, suspect: Suspect, clean: Clean) -> Location:
+    def _shown(self, before: list[Any], after: list[Any], axes: Sequence[int | None]) -> bool:
+        """Return whether some tensor shows the leak, in either order of several rows of each."""
+        for one, other, axis in zip(before, after, axes, strict=False):
+            if axis is None or one.shape != other.shape:
+                continue
+            views = [(axis, one.shape)]
+            if self._has_several(one, axis):
+                front, back = one.shape[:axis], one.shape[axis + 1 :]
+                views = [(axis, (*front, self.size, -1, *back))]
+                views.append((axis + 1, (*front, -1, self.size, *back)))
+            if all(self.shows(one.reshape(view), other.reshape(view), at) for at, view in views):
+                return True
+        return False
+
+    def _has_several(self, tensor: Tensor, axis: int) -> bool:
+        """Return whether a tensor has several rows of each sample, or step, on one axis."""
+        rows = tensor.shape[axis]
+        return rows > self.size and rows % self.size == 0
+
+    def location(self, unit: str, suspect: Suspect) -> Location:
         """Find the first event that shows the leak, and what is to be said of it."""
         if isinstance(self.session.model, ScriptModule):
             return Location("", [("first", "not found: no hooks can be put on a ScriptModule")])
         if list(map(_call, self.normal)) != list(map(_call, self.changed)):
             text = "not found: the model calls other modules on other values"
             return Location("", [("first", text)])
-        is_gone = without_leak(self.perturbed, clean)
         for number, (before, after) in enumerate(zip(self.normal, self.changed, strict=True)):
             if self._shown(before.tensors, after.tensors, self.axes[number]):
-                return self._at_event(number, suspect, is_gone)
-        at, rows = self._function(range(len(self.normal) + 1))
-        last = self._last(at)
+                return self._at_event(number, suspect)
+        last, rows = self._function(range(len(self.normal) + 1))
         where = f"after {last}" if last else "outside of all modules"
         text = f"{where}, in what the model does with tensors itself"
         if self.repeated and not rows:
-            text = f"{self.repeated[0]} is called in a loop over the {self.unit}"
-            batch, args = self.perturbed.baseline.batch, self.inputs[0].args
+            text = f"{self.repeated[0]} is called in a loop over the {unit}"
+            batch, args = self.baseline.batch, self.inputs[0].args
             given = Event("input", "", self.session.model, (args, {}), batch.leaves[:1], False)
-            rows = confirmed(suspect(given, batch.axes[0], True), [[""]], is_gone)
+            rows = confirmed(suspect(given, batch.axes[0], True), [[""]], self._is_gone)
             text = text if rows else f"not found: {text}"
         return Location("", [("first", text), *rows])
 
-    def _shown(self, before: list[Any], after: list[Any], axes: Sequence[_Axis | None]) -> bool:
-        """Return whether some tensor shows the leak, in either order of several rows of each."""
-        for one, other, axis in zip(before, after, axes, strict=False):
-            if axis is None or one.shape != other.shape:
-                continue
-            (dim, each), shape = axis, tuple(one.shape)
-            views = [(dim, shape)]
-            if each > 1:
-                front, back = shape[:dim], shape[dim + 1 :]
-                views = [(dim, (*front, self.size, each, *back)),
-                         (dim + 1, (*front, each, self.size, *back))]  # fmt: skip
-            if all(self.shows(one.reshape(view), other.reshape(view), at) for at, view in views):
-                return True
-        return False
-
-    def _at_event(self, number: int, suspect: Suspect, is_gone: IsGone) -> Location:
+    def _at_event(self, number: int, suspect: Suspect) -> Location:
         event, earlier = self.normal[number], self.normal[:number]
         call = sum(_call(one) == _call(event) for one in earlier)
         first = ("first", f"{event.label} ({event.class_name}), {event.kind} of call {call}")
         if event.kind == "input":
-            at, rows = self._function(range(number + 1))
-            last = self._last(at)
+            last, rows = self._function(range(number + 1))
             source = f"the output of {last}" if last else "the model's input"
             cause = ("cause", f"between {source} and the input of {event.label}")
             return Location(event.name, [first, cause, *rows])
-        given = {one.name: at for at, one in enumerate(earlier) if one.kind == "input"}
-        causes = {name: self._cause(suspect, at) for name, at in given.items()}
+        causes: dict[str, Cause | None] = {}
+        for at, one in enumerate(earlier):
+            if one.kind == "input":
+                axis = next(iter(self.axes[at]), None)
+                loops = any(name.startswith(f"{one.name}.") for name in self.repeated)
+                is_flat = axis is not None and self._has_several(one.tensors[0], axis)
+                causes[one.name] = suspect(one, None if is_flat else axis, loops)
         alike = [name for name, cause in causes.items() if cause is not None]
-        rows = confirmed(causes[event.name], [[event.name], alike], is_gone)
+        rows = confirmed(causes[event.name], [[event.name], alike], self._is_gone)
         if not rows:
-            _, rows = self._function(range(given[event.name] + 1, number + 1))
+            begun = max(at for at, one in enumerate(earlier) if _call(one) == ("input", event.name))
+            _, rows = self._function(range(begun + 1, number + 1))
             if isinstance(event.module, RNNBase):  # its functions are torch's, or rnnkit's
                 rows = [row for row in rows if row[0] == "at"]
         return Location(event.name, [first, *rows])
 
-    def _cause(self, suspect: Suspect, at: int) -> Cause | None:
-        given, axis = self.normal[at], next(iter(self.axes[at]), None)
-        loops = any(name.startswith(f"{given.name}.") for name in self.repeated)
-        return suspect(given, axis.dim if axis and axis.each == 1 else None, loops)
+    def _is_gone(self, watch: Watch) -> bool:
+        """Return whether no judged output shows the leak under hooks, and one of them moves."""
+        runs = [self.session.attempt(one, watch=watch) or [] for one in self.inputs[:2]]
+        moves = False
+        for index, (one, other) in enumerate(zip(*runs, strict=False)):
+            axis, shape = self.out_axes[index], shape_of(self.baseline.normal[index])
+            if None not in (axis, shape) and shape_of(one) == shape_of(other) == shape:
+                if self.shows(one, other, axis or 0):
+                    return False
+                moves |= not near(self.baseline, one, other)
+        return moves
+
+    def _function(self, numbers: Sequence[int]) -> tuple[str, list[Line]]:
+        """Name the first function before some events that shows the leak, after which module."""
+        try:
+            runs = [record_steps(self.session, given, numbers) for given in self.inputs]
+        except Exception:  # noqa: BLE001 - a model may refuse to run under watch
+            return self._last(numbers[-1]), []
+        # A module that ran before shows nothing, or cannot be compared.
+        modules = [step for step in runs[0].seen if not step.name]
+        shown = {step: False for step in modules if set(self.axes[step.number]) - {None}}
+        for number in numbers:
+            parts = [[s for s in run.seen if s.number == number and s.name] for run in runs]
+            alike = len({tuple(step.name for step in part) for part in parts}) == 1
+            for before, after, less in zip(*parts, strict=True) if alike else ():
+                axes = self._axes(before.tensors, less.tensors)
+                if set(axes) - {None}:
+                    shown[before] = self._shown(before.tensors, after.tensors, axes)
+        # Back from what the event is about, as far as the leak shows.
+        wanted, found = runs[0].wanted, None
+        for step in reversed(runs[0].seen):
+            if step.made & wanted:
+                is_clean = shown.get(step) is False
+                wanted = wanted - step.made if is_clean else wanted | step.given
+                found = step if shown.get(step) else found
+        if found is None:
+            return self._last(numbers[-1]), []
+        rows = [("by", found.text), *[("at", found.place)] * bool(found.place)]
+        return self._last(found.number), rows
 
     def _last(self, number: int) -> str:
         """Return the module that returned last before an event."""
         found = [event.label for event in self.normal[:number] if event.kind == "output"]
         return found[-1] if found else ""
 
-    def _function(self, numbers: Sequence[int]) -> tuple[int, list[Line]]:
-        """Name the first function before some events that returns what shows the leak."""
-        try:
-            runs = [record_steps(self.session, given, numbers) for given in self.inputs]
-        except Exception:  # noqa: BLE001 - a model may refuse to run under watch
-            return numbers[-1], []
-        seen, wanted = runs[0].seen, runs[0].wanted
-        # A module that ran before shows nothing, or cannot be compared.
-        shown = {step: False for step in seen if not step.name and any(self.axes[step.number])}
-        for number in numbers:
-            parts = [[s for s in run.seen if s.number == number and s.name] for run in runs]
-            if len({tuple(step.name for step in part) for part in parts}) > 1:
-                continue
-            for before, after, less in zip(*parts, strict=True):
-                axes = self._axes(before.tensors, less.tensors)
-                if any(axes):
-                    shown[before] = self._shown(before.tensors, after.tensors, axes)
-        path: list[Step] = []
-        for step in reversed(seen):
-            if step.made & wanted and shown.get(step) is False:
-                wanted = wanted - step.made
-            elif step.made & wanted:
-                wanted = wanted | step.given
-                path.insert(0, step)
-        first = next((step for step in path if shown.get(step)), None)
-        if first is None:
-            return numbers[-1], []
-        return first.number, [("by", first.text), *[("at", first.place)] * bool(first.place)]
-
 
 def _call(event: Event) -> tuple[str, str]:
     return event.kind, event.name
-
-
-def without_leak(perturbed: PerturbedRun, clean: Clean) -> Callable[[Watch], bool]:
-    """Return what says whether the judged outputs have no leak under hooks."""
-
-    def is_gone(watch: Watch) -> bool:
-        baseline, outputs = perturbed.baseline, perturbed.both(watch)
-        judged = [
-            clean(before, after, axis)
-            for index, axis in baseline.judged()
-            if outputs is not None and index < min(map(len, outputs))
-            for before, after in [(outputs[0][index], outputs[1][index])]
-            if isinstance(before, Tensor)
-            and before.shape == baseline.normal[index].shape == after.shape
-        ]
-        return bool(judged) and all(judged)
-
-    return is_gone

@@ -9,7 +9,6 @@ from torch import Tensor
 
 from rnnkit._base.errors import ArgumentError
 from rnnkit._base.message import brief, refusal
-from rnnkit._diagnostics.reach import blocks_of
 
 Rule = Literal["independent", "causal"]
 
@@ -91,8 +90,6 @@ class DependencyMap:
             return f"some depend on some inputs; axes of {sizes} are not compared"
         if not self._against("independent").any():
             return "each depends on its own input alone"
-        if self.is_certain and (size := blocks_of(self.matrix)) is not None:
-            return f"each depends on its own block of {size} alone: a state starts afresh"
         if not self._against("causal").any():
             return "each depends on its own and earlier inputs"
         return "some depend on later inputs"
@@ -152,32 +149,20 @@ class DependencyMap:
         axes.set_aspect("equal")
         axes.invert_yaxis()
         for axis, indices in ((axes.xaxis, self.inputs), (axes.yaxis, self.outputs)):
-            every = -(-len(indices) // LABELS)
-            middles = [place + 0.5 for place in range(0, len(indices), every)]
-            axis.set_ticks(middles, [str(index) for index in indices[::every]])
-        axes.set_xlabel(f"input, index on axis {self.dim}{_thinned(self.inputs)}")
-        axes.set_ylabel(f"output, index on axis {self.out_dim}{_thinned(self.outputs)}")
-        patches = [
-            (True, Patch(color=DEPENDS, label="depends")),
-            (self.faint is not None, Patch(color=FAINT, label="depends, below rounding")),
-            (rule is not None, Patch(color=FORBIDDEN, label="depends, and must not")),
-            ("·" in self.notes, Patch(facecolor="none", edgecolor=LINES, label="no change seen")),
-        ]
+            every = range(0, len(indices), -(-len(indices) // LABELS))
+            axis.set_ticks([at + 0.5 for at in every], [str(indices[at]) for at in every])
+        axes.set_xlabel(f"input, index on axis {self.dim}")
+        axes.set_ylabel(f"output, index on axis {self.out_dim}")
+        legend = {"depends": DEPENDS}
+        legend |= {} if self.faint is None else {"depends, below rounding": FAINT}
+        legend |= {} if rule is None else {"depends, and must not": FORBIDDEN}
+        legend |= {"no change seen": "none"} if "·" in self.notes else {}
+        patches = [Patch(fc=color, ec=LINES, label=text) for text, color in legend.items()]
         # Below the axis label, by inches: a part of the axes' height would be nothing for few rows.
         below = axes.transAxes + ScaledTranslation(0, -0.55, axes.figure.dpi_scale_trans)
         place: Any = {"loc": "upper center", "bbox_to_anchor": (0.5, 0), "bbox_transform": below}
-        shown = [patch for is_shown, patch in patches if is_shown]
-        axes.legend(handles=shown, fontsize="small", ncols=2, frameon=False, **place)
+        axes.legend(handles=patches, fontsize="small", ncols=2, frameon=False, **place)
         bad = f"\n{int(forbidden.sum())} forbidden" if forbidden.any() else ""
         lines = (title or f"{self.finding}{bad}").splitlines()
         axes.set_title("\n".join(textwrap.fill(line, 34) for line in lines), fontsize="medium")
         return axes
-
-
-def _thinned(indices: tuple[int, ...]) -> str:
-    """Return a text if indices between the first and the last were left out."""
-    if len(indices) < 2 or indices[1] - indices[0] == 1:
-        return ""
-    every = indices[1] - indices[0]
-    text = f",\nevery {every}{ {2: 'nd', 3: 'rd'}.get(every, 'th') }"
-    return text if (indices[-1] - indices[0]) % every == 0 else f"{text}, and the last"

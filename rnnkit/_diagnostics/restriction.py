@@ -7,11 +7,10 @@ import torch
 from torch import Tensor
 
 from rnnkit._diagnostics.baseline import Baseline
-from rnnkit._diagnostics.causes import clean_samples
 from rnnkit._diagnostics.compare import is_number
-from rnnkit._diagnostics.experiment import PerturbedRun
 from rnnkit._diagnostics.judge import agree, refuse_chance
-from rnnkit._diagnostics.outputs import Leaves
+from rnnkit._diagnostics.lab import PerturbedRun
+from rnnkit._diagnostics.outputs import Leaves, same
 from rnnkit._diagnostics.report import Line, fail
 
 #: What a message says of samples that are in an order of their lengths.
@@ -98,12 +97,13 @@ def _orders(counts: Sequence[int]) -> Iterator[tuple[list[int], list[Line]]]:
 def cause_of_order(perturbed: PerturbedRun, changed: int, index: int) -> list[Line]:
     """Return what a message says if an output has no leak once its samples are put in order."""
     baseline, axis = perturbed.baseline, perturbed.baseline.axes[index] or 0
-    clean = clean_samples(changed)
     for order, rows in _orders(baseline.batch.valid_steps()):
         at = torch.tensor(order, device="cpu").argsort()
         pair = (leaves[index] for leaves in (baseline.normal, perturbed.output))
         before, after = (leaf.index_select(axis, at.to(leaf.device)) for leaf in pair)
-        if order != sorted(order) and clean(before, after, axis):
+        pairs = zip(before.unbind(axis), after.unbind(axis), strict=True)
+        moved = [k for k, (one, other) in enumerate(pairs) if not same(one, other)]
+        if order != sorted(order) and moved == [changed]:
             return rows
     return []
 

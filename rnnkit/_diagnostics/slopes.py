@@ -1,4 +1,4 @@
-"""Which part of an output has a gradient in which part of the inputs: what may be faint, or seldom.
+"""The upper bound: where a gradient of the outputs arrives, however faint.
 
 A recurrent net forgets: after some dozens of steps the effect of an input is smaller than the last
 digit of the output. Its gradient is as small, but it stands by itself, not beside a large number.
@@ -6,13 +6,12 @@ digit of the output. Its gradient is as small, but it stands by itself, not besi
 
 import threading
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from functools import partial
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
-from torch.jit import ScriptModule
 from torch.nn import RNNCellBase
 from torch.nn.modules.module import register_module_forward_pre_hook
 from torch.nn.utils.rnn import PackedSequence
@@ -31,7 +30,7 @@ from rnnkit._diagnostics.module_calls import (
     split_result,
     trained,
 )
-from rnnkit._diagnostics.outputs import leaves, named_leaves, tensors_of
+from rnnkit._diagnostics.outputs import named_leaves, tensors_of
 
 #: A gradient is about to vanish if it is no more than this power of the smallest number.
 VANISHING = 0.9
@@ -49,14 +48,11 @@ class Gradients:
     Attributes:
         output: the leaves of what the model returned; none if it cannot be differentiated.
         sources: an input, or its embedding, and the batch's axis in it; by the input's index.
-        are_whole: whether every input that has the axis was followed: integers are where an
-            embedding reads them. A backward that fails, later, makes it false.
+        are_whole: whether every input that has the axis was followed, and no backward failed.
         error: what the run, or a backward, raised.
         registered: the recurrent modules, by each of their names.
         ran: those that ran, and whether gradients were on for them; by id.
-        cut: of the cells that ran, of each call but the first, whether the state that it was given
-            is what the call before returned, and hangs on no graph.
-        read: at which places of the paced input the last outputs have one, once that was asked.
+        cut: whether the state of each call is what the cell returned before, detached; by id.
         vanish: whether some came so close to the smallest number that others may be below it.
     """
 
@@ -70,23 +66,96 @@ class Gradients:
         mode: Mode = "eval",
     ) -> None:
         """Run a copy; the c of each call may be cut from the graph. ``loops`` have a state, too."""
-        self._loops = loops
+        self.mode, self.vanish = mode, False
         self.output: list[Any] = []
         self.sources: dict[int, tuple[Tensor, int]] = {}
-        self._batch, self._cuts_c, self.mode, self.vanish = batch, cuts_c, mode, False
         self.error: Exception | None = None
         self.registered: list[tuple[str, Any]] = []
         self.ran: dict[int, tuple[Any, bool]] = {}
-        self.cut: dict[int, list[bool]] = {}
-        self._returned: dict[int, Tensor] = {}
-        self.read: Tensor | None = None
-        self._results: dict[str, list[Any]] = defaultdict(list)
-        followed = list(self._followed())
+        self.cut: dict[int, list[bool]] = defaultdict(list)
+        self._results: dict[str, list[tuple[Any, Any]]] = defaultdict(list)
+        self._followed = [
+            (place, leaf, axis)
+            for place, (leaf, axis) in enumerate(zip(batch.leaves, batch.axes, strict=True))
+            if axis is not None and isinstance(leaf, Tensor) and batch.is_content(place)
+        ]
+        copy = opened.fresh()
+        self._watch(copy, loops, cuts_c=cuts_c)
+        copy.train(mode != "eval")
+        for module in copy.modules() if mode == "both" else ():
+            if type(module).__module__.startswith(("torch.nn.", "rnnkit.")):
+                module.training = False
         try:
-            self.output = self._run(opened)
+            self.output = self._run(copy, batch, opened)
         except Exception as error:  # noqa: BLE001 - a model may refuse to be differentiated
             self.sources, self.error = {}, error
-        self.are_whole = bool(self.sources) and all(k in self.sources for k, *_ in followed)
+        self.are_whole = bool(self.sources) and len(self.sources) == len(self._followed)
+
+    def _watch(self, copy: torch.nn.Module, loops: Collection[str], *, cuts_c: bool) -> None:
+        """Hook the embeddings and the recurrent modules of a copy."""
+        returned: dict[int, Tensor] = {}
+
+        def embedded(_: Any, args: Any, output: Tensor) -> Any:
+            given: Any = args[0] if args else None
+            for place, leaf, axis in self._followed if isinstance(given, Tensor) else ():
+                if given.shape == leaf.shape and torch.equal(given, leaf.to(given.dtype)):
+                    source = output.detach().clone().requires_grad_()
+                    self.sources[place] = source, axis
+                    return source * 1
+            return output
+
+        def before(module: Any, args: Any, kwargs: Any) -> Any:
+            self._note(module)
+            state: Any = named_arguments(args, kwargs).get("hx")
+            made, given = returned.get(id(module)), tensors_of(state)[:1]
+            if made is not None and made.requires_grad and isinstance(module, RNNCellBase):
+                cut = [h for h in given if not h.requires_grad and torch.equal(h, made)]
+                self.cut[id(module)].append(bool(cut))
+            is_pair = isinstance(state, tuple | list) and len(state) == 2
+            if cuts_c and is_pair and isinstance(state[1], Tensor):
+                return from_state(args, kwargs, (state[0], state[1].detach()))
+            return None
+
+        def after(name: str, module: Any, result: Any) -> None:
+            self._results[name].append((module, result))
+            returned.update({id(module): h for h in tensors_of(result)[:1]})
+
+        modules = list(copy.named_modules(remove_duplicate=False))
+        self.registered = [one for one in modules if isinstance(one[1], KINDS) or one[0] in loops]
+        for name, module in copy.named_modules():
+            if isinstance(module, torch.nn.Embedding):
+                module.register_forward_hook(embedded)
+            elif isinstance(module, KINDS) or name in loops:
+                hooked(module, partial(before, module), partial(after, name, module))
+
+    def _note(self, module: Any) -> None:
+        """Note that a recurrent module runs."""
+        self.ran.setdefault(id(module), (module, torch.is_grad_enabled()))
+
+    def _run(self, copy: torch.nn.Module, batch: Batch, opened: Session) -> list[Any]:
+        given = [x.detach().clone() if isinstance(x, Tensor) else x for x in batch.leaves]
+        for place, leaf, axis in self._followed:
+            if leaf.is_floating_point():
+                source = leaf.detach().clone().requires_grad_()
+                self.sources[place] = source, axis
+                # A model may write into what it is given, and into no leaf of a graph.
+                given[place] = source * 1
+        args, kwargs = batch.tree(given)
+        thread = threading.get_ident()
+
+        def hear(module: Any, _: Any) -> None:
+            if threading.get_ident() == thread and isinstance(module, KINDS):
+                self._note(module)  # which may not be registered in the model
+
+        opened.passes += 1
+        cudnn = torch.backends.cudnn.flags(enabled=False)  # its backward wants train mode
+        handle = register_module_forward_pre_hook(hear)
+        try:
+            with opened.watched(notices=self.mode != "eval"), torch.enable_grad(), cudnn:
+                output = opened.call(copy, *args, **kwargs)
+        finally:
+            handle.remove()
+        return [leaf for _, leaf in named_leaves(output, stack=True)]
 
     def slopes(self, wanted: Sequence[Tensor], told: Sequence[Any]) -> list[Tensor | None]:
         """Return the gradients of a random weighted sum of some parts of the outputs."""
@@ -140,78 +209,13 @@ class Gradients:
 
     def of_call(self, name: str, number: int) -> dict[str, Tensor]:
         """Return the gradients that arrive in what a layer's call returned: output, h and c."""
-        results = self._results[name]
-        if number >= len(results):
+        if number >= len(self._results[name]):
             return {}
-        module, result = results[number]
-        output, state = split_result(module, result)
+        output, state = split_result(*self._results[name][number])
         data = output.data if isinstance(output, PackedSequence) else output
         parts = dict(zip(("output", "h", "c"), (data, *state), strict=False))
         found = self.slopes([*parts.values()], self.output)
         return {part: one for part, one in zip(parts, found, strict=True) if one is not None}
-
-    def _followed(self) -> Iterator[tuple[int, Tensor, int]]:
-        batch = self._batch
-        for place, (leaf, axis) in enumerate(zip(batch.leaves, batch.axes, strict=True)):
-            if axis is not None and isinstance(leaf, Tensor) and batch.is_content(place):
-                yield place, leaf, axis
-
-    def _run(self, opened: Session) -> list[Any]:
-        copy, _ = opened.pristine.copy()
-        given = [x.detach().clone() if isinstance(x, Tensor) else x for x in self._batch.leaves]
-        for place, leaf, axis in self._followed():
-            if leaf.is_floating_point():
-                source = leaf.detach().clone().requires_grad_()
-                self.sources[place] = source, axis
-                # A model may write into what it is given, and into no leaf of a graph.
-                given[place] = source * 1
-        args, kwargs = self._batch.tree(given)
-        for name, module in copy.named_modules():
-            if isinstance(module, torch.nn.Embedding):
-                module.register_forward_hook(self._embedded)
-            elif isinstance(module, torch.nn.RNNBase) and not isinstance(module, ScriptModule):
-                hooked(module, after=partial(self._write, name, module))
-            if isinstance(module, RNNCellBase):
-                module.register_forward_hook(self._follow, with_kwargs=True)
-            if self._cuts_c and isinstance(module, KINDS):
-                module.register_forward_pre_hook(_cut_c, with_kwargs=True)
-        modules = copy.named_modules(remove_duplicate=False)
-        self.registered = [
-            (name, one) for name, one in modules if isinstance(one, KINDS) or name in self._loops
-        ]
-        copy.train(self.mode != "eval")
-        for module in copy.modules() if self.mode == "both" else ():
-            if type(module).__module__.startswith(("torch.nn.", "rnnkit.")):
-                module.training = False
-        thread = threading.get_ident()
-
-        def write_down(module: Any, *_: Any) -> None:
-            self.ran.setdefault(id(module), (module, torch.is_grad_enabled()))
-
-        def hear(module: Any, _: Any) -> None:
-            if threading.get_ident() == thread and isinstance(module, KINDS):
-                write_down(module)
-
-        for _, module in self.registered:
-            hooked(module, partial(write_down, module))
-        opened.passes += 1
-        cudnn = torch.backends.cudnn.flags(enabled=False)  # its backward wants train mode
-        handle = register_module_forward_pre_hook(hear)
-        try:
-            with opened.watched(notices=self.mode != "eval"), torch.enable_grad(), cudnn:
-                output = opened.call(copy, *args, **kwargs)
-        finally:
-            handle.remove()
-        return [leaf for _, leaf in named_leaves(output, stack=True)]
-
-    def _follow(self, cell: Any, args: Any, kwargs: Any, output: Any) -> None:
-        """Compare the state that a cell is given with what it returned before."""
-        before, state = self._returned.get(id(cell)), named_arguments(args, kwargs).get("hx")
-        given = [h for h in leaves(state)[:1] if isinstance(h, Tensor)]
-        if before is not None and before.requires_grad:
-            is_cut = any(not h.requires_grad and torch.equal(h, before.detach()) for h in given)
-            self.cut.setdefault(id(cell), []).append(is_cut)
-        self._returned |= {id(cell): h for h in tensors_of(output)[:1]}
 
     def reached(self) -> set[int] | None:
         """Return the ids of recurrent weights that get a gradient; None if no output has one."""
@@ -224,25 +228,12 @@ class Gradients:
 
     def is_like(self, normal: Sequence[Any]) -> bool:
         """Return whether the outputs are those of a run in eval mode, up to rounding."""
-        pairs = zip(self.output, normal, strict=False)
-        numbers = [(a.detach(), b) for a, b in pairs if is_number(a) and is_number(b)]
         return len(self.output) == len(normal) and all(
             one.shape == other.shape
-            and bool((apart(one, other) <= ROUNDING * largest(other)).all())
-            for one, other in numbers
+            and bool((apart(one.detach(), other) <= ROUNDING * largest(other)).all())
+            for one, other in zip(self.output, normal, strict=True)
+            if is_number(one) and is_number(other)
         )
-
-    def _write(self, name: str, module: Any, result: Any) -> None:
-        self._results[name].append((module, result))
-
-    def _embedded(self, _: Any, args: Any, output: Tensor) -> Any:
-        """Follow what an embedding makes of an input that it is given as it is."""
-        for place, leaf, axis in self._followed():
-            if args and isinstance(args[0], Tensor) and _are_equal(args[0], leaf):
-                source = output.detach().clone().requires_grad_()
-                self.sources[place] = source, axis
-                return source * 1
-        return output
 
 
 def gradients_of(baseline: Baseline) -> Gradients:
@@ -253,9 +244,8 @@ def gradients_of(baseline: Baseline) -> Gradients:
     if baseline.gradients is None:
         given = baseline.batch, baseline.session, loops_of(baseline)
         both = Gradients(*given, cuts_c=True, mode="both")
-        if not both.is_like(baseline.normal):
-            both = Gradients(*given, cuts_c=True)
-        baseline.gradients = both
+        is_like = both.is_like(baseline.normal)
+        baseline.gradients = both if is_like else Gradients(*given, cuts_c=True)
     found: Gradients = baseline.gradients
     return found
 
@@ -263,15 +253,3 @@ def gradients_of(baseline: Baseline) -> Gradients:
 def loops_of(baseline: Baseline) -> Collection[str]:
     """Return the modules with a state of their own making, where no layer or cell has one."""
     return () if has_recurrence(baseline.session.model) else looping(baseline.events)
-
-
-def _cut_c(_: Any, args: Any, kwargs: Any) -> Any:
-    """Give a call its c without a graph."""
-    state = named_arguments(args, kwargs).get("hx")
-    if not isinstance(state, tuple | list) or len(state) != 2 or state[1] is None:
-        return None
-    return from_state(args, kwargs, (state[0], state[1].detach()))
-
-
-def _are_equal(one: Tensor, other: Tensor) -> bool:
-    return one.shape == other.shape and torch.equal(one, other.to(one.dtype))

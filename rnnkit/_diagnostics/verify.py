@@ -11,7 +11,6 @@ from torch.utils import _pytree as pytree
 from rnnkit._base.errors import ArgumentError, LeakError
 from rnnkit._base.message import brief, refusal
 from rnnkit._base.model import check_model
-from rnnkit._diagnostics.absence import is_absent_again
 from rnnkit._diagnostics.arguments import check_arguments
 from rnnkit._diagnostics.axes import infer_batch_axes
 from rnnkit._diagnostics.baseline import Baseline
@@ -19,6 +18,7 @@ from rnnkit._diagnostics.batch import Batch, is_whole
 from rnnkit._diagnostics.compare import scales_by_range
 from rnnkit._diagnostics.isolation import EscapedError, Given, session
 from rnnkit._diagnostics.judge import decide
+from rnnkit._diagnostics.lab import is_absent_again
 from rnnkit._diagnostics.probes.alone import probe_alone
 from rnnkit._diagnostics.probes.batch import probe_batch
 from rnnkit._diagnostics.probes.causal import probe_causal
@@ -221,7 +221,8 @@ def _layout(baseline: Baseline) -> Layout:
         seq = batch.seq_dims[k] if batch.has_steps(k) else None
         found.append(("input" if is_one else name, leaf, batch.axes[k], seq))
     for k, leaf in enumerate(baseline.normal):
-        found.append((baseline.name(k), leaf, baseline.axes[k], baseline.step_axes[k]))
+        seq = baseline.step_axes[k] if baseline.pacers[k] == batch.paced else None
+        found.append((baseline.name(k), leaf, baseline.axes[k], seq))
     return {
         name: tuple(
             "batch" if k == at else "seq" if k == seq else size for k, size in enumerate(leaf.shape)

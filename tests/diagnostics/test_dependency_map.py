@@ -85,16 +85,8 @@ def flagged(m: Any, x: Tensor) -> Tensor:
 
 #: A model, its inputs, the axes, and what the map looks like.
 MAPS: dict[str, tuple[nn.Module, tuple[Any, ...], dict[str, int], str]] = {
-    **{
-        f"{name} of {kind}": (
-            getattr(library, kind)(FEATURE, HIDDEN, batch_first=True),
-            (X,),
-            {"dim": dim},
-            (OWN, EARLIER)[dim],
-        )
-        for library, name in ((nn, "torch"), (rnnkit.nn, "rnnkit"))
-        for kind, dim in (("RNN", 0), ("LSTM", 1), ("GRU", 0), ("GRU", 1))
-    },
+    "a batch": (nn.RNN(FEATURE, HIDDEN, batch_first=True), (X,), {}, OWN),
+    "a sequence": (rnnkit.LSTM(FEATURE, HIDDEN, batch_first=True), (X,), {"dim": 1}, EARLIER),
     "batch_first forgotten": (SEQ_FIRST, (X,), {}, EARLIER),
     "both directions": (BOTH, (X,), {}, ALL),
     "axes from the end": (gru(), (X,), {"dim": -2, "out_dim": -2}, EARLIER),
@@ -112,12 +104,11 @@ MAPS: dict[str, tuple[nn.Module, tuple[Any, ...], dict[str, int], str]] = {
             {"dim": dim},
             (OWN, EARLIER)[dim],
         )
-        for layers, batch, dim in ((1, SEQ, 1), (SEQ, BATCH, 0), (BATCH, BATCH, 1), (2, SEQ, 0))
+        for layers, batch, dim in ((1, SEQ, 1), (SEQ, BATCH, 0), (BATCH, BATCH, 1))
     },
     "state of a cell": (CELL, (X, numbers(BATCH, HIDDEN)), {"dim": 1}, EARLIER),
     "state of a cell, batch": (CELL, (X, numbers(BATCH, HIDDEN)), {}, OWN),
     "second sequence": (SECOND, (X, numbers(BATCH, SEQ)), {"dim": 1}, EARLIER),
-    "second, batch": (SECOND, (X, numbers(BATCH, SEQ)), {}, OWN),
     "fixed length, tokens": (FIXED, (X, tokens(BATCH, SEQ)), {"dim": 1}, EARLIER),
     "lengths": (model(packed), (X, torch.full((BATCH,), SEQ), 2.0), {"dim": 1}, EARLIER),
     "output that is gone": (

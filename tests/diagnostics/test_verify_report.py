@@ -36,7 +36,7 @@ def test_report() -> None:
     report = rnnkit.verify(model(forward, gru=gru()), PADDED, COUNTS, lengths=COUNTS)
 
     assert text(report) == snapshot("""\
-rnnkit.verify: no leak found (8 probes judged; 18 forward passes, ... s)
+rnnkit.verify: no leak found (8 probes judged; 17 forward passes, ... s)
   ok  repeatable  twice the same input, twice the same output
   ok  batch       4 samples, each on its own
   ok  alone       a sample alone, cut to its length, gives what it gives in the batch

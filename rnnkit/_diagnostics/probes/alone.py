@@ -1,7 +1,7 @@
 """The probe *alone*: a sample by itself, and the samples in a different order."""
 
 from rnnkit._diagnostics.baseline import Baseline
-from rnnkit._diagnostics.causes import blame, confirmed, forward_only
+from rnnkit._diagnostics.causes import Cause, confirmed, forward_only
 from rnnkit._diagnostics.compare import apart, far, is_number, largest
 from rnnkit._diagnostics.events import changed_by
 from rnnkit._diagnostics.isolation import Watch
@@ -11,8 +11,6 @@ from rnnkit._diagnostics.report import (
     BY_CHANCE,
     UNFOLLOWED,
     Line,
-    UnjudgedError,
-    all_judged,
     fail,
     in_short,
     note,
@@ -35,16 +33,7 @@ def probe_alone(baseline: Baseline) -> str:
     if baseline.batch.size == 1 and (counts is None or counts[0] == baseline.batch.steps):
         skip("the batch has one sample; give two or more")
     baseline = for_other_sizes(baseline)
-    try:
-        return _probe(baseline)
-    except UnjudgedError:
-        if len(baseline.batch.lengths) < 2:
-            raise
-        return all_judged(_probe, (told.by_itself() for told in baseline.each_told()))
-
-
-def _probe(baseline: Baseline) -> str:
-    batch, counts = baseline.batch, baseline.counts
+    batch = baseline.batch
     compared: set[int] = set()
     # The shortest samples have the most padding; one more for each input with lengths.
     least = [min(told) for told in zip(*batch.lengths.values(), strict=True)] or [0] * batch.size
@@ -113,5 +102,5 @@ def _cause(baseline: Baseline, failed: Part) -> list[Line]:
     names = [name for name, module in modules if getattr(module, "bidirectional", False)]
     text = f"the backward direction of {', '.join(names) or 'the model'} starts in the padding"
     fix = "pack_padded_sequence(x, lengths, ..., enforce_sorted=False), or rnnkit's lengths="
-    found = confirmed(blame(text, fix, forward_only), [names], is_gone)
+    found = confirmed(Cause(text, fix, forward_only), [names], is_gone)
     return found or [("cause", "padding is pooled, or read as the last step")]

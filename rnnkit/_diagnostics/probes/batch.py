@@ -1,18 +1,16 @@
 """The probe *batch*: a sample's output does not depend on any other sample's input."""
 
 from collections.abc import Mapping
-from typing import NoReturn
 
-from torch import Tensor
 from torch.nn import RNNBase
 
 from rnnkit._base.message import count
 from rnnkit._diagnostics.baseline import Baseline
 from rnnkit._diagnostics.changes import sample_at
-from rnnkit._diagnostics.experiment import PerturbedRun, first_true, run_perturbed
 from rnnkit._diagnostics.judge import is_shown
+from rnnkit._diagnostics.lab import PerturbedRun, first_true, run_perturbed
 from rnnkit._diagnostics.locate import locate_sample
-from rnnkit._diagnostics.outputs import orders
+from rnnkit._diagnostics.outputs import orders, shape_of
 from rnnkit._diagnostics.report import (
     BY_CHANCE,
     OTHER_SHAPES,
@@ -32,79 +30,58 @@ def probe_batch(baseline: Baseline) -> str:
         skip("the batch has one sample; give two or more")
     indices = [index for index, _ in baseline.judged()]
     if not indices:
-        _judge_rows(baseline)
-    runs = {
-        source: perturbed
-        for source in range(min(batch.size, SAMPLES))
-        if (perturbed := run_perturbed(baseline, sample_at(source))) is not None
-    }
+        _find_rows_of_steps(baseline)
+        skip(UNFOLLOWED)
+    sources = range(min(batch.size, SAMPLES))
+    runs = {k: run for k in sources if (run := run_perturbed(baseline, sample_at(k)))}
     compared = sum(any(map(run.has, indices)) for run in runs.values())
     if not compared:
         skip(OTHER_SHAPES if runs else UNCHANGED)
     for order in orders(baseline.normal, baseline.axes):
         baseline.order = order
         if _leak(runs, indices) is None:
-            which = count(compared, "sample", "samples")
-            if compared == len(runs):
-                return f"{which}, each on its own"
-            others = "each on its own; the others change the shapes"
-            return f"{compared} of {len(runs)} samples, {others}"
+            return f"{count(compared, 'sample', 'samples')}, each on its own"
     baseline.order = None
-    if (rows := _flat(baseline)) is not None:
-        skip(f"axis {batch.axes[batch.first]} of the input is {rows} in one")
-    source, sample, shown = _leak(runs, indices) or (0, 0, 0)
-    if not follows(baseline, shown):
+    for event in baseline.events:
+        shape = shape_of(next(iter(event.tensors), None)) or ()
+        flat = shape[:2] if isinstance(event.module, RNNBase) and len(shape) == 3 else (1, 1)
+        if event.kind == "input" and flat[0] * flat[1] == batch.size and min(flat) > 1:
+            rows = f"{flat[0]} * {flat[1]}, batch and seq in one"
+            skip(f"axis {batch.axes[batch.first]} of the input is {rows}")
+    source, sample, index = _leak(runs, indices) or (0, 0, 0)
+    if not follows(baseline, index):
         skip(BY_CHANCE)
-    where = f"input of sample {batch.numbers[source]}"
-    what = f"{baseline.of_sample(shown, sample)} depends on {where}"
+    what = f"{baseline.of_sample(index, sample)} depends on input of sample {batch.numbers[source]}"
     found = locate_sample(runs[source], source)
     rows_ = [*found.rows]
     if all(label != "fix" for label, _ in rows_):
-        rows_[1:] = cause_of_order(runs[source], source, shown) or rows_[1:]
+        rows_[1:] = cause_of_order(runs[source], source, index) or rows_[1:]
     return fail("batch", what, rows_, found.module)
 
 
 def _leak(runs: Mapping[int, PerturbedRun], indices: list[int]) -> tuple[int, int, int] | None:
     """Return which sample shows in which other one, and in which output; None if none does."""
     for source, run in runs.items():
-        masks = {index: run.moved_within(index).any(1) for index in indices if run.has(index)}
-        for mask in masks.values():
+        for index in filter(run.has, indices):
+            mask = run.moved_within(index).any(1)
             mask[source] = False
-        shown = [first_true(mask) for mask in masks.values() if is_shown(run.baseline, mask)]
-        if shown:
-            sample = min(shown)
-            return source, sample, next(index for index, mask in masks.items() if mask[sample])
+            if is_shown(run.baseline, mask):
+                return source, first_true(mask), index
     return None
 
 
-def _judge_rows(baseline: Baseline) -> NoReturn:
-    """Skip since no output is judged; fail if one has a row for each step instead of a sample."""
-    batch, axis = baseline.batch, baseline.out_seq_dim
-    followed = baseline.runs_on_fewer and baseline.runs_on_less
-    first = baseline.normal[baseline.first] if baseline.first is not None else None
-    if first is not None and first.dim() > 1 and followed and axis is not None:
-        baseline.session.attempt(batch.samples(range(batch.size - 1)).tree())
-        if baseline.session.names != baseline.names:
-            skip("the outputs are more or fewer with the samples: none has all")
-        one = baseline.session.attempt(batch.samples([0]).tree())
-        other = one[baseline.first or 0] if one else None
-        is_same = not isinstance(other, Tensor) or other.shape == first.shape
-        if is_same and first.shape[axis] in (batch.steps, batch.longest):
-            rows = f"a row for each of {batch.steps} steps, none for a sample"
-            layout = [
-                ("likely", "batch and seq have changed places"),
-                ("fix", "batch_first=True, or x.transpose(0, 1) before the layer"),
-            ]
-            fail("batch", f"output {tuple(first.shape)} has {rows}", layout)
-    skip(UNFOLLOWED)
-
-
-def _flat(baseline: Baseline) -> str | None:
-    """Return the sizes that a layer makes of the axis of samples, if it holds batch and seq."""
-    for event in baseline.events:
-        given = event.tensors[0] if event.kind == "input" and event.tensors else None
-        if isinstance(event.module, RNNBase) and isinstance(given, Tensor) and given.dim() == 3:
-            one, two = given.shape[:2]
-            if one * two == baseline.batch.size and min(one, two) > 1:
-                return f"{one} * {two}, batch and seq"
-    return None
+def _find_rows_of_steps(baseline: Baseline) -> None:
+    """Find an output that has a row for each step instead of a sample."""
+    batch, axis, first = baseline.batch, baseline.out_seq_dim, baseline.first or 0
+    shape = shape_of(next(iter(baseline.normal[first:]), None)) or ()
+    if len(shape) < 2 or axis is None or not (baseline.runs_on_fewer and baseline.runs_on_less):
+        return
+    one = baseline.attempt(batch.samples([0]))
+    is_same = one is not None and shape_of(one[first]) == shape
+    if is_same and shape[axis] in (batch.steps, batch.longest):
+        rows = f"a row for each of {batch.steps} steps, none for a sample"
+        layout = [
+            ("likely", "batch and seq have changed places"),
+            ("fix", "batch_first=True, or x.transpose(0, 1) before the layer"),
+        ]
+        fail("batch", f"output {shape} has {rows}", layout)

@@ -1,6 +1,5 @@
 """The probe *gradient*: in training, what a recurrent module has learned from."""
 
-from collections.abc import Iterator
 from typing import Any
 
 from torch import Tensor
@@ -31,15 +30,14 @@ def probe_gradient(baseline: Baseline) -> str:
     for key, (module, with_gradient) in training.ran.items():
         name, kind, weights = names.get(key), type(module).__name__, trained(module)
         learns = any(id(weight) in reached for weight in weights)
+        label, what = name or f"a {kind}", f"no gradient reaches {name or 'the model'} ({kind})"
         if name is None and learns:
-            what = f"a {kind} that runs is not registered in the model"
             fix = ("fix", "torch.nn.ModuleList([...]), or ModuleDict({...})")
+            what = f"a {kind} that runs is not registered in the model"
             fail("gradient", f"{what}: no optimizer gets its weights", [fix])
         if not weights or learns:
             continue
-        what = f"no gradient reaches {name or 'the model'} ({kind})"
         if not with_gradient:
-            label = name or f"a {kind}"
             note(baseline.report, f"{label} runs without gradients, though its weights want some")
         elif name is not None and baseline.batch.steps == 1:
             note(baseline.report, f"{what}: of one step, no next one takes its state")
@@ -48,8 +46,16 @@ def probe_gradient(baseline: Baseline) -> str:
         elif name is not None:
             text = "what it returns is unused, or cut off: detach, .data, argmax, .item()"
             fail("gradient", f"{what} from any output", [("means", text)], name)
-    for text in _remarks(training, names, reached):
-        note(baseline.report, text)
+    for key, cut in training.cut.items():
+        if len(cut) > 1 and all(cut):
+            text = f"the state of {names.get(key) or 'the model'} is detached at each step"
+            note(baseline.report, f"{text}: no gradient goes through")
+    every = [module for _, module in training.registered]
+    for name, module in training.registered:
+        is_idle = id(module) not in training.ran and every.count(module) == 1
+        if is_idle and trained(module) and not any(id(w) in reached for w in trained(module)):
+            kind = type(module).__name__
+            note(baseline.report, f"{name} ({kind}) was neither called nor got a gradient")
     return "each recurrent module gets a gradient"
 
 
@@ -59,27 +65,7 @@ def _gives_targets(baseline: Baseline, training: Gradients, name: str) -> bool:
     def turn(_: int, made: Any) -> Any:
         return pytree.tree_map_only(Tensor, lambda x: -x if x.is_floating_point() else x, made)
 
-    watch = each_call(name, after=turn)
-    moved = baseline.session.attempt(baseline.batch.tree(), watch=watch) or []
-    targets = [isinstance(x, Tensor) and not x.requires_grad for x in training.output]
-    pairs = zip(baseline.normal, moved, targets, strict=False)
-    changed = [is_target for one, other, is_target in pairs if not alike([one], [other])]
-    return bool(changed) and all(changed)
-
-
-def _remarks(training: Gradients, first: dict[int, str], reached: set[int]) -> Iterator[str]:
-    """Yield what may be meant: states that are detached, modules of two names, or that are idle."""
-    for key, cut in training.cut.items():
-        if len(cut) > 1 and all(cut):
-            label = first.get(key) or "the model"
-            yield f"the state of {label} is detached at each step: no gradient goes through"
-    names: dict[int, list[str]] = {}
-    for name, module in training.registered:
-        names.setdefault(id(module), []).append(name)
-        weights, is_shared = trained(module), len(names[id(module)]) > 1
-        is_idle = id(module) not in training.ran and weights and not is_shared
-        if is_idle and not any(id(weight) in reached for weight in weights):
-            yield f"{name} ({type(module).__name__}) was neither called nor got a gradient"
-    for shared in names.values():
-        if len(shared) > 1:
-            yield f"{' and '.join(shared[:3])} are one module, with one set of weights"
+    moved = baseline.session.attempt(baseline.batch.tree(), each_call(name, after=turn)) or []
+    pairs = zip(baseline.normal, moved, training.output, strict=False)
+    changed = [made for one, other, made in pairs if not alike([one], [other])]
+    return bool(changed) and not any(isinstance(x, Tensor) and x.requires_grad for x in changed)

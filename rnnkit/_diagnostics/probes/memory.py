@@ -6,11 +6,10 @@ from torch import Tensor
 from torch.nn import RNNBase
 
 from rnnkit._diagnostics.baseline import Baseline
-from rnnkit._diagnostics.changes import changed, steps_at, steps_from, valid_mask
+from rnnkit._diagnostics.changes import Where, steps_at, steps_from, valid_mask
 from rnnkit._diagnostics.compare import is_number
 from rnnkit._diagnostics.events import looping, reads_several_steps, record
-from rnnkit._diagnostics.experiment import PerturbedRun
-from rnnkit._diagnostics.isolation import Given
+from rnnkit._diagnostics.lab import run_perturbed
 from rnnkit._diagnostics.module_calls import has_recurrence, is_recurrent
 from rnnkit._diagnostics.outputs import same
 from rnnkit._diagnostics.report import INTEGERS, NO_STEPS, UNCHANGED, UNFOLLOWED, fail, skip
@@ -20,8 +19,7 @@ from rnnkit._diagnostics.slopes import gradients_of
 def probe_memory(baseline: Baseline) -> str:
     """The last step, or the pooled output, depends on earlier steps at all."""
     batch = baseline.batch
-    known = has_recurrence(baseline.session.model)
-    if not known and not looping(baseline.events):
+    if not has_recurrence(baseline.session.model) and not looping(baseline.events):
         skip("no module has a state; a loop over functions is not seen")
     tried = batch.steps is not None and any(map(batch.has_steps, range(len(batch.leaves))))
     if not tried or not batch.steps or max(baseline.counts or [batch.steps]) == 1:
@@ -29,22 +27,21 @@ def probe_memory(baseline: Baseline) -> str:
     indices = [index for index, _ in baseline.judged() if is_number(baseline.normal[index])]
     if not indices:
         skip(INTEGERS if any(baseline.judged()) else UNFOLLOWED)
-    inputs = changed(batch, steps_from(0))
-    if inputs is None:
-        skip(UNCHANGED)
-    earlier = changed(batch, steps_at(_earlier(baseline)))
-    if _reads(baseline, indices) or _changes(baseline, indices, earlier):
+    valid = valid_mask(batch, post=baseline.post)
+    # All steps but each sample's last one; or its first.
+    earlier, later = valid & valid.roll(-1, 1), valid & valid.roll(1, 1)
+    earlier[:, -1] = later[:, 0] = False
+    if _reads(baseline, indices, earlier) or _changes(baseline, indices, steps_at(earlier)):
         return "the last output depends on earlier steps"
-    ordered = [k for k in indices if baseline.step_axes[k] is not None and baseline.has_steps(k)]
-    later = changed(batch, steps_at(_earlier(baseline, backward=True))) if ordered else None
-    if _changes(baseline, ordered, later, at=0):
+    ordered = [k for k in indices if baseline.has_steps(k)]
+    if _changes(baseline, ordered, steps_at(later), at=0):
         return "the first output depends on later steps: the model runs backwards"
-    if not _changes(baseline, indices, inputs):
+    if run_perturbed(baseline, steps_from(0)) is None:
+        skip(UNCHANGED)
+    if not _changes(baseline, indices, steps_from(0)):
         skip("the last output depends on no step at all, as dead units do")
-    if any(map(reads_several_steps, baseline.events)):
-        skip(f"layers read several steps, but not along axis {batch.seq_dim}; give seq_dim")
     if not _runs_along(baseline):
-        skip(f"cells are called in loops, but not once for each step of axis {batch.seq_dim}")
+        skip(f"what has a state does not run along axis {batch.seq_dim}; give seq_dim")
     what = "the last output depends on no earlier step of the input: nothing is remembered"
     rows = [
         ("likely", "a loop that starts each step from the first state"),
@@ -54,54 +51,42 @@ def probe_memory(baseline: Baseline) -> str:
 
 
 def _runs_along(baseline: Baseline) -> bool:
-    """Return whether a layer runs, or something recurrent is called once for each step."""
-    batch, steps = baseline.batch, baseline.batch.steps or 0
+    """Return whether a layer reads single steps, or something is called once for each step."""
+    batch, steps, loops = baseline.batch, baseline.batch.steps or 0, looping(baseline.events)
     if any(isinstance(event.module, RNNBase) for event in baseline.events):
-        return True
-    cells = looping(baseline.events)
-    calls = Counter(e.name for e in baseline.events if is_recurrent(e.module) or e.name in cells)
+        return not any(map(reads_several_steps, baseline.events))
+    inputs = [event for event in baseline.events if event.kind == "input"]
+    calls = Counter(e.name for e in inputs if is_recurrent(e.module) or e.name in loops)
     try:
         shorter = record(baseline.session, batch.cut(steps - 1, front=baseline.post).tree())
     except Exception:  # noqa: BLE001 - it may be made for so many steps
-        return 2 * steps in calls.values()
-    fewer = Counter(event.name for event in shorter)
-    # What goes in is an event, and what comes out another one.
-    return any(count - fewer[name] == 2 for name, count in calls.items())
+        return steps in calls.values()
+    fewer = Counter(event.name for event in shorter if event.kind == "input")
+    return any(count - fewer[name] == 1 for name, count in calls.items())
 
 
-def _earlier(baseline: Baseline, *, backward: bool = False) -> Tensor:
-    """Return which steps are before each sample's last one, or after its first, (batch, seq)."""
-    valid = valid_mask(baseline.batch, post=baseline.post)
-    rest = valid.roll(1 if backward else -1, 1)
-    rest[:, 0 if backward else -1] = False
-    return valid & rest
-
-
-def _reads(baseline: Baseline, indices: list[int]) -> bool:
+def _reads(baseline: Baseline, indices: list[int], earlier: Tensor) -> bool:
     """Return whether the last outputs have a gradient in an earlier step: it may be forgotten."""
     batch, gradients = baseline.batch, gradients_of(baseline)
     if not gradients.output:
         return False
     samples = range(batch.size)
     told = [_step(baseline, gradients.output[k], k, n, -1) for k in indices for n in samples]
-    gradients.read = gradients.places(batch.paced, batch.seq_dim, told)
-    return gradients.read is not None and bool((gradients.read & _earlier(baseline)).any())
+    read = gradients.places(batch.paced, batch.seq_dim, told)
+    return read is not None and bool((read & earlier).any())
 
 
-def _changes(baseline: Baseline, indices: list[int], inputs: Given | None, at: int = -1) -> bool:
+def _changes(baseline: Baseline, indices: list[int], where: Where, at: int = -1) -> bool:
     """Return whether other inputs show in a step of an output, the last one or the first."""
-    if inputs is None:
-        return False
-    perturbed = PerturbedRun(baseline, inputs)
-    both = (baseline.normal, perturbed.output)
+    run = run_perturbed(baseline, where) if indices else None
     counts = baseline.counts or [0] * baseline.batch.size
     # A sample of one step has none to remember.
-    return any(
-        not perturbed.has(index)
-        or not same(*(_step(baseline, one[index], index, k, at) for one in both))
-        for index in indices
-        for k in range(baseline.batch.size)
-        if counts[k] != 1
+    samples = [sample for sample, count in enumerate(counts) if count != 1]
+    return run is not None and any(
+        not run.has(k)
+        or not same(*(_step(baseline, one[k], k, n, at) for one in (baseline.normal, run.output)))
+        for k in indices
+        for n in samples
     )
 
 

@@ -1,11 +1,12 @@
 """The probe *padding*: what is beyond a length does not matter."""
 
 from rnnkit._diagnostics.baseline import Baseline
-from rnnkit._diagnostics.changes import Where, steps_at, valid_mask
+from rnnkit._diagnostics.changes import steps_at, valid_mask
 from rnnkit._diagnostics.compare import is_number
-from rnnkit._diagnostics.experiment import first_true, run_perturbed
 from rnnkit._diagnostics.judge import is_shown
+from rnnkit._diagnostics.lab import first_true, run_perturbed
 from rnnkit._diagnostics.report import (
+    INTEGERS,
     OTHER_SHAPES,
     OTHER_STEPS,
     UNCHANGED,
@@ -18,7 +19,8 @@ from rnnkit._diagnostics.report import (
 
 def probe_padding(baseline: Baseline) -> str:
     """What is beyond a sample's length does not matter, in any input that has lengths."""
-    return all_judged(_probe_padding, baseline.each_told())
+    paces = [*baseline.batch.lengths] or [baseline.batch.paced]
+    return all_judged(_probe_padding, map(baseline.paced_by, paces))
 
 
 def _probe_padding(baseline: Baseline) -> str:
@@ -33,20 +35,20 @@ def _probe_padding(baseline: Baseline) -> str:
     if any(not is_number(batch.leaves[k]) for k in content):
         skip("tokens: padding is known by its value")
     judged = [index for index, _ in baseline.judged()]
+    if not any(is_number(baseline.normal[index]) for index in judged):
+        skip(INTEGERS if judged else UNFOLLOWED)
     indices = [index for index in judged if not baseline.has_other_steps(index)]
     if not any(is_number(baseline.normal[index]) for index in indices):
-        other = any(is_number(baseline.normal[index]) for index in judged)
-        text = OTHER_STEPS if other else "the outputs are integers"
-        skip(text if judged else UNFOLLOWED)
+        skip(OTHER_STEPS)
     where = steps_at(~valid_mask(batch, post=baseline.post))
-    perturbed = run_perturbed(baseline, where, pad=True)
-    if perturbed is None or not any(map(perturbed.has, indices)):
-        skip(OTHER_SHAPES if perturbed else UNCHANGED)
-    for index in filter(perturbed.has, indices):
-        shown = perturbed.moved_within(index).any(1)
-        if not is_shown(baseline, shown):
+    run = run_perturbed(baseline, where, pad=True)
+    if run is None or not any(map(run.has, indices)):
+        skip(OTHER_SHAPES if run else UNCHANGED)
+    for index in filter(run.has, indices):
+        if not is_shown(baseline, shown := run.moved_within(index).any(1)):
             continue
-        if "alone" in baseline.report.checked and _is_blank(baseline, content, where):
+        padding = [batch.leaves[k].where(where(batch, k), 0) for k in content]
+        if "alone" in baseline.report.checked and not any(bool(leaf.any()) for leaf in padding):
             # Past the end a convolution reads zeros of its own, too.
             skip("zeros beyond a length are read, and a sample alone gives the same")
         sample = first_true(shown)
@@ -54,10 +56,3 @@ def _probe_padding(baseline: Baseline) -> str:
         of = f" in input {batch.paced}" if len(batch.lengths) > 1 else ""
         fail("padding", f"{what} of {counts[sample]} steps{of}")
     return "what is beyond a length does not matter"
-
-
-def _is_blank(baseline: Baseline, content: list[int], where: Where) -> bool:
-    """Return whether there are zeros and nothing else at some steps."""
-    leaves = baseline.batch.leaves
-    masks = [(leaves[k], where(baseline.batch, k)) for k in content]
-    return not any(bool(leaf.where(mask, 0).any()) for leaf, mask in masks if mask is not None)

@@ -30,8 +30,8 @@ def mean_in_a_loop(m, x):
 
 
 @pair("causal", one=gru(), two=gru(3, 3, bidirectional=True), inputs=(X, X + 1), causal=True)
-def input_through_which_it_happens(m, a, b):
-    """Of two inputs with steps, the one that shows a later step is named."""
+def one_of_two_inputs_looks_ahead(m, a, b):
+    """Of two inputs with steps, one shows a later step."""
     y = m.two(b)[0]
     return m.one(a)[0] + (y[..., [0, 1, 2, 0, 1, 2]] if m.right else y)
 
@@ -112,7 +112,7 @@ def target_of_a_decoder(m, x, y):
 
 @fine(one=gru(), other=gru(bidirectional=True), causal=True)
 def later_output_that_reads_all(m, x):
-    """A later output may read all steps, as an encoder's does: it is noted."""
+    """A later output may read all steps, as an encoder's does: only the first is judged."""
     return m.one(x)[0], m.other(x)[0]
 
 

@@ -145,32 +145,10 @@ def word_between_two_sides(m, x, at):
 
 @pair(missed="it returns no state", lstm=lstm(), inputs=(numbers(4, 12, 3),), streaming=True)
 def chunks_that_start_afresh(m, x):
-    """Chunks inside of forward start afresh: a note, since the model returns no state."""
+    """Chunks inside of forward start afresh: the model returns no state to compare."""
     state, outputs = None, []
     for chunk in x.split(4, 1):
         output, new = m.lstm(chunk, state)
         state = new if m.right else None
         outputs.append(output)
     return torch.cat(outputs, 1)
-
-
-def joined(parts):
-    """Join chunks."""
-    return torch.cat(parts, 1)
-
-
-#: Blocks that no lost state makes, as no call could have had the state of the one before.
-BLOCKS = {
-    "folded": lambda m, x: (
-        m.lstm(x.unflatten(1, (3, 4)).flatten(0, 1))[0].unflatten(0, (-1, 3)).flatten(1, 2)
-    ),
-    "the last one first": lambda m, x: joined([m.lstm(p)[0] for p in x.split(4, 1)[::-1]][::-1]),
-    "unasked": lambda m, x: joined([m.lstm(p)[0] for p in x.split(4, 1)]),
-}
-for name, forward in BLOCKS.items():
-    fine(
-        name=f"blocks: {name}",
-        lstm=lstm(),
-        inputs=(numbers(4, 12, 3),),
-        streaming=name != "unasked",
-    )(forward)

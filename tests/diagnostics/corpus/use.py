@@ -198,7 +198,7 @@ def model_that_refuses_to_train(m, x):
 
 @fine(one=lambda: nn.ModuleList([nn.GRU(3, 6, batch_first=True)] * 2))
 def one_layer_under_two_names(m, x):
-    """A layer under two names is noted: that may be right."""
+    """A layer under two names is one layer, and neither name is idle."""
     return m.one[0](x)[0] + m.one[1](x)[0]
 
 

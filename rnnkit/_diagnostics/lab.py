@@ -1,0 +1,127 @@
+"""The lower bound: a change of the inputs, and where it is visible in the outputs."""
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from rnnkit._base.errors import LeakError
+from rnnkit._diagnostics.baseline import Baseline
+from rnnkit._diagnostics.batch import Batch
+from rnnkit._diagnostics.changes import Where, changed, other_leaves, steps_from, within
+from rnnkit._diagnostics.compare import is_number, largest
+from rnnkit._diagnostics.isolation import EscapedError, Given
+from rnnkit._diagnostics.judge import differences
+from rnnkit._diagnostics.masks import is_binary
+from rnnkit._diagnostics.outputs import Leaves, along, shape_of
+from rnnkit._diagnostics.report import UnjudgedError, in_short
+
+
+def run_perturbed(baseline: Baseline, where: Where, **options: Any) -> "PerturbedRun | None":
+    """Run the model on inputs that :func:`changed` makes; None if all of them stay as they were."""
+    inputs = changed(baseline.batch, where, **options)
+    return None if inputs is None else PerturbedRun(baseline, inputs)
+
+
+class PerturbedRun:
+    """The model on changed inputs, next to the model on the inputs as they are."""
+
+    def __init__(self, baseline: Baseline, inputs: Given) -> None:
+        """Run; if the model refuses, with numbers within the range that occurs, and times kept."""
+        self.baseline, self.inputs = baseline, inputs
+        try:
+            self.output: Leaves = baseline.session.run(inputs)
+        except Exception as error:
+            if isinstance(error, EscapedError):
+                raise
+            again = within(baseline.batch, inputs)
+            output = None if again is None else baseline.session.attempt(again)
+            if again is None or output is None:
+                text = "the model refuses changed values of its inputs, drawn from those that occur"
+                message = f"{text}: {in_short(error)}"
+                raise UnjudgedError(message) from error
+            self.inputs, self.output = again, output
+
+    def has(self, index: int) -> bool:
+        """Return whether an output has the same shape as without the change."""
+        normal, output = self.baseline.normal, self.output
+        return len(output) == len(normal) and shape_of(output[index]) == shape_of(normal[index])
+
+    def moved(self, index: int) -> Tensor:
+        """Return at which ``(samples, steps)`` an output of the same shape is a different one.
+
+        As long as no judge was asked, the last bit counts.
+        """
+        baseline = self.baseline
+        before, after = (baseline.arranged(one)[index] for one in (baseline.normal, self.output))
+        return baseline.places(index, differences(baseline, index, before, after))
+
+    def moved_within(self, index: int) -> Tensor:
+        """Return the same, only where there is no padding."""
+        return self.moved(index) & self.baseline.valid_places(index)
+
+
+def first_true(mask: Tensor) -> int:
+    """Return the first place of a mask that holds."""
+    return int(torch.nonzero(mask)[0])
+
+
+def is_absent_again(
+    baseline: Baseline, probe: Callable[[Baseline], str], what: str, *, cuts_steps: bool
+) -> bool:
+    """Return whether a probe finds the same absence with other values and at a different size."""
+    ranks = [len(shape_of(leaf) or ()) for leaf in baseline.normal]
+    for batch in _others(baseline, cuts_steps=cuts_steps):
+        output = baseline.attempt(batch)
+        if output is None or [len(shape_of(leaf) or ()) for leaf in output] != ranks:
+            continue
+        other = baseline.on(batch)
+        other.normal, other.report = output, replace(baseline.report, notes=[])
+        try:
+            probe(other)
+        except EscapedError:
+            raise
+        except UnjudgedError:
+            continue
+        except LeakError as error:
+            # Other numbers belong to another size.
+            is_smaller = (batch.size, batch.steps) != (baseline.batch.size, baseline.batch.steps)
+            pair = (str(error).partition("\n")[0], what)
+            if len({re.sub(r"\d", "", text) if is_smaller else text for text in pair}) == 1:
+                continue
+        return False
+    return True
+
+
+def _others(baseline: Baseline, *, cuts_steps: bool) -> Iterator[Batch]:
+    """Yield the batch with redrawn values, with flags turned and numbers tamed, and a smaller one.
+
+    A unit may be dead for some values, a flag switches off what it is about, and what saturates
+    reads nothing.
+    """
+    batch = baseline.batch
+    drawn = batch.with_leaves(other_leaves(batch, steps_from(0), 1, pad=False))
+    yield drawn
+    yield drawn.with_leaves([_turned(batch, k, x) for k, x in enumerate(batch.leaves)])
+    longest = batch.longest or 0
+    if cuts_steps and longest > 3 and batch.has_steps(batch.paced):
+        yield drawn.cut(longest - 1, front=baseline.post)
+    elif batch.size > 2:
+        yield drawn.samples(range(batch.size - 1))
+
+
+def _turned(batch: Batch, index: int, leaf: Any) -> Any:
+    """Return numbers divided by their largest, and flags turned where they are set at one step.
+
+    So is the end of all episodes at the last step, or a step that is missing in all samples.
+    """
+    seq = batch.seq_dims[index]
+    if index != batch.paced and is_binary(leaf) and batch.length(index):
+        steps = leaf.movedim(seq, 0).double().flatten(1).mean(1)
+        is_rare = ((steps == 0) | (steps == 1)) & ((steps - steps.mean()).abs() >= 0.5)
+        return leaf.where(~along(leaf, seq, is_rare), (leaf == 0).to(leaf.dtype))
+    size = largest(leaf) if is_number(leaf) and batch.is_content(index) else 0.0
+    return leaf / size if size > 1 else leaf

@@ -3,7 +3,7 @@
 import functools
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar, cast
+from typing import Any, NoReturn, TypeVar, cast
 
 import torch
 from torch import Tensor
@@ -11,13 +11,12 @@ from torch import Tensor
 from rnnkit._base.class_facts import constructor_of
 from rnnkit._base.errors import ArgumentError, ShapeError, StateError
 from rnnkit._base.message import BRIEF_LENGTH, bounded, brief, refusal, wanted
+from rnnkit._base.state import BATCHED
 from rnnkit._base.torch_tools import is_jit_traced, is_proxy, values_are_abstract
 from rnnkit._checks.arrays import is_whole, tensor_or_none
-from rnnkit._checks.call_spec import Axis, described, parts_of, refuse_odd, sizes, spell, state_axes
-from rnnkit._checks.causes.inputs import rows_of
-from rnnkit._checks.causes.structures import outlined
-from rnnkit._checks.constructors import is_batch_size
-from rnnkit._checks.names import RESET, hint, reset_hint
+from rnnkit._checks.call_spec import Axis, described, parts_of, rows_of, sizes, spell, state_axes
+from rnnkit._checks.causes.moves import outlined
+from rnnkit._checks.constructors import hints, is_batch_size
 
 FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
 
@@ -32,18 +31,19 @@ def known_options(function: FunctionT) -> FunctionT:
     def checked(*args: Any, **kwargs: Any) -> Any:
         for argument, value in kwargs.items():
             if argument not in known:
-                shown, headline = (
-                    bounded(argument, BRIEF_LENGTH),
-                    f"{name} takes {', '.join(known)}",
-                )
-                if argument == "batch_first" and "state_batch_first" in known:
-                    headline = "a layer's batch_first is about its input, not about its states"
-                sentence = f"{name}() got an unexpected keyword argument {shown!r}"
-                fix = ("fix", hint(name, argument, value, known))
-                refusal(ArgumentError, shown, sentence, headline, fix, code="arguments-of-a-call")
+                sentence = f"{name}() got an unexpected keyword argument"
+                fixes = hints(name, argument, value, known)
+                _refuse_argument(argument, sentence, name, known, fixes)
         return function(*args, **kwargs)
 
     return cast("FunctionT", checked)
+
+
+def _refuse_argument(argument: str, sentence: str, owner: str, known: Any, fixes: Any) -> NoReturn:
+    shown = bounded(argument, BRIEF_LENGTH)
+    sentence = f"{sentence} {shown!r}" if sentence.endswith("argument") else sentence
+    headline, rows = f"{owner} takes {', '.join(known)}", rows_of("", fixes)
+    refusal(ArgumentError, shown, sentence, headline, *rows, code="arguments-of-a-call")
 
 
 def check_surplus(module: Any, surplus: tuple[Any, ...], unknown: Mapping[str, Any]) -> None:
@@ -54,65 +54,46 @@ def check_surplus(module: Any, surplus: tuple[Any, ...], unknown: Mapping[str, A
     given = [value for value in surplus if value is not None]
     if not unknown and not given:
         return
-    taken = inspect.signature(module.forward).parameters
+    taken, kind = inspect.signature(module.forward).parameters, type(module).__name__
     known = ["input", "hx", *(name for name in ("lengths", "reset") if name in taken)]
     argument, value = next(iter(unknown.items())) if unknown else ("hx", given[0])
-    shown, flags, is_layer = bounded(argument, BRIEF_LENGTH), tensor_or_none(value), len(known) > 2
-    is_mask = unknown and "mask" in argument and not RESET.search(argument)
-    sentence = f"got an unexpected keyword argument {shown!r}"
-    name, state = shown, "hx), and nothing after it"
-    if isinstance(module, torch.nn.LSTM | torch.nn.LSTMCell):
-        state = "(h, c)), the pair as one argument"
-    elif not isinstance(module, torch.nn.RNNBase | torch.nn.RNNCellBase):
-        state = "hx), a tuple of one state for each cell, and nothing after it"
-    if unknown:
-        fixes = [hint(type(module).__name__, argument, value, known)]
-    else:
+    name, sentence, fixes = argument, "got an unexpected keyword argument", list[str]()
+    if not unknown:
         sentence = f"takes from 2 to 3 positional arguments but {3 + len(surplus)} were given"
+        flags, is_layer = tensor_or_none(value), "lengths" in known
+        is_pair = isinstance(module, torch.nn.LSTM | torch.nn.LSTMCell)
+        state = "(h, c)), the pair as one argument" if is_pair else "hx), and nothing after it"
         fixes = [f"{'layer' if is_layer else 'cell'}(input, {state}"]
-        is_mask = flags is not None and flags.dtype is torch.bool and 0 < flags.dim() < 3
-        name = "mask"
-        if is_layer and not is_mask and flags is not None and flags.dim() < 2 and is_whole(flags):
+        if flags is not None and flags.dtype is torch.bool and flags.dim() in (1, 2):
+            name, fixes = "mask", []
+        elif is_layer and flags is not None and flags.dim() < 2 and is_whole(flags):
             fixes = ["layer(input, hx, lengths=lengths): lengths are given by name"]
-    if is_mask and flags is not None:
-        fixes = [reset_hint(name, known)]
-        if not is_layer:
-            fixes.append("leave the mask out: a cell takes one step")
-        elif flags.dim() > 1:
-            whole = ".long()" if flags.is_floating_point() else ""
-            counts = f"lengths={name}.sum({1 if module.batch_first else 0}){whole}"
-            fixes.insert(0, f"{counts}, if the mask is true on valid steps")
-    refusal(
-        ArgumentError, shown, f"{type(module).__name__}.forward() {sentence}",
-        f"{described(module)} takes {', '.join(known)}", *rows_of("", fixes),
-        code="arguments-of-a-call",
-    )  # fmt: skip
+    steps = int(getattr(module, "batch_first", False))
+    fixes = fixes or hints(kind, name, value, known, steps)
+    _refuse_argument(argument, f"{kind}.forward() {sentence}", described(module), known, fixes)
 
 
 def check_step(layer: Any, x_t: Any) -> None:
     """Check that a step is one time step, of a layer that runs in one direction."""
-    step = f"{type(layer).__name__}.step"
-    # Of a Recurrent the cells know the width.
-    width = getattr(layer, "input_size", None)
+    width = getattr(layer, "input_size", None)  # of a Recurrent the cells know it
     if layer.bidirectional:
         one_way = f"{constructor_of(layer)}(..., bidirectional=False)"
-        if width is None:
-            one_way = "rnnkit.Recurrent(cells), without reverse_cells"
-        sentence = "a bidirectional layer has no single step"
-        why = "its backward direction begins at the last step of a sequence"
-        fix = ("fix", f"{one_way}, or call the layer on the whole sequence")
-        headline = f"{described(layer)}: {why}"
-        refusal(ArgumentError, "x_t", sentence, headline, fix, code="step-bidirectional")
+        one_way = one_way if width else "rnnkit.Recurrent(cells), without reverse_cells"
+        refusal(
+            ArgumentError, "x_t", "a bidirectional layer has no single step",
+            f"{described(layer)}: its backward direction begins at the last step of a sequence",
+            ("fix", f"{one_way}, or call the layer on the whole sequence"),
+            code="step-bidirectional",
+        )  # fmt: skip
     if is_proxy(x_t):
         return
-    if isinstance(x_t, Tensor) and x_t.is_nested:
-        refuse_odd(layer, x_t, "x_t")
-    if not isinstance(x_t, Tensor) or x_t.dim() not in (1, 2):
-        is_tensor = isinstance(x_t, Tensor)
-        wants = "(batch, feature)" if width is None else f"(batch, input_size={width})"
+    is_tensor = isinstance(x_t, Tensor)
+    if not is_tensor or x_t.dim() not in (1, 2):
         came, shape = (f"{x_t.dim()}D", tuple(x_t.shape)) if is_tensor else (brief(x_t), ())
+        wants = "(batch, feature)" if width is None else f"(batch, input_size={width})"
+        sentence = f"Expected x_t to be 1D or 2D, got {came} instead"
         refusal(
-            ShapeError, "x_t", f"{step}: Expected x_t to be 1D or 2D, got {came} instead",
+            ShapeError, "x_t", f"{type(layer).__name__}.step: {sentence}",
             f"{described(layer)}: one time step has no seq axis",
             ("x_t", wanted(wants, f"{shape or came}")),
             ("fix", f"for x_t in input.unbind({int(layer.batch_first)}): ..., or call the layer"),
@@ -120,50 +101,33 @@ def check_step(layer: Any, x_t: Any) -> None:
         )  # fmt: skip
 
 
-class _Missing:
-    """A kind of its own: a compiler of torch 2.8 compares no open size with an object."""
-
-
-#: The default of ``batch_size``: Python's own complaint names a class that nobody can import.
-MISSING: Any = _Missing()
-
-
 def check_batch_size(name: str, batch_size: Any) -> None:
     """Check that the argument of ``initial_state`` is a count, or None for no batch axis."""
-    sentence = f"{name}.initial_state() missing 1 required argument: 'batch_size'"
-    if not isinstance(batch_size, _Missing):
-        # A size is no int there, and a comparison would fix it.
-        if values_are_abstract() or isinstance(batch_size, torch.SymInt) or is_proxy(batch_size):
-            return
-        if batch_size is None or is_batch_size(batch_size):
-            return
+    # A size is no int there, and a comparison would fix it.
+    if values_are_abstract() or isinstance(batch_size, torch.SymInt) or is_proxy(batch_size):
+        return
+    if batch_size is not None and not is_batch_size(batch_size):
         wants = "an int from 0, or None for a state without batch axis"
         sentence = f"{name}.initial_state: batch_size must be {wants}, got {brief(batch_size)}"
-    fix = ("fix", "initial_state(5) of five samples, initial_state(None) without a batch axis")
-    refusal(ArgumentError, "batch_size", sentence, "", fix, code="batch-size")
+        fix = ("fix", "initial_state(5) of five samples, initial_state(None) without a batch axis")
+        refusal(ArgumentError, "batch_size", sentence, "", fix, code="batch-size")
 
 
 def check_own_state(layer: Any, state: Any) -> None:
     """Check that a state is what this layer returns, of any batch."""
-    wants = state_axes(layer, Axis("batch"))
-    parts = parts_of(state) if len(wants) > 1 else (state,)
-    if is_jit_traced() or is_proxy(state) or any(map(is_proxy, parts)):
+    names = layer.__rnnkit__.state_names
+    parts = parts_of(state) if len(names) > 1 else (state,)
+    if is_jit_traced() or any(map(is_proxy, (state, *parts))):
         return
-    batch_axis = 0 if layer.state_batch_first else 1
-    for place, axes in enumerate(wants):
-        part = parts[place] if len(parts) == len(wants) else None
-        shape = list(part.shape) if isinstance(part, Tensor) else []
-        want, front = [axis.size for axis in axes], list(parts[0].shape[:-1]) if shape else []
-        if len(shape) == len(want):
-            want[batch_axis] = shape[batch_axis]
-        else:
-            del want[batch_axis]
-        if shape != want or shape[:-1] != front:
-            h, *others = map(spell, wants)
-            expected = f"h {h}, c {others[0]}" if others else h
-            fix = ("fix", "output, state = layer(...): the state is the second of the two")
-            refusal(
-                StateError, "state", f"state is not what this {type(layer).__name__} returned",
-                described(layer), ("state", wanted(expected, outlined(state))), fix,
-                code="state-not-own", facts=(sizes(axes), tuple(shape)),
-            )  # fmt: skip
+    shapes = [tuple(part.shape) if isinstance(part, Tensor) else () for part in parts] or [()]
+    batch = shapes[0][0 if layer.state_batch_first else 1] if len(shapes[0]) == BATCHED else None
+    if shapes != [*map(sizes, state_axes(layer, *([] if batch is None else [Axis("", batch)])))]:
+        wants = state_axes(layer, Axis("batch"))
+        each = [f"{name} {spell(axes)}" for name, axes in zip(names, wants, strict=True)]
+        came = wanted(", ".join(each).removeprefix("hx "), outlined(state))
+        fix = ("fix", "output, state = layer(...): the state is the second of the two")
+        refusal(
+            StateError, "state", f"state is not what this {type(layer).__name__} returned",
+            described(layer), ("state", came), fix,
+            code="state-not-own", facts=(sizes(wants[0]), shapes[0]),
+        )  # fmt: skip

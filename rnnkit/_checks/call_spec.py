@@ -1,11 +1,12 @@
 """How a module reads the tensors of one call, in words and in numbers."""
 
+import functools
 import re
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal, NamedTuple, NoReturn
 
 import torch
 from torch import Tensor
-from torch.compiler import is_compiling
 from torch.nn.utils.rnn import PackedSequence
 
 from rnnkit._base.class_facts import constructor_of, proj_size_of
@@ -17,7 +18,8 @@ SEQUENCES = 3
 SEQUENCE = 2
 
 #: What a message about a call names, and a step names otherwise.
-WORD = re.compile(r"\b(?:the |an )?(input|hx|cell(?=[.]))\b")
+STEP = {"input": "x_t", "hx": "state"}
+WORD = re.compile(r"\b(?:the |an )?(input|hx)\b")
 
 
 def described(module: Any) -> str:
@@ -25,8 +27,6 @@ def described(module: Any) -> str:
     name = bounded(type(module).__name__, BRIEF_LENGTH)
     if not isinstance(module, torch.nn.Module):
         return name
-    if is_compiling():
-        return f"{name}({module.extra_repr()})"
     try:
         options = module.extra_repr()
     except Exception:  # noqa: BLE001 - whatever a user's method does, our error is the news
@@ -44,8 +44,10 @@ def parts_of(hx: Any) -> tuple[Any, ...]:
     return tuple(hx) if isinstance(hx, (tuple, list)) else (hx,)
 
 
-def refuse_odd(module: Any, tensor: Any, argument: str = "input") -> NoReturn:
-    """Refuse a tensor that torch's class does not take either."""
+def check_dense(module: Any, tensor: Any, argument: str = "input") -> None:
+    """Refuse a tensor that does not store its numbers in strides; torch's class does, too."""
+    if not is_odd(tensor):
+        return
     kind, fix = "a nested one", f"{argument}.to_padded_tensor(0.0)"
     if not tensor.is_nested:
         kind, fix = f"{tensor.layout}", f"{argument}.to_dense()"
@@ -72,16 +74,8 @@ def sizes_of_sequence(input: Tensor, *, batch_first: bool) -> dict[str, Any]:
     return {"seq": shape[1 if batch_first else 0], "batch": shape[0 if batch_first else 1]}
 
 
-def batch_of(layer: Any, input: Tensor | PackedSequence) -> tuple[int, ...]:
-    """Return how many samples a checked input of a layer has; nothing if it is unbatched."""
-    if not isinstance(input, Tensor):
-        return (packed_batch(input),)
-    return () if input.dim() == SEQUENCE else (input.shape[0 if layer.batch_first else 1],)
-
-
 def packed_batch(input: Any) -> int:
-    """Return how many sequences are packed."""
-    # The order of the batch has its length without a look into a tensor's values.
+    """Return how many sequences are packed; their order has its length without its values."""
     order = input.sorted_indices
     return int(input.batch_sizes[0]) if order is None else len(order)
 
@@ -99,9 +93,20 @@ class Axis(NamedTuple):
         return f"{self.name} = {self.size}" if "*" in self.name else f"{self.name}={self.size}"
 
 
-def spell(axes: tuple[Axis, ...]) -> str:
+def spell(axes: Sequence[object]) -> str:
     """Write a shape with its axes named."""
     return f"({', '.join(map(str, axes))}{',' if len(axes) == 1 else ''})"
+
+
+def rows_of(evidence: str, fixes: Iterable[str]) -> list[Row]:
+    """Lay out evidence, the fix and its alternatives; what is empty is left out."""
+    rows = [("" if k else "fix", fix) for k, fix in enumerate(filter(None, fixes))]
+    return [("evidence", evidence), *rows] if evidence else rows
+
+
+def first_of(cases: Iterable[tuple[Any, ...]]) -> Any:
+    """Return what stands behind the first condition that holds."""
+    return next(found for fits, *found in cases if fits)
 
 
 def sizes(axes: tuple[Axis, ...]) -> tuple[int | None, ...]:
@@ -117,7 +122,6 @@ class CallSpec(NamedTuple):
     kind: Literal["layer", "packed", "step", "cell", "unrolled"]
     actual: tuple[int, ...]  # shape of the input; of a packed one, of its data
     input_axes: tuple[Axis, ...]
-    # Of a cell whose state is open: none.
     state_names: tuple[str, ...] = ()
     state_axes: tuple[tuple[Axis, ...], ...] = ()
     batch: int | None = None  # None: unbatched, or of a rank that tells no batch
@@ -140,19 +144,10 @@ class CallSpec(NamedTuple):
     ) -> NoReturn:  # fmt: skip
         """Raise why this call is wrong; a step's tensors are x_t and state."""
         headline = f"{self.described}: {headline}"
-        if self.kind == "step" or (self.kind == "cell" and self.state != "hx"):
-            name = self.state.replace("hx", "state")
-            names = {"input": "x_t", "hx": name, "cell": name.replace("state", "layer.cells")}
-
-            def words(text: str) -> str:
-                text = text.replace(self.state, name).replace("hx=", "state=")
-                return WORD.sub(lambda found: names[found[1]], text)
-
+        if self.kind == "step":
+            words = functools.partial(WORD.sub, lambda found: STEP[found[1]])
             argument, sentence, headline = map(words, (argument, sentence, headline))
-            # Only the first cell reads x_t.
-            shown = [row for row in rows if row[0] != "input" or name in ("state", "state[0]")]
-            rows = tuple([(words(label), words(text)) for label, text in shown])
-            argument = argument.partition("[")[0]
+            rows = tuple([(words(label), words(text)) for label, text in rows])
         refusal(error, argument, sentence, headline, *rows, code=code, facts=facts)
 
     @property
@@ -165,71 +160,46 @@ class CallSpec(NamedTuple):
         """Whether the state stacks layers and directions on an axis, as a layer's does."""
         return self.kind in ("layer", "packed", "step")
 
-    @property
-    def layout_code(self) -> str:
-        """The code of an input that is laid out the other way."""
-        return "layout-seq-first" if self.batch_first else "layout-batch-first"
-
-    def other_layout(self, evidence: str) -> tuple[str, list[Row]]:
-        """Explain that the input looks laid out the other way; ``{axis}`` is its axis of steps."""
-        axis, looks = (1, "seq-first") if self.batch_first else (0, "batch-first")
-        option = self.with_option(f"batch_first={not self.batch_first}")
-        fix = ("fix", f"{option}, or input.transpose(0, 1)")
+    def other_layout(self, came: str) -> tuple[str, str, str, str]:
+        """Return why the input looks laid out the other way: code, headline, evidence and fix."""
+        code, looks = "layout-batch-first", "batch-first"
+        if self.batch_first:
+            code, looks = "layout-seq-first", "seq-first"
         headline = f"the input looks {looks}, but batch_first={self.batch_first}"
-        return headline, [("evidence", evidence.format(axis=axis)), fix]
+        option = self.with_option(f"batch_first={not self.batch_first}")
+        evidence = f"{came}, which is axis {int(self.batch_first)} of the input"
+        return code, headline, evidence, f"{option}, or input.transpose(0, 1)"
 
     def with_option(self, option: str) -> str:
         """Write the call that has one option of the layout changed."""
-        name = constructor_of(self.module)
-        return f"{name if self.has_rows else self.name}(..., {option})"
+        name = constructor_of(self.module) if self.has_rows else self.name
+        return f"{name}(..., {option})"
 
 
-def spec_of_layer(layer: Any, input: Tensor | PackedSequence) -> CallSpec:
-    """Read a layer's call; an input of any rank."""
-    if isinstance(input, Tensor):  # not its data, at which vmap lets nobody look
-        return _spec_of_sequence(layer, "layer", input, layer.batch_first)
-    steps, shape = len(input.batch_sizes), tuple(input.data.shape)
-    names = ("sum of lengths",)
-    return _spec(layer, "packed", shape, names, packed_batch(input), steps, layer.batch_first)
-
-
-def spec_of_cell(cell: Any, input: Tensor) -> CallSpec:
-    """Read a cell's call; an input of any rank."""
-    shape = tuple(input.shape)
-    names = () if len(shape) == 1 else ("batch",)
-    return _spec(cell, "cell", shape, names, shape[0] if len(shape) == 2 else None)
-
-
-def spec_of_unrolled(
-    cell: Any, input: Tensor, caller: str, *, known: bool, batch_first: bool, state: str
-) -> CallSpec:
-    """Read a cell's call over a sequence; a cell that is not ``known`` may have any widths."""
-    return _spec_of_sequence(cell, "unrolled", input, batch_first, caller, known, state)
-
-
-def _spec_of_sequence(
-    module: Any, kind: Any, input: Tensor, batch_first: bool, *options: Any
-) -> CallSpec:
-    read, shape = sizes_of_sequence(input, batch_first=batch_first), tuple(input.shape)
-    names: tuple[str, ...] = ("batch", "seq") if batch_first else ("seq", "batch")
-    names = ("seq",) if len(shape) == SEQUENCE else names
-    batch, seq = read.get("batch"), read.get("seq")
-    return _spec(module, kind, shape, names, batch, seq, batch_first, *options)
-
-
-def _spec(
-    module: Any, kind: Any, shape: tuple[int, ...], names: tuple[str, ...], batch: int | None,
-    seq: int | None = None, batch_first: bool = False, name: str = "", known: bool = True,
-    state: str = "hx",
+def spec_of(
+    module: Any, input: Any, kind: Any, name: str = "", *, batch_first: bool = False,
+    known: bool = True, state: str = "hx",
 ) -> CallSpec:  # fmt: skip
-    width = Axis("input_size", module.input_size) if known else Axis("feature")
-    carried = module.__rnnkit__.state_names if known else ()
+    """Read a call with an input of any rank; a cell that is not ``known`` may have any widths."""
+    if kind == "layer":
+        kind, batch_first = "layer" if isinstance(input, Tensor) else "packed", module.batch_first
+    # Of a tensor not its data, at which vmap lets nobody look.
+    shape = tuple((input.data if kind == "packed" else input).shape)
+    names: tuple[str, ...] = ("seq", "batch")
+    names = {"packed": ("sum of lengths",), "cell": ("batch",)}.get(kind, names)
+    names = names[::-1] if batch_first else names
+    if len(shape) == len(names) and kind != "packed":
+        names = tuple([axis for axis in names if axis != "batch"])
+    read = dict(zip(names, shape, strict=False)) if len(shape) == len(names) + 1 else {}
+    if kind == "packed":
+        read = {"seq": len(input.batch_sizes), "batch": packed_batch(input)}
+    batch = read.get("batch")
     axes = state_axes(module, *([] if batch is None else [Axis("batch", batch)])) if known else ()
-    inputs = (*[Axis(axis) for axis in names], width)
-    states_first = kind in ("layer", "packed") and module.state_batch_first
+    width = Axis("input_size", module.input_size) if known else Axis("feature")
     return CallSpec(
-        name or type(module).__name__, module, kind, shape, inputs, carried, axes, batch, seq,
-        batch_first, states_first, state,
+        name or type(module).__name__, module, kind, shape, (*map(Axis, names), width),
+        module.__rnnkit__.state_names if known else (), axes, batch, read.get("seq"), batch_first,
+        kind in ("layer", "packed") and module.state_batch_first, state,
     )  # fmt: skip
 
 
@@ -254,9 +224,5 @@ def is_autocast() -> bool:
 
 def agree(one: torch.dtype, other: torch.dtype) -> bool:
     """Return whether a kernel takes both dtypes together; autocast unites all but float64."""
-    return one == other or (
-        is_autocast()
-        and one.is_floating_point
-        and other.is_floating_point
-        and (one == torch.float64) == (other == torch.float64)
-    )
+    floats = one.is_floating_point and other.is_floating_point
+    return one == other or (is_autocast() and floats and torch.float64 not in (one, other))

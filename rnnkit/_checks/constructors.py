@@ -1,18 +1,19 @@
-"""The guard of the constructors: refuses an argument before torch sees it, and says why."""
+"""The guard of the constructors, and what is meant by names that a call does not have."""
 
+import difflib
 import functools
 import inspect
 import math
 import operator
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Mapping, Sequence
 from numbers import Integral, Real
 from typing import Any, NamedTuple, NoReturn, TypeAlias, TypeVar, cast
 
 import torch
 
 from rnnkit._base.errors import ArgumentError
-from rnnkit._base.message import brief, call, refusal, wanted, warn
-from rnnkit._checks.names import hint
+from rnnkit._base.message import BRIEF_LENGTH, bounded, brief, call, refusal, wanted, warn
 from rnnkit._checks.objects import cells_of
 
 InitT = TypeVar("InitT", bound=Callable[..., None])
@@ -20,15 +21,9 @@ InitT = TypeVar("InitT", bound=Callable[..., None])
 #: What a constructor takes as ``device``.
 Device: TypeAlias = torch.device | str | int | None
 
-#: torch counts in 64 bits.
-LARGEST = 2**63
-
 
 class Rule(NamedTuple):
-    """The values that fit, in code and in words, torch's sentence for others, and its type's name.
-
-    A count has the type ``int``, a flag ``bool``; torch has a sentence for values of other types.
-    """
+    """The values that fit, in code and in words, torch's sentence for others, and the type."""
 
     fits: Callable[[Any], bool]
     expected: str
@@ -40,45 +35,25 @@ def is_batch_size(value: Any) -> bool:
     """Return whether a value is a number of samples: an int from 0, or one that is left open."""
     is_int = isinstance(value, (Integral, torch.SymInt)) and not isinstance(value, bool)
     number: Any = value  # not its index, which would fix it in an exported program
-    return is_int and 0 <= number < LARGEST
+    return is_int and number >= 0
 
 
 def is_index(value: Any) -> bool:
     """Return whether a value stands for an integer, as a 0-d tensor of integers does."""
-    if isinstance(value, bool) or getattr(value, "dtype", None) is torch.bool:
-        return False
     try:
-        operator.index(value)
+        return not isinstance(value, bool) and operator.index(value) is not None
     except (TypeError, ValueError, RuntimeError):
         return False
-    return True
-
-
-def is_truth(value: Any) -> bool:
-    """Return whether a value is True or False, 1 or 0, or NumPy's own True or False."""
-    return (isinstance(value, Integral) or type(value).__module__ == "numpy") and value in (0, 1)
-
-
-def _is_device(value: Any) -> bool:
-    try:
-        return value is None or torch.device(value) is not None
-    except (RuntimeError, ValueError, OverflowError, TypeError):
-        return False
-
-
-def _is_dtype(dtype: Any) -> bool:
-    real = isinstance(dtype, torch.dtype) and (dtype.is_floating_point or dtype.is_complex)
-    return dtype is None or dtype is float or real  # torch takes Python's own float for float64
 
 
 def _count(least: int, expected: str, sentence: str, kind: Any = object) -> Rule:
     def fits(value: Any) -> bool:
-        is_int = is_index(value) and isinstance(value, kind)
-        return is_int and least <= operator.index(value) < LARGEST
+        return is_index(value) and isinstance(value, kind) and operator.index(value) >= least
 
     return Rule(fits, expected, sentence, "int")
 
 
+MODES = ("tanh", "relu")
 ONE = "an int from 1", "{name} must be greater than zero"
 # torch asks isinstance(..., int) of the two sizes of a layer, and counts with all others.
 SIZE = _count(1, *ONE, Integral)
@@ -91,16 +66,12 @@ RULES = {
     "proj_size": _count(0, "an int from 0 (no projection) to hidden_size - 1",
                         "proj_size should be a positive integer or zero to disable projections"),
     **dict.fromkeys(["bias", "batch_first", "bidirectional", "state_batch_first"], FLAG),
-    "dropout": Rule(lambda p: isinstance(p, Real) and p is not True and p is not False
+    "dropout": Rule(lambda p: isinstance(p, Real) and not isinstance(p, bool)
                     and 0 <= float(p) <= 1,
                     "a float from 0 to 1", "dropout should be a number in range [0, 1] "
                     "representing the probability of an element being zeroed"),
-    "nonlinearity": Rule(lambda name: name in ("tanh", "relu"), "'tanh' or 'relu'",
+    "nonlinearity": Rule(lambda name: name in MODES, "'tanh' or 'relu'",
                          "Unknown nonlinearity '{value}'. Select from 'tanh' or 'relu'."),
-    "dtype": Rule(_is_dtype, "torch.float32, torch.float64, torch.bfloat16 or torch.float16",
-                  "{name} should be a floating-point torch.dtype, got: {value}"),
-    "device": Rule(_is_device, "for example 'cpu', 'cuda' or 'cuda:1'",
-                   "{name} should be a torch.device or its name, got: {value}"),
 }
 # fmt: on
 
@@ -110,6 +81,63 @@ NARROWER = Rule(lambda _: False, "an int below hidden_size, or 0 for no projecti
 # A cell computes without features (only its state) and without a hidden state; layers do not.
 CELL_SIZE = _count(0, "an int from 0", "{name} must not be negative")
 CELL_RULES = RULES | {"input_size": CELL_SIZE, "hidden_size": CELL_SIZE}
+
+#: What people call an argument, by its name here; the second name is that of a step's.
+MEANT = {
+    "units": "hidden_size", "input_dim": "input_size", "use_bias": "bias",
+    "activation": "nonlinearity", "batch_first": "state_batch_first",
+    "hx": "state", "input": "x_t", "input_lengths": "lengths",
+    **dict.fromkeys(["x", "inputs", "input_", "inp", "data", "sequence", "x_t"], "input"),
+    **dict.fromkeys(["state", "states", "hidden", "hidden_state", "initial_state"], "hx"),
+    **dict.fromkeys(["h", "h0", "h_0", "h_n", "hc", "carry", "init_state", "prev_state"], "hx"),
+    **dict.fromkeys(["lens", "length", "seq_lens", "seq_lengths", "sequence_length"], "lengths"),
+}  # fmt: skip
+RESET = re.compile("reset|done|start|begin|boundar|terminat|trunc|episode|is_first|is_init")
+STATE = re.compile("state|hidden|cell")
+CELL_STATES = {"c", "c0", "c_0", "cx", "cell", "cell_state"}
+
+#: What to do about an option that exists elsewhere only; of Keras first.
+ADVICE = {
+    "return_sequences": "leave it out: output, state = layer(input) returns every step",
+    "return_state": "leave it out: output, state = layer(input) returns the state too",
+    "go_backwards": "rnnkit.unroll(cell, input, reverse=True)",
+    "stateful": "leave it out: output, hx = layer(input, hx) passes the state along",
+    "recurrent_dropout": "leave it out: torch's kernels have none between steps",
+    "proj_size": "leave proj_size out, or follow {owner} by torch.nn.Linear",
+    "nonlinearity": "leave {name} out: {owner} has fixed ones, RNN and RNNCell take nonlinearity",
+}
+OF_RECURRENT = {
+    "bidirectional": "reverse_cells=[...], the cell of each layer's backward direction",
+    "num_layers": "cells=[...], the cell of each layer",
+}
+
+
+def hints(owner: str, name: str, value: Any, known: Sequence[str], steps: int = 0) -> list[str]:
+    """Write what is meant by a name that its owner does not have; ``steps`` is a mask's axis."""
+    shown, meant = bounded(name, BRIEF_LENGTH), MEANT.get(name, name)
+    meant = meant if meant in known else MEANT.get(meant, meant)
+    if "reverse_cells" in known and name in OF_RECURRENT:
+        return [OF_RECURRENT[name]]
+    if "hx" in known and name in CELL_STATES:
+        return [f"hx=(h, {shown}), the pair as one argument"]
+    starts = RESET.search(name)
+    if "hx" in known and (starts or "mask" in name) and not STATE.search(name):
+        if "reset" not in known or getattr(value, "ndim", 2) == 1:
+            change = f"rnnkit.states.reset(hx, {shown}) as hx"
+            return [f"{change}, if it is true for samples that start again"]
+        floats = isinstance(value, torch.Tensor) and value.is_floating_point()
+        counts = f"lengths={shown}.sum({steps}){'.long()' * floats}, if it is true on valid steps"
+        reset = f"reset={shown}, if it is true where a sample starts again"
+        return [reset] if starts else [counts, reset]
+    if name == "batch_first" and meant in known:
+        return [f"leave {name} out, or {meant}=True for the states of a layer that has it"]
+    if name in {"batch_first", "bidirectional", "num_layers"} and "hidden_size" in known:
+        return [f"leave {name} out: a cell is one layer, in one direction, for one step"]
+    if meant in ADVICE and meant not in known:
+        return [ADVICE[meant].format(owner=owner, name=name)]
+    close = [meant] if meant in known else difflib.get_close_matches(shown, known)
+    given = brief(value) if isinstance(value, str | int | float) else shown
+    return [f"{close[0]}={given}" if close else f"leave {shown} out"]
 
 
 def checked_arguments(init: InitT) -> InitT:
@@ -121,15 +149,14 @@ def checked_arguments(init: InitT) -> InitT:
 
     @functools.wraps(init)
     def checked_init(self: object, *args: Any, **kwargs: Any) -> None:
-        name = type(self).__name__
-        bound = _bind(signature, self, args, kwargs)
+        name, bound = type(self).__name__, _bind(signature, self, args, kwargs)
         given = bound.arguments
         for argument, value in given.items():
             rule = rules.get(argument)
-            if is_cell and argument == "bias" and is_truth(value):
+            if is_cell and argument == "bias" and isinstance(value, Integral) and value in (0, 1):
                 given[argument] = bool(value)
             # torch's own tests construct RNNCell(10, 20, 'relu'), a cell with bias: a warning.
-            elif rule is not None and not (is_cell and argument == "bias" and _is_mode(value)):
+            elif rule is not None and not (is_cell and argument == "bias" and value in MODES):
                 if not rule.fits(value):
                     _refuse(name, rule, argument, value, call(name, args, kwargs))
                 if rule.type == "int":
@@ -159,14 +186,14 @@ def _bind(
     sentence = f"{name}.__init__() {'got ' if reason.startswith('multiple') else ''}{reason}"
     fix = f"{name}({', '.join(known[: 1 if 'reverse_cells' in known else 3])}, ...)"
     if unknown:
-        fix = hint(name, unknown, kwargs[unknown], known)
+        (fix,) = hints(name, unknown, kwargs[unknown], known)
     elif "reverse_cells" in known and len(args) > 1:
         cells_of(args[0], "cells")
         fix = "rnnkit.Recurrent([a, b]), where b reads the output of a; or reverse_cells=b"
     if unknown == "proj_size":
         sentence = "proj_size argument is only supported for LSTM, not RNN or GRU"
-    written, row = call(name, args, kwargs), ("fix", fix)
-    return refusal(ArgumentError, unknown, sentence, written, row, code="option-unknown")
+    written = call(name, args, kwargs)
+    return refusal(ArgumentError, unknown, sentence, written, ("fix", fix), code="option-unknown")
 
 
 def _refuse(name: str, rule: Rule, argument: str, value: Any, written: str) -> NoReturn:
@@ -175,34 +202,24 @@ def _refuse(name: str, rule: Rule, argument: str, value: Any, written: str) -> N
     if rule is FLAG or (rule.type == "int" and not is_index(value)):
         sentence = f"{argument} should be of type {rule.type}, got: {kind}"
     try:
-        number = math.nan if isinstance(value, bool) else float(value)
+        meant: Any = math.nan if isinstance(value, bool) else float(value)
+        meant = int(meant) if rule.type == "int" and meant.is_integer() else meant
     except (TypeError, ValueError, OverflowError, RuntimeError):
-        number = math.nan
-    meant: Any = number if rule.type == "" or not math.isfinite(number) else int(number)
-    if isinstance(value, torch.dtype | torch.device):
-        fix = f"by name: {kind}={repr(value.type) if isinstance(value, torch.device) else value}"
-    elif argument == "bias" and isinstance(value, float) and 0 < value < 1:
+        meant = math.nan
+    if argument == "bias" and isinstance(value, float) and 0 < value < 1:
         fix = f"by name: dropout={value}"
     elif rule is FLAG and isinstance(value, str):
         fix = f"a string counts as true whatever it says: {argument}=True or {argument}=False"
     elif rule is FLAG:
         fix = f"{argument}={bool(value) if isinstance(value, int) else 'True or False'}"
-    elif argument == "dtype" and isinstance(getattr(torch, f"{value}", None), torch.dtype):
-        fix = f"dtype=torch.{value}"
-    elif isinstance(value, bool) and argument in {"num_layers", "hidden_size", "input_size"}:
+    elif isinstance(value, bool) and rule.type == "int":
         fix = f"pass options by name: {name}(..., batch_first={value}) or bias={value}"
-    elif rule.type == "int" and math.isfinite(number) and meant != number:
-        fix = f"{argument}=int(...), or // instead of / where it is computed"
-    elif math.isfinite(number) and rule.fits(meant):
+    elif rule.fits(meant):
         fix = f"{argument}={meant}"
     shown = value if isinstance(value, str | int | float) else brief(value)
-    rows = [(argument, wanted(rule.expected, brief(value))), ("fix", fix)]
     sentence = sentence.format(name=argument, value=shown)
+    rows = [(argument, wanted(rule.expected, brief(value))), ("fix", fix)]
     refusal(ArgumentError, argument, sentence, written, *rows, code="option-value")
-
-
-def _is_mode(value: object) -> bool:
-    return isinstance(value, str) and value in ("tanh", "relu")
 
 
 def _warn_of_misplaced(
@@ -211,15 +228,15 @@ def _warn_of_misplaced(
     """Warn of a last argument that is taken for bias: True, or a nonlinearity."""
     place = parameters.index("bias") if "bias" in parameters else len(args)
     value = args[place] if len(args) > place else None
-    last = len(args) == place + 1 and "batch_first" not in named and "batch_first" in parameters
-    text = ""
-    if value is True and last:
+    is_last = len(args) == place + 1 and "batch_first" in {*parameters} - {*named}
+    if value is True and is_last:
         text = (
             "the last argument is bias, which is True anyway, not batch_first. "
             "Write batch_first=True if the input is (batch, seq, feature), or drop it."
         )
-    elif _is_mode(value):
+    elif value in MODES:
         advice = f"Write nonlinearity={value!r}" if "nonlinearity" in parameters else "Drop it"
         text = f"the argument {value!r} is bias, and counts as True. {advice}."
-    if text:
-        warn("bias-by-position", f"{call(name, args, {})}: {text}", stacklevel=3)
+    else:
+        return
+    warn("bias-by-position", f"{call(name, args, {})}: {text}", stacklevel=3)

@@ -1,11 +1,9 @@
 """The other way of a call, which does not fit its guard: what is wrong with it.
 
-``diagnose`` gets the whole call once and raises. If it finds nothing, a tensor is not dense:
-torch's class takes the call as it is, with torch's own checks. A compiler traces this, so that the
-same error is raised.
+If nothing is found, a tensor is not dense, and torch's class takes the call with its own checks.
 """
 
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor
@@ -14,28 +12,21 @@ from torch.nn import RNNBase
 from torch.nn.utils.rnn import PackedSequence
 
 from rnnkit._base.class_facts import proj_size_of
-from rnnkit._base.errors import DtypeError, RnnkitError
+from rnnkit._base.errors import DtypeError, LengthsError, RnnkitError
 from rnnkit._base.message import refusal
 from rnnkit._checks.call_spec import (
-    Axis,
     CallSpec,
+    check_dense,
     described,
     is_odd,
     parts_of,
-    refuse_odd,
-    spec_of_cell,
-    spec_of_layer,
-    spec_of_unrolled,
+    rows_of,
+    spec_of,
 )
-from rnnkit._checks.causes.inputs import (
-    check_dtype_and_device,
-    check_input,
-    check_shape,
-    refuse_type,
-)
+from rnnkit._checks.causes.inputs import check_input, check_shape, refuse_type
 from rnnkit._checks.causes.states import check_batch, check_state
+from rnnkit._checks.guards import fitting_fields
 from rnnkit._checks.objects import check_cell_object
-from rnnkit._checks.packed_fields import fitting_fields, refuse_fields
 
 
 def diagnose(module: Any, input: Any, hx: Any, weight: Tensor | None) -> None:
@@ -49,33 +40,43 @@ def diagnose(module: Any, input: Any, hx: Any, weight: Tensor | None) -> None:
     elif not isinstance(input, Tensor):
         refuse_type(module, input, batch_first=is_layer and module.batch_first)
     odd = goes_to_torch(module, data, hx)
-    spec_of: Any = spec_of_layer if is_layer else spec_of_cell
-    spec = spec_of(module, input)
-    judge = data if odd or weight is None else weight
-    # torch reads a cell's state before it compares dtypes.
-    (check_shape if odd or not is_layer else check_input)(spec, data, judge)
+    spec = spec_of(module, input, "layer" if is_layer else "cell")
+    (check_shape if odd else check_input)(spec, data, data if odd or weight is None else weight)
     # Sizes, where torch's class takes the call: on packed input it would read beyond a state.
     check_state(spec, hx, data, only_sizes=odd)
-    check_dtype_and_device(spec, data, judge)
+
+
+def refuse_fields(layer: Any, input: PackedSequence, rule: str) -> NoReturn:
+    """Refuse packed input whose fields break a rule: often, lengths beyond the padded steps."""
+    code, sentence = "packed-fields", f"the fields of packed input do not fit: {rule}"
+    headline, evidence = described(layer), ""
+    fix = "input._replace(data=...) keeps the others; pack_padded_sequence makes them all"
+    if rule.startswith("batch_sizes count") and input.batch_sizes.sum() > len(input.data):
+        counts, steps = input.batch_sizes.tolist(), len(input.data)
+        last = next(k for k in range(len(counts)) if sum(counts[: k + 1]) > steps)
+        start = f"start ({sum(counts[:last])}) + length ({counts[last]})"
+        code, sentence = "lengths-packed-range", f"{start} exceeds dimension size ({steps})."
+        headline += ": a length was larger than the number of steps that were packed"
+        evidence = rule
+        fix = "check how the lengths were counted; to cut them: lengths.clamp(max=steps)"
+    rows = rows_of(evidence, [fix])
+    refusal(LengthsError, "input", sentence, headline, *rows, code=code)
 
 
 def diagnose_unrolled(
     cell: Any, input: Any, hx: Any, weight: Tensor | None, caller: str, *,
     batch_first: bool, state: str,
 ) -> None:  # fmt: skip
-    """Raise what is wrong with a cell that is run over a sequence; return if it runs by steps.
-
-    ``weight`` is None for a cell of a user's, ``caller`` the name of the caller in messages, and
-    ``state`` how it writes the state.
-    """
+    """Raise what is wrong with a cell over a sequence; return if it runs by steps."""
     if weight is None:
-        check_cell_object(cell, input)
+        check_cell_object(cell)
     if not isinstance(input, Tensor):
         refuse_type(cell, input, unrolled=True, batch_first=batch_first)
     if input.is_nested:
-        refuse_odd(cell, input)
+        check_dense(cell, input)
     known = weight is not None and not goes_to_torch(cell, input, hx)
-    spec = spec_of_unrolled(cell, input, caller, known=known, batch_first=batch_first, state=state)
+    options: Any = {"known": known, "batch_first": batch_first, "state": state}
+    spec = spec_of(cell, input, "unrolled", caller, **options)
     # A user's cell may take integers; of our own we know what they take.
     check_input(spec, input, weight if known and weight is not None else input)
     if known:
@@ -95,14 +96,12 @@ def diagnose_initial_state(spec: CallSpec, initial: Any, like: Tensor) -> None:
 
 
 def goes_to_torch(module: Any, data: Any, hx: Any) -> bool:
-    """Return whether torch's class takes a call as it is, since a tensor is not dense or not real.
-
-    Nested tensors are refused. torch has no projected cell, and a compiler traces no such call.
-    """
+    """Return whether torch's class takes a call as it is, since a tensor is not dense or real."""
     tensors = [part for part in (data, *parts_of(hx)) if isinstance(part, Tensor)]
     for tensor in tensors:
         if tensor.is_nested:
-            refuse_odd(module, tensor, "input" if tensor is data else "hx")
+            check_dense(module, tensor, "input" if tensor is data else "hx")
+    # torch has no projected cell, and a compiler traces no such call.
     if is_compiling() or (isinstance(module, torch.nn.RNNCellBase) and proj_size_of(module)):
         return False
     return any(is_odd(part) or part.is_complex() or part.is_quantized for part in tensors)
@@ -110,46 +109,30 @@ def goes_to_torch(module: Any, data: Any, hx: Any) -> bool:
 
 def explain_layer_step(layer: Any, x_t: Tensor, state: Any) -> None:
     """Refuse a step of a layer; return if only the layer's call finds what is wrong."""
-    axes = (Axis("batch"), Axis("input_size", layer.input_size))[-x_t.dim() :]
-    called = spec_of_layer(layer, x_t.unsqueeze(1 if layer.batch_first and x_t.dim() > 1 else 0))
+    called = spec_of(layer, x_t.unsqueeze(int(layer.batch_first and x_t.dim() > 1)), "layer")
+    axes = tuple([axis for axis in called.input_axes if axis.name != "seq"])
     spec = called._replace(kind="step", actual=tuple(x_t.shape), input_axes=axes, seq=None)
     check_input(spec, x_t, layer._flat_weights[0])  # noqa: SLF001
     check_state(spec, state, x_t)
 
 
-def explain_cells_step(cells: list[Any], x_t: Tensor, state: Any) -> None:
-    """Refuse a step of a ``Recurrent``; of a cell that is None nothing is known."""
-    for place, (cell, hx) in enumerate(zip(cells, state, strict=True)):
-        if cell is not None:
-            spec = spec_of_cell(cell, x_t)._replace(state=f"hx[{place}]")
-            if place == 0:
-                check_input(spec, x_t, next(cell.parameters()))
-            check_state(spec, hx, x_t)
-
-
 def explain_missing_kernel(layer: Any, input: Any, hx: Any, error: Exception) -> None:
     """Explain that this CPU has no kernel for autocast's dtype; return for any other error."""
-    text = str(error)
+    text, lowered = str(error), torch.get_autocast_dtype("cpu")
     if not text.startswith("could not create a primitive"):
         return
-    lowered, dtype = torch.get_autocast_dtype("cpu"), next(layer.parameters()).dtype
-    level = torch.backends.cpu.get_cpu_capability()
+    level, dtype = torch.backends.cpu.get_cpu_capability(), next(layer.parameters()).dtype
     evidence = f"oneDNN has a bfloat16 LSTM only on CPUs with AVX-512; torch sees {level} here"
-    if lowered is torch.float16:
-        evidence = "oneDNN trains no LSTM in float16, and runs one on few CPUs"
+    evidence = "oneDNN has a float16 LSTM on few CPUs" if lowered is torch.float16 else evidence
     # Without autocast input and state must have the dtype of the weights.
     data = input if isinstance(input, Tensor) else input.data
     given = "input" if data.dtype == dtype else f"input.to({dtype})"
-    if hx is not None:
-        alike = all(part is None or part.dtype == dtype for part in hx)
-        given += ", hx" if alike else f", rnnkit.states.to(hx, {dtype})"
-    name = str(lowered).removeprefix("torch.")
+    given += "" if hx is None else f", rnnkit.states.to(hx, {dtype})"
     refusal(
         DtypeError, "input", text.partition(". ")[0],
-        f"{described(layer)}: autocast asks for a {name} LSTM, which this CPU does not have",
+        f"{described(layer)}: autocast asks for an LSTM in {lowered}, which this CPU does not have",
         ("evidence", evidence),
         ("fix", f"with torch.autocast('cpu', enabled=False): output, state = layer({given})"),
-        ("", f"or both in {name}: layer.to({lowered}) and input.to({lowered})"),
         ("", "or lengths=[...], each sample's valid steps, which takes a different kernel"),
         code="kernel-missing", source=error,
     )  # fmt: skip

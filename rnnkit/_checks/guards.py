@@ -1,9 +1,7 @@
 """The guards: whether a call fits, as the completed state or MISFIT; they explain nothing.
 
-They are plain Python on sizes, so that they cost next to nothing and ``torch.compile`` traces them.
-They must be exact, since torch's own checks of the same things are switched off. A call that does
-not fit goes once, as a whole, to ``diagnosis.diagnose`` and, if that finds nothing, to torch's
-class with torch's checks.
+Plain Python on sizes, which costs next to nothing and which ``torch.compile`` traces. They must be
+exact: torch's checks of the same things are off. What does not fit goes to ``diagnosis.diagnose``.
 """
 
 from typing import Any
@@ -14,11 +12,12 @@ from torch.nn.utils.rnn import PackedSequence
 
 from rnnkit._base.class_facts import proj_size_of
 from rnnkit._base.state import PAIR, filled, has_missing_part, layers_first, zeros
-from rnnkit._base.torch_tools import is_jit_traced
+from rnnkit._base.torch_tools import is_fake, is_jit_traced, values_are_abstract
 from rnnkit._checks.call_spec import SEQUENCE, SEQUENCES, agree, is_autocast, packed_batch
-from rnnkit._checks.cell_guards import MISFIT, has_batch, is_callable_cell
-from rnnkit._checks.packed_fields import fitting_fields
+from rnnkit._checks.objects import has_batch, is_callable_cell, is_state_of_layer
 
+#: What a guard returns of a call that does not fit: a constant, which every compiler compares.
+MISFIT: Any = False
 #: Bound once, since each guard compares it.
 STRIDED = torch.strided
 
@@ -26,8 +25,7 @@ STRIDED = torch.strided
 def fitting_layer(layer: Any, input: Any, hx: Any, weight: Tensor | None) -> Any:
     """Return the state of a layer's call as torch's layer takes it, its pair complete, or MISFIT.
 
-    ``weight`` is the layer's first weight, as the call will read it; None where torch's own forward
-    runs, with the checks that a subclass overrides.
+    ``weight``, the layer's first, is None where torch's forward runs, with overridden checks.
     """
     if is_jit_traced() or (weight is None and isinstance(input, Tensor)):
         # Under a tracer sizes are tensors: a comparison would be recorded, with a warning.
@@ -70,10 +68,7 @@ def fitting_layer(layer: Any, input: Any, hx: Any, weight: Tensor | None) -> Any
 
 
 def fitting_cell(cell: Any, input: Any, hx: Any, weight: Tensor | None) -> Any:
-    """Return the state of a cell's call as torch's cell takes it, its pair complete, or MISFIT.
-
-    ``weight`` is the cell's first weight, as the call will read it; None if that is not known.
-    """
+    """Return the state of a cell's call, its pair complete, or MISFIT; a weight may be unknown."""
     if is_jit_traced():
         return _completed(cell, hx)
     if not isinstance(input, Tensor):
@@ -98,11 +93,7 @@ def fitting_cell(cell: Any, input: Any, hx: Any, weight: Tensor | None) -> Any:
 def fitting_unrolled(
     cell: Any, input: Any, hx: Any, weight: Tensor | None, *, batch_first: bool
 ) -> Any:
-    """Return the state of a cell that is run over a sequence, its pair complete, or MISFIT.
-
-    ``weight`` is the first weight of a cell that computes what rnnkit's do, so that its widths and
-    state are known; None for any other, which may read integers, too.
-    """
+    """Return the state of a cell over a sequence, complete, or MISFIT; a user's has no weight."""
     if not isinstance(input, Tensor) or input.is_nested or input.layout is not torch.strided:
         return MISFIT
     shape = input.shape
@@ -121,11 +112,7 @@ def fitting_unrolled(
 def fitting_state(
     module: Any, hx: Any, front: tuple[int, ...], like: Tensor, *, any_c: bool = False
 ) -> Any:
-    """Return a state ``(*front, hidden)``, its pair complete, or MISFIT.
-
-    It has the dtype and the device of the input, ``like``. With ``any_c`` an LSTM's c may have a
-    different floating-point dtype, as torch's cells take it.
-    """
+    """Return a state like the input, its pair complete, or MISFIT; a cell takes ``any_c``."""
     shape, dtype, device = (*front, module.hidden_size), like.dtype, like.device
     if len(module.__rnnkit__.state_names) == 1:
         return hx if _is_state(hx, shape, dtype, device) else MISFIT
@@ -170,8 +157,7 @@ def _is_like(tensor: Tensor, weight: Tensor) -> bool:
 def has_own_dtype(c: Tensor, dtype: torch.dtype, *, is_cell: bool) -> bool:
     """Return whether torch's kernel takes this c beside an input of a different dtype.
 
-    A cell's does; a layer's does under autocast, which leaves float64 as it is and brings other
-    floats together, and c is only multiplied.
+    A cell's does; a layer's does for float64 under autocast, since c is only multiplied.
     """
     own = is_cell or (dtype is torch.float64 and is_autocast())
     return own and c.is_floating_point() and c.device.type == "cpu"
@@ -184,3 +170,60 @@ def _completed(module: Any, hx: Any) -> Any:
         return hx
     given = hx[0] if hx[1] is None else hx[1]
     return None if given is None else filled(hx, zeros(module, given, *given.shape[:-1]))
+
+
+def fitting_states(cells: list[Any], hx: Any) -> Any:
+    """Return one state for each cell of a ``Recurrent``, or MISFIT; None is one for all."""
+    if hx is None:
+        return [None] * len(cells)
+    if not isinstance(hx, tuple | list) or len(hx) != len(cells):
+        return MISFIT
+    # A user's cell may have a state of three axes.
+    known = all(isinstance(cell, torch.nn.RNNCellBase) for cell in cells)
+    return MISFIT if known and is_state_of_layer(hx, len(cells)) else hx
+
+
+def fitting_fields(input: PackedSequence, *, given: bool) -> int | str:
+    """Return how many sequences are packed, -1 if values may not be read, or the broken rule.
+
+    Values are read on the CPU only; ``sorted_indices`` order a state that is ``given``.
+    """
+    data, sizes, order, back = input
+    if not isinstance(data, Tensor):
+        return "data must be a Tensor"
+    if not (
+        isinstance(sizes, Tensor) and sizes.dtype is torch.int64 and sizes.layout is STRIDED
+        and sizes.is_cpu and sizes.dim() == 1
+    ):  # fmt: skip
+        return "batch_sizes must be a Tensor (steps,) of int64, on the CPU"
+    for index in (order, back):
+        if index is not None and not (
+            isinstance(index, Tensor) and not index.is_nested and index.layout is STRIDED
+            and index.dtype in (torch.int64, torch.int32)  # which index_select takes
+            and index.dim() == 1 and index.device == data.device
+        ):  # fmt: skip
+            return "the indices must be Tensors (batch,) of int64, on the device of the data"
+    if values_are_abstract() or is_fake(sizes):
+        return -1
+    counts = sizes.tolist()
+    if not counts or counts[-1] < 1 or sorted(counts, reverse=True) != counts:
+        return "batch_sizes must fall from the number of sequences, and be 1 or more"
+    if data.dim() and sum(counts) != data.shape[0]:
+        return f"batch_sizes count {sum(counts)} steps, the data have {data.shape[0]}"
+    batch: int = counts[0]
+    if order is None and (back is None or not given):
+        # Without a state torch brings only the last one back, with any places that there are.
+        if back is None or not back.is_cpu or is_fake(back):
+            return batch
+        fits = all(0 <= place < batch for place in back.tolist())
+        return batch if fits else f"unsorted_indices must be positions among the {batch} sequences"
+    if order is None or back is None:
+        return "sorted_indices and unsorted_indices must come together"
+    if len(order) != batch or len(back) != batch:
+        return f"both indices must have one position for each of the {batch} sequences"
+    if not order.is_cpu or is_fake(order) or is_fake(back):
+        return batch
+    places, inverse, ends = order.tolist(), back.tolist(), list(range(batch))
+    if sorted(places) == ends and [inverse[place] for place in places] == ends:
+        return batch
+    return "unsorted_indices must undo sorted_indices, each position once"

@@ -1,4 +1,4 @@
-"""Objects in the wrong place: in ``unroll``, as what a cell returns, and in a ``Recurrent``."""
+"""Cells and what they return: what may be one, and objects in the wrong place."""
 
 from collections.abc import Iterable
 from typing import Any, NoReturn
@@ -8,30 +8,90 @@ from torch import Tensor
 
 from rnnkit._base.class_facts import constructor_of
 from rnnkit._base.errors import ArgumentError, CellError, StateError
-from rnnkit._base.message import BRIEF_LENGTH, bounded, brief, count, refusal, wanted
-from rnnkit._base.state import PAIR, LSTMState
-from rnnkit._checks.cell_guards import is_recurrent, is_state_of_layer, is_with_output, tensors_in
+from rnnkit._base.message import brief, count, refusal
+from rnnkit._base.state import BATCHED, PAIR, LSTMState
 
 
-def check_cell_object(cell: Any, input: Any) -> None:
+def is_callable_cell(cell: Any) -> bool:
+    """Return whether this may be a cell: callable, and not a layer, list, tensor or class."""
+    wrong = (torch.nn.RNNBase, torch.nn.ModuleList, Tensor, type)
+    return callable(cell) and not isinstance(cell, wrong) and not is_recurrent(cell)
+
+
+def is_recurrent(cell: Any) -> bool:
+    """Return whether this is a ``Recurrent``, which stands in a higher layer of imports."""
+    return any(f"{k.__module__}.{k.__name__}" == "rnnkit.Recurrent" for k in type(cell).__mro__)
+
+
+def has_batch(hx: Any, batch: Any) -> bool:
+    """Return whether each tensor of a user's state has the batch on axis 0."""
+    if isinstance(hx, tuple | list):
+        return all(part is None or has_batch(part, batch) for part in hx)
+    return isinstance(hx, Tensor) and tuple(hx.shape)[:1] == (batch,)
+
+
+def is_state_of_layer(hx: Any, rows: int) -> bool:
+    """Return whether this is a tensor, or a pair, that has the states of all cells on axis 0."""
+    parts = [hx] if isinstance(hx, Tensor) else hx
+    if not isinstance(parts, tuple | list) or len(parts) not in (1, PAIR):
+        return False
+    return all(isinstance(t, Tensor) and t.dim() == BATCHED and len(t) == rows for t in parts)
+
+
+def is_result(new: Any, hx: Any) -> bool:
+    """Return whether what a cell returned is a state of the kind that it was given."""
+    if isinstance(new, Tensor):
+        return isinstance(hx, Tensor)
+    return isinstance(new, tuple) and not isinstance(hx, Tensor) and not is_with_output(new, hx)
+
+
+def is_with_output(new: Any, hx: Any) -> bool:
+    """Return whether a cell returned ``(output, state)``, and not the state."""
+    if not isinstance(new, tuple) or len(new) != PAIR or not isinstance(new[0], Tensor):
+        return False
+    if isinstance(hx, Tensor):
+        return isinstance(new[1], Tensor)
+    if not isinstance(new[1], tuple) or len(new[1]) != len(hx):
+        return False
+    return all(isinstance(part, Tensor) for part in (*new[1], *hx))
+
+
+def is_of_layer(state: Any, batch: Any) -> bool:
+    """Return whether a state has the batch on axis 1, as a layer's state has, and not on axis 0."""
+    t = state[0] if isinstance(state, tuple) and state else state
+    return isinstance(t, Tensor) and t.dim() > PAIR and t.shape[0] != batch == t.shape[1]
+
+
+def tensors_in(state: Any) -> list[Tensor]:
+    """Return the tensors of any cell's state."""
+    if isinstance(state, Tensor):
+        return [state]
+    parts = state if isinstance(state, tuple | list) else ()
+    return [tensor for part in parts for tensor in tensors_in(part)]
+
+
+def versions(state: Any) -> list[int]:
+    """Return how often each tensor of a state was written; in inference mode torch counts none."""
+    return [0 if t.is_inference() else t._version for t in tensors_in(state)]  # noqa: SLF001
+
+
+def check_cell_object(cell: Any) -> None:
     """Check that what is to be unrolled is a cell."""
     headline = "a cell is called with one step and a state, and returns the next state"
-    width = input.shape[-1] if isinstance(input, Tensor) and input.dim() else "input_size"
-    fix = f"rnnkit.unroll(rnnkit.GRUCell({width}, ...), input)"
+    fix = "rnnkit.unroll(rnnkit.GRUCell(input_size, hidden_size), input)"
     if isinstance(cell, torch.nn.RNNBase) or is_recurrent(cell):
         headline, fix = "a layer runs over a sequence itself", "layer(input)"
     elif isinstance(cell, list | tuple | torch.nn.ModuleList):
         headline = "several cells, one above the other, are a layer"
         fix = "rnnkit.Recurrent(cells)(input), where cells is what you passed"
-    elif isinstance(cell, Tensor):
-        headline, fix = "the cell comes first, then the input", "rnnkit.unroll(cell, input)"
-    elif isinstance(cell, type):
-        headline, fix = "a class is not a module yet", f"rnnkit.unroll({cell.__name__}(...), input)"
-    elif callable(cell):
+    elif callable(cell) and not isinstance(cell, type):
         return
     came = type(cell).__name__ if isinstance(cell, torch.nn.Module) else brief(cell)
-    sentence = f"unroll takes one cell, got {came}"
-    refusal(ArgumentError, "cell", sentence, headline, ("fix", fix), code="unroll-cell")
+    _refuse("unroll-cell", "cell", f"unroll takes one cell, got {came}", headline, fix)
+
+
+def _refuse(code: str, argument: str, sentence: str, headline: str, fix: str) -> NoReturn:
+    refusal(ArgumentError, argument, sentence, headline, ("fix", fix), code=code)
 
 
 def _refuse_cell(cell: Any, came: str, why: str, fix: str, code: str, step: int = 0) -> NoReturn:
@@ -41,10 +101,10 @@ def _refuse_cell(cell: Any, came: str, why: str, fix: str, code: str, step: int 
 
 def refuse_stateless(cell: Any, *, again: bool = False) -> NoReturn:
     """Refuse a cell without an initial state, where none was given or, ``again``, at a reset."""
-    is_torchs = isinstance(cell, torch.nn.RNNCellBase)
-    first = f"rnnkit.{type(cell).__name__}" if is_torchs else "" if again else "hx=..."
     why = "from which a sample starts again" if again else "and no hx was given"
-    fix = f"{first}{', or ' if first else ''}a method initial_state(self, batch_size)"
+    fix = "a method initial_state(self, batch_size)" + ", or hx=..." * (not again)
+    if isinstance(cell, torch.nn.RNNCellBase):
+        fix = f"rnnkit.{type(cell).__name__}, which has one"
     came = f"has no initial_state(batch_size), {why}"
     _refuse_cell(cell, came, "", fix, "cell-initial-state")
 
@@ -54,8 +114,6 @@ def refuse_result(cell: Any, new: Any, hx: Any, step: int) -> NoReturn:
     fix = "return the next state, of the same kind as hx; its first tensor is the output"
     if is_with_output(new, hx):
         fix = "return state, instead of return output, state: its first tensor is the output"
-    elif isinstance(new, list):
-        fix = f"return {'state[0]' if isinstance(hx, Tensor) else 'tuple(state)'}, not the list"
     came = f"took {brief(hx)} as state at step {step}, returned {brief(new)}"
     _refuse_cell(cell, came, "", fix, "cell-result", step)
 
@@ -65,8 +123,7 @@ def refuse_of_layer(cell: Any, new: Any, batch: Any, step: int) -> NoReturn:
     shape = tuple(tensors_in(new)[0].shape)
     fix = f"return, and let initial_state return, a state with the batch on axis 0: {shape[1:]}"
     came = f"returned an output of {shape} at step {step}, for {batch} samples"
-    why = "a cell's state has the batch on axis 0, a layer's on axis 1"
-    _refuse_cell(cell, came, why, fix, "cell-batch", step)
+    _refuse_cell(cell, came, "a layer's state has the batch on axis 1", fix, "cell-batch", step)
 
 
 def refuse_written(cell: Any, hx: Any, new: Any, step: int) -> None:
@@ -77,17 +134,17 @@ def refuse_written(cell: Any, hx: Any, new: Any, step: int) -> None:
             return
     cloned = "hx.clone()" if isinstance(hx, Tensor) else "tuple(part.clone() for part in hx)"
     fix = f"hx = {cloned}, at the start of the step; or hx + x instead of hx.add_(x)"
-    came = f"writes into its state at step {step}"
     why = "the same tensor is an earlier output, or the caller's own: that changes with it"
-    _refuse_cell(cell, came, why, fix, "cell-writes-state", step)
+    _refuse_cell(cell, f"writes into its state at step {step}", why, fix, "cell-writes-state", step)
 
 
 def refuse_call_of_result(name: str) -> NoReturn:
     """Refuse a call of what ``convert`` or ``revert`` returned."""
     sentence = f"{name} returns a report of what it changed, which is not a model"
-    headline = "the model that was given is changed in place"
-    fix = ("fix", f"rnnkit.{name}(model), then model(input)")
-    refusal(ArgumentError, "model", sentence, headline, fix, code="convert-result")
+    fix = f"rnnkit.{name}(model), then model(input)"
+    _refuse(
+        "convert-result", "model", sentence, "the model that was given is changed in place", fix
+    )
 
 
 def listed_states(name: str, states: Any) -> list[Any]:
@@ -95,55 +152,44 @@ def listed_states(name: str, states: Any) -> list[Any]:
     is_one = isinstance(states, Tensor | LSTMState | str) or not isinstance(states, Iterable)
     listed = [] if is_one else list(states)
     if len({(isinstance(state, Tensor), state is None) for state in listed}) != 1:
-        what = f"got {brief(states)}" if is_one else "at least one"
-        what = "all of one kind: tensors, pairs, or None" if listed else what
+        what = "all of one kind: tensors, pairs, or None" if listed else f"got {brief(states)}"
         sentence = f"{name} takes a list of states, {what}"
-        fix = ("fix", f"rnnkit.states.{name}([...]), the states in a list")
-        refusal(ArgumentError, "states", sentence, "", fix, code="states-of-one-kind")
+        fix = f"rnnkit.states.{name}([...]), the states in a list"
+        _refuse("states-of-one-kind", "states", sentence, "", fix)
     return listed
 
 
-def cells_of(cells: Any, argument: str) -> list[torch.nn.Module]:
-    """Return the cells of a ``Recurrent`` as a list."""
+def cells_of(cells: Any, argument: str, number: int | None = None) -> list[torch.nn.Module]:
+    """Return the cells of one direction of a ``Recurrent`` as a list, of as many if given."""
     listed: list[Any] = [cells]
     if not isinstance(cells, torch.nn.Module) or isinstance(cells, torch.nn.ModuleList):
-        listed = (
-            list(cells) if isinstance(cells, Iterable) and not isinstance(cells, Tensor) else []
-        )
+        is_many = isinstance(cells, Iterable) and not isinstance(cells, Tensor)
+        listed = list(cells) if is_many else []
     wrong = [cell for cell in listed if not isinstance(cell, torch.nn.Module)]
     layers = [cell for cell in listed if isinstance(cell, torch.nn.RNNBase)]
+    start = f"Recurrent: {argument} must be"
     if wrong or not listed:
         came = wrong[0] if wrong and isinstance(cells, list | tuple) else cells
+        sentence = f"{start} a cell or a list of cells, got {brief(came)}"
         headline = "a cell is a torch.nn.Module, called with one step and a state"
         fix = "[rnnkit.GRUCell(input_size, hidden_size)], one cell for each layer"
-        if isinstance(came, type):
-            fix = f"{bounded(came.__name__, BRIEF_LENGTH)}(...), a cell of this class"
-        elif isinstance(came, Tensor):
-            headline, fix = "the cells come first, then the input", "rnnkit.Recurrent(cells)(input)"
-        sentence = f"Recurrent: {argument} must be a cell or a list of cells, got {brief(came)}"
-        refusal(ArgumentError, argument, sentence, headline, ("fix", fix), code="recurrent-cells")
+        _refuse("recurrent-cells", argument, sentence, headline, fix)
     if layers:
-        name = constructor_of(layers[0])
-        sentence = f"Recurrent: {argument} must be cells, got the layer {type(layers[0]).__name__}"
+        name, came = constructor_of(layers[0]), type(layers[0]).__name__
         headline = "a layer runs over a whole sequence, a cell takes one step"
         fix = f"{name}(...).cells(), or {name}Cell(...)"
-        refusal(ArgumentError, argument, sentence, headline, ("fix", fix), code="recurrent-layer")
+        sentence = f"{start} cells, got the layer {came}"
+        _refuse("recurrent-layer", argument, sentence, headline, fix)
+    if number is not None and len(listed) != number:
+        sentence = f"Recurrent: {count(number, 'cell', 'cells')} forward and {len(listed)} backward"
+        _refuse("recurrent-directions", argument, sentence, "", "one reverse cell for each layer")
     return listed
-
-
-def check_directions(cells: Any, reverse_cells: Any) -> None:
-    """Check that there are as many cells in both directions."""
-    if len(reverse_cells) != len(cells):
-        number = count(len(cells), "cell", "cells")
-        sentence = f"Recurrent: {number} forward and {len(reverse_cells)} backward"
-        row = ("fix", "one reverse cell for each layer")
-        refusal(ArgumentError, "reverse_cells", sentence, "", row, code="recurrent-directions")
 
 
 def refuse_states(number: int, hx: Any, name: str) -> NoReturn:
     """Refuse a state of a ``Recurrent`` that is not one for each of its cells."""
     came = f"{len(hx)} of them" if isinstance(hx, tuple | list) else brief(hx)
-    headline = "Recurrent carries one state for each cell"
+    headline = "one state for each cell, layer by layer, starting with the forward direction"
     fix = f"output, {name} = layer(input): the second is such a tuple; or {name}=None for zeros"
     if is_state_of_layer(hx, number):
         headline = f"{headline}; this is a layer's state, all in one"
@@ -151,5 +197,4 @@ def refuse_states(number: int, hx: Any, name: str) -> NoReturn:
     elif number == 1 and (isinstance(hx, Tensor) or len(tensors_in(hx)) == PAIR):
         headline, fix = f"{headline}; this is the state itself", f"({name},)"
     sentence = f"{name} must be a tuple of {count(number, 'state', 'states')}, got {came}"
-    row = (name, wanted("layer by layer, starting with the forward direction", came))
-    refusal(StateError, name, sentence, headline, row, ("fix", fix), code="recurrent-state")
+    refusal(StateError, name, sentence, headline, ("fix", fix), code="recurrent-state")

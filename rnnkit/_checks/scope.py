@@ -25,25 +25,20 @@ Axes = Mapping[str, str]
 LAYER_AXES = ("seq", "batch", "feature", "hidden")
 CELL_AXES = ("batch",)
 
-#: Modules that have had their warning of a name.
-WARNED: weakref.WeakSet[torch.nn.Module] = weakref.WeakSet()
-
-#: Modules that were called in a scope, or have been told that there was none. Checkpointing calls
-#: one in its caller's scope, and again outside of it.
-SCOPED: weakref.WeakSet[torch.nn.Module] = weakref.WeakSet()
+#: Modules that were called in a scope, or had their warning: checkpointing calls one in its
+#: caller's scope, and again outside of it.
+SEEN: weakref.WeakSet[torch.nn.Module] = weakref.WeakSet()
 
 
 def check_axes(name: str, axes: Any, known: tuple[str, ...]) -> dict[str, str]:
     """Check that the ``axes`` of a constructor map our names to the caller's."""
     is_map = isinstance(axes, Mapping)
-    names = list(axes.values()) if is_map else [None]
-    fits = all(isinstance(name, str) and name.isidentifier() for name in names)
-    if fits and set(axes) <= set(known):
+    names = axes.values() if is_map else [None]
+    if all(isinstance(one, str) and one.isidentifier() for one in names) and {*axes} <= {*known}:
         return dict(axes)
-    example = ", ".join(f"{key!r}: {key!r}" for key in known[:2])
     came = bounded(str(dict(axes)), 80) if is_map else brief(axes)
     sentence = f"axes maps {', '.join(known)} to the caller's names, got {came}"
-    fix = ("fix", f"axes={{{example}}}, the values as in the caller's annotations")
+    fix = ("fix", f"axes={{{known[0]!r}: {known[0]!r}}}, the value as in the caller's annotation")
     return refusal(ArgumentError, "axes", sentence, name, fix, code="axes-names")
 
 
@@ -51,43 +46,36 @@ def check_scope(module: torch.nn.Module, axes: Axes, sizes: Mapping[str, int]) -
     """Check that the sizes that a module reads, by our names, fit what the caller has bound."""
     if is_compiling():
         return
-    named = {axis: size for axis, size in sizes.items() if axis in axes}
-    bound = _bindings()
+    named, bound = {axis: size for axis, size in sizes.items() if axis in axes}, _bindings()
     probe = torch.empty(tuple(named.values()), device="meta")
     # One axis alone starts with a space, which tells jaxtyping's names from forward references.
     shape: Any = Shaped[Tensor, " " + " ".join(axes[axis] for axis in named)]
     if not isinstance(probe, shape):
         _refuse_binding(described(module), axes, named)
-    if _bindings():  # the names, once read, are bound in a scope, and nowhere outside of one
-        SCOPED.add(module)
-    elif named and module not in SCOPED and not jaxtyping.config.jaxtyping_disable:
-        SCOPED.add(module)
-        first = getattr(module, "batch_first", None)  # a cell has no such option
-        order = ("batch", "seq") if first else ("seq", "batch")
-        absent = "batch" if "batch" not in sizes else "seq" if first is None else ""
-        names = " ".join(axes.get(axis, "_") for axis in (*order, "feature") if axis != absent)
-        warn(
-            "scope-missing",
-            f"{described(module)}: axes= checks nothing, since no @jaxtyped function calls it. "
+    if module in SEEN or not named or jaxtyping.config.jaxtyping_disable:
+        return
+    SEEN.add(module)
+    # The caller's annotation of the input binds seq and batch; feature and hidden are often only
+    # the module's: their names count if they look like one that is bound.
+    unbound = [
+        name for axis, name in axes.items() if axis in named and name not in bound
+        and (axis in ("seq", "batch") or difflib.get_close_matches(name, bound))
+    ]  # fmt: skip
+    if not _bindings():  # the names, once read, are bound in a scope, and nowhere outside of one
+        first = getattr(module, "batch_first", False)
+        order = [axis for axis in ("seq", "batch")[:: -1 if first else 1] if axis in sizes]
+        names = " ".join(axes.get(axis, "_") for axis in (*order, "feature"))
+        text = (
+            "axes= checks nothing, since no @jaxtyped function calls it. "
             f"Type above {_caller()}: @jaxtyping.jaxtyped(typechecker=beartype.beartype), and x: "
-            f'jaxtyping.Float[torch.Tensor, "{names}"]',
-            stacklevel=3,
+            f'jaxtyping.Float[torch.Tensor, "{names}"]'
         )
-    if bound and module not in WARNED:
-        # The caller's annotation of the input binds seq and batch; feature and hidden are often
-        # only the module's: their names count if they look like one that is bound.
-        unbound = [
-            name for axis, name in axes.items() if axis in named and name not in bound
-            and (axis in ("seq", "batch") or difflib.get_close_matches(name, bound))
-        ]  # fmt: skip
-        if unbound:
-            WARNED.add(module)
-            warn(
-                "scope-unbound",
-                f"{described(module)}: the caller's scope has no {' and no '.join(unbound)}, so "
-                f"that nothing is checked there; {_caller()} has bound {', '.join(bound)}",
-                stacklevel=3,
-            )
+        warn("scope-missing", f"{described(module)}: {text}", stacklevel=3)
+    elif bound and unbound:
+        absent, known = " and no ".join(unbound), ", ".join(bound)
+        text = f"the caller's scope has no {absent}, so that nothing is checked there"
+        text = f"{described(module)}: {text}; {_caller()} has bound {known}"
+        warn("scope-unbound", text, stacklevel=3)
 
 
 def _refuse_binding(module: str, axes: Axes, read: Mapping[str, int]) -> NoReturn:
@@ -99,17 +87,17 @@ def _refuse_binding(module: str, axes: Axes, read: Mapping[str, int]) -> NoRetur
     if axes[first] not in bound:
         other = next(axis for axis in read if axes[axis] == axes[first])
         found = f"as {other}, but {read[first]} as {first}"
+    what = f"{first}_size" if first == "hidden" else "an input"
+    error, code = ShapeError, "scope-size"
+    fix = f"{what} with {axes[first]}={wants}, or a different name in axes"
+    turned = [bound.get(axes.get(axis, "")) for axis in ("batch", "seq")]
+    if None not in turned and turned == [read.get("seq"), read.get("batch")]:
+        error, code = LayoutError, "scope-layout"
+        fix = "the other batch_first, or input.transpose(0, 1)"
     rows = [
         ("read", ", ".join(f"{axes[axis]}={size} as {axis}" for axis, size in read.items())),
         ("bound", f"{', '.join(f'{k}={v}' for k, v in bound.items())} in {_caller()}"),
     ]
-    what = f"{first}_size" if first == "hidden" else "an input"
-    error, code = ShapeError, "scope-size"
-    fix = f"{what} with {axes[first]}={wants}, or a different name in axes"
-    here = (read.get("seq"), read.get("batch"))
-    if None not in here and tuple(bound.get(axes[k]) for k in ("batch", "seq")) == here:
-        error, code = LayoutError, "scope-layout"
-        fix = "the other batch_first, or input.transpose(0, 1)"
     sentence, facts = f"{axes[first]} is {wants} {found}", ((wants,), (read[first],))
     refusal(error, "input", sentence, module, *rows, ("fix", fix), code=code, facts=facts)
 

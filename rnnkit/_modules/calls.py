@@ -12,8 +12,8 @@ from rnnkit._base.errors import RnnkitError
 from rnnkit._base.message import warn
 from rnnkit._base.state import filled, has_missing_part, layers_first, state_of, tensors_of
 from rnnkit._base.torch_tools import torch_twin
-from rnnkit._checks.arguments import MISSING, check_step
-from rnnkit._checks.call_spec import batch_of
+from rnnkit._checks.arguments import check_step
+from rnnkit._checks.call_spec import sizes_of_layer
 from rnnkit._checks.diagnosis import diagnose
 from rnnkit._checks.scope import check_axes
 
@@ -21,8 +21,6 @@ from rnnkit._checks.scope import check_axes
 def finish(kind: Any) -> None:
     """Complete what Python's inspect and Python's own errors show of a base class's methods."""
     DEFAULT_INITIAL_STATES.append(kind.initial_state)
-    # Type checkers ask for the argument; Python would name a class that nobody can import.
-    kind.initial_state.__defaults__ = (MISSING,)
     kind.forward.__signature__ = signature_of(kind.forward)
     for name in {"initial_state", "last_hidden", "split_state", "cells"} & set(vars(kind)):
         getattr(kind, name).__qualname__ = name
@@ -44,8 +42,11 @@ def needs_initial_state(module: Any, hx: Any) -> bool:
 def with_initial_state(module: Any, input: Any, hx: Any) -> Any:
     """Ask a layer or a cell for its initial state, and put it where the caller gave none."""
     is_layer = issubclass(type(module), torch.nn.RNNBase)
-    batch: Any = batch_of(module, input) if is_layer else input.shape[:-1]
-    return filled(hx, module.initial_state(batch[0] if batch else None))
+    if is_layer:
+        batch = sizes_of_layer(module, input).get("batch")
+    else:
+        batch = None if input.dim() == 1 else input.shape[0]
+    return filled(hx, module.initial_state(batch))
 
 
 def delegated(module: Any, input: Any, hx: Any, weight: Tensor | None, **options: Any) -> Any:

@@ -12,9 +12,8 @@ from rnnkit._base.class_facts import ClassFacts, note_subclass, proj_size_of
 from rnnkit._base.state import LSTMState, map_state, zeros
 from rnnkit._base.torch_tools import is_fx_call, leaf_node
 from rnnkit._checks.arguments import check_batch_size, check_surplus
-from rnnkit._checks.cell_guards import MISFIT
 from rnnkit._checks.constructors import Device, checked_arguments
-from rnnkit._checks.guards import fitting_cell
+from rnnkit._checks.guards import MISFIT, fitting_cell
 from rnnkit._checks.scope import CELL_AXES, Axes, check_scope
 from rnnkit._modules import calls
 

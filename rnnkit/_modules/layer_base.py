@@ -18,9 +18,8 @@ from rnnkit._checks.arguments import (
     known_options,
 )
 from rnnkit._checks.call_spec import sizes_of_layer
-from rnnkit._checks.cell_guards import MISFIT
 from rnnkit._checks.diagnosis import explain_layer_step, explain_missing_kernel
-from rnnkit._checks.guards import fitting_layer
+from rnnkit._checks.guards import MISFIT, fitting_layer
 from rnnkit._checks.scope import check_scope
 from rnnkit._modules import calls
 from rnnkit._modules.cell_base import GivenT, StateT

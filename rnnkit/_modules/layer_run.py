@@ -15,11 +15,10 @@ from rnnkit._base.torch_tools import (
     lacks_kernel,
     uses_custom_op,
 )
-from rnnkit._checks.call_spec import SEQUENCE, spec_of_layer
-from rnnkit._checks.cell_guards import MISFIT
+from rnnkit._checks.arrays import check_lengths, check_reset
+from rnnkit._checks.call_spec import SEQUENCE, spec_of
 from rnnkit._checks.diagnosis import diagnose_initial_state
-from rnnkit._checks.guards import fitting_layer
-from rnnkit._checks.lengths import check_lengths, check_reset
+from rnnkit._checks.guards import MISFIT, fitting_layer
 from rnnkit._kernels import paths
 from rnnkit._kernels.compiled.resets import run_reset_operators, takes_reset_operator
 from rnnkit._kernels.lengths import Lengths
@@ -47,7 +46,7 @@ def rows_of(layer: Any) -> int:
 
 def checked_pieces(layer: Any, input: Any, weight: Any, lengths: Any, reset: Any) -> Pieces:
     """Check lengths and resets, and ask a layer that overrides it for the state after a reset."""
-    spec = spec_of_layer(layer, input)
+    spec = spec_of(layer, input, "layer")
     counts = None if lengths is None else check_lengths(spec, lengths, input)
     if reset is None:
         return counts, None, None

@@ -10,8 +10,14 @@ from torch.utils import _pytree as pytree
 
 from rnnkit._base.state import LSTMState, map_state, state_of, tensors_of
 from rnnkit._base.torch_tools import is_dynamic_size, is_exporting
-from rnnkit._checks.cell_guards import is_of_layer, is_result, versions
-from rnnkit._checks.objects import refuse_of_layer, refuse_result, refuse_written
+from rnnkit._checks.objects import (
+    is_of_layer,
+    is_result,
+    refuse_of_layer,
+    refuse_result,
+    refuse_written,
+    versions,
+)
 from rnnkit._kernels.formulas import ByParts
 from rnnkit._kernels.lengths import Lengths
 from rnnkit._kernels.stack import Direction, Run, Stack, States

@@ -12,13 +12,11 @@ from rnnkit._base.state import has_missing_part, tensors_of
 from rnnkit._base.torch_tools import is_fx_call, leaf_node
 from rnnkit._checks.arguments import check_batch_size, check_surplus, known_options
 from rnnkit._checks.call_spec import sizes_of_sequence
-from rnnkit._checks.cell_guards import MISFIT, fitting_states
 from rnnkit._checks.constructors import checked_arguments
-from rnnkit._checks.diagnosis import explain_cells_step
-from rnnkit._checks.objects import cells_of, check_directions, refuse_states
+from rnnkit._checks.guards import MISFIT, fitting_states
+from rnnkit._checks.objects import cells_of, refuse_states
 from rnnkit._checks.scope import LAYER_AXES, Axes, check_axes, check_scope
 from rnnkit._modules.calls import finish, run_step
-from rnnkit._modules.cell_base import is_plain
 from rnnkit._modules.unroll import Steps, initial_state, run
 from rnnkit.typing import LengthsLike, ResetLike  # noqa: TC001 - the import hook reads them
 
@@ -88,8 +86,8 @@ class Recurrent(torch.nn.Module, Generic[StateT]):
         self.cells: torch.nn.ModuleList = torch.nn.ModuleList(cells_of(cells, "cells"))
         self.reverse_cells: torch.nn.ModuleList | None = None
         if reverse_cells is not None:
-            self.reverse_cells = torch.nn.ModuleList(cells_of(reverse_cells, "reverse_cells"))
-            check_directions(self.cells, self.reverse_cells)
+            backward = cells_of(reverse_cells, "reverse_cells", len(self.cells))
+            self.reverse_cells = torch.nn.ModuleList(backward)
 
     @property
     def bidirectional(self) -> bool:
@@ -181,7 +179,7 @@ class Recurrent(torch.nn.Module, Generic[StateT]):
         >>> y_t.shape
         torch.Size([5, 4])
         """
-        return run_step(self, x_t, state, _explain_step)
+        return run_step(self, x_t, state, lambda *_: _checked_states(self, state, "state"))
 
     def last_hidden(self, state: tuple[Any, ...] | list[Any]) -> Tensor:
         """Return the last layer's h, its directions side by side: ``(batch, hidden)``.
@@ -225,11 +223,6 @@ def _checked_states(layer: Recurrent[Any], hx: Any, name: str = "hx") -> Any:
     if states is MISFIT:
         refuse_states(len(cells), hx, name)
     return states
-
-
-def _explain_step(layer: Recurrent[Any], x_t: Tensor, state: Any) -> None:
-    given = _checked_states(layer, state, "state")
-    explain_cells_step([cell if is_plain(cell) else None for cell in layer.cells], x_t, given)
 
 
 def _run_cell(

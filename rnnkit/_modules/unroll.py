@@ -11,11 +11,10 @@ from torch.compiler import is_compiling
 from rnnkit._base.class_facts import mode_of, overrides_initial_state, proj_size_of
 from rnnkit._base.state import filled, has_missing_part, map_state, state_of, tensors_of
 from rnnkit._base.torch_tools import is_exporting, is_transformed, lacks_kernel, uses_custom_op
-from rnnkit._checks.call_spec import SEQUENCE, spec_of_unrolled
-from rnnkit._checks.cell_guards import MISFIT
+from rnnkit._checks.arrays import check_lengths, check_reset
+from rnnkit._checks.call_spec import SEQUENCE, spec_of
 from rnnkit._checks.diagnosis import diagnose_initial_state, diagnose_unrolled
-from rnnkit._checks.guards import fitting_unrolled
-from rnnkit._checks.lengths import check_lengths, check_reset
+from rnnkit._checks.guards import MISFIT, fitting_unrolled
 from rnnkit._checks.objects import refuse_stateless
 from rnnkit._kernels.formulas import ByParts
 from rnnkit._kernels.stack import Direction, Stack, States
@@ -123,7 +122,7 @@ def run(  # noqa: C901 - a flat chain of questions
     counts = mask = None
     options: Any = {"known": plain, "batch_first": batch_first, "state": state}
     if lengths is not None or reset is not None:
-        spec = spec_of_unrolled(cell, input, caller, **options)
+        spec = spec_of(cell, input, "unrolled", caller, **options)
         counts = None if lengths is None else check_lengths(spec, lengths, input)
         counts = None if counts is None or counts.is_full() else counts
         mask = None if reset is None else check_reset(spec, reset, input)
@@ -148,7 +147,9 @@ def run(  # noqa: C901 - a flat chain of questions
             returned = initial
             initial = fitting_unrolled(cell, input, returned, weight, batch_first=False)
             if initial is MISFIT:
-                spec = spec_of_unrolled(cell, input, caller, **(options | {"batch_first": False}))
+                spec = spec_of(
+                    cell, input, "unrolled", caller, **(options | {"batch_first": False})
+                )
                 diagnose_initial_state(spec, returned, input)
         hx = filled(given, initial) if missing else hx
     args = UnrollArgs(input, hx, counts, mask, initial, reverse, return_states)

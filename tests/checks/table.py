@@ -30,17 +30,11 @@ TOPICS: dict[str, dict[str, tuple[str, ...]]] = {
 
 
 class Call(NamedTuple):
-    """A wrong call.
-
-    Attributes:
-        program: its lines.
-        right: the lines of the same call made right; empty if the message says what to type.
-        is_safe: whether torch's modules refuse it or run, and do not end the process.
-    """
+    """A wrong call."""
 
     program: str
-    right: str
-    is_safe: bool
+    right: str  # the same call made right; empty if the message says what to type
+    is_safe: bool  # torch's modules refuse it or run, and do not end the process
 
 
 class Row(NamedTuple):

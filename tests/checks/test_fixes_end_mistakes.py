@@ -52,20 +52,12 @@ def calls(draw: st.DrawFn) -> Drawn:
         return Drawn(names, shapes, cell)
     rows, both, states_first = draw(st.integers(1, 3)), draw(st.booleans()), draw(st.booleans())
     projected = {"proj_size": 2} if kind == "LSTM" and draw(st.booleans()) else {}
-    layer = getattr(rnnkit, kind)(
-        3,
-        4,
-        rows,
-        bidirectional=both,
-        batch_first=first,
-        state_batch_first=states_first,
-        **projected,
-    )
+    options = {"bidirectional": both, "batch_first": first, "state_batch_first": states_first}
+    layer = getattr(rnnkit, kind)(3, 4, rows, **options, **projected)
     front = (rows * 2 if both else rows, batch)
     front = front[::-1] if states_first else front
     if how == "packed":
-        lengths = [seq] * batch
-        x = pack_padded_sequence(x, torch.tensor(lengths), first)
+        x = pack_padded_sequence(x, torch.tensor([seq] * batch), first)
     elif how == "unbatched":
         x, front = torch.ones(seq, 3), (rows * 2 if both else rows,)
     widths = [2 if projected else 4, 4][: 2 if kind == "LSTM" else 1]

@@ -1,6 +1,7 @@
 """What autocast asks for and oneDNN does not have on this CPU is said in our words."""
 
 import itertools
+import re
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ from rnnkit._checks.diagnosis import explain_missing_kernel
 
 
 def test_the_fixes_work() -> None:
-    """Each of the three lines runs where the layer does not; torch's error is the cause of ours."""
+    """Both lines run where the layer does not; torch's error is the cause of ours."""
     layer, input = rnnkit.LSTM(3, 4), torch.randn(7, 5, 3)
     expected = layer(input)[0]
 
@@ -21,35 +22,25 @@ def test_the_fixes_work() -> None:
         with torch.autocast("cpu", enabled=False):
             torch.testing.assert_close(layer(input)[0], expected)
         torch.testing.assert_close(layer(input, lengths=[7] * 5)[0], expected)
-        half = layer.to(torch.float16)(input.to(torch.float16))[0]
-    torch.testing.assert_close(half.float(), expected, rtol=0.01, atol=0.01)
     assert isinstance(caught.value.__cause__, RuntimeError)
 
 
-@pytest.mark.parametrize("packed", [False, True])
-def test_the_first_fix_works_for_halves_too(*, packed: bool) -> None:
+def test_the_first_fix_works_for_halves_too() -> None:
     """Without autocast input and state have the dtype of the weights; the state is not left out."""
-    single, half = torch.float32, torch.bfloat16
-    for dtype, h, given in (
-        (single, None, "input"),
-        (single, single, "input, hx"),
-        (half, None, "input.to(torch.float32)"),
-        (half, half, "input.to(torch.float32), rnnkit.states.to(hx, torch.float32)"),
-    ):
-        layer, input = rnnkit.LSTM(3, 4), torch.randn(7, 5, 3, dtype=dtype)
-        if packed:
-            input = torch.nn.utils.rnn.pack_padded_sequence(input, [7] * 5)
-        hx = None if h is None else (torch.randn(1, 5, 4, dtype=h), None)
-        said = RuntimeError("could not create a primitive. Not here")
+    layer, hx = rnnkit.LSTM(3, 4), (torch.randn(1, 5, 4, dtype=torch.bfloat16), None)
+    padded = torch.randn(7, 5, 3, dtype=torch.bfloat16)
+    packed = torch.nn.utils.rnn.pack_padded_sequence(padded, [7] * 5)
+    said = RuntimeError("could not create a primitive. Not here")
+    for input, state in itertools.product((padded, packed), (hx, None)):
         with (
-            torch.autocast("cpu", half),
+            torch.autocast("cpu", torch.bfloat16),
             pytest.raises(rnnkit.DtypeError, match="could not create a primitive\\n") as caught,
         ):
-            explain_missing_kernel(layer, input, hx, said)
-        assert f"enabled=False): output, state = layer({given})\n" in str(caught.value)
-        assert f"torch sees {torch.backends.cpu.get_cpu_capability()} here" in str(caught.value)
+            explain_missing_kernel(layer, input, state, said)
+        (typed,) = re.findall(r"fix +(with .*: )output, state = (.*)", str(caught.value))
         names = {"rnnkit": rnnkit, "layer": layer, "input": input, "hx": hx, "torch": torch}
-        exec(f"with torch.autocast('cpu', enabled=False): layer({given})", names)  # noqa: S102
+        exec("".join(typed), names)  # noqa: S102
+        assert ("hx" in typed[1]) == (state is not None)
 
 
 @pytest.mark.parametrize("grad", [False, True])

@@ -10,9 +10,8 @@ from torch._subclasses import FakeTensorMode
 from torch.nn.utils.rnn import PackedSequence
 
 import rnnkit
-from rnnkit._checks.arrays import as_mask, positions_of
-from rnnkit._checks.call_spec import spec_of_layer
-from rnnkit._checks.lengths import check_lengths, check_reset
+from rnnkit._checks.arrays import as_mask, check_lengths, check_reset, positions_of
+from rnnkit._checks.call_spec import spec_of
 from tests.checks.outcome import said
 from tests.strategies import assert_same
 
@@ -132,7 +131,7 @@ def test_positions_may_come_as_any_array(dtype: str) -> None:
 
 def test_they_come_to_where_they_are_used() -> None:
     """Positions, masks and lengths are brought to the state or the input; no value is looked into."""
-    spec = spec_of_layer(rnnkit.GRU(3, 4, batch_first=True), torch.ones(5, 7, 3, device=META))
+    spec = spec_of(rnnkit.GRU(3, 4, batch_first=True), torch.ones(5, 7, 3, device=META), "layer")
     mask = check_reset(spec, torch.ones(5, 7, device=META), torch.ones(5, 7, 3, device=META))
 
     assert (mask.device, mask.shape, mask.is_contiguous()) == (META, (7, 5), True)

@@ -1,8 +1,11 @@
 """``axes=``: a module is held to the axis names that its caller's jaxtyping scope has bound."""
 
+import contextlib
 import copy
+import io
 import pickle
 import re
+import sys
 import threading
 from typing import Any
 
@@ -39,12 +42,6 @@ def call(inner: Any, x: Float[Tensor, "b time feat"]) -> Any:
     return inner(x)
 
 
-@jaxtyped(typechecker=beartype)
-def step(cell: Any, x: Float[Tensor, "b feat"]) -> Any:
-    """Hand one step on."""
-    return cell(x)
-
-
 def x(batch: int = BATCH, seq: int = SEQ) -> Tensor:
     """Make a batch-first input whose axes differ in size."""
     return torch.randn(batch, seq, 3)
@@ -70,25 +67,22 @@ def test_a_layer_is_held_to_its_callers_layout(name: str) -> None:
 def test_a_cell_is_held_to_the_batch(name: str) -> None:
     """A cell that is given a step of another batch than the caller's raises."""
     cell = module(name, {"batch": "b"})
-    step(cell, torch.randn(BATCH, 3))
+    call(lambda x: cell(x[:, 0]), x())
 
     with pytest.raises(rnnkit.ShapeError, match="b is 2 in the caller's scope, but 5 in input"):
         call(lambda x: cell(x[0]), x())
 
 
 @unhooked
-@pytest.mark.parametrize(
-    ("axes", "text"),
-    [
+def test_sizes_that_disagree() -> None:
+    """Features are held to the caller's names; a free name of two axes has the size of the first."""
+    for axes, text in (
         ({"feature": "time"}, "time is 5 in the caller's scope, but 3"),
         ({"seq": "d", "batch": "d"}, "d is 5 as seq, but 2 as batch"),
         ({"feature": "d", "hidden": "d"}, "d is 3 as feature, but 4 as hidden"),
-    ],
-)
-def test_sizes_that_disagree(axes: dict[str, str], text: str) -> None:
-    """Features are held to the caller's names; a free name of two axes has the size of the first."""
-    with pytest.raises(rnnkit.ShapeError, match=text):
-        call(module("GRU", axes, batch_first=True), x())
+    ):
+        with pytest.raises(rnnkit.ShapeError, match=text):
+            call(module("GRU", axes, batch_first=True), x())
     call(module("GRU", {"feature": "feat"}, batch_first=True), x())
 
 
@@ -173,23 +167,35 @@ def test_scopes_are_apart() -> None:
 
 @unhooked
 def test_threads_have_scopes_of_their_own() -> None:
-    """Two threads with different sizes, both inside the same function, do not disturb each other."""
+    """Two threads inside the same function do not disturb each other, or the program's output."""
     gru, meet = module("GRU", AXES, batch_first=True), threading.Barrier(2, timeout=20)
-    failures: list[BaseException] = []
+    seen: list[Any] = []
 
     def run(batch: int, seq: int) -> None:
+        def turns(x: Tensor) -> None:
+            for _ in range(5):
+                meet.wait()
+                gru(x)
+                with contextlib.suppress(rnnkit.ShapeError):
+                    gru(x[:, 1:])
+                seen.append(sys.stdout)
+
         try:
-            call(lambda x: [(meet.wait(), gru(x)) for _ in range(5)], x(batch, seq))
+            call(turns, x(batch, seq))
         except BaseException as error:  # noqa: BLE001 - a thread cannot fail a test by itself
-            failures.append(error)
+            seen.append(error)
 
-    threads = [threading.Thread(target=run, args=sizes) for sizes in ((2, 5), (7, 6))]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out):
+        mine = sys.stdout
+        threads = [threading.Thread(target=run, args=sizes) for sizes in ((2, 5), (7, 6))]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
 
-    assert not failures
+    assert seen == [mine] * 10
+    assert out.getvalue() == ""
 
 
 @unhooked
@@ -225,27 +231,28 @@ def test_unbound_names_are_told_once() -> None:
 
 @unhooked
 @pytest.mark.filterwarnings("error")
-@pytest.mark.parametrize(
-    ("made", "given"),
-    [
+def test_without_a_scope_it_is_told_once_what_to_type() -> None:
+    """Nothing is checked there; what is typed around the call makes a scope."""
+    cases: list[Any] = [
         (lambda: module("GRU", AXES), torch.ones(5, 2, 3)),
         (lambda: module("LSTM", {"seq": "time", "feature": "f"}, batch_first=True), x()),
         (lambda: module("RNN", AXES), torch.ones(5, 3)),
         (lambda: module("GRUCell", {"batch": "b"}), torch.ones(2, 3)),
         (lambda: module("Recurrent", {"seq": "time"}), torch.ones(5, 2, 3)),
-    ],
-    ids=["a layer", "batch-first", "unbatched", "a cell", "Recurrent"],
-)
-def test_without_a_scope_it_is_told_once_what_to_type(made: Any, given: Tensor) -> None:
-    """Nothing is checked there; what is typed around the call makes a scope."""
-    one = made()
-    with pytest.warns(UserWarning, match="no @jaxtyped function") as caught:
+    ]
+    for made, given in cases:
+        one = made()
+        with pytest.warns(UserWarning, match="no @jaxtyped function") as caught:
+            one(given)
+        typed = re.findall(r": (@.*), and (x: .*)\n", str(caught[0].message))[0]
+        known: dict[str, Any] = {
+            "beartype": beartype_module,
+            "jaxtyping": jaxtyping,
+            "torch": torch,
+        }
+        exec(f"{typed[0]}\ndef caller(module, {typed[1]}): return module(x)", known)  # noqa: S102
         one(given)
-    typed = re.findall(r": (@.*), and (x: .*)\n", str(caught[0].message))[0]
-    known: dict[str, Any] = {"beartype": beartype_module, "jaxtyping": jaxtyping, "torch": torch}
-    exec(f"{typed[0]}\ndef caller(module, {typed[1]}): return module(x)", known)  # noqa: S102
-    one(given)
-    known["caller"](made(), given)
+        known["caller"](made(), given)
 
 
 @unhooked

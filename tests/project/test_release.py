@@ -157,6 +157,7 @@ def test_each_file_is_short() -> None:
 #: The most lines of Python that a folder may have, once it has come down to that.
 BUDGETS = {
     "rnnkit/_base": 780,
+    "rnnkit/_checks": 2100,
     "rnnkit/_kernels": 2000,
     "rnnkit/_modules": 1800,
     "rnnkit/states": 430,

@@ -6,8 +6,7 @@ CELLS = {
         "layer, input = rnnkit.GRU(3, 4), torch.ones(7, 5, 3); rnnkit.unroll(layer, input)",
         "input, cells = torch.ones(7, 5, 3), [rnnkit.GRUCell(3, 4), rnnkit.GRUCell(4, 4)]; rnnkit.unroll(cells, input)",
         "input, cell = torch.ones(7, 5, 3), rnnkit.GRUCell(3, 4); rnnkit.unroll(input, cell)",
-        "input = torch.ones(7, 5, 3); rnnkit.unroll(rnnkit.GRUCell, input) => input = torch.ones(7, 5, 3); rnnkit.unroll(rnnkit.GRUCell(3, 4), input)",
-        "rnnkit.unroll(None, torch.ones(7, 5, 3))"),
+        "input = torch.ones(7, 5, 3); rnnkit.unroll(rnnkit.GRUCell, input) => input = torch.ones(7, 5, 3); rnnkit.unroll(rnnkit.GRUCell(3, 4), input)"),
     "cell-initial-state": ("torch's cells and your own have no initial_state unless it is written, and lengths, resets and Recurrent ask for one.",
         "cell = torch.nn.GRUCell(3, 4); rnnkit.Recurrent(cell).initial_state(5) => cell = rnnkit.GRUCell(3, 4); rnnkit.Recurrent(cell).initial_state(5)",
         "cell = torch.nn.GRUCell(3, 4); rnnkit.unroll(cell, torch.ones(7, 5, 3), lengths=[7, 0, 1, 2, 3])",
@@ -15,9 +14,7 @@ CELLS = {
     "cell-result": ("A cell takes a state and returns the next one, of the same kind; its first tensor is the output.",
         "cell = lambda input, hx: (hx, hx + input); rnnkit.unroll(cell, torch.ones(7, 5, 3), torch.ones(5, 3)) => cell = lambda input, hx: hx + input; rnnkit.unroll(cell, torch.ones(7, 5, 3), torch.ones(5, 3))",
         "cell = lambda input, hx: (hx[0], hx); rnnkit.unroll(cell, torch.ones(7, 5, 3), (torch.ones(5, 3), torch.ones(5, 3)))",
-        "cell = lambda input, hx: [hx]; rnnkit.unroll(cell, torch.ones(7, 5, 3), torch.ones(5, 3))",
-        "cell = lambda input, hx: list(hx); rnnkit.unroll(cell, torch.ones(7, 5, 3), (torch.ones(5, 3), torch.ones(5, 3)))",
-        "cell = lambda input, hx: None; rnnkit.unroll(cell, torch.ones(7, 5, 3), torch.ones(5, 3))"),
+        "cell = lambda input, hx: list(hx); rnnkit.unroll(cell, torch.ones(7, 5, 3), (torch.ones(5, 3), torch.ones(5, 3)))"),
     "cell-batch": ("A layer's state has the layers on axis 0 and the batch on axis 1; a cell's has the batch on axis 0.",
         """\
 class Cell(nn.Module):
@@ -45,8 +42,7 @@ class Cell(nn.Module):
     def initial_state(self, batch_size):
         return (torch.zeros(1, batch_size, 3), torch.zeros(1, batch_size, 3))
 
-layer = rnnkit.Recurrent([Cell()]); layer(torch.ones(7, 5, 3))""",
-        "cell = lambda input, hx: (hx + input).unsqueeze(0); rnnkit.unroll(cell, torch.ones(7, 5, 3), torch.ones(5, 3))"),
+layer = rnnkit.Recurrent([Cell()]); layer(torch.ones(7, 5, 3))"""),
     "cell-writes-state": ("Earlier outputs are earlier states, so a step that writes into its state changes them, too.",
         "cell = lambda input, hx: hx.add_(input); rnnkit.unroll(cell, torch.ones(7, 5, 3), torch.ones(5, 3)) => cell = lambda input, hx: hx + input; rnnkit.unroll(cell, torch.ones(7, 5, 3), torch.ones(5, 3))",
         "cell = lambda input, hx: (hx[0] + input, hx[1].zero_()); rnnkit.unroll(cell, torch.ones(7, 5, 3), (torch.ones(5, 3), torch.ones(5, 3)))"),
@@ -59,7 +55,6 @@ STATES = {
     "states-differ": ("States that are joined, or chosen between, are of one structure: the same tensors in the same places.",
         "pair = rnnkit.LSTMState(torch.ones(3, 6), torch.ones(3, 6)); rnnkit.states.from_layers([(pair,), (pair, pair)]) => pair = rnnkit.LSTMState(torch.ones(3, 6), torch.ones(3, 6)); rnnkit.states.from_layers([pair, pair])",
         "pair = rnnkit.LSTMState(torch.ones(3, 6), torch.ones(3, 6)); rnnkit.states.cat([pair, (torch.ones(3, 6), 5)])",
-        "pair = rnnkit.LSTMState(torch.ones(3, 6), torch.ones(3, 6)); rnnkit.states.reset(pair, [1, 0, 0], initial=(torch.ones(3, 6),))",
         "pair = rnnkit.LSTMState(torch.ones(3, 6), torch.ones(3, 6)); rnnkit.states.reset(pair, [1, 0, 0], initial=torch.ones(3, 6))"),
     "states-of-one-kind": ("cat and from_layers take a list of states, and one tensor or one pair is a single state.",
         "h = torch.ones(2, 5, 4); rnnkit.states.cat(h) => h = torch.ones(2, 5, 4); rnnkit.states.cat([h])",
@@ -70,8 +65,7 @@ STATES = {
     "index-kind": ("Samples are chosen by a list of positions, a mask with a flag for each, or a slice.",
         "rnnkit.states.select(torch.ones(4, 3, 6), 1) => rnnkit.states.select(torch.ones(4, 3, 6), [1])",
         "rnnkit.states.select(torch.ones(4, 3, 6), torch.tensor([True, False]))",
-        "rnnkit.states.select(torch.ones(2, 5, 4), slice(None, None, -1)) => rnnkit.states.select(torch.ones(2, 5, 4), range(5)[::-1])",
-        'rnnkit.states.select(torch.ones(4, 3, 6), "01")'),
+        "rnnkit.states.select(torch.ones(2, 5, 4), slice(None, None, -1)) => rnnkit.states.select(torch.ones(2, 5, 4), range(5)[::-1])"),
     "index-range": ("A position counts the samples of the state, and this one is beyond them.",
         "rnnkit.states.select(torch.ones(4, 3, 6), [0, 3]) => rnnkit.states.select(torch.ones(4, 3, 6), [0, 2])",
         "rnnkit.states.select(torch.ones(0, 6), [0])"),
@@ -99,7 +93,6 @@ STATES = {
     "bridge-rows": ("bridge joins the two directions of a bidirectional layer: an even number of rows.",
         "state = torch.ones(3, 5, 4); rnnkit.states.bridge(state) => state = torch.ones(2, 5, 4); rnnkit.states.bridge(state)",
         "rnnkit.states.bridge(torch.ones(4, 6))",
-        'state = torch.ones(2, 6); rnnkit.states.bridge(state, "sum")',
         "state = torch.ones(2, 5, 4); rnnkit.states.bridge(state, state_batch_first=True)",
         "state = torch.ones(5, 2, 4); rnnkit.states.bridge(state)",
         'state = torch.ones(4, 5, 4); rnnkit.states.bridge(state, "sum", state_batch_first=True)'),

@@ -1,5 +1,7 @@
 """What verify finds, and what rnnkit warns of."""
 
+from tests.checks.rows.inputs import encode
+
 # fmt: off
 LEAKS = {
     "repeatable": ("The model draws random numbers, or keeps something from one call to the next.",
@@ -27,33 +29,13 @@ LEAKS = {
 WARNINGS = {
     "bias-by-position": ("The argument behind the sizes is the bias, where many expect batch_first, and a cell's nonlinearity comes after it.",
         "nn.LSTM(3, 8, 2, True) => nn.LSTM(3, 8, 2, batch_first=True)",
-        'nn.RNNCell(3, 8, "relu")',
-        'nn.RNN(3, 8, 1, "relu", True)'),
+        'nn.RNNCell(3, 8, "relu")'),
     "hidden-size-zero": ("torch takes a hidden size of 0 for a cell, which then computes nothing.",
         "nn.RNNCell(3, 0) => nn.RNNCell(3, 8)"),
     "scope-missing": ("axes= compares sizes with those of the function above, which has them only if it is jaxtyped.",
         'layer = rnnkit.GRU(3, 4, axes={"seq": "time"}); layer(torch.ones(7, 5, 3)) => layer = rnnkit.GRU(3, 4); layer(torch.ones(7, 5, 3))'),
     "scope-unbound": ("A name in axes= is misspelt, or the annotation above does not have it.",
-        """\
-import beartype, jaxtyping
-
-encoder = rnnkit.GRU(3, 4, batch_first=True, axes={"seq": "tiem", "batch": "b"})
-
-@jaxtyping.jaxtyped(typechecker=beartype.beartype)
-def encode(x: jaxtyping.Float[torch.Tensor, "b time 3"]):
-    return encoder(x)
-
-encode(torch.ones(2, 5, 3))
-=>
-import beartype, jaxtyping
-
-encoder = rnnkit.GRU(3, 4, batch_first=True, axes={"seq": "time", "batch": "b"})
-
-@jaxtyping.jaxtyped(typechecker=beartype.beartype)
-def encode(x: jaxtyping.Float[torch.Tensor, "b time 3"]):
-    return encoder(x)
-
-encode(torch.ones(2, 5, 3))"""),
+        f"{encode('batch_first=True, ', seq='tiem')}\n=>\n{encode('batch_first=True, ')}"),
     "script-initial-state": ("TorchScript compiles torch's class, which begins from zeros whatever initial_state says.",
         """\
 class Learned(rnnkit.GRUCell):

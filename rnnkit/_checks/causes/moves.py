@@ -1,0 +1,199 @@
+"""What is typed to make a module's state of what came, beside its function on shapes."""
+
+import re
+from collections.abc import Callable
+from typing import Any, NamedTuple, NoReturn
+
+import torch
+from torch import Tensor
+
+from rnnkit._base.errors import StateError
+from rnnkit._base.message import bounded, brief
+from rnnkit._base.state import PAIR
+from rnnkit._checks.arrays import tensor_or_none
+from rnnkit._checks.call_spec import CallSpec, sizes, spell
+
+Shape = tuple[int, ...]
+
+
+class Sizes(NamedTuple):
+    """A shape by meaning: a cell has one row, an unbatched state a batch of 0."""
+
+    rows: int
+    batch: int
+    width: int
+
+
+def by_meaning(spec: CallSpec, shape: Shape) -> Sizes:
+    """Return what the sizes of a state of the right rank mean."""
+    *front, width = shape if spec.has_rows else (1, *shape)
+    rows, batch = front if len(front) > 1 else (front[0], 0)
+    if spec.state_batch_first and len(front) > 1:
+        rows, batch = batch, rows
+    return Sizes(rows, batch, width)
+
+
+def output_shape(spec: CallSpec) -> Shape | None:
+    """Return the shape of a layer's output over a padded batch."""
+    if spec.kind != "layer" or spec.batch is None:
+        return None
+    width = spec.state_axes[0][-1].size or 0
+    return (*spec.actual[:-1], 2 * width if spec.module.bidirectional else width)
+
+
+class Move(NamedTuple):
+    """A mistake, and what ends it, by the sizes that came and the wanted ones, and more facts."""
+
+    code: str
+    headline: str
+    makes: Callable[[Sizes, Sizes, Any], Any]
+    fixes: tuple[str, ...]
+    evidence: str = ""
+
+
+OUTPUT_FIX = "output, hx = ...: a layer returns its output first, its state second"
+BATCH = "{f.name} is for a batch of {g.batch}, the input has {w.batch}"
+WIDTH = "{f.name} is {g.width} wide, {f.width} is wanted"
+
+# fmt: off
+#: From the most to the least telling.
+MOVES = (
+    Move("state-transposed",
+         "{f.name} has the {f.came} on axis 0, a state has the {f.carried} on axis 0",
+         lambda g, _, f: f.spec.has_rows and (g.batch, g.rows, g.width),
+         ("rnnkit.states.{f.to}batch_first({t})", "{f.turned}")),
+    Move("{f.layout[0]}", "{f.layout[1]}",
+         lambda g, w, f: g.batch == f.seq and g._replace(batch=w.batch),
+         ("{f.layout[3]}", "{f.larger}"), "{f.layout[2]}"),
+    Move("state-bidirectional", "{f.name} is in two rows for each layer, each half as wide",
+         lambda g, w, f: f.directions == 1 and w.batch and (g.rows / 2, g.batch, g.width * 2),
+         ("rnnkit.states.bridge({t}{f.option})",),
+         "{f.width} is twice {g.width}: both directions side by side"),
+    Move("state-bidirectional",
+         "{f.name} has two rows for each layer, as the state of a bidirectional layer",
+         lambda g, w, f: f.directions == 1 and w.batch and (g.rows / 2, g.batch, g.width),
+         ('rnnkit.states.bridge({t}, "sum"{f.option}) adds the directions',
+          "{t}[{f.front}-{w.rows}:], if it is from one direction of twice as many layers",
+          '{f.wider} and rnnkit.states.bridge(hx, "concat"{f.option})')),
+    Move("state-is-output", "{f.name} looks like an output, not like a state",
+         lambda g, w, f: g == f.output and w, (OUTPUT_FIX,),
+         "{f.name} has seq {f.spec.seq} and batch {f.spec.batch}, as the input"),
+    Move("state-one-sample", "{f.name} is for one sample, the input has {w.batch}",
+         lambda g, w, _: g.batch == 1 and g._replace(batch=w.batch),
+         ("rnnkit.states.expand({t}, {w.batch}{f.option}), if all samples start from it",
+          "{f.new}")),
+    Move("beams-forgotten", BATCH, lambda g, _, f: g._replace(batch=f.times * g.batch),
+         ("rnnkit.states.repeat({t}, {f.times}{f.option}), if so", "{f.new}"),
+         "{w.batch} = {f.times} * {g.batch}: {f.times} beams for each of {g.batch} samples?"),
+    Move("state-batch", BATCH, lambda g, w, _: g.batch > w.batch and g._replace(batch=w.batch),
+         ("{f.new}",
+          "rnnkit.states.select({t}, slice({w.batch}){f.option}), if the first samples went on"),
+         "{g.batch} > {w.batch}: probably left from a larger batch, as when the last of an epoch "
+         "is smaller"),
+)
+#: Of the first tensor that does not fit, where one move does not mend all.
+INEXACT = (
+    Move("state-directions", "{f.name} has no rows for the backward direction",
+         lambda g, w, f: f.directions == 2 and g.rows * 2 == w.rows and w, ("{f.zeros}",)),
+    Move("state-batch", BATCH, lambda g, w, _: g._replace(batch=w.batch), ("{f.zeros}",)),
+    Move("state-layers", "{f.name} has {f.rows}, this layer carries {w.rows}",
+         lambda g, w, _: g.rows != w.rows and (g.batch == w.batch or g.width == w.width) and w,
+         ("{f.zeros}", "{f.maybe}")),
+    Move("state-sizes", "{f.name} fits on no axis", lambda g, w, _: g[:2] != w[:2] and w,
+         ("{f.zeros}",)),
+    Move("state-width", WIDTH,
+         lambda g, w, f: f.width.name == "hidden_size" and g.width == 2 * w.width and w,
+         ("{f.linear}", "{f.wider}"),
+         "{g.width} is twice {w.width}: both directions side by side"),
+    Move("state-width", WIDTH, lambda _, w, __: w, ("{f.zeros}", "{f.linear}")),
+)
+
+#: What brings a tensor to another rank.
+RANKS: tuple[tuple[str, Callable[[Shape, Shape], Shape | None]], ...] = (
+    ("{}.squeeze(0)", lambda g, _: g[1:] if g[:1] == (1,) else None),
+    ("{}.squeeze(1)", lambda g, _: (*g[:1], *g[2:]) if g[1:2] == (1,) else None),
+    ("{}.unsqueeze(0)", lambda g, _: (1, *g)),
+    ("{}.unsqueeze(1)", lambda g, _: (*g[:1], 1, *g[1:])),
+    ("{}.flatten(0, 1)", lambda g, _: (g[0] * g[1], *g[2:]) if len(g) == 4 else None),
+    ("{}[-1], if the last layer is meant", lambda g, _: g[1:]),
+    ("{}.expand({front}, -1).contiguous(), if all start from it",
+     lambda g, w: w if g and g == w[1:] else None),
+    ("{}.unsqueeze(1).expand({front}, -1).contiguous(), if all start from it",
+     lambda g, w: w if len(w) == 3 and g == (w[0], w[2]) else None),
+)
+# fmt: on
+
+
+def of_rank(spec: CallSpec, shapes: list[tuple[Shape, Any]]) -> str | None:
+    """Return what brings shapes to the wanted ones beside them, with ``{}`` for the tensor."""
+    for text, change in RANKS:
+        # A cell is given a layer's state, and never the other way round.
+        if not (spec.has_rows and "layer" in text) and all(change(g, w) == w for g, w in shapes):
+            return text.replace("{front}", ", ".join(map(str, shapes[0][1][:-1])))
+    return None
+
+
+def outlined(hx: object) -> str:
+    """Name a state, and the parts that it has."""
+    if not isinstance(hx, tuple | list) or not hx:
+        return brief(hx)
+    parts = [
+        str(tuple(part.shape)) if isinstance(part, Tensor) else bounded(type(part).__name__, 20)
+        for part in hx[:4]
+    ]
+    return f"a {type(hx).__name__} of {len(hx)}: {', '.join(parts)}{', ...' * (len(hx) > 4)}"
+
+
+def refuse_structure(spec: CallSpec, hx: Any, *, counts: bool = False) -> NoReturn:
+    """Explain that a state is not made of the tensors that the module carries."""
+    h, c = spell(spec.state_axes[0]), spell(spec.state_axes[-1])
+    wants: list[Any] = [sizes(axes) for axes in spec.state_axes]
+    one, sentence, headline, expected = True, "hx must be one tensor", "the state is one tensor", h
+    if len(wants) > 1:
+        one, sentence = False, "lstm expects two hidden states: hx is (h, c)"
+        headline = "the state is the pair (h, c)"
+        expected = f"(h, c), each {h}" if h == c else f"(h, c), h {h} and c {c}"
+    axis = int(spec.state_batch_first and spec.batch is not None)
+    words = "layer by layer" if spec.has_rows else "sample by sample"
+    words = f"(hx{', 1' * axis}), if these are the states {words}"
+    rank = of_rank(spec, [(tuple(hx.shape), wants[0])]) if isinstance(hx, Tensor) else None
+    rank = (rank or "").partition(", if")[0].format("hx")
+    run = f"{spec.name}(cell, input" if spec.kind == "unrolled" else "layer(input"
+    data = ".data" if spec.kind == "packed" else ""
+    # What may be typed to make the state of a value, and what it makes.
+    ways: tuple[tuple[str, Callable[[], Any]], ...] = (
+        (f"{run}, lengths=hx): lengths are given by name", lambda: counts and wants),
+        ("hx[0], if this is an LSTM's (h, c)", lambda: one and len(hx) == PAIR and hx[0]),
+        ("hx[1], if this is a layer's result (output, state)", lambda: len(hx) == PAIR and hx[1]),
+        ("hx[0]", lambda: one and hx[0]),
+        (f"torch.stack{words}", lambda: torch.stack(hx, axis)),
+        (f"torch.cat{words}", lambda: torch.cat(hx, axis)),
+        (f"torch.as_tensor(hx).to(input{data})", lambda: one and tensor_or_none(hx)),
+        ("tuple(hx), if h and c are stacked on axis 0", lambda: tuple(hx)),
+        (OUTPUT_FIX, lambda: hx.shape == output_shape(spec) and wants),
+        ("(hx, None), which starts c from zeros", lambda: [hx, wants[1]]),
+        (f"({rank}, None), which starts c from zeros", lambda: rank and wants),
+        ("hx[:2], if the first two are h and c", lambda: hx[:2]),
+        ("(hx[0], hx[1][0])", lambda: [hx[0], hx[1][0]]),
+        ("(hx[0], None), which starts c from zeros", lambda: [hx[0], wants[1]]),
+        ("(None, hx[1]), which starts h from zeros", lambda: [wants[0], hx[1]]),
+    )
+    fix = next((typed for typed, make in ways if _fits(make, wants)), "")
+    if spec.state != "hx":
+        fix = re.sub(r"\bhx\b", spec.state, fix) + f", as {spec.state}" if fix else ""
+        fix = fix or f"None as {spec.state} for zeros"
+    spec.refuse(
+        "state-structure", StateError, "hx", f"{sentence}, got {outlined(hx)}", headline,
+        ("hx", f"expected {expected}"), ("fix", fix or "hx=None for zeros"),
+        facts=(wants[0], tuple(hx.shape) if isinstance(hx, Tensor) else ()),
+    )  # fmt: skip
+
+
+def _fits(make: Callable[[], Any], wants: list[Any]) -> bool:
+    """Return whether what is typed makes tensors of the wanted shapes."""
+    try:
+        made = make()
+        parts = made if isinstance(made, tuple | list) else [made]
+        return [tuple(t.shape) if isinstance(t, Tensor) else t for t in parts] == wants
+    except (TypeError, ValueError, KeyError, IndexError, RuntimeError, AttributeError):
+        return False

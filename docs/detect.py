@@ -143,7 +143,7 @@ def rows() -> dict[str, list[Row]]:
 
 
 def summary(made: list[Row]) -> str:
-    """Count who notices, and name what is left."""
+    """Count who notices, and name what nobody finds."""
     counts = []
     for make in MAKES:
         kinds = Counter(row.kind(make) for row in made)
@@ -152,9 +152,9 @@ def summary(made: list[Row]) -> str:
     found = Counter(name for row in rest for name in row.others)
     left = [row for row in rest if row.is_left]
     lines = [
-        f"{len(rest)} get no clear message from rnnkit's modules. Of these `lengths=` prevents",
+        f"{len(rest)} get no clear message from rnnkit's modules. Of these, `lengths=` prevents",
         f"{found['lengths=']}, `verify` finds {found['verify']}, and `trace` marks",
-        f"{found['trace']}; some are counted twice. {len(left)} are left:\n",
+        f"{found['trace']}; some are counted twice. Nothing finds these {len(left)}:\n",
         *(f"- {row.mistake.link} ({row.kind('one import')})" for row in left),
         "",
     ]
@@ -167,7 +167,7 @@ def tables() -> str:
     """Write the summary, and a table for each page."""
     parts = [summary([row for there in rows().values() for row in there])]
     for title, there in rows().items():
-        note = f"{len(there)} mistakes, {sum(row.is_left for row in there)} left."
+        note = f"{len(there)} mistakes, {len(there) - sum(row.is_left for row in there)} found."
         columns = ("mistake", "rnnkit", "torch.nn", "naive wrapper")
         lines = [
             (row.mistake.link, row.found, row.mark("torch.nn"), row.mark("naive wrapper"))

@@ -72,8 +72,9 @@ def _find_misuse(call: Result, is_first: bool) -> None:
         return lambda data: is_backward(data) & rows.unsqueeze(-1)
 
     def parts(rows: Sequence[int]) -> Where:
-        at = torch.tensor(rows, device="cpu")
-        return lambda state: torch.isin(rows_of(module, state), at.to(state.device))
+        return lambda state: torch.isin(
+            rows_of(module, state), torch.tensor(rows, device=state.device)
+        )
 
     def later_steps(data: Tensor) -> Tensor:
         """Return a mask over all steps but the first; of packed data, the first ones count, too."""

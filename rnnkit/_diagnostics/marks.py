@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from torch import Tensor
-from torch.nn import RNNBase
 
 from rnnkit._diagnostics.module_calls import Call
 from rnnkit._diagnostics.outputs import tensors_of
@@ -25,7 +24,6 @@ class Origin(NamedTuple):
     row: int | None = None
     member: str = ""
     how: str = ""  # nothing if it is the same, else "a slice of" or "computed from"
-    start: int | None = None  # of a slice, its first index among the layers and directions
 
     def __str__(self) -> str:
         """Write it for the table."""
@@ -43,7 +41,6 @@ class TracedCall(Call):
     is_fresh: bool = False
     used: bool | None = True
     error: BaseException | None = None
-    loses_c: bool = False  # nothing depends on the c that it returned, and something on the h
 
 
 def judge(calls: Sequence[TracedCall], learned: Collection[int], result: Any, error: Any) -> None:
@@ -58,18 +55,16 @@ def judge(calls: Sequence[TracedCall], learned: Collection[int], result: Any, er
     ends = {edge(t) for call in calls for t in call.returned.values()}
     reached, places = set(nodes(map(edge, read), ends)), {*map(storage, read), *learned}
     ends |= {edge(call.output) for call in calls if isinstance(call.output, Tensor)}
-    slices = {(one.row, one.member, one.start) for call in calls for one in call.origins.values()}
     families: dict[Any, list[TracedCall]] = defaultdict(list)
     for call in calls:
         families[call.module].append(call)
-        idle = {
-            member: t
-            for member, t in call.returned.items()
+        idle = [
+            t
+            for t in call.returned.values()
             if edge(t) not in reached and not {storage(t), id(t)} & places
-        }
-        is_known = error is None and any(t.grad_fn is not None for t in idle.values())
+        ]
+        is_known = error is None and any(t.grad_fn is not None for t in idle)
         call.used = len(idle) < len(call.returned) or (False if is_known else None)
-        call.loses_c = is_known and idle.keys() == {"c"}
     before: dict[Any, TracedCall] = {}
     for call in calls:
         state, family, marks = call.state, families[call.module], list[str]()
@@ -92,9 +87,6 @@ def judge(calls: Sequence[TracedCall], learned: Collection[int], result: Any, er
                     marks.append(f"{advanced} as in {row}: it is never advanced")
                 elif call.is_fresh and last.is_fresh and is_loop and last.used is False:
                     marks.append(fresh)
-                elif call.is_fresh and last.is_fresh and is_part and call.is_cell and last.loses_c:
-                    # A cell's h is its output, too, so that c has to tell.
-                    marks.append(f"starts from zeros, and c of {row} is unused")
             elif steps and last.used is False and (call.is_fresh or same == [*state]):
                 # A result as long as the sequence reads both, and not by way of another call.
                 joined = set(nodes([edge(x) for x in results if steps in x.shape], ends))
@@ -107,22 +99,10 @@ def judge(calls: Sequence[TracedCall], learned: Collection[int], result: Any, er
             h, c = (f"{rows[m].name}, row {rows[m].number}" for m in "hc")
             marks.append(f"its h is of {h}, its c of {c}")
         for member, source in rows.items():
-            origin, row, layer = taken[member], f"row {source.number}", source.module
+            origin, row = taken[member], f"row {source.number}"
             # Of a GRU there is nothing else to start a c from.
             if origin.member != member and len(state) > 1 and "c" in source.returned:
                 marks.append(f"its {member} is {origin.member} of {row}")
-            # Several layers may correctly begin with the first: state[::2].
-            several = getattr(call.module, "num_layers", 1) > 1
-            several = several or getattr(call.module, "bidirectional", False)
-            if origin.start is not None and isinstance(layer, RNNBase) and not several:
-                directions = 2 if layer.bidirectional else 1
-                wanted = (layer.num_layers - 1) * directions
-                where = f"layer {origin.start // directions}"
-                if layer.bidirectional:
-                    way = "backward" if origin.start % 2 else "forward"
-                    where = f"the {way} direction of {where}"
-                if origin.start != wanted and (*origin[:2], wanted) not in slices:
-                    marks.append(f"its {member} begins with {where} of {row}")
             if not is_same(source.output, call.input):
                 continue
             # The first step of a decoder reads its encoder's state, too, and starts from it.

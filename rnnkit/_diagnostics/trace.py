@@ -22,7 +22,6 @@ from rnnkit._diagnostics.module_calls import (
     KINDS,
     members_of,
     named_arguments,
-    rows_axis,
     split_result,
 )
 
@@ -156,7 +155,7 @@ class Recorder:
         self._attached = set(map(storage, attached))
         self._calls: list[TracedCall] = []
         self._learned: set[int] = set()  # the returned tensors that backward has gone through
-        self._known: dict[int, tuple[Tensor, Origin, int | None]] = {}
+        self._known: dict[int, tuple[Tensor, Origin]] = {}
         self._made: dict[Edge, Origin] = {}
         with torch.enable_grad():
             # What has a smaller number was made before.
@@ -223,9 +222,8 @@ class Recorder:
                 graph = f"the graph of row {row}, which backward has freed"
                 call.marks.append(f"its {member} belongs to {graph}: detach it")
         for member, tensor in call.returned.items():
-            axis = None if call.is_cell else rows_axis(module, tensor)
             origin = self._made[edge(tensor)] = Origin(number, member)
-            self._known[storage(tensor)] = tensor, origin, axis
+            self._known[storage(tensor)] = tensor, origin
             if tensor.requires_grad:
                 # The hook outlives the run, and must not hold the recorder, nor return anything.
                 key, learned = id(tensor), self._learned
@@ -236,14 +234,8 @@ class Recorder:
     def _origin(self, tensor: Tensor) -> Origin:
         """Return where a tensor came from: what it is, shares memory with, or was computed from."""
         if (place := storage(tensor)) in self._known:
-            known, origin, axis = self._known[place]
-            if is_same(known, tensor):
-                return origin
-            start = None
-            if axis is not None:
-                offset = int(tensor.storage_offset()) - int(known.storage_offset())
-                start = offset // (known.stride(axis) or 1) % known.shape[axis]
-            return origin._replace(how="a slice of", start=start)
+            known, origin = self._known[place]
+            return origin if is_same(known, tensor) else origin._replace(how="a slice of")
         # What a call returned ends the search: its c is computed from what its h is, too.
         near = (self._made.get(one) for one in nodes([edge(tensor)], self._made.keys()))
         last = max(filter(None, near), key=lambda origin: origin.row or 0, default=None)

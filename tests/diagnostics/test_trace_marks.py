@@ -65,12 +65,6 @@ def steps_of_one_sample(nn: Any, x: Tensor) -> Any:
     return [layer(w)[0] for w in x[:1].split(1, 1)[:2]]
 
 
-def cell_without_a_state(nn: Any, x: Tensor) -> Any:
-    """Give an LSTM cell no state: its h is the output, and its c is unused."""
-    cell = nn.LSTMCell()
-    return [cell(x_t)[0] for x_t in x[:, :2].unbind(1)]
-
-
 def h_never_advanced(nn: Any, x: Tensor) -> Any:
     """Advance only c."""
     cell, h = nn.LSTMCell(), numbers(BATCH, HIDDEN)
@@ -103,16 +97,7 @@ def output_from_its_end(nn: Any, x: Tensor) -> Any:
     return second(*first(x))[0]
 
 
-def rows_of_a_batch_first_state(_: Any, x: Tensor) -> Any:
-    """Start from the backward direction of a batch-first state."""
-    options = {"batch_first": True, "state_batch_first": True}
-    encoder = rnnkit.GRU(FEATURE, HIDDEN, num_layers=2, bidirectional=True, **options)
-    decoder = rnnkit.GRU(FEATURE, HIDDEN, **options)
-    return decoder(x, encoder(x)[1][:, 3:4])[0]
-
-
 GIVEN = numbers(BATCH, HIDDEN)
-TWO = {"num_layers": 2, "bidirectional": True}
 
 #: Wrong programs, and the marks of each row that has some.
 MARKED: dict[str, tuple[Callable[[Any, Tensor], Any], Any]] = {
@@ -145,10 +130,6 @@ MARKED: dict[str, tuple[Callable[[Any, Tensor], Any], Any]] = {
     "steps of one sample": (
         steps_of_one_sample,
         snapshot([["starts from zeros, and the state of row 0 is unused"]]),
-    ),
-    "cell without a state": (
-        cell_without_a_state,
-        snapshot([["starts from zeros, and c of row 0 is unused"]]),
     ),
     "windows from zeros": (
         windows_from_zeros,
@@ -204,26 +185,6 @@ MARKED: dict[str, tuple[Callable[[Any, Tensor], Any], Any]] = {
     "output from its end": (
         output_from_its_end,
         snapshot([["reads the output of row 0 from its end state: step 0 has seen it all"]]),
-    ),
-    "backward direction": (
-        pair(lambda h: h[1:2], "GRU", bidirectional=True),
-        snapshot([["its h begins with the backward direction of layer 0 of row 0"]]),
-    ),
-    "backward, for a cell": (
-        pair(lambda h: h[-1], "GRU", "GRUCell", bidirectional=True),
-        snapshot([["its h begins with the backward direction of layer 0 of row 0"]]),
-    ),
-    "first of two layers": (
-        pair(lambda h: h[0], "GRU", "GRUCell", num_layers=2),
-        snapshot([["its h begins with layer 0 of row 0"]]),
-    ),
-    "first of four rows": (
-        pair(lambda h: h[:1], "GRU", **TWO),
-        snapshot([["its h begins with the forward direction of layer 0 of row 0"]]),
-    ),
-    "batch-first rows": (
-        rows_of_a_batch_first_state,
-        snapshot([["its h begins with the backward direction of layer 1 of row 0"]]),
     ),
 }
 

@@ -117,25 +117,6 @@ def turns_of_a_dialogue(nn: Any, x: Tensor) -> Any:
     return outputs
 
 
-def cell_for_each_layer(nn: Any, x: Tensor) -> Any:
-    """Decode with cells that continue the encoder's layers, each its own."""
-    encoder, low, high = nn.GRU(num_layers=2), nn.GRUCell(), nn.GRUCell_wide()
-    states = encoder(x)[1]
-    return high(low(x[:, 0], states[0]), states[1])
-
-
-def forward_rows_of_all_layers(nn: Any, x: Tensor) -> Any:
-    """Decode with as many layers, from each layer's forward direction."""
-    encoder, decoder = nn.GRU(num_layers=2, bidirectional=True), nn.GRU(num_layers=2)
-    return decoder(x, encoder(x)[1][::2])[0]
-
-
-def sum_of_directions(nn: Any, x: Tensor) -> Any:
-    """Decode from the sum of both directions."""
-    encoder, decoder = nn.GRU(bidirectional=True), nn.GRU()
-    return decoder(x, hx=encoder(x)[1].sum(0, keepdim=True))[0]
-
-
 def hidden_state_for_both(nn: Any, x: Tensor) -> Any:
     """Start an LSTM from the state of a GRU, which has no c."""
     encoder, decoder = nn.GRU(), nn.LSTM()

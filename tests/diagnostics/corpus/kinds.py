@@ -11,16 +11,7 @@ from torch.distributions import Categorical, Independent, Normal
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 import rnnkit
-from tests.diagnostics.corpus.forward import (
-    RIGHT,
-    WRONG,
-    X,
-    embedding,
-    fine,
-    gru,
-    linear,
-    pair,
-)
+from tests.diagnostics.corpus.forward import RIGHT, WRONG, X, embedding, fine, gru, linear, pair
 from tests.diagnostics.models_of_users import LENGTHS, numbers, padded
 
 PADDED, COUNTS = padded()

@@ -6,16 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from tests.diagnostics.corpus.forward import (
-    WRONG,
-    X,
-    fine,
-    gru,
-    gru_cell,
-    linear,
-    lstm,
-    pair,
-)
+from tests.diagnostics.corpus.forward import WRONG, X, fine, gru, gru_cell, linear, lstm, pair
 from tests.diagnostics.models_of_users import numbers
 
 STATE = numbers(1, 4, 6)

@@ -4,16 +4,7 @@ import torch
 from torch import nn
 
 import rnnkit
-from tests.diagnostics.corpus.forward import (
-    X,
-    fine,
-    gru,
-    gru_cell,
-    linear,
-    lstm,
-    lstm_cell,
-    pair,
-)
+from tests.diagnostics.corpus.forward import X, fine, gru, gru_cell, linear, lstm, lstm_cell, pair
 from tests.diagnostics.models_of_users import numbers, padded
 
 PADDED, LENGTHS = padded()

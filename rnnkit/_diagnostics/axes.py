@@ -37,6 +37,8 @@ def infer_batch_axes(batch: Batch, attempt: Attempt) -> None:
         if at is not None and isinstance(leaf, Tensor) and index != batch.first:
             others = [k for k, length in enumerate(leaf.shape) if length == batch.size and k != at]
             choices[index] = [at, *others, None]
+    if not choices:
+        return
     by_shape = {batch.leaves[index].shape: each for index, each in choices.items()}
     # With one sample, what has many may be joined by broadcasting: of two, three are made.
     several = [[0, 1]] if batch.size > 2 else [[0, 1, 1], [0]] if batch.size > 1 else []

@@ -24,31 +24,28 @@ def sample_at(sample: int) -> Where:
     return where
 
 
-def steps_at(mask: Tensor) -> Where:
+def steps_at(chosen: Tensor | slice) -> Where:
     """Replace steps: of all samples by a mask ``(seq,)``, of each by one ``(batch, seq)``."""
 
     def where(batch: Batch, index: int) -> Tensor | None:
         if not batch.has_steps(index):
             return None
         leaf, axis, seq = batch.leaves[index], batch.axes[index] or 0, batch.seq_dims[index]
-        rows = mask if mask.dim() == 2 else mask.expand(batch.size, -1)
-        shape = [
-            batch.size if k == axis else rows.shape[1] if k == seq else 1 for k in range(leaf.dim())
-        ]
-        return (rows if axis < seq else rows.t()).to(leaf.device).reshape(shape)
+        mask = torch.zeros(batch.size, batch.steps or 0, dtype=torch.bool, device="cpu")
+        if isinstance(chosen, slice):
+            mask[:, chosen] = True
+        else:
+            mask |= chosen
+        sizes = {axis: batch.size, seq: mask.shape[1]}
+        shape = [sizes.get(k, 1) for k in range(leaf.dim())]
+        return (mask if axis < seq else mask.t()).to(leaf.device).reshape(shape)
 
     return where
 
 
 def steps_from(start: int, end: int | None = None) -> Where:
     """Replace the steps of all samples from one on, up to another one."""
-
-    def where(batch: Batch, index: int) -> Tensor | None:
-        mask = torch.zeros(batch.steps or 0, dtype=torch.bool, device="cpu")
-        mask[start:end] = True
-        return steps_at(mask)(batch, index)
-
-    return where
+    return steps_at(slice(start, end))
 
 
 def valid_mask(batch: Batch, *, post: bool) -> Tensor:

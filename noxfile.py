@@ -23,8 +23,10 @@ def environment() -> pathlib.Path:
 
 ENVIRONMENT = environment().resolve()
 PYTHON = str(ENVIRONMENT / "bin" / "python")
-#: Measured with torch for the CPU only, and with the files that Python compiles.
-SIZE = "0.9 GB, and 0.8 GB of torch (3 GB with CUDA) unless it is there; it takes minutes."
+#: The sizes that the packages list of their files.
+SIZE = "0.8 GB, and as much of torch (3 GB with CUDA) unless it is there. It takes minutes."
+#: By the processor time of both, shared by two cores.
+TIME = "All tests: about five minutes on two cores. With -- -m 'not slow': about one."
 HOOK = "--jaxtyping-packages=rnnkit,beartype.beartype"
 #: A process for each core; all tests of a file run in one process, since some share what they make.
 #: ``-- -n 0`` after a session is one process.
@@ -101,6 +103,9 @@ def tests(session: nox.Session) -> None:
 
     With COVERAGE in the environment, fail if they miss a line or a branch, and show which.
     """
+    prepare(session)
+    if not session.posargs:
+        session.log(TIME)
     if "COVERAGE" not in os.environ:
         run(session, "pytest", *PARALLEL, *session.posargs)
         return

@@ -40,6 +40,9 @@ from tests.strategies import (
 
 pytestmark = pytest.mark.filterwarnings("ignore:LSTM with projections is not supported:UserWarning")
 
+#: Lengths of a batch without a step.
+NONE = (0,) * BATCH
+
 
 def check(
     case: Case,
@@ -98,8 +101,7 @@ def check(
     3,
     kind=KINDS,
     path=ALL_PATHS,
-    reset=[None, mask()],
-    lengths=[None, LENGTHS, (0,) * 5],
+    cut=[(LENGTHS, None), (NONE, None), (None, mask()), (LENGTHS, mask()), (NONE, mask())],
     state=["none", "given", "batch first"],
     options=[
         {},
@@ -108,11 +110,9 @@ def check(
         {"num_layers": 2, "batch_first": True},
     ],
 )
-def test_every_option(
-    kind: str, path: str, reset: Any, lengths: Any, state: str, options: dict[str, Any]
-) -> None:
-    """With every option, on every path; a batch may have no step at all."""
-    check(case_of(kind, **options), path, lengths, reset, state)
+def test_every_option(kind: str, path: str, cut: Any, state: str, options: dict[str, Any]) -> None:
+    """With every option, on every path, by lengths and resets; a batch may have no step at all."""
+    check(case_of(kind, **options), path, *cut, state)
 
 
 @layers

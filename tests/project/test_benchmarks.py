@@ -95,17 +95,6 @@ def test_turns() -> None:
     assert followed == set(itertools.permutations("abcd", 2))
 
 
-def test_results_are_paired_by_round() -> None:
-    """The nth result of each candidate comes from the nth round."""
-    clock = itertools.count()
-
-    results = interleave({"a": lambda: next(clock), "b": lambda: next(clock)}, rounds=5)
-
-    assert [sorted(pair) for pair in zip(results["a"], results["b"], strict=True)] == [
-        [2 * n, 2 * n + 1] for n in range(5)
-    ]
-
-
 def test_settings() -> None:
     """Candidates run on one thread without garbage collection; an error restores both."""
     seen: list[tuple[int, bool]] = []

@@ -51,8 +51,6 @@ ROWS = [
     *(("eager", *row) for row in rows_of(1)),
     ("compiled inside", "layer", "LSTM", "state"),
     ("compiled inside", "layer", "GRU", "lengths"),
-    ("compiled inside", "unroll", "GRU", "plain"),
-    ("compiled outside", "layer", "RNN", "plain"),
     ("compiled outside", "stack", "LSTM", "plain"),
     ("compiled outside", "Recurrent", "LSTM", "lengths"),
 ]

@@ -85,10 +85,10 @@ def test_nested_tensors(layout: torch.layout) -> None:
     lengths = [len(one) for one in nested.unbind()]
     output, _ = gru(nested.to_padded_tensor(0.0), lengths=lengths)
     torch.testing.assert_close(output[1], gru(pieces[1])[0])
-    for module in (rnnkit.GRUCell(3, 4), lambda x: rnnkit.unroll(rnnkit.GRUCell(3, 4), x)):
+    for call in (rnnkit.GRUCell(3, 4), lambda x: rnnkit.unroll(rnnkit.GRUCell(3, 4), x)):
         if layout is torch.strided:
             with pytest.raises(rnnkit.ArgumentError, match="to_padded_tensor"):
-                module(nested)
+                call(nested)
 
     for name in CLASSES:
         g = given(name, 1)

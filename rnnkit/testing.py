@@ -6,10 +6,9 @@ from typing import Any, TypeVar, overload
 import torch
 from torch import Tensor
 
-from rnnkit._base.errors import hide_frames
-from rnnkit._diagnostics.probes.streaming import check_streams
+from rnnkit._base.errors import LeakError, hide_frames
 from rnnkit._diagnostics.report import Report
-from rnnkit._diagnostics.verify import verify
+from rnnkit._diagnostics.verify import PROBES, verify
 
 __all__ = ["assert_no_leak", "assert_streams"]
 
@@ -73,9 +72,10 @@ def assert_streams(
 
     Raises:
         LeakError: at the first step that differs, an AssertionError; or if a new sequence
-            remembers the one before.
-        AssertionError: if ``step`` rejects a chunk, or returns outputs of other shapes for it.
-        ArgumentError: if ``step`` does not return a pair, or there is no such axis.
+            remembers the one before, or the same one twice returns different outputs.
+        AssertionError: if ``step`` returns no state, rejects a chunk, or returns outputs of other
+            shapes for it.
+        ArgumentError: if there is no such axis.
 
     >>> gru, head = torch.nn.GRU(3, 4, batch_first=True), torch.nn.Linear(4, 2)
     >>> def step(x, state):
@@ -85,12 +85,36 @@ def assert_streams(
     >>> rnnkit.testing.assert_streams(lambda x, state: step(x, None), torch.randn(5, 7, 3))
     Traceback (most recent call last):
     rnnkit.LeakError: output[0] of step 3 differs in chunks of 3 and 4, the state passed on, ...
-      evidence  the second chunk gives the same, whatever state it is given
-      fix       y, state = layer(x, state), and return that state
-      more      python -m rnnkit explain streaming
+      evidence   the second chunk gives the same, whatever state it is given
+      fix        y, state = layer(x, state), and return that state
+      more       python -m rnnkit explain streaming
     """
     __tracebackhide__ = True
-    check_streams(step, x, state, seq_dim=seq_dim, out_seq_dim=out_seq_dim)
+    owner: Any = getattr(step, "__self__", step)
+    is_copied = isinstance(owner, torch.nn.Module)
+
+    def call(model: Any, x: Tensor, state: Any) -> Any:
+        run: Any = getattr(step, "__func__", type(model).__call__)
+        return run(model, x, state) if is_copied else step(x, state)
+
+    report = verify(
+        owner if is_copied else torch.nn.Module(),
+        x,
+        state,
+        call=call,
+        batch_dim=1 if seq_dim in (0, -x.dim()) else 0,
+        seq_dim=seq_dim,
+        out_seq_dim=out_seq_dim,
+        streaming=True,
+        skip=[name for name in PROBES if name not in ("repeatable", "streaming")],
+        raises=False,
+    )
+    for error in report.findings:
+        lines = [line for line in str(error).splitlines() if "intended?" not in line]
+        raise LeakError("\n".join(lines), error.probe, error.module)
+    if report.unjudged:
+        message = f"streaming was not judged: {report.unjudged[0].detail}"
+        raise AssertionError(message)
 
 
 # Whoever imports this first has imported the diagnostics with it.

@@ -99,7 +99,7 @@ FAILING: dict[str, tuple[Any, Any]] = {
     "forgets": (lambda layer, x, _: layer(x), "in chunks of 3 and 4"),
     "draws": (
         lambda layer, x, state: layer(nn.functional.dropout(x, 0.5), state),
-        "step draws random numbers",
+        r"forward draws random numbers \(torch\)",
     ),
     "takes no chunk": (
         lambda _, x, state: picky(x, state),

@@ -1,23 +1,12 @@
 """The probe *streaming*: the whole sequence, and chunk by chunk, passing the state along."""
 
-from collections.abc import Callable
 from itertools import islice
-from typing import Any
 
-import torch
-from torch import Tensor
-
-from rnnkit._base.errors import ArgumentError, LeakError
-from rnnkit._base.message import aligned, brief, more, refusal
-from rnnkit._diagnostics.arguments import check_arguments
-from rnnkit._diagnostics.axes import infer_batch_axes
 from rnnkit._diagnostics.baseline import Baseline
-from rnnkit._diagnostics.batch import Batch
 from rnnkit._diagnostics.compare import far
 from rnnkit._diagnostics.events import changed_by
-from rnnkit._diagnostics.isolation import Given, session
-from rnnkit._diagnostics.judge import decide, for_other_sizes
-from rnnkit._diagnostics.report import NAMES, NO_STEPS, Line, UnjudgedError, fail, skip, with_fix
+from rnnkit._diagnostics.judge import for_other_sizes
+from rnnkit._diagnostics.report import NAMES, NO_STEPS, Line, UnjudgedError, fail, skip
 from rnnkit._diagnostics.streams import Carried, Stream, ways_to_carry
 
 #: So many ways to pass a state along are tried; so many steps are run one by one.
@@ -126,44 +115,3 @@ def _cut(sizes: list[int]) -> str:
         rest = f" and then {sizes[-1]} together" if sizes[-1] > 1 else ""
         return f"step by step{rest}"
     return f"in chunks of {' and '.join(map(str, sizes))}"
-
-
-def check_streams(
-    step: Callable[..., Any], x: Tensor, state: Any, *, seq_dim: int, out_seq_dim: int | None
-) -> None:
-    """Run a sequence at once and in chunks; see :func:`rnnkit.testing.assert_streams`."""
-    __tracebackhide__ = True
-    check_arguments(seq_dim=seq_dim, out_seq_dim=out_seq_dim)
-    batch_dim = 1 if isinstance(x, Tensor) and seq_dim in (0, -x.dim()) else 0
-    batch = Batch(Given((x, state), {}), batch_dim, seq_dim)
-    # A module, or the one that a method is of, is copied; a function leads to what it leads to.
-    owner = getattr(step, "__self__", step)
-    bound = getattr(step, "__func__", type(owner).__call__)
-    model = owner if isinstance(owner, torch.nn.Module) else None
-
-    def call(copy: Any, x: Tensor, state: Any) -> Any:
-        return step(x, state) if model is None else bound(copy, x, state)
-
-    with session(torch.nn.Module() if model is None else model, call) as opened:
-        opened.run(batch.tree())
-        pair = opened.returned
-        if not isinstance(pair, tuple | list) or len(pair) != 2 or not isinstance(pair[0], Tensor):
-            message = f"step returns a pair, output and state, got {brief(pair)}"
-            refusal(ArgumentError, "step", message, code="streams-result")
-        infer_batch_axes(batch, opened.attempt)
-        baseline = Baseline(opened, batch, out_seq_dim=out_seq_dim)
-        carried: Carried = {"state": "[1]"}
-        try:
-            streams = decide(for_other_sizes(baseline), lambda lab: _judged_way(lab, carried))
-            found = _explained(streams)
-        except UnjudgedError as error:
-            message = f"streaming was not judged: {error}"
-            raise AssertionError(message) from None
-        if found is None:
-            return
-        what, rows, module = found
-        if drawn := changed_by(opened, batch.tree())[1]:
-            text = f"step draws random numbers ({', '.join(drawn)}); of dropout, call eval() first"
-            rows = [*rows, ("note", text)]
-        text = "\n".join([what, *aligned([*with_fix("streaming", rows), more("streaming")])])
-        raise LeakError(text, "streaming", module)

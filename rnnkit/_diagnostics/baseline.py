@@ -112,7 +112,10 @@ class Baseline:
         # The steps of the input that paces the others, then of those with lengths or, if the first
         # output has other steps, of each that may be a target.
         for index in sorted(range(len(batch.leaves)), key=batch.paced.__ne__):
-            if index != batch.paced and not self._may_pace(index):
+            has_own = batch.is_content(index) and not batch.has_steps(index)
+            has_own = has_own and batch.axes[index] != batch.seq_dims[index]
+            is_target = has_own and (batch.length(index) or 0) > 1 and not self.has_steps(first)
+            if index != batch.paced and index not in batch.lengths and not is_target:
                 continue
             paced = self.paced_by(index).batch
             shorter = self._alike(infer_steps(paced, self.session.attempt))
@@ -124,12 +127,12 @@ class Baseline:
                 at = next((axis for axis in found if axis not in (None, self.axes[k])), None)
                 if at is not None and is_output(one) and self.pacers[k] is None:
                     self.step_axes[k], self.pacers[k] = at, index
-        if told is None and not self.runs_on_less and self.pacers[first] is None:
-            # If the model takes no fewer steps: the axis as long as the input, or as its longest.
-            for steps in (batch.steps, batch.longest):
-                fitting = [axis for axis, n in enumerate(outputs[first].shape[:-1]) if n == steps]
-                fitting = [axis for axis in fitting if axis != self.axes[first]]
-                told = fitting[0] if told is None and len(fitting) == 1 else told
+        unknown = told is None and not self.runs_on_less and self.pacers[first] is None
+        # If the model takes no fewer steps: the axis as long as the input, or as its longest.
+        for steps in (batch.longest, batch.steps) if unknown else ():
+            sizes = enumerate(outputs[first].shape[:-1])
+            fitting = [axis for axis, n in sizes if n == steps and axis != self.axes[first]]
+            told = fitting[0] if len(fitting) == 1 else told
         if told not in (None, self.step_axes[first]):
             self.step_axes[first], self.pacers[first] = told, batch.paced
 
@@ -146,15 +149,6 @@ class Baseline:
         if self.runs_on_fewer and axis == self.axes[first]:
             refuse_axis("out_seq_dim", f"axis {axis} of the first output is its batch", shape)
         return axis
-
-    def _may_pace(self, index: int) -> bool:
-        """Return whether an output may have the steps of a different input."""
-        batch, axis = self.batch, self.batch.axes[index]
-        if index in batch.lengths or self.first is None or self.has_steps(self.first):
-            return index in batch.lengths
-        is_other = batch.is_content(index) and not batch.has_steps(index)
-        steps = batch.length(index) or 0
-        return is_other and axis not in (None, batch.seq_dims[index]) and steps > 1
 
     def paced_by(self, index: int | None) -> "Baseline":
         """Return the same with the steps of a different input."""

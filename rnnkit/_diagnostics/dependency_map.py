@@ -128,9 +128,10 @@ def _rows_moved(lab: Baseline, leaves: list[Any]) -> tuple[Tensor, bool]:
     """
     first = lab.first or 0
     axis, before = lab.axes[first] or 0, lab.normal[first]
-    after = PerturbedRun(lab, lab.batch.tree(leaves)).output[first]
+    after: Any = next(iter(PerturbedRun(lab, lab.batch.tree(leaves)).output[first:]), None)
     moved = torch.ones(before.shape[axis], dtype=torch.bool, device="cpu")
-    kept = min(after.shape[axis], len(moved)) if isinstance(after, Tensor) else 0
+    is_like = isinstance(after, Tensor) and after.dim() == before.dim()
+    kept = min(after.shape[axis], len(moved)) if is_like else 0
 
     def take(leaf: Tensor) -> Tensor:
         return leaf.narrow(axis, 0, kept)

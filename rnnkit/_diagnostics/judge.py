@@ -40,11 +40,9 @@ def differences(
     before: Tensor,
     after: Tensor,
     take: Take = lambda leaf: leaf,
-    *,
-    exact: bool = False,
 ) -> Tensor:
     """Return where a part of an output differs by more than rounding, number by number."""
-    if exact or baseline.tolerance is None or not is_number(before):
+    if baseline.tolerance is None or not is_number(before):
         return ~((before == after) | ((before != before) & (after != after)))  # noqa: PLR0124
     return apart(before, after) > baseline.tolerance * take(baseline.scale_of(index))
 

@@ -9,12 +9,12 @@ from torch.jit import ScriptModule
 from torch.nn import RNNBase
 
 from rnnkit._diagnostics.axes import followed_axis
+from rnnkit._diagnostics.baseline import Baseline
 from rnnkit._diagnostics.batch import Batch
 from rnnkit._diagnostics.causes import Cause, Location, confirmed, later_steps, other_layout
 from rnnkit._diagnostics.events import Event, record, record_steps
-from rnnkit._diagnostics.isolation import Watch
+from rnnkit._diagnostics.isolation import Given, Watch
 from rnnkit._diagnostics.judge import near
-from rnnkit._diagnostics.lab import PerturbedRun
 from rnnkit._diagnostics.outputs import shape_of
 from rnnkit._diagnostics.report import Line
 
@@ -25,9 +25,9 @@ Shows = Callable[[Tensor, Tensor, int], bool]
 Suspect = Callable[[Event, int | None, bool], Cause | None]
 
 
-def locate_sample(perturbed: PerturbedRun, changed: int) -> Location:
-    """Find where one sample first depends on another."""
-    baseline, size = perturbed.baseline, perturbed.baseline.batch.size
+def locate_sample(baseline: Baseline, inputs: Given, changed: int) -> Location:
+    """Find where one sample first depends on another, which is changed in some inputs."""
+    size = baseline.batch.size
 
     def shows(before: Tensor, after: Tensor, axis: int) -> bool:
         # Of a part of the samples it is not known which they are.
@@ -36,20 +36,20 @@ def locate_sample(perturbed: PerturbedRun, changed: int) -> Location:
         return any(not near(baseline, *pair) for pair in pairs)
 
     fewer = baseline.batch.samples(range(size - 1))
-    search = _Search(perturbed, fewer, size, shows, baseline.axes)
+    search = _Search(baseline, inputs, fewer, size, shows, baseline.axes)
     return search.location("samples", other_layout)
 
 
-def locate_step(perturbed: PerturbedRun, cut: int) -> Location:
-    """Find where a step first depends on a later one."""
-    baseline, steps = perturbed.baseline, perturbed.baseline.batch.steps or 1
+def locate_step(baseline: Baseline, inputs: Given, cut: int) -> Location:
+    """Find where a step first depends on a later one, from which on some inputs are changed."""
+    steps = baseline.batch.steps or 1
 
     def shows(before: Tensor, after: Tensor, axis: int) -> bool:
         early = [x.narrow(axis, 0, min(cut, x.shape[axis])) for x in (before, after)]
         return before.shape[axis] >= cut and not near(baseline, *early)
 
     fewer = baseline.batch.cut(steps - 1, front=True)
-    search = _Search(perturbed, fewer, steps, shows, baseline.step_axes)
+    search = _Search(baseline, inputs, fewer, steps, shows, baseline.step_axes)
     return search.location("steps", later_steps)
 
 
@@ -58,16 +58,17 @@ class _Search:
 
     def __init__(
         self,
-        perturbed: PerturbedRun,
+        baseline: Baseline,
+        inputs: Given,
         smaller: Batch,
         size: int,
         shows: Shows,
         out_axes: Sequence[int | None],
     ) -> None:
-        self.baseline, self.session = perturbed.baseline, perturbed.baseline.session
+        self.baseline, self.session = baseline, baseline.session
         self.size, self.shows, self.out_axes = size, shows, out_axes
-        self.inputs = self.baseline.batch.tree(), perturbed.inputs, smaller.tree()
-        self.normal, self.changed = self.baseline.events, record(self.session, perturbed.inputs)
+        self.inputs = baseline.batch.tree(), inputs, smaller.tree()
+        self.normal, self.changed = baseline.events, record(self.session, inputs)
         try:
             fewer = record(self.session, self.inputs[2])
         except Exception:  # noqa: BLE001 - the axes are then told by their sizes

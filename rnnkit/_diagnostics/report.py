@@ -1,8 +1,8 @@
 """What ``verify`` found: a report, or what it raises."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Literal, NoReturn, TypeVar
+from typing import Literal, NoReturn
 
 from rnnkit._base.errors import LeakError
 from rnnkit._base.message import aligned, count, more
@@ -23,8 +23,8 @@ SHOWN, NAMES = 8, 3
 
 #: What keeps the cost at a few dozen runs: samples that are changed, the longest and the shortest
 #: ones, since these have the padding; layouts that are tried where several axes are as long as the
-#: batch; samples that are run alone; cuts of *causal*; calls of *use*.
-SAMPLES, TRIES, ALONE, CUTS, CALLS = 4, 12, 3, 3, 4
+#: batch; samples that are run alone; calls of *use*.
+SAMPLES, TRIES, ALONE, CALLS = 4, 12, 3, 4
 
 #: Why a probe that ``skip`` names was skipped.
 LEFT_OUT = "left out by the caller"
@@ -35,8 +35,6 @@ Line = tuple[str, str]
 #: An axis by its name, or its size if it has none; those of each tensor, by what it is called.
 Axis = str | int
 Layout = dict[str, tuple[Axis, ...]]
-
-T = TypeVar("T")
 
 #: The probes that change the inputs, or the batch, and so judge what depends on what.
 JUDGING = ("batch", "alone", "padding", "causal", "memory", "streaming")
@@ -149,20 +147,6 @@ class UnjudgedError(Exception):
 def skip(reason: str) -> NoReturn:
     """Raise why something cannot be judged."""
     raise UnjudgedError(reason)
-
-
-def all_judged(probe: Callable[[T], str], given: Iterable[T]) -> str:
-    """Run a probe on each of several; skip it if none can be judged, as the first one says."""
-    held: list[str] = []
-    reasons: list[UnjudgedError] = []
-    for one in given:
-        try:
-            held.append(probe(one))
-        except UnjudgedError as error:
-            reasons.append(error)
-    if not held:
-        raise reasons[0]
-    return held[0]
 
 
 def in_short(error: Exception) -> str:

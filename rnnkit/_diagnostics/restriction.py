@@ -9,7 +9,6 @@ from torch import Tensor
 from rnnkit._diagnostics.baseline import Baseline
 from rnnkit._diagnostics.compare import is_number
 from rnnkit._diagnostics.judge import agree, refuse_chance
-from rnnkit._diagnostics.lab import PerturbedRun
 from rnnkit._diagnostics.outputs import Leaves, same
 from rnnkit._diagnostics.report import Line, fail
 
@@ -94,12 +93,12 @@ def _orders(counts: Sequence[int]) -> Iterator[tuple[list[int], list[Line]]]:
         yield sorted(range(len(order)), key=order.__getitem__), SORTED
 
 
-def cause_of_order(perturbed: PerturbedRun, changed: int, index: int) -> list[Line]:
+def cause_of_order(baseline: Baseline, output: Leaves, changed: int, index: int) -> list[Line]:
     """Return what a message says if an output has no leak once its samples are put in order."""
-    baseline, axis = perturbed.baseline, perturbed.baseline.axes[index] or 0
+    axis = baseline.axes[index] or 0
     for order, rows in _orders(baseline.batch.valid_steps()):
         at = torch.tensor(order, device="cpu").argsort()
-        pair = (leaves[index] for leaves in (baseline.normal, perturbed.output))
+        pair = (leaves[index] for leaves in (baseline.normal, output))
         before, after = (leaf.index_select(axis, at.to(leaf.device)) for leaf in pair)
         pairs = zip(before.unbind(axis), after.unbind(axis), strict=True)
         moved = [k for k, (one, other) in enumerate(pairs) if not same(one, other)]

@@ -159,26 +159,23 @@ class Gradients:
 
     def slopes(self, wanted: Sequence[Tensor], told: Sequence[Any]) -> list[Tensor | None]:
         """Return the gradients of a random weighted sum of some parts of the outputs."""
-        total: Any = 0.0
-        generator = torch.Generator("cpu").manual_seed(0)
-        for part in told:
-            if isinstance(part, Tensor) and part.requires_grad and not part.is_meta:
-                # A plain sum is the same whatever is in it where that is normed, as by softmax.
-                weights = torch.rand(part.shape, generator=generator, device="cpu") + 0.5
-                finite = part.nan_to_num(0.0, 0.0, 0.0)
-                one = (finite * weights.to(part.device, part.dtype)).sum()
-                # What begins large sinks below the smallest number later.
-                total = total + one * torch.finfo(part.dtype).max ** 0.5
-        if not isinstance(total, Tensor):
-            return [None] * len(wanted)
+        parts = [x for x in told if isinstance(x, Tensor) and x.requires_grad and not x.is_meta]
         reachable = [one for one in wanted if one.requires_grad]
+        generator, found = torch.Generator("cpu").manual_seed(0), dict[int, Tensor | None]()
+        total: Any = 0.0
+        for part in parts:
+            # A plain sum is the same whatever is in it where that is normed, as by softmax.
+            weights = torch.rand(part.shape, generator=generator, device="cpu") + 0.5
+            one = (part.nan_to_num(0.0, 0.0, 0.0) * weights.to(part.device, part.dtype)).sum()
+            # What begins large sinks below the smallest number later.
+            total = total + one * torch.finfo(part.dtype).max ** 0.5
         try:
-            found = torch.autograd.grad(total, reachable, retain_graph=True, allow_unused=True)
+            if parts and reachable:
+                every = torch.autograd.grad(total, reachable, retain_graph=True, allow_unused=True)
+                found = dict(zip(map(id, reachable), every, strict=True))
         except Exception as error:  # noqa: BLE001 - written in place, or a backward of its own
             self.are_whole, self.error = False, error
-            return [None] * len(wanted)
-        by_id = {id(one): slope for one, slope in zip(reachable, found, strict=True)}
-        return [by_id.get(id(one)) for one in wanted]
+        return [found.get(id(one)) for one in wanted]
 
     def sizes(self, output: int, dim: int, index: int, places: Sequence[int]) -> Tensor:
         """Return how large the gradient of a part of an output is at places of the inputs."""

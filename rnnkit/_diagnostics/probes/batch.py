@@ -52,10 +52,10 @@ def probe_batch(baseline: Baseline) -> str:
     if not follows(baseline, index):
         skip(BY_CHANCE)
     what = f"{baseline.of_sample(index, sample)} depends on input of sample {batch.numbers[source]}"
-    found = locate_sample(runs[source], source)
+    found = locate_sample(baseline, runs[source].inputs, source)
     rows_ = [*found.rows]
     if all(label != "fix" for label, _ in rows_):
-        rows_[1:] = cause_of_order(runs[source], source, index) or rows_[1:]
+        rows_[1:] = cause_of_order(baseline, runs[source].output, source, index) or rows_[1:]
     return fail("batch", what, rows_, found.module)
 
 

@@ -11,7 +11,6 @@ from rnnkit._diagnostics.judge import is_shown
 from rnnkit._diagnostics.lab import first_true, run_perturbed
 from rnnkit._diagnostics.locate import locate_step
 from rnnkit._diagnostics.report import (
-    CUTS,
     NO_STEPS,
     OTHER_OUTPUTS,
     OTHER_SHAPES,
@@ -42,14 +41,14 @@ def probe_causal(baseline: Baseline) -> str:
     # What is shorter than the input may begin with a later step.
     late = max(paced.missing(first), 0)
     shortest = min(paced.counts or [steps])
-    cuts = sorted({steps - 1, max(1, shortest - 1), max(1, shortest // 2)})[-CUTS:]
+    cuts = sorted({steps - 1, max(1, shortest - 1), max(1, shortest // 2)})
     runs = {cut: run for cut in cuts if (run := run_perturbed(paced, steps_from(cut)))}
     for cut, run in runs.items():
         if not run.has(first):
             continue
         if is_shown(paced, shown := run.moved(first).any(0)[: max(cut - late, 0)]):
             what = f"{paced.name(first)} of step {first_true(shown)} depends on input of step"
-            found = locate_step(run, cut)
+            found = locate_step(paced, run.inputs, cut)
             fail("causal", f"{what} {cut} or later", found.rows, found.module)
         if paced.strict:
             _check_own_step(paced, first, cut, cut - late)

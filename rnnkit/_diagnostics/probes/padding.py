@@ -11,7 +11,7 @@ from rnnkit._diagnostics.report import (
     OTHER_STEPS,
     UNCHANGED,
     UNFOLLOWED,
-    all_judged,
+    UnjudgedError,
     fail,
     skip,
 )
@@ -19,11 +19,20 @@ from rnnkit._diagnostics.report import (
 
 def probe_padding(baseline: Baseline) -> str:
     """What is beyond a sample's length does not matter, in any input that has lengths."""
+    reasons: list[UnjudgedError] = []
     paces = [*baseline.batch.lengths] or [baseline.batch.paced]
-    return all_judged(_probe_padding, map(baseline.paced_by, paces))
+    for index in paces:
+        try:
+            _judge(baseline.paced_by(index))
+        except UnjudgedError as error:
+            reasons.append(error)
+    if len(reasons) == len(paces):
+        raise reasons[0]
+    return "what is beyond a length does not matter"
 
 
-def _probe_padding(baseline: Baseline) -> str:
+def _judge(baseline: Baseline) -> None:
+    """Find an output that depends on what is beyond the lengths of one input."""
     batch, counts = baseline.batch, baseline.counts
     if counts is None or batch.steps is None:
         skip("no lengths were given")
@@ -55,4 +64,3 @@ def _probe_padding(baseline: Baseline) -> str:
         what = f"{baseline.of_sample(index, sample)} depends on what is beyond its length"
         of = f" in input {batch.paced}" if len(batch.lengths) > 1 else ""
         fail("padding", f"{what} of {counts[sample]} steps{of}")
-    return "what is beyond a length does not matter"

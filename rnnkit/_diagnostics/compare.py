@@ -79,11 +79,11 @@ def equal(one: Any, other: Any) -> bool:
         return same(one, other)
     if isinstance(one, dict):
         return one.keys() == other.keys() and all(equal(one[key], other[key]) for key in one)
-    if isinstance(one, list | tuple):
+    if isinstance(one, list | tuple) and {*map(type, one)} != {int}:  # hundreds, of Python's state
         return len(one) == len(other) and all(map(equal, one, other))
     if kind.__module__ == "numpy":
         return bool(one.shape == other.shape and (one == other).all())
-    return isinstance(one, int | float | str) and bool(one == other)
+    return isinstance(one, int | float | str | list | tuple) and bool(one == other)
 
 
 def wider(dtype: torch.dtype, least: torch.dtype) -> torch.dtype:

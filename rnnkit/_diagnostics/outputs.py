@@ -93,9 +93,8 @@ def _numbers(tree: Any) -> Any:
     if numpy is not None and isinstance(tree, numpy.ndarray):
         return torch.from_numpy(tree.copy()) if tree.dtype.kind in "biuf" else tree
     numbers = pytree.tree_leaves(tree, is_leaf=lambda node: not isinstance(node, list))
-    if not isinstance(tree, list) or not numbers:
-        return None
-    if not all(isinstance(number, int | float) for number in numbers):
+    is_one = isinstance(tree, list) and all(isinstance(number, int | float) for number in numbers)
+    if not is_one or not numbers:
         return None
     try:
         return torch.tensor(tree, device="cpu")
@@ -118,8 +117,6 @@ def parts(tree: Any) -> Iterator[Named]:
         yield from ((f".{name}", getattr(tree, name)) for name in names)
     elif isinstance(tree, list | tuple):
         yield from ((f"[{index}]", part) for index, part in enumerate(tree))
-    elif (found := pytree.tree_leaves(tree)) and found[0] is not tree:
-        yield from ((f"[{index}]", part) for index, part in enumerate(found))
 
 
 def _names(tree: Any) -> list[str]:

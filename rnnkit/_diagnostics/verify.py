@@ -192,14 +192,14 @@ def _outcome(baseline: Baseline, name: str, skip: Sequence[str]) -> tuple[Outcom
         return "skipped", "samples that may mix give something else alone"
     if found & HIDING.get(name, set()):
         return "skipped", "what is found already would show here, too"
+    if name in COMPARING and scales_by_range(baseline.session.model):
+        return "skipped", BY_RANGE
     try:
         return "passed", decide(baseline, PROBES[name])
     except UnjudgedError as error:
         return "skipped", str(error)
     except LeakError as error:
         what, leak = str(error).partition("\n")[0], error
-    if name in COMPARING and scales_by_range(baseline.session.model):
-        return "skipped", BY_RANGE
     # Without its last step, a sequence may end in one that is not read.
     cuts = name != "coverage"
     if name in ABSENCES and not is_absent_again(baseline, PROBES[name], what, cuts_steps=cuts):

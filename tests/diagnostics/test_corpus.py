@@ -54,11 +54,11 @@ def test_table() -> None:
 
 
 def test_a_right_model_costs_a_few_dozen_runs() -> None:
-    """Half of the right models take 25 runs at most, and none takes 80."""
+    """Half of the right models take 16 runs at most, and none takes more than 40."""
     passes = [ask(case, right=True).report.passes for case in CASES[::8]]
 
-    assert statistics.median(passes) <= 25
-    assert max(passes) < 80
+    assert statistics.median(passes) <= 16
+    assert max(passes) <= 40
 
 
 #: Pairs whose layers may be of either library, and run in each precision.

@@ -56,7 +56,7 @@ class Batch:
             places = self._places(name)
             index = self._first_with(axis, places, "seq_dim")
             dim = axis % self.leaves[index].dim()
-            if name is None and dim == batch_dim:
+            if dim == batch_dim and self.first in places:
                 message = f"seq_dim and batch_dim are both axis {dim} of the input"
                 refusal(ArgumentError, "seq_dim", message, code="verify-axis")
             self.seq_dims = [dim if k in places else self.seq_dims[k] for k in every]

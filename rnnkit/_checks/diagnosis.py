@@ -3,7 +3,7 @@
 If nothing is found, a tensor is not dense, and torch's class takes the call with its own checks.
 """
 
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 import torch
 from torch import Tensor
@@ -29,8 +29,18 @@ from rnnkit._checks.guards import fitting_fields
 from rnnkit._checks.objects import check_cell_object
 
 
-def diagnose(module: Any, input: Any, hx: Any, weight: Tensor | None) -> None:
-    """Raise what is wrong with the call of a layer or a cell; return if torch's class takes it."""
+class Call(NamedTuple):
+    """The call of a layer or a cell, as a whole; ``weight`` is the one that its guard has read."""
+
+    module: Any
+    input: Any
+    hx: Any
+    weight: Tensor | None
+
+
+def diagnose(call: Call) -> None:
+    """Raise what is wrong with a call; return if torch's class takes it."""
+    module, input, hx, weight = call
     is_layer = issubclass(type(module), RNNBase)
     data: Any = input
     if is_layer and isinstance(input, PackedSequence):
@@ -116,8 +126,9 @@ def explain_layer_step(layer: Any, x_t: Tensor, state: Any) -> None:
     check_state(spec, state, x_t)
 
 
-def explain_missing_kernel(layer: Any, input: Any, hx: Any, error: Exception) -> None:
+def explain_missing_kernel(call: Call, error: Exception) -> None:
     """Explain that this CPU has no kernel for autocast's dtype; return for any other error."""
+    layer, input, hx, _ = call
     text, lowered = str(error), torch.get_autocast_dtype("cpu")
     if not text.startswith("could not create a primitive"):
         return

@@ -3,7 +3,6 @@
 from typing import Any
 
 import torch
-from torch import Tensor
 from torch.compiler import is_compiling
 from torch.nn.utils.rnn import PackedSequence
 
@@ -14,7 +13,7 @@ from rnnkit._base.state import filled, has_missing_part, layers_first, state_of,
 from rnnkit._base.torch_tools import torch_twin
 from rnnkit._checks.arguments import check_step
 from rnnkit._checks.call_spec import sizes_of_layer
-from rnnkit._checks.diagnosis import diagnose
+from rnnkit._checks.diagnosis import Call, diagnose
 from rnnkit._checks.scope import check_axes
 
 
@@ -49,14 +48,15 @@ def with_initial_state(module: Any, input: Any, hx: Any) -> Any:
     return filled(hx, module.initial_state(batch))
 
 
-def delegated(module: Any, input: Any, hx: Any, weight: Tensor | None, **options: Any) -> Any:
+def delegated(call: Call, **options: Any) -> Any:
     """Raise what is wrong with a call, or hand it to torch's class as it is."""
-    diagnose(module, input, hx, weight)
+    diagnose(call)
+    module, input, hx, weight = call
     # torch's class has no lengths and no resets, and says so.
     options = {name: value for name, value in options.items() if value is not None}
     if needs_initial_state(module, hx):
         hx = with_initial_state(module, input, hx)
-        diagnose(module, input, hx, weight)
+        diagnose(Call(module, input, hx, weight))
     run: Any = module.__rnnkit__.torch_class.forward
     if isinstance(module, torch.nn.RNNCellBase):
         return state_of(tensors_of(run(module, input, hx)))

@@ -13,6 +13,7 @@ from rnnkit._base.state import LSTMState, map_state, zeros
 from rnnkit._base.torch_tools import is_fx_call, leaf_node
 from rnnkit._checks.arguments import check_batch_size, check_surplus
 from rnnkit._checks.constructors import Device, checked_arguments
+from rnnkit._checks.diagnosis import Call
 from rnnkit._checks.guards import MISFIT, fitting_cell
 from rnnkit._checks.scope import CELL_AXES, Axes, check_scope
 from rnnkit._modules import calls
@@ -76,7 +77,7 @@ class Cell(torch.nn.RNNCellBase, Generic[StateT, GivenT]):
         if state is MISFIT:
             if is_fx_call(input, hx):
                 return leaf_node(self, input, hx)
-            return calls.delegated(self, input, hx, weight)
+            return calls.delegated(Call(self, input, hx, weight))
         batched = input.dim() > 1
         if self.axes is not None and batched:
             check_scope(self, self.axes, {"batch": input.size(0)})

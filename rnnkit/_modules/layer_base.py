@@ -18,7 +18,7 @@ from rnnkit._checks.arguments import (
     known_options,
 )
 from rnnkit._checks.call_spec import sizes_of_layer
-from rnnkit._checks.diagnosis import explain_layer_step, explain_missing_kernel
+from rnnkit._checks.diagnosis import Call, explain_layer_step, explain_missing_kernel
 from rnnkit._checks.guards import MISFIT, fitting_layer
 from rnnkit._checks.scope import check_scope
 from rnnkit._modules import calls
@@ -86,12 +86,14 @@ class Layer(torch.nn.RNNBase, Generic[StateT, GivenT, CellT]):
             try:
                 output, state = run_layer(self, input, state, pieces, overrides_checks=overrides)
             except RuntimeError as error:
-                explain_missing_kernel(self, input, hx, error)
+                call = Call(self, input, hx, weight)
+                explain_missing_kernel(call, error)
                 raise
             return output, calls.returned(self, state)
         if is_fx_call(input, hx):
             return leaf_node(self, input, hx, lengths=lengths, reset=reset)
-        return calls.delegated(self, input, hx, weight, lengths=lengths, reset=reset)
+        call = Call(self, input, hx, weight)
+        return calls.delegated(call, lengths=lengths, reset=reset)
 
     if TYPE_CHECKING:  # torch's own is Any
 

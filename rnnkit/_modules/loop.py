@@ -45,7 +45,7 @@ def run_loop(cell: Any, args: UnrollArgs) -> tuple[Tensor, Any]:
         return _run_steps(cell, args)
     steps = input.shape[0]
     if not lengths.longest:
-        first = tensors_of(hx)[0]
+        first, hx = tensors_of(hx)[0], map_state(Tensor.clone, hx)  # h and c may be one tensor
         states = map_state(lambda tensor: tensor.expand(steps, *tensor.shape), hx)
         return first.new_zeros(steps, *first.shape), states if args.return_states else hx
     # A sample without a step goes along as a copy of the longest one: its own state may be NaN.
@@ -54,7 +54,7 @@ def run_loop(cell: Any, args: UnrollArgs) -> tuple[Tensor, Any]:
     first = where_state(empty, copied, hx)
     output, state = _run_steps(cell, UnrollArgs(input, first, *args[2:]))  # 2.8 traces no _replace
     some = ~empty.expand(steps, -1) if args.return_states else ~empty
-    return output, where_state(some, state, hx)
+    return output, _after(some, state, hx)
 
 
 def _run_steps(cell: Any, args: UnrollArgs) -> tuple[Tensor, Any]:
@@ -83,7 +83,7 @@ def _run_steps(cell: Any, args: UnrollArgs) -> tuple[Tensor, Any]:
         if reset is not None:
             hx = where_state(reset[t], initial, hx)
         new = _step(cell, inputs[t], hx, t)
-        hx = new if valid is None or hx is None else where_state(valid[t], new, hx)
+        hx = new if valid is None or hx is None else _after(valid[t], new, hx)
         outputs[t] = new if isinstance(new, Tensor) else new[0]
         states[t] = hx
     output = _without_padding(torch.stack(outputs), valid)
@@ -135,6 +135,11 @@ def where_state(mask: Tensor, new: Any, old: Any) -> Any:
     return map_state(pick, new, old)
 
 
+def _after(valid: Tensor, new: Any, old: Any) -> Any:
+    """Return the state after valid steps, in the dtype of the new one, which autocast may lower."""
+    return map_state(lambda one, both: both.to(one.dtype), new, where_state(valid, new, old))
+
+
 def _without_padding(output: Tensor, valid: Tensor | None) -> Tensor:
     """Return an output that is zero on padding."""
     if valid is None:
@@ -178,8 +183,9 @@ def _run_scan(
     from torch._higher_order_ops.scan import scan  # noqa: PLC0415
 
     hx = args.hx
-    if isinstance(cell, ByParts) and isinstance(hx, tuple):
-        hx = LSTMState(*hx)  # which our cells return, whatever pair they begin with
+    if isinstance(cell, ByParts):  # scan takes a state as its steps return it
+        lowered = cell.mode.startswith("RNN")  # by autocast
+        hx = LSTMState(*hx) if isinstance(hx, tuple) else hx.to(input.dtype) if lowered else hx
     leaves, spec = pytree.tree_flatten(hx)
 
     def step(carry: list[Tensor], now: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
@@ -189,7 +195,7 @@ def _run_scan(
             old = where_state(masks[-1], args.initial, old)
         new = cell(x_t, old)
         output = new if isinstance(new, Tensor) else new[0]
-        end = pytree.tree_leaves(new if valid is None else where_state(masks[0], new, old))
+        end = pytree.tree_leaves(new if valid is None else _after(masks[0], new, old))
         # scan refuses results that share their memory.
         results = [output, *(end if args.return_states else ())]
         return [t.clone() for t in end], [t.clone() for t in results]

@@ -170,7 +170,9 @@ def _run_plain(cell: Any, args: UnrollArgs, *, fused: bool, overrides: bool) -> 
     # An exported program is a loop or a scan, which nobody needs rnnkit to load.
     lacks_rules = is_transformed() and (is_exporting() or not by_operator)
     fused = fused and not args.return_states and not lacks_rules
-    if not fused or lacks_kernel(direction.mode, proj_size_of(cell), input):
+    # The operator itself does without a kernel that this CPU lacks.
+    lacks = not by_operator and lacks_kernel(direction.mode, proj_size_of(cell), input)
+    if not fused or lacks:
         return run_loop(ByParts(direction), args)
     initial = as_layer(args.initial) if overrides and args.reset is not None else None
     pieces = (args.lengths, args.reset, initial)

@@ -67,9 +67,10 @@ class Call(NamedTuple):
 
     @property
     def has_onednn(self) -> bool:
-        """Whether oneDNN runs it, in float32."""
+        """Whether oneDNN runs it: in float32, or in what autocast lowers any input to."""
         input, mkldnn = self.input, torch.backends.mkldnn
-        if self.mode != "LSTM" or input.device.type != "cpu" or input.dtype is not torch.float32:
+        takes_dtype = self.lowered is not None or input.dtype is torch.float32
+        if self.mode != "LSTM" or input.device.type != "cpu" or not takes_dtype:
             return False
         if None in (ONEDNN, ONEDNN_BACKWARD) or not mkldnn.enabled:
             return False

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 import rnnkit
 from benchmarks.report import Table, budget
-from benchmarks.timing import Effort, compare
+from benchmarks.timing import Effort, compare, quiet
 
 BATCH, INPUT, HIDDEN = 16, 32, 64
 
@@ -96,10 +96,11 @@ def _row(name: str, effort: Effort) -> tuple[str, ...]:
 
     torch._dynamo.reset()  # noqa: SLF001 - it has no public name
     allowed = torch._dynamo.config.patch(allow_rnn=True)  # noqa: SLF001
-    # In this process, whose children the clock knows.
+    # In this process, whose children the clock knows, and on one thread: others, which wait in a
+    # loop, it would count too.
     one = torch._inductor.config.patch(compile_threads=1)  # noqa: SLF001
     fresh: Any = torch._inductor.utils.fresh_cache  # noqa: SLF001
-    with allowed, one, fresh():
+    with quiet(), allowed, one, fresh():
         # What inductor compiles once for all: its header.
         torch.compile(torch.sin)(x)
         compiled = torch.compile(model, fullgraph=True)

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from rnnkit._kernels.compiled.operators import run_operator
+from rnnkit._base.torch_tools import is_exporting, uses_custom_op
+from rnnkit._kernels.compiled.operators import join, run_operator
 
 #: torch's kernels over a sequence, by torch's name of the recurrence.
 KERNELS: dict[str, Callable[..., tuple[Tensor, ...]]] = {
@@ -123,5 +124,14 @@ class Stack(NamedTuple):
                 output, end = run(direction, input, *parts)
                 outputs.append(output)
                 ends.append(end)
-            input = outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=-1)
+            input = side_by_side(outputs)
         return input, tuple(torch.stack(tensors) for tensors in zip(*ends, strict=True))
+
+
+def side_by_side(outputs: list[Tensor]) -> Tensor:
+    """Return the output of a layer, given those of its directions."""
+    if len(outputs) == 1:
+        return outputs[0]
+    # An exported program runs without rnnkit where it can.
+    by_operator = uses_custom_op(outputs[0].shape[0]) and not is_exporting()
+    return join(*outputs) if by_operator else torch.cat(outputs, dim=-1)

@@ -16,6 +16,7 @@ from rnnkit._checks.constructors import checked_arguments
 from rnnkit._checks.guards import MISFIT, fitting_states
 from rnnkit._checks.objects import cells_of, refuse_states
 from rnnkit._checks.scope import LAYER_AXES, Axes, check_axes, check_scope
+from rnnkit._kernels.stack import side_by_side
 from rnnkit._modules.calls import finish, run_step
 from rnnkit._modules.unroll import Steps, initial_state, run
 from rnnkit.typing import LengthsLike, ResetLike  # noqa: TC001 - the import hook reads them
@@ -140,7 +141,7 @@ class Recurrent(torch.nn.Module, Generic[StateT]):
                 output, end = _run_cell(cell, input, state[at], place, options)
                 outputs.append(output)
                 ends.append(end)
-            input = outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=-1)
+            input = side_by_side(outputs)
         return input, tuple(ends)
 
     def initial_state(self, batch_size: int | None) -> tuple[StateT, ...]:

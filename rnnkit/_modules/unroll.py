@@ -6,10 +6,9 @@ rnnkit's own cells run over a sequence by torch's fused kernels.
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from torch import Tensor
-from torch.compiler import is_compiling
 
 from rnnkit._base.class_facts import mode_of, overrides_initial_state, proj_size_of
-from rnnkit._base.state import filled, has_missing_part, map_state, state_of, tensors_of
+from rnnkit._base.state import filled, has_missing_part, map_state, state_of, tensors_of, zeros
 from rnnkit._base.torch_tools import is_exporting, is_transformed, lacks_kernel, uses_custom_op
 from rnnkit._checks.arrays import check_lengths, check_reset
 from rnnkit._checks.call_spec import SEQUENCE, spec_of
@@ -18,7 +17,7 @@ from rnnkit._checks.guards import MISFIT, fitting_unrolled
 from rnnkit._checks.objects import refuse_stateless
 from rnnkit._kernels.formulas import ByParts
 from rnnkit._kernels.stack import Direction, Stack, States
-from rnnkit._modules.cell_base import Cell, is_plain, sequence_weights, weights_of
+from rnnkit._modules.cell_base import Cell, is_plain, sequence_weights
 from rnnkit._modules.layer_run import run_stack
 from rnnkit._modules.loop import UnrollArgs, run_loop
 from rnnkit.typing import LengthsLike, ResetLike
@@ -96,7 +95,7 @@ def unroll(
 unroll.__module__ = "rnnkit"
 
 
-def run(  # noqa: C901 - a flat chain of questions
+def run(  # noqa: C901, PLR0912 - a flat chain of questions
     cell: Any,
     input: Any,
     hx: Any,
@@ -113,7 +112,7 @@ def run(  # noqa: C901 - a flat chain of questions
 ) -> tuple[Tensor, Any]:
     """Do what :func:`unroll` does, for a caller that may know a different ``initial`` state."""
     plain, given = is_plain(cell), hx
-    weight = weights_of(cell, is_compiling())[0] if plain else None
+    weight: Any = cell.weight_ih if plain else None
     hx = fitting_unrolled(cell, input, given, weight, batch_first=batch_first)
     if hx is MISFIT:
         diagnose_unrolled(cell, input, given, weight, caller, batch_first=batch_first, state=state)
@@ -141,7 +140,9 @@ def run(  # noqa: C901 - a flat chain of questions
         missing = missing and not from_none
     overrides = plain and (initial is not None or overrides_initial_state(cell))
     if missing or mask is not None:
-        if initial is None:
+        if plain and not overrides:
+            initial = zeros(cell, weight, input.shape[1])
+        elif initial is None:
             initial = initial_state(cell, input.shape[1], again=mask is not None)
         if overrides:
             returned = initial
@@ -174,9 +175,13 @@ def _run_plain(cell: Any, args: UnrollArgs, *, fused: bool, overrides: bool) -> 
     lacks = not by_operator and lacks_kernel(direction.mode, proj_size_of(cell), input)
     if not fused or lacks:
         return run_loop(ByParts(direction), args)
-    initial = as_layer(args.initial) if overrides and args.reset is not None else None
-    pieces = (args.lengths, args.reset, initial)
-    output, ends = run_stack(Stack([[direction]]), input, as_layer(args.hx), pieces)
+    state = as_layer(args.hx)
+    if by_operator and args.lengths is None and args.reset is None:
+        output, ends = direction.run(input, state, reverse=args.reverse)
+    else:
+        initial = as_layer(args.initial) if overrides and args.reset is not None else None
+        pieces = (args.lengths, args.reset, initial)
+        output, ends = run_stack(Stack([[direction]]), input, state, pieces)
     return output, state_of([tensor.squeeze(0) for tensor in ends])
 
 

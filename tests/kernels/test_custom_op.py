@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.library import opcheck
 
 from rnnkit._kernels.compiled import direction as single
-from rnnkit._kernels.compiled.operators import run_operator
+from rnnkit._kernels.compiled.operators import join, run_operator, split
 from tests.compiles import compiles
 from tests.covering import covers
 from tests.strategies import gradients, laid_out, memories
@@ -225,6 +225,15 @@ CHECKED = [
 def test_torchs_own_check_of_operators(kind: dict[str, Any]) -> None:
     """Schema, registration, shapes without numbers and tracing: ``opcheck`` finds nothing."""
     opcheck(torch.ops.rnnkit.layer.default, call(**kind).arguments(train=True))
+
+
+@compiles
+@pytest.mark.slow
+def test_torchs_own_check_of_what_joins_two_directions() -> None:
+    """``opcheck`` finds nothing; of ``split``, too, which is the derivative of ``join``."""
+    one, two = torch.rand(3, 2, 4, requires_grad=True), torch.rand(3, 2, 5, requires_grad=True)
+    opcheck(join, (one, two))
+    opcheck(split, (torch.rand(3, 2, 9), 4))
 
 
 def into_a_larger_buffer(tensor: Tensor) -> Tensor:

@@ -100,3 +100,27 @@ def register(
 
 
 register("layer", run_single, fake_single, derive_single, derived=4, results=4, others=4)
+
+
+def _join(one: Tensor, two: Tensor) -> Tensor:
+    return torch.cat([one, two], dim=-1)
+
+
+def _split(both: Tensor, width: int) -> tuple[Tensor, Tensor]:
+    whole = torch.contiguous_format  # an operator returns no views
+    return both[..., :width].clone(memory_format=whole), both[..., width:].clone(
+        memory_format=whole
+    )
+
+
+def _save_width(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:  # noqa: ARG001
+    ctx.width = inputs[0].shape[-1]
+
+
+#: The outputs of two directions side by side. Of ``torch.cat`` and its derivative a compiler would
+#: write three programs in C++, which take longer to compile than the layers.
+join: Any = torch.library.custom_op("rnnkit::join", _join, mutates_args=())
+split: Any = torch.library.custom_op("rnnkit::split", _split, mutates_args=())
+join.register_fake(_join)
+split.register_fake(_split)
+join.register_autograd(lambda ctx, both: split(both, ctx.width), setup_context=_save_width)

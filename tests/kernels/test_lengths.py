@@ -139,3 +139,15 @@ def test_a_batch_of_no_samples(lengths: Any) -> None:
 
         assert output.shape == (SEQ, 0, 3)
         assert all(tensor.shape == (2, 0, 3) for tensor in tensors_of(state))
+
+
+def test_a_caller_may_write_into_one_of_two_zeros() -> None:
+    """An LSTM begins with one tensor of zeros for h and c, and returns two."""
+    layer, x = rnnkit.LSTM(3, 4), torch.ones(5, 2, 3)
+    (cell,) = layer.cells()
+    for lengths in ([0, 0], [0, 5]):
+        ends = [layer(x, lengths=lengths)[1]]
+        ends += [rnnkit.unroll(cell, x, lengths=lengths, fused=fused)[1] for fused in (True, False)]
+        for h, c in ends:
+            h.detach()[0].fill_(7)
+            assert not (c.view(2, 4)[0] == 7).any()

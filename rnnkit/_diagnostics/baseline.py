@@ -62,7 +62,6 @@ class Baseline:
             self.again = opened.run(batch.tree(), on=opened.last, watch=watch)
             if not alike(self.normal, self.again):
                 self._events = []
-        self._alone: dict[int, Leaves | Exception] = {}
         self._scales: dict[int, Tensor] = {}
         self.order: Order = None
         self.first = next((k for k, leaf in enumerate(self.normal) if is_output(leaf)), None)
@@ -169,7 +168,7 @@ class Baseline:
     def on(self, batch: Batch) -> "Baseline":
         """Return the same with a different batch."""
         other: Baseline = copy.copy(self)
-        other.batch, other._alone, other._scales = batch, {}, {}
+        other.batch, other._scales = batch, {}
         other.amplified, other.gradients, other._events = None, None, []
         return other
 
@@ -207,16 +206,6 @@ class Baseline:
         unknown = not self.runs_on_less and self.normal[index].dim() > 2
         has_axis = self.step_axes[index] is not None
         return self.counts is not None and not self._has_all_steps(index) and (has_axis or unknown)
-
-    def run_alone(self, sample: int) -> Leaves | Exception:
-        """Run one sample alone, cut to its length; return what comes, or what the model raises."""
-        if sample not in self._alone:
-            try:
-                single = self.batch.alone(sample, front=self.post)
-                self._alone[sample] = self.session.run(single.tree())
-            except Exception as error:  # noqa: BLE001 - it may refuse a batch of one as it likes
-                self._alone[sample] = error
-        return self._alone[sample]
 
     def arranged(self, output: Leaves) -> Leaves:
         """Return an output with its samples in the order of the input."""

@@ -6,7 +6,7 @@ from torch import Tensor
 from torch.nn import RNNBase
 
 from rnnkit._diagnostics.baseline import Baseline
-from rnnkit._diagnostics.changes import Where, steps_at, steps_from, valid_mask
+from rnnkit._diagnostics.changes import Where, changed, steps_at, steps_from, valid_mask
 from rnnkit._diagnostics.compare import is_number
 from rnnkit._diagnostics.events import looping, reads_several_steps, record
 from rnnkit._diagnostics.lab import run_perturbed
@@ -36,7 +36,7 @@ def probe_memory(baseline: Baseline) -> str:
     ordered = [k for k in indices if baseline.has_steps(k)]
     if _changes(baseline, ordered, steps_at(later), at=0):
         return "the first output depends on later steps: the model runs backwards"
-    if run_perturbed(baseline, steps_from(0)) is None:
+    if changed(batch, steps_from(0)) is None:
         skip(UNCHANGED)
     if not _changes(baseline, indices, steps_from(0)):
         skip("the last output depends on no step at all, as dead units do")

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from rnnkit._base.errors import ArgumentError
 from rnnkit._base.message import brief, refusal
+from rnnkit._diagnostics.notebook import as_html
 
 Rule = Literal["independent", "causal"]
 
@@ -120,6 +121,10 @@ class DependencyMap:
         return "\n".join([f"{head}: {self.finding}", *rows, *notes])
 
     __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        """Show it in a notebook."""
+        return as_html(str(self), lambda _: False)
 
     def plot(self, rule: Rule | None = None, title: str | None = None, ax: Any = None) -> Any:
         """Draw the map with matplotlib: a row for each output, a column for each input.

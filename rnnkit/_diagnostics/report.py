@@ -6,12 +6,14 @@ from typing import Literal, NoReturn
 
 from rnnkit._base.errors import LeakError
 from rnnkit._base.message import aligned, count, more
+from rnnkit._diagnostics.notebook import as_html
 
 OTHER_STEPS = "the output has other steps than the input: which are valid is not known"
 INTEGERS = "the outputs are integers, which may stay the same by chance"
 UNCHANGED = "the inputs have the same values everywhere: give inputs that differ"
 NO_STEPS = "the input has no two steps"
 OTHER_OUTPUTS = "no output has the steps of the input; give out_seq_dim"
+NO_GRADIENT = "no output of the model, or no weight, has a gradient"
 UNFOLLOWED = "no output follows the batch"
 BY_CHANCE = "an output has as many rows as samples by chance"
 OTHER_SHAPES = "other values give outputs of other shapes: nothing can be compared"
@@ -123,6 +125,10 @@ class Report:
         return "\n".join([*lines, *[f"  axes  {', '.join(axes)}"] * bool(axes)])
 
     __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        """Show it in a notebook."""
+        return as_html(str(self), lambda line: line.startswith("  !!"))
 
     def _headline(self) -> str:
         if self.findings:

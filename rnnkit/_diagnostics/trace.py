@@ -24,6 +24,7 @@ from rnnkit._diagnostics.module_calls import (
     named_arguments,
     split_result,
 )
+from rnnkit._diagnostics.notebook import as_html
 
 #: So many nodes next to a tensor are asked whether backward has freed them.
 NEAR = 64
@@ -86,6 +87,10 @@ class Trace:
         return "\n".join(lines)
 
     __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        """Show it in a notebook."""
+        return as_html(str(self), lambda line: line.startswith("     ^"))
 
 
 def trace(

@@ -7,9 +7,11 @@ from torch.nn import RNNBase
 from rnnkit._base.message import count
 from rnnkit._diagnostics.baseline import Baseline
 from rnnkit._diagnostics.changes import sample_at
+from rnnkit._diagnostics.compare import is_number
 from rnnkit._diagnostics.judge import is_shown
 from rnnkit._diagnostics.lab import PerturbedRun, first_true, run_perturbed
 from rnnkit._diagnostics.locate import locate_sample
+from rnnkit._diagnostics.loss import judge_loss
 from rnnkit._diagnostics.outputs import orders, shape_of
 from rnnkit._diagnostics.report import (
     BY_CHANCE,
@@ -28,6 +30,8 @@ def probe_batch(baseline: Baseline) -> str:
     batch = baseline.batch
     if batch.size == 1:
         skip("the batch has one sample; give two or more")
+    if baseline.first is None and any(map(is_number, baseline.normal)):
+        return judge_loss(baseline)
     indices = [index for index, _ in baseline.judged()]
     if not indices:
         _find_rows_of_steps(baseline)

@@ -1,0 +1,53 @@
+"""Models that return only a loss: what may compare samples, and what may not."""
+
+import torch
+from torch.nn import functional
+
+from tests.diagnostics.corpus.forward import drawn, embedding, fine, gru, linear, pair
+
+PARTS = {"words": embedding(9, 3), "gru": gru(), "head": linear(6, 9)}
+
+
+def two(*, steps=7):
+    """Draw tokens and targets."""
+    return lambda: drawn(4, steps, tokens=9)() + drawn(4, steps, tokens=9)()
+
+
+def logits(m, x):
+    """Return what is said of each step."""
+    return m.head(m.gru(m.words(x))[0])
+
+
+@pair("batch", **PARTS, inputs=two())
+def targets_of_other_samples(m, x, y):
+    """Logits are flattened with the steps in front, targets with the samples."""
+    rows = logits(m, x).transpose(0, 1).flatten(0, 1)
+    return functional.cross_entropy(rows, (y.t() if m.right else y).reshape(-1))
+
+
+@pair("batch", **PARTS, inputs=two())
+def loss_of_a_layer_over_the_samples(m, x, y):
+    """A layer reads the samples for steps; only the loss is returned."""
+    read = m.words(x)
+    output = m.gru(read)[0] if m.right else m.gru(read.transpose(0, 1))[0].transpose(0, 1)
+    return functional.cross_entropy(m.head(output).flatten(0, 1), y.flatten())
+
+
+LOSSES = {
+    "a mean": functional.cross_entropy,
+    "class weights": lambda rows, y: functional.cross_entropy(rows, y, torch.arange(1.0, 10)),
+    "an index that is ignored": lambda rows, y: functional.cross_entropy(rows, y, ignore_index=3),
+    "a root": lambda rows, y: (rows.gather(1, y.unsqueeze(1)) - 1).square().mean().sqrt(),
+    "a masked mean": lambda rows, y: (rows.logsumexp(1) * (y > 2)).sum() / (y > 2).sum(),
+}
+for name, loss in LOSSES.items():
+    fine(name=f"loss: {name}", **PARTS, inputs=two())(
+        lambda m, x, y, loss=loss: loss(logits(m, x).flatten(0, 1), y.flatten())
+    )
+
+
+@fine(name="loss: samples are compared", **PARTS, inputs=two())
+def contrast(m, x, y):
+    """Only the loss compares samples: that is noted."""
+    one, other = (functional.normalize(m.gru(m.words(z))[1][-1]) for z in (x, y))
+    return functional.cross_entropy(one @ other.t() + m.head.bias.sum(), torch.arange(len(x)))

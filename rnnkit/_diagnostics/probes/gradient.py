@@ -1,4 +1,4 @@
-"""The probe *gradient*: in training, what a recurrent module has learned from."""
+"""The probe *gradient*: what recurrent modules, and then all parameters, learn from."""
 
 from typing import Any
 
@@ -8,12 +8,13 @@ from torch.utils import _pytree as pytree
 from rnnkit._diagnostics.baseline import Baseline
 from rnnkit._diagnostics.compare import alike
 from rnnkit._diagnostics.module_calls import each_call, trained
-from rnnkit._diagnostics.report import fail, in_short, note, skip
+from rnnkit._diagnostics.report import NO_GRADIENT, fail, in_short, note, skip
 from rnnkit._diagnostics.slopes import Gradients, gradients_of, loops_of
+from rnnkit._diagnostics.untrained import find_untrained
 
 
 def probe_gradient(baseline: Baseline) -> str:
-    """Each recurrent module that ran in training gets a gradient from some output."""
+    """Each parameter that this call read gets a gradient from some output, in training."""
     training = gradients_of(baseline)
     reached = training.reached() if training.mode == "both" else None
     weights = [weight for module, _ in training.ran.values() for weight in trained(module)]
@@ -22,14 +23,12 @@ def probe_gradient(baseline: Baseline) -> str:
         reached = training.reached()
     if training.error is not None:
         skip(f"the model does not train on this batch: {in_short(training.error)}")
-    if not training.ran:
-        skip("no module with a state ran")
-    if reached is None:
-        skip("no output of the model, or no weight, has a gradient")
+    if reached is None and training.ran:
+        skip(NO_GRADIENT)
     names = {id(module): name for name, module in reversed(training.registered)}
     for key, (module, with_gradient) in training.ran.items():
         name, kind, weights = names.get(key), type(module).__name__, trained(module)
-        learns = any(id(weight) in reached for weight in weights)
+        learns = any(id(weight) in (reached or ()) for weight in weights)
         label, what = name or f"a {kind}", f"no gradient reaches {name or 'the model'} ({kind})"
         if name is None and learns:
             fix = ("fix", "torch.nn.ModuleList([...]), or ModuleDict({...})")
@@ -53,10 +52,13 @@ def probe_gradient(baseline: Baseline) -> str:
     every = [module for _, module in training.registered]
     for name, module in training.registered:
         is_idle = id(module) not in training.ran and every.count(module) == 1
-        if is_idle and trained(module) and not any(id(w) in reached for w in trained(module)):
+        learns = any(id(weight) in (reached or ()) for weight in trained(module))
+        if is_idle and trained(module) and not learns:
             kind = type(module).__name__
             note(baseline.report, f"{name} ({kind}) was neither called nor got a gradient")
-    return "each recurrent module gets a gradient"
+    if not baseline.report.found("use"):  # which says more
+        find_untrained(baseline)
+    return "each parameter that the call reads gets a gradient"
 
 
 def _gives_targets(baseline: Baseline, training: Gradients, name: str) -> bool:

@@ -70,7 +70,8 @@ STATES = {
     ),
 }
 for name, (forward, layers) in STATES.items():
-    fine(name=f"states: {name}", layer=gru(num_layers=layers, bidirectional=True))(forward)
+    layer = gru(num_layers=layers, bidirectional=True)
+    fine(name=f"states: {name}", layer=layer, skip=["gradient"])(forward)
 
 
 @fine(layer=lstm(), head=linear(6, 6), skip=["gradient"], name="cell state: read by a head")

@@ -1,0 +1,92 @@
+"""What parameters learn: those that a call reads and that get nothing, and those that need not."""
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from tests.diagnostics.corpus.forward import drawn, embedding, fine, gru, linear, pair
+from tests.diagnostics.models_of_users import numbers
+
+
+@pair("gradient", words=embedding(9, 3), gru=gru(), inputs=drawn(4, 7, tokens=9))
+def words_that_are_not_trained(m, x):
+    """``.data`` cuts an embedding off."""
+    words = m.words(x)
+    return m.gru(words if m.right else words.data)[0][:, -1]
+
+
+@pair("gradient", gru=gru(), score=linear(6, 1))
+def softmax_over_one_score(m, x):
+    """Each score is by itself on the axis of the softmax: every weight is one."""
+    output = m.gru(x)[0]
+    weights = m.score(output).softmax(1 if m.right else 2)
+    return (weights * output).sum(1)
+
+
+@pair("gradient", gru=gru(), layers=lambda: nn.ModuleList(nn.Linear(6, 6) for _ in range(4)))
+def layer_of_a_stack_that_is_left_out(m, x):
+    """A loop over a stack of layers ends too early."""
+    output = m.gru(x)[0]
+    for layer in m.layers if m.right else m.layers[:-1]:
+        output = layer(output).relu()
+    return output
+
+
+@pair("gradient", gru=gru(bidirectional=True, num_layers=2), head=linear(12, 2))
+def state_of_one_direction(m, x):
+    """The last of the states is the backward direction only: the forward one is never trained."""
+    h = m.gru(x)[1]
+    return m.head(torch.cat([h[-2] if m.right else h[-1], h[-1]], 1))
+
+
+class Policy(nn.Module):
+    """Parameters that get no gradient from this call, and rightly so."""
+
+    def __init__(self):
+        super().__init__()
+        self.gru = nn.GRU(3, 6, batch_first=True)
+        self.first = nn.Parameter(torch.zeros(1, 1, 6))
+        self.gate = nn.Parameter(torch.zeros(()))
+        self.log_std = nn.Parameter(torch.zeros(2))
+        self.down, self.up = nn.Parameter(torch.randn(6, 2)), nn.Parameter(torch.zeros(2, 6))
+        self.mean, self.value, self.other = nn.Linear(6, 2), nn.Linear(6, 1), nn.Linear(6, 4)
+        self.frozen = nn.Parameter(torch.randn(6, 6), requires_grad=False)
+
+    def forward(self, x):
+        output = self.gru(x, self.first.expand(-1, len(x), -1).contiguous())[0]
+        output = output + self.gate * (output @ self.frozen) + output @ self.down @ self.up
+        return self.mean(output), self.value(output)
+
+
+fine(name="parameters: a policy", policy=Policy)(lambda m, x: m.policy(x))
+
+
+@fine(gru=gru(), heads=lambda: nn.ModuleList(nn.Linear(6, 2) for _ in range(3)))
+def heads_for_other_tasks(m, x):
+    """Heads that do not run are noted: none reads what another one returned."""
+    output = m.gru(x)[0]
+    return m.heads[0](output), m.heads[1](output)
+
+
+@fine(gru=gru(), codes=embedding(5, 6))
+def codes_that_are_picked(m, x):
+    """The nearest code is picked; its gradient comes from what is made of it."""
+    output = m.gru(x)[0]
+    nearest = torch.cdist(output, m.codes.weight.expand(len(x), -1, -1)).argmin(2)
+    return output + m.codes(nearest)
+
+
+@fine(query=linear(3, 6), key=linear(3, 6), inputs=(numbers(4, 1, 3),))
+def attention_of_one_sentence(m, x):
+    """Attention over a single sentence is no attention in this batch."""
+    return (m.query(x) @ m.key(x).mT).softmax(2) @ x
+
+
+@fine(gru=gru(), logits=linear(6, 4))
+def transitions_of_tags(m, x):
+    """Scores between tags are read by a sum over all paths."""
+    tags = m.logits(m.gru(x)[0])
+    alpha = tags[:, 0]
+    for step in tags.unbind(1)[1:]:
+        alpha = torch.logsumexp(alpha.unsqueeze(2) + m.logits.weight[:, :4], 1) + step
+    return functional.softplus(alpha)

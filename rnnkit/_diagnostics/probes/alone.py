@@ -47,9 +47,13 @@ def probe_alone(baseline: Baseline) -> str:
         found, part = restricted(baseline, output, [sample])
         compared |= {one.sample for one in found}
         for one in found:
-            if output[one.output].dim() < baseline.normal[one.output].dim():
-                shape = tuple(output[one.output].shape)
-                note(baseline.report, f"a batch of one has lost its batch axis: output {shape}")
+            whole, single = baseline.normal[one.output], output[one.output]
+            if single.dim() < whole.dim():
+                name, shapes = baseline.name(one.output), (tuple(whole.shape), tuple(single.shape))
+                what = f"{name} {shapes[0]} is {shapes[1]} for one sample: its batch axis is lost"
+                if whole.dim() > 1:
+                    fail("alone", what, [("fix", "squeeze(1), which names an axis, for squeeze()")])
+                note(baseline.report, what)
         if part is not None:
             is_known = "repeatable" in baseline.report.checked
             if not is_known and changed_by(baseline.session, batch.tree())[1]:

@@ -132,6 +132,13 @@ for name, (given, told) in LENGTHS_OF_KINDS.items():
         return m.gru(x)[0] * kept(x, torch.as_tensor(n).view(-1))
 
 
+@pair("alone", gru=gru(), inputs=(PADDED, COUNTS), lengths=LENGTHS)
+def batch_of_one_that_is_squeezed(m, x, n):
+    """``squeeze()`` takes the axis of the batch, too, where that has one sample."""
+    pooled = (m.gru(x)[0] * kept(x, n)).sum(1)
+    return pooled if m.right else pooled.unsqueeze(1).squeeze()
+
+
 def plain(name, forward, x=PADDED, n=COUNTS, **parts):
     """Register a right model of padded samples, of which not all is tried."""
     fine(name=f"padded: {name}", gru=gru(), inputs=(x, n), lengths=n, **parts)(forward)
@@ -139,7 +146,6 @@ def plain(name, forward, x=PADDED, n=COUNTS, **parts):
 
 plain("no padding", lambda m, x, n: m.gru(x)[0], X, torch.full((4,), 7))
 plain("integers", lambda m, x, n: m.gru(x)[0].argmax(2), X)
-plain("a lost batch axis", lambda m, x, n: (m.gru(x)[0] * kept(x, n)).sum(1).squeeze())
 plain(
     "tokens",
     lambda m, x, n: m.gru(m.embed(x))[0] * kept(x, n),

@@ -53,7 +53,7 @@ class Batch:
         self.seq_dims = [1 - batch_dim if batch_dim < 2 else 1 for _ in every]
         paced: list[int] = []
         for name, axis in by_input("seq_dim", seq_dim, inputs).items():
-            places = self._places(name)
+            places = self.places(name)
             index = self._first_with(axis, places, "seq_dim")
             dim = axis % self.leaves[index].dim()
             if dim == batch_dim and self.first in places:
@@ -70,7 +70,7 @@ class Batch:
         fitting = sorted(known, key=lambda k: (known[k] != longest, known[k] < longest))
         self.pace([*paced, *fitting, self.first][0])
         for name, given in told.items():
-            places = self._places(name)
+            places = self.places(name)
             with_steps = (k for k in places if self.length(k))
             index = self.paced if name is None else next(with_steps, places[0])
             counts, steps = counts_of(given), self.length(index) or 0
@@ -99,7 +99,7 @@ class Batch:
         message = f"{argument}={dim}, but the shape of the input is {', '.join(map(str, shapes))}"
         return refusal(ArgumentError, argument, message, code="verify-axis")
 
-    def _places(self, name: int | str | None) -> list[int]:
+    def places(self, name: int | str | None) -> list[int]:
         """Return the indices of the leaves of an input; of all, if it has no name."""
         numbers: Any = self.tree(range(len(self.leaves)))
         if name is not None:

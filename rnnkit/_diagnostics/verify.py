@@ -16,9 +16,11 @@ from rnnkit._diagnostics.axes import infer_batch_axes
 from rnnkit._diagnostics.baseline import Baseline
 from rnnkit._diagnostics.batch import Batch, is_whole
 from rnnkit._diagnostics.compare import scales_by_range
+from rnnkit._diagnostics.copies import unwrapped
 from rnnkit._diagnostics.isolation import EscapedError, Given, session
 from rnnkit._diagnostics.judge import decide
 from rnnkit._diagnostics.lab import is_absent_again
+from rnnkit._diagnostics.named_lengths import Guess, guess_lengths
 from rnnkit._diagnostics.probes.alone import probe_alone
 from rnnkit._diagnostics.probes.batch import probe_batch
 from rnnkit._diagnostics.probes.causal import probe_causal
@@ -29,6 +31,7 @@ from rnnkit._diagnostics.probes.padding import probe_padding
 from rnnkit._diagnostics.probes.repeatable import probe_repeatable
 from rnnkit._diagnostics.probes.streaming import probe_streaming
 from rnnkit._diagnostics.probes.use import probe_use
+from rnnkit._diagnostics.remarks import remarks
 from rnnkit._diagnostics.report import (
     LEFT_OUT,
     SAMPLES,
@@ -137,7 +140,10 @@ def verify(
         message = f"skip is a list of {', '.join(PROBES)}, got {brief(unknown[0])}"
         refusal(ArgumentError, "skip", message, code="verify-argument")
     start, given = time.perf_counter(), Given(inputs, dict(kwargs or {}))
-    whole = Batch(given, batch_dim, seq_dim, lengths)
+    whole, guess = Batch(given, batch_dim, seq_dim, lengths), Guess({}, pad, [])
+    if lengths is None:
+        guess = guess_lengths(unwrapped(model), given, whole, is_named=call is None)
+        whole = Batch(given, batch_dim, seq_dim, guess.lengths or None)
     asked = {"causal": bool(causal), "streaming": streaming}
     probes = [name for name in PROBES if asked.get(name, True)]
     with session(model, call, given, "verify") as opened:
@@ -149,7 +155,7 @@ def verify(
             baseline = Baseline(
                 opened,
                 batch,
-                post=pad == "post",
+                post=(guess.pad if guess.lengths else pad) == "post",
                 out_seq_dim=out_seq_dim,
                 strict=causal == "strict",
                 twice="repeatable" not in skip,
@@ -158,6 +164,8 @@ def verify(
             report.axes = _layout(baseline)
             for name in probes:
                 report.checks.append(Check(name, *_outcome(baseline, name, skip)))
+            for line in (*guess.lines, *remarks(baseline, streaming=streaming)):
+                note(report, line)
         except EscapedError as error:
             reason = str(error).partition("\n")[0]
             report = Report([Check(name, "skipped", reason) for name in probes])
@@ -171,7 +179,7 @@ def verify(
         if shared := opened.pristine.shared:
             note(report, f"not copied, but shared with the model: {', '.join(shared)}")
         report.passes = sum(one.passes for one in (opened, *opened.wider))
-    asked["alone"] = bool(whole.lengths)
+    asked["alone"] = bool(whole.lengths and not guess.lengths)
     report.asked = [name for name, wanted in asked.items() if wanted and name not in skip]
     report.seconds = time.perf_counter() - start
     if report.findings and raises:

@@ -36,7 +36,7 @@ def test_report() -> None:
     report = rnnkit.verify(model(forward, gru=gru()), PADDED, COUNTS, lengths=COUNTS)
 
     assert text(report) == snapshot("""\
-rnnkit.verify: no leak found (8 probes judged; 17 forward passes, ... s)
+rnnkit.verify: no leak found (8 probes judged; 18 forward passes, ... s)
   ok  repeatable  twice the same input, twice the same output
   ok  batch       4 samples, each on its own
   ok  alone       a sample alone, cut to its length, gives what it gives in the batch
@@ -44,7 +44,7 @@ rnnkit.verify: no leak found (8 probes judged; 17 forward passes, ... s)
   ok  memory      the last output depends on earlier steps
   ok  coverage    6 of 7 steps, each reaches an output
   ok  use         outputs and states of 1 layer call
-  ok  gradient    each recurrent module gets a gradient
+  ok  gradient    each parameter that the call reads gets a gradient
   axes  input[0] (batch, seq, 3), input[1] (batch), output (batch, 6)\
 """)
     assert repr(report) == str(report)
@@ -57,7 +57,7 @@ def test_report_of_what_was_skipped() -> None:
     report = rnnkit.verify(nn.Linear(3, 2), numbers(1, 3), causal=True, skip=["repeatable"])
 
     assert text(report) == snapshot("""\
-rnnkit.verify: nothing was judged: the batch has one sample; give two or more (1 probe judged, 1 skipped, 7 not possible; 9 forward passes, ... s)
+rnnkit.verify: nothing was judged: the batch has one sample; give two or more (2 probes judged, 1 skipped, 6 not possible; 10 forward passes, ... s)
   --  repeatable  left out by the caller
   --  batch       the batch has one sample; give two or more
   --  alone       the batch has one sample; give two or more
@@ -66,7 +66,7 @@ rnnkit.verify: nothing was judged: the batch has one sample; give two or more (1
   --  memory      no module has a state; a loop over functions is not seen
   ok  coverage    2 of 3 steps, each reaches an output
   --  use         no module has a state
-  --  gradient    no module with a state ran
+  ok  gradient    each parameter that the call reads gets a gradient
   axes  input (batch, seq), output (batch, 2)\
 """)
     assert str(rnnkit.Report()) == snapshot(
@@ -147,9 +147,10 @@ def test_a_test_fails_where_something_was_not_judged() -> None:
     assert_no_leak(last, X)
 
     loss = model(lambda m, x: m.gru(x)[0].mean(), gru=gru())
-    with pytest.raises(AssertionError, match="nothing was judged: no output follows the batch"):
-        assert_no_leak(loss, X)
     assert not assert_no_leak(loss, X, skip=["batch"]).judged
+    count = model(lambda m, x: m.gru(x)[0].argmax(), gru=gru())
+    with pytest.raises(AssertionError, match="nothing was judged: no output follows the batch"):
+        assert_no_leak(count, X)
 
 
 def test_exceptions_of_the_model() -> None:

@@ -13,8 +13,8 @@ import rnnkit
 from tests.diagnostics.corpus.case import CASES, Case, Subject
 
 #: The files of the corpus, which register their cases.
-FILES = """agents causal chance kinds layouts lengths loops memory orders padded rounding signals sources
-streams use values words"""
+FILES = """agents causal chance kinds layouts lengths loops losses memory named orders padded parameters
+rounding signals sources streams use values words"""
 for name in FILES.split():
     importlib.import_module(f"tests.diagnostics.corpus.{name}")
 

@@ -1,0 +1,79 @@
+"""What a report says of a model without any alarm: what its outputs read, and what they do not."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from torch import Tensor
+
+from rnnkit._base.message import count
+from rnnkit._diagnostics.baseline import Baseline
+from rnnkit._diagnostics.changes import valid_mask
+from rnnkit._diagnostics.compare import is_number
+from rnnkit._diagnostics.slopes import Gradients, gradients_of
+from rnnkit._diagnostics.streams import ways_to_carry
+
+
+def remarks(baseline: Baseline, *, streaming: bool) -> Iterator[str]:
+    """Yield a line for each thing that was measured, in words."""
+    gradients = gradients_of(baseline)
+    if gradients.are_whole and len(gradients.output) == len(baseline.normal):
+        rows = steps_read(baseline, gradients)
+        if rows:
+            yield f"a step of {baseline.name(baseline.first or 0)} depends on {_in_words(rows)}"
+        yield from _unread(baseline, gradients)
+    if not streaming and next(ways_to_carry(baseline), None):
+        yield "takes and returns a state: streaming=True checks that chunks match the whole"
+
+
+def steps_read(baseline: Baseline, gradients: Gradients) -> dict[int, Tensor]:
+    """Return which steps of the input the first, a middle and the last step of the output read."""
+    batch, first, seq = baseline.batch, baseline.first, baseline.out_seq_dim
+    if first is None or seq is None or not baseline.has_steps(first) or baseline.missing(first):
+        return {}
+    longest = [k for k, n in enumerate(baseline.counts or []) if n == batch.steps] or [0]
+    output: Any = gradients.output[first]
+    if not is_number(output) or not output.requires_grad:
+        return {}
+    found = {}
+    for step in sorted({0, (batch.steps or 0) // 2, (batch.steps or 1) - 1}):
+        at = gradients.places(batch.paced, batch.seq_dim, [output.select(seq, step)])
+        if at is None or not bool(at[longest].any()):
+            return {}
+        found[step] = at[longest].any(0)
+    return found
+
+
+def _in_words(rows: dict[int, Tensor]) -> str:
+    ends = [
+        (step, *(read.nonzero().flatten()[[0, -1]] - step).tolist()) for step, read in rows.items()
+    ]
+    first, last = min(start for _, start, _ in ends), max(end for *_, end in ends)
+    if all(bool(read.all()) for read in rows.values()):
+        return "all steps"
+    if last <= 0:
+        return "its own and earlier steps" if first < 0 else "its own step only"
+    middle = [end for step, _, end in ends if step + end < len(rows[step]) - 1]
+    if middle and max(middle) == last:
+        return f"up to {count(last, 'later step', 'later steps')}"
+    return "earlier and later steps" if first < 0 else "its own and later steps"
+
+
+def _unread(baseline: Baseline, gradients: Gradients) -> Iterator[str]:
+    """Yield which inputs, and which steps at the end, no output reads."""
+    batch = baseline.batch
+    tensors = (k for k, x in enumerate(batch.leaves) if isinstance(x, Tensor) and x.dim())
+    names = dict(zip(tensors, baseline.report.axes, strict=False))
+    for index, (source, _) in gradients.sources.items():
+        (slope,) = gradients.slopes([source], gradients.output)
+        if index != batch.paced and (slope is None or not bool(slope.any())):
+            yield f"{names[index]} reaches no output"
+    read = gradients.places(batch.paced, batch.seq_dim)
+    if read is None or not batch.has_steps(batch.paced):
+        return
+    valid = valid_mask(batch, post=baseline.post)
+    ends = [row.nonzero().flatten().tolist() for row in valid]
+    short = [len(end) - 1 - max((k for k, t in enumerate(end) if read[n, t]), default=-1)
+             for n, end in enumerate(ends)]  # fmt: skip
+    if short and min(short) > 0 and bool(read.any()):
+        last = "valid step" if min(short) == 1 else f"{min(short)} valid steps"
+        yield f"no output reads the last {last}"

@@ -1,0 +1,69 @@
+"""Lengths that nobody passed: inputs that are named like them, and padding that an Embedding knows."""
+
+import torch
+from torch.nn.utils.rnn import pack_padded_sequence
+
+from tests.diagnostics.corpus.forward import X, embedding, fine, gru, linear, pair
+from tests.diagnostics.models_of_users import LENGTHS, mask, numbers, padded
+
+PADDED, COUNTS = padded()
+WORDS = torch.randint(1, 9, (4, 7), generator=torch.Generator().manual_seed(0)) * mask(COUNTS)
+
+
+def longest_of(m, x, valid):
+    """Take the largest of the valid steps, or of all."""
+    output = m.gru(x)[0]
+    return output.masked_fill(~valid.unsqueeze(2), -9.0 if m.right else 0.0).amax(1)
+
+
+def mean_of(m, x, valid):
+    """Take the mean over the valid steps, or over all."""
+    output = m.gru(x)[0] * valid.unsqueeze(2)
+    return output.sum(1) / (valid.sum(1, keepdim=True) if m.right else x.shape[1])
+
+
+@pair("alone", gru=gru(), inputs=(PADDED, COUNTS))
+def lengths_by_name(m, x, lengths):
+    """The largest of all steps is a zero of the padding where all others are below."""
+    return longest_of(m, x, mask(lengths, x.shape[1]))
+
+
+@pair("alone", gru=gru(), inputs=(PADDED, mask(COUNTS)))
+def mask_by_name(m, x, mask):
+    """A mask tells lengths, too."""
+    return mean_of(m, x, mask)
+
+
+@pair("alone", words=embedding(9, 3, padding_idx=0), gru=gru(), inputs=(WORDS,))
+def lengths_by_padding(m, x):
+    """Tokens end in the padding index."""
+    return mean_of(m, m.words(x), x != 0)
+
+
+@pair("alone", head=linear(3, 6), inputs=(PADDED.flip(1), COUNTS))
+def lengths_of_padding_in_front(m, x, x_len):
+    """The padding is in front of the samples."""
+    output = m.head(x) * mask(x_len, x.shape[1]).flip(1).unsqueeze(2)
+    return output.sum(1) / (x_len.unsqueeze(1) if m.right else x.shape[1])
+
+
+@fine(gru=gru(), inputs=(X, COUNTS))
+def title_len_that_is_a_feature(m, x, title_len):
+    """What is named like lengths, and where no input ends, is a number."""
+    return m.gru(x)[0].mean(1) * title_len.unsqueeze(1)
+
+
+@fine(gru=gru(), inputs=(numbers(4, 7, 3) * mask(COUNTS).unsqueeze(2), COUNTS), lengths=False)
+def lengths_that_are_not_asked_about(m, x, lengths):
+    """``lengths=False`` leaves padding alone, as for a mean over a window of fixed size."""
+    return m.gru(x)[0].mean(1) + lengths.unsqueeze(1)
+
+
+@fine(source=gru(), target=gru(), head=linear(6, 6), inputs=(PADDED, COUNTS, X[:, :5]))
+def source_with_lengths_beside_a_target(m, source, source_len, target):
+    """Lengths belong to the input whose name they share."""
+    packed = pack_padded_sequence(source, source_len, batch_first=True, enforce_sorted=False)
+    return m.head(m.target(target, m.source(packed)[1])[0])
+
+
+assert max(LENGTHS) == 7, "the longest sample has no padding"

@@ -15,7 +15,9 @@ KINDS: dict[str, tuple[Any, str]] = {
     "seq_dim": (SupportsIndex | Mapping | None, "an int, or a dictionary of ints by input"),
     "out_dim": (SupportsIndex | None, "an int or None"),
     "out_seq_dim": (SupportsIndex | None, "an int or None"),
-    "causal": ((True, False, "strict"), "True, False or 'strict'"),
+    "causal": ((True, False, "strict", "others"), "True, False, 'strict' or 'others'"),
+    "lookahead": (range(2**31), "how many later steps a step may read, 0 or more"),
+    "reset": (int | str | None, "the position or the keyword of the input with the flags"),
     "streaming": (bool, "True or False"),
     "pad": (("post", "pre"), "'post' or 'pre'"),
     "call": (Callable | NoneType, "a function, as lambda model, *inputs: model.encode(*inputs)"),
@@ -27,7 +29,7 @@ def check_arguments(**given: Any) -> None:
     """Check that each argument is of its kind."""
     for argument, value in given.items():
         kind, text = KINDS[argument]
-        if not (value in kind if isinstance(kind, tuple) else isinstance(value, kind)):
+        if not (value in kind if isinstance(kind, tuple | range) else isinstance(value, kind)):
             message = f"{argument} is {text}, got {brief(value)}"
             refusal(ArgumentError, argument, message, code="verify-argument")
 

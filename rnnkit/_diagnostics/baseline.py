@@ -43,12 +43,14 @@ class Baseline:
         *,
         post: bool = True,
         out_seq_dim: int | None = None,
-        strict: bool = False,
+        causal: bool | str = False,
+        lookahead: int = 0,
         twice: bool = False,
         finds_axes: bool = True,
     ) -> None:
         """Run the model on the batch, and on less of it to see which axes follow."""
-        self.session, self.batch, self.post, self.strict = opened, batch, post, strict
+        self.session, self.batch, self.post = opened, batch, post
+        self.causal, self.lookahead = causal, lookahead
         self.report = Report()
         self.tolerance: float | None = None
         self.judge: Baseline | None = None

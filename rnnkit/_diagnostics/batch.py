@@ -26,6 +26,7 @@ class Batch:
         on_their_own: leaves that are as long, but whose steps are no steps of the paced one.
         padded_alike: those of them that end with the paced one, and are cut to a sample's length.
         lengths: valid steps of each sample, of the leaves that were given any.
+        flags: index of the leaf that flags where samples start afresh.
         drawn: other values for the leaves, as far as some were drawn.
     """
 
@@ -50,6 +51,7 @@ class Batch:
         self.on_their_own = self.padded_alike = frozenset[int]()
         self.lengths: Mapping[int, list[int]] = {}
         self.drawn: dict[Any, Tensor] = {}
+        self.flags: int | None = None
         self.seq_dims = [1 - batch_dim if batch_dim < 2 else 1 for _ in every]
         paced: list[int] = []
         for name, axis in by_input("seq_dim", seq_dim, inputs).items():
@@ -77,6 +79,9 @@ class Batch:
             if len(counts) != self.size or not all(0 < n <= steps for n in counts):
                 axis = f"axis {self.seq_dims[index]} of the input"
                 message = f"lengths are {self.size} integers from 1 to {steps}, the size of {axis}"
+                wrong = next((k for k, n in enumerate(counts) if not 0 < n <= steps), None)
+                if wrong is not None:
+                    message = f"{message}: lengths[{wrong}] is {counts[wrong]}"
                 fix = ("fix", "of a mask, lengths=mask.sum(1)")
                 text = f"{message}, got {brief(given)}"
                 refusal(ArgumentError, "lengths", text, "", fix, code="verify-lengths")
@@ -96,8 +101,12 @@ class Batch:
         if not shapes:
             message = f"inputs must be tensors, got {', '.join(map(brief, leaves)) or 'nothing'}"
             refusal(ArgumentError, "inputs", message, code="verify-inputs")
-        message = f"{argument}={dim}, but the shape of the input is {', '.join(map(str, shapes))}"
-        return refusal(ArgumentError, argument, message, code="verify-axis")
+        last = max(map(len, shapes)) - 1
+        message = (
+            f"{argument}={dim}, but the input {', '.join(map(str, shapes))} has axes 0 to {last}"
+        )
+        fix = ("fix", f"{argument}={0 if argument == 'batch_dim' else 1}, where it mostly is")
+        return refusal(ArgumentError, argument, message, "", fix, code="verify-axis")
 
     def places(self, name: int | str | None) -> list[int]:
         """Return the indices of the leaves of an input; of all, if it has no name."""

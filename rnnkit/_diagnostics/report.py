@@ -39,7 +39,7 @@ Axis = str | int
 Layout = dict[str, tuple[Axis, ...]]
 
 #: The probes that change the inputs, or the batch, and so judge what depends on what.
-JUDGING = ("batch", "alone", "padding", "causal", "memory", "streaming")
+JUDGING = ("batch", "alone", "padding", "causal", "reset", "memory", "streaming")
 
 #: What to change where no cause is known, by probe.
 FIXES = {
@@ -48,6 +48,7 @@ FIXES = {
     "alone": "mask or pack the padding; compute nothing from the batch as a whole",
     "padding": "mask what is beyond each length before it is pooled or passed on, or pack it",
     "causal": "run no backward direction; pad a convolution on the left; mask attention",
+    "reset": "state = state * (1 - flag_t), before the step that the flag is for",
     "memory": "y, state = layer(x, state), or state = cell(x, state), in the loop",
     "coverage": "read each step: look at slices, masks and views on its way",
     "gradient": "no detach(), .data, argmax or no_grad() between this module and the loss",

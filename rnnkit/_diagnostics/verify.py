@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from difflib import get_close_matches
 from typing import Any, Literal
 
 import torch
@@ -11,7 +12,7 @@ from torch.utils import _pytree as pytree
 from rnnkit._base.errors import ArgumentError, LeakError
 from rnnkit._base.message import brief, refusal
 from rnnkit._base.model import check_model
-from rnnkit._diagnostics.arguments import check_arguments
+from rnnkit._diagnostics.arguments import by_input, check_arguments
 from rnnkit._diagnostics.axes import infer_batch_axes
 from rnnkit._diagnostics.baseline import Baseline
 from rnnkit._diagnostics.batch import Batch, is_whole
@@ -29,6 +30,7 @@ from rnnkit._diagnostics.probes.gradient import probe_gradient
 from rnnkit._diagnostics.probes.memory import probe_memory
 from rnnkit._diagnostics.probes.padding import probe_padding
 from rnnkit._diagnostics.probes.repeatable import probe_repeatable
+from rnnkit._diagnostics.probes.reset import probe_reset
 from rnnkit._diagnostics.probes.streaming import probe_streaming
 from rnnkit._diagnostics.probes.use import probe_use
 from rnnkit._diagnostics.remarks import remarks
@@ -52,6 +54,7 @@ PROBES: dict[str, Callable[[Baseline], str]] = {
     "alone": probe_alone,
     "padding": probe_padding,
     "causal": probe_causal,
+    "reset": probe_reset,
     "memory": probe_memory,
     "coverage": probe_coverage,
     "use": probe_use,
@@ -63,7 +66,7 @@ PROBES: dict[str, Callable[[Baseline], str]] = {
 HIDING = {"padding": {"batch", "alone"}, "streaming": {"repeatable", "batch"}}
 
 #: Probes that compare numbers with those of changed inputs.
-COMPARING = ("batch", "alone", "padding", "causal", "streaming")
+COMPARING = ("batch", "alone", "padding", "causal", "reset", "streaming")
 
 #: Probes that report that something is read by nothing.
 ABSENCES = ("memory", "coverage", "use")
@@ -80,9 +83,11 @@ def verify(
     batch_dim: int = 0,
     seq_dim: int | Mapping[Any, int] | None = None,
     out_seq_dim: int | None = None,
-    causal: bool | Literal["strict"] = False,
+    causal: bool | Literal["strict", "others"] = False,
+    lookahead: int = 0,
     streaming: bool = False,
     lengths: Any = None,
+    reset: int | str | None = None,
     pad: Literal["post", "pre"] = "post",
     skip: Sequence[str] = (),
     raises: bool = True,
@@ -104,13 +109,17 @@ def verify(
             dictionary by input, ``{position or keyword: axis}``.
         out_seq_dim: the seq axis of the first output, by default the one that follows the input's.
         causal: whether a step of the output may depend on no later step of the input; or
-            ``"strict"``, if not on its own step of the first input either.
+            ``"strict"``, if not on its own step of the first input either; or ``"others"``, if on
+            all steps but its own, as of a cloze.
+        lookahead: how many later steps a causal model may read.
         streaming: whether chunks, passing the state along, must return what the whole returns.
         lengths: the samples' valid steps, ``(batch,)`` integers, if the inputs are padded; or a
             dictionary by input, ``{position or keyword: lengths}``.
+        reset: the input that flags where a sample starts afresh, by position or keyword: from a
+            flagged step on, an output must not depend on anything before it.
         pad: whether the padding is after a sample (``"post"``) or before it (``"pre"``).
         skip: probes to leave out, by name: repeatable, batch (and with it alone), alone, padding,
-            causal, memory, coverage, use, gradient, streaming.
+            causal, reset, memory, coverage, use, gradient, streaming.
         raises: whether to raise what is found; if not, it is in the report.
 
     Returns:
@@ -135,19 +144,24 @@ def verify(
     """
     check_model("verify", model)
     check_arguments(batch_dim=batch_dim, seq_dim=seq_dim, out_seq_dim=out_seq_dim)
-    check_arguments(causal=causal, streaming=streaming, pad=pad, call=call, kwargs=kwargs)
+    check_arguments(causal=causal, lookahead=lookahead, streaming=streaming, reset=reset)
+    check_arguments(pad=pad, call=call, kwargs=kwargs)
     if unknown := [skip] if isinstance(skip, str) else [p for p in skip if p not in PROBES]:
-        message = f"skip is a list of {', '.join(PROBES)}, got {brief(unknown[0])}"
-        refusal(ArgumentError, "skip", message, code="verify-argument")
+        near = get_close_matches(str(unknown[0]).lower(), PROBES, n=1)
+        names = ", ".join([*near, *(name for name in PROBES if name not in near)])
+        text = f"skip is a list of {names}, got {brief(unknown[0])}"
+        refusal(ArgumentError, "skip", text, code="verify-argument")
     start, given = time.perf_counter(), Given(inputs, dict(kwargs or {}))
+    flags = by_input("reset", None if reset is None else {reset: reset}, given)
     whole, guess = Batch(given, batch_dim, seq_dim, lengths), Guess({}, pad, [])
     if lengths is None:
         guess = guess_lengths(unwrapped(model), given, whole, is_named=call is None)
         whole = Batch(given, batch_dim, seq_dim, guess.lengths or None)
-    asked = {"causal": bool(causal), "streaming": streaming}
+    asked = {"causal": bool(causal), "reset": reset is not None, "streaming": streaming}
     probes = [name for name in PROBES if asked.get(name, True)]
     with session(model, call, given, "verify") as opened:
         try:
+            whole.flags = next((whole.places(name)[0] for name in flags), None)
             infer_batch_axes(whole, opened.attempt)
             batch = whole.samples(whole.telling(SAMPLES))
             if batch.size < whole.size and opened.attempt(batch.tree()) is None:
@@ -157,7 +171,8 @@ def verify(
                 batch,
                 post=(guess.pad if guess.lengths else pad) == "post",
                 out_seq_dim=out_seq_dim,
-                strict=causal == "strict",
+                causal=causal,
+                lookahead=lookahead,
                 twice="repeatable" not in skip,
             )
             report = baseline.report

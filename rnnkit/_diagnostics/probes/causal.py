@@ -1,13 +1,16 @@
 """The probe *causal*: a step of the output depends on no later step of the input."""
 
 from contextlib import suppress
+from functools import partial
 
 import torch
+from torch import Tensor
 
+from rnnkit._base.message import count
 from rnnkit._diagnostics.axes import followed_axis
-from rnnkit._diagnostics.baseline import Baseline
+from rnnkit._diagnostics.baseline import Baseline, Take
 from rnnkit._diagnostics.changes import steps_from
-from rnnkit._diagnostics.judge import is_shown
+from rnnkit._diagnostics.judge import agree, for_other_sizes, is_shown, refuse_chance
 from rnnkit._diagnostics.lab import first_true, run_perturbed
 from rnnkit._diagnostics.locate import locate_step
 from rnnkit._diagnostics.report import (
@@ -19,6 +22,9 @@ from rnnkit._diagnostics.report import (
     fail,
     skip,
 )
+
+#: What to look at where only the first steps differ.
+VIEWS = ("fix", "transpose or permute, and no view, where axes change places")
 
 
 def probe_causal(baseline: Baseline) -> str:
@@ -46,17 +52,42 @@ def probe_causal(baseline: Baseline) -> str:
     for cut, run in runs.items():
         if not run.has(first):
             continue
-        if is_shown(paced, shown := run.moved(first).any(0)[: max(cut - late, 0)]):
+        early = 0 if paced.causal == "others" else max(cut - late - paced.lookahead, 0)
+        if is_shown(paced, shown := run.moved(first).any(0)[:early]):
             what = f"{paced.name(first)} of step {first_true(shown)} depends on input of step"
             found = locate_step(paced, run.inputs, cut)
             fail("causal", f"{what} {cut} or later", found.rows, found.module)
-        if paced.strict:
+        if paced.causal in ("strict", "others"):
             _check_own_step(paced, first, cut, cut - late)
     if not any(run.has(first) for run in runs.values()):
         skip(OTHER_SHAPES if runs else UNCHANGED)
-    name, own = paced.name(first), "itself or " if paced.strict else ""
+    if paced.causal != "others" and not paced.lookahead:
+        _check_first_steps(paced, first)
+    name = paced.name(first)
     of = "" if name == "output" else f"{name}: "
-    return f"{of}no step of {steps} depends on {own}a later one"
+    more = f" by more than {count(paced.lookahead, 'step', 'steps')}" * bool(paced.lookahead)
+    rules = {"strict": "itself or a later one", "others": "itself"}
+    return f"{of}no step of {steps} depends on {rules.get(str(paced.causal), 'a later one')}{more}"
+
+
+def _check_first_steps(narrow: Baseline, first: int) -> None:
+    """Find steps that return something else where later ones are missing, as of a wrong view."""
+    if narrow.counts is not None or narrow.session.drawn:
+        return
+    baseline = for_other_sizes(narrow)
+    steps, axis = baseline.batch.steps or 0, baseline.step_axes[first] or 0
+    whole: Tensor = baseline.normal[first]
+    for cut in sorted({steps - 1, steps - 2, (steps + 1) // 2} - {0, -1}, reverse=True):
+        output = baseline.attempt(baseline.batch.cut(cut, front=True))
+        size = max(whole.shape[axis] - steps + cut, 0)
+        take: Take = partial(torch.narrow, dim=axis, start=0, length=size)
+        before, after = take(whole), output and output[first]
+        if not isinstance(after, Tensor) or before.shape != after.shape:
+            continue
+        if not agree(baseline, first, before, after, take):
+            refuse_chance(baseline, first, before, after, take)
+            what = f"the first {cut} of {steps} steps by themselves give another"
+            fail("causal", f"{what} {baseline.name(first)} than among all", [VIEWS])
 
 
 def _with_followed(baseline: Baseline) -> Baseline:
@@ -92,7 +123,10 @@ def _check_own_step(baseline: Baseline, first: int, cut: int, at: int) -> None:
     if run is not None and run.has(first) and is_shown(baseline, run.moved(first)[:, at]):
         which = "the first input" if input == batch.first else f"input {input}"
         what = f"{baseline.name(first)} of step {at} depends on step {cut} of {which}"
-        fail("causal", what, [("fix", "shift the input: step t reads target t - 1")])
+        fix = "shift the input: step t reads target t - 1"
+        if baseline.causal == "others":
+            fix = "join the forward state of step t - 1 and the backward one of step t + 1"
+        fail("causal", what, [("fix", fix)])
 
 
 def _check_features(baseline: Baseline) -> None:

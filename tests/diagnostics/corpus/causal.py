@@ -11,6 +11,7 @@ from tests.diagnostics.corpus.forward import (
     gru,
     gru_cell,
     linear,
+    lstm,
     pair,
     part,
 )
@@ -147,3 +148,53 @@ for name, (forward, x, told) in WITHOUT_STEPS.items():
         **told,
         **{key: value for key, value in parts.items() if key in used},
     )(forward)
+
+
+@pair("causal", lstm=lstm(bidirectional=True), head=linear(12, 6), causal="others")
+def word_from_its_neighbors(m, x):
+    """Each step is told from those before and after it; or from its own, too."""
+    forward, backward = m.lstm(x)[0].chunk(2, -1)
+    if m.right:
+        forward = functional.pad(forward, (0, 0, 1, 0))[:, :-1]
+        backward = functional.pad(backward, (0, 0, 0, 1))[:, 1:]
+    return m.head(torch.cat([forward, backward], 2))
+
+
+@pair("causal", gru=gru(), causal=True, lookahead=2)
+def two_steps_ahead(m, x):
+    """A model may look two steps ahead, and no three."""
+    ahead = 2 if m.right else 3
+    return m.gru(x)[0] + functional.pad(x[:, ahead:], (0, 3, 0, ahead))
+
+
+@pair("causal", gru=gru(), value=linear(6, 6), causal=True)
+def heads_split_by_a_view(m, x):
+    """Heads are split from the features; or a view mixes them with the steps."""
+    output = m.value(m.gru(x)[0])
+    size, steps, mask = len(x), x.shape[1], torch.ones(x.shape[1], x.shape[1]).tril() == 0
+    split = output.view(size, steps, 2, 3).transpose(1, 2)
+    value = split if m.right else output.view(size, 2, steps, 3)
+    mixed = (value @ value.mT).masked_fill(mask, -1e9).softmax(3) @ value
+    return (mixed.transpose(1, 2) if m.right else mixed).reshape(size, steps, 6)
+
+
+FLAGS = torch.zeros(4, 7)
+FLAGS[0, 4] = FLAGS[1, 2] = FLAGS[2, 5] = FLAGS[3, 3] = 1
+
+
+@pair("reset", cell=gru_cell(), inputs=(X, FLAGS), reset=1)
+def reset_after_its_step(m, x, flags):
+    """A state is forgotten before the step that a flag is for; or after it."""
+    h, outputs = x.new_zeros(len(x), 6), []
+    for x_t, flag in zip(x.unbind(1), flags.unbind(1), strict=True):
+        keep = 1 - flag.unsqueeze(1)
+        h = m.cell(x_t, h * keep if m.right else h)
+        outputs.append(h)
+        h = h if m.right else h * keep
+    return torch.stack(outputs, 1)
+
+
+@fine(lstm=lstm(), inputs=(X, torch.zeros(4, 7)), reset=1, name="reset: no flag is set")
+def without_flags(m, x, flags):
+    """Without a flag there is nothing to judge."""
+    return m.lstm(x)[0]

@@ -69,7 +69,21 @@ def model(forward: Callable[..., Any], **attributes: Any) -> torch.nn.Module:
 
 
 #: Arguments of ``verify``; what else a case names is a part of its model.
-OPTIONS = {*"batch_dim seq_dim out_seq_dim causal streaming lengths pad skip kwargs".split()}  # noqa: SIM905
+OPTIONS = {
+    *[
+        "batch_dim",
+        "seq_dim",
+        "out_seq_dim",
+        "causal",
+        "lookahead",
+        "reset",
+        "streaming",
+        "lengths",
+        "pad",
+        "skip",
+        "kwargs",
+    ]
+}
 
 
 def pair(

@@ -167,7 +167,7 @@ def as_mask(mask: Any, batch: int, device: torch.device) -> Tensor:
     flags, code = read_mask("mask", mask, (batch,))
     if code or flags is None:
         _refuse_mask(None, "mask", mask, (batch,), flags, code)
-    return flags.to(device, copy=True)
+    return flags.to(device, copy=flags is mask)
 
 
 def check_reset(spec: CallSpec, reset: Any, input: Any) -> Tensor:
@@ -206,7 +206,7 @@ def _refuse_mask(
         headline = f"axis {at} of the mask has {came[at]} {noun}, the {of} {shape[at]}"
         cut = (True, headline, part if came[at] > shape[at] else right)
     others, looks = f"{argument} holds numbers other than 0 and 1", "seq" if first else "batch"
-    turned = code == "mask-shape" and len(shape) == 2 and came == shape[::-1]
+    turned = code == "mask-shape" and came[:2] == shape[::-1] != shape and came[2:] in ((), (1,))
     # fmt: off
     headline, fix = first_of((
         (code == "mask-packed", "the input is packed, and a mask of its steps is not possible",
@@ -219,7 +219,8 @@ def _refuse_mask(
          f"{name}.diff({changes}) != 0, if these are numbers of documents"),
         (code == "mask-values", others, f"{name} > 0.5"),
         (came == (*shape, 1), "the mask has one axis too many", f"{name}.squeeze(-1)"),
-        (turned, f"the mask looks {looks}-first, but batch_first={first}", f"{name}.t()"),
+        (turned, f"the mask looks {looks}-first, but batch_first={first}",
+         f"{name}{'.squeeze(-1)' * (len(came) == 3)}.t()"),
         (spec and came == (spec.batch,),
          "there is one flag for each sample, and none for its steps",
          "to start them again before the call: rnnkit.states.reset(hx, mask)"),

@@ -18,7 +18,6 @@ from rnnkit._checks.objects import has_batch, is_callable_cell, is_state_of_laye
 
 #: What a guard returns of a call that does not fit: a constant, which every compiler compares.
 MISFIT: Any = False
-#: Bound once, since each guard compares it.
 STRIDED = torch.strided
 
 

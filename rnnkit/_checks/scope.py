@@ -25,8 +25,7 @@ Axes = Mapping[str, str]
 LAYER_AXES = ("seq", "batch", "feature", "hidden")
 CELL_AXES = ("batch",)
 
-#: Modules that were called in a scope, or had their warning: checkpointing calls one in its
-#: caller's scope, and again outside of it.
+#: Modules that had a scope, or their warning: checkpointing calls one in its scope, then outside.
 SEEN: weakref.WeakSet[torch.nn.Module] = weakref.WeakSet()
 
 

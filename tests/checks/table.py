@@ -10,13 +10,13 @@ needs of the machine.
 import re
 from typing import NamedTuple
 
-from tests.checks.rows import arguments, cells, inputs, leaks, lengths, models, pairs, states
+from tests.checks.rows import arguments, cells, inputs, leaks, lengths, models, states
 
 #: The headings of ``errors.md``, in its order.
 TOPICS: dict[str, dict[str, tuple[str, ...]]] = {
     "The input's layout": inputs.LAYOUT,
     "The input": inputs.INPUT,
-    "The state": states.SIZES | pairs.STRUCTURE,
+    "The state": states.SIZES | states.STRUCTURE,
     "Lengths and masks": lengths.ROWS,
     "Other arguments of a call": arguments.CALLS,
     "Constructors": arguments.CONSTRUCTORS,

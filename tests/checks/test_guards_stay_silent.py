@@ -141,18 +141,14 @@ def test_lengths_and_resets() -> None:
     """Neither do calls with lengths and resets, of layers, cells, cells of users, and steps."""
     lengths, reset, x = [7, 2, 5], torch.zeros(7, 3, dtype=torch.bool), torch.ones(7, 3, 3)
     reset[3, 1] = reset[0, 0] = True
-    given = (
-        {"lengths": lengths},
-        {"reset": reset},
-        {"lengths": torch.tensor(lengths), "reset": reset},
-    )
+    both = {"lengths": torch.tensor(lengths), "reset": reset}
     for name in LAYERS:
         cell, layer = getattr(rnnkit, f"{name}Cell")(3, 4), getattr(rnnkit, name)(3, 4)
         wrapped = Wrapped(cell)
         deep = rnnkit.Recurrent(cell, reverse_cells=[wrapped])
-        for run, options in itertools.product(
-            (layer, deep, functools.partial(rnnkit.unroll, cell)), given
-        ):
+        runs = (layer, deep, functools.partial(rnnkit.unroll, cell))
+        given: Any = ({"lengths": lengths}, {"reset": reset}, both)
+        for run, options in itertools.product(runs, given):
             _, state = run(x, **options)
             run(x, state, **options)
             rnnkit.unroll(wrapped, x, return_states=True, **options)

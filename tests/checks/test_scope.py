@@ -124,26 +124,17 @@ def test_axes_that_are_no_names(name: str) -> None:
 
 @unhooked
 def test_a_context_without_a_function() -> None:
-    """``with jaxtyped("context")`` is a scope as well: what one call binds holds for the next."""
-    gru = module("GRU", AXES, batch_first=True)
+    """``with jaxtyped("context")`` is a scope, too; a refused call binds nothing in it."""
+    gru, fresh = (module("GRU", {"seq": seq, "batch": "b"}) for seq in ("time", "fresh"))
     with jaxtyped("context"):
-        gru(x())
-        gru(x())
-        with pytest.raises(rnnkit.ShapeError):
-            gru(x(seq=SEQ + 1))
-
-    gru(x(seq=SEQ + 1))
-
-
-@unhooked
-def test_a_refused_call_binds_nothing() -> None:
-    """After a failure the scope has what it had; the axis that differs is named, not a free one."""
-    gru = module("GRU", {"seq": "fresh", "batch": "b"})
-    with jaxtyped("context"):
-        assert isinstance(torch.empty(7), Float[Tensor, " b"])
-        with pytest.raises(rnnkit.ShapeError, match=r"^b is 7 in the caller's scope, but 2 in"):
-            gru(torch.randn(SEQ, BATCH, 3))
+        gru(torch.ones(SEQ, BATCH, 3))
+        gru(torch.ones(SEQ, BATCH, 3))
+        for layer, text in ((gru, "time is 5 in"), (fresh, "b is 2 in")):
+            with pytest.raises(rnnkit.ShapeError, match=text):
+                layer(torch.ones(SEQ + 1, BATCH + (layer is fresh), 3))
         assert isinstance(torch.empty(6), Float[Tensor, " fresh"])
+
+    gru(torch.ones(SEQ + 1, BATCH, 3))
 
 
 @unhooked

@@ -145,7 +145,6 @@ def refuse_type(
     parts = list(input) if isinstance(input, tuple | list) else []
     shapes = {tuple(part.shape) if isinstance(part, Tensor) else () for part in parts}
     are_sequences = {*map(len, shapes)} == {2}
-    dtypes = [weight.dtype for weight in getattr(module, "parameters", list)()]
     fixes = ["a floating-point tensor"]
     if isinstance(input, PackedSequence):
         fixes = ["a cell takes one step: loop over a padded sequence, or use a layer"]
@@ -164,6 +163,7 @@ def refuse_type(
     elif input is None:
         fixes = ["see what the line before returns"]
     elif tensor_or_none(input) is not None:
+        dtypes = [weight.dtype for weight in getattr(module, "parameters", list)()]
         fixes = [f"torch.as_tensor(input, dtype={next(iter(dtypes), torch.float32)})"]
     refusal(
         ArgumentError, "input", f"input must be a Tensor, got {brief(input)}", described(module),

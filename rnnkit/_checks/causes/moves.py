@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from rnnkit._base.errors import StateError
-from rnnkit._base.message import bounded, brief
+from rnnkit._base.message import bounded, brief, count
 from rnnkit._base.state import PAIR
 from rnnkit._checks.arrays import tensor_or_none
 from rnnkit._checks.call_spec import CallSpec, sizes, spell
@@ -41,71 +41,84 @@ def output_shape(spec: CallSpec) -> Shape | None:
     return (*spec.actual[:-1], 2 * width if spec.module.bidirectional else width)
 
 
-class Move(NamedTuple):
-    """A mistake, and what ends it, by the sizes that came and the wanted ones, and more facts."""
-
-    code: str
-    headline: str
-    makes: Callable[[Sizes, Sizes, Any], Any]
-    fixes: tuple[str, ...]
-    evidence: str = ""
+def _wider(spec: CallSpec) -> str:
+    """Write the layer that is as wide as both directions side by side."""
+    widths = [f"{axes[-1].name}={2 * (axes[-1].size or 0)}" for axes in spec.state_axes[::-1]]
+    return spec.with_option(", ".join(dict.fromkeys(widths)))
 
 
 OUTPUT_FIX = "output, hx = ...: a layer returns its output first, its state second"
-BATCH = "{f.name} is for a batch of {g.batch}, the input has {w.batch}"
-WIDTH = "{f.name} is {g.width} wide, {f.width} is wanted"
+Move = tuple[Callable[[Sizes, Sizes, Any], Any], Callable[[Sizes, Sizes, Any], tuple[str, ...]]]
 
 # fmt: off
-#: From the most to the least telling.
-MOVES = (
-    Move("state-transposed",
-         "{f.name} has the {f.came} on axis 0, a state has the {f.carried} on axis 0",
-         lambda g, _, f: f.spec.has_rows and (g.batch, g.rows, g.width),
-         ("rnnkit.states.{f.to}batch_first({t})", "{f.turned}")),
-    Move("{f.layout[0]}", "{f.layout[1]}",
-         lambda g, w, f: g.batch == f.seq and g._replace(batch=w.batch),
-         ("{f.layout[3]}", "{f.larger}"), "{f.layout[2]}"),
-    Move("state-bidirectional", "{f.name} is in two rows for each layer, each half as wide",
-         lambda g, w, f: f.directions == 1 and w.batch and (g.rows / 2, g.batch, g.width * 2),
-         ("rnnkit.states.bridge({t}{f.option})",),
-         "{f.width} is twice {g.width}: both directions side by side"),
-    Move("state-bidirectional",
-         "{f.name} has two rows for each layer, as the state of a bidirectional layer",
-         lambda g, w, f: f.directions == 1 and w.batch and (g.rows / 2, g.batch, g.width),
-         ('rnnkit.states.bridge({t}, "sum"{f.option}) adds the directions',
-          "{t}[{f.front}-{w.rows}:], if it is from one direction of twice as many layers",
-          '{f.wider} and rnnkit.states.bridge(hx, "concat"{f.option})')),
-    Move("state-is-output", "{f.name} looks like an output, not like a state",
-         lambda g, w, f: g == f.output and w, (OUTPUT_FIX,),
-         "{f.name} has seq {f.spec.seq} and batch {f.spec.batch}, as the input"),
-    Move("state-one-sample", "{f.name} is for one sample, the input has {w.batch}",
-         lambda g, w, _: g.batch == 1 and g._replace(batch=w.batch),
-         ("rnnkit.states.expand({t}, {w.batch}{f.option}), if all samples start from it",
-          "{f.new}")),
-    Move("beams-forgotten", BATCH, lambda g, _, f: g._replace(batch=f.times * g.batch),
-         ("rnnkit.states.repeat({t}, {f.times}{f.option}), if so", "{f.new}"),
-         "{w.batch} = {f.times} * {g.batch}: {f.times} beams for each of {g.batch} samples?"),
-    Move("state-batch", BATCH, lambda g, w, _: g.batch > w.batch and g._replace(batch=w.batch),
-         ("{f.new}",
-          "rnnkit.states.select({t}, slice({w.batch}){f.option}), if the first samples went on"),
-         "{g.batch} > {w.batch}: probably left from a larger batch, as when the last of an epoch "
-         "is smaller"),
+#: What makes the wanted sizes of those that came, and code, headline, evidence and fixes.
+MOVES: tuple[Move, ...] = (
+    (lambda g, _, f: f.spec.has_rows and (g.batch, g.rows, g.width),
+     lambda _, __, f: (
+         "state-transposed",
+         f"{f.name} has the {f.came} on axis 0, a state has the {f.carried} on axis 0", "",
+         f"rnnkit.states.{'' if f.first else 'from_'}batch_first({{}})",
+         f.spec.with_option(f"state_batch_first={not f.first}"))),
+    (lambda g, w, f: g.batch == f.seq and g._replace(batch=w.batch),
+     lambda g, w, f: (*f.spec.other_layout(f"{f.name} has batch {g.batch}"),
+                      f.new if g.batch > w.batch else "")),
+    (lambda g, w, f: f.directions == 1 and w.batch and (g.rows / 2, g.batch, g.width * 2),
+     lambda g, _, f: (
+         "state-bidirectional", f"{f.name} is in two rows for each layer, each half as wide",
+         f"{f.width} is twice {g.width}: both directions side by side",
+         f"rnnkit.states.bridge({{}}{f.option})")),
+    (lambda g, w, f: f.directions == 1 and w.batch and (g.rows / 2, g.batch, g.width),
+     lambda _, w, f: (
+         "state-bidirectional",
+         f"{f.name} has two rows for each layer, as the state of a bidirectional layer", "",
+         f'rnnkit.states.bridge({{}}, "sum"{f.option}) adds the directions',
+         f"{{}}[{':, ' * f.first}-{w.rows}:], if it is from one direction of twice as many layers",
+         f'{_wider(f.spec)} and rnnkit.states.bridge(hx, "concat"{f.option})')),
+    (lambda g, w, f: g == f.output and w,
+     lambda _, __, f: ("state-is-output", f"{f.name} looks like an output, not like a state",
+                       f"{f.name} has seq {f.spec.seq} and batch {f.spec.batch}, as the input",
+                       OUTPUT_FIX)),
+    (lambda g, w, _: g.batch == 1 and g._replace(batch=w.batch),
+     lambda _, w, f: (
+         "state-one-sample", f"{f.name} is for one sample, the input has {w.batch}", "",
+         f"rnnkit.states.expand({{}}, {w.batch}{f.option}), if all samples start from it", f.new)),
+    (lambda g, _, f: g._replace(batch=f.times * g.batch),
+     lambda g, w, f: (
+         "beams-forgotten", f"{f.name} is for a batch of {g.batch}, the input has {w.batch}",
+         f"{w.batch} = {f.times} * {g.batch}: {f.times} beams for each of {g.batch} samples?",
+         f"rnnkit.states.repeat({{}}, {f.times}{f.option}), if so", f.new)),
+    (lambda g, w, _: g.batch > w.batch and g._replace(batch=w.batch),
+     lambda g, w, f: (
+         "state-batch", f"{f.name} is for a batch of {g.batch}, the input has {w.batch}",
+         (f"{g.batch} > {w.batch}: probably left from a larger batch, as when the last of an epoch "
+          "is smaller"), f.new,
+         f"rnnkit.states.select({{}}, slice({w.batch}){f.option}), if the first samples went on")),
 )
-#: Of the first tensor that does not fit, where one move does not mend all.
-INEXACT = (
-    Move("state-directions", "{f.name} has no rows for the backward direction",
-         lambda g, w, f: f.directions == 2 and g.rows * 2 == w.rows and w, ("{f.zeros}",)),
-    Move("state-batch", BATCH, lambda g, w, _: g._replace(batch=w.batch), ("{f.zeros}",)),
-    Move("state-layers", "{f.name} has {f.rows}, this layer carries {w.rows}",
-         lambda g, w, _: g.rows != w.rows and (g.batch == w.batch or g.width == w.width) and w,
-         ("{f.zeros}", "{f.maybe}")),
-    Move("state-sizes", "{f.name} fits on no axis", lambda g, w, _: g[:2] != w[:2] and w,
-         ("{f.zeros}",)),
-    Move("state-width", WIDTH,
-         lambda g, w, f: f.width.name == "hidden_size" and g.width == 2 * w.width and w,
-         ("{f.linear}", "{f.wider}"),
-         "{g.width} is twice {w.width}: both directions side by side"),
-    Move("state-width", WIDTH, lambda _, w, __: w, ("{f.zeros}", "{f.linear}")),
+#: Of the first tensor that does not fit, where one move does not mend all; the last always does.
+INEXACT: tuple[Move, ...] = (
+    (lambda g, w, f: f.directions == 2 and g.rows * 2 == w.rows and w,
+     lambda _, __, f: (
+         "state-directions", f"{f.name} has no rows for the backward direction", "", f.zeros)),
+    (lambda g, w, _: g._replace(batch=w.batch),
+     lambda g, w, f: (
+         "state-batch", f"{f.name} is for a batch of {g.batch}, the input has {w.batch}", "",
+         f.zeros)),
+    (lambda g, w, _: g.rows != w.rows and (g.batch == w.batch or g.width == w.width) and w,
+     lambda g, w, f: (
+         "state-layers",
+         f"{f.name} has {count(g.rows, 'row', 'rows')}, this layer carries {w.rows}", "", f.zeros,
+         f"if {f.name} is an output: {OUTPUT_FIX}" if f.is_layer and g.batch == w.batch else "")),
+    (lambda g, w, _: g[:2] != w[:2] and w,
+     lambda _, __, f: ("state-sizes", f"{f.name} fits on no axis", "", f.zeros)),
+    (lambda g, w, f: f.width.name == "hidden_size" and g.width == 2 * w.width and w,
+     lambda g, w, f: (
+         "state-width", f"{f.name} is {g.width} wide, {f.width} is wanted",
+         f"{g.width} is twice {w.width}: both directions side by side",
+         f"torch.nn.Linear({g.width}, {w.width}) between the two", _wider(f.spec))),
+    (lambda _, w, __: w,
+     lambda g, w, f: (
+         "state-width", f"{f.name} is {g.width} wide, {f.width} is wanted", "", f.zeros,
+         f"torch.nn.Linear({g.width}, {w.width}) between the two")),
 )
 
 #: What brings a tensor to another rank.
@@ -137,10 +150,8 @@ def outlined(hx: object) -> str:
     """Name a state, and the parts that it has."""
     if not isinstance(hx, tuple | list) or not hx:
         return brief(hx)
-    parts = [
-        str(tuple(part.shape)) if isinstance(part, Tensor) else bounded(type(part).__name__, 20)
-        for part in hx[:4]
-    ]
+    kinds = [bounded(type(part).__name__, 20) for part in hx[:4]]
+    parts = [str(tuple(t.shape)) if isinstance(t, Tensor) else k for t, k in zip(hx, kinds)]  # noqa: B905
     return f"a {type(hx).__name__} of {len(hx)}: {', '.join(parts)}{', ...' * (len(hx) > 4)}"
 
 
@@ -166,8 +177,8 @@ def refuse_structure(spec: CallSpec, hx: Any, *, counts: bool = False) -> NoRetu
         ("hx[0], if this is an LSTM's (h, c)", lambda: one and len(hx) == PAIR and hx[0]),
         ("hx[1], if this is a layer's result (output, state)", lambda: len(hx) == PAIR and hx[1]),
         ("hx[0]", lambda: one and hx[0]),
-        (f"torch.stack{words}", lambda: torch.stack(hx, axis)),
-        (f"torch.cat{words}", lambda: torch.cat(hx, axis)),
+        (f"torch.stack{words}", lambda: one and torch.stack(hx, axis)),
+        (f"torch.cat{words}", lambda: one and torch.cat(hx, axis)),
         (f"torch.as_tensor(hx).to(input{data})", lambda: one and tensor_or_none(hx)),
         ("tuple(hx), if h and c are stacked on axis 0", lambda: tuple(hx)),
         (OUTPUT_FIX, lambda: hx.shape == output_shape(spec) and wants),

@@ -12,7 +12,7 @@ from rnnkit._base.state import BATCHED, PAIR, map_state
 from rnnkit._checks.arrays import is_whole
 from rnnkit._checks.call_spec import CallSpec, agree, check_dense, parts_of, rows_of, sizes, spell
 from rnnkit._checks.causes import moves
-from rnnkit._checks.causes.moves import INEXACT, MOVES, OUTPUT_FIX, Shape, by_meaning
+from rnnkit._checks.causes.moves import INEXACT, MOVES, Shape, by_meaning
 from rnnkit._checks.guards import has_own_dtype
 from rnnkit._checks.objects import has_batch
 
@@ -80,7 +80,7 @@ def _explain(spec: CallSpec, shapes: list[Shape], wants: list[Shape]) -> NoRetur
     wrong_ranks = [len(got) != len(want) for *_, got, want in each]
     place = wrong_ranks.index(True) if any(wrong_ranks) else kept.index(False)
     name, axes, got, want = each[place]
-    module, state, first = spec.module, spec.state, spec.state_batch_first
+    state, first = spec.state, spec.state_batch_first
 
     def typed(text: str) -> str:
         """Write what changes the tensors that do not fit, and gives the whole state."""
@@ -97,8 +97,7 @@ def _explain(spec: CallSpec, shapes: list[Shape], wants: list[Shape]) -> NoRetur
 
     def found(code: str, headline: str, evidence: str, *fixes: str) -> NoReturn:
         # What changes the layer makes a tensor that fits wrong.
-        given = [text for text in fixes if not (any(kept) and "(..., " in text)]
-        texts = [typed(text) if "{}" in text else text for text in given]
+        texts = [typed(t) if "{}" in t else t for t in fixes if not (any(kept) and "(..., " in t)]
         spec.refuse(
             code, LayoutError if code.startswith("layout") else StateError, "hx",
             _sentence(spec, shapes, wants, place), headline, spec.input_row,
@@ -122,28 +121,20 @@ def _explain(spec: CallSpec, shapes: list[Shape], wants: list[Shape]) -> NoRetur
         headline = f"{name} has {count(len(got), 'axis', 'axes')} instead of {len(want)}"
         found("state-rank", headline, "", moves.of_rank(spec, pairs) or zeros)
     read = [(by_meaning(spec, g), by_meaning(spec, w)) for g, w in pairs]
-    (g, w), width, output = read[0], axes[-1], moves.output_shape(spec)
-    new, looks_cut = f"{zeros}, if the sequences are new", spec.kind == "layer" and len(kept) == 1
-    widths = [f"{axes[-1].name}={2 * (axes[-1].size or 0)}" for axes in spec.state_axes[::-1]]
+    (g, w), output = read[0], moves.output_shape(spec)
     facts = SimpleNamespace(
-        spec=spec, name=name, width=width, new=new, zeros=zeros, times=w.batch // max(g.batch, 1),
-        option=", state_batch_first=True" if first else "", front=":, " if first else "",
+        spec=spec, name=name, width=axes[-1], first=first, zeros=zeros,
+        new=f"{zeros}, if the sequences are new", times=w.batch // max(g.batch, 1),
         came="layers" if first else "batch", carried="batch" if first else "layers",
-        to="" if first else "from_", turned=spec.with_option(f"state_batch_first={not first}"),
-        layout=spec.other_layout(f"{name} has batch {g.batch}"),
+        option=", state_batch_first=True" if first else "",
         # What changes the input makes a tensor that is right wrong.
         seq=None if spec.kind == "packed" or any(kept) else spec.seq,
-        larger=new if g.batch > w.batch else "", output=output and by_meaning(spec, output),
-        directions=1 + module.bidirectional if spec.has_rows else 0,
-        wider=spec.with_option(", ".join(dict.fromkeys(widths))), rows=count(g.rows, "row", "rows"),
-        maybe=f"if {name} is an output: {OUTPUT_FIX}" if looks_cut and g.batch == w.batch else "",
-        linear=f"torch.nn.Linear({g.width}, {w.width}) between the two",
+        output=output and by_meaning(spec, output), is_layer=spec.kind == "layer" and not kept[1:],
+        directions=1 + spec.module.bidirectional if spec.has_rows else 0,
     )  # fmt: skip
-    # The last of them fits any state.
     tried = [*((move, read) for move in MOVES), *((move, read[:1]) for move in INEXACT)]
-    move = next(move for move, some in tried if all(move.makes(*b, facts) == b[1] for b in some))
-    texts = (move.code, move.headline, move.evidence, *move.fixes)
-    found(*[text.format(t="{}", g=g, w=w, f=facts) for text in texts])
+    says = next(says for (make, says), some in tried if all(make(*b, facts) == b[1] for b in some))
+    found(*says(g, w, facts))
 
 
 def _sentence(spec: CallSpec, shapes: list[Shape], wants: list[Any], place: int) -> str:

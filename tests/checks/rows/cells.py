@@ -33,16 +33,7 @@ class Cell(nn.Module):
     def initial_state(self, batch_size):
         return torch.zeros(batch_size, 3)
 
-cell = Cell(); rnnkit.unroll(cell, torch.ones(7, 5, 3))""",
-        """\
-class Cell(nn.Module):
-    def forward(self, input, hx):
-        return tuple(part + input for part in hx)
-
-    def initial_state(self, batch_size):
-        return (torch.zeros(1, batch_size, 3), torch.zeros(1, batch_size, 3))
-
-layer = rnnkit.Recurrent([Cell()]); layer(torch.ones(7, 5, 3))"""),
+cell = Cell(); rnnkit.unroll(cell, torch.ones(7, 5, 3))"""),
     "cell-writes-state": ("Earlier outputs are earlier states, so a step that writes into its state changes them, too.",
         "cell = lambda input, hx: hx.add_(input); rnnkit.unroll(cell, torch.ones(7, 5, 3), torch.ones(5, 3)) => cell = lambda input, hx: hx + input; rnnkit.unroll(cell, torch.ones(7, 5, 3), torch.ones(5, 3))",
         "cell = lambda input, hx: (hx[0] + input, hx[1].zero_()); rnnkit.unroll(cell, torch.ones(7, 5, 3), (torch.ones(5, 3), torch.ones(5, 3)))"),

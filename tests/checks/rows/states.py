@@ -1,4 +1,4 @@
-"""States of the wrong sizes, dtype or device."""
+"""States of the wrong sizes, structure, dtype or device."""
 
 # fmt: off
 SIZES = {
@@ -64,16 +64,7 @@ layer, reset = Learned(3, 4), torch.ones(7, 5, dtype=torch.bool); layer(torch.on
     "state-cell-batch": ("A cell's state has the batch on axis 0, and this one is for another batch, or a layer's.",
         "cell = lambda input, hx: input if hx is None else hx + input; input, hx = torch.ones(7, 5, 3), torch.ones(3, 3); rnnkit.unroll(cell, input, hx)",
         "cell = lambda input, hx: hx + input; input, hx = torch.ones(7, 5, 3), torch.ones(1, 5, 3); rnnkit.unroll(cell, input, hx)",
-        "cell = lambda input, hx: tuple(part + input for part in hx or (0, 0)); input, hx = torch.ones(7, 5, 3), (torch.ones(5, 3), torch.ones(2, 3)); rnnkit.unroll(cell, input, hx)",
-        """\
-class Cell(nn.Module):
-    def forward(self, input, hx):
-        return hx + input
-
-    def initial_state(self, batch_size):
-        return torch.zeros(batch_size, 3)
-
-layer = rnnkit.Recurrent([Cell()]); input, hx = torch.ones(7, 5, 3), (torch.ones(8, 3),); layer(input, hx)"""),
+        "cell = lambda input, hx: tuple(part + input for part in hx or (0, 0)); input, hx = torch.ones(7, 5, 3), (torch.ones(5, 3), torch.ones(2, 3)); rnnkit.unroll(cell, input, hx)"),
     "state-width": ("The hidden_size of this module is not that of the module that the state comes from; or two directions were joined side by side; or h is projected and c is not.",
         "layer = nn.GRU(3, 4); input, hx = torch.ones(7, 5, 3), torch.ones(1, 5, 6); layer(input, hx)",
         "layer = nn.LSTM(3, 4); input = torch.ones(7, 5, 3); hx = h, c = torch.ones(1, 5, 4), torch.ones(1, 5, 6); layer(input, hx)",
@@ -91,4 +82,36 @@ layer = rnnkit.Recurrent([Cell()]); input, hx = torch.ones(7, 5, 3), (torch.ones
         'layer = nn.GRU(3, 4, device="meta"); input, hx = torch.ones(7, 5, 3, device="meta"), torch.ones(1, 5, 4); layer(input, hx)',
         'unsafe: layer = nn.GRU(3, 4, device="meta"); input, hx = nn.utils.rnn.pack_sequence([torch.ones(3, 3), torch.ones(2, 3)]), torch.ones(1, 2, 4); input = input._replace(data=input.data.to("meta")); layer(input, hx)',
         'cell = nn.LSTMCell(3, 4, device="meta"); input = torch.ones(5, 3, device="meta"); hx = h, c = torch.ones(5, 4, device="meta"), torch.ones(5, 4); cell(input, hx)'),
+}
+
+STRUCTURE = {
+    "state-structure": ("An LSTM carries the pair (h, c), an RNN or a GRU one tensor, and this module was given the other, or neither.",
+        "layer = nn.LSTM(3, 4); input, hx = torch.ones(7, 5, 3), torch.ones(1, 5, 4); layer(input, hx)",
+        "layer, input = nn.LSTM(3, 4), torch.ones(7, 5, 3); hx = torch.zeros(1, 5, 4), [torch.zeros(1, 5, 4)]; layer(input, hx)",
+        "layer = nn.GRU(3, 4); input, hx = torch.ones(7, 5, 3), (torch.ones(1, 5, 4), torch.ones(1, 5, 4)); layer(input, hx)",
+        "layer = nn.LSTM(3, 4); input, hx = torch.ones(7, 5, 3), torch.ones(2, 1, 5, 4); layer(input, hx)",
+        "layer = nn.LSTM(3, 4); input, hx = torch.ones(7, 5, 3), (torch.ones(1, 5, 4), torch.ones(1, 5, 4), torch.ones(1, 5, 4)); layer(input, hx)",
+        "layer = nn.LSTM(3, 4); input, hx = torch.ones(7, 5, 3), torch.ones(5, 4); layer(input, hx)",
+        "layer = nn.LSTM(3, 4); input = torch.ones(7, 5, 3); hx = layer(input); layer(input, hx)",
+        "layer = nn.GRU(3, 4); input = torch.ones(7, 5, 3); hx = layer(input); layer(input, hx)",
+        "cell = nn.LSTMCell(3, 4); input, hx = torch.ones(7, 5, 3), nn.LSTM(3, 4)(torch.ones(7, 5, 3)); cell(input[0], hx)",
+        "import numpy as np; layer = nn.GRU(3, 4); input, hx = torch.ones(7, 5, 3), np.ones((1, 5, 4)); layer(input, hx)",
+        "import numpy as np; layer = nn.LSTM(3, 4); input, hx = torch.ones(7, 5, 3), np.ones((1, 5, 4)); layer(input, hx)",
+        "layer = nn.GRU(3, 4, 2); input, hx = torch.ones(7, 5, 3), [torch.ones(1, 5, 4), torch.ones(1, 5, 4)]; layer(input, hx)",
+        "layer = nn.GRU(3, 4, 3); input, hx = torch.ones(7, 5, 3), [torch.ones(5, 4), torch.ones(5, 4), torch.ones(5, 4)]; layer(input, hx)",
+        "layer = nn.LSTM(3, 4); input, hx = torch.ones(7, 5, 3), ([], torch.ones(1, 5, 4)); layer(input, hx)",
+        "layer = nn.LSTM(3, 4); input, hx = torch.ones(7, 5, 3), (torch.ones(1, 5, 4), 0.0); layer(input, hx)",
+        "layer = nn.GRU(3, 4); layer(torch.ones(7, 5, 3), ())",
+        "layer = nn.GRU(3, 4); x_t, state = torch.ones(5, 3), [1, 1, 1, 1, 1]; layer.step(x_t, state)",
+        "layer = nn.LSTM(3, 4); input, hx = torch.ones(7, 5, 3), torch.ones(7, 5, 4); layer(input, hx)",
+        "layer = nn.GRU(3, 4); input, hx = torch.ones(7, 2, 3), torch.tensor([7, 5]); layer(input, hx)"),
+    "state-not-own": ("last_hidden and split_state read a state that this layer returned, and this is not one.",
+        "layer = rnnkit.GRU(3, 4); result = layer(torch.ones(7, 5, 3)); layer.last_hidden(result) => layer = rnnkit.GRU(3, 4); output, state = layer(torch.ones(7, 5, 3)); layer.last_hidden(state)",
+        "layer = rnnkit.LSTM(3, 4); layer.last_hidden((torch.ones(1, 5, 4), torch.ones(1, 5, 6)))",
+        "layer = rnnkit.GRU(3, 4, 2, state_batch_first=True); layer.split_state(torch.ones(2, 5, 4))",
+        "layer = rnnkit.GRU(3, 4, 2); layer.last_hidden(None)"),
+    "recurrent-state": ("A Recurrent carries a tuple of one state for each of its cells, also where it has a single cell.",
+        "layer = rnnkit.Recurrent(rnnkit.GRUCell(3, 4)); input, hx = torch.ones(7, 5, 3), torch.ones(5, 4); layer(input, hx)",
+        "layer = rnnkit.Recurrent(nn.GRU(3, 4, 2).cells()); input, hx = torch.ones(7, 5, 3), torch.ones(2, 5, 4); layer(input, hx)",
+        "layer = rnnkit.Recurrent([rnnkit.GRUCell(3, 4), rnnkit.LSTMCell(4, 6)]); input, hx = torch.ones(7, 5, 3), (torch.ones(5, 4),); layer(input, hx)"),
 }

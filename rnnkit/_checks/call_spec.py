@@ -106,7 +106,7 @@ def rows_of(evidence: str, fixes: Iterable[str]) -> list[Row]:
 
 def first_of(cases: Iterable[tuple[Any, ...]]) -> Any:
     """Return what stands behind the first condition that holds."""
-    return next(found for fits, *found in cases if fits)
+    return next(case for case in cases if case[0])[1:]
 
 
 def sizes(axes: tuple[Axis, ...]) -> tuple[int | None, ...]:

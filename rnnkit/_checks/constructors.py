@@ -18,7 +18,6 @@ from rnnkit._checks.objects import cells_of
 
 InitT = TypeVar("InitT", bound=Callable[..., None])
 
-#: What a constructor takes as ``device``.
 Device: TypeAlias = torch.device | str | int | None
 
 

@@ -59,7 +59,7 @@ MOVES: tuple[Move, ...] = (
          f"{f.name} has the {f.came} on axis 0, a state has the {f.carried} on axis 0", "",
          f"rnnkit.states.{'' if f.first else 'from_'}batch_first({{}})",
          f.spec.with_option(f"state_batch_first={not f.first}"))),
-    (lambda g, w, f: g.batch == f.seq and g._replace(batch=w.batch),
+    (lambda g, w, f: g.batch == f.seq and (g.rows, w.batch, g.width),
      lambda g, w, f: (*f.spec.other_layout(f"{f.name} has batch {g.batch}"),
                       f.new if g.batch > w.batch else "")),
     (lambda g, w, f: f.directions == 1 and w.batch and (g.rows / 2, g.batch, g.width * 2),
@@ -78,16 +78,16 @@ MOVES: tuple[Move, ...] = (
      lambda _, __, f: ("state-is-output", f"{f.name} looks like an output, not like a state",
                        f"{f.name} has seq {f.spec.seq} and batch {f.spec.batch}, as the input",
                        OUTPUT_FIX)),
-    (lambda g, w, _: g.batch == 1 and g._replace(batch=w.batch),
+    (lambda g, w, _: g.batch == 1 and (g.rows, w.batch, g.width),
      lambda _, w, f: (
          "state-one-sample", f"{f.name} is for one sample, the input has {w.batch}", "",
          f"rnnkit.states.expand({{}}, {w.batch}{f.option}), if all samples start from it", f.new)),
-    (lambda g, _, f: g._replace(batch=f.times * g.batch),
+    (lambda g, _, f: (g.rows, f.times * g.batch, g.width),
      lambda g, w, f: (
          "beams-forgotten", f"{f.name} is for a batch of {g.batch}, the input has {w.batch}",
          f"{w.batch} = {f.times} * {g.batch}: {f.times} beams for each of {g.batch} samples?",
          f"rnnkit.states.repeat({{}}, {f.times}{f.option}), if so", f.new)),
-    (lambda g, w, _: g.batch > w.batch and g._replace(batch=w.batch),
+    (lambda g, w, _: g.batch > w.batch and (g.rows, w.batch, g.width),
      lambda g, w, f: (
          "state-batch", f"{f.name} is for a batch of {g.batch}, the input has {w.batch}",
          (f"{g.batch} > {w.batch}: probably left from a larger batch, as when the last of an epoch "
@@ -99,7 +99,7 @@ INEXACT: tuple[Move, ...] = (
     (lambda g, w, f: f.directions == 2 and g.rows * 2 == w.rows and w,
      lambda _, __, f: (
          "state-directions", f"{f.name} has no rows for the backward direction", "", f.zeros)),
-    (lambda g, w, _: g._replace(batch=w.batch),
+    (lambda g, w, _: (g.rows, w.batch, g.width),
      lambda g, w, f: (
          "state-batch", f"{f.name} is for a batch of {g.batch}, the input has {w.batch}", "",
          f.zeros)),
@@ -167,13 +167,15 @@ def refuse_structure(spec: CallSpec, hx: Any, *, counts: bool = False) -> NoRetu
     axis = int(spec.state_batch_first and spec.batch is not None)
     words = "layer by layer" if spec.has_rows else "sample by sample"
     words = f"(hx{', 1' * axis}), if these are the states {words}"
-    rank = of_rank(spec, [(tuple(hx.shape), wants[0])]) if isinstance(hx, Tensor) else None
+    is_other = isinstance(hx, Tensor) and hx.dim() != len(wants[0])
+    rank = of_rank(spec, [(tuple(hx.shape), wants[0])]) if is_other else None
     rank = (rank or "").partition(", if")[0].format("hx")
     run = f"{spec.name}(cell, input" if spec.kind == "unrolled" else "layer(input"
     data = ".data" if spec.kind == "packed" else ""
     # What may be typed to make the state of a value, and what it makes.
     ways: tuple[tuple[str, Callable[[], Any]], ...] = (
         (f"{run}, lengths=hx): lengths are given by name", lambda: counts and wants),
+        ("(hx, None), which starts c from zeros", lambda: [hx, wants[1]]),
         ("hx[0], if this is an LSTM's (h, c)", lambda: one and len(hx) == PAIR and hx[0]),
         ("hx[1], if this is a layer's result (output, state)", lambda: len(hx) == PAIR and hx[1]),
         ("hx[0]", lambda: one and hx[0]),
@@ -182,7 +184,6 @@ def refuse_structure(spec: CallSpec, hx: Any, *, counts: bool = False) -> NoRetu
         (f"torch.as_tensor(hx).to(input{data})", lambda: one and tensor_or_none(hx)),
         ("tuple(hx), if h and c are stacked on axis 0", lambda: tuple(hx)),
         (OUTPUT_FIX, lambda: hx.shape == output_shape(spec) and wants),
-        ("(hx, None), which starts c from zeros", lambda: [hx, wants[1]]),
         (f"({rank}, None), which starts c from zeros", lambda: rank and wants),
         ("hx[:2], if the first two are h and c", lambda: hx[:2]),
         ("(hx[0], hx[1][0])", lambda: [hx[0], hx[1][0]]),

@@ -192,7 +192,7 @@ def spec_of(
         names = tuple([axis for axis in names if axis != "batch"])
     read = dict(zip(names, shape, strict=False)) if len(shape) == len(names) + 1 else {}
     if kind == "packed":
-        read = {"seq": len(input.batch_sizes), "batch": packed_batch(input)}
+        read = {"seq": len(input[1]), "batch": packed_batch(input)}  # of its batch_sizes
     batch = read.get("batch")
     axes = state_axes(module, *([] if batch is None else [Axis("batch", batch)])) if known else ()
     width = Axis("input_size", module.input_size) if known else Axis("feature")

@@ -167,7 +167,7 @@ def refuse_structure(spec: CallSpec, hx: Any, *, counts: bool = False) -> NoRetu
     axis = int(spec.state_batch_first and spec.batch is not None)
     words = "layer by layer" if spec.has_rows else "sample by sample"
     words = f"(hx{', 1' * axis}), if these are the states {words}"
-    is_other = isinstance(hx, Tensor) and hx.dim() != len(wants[0])
+    is_other = issubclass(type(hx), Tensor) and hx.dim() != len(wants[0])
     rank = of_rank(spec, [(tuple(hx.shape), wants[0])]) if is_other else None
     rank = (rank or "").partition(", if")[0].format("hx")
     run = f"{spec.name}(cell, input" if spec.kind == "unrolled" else "layer(input"

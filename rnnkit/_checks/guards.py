@@ -201,7 +201,7 @@ def fitting_fields(input: PackedSequence, *, given: bool) -> int | str:
             and index.dtype in (torch.int64, torch.int32)  # which index_select takes
             and index.dim() == 1 and index.device == data.device
         ):  # fmt: skip
-            return "the indices must be Tensors (batch,) of int64, on the device of the data"
+            return "sorted_indices, unsorted_indices must be int64 Tensors (batch,) beside the data"
     if values_are_abstract() or is_fake(sizes):
         return -1
     counts = sizes.tolist()

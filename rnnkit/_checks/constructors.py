@@ -152,7 +152,7 @@ def checked_arguments(init: InitT) -> InitT:
         given = bound.arguments
         for argument, value in given.items():
             rule = rules.get(argument)
-            if is_cell and argument == "bias" and isinstance(value, Integral) and value in (0, 1):
+            if is_cell and argument == "bias" and type(value).__name__ in ("int", "bool", "bool_"):
                 given[argument] = bool(value)
             # torch's own tests construct RNNCell(10, 20, 'relu'), a cell with bias: a warning.
             elif rule is not None and not (is_cell and argument == "bias" and value in MODES):
@@ -229,10 +229,7 @@ def _warn_of_misplaced(
     value = args[place] if len(args) > place else None
     is_last = len(args) == place + 1 and "batch_first" in {*parameters} - {*named}
     if value is True and is_last:
-        text = (
-            "the last argument is bias, which is True anyway, not batch_first. "
-            "Write batch_first=True if the input is (batch, seq, feature), or drop it."
-        )
+        text = "the last argument is bias, not batch_first. Write batch_first=True, or drop it."
     elif value in MODES:
         advice = f"Write nonlinearity={value!r}" if "nonlinearity" in parameters else "Drop it"
         text = f"the argument {value!r} is bias, and counts as True. {advice}."

@@ -69,8 +69,7 @@ def refuse_fields(layer: Any, input: PackedSequence, rule: str) -> NoReturn:
         headline += ": a length was larger than the number of steps that were packed"
         evidence = rule
         fix = "check how the lengths were counted; to cut them: lengths.clamp(max=steps)"
-    rows = rows_of(evidence, [fix])
-    refusal(LengthsError, "input", sentence, headline, *rows, code=code)
+    refusal(LengthsError, "input", sentence, headline, *rows_of(evidence, [fix]), code=code)
 
 
 def diagnose_unrolled(
@@ -108,9 +107,8 @@ def diagnose_initial_state(spec: CallSpec, initial: Any, like: Tensor) -> None:
 def goes_to_torch(module: Any, data: Any, hx: Any) -> bool:
     """Return whether torch's class takes a call as it is, since a tensor is not dense or real."""
     tensors = [part for part in (data, *parts_of(hx)) if isinstance(part, Tensor)]
-    for tensor in tensors:
-        if tensor.is_nested:
-            check_dense(module, tensor, "input" if tensor is data else "hx")
+    for tensor in [part for part in tensors if part.is_nested]:
+        check_dense(module, tensor, "input" if tensor is data else "hx")
     # torch has no projected cell, and a compiler traces no such call.
     if is_compiling() or (isinstance(module, torch.nn.RNNCellBase) and proj_size_of(module)):
         return False

@@ -32,10 +32,9 @@ def has_batch(hx: Any, batch: Any) -> bool:
 
 def is_state_of_layer(hx: Any, rows: int) -> bool:
     """Return whether this is a tensor, or a pair, that has the states of all cells on axis 0."""
-    parts = [hx] if isinstance(hx, Tensor) else hx
-    if not isinstance(parts, tuple | list) or len(parts) not in (1, PAIR):
-        return False
-    return all(isinstance(t, Tensor) and t.dim() == BATCHED and len(t) == rows for t in parts)
+    parts = [hx] if isinstance(hx, Tensor) else hx if isinstance(hx, tuple | list) else ()
+    fits = [isinstance(t, Tensor) and t.dim() == BATCHED and len(t) == rows for t in parts]
+    return len(parts) in (1, PAIR) and all(fits)
 
 
 def is_result(new: Any, hx: Any) -> bool:
@@ -51,9 +50,8 @@ def is_with_output(new: Any, hx: Any) -> bool:
         return False
     if isinstance(hx, Tensor):
         return isinstance(new[1], Tensor)
-    if not isinstance(new[1], tuple) or len(new[1]) != len(hx):
-        return False
-    return all(isinstance(part, Tensor) for part in (*new[1], *hx))
+    fits = isinstance(new[1], tuple) and len(new[1]) == len(hx)
+    return fits and all(isinstance(part, Tensor) for part in (*new[1], *hx))
 
 
 def is_of_layer(state: Any, batch: Any) -> bool:
@@ -105,8 +103,7 @@ def refuse_stateless(cell: Any, *, again: bool = False) -> NoReturn:
     fix = "a method initial_state(self, batch_size)" + ", or hx=..." * (not again)
     if isinstance(cell, torch.nn.RNNCellBase):
         fix = f"rnnkit.{type(cell).__name__}, which has one"
-    came = f"has no initial_state(batch_size), {why}"
-    _refuse_cell(cell, came, "", fix, "cell-initial-state")
+    _refuse_cell(cell, f"has no initial_state(batch_size), {why}", "", fix, "cell-initial-state")
 
 
 def refuse_result(cell: Any, new: Any, hx: Any, step: int) -> NoReturn:
@@ -142,9 +139,7 @@ def refuse_call_of_result(name: str) -> NoReturn:
     """Refuse a call of what ``convert`` or ``revert`` returned."""
     sentence = f"{name} returns a report of what it changed, which is not a model"
     fix = f"rnnkit.{name}(model), then model(input)"
-    _refuse(
-        "convert-result", "model", sentence, "the model that was given is changed in place", fix
-    )
+    _refuse("convert-result", "model", sentence, "the given model is changed in place", fix)
 
 
 def listed_states(name: str, states: Any) -> list[Any]:
@@ -178,8 +173,7 @@ def cells_of(cells: Any, argument: str, number: int | None = None) -> list[torch
         name, came = constructor_of(layers[0]), type(layers[0]).__name__
         headline = "a layer runs over a whole sequence, a cell takes one step"
         fix = f"{name}(...).cells(), or {name}Cell(...)"
-        sentence = f"{start} cells, got the layer {came}"
-        _refuse("recurrent-layer", argument, sentence, headline, fix)
+        _refuse("recurrent-layer", argument, f"{start} cells, got the layer {came}", headline, fix)
     if number is not None and len(listed) != number:
         sentence = f"Recurrent: {count(number, 'cell', 'cells')} forward and {len(listed)} backward"
         _refuse("recurrent-directions", argument, sentence, "", "one reverse cell for each layer")

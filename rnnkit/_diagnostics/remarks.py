@@ -3,12 +3,13 @@
 from collections.abc import Iterator
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from rnnkit._base.message import count
 from rnnkit._diagnostics.baseline import Baseline
-from rnnkit._diagnostics.changes import valid_mask
-from rnnkit._diagnostics.compare import is_number
+from rnnkit._diagnostics.changes import changed, valid_mask
+from rnnkit._diagnostics.compare import alike, is_number
 from rnnkit._diagnostics.slopes import Gradients, gradients_of
 from rnnkit._diagnostics.streams import ways_to_carry
 
@@ -18,7 +19,7 @@ def remarks(baseline: Baseline, *, streaming: bool) -> Iterator[str]:
     gradients = gradients_of(baseline)
     if gradients.are_whole and len(gradients.output) == len(baseline.normal):
         rows = steps_read(baseline, gradients)
-        if rows:
+        if rows and not baseline.report.found("causal"):
             yield f"a step of {baseline.name(baseline.first or 0)} depends on {_in_words(rows)}"
         yield from _unread(baseline, gradients)
     if not streaming and next(ways_to_carry(baseline), None):
@@ -65,7 +66,13 @@ def _unread(baseline: Baseline, gradients: Gradients) -> Iterator[str]:
     names = dict(zip(tensors, baseline.report.axes, strict=False))
     for index, (source, _) in gradients.sources.items():
         (slope,) = gradients.slopes([source], gradients.output)
-        if index != batch.paced and (slope is None or not bool(slope.any())):
+        if index == batch.paced or (slope is not None and bool(slope.any())):
+            continue
+        # What flags, or is rounded, has no gradient, and changes the output.
+        everywhere = torch.ones((), dtype=torch.bool, device=source.device)
+        inputs = changed(batch, lambda *_, every=everywhere: every, only=index)
+        output = None if inputs is None else baseline.session.attempt(inputs)
+        if output is not None and alike(baseline.normal, output):
             yield f"{names[index]} reaches no output"
     read = gradients.places(batch.paced, batch.seq_dim)
     if read is None or not batch.has_steps(batch.paced):

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from difflib import get_close_matches
 from typing import Any, Literal
 
@@ -179,8 +180,9 @@ def verify(
             report.axes = _layout(baseline)
             for name in probes:
                 report.checks.append(Check(name, *_outcome(baseline, name, skip)))
-            for line in (*guess.lines, *remarks(baseline, streaming=streaming)):
-                note(report, line)
+            with suppress(UnjudgedError):
+                for line in (*guess.lines, *remarks(baseline, streaming=streaming)):
+                    note(report, line)
         except EscapedError as error:
             reason = str(error).partition("\n")[0]
             report = Report([Check(name, "skipped", reason) for name in probes])

@@ -152,7 +152,8 @@ def checked_arguments(init: InitT) -> InitT:
         given = bound.arguments
         for argument, value in given.items():
             rule = rules.get(argument)
-            if is_cell and argument == "bias" and type(value).__name__ in ("int", "bool", "bool_"):
+            is_flag = type(value).__name__ in ("int", "bool", "bool_") and value in (0, 1)
+            if is_cell and argument == "bias" and is_flag:
                 given[argument] = bool(value)
             # torch's own tests construct RNNCell(10, 20, 'relu'), a cell with bias: a warning.
             elif rule is not None and not (is_cell and argument == "bias" and value in MODES):

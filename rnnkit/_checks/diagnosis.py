@@ -64,10 +64,9 @@ def refuse_fields(layer: Any, input: PackedSequence, rule: str) -> NoReturn:
     if rule.startswith("batch_sizes count") and input.batch_sizes.sum() > len(input.data):
         counts, steps = input.batch_sizes.tolist(), len(input.data)
         last = next(k for k in range(len(counts)) if sum(counts[: k + 1]) > steps)
-        start = f"start ({sum(counts[:last])}) + length ({counts[last]})"
+        evidence, start = rule, f"start ({sum(counts[:last])}) + length ({counts[last]})"
         code, sentence = "lengths-packed-range", f"{start} exceeds dimension size ({steps})."
         headline += ": a length was larger than the number of steps that were packed"
-        evidence = rule
         fix = "check how the lengths were counted; to cut them: lengths.clamp(max=steps)"
     refusal(LengthsError, "input", sentence, headline, *rows_of(evidence, [fix]), code=code)
 

@@ -101,12 +101,11 @@ class Batch:
         if not shapes:
             message = f"inputs must be tensors, got {', '.join(map(brief, leaves)) or 'nothing'}"
             refusal(ArgumentError, "inputs", message, code="verify-inputs")
-        last = max(map(len, shapes)) - 1
-        message = (
-            f"{argument}={dim}, but the input {', '.join(map(str, shapes))} has axes 0 to {last}"
-        )
-        fix = ("fix", f"{argument}={0 if argument == 'batch_dim' else 1}, where it mostly is")
-        return refusal(ArgumentError, argument, message, "", fix, code="verify-axis")
+        last, usual = max(map(len, shapes)) - 1, 0 if argument == "batch_dim" else 1
+        axes = "no axes" if last < 0 else f"axes 0 to {last}"
+        message = f"{argument}={dim}, but the input {', '.join(map(str, shapes))} has {axes}"
+        rows = [("fix", f"{argument}={usual}, where it mostly is")] * (last >= usual)
+        return refusal(ArgumentError, argument, message, "", *rows, code="verify-axis")
 
     def places(self, name: int | str | None) -> list[int]:
         """Return the indices of the leaves of an input; of all, if it has no name."""

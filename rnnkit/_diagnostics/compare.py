@@ -81,7 +81,7 @@ def equal(one: Any, other: Any) -> bool:
         return one.keys() == other.keys() and all(equal(one[key], other[key]) for key in one)
     if isinstance(one, list | tuple) and {*map(type, one)} != {int}:  # hundreds, of Python's state
         return len(one) == len(other) and all(map(equal, one, other))
-    if kind.__module__ == "numpy":
+    if kind.__module__ == "numpy" and not isinstance(one, list | tuple):
         return bool(one.shape == other.shape and (one == other).all())
     return isinstance(one, int | float | str | list | tuple) and bool(one == other)
 

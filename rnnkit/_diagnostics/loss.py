@@ -126,7 +126,7 @@ def _moved(before: Tensor, after: Tensor, axis: int) -> list[int]:
 def _turn(one: Tensor, other: Tensor) -> bool:
     product = float(one.norm() * other.norm())
     is_turned = 1 - abs(float((one * other).sum())) / max(product, NOTHING**2) > TURNED
-    return is_turned and min(one.norm(), other.norm()) > NOTHING
+    return is_turned and bool(min(one.norm(), other.norm()) > NOTHING)
 
 
 def _are_mispaired(baseline: Baseline, base: Run, runs: dict[int, Run]) -> bool:

@@ -72,11 +72,13 @@ class Report:
     """What was checked, what was skipped and why, and what it cost.
 
     Attributes:
-        checks, findings: one check for each probe; what was found, with ``raises=False``.
+        checks: one for each probe, in order.
+        findings: what was found, with ``raises=False``.
         asked: probes that the caller asked for.
         notes: what is not a failure, but worth a look.
         axes: by input and output, its axes: ``"batch"``, ``"seq"``, or the size of any other.
-        passes, seconds: how many times the model was run, and how long that took.
+        passes: how many times the model was run.
+        seconds: how long that took.
     """
 
     __module__ = "rnnkit"

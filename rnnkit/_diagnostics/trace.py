@@ -114,9 +114,9 @@ def trace(
         Exception: what the run raises; the rows until then are its ``trace``.
 
     Returns:
-        A row for each call of a recurrent module. Its marks are worth a look, and no proof: a state
-        that is never advanced, dropped, or of an earlier graph, swapped members, windows of one
-        sequence that start afresh.
+        A row for each call of a recurrent module. Its marks are worth a look, and no proof. They
+        mark a state that is never advanced, dropped, or on an earlier graph, swapped members, and
+        windows of one sequence that start afresh.
 
     >>> cell = torch.nn.GRUCell(3, 4)
     >>> def loop(x, h):

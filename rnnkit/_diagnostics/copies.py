@@ -25,7 +25,7 @@ from rnnkit._diagnostics.compare import widest
 from rnnkit._diagnostics.outputs import same
 
 #: Makes the copy of a tensor, beside those that a memo has; None to share it.
-Hold = Callable[[Tensor, dict[int, Any]], Tensor | None]
+Keep = Callable[[Tensor, dict[int, Any]], Tensor | None]
 
 #: A tensor with more numbers than this, and than the model has, is data, and not copied.
 DATA = 2**26
@@ -41,7 +41,7 @@ CONSTANT |= {type, FunctionType, torch.Size, torch.layout, torch.jit.ScriptFunct
 class _Copier:
     """Makes a deep copy, with a memo of copies by the id of what was copied."""
 
-    def __init__(self, memo: dict[int, Any], hold: Hold, names: Mapping[int, str]) -> None:
+    def __init__(self, memo: dict[int, Any], hold: Keep, names: Mapping[int, str]) -> None:
         self.memo, self._hold, self._names = memo, hold, names
         self.shared: list[tuple[str, Any]] = []  # what was not copied, and the name that led there
         self.modules: dict[int, str] = {}  # what to call those that were copied, by id

@@ -10,6 +10,7 @@ from rnnkit._base.message import count
 from rnnkit._diagnostics.baseline import Baseline
 from rnnkit._diagnostics.changes import changed, valid_mask
 from rnnkit._diagnostics.compare import alike, is_number
+from rnnkit._diagnostics.picture import DependencyMap, Rule
 from rnnkit._diagnostics.slopes import Gradients, gradients_of
 from rnnkit._diagnostics.streams import ways_to_carry
 
@@ -19,6 +20,7 @@ def remarks(baseline: Baseline, *, streaming: bool) -> Iterator[str]:
     gradients = gradients_of(baseline)
     if gradients.are_whole and len(gradients.output) == len(baseline.normal):
         rows = steps_read(baseline, gradients)
+        _draw(baseline, rows)
         if rows and not baseline.report.found("causal"):
             yield f"a step of {baseline.name(baseline.first or 0)} depends on {_in_words(rows)}"
         yield from _unread(baseline, gradients)
@@ -42,6 +44,18 @@ def steps_read(baseline: Baseline, gradients: Gradients) -> dict[int, Tensor]:
             return {}
         found[step] = at[longest].any(0)
     return found
+
+
+def _draw(baseline: Baseline, rows: dict[int, Tensor]) -> None:
+    """Keep which steps of the output read which of the input, for a picture."""
+    if rows:
+        matrix, steps = torch.stack([*rows.values()]), tuple(range(baseline.batch.steps or 0))
+        axes = baseline.batch.seq_dim, baseline.out_seq_dim or 0
+        rule: Rule | None = None
+        if baseline.causal in (True, "strict") and not baseline.lookahead:
+            rule = "causal"
+        found = DependencyMap(matrix, (*rows,), steps, *axes)
+        baseline.report._maps["steps"] = found, rule  # noqa: SLF001 - it draws them
 
 
 def _in_words(rows: dict[int, Tensor]) -> str:

@@ -2,11 +2,12 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Literal, NoReturn
+from typing import Any, Literal, NoReturn
 
 from rnnkit._base.errors import LeakError
 from rnnkit._base.message import aligned, count, more
 from rnnkit._diagnostics.notebook import as_html
+from rnnkit._diagnostics.picture import DependencyMap, Rule
 
 OTHER_STEPS = "the output has other steps than the input: which are valid is not known"
 INTEGERS = "the outputs are integers, which may stay the same by chance"
@@ -91,6 +92,8 @@ class Report:
     passes: int = 0
     seconds: float = 0.0
 
+    _maps: dict[str, tuple[DependencyMap, Rule | None]] = field(default_factory=dict)
+
     def found(self, probe: str) -> bool:
         """Return whether a probe found something."""
         return any(error.probe == probe for error in self.findings)
@@ -132,6 +135,29 @@ class Report:
     def _repr_html_(self) -> str:
         """Show it in a notebook."""
         return as_html(str(self), lambda line: line.startswith("  !!"))
+
+    def plot(self) -> Any:
+        """Draw which samples, and which steps, of the output depend on which of the input.
+
+        What a probe forbids is red: other samples and, with ``causal=True``, later steps.
+
+        Returns:
+            The matplotlib figure, with a map of ``(outputs, inputs)`` for each that was measured.
+
+        Raises:
+            ModuleNotFoundError: if matplotlib is not installed (``pip install "rnnkit[plot]"``).
+
+        >>> x = torch.randn(5, 7, 3)
+        >>> figure = rnnkit.verify(torch.nn.GRU(3, 4, batch_first=True), x).plot()
+        """
+        import matplotlib.pyplot as plt  # noqa: PLC0415 - an optional extra
+
+        columns = max(len(self._maps), 1)
+        size = (4.4 * columns, 5.8)  # with room for titles of three lines, and the legends
+        figure, axes = plt.subplots(1, columns, figsize=size, layout="constrained", squeeze=False)
+        for ax, (what, (measured, rule)) in zip(axes.flat, self._maps.items(), strict=False):
+            measured.plot(rule, f"{what}: {measured.finding}", ax)
+        return figure
 
     def _headline(self) -> str:
         if self.findings:

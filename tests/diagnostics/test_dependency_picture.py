@@ -102,3 +102,32 @@ rule must be one of independent, causal, got 'independant'
   more      python -m rnnkit explain map-rule\
 """)
         assert error.value.argument == "rule"
+
+
+def test_what_verify_measured() -> None:
+    """A report draws samples by samples and steps by steps; what its probes forbid is red."""
+    torch.manual_seed(0)
+    x = torch.randn(4, 7, 3)
+    mixing = rnnkit.verify(torch.nn.GRU(3, 4), x, raises=False).plot()
+    reading = torch.nn.GRU(3, 4, batch_first=True, bidirectional=True)
+    looking = rnnkit.verify(reading, x, causal=True, raises=False).plot()
+    for figure, (rows, columns), red in (
+        (mixing.axes[0], (4, 4), "lower"),
+        (looking.axes[0], (4, 4), "none"),
+        (looking.axes[1], (3, 7), "upper"),
+    ):
+        cells = [(i, j) for i in range(rows) for j in range(columns)]
+        shown = {(i, j) for i, j in cells if color(figure, i, j) == FORBIDDEN + "ff"}
+        at = (
+            (0, 3, 6) if rows == 3 else range(4)
+        )  # a first, a middle and the last step are measured
+        wanted = {
+            "lower": {(i, j) for i, j in cells if j < at[i]},
+            "upper": {(i, j) for i, j in cells if j > at[i]},
+            "none": set[tuple[int, int]](),
+        }
+        assert shown == wanted[red]
+    assert [axes.get_title().split(":")[0] for axes in looking.axes] == ["samples", "steps"]
+
+    alone = rnnkit.verify(torch.nn.GRU(3, 4, batch_first=True), x[:1]).plot()
+    assert [axes.get_title().split(":")[0] for axes in alone.axes] == ["steps"]

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+import torch
 from torch.nn import RNNBase
 
 from rnnkit._base.message import count
@@ -13,6 +14,7 @@ from rnnkit._diagnostics.lab import PerturbedRun, first_true, run_perturbed
 from rnnkit._diagnostics.locate import locate_sample
 from rnnkit._diagnostics.loss import judge_loss
 from rnnkit._diagnostics.outputs import orders, shape_of
+from rnnkit._diagnostics.picture import DependencyMap
 from rnnkit._diagnostics.report import (
     BY_CHANCE,
     OTHER_SHAPES,
@@ -41,6 +43,7 @@ def probe_batch(baseline: Baseline) -> str:
     compared = sum(any(map(run.has, indices)) for run in runs.values())
     if not compared:
         skip(OTHER_SHAPES if runs else UNCHANGED)
+    _draw(baseline, runs, indices)
     for order in orders(baseline.normal, baseline.axes):
         baseline.order = order
         if _leak(runs, indices) is None:
@@ -61,6 +64,17 @@ def probe_batch(baseline: Baseline) -> str:
     if all(label != "fix" for label, _ in rows_):
         rows_[1:] = cause_of_order(baseline, runs[source].output, source, index) or rows_[1:]
     return fail("batch", what, rows_, found.module)
+
+
+def _draw(baseline: Baseline, runs: Mapping[int, PerturbedRun], indices: list[int]) -> None:
+    """Keep which samples of the outputs depend on which of the inputs, for a picture."""
+    batch, numbers = baseline.batch, tuple(baseline.batch.numbers[k] for k in runs)
+    shown = [[run.moved_within(k).any(1) for k in indices if run.has(k)] for run in runs.values()]
+    if all(shown) and len(runs) == batch.size:
+        columns = torch.stack([torch.stack(each).any(0).cpu() for each in shown], 1)
+        axes = batch.axes[batch.first] or 0, baseline.axes[indices[0]] or 0
+        found = DependencyMap(columns, numbers, numbers, *axes)
+        baseline.report._maps["samples"] = found, "independent"  # noqa: SLF001 - it draws them
 
 
 def _leak(runs: Mapping[int, PerturbedRun], indices: list[int]) -> tuple[int, int, int] | None:

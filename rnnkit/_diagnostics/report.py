@@ -110,7 +110,7 @@ class Report:
 
     @property
     def judged(self) -> bool:
-        """Whether any dependency was judged: a probe but repeatable and use was tried."""
+        """Whether any dependency was judged, by a probe other than repeatable and use."""
         return any(probe in JUDGING for probe in self.checked)
 
     def __str__(self) -> str:

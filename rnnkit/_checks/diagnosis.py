@@ -23,7 +23,7 @@ from rnnkit._checks.call_spec import (
     rows_of,
     spec_of,
 )
-from rnnkit._checks.causes.inputs import check_input, check_shape, refuse_type
+from rnnkit._checks.causes.inputs import check_dtype, check_input, check_shape, refuse_type
 from rnnkit._checks.causes.states import check_batch, check_state
 from rnnkit._checks.guards import fitting_fields
 from rnnkit._checks.objects import check_cell_object
@@ -51,9 +51,12 @@ def diagnose(call: Call) -> None:
         refuse_type(module, input, batch_first=is_layer and module.batch_first)
     odd = goes_to_torch(module, data, hx)
     spec = spec_of(module, input, "layer" if is_layer else "cell")
-    (check_shape if odd else check_input)(spec, data, data if odd or weight is None else weight)
+    judge = data if odd or weight is None else weight
+    # torch reads a cell's state before it compares dtypes.
+    (check_input if is_layer and not odd else check_shape)(spec, data, judge)
     # Sizes, where torch's class takes the call: on packed input it would read beyond a state.
     check_state(spec, hx, data, only_sizes=odd)
+    check_dtype(spec, data, judge)
 
 
 def refuse_fields(layer: Any, input: PackedSequence, rule: str) -> NoReturn:

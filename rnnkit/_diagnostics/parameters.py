@@ -136,8 +136,9 @@ def _gradient(
     found: dict[str, set[str]] = defaultdict(set)
     for _ in range(2):
         draws = [torch.randn(x.shape, generator=generator, device="cpu").to(x) for x in told]
+        loss = torch.stack([(x * draw).sum() for x, draw in zip(told, draws, strict=True)]).sum()
         slopes = torch.autograd.grad(
-            told, [*weights.values()], draws, retain_graph=True, allow_unused=True
+            loss, [*weights.values()], retain_graph=True, allow_unused=True
         )
         for name, slope in zip(weights, slopes, strict=True):
             is_zero = slope is not None and slope.layout is torch.strided and not slope.any()

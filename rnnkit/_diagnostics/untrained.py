@@ -12,7 +12,7 @@ from rnnkit._diagnostics.baseline import Baseline
 from rnnkit._diagnostics.batch import Batch
 from rnnkit._diagnostics.changes import other_leaves, steps_from
 from rnnkit._diagnostics.compare import alike, widest
-from rnnkit._diagnostics.judge import open_wide
+from rnnkit._diagnostics.judge import WEIGHTS, open_wide
 from rnnkit._diagnostics.module_calls import KINDS
 from rnnkit._diagnostics.parameters import Got, gradients_in_training, owner
 from rnnkit._diagnostics.report import NAMES, NO_GRADIENT, fail, note, skip
@@ -28,10 +28,13 @@ def find_untrained(baseline: Baseline) -> None:
     """Fail if a parameter that the call read learns nothing, for other values and inputs, too.
 
     No gradient is a mistake if a small change of the parameter moves an output. Zeros are one in
-    weights with two axes: an attention's bias rightly gets zeros. Recurrent modules were judged
-    before, as a whole; of a direction, the weights of its input tell whether anything reads it.
+    weights with two axes, as an attention's bias rightly gets zeros, if all that belongs to them
+    gets zeros, too: a decoder may be given zeros. Recurrent modules were judged before, as a whole.
     """
     train, report = True, baseline.report
+    if sum(weight.numel() for weight in baseline.session.model.parameters()) > WEIGHTS:
+        note(report, "the model is too large for a gradient of each parameter")
+        return
     got = gradients_in_training(baseline.session, baseline.batch)
     if got is None:
         train, got = False, gradients_in_training(baseline.session, baseline.batch, train=False)
@@ -40,7 +43,7 @@ def find_untrained(baseline: Baseline) -> None:
     modules = dict(baseline.session.model.named_modules())
     recurrent = {name for name, module in modules.items() if isinstance(module, KINDS)}
     without = {n for n in got.read if got.gradient[n] == "none" and owner(n) not in recurrent}
-    zeros = {n for n in got.read & got.wide if got.gradient[n] == "zero" and "weight_hh" not in n}
+    zeros = {n for n in got.read & got.wide if got.gradient[n] == "zero" and not _is_used(n, got)}
     if cut := without & got.cut:
         note(report, f"forward detaches {_listed(cut)}: no gradient for that")
     suspects = (without - got.cut) | zeros
@@ -81,6 +84,15 @@ def _fail(names: list[str], got: Got, modules: dict[str, nn.Module]) -> NoReturn
     fix = ("fix", "look for a softmax over an axis of one, or for a product with zeros")
     what = f"the gradient of {_listed(names)} is exactly zero, for all values that were tried"
     fail("gradient", what, [fix], name)
+
+
+def _is_used(name: str, got: Got) -> bool:
+    """Return whether what belongs to a weight, as its bias, gets a gradient."""
+    end = DIRECTION.search(name)
+    return any(
+        owner(one) == owner(name) and (end is None or one.endswith(end[0])) and found == "some"
+        for one, found in got.gradient.items()
+    )
 
 
 def _listed(names: Any) -> str:

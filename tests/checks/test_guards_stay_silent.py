@@ -95,7 +95,9 @@ def changed(hx: Any, change: Callable[[Tensor], Tensor]) -> Any:
     return parts if isinstance(hx, tuple | list) else parts[0]
 
 
-@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize(
+    "dtype", [DTYPES[0], *(pytest.param(d, marks=pytest.mark.slow) for d in DTYPES[1:])], ids=str
+)
 def test_right_calls(dtype: torch.dtype) -> None:
     """Each class takes each layout with each right state at once, batch-first ones and on meta, too."""
     for drawn in right_cases():

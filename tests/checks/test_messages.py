@@ -17,7 +17,7 @@ import rnnkit
 from rnnkit import ArgumentError, CellError, RnnkitWarning, ShapeError, StateError
 from rnnkit._base.callers import user_frame
 from rnnkit._checks.call_spec import spec_of
-from rnnkit._checks.causes.inputs import check_dtype_and_device
+from rnnkit._checks.causes.inputs import check_dtype
 
 
 class Odd(rnnkit.GRU):
@@ -79,7 +79,7 @@ def test_an_input_that_has_numbers_is_moved_to_the_weights() -> None:
     with pytest.raises(
         rnnkit.DeviceError, match=re.escape("fix       input.to('cuda:0'), or move")
     ):
-        check_dtype_and_device(spec_of(layer, input, "layer"), input, weight)
+        check_dtype(spec_of(layer, input, "layer"), input, weight)
 
 
 class Begins(rnnkit.GRU):

@@ -19,10 +19,11 @@ from tests.diagnostics.write import OUTCOMES, entry, plain, written
 QUOTED = torch.__version__.startswith("2.13")
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of nested, quantized and scripted things
-BY_NAME = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+#: All cases, a third of them in a quick run.
+THIRD = [pytest.param(c, marks=[pytest.mark.slow] * (n % 3 > 0)) for n, c in enumerate(CASES)]
 
 
-@BY_NAME
+@pytest.mark.parametrize("case", THIRD, ids=lambda case: case.name)
 def test_case(case: Case) -> None:
     """No right model is accused or left unjudged, and all that is said is what the table says.
 

@@ -19,7 +19,7 @@ def check_input(spec: CallSpec, input: Tensor, weight: Tensor) -> None:
     """Refuse an input for its layout or shape, else for its dtype or device."""
     check_dense(spec.module, input)
     check_shape(spec, input, weight)
-    check_dtype_and_device(spec, input, weight)
+    check_dtype(spec, input, weight)
 
 
 def check_shape(spec: CallSpec, input: Tensor, weight: Tensor) -> None:
@@ -50,10 +50,7 @@ def check_shape(spec: CallSpec, input: Tensor, weight: Tensor) -> None:
         if kind == "cell":
             sentence = f"input has inconsistent input_size: got {shape[-1]} expected {width}"
         axis = max([k for k, size in enumerate(shape[:-1]) if size == width], default=None)
-        code, headline = (
-            "input-width",
-            f"the input is {shape[-1]} wide, the weights are for {width}",
-        )
+        code, headline = "input-width", f"the input is {shape[-1]} wide, the weights for {width}"
         if axis is not None and width > 1 and kind != "packed":  # an axis of one fits anywhere
             code, headline = "layout-features", f"the features are on axis {axis}"
             evidence = f"input_size={width} is axis {axis} of the input"
@@ -104,7 +101,7 @@ def _fix_of_rank(spec: CallSpec, width: int) -> str:
     return f"{name}({many}, ...) and input.flatten(2), if the axes from 2 on are features"
 
 
-def check_dtype_and_device(spec: CallSpec, input: Tensor, weight: Tensor) -> None:
+def check_dtype(spec: CallSpec, input: Tensor, weight: Tensor) -> None:
     """Refuse an input for its dtype or device."""
     if not agree(input.dtype, weight.dtype):
         one, other = f"input.to({weight.dtype})", f"model.to({input.dtype})"

@@ -1,6 +1,5 @@
 """One run with gradients, in training: what each parameter gets from the outputs, and what ran."""
 
-from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -22,7 +21,7 @@ class Got(NamedTuple):
     """What the parameters got in one run, by their names, and what ran.
 
     Attributes:
-        gradient: ``"some"``, ``"none"`` or ``"zero"``, if both of two random losses say so.
+        gradient: ``"some"``, ``"none"`` or ``"zero"``, of a random loss.
         read: those that a function, or a module of torch or rnnkit, made something with a graph of.
         cut: those that forward detached.
         wide: those with two axes: of torch's and rnnkit's modules all, of others the longer ones.
@@ -132,18 +131,15 @@ def gradients_in_training(
 def _gradient(
     told: list[Tensor], weights: Mapping[str, Tensor], generator: torch.Generator
 ) -> dict[str, str]:
-    """Return what two random losses say of each parameter."""
-    found: dict[str, set[str]] = defaultdict(set)
-    for _ in range(2):
-        draws = [torch.randn(x.shape, generator=generator, device="cpu").to(x) for x in told]
-        loss = torch.stack([(x * draw).sum() for x, draw in zip(told, draws, strict=True)]).sum()
-        slopes = torch.autograd.grad(
-            loss, [*weights.values()], retain_graph=True, allow_unused=True
-        )
-        for name, slope in zip(weights, slopes, strict=True):
-            is_zero = slope is not None and slope.layout is torch.strided and not slope.any()
-            found[name].add("none" if slope is None else "zero" if is_zero else "some")
-    return {name: each.pop() if len(each) == 1 else "some" for name, each in found.items()}
+    """Return what a random loss says of each parameter."""
+    draws = [torch.randn(x.shape, generator=generator, device="cpu").to(x) for x in told]
+    loss = torch.stack([(x * draw).sum() for x, draw in zip(told, draws, strict=True)]).sum()
+    slopes = torch.autograd.grad(loss, [*weights.values()], allow_unused=True)
+    found = {}
+    for name, slope in zip(weights, slopes, strict=True):
+        is_zero = slope is not None and slope.layout is torch.strided and not slope.any()
+        found[name] = "none" if slope is None else "zero" if is_zero else "some"
+    return found
 
 
 def _stacks(flow: list[Flow], lists: set[str]) -> Iterator[str]:

@@ -79,8 +79,8 @@ def _unread(baseline: Baseline, gradients: Gradients) -> Iterator[str]:
     tensors = (k for k, x in enumerate(batch.leaves) if isinstance(x, Tensor) and x.dim())
     names = dict(zip(tensors, baseline.report.axes, strict=False))
     for index, (source, _) in gradients.sources.items():
-        (slope,) = gradients.slopes([source], gradients.output)
-        if index == batch.paced or (slope is not None and bool(slope.any())):
+        slope = source if index == batch.paced else gradients.slopes([source], gradients.output)[0]
+        if slope is not None and bool(slope.any()):
             continue
         # What flags, or is rounded, has no gradient, and changes the output.
         everywhere = torch.ones((), dtype=torch.bool, device=source.device)
@@ -88,10 +88,10 @@ def _unread(baseline: Baseline, gradients: Gradients) -> Iterator[str]:
         output = None if inputs is None else baseline.session.attempt(inputs)
         if output is not None and alike(baseline.normal, output):
             yield f"{names[index]} reaches no output"
+    valid = valid_mask(batch, post=baseline.post)
     read = gradients.places(batch.paced, batch.seq_dim)
     if read is None or not batch.has_steps(batch.paced):
         return
-    valid = valid_mask(batch, post=baseline.post)
     ends = [row.nonzero().flatten().tolist() for row in valid]
     short = [len(end) - 1 - max((k for k, t in enumerate(end) if read[n, t]), default=-1)
              for n, end in enumerate(ends)]  # fmt: skip

@@ -81,8 +81,8 @@ def positions_of(index: Tensor | Sequence[int], batch: int, device: torch.device
 def check_lengths(spec: CallSpec, lengths: Any, input: Any) -> Lengths:
     """Check that lengths are integers from 0 to seq, one for each sample."""
     each, seq = tensor_or_none(lengths), spec.seq
-    listed = lengths if isinstance(lengths, list | tuple) else ()
-    if each is not None and bool in map(type, listed) and each.dtype is not torch.bool:
+    listed = lengths if isinstance(lengths, (list, tuple)) else ()  # torch 2.8 traces no union
+    if each is not None and bool in [type(n) for n in listed] and each.dtype is not torch.bool:
         each = None  # flags among counts, which torch reads as 0 and 1
     if (
         spec.kind == "packed" or spec.batch is None or seq is None or each is None

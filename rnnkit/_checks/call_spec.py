@@ -190,7 +190,7 @@ def spec_of(
     names = names[::-1] if batch_first else names
     if len(shape) == len(names) and kind != "packed":
         names = tuple([axis for axis in names if axis != "batch"])
-    read = dict(zip(names, shape, strict=False)) if len(shape) == len(names) + 1 else {}
+    read = dict(zip(names, shape[:-1], strict=True)) if len(shape) == len(names) + 1 else {}
     if kind == "packed":
         read = {"seq": len(input[1]), "batch": packed_batch(input)}  # of its batch_sizes
     batch = read.get("batch")

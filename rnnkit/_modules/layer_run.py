@@ -117,7 +117,7 @@ def _run_packed(layer: Any, input: PackedSequence, hx: Any) -> tuple[PackedSeque
 def run_stack(stack: Stack, input: Tensor, state: States, pieces: Pieces) -> Run:
     """Run a stack over ``(seq, batch, feature)`` by a path that works for whoever traces."""
     counts, mask, _ = pieces
-    if mask is None and stack.directions[0].by_operator:
+    if mask is None and stack.layers[0][0].by_operator:  # torch 2.8 traces no property
         return run_padded(stack, input, state, counts)
     if mask is not None and takes_reset_operator(stack, input):
         return run_reset_operators(stack, input, state, counts, mask, pieces[2])

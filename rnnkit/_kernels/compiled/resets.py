@@ -38,7 +38,7 @@ def takes_reset_operator(stack: Stack, input: Tensor) -> bool:
     An exported program is a loop or a scan, which runs without rnnkit; and under autocast each path
     mixes dtypes in its own way, which no compiler could know.
     """
-    if not stack.directions[0].by_operator or is_exporting():
+    if not stack.layers[0][0].by_operator or is_exporting():
         return False
     return not torch.is_autocast_enabled(input.device.type)
 

@@ -131,6 +131,8 @@ def _turn(one: Tensor, other: Tensor) -> bool:
 
 def _are_mispaired(baseline: Baseline, base: Run, runs: dict[int, Run]) -> bool:
     """Return whether single targets turn the gradient of one row each, another sample's."""
+    if not base.returned or any(len(x.returned) != len(base.returned) for x in runs.values()):
+        return False
     batch, rows = baseline.batch, base.returned[-1][2].flatten(0, -2)
     targets = [
         k
@@ -151,7 +153,7 @@ def _are_mispaired(baseline: Baseline, base: Run, runs: dict[int, Run]) -> bool:
         values = batch.leaves[index].unique()
         row[step] = values[values != row[step]][0] if len(values) > 1 else row[step]
         other = _run(baseline, batch.tree(leaves))
-        if other is None:
+        if other is None or len(other.returned) != len(base.returned):
             return False
         slopes = (_slope(one.returned[-1][2]).flatten(0, -2) for one in (base, other))
         turned = [k for k, pair in enumerate(zip(*slopes, strict=True)) if _turn(*pair)]

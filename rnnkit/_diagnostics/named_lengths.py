@@ -86,7 +86,8 @@ def _counts(name: str, x: Any, size: int, batch_dim: int) -> list[int]:
         x = torch.tensor(x, device="cpu")
     if not isinstance(x, Tensor) or not x.numel():
         return []
-    if MASKS.search(name.lower()) and x.dim() == 2 and x.shape[batch_dim] == size:
+    fits = x.dim() == 2 > batch_dim and x.shape[batch_dim] == size
+    if MASKS.search(name.lower()) and fits:
         mask = x.movedim(batch_dim, 0).long() if is_binary(x) else x.new_zeros(0, 0)
         for one in (mask, 1 - mask):  # ones, then zeros; or the reverse
             if one.numel() and bool((one.diff(dim=1) <= 0).all()) and bool(one[:, 0].all()):

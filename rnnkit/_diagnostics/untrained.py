@@ -24,8 +24,8 @@ SMALL = 1e-3
 DIRECTION = re.compile(r"_l(\d+)(_reverse)?$")
 
 
-def find_untrained(baseline: Baseline) -> None:
-    """Fail if a parameter that the call read learns nothing, for other values and inputs, too.
+def find_untrained(baseline: Baseline) -> bool:
+    """Fail if a parameter that the call read learns nothing; return whether that was judged.
 
     No gradient is a mistake if a small change of the parameter moves an output. Zeros are one in
     weights with two axes, as an attention's bias rightly gets zeros, if all that belongs to them
@@ -34,7 +34,7 @@ def find_untrained(baseline: Baseline) -> None:
     train, report = True, baseline.report
     if sum(weight.numel() for weight in baseline.session.model.parameters()) > WEIGHTS:
         note(report, "the model is too large for a gradient of each parameter")
-        return
+        return False
     got = gradients_in_training(baseline.session, baseline.batch)
     if got is None:
         train, got = False, gradients_in_training(baseline.session, baseline.batch, train=False)
@@ -49,11 +49,15 @@ def find_untrained(baseline: Baseline) -> None:
     suspects = (without - got.cut) | zeros
     if suspects and all(got.gradient[name] != "some" for name in got.read):
         note(report, "every parameter that the call reads gets zeros, which says nothing")
-        return
+        return False
     lists = {n for n in got.stacks if len([*modules[n].children()]) - len(got.idle[n]) > 1}
+    others = 0
     for other in _others(baseline, train=train) if suspects or lists else ():
+        others += 1
         suspects &= {n for n in other.read if other.gradient[n] != "some"}
         lists = {name for name in lists if other.idle[name] == got.idle[name]}
+    if (suspects or lists) and not others:
+        return False  # the model takes no other values, so nothing confirms it
     for name, items in got.idle.items():
         if name in lists:
             fix = ("fix", f"for layer in self.{name}: x = layer(x)")
@@ -65,6 +69,7 @@ def find_untrained(baseline: Baseline) -> None:
         note(report, f"{_listed(picks)}: no gradient, since it picks, or reaches no output")
     if left := suspects - picks:
         _fail(sorted(left), got, modules)
+    return True
 
 
 def _fail(names: list[str], got: Got, modules: dict[str, nn.Module]) -> NoReturn:

@@ -26,7 +26,7 @@ USUAL = re.compile(
     r"|what is beyond a length does not matter|no step of 7 depends on a later one"
     r"|the last output depends on earlier steps|6 of 7 steps, each reaches an output"
     r"|outputs and states of [12] layer calls?|what goes into 7 calls of cells"
-    r"|each parameter that the call reads gets a gradient"
+    r"|each parameter that the call reads gets a gradient|each recurrent module gets a gradient"
     r"|output(?:\[0\])? depends on (?:its own and earlier|all) steps"
 )
 

@@ -56,9 +56,12 @@ def probe_gradient(baseline: Baseline) -> str:
         if is_idle and trained(module) and not learns:
             kind = type(module).__name__
             note(baseline.report, f"{name} ({kind}) was neither called nor got a gradient")
-    if not baseline.report.found("use"):  # which says more
-        find_untrained(baseline)
-    return "each parameter that the call reads gets a gradient"
+    # What *use* finds says more than the weights that it leaves without a gradient.
+    if not baseline.report.found("use") and find_untrained(baseline):
+        return "each parameter that the call reads gets a gradient"
+    if not training.ran:
+        skip(NO_GRADIENT)
+    return "each recurrent module gets a gradient"
 
 
 def _gives_targets(baseline: Baseline, training: Gradients, name: str) -> bool:

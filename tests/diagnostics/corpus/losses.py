@@ -1,9 +1,10 @@
 """Models that return only a loss: what may compare samples, and what may not."""
 
 import torch
+from torch import nn
 from torch.nn import functional
 
-from tests.diagnostics.corpus.forward import drawn, embedding, fine, gru, linear, pair
+from tests.diagnostics.corpus.forward import X, drawn, embedding, fine, gru, linear, pair
 
 PARTS = {"words": embedding(9, 3), "gru": gru(), "head": linear(6, 9)}
 
@@ -51,3 +52,13 @@ def contrast(m, x, y):
     """Only the loss compares samples: that is noted."""
     one, other = (functional.normalize(m.gru(m.words(z))[1][-1]) for z in (x, y))
     return functional.cross_entropy(one @ other.t() + m.head.bias.sum(), torch.arange(len(x)))
+
+
+@fine(
+    name="loss: no module returns anything",
+    weight=lambda: nn.Parameter(torch.ones(3)),
+    inputs=(X, X + 1),
+)
+def bare(m, x, y):
+    """Samples are compared by a product of bare tensors."""
+    return ((x * m.weight).sum(2) @ y.sum(2).t()).square().mean()

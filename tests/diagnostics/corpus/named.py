@@ -67,3 +67,9 @@ def source_with_lengths_beside_a_target(m, source, source_len, target):
 
 
 assert max(LENGTHS) == 7, "the longest sample has no padding"
+
+
+@fine(gru=gru(), inputs=(numbers(7, 3, 4), torch.ones(4, 7)), batch_dim=2, seq_dim=0)
+def mask_beside_a_batch_on_the_last_axis(m, x, mask):
+    """A mask with fewer axes than the input has is not taken for its lengths."""
+    return m.gru(x.permute(2, 0, 1))[0] * mask.unsqueeze(2)

@@ -50,14 +50,14 @@ def guess_lengths(model: nn.Module, given: Given, batch: Batch, *, is_named: boo
         stem = EITHER.sub("", name.lower())
         others = {k: (n.lower(), x) for k, (n, x) in sequences.items() if k not in told}
         own = [k for k, (n, _) in others.items() if stem and n and (n in stem or stem in n)]
-        for other in own or ([*others] if len(told) == 1 else []):
+        for other in own or ([*others] if all(n == counts for _, n in told.values()) else []):
             pad = _padded_at(others[other][1], counts)
             if pad and other not in found:
                 found[other] = counts
                 pads.add(pad)
                 break
         else:
-            if others and min(counts) < max(counts):
+            if others and min(counts) < max(counts) and counts not in found.values():
                 lines.append(f"{name} was not taken for lengths: no input ends there")
     if not told:
         first, (_, x) = next(iter(sequences.items()))

@@ -34,6 +34,12 @@ def mask_by_name(m, x, mask):
     return mean_of(m, x, mask)
 
 
+@pair("alone", gru=gru(), inputs=(PADDED, COUNTS, mask(COUNTS)))
+def lengths_and_a_mask_by_name(m, x, lengths, mask):
+    """Both tell the same of one input."""
+    return mean_of(m, x, mask)
+
+
 @pair("alone", words=embedding(9, 3, padding_idx=0), gru=gru(), inputs=(WORDS,))
 def lengths_by_padding(m, x):
     """Tokens end in the padding index."""

@@ -1,7 +1,7 @@
 """A line in a project's tests: the model has none of the mistakes that no shape can show."""
 
 from collections.abc import Callable
-from typing import Any, TypeVar, overload
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,8 +11,6 @@ from rnnkit._diagnostics.report import Report
 from rnnkit._diagnostics.verify import PROBES, verify
 
 __all__ = ["assert_no_leak", "assert_streams"]
-
-StateT = TypeVar("StateT")
 
 
 def assert_no_leak(model: torch.nn.Module, *inputs: Any, **options: Any) -> Report:
@@ -35,26 +33,8 @@ def assert_no_leak(model: torch.nn.Module, *inputs: Any, **options: Any) -> Repo
     return report
 
 
-@overload
 def assert_streams(
-    step: Callable[[Tensor, StateT | None], tuple[Tensor, StateT]],
-    x: Tensor,
-    state: None = None,
-    *,
-    seq_dim: int = 1,
-    out_seq_dim: int | None = None,
-) -> None: ...
-@overload
-def assert_streams(
-    step: Callable[[Tensor, StateT], tuple[Tensor, StateT]],
-    x: Tensor,
-    state: StateT,
-    *,
-    seq_dim: int = 1,
-    out_seq_dim: int | None = None,
-) -> None: ...
-def assert_streams(
-    step: Callable[..., tuple[Tensor, Any]],
+    step: Callable[[Tensor, Any], tuple[Tensor, Any]],
     x: Tensor,
     state: Any = None,
     *,

@@ -21,19 +21,16 @@ class Outcome(NamedTuple):
 
 
 def listen(run: Callable[[], Any]) -> Outcome:
-    """Run something and catch its error, or its first warning."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
+    """Run something until its first error or warning; return that, or its value."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
         try:
-            value = run()
+            return Outcome(value=run())
         except (NameError, SyntaxError):  # a fault of whoever wrote the mistake
             raise
         except Exception as error:  # noqa: BLE001  each error is to be shown
             # Below the line, jaxtyping lists every argument.
             return Outcome(type(error).__name__, str(error).partition("\n-----")[0])
-    for warning in caught:
-        return Outcome(warning.category.__name__, str(warning.message), value)
-    return Outcome(value=value)
 
 
 def listen_in_child(*arguments: str) -> Outcome:

@@ -13,10 +13,9 @@ import torch
 from rnnkit._demo.listening import listen, listen_in_child
 from rnnkit._demo.mistakes import FEATURES, HIDDEN, MISTAKES, LastStep
 from rnnkit._demo.recordings import load
-from rnnkit._diagnostics.dependency_map import dependency_map
 from rnnkit._diagnostics.verify import verify
 
-PICTURE = "rnnkit-map.png"
+PICTURE = "rnnkit-report.png"
 
 
 def say(text: str, style: str = "") -> None:
@@ -34,11 +33,8 @@ def show(nn: ModuleType, *, full: bool) -> None:
     say(f"   {'mistake':<38}{'torch.nn':<23}rnnkit", "bold")
     compared = []
     for number, mistake in enumerate(MISTAKES, 1):
-        if mistake.fatal:
-            say(f"{number}  {mistake.title}: in a child process, which will crash")
-            theirs = listen_in_child("--namespace", "torch.nn", "--mistake", str(number))
-        else:
-            theirs = listen(partial(mistake.run, torch.nn))
+        child = partial(listen_in_child, "--namespace", "torch.nn", "--mistake", str(number))
+        theirs = child() if mistake.fatal else listen(partial(mistake.run, torch.nn))
         ours, cost = listen(partial(mistake.run, nn)), ""
         say(f"{number}  {mistake.title:<38}{theirs.kind or 'silence':<23}{ours.kind or 'silence'}")
         if theirs.value is not None:
@@ -55,20 +51,19 @@ def show(nn: ModuleType, *, full: bool) -> None:
 
 
 def find(*, save: bool) -> None:
-    """Print what ``verify`` finds in mistake 1, and save its picture if asked to."""
+    """Print what ``verify`` reports of mistake 1, and draw it if asked to."""
     few = load()[0].take(slice(8))
-    model = LastStep(torch.nn.LSTM(FEATURES, HIDDEN, 2, True))
-    say("\n\nNo shape shows mistake 1. The dependencies do:\n", "bold")
-    say("  >>> rnnkit.verify(model, recordings, lengths)")
-    found = listen(partial(verify, model, few.input, few.lengths))
-    say(textwrap.indent(f"rnnkit.{found}", "  "), "green")
+    report = verify(LastStep(torch.nn.LSTM(FEATURES, HIDDEN, 2, True)), *few[:2], raises=False)
+    say("\n\nNo shape shows mistake 1. verify finds it, before any training:\n", "bold")
+    say("  >>> report = rnnkit.verify(model, recordings, lengths, raises=False)")
+    for name, value in (("report.findings[0]", report.findings[0]), ("report", report)):
+        say(f"  >>> print({name})")
+        say(textwrap.indent(str(value), "  "), "green")
     if save:
         import matplotlib as mpl  # noqa: PLC0415 - an optional extra
 
         mpl.use("Agg")
-        title = "LSTM(12, 40, 2, True): samples read samples"
-        axes = dependency_map(model, few.input, few.lengths).plot("independent", title)
-        axes.figure.savefig(PICTURE, dpi=150)
+        report.plot().savefig(PICTURE, dpi=150)
         say(f"\nWhich sample depends on which, as a picture: {PICTURE}")
 
 
@@ -97,7 +92,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         say("no error" if share is None else f"no error; test accuracy {share:.1%}")
         return
     say("\nSix mistakes on recorded speech: 270 recordings train a classifier of speakers,")
-    say("370 test it.\n")
+    say("370 test it. Mistake 3 runs in a child process, which will crash.\n")
     show(nn, full=given.all)
     find(save=given.save)
     say("\n\nEvery mistake in full:  python -m rnnkit --all")

@@ -1,7 +1,8 @@
 """Write the outputs of the examples again: ``python -m docs.refresh [PAGE ...]``.
 
 For whoever changes a message: run it, then read the diff. An output that still matches, by
-doctest's ellipsis too, stays as it is written; blocks without a prompt are run as they stand.
+doctest's ellipsis too, stays as it is written; blocks without a prompt are run as they stand. An
+ellipsis stands for a part of one line, or at the end of an output for the rest of it.
 """
 
 import contextlib
@@ -51,6 +52,18 @@ def rewritten(text: str, got: str) -> str:
     return "".join(prompts) + body
 
 
+def fits(want: str, got: str) -> bool:
+    """Return whether an output is still as it is written."""
+    wanted, found = want.splitlines(), got.splitlines()
+    if want.rstrip().endswith("..."):
+        found[len(wanted) - 1 :] = [" ".join(found[len(wanted) - 1 :])]
+    check = OutputChecker().check_output
+    return len(wanted) == len(found) and all(
+        check(f"{one}\n", f"{other or '<BLANKLINE>'}\n", doctest.ELLIPSIS)
+        for one, other in zip(wanted, found, strict=True)
+    )
+
+
 def refresh(page: pathlib.Path) -> int:
     """Rewrite a page where its outputs have changed; return how many have."""
     seed()
@@ -63,7 +76,7 @@ def refresh(page: pathlib.Path) -> int:
             continue
         got = output_of(example.parsed, document.namespace)
         want = HEAD * bool(example.parsed.exc_msg) + (example.parsed.exc_msg or example.parsed.want)
-        if not OutputChecker().check_output(want, got, doctest.ELLIPSIS):
+        if not fits(want, got):
             old = own_text(document.text[example.start :])
             end = example.start + len(old)
             changes.append((example.start, end, rewritten(old, got)))

@@ -60,7 +60,7 @@ def tables(effort: Effort) -> list[Table]:
     return [
         Table(
             "Checked calls",
-            "'naive' is annotated and jaxtyped.",
+            "'naive' is jaxtyped.",
             ("size", "rnnkit/torch", "worst", "naive/torch", "budget"),
             short,
         ),
@@ -87,7 +87,7 @@ def _growth(effort: Effort) -> Table:
 
     return growth(
         "Checked calls as sizes grow",
-        "rnnkit/torch, given a state, with gradients.",
+        "rnnkit/torch with state and gradients.",
         *(effort, BASE, VARIED, (*LAYERS, *CELLS), timed),
     )
 

@@ -82,7 +82,7 @@ def tables(effort: Effort) -> list[Table]:
     return [
         Table(
             "Choice of path",
-            f"Chosen kernel / fastest kernel, {NUMBER} random sizes.",
+            f"Chosen / fastest kernel, {NUMBER} random sizes.",
             ("passes", "given", "mean", "budget", f"within {NEAR:.2f}", "at least", "worst"),
             rows,
         )

@@ -63,7 +63,7 @@ def tables(effort: Effort) -> list[Table]:
     rows = [_row(name, effort) for name in list(CASES)[: effort.sizes]]
     table = Table(
         "Compiled models",
-        f"Batch {BATCH}, input {INPUT}, hidden {HIDDEN}; a tenth of the steps are resets.",
+        f"Batch {BATCH}, input {INPUT}, hidden {HIDDEN}; one reset in ten steps.",
         ("recurrent part", "steps", "seconds", "budget", "compiled/eager", "budget of the ratio"),
         rows,
     )

@@ -61,7 +61,7 @@ def tables(effort: Effort) -> list[Table]:
     return [
         Table(
             "Failing calls",
-            "Milliseconds until the message is complete.",
+            "Milliseconds to the error.",
             ("mistake", "module", "torch", "rnnkit", "rnnkit/torch", "budget", "naive"),
             rows,
         )

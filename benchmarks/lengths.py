@@ -70,7 +70,7 @@ def _mixed(effort: Effort) -> list[Table]:
     return [
         Table(
             "Mixed lengths",
-            "Lengths are even (1 to seq) or skewed (mostly short); 'padded' ignores them.",
+            "Lengths: even (1 to seq) or skewed (mostly short); 'padded' ignores them.",
             ("passes", "lengths", "lengths/pack", "budget", "worst", "padded/pack"),
             short,
         ),
@@ -97,7 +97,7 @@ def _large(effort: Effort) -> Table:
         rows.append((str(shape), kind, *seconds, str(timings["lengths"])))
     return Table(
         "Mixed lengths, a large layer",
-        f"Seconds of a training step, {effort.seconds:g} s a comparison.",
+        f"Seconds a training step, {effort.seconds:g} s a comparison.",
         ("batch, seq, input, hidden", "layer", "pack", "lengths", "lengths/pack"),
         rows,
     )
@@ -147,7 +147,7 @@ def _growth(effort: Effort) -> Table:
 
     return growth(
         "Mixed lengths as sizes grow",
-        "lengths/pack; 'fill' is the mean length divided by the longest.",
+        "lengths/pack; 'fill' is mean length / longest.",
         *(effort, BASE, VARIED, list(columns), timed),
     )
 

@@ -67,14 +67,15 @@ def facts() -> str:
         ", ".join([f"Python {platform.python_version()}", *versions]),
         f"{datetime.now(UTC):%Y-%m-%d}",
     ]
-    return "\n".join(f"- {line}" for line in lines)
+    return f"{'; '.join(lines)}."
 
 
 def method(effort: Effort) -> str:
     """Explain how the numbers were made, and how to read them."""
-    return f"""Candidates take turns on one thread, {effort.seconds:g} s a comparison
-({effort.brief().seconds:g} s where sizes grow), by `{CLOCK.__name__}`. Numbers are medians, ± half
-of a 95 % confidence interval; a/b is a's time by b's. A budget is our own limit.
+    brief = effort.brief().seconds
+    return f"""Candidates take turns for {effort.seconds:g} s ({brief:g} s where sizes grow) of
+`{CLOCK.__name__}`. Numbers are medians ± half a 95% confidence interval; a/b is a's time by b's; a
+budget is our limit.
 """
 
 

@@ -66,7 +66,7 @@ def _short(effort: Effort) -> Table:
         rows.append((passes, kind, sizes, str(ours), limit))
     return Table(
         "Resets beside the loop",
-        "One step in twenty is a reset.",
+        "One reset in twenty steps.",
         ("passes", "layer", "seq, batch, hidden", "reset/loop", "budget"),
         rows,
     )

@@ -97,7 +97,7 @@ def tables(effort: Effort) -> list[Table]:
     return [
         growth(
             "Time of verify",
-            "In brackets, the number of passes. The last column has a leak.",
+            "In brackets: passes. The last model leaks.",
             *(effort, BASE, VARIED, list(CASES), measure),
         )
     ]

@@ -154,17 +154,17 @@ def verdicts(tables: Mapping[str, Rows]) -> dict[str, str]:
 **A check costs nothing**: a call takes
 {span(*cells(tables["Checked calls as sizes grow"]))} of torch's time.""",
         "lengths": f"""\
-**`lengths=` trains faster than packing**: in {span(*cells(lengths, "backward"))} of its time, and
-in {span(*cells(lengths, "forward"))} without gradients. `reset=` trains in
-{span(*cells(resets, "reset/without", **training))} of the time without resets, a loop in
+**`lengths=` trains faster than packing**: in {span(*cells(lengths, "backward"))} of its time
+({span(*cells(lengths, "forward"))} without gradients). `reset=` trains in
+{span(*cells(resets, "reset/without", **training))} of the time without, a loop in
 {span(*cells(resets, "loop/without", **training))}.""",
         "unroll": f"""\
-**`unroll` costs little more than the layer**: {span(*cells(longer))} of its time,
-{span(*cells(unroll, varied="seq 1"))} for a single step. A compiled step takes
-{span(*cells(tables["Compiled models"], "compiled/eager"))} of an eager one.""",
+**`unroll` costs little more than the layer**: {span(*cells(longer))}, one step
+{span(*cells(unroll, varied="seq 1"))}. Compiled training takes
+{span(*cells(tables["Compiled models"], "compiled/eager"))} of eager.""",
         "verify": f"""\
-**Milliseconds for a tiny model, seconds for a large one, once**:
-{span(*cells(tables["Time of verify"]))} forward passes; the smaller the model, the more.""",
+**Milliseconds for tiny models, seconds for large ones**:
+{span(*cells(tables["Time of verify"]))} forward passes, once.""",
     }
 
 

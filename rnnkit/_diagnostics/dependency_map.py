@@ -31,6 +31,8 @@ WIDEST = 32
 LARGER = 100
 #: A gradient that cancels out shrinks in float64 by more than this.
 SHRINKS = 1e-6
+#: A gradient is about to vanish if it is no more than this power of the smallest number.
+VANISHING = 0.9
 #: A gradient below this is nothing in float32.
 VANISHED = 1e-50
 
@@ -152,8 +154,34 @@ def _sloping(
     wide, own = (Gradients(one.batch, one.session) for one in (lab, narrow))
     if not (wide.are_whole and wide.output[first].requires_grad):
         return found, False
+    vanish = False
     for place, row in enumerate(rows):
-        sizes = wide.sizes(first, lab.axes[first] or 0, row, columns)
-        coarse = own.sizes(first, lab.axes[first] or 0, row, columns) if own.are_whole else sizes
+        sizes, is_tiny = _sizes(wide, first, lab.axes[first] or 0, row, columns)
+        coarse = sizes
+        if own.are_whole:
+            coarse, _ = _sizes(own, first, lab.axes[first] or 0, row, columns)
+        vanish |= is_tiny
         found[place] = (sizes > SHRINKS * coarse) & ((coarse > 0) | (sizes < VANISHED))
-    return found & wide.are_whole, wide.are_whole and not wide.vanish
+    return found & wide.are_whole, wide.are_whole and not vanish
+
+
+def _sizes(
+    gradients: Gradients, output: int, dim: int, index: int, places: Sequence[int]
+) -> tuple[Tensor, bool]:
+    """Return how large the gradient of a part of an output is at places of the inputs.
+
+    And whether some came so close to the smallest number that others may be below it.
+    """
+    part, vanish = gradients.output[output].narrow(dim, index, 1), False
+    reached = torch.zeros(len(places), dtype=torch.float64, device="cpu")
+    sources = [*gradients.sources.values()]
+    found = gradients.slopes([source for source, _ in sources], [part])
+    for gradient, (_, axis) in zip(found, sources, strict=True):
+        if gradient is not None:
+            rows = gradient.nan_to_num(0.0).movedim(axis, 0)
+            smallest = torch.finfo(rows.dtype).tiny ** VANISHING
+            vanish |= bool((rows.ne(0) & (rows.abs() < smallest)).any())
+            largest = rows.abs().reshape(len(rows), -1).amax(1)[list(places)]
+            reached = reached.maximum(largest.double().cpu())
+    factor: float = torch.finfo(part.dtype).max ** 0.5
+    return reached / factor, vanish

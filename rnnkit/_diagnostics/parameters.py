@@ -1,48 +1,29 @@
-"""One run with gradients, in training: what each parameter gets from the outputs, and what ran."""
+"""One run in training: what each parameter gets from the outputs, which are read, and what ran."""
 
-from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
 
+from rnnkit._diagnostics.baseline import Baseline
 from rnnkit._diagnostics.batch import Batch
-from rnnkit._diagnostics.isolation import EscapedError, Session, private
+from rnnkit._diagnostics.changes import other_leaves, steps_from
+from rnnkit._diagnostics.compare import widest
+from rnnkit._diagnostics.isolation import Session
+from rnnkit._diagnostics.judge import open_wide
 from rnnkit._diagnostics.marks import edge, nodes
-from rnnkit._diagnostics.outputs import tensors_of
-
-#: An item of a list of modules, and the tensors that one of its calls took and returned.
-Flow = tuple[str, list[Tensor], list[Tensor]]
-
-
-class Got(NamedTuple):
-    """What the parameters got in one run, by their names, and what ran.
-
-    Attributes:
-        gradient: ``"some"``, ``"none"`` or ``"zero"``, of a random loss.
-        read: those that a function, or a module of torch or rnnkit, made something with a graph of.
-        cut: those that forward detached.
-        wide: those with two axes: of torch's and rnnkit's modules all, of others the longer ones.
-        idle: the items of each list of modules that did not run.
-        stacks: the lists with idle items in which an item reads what another one returned.
-    """
-
-    gradient: dict[str, str]
-    read: set[str]
-    cut: set[str]
-    wide: set[str]
-    idle: dict[str, frozenset[str]]
-    stacks: set[str]
+from rnnkit._diagnostics.slopes import Gradients
 
 
 class _Reads(TorchFunctionMode):
-    """Notes which parameters are read, and what is detached."""
+    """Notes which tensors a function made something with a graph of, and what is detached."""
 
-    def __init__(self, names: dict[int, str]) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self.names, self.read, self.detached = names, set[str](), list[Tensor]()
+        self.read, self.detached = set[int](), list[Tensor]()
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         name = getattr(func, "__name__", "")
@@ -52,9 +33,93 @@ class _Reads(TorchFunctionMode):
         elif name not in ("__get__", "requires_grad_") and any(
             part.requires_grad for part in _tensors(result)
         ):
-            given = map(id, pytree.tree_leaves((args, kwargs)))
-            self.read.update(self.names[key] for key in given if key in self.names)
+            self.read.update(map(id, _tensors((args, kwargs))))
         return result
+
+
+class Trained:
+    """What the parameters got in one run of a copy in training, by their names, and what ran.
+
+    Attributes:
+        run: the run with gradients.
+        got: ``"some"``, ``"none"`` or ``"zero"`` of the gradient of the outputs.
+        read: those that a function, or a module of torch or rnnkit, made something with a graph of.
+        cut: those that forward detached.
+        wide: those with two axes: of torch's and rnnkit's modules all, of others the longer ones.
+        idle: the items of each list of modules that did not run.
+        stacks: the lists with idle items in which an item reads what another one returned.
+    """
+
+    def __init__(self, session: Session, batch: Batch, moved: int = 0, seed: int = 0) -> None:
+        """Run a copy, its parameters moved by ``moved`` (1, -1 or 0)."""
+        modules, called = dict(session.model.named_modules()), set[str]()
+        flow: list[tuple[str, list[Tensor], list[Tensor]]] = []
+        generator, reads = torch.Generator("cpu").manual_seed(seed), _Reads()
+
+        def after(name: str, *call: Any) -> None:
+            called.add(name)
+            flow.append((name, _tensors(call[:2]), _tensors(call[2])))
+
+        def watch(copy: nn.Module) -> list[Any]:
+            for weight in copy.parameters() if moved else ():
+                if weight.requires_grad and weight.numel():
+                    noise = torch.randn(weight.shape, generator=generator, device="cpu").to(weight)
+                    size = 0.1 + weight.data.abs().mean().nan_to_num()
+                    weight.data = moved * weight.data + noise * size
+            return [
+                module.register_forward_hook(
+                    lambda _, *call, name=name: after(name, *call), with_kwargs=True
+                )
+                for name, module in copy.named_modules()
+                if not isinstance(module, torch.jit.ScriptModule)
+            ]
+
+        self.run = Gradients(batch, session, mode="train", watch=watch, reads=reads)
+        weights = self.run.weights
+        self.got = got_in(self.run)
+        known = {
+            name
+            for name in weights
+            if type(modules[owner(name)]).__module__.startswith(("torch.nn.", "rnnkit"))
+        }
+        # Kernels of a layer or cell may be no functions of torch's.
+        states = {name for name, with_gradient in self.run.ran.items() if with_gradient}
+        self.read = {n for n, weight in weights.items() if id(weight) in reads.read} | {
+            n
+            for n, found in self.got.items()
+            if owner(n) in states or (n in known and owner(n) in called and found != "none")
+        }
+        edges = nodes(map(edge, reads.detached))
+        detached = {id(getattr(node, "variable", None)) for node, _ in edges}
+        self.cut = {name for name, weight in weights.items() if id(weight) in detached}
+        self.wide = {
+            n
+            for n, x in weights.items()
+            if (x.dim() if n in known else sum(k > 1 for k in x.shape)) > 1
+        }
+        self.idle = {
+            name: frozenset(
+                f"{name}.{key}"
+                for key, _ in module.named_children()
+                if not any(f"{x}.".startswith(f"{name}.{key}.") for x in called | self.read)
+            )
+            for name, module in modules.items()
+            if isinstance(module, nn.ModuleList) and any(True for _ in module.parameters())
+        }
+        self.stacks = set(_stacks(flow, {name for name, items in self.idle.items() if items}))
+
+
+def got_in(run: Gradients) -> dict[str, str]:
+    """Return whether the gradient of each parameter in a run is none, zero, or some."""
+    slopes = {name: run.whole[id(weight)] for name, weight in run.weights.items()}
+    return {
+        name: "none" if x is None else "zero" if _is_zero(x) else "some"
+        for name, x in slopes.items()
+    }
+
+
+def _is_zero(slope: Tensor) -> bool:
+    return slope.layout is torch.strided and not bool(slope.any())
 
 
 def owner(name: str) -> str:
@@ -62,87 +127,7 @@ def owner(name: str) -> str:
     return name.rpartition(".")[0]
 
 
-def gradients_in_training(
-    session: Session, batch: Batch, moved: int = 0, seed: int = 0, *, train: bool = True
-) -> Got | None:
-    """Run a copy, its parameters moved by ``moved`` (1, -1 or 0); None if it does not run."""
-    copy = session.fresh().train(train)
-    generator = torch.Generator("cpu").manual_seed(seed)
-    weights = {n: p for n, p in copy.named_parameters() if p.requires_grad and p.numel()}
-    for weight in weights.values() if moved else ():
-        noise = torch.randn(weight.shape, generator=generator, device="cpu").to(weight)
-        weight.data = moved * weight.data + noise * (0.1 + weight.data.abs().mean().nan_to_num())
-    modules, called, flow = dict(copy.named_modules()), set[str](), list[Flow]()
-
-    def after(name: str, *call: Any) -> None:
-        called.add(name)
-        flow.append((name, _tensors(call[:2]), _tensors(call[2])))
-
-    handles = [
-        module.register_forward_hook(
-            lambda _, *call, name=name: after(name, *call), with_kwargs=True
-        )
-        for name, module in modules.items()
-        if not isinstance(module, torch.jit.ScriptModule)
-    ]
-    reads = _Reads({id(weight): name for name, weight in weights.items()})
-    session.passes += 1
-    given, _ = private(batch.tree())
-    cudnn = torch.backends.cudnn.flags(enabled=False)  # its backward wants train mode
-    try:
-        with session.watched(notices=train), torch.enable_grad(), cudnn, reads:
-            output = session.call(copy, *given.args, **given.kwargs)
-        told = [x for x in tensors_of(output) if x.requires_grad and not x.is_meta]
-        gradient = _gradient(told, weights, generator)
-    except EscapedError:
-        raise
-    except Exception:  # noqa: BLE001 - a model may refuse, or not be differentiable
-        return None
-    finally:
-        for handle in handles:
-            handle.remove()
-    known = {
-        name
-        for name in weights
-        if type(modules[owner(name)]).__module__.startswith(("torch.nn.", "rnnkit"))
-    }
-    read = reads.read | {n for n in known if owner(n) in called and gradient[n] != "none"}
-    detached = {id(getattr(node, "variable", None)) for node, _ in nodes(map(edge, reads.detached))}
-    sizes = {n: p.dim() if n in known else sum(k > 1 for k in p.shape) for n, p in weights.items()}
-    idle = {
-        name: frozenset(
-            f"{name}.{key}"
-            for key, _ in module.named_children()
-            if not any(f"{one}.".startswith(f"{name}.{key}.") for one in called | read)
-        )
-        for name, module in modules.items()
-        if isinstance(module, nn.ModuleList) and any(True for _ in module.parameters())
-    }
-    return Got(
-        gradient,
-        read,
-        {name for name, weight in weights.items() if id(weight) in detached},
-        {name for name, size in sizes.items() if size > 1},
-        idle,
-        set(_stacks(flow, {name for name, items in idle.items() if items})),
-    )
-
-
-def _gradient(
-    told: list[Tensor], weights: Mapping[str, Tensor], generator: torch.Generator
-) -> dict[str, str]:
-    """Return what a random loss says of each parameter."""
-    draws = [torch.randn(x.shape, generator=generator, device="cpu").to(x) for x in told]
-    loss = torch.stack([(x * draw).sum() for x, draw in zip(told, draws, strict=True)]).sum()
-    slopes = torch.autograd.grad(loss, [*weights.values()], allow_unused=True)
-    found = {}
-    for name, slope in zip(weights, slopes, strict=True):
-        is_zero = slope is not None and slope.layout is torch.strided and not slope.any()
-        found[name] = "none" if slope is None else "zero" if is_zero else "some"
-    return found
-
-
-def _stacks(flow: list[Flow], lists: set[str]) -> Iterator[str]:
+def _stacks(flow: list[tuple[str, list[Tensor], list[Tensor]]], lists: set[str]) -> Iterator[str]:
     """Yield the lists in which an item reads what another one returned."""
     for where in lists:
         made: dict[Any, str] = {}
@@ -153,6 +138,47 @@ def _stacks(flow: list[Flow], lists: set[str]) -> Iterator[str]:
                 yield where
                 break
             made |= {edge(x): name for x in returned if x.grad_fn is not None}
+
+
+def trained_otherwise(baseline: Baseline) -> Iterator[Trained]:
+    """Yield the same for other values of the parameters and the inputs, as far as it runs."""
+    session, batch = baseline.session, baseline.batch
+    drawn = [batch.with_leaves(_redrawn(batch, seed)) for seed in range(3)]
+    tried = [(session, batch, 1), (session, drawn[0], -1), (session, drawn[1], 1)]
+    for axis in (0, 1, 2):  # one sentence, or one step, tells nothing of what joins several
+        leaves = [_doubled(x, axis) for x in batch.leaves]
+        if any(one is not x for one, x in zip(leaves, batch.leaves, strict=True)):
+            tried.append((session, batch.with_leaves(leaves), 1))
+    try:
+        leaves = [widest(x) if isinstance(x, Tensor) else x for x in drawn[2].leaves]
+        tried.append((open_wide(session, torch.float64), batch.with_leaves(leaves), 0))
+    except Exception:  # noqa: BLE001, S110 - a model may insist on its own precision as it likes
+        pass
+    runs = (Trained(*one, seed) for seed, one in enumerate(tried))
+    return (one for one in runs if one.run.error is None and any(map(_has_graph, one.run.output)))
+
+
+def _has_graph(x: Any) -> bool:
+    return isinstance(x, Tensor) and x.requires_grad
+
+
+def _redrawn(batch: Batch, seed: int) -> list[Any]:
+    """Return other values; what has only one, as a flag that is never set, is drawn."""
+    generator = torch.Generator("cpu").manual_seed(seed)
+    leaves = other_leaves(batch, steps_from(0), seed, pad=False)
+    for index, leaf in enumerate(leaves):
+        if isinstance(leaf, Tensor) and leaf.dim() > 1 and bool((leaf == leaf.flatten()[0]).all()):
+            draw = torch.randn if leaf.is_floating_point() and seed % 2 else torch.rand
+            drawn = draw(leaf.shape, generator=generator, device="cpu")
+            leaves[index] = (drawn if draw is torch.randn else drawn.round()).to(leaf)
+    return leaves
+
+
+def _doubled(leaf: Any, axis: int) -> Any:
+    if not isinstance(leaf, Tensor) or leaf.dim() <= axis or leaf.shape[axis] != 1:
+        return leaf
+    other = leaf.flip(-1) if axis < leaf.dim() - 1 else leaf + leaf.is_floating_point()
+    return torch.cat([leaf, other], axis)
 
 
 def _tensors(tree: Any) -> list[Tensor]:

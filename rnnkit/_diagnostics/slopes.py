@@ -7,12 +7,13 @@ digit of the output. Its gradient is as small, but it stands by itself, not besi
 import threading
 from collections import defaultdict
 from collections.abc import Collection, Sequence
-from functools import partial
+from contextlib import AbstractContextManager, nullcontext
+from functools import cached_property, partial
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
-from torch.nn import RNNCellBase
+from torch.nn import RNNBase, RNNCellBase
 from torch.nn.modules.module import register_module_forward_pre_hook
 from torch.nn.utils.rnn import PackedSequence
 
@@ -20,7 +21,7 @@ from rnnkit._diagnostics.baseline import Baseline
 from rnnkit._diagnostics.batch import Batch
 from rnnkit._diagnostics.compare import apart, is_number, largest
 from rnnkit._diagnostics.events import looping
-from rnnkit._diagnostics.isolation import Session
+from rnnkit._diagnostics.isolation import Given, Session, Watch
 from rnnkit._diagnostics.module_calls import (
     KINDS,
     from_state,
@@ -28,18 +29,43 @@ from rnnkit._diagnostics.module_calls import (
     hooked,
     named_arguments,
     split_result,
-    trained,
 )
 from rnnkit._diagnostics.outputs import named_leaves, tensors_of
-
-#: A gradient is about to vanish if it is no more than this power of the smallest number.
-VANISHING = 0.9
 
 #: By how much of the largest number an output may differ with gradients on.
 ROUNDING = 1e-4
 
 #: Train mode, eval mode, or train mode for all but the modules of torch and rnnkit.
 Mode = Literal["eval", "train", "both"]
+
+
+def run_with_gradients(
+    opened: Session,
+    given: Given,
+    watch: Watch,
+    *,
+    mode: Mode = "eval",
+    reads: AbstractContextManager[Any] | None = None,
+) -> Any:
+    """Run a fresh copy with gradients; return what it returns."""
+    copy = opened.fresh().train(mode != "eval")
+    for module in copy.modules() if mode == "both" else ():
+        if type(module).__module__.startswith(("torch.nn.", "rnnkit.")):
+            module.training = False
+    handles = watch(copy)
+    opened.passes += 1
+    cudnn = torch.backends.cudnn.flags(enabled=False)  # its backward wants train mode
+    try:
+        with (
+            opened.watched(notices=mode != "eval"),
+            torch.enable_grad(),
+            cudnn,
+            reads or nullcontext(),
+        ):
+            return opened.call(copy, *given.args, **given.kwargs)
+    finally:
+        for handle in reversed(handles):
+            handle.remove()
 
 
 class Gradients:
@@ -50,10 +76,10 @@ class Gradients:
         sources: an input, or its embedding, and the batch's axis in it; by the input's index.
         are_whole: whether every input that has the axis was followed, and no backward failed.
         error: what the run, or a backward, raised.
-        registered: the recurrent modules, by each of their names.
-        ran: those that ran, and whether gradients were on for them; by id.
-        cut: whether the state of each call is what the cell returned before, detached; by id.
-        vanish: whether some came so close to the smallest number that others may be below it.
+        weights: the parameters that want a gradient, by name.
+        ran: which modules with a state ran, and whether gradients were on; by name.
+        strangers: the modules with weights that ran and are not registered in the model.
+        cut: whether the state of each call is what the cell returned before, detached; by name.
     """
 
     def __init__(
@@ -64,76 +90,25 @@ class Gradients:
         *,
         cuts_c: bool = False,
         mode: Mode = "eval",
+        watch: Watch | None = None,
+        reads: AbstractContextManager[Any] | None = None,
     ) -> None:
         """Run a copy; the c of each call may be cut from the graph. ``loops`` have a state, too."""
-        self.mode, self.vanish = mode, False
+        self.mode = mode
         self.output: list[Any] = []
-        self._whole: dict[int, Tensor | None] = {}
         self.sources: dict[int, tuple[Tensor, int]] = {}
         self.error: Exception | None = None
-        self.registered: list[tuple[str, Any]] = []
-        self.ran: dict[int, tuple[Any, bool]] = {}
-        self.cut: dict[int, list[bool]] = defaultdict(list)
-        self._results: dict[str, list[tuple[Any, Any]]] = defaultdict(list)
+        self.weights: dict[str, Tensor] = {}
+        self.ran: dict[str, bool] = {}
+        self.strangers: list[Any] = []
+        self.cut: dict[str, list[bool]] = defaultdict(list)
+        self._results: dict[str, list[dict[str, Tensor]]] = defaultdict(list)
         self._followed = [
             (place, leaf, axis)
             for place, (leaf, axis) in enumerate(zip(batch.leaves, batch.axes, strict=True))
             if axis is not None and isinstance(leaf, Tensor) and batch.is_content(place)
+            if reads is None  # a graph of the inputs would make each parameter seem read
         ]
-        copy = opened.fresh()
-        self._watch(copy, loops, cuts_c=cuts_c)
-        copy.train(mode != "eval")
-        for module in copy.modules() if mode == "both" else ():
-            if type(module).__module__.startswith(("torch.nn.", "rnnkit.")):
-                module.training = False
-        try:
-            self.output = self._run(copy, batch, opened)
-        except Exception as error:  # noqa: BLE001 - a model may refuse to be differentiated
-            self.sources, self.error = {}, error
-        self.are_whole = bool(self.sources) and len(self.sources) == len(self._followed)
-
-    def _watch(self, copy: torch.nn.Module, loops: Collection[str], *, cuts_c: bool) -> None:
-        """Hook the embeddings and the recurrent modules of a copy."""
-        returned: dict[int, Tensor] = {}
-
-        def embedded(_: Any, args: Any, output: Tensor) -> Any:
-            given: Any = args[0] if args else None
-            for place, leaf, axis in self._followed if isinstance(given, Tensor) else ():
-                if given.shape == leaf.shape and torch.equal(given, leaf.to(given.dtype)):
-                    source = output.detach().clone().requires_grad_()
-                    self.sources[place] = source, axis
-                    return source * 1
-            return output
-
-        def before(module: Any, args: Any, kwargs: Any) -> Any:
-            self._note(module)
-            state: Any = named_arguments(args, kwargs).get("hx")
-            made, given = returned.get(id(module)), tensors_of(state)[:1]
-            if made is not None and made.requires_grad and isinstance(module, RNNCellBase):
-                cut = [h for h in given if not h.requires_grad and torch.equal(h, made)]
-                self.cut[id(module)].append(bool(cut))
-            is_pair = isinstance(state, tuple | list) and len(state) == 2
-            if cuts_c and is_pair and isinstance(state[1], Tensor):
-                return from_state(args, kwargs, (state[0], state[1].detach()))
-            return None
-
-        def after(name: str, module: Any, result: Any) -> None:
-            self._results[name].append((module, result))
-            returned.update({id(module): h for h in tensors_of(result)[:1]})
-
-        modules = list(copy.named_modules(remove_duplicate=False))
-        self.registered = [one for one in modules if isinstance(one[1], KINDS) or one[0] in loops]
-        for name, module in copy.named_modules():
-            if isinstance(module, torch.nn.Embedding):
-                module.register_forward_hook(embedded)
-            elif isinstance(module, KINDS) or name in loops:
-                hooked(module, partial(before, module), partial(after, name, module))
-
-    def _note(self, module: Any) -> None:
-        """Note that a recurrent module runs."""
-        self.ran.setdefault(id(module), (module, torch.is_grad_enabled()))
-
-    def _run(self, copy: torch.nn.Module, batch: Batch, opened: Session) -> list[Any]:
         given = [x.detach().clone() if isinstance(x, Tensor) else x for x in batch.leaves]
         for place, leaf, axis in self._followed:
             if leaf.is_floating_point():
@@ -141,22 +116,67 @@ class Gradients:
                 self.sources[place] = source, axis
                 # A model may write into what it is given, and into no leaf of a graph.
                 given[place] = source * 1
-        args, kwargs = batch.tree(given)
-        thread = threading.get_ident()
+
+        def hook(copy: torch.nn.Module) -> list[Any]:
+            self.weights = {n: x for n, x in copy.named_parameters() if _learns(x)}
+            return [*self._hooks(copy, loops, cuts_c=cuts_c), *(watch(copy) if watch else [])]
+
+        try:
+            output = run_with_gradients(opened, batch.tree(given), hook, mode=mode, reads=reads)
+            self.output = [leaf for _, leaf in named_leaves(output, stack=True)]
+        except Exception as error:  # noqa: BLE001 - a model may refuse to be differentiated
+            self.sources, self.error = {}, error
+        self.are_whole = bool(self.sources) and len(self.sources) == len(self._followed)
+
+    def _hooks(self, copy: torch.nn.Module, loops: Collection[str], *, cuts_c: bool) -> list[Any]:
+        """Hook the embeddings and the modules with a state; hear of unregistered ones."""
+        returned, thread = dict[str, Tensor | None](), threading.get_ident()
+        registered = set(map(id, copy.modules()))
+
+        def embedded(_: Any, args: Any, output: Tensor) -> Any:
+            given: Any = args[0] if args else None
+            for place, leaf, axis in self._followed if isinstance(given, Tensor) else ():
+                if given.shape == leaf.shape and torch.equal(given, leaf.to(given.dtype)):
+                    source = output if output.requires_grad else output.clone().requires_grad_()
+                    self.sources[place] = source, axis
+                    return source * 1
+            return output
+
+        def before(name: str, module: Any, args: Any, kwargs: Any) -> Any:
+            self.ran.setdefault(name, torch.is_grad_enabled())
+            state: Any = named_arguments(args, kwargs).get("hx")
+            made, given = returned.get(name), tensors_of(state)[:1]
+            if made is not None and made.requires_grad and isinstance(module, RNNCellBase):
+                cut = [h for h in given if not h.requires_grad and torch.equal(h, made)]
+                self.cut[name].append(bool(cut))
+            is_pair = isinstance(state, tuple | list) and len(state) == 2
+            if cuts_c and is_pair and isinstance(state[1], Tensor):
+                return from_state(args, kwargs, (state[0], state[1].detach()))
+            return None
+
+        def after(name: str, module: Any, result: Any) -> None:
+            returned[name] = next(iter(tensors_of(result)), None)
+            if isinstance(module, RNNBase):
+                output, state = split_result(module, result)
+                data = output.data if isinstance(output, PackedSequence) else output
+                parts = zip(("output", "h", "c"), (data, *state), strict=False)
+                self._results[name].append({k: x for k, x in parts if isinstance(x, Tensor)})
 
         def hear(module: Any, _: Any) -> None:
-            if threading.get_ident() == thread and isinstance(module, KINDS):
-                self._note(module)  # which may not be registered in the model
+            is_new = id(module) not in registered and threading.get_ident() == thread
+            own = module.parameters(recurse=False) if is_new else ()
+            if module not in self.strangers and any(_learns(x) and x.dim() > 1 for x in own):
+                self.strangers.append(module)
 
-        opened.passes += 1
-        cudnn = torch.backends.cudnn.flags(enabled=False)  # its backward wants train mode
-        handle = register_module_forward_pre_hook(hear)
-        try:
-            with opened.watched(notices=self.mode != "eval"), torch.enable_grad(), cudnn:
-                output = opened.call(copy, *args, **kwargs)
-        finally:
-            handle.remove()
-        return [leaf for _, leaf in named_leaves(output, stack=True)]
+        handles = [register_module_forward_pre_hook(hear)]
+        for name, module in copy.named_modules():
+            if isinstance(module, torch.nn.Embedding):
+                handles.append(module.register_forward_hook(embedded))
+            elif isinstance(module, KINDS) or name in loops:
+                handles += hooked(
+                    module, partial(before, name, module), partial(after, name, module)
+                )
+        return handles
 
     def slopes(self, wanted: Sequence[Tensor], told: Sequence[Any]) -> list[Tensor | None]:
         """Return the gradients of a random weighted sum of some parts of the outputs."""
@@ -178,30 +198,20 @@ class Gradients:
             self.are_whole, self.error = False, error
         return [found.get(id(one)) for one in wanted]
 
-    def sizes(self, output: int, dim: int, index: int, places: Sequence[int]) -> Tensor:
-        """Return how large the gradient of a part of an output is at places of the inputs."""
-        part = self.output[output].narrow(dim, index, 1)
-        reached = torch.zeros(len(places), dtype=torch.float64, device="cpu")
-        sources = [*self.sources.values()]
-        found = self.slopes([source for source, _ in sources], [part])
-        for gradient, (_, axis) in zip(found, sources, strict=True):
-            if gradient is not None:
-                rows = gradient.nan_to_num(0.0).movedim(axis, 0)
-                smallest = torch.finfo(rows.dtype).tiny ** VANISHING
-                self.vanish |= bool((rows.ne(0) & (rows.abs() < smallest)).any())
-                largest = rows.abs().reshape(len(rows), -1).amax(1)[list(places)]
-                reached = reached.maximum(largest.double().cpu())
-        factor: float = torch.finfo(part.dtype).max ** 0.5
-        return reached / factor
+    @cached_property
+    def whole(self) -> dict[int, Tensor | None]:
+        """The gradients of all outputs in sources, weights and what layers return, by id."""
+        calls = (x for calls in self._results.values() for parts in calls for x in parts.values())
+        sources = (source for source, _ in self.sources.values())
+        wanted = [*sources, *self.weights.values(), *calls]
+        return dict(zip(map(id, wanted), self.slopes(wanted, self.output), strict=True))
 
     def places(self, index: int, seq_dim: int, told: Sequence[Any] = ()) -> Tensor | None:
         """Return at which places of an input a gradient arrives, (batch, seq); None if unknown."""
         if index not in self.sources:
             return None
         source, axis = self.sources[index]
-        if not told and index not in self._whole:  # several probes ask of all outputs
-            self._whole[index] = self.slopes([source], self.output)[0]
-        slope = self.slopes([source], told)[0] if told else self._whole[index]
+        slope = self.slopes([source], told)[0] if told else self.whole[id(source)]
         if slope is None:
             return None
         rows = slope.movedim((axis, seq_dim), (0, 1))
@@ -209,31 +219,13 @@ class Gradients:
 
     def of_call(self, name: str, number: int) -> dict[str, Tensor]:
         """Return the gradients that arrive in what a layer's call returned: output, h and c."""
-        if number >= len(self._results[name]):
-            return {}
-        output, state = split_result(*self._results[name][number])
-        data = output.data if isinstance(output, PackedSequence) else output
-        parts = dict(zip(("output", "h", "c"), (data, *state), strict=False))
-        found = self.slopes([*parts.values()], self.output)
-        return {part: one for part, one in zip(parts, found, strict=True) if one is not None}
+        parts = self._results[name][number] if number < len(self._results[name]) else {}
+        found = {part: self.whole[id(x)] for part, x in parts.items()}
+        return {part: slope for part, slope in found.items() if slope is not None}
 
-    def reached(self) -> set[int] | None:
-        """Return the ids of recurrent weights that get a gradient; None if no output has one."""
-        weights = [weight for module, _ in self.ran.values() for weight in trained(module)]
-        told = [x for x in self.output if isinstance(x, Tensor) and x.requires_grad]
-        if not weights or all(x.is_meta for x in told):
-            return None
-        pairs = zip(weights, self.slopes(weights, told), strict=True)
-        return {id(weight) for weight, slope in pairs if slope is not None}
 
-    def is_like(self, normal: Sequence[Any]) -> bool:
-        """Return whether the outputs are those of a run in eval mode, up to rounding."""
-        return len(self.output) == len(normal) and all(
-            one.shape == other.shape
-            and bool((apart(one.detach(), other) <= ROUNDING * largest(other)).all())
-            for one, other in zip(self.output, normal, strict=True)
-            if is_number(one) and is_number(other)
-        )
+def _learns(weight: Tensor) -> bool:
+    return weight.requires_grad and weight.numel() > 0
 
 
 def gradients_of(baseline: Baseline) -> Gradients:
@@ -242,9 +234,14 @@ def gradients_of(baseline: Baseline) -> Gradients:
     They hold in both modes if the model returns the same in train mode, torch's dropout put aside.
     """
     if baseline.gradients is None:
-        given = baseline.batch, baseline.session, loops_of(baseline)
+        given, normal = (baseline.batch, baseline.session, loops_of(baseline)), baseline.normal
         both = Gradients(*given, cuts_c=True, mode="both")
-        is_like = both.is_like(baseline.normal)
+        is_like = len(both.output) == len(normal) and all(
+            one.shape == other.shape
+            and bool((apart(one.detach(), other) <= ROUNDING * largest(other)).all())
+            for one, other in zip(both.output, normal, strict=True)
+            if is_number(one) and is_number(other)
+        )
         baseline.gradients = both if is_like else Gradients(*given, cuts_c=True)
     found: Gradients = baseline.gradients
     return found

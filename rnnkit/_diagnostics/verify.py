@@ -64,7 +64,7 @@ PROBES: dict[str, Callable[[Baseline], str]] = {
 }
 
 #: What would show in a probe as well, if it was found.
-HIDING = {"padding": {"batch", "alone"}, "streaming": {"repeatable", "batch"}}
+HIDING = {"padding": {"batch", "alone"}, "streaming": {"repeatable", "batch"}, "gradient": {"use"}}
 
 #: Probes that compare numbers with those of changed inputs.
 COMPARING = ("batch", "alone", "padding", "causal", "reset", "streaming")

@@ -1,76 +1,163 @@
-"""The probe *gradient*: what recurrent modules, and then all parameters, learn from."""
+"""The probe *gradient*: each parameter that this call read learns from some output."""
 
-from typing import Any
+import re
+from collections.abc import Iterable
+from typing import NoReturn
 
-from torch import Tensor
-from torch.utils import _pytree as pytree
+from torch import Tensor, nn
 
+from rnnkit._base.message import count
 from rnnkit._diagnostics.baseline import Baseline
-from rnnkit._diagnostics.compare import alike
-from rnnkit._diagnostics.module_calls import each_call, trained
-from rnnkit._diagnostics.report import NO_GRADIENT, fail, in_short, note, skip
-from rnnkit._diagnostics.slopes import Gradients, gradients_of, loops_of
-from rnnkit._diagnostics.untrained import find_untrained
+from rnnkit._diagnostics.module_calls import trained
+from rnnkit._diagnostics.outputs import same
+from rnnkit._diagnostics.parameters import Trained, got_in, owner, trained_otherwise
+from rnnkit._diagnostics.report import NAMES, NO_GRADIENT, fail, in_short, note, skip
+from rnnkit._diagnostics.slopes import Gradients, gradients_of
+
+#: By how much of its size a parameter is changed to see whether it moves an output.
+SMALL, LARGE = 1e-3, 1.0
+
+#: A layer and a direction, in the name of a weight.
+DIRECTION = re.compile(r"_l(\d+)(_reverse)?$")
 
 
 def probe_gradient(baseline: Baseline) -> str:
-    """Each parameter that this call read gets a gradient from some output, in training."""
-    training = gradients_of(baseline)
-    reached = training.reached() if training.mode == "both" else None
-    weights = [weight for module, _ in training.ran.values() for weight in trained(module)]
-    if reached is None or training.error or not reached.issuperset(map(id, weights)):
-        training = Gradients(baseline.batch, baseline.session, loops_of(baseline), mode="train")
-        reached = training.reached()
-    if training.error is not None:
-        skip(f"the model does not train on this batch: {in_short(training.error)}")
-    if reached is None and training.ran:
+    """Each parameter that this call read gets a gradient from some output, in training.
+
+    None is a mistake if a small change of the parameter moves an output. Zeros are one in weights
+    with two axes, as an attention's bias rightly gets zeros, if all that belongs to them gets
+    zeros, too: a decoder may be given zeros. Both if no other values change that.
+    """
+    holds, report = "each parameter that the call reads gets a gradient", baseline.report
+    run = gradients_of(baseline)
+    for name, cuts in run.cut.items():
+        if len(cuts) > 1 and all(cuts):
+            text = f"the state of {name or 'the model'} is detached at each step"
+            note(report, f"{text}: no gradient goes through")
+    is_both = run.mode == "both" and run.error is None and bool(run.weights)
+    if is_both and not run.strangers and {*got_in(run).values()} == {"some"}:
+        return holds
+    first = Trained(baseline.session, baseline.batch)
+    got, run = first.got, first.run
+    if run.error is not None:
+        skip(f"the model does not train on this batch: {in_short(run.error)}")
+    _find_strangers(run)
+    if not {*got.values()} & {"some", "zero"}:
         skip(NO_GRADIENT)
-    names = {id(module): name for name, module in reversed(training.registered)}
-    for key, (module, with_gradient) in training.ran.items():
-        name, kind, weights = names.get(key), type(module).__name__, trained(module)
-        learns = any(id(weight) in (reached or ()) for weight in weights)
-        label, what = name or f"a {kind}", f"no gradient reaches {name or 'the model'} ({kind})"
-        if name is None and learns:
-            fix = ("fix", "torch.nn.ModuleList([...]), or ModuleDict({...})")
-            what = f"a {kind} that runs is not registered in the model"
-            fail("gradient", f"{what}: no optimizer gets its weights", [fix])
-        if not weights or learns:
+    if not any(got[name] == "some" for name in first.read):
+        skip("every parameter that the call reads gets zeros, which says nothing")
+    modules = dict(baseline.session.model.named_modules())
+    # What a layer or cell returns is to be used: none of its weights has to move anything.
+    layers = {x for x in run.ran if _inside(x, got) and _inside(x, got) <= first.read}
+    layers = {x for x in layers if all(got[n] == "none" for n in _inside(x, got))}
+    in_layers = {n for name in layers for n in _inside(name, got)}
+    if cut := {n for n in first.read & first.cut if got[n] == "none"} - in_layers:
+        note(report, f"forward detaches {_listed(cut)}: no gradient for that")
+    zeros = {n for n in first.read & first.wide if got[n] == "zero" and not _is_used(n, got)}
+    suspects = {n for n in first.read - cut if got[n] == "none"} | zeros
+    stacks = {n for n in first.stacks if len([*modules[n].children()]) - len(first.idle[n]) > 1}
+    others = trained_otherwise(baseline) if suspects or stacks else iter(())
+    is_tried = not suspects | stacks
+    for other in others:
+        is_tried = True
+        suspects &= {n for n in other.read if other.got[n] in ("none", got[n])}
+        stacks = {name for name in stacks if other.idle[name] == first.idle[name]}
+        if not suspects | stacks:
+            break
+    if not is_tried:
+        skip("the model takes no other values, so nothing confirms what gets no gradient")
+    for name in sorted(stacks):
+        fix = ("fix", f"for layer in self.{name}: x = layer(x)")
+        what = f"{_listed(first.idle[name])} never runs, and other items of {name} do"
+        fail("gradient", what, [fix])
+    if unread := got.keys() - first.read:
+        tops = _listed(_tops(unread, got))
+        note(report, f"this call reads {tops} without gradients, or not at all")
+    for name in sorted(layers):
+        inside = _inside(name, got)
+        if not inside <= suspects:
             continue
-        if not with_gradient:
-            note(baseline.report, f"{label} runs without gradients, though its weights want some")
-        elif name is not None and baseline.batch.steps == 1:
-            note(baseline.report, f"{what}: of one step, no next one takes its state")
-        elif name is not None and _gives_targets(baseline, training, name):
-            note(baseline.report, f"{what}: the outputs that it makes have none")
-        elif name is not None:
-            text = "what it returns is unused, or cut off: detach, .data, argmax, .item()"
-            fail("gradient", f"{what} from any output", [("means", text)], name)
-    for key, cut in training.cut.items():
-        if len(cut) > 1 and all(cut):
-            text = f"the state of {names.get(key) or 'the model'} is detached at each step"
-            note(baseline.report, f"{text}: no gradient goes through")
-    every = [module for _, module in training.registered]
-    for name, module in training.registered:
-        is_idle = id(module) not in training.ran and every.count(module) == 1
-        learns = any(id(weight) in (reached or ()) for weight in trained(module))
-        if is_idle and trained(module) and not learns:
-            kind = type(module).__name__
-            note(baseline.report, f"{name} ({kind}) was neither called nor got a gradient")
-    # What *use* finds says more than the weights that it leaves without a gradient.
-    if not baseline.report.found("use") and find_untrained(baseline):
-        return "each parameter that the call reads gets a gradient"
-    if not training.ran:
-        skip(NO_GRADIENT)
-    return "each recurrent module gets a gradient"
+        suspects -= inside
+        what = f"no gradient reaches {name or 'the model'} ({type(modules[name]).__name__})"
+        if (moved := _moved(baseline, run, inside, LARGE)) and not any(moved):
+            note(report, f"{what}: the outputs that it makes have none")
+            continue
+        text = "what it returns is unused, or cut off: detach, .data, argmax, .item()"
+        fail("gradient", f"{what} from any output", [("means", text)], name)
+    none = _tops({n for n in suspects if got[n] == "none"}, got)
+    if picks := {x for x in none if not any(_moved(baseline, run, _inside(x, got), SMALL))}:
+        note(report, f"{_listed(picks)}: no gradient, since it picks, or reaches no output")
+    if none - picks:
+        fix = ("fix", "no .data, detach(), argmax or no_grad() between it and the loss")
+        what = f"no gradient reaches {_listed(none - picks)}, though the call reads it"
+        fail("gradient", what, [fix], min(none - picks))
+    if zeros & suspects:
+        _fail_at_zeros(sorted(zeros & suspects), modules)
+    return holds
 
 
-def _gives_targets(baseline: Baseline, training: Gradients, name: str) -> bool:
-    """Return whether only outputs without a gradient depend on a module, as a teacher's."""
+def _find_strangers(run: Gradients) -> None:
+    """Fail if a module that is not registered in the model has weights that would learn."""
+    for module in run.strangers:
+        if any(slope is not None for slope in run.slopes(trained(module), run.output)):
+            fix = ("fix", "torch.nn.ModuleList([...]), or ModuleDict({...})")
+            what = f"a {type(module).__name__} that runs is not registered in the model"
+            fail("gradient", f"{what}: no optimizer gets its weights", [fix])
 
-    def turn(_: int, made: Any) -> Any:
-        return pytree.tree_map_only(Tensor, lambda x: -x if x.is_floating_point() else x, made)
 
-    moved = baseline.session.attempt(baseline.batch.tree(), each_call(name, after=turn)) or []
-    pairs = zip(baseline.normal, moved, training.output, strict=False)
-    changed = [made for one, other, made in pairs if not alike([one], [other])]
-    return bool(changed) and not any(isinstance(x, Tensor) and x.requires_grad for x in changed)
+def _fail_at_zeros(names: list[str], modules: dict[str, nn.Module]) -> NoReturn:
+    module, found = owner(names[0]), DIRECTION.search(names[0])
+    name = module if all(owner(one) == module for one in names) else ""
+    if isinstance(modules[module], nn.RNNBase) and found:
+        which = "backward" if found[2] else "forward"
+        what = f"nothing reads the {which} direction of layer {found[1]} of {module}"
+        means = ("means", "its weights get gradients of zeros, for all values that were tried")
+        fix = ("fix", "torch.cat([h_n[-2], h_n[-1]], 1), or last_hidden(h_n), has both directions")
+        fail("gradient", what, [means, fix], name)
+    fix = ("fix", "look for a softmax over an axis of one, or for a product with zeros")
+    what = f"the gradient of {_listed(names)} is exactly zero, for all values that were tried"
+    fail("gradient", what, [fix], name)
+
+
+def _is_used(name: str, got: dict[str, str]) -> bool:
+    """Return whether what belongs to a weight, as its bias, gets a gradient."""
+    end = DIRECTION.search(name)
+    return any(
+        owner(one) == owner(name) and (end is None or one.endswith(end[0])) and found == "some"
+        for one, found in got.items()
+    )
+
+
+def _inside(name: str, names: Iterable[str]) -> set[str]:
+    """Return the parameters of a module, or the one that is called so."""
+    return {x for x in names if f"{x}.".startswith(f"{name}." if name else "")}
+
+
+def _tops(names: set[str], every: Iterable[str]) -> set[str]:
+    """Return the largest modules with these parameters only, and those that are in none."""
+    found = set()
+    for name in names:
+        ends = [k for k, sign in enumerate(name) if sign == "."]
+        prefixes = (name[:end] for end in [*ends, None])
+        found.add(next(x for x in prefixes if _inside(x, every) <= names))
+    return found
+
+
+def _listed(names: Iterable[str]) -> str:
+    first, rest = sorted(names)[:NAMES], len([*names]) - NAMES
+    return ", ".join(first) + (f" and {count(rest, 'other', 'others')}" if rest > 0 else "")
+
+
+def _moved(baseline: Baseline, run: Gradients, names: Iterable[str], by: float) -> list[bool]:
+    """Return of each output that a change of parameters moves whether it has a gradient."""
+    session, outputs = baseline.session, []
+    for size in (0.0, by):
+        copy = session.fresh().train()
+        for weight in map(copy.get_parameter, names):
+            weight.data = weight.data + size * weight.data.abs().mean().clamp(min=0.1)
+        outputs.append(session.run(baseline.batch.tree(), on=copy))
+    return [
+        made.requires_grad
+        for made, one, other in zip(run.output, *outputs, strict=False)
+        if isinstance(one, Tensor) and not same(one, other)
+    ]

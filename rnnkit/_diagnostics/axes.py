@@ -10,9 +10,13 @@ from torch import Tensor
 from rnnkit._base.errors import ArgumentError
 from rnnkit._base.message import refusal
 from rnnkit._diagnostics.batch import Batch
+from rnnkit._diagnostics.changes import changed, sample_at
 from rnnkit._diagnostics.compare import apart, eps_of, largest
-from rnnkit._diagnostics.outputs import Given, Leaves, shape_of
+from rnnkit._diagnostics.outputs import Flat, Given, Leaves, shape_of
 from rnnkit._diagnostics.report import TRIES
+
+#: The rows of an output are in an order if they differ by so much more in the other one.
+CLEAR = 10
 
 #: Runs a model on a batch; None if it refuses.
 Attempt = Callable[[Given], Leaves | None]
@@ -80,6 +84,65 @@ def _stays(full: Leaves, fewer: Leaves, kept: list[int], size: int) -> bool:
                 return False
             compared = True
     return compared
+
+
+def find_flats(
+    batch: Batch, attempt: Attempt, full: Leaves, fewer: Leaves, left: int
+) -> dict[int, Flat]:
+    """Find outputs in which samples and steps are one axis, which has fewer rows without a sample.
+
+    In the right order, the rows of the others stay what they were when one is left out. Where that
+    does not tell, a change of each sample shows its rows: one that two samples move is a leak.
+    """
+    size, found = batch.size, dict[int, Flat]()
+    axes = {k: _rows_axis(*pair, size) for k, pair in enumerate(zip(full, fewer, strict=True))}
+    flat = {k: axis for k, axis in axes.items() if axis is not None}
+    kept = [[k for k in range(size) if k != sample] for sample in range(size) if flat]
+    rests = [fewer if left not in k else attempt(batch.samples(k).tree()) or [] for k in kept]
+    for k, axis in flat.items():
+        if any(len(x) != len(full) or _rows_axis(full[k], x[k], size) != axis for x in rests):
+            continue  # as many rows as that by chance
+        rows, is_first = full[k].movedim(axis, 0), batch.axes[batch.first] == 0
+        ways = [Flat(axis, is_first), Flat(axis, not is_first)]
+        owners = {way: way.owners(size, len(rows)).to(rows.device) for way in ways}
+        off = {
+            way: max(
+                apart(rows[~one], rest[k].movedim(axis, 0)).max().item()
+                for one, rest in zip(own, rests, strict=True)
+            )
+            for way, own in owners.items()
+        }
+        best, other = sorted(off, key=off.__getitem__)
+        if off[other] > CLEAR * off[best]:
+            found[k] = best
+        elif (moved := _moved_rows(batch, attempt, full, k, axis)) is not None:
+            within = {way: moved[own].sum() for way, own in owners.items()}
+            best = max(within, key=within.__getitem__)
+            if bool((moved.count_nonzero(0) > 1).any() or within[best] == moved.sum()):
+                found[k] = best
+    return found
+
+
+def _rows_axis(full: Any, fewer: Any, size: int) -> int | None:
+    """Return the axis that has several rows for each sample, and lost those of one."""
+    lengths = {n // size for n in shape_of(full) or () if n % size == 0 and n > size}
+    found = [(k, n) for n in lengths if (k := followed_axis(full, fewer, n)) is not None]
+    return found[0][0] if found and full.shape[found[0][0]] == size * found[0][1] else None
+
+
+def _moved_rows(
+    batch: Batch, attempt: Attempt, full: Leaves, index: int, axis: int
+) -> Tensor | None:
+    """Return how far a change of each sample moves each row of an output, ``(samples, rows)``."""
+    moved = list[Tensor]()
+    for sample in range(batch.size):
+        inputs = changed(batch, sample_at(sample))
+        output = None if inputs is None else attempt(inputs)
+        if output is None or list(map(shape_of, output)) != list(map(shape_of, full)):
+            return None
+        off = apart(full[index], output[index]).movedim(axis, 0)
+        moved.append(off.reshape(len(off), -1).amax(1))
+    return torch.stack(moved)
 
 
 def infer_steps(batch: Batch, attempt: Attempt) -> Leaves | None:

@@ -7,12 +7,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rnnkit._diagnostics.axes import followed_axis, infer_steps, refuse_axis
+from rnnkit._diagnostics.axes import find_flats, followed_axis, infer_steps, refuse_axis
 from rnnkit._diagnostics.batch import Batch
 from rnnkit._diagnostics.compare import alike, scale
 from rnnkit._diagnostics.events import Event, record, watching
 from rnnkit._diagnostics.isolation import Session
-from rnnkit._diagnostics.outputs import STACK, Leaves, Order, arranged, is_output
+from rnnkit._diagnostics.outputs import STACK, Leaves, Order, arranged, is_output, split_flats
 from rnnkit._diagnostics.report import Report
 
 #: Takes a part of an output, and of what is as large as it.
@@ -99,6 +99,11 @@ class Baseline:
                 break
             self.runs_on_fewer = True
             if len(fewer) == len(outputs):
+                flats = find_flats(batch, self.session.attempt, outputs, fewer, sample)
+                self.session.flats, self.session.size_of = flats, batch.size_of
+                self.normal = outputs = split_flats(outputs, flats, size)
+                self.again = self.again and split_flats(self.again, flats, size)
+                fewer = split_flats(fewer, flats, size - 1)
                 self.axes = list(map(followed_axis, outputs, fewer))
             if first is None or self.axes[first] is not None:
                 break
@@ -139,7 +144,7 @@ class Baseline:
 
     def _told_axis(self, first: int, dim: int | None) -> int | None:
         """Return the seq axis of the first output that the caller gave, counted from the front."""
-        if dim is None:
+        if dim is None or first in self.session.flats:
             return None
         # Of a list of tensors, one tensor is meant.
         shape, listed = tuple(self.normal[first].shape), self.names[first].endswith(STACK)

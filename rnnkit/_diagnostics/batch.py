@@ -143,6 +143,11 @@ class Batch:
         given: Given = pytree.tree_unflatten(held, self.spec)
         return given
 
+    def size_of(self, inputs: Given) -> int:
+        """Return how many samples some inputs have that are laid out alike."""
+        first = pytree.tree_leaves(inputs, is_leaf=is_whole)[self.first]
+        return int(first.shape[self.axes[self.first] or 0])
+
     def with_leaves(self, leaves: list[Any]) -> "Batch":
         """Return the same with other leaves."""
         other = Batch.__new__(Batch)

@@ -10,7 +10,7 @@ import random
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from typing import Any, NamedTuple
 
@@ -23,8 +23,8 @@ from rnnkit._base.errors import ArgumentError
 from rnnkit._base.message import refusal
 from rnnkit._diagnostics.compare import equal
 from rnnkit._diagnostics.copies import Pristine, unwrapped
+from rnnkit._diagnostics.outputs import Flat, Leaves, named_leaves, split_flats
 from rnnkit._diagnostics.outputs import Given as Given  # noqa: PLC0414 - a run takes one
-from rnnkit._diagnostics.outputs import Leaves, named_leaves
 
 #: Puts hooks on a model and returns their handles.
 Watch = Callable[[torch.nn.Module], list[Any]]
@@ -51,6 +51,8 @@ class Session:
         self.model = self.last = self.pristine.model  # one that is never run, and that ran last
         self.passes = 0
         self.names: list[str] = []  # of the leaves of the last output
+        self.flats: Mapping[int, Flat] = {}  # leaves in which samples and steps are one axis
+        self.size_of: Callable[[Given], int] = len  # how many samples some inputs have
         self.returned: Any = None  # the last output, as the model returned it
         self.is_wrapped = call is not None
         self.call = call or (lambda model, *args, **kwargs: model(*args, **kwargs))
@@ -140,11 +142,16 @@ class Session:
         finally:
             for hook in reversed(hooks):
                 hook.remove()
-        named = named_leaves(self.returned, stack=True)
+        found = self.leaves_of(self.returned, inputs)
+        return [leaf.detach().clone() if isinstance(leaf, Tensor) else leaf for leaf in found]
+
+    def leaves_of(self, output: Any, inputs: Given) -> Leaves:
+        """Return the leaves of what a run on some inputs returned."""
+        named = named_leaves(output, stack=True)
         self.names = [name for name, _ in named]
         # What is on the meta device has no numbers to compare.
         found = [None if isinstance(leaf, Tensor) and leaf.is_meta else leaf for _, leaf in named]
-        return [leaf.detach().clone() if isinstance(leaf, Tensor) else leaf for leaf in found]
+        return split_flats(found, self.flats, self.size_of(inputs)) if self.flats else found
 
 
 def private(inputs: Given) -> tuple[Given, list[Tensor]]:

@@ -140,7 +140,8 @@ def open_wide(opened: Session, least: torch.dtype) -> Session:
             return opened.call(model, *args, **kwargs)
 
     other = opened.stack.enter_context(session(copy, call))
-    other.is_wrapped = opened.is_wrapped
+    other.is_wrapped, other.flats = opened.is_wrapped, opened.flats
+    other.size_of = opened.size_of
     opened.wider.append(other)
     return other
 

@@ -127,6 +127,31 @@ def _names(tree: Any) -> list[str]:
     return [name for name, part in held if isinstance(part, Tensor | Distribution)]
 
 
+class Flat(NamedTuple):
+    """Samples and steps that are one axis of an output, ``(batch * seq, ...)`` or the reverse."""
+
+    axis: int
+    has_batch_first: bool
+
+    def split(self, leaf: Any, samples: int) -> Any:
+        """Return a leaf with an axis for each; as it is if it has no rows for all samples."""
+        if not isinstance(leaf, Tensor) or leaf.shape[self.axis :][:1].numel() % samples:
+            return leaf
+        sizes = (samples, -1) if self.has_batch_first else (-1, samples)
+        return torch.unflatten(leaf, self.axis, sizes)
+
+    def owners(self, samples: int, rows: int) -> Tensor:
+        """Return which rows each sample has, ``(samples, rows)``."""
+        eye = torch.eye(samples, dtype=torch.bool, device="cpu")
+        times = rows // samples
+        return eye.repeat_interleave(times, 1) if self.has_batch_first else eye.repeat(1, times)
+
+
+def split_flats(found: Leaves, flats: Mapping[int, Flat], samples: int) -> Leaves:
+    """Return leaves with an axis for samples and one for steps, by the index of those without."""
+    return [flats[k].split(x, samples) if k in flats else x for k, x in enumerate(found)]
+
+
 def same(one: Tensor, other: Tensor) -> bool:
     """Compare bit for bit, a NaN being equal to a NaN."""
     if one.shape != other.shape or one.dtype != other.dtype:

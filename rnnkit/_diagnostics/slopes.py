@@ -30,7 +30,7 @@ from rnnkit._diagnostics.module_calls import (
     named_arguments,
     split_result,
 )
-from rnnkit._diagnostics.outputs import named_leaves, tensors_of
+from rnnkit._diagnostics.outputs import tensors_of
 
 #: By how much of the largest number an output may differ with gradients on.
 ROUNDING = 1e-4
@@ -123,7 +123,7 @@ class Gradients:
 
         try:
             output = run_with_gradients(opened, batch.tree(given), hook, mode=mode, reads=reads)
-            self.output = [leaf for _, leaf in named_leaves(output, stack=True)]
+            self.output = opened.leaves_of(output, batch.tree())
         except Exception as error:  # noqa: BLE001 - a model may refuse to be differentiated
             self.sources, self.error = {}, error
         self.are_whole = bool(self.sources) and len(self.sources) == len(self._followed)

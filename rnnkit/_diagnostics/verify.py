@@ -248,10 +248,12 @@ def _layout(baseline: Baseline) -> Layout:
     for k, leaf in enumerate(baseline.normal):
         seq = baseline.step_axes[k] if baseline.pacers[k] == batch.paced else None
         found.append((baseline.name(k), leaf, baseline.axes[k], seq))
-    return {
-        name: tuple(
-            "batch" if k == at else "seq" if k == seq else size for k, size in enumerate(leaf.shape)
-        )
+    layout = {
+        name: ["batch" if k == at else "seq" if k == seq else n for k, n in enumerate(leaf.shape)]
         for name, leaf, at, seq in found
         if isinstance(leaf, Tensor) and leaf.dim()
     }
+    for k, flat in baseline.session.flats.items():
+        axes = layout[baseline.name(k)]
+        axes[flat.axis : flat.axis + 2] = [" * ".join(map(str, axes[flat.axis : flat.axis + 2]))]
+    return {name: tuple(axes) for name, axes in layout.items()}

@@ -11,7 +11,17 @@ from torch.distributions import Categorical, Independent, Normal
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 import rnnkit
-from tests.diagnostics.corpus.forward import RIGHT, WRONG, X, embedding, fine, gru, linear, pair
+from tests.diagnostics.corpus.forward import (
+    RIGHT,
+    WRONG,
+    X,
+    drawn,
+    embedding,
+    fine,
+    gru,
+    linear,
+    pair,
+)
 from tests.diagnostics.models_of_users import LENGTHS, numbers, padded
 
 PADDED, COUNTS = padded()
@@ -78,7 +88,13 @@ LAYER = {"gru": gru()}
 ZERO_ONE, TOKENS = (torch.tensor([[0, 1, 0, 0, 1, 0, 0]] * 4), torch.zeros(5, 7, dtype=torch.long))
 strange("nothing", lambda m, x: None, judged=False, causal=True)
 strange("a loss", lambda m, x: m.gru(x)[0].mean(), judged=False, **LAYER)
-strange("one axis of rows", lambda m, x: m.gru(x)[0].flatten(0, 1), judged=False, **LAYER)
+strange("one axis of rows", lambda m, x: m.gru(x)[0].flatten(0, 1), **LAYER)
+strange(
+    "one axis of rows in an order of their own",
+    lambda m, x: m.gru(x)[0][:, :6].unflatten(1, (2, 3)).transpose(0, 1).flatten(0, 2),
+    judged=False,
+    **LAYER,
+)
 strange("one step, causal", lambda m, x: m.gru(x)[0], numbers(4, 1, 3), causal=True, **LAYER)
 strange(
     "an output for each sample",
@@ -133,6 +149,36 @@ strange(
     causal=True,
     **LAYER,
 )
+
+
+@pair(
+    "batch",
+    inputs=drawn(4, 7, tokens=9),
+    words=embedding(9, 3),
+    gru=gru(batch_first=RIGHT),
+    head=linear(6, 9),
+    causal=True,
+)
+def logits_of_all_words(m, x):
+    """A language model returns a row for each word, sample by sample."""
+    return m.head(m.gru(m.words(x))[0]).view(-1, 9)
+
+
+@pair(
+    "batch",
+    inputs=(numbers(7, 4, 3),),
+    batch_dim=1,
+    gru=gru(batch_first=False),
+    actor=linear(6, 2),
+    critic=linear(6, 1),
+)
+def actions_of_a_rollout(m, x):
+    """A policy returns a row for each step of each environment, step by step."""
+    steps, envs = x.shape[:2]
+    rows = x.flatten(0, 1)
+    x = rows.view(steps, envs, 3) if m.right else rows.view(envs, steps, 3).transpose(0, 1)
+    y = m.gru(x)[0].reshape(steps * envs, -1)
+    return m.actor(y).log_softmax(1), m.critic(y).squeeze(1)
 
 
 @fine(gru=gru(), inputs=(numbers(14, 3), numbers(1, 2, 6)), judged=False)

@@ -20,6 +20,7 @@ KINDS: dict[str, tuple[Any, str]] = {
     "reset": (int | str | None, "the position or the keyword of the input with the flags"),
     "streaming": (bool, "True or False"),
     "pad": (("post", "pre"), "'post' or 'pre'"),
+    "other": (tuple | list | None, "a second batch, a tuple of inputs like the first ones"),
     "call": (Callable | NoneType, "a function, as lambda model, *inputs: model.encode(*inputs)"),
     "kwargs": (Mapping | None, 'a dictionary of inputs by name, as {"mask": mask}'),
 }

@@ -12,7 +12,15 @@ from rnnkit._diagnostics.batch import Batch
 from rnnkit._diagnostics.compare import alike, scale
 from rnnkit._diagnostics.events import Event, record, watching
 from rnnkit._diagnostics.isolation import Session
-from rnnkit._diagnostics.outputs import STACK, Leaves, Order, arranged, is_output, split_flats
+from rnnkit._diagnostics.outputs import (
+    STACK,
+    Leaves,
+    Order,
+    arranged,
+    is_output,
+    shape_of,
+    split_flats,
+)
 from rnnkit._diagnostics.report import Report
 
 #: Takes a part of an output, and of what is as large as it.
@@ -68,6 +76,7 @@ class Baseline:
         self.order: Order = None
         self.first = next((k for k, leaf in enumerate(self.normal) if is_output(leaf)), None)
         self.runs_on_fewer = self.runs_on_less = False
+        self.shapes_of_fewer: list[Any] = []
         self.axes: list[int | None] = [None] * len(self.normal)
         self.step_axes: list[int | None] = list(self.axes)
         self.pacers: list[int | None] = list(self.axes)
@@ -98,6 +107,7 @@ class Baseline:
             if fewer is None:
                 break
             self.runs_on_fewer = True
+            self.shapes_of_fewer = list(map(shape_of, fewer))
             if len(fewer) == len(outputs):
                 flats = find_flats(batch, self.session.attempt, outputs, fewer, sample)
                 self.session.flats, self.session.size_of = flats, batch.size_of
@@ -213,6 +223,24 @@ class Baseline:
         unknown = not self.runs_on_less and self.normal[index].dim() > 2
         has_axis = self.step_axes[index] is not None
         return self.counts is not None and not self._has_all_steps(index) and (has_axis or unknown)
+
+    def unfollowed(self) -> str:
+        """Return why no output has a row for each sample, and what to type."""
+        lists = [k for k, leaf in enumerate(self.normal) if isinstance(leaf, list)]
+        if lists:
+            return f"{self.name(lists[0])} is a list of different lengths: return one padded tensor"
+        if self.first is None:
+            kind = "no tensor" if all(leaf is None for leaf in self.normal) else "a single number"
+            return f"the model returns {kind}: return a row for each sample"
+        if not self.runs_on_fewer:
+            return "the model does not run without one of the samples: let it take any batch size"
+        if len(self.shapes_of_fewer) != len(self.normal):
+            return "each sample has an output of its own: return one padded tensor"
+        name = self.name(self.first)
+        if self.shapes_of_fewer[self.first] == shape_of(self.normal[self.first]):
+            same = f"{name} has the same shape without one of the samples"
+            return f"{same}: batch_dim= is the axis of the samples in the first input"
+        return f"the rows of {name} are in no order of samples: return (batch, ...)"
 
     def arranged(self, output: Leaves) -> Leaves:
         """Return an output with its samples in the order of the input."""

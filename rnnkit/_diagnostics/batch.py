@@ -12,7 +12,7 @@ from rnnkit._base.errors import ArgumentError
 from rnnkit._base.message import brief, refusal
 from rnnkit._diagnostics import masks
 from rnnkit._diagnostics.arguments import by_input, counts_of
-from rnnkit._diagnostics.outputs import Given
+from rnnkit._diagnostics.outputs import Given, shape_of
 
 
 class Batch:
@@ -27,6 +27,7 @@ class Batch:
         padded_alike: those of them that end with the paced one, and are cut to a sample's length.
         lengths: valid steps of each sample, of the leaves that were given any.
         flags: index of the leaf that flags where samples start afresh.
+        second: the leaves of a second batch, from which changed values are taken, if there is one.
         drawn: other values for the leaves, as far as some were drawn.
     """
 
@@ -50,6 +51,7 @@ class Batch:
             refusal(ArgumentError, "inputs", message, code="verify-batch")
         self.on_their_own = self.padded_alike = frozenset[int]()
         self.lengths: Mapping[int, list[int]] = {}
+        self.second: list[Any] | None = None
         self.drawn: dict[Any, Tensor] = {}
         self.flags: int | None = None
         self.seq_dims = [1 - batch_dim if batch_dim < 2 else 1 for _ in every]
@@ -87,6 +89,21 @@ class Batch:
                 refusal(ArgumentError, "lengths", text, "", fix, code="verify-lengths")
             self.lengths = {**self.lengths, index: counts}
         self.pace(next(iter(self.lengths), self.paced))
+
+    def take_second(self, other: Sequence[Any]) -> None:
+        """Take a second batch: the inputs by position and then, if there are any, by keyword."""
+        args, kwargs = self.tree()
+        named = [*other[len(args) :], {}][0]
+        if isinstance(named, Mapping):
+            named = {key: named[key] for key in (*kwargs, *named) if key in named}
+        both = Given(tuple(other[: len(args)]), named)
+        leaves, spec = pytree.tree_flatten(both, is_leaf=is_whole)
+        if spec != self.spec or list(map(shape_of, leaves)) != list(map(shape_of, self.leaves)):
+            one, two = (", ".join(str(shape_of(x)) for x in each) for each in (self.leaves, leaves))
+            what = "the inputs, and then the kwargs, of a second batch of the same shapes"
+            message = f"other has {what}: {one}, got {two}"
+            refusal(ArgumentError, "other", message, code="verify-argument")
+        self.second = leaves
 
     def _first_with(self, dim: int, places: Sequence[int], argument: str) -> int:
         """Return the index of the first leaf that has an axis."""
@@ -158,6 +175,8 @@ class Batch:
         """Return the same inputs with some of the samples only."""
         both = zip(self.leaves, self.axes, strict=True)
         fewer = self.with_leaves([_pick(leaf, axis, kept) for leaf, axis in both])
+        pairs = zip(self.second or (), self.axes, strict=False)
+        fewer.second = self.second and [_pick(leaf, axis, kept) for leaf, axis in pairs]
         fewer.size, fewer.numbers = len(kept), [self.numbers[sample] for sample in kept]
         fewer.lengths = {k: [counts[s] for s in kept] for k, counts in self.lengths.items()}
         return fewer
@@ -232,14 +251,16 @@ class Batch:
 
     def cut_each(self, ends: Mapping[int, int], steps: int, *, front: bool) -> "Batch":
         """Return the same inputs, some cut to so many steps each: the first ones, or the last."""
-        leaves = list(self.leaves)
-        for k, leaf in enumerate(self.leaves):
+
+        def cut(k: int, leaf: Any) -> Any:
             if k in ends:
                 start = 0 if front else leaf.shape[self.seq_dims[k]] - ends[k]
-                leaves[k] = leaf.narrow(self.seq_dims[k], start, ends[k])
-            elif self.counts and self.tells_lengths(k):
-                leaves[k] = masks.shortened(leaf, self.counts, steps)
-        shorter = self.with_leaves(leaves)
+                return leaf.narrow(self.seq_dims[k], start, ends[k])
+            told = self.counts if self.counts and self.tells_lengths(k) else None
+            return masks.shortened(leaf, told, steps) if told else leaf
+
+        shorter = self.with_leaves([cut(*pair) for pair in enumerate(self.leaves)])
+        shorter.second = self.second and [cut(*pair) for pair in enumerate(self.second)]
         shorter.steps = steps if self.paced in ends else self.steps
         each = self.lengths.items()
         shorter.lengths = {k: [min(n, ends.get(k, n)) for n in counts] for k, counts in each}

@@ -98,20 +98,24 @@ def _drawn(rows: Tensor, generator: torch.Generator) -> Tensor:
 def other_leaves(
     batch: Batch, where: Where, seed: int = 0, *, pad: bool = True, only: int | None = None
 ) -> list[Any]:
-    """Return the leaves with other values at some places, drawn from the values that occur.
+    """Return the leaves with other values at some places: of a second batch, or that occur in them.
 
-    Lengths, labels and masks (one axis of integers, booleans) stay: they say what the rest is. What
-    stays is the same object. Padding may stay, too, and only one leaf may be replaced.
+    Lengths, labels and masks (one axis of integers, booleans) stay: they say what the rest is. Of a
+    second batch they are taken, too. What stays is the same object. Padding may stay, and only one
+    leaf may be replaced.
     """
-    leaves = list(batch.leaves)
+    leaves, second = list(batch.leaves), None if pad else batch.second
     for index, leaf in enumerate(batch.leaves):
         axis = batch.axes[index]
-        mask = where(batch, index) if batch.is_content(index) and only in (None, index) else None
+        taken = batch.is_content(index) or (second is not None and isinstance(leaf, Tensor))
+        mask = where(batch, index) if taken and axis is not None and only in (None, index) else None
         if mask is None or axis is None:
             continue
         axes = (axis, batch.seq_dims[index]) if batch.has_steps(index) else (axis,)
         key = (index, axes, seed, pad)
-        if key not in batch.drawn:
+        if second is not None:
+            batch.drawn[key] = second[index]
+        elif key not in batch.drawn:
             kept = None if pad or len(axes) == 1 else batch.padding(index)
             batch.drawn[key] = other_values(leaf, axes, kept, seed)
         # In the same order of memory, since a model may view it.
@@ -120,21 +124,17 @@ def other_leaves(
     return leaves
 
 
-def changed(batch: Batch, where: Where, seed: int = 0, **options: Any) -> Given | None:
+def changed(
+    batch: Batch, where: Where, *, pad: bool = False, only: int | None = None
+) -> Given | None:
     """Return changed inputs, see :func:`other_leaves`; None if all of them stay as they were."""
-    return _if_changed(batch, other_leaves(batch, where, seed, **{"pad": False, **options}))
-
-
-def _if_changed(batch: Batch, leaves: list[Any]) -> Given | None:
+    leaves = other_leaves(batch, where, pad=pad, only=only)
     stay = all(one is other for one, other in zip(batch.leaves, leaves, strict=True))
     return None if stay else batch.tree(leaves)
 
 
-def within(batch: Batch, inputs: Given) -> Given | None:
-    """Return changed inputs within the range of each column; None if nothing would be changed.
-
-    What only grows along the steps, as times, stays as it was.
-    """
+def within(batch: Batch, inputs: Given) -> Given:
+    """Return changed inputs within the range of each column; what only grows, as times, stays."""
     leaves = pytree.tree_leaves(inputs, is_leaf=is_whole)
     for index, (leaf, other) in enumerate(zip(batch.leaves, leaves, strict=True)):
         if other is not leaf and leaf.is_floating_point():
@@ -143,4 +143,4 @@ def within(batch: Batch, inputs: Given) -> Given | None:
             axes = tuple(range(max(leaf.dim() - 1, min(leaf.dim(), 2))))
             ends = leaf.amin(axes, keepdim=True), leaf.amax(axes, keepdim=True)
             leaves[index] = leaf if grows else other.clamp(*ends)
-    return _if_changed(batch, leaves)
+    return batch.tree(leaves)

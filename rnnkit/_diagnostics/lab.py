@@ -17,7 +17,7 @@ from rnnkit._diagnostics.isolation import EscapedError, Given
 from rnnkit._diagnostics.judge import differences
 from rnnkit._diagnostics.masks import is_binary
 from rnnkit._diagnostics.outputs import Leaves, along, shape_of
-from rnnkit._diagnostics.report import UnjudgedError, in_short
+from rnnkit._diagnostics.report import TOGETHER, UnjudgedError, in_short
 
 
 def run_perturbed(baseline: Baseline, where: Where, **options: Any) -> "PerturbedRun | None":
@@ -38,10 +38,9 @@ class PerturbedRun:
             if isinstance(error, EscapedError):
                 raise
             again = within(baseline.batch, inputs)
-            output = None if again is None else baseline.session.attempt(again)
-            if again is None or output is None:
-                text = "the model refuses changed values of its inputs, drawn from those that occur"
-                message = f"{text}: {in_short(error)}"
+            output = baseline.session.attempt(again)
+            if output is None:
+                message = f"the model refuses changed inputs ({in_short(error)}); {TOGETHER}"
                 raise UnjudgedError(message) from error
             self.inputs, self.output = again, output
 
@@ -104,6 +103,7 @@ def _others(baseline: Baseline, *, cuts_steps: bool) -> Iterator[Batch]:
     """
     batch = baseline.batch
     drawn = batch.with_leaves(other_leaves(batch, steps_from(0), 1, pad=False))
+    drawn.second = batch.second and batch.leaves
     yield drawn
     yield drawn.with_leaves([_turned(batch, k, x) for k, x in enumerate(batch.leaves)])
     longest = batch.longest or 0

@@ -10,14 +10,15 @@ from rnnkit._diagnostics.notebook import as_html
 from rnnkit._diagnostics.picture import DependencyMap, Rule
 
 OTHER_STEPS = "the output has other steps than the input: which are valid is not known"
-INTEGERS = "the outputs are integers, which may stay the same by chance"
+INTEGERS = "the outputs are integers, which may stay the same by chance: return the scores, too"
 UNCHANGED = "the inputs have the same values everywhere: give inputs that differ"
 NO_STEPS = "the input has no two steps"
 OTHER_OUTPUTS = "no output has the steps of the input; give out_seq_dim"
 NO_GRADIENT = "no output of the model, or no weight, has a gradient"
-UNFOLLOWED = "no output follows the batch"
-BY_CHANCE = "an output has as many rows as samples by chance"
-OTHER_SHAPES = "other values give outputs of other shapes: nothing can be compared"
+BY_CHANCE = "an output has as many rows as samples by chance: give a batch of another size"
+#: What to type if inputs belong together.
+TOGETHER = "inputs that change together take a second batch, verify(model, *batch, other=batch2)"
+OTHER_SHAPES = f"changed inputs give outputs of other shapes; {TOGETHER}"
 AMPLIFIES = "the model amplifies rounding: nothing can be judged"
 Outcome = Literal["passed", "skipped", "failed"]
 
@@ -187,7 +188,7 @@ def skip(reason: str) -> NoReturn:
 def in_short(error: Exception) -> str:
     """Write an error on one line of a report."""
     reason = (str(error).strip().splitlines() or [""])[0][:80]
-    return f"{type(error).__name__}: {reason}"
+    return f"{type(error).__name__}: {reason}".removesuffix(": ")
 
 
 def with_fix(probe: str, rows: Iterable[Line]) -> list[Line]:

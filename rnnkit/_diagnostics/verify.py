@@ -90,6 +90,7 @@ def verify(
     lengths: Any = None,
     reset: int | str | None = None,
     pad: Literal["post", "pre"] = "post",
+    other: Sequence[Any] | None = None,
     skip: Sequence[str] = (),
     raises: bool = True,
 ) -> Report:
@@ -119,6 +120,9 @@ def verify(
         reset: the input that flags where a sample starts afresh, by position or keyword: from a
             flagged step on, an output must not depend on anything before it.
         pad: whether the padding is after a sample (``"post"``) or before it (``"pre"``).
+        other: a second batch of the same shapes, for inputs that must change together, as data and
+            a mask: a tuple of the inputs and, if any, the ``kwargs``. By default, changed values
+            are drawn from those that occur, and masks and lengths stay.
         skip: probes to leave out, by name: repeatable, batch (and with it alone), alone, padding,
             causal, reset, memory, coverage, use, gradient, streaming.
         raises: whether to raise what is found; if not, it is in the report.
@@ -146,7 +150,7 @@ def verify(
     check_model("verify", model)
     check_arguments(batch_dim=batch_dim, seq_dim=seq_dim, out_seq_dim=out_seq_dim)
     check_arguments(causal=causal, lookahead=lookahead, streaming=streaming, reset=reset)
-    check_arguments(pad=pad, call=call, kwargs=kwargs)
+    check_arguments(pad=pad, call=call, kwargs=kwargs, other=other)
     if unknown := [skip] if isinstance(skip, str) else [p for p in skip if p not in PROBES]:
         near = get_close_matches(str(unknown[0]).lower(), PROBES, n=1)
         names = ", ".join([*near, *(name for name in PROBES if name not in near)])
@@ -158,6 +162,8 @@ def verify(
     if lengths is None:
         guess = guess_lengths(unwrapped(model), given, whole, is_named=call is None)
         whole = Batch(given, batch_dim, seq_dim, guess.lengths or None)
+    if other is not None:
+        whole.take_second(other)
     asked = {"causal": bool(causal), "reset": reset is not None, "streaming": streaming}
     probes = [name for name in PROBES if asked.get(name, True)]
     with session(model, call, given, "verify") as opened:

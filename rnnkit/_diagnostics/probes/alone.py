@@ -9,7 +9,6 @@ from rnnkit._diagnostics.judge import for_other_sizes
 from rnnkit._diagnostics.report import (
     ALONE,
     BY_CHANCE,
-    UNFOLLOWED,
     Line,
     fail,
     in_short,
@@ -29,7 +28,7 @@ def probe_alone(baseline: Baseline) -> str:
     """A sample run alone, cut to its length, gives what it gave in the batch."""
     counts = baseline.counts
     if not any(baseline.judged()):
-        skip(UNFOLLOWED)
+        skip(baseline.unfollowed())
     if baseline.batch.size == 1 and (counts is None or counts[0] == baseline.batch.steps):
         skip("the batch has one sample; give two or more")
     baseline = for_other_sizes(baseline)

@@ -20,7 +20,6 @@ from rnnkit._diagnostics.report import (
     OTHER_SHAPES,
     SAMPLES,
     UNCHANGED,
-    UNFOLLOWED,
     fail,
     skip,
 )
@@ -37,7 +36,7 @@ def probe_batch(baseline: Baseline) -> str:
     indices = [index for index, _ in baseline.judged()]
     if not indices:
         _find_rows_of_steps(baseline)
-        skip(UNFOLLOWED)
+        skip(baseline.unfollowed())
     sources = range(min(batch.size, SAMPLES))
     runs = {k: run for k in sources if (run := run_perturbed(baseline, sample_at(k)))}
     compared = sum(any(map(run.has, indices)) for run in runs.values())

@@ -43,7 +43,7 @@ def probe_causal(baseline: Baseline) -> str:
     steps = paced.batch.steps or 0
     if not paced.has_steps(first):
         text = f"axis {seq} of the output is {paced.normal[first].shape[seq]} long"
-        skip(f"{text}, the input has {steps} steps: of a decoder, give the target alone")
+        skip(f"{text}, the input has {steps} steps: of a decoder, give only the target")
     paced = _with_followed(paced)
     # What is shorter than the input may begin with a later step.
     late = max(paced.missing(first), 0)

@@ -7,7 +7,7 @@ from rnnkit._diagnostics.baseline import Baseline
 from rnnkit._diagnostics.changes import valid_mask
 from rnnkit._diagnostics.compare import is_number
 from rnnkit._diagnostics.poison import find_other_order, silent_at, spaced
-from rnnkit._diagnostics.report import fail, skip
+from rnnkit._diagnostics.report import INTEGERS, fail, skip
 from rnnkit._diagnostics.slopes import gradients_of
 
 #: So many steps around one that is not read are looked at.
@@ -25,7 +25,7 @@ def probe_coverage(baseline: Baseline) -> str:
     if steps < 3 or not batch.may_have_steps(batch.paced):
         skip("the input has no three steps")
     if not any(is_number(baseline.normal[index]) for index, _ in baseline.judged()):
-        skip("no output of numbers follows the batch")
+        skip(INTEGERS if any(baseline.judged()) else baseline.unfollowed())
     padding = batch.padding(batch.paced)
     valid = valid_mask(batch, post=baseline.post)
     valid = valid if padding is None else valid & ~padding.cpu()

@@ -12,7 +12,7 @@ from rnnkit._diagnostics.events import looping, reads_several_steps, record
 from rnnkit._diagnostics.lab import run_perturbed
 from rnnkit._diagnostics.module_calls import has_recurrence, is_recurrent
 from rnnkit._diagnostics.outputs import same
-from rnnkit._diagnostics.report import INTEGERS, NO_STEPS, UNCHANGED, UNFOLLOWED, fail, skip
+from rnnkit._diagnostics.report import INTEGERS, NO_STEPS, UNCHANGED, fail, skip
 from rnnkit._diagnostics.slopes import gradients_of
 
 
@@ -26,7 +26,7 @@ def probe_memory(baseline: Baseline) -> str:
         skip(NO_STEPS)
     indices = [index for index, _ in baseline.judged() if is_number(baseline.normal[index])]
     if not indices:
-        skip(INTEGERS if any(baseline.judged()) else UNFOLLOWED)
+        skip(INTEGERS if any(baseline.judged()) else baseline.unfollowed())
     valid = valid_mask(batch, post=baseline.post)
     # All steps but each sample's last one; or its first.
     earlier, later = valid & valid.roll(-1, 1), valid & valid.roll(1, 1)

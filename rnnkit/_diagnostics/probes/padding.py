@@ -10,7 +10,6 @@ from rnnkit._diagnostics.report import (
     OTHER_SHAPES,
     OTHER_STEPS,
     UNCHANGED,
-    UNFOLLOWED,
     UnjudgedError,
     fail,
     skip,
@@ -45,7 +44,7 @@ def _judge(baseline: Baseline) -> None:
         skip("tokens: padding is known by its value")
     judged = [index for index, _ in baseline.judged()]
     if not any(is_number(baseline.normal[index]) for index in judged):
-        skip(INTEGERS if judged else UNFOLLOWED)
+        skip(INTEGERS if judged else baseline.unfollowed())
     indices = [index for index in judged if not baseline.has_other_steps(index)]
     if not any(is_number(baseline.normal[index]) for index in indices):
         skip(OTHER_STEPS)

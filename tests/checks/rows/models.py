@@ -41,6 +41,8 @@ DIAGNOSTICS = {
         'model, x = nn.GRU(3, 6, batch_first=True), torch.randn(5, 7, 3); rnnkit.verify(model, x, seq_dim="1")',
         "model, x = nn.GRU(3, 6, batch_first=True), torch.randn(5, 7, 3); rnnkit.verify(model, x, batch_dim=None)",
         "model, x = nn.GRU(3, 6, batch_first=True), torch.randn(5, 7, 3); rnnkit.verify(model, x, seq_dim={})",
+        "model, x = nn.GRU(3, 6, batch_first=True), torch.randn(5, 7, 3); rnnkit.verify(model, x, other=x)",
+        "model, x = nn.GRU(3, 6, batch_first=True), torch.randn(5, 7, 3); rnnkit.verify(model, x, other=(x[1:],))",
         "model, x = nn.GRU(3, 6, batch_first=True), torch.randn(5, 7, 3); rnnkit.dependency_map(model, x, dim=None)",
         "layer, x = nn.GRU(3, 6), torch.randn(7, 5, 3); rnnkit.testing.assert_streams(layer, x, seq_dim=1.0)"),
     "verify-axis": ("No tensor has the axis that was named, or one axis was named for two things.",

@@ -118,10 +118,10 @@ def target_of_a_decoder(m, x, y):
     return m.decoder(shifted if m.right else y, m.encoder(x)[1])[0]
 
 
-@fine(one=gru(), other=gru(bidirectional=True), causal=True)
+@fine(one=gru(), beside=gru(bidirectional=True), causal=True)
 def later_output_that_reads_all(m, x):
     """A later output may read all steps, as an encoder's does: only the first is judged."""
-    return m.one(x)[0], m.other(x)[0]
+    return m.one(x)[0], m.beside(x)[0]
 
 
 KINDS = functional.one_hot(tokens(4, 7) % 7, 7).float()

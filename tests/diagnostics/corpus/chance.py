@@ -150,7 +150,7 @@ def lengths_that_the_content_decides(m, x):
     gru=gru(3, 32),
     wide=linear(32, 64),
     one=linear(32, 8),
-    other=linear(64, 8),
+    beside=linear(64, 8),
     inputs=(SERIES,),
     seeds=6,
 )
@@ -159,7 +159,7 @@ def experts_chosen_by_value(m, x):
     y = m.gru(x)[0]
     chosen = y[..., 0] > 0
     z = m.one(y)
-    z[chosen] = m.other(torch.relu(m.wide(y[chosen])))
+    z[chosen] = m.beside(torch.relu(m.wide(y[chosen])))
     return z
 
 

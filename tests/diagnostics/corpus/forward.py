@@ -80,6 +80,7 @@ OPTIONS = {
         "streaming",
         "lengths",
         "pad",
+        "other",
         "skip",
         "kwargs",
     ]

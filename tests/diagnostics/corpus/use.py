@@ -80,11 +80,11 @@ def read_by_a_head(m, x):
     return m.head(m.layer(x)[1][1][-1])
 
 
-@fine(layer=lstm(), other=lstm(), skip=["gradient"], name="cell state: passed on, and read")
+@fine(layer=lstm(), beside=lstm(), skip=["gradient"], name="cell state: passed on, and read")
 def conditional(m, x):
     """The c of a second LSTM starts from the c of a first one, and its h from zeros."""
     c = m.layer(x)[1][1]
-    return torch.cat([m.other(x, (torch.zeros_like(c), c))[0][:, -1], c[-1]], 1)
+    return torch.cat([m.beside(x, (torch.zeros_like(c), c))[0][:, -1], c[-1]], 1)
 
 
 @fine(layer=lstm(), cell=lstm_cell(), skip=["gradient"], name="cell state: passed on to a cell")

@@ -36,6 +36,28 @@ def numbers_that_may_not_be_others(m, x):
     return m.gru(x)[0]
 
 
+SEEN = torch.rand(2, 4, 7, generator=torch.Generator().manual_seed(0)) < 0.7
+GAPS = numbers(2, 4, 7, 3) * SEEN.unsqueeze(3)
+
+
+def gaps(m, x, seen):
+    """Numbers and a mask of them must agree, and change together."""
+    assert torch.equal((x != 0).any(2), seen)
+    y = m.gru(torch.cat([x, seen.unsqueeze(2)], 2))[0]
+    return y if m.right else y - y.mean(0)
+
+
+fine(name="gaps in one batch", gru=gru(4), inputs=(GAPS[0], SEEN[0]), causal=True)(gaps)
+pair(
+    "batch",
+    name="gaps in two batches",
+    gru=gru(4),
+    inputs=(GAPS[0], SEEN[0]),
+    other=(GAPS[1], SEEN[1]),
+    causal=True,
+)(gaps)
+
+
 @fine(cell=gru_cell(), weight=lambda: nn.Parameter(torch.randn(3, 6)), inputs=(X * 1e5,))
 def units_at_their_ends(m, x):
     """What is saturated by large numbers shows its memory with smaller ones."""

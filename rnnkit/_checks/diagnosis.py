@@ -48,7 +48,7 @@ def diagnose(call: Call) -> None:
         if isinstance(rule, str):
             refuse_fields(module, input, rule)
     elif not isinstance(input, Tensor):
-        refuse_type(module, input, batch_first=is_layer and module.batch_first)
+        refuse_type(module, input, first=is_layer and module.batch_first, many=is_layer)
     odd = goes_to_torch(module, data, hx)
     spec = spec_of(module, input, "layer" if is_layer else "cell")
     judge = data if odd or weight is None else weight
@@ -82,7 +82,7 @@ def diagnose_unrolled(
     if weight is None:
         check_cell_object(cell)
     if not isinstance(input, Tensor):
-        refuse_type(cell, input, unrolled=True, batch_first=batch_first)
+        refuse_type(cell, input, first=batch_first, many=True)
     if input.is_nested:
         check_dense(cell, input)
     known = weight is not None and not goes_to_torch(cell, input, hx)

@@ -14,6 +14,8 @@ from rnnkit._base.message import brief, count, refusal, wanted
 from rnnkit._checks.arrays import tensor_or_none
 from rnnkit._checks.call_spec import CallSpec, agree, check_dense, described, rows_of, sizes, spell
 
+DTYPES = "RNN input dtype ({}) does not match weight dtype ({})."
+
 
 def check_input(spec: CallSpec, input: Tensor, weight: Tensor) -> None:
     """Refuse an input for its layout or shape, else for its dtype or device."""
@@ -28,14 +30,13 @@ def check_shape(spec: CallSpec, input: Tensor, weight: Tensor) -> None:
     width, evidence = spec.input_axes[-1].size, ""
     ranks = {"packed": (2,), "step": (1, 2), "cell": (1, 2)}.get(kind, (2, 3))
     if not input.is_floating_point() and not agree(input.dtype, weight.dtype):
-        number = "float()" if weight.dtype is torch.float32 else f"to({weight.dtype})"
-        fixes = [f"numbers: input.{number}"]
+        fixes = [f"numbers: input.to({weight.dtype})"]
         if rank + 1 in ranks and input.dtype is not torch.bool and kind != "packed":
             ids = "input" if input.dtype in (torch.int32, torch.int64) else "input.long()"
             fixes.append(f"token ids: torch.nn.Embedding(vocabulary, {width})({ids})")
         # torch's sentence goes on to advise model.to(torch.int64), which no model survives.
         spec.refuse(
-            "input-numbers", DtypeError, "input", _dtype_sentence(input, weight),
+            "input-numbers", DtypeError, "input", DTYPES.format(input.dtype, weight.dtype),
             "the input holds no real floating-point numbers",
             ("input", wanted(f"{weight.dtype}", f"{input.dtype}")), *rows_of("", fixes),
         )  # fmt: skip
@@ -59,12 +60,12 @@ def check_shape(spec: CallSpec, input: Tensor, weight: Tensor) -> None:
             move = move if axis else "input.movedim(0, -1), then check the order of seq and batch"
             fixes = [move if rank > 2 else "input.t()"]
         else:
-            twice = f"{shape[-1]} is twice {width}: a bidirectional layer's output"
-            evidence = twice if shape[-1] == 2 * width else ""
-            is_flat = width == 1 and rank == (1 if kind == "cell" else 2)
+            if shape[-1] == 2 * width:
+                evidence = f"{shape[-1]} is twice {width}: a bidirectional layer's output"
             made = f"{constructor_of(spec.module)}({shape[-1]}, ...)"
-            fixes = ["input.unsqueeze(-1), if each step is one number" if is_flat else "",
-                     f"{made}, or an input with {count(width, 'feature', 'features')}"]  # fmt: skip
+            fixes = [f"{made}, or an input with {count(width, 'feature', 'features')}"]
+            if width == 1 and rank + 1 in ranks:
+                fixes.insert(0, "input.unsqueeze(-1), if each step is one number")
     elif spec.seq == 0:
         sentence = "Expected sequence length to be larger than 0 in RNN"
         code, headline = "input-empty", "the input has no steps"
@@ -84,8 +85,9 @@ def _fix_of_rank(spec: CallSpec, width: int) -> str:
         return f"pack a padded tensor (batch, seq, {width}), a feature axis at its end"
     if spec.kind == "cell" and rank:
         step = "for x_t in input: hx = cell(x_t, hx)" if rank == 3 else "input.flatten(0, -2)"
-        layer = name.removesuffix("Cell")
-        return f"a cell takes one step: {step}, or a layer: {layer}({width}, ...)"
+        return (
+            f"a cell takes one step: {step}, or a layer: {name.removesuffix('Cell')}({width}, ...)"
+        )
     if rank == 1 and width in (1, shape[0]):
         return f"input.unsqueeze({-1 if width == 1 else 0}), one unbatched sequence"
     if rank < 3:
@@ -103,67 +105,58 @@ def _fix_of_rank(spec: CallSpec, width: int) -> str:
 
 def check_dtype(spec: CallSpec, input: Tensor, weight: Tensor) -> None:
     """Refuse an input for its dtype or device."""
-    if not agree(input.dtype, weight.dtype):
-        one, other = f"input.to({weight.dtype})", f"model.to({input.dtype})"
-        numpys = "float64 is what NumPy makes of Python's numbers"
-        evidence = numpys if input.dtype == torch.float64 else ""
-        spec.refuse(
-            "input-dtype", DtypeError, "input",
-            f"{_dtype_sentence(input, weight)} Convert input: {one}, or convert model: {other}",
-            "input and weights differ in dtype",
-            ("input", wanted(f"{weight.dtype}", f"{input.dtype}")),
-            *rows_of(evidence, [f"{one}, or {other}"]),
-        )  # fmt: skip
-    if input.device != weight.device:
-        fix = f"input.to({str(weight.device)!r}), or move the model to the input"
-        if weight.is_meta:
-            name = "layer" if spec.has_rows else "cell"
-            fix = f"{name}.to_empty(device={str(input.device)!r}), then load its weights"
-        elif input.is_meta:
-            fix = f"an input on {str(weight.device)!r}: a tensor on meta has no numbers"
-        spec.refuse(
-            "input-device", DeviceError, "input",
-            "Input and parameter tensors are not at the same device, found input tensor at "
-            f"{input.device} and parameter tensor at {weight.device}",
-            "input and weights are on different devices",
-            ("input", wanted(f"on {weight.device}", f"{input.device}")), ("fix", fix),
-        )  # fmt: skip
+    is_dtype, evidence = not agree(input.dtype, weight.dtype), ""
+    code, error = ("input-dtype", DtypeError) if is_dtype else ("input-device", DeviceError)
+    kind = code.removeprefix("input-")
+    wants, came = getattr(weight, kind), getattr(input, kind)
+    fix = f"input.to({str(wants)!r}), or move the model to the input"
+    sentence = "Input and parameter tensors are not at the same device, found input tensor at "
+    sentence += f"{came} and parameter tensor at {wants}"
+    if is_dtype:
+        one, other = f"input.to({wants})", f"model.to({came})"
+        sentence, fix = DTYPES.format(input.dtype, weight.dtype), f"{one}, or {other}"
+        sentence += f" Convert input: {one}, or convert model: {other}"
+        evidence = "float64 is what NumPy makes of Python's numbers" * (came is torch.float64)
+    elif came == wants:
+        return
+    elif weight.is_meta:
+        name = "layer" if spec.has_rows else "cell"
+        fix = f"{name}.to_empty(device={str(came)!r}), then load its weights"
+    elif input.is_meta:
+        fix = f"an input on {str(wants)!r}: a tensor on meta has no numbers"
+    headline, row = f"input and weights have different {kind}s", wanted(f"{wants}", f"{came}")
+    rows = [("input", row), *rows_of(evidence, [fix])]
+    spec.refuse(code, error, "input", sentence, headline, *rows)
 
 
-def _dtype_sentence(input: Tensor, weight: Tensor) -> str:
-    return f"RNN input dtype ({input.dtype}) does not match weight dtype ({weight.dtype})."
-
-
-def refuse_type(
-    module: Any, input: Any, *, unrolled: bool = False, batch_first: bool = False
-) -> NoReturn:
-    """Refuse an input that is not a tensor, of one step or of many; write what makes one of it."""
-    is_layer, option = isinstance(module, RNNBase), ", batch_first=True" if batch_first else ""
+def refuse_type(module: Any, input: Any, *, first: bool, many: bool) -> NoReturn:
+    """Refuse an input that is not a tensor of one step, or of ``many``, and write what makes it."""
+    name, option = "torch.nn.utils.rnn.", ", batch_first=True" if first else ""
+    lengths = "lengths=[len(x) for x in input]"
     parts = list(input) if isinstance(input, tuple | list) else []
     shapes = {tuple(part.shape) if isinstance(part, Tensor) else () for part in parts}
-    are_sequences = {*map(len, shapes)} == {2}
-    fixes = ["a floating-point tensor"]
-    if isinstance(input, PackedSequence):
-        fixes = ["a cell takes one step: loop over a padded sequence, or use a layer"]
-        opened = f"torch.nn.utils.rnn.pad_packed_sequence(input{option})"
-        fixes = [f"input, lengths = {opened}, and lengths=lengths"] if unrolled else fixes
-    elif isinstance(input, tuple) and len(parts) == 2 and isinstance(parts[0], Tensor):
-        fixes = ["input[0]: a recurrent layer returns (output, state), nn.Sequential passes both"]
-    elif are_sequences and (is_layer or unrolled):
-        padded = f"torch.nn.utils.rnn.pad_sequence(input{option})"
-        stacked = f"torch.stack(input{', 1' if option else ''}), if each is a step"
-        fixes = [f"{padded} and lengths=[len(x) for x in input], if each is a sequence"]
-        fixes += [stacked] if len(shapes) == 1 else []
-    elif parts and () not in shapes:
-        fixes = ["one tensor, made of these by torch.stack or torch.cat"]
-        fixes = ["for x_t in input: hx = cell(x_t, hx)"] if are_sequences else fixes
-    elif input is None:
-        fixes = ["see what the line before returns"]
-    elif tensor_or_none(input) is not None:
-        dtypes = [weight.dtype for weight in getattr(module, "parameters", list)()]
-        fixes = [f"torch.as_tensor(input, dtype={next(iter(dtypes), torch.float32)})"]
-    refusal(
-        ArgumentError, "input", f"input must be a Tensor, got {brief(input)}", described(module),
-        ("input", wanted(f"a Tensor{' or a PackedSequence' * is_layer}", brief(input))),
-        *rows_of("", fixes), code="input-type",
-    )  # fmt: skip
+    are_sequences, is_packed = {*map(len, shapes)} == {2}, isinstance(input, PackedSequence)
+    dtype = next((w.dtype for w in getattr(module, "parameters", list)()), torch.float32)
+    # fmt: off
+    cases: tuple[tuple[Any, ...], ...] = (
+        (is_packed and many,
+         f"input, lengths = {name}pad_packed_sequence(input{option}), and lengths=lengths"),
+        (is_packed, "a cell takes one step: loop over a padded sequence, or use a layer"),
+        (isinstance(input, tuple) and len(parts) == 2 and isinstance(parts[0], Tensor),
+         "input[0]: a recurrent layer returns (output, state), nn.Sequential passes both"),
+        (are_sequences and many,
+         f"{name}pad_sequence(input{option}) and {lengths}, if each is a sequence",
+         f"torch.stack(input{', 1' * first}), if each is a step" if len(shapes) == 1 else ""),
+        (are_sequences, "for x_t in input: hx = cell(x_t, hx)"),
+        (parts and () not in shapes, "one tensor, made of these by torch.stack or torch.cat"),
+        (input is None, "see what the line before returns"),
+        (shapes <= {()} and tensor_or_none(input) is not None,
+         f"torch.as_tensor(input, dtype={dtype})"),
+        (True, "a floating-point tensor"),
+    )
+    # fmt: on
+    fixes = next(texts for holds, *texts in cases if holds)
+    wants = f"a Tensor{' or a PackedSequence' * isinstance(module, RNNBase)}"
+    rows, came = rows_of("", fixes), brief(input)
+    sentence, row = f"input must be a Tensor, got {came}", ("input", wanted(wants, came))
+    refusal(ArgumentError, "input", sentence, described(module), row, *rows, code="input-type")

@@ -11,7 +11,7 @@ from rnnkit._base.errors import StateError
 from rnnkit._base.message import bounded, brief, count
 from rnnkit._base.state import PAIR
 from rnnkit._checks.arrays import tensor_or_none
-from rnnkit._checks.call_spec import CallSpec, sizes, spell
+from rnnkit._checks.call_spec import Axis, CallSpec, sizes, spell
 
 Shape = tuple[int, ...]
 
@@ -48,78 +48,81 @@ def _wider(spec: CallSpec) -> str:
 
 
 OUTPUT_FIX = "output, hx = ...: a layer returns its output first, its state second"
-Move = tuple[Callable[[Sizes, Sizes, Any], Any], Callable[[Sizes, Sizes, Any], tuple[str, ...]]]
 
-# fmt: off
-#: What makes the wanted sizes of those that came, and code, headline, evidence and fixes.
-MOVES: tuple[Move, ...] = (
-    (lambda g, _, f: f.spec.has_rows and (g.batch, g.rows, g.width),
-     lambda _, __, f: (
-         "state-transposed",
-         f"{f.name} has the {f.came} on axis 0, a state has the {f.carried} on axis 0", "",
-         f"rnnkit.states.{'' if f.first else 'from_'}batch_first({{}})",
-         f.spec.with_option(f"state_batch_first={not f.first}"))),
-    (lambda g, w, f: g.batch == f.seq and (g.rows, w.batch, g.width),
-     lambda g, w, f: (*f.spec.other_layout(f"{f.name} has batch {g.batch}"),
-                      f.new if g.batch > w.batch else "")),
-    (lambda g, w, f: f.directions == 1 and w.batch and (g.rows / 2, g.batch, g.width * 2),
-     lambda g, _, f: (
-         "state-bidirectional", f"{f.name} is in two rows for each layer, each half as wide",
-         f"{f.width} is twice {g.width}: both directions side by side",
-         f"rnnkit.states.bridge({{}}{f.option})")),
-    (lambda g, w, f: f.directions == 1 and w.batch and (g.rows / 2, g.batch, g.width),
-     lambda _, w, f: (
-         "state-bidirectional",
-         f"{f.name} has two rows for each layer, as the state of a bidirectional layer", "",
-         f'rnnkit.states.bridge({{}}, "sum"{f.option}) adds the directions',
-         f"{{}}[{':, ' * f.first}-{w.rows}:], if it is from one direction of twice as many layers",
-         f'{_wider(f.spec)} and rnnkit.states.bridge(hx, "concat"{f.option})')),
-    (lambda g, w, f: g == f.output and w,
-     lambda _, __, f: ("state-is-output", f"{f.name} looks like an output, not like a state",
-                       f"{f.name} has seq {f.spec.seq} and batch {f.spec.batch}, as the input",
-                       OUTPUT_FIX)),
-    (lambda g, w, _: g.batch == 1 and (g.rows, w.batch, g.width),
-     lambda _, w, f: (
-         "state-one-sample", f"{f.name} is for one sample, the input has {w.batch}", "",
-         f"rnnkit.states.expand({{}}, {w.batch}{f.option}), if all samples start from it", f.new)),
-    (lambda g, _, f: (g.rows, f.times * g.batch, g.width),
-     lambda g, w, f: (
-         "beams-forgotten", f"{f.name} is for a batch of {g.batch}, the input has {w.batch}",
-         f"{w.batch} = {f.times} * {g.batch}: {f.times} beams for each of {g.batch} samples?",
-         f"rnnkit.states.repeat({{}}, {f.times}{f.option}), if so", f.new)),
-    (lambda g, w, _: g.batch > w.batch and (g.rows, w.batch, g.width),
-     lambda g, w, f: (
-         "state-batch", f"{f.name} is for a batch of {g.batch}, the input has {w.batch}",
-         (f"{g.batch} > {w.batch}: probably left from a larger batch, as when the last of an epoch "
-          "is smaller"), f.new,
-         f"rnnkit.states.select({{}}, slice({w.batch}){f.option}), if the first samples went on")),
-)
-#: Of the first tensor that does not fit, where one move does not mend all; the last always does.
-INEXACT: tuple[Move, ...] = (
-    (lambda g, w, f: f.directions == 2 and g.rows * 2 == w.rows and w,
-     lambda _, __, f: (
-         "state-directions", f"{f.name} has no rows for the backward direction", "", f.zeros)),
-    (lambda g, w, _: (g.rows, w.batch, g.width),
-     lambda g, w, f: (
-         "state-batch", f"{f.name} is for a batch of {g.batch}, the input has {w.batch}", "",
-         f.zeros)),
-    (lambda g, w, _: g.rows != w.rows and (g.batch == w.batch or g.width == w.width) and w,
-     lambda g, w, f: (
-         "state-layers",
-         f"{f.name} has {count(g.rows, 'row', 'rows')}, this layer carries {w.rows}", "", f.zeros,
-         f"if {f.name} is an output: {OUTPUT_FIX}" if f.is_layer and g.batch == w.batch else "")),
-    (lambda g, w, _: g[:2] != w[:2] and w,
-     lambda _, __, f: ("state-sizes", f"{f.name} fits on no axis", "", f.zeros)),
-    (lambda g, w, f: f.width.name == "hidden_size" and g.width == 2 * w.width and w,
-     lambda g, w, f: (
-         "state-width", f"{f.name} is {g.width} wide, {f.width} is wanted",
-         f"{g.width} is twice {w.width}: both directions side by side",
-         f"torch.nn.Linear({g.width}, {w.width}) between the two", _wider(f.spec))),
-    (lambda _, w, __: w,
-     lambda g, w, f: (
-         "state-width", f"{f.name} is {g.width} wide, {f.width} is wanted", "", f.zeros,
-         f"torch.nn.Linear({g.width}, {w.width}) between the two")),
-)
+
+def cause_of(spec: CallSpec, name: str, width: Axis, read: Any, zeros: str) -> tuple[str, ...]:
+    """Return code, headline, evidence and fixes of what makes the wanted sizes, ``(came, wanted)``.
+
+    Each question is what people type, as a function on sizes; in a fix ``{}`` is the tensor.
+    """
+    g, w = read[0]
+    first, batches = spec.state_batch_first, {came.batch for came, _ in read}
+    option, new = ", state_batch_first=True" * first, f"{zeros}, if the sequences are new"
+    is_one_way = spec.has_rows and w.batch and not spec.module.bidirectional
+    other_batch = f"{name} is for a batch of {g.batch}, the input has {w.batch}"
+
+    def makes(change: Callable[[Sizes, Sizes], tuple[float, ...]]) -> bool:
+        return all(change(g, w) == w for g, w in read)
+
+    # fmt: off
+    if spec.has_rows and makes(lambda g, _: (g.batch, g.rows, g.width)):
+        came, carried = ("layers", "batch") if first else ("batch", "layers")
+        return ("state-transposed",
+                f"{name} has the {came} on axis 0, a state has the {carried} on axis 0", "",
+                f"rnnkit.states.{'' if first else 'from_'}batch_first({{}})",
+                spec.with_option(f"state_batch_first={not first}"))
+    if makes(lambda g, w: (g.rows, w.batch, g.width)):
+        times, is_all = w.batch // max(g.batch, 1), len(read) == len(spec.state_axes)
+        # What changes the input makes a tensor that is right wrong.
+        if batches == {spec.seq} and is_all and spec.kind != "packed":
+            return (*spec.other_layout(f"{name} has batch {g.batch}"),
+                    new if g.batch > w.batch else "")
+        if batches == {1}:
+            expanded = f"rnnkit.states.expand({{}}, {w.batch}{option})"
+            return ("state-one-sample", f"{name} is for one sample, the input has {w.batch}", "",
+                    f"{expanded}, if all samples start from it", new)
+        if batches == {g.batch} and times * g.batch == w.batch:
+            beams = f"{times} beams for each of {g.batch} samples?"
+            return ("beams-forgotten", other_batch, f"{w.batch} = {times} * {g.batch}: {beams}",
+                    f"rnnkit.states.repeat({{}}, {times}{option}), if so", new)
+        if min(batches) > w.batch:
+            why = "probably left from a larger batch, as when the last of an epoch is smaller"
+            selected = f"rnnkit.states.select({{}}, slice({w.batch}){option})"
+            return ("state-batch", other_batch, f"{g.batch} > {w.batch}: {why}", new,
+                    f"{selected}, if the first samples went on")
+    if is_one_way and makes(lambda g, _: (g.rows / 2, g.batch, g.width * 2)):
+        return ("state-bidirectional", f"{name} is in two rows for each layer, each half as wide",
+                f"{width} is twice {g.width}: both directions side by side",
+                f"rnnkit.states.bridge({{}}{option})")
+    if is_one_way and makes(lambda g, _: (g.rows / 2, g.batch, g.width)):
+        rows = f"{{}}[{':, ' * first}-{w.rows}:]"
+        return ("state-bidirectional",
+                f"{name} has two rows for each layer, as the state of a bidirectional layer", "",
+                f'rnnkit.states.bridge({{}}, "sum"{option}) adds the directions',
+                f"{rows}, if it is from one direction of twice as many layers",
+                f'{_wider(spec)} and rnnkit.states.bridge(hx, "concat"{option})')
+    output = output_shape(spec)
+    if output and {came for came, _ in read} == {by_meaning(spec, output)}:
+        return ("state-is-output", f"{name} looks like an output, not like a state",
+                f"{name} has seq {spec.seq} and batch {spec.batch}, as the input", OUTPUT_FIX)
+    # One change does not mend all: the rest is about the first tensor.
+    if spec.has_rows and spec.module.bidirectional and g.rows * 2 == w.rows:
+        return "state-directions", f"{name} has no rows for the backward direction", "", zeros
+    if (g.rows, g.width) == (w.rows, w.width):
+        return "state-batch", other_batch, "", zeros
+    if g.rows != w.rows and (g.batch == w.batch or g.width == w.width):
+        may_be_output = spec.kind == "layer" and not spec.state_axes[1:] and g.batch == w.batch
+        return ("state-layers",
+                f"{name} has {count(g.rows, 'row', 'rows')}, this layer carries {w.rows}", "",
+                zeros, f"if {name} is an output: {OUTPUT_FIX}" if may_be_output else "")
+    if g[:2] != w[:2]:
+        return "state-sizes", f"{name} fits on no axis", "", zeros
+    is_twice = width.name == "hidden_size" and g.width == 2 * w.width
+    linear = f"torch.nn.Linear({g.width}, {w.width}) between the two"
+    return ("state-width", f"{name} is {g.width} wide, {width} is wanted",
+            f"{g.width} is twice {w.width}: both directions side by side" if is_twice else "",
+            *((linear, _wider(spec)) if is_twice else (zeros, linear)))
+
 
 #: What brings a tensor to another rank.
 RANKS: tuple[tuple[str, Callable[[Shape, Shape], Shape | None]], ...] = (
@@ -129,10 +132,14 @@ RANKS: tuple[tuple[str, Callable[[Shape, Shape], Shape | None]], ...] = (
     ("{}.unsqueeze(1)", lambda g, _: (*g[:1], 1, *g[1:])),
     ("{}.flatten(0, 1)", lambda g, _: (g[0] * g[1], *g[2:]) if len(g) == 4 else None),
     ("{}[-1], if the last layer is meant", lambda g, _: g[1:]),
-    ("{}.expand({front}, -1).contiguous(), if all start from it",
-     lambda g, w: w if g and g == w[1:] else None),
-    ("{}.unsqueeze(1).expand({front}, -1).contiguous(), if all start from it",
-     lambda g, w: w if len(w) == 3 and g == (w[0], w[2]) else None),
+    (
+        "{}.expand({front}, -1).contiguous(), if all start from it",
+        lambda g, w: w if g and g == w[1:] else None,
+    ),
+    (
+        "{}.unsqueeze(1).expand({front}, -1).contiguous(), if all start from it",
+        lambda g, w: w if len(w) == 3 and g == (w[0], w[2]) else None,
+    ),
 )
 # fmt: on
 
@@ -159,17 +166,11 @@ def refuse_structure(spec: CallSpec, hx: Any, *, counts: bool = False) -> NoRetu
     """Explain that a state is not made of the tensors that the module carries."""
     h, c = spell(spec.state_axes[0]), spell(spec.state_axes[-1])
     wants: list[Any] = [sizes(axes) for axes in spec.state_axes]
-    one, sentence, headline, expected = True, "hx must be one tensor", "the state is one tensor", h
-    if len(wants) > 1:
-        one, sentence = False, "lstm expects two hidden states: hx is (h, c)"
-        headline = "the state is the pair (h, c)"
-        expected = f"(h, c), each {h}" if h == c else f"(h, c), h {h} and c {c}"
+    one, each = len(wants) == 1, f"each {h}" if h == c else f"h {h} and c {c}"
+    sentence = "hx must be one tensor" if one else "lstm expects two hidden states: hx is (h, c)"
     axis = int(spec.state_batch_first and spec.batch is not None)
     words = "layer by layer" if spec.has_rows else "sample by sample"
     words = f"(hx{', 1' * axis}), if these are the states {words}"
-    is_other = issubclass(type(hx), Tensor) and hx.dim() != len(wants[0])
-    rank = of_rank(spec, [(tuple(hx.shape), wants[0])]) if is_other else None
-    rank = (rank or "").partition(", if")[0].format("hx")
     run = f"{spec.name}(cell, input" if spec.kind == "unrolled" else "layer(input"
     data = ".data" if spec.kind == "packed" else ""
     # What may be typed to make the state of a value, and what it makes.
@@ -184,19 +185,17 @@ def refuse_structure(spec: CallSpec, hx: Any, *, counts: bool = False) -> NoRetu
         (f"torch.as_tensor(hx).to(input{data})", lambda: one and tensor_or_none(hx)),
         ("tuple(hx), if h and c are stacked on axis 0", lambda: tuple(hx)),
         (OUTPUT_FIX, lambda: hx.shape == output_shape(spec) and wants),
-        (f"({rank}, None), which starts c from zeros", lambda: rank and wants),
         ("hx[:2], if the first two are h and c", lambda: hx[:2]),
-        ("(hx[0], hx[1][0])", lambda: [hx[0], hx[1][0]]),
         ("(hx[0], None), which starts c from zeros", lambda: [hx[0], wants[1]]),
-        ("(None, hx[1]), which starts h from zeros", lambda: [wants[0], hx[1]]),
     )
     fix = next((typed for typed, make in ways if _fits(make, wants)), "")
     if spec.state != "hx":
         fix = re.sub(r"\bhx\b", spec.state, fix) + f", as {spec.state}" if fix else ""
         fix = fix or f"None as {spec.state} for zeros"
     spec.refuse(
-        "state-structure", StateError, "hx", f"{sentence}, got {outlined(hx)}", headline,
-        ("hx", f"expected {expected}"), ("fix", fix or "hx=None for zeros"),
+        "state-structure", StateError, "hx", f"{sentence}, got {outlined(hx)}",
+        f"the state is {'one tensor' if one else 'the pair (h, c)'}",
+        ("hx", f"expected {h if one else f'(h, c), {each}'}"), ("fix", fix or "hx=None for zeros"),
         facts=(wants[0], tuple(hx.shape) if isinstance(hx, Tensor) else ()),
     )  # fmt: skip
 

@@ -1,7 +1,6 @@
 """What is wrong with a hidden state: its structure, its sizes, its dtype or device."""
 
 import re
-from types import SimpleNamespace
 from typing import Any, NoReturn
 
 from torch import Tensor
@@ -12,7 +11,7 @@ from rnnkit._base.state import BATCHED, PAIR, map_state
 from rnnkit._checks.arrays import is_whole
 from rnnkit._checks.call_spec import CallSpec, agree, check_dense, parts_of, rows_of, sizes, spell
 from rnnkit._checks.causes import moves
-from rnnkit._checks.causes.moves import INEXACT, MOVES, Shape, by_meaning
+from rnnkit._checks.causes.moves import Shape, by_meaning
 from rnnkit._checks.guards import has_own_dtype
 from rnnkit._checks.objects import has_batch
 
@@ -31,23 +30,20 @@ def check_state(spec: CallSpec, hx: Any, input: Tensor, *, only_sizes: bool = Fa
             continue
         check_dense(spec.module, tensor, "hx")
         own = name == "c" and has_own_dtype(tensor, input.dtype, is_cell=spec.kind == "cell")
-        if not (own or agree(tensor.dtype, input.dtype)):
-            spec.refuse(
-                "state-dtype", DtypeError, "hx",
-                f"hx dtype ({tensor.dtype}) does not match input dtype ({input.dtype})",
-                "state and input differ in dtype",
-                (name, wanted(f"{input.dtype}", f"{tensor.dtype}")),
-                ("fix", f"rnnkit.states.to(hx, {input.dtype})"),
-            )  # fmt: skip
-        if tensor.device != input.device:
-            spec.refuse(
-                "state-device", DeviceError, "hx",
-                "Input and hidden tensors are not at the same device, found input tensor at "
-                f"{input.device} and hidden tensor at {tensor.device}",
-                "state and input are on different devices",
-                (name, wanted(f"on {input.device}", f"{tensor.device}")),
-                ("fix", f"rnnkit.states.to(hx, input{'.data' * (spec.kind == 'packed')}.device)"),
-            )  # fmt: skip
+        is_dtype = not (own or agree(tensor.dtype, input.dtype))
+        code, error = ("state-dtype", DtypeError) if is_dtype else ("state-device", DeviceError)
+        kind = code.removeprefix("state-")
+        wants, came = getattr(input, kind), getattr(tensor, kind)
+        if not is_dtype and came == wants:
+            continue
+        sentence = f"hx dtype ({came}) does not match input dtype ({wants})"
+        fix = f"rnnkit.states.to(hx, {wants})"
+        if not is_dtype:
+            sentence = "Input and hidden tensors are not at the same device, found input tensor at "
+            sentence += f"{wants} and hidden tensor at {came}"
+            fix = f"rnnkit.states.to(hx, input{'.data' * (spec.kind == 'packed')}.device)"
+        row, headline = wanted(f"{wants}", f"{came}"), f"state and input have different {kind}s"
+        spec.refuse(code, error, "hx", sentence, headline, (name, row), ("fix", fix))
 
 
 def _check_sizes(spec: CallSpec, hx: Any) -> None:
@@ -58,13 +54,9 @@ def _check_sizes(spec: CallSpec, hx: Any) -> None:
     is_counts = is_counts and spec.kind not in ("cell", "step")
     wants: list[Any] = [sizes(axes) for axes in spec.state_axes]
     is_pair = len(wants) == PAIR
-    state: Any = hx if is_pair else (hx,)
-    if not (
-        isinstance(state, (tuple, list))
-        and len(state) == len(wants)
-        and all(isinstance(part, Tensor) or (is_pair and part is None) for part in state)
-        and not is_counts
-    ):
+    state: Any = (hx,) if not is_pair else hx if isinstance(hx, (tuple, list)) else ()
+    fits = [isinstance(part, Tensor) or (is_pair and part is None) for part in state]
+    if is_counts or len(state) != len(wants) or not all(fits):
         moves.refuse_structure(spec, hx, counts=is_counts)
     # None stands for zeros of the right shape.
     shapes = [tuple(w if t is None else t.shape) for t, w in zip(state, wants, strict=True)]
@@ -77,64 +69,53 @@ def _explain(spec: CallSpec, shapes: list[Shape], wants: list[Shape]) -> NoRetur
     each = [*zip(spec.state_names, spec.state_axes, shapes, wants, strict=True)]
     kept = [got == want for *_, got, want in each]
     pairs = [(got, want) for *_, got, want in each if got != want]
-    wrong_ranks = [len(got) != len(want) for *_, got, want in each]
-    place = wrong_ranks.index(True) if any(wrong_ranks) else kept.index(False)
+    # The first tensor of a wrong rank, else the first that does not fit.
+    place = min(range(len(each)), key=lambda k: (len(shapes[k]) == len(wants[k]), kept[k]))
     name, axes, got, want = each[place]
-    state, first = spec.state, spec.state_batch_first
+    state, first, is_whole = spec.state, spec.state_batch_first, not any(kept)
 
     def typed(text: str) -> str:
         """Write what changes the tensors that do not fit, and gives the whole state."""
         words = WORDS.search(text)
         expression = text[: words.start()] if words else text
         rest = ("" if state == "hx" else f" as {state}") + text[len(expression) :]
-        if len(kept) == 1 or (not any(kept) and not expression.startswith("{}")):
+        if len(kept) == 1 or (is_whole and not expression.startswith("{}")):
             return expression.format(state) + rest
-        if not any(kept):
+        if is_whole:
             return f"tuple({expression.format('t')} for t in {state}){rest}"
         names = spec.state_names if state == "hx" else (f"{state}[0]", f"{state}[1]")
         parts = [n if right else expression.format(n) for n, right in zip(names, kept, strict=True)]
         return f"({', '.join(parts)}){rest}"
 
-    def found(code: str, headline: str, evidence: str, *fixes: str) -> NoReturn:
-        # What changes the layer makes a tensor that fits wrong.
-        texts = [typed(t) if "{}" in t else t for t in fixes if not (any(kept) and "(..., " in t)]
-        spec.refuse(
-            code, LayoutError if code.startswith("layout") else StateError, "hx",
-            _sentence(spec, shapes, wants, place), headline, spec.input_row,
-            *[(one, wanted(spell(axes), f"{shape}")) for one, axes, shape, _ in each],
-            *rows_of(evidence, texts), facts=(want, got),
-        )  # fmt: skip
-
     zeros = f"hx=None or {'layer' if spec.has_rows else 'cell'}.initial_state({spec.batch}): zeros"
-    if any(kept):
+    if not is_whole:
         zeros = typed(f"None, which starts {name} from zeros")
     elif state != "hx":
         zeros = f"None as {state}, or hx=layer.initial_state({spec.batch}) of all cells: zeros"
-    if any(wrong_ranks):
-        steps = spec.actual[0]
-        batch = [g == ((steps, *w) if first else (w[0], steps, *w[1:])) for g, w in pairs]
-        if spec.kind == "layer" and spec.batch is None and steps != 1 and len(kept) == sum(batch):
-            headline = "the input is read as one unbatched sequence, but it looks like a batch"
-            evidence = f"{name} has batch {steps}, which is axis 0 of the input"
-            fix = f"input.unsqueeze({int(spec.batch_first)})"
-            found("layout-unbatched", headline, evidence, fix)
+    steps = spec.actual[0]
+    if len(got) == len(want):
+        read = [(by_meaning(spec, g), by_meaning(spec, w)) for g, w in pairs]
+        cause = moves.cause_of(spec, name, axes[-1], read, zeros)
+    elif (
+        spec.kind == "layer" and spec.batch is None and steps != 1 and is_whole
+        and all(g == ((steps, *w) if first else (w[0], steps, *w[1:])) for g, w in pairs)
+    ):  # fmt: skip
+        headline = "the input is read as one unbatched sequence, but it looks like a batch"
+        evidence = f"{name} has batch {steps}, which is axis 0 of the input"
+        fix = f"input.unsqueeze({int(spec.batch_first)})"
+        cause = ("layout-unbatched", headline, evidence, fix)
+    else:
         headline = f"{name} has {count(len(got), 'axis', 'axes')} instead of {len(want)}"
-        found("state-rank", headline, "", moves.of_rank(spec, pairs) or zeros)
-    read = [(by_meaning(spec, g), by_meaning(spec, w)) for g, w in pairs]
-    (g, w), output = read[0], moves.output_shape(spec)
-    facts = SimpleNamespace(
-        spec=spec, name=name, width=axes[-1], first=first, zeros=zeros,
-        new=f"{zeros}, if the sequences are new", times=w.batch // max(g.batch, 1),
-        came="layers" if first else "batch", carried="batch" if first else "layers",
-        option=", state_batch_first=True" if first else "",
-        # What changes the input makes a tensor that is right wrong.
-        seq=None if spec.kind == "packed" or any(kept) else spec.seq,
-        output=output and by_meaning(spec, output), is_layer=spec.kind == "layer" and not kept[1:],
-        directions=1 + spec.module.bidirectional if spec.has_rows else 0,
+        cause = ("state-rank", headline, "", moves.of_rank(spec, pairs) or zeros)
+    code, headline, evidence, *fixes = cause
+    # What changes the layer makes a tensor that fits wrong.
+    texts = [typed(t) if "{}" in t else t for t in fixes if is_whole or "(..., " not in t]
+    spec.refuse(
+        code, LayoutError if code.startswith("layout") else StateError, "hx",
+        _sentence(spec, shapes, wants, place), headline, spec.input_row,
+        *[(one, wanted(spell(axes), f"{shape}")) for one, axes, shape, _ in each],
+        *rows_of(evidence, texts), facts=(want, got),
     )  # fmt: skip
-    tried = [*((move, read) for move in MOVES), *((move, read[:1]) for move in INEXACT)]
-    says = next(says for (make, says), some in tried if all(make(*b, facts) == b[1] for b in some))
-    found(*says(g, w, facts))
 
 
 def _sentence(spec: CallSpec, shapes: list[Shape], wants: list[Any], place: int) -> str:

@@ -18,8 +18,8 @@ def assert_no_leak(model: torch.nn.Module, *inputs: Any, **options: Any) -> Repo
 
     Raises:
         LeakError: what was found; an AssertionError, which a test runner shows as a failure.
-        AssertionError: if nothing was judged, as for a model that returns a loss, unless the batch
-            was skipped; or if ``causal``, ``streaming`` or ``lengths`` could not be judged.
+        AssertionError: if nothing was judged, unless the probe *batch* was skipped; or if
+            ``causal``, ``reset``, ``streaming`` or ``lengths`` could not be judged.
 
     >>> model = torch.nn.GRU(3, 4, batch_first=True)
     >>> report = rnnkit.testing.assert_no_leak(model, torch.randn(5, 7, 3))

@@ -3,61 +3,65 @@
 A mean, a mask, class weights and a root scale the gradients of all samples alike.
 """
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn import Embedding
 
 from rnnkit._diagnostics.baseline import Baseline
-from rnnkit._diagnostics.changes import changed, sample_at
+from rnnkit._diagnostics.changes import other_leaves, sample_at
 from rnnkit._diagnostics.compare import is_number
-from rnnkit._diagnostics.isolation import EscapedError, private
 from rnnkit._diagnostics.judge import judge
-from rnnkit._diagnostics.outputs import Given, tensors_of
+from rnnkit._diagnostics.outputs import tensors_of
 from rnnkit._diagnostics.report import fail, note, skip
+from rnnkit._diagnostics.slopes import Gradients
 
 #: How far a gradient may turn, 1 - |cos|, in float64: by 4e-16 in correct losses.
 TURNED = 1e-6
-#: A smaller gradient has no direction, and a smaller change is none.
+#: A smaller gradient, of the largest, has no direction, and a smaller change is none.
 NOTHING = 1e-12
 #: So many targets are changed, one by one.
 TARGETS = 4
 
 
 class Run(NamedTuple):
-    """Where samples come in, its gradient, and what modules returned: name, class, tensor."""
+    """Where samples come in, and what modules returned: tensors, and their gradients."""
 
     place: Tensor
     slope: Tensor
-    returned: list[tuple[str, str, Tensor]]
+    names: list[tuple[str, str]]
+    returned: list[Tensor]
+    slopes: list[Tensor]
 
 
 def judge_loss(narrow: Baseline) -> str:
     """Fail if a change of a sample turns another one's gradient, and a module mixes them."""
     baseline = judge(narrow)
-    batch, base = baseline.batch, _run(baseline, baseline.batch.tree())
+    batch, base = baseline.batch, _run(baseline, baseline.batch.leaves)
     if base is None:
         skip("a loss without a gradient: pass inputs with fractions, or tokens and their Embedding")
-    given = {k: changed(batch, sample_at(k)) for k in range(batch.size)}
-    tried = {k: _run(baseline, inputs) for k, inputs in given.items() if inputs is not None}
-    runs = {k: run for k, run in tried.items() if run and run.place.shape == base.place.shape}
-    axis = next((k for k in _axes(base.place, batch.size) if _follows(base, runs, k)), None)
+    given = {k: other_leaves(batch, sample_at(k), pad=False) for k in range(batch.size)}
+    tried = {k: _run(baseline, leaves, base) for k, leaves in given.items()}
+    runs = {k: run for k, run in tried.items() if run is not None}
+    axes = (k for k, size in enumerate(base.place.shape) if size == batch.size)
+    axis = next((k for k in axes if _follows(base, runs, k)), None)
     if axis is None:
         skip("a loss, and no place in the model follows the samples")
     turned = [
         (batch.numbers[sample], batch.numbers[other])
         for sample, run in runs.items()
-        for other in range(batch.size)
-        if other != sample and _turn(base.slope.select(axis, other), run.slope.select(axis, other))
+        for other in _turned(base.slope, run.slope, axis)
+        if other != sample
     ]
     if not turned:
         return "a loss: no sample turns the gradient of another one"
     what = f"the gradient of the loss for sample {turned[0][1]} turns with sample {turned[0][0]}"
-    for at, (name, kind, before) in enumerate(base.returned):
-        after = [x.returned[at][2] for x in runs.values() if len(x.returned) == len(base.returned)]
-        axes = _axes(before, batch.size)
-        if axes and any(all(len(_moved(before, x, k)) > 1 for k in axes) for x in after):
+    for at, (name, kind) in enumerate(base.names):
+        before = base.returned[at]
+        fitting = [k for k, size in enumerate(before.shape) if size == batch.size]
+        after = [run.returned[at] for run in runs.values()]
+        if fitting and any(all(len(_moved(before, x, k)) > 1 for k in fitting) for x in after):
             means = "samples are mixed there, unless the loss compares them, as InfoNCE does"
             fail("batch", what, [("first", f"{name} ({kind}), output"), ("means", means)], name)
     if _are_mispaired(baseline, base, runs):
@@ -68,46 +72,33 @@ def judge_loss(narrow: Baseline) -> str:
     return "a loss that compares samples; no module mixes them"
 
 
-def _run(baseline: Baseline, inputs: Given) -> Run | None:
+def _run(baseline: Baseline, leaves: Sequence[Any], like: Run | None = None) -> Run | None:
     """Run with gradients, and return the first place with fractions that gets one."""
-    session, returned = baseline.session, list[tuple[str, str, Tensor]]()
-    copy, (given, _) = session.fresh(), private(inputs)
-    places = [x.requires_grad_() for x in tensors_of([*given]) if is_number(x) and x.dim() > 1]
+    names, returned, embedded = list[tuple[str, str]](), list[Tensor](), list[Tensor]()
 
     def after(name: str, module: Any, result: Any) -> None:
         for x in tensors_of(result):
             if x.dim() > 1 and x.requires_grad:
-                x.retain_grad()
-                returned.append((name, type(module).__name__, x))
-                places.extend([x] * isinstance(module, Embedding))
+                names.append((name or "the model", type(module).__name__))
+                returned.append(x)
+                embedded.extend([x] * isinstance(module, torch.nn.Embedding))
 
-    handles = [
-        module.register_forward_hook(lambda m, _, y, name=name: after(name or "the model", m, y))
-        for name, module in copy.named_modules()
-        if not isinstance(module, torch.jit.ScriptModule)
-    ]
-    session.passes += 1
-    try:
-        with session.watched(notices=False), torch.enable_grad():
-            output = session.call(copy, *given.args, **given.kwargs)
-            torch.autograd.backward([x for x in tensors_of(output) if x.requires_grad])
-    except EscapedError:
-        raise
-    except Exception:  # noqa: BLE001 - a model may refuse as it likes
+    def watch(copy: torch.nn.Module) -> list[Any]:
+        return [
+            module.register_forward_hook(lambda m, _, y, name=name: after(name, m, y))
+            for name, module in copy.named_modules()
+            if not isinstance(module, torch.jit.ScriptModule)
+        ]
+
+    run = Gradients(baseline.batch.with_leaves([*leaves]), baseline.session, watch=watch)
+    places = [x for x in (*(x for x, _ in run.sources.values()), *embedded) if x.dim() > 1]
+    every = run.slopes([*places, *returned], run.output)
+    place = next(((x, s) for x, s in zip(places, every, strict=False) if s is not None), None)
+    if place is None or (like and (names, place[0].shape) != (like.names, like.place.shape)):
         return None
-    finally:
-        for handle in handles:
-            handle.remove()
-    place = next((x for x in places if x.grad is not None), None)
-    return None if place is None else Run(place.detach(), _slope(place), returned)
-
-
-def _slope(x: Tensor) -> Tensor:
-    return torch.zeros_like(x) if x.grad is None else x.grad
-
-
-def _axes(x: Tensor, size: int) -> list[int]:
-    return [axis for axis, length in enumerate(x.shape) if length == size]
+    found = zip(returned, every[len(places) :], strict=True)
+    slopes = [torch.zeros_like(x) if slope is None else slope for x, slope in found]
+    return Run(*place, names, returned, slopes)
 
 
 def _follows(base: Run, runs: dict[int, Run], axis: int) -> bool:
@@ -123,27 +114,30 @@ def _moved(before: Tensor, after: Tensor, axis: int) -> list[int]:
     return (rows > NOTHING).nonzero().flatten().tolist()
 
 
-def _turn(one: Tensor, other: Tensor) -> bool:
-    product = float(one.norm() * other.norm())
-    is_turned = 1 - abs(float((one * other).sum())) / max(product, NOTHING**2) > TURNED
-    return is_turned and bool(min(one.norm(), other.norm()) > NOTHING)
+def _turned(before: Tensor, after: Tensor, axis: int) -> list[int]:
+    """Return which rows of a gradient have another direction."""
+    size = max(float(before.abs().max()), float(after.abs().max()))
+    one, other = (x.movedim(axis, 0).flatten(1) / size for x in (before, after))
+    sizes = one.norm(dim=1), other.norm(dim=1)
+    turn = 1 - (one * other).sum(1).abs() / (sizes[0] * sizes[1]).clamp(min=NOTHING**2)
+    found: Tensor = (turn > TURNED) & (torch.minimum(*sizes) > NOTHING)
+    return [int(row) for row in found.nonzero()]
 
 
 def _are_mispaired(baseline: Baseline, base: Run, runs: dict[int, Run]) -> bool:
     """Return whether single targets turn the gradient of one row each, another sample's."""
-    if not base.returned or any(len(x.returned) != len(base.returned) for x in runs.values()):
-        return False
-    batch, rows = baseline.batch, base.returned[-1][2].flatten(0, -2)
+    batch = baseline.batch
     targets = [
         k
         for k, x in enumerate(batch.leaves)
         if k != batch.first and batch.has_steps(k) and x.dim() == 2 and not is_number(x)
     ]
+    rows = base.returned[-1].flatten(0, -2) if base.returned else base.place[:0]
     if not targets or len(rows) != batch.leaves[targets[-1]].numel():
         return False
     index, owners = targets[-1], torch.full((len(rows),), -1, device="cpu")
     for sample, run in runs.items():
-        owners[_moved(rows, run.returned[-1][2].flatten(0, -2), 0)] = sample
+        owners[_moved(rows, run.returned[-1].flatten(0, -2), 0)] = sample
     is_other = False
     for number in range(TARGETS):
         leaves, sample = list(batch.leaves), number % batch.size
@@ -152,11 +146,9 @@ def _are_mispaired(baseline: Baseline, base: Run, runs: dict[int, Run]) -> bool:
         step = number * len(row) // TARGETS
         values = batch.leaves[index].unique()
         row[step] = values[values != row[step]][0] if len(values) > 1 else row[step]
-        other = _run(baseline, batch.tree(leaves))
-        if other is None or len(other.returned) != len(base.returned):
-            return False
-        slopes = (_slope(one.returned[-1][2]).flatten(0, -2) for one in (base, other))
-        turned = [k for k, pair in enumerate(zip(*slopes, strict=True)) if _turn(*pair)]
+        other = _run(baseline, leaves, base)
+        slopes = [x.slopes[-1].flatten(0, -2) for x in (base, other) if x]
+        turned = _turned(slopes[0], slopes[1], 0) if other else []
         if len(turned) != 1:
             return False
         is_other |= owners[turned[0]].item() not in (-1, sample)

@@ -31,7 +31,8 @@ def probe_batch(baseline: Baseline) -> str:
     batch = baseline.batch
     if batch.size == 1:
         skip("the batch has one sample; give two or more")
-    if baseline.first is None and any(map(is_number, baseline.normal)):
+    numbers = [leaf for leaf in baseline.normal if is_number(leaf)]
+    if numbers and all(leaf.numel() == 1 for leaf in numbers):
         return judge_loss(baseline)
     indices = [index for index, _ in baseline.judged()]
     if not indices:

@@ -10,7 +10,7 @@ from torch import Tensor
 from rnnkit._diagnostics.axes import find_flats, followed_axis, infer_steps, refuse_axis
 from rnnkit._diagnostics.batch import Batch
 from rnnkit._diagnostics.compare import alike, scale
-from rnnkit._diagnostics.events import Event, record, watching
+from rnnkit._diagnostics.events import Event, Recorder, record
 from rnnkit._diagnostics.isolation import Session
 from rnnkit._diagnostics.outputs import (
     STACK,
@@ -68,10 +68,9 @@ class Baseline:
         self.names, self.again = opened.names, None
         self._events: list[Event] = []
         if twice:
-            watch = watching(self._events.append)
-            self.again = opened.run(batch.tree(), on=opened.last, watch=watch)
-            if not alike(self.normal, self.again):
-                self._events = []
+            recorder = Recorder()
+            self.again = opened.run(batch.tree(), on=opened.last, watch=recorder.watch)
+            self._events = recorder.events if alike(self.normal, self.again) else []
         self._scales: dict[int, Tensor] = {}
         self.order: Order = None
         self.first = next((k for k, leaf in enumerate(self.normal) if is_output(leaf)), None)

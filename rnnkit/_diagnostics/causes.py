@@ -1,11 +1,14 @@
 """Why a leak is there: each suspect is undone on copies, and named only if the leak is gone."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import RNNBase
+from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 from torch.utils import _pytree as pytree
 
 from rnnkit._diagnostics.events import Event
@@ -18,7 +21,7 @@ from rnnkit._diagnostics.module_calls import (
     named_arguments,
     rows_of,
 )
-from rnnkit._diagnostics.report import Line
+from rnnkit._diagnostics.report import FIXES, Line
 
 #: What ``each_call`` does to the calls of a module.
 Change = Mapping[str, Callable[..., Any]]
@@ -39,20 +42,68 @@ class Cause(NamedTuple):
     undo: Callable[[str, torch.nn.Module], Change]
 
 
+_VIEW = "transpose or permute the axes into this order before the view"
+
+#: How to end a mistake, by the probe and by the function, or module, that shows it first.
+KINDS: dict[str, dict[str, str]] = {
+    "batch": {
+        "view|reshape|flatten": _VIEW,
+        "batchnorm|batch_norm": "LayerNorm, or statistics that are tracked in training",
+        "index|gather|select": "read each sample's own row: y[torch.arange(len(y)), ...]",
+        "rnn|lstm|gru": "batch_first=True of layer and packing, or transpose(0, 1) of input or state",
+        "": "take it over the steps or the features, and not over the samples",
+    },
+    "causal": {
+        "conv|pool|unfold|pad": "pad in front only: F.pad(x, (kernel_size - 1, 0)) on the steps",
+        "softmax|attention|mm|matmul|einsum": "masked_fill(torch.ones(n, n).triu(1).bool(), -inf)",
+        "view|reshape|flatten": _VIEW,
+        "index|roll|flip|diff|gather|select|cat|fft|loop": "at step t read steps 0 to t only",
+        "": "take it over the steps so far, as cumsum and cummax do, or over the features",
+    },
+    "padding": {
+        "conv|pool|unfold|fft|interpolate": "x * mask before it, so that it reads zeros there",
+        "softmax|attention": "scores.masked_fill(~mask, -inf) before it, or key_padding_mask=~mask",
+        "index|gather|select|narrow|clamp": "read step lengths - 1 of each, or h_n of packed input",
+        "max|min|sort|topk": "y.masked_fill(~mask, -inf) before it",
+        "roll|flip": "flip each sample within its length, or bidirectional=True of packed input",
+        "div": "divide by the lengths, in the order of the samples",
+        "mean|sum|norm|std|var|mm|einsum": "y * mask before it; divide a sum by the lengths",
+        "loop": "h = torch.where(valid_t, cell(x_t, h), h), with valid_t of (batch, 1)",
+        "rnn|lstm|gru": "pack_padded_sequence(x, lengths, ..., enforce_sorted=False), or lengths=",
+        "": FIXES["padding"],
+    },
+    "alone": {
+        "index|gather|select": "index each sample's own rows: i + sample * steps, if flat",
+        "": "compute nothing from the batch as a whole: its size, its largest, its order",
+    },
+}
+
+
+def fix_of(probe: str, name: str) -> list[Line]:
+    """Return how to end a mistake at a function or module."""
+    fixes = KINDS[probe].items()
+    return [("fix", next(fix for kind, fix in fixes if re.search(kind, name.lower())))]
+
+
 def confirmed(
-    cause: Cause | None, groups: Sequence[Sequence[str]], is_gone: Callable[[Watch], bool]
+    causes: Mapping[str, Cause], groups: Sequence[Sequence[str]], is_gone: Callable[[Watch], bool]
 ) -> list[Line]:
-    """Return what a message says of a cause, if the leak is gone without it in some modules."""
-    if cause is None or not any(is_gone(_undoing(cause, names)) for names in groups if names):
-        return []
-    return [("cause", cause.what), ("fix", cause.fix)]
+    """Return what a message says of the causes without which, all in a group, the leak is gone."""
+    for names in filter(None, groups):
+        if is_gone(partial(_undoing, causes, names)):
+            first, *rest = names
+            also = f"; and {', '.join(rest)}, too" if rest else ""
+            return [("cause", f"{causes[first].what}{also}"), ("fix", causes[first].fix)]
+    return []
 
 
-def _undoing(cause: Cause, names: Sequence[str]) -> Watch:
-    return lambda model: [
+def _undoing(
+    causes: Mapping[str, Cause], names: Sequence[str], model: torch.nn.Module
+) -> list[Any]:
+    return [
         hook
         for name in names
-        for hook in each_call(name, **cause.undo(name, model.get_submodule(name)))(model)
+        for hook in each_call(name, **causes[name].undo(name, model.get_submodule(name)))(model)
     ]
 
 
@@ -91,7 +142,7 @@ def other_layout(given: Event, axis: int | None, loops: bool) -> Cause | None:
     return Cause(what, fix, lambda *_: change)
 
 
-def later_steps(given: Event, *_: Any) -> Cause | None:
+def later_steps(given: Event) -> Cause | None:
     """Suspect that a layer reads the later steps: backward, or in the state that it is given."""
     module, label = given.module, given.label
     if getattr(module, "bidirectional", False):
@@ -104,12 +155,43 @@ def later_steps(given: Event, *_: Any) -> Cause | None:
     return None
 
 
+def padding_first(given: Event) -> Cause | None:
+    """Suspect that a backward direction starts in the padding."""
+    if not getattr(given.module, "bidirectional", False) or given.is_packed:
+        return None
+    text = f"the backward direction of {given.label} starts in the padding"
+    fix = "pack_padded_sequence(x, lengths, ..., enforce_sorted=False), or rnnkit's lengths="
+    return Cause(text, fix, forward_only)
+
+
 def forward_only(_: str, module: torch.nn.Module) -> Change:
-    """Blank everything that a backward direction returned."""
+    """Blank what a backward direction returned, also for the layers above it."""
 
     def blank(state: Tensor) -> Tensor:
         return state.masked_fill(rows_of(module, state) % 2 == 1, 0)
 
-    states = {"h": blank, "c": blank} if isinstance(module, RNNBase) else {}
+    is_layer = isinstance(module, RNNBase)
+    for name, weight in [*module.named_parameters(recurse=False)] if is_layer else ():
+        if name.startswith("weight_ih_l") and not name.startswith("weight_ih_l0"):
+            data = weight.data.masked_fill(is_backward(weight), 0.0)
+            setattr(module, name, torch.nn.Parameter(data, weight.requires_grad))
+    states = {"h": blank, "c": blank} if is_layer else {}
     half: Any = lambda data: data.masked_fill(is_backward(data), 0.0)  # noqa: E731
     return {"after": lambda _, result: mapped(result, output=half, **states)}
+
+
+def read_lengths(given: Event, alone: Event) -> list[Line]:
+    """Return that a layer reads more, or fewer, packed steps of a sample than it does alone."""
+    packed: list[Any] = [x.tree[0][0] if x.tree[0] else None for x in (given, alone)]
+    if not all(isinstance(x, PackedSequence) for x in packed):
+        return []
+    (steps, counts), (own, (count, *_)) = (pad_packed_sequence(x) for x in packed)
+    least = torch.minimum(counts, count)
+    same = [k for k, n in enumerate(least) if steps[:n, k].equal(own[:n, 0])]
+    if not same or any(counts[k] == count for k in same):
+        return []
+    text = (
+        f"it reads {int(counts[same[0]])} steps of the sample in the batch, and {int(count)} alone"
+    )
+    fix = "lengths in the order of the samples, and divided by the stride of what is before it"
+    return [("cause", text), ("fix", fix)]

@@ -1,24 +1,25 @@
 """What happens in a run: what modules and functions are given and return, what is kept or drawn."""
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 from torch.nn import RNNBase
-from torch.nn.utils import rnn
 from torch.nn.utils.rnn import PackedSequence
 from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
 
-from rnnkit._base.callers import calling_frame, user_frame
+from rnnkit._base.callers import user_frame
 from rnnkit._diagnostics.compare import equal
-from rnnkit._diagnostics.isolation import Given, Session, Source, Watch, sources
-from rnnkit._diagnostics.module_calls import hooked, is_recurrent, named_arguments, sizes_of
+from rnnkit._diagnostics.isolation import Given, Session, Source, sources
+from rnnkit._diagnostics.module_calls import KINDS, hooked, is_recurrent, named_arguments, sizes_of
 from rnnkit._diagnostics.outputs import leaves, tensors_of
+from rnnkit._diagnostics.report import Line
 
 #: Attributes of a module that are torch's own.
 TORCHS = frozenset(vars(torch.nn.Module()))
@@ -26,14 +27,20 @@ TORCHS = frozenset(vars(torch.nn.Module()))
 
 @dataclass(frozen=True, eq=False)
 class Event:
-    """The input or output of a module's call."""
+    """What a module is given or returns, or what a function returns or writes."""
 
-    kind: Literal["input", "output"]
-    name: str
-    module: torch.nn.Module
+    kind: Literal["input", "output", "function"]
+    name: str  # of the module, or of the function
+    module: Any  # of a function, the innermost one around it; None if that is the model
     tree: Any  # the arguments by position and by name, or the result: the tensors themselves
     tensors: list[Any]  # copies of them, as they were then; None for anything else
     is_packed: bool
+    made: dict[int, int] = field(default_factory=dict)  # their places among these, by id
+    given: frozenset[int] = frozenset()  # the ids of what they were made of
+    around: str = ""  # the name of the innermost module around
+    text: str = ""  # a function with its axes, for a message
+    place: str = ""  # file and line
+    drawn: Any = None  # where a source of random numbers stands
 
     @property
     def class_name(self) -> str:
@@ -46,131 +53,118 @@ class Event:
         return self.name or "the model"
 
 
-@dataclass(frozen=True, eq=False)
-class Step:
-    """What a function of torch returned, and where in the user's code; or a module."""
-
-    number: int  # of the event that comes next
-    name: str  # empty for a module
-    text: str  # with its axes, for a message
-    place: str  # file and line
-    given: set[int]  # the ids of tensors
-    made: set[int]  # the ids of what it returned, or wrote
-    tensors: list[Any]  # copies of that; none of a module, which has its events
+def record(session: Session, inputs: Given, *, functions: bool = False) -> list[Event]:
+    """Run the model and write down its modules' calls, and functions', in the order of time."""
+    recorder = Recorder(functions=functions)
+    session.run(inputs, watch=recorder.watch)
+    return recorder.events
 
 
-def record(session: Session, inputs: Given) -> list[Event]:
-    """Run the model and write down every call of its modules, in the order of time."""
-    events: list[Event] = []
-    session.run(inputs, watch=watching(events.append))
-    return events
-
-
-def record_steps(session: Session, inputs: Given, numbers: Collection[int]) -> "Steps":
-    """Run the model and write down what functions return before some events.
-
-    The last of these numbers is what it is about; beyond the last event it is the output of the
-    model.
-    """
-    steps = Steps(numbers)
-    watch = watching(steps.count)
-    session.run(inputs, watch=lambda model: [*watch(model), steps.started()])
-    if steps.events <= max(numbers):
-        steps.wanted = steps.known(session.returned)
-    return steps
-
-
-def watching(note: Callable[[Event], Any]) -> Watch:
-    """Return what notes every call of a model's modules."""
-
-    def noted(kind: Literal["input", "output"], name: str, module: Any) -> Callable[..., Any]:
-        def write(*given: Any) -> None:
-            tree = given if kind == "input" else given[0]
-            tensors = [leaf.clone() if isinstance(leaf, Tensor) else None for leaf in leaves(tree)]
-            parts = pytree.tree_leaves(tree, is_leaf=lambda x: isinstance(x, PackedSequence))
-            is_packed = any(isinstance(part, PackedSequence) for part in parts)
-            note(Event(kind, name, module, tree, tensors, is_packed))
-
-        return write
-
-    return lambda model: [
-        handle
-        for name, module in model.named_modules()
-        if (name or is_recurrent(module)) and not isinstance(module, torch.jit.ScriptModule)
-        for handle in hooked(module, noted("input", name, module), noted("output", name, module))
-    ]
-
-
-class Steps(TorchFunctionMode):
-    """Writes down what functions and modules return; as a hook's handle it stops when removed.
+class Recorder(TorchFunctionMode):
+    """Writes down what happens in a run; as a hook's handle it stops when removed.
 
     It is a mode of functions, since one of operators imports torch's compiler, which takes seconds.
     Tensors are known by their ids, and kept alive so that no other one gets the same.
     """
 
-    def __init__(self, numbers: Collection[int]) -> None:
-        """Take the events before which functions are written down."""
+    def __init__(self, *, functions: bool = False, read: Callable[[], Any] | None = None) -> None:
+        """Take whether functions are written down, too, and what reads a source."""
         super().__init__()
-        self.seen: list[Step] = []
-        self.wanted: set[int] = set()  # the tensors that the last event is about
-        self.events = 0
-        self._numbers, self._last = set(numbers), max(numbers)
-        self._begun: list[set[int]] = []
-        self._alive: list[Tensor] = []
+        self.events: list[Event] = []
+        self._functions, self._read = functions, read
+        self._open: list[Event] = []
+        self._alive: list[Any] = []
+        self._is_writing = False
 
-    def started(self) -> "Steps":
-        """Begin."""
-        self.__enter__()  # type: ignore[no-untyped-call]
-        return self
+    def watch(self, model: torch.nn.Module) -> list[Any]:
+        """Put hooks on a model and return their handles."""
+        self.events.clear()
+        handles = [
+            handle
+            for name, module in model.named_modules()
+            if (name or is_recurrent(module)) and not isinstance(module, torch.jit.ScriptModule)
+            for handle in hooked(
+                module,
+                partial(self._before, name, module),
+                partial(self._after, name, module),
+            )
+        ]
+        if self._functions:
+            self.__enter__()  # type: ignore[no-untyped-call]
+            handles.append(self)
+        return handles
 
     def remove(self) -> None:
         """Stop."""
         self.__exit__(None, None, None)  # type: ignore[no-untyped-call]
 
-    def known(self, tree: Any) -> set[int]:
-        """Return which tensors are in a tree."""
-        tensors = [part for part in pytree.tree_leaves(tree) if isinstance(part, Tensor)]
-        self._alive += tensors
-        return {id(tensor) for tensor in tensors}
+    def _before(self, name: str, module: Any, args: Any, kwargs: Any) -> None:
+        self._write("input", name, module, (args, kwargs))
+        self._open.append(self.events[-1])
 
-    def count(self, event: Event) -> None:
-        """Count an event; a module makes what comes out of what goes in."""
-        if self.events > self._last:
-            return
-        tensors = self.known(event.tree)
-        if self.events == self._last:
-            self.wanted = tensors
-        elif event.kind == "input":
-            self._begun.append(tensors)
-        else:
-            self.seen.append(Step(self.events, "", "", "", self._begun.pop(), tensors, []))
-        self.events += 1
+    def _after(self, name: str, module: Any, result: Any) -> None:
+        while (begun := self._open.pop()).name != name:
+            pass  # a call inside has raised, and the model went on
+        # What other modules return, their functions made.
+        given = begun.given if is_known(module) or not self._functions else frozenset[int]()
+        self._write("output", name, module, result, given=given)
+
+    def _write(self, kind: Any, name: str, module: Any, tree: Any, **more: Any) -> None:
+        """Write down copies of the tensors in a tree, and where each is."""
+        self._is_writing = True
+        found = leaves(tree)
+        parts = pytree.tree_leaves(tree, is_leaf=lambda x: isinstance(x, PackedSequence))
+        is_packed = any(isinstance(part, PackedSequence) for part in parts)
+        sources = parts if len(parts) == len(found) else found
+        sources = [x.data if isinstance(x, PackedSequence) else x for x in sources]
+        copies = [leaf.clone() if isinstance(leaf, Tensor) else None for leaf in found]
+        made = {id(x): k for k, x in enumerate(sources) if isinstance(x, Tensor)}
+        more = {
+            "given": frozenset(made),
+            "around": self._open[-1].name if self._open else "",
+            "place": _place() if self._functions and name else "",
+            "drawn": self._read() if self._read else None,
+            **more,
+        }
+        self.events.append(Event(kind, name, module, tree, copies, is_packed, made, **more))
+        self._is_writing = False
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Run a function, and write it down."""
+        """Run a function, and write it down, unless torch's own module runs it."""
         kwargs = kwargs or {}
         result = func(*args, **kwargs)
-        if self.events not in self._numbers:
+        inside = self._open[-1].module if self._open else None
+        if self._is_writing or is_known(inside):
             return result
         name = getattr(func, "__name__", "")
         writes = name == "__setitem__" or (name.endswith("_") and not name.endswith("__"))
         changed = args[0] if writes and args else result
-        copies = [tensor.clone() for tensor in tensors_of(changed)]
-        if copies:
-            text, frame = _text(name.strip("_"), args[1:], kwargs), user_frame()
-            given, made = self.known((args, kwargs)), self.known((changed, result))
-            if "empty" in name or calling_frame().f_code.co_filename == rnn.__file__:
-                copies = []  # not filled yet, or sorted by lengths and soon put back
-            place = f"{Path(frame.f_code.co_filename).name}:{frame.f_lineno}"
-            self.seen.append(Step(self.events, name, text, place, given, made, copies))
+        if tensors_of(changed):
+            self._alive.append((args, kwargs, result))
+            tensors = (x for x in pytree.tree_leaves((args, kwargs)) if isinstance(x, Tensor))
+            more = {"given": frozenset(map(id, tensors)), "text": _text(name, args[1:], kwargs)}
+            self._write("function", name, inside, changed, **more)
         return result
+
+
+def is_known(module: Any) -> bool:
+    """Return whether what runs inside of a module is torch's, or a recurrent layer's."""
+    return type(module).__module__.startswith(("torch.", "rnnkit.")) or isinstance(module, KINDS)
+
+
+def _place() -> str:
+    """Write the file and line of a user's code that runs."""
+    frame = user_frame()
+    return f"{Path(frame.f_code.co_filename).name}:{frame.f_lineno}"
 
 
 def _text(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
     """Write a call with the sizes and axes that it is given."""
     known = {"getitem": "an index", "get": "an attribute", "setitem": "a write to an index"}
+    name = name.strip("_")
     sizes = [str(value) for value in pytree.tree_leaves(args) if type(value) is int]
-    sizes += [f"{key}={value}" for key, value in kwargs.items() if type(value) is int]
+    named = {k: v for k, v in kwargs.items() if type(v) is int and not k.startswith("_")}
+    sizes += [f"{key}={value}" for key, value in named.items()]
     return known.get(name, f"{name}({', '.join(sizes)})" if sizes else name)
 
 
@@ -205,6 +199,22 @@ def changed_by(session: Session, inputs: Given) -> tuple[list[str], list[str]]:
     session.run(inputs, on=copy)
     kept = [name for name, value in _held(copy).items() if not equal(held.get(name, new), value)]
     return kept, [name for name, one in drawn.items() if not equal(before[name], one.read())]
+
+
+def drawn_at(session: Session, inputs: Given, name: str) -> list[Line]:
+    """Return the first function, or module, in which a run draws from a source."""
+    copy = session.fresh()
+    read = sources_of(session, copy)[name].read
+    recorder, before = Recorder(functions=True, read=read), read()
+    session.run(inputs, on=copy, watch=recorder.watch)
+    for event in recorder.events:
+        if not equal(before, event.drawn):
+            # Python's numbers, and NumPy's, are drawn before a function takes them.
+            is_later = name in ("random", "numpy.random") and event.kind == "function"
+            label = f"{event.label} ({event.class_name})" if event.kind == "output" else event.text
+            first = [("first", label)] * bool(label and not is_later)
+            return first + [("before" if is_later else "at", event.place)] * bool(event.place)
+    return []
 
 
 def sources_of(session: Session, model: torch.nn.Module) -> dict[str, Source]:

@@ -1,212 +1,451 @@
 """Where a leak first shows: the first module or function whose output has it, and why."""
 
-from collections import Counter
-from collections.abc import Callable, Sequence
-from typing import Any
+from abc import ABC, abstractmethod
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal, NamedTuple
 
+import torch
 from torch import Tensor
 from torch.jit import ScriptModule
-from torch.nn import RNNBase
+from torch.utils import _pytree as pytree
 
-from rnnkit._diagnostics.axes import followed_axis
 from rnnkit._diagnostics.baseline import Baseline
-from rnnkit._diagnostics.batch import Batch
-from rnnkit._diagnostics.causes import Cause, Location, confirmed, later_steps, other_layout
-from rnnkit._diagnostics.events import Event, record, record_steps
+from rnnkit._diagnostics.batch import is_whole
+from rnnkit._diagnostics.causes import (
+    Cause,
+    Location,
+    confirmed,
+    fix_of,
+    later_steps,
+    other_layout,
+    padding_first,
+    read_lengths,
+)
+from rnnkit._diagnostics.compare import apart, is_number, scale
+from rnnkit._diagnostics.events import Event, Recorder
 from rnnkit._diagnostics.isolation import Given, Watch
-from rnnkit._diagnostics.judge import near
-from rnnkit._diagnostics.outputs import shape_of
+from rnnkit._diagnostics.outputs import Leaves, leaves, named_leaves, shape_of
 from rnnkit._diagnostics.report import Line
 
-#: Whether a tensor shows the leak along an axis, before and after the change.
-Shows = Callable[[Tensor, Tensor, int], bool]
+_ALIKE = "one order for both: repeat_interleave(n, 0), or a transpose before a view"
 
-#: What may be the cause: from what goes into a module, the axis of that, and whether it loops.
-Suspect = Callable[[Event, int | None, bool], Cause | None]
+#: Whether a tensor shows the leak; or is made of all samples, or steps, at once; None: not known.
+Verdict = bool | Literal["joins"] | None
 
 
-def locate_sample(baseline: Baseline, inputs: Given, changed: int) -> Location:
+def locate_sample(baseline: Baseline, inputs: Given, changed: int, index: int) -> Location:
     """Find where one sample first depends on another, which is changed in some inputs."""
-    size = baseline.batch.size
-
-    def shows(before: Tensor, after: Tensor, axis: int) -> bool:
-        # Of a part of the samples it is not known which they are.
-        others = [k for k in range(size) if k != changed and before.shape[axis] == size]
-        pairs = ((before.select(axis, k), after.select(axis, k)) for k in others)
-        return any(not near(baseline, *pair) for pair in pairs)
-
-    fewer = baseline.batch.samples(range(size - 1))
-    search = _Search(baseline, inputs, fewer, size, shows, baseline.axes)
-    return search.location("samples", other_layout)
+    batch = baseline.batch
+    runs = batch.tree(), inputs, batch.samples(range(batch.size - 1)).tree()
+    return _Samples(baseline, runs, index, (batch.size, batch.size - 1), changed).location()
 
 
-def locate_step(baseline: Baseline, inputs: Given, cut: int) -> Location:
+def locate_step(baseline: Baseline, inputs: Given, cut: int, index: int) -> Location:
     """Find where a step first depends on a later one, from which on some inputs are changed."""
-    steps = baseline.batch.steps or 1
-
-    def shows(before: Tensor, after: Tensor, axis: int) -> bool:
-        early = [x.narrow(axis, 0, min(cut, x.shape[axis])) for x in (before, after)]
-        return before.shape[axis] >= cut and not near(baseline, *early)
-
-    fewer = baseline.batch.cut(steps - 1, front=True)
-    search = _Search(baseline, inputs, fewer, steps, shows, baseline.step_axes)
-    return search.location("steps", later_steps)
+    batch, steps = baseline.batch, baseline.batch.steps or 1
+    runs = batch.tree(), inputs, batch.cut(steps - 1, front=True).tree()
+    return _Steps(baseline, runs, index, (steps, steps - 1), cut).location()
 
 
-class _Search:
-    """Three runs, event by event: as it is, changed, and with less, which shows the axes."""
+def locate_valid(
+    baseline: Baseline, sample: int, index: int, inputs: Given | None = None
+) -> Location:
+    """Find where a sample first differs from what it is alone, cut to its length.
+
+    If inputs are given, where it differs with these, which have other padding.
+    """
+    batch, alone = baseline.batch, baseline.batch.alone(sample, front=baseline.post)
+    sizes, padded = (batch.steps or 1, alone.steps or 1), batch.samples([sample]).tree()
+    other = single = alone.tree()
+    if inputs is not None:
+        changed = batch.with_leaves(pytree.tree_leaves(inputs, is_leaf=is_whole))
+        other = changed.samples([sample]).tree()
+    search = _Valid(baseline, (padded, other, single), index, sizes, 1)
+    if inputs is None and search.number is None:
+        search = _Valid(baseline, (batch.tree(), single, single), index, sizes, batch.size)
+    return search.location()
+
+
+class _Run(NamedTuple):
+    """What happened, what came out, and the ids of the tensors of the output in question."""
+
+    events: list[Event]
+    output: Leaves
+    wanted: set[int]
+
+
+class _Search(ABC):
+    """Three runs, side by side: as it is, changed, and with less, which shows the axes.
+
+    ``about`` is the sample that is changed, the first step that is, or how many samples there are.
+    """
+
+    probe, unit = "", ""
 
     def __init__(
         self,
         baseline: Baseline,
-        inputs: Given,
-        smaller: Batch,
-        size: int,
-        shows: Shows,
-        out_axes: Sequence[int | None],
+        inputs: Sequence[Given],
+        index: int,
+        sizes: tuple[int, int],
+        about: int,
     ) -> None:
-        self.baseline, self.session = baseline, baseline.session
-        self.size, self.shows, self.out_axes = size, shows, out_axes
-        self.inputs = baseline.batch.tree(), inputs, smaller.tree()
-        self.normal, self.changed = baseline.events, record(self.session, inputs)
-        try:
-            fewer = record(self.session, self.inputs[2])
-        except Exception:  # noqa: BLE001 - the axes are then told by their sizes
-            fewer = []
-        before, after = Counter(map(_call, self.normal)), Counter(map(_call, fewer))
-        # What is called in a loop over what was left out has no axis of that.
-        self.repeated = [call[1] for call in before if fewer and before[call] != after[call]]
-        queues = {call: [e.tensors for e in fewer if _call(e) == call] for call in before}
-        self.axes = [
-            [None] * len(event.tensors)
-            if event.name in self.repeated
-            else self._axes(event.tensors, queues[_call(event)].pop(0) if fewer else None)
-            for event in self.normal
-        ]
+        self.baseline, self.session, self.inputs = baseline, baseline.session, inputs
+        self.index, self.about, (self.size, self.smaller) = index, about, sizes
+        self.is_strict, self.front = False, baseline.post or self.unit == "samples"
+        runs = [self._recorded(one) for one in inputs]
+        self.outputs, self.events = [run.output for run in runs], runs[0].events
+        self.knows_axes = bool(runs[2].events)
+        self.after, self.less = (self._matched(run.events) for run in runs[1:])
+        self.number = self._first(runs[0].wanted, len(self.events))
 
-    def _axes(self, tensors: list[Any], fewer: list[Any] | None) -> list[int | None]:
-        """Return the axis of each tensor that is shorter with less; if unknown, by its size."""
-        if fewer is not None:
-            return list(map(self._axis, tensors, fewer))
-        shapes = [list(shape_of(tensor) or ()) for tensor in tensors]
-        return [shape.index(self.size) if shape.count(self.size) == 1 else None for shape in shapes]
-
-    def _axis(self, full: Any, fewer: Any) -> int | None:
-        """Return the axis that is shorter: by one, or by as many rows as each has on it."""
-        every = {n // self.size for n in shape_of(full) or () if n and n % self.size == 0}
-        found = (followed_axis(full, fewer, rows) for rows in sorted({1, *every}))
-        return next((axis for axis in found if axis is not None), None)
-
-    def _shown(self, before: list[Any], after: list[Any], axes: Sequence[int | None]) -> bool:
-        """Return whether some tensor shows the leak, in either order of several rows of each."""
-        for one, other, axis in zip(before, after, axes, strict=False):
-            if axis is None or one.shape != other.shape:
+    def _recorded(self, inputs: Given) -> _Run:
+        """Run the model; it may refuse, also to run where its functions are watched."""
+        for functions in (True, False):
+            recorder = Recorder(functions=functions)
+            output = self.session.attempt(inputs, watch=recorder.watch)
+            if output is None or isinstance(self.session.model, ScriptModule):
                 continue
-            views = [(axis, one.shape)]
-            if self._has_several(one, axis):
-                front, back = one.shape[:axis], one.shape[axis + 1 :]
-                views = [(axis, (*front, self.size, -1, *back))]
-                views.append((axis + 1, (*front, -1, self.size, *back)))
-            if all(self.shows(one.reshape(view), other.reshape(view), at) for at, view in views):
-                return True
-        return False
+            returned = self.session.returned
+            named = [id(leaf) for _, leaf in named_leaves(returned, stack=True)][self.index :][:1]
+            tensors = [id(leaf) for leaf in [*pytree.tree_leaves(returned), *leaves(returned)]]
+            known = {key for event in recorder.events for key in event.made}
+            wanted = known.intersection(named) or known.intersection(tensors) or known
+            return _Run(recorder.events, output, wanted)
+        return _Run([], [], set())
 
-    def _has_several(self, tensor: Tensor, axis: int) -> bool:
-        """Return whether a tensor has several rows of each sample, or step, on one axis."""
-        rows = tensor.shape[axis]
-        return rows > self.size and rows % self.size == 0
+    def _matched(self, other: list[Event]) -> list[tuple[Event | None, int | None]]:
+        """Return for each event that of another run, and which sample or step a loop is at."""
+        counts, found = Counter(map(_call, self.events)), list[tuple[Event | None, int | None]]()
+        calls, seen = defaultdict[Any, list[Event]](list), Counter[Any]()
+        for event in other:
+            calls[_call(event)].append(event)
+        for event in self.events:
+            at, total, alike = seen[call := _call(event)], counts[call], calls[call]
+            seen[call] += 1
+            is_loop = total * self.smaller == len(alike) * self.size
+            if alike and (is_loop or total == len(alike)):
+                unit = at * self.size // total if total != len(alike) else None
+                found.append((self._paired(at, total, alike), unit))
+            else:
+                found.append((None, None))
+        return found
 
-    def location(self, unit: str, suspect: Suspect) -> Location:
-        """Find the first event that shows the leak, and what is to be said of it."""
-        if isinstance(self.session.model, ScriptModule):
-            return Location("", [("first", "not found: no hooks can be put on a ScriptModule")])
-        if list(map(_call, self.normal)) != list(map(_call, self.changed)):
-            text = "not found: the model calls other modules on other values"
-            return Location("", [("first", text)])
-        for number, (before, after) in enumerate(zip(self.normal, self.changed, strict=True)):
-            if self._shown(before.tensors, after.tensors, self.axes[number]):
-                return self._at_event(number, suspect)
-        last, rows = self._function(range(len(self.normal) + 1))
-        where = f"after {last}" if last else "outside of all modules"
-        text = f"{where}, in what the model does with tensors itself"
-        if self.repeated and not rows:
-            text = f"{self.repeated[0]} is called in a loop over the {unit}"
-            batch, args = self.baseline.batch, self.inputs[0].args
-            given = Event("input", "", self.session.model, (args, {}), batch.leaves[:1], False)
-            rows = confirmed(suspect(given, batch.axes[0], True), [[""]], self._is_gone)
-            text = text if rows else f"not found: {text}"
-        return Location("", [("first", text), *rows])
+    def _paired(self, at: int, total: int, others: Sequence[Any]) -> Any:
+        """Return the same one of others, the nearest if it was left out."""
+        at -= 0 if self.front else total - len(others)
+        return others[min(max(at, 0), len(others) - 1)] if others else None
 
-    def _at_event(self, number: int, suspect: Suspect) -> Location:
-        event, earlier = self.normal[number], self.normal[:number]
-        call = sum(_call(one) == _call(event) for one in earlier)
-        first = ("first", f"{event.label} ({event.class_name}), {event.kind} of call {call}")
-        if event.kind == "input":
-            last, rows = self._function(range(number + 1))
-            source = f"the output of {last}" if last else "the model's input"
-            cause = ("cause", f"between {source} and the input of {event.label}")
-            return Location(event.name, [first, cause, *rows])
-        causes: dict[str, Cause | None] = {}
-        for at, one in enumerate(earlier):
-            if one.kind == "input":
-                axis = next(iter(self.axes[at]), None)
-                loops = any(name.startswith(f"{one.name}.") for name in self.repeated)
-                is_flat = axis is not None and self._has_several(one.tensors[0], axis)
-                causes[one.name] = suspect(one, None if is_flat else axis, loops)
-        alike = [name for name, cause in causes.items() if cause is not None]
-        rows = confirmed(causes[event.name], [[event.name], alike], self._is_gone)
-        if not rows:
-            begun = max(at for at, one in enumerate(earlier) if _call(one) == ("input", event.name))
-            _, rows = self._function(range(begun + 1, number + 1))
-            if isinstance(event.module, RNNBase):  # its functions are torch's, or rnnkit's
-                rows = [row for row in rows if row[0] == "at"]
-        return Location(event.name, [first, *rows])
+    def _tensors(self, number: int, place: int) -> tuple[Any, Any, Any, int | None]:
+        """Return a tensor of an event, changed, and with less; and what a loop is at."""
+        event, (after, _), (less, unit) = self.events[number], self.after[number], self.less[number]
+        total = len(event.tensors)
+        if less is not None and total != len(less.tensors):  # a list of samples, or of steps
+            unit = place * self.size // total
+        others = (self._paired(place, total, x.tensors if x else []) for x in (after, less))
+        return event.tensors[place], *others, unit
+
+    @abstractmethod
+    def _judged(self, one: Tensor, other: Any, fewer: Any, unit: int | None) -> Verdict:
+        """Return what a tensor shows, changed and with less, of a loop's sample or step."""
+
+    @abstractmethod
+    def _suspect(self, event: Event, axis: int | None, loops: bool) -> Cause | None:
+        """Return what may be wrong with a module."""
+
+    def _axes(self, one: Tensor, fewer: Any, unit: int | None) -> list[int] | None:
+        """Return the axes that are shorter with less; None if they are not known."""
+        shape = list(one.shape)
+        if not self.knows_axes:
+            return [shape.index(self.size)] if shape.count(self.size) == 1 else None
+        if not isinstance(fewer, Tensor) or fewer.dim() != len(shape):
+            return None if unit is None else []
+        return [k for k, n in enumerate(shape) if n != fewer.shape[k]]
+
+    def _views(self, one: Tensor, axis: int) -> list[tuple[int, tuple[int, ...]]]:
+        """Return an axis, and shapes that have it to themselves: of several rows of each."""
+        shape, rows = tuple(one.shape), one.shape[axis]
+        if rows <= self.size or rows % self.size:
+            return [(axis, shape)]
+        front, back = shape[:axis], shape[axis + 1 :]
+        ways = (*front, self.size, -1, *back), (*front, -1, self.size, *back)
+        return [(axis, ways[0]), (axis + 1, ways[1])]
+
+    def _differs(self, one: Tensor, other: Tensor) -> Tensor:
+        """Return which numbers differ by more than rounding; what masks is not what counts."""
+        if not (is_number(one) and is_number(other) and one.numel()):
+            return one != other
+        most = (self.baseline.tolerance or 0) * scale(one.reshape(-1), (0,)).view(one.shape)
+        return apart(one, other) > most
+
+    def _first(self, wanted: set[int] | frozenset[int], before: int) -> int | None:
+        """Return the first event that shows the leak, going back from some tensors."""
+        found, open_ = None, set(wanted)
+        for number, hits, verdicts in self._back(before, open_):
+            if verdicts <= {False}:
+                open_ -= hits
+            else:
+                open_ |= self.events[number].given
+                found = number if True in verdicts else found
+        return found
+
+    def _joined(self, number: int) -> int:
+        """Return the first event that makes one of all, which an event then uses."""
+        wanted, found = set(self.events[number].given), number
+        for at, hits, verdicts in self._back(number, wanted):
+            wanted -= hits
+            if "joins" in verdicts:
+                found = at
+                wanted |= self.events[at].given
+        return found
+
+    def _back(self, before: int, wanted: set[int]) -> Iterator[tuple[int, set[int], set[Verdict]]]:
+        """Yield events that made what is wanted then, from the last on, and what that shows."""
+        for number in reversed(range(before)):
+            made = self.events[number].made
+            if hits := made.keys() & wanted:
+                each = (self._tensors(number, made[key]) for key in hits)
+                yield number, hits, {self._judged(*tensors) for tensors in each}
+
+    def location(self) -> Location:
+        """Return the first event that shows the leak, and what is to be said of it."""
+        if self.number is None:
+            return self._elsewhere()
+        causes, owner = self._causes(self.number), _owner(self.events[self.number])
+        around = [n for n in causes if n == owner or not n or owner.startswith(f"{n}.")]
+        groups = [*([name] for name in around), [*causes] if around else []]
+        if rows := confirmed(causes, groups, self._is_gone):
+            return Location(owner, [self._named(self.number), *rows])
+        return self._at(self._joined(self.number))
+
+    def _at(self, number: int, rows: Sequence[Line] = ()) -> Location:
+        """Return an event as a location, and what is said of it, or how to end such a mistake."""
+        event = self.events[number]
+        at = [("at", event.place)] * bool(event.place)
+        rows = rows or self._why(number) or fix_of(*self._kind(number))
+        return Location(_owner(event), [self._named(number), *at, *rows])
+
+    def _kind(self, number: int) -> tuple[str, str]:
+        """Return of which kind an event is, for its fix."""
+        event, (_, unit) = self.events[number], self.less[number]
+        is_call = event.kind == "input" and unit is not None
+        return self.probe, "loop" if is_call else event.text or event.class_name
+
+    def _with_less(self) -> list[tuple[Event, tuple[Event | None, int | None]]]:
+        return [*zip(self.events, self.less, strict=True)]
+
+    def _causes(self, number: int) -> dict[str, Cause]:
+        """Return what may be wrong with the modules that were called, or with the model's loop."""
+        found, batch = dict[str, Cause | None](), self.baseline.batch
+        pairs = self._with_less()
+        loops = [event.name for event, (_, unit) in pairs if unit is not None]
+        for event, (less, unit) in pairs:
+            if event.kind == "input" and event.tensors and isinstance(event.tensors[0], Tensor):
+                axes = self._axes(event.tensors[0], less and less.tensors[0], unit) or []
+                is_one = len(axes) == 1 and len(self._views(event.tensors[0], axes[0])) == 1
+                inside = any(name.startswith(f"{event.name}.") for name in loops)
+                found[event.name] = self._suspect(event, axes[0] if is_one else None, inside)
+        if self.less[number][1] is not None and "" not in found:
+            args: Any = self.inputs[0].args, {}
+            given = Event("input", "", self.session.model, args, batch.leaves[:1], is_packed=False)
+            found[""] = self._suspect(given, batch.axes[0], True)
+        return {name: cause for name, cause in found.items() if cause is not None}
 
     def _is_gone(self, watch: Watch) -> bool:
-        """Return whether no judged output shows the leak under hooks, and one of them moves."""
+        """Return whether the output shows no leak under hooks, and moves where it may."""
         runs = [self.session.attempt(one, watch=watch) or [] for one in self.inputs[:2]]
-        moves = False
-        for index, (one, other) in enumerate(zip(*runs, strict=False)):
-            axis, shape = self.out_axes[index], shape_of(self.baseline.normal[index])
-            if None not in (axis, shape) and shape_of(one) == shape_of(other) == shape:
-                if self.shows(one, other, axis or 0):
-                    return False
-                moves |= not near(self.baseline, one, other)
-        return moves
+        three = [run[self.index : self.index + 1] for run in (*runs, self.outputs[2])]
+        shapes = [[*map(shape_of, one)] for one in three[:2]]
+        normal = [[shape_of(output[self.index])] for output in self.outputs[:2]]
+        return shapes == normal and self._is_right(*(next(iter(one), None) for one in three))
 
-    def _function(self, numbers: Sequence[int]) -> tuple[str, list[Line]]:
-        """Name the first function before some events that shows the leak, after which module."""
-        try:
-            runs = [record_steps(self.session, given, numbers) for given in self.inputs]
-        except Exception:  # noqa: BLE001 - a model may refuse to run under watch
-            return self._last(numbers[-1]), []
-        # A module that ran before shows nothing, or cannot be compared.
-        modules = [step for step in runs[0].seen if not step.name]
-        shown = {step: False for step in modules if set(self.axes[step.number]) - {None}}
-        for number in numbers:
-            parts = [[s for s in run.seen if s.number == number and s.name] for run in runs]
-            alike = len({tuple(step.name for step in part) for part in parts}) == 1
-            for before, after, less in zip(*parts, strict=True) if alike else ():
-                axes = self._axes(before.tensors, less.tensors)
-                if set(axes) - {None}:
-                    shown[before] = self._shown(before.tensors, after.tensors, axes)
-        # Back from what the event is about, as far as the leak shows.
-        wanted, found = runs[0].wanted, None
-        for step in reversed(runs[0].seen):
-            if step.made & wanted:
-                is_clean = shown.get(step) is False
-                wanted = wanted - step.made if is_clean else wanted | step.given
-                found = step if shown.get(step) else found
-        if found is None:
-            return self._last(numbers[-1]), []
-        rows = [("by", found.text), *[("at", found.place)] * bool(found.place)]
-        return self._last(found.number), rows
+    def _is_right(self, one: Any, other: Any, fewer: Any) -> bool:
+        """Return whether an output shows no leak, and is not the same whatever is given."""
+        is_clean = self._judged(one, other, fewer, None) is False
+        return is_clean and bool(self._differs(one, other).any())
 
-    def _last(self, number: int) -> str:
-        """Return the module that returned last before an event."""
-        found = [event.label for event in self.normal[:number] if event.kind == "output"]
-        return found[-1] if found else ""
+    def _named(self, number: int) -> Line:
+        """Name an event: a module and its call, or a function, in or after a module."""
+        event, before = self.events[number], self.events[:number]
+        if event.kind != "function":
+            call = sum(_call(one) == _call(event) for one in before)
+            return "first", f"{event.label} ({event.class_name}), {event.kind} of call {call}"
+        last = [f", after {one.label}" for one in before if one.kind == "output"][-1:]
+        where = f", in {event.around} ({event.class_name})" if event.around else "".join(last)
+        return "first", f"{event.text}{where}"
+
+    def _why(self, number: int) -> list[Line]:  # noqa: ARG002 - each law has its own
+        """Return the cause that the event itself shows."""
+        return []
+
+    def _elsewhere(self) -> Location:
+        """Return why no place was found."""
+        loops = [event.label for event, (_, unit) in self._with_less() if unit is not None]
+        text, rows = "not found", list[Line]()
+        if isinstance(self.session.model, ScriptModule):
+            text = "not found: no hooks can be put on a ScriptModule"
+        elif loops:
+            text = f"not found: {loops[-1]} is called in a loop over the {self.unit}"
+            rows = fix_of(self.probe, "loop")
+        elif any(after is None for after, _ in self.after):
+            text = "not found: the model calls other modules on other values"
+        return Location("", [("first", text), *rows])
 
 
-def _call(event: Event) -> tuple[str, str]:
-    return event.kind, event.name
+class _Samples(_Search):
+    """Each sample by itself, in whichever order; if that is strict, in the order of the input."""
+
+    probe, unit = "batch", "samples"
+
+    def _judged(self, one: Tensor, other: Any, fewer: Any, unit: int | None) -> Verdict:
+        found = self._rows(one, other, fewer, unit)
+        if not isinstance(found, tuple):
+            return "joins" if found else found
+        is_strict = self.is_strict or unit is not None
+        return found[1] not in ([], [self.about]) if is_strict else len(found[1]) > 1
+
+    def _rows(
+        self, one: Tensor, other: Any, fewer: Any, unit: int | None
+    ) -> tuple[int, list[int]] | bool | None:
+        """Return which rows the sample shows in, and in which view; or whether all of one moves."""
+        axes = None if shape_of(one) != shape_of(other) else self._axes(one, fewer, unit)
+        if axes is None or len(axes) > 1 or (axes and one.shape[axes[0]] % self.size):
+            return None
+        moved = self._differs(one, other)
+        if not axes:
+            moves = bool(moved.any())
+            return moves if unit is None else (0, [unit] * moves)
+        found = list[tuple[int, list[int]]]()
+        for number, (axis, shape) in enumerate(self._views(one, axes[0])):
+            rows = moved.reshape(shape).movedim(axis, 0).reshape(self.size, -1).any(1)
+            found.append((number, rows.nonzero().flatten().tolist()))
+        return min(found, key=lambda pair: len(pair[1]))
+
+    def _suspect(self, event: Event, axis: int | None, loops: bool) -> Cause | None:
+        return other_layout(event, axis, loops)
+
+    def _is_right(self, one: Any, other: Any, fewer: Any) -> bool:
+        found = self._rows(one, other, fewer, None)
+        return isinstance(found, tuple) and found[1] == [self.about]
+
+    def _why(self, number: int) -> list[Line]:
+        """Return that the samples are in different orders in what a function is given."""
+        wanted, orders = set(self.events[number].given), list[tuple[int, list[int]]]()
+        for at, hits, _ in self._back(number, wanted):
+            made = self.events[at].made
+            each = (self._rows(*self._tensors(at, made[key])) for key in hits)
+            orders += [rows for rows in each if isinstance(rows, tuple) and rows[1]]
+            wanted -= hits
+        ways = {view for view, _ in orders}
+        rows = {row for _, each in orders for row in each} | ({self.about} if wanted else set())
+        if not orders or max(len(each) for _, each in orders) > 1 or len(ways) + len(rows) < 3:
+            return []
+        text = "what it joins has the samples in different orders"
+        if len(rows) == 1:
+            return [
+                ("cause", text),
+                ("fix", _ALIKE),
+            ]
+        self.is_strict = True
+        changed = self._first(self.events[number].given, number)
+        event = self.events[number if changed is None else changed]
+        text += f", one since {event.text or event.label} at {event.place}"
+        return [("cause", text), ("fix", "x[order.argsort()] of that, too, where order sorts them")]
+
+    def _elsewhere(self) -> Location:
+        """Return where rows, each of one sample, leave the order of the input."""
+        wanted, self.is_strict = {key for event in self.events for key in event.made}, True
+        number = self._first(wanted, len(self.events))
+        if number is None:
+            return super()._elsewhere()
+        cause = ("cause", "the samples change their order here, and the output has it still")
+        return self._at(number, [cause, ("fix", "output[order.argsort()], where order sorts them")])
+
+
+class _Steps(_Search):
+    """What is before the first step that is changed."""
+
+    probe, unit = "causal", "steps"
+
+    def _judged(self, one: Tensor, other: Any, fewer: Any, unit: int | None) -> Verdict:
+        axes = None if shape_of(one) != shape_of(other) else self._axes(one, fewer, unit)
+        if axes is None:
+            return None
+        moved = self._differs(one, other)
+        if not axes:
+            return bool(moved.any()) and (unit < self.about if unit is not None else "joins")
+        views = self._views(one, axes[0]) if len(axes) == 1 else [(axes[0], tuple(one.shape))]
+        for axis, shape in views:
+            early = moved.reshape(shape)
+            for at in axes if len(views) == 1 else [axis]:
+                # What is shorter than the input may begin later, or have a stride.
+                rows, cut = early.shape[at], self.about
+                size = min(cut - max(self.size - rows, 0), cut * rows // self.size, rows)
+                if size < 1:
+                    return None
+                early = early.narrow(at, 0, size)
+            if not bool(early.any()):
+                return False
+        return True
+
+    def _suspect(self, event: Event, *_: Any) -> Cause | None:
+        return later_steps(event)
+
+
+class _Valid(_Search):
+    """What is within the length of a sample, which is alone in the batch, or one of several."""
+
+    probe, unit = "padding", "steps"
+
+    def _judged(self, one: Tensor, other: Any, fewer: Any, unit: int | None) -> Verdict:
+        is_left = (
+            unit is not None and (unit if self.front else self.size - 1 - unit) >= self.smaller
+        )
+        if is_left or not isinstance(other, Tensor):
+            return None
+        ends = fewer if isinstance(fewer, Tensor) and unit is None else other
+        if not one.dim() == other.dim() == ends.dim():
+            return None
+        axes = [k for k, n in enumerate(one.shape) if n != ends.shape[k]]
+        batch = [k for k in axes if one.shape[k] == self.about > 1 == ends.shape[k]]
+        if len(batch) > 1 or any(one.shape[k] < ends.shape[k] for k in axes):
+            return None
+        for axis in set(axes) - set(batch):
+            one, other = (self._cut(x, axis, ends.shape[axis]) for x in (one, other))
+        rows = torch.split(one, 1, batch[0]) if batch else [one]
+        if any(row.shape == other.shape and not self._differs(row, other).any() for row in rows):
+            return False
+        # Rows of several samples on one axis cannot be told apart.
+        return None if self.about > 1 and axes and not batch else True
+
+    def _cut(self, one: Tensor, axis: int, size: int) -> Tensor:
+        return one.narrow(axis, 0 if self.front else one.shape[axis] - size, size)
+
+    def _suspect(self, event: Event, *_: Any) -> Cause | None:
+        return padding_first(event) if self.front else None
+
+    def _is_right(self, one: Any, other: Any, fewer: Any) -> bool:
+        return self._judged(one, other, fewer, None) is False
+
+    def _kind(self, number: int) -> tuple[str, str]:
+        probe, name = super()._kind(number)
+        pair = [one.tensors if one else [] for one in (self.events[number], self.after[number][0])]
+        is_whole = self.about > 1 and [*map(shape_of, pair[0])] == [*map(shape_of, pair[1])]
+        return probe if self.baseline.counts and not is_whole else "alone", name
+
+    def _why(self, number: int) -> list[Line]:
+        event = self.events[number]
+        begun = [at for at in range(number) if _call(self.events[at]) == ("input", event.name)]
+        pair = [one for at in begun[-1:] for one in (self.events[at], self.after[at][0]) if one]
+        return read_lengths(*pair) if len(pair) == 2 and event.kind == "output" else []
+
+
+def _call(event: Event) -> tuple[str, ...]:
+    """Return what is the same in another run."""
+    is_function = event.kind == "function"
+    return event.kind, event.name, *[event.around, event.place] * is_function
+
+
+def _owner(event: Event) -> str:
+    return event.around if event.kind == "function" else event.name

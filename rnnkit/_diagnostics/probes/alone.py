@@ -1,15 +1,13 @@
 """The probe *alone*: a sample by itself, and the samples in a different order."""
 
 from rnnkit._diagnostics.baseline import Baseline
-from rnnkit._diagnostics.causes import Cause, confirmed, forward_only
 from rnnkit._diagnostics.compare import apart, far, is_number, largest
 from rnnkit._diagnostics.events import changed_by
-from rnnkit._diagnostics.isolation import Watch
 from rnnkit._diagnostics.judge import for_other_sizes
+from rnnkit._diagnostics.locate import locate_valid
 from rnnkit._diagnostics.report import (
     ALONE,
     BY_CHANCE,
-    Line,
     fail,
     in_short,
     note,
@@ -79,32 +77,5 @@ def _fail(baseline: Baseline, part: Part) -> None:
     cut = f", cut to its {counts[sample]} steps," if counts else ""
     which = f"sample {batch.numbers[sample]} alone{cut}"
     what = f"{which} gives another {baseline.name(index)} than in the batch"
-    rows: list[Line] = [("first", "not looked for: alone, a sample runs through other sizes")]
-    if counts and counts[sample] < (batch.steps or 0):
-        # With its padding, does it return what it returned? Then the batch has no part in that.
-        padded = baseline.attempt(batch.samples([sample])) or []
-        found, other = restricted(baseline, padded, [sample], index)
-        if found and other is None:
-            rows += _cause(baseline, part)
-    fail("alone", f"{what}: {far(off)}", rows)
-
-
-def _cause(baseline: Baseline, failed: Part) -> list[Line]:
-    """Blank the backward directions: if the sample then returns the same, they read the padding."""
-    batch, session = baseline.batch, baseline.session
-
-    def is_gone(watch: Watch) -> bool:
-        other, single = baseline.on(batch), batch.alone(failed.sample, front=baseline.post)
-        runs = [session.attempt(one.tree(), watch=watch) for one in (batch, single)]
-        if runs[0] is None or runs[1] is None:
-            return False
-        other.normal = runs[0]
-        found, part = restricted(other, runs[1], [failed.sample], failed.output)
-        return bool(found) and part is None
-
-    modules = session.model.named_modules() if baseline.post else ()
-    names = [name for name, module in modules if getattr(module, "bidirectional", False)]
-    text = f"the backward direction of {', '.join(names) or 'the model'} starts in the padding"
-    fix = "pack_padded_sequence(x, lengths, ..., enforce_sorted=False), or rnnkit's lengths="
-    found = confirmed(Cause(text, fix, forward_only), [names], is_gone)
-    return found or [("cause", "padding is pooled, or read as the last step")]
+    found = locate_valid(baseline, sample, index)
+    fail("alone", f"{what}: {far(off)}", found.rows, found.module)

@@ -23,7 +23,7 @@ from rnnkit._diagnostics.report import (
     fail,
     skip,
 )
-from rnnkit._diagnostics.restriction import cause_of_order, follows
+from rnnkit._diagnostics.restriction import follows
 
 
 def probe_batch(baseline: Baseline) -> str:
@@ -59,11 +59,8 @@ def probe_batch(baseline: Baseline) -> str:
     if not follows(baseline, index):
         skip(BY_CHANCE)
     what = f"{baseline.of_sample(index, sample)} depends on input of sample {batch.numbers[source]}"
-    found = locate_sample(baseline, runs[source].inputs, source)
-    rows_ = [*found.rows]
-    if all(label != "fix" for label, _ in rows_):
-        rows_[1:] = cause_of_order(baseline, runs[source].output, source, index) or rows_[1:]
-    return fail("batch", what, rows_, found.module)
+    found = locate_sample(baseline, runs[source].inputs, source, index)
+    return fail("batch", what, found.rows, found.module)
 
 
 def _draw(baseline: Baseline, runs: Mapping[int, PerturbedRun], indices: list[int]) -> None:

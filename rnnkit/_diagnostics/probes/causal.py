@@ -56,7 +56,7 @@ def probe_causal(baseline: Baseline) -> str:
         early = 0 if paced.causal == "others" else max(cut - late - paced.lookahead, 0)
         if is_shown(paced, shown := run.moved(first).any(0)[:early]):
             what = f"{paced.name(first)} of step {first_true(shown)} depends on input of step"
-            found = locate_step(paced, run.inputs, cut)
+            found = locate_step(paced, run.inputs, cut, first)
             fail("causal", f"{what} {cut} or later", found.rows, found.module)
         if paced.causal in ("strict", "others"):
             _check_own_step(paced, first, cut, cut - late)

@@ -5,6 +5,7 @@ from rnnkit._diagnostics.changes import steps_at, valid_mask
 from rnnkit._diagnostics.compare import is_number
 from rnnkit._diagnostics.judge import is_shown
 from rnnkit._diagnostics.lab import first_true, run_perturbed
+from rnnkit._diagnostics.locate import locate_valid
 from rnnkit._diagnostics.report import (
     INTEGERS,
     OTHER_SHAPES,
@@ -62,4 +63,5 @@ def _judge(baseline: Baseline) -> None:
         sample = first_true(shown)
         what = f"{baseline.of_sample(index, sample)} depends on what is beyond its length"
         of = f" in input {batch.paced}" if len(batch.lengths) > 1 else ""
-        fail("padding", f"{what} of {counts[sample]} steps{of}")
+        found = locate_valid(baseline, sample, index, run.inputs)
+        fail("padding", f"{what} of {counts[sample]} steps{of}", found.rows, found.module)

@@ -6,10 +6,13 @@ from torch import Tensor
 
 from rnnkit._diagnostics.baseline import Baseline
 from rnnkit._diagnostics.compare import alike
-from rnnkit._diagnostics.events import changed_by, sources_of
+from rnnkit._diagnostics.events import changed_by, drawn_at, sources_of
 from rnnkit._diagnostics.judge import agree
 from rnnkit._diagnostics.outputs import Leaves, shape_of
 from rnnkit._diagnostics.report import NAMES, Line, fail
+
+DRAW = "draw if self.training only, as F.dropout(x, p, self.training) does"
+KEEP = "write no attribute in forward, or only if self.training"
 
 
 def probe_repeatable(baseline: Baseline) -> str:
@@ -31,16 +34,18 @@ def probe_repeatable(baseline: Baseline) -> str:
 
 
 def _causes(baseline: Baseline) -> list[Line]:
-    kept, drawn = changed_by(baseline.session, baseline.batch.tree())
+    session, inputs = baseline.session, baseline.batch.tree()
+    kept, drawn = changed_by(session, inputs)
     for names in (*([name] for name in drawn), drawn):
         if names and alike(*_run_twice(baseline, names)):
-            return [("cause", f"forward draws random numbers ({', '.join(names)})")]
+            cause = ("cause", f"forward draws random numbers ({', '.join(names)})")
+            return [*drawn_at(session, inputs, names[0]), cause, ("fix", DRAW)]
     if not kept:
         return []
     shown = [f"model.{name}" for name in kept[:NAMES]]
     more = f" and {len(kept) - NAMES} more" if len(kept) > NAMES else ""
     verb = "is" if len(kept) == 1 else "are"
-    return [("cause", f"{', '.join(shown)}{more} {verb} kept from call to call")]
+    return [("cause", f"{', '.join(shown)}{more} {verb} kept from call to call"), ("fix", KEEP)]
 
 
 def _run_twice(baseline: Baseline, restart: Collection[str] = ()) -> tuple[Leaves, Leaves]:

@@ -50,7 +50,7 @@ KINDS: dict[str, dict[str, str]] = {
         "view|reshape|flatten": _VIEW,
         "batchnorm|batch_norm": "LayerNorm, or statistics that are tracked in training",
         "index|gather|select": "read each sample's own row: y[torch.arange(len(y)), ...]",
-        "rnn|lstm|gru": "batch_first=True of layer and packing, or transpose(0, 1) of input or state",
+        "rnn|lstm|gru": "batch_first=True of layer and packing; transpose(0, 1) of input or state",
         "": "take it over the steps or the features, and not over the samples",
     },
     "causal": {

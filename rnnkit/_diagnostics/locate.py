@@ -151,7 +151,7 @@ class _Search(ABC):
         """Return what a tensor shows, changed and with less, of a loop's sample or step."""
 
     @abstractmethod
-    def _suspect(self, event: Event, axis: int | None, loops: bool) -> Cause | None:
+    def _suspect(self, event: Event, axis: int | None, loops: bool, /) -> Cause | None:
         """Return what may be wrong with a module."""
 
     def _axes(self, one: Tensor, fewer: Any, unit: int | None) -> list[int] | None:
@@ -322,7 +322,7 @@ class _Samples(_Search):
             found.append((number, rows.nonzero().flatten().tolist()))
         return min(found, key=lambda pair: len(pair[1]))
 
-    def _suspect(self, event: Event, axis: int | None, loops: bool) -> Cause | None:
+    def _suspect(self, event: Event, axis: int | None, loops: bool, /) -> Cause | None:
         return other_layout(event, axis, loops)
 
     def _is_right(self, one: Any, other: Any, fewer: Any) -> bool:

@@ -2,30 +2,28 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import BatchNorm1d, ModuleDict, RNNBase
+from torch.nn import RNNBase
 from torch.utils import _pytree as pytree
 
 from rnnkit._diagnostics.baseline import Baseline
 from rnnkit._diagnostics.compare import alike, is_number
-from rnnkit._diagnostics.events import Event, record
-from rnnkit._diagnostics.masks import is_binary
+from rnnkit._diagnostics.events import Event
 from rnnkit._diagnostics.module_calls import (
     KINDS,
     Call,
     each_call,
     from_state,
+    mapped,
     members_of,
     named_arguments,
-    trained,
+    split_result,
 )
-from rnnkit._diagnostics.outputs import same
-from rnnkit._diagnostics.report import Line, fail
-from rnnkit._diagnostics.slopes import gradients_of
+from rnnkit._diagnostics.outputs import same, shape_of
+from rnnkit._diagnostics.report import Line, fail, note
 
 #: The right state, from the given one and, in a list, the one that the call before returned.
 PASSED: Callable[..., Any] = lambda _, before: before[0] if before else None  # noqa: E731
@@ -39,19 +37,20 @@ FIX = ("fix", "y, state = layer(x, state), or state = cell(x, state), in the loo
 
 
 def calls_in(events: Sequence[Event]) -> list[Call]:
-    """Return the calls of layers and cells in one run, in the order of time."""
+    """Return the calls of layers and cells in one run, each with its number among its module's."""
     calls: list[Call] = []
-    last: dict[str, Call] = {}
+    made: dict[str, list[Call]] = defaultdict(list)
     for event in events:
-        if isinstance(event.module, KINDS) and event.kind == "input":
+        name, module = event.name, event.module
+        if isinstance(module, KINDS) and event.kind == "input":
             input, *state = event.tensors or [None]
             input = None if event.is_packed else input
-            call = Call(len(calls), event.name, event.module, input, members_of(state))
-            last[event.name] = call
-            calls.append(call)
-        elif isinstance(event.module, KINDS):
-            returned = event.tensors[isinstance(event.module, RNNBase) :]
-            last[event.name].returned = members_of(returned)
+            calls.append(Call(len(made[name]), name, module, input, members_of(state)))
+            made[name].append(calls[-1])
+        elif isinstance(module, KINDS):
+            output, returned = split_result(module, event.tree)
+            made[name][-1].output = output if returned else None
+            made[name][-1].returned = members_of(event.tensors[isinstance(module, RNNBase) :])
     return calls
 
 
@@ -86,16 +85,21 @@ def _suspects(
     """Yield what looks wrong: a call, a message, and from which state it would be right."""
     last: dict[str, Call] = {}
     families: dict[str, list[Call]] = defaultdict(list)
+    h_first = ("fix", "output, (h, c) = layer(input): h comes first, as in hx=(h, c)")
     for call in calls:
         label, state = call.label, list(call.state.values())
         for source in last.values():
             made, its = list(source.returned.values()), source.label
-            if len(made) == 2 and _are_equal(state, made[::-1]) and not _are_equal(state, made):
+            if len(made) == 2 and are_equal(state, made[::-1]) and not are_equal(state, made):
                 what = f"{label} takes the c of {its} as its h, and the h as its c"
-                text = "output, (h, c) = layer(input): h comes first, as in hx=(h, c)"
-                yield call, what, [("fix", text)], EXCHANGED
+                yield call, what, [h_first], EXCHANGED
+            elif call.number == (source.name == call.name) and _crosses(baseline, source, call):
+                what = (
+                    f"{label} takes an h that is computed from the c of {its}, and a c from its h"
+                )
+                yield call, what, [h_first], EXCHANGED
             are_cells = call.is_cell and source.is_cell and its != label
-            if are_cells and _is_given(call) and _are_equal([call.input, state[0]], made[:1] * 2):
+            if are_cells and _is_given(call) and are_equal([call.input, state[0]], made[:1] * 2):
                 what = f"{label} takes the output of {its} as its input, and as its state, too"
                 yield call, what, [("fix", "a state for each cell: h[0], h[1]")], PASSED
         before = list(last[call.name].returned.values()) if call.name in last else []
@@ -107,22 +111,53 @@ def _suspects(
                 yield call, what, [fix], _matched
         last[call.name] = call
         families[call.name].append(call)
-    for name, family in families.items():
-        kind, count = type(family[0].module).__name__, len(family)
-        if count < LOOP or not all(is_number(call.input) for call in family):
+    for family in families.values():
+        states = [[*call.state.values()] for call in family]
+        if len(family) < LOOP or not all(is_number(call.input) for call in family):
             continue
-        if _are_from_zeros(baseline, family):
-            text = "each call is given no state or zeros: what one step returned is not passed on"
-            what = f"{name} ({kind}) is called for {count} steps, and starts each of them afresh"
-            yield family[0], what, [("evidence", text), FIX], PASSED
-        elif _are_from_the_first(baseline, family):
-            text = "its next input depends on what it returned, and its next state does not"
-            what = f"{name} ({kind}) is called {count} times, each time with the state of call 0"
-            yield family[0], what, [("evidence", text), FIX], PASSED
-        elif all(map(_loses_c, family, family[1:])):
-            what = f"{name} ({kind}) is given the h that it returned, and zeros for c, each time"
+        label, kind = family[0].label, type(family[0].module).__name__
+        what = f"{label} ({kind}) is called {len(family)} times, each time"
+        if all(map(_loses_c, family, family[1:])):
             text = "y, (h, c) = layer(x, (h, c)): both are the state"
-            yield family[0], what, [("fix", text)], PASSED
+            yield family[0], f"{what} with its own h and a c of zeros", [("fix", text)], PASSED
+        elif not any(map(_is_given, family)):
+            if _follows_steps(baseline, family) or _goes_on(baseline, family):
+                yield family[0], f"{what} from zeros", [FIX], PASSED
+        elif all(are_equal(state, states[0]) for state in states):
+            what = f"{what} from the same state"
+            if _goes_on(baseline, family):
+                yield family[0], what, [FIX], PASSED
+            elif all(call.is_step for call in family):
+                note(baseline.report, what)
+
+
+def _crosses(baseline: Baseline, source: Call, call: Call) -> bool:
+    """Return whether a given h was computed from c, and c from h, of the same earlier call."""
+    given, made = [*call.state.values()], [*source.returned.values()]
+    if len(given) != 2 or len(made) != 2 or not all(bool(x.any()) for x in given):
+        return False
+    if any(are_equal([one], [two]) for one in given for two in made):
+        return False
+
+    def moved(**parts: Any) -> list[bool]:
+        """Return whether h and c are given other values if a part of the source is negated."""
+        seen: dict[str, Tensor] = {}
+
+        def keep(at: int, args: Any, kwargs: Any) -> None:
+            if at == call.number:
+                seen.update(_state(args, kwargs))
+
+        def turn(at: int, result: Any) -> Any:
+            if at != source.number:
+                return result
+            return mapped((None, result), **parts)[1] if source.is_cell else mapped(result, **parts)
+
+        one, two = each_call(source.name, after=turn), each_call(call.name, keep)
+        watch: Any = lambda model: [*one(model), *two(model)]  # noqa: E731
+        baseline.session.attempt(baseline.batch.tree(), watch=watch)
+        return [not are_equal([one], [two]) for one, two in zip(given, seen.values(), strict=False)]
+
+    return moved(c=torch.neg) == [True, False] and moved(h=torch.neg) == [False, True]
 
 
 def _matched(state: Any, before: list[Any]) -> Any:
@@ -147,138 +182,82 @@ def _is_given(call: Call) -> bool:
     return any(bool(part.any()) for part in call.state.values())
 
 
-def _are_equal(ones: Sequence[Any], others: Sequence[Any]) -> bool:
+def are_equal(ones: Sequence[Any], others: Sequence[Any]) -> bool:
     pairs = list(zip(ones, others, strict=False))
     alike = len(ones) == len(others) and all(is_number(one) for one in ones)
     return alike and all(one.device == two.device and same(one, two) for one, two in pairs)
 
 
-def _are_from_zeros(baseline: Baseline, calls: Sequence[Call]) -> bool:
-    """Return whether calls are one step of an input each, and all start from zeros."""
+def _follows_steps(baseline: Baseline, calls: Sequence[Call]) -> bool:
+    """Return whether calls are one step of an input each."""
     batch = baseline.batch
-    if (
-        not all(call.is_step and not _is_given(call) for call in calls)
-        or baseline.report.found("memory")
-        or not baseline.runs_on_less
-        or len(calls) not in {batch.length(index) for index in range(len(batch.leaves))}
-    ):
+    lengths = {batch.length(index) for index in range(len(batch.leaves))}
+    is_known = baseline.runs_on_less and not baseline.report.found("memory")
+    if not is_known or len(calls) not in lengths or not all(call.is_step for call in calls):
         return False
-    # Flags may reset each step, and a memory with a place for each of many has not seen this one.
+    # A memory with a place for each of many has not seen this one.
+    kinds = torch.int64, torch.int32
     leaves = [
-        (leaf == 0).to(leaf.dtype)
-        if is_binary(leaf)
-        else torch.full_like(leaf, int(leaf.flatten()[0]))
-        if isinstance(leaf, Tensor) and leaf.dtype in (torch.int64, torch.int32) and leaf.numel()
+        torch.full_like(leaf, int(leaf.flatten()[0]))
+        if isinstance(leaf, Tensor) and leaf.dtype in kinds and leaf.numel()
         else leaf
         for leaf in batch.leaves
     ]
-    again = list[Event]()
-    with suppress(Exception):  # it may refuse that as it likes
-        again = record(baseline.session, batch.tree(leaves))
-    return not any(_is_given(call) for call in calls_in(again) if call.name == calls[0].name)
+    seen: list[Tensor] = []
+    watch = each_call(calls[0].name, lambda _, *given: seen.extend(_state(*given).values()))
+    baseline.session.attempt(batch.tree(leaves), watch=watch)
+    return not any(bool(part.any()) for part in seen)
 
 
-def _are_from_the_first(baseline: Baseline, calls: Sequence[Call]) -> bool:
-    """Return whether calls are steps of one sequence, and all start from one state.
+def _state(args: Any, kwargs: Any) -> dict[str, Tensor]:
+    """Return the state that a call is given."""
+    return members_of(named_arguments(args, kwargs).get("hx"))
 
-    Calls from one state are right where they are alternatives, or refine one result. Here a later
-    input depends on what the calls before returned, and an output has a step for each call, or one
-    more, with which it began.
+
+def _goes_on(baseline: Baseline, calls: Sequence[Call]) -> bool:
+    """Return whether calls from one state are steps of one sequence.
+
+    Such calls are right where they are alternatives, or refine one result. Of a sequence, an output
+    has a step for each call, or one more, with which it began; and a later input depends on what
+    the calls before returned or, with ``causal=True``, the last output should.
     """
-    states = [[*call.state.values()] for call in calls]
-    if not _is_given(calls[0]) or not all(_are_equal(state, states[0]) for state in states):
-        return False
-    shapes = ((baseline.normal[k].shape, batch_axis) for k, batch_axis in baseline.judged())
-    sizes = {size for shape, at in shapes for axis, size in enumerate(shape) if axis != at}
-    if not sizes & {len(calls), len(calls) + 1}:
-        return False
+    normal, last = baseline.normal, len(calls) - 1
+    places = [
+        (index, axis)
+        for index, batch_axis in baseline.judged()
+        for axis, size in enumerate(normal[index].shape)
+        if size in (len(calls), len(calls) + 1) and axis != batch_axis
+    ]
     seen: list[Tensor] = []
 
     def keep(_: int, args: Any, kwargs: Any) -> None:
         seen.append(named_arguments(args, kwargs)["input"].clone())
 
     def turn(at: int, output: Any) -> Any:
-        return pytree.tree_map_only(Tensor, torch.neg, output) if at else output
+        return pytree.tree_map_only(Tensor, torch.neg, output) if 0 < at < last else output
 
     watch = each_call(calls[0].name, keep, turn)
-    baseline.session.attempt(baseline.batch.tree(), watch=watch)
+    output = baseline.session.attempt(baseline.batch.tree(), watch=watch) if places else None
+    if output is None or list(map(shape_of, output)) != list(map(shape_of, normal)):
+        return False
+    # What all calls go into is no step of its own, as each feature of one result.
+    places = [
+        (index, axis)
+        for index, axis in places
+        if same(normal[index].select(axis, 0), output[index].select(axis, 0))
+        and not same(normal[index], output[index])
+    ]
+    reaches = (
+        not same(normal[index].select(axis, -1), output[index].select(axis, -1))
+        for index, axis in places
+    )
     pairs = zip(seen[2:], calls[2:], strict=False)
-    return any(not torch.equal(x, call.input) for x, call in pairs)
+    is_fed = any(not torch.equal(x, call.input) for x, call in pairs)
+    return bool(places) and (is_fed or (baseline.causal is True and not any(reaches)))
 
 
 def _loses_c(before: Call, after: Call) -> bool:
     """Return whether a call takes h of the one before, and zeros for c."""
     (h, c), state = map(before.returned.get, "hc"), [*after.state.values()]
     is_lost = c is not None and bool(c.any()) and not any(bool(x.any()) for x in state[1:])
-    return is_lost and _is_given(after) and _are_equal([h], state[:1])
-
-
-def find_steps_as_channels(baseline: Baseline) -> None:
-    """Find a batch norm that takes the steps of the input, or of a layer, for channels."""
-    batch = baseline.batch
-    steps_first = batch.seq_dim == 1 and batch.may_have_steps(batch.paced)
-    sequences: list[Tensor] = [batch.leaves[batch.paced]] if steps_first else []
-    for event in baseline.events:
-        given: Any = next(iter(event.tensors), None)
-        if not isinstance(given, Tensor) or given.dim() != 3 or event.is_packed:
-            continue
-        if event.kind == "output" and getattr(event.module, "batch_first", False):
-            sequences.append(given)
-        elif event.kind == "input" and isinstance(event.module, BatchNorm1d):
-            casts = [one.to(given.dtype) for one in sequences if one.shape == given.shape]
-            if any(torch.equal(one, given) for one in casts) and not torch.equal(given, given.mT):
-                takes = "takes axis 1 of its input for channels, which is seq"
-                fix = ("fix", "x.transpose(1, 2) before, and after")
-                fail("use", f"{event.label} ({event.class_name}) {takes}", [fix], event.name)
-
-
-def find_shared_direction(baseline: Baseline, calls: Sequence[Call]) -> None:
-    """Find a cell or layer that reads the steps both ways, while its twin is never called."""
-    modules, given = dict(baseline.session.model.named_modules()), defaultdict[str, list[Any]](list)
-    for call in calls:
-        given[call.name].append(call.input)
-    for name, steps in given.items():
-        one, half, parent = modules[name], len(steps) // 2, name.rpartition(".")[0]
-        # Of what is chosen by a key, others are for other inputs.
-        if not all(map(is_number, steps)) or isinstance(modules[parent], ModuleDict):
-            continue
-        pairs = [(steps[:half], steps[half:]), (steps[::2], steps[1::2])] if half > 2 else []
-        if isinstance(one, RNNBase):
-            seq = 1 if one.batch_first else 0
-            several = len(steps) == 2 and steps[0].dim() == 3
-            pairs = [(steps[0].unbind(seq), steps[1].unbind(seq))] if several else []
-        if any(_are_equal(a[::-1], b) and not _are_equal(a, b) for a, b in pairs):
-            for other, module in modules.items():
-                beside = other not in given and other.rpartition(".")[0] == parent
-                sizes = [[tuple(w.shape) for w in each.parameters()] for each in (one, module)]
-                twin = beside and type(module) is type(one) and sizes[0] == sizes[1]
-                if twin and (trained(module) or not trained(one)):
-                    what = f"{name} reads the steps in both directions, and {other} is never called"
-                    text = f"both are a {type(module).__name__} with weights of the same sizes"
-                    fix = ("fix", f"call {other} for one of the directions")
-                    fail("use", what, [("evidence", text), fix], other)
-
-
-def find_reversed_outputs(baseline: Baseline) -> None:
-    """Find outputs of a backward layer that were not flipped back.
-
-    Then the first output reads the first and the last step, and none between; the second one the
-    two at each end. Of a padded batch, samples without padding count.
-    """
-    first, batch, gradients = baseline.first, baseline.batch, gradients_of(baseline)
-    steps, axis = batch.steps or 0, None if first is None else baseline.axes[first]
-    whole = [k for k, n in enumerate(baseline.counts or [steps] * batch.size) if n == steps]
-    if first is None or axis is None or steps < 5 or not whole or not gradients.output:
-        return
-    is_known = baseline.has_steps(first) and not baseline.missing(first)
-    if not is_known or "causal" in baseline.report.checked:
-        return
-    output = gradients.output[first].movedim((axis, baseline.out_seq_dim), (0, 1))
-    for edge in (1, 2):
-        read = gradients.places(batch.paced, batch.seq_dim, [output[whole, edge - 1]])
-        ends = [*range(edge), *range(steps - edge, steps)]
-        if read is None or read.any(0).nonzero().flatten().tolist() != ends:
-            return
-    what = f"{baseline.name(first)} of step 0 depends on the first and the last step only"
-    cause = ("cause", "outputs of a layer that ran backwards were not flipped back")
-    fail("use", what, [cause, ("fix", "output.flip(seq_dim), before the two are joined")])
+    return is_lost and _is_given(after) and are_equal([h], state[:1])

@@ -3,7 +3,8 @@
 import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -23,17 +24,40 @@ _leave: Callable[..., Any] = lambda *_: None  # noqa: E731
 KINDS = (RNNBase, RNNCellBase)
 
 
+class Origin(NamedTuple):
+    """Where a state came from: h or c of a row of the trace, or elsewhere."""
+
+    row: int | None = None
+    member: str = ""
+    how: str = ""  # nothing if it is the same, else "a slice of" or "computed from"
+
+    def __str__(self) -> str:
+        """Write it for the table."""
+        if self.row is None:
+            return "from elsewhere"
+        return f"{self.how} {self.member} of row {self.row}".strip()
+
+
 @dataclass(eq=False)
 class Call:
-    """A call of a layer or cell; its states are h, and c if there is one, by name."""
+    """A call of a layer or cell; its states are h, and c if there is one, by name.
+
+    Its number is that of the row in a trace, and else among the calls of its module.
+    """
 
     number: int
     name: str
     module: Any
     input: Any
     state: dict[str, Tensor]
-    output: Any = None  # h of a cell
+    output: Any = None
     returned: dict[str, Tensor] = field(default_factory=dict)
+    # What only a trace knows: where its state came from, and what became of what it returned.
+    origins: dict[str, Origin] = field(default_factory=dict)
+    marks: list[str] = field(default_factory=list)
+    is_fresh: bool = False  # it starts from zeros
+    used: bool | None = True
+    error: BaseException | None = None
 
     @property
     def label(self) -> str:
@@ -71,27 +95,6 @@ def trained(module: torch.nn.Module) -> list[Tensor]:
     return [weight for weight in module.parameters() if weight.requires_grad]
 
 
-class Forward:
-    """A hook around the ``forward`` of one instance, which some call without the module."""
-
-    def __init__(self, module: Any, before: Callable[..., Any], after: Callable[..., Any]) -> None:
-        """Take what is called before, with the arguments, and after, with the result."""
-        self._held, self._own, run = vars(module), vars(module).get("forward"), module.forward
-
-        def forward(*args: Any, **kwargs: Any) -> Any:
-            args, kwargs = before(args, kwargs) or (args, kwargs)
-            result = run(*args, **kwargs)
-            other = after(result)
-            return result if other is None else other
-
-        self._held["forward"] = forward
-
-    def remove(self) -> None:
-        """Restore what was there; hooks around one module are removed from the outside in."""
-        del self._held["forward"]
-        self._held |= {} if self._own is None else {"forward": self._own}
-
-
 def each_call(
     name: str, before: Callable[..., Any] = _leave, after: Callable[..., Any] = _leave
 ) -> Watch:
@@ -117,11 +120,32 @@ def hooked(
 ) -> list[Any]:
     """Hook each call of a module, before and after; of a layer or cell each ``forward``."""
     if isinstance(module, KINDS) and not isinstance(module, torch.jit.ScriptModule):
-        return [Forward(module, before, after)]
+        return [_around(module, before, after)]
     first = module.register_forward_pre_hook(
         lambda _, args, kwargs: before(args, kwargs), with_kwargs=True
     )
     return [first, module.register_forward_hook(lambda _, __, output: after(output))]
+
+
+def _around(module: Any, before: Callable[..., Any], after: Callable[..., Any]) -> Any:
+    """Hook the ``forward`` of one instance, which some call without the module.
+
+    Hooks around one module are removed from the outside in.
+    """
+    held, own, run = vars(module), vars(module).get("forward"), module.forward
+
+    def forward(*args: Any, **kwargs: Any) -> Any:
+        args, kwargs = before(args, kwargs) or (args, kwargs)
+        result = run(*args, **kwargs)
+        other = after(result)
+        return result if other is None else other
+
+    def remove() -> None:
+        del held["forward"]
+        held.update({} if own is None else {"forward": own})
+
+    held["forward"] = forward
+    return SimpleNamespace(remove=remove)
 
 
 def named_arguments(args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:

@@ -1,26 +1,26 @@
 """A sequence in chunks, passing the state along, beside the whole sequence at once."""
 
 import inspect
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import cached_property, partial
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from itertools import combinations
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import RNNBase
 from torch.utils import _pytree as pytree
 
-from rnnkit._diagnostics.baseline import Baseline, Take
+from rnnkit._diagnostics.baseline import Baseline
 from rnnkit._diagnostics.batch import is_whole
-from rnnkit._diagnostics.causes import forward_only
+from rnnkit._diagnostics.calls import calls_in
+from rnnkit._diagnostics.causes import Cause, Change, confirmed, later_steps
 from rnnkit._diagnostics.changes import changed, steps_from
 from rnnkit._diagnostics.compare import alike, apart, is_number, largest
 from rnnkit._diagnostics.events import Event, record
 from rnnkit._diagnostics.isolation import Given, Watch
 from rnnkit._diagnostics.judge import agree, differences, near, refuse_chance
-from rnnkit._diagnostics.module_calls import KINDS, each_call, from_state
+from rnnkit._diagnostics.module_calls import from_state
 from rnnkit._diagnostics.outputs import Leaves, parts, shape_of, tensors_of
 from rnnkit._diagnostics.report import FIXES, OTHER_OUTPUTS, Line, skip
 
@@ -29,6 +29,9 @@ WORDS = frozenset(
     {"c", "cache", "carry", "cell", "cells", "cx", "h", "hc", "hidden", "hiddens", "hs", "hx"}
     | {"memory", "past", "prev", "previous", "state", "states"}
 )
+
+#: What helps if the state is not what is missing.
+EARLIER = "keep in the state what it reads of earlier steps: a position, a convolution's inputs"
 
 #: Which part of the output, as Python writes its place, goes to which argument, by its name.
 Carried = Mapping[str, str]
@@ -81,61 +84,50 @@ class Stream:
         bound.arguments.update({name: places[place] for name, place in self.carried.items()})
         return Given(bound.args, bound.kwargs)
 
-    def _parts(
-        self, number: int, whole: Leaves, output: Leaves
-    ) -> Iterator[tuple[int, Take, Tensor, Tensor]]:
-        """Yield the outputs of a chunk next to the same steps of the whole sequence."""
-        start, size = sum(self.sizes[:number]), self.sizes[number]
-        for index in self._stepped:
-            axis, part = self.baseline.step_axes[index] or 0, output[index]
-            take = partial(torch.narrow, dim=axis, start=start, length=size)
-            one = take(whole[index])
-            if size == 1 and isinstance(part, Tensor) and part.dim() == one.dim() - 1:
-                part = part.unsqueeze(axis)
-            if shape_of(part) != one.shape:
-                skip(f"chunks of {self.sizes[0]} steps give outputs of other shapes")
-            yield index, take, one, part
-
     def _difference(self, states: Sequence[int]) -> tuple[int, int | None, float] | None:
-        """Return where the chunks differ: by step first, then in the state at the end."""
-        baseline, whole, first = self.baseline, self.baseline.normal, self._outputs[0]
-        if not self._stepped and list(map(shape_of, whole)) != list(map(shape_of, first)):
+        """Return where the chunks differ: at a step first, then in the state at the end."""
+        baseline, first, keep = self.baseline, self._outputs[0], lambda leaf: leaf
+        if not self._stepped and [*map(shape_of, baseline.normal)] != [*map(shape_of, first)]:
             skip(OTHER_OUTPUTS)
-        pairs = [
-            (sum(self.sizes[:number]), *part)
-            for number, output in enumerate(self._outputs)
-            for part in self._parts(number, whole, output)
-        ]
-        keep: Take = lambda leaf: leaf  # noqa: E731
-        last = [(k, keep, whole[k], self._outputs[-1][k]) for k in states]
-        ends = [(None, *x) for x in last if is_number(x[2]) and shape_of(x[2]) == shape_of(x[3])]
-        for start, index, take, before, after in [*pairs, *ends]:
-            if not agree(baseline, index, before, after, take):
-                refuse_chance(baseline, index, before, after, take)
-                off = differences(baseline, index, before, after, take)
-                rows = off.movedim(baseline.step_axes[index] or 0, 0)
-                at = int(rows.reshape(len(rows), -1).any(1).int().argmax())
-                step = None if start is None else start + at
+        for index in [*self._stepped, *states]:
+            before, axis = baseline.normal[index], baseline.step_axes[index] or 0
+            after = self._joined(index)
+            if index in self._stepped and shape_of(after) != before.shape:
+                skip(f"chunks of {self.sizes[0]} steps give outputs of other shapes")
+            if not is_number(before) or shape_of(after) != before.shape:
+                continue
+            if not agree(baseline, index, before, after, keep):
+                refuse_chance(baseline, index, before, after, keep)
+                off = differences(baseline, index, before, after).movedim(axis, 0)
+                step = int(off.flatten(1).any(1).int().argmax()) if index in self._stepped else None
                 return index, step, apart(before, after).max().item() / largest(before)
         return None
 
+    def _joined(self, index: int) -> Any:
+        """Return the steps of an output in all chunks; one without steps of the last chunk."""
+        if index not in self._stepped:
+            return self._outputs[-1][index]
+        try:
+            parts = [self._steps(output, index) for output in self._outputs]
+            return torch.cat(parts, self.baseline.step_axes[index] or 0)
+        except (RuntimeError, TypeError):
+            return None
+
+    def _steps(self, output: Leaves, index: int) -> Any:
+        """Return an output of a chunk, whose only step may have lost its axis."""
+        part, missing = output[index], self.baseline.normal[index].dim() - 1
+        lost = isinstance(part, Tensor) and part.dim() == missing
+        return part.unsqueeze(self.baseline.step_axes[index] or 0) if lost else part
+
     @cached_property
     def is_read(self) -> bool:
-        """Return whether what the second chunk returns depends on the state of the first."""
-        baseline, session, cut = self.baseline, self.baseline.session, self.sizes[0]
-        inputs = changed(baseline.batch, steps_from(0, cut))
-        other = None if inputs is None else session.attempt(inputs)
-        shapes = list(map(shape_of, baseline.normal))
-        if inputs is None or other is None or shapes != list(map(shape_of, other)):
+        """Return whether a result without steps depends on the state that is passed on."""
+        session, earlier = self.baseline.session, steps_from(0, self.sizes[0])
+        inputs = changed(self.baseline.batch, earlier)
+        other = None if self._stepped or inputs is None else session.attempt(inputs)
+        if other is None or alike(self.baseline.normal, other):
             return True
-        tails = [
-            [
-                x.narrow(baseline.step_axes[k] or 0, cut, 1) if k in self._stepped else x
-                for k, x in enumerate(output)
-            ]
-            for output in (baseline.normal, other)
-        ]
-        if alike(*tails) or session.attempt(self._chunk(0, inputs)) is None:
+        if session.attempt(self._chunk(0, inputs)) is None:
             return True
         output = session.attempt(self._chunk(1))
         return output is None or not alike(self._outputs[1], output)
@@ -148,57 +140,60 @@ class Stream:
         pairs = zip(self._outputs[0], again, strict=False)
         return any(is_number(one) and not near(self.baseline, one, two) for one, two in pairs)
 
-    def _holds(self, whole: Watch | None = None, second: Watch | None = None) -> bool:
+    def _holds(self, second: Watch | None = None, whole: Watch | None = None) -> bool:
         """Return whether the second chunk returns what the whole does, under hooks."""
         run = self.baseline.session.attempt
         full = self.baseline.normal if whole is None else run(self.baseline.batch.tree(), whole)
         output = run(self.given[1], second)
         if full is None or output is None or not self._stepped:
             return False
-        pairs = self._parts(1, full, output)
-        return all(near(self.baseline, one, two) for _, _, one, two in pairs)
+        return all(
+            near(self.baseline, full[k].narrow(axis, *self.sizes[:2]), self._steps(output, k))
+            for k in self._stepped
+            if (axis := self.baseline.step_axes[k]) is not None
+        )
 
-    def why(self) -> tuple[list[Line], str]:
-        """Return the first module that differs in the second chunk, why if undone, and its name."""
+    def why(self, index: int, step: int | None) -> tuple[list[Line], str]:
+        """Return why an output differs, each cause tried, and the name of the module."""
         session, inputs = self.baseline.session, [self.baseline.batch.tree(), *self.given[:2]]
         try:
             whole, first, second = (record(session, given) for given in inputs)
         except Exception:  # noqa: BLE001 - a model may refuse to be watched
             return [], ""
-        states = {
-            one.name: one.tensors[isinstance(one.module, RNNBase) :]
-            for one in first
-            if one.kind == "output" and isinstance(one.module, KINDS)
-        }
-        event, rows, names = self._first_event(whole, second), list[Line](), list(states)
+        event = self._first_event(whole, second)
+        states, right = (
+            {call.name: [*call.returned.values()] for call in calls_in(run)}
+            for run in (first, second)
+        )
+        for name in right if step is None else ():
+            if any(near(self.baseline, x, self.baseline.normal[index]) for x in right[name]):
+                text = "returns the right state, and the model a different one"
+                row = ("cause", f"{name or 'the model'} {text}")
+                return [row, ("fix", "return the state that its last call returned")], name
+        rows, names = list[Line](), [*states] if event is None else [event.name]
         if event is not None:
             rows = [("first", f"{event.label} ({event.class_name}), {event.kind}")]
-            names = [event.name] if event.name in states and event.kind == "output" else []
         for name in [] if self._holds() else names:
-            if any(self._holds(second=_started(some, states)) for some in ([name], states)):
-                text = "does not start the second chunk from the state that it returned"
-                cause = ("cause", f"{name or 'the model'} {text}")
-                return [*rows, cause, ("fix", FIXES["streaming"])], name
-        if event is not None and getattr(event.module, "bidirectional", False):
-            watch = each_call(event.name, **forward_only("", event.module))
-            if self._holds(watch, watch):
-                text = "is bidirectional: its backward direction reads the chunks to come"
-                fix = ("fix", f"{event.class_name}(..., bidirectional=False)")
-                rows += [("cause", f"{event.label} {text}"), fix]
-        return rows, event.name if event is not None else ""
+            cause = _not_passed(name, states)
+            if found := confirmed(cause, [[name], [*states]], self._holds):
+                return [*rows, *found], name
+        if event is None:
+            return rows, ""
+        both = later_steps(event) if event.kind == "output" else None
+        found = confirmed(both, [[event.name]], lambda watch: self._holds(watch, watch))
+        return [*rows, *(found or [("fix", EARLIER)])], event.name
 
     def _first_event(self, whole: Sequence[Event], second: Sequence[Event]) -> Event | None:
         """Return the first event whose steps in the second chunk differ from those in the whole."""
-        sizes = sum(self.sizes), self.sizes[1]
-        calls = [Counter((event.kind, event.name) for event in run) for run in (whole, second)]
-        seen = Counter[tuple[str, str]]()
+        sizes, calls = (sum(self.sizes), self.sizes[1]), defaultdict[Any, list[Event]](list)
+        for number, event in [*((0, one) for one in whole), *((1, one) for one in second)]:
+            calls[number, event.kind, event.name].append(event)
         for event in whole:
-            key = event.kind, event.name
-            if calls[0][key] != calls[1][key]:
+            ones, others = (calls[number, event.kind, event.name] for number in (0, 1))
+            if len(ones) != len(others):
                 continue  # it is called in a loop over the steps
-            other = [one for one in second if (one.kind, one.name) == key][seen[key]]
-            seen[key] += 1
-            pair: list[Any] = [next(iter(one.tensors), None) for one in (event, other)]
+            events = event, others[ones.index(event)]
+            pair: list[Any] = [next(iter(one.tensors), None) for one in events]
             if not all(map(is_number, pair)) or pair[0].dim() != pair[1].dim():
                 continue
             shapes = zip(pair[0].shape, pair[1].shape, strict=True)
@@ -210,16 +205,16 @@ class Stream:
         return None
 
 
-def _started(names: Iterable[str], states: Mapping[str, Sequence[Any]]) -> Watch:
-    """Return what starts the first call of some modules from their states."""
+def _not_passed(name: str, states: Mapping[str, Sequence[Any]]) -> Cause | None:
+    """Suspect that a module does not start the second chunk from what it returned for the first."""
 
-    def start(name: str, number: int, args: Any, kwargs: Any) -> Any:
-        state = tuple(states[name])
-        given = state if len(state) > 1 else next(iter(state), None)
-        return None if number else from_state(args, kwargs, given)
+    def undo(name: str, _: Any) -> Change:
+        state: Any = states[name] if len(states[name]) > 1 else states[name][0]
+        return {"before": lambda at, args, kw: None if at else from_state(args, kw, state)}
 
-    watches = [each_call(name, partial(start, name)) for name in names]
-    return lambda model: [hook for watch in watches for hook in watch(model)]
+    text = "does not start the second chunk from the state that it returned"
+    what = f"{name or 'the model'} {text}"
+    return Cause(what, FIXES["streaming"], undo) if name in states else None
 
 
 def ways_to_carry(baseline: Baseline) -> Iterator[Carried]:

@@ -5,7 +5,6 @@ import sys
 import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from itertools import islice
 from typing import Any
 
 import torch
@@ -13,21 +12,18 @@ from torch import Tensor
 from torch.nn.modules import module as modules
 from torch.nn.utils.rnn import PackedSequence
 
-from rnnkit._base.errors import ArgumentError
-from rnnkit._base.message import refusal
 from rnnkit._base.model import check_model
 from rnnkit._diagnostics.isolation import Given, eagerly, private, session
-from rnnkit._diagnostics.marks import Edge, Origin, TracedCall, edge, is_same, judge, nodes, storage
+from rnnkit._diagnostics.marks import Edge, edge, is_same, judge, nodes, storage
 from rnnkit._diagnostics.module_calls import (
     KINDS,
+    Call,
+    Origin,
     members_of,
     named_arguments,
     split_result,
 )
 from rnnkit._diagnostics.notebook import as_html
-
-#: So many nodes next to a tensor are asked whether backward has freed them.
-NEAR = 64
 
 
 @dataclass
@@ -93,24 +89,16 @@ class Trace:
         return as_html(str(self), lambda line: line.startswith("     ^"))
 
 
-def trace(
-    run: torch.nn.Module | Callable[..., Any],
-    /,
-    *inputs: Any,
-    model: torch.nn.Module | None = None,
-) -> Trace:
+def trace(run: torch.nn.Module | Callable[..., Any], /, *inputs: Any) -> Trace:
     """Record which state went where while a model runs once.
 
     Args:
         run: any module, whose copy runs in eval mode; or any function that calls modules,
-            a loop over cells, say.
+            a loop over cells, say. A bound method of a model knows its modules by their names.
         *inputs: what it is called with.
-        model: beside a function, the module by which the modules that it calls are named. That of
-            a bound method is known.
 
     Raises:
-        ArgumentError: if ``run`` cannot be called, or is a class, or if ``model`` is no module, or
-            stands beside one.
+        ArgumentError: if ``run`` cannot be called, or is a class.
         Exception: what the run raises; the rows until then are its ``trace``.
 
     Returns:
@@ -127,16 +115,9 @@ def trace(
     if isinstance(run, type) or not callable(run):
         check_model("trace", run)
     if not isinstance(run, torch.nn.Module):
-        names = getattr(run, "__self__", None) if model is None else model
-        if model is not None:
-            check_model("trace", model)
-        given, attached = private(Given(inputs, {}))
-        names = names if isinstance(names, torch.nn.Module) else None
-        return Recorder(names, attached).traced(run, given.args)
-    if model is not None:
-        message = "model= names the modules that a function calls, and a module was given"
-        fix = ("fix", "rnnkit.trace(model, ...), without model=")
-        refusal(ArgumentError, "model", message, "", fix, code="trace-model")
+        model, (given, attached) = getattr(run, "__self__", None), private(Given(inputs, {}))
+        named = model if isinstance(model, torch.nn.Module) else None
+        return Recorder(named, attached).traced(run, given.args)
     with session(run, None, Given(inputs, {}), "trace") as opened:
         copy, held = opened.pristine.copy()
         given, attached = private(Given(inputs, {}))
@@ -158,7 +139,7 @@ class Recorder:
         named = () if model is None else model.named_modules()
         self._names = {id(module): name for name, module in named}
         self._attached = set(map(storage, attached))
-        self._calls: list[TracedCall] = []
+        self._calls: list[Call] = []
         self._learned: set[int] = set()  # the returned tensors that backward has gone through
         self._known: dict[int, tuple[Tensor, Origin]] = {}
         self._made: dict[Edge, Origin] = {}
@@ -207,7 +188,7 @@ class Recorder:
         state = members_of(named.get("hx"))
         origins = {member: self._origin(tensor) for member, tensor in state.items()}
         name = self._names.setdefault(id(module), f"{type(module).__name__}-{len(self._names)}")
-        call = TracedCall(number, name, module, named.get("input"), state, origins=origins)
+        call = Call(number, name, module, named.get("input"), state, origins=origins)
         call.output, returned = split_result(module, result)
         call.returned = dict(zip("hc", returned, strict=False))
         call.output = call.returned.get("h") if call.is_cell else call.output
@@ -215,17 +196,13 @@ class Recorder:
         zeros = [not (x.requires_grad or x.is_meta or bool(x.any())) for x in state.values()]
         call.is_fresh = all(zeros) and all(origin.row is None for origin in origins.values())
         call.error = sys.exc_info()[1] if result is None else None
-        for member, (row, *_) in origins.items() if torch.is_grad_enabled() else ():
-            # It is told now: at the end backward may have gone through all of it.
-            base: Any = state[member]._base  # noqa: SLF001
-            whole = state[member] if base is None else base
+        for member, tensor in state.items() if torch.is_grad_enabled() else ():
+            base: Any = tensor._base  # noqa: SLF001
+            whole = tensor if base is None else base
             is_old = _age(whole) < self._first or storage(whole) in self._attached
-            if row is None and is_old:
+            if is_old and origins[member].row is None:
                 text = f"its {member} belongs to the graph of an earlier run: detach it"
                 call.marks.append(text)
-            elif row is not None and _is_freed(state[member]):
-                graph = f"the graph of row {row}, which backward has freed"
-                call.marks.append(f"its {member} belongs to {graph}: detach it")
         for member, tensor in call.returned.items():
             origin = self._made[edge(tensor)] = Origin(number, member)
             self._known[storage(tensor)] = tensor, origin
@@ -242,9 +219,11 @@ class Recorder:
             known, origin = self._known[place]
             return origin if is_same(known, tensor) else origin._replace(how="a slice of")
         # What a call returned ends the search: its c is computed from what its h is, too.
-        near = (self._made.get(one) for one in nodes([edge(tensor)], self._made.keys()))
-        last = max(filter(None, near), key=lambda origin: origin.row or 0, default=None)
-        return Origin() if last is None else last._replace(how="computed from")
+        near = nodes([edge(tensor)], self._made.keys())
+        found = [self._made[one] for one in near if one in self._made]
+        row = max((origin.row or 0 for origin in found), default=None)
+        members = sorted({origin.member for origin in found if origin.row == row}, reverse=True)
+        return Origin(row, " and ".join(members), "computed from" if found else "")
 
 
 def _describe(origins: list[Origin]) -> str:
@@ -259,17 +238,3 @@ def _age(tensor: Tensor) -> float:
     """Return when a tensor was computed, as a number that grows within a thread."""
     node: Any = tensor.grad_fn
     return math.inf if node is None else int(node._sequence_nr())  # noqa: SLF001
-
-
-def _is_freed(tensor: Tensor) -> bool:
-    """Return whether backward has gone through the graph of a tensor, and freed what it kept."""
-    for node, _ in islice(nodes([edge(tensor)]), NEAR):
-        for name in dir(node):
-            if name.startswith("_saved_") or name == "saved_tensors":
-                try:
-                    getattr(node, name)
-                except RuntimeError as error:
-                    # There are other reasons: what was saved was written in place.
-                    if "second time" in str(error):
-                        return True
-    return False

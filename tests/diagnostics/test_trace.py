@@ -53,9 +53,9 @@ row  module           input as read            state given                      
     assert found.marked == [found.rows[1]]
 
 
-def rows(run: Any, *inputs: Any, **options: Any) -> list[str]:
+def rows(run: Any, *inputs: Any) -> list[str]:
     """Trace; return what each row says."""
-    found = rnnkit.trace(run, *(inputs or (X,)), **options).rows
+    found = rnnkit.trace(run, *(inputs or (X,))).rows
     return [f"{row.module}: {row.spec}, {row.state}, {row.used}" for row in found]
 
 
@@ -76,7 +76,7 @@ def test_inputs_and_names() -> None:
     assert rows(lambda x: layer(hx=None, input=x)[0]) == snapshot(
         ["GRU-0: batch=4 seq=7 feature=3, zeros, False"]
     )
-    assert rows(lambda x: [model(x)], model=model) == rows(model.forward) == rows(model)
+    assert rows(model.forward) == rows(model)
     assert (
         rows(compiled)
         == rows(pair())
@@ -248,16 +248,3 @@ row  module               input as read      state given  state returned
         assert [(row.module, row.used) for row in found.rows] == [("first", None), ("second", None)]
         assert found.rows[1].marks == [f"it raised {type(error.value).__name__}"]
         assert found.marked == [found.rows[1]]
-
-
-@pytest.mark.unhooked("beartype refuses it first")
-def test_refused_names() -> None:
-    """A module has its own names: another's beside it are refused, and so is a class."""
-    layer = gru()
-    with pytest.raises(rnnkit.ArgumentError) as error:
-        rnnkit.trace(layer, X, model=layer)
-    with pytest.raises(rnnkit.ArgumentError, match="trace takes a model"):
-        rnnkit.trace(layer.forward, X, model=nn.GRU)  # type: ignore[arg-type]
-
-    assert error.value.code == "trace-model"
-    assert len(rnnkit.trace(layer, X).rows) == 1

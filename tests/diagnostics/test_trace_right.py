@@ -124,6 +124,15 @@ def hidden_state_for_both(nn: Any, x: Tensor) -> Any:
     return decoder(x, (h, h))[0]
 
 
+def bridges(nn: Any, x: Tensor) -> Any:
+    """Compute both members from h, from c, or from both of them."""
+    encoder, decoder = nn.LSTM(), nn.LSTM()
+    h, c = encoder(x)[1]
+    both = (h + c).tanh()
+    starts = ((2 * h, 3 * c), (2 * h, h.tanh()), (c.tanh(), 2 * c), (both, 2 * both))
+    return [decoder(x, start)[0] for start in starts]
+
+
 def leaves_of_a_tree(nn: Any, x: Tensor) -> Any:
     """Give no state to the leaves, and theirs to the node above them."""
     cell = nn.LSTMCell()

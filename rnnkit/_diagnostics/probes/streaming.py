@@ -85,28 +85,23 @@ def _explained(streams: list[Stream]) -> tuple[str, list[Line], str] | None:
     """Return what is wrong with the last stream: a sentence, the rows of a message, the module."""
     stream = streams[-1]
     baseline, given, difference = stream.baseline, stream.given, stream.difference
-    evidence = ("evidence", "the second chunk gives the same, whatever state it is given")
-    ignored: list[Line] = [] if streams[-1 if difference else 0].is_read else [evidence]
     if difference is not None:
         index, step, off = difference
         where = "(the state at the end)" if step is None else f"of step {step}"
         cut = f"{_cut(stream.sizes)}, the state passed on"
-        what = (
-            f"{baseline.name(index)} {where} differs {cut}, from the sequence at once: {far(off)}"
-        )
-        rows, module = stream.why()
-        return what, [*rows, *ignored], module
-    if ignored:
+        what = f"{baseline.name(index)} {where} differs {cut}, from the sequence at once"
+        return f"{what}: {far(off)}", *stream.why(index, step)
+    if not stream.is_read:
         what = "the state is not read: a chunk starts afresh, whatever is passed on"
-        return what, ignored, ""
+        return what, [], ""
     if not stream.remembers():
         return None
     names = [f"model.{name}" for name in changed_by(baseline.session, given[1])[0][:NAMES]]
     verb = "is" if len(names) == 1 else "are"
-    text = f"{', '.join(names)} {verb} kept from call to call"
+    cause = ("cause", f"{', '.join(names)} {verb} kept from call to call")
     fix = ("fix", "keep no state in the module: take it as an argument, and return it")
     what = "a new sequence does not start afresh: it depends on the one before"
-    return what, [*[("cause", text)] * bool(names), fix], ""
+    return what, [*[cause] * bool(names), fix], ""
 
 
 def _cut(sizes: list[int]) -> str:

@@ -71,23 +71,38 @@ def state_of_each_of_many(m, x, who):
     return held.sum(1)
 
 
-def written(m, x, state, is_cell):
+@pair("use", encoder=gru(), cell=gru_cell(), head=linear(6, 3), inputs=(X, TARGET), causal=True)
+def state_of_the_encoder_throughout(m, x, target):
+    """A decoder reads the target from its own state; or each time from the encoder's."""
+    h, outputs = m.encoder(x)[1][0], []
+    for step in target.unbind(1):
+        new = m.cell(step, h)
+        h = new if m.right else h
+        outputs.append(m.head(new))
+    return torch.stack(outputs, 1)
+
+
+def written(m, x, h):
     """Write six steps, each from the one before; the state goes on, or stays the first."""
     step, steps = x[:, -1], []
     for _ in range(6):
-        made = m.cell(step if is_cell else step.unsqueeze(1), state)
-        y, new = (None, made) if is_cell else made
-        state = new if m.right else state
-        h = new[0] if isinstance(new, tuple) else new
-        step = m.head(h if y is None else y[:, 0])
+        new = m.cell(step, h)
+        h, step = new if m.right else h, m.head(new)
         steps.append(step)
     return torch.stack(steps, 1)
 
 
 @pair("use", encoder=gru(), cell=gru_cell(), head=linear(6, 3))
-def state_of_the_encoder_throughout(m, x):
+def state_of_the_encoder_for_all_that_is_written(m, x):
     """A decoder reads what it wrote, from its own state; or each time from the encoder's."""
-    return written(m, x, m.encoder(x)[1][0], is_cell=True)
+    return written(m, x, m.encoder(x)[1][0])
+
+
+@pair("use", encoder=gru(), start=linear(6, 3), cell=gru_cell(), head=linear(6, 3))
+def state_of_zeros_for_all_that_is_written(m, x):
+    """A decoder writes from a vector of what it read, and its own state; or each time from zeros."""
+    context = m.start(m.encoder(x)[1][0]).unsqueeze(1)
+    return written(m, context, x.new_zeros(len(x), 6))
 
 
 ACTIONS = numbers(4, 6, 3)
@@ -102,9 +117,9 @@ def alternatives_from_one_state(m, x, actions):
 
 @fine(encoder=gru(), cell=gru_cell(), head=linear(6, 3), inputs=(X, ACTIONS))
 def result_that_is_refined(m, x, actions):
-    """One result is refined ten times from its context, which stays: that is no sequence."""
+    """One result of three numbers is refined three times from its context: that is no sequence."""
     h, step = m.encoder(x)[1][0], actions[:, 0]
-    for _ in range(10):
+    for _ in range(3):
         step = m.head(m.cell(step, h))
     return step
 
@@ -115,6 +130,33 @@ def swapped_between_layers(m, x):
     _, (h, c) = m.one(x)
     output, _ = m.two(x.flip(1), (h, c) if m.right else (c, h))
     return torch.cat([output[:, -1], h[-1]], 1)
+
+
+#: What is between an encoder and a decoder, and whether that is right.
+BRIDGES = {
+    "each from its own": lambda m, h, c: (
+        (m.for_h(h), m.for_c(c)) if m.right else (m.for_h(c), m.for_c(h))
+    ),
+    "both from h": lambda m, h, c: (m.for_h(h), m.for_c(h)),
+    "both from c": lambda m, h, c: (m.for_h(c), m.for_c(c)),
+    "both from both": lambda m, h, c: (m.for_h(h + c), m.for_c(h + c)),
+}
+for name, bridge in BRIDGES.items():
+    enter = pair if name == "each from its own" else fine
+
+    @enter(
+        *["use"] * (enter is pair),
+        name=f"bridge: {name}",
+        one=lstm(),
+        two=lstm(),
+        for_h=linear(6, 6),
+        for_c=linear(6, 6),
+        inputs=(X, TARGET),
+    )
+    def bridged(m, x, target, bridge=bridge):
+        """A decoder starts from what a bridge makes of the encoder's state; or of its (c, h)."""
+        h, c = bridge(m, *m.one(x)[1])
+        return m.two(target, (h.tanh(), c.tanh()))[0]
 
 
 @pair("use", one=lstm_cell(6), two=lstm_cell(6), inputs=(WIDE,))

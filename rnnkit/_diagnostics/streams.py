@@ -173,14 +173,15 @@ class Stream:
         rows, names = list[Line](), [*states] if event is None else [event.name]
         if event is not None:
             rows = [("first", f"{event.label} ({event.class_name}), {event.kind}")]
-        for name in [] if self._holds() else names:
-            cause = _not_passed(name, states)
-            if found := confirmed(cause, [[name], [*states]], self._holds):
+        causes = {name: _not_passed(name, states) for name in states}
+        for name in [] if self._holds() else filter(causes.__contains__, names):
+            if found := confirmed(causes, [[name], [name, *(causes.keys() - {name})]], self._holds):
                 return [*rows, *found], name
         if event is None:
             return rows, ""
         both = later_steps(event) if event.kind == "output" else None
-        found = confirmed(both, [[event.name]], lambda watch: self._holds(watch, watch))
+        suspects = {} if both is None else {event.name: both}
+        found = confirmed(suspects, [[*suspects]], lambda watch: self._holds(watch, watch))
         return [*rows, *(found or [("fix", EARLIER)])], event.name
 
     def _first_event(self, whole: Sequence[Event], second: Sequence[Event]) -> Event | None:
@@ -205,7 +206,7 @@ class Stream:
         return None
 
 
-def _not_passed(name: str, states: Mapping[str, Sequence[Any]]) -> Cause | None:
+def _not_passed(name: str, states: Mapping[str, Sequence[Any]]) -> Cause:
     """Suspect that a module does not start the second chunk from what it returned for the first."""
 
     def undo(name: str, _: Any) -> Change:
@@ -214,7 +215,7 @@ def _not_passed(name: str, states: Mapping[str, Sequence[Any]]) -> Cause | None:
 
     text = "does not start the second chunk from the state that it returned"
     what = f"{name or 'the model'} {text}"
-    return Cause(what, FIXES["streaming"], undo) if name in states else None
+    return Cause(what, FIXES["streaming"], undo)
 
 
 def ways_to_carry(baseline: Baseline) -> Iterator[Carried]:

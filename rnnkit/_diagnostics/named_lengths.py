@@ -2,7 +2,8 @@
 
 import inspect
 import re
-from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from itertools import zip_longest
 from typing import Any, NamedTuple
 
 import torch
@@ -33,22 +34,24 @@ def guess_lengths(model: nn.Module, given: Given, batch: Batch, *, is_named: boo
 
     ``is_named`` is whether the inputs by position are those of ``forward``.
     """
-    inputs = [*_named(model if is_named else None, given)]
+    names: list[str] = []
+    with suppress(TypeError, ValueError):  # as of a builtin
+        names = [*inspect.signature(model.forward).parameters] if is_named else []
+    by_place = dict(enumerate(zip_longest(names[: len(given.args)], given.args, fillvalue="")))
+    inputs: dict[Key, tuple[str, Any]] = by_place | {k: (k, x) for k, x in given.kwargs.items()}
     sequences: dict[Key, tuple[str, Tensor]] = {}
-    for key, name, x in inputs:
+    for key, (name, x) in inputs.items():
         index = next(iter(batch.places(key)), None)
         axis, seq = (0, 1) if index is None else (batch.axes[index], batch.seq_dims[index])
         if isinstance(x, Tensor) and axis not in (None, seq) and x.dim() > seq:
-            sequences[key] = name, x.movedim((axis or 0, seq), (0, 1))
-    size, batch_dim = batch.size, batch.axes[batch.first] or 0
-    if not sequences:
-        return Guess({}, "post", [])
-    told = {key: (name, n) for key, name, x in inputs if (n := _counts(name, x, size, batch_dim))}
+            sequences[key] = name.lower(), x.movedim((axis or 0, seq), (0, 1))
+    every = {k: (name, _counts(name, x, batch)) for k, (name, x) in inputs.items() if sequences}
+    told = {key: (name, counts) for key, (name, counts) in every.items() if counts}
+    others = {key: named for key, named in sequences.items() if key not in told}
     found: dict[Key, list[int]] = {}
     pads, lines = set[str](), list[str]()
     for name, counts in told.values():
         stem = EITHER.sub("", name.lower())
-        others = {k: (n.lower(), x) for k, (n, x) in sequences.items() if k not in told}
         own = [k for k, (n, _) in others.items() if stem and n and (n in stem or stem in n)]
         for other in own or ([*others] if all(n == counts for _, n in told.values()) else []):
             pad = _padded_at(others[other][1], counts)
@@ -59,35 +62,25 @@ def guess_lengths(model: nn.Module, given: Given, batch: Batch, *, is_named: boo
         else:
             if others and min(counts) < max(counts) and counts not in found.values():
                 lines.append(f"{name} was not taken for lengths: no input ends there")
-    if not told:
+    if sequences and not told:
         first, (_, x) = next(iter(sequences.items()))
-        ends, pad = _by_padding(model, x)
-        found, pads = ({first: ends}, {pad}) if ends else ({}, pads)
+        embeddings = (one for one in model.modules() if isinstance(one, nn.Embedding))
+        indices = {one.padding_idx for one in embeddings if one.padding_idx is not None}
+        if x.dim() == 2 and x.dtype in (torch.int64, torch.int32) and len(indices) == 1:
+            index = indices.pop()
+            found = {first: x.ne(index).sum(1).tolist()}
+            pads = {_padded_at(x, found[first], index)} - {""}
     return Guess(found, pads.pop(), lines) if len(pads) == 1 else Guess({}, "post", lines)
 
 
-def _named(model: nn.Module | None, given: Given) -> Iterator[tuple[Key, str, Any]]:
-    """Yield the inputs by their names in the signature of ``forward``."""
-    names: list[str] = []
-    forward: Callable[..., Any] | None = getattr(model, "forward", None)
-    try:
-        parameters: Mapping[str, Any] = inspect.signature(forward).parameters if forward else {}
-    except (TypeError, ValueError):
-        parameters = {}
-    names = [n for n, one in parameters.items() if one.kind is not one.VAR_POSITIONAL]
-    for place, value in enumerate(given.args):
-        yield place, names[place] if place < len(names) else "", value
-    yield from ((key, key, value) for key, value in given.kwargs.items())
-
-
-def _counts(name: str, x: Any, size: int, batch_dim: int) -> list[int]:
+def _counts(name: str, x: Any, batch: Batch) -> list[int]:
     """Return what an input that is named like lengths, or like a mask of them, says."""
     if isinstance(x, list | tuple) and x and all(type(n) is int for n in x):
         x = torch.tensor(x, device="cpu")
     if not isinstance(x, Tensor) or not x.numel():
         return []
-    fits = x.dim() == 2 > batch_dim and x.shape[batch_dim] == size
-    if MASKS.search(name.lower()) and fits:
+    batch_dim = batch.axes[batch.first] or 0
+    if MASKS.search(name.lower()) and x.dim() == 2 > batch_dim and x.shape[batch_dim] == batch.size:
         mask = x.movedim(batch_dim, 0).long() if is_binary(x) else x.new_zeros(0, 0)
         for one in (mask, 1 - mask):  # ones, then zeros; or the reverse
             if one.numel() and bool((one.diff(dim=1) <= 0).all()) and bool(one[:, 0].all()):
@@ -95,10 +88,10 @@ def _counts(name: str, x: Any, size: int, batch_dim: int) -> list[int]:
         return []
     is_integer = not (x.is_floating_point() or x.is_complex() or x.dtype is torch.bool)
     named = LENGTHS.search(name.lower())
-    return x.tolist() if named and is_integer and tuple(x.shape) == (size,) else []
+    return x.tolist() if named and is_integer and tuple(x.shape) == (batch.size,) else []
 
 
-def _padded_at(x: Tensor, counts: list[int]) -> str:
+def _padded_at(x: Tensor, counts: list[int], value: int | None = None) -> str:
     """Return the end at which an input has one value beyond each length, and not just within."""
     steps = x.shape[1]
     if not 1 <= min(counts) < max(counts) <= steps:
@@ -106,24 +99,7 @@ def _padded_at(x: Tensor, counts: list[int]) -> str:
     for pad, rows in (("post", x), ("pre", x.flip(1))):
         rest = torch.cat([row[n:] for row, n in zip(rows, counts, strict=True)])
         last = [row[n - 1] for row, n in zip(rows, counts, strict=True) if n < steps]
-        alike = bool((rest == rest[0]).all())
-        if alike and not any(bool((one == rest[0]).all()) for one in last):
+        padding = rest[0] if value is None else value
+        if bool((rest == padding).all()) and not any(bool((x == padding).all()) for x in last):
             return pad
     return ""
-
-
-def _by_padding(model: nn.Module, x: Tensor) -> tuple[list[int], str]:
-    """Return the lengths of tokens that end in the padding index of an Embedding."""
-    indices = {
-        one.padding_idx % one.num_embeddings
-        for one in model.modules()
-        if isinstance(one, nn.Embedding) and one.padding_idx is not None
-    }
-    if x.dim() != 2 or x.dtype not in (torch.int64, torch.int32) or len(indices) != 1:
-        return [], ""
-    kept = x != indices.pop()
-    counts = kept.sum(1).tolist()
-    for pad, mask in (("post", kept), ("pre", kept.flip(1))):
-        if 0 < min(counts) < max(counts) and bool((mask.int().diff(dim=1) <= 0).all()):
-            return counts, pad
-    return [], ""

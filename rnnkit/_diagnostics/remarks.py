@@ -8,7 +8,7 @@ from torch import Tensor
 
 from rnnkit._base.message import count
 from rnnkit._diagnostics.baseline import Baseline
-from rnnkit._diagnostics.changes import changed, valid_mask
+from rnnkit._diagnostics.changes import Where, changed, steps_at, valid_mask
 from rnnkit._diagnostics.compare import alike, is_number
 from rnnkit._diagnostics.picture import DependencyMap, Rule
 from rnnkit._diagnostics.slopes import Gradients, gradients_of
@@ -78,23 +78,25 @@ def _unread(baseline: Baseline, gradients: Gradients) -> Iterator[str]:
     batch = baseline.batch
     tensors = (k for k, x in enumerate(batch.leaves) if isinstance(x, Tensor) and x.dim())
     names = dict(zip(tensors, baseline.report.axes, strict=False))
+
+    def is_idle(index: int, where: Where) -> bool:
+        """Return whether no output changes: a flag, or what is rounded, has no gradient."""
+        inputs = changed(batch, where, only=index)
+        output = None if inputs is None else baseline.session.attempt(inputs)
+        return output is not None and alike(baseline.normal, output)
+
     for index, (source, _) in gradients.sources.items():
         slope = source if index == batch.paced else gradients.slopes([source], gradients.output)[0]
-        if slope is not None and bool(slope.any()):
-            continue
-        # What flags, or is rounded, has no gradient, and changes the output.
-        everywhere = torch.ones((), dtype=torch.bool, device=source.device)
-        inputs = changed(batch, lambda *_, every=everywhere: every, only=index)
-        output = None if inputs is None else baseline.session.attempt(inputs)
-        if output is not None and alike(baseline.normal, output):
+        unread = slope is None or not bool(slope.any())
+        if unread and is_idle(index, lambda one, k: torch.ones_like(one.leaves[k]).bool()):
             yield f"{names[index]} reaches no output"
-    valid = valid_mask(batch, post=baseline.post)
     read = gradients.places(batch.paced, batch.seq_dim)
-    if read is None or not batch.has_steps(batch.paced):
+    if read is None or not batch.has_steps(batch.paced) or not bool(read.any()):
         return
-    ends = [row.nonzero().flatten().tolist() for row in valid]
-    short = [len(end) - 1 - max((k for k, t in enumerate(end) if read[n, t]), default=-1)
-             for n, end in enumerate(ends)]  # fmt: skip
-    if short and min(short) > 0 and bool(read.any()):
-        last = "valid step" if min(short) == 1 else f"{min(short)} valid steps"
-        yield f"no output reads the last {last}"
+    valid = valid_mask(batch, post=baseline.post)
+    left = valid.flip(1).cumsum(1).flip(1)  # valid steps from each on
+    most = left.amax(1, keepdim=True) + 1
+    last = int(left.where(read & valid, most).amin(1).min()) - 1
+    if last > 0 and is_idle(batch.paced, steps_at(valid & (left <= last))):
+        steps = "valid step" if last == 1 else f"{last} valid steps"
+        yield f"no output reads the last {steps} of {names[batch.paced]}"

@@ -70,7 +70,8 @@ class Batch:
         self._content = {k for k, (leaf, seq) in enumerate(both) if masks.is_content(leaf, seq)}
         told = by_input("lengths", lengths, inputs)
         longest = max(counts_of(told.get(None)), default=0)
-        known = {k: n for k in every if self.axes[k] == batch_dim and (n := self.length(k))}
+        among = [k for k in sorted(self._content) if self.axes[k] == batch_dim]
+        known = {k: n for k in among if (n := self.length(k))}
         fitting = sorted(known, key=lambda k: (known[k] != longest, known[k] < longest))
         self.pace([*paced, *fitting, self.first][0])
         for name, given in told.items():
@@ -111,8 +112,9 @@ class Batch:
         if any(isinstance(leaf, PackedSequence) for leaf in leaves):
             message = "a packed input has no batch axis to try: pass the padded batch and lengths"
             refusal(ArgumentError, "inputs", message, code="verify-packed")
-        for k, leaf in zip(places, leaves, strict=True):
-            if isinstance(leaf, Tensor) and -leaf.dim() <= dim < leaf.dim():
+        # What is empty, as the categories in a data set that has none, comes last.
+        for k in sorted(places, key=lambda k: 0 in getattr(self.leaves[k], "shape", ())):
+            if isinstance(x := self.leaves[k], Tensor) and -x.dim() <= dim < x.dim():
                 return k
         shapes = [tuple(leaf.shape) for leaf in leaves if isinstance(leaf, Tensor)]
         if not shapes:

@@ -78,6 +78,8 @@ def other_values(leaf: Tensor, axes: Sequence[int], kept: Tensor | None, seed: i
 
 def _drawn(rows: Tensor, generator: torch.Generator) -> Tensor:
     """Give each row the values of one that differs from it; move numbers with fractions."""
+    if not rows.numel():
+        return rows  # as of categories in a data set that has none
     fractions = rows.is_floating_point()
     whole = (rows == rows.round()).all(0) if fractions else torch.ones_like(rows[0]).bool()
     if bool(whole.all()):

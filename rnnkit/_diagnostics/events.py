@@ -175,6 +175,13 @@ def reads_several_steps(event: Event) -> bool:
     return sizes_of(event.module, named_arguments(*event.tree).get("input")).get("seq", 0) > 1
 
 
+def runs_once(events: Iterable[Event]) -> bool:
+    """Return whether something has a state, and all of that runs once, for a single step."""
+    calls = [e for e in events if e.kind == "input" and is_recurrent(e.module)]
+    alike = len({event.name for event in calls}) == len(calls) > 0
+    return alike and not any(map(reads_several_steps, calls))
+
+
 def looping(events: Iterable[Event]) -> set[str]:
     """Return the modules that take a tensor which they returned before: cells that users wrote."""
     made: dict[str, set[int]] = defaultdict(set)

@@ -3,13 +3,13 @@
 import inspect
 import re
 from contextlib import suppress
-from itertools import zip_longest
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.utils import _pytree as pytree
 
-from rnnkit._diagnostics.batch import Batch
+from rnnkit._diagnostics.batch import Batch, is_whole
 from rnnkit._diagnostics.isolation import Given
 from rnnkit._diagnostics.masks import is_binary
 
@@ -18,13 +18,11 @@ LENGTHS = re.compile(r"len(gth)?s?$|^len(gth)?s?_|^(n|num)_(steps|frames|tokens|
 MASKS = re.compile("mask|pad")
 EITHER = re.compile(r"_?(len(gth)?s?|(padding_|pad_)?mask|pad(ding)?)_?")
 
-Key = int | str
-
 
 class Guess(NamedTuple):
-    """Lengths by input, at which end the padding is, and lines about the inputs that gave none."""
+    """Lengths by leaf, at which end the padding is, and lines about the inputs that gave none."""
 
-    lengths: dict[Key, list[int]]
+    lengths: dict[int, list[int]]
     pad: str
     lines: list[str]
 
@@ -34,21 +32,22 @@ def guess_lengths(model: nn.Module, given: Given, batch: Batch, *, is_named: boo
 
     ``is_named`` is whether the inputs by position are those of ``forward``.
     """
-    names: list[str] = []
+    arguments: list[str] = []
     with suppress(TypeError, ValueError):  # as of a builtin
-        names = [*inspect.signature(model.forward).parameters] if is_named else []
-    by_place = dict(enumerate(zip_longest(names[: len(given.args)], given.args, fillvalue="")))
-    inputs: dict[Key, tuple[str, Any]] = by_place | {k: (k, x) for k, x in given.kwargs.items()}
-    sequences: dict[Key, tuple[str, Tensor]] = {}
-    for key, (name, x) in inputs.items():
-        index = next(iter(batch.places(key)), None)
-        axis, seq = (0, 1) if index is None else (batch.axes[index], batch.seq_dims[index])
+        arguments = [*inspect.signature(model.forward).parameters] if is_named else []
+    sequences, told = dict[int, tuple[str, Tensor]](), dict[int, tuple[str, list[int]]]()
+    paths: Any = pytree.tree_flatten_with_path(given, is_whole)[0]
+    for k, (path, x) in enumerate(paths):
+        key = getattr(path[-1], "key", getattr(path[-1], "name", None))
+        at = getattr(path[1], "idx", len(arguments)) if len(path) == 2 else len(arguments)
+        name: str = key if isinstance(key, str) else next(iter(arguments[at:]), "")
+        axis, seq = batch.axes[k], batch.seq_dims[k]
         if isinstance(x, Tensor) and axis not in (None, seq) and x.dim() > seq:
-            sequences[key] = name.lower(), x.movedim((axis or 0, seq), (0, 1))
-    every = {k: (name, _counts(name, x, batch)) for k, (name, x) in inputs.items() if sequences}
-    told = {key: (name, counts) for key, (name, counts) in every.items() if counts}
+            sequences[k] = name.lower(), x.movedim((axis, seq), (0, 1))
+        if counts := _counts(name, x, batch):
+            told[k] = name, counts
     others = {key: named for key, named in sequences.items() if key not in told}
-    found: dict[Key, list[int]] = {}
+    found: dict[int, list[int]] = {}
     pads, lines = set[str](), list[str]()
     for name, counts in told.values():
         stem = EITHER.sub("", name.lower())

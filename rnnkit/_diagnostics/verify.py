@@ -17,8 +17,9 @@ from rnnkit._diagnostics.arguments import by_input, check_arguments
 from rnnkit._diagnostics.axes import infer_batch_axes
 from rnnkit._diagnostics.baseline import Baseline
 from rnnkit._diagnostics.batch import Batch, is_whole
-from rnnkit._diagnostics.compare import scales_by_range
+from rnnkit._diagnostics.compare import is_number, scales_by_range
 from rnnkit._diagnostics.copies import unwrapped
+from rnnkit._diagnostics.events import runs_once
 from rnnkit._diagnostics.isolation import EscapedError, Given, session
 from rnnkit._diagnostics.judge import decide
 from rnnkit._diagnostics.lab import is_absent_again
@@ -161,7 +162,7 @@ def verify(
     whole, guess = Batch(given, batch_dim, seq_dim, lengths), Guess({}, pad, [])
     if lengths is None:
         guess = guess_lengths(unwrapped(model), given, whole, is_named=call is None)
-        whole = Batch(given, batch_dim, seq_dim, guess.lengths or None)
+        whole.lengths = guess.lengths
     if other is not None:
         whole.take_second(other)
     asked = {"causal": bool(causal), "reset": reset is not None, "streaming": streaming}
@@ -182,6 +183,9 @@ def verify(
                 lookahead=lookahead,
                 twice="repeatable" not in skip,
             )
+            is_table = is_number(batch.leaves[batch.paced]) and batch.leaves[batch.paced].dim() == 2
+            if is_table and not baseline.runs_on_less and runs_once(baseline.events):
+                batch.steps = None  # axis 1 has the features of one step
             report = baseline.report
             report.axes = _layout(baseline)
             for name in probes:

@@ -53,10 +53,12 @@ def probe_memory(baseline: Baseline) -> str:
 def _runs_along(baseline: Baseline) -> bool:
     """Return whether a layer reads single steps, or something is called once for each step."""
     batch, steps, loops = baseline.batch, baseline.batch.steps or 0, looping(baseline.events)
-    if any(isinstance(event.module, RNNBase) for event in baseline.events):
-        return not any(map(reads_several_steps, baseline.events))
+    if any(map(reads_several_steps, baseline.events)):
+        return False
     inputs = [event for event in baseline.events if event.kind == "input"]
     calls = Counter(e.name for e in inputs if is_recurrent(e.module) or e.name in loops)
+    if any(isinstance(e.module, RNNBase) and calls[e.name] == 1 for e in inputs):
+        return True
     try:
         shorter = record(baseline.session, batch.cut(steps - 1, front=baseline.post).tree())
     except Exception:  # noqa: BLE001 - it may be made for so many steps

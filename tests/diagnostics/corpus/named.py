@@ -40,6 +40,12 @@ def lengths_and_a_mask_by_name(m, x, lengths, mask):
     return mean_of(m, x, mask)
 
 
+@pair("alone", gru=gru(), inputs=({"x": PADDED, "lengths": COUNTS},))
+def lengths_by_key(m, batch):
+    """The keys of a dictionary are names, too."""
+    return mean_of(m, batch["x"], mask(batch["lengths"], batch["x"].shape[1]))
+
+
 @pair("alone", words=embedding(9, 3, padding_idx=0), gru=gru(), inputs=(WORDS,))
 def lengths_by_padding(m, x):
     """Tokens end in the padding index."""
@@ -73,6 +79,15 @@ def source_with_lengths_beside_a_target(m, source, source_len, target):
 
 
 assert max(LENGTHS) == 7, "the longest sample has no padding"
+
+
+EVEN = COUNTS.clamp(max=6)
+
+
+@fine(gru=gru(), inputs=(X[:, :6], EVEN), lengths=EVEN)
+def every_second_step(m, x, lengths):
+    """Which steps of a shorter output are valid is not known: as many without one, if even."""
+    return m.gru(x)[0][:, ::2], (lengths + 1) // 2
 
 
 @fine(gru=gru(), inputs=(numbers(7, 3, 4), torch.ones(4, 7)), batch_dim=2, seq_dim=0)

@@ -12,6 +12,7 @@ from tests.diagnostics.corpus.forward import (
     gru,
     gru_cell,
     lstm,
+    lstm_cell,
     pair,
 )
 from tests.diagnostics.models_of_users import numbers, tokens
@@ -123,3 +124,15 @@ def steps_that_hold_something(m, x):
     """A model that cuts off what is padding in all samples is judged: padding is not replaced."""
     y = m.gru(x[:, : int((x != 0).any(2).sum(1).max())])[0]
     return y if m.right else y + y.mean(0)
+
+
+@pair("batch", gru=gru(batch_first=RIGHT), inputs=(torch.zeros(4, 7, 0, dtype=torch.long), X))
+def data_set_without_categories(m, categories, x):
+    """An input with nothing in it, as where a data set has no categories, is no reason to stop."""
+    return m.gru(x)[0]
+
+
+@fine(cell=lstm_cell(6, 5), inputs=(numbers(4, 6), numbers(4, 5), numbers(4, 5)))
+def one_step_of_a_policy(m, x, h, c):
+    """Features of a single step are not taken for steps."""
+    return m.cell(x, (h, c))

@@ -5,12 +5,13 @@ import functools
 import itertools
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_map_only as changed
 
 import rnnkit
 from tests.strategies import CELLS, LAYERS, LAYOUTS, Case, assert_same
@@ -88,13 +89,6 @@ def _nothing_explains() -> Iterator[None]:
     assert not set(filter(EXPLAINING.search, names))
 
 
-def changed(hx: Any, change: Callable[[Tensor], Tensor]) -> Any:
-    """Change each tensor of a state."""
-    parts = [hx] if hx is None or isinstance(hx, Tensor) else list(hx)
-    parts = [part if part is None else change(part) for part in parts]
-    return parts if isinstance(hx, tuple | list) else parts[0]
-
-
 @pytest.mark.parametrize(
     "dtype", [DTYPES[0], *(pytest.param(d, marks=pytest.mark.slow) for d in DTYPES[1:])], ids=str
 )
@@ -106,9 +100,9 @@ def test_right_calls(dtype: torch.dtype) -> None:
         for hx in states(case):
             case.module(rnnkit)(case.input(), hx)
             if case.is_layer:
-                case.module(rnnkit, state_batch_first=True)(case.input(), changed(hx, turn))
+                case.module(rnnkit, state_batch_first=True)(case.input(), changed(Tensor, turn, hx))
             if case.seq == 1 and dtype is DTYPES[0] and case.layout == "padded":  # it takes long
-                moved = changed(hx, lambda t: t.to("meta"))
+                moved = changed(Tensor, lambda t: t.to("meta"), hx)
                 case.module(rnnkit).to("meta")(case.input().to("meta"), moved)
 
 

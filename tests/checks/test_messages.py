@@ -62,9 +62,8 @@ def test_errors_survive_pickling_with_their_code() -> None:
     error = caught.value
     again = pickle.loads(pickle.dumps(error))
 
-    assert (again.code, again.argument, again.expected, again.actual) == (
-        *("state-batch", "hx", (1, 5, 4), (1, 8, 4)),
-    )
+    facts = (again.code, again.argument, again.expected, again.actual)
+    assert facts == ("state-batch", "hx", (1, 5, 4), (1, 8, 4))
     assert str(again) == str(error)
     assert type(error)("text").code == RnnkitWarning("text").code == ""
     assert rnnkit.CellError("text").step == 0

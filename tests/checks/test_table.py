@@ -34,11 +34,7 @@ def plain(text: str) -> str:
     """Write code on lines of Python's own, as ruff lays it out; of another torch, leave out its deeds."""
     code = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
     text = code.sub(lambda found: ast.unparse(ast.parse(found[1])), text)
-    return (
-        text
-        if QUOTED
-        else re.sub(r", torch (?:says|mumbles|accepts|lacks)$", "", text, flags=re.MULTILINE)
-    )
+    return text if QUOTED else re.sub(r"(?m), torch (?:says|mumbles|accepts|lacks)$", "", text)
 
 
 FILES = [

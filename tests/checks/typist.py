@@ -49,9 +49,9 @@ def _edits(program: Lines, part: str, argument: str) -> list[Lines]:
             return []
         first = [] if "hx" in _bound(program) else ["hx = None"]
         return [[*program[:-1], *([*first, text] if part[:3] == "for" else [text, program[-1]])]]
-    for end in [*_ends(part, ", |: |; |$"), *_ends(part, " ")]:
+    for end in [*ends(part, ", |: |; |$"), *ends(part, " ")]:
         text, rest = part[:end], part[end:]
-        node, call = _parsed(text), _parsed(f"_({text})")
+        node, call = parsed(text), parsed(f"_({text})")
         if isinstance(call, ast.Call) and call.keywords and not call.args:
             keyword = call.keywords[0]
             is_code = " = " not in text and "..." not in text
@@ -62,11 +62,13 @@ def _edits(program: Lines, part: str, argument: str) -> list[Lines]:
     return []
 
 
-def _ends(part: str, boundary: str) -> list[int]:
+def ends(part: str, boundary: str) -> list[int]:
+    """Return where code may end and words begin."""
     return [found.start() for found in re.finditer(boundary, part)]
 
 
-def _parsed(text: str) -> ast.expr | None:
+def parsed(text: str) -> ast.expr | None:
+    """Return a text as an expression; None if it is words."""
     try:
         return ast.parse(text, mode="eval").body
     except SyntaxError:
@@ -134,27 +136,16 @@ def _expression(program: Lines, text: str, rest: str, argument: str) -> list[Lin
         name = min(read, key=text.index, default="")
     if name not in bound:
         return []
-    if not target and (given := _given(program[-1], name, text)):
-        return [[*program[:-1], given], [*program[:-1], f"{name} = {text}", program[-1]]]
     lines = [*program[:-1], f"{name} = {text}", program[-1]]
-    return [lines, _call(lines, argument), _call(lines, "", drop=1)] if target else [lines]
-
-
-def _given(line: str, name: str, text: str) -> str:
-    """Write an expression for a name that the call of a line is given; empty if it is not."""
-    tree = ast.parse(line)
-    call = getattr(tree.body[0], "value", None)
-    for args in [call.args] if isinstance(call, ast.Call) else []:
-        for place, one in enumerate(args):
-            if isinstance(one, ast.Name) and one.id == name:
-                args[place] = ast.parse(text, mode="eval").body
-                return ast.unparse(tree)
-    return ""
+    if target:
+        return [lines, _call(lines, argument), _call(lines, "", drop=1)]
+    given = re.sub(rf"([(,] ?){name}(?=[,)])", lambda found: found[1] + text, program[-1], count=1)
+    return [lines] if given == program[-1] else [[*program[:-1], given], lines]
 
 
 def _constructors(program: Lines, text: str) -> list[Lines]:
     """Write a constructor's own arguments for the dots of a fix."""
-    node, made = _parsed(text), []
+    node, made = parsed(text), []
     if not isinstance(node, ast.Call) or not _name(node)[:1].isupper():
         return []
     if not _read(text) - {_name(node)} - _bound(program) <= KNOWN:

@@ -35,13 +35,9 @@ def asks_torch(call: Call) -> bool:
 
 def fixed(call: Call) -> str:
     """Return the first program that the message makes of a call and that runs; empty if none."""
-    for _, programs in typed(
-        call.program, str(answer(call)), getattr(answer(call), "argument", "")
-    ):
-        for program in programs:
-            if runs(program):
-                return program
-    return ""
+    ours = answer(call)
+    found = typed(call.program, str(ours), getattr(ours, "argument", ""))
+    return next((one for _, programs in found for one in programs if runs(one)), "")
 
 
 def runs(program: str) -> bool:

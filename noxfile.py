@@ -28,9 +28,9 @@ SIZE = "0.8 GB, and as much of torch (3 GB with CUDA) unless it is there. It tak
 #: The processor time that all tests take, shared by two cores.
 TIME = "All tests: about seven minutes on two cores. With -- -m 'not slow': about one."
 HOOK = "--jaxtyping-packages=rnnkit,beartype.beartype"
-#: A process for each core; all tests of a file run in one process, since some share what they make.
+#: A process for each core, which takes over tests of the other when it has done its own.
 #: ``-- -n 0`` after a session is one process.
-PARALLEL = ("-n", "auto", "--dist", "loadfile")
+PARALLEL = ("-n", "auto", "--dist", "worksteal")
 #: A large CPU made small; no small one can be made large.
 CPUS: dict[str, dict[str, str]] = {
     "native": {},
@@ -290,8 +290,10 @@ def peers(session: nox.Session) -> None:
 
 @nox.session
 def fuzz(session: nox.Session) -> None:
-    """Draw right calls and wrong ones, and hold them to torch; ``-- 5000`` says how many."""
-    run(session, "tests.fuzz", *(session.posargs or ["5000"]))
+    """Compare random calls, right ones and wrong ones, with torch's; ``-- 5000`` says how many."""
+    prepare(session)
+    (draws,) = session.posargs or ["5000"]
+    session.run(PYTHON, "-m", "pytest", "-n", "0", "tests/fuzz", env={"DRAWS": draws})
 
 
 @nox.session

@@ -23,23 +23,13 @@ LEFT_TO_TORCH = (
     "uninitialized parameter",
     "accelerator device when none is available",
 )
-
-#: Of states and steps that are sparse, nested, in oneDNN's layout, or have no sizes yet.
+#: In what torch does not have: of states and steps that are sparse, nested, in oneDNN's layout, or
+#: have no sizes yet; of what oneDNN says of a state in its layout; of Python and torch's cells.
 EXOTIC = (
-    *(
-        "for Sparse tensors",
-        "sparse tensors",
-        "MkldnnCPU",
-        "mkldnn",
-        "NestedTensor",
-        "uninitialized",
-    ),
-    *("nested tensor", "Nested tensor", "Sparse", "sparse"),
-    # What oneDNN says of a state in its layout beside another dtype, as torch's class does.
-    *("could not create a primitive descriptor", "itensor_view_from_dense"),
+    *("parse", "kldnn", "ested tensor", "NestedTensor", "uninitialized", "itensor_view_from_dense"),
+    *("could not create a primitive descriptor", "unexpected keyword argument"),
+    *("positional argument", "inconsistent input_size", "mat1 and mat2 must have the same dtype"),
 )
-
-
 #: No message is longer, and none prints what a tensor holds.
 LONGEST = 2000
 CONTENTS = ("tensor([", "array([", "7.8125", "1.5, 1.5")
@@ -60,64 +50,63 @@ class Pair(NamedTuple):
     cell: Any
 
 
+def strange() -> list[Any]:
+    """List what is far too long, cannot be printed, or is nearly right."""
+    long, ones = [1.5] * 100_000, torch.ones(2, 3)
+    return [
+        *(long, tuple(long), "x" * 100_000, 10**5000, dict.fromkeys(range(100_000)), iter(long)),
+        *(Unprintable(), [Unprintable()] * 2, type("X" * 10_000, (), {}), {"h": 1, "c": 2}),
+        *(Pair(ones, ones), Pair(1, 2), range(10**5), np.ones(100_000), np.float64(0.5), 1j, -0.0),
+        *(float("nan"), float("inf"), b"x" * 9999, torch.full((3,), 7.8125), slice(3), ...),
+        *([torch.full((2, 3), 7.8125)], nn.Parameter(torch.ones(3)), nn.UninitializedParameter()),
+        *(ones.as_subclass(Odd), ones.to_mkldnn(), torch.nested.nested_tensor([ones])),
+        *(lambda: None, nn.GRU, nn.GRUCell(3, 4), nn.Sequential(), [[[]]], {1.5}, torch.Size((2,))),
+    ]  # fmt: skip
+
+
+def plain() -> list[Any]:
+    """List what belongs elsewhere."""
+    ones = torch.ones(2, 3)
+    return [
+        *(None, 0, 1.5, "x", [], (), {}, [1, 2], object(), torch.float32, np.ones((2, 3)), True),
+        *(torch.tensor(1), torch.ones(0), ones.to_sparse(), ones.bool(), ones.int(), ones.cfloat()),
+        *(ones.to("meta"), torch.ones(1, 1, 1, 1), nn.Linear(1, 1), Tensor, np.float32(1), b"x"),
+    ]  # fmt: skip
+
+
 def odd(rng: random.Random) -> Any:
-    """Something that belongs nowhere, or is far too long."""
-    long = [1.5] * 100_000
-    if rng.random() < 0.3:
-        return rng.choice(
-            [
-                *(long, tuple(long), "x" * 100_000, 10**5000, dict.fromkeys(range(100_000))),
-                *(Unprintable(), [Unprintable()] * 2, type("X" * 10_000, (), {}), {"h": 1, "c": 2}),
-                *(Pair(torch.ones(2, 3), torch.ones(2, 3)), Pair(1, 2), iter(long), range(10**5)),
-                *(
-                    np.ones(100_000),
-                    np.float64(0.5),
-                    1j,
-                    float("nan"),
-                    float("inf"),
-                    -0.0,
-                    b"x" * 9999,
-                ),
-                *(
-                    torch.full((3,), 7.8125),
-                    [torch.full((2, 3), 7.8125)],
-                    nn.Parameter(torch.ones(3)),
-                ),
-                *(nn.UninitializedParameter(), torch.ones(2, 3).as_subclass(Odd), slice(3), ...),
-                *(torch.ones(2, 3).to_mkldnn(), torch.nested.nested_tensor([torch.ones(2, 3)])),
-                *(
-                    lambda: None,
-                    nn.GRU,
-                    nn.GRUCell(3, 4),
-                    nn.Sequential(),
-                    [[[]]],
-                    {1.5},
-                    torch.Size((2,)),
-                ),
-            ]
-        )
-    return rng.choice(
-        [
-            *(None, 0, 1.5, "x", [], (), {}, [1, 2], object(), torch.float32, np.ones((2, 3))),
-            *(
-                torch.tensor(1),
-                torch.ones(0),
-                torch.ones(2, 3).to_sparse(),
-                torch.ones(2, 3).bool(),
-            ),
-            *(torch.ones(2, 3, device="meta"), torch.ones(1, 1, 1, 1), nn.Linear(1, 1), Tensor),
-            *(np.float32(1), torch.ones(2, 3).int(), torch.ones(2, 3).cfloat(), True, b"x"),
-        ]
-    )
+    """Return something that belongs nowhere."""
+    return rng.choice(strange() if rng.random() < 0.3 else plain())
+
+
+def reshaped(rng: random.Random, tensor: Tensor) -> Tensor:
+    """Return a tensor of a wrong size, rank, order or kind, made of a right one."""
+    axis = rng.randrange(max(1, tensor.dim()))
+    other = torch.float32 if tensor.dtype is torch.float64 else torch.float64
+    changes: list[Any] = [
+        lambda: tensor.unsqueeze(axis),
+        lambda: tensor.unsqueeze(0).unsqueeze(0),
+        lambda: tensor.select(axis, 0),
+        lambda: torch.cat([tensor, tensor], axis),
+        lambda: tensor.narrow(axis, 0, tensor.shape[axis] // 2),
+        lambda: tensor.transpose(0, -1),
+        *(tensor.flatten, tensor.half, tensor.long, tensor.bool, tensor.cfloat, tensor.to_sparse),
+        *(lambda: tensor.to(other), lambda: tensor.to("meta")),
+        lambda: tensor.detach().float().to_mkldnn(),
+        lambda: torch.randn([rng.randint(0, 4) for _ in range(rng.randint(0, 4))]),
+    ]
+    try:
+        return rng.choice(changes)()
+    except (RuntimeError, IndexError):
+        return torch.ones(())
 
 
 def misspoken(error: rnnkit.RnnkitError) -> str:
-    """What is wrong with how an error speaks: its length, its last line, contents of tensors."""
+    """Return what is wrong with how an error speaks: its length, last line, contents of tensors."""
     text = str(error)
     if len(text) > LONGEST:
         return f"{len(text)} characters: {text[:300]}"
-    last = text.rpartition("\n")[2]
     more = rf"  more +python -m rnnkit explain {error.code}"
-    if error.code not in CODES or not re.fullmatch(more, last):
+    if error.code not in CODES or not re.fullmatch(more, text.rpartition("\n")[2]):
         return f"no line of the code: {text[:300]}"
     return f"contents: {text[:300]}" if any(one in text for one in CONTENTS) else ""

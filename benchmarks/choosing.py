@@ -63,7 +63,9 @@ def drawn(number: int, seed: int = 1) -> list[Size]:
 def tables(effort: Effort) -> list[Table]:
     """Lengths and resets, in both passes, each kind of layer in turn."""
     rows: list[tuple[str, ...]] = []
-    sizes = drawn(NUMBER, SEED)[: effort.sizes]
+    sizes = drawn(NUMBER, SEED)
+    if effort.sizes is not None:
+        sizes = sorted(sizes, key=math.prod)[: effort.sizes]
     for (passes, backward), resets in itertools.product(PASSES.items(), (False, True)):
         ratios = [
             regret(*kind, size, effort.brief(), backward=backward, resets=resets)

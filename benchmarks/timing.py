@@ -126,7 +126,7 @@ def compare(
         pairs = max(1, round(effort.seconds / (2 * (1 + calls) * sum(once.values()))))
         times = interleave(
             {name: partial(block, call, calls) for name, call in candidates.items()},
-            rounds=2 * pairs,
+            rounds=2 * pairs if effort.seconds else 1,
         )
     return {name: _summary(times[name], times[reference]) for name in candidates}
 

@@ -1,6 +1,5 @@
 """What tests that compile or export share: marks, a switch, a training step."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -21,13 +20,6 @@ WHOLE = [
     pytest.mark.filterwarnings("ignore:`torch.jit.script_method`"),
     compiles,
 ]
-
-
-def switched_on() -> Iterator[None]:
-    """Let Dynamo look into recurrent layers, from nothing that it knows."""
-    torch._dynamo.reset()
-    with torch._dynamo.config.patch(allow_rnn=True):
-        yield
 
 
 def trained(model: nn.Module, call: Any, *args: Any, **kwargs: Any) -> tuple[list[Any], list[Any]]:

@@ -1,5 +1,6 @@
 """``reset`` in layers, ``unroll`` and Recurrent: one law for all, from whichever state a sample begins."""
 
+from functools import partial
 from typing import Any
 
 import pytest
@@ -159,11 +160,14 @@ def test_a_first_state_of_a_recurrents_own(path: str, *, given: bool, batched: b
 
 
 @covers(
-    3, lengths=[None, [4, 0, 7, 1, 6]], where=[FakeTensorMode(), torch.device("meta")], name=LAYERS
+    3,
+    lengths=[None, [4, 0, 7, 1, 6]],
+    where=[FakeTensorMode, partial(torch.device, "meta")],
+    name=LAYERS,
 )
 def test_a_mask_without_numbers(name: str, where: Any, lengths: Any) -> None:
     """Where no tensor has numbers sizes come out, of a layer and of its cells."""
-    with where:
+    with where():
         layer = getattr(rnnkit, name)(3, 4)
         x, reset = torch.ones(SEQ, BATCH, 3), torch.ones(SEQ, BATCH)
         output, state = layer(x, lengths=lengths, reset=reset)

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -14,6 +14,8 @@ from tests.strategies import CLASSES, LAYERS, WAYS, Case, assert_same, cases, te
 
 pytestmark = pytest.mark.filterwarnings("ignore:LSTM with projections is not supported:UserWarning")
 
+#: Each draw makes a dozen calls.
+few = settings(max_examples=min(settings().max_examples, 12))
 six = pytest.mark.parametrize("name", CLASSES)
 layers = pytest.mark.parametrize("name", LAYERS)
 
@@ -53,6 +55,7 @@ def state_of(case: Case, result: Any) -> Any:
 
 
 @six
+@few
 @given(data=st.data())
 def test_each_form_of_a_state(name: str, data: st.DataObject) -> None:
     """None is zeros, for one of a pair too, and a pair is in whatever holds two: as torch's."""
@@ -73,6 +76,7 @@ def test_each_form_of_a_state(name: str, data: st.DataObject) -> None:
 
 
 @layers
+@few
 @given(data=st.data())
 def test_batch_first_states_in_and_out(name: str, data: st.DataObject) -> None:
     """With state_batch_first all is the same but for the state's axes; the next call takes it."""

@@ -1,6 +1,6 @@
 """What tools are given: models around each recurrent core, of each class, and their calls."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from itertools import product
 from typing import Any
 
@@ -147,14 +147,15 @@ def model_of(core: str, name: str, call: str) -> Model:
 
 
 def rows_of(
-    strength: int, place: int = 0, is_possible: Callable[..., bool] = lambda *_: True
-) -> list[tuple[str, str, str]]:
+    strength: int, is_possible: Callable[..., bool] = lambda *_: True, **more: Iterable[str]
+) -> list[tuple[str, ...]]:
     """Return rows of core, class and call in which so many values meet; a step has no sequence."""
-    names, calls = ([*each][place:] + [*each][:place] for each in (CLASSES, CALLS))
-    rows = [
-        (("core", core), ("name", name), ("call", call))
-        for core, name, call in product(CORES, names, calls)
-        if is_possible(core, name, call)
-        and (core != "step" or call in {"plain", "state", "unbatched"})
+    axes = {**more, "core": CORES, "name": CLASSES, "call": CALLS}
+    rows = [tuple(zip(axes, row, strict=True)) for row in product(*axes.values())]
+    possible = [
+        row
+        for row in rows
+        if is_possible(*dict(row).values())
+        and (("core", "step") not in row or row[-1][1] in {"plain", "state", "unbatched"})
     ]
-    return [tuple(dict(row).values()) for row in covering(rows, strength)]
+    return [tuple(dict(row).values()) for row in covering(possible, strength)]

@@ -1,5 +1,6 @@
 """Tensors that are not dense, not real, or not tensors: torch's class has them, or our own words."""
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -13,7 +14,8 @@ import rnnkit
 from tests.strategies import CELLS, CLASSES, LAYERS
 from tests.torch.interop import BATCH, HIDDEN, Given, attempt, check_uses, given, same
 
-FAKE = torch._subclasses.FakeTensorMode()
+# A mode imports a compiler, so none is made before a test asks.
+fake_mode = functools.cache(torch._subclasses.FakeTensorMode)
 #: What is not dense, holds no real numbers, or none at all.
 ODD: dict[str, Callable[[Tensor], Tensor]] = {
     "sparse": Tensor.to_sparse,
@@ -21,7 +23,7 @@ ODD: dict[str, Callable[[Tensor], Tensor]] = {
     "quantized": lambda tensor: torch.quantize_per_tensor(tensor, 0.1, 0, torch.quint8),
     "complex": lambda tensor: tensor.to(torch.complex64),
     "masked": lambda tensor: torch.masked.masked_tensor(tensor, tensor > -9),
-    "fake": FAKE.from_tensor,
+    "fake": lambda tensor: fake_mode().from_tensor(tensor),
 }
 LENGTHS = [6, 5, 3, 2, 1]
 

@@ -173,7 +173,6 @@ HALF = [
     ("layer", "LSTM", {}),
     ("layer", "GRU", {}),
     ("unroll", "LSTM", {}),
-    ("unroll", "LSTM", {"reset": RESET}),
     ("unroll", "RNN", {"reset": RESET, "lengths": torch.tensor([6, 2, 0, 4])}),
 ]
 

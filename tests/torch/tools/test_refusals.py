@@ -20,10 +20,8 @@ X, STATE = torch.randn(6, 4, WIDTH), torch.randn(1, 4, HIDDEN)
 SEQUENCES: list[tuple[Any, ...]] = [(X[..., :-1],), (X[None],), (X[:0],)]
 BAD: dict[tuple[str, str], list[tuple[Any, ...]]] = {
     ("layer", "GRU"): [*SEQUENCES, (X, STATE[:, :-1])],
-    ("stack", "LSTM"): [(X[:0],), (X, (STATE, STATE))],
-    ("Recurrent", "RNN"): [(X[..., :-1],), (X, (STATE[0], STATE[0]))],
-    ("unroll", "projected"): [(X[None],), (X[:0],)],
-    ("step", "LSTM"): [(X[0, :, :-1],), (X,), (X[0], STATE[0])],
+    ("Recurrent", "LSTM"): [(X[..., :-1],), (X, (STATE[0], STATE[0]))],
+    ("step", "LSTM"): [(X[0, :, :-1],), (X[0], STATE[0])],
 }
 
 

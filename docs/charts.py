@@ -180,8 +180,8 @@ def costs(tables: Mapping[str, Rows]) -> str:
         if column.endswith("forward")
     )
     return f"""\
-- **A checked call** takes {span(*calls)} of the time of torch's. One that is annotated
-  with jaxtyping takes {span(*cells(detailed, "naive/torch"))}.
+- **A checked call** takes {span(*calls)} of torch's time. One that is annotated with
+  jaxtyping takes {span(*cells(detailed, "naive/torch"))}.
 - **Training with `lengths=`** takes {span(*cells(lengths, "backward"))} of the time of packing by
   hand, and {span(*cells(large, "lengths/pack"))} at batch 128, 100 steps, hidden size 512. Without
   gradients it takes {span(*cells(lengths, "forward"))}; the worst is a {worst} at {size}.

@@ -2,7 +2,7 @@
 
 # fmt: off
 CALLS = {
-    "arguments-of-a-call": ("The call has an argument under a name of other classes, or in a place that torch does not have.",
+    "arguments-of-a-call": ("The call has an argument by a name that other classes use, or at a position that torch does not have.",
         "layer = nn.LSTM(3, 4); input, h, c = torch.ones(7, 5, 3), torch.ones(1, 5, 4), torch.ones(1, 5, 4); layer(input, h, c)",
         "layer = nn.GRU(3, 4); input, lengths = torch.ones(7, 2, 3), [7, 5]; hx = None; layer(input, hx, lengths)",
         "layer = nn.GRU(3, 4); input, hx = torch.ones(7, 5, 3), torch.ones(1, 5, 4); layer(input, hx, hx)",
@@ -23,7 +23,7 @@ CALLS = {
         "rnnkit.states.select(torch.ones(4, 3, 6), [0], batchfirst=False)",
         "rnnkit.states.to_layers(torch.ones(4, 3, 6), qqq=1)",
         "rnnkit.states.select(torch.ones(3, 4, 6), [0], batch_first=True)"),
-    "batch-size": ("initial_state makes zeros for a number of samples, or for None without a batch axis.",
+    "batch-size": ("initial_state takes a number of samples, or None for a state without a batch axis.",
         "layer = rnnkit.GRU(3, 4); layer.initial_state(-1) => layer = rnnkit.GRU(3, 4); layer.initial_state(5)"),
     "step-rank": ("A whole sequence went into step, which takes one step without a seq axis.",
         """\
@@ -31,13 +31,13 @@ layer = rnnkit.GRU(3, 4); input, state = torch.ones(7, 5, 3), None; layer.step(i
 for x_t in input.unbind(0):
     y_t, state = layer.step(x_t, state)""",
         "layer = rnnkit.Recurrent(rnnkit.GRUCell(3, 4)); layer.step(torch.ones(7, 5, 3))"),
-    "step-bidirectional": ("The backward direction begins at the last step, so that a bidirectional layer cannot go step by step.",
+    "step-bidirectional": ("The backward direction begins at the last step, so a bidirectional layer cannot go step by step.",
         "layer = rnnkit.LSTM(3, 4, bidirectional=True); x_t = torch.ones(5, 3); layer.step(x_t)",
         "cells = rnnkit.GRUCell(3, 4); layer = rnnkit.Recurrent(cells, reverse_cells=rnnkit.GRUCell(3, 4)); layer.step(torch.ones(5, 3))"),
 }
 
 CONSTRUCTORS = {
-    "option-unknown": ("The constructor has no argument of this name: it is misspelt, another library's, or of another class.",
+    "option-unknown": ("The constructor has no argument of this name: it is misspelt, or belongs to another library or class.",
         "nn.LSTM(3, 4, batchfirst=True)",
         "nn.LSTM(3, 4, return_sequences=True)",
         "nn.GRU(3, units=4)",
@@ -53,7 +53,7 @@ CONSTRUCTORS = {
         "cell, back = rnnkit.GRUCell(3, 4), rnnkit.GRUCell(3, 4); rnnkit.Recurrent(cell, bidirectional=True) => cell, back = rnnkit.GRUCell(3, 4), rnnkit.GRUCell(3, 4); rnnkit.Recurrent(cell, reverse_cells=[back])",
         "rnnkit.Recurrent()",
         "a, b = rnnkit.GRUCell(3, 4), rnnkit.GRUCell(4, 4); rnnkit.Recurrent(a, b)"),
-    "option-value": ("An option has a value of another type, or out of its range; torch finds out at the first call, or never.",
+    "option-value": ("An option has the wrong type, or is out of its range; torch notices at the first call, or never.",
         'nn.LSTM(3, 4, bidirectional="no")',
         "nn.LSTM(3.0, 4)",
         "nn.LSTM(0, 4)",

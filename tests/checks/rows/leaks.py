@@ -29,16 +29,16 @@ LEAKS = {
 }
 
 WARNINGS = {
-    "bias-by-position": ("The argument behind the sizes is the bias, where many expect batch_first, and a cell's nonlinearity comes after it.",
+    "bias-by-position": ("The argument after the sizes is the bias, where many expect batch_first; a cell's nonlinearity comes after that.",
         "nn.LSTM(3, 8, 2, True) => nn.LSTM(3, 8, 2, batch_first=True)",
         'nn.RNNCell(3, 8, "relu")'),
     "hidden-size-zero": ("torch takes a hidden size of 0 for a cell, which then computes nothing.",
         "nn.RNNCell(3, 0) => nn.RNNCell(3, 8)"),
-    "scope-missing": ("axes= compares sizes with those of the function above, which has them only if it is jaxtyped.",
+    "scope-missing": ("axes= compares sizes with those of the calling function, which binds them only if it is jaxtyped.",
         'layer = rnnkit.GRU(3, 4, axes={"seq": "time"}); layer(torch.ones(7, 5, 3)) => layer = rnnkit.GRU(3, 4); layer(torch.ones(7, 5, 3))'),
-    "scope-unbound": ("A name in axes= is misspelt, or the annotation above does not have it.",
+    "scope-unbound": ("A name in axes= is misspelt, or missing in the calling function's annotations.",
         f"{encode('batch_first=True, ', seq='tiem')}\n=>\n{encode('batch_first=True, ')}"),
-    "script-initial-state": ("TorchScript compiles torch's class, which begins from zeros whatever initial_state says.",
+    "script-initial-state": ("TorchScript compiles torch's class, which starts from zeros whatever initial_state returns.",
         """\
 class Learned(rnnkit.GRUCell):
     def initial_state(self, batch_size):

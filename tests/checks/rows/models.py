@@ -2,7 +2,7 @@
 
 # fmt: off
 MODELS = {
-    "model-type": ("A model is a torch.nn.Module that was made; a class, its weights or a function is not.",
+    "model-type": ("A model is an instance of torch.nn.Module, not a class, its weights or a function.",
         "rnnkit.convert(nn.LSTM) => rnnkit.convert(nn.LSTM(3, 4))",
         "rnnkit.convert(None)",
         "rnnkit.convert(torch.nn.LSTM(3, 4).state_dict())",
@@ -55,7 +55,7 @@ DIAGNOSTICS = {
         "model, x = nn.GRU(3, 6, batch_first=True), torch.randn(5, 7, 3); rnnkit.verify(model, torch.tensor(1.0))",
         "model, x = nn.GRU(3, 6, batch_first=True), torch.randn(5, 7, 3); rnnkit.dependency_map(model, x, dim=-4)",
         "model, x = nn.GRU(3, 6, batch_first=True), torch.randn(5, 7, 3); rnnkit.dependency_map(model, x, out_dim=-4)"),
-    "verify-batch": ("There is no sample to judge by, or the output has no axis of the batch.",
+    "verify-batch": ("There is no sample, or the output has no batch axis.",
         "model = nn.GRU(3, 6, batch_first=True); rnnkit.verify(model, torch.zeros(0, 7, 3)) => model = nn.GRU(3, 6, batch_first=True); rnnkit.verify(model, torch.randn(5, 7, 3))",
         "model, x = nn.GRU(3, 6, batch_first=True), torch.randn(5, 7, 3); rnnkit.dependency_map(model, x[:, :0], dim=1)"),
     "verify-inputs": ("verify, trace and dependency_map run the model on tensors.",
@@ -73,7 +73,7 @@ class Tagger(nn.GRU):
         return super().forward(x, lengths=lengths)[0]
 
 model, batch = Tagger(3, 4, batch_first=True), [torch.randn(5, 7, 3), torch.tensor([7, 5, 4, 3, 2])]; rnnkit.verify(model, *batch, lengths=batch[1])"""),
-    "verify-packed": ("In packed sequences the samples lie between each other, and there is no batch axis to change one.",
+    "verify-packed": ("In packed sequences the samples are interleaved, so there is no batch axis along which one can be changed.",
         "model, x = nn.GRU(3, 6), nn.utils.rnn.pack_sequence([torch.ones(7, 3), torch.ones(5, 3)]); rnnkit.verify(model, x) => model, x = nn.GRU(3, 6, batch_first=True), torch.randn(5, 7, 3); rnnkit.verify(model, x)",
         "model, x = nn.GRU(3, 6, batch_first=True), torch.randn(5, 7, 3); rnnkit.verify(model, {'x': nn.utils.rnn.pack_sequence([torch.ones(3, 3)])})"),
     "verify-lengths": ("lengths are one count for each sample of the batch, from 1 to the number of steps.",
@@ -82,8 +82,8 @@ model, batch = Tagger(3, 4, batch_first=True), [torch.randn(5, 7, 3), torch.tens
         "model, x = nn.GRU(3, 6, batch_first=True), torch.randn(5, 7, 3); rnnkit.verify(model, x, lengths=[2.7, 7, 7, 7, 7])",
         "model, x = nn.GRU(3, 6, batch_first=True), torch.randn(5, 7, 3); rnnkit.verify(model, x, lengths=[])",
         "rnnkit.verify(nn.Flatten(0), torch.randn(4), lengths=[1, 1, 1, 1])"),
-    "map-rule": ("A rule says what a map should look like, and there are few of them.",
+    "map-rule": ("A rule says what a map should look like, and no rule has this name.",
         'model, x = nn.GRU(3, 6, batch_first=True), torch.randn(5, 7, 3); rnnkit.dependency_map(model, x, dim=1).forbidden("causl") => model, x = nn.GRU(3, 6, batch_first=True), torch.randn(5, 7, 3); rnnkit.dependency_map(model, x, dim=1).forbidden("causal")'),
-    "map-axes": ("A rule compares each index of the input with the same index of the output, so both axes are equally long.",
+    "map-axes": ("A rule compares each index of the input with the same index of the output, so both axes must be equally long.",
         'model, x = nn.Conv1d(3, 4, 3), torch.randn(5, 3, 7); rnnkit.dependency_map(model, x, dim=2).forbidden("causal") => model, x = nn.Conv1d(3, 4, 3, padding=1), torch.randn(5, 3, 7); rnnkit.dependency_map(model, x, dim=2).forbidden("causal")'),
 }

@@ -28,13 +28,15 @@ def quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("every", [False, True])
 def test_what_is_shown(every: bool, quick: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A table, one mistake in full or each, and verify's report; no file is written."""
+    """A table, as in the quick start, one mistake in full or each, and verify's report; no file."""
     show.main(["--all"] if every else [])
 
     lines = capsys.readouterr().out.splitlines()
     first = next(at for at, line in enumerate(lines) if line.startswith("   mistake"))
-    rows = [line.split() for line in lines[first:] if line[:1].isdigit()]
-    assert tuple(row[-1] for row in rows) == ANSWERS
+    rows = [line for line in lines[first:] if line[:1].isdigit()]
+    assert tuple(row.split()[-1] for row in rows) == ANSWERS
+    page = (Path(__file__).parents[2] / "docs" / "quickstart.md").read_text()
+    assert [row for row in rows if row not in page] == []
     assert sum(line.startswith("Mistake ") for line in lines) == (len(MISTAKES) if every else 1)
     assert sum("SIGSEGV" in line for line in lines) == (2 if every else 1)
     (fatal,) = (number for number, mistake in enumerate(MISTAKES, 1) if mistake.fatal)

@@ -64,6 +64,7 @@ class Baseline:
         self.judge: Baseline | None = None
         self.amplified: float | None = None
         self.gradients: Any = None
+        self.training: Any = None
         self.normal: Leaves = opened.run(batch.tree())
         self.names, self.again = opened.names, None
         self._events: list[Event] = []
@@ -185,7 +186,7 @@ class Baseline:
         """Return the same with a different batch."""
         other: Baseline = copy.copy(self)
         other.batch, other._scales = batch, {}
-        other.amplified, other.gradients, other._events = None, None, []
+        other.amplified, other.gradients, other.training, other._events = None, None, None, []
         return other
 
     @property

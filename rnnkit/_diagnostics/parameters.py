@@ -74,7 +74,7 @@ class Trained:
                 if not isinstance(module, torch.jit.ScriptModule)
             ]
 
-        self.run = Gradients(batch, session, mode="train", watch=watch, reads=reads)
+        self.run = Gradients(batch, session, train=True, watch=watch, reads=reads)
         weights = self.run.weights
         self.got = got_in(self.run)
         known = {
@@ -82,12 +82,11 @@ class Trained:
             for name in weights
             if type(modules[owner(name)]).__module__.startswith(("torch.nn.", "rnnkit"))
         }
-        # Kernels of a layer or cell may be no functions of torch's.
-        states = {name for name, with_gradient in self.run.ran.items() if with_gradient}
         self.read = {n for n, weight in weights.items() if id(weight) in reads.read} | {
             n
             for n, found in self.got.items()
-            if owner(n) in states or (n in known and owner(n) in called and found != "none")
+            # The kernels of a layer or cell may be no functions of torch's.
+            if owner(n) in self.run.ran or (n in known and owner(n) in called and found != "none")
         }
         edges = nodes(map(edge, reads.detached))
         detached = {id(getattr(node, "variable", None)) for node, _ in edges}

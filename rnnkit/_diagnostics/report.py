@@ -53,7 +53,7 @@ FIXES = {
     "reset": "state = state * (1 - flag_t), before the step that the flag is for",
     "memory": "y, state = layer(x, state), or state = cell(x, state), in the loop",
     "coverage": "read each step: look at slices, masks and views on its way",
-    "gradient": "no detach(), .data, argmax or no_grad() between this module and the loss",
+    "gradient": "no detach(), .data, argmax or no_grad() between it and the loss",
     "streaming": "y, state = layer(x, state), and return that state",
 }
 

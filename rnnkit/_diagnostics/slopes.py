@@ -6,37 +6,31 @@ digit of the output. Its gradient is as small, but it stands by itself, not besi
 
 import threading
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property, partial
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import RNNBase, RNNCellBase
+from torch.nn import RNNBase
 from torch.nn.modules.module import register_module_forward_pre_hook
 from torch.nn.utils.rnn import PackedSequence
 
 from rnnkit._diagnostics.baseline import Baseline
 from rnnkit._diagnostics.batch import Batch
 from rnnkit._diagnostics.compare import apart, is_number, largest
-from rnnkit._diagnostics.events import looping
 from rnnkit._diagnostics.isolation import Given, Session, Watch
 from rnnkit._diagnostics.module_calls import (
     KINDS,
     from_state,
-    has_recurrence,
     hooked,
     named_arguments,
     split_result,
 )
-from rnnkit._diagnostics.outputs import tensors_of
 
 #: By how much of the largest number an output may differ with gradients on.
 ROUNDING = 1e-4
-
-#: Train mode, eval mode, or train mode for all but the modules of torch and rnnkit.
-Mode = Literal["eval", "train", "both"]
 
 
 def run_with_gradients(
@@ -44,20 +38,17 @@ def run_with_gradients(
     given: Given,
     watch: Watch,
     *,
-    mode: Mode = "eval",
+    train: bool = False,
     reads: AbstractContextManager[Any] | None = None,
 ) -> Any:
     """Run a fresh copy with gradients; return what it returns."""
-    copy = opened.fresh().train(mode != "eval")
-    for module in copy.modules() if mode == "both" else ():
-        if type(module).__module__.startswith(("torch.nn.", "rnnkit.")):
-            module.training = False
+    copy = opened.fresh().train(train)
     handles = watch(copy)
     opened.passes += 1
     cudnn = torch.backends.cudnn.flags(enabled=False)  # its backward wants train mode
     try:
         with (
-            opened.watched(notices=mode != "eval"),
+            opened.watched(notices=train),
             torch.enable_grad(),
             cudnn,
             reads or nullcontext(),
@@ -77,31 +68,27 @@ class Gradients:
         are_whole: whether every input that has the axis was followed, and no backward failed.
         error: what the run, or a backward, raised.
         weights: the parameters that want a gradient, by name.
-        ran: which modules with a state ran, and whether gradients were on; by name.
+        ran: the layers and cells that ran with gradients on, by name.
         strangers: the modules with weights that ran and are not registered in the model.
-        cut: whether the state of each call is what the cell returned before, detached; by name.
     """
 
     def __init__(
         self,
         batch: Batch,
         opened: Session,
-        loops: Collection[str] = (),
         *,
         cuts_c: bool = False,
-        mode: Mode = "eval",
+        train: bool = False,
         watch: Watch | None = None,
         reads: AbstractContextManager[Any] | None = None,
     ) -> None:
-        """Run a copy; the c of each call may be cut from the graph. ``loops`` have a state, too."""
-        self.mode = mode
+        """Run a copy; the c of each call may be cut from the graph."""
         self.output: list[Any] = []
         self.sources: dict[int, tuple[Tensor, int]] = {}
         self.error: Exception | None = None
         self.weights: dict[str, Tensor] = {}
-        self.ran: dict[str, bool] = {}
+        self.ran: set[str] = set()
         self.strangers: list[Any] = []
-        self.cut: dict[str, list[bool]] = defaultdict(list)
         self._results: dict[str, list[dict[str, Tensor]]] = defaultdict(list)
         self._followed = [
             (place, leaf, axis)
@@ -119,19 +106,18 @@ class Gradients:
 
         def hook(copy: torch.nn.Module) -> list[Any]:
             self.weights = {n: x for n, x in copy.named_parameters() if _learns(x)}
-            return [*self._hooks(copy, loops, cuts_c=cuts_c), *(watch(copy) if watch else [])]
+            return [*self._hooks(copy, cuts_c=cuts_c), *(watch(copy) if watch else [])]
 
         try:
-            output = run_with_gradients(opened, batch.tree(given), hook, mode=mode, reads=reads)
+            output = run_with_gradients(opened, batch.tree(given), hook, train=train, reads=reads)
             self.output = opened.leaves_of(output, batch.tree())
         except Exception as error:  # noqa: BLE001 - a model may refuse to be differentiated
             self.sources, self.error = {}, error
         self.are_whole = bool(self.sources) and len(self.sources) == len(self._followed)
 
-    def _hooks(self, copy: torch.nn.Module, loops: Collection[str], *, cuts_c: bool) -> list[Any]:
-        """Hook the embeddings and the modules with a state; hear of unregistered ones."""
-        returned, thread = dict[str, Tensor | None](), threading.get_ident()
-        registered = set(map(id, copy.modules()))
+    def _hooks(self, copy: torch.nn.Module, *, cuts_c: bool) -> list[Any]:
+        """Hook the embeddings, layers and cells, and hear of modules that are not registered."""
+        registered, thread = set(map(id, copy.modules())), threading.get_ident()
 
         def embedded(_: Any, args: Any, output: Tensor) -> Any:
             given: Any = args[0] if args else None
@@ -142,20 +128,16 @@ class Gradients:
                     return source * 1
             return output
 
-        def before(name: str, module: Any, args: Any, kwargs: Any) -> Any:
-            self.ran.setdefault(name, torch.is_grad_enabled())
+        def before(name: str, args: Any, kwargs: Any) -> Any:
+            if torch.is_grad_enabled():
+                self.ran.add(name)
             state: Any = named_arguments(args, kwargs).get("hx")
-            made, given = returned.get(name), tensors_of(state)[:1]
-            if made is not None and made.requires_grad and isinstance(module, RNNCellBase):
-                cut = [h for h in given if not h.requires_grad and torch.equal(h, made)]
-                self.cut[name].append(bool(cut))
             is_pair = isinstance(state, tuple | list) and len(state) == 2
             if cuts_c and is_pair and isinstance(state[1], Tensor):
                 return from_state(args, kwargs, (state[0], state[1].detach()))
             return None
 
         def after(name: str, module: Any, result: Any) -> None:
-            returned[name] = next(iter(tensors_of(result)), None)
             if isinstance(module, RNNBase):
                 output, state = split_result(module, result)
                 data = output.data if isinstance(output, PackedSequence) else output
@@ -172,10 +154,8 @@ class Gradients:
         for name, module in copy.named_modules():
             if isinstance(module, torch.nn.Embedding):
                 handles.append(module.register_forward_hook(embedded))
-            elif isinstance(module, KINDS) or name in loops:
-                handles += hooked(
-                    module, partial(before, name, module), partial(after, name, module)
-                )
+            elif isinstance(module, KINDS):
+                handles += hooked(module, partial(before, name), partial(after, name, module))
         return handles
 
     def slopes(self, wanted: Sequence[Tensor], told: Sequence[Any]) -> list[Tensor | None]:
@@ -228,25 +208,25 @@ def _learns(weight: Tensor) -> bool:
     return weight.requires_grad and weight.numel() > 0
 
 
-def gradients_of(baseline: Baseline) -> Gradients:
-    """Return the gradients of a baseline, where the c that each call is given has no graph.
-
-    They hold in both modes if the model returns the same in train mode, torch's dropout put aside.
-    """
-    if baseline.gradients is None:
-        given, normal = (baseline.batch, baseline.session, loops_of(baseline)), baseline.normal
-        both = Gradients(*given, cuts_c=True, mode="both")
-        is_like = len(both.output) == len(normal) and all(
-            one.shape == other.shape
-            and bool((apart(one.detach(), other) <= ROUNDING * largest(other)).all())
-            for one, other in zip(both.output, normal, strict=True)
-            if is_number(one) and is_number(other)
-        )
-        baseline.gradients = both if is_like else Gradients(*given, cuts_c=True)
-    found: Gradients = baseline.gradients
+def gradients_in_training(baseline: Baseline) -> Gradients:
+    """Return the gradients in training, where the c that each call is given has no graph."""
+    if baseline.training is None:
+        baseline.training = Gradients(baseline.batch, baseline.session, cuts_c=True, train=True)
+    found: Gradients = baseline.training
     return found
 
 
-def loops_of(baseline: Baseline) -> Collection[str]:
-    """Return the modules with a state of their own making, where no layer or cell has one."""
-    return () if has_recurrence(baseline.session.model) else looping(baseline.events)
+def gradients_of(baseline: Baseline) -> Gradients:
+    """Return the gradients of a baseline: those in training if the outputs are the same there."""
+    if baseline.gradients is None:
+        training, normal = gradients_in_training(baseline), baseline.normal
+        is_like = len(training.output) == len(normal) and all(
+            one.shape == other.shape
+            and bool((apart(one.detach(), other) <= ROUNDING * largest(other)).all())
+            for one, other in zip(training.output, normal, strict=True)
+            if is_number(one) and is_number(other)
+        )
+        own = None if is_like else Gradients(baseline.batch, baseline.session, cuts_c=True)
+        baseline.gradients = own or training
+    found: Gradients = baseline.gradients
+    return found

@@ -12,7 +12,7 @@ from rnnkit._diagnostics.module_calls import trained
 from rnnkit._diagnostics.outputs import same
 from rnnkit._diagnostics.parameters import Trained, got_in, owner, trained_otherwise
 from rnnkit._diagnostics.report import NAMES, NO_GRADIENT, fail, in_short, note, skip
-from rnnkit._diagnostics.slopes import Gradients, gradients_of
+from rnnkit._diagnostics.slopes import Gradients, gradients_in_training
 
 #: By how much of its size a parameter is changed to see whether it moves an output.
 SMALL, LARGE = 1e-3, 1.0
@@ -24,41 +24,33 @@ DIRECTION = re.compile(r"_l(\d+)(_reverse)?$")
 def probe_gradient(baseline: Baseline) -> str:
     """Each parameter that this call read gets a gradient from some output, in training.
 
-    None is a mistake if a small change of the parameter moves an output. Zeros are one in weights
-    with two axes, as an attention's bias rightly gets zeros, if all that belongs to them gets
-    zeros, too: a decoder may be given zeros. Both if no other values change that.
+    None is a mistake if a small change of the parameter moves such an output, and always in a layer
+    or cell: what it returns is to be used. Zeros are one in weights with two axes, as an
+    attention's bias rightly gets zeros, if all that belongs to them gets zeros, too: a decoder may
+    be given zeros. Both if no other values change that.
     """
     holds, report = "each parameter that the call reads gets a gradient", baseline.report
-    run = gradients_of(baseline)
-    for name, cuts in run.cut.items():
-        if len(cuts) > 1 and all(cuts):
-            text = f"the state of {name or 'the model'} is detached at each step"
-            note(report, f"{text}: no gradient goes through")
-    is_both = run.mode == "both" and run.error is None and bool(run.weights)
-    if is_both and not run.strangers and {*got_in(run).values()} == {"some"}:
+    run = gradients_in_training(baseline)
+    if run.error is not None:
+        skip(f"the model does not train on this batch: {in_short(run.error)}")
+    _find_strangers(baseline, run)
+    if {*got_in(run).values()} == {"some"}:
         return holds
     first = Trained(baseline.session, baseline.batch)
     got, run = first.got, first.run
-    if run.error is not None:
-        skip(f"the model does not train on this batch: {in_short(run.error)}")
-    _find_strangers(run)
-    if not {*got.values()} & {"some", "zero"}:
+    if run.error is not None or not {*got.values()} & {"some", "zero"}:
         skip(NO_GRADIENT)
     if not any(got[name] == "some" for name in first.read):
         skip("every parameter that the call reads gets zeros, which says nothing")
     modules = dict(baseline.session.model.named_modules())
-    # What a layer or cell returns is to be used: none of its weights has to move anything.
-    layers = {x for x in run.ran if _inside(x, got) and _inside(x, got) <= first.read}
-    layers = {x for x in layers if all(got[n] == "none" for n in _inside(x, got))}
-    in_layers = {n for name in layers for n in _inside(name, got)}
+    in_layers = {n for name in run.ran for n in _inside(name, got)}
     if cut := {n for n in first.read & first.cut if got[n] == "none"} - in_layers:
         note(report, f"forward detaches {_listed(cut)}: no gradient for that")
     zeros = {n for n in first.read & first.wide if got[n] == "zero" and not _is_used(n, got)}
     suspects = {n for n in first.read - cut if got[n] == "none"} | zeros
     stacks = {n for n in first.stacks if len([*modules[n].children()]) - len(first.idle[n]) > 1}
-    others = trained_otherwise(baseline) if suspects or stacks else iter(())
     is_tried = not suspects | stacks
-    for other in others:
+    for other in trained_otherwise(baseline) if suspects or stacks else ():
         is_tried = True
         suspects &= {n for n in other.read if other.got[n] in ("none", got[n])}
         stacks = {name for name in stacks if other.idle[name] == first.idle[name]}
@@ -73,32 +65,28 @@ def probe_gradient(baseline: Baseline) -> str:
     if unread := got.keys() - first.read:
         tops = _listed(_tops(unread, got))
         note(report, f"this call reads {tops} without gradients, or not at all")
-    for name in sorted(layers):
+    left, unused = list[str](), [("means", "no output changes with what it returns")]
+    unused += [("fix", "use what it returns, or remove it")]
+    for name in sorted(_tops({n for n in suspects if got[n] == "none"}, got)):
         inside = _inside(name, got)
-        if not inside <= suspects:
-            continue
-        suspects -= inside
-        what = f"no gradient reaches {name or 'the model'} ({type(modules[name]).__name__})"
-        if (moved := _moved(baseline, run, inside, LARGE)) and not any(moved):
-            note(report, f"{what}: the outputs that it makes have none")
-            continue
-        text = "what it returns is unused, or cut off: detach, .data, argmax, .item()"
-        fail("gradient", f"{what} from any output", [("means", text)], name)
-    none = _tops({n for n in suspects if got[n] == "none"}, got)
-    if picks := {x for x in none if not any(_moved(baseline, run, _inside(x, got), SMALL))}:
-        note(report, f"{_listed(picks)}: no gradient, since it picks, or reaches no output")
-    if none - picks:
-        fix = ("fix", "no .data, detach(), argmax or no_grad() between it and the loss")
-        what = f"no gradient reaches {_listed(none - picks)}, though the call reads it"
-        fail("gradient", what, [fix], min(none - picks))
+        has_layer = not inside.isdisjoint(in_layers)
+        moved = _moved(baseline, run, inside, LARGE if has_layer else SMALL)
+        if any(moved) or (has_layer and not moved):
+            left.append(name)
+            unused = [] if moved else unused
+        else:
+            note(report, f"{name}: no gradient, since it picks, or reaches no output that has one")
+    if left:
+        what = f"no gradient reaches {_listed(left)}, though the call reads it"
+        fail("gradient", what, unused, left[0])
     if zeros & suspects:
         _fail_at_zeros(sorted(zeros & suspects), modules)
     return holds
 
 
-def _find_strangers(run: Gradients) -> None:
+def _find_strangers(baseline: Baseline, run: Gradients) -> None:
     """Fail if a module that is not registered in the model has weights that would learn."""
-    for module in run.strangers:
+    for module in () if baseline.session.is_wrapped else run.strangers:
         if any(slope is not None for slope in run.slopes(trained(module), run.output)):
             fix = ("fix", "torch.nn.ModuleList([...]), or ModuleDict({...})")
             what = f"a {type(module).__name__} that runs is not registered in the model"

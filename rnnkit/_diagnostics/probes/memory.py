@@ -31,8 +31,11 @@ def probe_memory(baseline: Baseline) -> str:
     # All steps but each sample's last one; or its first.
     earlier, later = valid & valid.roll(-1, 1), valid & valid.roll(1, 1)
     earlier[:, -1] = later[:, 0] = False
-    if _reads(baseline, indices, earlier) or _changes(baseline, indices, steps_at(earlier)):
-        return "the last output depends on earlier steps"
+    holds = "the last output depends on earlier steps"
+    if (read := _reads(baseline, indices, earlier)) or _changes(
+        baseline, indices, steps_at(earlier)
+    ):
+        return holds if read is not False else f"{holds}, which get no gradient"
     ordered = [k for k in indices if baseline.has_steps(k)]
     if _changes(baseline, ordered, steps_at(later), at=0):
         return "the first output depends on later steps: the model runs backwards"
@@ -67,15 +70,13 @@ def _runs_along(baseline: Baseline) -> bool:
     return any(count - fewer[name] == 1 for name, count in calls.items())
 
 
-def _reads(baseline: Baseline, indices: list[int], earlier: Tensor) -> bool:
+def _reads(baseline: Baseline, indices: list[int], earlier: Tensor) -> bool | None:
     """Return whether the last outputs have a gradient in an earlier step: it may be forgotten."""
     batch, gradients = baseline.batch, gradients_of(baseline)
-    if not gradients.output:
-        return False
-    samples = range(batch.size)
+    samples = range(batch.size if gradients.output else 0)
     told = [_step(baseline, gradients.output[k], k, n, -1) for k in indices for n in samples]
-    read = gradients.places(batch.paced, batch.seq_dim, told)
-    return read is not None and bool((read & earlier).any())
+    read = gradients.places(batch.paced, batch.seq_dim, told) if told else None
+    return None if read is None else bool((read & earlier).any())
 
 
 def _changes(baseline: Baseline, indices: list[int], where: Where, at: int = -1) -> bool:

@@ -149,20 +149,19 @@ def _sloping(
     lab: Baseline, narrow: Baseline, rows: Sequence[int], columns: Sequence[int]
 ) -> tuple[Tensor, bool]:
     """Return where a gradient is that does not cancel out, and whether the rest is certain."""
-    first = lab.first or 0
+    first, vanish = lab.first or 0, False
     found = torch.zeros(len(rows), len(columns), dtype=torch.bool, device="cpu")
-    wide, own = (Gradients(one.batch, one.session) for one in (lab, narrow))
-    if not (wide.are_whole and wide.output[first].requires_grad):
+    both = [Gradients(one.batch, one.session) for one in (lab, narrow)]
+    if not all(one.are_whole and one.output[first].requires_grad for one in both):
         return found, False
-    vanish = False
     for place, row in enumerate(rows):
-        sizes, is_tiny = _sizes(wide, first, lab.axes[first] or 0, row, columns)
-        coarse = sizes
-        if own.are_whole:
-            coarse, _ = _sizes(own, first, lab.axes[first] or 0, row, columns)
+        (sizes, is_tiny), (coarse, _) = (
+            _sizes(one, first, lab.axes[first] or 0, row, columns) for one in both
+        )
         vanish |= is_tiny
         found[place] = (sizes > SHRINKS * coarse) & ((coarse > 0) | (sizes < VANISHED))
-    return found & wide.are_whole, wide.are_whole and not vanish
+    is_whole = all(one.are_whole for one in both)
+    return found & is_whole, is_whole and not vanish
 
 
 def _sizes(

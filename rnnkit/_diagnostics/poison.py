@@ -1,18 +1,18 @@
 """Where NaN at a step of the input goes: into which rows of layers, and to which outputs."""
 
 from collections import defaultdict
-from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import RNNBase
+from torch.nn import Embedding, RNNBase
 
 from rnnkit._diagnostics.baseline import Baseline
 from rnnkit._diagnostics.changes import Where, changed, steps_at, steps_from
 from rnnkit._diagnostics.compare import alike, is_number
+from rnnkit._diagnostics.events import Event, Recorder
 from rnnkit._diagnostics.isolation import Watch
-from rnnkit._diagnostics.outputs import Leaves
+from rnnkit._diagnostics.outputs import Leaves, same
 from rnnkit._diagnostics.report import fail
 
 #: So many steps are looked at, evenly spaced.
@@ -45,7 +45,7 @@ def poisoned(baseline: Baseline, where: Where, watch: Watch | None = None) -> Le
         return output.masked_fill(wide, torch.nan)
 
     def both(model: torch.nn.Module) -> list[Any]:
-        tables = (m for m in model.modules() if isinstance(m, torch.nn.Embedding) and not found)
+        tables = (m for m in model.modules() if isinstance(m, Embedding) and not found)
         hooks = [table.register_forward_hook(embedded) for table in tables]
         return [*hooks, *(watch(model) if watch else [])]
 
@@ -91,24 +91,24 @@ def find_other_order(baseline: Baseline, tried: list[int]) -> None:
     Single steps, which are NaN, should fill whole rows of its input. After such a view, the memory
     of a sample has the steps on a different axis: seen like that, they fill whole columns.
     """
-    seen: dict[str, list[Tensor]] = defaultdict(list)
-
-    def write(name: str, layer: RNNBase, args: Any) -> None:
-        if args and isinstance(args[0], Tensor) and args[0].dim() == 3:
-            rows = args[0] if layer.batch_first else args[0].transpose(0, 1)
-            seen[name].append(rows.isnan().cpu())
-
-    def watch(model: torch.nn.Module) -> list[Any]:
-        layers = [(name, m) for name, m in model.named_modules() if isinstance(m, RNNBase)]
-        return [layer.register_forward_pre_hook(partial(write, name)) for name, layer in layers]
-
-    size, steps = baseline.batch.size, baseline.batch.steps or 0
+    size, steps, seen = baseline.batch.size, baseline.batch.steps or 0, defaultdict[str, Any](list)
+    events = [e for e in baseline.events if isinstance(e.module, RNNBase | Embedding) and e.tensors]
+    known = [baseline.batch.leaves[baseline.batch.paced]]
+    known += [event.tensors[0] for event in events if event.kind == "output"]
+    read = [x for event in events if (x := _rows(event)) is not None]
+    if all(any(isinstance(one, Tensor) and same(one, x) for one in known) for x in read):
+        return
     runs = -(-len(tried) // size)
     for start in range(runs):
         # A different one in each sample, so that few runs are enough.
         at = [tried[(start + k * runs) % len(tried)] for k in range(size)]
         where = torch.arange(steps, device="cpu") == torch.tensor(at, device="cpu").unsqueeze(1)
-        poisoned(baseline, steps_at(where), watch)
+        recorder = Recorder()
+        poisoned(baseline, steps_at(where), recorder.watch)
+        for event in recorder.events:
+            if (x := _rows(event)) is not None:
+                rows = x if event.module.batch_first else x.transpose(0, 1)
+                seen[event.name].append(rows.isnan().cpu())
         every = [mask for masks in seen.values() for mask in masks]
         if all(torch.equal(mask[..., 1:], mask[..., :-1]) for mask in every):
             return  # as it should be
@@ -123,6 +123,13 @@ def find_other_order(baseline: Baseline, tried: list[int]) -> None:
                 likely = "a view or reshape where axes must change places first"
                 lines = [("likely", likely), ("fix", "x.permute(...), then reshape")]
                 fail("coverage", f"{what}, each feature in an order of its own", lines, name)
+
+
+def _rows(event: Event) -> Tensor | None:
+    """Return the padded batch that goes into a layer; None of anything else."""
+    is_input = event.kind == "input" and isinstance(event.module, RNNBase) and not event.is_packed
+    x = event.tensors[0] if is_input and event.tensors else None
+    return x if isinstance(x, Tensor) and x.dim() == 3 else None
 
 
 def _columns(mask: Tensor, outer: int) -> list[list[bool]] | None:

@@ -1,7 +1,9 @@
-"""A dependency map: its matrix, as a grid of text and as a picture."""
+"""A dependency map as a grid of text and as a picture; any text in a notebook."""
 
 import textwrap
+from collections.abc import Callable
 from dataclasses import dataclass
+from html import escape
 from typing import Any, Literal, get_args
 
 import torch
@@ -9,7 +11,6 @@ from torch import Tensor
 
 from rnnkit._base.errors import ArgumentError
 from rnnkit._base.message import brief, refusal
-from rnnkit._diagnostics.notebook import as_html
 
 Rule = Literal["independent", "causal"]
 
@@ -17,8 +18,18 @@ Rule = Literal["independent", "causal"]
 LABELS = 8
 #: The colors of a cell by its kind: what is independent has the color of the paper.
 DEPENDS, FAINT, FORBIDDEN = "#33658a", "#9dc0dc", "#d1495b"
-#: Seen on white paper and on a dark page.
-LINES = "#8c8c8c"
+#: Seen on white paper and on a dark page: lines, and what is wrong.
+LINES, RED = "#8c8c8c", "#e0485c"
+
+
+def as_html(text: str, is_wrong: Callable[[str], bool]) -> str:
+    """Return a text as it is, in the colors of the page; lines that are wrong are red."""
+    lines = [
+        f'<span style="color:{RED}">{escape(line)}</span>' if is_wrong(line) else escape(line)
+        for line in text.splitlines()
+    ]
+    body = "\n".join(lines)
+    return f'<pre style="white-space:pre;overflow-x:auto">{body}</pre>'
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,7 @@ from typing import Any, Literal, NoReturn
 
 from rnnkit._base.errors import LeakError
 from rnnkit._base.message import aligned, count, more
-from rnnkit._diagnostics.notebook import as_html
-from rnnkit._diagnostics.picture import DependencyMap, Rule
+from rnnkit._diagnostics.picture import DependencyMap, Rule, as_html
 
 OTHER_STEPS = "the output has other steps than the input: which are valid is not known"
 INTEGERS = "the outputs are integers, which may stay the same by chance: return the scores, too"

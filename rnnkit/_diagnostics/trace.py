@@ -23,7 +23,7 @@ from rnnkit._diagnostics.module_calls import (
     named_arguments,
     split_result,
 )
-from rnnkit._diagnostics.notebook import as_html
+from rnnkit._diagnostics.picture import as_html
 
 
 @dataclass

@@ -89,20 +89,21 @@ def _find_strangers(baseline: Baseline, run: Gradients) -> None:
     for module in () if baseline.session.is_wrapped else run.strangers:
         if any(slope is not None for slope in run.slopes(trained(module), run.output)):
             fix = ("fix", "torch.nn.ModuleList([...]), or ModuleDict({...})")
-            what = f"a {type(module).__name__} that runs is not registered in the model"
+            what = f"a module that runs ({type(module).__name__}) is not registered in the model"
             fail("gradient", f"{what}: no optimizer gets its weights", [fix])
 
 
 def _fail_at_zeros(names: list[str], modules: dict[str, nn.Module]) -> NoReturn:
-    module, found = owner(names[0]), DIRECTION.search(names[0])
+    module, ends = owner(names[0]), {found and found[0] for found in map(DIRECTION.search, names)}
     name = module if all(owner(one) == module for one in names) else ""
-    if isinstance(modules[module], nn.RNNBase) and found:
+    found = DIRECTION.search(names[0])
+    if getattr(modules[module], "bidirectional", False) and found and len(ends) == 1:
         which = "backward" if found[2] else "forward"
         what = f"nothing reads the {which} direction of layer {found[1]} of {module}"
         means = ("means", "its weights get gradients of zeros, for all values that were tried")
         fix = ("fix", "torch.cat([h_n[-2], h_n[-1]], 1), or last_hidden(h_n), has both directions")
         fail("gradient", what, [means, fix], name)
-    fix = ("fix", "look for a softmax over an axis of one, or for a product with zeros")
+    fix = ("fix", "look for a softmax over an axis of one, round(), or a product with zeros")
     what = f"the gradient of {_listed(names)} is exactly zero, for all values that were tried"
     fail("gradient", what, [fix], name)
 

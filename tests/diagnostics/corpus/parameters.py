@@ -39,6 +39,21 @@ def state_of_one_direction(m, x):
     return m.head(torch.cat([h[-2] if m.right else h[-1], h[-1]], 1))
 
 
+@pair("gradient", gru=gru(), head=linear(6, 2))
+def levels_that_are_rounded(m, x):
+    """Rounding has a gradient of zeros, unless what it adds is put aside."""
+    output = 10 * m.gru(x)[0]
+    levels = output.round()
+    return m.head(output + (levels - output).detach() if m.right else levels)
+
+
+@pair("gradient", gru=gru(), head=linear(6, 2), own=lambda: {"value": nn.Linear(6, 1)})
+def head_in_a_dictionary(m, x):
+    """Heads are registered; or one is in a dictionary, and no optimizer gets it."""
+    output = m.gru(x)[0]
+    return m.head(output) if m.right else m.head(output) * m.own["value"](output)
+
+
 class Policy(nn.Module):
     """Parameters that get no gradient from this call, and rightly so."""
 

@@ -117,9 +117,10 @@ def _suspects(
             continue
         label, kind = family[0].label, type(family[0].module).__name__
         what = f"{label} ({kind}) is called {len(family)} times, each time"
-        if all(map(_loses_c, family, family[1:])):
+        if all(map(_keeps_c, family, family[1:])):
             text = "y, (h, c) = layer(x, (h, c)): both are the state"
-            yield family[0], f"{what} with its own h and a c of zeros", [("fix", text)], PASSED
+            c = "the same c" if _is_given(family[0]) else "a c of zeros"
+            yield family[0], f"{what} with its own h and {c}", [("fix", text)], PASSED
         elif not any(map(_is_given, family)):
             if _follows_steps(baseline, family) or _goes_on(baseline, family):
                 yield family[0], f"{what} from zeros", [FIX], PASSED
@@ -191,9 +192,13 @@ def are_equal(ones: Sequence[Any], others: Sequence[Any]) -> bool:
 def _follows_steps(baseline: Baseline, calls: Sequence[Call]) -> bool:
     """Return whether calls are one step of an input each."""
     batch = baseline.batch
-    lengths = {batch.length(index) for index in range(len(batch.leaves))}
-    is_known = baseline.runs_on_less and not baseline.report.found("memory")
-    if not is_known or len(calls) not in lengths or not all(call.is_step for call in calls):
+    steps = {len(calls), len(calls) + 1}  # the first one of a target may begin it
+    if (
+        baseline.report.found("memory")
+        or not baseline.runs_on_less
+        or not all(call.is_step for call in calls)
+        or steps.isdisjoint(batch.length(index) for index in range(len(batch.leaves)))
+    ):
         return False
     # A memory with a place for each of many has not seen this one.
     kinds = torch.int64, torch.int32
@@ -215,18 +220,23 @@ def _state(args: Any, kwargs: Any) -> dict[str, Tensor]:
 
 
 def _goes_on(baseline: Baseline, calls: Sequence[Call]) -> bool:
-    """Return whether calls from one state are steps of one sequence.
+    """Return whether calls from one state are steps, or chunks, of one sequence.
 
-    Such calls are right where they are alternatives, or refine one result. Of a sequence, an output
-    has a step for each call, or one more, with which it began; and a later input depends on what
-    the calls before returned or, with ``causal=True``, the last output should.
+    Such calls are right where they are alternatives, refine one result, or read windows. Of steps,
+    an output has one for each call, or one more, with which it began; and a later input depends on
+    what earlier calls returned. With ``causal=True`` the last output should depend on that, too.
     """
-    normal, last = baseline.normal, len(calls) - 1
+    normal, last, steps = baseline.normal, len(calls) - 1, baseline.batch.steps
+    is_cut = not calls[0].is_step and sum(call.sizes.get("seq", 0) for call in calls) == steps
     places = [
         (index, axis)
         for index, batch_axis in baseline.judged()
         for axis, size in enumerate(normal[index].shape)
-        if size in (len(calls), len(calls) + 1) and axis != batch_axis
+        if axis != batch_axis
+        and (
+            (is_cut and baseline.has_steps(index) and axis == baseline.step_axes[index])
+            or (not is_cut and size in (len(calls), len(calls) + 1))
+        )
     ]
     seen: list[Tensor] = []
 
@@ -252,12 +262,15 @@ def _goes_on(baseline: Baseline, calls: Sequence[Call]) -> bool:
         for index, axis in places
     )
     pairs = zip(seen[2:], calls[2:], strict=False)
-    is_fed = any(not torch.equal(x, call.input) for x, call in pairs)
+    is_fed = not is_cut and any(not torch.equal(x, call.input) for x, call in pairs)
     return bool(places) and (is_fed or (baseline.causal is True and not any(reaches)))
 
 
-def _loses_c(before: Call, after: Call) -> bool:
-    """Return whether a call takes h of the one before, and zeros for c."""
-    (h, c), state = map(before.returned.get, "hc"), [*after.state.values()]
-    is_lost = c is not None and bool(c.any()) and not any(bool(x.any()) for x in state[1:])
-    return is_lost and _is_given(after) and are_equal([h], state[:1])
+def _keeps_c(before: Call, after: Call) -> bool:
+    """Return whether a call takes h of the one before, and zeros, or the same c again, for c."""
+    h, c, state = before.returned.get("h"), before.returned.get("c"), after.state
+    if c is None or not _is_given(after) or not are_equal([h], [state["h"]]):
+        return False
+    kept = [before.state.get("c", c * 0), c * 0]
+    given = state.get("c", c * 0)
+    return not are_equal([c], [given]) and any(are_equal([one], [given]) for one in kept)

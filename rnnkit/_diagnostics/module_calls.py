@@ -220,10 +220,5 @@ def is_backward(output: Tensor) -> Tensor:
 
 def rows_of(module: torch.nn.Module, state: Tensor) -> Tensor:
     """Return the layer and direction of each part of a layer's state, to broadcast to it."""
-    axis = rows_axis(module, state)
+    axis = 1 if getattr(module, "state_batch_first", False) and state.dim() == 3 else 0
     return along(state, axis, torch.arange(state.shape[axis], device=state.device))
-
-
-def rows_axis(module: torch.nn.Module, state: Tensor) -> int:
-    """Return the axis of a layer's state on which its layers and directions are."""
-    return 1 if getattr(module, "state_batch_first", False) and state.dim() == 3 else 0

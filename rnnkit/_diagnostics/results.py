@@ -109,16 +109,17 @@ def find_shared_direction(baseline: Baseline, calls: Sequence[Call]) -> None:
     modules, given = dict(baseline.session.model.named_modules()), defaultdict[str, list[Any]](list)
     for call in calls:
         given[call.name].append(call.input)
-    for name, steps in given.items():
-        one, half, parent = modules[name], len(steps) // 2, name.rpartition(".")[0]
+    for name, inputs in given.items():
+        one, parent = modules[name], name.rpartition(".")[0]
         # Of what is chosen by a key, others are for other inputs.
-        if not all(map(is_number, steps)) or isinstance(modules[parent], ModuleDict):
+        if not all(map(is_number, inputs)) or isinstance(modules[parent], ModuleDict):
             continue
-        pairs = [(steps[:half], steps[half:]), (steps[::2], steps[1::2])] if half > 2 else []
+        steps = inputs
         if isinstance(one, RNNBase):
-            seq = 1 if one.batch_first else 0
-            several = len(steps) == 2 and steps[0].dim() == 3
-            pairs = [(steps[0].unbind(seq), steps[1].unbind(seq))] if several else []
+            seq, several = int(one.batch_first), len(inputs) == 2 and inputs[0].dim() == 3
+            steps = [x for input in inputs for x in input.unbind(seq)] if several else []
+        half = len(steps) // 2
+        pairs = [(steps[:half], steps[half:]), (steps[::2], steps[1::2])] if half > 2 else []
         if any(are_equal(a[::-1], b) and not are_equal(a, b) for a, b in pairs):
             for other, module in modules.items():
                 beside = other not in given and other.rpartition(".")[0] == parent

@@ -36,13 +36,14 @@ def cell_state_that_is_forgotten(m, x):
     return torch.stack(outputs, 1)
 
 
-@pair("use", one=lstm())
-def cell_state_that_is_lost_between_chunks(m, x):
-    """Each chunk starts from the state of the one before; or from its h and zeros."""
-    state, outputs = None, []
-    for chunk in x.split(2, 1):
-        output, (h, c) = m.one(chunk, state)
-        state = h, c if m.right else torch.zeros_like(c)
+@pair("use", encoder=lstm(), decoder=lstm(), inputs=(X, TARGET))
+def cell_state_that_stays_the_encoders(m, x, target):
+    """A decoder goes on from its h and its c; or from its h and, each time, the encoder's c."""
+    h, c = m.encoder(x)[1]
+    outputs = []
+    for step in target.split(1, 1):
+        output, (h, new) = m.decoder(step, (h, c))
+        c = new if m.right else c
         outputs.append(output)
     return torch.cat(outputs, 1)
 

@@ -143,12 +143,18 @@ def word_between_two_sides(m, x, at):
     return torch.cat([m.gru(words[:, :at])[1][0], m.back(words[:, at + 1 :].flip(1))[1][0]], 1)
 
 
-@pair(missed="it returns no state", lstm=lstm(), inputs=(numbers(4, 12, 3),), streaming=True)
+@pair("use", lstm=lstm(), inputs=(numbers(4, 12, 3),), causal=True)
 def chunks_that_start_afresh(m, x):
-    """Chunks inside of forward start afresh: the model returns no state to compare."""
+    """Chunks inside of forward pass their state along; or they start afresh."""
     state, outputs = None, []
     for chunk in x.split(4, 1):
         output, new = m.lstm(chunk, state)
         state = new if m.right else None
         outputs.append(output)
     return torch.cat(outputs, 1)
+
+
+@fine(near=lstm(), far=lstm(6), inputs=(numbers(4, 12, 3),), causal=True)
+def windows_read_by_a_second_layer(m, x):
+    """Windows start afresh, and a second layer runs across them."""
+    return m.far(torch.cat([m.near(window)[0] for window in x.split(4, 1)], 1))[0]

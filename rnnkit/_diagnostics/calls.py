@@ -226,17 +226,14 @@ def _goes_on(baseline: Baseline, calls: Sequence[Call]) -> bool:
     an output has one for each call, or one more, with which it began; and a later input depends on
     what earlier calls returned. With ``causal=True`` the last output should depend on that, too.
     """
-    normal, last, steps = baseline.normal, len(calls) - 1, baseline.batch.steps
-    is_cut = not calls[0].is_step and sum(call.sizes.get("seq", 0) for call in calls) == steps
+    normal, last, sizes = baseline.normal, len(calls) - 1, (len(calls), len(calls) + 1)
+    steps = sum(call.sizes.get("seq", 0) for call in calls)
+    is_cut = not calls[0].is_step and steps == baseline.batch.steps
     places = [
         (index, axis)
         for index, batch_axis in baseline.judged()
         for axis, size in enumerate(normal[index].shape)
-        if axis != batch_axis
-        and (
-            (is_cut and baseline.has_steps(index) and axis == baseline.step_axes[index])
-            or (not is_cut and size in (len(calls), len(calls) + 1))
-        )
+        if axis != batch_axis and (axis == baseline.step_axes[index] if is_cut else size in sizes)
     ]
     seen: list[Tensor] = []
 
@@ -250,20 +247,13 @@ def _goes_on(baseline: Baseline, calls: Sequence[Call]) -> bool:
     output = baseline.session.attempt(baseline.batch.tree(), watch=watch) if places else None
     if output is None or list(map(shape_of, output)) != list(map(shape_of, normal)):
         return False
+    rows = [(normal[k].unbind(axis), output[k].unbind(axis)) for k, axis in places]
     # What all calls go into is no step of its own, as each feature of one result.
-    places = [
-        (index, axis)
-        for index, axis in places
-        if same(normal[index].select(axis, 0), output[index].select(axis, 0))
-        and not same(normal[index], output[index])
-    ]
-    reaches = (
-        not same(normal[index].select(axis, -1), output[index].select(axis, -1))
-        for index, axis in places
-    )
+    rows = [(x, y) for x, y in rows if same(x[0], y[0]) and not all(map(same, x, y))]
     pairs = zip(seen[2:], calls[2:], strict=False)
     is_fed = not is_cut and any(not torch.equal(x, call.input) for x, call in pairs)
-    return bool(places) and (is_fed or (baseline.causal is True and not any(reaches)))
+    is_told = baseline.causal is True and all(same(x[-1], y[-1]) for x, y in rows)
+    return bool(rows) and (is_fed or is_told)
 
 
 def _keeps_c(before: Call, after: Call) -> bool:

@@ -42,39 +42,6 @@ def windows_with_detach(nn: Any, x: Tensor) -> Any:
         state = tuple(part.detach() for part in state)
 
 
-def graph_that_is_kept(nn: Any, x: Tensor) -> Any:
-    """Differentiate on the way, and go on on the same graph."""
-    cell = nn.GRUCell()
-    h = cell(x[:, 0])
-    torch.autograd.grad(h.sum(), cell.weight_hh, create_graph=True)
-    h.sum().backward(retain_graph=True)
-    return cell(x[:, 1], h)
-
-
-def generation_after_training(nn: Any, x: Tensor) -> Any:
-    """Go on without gradients from a state that hangs on a freed graph."""
-    cell = nn.GRUCell()
-    h = cell(x[:, 0])
-    h.sum().backward()
-    with torch.no_grad():
-        return cell(x[:, 1], h)
-
-
-def weights_that_are_written(nn: Any, x: Tensor) -> Any:
-    """Write a weight that a kept graph would need: no graph is freed."""
-    cell = nn.GRUCell()
-    h = cell(x[:, 1], cell(x[:, 0]))
-    with torch.no_grad():
-        cell.weight_hh.mul_(2)
-    return cell(x[:, 1], h)
-
-
-def state_for_each_window(nn: Any, x: Tensor) -> Any:
-    """Run over windows that follow each other, each from what its own context says."""
-    layer, start = nn.GRU(), torch.nn.Linear(FEATURE, HIDDEN)
-    return torch.cat([layer(w, start(w.mean(1))[None])[0] for w in x.split(3, 1)], 1)
-
-
 def windows_on_their_own(nn: Any, x: Tensor) -> Any:
     """Run over windows that do not follow each other, overlap, or are copies of a loader's."""
     one, two, three = nn.LSTM(), nn.LSTM(), nn.LSTM()
@@ -102,19 +69,6 @@ def two_paths(nn: Any, x: Tensor) -> Any:
     """Run within windows, join them, then run across them."""
     near, far = nn.GRU(), nn.GRU_wide()
     return far(torch.cat([near(w)[0] for w in x.split(2, 1)], 1))[0]
-
-
-def turns_of_a_dialogue(nn: Any, x: Tensor) -> Any:
-    """Let a decoder begin each turn from the state of the dialogue."""
-    talk, word = nn.GRUCell(), nn.GRUCell_wide()
-    context, outputs = None, []
-    for turn in x.unbind(1)[:3]:
-        context = talk(turn, context)
-        h = word(context, context)
-        for _ in range(2):
-            h = word(h, h)
-        outputs.append(h)
-    return outputs
 
 
 def hidden_state_for_both(nn: Any, x: Tensor) -> Any:
@@ -157,14 +111,6 @@ def answers_of_sequences(nn: Any, x: Tensor) -> Any:
     """Count what comes out at the end of each sequence: no tensor leads from there on."""
     cell = nn.GRUCell()
     return sum(int(cell(s[1], cell(s[0])).argmax()) for s in x)
-
-
-def one_start_for_two_passes(nn: Any, x: Tensor) -> Any:
-    """Read two sequences from one state, the second behind the first in memory, or backward."""
-    layer, start = nn.GRU(), numbers(1, BATCH, HIDDEN)
-    parts = x[:, :3], x[:, 3:], x.flip(1)
-    one, two, three = (layer(part, start)[1] for part in parts)
-    return one - two + three
 
 
 def unrolled(_: Any, x: Tensor) -> Any:

@@ -14,7 +14,7 @@ from torch.utils import _pytree as pytree
 from rnnkit._diagnostics.baseline import Baseline
 from rnnkit._diagnostics.batch import is_whole
 from rnnkit._diagnostics.calls import calls_in
-from rnnkit._diagnostics.causes import Cause, Change, confirmed, later_steps
+from rnnkit._diagnostics.causes import Cause, confirmed, later_steps
 from rnnkit._diagnostics.changes import changed, steps_from
 from rnnkit._diagnostics.compare import alike, apart, is_number, largest
 from rnnkit._diagnostics.events import Event, record
@@ -162,7 +162,7 @@ class Stream:
             return [], ""
         event = self._first_event(whole, second)
         states, right = (
-            {call.name: [*call.returned.values()] for call in calls_in(run)}
+            {call.name: [*call.returned.values()] for call in calls_in(run) if call.returned}
             for run in (first, second)
         )
         for name in right if step is None else ():
@@ -170,19 +170,19 @@ class Stream:
                 text = "returns the right state, and the model a different one"
                 row = ("cause", f"{name or 'the model'} {text}")
                 return [row, ("fix", "return the state that its last call returned")], name
-        rows, names = list[Line](), [*states] if event is None else [event.name]
+        rows, name = list[Line](), next(iter(states), "")
         if event is not None:
+            name = event.name
             rows = [("first", f"{event.label} ({event.class_name}), {event.kind}")]
-        causes = {name: _not_passed(name, states) for name in states}
-        for name in [] if self._holds() else filter(causes.__contains__, names):
-            if found := confirmed(causes, [[name], [name, *(causes.keys() - {name})]], self._holds):
-                return [*rows, *found], name
-        if event is None:
-            return rows, ""
-        both = later_steps(event) if event.kind == "output" else None
-        suspects = {} if both is None else {event.name: both}
-        found = confirmed(suspects, [[*suspects]], lambda watch: self._holds(watch, watch))
-        return [*rows, *(found or [("fix", EARLIER)])], event.name
+        alone = [[one] for one in states if event is None or one == name]
+        causes = {one: _not_passed(one, state) for one, state in states.items()}
+        found = [] if self._holds() else confirmed(causes, [*alone, [*states]], self._holds)
+        both = later_steps(event) if event is not None and event.kind == "output" else None
+        if both is not None and not found:
+            found = confirmed({name: both}, [[name]], lambda watch: self._holds(watch, watch))
+        if event is not None and not found:
+            found = [("fix", EARLIER)]
+        return [*rows, *found], name if found else ""
 
     def _first_event(self, whole: Sequence[Event], second: Sequence[Event]) -> Event | None:
         """Return the first event whose steps in the second chunk differ from those in the whole."""
@@ -206,16 +206,12 @@ class Stream:
         return None
 
 
-def _not_passed(name: str, states: Mapping[str, Sequence[Any]]) -> Cause:
+def _not_passed(name: str, state: Sequence[Any]) -> Cause:
     """Suspect that a module does not start the second chunk from what it returned for the first."""
-
-    def undo(name: str, _: Any) -> Change:
-        state: Any = states[name] if len(states[name]) > 1 else states[name][0]
-        return {"before": lambda at, args, kw: None if at else from_state(args, kw, state)}
-
+    given: Any = state if len(state) > 1 else state[0]
+    start: Any = lambda at, args, kw: None if at else from_state(args, kw, given)  # noqa: E731
     text = "does not start the second chunk from the state that it returned"
-    what = f"{name or 'the model'} {text}"
-    return Cause(what, FIXES["streaming"], undo)
+    return Cause(f"{name or 'the model'} {text}", FIXES["streaming"], lambda *_: {"before": start})
 
 
 def ways_to_carry(baseline: Baseline) -> Iterator[Carried]:

@@ -83,33 +83,32 @@ def _suspects(
     baseline: Baseline, calls: Sequence[Call]
 ) -> Iterator[tuple[Call, str, list[Line], Callable[..., Any]]]:
     """Yield what looks wrong: a call, a message, and from which state it would be right."""
-    last: dict[str, Call] = {}
     families: dict[str, list[Call]] = defaultdict(list)
     h_first = ("fix", "output, (h, c) = layer(input): h comes first, as in hx=(h, c)")
     for call in calls:
         label, state = call.label, list(call.state.values())
-        for source in last.values():
+        for source in [family[-1] for family in families.values()]:
             made, its = list(source.returned.values()), source.label
             if len(made) == 2 and are_equal(state, made[::-1]) and not are_equal(state, made):
                 what = f"{label} takes the c of {its} as its h, and the h as its c"
                 yield call, what, [h_first], EXCHANGED
             elif call.number == (source.name == call.name) and _crosses(baseline, source, call):
-                what = (
-                    f"{label} takes an h that is computed from the c of {its}, and a c from its h"
-                )
+                what = f"{label} takes an h computed from the c of {its}, and a c from its h"
                 yield call, what, [h_first], EXCHANGED
             are_cells = call.is_cell and source.is_cell and its != label
-            if are_cells and _is_given(call) and are_equal([call.input, state[0]], made[:1] * 2):
-                what = f"{label} takes the output of {its} as its input, and as its state, too"
-                yield call, what, [("fix", "a state for each cell: h[0], h[1]")], PASSED
-        before = list(last[call.name].returned.values()) if call.name in last else []
+            if are_cells and _is_given(call) and are_equal([call.input], made[:1]):
+                # Of this step, or of the one before.
+                below = [[*one.returned.values()][:1] for one in families[source.name][-2:]]
+                what = f"{label} takes the output of {its} as its input, and its state, too"
+                if any(are_equal(state[:1], one) for one in below):
+                    yield call, what, [("fix", "a state for each cell: h[0], h[1]")], PASSED
+        before = [*families[call.name][-1].returned.values()] if families[call.name] else []
         if len(before) == len(state) == 2:
             orders = [_order(one, two) for one, two in zip(state, before, strict=True)]
             if None not in orders and orders[0] != orders[1]:
                 what = f"{label} takes the rows of h and those of c in different orders"
                 fix = ("fix", "h, c = h[rows], c[rows]; or rnnkit.states.select(state, rows)")
                 yield call, what, [fix], _matched
-        last[call.name] = call
         families[call.name].append(call)
     for family in families.values():
         states = [[*call.state.values()] for call in family]

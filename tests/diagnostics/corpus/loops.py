@@ -172,6 +172,17 @@ def one_pair_for_two_cells(m, x):
     return torch.stack(outputs, 1)
 
 
+@pair("use", one=gru_cell(6), two=gru_cell(6), inputs=(WIDE,))
+def state_of_the_cell_below(m, x):
+    """Each cell of a stack has a state in a list; or both take the first one."""
+    states, outputs = [x.new_zeros(len(x), 6)] * 2, []
+    for y in x.unbind(1):
+        below = m.one(y, states[0])
+        states = [below, m.two(below, states[1 if m.right else 0])]
+        outputs.append(states[1])
+    return torch.stack(outputs, 1)
+
+
 @fine(one=lstm_cell(6), two=lstm_cell(6), inputs=(WIDE,))
 def state_through_two_cells(m, x):
     """One state goes through two cells at each step, the second one reading the input, too."""

@@ -170,19 +170,18 @@ class Stream:
                 text = "returns the right state, and the model a different one"
                 row = ("cause", f"{name or 'the model'} {text}")
                 return [row, ("fix", "return the state that its last call returned")], name
-        rows, name = list[Line](), next(iter(states), "")
-        if event is not None:
-            name = event.name
-            rows = [("first", f"{event.label} ({event.class_name}), {event.kind}")]
-        alone = [[one] for one in states if event is None or one == name]
-        causes = {one: _not_passed(one, state) for one, state in states.items()}
-        found = [] if self._holds() else confirmed(causes, [*alone, [*states]], self._holds)
-        both = later_steps(event) if event is not None and event.kind == "output" else None
-        if both is not None and not found:
-            found = confirmed({name: both}, [[name]], lambda watch: self._holds(watch, watch))
-        if event is not None and not found:
-            found = [("fix", EARLIER)]
-        return [*rows, *found], name if found else ""
+        names = [one for one in states if event is None or one == event.name]
+        groups = [*([name] for name in names), [*states]]
+        causes = {name: _not_passed(name, state) for name, state in states.items()}
+        found = [] if self._holds() else confirmed(causes, groups, self._holds)
+        if event is None:
+            return found, names[0] if found else ""
+        both = later_steps(event)
+        if both is not None and getattr(event.module, "bidirectional", False) and not found:
+            suspects = {event.name: both}
+            found = confirmed(suspects, [[event.name]], lambda one: self._holds(one, one))
+        where = ("first", f"{event.label} ({event.class_name}), {event.kind}")
+        return [where, *(found or [("fix", EARLIER)])], event.name
 
     def _first_event(self, whole: Sequence[Event], second: Sequence[Event]) -> Event | None:
         """Return the first event whose steps in the second chunk differ from those in the whole."""

@@ -109,13 +109,6 @@ def state_by_keyword(m, x, *, state=None):
     return output, new if m.right else state
 
 
-@pair(missed="no argument is named like a state", gru=gru(), inputs=(X, STATE), streaming=True)
-def state_that_no_name_tells(m, x, z):
-    """An input without a state's name may be anything: it is not judged."""
-    output, new = m.gru(x, z)
-    return output, new if m.right else new * 2
-
-
 @fine(lstm=lstm(), streaming=True)
 def pair_and_two_arguments(m, x, h=None, c=None):
     """A pair is not passed on twice, as a whole and as its parts, where two arguments are free."""

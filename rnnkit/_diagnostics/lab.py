@@ -123,5 +123,7 @@ def _turned(batch: Batch, index: int, leaf: Any) -> Any:
         steps = leaf.movedim(seq, 0).double().flatten(1).mean(1)
         is_rare = ((steps == 0) | (steps == 1)) & ((steps - steps.mean()).abs() >= 0.5)
         return leaf.where(~along(leaf, seq, is_rare), (leaf == 0).to(leaf.dtype))
+    if index != batch.paced and batch.is_content(index) and not leaf.is_floating_point():
+        return torch.full_like(leaf, int(leaf.flatten()[0]))  # one of many, each with its own state
     size = largest(leaf) if is_number(leaf) and batch.is_content(index) else 0.0
     return leaf / size if size > 1 else leaf

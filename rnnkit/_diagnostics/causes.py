@@ -55,19 +55,21 @@ KINDS: dict[str, dict[str, str]] = {
     },
     "causal": {
         "conv|pool|unfold|pad": "pad in front only: F.pad(x, (kernel_size - 1, 0)) on the steps",
-        "softmax|attention|mm|matmul|einsum": "masked_fill(torch.ones(n, n).triu(1).bool(), -inf)",
+        "softmax|attention|mm|matmul|einsum": "attn_mask=later, or masked_fill(later, -inf), where "
+        "later = torch.ones(n, n).triu(1).bool()",
         "view|reshape|flatten": _VIEW,
         "index|roll|flip|diff|gather|select|cat|fft|loop": "at step t read steps 0 to t only",
         "": "take it over the steps so far, as cumsum and cummax do, or over the features",
     },
     "padding": {
-        "conv|pool|unfold|fft|interpolate": "x * mask before it, so that it reads zeros there",
         "softmax|attention": "scores.masked_fill(~mask, -inf) before it, or key_padding_mask=~mask",
         "index|gather|select|narrow|clamp": "read step lengths - 1 of each, or h_n of packed input",
         "max|min|sort|topk": "y.masked_fill(~mask, -inf) before it",
+        "conv|pool|unfold|fft|interpolate": "x * mask before it, so that it reads zeros there",
+        "norm": "take it over the features of each step, or over the valid steps only",
         "roll|flip": "flip each sample within its length, or bidirectional=True of packed input",
         "div": "divide by the lengths, in the order of the samples",
-        "mean|sum|norm|std|var|mm|einsum": "y * mask before it; divide a sum by the lengths",
+        "mean|sum|std|var|mm|einsum": "y * mask before it; divide a sum by the lengths",
         "loop": "h = torch.where(valid_t, cell(x_t, h), h), with valid_t of (batch, 1)",
         "rnn|lstm|gru": "pack_padded_sequence(x, lengths, ..., enforce_sorted=False), or lengths=",
         "": FIXES["padding"],
@@ -142,7 +144,7 @@ def other_layout(given: Event, axis: int | None, loops: bool) -> Cause | None:
     return Cause(what, fix, lambda *_: change)
 
 
-def later_steps(given: Event) -> Cause | None:
+def later_steps(given: Event, *_: Any) -> Cause | None:
     """Suspect that a layer reads the later steps: backward, or in the state that it is given."""
     module, label = given.module, given.label
     if getattr(module, "bidirectional", False):
@@ -155,7 +157,7 @@ def later_steps(given: Event) -> Cause | None:
     return None
 
 
-def padding_first(given: Event) -> Cause | None:
+def padding_first(given: Event, *_: Any) -> Cause | None:
     """Suspect that a backward direction starts in the padding."""
     if not getattr(given.module, "bidirectional", False) or given.is_packed:
         return None
@@ -195,3 +197,11 @@ def read_lengths(given: Event, alone: Event) -> list[Line]:
     )
     fix = "lengths in the order of the samples, and divided by the stride of what is before it"
     return [("cause", text), ("fix", fix)]
+
+
+#: What may be the cause, by the probe: from what goes into a module, its axis, and if it loops.
+SUSPECTS: dict[str, Callable[[Event, int | None, bool], Cause | None]] = {
+    "batch": other_layout,
+    "causal": later_steps,
+    "padding": padding_first,
+}

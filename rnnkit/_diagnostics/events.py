@@ -149,7 +149,8 @@ class Recorder(TorchFunctionMode):
 
 def is_known(module: Any) -> bool:
     """Return whether what runs inside of a module is torch's, or a recurrent layer's."""
-    return type(module).__module__.startswith(("torch.", "rnnkit.")) or isinstance(module, KINDS)
+    is_torchs = type(module).__module__.startswith("torch.") and not [*module.children()]
+    return is_torchs or isinstance(module, KINDS) or type(module).__module__.startswith("rnnkit.")
 
 
 def _place() -> str:

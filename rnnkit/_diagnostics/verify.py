@@ -209,6 +209,8 @@ def verify(
     asked["alone"] = bool(whole.lengths and not guess.lengths)
     report.asked = [name for name, wanted in asked.items() if wanted and name not in skip]
     report.seconds = time.perf_counter() - start
+    # What padding does is also told by what reads it: which steps, or the lengths of which input.
+    report.findings.sort(key=lambda error: error.probe == "alone")
     if report.findings and raises:
         raise joined(report.findings)
     return report

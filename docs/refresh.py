@@ -22,7 +22,9 @@ from docs.pages import ROOT, parse, seed
 #: An example ends before a blank line, the next prompt, or the end of the block.
 END = re.compile(r"\n(?=\n|>>> |```)")
 #: What differs from run to run, and stands as an ellipsis.
-LOOSE = re.compile(r"(?<=\.md:)\d+|(?<=passes, )[\d.]+(?= s)|(?<=off by )[\d.e+-]+(?= of)")
+LOOSE = re.compile(
+    r"(?<=\.md:)\d+|(?<=passes, )[\d.]+(?= s)|(?<=off by |erence )[\d.e+-]+(?= of|\))"
+)
 HEAD = "Traceback (most recent call last):\n"
 
 

@@ -1,22 +1,17 @@
 """The restriction: a part of the inputs by itself returns that part, f(x|S) = f(x)|S."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
-import torch
 from torch import Tensor
 
 from rnnkit._diagnostics.baseline import Baseline
 from rnnkit._diagnostics.compare import is_number
 from rnnkit._diagnostics.judge import agree, refuse_chance
-from rnnkit._diagnostics.outputs import Leaves, same
+from rnnkit._diagnostics.outputs import Leaves
 from rnnkit._diagnostics.report import Line, fail
 
-#: What a message says of samples that are in an order of their lengths.
-SORTED: list[Line] = [
-    ("cause", "samples are sorted by length and not put back, or put back and never sorted"),
-    ("fix", "x[order], and output[order.argsort()], where order sorts the lengths"),
-]
+#: What a message says of samples that are put back by the order in which they were sorted.
 TWICE: list[Line] = [
     ("cause", "samples are sorted by length, and put back by the order instead of its inverse"),
     ("fix", "output[order.argsort()] instead of output[order], where order sorts the samples"),
@@ -80,31 +75,8 @@ def follows(baseline: Baseline, index: int) -> bool:
     return True
 
 
-def _sorted(counts: Sequence[int], falling: bool) -> list[int]:
+def _sorted(counts: Sequence[int], *, falling: bool) -> list[int]:
     return sorted(range(len(counts)), key=counts.__getitem__, reverse=falling)
-
-
-def _orders(counts: Sequence[int]) -> Iterator[tuple[list[int], list[Line]]]:
-    """Yield the orders in which mistakes leave the samples, and what a message says of each."""
-    for falling in (True, False):
-        order = _sorted(counts, falling)
-        yield order, SORTED
-        yield [order[place] for place in order], TWICE
-        yield sorted(range(len(order)), key=order.__getitem__), SORTED
-
-
-def cause_of_order(baseline: Baseline, output: Leaves, changed: int, index: int) -> list[Line]:
-    """Return what a message says if an output has no leak once its samples are put in order."""
-    axis = baseline.axes[index] or 0
-    for order, rows in _orders(baseline.batch.valid_steps()):
-        at = torch.tensor(order, device="cpu").argsort()
-        pair = (leaves[index] for leaves in (baseline.normal, output))
-        before, after = (leaf.index_select(axis, at.to(leaf.device)) for leaf in pair)
-        pairs = zip(before.unbind(axis), after.unbind(axis), strict=True)
-        moved = [k for k, (one, other) in enumerate(pairs) if not same(one, other)]
-        if order != sorted(order) and moved == [changed]:
-            return rows
-    return []
 
 
 def check_orders(baseline: Baseline) -> None:
@@ -115,18 +87,17 @@ def check_orders(baseline: Baseline) -> None:
     """
     counts = baseline.batch.valid_steps()
     for falling in (True, False) if len(set(counts)) > 1 else ():
-        first, *rest = _sorted(counts, falling)
+        first, *rest = _sorted(counts, falling=falling)
         samples = [*rest, first]
         output = baseline.attempt(baseline.batch.samples(samples))
         part = None if output is None else restricted(baseline, output, samples)[1]
         if output is None or part is None:
             continue
         refuse_rounding(baseline, part)
-        rows: list[Line] = []
-        for order, mistake in _orders([counts[k] for k in samples]):
-            differs = restricted(baseline, output, [samples[k] for k in order])[1]
-            if mistake is TWICE and differs is None:
-                rows = TWICE
+        among = [counts[k] for k in samples]
+        orders = [_sorted(among, falling=way) for way in (True, False)]
+        twice = ([samples[order[place]] for place in order] for order in orders)
+        rows = TWICE if any(restricted(baseline, output, x)[1] is None for x in twice) else []
         if rows or counts != sorted(counts, reverse=True):
             numbers = ", ".join(str(baseline.batch.numbers[k]) for k in samples)
             of = baseline.of_sample(part.output, part.sample)

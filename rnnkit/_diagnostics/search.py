@@ -46,19 +46,17 @@ class Search(ABC):
         self.number = self._first(wanted, len(self.events))
 
     def _recorded(self, inputs: Given) -> tuple[list[Event], Leaves, set[int]]:
-        """Run the model; it may refuse, also to run where its functions are watched."""
-        for functions in (True, False):
-            recorder = Recorder(functions=functions)
-            output = self.session.attempt(inputs, watch=recorder.watch)
-            if output is None or isinstance(self.session.model, ScriptModule):
-                continue
-            returned = self.session.returned
-            named = [id(leaf) for _, leaf in named_leaves(returned, stack=True)][self.index :][:1]
-            tensors = [id(leaf) for leaf in [*pytree.tree_leaves(returned), *leaves(returned)]]
-            known = {key for event in recorder.events for key in event.made}
-            wanted = known.intersection(named) or known.intersection(tensors) or known
-            return recorder.events, output, wanted
-        return [], [], set()
+        """Return what happens in a run, its output, and the ids of the tensors in question."""
+        recorder = Recorder(functions=True)
+        output = self.session.attempt(inputs, watch=recorder.watch)
+        if output is None or isinstance(self.session.model, ScriptModule):
+            return [], [], set()
+        returned = self.session.returned
+        named = [id(leaf) for _, leaf in named_leaves(returned, stack=True)][self.index :][:1]
+        tensors = [id(leaf) for leaf in [*pytree.tree_leaves(returned), *leaves(returned)]]
+        known = {key for event in recorder.events for key in event.made}
+        wanted = known.intersection(named) or known.intersection(tensors) or known
+        return recorder.events, output, wanted
 
     def _matched(self, other: list[Event]) -> list[tuple[Event | None, int | None]]:
         """Return for each event that of another run, and which sample or step a loop is at."""

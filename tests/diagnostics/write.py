@@ -15,7 +15,7 @@ OUTCOMES = pathlib.Path(__file__).parent / "outcomes.txt"
 VARYING = {
     r" \(\d+ probes? judged.*\)$": "",
     r"\.py:\d+": ".py:...",
-    r"off by [\d.e+-]+ of": "off by ... of",
+    r"(off by|difference) [\d.e+-]+": r"\1 ...",
     r"\n  (?:intended\?|more) .*": "",
 }
 

@@ -1,7 +1,9 @@
 """The probe *alone*: a sample by itself, and the samples in a different order."""
 
+import math
+
 from rnnkit._diagnostics.baseline import Baseline
-from rnnkit._diagnostics.compare import apart, far, is_number, largest
+from rnnkit._diagnostics.compare import apart, is_number, largest
 from rnnkit._diagnostics.events import changed_by
 from rnnkit._diagnostics.judge import for_other_sizes
 from rnnkit._diagnostics.locate import locate_valid
@@ -73,9 +75,11 @@ def _fail(baseline: Baseline, part: Part) -> None:
     if not follows(baseline, index):
         skip(BY_CHANCE)
     refuse_rounding(baseline, part)
-    off = apart(part.among_all, part.by_itself).max().item() / largest(part.among_all)
-    cut = f", cut to its {counts[sample]} steps," if counts else ""
-    which = f"sample {batch.numbers[sample]} alone{cut}"
-    what = f"{which} gives another {baseline.name(index)} than in the batch"
+    pair = part.among_all, part.by_itself
+    off = apart(*pair).max().item() / max(map(largest, pair))
+    is_padded = counts is not None and counts[sample] < (batch.steps or 0)
+    when = "its padding is removed" if is_padded else "it is run alone"
+    how = f"relative difference {off:.2g}" if math.isfinite(off) else "a NaN or an infinity"
     found = locate_valid(baseline, sample, index)
-    fail("alone", f"{what}: {far(off)}", found.rows, found.module)
+    what = f"{baseline.of_sample(index, sample)} changes when {when} ({how})"
+    fail("alone", what, found.rows, found.module)

@@ -85,8 +85,8 @@ def _check_first_steps(narrow: Baseline, first: int) -> None:
         if wide is None or baseline.tolerance is None or agree(baseline, first, *wide):
             continue
         refuse_chance(baseline, first, *wide)
-        what = f"the first {cut} of {steps} steps by themselves give another"
-        fail("causal", f"{what} {baseline.name(first)} than among all", [VIEWS])
+        what = f"{baseline.name(first)} of the first {cut} of {steps} steps changes"
+        fail("causal", f"{what} when the later ones are removed", [VIEWS])
 
 
 def _first_steps(baseline: Baseline, first: int, cut: int) -> tuple[Tensor, Tensor, Take] | None:

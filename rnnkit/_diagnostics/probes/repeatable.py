@@ -30,7 +30,7 @@ def probe_repeatable(baseline: Baseline) -> str:
         return "twice the same input, twice the same up to rounding"
     likely = ("likely", "a state that is kept outside of the model's attributes")
     rows = _causes(baseline) or [likely]
-    return fail("repeatable", "the same input gives another output the second time", rows)
+    return fail("repeatable", "the same input returns a different output the second time", rows)
 
 
 def _causes(baseline: Baseline) -> list[Line]:

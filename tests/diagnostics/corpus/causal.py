@@ -44,6 +44,17 @@ def one_of_two_inputs_looks_ahead(m, a, b):
     return m.one(a)[0] + (y[..., [0, 1, 2, 0, 1, 2]] if m.right else y)
 
 
+@pair(
+    "causal",
+    one=gru(num_layers=2, bidirectional=WRONG),
+    two=gru(6, bidirectional=WRONG),
+    causal=True,
+)
+def layers_of_both_directions(m, x):
+    """Layers upon layers read forward; or both ways, and all of them have to be undone."""
+    return m.two(m.one(x)[0].unflatten(2, (-1, 6)).sum(2))[0]
+
+
 def until(m, x, times, ahead):
     """Let a state decay until the time of a step that is so far ahead."""
     h, outputs = x.new_zeros(len(x), 6), []

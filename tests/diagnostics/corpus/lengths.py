@@ -170,11 +170,62 @@ def pyramid(m, x, n):
     return m.upper(y.reshape(len(y), -1, 12))[0], n // 2
 
 
-#: Lengths of batches in which the first four samples tell little of the padding.
-for counts in [(7, 7, 7, 7, 3, 2), (7, 7, 7, 7, 3, 7, 2, 7)]:
-    n = torch.tensor(counts)
-    x = numbers(len(counts), 7, 3) * mask(n).unsqueeze(2)
-    pair("alone", name=f"pooled in {counts}", gru=gru(), inputs=(x, n), lengths=n)(pooled_padding)
+# A batch in which the first four samples tell nothing of the padding.
+FEW = torch.tensor((7, 7, 7, 7, 3, 7, 2, 7))
+pair(
+    "alone",
+    name="pooled in a large batch",
+    gru=gru(),
+    inputs=(numbers(8, 7, 3) * mask(FEW).unsqueeze(2), FEW),
+    lengths=FEW,
+)(pooled_padding)
+
+
+def unpacked(m, x, n):
+    """Run packed, and return the padded outputs."""
+    packed = pack_padded_sequence(x, n, batch_first=True, enforce_sorted=False)
+    return pad_packed_sequence(m.gru(packed)[0], batch_first=True, total_length=x.shape[1])[0]
+
+
+def attended(m, y, n):
+    """Attend to the valid steps, or to zeros, too."""
+    scores = y @ y.mT
+    return (scores.masked_fill(~kept(y, n).mT, -torch.inf) if m.right else scores).softmax(2) @ y
+
+
+def flipped(m, y, n):
+    """Sum from the last valid step on, or from the end of the padding."""
+    step, end = torch.arange(y.shape[1]), n.unsqueeze(1)
+    back = (
+        torch.where(step < end, end - 1 - step, step)
+        if m.right
+        else step.flip(0).expand(len(y), -1)
+    )
+    return y.gather(1, back.unsqueeze(2).expand_as(y)).cumsum(1)
+
+
+#: What reads the steps beyond a length; a message names it, its line, and what to do before it.
+READING = {
+    "the last step": lambda m, y, n: y[torch.arange(len(y)), n - 1] if m.right else y[:, -1],
+    "attention": attended,
+    "a flip": flipped,
+    "a norm": lambda m, y, _: torch.layer_norm(y, y.shape[2 if m.right else 1 :]),
+}
+for name, read in READING.items():
+
+    @pair("alone", name=f"padding: {name}", gru=gru(), inputs=(PADDED, COUNTS), lengths=LENGTHS)
+    def reads_padding(m, x, n, read=read):
+        """The outputs of a packed layer are read within the lengths, or beyond them."""
+        return read(m, unpacked(m, x, n), n)
+
+
+@pair("alone", conv=part("Conv1d", 3, 6, 2, stride=2), gru=gru(6), **FEWER)
+def lengths_before_the_stride(m, x, n):
+    """A convolution halves the steps: packing takes halves of the lengths, or what fits of them."""
+    y = m.conv(x.mT).mT
+    ends = n // 2 if m.right else n.clamp(max=y.shape[1])
+    return m.gru(pack_padded_sequence(y, ends, batch_first=True, enforce_sorted=False))[1][-1]
+
 
 SORTED = torch.tensor([7, 6, 6, 6, 3, 2])
 

@@ -131,9 +131,11 @@ def not_put_back(m, x, n):
 
 
 @pair("batch", gru=gru(), **batch_of(5, 7, 2, 3))
-def not_put_back_or_never_sorted(m, x, n):
-    """Where two samples changed places, both causes are named."""
-    return not_put_back(m, x, n)
+def state_that_stays_sorted(m, x, n):
+    """Outputs and the state are put back before they meet; or the outputs only."""
+    y, h, order = in_order(m, x, n)
+    back = order.argsort()
+    return y[back] * (h[back] if m.right else h).unsqueeze(1) * mask(n).unsqueeze(2)
 
 
 @pair("batch", gru=gru(), **batch_of(3, 7, 2, 5))

@@ -47,7 +47,7 @@ def apart(one: Tensor, other: Tensor) -> Tensor:
 
 def far(off: float) -> str:
     """Write by how much two tensors differ, of the largest number in them."""
-    return f"off by {off:.1e} of the largest" if math.isfinite(off) else "a NaN or an infinity"
+    return f"relative difference {off:.2g}" if math.isfinite(off) else "a NaN or an infinity"
 
 
 def largest(tensor: Tensor) -> float:

@@ -37,13 +37,13 @@ def test_report() -> None:
 
     assert text(report) == snapshot("""\
 rnnkit.verify: no leak found (8 probes judged; 17 forward passes, ... s)
-  ok  repeatable  twice the same input, twice the same output
-  ok  batch       4 samples, each on its own
-  ok  alone       a sample alone, cut to its length, gives what it gives in the batch
-  ok  padding     what is beyond a length does not matter
+  ok  repeatable  the same input twice returns the same output
+  ok  batch       no sample's output depends on another sample (4 tried)
+  ok  alone       a sample by itself, cut to its length, returns what it returns in the batch
+  ok  padding     no output depends on what is beyond a length
   ok  memory      the last output depends on earlier steps
-  ok  coverage    6 of 7 steps, each reaches an output
-  ok  use         outputs and states of 1 layer call
+  ok  coverage    every step tried (6 of 7) reaches an output
+  ok  use         the outputs and states of 1 layer call: used as meant
   ok  gradient    each parameter that the call reads gets a gradient
   axes  input[0] (batch, seq, 3), input[1] (batch), output (batch, 6)\
 """)
@@ -64,7 +64,7 @@ rnnkit.verify: nothing was judged: the batch has one sample; give two or more (2
   --  padding     no lengths were given
   --  causal      no output has the steps of the input; give out_seq_dim
   --  memory      no module has a state; a loop over functions is not seen
-  ok  coverage    2 of 3 steps, each reaches an output
+  ok  coverage    every step tried (2 of 3) reaches an output
   --  use         no module has a state
   ok  gradient    each parameter that the call reads gets a gradient
   axes  input (batch, seq), output (batch, 2)\

@@ -21,11 +21,12 @@ VARYING = {
 
 #: What most reports say of a probe, which is then left out.
 USUAL = re.compile(
-    r"twice the same input, twice the same output|no lengths were given|4 samples, each on its own"
-    r"|a sample alone(?:, cut to its length,)? gives what it gives in the batch"
-    r"|what is beyond a length does not matter|no step of 7 depends on a later one"
-    r"|the last output depends on earlier steps|6 of 7 steps, each reaches an output"
-    r"|outputs and states of [12] layer calls?|what goes into 7 calls of cells"
+    r"the same input twice returns the same output|no lengths were given"
+    r"|no sample's output depends on another sample \(4 tried\)"
+    r"|a sample by itself(?:, cut to its length,)? returns what it returns in the batch"
+    r"|no output depends on what is beyond a length|no step of 7 depends on a later one"
+    r"|the last output depends on earlier steps|every step tried \(6 of 7\) reaches an output"
+    r"|(?:the outputs and states of [12] layer calls?|what goes into 7 calls of cells): used as .*"
     r"|each parameter that the call reads gets a gradient|each recurrent module gets a gradient"
     r"|output(?:\[0\])? depends on (?:its own and earlier|all) steps"
 )

@@ -67,7 +67,7 @@ def probe_alone(baseline: Baseline) -> str:
         skip("no sample that is shorter than the batch could be compared")
     check_orders(baseline)
     cut = ", cut to its length," if counts else ""
-    return f"a sample alone{cut} gives what it gives in the batch"
+    return f"a sample by itself{cut} returns what it returns in the batch"
 
 
 def _fail(baseline: Baseline, part: Part) -> None:

@@ -5,7 +5,6 @@ from collections.abc import Mapping
 import torch
 from torch.nn import RNNBase
 
-from rnnkit._base.message import count
 from rnnkit._diagnostics.baseline import Baseline
 from rnnkit._diagnostics.changes import sample_at
 from rnnkit._diagnostics.compare import is_number
@@ -47,7 +46,7 @@ def probe_batch(baseline: Baseline) -> str:
     for order in orders(baseline.normal, baseline.axes):
         baseline.order = order
         if _leak(runs, indices) is None:
-            return f"{count(compared, 'sample', 'samples')}, each on its own"
+            return f"no sample's output depends on another sample ({compared} tried)"
     baseline.order = None
     for event in baseline.events:
         shape = shape_of(next(iter(event.tensors), None)) or ()

@@ -49,7 +49,7 @@ def probe_coverage(baseline: Baseline) -> str:
         names = " and ".join(map(str, silent)) if len(silent) < 3 else f"{len(silent)} others"
         text = f"{count - len(silent)} of {steps} steps reach an output"
         return f"{text}; not {names}, which may be left out"
-    return f"{count} of {steps} steps, each reaches an output"
+    return f"every step tried ({count} of {steps}) reaches an output"
 
 
 def _may_be_left_out(baseline: Baseline, step: int, read: Tensor, valid: Tensor) -> bool:

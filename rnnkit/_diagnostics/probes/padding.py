@@ -29,7 +29,7 @@ def probe_padding(baseline: Baseline) -> str:
             reasons.append(error)
     if len(reasons) == len(paces):
         raise reasons[0]
-    return "what is beyond a length does not matter"
+    return "no output depends on what is beyond a length"
 
 
 def _judge(baseline: Baseline) -> None:

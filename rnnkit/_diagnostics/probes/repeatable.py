@@ -20,14 +20,14 @@ def probe_repeatable(baseline: Baseline) -> str:
     again = baseline.again
     pair = _run_twice(baseline) if again is None else (baseline.normal, again)
     if alike(*pair):
-        return "twice the same input, twice the same output"
+        return "the same input twice returns the same output"
     if all(
         shape_of(before) == shape_of(after) and agree(baseline, index, before, after, lambda x: x)
         for index, (before, after) in enumerate(zip(*pair, strict=False))
         if isinstance(before, Tensor)
     ):
         # As kernels on a GPU that add in the order in which threads come.
-        return "twice the same input, twice the same up to rounding"
+        return "the same input twice returns the same output, up to rounding"
     likely = ("likely", "a state that is kept outside of the model's attributes")
     rows = _causes(baseline) or [likely]
     return fail("repeatable", "the same input returns a different output the second time", rows)

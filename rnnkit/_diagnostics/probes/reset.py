@@ -43,4 +43,6 @@ def probe_reset(baseline: Baseline) -> str:
         fail("reset", what, [means] * (found == [flag]))
     if not any(map(run.has, with_steps)):
         skip(OTHER_SHAPES if with_steps else OTHER_OUTPUTS)
-    return f"from a flag on, nothing depends on earlier steps ({int(last.any(1).sum())} samples)"
+    return (
+        f"from a flag on, nothing depends on earlier steps ({int(last.any(1).sum())} samples tried)"
+    )

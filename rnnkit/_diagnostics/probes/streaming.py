@@ -19,7 +19,7 @@ def probe_streaming(baseline: Baseline) -> str:
     if (found := _explained(streams)) is not None:
         fail("streaming", *found)
     ways = ", and ".join(_cut(stream.sizes) for stream in streams)
-    return f"{sum(streams[0].sizes)} steps at once give what they give {ways}"
+    return f"{sum(streams[0].sizes)} steps at once return what they return {ways}"
 
 
 def _judged(baseline: Baseline) -> list[Stream]:

@@ -46,9 +46,11 @@ def probe_use(baseline: Baseline) -> str:
     cells = sum(event.name in names for event in inputs)
     number = str(len(layers)) if len(layers) <= CALLS else f"{CALLS} of {len(layers)}"
     noun = "layer call" if len(layers) == 1 else "layer calls"
-    looked = [f"outputs and states of {number} {noun}"] * bool(layers)
+    looked = [f"the outputs and states of {number} {noun}"] * bool(layers)
     looked += [f"what goes into {count(cells, 'call of a cell', 'calls of cells')}"] * bool(cells)
-    return ", and ".join(looked) or skip("no layer call returned output and state, and no cell ran")
+    if not looked:
+        skip("no layer call returned output and state, and no cell ran")
+    return f"{', and '.join(looked)}: used as meant"
 
 
 def _find_misuse(call: Result, is_first: bool) -> None:

@@ -110,7 +110,7 @@ class Baseline:
             self.shapes_of_fewer = list(map(shape_of, fewer))
             if len(fewer) == len(outputs):
                 flats = find_flats(batch, self.session.attempt, outputs, fewer, sample)
-                self.session.flats, self.session.size_of = flats, batch.size_of
+                self.session.flats, self.session.size_of = self.session.flats | flats, batch.size_of
                 self.normal = outputs = split_flats(outputs, flats, size)
                 self.again = self.again and split_flats(self.again, flats, size)
                 fewer = split_flats(fewer, flats, size - 1)

@@ -79,14 +79,12 @@ class Batch:
             with_steps = (k for k in places if self.length(k))
             index = self.paced if name is None else next(with_steps, places[0])
             counts, steps = counts_of(given), self.length(index) or 0
-            if len(counts) != self.size or not all(0 < n <= steps for n in counts):
-                axis = f"axis {self.seq_dims[index]} of the input"
-                message = f"lengths are {self.size} integers from 1 to {steps}, the size of {axis}"
-                wrong = next((k for k, n in enumerate(counts) if not 0 < n <= steps), None)
-                if wrong is not None:
-                    message = f"{message}: lengths[{wrong}] is {counts[wrong]}"
+            wrong = [k for k, n in enumerate(counts) if not 0 < n <= steps]
+            if len(counts) != self.size or wrong:
+                which = f": lengths[{wrong[0]}] is {counts[wrong[0]]}" if wrong else ""
+                axis = f"axis {self.seq_dims[index]} of the input{which}, got {brief(given)}"
+                text = f"lengths are {self.size} integers from 1 to {steps}, the size of {axis}"
                 fix = ("fix", "of a mask, lengths=mask.sum(1)")
-                text = f"{message}, got {brief(given)}"
                 refusal(ArgumentError, "lengths", text, "", fix, code="verify-lengths")
             self.lengths = {**self.lengths, index: counts}
         self.pace(next(iter(self.lengths), self.paced))

@@ -10,7 +10,7 @@ import random
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from typing import Any, NamedTuple
 
@@ -51,7 +51,7 @@ class Session:
         self.model = self.last = self.pristine.model  # one that is never run, and that ran last
         self.passes = 0
         self.names: list[str] = []  # of the leaves of the last output
-        self.flats: Mapping[int, Flat] = {}  # leaves in which samples and steps are one axis
+        self.flats: dict[int, Flat] = {}  # leaves in which samples and steps are one axis
         self.size_of: Callable[[Given], int] = len  # how many samples some inputs have
         self.returned: Any = None  # the last output, as the model returned it
         self.is_wrapped = call is not None
@@ -62,21 +62,20 @@ class Session:
         self.wider: list[Session] = []  # on copies in a wider dtype
         self._is_first, self._is_written = True, False
         self._thread = threading.get_ident()
-        self._escaped: EscapedError | None = None
+        self._escaped = ""  # a module of the model itself that ran
 
     def refuse(self, module: torch.nn.Module, _: Any) -> None:
         """Refuse to run a module of the model itself in the thread of the session."""
         name = self.pristine.originals.get(id(module))
         if name is not None and threading.get_ident() == self._thread:
-            message = (
-                f"forward calls {name}, and not its copy, by way of a closure, a global or a "
-                "weak reference: only a copy is run"
-            )
-            try:
-                refusal(EscapedError, "model", message, code="model-escaped")
-            except EscapedError as error:
-                self._escaped = error
-                raise
+            self._escaped = name
+            self._check_escaped()
+
+    def _check_escaped(self) -> None:
+        if self._escaped:
+            way = "by way of a closure, a global or a weak reference: only a copy is run"
+            message = f"forward calls {self._escaped}, and not its copy, {way}"
+            refusal(EscapedError, "model", message, code="model-escaped")
 
     def fresh(self) -> torch.nn.Module:
         """Return a copy that has not run, and let what is drawn be the same again."""
@@ -128,8 +127,7 @@ class Session:
         finally:
             self._is_written = self.pristine.written(thorough=notices)
             self.drawn |= drawn_since(before)
-            if self._escaped is not None:
-                raise self._escaped
+            self._check_escaped()
 
     def _run(self, copy: torch.nn.Module, inputs: Given, watch: Watch | None = None) -> Leaves:
         self.passes += 1
@@ -178,13 +176,13 @@ def _refuse_batch(opened: Session, given: Given, caller: str, error: Exception) 
     batch = given.args[0] if len(given.args) == 1 else None
     if not isinstance(batch, list | tuple) or opened.attempt(given) is not None:
         return
+    kind = f"a {type(batch).__name__} of {len(batch)}"
+    message = f"the model does not take {kind} as one input: it takes the parts of a batch"
     for count in range(len(batch), 0, -1):
         if opened.attempt(Given(tuple(batch[:count]), given.kwargs)) is not None:
-            whole, kind = count == len(batch), f"a {type(batch).__name__} of {len(batch)}"
-            message = f"the model does not take {kind} as one input: it takes the parts of a batch"
-            parts = "*batch" if whole else "batch[0]" if count == 1 else f"*batch[:{count}]"
-            rest = "" if whole else ", if the rest is not for the model"
-            fix = ("fix", f"rnnkit.{caller}(model, {parts}){rest}")
+            part = "batch[0]" if count == 1 else f"*batch[:{count}]"
+            typed = f"{part}), if the rest is not for the model" if batch[count:] else "*batch)"
+            fix = ("fix", f"rnnkit.{caller}(model, {typed}")
             refusal(ArgumentError, "inputs", message, "", fix, code="batch-whole", source=error)
 
 
@@ -215,15 +213,12 @@ def states() -> dict[str, Any]:
 
 def drawn_since(before: dict[str, Any]) -> set[str]:
     """Return the sources that a run drew from; what moves without a run, other threads draw."""
-
-    def moved(one: dict[str, Any], other: dict[str, Any]) -> set[str]:
-        return {name for name in before if not equal(one[name], other[name])}
-
     now = states() if before else {}
-    drawn = moved(before, now)
+    drawn = {name for name, state in before.items() if not equal(state, now[name])}
     if drawn and threading.active_count() > 1:
         time.sleep(WAIT)
-        drawn -= moved(now, states())
+        later = states()
+        drawn = {name for name in drawn if equal(now[name], later[name])}
     return drawn
 
 

@@ -3,7 +3,7 @@
 import contextlib
 import functools
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,8 +15,6 @@ from rnnkit._diagnostics.compare import apart, eps_of, is_number, largest, wider
 from rnnkit._diagnostics.isolation import Session, session
 from rnnkit._diagnostics.outputs import same, shape_of
 from rnnkit._diagnostics.report import AMPLIFIES, UnjudgedError, note, skip
-
-T = TypeVar("T")
 
 #: By how much of its size a feature may move in float64.
 JUDGED = 1e-9
@@ -72,30 +70,27 @@ def near(baseline: Baseline, before: Tensor, after: Tensor) -> bool:
     return bool(apart(before, after).max() <= baseline.tolerance * largest(before))
 
 
-def decide(baseline: Baseline, probe: Callable[[Baseline], T]) -> T:
+def decide(baseline: Baseline, probe: Callable[[Baseline], str]) -> str:
     """Run a probe; the judge decides where bits differ."""
-    try:
+    with contextlib.suppress(DoubtError):
         return probe(baseline)
-    except DoubtError:
-        pass  # the next error has a different cause
     return probe(judge(baseline))
 
 
 def for_other_sizes(baseline: Baseline) -> Baseline:
     """Return the judge, since runs of other sizes nearly always differ in their last bits."""
-    try:
+    with contextlib.suppress(UnjudgedError):
         return judge(baseline)
-    except UnjudgedError:
-        return baseline  # bits may be equal
+    return baseline  # bits may be equal
 
 
 def judge(baseline: Baseline) -> Baseline:
     """Return the same where rounding is small: in float64, or in float32, if the model runs."""
     if baseline.judge is not None:
         return baseline.judge
-    wide, kind = _widened(baseline, torch.float64), "float64"
-    if wide is None:
-        wide, kind = _widened(baseline, torch.float32), "float32"
+    kinds = {"float64": torch.float64, "float32": torch.float32}
+    tried = ((_widened(baseline, least), kind) for kind, least in kinds.items())
+    wide, kind = next((pair for pair in tried if pair[0] is not None), (None, ""))
     if wide is None:
         wide = baseline.on(baseline.batch)
         tensors = [*baseline.session.model.parameters(), *baseline.batch.leaves, *baseline.normal]

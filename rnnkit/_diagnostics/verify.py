@@ -3,7 +3,6 @@
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from difflib import get_close_matches
 from typing import Any, Literal
 
 import torch
@@ -153,9 +152,7 @@ def verify(
     check_arguments(causal=causal, lookahead=lookahead, streaming=streaming, reset=reset)
     check_arguments(pad=pad, call=call, kwargs=kwargs, other=other)
     if unknown := [skip] if isinstance(skip, str) else [p for p in skip if p not in PROBES]:
-        near = get_close_matches(str(unknown[0]).lower(), PROBES, n=1)
-        names = ", ".join([*near, *(name for name in PROBES if name not in near)])
-        text = f"skip is a list of {names}, got {brief(unknown[0])}"
+        text = f"skip is a list of {', '.join(PROBES)}, got {brief(unknown[0])}"
         refusal(ArgumentError, "skip", text, code="verify-argument")
     start, given = time.perf_counter(), Given(inputs, dict(kwargs or {}))
     flags = by_input("reset", None if reset is None else {reset: reset}, given)
@@ -196,13 +193,6 @@ def verify(
         except EscapedError as error:
             reason = str(error).partition("\n")[0]
             report = Report([Check(name, "skipped", reason) for name in probes])
-        except RuntimeError as error:
-            if "does not require grad" in str(error):
-                error.add_note(
-                    "rnnkit.verify runs the model without gradients: what is differentiated "
-                    "inside of forward belongs under torch.enable_grad()"
-                )
-            raise
         if shared := opened.pristine.shared:
             note(report, f"not copied, but shared with the model: {', '.join(shared)}")
         report.passes = sum(one.passes for one in (opened, *opened.wider))

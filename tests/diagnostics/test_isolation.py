@@ -168,14 +168,6 @@ def test_no_hook_stays() -> None:
         assert not torch.nn.modules.module._has_any_global_hook()  # type: ignore[no-untyped-call]
 
 
-def test_trace_does_not_write_the_input() -> None:
-    """A model that writes into what it is given does not write into the caller's, in a trace."""
-    x = X.clone()
-    rnnkit.trace(Model(lambda m, x: m.gru(x.mul_(2))[0], gru=nn.GRU(FEATURE, HIDDEN)), x)
-
-    assert torch.equal(x, X)
-
-
 @pytest.mark.slow
 def test_first_alarm_imports_no_compiler() -> None:
     """The first alarm of a process needs no compiler, which takes seconds to import."""

@@ -44,14 +44,3 @@ def test_steps_on_different_axes() -> None:
         report = rnnkit.verify(Beside(flips=flips), *inputs, call=call, **told)
         assert report.axes["input[1]"] == ("seq", "batch", 4)
         assert report.found("causal") == flips
-
-
-def test_no_lengths() -> None:
-    """False is no lengths, as None is."""
-    x = torch.randn(5, 7, 3)
-    reports = [
-        rnnkit.verify(nn.GRU(3, 4, batch_first=True), x, lengths=lengths)
-        for lengths in (None, False)
-    ]
-    assert reports[0].checks == reports[1].checks
-    assert reports[0].asked == reports[1].asked == []

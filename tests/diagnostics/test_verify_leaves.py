@@ -130,6 +130,7 @@ def test_the_input_is_left() -> None:
     x = X.clone().requires_grad_()
     model = Stateful(ACTS["nothing"])
     model.register_forward_pre_hook(lambda _, args: (args[0].mul_(2),))
+    rnnkit.trace(model, x.detach())
     for act in SISTERS[:2]:
         act(model, x)
 

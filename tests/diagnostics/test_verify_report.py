@@ -154,21 +154,9 @@ def test_a_test_fails_where_something_was_not_judged() -> None:
 
 
 def test_exceptions_of_the_model() -> None:
-    """What the model raises on the batch as it is reaches the caller, with a note where that helps."""
+    """What the model raises on the batch as it is reaches the caller."""
     with pytest.raises(RuntimeError, match=r"input.size\(-1\) must be equal to input_size"):
         rnnkit.verify(gru(), numbers(4, 7, 5))
-
-    def forward(m: Any, x: Tensor) -> Tensor:
-        x = x.detach().requires_grad_()
-        return torch.autograd.grad(m.gru(x)[0].square().sum(), x)[0]
-
-    with pytest.raises(RuntimeError, match="does not require grad") as error:
-        rnnkit.verify(model(forward, gru=gru()), X)
-    assert error.value.__notes__ == snapshot(
-        [
-            "rnnkit.verify runs the model without gradients: what is differentiated inside of forward belongs under torch.enable_grad()"
-        ]
-    )
 
 
 @pytest.mark.parametrize(

@@ -171,6 +171,7 @@ def logits_of_all_words(m, x):
     gru=gru(batch_first=False),
     actor=linear(6, 2),
     critic=linear(6, 1),
+    log_std=lambda: nn.Parameter(torch.zeros(2)),
 )
 def actions_of_a_rollout(m, x):
     """A policy returns a row for each step of each environment, step by step."""
@@ -178,7 +179,7 @@ def actions_of_a_rollout(m, x):
     rows = x.flatten(0, 1)
     x = rows.view(steps, envs, 3) if m.right else rows.view(envs, steps, 3).transpose(0, 1)
     y = m.gru(x)[0].reshape(steps * envs, -1)
-    return m.actor(y).log_softmax(1), m.critic(y).squeeze(1)
+    return m.log_std.exp(), m.actor(y), m.critic(y).squeeze(1)
 
 
 @fine(gru=gru(), inputs=(numbers(14, 3), numbers(1, 2, 6)), judged=False)

@@ -30,11 +30,9 @@ def refuse_axis(argument: str, what: str, shape: tuple[int, ...]) -> NoReturn:
 
 
 def infer_batch_axes(batch: Batch, attempt: Attempt) -> None:
-    """Try axes for the inputs after the first until the model takes a batch of another size.
+    """Try axes for the inputs after the first until the model takes a smaller batch as before.
 
-    Inputs of one shape, as the two states of an LSTM, have the batch at the same axis; the last
-    choice is that they have none, as a mask over steps. Where the model takes several choices, one
-    is better with which the samples that are left return what they did.
+    Inputs of one shape, as the two states of an LSTM, have the batch at the same axis, or none.
     """
     given, choices = list(batch.axes), dict[int, list[int | None]]()
     for index, (leaf, at) in enumerate(zip(batch.leaves, given, strict=True)):
@@ -89,10 +87,10 @@ def _stays(full: Leaves, fewer: Leaves, kept: list[int], size: int) -> bool:
 def find_flats(
     batch: Batch, attempt: Attempt, full: Leaves, fewer: Leaves, left: int
 ) -> dict[int, Flat]:
-    """Find outputs in which samples and steps are one axis, which has fewer rows without a sample.
+    """Find outputs in which samples and steps are one axis, and in which order.
 
-    In the right order, the rows of the others stay what they were when one is left out. Where that
-    does not tell, a change of each sample shows its rows: one that two samples move is a leak.
+    In the right order, the rows of the others stay what they were when a sample is left out. Where
+    that does not tell, a change shows a sample's rows: one that two samples move is a leak.
     """
     size, found = batch.size, dict[int, Flat]()
     axes = {k: _rows_axis(*pair, size) for k, pair in enumerate(zip(full, fewer, strict=True))}
@@ -146,11 +144,9 @@ def _moved_rows(
 
 
 def infer_steps(batch: Batch, attempt: Attempt) -> Leaves | None:
-    """Find which inputs have the steps of the paced one: those that must be cut with it.
+    """Find which inputs must be cut with the paced one; return what the model makes of that.
 
-    What is as long by chance need not, or must not: a second sequence padded to the same width, or
-    features that do not change from step to step. Return what the model returns for fewer steps;
-    None if it refuses.
+    What is as long by chance must not: a second sequence padded to the same width, or features.
     """
     steps = batch.longest
     if steps is None or steps < 2 or not batch.may_have_steps(batch.paced):

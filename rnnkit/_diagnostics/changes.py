@@ -57,12 +57,10 @@ def valid_mask(batch: Batch, *, post: bool) -> Tensor:
 
 
 def other_values(leaf: Tensor, axes: Sequence[int], kept: Tensor | None, seed: int) -> Tensor:
-    """Return a tensor with other values.
+    """Return a tensor whose rows, along batch and seq, change places, but for those that are kept.
 
-    What is on the other axes, as the features of a step, is drawn as a whole from another place of
-    the same tensor: what holds between columns goes on to hold. Numbers with fractions are moved
-    besides, since two equal samples would hide a leak. Values change places along the axes: batch,
-    and seq if there is one. Places along these that are kept, as padding, are not drawn from.
+    So what holds between the features of a step goes on to hold. Numbers with fractions are moved
+    besides, since two equal samples would hide a leak.
     """
     if leaf.is_complex():
         pairs = other_values(torch.view_as_real(leaf), axes, kept, seed)
@@ -100,11 +98,9 @@ def _drawn(rows: Tensor, generator: torch.Generator) -> Tensor:
 def other_leaves(
     batch: Batch, where: Where, seed: int = 0, *, pad: bool = True, only: int | None = None
 ) -> list[Any]:
-    """Return the leaves with other values at some places: of a second batch, or that occur in them.
+    """Return the leaves with other values at some places; what stays is the same object.
 
-    Lengths, labels and masks (one axis of integers, booleans) stay: they say what the rest is. Of a
-    second batch they are taken, too. What stays is the same object. Padding may stay, and only one
-    leaf may be replaced.
+    Lengths, labels and masks say what the rest is, and change with a second batch only.
     """
     leaves, second = list(batch.leaves), None if pad else batch.second
     for index, leaf in enumerate(batch.leaves):

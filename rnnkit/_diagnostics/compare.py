@@ -23,10 +23,9 @@ def eps_of(value: Any) -> float:
 
 
 def scale(tensor: Tensor, axes: tuple[int, ...]) -> Tensor:
-    """Return how large the numbers of each feature are, in the shape of the tensor.
+    """Return how large the numbers of each feature are over some axes, in the tensor's shape.
 
-    A feature of zeros is as large as the whole tensor. What is a thousand times larger than the
-    others, as a score that is masked out, counts for itself only. The axes are batch and seq.
+    A feature of zeros is as large as the tensor; a score that is masked out counts for itself only.
     """
     size = tensor.double().abs().nan_to_num(0.0, 0.0, 0.0)
     usual = size.movedim(axes, tuple(range(len(axes)))).flatten(0, len(axes) - 1)

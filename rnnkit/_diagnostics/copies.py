@@ -131,11 +131,7 @@ class _Copier:
 
 
 class Pristine:
-    """Copies of a model, all in the state that it has now.
-
-    ``model`` is one that is never run, ``shared`` the names of what copies share with the model
-    itself, ``originals`` what to call its modules, by id.
-    """
+    """Copies of a model, all in the state that it has now; ``model`` is one that is never run."""
 
     def __init__(self, model: nn.Module) -> None:
         """Copy the model."""
@@ -148,8 +144,8 @@ class Pristine:
         names[id(model)] = "the model itself"
         copier = _Copier({}, self._hold, names)
         self._private: nn.Module = copier.copy(model)
-        self.originals = copier.modules
-        self.shared = [*dict.fromkeys(name for name, _ in copier.shared)]
+        self.originals = copier.modules  # what to call the modules of the model itself, by id
+        self.shared = [*dict.fromkeys(name for name, _ in copier.shared)]  # names
         self._shared = {id(x): x for _, x in copier.shared}
         for module in self._private.modules():
             if isinstance(module, nn.RNNBase):
@@ -158,10 +154,7 @@ class Pristine:
         self.model = self.copy()[0]
 
     def _hold(self, tensor: Tensor, memo: dict[int, Any]) -> Tensor | None:
-        """Copy a tensor once; small ones that are not weights, each copy has by itself.
-
-        Not data, nor a tensor whose memory was given back: reading it would end the process.
-        """
+        """Copy a tensor, but no data, nor one whose memory was given back: reading it crashes."""
         odd = tensor.is_nested or tensor.is_meta or tensor.is_quantized
         odd |= tensor.layout is not torch.strided or type(tensor.data) is not Tensor
         size = 1 if odd else tensor.untyped_storage().nbytes()
@@ -174,10 +167,7 @@ class Pristine:
         return private
 
     def copy(self, least: torch.dtype | None = None) -> tuple[nn.Module, list[Tensor]]:
-        """Return a copy to run, and its tensors that are on a graph in the model itself.
-
-        With ``least``, its tensors are of that dtype where they are of a narrower one.
-        """
+        """Return a copy, in a wider dtype if one is given, and its tensors that had a graph."""
         memo = dict(self._shared)
         for _, private, _ in self._held:
             own = least is not None or id(private) in self._own
@@ -189,10 +179,7 @@ class Pristine:
         return model, [memo[id(private)] for private in attached]
 
     def written(self, *, thorough: bool) -> bool:
-        """Return whether the last run wrote what runs share; undo it, and share it no longer.
-
-        Being thorough finds what torch does not count: writes through ``.data``, or by NumPy.
-        """
+        """Return whether the last run wrote what runs share (``.data``: thorough); undo it."""
         written = False
         for given, private, version in self._held:
             if id(private) in self._own:

@@ -1,9 +1,7 @@
 """A user's model is never run: copies of it are, each from the same state.
 
-So modes, buffers, attributes, gradients and optimizers stay as they are, whatever happens. The
-first run shows which weights the model writes, and from which sources it draws random numbers:
-those start each run alike. The others are left to other threads, which else would draw the same
-numbers again.
+The first run shows which weights it writes, and from which sources it draws random numbers: those
+start each run alike. The others are left to other threads.
 """
 
 import random
@@ -99,10 +97,7 @@ class Session:
     def run(
         self, inputs: Given, *, on: torch.nn.Module | None = None, watch: Watch | None = None
     ) -> Leaves:
-        """Run a copy of the model; return the leaves of what it returns, tensors cloned.
-
-        The first run shows what runs write and draw; where it does either, another one counts.
-        """
+        """Run a copy of the model, or a second time if that writes or draws; return the leaves."""
         if self._is_first:
             self._is_first = False
             with self.watched():
@@ -117,10 +112,7 @@ class Session:
 
     @contextmanager
     def watched(self, *, notices: bool = True) -> Iterator[None]:
-        """Undo what a run writes into weights, and raise if it has reached the model itself.
-
-        By default, what it draws is noticed, too, and what it writes past torch's count.
-        """
+        """Undo what a run writes into weights, and notice what it draws, or writes unseen."""
         before = {n: x for n, x in states().items() if n not in self.drawn} if notices else {}
         try:
             yield

@@ -12,10 +12,7 @@ def is_binary(leaf: Any) -> bool:
 
 
 def is_mask(leaf: Tensor, seq_axis: int = 1) -> bool:
-    """Return whether a tensor is a mask: of padding 0s and 1s, of attention 0s and -infinities.
-
-    A mask of padding changes once at most along the steps.
-    """
+    """Return whether a tensor is a mask: 0s and -infinities, or 0s and 1s that change once."""
     if leaf.dtype is torch.bool or (
         bool(((leaf == 0) | (leaf < -1000)).all()) and bool((leaf != 0).any())
     ):
@@ -68,10 +65,7 @@ def shortened(leaf: Any, told: list[int], steps: int) -> Any:
 
 
 def padding(leaf: Tensor, batch_axis: int, seq_axis: int) -> Tensor | None:
-    """Return which steps are padding, ``(batch, seq)``: zeros at one end of the samples.
-
-    None if there are none, or if zeros are also between other values and may mean something.
-    """
+    """Return which steps are padding, ``(batch, seq)``: zeros at one end, and only there."""
     if bool((leaf != 0).all()):
         return None
     sequences = leaf.movedim((batch_axis, seq_axis), (0, 1))

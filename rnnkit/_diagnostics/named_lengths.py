@@ -28,10 +28,7 @@ class Guess(NamedTuple):
 
 
 def guess_lengths(model: nn.Module, given: Given, batch: Batch, *, is_named: bool) -> Guess:
-    """Return the lengths that inputs tell by their names, if the other inputs end there.
-
-    ``is_named`` is whether the inputs by position are those of ``forward``.
-    """
+    """Return the lengths that inputs tell by their names (in ``forward``), if others end there."""
     arguments: list[str] = []
     with suppress(TypeError, ValueError):  # as of a builtin
         arguments = [*inspect.signature(model.forward).parameters] if is_named else []

@@ -41,11 +41,9 @@ def leaves(tree: Any) -> Leaves:
 
 
 def named_leaves(tree: Any, *, stack: bool = False, name: str = "") -> list[Named]:
-    """Return the leaves of a tree, each with its place.
+    """Return the leaves of a tree as tensors, each with its place; complex ones are pairs.
 
-    What is packed or nested is one, padded; a complex tensor is one of pairs; of a distribution, a
-    mapping or a dataclass, those of its parts. Numbers in an array, or in lists of one length, are
-    a tensor. With ``stack``, a list of tensors of one shape, as of steps, is one leaf.
+    With ``stack``, a list of tensors of one shape, as of steps, is one leaf.
     """
     if isinstance(tree, Tensor | PackedSequence):
         return [(name, _plain(tree))]

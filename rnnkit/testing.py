@@ -65,7 +65,6 @@ def assert_streams(
     >>> rnnkit.testing.assert_streams(lambda x, state: step(x, None), torch.randn(5, 7, 3))
     Traceback (most recent call last):
     rnnkit.LeakError: output[0] of step 3 differs in chunks of 3 and 4, the state passed on, ...
-      evidence   the second chunk gives the same, whatever state it is given
       fix        y, state = layer(x, state), and return that state
       more       python -m rnnkit explain streaming
     """

@@ -226,14 +226,13 @@ class Baseline:
 
     def unfollowed(self) -> str:
         """Return why no output has a row for each sample, and what to type."""
-        lists = [k for k, leaf in enumerate(self.normal) if isinstance(leaf, list)]
-        if lists:
+        if lists := [k for k, leaf in enumerate(self.normal) if isinstance(leaf, list)]:
             return f"{self.name(lists[0])} is a list of different lengths: return one padded tensor"
         if self.first is None:
             kind = "no tensor" if all(leaf is None for leaf in self.normal) else "a single number"
             return f"the model returns {kind}: return a row for each sample"
         if not self.runs_on_fewer:
-            return "the model does not run without one of the samples: let it take any batch size"
+            return "the model refuses one sample less: give batch_dim, or let it take any batch"
         if len(self.shapes_of_fewer) != len(self.normal):
             return "each sample has an output of its own: return one padded tensor"
         name = self.name(self.first)

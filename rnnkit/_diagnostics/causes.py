@@ -23,6 +23,9 @@ from rnnkit._diagnostics.module_calls import (
 )
 from rnnkit._diagnostics.report import FIXES, Line
 
+#: How a cause ends that is another layout.
+THERE = "as seq, but the batch is there"
+
 #: What ``each_call`` does to the calls of a module.
 Change = Mapping[str, Callable[..., Any]]
 
@@ -116,7 +119,7 @@ def other_layout(given: Event, axis: int | None, loops: bool) -> Cause | None:
     # What was packed has no axes of its own to be taken for each other.
     if axis is None or given.is_packed or not (loops or isinstance(first, bool)):
         return None
-    turn: Any = lambda x: x.transpose(0, 1)  # noqa: E731
+    turn: Any = lambda x: x.transpose(0, 1).contiguous()  # noqa: E731 - it may be viewed
     back, what = turn, f"axis {axis} of its input"
     own = f"{given.class_name}(..., batch_first={not first})"
     fix = own if isinstance(first, bool) else "for x_t in input.unbind(1)"
@@ -140,7 +143,7 @@ def other_layout(given: Event, axis: int | None, loops: bool) -> Cause | None:
         return from_state((input,), {}, state if fits else None)
 
     change: Change = {"before": before, "after": lambda _, result: mapped(result, output=back)}
-    what = f"{given.label} reads {what} as seq, but the batch is there"
+    what = f"{given.label} reads {what} {THERE}"
     return Cause(what, fix, lambda *_: change)
 
 

@@ -190,17 +190,12 @@ def in_short(error: Exception) -> str:
     return f"{type(error).__name__}: {reason}".removesuffix(": ")
 
 
-def with_fix(probe: str, rows: Iterable[Line]) -> list[Line]:
-    """Return the rows of a finding with a fix: that of the probe if the cause has none."""
-    lines = list(rows)
-    return lines if "fix" in dict(lines) else [*lines, ("fix", FIXES[probe])]
-
-
 def fail(probe: str, what: str, rows: Iterable[Line] = (), module: str = "") -> NoReturn:
     """Raise what a probe found: the sentence that says what depends on what, and its rows."""
-    intended = ("intended?", f"rnnkit.verify(..., skip=[{probe!r}])")
-    lines = [*with_fix(probe, rows), intended, more(probe)]
-    raise LeakError("\n".join([what, *aligned(lines)]), probe, module)
+    lines = list(rows)
+    usual = {"fix": FIXES.get(probe, ""), "intended?": f"rnnkit.verify(..., skip=[{probe!r}])"}
+    lines += [row for row in usual.items() if row[0] not in dict(lines)]
+    raise LeakError("\n".join([what, *aligned([*lines, more(probe)])]), probe, module)
 
 
 def joined(findings: list[LeakError]) -> LeakError:

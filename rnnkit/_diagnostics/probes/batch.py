@@ -6,6 +6,7 @@ import torch
 from torch.nn import RNNBase
 
 from rnnkit._diagnostics.baseline import Baseline
+from rnnkit._diagnostics.causes import THERE
 from rnnkit._diagnostics.changes import sample_at
 from rnnkit._diagnostics.compare import is_number
 from rnnkit._diagnostics.judge import is_shown
@@ -59,7 +60,13 @@ def probe_batch(baseline: Baseline) -> str:
         skip(BY_CHANCE)
     what = f"{baseline.of_sample(index, sample)} depends on input of sample {batch.numbers[source]}"
     found = locate_sample(baseline, runs[source].inputs, source, index)
-    return fail("batch", what, found.rows, found.module)
+    lines, dim = [*found.rows], batch.axes[batch.first] or 0
+    if dict(lines).get("cause", "").endswith(THERE) and dim < 2:  # or the call is wrong
+        one = batch.leaves[batch.first].dim() == 1
+        other = "skip=['batch', 'alone']" if one else f"batch_dim={1 - dim}"
+        which = "the input is one sequence" if one else f"axis {dim} of the input is seq"
+        lines.append(("intended?", f"rnnkit.verify(..., {other}), if {which}"))
+    return fail("batch", what, lines, found.module)
 
 
 def _draw(baseline: Baseline, runs: Mapping[int, PerturbedRun], indices: list[int]) -> None:

@@ -23,7 +23,7 @@ from docs.pages import ROOT, parse, seed
 END = re.compile(r"\n(?=\n|>>> |```)")
 #: What differs from run to run, and stands as an ellipsis.
 LOOSE = re.compile(
-    r"(?<=\.md:)\d+|(?<=passes, )[\d.]+(?= s)|(?<=off by |erence )[\d.e+-]+(?= of|\))"
+    r"(?<=\.md:)\d+|<page>:\d+|(?<=passes, )[\d.]+(?= s)|(?<=off by |erence )[\d.e+-]+(?= of|\))"
 )
 HEAD = "Traceback (most recent call last):\n"
 

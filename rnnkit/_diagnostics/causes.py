@@ -77,6 +77,12 @@ KINDS: dict[str, dict[str, str]] = {
         "rnn|lstm|gru": "pack_padded_sequence(x, lengths, ..., enforce_sorted=False), or lengths=",
         "": FIXES["padding"],
     },
+    "streaming": {
+        "conv|pool|unfold|pad|cat": "return its last inputs in the state; put them before the next",
+        "rnn|lstm|gru|loop": FIXES["streaming"],
+        "norm|mean|softmax|std|var": "take it over what one step has, or return it in the state",
+        "": "return what it reads of earlier steps in the state, as it is: h, or a position",
+    },
     "alone": {
         "index|gather|select": "index each sample's own rows: i + sample * steps, if flat",
         "": "compute nothing from the batch as a whole: its size, its largest, its order",

@@ -95,4 +95,5 @@ def wider(dtype: torch.dtype, least: torch.dtype) -> torch.dtype:
 
 def widest(tensor: Tensor, least: torch.dtype = torch.float64) -> Tensor:
     """Return a tensor of numbers in float64, or in two such; any other tensor as it is."""
-    return tensor if tensor.is_nested else tensor.to(wider(tensor.dtype, least))
+    kind = wider(tensor.dtype, least)
+    return tensor if tensor.is_nested or tensor.dtype is kind else tensor.to(kind)

@@ -1,7 +1,6 @@
 """A sequence in chunks, passing the state along, beside the whole sequence at once."""
 
 import inspect
-from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import combinations
@@ -14,24 +13,22 @@ from torch.utils import _pytree as pytree
 from rnnkit._diagnostics.baseline import Baseline
 from rnnkit._diagnostics.batch import is_whole
 from rnnkit._diagnostics.calls import calls_in
-from rnnkit._diagnostics.causes import Cause, confirmed, later_steps
+from rnnkit._diagnostics.causes import Cause, later_steps
 from rnnkit._diagnostics.changes import changed, steps_from
 from rnnkit._diagnostics.compare import alike, apart, is_number, largest
-from rnnkit._diagnostics.events import Event, record
+from rnnkit._diagnostics.events import Recorder
 from rnnkit._diagnostics.isolation import Given, Watch
 from rnnkit._diagnostics.judge import agree, differences, near, refuse_chance
 from rnnkit._diagnostics.module_calls import from_state
 from rnnkit._diagnostics.outputs import Leaves, parts, shape_of, tensors_of
 from rnnkit._diagnostics.report import FIXES, OTHER_OUTPUTS, Line, skip
+from rnnkit._diagnostics.search import Search, Verdict
 
 #: What people call a state, or a part of one, among the words of an argument's name.
 WORDS = frozenset(
     {"c", "cache", "carry", "cell", "cells", "cx", "h", "hc", "hidden", "hiddens", "hs", "hx"}
     | {"memory", "past", "prev", "previous", "state", "states"}
 )
-
-#: What helps if the state is not what is missing.
-EARLIER = "keep in the state what it reads of earlier steps: a position, a convolution's inputs"
 
 #: Which part of the output, as Python writes its place, goes to which argument, by its name.
 Carried = Mapping[str, str]
@@ -140,77 +137,78 @@ class Stream:
         pairs = zip(self._outputs[0], again, strict=False)
         return any(is_number(one) and not near(self.baseline, one, two) for one, two in pairs)
 
-    def _holds(self, second: Watch | None = None, whole: Watch | None = None) -> bool:
-        """Return whether the second chunk returns what the whole does, under hooks."""
-        run = self.baseline.session.attempt
-        full = self.baseline.normal if whole is None else run(self.baseline.batch.tree(), whole)
-        output = run(self.given[1], second)
-        if full is None or output is None or not self._stepped:
-            return False
-        return all(
-            near(self.baseline, full[k].narrow(axis, *self.sizes[:2]), self._steps(output, k))
-            for k in self._stepped
-            if (axis := self.baseline.step_axes[k]) is not None
-        )
-
     def why(self, index: int, step: int | None) -> tuple[list[Line], str]:
         """Return why an output differs, each cause tried, and the name of the module."""
-        session, inputs = self.baseline.session, [self.baseline.batch.tree(), *self.given[:2]]
-        try:
-            whole, first, second = (record(session, given) for given in inputs)
-        except Exception:  # noqa: BLE001 - a model may refuse to be watched
-            return [], ""
-        event = self._first_event(whole, second)
-        states, right = (
-            {call.name: [*call.returned.values()] for call in calls_in(run) if call.returned}
-            for run in (first, second)
-        )
+        baseline, (first, second, *_) = self.baseline, self.sizes
+        both, session = baseline.batch.cut(first + second, front=True), baseline.session
+        returned: list[dict[str, list[Any]]] = []
+        for given in self.given[:2]:
+            session.attempt(given, watch=(recorder := Recorder()).watch)
+            calls = [call for call in calls_in(recorder.events) if call.returned]
+            returned.append({call.name: [*call.returned.values()] for call in calls})
+        states, right = returned
         for name in right if step is None else ():
-            if any(near(self.baseline, x, self.baseline.normal[index]) for x in right[name]):
+            if any(near(baseline, x, baseline.normal[index]) for x in right[name]):
                 text = "returns the right state, and the model a different one"
                 row = ("cause", f"{name or 'the model'} {text}")
                 return [row, ("fix", "return the state that its last call returned")], name
-        names = [one for one in states if event is None or one == event.name]
-        groups = [*([name] for name in names), [*states]]
-        causes = {name: _not_passed(name, state) for name, state in states.items()}
-        found = [] if self._holds() else confirmed(causes, groups, self._holds)
-        if event is None:
-            return found, names[0] if found else ""
-        both = later_steps(event)
-        if both is not None and getattr(event.module, "bidirectional", False) and not found:
-            suspects = {event.name: both}
-            found = confirmed(suspects, [[event.name]], lambda one: self._holds(one, one))
-        where = ("first", f"{event.label} ({event.class_name}), {event.kind}")
-        return [where, *(found or [("fix", EARLIER)])], event.name
+        ends = baseline.on(both)
+        ends.post = False  # the second chunk is at the end
+        runs = both.tree(), self.given[1], self.given[1]
+        found = _Chunks(ends, runs, index, (first + second, second), first)
+        found.states = states
+        module, rows = found.location()
+        return rows, module
 
-    def _first_event(self, whole: Sequence[Event], second: Sequence[Event]) -> Event | None:
-        """Return the first event whose steps in the second chunk differ from those in the whole."""
-        sizes, calls = (sum(self.sizes), self.sizes[1]), defaultdict[Any, list[Event]](list)
-        for number, event in [*((0, one) for one in whole), *((1, one) for one in second)]:
-            calls[number, event.kind, event.name].append(event)
-        for event in whole:
-            ones, others = (calls[number, event.kind, event.name] for number in (0, 1))
-            if len(ones) != len(others):
-                continue  # it is called in a loop over the steps
-            events = event, others[ones.index(event)]
-            pair: list[Any] = [next(iter(one.tensors), None) for one in events]
-            if not all(map(is_number, pair)) or pair[0].dim() != pair[1].dim():
-                continue
-            shapes = zip(pair[0].shape, pair[1].shape, strict=True)
-            axes = [k for k, (one, two) in enumerate(shapes) if one != two]
-            if axes and (pair[0].shape[axes[0]], pair[1].shape[axes[0]]) == sizes:
-                pair[0] = pair[0].narrow(axes[0], self.sizes[0], self.sizes[1])
-            if pair[0].shape == pair[1].shape and not near(self.baseline, *pair):
-                return event
-        return None
+
+class _Chunks(Search):
+    """The second chunk, beside the same steps of both chunks at once; ``about`` is its first."""
+
+    probe, unit = "streaming", "steps"
+    states: Mapping[str, Sequence[Any]]  # what modules returned last for the first chunk
+
+    def _tensors(self, number: int, place: int) -> tuple[Any, Any, Any, int | None]:
+        event, (other, _), (_, unit) = self.events[number], self.after[number], self.less[number]
+        if event.kind == "function":
+            return super()._tensors(number, place)
+        # Arguments have their places, also where a state is given to the chunk only.
+        two = ([*other.tensors[place:]] if other else []) or [None]
+        return event.tensors[place], two[0], two[0], unit
+
+    def _judged(self, one: Tensor, other: Any, fewer: Any, unit: int | None) -> Verdict:
+        axes = self._axes(one, fewer, unit)
+        if unit is not None and unit < self.about:
+            return False
+        if axes is None or len(axes) > 1 or not isinstance(other, Tensor):
+            return None
+        for axis in axes if other.numel() < one.numel() else ():
+            one = one.narrow(axis, one.shape[axis] - other.shape[axis], other.shape[axis])
+        return None if one.shape != shape_of(other) else bool(self._differs(one, other).any())
+
+    def _causes(self, number: int) -> dict[str, Cause]:
+        event = self.events[number]
+        found = {name: _not_passed(name, state) for name, state in self.states.items()}
+        both = later_steps(event)
+        if both is not None and getattr(event.module, "bidirectional", False):
+            found[event.name] = both
+        return found
+
+    def _is_gone(self, watch: Watch) -> bool:
+        """Return whether the chunk has no leak under hooks, as it is or beside both under them."""
+        chunk = self.session.attempt(self.inputs[1], watch=watch) or []
+        for both in (self.outputs[0], self.session.attempt(self.inputs[0], watch=watch) or []):
+            one, two = ((x[self.index :] or [None])[0] for x in (both, chunk))
+            if isinstance(one, Tensor) and self._judged(one, two, two, None) is False:
+                return True
+        return False
 
 
 def _not_passed(name: str, state: Sequence[Any]) -> Cause:
     """Suspect that a module does not start the second chunk from what it returned for the first."""
     given: Any = state if len(state) > 1 else state[0]
     start: Any = lambda at, args, kw: None if at else from_state(args, kw, given)  # noqa: E731
-    text = "does not start the second chunk from the state that it returned"
-    return Cause(f"{name or 'the model'} {text}", FIXES["streaming"], lambda *_: {"before": start})
+    what = f"{name or 'the model'} does not start the second chunk from its own state"
+    return Cause(what, FIXES["streaming"], lambda *_: {"before": start})
 
 
 def ways_to_carry(baseline: Baseline) -> Iterator[Carried]:

@@ -135,7 +135,7 @@ def state_that_stays_sorted(m, x, n):
     """Outputs and the state are put back before they meet; or the outputs only."""
     y, h, order = in_order(m, x, n)
     back = order.argsort()
-    return y[back] * (h[back] if m.right else h).unsqueeze(1) * mask(n).unsqueeze(2)
+    return y[back] * (h[back] if m.right else h).unsqueeze(1) * mask(n, x.shape[1]).unsqueeze(2)
 
 
 @pair("batch", gru=gru(), **batch_of(3, 7, 2, 5))

@@ -1,9 +1,7 @@
 """The probe *alone*: a sample by itself, and the samples in a different order."""
 
-import math
-
 from rnnkit._diagnostics.baseline import Baseline
-from rnnkit._diagnostics.compare import apart, is_number, largest
+from rnnkit._diagnostics.compare import apart, far, is_number, largest
 from rnnkit._diagnostics.events import changed_by
 from rnnkit._diagnostics.judge import for_other_sizes
 from rnnkit._diagnostics.locate import locate_valid
@@ -79,7 +77,6 @@ def _fail(baseline: Baseline, part: Part) -> None:
     off = apart(*pair).max().item() / max(map(largest, pair))
     is_padded = counts is not None and counts[sample] < (batch.steps or 0)
     when = "its padding is removed" if is_padded else "it is run alone"
-    how = f"relative difference {off:.2g}" if math.isfinite(off) else "a NaN or an infinity"
     found = locate_valid(baseline, sample, index)
-    what = f"{baseline.of_sample(index, sample)} changes when {when} ({how})"
+    what = f"{baseline.of_sample(index, sample)} changes when {when} ({far(off)})"
     fail("alone", what, found.rows, found.module)

@@ -53,9 +53,9 @@ class Event:
         return self.name or "the model"
 
 
-def record(session: Session, inputs: Given, *, functions: bool = False) -> list[Event]:
-    """Run the model and write down its modules' calls, and functions', in the order of time."""
-    recorder = Recorder(functions=functions)
+def record(session: Session, inputs: Given) -> list[Event]:
+    """Run the model and write down every call of its modules, in the order of time."""
+    recorder = Recorder()
     session.run(inputs, watch=recorder.watch)
     return recorder.events
 
@@ -118,7 +118,7 @@ class Recorder(TorchFunctionMode):
         sources = parts if len(parts) == len(found) else found
         sources = [x.data if isinstance(x, PackedSequence) else x for x in sources]
         copies = [leaf.clone() if isinstance(leaf, Tensor) else None for leaf in found]
-        made = {id(x): k for k, x in enumerate(sources) if isinstance(x, Tensor)}
+        made = {id(x): k for k, x in enumerate(sources) if isinstance(copies[k], Tensor)}
         more = {
             "given": frozenset(made),
             "around": self._open[-1].name if self._open else "",

@@ -5,6 +5,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
+import torch
 from torch import Tensor
 from torch.jit import ScriptModule
 from torch.utils import _pytree as pytree
@@ -117,6 +118,8 @@ class Search(ABC):
 
     def _differs(self, one: Tensor, other: Tensor) -> Tensor:
         """Return which numbers differ by more than rounding; what masks is not what counts."""
+        if one.is_quantized or one.is_meta:  # no numbers to compare
+            return torch.zeros(one.shape, dtype=torch.bool, device="cpu")
         if not (is_number(one) and is_number(other) and one.numel()):
             return one != other
         most = (self.baseline.tolerance or 0) * scale(one.reshape(-1), (0,)).view(one.shape)
@@ -179,10 +182,11 @@ class Search(ABC):
     def _causes(self, number: int) -> dict[str, Cause]:
         """Return what may be wrong with the modules that were called, or with the model's loop."""
         found, suspect, batch = {}, SUSPECTS[self.probe], self.baseline.batch
-        loops = [e.name for e, (_, unit) in zip(self.events, self.less, strict=True) if unit]
+        loops = {e.name for e, (_, unit) in zip(self.events, self.less, strict=True) if unit}
         for event, (less, unit) in zip(self.events, self.less, strict=True):
             if event.kind == "input" and event.tensors and isinstance(event.tensors[0], Tensor):
-                axes = self._axes(event.tensors[0], less and less.tensors[0], unit) or []
+                fewer = next(iter(less.tensors), None) if less else None
+                axes = self._axes(event.tensors[0], fewer, unit) or []
                 is_one = len(axes) == 1 and len(self._views(event.tensors[0], axes[0])) == 1
                 inside = any(name.startswith(f"{event.name}.") for name in loops)
                 found[event.name] = suspect(event, axes[0] if is_one else None, inside)

@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from typing import Any, NamedTuple
 
 import torch
@@ -87,12 +87,10 @@ class Session:
 
     def attempt(self, inputs: Given, watch: Watch | None = None) -> Leaves | None:
         """Run a copy of the model, see :meth:`run`; None if it refuses."""
-        try:
+        with suppress(Exception):  # a model may refuse as it likes
             return self.run(inputs, watch=watch)
-        except EscapedError:
-            raise
-        except Exception:  # noqa: BLE001 - a model may refuse as it likes
-            return None
+        self._check_escaped()
+        return None
 
     def run(
         self, inputs: Given, *, on: torch.nn.Module | None = None, watch: Watch | None = None
@@ -221,14 +219,12 @@ def session(
     """Open a session on a model; leave random numbers as they were, if it draws any."""
     with torch.inference_mode(mode=False), eagerly():
         opened = Session(model, call)
-        try:
-            with opened.stack:
-                opened.stack.callback(register_module_forward_pre_hook(opened.refuse).remove)
-                try:
-                    yield opened
-                except Exception as error:
-                    if given is not None:
-                        _refuse_batch(opened, given, caller, error)
-                    raise
-        finally:
-            opened.restart()
+        with opened.stack:
+            opened.stack.callback(opened.restart)
+            opened.stack.callback(register_module_forward_pre_hook(opened.refuse).remove)
+            try:
+                yield opened
+            except Exception as error:
+                if given is not None:
+                    _refuse_batch(opened, given, caller, error)
+                raise

@@ -95,18 +95,22 @@ def find_flats(
     size, found = batch.size, dict[int, Flat]()
     axes = {k: _rows_axis(*pair, size) for k, pair in enumerate(zip(full, fewer, strict=True))}
     flat = {k: axis for k, axis in axes.items() if axis is not None}
-    kept = [[k for k in range(size) if k != sample] for sample in range(size) if flat]
-    rests = [fewer if left not in k else attempt(batch.samples(k).tree()) or [] for k in kept]
+    rests, valid = dict[int, Leaves](), batch.valid_steps()
+    for sample in range(size) if flat else ():
+        others = [k for k in range(size) if k != sample]
+        if max(valid[k] for k in others) == max(valid):  # else there may be fewer steps, too
+            rest = fewer if sample == left else attempt(batch.samples(others).tree()) or []
+            rests[sample] = rest if len(rest) == len(full) else [None] * len(full)
     for k, axis in flat.items():
-        if any(len(x) != len(full) or _rows_axis(full[k], x[k], size) != axis for x in rests):
+        if {_rows_axis(full[k], rest[k], size) for rest in rests.values()} != {axis}:
             continue  # as many rows as that by chance
         rows, is_first = full[k].movedim(axis, 0), batch.axes[batch.first] == 0
         ways = [Flat(axis, is_first), Flat(axis, not is_first)]
         owners = {way: way.owners(size, len(rows)).to(rows.device) for way in ways}
         off = {
             way: max(
-                apart(rows[~one], rest[k].movedim(axis, 0)).max().item()
-                for one, rest in zip(own, rests, strict=True)
+                apart(rows[~own[sample]], rest[k].movedim(axis, 0)).max().item()
+                for sample, rest in rests.items()
             )
             for way, own in owners.items()
         }

@@ -182,6 +182,14 @@ def actions_of_a_rollout(m, x):
     return m.log_std.exp(), m.actor(y), m.critic(y).squeeze(1)
 
 
+@pair("batch", inputs=(PADDED, COUNTS), gru=gru(), head=linear(6, 9))
+def tags_up_to_the_longest(m, x, lengths):
+    """A tagger returns a row for each step up to the longest sample."""
+    packed = pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False)
+    y = pad_packed_sequence(m.gru(packed)[0], batch_first=True)[0]
+    return m.head(y - y.mean(2 if m.right else 0, keepdim=True)).flatten(0, 1)
+
+
 @fine(gru=gru(), inputs=(numbers(14, 3), numbers(1, 2, 6)), judged=False)
 def batch_and_seq_on_one_axis(m, x, h):
     """Of input in which batch and seq are one axis, nothing is said."""

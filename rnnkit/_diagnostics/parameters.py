@@ -12,6 +12,7 @@ from rnnkit._diagnostics.baseline import Baseline
 from rnnkit._diagnostics.batch import Batch
 from rnnkit._diagnostics.changes import other_leaves, steps_from
 from rnnkit._diagnostics.compare import widest
+from rnnkit._diagnostics.events import Event, Recorder
 from rnnkit._diagnostics.isolation import Session
 from rnnkit._diagnostics.judge import open_wide
 from rnnkit._diagnostics.marks import edge, nodes
@@ -40,25 +41,17 @@ class _Reads(TorchFunctionMode):
 class Trained:
     """What the parameters got in one run of a copy in training, by their names, and what ran.
 
-    Attributes:
-        run: the run with gradients.
-        got: ``"some"``, ``"none"`` or ``"zero"`` of the gradient of the outputs.
-        read: those that a function, or a module of torch or rnnkit, made something with a graph of.
-        cut: those that forward detached.
-        wide: those with two axes: of torch's and rnnkit's modules all, of others the longer ones.
-        idle: the items of each list of modules that did not run.
-        stacks: the lists with idle items in which an item reads what another one returned.
+    ``got`` is ``"some"``, ``"none"`` or ``"zero"``; ``read`` are those that a function, or a module
+    of torch or rnnkit, made something with a graph of, ``cut`` those that forward detached, and
+    ``wide`` those with two axes: of torch's and rnnkit's modules all, of others the longer ones.
+    ``idle`` are the items of each list of modules that did not run, and ``stacks`` the lists of
+    which some did, one with what another one returned.
     """
 
     def __init__(self, session: Session, batch: Batch, moved: int = 0, seed: int = 0) -> None:
         """Run a copy, its parameters moved by ``moved`` (1, -1 or 0)."""
-        modules, called = dict(session.model.named_modules()), set[str]()
-        flow: list[tuple[str, list[Tensor], list[Tensor]]] = []
         generator, reads = torch.Generator("cpu").manual_seed(seed), _Reads()
-
-        def after(name: str, *call: Any) -> None:
-            called.add(name)
-            flow.append((name, _tensors(call[:2]), _tensors(call[2])))
+        modules, recorder = dict(session.model.named_modules()), Recorder()
 
         def watch(copy: nn.Module) -> list[Any]:
             for weight in copy.parameters() if moved else ():
@@ -66,16 +59,10 @@ class Trained:
                     noise = torch.randn(weight.shape, generator=generator, device="cpu").to(weight)
                     size = 0.1 + weight.data.abs().mean().nan_to_num()
                     weight.data = moved * weight.data + noise * size
-            return [
-                module.register_forward_hook(
-                    lambda _, *call, name=name: after(name, *call), with_kwargs=True
-                )
-                for name, module in copy.named_modules()
-                if not isinstance(module, torch.jit.ScriptModule)
-            ]
+            return recorder.watch(copy)
 
         self.run = Gradients(batch, session, train=True, watch=watch, reads=reads)
-        weights = self.run.weights
+        weights, called = self.run.weights, {"", *(event.name for event in recorder.events)}
         self.got = got_in(self.run)
         known = {
             name
@@ -105,7 +92,9 @@ class Trained:
             for name, module in modules.items()
             if isinstance(module, nn.ModuleList) and any(True for _ in module.parameters())
         }
-        self.stacks = set(_stacks(flow, {name for name, items in self.idle.items() if items}))
+        self.stacks = set(
+            _stacks(recorder.events, {name for name, items in self.idle.items() if items})
+        )
 
 
 def got_in(run: Gradients) -> dict[str, str]:
@@ -126,17 +115,17 @@ def owner(name: str) -> str:
     return name.rpartition(".")[0]
 
 
-def _stacks(flow: list[tuple[str, list[Tensor], list[Tensor]]], lists: set[str]) -> Iterator[str]:
+def _stacks(events: list[Event], lists: set[str]) -> Iterator[str]:
     """Yield the lists in which an item reads what another one returned."""
     for where in lists:
         made: dict[Any, str] = {}
-        for name, given, returned in flow:
-            if owner(name) != where:
-                continue
-            if any(made.get(one, name) != name for one in nodes(map(edge, given))):
+        for event in (one for one in events if owner(one.name) == where):
+            edges, name = list(map(edge, _tensors(event.tree))), event.name
+            if event.kind == "output":
+                made |= {one: name for one in edges if one[0] is not None}
+            elif any(made.get(one, name) != name for one in nodes(edges)):
                 yield where
                 break
-            made |= {edge(x): name for x in returned if x.grad_fn is not None}
 
 
 def trained_otherwise(baseline: Baseline) -> Iterator[Trained]:

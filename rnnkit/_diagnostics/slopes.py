@@ -20,7 +20,7 @@ from torch.nn.utils.rnn import PackedSequence
 from rnnkit._diagnostics.baseline import Baseline
 from rnnkit._diagnostics.batch import Batch
 from rnnkit._diagnostics.compare import apart, is_number, largest
-from rnnkit._diagnostics.isolation import Given, Session, Watch
+from rnnkit._diagnostics.isolation import Session, Watch
 from rnnkit._diagnostics.module_calls import (
     KINDS,
     from_state,
@@ -33,43 +33,16 @@ from rnnkit._diagnostics.module_calls import (
 ROUNDING = 1e-4
 
 
-def run_with_gradients(
-    opened: Session,
-    given: Given,
-    watch: Watch,
-    *,
-    train: bool = False,
-    reads: AbstractContextManager[Any] | None = None,
-) -> Any:
-    """Run a fresh copy with gradients; return what it returns."""
-    copy = opened.fresh().train(train)
-    handles = watch(copy)
-    opened.passes += 1
-    cudnn = torch.backends.cudnn.flags(enabled=False)  # its backward wants train mode
-    try:
-        with (
-            opened.watched(notices=train),
-            torch.enable_grad(),
-            cudnn,
-            reads or nullcontext(),
-        ):
-            return opened.call(copy, *given.args, **given.kwargs)
-    finally:
-        for handle in reversed(handles):
-            handle.remove()
-
-
 class Gradients:
     """One run with gradients: in what the outputs have a gradient.
 
     Attributes:
-        output: the leaves of what the model returned; none if it cannot be differentiated.
+        output, error: the leaves of what the model returned, or what it, or a backward, raised.
         sources: an input, or its embedding, and the batch's axis in it; by the input's index.
         are_whole: whether every input that has the axis was followed, and no backward failed.
-        error: what the run, or a backward, raised.
         weights: the parameters that want a gradient, by name.
-        ran: the layers and cells that ran with gradients on, by name.
-        strangers: the modules with weights that ran and are not registered in the model.
+        ran, strangers: the layers and cells that ran with gradients on, by name; and the modules
+            with weights that ran and are not registered in the model.
     """
 
     def __init__(
@@ -86,7 +59,6 @@ class Gradients:
         self.output: list[Any] = []
         self.sources: dict[int, tuple[Tensor, int]] = {}
         self.error: Exception | None = None
-        self.weights: dict[str, Tensor] = {}
         self.ran: set[str] = set()
         self.strangers: list[Any] = []
         self._results: dict[str, list[dict[str, Tensor]]] = defaultdict(list)
@@ -104,15 +76,20 @@ class Gradients:
                 # A model may write into what it is given, and into no leaf of a graph.
                 given[place] = source * 1
 
-        def hook(copy: torch.nn.Module) -> list[Any]:
-            self.weights = {n: x for n, x in copy.named_parameters() if _learns(x)}
-            return [*self._hooks(copy, cuts_c=cuts_c), *(watch(copy) if watch else [])]
-
+        copy, (args, kwargs) = opened.fresh().train(train), batch.tree(given)
+        self.weights = {n: x for n, x in copy.named_parameters() if _learns(x)}
+        handles = [*self._hooks(copy, cuts_c=cuts_c), *(watch(copy) if watch else [])]
+        opened.passes += 1
+        cudnn = torch.backends.cudnn.flags(enabled=False)  # its backward wants train mode
         try:
-            output = run_with_gradients(opened, batch.tree(given), hook, train=train, reads=reads)
+            with opened.watched(notices=train), torch.enable_grad(), cudnn, reads or nullcontext():
+                output = opened.call(copy, *args, **kwargs)
             self.output = opened.leaves_of(output, batch.tree())
         except Exception as error:  # noqa: BLE001 - a model may refuse to be differentiated
             self.sources, self.error = {}, error
+        finally:
+            for handle in reversed(handles):
+                handle.remove()
         self.are_whole = bool(self.sources) and len(self.sources) == len(self._followed)
 
     def _hooks(self, copy: torch.nn.Module, *, cuts_c: bool) -> list[Any]:

@@ -194,19 +194,9 @@ def one_layer_under_two_names(m, x):
     return m.one[0](x)[0] + m.one[1](x)[0]
 
 
-@fine(one=gru_cell(), two=gru_cell())
-def state_that_is_detached(m, x):
-    """A state that is detached at each step is noted: that may be meant. Windows are not."""
-    h, k, outputs = x.new_zeros(len(x), 6), x.new_zeros(len(x), 6), []
-    for t, y in enumerate(x.unbind(1)):
-        h, k = m.one(y, h.detach()), m.two(y, k if t % 2 else k.detach())
-        outputs.append(h + k)
-    return torch.stack(outputs, 1)
-
-
 @fine(cell=gru_cell(), head=linear(9, 2), inputs=(X[:, :1],))
 def cell_at_the_end_of_a_loop(m, x):
-    """Of one step, the cell whose state no further step takes is used by nobody, which is noted."""
+    """Of one step, no further one takes the state of the cell; of two steps, it does."""
     h, outputs = x.new_zeros(len(x), 6), []
     for x_t in x.unbind(1):
         outputs.append(m.head(torch.cat([x_t, h], 1)))

@@ -96,7 +96,7 @@ def verify(
 ) -> Report:
     """Find the mistakes that no shape can show: run the model on changed inputs and compare.
 
-    Copies of the model run in eval mode, without gradients, a few dozen times, on at most four
+    Copies of the model run a few dozen times, one of them in train mode, on at most four
     samples of the batch: the longest and the three shortest. The model itself is never run.
 
     Args:
@@ -199,7 +199,7 @@ def verify(
     asked["alone"] = bool(whole.lengths and not guess.lengths)
     report.asked = [name for name, wanted in asked.items() if wanted and name not in skip]
     report.seconds = time.perf_counter() - start
-    # What padding does is also told by what reads it: which steps, or the lengths of which input.
+    # What reads the padding says more than that it is read: which steps, or which lengths.
     report.findings.sort(key=lambda error: error.probe == "alone")
     if report.findings and raises:
         raise joined(report.findings)

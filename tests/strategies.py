@@ -25,10 +25,13 @@ LAYOUTS = ("padded", "unbatched", "packed", "packed unsorted")
 DTYPES = (torch.float32, torch.float64, torch.bfloat16)
 
 #: How a tensor lies in memory: in one piece; with its first two axes exchanged, or all of them turned
-#: around; every other number of a larger one; one part for all places on axis 0; parts that overlap.
-WAYS: tuple[str, ...] = ("one piece", "exchanged", "turned", "cut out", "expanded", "overlapping")
+#: around; every other number of a larger one, or of pairs, as the real parts of complex numbers; one
+#: part for all places on axis 0; parts that overlap.
+WAYS: tuple[str, ...] = (
+    *("one piece", "exchanged", "turned", "cut out", "of pairs", "expanded", "overlapping"),
+)
 #: Those in which no number is in two places.
-APART = WAYS[:4]
+APART = WAYS[:5]
 #: What lies somewhere in memory.
 PARTS: tuple[str, ...] = ("input", "h", "c", "weights", "lengths", "mask", "gradients")
 
@@ -43,6 +46,8 @@ def laid_out(tensor: Tensor, way: str) -> Tensor:
         around = torch.nan if tensor.is_floating_point() else 1
         large = tensor.new_full([2 * size + 1 for size in tensor.shape], around)
         return large[(slice(1, None, 2),) * len(axes)].copy_(tensor)
+    if way == "of pairs":
+        return torch.stack([tensor, tensor], -1)[..., 0]
     if way == "expanded":
         return tensor[:1].clone().expand_as(tensor)
     if way == "overlapping" and tensor.numel():

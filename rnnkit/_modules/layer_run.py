@@ -72,16 +72,17 @@ def run_layer(
     if packed and not (by_torch or compiling):
         return _run_packed(layer, input, hx)
     unbatched = not packed and input.dim() == SEQUENCE
-    by_batch = layer.batch_first and not unbatched
-    by_operator = compiling and not packed and uses_custom_op(input.shape[1 if by_batch else 0])
+    by_batch, axis = layer.batch_first, 0 if layer.batch_first else 1  # also of a batch of one
+    seq_axis = 1 if by_batch and not unbatched else 0
+    by_operator = compiling and not packed and uses_custom_op(input.shape[seq_axis])
     lacks = not (pieces is None or compiling) and lacks_kernel(mode, layer.proj_size, input)
     if by_torch or (pieces is None and compiling and not by_operator):
         return layer.__rnnkit__.torch_class.forward(layer, input, hx)  # type: ignore[no-any-return]
     if unbatched:
-        input, mask = input.unsqueeze(1), None if mask is None else mask.unsqueeze(1)
+        input, mask = input.unsqueeze(axis), None if mask is None else mask.unsqueeze(1)
         hx, initial = (map_state(lambda t: t.unsqueeze(1), given) for given in (hx, initial))
     if hx is None:
-        hx = zeros(layer, input, rows_of(layer), input.shape[0 if by_batch else 1])
+        hx = zeros(layer, input, rows_of(layer), input.shape[axis])
     if pieces is None and not compiling:
         output, *ends = KERNELS[mode](input, hx, *_options(layer), by_batch)
     else:
@@ -92,7 +93,7 @@ def run_layer(
         output, ends = run_stack(stack, input, tensors_of(hx), (counts, mask, restart))
         output = output.transpose(0, 1) if by_batch else output
     if unbatched:
-        output, ends = output.squeeze(1), [part.squeeze(1) for part in ends]
+        output, ends = output.squeeze(axis), [part.squeeze(1) for part in ends]
     return output, ends
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -103,11 +103,19 @@ def test_deepest_layer_in_each_layout_and_dtype(name: str, layout: str, dtype: t
     check_same_call(case, "right")
 
 
-@given(case=cases())
-def test_evaluation_mode_computes_what_torch_computes(case: Case) -> None:
+#: Where nothing is differentiated torch multiplies such an input as it lies, with its axis of one.
+FROZEN = Case(name="GRU", input_size=4, hidden_size=9, batch=5, seq=7, layout="unbatched",
+              options={"batch_first": True}, memory={"input": "of pairs"})  # fmt: skip
+
+
+@given(case=cases(), frozen=st.booleans())
+@example(case=FROZEN, frozen=True)
+def test_evaluation_mode_computes_what_torch_computes(*, case: Case, frozen: bool) -> None:
     """In eval mode and without gradients outputs are torch's, and no random number is drawn."""
     theirs, ours = case.module(torch.nn).eval(), case.module(rnnkit).eval()
-    numbers = case.numbers()
+    for module in (theirs, ours):
+        module.requires_grad_(not frozen)
+    numbers = case.numbers().detach().requires_grad_(not frozen)
 
     with torch.no_grad():
         expected = run(case, theirs, numbers, case.state())

@@ -22,13 +22,20 @@ LEFT_TO_TORCH = (
     # So do these, of a tensor that has no sizes yet, and of a device that is not there.
     "uninitialized parameter",
     "accelerator device when none is available",
+    # A count that no tensor has.
+    "Overflow when unpacking long",
 )
 #: In what torch does not have: of states and steps that are sparse, nested, in oneDNN's layout, or
 #: have no sizes yet; of what oneDNN says of a state in its layout; of Python and torch's cells.
 EXOTIC = (
     *("parse", "kldnn", "ested tensor", "NestedTensor", "uninitialized", "itensor_view_from_dense"),
     *("could not create a primitive descriptor", "unexpected keyword argument"),
-    *("positional argument", "inconsistent input_size", "mat1 and mat2 must have the same dtype"),
+    *(
+        "positional argument",
+        "inconsistent input_size",
+        "to have the same dtype",
+        "must have the same dtype",
+    ),
 )
 #: No message is longer, and none prints what a tensor holds.
 LONGEST = 2000

@@ -108,7 +108,7 @@ def torch_takes(drawn: Draw, x: Any, hx: Any) -> bool:
     c of its own dtype are refused on purpose.
     """
     given = [one for one in (hx if isinstance(hx, tuple | list) else (hx,)) if torch.is_tensor(one)]
-    if not isinstance(x, Tensor) or any(one.is_meta for one in given):
+    if not isinstance(x, Tensor) or any(one.is_meta for one in (x, *given)):
         return False
     if x.dim() < 2 and {one.dim() for one in given} - {1}:
         return False

@@ -158,8 +158,9 @@ def read_mask(name: str, mask: Any, shape: tuple[Any, ...]) -> tuple[Tensor | No
         return flags, "mask-kind" if flags is None else "mask-shape"
     if flags.dtype is torch.bool:
         return flags, ""
-    fits = are_all((flags == 0) | (flags == 1), f"{name} must be booleans, or 0 and 1")
-    return (flags != 0, "") if fits else (flags, "mask-values")
+    marked = flags != 0
+    fits = are_all(flags == marked, f"{name} must be booleans, or 0 and 1")
+    return (marked, "") if fits else (flags, "mask-values")
 
 
 def as_mask(mask: Any, batch: int, device: torch.device) -> Tensor:

@@ -290,10 +290,13 @@ def peers(session: nox.Session) -> None:
 
 @nox.session
 def fuzz(session: nox.Session) -> None:
-    """Compare random calls, right ones and wrong ones, with torch's; ``-- 5000`` says how many."""
+    """Compare random calls, right ones and wrong ones, with torch's; ``-- 1000`` says how many."""
     prepare(session)
-    (draws,) = session.posargs or ["5000"]
-    session.run(PYTHON, "-m", "pytest", "-n", "0", "tests/fuzz", env={"DRAWS": draws})
+    (draws,), files = (
+        session.posargs or ["1000"],
+        ("tests/fuzz", "tests/torch/test_same_numbers.py"),
+    )
+    session.run(PYTHON, "-m", "pytest", *PARALLEL, *files, env={"DRAWS": draws})
 
 
 @nox.session

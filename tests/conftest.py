@@ -19,12 +19,14 @@ WHOLE = hypothesis.settings(
 )
 hypothesis.settings.register_profile("whole", WHOLE)
 hypothesis.settings.register_profile("quick", WHOLE, max_examples=6)
+ASKED = int(os.environ.get("DRAWS", "1"))
+hypothesis.settings.register_profile("asked", WHOLE, max_examples=ASKED, derandomize=False)
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Draw fewer examples where the slow tests are left out: that is the loop while working."""
-    quick = config.option.markexpr == "not slow"
-    hypothesis.settings.load_profile("quick" if quick else "whole")
+    quick = "quick" if config.option.markexpr == "not slow" else "whole"
+    hypothesis.settings.load_profile("asked" if "DRAWS" in os.environ else quick)
     if "MUTANT_UNDER_TEST" in os.environ:
         # A function that mutmut changes is called through one of its own, which no user wrote.
         callers.LIBRARIES += ("mutmut",)

@@ -7,7 +7,6 @@ Tensors of users lie in memory in many ways, and what is right for one may be wr
 case says how each of its own lies there.
 """
 
-import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -36,7 +35,7 @@ APART = WAYS[:5]
 PARTS: tuple[str, ...] = ("input", "h", "c", "weights", "lengths", "mask", "gradients")
 
 
-def laid_out(tensor: Tensor, way: str) -> Tensor:
+def laid_out(tensor: Tensor, way: str | None = None) -> Tensor:
     """Lay a tensor out in memory: one with the same numbers, in ways that are apart."""
     axes = tuple(range(tensor.dim()))
     if way in ("exchanged", "turned") and len(axes) > 1:
@@ -119,7 +118,7 @@ class Case:
 
     def laid_out(self, part: str, tensor: Tensor) -> Tensor:
         """Lay a tensor out in memory as this part of the call."""
-        return laid_out(tensor, self.memory.get(part, WAYS[0]))
+        return laid_out(tensor, self.memory.get(part))
 
     def numbers(self) -> Tensor:
         """The numbers of the input, padded if the input is packed; a leaf that wants gradients."""
@@ -177,25 +176,20 @@ def assert_same(expected: Any, actual: Any) -> None:
     )
 
 
-def gradients(
-    results: Sequence[Tensor], leaves: Sequence[Tensor], way: str = WAYS[0]
-) -> list[Tensor]:
-    """The gradients of a sum in which every number of the results has a weight of its own.
+def gradients(result: Any, leaves: Sequence[Tensor], way: str | None = None) -> list[Tensor]:
+    """The gradients of a sum in which every number of a result has a weight of its own.
 
-    Args:
-        results: what is differentiated, as far as it can be.
-        leaves: whose gradients are returned, zeros where nothing reaches them.
-        way: how the results' gradients lie in memory.
+    They are zeros where nothing reaches a leaf; ``way`` says how the weights lie in memory.
     """
     generator = torch.Generator().manual_seed(7)
-    weights = [
-        laid_out(torch.randn(one.shape, generator=generator).to(one.dtype), way) for one in results
-    ]
-    reached = [one.requires_grad for one in results]
-    outputs, on_outputs = (list(itertools.compress(each, reached)) for each in (results, weights))
-    return list(
-        torch.autograd.grad(outputs, leaves, on_outputs, allow_unused=True, materialize_grads=True)
-    )
+    outputs, weights = [], []
+    for one in tensors_of(result):
+        numbers = torch.randn(one.shape, generator=generator).to(one.dtype)
+        if one.requires_grad:
+            outputs.append(one)
+            weights.append(laid_out(numbers, way))
+    options = {"allow_unused": True, "materialize_grads": True}
+    return [*torch.autograd.grad(outputs, leaves, weights, **options)]
 
 
 @st.composite

@@ -3,7 +3,7 @@
 import contextlib
 import copy
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,7 @@ from torch.nn.utils import parametrizations, parametrize, prune
 from torch.utils import _pytree as pytree
 
 import rnnkit
-from tests.strategies import DTYPES, Case, cases, tensors_of
+from tests.strategies import CLASSES, DTYPES, Case, cases, tensors_of
 
 
 class Dropped(nn.Module):
@@ -52,21 +52,10 @@ def own(base: Any, **body: Any) -> Any:
     return type("Own", (type("Named", (), {"label": "mine"}), base), body)
 
 
-def calls_super(base: Any) -> Any:
-    """Derive a class whose forward passes on what it gets."""
-    return own(base, forward=lambda self, *args, **kwargs: base.forward(self, *args, **kwargs))
-
-
 def doubles(base: Any) -> Any:
     """Derive a class with a property before a weight, which is twice the parameter."""
     name = "weight_hh" if issubclass(base, nn.RNNCellBase) else "weight_hh_l0"
     return own(base, **{name: property(lambda self: self._parameters[name] * 2)})
-
-
-def checks(base: Any) -> Any:
-    """Derive a class with a check of a user's own, which asks torch's."""
-    check = {"check_input": lambda self, *args: nn.RNNBase.check_input(self, *args)}
-    return own(base, **(check if hasattr(base, "check_input") else {}))
 
 
 #: What people derive from a class.
@@ -75,10 +64,10 @@ SUBCLASSES: dict[str, Callable[[Any], Any]] = {
     "empty": own,
     "names": lambda base: own(base, _mode="x", _cell=1),
     "torch's body": lambda base: own(base, forward=getattr(nn, base.__name__).forward),
-    "super": calls_super,
+    "super": lambda base: own(base, forward=lambda *given, **named: base.forward(*given, **named)),
     "lookup": lambda base: own(base, __getattr__=lambda self, name: base.__getattr__(self, name)),
     "property": doubles,
-    "check": checks,
+    "check": lambda base: own(base, check_input=lambda *given: nn.RNNBase.check_input(*given)),
 }
 
 #: What people make of a tensor that changes no number.
@@ -136,7 +125,7 @@ class Draw(Case):
         return rnnkit.LSTMState(*tensors) if self.seed % 3 == 0 else tuple(tensors)
 
     def run(self, namespace: Any, *call: Any, **options: Any) -> Any:
-        """Call the module: return its tensors, itself and the call, or what is raised."""
+        """Call a module: return the tensors, what they depend on, the output's type; or the error."""
         lower = torch.autocast("cpu", self.lowered, enabled=self.lowered is not None)
         device = torch.device("meta") if self.elsewhere else contextlib.nullcontext()
         try:
@@ -147,13 +136,13 @@ class Draw(Case):
         except Exception as error:
             return error
         wanted = [*module.parameters(), *filter(torch.is_tensor, pytree.tree_leaves(call))]
-        return tensors_of(result), [one for one in wanted if one.requires_grad]
+        return tensors_of(result), [one for one in wanted if one.requires_grad], type(result[0])
 
 
 @st.composite
-def draws(draw: st.DrawFn) -> Draw:
+def draws(draw: st.DrawFn, names: Sequence[str] = CLASSES) -> Draw:
     """Draw a right call: most of what is odd is rare, so that one thing is seen beside others."""
-    case = draw(cases())
+    case = draw(cases(names))
 
     def rarely(values: Any, usual: str) -> Any:
         return draw(st.sampled_from([*[usual] * len([*values]), *values]))

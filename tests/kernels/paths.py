@@ -28,9 +28,9 @@ KINDS: dict[str, dict[str, Any]] = {
 LENGTHS = (4, 0, 7, 1, 6)
 SEQ, BATCH = 7, len(LENGTHS)
 
-paths = pytest.mark.parametrize("path", PATHS)
-layers = pytest.mark.parametrize("name", LAYERS)
-kinds = pytest.mark.parametrize("kind", KINDS)
+each_path = pytest.mark.parametrize("path", PATHS)
+each_layer = pytest.mark.parametrize("name", LAYERS)
+each_kind = pytest.mark.parametrize("kind", KINDS)
 
 
 def has_kernel(kind: str) -> bool:
@@ -114,6 +114,5 @@ def by_cells(
 
 def close(actual: Any, expected: Any, tolerance: float = 1e-12) -> None:
     """Two results hold the same tensors, but for the order of sums."""
-    torch.testing.assert_close(
-        tensors_of(actual), tensors_of(expected), rtol=tolerance, atol=tolerance
-    )
+    both = tensors_of(actual), tensors_of(expected)
+    torch.testing.assert_close(*both, rtol=tolerance, atol=tolerance)

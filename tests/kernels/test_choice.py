@@ -9,8 +9,8 @@ import rnnkit
 from rnnkit._kernels import choice
 from rnnkit._kernels.pieces import Rows, pieces_of, whole_pieces
 from rnnkit._modules.layer_run import stack_of
-from tests.kernels.paths import case_of, kinds
-from tests.strategies import tensors_of
+from tests.kernels.paths import case_of, each_kind
+from tests.strategies import DTYPES, tensors_of
 
 
 def facts(kind: str, dtype: torch.dtype = torch.float32) -> choice.Facts:
@@ -20,26 +20,18 @@ def facts(kind: str, dtype: torch.dtype = torch.float32) -> choice.Facts:
     return choice.facts_of(stack_of(layer), case.numbers().detach(), ())
 
 
-@kinds
-def test_rows_by_hand_where_they_can_be(kind: str) -> None:
-    """Rows by hand need a precise dtype, and know no projection."""
-    projected = "proj" in kind
-
-    assert facts(kind).by_hand != projected
-    assert facts(kind, torch.float64).by_hand != projected
-    assert not facts(kind, torch.bfloat16).by_hand
+@each_kind
+def test_what_is_known_of_a_call(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows by hand need a precise dtype, and know no projection; oneDNN runs one kind of LSTM."""
+    by_hand = "proj" not in kind
+    assert [facts(kind, dtype).by_hand for dtype in DTYPES] == [by_hand, by_hand, False]
     with torch.autocast("cpu", torch.bfloat16):
         assert not facts(kind).by_hand
 
-
-def test_the_fast_lstm(monkeypatch: pytest.MonkeyPatch) -> None:
-    """OneDNN runs no LSTM of another dtype or with a projection, and no other layer."""
-    fast = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
-    assert facts("LSTM").is_fast == fast
-    assert not any(facts(kind).is_fast for kind in ("LSTM proj", "GRU", "RNN"))
-    assert not facts("LSTM", torch.float64).is_fast
+    fast = kind == "LSTM" and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    assert (facts(kind).is_fast, facts(kind, torch.float64).is_fast) == (fast, False)
     monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
-    assert not facts("LSTM").is_fast
+    assert not facts(kind).is_fast
 
 
 SMALL = choice.Facts(

@@ -161,11 +161,8 @@ def test_frozen_and_tied_weights(mode: str) -> None:
     assert one.weights[0].grad is None
 
 
-HALF = [torch.bfloat16, torch.float16]
-
-
 @modes
-@pytest.mark.parametrize("lowered", HALF)
+@pytest.mark.parametrize("lowered", [torch.bfloat16, torch.float16])
 @pytest.mark.parametrize("by_autocast", [False, True])
 def test_half_precision(mode: str, lowered: torch.dtype, by_autocast: bool) -> None:
     """Each result has torch's dtype and numbers, without oneDNN's LSTM on any CPU, and its gradient."""
@@ -230,7 +227,7 @@ def test_torchs_own_check_of_operators(kind: dict[str, Any]) -> None:
 @compiles
 @pytest.mark.slow
 def test_torchs_own_check_of_what_joins_two_directions() -> None:
-    """``opcheck`` finds nothing; of ``split``, too, which is the derivative of ``join``."""
+    """Neither of ``split``, which is the derivative of ``join``."""
     one, two = torch.rand(3, 2, 4, requires_grad=True), torch.rand(3, 2, 5, requires_grad=True)
     opcheck(join, (one, two))
     opcheck(split, (torch.rand(3, 2, 9), 4))

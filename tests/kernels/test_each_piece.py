@@ -12,24 +12,10 @@ from torch import Tensor
 
 import rnnkit
 from tests.covering import covers
-from tests.kernels.paths import (
-    ALL_PATHS,
-    BATCH,
-    KINDS,
-    LENGTHS,
-    RESET_PATHS,
-    SEQ,
-    by_cells,
-    case_of,
-    drawn,
-    layers,
-    mask,
-    on,
-)
+from tests.kernels import paths
 from tests.strategies import (
     APART,
     LAYERS,
-    WAYS,
     Case,
     assert_same,
     cases,
@@ -40,8 +26,9 @@ from tests.strategies import (
 
 pytestmark = pytest.mark.filterwarnings("ignore:LSTM with projections is not supported:UserWarning")
 
-#: Lengths of a batch without a step.
-NONE = (0,) * BATCH
+#: Lengths, of which all may be zero, and resets.
+NONE = (0,) * paths.BATCH
+CUTS = [(each, cut) for each in (None, paths.LENGTHS, NONE) for cut in (None, paths.mask())][1:]
 
 
 def check(
@@ -70,38 +57,35 @@ def check(
     turn(numbers)[padding & (step % 2 == 1)] = torch.inf
     # Steps and samples that are one in memory would all be padding.
     way = case.memory.get("input")
-    padded = laid_out(numbers, way if way in APART else WAYS[0]).requires_grad_()
+    padded = laid_out(numbers, way if way in APART else None).requires_grad_()
     before = padded.detach().clone()
 
     start = [torch.zeros_like(t) for t in tensors] if state == "none" else tensors
-    expected, ends = by_cells(layer, turn(x), start, each, None if cuts is None else turn(cuts))
+    expected, ends = paths.by_cells(
+        layer, turn(x), start, each, None if cuts is None else turn(cuts)
+    )
     hx: Any = [t.transpose(0, 1) for t in tensors] if state == "batch first" else tensors
     hx = None if state == "none" else hx if case.is_lstm else hx[0]
-    with on(path):
+    with paths.on(path):
         actual, carried = layer(padded, hx, lengths=counts, reset=cuts)
     carried = tensors_of(carried)
     if state == "batch first":
         carried = [tensor.transpose(0, 1) for tensor in carried]
-    others, way = [*tensors, *layer.parameters()], case.memory.get("gradients", WAYS[0])
+    others, way = [*tensors, *layer.parameters()], case.memory.get("gradients")
     on_all = gradients([turn(expected), *ends], [x, *others], way)
     found = gradients([actual, *carried], [padded, *others], way)
 
     assert_same(padded, before)
     assert not turn(actual)[padding].any()
     assert not turn(found[0])[padding].any()
-    torch.testing.assert_close(
-        [actual, *carried, *found],
-        [turn(expected), *ends, *on_all],
-        rtol=tolerance,
-        atol=tolerance,
-    )
+    paths.close([actual, *carried, *found], [turn(expected), *ends, *on_all], tolerance)
 
 
 @covers(
     3,
-    kind=KINDS,
-    path=ALL_PATHS,
-    cut=[(LENGTHS, None), (NONE, None), (None, mask()), (LENGTHS, mask()), (NONE, mask())],
+    kind=paths.KINDS,
+    path=paths.ALL_PATHS,
+    cut=CUTS,
     state=["none", "given", "batch first"],
     options=[
         {},
@@ -112,25 +96,23 @@ def check(
 )
 def test_every_option(kind: str, path: str, cut: Any, state: str, options: dict[str, Any]) -> None:
     """With every option, on every path, by lengths and resets; a batch may have no step at all."""
-    check(case_of(kind, **options), path, *cut, state)
+    check(paths.case_of(kind, **options), path, *cut, state)
 
 
-@layers
-@given(data=st.data(), path=st.sampled_from(ALL_PATHS))
+@paths.each_layer
+@given(data=st.data(), path=st.sampled_from(paths.ALL_PATHS))
 def test_any_sizes(name: str, data: st.DataObject, path: str) -> None:
     """Whatever sizes, lengths and resets; in float32, where LSTM has a fast kernel, to rounding."""
     case = data.draw(cases([name], ["padded"], [torch.float32, torch.float64]))
     counts = st.lists(st.integers(0, case.seq), min_size=case.batch, max_size=case.batch)
     rate = data.draw(st.sampled_from([None, 0.0, 0.1, 0.5, 1.0]))
 
-    check(
-        case,
-        path,
+    lengths, reset = (
         data.draw(st.none() | counts),
-        None if rate is None else drawn(case, rate),
-        data.draw(st.sampled_from(["none", "given", "batch first"])),
-        1e-4 if case.dtype is torch.float32 else 1e-10,
+        None if rate is None else paths.drawn(case, rate),
     )
+    state = data.draw(st.sampled_from(["none", "given", "batch first"]))
+    check(case, path, lengths, reset, state, 1e-4 if case.dtype is torch.float32 else 1e-10)
 
 
 @covers(
@@ -139,14 +121,14 @@ def test_any_sizes(name: str, data: st.DataObject, path: str) -> None:
     rate=[None, 0.02, 0.3],
     fill=[None, 0.15, 0.9],
     size=[(3, 5, 2, 4), (11, 40, 8, 48)],
-    kind=KINDS,
+    kind=paths.KINDS,
 )
 def test_the_path_of_its_own_choice(
     kind: str, size: tuple[int, ...], fill: float | None, rate: float | None, grad: bool
 ) -> None:
     """Small or large, mostly padding or hardly any, with few resets or many, trained or not."""
     batch, seq, features, hidden = size
-    layer = getattr(rnnkit, kind.split(maxsplit=1)[0])(features, hidden, **KINDS[kind])
+    layer = getattr(rnnkit, kind.split(maxsplit=1)[0])(features, hidden, **paths.KINDS[kind])
     x, state = torch.randn(seq, batch, features), tensors_of(layer.initial_state(batch))
     lengths = fill and [max(1, round(seq * fill)) - n % 2 for n in range(batch)]
     reset = None if rate is None else torch.rand(seq, batch) < rate
@@ -154,13 +136,13 @@ def test_the_path_of_its_own_choice(
 
     with torch.set_grad_enabled(grad):
         output, ends = layer(x, lengths=lengths, reset=reset)
-        expected = by_cells(layer, x, state, each, reset)
+        expected = paths.by_cells(layer, x, state, each, reset)
 
     found = output, tensors_of(ends)
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
 
 
-@layers
+@paths.each_layer
 @given(data=st.data(), kind=st.sampled_from(["lengths", "reset"]))
 def test_full_lengths_and_no_reset_change_nothing(
     name: str, data: st.DataObject, kind: str
@@ -175,22 +157,18 @@ def test_full_lengths_and_no_reset_change_nothing(
     for options in ({}, {kind: option}):
         torch.manual_seed(case.seed)
         output, state = layer(numbers, tensors if case.is_lstm else tensors[0], **options)
-        of_call = gradients([output, *tensors_of(state)], [numbers, *layer.parameters()])
+        of_call = gradients((output, state), [numbers, *layer.parameters()])
         results.append((output, state, of_call, torch.get_rng_state()))
 
     assert_same(results[0], results[1])
 
 
-@covers(3, rate=[0.4, 0.0], lengths=[None, LENGTHS], path=RESET_PATHS, name=LAYERS)
+@covers(3, rate=[0.4, 0.0], lengths=[None, paths.LENGTHS], path=paths.RESET_PATHS, name=LAYERS)
 def test_second_derivatives(name: str, path: str, lengths: Any, rate: float) -> None:
     """Those of a tied bias too, though the mask is written into after the call."""
-    case = case_of(name, bidirectional=True)
-    layer, x, tensors, reset = (
-        case.module(rnnkit),
-        case.numbers(),
-        case.tensors(),
-        drawn(case, rate),
-    )
+    case = paths.case_of(name, bidirectional=True)
+    layer, x, tensors = case.module(rnnkit), case.numbers(), case.tensors()
+    reset = paths.drawn(case, rate)
     layer.bias_hh_l0 = layer.bias_ih_l0
     reset[0, 1] = True
     leaves = [x, *tensors, *layer.parameters()]
@@ -201,20 +179,20 @@ def test_second_derivatives(name: str, path: str, lengths: Any, rate: float) -> 
         return [*first, *second]
 
     used = reset.clone()
-    with on(path):
+    with paths.on(path):
         output, _ = layer(x, tensors if case.is_lstm else tensors[0], lengths=lengths, reset=used)
     used.logical_not_()
 
     each = torch.tensor(lengths or [case.seq] * case.batch)
-    expected, _ = by_cells(layer, x, list(tensors), each, reset)
+    expected, _ = paths.by_cells(layer, x, list(tensors), each, reset)
     torch.testing.assert_close(both(output), both(expected), rtol=1e-10, atol=1e-10)
 
 
-@covers(1, batch_first=[False, True], kind=KINDS)
+@covers(1, batch_first=[False, True], kind=paths.KINDS)
 def test_one_sequence_without_batch(kind: str, batch_first: bool) -> None:
     """A sequence without a batch axis, and a mask without, give what they give in a batch of one."""
-    case = replace(case_of(kind, bidirectional=True, batch_first=batch_first), batch=1)
-    layer, x, hx, reset = case.module(rnnkit), case.numbers(), case.state(), drawn(case)[:, 0]
+    case = replace(paths.case_of(kind, bidirectional=True, batch_first=batch_first), batch=1)
+    layer, x, hx, reset = case.module(rnnkit), case.numbers(), case.state(), paths.drawn(case)[:, 0]
     axis = 0 if batch_first else 1
     alone: Any = tuple(t[:, 0] for t in hx) if case.is_lstm else hx[:, 0]
 
@@ -225,22 +203,22 @@ def test_one_sequence_without_batch(kind: str, batch_first: bool) -> None:
     assert_same([tensor.squeeze(1) for tensor in tensors_of(state)], end)
 
 
-@covers(3, number=[math.nan, math.inf], kind=KINDS, path=RESET_PATHS)
+@covers(3, number=[math.nan, math.inf], kind=paths.KINDS, path=paths.RESET_PATHS)
 def test_nan_does_not_pass_a_reset(kind: str, path: str, number: float) -> None:
     """A NaN or an infinity before a cut, and on padding, reaches nothing beyond it."""
-    case = case_of(kind, bidirectional=True, num_layers=2)
+    case = paths.case_of(kind, bidirectional=True, num_layers=2)
     layer, clean = case.module(rnnkit), case.numbers().detach()
-    reset = torch.zeros(SEQ, BATCH, dtype=torch.bool)
+    reset = torch.zeros(paths.SEQ, paths.BATCH, dtype=torch.bool)
     reset[3] = True
     dirty = clean.clone()
     dirty[1, 2] = dirty[5, 4] = number
     dirty[6, 4:] = dirty[4:, 0] = math.nan
 
-    with on(path):
-        expected, _ = layer(clean, lengths=LENGTHS, reset=reset)
-        actual, _ = layer(dirty, lengths=LENGTHS, reset=reset)
+    with paths.on(path):
+        expected, _ = layer(clean, lengths=paths.LENGTHS, reset=reset)
+        actual, _ = layer(dirty, lengths=paths.LENGTHS, reset=reset)
 
     assert not actual[:3, 2].isfinite().all()
-    touched = torch.zeros(SEQ, BATCH, dtype=torch.bool)
+    touched = torch.zeros(paths.SEQ, paths.BATCH, dtype=torch.bool)
     touched[:3, 2] = touched[3:6, 4] = True
     torch.testing.assert_close(actual[~touched], expected[~touched], rtol=1e-12, atol=1e-12)

@@ -1,6 +1,7 @@
 """``lengths`` and ``reset`` in training, in inference, and under what watches a call or its weights."""
 
 import copy
+from itertools import product
 from typing import Any
 
 import pytest
@@ -12,21 +13,7 @@ from torch.utils.checkpoint import checkpoint
 
 import rnnkit
 from tests.covering import covers
-from tests.kernels.paths import (
-    BATCH,
-    KINDS,
-    LENGTHS,
-    PATHS,
-    RESET_PATHS,
-    SEQ,
-    by_cells,
-    case_of,
-    close,
-    layers,
-    mask,
-    on,
-    paths,
-)
+from tests.kernels import paths
 from tests.strategies import LAYERS, assert_same, gradients, tensors_of
 
 pytestmark = [
@@ -37,16 +24,16 @@ pytestmark = [
 ]
 
 #: What cuts a batch, and the ways to run it.
-CUTS: dict[str, dict[str, Any]] = {"lengths": {"lengths": LENGTHS}, "resets": {"reset": mask()}}
-CUT_PATHS = [("lengths", path) for path in PATHS] + [("resets", path) for path in RESET_PATHS]
+CUTS = {"lengths": {"lengths": paths.LENGTHS}, "resets": {"reset": paths.mask()}}
+CUT_PATHS = [*product(["lengths"], paths.PATHS), *product(["resets"], paths.RESET_PATHS)]
 
 
-@covers(1, kind=KINDS, cut_path=CUT_PATHS)
+@covers(1, kind=paths.KINDS, cut_path=CUT_PATHS)
 def test_dropout(kind: str, cut_path: tuple[str, str]) -> None:
     """In evaluation it has no effect; in training it drops by the random numbers of the moment."""
     cut, path = cut_path
-    plain = case_of(kind, num_layers=2, bidirectional=True).module(rnnkit)
-    x, given = case_of(kind).numbers(), CUTS[cut]
+    plain = paths.case_of(kind, num_layers=2, bidirectional=True).module(rnnkit)
+    x, given = paths.case_of(kind).numbers(), CUTS[cut]
 
     def output(probability: float, x: Tensor = x, seed: int = 0) -> Tensor:
         torch.manual_seed(seed)
@@ -54,7 +41,7 @@ def test_dropout(kind: str, cut_path: tuple[str, str]) -> None:
         dropping.dropout = probability
         return dropping(x, **given)[0]
 
-    with on(path):
+    with paths.on(path):
         plain.eval()
         assert_same(plain(x, **given)[0], output(0.5))
         plain.train()
@@ -63,7 +50,7 @@ def test_dropout(kind: str, cut_path: tuple[str, str]) -> None:
         assert_same(output(1.0), output(1.0, -x))
 
 
-@paths
+@paths.each_path
 def test_dropout_between_layers_in_training(path: str) -> None:
     """Between layers each feature of each step is dropped with the probability, or scaled up."""
     lengths = [30, 0, 50, 17]
@@ -72,7 +59,7 @@ def test_dropout_between_layers_in_training(path: str) -> None:
         # What the upper layer reads is then what it gives.
         torch.nn.init.eye_(weight) if "ih" in name else torch.nn.init.zeros_(weight)
 
-    with on(path):
+    with paths.on(path):
         output, state = layer(torch.ones(50, 4, 40), lengths=lengths)
     kept = torch.cat([output[:length, sample] for sample, length in enumerate(lengths)])
 
@@ -83,28 +70,28 @@ def test_dropout_between_layers_in_training(path: str) -> None:
     assert state[0, [0, 2, 3]].eq(1).all()
 
 
-@covers(1, kind=KINDS, cut_path=CUT_PATHS)
+@covers(1, kind=paths.KINDS, cut_path=CUT_PATHS)
 def test_without_gradients(kind: str, cut_path: tuple[str, str]) -> None:
     """The numbers are the same, nothing asks for a gradient, and results take part in a graph."""
     cut, path = cut_path
-    case = case_of(kind, num_layers=2, bidirectional=True)
+    case = paths.case_of(kind, num_layers=2, bidirectional=True)
     layer, x = case.module(rnnkit), case.numbers()
     weight = torch.ones((), dtype=x.dtype, requires_grad=True)
 
-    with on(path):
+    with paths.on(path):
         expected = layer(x, **CUTS[cut])
         with torch.inference_mode():
-            close(layer(x, **CUTS[cut]), expected)
+            paths.close(layer(x, **CUTS[cut]), expected)
         with torch.no_grad():
             found = tensors_of(layer(x, **CUTS[cut]))
 
-    close(found, expected)
+    paths.close(found, expected)
     assert not any(tensor.requires_grad for tensor in found)
     sum((each * weight).sum() for each in found).backward()
     assert weight.grad is not None
 
 
-@paths
+@paths.each_path
 def test_a_relu_that_grows_without_bound(path: str) -> None:
     """A relu RNN that would overflow on the padding has finite outputs and gradients."""
     layer = rnnkit.RNN(2, 3, nonlinearity="relu")
@@ -115,7 +102,7 @@ def test_a_relu_that_grows_without_bound(path: str) -> None:
     x[:, 1] = -7
     x.requires_grad_()
 
-    with on(path):
+    with paths.on(path):
         output, state = layer(x, lengths=[3, 60])
     output.sum().backward()
 
@@ -127,13 +114,13 @@ def test_a_relu_that_grows_without_bound(path: str) -> None:
 
 def test_a_relu_by_hand_passes_gradients_of_what_is_no_number() -> None:
     """Where the output of a relu is NaN, its gradient goes on, as through torch's kernel."""
-    case = case_of("RNN relu")
+    case = paths.case_of("RNN relu")
     layer, x = case.module(rnnkit), case.numbers().detach()
     x[1, 2] = torch.nan
     found = []
     for path in ("rows", "packed"):
-        with on(path):
-            output = layer(x, lengths=[SEQ, 3, SEQ, 3, 3])[0]
+        with paths.on(path):
+            output = layer(x, lengths=[paths.SEQ, 3, paths.SEQ, 3, 3])[0]
             found.append(torch.autograd.grad(output.sum(), list(layer.parameters())))
 
     torch.testing.assert_close(*found, equal_nan=True)
@@ -142,7 +129,7 @@ def test_a_relu_by_hand_passes_gradients_of_what_is_no_number() -> None:
 @covers(3, name=LAYERS, cut_path=CUT_PATHS, how=["weight_norm", "prune"])
 def test_weights_that_are_computed(name: str, cut_path: tuple[str, str], how: str) -> None:
     """A parametrized or pruned weight is what it has been trained to."""
-    case, given = case_of(name), CUTS[cut_path[0]]
+    case, given = paths.case_of(name), CUTS[cut_path[0]]
     layer, x = case.module(rnnkit), case.numbers()
     if how == "prune":
         prune.l1_unstructured(layer, "weight_hh_l0", amount=0.5)
@@ -150,31 +137,31 @@ def test_weights_that_are_computed(name: str, cut_path: tuple[str, str], how: st
         parametrizations.weight_norm(layer, "weight_hh_l0")
     optimizer = torch.optim.SGD(layer.parameters(), lr=0.5)
 
-    with on(cut_path[1]):
+    with paths.on(cut_path[1]):
         before = layer(x, **given)[0]
         before.sum().backward()
         optimizer.step()
         after = layer(x, **given)[0]
 
     assert not torch.equal(before, after)
-    each = torch.tensor(given.get("lengths", (SEQ,) * BATCH))
-    zeros = tensors_of(layer.initial_state(BATCH))
-    close(after, by_cells(layer, x, zeros, each, given.get("reset"))[0])
+    each = torch.tensor(given.get("lengths", (paths.SEQ,) * paths.BATCH))
+    zeros = tensors_of(layer.initial_state(paths.BATCH))
+    paths.close(after, paths.by_cells(layer, x, zeros, each, given.get("reset"))[0])
 
 
-@covers(2, kind=KINDS, cut_path=CUT_PATHS)
+@covers(2, kind=paths.KINDS, cut_path=CUT_PATHS)
 def test_each_weight_frozen(kind: str, cut_path: tuple[str, str]) -> None:
     """Whatever is frozen, the input among it, all else has the gradients that it has without."""
     cut, path = cut_path
-    case = case_of(kind)
+    case = paths.case_of(kind)
     layer, x, hx = case.module(rnnkit), case.numbers(), case.tensors()
     leaves = [x, *hx, *layer.parameters()]
 
     def derive(wanted: list[Tensor]) -> list[Tensor]:
         result = layer(x, hx if case.is_lstm else hx[0], **CUTS[cut])
-        return gradients(tensors_of(result), wanted)
+        return gradients(result, wanted)
 
-    with on(path):
+    with paths.on(path):
         everything = derive(leaves)
         for frozen in leaves:
             frozen.requires_grad_(requires_grad=False)
@@ -185,18 +172,18 @@ def test_each_weight_frozen(kind: str, cut_path: tuple[str, str]) -> None:
             torch.testing.assert_close(found, [grad for grad, leaf in pairs if leaf is not frozen])
 
 
-@covers(1, kind=KINDS, cut_path=CUT_PATHS)
+@covers(1, kind=paths.KINDS, cut_path=CUT_PATHS)
 def test_gradients_again_and_many_at_once(kind: str, cut_path: tuple[str, str]) -> None:
     """Under a checkpoint, which runs a layer once more, and as a batch, gradients are the same."""
     cut, path = cut_path
-    case = case_of(kind)
+    case = paths.case_of(kind)
     layer, x = case.module(rnnkit), case.numbers()
     leaves = [x, *layer.parameters()]
 
     def run(x: Tensor) -> Tensor:
         return layer(x, **CUTS[cut])[0]
 
-    with on(path):
+    with paths.on(path):
         output, again = run(x), checkpoint(run, x, use_reentrant=False)
         many = torch.randn(3, *output.shape, dtype=output.dtype)
 
@@ -204,28 +191,28 @@ def test_gradients_again_and_many_at_once(kind: str, cut_path: tuple[str, str]) 
             return torch.autograd.grad(output, leaves, gradient, retain_graph=True, **options)
 
         expected = [torch.stack(each) for each in zip(*map(derived, many), strict=True)]
-        close(derived(many, is_grads_batched=True), expected)
-        close(vmap(derived)(many), expected)
-        close(torch.autograd.grad(again, leaves, many[0]), derived(many[0]))
+        paths.close(derived(many, is_grads_batched=True), expected)
+        paths.close(vmap(derived)(many), expected)
+        paths.close(torch.autograd.grad(again, leaves, many[0]), derived(many[0]))
 
 
-@layers
+@paths.each_layer
 @pytest.mark.needs_torch("2.13", "torch.func.jvp reads no value of a tensor made inside of it")
 def test_transforms(name: str) -> None:
     """Each of many batches has resets of its own; forward derivatives are those of backward mode."""
-    case = case_of(name, num_layers=2, bidirectional=True)
-    layer, resets = case.module(rnnkit), torch.stack([mask(), mask(0.1)])
-    x, tangent = torch.randn(2, SEQ, BATCH, 6, dtype=torch.float64)
+    case = paths.case_of(name, num_layers=2, bidirectional=True)
+    layer, resets = case.module(rnnkit), torch.stack([paths.mask(), paths.mask(0.1)])
+    x, tangent = torch.randn(2, paths.SEQ, paths.BATCH, 6, dtype=torch.float64)
 
     def run(x: Tensor, reset: Tensor = resets[0], lengths: Any = None) -> Tensor:
         return layer(x, lengths=lengths, reset=reset)[0]
 
     actual = vmap(run)(torch.stack([x, tangent]), resets)
-    close(actual, torch.stack([run(x, resets[0]), run(tangent, resets[1])]))
+    paths.close(actual, torch.stack([run(x, resets[0]), run(tangent, resets[1])]))
 
     def with_lengths(x: Tensor) -> Tensor:
-        return run(x, lengths=LENGTHS)
+        return run(x, lengths=paths.LENGTHS)
 
     _, forward = jvp(with_lengths, (x,), (tangent,))
     _, expected = torch.autograd.functional.jvp(with_lengths, x, tangent)
-    close(forward, expected)
+    paths.close(forward, expected)

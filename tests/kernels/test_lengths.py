@@ -107,28 +107,22 @@ def test_complex_numbers_step_by_step(kind: str) -> None:
 
 @covers(
     1,
-    given_as=[
-        tuple,
-        torch.tensor,
-        lambda lengths: torch.tensor(lengths, dtype=torch.int32),
-        lambda lengths: torch.tensor(lengths, dtype=torch.uint8),
-        np.array,
-        lambda lengths: np.array(lengths[::-1])[::-1],
-        lambda lengths: np.broadcast_to(np.array(lengths), len(lengths)),
-        lambda lengths: np.array(lengths, dtype=object),
-        lambda lengths: np.array(lengths, dtype=">i4"),
-        lambda lengths: [torch.tensor(length) for length in lengths],
-        lambda lengths: [np.int64(length) for length in lengths],
+    given=[
+        *(LENGTHS, torch.tensor(LENGTHS), np.array(LENGTHS), np.array(LENGTHS[::-1])[::-1]),
+        *(torch.tensor(LENGTHS, dtype=kind) for kind in (torch.int32, torch.uint8)),
+        *(np.array(LENGTHS, dtype=kind) for kind in (object, ">i4")),
+        *(np.broadcast_to(np.array(LENGTHS), 5), [torch.tensor(length) for length in LENGTHS]),
+        [np.int64(length) for length in LENGTHS],
     ],
     path=PATHS,
 )
-def test_lengths_may_come_as_any_integers(given_as: Any, path: str) -> None:
+def test_lengths_may_come_as_any_integers(given: Any, path: str) -> None:
     """Lengths in a tensor, an array or a tuple are those in a list."""
     case = case_of("LSTM")
     layer, x = case.module(rnnkit), case.numbers()
 
     with on(path):
-        assert_same(layer(x, lengths=list(LENGTHS)), layer(x, lengths=given_as(LENGTHS)))
+        assert_same(layer(x, lengths=list(LENGTHS)), layer(x, lengths=given))
 
 
 @pytest.mark.parametrize("lengths", [[], torch.empty(0, dtype=torch.int64), torch.tensor([])])

@@ -7,40 +7,27 @@ import pytest
 import torch
 
 import rnnkit
-from rnnkit._kernels import paths
 from tests.covering import covers
-from tests.kernels.paths import (
-    ALL_PATHS,
-    BATCH,
-    KINDS,
-    LENGTHS,
-    SEQ,
-    by_cells,
-    case_of,
-    has_kernel,
-    layers,
-    mask,
-    on,
-)
+from tests.kernels import paths
 from tests.strategies import assert_same, tensors_of
 
 pytestmark = pytest.mark.filterwarnings("ignore:LSTM with projections is not supported:UserWarning")
 
 #: What is given beside input and state.
 GIVEN: dict[str, dict[str, Any]] = {
-    "lengths": {"lengths": LENGTHS},
-    "full": {"lengths": (SEQ,) * BATCH},
-    "short": {"lengths": (3,) * BATCH},
-    "resets": {"reset": mask()},
-    "a reset": {"reset": torch.arange(SEQ).unsqueeze(1).expand(SEQ, BATCH) == 2},
+    "lengths": {"lengths": paths.LENGTHS},
+    "full": {"lengths": (paths.SEQ,) * paths.BATCH},
+    "short": {"lengths": (3,) * paths.BATCH},
+    "resets": {"reset": paths.mask()},
+    "a reset": {"reset": torch.arange(paths.SEQ).unsqueeze(1).expand(paths.SEQ, paths.BATCH) == 2},
 }
 
 
 def expected(layer: Any, x: Any, hx: Any, given: str) -> Any:
     """What the layer's cells give in full precision, step by step."""
-    each = torch.tensor(GIVEN[given].get("lengths", (SEQ,) * BATCH))
-    start = tensors_of(layer.initial_state(BATCH) if hx is None else hx)
-    return by_cells(layer, x, start, each, GIVEN[given].get("reset"))
+    each = torch.tensor(GIVEN[given].get("lengths", (paths.SEQ,) * paths.BATCH))
+    start = tensors_of(layer.initial_state(paths.BATCH) if hx is None else hx)
+    return paths.by_cells(layer, x, start, each, GIVEN[given].get("reset"))
 
 
 def near(actual: Any, wanted: Any) -> None:
@@ -51,18 +38,23 @@ def near(actual: Any, wanted: Any) -> None:
 
 
 @covers(
-    2, number=[1.0, torch.nan], with_state=[False, True], path=ALL_PATHS, given=GIVEN, kind=KINDS
+    2,
+    number=[1.0, torch.nan],
+    with_state=[False, True],
+    path=paths.ALL_PATHS,
+    given=GIVEN,
+    kind=paths.KINDS,
 )
 def test_autocast(kind: str, path: str, given: str, with_state: bool, number: float) -> None:
     """A batch has the dtypes of a call without, and numbers near those of full precision."""
-    if not has_kernel(kind):
+    if not paths.has_kernel(kind):
         return
-    case = case_of(kind, torch.float32, num_layers=2, bidirectional=True)
+    case = paths.case_of(kind, torch.float32, num_layers=2, bidirectional=True)
     layer, x, hx = case.module(rnnkit), case.numbers(), case.state() if with_state else None
     with torch.no_grad():
         x[0, 0, 0] = number
 
-    with on(path), torch.autocast("cpu", torch.bfloat16):
+    with paths.on(path), torch.autocast("cpu", torch.bfloat16):
         result = tensors_of(layer(x, hx, **GIVEN[given]))
         plain = tensors_of(layer(x, hx))
     sum(tensor.float().sum() for tensor in result).backward()
@@ -74,10 +66,10 @@ def test_autocast(kind: str, path: str, given: str, with_state: bool, number: fl
     assert x.grad[:, 1:].isfinite().all()
 
 
-@covers(2, with_state=[False, True], given=GIVEN, kind=KINDS)
+@covers(2, with_state=[False, True], given=GIVEN, kind=paths.KINDS)
 def test_autocast_without_a_kernel(kind: str, given: str, with_state: bool) -> None:
     """Where oneDNN has no kernel, as to train in float16, a batch runs as without autocast."""
-    case = case_of(kind, torch.float32, num_layers=2, bidirectional=True)
+    case = paths.case_of(kind, torch.float32, num_layers=2, bidirectional=True)
     layer, x, hx = case.module(rnnkit), case.numbers(), case.state() if with_state else None
 
     with torch.autocast("cpu", torch.float16):
@@ -90,15 +82,15 @@ def test_autocast_without_a_kernel(kind: str, given: str, with_state: bool) -> N
     assert x.grad.isfinite().all()
 
 
-@layers
+@paths.each_layer
 def test_backward_under_autocast(name: str) -> None:
     """Gradients of what ran in full precision are of full precision, wherever backward is called."""
-    case = case_of(name, torch.float32)
+    case = paths.case_of(name, torch.float32)
     layer, x = case.module(rnnkit), case.numbers()
     found = []
     for enabled in (False, True):
-        with on("rows"):
-            output, _ = layer(x, reset=mask())
+        with paths.on("rows"):
+            output, _ = layer(x, reset=paths.mask())
         with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
             found.append(torch.autograd.grad(output.sum(), [x, *layer.parameters()]))
 
@@ -107,9 +99,9 @@ def test_backward_under_autocast(name: str) -> None:
 
 @covers(
     2,
-    kind=KINDS,
+    kind=paths.KINDS,
     dtype=[torch.bfloat16, torch.float16, torch.complex128],
-    path=ALL_PATHS,
+    path=paths.ALL_PATHS,
     given=GIVEN,
 )
 def test_half_precision_and_complex_numbers(
@@ -118,10 +110,10 @@ def test_half_precision_and_complex_numbers(
     """A batch keeps its dtype and is near to what it gives in full precision."""
     if dtype.is_complex and kind != "LSTM":
         return
-    case = case_of(kind, dtype, bidirectional=True)
+    case = paths.case_of(kind, dtype, bidirectional=True)
     layer, x = case.module(rnnkit), case.numbers()
 
-    with on(path):
+    with paths.on(path):
         result = tensors_of(layer(x, **GIVEN[given]))
 
     if not dtype.is_complex:
@@ -136,9 +128,9 @@ def test_a_finite_half_is_not_computed_again(monkeypatch: pytest.MonkeyPatch) ->
     torch.nn.init.constant_(layer.bias_ih_l0, 3.0)
     reset = torch.zeros(200, 16, dtype=torch.bool)
     reset[100] = True
-    monkeypatch.setattr(paths, "_run_pieces", None)
+    monkeypatch.setattr("rnnkit._kernels.paths._run_pieces", None)
 
-    with on("blank"), torch.no_grad():
+    with paths.on("blank"), torch.no_grad():
         output, _ = layer(x, reset=reset)
 
     assert output.sum().isinf()

@@ -10,42 +10,34 @@ from torch._subclasses import FakeTensorMode
 
 import rnnkit
 from tests.covering import covers
-from tests.kernels.paths import (
-    BATCH,
-    KINDS,
-    LENGTHS,
-    RESET_PATHS,
-    SEQ,
-    case_of,
-    close,
-    mask,
-    on,
-)
+from tests.kernels import paths
 from tests.strategies import LAYERS, assert_same, tensors_of
 
 
-@covers(1, batch_first=[False, True], kind=KINDS)
+@covers(1, batch_first=[False, True], kind=paths.KINDS)
 def test_recurrent_is_the_layer(kind: str, batch_first: bool) -> None:
     """A Recurrent of a layer's cells gives what the layer gives, in both directions."""
-    case = case_of(kind, bidirectional=True, num_layers=2, batch_first=batch_first)
+    case = paths.case_of(kind, bidirectional=True, num_layers=2, batch_first=batch_first)
     layer, x = case.module(rnnkit), case.numbers()
     cells = layer.cells()
     recurrent = rnnkit.Recurrent(cells[::2], reverse_cells=cells[1::2], batch_first=batch_first)
-    reset = mask().T if batch_first else mask()
+    reset = paths.mask().T if batch_first else paths.mask()
 
-    output, states = recurrent(x, lengths=LENGTHS, reset=reset)
+    output, states = recurrent(x, lengths=paths.LENGTHS, reset=reset)
 
-    close((output, rnnkit.states.from_layers(states)), layer(x, lengths=LENGTHS, reset=reset))
+    paths.close(
+        (output, rnnkit.states.from_layers(states)), layer(x, lengths=paths.LENGTHS, reset=reset)
+    )
 
 
-@covers(1, path=[*RESET_PATHS, "loop"], name=LAYERS)
+@covers(1, path=[*paths.RESET_PATHS, "loop"], name=LAYERS)
 def test_what_a_caller_writes_into(name: str, path: str) -> None:
     """An activation may work in place on the output, and the mask may be used again."""
-    case = case_of(name)
-    cell, x, reset = case.module(rnnkit).cells()[0], case.numbers(), mask()
+    case = paths.case_of(name)
+    cell, x, reset = case.module(rnnkit).cells()[0], case.numbers(), paths.mask()
 
     def gradient(*, write: bool) -> Tensor:
-        with on(path):
+        with paths.on(path):
             output, _ = rnnkit.unroll(cell, x, reset=reset, fused=path != "loop")
         output = output.relu_() if write else output.relu()
         if write:
@@ -59,7 +51,6 @@ class Learned(rnnkit.GRUCell):
     """A cell whose first state is a parameter."""
 
     def __init__(self, *sizes: int) -> None:
-        """Make the parameter."""
         super().__init__(*sizes, dtype=torch.float64)
         self.first = nn.Parameter(torch.randn(sizes[1], dtype=torch.float64))
 
@@ -73,20 +64,20 @@ class Learned(rnnkit.GRUCell):
 @pytest.mark.parametrize("given", [False, True])
 def test_a_first_state_of_the_cells_own(reverse: bool, given: bool) -> None:
     """A sample starts again from the cell's first state, which gets its gradient."""
-    cell, reset = Learned(6, 3), mask()
-    x, hx = torch.randn(SEQ, BATCH, 6).double(), torch.randn(BATCH, 3).double()
-    at_first_step = reset & (torch.arange(SEQ) == 0).unsqueeze(1)
+    cell, reset = Learned(6, 3), paths.mask()
+    x, hx = torch.randn(paths.SEQ, paths.BATCH, 6).double(), torch.randn(paths.BATCH, 3).double()
+    at_first_step = reset & (torch.arange(paths.SEQ) == 0).unsqueeze(1)
     for cuts in (reset, at_first_step):
         results = []
         for path in ("rows", "packed", "steps", "loop"):
             options: dict[str, Any] = {"reset": cuts, "reverse": reverse, "fused": path != "loop"}
-            with on(path):
+            with paths.on(path):
                 output, state = rnnkit.unroll(cell, x, hx if given else None, **options)
             total = output.pow(2).sum() + state.pow(3).sum() + 0 * cell.first.sum()
             results.append([output, state, torch.autograd.grad(total, cell.first)[0]])
 
         for result in results[:-1]:
-            close(result, results[-1])
+            paths.close(result, results[-1])
 
 
 class LearnedLayer(rnnkit.LSTM):
@@ -105,8 +96,8 @@ def test_a_first_state_of_the_layers_own(*, state_batch_first: bool, batched: bo
     layer = LearnedLayer(
         6, 3, bidirectional=True, dtype=torch.float64, state_batch_first=state_batch_first
     )
-    x = torch.randn(SEQ, BATCH, 6, dtype=torch.float64)
-    reset = torch.zeros(SEQ, BATCH, dtype=torch.bool)
+    x = torch.randn(paths.SEQ, paths.BATCH, 6, dtype=torch.float64)
+    reset = torch.zeros(paths.SEQ, paths.BATCH, dtype=torch.bool)
     reset[0, 0] = reset[4] = True
     if not batched:
         x, reset = x[:, 0], reset[:, 0]
@@ -114,12 +105,12 @@ def test_a_first_state_of_the_layers_own(*, state_batch_first: bool, batched: bo
     output, state = layer(x, reset=reset)
 
     (first, before), (last, after) = layer(x[:4]), layer(x[4:])
-    close(output, torch.cat([first, last]))
+    paths.close(output, torch.cat([first, last]))
     # Forward the last piece ends it, backward the first one.
     rows = 1 if batched and state_batch_first else 0
     for end, *parts in zip(tensors_of(state), tensors_of(after), tensors_of(before), strict=True):
         wanted = [part.select(rows, place) for place, part in enumerate(parts)]
-        close([end.select(rows, place) for place in (0, 1)], wanted)
+        paths.close([end.select(rows, place) for place in (0, 1)], wanted)
 
 
 class Nameless(nn.Module):
@@ -140,39 +131,38 @@ class Beginning(rnnkit.Recurrent[Any]):
 
 
 @pytest.mark.unhooked("the annotation wants a first state of each cell")
-@covers(3, path=RESET_PATHS, batched=[True, False], given=[False, True])
+@covers(3, path=paths.RESET_PATHS, batched=[True, False], given=[False, True])
 def test_a_first_state_of_a_recurrents_own(path: str, *, given: bool, batched: bool) -> None:
     """A sample starts again from what the layer itself begins from, not from what its cells do."""
     layer = Beginning([rnnkit.GRUCell(3, 3), rnnkit.LSTMCell(3, 3), Nameless()])
-    x, reset = torch.randn(SEQ, BATCH, 3), torch.zeros(SEQ, BATCH, dtype=torch.bool)
+    x = torch.randn(paths.SEQ, paths.BATCH, 3)
+    reset = torch.zeros(x.shape[:2], dtype=torch.bool)
     reset[4] = True
     if not batched:
         x, reset = x[:, 0], reset[:, 0]
-    hx = layer.initial_state(BATCH if batched else None)
+    hx = layer.initial_state(paths.BATCH if batched else None)
 
-    with on(path):
+    with paths.on(path):
         output, state = layer(x, hx if given else None, reset=reset)
         first, _ = layer(x[:4])
         last, end = layer(x[4:])
 
-    close([output], [torch.cat([first, last])], 1e-6)
-    close([state[0], *state[1], state[2]], [end[0], *end[1], end[2]], 1e-6)
+    paths.close([output], [torch.cat([first, last])], 1e-6)
+    paths.close([state[0], *state[1], state[2]], [end[0], *end[1], end[2]], 1e-6)
 
 
-@covers(
-    3,
-    lengths=[None, [4, 0, 7, 1, 6]],
-    where=[FakeTensorMode, partial(torch.device, "meta")],
-    name=LAYERS,
-)
+META = partial(torch.device, "meta")
+
+
+@covers(3, lengths=[None, paths.LENGTHS], where=[FakeTensorMode, META], name=LAYERS)
 def test_a_mask_without_numbers(name: str, where: Any, lengths: Any) -> None:
     """Where no tensor has numbers sizes come out, of a layer and of its cells."""
     with where():
         layer = getattr(rnnkit, name)(3, 4)
-        x, reset = torch.ones(SEQ, BATCH, 3), torch.ones(SEQ, BATCH)
+        x, reset = torch.ones(paths.SEQ, paths.BATCH, 3), torch.ones(paths.SEQ, paths.BATCH)
         output, state = layer(x, lengths=lengths, reset=reset)
         same, end = rnnkit.unroll(layer.cells()[0], x, lengths=lengths, reset=reset)
 
-    assert output.shape == same.shape == (SEQ, BATCH, 4)
-    assert {tensor.shape for tensor in tensors_of(state)} == {(1, BATCH, 4)}
-    assert {tensor.shape for tensor in tensors_of(end)} == {(BATCH, 4)}
+    assert output.shape == same.shape == (paths.SEQ, paths.BATCH, 4)
+    assert {tensor.shape for tensor in tensors_of(state)} == {(1, paths.BATCH, 4)}
+    assert {tensor.shape for tensor in tensors_of(end)} == {(paths.BATCH, 4)}

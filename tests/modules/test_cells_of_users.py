@@ -98,7 +98,6 @@ class LogCell(nn.Module):
     """A cell that is undefined at zero, in each way that padding of zeros brings about."""
 
     def __init__(self, input_size: int, hidden_size: int) -> None:
-        """Make the weights."""
         super().__init__()
         self.scale = nn.Parameter(torch.rand(input_size) + 0.5)
         self.cell = rnnkit.GRUCell(3 * input_size, hidden_size)

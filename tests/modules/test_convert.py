@@ -49,7 +49,6 @@ class Nested(nn.Module):
     """All six classes, in the places where models keep them."""
 
     def __init__(self) -> None:
-        """Make them all."""
         super().__init__()
         self.linear = nn.Linear(WIDTH, WIDTH)
         self.listed = nn.ModuleList(torchs(name) for name in LAYERS)

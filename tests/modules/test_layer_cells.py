@@ -8,13 +8,13 @@ import torch
 from torch.nn.utils import parametrizations, prune
 
 import rnnkit
-from tests.kernels.paths import KINDS, case_of, close, kinds
+from tests.kernels.paths import KINDS, case_of, close, each_kind
 from tests.strategies import assert_same, tensors_of
 
 pytestmark = pytest.mark.filterwarnings("ignore:LSTM with projections is not supported:UserWarning")
 
 
-@kinds
+@each_kind
 @pytest.mark.parametrize("bidirectional", [False, True])
 def test_cells_have_the_layers_parameters(kind: str, *, bidirectional: bool) -> None:
     """Layer by layer, forward first, each parameter is one of a cell, the same object."""
@@ -46,7 +46,7 @@ def test_options_of_the_cells() -> None:
     assert repr(rnnkit.GRU(3, 4, 2, bidirectional=True).cells()[2]) == "GRUCell(8, 4)"
 
 
-@kinds
+@each_kind
 def test_training_the_layer_trains_its_cells(kind: str) -> None:
     """After a step of an optimizer on the layer its cells, taken before, are the new layer's."""
     case = case_of(kind)

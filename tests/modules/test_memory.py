@@ -18,7 +18,6 @@ from tests.kernels.paths import RESET_PATHS, on
 from tests.strategies import (
     APART,
     LAYERS,
-    WAYS,
     Case,
     assert_same,
     cases,
@@ -47,7 +46,7 @@ def leaves_of(nest: Any) -> list[Tensor]:
     return [one for one in found if one.requires_grad]
 
 
-def check(call: Callable[..., Any], arguments: Any, way: str = WAYS[0], *more: Tensor) -> None:
+def check(call: Callable[..., Any], arguments: Any, way: str | None = None, *more: Tensor) -> None:
     """A call gives the same of other memory, its gradients too, and leaves what it is given."""
     pieces, kept = in_one_piece(arguments), in_one_piece(arguments)
 
@@ -68,7 +67,6 @@ class Wrapped(nn.Module):
     """A user's cell: one of rnnkit's inside, of which ``unroll`` knows nothing."""
 
     def __init__(self, cell: Any) -> None:
-        """Keep the cell."""
         super().__init__()
         self.cell = cell
         self.initial_state = cell.initial_state
@@ -132,7 +130,7 @@ def test_a_sequence(name: str, user: str, data: st.DataObject) -> None:
             check(
                 lambda x, hx, options: run(x, hx, **options),
                 arguments,
-                case.memory.get("gradients", WAYS[0]),
+                case.memory.get("gradients"),
                 *layer.parameters(),
             )
 
@@ -151,7 +149,7 @@ def test_one_step(name: str, data: st.DataObject) -> None:
         output, state = layer.step(x, hx)
         return output, state, layer.last_hidden(hx), layer.split_state(hx)
 
-    check(call, (x.requires_grad_(), hx), case.memory.get("gradients", WAYS[0]))
+    check(call, (x.requires_grad_(), hx), case.memory.get("gradients"))
 
 
 @layers
@@ -170,7 +168,7 @@ def test_the_fields_of_packed_input(
     check(
         lambda fields, hx: layer(PackedSequence(*fields), hx),
         ([packed[0].requires_grad_(), *packed[1:]], case.state()),
-        case.memory.get("gradients", WAYS[0]),
+        case.memory.get("gradients"),
     )
 
 
@@ -210,12 +208,12 @@ ACTS: dict[str, Callable[..., Any]] = {
 def test_states(memory: dict[str, str]) -> None:
     """So may a state, and the flags and positions beside it, whatever is done to it."""
     h, c = (
-        laid_out(torch.randn(ROWS, BATCH, HIDDEN, dtype=torch.float64), memory.get(part, WAYS[0]))
+        laid_out(torch.randn(ROWS, BATCH, HIDDEN, dtype=torch.float64), memory.get(part))
         for part in "hc"
     )
-    mask = laid_out(torch.tensor([False, True, True]), memory.get("mask", WAYS[0]))
-    index = laid_out(torch.tensor([2, 0, 0, 1]), memory.get("lengths", WAYS[0]))
+    mask = laid_out(torch.tensor([False, True, True]), memory.get("mask"))
+    index = laid_out(torch.tensor([2, 0, 0, 1]), memory.get("lengths"))
     state = LSTMState(h.requires_grad_(), c.requires_grad_())
 
     for act in ACTS.values():
-        check(act, (state, mask, index), memory.get("gradients", WAYS[0]))
+        check(act, (state, mask, index), memory.get("gradients"))

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 import rnnkit
-from tests.strategies import CLASSES, LAYERS, WAYS, Case, assert_same, cases, tensors_of
+from tests.strategies import CLASSES, LAYERS, Case, assert_same, cases, tensors_of
 
 pytestmark = pytest.mark.filterwarnings("ignore:LSTM with projections is not supported:UserWarning")
 
@@ -82,7 +82,7 @@ def test_batch_first_states_in_and_out(name: str, data: st.DataObject) -> None:
     """With state_batch_first all is the same but for the state's axes; the next call takes it."""
     drawn = data.draw(cases([name]))
     # A layer brings a state that has the batch on axis 0 into one piece.
-    case = replace(drawn, memory={**drawn.memory, "h": WAYS[0], "c": WAYS[0]})
+    case = replace(drawn, memory={**drawn.memory, "h": "one piece", "c": "one piece"})
     module, turned = case.module(rnnkit), case.module(rnnkit, state_batch_first=True)
     for _, each in forms(case):
         for hx in each:

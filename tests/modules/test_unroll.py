@@ -12,7 +12,7 @@ from torch import Tensor
 
 import rnnkit
 from tests.kernels.paths import close
-from tests.strategies import APART, WAYS, gradients, laid_out, memories, tensors_of
+from tests.strategies import APART, gradients, laid_out, memories, tensors_of
 
 CELLS = ("tanh", "relu", "LSTM", "GRU", "projected")
 Mask = tuple[tuple[bool, ...], ...]
@@ -81,7 +81,7 @@ class Use:
 
     def laid_out(self, part: str, tensor: Tensor) -> Tensor:
         """Lay a tensor out in memory as this part of the call."""
-        return laid_out(tensor, self.memory.get(part, WAYS[0]))
+        return laid_out(tensor, self.memory.get(part))
 
     def _normal(self, part: str, *shape: int, place: int) -> Tensor:
         generator = torch.Generator().manual_seed(self.seed + place)
@@ -148,7 +148,7 @@ def by_hand(use: Use, cell: Any, x: Tensor, hx: Any) -> tuple[Tensor, Any]:
 def differentiated(use: Use, result: Any, cell: Any, *given: Any) -> list[Tensor]:
     """The gradients of the cell's weights and of what was given."""
     leaves = [*cell.parameters(), *tensors_of(leaf for leaf in given if leaf is not None)]
-    return gradients(tensors_of(result), leaves, use.memory.get("gradients", WAYS[0]))
+    return gradients(result, leaves, use.memory.get("gradients"))
 
 
 @given(use=uses())

@@ -15,7 +15,6 @@ class Embedded(torch.nn.Module):
     """A user's cell that reads whole numbers, and has a weight named as ours."""
 
     def __init__(self) -> None:
-        """Make a table of ten rows."""
         super().__init__()
         self.weight_ih = torch.nn.Parameter(torch.ones(10, 4))
 

@@ -22,7 +22,6 @@ class Machine:
     """
 
     def __init__(self, load: Callable[[int], float] = lambda _: 1.0) -> None:
-        """Start at zero."""
         self.now = 0.0
         self.worked: list[str] = []
         self.load = load

@@ -92,26 +92,12 @@ def test_a_terminal_gets_colour_where_rich_is(
 
 
 @pytest.mark.slow
-def test_it_runs_anywhere(tmp_path: pathlib.Path) -> None:
-    """The line that a message ends with is a command, from an empty folder too."""
-    command = [sys.executable, "-m", "rnnkit", "explain", "state-batch"]
-
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)  # noqa: S603
-
-    assert done.stdout.startswith(
-        "state-batch\n\nThe state was kept from a call with another batch"
-    )
-
-
-@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signal")
-def test_a_reader_that_leaves_early() -> None:
-    """``explain | head`` ends without a traceback."""
-    command = [sys.executable, "-m", "rnnkit", "explain"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:  # noqa: S603
-        assert process.stdout
-        assert process.stderr
-        process.stdout.close()
-        said = process.stderr.read()
+def test_a_reader_that_leaves_early(tmp_path: pathlib.Path) -> None:
+    """``explain | head`` says nothing of that, in an empty folder, too."""
+    command, pipe = [sys.executable, "-m", "rnnkit", "explain"], subprocess.PIPE
+    with subprocess.Popen(command, cwd=tmp_path, stdout=pipe, stderr=pipe, text=True) as process:  # noqa: S603
+        process.stdout.close()  # type: ignore[union-attr]
+        said = process.stderr.read()  # type: ignore[union-attr]
 
-    assert b"BrokenPipeError" not in said
+    assert "Error" not in said

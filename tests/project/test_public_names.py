@@ -27,16 +27,12 @@ def rank(name: str) -> tuple[int, str]:
     return (0 if name.isupper() else 1 if name[0].isupper() else 2, name)
 
 
-def test_all_is_complete() -> None:
-    """Every public name is in ``__all__``, and nothing else is, imported or not."""
+def test_all_is_complete_and_sorted() -> None:
+    """Every public name is in ``__all__`` once, in a reader's order; nothing else is, imported or not."""
     listed = {name for name in dir(rnnkit) if not name.startswith("_")} - OF_THE_HOOK
 
     assert set(rnnkit.__all__) == listed
     assert public(rnnkit) <= listed
-
-
-def test_all_is_sorted() -> None:
-    """The names stand in the order that a reader looks for them, and once."""
     assert list(rnnkit.__all__) == sorted(set(rnnkit.__all__), key=rank)
 
 
@@ -79,13 +75,9 @@ def test_nn_makes_no_second_torch_nn(name: str) -> None:
         importlib.import_module(f"rnnkit.nn.{name}")
 
 
-def test_nn_has_the_private_names_of_torch_nn() -> None:
-    """A private name of torch.nn is found too, since programs use some."""
+def test_other_names_of_nn() -> None:
+    """A private name of torch.nn is found too, since programs use some; an unknown one is told."""
     assert nn._reduction is torch.nn._reduction
-
-
-def test_nn_has_no_name_that_torch_nn_lacks() -> None:
-    """An unknown name is an AttributeError that tells the module."""
     with pytest.raises(AttributeError, match="LTSM"):
         _ = nn.LTSM
 

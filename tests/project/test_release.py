@@ -59,40 +59,25 @@ def paths_in_backticks(text: str) -> Iterator[str]:
             yield code
 
 
-def test_changelog_begins_with_the_version() -> None:
-    """The newest entry of the changelog is about the version that is installed."""
-    (version, _), *_ = RELEASE.findall(CHANGELOG)
-
-    installed = importlib.metadata.version("rnnkit")
-    assert version == installed == PROJECT["version"] == rnnkit.__version__
-
-
-def test_changelog_goes_back_in_time() -> None:
-    """Each entry of the changelog has a date, and is of a later version than the next one."""
+def test_changelog() -> None:
+    """Its first entry is of the installed version; each has a date, and a later version than the next."""
     entries = [(Version(version), date) for version, date in RELEASE.findall(CHANGELOG)]
 
+    installed = importlib.metadata.version("rnnkit")
+    assert str(entries[0][0]) == installed == PROJECT["version"] == rnnkit.__version__
     assert len(entries) == len(re.findall(r"^## ", CHANGELOG, re.MULTILINE))
     assert entries == sorted(entries, reverse=True)
     assert len({version for version, _ in entries}) == len(entries)
 
 
-def test_readme_says_which_python_and_torch() -> None:
-    """Every Python and torch that the README asks for is the one that the package asks for."""
-    torch = next(one for one in PROJECT["dependencies"] if Requirement(one).name == "torch")
+def test_the_oldest_versions() -> None:
+    """Each dependency has one; the README asks for the package's Python and torch, as ruff does."""
+    each = {Requirement(one).name: oldest(one) for one in PROJECT["dependencies"]}
+    python = oldest(PROJECT["requires-python"])
 
-    assert set(claims("Python(?: of)?")) == {oldest(PROJECT["requires-python"])}
-    assert set(claims("torch")) == {oldest(torch)}
-
-
-def test_each_dependency_has_an_oldest_version() -> None:
-    """The session that tests the oldest versions finds one for each dependency."""
-    assert all(oldest(one) for one in PROJECT["dependencies"])
-
-
-def test_ruff_knows_the_oldest_python() -> None:
-    """Code is held to the oldest Python that is claimed."""
-    major, minor = oldest(PROJECT["requires-python"]).release
-
+    assert set(claims("Python(?: of)?")) == {python}
+    assert set(claims("torch")) == {each["torch"]}
+    major, minor = python.release
     assert PYPROJECT["tool"]["ruff"]["target-version"] == f"py{major}{minor}"
 
 
@@ -116,19 +101,13 @@ def test_ci_runs_every_gate() -> None:
     assert set(ast.literal_eval(line[1])) <= {name for names in run for name in names.split()}
 
 
-def test_paths_of_the_guide_exist() -> None:
-    """Each path that CONTRIBUTING.md names is there."""
-    named = set(paths_in_backticks((ROOT / "CONTRIBUTING.md").read_text()))
-
-    assert len(named) > 5
-    assert [path for path in named if not matches(path)] == []
-
-
-def test_paths_of_the_settings_exist() -> None:
-    """What pyproject.toml packs, mutates, copies, and tries mutants on is there."""
+def test_paths_exist() -> None:
+    """What CONTRIBUTING.md names, and pyproject.toml packs, mutates, copies, and tries mutants on."""
     sdist = PYPROJECT["tool"]["hatch"]["build"]["targets"]["sdist"]["include"]
     mutmut = PYPROJECT["tool"]["mutmut"]
-    named = [path.lstrip("/") for path in sdist if path != "/rnnkit"]
+    named = [*paths_in_backticks((ROOT / "CONTRIBUTING.md").read_text())]
+    assert len(named) > 5
+    named += [path.lstrip("/") for path in sdist if path != "/rnnkit"]
     named += mutmut["only_mutate"] + mutmut["also_copy"]
     named += mutmut["pytest_add_cli_args_test_selection"]
 

@@ -1,6 +1,7 @@
 """What the table of torch's tools is made of: a module of torch and one of ours, and how they compare."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import pytest
@@ -143,6 +144,12 @@ def check_uses(use: Use, names: Any = CLASSES) -> None:
             raise
 
 
-def table(uses: list[Use]) -> Any:
-    """Parametrize a test by uses, by their names."""
-    return pytest.mark.parametrize("use", uses, ids=lambda use: use.__name__)
+def table(names: dict[str, Any], *more: Use) -> Any:
+    """Parametrize a test by the uses in a file, which are its functions of what is given.
+
+    The test calls one of them to compare ours with torch's.
+    """
+    wanted = {"g": Given, "return": Any}
+    uses = [one for one in names.values() if getattr(one, "__annotations__", None) == wanted]
+    checks = [pytest.param(partial(check_uses, use), id=use.__name__) for use in [*uses, *more]]
+    return pytest.mark.parametrize("check", checks)

@@ -29,7 +29,6 @@ class Logarithm(nn.Module):
     """A user's cell over one of rnnkit's, undefined at zero."""
 
     def __init__(self, cell: Any) -> None:
-        """Keep the cell."""
         super().__init__()
         self.cell = cell
         self.initial_state = cell.initial_state
@@ -43,7 +42,6 @@ class Unrolled(nn.Module):
     """A cell over the steps, with the options of ``unroll``."""
 
     def __init__(self, cell: Any, **options: Any) -> None:
-        """Keep the cell."""
         super().__init__()
         self.cell, self.options = cell, options
         self.initial_state = cell.initial_state
@@ -100,7 +98,6 @@ class Model(nn.Module):
     """A recurrent core behind a linear layer."""
 
     def __init__(self, core: nn.Module) -> None:
-        """Keep the parts."""
         super().__init__()
         self.before, self.core = nn.Linear(WIDTH, WIDTH), core
 

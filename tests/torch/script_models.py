@@ -12,7 +12,6 @@ class Parent(nn.Module):
     """A model with a recurrent module behind a linear one, of three features."""
 
     def __init__(self, core: nn.Module, before: nn.Module | None = None) -> None:
-        """Keep the parts."""
         super().__init__()
         self.before = before or nn.Linear(3, 3)
         self.core = core

@@ -17,24 +17,15 @@ import rnnkit
 from tests.torch.interop import BATCH, HIDDEN, INPUT, carried, pair, same, sample, six
 
 
-class One(nn.Module):
-    """A model of one argument that uses its recurrent module in one way."""
+class Uses(nn.Module):
+    """A model that uses its recurrent module in one way."""
 
     def __init__(self, core: Any, use: Callable[..., Any], *given: Tensor) -> None:
-        """Keep the parts."""
         super().__init__()
         self.before, self.core, self.use = nn.Linear(INPUT, INPUT), core, use
         self.given = nn.ParameterList(given)
 
-    def forward(self, x: Any) -> Any:
-        """Use it."""
-        return self.use(self, x)
-
-
-class Two(One):
-    """A model of two."""
-
-    def forward(self, x: Any, hx: Any) -> Any:
+    def forward(self, x: Any, hx: Any = None) -> Any:
         """Use it."""
         return self.use(self, x, hx)
 
@@ -42,12 +33,12 @@ class Two(One):
 #: How a model calls its recurrent module: without a state, with one, by name, from a learned one, on
 #: a constant from a state that is none, as in a decoder's first step, and with pairs taken apart.
 USES: dict[str, Callable[..., Any]] = {
-    "plain": lambda m, x: m.core(m.before(x)),
+    "plain": lambda m, x, _: m.core(m.before(x)),
     "stateful": lambda m, x, hx: m.core(m.before(x), hx),
     "by name": lambda m, x, hx: m.core(input=m.before(x), hx=hx),
-    "learned": lambda m, x: m.core(x, m.given[0] if len(m.given) == 1 else tuple(m.given)),
-    "constant": lambda m, hx: m.core(m.given[0], hx),
-    "two steps": lambda m, x_t: m.core.step(x_t, m.core.step(x_t)[1]),
+    "learned": lambda m, x, _: m.core(x, m.given[0] if len(m.given) == 1 else tuple(m.given)),
+    "constant": lambda m, x, _: m.core(m.given[0], x),
+    "two steps": lambda m, x_t, _: m.core.step(x_t, m.core.step(x_t)[1]),
 }
 
 
@@ -61,7 +52,6 @@ class Leaves(fx.Tracer):
     """A tracer with its own idea of a leaf: a name, beside torch's idea or in its place."""
 
     def __init__(self, *, also_torchs: bool) -> None:
-        """Keep whether torch is asked."""
         super().__init__()
         self.also_torchs = also_torchs
 
@@ -86,7 +76,7 @@ def test_one_node(name: str) -> None:
         *([(unpacked, (x, hx), [])] if name == "LSTM" else []),
     ]  # fmt: skip
     for use, args, given in uses:
-        theirs, ours = pair(name, One if len(args) == 1 else Two, USES.get(use, use), *given)
+        theirs, ours = pair(name, Uses, USES.get(use, use), *given)
         for tracer in (fx.Tracer(), Leaves(also_torchs=True)):
             graphs = [tracer.trace(each) for each in (theirs, ours)]
 
@@ -98,7 +88,7 @@ def test_one_node(name: str) -> None:
 @six
 def test_leaf_by_itself(name: str) -> None:
     """A tracer that calls no module a leaf fails on torch's class; ours stays one node."""
-    theirs, ours = pair(name, One, USES["plain"])
+    theirs, ours = pair(name, Uses, USES["plain"])
     with pytest.raises(fx.proxy.TraceError):
         Leaves(also_torchs=False).trace(theirs)
 
@@ -111,13 +101,13 @@ def test_leaf_by_itself(name: str) -> None:
 @six
 def test_graph_module_in_use(name: str) -> None:
     """A traced model is copied, given shapes and trained, its module of our class still; it checks."""
-    theirs, ours = pair(name, One, USES["plain"])
+    theirs, ours = pair(name, Uses, USES["plain"])
     x = sample(name)
 
     traced = copy.deepcopy(fx.symbolic_trace(ours))
     ShapeProp(traced).propagate(x)
 
-    shapes = {node.name: node.meta["tensor_meta"] for node in traced.graph.nodes}
+    shapes = {node.name: node.meta.get("tensor_meta") for node in traced.graph.nodes}
     assert pytree.tree_leaves(shapes["core"])[0] == pytree.tree_leaves(shapes["output"])[0]
     assert type(traced.core) is getattr(rnnkit, name)
     results = theirs(x), traced(x)
@@ -129,7 +119,7 @@ def test_graph_module_in_use(name: str) -> None:
 
     other = torch.randn(*x.shape[:-2], BATCH + 2, INPUT)
     with pytest.raises(rnnkit.StateError):
-        fx.symbolic_trace(pair(name, Two, USES["stateful"])[1])(other, carried(name))
+        fx.symbolic_trace(pair(name, Uses, USES["stateful"])[1])(other, carried(name))
 
 
 @pytest.mark.unhooked("the annotations ask for a tensor, and a proxy comes")
@@ -140,7 +130,7 @@ def test_steps(batch_first: bool) -> None:
         getattr(rnnkit, name)(INPUT, HIDDEN, batch_first=batch_first) for name in ("GRU", "LSTM")
     ]
     for core in (*kinds, rnnkit.Recurrent(rnnkit.LSTMCell(INPUT, HIDDEN), batch_first=batch_first)):
-        model = One(core, USES["two steps"])
+        model = Uses(core, USES["two steps"])
         traced = fx.symbolic_trace(model)
 
         for x_t in (torch.randn(BATCH, INPUT), torch.randn(INPUT)):

@@ -1,11 +1,12 @@
 """Torch's tools in use on a module: what each does to ours equals what it does to torch's, bit for bit.
 
-Where torch's tool fails on torch's class, it fails on ours with an error that is caught as torch's.
+Each use is given a module and a call. Where torch's tool fails on torch's class, it fails on ours with an error that is caught as torch's.
 """
 
 import copy
 import io
 import pickle
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -16,29 +17,7 @@ from torch.utils import _pytree as pytree
 
 import rnnkit
 from tests.strategies import CELLS, LAYERS
-from tests.torch.interop import (
-    BATCH,
-    HIDDEN,
-    INPUT,
-    Given,
-    Use,
-    attempt,
-    cast,
-    check_uses,
-    given,
-    same,
-    table,
-    total,
-)
-
-#: Each is given a module and a call; its first line says what it does.
-USES: list[Use] = []
-
-
-def use(function: Use) -> Use:
-    """Put a use into the table."""
-    USES.append(function)
-    return function
+from tests.torch.interop import HIDDEN, INPUT, Given, attempt, cast, given, same, table, total
 
 
 def by_file(module: Any, *, weights_only: bool = False) -> Any:
@@ -56,7 +35,6 @@ def halved(module: Any) -> Any:
     return module
 
 
-@use
 def copies(g: Given) -> Any:
     """A copy made after a call follows its own parameters."""
     makers: list[Any] = [copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m)), by_file]
@@ -66,7 +44,6 @@ def copies(g: Given) -> Any:
     return [g.call(halved(one)) for one in made], g.call()
 
 
-@use
 def checkpoints(g: Given) -> Any:
     """A checkpoint, read with weights_only, loads into either class, by assignment too."""
     state = by_file(halved(g.module).state_dict(), weights_only=True)
@@ -87,7 +64,6 @@ def checkpoints(g: Given) -> Any:
     return loaded
 
 
-@use
 def where_it_is_made(g: Given) -> Any:
     """Weights are on the device of the context, and move to another one and back."""
     with torch.device("meta"):
@@ -97,7 +73,6 @@ def where_it_is_made(g: Given) -> Any:
     return [p.device.type for p in made.parameters()], cast(shapes, torch.float32), g.call()
 
 
-@use
 def dtypes(g: Given) -> Any:
     """A module that was moved to another dtype computes in it."""
     found = []
@@ -108,7 +83,6 @@ def dtypes(g: Given) -> Any:
     return found
 
 
-@use
 def autocast(g: Given) -> Any:
     """Under autocast torch mixes dtypes of input, both members of the state, and weights."""
     found, dtypes = [], (torch.float32, torch.bfloat16, torch.float64)
@@ -122,7 +96,6 @@ def autocast(g: Given) -> Any:
     return found
 
 
-@use
 def borrowed_weights(g: Given) -> Any:
     """A call with borrowed parameters uses those, of another dtype too, and leaves no trace."""
     found = []
@@ -133,14 +106,12 @@ def borrowed_weights(g: Given) -> Any:
     return found, g.call()
 
 
-@use
 def mapped(g: Given) -> Any:
     """Torch maps two of the cells over an extra axis, and has no rule for the others."""
     x = torch.stack([g.x, 2 * g.x, -g.x, 0 * g.x])
     return attempt(torch.vmap(g.module), x)
 
 
-@use
 def hooks_of_a_call(g: Given) -> Any:
     """Hooks see the arguments as the caller wrote them, and the result, once for each call."""
     seen: list[Any] = []
@@ -163,7 +134,6 @@ def hooks_of_a_call(g: Given) -> Any:
     return seen
 
 
-@use
 def hooks_that_change_a_call(g: Given) -> Any:
     """A pre-hook mends the input before a check sees it; a hook replaces the result, or sees failures."""
     failed: list[Any] = []
@@ -176,7 +146,6 @@ def hooks_that_change_a_call(g: Given) -> Any:
     return refused, failed, mended, g.module(g.x)
 
 
-@use
 def hooks_of_gradients(g: Given) -> Any:
     """Full backward hooks see the gradients, and the state keeps its type on the way."""
     seen: list[Any] = []
@@ -190,7 +159,6 @@ def hooks_of_gradients(g: Given) -> Any:
     return seen, x.grad
 
 
-@use
 def packed(g: Given) -> Any:
     """Packed input, sorted or not, from a state or none."""
     if g.name in CELLS:
@@ -204,10 +172,10 @@ def packed(g: Given) -> Any:
 
 
 @pytest.mark.filterwarnings("ignore:There is a performance drop:UserWarning")  # of vmap
-@table(USES)
-def test_a_use(use: Use) -> None:
+@table(vars())
+def test_a_use(check: Callable[[], None]) -> None:
     """What comes out of a use is the same for torch's module and for ours."""
-    check_uses(use)
+    check()
 
 
 @pytest.mark.parametrize("name", LAYERS)
@@ -229,5 +197,7 @@ def test_a_copy_keeps_our_options(name: str) -> None:
     layer = g.kind(INPUT, HIDDEN, num_layers=4, state_batch_first=True)
     for copied in (copy.deepcopy(layer), pickle.loads(pickle.dumps(layer)), by_file(layer)):
         output, state = copied(g.x)
-        assert {tuple(part.shape) for part in pytree.tree_leaves(state)} == {(BATCH, 4, HIDDEN)}
+        assert {tuple(part.shape) for part in pytree.tree_leaves(state)} == {
+            (g.x.shape[1], 4, HIDDEN)
+        }
         same(layer(g.x), (output, state))

@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+from collections.abc import Callable
 from functools import partial
 from typing import Any, Generic
 
@@ -11,20 +12,7 @@ from torch import Tensor, nn
 
 import rnnkit
 from tests.strategies import CELLS, CLASSES, LAYERS, tensors_of
-from tests.torch.interop import (
-    BATCH,
-    HIDDEN,
-    INPUT,
-    SPACES,
-    Dropped,
-    Given,
-    Use,
-    attempt,
-    check_uses,
-    given,
-    same,
-    table,
-)
+from tests.torch.interop import HIDDEN, INPUT, SPACES, Dropped, Given, attempt, given, same, table
 
 each_class = pytest.mark.parametrize("name", CLASSES)
 
@@ -113,13 +101,10 @@ def in_place_of_torchs(g: Given) -> Any:
 
 @pytest.mark.filterwarnings("ignore:.*without hidden features:UserWarning")
 @pytest.mark.filterwarnings("ignore:Initializing zero-element tensors:UserWarning")
-@table(
-    [in_containers, subclassed, overridden_checks, weights_beside_a_check,
-     body_of_torch, odd_sizes, in_place_of_torchs]
-)  # fmt: skip
-def test_a_use(use: Use) -> None:
+@table(vars())
+def test_a_use(check: Callable[[], None]) -> None:
     """What comes out of a use is the same for torch's class and for ours."""
-    check_uses(use)
+    check()
 
 
 @each_class
@@ -151,7 +136,8 @@ def test_a_module_asks_for_its_own_first_state(name: str, where: str) -> None:
         kind.initial_state = ones
     elif where == "instance":
         module.initial_state = lambda batch_size: ones(module, batch_size)
-    first = ones(module, BATCH)
+    batch = g.x.shape[-2]
+    first = ones(module, batch)
 
     same(module(g.x), module(g.x, first))
     same(module(g.x[..., 0, :]), module(g.x[..., 0, :], ones(module, None)))
@@ -162,6 +148,6 @@ def test_a_module_asks_for_its_own_first_state(name: str, where: str) -> None:
         torch.testing.assert_close(output[0], tensors_of(module(g.x, first))[0])
         return
     same(module(g.packed), module(g.packed, first))
-    for options in ({"lengths": [6, 2, 0, 1, 4]}, {"reset": torch.eye(6, BATCH).bool()}):
+    for options in ({"lengths": [6, 2, 0, 1, 4]}, {"reset": torch.eye(6, batch).bool()}):
         same(module(g.x, **options), module(g.x, first, **options))
     same(module.step(g.x[0]), module.step(g.x[0], first))

@@ -1,6 +1,7 @@
 """Weights that torch's tools compute, replace or delete: a call of ours reads what torch's reads."""
 
 import copy
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -11,27 +12,7 @@ from torch.utils import _pytree as pytree
 
 import rnnkit
 from tests.strategies import CELLS, CLASSES, LAYERS, tensors_of
-from tests.torch.interop import (
-    Dropped,
-    Given,
-    Raised,
-    Use,
-    attempt,
-    cast,
-    check_uses,
-    given,
-    same,
-    table,
-)
-
-USES: list[Use] = []
-
-
-def use(function: Use) -> Use:
-    """Put a use into the table."""
-    USES.append(function)
-    return function
-
+from tests.torch.interop import Dropped, Given, Raised, Use, attempt, cast, given, same, table
 
 #: What computes a weight. Spectral norm advances at each look at it, and the last one draws numbers:
 #: they show that a call looks at no weight more often than torch's does.
@@ -60,10 +41,6 @@ def parametrized(how: str) -> Use:
     return used
 
 
-USES += map(parametrized, COMPUTED)
-
-
-@use
 def made_permanent(g: Given) -> Any:
     """After a parametrization is removed its weight is the last of the parameters, and is used."""
     parametrizations.weight_norm(g.module, g.weights[0])
@@ -71,7 +48,6 @@ def made_permanent(g: Given) -> Any:
     return [key for key, _ in g.module.named_parameters()], g.call()
 
 
-@use
 def parametrized_in_another_dtype(g: Given) -> Any:
     """A parametrized module is called with float64 parameters, then moved to float64."""
     args, found = cast((g.x, g.hx), torch.float64), []
@@ -83,7 +59,6 @@ def parametrized_in_another_dtype(g: Given) -> Any:
     return found
 
 
-@use
 def pruned(g: Given) -> Any:
     """A pruned weight is seen by the call, before and after the pruning is made permanent."""
     prune.l1_unstructured(g.module, g.weights[1], amount=0.5)
@@ -92,7 +67,6 @@ def pruned(g: Given) -> Any:
     return found, g.call()
 
 
-@use
 def deleted(g: Given) -> Any:
     """A call without one of its weights ends as torch's does; what reads it by its name names it."""
     found = []
@@ -121,7 +95,6 @@ def check_steps(g: Given, module: Any) -> None:
             torch.testing.assert_close(output[:5], expected[:5])
 
 
-@use
 def replaced(g: Given) -> Any:
     """The weights that attribute access finds are the ones that are used, whoever replaced them."""
     found = []
@@ -146,7 +119,6 @@ def replaced(g: Given) -> Any:
     return found
 
 
-@use
 def other_nonlinearity(g: Given) -> Any:
     """A nonlinearity, or a layer's mode, that is set later counts; an unknown one is refused."""
     found = []
@@ -163,10 +135,10 @@ def other_nonlinearity(g: Given) -> Any:
 
 
 @pytest.mark.filterwarnings("ignore:.*weight_norm. is deprecated:FutureWarning")
-@table(USES)
-def test_a_use(use: Use) -> None:
+@table(vars(), *map(parametrized, COMPUTED))
+def test_a_use(check: Callable[[], None]) -> None:
     """What comes out of a use is the same for torch's module and for ours."""
-    check_uses(use)
+    check()
 
 
 @pytest.mark.parametrize("name", CELLS)

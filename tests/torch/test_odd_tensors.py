@@ -4,7 +4,6 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -99,21 +98,3 @@ def test_nested_tensors(layout: torch.layout) -> None:
             rnnkit.ArgumentError, match="hx must be a dense tensor, got a nested one"
         ):
             g.module(g.x, hx)
-
-
-@pytest.mark.unhooked("the annotations say int and bool")
-def test_what_stands_for_a_size() -> None:
-    """Sizes are what Python takes for an index; bias is what is 0 or 1; a layer takes what torch takes."""
-    for name in CELLS:
-        kind = getattr(rnnkit, name)
-        for size in (torch.tensor(4), np.int64(4)):
-            assert kind(size, size)(torch.ones(2, 4))[0].shape[-1] == 4
-        for bias in (0, np.True_):
-            assert (kind(3, 4, bias).bias_ih is None) == (not bias)
-        for wrong in (torch.tensor([4, 4]), 4.0, "4", True):
-            with pytest.raises(rnnkit.ArgumentError):
-                kind(3, wrong)
-        for wrong in ("no", 2, None):
-            with pytest.raises(rnnkit.ArgumentError):
-                kind(3, 4, wrong)
-    assert rnnkit.GRU(3, 4, torch.tensor(2)).num_layers == 2

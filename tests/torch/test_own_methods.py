@@ -10,6 +10,7 @@ from torch import Tensor, nn
 import rnnkit
 from rnnkit import states
 from tests.torch.interop import BATCH, CELLS, HIDDEN, INPUT, LAYERS, SEQ, pair, same
+from tests.torch.test_fx import Uses
 
 Use = Callable[[Any, Tensor], Any]
 
@@ -48,17 +49,9 @@ USES: dict[str, Use] = {
 }
 
 
-class Uses(nn.Module):
-    """A model that uses a layer in one way."""
-
-    def __init__(self, layer: Any, use: Use) -> None:
-        """Keep the layer."""
-        super().__init__()
-        self.layer, self.use = layer, use
-
-    def forward(self, x: Tensor) -> Any:
-        """Use the layer."""
-        return self.use(self.layer, x)
+def model_of(name: str, use: str) -> Any:
+    """Make a model that uses a layer in one way."""
+    return Uses(getattr(rnnkit, name)(INPUT, HIDDEN), lambda model, x, _: USES[use](model.core, x))
 
 
 @pytest.mark.filterwarnings("ignore:.torch.jit")
@@ -68,7 +61,7 @@ class Uses(nn.Module):
 def test_traced(use: str) -> None:
     """By torch.jit and torch.fx: the same for a batch of another size too."""
     for name in LAYERS:
-        model = Uses(getattr(rnnkit, name)(INPUT, HIDDEN), USES[use])
+        model = model_of(name, use)
         x, larger = torch.randn(SEQ, BATCH, INPUT), torch.randn(SEQ, BATCH + 2, INPUT)
         traces = [torch.jit.trace(model, x, check_trace=False)]
         if use != "initial_state" or torch.__version__ >= "2.13":  # a Proxy was no size of a tensor
@@ -82,7 +75,7 @@ def test_the_dtype_of_a_first_state() -> None:
     """It is that of the weights of this call, and of the next; of a computed weight, too."""
     x = torch.randn(SEQ, BATCH, INPUT)
     for name in LAYERS:
-        model = Uses(getattr(rnnkit, name)(INPUT, HIDDEN), USES["initial_state"])
+        model = model_of(name, "initial_state")
         double = {key: weight.detach().double() for key, weight in model.named_parameters()}
         found = torch.func.functional_call(model, double, (x.double(),))
         assert found.dtype is torch.float64

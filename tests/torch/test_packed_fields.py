@@ -16,11 +16,7 @@ PACKED = given("GRU", 1).packed
 STEPS, LONG = len(PACKED.data), torch.int64
 FIELDS: dict[str, list[Any]] = {
     "data": [
-        None,
-        [1.0],
-        np.ones((STEPS, 3), np.float32),
-        torch.ones(()),
-        torch.ones(STEPS - 1, 3),
+        *(None, [1.0], np.ones((STEPS, 3), np.float32), torch.ones(()), torch.ones(STEPS - 1, 3)),
     ],
     "batch_sizes": [
         *(None, [5, 4, 8], torch.ones(STEPS), torch.tensor(STEPS), torch.tensor([[STEPS]])),

@@ -1,8 +1,7 @@
 """Torch's own database of module samples, run on the six classes.
 
-``torch.testing._internal.common_modules`` lists, for every module of torch, how it is constructed,
-what it is called with, what it must return and which mistakes it must name. Whatever holds there
-for a recurrent class of torch has to hold for ours, so a new torch brings its new samples along.
+It has how each module is constructed, what it is called with, must return, and which mistakes it
+must name. That holds for ours, too, and a new torch brings its new samples along.
 """
 
 import functools
@@ -24,10 +23,9 @@ from tests.strategies import CELLS, CLASSES, gradients
 
 @functools.cache
 def torchs() -> Any:
-    """Import the database, when a test asks: it takes seconds.
+    """Import the database, when a test asks, since it takes seconds.
 
-    Torch's test modules are written to own the process: they load a hypothesis profile of ten
-    examples and freeze the flags of torch.backends. Neither may outlive the import.
+    It would load a hypothesis profile of ten examples, and freeze the flags of torch.backends.
     """
     with pytest.MonkeyPatch.context() as kept, warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Fail to import hypothesis", ImportWarning)

@@ -64,7 +64,6 @@ class Tied(nn.Module):
     """Two layers that share the weights of the hidden side."""
 
     def __init__(self) -> None:
-        """Tie the second to the first."""
         super().__init__()
         self.first, self.second = layer_of("GRU"), layer_of("GRU", width=HIDDEN)
         self.second.weight_hh_l0 = self.first.weight_hh_l0
@@ -86,7 +85,6 @@ class Learned(rnnkit.LSTM):
     """A layer whose first state is a parameter."""
 
     def __init__(self) -> None:
-        """Make the parameter."""
         super().__init__(WIDTH, HIDDEN)
         self.first = nn.Parameter(torch.randn(HIDDEN))
 
@@ -103,7 +101,6 @@ class Packing(nn.Module):
     is_cut = True
 
     def __init__(self, name: str) -> None:
-        """Make the layer."""
         super().__init__()
         self.core = layer_of(name, num_layers=2, bidirectional=True)
 

@@ -12,19 +12,8 @@ from torch.nn.utils.rnn import pack_padded_sequence
 from torch.utils import _pytree as pytree
 
 import rnnkit
-from tests.torch.interop import (
-    CELLS,
-    HIDDEN,
-    INPUT,
-    LAYERS,
-    carried,
-    cells,
-    layers,
-    pair,
-    same,
-    sample,
-    six,
-)
+from tests.strategies import CELLS, LAYERS
+from tests.torch.interop import HIDDEN, INPUT, carried, cells, layers, pair, same, sample, six
 from tests.torch.script_models import LENGTHS, Packs, Parent, TakesPacked
 
 ROOT = pathlib.Path(__file__).parents[3]
@@ -72,9 +61,8 @@ def test_packing(name: str, model: Any) -> None:
 @six
 def test_a_trace_warns_of_no_more(name: str) -> None:
     """A trace warns of nothing that torch's does not, and follows the weights."""
-    models, kinds = pair(name, Parent), []
-    traces = []
-    for model in models:
+    kinds, traces = [], []
+    for model in pair(name, Parent):
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             traces.append(torch.jit.trace(model, (sample(name),)))
@@ -114,55 +102,36 @@ def test_a_parametrized_module_is_not_lost_in_silence(name: str) -> None:
             torch.jit.script(model)
 
 
-class WithMethod(Parent):
-    """A model that calls a method which a user added to the cell."""
+class Own(rnnkit.GRUCell):
+    """A cell with a method and a first state of a user's."""
 
-    def forward(self, x: Tensor):  # noqa: ANN201 - TorchScript infers it
-        """Call the added method."""
-        return self.core.doubled(self.before(x))
-
-
-class Doubles(rnnkit.GRUCell):
-    """A cell with a method of a user's."""
-
-    def doubled(self, x: Tensor) -> Tensor:
+    def doubled(self, x: Tensor, hx: Tensor) -> Tensor:
         """Double a step."""
-        return 2 * self.forward(x)
-
-
-def test_a_method_of_a_user() -> None:
-    """A method that a user's class adds to a cell is compiled along."""
-    model, x = WithMethod(Doubles(INPUT, HIDDEN)), sample("GRUCell")
-
-    same(model(x), torch.jit.script(model)(x))
-
-
-class Starts(rnnkit.GRUCell):
-    """A cell with a first state of its own."""
+        return 2 * self.forward(x, hx)
 
     def initial_state(self, batch_size: int) -> Tensor:  # type: ignore[override]
         """Return ones."""
         return torch.ones(batch_size, self.hidden_size)
 
 
-class GivesState(Parent):
-    """A model that asks its cell for the first state itself."""
+class UsesOwn(Parent):
+    """A model that calls both."""
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Run one step from it."""
-        return self.core(x, self.core.initial_state(x.size(0)))
+    def forward(self, x: Tensor):  # noqa: ANN201 - TorchScript infers it
+        """Double a step from the first state."""
+        return self.core.doubled(self.before(x), self.core.initial_state(x.size(0)))
 
 
 @cells
-def test_a_first_state_of_ones_own(name: str) -> None:
-    """TorchScript does not ask for it, which is told; who asks in the model gets it. Zeros are silent."""
+def test_methods_of_a_user(name: str) -> None:
+    """They are compiled along. TorchScript asks for no first state, which is told; zeros are silent."""
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)
         torch.jit.script(Parent(getattr(rnnkit, name)(INPUT, HIDDEN)))
-    x, model = sample("GRUCell"), GivesState(Starts(INPUT, HIDDEN))
+    x, model = sample("GRUCell"), UsesOwn(Own(INPUT, HIDDEN))
     expected = model(x)
 
-    with pytest.warns(UserWarning, match="TorchScript does not ask Starts.initial_state"):
+    with pytest.warns(UserWarning, match="TorchScript does not ask Own.initial_state"):
         scripted = torch.jit.script(model)
 
     same(scripted(x), expected)

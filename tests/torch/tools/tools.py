@@ -29,7 +29,6 @@ class Compiled:
     """A model that is compiled for all sizes, as a whole where Dynamo may."""
 
     def __init__(self, model: Any, _: Sequence[Call], backend: str = "aot_eager") -> None:
-        """Compile it: without its switch Dynamo looks into no layer."""
         core = getattr(model, "core", model)
         may_be = torch._dynamo.config.allow_rnn or not isinstance(core, nn.RNNBase)
         self.is_whole = may_be and not hasattr(model, "is_cut")
@@ -74,7 +73,6 @@ class Onnx:
     """A model in onnxruntime, which computes no gradients, and knows nothing of structures."""
 
     def __init__(self, model: nn.Module, calls: Sequence[Call], *, dynamo: bool) -> None:
-        """Export it with the newer or the older exporter, the same axes open."""
         onnxruntime: Any = pytest.importorskip("onnxruntime")
         pytest.importorskip("onnxscript")
         (args, options), file = calls[0], io.BytesIO()
@@ -108,7 +106,6 @@ class Jit:
     """A model in TorchScript, which takes tensors and pairs, and returns plain tuples."""
 
     def __init__(self, made: Any, *, saved: bool = False) -> None:
-        """Write and read it."""
         if saved:
             file = io.BytesIO()
             torch.jit.save(made, file)
@@ -127,7 +124,6 @@ class Flat(nn.Module):
     """A model that is called with tensors alone."""
 
     def __init__(self, model: nn.Module, call: Call) -> None:
-        """Keep how they go together."""
         super().__init__()
         self.model, self.structure = model, pytree.tree_map(lambda leaf: leaf is None, call)
 

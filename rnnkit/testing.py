@@ -64,7 +64,7 @@ def assert_streams(
     >>> rnnkit.testing.assert_streams(step, torch.randn(5, 7, 3))
     >>> rnnkit.testing.assert_streams(lambda x, state: step(x, None), torch.randn(5, 7, 3))
     Traceback (most recent call last):
-    rnnkit.LeakError: output[0] of step 3 differs in chunks of 3 and 4, the state passed on, ...
+    rnnkit.LeakError: output[0] of step 3 changes when the sequence runs in chunks of 3 and 4, ...
       fix        y, state = layer(x, state), and return that state
       more       python -m rnnkit explain streaming
     """

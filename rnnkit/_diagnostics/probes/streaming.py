@@ -88,19 +88,18 @@ def _explained(streams: list[Stream]) -> tuple[str, list[Line], str] | None:
     if difference is not None:
         index, step, off = difference
         where = "(the state at the end)" if step is None else f"of step {step}"
-        cut = f"{_cut(stream.sizes)}, the state passed on"
-        what = f"{baseline.name(index)} {where} differs {cut}, from the sequence at once"
-        return f"{what}: {far(off)}", *stream.why(index, step)
+        what = f"{baseline.name(index)} {where} changes when the sequence runs {_cut(stream.sizes)}"
+        what = f"{what}, passing the state along ({far(off)})"
+        return what, *stream.why(index, step)
     if not stream.is_read:
-        what = "the state is not read: a chunk starts afresh, whatever is passed on"
-        return what, [], ""
+        return "the second chunk returns the same, whatever state it is given", [], ""
     if not stream.remembers():
         return None
     names = [f"model.{name}" for name in changed_by(baseline.session, given[1])[0][:NAMES]]
     verb = "is" if len(names) == 1 else "are"
     cause = ("cause", f"{', '.join(names)} {verb} kept from call to call")
     fix = ("fix", "keep no state in the module: take it as an argument, and return it")
-    what = "a new sequence does not start afresh: it depends on the one before"
+    what = "a new sequence depends on the one before"
     return what, [*[cause] * bool(names), fix], ""
 
 

@@ -1,4 +1,4 @@
-"""Models that return a state and take it: what their chunks give, the state passed on."""
+"""Models that return a state and take it: what their chunks return, passing the state along."""
 
 from typing import NamedTuple
 

@@ -4,13 +4,10 @@ import torch
 from beartype import beartype
 from jaxtyping import Float, jaxtyped
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from tests.diagnostics.corpus.case import CASES, Case, Subject
 from tests.diagnostics.corpus.forward import RIGHT, X, fine, gru, linear, lstm, pair, part
 from tests.diagnostics.models_of_users import numbers
-
-SQUARE, LONGEST_LAST = numbers(4, 4, 3), torch.tensor([2, 3, 1, 4])
 
 
 @pair("batch", lstm=lstm(batch_first=RIGHT), head=linear(6, 2), inputs=(numbers(5, 5, 3),))
@@ -96,14 +93,6 @@ def place_in_a_decorated_forward(m, x):
     """The line that is named is the user's own, also where jaxtyping and beartype stand between."""
     y = m.gru(x)[0]
     return y if m.right else m.averaged(y)
-
-
-@pair("batch", gru=gru(), inputs=(SQUARE, LONGEST_LAST))
-def packed_square(m, x, n):
-    """Of packed input, no axis is said to be taken for another."""
-    x = x if m.right else x + 0.1 * x.sum(0)
-    packed = pack_padded_sequence(x, n, batch_first=True, enforce_sorted=False)
-    return pad_packed_sequence(m.gru(packed)[0], batch_first=True)[0]
 
 
 class Reader(nn.Module):

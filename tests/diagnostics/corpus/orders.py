@@ -11,7 +11,6 @@ STEPS = numbers(4, 9, 3)
 PARTS = {
     "conv": part("Conv1d", 3, 8, 3, padding=1),
     "narrow": part("Conv1d", 3, 5, 1),
-    "dilated": part("Conv1d", 3, 8, 3, padding=2, dilation=2),
     "square": linear(9, 9),
 }
 
@@ -43,7 +42,6 @@ RIGHT = {
 
 #: What has one order of axes, and the same numbers in another: a view that mixes steps and features.
 VIEWS = {
-    "a dilated convolution": (8, lambda m, x: m.dilated(x.mT)),
     "a convolution": (8, lambda m, x: m.conv(x.mT)),
 }
 

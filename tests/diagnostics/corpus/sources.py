@@ -30,15 +30,8 @@ def translated(m, x, n, y, k, outer=False):
 
 
 TWO = {"encoder": gru(), "decoder": gru(), "inputs": BOTH}
-for name, told in {"source": SOURCE, "both": {0: SOURCE, 2: TARGET}}.items():
-    pair("alone", name=f"attention, told of {name}", lengths=told, **TWO)(translated)
-    pair(
-        "padding",
-        name=f"attention in the batch, told of {name}",
-        lengths=told,
-        skip=["alone"],
-        **TWO,
-    )(translated)
+pair("alone", name="attention, told of the source", lengths=SOURCE, **TWO)(translated)
+pair("padding", name="attention", lengths={0: SOURCE, 2: TARGET}, skip=["alone"], **TWO)(translated)
 
 
 @fine(lengths={0: SOURCE, 2: TARGET}, **TWO)

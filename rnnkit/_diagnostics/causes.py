@@ -204,7 +204,9 @@ def read_lengths(given: Event, alone: Event) -> list[Line]:
     text = (
         f"it reads {int(counts[same[0]])} steps of the sample in the batch, and {int(count)} alone"
     )
-    fix = "lengths in the order of the samples, and divided by the stride of what is before it"
+    fix = "lengths // stride, of the steps that what is before it leaves"
+    if len(counts) > 1:
+        fix = "lengths in the order of the samples, which enforce_sorted=False takes"
     return [("cause", text), ("fix", fix)]
 
 

@@ -103,6 +103,8 @@ def test_ways_to_call_a_model() -> None:
     right, wrong = (model(forward, gru=gru(batch_first=first)) for first in (True, False))
     named = {"x": X, "scale": 2.0}
     assert "causal" in rnnkit.verify(right, kwargs=named, causal=True).checked
+    second = ({"scale": 2.0, "x": X + 1},)
+    assert "causal" in rnnkit.verify(right, kwargs=named, other=second, causal=True).checked
     with pytest.raises(rnnkit.LeakError, match="batch_first=True"):
         rnnkit.verify(wrong, kwargs=named)
     assert "batch" in rnnkit.verify(right, X, call=lambda m, x: m.gru(x)[1][0]).checked

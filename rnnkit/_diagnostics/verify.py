@@ -144,7 +144,7 @@ def verify(
       first      the model (GRU), output of call 0
       cause      the model reads axis 0 of its input as seq, but the batch is there
       fix        GRU(..., batch_first=True), or input.transpose(0, 1)
-      intended?  rnnkit.verify(..., skip=['batch'])
+      intended?  rnnkit.verify(..., batch_dim=1), if axis 0 of the input is seq
       more       python -m rnnkit explain batch
     """
     check_model("verify", model)

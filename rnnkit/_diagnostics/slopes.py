@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property, partial
+from itertools import accumulate
 from typing import Any
 
 import torch
@@ -21,6 +22,7 @@ from rnnkit._diagnostics.baseline import Baseline
 from rnnkit._diagnostics.batch import Batch
 from rnnkit._diagnostics.compare import apart, is_number, largest
 from rnnkit._diagnostics.isolation import Session, Watch
+from rnnkit._diagnostics.judge import WEIGHTS
 from rnnkit._diagnostics.module_calls import (
     KINDS,
     from_state,
@@ -40,7 +42,7 @@ class Gradients:
         output, error: the leaves of what the model returned, or what it, or a backward, raised.
         sources: an input, or its embedding, and the batch's axis in it; by the input's index.
         are_whole: whether every input that has the axis was followed, and no backward failed.
-        weights: the parameters that want a gradient, by name.
+        weights, too_large: the parameters that want a gradient; names of those that get none.
         ran, strangers: the layers and cells that ran with gradients on, by name; and the modules
             with weights that ran and are not registered in the model.
     """
@@ -77,7 +79,12 @@ class Gradients:
                 given[place] = source * 1
 
         copy, (args, kwargs) = opened.fresh().train(train), batch.tree(given)
-        self.weights = {n: x for n, x in copy.named_parameters() if _learns(x)}
+        learned = {n: x for n, x in copy.named_parameters() if _learns(x)}
+        small = sorted(learned, key=lambda name: learned[name].numel())
+        sizes = zip(small, accumulate(learned[name].numel() for name in small), strict=True)
+        # A gradient takes as much memory as its weight.
+        self.too_large = {name for name, size in sizes if size > WEIGHTS}
+        self.weights = {n: x for n, x in learned.items() if n not in self.too_large}
         handles = [*self._hooks(copy, cuts_c=cuts_c), *(watch(copy) if watch else [])]
         opened.passes += 1
         cudnn = torch.backends.cudnn.flags(enabled=False)  # its backward wants train mode

@@ -34,6 +34,8 @@ def probe_gradient(baseline: Baseline) -> str:
     if run.error is not None:
         skip(f"the model does not train on this batch: {in_short(run.error)}")
     _find_strangers(baseline, run)
+    if run.too_large:
+        note(report, f"{_listed(run.too_large)}: too large for a gradient")
     if {*got_in(run).values()} == {"some"}:
         return holds
     first = Trained(baseline.session, baseline.batch)

@@ -67,8 +67,7 @@ def probe_gradient(baseline: Baseline) -> str:
     if unread := got.keys() - first.read:
         tops = _listed(_tops(unread, got))
         note(report, f"this call reads {tops} without gradients, or not at all")
-    left, unused = list[str](), [("means", "no output changes with what it returns")]
-    unused += [("fix", "use what it returns, or remove it")]
+    left, unused = list[str](), [("fix", "use what it returns: no output changes with that")]
     for name in sorted(_tops({n for n in suspects if got[n] == "none"}, got)):
         inside = _inside(name, got)
         has_layer = not inside.isdisjoint(in_layers)
@@ -102,9 +101,8 @@ def _fail_at_zeros(names: list[str], modules: dict[str, nn.Module]) -> NoReturn:
     if getattr(modules[module], "bidirectional", False) and found and len(ends) == 1:
         which = "backward" if found[2] else "forward"
         what = f"nothing reads the {which} direction of layer {found[1]} of {module}"
-        means = ("means", "its weights get gradients of zeros, for all values that were tried")
         fix = ("fix", "torch.cat([h_n[-2], h_n[-1]], 1), or last_hidden(h_n), has both directions")
-        fail("gradient", what, [means, fix], name)
+        fail("gradient", what, [fix], name)
     fix = ("fix", "look for a softmax over an axis of one, round(), or a product with zeros")
     what = f"the gradient of {_listed(names)} is exactly zero, for all values that were tried"
     fail("gradient", what, [fix], name)

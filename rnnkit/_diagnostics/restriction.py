@@ -1,11 +1,12 @@
 """The restriction: a part of the inputs by itself returns that part, f(x|S) = f(x)|S."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import NamedTuple
 
 from torch import Tensor
 
-from rnnkit._diagnostics.baseline import Baseline
+from rnnkit._diagnostics.baseline import Baseline, Take
 from rnnkit._diagnostics.compare import is_number
 from rnnkit._diagnostics.judge import agree, refuse_chance
 from rnnkit._diagnostics.outputs import Leaves
@@ -25,6 +26,7 @@ class Part(NamedTuple):
     sample: int
     among_all: Tensor
     by_itself: Tensor
+    take: Take  # takes the same of what is as large as the output
 
 
 def restricted(
@@ -33,7 +35,8 @@ def restricted(
     """Compare a run of some samples, each named by its place among all, with the run of all.
 
     Return what could be compared, in one output or in all, and the first part that differs by more
-    than rounding. A batch of one may have lost its batch axis.
+    than rounding. A batch of one may have lost its batch axis. Of an output with other steps than
+    the input, as with a stride, a sample by itself returns the first ones.
     """
     compared: list[Part] = []
     output = baseline.arranged(output) if len(samples) == baseline.batch.size else output
@@ -50,17 +53,26 @@ def restricted(
             one = baseline.valid(whole, index, sample)
             if other.shape == whole.shape:
                 other = baseline.valid(other, index, sample)
-            if one.shape == other.shape:
-                compared.append(Part(index, sample, one, other))
-                if not agree(baseline, index, one, other, baseline.taking(index, sample)):
+            sizes = other.shape if baseline.counts and baseline.post else one.shape
+            take = partial(_first, sizes, baseline.taking(index, sample))
+            if (one := take(normal)).shape == other.shape:
+                compared.append(Part(index, sample, one, other, take))
+                if not agree(baseline, index, one, other, take):
                     return compared, compared[-1]
     return compared, None
 
 
+def _first(sizes: Sequence[int], take: Take, leaf: Tensor) -> Tensor:
+    """Return the first rows of a sample, so many on each axis, if it has as many."""
+    part = take(leaf)
+    for axis, size in enumerate(sizes if len(sizes) == part.dim() else ()):
+        part = part.narrow(axis, 0, min(size, part.shape[axis]))
+    return part
+
+
 def refuse_rounding(baseline: Baseline, part: Part) -> None:
     """Skip a probe if rounding may make such a difference."""
-    take = baseline.taking(part.output, part.sample)
-    refuse_chance(baseline, part.output, part.among_all, part.by_itself, take)
+    refuse_chance(baseline, part.output, part.among_all, part.by_itself, part.take)
 
 
 def follows(baseline: Baseline, index: int) -> bool:

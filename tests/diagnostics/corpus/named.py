@@ -3,7 +3,7 @@
 import torch
 from torch.nn.utils.rnn import pack_padded_sequence
 
-from tests.diagnostics.corpus.forward import X, embedding, fine, gru, linear, pair
+from tests.diagnostics.corpus.forward import WRONG, X, embedding, fine, gru, linear, pair
 from tests.diagnostics.models_of_users import LENGTHS, mask, numbers, padded
 
 PADDED, COUNTS = padded()
@@ -88,6 +88,13 @@ EVEN = COUNTS.clamp(max=6)
 def every_second_step(m, x, lengths):
     """Which steps of a shorter output are valid is not known: as many without one, if even."""
     return m.gru(x)[0][:, ::2], (lengths + 1) // 2
+
+
+@pair("alone", gru=gru(6, bidirectional=WRONG), inputs=(PADDED, COUNTS))
+def pairs_of_frames(m, x, lengths):
+    """A pyramid reads two steps at once: a sample by itself returns the first of its rows."""
+    steps = x.shape[1] // 2
+    return m.gru(x[:, : 2 * steps].reshape(len(x), steps, 6))[0], lengths // 2
 
 
 @fine(gru=gru(), inputs=(numbers(7, 3, 4), torch.ones(4, 7)), batch_dim=2, seq_dim=0)

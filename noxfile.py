@@ -26,7 +26,7 @@ PYTHON = str(ENVIRONMENT / "bin" / "python")
 #: The sizes that the packages list of their files.
 SIZE = "0.8 GB, and as much of torch (3 GB with CUDA) unless it is there. It takes minutes."
 #: The processor time that all tests take, shared by two cores.
-TIME = "All tests: about seven minutes on two cores. With -- -m 'not slow': about one."
+TIME = "All tests: between three and four minutes on two idle cores. With -- -m 'not slow': one."
 HOOK = "--jaxtyping-packages=rnnkit,beartype.beartype"
 #: A process for each core, which takes over tests of the other when it has done its own.
 #: ``-- -n 0`` after a session is one process.

@@ -96,7 +96,7 @@ def _nothing_explains() -> Iterator[None]:
 )
 def test_right_calls(dtype: torch.dtype) -> None:
     """Each class takes each layout with each right state at once, batch-first ones and on meta, too."""
-    for drawn in right_cases():
+    for drawn in itertools.islice(right_cases(), 0, None, 1 if dtype is DTYPES[0] else 5):
         case = dataclasses.replace(drawn, dtype=dtype)
         turn = (lambda t: t.transpose(0, 1)) if case.is_batched else (lambda t: t)
         for hx in states(case):

@@ -72,9 +72,7 @@ def cell_of_user(name: str) -> Any:
 CORES: dict[str, Callable[..., Any]] = {
     "layer": lambda name, **options: layer_of(name, bias=False, **options),
     "stack": lambda name, **options: layer_of(name, num_layers=2, bidirectional=True, **options),
-    "Recurrent": lambda name, **options: rnnkit.Recurrent(
-        cell_of(name), reverse_cells=rnnkit.LSTMCell(WIDTH, PROJECTED), **options
-    ),
+    "Recurrent": lambda name, **options: rnnkit.Recurrent(cell_of(name), **options),
     "unroll": lambda name, **options: Unrolled(cell_of(name), reverse=True, **options),
     "user's": lambda name, **options: rnnkit.Recurrent(cell_of_user(name), **options),
     "step": cell_of,

@@ -50,7 +50,7 @@ WRAPPERS: dict[str, Callable[[nn.Module], Any]] = {
 ROWS = [
     *(("eager", *row) for row in rows_of(1)),
     ("compiled inside", "layer", "LSTM", "lengths"),
-    ("compiled outside", "Recurrent", "GRU", "state"),
+    ("compiled outside", "layer", "GRU", "state"),
 ]
 
 

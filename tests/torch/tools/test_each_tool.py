@@ -32,8 +32,10 @@ def is_possible(tool: str, core: str, name: str, call: str) -> bool:
     """Return whether a row is there: inductor takes its time, and torch has no such class."""
     if tool == "inductor":
         return (core, name, call) == ("stack", "LSTM", "batch first")
-    if tool == "compile, as it is" and core == "stack":
+    if tool == "compile, as it is" and core != "layer":
         return not CALLS[call] & {"lengths", "reset"}  # Dynamo cuts that to pieces, in a minute
+    if tool == "ONNX" and core == "unroll":
+        return False  # as a Recurrent, which takes seconds
     if tool == "script":
         takes = call in {"plain", "state", "unbatched"}
         return (

@@ -94,8 +94,7 @@ def test_the_first_state_of_a_cell_for_what_is_missing(kind: str, samples: int |
     """None in a pair stands for the cell's own first state, with lengths and resets too."""
     makes: dict[str, Any] = {"ours": rnnkit.LSTMCell, "learned": Learned, "hooked": Hooked}
     cell = makes[kind](3, 4) if kind in makes else rnnkit.ProjectedLSTMCell(3, 4, 2)
-    x, first = torch.randn(4, *(() if samples is None else (samples,)), 3), None
-    first = cell.initial_state(samples)
+    first, x = cell.initial_state(samples), torch.randn(4, *([samples] * (samples is not None)), 3)
     for options, missing in itertools.product(CALLS[samples], ([0], [1], [0, 1])):
         whole: list[Any] = [part if k in missing else part + 0.5 for k, part in enumerate(first)]
         half = [None if k in missing else part for k, part in enumerate(whole)]

@@ -45,14 +45,17 @@ class Cause(NamedTuple):
     undo: Callable[[str, torch.nn.Module], Change]
 
 
-_VIEW = "transpose or permute the axes into this order before the view"
+VIEW = "move axes by transpose or permute; reshape may only split or join neighbours, in order"
+
+_LOOP = "input.transpose(0, 1) before the loop, and the same of outputs stacked after it"
 
 #: How to end a mistake, by the probe and by the function, or module, that shows it first.
 KINDS: dict[str, dict[str, str]] = {
     "batch": {
-        "view|reshape|flatten": _VIEW,
+        "view|reshape|flatten": VIEW,
         "batchnorm|batch_norm": "LayerNorm, or statistics that are tracked in training",
-        "index|gather|select": "read each sample's own row: y[torch.arange(len(y)), ...]",
+        "index|gather|select": "read each sample's own row, y[torch.arange(len(y)), i]; "
+        "y[order.argsort()] undoes a sort",
         "rnn|lstm|gru": "batch_first=True of layer and packing; transpose(0, 1) of input or state",
         "": "take it over the steps or the features, and not over the samples",
     },
@@ -60,7 +63,7 @@ KINDS: dict[str, dict[str, str]] = {
         "conv|pool|unfold|pad": "pad in front only: F.pad(x, (kernel_size - 1, 0)) on the steps",
         "softmax|attention|mm|matmul|einsum": "attn_mask=later, or masked_fill(later, -inf), where "
         "later = torch.ones(n, n).triu(1).bool()",
-        "view|reshape|flatten": _VIEW,
+        "view|reshape|flatten": VIEW,
         "index|roll|flip|diff|gather|select|cat|fft|loop": "at step t read steps 0 to t only",
         "": "take it over the steps so far, as cumsum and cummax do, or over the features",
     },
@@ -69,10 +72,11 @@ KINDS: dict[str, dict[str, str]] = {
         "index|gather|select|narrow|clamp": "read step lengths - 1 of each, or h_n of packed input",
         "max|min|sort|topk": "y.masked_fill(~mask, -inf) before it",
         "conv|pool|unfold|fft|interpolate": "x * mask before it, so that it reads zeros there",
-        "norm": "take it over the features of each step, or over the valid steps only",
+        "norm|std|var": "take it over the features of each step, or over the valid steps only",
         "roll|flip": "flip each sample within its length, or bidirectional=True of packed input",
         "div": "divide by the lengths, in the order of the samples",
-        "mean|sum|std|var|mm|einsum": "y * mask before it; divide a sum by the lengths",
+        "mean": "(y * mask).sum(1) / mask.sum(1), where mask has as many axes as y",
+        "sum|mm|einsum": "y * mask before it; divide a sum by the lengths",
         "loop": "h = torch.where(valid_t, cell(x_t, h), h), with valid_t of (batch, 1)",
         "rnn|lstm|gru": "pack_padded_sequence(x, lengths, ..., enforce_sorted=False), or lengths=",
         "": FIXES["padding"],
@@ -127,9 +131,8 @@ def other_layout(given: Event, axis: int | None, loops: bool) -> Cause | None:
         return None
     turn: Any = lambda x: x.transpose(0, 1).contiguous()  # noqa: E731 - it may be viewed
     back, what = turn, f"axis {axis} of its input"
-    own = f"{given.class_name}(..., batch_first={not first})"
-    fix = own if isinstance(first, bool) else "for x_t in input.unbind(1)"
-    fix = f"{fix}, or input.transpose(0, 1)"
+    own = f"{given.class_name}(..., batch_first={not first}), or input.transpose(0, 1)"
+    fix = own if isinstance(first, bool) else _LOOP
     if is_2d and isinstance(given.module, RNNBase):
         turn, back = (lambda x: x.unsqueeze(seq)), (lambda x: x.squeeze(seq))
         what = "axis 0 of its 2-D input"
@@ -204,7 +207,7 @@ def read_lengths(given: Event, alone: Event) -> list[Line]:
     text = (
         f"it reads {int(counts[same[0]])} steps of the sample in the batch, and {int(count)} alone"
     )
-    fix = "lengths // stride, of the steps that what is before it leaves"
+    fix = "the lengths of its own input: lengths // stride after a convolution"
     if len(counts) > 1:
         fix = "lengths in the order of the samples, which enforce_sorted=False takes"
     return [("cause", text), ("fix", fix)]

@@ -103,6 +103,6 @@ def _find_rows_of_steps(baseline: Baseline) -> None:
         rows = f"a row for each of {batch.steps} steps, none for a sample"
         layout = [
             ("likely", "batch and seq have changed places"),
-            ("fix", "batch_first=True, or x.transpose(0, 1) before the layer"),
+            ("fix", "batch_first=True and y[:, -1], or x.transpose(0, 1) into the layer and y[-1]"),
         ]
         fail("batch", f"output {shape} has {rows}", layout)

@@ -9,6 +9,7 @@ from torch import Tensor
 from rnnkit._base.message import count
 from rnnkit._diagnostics.axes import followed_axis
 from rnnkit._diagnostics.baseline import Baseline, Take
+from rnnkit._diagnostics.causes import VIEW
 from rnnkit._diagnostics.changes import steps_from
 from rnnkit._diagnostics.judge import agree, for_other_sizes, is_shown, refuse_chance
 from rnnkit._diagnostics.lab import first_true, run_perturbed
@@ -23,9 +24,6 @@ from rnnkit._diagnostics.report import (
     fail,
     skip,
 )
-
-#: What to look at where only the first steps differ.
-VIEWS = ("fix", "transpose or permute, and no view, where axes change places")
 
 
 def probe_causal(baseline: Baseline) -> str:
@@ -86,7 +84,7 @@ def _check_first_steps(narrow: Baseline, first: int) -> None:
             continue
         refuse_chance(baseline, first, *wide)
         what = f"{baseline.name(first)} of the first {cut} of {steps} steps changes"
-        fail("causal", f"{what} when the later ones are removed", [VIEWS])
+        fail("causal", f"{what} when the later ones are removed", [("fix", VIEW)])
 
 
 def _first_steps(baseline: Baseline, first: int, cut: int) -> tuple[Tensor, Tensor, Take] | None:
@@ -153,5 +151,6 @@ def _check_features(baseline: Baseline) -> None:
     axis = followed_axis(baseline.normal[first], output[first])
     if axis not in (None, features):  # features that are where they were are no steps
         what = f"axis {axis} of the {baseline.name(first)} follows axis {features} of the input"
-        fix = ("fix", "x.transpose(1, 2) before the layer, or seq_dim= for the axis of the steps")
+        ways = f"x.transpose(1, 2) before the layer, argmax({features}) for argmax({batch.seq_dim})"
+        fix = ("fix", f"{ways}, or another seq_dim=")
         fail("causal", f"{what}, and none follows its steps, on axis {batch.seq_dim}", [fix])

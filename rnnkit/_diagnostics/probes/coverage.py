@@ -86,5 +86,5 @@ def _find_other_lengths(baseline: Baseline, read: Tensor) -> None:
         if longer and is_shorter and torch.equal(wanted, read):
             reads = f"which has {counts[longer[0]]} steps, {int(ends[longer[0]])} are read"
             what = f"of sample {batch.numbers[longer[0]]}, {reads}"
-            rows = [("cause", f"that is its length in input {index}: each sample is read so far")]
+            rows = [("cause", f"that is its length in input {index}: each sample is read up to it")]
             fail("coverage", what, [*rows, ("fix", "the lengths that belong to this input")])

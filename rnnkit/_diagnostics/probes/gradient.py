@@ -103,7 +103,8 @@ def _fail_at_zeros(names: list[str], modules: dict[str, nn.Module]) -> NoReturn:
         what = f"nothing reads the {which} direction of layer {found[1]} of {module}"
         fix = ("fix", "torch.cat([h_n[-2], h_n[-1]], 1), or last_hidden(h_n), has both directions")
         fail("gradient", what, [fix], name)
-    fix = ("fix", "look for a softmax over an axis of one, round(), or a product with zeros")
+    ways = "no softmax over an axis of one or product with zeros"
+    fix = ("fix", f"{ways}; y + (y.round() - y).detach() for y.round()")
     what = f"the gradient of {_listed(names)} is exactly zero, for all values that were tried"
     fail("gradient", what, [fix], name)
 

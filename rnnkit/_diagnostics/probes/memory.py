@@ -47,7 +47,7 @@ def probe_memory(baseline: Baseline) -> str:
         skip(f"what has a state does not run along axis {batch.seq_dim}; give seq_dim")
     what = "the last output depends on no earlier step of the input: nothing is remembered"
     rows = [
-        ("likely", "a loop that starts each step from the first state"),
+        ("likely", "a loop that starts each step from the first state, or a mask that wipes it"),
         ("or", f"axis {batch.seq_dim} of the input is not seq: rnnkit.verify(..., seq_dim=...)"),
     ]
     return fail("memory", what, rows)

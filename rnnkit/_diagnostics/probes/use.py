@@ -27,6 +27,8 @@ from rnnkit._diagnostics.results import (
     find_steps_as_channels,
 )
 
+_BOTH = "h_n[-2:], the last layer's two directions"
+
 
 def probe_use(baseline: Baseline) -> str:
     """What recurrent layers return is used where it means something."""
@@ -93,10 +95,12 @@ def _find_misuse(call: Result, is_first: bool) -> None:
         unused = parts([row for row in range(total) if row not in used])
         layers, ways = ({row // directions for row in used}, {row % directions for row in used})
         names = " and ".join(f"h_n[{row}]" for row in used)
+        verb = "is" if len(used) == 1 else "are"
         only = not call.reads(output=everywhere, h=unused)
         if max(layers) < module.num_layers - 1 and only:
-            what = f"of what {label} returns, only {names} of {total} is used, not the last layer"
-            wrong(what, "h_n[-1], the last layer's state; or the output")
+            what = f"of what {label} returns, only {names} of {total} {verb} used"
+            last = "h_n[-1], the last layer's state" if directions == 1 else _BOTH
+            wrong(f"{what}, not the last layer", f"{last}; or the output")
         if len(used) == len(layers) == len(ways) == 2 and not call.reads(h=unused):
             what = f"of the state of {label}, {names} are used: directions of different layers"
             wrong(

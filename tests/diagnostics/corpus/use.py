@@ -30,6 +30,13 @@ def state_of_the_first_layer(m, x):
     return m.one(x)[1][-1 if m.right else 0]
 
 
+@pair("use", one=gru(num_layers=2, bidirectional=True))
+def directions_of_the_first_layer(m, x):
+    """Both directions of the last layer; or of the first."""
+    state = m.one(x)[1]
+    return torch.cat([*(state[-2:] if m.right else state[:2])], 1)
+
+
 @pair("use", layer=gru(), head=linear(6, 2))
 def first_step_only(m, x):
     """The last step of the output; or the first, which has read one step."""

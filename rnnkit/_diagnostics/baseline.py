@@ -21,7 +21,7 @@ from rnnkit._diagnostics.outputs import (
     shape_of,
     split_flats,
 )
-from rnnkit._diagnostics.report import Report
+from rnnkit._diagnostics.report import ONE_SAMPLE, Report
 
 #: Takes a part of an output, and of what is as large as it.
 Take = Callable[[Tensor], Tensor]
@@ -196,8 +196,7 @@ class Baseline:
 
     def name(self, index: int) -> str:
         """Return what a message calls an output: by its place, if there are several."""
-        several = sum(map(is_output, self.normal)) > 1
-        return f"output{self.names[index]}" if several else "output"
+        return f"output{self.names[index]}" if sum(map(is_output, self.normal)) > 1 else "output"
 
     def of_sample(self, index: int, sample: int) -> str:
         """Return what a message calls a sample of an output: by its number for the caller."""
@@ -229,10 +228,12 @@ class Baseline:
         if lists := [k for k, leaf in enumerate(self.normal) if isinstance(leaf, list)]:
             return f"{self.name(lists[0])} is a list of different lengths: return one padded tensor"
         if self.first is None:
-            kind = "no tensor" if all(leaf is None for leaf in self.normal) else "a single number"
+            is_number = any(isinstance(leaf, Tensor | int | float) for leaf in self.normal)
+            kind = "a single number" if is_number else "no tensor"
             return f"the model returns {kind}: return a row for each sample"
         if not self.runs_on_fewer:
-            return "the model refuses one sample less: give batch_dim, or let it take any batch"
+            text = "the model refuses one sample less: give batch_dim, or let it take any batch"
+            return ONE_SAMPLE if self.batch.size == 1 else text
         if len(self.shapes_of_fewer) != len(self.normal):
             return "each sample has an output of its own: return one padded tensor"
         name = self.name(self.first)

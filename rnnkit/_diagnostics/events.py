@@ -1,5 +1,6 @@
 """What happens in a run: what modules and functions are given and return, what is kept or drawn."""
 
+import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -60,6 +61,14 @@ def record(session: Session, inputs: Given) -> list[Event]:
     return recorder.events
 
 
+class _Thread(threading.local):
+    """The calls that are open in a thread, and whether the recorder itself runs there."""
+
+    def __init__(self) -> None:
+        self.open: list[Event] = []
+        self.is_writing = False
+
+
 class Recorder(TorchFunctionMode):
     """Writes down what happens in a run; as a hook's handle it stops when removed.
 
@@ -72,9 +81,8 @@ class Recorder(TorchFunctionMode):
         super().__init__()
         self.events: list[Event] = []
         self._functions, self._read = functions, read
-        self._open: list[Event] = []
         self._alive: list[Any] = []
-        self._is_writing = False
+        self._here = _Thread()
 
     def watch(self, model: torch.nn.Module) -> list[Any]:
         """Put hooks on a model and return their handles."""
@@ -100,10 +108,10 @@ class Recorder(TorchFunctionMode):
 
     def _before(self, name: str, module: Any, args: Any, kwargs: Any) -> None:
         self._write("input", name, module, (args, kwargs))
-        self._open.append(self.events[-1])
+        self._here.open.append(self.events[-1])
 
     def _after(self, name: str, module: Any, result: Any) -> None:
-        while (begun := self._open.pop()).name != name:
+        while (begun := self._here.open.pop()).name != name:
             pass  # a call inside has raised, and the model went on
         # What other modules return, their functions made.
         given = begun.given if is_known(module) or not self._functions else frozenset[int]()
@@ -111,7 +119,7 @@ class Recorder(TorchFunctionMode):
 
     def _write(self, kind: Any, name: str, module: Any, tree: Any, **more: Any) -> None:
         """Write down copies of the tensors in a tree, and where each is."""
-        self._is_writing = True
+        self._here.is_writing = True
         found = leaves(tree)
         parts = pytree.tree_leaves(tree, is_leaf=lambda x: isinstance(x, PackedSequence))
         is_packed = any(isinstance(part, PackedSequence) for part in parts)
@@ -121,20 +129,20 @@ class Recorder(TorchFunctionMode):
         made = {id(x): k for k, x in enumerate(sources) if isinstance(copies[k], Tensor)}
         more = {
             "given": frozenset(made),
-            "around": self._open[-1].name if self._open else "",
+            "around": self._here.open[-1].name if self._here.open else "",
             "place": _place() if self._functions and name else "",
             "drawn": self._read() if self._read else None,
             **more,
         }
         self.events.append(Event(kind, name, module, tree, copies, is_packed, made, **more))
-        self._is_writing = False
+        self._here.is_writing = False
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run a function, and write it down, unless torch's own module runs it."""
         kwargs = kwargs or {}
         result = func(*args, **kwargs)
-        inside = self._open[-1].module if self._open else None
-        if self._is_writing or is_known(inside):
+        inside = self._here.open[-1].module if self._here.open else None
+        if self._here.is_writing or is_known(inside):
             return result
         name = getattr(func, "__name__", "")
         writes = name == "__setitem__" or (name.endswith("_") and not name.endswith("__"))

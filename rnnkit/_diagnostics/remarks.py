@@ -33,12 +33,12 @@ def steps_read(baseline: Baseline, gradients: Gradients) -> dict[int, Tensor]:
     batch, first, seq = baseline.batch, baseline.first, baseline.out_seq_dim
     if first is None or seq is None or not baseline.has_steps(first) or baseline.missing(first):
         return {}
-    longest = [k for k, n in enumerate(baseline.counts or []) if n == batch.steps] or [0]
+    longest = [k for k, n in enumerate(baseline.counts or []) if n == batch.longest] or [0]
     output: Any = gradients.output[first]
     if not is_number(output) or not output.requires_grad:
         return {}
     found = {}
-    for step in sorted({0, (batch.steps or 0) // 2, (batch.steps or 1) - 1}):
+    for step in sorted({0, output.shape[seq] // 2, output.shape[seq] - 1}):
         at = gradients.places(batch.paced, batch.seq_dim, [output.select(seq, step)])
         if at is None or not bool(at[longest].any()):
             return {}

@@ -11,6 +11,7 @@ from rnnkit._diagnostics.picture import DependencyMap, Rule, as_html
 OTHER_STEPS = "the output has other steps than the input: which are valid is not known"
 INTEGERS = "the outputs are integers, which may stay the same by chance: return the scores, too"
 UNCHANGED = "the inputs have the same values everywhere: give inputs that differ"
+ONE_SAMPLE = "the batch has one sample; give two or more"
 NO_STEPS = "the input has no two steps"
 OTHER_OUTPUTS = "no output has the steps of the input; give out_seq_dim"
 NO_GRADIENT = "no output of the model, or no weight, has a gradient"

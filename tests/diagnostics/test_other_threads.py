@@ -15,6 +15,7 @@ import rnnkit
 from rnnkit._diagnostics.compare import equal
 from rnnkit._diagnostics.isolation import Given, session, sources
 from tests.diagnostics.held import Holder, X
+from tests.diagnostics.models_of_users import Model
 
 
 class Drawing:
@@ -125,3 +126,30 @@ def test_each_run_draws_the_same(name: str) -> None:
             assert equal(before, sources()[source].read())
         assert {"batch", "alone"} <= {*report.checked}
         assert torch.equal(one, other)
+
+
+def test_modules_in_threads() -> None:
+    """Calls of modules that overlap in time, in threads of the model, are written down by thread."""
+
+    def outer(m: Any, x: Any, thread: threading.Thread, begun: threading.Event) -> Any:
+        thread.start()
+        begun.wait()
+        return m.linear(x)
+
+    def inner(m: Any, x: Any, begun: threading.Event, ended: threading.Event) -> Any:
+        begun.set()
+        ended.wait()
+        return m.linear(x)
+
+    def forward(m: Any, x: Any) -> Any:
+        begun, ended, made = threading.Event(), threading.Event(), list[Any]()
+        thread = threading.Thread(target=lambda: made.append(m.inner(x, begun, ended)))
+        y = m.outer(x, thread, begun)
+        ended.set()
+        thread.join()
+        return m.gru(y + made[0])[0]
+
+    parts = {f.__name__: Model(f, linear=nn.Linear(3, 3)) for f in (outer, inner)}
+    made = Model(forward, gru=nn.GRU(3, 4, batch_first=True), **parts)
+
+    assert "use" in rnnkit.verify(made, torch.randn(4, 6, 3)).checked

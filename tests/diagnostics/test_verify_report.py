@@ -149,10 +149,17 @@ def test_a_test_fails_where_something_was_not_judged() -> None:
     loss = model(lambda m, x: m.gru(x)[0].mean(), gru=gru())
     assert not assert_no_leak(loss, X, skip=["batch"]).judged
     count = model(lambda m, x: m.gru(x)[0].argmax(), gru=gru())
-    with pytest.raises(
-        AssertionError, match="nothing was judged: the model returns a single number"
+    words = model(lambda m, x: str(m.gru(x)[0].argmax()), gru=gru())
+    flat = model(lambda m, x: m.gru(x)[0].flatten(0, 1), gru=gru())
+    one = X[:1]
+    for wrong, x, reason in (
+        (count, X, "the model returns a single number"),
+        (words, X, "the model returns no tensor"),
+        (flat, one, "the batch has one sample"),
     ):
-        assert_no_leak(count, X)
+        with pytest.raises(AssertionError, match=f"nothing was judged: {reason}") as error:
+            assert_no_leak(wrong, x)
+        assert "refuses" not in str(error.value)
 
 
 def test_exceptions_of_the_model() -> None:

@@ -8,6 +8,7 @@ from rnnkit._diagnostics.locate import locate_valid
 from rnnkit._diagnostics.report import (
     ALONE,
     BY_CHANCE,
+    ONE_SAMPLE,
     fail,
     in_short,
     note,
@@ -28,7 +29,7 @@ def probe_alone(baseline: Baseline) -> str:
     if not any(baseline.judged()):
         skip(baseline.unfollowed())
     if baseline.batch.size == 1 and (counts is None or counts[0] == baseline.batch.steps):
-        skip("the batch has one sample; give two or more")
+        skip(ONE_SAMPLE)
     baseline = for_other_sizes(baseline)
     batch = baseline.batch
     compared: set[int] = set()

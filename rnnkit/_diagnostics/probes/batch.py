@@ -17,6 +17,7 @@ from rnnkit._diagnostics.outputs import orders, shape_of
 from rnnkit._diagnostics.picture import DependencyMap
 from rnnkit._diagnostics.report import (
     BY_CHANCE,
+    ONE_SAMPLE,
     OTHER_SHAPES,
     SAMPLES,
     UNCHANGED,
@@ -30,7 +31,7 @@ def probe_batch(baseline: Baseline) -> str:
     """Sample i's output does not depend on sample j's input."""
     batch = baseline.batch
     if batch.size == 1:
-        skip("the batch has one sample; give two or more")
+        skip(ONE_SAMPLE)
     numbers = [leaf for leaf in baseline.normal if is_number(leaf)]
     if numbers and all(leaf.numel() == 1 for leaf in numbers):
         return judge_loss(baseline)

@@ -129,7 +129,7 @@ def _check_own_step(baseline: Baseline, first: int, cut: int, at: int) -> None:
     # Of an encoder and a decoder, the target has the steps, and the first input has not.
     input = batch.first if batch.has_steps(batch.first) else batch.paced
     run = run_perturbed(baseline, steps_from(cut, cut + 1), only=input)
-    if run is not None and run.has(first) and is_shown(baseline, run.moved(first)[:, at]):
+    if run is not None and run.has(first) and is_shown(baseline, run.moved(first)[:, at : at + 1]):
         which = "the first input" if input == batch.first else f"input {input}"
         what = f"{baseline.name(first)} of step {at} depends on step {cut} of {which}"
         fix = "shift the input: step t reads target t - 1"

@@ -31,8 +31,10 @@ def probe_reset(baseline: Baseline) -> str:
         skip(UNCHANGED)
     with_steps = [k for k, _ in baseline.judged() if baseline.has_steps(k)]
     for k in filter(run.has, with_steps):
-        late = max(baseline.missing(k), 0)
-        shown = run.moved(k).cpu() & ((steps >= last) & (last > 0))[:, late:]
+        # An output may begin with a later step, or before the first, and end with the longest.
+        late = max(missing := baseline.missing(k), 0)
+        moved = run.moved(k).cpu()[:, late - missing :]
+        shown = moved & ((steps >= last) & (last > 0))[:, late : late + moved.shape[1]]
         if not is_shown(baseline, shown):
             continue
         sample, flag = first_true(shown.any(1)), int(last[first_true(shown.any(1))])

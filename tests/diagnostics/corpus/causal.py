@@ -2,6 +2,7 @@
 
 import torch
 from torch.nn import functional
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from tests.diagnostics.corpus.forward import (
     WRONG,
@@ -203,6 +204,35 @@ def reset_after_its_step(m, x, flags):
         outputs.append(h)
         h = h if m.right else h * keep
     return torch.stack(outputs, 1)
+
+
+SHORT = torch.tensor([5, 4, 6, 5])
+
+for name, start, end in (("begin before the first step", 0, 8), ("end with the longest", 1, 7)):
+
+    @pair(
+        "reset",
+        name=f"reset: outputs {name}",
+        cell=gru_cell(),
+        inputs=(X, FLAGS),
+        reset=1,
+        lengths=SHORT,
+    )
+    def outputs_of_other_lengths(m, x, flags, start=start, end=end):
+        """The first state is returned, too, or only the steps of the longest sample."""
+        states = [x.new_zeros(len(x), 6)]
+        for x_t, flag in zip(x.unbind(1), flags.unbind(1), strict=True):
+            keep = 1 - flag.unsqueeze(1) if m.right else 1
+            states.append(m.cell(x_t, states[-1] * keep))
+        return torch.stack(states[start:end], 1)
+
+
+@pair("causal", gru=gru(), inputs=(X, SHORT), lengths=SHORT, causal="strict")
+def packed_and_shifted(m, x, n):
+    """What was packed ends with the longest sample, before the batch does; and is shifted, or not."""
+    packed = pack_padded_sequence(x, n, batch_first=True, enforce_sorted=False)
+    y = pad_packed_sequence(m.gru(packed)[0], batch_first=True)[0]
+    return functional.pad(y, (0, 0, 1, 0))[:, :-1] if m.right else y
 
 
 @fine(lstm=lstm(), inputs=(X, torch.zeros(4, 7)), reset=1, name="reset: no flag is set")

@@ -1,5 +1,6 @@
-"""Each mark of ``trace``, on layers and cells, torch's and rnnkit's."""
+"""Marks of ``trace``: each wrong program has its own, and no correct one has any."""
 
+import contextlib
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -8,42 +9,171 @@ import pytest
 import torch
 from inline_snapshot import snapshot
 from torch import Tensor
+from torch.nn.utils.rnn import pack_padded_sequence
 
 import rnnkit
+from tests.diagnostics.corpus.runner import CASES, cases
 from tests.diagnostics.models_of_users import BATCH, FEATURE, HIDDEN, SEQ, numbers
-from tests.diagnostics.test_trace_right import Parts
 
 X = numbers(BATCH, SEQ, FEATURE)
 
 
-def steps(call: Callable[[Any, Tensor], Any]) -> Callable[[Any, Tensor], Any]:
-    """Call a cell for each of three steps."""
+class Parts:
+    """Layers and cells of a library; each access makes a new one, which reads batch-first."""
 
-    def run(nn: Any, x: Tensor) -> Any:
-        cell = nn.GRUCell()
-        return [call(cell, x_t) for x_t in x[:, :3].unbind(1)]
+    def __init__(self, nn: Any) -> None:
+        """Take the library."""
+        self.nn = nn
 
-    return run
-
-
-def pair(
-    bridge: Callable[[Any], Any], kind: str = "LSTM", decoder: str = "", **options: Any
-) -> Callable[[Any, Tensor], Any]:
-    """Run an encoder and a decoder, and what is between their states."""
-
-    def run(nn: Any, x: Tensor) -> Any:
-        one, two = getattr(nn, kind)(**options), getattr(nn, decoder or kind)()
-        return two(x[:, 0] if decoder else x, bridge(one(x)[1]))
-
-    return run
+    def __getattr__(self, kind: str) -> Any:
+        """Make layers of FEATURE features, and with ``_wide`` of HIDDEN."""
+        name, _, wide = kind.partition("_")
+        options = {} if name.endswith("Cell") else {"batch_first": True}
+        size = HIDDEN if wide else FEATURE
+        return lambda **more: getattr(self.nn, name)(size, HIDDEN, **options, **more)
 
 
-def windows_from_zeros(nn: Any, x: Tensor) -> Any:
-    """Join windows of one sequence, each from zeros, made anew or not given, behind a head."""
+def windows_with_detach(nn: Any, x: Tensor) -> Any:
+    """Train over windows, the state cut from its graph between them."""
+    layer = nn.LSTM()
+    state = None
+    for window in x.split(3, 1):
+        output, state = layer(window, state)
+        output.sum().backward()
+        state = tuple(part.detach() for part in state)
+
+
+def windows_on_their_own(nn: Any, x: Tensor) -> Any:
+    """Run over windows that do not follow each other, overlap, or are copies of a loader's."""
+    one, two, three = nn.LSTM(), nn.LSTM(), nn.LSTM()
+    unordered = [one(x[:, k : k + 2])[0] for k in (4, 0, 2)]
+    overlapping = [two(x[:, k : k + 4])[0] for k in (0, 1, 2)]
+    copied = [three(part.clone())[0] for part in x.split(2, 1)]
+    words = [one(x[:1, :n])[0].expand(BATCH, -1, -1) for n in (5, 1, 3)]
+    return torch.cat([torch.cat(p, 1) for p in (unordered, overlapping, copied, words)], 1)
+
+
+def label_for_each_window(nn: Any, x: Tensor) -> Any:
+    """Classify each window on its own, by the mean of its outputs."""
     layer, head = nn.GRU(), torch.nn.Linear(HIDDEN, 2)
-    first = torch.zeros(1, BATCH, HIDDEN)
-    starts = iter([None, first, None])
-    return torch.cat([head(layer(w, next(starts))[0]) for w in x.split(3, 1)], 1)
+    return torch.cat([head(layer(w)[0].mean(1)) for w in x.split(2, 1)], 1)
+
+
+def sentences_of_a_document(nn: Any, x: Tensor) -> Any:
+    """Read sentences on their own, and join what was read."""
+    layer = nn.GRU()
+    document = torch.stack([x, x + 1], 1)
+    return torch.cat([layer(document[:, k])[0] for k in range(2)], 1)
+
+
+def hidden_state_for_both(nn: Any, x: Tensor) -> Any:
+    """Start an LSTM from the state of a GRU, which has no c."""
+    encoder, decoder = nn.GRU(), nn.LSTM()
+    h = encoder(x)[1]
+    return decoder(x, (h, h))[0]
+
+
+def leaves_of_a_tree(nn: Any, x: Tensor) -> Any:
+    """Give no state to the leaves, and theirs to the node above them."""
+    cell = nn.LSTMCell()
+    (a, b), (c, d) = (cell(x[:, k]) for k in range(2))
+    return cell(x[:, 2], (a + c, b + d))[0]
+
+
+def state_by_way_of_packed_input(nn: Any, x: Tensor) -> Any:
+    """Read a state again as an input, packed."""
+    first, second = nn.GRU(), nn.GRU_wide()
+    steps = [first(x[:, k : k + 1])[1] for k in range(2)]
+    return second(pack_padded_sequence(torch.cat(steps), [2] * BATCH))[1]
+
+
+def losses_of_sequences(nn: Any, x: Tensor) -> Any:
+    """Train on sequences of one step, by a loss of the state that is not returned."""
+    cell = nn.GRUCell()
+    return [cell(step).sum().backward() for step in x.unbind(1)]
+
+
+def answers_of_sequences(nn: Any, x: Tensor) -> Any:
+    """Count what comes out at the end of each sequence: no tensor leads from there on."""
+    cell = nn.GRUCell()
+    return sum(int(cell(s[1], cell(s[0])).argmax()) for s in x)
+
+
+def both_turns(nn: Any, x: Tensor) -> Any:
+    """Start two loops over one cell from one state."""
+    cell, start = nn.GRUCell(), x.new_zeros(len(x), HIDDEN)
+    there = back = start
+    for t in range(SEQ):
+        there, back = cell(x[:, t], there), cell(x[:, SEQ - 1 - t], back)
+    return there + back
+
+
+def samples_of_one_step(nn: Any, x: Tensor) -> Any:
+    """Run over samples of one step one by one, embedded beside a longer one."""
+    one, two, embed = nn.GRU(), nn.GRU(), torch.nn.Linear(FEATURE, FEATURE)
+    pairs = zip(x, (3, 1, 1, 1), strict=True)
+    return [one(row[:1]) for row in x], [two(embed(row[:k])) for row, k in pairs]
+
+
+RIGHT = [value for value in vars().values() if callable(value) and value.__module__ == __name__][1:]
+
+
+@pytest.mark.parametrize("make", RIGHT, ids=lambda make: make.__name__)
+def test_correct_program_is_not_marked(make: Callable[..., Any]) -> None:
+    """A correct program has no mark, with torch's layers and rnnkit's."""
+    for nn in (torch.nn, rnnkit.nn):
+        found = rnnkit.trace(partial(make, Parts(nn)), X)
+
+        assert len(found.rows) > 1
+        assert [mark for row in found.marked for mark in row.marks] == []
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_right_models_of_the_corpus() -> None:
+    """No right model of the corpus is marked, as far as it runs with gradients."""
+    traced = 0
+    for case in CASES:
+        subject = case.make(torch.nn, True)  # type: ignore[arg-type]
+        if not {"call", "kwargs"} & {*subject.options}:
+            with contextlib.suppress(Exception):
+                found = rnnkit.trace(subject.model, *subject.inputs)
+                marked, traced = found.marked, traced + bool(found.rows)
+            assert marked == []
+    assert traced > 200
+
+
+UNUSED = "starts from zeros, and the state of row {} is unused"
+#: Wrong models of the corpus, how many of their rows are marked, and the marks of the first.
+WRONG = {
+    "never_advanced": (6, ["the same state as in row 0: it is never advanced"]),
+    "cell_state_that_is_forgotten": (6, ["the same c as in row 0: it is never advanced"]),
+    "decoder_that_forgets": (4, [UNUSED.format(1)]),
+    "chunks_that_start_afresh": (
+        2,
+        [f"its input goes on where that of row 0 ended, but it {UNUSED.format(0)}"],
+    ),
+    "members_unpacked_the_wrong_way": (6, ["its h is c of row 0", "its c is h of row 0"]),
+    "bridge: each from its own": (
+        1,
+        ["its h is computed from c of row 0", "its c is computed from h of row 0"],
+    ),
+}
+
+
+def test_wrong_models_of_the_corpus() -> None:
+    """A wrong model is marked where it goes wrong, with torch's layers and rnnkit's."""
+    for name, expected in WRONG.items():
+        for library in (torch.nn, rnnkit.nn):
+            model, inputs, _ = vars(cases([name])[0].make(library, False)).values()  # type: ignore[arg-type]
+            marked = rnnkit.trace(model, *inputs).marked
+
+            assert (len(marked), marked[0].marks) == expected
+
+
+def dropped(nn: Any, x: Tensor) -> Any:
+    """Call a cell for each step, and make a number of its state."""
+    cell = nn.GRUCell()
+    return [int(cell(x_t).sum()) for x_t in x[:, :2].unbind(1)]
 
 
 def zeros_each_time(nn: Any, x: Tensor) -> Any:
@@ -52,13 +182,11 @@ def zeros_each_time(nn: Any, x: Tensor) -> Any:
     return [layer(w, torch.zeros(1, BATCH, HIDDEN))[0] for w in x.split(1, 1)[:2]]
 
 
-def h_never_advanced(nn: Any, x: Tensor) -> Any:
-    """Advance only c."""
-    cell, h = nn.LSTMCell(), numbers(BATCH, HIDDEN)
-    c = torch.zeros(BATCH, HIDDEN)
-    for x_t in x[:, :2].unbind(1):
-        new, c = cell(x_t, (h, c))
-    return new
+def h_for_both(nn: Any, x: Tensor) -> Any:
+    """Start from the h of an LSTM, twice."""
+    encoder, decoder = nn.LSTM(), nn.LSTM()
+    h = encoder(x)[1][0]
+    return decoder(x, (h, h))
 
 
 def output_from_its_end(nn: Any, x: Tensor) -> Any:
@@ -67,73 +195,21 @@ def output_from_its_end(nn: Any, x: Tensor) -> Any:
     return second(*first(x))[0]
 
 
-GIVEN = numbers(BATCH, HIDDEN)
-
-#: Wrong programs, and the marks of each row that has some.
-MARKED: dict[str, tuple[Callable[[Any, Tensor], Any], Any]] = {
-    "never advanced": (
-        steps(lambda cell, x: cell(hx=GIVEN, input=x)),
-        snapshot(
-            [
-                ["the same state as in row 0: it is never advanced"],
-                ["the same state as in row 1: it is never advanced"],
-            ]
-        ),
-    ),
-    "h never advanced": (
-        h_never_advanced,
-        snapshot([["the same h as in row 0: it is never advanced"]]),
-    ),
-    "dropped": (
-        steps(lambda cell, x: int(cell(x).sum())),
-        snapshot(
-            [
-                ["starts from zeros, and the state of row 0 is unused"],
-                ["starts from zeros, and the state of row 1 is unused"],
-            ]
-        ),
-    ),
-    "zeros each time": (
-        zeros_each_time,
-        snapshot([["starts from zeros, and the state of row 0 is unused"]]),
-    ),
-    "windows from zeros": (
-        windows_from_zeros,
-        snapshot(
-            [
-                [
-                    "its input goes on where that of row 0 ended, but it starts from zeros, and the state of row 0 is unused"
-                ],
-                [
-                    "its input goes on where that of row 1 ended, but it starts from zeros, and the state of row 1 is unused"
-                ],
-            ]
-        ),
-    ),
-    "swapped": (
-        pair(lambda state: state[::-1]),
-        snapshot([["its h is c of row 0", "its c is h of row 0"]]),
-    ),
-    "swapped behind a bridge": (
-        pair(lambda state: [(part * 2).tanh() for part in state[::-1]]),
-        snapshot([["its h is computed from c of row 0", "its c is computed from h of row 0"]]),
-    ),
-    "h for both": (pair(lambda state: (state[0], state[0])), snapshot([["its c is h of row 0"]])),
-    "output from its end": (
-        output_from_its_end,
-        snapshot([["reads the output of row 0 from its end state: step 0 has seen it all"]]),
-    ),
+MARKED = {
+    dropped: UNUSED.format(0),
+    zeros_each_time: UNUSED.format(0),
+    h_for_both: "its c is h of row 0",
+    output_from_its_end: "reads the output of row 0 from its end state: step 0 has seen it all",
 }
 
 
-@pytest.mark.parametrize("name", MARKED)
-def test_marks(name: str) -> None:
-    """A wrong program is marked where it goes wrong, with torch's layers and rnnkit's."""
-    make, expected = MARKED[name]
-    for nn in (torch.nn, rnnkit.nn):
-        found = rnnkit.trace(partial(make, Parts(nn)), X)
+def test_marks() -> None:
+    """What no model of the corpus does is marked, too."""
+    for make, mark in MARKED.items():
+        for nn in (torch.nn, rnnkit.nn):
+            found = rnnkit.trace(partial(make, Parts(nn)), X)
 
-        assert [row.marks for row in found.marked] == expected
+            assert [row.marks for row in found.marked] == [[mark]]
 
 
 def test_training_without_detach() -> None:

@@ -1,85 +1,47 @@
 """The diagnostics judge a model on the CPU, whatever ``torch.set_default_device`` says."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
 import torch
-from torch import nn
 
 import rnnkit
-from tests.diagnostics.models_of_users import (
-    BATCH,
-    FEATURE,
-    HIDDEN,
-    LENGTHS,
-    SEQ,
-    VOCABULARY,
-    Model,
-    numbers,
-    tokens,
-)
+from tests.diagnostics.corpus.runner import subject
 
-X = numbers(BATCH, SEQ, FEATURE)
-
-
-def loop(m: Any, x: Any) -> list[float]:
-    """Run a cell, and return plain numbers."""
-    hx = None
-    for x_t in x.unbind(1):
-        hx = m.cell(x_t, hx)
-    return hx.sum(1).tolist()
+#: Models of the corpus: with tokens, loops, windows, plain numbers, and what is told of them.
+NAMES = [
+    "logits_of_all_words",
+    "cell_state_that_is_forgotten",
+    "chunks_that_start_afresh",
+    "output: numbers of Python beside",
+    "padding_in_front",
+    "target_that_is_not_shifted",
+    "last_step_of_both_directions",
+]
 
 
-def windows(m: Any, x: Any) -> Any:
-    """Go on from a state that is kept, in two calls."""
-    first, state = m.lstm(x[:, :4])
-    return torch.cat([first, m.lstm(x[:, 4:], state)[0]], 1)
+def told(run: Callable[[], Any]) -> str:
+    """Return what a diagnostic says, but for the seconds; of an error, its text."""
+    try:
+        result = run()
+    except (AssertionError, rnnkit.RnnkitError) as error:
+        result = error
+    return "\n".join(line.partition(" forward passes")[0] for line in f"{result}".split("\n"))
 
 
-def lstm(width: int = FEATURE, **options: Any) -> nn.LSTM:
-    """Make a layer of ours."""
-    return rnnkit.LSTM(width, HIDDEN, **{"batch_first": True, **options})
-
-
-def tagger(m: Any, x: Any) -> Any:
-    """Give each token, or step, a score."""
-    return m.head(m.lstm(m.embed(x))[0])
-
-
-HEAD, KEPT, WORDS = nn.Linear(HIDDEN, 2), nn.Identity(), nn.Embedding(VOCABULARY, FEATURE)
-MODELS: dict[str, tuple[nn.Module, Any]] = {
-    "tagger": (Model(tagger, embed=WORDS, lstm=lstm(), head=HEAD), tokens(BATCH, SEQ)),
-    "swapped": (Model(tagger, embed=KEPT, lstm=lstm(batch_first=False), head=HEAD), X),
-    "loop": (Model(loop, cell=rnnkit.GRUCell(FEATURE, HIDDEN)), X),
-    "windows": (Model(windows, lstm=lstm()), X),
-    "bare, both ways": (lstm(bidirectional=True, num_layers=2), X),
-}
-PADDED: dict[str, Any] = {"lengths": LENGTHS, "pad": "pre"}
-DIAGNOSTICS: dict[str, Callable[..., Any]] = {
-    "verify": lambda *given: rnnkit.verify(*given, raises=False),
-    "verify, padded": lambda *given: rnnkit.verify(*given, raises=False, **PADDED),
-    "verify, causal": lambda *given: rnnkit.verify(*given, raises=False, causal="strict"),
-    "trace": rnnkit.trace,
-    "dependency_map": rnnkit.dependency_map,
-    "assert_no_leak": rnnkit.testing.assert_no_leak,
-}
-
-
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", NAMES)
 def test_same_text(name: str) -> None:
-    """What a diagnostic says, but for the seconds, is the same; of an error, its text."""
-    for diagnostic in DIAGNOSTICS.values():
-
-        def told(run: Callable[..., Any] = diagnostic) -> str:
-            try:
-                result = run(*MODELS[name])
-            except (AssertionError, rnnkit.RnnkitError) as error:
-                result = error
-            return "\n".join(
-                line.partition(" forward passes")[0] for line in f"{result}".split("\n")
-            )
-
-        expected = told()
-        with torch.device("meta"):
-            assert told() == expected
+    """What a diagnostic says of a model, right or wrong, is the same."""
+    for right in (True, False):
+        model, inputs, options = subject(name, right=right, library=rnnkit.nn)
+        for run in (
+            partial(rnnkit.verify, model, *inputs, **options, raises=False),
+            partial(rnnkit.testing.assert_no_leak, model, *inputs, **options),
+            partial(rnnkit.trace, model, *inputs),
+            partial(rnnkit.dependency_map, model, *inputs),
+        ):
+            expected = told(run)
+            with torch.device("meta"):
+                assert told(run) == expected

@@ -18,8 +18,6 @@ from tests.diagnostics.corpus.forward import (
 )
 from tests.diagnostics.models_of_users import numbers, tokens
 
-TIMES = numbers(4, 7).abs().cumsum(1)
-
 
 @pair("causal", cell=gru_cell(), causal=True)
 def mean_in_a_loop(m, x):
@@ -54,22 +52,6 @@ def one_of_two_inputs_looks_ahead(m, a, b):
 def layers_of_both_directions(m, x):
     """Layers upon layers read forward; or both ways, and all of them have to be undone."""
     return m.two(m.one(x)[0].unflatten(2, (-1, 6)).sum(2))[0]
-
-
-def until(m, x, times, ahead):
-    """Let a state decay until the time of a step that is so far ahead."""
-    h, outputs = x.new_zeros(len(x), 6), []
-    for t in range(x.shape[1]):
-        since = times[:, min(t + ahead, times.shape[1] - 1)] - times[:, max(t - 1, 0)]
-        h = m.cell(x[:, t], h * torch.exp(-since).unsqueeze(1))
-        outputs.append(m.head(h))
-    return torch.stack(outputs, 1)
-
-
-@pair("causal", cell=gru_cell(), head=linear(6, 2), inputs=(X, TIMES), causal=True)
-def time_of_a_later_step(m, x, times):
-    """A state decays until the time of its step; or of the step three later, of another input."""
-    return until(m, x, times, 0 if m.right else 3)
 
 
 @pair("causal", cell=gru_cell(), head=linear(6, 2), inputs=(X, numbers(4, 7, 3)), causal=True)
@@ -115,6 +97,20 @@ for name, read in WHOLE.items():
 def decoder_of_another_length(m, source, target):
     """A decoder may read all of its source: it is the target's steps that are judged."""
     return m.decoder(m.embed(target), m.encoder(m.embed(source))[1])[0]
+
+
+#: Where the steps of a spectrogram are, how it is turned, and how that is told.
+AXES = {
+    "last": (numbers(4, 5, 7), (0, 1, 2), {0: -2, 1: -1}),
+    "first": (numbers(7, 4, 5), (1, 2, 0), {1: 0}),
+}
+for name, (mels, turn, told) in AXES.items():
+
+    @pair("causal", name=f"steps {name}", gru=gru(8), inputs=(X, mels), seq_dim=told, causal=True)
+    def beside(m, x, mels, turn=turn):
+        """Each input has its steps on an axis of its own; a spectrogram runs on, or backwards."""
+        frames = mels.permute(turn).mT
+        return m.gru(torch.cat([x, frames if m.right else frames.flip(1)], 2))[0]
 
 
 @pair("causal", gru=gru(), causal="strict")

@@ -14,6 +14,7 @@ from tests.diagnostics.models_of_users import mask, numbers, tokens
 #: What a forward draws, by where it is drawn.
 DRAWS = {
     "torch": lambda x: x + torch.rand(1),
+    "torch, by dropout": lambda x: functional.dropout(x, 0.4),
     "numpy": lambda x: x + np.random.rand(),
     "random": lambda x: x + random.random(),
 }

@@ -24,7 +24,7 @@ X = numbers(4, 7, 3)
 class Part(NamedTuple):
     """A module of a model, made when the library, and which one of a pair, are known."""
 
-    kind: str
+    kind: str | Callable[..., torch.nn.Module]
     args: tuple[Any, ...]
     options: dict[str, Any]
 
@@ -33,12 +33,13 @@ class Part(NamedTuple):
         told = {id(RIGHT): is_right, id(WRONG): not is_right}
         args = [told.get(id(value), value) for value in self.args]
         options = {name: told.get(id(value), value) for name, value in self.options.items()}
-        module: torch.nn.Module = getattr(nn, self.kind)(*args, **options)
+        make = getattr(nn, self.kind) if isinstance(self.kind, str) else self.kind
+        module: torch.nn.Module = make(*args, **options)
         return module
 
 
-def part(kind: str, *args: Any, **options: Any) -> Part:
-    """Return a part of any class of ``torch.nn``."""
+def part(kind: Any, *args: Any, **options: Any) -> Part:
+    """Return a part of any class of ``torch.nn``, or of a function."""
     return Part(kind, args, options)
 
 

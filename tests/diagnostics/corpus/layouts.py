@@ -5,6 +5,7 @@ from beartype import beartype
 from jaxtyping import Float, jaxtyped
 from torch import Tensor, nn
 
+import rnnkit
 from tests.diagnostics.corpus.case import CASES, Case, Subject
 from tests.diagnostics.corpus.forward import RIGHT, X, fine, gru, linear, lstm, pair, part
 from tests.diagnostics.models_of_users import numbers
@@ -14,6 +15,31 @@ from tests.diagnostics.models_of_users import numbers
 def batch_first_forgotten(m, x):
     """A layer reads (batch, seq, feature) as it lies; or as (seq, batch, feature), in a square."""
     return m.head(m.lstm(x)[0])
+
+
+@pair("batch", lstm=lstm(batch_first=RIGHT))
+def layer_called_by_its_forward(m, x):
+    """A layer whose ``forward`` is called, as weight dropout does, counts as any other."""
+    return m.lstm.forward(x)[0]
+
+
+def recurrent(library, right):
+    """Make a layer over a cell of a library."""
+    return rnnkit.Recurrent([library.GRUCell(3, 6)], batch_first=right)
+
+
+for name, library in {"torch": nn, "rnnkit": rnnkit}.items():
+    pair("batch", name=f"Recurrent over a cell of {name}", layer=part(recurrent, library, RIGHT))(
+        lambda m, x: m.layer(x)[0]
+    )
+
+
+def bare(_, right):
+    """Make a model of nothing else."""
+    return Subject(recurrent(rnnkit, right), (X,))
+
+
+CASES.append(Case("Recurrent as the model", bare, "batch", file="layouts"))
 
 
 @pair("batch", gru=gru(num_layers=2), head=linear(12, 2))

@@ -83,27 +83,15 @@ def state_of_the_encoder_throughout(m, x, target):
     return torch.stack(outputs, 1)
 
 
-def written(m, x, h):
-    """Write six steps, each from the one before; the state goes on, or stays the first."""
-    step, steps = x[:, -1], []
+@pair("use", encoder=gru(), start=linear(6, 3), cell=gru_cell(), head=linear(6, 3))
+def state_of_zeros_for_all_that_is_written(m, x):
+    """A decoder writes from a vector of what it read, and its own state; or each time from zeros."""
+    step, h, steps = m.start(m.encoder(x)[1][0]), x.new_zeros(len(x), 6), []
     for _ in range(6):
         new = m.cell(step, h)
         h, step = new if m.right else h, m.head(new)
         steps.append(step)
     return torch.stack(steps, 1)
-
-
-@pair("use", encoder=gru(), cell=gru_cell(), head=linear(6, 3))
-def state_of_the_encoder_for_all_that_is_written(m, x):
-    """A decoder reads what it wrote, from its own state; or each time from the encoder's."""
-    return written(m, x, m.encoder(x)[1][0])
-
-
-@pair("use", encoder=gru(), start=linear(6, 3), cell=gru_cell(), head=linear(6, 3))
-def state_of_zeros_for_all_that_is_written(m, x):
-    """A decoder writes from a vector of what it read, and its own state; or each time from zeros."""
-    context = m.start(m.encoder(x)[1][0]).unsqueeze(1)
-    return written(m, context, x.new_zeros(len(x), 6))
 
 
 ACTIONS = numbers(4, 6, 3)
@@ -123,14 +111,6 @@ def result_that_is_refined(m, x, actions):
     for _ in range(3):
         step = m.head(m.cell(step, h))
     return step
-
-
-@pair("use", one=lstm(), two=lstm())
-def swapped_between_layers(m, x):
-    """A decoder starts from (h, c) of the encoder; or from (c, h)."""
-    _, (h, c) = m.one(x)
-    output, _ = m.two(x.flip(1), (h, c) if m.right else (c, h))
-    return torch.cat([output[:, -1], h[-1]], 1)
 
 
 #: What is between an encoder and a decoder, and whether that is right.
@@ -169,17 +149,6 @@ def one_pair_for_two_cells(m, x):
         below = m.one(y, below)
         above = m.two(below[0], above if m.right else below)
         outputs.append(above[0])
-    return torch.stack(outputs, 1)
-
-
-@pair("use", one=gru_cell(6), two=gru_cell(6), inputs=(WIDE,))
-def state_of_the_cell_below(m, x):
-    """Each cell of a stack has a state in a list; or both take the first one."""
-    states, outputs = [x.new_zeros(len(x), 6)] * 2, []
-    for y in x.unbind(1):
-        below = m.one(y, states[0])
-        states = [below, m.two(below, states[1 if m.right else 0])]
-        outputs.append(states[1])
     return torch.stack(outputs, 1)
 
 
@@ -255,14 +224,27 @@ for name, calls in NO_LOOPS.items():
         return m.last(torch.stack(calls(m, x), 1))[0]
 
 
-@pair("batch", cell=gru_cell(3, 4))
-def loop_over_the_samples(m, x):
-    """A loop over the steps; or over the samples, where no call has a sample."""
-    state, outputs = None, []
-    for row in x.unbind(1 if m.right else 0):
-        state = m.cell(row, state)
-        outputs.append(state)
-    return torch.stack(outputs, 1 if m.right else 0)
+class Elman(nn.Module):
+    """A cell of linear layers, with a state that may be left out."""
+
+    def __init__(self):
+        super().__init__()
+        self.i, self.h = nn.Linear(3, 6), nn.Linear(6, 6)
+
+    def forward(self, x, h=None):
+        return torch.tanh(self.i(x) + (0 if h is None else self.h(h)))
+
+
+for name, cell in {"torch's cell": gru_cell(), "a cell of its own": Elman}.items():
+
+    @pair("batch", name=f"loop over the samples: {name}", cell=cell)
+    def loop_over_the_samples(m, x):
+        """A loop over the steps; or over the samples, where no call has a sample."""
+        state, outputs = None, []
+        for row in x.unbind(1 if m.right else 0):
+            state = m.cell(row, state)
+            outputs.append(state)
+        return torch.stack(outputs, 1 if m.right else 0)
 
 
 def forgetting():

@@ -4,52 +4,38 @@ import torch
 from torch.nn.utils.rnn import pack_padded_sequence
 
 from tests.diagnostics.corpus.forward import WRONG, X, embedding, fine, gru, linear, pair
-from tests.diagnostics.models_of_users import LENGTHS, mask, numbers, padded
+from tests.diagnostics.models_of_users import mask, numbers, padded
 
 PADDED, COUNTS = padded()
 WORDS = torch.randint(1, 9, (4, 7), generator=torch.Generator().manual_seed(0)) * mask(COUNTS)
 
 
-def longest_of(m, x, valid):
-    """Take the largest of the valid steps, or of all."""
-    output = m.gru(x)[0]
-    return output.masked_fill(~valid.unsqueeze(2), -9.0 if m.right else 0.0).amax(1)
-
-
-def mean_of(m, x, valid):
+def mean_of(m, x, mask):
     """Take the mean over the valid steps, or over all."""
-    output = m.gru(x)[0] * valid.unsqueeze(2)
-    return output.sum(1) / (valid.sum(1, keepdim=True) if m.right else x.shape[1])
+    output = m.gru(x)[0] * mask.unsqueeze(2)
+    return output.sum(1) / (mask.sum(1, keepdim=True) if m.right else x.shape[1])
 
 
-@pair("alone", gru=gru(), inputs=(PADDED, COUNTS))
-def lengths_by_name(m, x, lengths):
-    """The largest of all steps is a zero of the padding where all others are below."""
-    return longest_of(m, x, mask(lengths, x.shape[1]))
+def longest_of(m, x, lengths):
+    """Take the largest of the valid steps, or of all: a zero where all others are below."""
+    beyond = ~mask(lengths, x.shape[1]).unsqueeze(2)
+    return m.gru(x)[0].masked_fill(beyond, -9.0 if m.right else 0.0).amax(1)
 
 
-@pair("alone", gru=gru(), inputs=(PADDED, mask(COUNTS)))
-def mask_by_name(m, x, mask):
-    """A mask tells lengths, too."""
-    return mean_of(m, x, mask)
-
-
-@pair("alone", gru=gru(), inputs=(PADDED, COUNTS, mask(COUNTS)))
-def lengths_and_a_mask_by_name(m, x, lengths, mask):
-    """Both tell the same of one input."""
-    return mean_of(m, x, mask)
-
-
-@pair("alone", gru=gru(), inputs=({"x": PADDED, "lengths": COUNTS},))
-def lengths_by_key(m, batch):
-    """The keys of a dictionary are names, too."""
-    return mean_of(m, batch["x"], mask(batch["lengths"], batch["x"].shape[1]))
-
-
-@pair("alone", words=embedding(9, 3, padding_idx=0), gru=gru(), inputs=(WORDS,))
-def lengths_by_padding(m, x):
-    """Tokens end in the padding index."""
-    return mean_of(m, m.words(x), x != 0)
+#: What has a name like lengths, or a mask, or is known by an embedding.
+TOLD = {
+    "lengths": (longest_of, (PADDED, COUNTS)),
+    "a mask": (mean_of, (PADDED, mask(COUNTS))),
+    "both": (lambda m, x, lengths, mask: mean_of(m, x, mask), (PADDED, COUNTS, mask(COUNTS))),
+    "a key": (
+        lambda m, batch: mean_of(m, batch["x"], mask(batch["lengths"], batch["x"].shape[1])),
+        ({"x": PADDED, "lengths": COUNTS},),
+    ),
+    "padding": (lambda m, x: mean_of(m, m.words(x), x != 0), (WORDS,)),
+}
+for name, (forward, inputs) in TOLD.items():
+    parts = {"words": embedding(9, 3, padding_idx=0)} if name == "padding" else {}
+    pair("alone", name=f"told by {name}", gru=gru(), inputs=inputs, **parts)(forward)
 
 
 @pair("alone", head=linear(3, 6), inputs=(PADDED.flip(1), COUNTS))
@@ -76,9 +62,6 @@ def source_with_lengths_beside_a_target(m, source, source_len, target):
     """Lengths belong to the input whose name they share."""
     packed = pack_padded_sequence(source, source_len, batch_first=True, enforce_sorted=False)
     return m.head(m.target(target, m.source(packed)[1])[0])
-
-
-assert max(LENGTHS) == 7, "the longest sample has no padding"
 
 
 EVEN = COUNTS.clamp(max=6)

@@ -40,11 +40,6 @@ RIGHT = {
     "a season": (6, lambda _, x: torch.cat([season(x), season(x).roll(1, 1)], 2)),
 }
 
-#: What has one order of axes, and the same numbers in another: a view that mixes steps and features.
-VIEWS = {
-    "a convolution": (8, lambda m, x: m.conv(x.mT)),
-}
-
 
 def used(*functions):
     """Return the parts that functions name."""
@@ -60,15 +55,11 @@ for name, (width, between) in RIGHT.items():
         return m.layer(between(m, x))[0]
 
 
-for name, (width, before) in VIEWS.items():
-
-    @pair(
-        "coverage", name=f"a view after {name}", layer=gru(width), inputs=(STEPS,), **used(before)
-    )
-    def viewed(m, x, before=before, width=width):
-        """Channels come behind the steps by a transpose; or by a view."""
-        y = before(m, x)
-        return m.layer(y.mT if m.right else y.reshape(len(x), 9, width))[0]
+@pair("coverage", layer=gru(8), conv=PARTS["conv"], inputs=(STEPS,))
+def view_after_a_convolution(m, x):
+    """Channels come behind the steps by a transpose; or by a view that mixes steps and features."""
+    y = m.conv(x.mT)
+    return m.layer(y.mT if m.right else y.reshape(len(x), 9, 8))[0]
 
 
 #: What makes rows of another number than there are samples, and is right.
@@ -85,19 +76,12 @@ for name, (width, between) in ROWS.items():
         return m.layer(between(m, x))[1][-1].view(len(x), -1)
 
 
-#: Rows, and the same numbers in a view that mixes the steps of a window with its features.
-MIXED = {
-    "windows": (3, lambda _, x: x.unfold(1, 4, 1)),
-    "heads": (4, lambda m, x: m.conv(x.mT).unflatten(1, (2, 4))),
-}
-for name, (width, before) in MIXED.items():
-
-    @pair("coverage", name=f"a view of {name}", layer=gru(width), inputs=(STEPS,), **used(before))
-    def mixed(m, x, before=before, width=width):
-        """The steps of a window come before its features by a transpose; or by a view."""
-        y = before(m, x)
-        rows = y.mT.flatten(0, 1) if m.right else y.reshape(-1, y.shape[3], width)
-        return m.layer(rows)[1][-1].view(len(x), -1)
+@pair("coverage", layer=gru(), inputs=(STEPS,))
+def view_of_windows(m, x):
+    """The steps of a window come before its features by a transpose; or by a view."""
+    y = x.unfold(1, 4, 1)
+    rows = y.mT.flatten(0, 1) if m.right else y.reshape(-1, 4, 3)
+    return m.layer(rows)[1][-1].view(len(x), -1)
 
 
 def batch_of(*lengths):
@@ -134,14 +118,6 @@ def state_that_stays_sorted(m, x, n):
     y, h, order = in_order(m, x, n)
     back = order.argsort()
     return y[back] * (h[back] if m.right else h).unsqueeze(1) * mask(n, x.shape[1]).unsqueeze(2)
-
-
-@pair("batch", gru=gru(), **batch_of(3, 7, 2, 5))
-def put_back_and_never_sorted(m, x, n):
-    """Samples are put back from an order in which they never were, and packed by sorted lengths."""
-    counts, order = n.sort(descending=True)
-    packed = pack_padded_sequence(x[order] if m.right else x, counts, batch_first=True)
-    return m.gru(packed)[1][-1][order.argsort()]
 
 
 def lengths_only(m, x, n):

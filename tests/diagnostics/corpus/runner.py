@@ -38,6 +38,15 @@ class Autocast(nn.Module):
             return self.model(*inputs)
 
 
+def subject(
+    name: str, *, right: bool = True, library: Any = nn
+) -> tuple[nn.Module, tuple[Any, ...], dict[str, Any]]:
+    """Make the model of a case; return it, its inputs, and its options."""
+    (case,) = [case for case in CASES if case.name == name]
+    made = case.make(library, right)
+    return made.model, made.inputs, made.options
+
+
 def in_dtype(subject: Subject, dtype: str) -> Subject:
     """Return a subject that computes in another dtype."""
     if dtype == "float32":

@@ -221,19 +221,3 @@ def reversed_autoencoder(m, x):
         step = m.out(h)
         steps.append(step)
     return torch.stack(steps[::-1], 1)
-
-
-@fine(
-    gru=gru(2, 6, num_layers=2, dropout=0.3), head=linear(6, 20), inputs=drawn(5, 6, 2), causal=True
-)
-def mixture_of_futures(m, x):
-    """Where a person walks next, as a mixture of normal distributions for each step."""
-    weight, place, spread = m.head(m.gru(x)[0]).split([4, 8, 8], 2)
-    parts = torch.distributions.Independent(
-        torch.distributions.Normal(
-            place.unflatten(2, (4, 2)), spread.unflatten(2, (4, 2)).float().exp().to(x.dtype)
-        ),
-        1,
-    )
-    kinds = torch.distributions.Categorical(logits=weight)
-    return torch.distributions.MixtureSameFamily(kinds, parts)

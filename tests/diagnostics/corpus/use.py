@@ -135,24 +135,11 @@ def attention_that_looks_at_the_end(m, x):
     return (scores.softmax(1) * m.gru(x)[0]).sum(1)
 
 
-@pair("gradient", one=gru(), two=gru(), head=linear(6, 2))
-def layer_that_is_cut_off(m, x):
-    """A layer learns; or its output is cut off from the graph."""
-    y = m.one(x)[0]
-    return m.head((y if m.right else y.detach()) + m.two(x)[0])
-
-
 @pair("gradient", gru=gru(), head=linear(3, 6))
 def layer_that_training_does_not_read(m, x):
     """What training reads counts, and not what eval mode does; dropout is no obstacle."""
     y = m.gru(x)[0]
     return nn.functional.dropout(y, 0.5, m.training) if m.right or not m.training else m.head(x)
-
-
-@pair("gradient", head=linear(6, 2), rest=gru(), layers=lambda: [nn.GRU(3, 6, batch_first=True)])
-def layer_in_a_list(m, x):
-    """A layer that runs is registered in the model; or it is in a list, and no optimizer gets it."""
-    return m.head(m.rest(x)[0] if m.right else m.layers[0](x)[0])
 
 
 def frozen():

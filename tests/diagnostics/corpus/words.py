@@ -32,37 +32,6 @@ def melody_of_the_next_note(m, notes):
 
 
 @pair(
-    "repeatable",
-    moves=embedding(30, 4),
-    low=gru(4, 6),
-    high=gru(6, 5),
-    wins=linear(5, 1),
-    inputs=drawn(5, 8, tokens=30),
-)
-def moves_with_dropout(m, moves):
-    """Dropout between layers of a chess model ends with training; or it never does."""
-    low = m.low(m.moves(moves))[0]
-    low = functional.dropout(low, 0.4, training=m.training if m.right else True)
-    return m.wins(m.high(low)[1][-1]).tanh()
-
-
-@pair(
-    "repeatable",
-    lines=embedding(15, 4),
-    rnn=gru(4, 6),
-    odd=linear(6, 1),
-    seen=lambda: 0,
-    inputs=drawn(3, 7, tokens=15),
-)
-def lines_counted_since_the_start(m, lines):
-    """The place of a line in its log is counted from the batch's start, or over all calls."""
-    place = torch.arange(lines.shape[1]) + m.seen
-    m.seen = m.seen + (0 if m.right else lines.shape[1])
-    x = m.lines(lines) + (place.unsqueeze(1) * torch.arange(1, 5) / 9).sin()
-    return m.odd(m.rnn(x.to(m.odd.weight.dtype))[0]).squeeze(2)
-
-
-@pair(
     "batch",
     pen=lstm(),
     move=linear(6, 1),
@@ -88,20 +57,6 @@ def window_over_the_letters(m, strokes, letters):
 def users_on_one_sphere(m, keys):
     """A user is known by how they type: a vector of length one, or a batch of length one."""
     return functional.normalize(m.style(m.lstm(m.keys(keys))[1][0][-1]), dim=1 if m.right else 0)
-
-
-@pair(
-    "use",
-    words=embedding(20, 4),
-    lstm=lstm(4, 5, bidirectional=True),
-    relation=linear(10, 6),
-    inputs=drawn(4, 8, tokens=20),
-)
-def ends_of_the_wrong_halves(m, words):
-    """Of both directions the ends are taken; or both beginnings, where each has read one word."""
-    there, back = m.lstm(m.words(words))[0].chunk(2, 2)
-    first, last = (back, there) if m.right else (there, back)
-    return m.relation(torch.cat([first[:, 0], last[:, -1]], 1))
 
 
 @fine(
@@ -157,14 +112,3 @@ def attention_before_the_cell(m, words):
     x = x + m.attend(x, x, x, attn_mask=future, need_weights=False)[0]
     x = m.norm(x + m.lstm(x)[0])
     return functional.linear(x, m.words.weight).transpose(1, 2)
-
-
-@fine(
-    words=embedding(30, 4),
-    lstm=lstm(4, 7),
-    inputs=lambda: (torch.randint(0, 30, (5, 6)), torch.randint(0, 30, (5, 9))),
-)
-def question_and_answer(m, question, answer):
-    """One encoder for two texts of other lengths; how much they are alike."""
-    one, other = (m.lstm(m.words(text))[1][0][-1] for text in (question, answer))
-    return functional.cosine_similarity(one, other, dim=1)

@@ -103,7 +103,7 @@ def test_faults() -> None:
 
 def test_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """The command runs the cases that are named, and says what came of them."""
-    names = ["highest_since", "echo_state", "state_cut"]
+    names = ["highest_since", "radar_images", "state_cut"]
     monkeypatch.setattr(sys, "argv", ["corpus", *names, "-v"])
     monkeypatch.setattr(torch, "set_num_threads", lambda _: None)
     with pytest.raises(SystemExit) as ended:

@@ -6,11 +6,9 @@ import pytest
 import torch
 from inline_snapshot import snapshot
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 import rnnkit
-from tests.diagnostics.models_of_users import Model, numbers, tokens
-from tests.diagnostics.small import gru
+from tests.diagnostics.models_of_users import Model, gru, numbers, tokens
 
 BATCH, SEQ, FEATURE, HIDDEN = 5, 4, 3, 6
 X = numbers(BATCH, SEQ, FEATURE)
@@ -40,12 +38,6 @@ def loop(m: Any, x: Tensor, h: Tensor) -> Tensor:
     return torch.stack(outputs, 1)
 
 
-def packed(m: Any, x: Tensor, lengths: Any, scale: float) -> Tensor:
-    """Pack, run and pad."""
-    output = m.gru(pack_padded_sequence(x, lengths, batch_first=True))[0]
-    return pad_packed_sequence(output, batch_first=True)[0] * scale
-
-
 def second(m: Any, _: Tensor, other: Tensor) -> Tensor:
     """Read only the second input."""
     return m.one(other if other.dim() == 3 else other.unsqueeze(-1).float())[0]
@@ -56,31 +48,17 @@ def fixed(m: Any, x: Tensor, other: Tensor) -> Tensor:
     return second(m, x, other) + numbers(SEQ, HIDDEN) + 0 * x.sum((0, 2)).unsqueeze(1)
 
 
-def attend(m: Any, x: Tensor) -> Tensor:
-    """Attend to earlier steps; others are taken out by a weight of zero, and overflow there."""
-    scores = (m.key(x) @ x.transpose(1, 2)).exp().tril()
-    return scores / scores.sum(2, keepdim=True) @ x
-
-
 SEQ_FIRST = nn.GRU(FEATURE, HIDDEN)
 BOTH = nn.GRU(FEATURE, HIDDEN, bidirectional=True)
 CELL = Model(loop, cell=nn.GRUCell(FEATURE, HIDDEN))
 WORDS = nn.Embedding(12, FEATURE)
 SECOND, FIXED = (Model(one, one=gru(1)) for one in (second, fixed))
-FLAGS = (numbers(2, 6, FEATURE) > 0).float()
 OWN, EARLIER, ALL, NOTHING = (
     "each depends on its own input alone",
     "each depends on its own and earlier inputs",
     "each depends on all inputs",
     "nothing depends on this axis",
 )
-
-
-def flagged(m: Any, x: Tensor) -> Tensor:
-    """Refuse what is not a flag."""
-    assert ((x == 0) | (x == 1)).all()
-    output: Tensor = m.gru(x)[0]
-    return output
 
 
 #: A model, its inputs, the axes, and what the map looks like.
@@ -110,7 +88,6 @@ MAPS: dict[str, tuple[nn.Module, tuple[Any, ...], dict[str, int], str]] = {
     "state of a cell, batch": (CELL, (X, numbers(BATCH, HIDDEN)), {}, OWN),
     "second sequence": (SECOND, (X, numbers(BATCH, SEQ)), {"dim": 1}, EARLIER),
     "fixed length, tokens": (FIXED, (X, tokens(BATCH, SEQ)), {"dim": 1}, EARLIER),
-    "lengths": (model(packed), (X, torch.full((BATCH,), SEQ), 2.0), {"dim": 1}, EARLIER),
     "output that is gone": (
         Model(lambda m, x: m.words(x)[:, : int(x.max())], words=WORDS),
         (torch.arange(1, SEQ + 1).unsqueeze(0),),
@@ -123,8 +100,6 @@ MAPS: dict[str, tuple[nn.Module, tuple[Any, ...], dict[str, int], str]] = {
         {"dim": 1},
         ALL,
     ),
-    "mask": (Model(attend, key=nn.Linear(FEATURE, FEATURE)), (LONG[:, :6],), {"dim": 1}, EARLIER),
-    "flags": (model(flagged), (FLAGS,), {"dim": 1}, EARLIER),
     "written input": (model(lambda m, x: m.gru(x.mul_(2))[0]), (X,), {"dim": 1}, EARLIER),
 }
 

@@ -171,10 +171,7 @@ def replaced(self: Any, x: Tensor) -> Any:
 
 #: Ways from what a model holds back to the model, that lead to the copy in a copy.
 BACK: dict[str, tuple[Any, Any]] = {
-    "partial": (
-        lambda m: functools.partial(lambda m, x: m.gru(x)[0], m),
-        lambda m: m.held(X),
-    ),
+    "partial": (lambda m: functools.partial(lambda m, x: m.gru(x)[0], m), lambda m: m.held(X)),
     "method": (lambda m: {"run": m.gru.forward, m.gru: 1}, lambda m: m.held["run"](X)[0]),
     "module as a key": (lambda m: {m.gru: 1}, lambda m: m.gru.bias_hh_l0[0] * m.held[m.gru]),
     "weak reference": (weakref.ref, lambda m: m.held().gru(X)[0]),

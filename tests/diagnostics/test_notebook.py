@@ -10,8 +10,7 @@ import torch
 from torch import Tensor
 
 import rnnkit
-from tests.diagnostics.models_of_users import numbers
-from tests.diagnostics.small import gru
+from tests.diagnostics.models_of_users import gru, numbers
 
 X = numbers(4, 7, 3)
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 import rnnkit
 import rnnkit.testing
 from tests.diagnostics.corpus.forward import X, model
-from tests.diagnostics.small import gru
+from tests.diagnostics.models_of_users import gru
 
 
 def test_finding_is_a_failure() -> None:

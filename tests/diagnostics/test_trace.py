@@ -10,8 +10,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pack_sequence
 
 import rnnkit
-from tests.diagnostics.models_of_users import BATCH, FEATURE, HIDDEN, SEQ, Model, numbers
-from tests.diagnostics.small import gru, lstm
+from tests.diagnostics.models_of_users import BATCH, FEATURE, HIDDEN, SEQ, Model, gru, lstm, numbers
 
 X = numbers(BATCH, SEQ, FEATURE)
 

@@ -114,23 +114,6 @@ def test_swapped_axes_are_always_found(model: Any, batch: int, seq: int) -> None
     assert error.value.probe == "batch"
 
 
-@pytest.mark.parametrize("kind", [nn.RNN, nn.LSTM, nn.GRU])
-@pytest.mark.parametrize("scale", [1, 8, 16])
-def test_rounding_is_no_leak(kind: Any, scale: float) -> None:
-    """A layer of many steps that blows rounding up, as large weights do, is not accused of sharing."""
-    for half in (False, True) if scale > 1 else (False,):
-        layer = kind(16, 64, batch_first=True, num_layers=2)
-        for weight in layer.parameters():
-            weight.data.mul_(scale)
-        layer.bfloat16() if half else layer
-        dtype = torch.bfloat16 if half else torch.float32
-        model = Model(lambda m, x, dtype=dtype: m.layer(x.to(dtype))[0].float(), layer=layer)
-        checked = rnnkit.verify(model, normal(4, 60, 16)).checked
-
-        assert "batch" in checked
-        assert scale > 1 or "alone" in checked
-
-
 @given(
     kind=st.sampled_from([nn.LSTM, nn.GRU, nn.RNN]),
     layers=st.integers(1, 3),
@@ -154,6 +137,8 @@ MAPPED = {
     "lengths_counted_in_tokens": 0,
     "lengths_that_the_content_decides": 0,
     "experts_chosen_by_value": 0,
+    "numbers_refused_out_of_their_range": 1,
+    "samples_that_stay_sorted": 0,
 }
 LEAKING = ("cancelled: a shift of scores", "lengths_that_the_content_decides")
 

@@ -14,8 +14,7 @@ from torch import Tensor, nn
 import rnnkit
 from rnnkit.testing import assert_no_leak
 from tests.diagnostics.corpus.forward import X, model
-from tests.diagnostics.models_of_users import mask, numbers, padded, tokens
-from tests.diagnostics.small import gru
+from tests.diagnostics.models_of_users import gru, mask, numbers, padded, tokens
 
 PADDED, COUNTS = padded()
 

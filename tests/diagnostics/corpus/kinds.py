@@ -26,7 +26,6 @@ from tests.diagnostics.models_of_users import LENGTHS, numbers, padded
 
 PADDED, COUNTS = padded()
 CAUSAL = {"causal": True}
-SQUARE = numbers(4, 4, 3)
 
 
 @dataclass
@@ -163,24 +162,6 @@ def logits_of_all_words(m, x):
     return m.head(m.gru(m.words(x))[0]).view(-1, 9)
 
 
-@pair(
-    "batch",
-    inputs=(numbers(7, 4, 3),),
-    batch_dim=1,
-    gru=gru(batch_first=False),
-    actor=linear(6, 2),
-    critic=linear(6, 1),
-    log_std=lambda: nn.Parameter(torch.zeros(2)),
-)
-def actions_of_a_rollout(m, x):
-    """A policy returns a row for each step of each environment, step by step."""
-    steps, envs = x.shape[:2]
-    rows = x.flatten(0, 1)
-    x = rows.view(steps, envs, 3) if m.right else rows.view(envs, steps, 3).transpose(0, 1)
-    y = m.gru(x)[0].reshape(steps * envs, -1)
-    return m.log_std.exp(), m.actor(y), m.critic(y).squeeze(1)
-
-
 @pair("batch", inputs=(PADDED, COUNTS), gru=gru(), head=linear(6, 9))
 def tags_up_to_the_longest(m, x, lengths):
     """A tagger returns a row for each step up to the longest sample."""
@@ -210,29 +191,20 @@ for steps, envs in ((8, 4), (6, 6)):
         inputs=policy(steps, envs),
         batch_dim=1,
     )
-    def act(m, x, hxs, masks):
+    def act(m, x, hxs, masks, flat=steps > envs):
         """A policy on (steps * envs, feature) reads from the state how many environments there are."""
         steps, envs = x.shape[:2]
         rows = torch.cat([x.flatten(0, 1), masks.reshape(-1, 1)], 1)
         told, seen = len(rows) // len(hxs), len(hxs)
         rows = rows.view(told, seen, -1) if m.right else rows.view(seen, told, -1).transpose(0, 1)
-        return m.gru(rows, hxs.unsqueeze(0))[0].reshape(steps, envs, -1)
+        y = m.gru(rows, hxs.unsqueeze(0))[0]
+        return y.flatten(0, 1) if flat else y.reshape(steps, envs, -1)
 
 
 @fine(gru=gru(2), inputs=(numbers(2, 2, 2), numbers(2)))
 def as_many_weights_as_two_samples(m, x, w):
     """Of two samples one takes what is for all by broadcasting, and three show it."""
     return m.gru(x)[0] * w.unsqueeze(1)
-
-
-LONGEST_LAST = torch.tensor([2, 3, 1, 4])
-
-
-@fine(gru=gru(), inputs=(SQUARE, LONGEST_LAST), lengths=LONGEST_LAST, seeds=3)
-def padded_again_with_the_steps_first(m, x, n):
-    """A square batch, the longest last, is padded again with the steps first."""
-    packed = pack_padded_sequence(x, n, batch_first=True, enforce_sorted=False)
-    return pad_packed_sequence(m.gru(packed)[0])[0]
 
 
 @fine(

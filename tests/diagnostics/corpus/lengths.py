@@ -106,19 +106,6 @@ for name, told in TELLING.items():
         return pooled_padding(m, x, n) if m.right else pooled_by_value(m, x)
 
 
-@pair(
-    "alone",
-    gru=gru(batch_first=False),
-    inputs=(X.transpose(0, 1), VALID.t().unsqueeze(2).float()),
-    batch_dim=1,
-    lengths=LENGTHS,
-)
-def mean_under_a_mask(m, x, keep):
-    """The mean is taken over what a mask, steps first and with a feature, says is valid; or over all."""
-    y = m.gru(x)[0]
-    return (y * keep).sum(0) / keep.sum(0) if m.right else y.mean(0) + 0 * keep.sum(0)
-
-
 #: Kinds of lengths that are told, and that a model takes.
 LENGTHS_OF_KINDS = {
     "an array with an axis for nothing": (COUNTS, np.array(LENGTHS)[:, None]),
@@ -187,12 +174,6 @@ def unpacked(m, x, n):
     return pad_packed_sequence(m.gru(packed)[0], batch_first=True, total_length=x.shape[1])[0]
 
 
-def attended(m, y, n):
-    """Attend to the valid steps, or to zeros, too."""
-    scores = y @ y.mT
-    return (scores.masked_fill(~kept(y, n).mT, -torch.inf) if m.right else scores).softmax(2) @ y
-
-
 def flipped(m, y, n):
     """Sum from the last valid step on, or from the end of the padding."""
     step, end = torch.arange(y.shape[1]), n.unsqueeze(1)
@@ -207,7 +188,6 @@ def flipped(m, y, n):
 #: What reads the steps beyond a length; a message names it, its line, and what to do before it.
 READING = {
     "the last step": lambda m, y, n: y[torch.arange(len(y)), n - 1] if m.right else y[:, -1],
-    "attention": attended,
     "a flip": flipped,
     "a norm": lambda m, y, _: torch.layer_norm(y, y.shape[2 if m.right else 1 :]),
 }

@@ -104,15 +104,6 @@ def alternatives_from_one_state(m, x, actions):
     return torch.stack([m.head(m.cell(action, h)) for action in actions.unbind(1)], 1)
 
 
-@fine(encoder=gru(), cell=gru_cell(), head=linear(6, 3), inputs=(X, ACTIONS))
-def result_that_is_refined(m, x, actions):
-    """One result of three numbers is refined three times from its context: that is no sequence."""
-    h, step = m.encoder(x)[1][0], actions[:, 0]
-    for _ in range(3):
-        step = m.head(m.cell(step, h))
-    return step
-
-
 #: What is between an encoder and a decoder, and whether that is right.
 BRIDGES = {
     "each from its own": lambda m, h, c: (

@@ -46,12 +46,6 @@ def refined_step_by_step(m, x):
     return state.view(len(x), -1, 6)
 
 
-@fine(block=linear(3, 3))
-def block_that_is_applied_again(m, x):
-    """What gets its own output, but not once for each step, need not remember."""
-    return m.block(m.block(m.block(x)))
-
-
 @fine(block=linear(3, 3), drop=part("Dropout", 0.5))
 def dropout_twice_in_each_step(m, x):
     """What computes each step by itself, with dropout twice on one tensor, need not remember."""

@@ -19,25 +19,15 @@ GRID = torch.arange(9).view(3, 3)
 WAYS = [way.flatten() for way in (GRID, GRID.t(), GRID.flip(0, 1), GRID.t().flip(0, 1))]
 
 
-def season(x):
-    """Return the mean of each third step, again and again."""
-    return x.unflatten(1, (3, 3)).mean(1).repeat(1, 3, 1)
-
-
 #: What stands between the input and a layer of so many features, and is right.
 RIGHT = {
     "frames side by side": (6, lambda _, x: torch.cat([x, pad(x, (0, 0, 1, 0))[:, :-1]], 2)),
     "lags in a circle": (12, lambda _, x: torch.cat([x.roll(k, 1) for k in range(4)], 2)),
-    "shifted channels": (
-        3,
-        lambda _, x: torch.cat([x[..., :1].roll(1, 1), x[..., 1:].roll(-1, 1)], 2),
-    ),
     "a mean over the steps": (
         6,
         lambda _, x: torch.cat([x, x.mean(1, keepdim=True).expand_as(x)], 2),
     ),
     "four ways over a square": (12, lambda _, x: torch.cat([x[:, way] for way in WAYS], 2)),
-    "a season": (6, lambda _, x: torch.cat([season(x), season(x).roll(1, 1)], 2)),
 }
 
 
@@ -74,14 +64,6 @@ for name, (width, between) in ROWS.items():
     def rowed(m, x, between=between):
         """Windows, heads and channels are right in whichever order they are laid out on purpose."""
         return m.layer(between(m, x))[1][-1].view(len(x), -1)
-
-
-@pair("coverage", layer=gru(), inputs=(STEPS,))
-def view_of_windows(m, x):
-    """The steps of a window come before its features by a transpose; or by a view."""
-    y = x.unfold(1, 4, 1)
-    rows = y.mT.flatten(0, 1) if m.right else y.reshape(-1, 4, 3)
-    return m.layer(rows)[1][-1].view(len(x), -1)
 
 
 def batch_of(*lengths):
@@ -150,12 +132,6 @@ OTHERS = {**LARGE, "inputs": (*LARGE["inputs"], 9 - LARGE["lengths"])}
 #: Wrong models of a large batch: a message calls a sample by its place in it.
 NAMED = {
     "batch": (lambda m, x, n, _: m.gru(x if m.right else x + x.roll(1, 0))[0], ["alone"]),
-    "padding": (
-        lambda m, x, n, _: (m.gru(x)[0] * (mask(n, x.shape[1]).unsqueeze(2) if m.right else 1)).sum(
-            1
-        ),
-        ["alone"],
-    ),
     "coverage": (
         lambda m, x, n, others: m.gru(
             pack_padded_sequence(x, n if m.right else others, True, enforce_sorted=False)

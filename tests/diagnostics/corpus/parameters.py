@@ -2,7 +2,6 @@
 
 import torch
 from torch import nn
-from torch.nn import functional
 
 from tests.diagnostics.corpus.forward import drawn, embedding, fine, gru, linear, pair
 from tests.diagnostics.models_of_users import numbers
@@ -95,13 +94,3 @@ def codes_that_are_picked(m, x):
 def attention_of_one_sentence(m, x):
     """Attention over a single sentence is no attention in this batch."""
     return (m.query(x) @ m.key(x).mT).softmax(2) @ x
-
-
-@fine(gru=gru(), logits=linear(6, 4))
-def transitions_of_tags(m, x):
-    """Scores between tags are read by a sum over all paths."""
-    tags = m.logits(m.gru(x)[0])
-    alpha = tags[:, 0]
-    for step in tags.unbind(1)[1:]:
-        alpha = torch.logsumexp(alpha.unsqueeze(2) + m.logits.weight[:, :4], 1) + step
-    return functional.softplus(alpha)

@@ -139,6 +139,19 @@ def chaos_beside_other_outputs(m, x):
     return x.shape[1], m.gru(x)[0], x[:, 0].argmax(1)
 
 
+for kind in (nn.RNN, nn.LSTM, nn.GRU):
+
+    @fine(
+        name=f"chaos of {kind.__name__} in half precision",
+        layer=lambda kind=kind: grown(kind(16, 64, 2, batch_first=True), 8).bfloat16(),
+        inputs=(WILD,),
+        skip=["alone"],
+    )
+    def chaos(m, x):
+        """A layer of many steps that blows rounding up, as large weights do, is not accused."""
+        return m.layer(x.bfloat16())[0].float()
+
+
 IDS = torch.cat([X, tokens(4, 7, 2).float() % 10], 2)
 
 

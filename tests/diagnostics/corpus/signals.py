@@ -6,7 +6,6 @@ from torch.nn import functional
 
 from tests.diagnostics.corpus.forward import (
     drawn,
-    embedding,
     fine,
     gru,
     gru_cell,
@@ -15,7 +14,6 @@ from tests.diagnostics.corpus.forward import (
     lstm_cell,
     pair,
     part,
-    rnn,
 )
 
 
@@ -38,19 +36,6 @@ def highest_since(m, x):
     """A price is set against the highest: up to now, or from now on."""
     high = x.cummax(1).values if m.right else x.flip(1).cummax(1).values.flip(1)
     return m.trade(m.gru(torch.cat([x, high - x], 2))[0]).tanh()
-
-
-def events():
-    """Draw marks, and the times at which they are."""
-    times = torch.rand(4, 10).cumsum(1)
-    return torch.randint(0, 6, (4, 10)), times
-
-
-@pair("causal", kinds=embedding(6, 4), rnn=rnn(5, 8), rate=linear(8, 6), inputs=events, causal=True)
-def time_since_the_last_event(m, marks, times):
-    """Events come with the time since the last one; or, padded at the wrong end, to the next."""
-    gaps = functional.pad(times.diff(dim=1), (1, 0) if m.right else (0, 1))
-    return m.rate(m.rnn(torch.cat([m.kinds(marks), gaps.unsqueeze(2)], 2))[0])
 
 
 @pair(
@@ -131,16 +116,6 @@ def convolution_without_its_buffer(m, x, state=None):
     return m.alarm(y), (h, channels[..., -2:])
 
 
-@pair("streaming", ask=True, lstm=lstm(4, 6), out=linear(6, 3), inputs=drawn(4, 9, 3), causal=True)
-def clock_that_starts_again(m, x, state=None):
-    """A step knows how late it is: its count goes on with the state, or begins with each chunk."""
-    h, count = (None, torch.zeros(len(x), 1)) if state is None else state
-    begin = count if m.right else torch.zeros_like(count)
-    late = begin + torch.arange(x.shape[1]).to(begin)
-    y, h = m.lstm(torch.cat([x, late.mul(0.3).sin().unsqueeze(2).to(x.dtype)], 2), h)
-    return m.out(y), (h, count + x.shape[1])
-
-
 def visits():
     """Draw numbers, which of them were measured, and the time between."""
     return torch.randn(4, 7, 3), torch.rand(4, 7, 3) > 0.4, torch.rand(4, 7, 1)
@@ -198,17 +173,6 @@ def radar_images(m, x):
         h, c = m.cell(image, (h, c))
         maps.append(m.rain(h))
     return torch.stack(maps, 1)
-
-
-@fine(
-    reservoir=lambda: torch.nn.RNN(2, 9, batch_first=True).requires_grad_(requires_grad=False),
-    readout=linear(11, 2),
-    inputs=drawn(4, 13, 2),
-    causal=True,
-)
-def echo_state(m, x):
-    """A reservoir whose weights are drawn once and never trained; only the readout is."""
-    return m.readout(torch.cat([m.reservoir(x)[0], x], 2))
 
 
 @fine(encoder=lstm(3, 5), decoder=lstm_cell(3, 5), out=linear(5, 3), inputs=drawn(4, 8, 3))

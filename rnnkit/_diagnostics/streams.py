@@ -228,11 +228,7 @@ def ways_to_carry(baseline: Baseline) -> Iterator[Carried]:
         inside = [axis for name, axis in axes.items() if _is_in(name, place)]
         if place and shapes and inside and not any(axis is not None for axis in inside):
             places[place] = shapes
-    taken = {
-        name: [x.shape for x in tensors_of(bound.get(name))]
-        for name in signature.parameters
-        if not WORDS.isdisjoint(word.strip("0123456789") for word in name.lower().split("_"))
-    }
+    taken = {n: [x.shape for x in tensors_of(bound.get(n))] for n in _named_like_states(signature)}
     given = [name for name, shapes in taken.items() if shapes in places.values()]
     free = given or [name for name in taken if bound.get(name) is None]
     counts = [len(given)] if given else range(min(len(free), len(places)), 0, -1)
@@ -242,6 +238,20 @@ def ways_to_carry(baseline: Baseline) -> Iterator[Carried]:
                 fits = all(taken[n] in ([], places[p]) for n, p in zip(names, chosen, strict=True))
                 if fits and not any(_is_in(two, one) for one, two in combinations(chosen, 2)):
                     yield dict(zip(names, chosen, strict=True))
+
+
+def not_carried(baseline: Baseline, carried: Carried) -> list[str]:
+    """Return the names of the states that the model was given and that a stream leaves alone."""
+    inputs, signature = baseline.batch.tree(), _signature(baseline)
+    bound = signature.bind(*inputs.args, **inputs.kwargs).arguments
+    given = (name for name in _named_like_states(signature) if tensors_of(bound.get(name)))
+    return [name for name in given if name not in carried]
+
+
+def _named_like_states(signature: inspect.Signature) -> Iterator[str]:
+    for name in signature.parameters:
+        if not WORDS.isdisjoint(word.strip("0123456789") for word in name.lower().split("_")):
+            yield name
 
 
 def _signature(baseline: Baseline) -> inspect.Signature:

@@ -7,7 +7,7 @@ from rnnkit._diagnostics.compare import far
 from rnnkit._diagnostics.events import changed_by
 from rnnkit._diagnostics.judge import for_other_sizes
 from rnnkit._diagnostics.report import NAMES, NO_STEPS, Line, UnjudgedError, fail, skip
-from rnnkit._diagnostics.streams import Carried, Stream, ways_to_carry
+from rnnkit._diagnostics.streams import Carried, Stream, not_carried, ways_to_carry
 
 #: So many ways to pass a state along are tried; so many steps are run one by one.
 TRIES, SINGLE = 12, 16
@@ -45,6 +45,8 @@ def _judged(baseline: Baseline) -> list[Stream]:
             if streams[-1].difference is None and streams[0].is_read:
                 return streams
             broken += [streams] if len(carried) == most else []
+    if broken and (left := not_carried(baseline, broken[0][0].carried)):
+        skip(f"the model takes {' and '.join(left)}, and returns nothing of that shape")
     return broken[0] if broken else skip(reason)
 
 

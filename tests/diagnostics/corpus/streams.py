@@ -167,3 +167,10 @@ def samples_and_steps_on_one_axis(m, x, state=None):
     read = m.frame(rows.flatten(0, 1)).unflatten(0, rows.shape[:2])
     output, (h, c) = m.lstm(read.transpose(0, 1), state)
     return output, (h, c if m.right else h)
+
+
+@fine(gru=gru(), inputs=(X, STATE, numbers(4, 6)), streaming=True)
+def state_in_another_layout(m, x, hidden, previous):
+    """Of two states, one comes back with other axes: what its chunks return cannot be judged."""
+    output, last = m.gru(x, hidden + previous)
+    return output, last.transpose(0, 1), previous + last[0]

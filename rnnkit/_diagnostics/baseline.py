@@ -26,8 +26,6 @@ from rnnkit._diagnostics.report import ONE_SAMPLE, Report
 #: Takes a part of an output, and of what is as large as it.
 Take = Callable[[Tensor], Tensor]
 
-TINY = 1e-300
-
 
 class Baseline:
     """A session, a batch, and the leaves of the output that can be judged sample by sample.
@@ -228,8 +226,8 @@ class Baseline:
         if lists := [k for k, leaf in enumerate(self.normal) if isinstance(leaf, list)]:
             return f"{self.name(lists[0])} is a list of different lengths: return one padded tensor"
         if self.first is None:
-            is_number = any(isinstance(leaf, Tensor | int | float) for leaf in self.normal)
-            kind = "a single number" if is_number else "no tensor"
+            is_one = any(isinstance(x, int | float) or shape_of(x) == () for x in self.normal)
+            kind = "a single number" if is_one else "no numbers"
             return f"the model returns {kind}: return a row for each sample"
         if not self.runs_on_fewer:
             text = "the model refuses one sample less: give batch_dim, or let it take any batch"
@@ -277,7 +275,7 @@ class Baseline:
         """Return how large the features of an output are, in its shape."""
         if index not in self._scales:
             axes = {axis for axis in (self.axes[index], self.step_axes[index]) if axis is not None}
-            self._scales[index] = scale(self.normal[index], tuple(axes)).clamp(min=TINY)
+            self._scales[index] = scale(self.normal[index], tuple(axes)).clamp(min=1e-300)
         return self._scales[index]
 
     def places(self, index: int, mask: Tensor) -> Tensor:

@@ -87,6 +87,7 @@ class Recorder(TorchFunctionMode):
     def watch(self, model: torch.nn.Module) -> list[Any]:
         """Put hooks on a model and return their handles."""
         self.events.clear()
+        self._weights = set(map(id, model.parameters()))
         handles = [
             handle
             for name, module in model.named_modules()
@@ -147,10 +148,12 @@ class Recorder(TorchFunctionMode):
         name = getattr(func, "__name__", "")
         writes = name == "__setitem__" or (name.endswith("_") and not name.endswith("__"))
         changed = args[0] if writes and args else result
-        if tensors_of(changed):
+        made = tensors_of(changed)
+        # A copy of a weight for each step, which a cell transposes, say, would take the memory.
+        if not self._weights.issuperset(id(x._base) for x in made):  # noqa: SLF001
             self._alive.append((args, kwargs, result))
             tensors = (x for x in pytree.tree_leaves((args, kwargs)) if isinstance(x, Tensor))
-            more = {"given": frozenset(map(id, tensors)), "text": _text(name, args[1:], kwargs)}
+            more = {"given": frozenset(map(id, tensors)), "text": _text(name, args, kwargs)}
             self._write("function", name, inside, changed, **more)
         return result
 

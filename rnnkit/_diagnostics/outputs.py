@@ -66,7 +66,8 @@ def tensors_of(tree: Any) -> list[Tensor]:
 
 def is_output(leaf: Any) -> bool:
     """Return whether a leaf holds numbers that can be compared."""
-    return isinstance(leaf, Tensor) and leaf.dim() > 0 and leaf.numel() > 0
+    is_whole = isinstance(leaf, Tensor) and leaf.dim() > 0 and leaf.numel() > 0
+    return is_whole and not (leaf.is_floating_point() and bool(leaf.isnan().all()))
 
 
 def shape_of(leaf: Any) -> tuple[int, ...] | None:

@@ -3,7 +3,7 @@
 import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
-from itertools import combinations
+from itertools import chain, combinations, product
 from typing import Any
 
 import torch
@@ -29,6 +29,9 @@ WORDS = frozenset(
     {"c", "cache", "carry", "cell", "cells", "cx", "h", "hc", "hidden", "hiddens", "hs", "hx"}
     | {"memory", "past", "prev", "previous", "state", "states"}
 )
+
+#: So many arguments of other names may belong to a state.
+OTHERS = 4
 
 #: Which part of the output, as Python writes its place, goes to which argument, by its name.
 Carried = Mapping[str, str]
@@ -214,7 +217,8 @@ def _not_passed(name: str, state: Sequence[Any]) -> Cause:
 def ways_to_carry(baseline: Baseline) -> Iterator[Carried]:
     """Yield which parts of the last output may go to arguments that are named like a state.
 
-    Those that were given take parts of the same shapes; if none does, some that were left out.
+    Those that were given take parts of the same shapes; if none does, some that were left out. Last
+    come ways that need arguments of other names, too: what belongs to a state may be called anyhow.
     """
     inputs, signature = baseline.batch.tree(), _signature(baseline)
     try:
@@ -228,16 +232,26 @@ def ways_to_carry(baseline: Baseline) -> Iterator[Carried]:
         inside = [axis for name, axis in axes.items() if _is_in(name, place)]
         if place and shapes and inside and not any(axis is not None for axis in inside):
             places[place] = shapes
-    taken = {n: [x.shape for x in tensors_of(bound.get(n))] for n in _named_like_states(signature)}
-    given = [name for name, shapes in taken.items() if shapes in places.values()]
-    free = given or [name for name in taken if bound.get(name) is None]
-    counts = [len(given)] if given else range(min(len(free), len(places)), 0, -1)
-    for count in counts:
-        for chosen in combinations(places, count):
-            for names in combinations(free, count):
-                fits = all(taken[n] in ([], places[p]) for n, p in zip(names, chosen, strict=True))
-                if fits and not any(_is_in(two, one) for one, two in combinations(chosen, 2)):
-                    yield dict(zip(names, chosen, strict=True))
+    taken = {
+        name: [x.shape for x in tensors_of(bound.get(name))]
+        for name, one in signature.parameters.items()
+        if one.kind not in (one.VAR_POSITIONAL, one.VAR_KEYWORD)
+    }
+    named = [name for name in _named_like_states(signature) if name in taken]
+    given = [name for name in named if taken[name] in places.values()]
+    free = given or [name for name in named if bound.get(name) is None]
+    others = [name for name in taken if bound.get(name) is None or taken[name] in places.values()]
+    others = [name for name in others if name not in named][: OTHERS * bool(free)]
+    for more in dict.fromkeys(((), tuple(others))):
+        every = [*free, *more]
+        counts = range(min(len(every), len(places)), 0, -1)
+        pairs = (product(combinations(places, n), combinations(every, n)) for n in counts)
+        for chosen, names in chain.from_iterable(pairs):
+            fits = all(taken[n] in ([], places[p]) for n, p in zip(names, chosen, strict=True))
+            fits &= {*given} <= {*names} and not {*free}.isdisjoint(names)
+            fits &= not (more and {*more}.isdisjoint(names))
+            if fits and not any(_is_in(two, one) for one, two in combinations(chosen, 2)):
+                yield dict(zip(names, chosen, strict=True))
 
 
 def not_carried(baseline: Baseline, carried: Carried) -> list[str]:

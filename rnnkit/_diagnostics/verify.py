@@ -248,7 +248,10 @@ def _layout(baseline: Baseline) -> Layout:
         seq = batch.seq_dims[k] if batch.has_steps(k) else None
         found.append(("input" if is_one else name, leaf, batch.axes[k], seq))
     for k, leaf in enumerate(baseline.normal):
-        seq = baseline.step_axes[k] if baseline.pacers[k] == batch.paced else None
+        # Without a batch axis, rows may be the valid steps of all samples.
+        is_seq = baseline.pacers[k] == batch.paced
+        is_seq &= baseline.axes[k] is not None or baseline.has_steps(k)
+        seq = baseline.step_axes[k] if is_seq else None
         found.append((baseline.name(k), leaf, baseline.axes[k], seq))
     layout = {
         name: ["batch" if k == at else "seq" if k == seq else n for k, n in enumerate(leaf.shape)]

@@ -13,6 +13,8 @@ from inline_snapshot import snapshot
 from torch import Tensor, nn
 
 import rnnkit
+from rnnkit._diagnostics.events import Recorder
+from rnnkit._diagnostics.isolation import Given, Session
 from tests.diagnostics.models_of_users import BATCH, FEATURE, HIDDEN, SEQ, Model, numbers
 
 X = numbers(BATCH, SEQ, FEATURE)
@@ -213,6 +215,22 @@ print((peak() - before) / 400e6)
     )
 
     assert float(done.stdout) < 1.1
+
+
+def test_weights_are_not_written_down() -> None:
+    """A search for a leak copies what functions return, but no weight that a loop transposes."""
+
+    def loop(m: Any, x: Tensor) -> Tensor:
+        h = x[:, 0]
+        for x_t in x.unbind(1):
+            h = torch.tanh(x_t + h @ m.part.weight.t())
+        return h
+
+    recorder, part = Recorder(functions=True), nn.Linear(FEATURE, FEATURE)
+    Session(Model(loop, part=part)).run(Given((X,), {}), watch=recorder.watch)
+
+    assert [event.name for event in recorder.events].count("tanh") == X.shape[1]
+    assert "t" not in [event.name for event in recorder.events]
 
 
 if __name__ == "__main__":

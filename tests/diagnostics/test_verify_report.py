@@ -150,10 +150,12 @@ def test_a_test_fails_where_something_was_not_judged() -> None:
     count = model(lambda m, x: m.gru(x)[0].argmax(), gru=gru())
     words = model(lambda m, x: str(m.gru(x)[0].argmax()), gru=gru())
     flat = model(lambda m, x: m.gru(x)[0].flatten(0, 1), gru=gru())
+    nan = model(lambda m, x: m.gru(x)[0] * torch.nan, gru=gru())
     one = X[:1]
     for wrong, x, reason in (
         (count, X, "the model returns a single number"),
-        (words, X, "the model returns no tensor"),
+        (words, X, "the model returns no numbers"),
+        (nan, X, "the model returns no numbers"),
         (flat, one, "the batch has one sample"),
     ):
         with pytest.raises(AssertionError, match=f"nothing was judged: {reason}") as error:

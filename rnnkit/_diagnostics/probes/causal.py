@@ -40,7 +40,9 @@ def probe_causal(baseline: Baseline) -> str:
     paced = baseline.paced_by(baseline.pacers[first])
     steps = paced.batch.steps or 0
     if not paced.has_steps(first):
-        text = f"axis {seq} of the output is {paced.normal[first].shape[seq]} long"
+        size, is_flat = paced.normal[first].shape[seq], first in paced.session.flats
+        text = f"axis {seq} of the output is {size} long"
+        text = f"the output has {size} rows for each sample" if is_flat else text
         skip(f"{text}, the input has {steps} steps: of a decoder, give only the target")
     paced = _with_followed(paced)
     # What is shorter than the input may begin with a later step.

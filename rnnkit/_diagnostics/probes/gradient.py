@@ -50,7 +50,9 @@ def probe_gradient(baseline: Baseline) -> str:
         note(report, f"forward detaches {_listed(cut)}: no gradient for that")
     zeros = {n for n in first.read & first.wide if got[n] == "zero" and not _is_used(n, got)}
     suspects = {n for n in first.read - cut if got[n] == "none"} | zeros
-    stacks = {n for n in first.stacks if len([*modules[n].children()]) - len(first.idle[n]) > 1}
+    ran = {event.name for event in baseline.events}  # in training, layers may be dropped
+    stacks = {n for n in first.stacks if first.idle[n].isdisjoint(ran)}
+    stacks = {n for n in stacks if len([*modules[n].children()]) - len(first.idle[n]) > 1}
     is_tried = not suspects | stacks
     for other in trained_otherwise(baseline) if suspects or stacks else ():
         is_tried = True
@@ -62,7 +64,8 @@ def probe_gradient(baseline: Baseline) -> str:
         skip("the model takes no other values, so nothing confirms what gets no gradient")
     for name in sorted(stacks):
         fix = ("fix", f"for layer in self.{name}: x = layer(x)")
-        what = f"{_listed(first.idle[name])} never runs, and other items of {name} do"
+        verb = "runs" if len(first.idle[name]) == 1 else "run"
+        what = f"{_listed(first.idle[name])} never {verb}, and other items of {name} do"
         fail("gradient", what, [fix])
     if unread := got.keys() - first.read:
         tops = _listed(_tops(unread, got))

@@ -44,7 +44,7 @@ def probe_memory(baseline: Baseline) -> str:
     if not _changes(baseline, indices, steps_from(0)):
         skip("the last output depends on no step at all, as dead units do")
     if not _runs_along(baseline):
-        skip(f"what has a state does not run along axis {batch.seq_dim}; give seq_dim")
+        skip(f"no state runs along axis {batch.seq_dim} (give seq_dim), or none reaches an output")
     what = "the last output depends on no earlier step of the input: nothing is remembered"
     rows = [
         ("likely", "a loop that starts each step from the first state, or a mask that wipes it"),

@@ -26,7 +26,11 @@ def _judged(baseline: Baseline) -> list[Stream]:
     """Try the ways to pass a state along: one that holds is right; else the likeliest is wrong."""
     if (baseline.batch.steps or 1) < 2:
         skip(NO_STEPS)
-    reason, broken, most = "the model returns no state that it takes", list[list[Stream]](), 0
+    reason, broken, most = (
+        "the model returns no state of one size that it takes",
+        list[list[Stream]](),
+        0,
+    )
     alike = baseline  # with all that is as long cut with the input; then as it was inferred
     if baseline.batch.on_their_own:
         alike = baseline.on(baseline.batch.with_leaves(baseline.batch.leaves))

@@ -82,6 +82,15 @@ def heads_for_other_tasks(m, x):
     return m.heads[0](output), m.heads[1](output)
 
 
+@fine(gru=gru(), layers=lambda: nn.ModuleList(nn.Linear(6, 6) for _ in range(4)))
+def layers_that_training_drops(m, x):
+    """A layer of a stack is left out in training, as some are by chance, and runs otherwise."""
+    y = m.gru(x)[0]
+    for k, layer in enumerate(m.layers):
+        y = y if m.training and k == 1 else y + layer(y)
+    return y
+
+
 @fine(gru=gru(), codes=embedding(5, 6))
 def codes_that_are_picked(m, x):
     """The nearest code is picked; its gradient comes from what is made of it."""

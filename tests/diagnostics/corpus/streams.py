@@ -45,6 +45,19 @@ for name, inputs in {"": (X,), ", given": (X, STATE, STATE)}.items():
         return output, new_h, new_c if m.right or c is None else c
 
 
+TOKENS = torch.zeros(4, dtype=torch.int64)
+for name, inputs in {"": (X,), ", given": (X, STATE[0], TOKENS)}.items():
+
+    @pair("streaming", name=f"counter{name}", cell=gru_cell(), inputs=inputs, streaming=True)
+    def counter_of_its_own(m, x, h=None, n=None, scale=None):
+        """What belongs to the state has another name, and is passed on; or starts from 0 again."""
+        n, outputs = TOKENS[: len(x)] if n is None or not m.right else n, []
+        for x_t in x.unbind(1):
+            h, n = m.cell(x_t, h), n + 1
+            outputs.append(h / n.unsqueeze(1))
+        return torch.stack(outputs, 1), h, n
+
+
 @pair("streaming", cell=gru_cell(), streaming=True)
 def cells_with_a_counter(m, x, state=None):
     """A cell runs step by step, and the steps are counted; or the state before the last step returns."""

@@ -6,6 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from rnnkit._diagnostics.isolation import Given, Session, session
+
 BATCH, SEQ, FEATURE, HIDDEN, VOCABULARY = 4, 7, 3, 6, 11
 LENGTHS = (3, 7, 5, 2)
 
@@ -54,3 +56,29 @@ def gru(width: int = FEATURE, **options: Any) -> nn.GRU:
 def lstm(width: int = FEATURE, **options: Any) -> nn.LSTM:
     """Make a batch-first layer."""
     return nn.LSTM(width, HIDDEN, **{"batch_first": True, **options})
+
+
+class Holder(nn.Module):
+    """A layer, and whatever a test lets it hold and do; a tensor from acting is added."""
+
+    def __init__(self, act: Callable[[Any], Any] = lambda m: None, **held: Any) -> None:  # noqa: ARG005
+        """Keep it."""
+        super().__init__()
+        self.gru = nn.GRU(3, 6, batch_first=True)
+        self.act = act
+        for name, value in held.items():
+            setattr(self, name, value)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Act, then run."""
+        acted = self.act(self)
+        y: Tensor = self.gru(x)[0]
+        return y + acted if isinstance(acted, Tensor) else y
+
+
+def twice(model: nn.Module) -> Session:
+    """Check that two runs return the same."""
+    with session(model) as opened:
+        first, again = (opened.run(Given((numbers(4, 7, 3),), {})) for _ in range(2))
+    assert all(map(torch.equal, first, again))
+    return opened

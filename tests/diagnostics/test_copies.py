@@ -20,7 +20,9 @@ from torch.utils.data import DataLoader, Dataset
 import rnnkit
 from rnnkit._diagnostics import copies
 from rnnkit._diagnostics.isolation import Given, session
-from tests.diagnostics.held import Holder, X, twice
+from tests.diagnostics.models_of_users import Holder, numbers, twice
+
+X = numbers(4, 7, 3)
 
 
 def inference() -> Tensor:

@@ -3,6 +3,8 @@
 import runpy
 import statistics
 import sys
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -12,7 +14,7 @@ from torch import nn
 import rnnkit
 from tests.diagnostics.corpus.case import CASES, Case, Subject
 from tests.diagnostics.corpus.forward import model
-from tests.diagnostics.corpus.runner import ask, judge
+from tests.diagnostics.corpus.runner import ask, judge, subject
 from tests.diagnostics.write import OUTCOMES, entry, plain, written
 
 #: The torch whose exceptions stand in ``outcomes.txt``.
@@ -74,8 +76,45 @@ def test_same_text_for_both_libraries(case: Case) -> None:
 
         assert plain(ours.text) == plain(theirs.text)
     torch.manual_seed(0)
-    subject = case.make(nn, True)  # type: ignore[arg-type]
-    assert rnnkit.verify(subject.model.train(), *subject.inputs, **subject.options).judged
+    trained, inputs, options = subject(case.name)
+    assert rnnkit.verify(trained.train(), *inputs, **options).judged
+
+
+#: Models of the corpus: with tokens, loops, windows, plain numbers, and what is told of them.
+ANYWHERE = [
+    "logits_of_all_words",
+    "cell_state_that_is_forgotten",
+    "chunks_that_start_afresh",
+    "output: numbers of Python beside",
+    "padding_in_front",
+    "target_that_is_not_shifted",
+    "last_step_of_both_directions",
+]
+
+
+def told(run: Callable[[], Any]) -> str:
+    """Return what a diagnostic says, but for the seconds; of an error, its text."""
+    try:
+        result = run()
+    except (AssertionError, rnnkit.RnnkitError) as error:
+        result = error
+    return "\n".join(line.partition(" forward passes")[0] for line in f"{result}".split("\n"))
+
+
+@pytest.mark.parametrize("name", ANYWHERE)
+def test_same_text_on_another_default_device(name: str) -> None:
+    """What a diagnostic says hangs on no ``torch.set_default_device``."""
+    for right in (True, False):
+        model, inputs, options = subject(name, right=right, library=rnnkit.nn)
+        for run in (
+            partial(rnnkit.verify, model, *inputs, **options, raises=False),
+            partial(rnnkit.testing.assert_no_leak, model, *inputs, **options),
+            partial(rnnkit.trace, model, *inputs),
+            partial(rnnkit.dependency_map, model, *inputs),
+        ):
+            expected = told(run)
+            with torch.device("meta"):
+                assert told(run) == expected
 
 
 @pytest.mark.parametrize("dtype", ["float64", "bfloat16", "autocast"])
@@ -88,16 +127,14 @@ def test_right_models_in_each_precision(dtype: str) -> None:
 def test_faults() -> None:
     """An alarm on both twins is no finding, and a model that fails is a fault of the corpus."""
 
-    def subject(compute: Any) -> Any:
+    def leaky(compute: Any) -> Any:
         made = model(compute, gru=nn.GRU(3, 4, batch_first=True))
         return lambda _, __: Subject(made, (torch.randn(4, 6, 3),))
 
-    outcome = judge(Case("leaky", subject(lambda m, x: m.gru(x - x.mean(0))[0]), "batch"))
+    outcome = judge(Case("leaky", leaky(lambda m, x: m.gru(x - x.mean(0))[0]), "batch"))
     assert "alarm: batch" in outcome.faults
     assert outcome.found == set()
-    assert (
-        judge(Case("broken", subject(lambda m, x: m.gru(x[..., :2])))).faults[0] == "RuntimeError"
-    )
+    assert judge(Case("broken", leaky(lambda m, x: m.gru(x[..., :2])))).faults[0] == "RuntimeError"
     assert judge(CASES[0], asked=["dreaming"]).faults == ["TypeError"]
 
 

@@ -1,5 +1,6 @@
 """``DependencyMap.plot``: colors, labels, legend and title."""
 
+import itertools
 from collections.abc import Iterator
 from typing import Any
 
@@ -111,22 +112,14 @@ def test_what_verify_measured() -> None:
     mixing = rnnkit.verify(torch.nn.GRU(3, 4), x, raises=False).plot()
     reading = torch.nn.GRU(3, 4, batch_first=True, bidirectional=True)
     looking = rnnkit.verify(reading, x, causal=True, raises=False).plot()
-    for figure, (rows, columns), red in (
-        (mixing.axes[0], (4, 4), "lower"),
-        (looking.axes[0], (4, 4), "none"),
-        (looking.axes[1], (3, 7), "upper"),
+    measured = (0, 3, 6)  # a first, a middle and the last step
+    for figure, rows, columns, is_forbidden in (
+        (mixing.axes[0], 4, 4, lambda i, j: j < i),
+        (looking.axes[0], 4, 4, lambda i, j: False),  # noqa: ARG005
+        (looking.axes[1], 3, 7, lambda i, j: j > measured[i]),
     ):
-        cells = [(i, j) for i in range(rows) for j in range(columns)]
-        shown = {(i, j) for i, j in cells if color(figure, i, j) == FORBIDDEN + "ff"}
-        at = (
-            (0, 3, 6) if rows == 3 else range(4)
-        )  # a first, a middle and the last step are measured
-        wanted = {
-            "lower": {(i, j) for i, j in cells if j < at[i]},
-            "upper": {(i, j) for i, j in cells if j > at[i]},
-            "none": set[tuple[int, int]](),
-        }
-        assert shown == wanted[red]
+        for i, j in itertools.product(range(rows), range(columns)):
+            assert (color(figure, i, j) == FORBIDDEN + "ff") == is_forbidden(i, j)
     assert [axes.get_title().split(":")[0] for axes in looking.axes] == ["samples", "steps"]
 
     alone = rnnkit.verify(torch.nn.GRU(3, 4, batch_first=True), x[:1]).plot()

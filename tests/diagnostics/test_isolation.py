@@ -162,14 +162,6 @@ def test_way_past_the_copy_is_said() -> None:
 GLOBAL: Any = None
 
 
-def test_no_hook_stays() -> None:
-    """Afterwards torch calls modules the fast way: it knows of no hook on the calls of all."""
-    for act in (rnnkit.verify, rnnkit.trace, rnnkit.dependency_map):
-        act(nn.LSTM(FEATURE, HIDDEN, batch_first=True), X)
-
-        assert not torch.nn.modules.module._has_any_global_hook()  # type: ignore[no-untyped-call]
-
-
 @pytest.mark.slow
 def test_first_alarm_imports_no_compiler() -> None:
     """The first alarm of a process needs no compiler, which takes seconds to import."""

@@ -18,7 +18,9 @@ from torch import Tensor, nn
 import rnnkit
 from rnnkit._diagnostics.compare import equal
 from rnnkit._diagnostics.isolation import EscapedError, Given, Session, session
-from tests.diagnostics.held import Holder, X, twice
+from tests.diagnostics.models_of_users import Holder, numbers, twice
+
+X = numbers(4, 7, 3)
 
 
 @dataclass(slots=True)

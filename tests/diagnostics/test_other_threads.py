@@ -14,8 +14,9 @@ from torch import nn
 import rnnkit
 from rnnkit._diagnostics.compare import equal
 from rnnkit._diagnostics.isolation import Given, session, sources
-from tests.diagnostics.held import Holder, X
-from tests.diagnostics.models_of_users import Model
+from tests.diagnostics.models_of_users import Holder, Model, numbers
+
+X = numbers(4, 7, 3)
 
 
 class Drawing:

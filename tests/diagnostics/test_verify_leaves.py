@@ -113,6 +113,7 @@ def test_the_model_is_left_as_it_was(sister: Any) -> None:
             assert name != "a leak" or sister is not rnnkit.verify
 
         assert before == held(model)
+        assert not nn.modules.module._has_any_global_hook()  # type: ignore[no-untyped-call]
 
 
 def test_a_state_that_a_gradient_reaches() -> None:

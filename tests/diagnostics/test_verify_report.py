@@ -1,9 +1,11 @@
 """What ``verify`` reports, how it calls a model, and what becomes of what is found."""
 
+import html
 import random
 import re
 import sys
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -169,17 +171,17 @@ def test_exceptions_of_the_model() -> None:
         rnnkit.verify(gru(), numbers(4, 7, 5))
 
 
-@pytest.mark.parametrize(
-    "x",
-    [
-        tokens(4, 7),
-        nn.functional.one_hot(tokens(4, 7)),
-        nn.functional.one_hot(tokens(4, 7)).float(),
-        tokens(4, 7) % 2 == 0,
-        (tokens(4, 7) % 2).to(torch.bfloat16),
-    ],
-    ids=["tokens", "one-hot", "one-hot floats", "flags", "half"],
-)
+#: Tokens, one row of categories for each step, flags, and halves.
+CATEGORIES = [
+    tokens(4, 7),
+    nn.functional.one_hot(tokens(4, 7)),
+    nn.functional.one_hot(tokens(4, 7)).float(),
+    tokens(4, 7) % 2 == 0,
+    (tokens(4, 7) % 2).to(torch.bfloat16),
+]
+
+
+@pytest.mark.parametrize("x", CATEGORIES, ids=lambda x: f"{x.dtype}, {x.dim()} axes")
 def test_rows_that_occur(x: Tensor) -> None:
     """A model of categories is given no row of features that the batch has not."""
     rows = {tuple(row) for row in x.reshape(28, -1).tolist()}
@@ -239,12 +241,6 @@ LOADED: dict[str, tuple[Any, Any, str]] = {
     "lengths, with labels": (masked, [X, LENGTHS, LABELS], "*batch[:2]"),
 }
 
-#: Lists that a layer does not take, nor their parts as a batch.
-UNTAKEN: dict[str, tuple[Any, ...]] = {
-    "parts that do not run": ([LABELS, X],),
-    "two batches": ([X, LABELS], [X, LABELS]),
-}
-
 
 @pytest.mark.parametrize("tool", ["verify", "trace", "dependency_map"])
 def test_batch_of_a_loader(tool: str) -> None:
@@ -257,8 +253,37 @@ def test_batch_of_a_loader(tool: str) -> None:
         (fix,) = re.findall(r"^  fix +(.*)$", str(error.value), re.MULTILINE)
         assert fix.startswith(f"rnnkit.{tool}(model, {typed})")
         assert eval(fix.partition(", if")[0], {"rnnkit": rnnkit, "model": made, "batch": batch})  # noqa: S307
-    for lists in UNTAKEN.values():
+    for lists in ([LABELS, X],), ([X, LABELS], [X, LABELS]):
         with pytest.raises((TypeError, AttributeError)) as raised:
             run(model(lambda m, x: m.gru(x)[0], gru=gru()), *lists)
         assert not isinstance(raised.value, rnnkit.RnnkitError)
     assert run(model(lambda m, xs: m.gru(xs[0] + xs[1])[0], gru=gru()), [X, X])
+
+
+def looping(x: Tensor) -> Any:
+    """Run a cell that starts each step from the first state."""
+    cell, h = torch.nn.GRUCell(3, 6), torch.ones(4, 6)
+    return [cell(x_t, h) for x_t in x.unbind(1)]
+
+
+#: What is shown, and how its lines that are wrong begin.
+SHOWN: dict[str, tuple[Callable[[], Any], str]] = {
+    "a finding": (lambda: rnnkit.verify(gru(batch_first=False), X, raises=False), "!!"),
+    "a report": (lambda: rnnkit.verify(gru(), X), ""),
+    "a trace": (lambda: rnnkit.trace(looping, X), "^"),
+    "a map": (lambda: rnnkit.dependency_map(gru(), X, dim=1, out_dim=1), ""),
+}
+
+
+@pytest.mark.parametrize("name", SHOWN)
+def test_a_notebook_shows_the_text(name: str) -> None:
+    """The page has the text, in its own colors but for what is wrong: white and dark ones do."""
+    make, sign = SHOWN[name]
+    shown = make()
+    page = shown._repr_html_()
+    red = [html.unescape(line) for line in re.findall("<span[^>]*>(.*?)</span>", page, re.DOTALL)]
+
+    assert html.unescape(re.sub("<[^>]*>", "", page)) == str(shown)
+    assert bool(red) == bool(sign)
+    assert all(line.strip().startswith(sign) for line in red)
+    assert "background" not in page

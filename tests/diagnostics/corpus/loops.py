@@ -36,18 +36,6 @@ def cell_state_that_is_forgotten(m, x):
     return torch.stack(outputs, 1)
 
 
-@pair("use", encoder=lstm(), decoder=lstm(), inputs=(X, TARGET))
-def cell_state_that_stays_the_encoders(m, x, target):
-    """A decoder goes on from its h and its c; or from its h and, each time, the encoder's c."""
-    h, c = m.encoder(x)[1]
-    outputs = []
-    for step in target.split(1, 1):
-        output, (h, new) = m.decoder(step, (h, c))
-        c = new if m.right else c
-        outputs.append(output)
-    return torch.cat(outputs, 1)
-
-
 @pair("use", cell=lstm_cell())
 def beams_that_take_only_h_along(m, x):
     """Two beams of each sample change places at each step, with h and c; or only with h."""
@@ -236,21 +224,3 @@ for name, cell in {"torch's cell": gru_cell(), "a cell of its own": Elman}.items
             state = m.cell(row, state)
             outputs.append(state)
         return torch.stack(outputs, 1 if m.right else 0)
-
-
-def forgetting():
-    """Make a cell that keeps nothing of its state, and hardly reads it."""
-    cell = nn.GRUCell(3, 6)
-    cell.bias_hh.data[6:12] = -60.0
-    cell.weight_hh.data *= 1e-12
-    return cell
-
-
-@fine(cell=forgetting)
-def loop_that_forgets(m, x):
-    """A cell that forgets is given its state: that is no loop that passes on the first one."""
-    h, outputs = x.new_zeros(len(x), 6), []
-    for y in x.unbind(1):
-        h = m.cell(y, h)
-        outputs.append(h)
-    return torch.stack(outputs, 1)

@@ -16,15 +16,9 @@ def mean_of(m, x, mask):
     return output.sum(1) / (mask.sum(1, keepdim=True) if m.right else x.shape[1])
 
 
-def longest_of(m, x, lengths):
-    """Take the largest of the valid steps, or of all: a zero where all others are below."""
-    beyond = ~mask(lengths, x.shape[1]).unsqueeze(2)
-    return m.gru(x)[0].masked_fill(beyond, -9.0 if m.right else 0.0).amax(1)
-
-
 #: What has a name like lengths, or a mask, or is known by an embedding.
 TOLD = {
-    "lengths": (longest_of, (PADDED, COUNTS)),
+    "lengths": (lambda m, x, lengths: mean_of(m, x, mask(lengths, x.shape[1])), (PADDED, COUNTS)),
     "a mask": (mean_of, (PADDED, mask(COUNTS))),
     "both": (lambda m, x, lengths, mask: mean_of(m, x, mask), (PADDED, COUNTS, mask(COUNTS))),
     "a key": (

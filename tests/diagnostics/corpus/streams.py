@@ -146,13 +146,6 @@ RIGHT = {
         lambda m, x, state=None: after(m, x, state, lambda y: y.repeat_interleave(2, 1)),
         X,
     ),
-    "outputs with steps": (
-        lambda m, x, memory=None: (
-            y := m.gru(x)[0] + (0 if memory is None else memory.mean(1, keepdim=True)),
-            y,
-        ),
-        X,
-    ),
     "no memory": (
         lambda m, x, state=None: (x * 2, x.new_zeros(1, len(x), 6) if state is None else state),
         X,

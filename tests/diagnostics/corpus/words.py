@@ -33,22 +33,6 @@ def melody_of_the_next_note(m, notes):
 
 @pair(
     "batch",
-    pen=lstm(),
-    move=linear(6, 1),
-    letters=embedding(10, 4),
-    out=linear(10, 5),
-    inputs=lambda: (torch.randn(4, 9, 3), torch.randint(0, 10, (4, 5))),
-)
-def window_over_the_letters(m, strokes, letters):
-    """Handwriting: a window moves on over the letters, step by step; or sample by sample."""
-    y = m.pen(strokes)[0]
-    place = m.move(y).exp().cumsum(1 if m.right else 0)
-    window = (-((place - torch.arange(letters.shape[1])) ** 2)).exp()
-    return m.out(torch.cat([y, window @ m.letters(letters)], 2))
-
-
-@pair(
-    "batch",
     keys=embedding(26, 4),
     lstm=lstm(4, 6),
     style=linear(6, 8),

@@ -78,6 +78,7 @@ def dependency_map(
         shape = () if narrow.first is None else tuple(narrow.normal[narrow.first].shape)
         if narrow.first is None or not -len(shape) <= out_dim < len(shape):
             message = f"the first output has no axis {out_dim}: its shape is {shape}"
+            message = message if narrow.first is not None else narrow.unfollowed()
             refusal(ArgumentError, "out_dim", message, code="verify-axis")
         out_dim %= len(shape)
         narrow.axes[narrow.first] = out_dim

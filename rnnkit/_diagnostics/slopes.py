@@ -30,6 +30,7 @@ from rnnkit._diagnostics.module_calls import (
     named_arguments,
     split_result,
 )
+from rnnkit._diagnostics.outputs import shape_of
 
 #: By how much of the largest number an output may differ with gradients on.
 ROUNDING = 1e-4
@@ -201,16 +202,21 @@ def gradients_in_training(baseline: Baseline) -> Gradients:
 
 
 def gradients_of(baseline: Baseline) -> Gradients:
-    """Return the gradients of a baseline: those in training if the outputs are the same there."""
+    """Return the gradients of a baseline: those in training if the outputs are the same there.
+
+    With gradients a model may return something else, which tells nothing of its outputs.
+    """
     if baseline.gradients is None:
         training, normal = gradients_in_training(baseline), baseline.normal
-        is_like = len(training.output) == len(normal) and all(
-            one.shape == other.shape
-            and bool((apart(one.detach(), other) <= ROUNDING * largest(other)).all())
+        shapes = [*map(shape_of, normal)]
+        is_like = [*map(shape_of, training.output)] == shapes and all(
+            bool((apart(one.detach(), other) <= ROUNDING * largest(other)).all())
             for one, other in zip(training.output, normal, strict=True)
             if is_number(one) and is_number(other)
         )
         own = None if is_like else Gradients(baseline.batch, baseline.session, cuts_c=True)
         baseline.gradients = own or training
+        if [*map(shape_of, baseline.gradients.output)] != shapes:
+            baseline.gradients.output = []
     found: Gradients = baseline.gradients
     return found

@@ -196,3 +196,13 @@ def cell_at_the_end_of_a_loop(m, x):
         outputs.append(m.head(torch.cat([x_t, h], 1)))
         h = m.cell(x_t, h)
     return torch.stack(outputs, 1)
+
+
+OTHER = {"nothing in training": lambda m: m.training, "nothing with gradients": None}
+for name, when in OTHER.items():
+
+    @fine(gru=gru(), name=f"returns {name}")
+    def returns_something_else(m, x, when=when):
+        """Gradients tell nothing of outputs that are returned without them only."""
+        is_other = when(m) if when else torch.is_grad_enabled()
+        return None if is_other else m.gru(x)[0]

@@ -59,13 +59,6 @@ def label_for_each_window(nn: Any, x: Tensor) -> Any:
     return torch.cat([head(layer(w)[0].mean(1)) for w in x.split(2, 1)], 1)
 
 
-def sentences_of_a_document(nn: Any, x: Tensor) -> Any:
-    """Read sentences on their own, and join what was read."""
-    layer = nn.GRU()
-    document = torch.stack([x, x + 1], 1)
-    return torch.cat([layer(document[:, k])[0] for k in range(2)], 1)
-
-
 def hidden_state_for_both(nn: Any, x: Tensor) -> Any:
     """Start an LSTM from the state of a GRU, which has no c."""
     encoder, decoder = nn.GRU(), nn.LSTM()

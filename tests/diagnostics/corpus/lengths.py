@@ -16,6 +16,12 @@ def kept(x, n):
     return mask(n, x.shape[1]).unsqueeze(2)
 
 
+def unpacked(m, x, n):
+    """Run packed, and return the padded outputs."""
+    packed = pack_padded_sequence(x, n, batch_first=True, enforce_sorted=False)
+    return pad_packed_sequence(m.gru(packed)[0], batch_first=True, total_length=x.shape[1])[0]
+
+
 @pair("alone", gru=gru(), inputs=(PADDED, COUNTS), lengths=LENGTHS)
 def pooled_padding(m, x, n):
     """The mean is taken over the valid steps; or over all."""
@@ -26,10 +32,7 @@ def pooled_padding(m, x, n):
 @pair("alone", gru=gru(bidirectional=True), inputs=(PADDED, COUNTS), lengths=LENGTHS)
 def unpacked_padding(m, x, n):
     """A bidirectional layer reads a packed batch; or a padded one, whose end it reads first."""
-    if not m.right:
-        return m.gru(x)[0]
-    packed = pack_padded_sequence(x, n, batch_first=True, enforce_sorted=False)
-    return pad_packed_sequence(m.gru(packed)[0], batch_first=True, total_length=x.shape[1])[0]
+    return unpacked(m, x, n) if m.right else m.gru(x)[0]
 
 
 @pair("alone", cell=gru_cell(), inputs=(PADDED.flip(1), VALID.flip(1)), lengths=LENGTHS, pad="pre")
@@ -166,12 +169,6 @@ pair(
     inputs=(numbers(8, 7, 3) * mask(FEW).unsqueeze(2), FEW),
     lengths=FEW,
 )(pooled_padding)
-
-
-def unpacked(m, x, n):
-    """Run packed, and return the padded outputs."""
-    packed = pack_padded_sequence(x, n, batch_first=True, enforce_sorted=False)
-    return pad_packed_sequence(m.gru(packed)[0], batch_first=True, total_length=x.shape[1])[0]
 
 
 def flipped(m, y, n):

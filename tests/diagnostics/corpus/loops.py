@@ -2,7 +2,6 @@
 
 import torch
 from torch import nn
-from torch.nn.utils.rnn import pack_padded_sequence
 
 from tests.diagnostics.corpus.forward import X, fine, gru, gru_cell, linear, lstm, lstm_cell, pair
 from tests.diagnostics.models_of_users import numbers
@@ -187,20 +186,10 @@ def sentences_one_by_one(m, x):
     return m.sentences(torch.stack(sentences, 1))[0]
 
 
-#: Calls without a state that do not follow the steps, or are of whole sequences.
-NO_LOOPS = {
-    "three steps": lambda m, x: [m.cell(x[:, k]) for k in range(3)],
-    "packed": lambda m, x: [
-        m.gru(pack_padded_sequence(x * k, [x.shape[1]] * len(x), True))[1][-1] for k in (1, 2, 3)
-    ],
-}
-for name, calls in NO_LOOPS.items():
-    parts = {"gru": gru()} if name == "packed" else {"cell": gru_cell()}
-
-    @fine(name=f"no loop: {name}", last=gru(6), **parts)
-    def stacked(m, x, calls=calls):
-        """Read what several calls return."""
-        return m.last(torch.stack(calls(m, x), 1))[0]
+@fine(cell=gru_cell(), last=gru(6))
+def cell_on_three_of_the_steps(m, x):
+    """Calls without a state that do not follow the steps are no loop."""
+    return m.last(torch.stack([m.cell(x[:, k]) for k in range(3)], 1))[0]
 
 
 class Elman(nn.Module):

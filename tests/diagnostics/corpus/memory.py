@@ -52,6 +52,12 @@ def dropout_twice_in_each_step(m, x):
     return torch.stack([m.drop(x_t) + m.block(m.drop(x_t)) for x_t in x.unbind(1)], 1)
 
 
+@fine(gru=gru())
+def layer_that_runs_backwards(m, x):
+    """Where the last output has read one step, the first one has read them all."""
+    return m.gru(x.flip(1))[0].flip(1)
+
+
 def flags(step):
     """Return flags that mark one step of all samples, beside some of single samples."""
     made = torch.zeros(4, 7)

@@ -102,13 +102,11 @@ def state_that_stays_sorted(m, x, n):
     return y[back] * (h[back] if m.right else h).unsqueeze(1) * mask(n, x.shape[1]).unsqueeze(2)
 
 
-def lengths_only(m, x, n):
+@pair("alone", gru=gru(), **batch_of(3, 7, 2, 5))
+def lengths_that_are_sorted_only(m, x, n):
     """Sort the lengths, and the samples with them, or not."""
     counts = n if m.right else n.sort(descending=True).values
     return m.gru(pack_padded_sequence(x, counts, batch_first=True, enforce_sorted=False))[1][-1]
-
-
-pair("alone", name="lengths_that_are_sorted_only", gru=gru(), **batch_of(3, 7, 2, 5))(lengths_only)
 
 
 @fine(gru=gru(), **batch_of(3, 2, 7, 5))

@@ -3,15 +3,8 @@
 import torch
 from torch import nn
 
-from tests.diagnostics.corpus.forward import drawn, embedding, fine, gru, linear, pair
+from tests.diagnostics.corpus.forward import embedding, fine, gru, linear, pair
 from tests.diagnostics.models_of_users import numbers
-
-
-@pair("gradient", words=embedding(9, 3), gru=gru(), inputs=drawn(4, 7, tokens=9))
-def words_that_are_not_trained(m, x):
-    """``.data`` cuts an embedding off."""
-    words = m.words(x)
-    return m.gru(words if m.right else words.data)[0][:, -1]
 
 
 @pair("gradient", gru=gru(), score=linear(6, 1))
@@ -44,13 +37,6 @@ def levels_that_are_rounded(m, x):
     output = 10 * m.gru(x)[0]
     levels = output.round()
     return m.head(output + (levels - output).detach() if m.right else levels)
-
-
-@pair("gradient", gru=gru(), head=linear(6, 2), own=lambda: {"value": nn.Linear(6, 1)})
-def head_in_a_dictionary(m, x):
-    """Heads are registered; or one is in a dictionary, and no optimizer gets it."""
-    output = m.gru(x)[0]
-    return m.head(output) if m.right else m.head(output) * m.own["value"](output)
 
 
 class Policy(nn.Module):

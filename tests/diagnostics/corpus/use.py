@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 import rnnkit
-from tests.diagnostics.corpus.forward import X, fine, gru, gru_cell, linear, lstm, lstm_cell, pair
+from tests.diagnostics.corpus.forward import X, fine, gru, gru_cell, linear, lstm, pair
 from tests.diagnostics.models_of_users import numbers, padded
 
 PADDED, LENGTHS = padded()
@@ -94,16 +94,6 @@ def conditional(m, x):
     return torch.cat([m.beside(x, (torch.zeros_like(c), c))[0][:, -1], c[-1]], 1)
 
 
-@fine(layer=lstm(), cell=lstm_cell(), skip=["gradient"], name="cell state: passed on to a cell")
-def by_cells(m, x):
-    """A loop over a cell starts from the c of an LSTM."""
-    c = m.layer(x)[1][1][-1]
-    h = torch.zeros_like(c)
-    for x_t in x.unbind(1):
-        h, c = m.cell(x_t, (h, c))
-    return h
-
-
 @fine(layer=lstm())
 def many_calls_of_a_layer(m, x):
     """Of many calls some are looked at, and the report says how many of how many."""
@@ -140,6 +130,12 @@ def layer_that_training_does_not_read(m, x):
     """What training reads counts, and not what eval mode does; dropout is no obstacle."""
     y = m.gru(x)[0]
     return nn.functional.dropout(y, 0.5, m.training) if m.right or not m.training else m.head(x)
+
+
+@pair("gradient", head=linear(6, 2), rest=gru(), layers=lambda: [nn.GRU(3, 6, batch_first=True)])
+def layer_in_a_list(m, x):
+    """A layer that runs is registered in the model; or it is in a list, and no optimizer gets it."""
+    return m.head(m.rest(x)[0] if m.right else m.layers[0](x)[0])
 
 
 def frozen():

@@ -31,18 +31,6 @@ def melody_of_the_next_note(m, notes):
     return m.next(m.lstm(m.notes(known))[0])
 
 
-@pair(
-    "batch",
-    keys=embedding(26, 4),
-    lstm=lstm(4, 6),
-    style=linear(6, 8),
-    inputs=drawn(5, 12, tokens=26),
-)
-def users_on_one_sphere(m, keys):
-    """A user is known by how they type: a vector of length one, or a batch of length one."""
-    return functional.normalize(m.style(m.lstm(m.keys(keys))[1][0][-1]), dim=1 if m.right else 0)
-
-
 @fine(
     words=embedding(25, 4),
     low=gru(4, 3, bidirectional=True),

@@ -1,4 +1,4 @@
-"""Text, music, logs and other tokens."""
+"""Text, music and other tokens."""
 
 import torch
 from torch.nn import functional

@@ -227,7 +227,7 @@ class Baseline:
             return f"{self.name(lists[0])} is a list of different lengths: return one padded tensor"
         if self.first is None:
             is_one = any(isinstance(x, int | float) or shape_of(x) == () for x in self.normal)
-            kind = "a single number" if is_one else "no numbers"
+            kind = "a single number" if is_one else "nothing to compare"
             return f"the model returns {kind}: return a row for each sample"
         if not self.runs_on_fewer:
             text = "the model refuses one sample less: give batch_dim, or let it take any batch"

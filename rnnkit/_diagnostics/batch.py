@@ -107,8 +107,10 @@ class Batch:
     def _first_with(self, dim: int, places: Sequence[int], argument: str) -> int:
         """Return the index of the first leaf that has an axis."""
         leaves = [self.leaves[k] for k in places]
-        if any(isinstance(leaf, PackedSequence) for leaf in leaves):
-            message = "a packed input has no batch axis to try: pass the padded batch and lengths"
+        is_packed = any(isinstance(leaf, PackedSequence) for leaf in leaves)
+        if is_packed or any(isinstance(leaf, Tensor) and leaf.is_nested for leaf in leaves):
+            kind = "a packed input" if is_packed else "a nested input"
+            message = f"{kind} has no batch axis to try: pass the padded batch and lengths"
             refusal(ArgumentError, "inputs", message, code="verify-packed")
         # What is empty, as the categories in a data set that has none, comes last.
         for k in sorted(places, key=lambda k: 0 in getattr(self.leaves[k], "shape", ())):
@@ -294,5 +296,4 @@ def _batch_axis(leaf: Any, batch_dim: int, size: int, seq_dim: int) -> int | Non
     shape = leaf.shape if isinstance(leaf, Tensor) else ()
     # Of an input whose seq axis was given, that is not its batch.
     fitting = [k for k, n in enumerate(shape) if n == size and not k == seq_dim == batch_dim]
-    is_usual = batch_dim in fitting
-    return batch_dim if is_usual else fitting[0] if len(fitting) == 1 else None
+    return batch_dim if batch_dim in fitting else fitting[0] if len(fitting) == 1 else None

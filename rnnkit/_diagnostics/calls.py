@@ -212,6 +212,8 @@ def _goes_on(baseline: Baseline, calls: Sequence[Call]) -> bool:
     normal, last, sizes = baseline.normal, len(calls) - 1, (len(calls), len(calls) + 1)
     steps = sum(call.sizes.get("seq", 0) for call in calls)
     is_cut = not calls[0].is_step and steps == baseline.batch.steps
+    if not (is_cut or all(call.is_step for call in calls)):
+        return False  # windows, channels, or all that was written so far
     places = [
         (index, axis)
         for index, batch_axis in baseline.judged()

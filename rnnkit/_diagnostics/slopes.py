@@ -86,7 +86,8 @@ class Gradients:
         # A gradient takes as much memory as its weight.
         self.too_large = {name for name, size in sizes if size > WEIGHTS}
         self.weights = {n: x for n, x in learned.items() if n not in self.too_large}
-        handles = [*self._hooks(copy, cuts_c=cuts_c), *(watch(copy) if watch else [])]
+        ours = [copy, *(x for x in batch.leaves if isinstance(x, torch.nn.Module))]
+        handles = [*self._hooks(ours, cuts_c=cuts_c), *(watch(copy) if watch else [])]
         opened.passes += 1
         cudnn = torch.backends.cudnn.flags(enabled=False)  # its backward wants train mode
         try:
@@ -100,9 +101,10 @@ class Gradients:
                 handle.remove()
         self.are_whole = bool(self.sources) and len(self.sources) == len(self._followed)
 
-    def _hooks(self, copy: torch.nn.Module, *, cuts_c: bool) -> list[Any]:
+    def _hooks(self, ours: Sequence[torch.nn.Module], *, cuts_c: bool) -> list[Any]:
         """Hook the embeddings, layers and cells, and hear of modules that are not registered."""
-        registered, thread = set(map(id, copy.modules())), threading.get_ident()
+        registered = {id(module) for one in ours for module in one.modules()}
+        thread = threading.get_ident()
 
         def embedded(_: Any, args: Any, output: Tensor) -> Any:
             given: Any = args[0] if args else None
@@ -136,7 +138,7 @@ class Gradients:
                 self.strangers.append(module)
 
         handles = [register_module_forward_pre_hook(hear)]
-        for name, module in copy.named_modules():
+        for name, module in ours[0].named_modules():
             if isinstance(module, torch.nn.Embedding):
                 handles.append(module.register_forward_hook(embedded))
             elif isinstance(module, KINDS):

@@ -156,8 +156,8 @@ def test_a_test_fails_where_something_was_not_judged() -> None:
     one = X[:1]
     for wrong, x, reason in (
         (count, X, "the model returns a single number"),
-        (words, X, "the model returns no numbers"),
-        (nan, X, "the model returns no numbers"),
+        (words, X, "the model returns nothing to compare"),
+        (nan, X, "the model returns nothing to compare"),
         (flat, one, "the batch has one sample"),
     ):
         with pytest.raises(AssertionError, match=f"nothing was judged: {reason}") as error:

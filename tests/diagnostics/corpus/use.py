@@ -202,3 +202,16 @@ for name, when in OTHER.items():
         """Gradients tell nothing of outputs that are returned without them only."""
         is_other = when(m) if when else torch.is_grad_enabled()
         return None if is_other else m.gru(x)[0]
+
+
+@fine(gru=gru(), causal=True)
+def window_for_each_step(m, x):
+    """Read three steps before each step anew."""
+    windows = nn.functional.pad(x, (0, 0, 2, 0)).unfold(1, 3, 1).unbind(1)
+    return torch.stack([m.gru(window.mT)[1][0] for window in windows], 1)
+
+
+@fine(gru=gru(), inputs=(X, nn.Linear(6, 2)))
+def module_as_an_input(m, x, head):
+    """What the model is given, its caller's optimizer has."""
+    return head(m.gru(x)[0])

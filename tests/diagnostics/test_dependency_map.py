@@ -232,3 +232,10 @@ def test_model_that_takes_nothing_else() -> None:
 
     with pytest.raises(LookupError):
         rnnkit.dependency_map(model(compute), X)
+
+
+def test_an_output_that_cannot_be_compared() -> None:
+    """What is no tensor, or NaN everywhere, has no axis that a message may name."""
+    for compute in (lambda _, x: str(x), lambda _, x: x * torch.nan):
+        with pytest.raises(rnnkit.ArgumentError, match="returns nothing to compare"):
+            rnnkit.dependency_map(Model(compute), numbers(4, 3))

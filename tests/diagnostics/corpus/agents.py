@@ -16,24 +16,6 @@ from tests.diagnostics.corpus.forward import (
 )
 
 
-def episodes():
-    """Draw what is seen, and where episodes have ended."""
-    ended = torch.zeros(8, 4, dtype=torch.bool)
-    ended[2, 0] = ended[5, 3] = True
-    return torch.randn(8, 4, 4), ended
-
-
-@pair("memory", cell=gru_cell(4, 6), act=linear(6, 3), inputs=episodes, batch_dim=1)
-def state_kept_at_the_end(m, seen, ended):
-    """The state is wiped where an episode has ended; or everywhere else."""
-    h, acts = seen.new_zeros(seen.shape[1], 6), []
-    for x, end in zip(seen, ended, strict=True):
-        keep = ~end if m.right else end
-        h = m.cell(x, h * keep.unsqueeze(1).to(h.dtype))
-        acts.append(m.act(h))
-    return torch.stack(acts)
-
-
 @pair("use", cell=lstm_cell(3, 5), force=linear(5, 2), inputs=drawn(4, 7, 3))
 def members_unpacked_the_wrong_way(m, x):
     """A controller passes on h and c; or calls them by each other's name."""

@@ -70,17 +70,6 @@ def state_of_the_encoder_throughout(m, x, target):
     return torch.stack(outputs, 1)
 
 
-@pair("use", encoder=gru(), start=linear(6, 3), cell=gru_cell(), head=linear(6, 3))
-def state_of_zeros_for_all_that_is_written(m, x):
-    """A decoder writes from a vector of what it read, and its own state; or each time from zeros."""
-    step, h, steps = m.start(m.encoder(x)[1][0]), x.new_zeros(len(x), 6), []
-    for _ in range(6):
-        new = m.cell(step, h)
-        h, step = new if m.right else h, m.head(new)
-        steps.append(step)
-    return torch.stack(steps, 1)
-
-
 ACTIONS = numbers(4, 6, 3)
 
 

@@ -75,7 +75,9 @@ def wiped(m, x, start):
     return torch.stack(outputs, 1)
 
 
-fine(name="episodes_that_end_together", cell=gru_cell(), inputs=(X, flags(6)), causal=True)(wiped)
+WIPED = {"cell": gru_cell(), "causal": True}
+pair("memory", name="state_kept_at_the_end", inputs=(X, flags(3)), **WIPED)(wiped)
+fine(name="episodes_that_end_together", inputs=(X, flags(6)), **WIPED)(wiped)
 
 
 @fine(cell=gru_cell(), inputs=(X, flags(3)), causal=True)

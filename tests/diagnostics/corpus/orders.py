@@ -23,10 +23,6 @@ WAYS = [way.flatten() for way in (GRID, GRID.t(), GRID.flip(0, 1), GRID.t().flip
 RIGHT = {
     "frames side by side": (6, lambda _, x: torch.cat([x, pad(x, (0, 0, 1, 0))[:, :-1]], 2)),
     "lags in a circle": (12, lambda _, x: torch.cat([x.roll(k, 1) for k in range(4)], 2)),
-    "a mean over the steps": (
-        6,
-        lambda _, x: torch.cat([x, x.mean(1, keepdim=True).expand_as(x)], 2),
-    ),
     "four ways over a square": (12, lambda _, x: torch.cat([x[:, way] for way in WAYS], 2)),
 }
 

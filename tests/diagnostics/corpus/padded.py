@@ -62,24 +62,6 @@ def time_to_the_end(m, items, lengths):
 
 @pair(
     "alone",
-    words=embedding(20, 4, padding_idx=0),
-    gru=gru(4, 6),
-    score=linear(6, 1),
-    label=linear(6, 3),
-    inputs=padded(4, 9, given=1),
-    lengths=counted,
-)
-def mask_the_wrong_way_round(m, words):
-    """Attention leaves out what is padding, or all that is none."""
-    y, _ = m.gru(m.words(words))
-    keep = words != 0
-    scores = m.score(y).squeeze(2)
-    scores = scores.masked_fill(~keep if m.right else keep, -1e4)
-    return m.label((scores.softmax(1).unsqueeze(1) @ y).squeeze(1))
-
-
-@pair(
-    "alone",
     words=embedding(20, 4),
     lstm=lstm(4, 6, bidirectional=True),
     label=linear(12, 5),

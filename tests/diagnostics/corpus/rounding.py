@@ -97,15 +97,6 @@ def half_precision_only(m, x, n):
     return half_pooled(m, x, n)
 
 
-@pair("alone", gru=gru(), inputs=(PADDED, COUNTS), lengths=COUNTS)
-def single_precision_only(m, x, n):
-    """A model that insists on float32 is judged in that, and the report says so."""
-    assert x.dtype is torch.float32
-    y = m.gru(x)[0]
-    mean = (y * mask(n, x.shape[1]).unsqueeze(2)).sum(1) / n.unsqueeze(1)
-    return mean if m.right else mean + y.mean(1) / 10
-
-
 @pair("alone", gru=gru(), head=linear(6, 5), inputs=(X, N), lengths=N)
 def masked_numbers(m, x, n):
     """A class, and the padding, that are masked by large numbers hide no leak in the others."""

@@ -11,16 +11,9 @@ from tests.diagnostics.corpus.forward import (
     gru_cell,
     linear,
     lstm,
-    lstm_cell,
     pair,
     part,
 )
-
-
-@pair("batch", gru=gru(2, 7), beat=linear(7, 4), inputs=drawn(5, 11, 2))
-def heartbeat_baseline(m, x):
-    """The baseline of an ECG is taken off: the mean of each recording, or over the patients."""
-    return m.beat(m.gru(x - x.mean(1 if m.right else 0, keepdim=True))[0].amax(1))
 
 
 @pair("causal", lstm=lstm(3, 5), next=linear(5, 3), inputs=drawn(4, 9, 3), causal=True)
@@ -36,20 +29,6 @@ def highest_since(m, x):
     """A price is set against the highest: up to now, or from now on."""
     high = x.cummax(1).values if m.right else x.flip(1).cummax(1).values.flip(1)
     return m.trade(m.gru(torch.cat([x, high - x], 2))[0]).tanh()
-
-
-@pair(
-    "batch",
-    lstm=lstm(6, 5, bidirectional=True, batch_first=False),
-    ctc=linear(10, 7),
-    inputs=drawn(4, 10, 3),
-)
-def stacked_frames(m, x):
-    """Two frames of speech become one: side by side, or across the batch by a reshape."""
-    b, t, f = x.shape
-    pairs = x.reshape(b, t // 2, 2 * f) if m.right else x.reshape(t // 2, b, 2 * f)
-    pairs = pairs.transpose(0, 1) if m.right else pairs
-    return m.ctc(m.lstm(pairs)[0]).log_softmax(2).transpose(0, 1)
 
 
 @pair(
@@ -79,22 +58,6 @@ def onsets_as_a_gate(m, x):
     onset = m.onset(m.ears(x)[0]).sigmoid()
     gate = onset if m.right else (onset > 0.5).float()
     return m.pitch(m.notes(x)[0]) * gate
-
-
-@pair(
-    "gradient",
-    low=gru_cell(5, 5),
-    high=gru_cell(5, 5),
-    tomorrow=linear(5, 2),
-    inputs=drawn(4, 6, 5),
-)
-def second_cell_reads_the_load(m, x):
-    """Two cells for an electric load: the upper reads the lower, or the load again."""
-    low = high = x.new_zeros(len(x), 5)
-    for load in x.unbind(1):
-        low = m.low(load, low)
-        high = m.high(low if m.right else load, high)
-    return m.tomorrow(high)
 
 
 @pair(
@@ -173,15 +136,3 @@ def radar_images(m, x):
         h, c = m.cell(image, (h, c))
         maps.append(m.rain(h))
     return torch.stack(maps, 1)
-
-
-@fine(encoder=lstm(3, 5), decoder=lstm_cell(3, 5), out=linear(5, 3), inputs=drawn(4, 8, 3))
-def reversed_autoencoder(m, x):
-    """A machine's vibration is coded into one vector and told from its end to its beginning."""
-    _, (h, c) = m.encoder(x)
-    h, c, step, steps = h[-1], c[-1], x.new_zeros(len(x), 3), []
-    for _ in range(x.shape[1]):
-        h, c = m.decoder(step, (h, c))
-        step = m.out(h)
-        steps.append(step)
-    return torch.stack(steps[::-1], 1)

@@ -163,18 +163,6 @@ def chunks_of_two_or_more(m, x, state=None):
     return m.gru(x, state)
 
 
-# Which module a stream that is wrong names, and where it names none.
-
-
-@pair("streaming", frame=linear(3, 3), lstm=lstm(), streaming=True)
-def samples_and_steps_on_one_axis(m, x, state=None):
-    """What takes samples and steps on one axis, steps first, is no break where it is right."""
-    rows = x.transpose(0, 1)
-    read = m.frame(rows.flatten(0, 1)).unflatten(0, rows.shape[:2])
-    output, (h, c) = m.lstm(read.transpose(0, 1), state)
-    return output, (h, c if m.right else h)
-
-
 @fine(gru=gru(), inputs=(X, STATE, numbers(4, 6)), streaming=True)
 def state_in_another_layout(m, x, hidden, previous):
     """Of two states, one comes back with other axes: what its chunks return cannot be judged."""

@@ -87,13 +87,6 @@ def read_by_a_head(m, x):
     return m.head(m.layer(x)[1][1][-1])
 
 
-@fine(layer=lstm(), beside=lstm(), skip=["gradient"], name="cell state: passed on, and read")
-def conditional(m, x):
-    """The c of a second LSTM starts from the c of a first one, and its h from zeros."""
-    c = m.layer(x)[1][1]
-    return torch.cat([m.beside(x, (torch.zeros_like(c), c))[0][:, -1], c[-1]], 1)
-
-
 @fine(layer=lstm())
 def many_calls_of_a_layer(m, x):
     """Of many calls some are looked at, and the report says how many of how many."""

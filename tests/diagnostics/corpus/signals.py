@@ -4,16 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from tests.diagnostics.corpus.forward import (
-    drawn,
-    fine,
-    gru,
-    gru_cell,
-    linear,
-    lstm,
-    pair,
-    part,
-)
+from tests.diagnostics.corpus.forward import drawn, fine, gru, gru_cell, linear, lstm, pair, part
 
 
 @pair("causal", lstm=lstm(3, 5), next=linear(5, 3), inputs=drawn(4, 9, 3), causal=True)

@@ -76,11 +76,16 @@ def _stays(full: Leaves, fewer: Leaves, kept: list[int], size: int) -> bool:
     """Return whether the samples that are left return what they did among all, up to rounding."""
     compared = False
     for before, after in zip(full, fewer, strict=False):
-        if (axis := followed_axis(before, after, size - len(kept))) is not None:
-            rows = before.index_select(axis, torch.tensor(kept, device=before.device))
-            if bool((apart(rows, after) > 1000 * eps_of(rows) * largest(rows)).any()):
-                return False
-            compared = True
+        by = sum(shape_of(before) or ()) - sum(shape_of(after) or ())
+        axis = followed_axis(before, after, by)
+        if axis is None or before.shape[axis] * len(kept) != after.shape[axis] * size:
+            continue
+        rows, others = before.movedim(axis, 0), after.movedim(axis, 0)  # several of each sample
+        ways = rows.unflatten(0, (size, -1))[kept], rows.unflatten(0, (-1, size))[:, kept]
+        far = 1000 * eps_of(rows) * largest(rows)
+        if all(bool((apart(way.flatten(0, 1), others) > far).any()) for way in ways):
+            return False
+        compared = True
     return compared
 
 

@@ -191,7 +191,7 @@ for steps, envs in ((8, 4), (6, 6)):
         inputs=policy(steps, envs),
         batch_dim=1,
     )
-    def act(m, x, hxs, masks, flat=steps > envs):
+    def act(m, x, hxs, masks, flat=steps == envs):
         """A policy on (steps * envs, feature) reads from the state how many environments there are."""
         steps, envs = x.shape[:2]
         rows = torch.cat([x.flatten(0, 1), masks.reshape(-1, 1)], 1)

@@ -57,7 +57,7 @@ KINDS: dict[str, dict[str, str]] = {
         "index|gather|select": "read each sample's own row, y[torch.arange(len(y)), i]; "
         "y[order.argsort()] undoes a sort",
         "rnn|lstm|gru": "batch_first=True of layer and packing; transpose(0, 1) of input or state",
-        "": "take it over the steps or the features, and not over the samples",
+        "": "keep the axis of the samples: reduce, norm or join the other axes only",
     },
     "causal": {
         "conv|pool|unfold|pad": "pad in front only: F.pad(x, (kernel_size - 1, 0)) on the steps",
@@ -73,7 +73,7 @@ KINDS: dict[str, dict[str, str]] = {
         "max|min|sort|topk": "y.masked_fill(~mask, -inf) before it",
         "conv|pool|unfold|fft|interpolate": "x * mask before it, so that it reads zeros there",
         "norm|std|var": "take it over the features of each step, or over the valid steps only",
-        "roll|flip": "flip each sample within its length, or bidirectional=True of packed input",
+        "roll|flip": "flip each sample within its length, or a bidirectional layer of packed input",
         "div": "divide by the lengths, in the order of the samples",
         "mean": "(y * mask).sum(1) / mask.sum(1), where mask has as many axes as y",
         "sum|mm|einsum": "y * mask before it; divide a sum by the lengths",

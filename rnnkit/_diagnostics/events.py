@@ -172,7 +172,7 @@ def _place() -> str:
 
 def _text(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
     """Write a call with the sizes and axes that it is given."""
-    known = {"getitem": "an index", "get": "an attribute", "setitem": "a write to an index"}
+    known = {"getitem": "x[index]", "get": "an attribute", "setitem": "x[index] = ..."}
     name = name.strip("_")
     sizes = [str(value) for value in pytree.tree_leaves(args) if type(value) is int]
     named = {k: v for k, v in kwargs.items() if type(v) is int and not k.startswith("_")}

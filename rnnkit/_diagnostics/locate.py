@@ -91,16 +91,13 @@ class _Samples(Search):
         rows = {row for _, each in orders for row in each} | ({self.about} if wanted else set())
         if not orders or max(len(each) for _, each in orders) > 1 or len(ways) + len(rows) < 3:
             return []
-        text = "what it joins has the samples in different orders"
+        text = "its inputs have the samples in different orders"
         if len(rows) == 1:
-            return [
-                ("cause", text),
-                ("fix", _ALIKE),
-            ]
+            return [("cause", text), ("fix", _ALIKE)]
         changed = self._first(self.events[number].given, number)
         event = self.events[number if changed is None else changed]
         text += f", one since {event.text or event.label} at {event.place}"
-        return [("cause", text), ("fix", "x[order.argsort()] of that, too, where order sorts them")]
+        return [("cause", text), ("fix", "put back what was sorted, too: x[order.argsort()]")]
 
     def _elsewhere(self) -> Location:
         """Return where rows, each of one sample, leave the order of the input."""

@@ -56,7 +56,8 @@ def judge_loss(narrow: Baseline) -> str:
     ]
     if not turned:
         return "a loss: no sample turns the gradient of another one"
-    what = f"the gradient of the loss for sample {turned[0][1]} turns with sample {turned[0][0]}"
+    one, other = turned[0]
+    what = f"the gradient of the loss for sample {other} changes direction with sample {one}"
     for at, (name, kind) in enumerate(base.names):
         before = base.returned[at]
         fitting = [k for k, size in enumerate(before.shape) if size == batch.size]

@@ -9,8 +9,7 @@ import torch
 
 import rnnkit
 
-#: What torch does: it says what ours begins with, says something else, takes it, or has no such
-#: thing.
+#: What torch does: it begins as ours does, says something else, takes it, or has no such thing.
 Torch = Literal["says", "mumbles", "accepts", "lacks"]
 CATCHABLE = (RuntimeError, ValueError, TypeError)
 #: What the modules that a program makes print, and what else a message never has a reason to say.

@@ -53,12 +53,6 @@ def windows_on_their_own(nn: Any, x: Tensor) -> Any:
     return torch.cat([torch.cat(p, 1) for p in (unordered, overlapping, copied, words)], 1)
 
 
-def label_for_each_window(nn: Any, x: Tensor) -> Any:
-    """Classify each window on its own, by the mean of its outputs."""
-    layer, head = nn.GRU(), torch.nn.Linear(HIDDEN, 2)
-    return torch.cat([head(layer(w)[0].mean(1)) for w in x.split(2, 1)], 1)
-
-
 def hidden_state_for_both(nn: Any, x: Tensor) -> Any:
     """Start an LSTM from the state of a GRU, which has no c."""
     encoder, decoder = nn.GRU(), nn.LSTM()
@@ -99,13 +93,6 @@ def both_turns(nn: Any, x: Tensor) -> Any:
     for t in range(SEQ):
         there, back = cell(x[:, t], there), cell(x[:, SEQ - 1 - t], back)
     return there + back
-
-
-def samples_of_one_step(nn: Any, x: Tensor) -> Any:
-    """Run over samples of one step one by one, embedded beside a longer one."""
-    one, two, embed = nn.GRU(), nn.GRU(), torch.nn.Linear(FEATURE, FEATURE)
-    pairs = zip(x, (3, 1, 1, 1), strict=True)
-    return [one(row[:1]) for row in x], [two(embed(row[:k])) for row, k in pairs]
 
 
 RIGHT = [value for value in vars().values() if callable(value) and value.__module__ == __name__][1:]

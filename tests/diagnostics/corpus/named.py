@@ -58,10 +58,7 @@ def source_with_lengths_beside_a_target(m, source, source_len, target):
     return m.head(m.target(target, m.source(packed)[1])[0])
 
 
-EVEN = COUNTS.clamp(max=6)
-
-
-@fine(gru=gru(), inputs=(X[:, :6], EVEN), lengths=EVEN)
+@fine(gru=gru(), inputs=(X[:, :6], COUNTS.clamp(max=6)), lengths=COUNTS.clamp(max=6))
 def every_second_step(m, x, lengths):
     """Which steps of a shorter output are valid is not known: as many without one, if even."""
     return m.gru(x)[0][:, ::2], (lengths + 1) // 2

@@ -54,7 +54,8 @@ class Stream:
             output = baseline.session.attempt(given)
             if output is None or len(output) != len(baseline.normal):
                 what = "does not take" if output is None else "returns something else for"
-                skip(f"the model {what} a chunk of {size} of {sum(sizes)} steps")
+                state = ", from the state that it returned" * bool(number)
+                skip(f"the model {what} a chunk of {size} of {sum(sizes)} steps{state}")
             self.given.append(given)
             self._outputs.append(output)
         shown = range(len(baseline.normal))

@@ -96,18 +96,12 @@ def cast(value: Any, dtype: torch.dtype) -> Any:
     return pytree.tree_map(lambda tensor: tensor.to(dtype), value)
 
 
-class Raised(NamedTuple):
-    """What a call raised instead of a result."""
-
-    kind: type[BaseException]
-
-
 def attempt(call: Callable[..., Any], *args: Any, **options: Any) -> Any:
     """Return what a call returns, or which error it raises."""
     try:
         return call(*args, **options)
     except Exception as error:  # noqa: BLE001 - torch raises AssertionErrors too
-        return Raised(type(error))
+        return type(error)
 
 
 def same(theirs: Any, ours: Any) -> None:
@@ -121,14 +115,6 @@ def same(theirs: Any, ours: Any) -> None:
             assert issubclass(other, one)
         else:
             assert one == other
-
-
-class Dropped(nn.Module):
-    """A parametrization that draws random numbers."""
-
-    def forward(self, weight: Tensor) -> Tensor:
-        """Drop some of the weight."""
-        return nn.functional.dropout(weight, 0.5)
 
 
 Use = Callable[[Given], Any]

@@ -38,6 +38,7 @@ def with_unused(model: nn.Module) -> nn.Module:
 
 #: What stands around a model. A graph that has the wrapper in it is cut where a bucket is full.
 WRAPPERS: dict[str, Callable[[nn.Module], Any]] = {
+    "none": lambda model: model,
     "eager": with_unused,
     "compiled inside": lambda model: DistributedDataParallel(
         torch.compile(model, backend="aot_eager", fullgraph=True)
@@ -54,13 +55,7 @@ ROWS = [
 ]
 
 
-def trained(
-    rank: int,
-    core: str,
-    name: str,
-    call: str,
-    wrap: Callable[[nn.Module], Any] = lambda model: model,
-) -> tuple[Any, dict[str, Any]]:
+def trained(rank: int, wrapper: str, core: str, name: str, call: str) -> tuple[Any, dict[str, Any]]:
     """Take two steps on a process's own batch, the second from the state of the first.
 
     Returns what the second returned, and the gradients of both, added up.
@@ -69,7 +64,7 @@ def trained(
     model = model_of(core, name, call)
     torch.manual_seed(rank)
     (x, hx), options = call_of(model, core, call, 5, 6)
-    run = wrap(model)
+    run = WRAPPERS[wrapper](model)
     for _ in range(2):
         result = run(x, hx, **options)
         sum(leaf.square().mean() for leaf in pytree.tree_leaves(result)).backward()
@@ -89,9 +84,9 @@ def work(rank: int, folder: Path) -> None:
     dist._DEFAULT_FIRST_BUCKET_BYTES = 64  # so small that a graph is cut
     results = {}
     with torch._dynamo.config.patch(allow_rnn=True):
-        for wrapper, *row in ROWS:
+        for row in ROWS:
             torch._dynamo.reset()
-            results[wrapper, *row] = trained(rank, *row, wrap=WRAPPERS[wrapper])
+            results[row] = trained(rank, *row)
     torch.save(results, folder / f"{rank}.pt")
     dist.destroy_process_group()
 
@@ -122,7 +117,7 @@ def test_two_processes(tmp_path: Path) -> None:
     """Each holds its own results, of the same types, and the mean of both processes' gradients."""
     results = run(tmp_path)
     for row in ROWS:
-        alone = [trained(rank, *row[1:]) for rank in RANKS]
+        alone = [trained(rank, "none", *row[1:]) for rank in RANKS]
         mean = {key: sum(own[key] for _, own in alone) / len(RANKS) for key in alone[0][1]}
 
         for (returned, _), both in zip(alone, results, strict=True):

@@ -4,8 +4,6 @@ Each use is given a module and a call. Where torch's tool fails on torch's class
 """
 
 import copy
-import io
-import pickle
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -16,16 +14,9 @@ from torch import nn
 from torch.utils import _pytree as pytree
 
 import rnnkit
+from tests.copies import COPIES, by_file
 from tests.strategies import CELLS, LAYERS
 from tests.torch.interop import HIDDEN, INPUT, Given, attempt, cast, given, same, table, total
-
-
-def by_file(module: Any, *, weights_only: bool = False) -> Any:
-    """Write and read."""
-    file = io.BytesIO()
-    torch.save(module, file)
-    file.seek(0)
-    return torch.load(file, weights_only=weights_only)
 
 
 def halved(module: Any) -> Any:
@@ -37,9 +28,8 @@ def halved(module: Any) -> Any:
 
 def copies(g: Given) -> Any:
     """A copy made after a call follows its own parameters."""
-    makers: list[Any] = [copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m)), by_file]
     g.call()
-    made = [make(g.module) for make in makers]
+    made = [make(g.module) for make in COPIES]
     assert {type(one) for one in made} == {g.kind}
     return [g.call(halved(one)) for one in made], g.call()
 
@@ -115,14 +105,12 @@ def mapped(g: Given) -> Any:
 def hooks_of_a_call(g: Given) -> Any:
     """Hooks see the arguments as the caller wrote them, and the result, once for each call."""
     seen: list[Any] = []
-    g.module.register_forward_pre_hook(
-        lambda _, args, options: seen.append((len(args), sorted(options), args, options)),
-        with_kwargs=True,
-    )
-    g.module.register_forward_hook(
-        lambda _, args, options, result: seen.append((len(args), sorted(options), result)),
-        with_kwargs=True,
-    )
+
+    def see(_: Any, args: Any, options: Any, *result: Any) -> None:
+        seen.append((len(args), sorted(options), args, options, result))
+
+    g.module.register_forward_pre_hook(see, with_kwargs=True)
+    g.module.register_forward_hook(see, with_kwargs=True)
     every = nn.modules.module.register_module_forward_hook(lambda *_: seen.append("everywhere"))
     try:
         g.call()
@@ -195,8 +183,8 @@ def test_a_copy_keeps_our_options(name: str) -> None:
     """The keyword options that torch does not know survive a copy."""
     g = given(name, 1)
     layer = g.kind(INPUT, HIDDEN, num_layers=4, state_batch_first=True)
-    for copied in (copy.deepcopy(layer), pickle.loads(pickle.dumps(layer)), by_file(layer)):
-        output, state = copied(g.x)
+    for make in COPIES:
+        output, state = make(layer)(g.x)
         assert {tuple(part.shape) for part in pytree.tree_leaves(state)} == {
             (g.x.shape[1], 4, HIDDEN)
         }

@@ -1,7 +1,6 @@
 """Where a class of ours stands in for torch's: containers, users' subclasses, torch's own name."""
 
 import copy
-import pickle
 from collections.abc import Callable
 from functools import partial
 from typing import Any, Generic
@@ -11,10 +10,10 @@ import torch
 from torch import Tensor, nn
 
 import rnnkit
-from tests.strategies import CELLS, CLASSES, LAYERS, tensors_of
-from tests.torch.interop import HIDDEN, INPUT, SPACES, Dropped, Given, attempt, given, same, table
-
-each_class = pytest.mark.parametrize("name", CLASSES)
+from tests.copies import COPIES
+from tests.fuzz.draws import Dropped
+from tests.strategies import CELLS, LAYERS, tensors_of
+from tests.torch.interop import HIDDEN, INPUT, SPACES, Given, attempt, given, same, six, table
 
 
 def in_containers(g: Given) -> Any:
@@ -95,7 +94,7 @@ def in_place_of_torchs(g: Given) -> Any:
             patch.setattr(nn, name, kind)
             patch.setattr(nn.modules.rnn, name, kind)
         made = g.twin(getattr(nn, g.name))
-        copied = copy.deepcopy(made), pickle.loads(pickle.dumps(made))
+        copied = [make(made) for make in COPIES]
         return [g.call(one) for one in (made, *copied)], attempt(made, g.x[..., :-1])
 
 
@@ -107,7 +106,7 @@ def test_a_use(check: Callable[[], None]) -> None:
     check()
 
 
-@each_class
+@six
 def test_all_that_is_ours_has_public_names(name: str) -> None:
     """Beside torch's names a class of ours has the public ones and ``__rnnkit__`` alone."""
     ours, theirs = getattr(rnnkit, name), getattr(nn, name)
@@ -125,7 +124,7 @@ def ones(module: Any, batch_size: int | None) -> Any:
     return (h, h) if isinstance(module, nn.LSTM | nn.LSTMCell) else h
 
 
-@each_class
+@six
 @pytest.mark.parametrize("where", ["class", "class, later", "instance"])
 def test_a_module_asks_for_its_own_first_state(name: str, where: str) -> None:
     """Each kind of call begins from the state that a subclass, or an instance, gives; so does None."""

@@ -1,8 +1,5 @@
 """LSTMState is a tuple where torch expects one, and stays an LSTMState where torch can keep it."""
 
-import copy
-import io
-import pickle
 from typing import Any
 
 import torch
@@ -10,6 +7,7 @@ from torch.utils import _pytree as pytree
 from torch.utils.data import DataLoader, default_collate
 
 from rnnkit import LSTMState
+from tests.copies import COPIES, by_file
 
 
 def a_state(*axes: int) -> LSTMState:
@@ -23,14 +21,6 @@ def assert_kept(expected: LSTMState, actual: Any) -> None:
     torch.testing.assert_close(actual, expected, rtol=0, atol=0)
 
 
-def by_weights_only_file(state: LSTMState) -> Any:
-    """Write a state and read it with weights_only, torch's default."""
-    file = io.BytesIO()
-    torch.save({"state": state, "step": 3}, file)
-    file.seek(0)
-    return torch.load(file, weights_only=True)["state"]
-
-
 def by_written_spec(state: LSTMState) -> Any:
     """Take a state apart, and write its structure as text, as torch.export does."""
     leaves, spec = pytree.tree_flatten(state)
@@ -42,11 +32,10 @@ def test_round_trip() -> None:
     state = a_state(4, 5, 7)
     assert isinstance(state, tuple)
     assert (state.h, state.c) == (state[0], state[1]) == state
-    by_pickle = pickle.loads(pickle.dumps(state))
-    for carried in (by_pickle, copy.deepcopy(state)):
-        assert_kept(state, carried)
-    for carry in (by_weights_only_file, by_written_spec):
+    for carry in (*COPIES, by_written_spec):
         assert_kept(state, carry(state))
+    # A checkpoint is read with weights_only, torch's default.
+    assert_kept(state, by_file({"state": state, "step": 3}, weights_only=True)["state"])
 
 
 def test_maps() -> None:

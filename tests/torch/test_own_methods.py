@@ -124,12 +124,8 @@ def test_torchs_cells_are_unrolled() -> None:
 def test_steps_of_a_recurrent() -> None:
     """A Recurrent runs step by step as over the sequence, and knows its last layer's h."""
     cells = [rnnkit.GRUCell(INPUT, HIDDEN), rnnkit.LSTMCell(HIDDEN, 6)]
-    layer, x, hx, outputs = (
-        rnnkit.Recurrent(cells, batch_first=True),
-        torch.randn(5, 2, 3),
-        None,
-        [],
-    )
+    layer, x = rnnkit.Recurrent(cells, batch_first=True), torch.randn(5, 2, 3)
+    hx, outputs = None, []
     for x_t in x:
         y_t, hx = layer.step(x_t, hx)
         outputs.append(y_t)

@@ -21,7 +21,6 @@ ARGUMENTS = {
     "LSTMCell": (*SIZES, "bias", *FACTORY),
     "GRUCell": (*SIZES, "bias", *FACTORY),
 }
-OWN_OPTIONS = {name: ["state_batch_first"] * (name in LAYERS) + ["axes"] for name in OURS}
 
 
 def test_constructors_are_torch_s() -> None:
@@ -31,11 +30,10 @@ def test_constructors_are_torch_s() -> None:
         theirs = getattr(nn, name).__init__
         documented = [*typing.get_overloads(theirs), theirs][0]
         defaults = [(p.name, p.default) for p in inspect.signature(documented).parameters.values()]
+        own = ["state_batch_first"] * (name in LAYERS) + ["axes"]
 
-        assert list(parameters) == [*ARGUMENTS[name], *OWN_OPTIONS[name]]
-        assert all(
-            parameters[own].kind is inspect.Parameter.KEYWORD_ONLY for own in OWN_OPTIONS[name]
-        )
+        assert list(parameters) == [*ARGUMENTS[name], *own]
+        assert {parameters[one].kind for one in own} == {inspect.Parameter.KEYWORD_ONLY}
         assert defaults[1:] == [(each, parameters[each].default) for each in ARGUMENTS[name]]
 
 

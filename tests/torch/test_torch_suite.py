@@ -13,12 +13,12 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.utils.rnn import PackedSequence
-from torch.utils import _pytree as pytree
 
 import rnnkit
-from tests.strategies import CELLS, CLASSES, gradients
+from tests.strategies import CELLS, gradients, tensors_of
+from tests.torch.interop import six
 
 
 @functools.cache
@@ -41,7 +41,6 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.filterwarnings("ignore:LSTM with projections is not supported with oneDNN"),
 ]
-each_class = pytest.mark.parametrize("name", CLASSES)
 #: The samples have no dropout, so one dtype says enough about evaluation.
 MODES = [(torch.float32, True), (torch.float64, True), (torch.float32, False)]
 
@@ -65,20 +64,15 @@ def samples(name: str, dtype: torch.dtype, *, requires_grad: bool = True) -> Ite
     yield from found
 
 
-def tensors(value: Any) -> list[Tensor]:
-    """Return every tensor of a nested input or output, in order."""
-    return [leaf for leaf in pytree.tree_leaves(value) if isinstance(leaf, Tensor)]
-
-
 def build(space: Any, name: str, sample: Sample, *, training: bool = True) -> Any:
     """Construct a sample's module in the dtype of its input."""
-    constructor, dtype = sample.constructor_input, tensors(sample.forward_input.args)[0].dtype
+    constructor, dtype = sample.constructor_input, tensors_of(sample.forward_input.args)[0].dtype
     torch.manual_seed(1)
     module = getattr(space, name)(*constructor.args, **constructor.kwargs, dtype=dtype)
     return module.train(training)
 
 
-@each_class
+@six
 def test_same_numbers_as_torch(name: str) -> None:
     """Outputs, states, gradients, and what torch's reference makes of a module, to the bit."""
     for dtype, training in MODES:
@@ -86,15 +80,15 @@ def test_same_numbers_as_torch(name: str) -> None:
             args, results = sample.forward_input.args, []
             for space in (nn, rnnkit):
                 module = build(space, name, sample, training=training)
-                found = tensors(module(*args))
-                leaves = [tensor for tensor in tensors(args) if tensor.requires_grad]
+                found = tensors_of(module(*args))
+                leaves = [tensor for tensor in tensors_of(args) if tensor.requires_grad]
                 results.append(found + gradients(found, [*leaves, *module.parameters()]))
                 if not isinstance(args[0], PackedSequence):
-                    results[-1] += tensors(sample.reference_fn(module, *args))
+                    results[-1] += tensors_of(sample.reference_fn(module, *args))
             torch.testing.assert_close(*results, rtol=0, atol=0)
 
 
-@each_class
+@six
 def test_mistakes_are_named_as_torch_names_them(name: str) -> None:
     """Each mistake in torch's list raises torch's type of exception with torch's sentence in it."""
     info = info_of(name)

@@ -32,27 +32,28 @@ class Outputs(Model):
         return super().forward(x, *args, **options)[0]
 
 
-def sequences(*, seq: int = SEQ) -> Tensor:
-    """Make an input."""
-    return torch.randn(seq, BATCH, WIDTH)
-
-
 def called(module: nn.Module, x: Tensor) -> Any:
     """Return the module as a function of its weights."""
     return lambda weights: torch.func.functional_call(module, weights, (x,))
+
+
+def of_each_sample(module: nn.Module) -> Any:
+    """Return the weights, and the function of them and of an input to each sample's gradients."""
+
+    def loss(weights: dict[str, Tensor], sample: Tensor) -> Tensor:
+        return called(module, sample.unsqueeze(1))(weights).square().sum()
+
+    weights = {key: weight.detach() for key, weight in module.named_parameters()}
+    return weights, torch.func.vmap(torch.func.grad(loss), (None, 1))
 
 
 @classes
 @cores
 def test_gradients_of_each_sample(core: str, name: str) -> None:
     """By vmap over grad a module has the gradients that a loop over samples gives."""
-    module, x = Outputs(CORES[core](name)), sequences()
-    weights = {key: weight.detach() for key, weight in module.named_parameters()}
-
-    def loss(weights: dict[str, Tensor], sample: Tensor) -> Tensor:
-        return called(module, sample.unsqueeze(1))(weights).square().sum()
-
-    found = torch.func.vmap(torch.func.grad(loss), (None, 1))(weights, x)
+    module, x = Outputs(CORES[core](name)), torch.randn(SEQ, BATCH, WIDTH)
+    weights, each = of_each_sample(module)
+    found = each(weights, x)
     for i in range(BATCH):
         one = module(x[:, i : i + 1]).square().sum()
         expected = torch.autograd.grad(one, list(module.parameters()))
@@ -63,7 +64,7 @@ def test_gradients_of_each_sample(core: str, name: str) -> None:
 @cores
 def test_ensemble(core: str, name: str) -> None:
     """Several models run at once, by vmap over their stacked weights, as one by one."""
-    modules, x = [Outputs(CORES[core](name)) for _ in range(3)], sequences()
+    modules, x = [Outputs(CORES[core](name)) for _ in range(3)], torch.randn(SEQ, BATCH, WIDTH)
     weights, _ = torch.func.stack_module_state(modules)
 
     outputs = torch.func.vmap(called(modules[0], x))(weights)
@@ -75,7 +76,7 @@ def test_ensemble(core: str, name: str) -> None:
 def test_forward_mode(core: str, name: str) -> None:
     """jvp, dual numbers and the difference quotient agree; in single precision, too."""
     module = Outputs(CORES[core](name)).double()
-    x = sequences().double()
+    x = torch.randn(SEQ, BATCH, WIDTH).double()
     tangent = torch.randn_like(x)
     quotient = (module(x + 1e-6 * tangent) - module(x - 1e-6 * tangent)) / 2e-6
 
@@ -94,7 +95,7 @@ def test_forward_mode(core: str, name: str) -> None:
 def test_second_derivatives(name: str) -> None:
     """The loop's gradients can be differentiated again, by the input and by every weight."""
     module = Outputs(Unrolled(cell_of(name), fused=False)).double()
-    x = sequences(seq=3).double().requires_grad_()
+    x = torch.randn(3, BATCH, WIDTH).double().requires_grad_()
     names, weights = zip(*module.named_parameters(), strict=True)
 
     def run(x: Tensor, *weights: Tensor) -> Tensor:

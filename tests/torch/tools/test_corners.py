@@ -14,6 +14,7 @@ import rnnkit
 from rnnkit import LSTMState
 from tests.strategies import laid_out, tensors_of
 from tests.torch.models import CORES, HIDDEN, WIDTH, Call, Model, layer_of
+from tests.torch.test_transforms import Outputs, of_each_sample
 from tests.torch.tools.tools import check, marks
 
 pytestmark = marks
@@ -188,31 +189,22 @@ def test_under_autocast(core: str, name: str, options: dict[str, Any]) -> None:
         check("compile", model, calls, rtol=0.05, atol=0.05)
 
 
-@pytest.mark.parametrize("off", ["oneDNN", "gradients", "inference"])
-def test_with_something_switched_off(off: str) -> None:
+def test_with_something_switched_off() -> None:
     """Without oneDNN there are other kernels; without gradients no result requires one."""
     model, calls, *_ = plain(layer_of("LSTM"))
-    contexts: dict[str, Any] = {"gradients": torch.no_grad, "inference": torch.inference_mode}
-    if off == "oneDNN":
-        with torch.backends.mkldnn.flags(enabled=False):
-            check("compile", model, calls)
-        return
-    with contexts[off](), torch._dynamo.config.patch(allow_rnn=True):
-        found = torch.compile(model, fullgraph=True, backend="aot_eager")(*calls[0][0])
-        assert not any(tensor.requires_grad for tensor in tensors_of(found))
-        torch.testing.assert_close(tensors_of(found), tensors_of(model(*calls[0][0])))
+    with torch.backends.mkldnn.flags(enabled=False):
+        check("compile", model, calls)
+    for off in (torch.no_grad, torch.inference_mode):
+        torch._dynamo.reset()
+        with off(), torch._dynamo.config.patch(allow_rnn=True):
+            found = torch.compile(model, fullgraph=True, backend="aot_eager")(*calls[0][0])
+            assert not any(tensor.requires_grad for tensor in tensors_of(found))
+            torch.testing.assert_close(tensors_of(found), tensors_of(model(*calls[0][0])))
 
 
 def test_transforms_take_the_loop() -> None:
     """Per-sample gradients compile too: the operator has no rule for them, the loop has."""
-    model, x = Model(CORES["Recurrent"]("RNN")), torch.randn(5, 3, WIDTH)
-    weights = {key: value.detach() for key, value in model.named_parameters()}
-
-    def loss(weights: dict[str, Tensor], sample: Tensor) -> Tensor:
-        output, _ = torch.func.functional_call(model, weights, (sample.unsqueeze(1),))
-        return output.square().sum()
-
-    each = torch.func.vmap(torch.func.grad(loss), (None, 1))
-
+    weights, each = of_each_sample(Outputs(CORES["Recurrent"]("RNN")))
+    x = torch.randn(5, 3, WIDTH)
     found = torch.compile(each, backend="aot_eager")(weights, x)
     torch.testing.assert_close(found, each(weights, x))

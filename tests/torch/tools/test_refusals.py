@@ -44,31 +44,27 @@ def test_a_call_is_refused_as_eagerly(core: str, name: str) -> None:
         compiled(X[0] if core == "step" else X)
 
 
-@pytest.mark.parametrize(
-    ("function", "sentence", "wrong"),
-    [
-        (states.reset, "mask must be booleans, or 0 and 1", [0, 2]),
-        (states.select, "index must be positions of samples", [0, 2]),
-    ],
-)
-def test_positions_and_masks(function: Any, sentence: str, wrong: Any) -> None:
+def test_positions_and_masks() -> None:
     """A function on states refuses in a graph what it refuses in eager mode, and runs what is right."""
-    compiled = torch.compile(function, backend="aot_eager", fullgraph=True)
-    state, right = torch.randn(1, 2, 4), torch.tensor([0, 1])
-    with pytest.raises(RuntimeError, match=sentence):
-        compiled(state, torch.tensor(wrong))
-    torch.testing.assert_close(compiled(state, right), function(state, right))
+    state, right, wrong = torch.randn(1, 2, 4), torch.tensor([0, 1]), torch.tensor([0, 2])
+    for function, sentence in (
+        (states.reset, "mask must be booleans, or 0 and 1"),
+        (states.select, "index must be positions of samples"),
+    ):
+        compiled = torch.compile(function, backend="aot_eager", fullgraph=True)
+        with pytest.raises(RuntimeError, match=sentence):
+            compiled(state, wrong)
+        torch.testing.assert_close(compiled(state, right), function(state, right))
 
 
-@pytest.mark.parametrize("trace", ["compile", "export", "jit"])
-def test_a_list_is_refused_while_it_is_traced(trace: str) -> None:
+def test_a_list_is_refused_while_it_is_traced() -> None:
     """A list of ints is part of the graph: a wrong one is a LengthsError at once."""
     module = CORES["Recurrent"]("GRU").requires_grad_(requires_grad=False)
     lengths = [7, 3, 1, 2]
-    calls = {
-        "compile": lambda: torch.compile(module, backend="aot_eager")(X, lengths=lengths),
-        "export": lambda: torch.export.export(module, (X,), {"lengths": lengths}, strict=False),
-        "jit": lambda: torch.jit.trace(lambda x: module(x, lengths=lengths)[0], (X,)),
-    }
-    with pytest.raises(rnnkit.LengthsError, match=r"lengths\[0\] is 7"):
-        calls[trace]()
+    for trace in (
+        lambda: torch.compile(module, backend="aot_eager")(X, lengths=lengths),
+        lambda: torch.export.export(module, (X,), {"lengths": lengths}, strict=False),
+        lambda: torch.jit.trace(lambda x: module(x, lengths=lengths)[0], (X,)),
+    ):
+        with pytest.raises(rnnkit.LengthsError, match=r"lengths\[0\] is 7"):
+            trace()

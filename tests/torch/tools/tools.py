@@ -12,6 +12,7 @@ from torch.utils import _pytree as pytree
 
 import rnnkit
 from tests.compiles import WHOLE, trained
+from tests.copies import by_file
 from tests.torch.models import Call
 from tests.torch.script_models import scriptable
 
@@ -48,10 +49,7 @@ def exported(
         model, args, options, dynamic_shapes=shapes_of(calls), strict=strict
     )
     if saved:
-        file = io.BytesIO()
-        torch.export.save(program, file)
-        file.seek(0)
-        program = torch.export.load(file)
+        program = by_file(program, torch.export.save, torch.export.load)
     return program.module()
 
 
@@ -105,12 +103,7 @@ def tensors_of(call: Call) -> list[Tensor]:
 class Jit:
     """A model in TorchScript, which takes tensors and pairs, and returns plain tuples."""
 
-    def __init__(self, made: Any, *, saved: bool = False) -> None:
-        if saved:
-            file = io.BytesIO()
-            torch.jit.save(made, file)
-            file.seek(0)
-            made = torch.jit.load(file)
+    def __init__(self, made: Any) -> None:
         self.owner = made
 
     def __call__(self, *args: Any, **options: Any) -> Any:
@@ -150,7 +143,7 @@ TOOLS: dict[str, Callable[[Any, Sequence[Call]], Any]] = {
     "ONNX, older": partial(Onnx, dynamo=False),
     "trace": traced,
     "script": lambda model, calls: Jit(
-        torch.jit.script(scriptable(model, *calls[0][0])), saved=True
+        by_file(torch.jit.script(scriptable(model, *calls[0][0])), torch.jit.save, torch.jit.load)
     ),
 }
 #: Those that run the kernels of eager mode: of the first, a layer.

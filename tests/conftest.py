@@ -45,15 +45,11 @@ def pytest_sessionfinish() -> None:
 
 
 @pytest.fixture(autouse=True)
-def _one_seed_one_thread() -> None:
+def _alike() -> None:
     """Seed torch, and keep its kernels to one thread: sums then have one order."""
     torch.set_num_threads(1)
     torch.manual_seed(2026)
-
-
-@pytest.fixture(autouse=True)
-def _empty_compiler() -> None:
-    """Let no test meet graphs that others compiled: Dynamo counts them by function, up to 8."""
+    # No test meets graphs that others compiled: Dynamo counts them by function, up to 8.
     if "torch._dynamo" in sys.modules:
         torch._dynamo.reset()
 

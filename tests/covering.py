@@ -33,10 +33,8 @@ def covers(strength: int, **axes: Iterable[Any]) -> Callable[[Callable[..., None
         @functools.wraps(test)
         def run(**fixtures: Any) -> None:
             # Values need not be hashable, and their places are.
-            places = product(*(range(len(each)) for each in values.values()))
-            for row in covering(
-                [tuple(zip(values, each, strict=True)) for each in places], strength
-            ):
+            places = [product([name], range(len(each))) for name, each in values.items()]
+            for row in covering([*product(*places)], strength):
                 given = {name: values[name][place] for name, place in row}
                 torch.manual_seed(2026)
                 try:

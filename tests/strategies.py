@@ -26,9 +26,7 @@ DTYPES = (torch.float32, torch.float64, torch.bfloat16)
 #: How a tensor lies in memory: in one piece; with its first two axes exchanged, or all of them turned
 #: around; every other number of a larger one, or of pairs, as the real parts of complex numbers; one
 #: part for all places on axis 0; parts that overlap.
-WAYS: tuple[str, ...] = (
-    *("one piece", "exchanged", "turned", "cut out", "of pairs", "expanded", "overlapping"),
-)
+WAYS = ("one piece", "exchanged", "turned", "cut out", "of pairs", "expanded", "overlapping")
 #: Those in which no number is in two places.
 APART = WAYS[:5]
 #: What lies somewhere in memory.
@@ -78,25 +76,11 @@ class Case:
     memory: dict[str, str] = field(default_factory=dict)
     seed: int = 0
 
-    @property
-    def is_layer(self) -> bool:
-        """Whether the class runs over a sequence."""
-        return self.name in LAYERS
-
-    @property
-    def is_lstm(self) -> bool:
-        """Whether the class carries a pair."""
-        return self.name in ("LSTM", "LSTMCell")
-
-    @property
-    def is_batched(self) -> bool:
-        """Whether input and state have a batch axis."""
-        return self.layout != "unbatched"
-
-    @property
-    def rows(self) -> int:
-        """The size of axis 0 of a layer's state."""
-        return self.options.get("num_layers", 1) * (1 + self.options.get("bidirectional", False))
+    #: Whether it runs over a sequence, carries a pair, has a batch axis; axis 0 of a layer's state.
+    is_layer = property(lambda self: self.name in LAYERS)
+    is_lstm = property(lambda self: self.name.startswith("LSTM"))
+    is_batched = property(lambda self: self.layout != "unbatched")
+    rows = property(lambda self: rows_of(self.options))
 
     @property
     def state_shapes(self) -> tuple[tuple[int, ...], ...]:
@@ -133,12 +117,8 @@ class Case:
         """What the module takes: the numbers, packed if the layout says so."""
         if not self.layout.startswith("packed"):
             return numbers
-        return pack_padded_sequence(
-            numbers,
-            list(self.lengths),
-            batch_first=self.options.get("batch_first", False),
-            enforce_sorted=self.layout == "packed",
-        )
+        is_first, is_sorted = self.options.get("batch_first", False), self.layout == "packed"
+        return pack_padded_sequence(numbers, [*self.lengths], is_first, is_sorted)
 
     def input(self) -> Any:
         """What the module takes."""
@@ -146,10 +126,8 @@ class Case:
 
     def tensors(self) -> tuple[Tensor, ...]:
         """The tensors of a right state; leaves that want gradients."""
-        return tuple(
-            self._normal("hc"[place], shape, 2 + place)
-            for place, shape in enumerate(self.state_shapes)
-        )
+        parts = zip("hc", self.state_shapes, (2, 3), strict=False)
+        return tuple(self._normal(*part) for part in parts)
 
     def state(self) -> Any:
         """A right state as torch takes it: a tensor, or a tuple of two."""
@@ -192,6 +170,23 @@ def gradients(result: Any, leaves: Sequence[Tensor], way: str | None = None) -> 
     return [*torch.autograd.grad(outputs, leaves, weights, **options)]
 
 
+def rows_of(options: dict[str, Any]) -> int:
+    """The size of axis 0 of the state of a layer with such options."""
+    return options.get("num_layers", 1) * (1 + options.get("bidirectional", False))
+
+
+def options_of(name: str) -> st.SearchStrategy[dict[str, Any]]:
+    """Draw what a class is told beside its sizes."""
+    layers = ("batch_first", "bidirectional") if name in LAYERS else ()
+    flags: dict[str, Any] = dict.fromkeys(("bias", *layers), st.booleans())
+    if name.startswith("RNN"):
+        flags["nonlinearity"] = st.sampled_from(["tanh", "relu"])
+    # torch warns of dropout in a single layer, where it has no place to act.
+    single = st.fixed_dictionaries({}, optional=flags)
+    stacked = {"num_layers": st.integers(2, 3), "dropout": st.sampled_from([0.0, 0.4, 1.0])}
+    return single | st.fixed_dictionaries(stacked, optional=flags) if layers else single
+
+
 @st.composite
 def cases(
     draw: st.DrawFn,
@@ -202,9 +197,8 @@ def cases(
     """Draw a case whose sizes all differ, so that a swapped axis cannot pass."""
     name = draw(st.sampled_from(names))
     is_layer = name in LAYERS
-    options = draw(_layer_options(name) if is_layer else _cell_options(name))
-    rows = options.get("num_layers", 1) * (1 + options.get("bidirectional", False))
-    free = [size for size in range(1, 12) if not is_layer or size != rows]
+    options = draw(options_of(name))
+    free = [size for size in range(1, 12) if not is_layer or size != rows_of(options)]
     batch, seq, input_size, hidden_size, proj_size = draw(
         st.lists(st.sampled_from(free), min_size=5, max_size=5, unique=True)
     )
@@ -216,33 +210,7 @@ def cases(
     lengths[draw(st.integers(0, batch - 1))] = seq
     if layout == "packed":
         lengths.sort(reverse=True)
-    return Case(
-        name=name,
-        input_size=input_size,
-        hidden_size=hidden_size,
-        batch=batch,
-        seq=seq,
-        layout=layout,
-        lengths=tuple(lengths),
-        dtype=draw(st.sampled_from(dtypes)),
-        options=options,
-        memory=draw(memories),
-        seed=draw(st.integers(0, 10**6)),
-    )
-
-
-def _layer_options(name: str) -> st.SearchStrategy[dict[str, Any]]:
-    flags = {option: st.booleans() for option in ("bias", "batch_first", "bidirectional")}
-    if name == "RNN":
-        flags["nonlinearity"] = st.sampled_from(["tanh", "relu"])
-    # torch warns of dropout in a single layer, where it has no place to act.
-    single = st.fixed_dictionaries({}, optional=flags)
-    stacked = {"num_layers": st.integers(2, 3), "dropout": st.sampled_from([0.0, 0.4, 1.0])}
-    return single | st.fixed_dictionaries(stacked, optional=flags)
-
-
-def _cell_options(name: str) -> st.SearchStrategy[dict[str, Any]]:
-    options: dict[str, st.SearchStrategy[Any]] = {"bias": st.booleans()}
-    if name == "RNNCell":
-        options["nonlinearity"] = st.sampled_from(["tanh", "relu"])
-    return st.fixed_dictionaries({}, optional=options)
+    sizes = {"input_size": input_size, "hidden_size": hidden_size, "batch": batch, "seq": seq}
+    call = {"layout": layout, "lengths": tuple(lengths), "dtype": draw(st.sampled_from(dtypes))}
+    memory, seed = draw(memories), draw(st.integers(0, 10**6))
+    return Case(name=name, options=options, memory=memory, seed=seed, **sizes, **call)

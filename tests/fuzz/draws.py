@@ -1,9 +1,9 @@
 """A right call, drawn: of a module that was treated as people treat theirs, with any right tensors."""
 
-import contextlib
 import copy
 import pickle
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,15 +16,6 @@ from torch.utils import _pytree as pytree
 import rnnkit
 from tests.strategies import CLASSES, DTYPES, Case, cases, tensors_of
 
-
-class Dropped(nn.Module):
-    """A parametrization that draws random numbers."""
-
-    def forward(self, weight: Tensor) -> Tensor:
-        """Drop some of the weight."""
-        return nn.functional.dropout(weight, 0.3)
-
-
 #: What people do to a module and its weight of a name between its making and its call.
 TREATMENTS: dict[str, Callable[[Any, str], Any]] = {
     "none": lambda module, _: module,
@@ -34,7 +25,7 @@ TREATMENTS: dict[str, Callable[[Any, str], Any]] = {
     "frozen": lambda module, _: module.requires_grad_(requires_grad=False),
     "pruned": lambda module, name: prune.l1_unstructured(module, name, 0.4),
     "weight_norm": parametrizations.weight_norm,
-    "dropped": lambda m, name: parametrize.register_parametrization(m, name, Dropped()),
+    "dropped": lambda m, name: parametrize.register_parametrization(m, name, nn.Dropout(0.3)),
     "dict": lambda m, name: vars(m).update({name: getattr(m, name).detach() * 2}) or m,
     "replaced": lambda m, name: setattr(m, name, nn.Parameter(getattr(m, name) * 2)) or m,
     "in place": lambda module, name: getattr(module, name).data.mul_(2) is None or module,
@@ -82,11 +73,7 @@ KINDS: dict[str, Callable[[Tensor], Tensor]] = {
     "buffer": lambda tensor: nn.Buffer(tensor.detach()),
     "zeros": lambda tensor: tensor.detach() * 0,
 }
-MODES = {
-    "none": contextlib.nullcontext,
-    "no_grad": torch.no_grad,
-    "inference": torch.inference_mode,
-}
+MODES = {"none": nullcontext, "no_grad": torch.no_grad, "inference": torch.inference_mode}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,10 +103,8 @@ class Draw(Case):
 
     def state(self) -> Any:
         """Make a right state, or none."""
-        each = zip(self.tensors(), self.state_dtypes, strict=False)
-        tensors = [
-            KINDS[self.kind_of_state](tensor).to(dtype or self.dtype) for tensor, dtype in each
-        ]
+        kind, each = KINDS[self.kind_of_state], zip(self.tensors(), self.state_dtypes, strict=False)
+        tensors = [kind(tensor).to(dtype or self.dtype) for tensor, dtype in each]
         if self.stateless or not self.is_lstm:
             return None if self.stateless else tensors[0]
         return rnnkit.LSTMState(*tensors) if self.seed % 3 == 0 else tuple(tensors)
@@ -127,7 +112,7 @@ class Draw(Case):
     def run(self, namespace: Any, *call: Any, **options: Any) -> Any:
         """Call a module: return the tensors, what they depend on, the output's type; or the error."""
         lower = torch.autocast("cpu", self.lowered, enabled=self.lowered is not None)
-        device = torch.device("meta") if self.elsewhere else contextlib.nullcontext()
+        device = torch.device("meta") if self.elsewhere else nullcontext()
         try:
             module, call = self.module(namespace), call or (self.input(), self.state())
             torch.manual_seed(self.seed)
@@ -139,30 +124,25 @@ class Draw(Case):
         return tensors_of(result), [one for one in wanted if one.requires_grad], type(result[0])
 
 
+ODD = {"subclass": SUBCLASSES, "kind": KINDS, "kind_of_state": KINDS, "mode": MODES}
+#: What is drawn beside a case: most of what is odd is rare, so that it is seen beside what is usual.
+CHOICES: dict[str, list[Any]] = {
+    **{name: [*[*values][:1] * len(values), *values] for name, values in ODD.items()},
+    "treatment": [*TREATMENTS],
+    "weight": ["weight_ih", "weight_hh"],
+    "stateless": [False, False, True],
+    "elsewhere": [False] * 9 + [True],
+    "lowered": [None] * 6 + [torch.bfloat16, torch.float16],
+}
+
+
 @st.composite
 def draws(draw: st.DrawFn, names: Sequence[str] = CLASSES) -> Draw:
-    """Draw a right call: most of what is odd is rare, so that one thing is seen beside others."""
-    case = draw(cases(names))
-
-    def rarely(values: Any, usual: str) -> Any:
-        return draw(st.sampled_from([*[usual] * len([*values]), *values]))
-
-    dtypes: tuple[Any, ...] = (None, None)
-    lowered = draw(st.sampled_from([None] * 6 + [torch.bfloat16, torch.float16]))
-    if lowered and case.is_layer:
+    """Draw a right call."""
+    case, dtypes = draw(cases(names)), (None, None)
+    more: Any = {name: draw(st.sampled_from(values)) for name, values in CHOICES.items()}
+    if more["lowered"] and case.is_layer:
         dtypes = draw(st.tuples(*[st.sampled_from((None, None, *DTYPES))] * 2))
     elif case.name == "LSTMCell":
         dtypes = None, draw(st.sampled_from((*[None] * 6, torch.float32, torch.float64)))
-    return Draw(
-        **vars(case),
-        treatment=draw(st.sampled_from([*TREATMENTS])),
-        weight=draw(st.sampled_from(("weight_ih", "weight_hh"))),
-        subclass=rarely(SUBCLASSES, "none"),
-        kind=rarely(KINDS, "leaf"),
-        kind_of_state=rarely(KINDS, "leaf"),
-        state_dtypes=dtypes,
-        stateless=draw(st.sampled_from([False, False, True])),
-        lowered=lowered,
-        mode=rarely(MODES, "none"),
-        elsewhere=draw(st.sampled_from([False] * 9 + [True])),
-    )
+    return Draw(**vars(case), state_dtypes=dtypes, **more)

@@ -2,7 +2,8 @@
 
 import random
 import re
-from typing import Any, NamedTuple
+from collections import namedtuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -30,37 +31,31 @@ LEFT_TO_TORCH = (
 EXOTIC = (
     *("parse", "kldnn", "ested tensor", "NestedTensor", "uninitialized", "itensor_view_from_dense"),
     *("could not create a primitive descriptor", "unexpected keyword argument"),
-    *(
-        "positional argument",
-        "inconsistent input_size",
-        "to have the same dtype",
-        "must have the same dtype",
-    ),
+    *("positional argument", "inconsistent input_size"),
+    *("to have the same dtype", "must have the same dtype"),
 )
 #: No message is longer, and none prints what a tensor holds.
 LONGEST = 2000
 CONTENTS = ("tensor([", "array([", "7.8125", "1.5, 1.5")
 
 
-class Unprintable:
-    """An object that cannot say what it is."""
-
-    def __repr__(self) -> str:
-        """Fail."""
-        raise ValueError
+#: What cannot say what it is, and a pair of a user's own.
+Unprintable = type("Unprintable", (), {"__repr__": lambda _: 1 / 0})
+Pair = namedtuple("Pair", "hidden cell")  # noqa: PYI024 - it holds whatever there is
 
 
-class Pair(NamedTuple):
-    """A pair of a user's own."""
-
-    hidden: Any
-    cell: Any
-
-
-def strange() -> list[Any]:
-    """List what is far too long, cannot be printed, or is nearly right."""
-    long, ones = [1.5] * 100_000, torch.ones(2, 3)
-    return [
+def odd(rng: random.Random) -> Any:
+    """Return what belongs elsewhere, or is far too long, cannot be printed, or is nearly right."""
+    ones = torch.ones(2, 3)
+    if rng.random() < 0.7:
+        return rng.choice([
+            *(None, 0, 1.5, "x", [], (), {}, [1, 2], object(), torch.float32, np.ones((2, 3)), True),
+            *(torch.tensor(1), torch.ones(0), ones.to_sparse(), ones.bool(), ones.int(), b"x"),
+            *(ones.to("meta"), torch.ones(1, 1, 1, 1), nn.Linear(1, 1), Tensor, np.float32(1)),
+            ones.cfloat(),
+        ])  # fmt: skip
+    long = [1.5] * 100_000
+    return rng.choice([
         *(long, tuple(long), "x" * 100_000, 10**5000, dict.fromkeys(range(100_000)), iter(long)),
         *(Unprintable(), [Unprintable()] * 2, type("X" * 10_000, (), {}), {"h": 1, "c": 2}),
         *(Pair(ones, ones), Pair(1, 2), range(10**5), np.ones(100_000), np.float64(0.5), 1j, -0.0),
@@ -68,26 +63,14 @@ def strange() -> list[Any]:
         *([torch.full((2, 3), 7.8125)], nn.Parameter(torch.ones(3)), nn.UninitializedParameter()),
         *(ones.as_subclass(Odd), ones.to_mkldnn(), torch.nested.nested_tensor([ones])),
         *(lambda: None, nn.GRU, nn.GRUCell(3, 4), nn.Sequential(), [[[]]], {1.5}, torch.Size((2,))),
-    ]  # fmt: skip
+    ])  # fmt: skip
 
 
-def plain() -> list[Any]:
-    """List what belongs elsewhere."""
-    ones = torch.ones(2, 3)
-    return [
-        *(None, 0, 1.5, "x", [], (), {}, [1, 2], object(), torch.float32, np.ones((2, 3)), True),
-        *(torch.tensor(1), torch.ones(0), ones.to_sparse(), ones.bool(), ones.int(), ones.cfloat()),
-        *(ones.to("meta"), torch.ones(1, 1, 1, 1), nn.Linear(1, 1), Tensor, np.float32(1), b"x"),
-    ]  # fmt: skip
-
-
-def odd(rng: random.Random) -> Any:
-    """Return something that belongs nowhere."""
-    return rng.choice(strange() if rng.random() < 0.3 else plain())
-
-
-def reshaped(rng: random.Random, tensor: Tensor) -> Tensor:
-    """Return a tensor of a wrong size, rank, order or kind, made of a right one."""
+def wrong_tensor(rng: random.Random, tensor: Tensor) -> Any:
+    """Return a right tensor in a wrong size, rank, order or kind, or something else."""
+    if rng.random() < 0.2:
+        return odd(rng)
+    tensor = tensor.detach()
     axis = rng.randrange(max(1, tensor.dim()))
     other = torch.float32 if tensor.dtype is torch.float64 else torch.float64
     changes: list[Any] = [
@@ -99,7 +82,7 @@ def reshaped(rng: random.Random, tensor: Tensor) -> Tensor:
         lambda: tensor.transpose(0, -1),
         *(tensor.flatten, tensor.half, tensor.long, tensor.bool, tensor.cfloat, tensor.to_sparse),
         *(lambda: tensor.to(other), lambda: tensor.to("meta")),
-        lambda: tensor.detach().float().to_mkldnn(),
+        lambda: tensor.float().to_mkldnn(),
         lambda: torch.randn([rng.randint(0, 4) for _ in range(rng.randint(0, 4))]),
     ]
     try:

@@ -10,11 +10,10 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 import rnnkit
-from tests.compiles import trained
 from tests.torch.interop import CELLS, LAYERS, carried, pair, sample
 from tests.torch.models import CORES, HIDDEN, WIDTH, Model, layer_of
 from tests.torch.script_models import Parent
-from tests.torch.tools.tools import marks
+from tests.torch.tools.tools import marks, trained
 
 pytestmark = marks
 

@@ -11,19 +11,39 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 import rnnkit
-from tests.compiles import WHOLE, trained
+from tests.compiles import compiles
 from tests.copies import by_file
 from tests.torch.models import Call
 from tests.torch.script_models import scriptable
 
+#: Of tests that make one whole graph.
 marks = [
-    *WHOLE,
+    compiles,
+    pytest.mark.slow,
+    pytest.mark.unhooked("Dynamo cannot trace the checks that the hook adds"),
+    pytest.mark.filterwarnings("ignore:LSTM with projections is not supported:UserWarning"),
+    pytest.mark.filterwarnings("ignore:TF32 acceleration on top of oneDNN:UserWarning"),
+    # Inductor imports what is deprecated.
+    pytest.mark.filterwarnings("ignore:`torch.jit.script_method`"),
     pytest.mark.filterwarnings("ignore:The tensor attributes? .*_flat_weights:UserWarning"),
     # torch.jit announces in many places that it is deprecated.
     pytest.mark.filterwarnings("ignore:.torch.jit"),
     pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning"),
     pytest.mark.filterwarnings("ignore:torch.compile is ignored when called inside:UserWarning"),
 ]
+
+
+def trained(model: nn.Module, call: Any, *args: Any, **kwargs: Any) -> tuple[list[Any], list[Any]]:
+    """Results and gradients of a training step, dropout drawn alike each time."""
+    torch.manual_seed(1)
+    model.zero_grad()
+    leaves = [x.detach().requires_grad_() for x in pytree.tree_leaves(args) if x is not None]
+    given = iter(leaves)
+    args = pytree.tree_map(lambda x: None if x is None else next(given), args)
+    results = pytree.tree_leaves(call(*args, **kwargs))
+    weights = [torch.linspace(-1, 1, x.numel(), dtype=x.dtype).view(x.shape) for x in results]
+    sum((x * w).sum() for x, w in zip(results, weights, strict=True)).backward()
+    return results, [x.grad for x in (*model.parameters(), *leaves)]
 
 
 class Compiled:

@@ -30,14 +30,10 @@ def keywords() -> set[str]:
     return {code for path in FILES for code in given.findall(path.read_text())}
 
 
-def test_each_code_is_raised_somewhere_and_none_beside() -> None:
-    """The page has no code too many; nothing is raised with a code that it does not list."""
+def test_the_page_of_codes() -> None:
+    """It has each code that is raised, no other, once, with its own sentence; leaks as probes run."""
     assert set(CODES) <= literals()
     assert keywords() - {""} <= set(CODES)
-
-
-def test_the_page_of_codes() -> None:
-    """No code is listed twice, no two say the same, and the leaks are in the order of the probes."""
     assert len(REFUSALS) == len(CODES) == len(set(CODES.values()))
     assert [code for code, _ in LEAKS] == list(PROBES)
 

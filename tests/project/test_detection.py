@@ -24,21 +24,21 @@ def test_tables_are_what_comes_out() -> None:
     assert INDEX.read_text() == detect.written(INDEX.read_text())
 
 
-def test_each_page_is_read() -> None:
-    """Every page beside the index is listed there, and each of its headings is a mistake."""
-    pages = {page.stem: page.read_text() for page in INDEX.parent.glob("*.md") if page != INDEX}
+def test_each_mistake_stands_in_the_frame() -> None:
+    """Each heading of a page beside the index is a mistake; the README counts them.
 
-    headings = {
-        (name, line[3:])
-        for name, text in pages.items()
-        for line in text.splitlines()
-        if line.startswith("## ")
-    }
+    Below each mistake stand the symptom and, as code that runs, what is right.
+    """
+    headings = set()
+    for page in INDEX.parent.glob("*.md"):
+        sections = re.split(r"^## ", page.read_text(), flags=re.MULTILINE)[1:]
+        for section in sections if page != INDEX else []:
+            headings.add((page.stem, section.partition("\n")[0]))
+            _, right = section.split("\n**Right**")
+            assert "\n**The mistake.**" in section, section
+            assert "\n```python\n" in right, section
+
     assert {(mistake.page, mistake.title) for mistake in ALL} == headings
-
-
-def test_readme_counts_them() -> None:
-    """The number of mistakes that the README promises is the number that there are."""
     assert f"({len(ALL)} mistakes" in (ROOT / "README.md").read_text()
 
 
@@ -77,13 +77,3 @@ def test_parameters_that_are_merely_listed() -> None:
     assert said.kind == "TypeCheckError"
     assert "'hx'" in said.text
     assert "'input'" not in said.text
-
-
-def test_each_mistake_stands_in_the_frame() -> None:
-    """Below each mistake stand the symptom and, as code that runs, what is right."""
-    for page in INDEX.parent.glob("*.md"):
-        sections = re.split(r"^## ", page.read_text(), flags=re.MULTILINE)[1:]
-        for section in sections if page != INDEX else []:
-            _, right = section.split("\n**Right**")
-            assert "\n**The mistake.**" in section, section
-            assert "\n```python\n" in right, section

@@ -19,21 +19,17 @@ MAKERS = (
 
 def test_devices_are_named() -> None:
     """A call that makes a tensor has a device, or options that hold one."""
+    makers = {f"torch.{maker}" for maker in MAKERS}
     calls = [
-        (path.relative_to(PACKAGE), node)
+        (path.name, ast.unparse(node), {keyword.arg for keyword in node.keywords})
         for path in FILES
         for node in ast.walk(ast.parse(path.read_text()))
-        if isinstance(node, ast.Call)
-        and isinstance(node.func, ast.Attribute)
-        and node.func.attr in MAKERS
-        and ast.unparse(node.func.value) == "torch"
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in makers
     ]
-
     nameless = [
-        f"{path}: {ast.unparse(call)}"
-        for path, call in calls
-        if not {"device", None} & {keyword.arg for keyword in call.keywords}
-        and not ast.unparse(call).startswith("torch.Generator('cpu')")
+        (name, call)
+        for name, call, given in calls
+        if not {"device", None} & given and not call.startswith("torch.Generator('cpu')")
     ]
 
     assert calls

@@ -59,27 +59,17 @@ def test_nn_is_torch_nn_with_six_classes_replaced() -> None:
 
 
 def test_nn_has_the_modules_inside_torch_nn() -> None:
-    """What is deeper in torch.nn is reached by the same path."""
+    """What is deeper in torch.nn is reached by the same path, but is not imported by it."""
     packed = nn.utils.rnn.pack_padded_sequence(torch.randn(5, 2, 3), [5, 4])
     _, (h, _) = nn.LSTM(3, 7)(packed)
 
     assert nn.functional.relu(nn.Linear(7, 4)(h)).shape == (1, 2, 4)
     assert nn.init is torch.nn.init
     assert nn.Module is torch.nn.Module
-
-
-@pytest.mark.parametrize("name", ["functional", "utils.rnn"])
-def test_nn_makes_no_second_torch_nn(name: str) -> None:
-    """Imported by a path of ours, torch.nn's files would run again, with other classes in them."""
-    with pytest.raises(ModuleNotFoundError, match="not a package"):
-        importlib.import_module(f"rnnkit.nn.{name}")
-
-
-def test_other_names_of_nn() -> None:
-    """A private name of torch.nn is found too, since programs use some; an unknown one is told."""
-    assert nn._reduction is torch.nn._reduction
-    with pytest.raises(AttributeError, match="LTSM"):
-        _ = nn.LTSM
+    # Imported by a path of ours, torch.nn's files would run again, with other classes in them.
+    for name in ("functional", "utils.rnn"):
+        with pytest.raises(ModuleNotFoundError, match="not a package"):
+            importlib.import_module(f"rnnkit.nn.{name}")
 
 
 #: What a fresh interpreter has loaded after the import, and after the diagnostics were asked for.
@@ -113,8 +103,11 @@ def test_import_loads_nothing_that_it_does_not_need() -> None:
     assert "rnnkit._diagnostics.report" in after
 
 
-def test_an_unknown_name_is_an_attribute_error() -> None:
-    """A name that does not exist is told with the module."""
+def test_other_names() -> None:
+    """A private name of torch.nn, which programs use, is found; an unknown one is told with its module."""
+    assert nn._reduction is torch.nn._reduction
+    with pytest.raises(AttributeError, match="LTSM"):
+        _ = nn.LTSM
     with pytest.raises(AttributeError, match="module 'rnnkit' has no attribute 'proof'") as caught:
         _ = rnnkit.proof  # type: ignore[attr-defined]
     assert (caught.value.name, caught.value.obj) == ("proof", rnnkit)

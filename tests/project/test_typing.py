@@ -16,14 +16,8 @@ NAMES = sorted(
     if isinstance(value, type) and issubclass(value, jaxtyping.AbstractArray) and name[0] != "_"
     if value not in (jaxtyping.Bool, jaxtyping.Float, jaxtyping.Int)
 )
-SIZES = {
-    "seq": 5,
-    "batch": 2,
-    "feature": 3,
-    "layers_directions": 4,
-    "directions_hidden": 14,
-    "hidden": 7,
-}
+SIZES = {"seq": 5, "batch": 2, "feature": 3, "hidden": 7}
+SIZES |= {"layers_directions": 4, "directions_hidden": 14}
 
 
 def checked(name: str) -> Any:

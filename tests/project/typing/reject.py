@@ -28,10 +28,6 @@ def results_of_a_layer(x: Tensor) -> None:
     rnnkit.LSTM(3, 4)(x).sum()  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]
     rnnkit.GRU(3, 4)(x)[1].h.sum()  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]
     rnnkit.LSTM(3, 4)(x)[1].cell.sum()  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]
-
-
-def unpacked(x: Tensor) -> None:
-    """The pair of an LSTM is one part of its result."""
     _output, _h, _c = rnnkit.LSTM(3, 4)(x)  # type: ignore[misc]  # pyright: ignore[reportAssignmentType]
 
 
@@ -94,14 +90,10 @@ def cells_over_a_sequence(x: Tensor, h: Tensor) -> None:
 
 
 def diagnoses(model: nn.Module, x: Tensor) -> None:
-    """Keyword arguments of the model are a mapping, and its call is a function."""
+    """Keyword arguments are a mapping, the call a function; what streams takes and returns a state."""
     rnnkit.verify(model, x, kwargs=[x])  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     rnnkit.verify(model, x, streaming="yes")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     rnnkit.verify(model, x, call="forward")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-
-
-def streams(x: Tensor) -> None:
-    """What streams takes a chunk and a state, and returns both."""
     rnnkit.testing.assert_streams(lambda x, _: x, x)  # type: ignore[arg-type, return-value]  # pyright: ignore[reportArgumentType]
 
 

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 import rnnkit
 from tests.copies import COPIES
-from tests.fuzz.draws import Dropped
 from tests.strategies import CELLS, LAYERS, tensors_of
 from tests.torch.interop import HIDDEN, INPUT, SPACES, Given, attempt, given, same, six, table
 
@@ -67,7 +66,7 @@ def overridden_checks(g: Given) -> Any:
 def weights_beside_a_check(g: Given) -> Any:
     """A weight that draws random numbers draws them once in a call, beside a user's check, too."""
     module = g.twin(type("Own", (g.kind,), {"check_input": lambda *_: None}))
-    nn.utils.parametrize.register_parametrization(module, g.weights[1], Dropped())
+    nn.utils.parametrize.register_parametrization(module, g.weights[1], nn.Dropout(0.3))
     torch.manual_seed(2)
     return module(g.x), module(g.packed) if g.name in LAYERS else None
 

@@ -11,7 +11,6 @@ from torch.nn.utils import parametrizations, parametrize, prune
 from torch.utils import _pytree as pytree
 
 import rnnkit
-from tests.fuzz.draws import Dropped
 from tests.strategies import CELLS, CLASSES, LAYERS, tensors_of
 from tests.torch.interop import Given, Use, attempt, cast, given, same, table
 
@@ -24,7 +23,7 @@ COMPUTED: dict[str, Any] = {
     "old weight_norm": nn.utils.weight_norm,
     "old spectral_norm": nn.utils.spectral_norm,
     "l1 pruned": lambda m, key: prune.l1_unstructured(m, key, 0.5),
-    "drawn": lambda m, key: parametrize.register_parametrization(m, key, Dropped()),
+    "drawn": lambda m, key: parametrize.register_parametrization(m, key, nn.Dropout(0.3)),
 }
 
 

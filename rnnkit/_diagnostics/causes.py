@@ -19,7 +19,6 @@ from rnnkit._diagnostics.module_calls import (
     is_backward,
     mapped,
     named_arguments,
-    rows_of,
 )
 from rnnkit._diagnostics.report import FIXES, Line
 
@@ -179,19 +178,14 @@ def padding_first(given: Event, *_: Any) -> Cause | None:
 
 
 def forward_only(_: str, module: torch.nn.Module) -> Change:
-    """Blank what a backward direction returned, also for the layers above it."""
-
-    def blank(state: Tensor) -> Tensor:
-        return state.masked_fill(rows_of(module, state) % 2 == 1, 0)
-
+    """Blank what a backward direction gave to each step, also for the layers above it."""
     is_layer = isinstance(module, RNNBase)
     for name, weight in [*module.named_parameters(recurse=False)] if is_layer else ():
         if name.startswith("weight_ih_l") and not name.startswith("weight_ih_l0"):
             data = weight.data.masked_fill(is_backward(weight), 0.0)
             setattr(module, name, torch.nn.Parameter(data, weight.requires_grad))
-    states = {"h": blank, "c": blank} if is_layer else {}
     half: Any = lambda data: data.masked_fill(is_backward(data), 0.0)  # noqa: E731
-    return {"after": lambda _, result: mapped(result, output=half, **states)}
+    return {"after": lambda _, result: mapped(result, output=half)}
 
 
 def read_lengths(given: Event, alone: Event) -> list[Line]:

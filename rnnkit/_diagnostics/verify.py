@@ -96,8 +96,8 @@ def verify(
 ) -> Report:
     """Find the mistakes that no shape can show: run the model on changed inputs and compare.
 
-    Copies of the model run a few dozen times, one of them in train mode, on at most four
-    samples of the batch: the longest and the three shortest. The model itself is never run.
+    Copies of the model run a few dozen times, some in train mode, on at most four samples of the
+    batch: the longest and the three shortest. The model itself is never run.
 
     Args:
         model: any module, with torch's recurrent modules or rnnkit's.

@@ -46,9 +46,10 @@ def probe_coverage(baseline: Baseline) -> str:
             what = f"step {step} reaches no output of the model, and later steps do"
             fail("coverage", what, [("evidence", "a NaN there reaches no output")])
     if silent:
-        names = " and ".join(map(str, silent)) if len(silent) < 3 else f"{len(silent)} others"
-        text = f"{count - len(silent)} of {steps} steps reach an output"
-        return f"{text}; not {names}, which may be left out"
+        few = f"step{'s' * (len(silent) > 1)} {' and '.join(map(str, silent))}"
+        names = few if len(silent) < 3 else "the others"
+        text = f"{count - len(silent)} of {count} steps tried reach an output"
+        return f"{text}; {names} may be left out"
     return f"every step tried ({count} of {steps}) reaches an output"
 
 

@@ -11,8 +11,7 @@ from rnnkit._base.errors import ArgumentError
 from rnnkit._base.message import refusal
 from rnnkit._diagnostics.batch import Batch
 from rnnkit._diagnostics.changes import changed, sample_at
-from rnnkit._diagnostics.compare import apart, eps_of, largest
-from rnnkit._diagnostics.outputs import Flat, Given, Leaves, shape_of
+from rnnkit._diagnostics.outputs import Flat, Given, Leaves, apart, eps_of, largest, shape_of
 from rnnkit._diagnostics.report import TRIES
 
 #: The rows of an output are in an order if they differ by so much more in the other one.

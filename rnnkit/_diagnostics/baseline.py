@@ -9,15 +9,16 @@ from torch import Tensor
 
 from rnnkit._diagnostics.axes import find_flats, followed_axis, infer_steps, refuse_axis
 from rnnkit._diagnostics.batch import Batch
-from rnnkit._diagnostics.compare import alike, scale
 from rnnkit._diagnostics.events import Event, Recorder, record
 from rnnkit._diagnostics.isolation import Session
 from rnnkit._diagnostics.outputs import (
     STACK,
     Leaves,
     Order,
+    alike,
     arranged,
     is_output,
+    scale,
     shape_of,
     split_flats,
 )

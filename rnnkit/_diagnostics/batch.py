@@ -12,7 +12,7 @@ from rnnkit._base.errors import ArgumentError
 from rnnkit._base.message import brief, refusal
 from rnnkit._diagnostics import masks
 from rnnkit._diagnostics.arguments import by_input, counts_of
-from rnnkit._diagnostics.outputs import Given, shape_of
+from rnnkit._diagnostics.outputs import Given, is_whole, shape_of
 
 
 class Batch:
@@ -267,13 +267,6 @@ class Batch:
         each = self.lengths.items()
         shorter.lengths = {k: [min(n, ends.get(k, n)) for n in counts] for k, counts in each}
         return shorter
-
-
-def is_whole(node: Any) -> bool:
-    """Return whether a node is a leaf: packed, or a list with a number for each sample."""
-    if isinstance(node, list):
-        return bool(node) and all(isinstance(n, int) for n in node)
-    return isinstance(node, PackedSequence)
 
 
 def length(leaf: Any, axis: int) -> int | None:

@@ -10,7 +10,6 @@ from torch.nn import RNNBase
 from torch.utils import _pytree as pytree
 
 from rnnkit._diagnostics.baseline import Baseline
-from rnnkit._diagnostics.compare import alike, is_number
 from rnnkit._diagnostics.events import Event
 from rnnkit._diagnostics.module_calls import (
     KINDS,
@@ -22,7 +21,7 @@ from rnnkit._diagnostics.module_calls import (
     named_arguments,
     split_result,
 )
-from rnnkit._diagnostics.outputs import same, shape_of
+from rnnkit._diagnostics.outputs import alike, is_number, same, shape_of
 from rnnkit._diagnostics.report import Line, fail, note
 
 #: The right state, from the given one and, in a list, the one that the call before returned.

@@ -12,7 +12,6 @@ from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 from torch.utils import _pytree as pytree
 
 from rnnkit._diagnostics.events import Event
-from rnnkit._diagnostics.isolation import Watch
 from rnnkit._diagnostics.module_calls import (
     each_call,
     from_state,
@@ -20,6 +19,7 @@ from rnnkit._diagnostics.module_calls import (
     mapped,
     named_arguments,
 )
+from rnnkit._diagnostics.outputs import Watch
 from rnnkit._diagnostics.report import FIXES, Line
 
 #: How a cause ends that is another layout.

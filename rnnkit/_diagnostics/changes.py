@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
-from rnnkit._diagnostics.batch import Batch, is_whole
-from rnnkit._diagnostics.outputs import Given, along
+from rnnkit._diagnostics.batch import Batch
+from rnnkit._diagnostics.outputs import Given, along, is_whole
 
 #: Says which values of a leaf are replaced: a mask that broadcasts to it; None for none.
 Where = Callable[[Batch, int], Tensor | None]

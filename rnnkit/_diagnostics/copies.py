@@ -21,8 +21,7 @@ from torch.nn.utils.parametrize import is_parametrized
 from torch.utils.data import DataLoader, Dataset
 
 from rnnkit._base.errors import ArgumentError
-from rnnkit._diagnostics.compare import widest
-from rnnkit._diagnostics.outputs import same
+from rnnkit._diagnostics.outputs import same, widest
 
 #: Makes the copy of a tensor, beside those that a memo has; None to share it.
 Keep = Callable[[Tensor, dict[int, Any]], Tensor | None]

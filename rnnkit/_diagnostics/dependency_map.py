@@ -18,9 +18,10 @@ from rnnkit._diagnostics.axes import infer_batch_axes
 from rnnkit._diagnostics.baseline import Baseline
 from rnnkit._diagnostics.batch import Batch
 from rnnkit._diagnostics.changes import other_leaves, sample_at
-from rnnkit._diagnostics.isolation import Given, session
+from rnnkit._diagnostics.isolation import session
 from rnnkit._diagnostics.judge import COARSE, differences, judge
 from rnnkit._diagnostics.lab import PerturbedRun
+from rnnkit._diagnostics.outputs import Given
 from rnnkit._diagnostics.picture import DependencyMap
 from rnnkit._diagnostics.report import UnjudgedError
 from rnnkit._diagnostics.slopes import Gradients

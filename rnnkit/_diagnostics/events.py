@@ -16,10 +16,9 @@ from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
 
 from rnnkit._base.callers import user_frame
-from rnnkit._diagnostics.compare import equal
-from rnnkit._diagnostics.isolation import Given, Session, Source, sources
+from rnnkit._diagnostics.isolation import Session, Source, sources
 from rnnkit._diagnostics.module_calls import KINDS, hooked, is_recurrent, named_arguments, sizes_of
-from rnnkit._diagnostics.outputs import leaves, tensors_of
+from rnnkit._diagnostics.outputs import Given, equal, leaves, tensors_of
 from rnnkit._diagnostics.report import Line
 
 #: Attributes of a module that are torch's own.

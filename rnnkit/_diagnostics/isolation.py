@@ -19,13 +19,8 @@ from torch.utils import _pytree as pytree
 
 from rnnkit._base.errors import ArgumentError
 from rnnkit._base.message import refusal
-from rnnkit._diagnostics.compare import equal
 from rnnkit._diagnostics.copies import Pristine, unwrapped
-from rnnkit._diagnostics.outputs import Flat, Leaves, named_leaves, split_flats
-from rnnkit._diagnostics.outputs import Given as Given  # noqa: PLC0414 - a run takes one
-
-#: Puts hooks on a model and returns their handles.
-Watch = Callable[[torch.nn.Module], list[Any]]
+from rnnkit._diagnostics.outputs import Flat, Given, Leaves, Watch, equal, named_leaves, split_flats
 
 #: Calls a model in another way than by its ``forward``.
 Call = Callable[..., Any]

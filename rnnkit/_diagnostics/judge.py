@@ -11,9 +11,17 @@ from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
 
 from rnnkit._diagnostics.baseline import Baseline, Take
-from rnnkit._diagnostics.compare import apart, eps_of, is_number, largest, wider, widest
 from rnnkit._diagnostics.isolation import Session, session
-from rnnkit._diagnostics.outputs import same, shape_of
+from rnnkit._diagnostics.outputs import (
+    apart,
+    eps_of,
+    is_number,
+    largest,
+    same,
+    shape_of,
+    wider,
+    widest,
+)
 from rnnkit._diagnostics.report import AMPLIFIES, UnjudgedError, note, skip
 
 #: By how much of its size a feature may move in float64.

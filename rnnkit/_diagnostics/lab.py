@@ -12,11 +12,10 @@ from rnnkit._base.errors import LeakError
 from rnnkit._diagnostics.baseline import Baseline
 from rnnkit._diagnostics.batch import Batch
 from rnnkit._diagnostics.changes import Where, changed, other_leaves, steps_from, within
-from rnnkit._diagnostics.compare import is_number, largest
-from rnnkit._diagnostics.isolation import EscapedError, Given
+from rnnkit._diagnostics.isolation import EscapedError
 from rnnkit._diagnostics.judge import differences
 from rnnkit._diagnostics.masks import is_binary
-from rnnkit._diagnostics.outputs import Leaves, along, shape_of
+from rnnkit._diagnostics.outputs import Given, Leaves, along, is_number, largest, shape_of
 from rnnkit._diagnostics.report import TOGETHER, UnjudgedError, in_short
 
 

@@ -7,10 +7,8 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from rnnkit._diagnostics.baseline import Baseline
-from rnnkit._diagnostics.batch import is_whole
 from rnnkit._diagnostics.causes import Location, read_lengths
-from rnnkit._diagnostics.isolation import Given
-from rnnkit._diagnostics.outputs import shape_of
+from rnnkit._diagnostics.outputs import Given, is_whole, shape_of
 from rnnkit._diagnostics.report import Line
 from rnnkit._diagnostics.search import Search, Verdict, call_of
 

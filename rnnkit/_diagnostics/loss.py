@@ -11,9 +11,8 @@ from torch import Tensor
 
 from rnnkit._diagnostics.baseline import Baseline
 from rnnkit._diagnostics.changes import other_leaves, sample_at
-from rnnkit._diagnostics.compare import is_number
 from rnnkit._diagnostics.judge import judge
-from rnnkit._diagnostics.outputs import tensors_of
+from rnnkit._diagnostics.outputs import is_number, tensors_of
 from rnnkit._diagnostics.report import fail, note, skip
 from rnnkit._diagnostics.slopes import Gradients
 

@@ -11,8 +11,7 @@ from torch import Tensor
 from torch.nn import RNNBase, RNNCellBase
 from torch.nn.utils.rnn import PackedSequence
 
-from rnnkit._diagnostics.isolation import Watch
-from rnnkit._diagnostics.outputs import along, leaves, shape_of
+from rnnkit._diagnostics.outputs import Watch, along, leaves, shape_of
 
 #: Changes the numbers of a tensor.
 Change = Callable[[Tensor], Tensor]

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
-from rnnkit._diagnostics.batch import Batch, is_whole
-from rnnkit._diagnostics.isolation import Given
+from rnnkit._diagnostics.batch import Batch
 from rnnkit._diagnostics.masks import is_binary
+from rnnkit._diagnostics.outputs import Given, is_whole
 
 #: Names of lengths and of masks, as ``lengths``, ``x_len``, ``n_steps``, ``pad_mask``.
 LENGTHS = re.compile(r"len(gth)?s?$|^len(gth)?s?_|^(n|num)_(steps|frames|tokens|words)$")

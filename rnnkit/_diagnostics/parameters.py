@@ -11,11 +11,11 @@ from torch.utils import _pytree as pytree
 from rnnkit._diagnostics.baseline import Baseline
 from rnnkit._diagnostics.batch import Batch
 from rnnkit._diagnostics.changes import other_leaves, steps_from
-from rnnkit._diagnostics.compare import widest
 from rnnkit._diagnostics.events import Event, Recorder
 from rnnkit._diagnostics.isolation import Session
 from rnnkit._diagnostics.judge import open_wide
 from rnnkit._diagnostics.marks import edge, nodes
+from rnnkit._diagnostics.outputs import widest
 from rnnkit._diagnostics.slopes import Gradients
 
 

@@ -9,10 +9,8 @@ from torch.nn import Embedding, RNNBase
 
 from rnnkit._diagnostics.baseline import Baseline
 from rnnkit._diagnostics.changes import Where, changed, steps_at, steps_from
-from rnnkit._diagnostics.compare import alike, is_number
 from rnnkit._diagnostics.events import Event, Recorder
-from rnnkit._diagnostics.isolation import Watch
-from rnnkit._diagnostics.outputs import Leaves, same
+from rnnkit._diagnostics.outputs import Leaves, Watch, alike, is_number, same
 from rnnkit._diagnostics.report import fail
 
 #: So many steps are looked at, evenly spaced.

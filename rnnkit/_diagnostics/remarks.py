@@ -9,7 +9,7 @@ from torch import Tensor
 from rnnkit._base.message import count
 from rnnkit._diagnostics.baseline import Baseline
 from rnnkit._diagnostics.changes import Where, changed, steps_at, valid_mask
-from rnnkit._diagnostics.compare import alike, is_number
+from rnnkit._diagnostics.outputs import alike, is_number
 from rnnkit._diagnostics.picture import DependencyMap, Rule
 from rnnkit._diagnostics.slopes import Gradients, gradients_of
 from rnnkit._diagnostics.streams import ways_to_carry

@@ -7,9 +7,8 @@ from typing import NamedTuple
 from torch import Tensor
 
 from rnnkit._diagnostics.baseline import Baseline, Take
-from rnnkit._diagnostics.compare import is_number
 from rnnkit._diagnostics.judge import agree, refuse_chance
-from rnnkit._diagnostics.outputs import Leaves
+from rnnkit._diagnostics.outputs import Leaves, is_number
 from rnnkit._diagnostics.report import Line, fail
 
 #: What a message says of samples that are put back by the order in which they were sorted.

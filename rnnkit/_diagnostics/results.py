@@ -12,8 +12,8 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_
 
 from rnnkit._diagnostics.baseline import Baseline
 from rnnkit._diagnostics.calls import are_equal
-from rnnkit._diagnostics.compare import alike, is_number
 from rnnkit._diagnostics.module_calls import Call, each_call, mapped, trained
+from rnnkit._diagnostics.outputs import alike, is_number
 from rnnkit._diagnostics.report import fail
 from rnnkit._diagnostics.slopes import gradients_of
 

@@ -12,10 +12,18 @@ from torch.utils import _pytree as pytree
 
 from rnnkit._diagnostics.baseline import Baseline
 from rnnkit._diagnostics.causes import SUSPECTS, Cause, Location, confirmed, fix_of
-from rnnkit._diagnostics.compare import apart, is_number, scale
 from rnnkit._diagnostics.events import Event, Recorder
-from rnnkit._diagnostics.isolation import Given, Watch
-from rnnkit._diagnostics.outputs import Leaves, leaves, named_leaves, shape_of
+from rnnkit._diagnostics.outputs import (
+    Given,
+    Leaves,
+    Watch,
+    apart,
+    is_number,
+    leaves,
+    named_leaves,
+    scale,
+    shape_of,
+)
 from rnnkit._diagnostics.report import Line
 
 #: Whether a tensor shows the leak; or is made of all samples, or steps, at once; None: not known.

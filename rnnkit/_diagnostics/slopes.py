@@ -20,8 +20,7 @@ from torch.nn.utils.rnn import PackedSequence
 
 from rnnkit._diagnostics.baseline import Baseline
 from rnnkit._diagnostics.batch import Batch
-from rnnkit._diagnostics.compare import apart, is_number, largest
-from rnnkit._diagnostics.isolation import Session, Watch
+from rnnkit._diagnostics.isolation import Session
 from rnnkit._diagnostics.judge import WEIGHTS
 from rnnkit._diagnostics.module_calls import (
     KINDS,
@@ -30,7 +29,7 @@ from rnnkit._diagnostics.module_calls import (
     named_arguments,
     split_result,
 )
-from rnnkit._diagnostics.outputs import shape_of
+from rnnkit._diagnostics.outputs import Watch, apart, is_number, largest, shape_of
 
 #: By how much of the largest number an output may differ with gradients on.
 ROUNDING = 1e-4

@@ -11,16 +11,25 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from rnnkit._diagnostics.baseline import Baseline
-from rnnkit._diagnostics.batch import is_whole
 from rnnkit._diagnostics.calls import calls_in
 from rnnkit._diagnostics.causes import Cause, later_steps
 from rnnkit._diagnostics.changes import changed, steps_from
-from rnnkit._diagnostics.compare import alike, apart, is_number, largest
 from rnnkit._diagnostics.events import Recorder
-from rnnkit._diagnostics.isolation import Given, Watch
 from rnnkit._diagnostics.judge import agree, differences, near, refuse_chance
 from rnnkit._diagnostics.module_calls import from_state
-from rnnkit._diagnostics.outputs import Leaves, parts, shape_of, tensors_of
+from rnnkit._diagnostics.outputs import (
+    Given,
+    Leaves,
+    Watch,
+    alike,
+    apart,
+    is_number,
+    is_whole,
+    largest,
+    parts,
+    shape_of,
+    tensors_of,
+)
 from rnnkit._diagnostics.report import FIXES, OTHER_OUTPUTS, Line, skip
 from rnnkit._diagnostics.search import Search, Verdict
 

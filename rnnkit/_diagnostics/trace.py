@@ -13,7 +13,7 @@ from torch.nn.modules import module as modules
 from torch.nn.utils.rnn import PackedSequence
 
 from rnnkit._base.model import check_model
-from rnnkit._diagnostics.isolation import Given, eagerly, private, session
+from rnnkit._diagnostics.isolation import eagerly, private, session
 from rnnkit._diagnostics.marks import Edge, edge, is_same, judge, nodes, storage
 from rnnkit._diagnostics.module_calls import (
     KINDS,
@@ -23,6 +23,7 @@ from rnnkit._diagnostics.module_calls import (
     named_arguments,
     split_result,
 )
+from rnnkit._diagnostics.outputs import Given
 from rnnkit._diagnostics.picture import as_html
 
 

@@ -15,14 +15,14 @@ from rnnkit._base.model import check_model
 from rnnkit._diagnostics.arguments import by_input, check_arguments
 from rnnkit._diagnostics.axes import infer_batch_axes
 from rnnkit._diagnostics.baseline import Baseline
-from rnnkit._diagnostics.batch import Batch, is_whole
-from rnnkit._diagnostics.compare import is_number, scales_by_range
+from rnnkit._diagnostics.batch import Batch
 from rnnkit._diagnostics.copies import unwrapped
 from rnnkit._diagnostics.events import runs_once
-from rnnkit._diagnostics.isolation import EscapedError, Given, session
+from rnnkit._diagnostics.isolation import EscapedError, session
 from rnnkit._diagnostics.judge import decide
 from rnnkit._diagnostics.lab import is_absent_again
 from rnnkit._diagnostics.named_lengths import Guess, guess_lengths
+from rnnkit._diagnostics.outputs import Given, is_number, is_whole, scales_by_range
 from rnnkit._diagnostics.probes.alone import probe_alone
 from rnnkit._diagnostics.probes.batch import probe_batch
 from rnnkit._diagnostics.probes.causal import probe_causal

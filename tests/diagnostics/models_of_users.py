@@ -6,7 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from rnnkit._diagnostics.isolation import Given, Session, session
+from rnnkit._diagnostics.isolation import Session, session
+from rnnkit._diagnostics.outputs import Given
 
 BATCH, SEQ, FEATURE, HIDDEN, VOCABULARY = 4, 7, 3, 6, 11
 LENGTHS = (3, 7, 5, 2)

@@ -19,7 +19,8 @@ from torch.utils.data import DataLoader, Dataset
 
 import rnnkit
 from rnnkit._diagnostics import copies
-from rnnkit._diagnostics.isolation import Given, session
+from rnnkit._diagnostics.isolation import session
+from rnnkit._diagnostics.outputs import Given
 from tests.diagnostics.models_of_users import Holder, numbers, twice
 
 X = numbers(4, 7, 3)

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 import rnnkit
 from rnnkit._diagnostics.events import Recorder
-from rnnkit._diagnostics.isolation import Given, Session
+from rnnkit._diagnostics.isolation import Session
+from rnnkit._diagnostics.outputs import Given
 from tests.diagnostics.models_of_users import BATCH, FEATURE, HIDDEN, SEQ, Model, numbers
 
 X = numbers(BATCH, SEQ, FEATURE)

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor, nn
 
 import rnnkit
-from rnnkit._diagnostics.compare import equal
-from rnnkit._diagnostics.isolation import EscapedError, Given, Session, session
+from rnnkit._diagnostics.isolation import EscapedError, Session, session
+from rnnkit._diagnostics.outputs import Given, equal
 from tests.diagnostics.models_of_users import Holder, numbers, twice
 
 X = numbers(4, 7, 3)

@@ -12,8 +12,8 @@ import torch
 from torch import nn
 
 import rnnkit
-from rnnkit._diagnostics.compare import equal
-from rnnkit._diagnostics.isolation import Given, session, sources
+from rnnkit._diagnostics.isolation import session, sources
+from rnnkit._diagnostics.outputs import Given, equal
 from tests.diagnostics.models_of_users import Holder, Model, numbers
 
 X = numbers(4, 7, 3)

@@ -1,10 +1,10 @@
 """The probe *alone*: a sample by itself, and the samples in a different order."""
 
 from rnnkit._diagnostics.baseline import Baseline
-from rnnkit._diagnostics.compare import apart, far, is_number, largest
 from rnnkit._diagnostics.events import changed_by
 from rnnkit._diagnostics.judge import for_other_sizes
 from rnnkit._diagnostics.locate import locate_valid
+from rnnkit._diagnostics.outputs import apart, far, is_number, largest
 from rnnkit._diagnostics.report import (
     ALONE,
     BY_CHANCE,

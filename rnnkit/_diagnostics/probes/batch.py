@@ -8,12 +8,11 @@ from torch.nn import RNNBase
 from rnnkit._diagnostics.baseline import Baseline
 from rnnkit._diagnostics.causes import THERE
 from rnnkit._diagnostics.changes import sample_at
-from rnnkit._diagnostics.compare import is_number
 from rnnkit._diagnostics.judge import is_shown
 from rnnkit._diagnostics.lab import PerturbedRun, first_true, run_perturbed
 from rnnkit._diagnostics.locate import locate_sample
 from rnnkit._diagnostics.loss import judge_loss
-from rnnkit._diagnostics.outputs import orders, shape_of
+from rnnkit._diagnostics.outputs import is_number, orders, shape_of
 from rnnkit._diagnostics.picture import DependencyMap
 from rnnkit._diagnostics.report import (
     BY_CHANCE,

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from rnnkit._diagnostics.baseline import Baseline
 from rnnkit._diagnostics.changes import valid_mask
-from rnnkit._diagnostics.compare import is_number
+from rnnkit._diagnostics.outputs import is_number
 from rnnkit._diagnostics.poison import find_other_order, silent_at, spaced
 from rnnkit._diagnostics.report import INTEGERS, fail, skip
 from rnnkit._diagnostics.slopes import gradients_of

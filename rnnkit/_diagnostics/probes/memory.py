@@ -7,11 +7,10 @@ from torch.nn import RNNBase
 
 from rnnkit._diagnostics.baseline import Baseline
 from rnnkit._diagnostics.changes import Where, changed, steps_at, steps_from, valid_mask
-from rnnkit._diagnostics.compare import is_number
 from rnnkit._diagnostics.events import looping, reads_several_steps, record
 from rnnkit._diagnostics.lab import run_perturbed
 from rnnkit._diagnostics.module_calls import has_recurrence, is_recurrent
-from rnnkit._diagnostics.outputs import same
+from rnnkit._diagnostics.outputs import is_number, same
 from rnnkit._diagnostics.report import INTEGERS, NO_STEPS, UNCHANGED, fail, skip
 from rnnkit._diagnostics.slopes import gradients_of
 

@@ -2,11 +2,10 @@
 
 from rnnkit._diagnostics.baseline import Baseline
 from rnnkit._diagnostics.changes import steps_at, valid_mask
-from rnnkit._diagnostics.compare import is_number
 from rnnkit._diagnostics.judge import is_shown
 from rnnkit._diagnostics.lab import first_true, run_perturbed
 from rnnkit._diagnostics.locate import locate_valid
-from rnnkit._diagnostics.outputs import shape_of
+from rnnkit._diagnostics.outputs import is_number, shape_of
 from rnnkit._diagnostics.report import (
     INTEGERS,
     OTHER_SHAPES,

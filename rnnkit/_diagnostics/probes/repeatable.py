@@ -5,10 +5,9 @@ from collections.abc import Collection
 from torch import Tensor
 
 from rnnkit._diagnostics.baseline import Baseline
-from rnnkit._diagnostics.compare import alike
 from rnnkit._diagnostics.events import changed_by, drawn_at, sources_of
 from rnnkit._diagnostics.judge import agree
-from rnnkit._diagnostics.outputs import Leaves, shape_of
+from rnnkit._diagnostics.outputs import Leaves, alike, shape_of
 from rnnkit._diagnostics.report import NAMES, Line, fail
 
 DRAW = "draw if self.training only, as F.dropout(x, p, self.training) does"

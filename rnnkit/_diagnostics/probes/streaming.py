@@ -3,9 +3,9 @@
 from itertools import islice
 
 from rnnkit._diagnostics.baseline import Baseline
-from rnnkit._diagnostics.compare import far
 from rnnkit._diagnostics.events import changed_by
 from rnnkit._diagnostics.judge import for_other_sizes
+from rnnkit._diagnostics.outputs import far
 from rnnkit._diagnostics.report import NAMES, NO_STEPS, Line, UnjudgedError, fail, skip
 from rnnkit._diagnostics.streams import Carried, Stream, not_carried, ways_to_carry
 

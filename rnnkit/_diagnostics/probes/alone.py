@@ -3,6 +3,13 @@
 from rnnkit._diagnostics.baseline import Baseline
 from rnnkit._diagnostics.events import changed_by
 from rnnkit._diagnostics.judge import for_other_sizes
+from rnnkit._diagnostics.lab import (
+    Part,
+    check_orders,
+    follows,
+    refuse_rounding,
+    restricted,
+)
 from rnnkit._diagnostics.locate import locate_valid
 from rnnkit._diagnostics.outputs import apart, far, is_number, largest
 from rnnkit._diagnostics.report import (
@@ -13,13 +20,6 @@ from rnnkit._diagnostics.report import (
     in_short,
     note,
     skip,
-)
-from rnnkit._diagnostics.restriction import (
-    Part,
-    check_orders,
-    follows,
-    refuse_rounding,
-    restricted,
 )
 
 

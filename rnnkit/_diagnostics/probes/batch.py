@@ -9,7 +9,7 @@ from rnnkit._diagnostics.baseline import Baseline
 from rnnkit._diagnostics.causes import THERE
 from rnnkit._diagnostics.changes import sample_at
 from rnnkit._diagnostics.judge import is_shown
-from rnnkit._diagnostics.lab import PerturbedRun, first_true, run_perturbed
+from rnnkit._diagnostics.lab import PerturbedRun, first_true, follows, run_perturbed
 from rnnkit._diagnostics.locate import locate_sample
 from rnnkit._diagnostics.loss import judge_loss
 from rnnkit._diagnostics.outputs import is_number, orders, shape_of
@@ -23,7 +23,6 @@ from rnnkit._diagnostics.report import (
     fail,
     skip,
 )
-from rnnkit._diagnostics.restriction import follows
 
 
 def probe_batch(baseline: Baseline) -> str:

@@ -14,9 +14,8 @@ from rnnkit._diagnostics.changes import other_leaves, steps_from
 from rnnkit._diagnostics.events import Event, Recorder
 from rnnkit._diagnostics.isolation import Session
 from rnnkit._diagnostics.judge import open_wide
-from rnnkit._diagnostics.marks import edge, nodes
 from rnnkit._diagnostics.outputs import widest
-from rnnkit._diagnostics.slopes import Gradients
+from rnnkit._diagnostics.slopes import Gradients, edge, nodes
 
 
 class _Reads(TorchFunctionMode):

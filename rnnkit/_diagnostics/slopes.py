@@ -5,8 +5,8 @@ digit of the output. Its gradient is as small, but it stands by itself, not besi
 """
 
 import threading
-from collections import defaultdict
-from collections.abc import Sequence
+from collections import defaultdict, deque
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property, partial
 from itertools import accumulate
@@ -30,6 +30,9 @@ from rnnkit._diagnostics.module_calls import (
     split_result,
 )
 from rnnkit._diagnostics.outputs import Watch, apart, is_number, largest, shape_of
+
+#: Which output of an operation in an autograd graph.
+Edge = tuple[Any, int]
 
 #: By how much of the largest number an output may differ with gradients on.
 ROUNDING = 1e-4
@@ -188,6 +191,23 @@ class Gradients:
         parts = self._results[name][number] if number < len(self._results[name]) else {}
         found = {part: self.whole[id(x)] for part, x in parts.items()}
         return {part: slope for part, slope in found.items() if slope is not None}
+
+
+def edge(tensor: Tensor) -> Edge:
+    """Return the output of an operation that a tensor is."""
+    return tensor.grad_fn, tensor.output_nr
+
+
+def nodes(start: Iterable[Edge], ends: Collection[Edge] = frozenset()) -> Iterator[Edge]:
+    """Yield what some edges were computed from, near ones first, down to some ends."""
+    waiting = deque(one for one in start if one[0] is not None)
+    seen = set(waiting)
+    while waiting:
+        yield (one := waiting.popleft())
+        if one not in ends:
+            new = [e for e in one[0].next_functions if e[0] is not None and e not in seen]
+            seen.update(new)
+            waiting += new
 
 
 def _learns(weight: Tensor) -> bool:

@@ -19,6 +19,7 @@ from rnnkit._diagnostics.module_calls import (
     mapped,
     members_of,
     named_arguments,
+    sizes_of,
     split_result,
 )
 from rnnkit._diagnostics.outputs import alike, is_number, same, shape_of
@@ -209,7 +210,7 @@ def _goes_on(baseline: Baseline, calls: Sequence[Call]) -> bool:
     what earlier calls returned. With ``causal=True`` the last output should depend on that, too.
     """
     normal, last, sizes = baseline.normal, len(calls) - 1, (len(calls), len(calls) + 1)
-    steps = sum(call.sizes.get("seq", 0) for call in calls)
+    steps = sum(sizes_of(call.module, call.input).get("seq", 0) for call in calls)
     is_cut = not calls[0].is_step and steps == baseline.batch.steps
     if not (is_cut or all(call.is_step for call in calls)):
         return False  # windows, channels, or all that was written so far

@@ -88,14 +88,9 @@ class Recorder(TorchFunctionMode):
         self.events.clear()
         self._weights = set(map(id, model.parameters()))
         handles = [
-            handle
+            hooked(module, partial(self._before, name, module), partial(self._after, name, module))
             for name, module in model.named_modules()
             if (name or is_recurrent(module)) and not isinstance(module, torch.jit.ScriptModule)
-            for handle in hooked(
-                module,
-                partial(self._before, name, module),
-                partial(self._after, name, module),
-            )
         ]
         if self._functions:
             self.__enter__()  # type: ignore[no-untyped-call]
@@ -106,11 +101,11 @@ class Recorder(TorchFunctionMode):
         """Stop."""
         self.__exit__(None, None, None)  # type: ignore[no-untyped-call]
 
-    def _before(self, name: str, module: Any, args: Any, kwargs: Any) -> None:
+    def _before(self, name: str, module: Any, _: int, args: Any, kwargs: Any) -> None:
         self._write("input", name, module, (args, kwargs))
         self._here.open.append(self.events[-1])
 
-    def _after(self, name: str, module: Any, result: Any) -> None:
+    def _after(self, name: str, module: Any, _: int, result: Any) -> None:
         while (begun := self._here.open.pop()).name != name:
             pass  # a call inside has raised, and the model went on
         # What other modules return, their functions made.

@@ -6,16 +6,42 @@ starts two passes, windows that are not joined, candidates that are scored from 
 
 from collections import defaultdict
 from collections.abc import Collection, Sequence
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from rnnkit._diagnostics.module_calls import Call
+from rnnkit._diagnostics.module_calls import Call, sizes_of
 from rnnkit._diagnostics.outputs import tensors_of
 from rnnkit._diagnostics.slopes import edge, nodes
 
 
-def judge(calls: Sequence[Call], learned: Collection[int], result: Any, error: Any) -> None:
+class Origin(NamedTuple):
+    """Where a state came from: h or c of a row of the trace, or elsewhere."""
+
+    row: int | None = None
+    member: str = ""
+    how: str = ""  # nothing if it is the same, else "a slice of" or "computed from"
+
+    def __str__(self) -> str:
+        """Write it for the table."""
+        if self.row is None:
+            return "from elsewhere"
+        return f"{self.how} {self.member} of row {self.row}".strip()
+
+
+@dataclass(eq=False)
+class TracedCall(Call):
+    """A call with where its state came from, and what became of what it returned."""
+
+    origins: dict[str, Origin] = field(default_factory=dict)
+    marks: list[str] = field(default_factory=list)
+    is_fresh: bool = False  # it starts from zeros
+    used: bool | None = True
+    error: BaseException | None = None
+
+
+def judge(calls: Sequence[TracedCall], learned: Collection[int], result: Any, error: Any) -> None:
     """Find out of each call whether its state was used, and mark what looks like a mistake.
 
     ``learned`` are the ids of the states that backward went through; ``error`` is what ended a run.
@@ -27,7 +53,7 @@ def judge(calls: Sequence[Call], learned: Collection[int], result: Any, error: A
     ends = {edge(t) for call in calls for t in call.returned.values()}
     reached, places = set(nodes(map(edge, read), ends)), {*map(storage, read), *learned}
     ends |= {edge(call.output) for call in calls if isinstance(call.output, Tensor)}
-    families: dict[Any, list[Call]] = defaultdict(list)
+    families: dict[Any, list[TracedCall]] = defaultdict(list)
     for call in calls:
         families[call.module].append(call)
         idle = [
@@ -37,7 +63,7 @@ def judge(calls: Sequence[Call], learned: Collection[int], result: Any, error: A
         ]
         is_known = error is None and any(t.grad_fn is not None for t in idle)
         call.used = len(idle) < len(call.returned) or (False if is_known else None)
-    before: dict[Any, Call] = {}
+    before: dict[Any, TracedCall] = {}
     for call in calls:
         family, marks, last = families[call.module], list[str](), before.get(call.module)
         before[call.module], state = call, call.state
@@ -51,7 +77,7 @@ def judge(calls: Sequence[Call], learned: Collection[int], result: Any, error: A
             is_dropped = call.is_fresh and last.used is False
             if call.is_step and last.is_step:
                 # A layer may run over samples, one after the other.
-                is_loop = call.is_cell or call.sizes.get("batch", 1) > 1
+                is_loop = call.is_cell or sizes_of(call.module, call.input).get("batch", 1) > 1
                 if same:
                     part = "state" if same == [*state] else same[0]
                     marks.append(f"the same {part} as in row {last.number}: it is never advanced")

@@ -4,37 +4,21 @@ import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import SimpleNamespace
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import RNNBase, RNNCellBase
 from torch.nn.utils.rnn import PackedSequence
+from torch.utils import _pytree as pytree
 
-from rnnkit._diagnostics.outputs import Watch, along, leaves, shape_of
-
-#: Changes the numbers of a tensor.
-Change = Callable[[Tensor], Tensor]
+from rnnkit._diagnostics.outputs import Watch, along, is_number, leaves, shape_of
 
 #: Changes nothing, as a hook.
 _leave: Callable[..., Any] = lambda *_: None  # noqa: E731
 
 #: Layers and cells.
 KINDS = (RNNBase, RNNCellBase)
-
-
-class Origin(NamedTuple):
-    """Where a state came from: h or c of a row of the trace, or elsewhere."""
-
-    row: int | None = None
-    member: str = ""
-    how: str = ""  # nothing if it is the same, else "a slice of" or "computed from"
-
-    def __str__(self) -> str:
-        """Write it for the table."""
-        if self.row is None:
-            return "from elsewhere"
-        return f"{self.how} {self.member} of row {self.row}".strip()
 
 
 @dataclass(eq=False)
@@ -51,22 +35,11 @@ class Call:
     state: dict[str, Tensor]
     output: Any = None
     returned: dict[str, Tensor] = field(default_factory=dict)
-    # What only a trace knows: where its state came from, and what became of what it returned.
-    origins: dict[str, Origin] = field(default_factory=dict)
-    marks: list[str] = field(default_factory=list)
-    is_fresh: bool = False  # it starts from zeros
-    used: bool | None = True
-    error: BaseException | None = None
 
     @property
     def label(self) -> str:
         """What a message calls the module: the model itself has no name."""
         return self.name or "the model"
-
-    @property
-    def sizes(self) -> dict[str, int]:
-        """The sizes of the input, as the module reads its axes."""
-        return sizes_of(self.module, self.input)
 
     @property
     def is_cell(self) -> bool:
@@ -76,7 +49,7 @@ class Call:
     @property
     def is_step(self) -> bool:
         """Whether the call is one step of a loop."""
-        return self.is_cell or self.sizes.get("seq") == 1
+        return self.is_cell or sizes_of(self.module, self.input).get("seq") == 1
 
 
 def has_recurrence(model: torch.nn.Module) -> bool:
@@ -89,54 +62,27 @@ def is_recurrent(module: torch.nn.Module) -> bool:
     return isinstance(module, KINDS) or hasattr(module, "initial_state")
 
 
-def trained(module: torch.nn.Module) -> list[Tensor]:
-    """Return the weights of a module that want a gradient."""
-    return [weight for weight in module.parameters() if weight.requires_grad]
-
-
 def each_call(
     name: str, before: Callable[..., Any] = _leave, after: Callable[..., Any] = _leave
 ) -> Watch:
-    """Return what hooks the calls of one module, which are counted from 0.
-
-    ``before`` takes the number and the arguments, by position and by name, ``after`` the number and
-    what is returned.
-    """
-
-    def watch(model: torch.nn.Module) -> list[Any]:
-        begun, ended = itertools.count(), itertools.count()
-        return hooked(
-            model.get_submodule(name),
-            lambda args, kwargs: before(next(begun), args, kwargs),
-            lambda output: after(next(ended), output),
-        )
-
-    return watch
+    """Return what hooks the calls of one module; see :func:`hooked`."""
+    return lambda model: [hooked(model.get_submodule(name), before, after)]
 
 
-def hooked(
-    module: torch.nn.Module, before: Callable[..., Any] = _leave, after: Callable[..., Any] = _leave
-) -> list[Any]:
-    """Hook each call of a module, before and after; of a layer or cell each ``forward``."""
-    if isinstance(module, KINDS) and not isinstance(module, torch.jit.ScriptModule):
-        return [_around(module, before, after)]
-    first = module.register_forward_pre_hook(
-        lambda _, args, kwargs: before(args, kwargs), with_kwargs=True
-    )
-    return [first, module.register_forward_hook(lambda _, __, output: after(output))]
+def hooked(module: Any, before: Callable[..., Any], after: Callable[..., Any]) -> Any:
+    """Hook the ``forward`` of one module, which some call without the module, and return a handle.
 
-
-def _around(module: Any, before: Callable[..., Any], after: Callable[..., Any]) -> Any:
-    """Hook the ``forward`` of one instance, which some call without the module.
-
-    Hooks around one module are removed from the outside in.
+    A hook takes the number of the call, and what the module is given, by position and by name, or
+    returns; it may return something else. Hooks around one module are removed from the outside in.
     """
     held, own, run = vars(module), vars(module).get("forward"), module.forward
+    numbers = itertools.count()
 
     def forward(*args: Any, **kwargs: Any) -> Any:
-        args, kwargs = before(args, kwargs) or (args, kwargs)
+        number = next(numbers)
+        args, kwargs = before(number, args, kwargs) or (args, kwargs)
         result = run(*args, **kwargs)
-        other = after(result)
+        other = after(number, result)
         return result if other is None else other
 
     def remove() -> None:
@@ -156,9 +102,8 @@ def from_state(
     args: tuple[Any, ...], kwargs: dict[str, Any], state: Any
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """Return the arguments of the same call from another state."""
-    named = named_arguments(args, kwargs)
-    rest = {name: value for name, value in named.items() if name not in {"input", "hx"}}
-    return (named["input"], state, *args[2:]), rest
+    named = named_arguments(args, kwargs) | {"hx": state}
+    return (named.pop("input"), named.pop("hx"), *args[2:]), named
 
 
 def sizes_of(module: torch.nn.Module, input: Any) -> dict[str, int]:
@@ -176,40 +121,27 @@ def sizes_of(module: torch.nn.Module, input: Any) -> dict[str, int]:
 
 
 def members_of(state: Any) -> dict[str, Tensor]:
-    """Return h and c, as far as they are given; a user's subclass may take lengths there."""
+    """Return h and c, as far as they are given; a subclass may take lengths, or add a loss."""
     named = zip("hc", leaves(state), strict=False)
-    return {k: x for k, x in named if isinstance(x, Tensor) and x.is_floating_point()}
+    return {k: x for k, x in named if is_number(x) and x.dim()}
 
 
-def split_result(module: torch.nn.Module, result: Any) -> tuple[Any, tuple[Tensor, ...]]:
-    """Return the output and the state's tensors; no state where a subclass returns none."""
-    output, state, rank = None, result, 1
-    if isinstance(module, RNNBase):
-        if not (isinstance(result, tuple) and len(result) == 2):
-            return result, ()
-        (output, state), rank = result, 2
-    members = tuple(state) if isinstance(state, tuple | list) else (state,)
-    whole = all(isinstance(part, Tensor) and part.dim() >= rank for part in members)
-    return output, members if whole and len(members) <= 2 else ()
+def split_result(module: torch.nn.Module, result: Any) -> tuple[Any, dict[str, Tensor]]:
+    """Return the output, and h and c by name; no state where a subclass returns none."""
+    if not isinstance(module, RNNBase):
+        return None, members_of(result)
+    is_pair = isinstance(result, tuple) and len(result) == 2
+    return (result[0], members_of(result[1])) if is_pair else (result, {})
 
 
-def mapped(
-    result: Any, *, output: Change | None = None, h: Change | None = None, c: Change | None = None
-) -> Any:
-    """Return what a layer returned, with other numbers in its output, in h or in c."""
-    if isinstance(result, Tensor):
-        return result if output is None else output(result)
-    parts = list(result)
-    if output is not None:
-        packed = isinstance(parts[0], PackedSequence)
-        parts[0] = parts[0]._replace(data=output(parts[0].data)) if packed else output(parts[0])
-    if h is not None or c is not None:
-        state = parts[1]
-        pairs = zip((state,) if isinstance(state, Tensor) else state, (h, c), strict=False)
-        changed = [member if change is None else change(member) for member, change in pairs]
-        kind = type(state) if hasattr(state, "_fields") else lambda *pair: pair
-        parts[1] = changed[0] if isinstance(state, Tensor) else kind(*changed)
-    return tuple(parts)
+def mapped(result: Any, **changes: Callable[[Tensor], Tensor]) -> Any:
+    """Return what a layer returned, with other numbers in its ``output``, in ``h`` or in ``c``."""
+    whole: Any = lambda part: isinstance(part, PackedSequence)  # noqa: E731
+    parts, tree = pytree.tree_flatten(result, is_leaf=whole)
+    for k, (name, part) in enumerate(zip(("output", "h", "c"), parts, strict=False)):
+        if change := changes.get(name):
+            parts[k] = part._replace(data=change(part.data)) if whole(part) else change(part)
+    return pytree.tree_unflatten(parts, tree)
 
 
 def is_backward(output: Tensor) -> Tensor:

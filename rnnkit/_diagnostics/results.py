@@ -12,7 +12,7 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_
 
 from rnnkit._diagnostics.baseline import Baseline
 from rnnkit._diagnostics.calls import are_equal
-from rnnkit._diagnostics.module_calls import Call, each_call, mapped, trained
+from rnnkit._diagnostics.module_calls import Call, each_call, mapped
 from rnnkit._diagnostics.outputs import alike, is_number
 from rnnkit._diagnostics.report import fail
 from rnnkit._diagnostics.slopes import gradients_of
@@ -123,9 +123,10 @@ def find_shared_direction(baseline: Baseline, calls: Sequence[Call]) -> None:
         if any(are_equal(a[::-1], b) and not are_equal(a, b) for a, b in pairs):
             for other, module in modules.items():
                 beside = other not in given and other.rpartition(".")[0] == parent
-                sizes = [[tuple(w.shape) for w in each.parameters()] for each in (one, module)]
-                twin = beside and type(module) is type(one) and sizes[0] == sizes[1]
-                if twin and (trained(module) or not trained(one)):
+                weights = [
+                    [(w.shape, w.requires_grad) for w in x.parameters()] for x in (one, module)
+                ]
+                if beside and type(module) is type(one) and weights[0] == weights[1]:
                     what = f"{name} reads the steps in both directions, and {other} is never called"
                     text = f"both are a {type(module).__name__} with weights of the same sizes"
                     fix = ("fix", f"call {other} for one of the directions")

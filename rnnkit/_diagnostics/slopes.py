@@ -117,7 +117,7 @@ class Gradients:
                     return source * 1
             return output
 
-        def before(name: str, args: Any, kwargs: Any) -> Any:
+        def before(name: str, _: int, args: Any, kwargs: Any) -> Any:
             if torch.is_grad_enabled():
                 self.ran.add(name)
             state: Any = named_arguments(args, kwargs).get("hx")
@@ -126,12 +126,12 @@ class Gradients:
                 return from_state(args, kwargs, (state[0], state[1].detach()))
             return None
 
-        def after(name: str, module: Any, result: Any) -> None:
+        def after(name: str, module: Any, _: int, result: Any) -> None:
             if isinstance(module, RNNBase):
                 output, state = split_result(module, result)
                 data = output.data if isinstance(output, PackedSequence) else output
-                parts = zip(("output", "h", "c"), (data, *state), strict=False)
-                self._results[name].append({k: x for k, x in parts if isinstance(x, Tensor)})
+                parts = {"output": data} if isinstance(data, Tensor) else {}
+                self._results[name].append(parts | state)
 
         def hear(module: Any, _: Any) -> None:
             is_new = id(module) not in registered and threading.get_ident() == thread
@@ -144,7 +144,7 @@ class Gradients:
             if isinstance(module, torch.nn.Embedding):
                 handles.append(module.register_forward_hook(embedded))
             elif isinstance(module, KINDS):
-                handles += hooked(module, partial(before, name), partial(after, name, module))
+                handles.append(hooked(module, partial(before, name), partial(after, name, module)))
         return handles
 
     def slopes(self, wanted: Sequence[Tensor], told: Sequence[Any]) -> list[Tensor | None]:

@@ -14,13 +14,12 @@ from torch.nn.utils.rnn import PackedSequence
 
 from rnnkit._base.model import check_model
 from rnnkit._diagnostics.isolation import eagerly, private, session
-from rnnkit._diagnostics.marks import is_same, judge, storage
+from rnnkit._diagnostics.marks import Origin, TracedCall, is_same, judge, storage
 from rnnkit._diagnostics.module_calls import (
     KINDS,
-    Call,
-    Origin,
     members_of,
     named_arguments,
+    sizes_of,
     split_result,
 )
 from rnnkit._diagnostics.outputs import Given
@@ -141,7 +140,7 @@ class Recorder:
         named = () if model is None else model.named_modules()
         self._names = {id(module): name for name, module in named}
         self._attached = set(map(storage, attached))
-        self._calls: list[Call] = []
+        self._calls: list[TracedCall] = []
         self._learned: set[int] = set()  # the returned tensors that backward has gone through
         self._known: dict[int, tuple[Tensor, Origin]] = {}
         self._made: dict[Edge, Origin] = {}
@@ -178,10 +177,11 @@ class Recorder:
         judge(self._calls, self._learned, result, error)
         rows = []
         for call in self._calls:
-            sizes = " ".join(f"{axis}={size}" for axis, size in call.sizes.items()) or "?"
+            sizes = sizes_of(call.module, call.input).items()
+            spec = " ".join(f"{axis}={size}" for axis, size in sizes) or "?"
             packed = "packed " * isinstance(call.input, PackedSequence)
             state, kind = _describe([*call.origins.values()]), type(call.module).__name__
-            row = call.number, call.name, kind, packed + sizes, state, call.used, call.marks
+            row = call.number, call.name, kind, packed + spec, state, call.used, call.marks
             rows.append(Row(*row))
         return Trace(rows)
 
@@ -190,9 +190,8 @@ class Recorder:
         state = members_of(named.get("hx"))
         origins = {member: self._origin(tensor) for member, tensor in state.items()}
         name = self._names.setdefault(id(module), f"{type(module).__name__}-{len(self._names)}")
-        call = Call(number, name, module, named.get("input"), state, origins=origins)
-        call.output, returned = split_result(module, result)
-        call.returned = dict(zip("hc", returned, strict=False))
+        call = TracedCall(number, name, module, named.get("input"), state, origins=origins)
+        call.output, call.returned = split_result(module, result)
         call.output = call.returned.get("h") if call.is_cell else call.output
         # Zeros that are learned are a first state like any other.
         zeros = [not (x.requires_grad or x.is_meta or bool(x.any())) for x in state.values()]

@@ -8,7 +8,6 @@ from torch import Tensor, nn
 
 from rnnkit._base.message import count
 from rnnkit._diagnostics.baseline import Baseline
-from rnnkit._diagnostics.module_calls import trained
 from rnnkit._diagnostics.outputs import same
 from rnnkit._diagnostics.parameters import Trained, got_in, owner, trained_otherwise
 from rnnkit._diagnostics.report import NAMES, NO_GRADIENT, fail, in_short, note, skip
@@ -91,7 +90,8 @@ def probe_gradient(baseline: Baseline) -> str:
 def _find_strangers(baseline: Baseline, run: Gradients) -> None:
     """Fail if a module that is not registered in the model has weights that would learn."""
     for module in () if baseline.session.is_wrapped else run.strangers:
-        if any(slope is not None for slope in run.slopes(trained(module), run.output)):
+        weights = [weight for weight in module.parameters() if weight.requires_grad]
+        if any(slope is not None for slope in run.slopes(weights, run.output)):
             fix = ("fix", "torch.nn.ModuleList([...]), or ModuleDict({...})")
             what = f"a module that runs ({type(module).__name__}) is not registered in the model"
             fail("gradient", f"{what}: no optimizer gets its weights", [fix])

@@ -175,11 +175,10 @@ def _sizes(
     """
     part, vanish = gradients.output[output].narrow(dim, index, 1), False
     reached = torch.zeros(len(places), dtype=torch.float64, device="cpu")
-    sources = [*gradients.sources.values()]
-    found = gradients.slopes([source for source, _ in sources], [part])
-    for gradient, (_, axis) in zip(found, sources, strict=True):
+    found = gradients.slopes([*gradients.sources.values()], [part])
+    for k, gradient in zip(gradients.sources, found, strict=True):
         if gradient is not None:
-            rows = gradient.nan_to_num(0.0).movedim(axis, 0)
+            rows = gradient.nan_to_num(0.0).movedim(gradients.batch.axes[k] or 0, 0)
             smallest = torch.finfo(rows.dtype).tiny ** VANISHING
             vanish |= bool((rows.ne(0) & (rows.abs() < smallest)).any())
             largest = rows.abs().reshape(len(rows), -1).amax(1)[list(places)]

@@ -1,112 +1,74 @@
-"""One run in training: what each parameter gets from the outputs, which are read, and what ran."""
+"""What the parameters of a model get from its outputs, which of them are read, and what ran."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
-from torch.utils import _pytree as pytree
 
 from rnnkit._diagnostics.baseline import Baseline
 from rnnkit._diagnostics.batch import Batch
 from rnnkit._diagnostics.changes import other_leaves, steps_from
-from rnnkit._diagnostics.events import Event, Recorder
-from rnnkit._diagnostics.isolation import Session
-from rnnkit._diagnostics.judge import open_wide
-from rnnkit._diagnostics.outputs import widest
-from rnnkit._diagnostics.slopes import Gradients, edge, nodes
+from rnnkit._diagnostics.judge import for_other_sizes
+from rnnkit._diagnostics.module_calls import KINDS
+from rnnkit._diagnostics.outputs import tensors_of
+from rnnkit._diagnostics.slopes import Gradients, nodes
 
 
-class _Reads(TorchFunctionMode):
-    """Notes which tensors a function made something with a graph of, and what is detached."""
+class Learned:
+    """What the parameters got in one run in training, by their names.
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.read, self.detached = set[int](), list[Tensor]()
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        name = getattr(func, "__name__", "")
-        result = func(*args, **(kwargs or {}))
-        if name in ("detach", "detach_"):
-            self.detached += args[:1]
-        elif name not in ("__get__", "requires_grad_") and any(
-            part.requires_grad for part in _tensors(result)
-        ):
-            self.read.update(map(id, _tensors((args, kwargs))))
-        return result
-
-
-class Trained:
-    """What the parameters got in one run of a copy in training, by their names, and what ran.
-
-    ``got`` is ``"some"``, ``"none"`` or ``"zero"``; ``read`` are those that a function, or a module
-    of torch or rnnkit, made something with a graph of, ``cut`` those that forward detached, and
-    ``wide`` those with two axes: of torch's and rnnkit's modules all, of others the longer ones.
-    ``idle`` are the items of each list of modules that did not run, and ``stacks`` the lists of
-    which some did, one with what another one returned.
+    Attributes:
+        got: ``"some"``, ``"none"`` or ``"zero"``.
+        in_layers: those of layers and cells that returned something with a graph.
+        read: those that a function, too, made something with a graph of.
     """
 
-    def __init__(self, session: Session, batch: Batch, moved: int = 0, seed: int = 0) -> None:
-        """Run a copy, its parameters moved by ``moved`` (1, -1 or 0)."""
-        generator, reads = torch.Generator("cpu").manual_seed(seed), _Reads()
-        modules, recorder = dict(session.model.named_modules()), Recorder()
+    def __init__(self, run: Gradients) -> None:
+        """Ask for the gradients."""
+        self.run, slopes = run, {n: run.whole[id(weight)] for n, weight in run.weights.items()}
+        self.got = {
+            name: "none" if x is None else "some" if x.is_sparse or bool(x.any()) else "zero"
+            for name, x in slopes.items()
+        }
+        # The kernels of a layer or cell may be no functions of torch's.
+        self.in_layers = {
+            one
+            for (name, _), result in run.returned.items()
+            if isinstance(run.model.get_submodule(name), KINDS)
+            and any(x.requires_grad for x in tensors_of(result))
+            for one in inside(name, self.got)
+        }
+        noted = {n for n, weight in run.weights.items() if id(weight) in run.reads.read}
+        self.read = self.in_layers | noted | {n for n, one in self.got.items() if one != "none"}
 
-        def watch(copy: nn.Module) -> list[Any]:
-            for weight in copy.parameters() if moved else ():
-                if weight.requires_grad and weight.numel():
-                    noise = torch.randn(weight.shape, generator=generator, device="cpu").to(weight)
-                    size = 0.1 + weight.data.abs().mean().nan_to_num()
-                    weight.data = moved * weight.data + noise * size
-            return recorder.watch(copy)
+    def cut(self) -> set[str]:
+        """Return the parameters that forward detached, or what it made of them."""
+        found = {id(getattr(node, "variable", None)) for node, _ in nodes(self.run.reads.detached)}
+        return {name for name, weight in self.run.weights.items() if id(weight) in found}
 
-        self.run = Gradients(batch, session, train=True, watch=watch, reads=reads)
-        weights, called = self.run.weights, {"", *(event.name for event in recorder.events)}
-        self.got = got_in(self.run)
-        known = {
-            name
-            for name in weights
-            if type(modules[owner(name)]).__module__.startswith(("torch.nn.", "rnnkit"))
-        }
-        self.read = {n for n, weight in weights.items() if id(weight) in reads.read} | {
-            n
-            for n, found in self.got.items()
-            # The kernels of a layer or cell may be no functions of torch's.
-            if owner(n) in self.run.ran or (n in known and owner(n) in called and found != "none")
-        }
-        edges = nodes(map(edge, reads.detached))
-        detached = {id(getattr(node, "variable", None)) for node, _ in edges}
-        self.cut = {name for name, weight in weights.items() if id(weight) in detached}
-        self.wide = {
-            n
-            for n, x in weights.items()
-            if (x.dim() if n in known else sum(k > 1 for k in x.shape)) > 1
-        }
-        self.idle = {
-            name: frozenset(
+    def idle(self, ran: Collection[str] = ()) -> dict[str, list[str]]:
+        """Return the items of lists of modules that do not run, beside some names that did."""
+        called = [*ran, *self.read, *(name for name, _ in self.run.returned)]
+        return {
+            name: [
                 f"{name}.{key}"
-                for key, _ in module.named_children()
-                if not any(f"{x}.".startswith(f"{name}.{key}.") for x in called | self.read)
-            )
-            for name, module in modules.items()
-            if isinstance(module, nn.ModuleList) and any(True for _ in module.parameters())
+                for key, item in module.named_children()
+                if any(True for _ in item.parameters()) and not inside(f"{name}.{key}", called)
+            ]
+            for name, module in self.run.model.named_modules()
+            if isinstance(module, nn.ModuleList)
         }
-        self.stacks = set(
-            _stacks(recorder.events, {name for name, items in self.idle.items() if items})
-        )
 
-
-def got_in(run: Gradients) -> dict[str, str]:
-    """Return whether the gradient of each parameter in a run is none, zero, or some."""
-    slopes = {name: run.whole[id(weight)] for name, weight in run.weights.items()}
-    return {
-        name: "none" if x is None else "zero" if _is_zero(x) else "some"
-        for name, x in slopes.items()
-    }
-
-
-def _is_zero(slope: Tensor) -> bool:
-    return slope.layout is torch.strided and not bool(slope.any())
+    def is_stack(self, name: str) -> bool:
+        """Return whether an item of a list of modules reads what another one returned."""
+        weights, items = self.run.weights, inside(name, self.run.weights)
+        for (one, _), result in self.run.returned.items():
+            if owner(one) == name:
+                others = [weights[x] for x in items - inside(one, items)]
+                if any(x is not None for x in self.run.slopes(others, tensors_of(result))):
+                    return True
+        return False
 
 
 def owner(name: str) -> str:
@@ -114,59 +76,44 @@ def owner(name: str) -> str:
     return name.rpartition(".")[0]
 
 
-def _stacks(events: list[Event], lists: set[str]) -> Iterator[str]:
-    """Yield the lists in which an item reads what another one returned."""
-    for where in lists:
-        made: dict[Any, str] = {}
-        for event in (one for one in events if owner(one.name) == where):
-            edges, name = list(map(edge, _tensors(event.tree))), event.name
-            if event.kind == "output":
-                made |= {one: name for one in edges if one[0] is not None}
-            elif any(made.get(one, name) != name for one in nodes(edges)):
-                yield where
-                break
+def inside(name: str, names: Collection[str]) -> set[str]:
+    """Return the names in a module, and its own."""
+    return {x for x in names if f"{x}.".startswith(f"{name}." if name else "")}
 
 
-def trained_otherwise(baseline: Baseline) -> Iterator[Trained]:
+def trained_otherwise(baseline: Baseline) -> Iterator[Learned]:
     """Yield the same for other values of the parameters and the inputs, as far as it runs."""
-    session, batch = baseline.session, baseline.batch
-    drawn = [batch.with_leaves(_redrawn(batch, seed)) for seed in range(3)]
-    tried = [(session, batch, 1), (session, drawn[0], -1), (session, drawn[1], 1)]
-    for axis in (0, 1, 2):  # one sentence, or one step, tells nothing of what joins several
-        leaves = [_doubled(x, axis) for x in batch.leaves]
-        if any(one is not x for one, x in zip(leaves, batch.leaves, strict=True)):
-            tried.append((session, batch.with_leaves(leaves), 1))
-    try:
-        leaves = [widest(x) if isinstance(x, Tensor) else x for x in drawn[2].leaves]
-        tried.append((open_wide(session, torch.float64), batch.with_leaves(leaves), 0))
-    except Exception:  # noqa: BLE001, S110 - a model may insist on its own precision as it likes
-        pass
-    runs = (Trained(*one, seed) for seed, one in enumerate(tried))
-    return (one for one in runs if one.run.error is None and any(map(_has_graph, one.run.output)))
+    wide = for_other_sizes(baseline)  # in float32, much is zero that is only small
+    batch = wide.batch
+    tried = [(batch, 1), (_redrawn(batch, 0), -1), (_redrawn(batch, 1), 1)]
+    for axis in (0, 1):  # one sentence, or one step, tells nothing of what joins several
+        single = [k for k, x in enumerate(batch.leaves) if _is_single(x, axis)]
+        twice = list(batch.leaves)
+        for k in single:
+            twice[k] = torch.cat([twice[k], twice[k].roll(1, 1 - axis)], axis)
+        tried += [(batch.with_leaves(twice), 1)] * bool(single)
+    for seed, (given, sign) in enumerate(tried):
+        copy, generator = wide.session.fresh().train(), torch.Generator("cpu").manual_seed(seed)
+        for weight in copy.parameters():
+            if weight.requires_grad:
+                noise = torch.randn(weight.shape, generator=generator, device="cpu").to(weight)
+                size = 0.1 + weight.data.abs().mean().nan_to_num()
+                weight.data = sign * weight.data + noise * size
+        run = Gradients(given, wide.session, copy)
+        if any(x.requires_grad for x in tensors_of(run.output)):
+            yield Learned(run)
 
 
-def _has_graph(x: Any) -> bool:
-    return isinstance(x, Tensor) and x.requires_grad
-
-
-def _redrawn(batch: Batch, seed: int) -> list[Any]:
+def _redrawn(batch: Batch, seed: int) -> Batch:
     """Return other values; what has only one, as a flag that is never set, is drawn."""
     generator = torch.Generator("cpu").manual_seed(seed)
     leaves = other_leaves(batch, steps_from(0), seed, pad=False)
     for index, leaf in enumerate(leaves):
-        if isinstance(leaf, Tensor) and leaf.dim() > 1 and bool((leaf == leaf.flatten()[0]).all()):
-            draw = torch.randn if leaf.is_floating_point() and seed % 2 else torch.rand
-            drawn = draw(leaf.shape, generator=generator, device="cpu")
-            leaves[index] = (drawn if draw is torch.randn else drawn.round()).to(leaf)
-    return leaves
+        if isinstance(leaf, Tensor) and leaf.dim() > 1 and bool((leaf == leaf.flatten()[:1]).all()):
+            drawn = torch.rand(leaf.shape, generator=generator, device="cpu")
+            leaves[index] = drawn.round().to(leaf)
+    return batch.with_leaves(leaves)
 
 
-def _doubled(leaf: Any, axis: int) -> Any:
-    if not isinstance(leaf, Tensor) or leaf.dim() <= axis or leaf.shape[axis] != 1:
-        return leaf
-    other = leaf.flip(-1) if axis < leaf.dim() - 1 else leaf + leaf.is_floating_point()
-    return torch.cat([leaf, other], axis)
-
-
-def _tensors(tree: Any) -> list[Tensor]:
-    return [part for part in pytree.tree_leaves(tree) if isinstance(part, Tensor)]
+def _is_single(leaf: Any, axis: int) -> bool:
+    return isinstance(leaf, Tensor) and leaf.dim() > 1 and leaf.shape[axis] == 1

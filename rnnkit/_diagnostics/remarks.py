@@ -39,7 +39,7 @@ def steps_read(baseline: Baseline, gradients: Gradients) -> dict[int, Tensor]:
         return {}
     found = {}
     for step in sorted({0, output.shape[seq] // 2, output.shape[seq] - 1}):
-        at = gradients.places(batch.paced, batch.seq_dim, [output.select(seq, step)])
+        at = gradients.places([output.select(seq, step)])
         if at is None or not bool(at[longest].any()):
             return {}
         found[step] = at[longest].any(0)
@@ -85,12 +85,12 @@ def _unread(baseline: Baseline, gradients: Gradients) -> Iterator[str]:
         output = None if inputs is None else baseline.session.attempt(inputs)
         return output is not None and alike(baseline.normal, output)
 
-    for index, (source, _) in gradients.sources.items():
-        slope = source if index == batch.paced else gradients.slopes([source], gradients.output)[0]
+    for index, source in gradients.sources.items():
+        slope = source if index == batch.paced else gradients.whole[id(source)]
         unread = slope is None or not bool(slope.any())
         if unread and is_idle(index, lambda one, k: torch.ones_like(one.leaves[k]).bool()):
             yield f"{names[index]} reaches no output"
-    read = gradients.places(batch.paced, batch.seq_dim)
+    read = gradients.places()
     if read is None or not batch.has_steps(batch.paced) or not bool(read.any()):
         return
     valid = valid_mask(batch, post=baseline.post)

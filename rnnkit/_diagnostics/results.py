@@ -149,7 +149,7 @@ def find_reversed_outputs(baseline: Baseline) -> None:
         return
     output = gradients.output[first].movedim((axis, baseline.out_seq_dim), (0, 1))
     for edge in (1, 2):
-        read = gradients.places(batch.paced, batch.seq_dim, [output[whole, edge - 1]])
+        read = gradients.places([output[whole, edge - 1]])
         ends = [*range(edge), *range(steps - edge, steps)]
         if read is None or read.any(0).nonzero().flatten().tolist() != ends:
             return

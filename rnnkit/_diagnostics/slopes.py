@@ -4,38 +4,53 @@ A recurrent net forgets: after some dozens of steps the effect of an input is sm
 digit of the output. Its gradient is as small, but it stands by itself, not beside a large number.
 """
 
-import threading
-from collections import defaultdict, deque
+from collections import deque
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property, partial
-from itertools import accumulate
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
-from torch.nn import RNNBase
-from torch.nn.modules.module import register_module_forward_pre_hook
+from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
+from torch.overrides import TorchFunctionMode
+from torch.utils import _pytree as pytree
 
-from rnnkit._diagnostics.baseline import Baseline
 from rnnkit._diagnostics.batch import Batch
 from rnnkit._diagnostics.isolation import Session
-from rnnkit._diagnostics.judge import WEIGHTS
-from rnnkit._diagnostics.module_calls import (
-    KINDS,
-    from_state,
-    hooked,
-    named_arguments,
-    split_result,
-)
-from rnnkit._diagnostics.outputs import Watch, apart, is_number, largest, shape_of
+from rnnkit._diagnostics.module_calls import hooked, split_result
+from rnnkit._diagnostics.outputs import apart, is_number, largest, shape_of
+
+if TYPE_CHECKING:
+    from rnnkit._diagnostics.baseline import Baseline
 
 #: Which output of an operation in an autograd graph.
 Edge = tuple[Any, int]
 
 #: By how much of the largest number an output may differ with gradients on.
 ROUNDING = 1e-4
+#: Functions that take a tensor for its shape, dtype or device.
+LIKE = ("__get__", "requires_grad_", "to", "type_as", "expand_as", "view_as", "reshape_as")
+
+
+class Reads(TorchFunctionMode):
+    """Notes of which parameters a function made something with a graph, and what is detached."""
+
+    def __init__(self) -> None:
+        """Begin without notes."""
+        super().__init__()
+        self.read, self.detached = dict[int, nn.Parameter](), list[Edge]()
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Run a function."""
+        name = getattr(func, "__name__", "")
+        if name in ("detach", "detach_"):
+            self.detached.append(edge(args[0]))
+            return func(*args, **(kwargs or {}))
+        result = func(*args, **(kwargs or {}))
+        if name not in LIKE and any(x.requires_grad for x in tensors_in(result)):
+            given = pytree.tree_leaves((args, kwargs))
+            self.read |= {id(x): x for x in given if isinstance(x, nn.Parameter)}
+        return result
 
 
 class Gradients:
@@ -43,109 +58,72 @@ class Gradients:
 
     Attributes:
         output, error: the leaves of what the model returned, or what it, or a backward, raised.
-        sources: an input, or its embedding, and the batch's axis in it; by the input's index.
-        are_whole: whether every input that has the axis was followed, and no backward failed.
-        weights, too_large: the parameters that want a gradient; names of those that get none.
-        ran, strangers: the layers and cells that ran with gradients on, by name; and the modules
-            with weights that ran and are not registered in the model.
+        sources: each input with fractions, or its embedding, by the input's index.
+        weights: the parameters that want a gradient, by name.
+        returned: what modules returned, by name and number of the call, in the order of time.
     """
 
-    def __init__(
-        self,
-        batch: Batch,
-        opened: Session,
-        *,
-        cuts_c: bool = False,
-        train: bool = False,
-        watch: Watch | None = None,
-        reads: AbstractContextManager[Any] | None = None,
-    ) -> None:
-        """Run a copy; the c of each call may be cut from the graph."""
+    def __init__(self, batch: Batch, opened: Session, copy: nn.Module | None = None) -> None:
+        """Run a copy; in eval mode, if none is given."""
+        self.batch, self.model = batch, opened.fresh() if copy is None else copy
         self.output: list[Any] = []
-        self.sources: dict[int, tuple[Tensor, int]] = {}
+        self.sources: dict[int, Tensor] = {}
         self.error: Exception | None = None
-        self.ran: set[str] = set()
-        self.strangers: list[Any] = []
-        self._results: dict[str, list[dict[str, Tensor]]] = defaultdict(list)
-        self._followed = [
-            (place, leaf, axis)
-            for place, (leaf, axis) in enumerate(zip(batch.leaves, batch.axes, strict=True))
-            if axis is not None and isinstance(leaf, Tensor) and batch.is_content(place)
-            if reads is None  # a graph of the inputs would make each parameter seem read
-        ]
+        self.returned: dict[tuple[str, int], Any] = {}
+        self.reads = Reads()
+        self.weights = {n: x for n, x in self.model.named_parameters() if x.requires_grad}
         given = [x.detach().clone() if isinstance(x, Tensor) else x for x in batch.leaves]
-        for place, leaf, axis in self._followed:
-            if leaf.is_floating_point():
-                source = leaf.detach().clone().requires_grad_()
-                self.sources[place] = source, axis
+        self._followed = {k: x for k, x in enumerate(given) if batch.is_content(k)}
+        for k, leaf in self._followed.items():
+            if is_number(leaf):
+                self.sources[k] = leaf.requires_grad_()
                 # A model may write into what it is given, and into no leaf of a graph.
-                given[place] = source * 1
-
-        copy, (args, kwargs) = opened.fresh().train(train), batch.tree(given)
-        learned = {n: x for n, x in copy.named_parameters() if _learns(x)}
-        small = sorted(learned, key=lambda name: learned[name].numel())
-        sizes = zip(small, accumulate(learned[name].numel() for name in small), strict=True)
-        # A gradient takes as much memory as its weight.
-        self.too_large = {name for name, size in sizes if size > WEIGHTS}
-        self.weights = {n: x for n, x in learned.items() if n not in self.too_large}
-        ours = [copy, *(x for x in batch.leaves if isinstance(x, torch.nn.Module))]
-        handles = [*self._hooks(ours, cuts_c=cuts_c), *(watch(copy) if watch else [])]
+                given[k] = leaf * 1
+        args, kwargs = batch.tree(given)
+        handles = self._hooks()
         opened.passes += 1
         cudnn = torch.backends.cudnn.flags(enabled=False)  # its backward wants train mode
         try:
-            with opened.watched(notices=train), torch.enable_grad(), cudnn, reads or nullcontext():
-                output = opened.call(copy, *args, **kwargs)
+            with (
+                opened.watched(notices=self.model.training),
+                torch.enable_grad(),
+                cudnn,
+                self.reads,
+            ):
+                output = opened.call(self.model, *args, **kwargs)
             self.output = opened.leaves_of(output, batch.tree())
         except Exception as error:  # noqa: BLE001 - a model may refuse to be differentiated
-            self.sources, self.error = {}, error
+            self.error = error
         finally:
             for handle in reversed(handles):
                 handle.remove()
-        self.are_whole = bool(self.sources) and len(self.sources) == len(self._followed)
 
-    def _hooks(self, ours: Sequence[torch.nn.Module], *, cuts_c: bool) -> list[Any]:
-        """Hook the embeddings, layers and cells, and hear of modules that are not registered."""
-        registered = {id(module) for one in ours for module in one.modules()}
-        thread = threading.get_ident()
+    def _hooks(self) -> list[Any]:
+        """Write down what modules return, and follow tokens from their embedding on."""
 
         def embedded(_: Any, args: Any, output: Tensor) -> Any:
             given: Any = args[0] if args else None
-            for place, leaf, axis in self._followed if isinstance(given, Tensor) else ():
+            for k, leaf in self._followed.items() if isinstance(given, Tensor) else ():
                 if given.shape == leaf.shape and torch.equal(given, leaf.to(given.dtype)):
-                    source = output if output.requires_grad else output.clone().requires_grad_()
-                    self.sources[place] = source, axis
-                    return source * 1
+                    self.sources[k] = output if output.requires_grad else output.requires_grad_()
+                    return self.sources[k] * 1
             return output
 
-        def before(name: str, _: int, args: Any, kwargs: Any) -> Any:
-            if torch.is_grad_enabled():
-                self.ran.add(name)
-            state: Any = named_arguments(args, kwargs).get("hx")
-            is_pair = isinstance(state, tuple | list) and len(state) == 2
-            if cuts_c and is_pair and isinstance(state[1], Tensor):
-                return from_state(args, kwargs, (state[0], state[1].detach()))
-            return None
+        def after(name: str, number: int, result: Any) -> None:
+            self.returned[name, number] = result
 
-        def after(name: str, module: Any, _: int, result: Any) -> None:
-            if isinstance(module, RNNBase):
-                output, state = split_result(module, result)
-                data = output.data if isinstance(output, PackedSequence) else output
-                parts = {"output": data} if isinstance(data, Tensor) else {}
-                self._results[name].append(parts | state)
-
-        def hear(module: Any, _: Any) -> None:
-            is_new = id(module) not in registered and threading.get_ident() == thread
-            own = module.parameters(recurse=False) if is_new else ()
-            if module not in self.strangers and any(_learns(x) and x.dim() > 1 for x in own):
-                self.strangers.append(module)
-
-        handles = [register_module_forward_pre_hook(hear)]
-        for name, module in ours[0].named_modules():
-            if isinstance(module, torch.nn.Embedding):
+        handles = list[Any]()
+        for name, module in self.model.named_modules():
+            if isinstance(module, nn.Embedding):
                 handles.append(module.register_forward_hook(embedded))
-            elif isinstance(module, KINDS):
-                handles.append(hooked(module, partial(before, name), partial(after, name, module)))
+            if not isinstance(module, torch.jit.ScriptModule):
+                handles.append(hooked(module, lambda *_: None, partial(after, name)))
         return handles
+
+    @property
+    def are_whole(self) -> bool:
+        """Whether all inputs that are read were followed, and no backward failed."""
+        return 0 < len(self.sources) == len(self._followed) and self.error is None
 
     def slopes(self, wanted: Sequence[Tensor], told: Sequence[Any]) -> list[Tensor | None]:
         """Return the gradients of a random weighted sum of some parts of the outputs."""
@@ -164,33 +142,36 @@ class Gradients:
                 every = torch.autograd.grad(total, reachable, retain_graph=True, allow_unused=True)
                 found = dict(zip(map(id, reachable), every, strict=True))
         except Exception as error:  # noqa: BLE001 - written in place, or a backward of its own
-            self.are_whole, self.error = False, error
+            self.error = error
         return [found.get(id(one)) for one in wanted]
 
     @cached_property
     def whole(self) -> dict[int, Tensor | None]:
-        """The gradients of all outputs in sources, weights and what layers return, by id."""
-        calls = (x for calls in self._results.values() for parts in calls for x in parts.values())
-        sources = (source for source, _ in self.sources.values())
-        wanted = [*sources, *self.weights.values(), *calls]
+        """The gradients of all outputs in sources and weights, by id."""
+        wanted = [*self.sources.values(), *self.weights.values()]
         return dict(zip(map(id, wanted), self.slopes(wanted, self.output), strict=True))
 
-    def places(self, index: int, seq_dim: int, told: Sequence[Any] = ()) -> Tensor | None:
-        """Return at which places of an input a gradient arrives, (batch, seq); None if unknown."""
-        if index not in self.sources:
+    def places(self, told: Sequence[Any] = ()) -> Tensor | None:
+        """Return at which places of the paced input a gradient arrives; None if unknown."""
+        batch, source = self.batch, self.sources.get(self.batch.paced)
+        if source is None:
             return None
-        source, axis = self.sources[index]
         slope = self.slopes([source], told)[0] if told else self.whole[id(source)]
         if slope is None:
             return None
-        rows = slope.movedim((axis, seq_dim), (0, 1))
+        rows = slope.movedim((batch.axes[batch.paced] or 0, batch.seq_dim), (0, 1))
         return rows.reshape(*rows.shape[:2], -1).ne(0).any(2).cpu()
 
     def of_call(self, name: str, number: int) -> dict[str, Tensor]:
         """Return the gradients that arrive in what a layer's call returned: output, h and c."""
-        parts = self._results[name][number] if number < len(self._results[name]) else {}
-        found = {part: self.whole[id(x)] for part, x in parts.items()}
-        return {part: slope for part, slope in found.items() if slope is not None}
+        if (name, number) not in self.returned:
+            return {}
+        module, result = self.model.get_submodule(name), self.returned[name, number]
+        output, state = split_result(module, result)
+        data = output.data if isinstance(output, PackedSequence) else output
+        parts = {"output": data, **state} if isinstance(data, Tensor) else state
+        slopes = zip(parts, self.slopes([*parts.values()], self.output), strict=True)
+        return {part: slope for part, slope in slopes if slope is not None}
 
 
 def edge(tensor: Tensor) -> Edge:
@@ -210,19 +191,21 @@ def nodes(start: Iterable[Edge], ends: Collection[Edge] = frozenset()) -> Iterat
             waiting += new
 
 
-def _learns(weight: Tensor) -> bool:
-    return weight.requires_grad and weight.numel() > 0
+def tensors_in(tree: Any) -> list[Tensor]:
+    """Return the tensors in a tree, themselves."""
+    return [part for part in pytree.tree_leaves(tree) if isinstance(part, Tensor)]
 
 
-def gradients_in_training(baseline: Baseline) -> Gradients:
-    """Return the gradients in training, where the c that each call is given has no graph."""
+def gradients_in_training(baseline: "Baseline") -> Gradients:
+    """Return the gradients in training."""
     if baseline.training is None:
-        baseline.training = Gradients(baseline.batch, baseline.session, cuts_c=True, train=True)
+        copy = baseline.session.fresh().train()
+        baseline.training = Gradients(baseline.batch, baseline.session, copy)
     found: Gradients = baseline.training
     return found
 
 
-def gradients_of(baseline: Baseline) -> Gradients:
+def gradients_of(baseline: "Baseline") -> Gradients:
     """Return the gradients of a baseline: those in training if the outputs are the same there.
 
     With gradients a model may return something else, which tells nothing of its outputs.
@@ -235,8 +218,7 @@ def gradients_of(baseline: Baseline) -> Gradients:
             for one, other in zip(training.output, normal, strict=True)
             if is_number(one) and is_number(other)
         )
-        own = None if is_like else Gradients(baseline.batch, baseline.session, cuts_c=True)
-        baseline.gradients = own or training
+        baseline.gradients = training if is_like else Gradients(baseline.batch, baseline.session)
         if [*map(shape_of, baseline.gradients.output)] != shapes:
             baseline.gradients.output = []
     found: Gradients = baseline.gradients

@@ -29,7 +29,7 @@ def probe_coverage(baseline: Baseline) -> str:
     padding = batch.padding(batch.paced)
     valid = valid_mask(batch, post=baseline.post)
     valid = valid if padding is None else valid & ~padding.cpu()
-    slopes = gradients_of(baseline).places(batch.paced, batch.seq_dim)
+    slopes = gradients_of(baseline).places()
     slopes = torch.zeros_like(valid) if slopes is None else slopes
     read = slopes & valid
     tried = spaced(steps - 2)

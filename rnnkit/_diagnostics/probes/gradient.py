@@ -1,15 +1,15 @@
 """The probe *gradient*: each parameter that this call read learns from some output."""
 
 import re
-from collections.abc import Iterable
-from typing import NoReturn
+from collections.abc import Collection
+from itertools import accumulate
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from rnnkit._base.message import count
 from rnnkit._diagnostics.baseline import Baseline
 from rnnkit._diagnostics.outputs import same
-from rnnkit._diagnostics.parameters import Trained, got_in, owner, trained_otherwise
+from rnnkit._diagnostics.parameters import Learned, inside, owner, trained_otherwise
 from rnnkit._diagnostics.report import NAMES, NO_GRADIENT, fail, in_short, note, skip
 from rnnkit._diagnostics.slopes import Gradients, gradients_in_training
 
@@ -28,120 +28,95 @@ def probe_gradient(baseline: Baseline) -> str:
     attention's bias rightly gets zeros, if all that belongs to them gets zeros, too: a decoder may
     be given zeros. Both if no other values change that.
     """
-    holds, report = "each parameter that the call reads gets a gradient", baseline.report
     run = gradients_in_training(baseline)
+    first = Learned(run)
+    got, modules = first.got, dict(baseline.session.model.named_modules())
     if run.error is not None:
         skip(f"the model does not train on this batch: {in_short(run.error)}")
     _find_strangers(baseline, run)
-    if run.too_large:
-        note(report, f"{_listed(run.too_large)}: too large for a gradient")
-    if {*got_in(run).values()} == {"some"}:
-        return holds
-    first = Trained(baseline.session, baseline.batch)
-    got, run = first.got, first.run
-    if run.error is not None or not {*got.values()} & {"some", "zero"}:
+    if {*got.values()} == {"some"}:
+        return "each parameter that the call reads gets a gradient"
+    if "some" not in got.values():
         skip(NO_GRADIENT)
-    if not any(got[name] == "some" for name in first.read):
-        skip("every parameter that the call reads gets zeros, which says nothing")
-    modules = dict(baseline.session.model.named_modules())
-    in_layers = {n for name in run.ran for n in _inside(name, got)}
-    if cut := {n for n in first.read & first.cut if got[n] == "none"} - in_layers:
-        note(report, f"forward detaches {_listed(cut)}: no gradient for that")
-    zeros = {n for n in first.read & first.wide if got[n] == "zero" and not _is_used(n, got)}
-    suspects = {n for n in first.read - cut if got[n] == "none"} | zeros
+    silent = {n for n, one in got.items() if one == "none"}
+    zeros = set[str]()
+    for name, weight in run.weights.items():
+        is_torchs = type(modules[owner(name)]).__module__.startswith(("torch.nn.", "rnnkit"))
+        end = DIRECTION.search(name)
+        family = {n for n in got if owner(n) == owner(name) and (not end or n.endswith(end[0]))}
+        if (weight if is_torchs else weight.squeeze()).dim() > 1 and got[name] == "zero":
+            # What belongs to a weight, as its bias, may get a gradient.
+            zeros |= {name} if all(got[n] != "some" for n in family) else set()
+    suspects = zeros | ((first.read & silent) - (first.cut() - first.in_layers))
     ran = {event.name for event in baseline.events}  # in training, layers may be dropped
-    stacks = {n for n in first.stacks if first.idle[n].isdisjoint(ran)}
-    stacks = {n for n in stacks if len([*modules[n].children()]) - len(first.idle[n]) > 1}
-    is_tried = not suspects | stacks
-    for other in trained_otherwise(baseline) if suspects or stacks else ():
+    idle = {n: items for n, items in first.idle(ran).items() if items and first.is_stack(n)}
+    is_tried = not suspects and not idle
+    for other in trained_otherwise(baseline) if suspects or idle else ():
         is_tried = True
         suspects &= {n for n in other.read if other.got[n] in ("none", got[n])}
-        stacks = {name for name in stacks if other.idle[name] == first.idle[name]}
-        if not suspects | stacks:
+        idle = {n: items for n, items in other.idle(ran).items() if items == idle.get(n)}
+        if not suspects and not idle:
             break
     if not is_tried:
         skip("the model takes no other values, so nothing confirms what gets no gradient")
-    for name in sorted(stacks):
-        fix = ("fix", f"for layer in self.{name}: x = layer(x)")
-        verb = "runs" if len(first.idle[name]) == 1 else "run"
-        what = f"{_listed(first.idle[name])} never {verb}, and other items of {name} do"
-        fail("gradient", what, [fix])
-    if unread := got.keys() - first.read:
-        tops = _listed(_tops(unread, got))
-        note(report, f"this call reads {tops} without gradients, or not at all")
+    for name, items in idle.items():
+        what = f"{_listed(items)} never run{'s' * (len(items) == 1)}, and other items of {name} do"
+        fail("gradient", what, [("fix", f"for layer in self.{name}: x = layer(x)")])
     left, unused = list[str](), [("fix", "use what it returns: no output changes with that")]
-    for name in sorted(_tops({n for n in suspects if got[n] == "none"}, got)):
-        inside = _inside(name, got)
-        has_layer = not inside.isdisjoint(in_layers)
-        moved = _moved(baseline, run, inside, LARGE if has_layer else SMALL)
+    for name in sorted(_tops(suspects & silent, got)):
+        has_layer = bool(inside(name, first.in_layers))
+        moved = _moved(baseline, run, inside(name, got), LARGE if has_layer else SMALL)
         if any(moved) or (has_layer and not moved):
             left.append(name)
             unused = [] if moved else unused
-        else:
-            note(report, f"{name}: no gradient, since it picks, or reaches no output that has one")
+            silent -= inside(name, got)
+    if silent:
+        tops = _listed(_tops(silent, got))
+        note(baseline.report, f"no output of this call has a gradient in {tops}")
     if left:
         what = f"no gradient reaches {_listed(left)}, though the call reads it"
         fail("gradient", what, unused, left[0])
-    if zeros & suspects:
-        _fail_at_zeros(sorted(zeros & suspects), modules)
-    return holds
+    if names := sorted(zeros & suspects):
+        module, ends = owner(names[0]), {x and x[0] for x in map(DIRECTION.search, names)}
+        where = module if all(owner(one) == module for one in names) else ""
+        end = DIRECTION.search(names[0])
+        if getattr(modules[module], "bidirectional", False) and end and len(ends) == 1:
+            which = "backward" if end[2] else "forward"
+            what = f"nothing reads the {which} direction of layer {end[1]} of {module}"
+            fix = "torch.cat([h_n[-2], h_n[-1]], 1), or last_hidden(h_n), has both directions"
+        else:
+            what = f"the gradient of {_listed(names)} is exactly zero, for all values tried"
+            ways = "no softmax over an axis of one or product with zeros"
+            fix = f"{ways}; y + (y.round() - y).detach() for y.round()"
+        fail("gradient", what, [("fix", fix)], where)
+    return "each parameter that the call reads gets a gradient"
 
 
 def _find_strangers(baseline: Baseline, run: Gradients) -> None:
-    """Fail if a module that is not registered in the model has weights that would learn."""
-    for module in () if baseline.session.is_wrapped else run.strangers:
-        weights = [weight for weight in module.parameters() if weight.requires_grad]
-        if any(slope is not None for slope in run.slopes(weights, run.output)):
+    """Fail if the call reads weights that would learn, and that are not registered in the model."""
+    modules = [run.model, *(x for x in baseline.batch.leaves if hasattr(x, "parameters"))]
+    known = [weight for module in modules for weight in module.parameters()]
+    for weight in () if baseline.session.is_wrapped else run.reads.read.values():
+        # A function may hold the model's own weights, and not the copy's.
+        is_known = any(weight is one or same(weight, one) for one in known)
+        if weight.dim() > 1 and not is_known and run.slopes([weight], run.output) != [None]:
+            what = f"weights of shape {tuple(weight.shape)} are not registered in the model"
             fix = ("fix", "torch.nn.ModuleList([...]), or ModuleDict({...})")
-            what = f"a module that runs ({type(module).__name__}) is not registered in the model"
-            fail("gradient", f"{what}: no optimizer gets its weights", [fix])
+            fail("gradient", f"{what}: no optimizer gets them", [fix])
 
 
-def _fail_at_zeros(names: list[str], modules: dict[str, nn.Module]) -> NoReturn:
-    module, ends = owner(names[0]), {found and found[0] for found in map(DIRECTION.search, names)}
-    name = module if all(owner(one) == module for one in names) else ""
-    found = DIRECTION.search(names[0])
-    if getattr(modules[module], "bidirectional", False) and found and len(ends) == 1:
-        which = "backward" if found[2] else "forward"
-        what = f"nothing reads the {which} direction of layer {found[1]} of {module}"
-        fix = ("fix", "torch.cat([h_n[-2], h_n[-1]], 1), or last_hidden(h_n), has both directions")
-        fail("gradient", what, [fix], name)
-    ways = "no softmax over an axis of one or product with zeros"
-    fix = ("fix", f"{ways}; y + (y.round() - y).detach() for y.round()")
-    what = f"the gradient of {_listed(names)} is exactly zero, for all values that were tried"
-    fail("gradient", what, [fix], name)
-
-
-def _is_used(name: str, got: dict[str, str]) -> bool:
-    """Return whether what belongs to a weight, as its bias, gets a gradient."""
-    end = DIRECTION.search(name)
-    return any(
-        owner(one) == owner(name) and (end is None or one.endswith(end[0])) and found == "some"
-        for one, found in got.items()
-    )
-
-
-def _inside(name: str, names: Iterable[str]) -> set[str]:
-    """Return the parameters of a module, or the one that is called so."""
-    return {x for x in names if f"{x}.".startswith(f"{name}." if name else "")}
-
-
-def _tops(names: set[str], every: Iterable[str]) -> set[str]:
+def _tops(names: Collection[str], every: Collection[str]) -> set[str]:
     """Return the largest modules with these parameters only, and those that are in none."""
-    found = set()
-    for name in names:
-        ends = [k for k, sign in enumerate(name) if sign == "."]
-        prefixes = (name[:end] for end in [*ends, None])
-        found.add(next(x for x in prefixes if _inside(x, every) <= names))
-    return found
+    paths = [[*accumulate(name.split("."), "{}.{}".format)] for name in names]
+    return {next(x for x in path if inside(x, every) <= {*names}) for path in paths}
 
 
-def _listed(names: Iterable[str]) -> str:
-    first, rest = sorted(names)[:NAMES], len([*names]) - NAMES
+def _listed(names: Collection[str]) -> str:
+    first, rest = sorted(names)[:NAMES], len(names) - NAMES
     return ", ".join(first) + (f" and {count(rest, 'other', 'others')}" if rest > 0 else "")
 
 
-def _moved(baseline: Baseline, run: Gradients, names: Iterable[str], by: float) -> list[bool]:
+def _moved(baseline: Baseline, run: Gradients, names: Collection[str], by: float) -> list[bool]:
     """Return of each output that a change of parameters moves whether it has a gradient."""
     session, outputs = baseline.session, []
     for size in (0.0, by):

@@ -74,7 +74,7 @@ def _reads(baseline: Baseline, indices: list[int], earlier: Tensor) -> bool | No
     batch, gradients = baseline.batch, gradients_of(baseline)
     samples = range(batch.size if gradients.output else 0)
     told = [_step(baseline, gradients.output[k], k, n, -1) for k in indices for n in samples]
-    read = gradients.places(batch.paced, batch.seq_dim, told) if told else None
+    read = gradients.places(told) if told else None
     return None if read is None else bool((read & earlier).any())
 
 

@@ -218,9 +218,9 @@ class Baseline:
 
     def has_other_steps(self, index: int) -> bool:
         """Return whether an output has steps that are not those of the input, or may have."""
-        unknown = not self.runs_on_less and self.normal[index].dim() > 2
-        has_axis = self.step_axes[index] is not None
-        return self.counts is not None and not self._has_all_steps(index) and (has_axis or unknown)
+        shape = self.normal[index].shape
+        may_have = len(shape) > 2 and self.batch.steps not in shape[:-1]
+        return not self._has_all_steps(index) and (self.step_axes[index] is not None or may_have)
 
     def unfollowed(self) -> str:
         """Return why no output has a row for each sample, and what to type."""
@@ -248,7 +248,7 @@ class Baseline:
     def judged(self) -> Iterator[tuple[int, int]]:
         """Yield index and batch axis of each leaf with a row, or more, for each sample."""
         for index, (leaf, axis) in enumerate(zip(self.normal, self.axes, strict=True)):
-            if axis is not None and is_output(leaf) and leaf.shape[axis] >= self.batch.size:
+            if axis is not None and is_output(leaf) and leaf.shape[axis] == self.batch.size:
                 yield index, axis
 
     def _ends(self, index: int) -> list[int] | None:

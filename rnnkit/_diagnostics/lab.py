@@ -1,7 +1,7 @@
 """The lower bound: a change of the inputs, and the restriction: a part of them by itself."""
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
@@ -14,7 +14,7 @@ from rnnkit._diagnostics.baseline import Baseline, Take
 from rnnkit._diagnostics.batch import Batch
 from rnnkit._diagnostics.changes import Where, changed, other_leaves, steps_from, within
 from rnnkit._diagnostics.isolation import EscapedError
-from rnnkit._diagnostics.judge import agree, differences, refuse_chance
+from rnnkit._diagnostics.judge import agree, differences, is_shown, refuse_chance
 from rnnkit._diagnostics.masks import is_binary
 from rnnkit._diagnostics.outputs import Given, Leaves, along, is_number, largest, shape_of
 from rnnkit._diagnostics.report import TOGETHER, Line, UnjudgedError, fail, in_short
@@ -56,22 +56,23 @@ class PerturbedRun:
         return len(output) == len(normal) and shape_of(output[index]) == shape_of(normal[index])
 
     def moved(self, index: int) -> Tensor:
-        """Return at which ``(samples, steps)`` an output of the same shape is a different one.
+        """Return at which valid ``(samples, steps)`` an output of the same shape is different.
 
         As long as no judge was asked, the last bit counts.
         """
         baseline = self.baseline
         before, after = (baseline.arranged(one)[index] for one in (baseline.normal, self.output))
-        return baseline.places(index, differences(baseline, index, before, after))
+        moved = baseline.places(index, differences(baseline, index, before, after))
+        return (moved & baseline.valid_places(index)).cpu()
 
-    def moved_within(self, index: int) -> Tensor:
-        """Return the same, only where there is no padding."""
-        return self.moved(index) & self.baseline.valid_places(index)
-
-
-def first_true(mask: Tensor) -> int:
-    """Return the first place of a mask that holds."""
-    return int(torch.nonzero(mask)[0])
+    def shown(self, indices: Iterable[int], wrong: Tensor) -> tuple[int, list[list[int]]] | None:
+        """Return the first output that moved where it must not, and at which (sample, step)s."""
+        for index in filter(self.has, indices):
+            moved = self.moved(index)
+            moved &= wrong[:, : moved.shape[1]]
+            if is_shown(self.baseline, moved):
+                return index, moved.nonzero().tolist()
+        return None
 
 
 def is_absent_again(
@@ -146,11 +147,11 @@ class Part(NamedTuple):
 
 
 def restricted(
-    baseline: Baseline, output: Leaves, samples: Sequence[int]
+    baseline: Baseline, output: Leaves, samples: Sequence[int], only: int | None = None
 ) -> tuple[list[Part], Part | None]:
     """Compare a run of some samples, each named by its place among all, with the run of all.
 
-    Return what could be compared, and the first part that differs by more
+    Return what could be compared, in one output or in all, and the first part that differs by more
     than rounding. A batch of one may have lost its batch axis. Of an output with other steps than
     the input, as with a stride, a sample by itself returns the first ones.
     """
@@ -158,7 +159,7 @@ def restricted(
     output = baseline.arranged(output) if len(samples) == baseline.batch.size else output
     for index, axis in baseline.judged() if len(output) == len(baseline.normal) else ():
         normal, made = baseline.arranged(baseline.normal)[index], output[index]
-        if not is_number(normal) or not isinstance(made, Tensor):
+        if only not in (None, index) or not is_number(normal) or not isinstance(made, Tensor):
             continue
         if len(samples) == 1 and made.dim() == normal.dim() - 1:
             made = made.unsqueeze(axis)
@@ -169,7 +170,7 @@ def restricted(
             one = baseline.valid(whole, index, sample)
             if other.shape == whole.shape:
                 other = baseline.valid(other, index, sample)
-            sizes = other.shape if baseline.counts and baseline.post else one.shape
+            sizes = other.shape if baseline.post else one.shape
             take = partial(_first, sizes, baseline.taking(index, sample))
             if (one := take(normal)).shape == other.shape:
                 compared.append(Part(index, sample, one, other, take))
@@ -189,18 +190,6 @@ def _first(sizes: Sequence[int], take: Take, leaf: Tensor) -> Tensor:
 def refuse_rounding(baseline: Baseline, part: Part) -> None:
     """Skip a probe if rounding may make such a difference."""
     refuse_chance(baseline, part.output, part.among_all, part.by_itself, part.take)
-
-
-def follows(baseline: Baseline, index: int) -> bool:
-    """Return whether an output has one row less, whichever sample is left out."""
-    batch, axis = baseline.batch, baseline.axes[index]
-    for left in range(batch.size):
-        fewer = baseline.attempt(batch.samples([k for k in range(batch.size) if k != left]))
-        other = None if fewer is None else fewer[index]
-        size = other.shape[axis or 0] if isinstance(other, Tensor) and other.dim() else None
-        if fewer is not None and size != batch.size - 1:
-            return False
-    return True
 
 
 def _sorted(counts: Sequence[int], *, falling: bool) -> list[int]:

@@ -15,7 +15,6 @@ ONE_SAMPLE = "the batch has one sample; give two or more"
 NO_STEPS = "the input has no two steps"
 OTHER_OUTPUTS = "no output has the steps of the input; give out_seq_dim"
 NO_GRADIENT = "no weight gets a gradient that is not zero"
-BY_CHANCE = "an output has as many rows as samples by chance: give a batch of another size"
 #: What to type if inputs belong together.
 TOGETHER = "inputs that change together take a second batch, verify(model, *batch, other=batch2)"
 OTHER_SHAPES = f"changed inputs give outputs of other shapes; {TOGETHER}"

@@ -1,11 +1,12 @@
 """The probe *padding*: what is beyond a length does not matter."""
 
+import torch
+
 from rnnkit._diagnostics.baseline import Baseline
 from rnnkit._diagnostics.changes import steps_at, valid_mask
-from rnnkit._diagnostics.judge import is_shown
-from rnnkit._diagnostics.lab import first_true, run_perturbed
+from rnnkit._diagnostics.lab import run_perturbed
 from rnnkit._diagnostics.locate import locate_valid
-from rnnkit._diagnostics.outputs import is_number, shape_of
+from rnnkit._diagnostics.outputs import is_number
 from rnnkit._diagnostics.report import (
     INTEGERS,
     OTHER_SHAPES,
@@ -18,7 +19,7 @@ from rnnkit._diagnostics.report import (
 
 
 def probe_padding(baseline: Baseline) -> str:
-    """What is beyond a sample's length does not matter, in any input that has lengths."""
+    """No output depends on what is beyond a sample's length, in any input that has lengths."""
     reasons: list[UnjudgedError] = []
     paces = [*baseline.batch.lengths] or [baseline.batch.paced]
     for index in paces:
@@ -41,31 +42,27 @@ def _judge(baseline: Baseline) -> None:
     if not batch.knows_lengths():
         skip("the model gets no lengths: it may know padding by its value")
     content = [k for k in range(len(batch.leaves)) if batch.has_steps(k) and batch.is_content(k)]
-    if any(not is_number(batch.leaves[k]) for k in content):
+    if not all(is_number(batch.leaves[k]) for k in content):
         skip("tokens: padding is known by its value")
-    judged = [index for index, _ in baseline.judged()]
-    if not any(is_number(baseline.normal[index]) for index in judged):
-        skip(INTEGERS if judged else baseline.unfollowed())
+    judged = [index for index, _ in baseline.judged() if is_number(baseline.normal[index])]
+    if not judged:
+        skip(INTEGERS if any(baseline.judged()) else baseline.unfollowed())
     indices = [index for index in judged if not baseline.has_other_steps(index)]
-    if not any(is_number(baseline.normal[index]) for index in indices):
+    if not indices:
         skip(OTHER_STEPS)
     where = steps_at(~valid_mask(batch, post=baseline.post))
     run = run_perturbed(baseline, where, pad=True)
     if run is None or not any(map(run.has, indices)):
         skip(OTHER_SHAPES if run else UNCHANGED)
-    for index in filter(run.has, indices):
-        if not is_shown(baseline, shown := run.moved_within(index).any(1)):
-            continue
-        padding = [batch.leaves[k].where(where(batch, k), 0) for k in content]
-        if "alone" in baseline.report.checked and not any(bool(leaf.any()) for leaf in padding):
-            # Past the end a convolution reads zeros of its own, too.
-            skip("zeros beyond a length are read, and a sample alone gives the same")
-        half = baseline.attempt(batch.cut(max(batch.steps // 2, 1), front=True))
-        is_strided = half and shape_of(half[index]) != shape_of(baseline.normal[index])
-        if is_strided and baseline.step_axes[index] is None:  # as long with one step less
-            skip(OTHER_STEPS)
-        sample = first_true(shown)
-        what = f"{baseline.of_sample(index, sample)} depends on what is beyond its length"
-        of = f" in input {batch.paced}" if len(batch.lengths) > 1 else ""
-        found = locate_valid(baseline, sample, index, run.inputs)
-        fail("padding", f"{what} of {counts[sample]} steps{of}", found.rows, found.module)
+    shown = run.shown(indices, torch.tensor([[True]], device="cpu"))
+    if shown is None:
+        return
+    index, [(sample, _), *_] = shown
+    padding = (batch.leaves[k].where(where(batch, k), 0) for k in content)
+    if "alone" in baseline.report.checked and not any(bool(leaf.any()) for leaf in padding):
+        # Past the end a convolution reads zeros of its own, too.
+        skip("zeros beyond a length are read, and a sample alone gives the same")
+    what = f"{baseline.of_sample(index, sample)} depends on what is beyond its length"
+    of = f" in input {batch.paced}" if len(batch.lengths) > 1 else ""
+    found = locate_valid(baseline, sample, index, run.inputs)
+    fail("padding", f"{what} of {counts[sample]} steps{of}", found.rows, found.module)

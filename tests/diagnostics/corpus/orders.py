@@ -77,12 +77,6 @@ def in_order(m, x, n, *, falling=True):
     return pad_packed_sequence(output, batch_first=True, total_length=x.shape[1])[0], h[-1], order
 
 
-@fine(gru=gru(), **batch_of(7, 3, 1, 4))
-def rows_of_valid_steps(m, x, n):
-    """Without the shortest sample an output has one row less by chance: its rows are steps."""
-    return m.gru(x)[0][mask(n, x.shape[1])]
-
-
 @pair("batch", gru=gru(), **batch_of(3, 7, 2, 5))
 def not_put_back(m, x, n):
     """Samples are sorted, and put back; or not."""

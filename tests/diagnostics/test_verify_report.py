@@ -43,7 +43,7 @@ rnnkit.verify: no leak found (8 probes judged; 16 forward passes, ... s)
   ok  alone       a sample by itself, cut to its length, returns what it returns in the batch
   ok  padding     no output depends on what is beyond a length
   ok  memory      the last output depends on earlier steps
-  ok  coverage    every step tried (6 of 7) reaches an output
+  ok  coverage    every step tried (7 of 7) reaches an output
   ok  use         the outputs and states of 1 layer call: used as meant
   ok  gradient    each parameter that the call reads gets a gradient
   axes  input[0] (batch, seq, 3), input[1] (batch), output (batch, 6)\

@@ -1,91 +1,155 @@
 """The probe *coverage*: every valid step of the first input reaches some output."""
 
+from collections.abc import Iterator
+from typing import Any
+
 import torch
 from torch import Tensor
+from torch.nn import Embedding, RNNBase
 
+from rnnkit._diagnostics.arguments import counts_of
 from rnnkit._diagnostics.baseline import Baseline
-from rnnkit._diagnostics.changes import valid_mask
-from rnnkit._diagnostics.outputs import is_number
-from rnnkit._diagnostics.poison import find_other_order, silent_at, spaced
+from rnnkit._diagnostics.changes import Where, other_leaves, steps_at, steps_from, valid_mask
+from rnnkit._diagnostics.events import Event, Recorder
+from rnnkit._diagnostics.outputs import Leaves, Watch, alike, is_number, same, shape_of
 from rnnkit._diagnostics.report import INTEGERS, fail, skip
 from rnnkit._diagnostics.slopes import gradients_of
 
-#: So many steps around one that is not read are looked at.
-AROUND = 8
+#: So many steps are looked at, evenly spaced.
+STEPS = 16
 
 
 def probe_coverage(baseline: Baseline) -> str:
-    """A gradient arrives at each step or, where none does, a NaN comes out, or a change.
-
-    A change would not do: an LSTM of fifty steps forgets the first one below its last bit. Steps at
-    the ends may be left out: a forecaster's target, a chunk, lengths that a model finds in values;
-    so may a word that is told from those on both sides.
-    """
-    batch, steps = baseline.batch, baseline.batch.steps or 0
-    if steps < 3 or not batch.may_have_steps(batch.paced):
+    """A gradient arrives at each step or, where none does, a NaN comes out, or a change."""
+    batch, steps, first = baseline.batch, baseline.batch.steps or 0, baseline.first or 0
+    if steps < 3 or not batch.has_steps(batch.paced):
         skip("the input has no three steps")
     if not any(is_number(baseline.normal[index]) for index, _ in baseline.judged()):
         skip(INTEGERS if any(baseline.judged()) else baseline.unfollowed())
-    padding = batch.padding(batch.paced)
-    valid = valid_mask(batch, post=baseline.post)
+    padding, valid = batch.padding(batch.paced), valid_mask(batch, post=baseline.post)
     valid = valid if padding is None else valid & ~padding.cpu()
     slopes = gradients_of(baseline).places()
     slopes = torch.zeros_like(valid) if slopes is None else slopes
-    read = slopes & valid
-    tried = spaced(steps - 2)
-    find_other_order(baseline, tried)
+    _find_other_order(baseline)
     _find_other_lengths(baseline, slopes)
-    found = {step: silent_at(baseline, step) for step in tried if not bool(read[:, step].any())}
-    count = len(tried) - sum(one is None for one in found.values())
+    among = valid.any(0).nonzero().flatten().tolist()
+    spaced = torch.linspace(0, len(among) - 1, min(STEPS, len(among)), device="cpu").round()
+    tried = [among[int(k)] for k in spaced]
+    unread = ~(slopes & valid).any(0)
+    found = {step: _silent_at(baseline, step) for step in tried if unread[step]}
+    count = len(tried) - sum(where is None for where in found.values())
     if not count:
         skip("NaN does not go in: no embedding takes the tokens, or it is refused")
-    silent = {t: one & valid[:, t] for t, one in found.items() if one is not None}
-    silent = {step: where for step, where in silent.items() if bool(where.any())}
-    for step, where in silent.items():
-        if torch.equal(where, valid[:, step]) and not _may_be_left_out(baseline, step, read, valid):
-            what = f"step {step} reaches no output of the model, and later steps do"
-            fail("coverage", what, [("evidence", "a NaN there reaches no output")])
-    if silent:
-        few = f"step{'s' * (len(silent) > 1)} {' and '.join(map(str, silent))}"
-        names = few if len(silent) < 3 else "the others"
-        text = f"{count - len(silent)} of {count} steps tried reach an output"
-        return f"{text}; {names} may be left out"
-    return f"every step tried ({count} of {steps}) reaches an output"
+    inside = ((step, x & valid[:, step]) for step, x in found.items() if x is not None)
+    silent = {step: where for step, where in inside if where.any()}
+    if not silent:
+        return f"every step tried ({count} of {steps}) reaches an output"
+    # A forecaster's target, a chunk that is left over, or lengths that are found in the values.
+    # Without the steps, an output may be about every other step, or a word between two sides.
+    is_whole = baseline.has_steps(first) and not baseline.missing(first)
+    middle = {(steps - 1) // 2, steps // 2} if baseline.out_seq_dim is None else set[int]()
+    is_thinned = len(silent) > 1 and 2 * len(silent) + 1 >= count
+    if tried[-1] not in silent and (is_whole or not (tried[0] in silent or is_thinned)):
+        for step, where in silent.items():
+            if step not in middle and where.equal(valid[:, step]):
+                what = f"step {step} reaches no output of the model, and later steps do"
+                fail("coverage", what, [("evidence", "a NaN there reaches no output")])
+    few = f"step{'s' * (len(silent) > 1)} {' and '.join(map(str, silent))}"
+    names = few if len(silent) < 3 else "the others"
+    return f"{count - len(silent)} of {count} steps tried reach an output; {names} may be left out"
 
 
-def _may_be_left_out(baseline: Baseline, step: int, read: Tensor, valid: Tensor) -> bool:
-    """Return whether a right model leaves out a step: at the ends, in the middle, or every other.
+def _poisoned(baseline: Baseline, where: Where, watch: Watch | None = None) -> Leaves | None:
+    """Run with NaN at some steps; for tokens, in their embedding. Return None if it takes none."""
+    batch, leaf = baseline.batch, baseline.batch.leaves[baseline.batch.paced]
+    mask: Any = where(batch, batch.paced)
+    leaves, found = list(batch.leaves), is_number(leaf)
+    if found:
+        leaves[batch.paced] = leaf.masked_fill(mask, torch.nan)
 
-    Of an output without all the steps, those in front may be left out, too.
-    """
-    first, steps = baseline.first, baseline.batch.steps or 0
-    is_whole = first is not None and baseline.has_steps(first) and not baseline.missing(first)
-    for end in [steps - 1] if is_whole else [0, steps - 1]:
-        ends = None if bool(read[:, end].all()) else silent_at(baseline, end)
-        if ends is not None and bool((ends & valid[:, step]).any()):
-            return True
-    if baseline.out_seq_dim is None and step in ((steps - 1) // 2, steps // 2):
-        return True
-    start = max(1, min(step - AROUND // 2, steps - 1 - AROUND))
-    near = [k for k in range(start, min(start + AROUND, steps - 1)) if bool(valid[:, k].any())]
-    unread = [k for k in near if not bool(read[:, k].any())]
-    return not is_whole and len(unread) > 1 and 2 * len(unread) >= len(near)
+    def embedded(_: Any, args: Any, output: Any) -> Any:
+        nonlocal found
+        if found or not args or not same(args[0], leaf):
+            return output
+        wide = mask.unsqueeze(-1) if mask.dim() < output.dim() else mask
+        found = True
+        return output.masked_fill(wide, torch.nan)
+
+    def both(model: torch.nn.Module) -> list[Any]:
+        tables = [m for m in model.modules() if isinstance(m, Embedding)]
+        hooks = [table.register_forward_hook(embedded) for table in tables]
+        return [*hooks, *(watch(model) if watch else [])]
+
+    output = baseline.session.attempt(batch.tree(leaves), watch=both)
+    return output if found else None
+
+
+def _silent_at(baseline: Baseline, step: int) -> Tensor | None:
+    """Return in which samples neither a NaN at a step nor a change comes out; None if unknown."""
+    batch, where = baseline.batch, steps_from(step, step + 1)
+    other = other_leaves(batch, where, pad=False, only=batch.paced)
+    runs = [_poisoned(baseline, where), baseline.session.attempt(batch.tree(other))]
+    read = torch.zeros(batch.size, dtype=torch.bool, device="cpu")
+    for output in runs:
+        if output is None:
+            continue
+        if [*map(shape_of, output)] != [*map(shape_of, baseline.normal)]:
+            return torch.zeros_like(read)
+        for index, axis in baseline.judged():
+            rows = (baseline.normal[index] != output[index]).movedim(axis, 0)[: batch.size]
+            read |= rows.reshape(batch.size, -1).any(1).cpu()
+        # It may come out in an output that has no samples.
+        if not read.any() and not alike(baseline.normal, output):
+            return read
+    return ~read if None not in runs or read.all() else None
+
+
+def _find_other_order(baseline: Baseline) -> None:
+    """Fail if steps go into a layer in the order of features, as after a view, not a permute."""
+    batch, steps, recorder = baseline.batch, baseline.batch.steps or 0, Recorder()
+    layers = [e for e in baseline.events if isinstance(e.module, RNNBase | Embedding) and e.tensors]
+    known = [batch.leaves[batch.paced], *(e.tensors[0] for e in layers if e.kind == "output")]
+    if all(any(same(one, x) for one in known) for _, x in _given(baseline.events)):
+        return
+    # A different one in each sample.
+    at = torch.linspace(0, steps - 2, batch.size, device="cpu").round().unsqueeze(1)
+    _poisoned(baseline, steps_at(torch.arange(steps, device="cpu") == at), recorder.watch)
+    for event, x in _given(recorder.events):
+        mask = (x if event.module.batch_first else x.transpose(0, 1)).isnan()
+        hit, (rows, width) = mask.flatten(1), mask.shape[1:]
+        mask = mask[hit.any(1) & ~hit.all(1)]
+        # Rows are hit as a whole, as they should be, or the same features of all of them.
+        is_plain = any(mask.equal(mask.any(k, keepdim=True).expand_as(mask)) for k in (1, 2))
+        for outer in (n for n in range(2, width + 1) if width % n == 0 and not is_plain):
+            # The memory of a sample, with the steps on a different axis.
+            turned = mask.reshape(len(mask), outer, rows, width // outer)
+            columns = turned.any(3, keepdim=True).any(1, keepdim=True)
+            if turned.equal(columns.expand_as(turned)) and columns.ne(columns[:1]).any():
+                what = f"steps go into {event.label} out of order"
+                likely = "a view or reshape where axes must change places first"
+                lines = [("likely", likely), ("fix", "x.permute(...), then reshape")]
+                fail("coverage", f"{what}, each feature in an order of its own", lines, event.name)
+
+
+def _given(events: list[Event]) -> Iterator[tuple[Event, Tensor]]:
+    """Yield the padded batches that go into layers."""
+    for event in events:
+        is_input = event.kind == "input" and isinstance(event.module, RNNBase)
+        if is_input and not event.is_packed and event.tensors and event.tensors[0].dim() == 3:
+            yield event, event.tensors[0]
 
 
 def _find_other_lengths(baseline: Baseline, read: Tensor) -> None:
     """Find samples that are read up to lengths of another input: some too far, some not enough."""
-    batch, counts, steps = baseline.batch, baseline.counts, baseline.batch.steps or 0
+    batch, counts, steps = baseline.batch, baseline.counts or [], baseline.batch.steps or 0
     for index, leaf in enumerate(batch.leaves if counts and baseline.post else ()):
-        told = leaf.tolist() if isinstance(leaf, Tensor) and leaf.dim() == 1 else leaf
-        is_list = isinstance(told, list) and len(told) == batch.size
-        if counts is None or not is_list or not all(type(n) is int for n in told):
-            continue
-        ends = torch.tensor(told, device="cpu").clamp(max=steps)
-        longer = [k for k, end in enumerate(ends.tolist()) if counts[k] > end > 0]
-        is_shorter = bool((torch.tensor(counts, device="cpu") < ends).any())
-        wanted = torch.arange(steps, device="cpu") < ends.unsqueeze(1)
-        if longer and is_shorter and torch.equal(wanted, read):
-            reads = f"which has {counts[longer[0]]} steps, {int(ends[longer[0]])} are read"
-            what = f"of sample {batch.numbers[longer[0]]}, {reads}"
-            rows = [("cause", f"that is its length in input {index}: each sample is read up to it")]
-            fail("coverage", what, [*rows, ("fix", "the lengths that belong to this input")])
+        if len(told := counts_of(leaf)) == batch.size:
+            ends = torch.tensor(told, device="cpu").clamp(max=steps)
+            off = ends - torch.tensor(counts, device="cpu")
+            is_read = torch.arange(steps, device="cpu") < ends.unsqueeze(1)
+            if off.min() < 0 < off.max() and is_read.equal(read):
+                sample = int(off.argmin())
+                reads = f"which has {counts[sample]} steps, {told[sample]} are read"
+                cause = f"that is its length in input {index}: each sample is read up to it"
+                lines = [("cause", cause), ("fix", "the lengths that belong to this input")]
+                fail("coverage", f"of sample {batch.numbers[sample]}, {reads}", lines)

@@ -1,48 +1,75 @@
 """The probe *memory*: the last output depends on earlier steps."""
 
 from collections import Counter
+from collections.abc import Sequence
+from typing import Any
 
 from torch import Tensor
 from torch.nn import RNNBase
 
 from rnnkit._diagnostics.baseline import Baseline
-from rnnkit._diagnostics.changes import Where, changed, steps_at, steps_from, valid_mask
-from rnnkit._diagnostics.events import looping, reads_several_steps, record
+from rnnkit._diagnostics.changes import Where, steps_at, steps_from, valid_mask
+from rnnkit._diagnostics.events import looping, reads_several_steps
 from rnnkit._diagnostics.lab import run_perturbed
 from rnnkit._diagnostics.module_calls import has_recurrence, is_recurrent
 from rnnkit._diagnostics.outputs import is_number, same
-from rnnkit._diagnostics.report import INTEGERS, NO_STEPS, UNCHANGED, fail, skip
+from rnnkit._diagnostics.report import INTEGERS, NO_STEPS, fail, skip
 from rnnkit._diagnostics.slopes import gradients_of
 
 
 def probe_memory(baseline: Baseline) -> str:
     """The last step, or the pooled output, depends on earlier steps at all."""
-    batch = baseline.batch
-    if not has_recurrence(baseline.session.model) and not looping(baseline.events):
+    batch, loops = baseline.batch, looping(baseline.events)
+    if not has_recurrence(baseline.session.model) and not loops:
         skip("no module has a state; a loop over functions is not seen")
-    tried = batch.steps is not None and any(map(batch.has_steps, range(len(batch.leaves))))
-    if not tried or not batch.steps or max(baseline.counts or [batch.steps]) == 1:
+    counts = baseline.counts or [batch.steps or 0] * batch.size
+    if max(counts) < 2 or not any(map(batch.has_steps, range(len(batch.leaves)))):
         skip(NO_STEPS)
     indices = [index for index, _ in baseline.judged() if is_number(baseline.normal[index])]
     if not indices:
         skip(INTEGERS if any(baseline.judged()) else baseline.unfollowed())
+    ordered = [index for index in indices if baseline.has_steps(index)]
+
+    def parts(output: Sequence[Any], indices: list[int], step: int) -> list[Tensor]:
+        """Return the last step of each sample, or its first, or what is pooled."""
+        found = []
+        for k in indices:
+            axis, seq = baseline.axes[k] or 0, baseline.step_axes[k] or 0
+            for n in (n for n, count in enumerate(counts) if count > 1):
+                x = baseline.taking(k, n)(output[k])
+                found.append(x.select(seq - (axis < seq), step) if k in ordered else x)
+        return found
+
+    def changes(where: Where, indices: list[int], step: int = -1) -> bool:
+        """Return whether other inputs show there."""
+        run = run_perturbed(baseline, where)
+        if run is None or not all(map(run.has, indices)):
+            return run is not None
+        both = (parts(output, indices, step) for output in (baseline.normal, run.output))
+        return not all(map(same, *both))
+
     valid = valid_mask(batch, post=baseline.post)
     # All steps but each sample's last one; or its first.
     earlier, later = valid & valid.roll(-1, 1), valid & valid.roll(1, 1)
     earlier[:, -1] = later[:, 0] = False
-    holds = "the last output depends on earlier steps"
-    if (read := _reads(baseline, indices, earlier)) or _changes(
-        baseline, indices, steps_at(earlier)
-    ):
-        return holds if read is not False else f"{holds}, which get no gradient"
-    ordered = [k for k in indices if baseline.has_steps(k)]
-    if _changes(baseline, ordered, steps_at(later), at=0):
+    gradients = gradients_of(baseline)
+    told = parts(gradients.output, indices, -1) if gradients.output else []
+    read = gradients.places(told) if told else None
+    if read is not None and bool((read & earlier).any()):
+        return "the last output depends on earlier steps"
+    if changes(steps_at(earlier), indices):
+        few = "" if read is None else ", which get no gradient"
+        return f"the last output depends on earlier steps{few}"
+    if changes(steps_at(later), ordered, 0):
         return "the first output depends on later steps: the model runs backwards"
-    if changed(batch, steps_from(0)) is None:
-        skip(UNCHANGED)
-    if not _changes(baseline, indices, steps_from(0)):
+    if not changes(steps_from(0), indices):
         skip("the last output depends on no step at all, as dead units do")
-    if not _runs_along(baseline):
+    # A layer reads single steps, or something is called once for each step.
+    inputs = [event for event in baseline.events if event.kind == "input"]
+    calls = Counter(e.name for e in inputs if is_recurrent(e.module) or e.name in loops)
+    is_once = any(isinstance(e.module, RNNBase) and calls[e.name] == 1 for e in inputs)
+    runs_along = is_once or not {batch.steps, batch.longest}.isdisjoint(calls.values())
+    if any(map(reads_several_steps, inputs)) or not runs_along:
         skip(f"no state runs along axis {batch.seq_dim} (give seq_dim), or none reaches an output")
     what = "the last output depends on no earlier step of the input: nothing is remembered"
     rows = [
@@ -50,51 +77,3 @@ def probe_memory(baseline: Baseline) -> str:
         ("or", f"axis {batch.seq_dim} of the input is not seq: rnnkit.verify(..., seq_dim=...)"),
     ]
     return fail("memory", what, rows)
-
-
-def _runs_along(baseline: Baseline) -> bool:
-    """Return whether a layer reads single steps, or something is called once for each step."""
-    batch, steps, loops = baseline.batch, baseline.batch.steps or 0, looping(baseline.events)
-    if any(map(reads_several_steps, baseline.events)):
-        return False
-    inputs = [event for event in baseline.events if event.kind == "input"]
-    calls = Counter(e.name for e in inputs if is_recurrent(e.module) or e.name in loops)
-    if any(isinstance(e.module, RNNBase) and calls[e.name] == 1 for e in inputs):
-        return True
-    try:
-        shorter = record(baseline.session, batch.cut(steps - 1, front=baseline.post).tree())
-    except Exception:  # noqa: BLE001 - it may be made for so many steps
-        return steps in calls.values()
-    fewer = Counter(event.name for event in shorter if event.kind == "input")
-    return any(count - fewer[name] == 1 for name, count in calls.items())
-
-
-def _reads(baseline: Baseline, indices: list[int], earlier: Tensor) -> bool | None:
-    """Return whether the last outputs have a gradient in an earlier step: it may be forgotten."""
-    batch, gradients = baseline.batch, gradients_of(baseline)
-    samples = range(batch.size if gradients.output else 0)
-    told = [_step(baseline, gradients.output[k], k, n, -1) for k in indices for n in samples]
-    read = gradients.places(told) if told else None
-    return None if read is None else bool((read & earlier).any())
-
-
-def _changes(baseline: Baseline, indices: list[int], where: Where, at: int = -1) -> bool:
-    """Return whether other inputs show in a step of an output, the last one or the first."""
-    run = run_perturbed(baseline, where) if indices else None
-    counts = baseline.counts or [0] * baseline.batch.size
-    # A sample of one step has none to remember.
-    samples = [sample for sample, count in enumerate(counts) if count != 1]
-    return run is not None and any(
-        not run.has(k)
-        or not same(*(_step(baseline, one[k], k, n, at) for one in (baseline.normal, run.output)))
-        for k in indices
-        for n in samples
-    )
-
-
-def _step(baseline: Baseline, leaf: Tensor, index: int, sample: int, at: int) -> Tensor:
-    axis, seq = baseline.axes[index] or 0, baseline.step_axes[index]
-    taken = baseline.taking(index, sample)(leaf)
-    if seq is None or not baseline.has_steps(index):
-        return taken
-    return taken.select(seq - (axis < seq), at)

@@ -4,7 +4,6 @@ By a change, by a larger one, then by gradients; judged in float64, if the model
 """
 
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import Any
 
 import torch
@@ -21,7 +20,7 @@ from rnnkit._diagnostics.changes import other_leaves, sample_at
 from rnnkit._diagnostics.isolation import session
 from rnnkit._diagnostics.judge import COARSE, differences, judge
 from rnnkit._diagnostics.lab import PerturbedRun
-from rnnkit._diagnostics.outputs import Given
+from rnnkit._diagnostics.outputs import Given, is_number, shape_of
 from rnnkit._diagnostics.picture import DependencyMap
 from rnnkit._diagnostics.report import UnjudgedError
 from rnnkit._diagnostics.slopes import Gradients
@@ -32,10 +31,6 @@ WIDEST = 32
 LARGER = 100
 #: A gradient that cancels out shrinks in float64 by more than this.
 SHRINKS = 1e-6
-#: A gradient is about to vanish if it is no more than this power of the smallest number.
-VANISHING = 0.9
-#: A gradient below this is nothing in float32.
-VANISHED = 1e-50
 
 
 def dependency_map(
@@ -89,11 +84,13 @@ def dependency_map(
         except UnjudgedError:
             lab = narrow.on(batch)
             lab.tolerance = COARSE
-        seen = torch.stack([_moved(lab, column)[list(rows)] for column in columns], 1)
-        slope, is_certain = (seen, True) if seen.all() else _sloping(lab, narrow, rows, columns)
-    faint = slope & ~seen
-    only = faint if faint.any() else None
-    return DependencyMap(seen | faint, rows, columns, dim, out_dim, only, is_certain)
+        found = torch.stack([_moved(lab, column)[list(rows)] for column in columns], 1)
+        if not found.all():
+            both = [Gradients(one.batch, one.session) for one in (lab, narrow)]
+            for place in range(len(rows) if all(one.are_whole for one in both) else 0):
+                fine, coarse = (_sizes(lab, one, rows[place], columns) for one in both)
+                found[place] |= (fine > SHRINKS * coarse) & (coarse > 0)
+    return DependencyMap(found, rows, columns, dim, out_dim)
 
 
 dependency_map.__module__ = "rnnkit"
@@ -107,81 +104,38 @@ def _spaced(size: int) -> tuple[int, ...]:
 
 def _moved(lab: Baseline, column: int) -> Tensor:
     """Return which rows of the output a change at an index of the inputs moves, or a larger one."""
+    first = lab.first or 0
+    axis, before = lab.axes[first] or 0, lab.normal[first]
     leaves = other_leaves(lab.batch, sample_at(column))
-    try:
-        moved, _ = _rows_moved(lab, leaves)
-    except UnjudgedError as error:
-        raise error.__cause__ or error from None
-    if not moved.all():
-        for index, (leaf, other) in enumerate(zip(lab.batch.leaves, leaves, strict=True)):
-            if other is not leaf and leaf.is_floating_point() and leaf.dim():
-                rows = leaf if leaf.dim() > 1 else leaf.unsqueeze(1)
-                is_whole = (rows == rows.round()).flatten(0, -2).all(0) & (leaf.dim() > 1)
-                leaves[index] = torch.where(is_whole, other, leaf + LARGER * (other - leaf))
-        with suppress(UnjudgedError):
-            more, is_finite = _rows_moved(lab, leaves)
-            # What is not finite any more makes something of what a mask took out.
-            moved |= more if is_finite else moved
+    pairs = zip(lab.batch.leaves, leaves, strict=True)
+    larger = [x + LARGER * (y - x) if is_number(x) and y is not x else y for x, y in pairs]
+    moved = torch.zeros(before.shape[axis], dtype=torch.bool, device="cpu")
+    for inputs in (leaves, larger):
+        try:
+            output = PerturbedRun(lab, lab.batch.tree(inputs)).output
+        except UnjudgedError as error:
+            if inputs is leaves:
+                raise error.__cause__ or error from None
+            break
+        after = before + 1  # rows that are gone have moved
+        for x in (x for x in output[first : first + 1] if len(shape_of(x) or ()) == before.dim()):
+            inside = tuple(slice(min(sizes)) for sizes in zip(before.shape, x.shape, strict=True))
+            after[inside] = x[inside]
+        # What is not finite any more makes something of what a mask took out.
+        if inputs is leaves or bool(after.isfinite().all()):
+            off = differences(lab, first, before, after).movedim(axis, 0)
+            moved |= off.reshape(len(moved), -1).any(1).cpu()
     return moved
 
 
-def _rows_moved(lab: Baseline, leaves: list[Any]) -> tuple[Tensor, bool]:
-    """Return which rows of the first output other inputs move, and whether it is as finite.
-
-    Rows that are gone have moved.
-    """
-    first = lab.first or 0
-    axis, before = lab.axes[first] or 0, lab.normal[first]
-    after: Any = next(iter(PerturbedRun(lab, lab.batch.tree(leaves)).output[first:]), None)
-    moved = torch.ones(before.shape[axis], dtype=torch.bool, device="cpu")
-    is_like = isinstance(after, Tensor) and after.dim() == before.dim()
-    kept = min(after.shape[axis], len(moved)) if is_like else 0
-
-    def take(leaf: Tensor) -> Tensor:
-        return leaf.narrow(axis, 0, kept)
-
-    if not kept or take(before).shape != after.shape:
-        return moved, True
-    off = differences(lab, first, take(before), after, take)
-    moved[:kept] = off.movedim(axis, 0).reshape(kept, -1).any(1).cpu()
-    return moved, bool(after.isfinite().all()) or not bool(before.isfinite().all())
-
-
-def _sloping(
-    lab: Baseline, narrow: Baseline, rows: Sequence[int], columns: Sequence[int]
-) -> tuple[Tensor, bool]:
-    """Return where a gradient is that does not cancel out, and whether the rest is certain."""
-    first, vanish = lab.first or 0, False
-    found = torch.zeros(len(rows), len(columns), dtype=torch.bool, device="cpu")
-    both = [Gradients(one.batch, one.session) for one in (lab, narrow)]
-    if not all(one.are_whole and one.output[first].requires_grad for one in both):
-        return found, False
-    for place, row in enumerate(rows):
-        (sizes, is_tiny), (coarse, _) = (
-            _sizes(one, first, lab.axes[first] or 0, row, columns) for one in both
-        )
-        vanish |= is_tiny
-        found[place] = (sizes > SHRINKS * coarse) & ((coarse > 0) | (sizes < VANISHED))
-    is_whole = all(one.are_whole for one in both)
-    return found & is_whole, is_whole and not vanish
-
-
-def _sizes(
-    gradients: Gradients, output: int, dim: int, index: int, places: Sequence[int]
-) -> tuple[Tensor, bool]:
-    """Return how large the gradient of a part of an output is at places of the inputs.
-
-    And whether some came so close to the smallest number that others may be below it.
-    """
-    part, vanish = gradients.output[output].narrow(dim, index, 1), False
-    reached = torch.zeros(len(places), dtype=torch.float64, device="cpu")
-    found = gradients.slopes([*gradients.sources.values()], [part])
-    for k, gradient in zip(gradients.sources, found, strict=True):
-        if gradient is not None:
-            rows = gradient.nan_to_num(0.0).movedim(gradients.batch.axes[k] or 0, 0)
-            smallest = torch.finfo(rows.dtype).tiny ** VANISHING
-            vanish |= bool((rows.ne(0) & (rows.abs() < smallest)).any())
-            largest = rows.abs().reshape(len(rows), -1).amax(1)[list(places)]
-            reached = reached.maximum(largest.double().cpu())
-    factor: float = torch.finfo(part.dtype).max ** 0.5
-    return reached / factor, vanish
+def _sizes(lab: Baseline, gradients: Gradients, row: int, columns: Sequence[int]) -> Tensor:
+    """Return how large the gradient of a row of the output is in each column of the inputs."""
+    first, sizes = lab.first or 0, [torch.zeros(len(columns), dtype=torch.float64, device="cpu")]
+    part = gradients.output[first].narrow(lab.axes[first] or 0, row, 1)
+    slopes = gradients.slopes([*gradients.sources.values()], [part])
+    for k, slope in zip(gradients.sources, slopes, strict=True):
+        if slope is not None:
+            each = slope.nan_to_num(0.0).abs().movedim(lab.batch.axes[k] or 0, 0)
+            sizes.append(each.reshape(len(each), -1).amax(1)[list(columns)].double().cpu())
+    scale: float = torch.finfo(part.dtype).max ** 0.5
+    return torch.stack(sizes).amax(0) / scale

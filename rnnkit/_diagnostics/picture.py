@@ -17,19 +17,16 @@ Rule = Literal["independent", "causal"]
 #: How many indices are written along an axis at most: more would collide.
 LABELS = 8
 #: The colors of a cell by its kind: what is independent has the color of the paper.
-DEPENDS, FAINT, FORBIDDEN = "#33658a", "#9dc0dc", "#d1495b"
+DEPENDS, FORBIDDEN = "#33658a", "#d1495b"
 #: Seen on white paper and on a dark page: lines, and what is wrong.
 LINES, RED = "#8c8c8c", "#e0485c"
 
 
 def as_html(text: str, is_wrong: Callable[[str], bool]) -> str:
     """Return a text as it is, in the colors of the page; lines that are wrong are red."""
-    lines = [
-        f'<span style="color:{RED}">{escape(line)}</span>' if is_wrong(line) else escape(line)
-        for line in text.splitlines()
-    ]
-    body = "\n".join(lines)
-    return f'<pre style="white-space:pre;overflow-x:auto">{body}</pre>'
+    red = f'<span style="color:{RED}">%s</span>'
+    lines = ((red if is_wrong(line) else "%s") % escape(line) for line in text.splitlines())
+    return '<pre style="white-space:pre;overflow-x:auto">' + "\n".join(lines) + "</pre>"
 
 
 @dataclass(frozen=True)
@@ -45,9 +42,6 @@ class DependencyMap:
         inputs: indices of the inputs, on the axis of the input.
         dim: the axis of the input.
         out_dim: the axis of the output.
-        faint: boolean, as the matrix: only the gradient shows this dependency; None if none does.
-        is_certain: whether an empty cell proves that there is no dependency; without gradients, it
-            may also be one that is smaller than rounding.
     """
 
     __module__ = "rnnkit"
@@ -57,8 +51,6 @@ class DependencyMap:
     inputs: tuple[int, ...]
     dim: int
     out_dim: int
-    faint: Tensor | None = None
-    is_certain: bool = True
 
     @property
     def is_square(self) -> bool:
@@ -84,9 +76,6 @@ class DependencyMap:
             message = f"rule compares indices, and {sizes} have none in common"
             fix = ("fix", "out_dim=, if another axis of the output is intended; or no rule")
             refusal(ArgumentError, "rule", message, "", fix, code="map-axes")
-        return self._against(rule)
-
-    def _against(self, rule: Rule) -> Tensor:
         output = torch.tensor(self.outputs, device="cpu").unsqueeze(1)
         input = torch.tensor(self.inputs, device="cpu")
         return self.matrix & (input != output if rule == "independent" else input > output)
@@ -101,36 +90,21 @@ class DependencyMap:
         if not self.is_square:
             sizes = f"{self.outputs[-1] + 1} and {self.inputs[-1] + 1}"
             return f"some depend on some inputs; axes of {sizes} are not compared"
-        if not self._against("independent").any():
+        if not self.forbidden("independent").any():
             return "each depends on its own input alone"
-        if not self._against("causal").any():
+        if not self.forbidden("causal").any():
             return "each depends on its own and earlier inputs"
         return "some depend on later inputs"
-
-    @property
-    def notes(self) -> dict[str, str]:
-        """What each sign of this map other than ``■`` means."""
-        notes = {}
-        if self.faint is not None:
-            notes["□"] = "depends, by less than rounding shows"
-        if not self.is_certain and not self.matrix.all():
-            notes["·"] = "no change seen: independent, or forgotten"
-        return notes
-
-    def _kinds(self) -> Tensor:
-        """Return 0 where nothing depends, 1 where it does, 2 where only the gradient shows it."""
-        return self.matrix.long() + (0 if self.faint is None else self.faint.long())
 
     def __str__(self) -> str:
         """Draw the map as a grid, a row for each output."""
         width = len(str(max(self.outputs, default=0)))
         rows = [
-            f"{index:>{width}} " + " ".join("·■□"[kind] for kind in row)
-            for index, row in zip(self.outputs, self._kinds().tolist(), strict=True)
+            f"{index:>{width}} " + " ".join("·■"[cell] for cell in row)
+            for index, row in zip(self.outputs, self.matrix.tolist(), strict=True)
         ]
         head = f"output on axis {self.out_dim} (down), input on axis {self.dim} (across)"
-        notes = [f"{sign} {note}" for sign, note in self.notes.items()]
-        return "\n".join([f"{head}: {self.finding}", *rows, *notes])
+        return "\n".join([f"{head}: {self.finding}", *rows])
 
     __repr__ = __str__
 
@@ -157,12 +131,11 @@ class DependencyMap:
         import matplotlib.pyplot as plt  # noqa: PLC0415 - an optional extra
         from matplotlib.colors import ListedColormap  # noqa: PLC0415
         from matplotlib.patches import Patch  # noqa: PLC0415
-        from matplotlib.transforms import ScaledTranslation  # noqa: PLC0415
 
         axes = plt.subplots(figsize=(4.2, 4.6), layout="constrained")[1] if ax is None else ax
-        kinds = self._kinds().masked_fill(forbidden, 3).tolist()
-        colors = ListedColormap(["none", DEPENDS, FAINT, FORBIDDEN])
-        axes.pcolormesh(kinds, cmap=colors, vmin=0, vmax=3, edgecolors=LINES, linewidth=0.4)
+        kinds = (self.matrix.long() + forbidden).tolist()
+        colors = ListedColormap(["none", DEPENDS, FORBIDDEN])
+        axes.pcolormesh(kinds, cmap=colors, vmin=0, vmax=2, edgecolors=LINES, linewidth=0.4)
         axes.set_aspect("equal")
         axes.invert_yaxis()
         for axis, indices in ((axes.xaxis, self.inputs), (axes.yaxis, self.outputs)):
@@ -170,15 +143,12 @@ class DependencyMap:
             axis.set_ticks([at + 0.5 for at in every], [str(indices[at]) for at in every])
         axes.set_xlabel(f"input, index on axis {self.dim}")
         axes.set_ylabel(f"output, index on axis {self.out_dim}")
-        legend = {"depends": DEPENDS}
-        legend |= {} if self.faint is None else {"depends, below rounding": FAINT}
-        legend |= {} if rule is None else {"depends, and must not": FORBIDDEN}
-        legend |= {"no change seen": "none"} if "·" in self.notes else {}
-        patches = [Patch(fc=color, ec=LINES, label=text) for text, color in legend.items()]
-        # Below the axis label, by inches: a part of the axes' height would be nothing for few rows.
-        below = axes.transAxes + ScaledTranslation(0, -0.55, axes.figure.dpi_scale_trans)
-        place: Any = {"loc": "upper center", "bbox_to_anchor": (0.5, 0), "bbox_transform": below}
-        axes.legend(handles=patches, fontsize="small", ncols=2, frameon=False, **place)
+        if rule is not None:
+            legend = {"depends": DEPENDS, "depends, and must not": FORBIDDEN}
+            patches = [Patch(fc=color, ec=LINES, label=text) for text, color in legend.items()]
+            # Below the axis label: by a length, since a part of the height is nothing for few rows.
+            below: Any = {"loc": "upper center", "bbox_to_anchor": (0.5, 0), "borderaxespad": 5}
+            axes.legend(handles=patches, fontsize="small", ncols=2, frameon=False, **below)
         bad = f"\n{int(forbidden.sum())} forbidden" if forbidden.any() else ""
         lines = (title or f"{self.finding}{bad}").splitlines()
         axes.set_title("\n".join(textwrap.fill(line, 34) for line in lines), fontsize="medium")

@@ -25,11 +25,11 @@ def _off_screen() -> Iterator[None]:
     plt.close("all")
 
 
-def triangle(size: int, every: int = 1, **options: Any) -> rnnkit.DependencyMap:
+def triangle(size: int, every: int = 1) -> rnnkit.DependencyMap:
     """Make a causal map."""
     places = tuple(sorted({*range(0, size, every), size - 1}))
     matrix = torch.ones(len(places), len(places), dtype=torch.bool).tril()
-    return rnnkit.DependencyMap(matrix, places, places, 0, 1, **options)
+    return rnnkit.DependencyMap(matrix, places, places, 0, 1)
 
 
 def color(axes: Any, row: int, column: int) -> str:
@@ -62,16 +62,6 @@ earlier inputs
     axes = triangle(3).plot("causal")
     assert f"{FORBIDDEN}ff" not in {color(axes, i, j) for i in range(3) for j in range(3)}
     assert "forbidden" not in axes.get_title()
-
-
-def test_what_is_faint_or_uncertain() -> None:
-    """Both have a place in the legend; without a rule nothing is forbidden."""
-    faint = torch.zeros(3, 3, dtype=torch.bool)
-    faint[2, 0] = True
-    axes = triangle(3, faint=faint, is_certain=False).plot()
-
-    assert legend(axes) == ["depends", "depends, below rounding", "no change seen"]
-    assert len({color(axes, *place) for place in ((2, 0), (1, 1), (0, 2))}) == 3
 
 
 def test_many_rows_on_given_axes() -> None:

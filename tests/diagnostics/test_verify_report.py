@@ -58,14 +58,14 @@ def test_report_of_what_was_skipped() -> None:
     report = rnnkit.verify(nn.Linear(3, 2), numbers(1, 3), causal=True, skip=["repeatable"])
 
     assert text(report) == snapshot("""\
-rnnkit.verify: nothing was judged: the batch has one sample; give two or more (2 probes judged, 1 skipped, 6 not possible; 7 forward passes, ... s)
+rnnkit.verify: nothing was judged: the batch has one sample; give two or more (2 probes judged, 1 skipped, 6 not possible; 8 forward passes, ... s)
   --  repeatable  left out by the caller
   --  batch       the batch has one sample; give two or more
   --  alone       the batch has one sample; give two or more
   --  padding     no lengths were given
   --  causal      no output has the steps of the input; give out_seq_dim
   --  memory      no module has a state; a loop over functions is not seen
-  ok  coverage    every step tried (2 of 3) reaches an output
+  ok  coverage    every step tried (3 of 3) reaches an output
   --  use         no module has a state
   ok  gradient    each parameter that the call reads gets a gradient
   axes  input (batch, seq), output (batch, 2)\

@@ -32,9 +32,8 @@ def judge_loss(narrow: Baseline) -> str:
     start = next((k for k, (_, _, slope) in enumerate(base) if bool(slope.any())), None)
     if start is None:
         skip("a loss without a gradient: pass inputs with fractions, or tokens and their Embedding")
-    given = {k: other_leaves(batch, sample_at(k), pad=False) for k in range(batch.size)}
-    tried = {k: _run(baseline, leaves, base) for k, leaves in given.items()}
-    runs = {k: run for k, run in tried.items() if run}
+    given = [other_leaves(batch, sample_at(k), pad=False) for k in range(batch.size)]
+    runs = {k: run for k, leaves in enumerate(given) if (run := _run(baseline, leaves, base))}
     _, place, slope = base[start]
     axes = [
         axis

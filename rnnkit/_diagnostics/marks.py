@@ -4,8 +4,8 @@ A mark rests on which tensor is which. What correct programs do as well is not m
 starts two passes, windows that are not joined, candidates that are scored from one state.
 """
 
-from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections import defaultdict, deque
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -13,7 +13,9 @@ from torch import Tensor
 
 from rnnkit._diagnostics.module_calls import Call, sizes_of
 from rnnkit._diagnostics.outputs import tensors_of
-from rnnkit._diagnostics.slopes import edge, nodes
+
+#: Which output of an operation in an autograd graph.
+Edge = tuple[Any, int]
 
 
 class Origin(NamedTuple):
@@ -123,6 +125,23 @@ def _sequence(last: Call, call: Call) -> int:
     end = one.storage_offset() + one.shape[axis] * one.stride(axis)
     goes_on = one.stride() == other.stride() and other.storage_offset() == end
     return bases[0].shape[axis] if goes_on and isinstance(call.output, Tensor) else 0
+
+
+def edge(tensor: Tensor) -> Edge:
+    """Return the output of an operation that a tensor is."""
+    return tensor.grad_fn, tensor.output_nr
+
+
+def nodes(start: Iterable[Edge], ends: Collection[Edge] = frozenset()) -> Iterator[Edge]:
+    """Yield what some edges were computed from, near ones first, down to some ends."""
+    waiting = deque(one for one in start if one[0] is not None)
+    seen = set(waiting)
+    while waiting:
+        yield (one := waiting.popleft())
+        if one not in ends:
+            new = [e for e in one[0].next_functions if e[0] is not None and e not in seen]
+            seen.update(new)
+            waiting += new
 
 
 def storage(tensor: Tensor) -> int:

@@ -1,79 +1,16 @@
-"""What the parameters of a model get from its outputs, which of them are read, and what ran."""
+"""Which parameters a run in training reads, which modules it leaves out, and what else is tried."""
 
 from collections.abc import Collection, Iterator
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from rnnkit._diagnostics.baseline import Baseline
-from rnnkit._diagnostics.batch import Batch
 from rnnkit._diagnostics.changes import other_leaves, steps_from
 from rnnkit._diagnostics.judge import for_other_sizes
 from rnnkit._diagnostics.module_calls import KINDS
-from rnnkit._diagnostics.outputs import tensors_of
-from rnnkit._diagnostics.slopes import Gradients, nodes
-
-
-class Learned:
-    """What the parameters got in one run in training, by their names.
-
-    Attributes:
-        got: ``"some"``, ``"none"`` or ``"zero"``.
-        in_layers: those of layers and cells that returned something with a graph.
-        read: those that a function, too, made something with a graph of.
-    """
-
-    def __init__(self, run: Gradients) -> None:
-        """Ask for the gradients."""
-        self.run, slopes = run, {n: run.whole[id(weight)] for n, weight in run.weights.items()}
-        self.got = {
-            name: "none" if x is None else "some" if x.is_sparse or bool(x.any()) else "zero"
-            for name, x in slopes.items()
-        }
-        # The kernels of a layer or cell may be no functions of torch's.
-        self.in_layers = {
-            one
-            for (name, _), result in run.returned.items()
-            if isinstance(run.model.get_submodule(name), KINDS)
-            and any(x.requires_grad for x in tensors_of(result))
-            for one in inside(name, self.got)
-        }
-        noted = {n for n, weight in run.weights.items() if id(weight) in run.reads.read}
-        self.read = self.in_layers | noted | {n for n, one in self.got.items() if one != "none"}
-
-    def cut(self) -> set[str]:
-        """Return the parameters that forward detached, or what it made of them."""
-        found = {id(getattr(node, "variable", None)) for node, _ in nodes(self.run.reads.detached)}
-        return {name for name, weight in self.run.weights.items() if id(weight) in found}
-
-    def idle(self, ran: Collection[str] = ()) -> dict[str, list[str]]:
-        """Return the items of lists of modules that do not run, beside some names that did."""
-        called = [*ran, *self.read, *(name for name, _ in self.run.returned)]
-        return {
-            name: [
-                f"{name}.{key}"
-                for key, item in module.named_children()
-                if any(True for _ in item.parameters()) and not inside(f"{name}.{key}", called)
-            ]
-            for name, module in self.run.model.named_modules()
-            if isinstance(module, nn.ModuleList)
-        }
-
-    def is_stack(self, name: str) -> bool:
-        """Return whether an item of a list of modules reads what another one returned."""
-        weights, items = self.run.weights, inside(name, self.run.weights)
-        for (one, _), result in self.run.returned.items():
-            if owner(one) == name:
-                others = [weights[x] for x in items - inside(one, items)]
-                if any(x is not None for x in self.run.slopes(others, tensors_of(result))):
-                    return True
-        return False
-
-
-def owner(name: str) -> str:
-    """Return the module of a parameter."""
-    return name.rpartition(".")[0]
+from rnnkit._diagnostics.outputs import shape_of, tensors_of
+from rnnkit._diagnostics.slopes import Gradients
 
 
 def inside(name: str, names: Collection[str]) -> set[str]:
@@ -81,39 +18,70 @@ def inside(name: str, names: Collection[str]) -> set[str]:
     return {x for x in names if f"{x}.".startswith(f"{name}." if name else "")}
 
 
-def trained_otherwise(baseline: Baseline) -> Iterator[Learned]:
-    """Yield the same for other values of the parameters and the inputs, as far as it runs."""
+def in_layers(run: Gradients) -> set[str]:
+    """Return the parameters of layers and cells that returned something with a graph."""
+    return {
+        one
+        for (name, _), result in run.returned.items()
+        if isinstance(run.model.get_submodule(name), KINDS)
+        and any(x.requires_grad for x in tensors_of(result))
+        for one in inside(name, run.weights)
+    }
+
+
+def read_in(run: Gradients) -> set[str]:
+    """Return the parameters that a function, or a layer, made something with a graph of."""
+    noted = {name for name, weight in run.weights.items() if id(weight) in run.reads.read}
+    # The kernels of a layer or cell may be no functions of torch's.
+    return in_layers(run) | noted | {name for name, found in run.got.items() if found != "none"}
+
+
+def left_out(run: Gradients, ran: Collection[str]) -> dict[str, list[str]]:
+    """Return the items that do not run of lists of modules, if an item reads another one's result.
+
+    Some names are known to run elsewhere.
+    """
+    called, found = {*ran, *read_in(run), *(name for name, _ in run.returned)}, {}
+    for name, module in run.model.named_modules():
+        every = inside(name, run.weights) if isinstance(module, nn.ModuleList) else set[str]()
+        items = [f"{name}.{key}" for key, _ in module.named_children()]
+        idle = [one for one in items if inside(one, every) and not inside(one, called)]
+        results = [(one, result) for (one, _), result in run.returned.items() if one in items]
+        for one, result in results[-1:] if idle else ():
+            others = [run.weights[x] for x in every - inside(one, every)]
+            if any(x is not None for x in run.slopes(others, tensors_of(result))):
+                found[name] = idle
+    return found
+
+
+def trained_otherwise(baseline: Baseline) -> Iterator[Gradients]:
+    """Run with other values of the parameters and the inputs, as far as the model takes them."""
     wide = for_other_sizes(baseline)  # in float32, much is zero that is only small
-    batch = wide.batch
-    tried = [(batch, 1), (_redrawn(batch, 0), -1), (_redrawn(batch, 1), 1)]
+    batch, generator = wide.batch, torch.Generator("cpu").manual_seed(0)
+    tried = [(1, list(batch.leaves))]
+    for seed, sign in enumerate((-1, 1)):
+        leaves = other_leaves(batch, steps_from(0), seed, pad=False)
+        for k, leaf in enumerate(leaves):  # flags that are never set
+            if (
+                isinstance(leaf, Tensor)
+                and leaf.dim() > 1
+                and bool((leaf == leaf.flatten()[:1]).all())
+            ):
+                drawn = torch.rand(leaf.shape, generator=generator, device="cpu")
+                leaves[k] = drawn.round().to(leaf)
+        tried.append((sign, leaves))
     for axis in (0, 1):  # one sentence, or one step, tells nothing of what joins several
-        single = [k for k, x in enumerate(batch.leaves) if _is_single(x, axis)]
-        twice = list(batch.leaves)
-        for k in single:
-            twice[k] = torch.cat([twice[k], twice[k].roll(1, 1 - axis)], axis)
-        tried += [(batch.with_leaves(twice), 1)] * bool(single)
-    for seed, (given, sign) in enumerate(tried):
-        copy, generator = wide.session.fresh().train(), torch.Generator("cpu").manual_seed(seed)
+        single = {k for k, x in enumerate(batch.leaves) if (shape_of(x) or ())[axis:][:1] == (1,)}
+        both = enumerate(batch.leaves)
+        twice = [torch.cat([x, x.roll(1)], axis) if k in single else x for k, x in both]
+        tried += [(1, twice)] * bool(single)
+    for sign, leaves in tried:
+        copy = wide.session.fresh().train()
         for weight in copy.parameters():
             if weight.requires_grad:
                 noise = torch.randn(weight.shape, generator=generator, device="cpu").to(weight)
                 size = 0.1 + weight.data.abs().mean().nan_to_num()
                 weight.data = sign * weight.data + noise * size
-        run = Gradients(given, wide.session, copy)
+        run = Gradients(batch.with_leaves(leaves), wide.session, copy)
         if any(x.requires_grad for x in tensors_of(run.output)):
-            yield Learned(run)
-
-
-def _redrawn(batch: Batch, seed: int) -> Batch:
-    """Return other values; what has only one, as a flag that is never set, is drawn."""
-    generator = torch.Generator("cpu").manual_seed(seed)
-    leaves = other_leaves(batch, steps_from(0), seed, pad=False)
-    for index, leaf in enumerate(leaves):
-        if isinstance(leaf, Tensor) and leaf.dim() > 1 and bool((leaf == leaf.flatten()[:1]).all()):
-            drawn = torch.rand(leaf.shape, generator=generator, device="cpu")
-            leaves[index] = drawn.round().to(leaf)
-    return batch.with_leaves(leaves)
-
-
-def _is_single(leaf: Any, axis: int) -> bool:
-    return isinstance(leaf, Tensor) and leaf.dim() > 1 and leaf.shape[axis] == 1
+            yield run

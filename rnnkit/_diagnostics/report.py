@@ -52,7 +52,7 @@ FIXES = {
     "reset": "state = state * (1 - flag_t), before the step that the flag is for",
     "memory": "y, state = layer(x, state), or state = cell(x, state), in the loop",
     "coverage": "read each step: look at the range of a loop, slices, masks and views on its way",
-    "gradient": "no detach(), .data, tolist(), argmax, x > 0 or no_grad() between it and the loss",
+    "gradient": "use it, without detach(), .data, tolist(), argmax, x > 0 or no_grad() on the way",
     "streaming": "y, state = layer(x, state), and return that state",
 }
 

@@ -4,8 +4,7 @@ A recurrent net forgets: after some dozens of steps the effect of an input is sm
 digit of the output. Its gradient is as small, but it stands by itself, not beside a large number.
 """
 
-from collections import deque
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
@@ -23,9 +22,6 @@ from rnnkit._diagnostics.outputs import apart, is_number, largest, shape_of
 if TYPE_CHECKING:
     from rnnkit._diagnostics.baseline import Baseline
 
-#: Which output of an operation in an autograd graph.
-Edge = tuple[Any, int]
-
 #: By how much of the largest number an output may differ with gradients on.
 ROUNDING = 1e-4
 #: Functions that take a tensor for its shape, dtype or device.
@@ -38,17 +34,17 @@ class Reads(TorchFunctionMode):
     def __init__(self) -> None:
         """Begin without notes."""
         super().__init__()
-        self.read, self.detached = dict[int, nn.Parameter](), list[Edge]()
+        self.read, self.detached = dict[int, nn.Parameter](), list[Tensor]()
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run a function."""
-        name = getattr(func, "__name__", "")
-        if name in ("detach", "detach_"):
-            self.detached.append(edge(args[0]))
-            return func(*args, **(kwargs or {}))
-        result = func(*args, **(kwargs or {}))
-        if name not in LIKE and any(x.requires_grad for x in tensors_in(result)):
-            given = pytree.tree_leaves((args, kwargs))
+        name, tree = getattr(func, "__name__", ""), (args, kwargs or {})
+        if name.startswith("detach"):
+            self.detached.append(args[0].clone())  # detach_ takes it off its graph
+        result = func(*args, **tree[1])
+        parts = pytree.tree_leaves(result) if name not in LIKE else ()
+        if any(isinstance(x, Tensor) and x.requires_grad for x in parts):
+            given = pytree.tree_leaves(tree)
             self.read |= {id(x): x for x in given if isinstance(x, nn.Parameter)}
         return result
 
@@ -82,14 +78,10 @@ class Gradients:
         args, kwargs = batch.tree(given)
         handles = self._hooks()
         opened.passes += 1
+        trains = self.model.training
         cudnn = torch.backends.cudnn.flags(enabled=False)  # its backward wants train mode
         try:
-            with (
-                opened.watched(notices=self.model.training),
-                torch.enable_grad(),
-                cudnn,
-                self.reads,
-            ):
+            with opened.watched(notices=trains), torch.enable_grad(), cudnn, self.reads:
                 output = opened.call(self.model, *args, **kwargs)
             self.output = opened.leaves_of(output, batch.tree())
         except Exception as error:  # noqa: BLE001 - a model may refuse to be differentiated
@@ -105,7 +97,7 @@ class Gradients:
             given: Any = args[0] if args else None
             for k, leaf in self._followed.items() if isinstance(given, Tensor) else ():
                 if given.shape == leaf.shape and torch.equal(given, leaf.to(given.dtype)):
-                    self.sources[k] = output if output.requires_grad else output.requires_grad_()
+                    self.sources[k] = output.requires_grad_()
                     return self.sources[k] * 1
             return output
 
@@ -128,28 +120,33 @@ class Gradients:
     def slopes(self, wanted: Sequence[Tensor], told: Sequence[Any]) -> list[Tensor | None]:
         """Return the gradients of a random weighted sum of some parts of the outputs."""
         parts = [x for x in told if isinstance(x, Tensor) and x.requires_grad and not x.is_meta]
-        reachable = [one for one in wanted if one.requires_grad]
-        generator, found = torch.Generator("cpu").manual_seed(0), dict[int, Tensor | None]()
-        total: Any = 0.0
-        for part in parts:
+        generator, weights = torch.Generator("cpu").manual_seed(0), list[Tensor]()
+        for x in parts:
             # A plain sum is the same whatever is in it where that is normed, as by softmax.
-            weights = torch.rand(part.shape, generator=generator, device="cpu") + 0.5
-            one = (part.nan_to_num(0.0, 0.0, 0.0) * weights.to(part.device, part.dtype)).sum()
+            drawn = (torch.rand(x.shape, generator=generator, device="cpu") + 0.5).to(x)
             # What begins large sinks below the smallest number later.
-            total = total + one * torch.finfo(part.dtype).max ** 0.5
+            weights.append(x.isfinite() * drawn * torch.finfo(x.dtype).max ** 0.5)
         try:
-            if parts and reachable:
-                every = torch.autograd.grad(total, reachable, retain_graph=True, allow_unused=True)
-                found = dict(zip(map(id, reachable), every, strict=True))
+            if parts and wanted:
+                return [*torch.autograd.grad(parts, wanted, weights, True, allow_unused=True)]
         except Exception as error:  # noqa: BLE001 - written in place, or a backward of its own
             self.error = error
-        return [found.get(id(one)) for one in wanted]
+        return [None] * len(wanted)
 
     @cached_property
     def whole(self) -> dict[int, Tensor | None]:
         """The gradients of all outputs in sources and weights, by id."""
         wanted = [*self.sources.values(), *self.weights.values()]
         return dict(zip(map(id, wanted), self.slopes(wanted, self.output), strict=True))
+
+    @cached_property
+    def got(self) -> dict[str, str]:
+        """What each parameter gets: ``"none"``, ``"zero"`` or ``"some"``."""
+        slopes = {name: self.whole[id(weight)] for name, weight in self.weights.items()}
+        return {
+            name: "none" if x is None else "some" if x.is_sparse or bool(x.any()) else "zero"
+            for name, x in slopes.items()
+        }
 
     def places(self, told: Sequence[Any] = ()) -> Tensor | None:
         """Return at which places of the paced input a gradient arrives; None if unknown."""
@@ -169,31 +166,10 @@ class Gradients:
         module, result = self.model.get_submodule(name), self.returned[name, number]
         output, state = split_result(module, result)
         data = output.data if isinstance(output, PackedSequence) else output
-        parts = {"output": data, **state} if isinstance(data, Tensor) else state
+        every = {"output": data, **state}.items()
+        parts = {part: x for part, x in every if isinstance(x, Tensor) and x.requires_grad}
         slopes = zip(parts, self.slopes([*parts.values()], self.output), strict=True)
         return {part: slope for part, slope in slopes if slope is not None}
-
-
-def edge(tensor: Tensor) -> Edge:
-    """Return the output of an operation that a tensor is."""
-    return tensor.grad_fn, tensor.output_nr
-
-
-def nodes(start: Iterable[Edge], ends: Collection[Edge] = frozenset()) -> Iterator[Edge]:
-    """Yield what some edges were computed from, near ones first, down to some ends."""
-    waiting = deque(one for one in start if one[0] is not None)
-    seen = set(waiting)
-    while waiting:
-        yield (one := waiting.popleft())
-        if one not in ends:
-            new = [e for e in one[0].next_functions if e[0] is not None and e not in seen]
-            seen.update(new)
-            waiting += new
-
-
-def tensors_in(tree: Any) -> list[Tensor]:
-    """Return the tensors in a tree, themselves."""
-    return [part for part in pytree.tree_leaves(tree) if isinstance(part, Tensor)]
 
 
 def gradients_in_training(baseline: "Baseline") -> Gradients:

@@ -14,7 +14,7 @@ from torch.nn.utils.rnn import PackedSequence
 
 from rnnkit._base.model import check_model
 from rnnkit._diagnostics.isolation import eagerly, private, session
-from rnnkit._diagnostics.marks import Origin, TracedCall, is_same, judge, storage
+from rnnkit._diagnostics.marks import Edge, Origin, TracedCall, edge, is_same, judge, nodes, storage
 from rnnkit._diagnostics.module_calls import (
     KINDS,
     members_of,
@@ -24,7 +24,6 @@ from rnnkit._diagnostics.module_calls import (
 )
 from rnnkit._diagnostics.outputs import Given
 from rnnkit._diagnostics.picture import as_html
-from rnnkit._diagnostics.slopes import Edge, edge, nodes
 
 
 @dataclass

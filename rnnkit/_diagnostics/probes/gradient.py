@@ -5,11 +5,12 @@ from collections.abc import Collection
 from itertools import accumulate
 
 from torch import Tensor
+from torch.nn import Module
 
 from rnnkit._base.message import count
 from rnnkit._diagnostics.baseline import Baseline
 from rnnkit._diagnostics.outputs import same
-from rnnkit._diagnostics.parameters import Learned, inside, owner, trained_otherwise
+from rnnkit._diagnostics.parameters import in_layers, inside, left_out, read_in, trained_otherwise
 from rnnkit._diagnostics.report import NAMES, NO_GRADIENT, fail, in_short, note, skip
 from rnnkit._diagnostics.slopes import Gradients, gradients_in_training
 
@@ -17,7 +18,7 @@ from rnnkit._diagnostics.slopes import Gradients, gradients_in_training
 SMALL, LARGE = 1e-3, 1.0
 
 #: A layer and a direction, in the name of a weight.
-DIRECTION = re.compile(r"_l(\d+)(_reverse)?$")
+DIRECTION = re.compile(r"_l\d+(_reverse)?$")
 
 
 def probe_gradient(baseline: Baseline) -> str:
@@ -28,81 +29,80 @@ def probe_gradient(baseline: Baseline) -> str:
     attention's bias rightly gets zeros, if all that belongs to them gets zeros, too: a decoder may
     be given zeros. Both if no other values change that.
     """
+    holds, session = "each parameter that the call reads gets a gradient", baseline.session
     run = gradients_in_training(baseline)
-    first = Learned(run)
-    got, modules = first.got, dict(baseline.session.model.named_modules())
+    got, modules = run.got, dict(session.model.named_modules())
     if run.error is not None:
         skip(f"the model does not train on this batch: {in_short(run.error)}")
-    _find_strangers(baseline, run)
+    owners = [run.model, *(x for x in baseline.batch.leaves if isinstance(x, Module))]
+    known = [weight for module in owners for weight in module.parameters()]
+    for weight in () if session.is_wrapped else run.reads.read.values():
+        # A function may hold the model's own weights, and not the copy's.
+        is_known = any(weight is one or same(weight, one) for one in known)
+        is_large = weight.requires_grad and weight.dim() > 1
+        if is_large and not is_known and run.slopes([weight], run.output) != [None]:
+            what = f"weights of shape {tuple(weight.shape)} are not registered in the model"
+            fix = "torch.nn.ModuleList([...]), or ModuleDict({...})"
+            fail("gradient", f"{what}: no optimizer gets them", [("fix", fix)])
     if {*got.values()} == {"some"}:
-        return "each parameter that the call reads gets a gradient"
+        return holds
     if "some" not in got.values():
         skip(NO_GRADIENT)
-    silent = {n for n, one in got.items() if one == "none"}
-    zeros = set[str]()
-    for name, weight in run.weights.items():
-        is_torchs = type(modules[owner(name)]).__module__.startswith(("torch.nn.", "rnnkit"))
-        end = DIRECTION.search(name)
-        family = {n for n in got if owner(n) == owner(name) and (not end or n.endswith(end[0]))}
-        if (weight if is_torchs else weight.squeeze()).dim() > 1 and got[name] == "zero":
-            # What belongs to a weight, as its bias, may get a gradient.
-            zeros |= {name} if all(got[n] != "some" for n in family) else set()
-    suspects = zeros | ((first.read & silent) - (first.cut() - first.in_layers))
+    silent, zeros = {n for n in got if got[n] == "none"}, {n for n in got if got[n] == "zero"}
+    families = {n: (n.rpartition(".")[0], (DIRECTION.search(n) or [""])[0]) for n in got}
+    for name in [*zeros]:
+        kind, weight = type(modules[families[name][0]]), run.weights[name]
+        axes = weight if kind.__module__.startswith(("torch.nn.", "rnnkit")) else weight.squeeze()
+        # What belongs to a weight, as its bias, may get a gradient.
+        is_used = any(families[n] == families[name] and got[n] == "some" for n in got)
+        zeros -= {name} if axes.dim() < 2 or is_used else set()
+    layers, weights = in_layers(run), run.weights
+    slopes = zip(weights, run.slopes([*weights.values()], run.reads.detached), strict=True)
+    cut = {name for name, slope in slopes if slope is not None} - layers
+    suspects = zeros | (silent & read_in(run) - cut)
     ran = {event.name for event in baseline.events}  # in training, layers may be dropped
-    idle = {n: items for n, items in first.idle(ran).items() if items and first.is_stack(n)}
-    is_tried = not suspects and not idle
-    for other in trained_otherwise(baseline) if suspects or idle else ():
-        is_tried = True
-        suspects &= {n for n in other.read if other.got[n] in ("none", got[n])}
-        idle = {n: items for n, items in other.idle(ran).items() if items == idle.get(n)}
-        if not suspects and not idle:
-            break
-    if not is_tried:
+    idle = left_out(run, ran)
+    others = [*trained_otherwise(baseline)] if suspects or idle else []
+    if (suspects or idle) and not others:
         skip("the model takes no other values, so nothing confirms what gets no gradient")
+    for other in others:
+        suspects &= {n for n in read_in(other) if other.got[n] in ("none", got[n])}
+        again = left_out(other, ran)
+        idle = {name: items for name, items in idle.items() if items == again.get(name)}
     for name, items in idle.items():
         what = f"{_listed(items)} never run{'s' * (len(items) == 1)}, and other items of {name} do"
         fail("gradient", what, [("fix", f"for layer in self.{name}: x = layer(x)")])
-    left, unused = list[str](), [("fix", "use what it returns: no output changes with that")]
+    left = []
     for name in sorted(_tops(suspects & silent, got)):
-        has_layer = bool(inside(name, first.in_layers))
-        moved = _moved(baseline, run, inside(name, got), LARGE if has_layer else SMALL)
-        if any(moved) or (has_layer and not moved):
+        copy, members = session.fresh().train(), inside(name, got)
+        for weight in map(copy.get_parameter, members):
+            size = weight.data.abs().mean().clamp(min=0.1)
+            weight.data = weight.data + (LARGE if members & layers else SMALL) * size
+        pairs = zip(run.output, Gradients(baseline.batch, session, copy).output, strict=False)
+        moved = [x.requires_grad for x, y in pairs if isinstance(x, Tensor) and not same(x, y)]
+        if any(moved) or (members & layers and not moved):
             left.append(name)
-            unused = [] if moved else unused
-            silent -= inside(name, got)
+            silent -= members
     if silent:
         tops = _listed(_tops(silent, got))
         note(baseline.report, f"no output of this call has a gradient in {tops}")
     if left:
         what = f"no gradient reaches {_listed(left)}, though the call reads it"
-        fail("gradient", what, unused, left[0])
+        fail("gradient", what, module=left[0])
     if names := sorted(zeros & suspects):
-        module, ends = owner(names[0]), {x and x[0] for x in map(DIRECTION.search, names)}
-        where = module if all(owner(one) == module for one in names) else ""
-        end = DIRECTION.search(names[0])
-        if getattr(modules[module], "bidirectional", False) and end and len(ends) == 1:
-            which = "backward" if end[2] else "forward"
-            what = f"nothing reads the {which} direction of layer {end[1]} of {module}"
+        (module, end), found = families[names[0]], {families[name] for name in names}
+        if getattr(modules[module], "bidirectional", False) and len(found) == 1:
+            layer, is_backward = end[2:].split("_")[0], end.endswith("reverse")
+            which = f"the {'backward' if is_backward else 'forward'} direction of layer {layer}"
+            what = f"nothing reads {which} of {module}"
             fix = "torch.cat([h_n[-2], h_n[-1]], 1), or last_hidden(h_n), has both directions"
         else:
             what = f"the gradient of {_listed(names)} is exactly zero, for all values tried"
             ways = "no softmax over an axis of one or product with zeros"
             fix = f"{ways}; y + (y.round() - y).detach() for y.round()"
+        where = module if {one for one, _ in found} == {module} else ""
         fail("gradient", what, [("fix", fix)], where)
-    return "each parameter that the call reads gets a gradient"
-
-
-def _find_strangers(baseline: Baseline, run: Gradients) -> None:
-    """Fail if the call reads weights that would learn, and that are not registered in the model."""
-    modules = [run.model, *(x for x in baseline.batch.leaves if hasattr(x, "parameters"))]
-    known = [weight for module in modules for weight in module.parameters()]
-    for weight in () if baseline.session.is_wrapped else run.reads.read.values():
-        # A function may hold the model's own weights, and not the copy's.
-        is_known = any(weight is one or same(weight, one) for one in known)
-        if weight.dim() > 1 and not is_known and run.slopes([weight], run.output) != [None]:
-            what = f"weights of shape {tuple(weight.shape)} are not registered in the model"
-            fix = ("fix", "torch.nn.ModuleList([...]), or ModuleDict({...})")
-            fail("gradient", f"{what}: no optimizer gets them", [fix])
+    return holds
 
 
 def _tops(names: Collection[str], every: Collection[str]) -> set[str]:
@@ -114,18 +114,3 @@ def _tops(names: Collection[str], every: Collection[str]) -> set[str]:
 def _listed(names: Collection[str]) -> str:
     first, rest = sorted(names)[:NAMES], len(names) - NAMES
     return ", ".join(first) + (f" and {count(rest, 'other', 'others')}" if rest > 0 else "")
-
-
-def _moved(baseline: Baseline, run: Gradients, names: Collection[str], by: float) -> list[bool]:
-    """Return of each output that a change of parameters moves whether it has a gradient."""
-    session, outputs = baseline.session, []
-    for size in (0.0, by):
-        copy = session.fresh().train()
-        for weight in map(copy.get_parameter, names):
-            weight.data = weight.data + size * weight.data.abs().mean().clamp(min=0.1)
-        outputs.append(session.run(baseline.batch.tree(), on=copy))
-    return [
-        made.requires_grad
-        for made, one, other in zip(run.output, *outputs, strict=False)
-        if isinstance(one, Tensor) and not same(one, other)
-    ]

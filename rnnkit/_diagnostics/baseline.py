@@ -2,17 +2,18 @@
 
 import copy
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from torch import Tensor
 
-from rnnkit._diagnostics.axes import find_flats, followed_axis, infer_steps, refuse_axis
+from rnnkit._base.errors import ArgumentError
+from rnnkit._base.message import refusal
+from rnnkit._diagnostics.axes import find_flats, infer_steps, shortened_axis
 from rnnkit._diagnostics.batch import Batch
-from rnnkit._diagnostics.events import Event, Recorder, record
+from rnnkit._diagnostics.changes import changed, sample_at
 from rnnkit._diagnostics.isolation import Session
 from rnnkit._diagnostics.outputs import (
-    STACK,
     Leaves,
     Order,
     alike,
@@ -23,6 +24,11 @@ from rnnkit._diagnostics.outputs import (
     split_flats,
 )
 from rnnkit._diagnostics.report import ONE_SAMPLE, Report
+
+if TYPE_CHECKING:
+    from rnnkit._diagnostics.events import Event, Recorder
+
+T = TypeVar("T")
 
 #: Takes a part of an output, and of what is as large as it.
 Take = Callable[[Tensor], Tensor]
@@ -37,7 +43,7 @@ class Baseline:
         axes, step_axes: the batch and the seq axis of each leaf; None where it has none.
         pacers: the index of the input whose steps each leaf has; None where it has none.
         paces: which inputs are not cut with the steps of each input that was tried.
-        runs_on_fewer, runs_on_less: whether the model takes fewer samples, or fewer steps.
+        fewer: what the model returns for one sample less; None if it refuses.
         first: index of the first leaf with numbers; the arguments of ``verify`` are about it.
         tolerance: by how much of its size a feature may move; None if the judge has to decide.
         judge: the same in a wider dtype, once it was asked.
@@ -47,123 +53,115 @@ class Baseline:
         self,
         opened: Session,
         batch: Batch,
+        recorder: "Callable[[], Recorder]",
         *,
         post: bool = True,
-        out_seq_dim: int | None = None,
         causal: bool | str = False,
         lookahead: int = 0,
         twice: bool = False,
-        finds_axes: bool = True,
     ) -> None:
-        """Run the model on the batch, and on less of it to see which axes follow."""
+        """Run the model on the batch; with ``twice``, the same copy of it again."""
         self.session, self.batch, self.post = opened, batch, post
         self.causal, self.lookahead = causal, lookahead
         self.report = Report()
+        self.order: Order = None
         self.tolerance: float | None = None
         self.judge: Baseline | None = None
-        self.amplified: float | None = None
-        self.gradients: Any = None
-        self.training: Any = None
+        self._recorder, self._made = recorder, dict[str, Any]()
         self.normal: Leaves = opened.run(batch.tree())
         self.names, self.again = opened.names, None
-        self._events: list[Event] = []
         if twice:
-            recorder = Recorder()
-            self.again = opened.run(batch.tree(), on=opened.last, watch=recorder.watch)
-            self._events = recorder.events if alike(self.normal, self.again) else []
-        self._scales: dict[int, Tensor] = {}
-        self.order: Order = None
+            watcher = recorder()
+            self.again = opened.run(batch.tree(), on=opened.last, watch=watcher.watch)
+            if alike(self.normal, self.again):
+                self._made["events"] = watcher.events
         self.first = next((k for k, leaf in enumerate(self.normal) if is_output(leaf)), None)
-        self.runs_on_fewer = self.runs_on_less = False
-        self.shapes_of_fewer: list[Any] = []
+        self.fewer: Leaves | None = None
+        self.runs_on_less = False
         self.axes: list[int | None] = [None] * len(self.normal)
         self.step_axes: list[int | None] = list(self.axes)
         self.pacers: list[int | None] = list(self.axes)
         self.paces: dict[int, frozenset[int]] = {}
-        if finds_axes:
-            self._find_axes(out_seq_dim)
+
+    def once(self, name: str, make: Callable[[], T]) -> T:
+        """Return what is made once for this batch."""
+        if name not in self._made:
+            self._made[name] = make()
+        made: T = self._made[name]
+        return made
+
+    @property
+    def events(self) -> "list[Event]":
+        """What goes into modules and comes out of them."""
+        recorder = self._recorder()
+        if "events" not in self._made:
+            self.session.run(self.batch.tree(), watch=recorder.watch)
+        return self.once("events", lambda: recorder.events)
 
     @property
     def counts(self) -> list[int] | None:
         """Valid steps of each sample; None if not given."""
         return self.batch.counts
 
-    @property
-    def events(self) -> list[Event]:
-        """What goes into modules and comes out of them."""
-        self._events = self._events or record(self.session, self.batch.tree())
-        return self._events
-
-    def _find_axes(self, out_seq_dim: int | None) -> None:
+    def find_axes(self, out_seq_dim: int | None) -> None:
         """Find which axes of the outputs follow when a sample, or a step, is left out."""
-        batch, first, outputs = self.batch, self.first, self.normal
+        batch, first, size = self.batch, self.first, self.batch.size
         # One of the shortest: without the longest, the output may have fewer steps, too.
-        size, valid = batch.size, batch.valid_steps()
-        left_out = min(range(size), key=lambda sample: (valid[sample], -sample))
-        for sample in dict.fromkeys((left_out, 0, size - 1)) if size > 1 else ():
-            others = [k for k in range(size) if k != sample]
-            fewer = self.session.attempt(batch.samples(others).tree())
-            if fewer is None:
-                break
-            self.runs_on_fewer = True
-            self.shapes_of_fewer = list(map(shape_of, fewer))
-            if len(fewer) == len(outputs):
-                flats = find_flats(batch, self.session.attempt, outputs, fewer, sample)
-                self.session.flats, self.session.size_of = self.session.flats | flats, batch.size_of
-                self.normal = outputs = split_flats(outputs, flats, size)
-                self.again = self.again and split_flats(self.again, flats, size)
-                fewer = split_flats(fewer, flats, size - 1)
-                self.axes = list(map(followed_axis, outputs, fewer))
-            if first is None or self.axes[first] is not None:
-                break
+        left_out = min(range(size), key=batch.valid_steps().__getitem__)
+        rest = [k for k in range(size) if k != left_out]
+        fewer = self.fewer = self.session.attempt(batch.samples(rest).tree()) if rest else None
+        if fewer is not None and len(fewer) == len(self.normal):
+
+            def run_changed(sample: int) -> Leaves | None:
+                inputs = changed(batch, sample_at(sample))
+                return None if inputs is None else self.session.attempt(inputs)
+
+            flats = find_flats(self.normal, fewer, batch, run_changed)
+            self.session.flats, self.session.size_of = flats, batch.size_of
+            self.normal = split_flats(self.normal, flats, size)
+            self.again = self.again and split_flats(self.again, flats, size)
+            found = map(shortened_axis, self.normal, split_flats(fewer, flats, size - 1))
+            self.axes = [axis if by == 1 else None for axis, by in found]
         if first is None:
             return
+        shape = tuple(self.normal[first].shape)
         # If no sample can be left out, an output has its batch where the input has it.
-        sizes = outputs[first].shape[:-1] or outputs[first].shape
-        fitting = [axis for axis, n in enumerate(sizes) if n == size]
-        if not self.runs_on_fewer and fitting == [batch.axes[batch.first]]:
+        fitting = [axis for axis, n in enumerate(shape[:-1] or shape) if n == size]
+        if fewer is None and fitting == [batch.axes[batch.first]]:
             self.axes[first] = fitting[0]
-        told = self._told_axis(first, out_seq_dim)
         # The steps of the input that paces the others, then of those with lengths or, if the first
         # output has other steps, of each that may be a target.
         for index in sorted(range(len(batch.leaves)), key=batch.paced.__ne__):
-            has_own = batch.is_content(index) and not batch.has_steps(index)
-            has_own = has_own and batch.axes[index] != batch.seq_dims[index]
-            is_target = has_own and (batch.length(index) or 0) > 1 and not self.has_steps(first)
+            is_target = batch.is_content(index) and not batch.has_steps(index)
+            is_target = is_target and not self.has_steps(first)
             if index != batch.paced and index not in batch.lengths and not is_target:
                 continue
             paced = self.paced_by(index).batch
-            shorter = self._alike(infer_steps(paced, self.session.attempt))
+            shorter = infer_steps(paced, self.session.attempt) or []
             self.paces[index] = paced.on_their_own
-            self.runs_on_less |= shorter is not None and index == batch.paced
-            rest = (paced.steps or 0) - (paced.longest or 0)
-            for k, (one, other) in enumerate(zip(outputs, shorter or (), strict=False)):
-                found = [followed_axis(one, other, by) for by in {1, 1 + rest}]
-                at = next((axis for axis in found if axis not in (None, self.axes[k])), None)
-                if at is not None and is_output(one) and self.pacers[k] is None:
-                    self.step_axes[k], self.pacers[k] = at, index
-        unknown = told is None and not self.runs_on_less and self.pacers[first] is None
-        # If the model takes no fewer steps: the axis as long as the input, or as its longest.
-        for steps in (batch.longest, batch.steps) if unknown else ():
-            sizes = enumerate(outputs[first].shape[:-1])
-            fitting = [axis for axis, n in sizes if n == steps and axis != self.axes[first]]
-            told = fitting[0] if len(fitting) == 1 else told
+            if len(shorter) != len(self.normal):
+                continue
+            self.runs_on_less |= index == batch.paced
+            more = (paced.steps or 0) - (paced.longest or 0)
+            for k, pair in enumerate(zip(self.normal, shorter, strict=True)):
+                axis, by = shortened_axis(*pair)
+                if by in {1, 1 + more} and axis != self.axes[k] and self.pacers[k] is None:
+                    self.step_axes[k], self.pacers[k] = axis, index
+        told = None
+        if out_seq_dim is not None and first not in self.session.flats:
+            if out_seq_dim in range(-len(shape), len(shape)):
+                told = out_seq_dim % len(shape)
+            if told is None or (fewer is not None and told == self.axes[first]):
+                text = f"out_seq_dim={out_seq_dim} is not the seq axis of the first output {shape}"
+                fix = ("fix", "leave out_seq_dim out, and the axis is found")
+                refusal(ArgumentError, "out_seq_dim", text, "", fix, code="verify-axis")
+        elif not self.runs_on_less and self.pacers[first] is None:
+            # If the model takes no fewer steps: the axis that is as long as the input.
+            sizes = enumerate(shape[:-1])
+            fitting = [axis for axis, n in sizes if n == batch.steps and axis != self.axes[first]]
+            told = fitting[0] if len(fitting) == 1 else None
         if told not in (None, self.step_axes[first]):
             self.step_axes[first], self.pacers[first] = told, batch.paced
-
-    def _told_axis(self, first: int, dim: int | None) -> int | None:
-        """Return the seq axis of the first output that the caller gave, counted from the front."""
-        if dim is None or first in self.session.flats:
-            return None
-        # Of a list of tensors, one tensor is meant.
-        shape, listed = tuple(self.normal[first].shape), self.names[first].endswith(STACK)
-        axes = len(shape) - listed
-        if not -axes <= dim < axes:
-            refuse_axis("out_seq_dim", f"the first output has no axis {dim}", shape[listed:])
-        axis = dim % axes + listed
-        if self.runs_on_fewer and axis == self.axes[first]:
-            refuse_axis("out_seq_dim", f"axis {axis} of the first output is its batch", shape)
-        return axis
 
     def paced_by(self, index: int | None) -> "Baseline":
         """Return the same with the steps of a different input."""
@@ -176,16 +174,13 @@ class Baseline:
 
     def attempt(self, batch: Batch) -> Leaves | None:
         """Run on other inputs; None if the model refuses, or returns more leaves, or fewer."""
-        return self._alike(self.session.attempt(batch.tree()))
-
-    def _alike(self, output: Leaves | None) -> Leaves | None:
+        output = self.session.attempt(batch.tree())
         return output if output is not None and len(output) == len(self.normal) else None
 
     def on(self, batch: Batch) -> "Baseline":
         """Return the same with a different batch."""
         other: Baseline = copy.copy(self)
-        other.batch, other._scales = batch, {}
-        other.amplified, other.gradients, other.training, other._events = None, None, None, []
+        other.batch, other._made = batch, {}
         return other
 
     @property
@@ -201,26 +196,24 @@ class Baseline:
         """Return what a message calls a sample of an output: by its number for the caller."""
         return f"{self.name(index)} of sample {self.batch.numbers[sample]}"
 
-    def missing(self, index: int) -> int:
-        """Return how many steps an output has less than its input, or than its longest sample."""
-        pacer, size = self.pacers[index] or 0, self.normal[index].shape[self.step_axes[index] or 0]
-        steps = self.batch.length(pacer) or 0
-        return 0 if size in (steps, max(self.batch.lengths.get(pacer, [0]))) else steps - size
+    def missing(self, index: int) -> int | None:
+        """Return how many steps, -1 to 1, an output has less than its input; None if others."""
+        pacer, axis = self.pacers[index] or 0, self.step_axes[index]
+        if axis is None or axis == self.axes[index]:
+            return None
+        size, steps = self.normal[index].shape[axis], self.batch.length(pacer) or 0
+        less = 0 if size == max(self.batch.lengths.get(pacer, [0])) else steps - size
+        return less if abs(less) <= 1 else None
 
     def has_steps(self, index: int) -> bool:
         """Return whether a leaf of the output has the steps of the input that paces the others."""
-        return self.pacers[index] == self.batch.paced and self._has_all_steps(index)
-
-    def _has_all_steps(self, index: int) -> bool:
-        """Return whether a leaf has all steps of its input, or one more or less."""
-        axis = self.step_axes[index]
-        return axis is not None and axis != self.axes[index] and abs(self.missing(index)) <= 1
+        return self.pacers[index] == self.batch.paced and self.missing(index) is not None
 
     def has_other_steps(self, index: int) -> bool:
         """Return whether an output has steps that are not those of the input, or may have."""
         shape = self.normal[index].shape
         may_have = len(shape) > 2 and self.batch.steps not in shape[:-1]
-        return not self._has_all_steps(index) and (self.step_axes[index] is not None or may_have)
+        return self.missing(index) is None and (self.step_axes[index] is not None or may_have)
 
     def unfollowed(self) -> str:
         """Return why no output has a row for each sample, and what to type."""
@@ -230,13 +223,13 @@ class Baseline:
             is_one = any(isinstance(x, int | float) or shape_of(x) == () for x in self.normal)
             kind = "a single number" if is_one else "nothing to compare"
             return f"the model returns {kind}: return a row for each sample"
-        if not self.runs_on_fewer:
+        if self.fewer is None:
             text = "the model refuses one sample less: give batch_dim, or let it take any batch"
             return ONE_SAMPLE if self.batch.size == 1 else text
-        if len(self.shapes_of_fewer) != len(self.normal):
+        if len(self.fewer) != len(self.normal):
             return "each sample has an output of its own: return one padded tensor"
         name = self.name(self.first)
-        if self.shapes_of_fewer[self.first] == shape_of(self.normal[self.first]):
+        if shape_of(self.fewer[self.first]) == shape_of(self.normal[self.first]):
             same = f"{name} has the same shape without one of the samples"
             return f"{same}: batch_dim= is the axis of the samples in the first input"
         return f"the rows of {name} are in no order of samples: return (batch, ...)"
@@ -253,10 +246,11 @@ class Baseline:
 
     def _ends(self, index: int) -> list[int] | None:
         """Return how many steps of an output are valid of each sample; None if all of them are."""
-        pacer, counts = self.pacers[index], self.batch.lengths.get(self.pacers[index] or 0)
-        if pacer is None or counts is None or not self._has_all_steps(index):
+        pacer, missing = self.pacers[index], self.missing(index)
+        counts = self.batch.lengths.get(-1 if pacer is None else pacer)
+        if counts is None or missing is None:
             return None
-        steps, missing = self.normal[index].shape[self.step_axes[index] or 0], self.missing(index)
+        steps = self.normal[index].shape[self.step_axes[index] or 0]
         return [min(max(count - missing, 0), steps) for count in counts]
 
     def valid(self, row: Tensor, index: int, sample: int) -> Tensor:
@@ -274,17 +268,16 @@ class Baseline:
 
     def scale_of(self, index: int) -> Tensor:
         """Return how large the features of an output are, in its shape."""
-        if index not in self._scales:
-            axes = {axis for axis in (self.axes[index], self.step_axes[index]) if axis is not None}
-            self._scales[index] = scale(self.normal[index], tuple(axes)).clamp(min=1e-300)
-        return self._scales[index]
+        axes = tuple(axis for axis in {self.axes[index], self.step_axes[index]} if axis is not None)
+        size = self.once(f"scale {index}", lambda: scale(self.normal[index], axes))
+        return size.clamp(min=1e-300)
 
     def places(self, index: int, mask: Tensor) -> Tensor:
         """Return at which ``(samples, steps)`` a mask over an output holds; without steps, one."""
         axis, seq = self.axes[index], self.step_axes[index]
         if axis is None:  # all samples in one
             axis, mask, seq = 0, mask.unsqueeze(0), None if seq is None else seq + 1
-        if seq is None or not self._has_all_steps(index):
+        if seq is None or self.missing(index) is None:
             mask, seq = mask.unsqueeze(-1), mask.dim()
         rows = mask.movedim((axis, seq), (0, 1))[: self.batch.size]
         return rows.reshape(*rows.shape[:2], -1).any(2)

@@ -30,15 +30,14 @@ def steps_at(chosen: Tensor | slice) -> Where:
     def where(batch: Batch, index: int) -> Tensor | None:
         if not batch.has_steps(index):
             return None
-        leaf, axis, seq = batch.leaves[index], batch.axes[index] or 0, batch.seq_dims[index]
+        leaf, axes = batch.leaves[index], (batch.axes[index] or 0, batch.seq_dims[index])
         mask = torch.zeros(batch.size, batch.steps or 0, dtype=torch.bool, device="cpu")
         if isinstance(chosen, slice):
             mask[:, chosen] = True
         else:
             mask |= chosen
-        sizes = {axis: batch.size, seq: mask.shape[1]}
-        shape = [sizes.get(k, 1) for k in range(leaf.dim())]
-        return (mask if axis < seq else mask.t()).to(leaf.device).reshape(shape)
+        mask = mask.reshape(*mask.shape, *[1] * (leaf.dim() - 2))
+        return mask.movedim((0, 1), axes).to(leaf.device)
 
     return where
 
@@ -57,42 +56,34 @@ def valid_mask(batch: Batch, *, post: bool) -> Tensor:
 
 
 def other_values(leaf: Tensor, axes: Sequence[int], kept: Tensor | None, seed: int) -> Tensor:
-    """Return a tensor whose rows, along batch and seq, change places, but for those that are kept.
+    """Return a tensor whose rows, along batch and seq, have the values of different ones.
 
     So what holds between the features of a step goes on to hold. Numbers with fractions are moved
-    besides, since two equal samples would hide a leak.
+    besides, since two equal samples would hide a leak. Some rows may be kept.
     """
     if leaf.is_complex():
         pairs = other_values(torch.view_as_real(leaf), axes, kept, seed)
         return torch.view_as_complex(pairs.contiguous())
     front = tuple(range(len(axes)))
     moved = leaf.movedim(tuple(axes), front)
-    rows = moved.reshape(moved.shape[: len(axes)].numel(), -1)
+    drawn = moved.reshape(moved.shape[: len(axes)].numel(), -1).clone()
     free = slice(None) if kept is None else ~kept.reshape(-1)
-    drawn = rows.clone()
-    drawn[free] = _drawn(rows[free], torch.Generator("cpu").manual_seed(seed))
-    return drawn.view(moved.shape).movedim(front, tuple(axes))
-
-
-def _drawn(rows: Tensor, generator: torch.Generator) -> Tensor:
-    """Give each row the values of one that differs from it; move numbers with fractions."""
+    rows, generator = drawn[free], torch.Generator("cpu").manual_seed(seed)
     if not rows.numel():
-        return rows  # as of categories in a data set that has none
-    fractions = rows.is_floating_point()
-    whole = (rows == rows.round()).all(0) if fractions else torch.ones_like(rows[0]).bool()
-    if bool(whole.all()):
-        kinds, kind = torch.unique(rows.double() if fractions else rows, dim=0, return_inverse=True)
-        if len(kinds) > 1:
-            shift = torch.randint(1, len(kinds), kind.shape, generator=generator, device="cpu")
-            others: Tensor = kinds[(kind + shift.to(rows.device)) % len(kinds)]
-            return others.to(rows.dtype)
-        if not fractions:
-            return rows
-        whole = ~whole
-    drawn = rows[torch.randperm(len(rows), generator=generator, device="cpu").to(rows.device)]
-    noise = torch.randn(rows.shape, generator=generator, device="cpu").to(rows.device, rows.dtype)
-    spread = rows.float().std(0, correction=0).to(rows.dtype) + 0.1
-    return torch.where(whole, drawn, drawn + noise * spread)
+        return leaf  # as of categories in a data set that has none
+    is_fraction = rows.is_floating_point()
+    kinds, kind = torch.unique(rows.double() if is_fraction else rows, dim=0, return_inverse=True)
+    shift = torch.randint(1, max(len(kinds), 2), kind.shape, generator=generator, device="cpu")
+    other = kinds[(kind + shift.to(kind.device)) % len(kinds)].to(rows.dtype)
+    if is_fraction:
+        noise = torch.randn(rows.shape, generator=generator, device="cpu").to(rows)
+        spread = rows.float().std(0, correction=0).to(rows.dtype) + 0.1
+        stays = (rows == rows.round()).all(0)
+        if len(kinds) == 1 and bool(stays.all()):
+            stays = ~stays
+        other = torch.where(stays, other, other + noise * spread)
+    drawn[free] = other
+    return drawn.view(moved.shape).movedim(front, tuple(axes))
 
 
 def other_leaves(
@@ -103,21 +94,19 @@ def other_leaves(
     Lengths, labels and masks say what the rest is, and change with a second batch only.
     """
     leaves, second = list(batch.leaves), None if pad else batch.second
-    for index, leaf in enumerate(batch.leaves):
-        axis = batch.axes[index]
+    for index, (leaf, axis) in enumerate(zip(batch.leaves, batch.axes, strict=True)):
         taken = batch.is_content(index) or (second is not None and isinstance(leaf, Tensor))
         mask = where(batch, index) if taken and axis is not None and only in (None, index) else None
         if mask is None or axis is None:
             continue
         axes = (axis, batch.seq_dims[index]) if batch.has_steps(index) else (axis,)
         key = (index, axes, seed, pad)
-        if second is not None:
-            batch.drawn[key] = second[index]
-        elif key not in batch.drawn:
+        if second is None and key not in batch.drawn:
             kept = None if pad or len(axes) == 1 else batch.padding(index)
             batch.drawn[key] = other_values(leaf, axes, kept, seed)
+        drawn = batch.drawn[key] if second is None else second[index]
         # In the same order of memory, since a model may view it.
-        other = leaf.clone().copy_(torch.where(mask, batch.drawn[key], leaf))
+        other = leaf.clone().copy_(torch.where(mask, drawn, leaf))
         leaves[index] = leaf if torch.equal(leaf, other) else other
     return leaves
 
@@ -132,13 +121,11 @@ def changed(
 
 
 def within(batch: Batch, inputs: Given) -> Given:
-    """Return changed inputs within the range of each column; what only grows, as times, stays."""
+    """Return changed inputs within the range of each; what only grows, as times, stays."""
     leaves = pytree.tree_leaves(inputs, is_leaf=is_whole)
     for index, (leaf, other) in enumerate(zip(batch.leaves, leaves, strict=True)):
         if other is not leaf and leaf.is_floating_point():
-            steps, seq = batch.may_have_steps(index), batch.seq_dims[index]
-            grows = steps and bool((leaf.diff(dim=seq) >= 0).all())
-            axes = tuple(range(max(leaf.dim() - 1, min(leaf.dim(), 2))))
-            ends = leaf.amin(axes, keepdim=True), leaf.amax(axes, keepdim=True)
-            leaves[index] = leaf if grows else other.clamp(*ends)
+            rows = batch.rows(index)
+            grows = rows is not None and bool((rows.diff(dim=1) >= 0).all())
+            leaves[index] = leaf if grows else other.clamp(leaf.min(), leaf.max())
     return batch.tree(leaves)

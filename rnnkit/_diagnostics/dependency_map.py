@@ -12,11 +12,11 @@ from torch import Tensor
 from rnnkit._base.errors import ArgumentError
 from rnnkit._base.message import refusal
 from rnnkit._base.model import check_model
-from rnnkit._diagnostics.arguments import check_arguments
 from rnnkit._diagnostics.axes import infer_batch_axes
 from rnnkit._diagnostics.baseline import Baseline
 from rnnkit._diagnostics.batch import Batch
 from rnnkit._diagnostics.changes import other_leaves, sample_at
+from rnnkit._diagnostics.events import Recorder
 from rnnkit._diagnostics.isolation import session
 from rnnkit._diagnostics.judge import COARSE, differences, judge
 from rnnkit._diagnostics.lab import PerturbedRun
@@ -63,14 +63,13 @@ def dependency_map(
     3 ■ ■ ■ ■
     """
     check_model("dependency_map", model)
-    check_arguments(dim=dim, out_dim=out_dim)
     given = Given(inputs, {})
-    batch = Batch(given, dim, argument="dim")
+    batch = Batch(given, dim)
     dim %= batch.leaves[batch.first].dim()
     out_dim = dim if out_dim is None else out_dim
     with session(model, None, given, "dependency_map") as opened:
         infer_batch_axes(batch, opened.attempt)
-        narrow = Baseline(opened, batch, finds_axes=False)
+        narrow = Baseline(opened, batch, Recorder)
         shape = () if narrow.first is None else tuple(narrow.normal[narrow.first].shape)
         if narrow.first is None or not -len(shape) <= out_dim < len(shape):
             message = f"the first output has no axis {out_dim}: its shape is {shape}"

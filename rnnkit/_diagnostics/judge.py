@@ -182,12 +182,10 @@ def refuse_chance(
     baseline: Baseline, index: int, before: Tensor, after: Tensor, take: Take
 ) -> None:
     """Skip a probe that compares runs of different sizes if rounding may do as much."""
-    if baseline.amplified is None:
-        baseline.amplified = _amplified(baseline)
-    off = torch.inf
+    amplified, off = baseline.once("amplified", lambda: _amplified(baseline)), torch.inf
     if is_number(before):
         off = (apart(before, after) / take(baseline.scale_of(index))).max().item()
-    if off <= AMPLIFIED * baseline.amplified:
+    if off <= AMPLIFIED * amplified:
         skip(AMPLIFIES)
 
 

@@ -15,7 +15,7 @@ from rnnkit._diagnostics.batch import Batch
 from rnnkit._diagnostics.changes import Where, changed, other_leaves, steps_from, within
 from rnnkit._diagnostics.isolation import EscapedError
 from rnnkit._diagnostics.judge import agree, differences, is_shown, refuse_chance
-from rnnkit._diagnostics.masks import is_binary
+from rnnkit._diagnostics.lengths import is_binary
 from rnnkit._diagnostics.outputs import Given, Leaves, along, is_number, largest, shape_of
 from rnnkit._diagnostics.report import TOGETHER, Line, UnjudgedError, fail, in_short
 

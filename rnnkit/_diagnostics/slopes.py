@@ -174,11 +174,11 @@ class Gradients:
 
 def gradients_in_training(baseline: "Baseline") -> Gradients:
     """Return the gradients in training."""
-    if baseline.training is None:
-        copy = baseline.session.fresh().train()
-        baseline.training = Gradients(baseline.batch, baseline.session, copy)
-    found: Gradients = baseline.training
-    return found
+
+    def make() -> Gradients:
+        return Gradients(baseline.batch, baseline.session, baseline.session.fresh().train())
+
+    return baseline.once("training", make)
 
 
 def gradients_of(baseline: "Baseline") -> Gradients:
@@ -186,7 +186,8 @@ def gradients_of(baseline: "Baseline") -> Gradients:
 
     With gradients a model may return something else, which tells nothing of its outputs.
     """
-    if baseline.gradients is None:
+
+    def make() -> Gradients:
         training, normal = gradients_in_training(baseline), baseline.normal
         shapes = [*map(shape_of, normal)]
         is_like = [*map(shape_of, training.output)] == shapes and all(
@@ -194,8 +195,9 @@ def gradients_of(baseline: "Baseline") -> Gradients:
             for one, other in zip(training.output, normal, strict=True)
             if is_number(one) and is_number(other)
         )
-        baseline.gradients = training if is_like else Gradients(baseline.batch, baseline.session)
-        if [*map(shape_of, baseline.gradients.output)] != shapes:
-            baseline.gradients.output = []
-    found: Gradients = baseline.gradients
-    return found
+        found = training if is_like else Gradients(baseline.batch, baseline.session)
+        if [*map(shape_of, found.output)] != shapes:
+            found.output = []
+        return found
+
+    return baseline.once("gradients", make)

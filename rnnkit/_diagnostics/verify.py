@@ -12,16 +12,15 @@ from torch.utils import _pytree as pytree
 from rnnkit._base.errors import ArgumentError, LeakError
 from rnnkit._base.message import brief, refusal
 from rnnkit._base.model import check_model
-from rnnkit._diagnostics.arguments import by_input, check_arguments
 from rnnkit._diagnostics.axes import infer_batch_axes
 from rnnkit._diagnostics.baseline import Baseline
-from rnnkit._diagnostics.batch import Batch
+from rnnkit._diagnostics.batch import Batch, by_input
 from rnnkit._diagnostics.copies import unwrapped
-from rnnkit._diagnostics.events import runs_once
+from rnnkit._diagnostics.events import Recorder, runs_once
 from rnnkit._diagnostics.isolation import EscapedError, session
 from rnnkit._diagnostics.judge import decide
 from rnnkit._diagnostics.lab import is_absent_again
-from rnnkit._diagnostics.named_lengths import Guess, guess_lengths
+from rnnkit._diagnostics.lengths import guess_lengths
 from rnnkit._diagnostics.outputs import Given, is_number, is_whole, scales_by_range
 from rnnkit._diagnostics.probes.alone import probe_alone
 from rnnkit._diagnostics.probes.batch import probe_batch
@@ -71,6 +70,9 @@ COMPARING = ("batch", "alone", "padding", "causal", "reset", "streaming")
 
 #: Probes that report that something is read by nothing.
 ABSENCES = ("memory", "coverage", "use")
+
+#: What ``pad`` and ``causal`` may be.
+PADS, RULES = ("post", "pre"), (False, True, "strict", "others")
 
 #: What a report says where the largest number of all is seen in each.
 BY_RANGE = "a quantized layer rounds by the largest number of all: verify the model before that"
@@ -148,18 +150,21 @@ def verify(
       more       python -m rnnkit explain batch
     """
     check_model("verify", model)
-    check_arguments(batch_dim=batch_dim, seq_dim=seq_dim, out_seq_dim=out_seq_dim)
-    check_arguments(causal=causal, lookahead=lookahead, streaming=streaming, reset=reset)
-    check_arguments(pad=pad, call=call, kwargs=kwargs, other=other)
+    for name, value, kinds in ("pad", pad, PADS), ("causal", causal, RULES):
+        if value not in kinds:
+            text = f"{name} is {' or '.join(map(repr, kinds))}, got {brief(value)}"
+            refusal(ArgumentError, name, text, code="verify-argument")
     if unknown := [skip] if isinstance(skip, str) else [p for p in skip if p not in PROBES]:
         text = f"skip is a list of {', '.join(PROBES)}, got {brief(unknown[0])}"
         refusal(ArgumentError, "skip", text, code="verify-argument")
     start, given = time.perf_counter(), Given(inputs, dict(kwargs or {}))
     flags = by_input("reset", None if reset is None else {reset: reset}, given)
-    whole, guess = Batch(given, batch_dim, seq_dim, lengths), Guess({}, pad, [])
+    whole, post, lines = Batch(given, batch_dim, seq_dim, lengths), pad == "post", list[str]()
     if lengths is None:
-        guess = guess_lengths(unwrapped(model), given, whole, is_named=call is None)
-        whole.lengths = guess.lengths
+        inner = unwrapped(model)
+        named = whole.named(inner.forward if call is None else None)
+        whole.lengths, is_after, lines = guess_lengths(inner, named, whole.size)
+        post = is_after if whole.lengths else post
     if other is not None:
         whole.take_second(other)
     asked = {"causal": bool(causal), "reset": reset is not None, "streaming": streaming}
@@ -174,12 +179,13 @@ def verify(
             baseline = Baseline(
                 opened,
                 batch,
-                post=(guess.pad if guess.lengths else pad) == "post",
-                out_seq_dim=out_seq_dim,
+                Recorder,
+                post=post,
                 causal=causal,
                 lookahead=lookahead,
                 twice="repeatable" not in skip,
             )
+            baseline.find_axes(out_seq_dim)
             is_table = is_number(batch.leaves[batch.paced]) and batch.leaves[batch.paced].dim() == 2
             if is_table and not baseline.runs_on_less and runs_once(baseline.events):
                 batch.steps = None  # axis 1 has the features of one step
@@ -188,7 +194,7 @@ def verify(
             for name in probes:
                 report.checks.append(Check(name, *_outcome(baseline, name, skip)))
             with suppress(UnjudgedError):
-                for line in (*guess.lines, *remarks(baseline, streaming=streaming)):
+                for line in (*lines, *remarks(baseline, streaming=streaming)):
                     note(report, line)
         except EscapedError as error:
             reason = str(error).partition("\n")[0]
@@ -196,7 +202,7 @@ def verify(
         if shared := opened.pristine.shared:
             note(report, f"not copied, but shared with the model: {', '.join(shared)}")
         report.passes = sum(one.passes for one in (opened, *opened.wider))
-    asked["alone"] = bool(whole.lengths and not guess.lengths)
+    asked["alone"] = bool(whole.lengths) and lengths is not None
     report.asked = [name for name, wanted in asked.items() if wanted and name not in skip]
     report.seconds = time.perf_counter() - start
     # What reads the padding says more than that it is read: which steps, or which lengths.

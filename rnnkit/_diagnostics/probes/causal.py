@@ -5,7 +5,7 @@ from contextlib import suppress
 import torch
 
 from rnnkit._base.message import count
-from rnnkit._diagnostics.axes import followed_axis
+from rnnkit._diagnostics.axes import shortened_axis
 from rnnkit._diagnostics.baseline import Baseline
 from rnnkit._diagnostics.causes import VIEW
 from rnnkit._diagnostics.changes import steps_from
@@ -47,7 +47,7 @@ def probe_causal(baseline: Baseline) -> str:
         skip(f"the output has {size} steps, the input {steps}: of a decoder, give only the target")
     paced = _with_followed(paced, first)
     # What is shorter than the input may begin with a later step.
-    late, shortest = max(paced.missing(first), 0), min(paced.counts or [steps])
+    late, shortest = max(paced.missing(first) or 0, 0), min(paced.counts or [steps])
     # Of an encoder and a decoder, the target has the steps, and the first input has not.
     own = batch.first if batch.has_steps(batch.first) else batch.paced
     step, runs = torch.arange(steps, device="cpu").unsqueeze(0), list[PerturbedRun | None]()
@@ -112,8 +112,8 @@ def _check_features(baseline: Baseline) -> None:
     fewer = batch.with_leaves(list(batch.leaves))
     fewer.leaves[batch.paced] = leaf.narrow(features, 0, leaf.shape[features] - 1)
     output = baseline.attempt(fewer) or baseline.normal
-    axis = followed_axis(baseline.normal[first], output[first])
-    if axis not in (None, features):  # features that are where they were are no steps
+    axis, by = shortened_axis(baseline.normal[first], output[first])
+    if by == 1 and axis != features:  # features that are where they were are no steps
         what = f"axis {axis} of the {baseline.name(first)} follows axis {features} of the input"
         ways = f"x.transpose(1, 2) before the layer, argmax({features}) for argmax({batch.seq_dim})"
         fix = ("fix", f"{ways}, or another seq_dim=")

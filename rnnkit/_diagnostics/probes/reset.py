@@ -30,7 +30,7 @@ def probe_reset(baseline: Baseline) -> str:
     if run is None or not any(map(run.has, indices)):
         skip(UNCHANGED if run is None else OTHER_SHAPES if indices else OTHER_OUTPUTS)
     for index in indices:
-        early = max(-baseline.missing(index), 0)  # steps before the first of the input
+        early = max(-(baseline.missing(index) or 0), 0)  # steps before the first of the input
         shown = run.shown([index], (steps - early >= last) & (last > 0))
         if shown is not None:
             [(sample, step), *_] = places = shown[1]

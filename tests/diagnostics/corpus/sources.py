@@ -68,14 +68,6 @@ def mask_of_another_input(m, a, b, valid):
     return m.gru(a)[0] + (d.sum(1) / valid.sum(1, keepdim=True)).unsqueeze(1)
 
 
-@pair("alone", gru=gru(), inputs=(PADDED, COUNTS, PADDED), lengths=LENGTHS)
-def padded_alike(m, x, n, beside):
-    """The last valid step of a second input is read, which it is not told of; or the last of all."""
-    state = m.gru(pack_padded_sequence(x, n, batch_first=True, enforce_sorted=False))[1][-1]
-    last = beside[torch.arange(len(x)), n - 1] if m.right else beside[:, -1]
-    return torch.cat([state, last], 1)
-
-
 @fine(gru=gru(), decoder=gru(), inputs=(PADDED, COUNTS, PADDED), lengths=LENGTHS)
 def target_that_ends_where_the_source_does(m, x, n, y):
     """What the output follows is not cut with the first input: its steps would be lost."""

@@ -1,0 +1,138 @@
+"""What inputs tell about lengths: by their values, by their names, by an Embedding's padding."""
+
+import re
+from collections.abc import Sequence
+from typing import Any, SupportsIndex
+
+import torch
+from torch import Tensor, nn
+
+#: Names of lengths and of masks, as ``lengths``, ``x_len``, ``n_steps``, ``pad_mask``.
+LENGTHS = re.compile(r"len(gth)?s?$|^len(gth)?s?_|^(n|num)_(steps|frames|tokens|words)$")
+MASKS = re.compile("mask|pad")
+EITHER = re.compile(r"_?(len(gth)?s?|(padding_|pad_)?mask|pad(ding)?)_?")
+
+#: An input, its name in ``forward``, and its rows ``(batch, seq, ...)`` if it has steps.
+Named = tuple[Any, str, Tensor | None]
+
+
+def guess_lengths(
+    model: nn.Module, inputs: Sequence[Named], size: int
+) -> tuple[dict[int, list[int]], bool, list[str]]:
+    """Return the lengths that inputs tell by their names, for those inputs that end there.
+
+    And whether the padding is after a sample, and lines about names that did not fit.
+    """
+    told = {k: counts for k, one in enumerate(inputs) if (counts := _told_by(*one, size))}
+    rows = {k: x for k, (_, _, x) in enumerate(inputs) if x is not None and k not in told}
+    found, ends, lines = dict[int, list[int]](), set[str](), list[str]()
+    for index, counts in told.items():
+        stem = EITHER.sub("", inputs[index][1].lower())
+        names = {k: inputs[k][1].lower() for k in rows}
+        own = [k for k, name in names.items() if stem and name and (name in stem or stem in name)]
+        of_all = rows if all(n == counts for n in told.values()) else ()
+        fitting = ((k, end) for k in own or of_all if (end := _padded_at(rows[k], counts)))
+        at, end = next((pair for pair in fitting if pair[0] not in found), (None, ""))
+        if at is not None:
+            found[at] = counts
+            ends.add(end)
+        elif rows and min(counts) < max(counts) and counts not in found.values():
+            name = inputs[index][1]
+            lines.append(f"{name} was not taken for lengths: no input ends there")
+    embeddings = (one for one in model.modules() if isinstance(one, nn.Embedding))
+    values = {one.padding_idx for one in embeddings if one.padding_idx is not None}
+    if rows and not told and len(values) == 1:
+        (first, tokens), value = next(iter(rows.items())), values.pop()
+        if tokens.dim() == 2 and tokens.dtype in (torch.int64, torch.int32):
+            found = {first: tokens.ne(value).sum(1).tolist()}
+            ends = {_padded_at(tokens, found[first], value)} - {""}
+    return (found, "post" in ends, lines) if len(ends) == 1 else ({}, True, lines)
+
+
+def _told_by(leaf: Any, name: str, rows: Tensor | None, size: int) -> list[int]:
+    """Return what an input that is named like lengths, or like a mask of them, says."""
+    name = name.lower()
+    if MASKS.search(name) and rows is not None and rows.dim() == 2 and is_binary(rows):
+        for mask in (rows.long(), 1 - rows.long()):  # ones, then zeros; or the reverse
+            is_mask = bool(mask[:, 0].all()) and bool((mask.diff(dim=1) <= 0).all())
+            if is_mask and not bool(mask.all()):
+                return mask.sum(1).tolist()
+    counts = counts_of(leaf) if LENGTHS.search(name) else []
+    return counts if len(counts) == size else []
+
+
+def _padded_at(rows: Tensor, counts: list[int], value: int | None = None) -> str:
+    """Return the end at which an input has one value beyond each length, and not just within."""
+    steps = rows.shape[1]
+    if not 1 <= min(counts) < max(counts) <= steps:
+        return ""
+    for end, each in (("post", rows), ("pre", rows.flip(1))):
+        pairs = list(zip(each, counts, strict=True))
+        beyond = torch.cat([row[n:] for row, n in pairs])
+        padding = beyond[0] if value is None else value
+        last = [row[n - 1] for row, n in pairs if n < steps]
+        if bool((beyond == padding).all()) and not any(bool((x == padding).all()) for x in last):
+            return end
+    return ""
+
+
+def counts_of(lengths: Any) -> list[int]:
+    """Return lengths as a list of integers; an empty one if they are something else."""
+    each = lengths.tolist() if hasattr(lengths, "tolist") else lengths
+    if isinstance(each, list) and all(isinstance(n, list) and len(n) == 1 for n in each):
+        each = [n[0] for n in each]  # (batch, 1), as a collate function may leave them
+    if not isinstance(each, list | tuple) or any(isinstance(n, bool) for n in each):
+        return []
+    return [int(n) for n in each] if all(isinstance(n, SupportsIndex) for n in each) else []
+
+
+def is_binary(leaf: Any) -> bool:
+    """Return whether a leaf is a tensor of zeros and ones."""
+    return isinstance(leaf, Tensor) and bool(((leaf == 0) | (leaf == 1)).all())
+
+
+def is_content(leaf: Any, seq_axis: int) -> bool:
+    """Return whether a leaf holds what a model reads, and not lengths, labels or a mask."""
+    if not isinstance(leaf, Tensor) or leaf.numel() == 0 or leaf.dtype is torch.bool:
+        return False
+    is_fraction = leaf.is_floating_point()
+    if is_fraction and bool(((leaf == 0) | (leaf < -1000)).all()) and bool((leaf != 0).any()):
+        return False  # a mask that is added
+    while leaf.dim() > 2 and leaf.shape[-1] == 1:  # a mask that multiplies features
+        leaf = leaf.squeeze(-1)
+    if leaf.dim() == 2 and is_binary(leaf):
+        each = [leaf.int().diff(dim=axis) for axis in {1, seq_axis} if axis < 2]
+        return not any(bool((x <= 0).all() or (x >= 0).all()) for x in each)
+    if leaf.dim() < 3 and leaf.shape[1:].numel() == 1 and is_fraction:
+        # Lengths, as parts of the longest.
+        return not (bool(((leaf > 0) & (leaf <= 1)).all()) and bool((leaf == 1).any()))
+    return is_fraction or leaf.is_complex() or leaf.dim() > 1
+
+
+def tells(leaf: Any, axis: int | None, counts: list[int], steps: int) -> bool:
+    """Return whether a leaf holds lengths as counts or parts of the longest, or masks them."""
+    if isinstance(leaf, list):
+        return bool(leaf == counts)
+    if not isinstance(leaf, Tensor) or axis is None:
+        return False
+    if leaf.numel() == len(counts):
+        told = leaf.flatten().double()
+        whole = max(counts) / told.max() if leaf.is_floating_point() else 1
+        return bool(((told * whole - told.new_tensor(counts)).abs() < 0.5).all())
+    if len(leaf.unique()) != 2:  # type: ignore[no-untyped-call]
+        return False
+    # A mask is zero at the valid steps, or at all others; it may be laid out for attention.
+    zeros = (leaf == 0).movedim(axis, 0).flatten(1).sum(1).tolist()
+    times, rest = divmod(leaf.numel(), len(counts) * steps)
+    ways = [n * times for n in counts], [(steps - n) * times for n in counts]
+    return rest == 0 and zeros in ways
+
+
+def shortened(leaf: Any, counts: list[int], steps: int) -> Any:
+    """Return lengths that are not longer than some steps; a mask stays."""
+    fewer = [min(n, steps) for n in counts]
+    if isinstance(leaf, list) or leaf.numel() != len(counts):
+        return fewer if isinstance(leaf, list) else leaf
+    told = leaf.new_tensor(fewer).view(leaf.shape)
+    is_part = leaf.is_floating_point() and bool((leaf <= 1).all())
+    return told / max(fewer) if is_part else told

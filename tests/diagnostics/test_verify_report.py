@@ -58,7 +58,7 @@ def test_report_of_what_was_skipped() -> None:
     report = rnnkit.verify(nn.Linear(3, 2), numbers(1, 3), causal=True, skip=["repeatable"])
 
     assert text(report) == snapshot("""\
-rnnkit.verify: nothing was judged: the batch has one sample; give two or more (2 probes judged, 1 skipped, 6 not possible; 8 forward passes, ... s)
+rnnkit.verify: nothing was judged: the batch has one sample; give two or more (2 probes judged, 1 skipped, 6 not possible; 4 forward passes, ... s)
   --  repeatable  left out by the caller
   --  batch       the batch has one sample; give two or more
   --  alone       the batch has one sample; give two or more

@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 from torch.nn import Embedding, RNNBase
 
-from rnnkit._diagnostics.arguments import counts_of
 from rnnkit._diagnostics.baseline import Baseline
 from rnnkit._diagnostics.changes import Where, other_leaves, steps_at, steps_from, valid_mask
 from rnnkit._diagnostics.events import Event, Recorder
+from rnnkit._diagnostics.lengths import counts_of
 from rnnkit._diagnostics.outputs import Leaves, Watch, alike, is_number, same, shape_of
 from rnnkit._diagnostics.report import INTEGERS, fail, skip
 from rnnkit._diagnostics.slopes import gradients_of

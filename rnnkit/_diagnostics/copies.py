@@ -5,10 +5,8 @@ and takes longer than the forward of a small model.
 """
 
 import copy
-import copyreg
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from types import FunctionType, MethodType, ModuleType
 from typing import Any
 from weakref import ReferenceType
@@ -49,20 +47,16 @@ class _Copier:
     def copy(self, x: Any, _: Any = None) -> Any:
         """Copy an object with all that it holds."""
         kind = type(x)
-        if kind in CONSTANT:
+        if kind in CONSTANT or isinstance(x, type | ModuleType):
             return x
         if (twin := self.memo.get(id(x))) is not None:
             return twin
         if kind is dict or kind is OrderedDict:
             twin = self.memo[id(x)] = kind()
-            if x and CONSTANT.issuperset(map(type, [*x, *x.values()])):
-                twin.update(x)  # a vocabulary, say
-            elif x:
-                self._fill(twin, x)
+            self._fill(twin, x)
         elif kind is list:
-            twin = self.memo[id(x)] = [*x]
-            if not CONSTANT.issuperset(map(type, twin)):
-                twin[:] = map(self.copy, twin)
+            twin = self.memo[id(x)] = []
+            twin += [part if type(part) in CONSTANT else self.copy(part) for part in x]
         elif kind is tuple or kind is set:
             twin = kind(map(self.copy, x))
         elif isinstance(x, nn.Module):
@@ -71,8 +65,6 @@ class _Copier:
             twin = MethodType(x.__func__, self.copy(x.__self__))
         elif isinstance(x, ReferenceType):
             twin = ReferenceType(self.memo[id(x())]) if id(x()) in self.memo else x
-        elif isinstance(x, type | ModuleType):
-            twin = x
         elif not isinstance(x, Dataset | DataLoader):
             try:
                 twin = self._hold(x, self.memo) if isinstance(x, Tensor) else self._object(x)
@@ -97,18 +89,16 @@ class _Copier:
         if (inner := unwrapped(x)) is not x:
             return self.copy(inner)
         kind = type(x)
-        self.modules[id(x)] = self._names.get(id(x), f"a {kind.__name__} of the model")
+        name = self.modules[id(x)] = self._names.get(id(x), f"a {kind.__name__} of the model")
         if hasattr(kind, "__deepcopy__") and not is_parametrized(x):
-            if not isinstance(x, torch.jit.ScriptModule):
-                self.copy([*x.parameters(), *x.buffers()])
+            for tensor in (*x.parameters(), *x.buffers()):
+                self.copy(tensor)
             try:
                 return copy.deepcopy(x, self.memo)
             except Exception as error:
-                message = (
-                    f"{self.modules[id(x)].removesuffix(' itself')} ({kind.__name__}) cannot be "
-                    f"copied, and the model itself is never run: {error}; give the model as it "
-                    "was before it was wrapped or sharded"
-                )
+                what = f"{name.removesuffix(' itself')} ({kind.__name__}) cannot be copied"
+                fix = "give the model as it was before it was wrapped or sharded"
+                message = f"{what}, and the model itself is never run: {error}; {fix}"
                 raise ArgumentError(message, "model") from error
         # Not by a __getstate__ of its class: that is for files, and may leave things out.
         twin = self.memo[id(x)] = kind.__new__(kind)
@@ -120,8 +110,7 @@ class _Copier:
         """Copy an object in the way of its class, as Python's deepcopy does."""
         if hasattr(type(x), "__deepcopy__"):
             return copy.deepcopy(x, self.memo)
-        reduce: Any = copyreg.dispatch_table.get(type(x))
-        made: Any = reduce(x) if reduce else x.__reduce_ex__(4)
+        made: Any = x.__reduce_ex__(4)
         if isinstance(made, str):
             return x
         self.memo[id(made)] = made  # kept alive, so that no other object gets the same id
@@ -130,18 +119,17 @@ class _Copier:
 
 
 class Pristine:
-    """Copies of a model, all in the state that it has now; ``model`` is one that is never run."""
+    """Copies of a model, all in the state that it has now."""
 
     def __init__(self, model: nn.Module) -> None:
         """Copy the model."""
-        # Tensors, their copies, and how often the copies were written; each copy's owners.
+        # Tensors, their copies, and how often the tensors were written; copies that no runs share.
         self._held: list[tuple[Tensor, Tensor, int | None]] = []
         self._own: set[int] = set()
         sizes = [tensor.numel() for tensor in [*model.parameters(), *model.buffers()]]
         self._limit = max(DATA, sum(sizes))
         names = {id(one): f"model.{name}" for name, one in model.named_modules()}
-        names[id(model)] = "the model itself"
-        copier = _Copier({}, self._hold, names)
+        copier = _Copier({}, self._hold, names | {id(model): "the model itself"})
         self._private: nn.Module = copier.copy(model)
         self.originals = copier.modules  # what to call the modules of the model itself, by id
         self.shared = [*dict.fromkeys(name for name, _ in copier.shared)]  # names
@@ -150,7 +138,6 @@ class Pristine:
             if isinstance(module, nn.RNNBase):
                 module.flatten_parameters()  # else cuDNN warns
         self._versions = {id(private): _writes(private) for _, private, _ in self._held}
-        self.model = self.copy()[0]
 
     def _hold(self, tensor: Tensor, memo: dict[int, Any]) -> Tensor | None:
         """Copy a tensor, but no data, nor one whose memory was given back: reading it crashes."""
@@ -159,23 +146,22 @@ class Pristine:
         size = 1 if odd else tensor.untyped_storage().nbytes()
         if tensor.numel() > (self._limit if size else 0):
             return None
-        private = _dressed(_cloned(tensor, memo), tensor)
+        private = _twin(tensor, memo)
         self._held.append((tensor, private, _writes(tensor)))
         if odd or not (isinstance(tensor, Parameter) or size > LARGE):
             self._own.add(id(private))
         return private
 
-    def copy(self, least: torch.dtype | None = None) -> tuple[nn.Module, list[Tensor]]:
-        """Return a copy, in a wider dtype if one is given, and its tensors that had a graph."""
+    def copy(self, least: torch.dtype | None = None) -> nn.Module:
+        """Return a copy in eval mode, in a wider dtype if one is given."""
         memo = dict(self._shared)
         for _, private, _ in self._held:
             own = least is not None or id(private) in self._own
-            plain = _cloned(private, memo) if own else private.detach()
-            plain = plain if least is None else widest(plain, least)
-            memo[id(private)] = _dressed(plain, private)
-        model = _Copier(memo, _cloned, {}).copy(self._private).eval()
-        attached = [one for given, one, _ in self._held if given.grad_fn is not None]
-        return model, [memo[id(private)] for private in attached]
+            memo[id(private)] = _twin(private, memo, own=own, least=least)
+        model: nn.Module = _Copier(memo, _twin, {}).copy(self._private).eval()
+        if least is not None:  # also what copies itself, as a scripted module does
+            model = model.double() if least is torch.float64 else model.float()
+        return model
 
     def written(self, *, thorough: bool) -> bool:
         """Return whether the last run wrote what runs share (``.data``: thorough); undo it."""
@@ -195,33 +181,37 @@ class Pristine:
 
 def unwrapped(module: nn.Module) -> nn.Module:
     """Return the module inside of compiled and distributed wrappers."""
-    while True:
-        distributed = isinstance(module, DistributedDataParallel)
-        inner: Any = getattr(module, "module" if distributed else "_orig_mod", None)
-        if inner is None:
-            return module
-        module = inner
+    is_distributed = isinstance(module, DistributedDataParallel)
+    inner: Any = getattr(module, "module" if is_distributed else "_orig_mod", None)
+    return module if inner is None else unwrapped(inner)
 
 
-def _cloned(tensor: Tensor, memo: dict[int, Any]) -> Tensor:
-    """Copy a tensor without its graph; what shares memory shares it in a copy, except weights."""
-    if not isinstance(tensor, Parameter):
-        with suppress(RuntimeError):
-            return copy.deepcopy(tensor.detach(), memo)
-    return tensor.detach().clone()
+def _twin(
+    tensor: Tensor, memo: dict[int, Any], *, own: bool = True, least: torch.dtype | None = None
+) -> Tensor:
+    """Copy a tensor without its graph; what shares memory shares it in a copy, except weights.
 
-
-def _dressed(twin: Tensor, tensor: Tensor) -> Tensor:
-    """Give a tensor the class, the attributes and the ``requires_grad`` of another one."""
-    kind, wanted = type(tensor), tensor.requires_grad
-    if kind is Parameter or (isinstance(tensor, Parameter) and type(twin) is not Tensor):
-        twin = Parameter(twin, requires_grad=wanted)
-    elif isinstance(tensor, Parameter):
-        twin = twin.as_subclass(kind).requires_grad_(wanted)
-    elif wanted and tensor.is_leaf:
-        twin.requires_grad_()
+    If it is not to be ``own``, it shares its memory with the tensor.
+    """
+    twin, kind, is_weight = tensor.detach(), type(tensor), isinstance(tensor, Parameter)
+    try:
+        twin = twin if not own else twin.clone() if is_weight else copy.deepcopy(twin, memo)
+    except RuntimeError:
+        twin = twin.clone()
+    twin = twin if least is None else widest(twin, least)
+    if kind is Parameter or (is_weight and type(twin) is not Tensor):
+        twin = Parameter(twin, requires_grad=tensor.requires_grad)
+    else:
+        twin = attached_like(tensor, twin.as_subclass(kind) if is_weight else twin)
     vars(twin).update(getattr(tensor, "__dict__", {}))
     return twin
+
+
+def attached_like(tensor: Tensor, twin: Tensor) -> Tensor:
+    """Return a tensor that wants a gradient if another one does, on a graph if that is on one."""
+    twin.requires_grad_(tensor.requires_grad)
+    with torch.enable_grad():
+        return twin if tensor.is_leaf else twin.clone()
 
 
 def _writes(tensor: Tensor) -> int | None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor
@@ -16,10 +16,12 @@ from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
 
 from rnnkit._base.callers import user_frame
-from rnnkit._diagnostics.isolation import Session, Source, sources
 from rnnkit._diagnostics.module_calls import KINDS, hooked, is_recurrent, named_arguments, sizes_of
 from rnnkit._diagnostics.outputs import Given, equal, leaves, tensors_of
 from rnnkit._diagnostics.report import Line
+
+if TYPE_CHECKING:
+    from rnnkit._diagnostics.isolation import Session
 
 #: Attributes of a module that are torch's own.
 TORCHS = frozenset(vars(torch.nn.Module()))
@@ -53,7 +55,7 @@ class Event:
         return self.name or "the model"
 
 
-def record(session: Session, inputs: Given) -> list[Event]:
+def record(session: "Session", inputs: Given) -> list[Event]:
     """Run the model and write down every call of its modules, in the order of time."""
     recorder = Recorder()
     session.run(inputs, watch=recorder.watch)
@@ -203,21 +205,21 @@ def looping(events: Iterable[Event]) -> set[str]:
     return found
 
 
-def changed_by(session: Session, inputs: Given) -> tuple[list[str], list[str]]:
+def changed_by(session: "Session", inputs: Given) -> tuple[list[str], list[str]]:
     """Return which attributes and buffers a run changes, and which random numbers it draws."""
     copy, new = session.fresh(), object()
     drawn = sources_of(session, copy)
-    before = {name: source.read() for name, source in drawn.items()}
+    before = {name: source.get_state() for name, source in drawn.items()}
     held = _held(copy)
     session.run(inputs, on=copy)
     kept = [name for name, value in _held(copy).items() if not equal(held.get(name, new), value)]
-    return kept, [name for name, one in drawn.items() if not equal(before[name], one.read())]
+    return kept, [name for name, one in drawn.items() if not equal(before[name], one.get_state())]
 
 
-def drawn_at(session: Session, inputs: Given, name: str) -> list[Line]:
+def drawn_at(session: "Session", inputs: Given, name: str) -> list[Line]:
     """Return the first function, or module, in which a run draws from a source."""
     copy = session.fresh()
-    read = sources_of(session, copy)[name].read
+    read = sources_of(session, copy)[name].get_state
     recorder, before = Recorder(functions=True, read=read), read()
     session.run(inputs, on=copy, watch=recorder.watch)
     for event in recorder.events:
@@ -230,14 +232,10 @@ def drawn_at(session: Session, inputs: Given, name: str) -> list[Line]:
     return []
 
 
-def sources_of(session: Session, model: torch.nn.Module) -> dict[str, Source]:
+def sources_of(session: "Session", model: torch.nn.Module) -> dict[str, Any]:
     """Return the sources of the process that the model draws from, and those that it holds."""
-    own = {
-        f"model.{name}": Source(value.get_state, value.set_state)
-        for name, value in _attributes(model)
-        if isinstance(value, torch.Generator)
-    }
-    return own | {n: one for n, one in sources().items() if n in session.drawn}
+    held = {f"model.{n}": x for n, x in _attributes(model) if isinstance(x, torch.Generator)}
+    return held | session.sources()
 
 
 def _held(model: torch.nn.Module) -> dict[str, Any]:

@@ -8,9 +8,10 @@ import random
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from types import SimpleNamespace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,7 +20,7 @@ from torch.utils import _pytree as pytree
 
 from rnnkit._base.errors import ArgumentError
 from rnnkit._base.message import refusal
-from rnnkit._diagnostics.copies import Pristine, unwrapped
+from rnnkit._diagnostics.copies import Pristine, attached_like, unwrapped
 from rnnkit._diagnostics.outputs import Flat, Given, Leaves, Watch, equal, named_leaves, split_flats
 
 #: Calls a model in another way than by its ``forward``.
@@ -41,7 +42,9 @@ class Session:
     def __init__(self, model: torch.nn.Module, call: Call | None = None) -> None:
         """Copy the model; a call, if there is one, calls a copy with what is given."""
         self.pristine = Pristine(unwrapped(model))
-        self.model = self.last = self.pristine.model  # one that is never run, and that ran last
+        self.model = self.last = self.pristine.copy()  # one that is never run, and that ran last
+        self.root = self  # of a session on wider copies, the one that it was made of
+        self.mode: AbstractContextManager[Any] = nullcontext()  # in which the model is called
         self.passes = 0
         self.names: list[str] = []  # of the leaves of the last output
         self.flats: dict[int, Flat] = {}  # leaves in which samples and steps are one axis
@@ -50,83 +53,77 @@ class Session:
         self.is_wrapped = call is not None
         self.call = call or (lambda model, *args, **kwargs: model(*args, **kwargs))
         self.drawn: set[str] = set()  # from which sources of random numbers
-        self._start = states()  # of these
-        self.stack = ExitStack()  # closed with the session
-        self.wider: list[Session] = []  # on copies in a wider dtype
-        self._is_first, self._is_written = True, False
+        self.is_first, self._is_written = True, False
+        self._start = _states()
         self._thread = threading.get_ident()
         self._escaped = ""  # a module of the model itself that ran
 
     def refuse(self, module: torch.nn.Module, _: Any) -> None:
         """Refuse to run a module of the model itself in the thread of the session."""
-        name = self.pristine.originals.get(id(module))
-        if name is not None and threading.get_ident() == self._thread:
-            self._escaped = name
+        if threading.get_ident() == self._thread:
+            self._escaped = self.pristine.originals.get(id(module), self._escaped)
             self._check_escaped()
 
     def _check_escaped(self) -> None:
-        if self._escaped:
+        if name := self.root._escaped:  # noqa: SLF001 - a session, too
             way = "by way of a closure, a global or a weak reference: only a copy is run"
-            message = f"forward calls {self._escaped}, and not its copy, {way}"
+            message = f"forward calls {name}, and not its copy, {way}"
             refusal(EscapedError, "model", message, code="model-escaped")
+
+    def sources(self) -> dict[str, Any]:
+        """Return the sources of the process that runs draw from, by name."""
+        return {name: source for name, source in sources().items() if name in self.drawn}
+
+    def restart(self) -> None:
+        """Put the sources that the model draws from back to where they stood."""
+        for name, source in self.sources().items():
+            source.set_state(self._start[name])
 
     def fresh(self) -> torch.nn.Module:
         """Return a copy that has not run, and let what is drawn be the same again."""
         self.restart()
-        return self.pristine.copy()[0]
+        return self.pristine.copy()
 
-    def restart(self) -> None:
-        """Put the sources that the model draws from back to where they stood."""
-        for name in self.drawn:
-            sources()[name].write(self._start[name])
-
-    def attempt(self, inputs: Given, watch: Watch | None = None) -> Leaves | None:
+    def attempt(self, inputs: Given, **options: Any) -> Leaves | None:
         """Run a copy of the model, see :meth:`run`; None if it refuses."""
         with suppress(Exception):  # a model may refuse as it likes
-            return self.run(inputs, watch=watch)
+            return self.run(inputs, **options)
         self._check_escaped()
         return None
 
     def run(
         self, inputs: Given, *, on: torch.nn.Module | None = None, watch: Watch | None = None
     ) -> Leaves:
-        """Run a copy of the model, or a second time if that writes or draws; return the leaves."""
-        if self._is_first:
-            self._is_first = False
-            with self.watched():
-                output = self._run(self.fresh(), inputs)
-            if not (self._is_written or self.drawn or on or watch):
-                return output
+        """Run a copy of the model, again if that wrote weights; return the leaves of the output."""
         while True:
-            with self.watched(notices=False):
-                output = self._run(self.fresh() if on is None else on, inputs, watch)
-            if on is not None or not self._is_written:
-                return output
+            is_first, self.is_first = self.is_first, False
+            self.last = copy = self.fresh() if on is None else on
+            args, kwargs = private(inputs)
+            self.root.passes += 1
+            hooks = watch(copy) if watch else ()
+            with self.watched(hooks, notices=is_first), torch.no_grad(), self.mode:
+                self.returned = self.call(copy, *args, **kwargs)
+            if on is not None or not (self._is_written or (is_first and self.drawn)):
+                found = self.leaves_of(self.returned, inputs)
+                return [x.detach().clone() if isinstance(x, Tensor) else x for x in found]
 
     @contextmanager
-    def watched(self, *, notices: bool = True) -> Iterator[None]:
-        """Undo what a run writes into weights, and notice what it draws, or writes unseen."""
-        before = {n: x for n, x in states().items() if n not in self.drawn} if notices else {}
+    def watched(self, hooks: Iterable[Any] = (), *, notices: bool = True) -> Iterator[None]:
+        """Undo what a run writes into weights, and its hooks; notice what it draws, or hides."""
+        before = _states() if notices else {}
         try:
             yield
         finally:
-            self._is_written = self.pristine.written(thorough=notices)
-            self.drawn |= drawn_since(before)
-            self._check_escaped()
-
-    def _run(self, copy: torch.nn.Module, inputs: Given, watch: Watch | None = None) -> Leaves:
-        self.passes += 1
-        self.last = copy
-        given, _ = private(inputs)
-        hooks = watch(copy) if watch else []
-        try:
-            with torch.no_grad():
-                self.returned = self.call(copy, *given.args, **given.kwargs)
-        finally:
-            for hook in reversed(hooks):
+            for hook in reversed([*hooks]):
                 hook.remove()
-        found = self.leaves_of(self.returned, inputs)
-        return [leaf.detach().clone() if isinstance(leaf, Tensor) else leaf for leaf in found]
+            self._is_written = self.pristine.written(thorough=notices)
+            now = _states() if notices else {}
+            drawn = {name for name in before if not equal(before[name], now[name])}
+            if drawn - self.drawn and threading.active_count() > 1:
+                time.sleep(WAIT)  # what moves without a run, too, is drawn by other threads
+                drawn = {name for name in drawn if equal(now[name], _states()[name])}
+            self.drawn |= drawn
+            self._check_escaped()
 
     def leaves_of(self, output: Any, inputs: Given) -> Leaves:
         """Return the leaves of what a run on some inputs returned."""
@@ -137,23 +134,35 @@ class Session:
         return split_flats(found, self.flats, self.size_of(inputs)) if self.flats else found
 
 
-def private(inputs: Given) -> tuple[Given, list[Tensor]]:
-    """Copy what a model is given, since it may write into that; list copies of what had a graph."""
-    attached: list[Tensor] = []
+def private(inputs: Given) -> Given:
+    """Copy what a model is given, since it may write into that."""
 
     def copied(tensor: Tensor) -> Tensor:
-        twin = tensor.detach().clone()
-        if tensor.grad_fn is not None:
-            attached.append(twin)
-        return twin.requires_grad_(tensor.requires_grad)
+        return attached_like(tensor, tensor.detach().clone())
 
-    return pytree.tree_map_only(Tensor, copied, inputs), attached
+    given: Given = pytree.tree_map_only(Tensor, copied, inputs)
+    return given
 
 
 def eagerly() -> AbstractContextManager[object]:
     """Let what was compiled run as it was written: a compiler is of no use to a few runs."""
     compiled = "torch._dynamo" in sys.modules
     return torch.compiler.set_stance("force_eager") if compiled else nullcontext()
+
+
+def sources() -> dict[str, Any]:
+    """Return the sources of random numbers of the process, by name: what has its get_state."""
+    found: dict[str, Any] = {"torch": torch.default_generator}
+    found |= {f"torch.cuda:{k}": one for k, one in enumerate(torch.cuda.default_generators)}
+    if "numpy" in sys.modules:
+        found["numpy.random"] = sys.modules["numpy"].random
+    # Last: what checks annotations at random may draw from it, too.
+    found["random"] = SimpleNamespace(get_state=random.getstate, set_state=random.setstate)
+    return found
+
+
+def _states() -> dict[str, Any]:
+    return {name: source.get_state() for name, source in sources().items()}
 
 
 def _refuse_batch(opened: Session, given: Given, caller: str, error: Exception) -> None:
@@ -171,42 +180,6 @@ def _refuse_batch(opened: Session, given: Given, caller: str, error: Exception) 
             refusal(ArgumentError, "inputs", message, "", fix, code="batch-whole", source=error)
 
 
-class Source(NamedTuple):
-    """How to read and write the state of a source of random numbers."""
-
-    read: Callable[[], Any]
-    write: Callable[[Any], Any]
-
-
-def sources() -> dict[str, Source]:
-    """Return the sources of the process, by name."""
-    generator, cuda, numpy = torch.default_generator, torch.cuda, sys.modules.get("numpy")
-    found = {"torch": Source(generator.get_state, generator.set_state)}
-    if cuda.is_initialized():  # type: ignore[no-untyped-call]
-        found["torch.cuda"] = Source(cuda.get_rng_state_all, cuda.set_rng_state_all)
-    if numpy is not None:
-        found["numpy.random"] = Source(numpy.random.get_state, numpy.random.set_state)
-    # Last: what checks annotations at random may draw from it, too.
-    found["random"] = Source(random.getstate, random.setstate)
-    return found
-
-
-def states() -> dict[str, Any]:
-    """Return where the sources stand."""
-    return {name: source.read() for name, source in sources().items()}
-
-
-def drawn_since(before: dict[str, Any]) -> set[str]:
-    """Return the sources that a run drew from; what moves without a run, other threads draw."""
-    now = states() if before else {}
-    drawn = {name for name, state in before.items() if not equal(state, now[name])}
-    if drawn and threading.active_count() > 1:
-        time.sleep(WAIT)
-        later = states()
-        drawn = {name for name in drawn if equal(now[name], later[name])}
-    return drawn
-
-
 @contextmanager
 def session(
     model: torch.nn.Module, call: Call | None = None, given: Given | None = None, caller: str = ""
@@ -214,12 +187,13 @@ def session(
     """Open a session on a model; leave random numbers as they were, if it draws any."""
     with torch.inference_mode(mode=False), eagerly():
         opened = Session(model, call)
-        with opened.stack:
-            opened.stack.callback(opened.restart)
-            opened.stack.callback(register_module_forward_pre_hook(opened.refuse).remove)
-            try:
-                yield opened
-            except Exception as error:
-                if given is not None:
-                    _refuse_batch(opened, given, caller, error)
-                raise
+        hook = register_module_forward_pre_hook(opened.refuse)
+        try:
+            yield opened
+        except Exception as error:
+            if given is not None:
+                _refuse_batch(opened, given, caller, error)
+            raise
+        finally:
+            hook.remove()
+            opened.restart()

@@ -1,17 +1,17 @@
 """Float64 is the judge: where bits differ, it says whether that is more than rounding."""
 
 import contextlib
-import functools
+import copy
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
-from torch.utils import _pytree as pytree
 
 from rnnkit._diagnostics.baseline import Baseline, Take
-from rnnkit._diagnostics.isolation import Session, session
+from rnnkit._diagnostics.copies import Pristine
+from rnnkit._diagnostics.isolation import Session
 from rnnkit._diagnostics.outputs import (
     apart,
     eps_of,
@@ -33,7 +33,7 @@ AMPLIFIED = 50
 #: Of more weights than this, a copy in float64 would be too large.
 WEIGHTS = 2**25
 #: Casts to a narrower dtype, by the names of methods.
-CASTS = {"half", "bfloat16", "float", "cfloat", "chalf"}
+CASTS = {"half", "bfloat16", "float"}
 
 
 class DoubtError(Exception):
@@ -114,7 +114,7 @@ def judge(baseline: Baseline) -> Baseline:
 
 def _widened(baseline: Baseline, least: torch.dtype) -> Baseline | None:
     """Return the same in a wider dtype; None if the model does not run in it."""
-    leaves = [widest(x, least) if isinstance(x, Tensor) else x for x in baseline.batch.leaves]
+    leaves = [widest(x, least) for x in baseline.batch.leaves]
     wide = baseline.on(baseline.batch.with_leaves(leaves))
     try:
         wide.session = open_wide(baseline.session, least)
@@ -128,54 +128,33 @@ def _widened(baseline: Baseline, least: torch.dtype) -> Baseline | None:
 
 
 def open_wide(opened: Session, least: torch.dtype) -> Session:
-    """Open a session on a copy in a wider dtype, as long as the first one is open."""
+    """Return the same session on copies in a wider dtype; the first one counts their runs."""
     weights = [*opened.model.parameters(), *opened.model.buffers()]
     if sum(weight.numel() for weight in weights) > WEIGHTS:
         message = "too large for a wider copy"
         raise MemoryError(message)
-    copy, devices = opened.pristine.copy(least)[0], {weight.device.type for weight in weights}
-    # Also what copies itself, as a scripted module does.
-    copy.double() if least is torch.float64 else copy.float()
-
-    @functools.wraps(opened.call)  # its arguments tell which is the state
-    def call(model: torch.nn.Module, *args: Any, **kwargs: Any) -> Any:
-        with Widened(least, devices | {"cpu"}):
-            return opened.call(model, *args, **kwargs)
-
-    other = opened.stack.enter_context(session(copy, call))
-    other.is_wrapped, other.flats = opened.is_wrapped, opened.flats
-    other.size_of = opened.size_of
-    opened.wider.append(other)
-    return other
+    wide = copy.copy(opened)
+    wide.pristine, wide.is_first = Pristine(opened.pristine.copy(least)), True
+    wide.mode = Widened(least)
+    return wide
 
 
 class Widened(TorchFunctionMode):
     """Computes in float64, or float32, what is asked for in less, and turns autocast off."""
 
-    def __init__(self, least: torch.dtype, devices: set[str]) -> None:
-        """Take the narrowest dtype that may occur, and the types of devices that compute."""
+    def __init__(self, least: torch.dtype) -> None:
+        """Take the narrowest dtype that may occur."""
         super().__init__()
-        self._least, self._devices = least, devices
+        self._least = least
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run a function with a wider dtype where it is asked for less."""
         name, least = getattr(func, "__name__", ""), self._least
         if name in CASTS and args and isinstance(args[0], Tensor):
-            kind = torch.complex32 if name.startswith("c") else torch.float16
-            return args[0].to(wider(kind, least))
-
-        def turned(given: Any) -> Any:
-            return wider(given, least) if isinstance(given, torch.dtype) else given
-
-        with contextlib.ExitStack() as stack:
-            for device in self._devices if torch._C._is_any_autocast_enabled() else ():  # noqa: SLF001
-                stack.enter_context(torch.autocast(device, enabled=False))
-            named = {name: turned(given) for name, given in (kwargs or {}).items()}
-            result = func(*map(turned, args), **named)
-        if isinstance(result, Tensor):
-            return widest(result, least)
-        plain = type(result) in (tuple, list)
-        return pytree.tree_map_only(Tensor, lambda x: widest(x, least), result) if plain else result
+            return args[0].to(least)
+        named = {key: wider(given, least) for key, given in (kwargs or {}).items()}
+        with torch._C._DisableAutocast():  # noqa: SLF001
+            return widest(func(*(wider(given, least) for given in args), **named), least)
 
 
 def refuse_chance(

@@ -274,15 +274,12 @@ def equal(one: Any, other: Any) -> bool:
     return isinstance(one, int | float | str | list | tuple) and bool(one == other)
 
 
-def wider(dtype: torch.dtype, least: torch.dtype) -> torch.dtype:
-    """Return a dtype that is at least as wide as another one, of the same kind."""
-    if dtype.is_complex:
-        return torch.promote_types(dtype, least)
-    narrow = dtype.is_floating_point and torch.finfo(dtype).bits < torch.finfo(least).bits
-    return least if narrow else dtype
+def wider(kind: Any, least: torch.dtype) -> Any:
+    """Return a dtype of numbers that is at least as wide as another one; anything else as it is."""
+    is_kind = isinstance(kind, torch.dtype) and (kind.is_floating_point or kind.is_complex)
+    return torch.promote_types(kind, least) if is_kind else kind
 
 
-def widest(tensor: Tensor, least: torch.dtype = torch.float64) -> Tensor:
-    """Return a tensor of numbers in float64, or in two such; any other tensor as it is."""
-    kind = wider(tensor.dtype, least)
-    return tensor if tensor.is_nested or tensor.dtype is kind else tensor.to(kind)
+def widest(x: Any, least: torch.dtype = torch.float64) -> Any:
+    """Return a tensor of numbers in a dtype that is at least as wide; anything else as it is."""
+    return x.to(wider(x.dtype, least)) if isinstance(x, Tensor) and not x.is_nested else x

@@ -76,19 +76,15 @@ class Gradients:
                 # A model may write into what it is given, and into no leaf of a graph.
                 given[k] = leaf * 1
         args, kwargs = batch.tree(given)
-        handles = self._hooks()
-        opened.passes += 1
-        trains = self.model.training
+        opened.root.passes += 1
+        watched = opened.watched(self._hooks(), notices=self.model.training)
         cudnn = torch.backends.cudnn.flags(enabled=False)  # its backward wants train mode
         try:
-            with opened.watched(notices=trains), torch.enable_grad(), cudnn, self.reads:
+            with watched, torch.enable_grad(), cudnn, self.reads, opened.mode:
                 output = opened.call(self.model, *args, **kwargs)
             self.output = opened.leaves_of(output, batch.tree())
         except Exception as error:  # noqa: BLE001 - a model may refuse to be differentiated
             self.error = error
-        finally:
-            for handle in reversed(handles):
-                handle.remove()
 
     def _hooks(self) -> list[Any]:
         """Write down what modules return, and follow tokens from their embedding on."""

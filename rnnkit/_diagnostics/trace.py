@@ -3,7 +3,7 @@
 import math
 import sys
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -115,14 +115,13 @@ def trace(run: torch.nn.Module | Callable[..., Any], /, *inputs: Any) -> Trace:
     if isinstance(run, type) or not callable(run):
         check_model("trace", run)
     if not isinstance(run, torch.nn.Module):
-        model, (given, attached) = getattr(run, "__self__", None), private(Given(inputs, {}))
+        model, given = getattr(run, "__self__", None), private(Given(inputs, {}))
         named = model if isinstance(model, torch.nn.Module) else None
-        return Recorder(named, attached).traced(run, given.args)
+        return Recorder(named).traced(run, given.args)
     with session(run, None, Given(inputs, {}), "trace") as opened:
-        copy, held = opened.pristine.copy()
-        given, attached = private(Given(inputs, {}))
+        copy, given = opened.pristine.copy(), private(Given(inputs, {}))
         with opened.watched():
-            return Recorder(copy, [*held, *attached]).traced(copy, given.args)
+            return Recorder(copy).traced(copy, given.args)
 
 
 trace.__module__ = "rnnkit"
@@ -134,11 +133,10 @@ class Recorder:
     The tensors of calls are kept alive, so that no other tensor gets their memory or id.
     """
 
-    def __init__(self, model: torch.nn.Module | None, attached: Iterable[Tensor] = ()) -> None:
-        """Take a model for the names, and copies of tensors whose originals had a graph."""
+    def __init__(self, model: torch.nn.Module | None) -> None:
+        """Take a model for the names."""
         named = () if model is None else model.named_modules()
         self._names = {id(module): name for name, module in named}
-        self._attached = set(map(storage, attached))
         self._calls: list[TracedCall] = []
         self._learned: set[int] = set()  # the returned tensors that backward has gone through
         self._known: dict[int, tuple[Tensor, Origin]] = {}
@@ -199,8 +197,7 @@ class Recorder:
         for member, tensor in state.items() if torch.is_grad_enabled() else ():
             base: Any = tensor._base  # noqa: SLF001
             whole = tensor if base is None else base
-            is_old = _age(whole) < self._first or storage(whole) in self._attached
-            if is_old and origins[member].row is None:
+            if _age(whole) < self._first and origins[member].row is None:
                 text = f"its {member} belongs to the graph of an earlier run: detach it"
                 call.marks.append(text)
         for member, tensor in call.returned.items():

@@ -117,14 +117,14 @@ def test_each_run_draws_the_same(name: str) -> None:
     works, fails = Holder(lambda _: draw()), Holder(lambda m: (draw(), fail(m)))
     for beside in (nullcontext(), drawing(draws=False)):
         with beside:
-            before = sources()[source].read()
+            before = sources()[source].get_state()
             report = rnnkit.verify(works, X, skip=["repeatable"])
             with session(works) as opened:
                 one, other = (opened.run(Given((X,), {}))[0] for _ in range(2))
                 assert opened.drawn == {source}
             with suppress(KeyError):
                 rnnkit.verify(fails, X)
-            assert equal(before, sources()[source].read())
+            assert equal(before, sources()[source].get_state())
         assert {"batch", "alone"} <= {*report.checked}
         assert torch.equal(one, other)
 

@@ -211,18 +211,13 @@ def test_sources_of_chance(monkeypatch: pytest.MonkeyPatch) -> None:
         without.setitem(sys.modules, "numpy", None)
         assert cause(random.random) == "forward draws random numbers (random)"
 
-    state = [torch.zeros(1)]
+    generator = torch.Generator()
     # Beside another thread, which an earlier test may have left, verify listens to operations.
     monkeypatch.setattr(threading, "active_count", lambda: 1)
-    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
-    monkeypatch.setattr(torch.cuda, "get_rng_state_all", lambda: [state[0].clone()])
-    monkeypatch.setattr(torch.cuda, "set_rng_state_all", lambda new: state.__setitem__(0, new[0]))
+    monkeypatch.setattr(torch.cuda, "default_generators", (generator,))
+    drawn = cause(lambda: torch.rand(1, generator=generator))
 
-    def draw() -> Tensor:
-        state[0] = state[0] + 1
-        return state[0]
-
-    assert cause(draw) == "forward draws random numbers (torch.cuda)"
+    assert drawn == "forward draws random numbers (torch.cuda:0)"
 
 
 def masked(m: Any, x: Tensor, n: Tensor) -> Tensor:

@@ -43,8 +43,8 @@ def _run_twice(baseline: Baseline, restart: Collection[str] = ()) -> tuple[Leave
     session, inputs = baseline.session, baseline.batch.tree()
     copy = session.fresh()
     sources = sources_of(session, copy)
-    start = {name: sources[name].read() for name in restart}
+    start = {name: sources[name].get_state() for name in restart}
     once = session.run(inputs, on=copy)
     for name, state in start.items():
-        sources[name].write(state)
+        sources[name].set_state(state)
     return once, session.run(inputs, on=copy)

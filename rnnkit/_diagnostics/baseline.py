@@ -262,9 +262,9 @@ class Baseline:
         valid = min(ends[sample], row.shape[seq])
         return row.narrow(seq, 0 if self.post else row.shape[seq] - valid, valid)
 
-    def taking(self, index: int, sample: int) -> Take:
-        """Return what takes one sample of an output, cut to its valid steps."""
-        return lambda leaf: self.valid(leaf.select(self.axes[index] or 0, sample), index, sample)
+    def row(self, leaf: Tensor, index: int, sample: int) -> Tensor:
+        """Return one sample of an output, or of what is as large, cut to its valid steps."""
+        return self.valid(leaf.select(self.axes[index] or 0, sample), index, sample)
 
     def scale_of(self, index: int) -> Tensor:
         """Return how large the features of an output are, in its shape."""

@@ -154,8 +154,8 @@ def sources() -> dict[str, Any]:
     """Return the sources of random numbers of the process, by name: what has its get_state."""
     found: dict[str, Any] = {"torch": torch.default_generator}
     found |= {f"torch.cuda:{k}": one for k, one in enumerate(torch.cuda.default_generators)}
-    if "numpy" in sys.modules:
-        found["numpy.random"] = sys.modules["numpy"].random
+    if (numpy := sys.modules.get("numpy")) is not None:
+        found["numpy.random"] = numpy.random
     # Last: what checks annotations at random may draw from it, too.
     found["random"] = SimpleNamespace(get_state=random.getstate, set_state=random.setstate)
     return found

@@ -1,8 +1,8 @@
 """Float64 is the judge: where bits differ, it says whether that is more than rounding."""
 
-import contextlib
 import copy
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import torch
@@ -17,12 +17,11 @@ from rnnkit._diagnostics.outputs import (
     eps_of,
     is_number,
     largest,
-    same,
     shape_of,
     wider,
     widest,
 )
-from rnnkit._diagnostics.report import AMPLIFIES, UnjudgedError, note, skip
+from rnnkit._diagnostics.report import AMPLIFIES, note, skip
 
 #: By how much of its size a feature may move in float64.
 JUDGED = 1e-9
@@ -41,15 +40,11 @@ class DoubtError(Exception):
 
 
 def differences(
-    baseline: Baseline,
-    index: int,
-    before: Tensor,
-    after: Tensor,
-    take: Take = lambda leaf: leaf,
+    baseline: Baseline, index: int, before: Tensor, after: Tensor, take: Take = lambda leaf: leaf
 ) -> Tensor:
     """Return where a part of an output differs by more than rounding, number by number."""
     if baseline.tolerance is None or not is_number(before):
-        return ~((before == after) | ((before != before) & (after != after)))  # noqa: PLR0124
+        return apart(before, after) > 0
     return apart(before, after) > baseline.tolerance * take(baseline.scale_of(index))
 
 
@@ -62,69 +57,51 @@ def is_shown(baseline: Baseline, mask: Tensor) -> bool:
 
 def agree(baseline: Baseline, index: int, before: Tensor, after: Tensor, take: Take) -> bool:
     """Return whether a part of an output is the same."""
-    if before.shape != after.shape or before.dtype is not after.dtype:
-        return False
     return not is_shown(baseline, differences(baseline, index, before, after, take))
 
 
 def near(baseline: Baseline, before: Tensor, after: Tensor) -> bool:
     """Return whether two tensors are the same, that are no part of an output; as `agree`."""
-    if same(before, after):
-        return True
-    if baseline.tolerance is None:
-        raise DoubtError
-    if not is_number(before) or before.shape != after.shape:
-        return False
-    return bool(apart(before, after).max() <= baseline.tolerance * largest(before))
+    most = (baseline.tolerance or 0.0) * largest(before)
+    return before.shape == after.shape and not is_shown(baseline, apart(before, after) > most)
 
 
 def decide(baseline: Baseline, probe: Callable[[Baseline], str]) -> str:
     """Run a probe; the judge decides where bits differ."""
-    with contextlib.suppress(DoubtError):
+    with suppress(DoubtError):
         return probe(baseline)
     return probe(judge(baseline))
 
 
-def for_other_sizes(baseline: Baseline) -> Baseline:
-    """Return the judge, since runs of other sizes nearly always differ in their last bits."""
-    with contextlib.suppress(UnjudgedError):
-        return judge(baseline)
-    return baseline  # bits may be equal
-
-
 def judge(baseline: Baseline) -> Baseline:
-    """Return the same where rounding is small: in float64, or in float32, if the model runs."""
+    """Return the same where rounding is small: in float64, or in float32, if the model runs.
+
+    Else in its own dtype, if that tells anything. Runs of other sizes start here, since they nearly
+    always differ in their last bits.
+    """
     if baseline.judge is not None:
         return baseline.judge
-    kinds = {"float64": torch.float64, "float32": torch.float32}
-    tried = ((_widened(baseline, least), kind) for kind, least in kinds.items())
-    wide, kind = next((pair for pair in tried if pair[0] is not None), (None, ""))
-    if wide is None:
+    for kind in (torch.float64, torch.float32):
+        leaves = [widest(x, kind) for x in baseline.batch.leaves]
+        wide = baseline.on(baseline.batch.with_leaves(leaves))
+        wide.tolerance = JUDGED if kind is torch.float64 else 1000 * torch.finfo(kind).eps
+        with suppress(Exception):  # a model may insist on its own precision as it likes
+            wide.session = open_wide(baseline.session, kind)
+            wide.normal = wide.session.run(wide.batch.tree())
+            is_wide = all(widest(x, kind) is x for x in wide.normal)
+            if is_wide and [*map(shape_of, wide.normal)] == [*map(shape_of, baseline.normal)]:
+                break
+    else:
         wide = baseline.on(baseline.batch)
         tensors = [*baseline.session.model.parameters(), *baseline.batch.leaves, *baseline.normal]
         coarsest = max(filter(is_number, tensors), key=eps_of)
-        wide.tolerance, kind = 1000 * eps_of(coarsest), str(coarsest.dtype)[6:]
+        kind, wide.tolerance = coarsest.dtype, 1000 * eps_of(coarsest)
         if wide.tolerance > COARSE:
-            skip(f"{kind} rounds too much, and the model runs in nothing wider")
+            skip(f"{str(kind)[6:]} rounds too much, and the model runs in nothing wider")
     wide.again, baseline.judge = None, wide
-    if kind != "float64":
-        note(baseline.report, f"judged in {kind}: the model does not run in float64")
+    if kind is not torch.float64:
+        note(baseline.report, f"judged in {str(kind)[6:]}: the model does not run in float64")
     return wide
-
-
-def _widened(baseline: Baseline, least: torch.dtype) -> Baseline | None:
-    """Return the same in a wider dtype; None if the model does not run in it."""
-    leaves = [widest(x, least) for x in baseline.batch.leaves]
-    wide = baseline.on(baseline.batch.with_leaves(leaves))
-    try:
-        wide.session = open_wide(baseline.session, least)
-        wide.normal = wide.session.run(wide.batch.tree())
-    except Exception:  # noqa: BLE001 - a model may insist on its own precision as it likes
-        return None
-    wide.tolerance = JUDGED if least is torch.float64 else 1000 * torch.finfo(least).eps
-    narrow = (is_number(x) and widest(x, least) is not x for x in wide.normal)
-    shapes = list(map(shape_of, wide.normal)), list(map(shape_of, baseline.normal))
-    return None if any(narrow) or shapes[0] != shapes[1] else wide
 
 
 def open_wide(opened: Session, least: torch.dtype) -> Session:
@@ -160,33 +137,30 @@ class Widened(TorchFunctionMode):
 def refuse_chance(
     baseline: Baseline, index: int, before: Tensor, after: Tensor, take: Take
 ) -> None:
-    """Skip a probe that compares runs of different sizes if rounding may do as much."""
-    amplified, off = baseline.once("amplified", lambda: _amplified(baseline)), torch.inf
-    if is_number(before):
-        off = (apart(before, after) / take(baseline.scale_of(index))).max().item()
-    if off <= AMPLIFIED * amplified:
-        skip(AMPLIFIES)
+    """Skip a probe that compares runs of different sizes if rounding may do as much.
 
-
-def _amplified(baseline: Baseline) -> float:
-    """Return by how much features move if all weights and inputs change in their last digits."""
+    That is how far features move if all weights and inputs change in their last digits.
+    """
 
     def changed(x: Any) -> Any:
         if not is_number(x):
             return x
         return torch.where(x == x.round(), x, x * (1 + 4.5 * eps_of(x)))  # 1.0 may be a flag
 
-    copy = baseline.session.fresh()
-    for tensor in copy.parameters():
-        tensor.data = changed(tensor.data)
-    try:
-        leaves = list(map(changed, baseline.batch.leaves))
-        output = baseline.session.run(baseline.batch.tree(leaves), on=copy)
-    except Exception:  # noqa: BLE001 - a model may refuse as it likes
-        return torch.inf
-    moved = [
-        (apart(one, other) / baseline.scale_of(index)).max().item()
-        for index, (one, other) in enumerate(zip(baseline.normal, output, strict=False))
-        if is_number(one) and is_number(other) and one.shape == other.shape
-    ]
-    return max(moved, default=torch.inf)
+    def amplified() -> float:
+        model = baseline.session.fresh()
+        for tensor in model.parameters():
+            tensor.data = changed(tensor.data)
+        inputs = baseline.batch.tree([*map(changed, baseline.batch.leaves)])
+        pairs = zip(baseline.normal, baseline.session.attempt(inputs, on=model) or (), strict=False)
+        moved = [
+            (apart(one, other) / baseline.scale_of(k)).max().item()
+            for k, (one, other) in enumerate(pairs)
+            if is_number(one) and shape_of(one) == shape_of(other)
+        ]
+        return max(moved, default=torch.inf)
+
+    if is_number(before):
+        off = (apart(before, after) / take(baseline.scale_of(index))).max().item()
+        if off <= AMPLIFIED * baseline.once("amplified", amplified):
+            skip(AMPLIFIES)

@@ -94,6 +94,8 @@ def _plain(leaf: Any) -> Tensor:
         leaf = leaf.to_padded_tensor(0.0)
     elif leaf.layout is not torch.strided:
         leaf = leaf.to_dense()
+    elif leaf.is_quantized:
+        leaf = leaf.dequantize()
     return torch.view_as_real(leaf) if leaf.is_complex() else leaf
 
 

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from rnnkit._diagnostics.baseline import Baseline
 from rnnkit._diagnostics.changes import other_leaves, steps_from
-from rnnkit._diagnostics.judge import for_other_sizes
+from rnnkit._diagnostics.judge import judge
 from rnnkit._diagnostics.module_calls import KINDS
 from rnnkit._diagnostics.outputs import shape_of, tensors_of
 from rnnkit._diagnostics.slopes import Gradients
@@ -56,7 +56,7 @@ def left_out(run: Gradients, ran: Collection[str]) -> dict[str, list[str]]:
 
 def trained_otherwise(baseline: Baseline) -> Iterator[Gradients]:
     """Run with other values of the parameters and the inputs, as far as the model takes them."""
-    wide = for_other_sizes(baseline)  # in float32, much is zero that is only small
+    wide = judge(baseline)  # in float32, much is zero that is only small
     batch, generator = wide.batch, torch.Generator("cpu").manual_seed(0)
     tried = [(1, list(batch.leaves))]
     for seed, sign in enumerate((-1, 1)):

@@ -33,6 +33,7 @@ PRIVATE_NAMES = {
     ),
     "Module._sequence_nr": "whether a tensor's graph was there before a run that is traced",
     "Module._version": "whether a tensor was written into, for which torch has no public name",
+    "torch._C._DisableAutocast": "autocast is off in float64, whichever device it is on for",
     "torch._C._functorch": (
         "whether torch.func transforms the call, whose values then cannot be looked at"
     ),

@@ -1,8 +1,8 @@
 """The probe *alone*: a sample by itself, and the samples in a different order."""
 
 from rnnkit._diagnostics.baseline import Baseline
-from rnnkit._diagnostics.judge import for_other_sizes
-from rnnkit._diagnostics.lab import check_orders, refuse_rounding, restricted
+from rnnkit._diagnostics.judge import judge, refuse_chance
+from rnnkit._diagnostics.lab import check_orders, restricted
 from rnnkit._diagnostics.locate import locate_valid
 from rnnkit._diagnostics.outputs import apart, far, largest
 from rnnkit._diagnostics.report import ALONE, ONE_SAMPLE, fail, in_short, note, skip
@@ -15,7 +15,7 @@ def probe_alone(baseline: Baseline) -> str:
         skip(baseline.unfollowed())
     if baseline.batch.size == 1 and (counts is None or counts[0] == steps):
         skip(ONE_SAMPLE)
-    baseline = for_other_sizes(baseline)
+    baseline = judge(baseline)
     batch, compared = baseline.batch, set[int]()
     # The shortest samples have the most padding; one more for each input with lengths.
     least = [min(told) for told in zip(*batch.lengths.values(), strict=True)] or [0] * batch.size
@@ -40,8 +40,8 @@ def probe_alone(baseline: Baseline) -> str:
         if part is not None:
             if baseline.session.drawn:
                 skip("the model draws random numbers: for one sample it draws others")
-            refuse_rounding(baseline, part)
-            pair = part.among_all, part.by_itself
+            refuse_chance(baseline, *part[:4])
+            pair = part.before, part.after
             off = far(apart(*pair).max().item() / max(map(largest, pair)))
             is_padded = counts is not None and counts[sample] < (steps or 0)
             when = "its padding is removed" if is_padded else "it is run alone"

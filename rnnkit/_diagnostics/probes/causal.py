@@ -9,8 +9,8 @@ from rnnkit._diagnostics.axes import shortened_axis
 from rnnkit._diagnostics.baseline import Baseline
 from rnnkit._diagnostics.causes import VIEW
 from rnnkit._diagnostics.changes import steps_from
-from rnnkit._diagnostics.judge import for_other_sizes
-from rnnkit._diagnostics.lab import PerturbedRun, refuse_rounding, restricted, run_perturbed
+from rnnkit._diagnostics.judge import judge, refuse_chance
+from rnnkit._diagnostics.lab import PerturbedRun, restricted, run_perturbed
 from rnnkit._diagnostics.locate import locate_step
 from rnnkit._diagnostics.report import (
     NO_STEPS,
@@ -68,14 +68,14 @@ def probe_causal(baseline: Baseline) -> str:
     if not any(run and run.has(first) for run in runs):
         skip(OTHER_SHAPES if any(runs) else UNCHANGED)
     # The first steps by themselves return the first outputs: a wrong view mixes steps.
-    wide = for_other_sizes(baseline).paced_by(paced.batch.paced)
+    wide = judge(baseline).paced_by(paced.batch.paced)
     fewer = {steps - 1, steps - 2, (steps + 1) // 2} - {0}
     is_exact = rule != "others" and not paced.lookahead and not wide.session.drawn
     for cut in sorted(fewer, reverse=True) if is_exact else ():
         output = wide.attempt(wide.batch.cut(cut, front=True))
         part = restricted(wide, output, range(batch.size), first)[1] if output else None
         if part is not None:
-            refuse_rounding(wide, part)
+            refuse_chance(wide, *part[:4])
             what = f"{name} of the first {cut} of {steps} steps changes when the later ones are"
             fail("causal", f"{what} removed", [("fix", VIEW)])
     more = f" by more than {count(paced.lookahead, 'step', 'steps')}" * bool(paced.lookahead)

@@ -36,7 +36,7 @@ def probe_memory(baseline: Baseline) -> str:
         for k in indices:
             axis, seq = baseline.axes[k] or 0, baseline.step_axes[k] or 0
             for n in (n for n, count in enumerate(counts) if count > 1):
-                x = baseline.taking(k, n)(output[k])
+                x = baseline.row(output[k], k, n)
                 found.append(x.select(seq - (axis < seq), step) if k in ordered else x)
         return found
 

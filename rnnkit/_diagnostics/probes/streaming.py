@@ -4,7 +4,7 @@ from itertools import islice
 
 from rnnkit._diagnostics.baseline import Baseline
 from rnnkit._diagnostics.events import changed_by
-from rnnkit._diagnostics.judge import for_other_sizes
+from rnnkit._diagnostics.judge import judge
 from rnnkit._diagnostics.outputs import far
 from rnnkit._diagnostics.report import NAMES, NO_STEPS, Line, UnjudgedError, fail, skip
 from rnnkit._diagnostics.streams import Carried, Stream, not_carried, ways_to_carry
@@ -15,7 +15,7 @@ TRIES, SINGLE = 12, 16
 
 def probe_streaming(baseline: Baseline) -> str:
     """The whole sequence returns what its chunks return, passing the state along."""
-    streams = _judged(_unpadded(for_other_sizes(baseline)))
+    streams = _judged(_unpadded(judge(baseline)))
     if (found := _explained(streams)) is not None:
         fail("streaming", *found)
     ways = ", and ".join(_cut(stream.sizes) for stream in streams)

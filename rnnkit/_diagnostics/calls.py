@@ -1,12 +1,13 @@
-"""The recurrent calls of one run, by value: what each starts from, and which module is called."""
+"""The recurrent calls of one run: what each starts from, and whether what it returns is read."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import RNNBase
+from torch.nn import BatchNorm1d, ModuleDict, RNNBase
 from torch.utils import _pytree as pytree
 
 from rnnkit._diagnostics.baseline import Baseline
@@ -14,6 +15,7 @@ from rnnkit._diagnostics.events import Event
 from rnnkit._diagnostics.module_calls import (
     KINDS,
     Call,
+    Hook,
     each_call,
     from_state,
     mapped,
@@ -22,230 +24,230 @@ from rnnkit._diagnostics.module_calls import (
     sizes_of,
     split_result,
 )
-from rnnkit._diagnostics.outputs import alike, is_number, same, shape_of
-from rnnkit._diagnostics.report import Line, fail, note
-
-#: The right state, from the given one and, in a list, the one that the call before returned.
-PASSED: Callable[..., Any] = lambda _, before: before[0] if before else None  # noqa: E731
-EXCHANGED: Callable[..., Any] = lambda state, _: state and tuple(state)[::-1]  # noqa: E731
-
+from rnnkit._diagnostics.outputs import Watch, alike, is_number, leaves, same, shape_of
+from rnnkit._diagnostics.report import fail, note
+from rnnkit._diagnostics.slopes import gradients_of
 
 #: Fewer calls may be anything, as two tries from one state; the order of more rows is not known.
 LOOP, ROWS = 3, 256
-
-FIX = ("fix", "y, state = layer(x, state), or state = cell(x, state), in the loop")
 
 
 def calls_in(events: Sequence[Event]) -> list[Call]:
     """Return the calls of layers and cells in one run, each with its number among its module's."""
     calls: list[Call] = []
-    made: dict[str, list[Call]] = defaultdict(list)
+    families = defaultdict[str, list[Call]](list)
     for event in events:
-        name, module = event.name, event.module
+        name, module, family = event.name, event.module, families[event.name]
         if isinstance(module, KINDS) and event.kind == "input":
             input, *state = event.tensors or [None]
             input = None if event.is_packed else input
-            calls.append(Call(len(made[name]), name, module, input, members_of(state)))
-            made[name].append(calls[-1])
+            family.append(Call(len(family), name, module, input, members_of(state)))
+            calls.append(family[-1])
         elif isinstance(module, KINDS):
             output, returned = split_result(module, event.tree)
-            made[name][-1].output = output if returned else None
-            made[name][-1].returned = members_of(event.tensors[isinstance(module, RNNBase) :])
+            family[-1].output = output if returned else None
+            family[-1].returned = members_of(event.tensors[isinstance(module, RNNBase) :])
     return calls
+
+
+def changing(call: Call, changes: dict[str, Any]) -> Watch:
+    """Return what changes ``output``, ``h`` or ``c`` of what a layer's call returns."""
+    turn: Any = lambda at, x: mapped(x, **changes) if at == call.number else x  # noqa: E731
+    return each_call(call.name, after=turn)
 
 
 def find_wrong_starts(baseline: Baseline, calls: Sequence[Call]) -> None:
     """Fail if calls start from what they should not, and a different output comes if undone."""
-    tried: set[str] = set()
-    for call, what, rows, right in _suspects(baseline, calls):
-        if what not in tried and _shows(baseline, call, right):
-            fail("use", what, rows, call.name)
-        tried.add(what)
 
+    def matched(state: Any, before: Any) -> Any:
+        order = _order(state[0], before[0]) if before else None
+        return None if order is None else (state[0], before[1][..., order, :])
 
-def _shows(baseline: Baseline, call: Call, right: Callable[..., Any]) -> bool:
-    """Return whether a different output comes if the calls of a module get the right states."""
-    returned: list[Any] = []
+    def suspect(call: Call, what: str, fix: str, right: Hook = lambda _, before: before) -> None:
+        """Fail if it shows what is right, made of a given state and what the last call returned."""
+        returned: list[Any] = [None]
 
-    def start(at: int, args: Any, kwargs: Any) -> Any:
-        state = right(named_arguments(args, kwargs).get("hx"), returned[at - 1 : at])
-        return None if state is None else from_state(args, kwargs, state)
+        def start(_: int, args: Any, kwargs: Any) -> Any:
+            state = right(named_arguments(args, kwargs).get("hx"), returned[-1])
+            return None if state is None else from_state(args, kwargs, state)
 
-    def keep(_: int, output: Any) -> None:
-        returned.append(output if call.is_cell else output[1])
+        def keep(_: int, result: Any) -> None:
+            returned.append(result if call.is_cell else result[1])
 
-    watch = each_call(call.name, start, keep)
-    output = baseline.session.attempt(baseline.batch.tree(), watch=watch)
-    return output is not None and not alike(baseline.normal, output)
+        watch = each_call(call.name, start, keep)
+        output = baseline.session.attempt(baseline.batch.tree(), watch=watch)
+        if output is not None and not alike(baseline.normal, output):
+            fail("use", what, [("fix", fix)], call.name)
 
-
-def _suspects(
-    baseline: Baseline, calls: Sequence[Call]
-) -> Iterator[tuple[Call, str, list[Line], Callable[..., Any]]]:
-    """Yield what looks wrong: a call, a message, and from which state it would be right."""
-    families: dict[str, list[Call]] = defaultdict(list)
-    h_first = ("fix", "output, (h, c) = layer(input): h comes first, as in hx=(h, c)")
+    families = defaultdict[str, list[Call]](list)
     for call in calls:
-        label, state = call.label, list(call.state.values())
-        for source in [family[-1] for family in families.values()]:
-            made, its = list(source.returned.values()), source.label
-            if len(made) == 2 and are_equal(state, made[::-1]) and not are_equal(state, made):
-                what = f"{label} takes the c of {its} as its h, and the h as its c"
-                yield call, what, [h_first], EXCHANGED
-            elif call.number == (source.name == call.name) and _crosses(baseline, source, call):
-                what = f"{label} takes an h computed from the c of {its}, and a c from its h"
-                yield call, what, [h_first], EXCHANGED
-            are_cells = call.is_cell and source.is_cell and its != label
-            if are_cells and _is_given(call) and are_equal([call.input], made[:1]):
+        label, state, family = call.label, [*call.state.values()], families[call.name]
+        for source in [made[-1] for made in families.values() if made]:
+            its, made = source.label, [*source.returned.values()]
+            is_swapped = are_equal(state, made[::-1]) and not are_equal(state, made)
+            is_first = call.number == (source.name == call.name)
+            if len(made) == 2 and (is_swapped or (is_first and _crosses(baseline, source, call))):
+                what = f"{label} takes its h from the c of {its}, and its c from the h"
+                fix = "output, (h, c) = layer(input): h comes first, as in hx=(h, c)"
+                suspect(call, what, fix, lambda state, _: state and tuple(state)[::-1])
+            if call.is_cell and source.name != call.name and are_equal([call.input], made[:1]):
                 # Of this step, or of the one before.
                 below = [[*one.returned.values()][:1] for one in families[source.name][-2:]]
-                what = f"{label} takes the output of {its} as its input, and its state, too"
                 if any(are_equal(state[:1], one) for one in below):
-                    yield call, what, [("fix", "a state for each cell: h[0], h[1]")], PASSED
-        before = [*families[call.name][-1].returned.values()] if families[call.name] else []
+                    what = f"{label} takes the output of {its} as its input, and its state, too"
+                    suspect(call, what, "a state for each cell: h[0], h[1]")
+        before = [*family[-1].returned.values()] if family else []
         if len(before) == len(state) == 2:
             orders = [_order(one, two) for one, two in zip(state, before, strict=True)]
             if None not in orders and orders[0] != orders[1]:
                 what = f"{label} takes the rows of h and those of c in different orders"
-                fix = ("fix", "h, c = h[rows], c[rows]; or rnnkit.states.select(state, rows)")
-                yield call, what, [fix], _matched
-        families[call.name].append(call)
+                fix = "h, c = h[rows], c[rows]; or rnnkit.states.select(state, rows)"
+                suspect(call, what, fix, matched)
+        family.append(call)
+    fix = "y, state = layer(x, state), or state = cell(x, state), in the loop"
+    lengths = set(map(baseline.batch.length, range(len(baseline.batch.leaves))))
     for family in families.values():
-        states = [[*call.state.values()] for call in family]
-        if len(family) < LOOP or not all(is_number(call.input) for call in family):
+        if (times := len(family)) < LOOP:
             continue
-        label, kind = family[0].label, type(family[0].module).__name__
-        what = f"{label} ({kind}) is called {len(family)} times, each time"
+        call, states = family[0], [[*call.state.values()] for call in family]
+        are_steps = all(call.is_step for call in family)
+        what = f"{call.label} ({type(call.module).__name__}) is called {times} times, each time"
         if all(map(_keeps_c, family, family[1:])):
-            text = "y, (h, c) = layer(x, (h, c)): both are the state"
-            c = "the same c" if _is_given(family[0]) else "a c of zeros"
-            yield family[0], f"{what} with its own h and {c}", [("fix", text)], PASSED
-        elif not any(map(_is_given, family)):
-            if _follows_steps(baseline, family) or _goes_on(baseline, family):
-                yield family[0], f"{what} from zeros", [FIX], PASSED
+            what = f"{what} with its own h, but without its own c"
+            suspect(call, what, "y, (h, c) = layer(x, (h, c)): both are the state")
+        elif not any(bool(part.any()) for state in states for part in state):
+            # The first step of a target may begin it.
+            follows = baseline.runs_on_less and not lengths.isdisjoint((times, times + 1))
+            if (follows and are_steps) or _goes_on(baseline, family):
+                suspect(call, f"{what} from zeros", fix)
         elif all(are_equal(state, states[0]) for state in states):
-            what = f"{what} from the same state"
             if _goes_on(baseline, family):
-                yield family[0], what, [FIX], PASSED
-            elif all(call.is_step for call in family):
-                note(baseline.report, what)
+                suspect(call, f"{what} from the same state", fix)
+            elif are_steps:
+                note(baseline.report, f"{what} from the same state")
 
 
 def _crosses(baseline: Baseline, source: Call, call: Call) -> bool:
-    """Return whether a given h was computed from c, and c from h, of the same earlier call."""
+    """Return whether a given h was computed from c, and c from h, of a layer's call."""
     given, made = [*call.state.values()], [*source.returned.values()]
-    if len(given) != 2 or len(made) != 2 or not all(bool(x.any()) for x in given):
-        return False
-    if any(are_equal([one], [two]) for one in given for two in made):
+    are_new = not any(are_equal([one], [two]) for one in given for two in made)
+    if len(given) < 2 or source.is_cell or not (are_new and all(bool(x.any()) for x in given)):
         return False
 
-    def moved(**parts: Any) -> list[bool]:
+    def moved(part: str) -> list[bool]:
         """Return whether h and c are given other values if a part of the source is negated."""
-        seen: dict[str, Tensor] = {}
+        seen: list[Any] = []
 
         def keep(at: int, args: Any, kwargs: Any) -> None:
-            if at == call.number:
-                seen.update(_state(args, kwargs))
+            seen.extend(leaves(named_arguments(args, kwargs).get("hx")) * (at == call.number))
 
-        def turn(at: int, result: Any) -> Any:
-            if at != source.number:
-                return result
-            return mapped((None, result), **parts)[1] if source.is_cell else mapped(result, **parts)
-
-        one, two = each_call(source.name, after=turn), each_call(call.name, keep)
-        watch: Any = lambda model: [*one(model), *two(model)]  # noqa: E731
+        one, two = changing(source, {part: torch.neg}), each_call(call.name, keep)
+        watch: Watch = lambda model: [*one(model), *two(model)]  # noqa: E731
         baseline.session.attempt(baseline.batch.tree(), watch=watch)
-        return [not are_equal([one], [two]) for one, two in zip(given, seen.values(), strict=False)]
+        return [not are_equal([x], [y]) for x, y in zip(given, seen, strict=False)]
 
-    return moved(c=torch.neg) == [True, False] and moved(h=torch.neg) == [False, True]
-
-
-def _matched(state: Any, before: list[Any]) -> Any:
-    """Return h as it is given, and c in the same order."""
-    order = _order(state[0], before[0][0]) if state and before else None
-    return None if order is None else (state[0], before[0][1][..., order, :])
+    return moved("c") == [True, False] and moved("h") == [False, True]
 
 
 def _order(given: Tensor, made: Tensor) -> list[int] | None:
     """Return which row of a returned state each given row is; None if that is not known."""
-    if not 1 < given.dim() == made.dim():
+    if not 1 < given.dim() == made.dim() or made.shape[-2] > ROWS:
         return None
     ones, others = (x.movedim(-2, 0).flatten(1) for x in (given, made))
-    if len(others) > ROWS or ones.shape[1] != others.shape[1] or ones.device != others.device:
-        return None
     alike = (ones.unsqueeze(1) == others).all(2)
     return alike.int().argmax(1).tolist() if bool((alike.sum(1) == 1).all()) else None
 
 
-def _is_given(call: Call) -> bool:
-    """Return whether a call is given a state that is not zero."""
-    return any(bool(part.any()) for part in call.state.values())
-
-
-def are_equal(ones: Sequence[Any], others: Sequence[Any]) -> bool:
-    pairs = list(zip(ones, others, strict=False))
-    alike = len(ones) == len(others) and all(is_number(one) for one in ones)
-    return alike and all(one.device == two.device and same(one, two) for one, two in pairs)
-
-
-def _follows_steps(baseline: Baseline, calls: Sequence[Call]) -> bool:
-    """Return whether calls are one step of an input each."""
-    batch = baseline.batch
-    steps = {len(calls), len(calls) + 1}  # the first one of a target may begin it
-    is_known = baseline.runs_on_less and not baseline.report.found("memory")
-    lengths = map(batch.length, range(len(batch.leaves)))
-    return is_known and all(call.is_step for call in calls) and not steps.isdisjoint(lengths)
-
-
-def _state(args: Any, kwargs: Any) -> dict[str, Tensor]:
-    """Return the state that a call is given."""
-    return members_of(named_arguments(args, kwargs).get("hx"))
+def _keeps_c(before: Call, after: Call) -> bool:
+    """Return whether a call takes h of the one before, and zeros, or the same c again, for c."""
+    given, made = [*after.state.values()], [*before.returned.values()]
+    if len(given) < 2 or not are_equal(given[:1], made[:1]) or are_equal(given, made):
+        return False
+    return not given[1].any() or are_equal(given[1:], [*before.state.values()][1:])
 
 
 def _goes_on(baseline: Baseline, calls: Sequence[Call]) -> bool:
-    """Return whether calls from one state are steps, or chunks, of one sequence.
-
-    Such calls are right where they are alternatives, refine one result, or read windows. Of steps,
-    an output has one for each call, or one more, with which it began; and a later input depends on
-    what earlier calls returned. With ``causal=True`` the last output should depend on that, too.
-    """
-    normal, last, sizes = baseline.normal, len(calls) - 1, (len(calls), len(calls) + 1)
-    steps = sum(sizes_of(call.module, call.input).get("seq", 0) for call in calls)
-    is_cut = not calls[0].is_step and steps == baseline.batch.steps
-    if not (is_cut or all(call.is_step for call in calls)):
-        return False  # windows, channels, or all that was written so far
-    places = [
-        (index, axis)
-        for index, batch_axis in baseline.judged()
-        for axis, size in enumerate(normal[index].shape)
-        if axis != batch_axis and (axis == baseline.step_axes[index] if is_cut else size in sizes)
-    ]
-    seen: list[Tensor] = []
-
-    def keep(_: int, args: Any, kwargs: Any) -> None:
-        seen.append(named_arguments(args, kwargs)["input"].clone())
-
-    def turn(at: int, output: Any) -> Any:
-        return pytree.tree_map_only(Tensor, torch.neg, output) if 0 < at < last else output
-
-    watch = each_call(calls[0].name, keep, turn)
-    output = baseline.session.attempt(baseline.batch.tree(), watch=watch) if places else None
-    if output is None or list(map(shape_of, output)) != list(map(shape_of, normal)):
+    """Return whether calls read a causal sequence in parts, and its end reads no middle one."""
+    first, axis = baseline.first or 0, baseline.out_seq_dim
+    steps = sum(sizes_of(call.module, call.input).get("seq", 1) for call in calls)
+    if baseline.causal is not True or axis is None:
         return False
-    rows = [(normal[k].unbind(axis), output[k].unbind(axis)) for k, axis in places]
-    # What all calls go into is no step of its own, as each feature of one result.
-    rows = [(x, y) for x, y in rows if same(x[0], y[0]) and not all(map(same, x, y))]
-    pairs = zip(seen[2:], calls[2:], strict=False)
-    is_fed = not is_cut and any(not torch.equal(x, call.input) for x, call in pairs)
-    is_told = baseline.causal is True and all(same(x[-1], y[-1]) for x, y in rows)
-    return bool(rows) and (is_fed or is_told)
-
-
-def _keeps_c(before: Call, after: Call) -> bool:
-    """Return whether a call takes h of the one before, and zeros, or the same c again, for c."""
-    h, c, state = before.returned.get("h"), before.returned.get("c"), after.state
-    if c is None or not _is_given(after) or not are_equal([h], [state["h"]]):
+    whole, inside = baseline.normal[first], range(1, len(calls) - 1)
+    if whole.shape[axis] - steps not in (0, 1):
         return False
-    kept = [before.state.get("c", c * 0), c * 0]
-    given = state.get("c", c * 0)
-    return not are_equal([c], [given]) and any(are_equal([one], [given]) for one in kept)
+    negated = partial(pytree.tree_map_only, Tensor, torch.neg)
+    turn: Any = lambda at, result: negated(result) if at in inside else result  # noqa: E731
+    watch = each_call(calls[0].name, after=turn)
+    output = baseline.session.attempt(baseline.batch.tree(), watch=watch) or []
+    if [*map(shape_of, output)] != [*map(shape_of, baseline.normal)]:
+        return False
+    row = [*map(same, whole.unbind(axis), output[first].unbind(axis))]
+    return row[0] and row[-1] and not all(row)
+
+
+def are_equal(ones: Sequence[Any], others: Sequence[Any]) -> bool:
+    """Return whether two lists hold the same numbers."""
+    return len(ones) == len(others) and all(
+        is_number(one) and one.device == other.device and same(one, other)
+        for one, other in zip(ones, others, strict=True)
+    )
+
+
+def find_steps_as_channels(baseline: Baseline) -> None:
+    """Find a batch norm that takes the steps of the input, or of a layer, for channels."""
+    batch = baseline.batch
+    steps_first = batch.seq_dim == 1 and batch.may_have_steps(batch.paced)
+    sequences: list[Tensor] = [batch.leaves[batch.paced]] if steps_first else []
+    for event in baseline.events:
+        given: Any = next(iter(event.tensors), None)
+        if not isinstance(given, Tensor) or given.dim() != 3 or event.is_packed:
+            continue
+        if event.kind == "output" and getattr(event.module, "batch_first", False):
+            sequences.append(given)
+        elif event.kind == "input" and isinstance(event.module, BatchNorm1d):
+            known = any(same(one.to(given.dtype), given) for one in sequences)
+            if known and not torch.equal(given, given.mT):
+                what = f"{event.label} ({event.class_name}) takes seq, axis 1 of its input"
+                fix = ("fix", "x.transpose(1, 2) before, and after")
+                fail("use", f"{what}, for channels", [fix], event.name)
+
+
+def find_shared_direction(baseline: Baseline, calls: Sequence[Call]) -> None:
+    """Find a cell or layer that reads the steps both ways, while its twin is never called."""
+    modules, given = dict(baseline.session.model.named_modules()), defaultdict[str, list[Any]](list)
+    for call in calls:
+        seq = int(getattr(call.module, "batch_first", False))
+        is_layer = not call.is_cell and is_number(call.input)
+        given[call.name] += call.input.unbind(seq) if is_layer else [call.input]
+    for name, steps in given.items():
+        one, parent = modules[name], name.rpartition(".")[0]
+        # Forward and then backward, or in turn.
+        is_turned = are_equal(steps, steps[::-1]) and not are_equal(steps[1:], steps[:-1])
+        # Of what is chosen by a key, others are for other inputs.
+        if len(steps) % 2 or not is_turned or isinstance(modules[parent], ModuleDict):
+            continue
+        for other, module in modules.items():
+            beside = other not in given and other.rpartition(".")[0] == parent
+            own, its = ([(w.shape, w.requires_grad) for w in x.parameters()] for x in (one, module))
+            if beside and type(module) is type(one) and own == its:
+                what = f"{name} reads the steps in both directions, and {other} is never called"
+                fix = f"call {other}, which has weights of the same sizes, for one of them"
+                fail("use", what, [("fix", fix)], other)
+
+
+def find_reversed_outputs(baseline: Baseline) -> None:
+    """Find outputs of a backward layer that were not flipped back: the first reads both ends."""
+    batch, gradients = baseline.batch, gradients_of(baseline)
+    steps = batch.steps or 0
+    for index, axis in baseline.judged() if steps > 4 and gradients.output else ():
+        if not baseline.has_steps(index) or baseline.missing(index):
+            continue
+        output = gradients.output[index].movedim((axis, baseline.step_axes[index]), (0, 1))
+        reads = (gradients.places([output[:, k]]) for k in (0, 1))
+        ends = ([*range(k), *range(steps - k, steps)] for k in (1, 2))
+        if all(
+            x is not None and x.any(0).nonzero().flatten().tolist() == next(ends) for x in reads
+        ):
+            what = f"{baseline.name(index)} of step 0 depends on the first and the last step only"
+            cause = ("cause", "outputs of a layer that ran backwards were not flipped back")
+            fail("use", what, [cause, ("fix", "output.flip(seq_dim), before the two are joined")])

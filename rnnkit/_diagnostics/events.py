@@ -2,7 +2,7 @@
 
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -190,11 +190,11 @@ def runs_once(events: Iterable[Event]) -> bool:
     return alike and not any(map(reads_several_steps, calls))
 
 
-def looping(events: Iterable[Event]) -> set[str]:
-    """Return the modules that take a tensor which they returned before: cells that users wrote."""
+def stateful(events: Sequence[Event]) -> set[str]:
+    """Return the recurrent modules, and those that take a tensor which they returned before."""
     made: dict[str, set[int]] = defaultdict(set)
     given: dict[str, set[int]] = {}
-    found = set()
+    found = {event.name for event in events if is_recurrent(event.module)}
     for event in events:
         tensors = {id(part) for part in pytree.tree_leaves(event.tree) if isinstance(part, Tensor)}
         if event.kind == "input":

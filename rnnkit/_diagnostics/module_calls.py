@@ -12,10 +12,12 @@ from torch.nn import RNNBase, RNNCellBase
 from torch.nn.utils.rnn import PackedSequence
 from torch.utils import _pytree as pytree
 
-from rnnkit._diagnostics.outputs import Watch, along, is_number, leaves, shape_of
+from rnnkit._diagnostics.outputs import Watch, is_number, leaves, shape_of
 
-#: Changes nothing, as a hook.
-_leave: Callable[..., Any] = lambda *_: None  # noqa: E731
+Hook = Callable[..., Any]
+
+#: Changes nothing.
+_leave: Hook = lambda *_: None  # noqa: E731
 
 #: Layers and cells.
 KINDS = (RNNBase, RNNCellBase)
@@ -52,24 +54,17 @@ class Call:
         return self.is_cell or sizes_of(self.module, self.input).get("seq") == 1
 
 
-def has_recurrence(model: torch.nn.Module) -> bool:
-    """Return whether a model has a recurrent module: torch's kinds, or one with a first state."""
-    return any(map(is_recurrent, model.modules()))
-
-
 def is_recurrent(module: torch.nn.Module) -> bool:
     """Return whether a module is of torch's kinds, or has a first state."""
     return isinstance(module, KINDS) or hasattr(module, "initial_state")
 
 
-def each_call(
-    name: str, before: Callable[..., Any] = _leave, after: Callable[..., Any] = _leave
-) -> Watch:
+def each_call(name: str, before: Hook = _leave, after: Hook = _leave) -> Watch:
     """Return what hooks the calls of one module; see :func:`hooked`."""
     return lambda model: [hooked(model.get_submodule(name), before, after)]
 
 
-def hooked(module: Any, before: Callable[..., Any], after: Callable[..., Any]) -> Any:
+def hooked(module: Any, before: Hook, after: Hook) -> Any:
     """Hook the ``forward`` of one module, which some call without the module, and return a handle.
 
     A hook takes the number of the call, and what the module is given, by position and by name, or
@@ -147,9 +142,3 @@ def mapped(result: Any, **changes: Callable[[Tensor], Tensor]) -> Any:
 def is_backward(output: Tensor) -> Tensor:
     """Return which features of a bidirectional layer's output are of its backward direction."""
     return torch.arange(output.shape[-1], device=output.device) >= output.shape[-1] // 2
-
-
-def rows_of(module: torch.nn.Module, state: Tensor) -> Tensor:
-    """Return the layer and direction of each part of a layer's state, to broadcast to it."""
-    axis = 1 if getattr(module, "state_batch_first", False) and state.dim() == 3 else 0
-    return along(state, axis, torch.arange(state.shape[axis], device=state.device))

@@ -66,7 +66,7 @@ rnnkit.verify: nothing was judged: the batch has one sample; give two or more (2
   --  causal      no output has the steps of the input; give out_seq_dim
   --  memory      no module has a state; a loop over functions is not seen
   ok  coverage    every step tried (3 of 3) reaches an output
-  --  use         no module has a state
+  --  use         no module with a state was seen
   ok  gradient    each parameter that the call reads gets a gradient
   axes  input (batch, seq), output (batch, 2)\
 """)

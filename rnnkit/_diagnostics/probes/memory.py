@@ -9,9 +9,8 @@ from torch.nn import RNNBase
 
 from rnnkit._diagnostics.baseline import Baseline
 from rnnkit._diagnostics.changes import Where, steps_at, steps_from, valid_mask
-from rnnkit._diagnostics.events import looping, reads_several_steps
+from rnnkit._diagnostics.events import reads_several_steps, stateful
 from rnnkit._diagnostics.lab import run_perturbed
-from rnnkit._diagnostics.module_calls import has_recurrence, is_recurrent
 from rnnkit._diagnostics.outputs import is_number, same
 from rnnkit._diagnostics.report import INTEGERS, NO_STEPS, fail, skip
 from rnnkit._diagnostics.slopes import gradients_of
@@ -19,8 +18,8 @@ from rnnkit._diagnostics.slopes import gradients_of
 
 def probe_memory(baseline: Baseline) -> str:
     """The last step, or the pooled output, depends on earlier steps at all."""
-    batch, loops = baseline.batch, looping(baseline.events)
-    if not has_recurrence(baseline.session.model) and not loops:
+    batch, names = baseline.batch, stateful(baseline.events)
+    if not names:
         skip("no module has a state; a loop over functions is not seen")
     counts = baseline.counts or [batch.steps or 0] * batch.size
     if max(counts) < 2 or not any(map(batch.has_steps, range(len(batch.leaves)))):
@@ -66,7 +65,7 @@ def probe_memory(baseline: Baseline) -> str:
         skip("the last output depends on no step at all, as dead units do")
     # A layer reads single steps, or something is called once for each step.
     inputs = [event for event in baseline.events if event.kind == "input"]
-    calls = Counter(e.name for e in inputs if is_recurrent(e.module) or e.name in loops)
+    calls = Counter(e.name for e in inputs if e.name in names)
     is_once = any(isinstance(e.module, RNNBase) and calls[e.name] == 1 for e in inputs)
     runs_along = is_once or not {batch.steps, batch.longest}.isdisjoint(calls.values())
     if any(map(reads_several_steps, inputs)) or not runs_along:

@@ -1,125 +1,117 @@
 """How a model uses what its recurrent layers return: by gradients and, where none arrives, NaN."""
 
-from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import RNNBase
 from torch.nn.utils.rnn import PackedSequence
 
 from rnnkit._base.message import count
 from rnnkit._diagnostics.baseline import Baseline
-from rnnkit._diagnostics.calls import calls_in, find_wrong_starts
-from rnnkit._diagnostics.events import looping
-from rnnkit._diagnostics.module_calls import (
-    has_recurrence,
-    is_backward,
-    rows_of,
-)
-from rnnkit._diagnostics.outputs import along
-from rnnkit._diagnostics.report import CALLS, fail, note, skip
-from rnnkit._diagnostics.results import (
-    Result,
-    Where,
-    everywhere,
+from rnnkit._diagnostics.calls import (
+    calls_in,
+    changing,
     find_reversed_outputs,
     find_shared_direction,
     find_steps_as_channels,
+    find_wrong_starts,
 )
-
-_BOTH = "h_n[-2:], the last layer's two directions"
+from rnnkit._diagnostics.events import stateful
+from rnnkit._diagnostics.module_calls import Call, is_backward
+from rnnkit._diagnostics.outputs import alike, along, shape_of
+from rnnkit._diagnostics.report import CALLS, fail, note, skip
+from rnnkit._diagnostics.slopes import gradients_of
 
 
 def probe_use(baseline: Baseline) -> str:
     """What recurrent layers return is used where it means something."""
-    events = baseline.events
-    if not has_recurrence(baseline.session.model) and not looping(events):
-        skip("no module has a state")
-    calls = calls_in(events)
+    if not stateful(baseline.events):
+        skip("no module with a state was seen")
+    calls = calls_in(baseline.events)
     find_steps_as_channels(baseline)
     find_wrong_starts(baseline, calls)
     find_shared_direction(baseline, calls)
     find_reversed_outputs(baseline)
-    layers = [call for call in calls if isinstance(call.output, Tensor | PackedSequence)]
+    layers = [
+        call
+        for call in calls
+        if isinstance(call.output, PackedSequence) or len(shape_of(call.output) or ()) == 3
+    ]
     for call in layers[:CALLS]:
-        _find_misuse(Result(baseline, call), is_first=not call.state)
-    names = looping(events) | {call.name for call in calls if call.is_cell}
-    inputs = (e for e in events if e.kind == "input" and not isinstance(e.module, RNNBase))
-    cells = sum(event.name in names for event in inputs)
-    number = str(len(layers)) if len(layers) <= CALLS else f"{CALLS} of {len(layers)}"
-    noun = "layer call" if len(layers) == 1 else "layer calls"
-    looked = [f"the outputs and states of {number} {noun}"] * bool(layers)
+        _find_misuse(baseline, call)
+    some, cells = f"{CALLS} of " * (len(layers) > CALLS), sum(call.is_cell for call in calls)
+    number = count(len(layers), "layer call", "layer calls")
+    looked = [f"the outputs and states of {some}{number}"] * bool(layers)
     looked += [f"what goes into {count(cells, 'call of a cell', 'calls of cells')}"] * bool(cells)
-    if not looked:
-        skip("no layer call returned output and state, and no cell ran")
-    return f"{', and '.join(looked)}: used as meant"
+    return f"{', and '.join(looked) or 'the outputs'}: used as meant"
 
 
-def _find_misuse(call: Result, is_first: bool) -> None:
+def _find_misuse(baseline: Baseline, call: Call) -> None:
     """Fail if what a layer's call returned is used for what it is not."""
-    baseline, module, label, directions = call.baseline, call.module, call.label, call.directions
-    total, has_steps = module.num_layers * directions, baseline.out_seq_dim is not None
+    module, label = call.module, call.label
+    slopes = gradients_of(baseline).of_call(call.name, call.number)
+    data, last, later = _steps(baseline, call)
+    directions, back = 2 if module.bidirectional else 1, is_backward(data)
+    total, every = module.num_layers * directions, torch.ones_like(back[:1])
 
     def wrong(what: str, fix: str) -> None:
         first = ("first", f"{label} ({type(module).__name__})")
         fail("use", what, [first, ("fix", fix)], call.name)
 
-    def backward(rows: Tensor) -> Where:
-        return lambda data: is_backward(data) & rows.unsqueeze(-1)
+    def read(**parts: Tensor) -> bool:
+        """Return whether the outputs depend on masked places: by gradients or, without one, NaN."""
+        if any(bool(((slopes[k] != 0) & mask).any()) for k, mask in parts.items() if k in slopes):
+            return True
+        blank: Any = lambda mask: lambda x: x.masked_fill(mask, torch.nan)  # noqa: E731
+        watch = changing(call, {part: blank(mask) for part, mask in parts.items()})
+        output = baseline.session.attempt(baseline.batch.tree(), watch=watch)
+        return output is None or not alike(baseline.normal, output)
 
-    def parts(rows: Sequence[int]) -> Where:
-        return lambda state: torch.isin(
-            rows_of(module, state), torch.tensor(rows, device=state.device)
-        )
+    def of_row(row: int) -> Tensor:
+        """Return a mask over a layer and direction of a state."""
+        h = call.returned["h"]
+        axis = 1 if getattr(module, "state_batch_first", False) and h.dim() == 3 else 0
+        return along(h, axis, torch.arange(h.shape[axis], device=h.device) == row)
 
-    def later_steps(data: Tensor) -> Tensor:
-        """Return a mask over all steps but the first; of packed data, the first ones count, too."""
-        seq = 1 if data.dim() == 3 and module.batch_first else 0
-        return along(data, seq, torch.arange(data.shape[seq], device=data.device) > 0)
-
-    has_more = bool((~call.last).any())
-    if (
-        directions == 2
-        and has_more
-        and call.seems_read(output=backward(call.last))
-        and not call.reads(output=backward(~call.last))
-    ):
+    ends = directions == 2 and not bool(last.all()) and read(output=last & back)
+    if ends and not read(output=~last & back):
         what = f"of the output of {label}, the backward half is used at the last step only"
         fix = "last_hidden(state), or torch.cat([h_n[-2], h_n[-1]], dim=1)"
         wrong(f"{what}, where it has read one step", fix)
-    if has_steps and module.num_layers == 1 and call.seems_read(output=everywhere):
-        return
-    h_matters = call.seems_read(h=everywhere)
-    used = [row for row in range(total) if h_matters and call.seems_read(h=parts([row]))]
-    if used and total > 1:
-        unused = parts([row for row in range(total) if row not in used])
-        layers, ways = ({row // directions for row in used}, {row % directions for row in used})
-        names = " and ".join(f"h_n[{row}]" for row in used)
-        verb = "is" if len(used) == 1 else "are"
-        only = not call.reads(output=everywhere, h=unused)
-        if max(layers) < module.num_layers - 1 and only:
-            what = f"of what {label} returns, only {names} of {total} {verb} used"
-            last = "h_n[-1], the last layer's state" if directions == 1 else _BOTH
-            wrong(f"{what}, not the last layer", f"{last}; or the output")
-        if len(used) == len(layers) == len(ways) == 2 and not call.reads(h=unused):
-            what = f"of the state of {label}, {names} are used: directions of different layers"
-            wrong(
-                what,
-                f"h_n[{total - 2}] and h_n[{total - 1}], the last layer's; or last_hidden(state)",
-            )
-        if call.number == 0 and directions == 2 and len(ways) == 1 and only:
-            text = f"of what {label} returns, one direction is used: {names} of {total}"
-            note(baseline.report, f"{text}; last_hidden(state) has both")
-    reads_on = directions == 1 and is_first and has_more and baseline.post
-    is_long = max(baseline.batch.valid_steps()) != 1
-    if (
-        not (h_matters or has_steps)
-        and (reads_on and is_long and call.seems_read(output=everywhere))
-        and not call.reads(output=later_steps, h=everywhere, c=everywhere)
-    ):
-        what = f"of the output of {label}, the first step alone is used, which has read one step"
-        wrong(what, "h_n[-1], or output[:, -1], the last step with batch_first=True")
-    c = call.slopes.get("c")  # not where it is passed along as a c
-    if c is not None and bool(c.any()) and not call.reads(output=everywhere, h=everywhere):
+    if total > 1 and not read(output=every):
+        used = [row for row in range(total) if read(h=of_row(row))]
+        top = {row % directions for row in used if row >= total - directions}
+        below = {row % directions for row in used if row < total - directions}
+        what = f"of what {label} returns, only {' and '.join(f'h_n[{row}]' for row in used)}"
+        what = f"{what} of {total} {'is' if len(used) == 1 else 'are'} used"
+        if not below <= top:
+            right = f"{'h_n[-1]' if directions == 1 else 'h_n[-2:]'}, the last layer's"
+            wrong(f"{what}, not {right}", f"{right}; or last_hidden(state), or the output")
+        if call.number == 0 and len(top | below) == 1 < directions:
+            note(baseline.report, f"{what}, one direction; last_hidden(state) has both")
+    has_steps = bool(later.any()) and max(baseline.batch.valid_steps()) != 1
+    begins = has_steps and directions == 1 and baseline.out_seq_dim is None and not call.state
+    if begins and read(output=every) and not read(output=later, h=every, c=every):
+        what = f"of the output of {label}, the first step alone is used"
+        fix = "h_n[-1], or output[:, -1], the last step with batch_first=True"
+        wrong(f"{what}, which has read one step", fix)
+    if "c" in slopes and bool(slopes["c"].any()) and not read(output=every, h=every):
         text = f"of what {label} returns, only the cell state c is used"
         note(baseline.report, f"{text}; the hidden state is h_n, the first of (h_n, c_n)")
+
+
+def _steps(baseline: Baseline, call: Call) -> tuple[Tensor, Tensor, Tensor]:
+    """Return an output's numbers, and where in them is the last valid step, and a later than 0."""
+    output, seq, counts = call.output, int(call.module.batch_first), baseline.counts
+    with torch.device(output.data.device):
+        if isinstance(output, PackedSequence):
+            sizes = output.batch_sizes.tolist()
+            ends = zip(sizes, [*sizes[1:], 0], strict=True)
+            last = torch.cat([torch.arange(size) >= going_on for size, going_on in ends])
+            later = torch.arange(len(last)) >= sizes[0]
+            return output.data, last.unsqueeze(1), later.unsqueeze(1)
+        known = counts and len(counts) == output.shape[1 - seq] and baseline.post
+        step = torch.arange(output.shape[seq]).unsqueeze(1)
+        last = step == torch.tensor(counts if known else [len(step)]) - 1
+        last, later = (last.t(), step.t() > 0) if seq else (last, step > 0)
+        return output, last.unsqueeze(2), later.unsqueeze(2)
